@@ -1,0 +1,72 @@
+/**
+ * Errors a user can act on, and the exit codes they end with.
+ *
+ * Anything thrown that is none of these is a bug in graft and ends with exit code 70.
+ */
+
+/** Exit codes, documented in the README and in `graft help`. */
+export const EXIT = {
+  ok: 0,
+  /** The job ran and its answer is "no": a merge beyond tolerance, an unhealthy machine. */
+  refused: 1,
+  /** Unknown flag, missing argument, value out of range. */
+  usage: 2,
+  /** A file is missing, unreadable or not what it should be. */
+  badInput: 65,
+  /** A bug in graft. */
+  internal: 70,
+  /** Disk full, permission denied, I/O error. */
+  io: 74,
+  /** ONNX Runtime is missing, too old or failed. */
+  runtime: 69,
+  /** Stopped by Ctrl-C or SIGTERM after saving. */
+  interrupted: 130,
+} as const;
+
+/** Base of the errors that name what is wrong and what to do. */
+export class GraftError extends Error {
+  override name = "GraftError";
+  constructor(message: string, readonly exitCode: number, options?: ErrorOptions) {
+    super(message, options);
+  }
+}
+
+/** A file's content is not what it should be; the message names the file and the place in it. */
+export class BadInputError extends GraftError {
+  override name = "BadInputError";
+  constructor(message: string, options?: ErrorOptions) {
+    super(message, EXIT.badInput, options);
+  }
+}
+
+/** The command line or a configuration file asks for something impossible. */
+export class UsageError extends GraftError {
+  override name = "UsageError";
+  constructor(message: string, options?: ErrorOptions) {
+    super(message, EXIT.usage, options);
+  }
+}
+
+/** graft did the work and declines the result; the message gives the numbers. */
+export class RefusedError extends GraftError {
+  override name = "RefusedError";
+  constructor(message: string, options?: ErrorOptions) {
+    super(message, EXIT.refused, options);
+  }
+}
+
+/** ONNX Runtime is missing, too old, or reported an error. */
+export class RuntimeFailure extends GraftError {
+  override name = "RuntimeFailure";
+  constructor(message: string, options?: ErrorOptions) {
+    super(message, EXIT.runtime, options);
+  }
+}
+
+/** The operating system refused a read or a write; the message names the path. */
+export class StorageError extends GraftError {
+  override name = "StorageError";
+  constructor(message: string, options?: ErrorOptions) {
+    super(message, EXIT.io, options);
+  }
+}

@@ -1,0 +1,205 @@
+/**
+ * Builds a graph of concrete shapes node by node, inferring what is known of each value at once.
+ *
+ * Lowering, gradients and plans all emit through this one class. Whatever turns out constant is
+ * never emitted as a node: it becomes an initializer (so shape arithmetic melts away).
+ */
+import type { DataType } from "./dtype.ts";
+import { elementCount, float32, int64, type Tensor } from "./tensor.ts";
+import { type Attribute, type Graph, MICROSOFT, type Node, type ValueInfo } from "./types.ts";
+
+/** What is known of a value: its type, its concrete shape and, for a constant, its contents. */
+export interface Known {
+  readonly dtype: DataType;
+  readonly dims: readonly number[];
+  /** Contents, where the value is an initializer or was folded. May be large: look at `dims` first. */
+  readonly value?: Tensor;
+}
+
+/** Output facts of a node; throws where the inputs do not fit the operator. */
+export type Infer = (node: Node, inputs: readonly (Known | undefined)[]) => readonly Known[];
+
+/** Attributes as passes write them. */
+export type Attributes = Readonly<Record<string, Attribute>>;
+
+const outputsOf = (count: number, base: string) =>
+  count === 1 ? [base] : Array.from({ length: count }, (_, i) => `${base}.${i}`);
+
+export class GraphBuilder {
+  readonly #infer: Infer;
+  readonly #known = new Map<string, Known>();
+  readonly #nodes: Node[] = [];
+  readonly #inputs: ValueInfo[] = [];
+  readonly #initializers = new Map<string, Tensor>();
+  readonly #constants = new Map<string, string>();
+  #next = 0;
+
+  /** @param infer the shape inference to use; `src/ops` exports one. */
+  constructor(infer: Infer) {
+    this.#infer = infer;
+  }
+
+  /** The nodes emitted so far, in topological order. */
+  get nodes(): readonly Node[] {
+    return this.#nodes;
+  }
+
+  /** A name no value has yet, made from `hint`. */
+  fresh(hint: string): string {
+    let name = hint;
+    while (name === "" || this.#known.has(name)) name = `${hint}~${this.#next++}`;
+    return name;
+  }
+
+  /** Declares a graph input. */
+  input(name: string, dtype: DataType, dims: readonly number[]): string {
+    this.#define(name, { dtype, dims: [...dims] });
+    this.#inputs.push({ name, type: { dtype, shape: [...dims] } });
+    return name;
+  }
+
+  /** Adds a constant under a name of its own. */
+  initializer(name: string, value: Tensor): string {
+    this.#define(name, { dtype: value.dtype, dims: value.dims, value });
+    this.#initializers.set(name, value);
+    return name;
+  }
+
+  /** A small constant; equal ones share one initializer. */
+  constant(value: Tensor, hint = "const"): string {
+    const key = value.bytes.byteLength <= 256
+      ? `${value.dtype}[${value.dims}]${Array.from(value.bytes).join()}`
+      : undefined;
+    const found = key === undefined ? undefined : this.#constants.get(key);
+    if (found !== undefined) return found;
+    const name = this.initializer(this.fresh(hint), value);
+    if (key !== undefined) this.#constants.set(key, name);
+    return name;
+  }
+
+  /** A float32 scalar constant. */
+  scalar(value: number): string {
+    return this.constant(float32([], [value]), "scalar");
+  }
+
+  /** A one-dimensional int64 constant: axes, shapes, split sizes. */
+  int64s(values: readonly number[]): string {
+    return this.constant(int64([values.length], values), "ints");
+  }
+
+  /** What is known of a value; throws a `ReferenceError` for a name never defined. */
+  known(name: string): Known {
+    const found = this.#known.get(name);
+    if (found === undefined) throw new ReferenceError(`No value is named "${name}" in this graph`);
+    return found;
+  }
+
+  /** Whether a value of this name exists. */
+  has(name: string): boolean {
+    return this.#known.has(name);
+  }
+
+  /** Dimensions of a value. */
+  dims(name: string): readonly number[] {
+    return this.known(name).dims;
+  }
+
+  /** Applies an ONNX operator with one output and returns the output's name. */
+  op(opType: string, inputs: readonly string[], attributes: Attributes = {}): string {
+    return this.emit({ opType, domain: "", inputs, attributes, outputCount: 1 })[0];
+  }
+
+  /** Applies an ONNX operator with `outputCount` outputs. */
+  ops(
+    opType: string,
+    inputs: readonly string[],
+    outputCount: number,
+    attributes: Attributes = {},
+  ): readonly string[] {
+    return this.emit({ opType, domain: "", inputs, attributes, outputCount });
+  }
+
+  /** Applies one of ONNX Runtime's own operators with one output. */
+  microsoft(opType: string, inputs: readonly string[], attributes: Attributes = {}): string {
+    return this.emit({ opType, domain: MICROSOFT, inputs, attributes, outputCount: 1 })[0];
+  }
+
+  /** Reshapes to concrete dimensions; returns the value itself where it has them already. */
+  reshape(value: string, dims: readonly number[]): string {
+    const now = this.dims(value);
+    if (now.length === dims.length && now.every((dim, i) => dim === dims[i])) return value;
+    if (elementCount(now) !== elementCount(dims)) {
+      throw new RangeError(`Cannot reshape "${value}" [${now}] to [${dims}]`);
+    }
+    // allowzero: a dimension of 0 means 0, since every dimension here is concrete.
+    return this.op("Reshape", [value, this.int64s(dims)], { allowzero: { kind: "int", value: 1 } });
+  }
+
+  /** Applies any operator. Outputs get fresh names unless `outputs` names them. */
+  emit(spec: {
+    readonly opType: string;
+    readonly domain: string;
+    readonly inputs: readonly string[];
+    readonly attributes: Attributes;
+    readonly outputCount?: number;
+    readonly outputs?: readonly string[];
+    readonly name?: string;
+  }): readonly string[] {
+    const outputs = spec.outputs ??
+      outputsOf(spec.outputCount ?? 1, `${spec.opType}~${this.#next++}`);
+    const node: Node = {
+      name: spec.name ?? outputs.find((o) => o !== "") ?? spec.opType,
+      opType: spec.opType,
+      domain: spec.domain,
+      inputs: [...spec.inputs],
+      outputs: [...outputs],
+      attributes: spec.attributes,
+    };
+    this.add(node);
+    return outputs;
+  }
+
+  /** Adds a node whose output names are already chosen. */
+  add(node: Node): void {
+    const inputs = node.inputs.map((name) => name === "" ? undefined : this.known(name));
+    const known = this.#infer(node, inputs);
+    const constant = node.outputs.every((name, i) => name === "" || known[i]?.value !== undefined);
+    node.outputs.forEach((name, i) => {
+      if (name === "") return;
+      if (known[i] === undefined) {
+        throw new RangeError(`${node.opType} "${node.name}" has no output number ${i}`);
+      }
+      if (constant) this.initializer(name, known[i].value!);
+      else this.#define(name, { dtype: known[i].dtype, dims: known[i].dims });
+    });
+    if (!constant) this.#nodes.push(node);
+  }
+
+  /** The finished graph with the given outputs; initializers nobody reads are left out. */
+  build(name: string, outputs: readonly string[]): Graph {
+    const used = new Set(outputs);
+    for (const node of this.#nodes) for (const input of node.inputs) used.add(input);
+    return {
+      name,
+      inputs: this.#inputs,
+      outputs: outputs.map((output) => {
+        const { dtype, dims } = this.known(output);
+        return { name: output, type: { dtype, shape: dims } };
+      }),
+      initializers: new Map([...this.#initializers].filter(([key]) => used.has(key))),
+      nodes: [...this.#nodes],
+      valueInfo: new Map(
+        [...this.#known].map(([key, { dtype, dims }]) => [
+          key,
+          { name: key, type: { dtype, shape: dims } },
+        ]),
+      ),
+    };
+  }
+
+  #define(name: string, known: Known): void {
+    if (name === "") throw new RangeError("A value needs a name");
+    if (this.#known.has(name)) throw new RangeError(`Two values are named "${name}"`);
+    this.#known.set(name, known);
+  }
+}

@@ -1,0 +1,139 @@
+/** A dense tensor in host memory: element type, dimensions, little-endian bytes. */
+import { byteLength, type DataType } from "./dtype.ts";
+
+/** `bytes` may be a view over a mapped file: never write through it. */
+export interface Tensor {
+  readonly dtype: DataType;
+  readonly dims: readonly number[];
+  readonly bytes: Uint8Array;
+}
+
+/** Number of elements of a shape; 1 for a scalar's `[]`. */
+export function elementCount(dims: readonly number[]): number {
+  return dims.reduce((count, dim) => count * dim, 1);
+}
+
+/** Makes a tensor and checks that `bytes` has the size its type and dimensions ask for. */
+export function tensor(dtype: DataType, dims: readonly number[], bytes: Uint8Array): Tensor {
+  const expected = byteLength(dtype, elementCount(dims));
+  if (bytes.byteLength !== expected) {
+    throw new RangeError(
+      `Cannot make a ${dtype}[${dims}] tensor: it needs ${expected} bytes: current value is ${bytes.byteLength}`,
+    );
+  }
+  return { dtype, dims: [...dims], bytes };
+}
+
+const bytesOf = (view: ArrayBufferView) =>
+  new Uint8Array(view.buffer as ArrayBuffer, view.byteOffset, view.byteLength);
+
+/** A float32 tensor from numbers. */
+export function float32(dims: readonly number[], values: ArrayLike<number>): Tensor {
+  return tensor("float32", dims, bytesOf(Float32Array.from(values)));
+}
+
+/** An int64 tensor from whole numbers. */
+export function int64(dims: readonly number[], values: ArrayLike<number | bigint>): Tensor {
+  const out = new BigInt64Array(values.length);
+  for (let i = 0; i < values.length; i++) out[i] = BigInt(values[i]);
+  return tensor("int64", dims, bytesOf(out));
+}
+
+/** An int32 tensor from whole numbers. */
+export function int32(dims: readonly number[], values: ArrayLike<number>): Tensor {
+  return tensor("int32", dims, bytesOf(Int32Array.from(values)));
+}
+
+/** A bool tensor. */
+export function bool(dims: readonly number[], values: ArrayLike<boolean | number>): Tensor {
+  return tensor("bool", dims, Uint8Array.from(Array.from(values), (v) => v ? 1 : 0));
+}
+
+/** A tensor of the same bytes under other dimensions. */
+export function reshaped(t: Tensor, dims: readonly number[]): Tensor {
+  return tensor(t.dtype, dims, t.bytes);
+}
+
+/** bfloat16 bits to a number. */
+function bfloat16(bits: number): number {
+  SCRATCH.setUint32(0, bits << 16, true);
+  return SCRATCH.getFloat32(0, true);
+}
+const SCRATCH = new DataView(new ArrayBuffer(4));
+
+function aligned(t: Tensor, size: number): { buffer: ArrayBuffer; byteOffset: number } {
+  if (t.bytes.byteOffset % size === 0) {
+    return { buffer: t.bytes.buffer as ArrayBuffer, byteOffset: t.bytes.byteOffset };
+  }
+  return { buffer: t.bytes.slice().buffer as ArrayBuffer, byteOffset: 0 };
+}
+
+/**
+ * All values as numbers, in row-major order; a view without a copy for float32 where the bytes
+ * are aligned. 64-bit integers beyond 2^53 lose precision: use {@linkcode toBigInts} for those.
+ */
+export function toNumbers(t: Tensor): ArrayLike<number> & Iterable<number> {
+  const count = elementCount(t.dims);
+  switch (t.dtype) {
+    case "float32": {
+      const { buffer, byteOffset } = aligned(t, 4);
+      return new Float32Array(buffer, byteOffset, count);
+    }
+    case "float64": {
+      const { buffer, byteOffset } = aligned(t, 8);
+      return new Float64Array(buffer, byteOffset, count);
+    }
+    case "float16": {
+      const { buffer, byteOffset } = aligned(t, 2);
+      return new Float16Array(buffer, byteOffset, count) as unknown as Float32Array;
+    }
+    case "bfloat16": {
+      const { buffer, byteOffset } = aligned(t, 2);
+      return Float32Array.from(new Uint16Array(buffer, byteOffset, count), bfloat16);
+    }
+    case "int64":
+    case "uint64":
+      return Float64Array.from(toBigInts(t), Number);
+    case "int32": {
+      const { buffer, byteOffset } = aligned(t, 4);
+      return new Int32Array(buffer, byteOffset, count);
+    }
+    case "uint32": {
+      const { buffer, byteOffset } = aligned(t, 4);
+      return new Uint32Array(buffer, byteOffset, count);
+    }
+    case "int16": {
+      const { buffer, byteOffset } = aligned(t, 2);
+      return new Int16Array(buffer, byteOffset, count);
+    }
+    case "uint16": {
+      const { buffer, byteOffset } = aligned(t, 2);
+      return new Uint16Array(buffer, byteOffset, count);
+    }
+    case "int8":
+      return new Int8Array(t.bytes.buffer as ArrayBuffer, t.bytes.byteOffset, count);
+    case "uint8":
+    case "bool":
+      return t.bytes;
+    case "uint4":
+    case "int4": {
+      const out = new Int8Array(count);
+      for (let i = 0; i < count; i++) {
+        const nibble = (t.bytes[i >> 1] >> ((i & 1) * 4)) & 15;
+        out[i] = t.dtype === "int4" && nibble > 7 ? nibble - 16 : nibble;
+      }
+      return out;
+    }
+    case "string":
+      throw new TypeError("A string tensor has no numbers");
+  }
+}
+
+/** Values of an int64 or uint64 tensor. */
+export function toBigInts(t: Tensor): BigInt64Array | BigUint64Array {
+  const { buffer, byteOffset } = aligned(t, 8);
+  const count = elementCount(t.dims);
+  if (t.dtype === "int64") return new BigInt64Array(buffer, byteOffset, count);
+  if (t.dtype === "uint64") return new BigUint64Array(buffer, byteOffset, count);
+  throw new TypeError(`Cannot read 64-bit integers: the tensor's type is ${t.dtype}`);
+}

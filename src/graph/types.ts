@@ -1,0 +1,85 @@
+/**
+ * A graph as graft's passes see it: plain data, names as edges, ONNX's spelling.
+ *
+ * A graph read from a file keeps what graft does not interpret in `rest` fields (opaque to
+ * everything but `src/onnx`), so that encoding it again loses nothing. Nodes and attributes are
+ * immutable: a pass replaces them. Passes return new graphs; they never change their argument.
+ */
+import type { DataType } from "./dtype.ts";
+import type { Tensor } from "./tensor.ts";
+
+/** A dimension: a size, or the name of one that is not known before run time. */
+export type Dim = number | string;
+
+/** Element type and shape of a value. `shape` is absent where not even the rank is known. */
+export interface ValueType {
+  readonly dtype: DataType;
+  readonly shape?: readonly Dim[];
+}
+
+/** A graph input or output, or an annotated value inside. */
+export interface ValueInfo {
+  readonly name: string;
+  /** Absent for sequences, maps and optionals, which graft passes through untouched. */
+  readonly type?: ValueType;
+  readonly rest?: unknown;
+}
+
+/** An attribute of a node. `other` covers kinds that graft passes through untouched. */
+export type Attribute =
+  & (
+    | { readonly kind: "int"; readonly value: number }
+    | { readonly kind: "float"; readonly value: number }
+    | { readonly kind: "string"; readonly value: string }
+    | { readonly kind: "tensor"; readonly value: Tensor }
+    | { readonly kind: "ints"; readonly value: readonly number[] }
+    | { readonly kind: "floats"; readonly value: readonly number[] }
+    | { readonly kind: "strings"; readonly value: readonly string[] }
+    | { readonly kind: "graph"; readonly value: Graph }
+    | { readonly kind: "other"; readonly value?: undefined }
+  )
+  & { readonly rest?: unknown };
+
+/** One operator application. An empty string among `inputs` or `outputs` is an absent optional. */
+export interface Node {
+  readonly name: string;
+  readonly opType: string;
+  /** `""` is the ONNX domain (never `"ai.onnx"`). */
+  readonly domain: string;
+  readonly inputs: readonly string[];
+  readonly outputs: readonly string[];
+  readonly attributes: Readonly<Record<string, Attribute>>;
+  readonly rest?: unknown;
+}
+
+/** A directed acyclic graph in topological order. */
+export interface Graph {
+  readonly name: string;
+  readonly inputs: readonly ValueInfo[];
+  readonly outputs: readonly ValueInfo[];
+  readonly initializers: ReadonlyMap<string, Tensor>;
+  readonly nodes: readonly Node[];
+  /** Annotations of inner values, where the file has them. */
+  readonly valueInfo: ReadonlyMap<string, ValueInfo>;
+  readonly rest?: unknown;
+}
+
+/** Operator-set version per domain, `""` for ONNX's own. */
+export type Opsets = Readonly<Record<string, number>>;
+
+/** A model: a graph and what it was written against. */
+export interface Model {
+  readonly irVersion: number;
+  readonly opsets: Opsets;
+  readonly graph: Graph;
+  readonly metadata: Readonly<Record<string, string>>;
+  readonly rest?: unknown;
+}
+
+/** The operator's name as messages print it: `MatMul`, `com.microsoft.MatMulNBits`. */
+export function operatorName(node: Pick<Node, "domain" | "opType">): string {
+  return node.domain === "" ? node.opType : `${node.domain}.${node.opType}`;
+}
+
+/** The domain of ONNX Runtime's own operators. */
+export const MICROSOFT = "com.microsoft";

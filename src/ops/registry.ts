@@ -1,0 +1,43 @@
+/** Every operator graft knows, by domain and name. */
+import type { Infer } from "../graph/builder.ts";
+import { type Node, operatorName, type Opsets } from "../graph/types.ts";
+import { type OpRule, TRAINING_OPSET, UnsupportedError } from "./types.ts";
+import { CONTRIB_RULES } from "./contrib.ts";
+import { STANDARD_RULES } from "./standard.ts";
+
+const RULES: ReadonlyMap<string, OpRule> = new Map(
+  [...STANDARD_RULES, ...CONTRIB_RULES].map((rule) => [`${rule.domain}:${rule.opType}`, rule]),
+);
+
+/** All rules, for the table of supported operators and for tests over each. */
+export function allRules(): readonly OpRule[] {
+  return [...RULES.values()];
+}
+
+/** The rule of a node's operator, `undefined` where graft has none. */
+export function findRule(node: Pick<Node, "domain" | "opType">): OpRule | undefined {
+  return RULES.get(`${node.domain}:${node.opType}`);
+}
+
+/** The rule of a node's operator; throws an `UnsupportedError` that names the node. */
+export function ruleOf(node: Pick<Node, "domain" | "opType" | "name">): OpRule {
+  const rule = findRule(node);
+  if (rule === undefined) {
+    throw new UnsupportedError(
+      `Cannot train through node "${node.name}": operator ${operatorName(node)} is not supported` +
+        `; \`graft inspect --operators\` lists what is`,
+    );
+  }
+  return rule;
+}
+
+/** Shape inference over the registry, for nodes written against `opsets`. */
+export function inferWith(opsets: Opsets): Infer {
+  return (node, inputs) => ruleOf(node).infer(node, inputs, { opset: opsets[node.domain] ?? 1 });
+}
+
+/** Operator sets of the graphs graft builds. */
+export const TRAINING_OPSETS: Opsets = { "": TRAINING_OPSET, "com.microsoft": 1 };
+
+/** Shape inference for graphs graft builds. */
+export const inferTraining: Infer = inferWith(TRAINING_OPSETS);

@@ -1,0 +1,76 @@
+/**
+ * What graft asks of an inference runtime: compile a graph, hold tensors, run.
+ *
+ * Training, merging and serving are written against this interface; `ort_runner.ts` implements it
+ * over ONNX Runtime. Tensors stay where the runtime keeps them until they are read.
+ */
+import type { Tensor } from "../graph/tensor.ts";
+import type { DataType } from "../graph/dtype.ts";
+import type { Model } from "../graph/types.ts";
+
+/** A tensor that the runtime holds. Dispose of it when done; reading copies it to the host. */
+export interface DeviceTensor extends Disposable {
+  readonly dtype: DataType;
+  readonly dims: readonly number[];
+  /** Copies the contents to the host. Counted by {@linkcode Runner.traffic}. */
+  read(): Tensor;
+  /** Overwrites the contents; type and size must match. Counted by {@linkcode Runner.traffic}. */
+  write(value: Tensor): void;
+}
+
+/** A compiled graph. */
+export interface Executable extends Disposable {
+  readonly inputNames: readonly string[];
+  readonly outputNames: readonly string[];
+  /**
+   * Runs without blocking the event loop. The outputs named in `fetches` (all, if absent) are
+   * allocated by the runtime and belong to the caller; feeds stay the caller's.
+   */
+  run(
+    feeds: Readonly<Record<string, DeviceTensor>>,
+    fetches?: readonly string[],
+  ): Promise<Record<string, DeviceTensor>>;
+  /**
+   * Like {@linkcode run}, with some outputs written into tensors that exist already
+   * (static shapes, reused buffers, key-value caches).
+   */
+  runInto(
+    feeds: Readonly<Record<string, DeviceTensor>>,
+    outputs: Readonly<Record<string, DeviceTensor>>,
+  ): Promise<void>;
+}
+
+export interface CompileOptions {
+  /** ORT's graph optimisation level; default `all`. Graphs that must keep their own memory plan choose `basic` or `disabled`. */
+  readonly optimization?: "disabled" | "basic" | "extended" | "all";
+  /** Session configuration entries, ORT's own key names. */
+  readonly config?: Readonly<Record<string, string>>;
+  /** Free-dimension overrides by name. */
+  readonly dims?: Readonly<Record<string, number>>;
+  /** Writes ORT's Chrome-trace profile under this path prefix. */
+  readonly profilePrefix?: string;
+  /** Names the session in errors. */
+  readonly label?: string;
+}
+
+export interface Runner extends Disposable {
+  /** E.g. `"onnxruntime 1.30.0 (CPUExecutionProvider)"`. */
+  readonly description: string;
+  /** `[major, minor, patch]` of the library. */
+  readonly version: readonly [number, number, number];
+  /** Compiles a model file from disk (external data beside it is resolved by the runtime). */
+  load(path: string, options?: CompileOptions): Promise<Executable>;
+  /**
+   * Compiles a model in memory. Large initializers are handed over without being copied into the
+   * protobuf: their bytes must stay alive and unchanged while the executable lives.
+   */
+  compile(model: Model, options?: CompileOptions): Promise<Executable>;
+  /** Copies a host tensor to the runtime. Counted by {@linkcode traffic}. */
+  upload(value: Tensor): DeviceTensor;
+  /** Wraps host bytes (e.g. a mapped file) without copying where the device can read them; read-only. */
+  wrap(value: Tensor): DeviceTensor;
+  /** An uninitialised (zeroed) tensor. */
+  allocate(dtype: DataType, dims: readonly number[]): DeviceTensor;
+  /** Bytes that crossed between TypeScript and the runtime so far. */
+  readonly traffic: { readonly uploadedBytes: number; readonly readBytes: number };
+}
