@@ -1,0 +1,48 @@
+/** Removes what the outputs do not need. */
+import type { Graph, Node } from "../types.ts";
+
+/** The nodes that `outputs` depend on, in the order they had. */
+export function neededNodes(nodes: readonly Node[], outputs: Iterable<string>): Node[] {
+  const wanted = new Set(outputs);
+  const kept: Node[] = [];
+  for (const node of [...nodes].reverse()) {
+    if (!node.outputs.some((output) => output !== "" && wanted.has(output))) continue;
+    kept.push(node);
+    for (const input of node.inputs) wanted.add(input);
+    for (const inner of capturedBy(node)) wanted.add(inner);
+  }
+  return kept.reverse();
+}
+
+/** Names of the outer scope that a node's subgraphs may read. */
+function* capturedBy(node: Node): Iterable<string> {
+  for (const attribute of Object.values(node.attributes)) {
+    if (attribute.kind !== "graph") continue;
+    for (const inner of attribute.value.nodes) {
+      yield* inner.inputs;
+      yield* capturedBy(inner);
+    }
+    for (const output of attribute.value.outputs) yield output.name;
+  }
+}
+
+/**
+ * A graph without dead nodes, unread initializers and unread inputs.
+ *
+ * @param keepInputs inputs to keep even where nothing reads them
+ */
+export function prune(graph: Graph, keepInputs: ReadonlySet<string> = new Set()): Graph {
+  const outputs = graph.outputs.map((output) => output.name);
+  const nodes = neededNodes(graph.nodes, outputs);
+  const read = new Set(outputs);
+  for (const node of nodes) {
+    for (const input of node.inputs) read.add(input);
+    for (const inner of capturedBy(node)) read.add(inner);
+  }
+  return {
+    ...graph,
+    nodes,
+    inputs: graph.inputs.filter((input) => read.has(input.name) || keepInputs.has(input.name)),
+    initializers: new Map([...graph.initializers].filter(([name]) => read.has(name))),
+  };
+}
