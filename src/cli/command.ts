@@ -1,0 +1,67 @@
+/** What a verb of the command line is: a description, its flags, and a function. */
+import type { Flags, Values } from "./flags.ts";
+import type { Terminal } from "./output.ts";
+
+/** One line of a verb's help that can be copied. */
+export interface Example {
+  readonly command: string;
+  readonly does: string;
+}
+
+/** A call of a verb, parsed and checked. */
+export interface Invocation<F extends Flags = Flags> {
+  /** Values of the flags: from the command line, else the configuration file, else the defaults. */
+  readonly flags: Values<F>;
+  /** Keys of the flags that the command line or the configuration file set. */
+  readonly given: ReadonlySet<string>;
+  /** What stands on the command line besides flags. */
+  readonly operands: readonly string[];
+  readonly terminal: Terminal;
+}
+
+/** A verb; each has a file of its own in this folder that exports one as its default. */
+export interface Command<F extends Flags = Flags> {
+  readonly name: string;
+  /** One line without a full stop. */
+  readonly summary: string;
+  /** Operands as the usage line prints them, e.g. `[MODEL]`; absent if the verb takes none. */
+  readonly operands?: string;
+  /** Most operands accepted; 0 if absent. */
+  readonly maxOperands?: number;
+  readonly flags: F;
+  readonly examples: readonly Example[];
+  /**
+   * Does the work.
+   *
+   * @returns the exit code, one of `EXIT` in `src/errors.ts`
+   * @throws {GraftError} for what the user can act on; the message is printed as one line
+   */
+  run(invocation: Invocation<F>): Promise<number>;
+}
+
+/**
+ * Declares a verb, with the types of its flags checked inside `run`.
+ *
+ * @example
+ * ```ts
+ * import { command } from "./command.ts";
+ * import { integer, text } from "./flags.ts";
+ *
+ * export default command({
+ *   name: "greet",
+ *   summary: "Say hello",
+ *   flags: {
+ *     name: text("Whom to greet", { required: true, placeholder: "NAME" }),
+ *     times: integer("How often", { default: 1, min: 1 }),
+ *   },
+ *   examples: [{ command: "graft greet --name Ada", does: "says hello once" }],
+ *   run({ flags, terminal }) {
+ *     for (let i = 0; i < flags.times; i++) terminal.print(`Hello, ${flags.name}`);
+ *     return Promise.resolve(0);
+ *   },
+ * });
+ * ```
+ */
+export function command<const F extends Flags>(definition: Command<F>): Command {
+  return definition as unknown as Command;
+}

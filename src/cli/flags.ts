@@ -1,0 +1,123 @@
+/**
+ * Flags as typed data: one table per verb gives the parser, the help text, the configuration
+ * file's keys and the type of the parsed values.
+ *
+ * A flag's key is written in camelCase; it reads `--kebab-case` on the command line and
+ * `snake_case` in a YAML file.
+ */
+
+/** How a flag's text becomes a value. */
+export type FlagKind = "text" | "integer" | "number" | "boolean" | "list" | "map";
+
+/** Description of one flag; `T` is the type of its parsed value. */
+export interface Flag<T = unknown> {
+  readonly kind: FlagKind;
+  /** One sentence without a full stop; the default and the choices are added by the help. */
+  readonly description: string;
+  readonly default?: T;
+  readonly required?: boolean;
+  /** One letter, without the dash. */
+  readonly short?: string;
+  /** Placeholder in the help, e.g. `DIR`. */
+  readonly placeholder?: string;
+  /** The only values accepted. */
+  readonly choices?: readonly string[];
+  /** Smallest value of a number, inclusive. */
+  readonly min?: number;
+  /** Largest value of a number, inclusive. */
+  readonly max?: number;
+  /** Heading under which the help lists the flag. */
+  readonly group?: string;
+  /** Other keys (camelCase) users know this flag by, accepted and not listed. */
+  readonly aliases?: readonly string[];
+  /** `false` for flags that make no sense in a configuration file. */
+  readonly inFile?: boolean;
+}
+
+/** The flags of a verb, by camelCase key. */
+// deno-lint-ignore no-explicit-any -- values differ per flag; `Values` recovers each one's type
+export type Flags = Readonly<Record<string, Flag<any>>>;
+
+/** The parsed values of a table of flags. */
+export type Values<F extends Flags> = {
+  readonly [K in keyof F]: F[K] extends Flag<infer T> ? T : never;
+};
+
+type Options<T> = Omit<Flag<T>, "kind" | "description">;
+/** A flag that always has a value: it has a default or must be given. */
+type Present<T> = Options<T> & ({ readonly default: T } | { readonly required: true });
+
+/** A flag of free text, a path or one of `choices`. */
+export function text<const C extends string = string>(
+  description: string,
+  options: Options<C> & { readonly choices: readonly C[]; readonly default: NoInfer<C> },
+): Flag<C>;
+export function text(description: string, options: Present<string>): Flag<string>;
+export function text(description: string, options?: Options<string>): Flag<string | undefined>;
+export function text(description: string, options: Options<string> = {}): Flag<string | undefined> {
+  return { kind: "text", description, ...options };
+}
+
+/** A flag of a whole number. */
+export function integer(description: string, options: Present<number>): Flag<number>;
+export function integer(description: string, options?: Options<number>): Flag<number | undefined>;
+export function integer(
+  description: string,
+  options: Options<number> = {},
+): Flag<number | undefined> {
+  return { kind: "integer", description, ...options };
+}
+
+/** A flag of a finite number. */
+export function number(description: string, options: Present<number>): Flag<number>;
+export function number(description: string, options?: Options<number>): Flag<number | undefined>;
+export function number(
+  description: string,
+  options: Options<number> = {},
+): Flag<number | undefined> {
+  return { kind: "number", description, ...options };
+}
+
+/** A switch: `--name` or `--no-name`. Without a default it is `undefined` until set. */
+export function boolean(description: string, options: Present<boolean>): Flag<boolean>;
+export function boolean(description: string, options?: Options<boolean>): Flag<boolean | undefined>;
+export function boolean(
+  description: string,
+  options: Options<boolean> = {},
+): Flag<boolean | undefined> {
+  return { kind: "boolean", description, ...options };
+}
+
+/** A flag of several texts: `--name a,b` or `--name a --name b`; a list in YAML. */
+export function list(
+  description: string,
+  options: Present<readonly string[]>,
+): Flag<readonly string[]>;
+export function list(
+  description: string,
+  options?: Options<readonly string[]>,
+): Flag<readonly string[] | undefined>;
+export function list(
+  description: string,
+  options: Options<readonly string[]> = {},
+): Flag<readonly string[] | undefined> {
+  return { kind: "list", description, ...options };
+}
+
+/** A flag of numbers by name: `--name a=1,b=2`; a mapping in YAML. */
+export function map(
+  description: string,
+  options: Options<Readonly<Record<string, number>>> = {},
+): Flag<Readonly<Record<string, number>>> {
+  return { kind: "map", description, default: {}, ...options };
+}
+
+/** `maxSeqLength` as the command line spells it: `max-seq-length`. */
+export function kebab(key: string): string {
+  return key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+}
+
+/** `maxSeqLength` as a configuration file spells it: `max_seq_length`. */
+export function snake(key: string): string {
+  return key.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+}

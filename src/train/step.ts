@@ -1,0 +1,57 @@
+/**
+ * What the training loop asks of a model and of data. `src/plan` implements the first over the
+ * differentiated graph, `src/data` the second.
+ */
+import type { DeviceTensor } from "../runtime/runner.ts";
+
+/** A trainable tensor (float32). */
+export interface Parameter {
+  readonly name: string;
+  readonly dims: readonly number[];
+  /** Current value. The optimiser replaces the tensor by another one: read this at every use. */
+  value: DeviceTensor;
+  /**
+   * Gradient of the sum of losses over target tokens, summed over the micro-batches since
+   * {@linkcode StepModel.zeroGrad}; `undefined` before the first of them.
+   */
+  grad: DeviceTensor | undefined;
+}
+
+/** What the loop itself looks at in a batch; the rest is between the data and the model. */
+export interface Batch {
+  /** Real (unpadded) tokens, for tokens per second. */
+  readonly tokenCount: number;
+}
+
+/** Loss of a batch: a sum over target tokens (labels, for classification) and their number. */
+export interface BatchLoss {
+  readonly lossSum: number;
+  readonly targetCount: number;
+}
+
+/** Loss of a batch in evaluation; `correct` counts right answers where that has a meaning. */
+export interface Evaluation extends BatchLoss {
+  readonly correct?: number;
+}
+
+/** A model that can take training steps. Only token ids, masks and scalars cross per step. */
+export interface StepModel<B extends Batch = Batch> extends Disposable {
+  readonly parameters: readonly Parameter[];
+  /**
+   * Adds the gradient of the sum of this batch's token losses to every parameter's `grad`.
+   *
+   * @param dropoutSeed 32-bit seed of this micro-step's dropout masks
+   */
+  accumulate(batch: B, dropoutSeed: number): Promise<BatchLoss>;
+  /** Loss without dropout and without gradients. */
+  evaluate(batch: B): Promise<Evaluation>;
+  /** Forgets the accumulated gradients. */
+  zeroGrad(): void;
+}
+
+/** Batches by position: the same position gives the same batch in every run of one seed. */
+export interface BatchSource<B extends Batch = Batch> {
+  /** Number of batches of an epoch, counted from 0. */
+  batches(epoch: number): number;
+  batch(epoch: number, index: number): Promise<B>;
+}
