@@ -49,6 +49,8 @@ export interface Node {
   readonly inputs: readonly string[];
   readonly outputs: readonly string[];
   readonly attributes: Readonly<Record<string, Attribute>>;
+  /** The node's `metadata_props`, where it has any (PyTorch's exporter writes module scopes there). */
+  readonly metadata?: Readonly<Record<string, string>>;
   readonly rest?: unknown;
 }
 

@@ -1,0 +1,240 @@
+/** Recognises the operator forms in which exporters and quantisers write a linear layer. */
+import { type DataType, isFloating } from "../graph/dtype.ts";
+import { bitsOf } from "../graph/dtype.ts";
+import { floatAttribute, intAttribute, intsAttribute } from "../graph/attributes.ts";
+import { MICROSOFT, type Node } from "../graph/types.ts";
+import type { GraphIndex } from "./graph_index.ts";
+
+/**
+ * The operator form of a linear layer. `MatMulInteger` stands for the whole of
+ * `DynamicQuantizeLinear → MatMulInteger → Cast → Mul`, `DequantizeLinear` for a `MatMul` or `Gemm`
+ * over a dequantised weight.
+ */
+export type LinearKind = "MatMul" | "Gemm" | "MatMulNBits" | "MatMulInteger" | "DequantizeLinear";
+
+/** Where a linear layer's weight lies and how it is stored. */
+export interface LinearWeight {
+  /** Value name of the stored weight: an initializer (or a `Constant` node's output). */
+  readonly weight: string;
+  /**
+   * Order of the stored dimensions: `KN` is [in, out], `NK` is [out, in], `NBits` is MatMulNBits'
+   * [out, blocks, bytes per block].
+   */
+  readonly layout: "KN" | "NK" | "NBits";
+  /** Bits of one stored weight. */
+  readonly bits: number;
+  /** Value name of the scales, for quantised weights. */
+  readonly scales?: string;
+  /** Value name of the zero points, where the quantisation has them. */
+  readonly zeroPoints?: string;
+  /** Weights that share a scale along the input dimension, for block-wise quantisation. */
+  readonly blockSize?: number;
+}
+
+/** A linear layer as found in a graph, before it has a name. */
+export interface LinearForm extends LinearWeight {
+  readonly kind: LinearKind;
+  /** The node that multiplies. */
+  readonly node: Node;
+  /** Value that enters: the float activation, before any dynamic quantisation. */
+  readonly input: string;
+  /** Float value that leaves, before a separate bias is added. */
+  readonly output: string;
+  readonly inFeatures: number;
+  readonly outFeatures: number;
+  /** Element type of `input` and `output`. */
+  readonly dtype: DataType;
+  /** The bias: its value name, and the value after it was added (`output` where the operator adds it). */
+  readonly bias?: { readonly weight: string; readonly output: string };
+}
+
+type Parts = Omit<LinearForm, "bias"> & { readonly fusedBias?: string };
+
+/** The linear layer that `node` multiplies for, `undefined` where it is none. */
+export function linearForm(index: GraphIndex, node: Node): LinearForm | undefined {
+  const parts = partsOf(index, node);
+  if (parts === undefined) return undefined;
+  const { fusedBias, ...form } = parts;
+  if (fusedBias !== undefined) {
+    return { ...form, bias: { weight: fusedBias, output: form.output } };
+  }
+  const bias = biasAfter(index, form.output, form.outFeatures);
+  return bias === undefined ? form : { ...form, bias };
+}
+
+function partsOf(index: GraphIndex, node: Node): Parts | undefined {
+  if (node.domain === MICROSOFT) {
+    return node.opType === "MatMulNBits" ? matMulNBits(index, node) : undefined;
+  }
+  if (node.domain !== "") return undefined;
+  switch (node.opType) {
+    case "MatMul":
+      return matMul(index, node);
+    case "Gemm":
+      return gemm(index, node);
+    case "MatMulInteger":
+      return matMulInteger(index, node);
+    default:
+      return undefined;
+  }
+}
+
+function matMul(index: GraphIndex, node: Node): Parts | undefined {
+  const stored = storedMatrix(index, node.inputs[1]);
+  if (stored === undefined || index.constant(node.inputs[0]) !== undefined) return undefined;
+  return {
+    ...stored,
+    kind: stored.scales === undefined ? "MatMul" : "DequantizeLinear",
+    ...ends(node),
+  };
+}
+
+function gemm(index: GraphIndex, node: Node): Parts | undefined {
+  // A scaled or transposed Gemm is no linear layer of a network.
+  if (intAttribute(node, "transA", 0) !== 0 || floatAttribute(node, "alpha", 1) !== 1) {
+    return undefined;
+  }
+  const transposed = intAttribute(node, "transB", 0) !== 0;
+  const stored = storedMatrix(index, node.inputs[1], transposed);
+  if (stored === undefined) return undefined;
+  const bias = node.inputs[2];
+  return {
+    ...stored,
+    kind: stored.scales === undefined ? "Gemm" : "DequantizeLinear",
+    ...ends(node),
+    fusedBias: bias === undefined || bias === "" ? undefined : bias,
+  };
+}
+
+function matMulNBits(index: GraphIndex, node: Node): Parts | undefined {
+  const [, weight, scales, zeroPoints, , bias] = node.inputs;
+  const scale = index.constant(scales);
+  if (index.constant(weight) === undefined || scale === undefined) return undefined;
+  return {
+    kind: "MatMulNBits",
+    ...ends(node),
+    weight,
+    layout: "NBits",
+    bits: intAttribute(node, "bits", 4),
+    blockSize: intAttribute(node, "block_size", 0),
+    scales,
+    ...(zeroPoints ? { zeroPoints } : {}),
+    inFeatures: intAttribute(node, "K", 0),
+    outFeatures: intAttribute(node, "N", 0),
+    dtype: scale.dtype,
+    fusedBias: bias ? bias : undefined,
+  };
+}
+
+function matMulInteger(index: GraphIndex, node: Node): Parts | undefined {
+  const [quantised, weight, , zeroPoints] = node.inputs;
+  const stored = index.constant(weight);
+  const quantiser = index.producer(quantised);
+  if (stored?.dims.length !== 2 || quantiser?.opType !== "DynamicQuantizeLinear") return undefined;
+  const cast = only(index, node.outputs[0], "Cast");
+  const scaled = cast === undefined ? undefined : only(index, cast.outputs[0], "Mul");
+  if (cast === undefined || scaled === undefined) return undefined;
+  const scaleProduct = scaled.inputs.find((value) => value !== cast.outputs[0]);
+  const product = scaleProduct === undefined ? undefined : index.producer(scaleProduct);
+  const scales = product?.opType === "Mul"
+    ? product.inputs.find((value) => value !== quantiser.outputs[1])
+    : undefined;
+  if (scales === undefined || index.constant(scales) === undefined) return undefined;
+  return {
+    kind: "MatMulInteger",
+    node,
+    input: quantiser.inputs[0],
+    output: scaled.outputs[0],
+    weight,
+    layout: "KN",
+    bits: bitsOf(stored.dtype),
+    scales,
+    ...(zeroPoints ? { zeroPoints } : {}),
+    inFeatures: stored.dims[0],
+    outFeatures: stored.dims[1],
+    dtype: "float32",
+  };
+}
+
+const ends = (node: Node) => ({ node, input: node.inputs[0], output: node.outputs[0] });
+
+/** A constant matrix behind `value`, looking through Transpose, Cast, Identity and DequantizeLinear. */
+function storedMatrix(index: GraphIndex, value: string, transposed = false) {
+  let now = value;
+  let swap = transposed;
+  let dtype: DataType | undefined;
+  let quantised: { scales: string; zeroPoints?: string; blockSize?: number } | undefined;
+  for (;;) {
+    const found = index.constant(now);
+    if (found !== undefined) {
+      if (found.dims.length !== 2) return undefined;
+      if (quantised === undefined && !isFloating(found.dtype)) return undefined;
+      const [rows, columns] = found.dims;
+      return {
+        weight: now,
+        layout: swap ? "NK" as const : "KN" as const,
+        bits: bitsOf(found.dtype),
+        inFeatures: swap ? columns : rows,
+        outFeatures: swap ? rows : columns,
+        dtype: dtype ?? found.dtype,
+        ...quantised,
+      };
+    }
+    const node = index.producer(now);
+    if (node === undefined || node.domain !== "" && node.opType !== "DequantizeLinear") {
+      return undefined;
+    }
+    switch (node.opType) {
+      case "Transpose": {
+        const perm = intsAttribute(node, "perm", [1, 0]);
+        if (perm.length !== 2) return undefined;
+        if (perm[0] === 1) swap = !swap;
+        break;
+      }
+      case "Identity":
+        break;
+      case "Cast":
+        // Only the type that leaves the last Cast is the activations'.
+        dtype ??= castType(intAttribute(node, "to", 0));
+        if (dtype === undefined) return undefined;
+        break;
+      case "DequantizeLinear": {
+        const [, scales, zeroPoints] = node.inputs;
+        const scale = index.constant(scales);
+        if (quantised !== undefined || scale === undefined) return undefined;
+        const blockSize = intAttribute(node, "block_size", 0);
+        quantised = {
+          scales,
+          ...(zeroPoints ? { zeroPoints } : {}),
+          ...(blockSize > 0 ? { blockSize } : {}),
+        };
+        dtype ??= scale.dtype;
+        break;
+      }
+      default:
+        return undefined;
+    }
+    now = node.inputs[0];
+  }
+}
+
+const castType = (to: number): DataType | undefined =>
+  to === 1 ? "float32" : to === 10 ? "float16" : to === 16 ? "bfloat16" : undefined;
+
+/** The one reader of `value` if it is an `opType` and the value is no graph output. */
+function only(index: GraphIndex, value: string, opType: string): Node | undefined {
+  const readers = index.consumers(value);
+  const [reader] = readers;
+  if (readers.length !== 1 || index.isOutput(value)) return undefined;
+  return reader.opType === opType && reader.domain === "" ? reader : undefined;
+}
+
+function biasAfter(index: GraphIndex, output: string, outFeatures: number) {
+  const add = only(index, output, "Add");
+  const weight = add?.inputs.find((value) => value !== output);
+  if (add === undefined || weight === undefined) return undefined;
+  const dims = index.constant(weight)?.dims;
+  if (dims === undefined || dims.at(-1) !== outFeatures) return undefined;
+  if (dims.slice(0, -1).some((dim) => dim !== 1)) return undefined;
+  return { weight, output: add.outputs[0] };
+}

@@ -1,0 +1,105 @@
+/**
+ * Hugging Face module paths out of what exporters leave in a graph.
+ *
+ * PyTorch's exporter writes module scopes into node metadata, its older one into node names,
+ * onnxruntime-genai into both node and initializer names; quantisers add suffixes to all of them.
+ */
+import type { Model, Node } from "../graph/types.ts";
+
+/** Key under which PyTorch's exporter keeps the module scopes of a node, outermost first. */
+const SCOPES = "pkg.torch.onnx.name_scopes";
+/** Key of the classes that belong to those scopes. */
+const CLASSES = "pkg.torch.onnx.class_hierarchy";
+
+/** First components of module paths in transformers' models, with which a path is complete. */
+const ROOTS: ReadonlySet<string> = new Set([
+  ..."model transformer bert roberta distilbert electra albert deberta mpnet nomic_bert gpt_neox"
+    .split(" "),
+  ..."encoder decoder embeddings layers layer h shared lm_head cls classifier pooler score".split(
+    " ",
+  ),
+  ..."pre_classifier qa_outputs backbone language_model text_model vision_model".split(" "),
+]);
+
+/** Strings of a printed Python list: `['', 'm', 'm.model']`. */
+function pythonList(text: string): readonly string[] {
+  return Array.from(text.matchAll(/'([^']*)'|"([^"]*)"/g), (match) => match[1] ?? match[2]);
+}
+
+/** Module path from a node's metadata: the innermost module scope (the last entry is the operator). */
+export function pathFromMetadata(node: Pick<Node, "metadata">): string | undefined {
+  const scopes = node.metadata?.[SCOPES];
+  if (scopes === undefined) return undefined;
+  return pythonList(scopes).slice(0, -1).at(-1) || undefined;
+}
+
+/** Module path from a path-like node name: `/encoder/layer.0/attention/self/query/MatMul_quant`. */
+export function pathFromNodeName(name: string): string | undefined {
+  if (!name.startsWith("/")) return undefined;
+  const parts = name.slice(1).split("/").slice(0, -1);
+  return parts.length === 0 || parts.includes("") ? undefined : parts.join(".");
+}
+
+/** What quantisers and optimisers append to an initializer's name. */
+const SUFFIX = /_(quantized|Q[48]|Q4G\d+|transposed|DQ_Q[48]|fp16|scale|zero_point)$/i;
+
+/** Module path from a parameter's name: `bert.pooler.dense.weight_Transposed_quantized`. */
+export function pathFromParameter(name: string, parameter: "weight" | "bias"): string | undefined {
+  let now = name;
+  while (SUFFIX.test(now)) now = now.replace(SUFFIX, "");
+  const end = `.${parameter}`;
+  if (!now.endsWith(end) || now.includes("::") || now.includes("/")) return undefined;
+  return now.slice(0, -end.length).replace(/\.(MatMul|Gemm|Add)$/, "") || undefined;
+}
+
+/**
+ * The scope under which the transformers model hangs in an exported wrapper, with its dot; "" where
+ * the model is the root, `undefined` where the metadata does not say.
+ */
+export function rootScope(model: Model): string | undefined {
+  for (const { metadata } of model.graph.nodes) {
+    const classes = metadata?.[CLASSES];
+    const scopes = metadata?.[SCOPES];
+    if (classes === undefined || scopes === undefined) continue;
+    const at = pythonList(classes).findIndex((name) => name.startsWith("transformers."));
+    if (at < 0) continue;
+    const scope = pythonList(scopes)[at];
+    if (scope !== undefined) return scope === "" ? "" : `${scope}.`;
+  }
+  return undefined;
+}
+
+/** Removes wrapper modules that all paths share: by the known root scope, else by known model names. */
+export function stripRoot(paths: readonly string[], root: string | undefined): readonly string[] {
+  if (root !== undefined) {
+    return paths.map((path) => path.startsWith(root) ? path.slice(root.length) : path);
+  }
+  let now = paths;
+  for (;;) {
+    const first = now[0]?.split(".")[0];
+    if (first === undefined || ROOTS.has(first)) return now;
+    if (!now.every((path) => path.startsWith(`${first}.`))) return now;
+    const next = now.map((path) => path.slice(first.length + 1));
+    // Never strip below a name that means something: `0.auto_model.encoder…` yes, `net.body…` no.
+    if (!next.some((path) => path.split(".").slice(0, 2).some((part) => ROOTS.has(part)))) {
+      return now;
+    }
+    now = next;
+  }
+}
+
+/** Hugging Face's spelling of a path that onnxruntime-genai's model builder wrote. */
+export function huggingFacePath(path: string): string {
+  return path.replace(/^(model\.layers\.\d+)\.attn\./, "$1.self_attn.");
+}
+
+/** Number of the layer a path lies in: the first numbered component below another, as PEFT counts. */
+export function layerOf(path: string): number | undefined {
+  const number = path.split(".").find((part, i) => i > 0 && /^\d+$/.test(part));
+  return number === undefined ? undefined : Number(number);
+}
+
+/** The last component, by which target modules are usually chosen. */
+export function suffixOf(path: string): string {
+  return path.slice(path.lastIndexOf(".") + 1);
+}

@@ -1,0 +1,196 @@
+/**
+ * Module paths from nothing but the graph's shape, for linears that nothing names.
+ *
+ * Attention gives q, k and v away (their values reach the score product and the weighted sum with no
+ * linear between) and o (its input comes from there). What lies between one layer's o and the next
+ * layer's q is the feed-forward part. A gated feed-forward is named as Llama names it, a plain one as
+ * BERT does: those are the names users will look for first.
+ */
+import type { Node } from "../graph/types.ts";
+import type { GraphIndex } from "./graph_index.ts";
+import type { LinearForm } from "./linear.ts";
+
+type Role = "q" | "k" | "v" | "qkv" | "o";
+
+const ATTENTION_OPS: ReadonlySet<string> = new Set([
+  "GroupQueryAttention",
+  "MultiHeadAttention",
+  "Attention",
+]);
+const ACTIVATIONS: ReadonlySet<string> = new Set(
+  "Sigmoid Erf Tanh Relu Gelu FastGelu BiasGelu QuickGelu Elu LeakyRelu HardSwish Silu".split(" "),
+);
+
+const LLAMA = {
+  layer: (i: number) => `model.layers.${i}`,
+  q: "self_attn.q_proj",
+  k: "self_attn.k_proj",
+  v: "self_attn.v_proj",
+  qkv: "self_attn.qkv_proj",
+  o: "self_attn.o_proj",
+  down: "mlp.down_proj",
+  head: "lm_head",
+};
+const BERT = {
+  layer: (i: number) => `encoder.layer.${i}`,
+  q: "attention.self.query",
+  k: "attention.self.key",
+  v: "attention.self.value",
+  qkv: "attention.self.qkv",
+  o: "attention.output.dense",
+  down: "output.dense",
+  head: "classifier",
+};
+
+/** Paths of those linears whose place in the graph is unmistakable. */
+export function pathsFromStructure(
+  index: GraphIndex,
+  linears: readonly LinearForm[],
+): ReadonlyMap<LinearForm, string> {
+  const walls = new Set<Node>(linears.flatMap(({ node }) => {
+    const quantiser = index.producer(node.inputs[0]);
+    return quantiser?.opType === "DynamicQuantizeLinear" ? [node, quantiser] : [node];
+  }));
+  const roles = new Map(linears.map((linear) => [linear, roleOf(index, linear, walls)]));
+  const layers = layersOf(linears, roles);
+  const gated = layers.some(({ rest }) => sharingInput(rest).length === 2);
+  const names = gated ? LLAMA : BERT;
+  const paths = new Map<LinearForm, string>();
+  layers.forEach(({ attention, rest }, i) => {
+    const name = (linear: LinearForm, leaf: string) =>
+      paths.set(linear, `${names.layer(i)}.${leaf}`);
+    for (const [linear, role] of attention) name(linear, names[role]);
+    const first = sharingInput(rest);
+    const down = rest[first.length];
+    if (down === undefined) return;
+    if (gated && first.length === 2) {
+      for (const linear of first) {
+        const gate = reachesActivation(index, linear, walls);
+        name(linear, gate ? "mlp.gate_proj" : "mlp.up_proj");
+      }
+      name(down, names.down);
+    } else if (!gated && first.length === 1) {
+      name(first[0], "intermediate.dense");
+      name(down, names.down);
+    }
+  });
+  for (const linear of linears) {
+    if (index.isOutput(linear.bias?.output ?? linear.output)) paths.set(linear, names.head);
+  }
+  return paths;
+}
+
+interface Layer {
+  readonly attention: ReadonlyMap<LinearForm, Role>;
+  /** Linears after this layer's o and before the next layer's q, k, v. */
+  readonly rest: readonly LinearForm[];
+}
+
+/** Splits linears, which come in topological order, at each attention output. */
+function layersOf(
+  linears: readonly LinearForm[],
+  roles: ReadonlyMap<LinearForm, Role | undefined>,
+): readonly Layer[] {
+  const layers: { attention: Map<LinearForm, Role>; rest: LinearForm[] }[] = [];
+  let closed = true;
+  for (const linear of linears) {
+    const role = roles.get(linear);
+    if (role === undefined) {
+      layers.at(-1)?.rest.push(linear);
+      continue;
+    }
+    if (closed && role !== "o") layers.push({ attention: new Map(), rest: [] });
+    layers.at(-1)?.attention.set(linear, role);
+    closed = role === "o";
+  }
+  return layers;
+}
+
+/** The leading linears that read the same value. */
+function sharingInput(rest: readonly LinearForm[]): readonly LinearForm[] {
+  return rest.filter((linear) => linear.input === rest[0].input);
+}
+
+function roleOf(index: GraphIndex, linear: LinearForm, walls: ReadonlySet<Node>): Role | undefined {
+  const found = new Set<Role>();
+  forward(index, linear.output, walls, (value, reader) => {
+    const role = attentionOperand(index, value, reader);
+    if (role !== undefined) found.add(role);
+    return role === undefined;
+  });
+  if (found.size === 1) return [...found][0];
+  if (found.size > 1) return undefined;
+  return comesFromAttention(index, linear.input, walls) ? "o" : undefined;
+}
+
+/** Which operand of an attention `value` is for `reader`; "qkv" where one value carries all three. */
+function attentionOperand(index: GraphIndex, value: string, reader: Node): Role | undefined {
+  const at = reader.inputs.indexOf(value);
+  if (ATTENTION_OPS.has(reader.opType)) {
+    const packed = reader.inputs[1] === "" || reader.inputs[1] === undefined;
+    return packed ? "qkv" : (["q", "k", "v"] as const)[at];
+  }
+  if (!isProduct(index, reader)) return undefined;
+  if (at === 1 && comesFrom(index, reader.inputs[0], "Softmax", 4)) return "v";
+  return at === 0 ? "q" : "k";
+}
+
+/** A MatMul of two activations. */
+function isProduct(index: GraphIndex, node: Node): boolean {
+  return node.opType === "MatMul" &&
+    node.inputs.every((value) => index.constant(value) === undefined);
+}
+
+/** Whether an operator of this type lies at most `depth` nodes behind `value`. */
+function comesFrom(index: GraphIndex, value: string, opType: string, depth: number): boolean {
+  const node = index.producer(value);
+  if (node === undefined || depth === 0) return false;
+  return node.opType === opType ||
+    node.inputs.some((input) => input !== "" && comesFrom(index, input, opType, depth - 1));
+}
+
+/** Whether `value` is an attention's result, only reshaped. */
+function comesFromAttention(index: GraphIndex, value: string, walls: ReadonlySet<Node>): boolean {
+  const node = index.producer(value);
+  if (node === undefined || walls.has(node)) return false;
+  if (ATTENTION_OPS.has(node.opType)) return true;
+  if (isProduct(index, node)) return comesFrom(index, node.inputs[0], "Softmax", 4);
+  const passes = ["Reshape", "Transpose", "Identity", "Cast", "Squeeze", "Flatten"];
+  return passes.includes(node.opType) && comesFromAttention(index, node.inputs[0], walls);
+}
+
+function reachesActivation(
+  index: GraphIndex,
+  linear: LinearForm,
+  walls: ReadonlySet<Node>,
+): boolean {
+  let found = false;
+  // The other branch ends at the down projection, the gate's passes an activation before it.
+  forward(index, linear.output, walls, (_, reader) => {
+    if (ACTIVATIONS.has(reader.opType)) found = true;
+    return !found;
+  });
+  return found;
+}
+
+/** Visits readers of `value` and of what they make, up to the next linear; `visit` says whether to go on. */
+function forward(
+  index: GraphIndex,
+  value: string,
+  walls: ReadonlySet<Node>,
+  visit: (value: string, reader: Node) => boolean,
+): void {
+  const queue = [value];
+  const seen = new Set(queue);
+  for (let now = queue.pop(); now !== undefined; now = queue.pop()) {
+    for (const reader of index.consumers(now)) {
+      // A shape carries no activation: what is reshaped with it is another's.
+      if (reader.opType === "Shape" || walls.has(reader) || !visit(now, reader)) continue;
+      for (const output of reader.outputs) {
+        if (output === "" || seen.has(output)) continue;
+        seen.add(output);
+        queue.push(output);
+      }
+    }
+  }
+}
