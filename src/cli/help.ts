@@ -1,0 +1,112 @@
+/** Help texts, generated from the verbs' descriptions. */
+import { EXIT } from "../errors.ts";
+import type { Command } from "./command.ts";
+import { type Flag, kebab } from "./flags.ts";
+
+const EXIT_MEANING: Readonly<Record<keyof typeof EXIT, string>> = {
+  ok: "done",
+  refused: "the work was done and the answer is no: a merge beyond tolerance, a loss that diverged",
+  usage: "unknown flag, missing argument or value out of range",
+  badInput: "a file is missing, unreadable or not what it should be",
+  runtime: "ONNX Runtime is missing, too old or failed",
+  internal: "a bug in graft",
+  io: "disk full, permission denied or I/O error",
+  interrupted: "stopped by Ctrl-C or SIGTERM after saving",
+};
+
+/** The meaning of every exit code, one a line. */
+export function exitCodeLines(): string[] {
+  return (Object.keys(EXIT) as (keyof typeof EXIT)[])
+    .sort((a, b) => EXIT[a] - EXIT[b])
+    .map((name) => `  ${String(EXIT[name]).padStart(3)}  ${EXIT_MEANING[name]}`);
+}
+
+/** `graft --help`. */
+export function generalHelp(commands: readonly Command[], version: string): string {
+  const width = Math.max(...commands.map((c) => c.name.length));
+  return [
+    `graft ${version}: fine-tunes quantised ONNX models on the device, merges and runs them`,
+    "",
+    "Usage: graft VERB [flags]",
+    "",
+    ...commands.map((c) => `  ${c.name.padEnd(width)}  ${c.summary}`),
+    "",
+    "`graft help VERB` explains a verb. GRAFT_ORT_LIB names another libonnxruntime to use,",
+    "NO_COLOR turns colours off, GRAFT_DEBUG=1 adds the stack to an error.",
+    "",
+    "Exit codes:",
+    ...exitCodeLines(),
+  ].join("\n");
+}
+
+function flagName(key: string, flag: Flag): string {
+  const short = flag.short === undefined ? "    " : `-${flag.short}, `;
+  const value = flag.kind === "boolean" ? "" : ` ${placeholder(flag)}`;
+  const no = flag.kind === "boolean" && flag.default === true ? "no-" : "";
+  return `${short}--${no}${kebab(key)}${value}`;
+}
+
+function placeholder(flag: Flag): string {
+  if (flag.placeholder !== undefined) return flag.placeholder;
+  switch (flag.kind) {
+    case "integer":
+      return "N";
+    case "list":
+      return "A,B";
+    case "map":
+      return "NAME=N,…";
+    default:
+      return flag.choices === undefined ? (flag.kind === "number" ? "X" : "TEXT") : "NAME";
+  }
+}
+
+function flagNote(flag: Flag): string {
+  const notes: string[] = [];
+  if (flag.choices !== undefined) notes.push(flag.choices.join(", "));
+  const isSwitch = flag.kind === "boolean" || flag.kind === "map";
+  if (flag.required) notes.push("required");
+  else if (flag.default !== undefined && !isSwitch) notes.push(`default ${flag.default}`);
+  return notes.length === 0 ? "" : ` [${notes.join("; ")}]`;
+}
+
+/** Breaks text into lines of at most `width` characters, at spaces. */
+function wrap(value: string, width: number): string[] {
+  const lines: string[] = [];
+  let line = "";
+  for (const word of value.split(" ")) {
+    if (line !== "" && line.length + 1 + word.length > width) {
+      lines.push(line);
+      line = word;
+    } else {
+      line = line === "" ? word : `${line} ${word}`;
+    }
+  }
+  return [...lines, line];
+}
+
+/** `graft help VERB`. */
+export function commandHelp(command: Command, columns = 100): string {
+  const entries = Object.entries(command.flags);
+  const groups = Map.groupBy(entries, ([, flag]) => flag.group ?? "Flags");
+  const lines = [
+    `graft ${command.name}: ${command.summary}`,
+    "",
+    `Usage: graft ${command.name}${command.operands ? ` ${command.operands}` : ""} [flags]`,
+  ];
+  const indent = 34;
+  for (const [group, members] of groups) {
+    lines.push("", `${group}:`);
+    for (const [key, flag] of members) {
+      const name = `  ${flagName(key, flag)}`;
+      const about = wrap(flag.description + flagNote(flag), Math.max(40, columns - indent));
+      if (name.length + 2 > indent) lines.push(name);
+      else lines.push(name.padEnd(indent) + about.shift());
+      lines.push(...about.map((line) => " ".repeat(indent) + line));
+    }
+  }
+  if (command.examples.length > 0) {
+    lines.push("", "Examples:");
+    for (const { command: line, does } of command.examples) lines.push(`  # ${does}`, `  ${line}`);
+  }
+  return lines.join("\n");
+}

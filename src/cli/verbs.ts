@@ -1,0 +1,7 @@
+/** The verbs of the command line, each loaded only when it is called. */
+import type { Command } from "./command.ts";
+
+/** Loader of each verb's file, in the order that the help lists them. */
+export const VERBS: Readonly<Record<string, () => Promise<{ readonly default: Command }>>> = {
+  train: () => import("./train.ts"),
+};

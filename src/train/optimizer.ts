@@ -1,0 +1,34 @@
+/** What the training loop asks of an optimiser. */
+import type { Tensor } from "../graph/tensor.ts";
+
+/** Everything an optimiser must remember over a resume. */
+export interface OptimizerState {
+  /** Updates applied so far; skipped steps do not count. */
+  readonly updates: number;
+  /** Moments by `<parameter>.<slot>`. */
+  readonly moments: ReadonlyMap<string, Tensor>;
+}
+
+export interface Optimizer extends Disposable {
+  /** L2 norm over all accumulated gradients, as they are (a sum over target tokens). */
+  gradientNorm(): Promise<number>;
+  /**
+   * Updates every parameter from its gradient.
+   *
+   * @param gradientScale factor on the gradients: one over the target tokens, times the clipping
+   */
+  update(learningRate: number, gradientScale: number): Promise<void>;
+  /**
+   * Puts back the parameters from before the last update: the last ones whose loss was seen to be
+   * finite. Moments stay; do it only to end a run.
+   */
+  revert(): void;
+  /** Copies the moments to the host. */
+  state(): OptimizerState;
+  /**
+   * Goes on from a state.
+   *
+   * @throws {RangeError} where a moment is missing or has another shape, naming it
+   */
+  restore(state: OptimizerState): void;
+}
