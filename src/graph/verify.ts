@@ -1,0 +1,105 @@
+/** Checks that hold for every graph, run on files when they are read and after every pass. */
+import { byteLength } from "./dtype.ts";
+import { elementCount, type Tensor } from "./tensor.ts";
+import { type Graph, type Node, operatorName, type ValueInfo } from "./types.ts";
+
+const label = (node: Node, index: number) =>
+  `node ${index} (${operatorName(node)} "${node.name || node.outputs.join()}")`;
+
+/** Names the outer graph defines, and the chain of those around it. */
+interface Scope {
+  readonly names: ReadonlySet<string>;
+  readonly outer?: Scope;
+}
+
+function visible(name: string, scope: Scope | undefined): boolean {
+  for (let at = scope; at !== undefined; at = at.outer) if (at.names.has(name)) return true;
+  return false;
+}
+
+function initializerProblem(name: string, value: Tensor): string | undefined {
+  const place = `initializer "${name}"`;
+  const bad = value.dims.find((dim) => !Number.isSafeInteger(dim) || dim < 0);
+  if (bad !== undefined) return `${place} has a dimension that is no size: current value is ${bad}`;
+  if (value.dtype === "string") return undefined;
+  const expected = byteLength(value.dtype, elementCount(value.dims));
+  if (expected === value.bytes.byteLength) return undefined;
+  return `${place} of ${value.dtype}[${value.dims}] needs ${expected} bytes: current value is ${value.bytes.byteLength}`;
+}
+
+function shapeProblem(place: string, value: ValueInfo): string | undefined {
+  if (value.name === "") return `${place} has no name`;
+  const bad = value.type?.shape?.find((dim) =>
+    typeof dim === "number" && (!Number.isSafeInteger(dim) || dim < 0)
+  );
+  if (bad === undefined) return undefined;
+  return `${place} "${value.name}" has a dimension that is no size: current value is ${bad}`;
+}
+
+/**
+ * The first thing wrong with a graph, in words, or `undefined` for a sound one: every value is
+ * defined once and before its first reader (subgraphs may read the graphs around them), every
+ * output is defined, and every initializer has the bytes its type and dimensions ask for.
+ */
+export function graphProblem(graph: Graph, outer?: { readonly names: ReadonlySet<string> }):
+  | string
+  | undefined {
+  const names = new Set<string>();
+  const scope: Scope = { names, outer };
+  for (const [i, input] of graph.inputs.entries()) {
+    const problem = shapeProblem(`input ${i}`, input);
+    if (problem !== undefined) return problem;
+    if (names.has(input.name)) return `two inputs are named "${input.name}"`;
+    names.add(input.name);
+  }
+  for (const [name, value] of graph.initializers) {
+    if (name === "") return "an initializer has no name";
+    const problem = initializerProblem(name, value);
+    if (problem !== undefined) return problem;
+    // An initializer under an input's name is that input's default: ONNX allows it.
+    names.add(name);
+  }
+  for (const [i, node] of graph.nodes.entries()) {
+    if (node.opType === "") return `node ${i} ("${node.name}") has no operator type`;
+    for (const name of node.inputs) {
+      if (name !== "" && !visible(name, scope)) {
+        return `${label(node, i)} reads "${name}", which nothing before it defines`;
+      }
+    }
+    for (const [key, attribute] of Object.entries(node.attributes)) {
+      if (attribute.kind !== "graph") continue;
+      const problem = graphProblem(attribute.value, scope);
+      if (problem !== undefined) return `${label(node, i)}, subgraph "${key}": ${problem}`;
+    }
+    for (const name of node.outputs) {
+      if (name === "") continue;
+      if (names.has(name)) return `${label(node, i)} defines "${name}", which is already defined`;
+      names.add(name);
+    }
+  }
+  const outputs = new Set<string>();
+  for (const [i, output] of graph.outputs.entries()) {
+    const problem = shapeProblem(`output ${i}`, output);
+    if (problem !== undefined) return problem;
+    if (!visible(output.name, scope)) return `output "${output.name}" is never defined`;
+    if (outputs.has(output.name)) return `two outputs are named "${output.name}"`;
+    outputs.add(output.name);
+  }
+  for (const value of graph.valueInfo.values()) {
+    const problem = shapeProblem("annotation", value);
+    if (problem !== undefined) return problem;
+  }
+  return undefined;
+}
+
+/**
+ * Returns the graph it is given, when sound.
+ *
+ * @param where the pass that made the graph, for the message.
+ * @throws {Error} naming the pass and the first thing wrong; it is a bug in that pass.
+ */
+export function verify(graph: Graph, where: string): Graph {
+  const problem = graphProblem(graph);
+  if (problem !== undefined) throw new Error(`${where} made an unsound graph: ${problem}`);
+  return graph;
+}

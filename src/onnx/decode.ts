@@ -1,0 +1,177 @@
+/** ONNX bytes → Model. */
+import { fromBinary } from "@bufbuild/protobuf";
+import { BadInputError } from "../errors.ts";
+import type { Tensor } from "../graph/tensor.ts";
+import { CycleError, toposort } from "../graph/toposort.ts";
+import type { Attribute, Graph, Model, Node, ValueInfo } from "../graph/types.ts";
+import { graphProblem } from "../graph/verify.ts";
+import { decodeAttribute } from "./attribute_proto.ts";
+import { forEachTensor } from "./every_tensor.ts";
+import { type Proto, schemaOf } from "./schema.ts";
+import { rememberList } from "./sources.ts";
+import { type DecodeContext, decodeTensor, type ExternalRef } from "./tensor_proto.ts";
+import { decodeValueInfo } from "./value_proto.ts";
+import { checkWire } from "./wire_check.ts";
+
+/** The newest operator set of the ONNX domain whose operators graft was written against. */
+export const NEWEST_OPSET = 28;
+
+/** How {@linkcode decodeModel} names the file and finds external data. */
+export interface DecodeOptions {
+  /** The file's name, for messages; `model` where absent. */
+  readonly file?: string;
+  /**
+   * Bytes of a stretch of an external data file. Must check the location itself and throw a
+   * `BadInputError` for one it refuses. It is asked for every tensor in the file, also those that
+   * graft does not interpret, in functions, sparse tensors and training information.
+   */
+  readonly external?: (ref: ExternalRef) => Uint8Array;
+}
+
+/** `"ai.onnx"` is another spelling of ONNX's own domain. */
+export function normalDomain(domain: string): string {
+  return domain === "ai.onnx" ? "" : domain;
+}
+
+/**
+ * Reads a model. Raw tensor data is not copied: it stays a view over `bytes` (or over what
+ * `options.external` gives), so both must stay as they are while the model is in use. Whatever the
+ * Graph type does not model is kept and written again by `encodeModel`.
+ *
+ * Nodes come out in topological order, stably sorted where the file's order is none.
+ *
+ * @throws {BadInputError} for bytes that are no sound model, naming the file, the place and the value.
+ */
+export function decodeModel(bytes: Uint8Array, options: DecodeOptions = {}): Model {
+  const context: DecodeContext = { file: options.file ?? "model", external: options.external };
+  const proto = parse(bytes, context);
+  const bad = (problem: string) => new BadInputError(`${context.file}: ${problem}`);
+  const irVersion = Number(proto.irVersion);
+  if (irVersion < 1) throw bad(`no ONNX model: IR version is ${irVersion}`);
+  if (proto.graph === undefined) throw bad("the model has no graph");
+  const opsets = decodeOpsets(proto, bad);
+  // Tensors outside the graph first: what is wrong in a part graft ignores is wrong all the same.
+  forEachTensor("ModelProto", proto, (tensor, place) => decodeTensor(tensor, place, context));
+  const graph = decodeGraph(proto.graph, "", context);
+  const problem = graphProblem(graph);
+  if (problem !== undefined) throw bad(problem);
+  const metadata = Object.fromEntries(proto.metadataProps.map(({ key, value }) => [key, value]));
+  rememberList(metadata, proto.metadataProps);
+  return { irVersion, opsets, graph, metadata, rest: proto };
+}
+
+function parse(bytes: Uint8Array, context: DecodeContext): Proto<"ModelProto"> {
+  if (bytes.byteLength === 0) throw new BadInputError(`${context.file}: the file is empty`);
+  checkWire("ModelProto", bytes, context.file);
+  try {
+    return fromBinary(schemaOf("ModelProto"), bytes);
+  } catch (error) {
+    // The reader throws plain errors and RangeErrors; all of them are about the bytes.
+    throw new BadInputError(`${context.file}: no ONNX model: ${(error as Error).message}`, {
+      cause: error,
+    });
+  }
+}
+
+function decodeOpsets(
+  proto: Proto<"ModelProto">,
+  bad: (problem: string) => BadInputError,
+): Record<string, number> {
+  const opsets = new Map<string, number>();
+  for (const { domain, version } of proto.opsetImport) {
+    const name = normalDomain(domain);
+    const number = Number(version);
+    if (!Number.isSafeInteger(number) || number < 1) {
+      throw bad(`opset of domain "${domain}" is no version: current value is ${version}`);
+    }
+    if (name === "" && number > NEWEST_OPSET) {
+      throw bad(`opset ${number} is newer than ${NEWEST_OPSET}, the newest graft knows`);
+    }
+    if (opsets.has(name) && opsets.get(name) !== number) {
+      throw bad(`opset of domain "${domain}" is given twice: ${opsets.get(name)} and ${number}`);
+    }
+    opsets.set(name, number);
+  }
+  if (opsets.size === 0) throw bad("the model imports no opset");
+  const record = Object.fromEntries(opsets);
+  rememberList(record, proto.opsetImport);
+  return record;
+}
+
+function decodeGraph(proto: Proto<"GraphProto">, where: string, context: DecodeContext): Graph {
+  const place = (inner: string) => where === "" ? inner : `${where}: ${inner}`;
+  const initializers = new Map<string, Tensor>();
+  for (const tensor of proto.initializer) {
+    if (initializers.has(tensor.name)) {
+      throw new BadInputError(
+        `${context.file}: ${place(`two initializers are named "${tensor.name}"`)}`,
+      );
+    }
+    initializers.set(
+      tensor.name,
+      decodeTensor(tensor, place(`initializer "${tensor.name}"`), context),
+    );
+  }
+  const valueInfo = new Map<string, ValueInfo>(
+    proto.valueInfo.map((value) => [value.name, decodeValueInfo(value, context)]),
+  );
+  rememberList(valueInfo, proto.valueInfo);
+  const nodes = proto.node.map((node, i) => decodeNode(node, i, place, context));
+  return {
+    name: proto.name,
+    inputs: proto.input.map((value) => decodeValueInfo(value, context)),
+    outputs: proto.output.map((value) => decodeValueInfo(value, context)),
+    initializers,
+    nodes: sorted(nodes, place, context),
+    valueInfo,
+    rest: proto,
+  };
+}
+
+function sorted(
+  nodes: readonly Node[],
+  place: (inner: string) => string,
+  context: DecodeContext,
+): readonly Node[] {
+  try {
+    return toposort(nodes);
+  } catch (error) {
+    if (!(error instanceof CycleError)) throw error;
+    throw new BadInputError(`${context.file}: ${place(error.message)}`, { cause: error });
+  }
+}
+
+function decodeNode(
+  proto: Proto<"NodeProto">,
+  index: number,
+  place: (inner: string) => string,
+  context: DecodeContext,
+): Node {
+  const label = `node ${index} (${proto.opType} "${proto.name || proto.output.join()}")`;
+  const attributes: [string, Attribute][] = [];
+  const seen = new Set<string>();
+  for (const attribute of proto.attribute) {
+    const where = place(`${label}, attribute "${attribute.name}"`);
+    if (seen.has(attribute.name)) {
+      throw new BadInputError(`${context.file}: ${where} is given twice`);
+    }
+    seen.add(attribute.name);
+    const decoded = decodeAttribute(
+      attribute,
+      where,
+      context,
+      (graph, at) => decodeGraph(graph, at, context),
+    );
+    attributes.push([attribute.name, decoded]);
+  }
+  return {
+    name: proto.name,
+    opType: proto.opType,
+    domain: normalDomain(proto.domain),
+    inputs: proto.input,
+    outputs: proto.output,
+    // fromEntries defines even "__proto__" as a property of its own.
+    attributes: Object.fromEntries(attributes),
+    rest: proto,
+  };
+}

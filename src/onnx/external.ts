@@ -1,0 +1,97 @@
+/** Moving tensor data between the model and files beside it. */
+import type { Tensor } from "../graph/tensor.ts";
+import type { Model } from "../graph/types.ts";
+import { chunksOf, concatenated } from "./chunks.ts";
+import { modelProto } from "./encode.ts";
+import { mapTensors } from "./every_tensor.ts";
+import { EXTERNAL, type Proto } from "./schema.ts";
+import { overlay, tensorOfProto } from "./sources.ts";
+import type { ExternalRef } from "./tensor_proto.ts";
+
+/** Where a tensor's data goes; `undefined` leaves it where it is. */
+export type ExternalChoice = (name: string, tensor: Tensor) => ExternalRef | "inline" | undefined;
+
+/** The message with tensor data moved as `choose` says. String tensors always stay inside. */
+export function externalise(
+  model: Proto<"ModelProto">,
+  choose: ExternalChoice,
+): Proto<"ModelProto"> {
+  return mapTensors("ModelProto", model, (proto) => {
+    const tensor = tensorOfProto(proto);
+    if (tensor === undefined || tensor.dtype === "string") return proto;
+    const choice = choose(proto.name, tensor);
+    if (choice === undefined) return proto;
+    const isExternal = proto.dataLocation === EXTERNAL;
+    if (choice === "inline" && !isExternal) return proto;
+    return overlay("TensorProto", proto, {
+      floatData: [],
+      int32Data: [],
+      int64Data: [],
+      doubleData: [],
+      uint64Data: [],
+      ...(choice === "inline"
+        ? { rawData: tensor.bytes, externalData: [], dataLocation: undefined }
+        : { rawData: undefined, externalData: entriesOf(choice), dataLocation: EXTERNAL }),
+    });
+  });
+}
+
+function entriesOf({ location, offset, length }: ExternalRef): Proto<"StringStringEntryProto">[] {
+  const entry = (key: string, value: string) =>
+    overlay("StringStringEntryProto", undefined, { key, value });
+  return [
+    entry("location", location),
+    entry("offset", String(offset)),
+    entry("length", String(length)),
+  ];
+}
+
+/** How {@linkcode encodeModelWithExternalData} lays out the data file. */
+export interface ExternalLayout {
+  /** Tensors of fewer bytes stay in the model. Default 1024. */
+  readonly threshold?: number;
+  /** Where large tensors begin: multiples of this many bytes, so that they can be mapped. Default 4096. */
+  readonly align?: number;
+}
+
+/** Tensors from this size on begin on page boundaries; ONNX Runtime's writer draws the same line. */
+const PAGED_BYTES = 1 << 20;
+/** Where smaller ones begin: a cache line, which every element type's alignment divides. */
+const SMALL_ALIGN = 64;
+
+/** A model file and the data file beside it. */
+export interface EncodedWithData {
+  readonly model: Uint8Array;
+  /** To be written in order; tensors are views, nothing is copied. */
+  readonly data: readonly Uint8Array[];
+}
+
+/**
+ * The bytes of a model whose tensors lie in one file beside it, named `location`.
+ *
+ * Every tensor of at least `threshold` bytes moves there, wherever in the model it is and wherever
+ * its data was before; one tensor used in several places is stored once.
+ */
+export function encodeModelWithExternalData(
+  model: Model,
+  location: string,
+  { threshold = 1024, align = 4096 }: ExternalLayout = {},
+): EncodedWithData {
+  const data: Uint8Array[] = [];
+  const placed = new Map<Uint8Array, ExternalRef>();
+  let end = 0;
+  const proto = externalise(modelProto(model), (_name, { bytes }) => {
+    if (bytes.byteLength < threshold) return "inline";
+    const known = placed.get(bytes);
+    if (known !== undefined) return known;
+    const step = bytes.byteLength >= PAGED_BYTES ? align : SMALL_ALIGN;
+    const offset = Math.ceil(end / step) * step;
+    if (offset > end) data.push(new Uint8Array(offset - end));
+    data.push(bytes);
+    end = offset + bytes.byteLength;
+    const ref = { location, offset, length: bytes.byteLength };
+    placed.set(bytes, ref);
+    return ref;
+  });
+  return { model: concatenated(chunksOf("ModelProto", proto)), data };
+}

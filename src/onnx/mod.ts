@@ -1,0 +1,11 @@
+/** Reading and writing ONNX: bytes in, bytes out. */
+export { decodeModel, type DecodeOptions, NEWEST_OPSET } from "./decode.ts";
+export { encodeModel, encodeModelChunks, type EncodeOptions } from "./encode.ts";
+export {
+  type EncodedWithData,
+  encodeModelWithExternalData,
+  type ExternalChoice,
+  type ExternalLayout,
+} from "./external.ts";
+export { decodeStrings, encodeStrings } from "./string_tensor.ts";
+export type { ExternalRef } from "./tensor_proto.ts";
