@@ -1,0 +1,67 @@
+/**
+ * com.microsoft.MatMulNBits: a linear layer with block-wise quantised frozen weights.
+ *
+ * Training computes with exactly the dequantised weights and float activations; `accuracy_level`
+ * allows kernels to round activations and therefore does not occur in the lowered form.
+ */
+import { intAttribute } from "../../graph/attributes.ts";
+import { MICROSOFT, type Node } from "../../graph/types.ts";
+import { dequantizeBlocks } from "../dequantize.ts";
+import { frozenLinear } from "../linear.ts";
+import type { OpRule } from "../types.ts";
+import {
+  cast,
+  namedInputs,
+  onlyAttributes,
+  refuse,
+  requireAttribute,
+  required,
+  requiredKnown,
+} from "./support.ts";
+
+const ATTRIBUTES = ["K", "N", "bits", "block_size", "accuracy_level", "weight_prepacked"];
+
+/** A required integer attribute. */
+function size(node: Node, name: string): number {
+  const value = intAttribute(node, name, undefined);
+  if (value === undefined || value < 1) {
+    throw new RangeError(
+      `Attribute "${name}" of com.microsoft.MatMulNBits "${node.name}" must be >= 1: current value is ${value}`,
+    );
+  }
+  return value;
+}
+
+export const matMulNBits: OpRule = {
+  opType: "MatMulNBits",
+  domain: MICROSOFT,
+
+  infer(node, inputs) {
+    const a = requiredKnown(node, "A", inputs, 0);
+    return [{ dtype: a.dtype, dims: [...a.dims.slice(0, -1), size(node, "N")] }];
+  },
+
+  lower(b, node) {
+    onlyAttributes(node, ATTRIBUTES);
+    requireAttribute(node, "weight_prepacked", 0);
+    const { A, B, scales, zero_points, bias } = namedInputs(
+      node,
+      ["A", "B", "scales", "zero_points", "!g_idx", "bias"],
+    );
+    const bits = intAttribute(node, "bits", 4);
+    if (bits !== 4 && bits !== 8) refuse(node, `attribute "bits" = ${bits}`);
+    const data = required(node, "B", B);
+    if (b.dims(data).includes(0)) refuse(node, 'an empty input "B"');
+    const x = required(node, "A", A);
+    const weight = dequantizeBlocks(b, {
+      data,
+      scales: required(node, "scales", scales),
+      zeroPoints: zero_points,
+      rows: size(node, "N"),
+      columns: size(node, "K"),
+      bits,
+      blockSize: size(node, "block_size"),
+    });
+    return [frozenLinear(b, x, cast(b, weight, b.known(x).dtype), bias)];
+  },
+};

@@ -1,0 +1,130 @@
+/** What the rules of fused operators share: named inputs, refusals, values made once per graph. */
+import type { DataType } from "../../graph/dtype.ts";
+import type { GraphBuilder, Known } from "../../graph/builder.ts";
+import { float32 } from "../../graph/tensor.ts";
+import { type Attribute, type Node, operatorName } from "../../graph/types.ts";
+import { ONNX_TYPE } from "../../graph/dtype.ts";
+import { int } from "../../graph/attributes.ts";
+import { UnsupportedError } from "../types.ts";
+
+/** Throws an `UnsupportedError` that names the node, the operator and what of it is missing. */
+export function refuse(node: Node, what: string): never {
+  throw new UnsupportedError(
+    `Cannot train through node "${node.name}": graft does not implement ${what} of ${
+      operatorName(node)
+    }; export the model without it`,
+  );
+}
+
+function shown(attribute: Attribute): string {
+  switch (attribute.kind) {
+    case "int":
+    case "float":
+    case "string":
+      return String(attribute.value);
+    case "ints":
+    case "floats":
+    case "strings":
+      return `[${attribute.value}]`;
+    default:
+      return `a ${attribute.kind}`;
+  }
+}
+
+/** Refuses every attribute that is not among `known`, so that none is ignored. */
+export function onlyAttributes(node: Node, known: readonly string[]): void {
+  for (const [name, attribute] of Object.entries(node.attributes)) {
+    if (!known.includes(name)) refuse(node, `attribute "${name}" = ${shown(attribute)}`);
+  }
+}
+
+/** Refuses an attribute that has another value than the one graft implements. */
+export function requireAttribute(node: Node, name: string, implemented: number | string): void {
+  const found = node.attributes[name];
+  if (found !== undefined && found.value !== implemented) {
+    refuse(node, `attribute "${name}" = ${shown(found)}`);
+  }
+}
+
+/**
+ * A node's inputs by their names in the operator's schema; absent ones are `undefined`.
+ *
+ * @param names schema names in order; one that begins with `!` is refused where it is present
+ */
+export function namedInputs<N extends string>(
+  node: Node,
+  names: readonly N[],
+): Readonly<Partial<Record<N, string>>> {
+  const found: Partial<Record<N, string>> = {};
+  node.inputs.forEach((value, i) => {
+    if (value === "") return;
+    const name = names[i];
+    if (name === undefined) refuse(node, `input number ${i}`);
+    if (name.startsWith("!")) refuse(node, `input "${name.slice(1)}"`);
+    found[name] = value;
+  });
+  return found;
+}
+
+/** An input that the operator's schema requires. */
+export function required(node: Node, name: string, value: string | undefined): string {
+  if (value === undefined) {
+    throw new SyntaxError(
+      `Input "${name}" of ${operatorName(node)} "${node.name}" is required: current value is none`,
+    );
+  }
+  return value;
+}
+
+/** What is known of an input that the operator's schema requires, for shape inference. */
+export function requiredKnown(
+  node: Node,
+  name: string,
+  inputs: readonly (Known | undefined)[],
+  index: number,
+): Known {
+  const known = inputs[index];
+  if (known === undefined) {
+    throw new SyntaxError(
+      `Input "${name}" of ${operatorName(node)} "${node.name}" is required: current value is none`,
+    );
+  }
+  return known;
+}
+
+/** Refuses outputs that something needs but graft does not compute. */
+export function refuseOutputs(
+  node: Node,
+  needed: readonly boolean[],
+  outputs: Readonly<Record<number, string>>,
+): void {
+  for (const [index, name] of Object.entries(outputs)) {
+    if (needed[Number(index)]) refuse(node, `output "${name}"`);
+  }
+}
+
+const SHARED = new WeakMap<GraphBuilder, Map<string, string>>();
+
+/**
+ * A value that all nodes of a graph share: masks, rotary tables, views of weights.
+ *
+ * @param key says what the value is; the first caller's `make` emits it, later callers get its name
+ */
+export function shared(b: GraphBuilder, key: string, make: () => string): string {
+  let values = SHARED.get(b);
+  if (values === undefined) SHARED.set(b, values = new Map());
+  let value = values.get(key);
+  if (value === undefined) values.set(key, value = make());
+  return value;
+}
+
+/** A scalar constant of the same floating type as another value. */
+export function scalarOf(b: GraphBuilder, dtype: DataType, value: number): string {
+  return cast(b, b.constant(float32([], [value]), "scalar"), dtype);
+}
+
+/** Casts a value; returns it unchanged where it has the type already. */
+export function cast(b: GraphBuilder, value: string, dtype: DataType): string {
+  if (b.known(value).dtype === dtype) return value;
+  return b.op("Cast", [value], { to: int(ONNX_TYPE[dtype]) });
+}

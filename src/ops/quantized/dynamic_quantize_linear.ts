@@ -1,0 +1,26 @@
+/**
+ * DynamicQuantizeLinear: integers, scale and zero point from an activation.
+ *
+ * Before lowering `pattern.ts` replaces it, with the MatMulInteger behind it, by floats; one that
+ * is left would cut the gradient silently and is refused.
+ */
+import type { OpRule } from "../types.ts";
+import { refuse, requiredKnown } from "../contrib/support.ts";
+
+export const dynamicQuantizeLinear: OpRule = {
+  opType: "DynamicQuantizeLinear",
+  domain: "",
+
+  infer(node, inputs) {
+    const { dims } = requiredKnown(node, "x", inputs, 0);
+    return [
+      { dtype: "uint8", dims },
+      { dtype: "float32", dims: [] },
+      { dtype: "uint8", dims: [] },
+    ];
+  },
+
+  lower(_b, node) {
+    refuse(node, "a use other than MatMulInteger with constant weights, Cast and scaling");
+  },
+};

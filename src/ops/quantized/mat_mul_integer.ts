@@ -1,0 +1,24 @@
+/**
+ * MatMulInteger: an integer matrix product.
+ *
+ * Before lowering `pattern.ts` replaces it by a float product with dequantised weights; one that is
+ * left has operands graft cannot dequantise and is refused.
+ */
+import type { OpRule } from "../types.ts";
+import { refuse, requiredKnown } from "../contrib/support.ts";
+import { matMulDims } from "./quantized_product.ts";
+
+export const matMulInteger: OpRule = {
+  opType: "MatMulInteger",
+  domain: "",
+
+  infer(node, inputs) {
+    const a = requiredKnown(node, "A", inputs, 0);
+    const b = requiredKnown(node, "B", inputs, 1);
+    return [{ dtype: "int32", dims: matMulDims(node, a.dims, b.dims) }];
+  },
+
+  lower(_b, node) {
+    refuse(node, "a product other than DynamicQuantizeLinear by constant weights, cast and scaled");
+  },
+};

@@ -1,0 +1,283 @@
+/**
+ * Rewrites a user's graph so that activations stay floats where it quantises them.
+ *
+ * Gradients are defined on exactly the dequantised weights with float activations, so for training
+ *
+ * - DynamicQuantizeLinear → MatMulInteger → Cast → Mul by both scales (in either order), or
+ *   MatMulIntegerToFloat, becomes DequantizeLinear of the weights and MatMul;
+ * - QuantizeLinear → DequantizeLinear around an activation, with nothing or only moves of elements
+ *   between, becomes the activation itself (the straight-through estimator, with the rounding left
+ *   out of the forward pass too).
+ *
+ * Results keep their names. What inference runs stays the user's graph; `graft train` prints how
+ * far the two differ.
+ */
+import { int, tensorAttribute } from "../../graph/attributes.ts";
+import { elementCount, type Tensor } from "../../graph/tensor.ts";
+import type { Graph, Node } from "../../graph/types.ts";
+import { columnParameters } from "./column_parameters.ts";
+
+/** A quantised activation and the floats it stands for. */
+interface Twin {
+  readonly float: string;
+  readonly scale: string;
+  readonly zeroPoint: string;
+}
+
+/** An integer product on its way to floats, with the scales it has been multiplied by so far. */
+interface Product {
+  readonly node: Node;
+  readonly left: Twin;
+  readonly scaledByLeft: boolean;
+  readonly weightScale?: string;
+}
+
+/** Operators that move elements without computing with them; input 0 is the data. */
+const MOVES = new Set([
+  "Expand",
+  "Flatten",
+  "Gather",
+  "Identity",
+  "Reshape",
+  "Slice",
+  "Squeeze",
+  "Transpose",
+  "Unsqueeze",
+]);
+
+/** See the module. Nodes that nothing reads any more are left to `prune`. */
+export function rewriteDynamicQuantization(graph: Graph): Graph {
+  return new Rewriter(graph).graph();
+}
+
+class Rewriter {
+  readonly #source: Graph;
+  readonly #initializers: Map<string, Tensor>;
+  /** Initializers and what Constant nodes hold. */
+  readonly #constants: Map<string, Tensor>;
+  readonly #names: Set<string>;
+  readonly #nodes: Node[] = [];
+  readonly #twins = new Map<string, Twin>();
+  readonly #products = new Map<string, Product>();
+  /** Scale of an activation times scale of a weight, by the name of their product. */
+  readonly #scales = new Map<string, { readonly left: string; readonly weight: string }>();
+  readonly #weights = new Map<string, string>();
+
+  constructor(graph: Graph) {
+    this.#source = graph;
+    this.#initializers = new Map(graph.initializers);
+    this.#constants = new Map(graph.initializers);
+    for (const node of graph.nodes) {
+      const value = node.opType === "Constant" ? tensorAttribute(node, "value") : undefined;
+      if (value !== undefined) this.#constants.set(node.outputs[0], value);
+    }
+    this.#names = new Set([
+      ...graph.initializers.keys(),
+      ...graph.inputs.map((input) => input.name),
+      ...graph.nodes.flatMap((node) => node.outputs),
+    ]);
+  }
+
+  graph(): Graph {
+    for (const node of this.#source.nodes) {
+      this.#nodes.push(...this.#rewritten(node) ?? [node]);
+    }
+    return { ...this.#source, nodes: this.#nodes, initializers: this.#initializers };
+  }
+
+  /** The nodes that replace a node, `undefined` to keep it. */
+  #rewritten(node: Node): readonly Node[] | undefined {
+    switch (node.opType) {
+      case "DynamicQuantizeLinear": {
+        const [quantized, scale, zeroPoint] = node.outputs;
+        this.#twins.set(quantized, { float: node.inputs[0], scale, zeroPoint });
+        return undefined;
+      }
+      case "QuantizeLinear": {
+        const [float, scale, zeroPoint = ""] = node.inputs;
+        if (!this.#constants.has(float)) {
+          this.#twins.set(node.outputs[0], { float, scale, zeroPoint });
+        }
+        return undefined;
+      }
+      case "DequantizeLinear":
+        return this.#dequantized(node);
+      case "MatMulInteger":
+        return this.#integerProduct(node);
+      case "MatMulIntegerToFloat":
+        return this.#productToFloat(node);
+      case "Cast": {
+        const product = this.#products.get(node.inputs[0]);
+        if (product !== undefined) this.#products.set(node.outputs[0], product);
+        return undefined;
+      }
+      case "Mul":
+        return this.#scaled(node);
+      default:
+        return this.#moved(node);
+    }
+  }
+
+  /** Moves the floats beside the integers. */
+  #moved(node: Node): readonly Node[] | undefined {
+    const twin = this.#twins.get(node.inputs[0]);
+    if (twin === undefined || node.domain !== "" || !MOVES.has(node.opType)) return undefined;
+    const float = this.#fresh(`${node.outputs[0]}.float`);
+    this.#twins.set(node.outputs[0], { ...twin, float });
+    return [node, {
+      ...node,
+      name: float,
+      inputs: [twin.float, ...node.inputs.slice(1)],
+      outputs: [float],
+    }];
+  }
+
+  #dequantized(node: Node): readonly Node[] | undefined {
+    const [quantized, scale, zeroPoint = ""] = node.inputs;
+    const twin = this.#twins.get(quantized);
+    if (twin === undefined) return undefined;
+    if (!this.#same(scale, twin.scale) || !this.#same(zeroPoint, twin.zeroPoint)) return undefined;
+    return [{
+      name: node.name,
+      opType: "Identity",
+      domain: "",
+      inputs: [twin.float],
+      outputs: node.outputs,
+      attributes: {},
+    }];
+  }
+
+  /** Whether two values are the same one, or constants of the same bytes. */
+  #same(a: string, b: string): boolean {
+    if (a === b) return true;
+    const [x, y] = [this.#constants.get(a), this.#constants.get(b)];
+    return x !== undefined && y !== undefined && x.dtype === y.dtype &&
+      x.bytes.length === y.bytes.length && x.bytes.every((byte, i) => byte === y.bytes[i]);
+  }
+
+  #integerProduct(node: Node): undefined {
+    const [a, b, aZero = "", bZero = ""] = node.inputs;
+    const left = this.#twins.get(a);
+    if (left === undefined || !this.#same(aZero, left.zeroPoint)) return;
+    if (!this.#constants.has(b) || (bZero !== "" && !this.#constants.has(bZero))) return;
+    this.#products.set(node.outputs[0], { node, left, scaledByLeft: false });
+  }
+
+  #productToFloat(node: Node): readonly Node[] | undefined {
+    const [a, b, aScale, bScale, aZero = "", bZero = "", bias = ""] = node.inputs;
+    const left = this.#twins.get(a);
+    if (left === undefined) return undefined;
+    if (!this.#same(aScale, left.scale) || !this.#same(aZero, left.zeroPoint)) return undefined;
+    const constants = [b, bScale, bZero].filter((name) => name !== "");
+    if (!constants.every((name) => this.#constants.has(name))) return undefined;
+    if (bias === "") return this.#floatProduct(node.name, left, b, bScale, bZero, node.outputs[0]);
+    const product = this.#fresh(`${node.outputs[0]}.unbiased`);
+    return [...this.#floatProduct(node.name, left, b, bScale, bZero, product), {
+      name: `${node.name}.bias`,
+      opType: "Add",
+      domain: "",
+      inputs: [product, bias],
+      outputs: node.outputs,
+      attributes: {},
+    }];
+  }
+
+  /** A Mul that applies scales to an integer product, or multiplies two scales first. */
+  #scaled(node: Node): readonly Node[] | undefined {
+    for (const [x, y] of [node.inputs, [node.inputs[1], node.inputs[0]]]) {
+      const product = this.#products.get(x);
+      if (product === undefined) {
+        if (this.#constants.has(y)) {
+          this.#scales.set(node.outputs[0], { left: x, weight: y });
+        }
+        continue;
+      }
+      const next = this.#withScale(product, y);
+      if (next === undefined) return undefined;
+      this.#products.set(node.outputs[0], next);
+      if (!next.scaledByLeft || next.weightScale === undefined) return undefined;
+      const [, weight, , zero = ""] = next.node.inputs;
+      return this.#floatProduct(
+        next.node.name,
+        next.left,
+        weight,
+        next.weightScale,
+        zero,
+        node.outputs[0],
+      );
+    }
+    return undefined;
+  }
+
+  #withScale(product: Product, factor: string): Product | undefined {
+    if (factor === product.left.scale && !product.scaledByLeft) {
+      return { ...product, scaledByLeft: true };
+    }
+    if (this.#constants.has(factor) && product.weightScale === undefined) {
+      return { ...product, weightScale: factor };
+    }
+    const both = this.#scales.get(factor);
+    if (both === undefined || both.left !== product.left.scale) return undefined;
+    if (product.scaledByLeft || product.weightScale !== undefined) return undefined;
+    return { ...product, scaledByLeft: true, weightScale: both.weight };
+  }
+
+  /** DequantizeLinear of the weights, once for all that read them, and MatMul into `output`. */
+  #floatProduct(
+    name: string,
+    left: Twin,
+    weight: string,
+    scale: string,
+    zeroPoint: string,
+    output: string,
+  ): readonly Node[] {
+    const nodes: Node[] = [];
+    const key = JSON.stringify([weight, scale, zeroPoint]);
+    let dequantized = this.#weights.get(key);
+    if (dequantized === undefined) {
+      dequantized = this.#fresh(`${weight}.dequantized`);
+      this.#weights.set(key, dequantized);
+      nodes.push(this.#dequantize(dequantized, weight, scale, zeroPoint));
+    }
+    nodes.push({
+      name,
+      opType: "MatMul",
+      domain: "",
+      inputs: [left.float, dequantized],
+      outputs: [output],
+      attributes: {},
+    });
+    return nodes;
+  }
+
+  #dequantize(output: string, weight: string, scale: string, zeroPoint: string): Node {
+    const { dims } = this.#constants.get(weight)!;
+    const parameters = [scale, zeroPoint].filter((name) => name !== "");
+    const columns = parameters.some((name) => elementCount(this.#constants.get(name)!.dims) > 1)
+      ? dims.at(-1)!
+      : undefined;
+    const inputs = parameters.map((name) => {
+      const value = this.#constants.get(name)!;
+      const fitted = columnParameters(value, columns);
+      if (fitted === value) return name;
+      const own = this.#fresh(`${name}.columns`);
+      this.#initializers.set(own, fitted);
+      return own;
+    });
+    return {
+      name: output,
+      opType: "DequantizeLinear",
+      domain: "",
+      inputs: [weight, ...inputs],
+      outputs: [output],
+      attributes: columns === undefined ? {} : { axis: int(dims.length - 1) },
+    };
+  }
+
+  #fresh(hint: string): string {
+    let name = hint;
+    for (let i = 1; this.#names.has(name); i++) name = `${hint}.${i}`;
+    this.#names.add(name);
+    return name;
+  }
+}
