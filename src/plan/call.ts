@@ -1,0 +1,217 @@
+/**
+ * A planned call of a compiled graph: which named tensors go in, which come out.
+ *
+ * Graphs are renamed to canonical names, so that two pieces that differ only in which weights they
+ * read have equal text and share one compiled session.
+ */
+import { GraphBuilder } from "../graph/builder.ts";
+import type { Tensor } from "../graph/tensor.ts";
+import { neededNodes } from "../graph/passes/prune.ts";
+import type { Attribute, Graph, Node } from "../graph/types.ts";
+import { inferTraining } from "../ops/registry.ts";
+
+/** One run of a session within a step. */
+export interface PlannedCall {
+  /** Equal for calls that may share a compiled session. */
+  readonly key: string;
+  readonly graph: Graph;
+  /** Canonical input name → name of the tensor to feed. */
+  readonly feeds: ReadonlyMap<string, string>;
+  /** Canonical output name → name the result gets. */
+  readonly fetches: ReadonlyMap<string, string>;
+  /** What this call is, for errors and profiles. */
+  readonly label: string;
+}
+
+/** Constants up to this size are part of a graph's text; larger ones are fed, and never copied. */
+const EMBEDDED_BYTES = 1024;
+
+/** Operators whose scale and zero point belong to a weight, however small they are. */
+const DEQUANTIZERS = new Set(["DequantizeLinear", "GatherBlockQuantized"]);
+
+/**
+ * Names of the initializers that are fed to sessions instead of being written into them: weights,
+ * their scales, and everything trainable.
+ */
+export function fedConstants(lowered: Graph, trainable: ReadonlySet<string>): Set<string> {
+  const fed = new Set(trainable);
+  for (const [name, value] of lowered.initializers) {
+    if (value.bytes.byteLength > EMBEDDED_BYTES) fed.add(name);
+    // A per-channel vector differs from block to block whatever its size.
+    else if (value.dims.length > 0 && value.dtype === "float32" && value.bytes.byteLength > 64) {
+      fed.add(name);
+    }
+  }
+  for (const node of lowered.nodes) {
+    if (!DEQUANTIZERS.has(node.opType)) continue;
+    for (const input of node.inputs) if (lowered.initializers.has(input)) fed.add(input);
+  }
+  return fed;
+}
+
+/** A builder holding the given nodes, with what they read from outside declared as inputs. */
+export function builderOver(
+  lowered: Graph,
+  nodes: readonly Node[],
+  fed: ReadonlySet<string>,
+): GraphBuilder {
+  const b = new GraphBuilder(inferTraining);
+  for (const node of nodes) {
+    for (const input of node.inputs) declare(b, lowered, input, fed);
+    b.add(node);
+  }
+  return b;
+}
+
+/** Declares a value of the lowered graph that a builder does not compute itself. */
+export function declare(
+  b: GraphBuilder,
+  lowered: Graph,
+  name: string,
+  fed: ReadonlySet<string>,
+): string {
+  if (name === "" || b.has(name)) return name;
+  const constant = lowered.initializers.get(name);
+  if (constant !== undefined && !fed.has(name)) return b.initializer(name, constant);
+  const type = constant === undefined
+    ? (lowered.valueInfo.get(name) ?? lowered.inputs.find((input) => input.name === name))?.type
+    : { dtype: constant.dtype, shape: constant.dims };
+  if (type === undefined) throw new ReferenceError(`No value is named "${name}"`);
+  return b.input(name, type.dtype, type.shape as readonly number[]);
+}
+
+/**
+ * Finishes a builder as a call: prunes, renames canonically, keys.
+ *
+ * @param outputs value in the builder → name the result gets in the step
+ * @param given values to feed although the builder can compute them (kept activations)
+ */
+export function callOf(
+  b: GraphBuilder,
+  label: string,
+  outputs: ReadonlyMap<string, string>,
+  given: ReadonlySet<string> = new Set(),
+): PlannedCall {
+  const built = b.build("step", [...outputs.keys()]);
+  const computing = built.nodes.filter((node) => !node.outputs.some((output) => given.has(output)));
+  const nodes = neededNodes(computing, outputs.keys());
+  const names = new Map<string, string>();
+  const read = new Set(nodes.flatMap((node) => node.inputs));
+  const inputs = new Set([...built.inputs.map((input) => input.name), ...given]);
+  const feeds = new Map<string, string>();
+  const initializers = new Map<string, Tensor>();
+  // Order of first use, not of declaration, so that equal pieces get equal names.
+  for (const node of nodes) {
+    for (const input of node.inputs) {
+      if (input === "" || names.has(input)) continue;
+      if (inputs.has(input)) {
+        const canonical = `i${feeds.size}`;
+        names.set(input, canonical);
+        feeds.set(canonical, input);
+      } else if (built.initializers.has(input)) {
+        const canonical = `c${initializers.size}`;
+        names.set(input, canonical);
+        initializers.set(canonical, built.initializers.get(input)!);
+      }
+    }
+    for (const output of node.outputs) {
+      if (output !== "" && !names.has(output)) names.set(output, `v${names.size}`);
+    }
+  }
+  const renamed = nodes.map((node, i): Node => ({
+    name: `${node.opType}_${i}`,
+    opType: node.opType,
+    domain: node.domain,
+    inputs: node.inputs.map((input) => names.get(input) ?? ""),
+    outputs: node.outputs.map((output) =>
+      read.has(output) || outputs.has(output) ? names.get(output)! : ""
+    ),
+    attributes: node.attributes,
+  }));
+  // An output that is merely an input passed on still needs a node of its own.
+  const fetches = new Map<string, string>();
+  for (const [value, target] of outputs) {
+    let canonical = names.get(value);
+    if (canonical === undefined || fetches.has(canonical) || !isComputed(canonical)) {
+      const source = canonical ??
+        passThrough(value, inputs, built.initializers, feeds, initializers);
+      canonical = `p${fetches.size}`;
+      renamed.push({
+        name: canonical,
+        opType: "Identity",
+        domain: "",
+        inputs: [source],
+        outputs: [canonical],
+        attributes: {},
+      });
+    }
+    fetches.set(canonical, target);
+  }
+  const typeOf = (name: string) => built.valueInfo.get(name)!.type!;
+  const values = [...outputs.keys()];
+  const graph: Graph = {
+    name: "step",
+    nodes: renamed,
+    inputs: [...feeds].map(([canonical, name]) => ({ name: canonical, type: typeOf(name) })),
+    outputs: [...fetches.keys()].map((canonical, i) => ({
+      name: canonical,
+      type: typeOf(values[i]),
+    })),
+    initializers,
+    valueInfo: new Map(),
+  };
+  return { key: textOf(graph), graph, feeds, fetches, label };
+}
+
+const isComputed = (canonical: string) => canonical.startsWith("v");
+
+function passThrough(
+  value: string,
+  inputs: ReadonlySet<string>,
+  constants: ReadonlyMap<string, Tensor>,
+  feeds: Map<string, string>,
+  initializers: Map<string, Tensor>,
+): string {
+  if (inputs.has(value)) {
+    const canonical = `i${feeds.size}`;
+    feeds.set(canonical, value);
+    return canonical;
+  }
+  const constant = constants.get(value);
+  if (constant === undefined) throw new ReferenceError(`No value is named "${value}"`);
+  const canonical = `c${initializers.size}`;
+  initializers.set(canonical, constant);
+  return canonical;
+}
+
+/** A graph as text; equal text means equal computation. */
+export function textOf(graph: Graph): string {
+  const lines = [
+    ...graph.inputs.map((i) => `in ${i.name} ${i.type!.dtype}[${i.type!.shape}]`),
+    ...[...graph.initializers].map(([name, t]) =>
+      `const ${name} ${t.dtype}[${t.dims}] ${hex(t.bytes)}`
+    ),
+    ...graph.nodes.map((n) =>
+      `${n.outputs} = ${n.domain}.${n.opType}(${n.inputs}) ${
+        Object.keys(n.attributes).sort().map((k) => `${k}=${attributeText(n.attributes[k])}`)
+      }`
+    ),
+    `out ${graph.outputs.map((o) => o.name)}`,
+  ];
+  return lines.join("\n");
+}
+
+function attributeText(attribute: Attribute): string {
+  if (attribute.kind === "tensor") {
+    const { dtype, dims, bytes } = attribute.value;
+    return `${dtype}[${dims}]${hex(bytes)}`;
+  }
+  if (attribute.kind === "graph") return `{${textOf(attribute.value)}}`;
+  return `${attribute.kind}:${attribute.value}`;
+}
+
+function hex(bytes: Uint8Array): string {
+  let text = "";
+  for (const byte of bytes) text += byte.toString(16).padStart(2, "0");
+  return text;
+}

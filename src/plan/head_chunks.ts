@@ -1,0 +1,274 @@
+/**
+ * A frozen language-model head in chunks of the vocabulary: neither the dequantised head nor the
+ * probabilities of all tokens ever exist at once.
+ *
+ * First pass, per chunk c with weights W_c: l_c = h·W_cᵀ; the running maximum m and sum s of
+ * exp(l − m) are carried from chunk to chunk. Second pass: dh += (exp(l_c − m)/s − onehot)·W_c.
+ * Source: the online softmax of Milakov and Gimelshein, arXiv:1805.02867.
+ */
+import { GraphBuilder } from "../graph/builder.ts";
+import { float32, int64, type Tensor } from "../graph/tensor.ts";
+import { byteLength } from "../graph/dtype.ts";
+import type { Graph, Node } from "../graph/types.ts";
+import { inferTraining } from "../ops/registry.ts";
+import { callOf, type PlannedCall } from "./call.ts";
+import { cotangentName, LABELS, LOSS, ROW_WEIGHTS } from "./names.ts";
+
+/** Entries of the vocabulary per chunk. */
+export const CHUNK = 8192;
+
+/** A head that can run in chunks: logits = hidden · weightᵀ. */
+export interface ChunkableHead {
+  /** [rows, K] */
+  readonly hidden: string;
+  readonly logits: string;
+  /** Value of the weight, [vocabulary, K]. */
+  readonly weight: string;
+  /** Nodes that prepare the weight from initializers. */
+  readonly preparing: readonly Node[];
+  readonly vocabulary: number;
+}
+
+/** Finds a head whose weight is frozen and lies row by row; `undefined` where there is none. */
+export function findChunkableHead(
+  lowered: Graph,
+  constants: ReadonlySet<string>,
+  trainable: ReadonlySet<string>,
+): ChunkableHead | undefined {
+  const logits = lowered.outputs[0].name;
+  const producers = new Map(
+    lowered.nodes.flatMap((node) => node.outputs.map((output) => [output, node] as const)),
+  );
+  const node = producers.get(logits);
+  if (node === undefined || node.inputs.length !== 2) return undefined;
+  const [hidden, right] = node.inputs;
+  const weight = rowMajorWeight(node, right, producers);
+  if (weight === undefined || !constants.has(weight) || constants.has(hidden)) return undefined;
+  const dims = lowered.valueInfo.get(logits)?.type?.shape;
+  if (dims?.length !== 2 || typeof dims[1] !== "number" || dims[1] <= CHUNK) return undefined;
+  const preparing: Node[] = [];
+  const visit = (value: string): boolean => {
+    const producer = producers.get(value);
+    if (producer === undefined) return !trainable.has(value);
+    if (preparing.includes(producer)) return true;
+    const fine = producer.inputs.every((input) => input === "" || visit(input));
+    preparing.push(producer);
+    return fine && SLICEABLE.has(producer.opType);
+  };
+  if (!visit(weight)) return undefined;
+  return { hidden, logits, weight, preparing, vocabulary: dims[1] };
+}
+
+/** Operators that treat rows of a weight independently. */
+const SLICEABLE = new Set(["DequantizeLinear", "GatherBlockQuantized", "Cast", "Identity", "Mul"]);
+
+function rowMajorWeight(
+  node: Node,
+  right: string,
+  producers: ReadonlyMap<string, Node>,
+): string | undefined {
+  const flag = (name: string) => {
+    const attribute = node.attributes[name];
+    return attribute?.kind === "int" && attribute.value === 1;
+  };
+  if (node.opType === "Gemm") {
+    const plain = ["alpha", "beta"].every((name) => {
+      const attribute = node.attributes[name];
+      return attribute === undefined || (attribute.kind === "float" && attribute.value === 1);
+    });
+    return flag("transB") && !flag("transA") && plain ? right : undefined;
+  }
+  if (node.opType !== "MatMul") return undefined;
+  const transpose = producers.get(right);
+  return transpose?.opType === "Transpose" ? transpose.inputs[0] : undefined;
+}
+
+/** The calls of a chunked head, and the slices of its weights that they read. */
+export interface ChunkedHead {
+  /** Loss alone; the logits are freed chunk by chunk. */
+  readonly evaluation: readonly PlannedCall[];
+  /** Loss and the cotangent of the hidden state. */
+  readonly training: readonly PlannedCall[];
+  /** Slices of initializers (views), starting values, by name. */
+  readonly constants: ReadonlyMap<string, Tensor>;
+}
+
+/** Plans a head's calls for `rows` target rows. */
+export function planChunkedHead(lowered: Graph, head: ChunkableHead, rows: number): ChunkedHead {
+  const constants = new Map<string, Tensor>();
+  const width = lowered.valueInfo.get(head.weight)!.type!.shape![1] as number;
+  constants.set("head.max:0", float32([rows, 1], new Float32Array(rows).fill(-1e30)));
+  constants.set("head.sum:0", float32([rows, 1], new Float32Array(rows)));
+  constants.set("head.picked:0", float32([rows, 1], new Float32Array(rows)));
+  constants.set("head.cotangent:0", float32([rows, width], new Float32Array(rows * width)));
+  const starts: number[] = [];
+  for (let at = 0; at < head.vocabulary; at += CHUNK) starts.push(at);
+  const piece = (start: number) => Math.min(CHUNK, head.vocabulary - start);
+  const context = { lowered, head, rows, width, constants };
+  const forward = (keepLogits: boolean) =>
+    starts.map((start, i) => forwardChunk(context, i, start, piece(start), keepLogits));
+  const count = starts.length;
+  return {
+    evaluation: [...forward(false), lossCall(rows, count)],
+    training: [
+      ...forward(true),
+      lossCall(rows, count),
+      ...starts.map((start, i) => backwardChunk(context, i, start, piece(start), count)),
+      weighted(context, count),
+    ],
+    constants,
+  };
+}
+
+interface ChunkContext {
+  readonly lowered: Graph;
+  readonly head: ChunkableHead;
+  readonly rows: number;
+  readonly width: number;
+  readonly constants: Map<string, Tensor>;
+}
+
+/** Emits the chunk's weight [size, K] from slices of the initializers. */
+function chunkWeight(b: GraphBuilder, c: ChunkContext, start: number, size: number): string {
+  const slices = new Map<string, string>();
+  const slice = (name: string): string => {
+    const found = slices.get(name);
+    if (found !== undefined) return found;
+    const whole = c.lowered.initializers.get(name);
+    if (whole === undefined) return name;
+    let named = name;
+    if (whole.dims[0] === c.head.vocabulary) {
+      named = `${name}[${start}:${start + size}]`;
+      c.constants.set(named, rowsOf(whole, start, size));
+    } else c.constants.set(named, whole);
+    const tensor = c.constants.get(named)!;
+    b.input(named, tensor.dtype, tensor.dims);
+    slices.set(name, named);
+    return named;
+  };
+  if (c.head.preparing.length === 0) return slice(c.head.weight);
+  for (const node of c.head.preparing) {
+    const inputs = node.inputs.map((input, i) => {
+      if (input === "") return "";
+      // Row numbers count from the chunk's own first row.
+      if (node.opType === "GatherBlockQuantized" && i === 1) {
+        const name = `head.rows:${size}`;
+        c.constants.set(name, int64([size], Array.from({ length: size }, (_, row) => row)));
+        return b.has(name) ? name : b.input(name, "int64", [size]);
+      }
+      return slice(input);
+    });
+    b.add({ ...node, inputs });
+  }
+  return c.head.weight;
+}
+
+/** Rows [start, start + size) of a tensor's first axis, as a view. */
+function rowsOf(whole: Tensor, start: number, size: number): Tensor {
+  const rowElements = whole.dims.slice(1).reduce((count, dim) => count * dim, 1);
+  const rowBytes = byteLength(whole.dtype, rowElements);
+  return {
+    dtype: whole.dtype,
+    dims: [size, ...whole.dims.slice(1)],
+    bytes: whole.bytes.subarray(start * rowBytes, (start + size) * rowBytes),
+  };
+}
+
+/** Where each row's label lies in the chunk (clamped), and whether it lies there at all. */
+function labelInChunk(b: GraphBuilder, rows: number, startName: string, size: number) {
+  const local = b.op("Unsqueeze", [b.op("Sub", [LABELS, startName]), b.int64s([1])]);
+  const low = b.op("GreaterOrEqual", [local, b.constant(int64([], [0]))]);
+  const high = b.op("Less", [local, b.constant(int64([], [size]))]);
+  const inside = b.op("Cast", [b.op("And", [low, high])], { to: { kind: "int", value: 1 } });
+  const clamped = b.op("Clip", [
+    local,
+    b.constant(int64([], [0])),
+    b.constant(int64([], [size - 1])),
+  ]);
+  return { index: b.reshape(clamped, [rows, 1]), inside };
+}
+
+function chunkBuilder(c: ChunkContext, start: number): { b: GraphBuilder; startName: string } {
+  const b = new GraphBuilder(inferTraining);
+  const startName = `head.start:${start}`;
+  c.constants.set(startName, int64([], [start]));
+  b.input(startName, "int64", []);
+  b.input(LABELS, "int64", [c.rows]);
+  return { b, startName };
+}
+
+function forwardChunk(
+  c: ChunkContext,
+  i: number,
+  start: number,
+  size: number,
+  keepLogits: boolean,
+): PlannedCall {
+  const { b, startName } = chunkBuilder(c, start);
+  b.input(c.head.hidden, "float32", [c.rows, c.width]);
+  const carried = (what: string) => b.input(`head.${what}:${i}`, "float32", [c.rows, 1]);
+  const [max, sum, picked] = [carried("max"), carried("sum"), carried("picked")];
+  const logits = b.op("Gemm", [c.head.hidden, chunkWeight(b, c, start, size)], {
+    transB: { kind: "int", value: 1 },
+  });
+  const axis = b.int64s([1]);
+  const newMax = b.op("Max", [max, b.op("ReduceMax", [logits, axis])]);
+  const grown = b.op("Exp", [b.op("Sub", [max, newMax])]);
+  const exponentials = b.op("Exp", [b.op("Sub", [logits, newMax])]);
+  const newSum = b.op("Add", [b.op("Mul", [sum, grown]), b.op("ReduceSum", [exponentials, axis])]);
+  const { index, inside } = labelInChunk(b, c.rows, startName, size);
+  const own = b.op("GatherElements", [logits, index], { axis: { kind: "int", value: 1 } });
+  const newPicked = b.op("Add", [picked, b.op("Mul", [own, inside])]);
+  const outputs = new Map([
+    [newMax, `head.max:${i + 1}`],
+    [newSum, `head.sum:${i + 1}`],
+    [newPicked, `head.picked:${i + 1}`],
+  ]);
+  if (keepLogits) outputs.set(logits, `head.logits:${i}`);
+  return callOf(b, `head, chunk ${i}`, outputs);
+}
+
+function lossCall(rows: number, count: number): PlannedCall {
+  const b = new GraphBuilder(inferTraining);
+  const carried = (what: string) => b.input(`head.${what}:${count}`, "float32", [rows, 1]);
+  const [max, sum, picked] = [carried("max"), carried("sum"), carried("picked")];
+  b.input(ROW_WEIGHTS, "float32", [rows]);
+  const losses = b.op("Sub", [b.op("Add", [max, b.op("Log", [sum])]), picked]);
+  const weightedLosses = b.op("Mul", [b.reshape(losses, [rows]), ROW_WEIGHTS]);
+  const loss = b.op("ReduceSum", [weightedLosses, b.int64s([0])], {
+    keepdims: { kind: "int", value: 0 },
+  });
+  return callOf(b, "head, loss", new Map([[loss, LOSS]]));
+}
+
+function backwardChunk(
+  c: ChunkContext,
+  i: number,
+  start: number,
+  size: number,
+  count: number,
+): PlannedCall {
+  const { b, startName } = chunkBuilder(c, start);
+  const logits = b.input(`head.logits:${i}`, "float32", [c.rows, size]);
+  const max = b.input(`head.max:${count}`, "float32", [c.rows, 1]);
+  const sum = b.input(`head.sum:${count}`, "float32", [c.rows, 1]);
+  const cotangent = b.input(`head.cotangent:${i}`, "float32", [c.rows, c.width]);
+  const { index, inside } = labelInChunk(b, c.rows, startName, size);
+  const probabilities = b.op("Div", [b.op("Exp", [b.op("Sub", [logits, max])]), sum]);
+  const difference = b.op("ScatterElements", [probabilities, index, b.op("Neg", [inside])], {
+    axis: { kind: "int", value: 1 },
+    reduction: { kind: "string", value: "add" },
+  });
+  const product = b.op("MatMul", [difference, chunkWeight(b, c, start, size)]);
+  const total = b.op("Add", [cotangent, product]);
+  return callOf(b, `head backward, chunk ${i}`, new Map([[total, `head.cotangent:${i + 1}`]]));
+}
+
+/** Applies the rows' weights once, at the narrow end. */
+function weighted(c: ChunkContext, count: number): PlannedCall {
+  const b = new GraphBuilder(inferTraining);
+  const cotangent = b.input(`head.cotangent:${count}`, "float32", [c.rows, c.width]);
+  b.input(ROW_WEIGHTS, "float32", [c.rows]);
+  const result = b.op("Mul", [cotangent, b.op("Unsqueeze", [ROW_WEIGHTS, b.int64s([1])])]);
+  return callOf(b, "head, weights", new Map([[result, cotangentName(c.head.hidden)]]));
+}

@@ -1,0 +1,99 @@
+/** Concrete shapes for a model's inputs: which of them is a batch, a length, an empty cache. */
+import { intAttribute } from "../graph/attributes.ts";
+import type { DataType } from "../graph/dtype.ts";
+import { type Graph, MICROSOFT, type Node } from "../graph/types.ts";
+import { BadInputError } from "../errors.ts";
+
+/** Sizes of one training or evaluation batch. */
+export interface BatchShape {
+  /** Sequences per batch. */
+  readonly batch: number;
+  /** Tokens per sequence, padding included. */
+  readonly length: number;
+}
+
+/** An input's type with all dimensions known. */
+export interface BoundInput {
+  readonly dtype: DataType;
+  readonly dims: readonly number[];
+}
+
+/**
+ * Shapes of all inputs for a batch without a past: token inputs are [batch, length], key-value
+ * caches are empty.
+ *
+ * @throws {BadInputError} for an input whose dimensions cannot be told from these, naming it
+ */
+export function bindInputs(graph: Graph, shape: BatchShape): Map<string, BoundInput> {
+  const sizes = new Map<string, number>();
+  for (const { name, type } of graph.inputs) {
+    if (!isTokenInput(name) || type?.shape?.length !== 2) continue;
+    const [batch, length] = type.shape;
+    if (typeof batch === "string") sizes.set(batch, shape.batch);
+    if (typeof length === "string") sizes.set(length, shape.length);
+  }
+  const bound = new Map<string, BoundInput>();
+  for (const { name, type } of graph.inputs) {
+    if (graph.initializers.has(name)) continue; // an initializer that may be overridden
+    if (type?.shape === undefined) {
+      throw new BadInputError(`Cannot bind input "${name}": the model gives no shape for it`);
+    }
+    const dims = type.shape.map((dim, axis) => {
+      if (typeof dim === "number") return dim;
+      const size = sizes.get(dim) ?? (/past/i.test(dim) ? 0 : undefined) ??
+        (isCache(name) ? cacheDim(graph, axis, shape) : undefined);
+      if (size !== undefined) return size;
+      throw new BadInputError(
+        `Cannot bind input "${name}": dimension ${axis} ("${dim}") is neither a batch nor a length`,
+      );
+    });
+    bound.set(name, { dtype: type.dtype, dims });
+  }
+  return bound;
+}
+
+/** Inputs of one number per token. */
+export function isTokenInput(name: string): boolean {
+  return /^(input_ids|attention_mask|token_type_ids|position_ids)$/.test(name);
+}
+
+/** Whether an input holds keys or values of earlier tokens. */
+export function isCache(name: string): boolean {
+  return /past|cache/i.test(name);
+}
+
+/** Caches are [batch, heads, past, head size]; exporters leave the head size symbolic at times. */
+function cacheDim(graph: Graph, axis: number, shape: BatchShape): number | undefined {
+  if (axis === 0) return shape.batch;
+  if (axis === 3) return headSize(graph);
+  return undefined;
+}
+
+/** Size of an attention head, read off the grouped attention's packed projection or its rotary cache. */
+export function headSize(graph: Graph): number | undefined {
+  const attention = graph.nodes.find((node) =>
+    node.domain === MICROSOFT && node.opType === "GroupQueryAttention"
+  );
+  if (attention === undefined) return undefined;
+  const heads = intAttribute(attention, "num_heads", 0);
+  const groups = intAttribute(attention, "kv_num_heads", 0);
+  const width = outputWidth(graph, attention.inputs[0]);
+  if (width !== undefined && heads > 0) {
+    const packed = (attention.inputs[1] ?? "") === "";
+    return width / (packed ? heads + 2 * groups : heads);
+  }
+  const cos = graph.initializers.get(attention.inputs[7] ?? "");
+  return cos === undefined ? undefined : cos.dims[1] * 2;
+}
+
+/** Last dimension of a value that a linear layer or its bias produces. */
+function outputWidth(graph: Graph, value: string): number | undefined {
+  const node: Node | undefined = graph.nodes.find((n) => n.outputs.includes(value));
+  if (node === undefined) return undefined;
+  if (node.opType === "MatMulNBits") return intAttribute(node, "N", 0) || undefined;
+  for (const input of node.inputs) {
+    const dims = graph.initializers.get(input)?.dims;
+    if (dims !== undefined && dims.length > 0) return dims[dims.length - 1];
+  }
+  return undefined;
+}

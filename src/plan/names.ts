@@ -1,0 +1,15 @@
+/** Names of the tensors that a step passes between its calls, beside those of the lowered graph. */
+
+/** Label of each target row, int64 [rows]. */
+export const LABELS = "labels";
+/** Weight of each target row, float32 [rows]: 1, or 0 for rows that only pad. */
+export const ROW_WEIGHTS = "row_weights";
+/** Sum of the weighted token losses, float32 []. */
+export const LOSS = "loss";
+/** Logits of the target rows, float32 [rows, classes]. */
+export const LOGITS = "logits";
+
+/** Cotangent of an activation. */
+export const cotangentName = (value: string) => `ct:${value}`;
+/** Gradient of a trainable tensor, summed over the micro-batches so far. */
+export const gradientName = (parameter: string) => `grad:${parameter}`;

@@ -1,0 +1,205 @@
+/**
+ * Plans a training step: from a model with adapters to a list of session calls.
+ *
+ * A step is prologue → forward segments → loss → backward segments. Between segments only their
+ * boundary activations live on; a backward call recomputes the inside of its segment, or takes
+ * from the forward call what its derivatives read.
+ */
+import { elementCount, type Tensor } from "../graph/tensor.ts";
+import { byteLength } from "../graph/dtype.ts";
+import type { Graph, Model } from "../graph/types.ts";
+import { rewriteDynamicQuantization } from "../ops/quantized/pattern.ts";
+import { BadInputError } from "../errors.ts";
+import { builderOver, callOf, fedConstants, type PlannedCall } from "./call.ts";
+import { type Cut, cutIntoSegments, type Segment } from "./cut.ts";
+import { type BatchShape, bindInputs, type BoundInput } from "./inputs.ts";
+import { findChunkableHead, planChunkedHead } from "./head_chunks.ts";
+import { lowerForTraining } from "./lower.ts";
+import { gradientName, LOGITS, LOSS } from "./names.ts";
+import { backwardCall, forwardCall, type PlanContext, trainablesOf } from "./segment_calls.ts";
+import { constantValues, selectTargetRows, TARGET_ROWS } from "./select_rows.ts";
+import { evaluationTailCall, tailCall } from "./tail.ts";
+
+/** What to plan for. */
+export interface PlanOptions extends BatchShape {
+  /**
+   * Target rows of a language-model loss, padding included; absent for classification, whose every
+   * row of logits is one.
+   */
+  readonly targetRows?: number;
+  /** Initializers to differentiate by. */
+  readonly trainable: ReadonlySet<string>;
+  /** The output that the loss reads; default `logits`. */
+  readonly output?: string;
+  /** Bytes of activations that may be kept instead of recomputed; default 0. */
+  readonly keepBytes?: number;
+}
+
+/** Calls in order, and when each intermediate tensor has been read for the last time. */
+export interface Schedule {
+  readonly calls: readonly PlannedCall[];
+  /** For each call, the intermediates to free after it. */
+  readonly release: readonly (readonly string[])[];
+}
+
+/** A planned step for one batch shape. */
+export interface TrainingPlan {
+  readonly options: PlanOptions;
+  /** The lowered graph whose one output is the logits. */
+  readonly lowered: Graph;
+  readonly training: Schedule;
+  readonly evaluation: Schedule;
+  /** Tensors to bind by name: weights as they lie in the file, starting values. */
+  readonly constants: ReadonlyMap<string, Tensor>;
+  /** Batch inputs that the calls read. */
+  readonly inputs: ReadonlyMap<string, BoundInput>;
+  readonly rows: number;
+  readonly segmentCount: number;
+  /** Bytes of boundary activations and kept ones at the end of the forward pass. */
+  readonly savedBytes: number;
+}
+
+/**
+ * @param model the user's model with adapters injected as initializers
+ * @throws {UnsupportedError} where an operator on the way is not supported
+ * @throws {BadInputError} where nothing trainable reaches the output
+ */
+export function planTraining(model: Model, options: PlanOptions): TrainingPlan {
+  const output = options.output ?? "logits";
+  const source = rewriteDynamicQuantization(model.graph);
+  if (!source.outputs.some(({ name }) => name === output)) {
+    throw new BadInputError(
+      `Cannot train: the model has no output "${output}": its outputs are ${
+        source.outputs.map(({ name }) => name).join(", ")
+      }`,
+    );
+  }
+  const causal = options.targetRows !== undefined;
+  const selected = causal ? selectTargetRows(source, output) : undefined;
+  const graph = selected ?? source;
+  const bound = bindInputs({ ...graph, inputs: graph.inputs.filter(notRows) }, options);
+  if (selected !== undefined) {
+    bound.set(TARGET_ROWS, { dtype: "int64", dims: [options.targetRows!] });
+  }
+  const { graph: lowered } = lowerForTraining({ ...model, graph }, bound, [output]);
+  const constants = constantValues(lowered);
+  const context: PlanContext = {
+    lowered,
+    trainable: options.trainable,
+    constants,
+    fed: fedConstants(lowered, options.trainable),
+    pickRows: causal && selected === undefined,
+  };
+  const logitsShape = lowered.valueInfo.get(lowered.outputs[0].name)!.type!.shape as number[];
+  const rows = options.targetRows ?? elementCount(logitsShape.slice(0, -1));
+  const head = selected === undefined
+    ? undefined
+    : findChunkableHead(lowered, constants, options.trainable);
+  const cut = cutIntoSegments(lowered, head?.hidden);
+  const ending = head === undefined ? undefined : planChunkedHead(lowered, head, rows);
+  const body = cut.segments.slice(0, -1);
+  const tail = cut.segments[cut.segments.length - 1];
+  const first = cut.segments.findIndex((segment) => trainablesOf(context, segment).length > 0);
+  if (first < 0) {
+    throw new BadInputError(`Cannot train: nothing trainable reaches the output "${output}"`);
+  }
+
+  const prologue = prologueCall(context, cut);
+  const backward = planBackward(context, body, first, options.keepBytes ?? 0);
+  const training = [
+    ...prologue,
+    ...body.map((segment, i) => forwardCall(context, segment, backward.get(i)?.kept)),
+    ...(ending?.training ?? [tailCall(context, tail, rows, first < body.length)]),
+    ...[...backward.values()].reverse().map(({ call }) => call),
+  ];
+  const evaluation = [
+    ...prologue,
+    ...body.map((segment) => forwardCall(context, segment)),
+    ...(ending?.evaluation ?? [evaluationTailCall(context, tail, rows)]),
+  ];
+  return {
+    options,
+    lowered,
+    training: scheduled(training),
+    evaluation: scheduled(evaluation),
+    constants: new Map([
+      ...[...context.fed].flatMap((name) => {
+        const value = lowered.initializers.get(name);
+        return value === undefined || options.trainable.has(name) ? [] : [[name, value] as const];
+      }),
+      ...(ending?.constants ?? []),
+    ]),
+    inputs: new Map(
+      lowered.inputs.map(({ name, type }) => [
+        name,
+        { dtype: type!.dtype, dims: type!.shape as number[] },
+      ]),
+    ),
+    rows,
+    segmentCount: cut.segments.length,
+    savedBytes: body.reduce((sum, { output }) => sum + sizeOf(lowered, output), 0) +
+      [...backward.values()].reduce((sum, { keptBytes }) => sum + keptBytes, 0),
+  };
+}
+
+const notRows = ({ name }: { readonly name: string }) => name !== TARGET_ROWS;
+
+function sizeOf(lowered: Graph, value: string): number {
+  const { dtype, shape } = lowered.valueInfo.get(value)!.type!;
+  return byteLength(dtype, elementCount(shape as number[]));
+}
+
+function prologueCall(context: PlanContext, cut: Cut): PlannedCall[] {
+  const computed = new Set(cut.prologue.flatMap((node) => node.outputs));
+  const outputs = [...cut.shared].filter((name) => computed.has(name));
+  if (outputs.length === 0) return [];
+  const b = builderOver(context.lowered, cut.prologue, context.fed);
+  return [callOf(b, "prologue", new Map(outputs.map((name) => [name, name])))];
+}
+
+/** Backward calls of the segments from the first trainable one on, by segment number. */
+function planBackward(
+  context: PlanContext,
+  body: readonly Segment[],
+  first: number,
+  keepBytes: number,
+) {
+  const planned = new Map<number, ReturnType<typeof backwardCall>>();
+  let budget = keepBytes;
+  body.forEach((segment, i) => {
+    if (i < first) return;
+    const wantInput = i > first;
+    const keeping = budget > 0
+      ? backwardCall(context, segment, { wantInput, keep: true })
+      : undefined;
+    if (keeping !== undefined && keeping.keptBytes <= budget) {
+      budget -= keeping.keptBytes;
+      planned.set(i, keeping);
+    } else {
+      // Kept segments come first, so that those left are the ones whose turn to go back comes first.
+      budget = 0;
+      planned.set(i, backwardCall(context, segment, { wantInput, keep: false }));
+    }
+  });
+  return planned;
+}
+
+/** Works out after which call each intermediate is dead. */
+function scheduled(calls: readonly PlannedCall[]): Schedule {
+  const lastUse = new Map<string, number>();
+  calls.forEach((call, i) => {
+    for (const name of call.fetches.values()) lastUse.set(name, i);
+    for (const name of call.feeds.values()) if (lastUse.has(name)) lastUse.set(name, i);
+  });
+  const release: string[][] = calls.map(() => []);
+  for (const [name, i] of lastUse) if (!isResult(name)) release[i].push(name);
+  return { calls, release };
+}
+
+const RESULT = new Set([LOSS, LOGITS]);
+const GRADIENT = gradientName("");
+
+/** Whether a tensor outlives the step. */
+function isResult(name: string): boolean {
+  return RESULT.has(name) || name.startsWith(GRADIENT);
+}

@@ -1,0 +1,127 @@
+/**
+ * Computes logits only where the loss looks: a language model's head is a fifth to a quarter of a
+ * small model's work, and most tokens of a prompt are no targets.
+ */
+import { int64 } from "../graph/tensor.ts";
+import type { Graph, Node } from "../graph/types.ts";
+
+/** Name of the graph input that says which rows of the flattened [batch · length] to keep. */
+export const TARGET_ROWS = "target_rows";
+
+/** Operators that treat each row (all but the last axis) by itself, given constant other operands. */
+const ROW_WISE = new Set([
+  ..."Add Sub Mul Div Cast Identity Tanh Sigmoid Relu Gelu FastGelu BiasGelu QuickGelu Clip".split(
+    " ",
+  ),
+  ..."MatMul Gemm MatMulNBits LayerNormalization SimplifiedLayerNormalization".split(" "),
+  "RMSNormalization",
+]);
+const LINEAR = new Set(["MatMul", "Gemm", "MatMulNBits"]);
+
+/**
+ * Inserts `Gather(Reshape(h, [-1, H]), target_rows)` before the last linear layer, so that `logits`
+ * becomes [rows, vocabulary]. Exact: everything after `h` treats rows independently.
+ *
+ * @returns the graph with an input more, or `undefined` where the head's shape is not such
+ */
+export function selectTargetRows(graph: Graph, logits: string): Graph | undefined {
+  const producers = new Map<string, Node>();
+  const order = new Map<string, number>();
+  graph.nodes.forEach((node, i) =>
+    node.outputs.forEach((output) => {
+      producers.set(output, node);
+      order.set(output, i);
+    })
+  );
+  const constants = constantValues(graph);
+  const frontier = new Set([logits]);
+  const crossed: Node[] = [];
+  while (true) {
+    const latest = [...frontier].reduce((a, c) =>
+      (order.get(a) ?? -1) >= (order.get(c) ?? -1) ? a : c
+    );
+    const node = producers.get(latest);
+    if (node === undefined || !ROW_WISE.has(node.opType)) return undefined;
+    if (LINEAR.has(node.opType) && !constants.has(node.inputs[1])) return undefined;
+    crossed.push(node);
+    frontier.delete(latest);
+    for (const input of node.inputs) {
+      if (input !== "" && !constants.has(input)) frontier.add(input);
+    }
+    const linear = crossed.some((n) => LINEAR.has(n.opType));
+    if (frontier.size === 1 && linear) break;
+    if (frontier.size === 0) return undefined;
+  }
+  const [hidden] = frontier;
+  const readers = graph.nodes.filter((node) => node.inputs.includes(hidden));
+  if (!readers.every((node) => crossed.includes(node))) return undefined;
+  const width = hiddenWidth(graph, crossed, hidden);
+  if (width === undefined) return undefined;
+  return withSelectedRows(graph, hidden, crossed, width);
+}
+
+function withSelectedRows(
+  graph: Graph,
+  hidden: string,
+  crossed: readonly Node[],
+  width: number,
+): Graph {
+  const flat = `${hidden}.flat`;
+  const rows = `${hidden}.rows`;
+  const shape = `${hidden}.flat_shape`;
+  const inserted: Node[] = [
+    node("Reshape", [hidden, shape], flat),
+    {
+      ...node("Gather", [flat, TARGET_ROWS], rows),
+      attributes: { axis: { kind: "int", value: 0 } },
+    },
+  ];
+  const first = Math.min(...crossed.map((n) => graph.nodes.indexOf(n)));
+  const renamed = graph.nodes.map((n) =>
+    crossed.includes(n)
+      ? { ...n, inputs: n.inputs.map((input) => input === hidden ? rows : input), rest: undefined }
+      : n
+  );
+  const at = Math.max(first, graph.nodes.findIndex((n) => n.outputs.includes(hidden)) + 1);
+  return {
+    ...graph,
+    nodes: [...renamed.slice(0, at), ...inserted, ...renamed.slice(at)],
+    inputs: [...graph.inputs, {
+      name: TARGET_ROWS,
+      type: { dtype: "int64", shape: ["target_rows"] },
+    }],
+    initializers: new Map([...graph.initializers, [shape, int64([2], [-1, width])]]),
+    valueInfo: new Map(),
+  };
+}
+
+function node(opType: string, inputs: readonly string[], output: string): Node {
+  return { name: output, opType, domain: "", inputs, outputs: [output], attributes: {} };
+}
+
+/** Values that depend on initializers alone. */
+export function constantValues(graph: Pick<Graph, "initializers" | "nodes">): Set<string> {
+  const constants = new Set(graph.initializers.keys());
+  for (const n of graph.nodes) {
+    if (!n.inputs.every((input) => input === "" || constants.has(input))) continue;
+    for (const output of n.outputs) constants.add(output);
+  }
+  return constants;
+}
+
+/** Width of the hidden state, from the linear layer that reads it or its own annotation. */
+function hiddenWidth(graph: Graph, crossed: readonly Node[], hidden: string): number | undefined {
+  const annotated = graph.valueInfo.get(hidden)?.type?.shape?.at(-1);
+  if (typeof annotated === "number") return annotated;
+  for (const n of crossed) {
+    if (!n.inputs.includes(hidden)) continue;
+    const k = n.attributes.K;
+    if (n.opType === "MatMulNBits" && k?.kind === "int") return k.value;
+    const dims = graph.initializers.get(n.inputs[1])?.dims;
+    if (dims === undefined || dims.length !== 2) continue;
+    const transB = n.opType === "Gemm" && n.attributes.transB?.kind === "int" &&
+      n.attributes.transB.value === 1;
+    return transB ? dims[1] : dims[0];
+  }
+  return undefined;
+}

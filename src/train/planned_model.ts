@@ -1,0 +1,279 @@
+/** A `StepModel` over planned session calls: compiles a plan per batch shape and runs it. */
+import { float32, int64, type Tensor } from "../graph/tensor.ts";
+import type { Model } from "../graph/types.ts";
+import { TRAINING_OPSETS } from "../ops/registry.ts";
+import { TRAINING_OPSET } from "../ops/types.ts";
+import type { PlannedCall } from "../plan/call.ts";
+import { gradientName, LABELS, LOGITS, LOSS, ROW_WEIGHTS } from "../plan/names.ts";
+import { planTraining, type Schedule, type TrainingPlan } from "../plan/plan.ts";
+import { TARGET_ROWS } from "../plan/select_rows.ts";
+import type { DeviceTensor, Executable, Runner } from "../runtime/runner.ts";
+import { countCorrect, type Targets, targetsOf, type TokenBatch } from "./targets.ts";
+import type { BatchLoss, Evaluation, Parameter, StepModel } from "./step.ts";
+
+export interface PlannedModelOptions {
+  readonly runner: Runner;
+  /** The user's model with adapters injected. */
+  readonly model: Model;
+  /** Names of the initializers to train. */
+  readonly trainable: ReadonlySet<string>;
+  readonly objective: "causal" | "classification";
+  /** Activations that may be kept instead of recomputed, in bytes per step; default 0. */
+  readonly keepBytes?: number;
+}
+
+/** Batch shapes whose plans stay compiled. */
+const PLANS_KEPT = 32;
+
+/** Target rows are padded to a multiple of this, so that few shapes are compiled. */
+const ROW_BUCKET = 32;
+
+export class PlannedModel implements StepModel<TokenBatch> {
+  readonly parameters: readonly Parameter[];
+  readonly #options: PlannedModelOptions;
+  readonly #runner: Runner;
+  readonly #sessions = new Map<string, Promise<Executable>>();
+  readonly #plans = new Map<string, CompiledPlan>();
+  readonly #wrapped = new TensorCache();
+  readonly #zeros = new Map<string, DeviceTensor>();
+
+  constructor(options: PlannedModelOptions) {
+    this.#options = options;
+    this.#runner = options.runner;
+    this.parameters = [...options.trainable].map((name) => {
+      const value = options.model.graph.initializers.get(name);
+      if (value === undefined) throw new ReferenceError(`No initializer is named "${name}"`);
+      return { name, dims: value.dims, value: this.#runner.upload(value), grad: undefined };
+    });
+  }
+
+  async accumulate(batch: TokenBatch, _dropoutSeed: number): Promise<BatchLoss> {
+    const targets = targetsOf(batch, ROW_BUCKET);
+    if (targets.count === 0) return { lossSum: 0, targetCount: 0 };
+    const compiled = this.#planFor(batch, targets);
+    const env = this.#environment(compiled, batch, targets);
+    for (const parameter of this.parameters) {
+      env.set(gradientName(parameter.name), parameter.grad ?? this.#zerosLike(parameter));
+    }
+    await this.#run(compiled.plan.training, env);
+    for (const parameter of this.parameters) {
+      const grad = env.get(gradientName(parameter.name))!;
+      if (grad === parameter.grad || grad === this.#zerosLike(parameter)) continue;
+      parameter.grad?.[Symbol.dispose]();
+      parameter.grad = grad;
+    }
+    using loss = env.get(LOSS)!;
+    this.#dropInputs(compiled, env);
+    return { lossSum: scalarOf(loss), targetCount: targets.count };
+  }
+
+  async evaluate(batch: TokenBatch): Promise<Evaluation> {
+    const targets = targetsOf(batch, ROW_BUCKET);
+    if (targets.count === 0) return { lossSum: 0, targetCount: 0 };
+    const compiled = this.#planFor(batch, targets);
+    const env = this.#environment(compiled, batch, targets);
+    await this.#run(compiled.plan.evaluation, env);
+    using loss = env.get(LOSS)!;
+    using logits = env.get(LOGITS);
+    this.#dropInputs(compiled, env);
+    const result = { lossSum: scalarOf(loss), targetCount: targets.count };
+    if (this.#options.objective === "causal" || logits === undefined) return result;
+    return { ...result, correct: countCorrect(logits.read(), targets) };
+  }
+
+  /** Logits of the batch's target rows, [rows, classes]; causal models with large heads have none. */
+  async logits(batch: TokenBatch): Promise<Tensor | undefined> {
+    const targets = targetsOf(batch, ROW_BUCKET);
+    const compiled = this.#planFor(batch, targets);
+    const env = this.#environment(compiled, batch, targets);
+    await this.#run(compiled.plan.evaluation, env);
+    using _loss = env.get(LOSS);
+    using logits = env.get(LOGITS);
+    this.#dropInputs(compiled, env);
+    return logits?.read();
+  }
+
+  zeroGrad(): void {
+    for (const parameter of this.parameters) {
+      parameter.grad?.[Symbol.dispose]();
+      parameter.grad = undefined;
+    }
+  }
+
+  /** The plan for a batch's shape, for reports on memory and segments. */
+  planOf(batch: TokenBatch): TrainingPlan {
+    return this.#planFor(batch, targetsOf(batch, ROW_BUCKET)).plan;
+  }
+
+  [Symbol.dispose](): void {
+    this.zeroGrad();
+    for (const parameter of this.parameters) parameter.value[Symbol.dispose]();
+    for (const zeros of this.#zeros.values()) zeros[Symbol.dispose]();
+    this.#plans.clear();
+    this.#wrapped[Symbol.dispose]();
+    for (const session of this.#sessions.values()) {
+      session.then((executable) => executable[Symbol.dispose](), () => {});
+    }
+    this.#sessions.clear();
+  }
+
+  #planFor(batch: TokenBatch, targets: Targets): CompiledPlan {
+    const [sequences, length] = batch.inputIds.dims;
+    const causal = this.#options.objective === "causal";
+    const key = [sequences, length, causal ? targets.rows : 0].join();
+    const found = this.#plans.get(key);
+    if (found !== undefined) {
+      this.#plans.delete(key);
+      this.#plans.set(key, found); // most recently used last
+      return found;
+    }
+    const plan = planTraining(this.#options.model, {
+      batch: sequences,
+      length,
+      targetRows: causal ? targets.rows : undefined,
+      trainable: this.#options.trainable,
+      keepBytes: this.#options.keepBytes,
+    });
+    const constants = new Map(
+      [...plan.constants].map(([name, value]) => [
+        name,
+        this.#wrapped.get(value, () => this.#runner.wrap(value)),
+      ]),
+    );
+    const compiled = { plan, constants };
+    this.#plans.set(key, compiled);
+    for (const oldest of this.#plans.keys()) {
+      if (this.#plans.size <= PLANS_KEPT) break;
+      this.#plans.delete(oldest);
+    }
+    return compiled;
+  }
+
+  #environment(
+    { plan, constants }: CompiledPlan,
+    batch: TokenBatch,
+    targets: Targets,
+  ): Map<string, DeviceTensor> {
+    const env = new Map(constants);
+    for (const parameter of this.parameters) env.set(parameter.name, parameter.value);
+    for (const [name, value] of batchInputs(batch, targets)) {
+      if (plan.inputs.has(name) || STEP_INPUTS.has(name)) env.set(name, this.#runner.upload(value));
+    }
+    for (const name of plan.inputs.keys()) {
+      if (!env.has(name)) throw new ReferenceError(`The batch has nothing for input "${name}"`);
+    }
+    return env;
+  }
+
+  #dropInputs({ plan }: CompiledPlan, env: Map<string, DeviceTensor>): void {
+    for (const name of new Set([...plan.inputs.keys(), ...STEP_INPUTS])) {
+      env.get(name)?.[Symbol.dispose]();
+    }
+  }
+
+  async #run(schedule: Schedule, env: Map<string, DeviceTensor>): Promise<void> {
+    for (const [i, call] of schedule.calls.entries()) {
+      const executable = await this.#session(call);
+      const feeds: Record<string, DeviceTensor> = {};
+      for (const [canonical, name] of call.feeds) {
+        const value = env.get(name);
+        if (value === undefined) throw new ReferenceError(`"${name}" is missing in ${call.label}`);
+        feeds[canonical] = value;
+      }
+      const results = await executable.run(feeds);
+      for (const [canonical, name] of call.fetches) env.set(name, results[canonical]);
+      for (const name of schedule.release[i]) {
+        env.get(name)?.[Symbol.dispose]();
+        env.delete(name);
+      }
+    }
+  }
+
+  #session(call: PlannedCall): Promise<Executable> {
+    const found = this.#sessions.get(call.key);
+    if (found !== undefined) return found;
+    const model: Model = {
+      irVersion: IR_VERSION,
+      opsets: TRAINING_OPSETS,
+      graph: call.graph,
+      metadata: {},
+    };
+    const session = this.#runner.compile(model, { label: call.label, config: SESSION_CONFIG });
+    this.#sessions.set(call.key, session);
+    return session;
+  }
+
+  #zerosLike(parameter: Parameter): DeviceTensor {
+    const key = parameter.dims.join();
+    const found = this.#zeros.get(key);
+    if (found !== undefined) return found;
+    const zeros = this.#runner.allocate("float32", parameter.dims);
+    this.#zeros.set(key, zeros);
+    return zeros;
+  }
+}
+
+/** IR version that {@linkcode TRAINING_OPSET} belongs to. */
+const IR_VERSION = TRAINING_OPSET >= 21 ? 10 : 9;
+
+/** Keeps exact products where the optimiser would fuse dequantisation with lower accuracy. */
+const SESSION_CONFIG = {
+  "session.qdq_matmulnbits_accuracy_level": "1",
+  "session.set_denormal_as_zero": "1",
+};
+
+interface CompiledPlan {
+  readonly plan: TrainingPlan;
+  readonly constants: ReadonlyMap<string, DeviceTensor>;
+}
+
+const STEP_INPUTS = new Set([LABELS, ROW_WEIGHTS, TARGET_ROWS]);
+
+function batchInputs(batch: TokenBatch, targets: Targets): Map<string, Tensor> {
+  const [sequences, length] = batch.inputIds.dims;
+  const inputs = new Map<string, Tensor>([
+    ["input_ids", batch.inputIds],
+    ["attention_mask", batch.attentionMask],
+    [
+      "token_type_ids",
+      batch.tokenTypeIds ?? int64([sequences, length], new Uint8Array(sequences * length)),
+    ],
+    [
+      "position_ids",
+      int64([sequences, length], Array.from({ length: sequences * length }, (_, i) => i % length)),
+    ],
+    [LABELS, int64([targets.rows], targets.labels)],
+    [ROW_WEIGHTS, float32([targets.rows], targets.weights)],
+  ]);
+  if (targets.positions !== undefined) {
+    inputs.set(TARGET_ROWS, int64([targets.rows], targets.positions));
+  }
+  return inputs;
+}
+
+function scalarOf(value: DeviceTensor): number {
+  const { bytes } = value.read();
+  return new DataView(bytes.buffer, bytes.byteOffset).getFloat32(0, true);
+}
+
+/** Wrapped tensors by the memory they look at. */
+class TensorCache implements Disposable {
+  readonly #buffers = new Map<ArrayBufferLike, Map<string, DeviceTensor>>();
+
+  get(value: Tensor, wrap: () => DeviceTensor): DeviceTensor {
+    const { buffer, byteOffset } = value.bytes;
+    let entries = this.#buffers.get(buffer);
+    if (entries === undefined) this.#buffers.set(buffer, entries = new Map());
+    const key = `${byteOffset}:${value.dtype}[${value.dims}]`;
+    let found = entries.get(key);
+    if (found === undefined) entries.set(key, found = wrap());
+    return found;
+  }
+
+  [Symbol.dispose](): void {
+    for (const entries of this.#buffers.values()) {
+      for (const tensor of entries.values()) tensor[Symbol.dispose]();
+    }
+    this.#buffers.clear();
+  }
+}

@@ -1,0 +1,89 @@
+/** What the loss looks at in a batch: rows of logits, their labels, their weights. */
+import { type Tensor, toNumbers } from "../graph/tensor.ts";
+
+/** A batch of token sequences, padded on the right to one length. */
+export interface TokenBatch {
+  /** int64 [batch, length] */
+  readonly inputIds: Tensor;
+  /** int64 [batch, length]: 1 for real tokens, 0 for padding. */
+  readonly attentionMask: Tensor;
+  /** int64 [batch, length]; all zero where absent. */
+  readonly tokenTypeIds?: Tensor;
+  /**
+   * For language modelling: the token ids to predict, row-major [batch, length], not shifted, -100
+   * where there is no loss. Position t's logits are compared with label t + 1.
+   */
+  readonly labels?: ArrayLike<number>;
+  /** For classification: the class of each sequence. */
+  readonly classIds?: ArrayLike<number>;
+  /** Real (unpadded) tokens. */
+  readonly tokenCount: number;
+}
+
+/** The label that means "no loss here". */
+const IGNORED = -100;
+
+export interface Targets {
+  /** Rows handed to the graph: real ones, then padding. */
+  readonly rows: number;
+  /** Real rows. */
+  readonly count: number;
+  /** Positions in the flattened [batch · length]; absent for classification. */
+  readonly positions?: Int32Array;
+  readonly labels: Int32Array;
+  /** 1 for real rows, 0 for padding. */
+  readonly weights: Float32Array;
+}
+
+/**
+ * @param bucket language-model rows are padded to a multiple of this with rows of weight 0
+ * @throws {TypeError} where the batch has neither labels nor classes
+ */
+export function targetsOf(batch: TokenBatch, bucket: number): Targets {
+  if (batch.classIds !== undefined) {
+    const labels = Int32Array.from(batch.classIds);
+    const weights = new Float32Array(labels.length).fill(1);
+    return { rows: labels.length, count: labels.length, labels, weights };
+  }
+  if (batch.labels === undefined) throw new TypeError("The batch has neither labels nor classes");
+  const [sequences, length] = batch.inputIds.dims;
+  const positions: number[] = [];
+  const labels: number[] = [];
+  for (let s = 0; s < sequences; s++) {
+    for (let t = 0; t + 1 < length; t++) {
+      const label = batch.labels[s * length + t + 1];
+      if (label === IGNORED) continue;
+      positions.push(s * length + t);
+      labels.push(label);
+    }
+  }
+  const count = labels.length;
+  const rows = Math.max(bucket, Math.ceil(count / bucket) * bucket);
+  const padded = (values: readonly number[]) => {
+    const out = new Int32Array(rows);
+    out.set(values);
+    return out;
+  };
+  return {
+    rows,
+    count,
+    positions: padded(positions),
+    labels: padded(labels),
+    weights: Float32Array.from({ length: rows }, (_, i) => i < count ? 1 : 0),
+  };
+}
+
+/** How many real rows have their label's logit on top. */
+export function countCorrect(logits: Tensor, targets: Targets): number {
+  const values = toNumbers(logits);
+  const classes = logits.dims[logits.dims.length - 1];
+  let correct = 0;
+  for (let row = 0; row < targets.count; row++) {
+    let best = 0;
+    for (let c = 1; c < classes; c++) {
+      if (values[row * classes + c] > values[row * classes + best]) best = c;
+    }
+    if (best === targets.labels[row]) correct++;
+  }
+  return correct;
+}
