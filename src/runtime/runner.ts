@@ -6,7 +6,7 @@
  */
 import type { Tensor } from "../graph/tensor.ts";
 import type { DataType } from "../graph/dtype.ts";
-import type { Model } from "../graph/types.ts";
+import type { Model, ValueInfo } from "../graph/types.ts";
 
 /** A tensor that the runtime holds. Dispose of it when done; reading copies it to the host. */
 export interface DeviceTensor extends Disposable {
@@ -18,8 +18,29 @@ export interface DeviceTensor extends Disposable {
   write(value: Tensor): void;
 }
 
+/** What a model says about itself. */
+export interface ExecutableMetadata {
+  readonly producer: string;
+  readonly graphName: string;
+  readonly domain: string;
+  readonly description: string;
+  /** Absent where the model states none. */
+  readonly version?: number;
+  /** The model's `metadata_props`. */
+  readonly custom: Readonly<Record<string, string>>;
+}
+
+/** A graph with its inputs and outputs fixed to tensors, for many runs without further set-up. */
+export interface BoundRun extends Disposable {
+  /** Reads the bound feeds and overwrites the bound outputs. Does not block the event loop. */
+  run(): Promise<void>;
+}
+
 /** A compiled graph. */
 export interface Executable extends Disposable {
+  /** Names, types and shapes of the inputs; `"?"` is a dimension without a name. */
+  readonly inputs: readonly ValueInfo[];
+  readonly outputs: readonly ValueInfo[];
   readonly inputNames: readonly string[];
   readonly outputNames: readonly string[];
   /**
@@ -38,11 +59,24 @@ export interface Executable extends Disposable {
     feeds: Readonly<Record<string, DeviceTensor>>,
     outputs: Readonly<Record<string, DeviceTensor>>,
   ): Promise<void>;
+  /**
+   * Fixes feeds and outputs for repeated runs. The binding keeps the tensors alive; what is written
+   * to a bound feed between runs is seen by the next one.
+   */
+  bind(
+    feeds: Readonly<Record<string, DeviceTensor>>,
+    outputs: Readonly<Record<string, DeviceTensor>>,
+  ): BoundRun;
+  readonly metadata: ExecutableMetadata;
+  /** Ends profiling (see {@linkcode CompileOptions.profilePrefix}) and returns the trace's path. */
+  endProfiling(): string;
 }
 
 export interface CompileOptions {
   /** ORT's graph optimisation level; default `all`. Graphs that must keep their own memory plan choose `basic` or `disabled`. */
   readonly optimization?: "disabled" | "basic" | "extended" | "all";
+  /** Whether ORT plans memory from the first run's shapes: a little faster, more memory; default true. */
+  readonly memoryPattern?: boolean;
   /** Session configuration entries, ORT's own key names. */
   readonly config?: Readonly<Record<string, string>>;
   /** Free-dimension overrides by name. */

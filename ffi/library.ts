@@ -1,0 +1,141 @@
+/**
+ * Finding and opening ONNX Runtime's shared library.
+ *
+ * Only `OrtGetApiBase` is looked up by name; everything else comes from the function table, so one
+ * binary of graft works with every release from {@linkcode LOWEST_ORT} on.
+ */
+import { bindApi, create, type Ort } from "./api.ts";
+import { readCString } from "./pointer.ts";
+
+/** The lowest release graft runs on: JetPack 6 ships 1.18 to 1.23. */
+export const LOWEST_ORT = "1.18.0";
+/** `ORT_API_VERSION` of that release: the minor part of its version. */
+const API_VERSION = 18;
+
+/** Why a library could not be used. */
+export type LoadFailure = "not found" | "cannot open" | "not this API" | "too old";
+
+/** The library is missing or not usable; the message names the path, the version and what to do. */
+export class OrtLoadError extends Error {
+  override name = "OrtLoadError";
+  constructor(message: string, readonly kind: LoadFailure, options?: ErrorOptions) {
+    super(message, options);
+  }
+}
+
+const HINT =
+  "point --ort-lib or GRAFT_ORT_LIB at a libonnxruntime of release 1.18 or later, or leave both out for the one that graft brings";
+
+const DIRECTORY: Readonly<Record<string, string>> = {
+  "x86_64-linux": "linux/x64",
+  "aarch64-linux": "linux/arm64",
+};
+
+function isFile(path: string): boolean {
+  try {
+    return Deno.statSync(path).isFile;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory) {
+      return false;
+    }
+    throw error;
+  }
+}
+
+/**
+ * The path of the library to open: `explicit` where given, else the CPU library that the npm
+ * package `onnxruntime-node` carries, in the nearest `node_modules` above this file. A compiled
+ * binary embeds that folder under the same relative path.
+ *
+ * @param explicit what `--ort-lib` or `GRAFT_ORT_LIB` say
+ * @throws {OrtLoadError} `not found`
+ */
+export function findLibrary(explicit?: string, from = import.meta.dirname): string {
+  if (explicit !== undefined && explicit !== "") return explicit;
+  const platform = `${Deno.build.arch}-${Deno.build.os}`;
+  const directory = DIRECTORY[platform];
+  if (directory === undefined || from === undefined) {
+    throw new OrtLoadError(
+      `graft brings no ONNX Runtime for ${platform}: ${HINT}`,
+      "not found",
+    );
+  }
+  const tail = `node_modules/onnxruntime-node/bin/napi-v6/${directory}/libonnxruntime.so.1`;
+  for (let folder = from;; folder = folder.slice(0, folder.lastIndexOf("/"))) {
+    const path = `${folder}/${tail}`;
+    if (isFile(path)) return path;
+    if (folder === "") break;
+  }
+  throw new OrtLoadError(
+    `Cannot find ONNX Runtime: no ${tail} in ${from} or above it: run "deno install" in graft's folder, or ${HINT}`,
+    "not found",
+  );
+}
+
+/** Handed to `Deno.dlopen`; optional, so that "cannot open" and "not this API" stay apart. */
+const BASE = {
+  // const OrtApiBase* OrtGetApiBase(void)
+  OrtGetApiBase: { parameters: [], result: "pointer", optional: true },
+} as const;
+
+const opened = new Map<string, Ort>();
+
+/**
+ * Opens the library at `path`, once per path and for the life of the process: its threads make
+ * unloading unsafe.
+ *
+ * @throws {OrtLoadError} `cannot open`, `not this API`, `too old`
+ */
+export function openLibrary(path: string): Ort {
+  const known = opened.get(path);
+  if (known !== undefined) return known;
+  let base: Deno.PointerValue | undefined;
+  try {
+    base = Deno.dlopen(path, BASE).symbols.OrtGetApiBase?.();
+  } catch (error) {
+    if (error instanceof Deno.errors.NotCapable) throw error;
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new OrtLoadError(
+      `Cannot open ONNX Runtime at "${path}": ${
+        reason.replace(/^Could not open library: /, "")
+      }: ${HINT}`,
+      "cannot open",
+      { cause: error },
+    );
+  }
+  if (base === undefined || base === null) {
+    throw new OrtLoadError(
+      `Cannot use "${path}" as ONNX Runtime: it is a library without OrtGetApiBase: ${HINT}`,
+      "not this API",
+    );
+  }
+  const ort = bind(path, base);
+  opened.set(path, ort);
+  return ort;
+}
+
+function bind(path: string, base: Deno.PointerObject): Ort {
+  // struct OrtApiBase { const OrtApi* (*GetApi)(uint32_t version); const char* (*GetVersionString)(); }
+  const view = new Deno.UnsafePointerView(base);
+  const GetApi = new Deno.UnsafeFnPointer(view.getPointer(0)!, {
+    parameters: ["u32"],
+    result: "pointer",
+  });
+  const GetVersionString = new Deno.UnsafeFnPointer(view.getPointer(8)!, {
+    parameters: [],
+    result: "pointer",
+  });
+  const version = readCString(GetVersionString.call());
+  // GetApi complains on stderr about versions it lacks, so the version string is asked first.
+  const [major, minor] = version.split(".").map(Number);
+  const table = major > 1 || minor >= API_VERSION ? GetApi.call(API_VERSION) : null;
+  if (table === null) {
+    throw new OrtLoadError(
+      `ONNX Runtime at "${path}" is release ${version}, too old for graft, which needs ${LOWEST_ORT}: ${HINT}`,
+      "too old",
+    );
+  }
+  const api = bindApi(table);
+  const allocator = create(api, (out) => api.GetAllocatorWithDefaultOptions(out));
+  return { path, version, api, allocator };
+}

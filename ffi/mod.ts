@@ -1,0 +1,13 @@
+/** ONNX Runtime's C API through Deno's FFI. Only `src/runtime` uses it. */
+export type { Ort } from "./api.ts";
+export { availableProviders, Environment, type EnvironmentOptions } from "./environment.ts";
+export { IoBinding } from "./io_binding.ts";
+export { findLibrary, LOWEST_ORT, openLibrary, OrtLoadError } from "./library.ts";
+export { type ModelMetadata, modelMetadata } from "./metadata.ts";
+export { cStrings } from "./pointer.ts";
+export type { Provider } from "./providers.ts";
+export { type Names, type Port, Session } from "./session.ts";
+export type { SessionSettings } from "./session_options.ts";
+export { OrtError } from "./status.ts";
+export type { TensorInfo } from "./type_info.ts";
+export { OrtValue } from "./value.ts";

@@ -1,0 +1,75 @@
+/** Execution providers by name, with their options as ORT spells them. */
+import { create, type Ort } from "./api.ts";
+import { cString, cStrings, type Handle } from "./pointer.ts";
+import { unwrap } from "./status.ts";
+
+/** An execution provider to use before the CPU one. */
+export interface Provider {
+  /** E.g. `"CUDAExecutionProvider"`, `"TensorrtExecutionProvider"`, `"XNNPACK"`. */
+  readonly name: string;
+  /** ORT's own option names, e.g. `{ device_id: "0" }`. */
+  readonly options?: Readonly<Record<string, string>>;
+}
+
+/** Appends a provider to session options; ORT prefers the providers appended first. */
+export function appendProvider(ort: Ort, sessionOptions: Handle, provider: Provider): void {
+  const { api } = ort;
+  const entries = Object.entries(provider.options ?? {});
+  const keys = cStrings(entries.map(([key]) => key));
+  const values = cStrings(entries.map(([, value]) => value));
+  const { count } = keys;
+  switch (provider.name) {
+    // CUDA and TensorRT keep options in structs of their own; the generic call does not know them
+    // in every release from 1.18 on.
+    case "CUDA":
+    case "CUDAExecutionProvider": {
+      const options = create(api, (out) => api.CreateCUDAProviderOptions(out));
+      try {
+        unwrap(api, api.UpdateCUDAProviderOptions(options, keys.pointers, values.pointers, count));
+        unwrap(api, api.SessionOptionsAppendExecutionProvider_CUDA_V2(sessionOptions, options));
+      } finally {
+        api.ReleaseCUDAProviderOptions(options);
+      }
+      return;
+    }
+    case "TensorRT":
+    case "TensorrtExecutionProvider": {
+      const options = create(api, (out) => api.CreateTensorRTProviderOptions(out));
+      try {
+        unwrap(
+          api,
+          api.UpdateTensorRTProviderOptions(options, keys.pointers, values.pointers, count),
+        );
+        unwrap(api, api.SessionOptionsAppendExecutionProvider_TensorRT_V2(sessionOptions, options));
+      } finally {
+        api.ReleaseTensorRTProviderOptions(options);
+      }
+      return;
+    }
+    // Always there, and last.
+    case "CPU":
+    case "CPUExecutionProvider":
+      return;
+    default:
+      unwrap(
+        api,
+        api.SessionOptionsAppendExecutionProvider(
+          sessionOptions,
+          cString(registeredName(provider.name)),
+          keys.pointers,
+          values.pointers,
+          count,
+        ),
+      );
+  }
+}
+
+/**
+ * The generic call wants short names in ORT's own spelling (`QNN`, `OpenVINO`, `XNNPACK`), not the
+ * ones that list the available providers.
+ */
+function registeredName(name: string): string {
+  if (name === "XnnpackExecutionProvider") return "XNNPACK";
+  if (name === "AzureExecutionProvider") return "AZURE";
+  return name.replace(/ExecutionProvider$/, "");
+}

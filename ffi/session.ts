@@ -1,0 +1,207 @@
+/** `OrtSession`: a model that is ready to run. */
+import { create, type Ort } from "./api.ts";
+import type { Environment } from "./environment.ts";
+import { IoBinding } from "./io_binding.ts";
+import { cString, type CStrings, type Handle, Out, readCString, whileHeld } from "./pointer.ts";
+import { type SessionSettings, withSessionOptions } from "./session_options.ts";
+import { unwrap } from "./status.ts";
+import { takeTypeInfo, type TensorInfo } from "./type_info.ts";
+
+/** An input or output; `info` is absent for what is not a tensor. */
+export interface Port {
+  readonly name: string;
+  readonly info?: TensorInfo;
+}
+
+/** Names of inputs or outputs as C reads them, made once and used for many runs. */
+export type Names = CStrings;
+
+/** Owns one `OrtSession`. Disposing of it while it runs takes effect when the last run ends. */
+export class Session implements Disposable {
+  readonly inputs: readonly Port[];
+  readonly outputs: readonly Port[];
+  readonly #environment: Environment;
+  readonly #handle: Handle;
+  #running = 0;
+  #disposed = false;
+
+  private constructor(environment: Environment, handle: Handle) {
+    this.#environment = environment.retain();
+    this.#handle = handle;
+    this.inputs = this.#ports("Input");
+    this.outputs = this.#ports("Output");
+  }
+
+  /** Loads a model file; ORT resolves external data beside it. Does not block the event loop. */
+  static fromFile(
+    environment: Environment,
+    path: string,
+    settings: SessionSettings,
+  ): Promise<Session> {
+    const { api } = environment.ort;
+    const file = cString(path);
+    return Session.#open(
+      environment,
+      settings,
+      file,
+      (options, out) => api.CreateSession(environment.handle, file, options, out),
+    );
+  }
+
+  /** Loads a model from its bytes, which are no longer needed afterwards. */
+  static fromBytes(
+    environment: Environment,
+    bytes: Uint8Array<ArrayBuffer>,
+    settings: SessionSettings,
+  ): Promise<Session> {
+    const { api } = environment.ort;
+    const length = BigInt(bytes.byteLength);
+    return Session.#open(
+      environment,
+      settings,
+      bytes,
+      (options, out) => api.CreateSessionFromArray(environment.handle, bytes, length, options, out),
+    );
+  }
+
+  static async #open(
+    environment: Environment,
+    settings: SessionSettings,
+    memory: object,
+    call: (options: Handle, out: BigUint64Array<ArrayBuffer>) => Promise<Deno.PointerValue>,
+  ): Promise<Session> {
+    const { ort } = environment.retain();
+    try {
+      const out = new Out();
+      const status = await withSessionOptions(
+        ort,
+        settings,
+        (options) => whileHeld([memory, out.cell], () => call(options, out.cell)),
+      );
+      unwrap(ort.api, status);
+      return new Session(environment, out.handle);
+    } finally {
+      environment.release();
+    }
+  }
+
+  get ort(): Ort {
+    return this.#environment.ort;
+  }
+
+  /** The handle; throws a `ReferenceError` after disposal. */
+  get handle(): Handle {
+    this.#alive();
+    return this.#handle;
+  }
+
+  /**
+   * Runs once without blocking the event loop. A null address among `outputs` is filled with a
+   * value that ORT allocates; others are written into. The arrays and names must not be touched
+   * before the promise settles; whoever calls keeps the values alive until then.
+   */
+  async run(
+    inputNames: Names,
+    inputs: BigUint64Array<ArrayBuffer>,
+    outputNames: Names,
+    outputs: BigUint64Array<ArrayBuffer>,
+  ): Promise<void> {
+    const { api } = this.ort;
+    const handle = this.handle;
+    this.#running++;
+    try {
+      const status = await whileHeld(
+        [inputNames, inputs, outputNames, outputs],
+        () =>
+          api.Run(
+            handle,
+            null,
+            inputNames.pointers,
+            inputs,
+            inputNames.count,
+            outputNames.pointers,
+            outputNames.count,
+            outputs,
+          ),
+      );
+      unwrap(api, status);
+    } finally {
+      this.#settled();
+    }
+  }
+
+  /** Runs once with what `binding` binds, without blocking the event loop. */
+  async runWithBinding(binding: IoBinding): Promise<void> {
+    const { api } = this.ort;
+    const handle = this.handle;
+    this.#running++;
+    binding.pin();
+    try {
+      unwrap(api, await api.RunWithBinding(handle, null, binding.handle));
+    } finally {
+      binding.unpin();
+      this.#settled();
+    }
+  }
+
+  /** An empty binding of this session. */
+  bind(): IoBinding {
+    return new IoBinding(
+      this.ort,
+      create(this.ort.api, (out) => this.ort.api.CreateIoBinding(this.handle, out)),
+    );
+  }
+
+  /** Ends profiling and returns the path of the trace. */
+  endProfiling(): string {
+    const { api, allocator } = this.ort;
+    return this.takeString((out) => api.SessionEndProfiling(this.handle, allocator, out));
+  }
+
+  /** Calls a function that writes a string of the default allocator, and frees the string. */
+  takeString(call: (out: BigUint64Array<ArrayBuffer>) => Deno.PointerValue): string {
+    const { api, allocator } = this.ort;
+    const out = new Out();
+    unwrap(api, call(out.cell));
+    const text = readCString(out.pointer);
+    if (out.pointer !== null) unwrap(api, api.AllocatorFree(allocator, out.pointer));
+    return text;
+  }
+
+  /** Releases the session, now or when its last run ends. Further calls do nothing. */
+  [Symbol.dispose](): void {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    if (this.#running === 0) this.#release();
+  }
+
+  #ports(side: "Input" | "Output"): Port[] {
+    const { api, allocator } = this.ort;
+    const out = new Out();
+    unwrap(api, api[`SessionGet${side}Count`](this.#handle, out.cell));
+    return Array.from({ length: out.number }, (_, i) => {
+      const index = BigInt(i);
+      const name = this.takeString((cell) =>
+        api[`SessionGet${side}Name`](this.#handle, index, allocator, cell)
+      );
+      const info = create(
+        api,
+        (cell) => api[`SessionGet${side}TypeInfo`](this.#handle, index, cell),
+      );
+      return { name, info: takeTypeInfo(api, info) };
+    });
+  }
+
+  #settled(): void {
+    if (--this.#running === 0 && this.#disposed) this.#release();
+  }
+
+  #release(): void {
+    this.ort.api.ReleaseSession(this.#handle);
+    this.#environment.release();
+  }
+
+  #alive(): void {
+    if (this.#disposed) throw new ReferenceError("The session was used after it was disposed of");
+  }
+}

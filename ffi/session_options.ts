@@ -1,0 +1,75 @@
+/** `OrtSessionOptions` from plain data. */
+import { create, type Ort } from "./api.ts";
+import { cString, cStrings, type Handle } from "./pointer.ts";
+import { appendProvider, type Provider } from "./providers.ts";
+import { unwrap } from "./status.ts";
+import type { OrtValue } from "./value.ts";
+
+/** `GraphOptimizationLevel`. */
+export const OPTIMIZATION_LEVEL = { disabled: 0, basic: 1, extended: 2, all: 99 } as const;
+
+/** How a session is to be made. Absent entries leave ORT's defaults. */
+export interface SessionSettings {
+  readonly optimization?: keyof typeof OPTIMIZATION_LEVEL;
+  /** Plans memory from the first run's shapes; ORT's default is true. */
+  readonly memoryPattern?: boolean;
+  /** ORT's own key names. */
+  readonly config?: Readonly<Record<string, string>>;
+  /** Sizes of free dimensions by name. */
+  readonly dims?: Readonly<Record<string, number>>;
+  /** Values of initializers that the model declares as external data. */
+  readonly externalInitializers?: ReadonlyMap<string, OrtValue>;
+  /** In order of preference; the CPU comes last by itself. */
+  readonly providers?: readonly Provider[];
+  readonly profilePrefix?: string;
+  /** Names the session in ORT's log. */
+  readonly label?: string;
+}
+
+/** Makes session options, hands them to `use`, and releases them when its promise settles. */
+export async function withSessionOptions<T>(
+  ort: Ort,
+  settings: SessionSettings,
+  use: (options: Handle) => Promise<T>,
+): Promise<T> {
+  const options = create(ort.api, (out) => ort.api.CreateSessionOptions(out));
+  try {
+    apply(ort, options, settings);
+    return await use(options);
+  } finally {
+    ort.api.ReleaseSessionOptions(options);
+  }
+}
+
+function apply(ort: Ort, options: Handle, settings: SessionSettings): void {
+  const { api } = ort;
+  const entry = (key: string, value: string) =>
+    unwrap(api, api.AddSessionConfigEntry(options, cString(key), cString(value)));
+  unwrap(api, api.DisablePerSessionThreads(options));
+  entry("session.use_env_allocators", "1");
+  if (settings.optimization !== undefined) {
+    const level = OPTIMIZATION_LEVEL[settings.optimization];
+    unwrap(api, api.SetSessionGraphOptimizationLevel(options, level));
+  }
+  if (settings.memoryPattern === false) unwrap(api, api.DisableMemPattern(options));
+  for (const [key, value] of Object.entries(settings.config ?? {})) entry(key, value);
+  for (const [name, size] of Object.entries(settings.dims ?? {})) {
+    unwrap(api, api.AddFreeDimensionOverrideByName(options, cString(name), BigInt(size)));
+  }
+  for (const provider of settings.providers ?? []) appendProvider(ort, options, provider);
+  if (settings.profilePrefix !== undefined) {
+    unwrap(api, api.EnableProfiling(options, cString(settings.profilePrefix)));
+  }
+  if (settings.label !== undefined) {
+    unwrap(api, api.SetSessionLogId(options, cString(settings.label)));
+  }
+  const external = settings.externalInitializers ?? new Map<string, OrtValue>();
+  if (external.size > 0) {
+    const names = cStrings([...external.keys()]);
+    const values = BigUint64Array.from([...external.values()], (value) => value.address);
+    unwrap(
+      api,
+      api.AddExternalInitializers(options, names.pointers, values, names.count),
+    );
+  }
+}

@@ -1,0 +1,164 @@
+/** `OrtValue`: a tensor that ONNX Runtime knows. */
+import { create, type Ort } from "./api.ts";
+import { type Handle, Out } from "./pointer.ts";
+import { unwrap } from "./status.ts";
+import { readTensorInfo } from "./type_info.ts";
+
+const ONNX_TYPE_TENSOR = 1;
+
+/**
+ * Owns one `OrtValue`. A value in use by a running session is pinned: disposing of it then takes
+ * effect when the run ends.
+ */
+export class OrtValue implements Disposable {
+  readonly ort: Ort;
+  /** The handle as a number, for pointer arrays. */
+  readonly address: bigint;
+  readonly #handle: Handle;
+  /** Bytes outside ORT that the tensor lies over: held so that they are not collected. */
+  #backing: ArrayBufferView | undefined;
+  #data: Deno.PointerValue | undefined;
+  #pins = 0;
+  #disposed = false;
+
+  private constructor(ort: Ort, handle: Handle, backing?: ArrayBufferView) {
+    this.ort = ort;
+    this.#handle = handle;
+    this.address = BigInt(Deno.UnsafePointer.value(handle));
+    this.#backing = backing;
+  }
+
+  /** Takes over a value that ORT made. */
+  static adopt(ort: Ort, address: bigint): OrtValue {
+    const handle = Deno.UnsafePointer.create(address);
+    if (handle === null) throw new TypeError("ONNX Runtime returned no value");
+    return new OrtValue(ort, handle);
+  }
+
+  /** A tensor in memory that ORT allocates, contents undefined. `elementType` is ONNX's number. */
+  static allocate(ort: Ort, elementType: number, dims: readonly number[]): OrtValue {
+    const { api, allocator } = ort;
+    const shape = BigInt64Array.from(dims, BigInt);
+    return new OrtValue(
+      ort,
+      create(
+        api,
+        (out) =>
+          api.CreateTensorAsOrtValue(allocator, shape, BigInt(dims.length), elementType, out),
+      ),
+    );
+  }
+
+  /** A tensor over `bytes`, which stay where they are and must not change size or move. */
+  static over(
+    ort: Ort,
+    hostMemory: Handle,
+    bytes: Uint8Array<ArrayBuffer>,
+    elementType: number,
+    dims: readonly number[],
+  ): OrtValue {
+    const { api } = ort;
+    const shape = BigInt64Array.from(dims, BigInt);
+    // An empty array has no address, and ORT wants one: any will do for no bytes.
+    const backing = bytes.byteLength > 0 ? bytes : new Uint8Array(8);
+    return new OrtValue(
+      ort,
+      create(api, (out) =>
+        api.CreateTensorWithDataAsOrtValue(
+          hostMemory,
+          Deno.UnsafePointer.of(backing),
+          BigInt(bytes.byteLength),
+          shape,
+          BigInt(dims.length),
+          elementType,
+          out,
+        )),
+      backing,
+    );
+  }
+
+  /** The handle; throws a `ReferenceError` after disposal. */
+  get handle(): Handle {
+    this.#alive();
+    return this.#handle;
+  }
+
+  get disposed(): boolean {
+    return this.#disposed;
+  }
+
+  /** Element type (ONNX's number) and dimensions. */
+  get info(): { elementType: number; dims: number[] } {
+    const { api } = this.ort;
+    const kind = new Out();
+    unwrap(api, api.GetValueType(this.handle, kind.cell));
+    if (kind.int !== ONNX_TYPE_TENSOR) {
+      throw new TypeError(`The value is not a tensor: its ONNXType is ${kind.int}`);
+    }
+    const info = create(api, (out) => api.GetTensorTypeAndShape(this.handle, out));
+    try {
+      const { elementType, dims } = readTensorInfo(api, info);
+      return { elementType, dims };
+    } finally {
+      api.ReleaseTensorTypeAndShapeInfo(info);
+    }
+  }
+
+  /** Where the elements lie; may be null for a tensor without elements. */
+  get data(): Deno.PointerValue {
+    this.#alive();
+    if (this.#data === undefined) {
+      const out = new Out();
+      unwrap(this.ort.api, this.ort.api.GetTensorMutableData(this.#handle, out.cell));
+      this.#data = out.pointer;
+    }
+    return this.#data;
+  }
+
+  /** Copies `length` bytes out. */
+  read(length: number): Uint8Array<ArrayBuffer> {
+    const bytes = new Uint8Array(length);
+    if (length > 0) new Deno.UnsafePointerView(this.data!).copyInto(bytes);
+    return bytes;
+  }
+
+  /** Copies `bytes` in; the caller has checked the size. */
+  write(bytes: Uint8Array): void {
+    if (bytes.byteLength > 0) this.#view(bytes.byteLength).set(bytes);
+  }
+
+  /** Sets `length` bytes to zero. */
+  clear(length: number): void {
+    if (length > 0) this.#view(length).fill(0);
+  }
+
+  /** Keeps the value alive until {@linkcode unpin}. */
+  pin(): void {
+    this.#alive();
+    this.#pins++;
+  }
+
+  unpin(): void {
+    if (--this.#pins === 0 && this.#disposed) this.#release();
+  }
+
+  /** Releases the tensor, now or when its last run ends. Further calls do nothing. */
+  [Symbol.dispose](): void {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    if (this.#pins === 0) this.#release();
+  }
+
+  #view(length: number): Uint8Array {
+    return new Uint8Array(Deno.UnsafePointerView.getArrayBuffer(this.data!, length));
+  }
+
+  #release(): void {
+    this.ort.api.ReleaseValue(this.#handle);
+    this.#backing = undefined;
+  }
+
+  #alive(): void {
+    if (this.#disposed) throw new ReferenceError("The tensor was used after it was disposed of");
+  }
+}

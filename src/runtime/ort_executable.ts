@@ -1,0 +1,206 @@
+/** A compiled graph: one ONNX Runtime session. */
+import {
+  cStrings,
+  modelMetadata,
+  type Names,
+  OrtValue,
+  type Port,
+  type Session,
+} from "../../ffi/mod.ts";
+import { dataTypeOf } from "../graph/dtype.ts";
+import type { Dim, ValueInfo } from "../graph/types.ts";
+import { UsageError } from "../errors.ts";
+import { asFailure, attempt, attemptAsync } from "./failure.ts";
+import { OrtTensor, type TensorOwner } from "./ort_tensor.ts";
+import type { BoundRun, DeviceTensor, Executable, ExecutableMetadata } from "./runner.ts";
+
+type Tensors = Readonly<Record<string, DeviceTensor>>;
+
+function valueInfo({ name, info }: Port): ValueInfo {
+  const dtype = info === undefined ? undefined : dataTypeOf(info.elementType);
+  if (info === undefined || dtype === undefined) return { name };
+  const shape: Dim[] = info.dims.map((size, i) => size >= 0 ? size : info.symbols[i] || "?");
+  return { name, type: { dtype, shape } };
+}
+
+export class OrtExecutable implements Executable {
+  readonly inputs: readonly ValueInfo[];
+  readonly outputs: readonly ValueInfo[];
+  readonly inputNames: readonly string[];
+  readonly outputNames: readonly string[];
+  readonly #owner: TensorOwner;
+  readonly #session: Session;
+  readonly #label: string;
+  /** Whether values must be copied to a device of their own when they are bound. */
+  readonly #copiesInputs: boolean;
+  readonly #onDispose: (executable: OrtExecutable) => void;
+  readonly #inputNames: Names;
+  /** C arrays of output names, by the list that was asked for. */
+  readonly #fetchNames = new Map<string, Names>();
+
+  /** @param session taken over */
+  constructor(
+    owner: TensorOwner,
+    session: Session,
+    options: {
+      readonly label: string;
+      readonly copiesInputs: boolean;
+      readonly onDispose: (executable: OrtExecutable) => void;
+    },
+  ) {
+    this.#owner = owner;
+    this.#session = session;
+    this.#label = options.label;
+    this.#copiesInputs = options.copiesInputs;
+    this.#onDispose = options.onDispose;
+    this.inputs = session.inputs.map(valueInfo);
+    this.outputs = session.outputs.map(valueInfo);
+    this.inputNames = session.inputs.map((port) => port.name);
+    this.outputNames = session.outputs.map((port) => port.name);
+    this.#inputNames = cStrings(this.inputNames);
+  }
+
+  get metadata(): ExecutableMetadata {
+    return attempt(
+      `Cannot read the metadata of "${this.#label}"`,
+      () => modelMetadata(this.#session),
+    );
+  }
+
+  async run(
+    feeds: Tensors,
+    fetches: readonly string[] = this.outputNames,
+  ): Promise<Record<string, DeviceTensor>> {
+    const outputs = new BigUint64Array(Math.max(1, fetches.length));
+    await this.#run(feeds, fetches, outputs, []);
+    const result: Record<string, DeviceTensor> = {};
+    for (let i = 0; i < fetches.length; i++) {
+      result[fetches[i]] = new OrtTensor(
+        this.#owner,
+        OrtValue.adopt(this.#session.ort, outputs[i]),
+      );
+    }
+    return result;
+  }
+
+  async runInto(feeds: Tensors, outputs: Tensors): Promise<void> {
+    const fetches = Object.keys(outputs);
+    const values = fetches.map((name) => this.#valueOf(outputs[name], name));
+    const addresses = BigUint64Array.from(values, (value) => value.address);
+    await this.#run(feeds, fetches, addresses, values);
+  }
+
+  bind(feeds: Tensors, outputs: Tensors): BoundRun {
+    const binding = this.#session.bind();
+    const inputs = this.#feedValues(feeds);
+    const fetches = Object.keys(outputs);
+    this.#namesOf(fetches);
+    try {
+      attempt(`Cannot bind "${this.#label}"`, () => {
+        this.inputNames.forEach((name, i) => binding.input(name, inputs[i]));
+        for (const name of fetches) binding.output(name, this.#valueOf(outputs[name], name));
+      });
+    } catch (error) {
+      binding[Symbol.dispose]();
+      throw error;
+    }
+    return {
+      run: () =>
+        attemptAsync(`Cannot run "${this.#label}"`, async () => {
+          if (this.#copiesInputs) {
+            this.inputNames.forEach((name, i) => binding.input(name, inputs[i]));
+            binding.synchronizeInputs();
+          }
+          await this.#session.runWithBinding(binding);
+          if (this.#copiesInputs) binding.synchronizeOutputs();
+        }),
+      [Symbol.dispose]: () => binding[Symbol.dispose](),
+    };
+  }
+
+  endProfiling(): string {
+    return attempt(
+      `Cannot end the profile of "${this.#label}"`,
+      () => this.#session.endProfiling(),
+    );
+  }
+
+  [Symbol.dispose](): void {
+    this.#session[Symbol.dispose]();
+    this.#onDispose(this);
+  }
+
+  async #run(
+    feeds: Tensors,
+    fetches: readonly string[],
+    outputs: BigUint64Array<ArrayBuffer>,
+    written: readonly OrtValue[],
+  ): Promise<void> {
+    const values = this.#feedValues(feeds);
+    const names = this.#namesOf(fetches);
+    const inputs = new BigUint64Array(Math.max(1, values.length));
+    for (let i = 0; i < values.length; i++) inputs[i] = values[i].address;
+    for (const value of values) value.pin();
+    for (const value of written) value.pin();
+    try {
+      await this.#session.run(this.#inputNames, inputs, names, outputs);
+    } catch (error) {
+      throw asFailure(error, `Cannot run "${this.#label}"`);
+    } finally {
+      for (const value of values) value.unpin();
+      for (const value of written) value.unpin();
+    }
+  }
+
+  /** The feeds' values in the order of the session's inputs. */
+  #feedValues(feeds: Tensors): OrtValue[] {
+    const values = this.inputNames.map((name) => {
+      const tensor = feeds[name];
+      if (tensor === undefined) {
+        throw new UsageError(`Cannot run "${this.#label}": the input "${name}" is not fed`);
+      }
+      return this.#valueOf(tensor, name);
+    });
+    const given = Object.keys(feeds);
+    if (given.length !== values.length) {
+      const unknown = given.filter((name) => !this.inputNames.includes(name));
+      throw new UsageError(
+        `Cannot run "${this.#label}": it has no input "${unknown.join('", "')}": its inputs are ${
+          this.inputNames.join(", ")
+        }`,
+      );
+    }
+    return values;
+  }
+
+  #valueOf(tensor: DeviceTensor, name: string): OrtValue {
+    if (!(tensor instanceof OrtTensor) || tensor.owner !== this.#owner) {
+      throw new TypeError(
+        `Cannot use the tensor for "${name}" in "${this.#label}": it belongs to another runner`,
+      );
+    }
+    if (tensor.value.disposed) {
+      throw new ReferenceError(
+        `Cannot use the tensor for "${name}" in "${this.#label}": it was disposed of`,
+      );
+    }
+    return tensor.value;
+  }
+
+  #namesOf(fetches: readonly string[]): Names {
+    const key = fetches.join("\0");
+    let names = this.#fetchNames.get(key);
+    if (names === undefined) {
+      const unknown = fetches.find((name) => !this.outputNames.includes(name));
+      if (unknown !== undefined || fetches.length === 0) {
+        throw new UsageError(
+          `Cannot run "${this.#label}": it has no output "${unknown ?? ""}": its outputs are ${
+            this.outputNames.join(", ")
+          }`,
+        );
+      }
+      this.#fetchNames.set(key, names = cStrings(fetches));
+    }
+    return names;
+  }
+}

@@ -1,0 +1,198 @@
+/** {@linkcode Runner} over ONNX Runtime. */
+import {
+  Environment,
+  findLibrary,
+  openLibrary,
+  OrtValue,
+  type Provider,
+  Session,
+  type SessionSettings,
+} from "../../ffi/mod.ts";
+import { bitsOf, byteLength, type DataType, ONNX_TYPE } from "../graph/dtype.ts";
+import { elementCount, type Tensor } from "../graph/tensor.ts";
+import type { Model } from "../graph/types.ts";
+import { encodeModel } from "../onnx/mod.ts";
+import { UsageError } from "../errors.ts";
+import { asFailure, attempt, attemptAsync } from "./failure.ts";
+import { OrtExecutable } from "./ort_executable.ts";
+import { OrtTensor, type TensorOwner } from "./ort_tensor.ts";
+import type { CompileOptions, DeviceTensor, Executable, Runner } from "./runner.ts";
+
+/** How the runtime is opened. */
+export interface OrtRunnerOptions {
+  /** Path of the library (`--ort-lib`, `GRAFT_ORT_LIB`); default: the one that graft brings. */
+  readonly ortLib?: string;
+  /** Threads of the shared pool; default: ORT's choice, the number of physical cores. */
+  readonly threads?: number;
+  /** Whether idle threads spin; default true. False leaves the cores to others between runs. */
+  readonly spinning?: boolean;
+  /** Execution providers in order of preference; the CPU comes last by itself. */
+  readonly providers?: readonly Provider[];
+  /** Optimisation level of sessions that name none; default `all`. */
+  readonly optimization?: CompileOptions["optimization"];
+  /** Least severe message that ORT writes to stderr; default `error`. */
+  readonly logLevel?: "verbose" | "info" | "warning" | "error" | "fatal";
+}
+
+/** Initializers from this size on stay outside the protobuf. */
+const EXTERNAL_FROM_BYTES = 1024;
+
+/**
+ * Opens ONNX Runtime.
+ *
+ * @throws {RuntimeFailure} the library is missing, not ONNX Runtime, or too old
+ */
+export function createOrtRunner(options: OrtRunnerOptions = {}): Runner {
+  const { threads, spinning, logLevel } = options;
+  if (threads !== undefined && !(Number.isInteger(threads) && threads >= 1)) {
+    throw new UsageError(
+      `Cannot open ONNX Runtime: threads must be >= 1: current value is ${threads}`,
+    );
+  }
+  const environment = attempt("Cannot open ONNX Runtime", () => {
+    const ort = openLibrary(findLibrary(options.ortLib));
+    return Environment.acquire(ort, { threads, spinning, logLevel });
+  });
+  return new OrtRunner(environment, options);
+}
+
+class OrtRunner implements Runner, TensorOwner {
+  readonly description: string;
+  readonly version: readonly [number, number, number];
+  readonly traffic = { uploadedBytes: 0, readBytes: 0 };
+  readonly tensors = new Set<OrtTensor>();
+  readonly #executables = new Set<OrtExecutable>();
+  readonly #environment: Environment;
+  readonly #options: OrtRunnerOptions;
+  #disposed = false;
+
+  constructor(environment: Environment, options: OrtRunnerOptions) {
+    this.#environment = environment;
+    this.#options = options;
+    const { version } = environment.ort;
+    const [major, minor, patch] = version.split(".").map((part) => parseInt(part, 10));
+    this.version = [major, minor, patch || 0];
+    const providers = (options.providers ?? []).map((provider) => provider.name);
+    this.description = `onnxruntime ${version} (${
+      [...providers, "CPUExecutionProvider"].join(", ")
+    })`;
+  }
+
+  load(path: string, options: CompileOptions = {}): Promise<Executable> {
+    const label = options.label ?? path;
+    return this.#open(
+      label,
+      options,
+      (settings) => Session.fromFile(this.#environment, path, settings),
+    );
+  }
+
+  compile(model: Model, options: CompileOptions = {}): Promise<Executable> {
+    const label = options.label ?? (model.graph.name || "graph");
+    return attemptAsync(`Cannot compile "${label}"`, async () => {
+      const external = new Map<string, OrtValue>();
+      try {
+        const bytes = encodeModel(model, {
+          external: (name, tensor) => {
+            // ORT looks external initializers up in the main graph alone.
+            const isInitializer = model.graph.initializers.get(name)?.bytes === tensor.bytes;
+            if (!isInitializer || tensor.bytes.byteLength < EXTERNAL_FROM_BYTES) return "inline";
+            external.set(name, this.#over(tensor));
+            return { location: "graft", offset: 0, length: tensor.bytes.byteLength };
+          },
+        });
+        return await this.#open(
+          label,
+          options,
+          (settings) =>
+            Session.fromBytes(this.#environment, bytes as Uint8Array<ArrayBuffer>, {
+              ...settings,
+              externalInitializers: external,
+            }),
+        );
+      } finally {
+        for (const value of external.values()) value[Symbol.dispose]();
+      }
+    });
+  }
+
+  upload(value: Tensor): DeviceTensor {
+    const tensor = this.#allocate(value.dtype, value.dims);
+    tensor.write(value);
+    return tensor;
+  }
+
+  wrap(value: Tensor): DeviceTensor {
+    this.#alive();
+    // Kernels read elements in place, and some processors refuse those that straddle.
+    const bytesPerElement = Math.ceil(bitsOf(value.dtype) / 8);
+    const address = Deno.UnsafePointer.value(
+      Deno.UnsafePointer.of(value.bytes as Uint8Array<ArrayBuffer>),
+    );
+    if (BigInt(address) % BigInt(bytesPerElement) !== 0n) return this.upload(value);
+    return new OrtTensor(this, this.#over(value), value, true);
+  }
+
+  allocate(dtype: DataType, dims: readonly number[]): DeviceTensor {
+    const tensor = this.#allocate(dtype, dims);
+    tensor.value.clear(byteLength(dtype, elementCount(dims)));
+    return tensor;
+  }
+
+  [Symbol.dispose](): void {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    for (const executable of [...this.#executables]) executable[Symbol.dispose]();
+    for (const tensor of [...this.tensors]) tensor[Symbol.dispose]();
+    this.#environment.release();
+  }
+
+  async #open(
+    label: string,
+    options: CompileOptions,
+    open: (settings: SessionSettings) => Promise<Session>,
+  ): Promise<Executable> {
+    this.#alive();
+    const providers = this.#options.providers ?? [];
+    const session = await open({
+      ...options,
+      optimization: options.optimization ?? this.#options.optimization ?? "all",
+      providers,
+      label,
+    }).catch((error) => {
+      throw asFailure(error, `Cannot compile "${label}"`);
+    });
+    const executable = new OrtExecutable(this, session, {
+      label,
+      copiesInputs: providers.length > 0,
+      onDispose: (executable) => this.#executables.delete(executable),
+    });
+    this.#executables.add(executable);
+    // The runner may have been disposed of while the session was being made.
+    if (this.#disposed) executable[Symbol.dispose]();
+    return executable;
+  }
+
+  #allocate(dtype: DataType, dims: readonly number[]): OrtTensor {
+    this.#alive();
+    byteLength(dtype, 0);
+    const value = attempt(
+      `Cannot allocate a ${dtype}[${dims}] tensor`,
+      () => OrtValue.allocate(this.#environment.ort, ONNX_TYPE[dtype], dims),
+    );
+    return new OrtTensor(this, value, { dtype, dims: [...dims] });
+  }
+
+  #over({ dtype, dims, bytes }: Tensor): OrtValue {
+    const { ort, hostMemory } = this.#environment;
+    return attempt(
+      `Cannot wrap a ${dtype}[${dims}] tensor`,
+      () =>
+        OrtValue.over(ort, hostMemory, bytes as Uint8Array<ArrayBuffer>, ONNX_TYPE[dtype], dims),
+    );
+  }
+
+  #alive(): void {
+    if (this.#disposed) throw new ReferenceError("The runner was used after it was disposed of");
+  }
+}

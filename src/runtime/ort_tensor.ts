@@ -1,0 +1,95 @@
+/** Tensors that ONNX Runtime holds in host memory. */
+import type { OrtValue } from "../../ffi/mod.ts";
+import { byteLength, type DataType, dataTypeOf } from "../graph/dtype.ts";
+import { elementCount, type Tensor } from "../graph/tensor.ts";
+import { RuntimeFailure } from "../errors.ts";
+import { attempt } from "./failure.ts";
+import type { DeviceTensor } from "./runner.ts";
+
+/** Bytes that crossed so far; one for each runner. */
+export interface Traffic {
+  uploadedBytes: number;
+  readBytes: number;
+}
+
+/** What tensors share: the runner's books. */
+export interface TensorOwner {
+  readonly traffic: Traffic;
+  /** Tensors not yet disposed of. */
+  readonly tensors: Set<OrtTensor>;
+}
+
+/** A {@linkcode DeviceTensor} over an `OrtValue`. */
+export class OrtTensor implements DeviceTensor {
+  readonly value: OrtValue;
+  readonly owner: TensorOwner;
+  readonly #readOnly: boolean;
+  #info: { dtype: DataType; dims: readonly number[] } | undefined;
+
+  /** @param value taken over */
+  constructor(
+    owner: TensorOwner,
+    value: OrtValue,
+    info?: { dtype: DataType; dims: readonly number[] },
+    readOnly = false,
+  ) {
+    this.owner = owner;
+    this.value = value;
+    this.#info = info;
+    this.#readOnly = readOnly;
+    owner.tensors.add(this);
+  }
+
+  get dtype(): DataType {
+    return this.#known().dtype;
+  }
+
+  get dims(): readonly number[] {
+    return this.#known().dims;
+  }
+
+  read(): Tensor {
+    const { dtype, dims } = this.#known();
+    const bytes = this.value.read(byteLength(dtype, elementCount(dims)));
+    this.owner.traffic.readBytes += bytes.byteLength;
+    return { dtype, dims, bytes };
+  }
+
+  write(tensor: Tensor): void {
+    const { dtype, dims } = this.#known();
+    if (this.#readOnly) {
+      throw new TypeError(
+        `Cannot write to a ${dtype}[${dims}] tensor that wraps the caller's bytes`,
+      );
+    }
+    const size = byteLength(dtype, elementCount(dims));
+    if (tensor.dtype !== dtype || tensor.bytes.byteLength !== size) {
+      throw new TypeError(
+        `Cannot write to a ${dtype}[${dims}] tensor of ${size} bytes: current value is ` +
+          `${tensor.dtype}[${tensor.dims}] of ${tensor.bytes.byteLength} bytes`,
+      );
+    }
+    this.value.write(tensor.bytes);
+    this.owner.traffic.uploadedBytes += size;
+  }
+
+  [Symbol.dispose](): void {
+    this.owner.tensors.delete(this);
+    this.value[Symbol.dispose]();
+  }
+
+  /** Outputs are asked for their shape only when somebody wants it: most go from run to run. */
+  #known(): { dtype: DataType; dims: readonly number[] } {
+    if (this.#info === undefined) {
+      const { elementType, dims } = attempt("Cannot read a tensor's type", () => this.value.info);
+      const dtype = dataTypeOf(elementType);
+      if (dtype === undefined || dtype === "string") {
+        throw new RuntimeFailure(
+          `Cannot use a tensor of ONNX element type ${elementType}: graft handles numbers and booleans only`,
+        );
+      }
+      this.#info = { dtype, dims };
+    }
+    return this.#info;
+  }
+}
