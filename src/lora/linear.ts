@@ -27,7 +27,9 @@ export interface LinearWeight {
   readonly scales?: string;
   /** Value name of the zero points, where the quantisation has them. */
   readonly zeroPoints?: string;
-  /** Weights that share a scale along the input dimension, for block-wise quantisation. */
+  /** Stored axis that scales run along: per channel, or per block where there is a `blockSize`. */
+  readonly axis?: number;
+  /** Weights that share a scale along `axis` (MatMulNBits: along the input dimension). */
   readonly blockSize?: number;
 }
 
@@ -149,6 +151,7 @@ function matMulInteger(index: GraphIndex, node: Node): Parts | undefined {
     layout: "KN",
     bits: bitsOf(stored.dtype),
     scales,
+    axis: 1,
     ...(zeroPoints ? { zeroPoints } : {}),
     inFeatures: stored.dims[0],
     outFeatures: stored.dims[1],
@@ -163,7 +166,7 @@ function storedMatrix(index: GraphIndex, value: string, transposed = false) {
   let now = value;
   let swap = transposed;
   let dtype: DataType | undefined;
-  let quantised: { scales: string; zeroPoints?: string; blockSize?: number } | undefined;
+  let quantised: Pick<LinearWeight, "scales" | "zeroPoints" | "axis" | "blockSize"> | undefined;
   for (;;) {
     const found = index.constant(now);
     if (found !== undefined) {
@@ -201,10 +204,13 @@ function storedMatrix(index: GraphIndex, value: string, transposed = false) {
       case "DequantizeLinear": {
         const [, scales, zeroPoints] = node.inputs;
         const scale = index.constant(scales);
-        if (quantised !== undefined || scale === undefined) return undefined;
+        // Scales are stored along the weight's own axes: nothing may turn it before it is dequantised.
+        if (scale === undefined || index.constant(node.inputs[0]) === undefined) return undefined;
         const blockSize = intAttribute(node, "block_size", 0);
+        const axis = intAttribute(node, "axis", 1);
         quantised = {
           scales,
+          axis: axis < 0 ? axis + 2 : axis,
           ...(zeroPoints ? { zeroPoints } : {}),
           ...(blockSize > 0 ? { blockSize } : {}),
         };

@@ -1,0 +1,115 @@
+/** Small edits of a user's graph: new nodes after a value, under names nobody uses yet. */
+import type { Tensor } from "../graph/tensor.ts";
+import type { Attribute, Graph, Model, Node, ValueInfo } from "../graph/types.ts";
+
+/**
+ * Collects changes to one graph and applies them together. Names are taken as they come, so callers
+ * see a clash at once and not in the runtime.
+ */
+export class GraphEdit {
+  readonly #graph: Graph;
+  readonly #taken: Set<string>;
+  readonly #initializers = new Map<string, Tensor>();
+  readonly #inputs: ValueInfo[] = [];
+  readonly #outputs: ValueInfo[] = [];
+  /** New nodes by the node they follow. */
+  readonly #after = new Map<Node | undefined, Node[]>();
+  readonly #replaced = new Map<Node, Node>();
+
+  constructor(graph: Graph) {
+    this.#graph = graph;
+    this.#taken = new Set([
+      ...graph.inputs.map((input) => input.name),
+      ...graph.initializers.keys(),
+      ...graph.nodes.flatMap((node) => node.outputs),
+    ]);
+  }
+
+  /** Reserves a name; throws a `RangeError` where the graph has it already. */
+  name(name: string): string {
+    if (this.#taken.has(name)) {
+      throw new RangeError(`Cannot add a value named "${name}": the graph has one already`);
+    }
+    this.#taken.add(name);
+    return name;
+  }
+
+  /** Whether a value of this name exists, in the graph or among the changes. */
+  has(name: string): boolean {
+    return this.#taken.has(name);
+  }
+
+  initializer(name: string, value: Tensor): string {
+    this.#initializers.set(this.name(name), value);
+    return name;
+  }
+
+  /** An initializer shared by all who ask for the same name and contents. */
+  shared(name: string, make: () => Tensor): string {
+    if (!this.#initializers.has(name)) this.initializer(name, make());
+    return name;
+  }
+
+  input(info: ValueInfo): string {
+    this.name(info.name);
+    this.#inputs.push(info);
+    return info.name;
+  }
+
+  output(info: ValueInfo): void {
+    this.#outputs.push(info);
+  }
+
+  /** Adds a node of the ONNX domain after `anchor` (`undefined`: first) and returns its output. */
+  add(
+    anchor: Node | undefined,
+    opType: string,
+    inputs: readonly string[],
+    output: string,
+    attributes: Readonly<Record<string, Attribute>> = {},
+  ): string {
+    const node: Node = { name: output, opType, domain: "", inputs, outputs: [output], attributes };
+    const list = this.#after.get(anchor);
+    if (list === undefined) this.#after.set(anchor, [node]);
+    else list.push(node);
+    return output;
+  }
+
+  /** Gives an output of `node` another name, so that its old name can stand for something else. */
+  renameOutput(node: Node, from: string, to: string): void {
+    this.name(to);
+    const now = this.#replaced.get(node) ?? node;
+    this.#replaced.set(node, {
+      ...now,
+      outputs: now.outputs.map((output) => output === from ? to : output),
+    });
+  }
+
+  /** Lets `node` read `to` where it read `from`. */
+  renameInput(node: Node, from: string, to: string): void {
+    const now = this.#replaced.get(node) ?? node;
+    this.#replaced.set(node, {
+      ...now,
+      inputs: now.inputs.map((input) => input === from ? to : input),
+    });
+  }
+
+  /** The model with all changes made. */
+  apply(model: Model): Model {
+    const first = this.#after.get(undefined) ?? [];
+    const nodes = this.#graph.nodes.flatMap((node) => [
+      this.#replaced.get(node) ?? node,
+      ...this.#after.get(node) ?? [],
+    ]);
+    return {
+      ...model,
+      graph: {
+        ...this.#graph,
+        inputs: [...this.#graph.inputs, ...this.#inputs],
+        outputs: [...this.#graph.outputs, ...this.#outputs],
+        initializers: new Map([...this.#graph.initializers, ...this.#initializers]),
+        nodes: [...first, ...nodes],
+      },
+    };
+  }
+}

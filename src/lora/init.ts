@@ -1,0 +1,60 @@
+/** Adapter matrices before the first step: A random, B zero, so that training starts at the base. */
+import { float32, type Tensor } from "../graph/tensor.ts";
+import type { LoraInit } from "./config.ts";
+import type { LoraWeights } from "./inject.ts";
+import type { LoraSite } from "./targets.ts";
+
+/** A source of whole numbers in [0, 2³²), such as a seeded generator. */
+export interface RandomSource {
+  next(): number;
+}
+
+/**
+ * Fresh matrices for every site.
+ *
+ * `kaiming` draws A from U(−1/√in, 1/√in), which is PyTorch's Kaiming initialisation with a = √5 and
+ * PEFT's default; `gaussian` from N(0, 1/rank²), PEFT's `init_lora_weights="gaussian"`.
+ */
+export function initAdapter(
+  sites: readonly LoraSite[],
+  init: LoraInit,
+  random: RandomSource,
+): ReadonlyMap<string, LoraWeights> {
+  return new Map(sites.map(({ module: { path, inFeatures, outFeatures }, rank }) => {
+    const draw = init === "gaussian"
+      ? () => gaussian(random) / rank
+      : () => symmetric(random) / Math.sqrt(inFeatures);
+    return [path, {
+      a: filled([rank, inFeatures], draw),
+      b: filled([outFeatures, rank], () => 0),
+    }];
+  }));
+}
+
+/** A linear layer's weight [out, in] and bias [out] as PyTorch starts them: U(−1/√in, 1/√in). */
+export function initLinear(
+  outFeatures: number,
+  inFeatures: number,
+  random: RandomSource,
+): { readonly weight: Tensor; readonly bias: Tensor } {
+  const draw = () => symmetric(random) / Math.sqrt(inFeatures);
+  return { weight: filled([outFeatures, inFeatures], draw), bias: filled([outFeatures], draw) };
+}
+
+function filled(dims: readonly number[], draw: () => number): Tensor {
+  const values = new Float32Array(dims.reduce((count, dim) => count * dim, 1));
+  for (let i = 0; i < values.length; i++) values[i] = draw();
+  return float32(dims, values);
+}
+
+/** Uniform in (0, 1): never 0, so that its logarithm exists. */
+const uniform = (random: RandomSource) => (random.next() + 0.5) / 2 ** 32;
+
+/** Uniform in (−1, 1). */
+const symmetric = (random: RandomSource) => 2 * uniform(random) - 1;
+
+/** Standard normal (Box and Muller, 1958). */
+function gaussian(random: RandomSource): number {
+  const radius = Math.sqrt(-2 * Math.log(uniform(random)));
+  return radius * Math.cos(2 * Math.PI * uniform(random));
+}

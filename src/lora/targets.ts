@@ -1,0 +1,122 @@
+/** Which linear layers an adapter goes to, and with which rank and scale. */
+import { levenshteinDistance } from "@std/text/levenshtein-distance";
+import { UsageError } from "../errors.ts";
+import { type LoraConfig, loraScale, validateLoraConfig } from "./config.ts";
+import type { LinearModule } from "./modules.ts";
+import { suffixOf } from "./names.ts";
+import { isPattern, patternTest, patternValue } from "./pattern.ts";
+import { shorthandMatches, SHORTHANDS } from "./shorthand.ts";
+
+/** One linear layer with what its adapter looks like. */
+export interface LoraSite {
+  readonly module: LinearModule;
+  readonly rank: number;
+  readonly alpha: number;
+  /** Factor on the update: alpha/rank, or alpha/√rank. */
+  readonly scale: number;
+  readonly dropout: number;
+}
+
+/**
+ * Chooses the modules a configuration targets, in the graph's order.
+ *
+ * A target is a module name (`q_proj`: every path that ends with it), a path, a shorthand
+ * (`q`, `v`, `attention`, `mlp`, `all-linear`: all but the head), a glob (`model.layers.*.q_proj`) or
+ * a regular expression over the whole path. Modules of `modulesToSave` are left out.
+ *
+ * @throws {UsageError} where a target matches nothing, listing what there is
+ */
+export function resolveTargets(
+  modules: readonly LinearModule[],
+  config: LoraConfig,
+): readonly LoraSite[] {
+  validateLoraConfig(config);
+  const saved = (path: string) => config.modulesToSave.some((name) => endsWith(path, name));
+  const allowed = layerFilter(modules, config);
+  const chosen = new Set<LinearModule>();
+  for (const target of config.targetModules) {
+    const found = matching(modules, target);
+    if (found.length === 0) throw noMatch(modules, target);
+    for (const module of found) if (allowed(module) && !saved(module.path)) chosen.add(module);
+  }
+  if (chosen.size === 0 && config.targetModules.length > 0) {
+    throw new UsageError(
+      `Cannot inject LoRA at "${
+        config.targetModules.join(",")
+      }": no such module lies in the chosen layers` +
+        ` and outside the modules to save; this model has layers ${layerRange(modules)}`,
+    );
+  }
+  return modules.filter((module) => chosen.has(module)).map((module) => site(module, config));
+}
+
+function site(module: LinearModule, config: LoraConfig): LoraSite {
+  const rank = patternValue(config.rankPattern, module.path) ?? config.rank;
+  const alpha = patternValue(config.alphaPattern, module.path) ?? config.alpha;
+  const scale = loraScale(alpha, rank, config.useRslora);
+  return { module, rank, alpha, scale, dropout: config.dropout };
+}
+
+const endsWith = (path: string, name: string) => path === name || path.endsWith(`.${name}`);
+
+/** Modules that one target names. */
+function matching(modules: readonly LinearModule[], target: string): readonly LinearModule[] {
+  if (target === "all-linear") return modules.filter((module) => !module.head);
+  if (isPattern(target)) {
+    const test = patternTest(target);
+    return modules.filter((module) => test(module.path));
+  }
+  // A name that the model has wins over a shorthand of the same spelling (T5's q, k, v).
+  const named = modules.filter((module) => endsWith(module.path, target));
+  return named.length > 0 ? named : modules.filter(({ path }) => shorthandMatches(target, path));
+}
+
+function layerFilter(
+  modules: readonly LinearModule[],
+  { layers, numLayers }: LoraConfig,
+): (module: LinearModule) => boolean {
+  const last = Math.max(-1, ...modules.map((module) => module.layer ?? -1));
+  const first = numLayers === undefined || numLayers === -1 ? 0 : last - numLayers + 1;
+  const set = layers === undefined ? undefined : new Set(layers);
+  if (first <= 0 && set === undefined) return () => true;
+  return ({ layer }) =>
+    layer !== undefined && layer >= first && (set === undefined || set.has(layer));
+}
+
+function layerRange(modules: readonly LinearModule[]): string {
+  const layers = modules.flatMap((module) => module.layer ?? []);
+  return layers.length === 0 ? "none" : `0 to ${Math.max(...layers)}`;
+}
+
+function noMatch(modules: readonly LinearModule[], target: string): UsageError {
+  const names = [...new Set(modules.map((module) => suffixOf(module.path)))];
+  const near = [...names, ...SHORTHANDS]
+    .map((name) => ({ name, distance: levenshteinDistance(target, name) as number }))
+    .filter(({ name, distance }) => distance <= Math.max(1, Math.floor(name.length / 3)))
+    .sort((a, b) => a.distance - b.distance)
+    .slice(0, 3);
+  const hint = near.length === 0
+    ? ""
+    : `; did you mean ${near.map(({ name }) => name).join(" or ")}?`;
+  return new UsageError(
+    `Cannot inject LoRA at "${target}": this model has no such module${hint}; it has ` +
+      `${names.join(", ")} (and the shorthands ${SHORTHANDS.join(", ")})`,
+  );
+}
+
+/**
+ * Names that make PEFT choose exactly the adapted modules: last components where they are enough and
+ * mean the same in the checkpoint, whole paths otherwise.
+ */
+export function targetNames(
+  adapted: readonly string[],
+  modules: readonly LinearModule[],
+): readonly string[] {
+  const suffixes = [...new Set(adapted.map(suffixOf))];
+  const chosen = new Set(adapted);
+  const exact = modules.every(({ path }) =>
+    chosen.has(path) || !suffixes.some((suffix) => endsWith(path, suffix))
+  );
+  // An export may lack modules that the checkpoint has (a pooler's `dense`): a bare one would hit them.
+  return exact && !suffixes.includes("dense") ? suffixes : adapted;
+}
