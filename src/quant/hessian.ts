@@ -1,0 +1,103 @@
+/**
+ * The quadratic form that says how much a change of weights changes a layer's outputs.
+ *
+ * For inputs X [tokens, cols] and a row e of weight errors, ‖X·eᵀ‖² = e·H·eᵀ with H = Xᵀ·X.
+ */
+import { choleskyInPlace } from "./cholesky.ts";
+
+/** Sum of x·xᵀ over the inputs of a linear layer. */
+export interface Gram {
+  /** Input features. */
+  readonly cols: number;
+  /** Inputs summed over. */
+  readonly count: number;
+  /** Row-major [cols, cols], symmetric. */
+  readonly values: Float32Array;
+}
+
+/**
+ * A damped Gram matrix, its columns reordered, and its Cholesky factor.
+ *
+ * Rounding walks from the last reordered column to the first, so the columns with the largest inputs
+ * come last: they are rounded first, while all others can still make up for them.
+ */
+export interface Hessian {
+  readonly cols: number;
+  /** `order[i]` is the matrix column at position i. */
+  readonly order: Int32Array;
+  /** H reordered, damped, scaled to a mean diagonal of 1; row-major [cols, cols]. */
+  readonly h: Float32Array;
+  /** Lower factor of `h`, row-major [cols, cols]. */
+  readonly factor: Float32Array;
+  /** What `h` was divided by: e·h·eᵀ·scale is the sum of squared output errors, damping included. */
+  readonly scale: number;
+}
+
+/**
+ * Prepares a Gram matrix for {@linkcode roundCompensated}.
+ *
+ * @param damping share of the mean diagonal added to the diagonal. It keeps few calibration tokens from
+ *   being fitted exactly and inputs that never occurred from being free
+ * @throws {RangeError} for a matrix that is not finite
+ */
+export function hessianOf(gram: Gram, damping = 0.01): Hessian {
+  const n = gram.cols;
+  let trace = 0;
+  for (let i = 0; i < n; i++) trace += gram.values[i * n + i];
+  if (!Number.isFinite(trace)) {
+    throw new RangeError("Cannot round with error compensation: the activations are not finite");
+  }
+  // Inputs that are all zero leave nothing to weigh errors by: the identity then means plain rounding.
+  const scale = trace > 0 ? trace / n : 1;
+  const order = Int32Array.from({ length: n }, (_, i) => i).sort((a, b) =>
+    gram.values[a * n + a] - gram.values[b * n + b] || b - a
+  );
+  for (let more = damping;; more *= 10) {
+    const h = reordered(gram, order, scale, trace > 0 ? more : 1);
+    const factor = Float64Array.from(h);
+    if (choleskyInPlace(factor, n)) {
+      return { cols: n, order, h, factor: Float32Array.from(factor), scale };
+    }
+    if (more > 1) throw new RangeError("Cannot factor the activations' Gram matrix");
+  }
+}
+
+function reordered(gram: Gram, order: Int32Array, scale: number, damping: number): Float32Array {
+  const n = gram.cols;
+  const h = new Float32Array(n * n);
+  for (let i = 0; i < n; i++) {
+    const row = order[i] * n;
+    for (let j = 0; j < n; j++) h[i * n + j] = gram.values[row + order[j]] / scale;
+    h[i * n + i] += damping;
+  }
+  return h;
+}
+
+/** g = H·d, both in the Hessian's column order. */
+export function applyHessian({ cols: n, h }: Hessian, d: Float64Array, g: Float64Array): void {
+  for (let i = 0; i < n; i++) {
+    const row = i * n;
+    let s0 = 0, s1 = 0, s2 = 0, s3 = 0;
+    let j = 0;
+    for (; j + 3 < n; j += 4) {
+      s0 += h[row + j] * d[j];
+      s1 += h[row + j + 1] * d[j + 1];
+      s2 += h[row + j + 2] * d[j + 2];
+      s3 += h[row + j + 3] * d[j + 3];
+    }
+    for (; j < n; j++) s0 += h[row + j] * d[j];
+    g[i] = (s0 + s1) + (s2 + s3);
+  }
+}
+
+/** d·H·dᵀ·scale: squared output error of one row of weight errors, in the matrix's column order. */
+export function outputEnergy(hessian: Hessian, error: ArrayLike<number>): number {
+  const n = hessian.cols;
+  const d = new Float64Array(n);
+  for (let i = 0; i < n; i++) d[i] = error[hessian.order[i]];
+  const g = new Float64Array(n);
+  applyHessian(hessian, d, g);
+  let sum = 0;
+  for (let i = 0; i < n; i++) sum += d[i] * g[i];
+  return sum * hessian.scale;
+}

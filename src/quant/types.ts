@@ -1,0 +1,84 @@
+/**
+ * What rounding needs to know of a stored matrix, whatever operator reads it.
+ *
+ * Every layout graft meets is one formula: W[n, k] = scale[g]·(code[n, k] − zero[g]), where g is the
+ * group of (n, k). Matrices are seen as W [rows, cols] = [out, in] (y = x·Wᵀ), also where the file
+ * stores [in, out].
+ */
+import type { Tensor } from "../graph/tensor.ts";
+
+/** Code range and the shape of the groups that share a scale. */
+export interface CodeGrid {
+  /** Smallest and largest code, both usable. */
+  readonly min: number;
+  readonly max: number;
+  /** Rows one scale covers: 1 per output channel, `rows` per tensor. */
+  readonly groupRows: number;
+  /** Columns one scale covers: the block size, or `cols`. */
+  readonly groupCols: number;
+  /** Whether zero points are stored, so that rounding may choose them. */
+  readonly hasZeroPoints: boolean;
+}
+
+/**
+ * Rows [from, from + rows) of a matrix as integers. `scales` and `zeros` are row-major
+ * [ceil(rows / groupRows), ceil(cols / groupCols)]; a slab always holds whole groups.
+ */
+export interface CodeSlab {
+  readonly from: number;
+  readonly rows: number;
+  readonly cols: number;
+  readonly codes: Int16Array;
+  readonly scales: Float32Array;
+  readonly zeros: Float32Array;
+}
+
+/** The tensors of a stored matrix, by what they hold. */
+export interface MatrixTensors {
+  readonly codes: Tensor;
+  readonly scales?: Tensor;
+  readonly zeroPoints?: Tensor;
+}
+
+/** A matrix of integer codes in the layout of its operator. */
+export interface QuantisedMatrix {
+  readonly kind: "quantised";
+  readonly rows: number;
+  readonly cols: number;
+  readonly grid: CodeGrid;
+  readonly tensors: MatrixTensors;
+  /** Rows [from, to); both must be multiples of `grid.groupRows` (`to` may be `rows`). */
+  read(from: number, to: number): CodeSlab;
+  /** The nearest scale that the layout can store (float16 scales are coarse). */
+  storedScale(scale: number): number;
+  /** An editor over a copy: what is not written stays bit for bit as it was. */
+  edit(): MatrixEditor<CodeSlab>;
+}
+
+/** Rows [from, from + rows) of a matrix as floats, row-major [rows, cols]. */
+export interface FloatSlab {
+  readonly from: number;
+  readonly rows: number;
+  readonly cols: number;
+  readonly values: Float32Array;
+}
+
+/** A matrix of floats. */
+export interface FloatMatrix {
+  readonly kind: "float";
+  readonly rows: number;
+  readonly cols: number;
+  readonly tensors: MatrixTensors;
+  read(from: number, to: number): FloatSlab;
+  edit(): MatrixEditor<FloatSlab>;
+}
+
+/** Any stored matrix. */
+export type StoredMatrix = QuantisedMatrix | FloatMatrix;
+
+/** Collects rewritten rows. */
+export interface MatrixEditor<Slab> {
+  write(slab: Slab): void;
+  /** The edited tensors, in the base's types and dimensions. */
+  tensors(): MatrixTensors;
+}
