@@ -172,6 +172,9 @@ function decodeNode(
     outputs: proto.output,
     // fromEntries defines even "__proto__" as a property of its own.
     attributes: Object.fromEntries(attributes),
+    ...(proto.metadataProps.length > 0 && {
+      metadata: Object.fromEntries(proto.metadataProps.map(({ key, value }) => [key, value])),
+    }),
     rest: proto,
   };
 }
