@@ -1,0 +1,154 @@
+/** Concat and its inverse, Split. */
+import { int, intAttribute, intsAttribute } from "../graph/attributes.ts";
+import type { GraphBuilder, Known } from "../graph/builder.ts";
+import { elementCount, type Tensor } from "../graph/tensor.ts";
+import type { Node } from "../graph/types.ts";
+import { constantInts, knownInputs, label, required, sameType } from "./args.ts";
+import { normalizeAxis, product } from "./axes.ts";
+import { zeros } from "./broadcast.ts";
+import { folded, rearranged, sourceIndices, stridesOf } from "./fold.ts";
+import { sliceAxis } from "./slice.ts";
+import type { OpRule } from "./types.ts";
+
+/** For each element of the joined tensor, its place in the operands laid end to end. */
+function joinedSources(shapes: readonly (readonly number[])[], axis: number): number[] {
+  const out: number[] = [];
+  const outer = product(shapes[0], 0, axis);
+  const rows = shapes.map((dims) => product(dims, axis));
+  let start = 0;
+  const starts = rows.map((row) => (start += outer * row) - outer * row);
+  for (let i = 0; i < outer; i++) {
+    rows.forEach((row, operand) => {
+      for (let j = 0; j < row; j++) out.push(starts[operand] + i * row + j);
+    });
+  }
+  return out;
+}
+
+function endToEnd(values: readonly Tensor[]): Tensor {
+  const bytes = new Uint8Array(values.reduce((sum, value) => sum + value.bytes.length, 0));
+  let at = 0;
+  for (const value of values) {
+    bytes.set(value.bytes, at);
+    at += value.bytes.length;
+  }
+  return { dtype: values[0].dtype, dims: [], bytes };
+}
+
+/** `axis` must be given from operator set 4 on; older ones joined axis 1. */
+const joinAxis = (node: Node, rank: number) =>
+  normalizeAxis(node, intAttribute(node, "axis", 1), rank);
+
+export const Concat: OpRule = {
+  opType: "Concat",
+  domain: "",
+  infer(node, inputs) {
+    const all = inputs.map((_, i) => required(node, inputs, i));
+    const axis = joinAxis(node, all[0].dims.length);
+    const dims = [...all[0].dims];
+    for (const other of all.slice(1)) {
+      if (
+        other.dims.length !== dims.length ||
+        other.dims.some((dim, i) => i !== axis && dim !== dims[i])
+      ) {
+        throw new RangeError(
+          `${label(node)}: shapes do not join along axis ${axis}: ${
+            all.map((i) => `[${i.dims}]`).join(", ")
+          }`,
+        );
+      }
+      dims[axis] += other.dims[axis];
+    }
+    return [
+      folded(
+        sameType(node, all),
+        dims,
+        all,
+        (values) => rearranged(endToEnd(values), dims, joinedSources(all.map((i) => i.dims), axis)),
+      ),
+    ];
+  },
+  lower: (_b, node) => node.inputs.length === 1 ? [node.inputs[0]] : undefined,
+  vjp(b, node, [ct], wanted) {
+    const axis = joinAxis(node, b.dims(ct!).length);
+    let at = 0;
+    return node.inputs.map((name, i) => {
+      const from = at;
+      at += b.dims(name)[axis];
+      return wanted[i] ? sliceAxis(b, ct!, axis, from, at) : undefined;
+    });
+  },
+};
+
+/** Sizes of the parts: from the input (13), the attribute (before), or as equal as they can be. */
+function splitSizes(
+  node: Node,
+  inputs: readonly (Known | undefined)[],
+): { readonly axis: number; readonly sizes: readonly number[] } {
+  const { dims } = required(node, inputs, 0);
+  const axis = normalizeAxis(node, intAttribute(node, "axis", 0), dims.length);
+  const given = intsAttribute(node, "split", undefined) ?? constantInts(node, inputs, 1, "split");
+  const parts = intAttribute(node, "num_outputs", node.outputs.length);
+  const chunk = Math.ceil(dims[axis] / parts);
+  const sizes = given ??
+    Array.from({ length: parts }, (_, i) => Math.max(0, Math.min(chunk, dims[axis] - i * chunk)));
+  if (product(sizes.map((size) => size < 0 ? 0 : 1)) === 0 || sum(sizes) !== dims[axis]) {
+    throw new RangeError(
+      `${label(node)}: sizes must add up to ${dims[axis]}: current value is [${sizes}]`,
+    );
+  }
+  return { axis, sizes };
+}
+
+const sum = (values: readonly number[]) => values.reduce((total, value) => total + value, 0);
+
+function splitKnown(x: Known, axis: number, from: number, size: number): Known {
+  const dims = x.dims.map((dim, i) => i === axis ? size : dim);
+  const strides = stridesOf(x.dims);
+  return folded(
+    x.dtype,
+    dims,
+    [x],
+    ([value]) => rearranged(value, dims, sourceIndices(dims, strides, from * strides[axis])),
+  );
+}
+
+function partOrZeros(b: GraphBuilder, part: string | undefined, like: string): string {
+  return part ?? zeros(b, b.known(like).dtype, b.dims(like));
+}
+
+export const Split: OpRule = {
+  opType: "Split",
+  domain: "",
+  infer(node, inputs) {
+    const x = required(node, inputs, 0);
+    const { axis, sizes } = splitSizes(node, inputs);
+    let at = 0;
+    return sizes.map((size) => {
+      at += size;
+      return splitKnown(x, axis, at - size, size);
+    });
+  },
+  /** Parts that nothing needs are not made. */
+  lower(b, node, { needed }) {
+    const { axis, sizes } = splitSizes(node, knownInputs(b, node));
+    if (needed.every(Boolean) && sizes.length > 1 && node.outputs.every((name) => name !== "")) {
+      const split = b.int64s(sizes);
+      return b.ops("Split", [node.inputs[0], split], sizes.length, { axis: int(axis) });
+    }
+    let at = 0;
+    return sizes.map((size, i) => {
+      at += size;
+      return needed[i] ? sliceAxis(b, node.inputs[0], axis, at - size, at) : "";
+    });
+  },
+  vjp(b, node, cotangents) {
+    const { axis } = splitSizes(node, knownInputs(b, node));
+    const parts = node.outputs.map((name, i) => partOrZeros(b, cotangents[i], name))
+      .filter((part) => elementCount(b.dims(part)) > 0 || cotangents.length === 1);
+    if (parts.length === 0) {
+      return [zeros(b, b.known(node.inputs[0]).dtype, b.dims(node.inputs[0]))];
+    }
+    return [parts.length === 1 ? parts[0] : b.op("Concat", parts, { axis: int(axis) }), undefined];
+  },
+};

@@ -1,0 +1,82 @@
+/** Constant, ConstantOfShape and Range: values that depend on no data. */
+import { tensorAttribute } from "../graph/attributes.ts";
+import type { Known } from "../graph/builder.ts";
+import { elementCount, float32, int64, type Tensor, toNumbers } from "../graph/tensor.ts";
+import type { Node } from "../graph/types.ts";
+import { label, required, requiredInts, unsupported } from "./args.ts";
+import { exactNumbers, fitting, folded, rearranged } from "./fold.ts";
+import type { OpRule } from "./types.ts";
+
+function contents(node: Node): Tensor {
+  for (const [name, attribute] of Object.entries(node.attributes)) {
+    switch (attribute.kind) {
+      case "tensor":
+        return attribute.value;
+      case "int":
+        return int64([], [attribute.value]);
+      case "ints":
+        return int64([attribute.value.length], attribute.value);
+      case "float":
+        return float32([], [attribute.value]);
+      case "floats":
+        return float32([attribute.value.length], attribute.value);
+      default:
+        throw unsupported(node, `graft does not read attribute "${name}"`);
+    }
+  }
+  throw new SyntaxError(`${label(node)} needs an attribute with its value: it has none`);
+}
+
+export const Constant: OpRule = {
+  opType: "Constant",
+  domain: "",
+  infer(node) {
+    const value = contents(node);
+    return [{ dtype: value.dtype, dims: value.dims, value }];
+  },
+};
+
+export const ConstantOfShape: OpRule = {
+  opType: "ConstantOfShape",
+  domain: "",
+  infer(node, inputs) {
+    const dims = requiredInts(node, inputs, 0, "input");
+    const value = tensorAttribute(node, "value") ?? float32([1], [0]);
+    return [
+      folded(
+        value.dtype,
+        dims,
+        [],
+        () => rearranged(value, dims, new Uint32Array(elementCount(dims))),
+      ),
+    ];
+  },
+};
+
+/** How many numbers lie from start to limit in steps of delta. */
+function rangeLength(node: Node, inputs: readonly Known[]): number {
+  const bounds = inputs.map(({ value }) => value === undefined ? undefined : toNumbers(value)[0]);
+  const [start, limit, delta] = bounds;
+  if (start === undefined || limit === undefined || delta === undefined) {
+    throw unsupported(node, "its length is computed from data");
+  }
+  return Math.max(0, Math.ceil((limit - start) / delta));
+}
+
+export const Range: OpRule = {
+  opType: "Range",
+  domain: "",
+  infer(node, inputs) {
+    const bounds = [0, 1, 2].map((i) => required(node, inputs, i));
+    const dims = [rangeLength(node, bounds)];
+    return [
+      folded(bounds[0].dtype, dims, bounds, ([start, , delta]) => {
+        const from = exactNumbers(start)?.[0];
+        const step = exactNumbers(delta)?.[0];
+        if (from === undefined || step === undefined) return undefined;
+        const values = Array.from({ length: dims[0] }, (_, i) => from + i * step);
+        return fitting(bounds[0].dtype, dims, values);
+      }),
+    ];
+  },
+};

@@ -1,0 +1,173 @@
+/**
+ * Folding of small constants.
+ *
+ * Exporters compute shapes, positions and masks with operators (Shape → Gather → Concat →
+ * Reshape). Once batch size and length are known these are constants, and rules compute them here
+ * when the graph is built. Elements move as bytes, so that 64-bit sentinels such as Slice's
+ * "to the end" survive; arithmetic is done only where doubles are exact.
+ */
+import { bitsOf, type DataType } from "../graph/dtype.ts";
+import type { Known } from "../graph/builder.ts";
+import {
+  bool,
+  elementCount,
+  float32,
+  int32,
+  int64,
+  type Tensor,
+  tensor,
+  toNumbers,
+} from "../graph/tensor.ts";
+
+/** Values of more elements than this are left to the runtime. */
+export const FOLD_LIMIT = 4096;
+
+const ARRAYS = {
+  float64: Float64Array,
+  float16: Float16Array,
+  uint8: Uint8Array,
+  int8: Int8Array,
+  uint16: Uint16Array,
+  int16: Int16Array,
+  uint32: Uint32Array,
+} as const;
+
+const FOLDED: ReadonlySet<DataType> = new Set<DataType>(
+  ["float32", "int64", "int32", "bool", ...Object.keys(ARRAYS) as (keyof typeof ARRAYS)[]],
+);
+
+/**
+ * A tensor from numbers.
+ *
+ * @throws {TypeError} for types that graft never folds (bfloat16, 4-bit types, uint64, strings)
+ */
+export function fromNumbers(
+  dtype: DataType,
+  dims: readonly number[],
+  values: ArrayLike<number>,
+): Tensor {
+  switch (dtype) {
+    case "float32":
+      return float32(dims, values);
+    case "int64":
+      return int64(dims, values);
+    case "int32":
+      return int32(dims, values);
+    case "bool":
+      return bool(dims, values);
+    default: {
+      if (!(dtype in ARRAYS)) throw new TypeError(`Cannot make a ${dtype} tensor from numbers`);
+      const view = ARRAYS[dtype as keyof typeof ARRAYS].from(values);
+      return tensor(dtype, dims, new Uint8Array(view.buffer as ArrayBuffer));
+    }
+  }
+}
+
+/** Row-major strides, in elements. */
+export function stridesOf(dims: readonly number[]): number[] {
+  const out = new Array<number>(dims.length);
+  for (let i = dims.length - 1, stride = 1; i >= 0; i--) {
+    out[i] = stride;
+    stride *= dims[i];
+  }
+  return out;
+}
+
+/** Strides with which a tensor of shape `dims` is read as if broadcast to `to`. */
+export function broadcastStrides(dims: readonly number[], to: readonly number[]): number[] {
+  const own = stridesOf(dims);
+  const lead = to.length - dims.length;
+  return to.map((_, i) => i < lead || dims[i - lead] === 1 ? 0 : own[i - lead]);
+}
+
+/** For each element of a tensor of shape `dims`, in order: offset + Σ index·stride. */
+export function sourceIndices(
+  dims: readonly number[],
+  strides: readonly number[],
+  offset = 0,
+): Int32Array {
+  const out = new Int32Array(elementCount(dims));
+  const index = new Array<number>(dims.length).fill(0);
+  let at = offset;
+  for (let i = 0; i < out.length; i++) {
+    out[i] = at;
+    for (let axis = dims.length - 1; axis >= 0; axis--) {
+      at += strides[axis];
+      if (++index[axis] < dims[axis]) break;
+      at -= strides[axis] * dims[axis];
+      index[axis] = 0;
+    }
+  }
+  return out;
+}
+
+/** The tensor whose element i is element `source[i]` of `t`, copied bit for bit. */
+export function rearranged(t: Tensor, dims: readonly number[], source: ArrayLike<number>): Tensor {
+  const size = bitsOf(t.dtype) / 8;
+  const out = new Uint8Array(source.length * size);
+  for (let i = 0; i < source.length; i++) {
+    out.set(t.bytes.subarray(source[i] * size, (source[i] + 1) * size), i * size);
+  }
+  return tensor(t.dtype, dims, out);
+}
+
+/**
+ * Facts of an output whose contents `compute` gives where all of `inputs` are constants and the
+ * output is small. `compute` may return `undefined` for "leave it to the runtime".
+ */
+export function folded(
+  dtype: DataType,
+  dims: readonly number[],
+  inputs: readonly (Known | undefined)[],
+  compute: (values: readonly Tensor[]) => Tensor | undefined,
+): Known {
+  const fits = FOLDED.has(dtype) && elementCount(dims) <= FOLD_LIMIT &&
+    inputs.every((i) => i === undefined || (i.value !== undefined && FOLDED.has(i.dtype)));
+  const value = fits
+    ? compute(inputs.flatMap((i) => i === undefined ? [] : [i.value!]))
+    : undefined;
+  return value === undefined ? { dtype, dims } : { dtype, dims, value };
+}
+
+/** Numbers of a tensor, `undefined` where doubles do not hold them exactly. */
+export function exactNumbers(t: Tensor): ArrayLike<number> | undefined {
+  const numbers = toNumbers(t);
+  if (t.dtype !== "int64") return numbers;
+  return Array.from(numbers).every(Number.isSafeInteger) ? numbers : undefined;
+}
+
+/** A tensor from computed numbers, `undefined` where the type does not hold them. */
+export function fitting(
+  dtype: DataType,
+  dims: readonly number[],
+  values: readonly number[],
+): Tensor | undefined {
+  const whole = dtype !== "bool" && !dtype.startsWith("float");
+  if (whole && !values.every(Number.isSafeInteger)) return undefined;
+  return fromNumbers(dtype, dims, values);
+}
+
+/** Facts of an elementwise operator's output, computed with `apply` on broadcast small constants. */
+export function foldElementwise(
+  dtype: DataType,
+  dims: readonly number[],
+  inputs: readonly Known[],
+  apply: ((...values: number[]) => number) | undefined,
+): Known {
+  if (apply === undefined) return { dtype, dims };
+  return folded(dtype, dims, inputs, (values) => {
+    const numbers = values.map(exactNumbers);
+    const sources = values.map((t) => sourceIndices(dims, broadcastStrides(t.dims, dims)));
+    const out = new Array<number>(elementCount(dims));
+    for (let i = 0; i < out.length; i++) {
+      const operands = new Array<number>(numbers.length);
+      for (let j = 0; j < numbers.length; j++) {
+        const from = numbers[j];
+        if (from === undefined) return undefined;
+        operands[j] = from[sources[j][i]];
+      }
+      out[i] = apply(...operands);
+    }
+    return fitting(dtype, dims, out);
+  });
+}

@@ -1,0 +1,199 @@
+/** Gather, GatherElements and GatherND: elements picked by index. */
+import { int, intAttribute, string } from "../graph/attributes.ts";
+import type { GraphBuilder, Known } from "../graph/builder.ts";
+import { elementCount, type Tensor, toNumbers } from "../graph/tensor.ts";
+import type { Node } from "../graph/types.ts";
+import { label, required } from "./args.ts";
+import { normalizeAxis, product } from "./axes.ts";
+import { expandTo, sum, zeros } from "./broadcast.ts";
+import { folded, rearranged, stridesOf } from "./fold.ts";
+import { sliceAxis } from "./slice.ts";
+import type { OpRule } from "./types.ts";
+
+/** An index as a place in [0, size); throws a `RangeError` outside. */
+function place(node: Node, index: number, size: number): number {
+  if (index < -size || index >= size) {
+    throw new RangeError(
+      `${label(node)}: an index must be in [${-size}, ${size - 1}]: current value is ${index}`,
+    );
+  }
+  return index < 0 ? index + size : index;
+}
+
+/**
+ * Zeros of shape `dims` with `updates` added along `axis` at `indices`, which has the updates'
+ * shape.
+ *
+ * ScatterElements and not ScatterND, whose CPU kernel adds from several threads at once and loses
+ * updates where indices repeat.
+ */
+export function scatterAdd(
+  b: GraphBuilder,
+  dims: readonly number[],
+  indices: string,
+  updates: string,
+  axis: number,
+): string {
+  const base = zeros(b, b.known(updates).dtype, dims);
+  if (elementCount(b.dims(updates)) === 0) return base;
+  return b.op("ScatterElements", [base, indices, updates], {
+    axis: int(axis),
+    reduction: string("add"),
+  });
+}
+
+function gatherDims(node: Node, inputs: readonly (Known | undefined)[]) {
+  const { dims } = required(node, inputs, 0);
+  const indices = required(node, inputs, 1);
+  const axis = normalizeAxis(node, intAttribute(node, "axis", 0), dims.length);
+  return { axis, dims: [...dims.slice(0, axis), ...indices.dims, ...dims.slice(axis + 1)] };
+}
+
+export const Gather: OpRule = {
+  opType: "Gather",
+  domain: "",
+  infer(node, inputs) {
+    const data = required(node, inputs, 0);
+    const { axis, dims } = gatherDims(node, inputs);
+    return [
+      folded(data.dtype, dims, inputs, ([value, indices]) => {
+        const size = data.dims[axis];
+        const inner = product(data.dims, axis + 1);
+        const places = Array.from(toNumbers(indices), (index) => place(node, index, size));
+        const source: number[] = [];
+        for (let outer = 0; outer < product(data.dims, 0, axis); outer++) {
+          for (const at of places) {
+            for (let i = 0; i < inner; i++) source.push((outer * size + at) * inner + i);
+          }
+        }
+        return rearranged(value, dims, source);
+      }),
+    ];
+  },
+  /** One known index is a Slice, whose cotangent is a cheap Pad. */
+  lower(b, node) {
+    const [data, indices] = [b.known(node.inputs[0]), b.known(node.inputs[1])];
+    if (indices.value === undefined || elementCount(indices.dims) !== 1) return undefined;
+    const { axis, dims } = gatherDims(node, [data, indices]);
+    const at = place(node, toNumbers(indices.value)[0], data.dims[axis]);
+    return [b.reshape(sliceAxis(b, node.inputs[0], axis, at, at + 1), dims)];
+  },
+  vjp(b, node, [ct], wanted) {
+    if (!wanted[0]) return [undefined, undefined];
+    const data = b.dims(node.inputs[0]);
+    const indices = b.dims(node.inputs[1]);
+    const axis = normalizeAxis(node, intAttribute(node, "axis", 0), data.length);
+    const count = product(indices);
+    const flat = data.map((dim, i) => i === axis ? count : dim);
+    const row = data.map((_, i) => i === axis ? count : 1);
+    const places = expandTo(b, b.reshape(node.inputs[1], row), flat);
+    return [scatterAdd(b, data, places, b.reshape(ct!, flat), axis), undefined];
+  },
+};
+
+export const GatherElements: OpRule = {
+  opType: "GatherElements",
+  domain: "",
+  infer(node, inputs) {
+    const data = required(node, inputs, 0);
+    const { dims } = required(node, inputs, 1);
+    if (dims.length !== data.dims.length) {
+      throw new RangeError(
+        `${label(node)} needs data and indices of one rank: [${data.dims}] and [${dims}]`,
+      );
+    }
+    const axis = normalizeAxis(node, intAttribute(node, "axis", 0), dims.length);
+    const strides = stridesOf(data.dims);
+    return [
+      folded(data.dtype, dims, inputs, ([value, indices]) => {
+        const at = stridesOf(dims);
+        const source = Array.from(toNumbers(indices), (index, i) =>
+          dims.reduce((sum, dim, k) => {
+            const own = Math.floor(i / at[k]) % dim;
+            return sum + (k === axis ? place(node, index, data.dims[axis]) : own) * strides[k];
+          }, 0));
+        return rearranged(value, dims, source);
+      }),
+    ];
+  },
+  vjp(b, node, [ct], wanted) {
+    if (!wanted[0]) return [undefined, undefined];
+    const dims = b.dims(node.inputs[0]);
+    const axis = normalizeAxis(node, intAttribute(node, "axis", 0), dims.length);
+    return [scatterAdd(b, dims, node.inputs[1], ct!, axis), undefined];
+  },
+};
+
+/** How GatherND reads: `batch` leading axes run along, `depth` axes are indexed, the rest copied. */
+function gatherNdShape(node: Node, data: readonly number[], indices: readonly number[]) {
+  const batch = intAttribute(node, "batch_dims", 0);
+  const depth = indices[indices.length - 1];
+  if (batch + depth > data.length) {
+    throw new RangeError(
+      `${label(node)} indexes ${depth} axes after ${batch}, and data has [${data}]`,
+    );
+  }
+  const tail = data.slice(batch + depth);
+  return { batch, depth, tail, dims: [...indices.slice(0, -1), ...tail] };
+}
+
+function gatherNdSource(node: Node, data: readonly number[], indices: Tensor): number[] {
+  const { batch, depth, tail } = gatherNdShape(node, data, indices.dims);
+  const numbers = toNumbers(indices);
+  const strides = stridesOf(data);
+  const inner = product(tail);
+  const rows = product(indices.dims, 0, indices.dims.length - 1);
+  const rowsPerBatch = rows / (product(data, 0, batch) || 1);
+  const source: number[] = [];
+  for (let row = 0; row < rows; row++) {
+    let at = Math.floor(row / rowsPerBatch) * product(data, batch);
+    for (let k = 0; k < depth; k++) {
+      at += place(node, numbers[row * depth + k], data[batch + k]) * strides[batch + k];
+    }
+    for (let i = 0; i < inner; i++) source.push(at + i);
+  }
+  return source;
+}
+
+export const GatherND: OpRule = {
+  opType: "GatherND",
+  domain: "",
+  infer(node, inputs) {
+    const data = required(node, inputs, 0);
+    const indices = required(node, inputs, 1);
+    const { dims } = gatherNdShape(node, data.dims, indices.dims);
+    return [
+      folded(
+        data.dtype,
+        dims,
+        inputs,
+        ([value, places]) => rearranged(value, dims, gatherNdSource(node, data.dims, places)),
+      ),
+    ];
+  },
+  /** Each tuple of indices becomes one place on a flattened axis. */
+  vjp(b, node, [ct], wanted) {
+    if (!wanted[0]) return [undefined, undefined];
+    const data = b.dims(node.inputs[0]);
+    const indexDims = b.dims(node.inputs[1]);
+    const { batch, depth, tail } = gatherNdShape(node, data, indexDims);
+    const batches = product(data, 0, batch);
+    const indexed = data.slice(batch, batch + depth);
+    const rows = batches === 0 ? 0 : product(indexDims, 0, indexDims.length - 1) / batches;
+    const flat = flatPlaces(b, b.reshape(node.inputs[1], [batches, rows, depth]), indexed);
+    const inner = product(tail);
+    const places = expandTo(b, flat, [batches, rows, inner]);
+    const updates = b.reshape(ct!, [batches, rows, inner]);
+    const scattered = scatterAdd(b, [batches, product(indexed), inner], places, updates, 1);
+    return [b.reshape(scattered, data), undefined];
+  },
+};
+
+/** [..., depth] tuples of indices to [..., 1] places in a row-major array of shape `dims`. */
+export function flatPlaces(b: GraphBuilder, indices: string, dims: readonly number[]): string {
+  const vector = (values: readonly number[]) => b.int64s(values);
+  // ONNX's Mod gives the divisor's sign: a negative index counts from the end.
+  const within = b.op("Mod", [indices, vector(dims.map((dim) => Math.max(dim, 1)))]);
+  const weighted = b.op("Mul", [within, vector(stridesOf(dims))]);
+  return sum(b, weighted, [b.dims(indices).length - 1]);
+}

@@ -1,0 +1,56 @@
+/** Gemm: Y = alpha·A'·B' + beta·C, where A' and B' are A and B or their transposes. */
+import type { Node } from "../graph/types.ts";
+import { float, floatAttribute, int, intAttribute } from "../graph/attributes.ts";
+import { label, required, sameType } from "./args.ts";
+import { broadcastDims, reduceTo, sameDims, scalarLike } from "./broadcast.ts";
+import type { OpRule } from "./types.ts";
+
+const read = (node: Node) => ({
+  alpha: floatAttribute(node, "alpha", 1),
+  beta: floatAttribute(node, "beta", 1),
+  transA: intAttribute(node, "transA", 0),
+  transB: intAttribute(node, "transB", 0),
+});
+
+export const Gemm: OpRule = {
+  opType: "Gemm",
+  domain: "",
+  infer(node, inputs) {
+    const { transA, transB } = read(node);
+    const a = required(node, inputs, 0);
+    const b = required(node, inputs, 1);
+    const c = inputs[2];
+    if (a.dims.length !== 2 || b.dims.length !== 2) {
+      throw new RangeError(
+        `${label(node)} needs matrices: current are [${a.dims}] and [${b.dims}]`,
+      );
+    }
+    const [m, k] = transA ? [a.dims[1], a.dims[0]] : a.dims;
+    const [k2, n] = transB ? [b.dims[1], b.dims[0]] : b.dims;
+    if (k !== k2) {
+      throw new RangeError(`${label(node)}: matrices do not fit: [${a.dims}] and [${b.dims}]`);
+    }
+    const dims = [m, n];
+    if (c !== undefined && !sameDims(broadcastDims(dims, c.dims), dims)) {
+      throw new RangeError(`${label(node)}: C [${c.dims}] does not broadcast to [${dims}]`);
+    }
+    return [{ dtype: sameType(node, c === undefined ? [a, b] : [a, b, c]), dims }];
+  },
+  vjp(b, node, [ct], wanted) {
+    const { alpha, beta, transA, transB } = read(node);
+    const [left, right, bias] = node.inputs;
+    const gemm = (x: string, y: string, tx: number, ty: number) =>
+      b.op("Gemm", [x, y], { alpha: float(alpha), transA: int(tx), transB: int(ty) });
+    const da = () => transA === 0 ? gemm(ct!, right, 0, 1 - transB) : gemm(right, ct!, transB, 1);
+    const db = () => transB === 0 ? gemm(left, ct!, 1 - transA, 0) : gemm(ct!, left, 1, transA);
+    const dc = () => {
+      const scaled = beta === 1 ? ct! : b.op("Mul", [ct!, scalarLike(b, ct!, beta)]);
+      return reduceTo(b, scaled, b.dims(bias));
+    };
+    return [
+      wanted[0] ? da() : undefined,
+      wanted[1] ? db() : undefined,
+      wanted[2] ? dc() : undefined,
+    ];
+  },
+};

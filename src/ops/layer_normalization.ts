@@ -1,0 +1,80 @@
+/**
+ * LayerNormalization: y = x̂·scale + bias over the last axes, x̂ = (x - mean)/√(variance + ε).
+ *
+ * With h = ct·scale and r = 1/√(variance + ε):
+ * dx = r·(h - mean(h) - x̂·mean(h·x̂)), dscale = Σ ct·x̂, dbias = Σ ct.
+ */
+import { float, floatAttribute, int, intAttribute } from "../graph/attributes.ts";
+import type { GraphBuilder, Known } from "../graph/builder.ts";
+import type { Node } from "../graph/types.ts";
+import { required, unsupported } from "./args.ts";
+import { normalizeAxis, range } from "./axes.ts";
+import { mean, reduceTo, scalarLike } from "./broadcast.ts";
+import type { OpRule } from "./types.ts";
+
+/** The axes normalised over: from `axis` (the last by default) to the end. */
+export function normalizedAxes(node: Node, rank: number): readonly number[] {
+  const first = normalizeAxis(node, intAttribute(node, "axis", -1), rank);
+  return range(rank).slice(first);
+}
+
+/** Statistics have the normalised axes kept as 1. */
+export function statisticDims(node: Node, dims: readonly number[]): readonly number[] {
+  const axes = normalizedAxes(node, dims.length);
+  return dims.map((dim, i) => axes.includes(i) ? 1 : dim);
+}
+
+/** 1/√(variance + ε), the node's own output where it has one. */
+function inverseDeviation(b: GraphBuilder, node: Node, centred: string): string {
+  const own = node.outputs[2];
+  if (own !== undefined && own !== "") return own;
+  const axes = normalizedAxes(node, b.dims(centred).length);
+  const variance = mean(b, b.op("Mul", [centred, centred]), axes);
+  const epsilon = scalarLike(b, centred, floatAttribute(node, "epsilon", 1e-5));
+  return b.op("Reciprocal", [b.op("Sqrt", [b.op("Add", [variance, epsilon])])]);
+}
+
+export const LayerNormalization: OpRule = {
+  opType: "LayerNormalization",
+  domain: "",
+  infer(node, inputs) {
+    const x = required(node, inputs, 0);
+    const statistics: Known = { dtype: "float32", dims: statisticDims(node, x.dims) };
+    return [{ dtype: x.dtype, dims: x.dims }, statistics, statistics].slice(0, node.outputs.length);
+  },
+  /** Asks for the statistics as well, which the cotangent needs. */
+  lower(b, node, { needed }) {
+    if (needed[1] || needed[2]) throw unsupported(node, "its outputs Mean and InvStdDev are used");
+    const [y] = b.ops("LayerNormalization", node.inputs, 3, {
+      axis: int(intAttribute(node, "axis", -1)),
+      epsilon: float(floatAttribute(node, "epsilon", 1e-5)),
+    });
+    return [y, ...node.outputs.slice(1).map(() => "")];
+  },
+  vjp(b, node, [ct, ctMean, ctDeviation], wanted) {
+    if (ctMean !== undefined || ctDeviation !== undefined) {
+      throw unsupported(node, "its outputs Mean and InvStdDev are used");
+    }
+    const [x, scale, bias] = node.inputs;
+    const axes = normalizedAxes(node, b.dims(x).length);
+    const centre = node.outputs[1] ? node.outputs[1] : mean(b, x, axes);
+    let dx: string | undefined;
+    let dscale: string | undefined;
+    if (wanted[0] || wanted[1]) {
+      const centred = b.op("Sub", [x, centre]);
+      const r = inverseDeviation(b, node, centred);
+      const xhat = b.op("Mul", [centred, r]);
+      if (wanted[1]) dscale = reduceTo(b, b.op("Mul", [ct!, xhat]), b.dims(scale));
+      if (wanted[0]) {
+        const h = b.op("Mul", [ct!, scale]);
+        const along = mean(b, b.op("Mul", [h, xhat]), axes);
+        const inner = b.op("Sub", [
+          b.op("Sub", [h, mean(b, h, axes)]),
+          b.op("Mul", [xhat, along]),
+        ]);
+        dx = b.op("Mul", [inner, r]);
+      }
+    }
+    return [dx, dscale, wanted[2] ? reduceTo(b, ct!, b.dims(bias)) : undefined];
+  },
+};

@@ -1,0 +1,80 @@
+/**
+ * MatMul, with NumPy's rules for stacks of matrices and for vectors.
+ *
+ * The cotangents never write out a transposed matrix: against a single right matrix they are Gemm's
+ * transA and transB, against a stack ONNX Runtime's FusedMatMul.
+ */
+import type { GraphBuilder } from "../graph/builder.ts";
+import { int } from "../graph/attributes.ts";
+import { label, required, sameType } from "./args.ts";
+import { product } from "./axes.ts";
+import { broadcastDims, reduceTo } from "./broadcast.ts";
+import type { OpRule } from "./types.ts";
+
+/** The output's shape for operands of at least one dimension each. */
+function matMulDims(a: readonly number[], b: readonly number[]): readonly number[] {
+  const left = a.length === 1 ? [1, a[0]] : a;
+  const right = b.length === 1 ? [b[0], 1] : b;
+  const [m, k] = left.slice(-2);
+  const [k2, n] = right.slice(-2);
+  if (k !== k2) throw new RangeError(`Matrices do not fit: [${a}] and [${b}]`);
+  return [
+    ...broadcastDims(left.slice(0, -2), right.slice(0, -2)),
+    ...a.length === 1 ? [] : [m],
+    ...b.length === 1 ? [] : [n],
+  ];
+}
+
+/** The product of stacks of matrices, either one read transposed. */
+export function matMul(
+  b: GraphBuilder,
+  left: string,
+  right: string,
+  transA: boolean,
+  transB: boolean,
+): string {
+  if (!transA && !transB) return b.op("MatMul", [left, right]);
+  return b.microsoft("FusedMatMul", [left, right], {
+    transA: int(Number(transA)),
+    transB: int(Number(transB)),
+  });
+}
+
+export const MatMul: OpRule = {
+  opType: "MatMul",
+  domain: "",
+  infer(node, inputs) {
+    const a = required(node, inputs, 0);
+    const b = required(node, inputs, 1);
+    if (a.dims.length === 0 || b.dims.length === 0) {
+      throw new RangeError(`${label(node)} needs operands of at least one dimension`);
+    }
+    return [{ dtype: sameType(node, [a, b]), dims: matMulDims(a.dims, b.dims) }];
+  },
+  vjp(b, node, [ct], wanted) {
+    const [aDims, bDims] = [b.dims(node.inputs[0]), b.dims(node.inputs[1])];
+    const left = aDims.length === 1 ? b.reshape(node.inputs[0], [1, aDims[0]]) : node.inputs[0];
+    const right = bDims.length === 1 ? b.reshape(node.inputs[1], [bDims[0], 1]) : node.inputs[1];
+    const [leftDims, rightDims] = [b.dims(left), b.dims(right)];
+    const [m, k] = leftDims.slice(-2);
+    const n = rightDims[rightDims.length - 1];
+    const stack = broadcastDims(leftDims.slice(0, -2), rightDims.slice(0, -2));
+    const dy = b.reshape(ct!, [...stack, m, n]);
+    let da: string | undefined;
+    let db: string | undefined;
+    if (product(rightDims, 0, rightDims.length - 2) === 1) {
+      // One right matrix: fold the stack into rows.
+      const rows = product(stack) * m;
+      const flatDy = b.reshape(dy, [rows, n]);
+      if (wanted[0]) da = b.op("Gemm", [flatDy, b.reshape(right, [k, n])], { transB: int(1) });
+      if (wanted[1]) db = b.op("Gemm", [b.reshape(left, [rows, k]), flatDy], { transA: int(1) });
+    } else {
+      if (wanted[0]) da = reduceTo(b, matMul(b, dy, right, false, true), leftDims);
+      if (wanted[1]) db = reduceTo(b, matMul(b, left, dy, true, false), rightDims);
+    }
+    return [
+      da === undefined ? undefined : b.reshape(da, aDims),
+      db === undefined ? undefined : b.reshape(db, bDims),
+    ];
+  },
+};

@@ -1,0 +1,62 @@
+/** Pad: more elements before and after an axis (or fewer: negative counts cut away). */
+import { floatAttribute, intsAttribute, stringAttribute } from "../graph/attributes.ts";
+import type { GraphBuilder, Known } from "../graph/builder.ts";
+import type { Node } from "../graph/types.ts";
+import { constantInts, knownInputs, label, required, requiredInts, unsupported } from "./args.ts";
+import { normalizeAxis, range } from "./axes.ts";
+import { scalarLike } from "./broadcast.ts";
+import { padZeros } from "./slice.ts";
+import type { OpRule } from "./types.ts";
+
+/** Counts before and after each axis; in the attribute before operator set 11. */
+function counts(node: Node, inputs: readonly (Known | undefined)[]) {
+  const rank = required(node, inputs, 0).dims.length;
+  const given = intsAttribute(node, "pads", undefined) ?? requiredInts(node, inputs, 1, "pads");
+  const axes = (constantInts(node, inputs, 3, "axes") ?? range(rank))
+    .map((axis) => normalizeAxis(node, axis, rank));
+  if (given.length !== 2 * axes.length) {
+    throw new RangeError(
+      `${label(node)}: pads must be two counts an axis: current value is [${given}]`,
+    );
+  }
+  const before = new Array<number>(rank).fill(0);
+  const after = new Array<number>(rank).fill(0);
+  axes.forEach((axis, i) => {
+    before[axis] = given[i];
+    after[axis] = given[i + axes.length];
+  });
+  return { before, after };
+}
+
+function lower(b: GraphBuilder, node: Node): readonly string[] {
+  const mode = stringAttribute(node, "mode", "constant");
+  if (mode !== "constant") {
+    throw unsupported(node, `it supports mode "constant": current value is "${mode}"`);
+  }
+  const [x] = node.inputs;
+  const { before, after } = counts(node, knownInputs(b, node));
+  if ([...before, ...after].every((count) => count === 0)) return [x];
+  const fill = node.inputs[2] ? node.inputs[2] : scalarLike(b, x, floatAttribute(node, "value", 0));
+  return [b.op("Pad", [x, b.int64s([...before, ...after]), fill])];
+}
+
+export const Pad: OpRule = {
+  opType: "Pad",
+  domain: "",
+  infer(node, inputs) {
+    const { dtype, dims } = required(node, inputs, 0);
+    const { before, after } = counts(node, inputs);
+    const out = dims.map((dim, i) => dim + before[i] + after[i]);
+    if (out.some((dim) => dim < 0)) {
+      throw new RangeError(`${label(node)} cuts more away than [${dims}] has`);
+    }
+    return [{ dtype, dims: out }];
+  },
+  lower,
+  vjp(b, node, [ct], wanted) {
+    if (wanted[2]) throw unsupported(node, "its constant_value is computed by what is trained");
+    const { before, after } = counts(node, knownInputs(b, node));
+    const negated = (values: readonly number[]) => values.map((count) => -count);
+    return [wanted[0] ? padZeros(b, ct!, negated(before), negated(after)) : undefined, undefined];
+  },
+};

@@ -1,0 +1,99 @@
+/** Reshape and the operators that only rename dimensions; for training all become Reshape. */
+import { intAttribute, intsAttribute } from "../graph/attributes.ts";
+import type { Known } from "../graph/builder.ts";
+import { elementCount, reshaped } from "../graph/tensor.ts";
+import type { Node } from "../graph/types.ts";
+import { label, required, requiredInts } from "./args.ts";
+import { axesOf, normalizeAxes, normalizeAxis, product } from "./axes.ts";
+import type { OpRule, OpsetContext } from "./types.ts";
+
+type Inputs = readonly (Known | undefined)[];
+
+/** The same bytes under other dimensions: a constant stays one, however large. */
+function renamed(x: Known, dims: readonly number[]): Known {
+  const { dtype, value } = x;
+  return value === undefined ? { dtype, dims } : { dtype, dims, value: reshaped(value, dims) };
+}
+
+function reshapeDims(node: Node, inputs: Inputs): readonly number[] {
+  const { dims } = required(node, inputs, 0);
+  const shape = intsAttribute(node, "shape", undefined) ?? requiredInts(node, inputs, 1, "shape");
+  const allowZero = intAttribute(node, "allowzero", 0) === 1;
+  const out = shape.map((dim, i) => dim === 0 && !allowZero ? dims[i] : dim);
+  const rest = out.indexOf(-1);
+  if (rest >= 0) {
+    const others = product(out, 0, rest) * product(out, rest + 1);
+    out[rest] = others === 0 ? 0 : elementCount(dims) / others;
+  }
+  if (out.some((dim) => !Number.isInteger(dim) || dim < 0) || product(out) !== product(dims)) {
+    throw new RangeError(`${label(node)} cannot give [${dims}] the shape [${shape}]`);
+  }
+  return out;
+}
+
+function flattenDims(node: Node, inputs: Inputs): readonly number[] {
+  const { dims } = required(node, inputs, 0);
+  const axis = intAttribute(node, "axis", 1);
+  // An axis equal to the rank is allowed here alone.
+  const at = axis === dims.length ? axis : normalizeAxis(node, axis, dims.length);
+  return [product(dims, 0, at), product(dims, at)];
+}
+
+function squeezeDims(node: Node, inputs: Inputs): readonly number[] {
+  const { dims } = required(node, inputs, 0);
+  const given = axesOf(node, inputs);
+  const axes = given === undefined
+    ? dims.flatMap((dim, i) => dim === 1 ? [i] : [])
+    : normalizeAxes(node, given, dims.length);
+  const wrong = axes.find((axis) => dims[axis] !== 1);
+  if (wrong !== undefined) {
+    throw new RangeError(`${label(node)}: axis ${wrong} of [${dims}] must be 1 to be removed`);
+  }
+  return dims.filter((_, i) => !axes.includes(i));
+}
+
+function unsqueezeDims(node: Node, inputs: Inputs): readonly number[] {
+  const { dims } = required(node, inputs, 0);
+  const given = axesOf(node, inputs) ?? [];
+  const axes = normalizeAxes(node, given, dims.length + given.length);
+  const out = [...dims];
+  for (const axis of axes) out.splice(axis, 0, 1);
+  return out;
+}
+
+function renaming(
+  opType: string,
+  outputDims: (node: Node, inputs: Inputs, context: OpsetContext) => readonly number[],
+): OpRule {
+  return {
+    opType,
+    domain: "",
+    infer: (node, inputs, context) => [
+      renamed(required(node, inputs, 0), outputDims(node, inputs, context)),
+    ],
+    lower(b, node, context) {
+      const inputs = node.inputs.map((name) => name === "" ? undefined : b.known(name));
+      return [b.reshape(node.inputs[0], outputDims(node, inputs, context))];
+    },
+  };
+}
+
+const Reshape: OpRule = {
+  ...renaming("Reshape", reshapeDims),
+  vjp: (b, node, [ct]) => [b.reshape(ct!, b.dims(node.inputs[0])), undefined],
+};
+
+const Identity: OpRule = {
+  opType: "Identity",
+  domain: "",
+  infer: (node, inputs) => [required(node, inputs, 0)],
+  lower: (_b, node) => [node.inputs[0]],
+};
+
+export const RESHAPE_RULES: readonly OpRule[] = [
+  Reshape,
+  renaming("Flatten", flattenDims),
+  renaming("Squeeze", squeezeDims),
+  renaming("Unsqueeze", unsqueezeDims),
+  Identity,
+];

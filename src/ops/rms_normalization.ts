@@ -1,0 +1,90 @@
+/**
+ * SimplifiedLayerNormalization (ONNX Runtime's, in ONNX's domain) and RMSNormalization (operator
+ * set 23): y = x·r·scale with r = 1/√(mean(x²) + ε), over the last axes.
+ *
+ * dx = r·ct·scale - x·r²·mean(ct·y), dscale = Σ ct·x·r. Since ct·scale·x·r = ct·y, the cotangent
+ * reads the output instead of normalising again.
+ */
+import { float, floatAttribute, int, intAttribute } from "../graph/attributes.ts";
+import type { GraphBuilder, Known } from "../graph/builder.ts";
+import type { Node } from "../graph/types.ts";
+import { required, unsupported } from "./args.ts";
+import { mean, reduceTo, scalarLike } from "./broadcast.ts";
+import { normalizedAxes, statisticDims } from "./layer_normalization.ts";
+import type { OpRule } from "./types.ts";
+
+/**
+ * Emits a SimplifiedLayerNormalization with its inverse deviation, and returns the first output.
+ *
+ * @param axis where the normalised axes begin
+ */
+export function rmsNormalize(
+  b: GraphBuilder,
+  x: string,
+  scale: string,
+  epsilon: number,
+  axis = -1,
+): string {
+  return b.ops("SimplifiedLayerNormalization", [x, scale], 2, {
+    axis: int(axis),
+    epsilon: float(epsilon),
+    stash_type: int(1),
+  })[0];
+}
+
+function lower(b: GraphBuilder, node: Node, needed: readonly boolean[]): readonly string[] {
+  if (needed[1]) throw unsupported(node, "its output inv_std_var is used");
+  const y = rmsNormalize(
+    b,
+    node.inputs[0],
+    node.inputs[1],
+    floatAttribute(node, "epsilon", 1e-5),
+    intAttribute(node, "axis", -1),
+  );
+  return [y, ...node.outputs.slice(1).map(() => "")];
+}
+
+export const SimplifiedLayerNormalization: OpRule = {
+  opType: "SimplifiedLayerNormalization",
+  domain: "",
+  infer(node, inputs) {
+    const x = required(node, inputs, 0);
+    const statistics: Known = { dtype: "float32", dims: statisticDims(node, x.dims) };
+    return [{ dtype: x.dtype, dims: x.dims }, statistics].slice(0, node.outputs.length);
+  },
+  lower: (b, node, { needed }) => lower(b, node, needed),
+  vjp(b, node, [ct, ctDeviation], wanted) {
+    if (ctDeviation !== undefined) throw unsupported(node, "its output inv_std_var is used");
+    const [x, scale] = node.inputs;
+    const y = node.outputs[0];
+    const axes = normalizedAxes(node, b.dims(x).length);
+    const r = node.outputs[1] ? node.outputs[1] : inverseRms(b, node, x, axes);
+    let dx: string | undefined;
+    if (wanted[0]) {
+      const along = mean(b, b.op("Mul", [ct!, y]), axes);
+      const pull = b.op("Mul", [b.op("Mul", [r, r]), along]);
+      const direct = b.op("Mul", [b.op("Mul", [ct!, scale]), r]);
+      dx = b.op("Sub", [direct, b.op("Mul", [x, pull])]);
+    }
+    const dscale = wanted[1]
+      ? reduceTo(b, b.op("Mul", [ct!, b.op("Mul", [x, r])]), b.dims(scale))
+      : undefined;
+    return [dx, dscale];
+  },
+};
+
+function inverseRms(b: GraphBuilder, node: Node, x: string, axes: readonly number[]): string {
+  const epsilon = scalarLike(b, x, floatAttribute(node, "epsilon", 1e-5));
+  const square = mean(b, b.op("Mul", [x, x]), axes);
+  return b.op("Reciprocal", [b.op("Sqrt", [b.op("Add", [square, epsilon])])]);
+}
+
+export const RMSNormalization: OpRule = {
+  opType: "RMSNormalization",
+  domain: "",
+  infer(node, inputs) {
+    const { dtype, dims } = required(node, inputs, 0);
+    return [{ dtype, dims }];
+  },
+  lower: (b, node, { needed }) => lower(b, node, needed),
+};

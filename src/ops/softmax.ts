@@ -1,0 +1,67 @@
+/** Softmax and LogSoftmax. */
+import { int, intAttribute } from "../graph/attributes.ts";
+import type { GraphBuilder } from "../graph/builder.ts";
+import type { Node } from "../graph/types.ts";
+import { required } from "./args.ts";
+import { normalizeAxis, product } from "./axes.ts";
+import { scalarLike, sum } from "./broadcast.ts";
+import type { OpRule } from "./types.ts";
+
+/**
+ * Before operator set 13, `axis` (1 by default) was where the dimensions were split into rows and
+ * columns, and each row was normalised as a whole.
+ */
+function lower(b: GraphBuilder, node: Node, opset: number): readonly string[] | undefined {
+  if (opset >= 13) return undefined;
+  const dims = b.dims(node.inputs[0]);
+  const axis = normalizeAxis(node, intAttribute(node, "axis", 1), dims.length);
+  const columns = product(dims, axis);
+  // The usual case, the last axis, needs no reshaping.
+  const last = columns === dims[dims.length - 1];
+  const x = last ? node.inputs[0] : b.reshape(node.inputs[0], [product(dims, 0, axis), columns]);
+  return [b.reshape(b.op(node.opType, [x], { axis: int(-1) }), dims)];
+}
+
+function softmax(
+  opType: string,
+  gradient: (
+    b: GraphBuilder,
+    y: string,
+    ct: string,
+    axis: number,
+  ) => string,
+): OpRule {
+  return {
+    opType,
+    domain: "",
+    infer(node, inputs) {
+      const { dtype, dims } = required(node, inputs, 0);
+      return [{ dtype, dims }];
+    },
+    lower: (b, node, { opset }) => lower(b, node, opset),
+    vjp(b, node, [ct]) {
+      const rank = b.dims(node.outputs[0]).length;
+      const axis = normalizeAxis(node, intAttribute(node, "axis", -1), rank);
+      return [gradient(b, node.outputs[0], ct!, axis)];
+    },
+  };
+}
+
+/**
+ * dx = y·(ct - Σ ct·y).
+ *
+ * A row with nothing to attend to (all scores -∞) is not a number; PyTorch exports such attention
+ * with a Where that puts zeros in its place, so its cotangent is 0 and what comes out must be 0 too.
+ */
+export const Softmax = softmax("Softmax", (b, y, ct, axis) => {
+  const product = b.op("Mul", [ct, y]);
+  const total = sum(b, product, [axis]);
+  const dx = b.op("Sub", [product, b.op("Mul", [y, total])]);
+  return b.op("Where", [b.op("IsNaN", [total]), scalarLike(b, dx, 0), dx]);
+});
+
+/** dx = ct - eʸ·Σ ct. */
+export const LogSoftmax = softmax(
+  "LogSoftmax",
+  (b, y, ct, axis) => b.op("Sub", [ct, b.op("Mul", [b.op("Exp", [y]), sum(b, ct, [axis])])]),
+);

@@ -1,0 +1,46 @@
+/** Transpose. */
+import { ints, intsAttribute } from "../graph/attributes.ts";
+import type { Node } from "../graph/types.ts";
+import { label, required } from "./args.ts";
+import { range } from "./axes.ts";
+import { folded, rearranged, sourceIndices, stridesOf } from "./fold.ts";
+import type { OpRule } from "./types.ts";
+
+/** Output axis i is input axis perm[i]; reversed where the node does not say. */
+function permutation(node: Node, rank: number): readonly number[] {
+  const perm = intsAttribute(node, "perm", undefined) ?? range(rank).reverse();
+  if (perm.length !== rank || [...perm].sort((x, y) => x - y).some((axis, i) => axis !== i)) {
+    throw new RangeError(
+      `${label(node)}: perm must order ${rank} axes: current value is [${perm}]`,
+    );
+  }
+  return perm;
+}
+
+export const Transpose: OpRule = {
+  opType: "Transpose",
+  domain: "",
+  infer(node, inputs) {
+    const x = required(node, inputs, 0);
+    const perm = permutation(node, x.dims.length);
+    const dims = perm.map((axis) => x.dims[axis]);
+    const strides = stridesOf(x.dims);
+    return [
+      folded(
+        x.dtype,
+        dims,
+        [x],
+        ([value]) =>
+          rearranged(value, dims, sourceIndices(dims, perm.map((axis) => strides[axis]))),
+      ),
+    ];
+  },
+  lower(b, node) {
+    const perm = permutation(node, b.dims(node.inputs[0]).length);
+    return perm.every((axis, i) => axis === i) ? [node.inputs[0]] : undefined;
+  },
+  vjp(b, node, [ct]) {
+    const perm = permutation(node, b.dims(ct!).length);
+    return [b.op("Transpose", [ct!], { perm: ints(perm.map((_, i) => perm.indexOf(i))) })];
+  },
+};

@@ -1,0 +1,170 @@
+/**
+ * Elementwise functions of one value, with the algebra of their derivatives.
+ *
+ * Derivatives are what central differences give wherever those exist. At a kink: `Abs` takes 0 at
+ * 0 and `Relu` takes 0 at 0, as PyTorch does. Where the slope is infinite (`Sqrt` at 0, `Log` and
+ * `Reciprocal` at 0) the cotangent is infinite or not a number, as PyTorch's is.
+ */
+import type { GraphBuilder, Known } from "../graph/builder.ts";
+import { floatAttribute, intAttribute } from "../graph/attributes.ts";
+import type { Node } from "../graph/types.ts";
+import { required } from "./args.ts";
+import { scalarLike } from "./broadcast.ts";
+import { foldElementwise } from "./fold.ts";
+import type { OpRule } from "./types.ts";
+
+/** Derivative: x is the input, y the output, ct its cotangent. `undefined` where it is 0. */
+type Derivative = (
+  b: GraphBuilder,
+  x: string,
+  y: string,
+  ct: string,
+  node: Node,
+) => string | undefined;
+
+/** A rule for an elementwise function of one value that keeps the element type. */
+export function unary(
+  opType: string,
+  derivative: Derivative | undefined,
+  fold?: (x: number) => number,
+): OpRule {
+  return {
+    opType,
+    domain: "",
+    infer(node, inputs) {
+      const x = required(node, inputs, 0);
+      return [foldElementwise(x.dtype, x.dims, [x], fold)];
+    },
+    ...derivative === undefined ? {} : {
+      vjp: (b, node, [ct]) => [derivative(b, node.inputs[0], node.outputs[0], ct!, node)],
+    },
+  };
+}
+
+/** A rule for a predicate: bool out, no gradient. */
+function predicate(
+  opType: string,
+  test: (x: number, node: Node) => boolean,
+): OpRule {
+  return {
+    opType,
+    domain: "",
+    infer(node, inputs) {
+      const x: Known = required(node, inputs, 0);
+      return [foldElementwise("bool", x.dims, [x], (value) => Number(test(value, node)))];
+    },
+  };
+}
+
+/** 1 - y². */
+function oneMinusSquare(b: GraphBuilder, y: string): string {
+  return b.op("Sub", [scalarLike(b, y, 1), b.op("Mul", [y, y])]);
+}
+
+/** Halves round to even, as ONNX's Round does. */
+function roundHalfEven(x: number): number {
+  const down = Math.floor(x);
+  if (x - down !== 0.5) return Math.round(x);
+  return down % 2 === 0 ? down : down + 1;
+}
+
+const infinite = (x: number, node: Node) =>
+  (x === Infinity && intAttribute(node, "detect_positive", 1) === 1) ||
+  (x === -Infinity && intAttribute(node, "detect_negative", 1) === 1);
+
+export const UNARY_RULES: readonly OpRule[] = [
+  unary("Neg", (b, _x, _y, ct) => b.op("Neg", [ct]), (x) => -x),
+  unary("Abs", (b, x, _y, ct) => b.op("Mul", [ct, b.op("Sign", [x])]), Math.abs),
+  // d√x = 1 / 2√x
+  unary(
+    "Sqrt",
+    (b, _x, y, ct) => b.op("Div", [b.op("Mul", [ct, scalarLike(b, y, 0.5)]), y]),
+    Math.sqrt,
+  ),
+  // d(1/x) = -1/x²
+  unary(
+    "Reciprocal",
+    (b, _x, y, ct) => b.op("Neg", [b.op("Mul", [ct, b.op("Mul", [y, y])])]),
+    (x) => 1 / x,
+  ),
+  unary("Exp", (b, _x, y, ct) => b.op("Mul", [ct, y]), Math.exp),
+  unary("Log", (b, x, _y, ct) => b.op("Div", [ct, x]), Math.log),
+  // d erf(x) = 2/√π exp(-x²)
+  unary("Erf", (b, x, _y, ct) => {
+    const gauss = b.op("Exp", [b.op("Neg", [b.op("Mul", [x, x])])]);
+    return b.op("Mul", [ct, b.op("Mul", [gauss, scalarLike(b, x, 2 / Math.sqrt(Math.PI))])]);
+  }),
+  unary("Tanh", (b, _x, y, ct) => b.op("Mul", [ct, oneMinusSquare(b, y)]), Math.tanh),
+  // dσ = σ(1 - σ)
+  unary("Sigmoid", (b, _x, y, ct) => {
+    const once = b.op("Mul", [ct, y]);
+    return b.op("Sub", [once, b.op("Mul", [once, y])]);
+  }),
+  unary("Relu", (b, x, _y, ct) => {
+    const zero = scalarLike(b, ct, 0);
+    return b.op("Where", [b.op("Greater", [x, scalarLike(b, x, 0)]), ct, zero]);
+  }, (x) => Math.max(x, 0)),
+  unary("Sin", (b, x, _y, ct) => b.op("Mul", [ct, b.op("Cos", [x])]), Math.sin),
+  unary(
+    "Cos",
+    (b, x, _y, ct) => b.op("Neg", [b.op("Mul", [ct, b.op("Sin", [x])])]),
+    Math.cos,
+  ),
+  unary("Tan", (b, _x, y, ct) => {
+    return b.op("Mul", [ct, b.op("Add", [b.op("Mul", [y, y]), scalarLike(b, y, 1)])]);
+  }),
+  unary("Atan", (b, x, _y, ct) => {
+    return b.op("Div", [ct, b.op("Add", [b.op("Mul", [x, x]), scalarLike(b, x, 1)])]);
+  }),
+  // d log(1 + eˣ) = σ(x)
+  unary("Softplus", (b, x, _y, ct) => b.op("Mul", [ct, b.op("Sigmoid", [x])])),
+  // d x/(1 + |x|) = 1/(1 + |x|)²
+  unary("Softsign", (b, x, _y, ct) => {
+    const bottom = b.op("Add", [b.op("Abs", [x]), scalarLike(b, x, 1)]);
+    return b.op("Div", [ct, b.op("Mul", [bottom, bottom])]);
+  }),
+  // Steps: the slope is 0 wherever there is one.
+  unary("Sign", () => undefined, Math.sign),
+  unary("Floor", () => undefined, Math.floor),
+  unary("Ceil", () => undefined, Math.ceil),
+  unary("Round", () => undefined, roundHalfEven),
+  predicate("Not", (x) => x === 0),
+  predicate("IsNaN", Number.isNaN),
+  predicate("IsInf", infinite),
+  unary("LeakyRelu", (b, x, _y, ct, node) => {
+    const slope = floatAttribute(node, "alpha", 0.01);
+    const below = b.op("Mul", [ct, scalarLike(b, ct, slope)]);
+    return b.op("Where", [b.op("Less", [x, scalarLike(b, x, 0)]), below, ct]);
+  }),
+  // x ≤ 0: α(eˣ - 1), whose slope is y + α
+  unary("Elu", (b, x, y, ct, node) => {
+    const alpha = floatAttribute(node, "alpha", 1);
+    const below = b.op("Mul", [ct, b.op("Add", [y, scalarLike(b, y, alpha)])]);
+    return b.op("Where", [b.op("Greater", [x, scalarLike(b, x, 0)]), ct, below]);
+  }),
+  // max(0, min(1, αx + β))
+  unary("HardSigmoid", (b, _x, y, ct, node) => {
+    const slope = floatAttribute(node, "alpha", 0.2);
+    return betweenZeroAndOne(b, y, b.op("Mul", [ct, scalarLike(b, ct, slope)]));
+  }),
+  // x·h with h = max(0, min(1, x/6 + 1/2)): h + x/6 inside, h outside
+  unary("HardSwish", (b, x, _y, ct) => {
+    const sixth = scalarLike(b, x, 1 / 6);
+    const h = b.op("HardSigmoid", [x], {
+      alpha: { kind: "float", value: 1 / 6 },
+      beta: { kind: "float", value: 0.5 },
+    });
+    const inside = betweenZeroAndOne(b, h, b.op("Mul", [x, sixth]));
+    return b.op("Mul", [ct, b.op("Add", [h, inside])]);
+  }),
+];
+
+/** `value` where 0 < y < 1, else 0. */
+function betweenZeroAndOne(b: GraphBuilder, y: string, value: string): string {
+  const zero = scalarLike(b, y, 0);
+  const inside = b.op("And", [
+    b.op("Greater", [y, zero]),
+    b.op("Less", [y, scalarLike(b, y, 1)]),
+  ]);
+  return b.op("Where", [inside, value, zero]);
+}

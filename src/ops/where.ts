@@ -1,0 +1,42 @@
+/** Where: elements of one of two values. */
+import { isFloating } from "../graph/dtype.ts";
+import { toNumbers } from "../graph/tensor.ts";
+import { required, sameType } from "./args.ts";
+import { broadcastDims, reduceTo, scalarLike } from "./broadcast.ts";
+import { broadcastStrides, folded, rearranged, sourceIndices } from "./fold.ts";
+import type { OpRule } from "./types.ts";
+
+export const Where: OpRule = {
+  opType: "Where",
+  domain: "",
+  infer(node, inputs) {
+    const [condition, x, y] = [0, 1, 2].map((i) => required(node, inputs, i));
+    const dtype = sameType(node, [x, y]);
+    const dims = broadcastDims(condition.dims, x.dims, y.dims);
+    return [folded(dtype, dims, [condition, x, y], ([test, first, second]) => {
+      const truth = toNumbers(test);
+      const at = sourceIndices(dims, broadcastStrides(test.dims, dims));
+      const pick = [first, second].map((t) => sourceIndices(dims, broadcastStrides(t.dims, dims)));
+      const whole = new Uint8Array(first.bytes.length + second.bytes.length);
+      whole.set(first.bytes);
+      whole.set(second.bytes, first.bytes.length);
+      const offset = toNumbers(first).length;
+      return rearranged(
+        { dtype, dims: [], bytes: whole },
+        dims,
+        Array.from(at, (from, i) => truth[from] !== 0 ? pick[0][i] : offset + pick[1][i]),
+      );
+    })];
+  },
+  /** Selects, never multiplies: what was not selected may be infinite or not a number. */
+  vjp(b, node, [ct], wanted) {
+    const [condition, x, y] = node.inputs;
+    if (!isFloating(b.known(x).dtype)) return [undefined, undefined, undefined];
+    const zero = scalarLike(b, ct!, 0);
+    return [
+      undefined,
+      wanted[1] ? reduceTo(b, b.op("Where", [condition, ct!, zero]), b.dims(x)) : undefined,
+      wanted[2] ? reduceTo(b, b.op("Where", [condition, zero, ct!]), b.dims(y)) : undefined,
+    ];
+  },
+};
