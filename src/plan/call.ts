@@ -8,6 +8,7 @@ import { GraphBuilder } from "../graph/builder.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import { neededNodes } from "../graph/passes/prune.ts";
 import type { Attribute, Graph, Node } from "../graph/types.ts";
+import { SALT_SUFFIX } from "./dropout.ts";
 import { inferTraining } from "../ops/registry.ts";
 
 /** One run of a session within a step. */
@@ -36,7 +37,7 @@ const DEQUANTIZERS = new Set(["DequantizeLinear", "GatherBlockQuantized"]);
 export function fedConstants(lowered: Graph, trainable: ReadonlySet<string>): Set<string> {
   const fed = new Set(trainable);
   for (const [name, value] of lowered.initializers) {
-    if (value.bytes.byteLength > EMBEDDED_BYTES) fed.add(name);
+    if (value.bytes.byteLength > EMBEDDED_BYTES || name.endsWith(SALT_SUFFIX)) fed.add(name);
     // A per-channel vector differs from block to block whatever its size.
     else if (value.dims.length > 0 && value.dtype === "float32" && value.bytes.byteLength > 64) {
       fed.add(name);

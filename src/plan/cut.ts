@@ -7,6 +7,7 @@
  */
 import { isFloating } from "../graph/dtype.ts";
 import type { Graph, Node } from "../graph/types.ts";
+import { DROPOUT_SEED } from "./dropout.ts";
 import { constantValues } from "./select_rows.ts";
 
 /** A piece of the graph with one activation in and one out. */
@@ -32,7 +33,8 @@ export interface Cut {
  * @param before optional value that must be a boundary (the input of a head that runs in chunks)
  */
 export function cutIntoSegments(lowered: Graph, before?: string): Cut {
-  const constants = constantValues(lowered);
+  // Dropout masks count as constants: each call makes them anew from the seed.
+  const constants = constantValues(lowered, [DROPOUT_SEED]);
   const carriers = carrierValues(lowered);
   const main: Node[] = [];
   const side: Node[] = [];

@@ -3,6 +3,7 @@ import { intAttribute } from "../graph/attributes.ts";
 import type { DataType } from "../graph/dtype.ts";
 import { type Graph, MICROSOFT, type Node } from "../graph/types.ts";
 import { BadInputError } from "../errors.ts";
+import { MASK_SUFFIX } from "./dropout.ts";
 
 /** Sizes of one training or evaluation batch. */
 export interface BatchShape {
@@ -34,7 +35,8 @@ export function bindInputs(graph: Graph, shape: BatchShape): Map<string, BoundIn
   }
   const bound = new Map<string, BoundInput>();
   for (const { name, type } of graph.inputs) {
-    if (graph.initializers.has(name)) continue; // an initializer that may be overridden
+    // An initializer that may be overridden needs no feed; masks are made inside the graph.
+    if (graph.initializers.has(name) || name.endsWith(MASK_SUFFIX)) continue;
     if (type?.shape === undefined) {
       throw new BadInputError(`Cannot bind input "${name}": the model gives no shape for it`);
     }

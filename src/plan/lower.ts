@@ -10,7 +10,14 @@ import { type Graph, type Model, type Node, operatorName } from "../graph/types.
 import { inferTraining, ruleOf } from "../ops/registry.ts";
 import { rewriteDynamicQuantization } from "../ops/quantized/pattern.ts";
 import { GraftError } from "../errors.ts";
+import { DROPOUT_SEED, dropoutMask, MASK_SUFFIX, saltOf } from "./dropout.ts";
 import type { BoundInput } from "./inputs.ts";
+
+/** How training differs from inference. */
+export interface LowerOptions {
+  /** Probability that LoRA dropout zeroes an entry; 0 (the default) drops nothing. */
+  readonly dropout?: number;
+}
 
 /** A lowered graph and what the user's values are called in it. */
 export interface Lowered {
@@ -29,6 +36,7 @@ export function lowerForTraining(
   model: Model,
   bound: ReadonlyMap<string, BoundInput>,
   outputs: readonly string[],
+  options: LowerOptions = {},
 ): Lowered {
   const wanted = model.graph.outputs.filter((output) => outputs.includes(output.name));
   const source = prune(rewriteDynamicQuantization(
@@ -37,6 +45,7 @@ export function lowerForTraining(
   const b = new GraphBuilder(inferTraining);
   for (const { name } of source.inputs) {
     if (source.initializers.has(name)) continue;
+    if (name.endsWith(MASK_SUFFIX)) continue;
     const input = bound.get(name);
     if (input === undefined) throw new ReferenceError(`Input "${name}" is not bound`);
     // An empty cache is a constant: whatever reads only its shape melts away.
@@ -48,13 +57,36 @@ export function lowerForTraining(
   const names = new Map<string, string>();
   const read = new Set(source.outputs.map((output) => output.name));
   for (const node of source.nodes) for (const input of node.inputs) read.add(input);
-  for (const node of source.nodes) lowerNode(b, node, model, names, read);
+  for (const node of source.nodes) {
+    for (const input of node.inputs) {
+      if (!input.endsWith(MASK_SUFFIX) || names.has(input)) continue;
+      emitMask(b, input, node, options.dropout ?? 0, names);
+    }
+    lowerNode(b, node, model, names, read);
+  }
 
   const graph = b.build(
     source.name,
     source.outputs.map((output) => names.get(output.name) ?? output.name),
   );
   return { graph: prune(graph), names };
+}
+
+/** Gives a mask input of the injected graph a value made from the seed; without dropout, ones. */
+function emitMask(
+  b: GraphBuilder,
+  mask: string,
+  reader: Node,
+  probability: number,
+  names: Map<string, string>,
+): void {
+  if (probability === 0) names.set(mask, b.scalar(1));
+  else {
+    if (!b.has(DROPOUT_SEED)) b.input(DROPOUT_SEED, "int64", []);
+    const masked = reader.inputs.find((input) => input !== mask)!;
+    const salt = b.initializer(`${mask}.salt`, saltOf(mask));
+    names.set(mask, dropoutMask(b, b.dims(names.get(masked) ?? masked), probability, salt));
+  }
 }
 
 function lowerNode(

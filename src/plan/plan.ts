@@ -12,6 +12,7 @@ import { rewriteDynamicQuantization } from "../ops/quantized/pattern.ts";
 import { BadInputError } from "../errors.ts";
 import { builderOver, callOf, fedConstants, type PlannedCall } from "./call.ts";
 import { type Cut, cutIntoSegments, type Segment } from "./cut.ts";
+import { DROPOUT_SEED } from "./dropout.ts";
 import { type BatchShape, bindInputs, type BoundInput } from "./inputs.ts";
 import { findChunkableHead, planChunkedHead } from "./head_chunks.ts";
 import { lowerForTraining } from "./lower.ts";
@@ -33,6 +34,8 @@ export interface PlanOptions extends BatchShape {
   readonly output?: string;
   /** Bytes of activations that may be kept instead of recomputed; default 0. */
   readonly keepBytes?: number;
+  /** Probability of LoRA dropout; default 0. */
+  readonly dropout?: number;
 }
 
 /** Calls in order, and when each intermediate tensor has been read for the last time. */
@@ -81,8 +84,10 @@ export function planTraining(model: Model, options: PlanOptions): TrainingPlan {
   if (selected !== undefined) {
     bound.set(TARGET_ROWS, { dtype: "int64", dims: [options.targetRows!] });
   }
-  const { graph: lowered } = lowerForTraining({ ...model, graph }, bound, [output]);
-  const constants = constantValues(lowered);
+  const { graph: lowered } = lowerForTraining({ ...model, graph }, bound, [output], {
+    dropout: options.dropout,
+  });
+  const constants = constantValues(lowered, [DROPOUT_SEED]);
   const context: PlanContext = {
     lowered,
     trainable: options.trainable,

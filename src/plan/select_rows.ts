@@ -99,9 +99,12 @@ function node(opType: string, inputs: readonly string[], output: string): Node {
   return { name: output, opType, domain: "", inputs, outputs: [output], attributes: {} };
 }
 
-/** Values that depend on initializers alone. */
-export function constantValues(graph: Pick<Graph, "initializers" | "nodes">): Set<string> {
-  const constants = new Set(graph.initializers.keys());
+/** Values that depend on initializers, and on the values named in `also`, alone. */
+export function constantValues(
+  graph: Pick<Graph, "initializers" | "nodes">,
+  also: readonly string[] = [],
+): Set<string> {
+  const constants = new Set([...graph.initializers.keys(), ...also]);
   for (const n of graph.nodes) {
     if (!n.inputs.every((input) => input === "" || constants.has(input))) continue;
     for (const output of n.outputs) constants.add(output);

@@ -6,6 +6,7 @@ import { TRAINING_OPSET } from "../ops/types.ts";
 import type { PlannedCall } from "../plan/call.ts";
 import { gradientName, LABELS, LOGITS, LOSS, ROW_WEIGHTS } from "../plan/names.ts";
 import { planTraining, type Schedule, type TrainingPlan } from "../plan/plan.ts";
+import { DROPOUT_SEED } from "../plan/dropout.ts";
 import { TARGET_ROWS } from "../plan/select_rows.ts";
 import type { DeviceTensor, Executable, Runner } from "../runtime/runner.ts";
 import { countCorrect, type Targets, targetsOf, type TokenBatch } from "./targets.ts";
@@ -20,6 +21,8 @@ export interface PlannedModelOptions {
   readonly objective: "causal" | "classification";
   /** Activations that may be kept instead of recomputed, in bytes per step; default 0. */
   readonly keepBytes?: number;
+  /** Probability of LoRA dropout while training; default 0. */
+  readonly dropout?: number;
 }
 
 /** Batch shapes whose plans stay compiled. */
@@ -47,11 +50,13 @@ export class PlannedModel implements StepModel<TokenBatch> {
     });
   }
 
-  async accumulate(batch: TokenBatch, _dropoutSeed: number): Promise<BatchLoss> {
+  async accumulate(batch: TokenBatch, dropoutSeed: number): Promise<BatchLoss> {
     const targets = targetsOf(batch, ROW_BUCKET);
     if (targets.count === 0) return { lossSum: 0, targetCount: 0 };
-    const compiled = this.#planFor(batch, targets);
+    const dropout = this.#options.dropout ?? 0;
+    const compiled = this.#planFor(batch, targets, dropout);
     const env = this.#environment(compiled, batch, targets);
+    if (dropout > 0) env.set(DROPOUT_SEED, this.#runner.upload(int64([], [dropoutSeed])));
     for (const parameter of this.parameters) {
       env.set(gradientName(parameter.name), parameter.grad ?? this.#zerosLike(parameter));
     }
@@ -117,10 +122,10 @@ export class PlannedModel implements StepModel<TokenBatch> {
     this.#sessions.clear();
   }
 
-  #planFor(batch: TokenBatch, targets: Targets): CompiledPlan {
+  #planFor(batch: TokenBatch, targets: Targets, dropout = 0): CompiledPlan {
     const [sequences, length] = batch.inputIds.dims;
     const causal = this.#options.objective === "causal";
-    const key = [sequences, length, causal ? targets.rows : 0].join();
+    const key = [sequences, length, causal ? targets.rows : 0, dropout].join();
     const found = this.#plans.get(key);
     if (found !== undefined) {
       this.#plans.delete(key);
@@ -133,6 +138,7 @@ export class PlannedModel implements StepModel<TokenBatch> {
       targetRows: causal ? targets.rows : undefined,
       trainable: this.#options.trainable,
       keepBytes: this.#options.keepBytes,
+      dropout,
     });
     const constants = new Map(
       [...plan.constants].map(([name, value]) => [
@@ -160,7 +166,9 @@ export class PlannedModel implements StepModel<TokenBatch> {
       if (plan.inputs.has(name) || STEP_INPUTS.has(name)) env.set(name, this.#runner.upload(value));
     }
     for (const name of plan.inputs.keys()) {
-      if (!env.has(name)) throw new ReferenceError(`The batch has nothing for input "${name}"`);
+      if (!env.has(name) && name !== DROPOUT_SEED) {
+        throw new ReferenceError(`The batch has nothing for input "${name}"`);
+      }
     }
     return env;
   }
@@ -227,7 +235,7 @@ interface CompiledPlan {
   readonly constants: ReadonlyMap<string, DeviceTensor>;
 }
 
-const STEP_INPUTS = new Set([LABELS, ROW_WEIGHTS, TARGET_ROWS]);
+const STEP_INPUTS = new Set([LABELS, ROW_WEIGHTS, TARGET_ROWS, DROPOUT_SEED]);
 
 function batchInputs(batch: TokenBatch, targets: Targets): Map<string, Tensor> {
   const [sequences, length] = batch.inputIds.dims;
