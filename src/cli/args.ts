@@ -56,7 +56,9 @@ export function parseArguments(argv: readonly string[], flags: Flags): ParsedArg
     }
     const negated = name.startsWith("--no-") ? keys.get(`--${name.slice(5)}`) : undefined;
     if (key === undefined && negated !== undefined && flags[negated].kind === "boolean") {
-      if (inline !== undefined) throw new UsageError(`${name} takes no value: current value is "${inline}"`);
+      if (inline !== undefined) {
+        throw new UsageError(`${name} takes no value: current value is "${inline}"`);
+      }
       values[negated] = false;
       continue;
     }

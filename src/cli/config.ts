@@ -36,7 +36,9 @@ function flattenSchedule(value: unknown, where: string): Mapping {
     throw new UsageError(`Unknown key "${key}" in ${where}: known are name, warmup, arguments`);
   }
   if (!Array.isArray(args) || args.length > 3) {
-    throw new UsageError(`"arguments" in ${where} must be [learning rate, steps, last learning rate]`);
+    throw new UsageError(
+      `"arguments" in ${where} must be [learning rate, steps, last learning rate]`,
+    );
   }
   const flat: Mapping = {
     lr_schedule: typeof name === "string" ? SCHEDULE_NAMES[name] ?? name : name,
@@ -81,7 +83,9 @@ export function parseConfig(source: string, flags: Flags, path: string): Mapping
   try {
     document = parse(source);
   } catch (error) {
-    throw new UsageError(`Cannot read ${path} as YAML: ${(error as Error).message}`, { cause: error });
+    throw new UsageError(`Cannot read ${path} as YAML: ${(error as Error).message}`, {
+      cause: error,
+    });
   }
   const keys = new Map(
     Object.entries(flags).filter(([, flag]) => flag.inFile !== false).flatMap(([key, flag]) =>
@@ -93,7 +97,9 @@ export function parseConfig(source: string, flags: Flags, path: string): Mapping
     : mapping(document, path);
   const flat: Mapping = {
     ...plain,
-    ...lora_parameters === undefined ? {} : flattenLora(lora_parameters, `"lora_parameters" in ${path}`),
+    ...lora_parameters === undefined
+      ? {}
+      : flattenLora(lora_parameters, `"lora_parameters" in ${path}`),
     ...lr_schedule === undefined ? {} : flattenSchedule(lr_schedule, `"lr_schedule" in ${path}`),
   };
   const values: Mapping = {};

@@ -58,7 +58,9 @@ async function dispatch(argv: readonly string[], terminal: Terminal): Promise<nu
     return verb === undefined ? EXIT.usage : EXIT.ok;
   }
   if (verb.startsWith("-")) {
-    throw new UsageError(`The verb comes first: "${verb}" is a flag; \`graft --help\` lists the verbs`);
+    throw new UsageError(
+      `The verb comes first: "${verb}" is a flag; \`graft --help\` lists the verbs`,
+    );
   }
   return await runVerb(verb, rest, terminal);
 }

@@ -46,7 +46,9 @@ function toNumber(value: string): number {
 export function checkValue(flag: Flag, value: unknown, where: string): unknown {
   switch (flag.kind) {
     case "text":
-      if (typeof value === "number" || typeof value === "boolean") return checkValue(flag, String(value), where);
+      if (typeof value === "number" || typeof value === "boolean") {
+        return checkValue(flag, String(value), where);
+      }
       if (typeof value !== "string") throw wrong(where, KIND_NAME.text, value);
       return checkChoice(flag, value, where);
     case "integer":
@@ -64,7 +66,9 @@ export function checkValue(flag: Flag, value: unknown, where: string): unknown {
       if (typeof value === "string") return checkValue(flag, splitList(value), where);
       if (!Array.isArray(value)) throw wrong(where, KIND_NAME.list, value);
       return value.map((item) => {
-        if (typeof item !== "string" && typeof item !== "number") throw wrong(where, KIND_NAME.list, value);
+        if (typeof item !== "string" && typeof item !== "number") {
+          throw wrong(where, KIND_NAME.list, value);
+        }
         return checkChoice(flag, String(item), where);
       });
     case "map":
@@ -87,10 +91,12 @@ function splitList(value: string): string[] {
 }
 
 function splitMap(value: string, where: string): Record<string, string> {
-  return Object.fromEntries(splitList(value).map((item) => {
-    // The last "=": names may be patterns.
-    const at = item.lastIndexOf("=");
-    if (at < 1) throw wrong(where, "NAME=NUMBER pairs separated by commas", value);
-    return [item.slice(0, at), item.slice(at + 1)];
-  }));
+  return Object.fromEntries(
+    splitList(value).map((item) => {
+      // The last "=": names may be patterns.
+      const at = item.lastIndexOf("=");
+      if (at < 1) throw wrong(where, "NAME=NUMBER pairs separated by commas", value);
+      return [item.slice(0, at), item.slice(at + 1)];
+    }),
+  );
 }

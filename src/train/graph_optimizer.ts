@@ -2,12 +2,7 @@
 import { float32, toNumbers } from "../graph/tensor.ts";
 import type { DeviceTensor, Executable, Runner } from "../runtime/runner.ts";
 import type { Optimizer, OptimizerState } from "./optimizer.ts";
-import {
-  GRADIENT_SCALE,
-  squaredNormModel,
-  updateModel,
-  valueNames,
-} from "./optimizer_graphs.ts";
+import { GRADIENT_SCALE, squaredNormModel, updateModel, valueNames } from "./optimizer_graphs.ts";
 import type { Parameter } from "./step.ts";
 import { type OptimizerSettings, UPDATE_RULES } from "./update_rules.ts";
 
@@ -32,9 +27,15 @@ export async function graphOptimizer(
   const dims = parameters.map((parameter) => parameter.dims);
   const update = updateModel(dims, settings);
   // Small elementwise graphs: nothing for ORT's optimiser to win but time at the start.
-  const norm = await runner.compile(squaredNormModel(dims), { optimization: "basic", label: "gradient norm" });
+  const norm = await runner.compile(squaredNormModel(dims), {
+    optimization: "basic",
+    label: "gradient norm",
+  });
   try {
-    const step = await runner.compile(update.model, { optimization: "basic", label: settings.name });
+    const step = await runner.compile(update.model, {
+      optimization: "basic",
+      label: settings.name,
+    });
     return new GraphOptimizer(runner, parameters, settings, norm, step, update.scalars);
   } catch (error) {
     norm[Symbol.dispose]();
@@ -121,10 +122,11 @@ class GraphOptimizer implements Optimizer {
     });
   }
 
-  revert(): void {
-    if (!this.#canRevert) return; // before the first update the values are the initial ones
+  revert(): boolean {
+    if (!this.#canRevert) return false;
     this.#swapParameters();
     this.#canRevert = false;
+    return true;
   }
 
   state(): OptimizerState {

@@ -21,8 +21,10 @@ export interface Optimizer extends Disposable {
   /**
    * Puts back the parameters from before the last update: the last ones whose loss was seen to be
    * finite. Moments stay; do it only to end a run.
+   *
+   * @returns whether there was an update to undo
    */
-  revert(): void;
+  revert(): boolean;
   /** Copies the moments to the host. */
   state(): OptimizerState;
   /**

@@ -32,7 +32,13 @@ export function squaredNormModel(dims: readonly (readonly number[])[]): Model {
     return b.op("ReduceSum", [b.op("Mul", [grad, grad])], { keepdims: int(0) });
   });
   const sum = squares.reduce((total, square) => b.op("Add", [total, square]));
-  b.emit({ opType: "Identity", domain: "", inputs: [sum], attributes: {}, outputs: ["squared_norm"] });
+  b.emit({
+    opType: "Identity",
+    domain: "",
+    inputs: [sum],
+    attributes: {},
+    outputs: ["squared_norm"],
+  });
   return model(b.build("gradient_norm", ["squared_norm"]));
 }
 

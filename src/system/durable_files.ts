@@ -1,0 +1,110 @@
+/**
+ * Files that survive a kill or a power loss: everything graft must not lose is written here.
+ *
+ * The recipe is the usual one of databases: write under another name, fsync the file, rename it
+ * into place, fsync the folder. A reader sees the old content or the new, never a part. Calls are
+ * synchronous, so that the order of system calls is the order of the lines.
+ */
+import { basename, dirname, join } from "@std/path";
+import { StorageError } from "../errors.ts";
+
+/** Names that begin with this are unfinished or on their way out; {@linkcode removeLeftovers} clears them. */
+const UNFINISHED = ".unfinished-";
+
+function attempt<T>(what: string, path: string, action: () => T): T {
+  try {
+    return action();
+  } catch (error) {
+    throw new StorageError(`Cannot ${what} ${path}: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+/** Makes a folder and those above it, where they are missing. */
+export function makeDirectory(path: string): void {
+  attempt("make the folder", path, () => Deno.mkdirSync(path, { recursive: true }));
+}
+
+/** Puts a folder's entries (not the files' contents) on the disk. */
+function syncDirectory(path: string): void {
+  attempt("sync the folder", path, () => {
+    using directory = Deno.openSync(path, { read: true });
+    directory.syncSync();
+  });
+}
+
+/** Writes a new file and puts its content on the disk. */
+function writeAndSync(path: string, content: Uint8Array): void {
+  attempt("write", path, () => {
+    using file = Deno.openSync(path, { write: true, create: true, truncate: true });
+    let done = 0;
+    while (done < content.length) done += file.writeSync(content.subarray(done));
+    file.syncSync();
+  });
+}
+
+function rename(from: string, to: string): void {
+  attempt("rename to", to, () => Deno.renameSync(from, to));
+}
+
+function exists(path: string): boolean {
+  try {
+    Deno.lstatSync(path);
+    return true;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw new StorageError(`Cannot look at ${path}: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+function sibling(path: string, name: string): string {
+  return join(dirname(path), UNFINISHED + name);
+}
+
+/**
+ * Writes a file, or replaces one, in one piece.
+ *
+ * @throws {StorageError} naming the path; an older file of the name is untouched then
+ */
+export function replaceFile(path: string, content: Uint8Array): void {
+  const unfinished = sibling(path, basename(path));
+  writeAndSync(unfinished, content);
+  rename(unfinished, path);
+  syncDirectory(dirname(path));
+}
+
+/**
+ * Writes a folder of files, or replaces one, in one piece.
+ *
+ * @param files contents by file name
+ * @throws {StorageError} naming the path; an older folder of the name is untouched then, unless the
+ *   failure comes between moving it away and moving the new one in
+ */
+export function replaceDirectory(path: string, files: ReadonlyMap<string, Uint8Array>): void {
+  const unfinished = sibling(path, basename(path));
+  if (exists(unfinished)) remove(unfinished);
+  makeDirectory(unfinished);
+  for (const [name, content] of files) writeAndSync(join(unfinished, name), content);
+  syncDirectory(unfinished);
+  // rename(2) does not replace a folder that has content.
+  if (exists(path)) removeDirectory(path);
+  rename(unfinished, path);
+  syncDirectory(dirname(path));
+}
+
+function remove(path: string): void {
+  attempt("remove", path, () => Deno.removeSync(path, { recursive: true }));
+}
+
+/** Removes a folder; whoever looks sees all of it or nothing. */
+export function removeDirectory(path: string): void {
+  const leaving = sibling(path, `${basename(path)}-removed`);
+  if (exists(leaving)) remove(leaving);
+  rename(path, leaving);
+  remove(leaving);
+}
+
+/** Removes what killed writers left behind in a folder. */
+export function removeLeftovers(directory: string): void {
+  const names = attempt("list", directory, () => [...Deno.readDirSync(directory)]);
+  for (const { name } of names) if (name.startsWith(UNFINISHED)) remove(join(directory, name));
+}

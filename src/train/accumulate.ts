@@ -1,0 +1,82 @@
+/** One optimiser step: micro-batches, the gradient's norm, clipping, the update. */
+import type { Optimizer } from "./optimizer.ts";
+import type { Random } from "./random.ts";
+import type { DataPosition } from "./state.ts";
+import type { Batch, BatchSource, StepModel } from "./step.ts";
+
+/** Sums over the micro-batches of one step. */
+export interface Accumulated {
+  readonly lossSum: number;
+  readonly targetCount: number;
+  readonly tokens: number;
+  /** The micro-batch that comes next. */
+  readonly next: DataPosition;
+}
+
+/** The position after `position`. */
+export function advance(position: DataPosition, batches: number): DataPosition {
+  return position.batchIndex + 1 < batches
+    ? { epoch: position.epoch, batchIndex: position.batchIndex + 1 }
+    : { epoch: position.epoch + 1, batchIndex: 0 };
+}
+
+/**
+ * Accumulates the gradients of up to `count` micro-batches; the last step of an epoch takes what
+ * is left of it.
+ *
+ * @returns `undefined` if the signal fired: the gradients so far are worth nothing then
+ */
+export async function accumulate<B extends Batch>(
+  model: StepModel<B>,
+  data: BatchSource<B>,
+  position: DataPosition,
+  count: number,
+  random: Random,
+  signal: AbortSignal | undefined,
+): Promise<Accumulated | undefined> {
+  model.zeroGrad();
+  let [lossSum, targetCount, tokens] = [0, 0, 0];
+  let at = position;
+  for (let i = 0; i < count && at.epoch === position.epoch; i++) {
+    if (signal?.aborted) return undefined;
+    const batch = await data.batch(at.epoch, at.batchIndex);
+    const loss = await model.accumulate(batch, random.next());
+    lossSum += loss.lossSum;
+    targetCount += loss.targetCount;
+    tokens += batch.tokenCount;
+    at = advance(at, data.batches(at.epoch));
+  }
+  return { lossSum, targetCount, tokens, next: at };
+}
+
+/** What became of a step. */
+export type StepResult =
+  | { readonly taken: true; readonly gradNorm: number }
+  | { readonly taken: false; readonly reason: string; readonly badNumbers: boolean };
+
+/**
+ * Updates the parameters with the gradient of the mean loss over the step's target tokens,
+ * clipped to the norm `maxGradNorm` (0: not clipped). Nothing is touched where a number is none.
+ *
+ * Clipping is PyTorch's `clip_grad_norm_`: times `max / (norm + 1e-6)` where that is below 1.
+ */
+export async function applyStep(
+  optimizer: Optimizer,
+  { lossSum, targetCount }: Accumulated,
+  learningRate: number,
+  maxGradNorm: number,
+): Promise<StepResult> {
+  if (targetCount === 0) {
+    return { taken: false, reason: "its batches have no target token", badNumbers: false };
+  }
+  if (!Number.isFinite(lossSum)) {
+    return { taken: false, reason: `its loss is ${lossSum}`, badNumbers: true };
+  }
+  const gradNorm = await optimizer.gradientNorm() / targetCount;
+  if (!Number.isFinite(gradNorm)) {
+    return { taken: false, reason: `the norm of its gradient is ${gradNorm}`, badNumbers: true };
+  }
+  const clip = maxGradNorm > 0 ? Math.min(1, maxGradNorm / (gradNorm + 1e-6)) : 1;
+  await optimizer.update(learningRate, clip / targetCount);
+  return { taken: true, gradNorm };
+}

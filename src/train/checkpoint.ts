@@ -1,0 +1,147 @@
+/**
+ * Checkpoints as bytes: a few files and a manifest of their digests.
+ *
+ * | file | content |
+ * |---|---|
+ * | `adapter_model.safetensors` | the parameters |
+ * | `optimizer.safetensors` | the moments, as `<parameter>.<slot>` |
+ * | `best.safetensors` | parameters of the best evaluation, where there was one |
+ * | `state.json` | step, data position, random state, best, number of updates, identity |
+ * | `manifest.json` | size and SHA-256 of each of the others |
+ */
+import { BadInputError } from "../errors.ts";
+import type { Tensor } from "../graph/tensor.ts";
+import { decodeSafetensors, encodeSafetensors } from "../safetensors/mod.ts";
+import type { OptimizerState } from "./optimizer.ts";
+import type { TrainState } from "./state.ts";
+
+/** Raised when a reader of the old format could not read the new. */
+export const CHECKPOINT_FORMAT_VERSION = 1;
+
+/** What must be equal for a resume to go on with the same run: seed, data digest, batch size… */
+export type Identity = Readonly<Record<string, string | number>>;
+
+/** A run, frozen between two steps. */
+export interface Checkpoint {
+  readonly state: TrainState;
+  readonly parameters: ReadonlyMap<string, Tensor>;
+  readonly optimizer: OptimizerState;
+  /** Parameters of the best evaluation. */
+  readonly best?: ReadonlyMap<string, Tensor>;
+}
+
+/** Where the loop puts checkpoints. */
+export interface CheckpointSink {
+  /** @returns the path, for messages */
+  save(checkpoint: Checkpoint): Promise<string>;
+}
+
+const PARAMETERS = "adapter_model.safetensors";
+const MOMENTS = "optimizer.safetensors";
+const BEST = "best.safetensors";
+const STATE = "state.json";
+export const MANIFEST = "manifest.json";
+
+type Files = ReadonlyMap<string, Uint8Array>;
+
+const json = (value: unknown) => new TextEncoder().encode(JSON.stringify(value, null, 2) + "\n");
+
+async function digestOf(bytes: Uint8Array): Promise<string> {
+  const digest = await crypto.subtle.digest("SHA-256", bytes as Uint8Array<ArrayBuffer>);
+  return new Uint8Array(digest).toHex();
+}
+
+/** The files of a checkpoint, the manifest last. */
+export async function encodeCheckpoint(
+  { state, parameters, optimizer, best }: Checkpoint,
+  identity: Identity,
+): Promise<Map<string, Uint8Array>> {
+  const files = new Map([
+    [PARAMETERS, encodeSafetensors(parameters)],
+    [MOMENTS, encodeSafetensors(optimizer.moments)],
+    [
+      STATE,
+      json({
+        format_version: CHECKPOINT_FORMAT_VERSION,
+        identity,
+        updates: optimizer.updates,
+        state,
+      }),
+    ],
+  ]);
+  if (best !== undefined) files.set(BEST, encodeSafetensors(best));
+  const entries = await Promise.all(
+    [...files].map(async ([name, bytes]) =>
+      [name, { size_bytes: bytes.length, sha256: await digestOf(bytes) }] as const
+    ),
+  );
+  files.set(
+    MANIFEST,
+    json({ format_version: CHECKPOINT_FORMAT_VERSION, files: Object.fromEntries(entries) }),
+  );
+  return files;
+}
+
+function parseJson(files: Files, name: string): Record<string, unknown> {
+  const bytes = files.get(name);
+  if (bytes === undefined) throw new BadInputError(`${name} is missing`);
+  try {
+    const value = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
+    if (typeof value !== "object" || value === null) throw new SyntaxError("it is no object");
+    if (value.format_version === CHECKPOINT_FORMAT_VERSION) return value;
+    throw new SyntaxError(
+      `format_version must be ${CHECKPOINT_FORMAT_VERSION}: current value is ${value.format_version}`,
+    );
+  } catch (error) {
+    throw new BadInputError(`${name} cannot be read: ${(error as Error).message}`, {
+      cause: error,
+    });
+  }
+}
+
+/**
+ * Checks every file against the manifest.
+ *
+ * @throws {BadInputError} naming the first file that is missing, changed or not in the manifest
+ */
+export async function verifyManifest(files: Files): Promise<void> {
+  const manifest = parseJson(files, MANIFEST).files as Record<string, { sha256: string }>;
+  for (const name of Object.keys(manifest)) {
+    const bytes = files.get(name);
+    if (bytes === undefined) throw new BadInputError(`${name} is missing`);
+    if (await digestOf(bytes) !== manifest[name].sha256) {
+      throw new BadInputError(`${name} is not what ${MANIFEST} says: its SHA-256 differs`);
+    }
+  }
+}
+
+/**
+ * Reads a checkpoint's files.
+ *
+ * @throws {BadInputError} where the manifest does not verify or a file cannot be read, naming it
+ */
+export async function decodeCheckpoint(
+  files: Files,
+): Promise<{ readonly checkpoint: Checkpoint; readonly identity: Identity }> {
+  await verifyManifest(files);
+  const { identity, updates, state } = parseJson(files, STATE);
+  const tensors = (name: string) => {
+    const bytes = files.get(name);
+    if (bytes === undefined) throw new BadInputError(`${name} is missing`);
+    return decodeSafetensors(bytes, { file: name }).tensors;
+  };
+  const checkpoint: Checkpoint = {
+    state: state as TrainState,
+    parameters: tensors(PARAMETERS),
+    optimizer: { updates: updates as number, moments: tensors(MOMENTS) },
+    best: files.has(BEST) ? tensors(BEST) : undefined,
+  };
+  return { checkpoint, identity: identity as Identity };
+}
+
+/** Sentences on what differs between a checkpoint's run and this one; empty where it is the same. */
+export function differences(saved: Identity, now: Identity): string[] {
+  return [...new Set([...Object.keys(saved), ...Object.keys(now)])]
+    .filter((key) => saved[key] !== now[key])
+    .map((key) => `${key} was ${saved[key] ?? "unset"}: current value is ${now[key] ?? "unset"}`);
+}

@@ -1,0 +1,121 @@
+/** Checkpoints in a folder: numbered, the newest few kept, each whole or ignored. */
+import { join } from "@std/path";
+import { BadInputError, StorageError, UsageError } from "../errors.ts";
+import {
+  makeDirectory,
+  removeDirectory,
+  removeLeftovers,
+  replaceDirectory,
+  replaceFile,
+} from "../system/durable_files.ts";
+import {
+  type Checkpoint,
+  type CheckpointSink,
+  decodeCheckpoint,
+  differences,
+  encodeCheckpoint,
+  type Identity,
+} from "./checkpoint.ts";
+
+const STEP_NAME = /^step-(\d{6,})$/;
+/** A text file with the name of the newest checkpoint, for scripts and people. */
+const LATEST = "latest";
+
+/** A checkpoint read from disk. */
+export interface FoundCheckpoint {
+  readonly path: string;
+  readonly checkpoint: Checkpoint;
+}
+
+export class CheckpointDirectory implements CheckpointSink {
+  readonly #path: string;
+  readonly #identity: Identity;
+  readonly #keep: number;
+
+  /**
+   * Opens or makes a folder of checkpoints and clears what a killed run left unfinished.
+   *
+   * @param identity what must be equal for a resume ({@linkcode Identity})
+   * @param keep how many of the newest checkpoints stay
+   * @throws {StorageError} naming the path
+   */
+  constructor(path: string, identity: Identity, keep = 3) {
+    if (keep < 1) {
+      throw new RangeError(`Checkpoints to keep must be >= 1: current value is ${keep}`);
+    }
+    this.#path = path;
+    this.#identity = identity;
+    this.#keep = keep;
+    makeDirectory(path);
+    removeLeftovers(path);
+  }
+
+  /** Names of the checkpoints there, the newest first; whether they are whole is not looked at. */
+  #names(): string[] {
+    try {
+      return [...Deno.readDirSync(this.#path)]
+        .map(({ name }) => name)
+        .filter((name) => STEP_NAME.test(name))
+        .sort((a, b) => Number(STEP_NAME.exec(b)![1]) - Number(STEP_NAME.exec(a)![1]));
+    } catch (error) {
+      throw new StorageError(`Cannot list ${this.#path}: ${(error as Error).message}`, {
+        cause: error,
+      });
+    }
+  }
+
+  /** Whether there is any checkpoint, whole or not. */
+  get isEmpty(): boolean {
+    return this.#names().length === 0;
+  }
+
+  /** Removes every checkpoint. */
+  clear(): void {
+    for (const name of this.#names()) removeDirectory(join(this.#path, name));
+  }
+
+  /** Saves a checkpoint, points `latest` at it and removes those beyond the number to keep. */
+  async save(checkpoint: Checkpoint): Promise<string> {
+    const name = `step-${String(checkpoint.state.step).padStart(6, "0")}`;
+    const path = join(this.#path, name);
+    replaceDirectory(path, await encodeCheckpoint(checkpoint, this.#identity));
+    replaceFile(join(this.#path, LATEST), new TextEncoder().encode(name + "\n"));
+    for (const old of this.#names().slice(this.#keep)) removeDirectory(join(this.#path, old));
+    return path;
+  }
+
+  /**
+   * The newest whole checkpoint, `undefined` where there is none.
+   *
+   * @param warn told of each newer one that is not whole, and why
+   * @throws {UsageError} where the checkpoint belongs to a run with other settings or data
+   */
+  async load(warn: (message: string) => void): Promise<FoundCheckpoint | undefined> {
+    for (const name of this.#names()) {
+      const path = join(this.#path, name);
+      try {
+        const { checkpoint, identity } = await decodeCheckpoint(readFiles(path));
+        const changed = differences(identity, this.#identity);
+        if (changed.length > 0) {
+          throw new UsageError(`Cannot resume from ${path}: ${changed.join("; ")}`);
+        }
+        return { path, checkpoint };
+      } catch (error) {
+        if (!(error instanceof BadInputError)) throw error;
+        warn(`Ignored the checkpoint ${path}: ${error.message}`);
+      }
+    }
+    return undefined;
+  }
+}
+
+function readFiles(directory: string): Map<string, Uint8Array> {
+  try {
+    const entries = [...Deno.readDirSync(directory)].filter((entry) => entry.isFile);
+    return new Map(
+      entries.map(({ name }) => [name, Deno.readFileSync(join(directory, name))]),
+    );
+  } catch (error) {
+    throw new BadInputError(`it cannot be read: ${(error as Error).message}`, { cause: error });
+  }
+}

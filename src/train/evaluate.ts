@@ -1,0 +1,40 @@
+/** Loss and accuracy over validation data. */
+import type { Batch, BatchSource, StepModel } from "./step.ts";
+
+/** Means over all target tokens. */
+export interface Metrics {
+  readonly loss: number;
+  /** Absent where the task has no right answers to count. */
+  readonly accuracy?: number;
+  readonly targetCount: number;
+}
+
+/**
+ * Evaluates the model on the first `limit` batches of a source (epoch 0).
+ *
+ * @param limit number of batches; negative for all
+ * @returns `undefined` if the signal fired before the end
+ * @throws {RangeError} where the data has no target token
+ */
+export async function evaluate<B extends Batch>(
+  model: StepModel<B>,
+  data: BatchSource<B>,
+  limit = -1,
+  signal?: AbortSignal,
+): Promise<Metrics | undefined> {
+  const all = data.batches(0);
+  const count = limit < 0 ? all : Math.min(limit, all);
+  let [lossSum, targetCount, correct] = [0, 0, 0];
+  let counted = count > 0;
+  for (let i = 0; i < count; i++) {
+    if (signal?.aborted) return undefined;
+    const result = await model.evaluate(await data.batch(0, i));
+    lossSum += result.lossSum;
+    targetCount += result.targetCount;
+    if (result.correct === undefined) counted = false;
+    else correct += result.correct;
+  }
+  if (targetCount === 0) throw new RangeError("Cannot evaluate: the data has no target token");
+  const loss = lossSum / targetCount;
+  return counted ? { loss, accuracy: correct / targetCount, targetCount } : { loss, targetCount };
+}

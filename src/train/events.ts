@@ -1,0 +1,67 @@
+/** What a training run tells; callbacks are its only way to say anything. */
+import type { Best } from "./state.ts";
+
+/** The window since the last report. */
+export interface StepReport {
+  readonly step: number;
+  readonly totalSteps: number;
+  /** Epochs done, with a fraction. */
+  readonly epoch: number;
+  /** Mean loss over the target tokens of the window. */
+  readonly loss: number;
+  readonly learningRate: number;
+  /** Norm of the last step's gradient (of the mean loss), before clipping. */
+  readonly gradNorm: number;
+  /** Real tokens a second; evaluation and saving are not counted. */
+  readonly tokensPerSecond: number;
+  /** Seconds since the run began, or was resumed. */
+  readonly seconds: number;
+}
+
+/** An evaluation on the validation data. */
+export interface EvaluationReport {
+  readonly step: number;
+  /** Mean loss over the target tokens. */
+  readonly loss: number;
+  /** Share of right answers, where the task has them. */
+  readonly accuracy?: number;
+  readonly seconds: number;
+  /** Whether it is the best so far. */
+  readonly improved: boolean;
+}
+
+/** A step that was not taken. */
+export interface SkipReport {
+  readonly step: number;
+  /** What was not a number, or missing: a clause for a sentence. */
+  readonly reason: string;
+}
+
+/** All optional; each is called at most once a step. */
+export interface TrainCallbacks {
+  /** After every step, for a progress bar: nothing here has been averaged. */
+  onStep?(
+    progress: { readonly step: number; readonly loss: number; readonly tokens: number },
+  ): void;
+  onReport?(report: StepReport): void;
+  onEvaluate?(report: EvaluationReport): void;
+  onSkip?(report: SkipReport): void;
+  onCheckpoint?(checkpoint: { readonly step: number; readonly path: string }): void;
+}
+
+/** How a run ended. */
+export interface TrainOutcome {
+  /**
+   * - `finished`: all steps were taken.
+   * - `stopped early`: the validation loss no longer fell.
+   * - `interrupted`: the signal fired; a checkpoint was saved.
+   * - `diverged`: loss or gradient stayed no number; the parameters are the last good ones.
+   */
+  readonly end: "finished" | "stopped early" | "interrupted" | "diverged";
+  readonly step: number;
+  readonly best?: Best;
+  /** What was no number, for a run that diverged. */
+  readonly reason?: string;
+  /** Step whose parameters the model holds now. */
+  readonly parametersOfStep: number;
+}

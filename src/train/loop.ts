@@ -1,0 +1,269 @@
+/**
+ * The training loop: steps, reports, evaluation, checkpoints, and the ways to end.
+ *
+ * A step is one update of the parameters from `accumulation` micro-batches. Everything that decides
+ * the next step is in the {@linkcode TrainState}, the parameters and the optimiser's state: a run
+ * resumed from a checkpoint goes on exactly as the one that wrote it would have.
+ */
+import type { Tensor } from "../graph/tensor.ts";
+import { accumulate, applyStep } from "./accumulate.ts";
+import type { Checkpoint, CheckpointSink } from "./checkpoint.ts";
+import { evaluate } from "./evaluate.ts";
+import type { TrainCallbacks, TrainOutcome } from "./events.ts";
+import type { Optimizer } from "./optimizer.ts";
+import { Random } from "./random.ts";
+import { learningRateAt, type Schedule } from "./schedule.ts";
+import { type DataPosition, initialState, type TrainState } from "./state.ts";
+import type { Batch, BatchSource, StepModel } from "./step.ts";
+import { ReportWindow } from "./window.ts";
+
+/** Numbers that steer a run; steps are updates, batches micro-batches. */
+export interface TrainSettings {
+  readonly totalSteps: number;
+  /** Micro-batches a step. */
+  readonly accumulation: number;
+  readonly schedule: Schedule;
+  /** Largest gradient norm; 0 does not clip. */
+  readonly maxGradNorm: number;
+  readonly stepsPerReport: number;
+  readonly stepsPerEval: number;
+  /** Validation batches per evaluation; negative for all. */
+  readonly valBatches: number;
+  /** Steps between checkpoints. */
+  readonly saveEvery: number;
+  /** Evaluations without improvement after which to stop; 0 never stops early. */
+  readonly patience: number;
+  /** Whether the run ends with the parameters of its best evaluation, not its last step. */
+  readonly loadBest: boolean;
+  readonly seed: number;
+}
+
+/** Skipped steps in a row after which a run has diverged. */
+export const SKIPS_BEFORE_END = 3;
+
+/** All that a run is made of. */
+export interface TrainJob<B extends Batch> {
+  readonly model: StepModel<B>;
+  readonly optimizer: Optimizer;
+  readonly data: BatchSource<B>;
+  readonly validation?: BatchSource<B>;
+  readonly settings: TrainSettings;
+  readonly callbacks?: TrainCallbacks;
+  /** Where checkpoints go; without it none is made. */
+  readonly checkpoints?: CheckpointSink;
+  /** What to go on from: its tensors are written into model and optimiser. */
+  readonly resume?: Checkpoint;
+  /** Ends the run after the micro-batch in work. */
+  readonly signal?: AbortSignal;
+}
+
+/** Number of steps that `epochs` passes over the data take. */
+export function stepsOf(data: BatchSource, epochs: number, accumulation: number): number {
+  let steps = 0;
+  for (let epoch = 0; epoch < epochs; epoch++) {
+    steps += Math.ceil(data.batches(epoch) / accumulation);
+  }
+  return steps;
+}
+
+/**
+ * Trains until all steps are taken, the validation loss no longer falls, the signal fires, or the
+ * numbers go bad.
+ *
+ * @throws {RangeError} where the data has no batch, or a checkpoint does not fit the model
+ * @throws {StorageError} where a checkpoint cannot be written
+ */
+export async function train<B extends Batch>(job: TrainJob<B>): Promise<TrainOutcome> {
+  if (job.data.batches(0) === 0) throw new RangeError("Cannot train: the data has no batch");
+  const run = new Run(job);
+  if (job.resume !== undefined) run.restore(job.resume);
+  return await run.go();
+}
+
+class Run<B extends Batch> {
+  #state: TrainState;
+  #best: ReadonlyMap<string, Tensor> | undefined;
+  /** The state last written, so that none is written twice. */
+  #saved: TrainState | undefined;
+  #skipReason = "";
+  readonly #window = new ReportWindow();
+
+  constructor(readonly job: TrainJob<B>) {
+    this.#state = initialState(job.settings.seed);
+  }
+
+  restore(checkpoint: Checkpoint): void {
+    writeParameters(this.job.model, checkpoint.parameters);
+    this.job.optimizer.restore(checkpoint.optimizer);
+    this.#state = checkpoint.state;
+    this.#best = checkpoint.best;
+    this.#saved = checkpoint.state;
+  }
+
+  async go(): Promise<TrainOutcome> {
+    const { settings, signal } = this.job;
+    while (true) {
+      // What is due at a step follows from the state alone, so that a resume repeats and forgets nothing.
+      if (this.#evaluationDue()) await this.#evaluate();
+      if (signal?.aborted) return await this.#interrupted();
+      if (this.#state.skippedInARow >= SKIPS_BEFORE_END) return this.#diverged();
+      if (this.#outOfPatience()) return await this.#finish("stopped early");
+      if (this.#state.step >= settings.totalSteps) return await this.#finish("finished");
+      if (this.#state.step > 0 && this.#state.step % settings.saveEvery === 0) await this.#save();
+      await this.#step();
+    }
+  }
+
+  #evaluationDue(): boolean {
+    const { validation, settings } = this.job;
+    const { step, evaluatedStep } = this.#state;
+    if (validation === undefined || evaluatedStep === step) return false;
+    return step % settings.stepsPerEval === 0 || step >= settings.totalSteps;
+  }
+
+  async #step(): Promise<void> {
+    const { model, optimizer, data, settings, callbacks, signal } = this.job;
+    const state = this.#state;
+    const random = Random.fromState(state.random);
+    this.#window.start();
+    const sums = await accumulate(
+      model,
+      data,
+      state.position,
+      settings.accumulation,
+      random,
+      signal,
+    );
+    if (sums === undefined) return;
+    const learningRate = learningRateAt(settings.schedule, state.step);
+    const result = await applyStep(optimizer, sums, learningRate, settings.maxGradNorm);
+    this.#window.stop();
+    this.#state = {
+      ...state,
+      step: state.step + 1,
+      position: sums.next,
+      random: random.state,
+      skippedInARow: result.taken || !result.badNumbers ? 0 : state.skippedInARow + 1,
+      tokens: state.tokens + sums.tokens,
+    };
+    const step = this.#state.step;
+    if (result.taken) {
+      this.#window.add(sums, result.gradNorm);
+      callbacks?.onStep?.({ step, loss: sums.lossSum / sums.targetCount, tokens: sums.tokens });
+    } else {
+      this.#skipReason = result.reason;
+      callbacks?.onSkip?.({ step, reason: result.reason });
+    }
+    if (step % settings.stepsPerReport === 0 || step === settings.totalSteps) {
+      this.#report(learningRate);
+    }
+  }
+
+  #report(learningRate: number): void {
+    const sums = this.#window.take();
+    if (sums === undefined) return; // every step of the window was skipped, and told so
+    this.job.callbacks?.onReport?.({
+      step: this.#state.step,
+      totalSteps: this.job.settings.totalSteps,
+      epoch: epochsDone(this.#state.position, this.job.data),
+      learningRate,
+      ...sums,
+    });
+  }
+
+  async #evaluate(): Promise<void> {
+    const { model, validation, settings, callbacks, signal } = this.job;
+    const began = performance.now();
+    const metrics = await evaluate(model, validation!, settings.valBatches, signal);
+    if (metrics === undefined) return;
+    const { loss, accuracy } = metrics;
+    const { step, best } = this.#state;
+    // The untrained adapter is the measure, not a candidate.
+    const improved = step > 0 && loss < (best?.loss ?? Infinity);
+    if (improved && settings.loadBest) this.#best = readParameters(model);
+    const since = improved || step === 0 ? 0 : this.#state.evaluationsSinceBest + 1;
+    this.#state = {
+      ...this.#state,
+      evaluatedStep: step,
+      best: improved ? { step, loss } : best,
+      evaluationsSinceBest: since,
+    };
+    const seconds = (performance.now() - began) / 1000;
+    callbacks?.onEvaluate?.({ step, loss, accuracy, seconds, improved });
+  }
+
+  #outOfPatience(): boolean {
+    const { patience } = this.job.settings;
+    return patience > 0 && this.#state.evaluationsSinceBest >= patience;
+  }
+
+  async #save(): Promise<void> {
+    const { checkpoints, model, optimizer, callbacks } = this.job;
+    if (checkpoints === undefined || this.#saved === this.#state) return;
+    const path = await checkpoints.save({
+      state: this.#state,
+      parameters: readParameters(model),
+      optimizer: optimizer.state(),
+      best: this.#best,
+    });
+    this.#saved = this.#state;
+    callbacks?.onCheckpoint?.({ step: this.#state.step, path });
+  }
+
+  async #interrupted(): Promise<TrainOutcome> {
+    await this.#save();
+    return this.#outcome("interrupted", this.#state.step);
+  }
+
+  /** No checkpoint: the run must go on from one that was written before the numbers went bad. */
+  #diverged(): TrainOutcome {
+    const lastTaken = this.#state.step - this.#state.skippedInARow;
+    const reverted = this.job.optimizer.revert();
+    const outcome = this.#outcome("diverged", reverted ? lastTaken - 1 : lastTaken);
+    return { ...outcome, reason: this.#skipReason };
+  }
+
+  async #finish(end: "finished" | "stopped early"): Promise<TrainOutcome> {
+    await this.#save();
+    const { best, step } = this.#state;
+    if (this.#best === undefined || best === undefined) return this.#outcome(end, step);
+    writeParameters(this.job.model, this.#best);
+    return this.#outcome(end, best.step);
+  }
+
+  #outcome(end: TrainOutcome["end"], parametersOfStep: number): TrainOutcome {
+    return { end, step: this.#state.step, best: this.#state.best, parametersOfStep };
+  }
+}
+
+function epochsDone(position: DataPosition, data: BatchSource): number {
+  return position.epoch + position.batchIndex / data.batches(position.epoch);
+}
+
+/** Copies all parameters to the host. */
+export function readParameters(model: StepModel): Map<string, Tensor> {
+  return new Map(model.parameters.map(({ name, value }) => [name, value.read()]));
+}
+
+/**
+ * Overwrites all parameters of a model.
+ *
+ * @throws {RangeError} where one is missing or has another shape, or one too many is there
+ */
+export function writeParameters(model: StepModel, values: ReadonlyMap<string, Tensor>): void {
+  for (const { name, dims, value } of model.parameters) {
+    const found = values.get(name);
+    if (found === undefined || found.dims.join() !== dims.join()) {
+      throw new RangeError(
+        `Cannot restore parameter "${name}": it must be [${dims}]: current value is ` +
+          (found === undefined ? "missing" : `[${found.dims}]`),
+      );
+    }
+    value.write(found);
+  }
+  if (values.size > model.parameters.length) {
+    const known = new Set(model.parameters.map((parameter) => parameter.name));
+    const extra = [...values.keys()].filter((name) => !known.has(name));
+    throw new RangeError(`Cannot restore parameters: the model has no "${extra.join('", "')}"`);
+  }
+}

@@ -1,0 +1,60 @@
+/** Sums over the steps between two reports, with a clock that leaves out everything but steps. */
+
+/** Sums of one step. */
+interface StepSums {
+  readonly lossSum: number;
+  readonly targetCount: number;
+  readonly tokens: number;
+}
+
+export class ReportWindow {
+  readonly #began = performance.now();
+  #startedAt = 0;
+  #elapsedMs = 0;
+  #lossSum = 0;
+  #targetCount = 0;
+  #tokens = 0;
+  #gradNorm = 0;
+
+  /** A step begins. */
+  start(): void {
+    this.#startedAt = performance.now();
+  }
+
+  /** The step has ended, taken or not. */
+  stop(): void {
+    this.#elapsedMs += performance.now() - this.#startedAt;
+  }
+
+  /** Counts a step that was taken. */
+  add({ lossSum, targetCount, tokens }: StepSums, gradNorm: number): void {
+    this.#lossSum += lossSum;
+    this.#targetCount += targetCount;
+    this.#tokens += tokens;
+    this.#gradNorm = gradNorm;
+  }
+
+  /** The means, and a fresh window; `undefined` where no step was taken. */
+  take():
+    | { loss: number; gradNorm: number; tokensPerSecond: number; seconds: number }
+    | undefined {
+    const [lossSum, targets, tokens, ms] = [
+      this.#lossSum,
+      this.#targetCount,
+      this.#tokens,
+      this.#elapsedMs,
+    ];
+    this.#lossSum =
+      this.#targetCount =
+      this.#tokens =
+      this.#elapsedMs =
+        0;
+    if (targets === 0) return undefined;
+    return {
+      loss: lossSum / targets,
+      gradNorm: this.#gradNorm,
+      tokensPerSecond: tokens / Math.max(ms / 1000, 1e-9),
+      seconds: (performance.now() - this.#began) / 1000,
+    };
+  }
+}
