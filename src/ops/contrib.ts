@@ -1,9 +1,20 @@
 /** Rules of ONNX Runtime's own operators and of quantised ones, one line each. */
 import type { OpRule } from "./types.ts";
+import { attention } from "./contrib/attention.ts";
+import { biasAdd } from "./contrib/bias_add.ts";
+import { biasSoftmax } from "./contrib/bias_softmax.ts";
+import { embedLayerNormalization } from "./contrib/embed_layer_normalization.ts";
+import { fastGelu } from "./contrib/fast_gelu.ts";
+import { fusedGemm } from "./contrib/fused_gemm.ts";
+import { fusedMatMul, transposeMatMul } from "./contrib/fused_mat_mul.ts";
 import { gatherBlockQuantized } from "./contrib/gather_block_quantized.ts";
+import { biasGelu, gelu } from "./contrib/gelu.ts";
 import { groupQueryAttention } from "./contrib/group_query_attention.ts";
 import { matMulNBits } from "./contrib/mat_mul_n_bits.ts";
+import { multiHeadAttention } from "./contrib/multi_head_attention.ts";
+import { quickGelu } from "./contrib/quick_gelu.ts";
 import { rotaryEmbedding } from "./contrib/rotary_embedding.ts";
+import { skipLayerNormalization } from "./contrib/skip_layer_normalization.ts";
 import { skipSimplifiedLayerNormalization } from "./contrib/skip_simplified_layer_normalization.ts";
 import { dequantizeLinear, microsoftDequantizeLinear } from "./quantized/dequantize_linear.ts";
 import { dynamicQuantizeLinear } from "./quantized/dynamic_quantize_linear.ts";
@@ -13,18 +24,31 @@ import { microsoftQuantizeLinear, quantizeLinear } from "./quantized/quantize_li
 import { matMulIntegerToFloat, qLinearMatMul } from "./quantized/refused.ts";
 
 export const CONTRIB_RULES: readonly OpRule[] = [
-  gatherBlockQuantized,
-  groupQueryAttention,
-  matMulNBits,
-  rotaryEmbedding,
-  skipSimplifiedLayerNormalization,
+  attention,
+  biasAdd,
+  biasGelu,
+  biasSoftmax,
   dequantizeLinear,
   dynamicQuantizeLinear,
   dynamicQuantizeMatMul,
+  embedLayerNormalization,
+  fastGelu,
+  fusedGemm,
+  fusedMatMul,
+  gatherBlockQuantized,
+  gelu,
+  groupQueryAttention,
   matMulInteger,
   matMulIntegerToFloat,
+  matMulNBits,
   microsoftDequantizeLinear,
   microsoftQuantizeLinear,
+  multiHeadAttention,
   qLinearMatMul,
   quantizeLinear,
+  quickGelu,
+  rotaryEmbedding,
+  skipLayerNormalization,
+  skipSimplifiedLayerNormalization,
+  transposeMatMul,
 ];

@@ -1,0 +1,105 @@
+/**
+ * com.microsoft.Attention: self-attention with the projections of queries, keys and values in one
+ * weight, as ONNX Runtime's optimiser writes it for BERT and GPT-2.
+ */
+import { floatAttribute, int, intAttribute, intsAttribute } from "../../graph/attributes.ts";
+import { MICROSOFT, type Node } from "../../graph/types.ts";
+import type { OpRule } from "../types.ts";
+import { attend, biasMask, causalMask } from "./attention_core.ts";
+import { MASK_FILTER, paddingMask } from "./padding_mask.ts";
+import {
+  namedInputs,
+  onlyAttributes,
+  refuse,
+  refuseOutputs,
+  requireAttribute,
+  required,
+  requiredKnown,
+} from "./support.ts";
+
+/** Hidden sizes of queries, keys and values. */
+function hiddenSizes(node: Node, total: number): readonly number[] {
+  const sizes = intsAttribute(node, "qkv_hidden_sizes", [total / 3, total / 3, total / 3]);
+  if (sizes.length !== 3 || sizes.reduce((sum, size) => sum + size, 0) !== total) {
+    throw new RangeError(
+      `Attribute "qkv_hidden_sizes" of com.microsoft.Attention "${node.name}" must add up to ${total}: current value is [${sizes}]`,
+    );
+  }
+  return sizes;
+}
+
+export const attention: OpRule = {
+  opType: "Attention",
+  domain: MICROSOFT,
+
+  infer(node, inputs) {
+    const { dtype, dims } = requiredKnown(node, "input", inputs, 0);
+    const weights = requiredKnown(node, "weights", inputs, 1);
+    const [, keySize, valueSize] = hiddenSizes(node, weights.dims[1]);
+    const heads = intAttribute(node, "num_heads", 1);
+    const past = inputs[4]?.dims[3] ?? 0;
+    return [
+      { dtype, dims: [dims[0], dims[1], valueSize] },
+      { dtype, dims: [2, dims[0], heads, past + dims[1], keySize / heads] },
+    ];
+  },
+
+  lower(b, node, { needed }) {
+    onlyAttributes(node, [
+      "num_heads",
+      "unidirectional",
+      "scale",
+      "mask_filter_value",
+      "qkv_hidden_sizes",
+      "do_rotary",
+      "rotary_embedding_dim",
+      "past_present_share_buffer",
+    ]);
+    requireAttribute(node, "do_rotary", 0);
+    requireAttribute(node, "rotary_embedding_dim", 0);
+    requireAttribute(node, "past_present_share_buffer", 0);
+    refuseOutputs(node, needed, { 1: "present" });
+    const inputs = namedInputs(node, [
+      "input",
+      "weights",
+      "bias",
+      "mask_index",
+      "past",
+      "attention_bias",
+      "!past_sequence_length",
+    ]);
+    const { past, mask_index, attention_bias } = inputs;
+    if (past !== undefined && b.dims(past)[3] !== 0) {
+      refuse(node, `input "past" with ${b.dims(past)[3]} cached tokens`);
+    }
+    const input = required(node, "input", inputs.input);
+    const [batch, tokens] = b.dims(input);
+    const heads = intAttribute(node, "num_heads", 1);
+
+    let packed = b.op("MatMul", [input, required(node, "weights", inputs.weights)]);
+    const sizes = hiddenSizes(node, b.dims(packed)[2]);
+    if (inputs.bias !== undefined) packed = b.op("Add", [packed, inputs.bias]);
+    const [query, key, value] = b.ops("Split", [packed, b.int64s(sizes)], 3, { axis: int(2) })
+      .map((x, i) => b.reshape(x, [batch, tokens, heads, sizes[i] / heads]));
+
+    const causal = intAttribute(node, "unidirectional", 0) === 1
+      ? causalMask(b, tokens, tokens)
+      : undefined;
+    const masks = causal === undefined ? [] : [causal];
+    if (mask_index !== undefined) {
+      const filter = floatAttribute(node, "mask_filter_value", MASK_FILTER);
+      const options = {
+        input: "mask_index",
+        mask: mask_index,
+        batch,
+        keys: tokens,
+        filter,
+        causal,
+      };
+      masks.splice(0, 1, paddingMask(b, node, options));
+    }
+    if (attention_bias !== undefined) masks.push(biasMask(b, attention_bias, heads));
+    const scale = floatAttribute(node, "scale", 0) || 1 / Math.sqrt(sizes[0] / heads);
+    return [attend(b, { query, key, value, scale, masks }), ""];
+  },
+};

@@ -1,0 +1,31 @@
+/** com.microsoft.BiasSoftmax: softmax of scores and an added mask, over an axis and all behind it. */
+import { int, intAttribute } from "../../graph/attributes.ts";
+import { elementCount } from "../../graph/tensor.ts";
+import { MICROSOFT } from "../../graph/types.ts";
+import type { OpRule } from "../types.ts";
+import { onlyAttributes, refuse, requiredKnown } from "./support.ts";
+
+export const biasSoftmax: OpRule = {
+  opType: "BiasSoftmax",
+  domain: MICROSOFT,
+
+  infer(node, inputs) {
+    const { dtype, dims } = requiredKnown(node, "data", inputs, 0);
+    return [{ dtype, dims }];
+  },
+
+  lower(b, node) {
+    onlyAttributes(node, ["axis", "is_inner_broadcast"]);
+    const [data, bias] = node.inputs;
+    const dims = b.dims(data);
+    // With as many dimensions as the data, both kinds of broadcast are NumPy's.
+    if (b.dims(bias).length !== dims.length) {
+      refuse(node, `an input "bias" of another rank than "data" ([${b.dims(bias)}], [${dims}])`);
+    }
+    const axis = intAttribute(node, "axis", 1);
+    const first = axis < 0 ? axis + dims.length : axis;
+    const sum = b.op("Add", [data, bias]);
+    const flat = b.reshape(sum, [...dims.slice(0, first), elementCount(dims.slice(first))]);
+    return [b.reshape(b.op("Softmax", [flat], { axis: int(-1) }), dims)];
+  },
+};

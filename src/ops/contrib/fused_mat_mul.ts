@@ -1,0 +1,57 @@
+/** com.microsoft.FusedMatMul (and its older name TransposeMatMul): α · op(A) · op(B). */
+import { floatAttribute, intAttribute, ints } from "../../graph/attributes.ts";
+import type { GraphBuilder } from "../../graph/builder.ts";
+import { elementCount } from "../../graph/tensor.ts";
+import { MICROSOFT, type Node } from "../../graph/types.ts";
+import { matMulDims } from "../quantized/quantized_product.ts";
+import type { OpRule } from "../types.ts";
+import { onlyAttributes, requireAttribute, requiredKnown, scalarOf } from "./support.ts";
+
+function check(node: Node): void {
+  onlyAttributes(node, ["alpha", "transA", "transB", "transBatchA", "transBatchB"]);
+  requireAttribute(node, "transBatchA", 0);
+  requireAttribute(node, "transBatchB", 0);
+}
+
+const swapped = <T>(list: readonly T[]): T[] => [...list.slice(0, -2), list.at(-1)!, list.at(-2)!];
+
+function transposed(b: GraphBuilder, value: string): string {
+  const axes = b.dims(value).map((_, i) => i);
+  return b.op("Transpose", [value], { perm: ints(swapped(axes)) });
+}
+
+const rule = (opType: string): OpRule => ({
+  opType,
+  domain: MICROSOFT,
+
+  infer(node, inputs) {
+    check(node);
+    const a = requiredKnown(node, "A", inputs, 0);
+    const b = requiredKnown(node, "B", inputs, 1);
+    const dims = matMulDims(
+      node,
+      intAttribute(node, "transA", 0) ? swapped(a.dims) : a.dims,
+      intAttribute(node, "transB", 0) ? swapped(b.dims) : b.dims,
+    );
+    return [{ dtype: a.dtype, dims }];
+  },
+
+  lower(b, node) {
+    check(node);
+    let [left, right] = node.inputs;
+    if (intAttribute(node, "transA", 0)) left = transposed(b, left);
+    if (intAttribute(node, "transB", 0)) right = transposed(b, right);
+    const alpha = floatAttribute(node, "alpha", 1);
+    if (alpha === 1) return [b.op("MatMul", [left, right])];
+    const scale = (x: string) => b.op("Mul", [x, scalarOf(b, b.known(x).dtype, alpha)]);
+    const dims = matMulDims(node, b.dims(left), b.dims(right));
+    // Scale whichever is smaller: the left operand (queries) or the product (of many channels).
+    if (elementCount(b.dims(left)) < elementCount(dims)) {
+      return [b.op("MatMul", [scale(left), right])];
+    }
+    return [scale(b.op("MatMul", [left, right]))];
+  },
+});
+
+export const fusedMatMul: OpRule = rule("FusedMatMul");
+export const transposeMatMul: OpRule = rule("TransposeMatMul");

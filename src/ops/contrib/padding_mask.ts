@@ -1,0 +1,74 @@
+/** Padding masks of com.microsoft.Attention and MultiHeadAttention as additive masks. */
+import { int } from "../../graph/attributes.ts";
+import type { GraphBuilder } from "../../graph/builder.ts";
+import { int32 } from "../../graph/tensor.ts";
+import type { Node } from "../../graph/types.ts";
+import { cast, refuse, scalarOf, shared } from "./support.ts";
+
+/** ONNX Runtime's default for `mask_filter_value`. */
+export const MASK_FILTER = -10000;
+
+/** 0, 1, …, keys - 1 as [1, keys]. */
+function keyPositions(b: GraphBuilder, keys: number): string {
+  return b.constant(int32([1, keys], Array.from({ length: keys }, (_, i) => i)), "key_positions");
+}
+
+/** Which keys a mask shows, bool [B, 1 or T, L]. */
+function visibleKeys(
+  b: GraphBuilder,
+  node: Node,
+  input: string,
+  mask: string,
+  batch: number,
+  keys: number,
+): string {
+  const dims = b.dims(mask);
+  const ints = cast(b, mask, "int32");
+  const column = (value: string) => b.reshape(value, [batch, 1]);
+  if (dims.length === 1 && dims[0] === batch) {
+    const before = b.op("Less", [keyPositions(b, keys), column(ints)]);
+    return b.reshape(before, [batch, 1, keys]);
+  }
+  if (dims.length === 1 && dims[0] === 2 * batch) {
+    const [ends, starts] = b.ops("Split", [ints, b.int64s([batch, batch])], 2, { axis: int(0) });
+    const before = b.op("Less", [keyPositions(b, keys), column(ends)]);
+    const from = b.op("GreaterOrEqual", [keyPositions(b, keys), column(starts)]);
+    return b.reshape(b.op("And", [before, from]), [batch, 1, keys]);
+  }
+  const shown = () => b.op("Greater", [ints, b.constant(int32([], [0]))]);
+  if (dims.length === 2 && dims[1] === keys) return b.reshape(shown(), [dims[0], 1, keys]);
+  if (dims.length === 3 && dims[2] === keys) return shown();
+  return refuse(node, `input "${input}" of shape [${dims}]`);
+}
+
+/**
+ * An additive mask for {@linkcode attend}, made once per graph for all layers that read it.
+ *
+ * @param input the mask's name in the operator's schema
+ * @param mask int32: [B] visible lengths; [2·B] ends and starts; [B, L] or [B, T, L] where 0 hides
+ * @param filter what hidden scores get added
+ * @param causal a causal mask [T, 1, L] to fold in, if any
+ * @returns [B, 1, 1 or T, 1, L]
+ */
+export function paddingMask(
+  b: GraphBuilder,
+  node: Node,
+  options: {
+    readonly input: string;
+    readonly mask: string;
+    readonly batch: number;
+    readonly keys: number;
+    readonly filter: number;
+    readonly causal?: string;
+  },
+): string {
+  const { input, mask, batch, keys, filter, causal } = options;
+  return shared(b, `padding ${mask} ${filter} ${causal}`, () => {
+    const visible = visibleKeys(b, node, input, mask, batch, keys);
+    const [zero, hidden] = [scalarOf(b, "float32", 0), scalarOf(b, "float32", filter)];
+    const added = b.op("Where", [visible, zero, hidden]);
+    const [rows, tokens] = b.dims(added);
+    const grid = b.reshape(added, [rows, 1, tokens, 1, keys]);
+    return causal === undefined ? grid : b.op("Add", [grid, causal]);
+  });
+}

@@ -1,0 +1,38 @@
+/** com.microsoft.SkipLayerNormalization: layer normalisation of a residual sum. */
+import { float, floatAttribute, int } from "../../graph/attributes.ts";
+import { MICROSOFT } from "../../graph/types.ts";
+import type { OpRule } from "../types.ts";
+import { namedInputs, onlyAttributes, refuseOutputs, required, requiredKnown } from "./support.ts";
+
+export const skipLayerNormalization: OpRule = {
+  opType: "SkipLayerNormalization",
+  domain: MICROSOFT,
+
+  infer(node, inputs) {
+    const { dtype, dims } = requiredKnown(node, "input", inputs, 0);
+    const statistics = { dtype: "float32" as const, dims: [...dims.slice(0, -1), 1] };
+    return [{ dtype, dims }, statistics, statistics, { dtype, dims }];
+  },
+
+  lower(b, node, { needed }) {
+    onlyAttributes(node, ["epsilon"]);
+    refuseOutputs(node, needed, { 1: "mean", 2: "inv_std_var" });
+    const { input, skip, gamma, beta, bias } = namedInputs(
+      node,
+      ["input", "skip", "gamma", "beta", "bias"],
+    );
+    let sum = b.op("Add", [required(node, "input", input), required(node, "skip", skip)]);
+    if (bias !== undefined) sum = b.op("Add", [sum, bias]);
+    const scale = required(node, "gamma", gamma);
+    const normal = b.op(
+      "LayerNormalization",
+      beta === undefined ? [sum, scale] : [sum, scale, beta],
+      {
+        axis: int(-1),
+        epsilon: float(floatAttribute(node, "epsilon", 1e-12)),
+        stash_type: int(1),
+      },
+    );
+    return [normal, "", "", sum];
+  },
+};
