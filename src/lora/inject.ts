@@ -13,19 +13,12 @@ import { BadInputError } from "../errors.ts";
 import { GraphEdit } from "./edit.ts";
 import { indexGraph } from "./graph_index.ts";
 import type { LoraSite } from "./targets.ts";
+import { declareTrainable, type Trainable } from "./trainable.ts";
 
 /** A pair of adapter matrices: A [rank, in], B [out, rank], float32. */
 export interface LoraWeights {
   readonly a: Tensor;
   readonly b: Tensor;
-}
-
-/** A tensor that training changes, under the initializer's (or graph input's) name. */
-export interface Trainable {
-  /** Module path. */
-  readonly path: string;
-  readonly which: "A" | "B" | "weight" | "bias";
-  readonly dims: readonly number[];
 }
 
 /** A graph input that multiplies an adapter's input: 0 where dropped, 1/(1−rate) elsewhere. */
@@ -140,7 +133,11 @@ function addUpdate(update: Update): void {
   const x = cast(group[0].module.input, "float32", "input");
   const parameters = group.map((site, i) => declare(update, site, update.weights[i]));
   const down = project(update, x, parameters.map(({ a }) => a), op);
-  const scaled = op("Mul", [down, edit.initializer(label("scale"), scaleOf(group))], "scaled");
+  const scaled = op(
+    "Mul",
+    [down, edit.initializer(`${scope}.lora.scale`, scaleOf(group))],
+    "scaled",
+  );
   const b = stack(update, parameters.map(({ b }) => b), op);
   const delta = op("MatMul", [scaled, op("Transpose", [b], "up_T", TRANSPOSE)], "delta");
   const base = `${result}.base`;
@@ -162,10 +159,8 @@ function declare({ edit, options, trainable }: Update, site: LoraSite, weights: 
   const { path } = site.module;
   const put = (which: "A" | "B", value: Tensor) => {
     const name = loraName(path, which);
-    trainable.set(name, { path, which, dims: value.dims });
-    return options.asInputs === true
-      ? edit.input({ name, type: { dtype: "float32", shape: value.dims } })
-      : edit.initializer(name, value);
+    const what = { path, which, dims: value.dims };
+    return declareTrainable(edit, trainable, name, what, value, options);
   };
   return { a: put("A", weights.a), b: put("B", weights.b) };
 }

@@ -1,6 +1,5 @@
 /** Recognises the operator forms in which exporters and quantisers write a linear layer. */
-import { type DataType, isFloating } from "../graph/dtype.ts";
-import { bitsOf } from "../graph/dtype.ts";
+import { bitsOf, type DataType, isFloating } from "../graph/dtype.ts";
 import { floatAttribute, intAttribute, intsAttribute } from "../graph/attributes.ts";
 import { MICROSOFT, type Node } from "../graph/types.ts";
 import type { GraphIndex } from "./graph_index.ts";
@@ -33,6 +32,13 @@ export interface LinearWeight {
   readonly blockSize?: number;
 }
 
+/** Output columns [offset, offset + size) of a fused linear with `total` columns. */
+export interface Slice {
+  readonly offset: number;
+  readonly size: number;
+  readonly total: number;
+}
+
 /** A linear layer as found in a graph, before it has a name. */
 export interface LinearForm extends LinearWeight {
   readonly kind: LinearKind;
@@ -48,6 +54,8 @@ export interface LinearForm extends LinearWeight {
   readonly dtype: DataType;
   /** The bias: its value name, and the value after it was added (`output` where the operator adds it). */
   readonly bias?: { readonly weight: string; readonly output: string };
+  /** Which part of a fused linear this is; `outFeatures` is then the part's. */
+  readonly slice?: Slice;
 }
 
 type Parts = Omit<LinearForm, "bias"> & { readonly fusedBias?: string };

@@ -15,19 +15,10 @@ import {
 } from "./names.ts";
 import { pathsFromStructure } from "./structure.ts";
 
-/** Output columns [offset, offset + size) of a fused linear with `total` columns. */
-export interface Slice {
-  readonly offset: number;
-  readonly size: number;
-  readonly total: number;
-}
-
 /** A linear layer under its Hugging Face name; one slice of a fused qkv counts as a layer of its own. */
 export interface LinearModule extends LinearForm {
   /** Module path as transformers and PEFT write it: `model.layers.0.self_attn.q_proj`. */
   readonly path: string;
-  /** Which part of the fused linear this is; `outFeatures` is then the part's. */
-  readonly slice?: Slice;
   /** Number of the layer it lies in, `undefined` outside the layers. */
   readonly layer?: number;
   /** Whether it makes the model's logits: PEFT's `all-linear` leaves such heads out. */

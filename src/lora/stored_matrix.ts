@@ -1,0 +1,57 @@
+/** The weight of a linear layer as its file stores it, seen as [out, in] whatever the layout. */
+import { BadInputError } from "../errors.ts";
+import { readValues } from "../quant/dequantize.ts";
+import { floatMatrix } from "../quant/float_matrix.ts";
+import { IntegerMatrix } from "../quant/integer_matrix.ts";
+import { NBitsMatrix } from "../quant/nbits_matrix.ts";
+import type { MatrixTensors, StoredMatrix } from "../quant/types.ts";
+import { float32, type Tensor } from "../graph/tensor.ts";
+import type { GraphIndex } from "./graph_index.ts";
+import type { LinearForm } from "./linear.ts";
+
+/**
+ * Opens the stored matrix of a linear, all columns of a fused one.
+ *
+ * @throws {BadInputError} where the tensors do not fit together, naming the weight
+ */
+export function storedMatrix(index: GraphIndex, linear: LinearForm): StoredMatrix {
+  const find = (name: string | undefined) => name === undefined ? undefined : index.constant(name);
+  const codes = find(linear.weight);
+  if (codes === undefined) {
+    throw new BadInputError(`The graph has no initializer "${linear.weight}"`);
+  }
+  const scales = find(linear.scales);
+  const zeroPoints = find(linear.zeroPoints);
+  const tensors: MatrixTensors = {
+    codes,
+    ...(scales === undefined ? {} : { scales }),
+    ...(zeroPoints === undefined ? {} : { zeroPoints }),
+  };
+  try {
+    return open(linear, tensors);
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    throw new BadInputError(`Weight "${linear.weight}": ${error.message}`, { cause: error });
+  }
+}
+
+function open(linear: LinearForm, tensors: MatrixTensors): StoredMatrix {
+  const { layout, bits, blockSize = 0 } = linear;
+  if (layout === "NBits") {
+    if (bits !== 4 && bits !== 8) {
+      throw new RangeError(`MatMulNBits weights must have 4 or 8 bits: current value is ${bits}`);
+    }
+    const rows = linear.slice?.total ?? linear.outFeatures;
+    return new NBitsMatrix({ bits, blockSize, rows, cols: linear.inFeatures }, tensors);
+  }
+  const outFirst = layout === "NK";
+  if (tensors.scales === undefined) return floatMatrix(tensors.codes, outFirst);
+  return new IntegerMatrix({ outFirst, axis: linear.axis ?? 1, blockSize }, tensors);
+}
+
+/** A linear's weight as float32 [out, in]; of a fused one only the slice's rows. */
+export function weightValues(index: GraphIndex, linear: LinearForm): Tensor {
+  const from = linear.slice?.offset ?? 0;
+  const values = readValues(storedMatrix(index, linear), from, from + linear.outFeatures);
+  return float32([linear.outFeatures, linear.inFeatures], values);
+}

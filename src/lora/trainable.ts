@@ -1,0 +1,59 @@
+/** Tensors of an edited graph that training changes. */
+import type { Tensor } from "../graph/tensor.ts";
+import type { Model, ValueInfo } from "../graph/types.ts";
+import { BadInputError } from "../errors.ts";
+import type { GraphEdit } from "./edit.ts";
+
+/** A tensor that training changes, under the initializer's (or graph input's) name. */
+export interface Trainable {
+  /** Module path. */
+  readonly path: string;
+  readonly which: "A" | "B" | "weight" | "bias";
+  readonly dims: readonly number[];
+}
+
+/** A model with trainable tensors, by name. */
+export interface WithTrainable {
+  readonly model: Model;
+  readonly trainable: ReadonlyMap<string, Trainable>;
+}
+
+/** Weight [out, in] and bias [out] of a linear layer, float32. */
+export interface LinearWeights {
+  readonly weight: Tensor;
+  readonly bias: Tensor;
+}
+
+/** Declares a trainable tensor as an initializer, or as a graph input, and enters it in `trainable`. */
+export function declareTrainable(
+  edit: GraphEdit,
+  trainable: Map<string, Trainable>,
+  name: string,
+  what: Trainable,
+  value: Tensor,
+  { asInputs }: { readonly asInputs?: boolean },
+): string {
+  trainable.set(name, what);
+  const info: ValueInfo = { name, type: { dtype: "float32", shape: value.dims } };
+  return asInputs === true ? edit.input(info) : edit.initializer(name, value);
+}
+
+/**
+ * Checks a layer's tensors against each other and the size of its input.
+ *
+ * @throws {BadInputError} naming the layer, what it needs and what it has
+ */
+export function checkLinearWeights(
+  where: string,
+  { weight, bias }: LinearWeights,
+  inFeatures: number,
+): void {
+  const [out] = weight.dims;
+  const fits = weight.dtype === "float32" && bias.dtype === "float32" && weight.dims.length === 2 &&
+    weight.dims[1] === inFeatures && bias.dims.length === 1 && bias.dims[0] === out;
+  if (fits) return;
+  throw new BadInputError(
+    `Module "${where}" needs weight float32[out,${inFeatures}] and bias float32[out]: ` +
+      `current values are ${weight.dtype}[${weight.dims}] and ${bias.dtype}[${bias.dims}]`,
+  );
+}

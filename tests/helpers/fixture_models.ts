@@ -1,0 +1,28 @@
+/** Decoded models of the fixtures, and the oracles beside them. */
+import { decodeModel } from "../../src/onnx/mod.ts";
+import type { Model } from "../../src/graph/types.ts";
+
+const FIXTURES = new URL("../fixtures/", import.meta.url).pathname;
+
+/** Folder of a tiny model. */
+export const modelDir = (name: string) => `${FIXTURES}models/${name}`;
+
+/** Folder of an oracle. */
+export const referenceDir = (name: string) => `${FIXTURES}reference/${name}`;
+
+/** The model that graft embeds. */
+export const MINILM_DIR = new URL("../../models/all-minilm-l6-v2-int8", import.meta.url).pathname;
+
+/** Reads `model.onnx` of a folder with its external data. */
+export function readModel(dir: string): Model {
+  const file = `${dir}/model.onnx`;
+  const data = new Map<string, Uint8Array>();
+  return decodeModel(Deno.readFileSync(file), {
+    file,
+    external({ location, offset, length }) {
+      let bytes = data.get(location);
+      if (bytes === undefined) data.set(location, bytes = Deno.readFileSync(`${dir}/${location}`));
+      return bytes.subarray(offset, offset + length);
+    },
+  });
+}
