@@ -1,0 +1,18 @@
+/** Adapters as edits of a user's graph. */
+export { DEFAULT_LORA, type LoraConfig, type LoraInit, loraScale, parseLayers } from "./config.ts";
+export { addClassificationHead, HEAD, type Pooling, tokenStates } from "./head.ts";
+export { initAdapter, initLinear, type RandomSource } from "./init.ts";
+export {
+  type DropoutMask,
+  inject,
+  type Injected,
+  type InjectOptions,
+  loraName,
+  type LoraWeights,
+} from "./inject.ts";
+export type { LinearKind, LinearWeight, Slice } from "./linear.ts";
+export { findModules, type LinearModule } from "./modules.ts";
+export { makeTrainable, resolveModulesToSave } from "./modules_to_save.ts";
+export { splitShared } from "./split_shared.ts";
+export { type LoraSite, resolveTargets, targetNames } from "./targets.ts";
+export type { LinearWeights, Trainable, WithTrainable } from "./trainable.ts";
