@@ -22,9 +22,6 @@ export type Infer = (node: Node, inputs: readonly (Known | undefined)[]) => read
 /** Attributes as passes write them. */
 export type Attributes = Readonly<Record<string, Attribute>>;
 
-const outputsOf = (count: number, base: string) =>
-  count === 1 ? [base] : Array.from({ length: count }, (_, i) => `${base}.${i}`);
-
 export class GraphBuilder {
   readonly #infer: Infer;
   readonly #known = new Map<string, Known>();
@@ -61,6 +58,13 @@ export class GraphBuilder {
   /** Adds a constant under a name of its own. */
   initializer(name: string, value: Tensor): string {
     this.#define(name, { dtype: value.dtype, dims: value.dims, value });
+    this.#initializers.set(name, value);
+    return name;
+  }
+
+  /** Adds an initializer whose contents will change, so that nothing computed from it is folded. */
+  variable(name: string, value: Tensor): string {
+    this.#define(name, { dtype: value.dtype, dims: value.dims });
     this.#initializers.set(name, value);
     return name;
   }
@@ -145,8 +149,7 @@ export class GraphBuilder {
     readonly outputs?: readonly string[];
     readonly name?: string;
   }): readonly string[] {
-    const outputs = spec.outputs ??
-      outputsOf(spec.outputCount ?? 1, `${spec.opType}~${this.#next++}`);
+    const outputs = spec.outputs ?? this.#freshOutputs(spec.opType, spec.outputCount ?? 1);
     const node: Node = {
       name: spec.name ?? outputs.find((o) => o !== "") ?? spec.opType,
       opType: spec.opType,
@@ -195,6 +198,14 @@ export class GraphBuilder {
         ]),
       ),
     };
+  }
+
+  #freshOutputs(opType: string, count: number): string[] {
+    while (true) {
+      const base = `${opType}~${this.#next++}`;
+      const names = count === 1 ? [base] : Array.from({ length: count }, (_, i) => `${base}.${i}`);
+      if (!names.some((name) => this.#known.has(name))) return names;
+    }
   }
 
   #define(name: string, known: Known): void {

@@ -97,7 +97,6 @@ export function callOf(
   const computing = built.nodes.filter((node) => !node.outputs.some((output) => given.has(output)));
   const nodes = neededNodes(computing, outputs.keys());
   const names = new Map<string, string>();
-  const read = new Set(nodes.flatMap((node) => node.inputs));
   const inputs = new Set([...built.inputs.map((input) => input.name), ...given]);
   const feeds = new Map<string, string>();
   const initializers = new Map<string, Tensor>();
@@ -124,9 +123,7 @@ export function callOf(
     opType: node.opType,
     domain: node.domain,
     inputs: node.inputs.map((input) => names.get(input) ?? ""),
-    outputs: node.outputs.map((output) =>
-      read.has(output) || outputs.has(output) ? names.get(output)! : ""
-    ),
+    outputs: node.outputs.map((output) => names.get(output) ?? ""),
     attributes: node.attributes,
   }));
   // An output that is merely an input passed on still needs a node of its own.

@@ -15,6 +15,8 @@ import type { BoundInput } from "./inputs.ts";
 
 /** How training differs from inference. */
 export interface LowerOptions {
+  /** Initializers whose contents change, so that nothing read from them may be folded. */
+  readonly trainable?: ReadonlySet<string>;
   /** Probability that LoRA dropout zeroes an entry; 0 (the default) drops nothing. */
   readonly dropout?: number;
 }
@@ -52,7 +54,10 @@ export function lowerForTraining(
     if (input.dims.includes(0)) b.initializer(name, emptyTensor(input));
     else b.input(name, input.dtype, input.dims);
   }
-  for (const [name, value] of source.initializers) b.initializer(name, value);
+  for (const [name, value] of source.initializers) {
+    if (options.trainable?.has(name)) b.variable(name, value);
+    else b.initializer(name, value);
+  }
 
   const names = new Map<string, string>();
   const read = new Set(source.outputs.map((output) => output.name));
@@ -103,7 +108,7 @@ function lowerNode(
   };
   try {
     const opset = model.opsets[node.domain] ?? 1;
-    const needed = node.outputs.map((output) => read.has(output));
+    const needed = node.outputs.map((output) => output !== "" && read.has(output));
     const lowered = ruleOf(node).lower?.(b, renamed, { opset, needed });
     if (lowered === undefined) b.add(renamed);
     else {

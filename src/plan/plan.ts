@@ -86,6 +86,7 @@ export function planTraining(model: Model, options: PlanOptions): TrainingPlan {
   }
   const { graph: lowered } = lowerForTraining({ ...model, graph }, bound, [output], {
     dropout: options.dropout,
+    trainable: options.trainable,
   });
   const constants = constantValues(lowered, [DROPOUT_SEED]);
   const context: PlanContext = {

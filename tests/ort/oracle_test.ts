@@ -1,0 +1,25 @@
+import { assert, assertEquals } from "@std/assert";
+import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
+import { ORACLES, readOracle, runOracle } from "../helpers/oracle.ts";
+
+/** Initial losses may differ by this much. */
+const LOSS_TOLERANCE = { fp32: 1e-5, int4: 1e-4, int8: 1e-4 };
+
+for (const name of ORACLES) {
+  for (const onnxModel of readOracle(name).onnx_models) {
+    for (const [how, keepBytes] of [["recomputing", 0], ["keeping", 1e9]] as const) {
+      Deno.test(`PlannedModel agrees with PyTorch + PEFT on ${onnxModel}, ${name}, ${how} activations`, async () => {
+        using runner = createOrtRunner({ threads: 2 });
+        const report = await runOracle(runner, name, onnxModel, keepBytes);
+        const oracle = readOracle(name);
+        const kind = (["int4", "int8"] as const).find((kind) => name.includes(kind)) ?? "fp32";
+        assert(report.lossError <= LOSS_TOLERANCE[kind], `initial loss off by ${report.lossError}`);
+        for (const [parameter, error] of report.gradientErrors) {
+          assert(error <= 1e-3, `gradient of ${parameter} off by ${error}`);
+        }
+        assert(report.lossCurveError <= 1e-3, `loss curve off by ${report.lossCurveError}`);
+        assertEquals(report.trainableParameters, oracle.trainable_parameters);
+      });
+    }
+  }
+}
