@@ -11,8 +11,8 @@ import {
 import { bitsOf, byteLength, type DataType, ONNX_TYPE } from "../graph/dtype.ts";
 import { elementCount, type Tensor } from "../graph/tensor.ts";
 import type { Model } from "../graph/types.ts";
-import { encodeModel } from "../onnx/mod.ts";
 import { UsageError } from "../errors.ts";
+import { placeInitializers } from "./initializers.ts";
 import { asFailure, attempt, attemptAsync } from "./failure.ts";
 import { OrtExecutable } from "./ort_executable.ts";
 import { OrtTensor, type TensorOwner } from "./ort_tensor.ts";
@@ -33,9 +33,6 @@ export interface OrtRunnerOptions {
   /** Least severe message that ORT writes to stderr; default `error`. */
   readonly logLevel?: "verbose" | "info" | "warning" | "error" | "fatal";
 }
-
-/** Initializers from this size on stay outside the protobuf. */
-const EXTERNAL_FROM_BYTES = 1024;
 
 /**
  * Opens ONNX Runtime.
@@ -90,28 +87,22 @@ class OrtRunner implements Runner, TensorOwner {
   compile(model: Model, options: CompileOptions = {}): Promise<Executable> {
     const label = options.label ?? (model.graph.name || "graph");
     return attemptAsync(`Cannot compile "${label}"`, async () => {
-      const external = new Map<string, OrtValue>();
+      const { bytes, config, handed } = placeInitializers(model, this.version);
+      const values = new Map<string, OrtValue>();
       try {
-        const bytes = encodeModel(model, {
-          external: (name, tensor) => {
-            // ORT looks external initializers up in the main graph alone.
-            const isInitializer = model.graph.initializers.get(name)?.bytes === tensor.bytes;
-            if (!isInitializer || tensor.bytes.byteLength < EXTERNAL_FROM_BYTES) return "inline";
-            external.set(name, this.#over(tensor));
-            return { location: "graft", offset: 0, length: tensor.bytes.byteLength };
-          },
-        });
+        for (const [name, tensor] of handed) values.set(name, this.#over(tensor));
         return await this.#open(
           label,
           options,
           (settings) =>
             Session.fromBytes(this.#environment, bytes as Uint8Array<ArrayBuffer>, {
               ...settings,
-              externalInitializers: external,
+              config: { ...config, ...settings.config },
+              externalInitializers: values,
             }),
         );
       } finally {
-        for (const value of external.values()) value[Symbol.dispose]();
+        for (const value of values.values()) value[Symbol.dispose]();
       }
     });
   }

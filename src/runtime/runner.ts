@@ -95,8 +95,8 @@ export interface Runner extends Disposable {
   /** Compiles a model file from disk (external data beside it is resolved by the runtime). */
   load(path: string, options?: CompileOptions): Promise<Executable>;
   /**
-   * Compiles a model in memory. Large initializers are handed over without being copied into the
-   * protobuf: their bytes must stay alive and unchanged while the executable lives.
+   * Compiles a model in memory. Large initializers are not copied into the protobuf; those that lie
+   * in a mapped file stay in it, so the file must stay as it is while the executable lives.
    */
   compile(model: Model, options?: CompileOptions): Promise<Executable>;
   /** Copies a host tensor to the runtime. Counted by {@linkcode traffic}. */

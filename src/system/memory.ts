@@ -1,0 +1,145 @@
+/** How much memory there is, and how much this process and its children take. Linux. */
+
+/** A process's resident memory. */
+export interface ProcessMemory {
+  readonly rssBytes: number;
+  /** Largest resident size so far. */
+  readonly peakRssBytes: number;
+  /** The part that is nobody else's: heaps and stacks. */
+  readonly anonymousBytes: number;
+  /** The part that lies over files: libraries and mapped weights. */
+  readonly fileBytes: number;
+}
+
+/** A field of `/proc/PID/status` or `/proc/meminfo`, which count in kibibytes. */
+function field(text: string, name: string): number | undefined {
+  const match = new RegExp(`^${name}:\\s+(\\d+) kB`, "m").exec(text);
+  return match === null ? undefined : Number(match[1]) * 1024;
+}
+
+function readIfThere(path: string): string | undefined {
+  try {
+    return Deno.readTextFileSync(path);
+  } catch (error) {
+    // A process that ended while it was looked at, or a file this kernel does not have.
+    if (error instanceof Deno.errors.PermissionDenied || error instanceof Deno.errors.NotCapable) {
+      throw error;
+    }
+    return undefined;
+  }
+}
+
+/** Reads the text of `/proc/PID/status`. Kernel threads and zombies have no memory: all zero. */
+export function parseProcessStatus(text: string): ProcessMemory {
+  return {
+    rssBytes: field(text, "VmRSS") ?? 0,
+    peakRssBytes: field(text, "VmHWM") ?? 0,
+    anonymousBytes: field(text, "RssAnon") ?? 0,
+    fileBytes: field(text, "RssFile") ?? 0,
+  };
+}
+
+/** Memory of this process, or of process `pid`; `undefined` where it has ended. */
+export function processMemory(): ProcessMemory;
+export function processMemory(pid: number): ProcessMemory | undefined;
+export function processMemory(pid?: number): ProcessMemory | undefined {
+  const text = readIfThere(`/proc/${pid ?? "self"}/status`);
+  return text === undefined ? undefined : parseProcessStatus(text);
+}
+
+/** Bytes that programs can still take without swapping, by the kernel's estimate. */
+export function availableBytes(): number | undefined {
+  return field(readIfThere("/proc/meminfo") ?? "", "MemAvailable");
+}
+
+/** A control group's limit and what its processes take of it. */
+export interface CgroupMemory {
+  readonly limitBytes: number;
+  readonly usedBytes: number;
+}
+
+/**
+ * The tightest memory limit of the control groups around this process; `undefined` for none.
+ *
+ * @param readText reads a file, `undefined` where it is missing; for tests
+ */
+export function cgroupMemory(readText = readIfThere): CgroupMemory | undefined {
+  let tightest: CgroupMemory | undefined;
+  for (const line of (readText("/proc/self/cgroup") ?? "").split("\n")) {
+    const [, controllers, path] = /^\d+:([^:]*):(\/.*)$/.exec(line) ?? [];
+    if (path === undefined) continue;
+    const isV2 = controllers === "";
+    if (!isV2 && !controllers.split(",").includes("memory")) continue;
+    const [root, limitFile, usedFile] = isV2
+      ? ["/sys/fs/cgroup", "memory.max", "memory.current"]
+      : ["/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes"];
+    // Inside a container the path may name a group outside of it: the root is asked in any case.
+    for (let group = path.replace(/\/$/, "");; group = group.slice(0, group.lastIndexOf("/"))) {
+      // "max" for none, or in the first version a number near 2^63.
+      const limitBytes = Number(readText(`${root}${group}/${limitFile}`));
+      if (limitBytes > 0 && limitBytes < 2 ** 60) {
+        const usedBytes = Number(readText(`${root}${group}/${usedFile}`) ?? 0);
+        if (tightest === undefined || limitBytes - usedBytes < headroom(tightest)) {
+          tightest = { limitBytes, usedBytes };
+        }
+      }
+      if (group === "") break;
+    }
+  }
+  return tightest;
+}
+
+const headroom = (group: CgroupMemory) => Math.max(0, group.limitBytes - group.usedBytes);
+
+/**
+ * Bytes that this process can still take: the smaller of what the machine and the control group
+ * have left. `undefined` where neither says.
+ */
+export function freeBytes(): number | undefined {
+  const group = cgroupMemory();
+  const available = availableBytes();
+  if (group === undefined) return available;
+  return Math.min(headroom(group), available ?? Infinity);
+}
+
+/**
+ * Resident memory of a process and its descendants. Pages that several of them share are counted
+ * for each.
+ */
+export function treeRssBytes(root = Deno.pid): number {
+  const children = new Map<number, number[]>();
+  for (const { name } of Deno.readDirSync("/proc")) {
+    if (!/^\d+$/.test(name)) continue;
+    // PID (COMMAND) STATE PPID …, where the command may contain anything.
+    const stat = readIfThere(`/proc/${name}/stat`);
+    if (stat === undefined) continue;
+    const parent = Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[1]);
+    children.set(parent, [...(children.get(parent) ?? []), Number(name)]);
+  }
+  const sum = (pid: number): number =>
+    (children.get(pid) ?? []).reduce(
+      (bytes, child) => bytes + sum(child),
+      processMemory(pid)?.rssBytes ?? 0,
+    );
+  return sum(root);
+}
+
+/** Watches a process tree's memory; dispose of it to stop watching. */
+export interface TreeWatch extends Disposable {
+  /** Largest sum seen so far. */
+  readonly peakBytes: number;
+}
+
+/** Samples {@linkcode treeRssBytes} every `intervalMs` milliseconds. */
+export function watchTree(root = Deno.pid, intervalMs = 100): TreeWatch {
+  let peakBytes = treeRssBytes(root);
+  const timer = setInterval(() => {
+    peakBytes = Math.max(peakBytes, treeRssBytes(root));
+  }, intervalMs);
+  return {
+    get peakBytes() {
+      return peakBytes = Math.max(peakBytes, treeRssBytes(root));
+    },
+    [Symbol.dispose]: () => clearInterval(timer),
+  };
+}
