@@ -1,0 +1,122 @@
+import { assert, assertAlmostEquals, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { float32, toNumbers } from "../../src/graph/tensor.ts";
+import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
+import type { Runner } from "../../src/runtime/runner.ts";
+import { graphOptimizer } from "../../src/train/graph_optimizer.ts";
+import type { Parameter } from "../../src/train/step.ts";
+import {
+  OPTIMIZER_DEFAULTS,
+  type OptimizerName,
+  type OptimizerSettings,
+} from "../../src/train/update_rules.ts";
+
+const settings = (name: OptimizerName): OptimizerSettings => ({
+  ...OPTIMIZER_DEFAULTS,
+  name,
+  weightDecay: 0.1,
+});
+
+const START = [0.5, -1, 2, 0.1, -0.2, 0.3];
+const GRAD = [0.1, -0.2, 0.3, -0.4, 0.5, 1e-9];
+
+function parameterOf(runner: Runner, name = "w"): Parameter {
+  return { name, dims: [2, 3], value: runner.upload(float32([2, 3], START)), grad: undefined };
+}
+
+function setGrad(runner: Runner, parameter: Parameter, values: number[]): void {
+  parameter.grad?.[Symbol.dispose]();
+  parameter.grad = runner.upload(float32(parameter.dims, values));
+}
+
+const valuesOf = (parameter: Parameter) => [...toNumbers(parameter.value.read())];
+
+// torch 2.13: `torch.optim.{AdamW,Adam,SGD}([p], lr=0.01, weight_decay=0.1)` from START, five steps
+// with the gradient GRAD · (t+1) · (1 if t is even else -0.5) for t = 0 … 4.
+const TORCH: Record<OptimizerName, number[]> = {
+  adamw: [0.476752192, -0.974257231, 1.96926737, 0.120253816, -0.21975483, 0.295537591],
+  adam: [0.469726861, -0.969647169, 1.96712291, 0.120223567, -0.219905242, 0.25017795],
+  sgd: [0.491510004, -0.983020008, 1.97203505, 0.123481028, -0.228977039, 0.298503041],
+};
+
+for (const name of ["adamw", "adam", "sgd"] as const) {
+  Deno.test(`graphOptimizer() ends after five steps of ${name} where PyTorch ends`, async () => {
+    using runner = createOrtRunner({ threads: 1 });
+    const parameter = parameterOf(runner);
+    using optimizer = await graphOptimizer(runner, [parameter], settings(name));
+    for (let t = 0; t < 5; t++) {
+      // A sum over 8 targets: the scale brings back the mean.
+      const factor = (t + 1) * (t % 2 === 0 ? 1 : -0.5) * 8;
+      setGrad(runner, parameter, GRAD.map((g) => g * factor));
+      await optimizer.update(0.01, 1 / 8);
+    }
+    valuesOf(parameter).forEach((value, i) =>
+      assertAlmostEquals(value, TORCH[name][i], 1e-6 * Math.abs(TORCH[name][i]), `element ${i}`)
+    );
+  });
+}
+
+Deno.test("gradientNorm() is the L2 norm over all parameters", async () => {
+  using runner = createOrtRunner({ threads: 1 });
+  const parameters = [parameterOf(runner, "a"), parameterOf(runner, "b")];
+  using optimizer = await graphOptimizer(runner, parameters, settings("adamw"));
+  setGrad(runner, parameters[0], [3, 0, 0, 0, 0, 0]);
+  setGrad(runner, parameters[1], [0, 0, 0, 0, 4, 0]);
+  assertAlmostEquals(await optimizer.gradientNorm(), 5, 1e-6);
+  setGrad(runner, parameters[1], [0, 0, NaN, 0, 4, 0]);
+  assert(Number.isNaN(await optimizer.gradientNorm()));
+});
+
+Deno.test("revert() gives back the values from before the last update, once", async () => {
+  using runner = createOrtRunner({ threads: 1 });
+  const parameter = parameterOf(runner);
+  using optimizer = await graphOptimizer(runner, [parameter], settings("adamw"));
+  assertEquals(optimizer.revert(), false);
+  setGrad(runner, parameter, GRAD);
+  await optimizer.update(0.01, 1);
+  const first = valuesOf(parameter);
+  await optimizer.update(0.01, 1);
+  assertEquals(optimizer.revert(), true);
+  assertEquals(valuesOf(parameter), first);
+  assertEquals(optimizer.revert(), false);
+});
+
+Deno.test("restore() goes on bit for bit from state()", async () => {
+  using runner = createOrtRunner({ threads: 1 });
+  const straight = parameterOf(runner);
+  using one = await graphOptimizer(runner, [straight], settings("adamw"));
+  const resumed = parameterOf(runner);
+  using two = await graphOptimizer(runner, [resumed], settings("adamw"));
+  setGrad(runner, straight, GRAD);
+  setGrad(runner, resumed, GRAD);
+  for (let t = 0; t < 3; t++) await one.update(0.01, 1);
+  two.restore(one.state());
+  resumed.value.write(straight.value.read());
+  await one.update(0.02, 1);
+  await two.update(0.02, 1);
+  assertEquals(valuesOf(resumed), valuesOf(straight));
+  assertEquals(two.state().updates, 4);
+});
+
+Deno.test("restore() refuses a state of other parameters by name", async () => {
+  using runner = createOrtRunner({ threads: 1 });
+  using one = await graphOptimizer(runner, [parameterOf(runner, "a")], settings("adamw"));
+  using two = await graphOptimizer(runner, [parameterOf(runner, "b")], settings("adamw"));
+  assertThrows(() => two.restore(one.state()), RangeError, 'moment "b.m" must be [2,3]');
+});
+
+Deno.test("update() lets only scalars cross between the host and the runtime", async () => {
+  using runner = createOrtRunner({ threads: 1 });
+  const parameter = parameterOf(runner);
+  using optimizer = await graphOptimizer(runner, [parameter], settings("adamw"));
+  setGrad(runner, parameter, GRAD);
+  const before = { ...runner.traffic };
+  await optimizer.gradientNorm();
+  await optimizer.update(0.01, 1);
+  assertEquals(runner.traffic.readBytes - before.readBytes, 4); // the squared norm
+  assertEquals(runner.traffic.uploadedBytes - before.uploadedBytes, 4 * 4); // AdamW's scalars
+});
+
+Deno.test("graphOptimizer() refuses to train nothing", async () => {
+  using runner = createOrtRunner({ threads: 1 });
+  await assertRejects(() => graphOptimizer(runner, [], settings("adamw")), RangeError);
+});
