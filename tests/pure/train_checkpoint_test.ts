@@ -1,0 +1,84 @@
+import { assertEquals, assertRejects } from "@std/assert";
+import { BadInputError } from "../../src/errors.ts";
+import { float32, type Tensor, toNumbers } from "../../src/graph/tensor.ts";
+import {
+  type Checkpoint,
+  decodeCheckpoint,
+  differences,
+  encodeCheckpoint,
+} from "../../src/train/checkpoint.ts";
+import { initialState } from "../../src/train/state.ts";
+
+const CHECKPOINT: Checkpoint = {
+  state: { ...initialState(3), step: 12, position: { epoch: 1, batchIndex: 4 }, tokens: 999 },
+  parameters: new Map([["b", float32([2], [1, 2])], ["a", float32([], [3])]]),
+  optimizer: { updates: 11, moments: new Map([["a.m", float32([], [0.5])]]) },
+  best: new Map([["a", float32([], [4])]]),
+};
+const IDENTITY = { seed: 3, data_digest: "abc" };
+
+const plain = (tensors: ReadonlyMap<string, Tensor>) =>
+  Object.fromEntries([...tensors].map(([name, t]) => [name, [t.dims, [...toNumbers(t)]]]));
+
+Deno.test("decodeCheckpoint() reads back what encodeCheckpoint() wrote", async () => {
+  const { checkpoint, identity } = await decodeCheckpoint(
+    await encodeCheckpoint(CHECKPOINT, IDENTITY),
+  );
+  assertEquals(identity, IDENTITY);
+  assertEquals(checkpoint.state, CHECKPOINT.state);
+  assertEquals(plain(checkpoint.parameters), plain(CHECKPOINT.parameters));
+  assertEquals(checkpoint.optimizer.updates, 11);
+  assertEquals(plain(checkpoint.optimizer.moments), plain(CHECKPOINT.optimizer.moments));
+  assertEquals(plain(checkpoint.best!), plain(CHECKPOINT.best!));
+});
+
+Deno.test("encodeCheckpoint() gives the same bytes for the same state", async () => {
+  const [one, two] = await Promise.all(
+    [0, 0].map(() => encodeCheckpoint(CHECKPOINT, IDENTITY)),
+  );
+  assertEquals([...one], [...two]);
+});
+
+Deno.test("decodeCheckpoint() refuses a changed byte in any file, naming the file", async () => {
+  const files = await encodeCheckpoint(CHECKPOINT, IDENTITY);
+  for (const [name, bytes] of files) {
+    if (name === "manifest.json") continue;
+    const changed = bytes.slice();
+    changed[changed.length >> 1] ^= 1;
+    await assertRejects(
+      () => decodeCheckpoint(new Map(files).set(name, changed)),
+      BadInputError,
+      `${name} is not what manifest.json says`,
+    );
+  }
+});
+
+Deno.test("decodeCheckpoint() refuses a file that is cut or missing, naming it", async () => {
+  const files = await encodeCheckpoint(CHECKPOINT, IDENTITY);
+  for (const [name, bytes] of files) {
+    const cut = new Map(files).set(name, bytes.subarray(0, bytes.length - 3));
+    await assertRejects(() => decodeCheckpoint(cut), BadInputError, name);
+    const without = new Map(files);
+    without.delete(name);
+    await assertRejects(() => decodeCheckpoint(without), BadInputError, `${name} is missing`);
+  }
+});
+
+Deno.test("decodeCheckpoint() refuses another format version", async () => {
+  const files = await encodeCheckpoint(CHECKPOINT, IDENTITY);
+  const manifest = new TextDecoder().decode(files.get("manifest.json"));
+  files.set(
+    "manifest.json",
+    new TextEncoder().encode(manifest.replace('"format_version": 1', '"format_version": 99')),
+  );
+  await assertRejects(() => decodeCheckpoint(files), BadInputError, "current value is 99");
+});
+
+Deno.test("differences() names each setting that changed, with both values", () => {
+  assertEquals(differences(IDENTITY, IDENTITY), []);
+  assertEquals(differences(IDENTITY, { seed: 4, batch_size: 8 }), [
+    "seed was 3: current value is 4",
+    "data_digest was abc: current value is unset",
+    "batch_size was unset: current value is 8",
+  ]);
+});
