@@ -1,0 +1,82 @@
+/** What a merge adds to one weight: sums of low-rank updates, or a weight trained in full. */
+
+/** weight·scale·B·A for one adapter at one module; A is [rank, in], B is [out, rank], row-major. */
+export interface LowRankUpdate {
+  readonly rank: number;
+  readonly loraA: ArrayLike<number>;
+  readonly loraB: ArrayLike<number>;
+  /** The adapter's scale (alpha/rank, or alpha/√rank) times its weight in this merge. */
+  readonly scale: number;
+}
+
+/** Everything a merge does to one module. */
+export interface ModuleChange {
+  /** Module path. */
+  readonly path: string;
+  /** Updates of all adapters, summed. */
+  readonly updates: readonly LowRankUpdate[];
+  /** A weight trained in full, [out, in] row-major, to take the base's place before the updates. */
+  readonly weight?: Float32Array;
+  /** A bias trained in full, [out]. */
+  readonly bias?: Float32Array;
+}
+
+/** A change of rows [offset, offset + rows) of a stored matrix. */
+export interface RowChange extends ModuleChange {
+  readonly offset: number;
+  readonly rows: number;
+}
+
+/**
+ * Adds the changes that touch rows [from, to) to their values.
+ *
+ * @param target row-major [to − from, cols], the base's values; changed in place
+ * @returns which of those rows changed
+ */
+export function addChanges(
+  target: Float32Array,
+  from: number,
+  to: number,
+  cols: number,
+  changes: readonly RowChange[],
+): readonly boolean[] {
+  const changed = new Array<boolean>(to - from).fill(false);
+  const sum = new Float64Array(cols);
+  for (const change of changes) {
+    const first = Math.max(from, change.offset);
+    const last = Math.min(to, change.offset + change.rows);
+    for (let n = first; n < last; n++) {
+      const row = target.subarray((n - from) * cols, (n - from + 1) * cols);
+      const before = row.slice();
+      const local = n - change.offset;
+      if (change.weight !== undefined) {
+        row.set(change.weight.subarray(local * cols, (local + 1) * cols));
+      }
+      if (addUpdates(sum.fill(0), local, cols, change.updates)) {
+        for (let k = 0; k < cols; k++) row[k] += sum[k];
+      }
+      changed[n - from] ||= row.some((value, k) => value !== before[k]);
+    }
+  }
+  return changed;
+}
+
+/** Row `n` of Σ scale·B·A, added to `sum`; false where it is zero. */
+function addUpdates(
+  sum: Float64Array,
+  n: number,
+  cols: number,
+  updates: readonly LowRankUpdate[],
+): boolean {
+  let any = false;
+  for (const { rank, loraA, loraB, scale } of updates) {
+    for (let r = 0; r < rank; r++) {
+      const factor = scale * loraB[n * rank + r];
+      if (factor === 0) continue;
+      any = true;
+      const row = r * cols;
+      for (let k = 0; k < cols; k++) sum[k] += factor * loraA[row + k];
+    }
+  }
+  return any;
+}

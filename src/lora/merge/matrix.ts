@@ -1,0 +1,127 @@
+/** Merges the changes of one stored matrix and measures what that did. */
+import type { Tensor } from "../../graph/tensor.ts";
+import { roundCompensated } from "../../quant/compensated.ts";
+import { dequantizeSlab, readValues, slabs } from "../../quant/dequantize.ts";
+import type { Hessian } from "../../quant/hessian.ts";
+import { roundToNearest } from "../../quant/nearest.ts";
+import type { CodeSlab, MatrixTensors, StoredMatrix } from "../../quant/types.ts";
+import { addChanges, type RowChange } from "./delta.ts";
+import { Sums } from "./sums.ts";
+
+/** What a merge did to one matrix. */
+export interface MatrixReport {
+  /** Paths of the modules that lie in it. */
+  readonly paths: readonly string[];
+  /** The weight's initializer in the base. */
+  readonly weight: string;
+  readonly rows: number;
+  readonly cols: number;
+  /** Bits of one stored weight after the merge. */
+  readonly bits: number;
+  /** Frobenius norm of ΔW. */
+  readonly deltaNorm: number;
+  /** ‖ΔW‖/‖W‖ over the whole matrix. */
+  readonly relativeDelta: number;
+  /** ‖Ŵ − (W + ΔW)‖/‖ΔW‖: 1 means as wrong as not merging; 0 where ΔW is zero. */
+  readonly requantisationError: number;
+  /**
+   * ‖X·(Ŵ − W − ΔW)ᵀ‖/‖X·ΔWᵀ‖ over the inputs X of the training data; absent where none were given.
+   */
+  readonly outputError?: number;
+  /** Share of the stored codes (or floats) that differ from the base's. */
+  readonly changedCodes: number;
+  /** Whether any stored byte differs from the base's. */
+  readonly changed: boolean;
+}
+
+/**
+ * W + ΔW in a matrix's own layout, computed slab by slab.
+ *
+ * @param hessian inputs of the layer, for error-compensated rounding; without it values are rounded to
+ *   the nearest
+ * @param measure inputs to report the output error with, where they do not steer the rounding
+ */
+export function mergeMatrix(
+  matrix: StoredMatrix,
+  changes: readonly RowChange[],
+  labels: { readonly weight: string; readonly bits: number },
+  hessian?: Hessian,
+  measure: Hessian | undefined = hessian,
+): { readonly tensors: MatrixTensors; readonly report: MatrixReport } {
+  const sums = new Sums(matrix.cols, measure);
+  const tensors = matrix.kind === "float"
+    ? mergeFloats(matrix, changes, sums)
+    : mergeCodes(matrix, changes, sums, hessian);
+  return {
+    tensors,
+    report: {
+      paths: changes.map((change) => change.path),
+      weight: labels.weight,
+      rows: matrix.rows,
+      cols: matrix.cols,
+      bits: labels.bits,
+      ...sums.report(matrix.rows * matrix.cols),
+      changed: differs(matrix.tensors, tensors),
+    },
+  };
+}
+
+function mergeFloats(
+  matrix: StoredMatrix & { kind: "float" },
+  changes: readonly RowChange[],
+  sums: Sums,
+): MatrixTensors {
+  const editor = matrix.edit();
+  for (const [from, to] of slabs(matrix)) {
+    const base = readValues(matrix, from, to);
+    const target = base.slice();
+    const changed = addChanges(target, from, to, matrix.cols, changes);
+    editor.write({ from, rows: to - from, cols: matrix.cols, values: target });
+    // Wider than what is stored, so that float16 weights report their own rounding.
+    const stored = matrix.tensors.codes.dtype === "float16" ? Float16Array.from(target) : target;
+    sums.add(base, target, stored, changed);
+    for (let i = 0; i < base.length; i++) if (stored[i] !== base[i]) sums.changedCodes++;
+  }
+  return editor.tensors();
+}
+
+function mergeCodes(
+  matrix: StoredMatrix & { kind: "quantised" },
+  changes: readonly RowChange[],
+  sums: Sums,
+  hessian: Hessian | undefined,
+): MatrixTensors {
+  const editor = matrix.edit();
+  for (const [from, to] of slabs(matrix)) {
+    const slab = matrix.read(from, to);
+    const base = dequantizeSlab(matrix.grid, slab);
+    const target = base.slice();
+    const changed = addChanges(target, from, to, matrix.cols, changes);
+    const isChanged = (row: number) => changed[row];
+    let rounded: CodeSlab = slab;
+    if (changed.includes(true)) {
+      rounded = hessian === undefined
+        ? roundToNearest(matrix, slab, target, isChanged)
+        : roundCompensated(matrix, slab, target, hessian, isChanged);
+      editor.write(rounded);
+    }
+    sums.add(base, target, dequantizeSlab(matrix.grid, rounded), changed);
+    for (let i = 0; i < slab.codes.length; i++) {
+      if (rounded.codes[i] !== slab.codes[i]) sums.changedCodes++;
+    }
+  }
+  return editor.tensors();
+}
+
+function differs(before: MatrixTensors, after: MatrixTensors): boolean {
+  return (["codes", "scales", "zeroPoints"] as const).some((part) =>
+    !sameBytes(before[part], after[part])
+  );
+}
+
+function sameBytes(a: Tensor | undefined, b: Tensor | undefined): boolean {
+  if (a === undefined || b === undefined || a.bytes === b.bytes) {
+    return a === b || a?.bytes === b?.bytes;
+  }
+  return a.bytes.length === b.bytes.length && a.bytes.every((byte, i) => byte === b.bytes[i]);
+}

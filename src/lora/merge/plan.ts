@@ -1,0 +1,267 @@
+/**
+ * Decides a merge: which tensors of the base change, to which types, and how to compute each.
+ *
+ * Planning is quick and holds no new weights, so that the file can be laid out first and the
+ * matrices computed and written one at a time.
+ */
+import { int } from "../../graph/attributes.ts";
+import { elementCount, type Tensor } from "../../graph/tensor.ts";
+import { prune } from "../../graph/passes/prune.ts";
+import type { Model } from "../../graph/types.ts";
+import { BadInputError } from "../../errors.ts";
+import { hessianOf } from "../../quant/hessian.ts";
+import type { Gram } from "../../quant/hessian.ts";
+import { floatTensor } from "../../quant/numbers.ts";
+import type { MatrixTensors, QuantisedMatrix, StoredMatrix } from "../../quant/types.ts";
+import { widened, widenedTypes } from "../../quant/widen.ts";
+import { indexGraph } from "../graph_index.ts";
+import type { LinearModule } from "../modules.ts";
+import { storedMatrix } from "../stored_matrix.ts";
+import type { ModuleChange, RowChange } from "./delta.ts";
+import { isolate, type LayerPart, moduleAt, type Modules, modulesOf } from "./isolate.ts";
+import { type MatrixReport, mergeMatrix } from "./matrix.ts";
+import { mergeToFloat, replaceByFloat } from "./to_float.ts";
+
+/**
+ * How W + ΔW is stored: in the base's own bits, rounded to nearest or with error compensation; with
+ * the adapted 4-bit matrices at 8 bits; or with every linear layer in floats.
+ */
+export type MergeMethod = "nearest" | "compensated" | "8bit" | "float";
+
+/** One matrix to compute. */
+export interface MatrixTask {
+  /** Value that enters the layer, whose Gram matrix error-compensated rounding needs. */
+  readonly input: string;
+  readonly rows: number;
+  readonly cols: number;
+  /** Initializers of the planned model that {@linkcode compute} fills. */
+  readonly names: readonly string[];
+  /** Computes the tensors by name. Without a Gram matrix, rounds to nearest. */
+  compute(gram?: Gram): {
+    readonly tensors: ReadonlyMap<string, Tensor>;
+    readonly report: MatrixReport;
+  };
+}
+
+export interface MergePlan {
+  readonly method: MergeMethod;
+  /**
+   * The merged model, complete but for the contents of the tasks' initializers: those are
+   * {@linkcode isPending pending}, of their final types and dimensions.
+   */
+  readonly model: Model;
+  readonly tasks: readonly MatrixTask[];
+  /** Biases that were replaced, and whether a head was added: changes no task reports. */
+  readonly otherChanges: readonly string[];
+}
+
+export interface PlanOptions {
+  /** Edits that follow the merge, such as an adapter's classification head. */
+  readonly finish?: (model: Model) => Model;
+}
+
+const NO_BYTES = new Uint8Array();
+
+/** Whether a tensor's contents are still to be computed. */
+export function isPending(t: Tensor): boolean {
+  return t.bytes === NO_BYTES && elementCount(t.dims) > 0;
+}
+
+/**
+ * Plans the merge of adapters into a base model.
+ *
+ * @param changes one per module; several adapters are several updates of one change
+ * @throws {BadInputError} for a module the base does not have, or whose tensors do not fit
+ */
+export function planMerge(
+  base: Model,
+  changes: readonly ModuleChange[],
+  method: MergeMethod,
+  options: PlanOptions = {},
+): MergePlan {
+  let modules = modulesOf(base);
+  const paths = new Set(changes.map(({ path }) => path));
+  if (paths.size !== changes.length) throw new RangeError("Two changes name the same module");
+  // Floats replace every linear layer, adapted or not: that is what dequantising a model means.
+  const touched = method === "float"
+    ? [...modules.byPath.keys()].filter((path) =>
+      paths.has(path) || moduleAt(modules, path).scales !== undefined
+    )
+    : [...paths];
+  for (const path of touched) {
+    const change = changes.find((c) => c.path === path);
+    modules = isolate(modules, path, partsOf(change));
+  }
+  const planner = new Planner(modules, method);
+  for (const change of changes) planner.replaceBias(change);
+  for (const group of groupByNode(modules, touched)) {
+    planner.add(group, group.flatMap((module) => rowChange(module, changes)));
+  }
+  let model = planner.finish();
+  if (options.finish !== undefined) model = options.finish(model);
+  const otherChanges = [
+    ...changes.filter(({ bias }) => bias !== undefined).map(({ path }) => `${path}.bias`),
+    ...options.finish === undefined ? [] : ["head"],
+  ];
+  return { method, model, tasks: planner.tasks, otherChanges };
+}
+
+function partsOf(change: ModuleChange | undefined): readonly LayerPart[] {
+  const parts = ["weight", "scales", "zeroPoints"] as const;
+  return change?.bias === undefined ? parts : [...parts, "bias"];
+}
+
+/** Slices of one fused layer belong together. */
+function groupByNode(modules: Modules, paths: readonly string[]): readonly LinearModule[][] {
+  const groups = new Map<string, LinearModule[]>();
+  for (const path of paths) {
+    const module = moduleAt(modules, path);
+    const group = groups.get(module.output);
+    if (group === undefined) groups.set(module.output, [module]);
+    else group.push(module);
+  }
+  return [...groups.values()];
+}
+
+function rowChange(module: LinearModule, changes: readonly ModuleChange[]): readonly RowChange[] {
+  const change = changes.find(({ path }) => path === module.path);
+  if (change === undefined) return [];
+  const { inFeatures, outFeatures, path } = module;
+  for (const { rank, loraA, loraB } of change.updates) {
+    if (loraA.length !== rank * inFeatures || loraB.length !== outFeatures * rank) {
+      throw new BadInputError(
+        `Cannot merge into "${path}": A must be [${rank},${inFeatures}] and B [${outFeatures},${rank}]: ` +
+          `current values have ${loraA.length} and ${loraB.length} elements`,
+      );
+    }
+  }
+  if (change.weight !== undefined && change.weight.length !== outFeatures * inFeatures) {
+    throw new BadInputError(
+      `Cannot merge into "${path}": its weight must be [${outFeatures},${inFeatures}]: ` +
+        `current value has ${change.weight.length} elements`,
+    );
+  }
+  return [{ ...change, offset: module.slice?.offset ?? 0, rows: outFeatures }];
+}
+
+/** Edits the graph and collects the tasks. */
+class Planner {
+  readonly tasks: MatrixTask[] = [];
+  readonly #modules: Modules;
+  readonly #method: MergeMethod;
+  /** The base's own contents, which tasks read. */
+  readonly #initializers: Map<string, Tensor>;
+  #model: Model;
+
+  constructor(modules: Modules, method: MergeMethod) {
+    this.#modules = modules;
+    this.#method = method;
+    this.#model = modules.model;
+    this.#initializers = new Map(modules.model.graph.initializers);
+  }
+
+  replaceBias({ path, bias }: ModuleChange): void {
+    if (bias === undefined) return;
+    const name = moduleAt(this.#modules, path).bias?.weight;
+    const old = name === undefined ? undefined : this.#initializers.get(name);
+    if (name === undefined || old === undefined || elementCount(old.dims) !== bias.length) {
+      throw new BadInputError(
+        `Cannot merge into "${path}": the adapter has a bias of ${bias.length} elements, ` +
+          (old === undefined ? "the layer has none" : `the layer's is [${old.dims}]`),
+      );
+    }
+    this.#initializers.set(name, floatTensor(old.dtype, old.dims, bias));
+  }
+
+  add(modules: readonly LinearModule[], changes: readonly RowChange[]): void {
+    const [module] = modules;
+    const matrix = storedMatrix(indexGraph(this.#modules.model.graph), module);
+    if (this.#method === "float") this.#addFloat(module, matrix, changes);
+    else if (changes.length > 0) this.#addSameForm(module, matrix, changes);
+  }
+
+  #addSameForm(module: LinearModule, matrix: StoredMatrix, changes: readonly RowChange[]): void {
+    const wide = this.#method === "8bit" && matrix.kind === "quantised"
+      ? widenedTypes(matrix)
+      : undefined;
+    const names = { codes: module.weight, scales: module.scales, zeroPoints: module.zeroPoints };
+    for (const part of ["codes", "scales", "zeroPoints"] as const) {
+      const name = names[part];
+      const type = wide?.[part] ?? matrix.tensors[part];
+      if (name !== undefined && type !== undefined) this.#pending(name, type);
+    }
+    if (wide !== undefined && module.kind === "MatMulNBits") this.#setBits(module, 8);
+    const labels = { weight: module.weight, bits: wide === undefined ? module.bits : 8 };
+    this.#task(module, matrix, (gram) => {
+      const stored = wide === undefined ? matrix : widened(matrix as QuantisedMatrix)!;
+      const hessian = gram === undefined ? undefined : hessianOf(gram);
+      const steered = this.#method === "compensated" ? hessian : undefined;
+      const { tensors, report } = mergeMatrix(stored, changes, labels, steered, hessian);
+      return { tensors: named(names, tensors), report };
+    }, Object.values(names).filter((name) => name !== undefined));
+  }
+
+  #addFloat(module: LinearModule, matrix: StoredMatrix, changes: readonly RowChange[]): void {
+    // Looked up again: earlier replacements have made new nodes, though never this layer's.
+    const { model, name, dtype, outFirst } = replaceByFloat(this.#model, module);
+    this.#model = model;
+    const dims = outFirst ? [matrix.rows, matrix.cols] : [matrix.cols, matrix.rows];
+    this.#pending(name, { dtype, dims });
+    this.#task(module, matrix, () => {
+      const place = { dtype, outFirst };
+      const { tensor, report } = mergeToFloat(matrix, changes, module.weight, place);
+      return { tensors: new Map([[name, tensor]]), report };
+    }, [name]);
+  }
+
+  #task(
+    module: LinearModule,
+    matrix: StoredMatrix,
+    compute: MatrixTask["compute"],
+    names: readonly string[],
+  ): void {
+    const { rows, cols } = matrix;
+    this.tasks.push({ input: module.input, rows, cols, names, compute });
+  }
+
+  #pending(name: string, { dtype, dims }: Pick<Tensor, "dtype" | "dims">): void {
+    this.#initializers.set(name, { dtype, dims, bytes: NO_BYTES });
+  }
+
+  #setBits(module: LinearModule, bits: number): void {
+    const { graph } = this.#model;
+    const nodes = graph.nodes.map((node) =>
+      node === module.node ? { ...node, attributes: { ...node.attributes, bits: int(bits) } } : node
+    );
+    this.#model = { ...this.#model, graph: { ...graph, nodes } };
+  }
+
+  /** The edited model; what the edits left without readers is gone. */
+  finish(): Model {
+    const { graph } = this.#model;
+    const edited = { ...graph, initializers: this.#initializers, valueInfo: this.#valueInfo() };
+    if (this.#method !== "float") return { ...this.#model, graph: edited };
+    const inputs = new Set(graph.inputs.map((input) => input.name));
+    return { ...this.#model, graph: prune(edited, inputs) };
+  }
+
+  /** Annotations without those that no longer fit. */
+  #valueInfo(): Model["graph"]["valueInfo"] {
+    const { valueInfo } = this.#model.graph;
+    const fits = ([name]: readonly [string, unknown]) => !this.#initializers.has(name);
+    return [...valueInfo].every(fits) ? valueInfo : new Map([...valueInfo].filter(fits));
+  }
+}
+
+function named(
+  names: { readonly [part in keyof MatrixTensors]?: string },
+  tensors: MatrixTensors,
+): ReadonlyMap<string, Tensor> {
+  const out = new Map<string, Tensor>();
+  for (const part of ["codes", "scales", "zeroPoints"] as const) {
+    const name = names[part];
+    const tensor = tensors[part];
+    if (name !== undefined && tensor !== undefined) out.set(name, tensor);
+  }
+  return out;
+}

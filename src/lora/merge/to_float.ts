@@ -1,0 +1,157 @@
+/** Replaces a quantised layer by a float one: what `--dequantize` asks for. */
+import { bitsOf, type DataType } from "../../graph/dtype.ts";
+import type { Tensor } from "../../graph/tensor.ts";
+import { type Model, type Node, operatorName } from "../../graph/types.ts";
+import { readValues, slabs } from "../../quant/dequantize.ts";
+import { floatTensor, roundToFloat } from "../../quant/numbers.ts";
+import type { StoredMatrix } from "../../quant/types.ts";
+import { indexGraph } from "../graph_index.ts";
+import type { LinearModule } from "../modules.ts";
+import { addChanges, type RowChange } from "./delta.ts";
+import type { MatrixReport } from "./matrix.ts";
+import { Sums } from "./sums.ts";
+
+/** Where a layer's float weight goes. */
+export interface FloatPlace {
+  readonly model: Model;
+  /** The initializer to fill. */
+  readonly name: string;
+  readonly dtype: DataType;
+  /** Whether it is [out, in] rather than [in, out]. */
+  readonly outFirst: boolean;
+}
+
+/**
+ * The graph with a quantised layer's operators replaced by a float `MatMul` (a `DequantizeLinear`
+ * simply goes away), node and value names kept. The weight's initializer is declared by the caller.
+ */
+export function replaceByFloat(model: Model, module: LinearModule): FloatPlace {
+  switch (module.kind) {
+    case "MatMulNBits":
+      return fromNBits(model, module);
+    case "MatMulInteger":
+      return fromInteger(model, module);
+    case "DequantizeLinear":
+      return fromDequantize(model, module);
+    default:
+      return {
+        model,
+        name: module.weight,
+        dtype: weightOf(model, module).dtype,
+        outFirst: module.layout === "NK",
+      };
+  }
+}
+
+function fromNBits(model: Model, module: LinearModule): FloatPlace {
+  const { node, weight } = module;
+  const bias = node.inputs[5];
+  const product = bias ? `${node.outputs[0]}.product` : node.outputs[0];
+  const plain: Node = {
+    ...node,
+    opType: "MatMul",
+    domain: "",
+    inputs: [node.inputs[0], weight],
+    outputs: [product],
+    attributes: {},
+  };
+  const add: Node = {
+    name: `${node.name}.bias`,
+    opType: "Add",
+    domain: "",
+    inputs: [product, bias ?? ""],
+    outputs: node.outputs,
+    attributes: {},
+  };
+  return {
+    model: withNodes(model, (n) => n === node ? (bias ? [plain, add] : [plain]) : [n]),
+    name: weight,
+    dtype: module.dtype,
+    outFirst: false,
+  };
+}
+
+function fromInteger(model: Model, module: LinearModule): FloatPlace {
+  const scaled = indexGraph(model.graph).producer(module.output);
+  if (scaled === undefined) throw new RangeError(`No node makes "${module.output}"`);
+  const plain: Node = {
+    ...module.node,
+    opType: "MatMul",
+    inputs: [module.input, module.weight],
+    outputs: [module.output],
+    attributes: {},
+  };
+  return {
+    // The quantisation of the input is left without readers, and pruned.
+    model: withNodes(model, (n) => n === scaled ? [plain] : n === module.node ? [] : [n]),
+    name: module.weight,
+    dtype: module.dtype,
+    outFirst: false,
+  };
+}
+
+function fromDequantize(model: Model, module: LinearModule): FloatPlace {
+  const index = indexGraph(model.graph);
+  const node = index.consumers(module.weight).find((n) =>
+    n.opType === "DequantizeLinear" && n.inputs[1] === module.scales
+  );
+  if (node === undefined) {
+    throw new RangeError(`No DequantizeLinear reads the weight of "${module.path}"`);
+  }
+  return {
+    model: withNodes(model, (n) => n === node ? [] : [n]),
+    name: node.outputs[0],
+    dtype: index.constant(module.scales!)!.dtype,
+    outFirst: module.layout === "NK",
+  };
+}
+
+function withNodes(model: Model, replace: (node: Node) => readonly Node[]): Model {
+  return { ...model, graph: { ...model.graph, nodes: model.graph.nodes.flatMap(replace) } };
+}
+
+function weightOf(model: Model, module: LinearModule): Tensor {
+  const found = model.graph.initializers.get(module.weight);
+  if (found === undefined) {
+    throw new RangeError(`${operatorName(module.node)} "${module.node.name}" has no initializer`);
+  }
+  return found;
+}
+
+/** W + ΔW as a float tensor, computed slab by slab. */
+export function mergeToFloat(
+  matrix: StoredMatrix,
+  changes: readonly RowChange[],
+  weight: string,
+  place: Pick<FloatPlace, "dtype" | "outFirst">,
+): { readonly tensor: Tensor; readonly report: MatrixReport } {
+  const { rows, cols } = matrix;
+  const sums = new Sums(cols, undefined);
+  const values = new Float32Array(rows * cols);
+  for (const [from, to] of slabs(matrix)) {
+    const base = readValues(matrix, from, to);
+    const target = base.slice();
+    const changed = addChanges(target, from, to, cols, changes);
+    const stored = target.map((value) => roundToFloat(place.dtype, value));
+    sums.add(base, target, stored, changed);
+    for (let n = from; n < to; n++) {
+      for (let k = 0; k < cols; k++) {
+        const i = (n - from) * cols + k;
+        values[place.outFirst ? n * cols + k : k * rows + n] = stored[i];
+        if (stored[i] !== base[i]) sums.changedCodes++;
+      }
+    }
+  }
+  return {
+    tensor: floatTensor(place.dtype, place.outFirst ? [rows, cols] : [cols, rows], values),
+    report: {
+      paths: changes.map(({ path }) => path),
+      weight,
+      rows,
+      cols,
+      bits: bitsOf(place.dtype),
+      ...sums.report(rows * cols),
+      changed: sums.changedCodes > 0,
+    },
+  };
+}
