@@ -92,10 +92,10 @@ function softmaxWithSink(b: GraphBuilder, scores: string, sink: string): string 
 }
 
 /**
- * The causal mask: query i sees the keys up to i and, with a window, only the last `window` + 1 of
+ * The causal mask: query i sees the keys up to i and, with a window, only the last `window` of
  * them. One constant for all layers.
  *
- * @param window how many earlier keys are visible; `undefined` for all
+ * @param window how many keys a query sees, its own included; `undefined` for all
  * @returns [T, 1, L], 0 where visible
  */
 export function causalMask(
@@ -108,7 +108,7 @@ export function causalMask(
     const mask = new Float32Array(tokens * keys);
     for (let i = 0; i < tokens; i++) {
       for (let j = 0; j < keys; j++) {
-        if (j > i || (window !== undefined && j < i - window)) mask[i * keys + j] = MASKED;
+        if (j > i || (window !== undefined && j <= i - window)) mask[i * keys + j] = MASKED;
       }
     }
     return b.constant(float32([tokens, 1, keys], mask), `causal.${tokens}x${keys}`);

@@ -8,12 +8,12 @@ export const biasAdd: OpRule = {
   domain: MICROSOFT,
 
   infer(node, inputs) {
-    onlyAttributes(node, []);
     const { dtype, dims } = requiredKnown(node, "X", inputs, 0);
     return [{ dtype, dims }];
   },
 
   lower(b, node) {
+    onlyAttributes(node, []);
     const [x, bias, skip] = node.inputs;
     return [b.op("Add", [b.op("Add", [x, bias]), skip])];
   },

@@ -33,12 +33,12 @@ export const fastGelu: OpRule = {
   domain: MICROSOFT,
 
   infer(node, inputs) {
-    onlyAttributes(node, []);
     const { dtype, dims } = requiredKnown(node, "X", inputs, 0);
     return [{ dtype, dims }];
   },
 
   lower(b, node) {
+    onlyAttributes(node, []);
     const [x, bias = ""] = node.inputs;
     return bias === "" ? undefined : [b.microsoft("FastGelu", [b.op("Add", [x, bias])])];
   },

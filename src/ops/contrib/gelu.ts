@@ -40,12 +40,12 @@ export const biasGelu: OpRule = {
   domain: MICROSOFT,
 
   infer(node, inputs) {
-    onlyAttributes(node, []);
     const { dtype, dims } = requiredKnown(node, "A", inputs, 0);
     return [{ dtype, dims }];
   },
 
   lower(b, node) {
+    onlyAttributes(node, []);
     return [b.microsoft("Gelu", [b.op("Add", [node.inputs[0], node.inputs[1]])])];
   },
 };

@@ -4,6 +4,9 @@
  *
  * Training runs whole sequences without a cache, so the past must be empty. Rows are right-padded:
  * a causal row never sees the padding behind it, so `seqlens_k` changes no valid row.
+ *
+ * A local window counts the query's own token, as ONNX Runtime does since 1.23 (pull request 25927);
+ * older releases see one key more.
  */
 import { floatAttribute, int, intAttribute, ints } from "../../graph/attributes.ts";
 import type { GraphBuilder } from "../../graph/builder.ts";

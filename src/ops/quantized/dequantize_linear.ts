@@ -44,7 +44,6 @@ const rule = (domain: string): OpRule => ({
   domain,
 
   infer(node, inputs) {
-    onlyAttributes(node, ["axis", "block_size", "output_dtype"]);
     const x = requiredKnown(node, "x", inputs, 0);
     const scale = requiredKnown(node, "x_scale", inputs, 1);
     checkScales(node, x.dims, scale.dims);
@@ -62,6 +61,7 @@ const rule = (domain: string): OpRule => ({
   },
 
   lower(b, node) {
+    onlyAttributes(node, ["axis", "block_size", "output_dtype"]);
     if (domain === "" && node.attributes.output_dtype === undefined) return undefined;
     const attributes = { ...node.attributes };
     delete attributes.output_dtype;

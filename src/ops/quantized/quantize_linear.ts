@@ -17,7 +17,6 @@ const rule = (domain: string): OpRule => ({
   domain,
 
   infer(node, inputs) {
-    onlyAttributes(node, ["axis", "saturate", "block_size", "output_dtype"]);
     const x = requiredKnown(node, "x", inputs, 0);
     checkScales(node, x.dims, requiredKnown(node, "y_scale", inputs, 1).dims);
     const asked = dataTypeOf(intAttribute(node, "output_dtype", 0));
@@ -25,6 +24,7 @@ const rule = (domain: string): OpRule => ({
   },
 
   lower(b, node) {
+    onlyAttributes(node, ["axis", "saturate", "block_size", "output_dtype"]);
     if (b.known(node.inputs[0]).value === undefined) {
       refuse(node, "integers computed from activations (without a matching DequantizeLinear)");
     }
