@@ -3,7 +3,8 @@ import { BadInputError } from "../errors.ts";
 import type { Attribute, Graph } from "../graph/types.ts";
 import { ATTRIBUTE_TYPE, type Proto } from "./schema.ts";
 import { overlay, protoOfAttribute, rememberAttribute } from "./sources.ts";
-import { type DecodeContext, decodeTensor, encodeTensor } from "./tensor_proto.ts";
+import type { DecodeContext } from "./tensor_data.ts";
+import { decodeTensor, encodeTensor } from "./tensor_proto.ts";
 
 const utf8 = new TextDecoder();
 const text = new TextEncoder();

@@ -9,7 +9,8 @@ import { decodeAttribute } from "./attribute_proto.ts";
 import { forEachTensor } from "./every_tensor.ts";
 import { type Proto, schemaOf } from "./schema.ts";
 import { rememberList } from "./sources.ts";
-import { type DecodeContext, decodeTensor, type ExternalRef } from "./tensor_proto.ts";
+import type { DecodeContext, ExternalRef } from "./tensor_data.ts";
+import { decodeTensor } from "./tensor_proto.ts";
 import { decodeValueInfo } from "./value_proto.ts";
 import { checkWire } from "./wire_check.ts";
 

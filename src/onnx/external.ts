@@ -6,7 +6,7 @@ import { modelProto } from "./encode.ts";
 import { mapTensors } from "./every_tensor.ts";
 import { EXTERNAL, type Proto } from "./schema.ts";
 import { overlay, tensorOfProto } from "./sources.ts";
-import type { ExternalRef } from "./tensor_proto.ts";
+import type { ExternalRef } from "./tensor_data.ts";
 
 /** Where a tensor's data goes; `undefined` leaves it where it is. */
 export type ExternalChoice = (name: string, tensor: Tensor) => ExternalRef | "inline" | undefined;

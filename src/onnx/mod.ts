@@ -8,4 +8,4 @@ export {
   type ExternalLayout,
 } from "./external.ts";
 export { decodeStrings, encodeStrings } from "./string_tensor.ts";
-export type { ExternalRef } from "./tensor_proto.ts";
+export type { ExternalRef } from "./tensor_data.ts";

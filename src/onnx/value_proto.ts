@@ -4,7 +4,7 @@ import { dataTypeOf, ONNX_TYPE } from "../graph/dtype.ts";
 import type { Dim, ValueInfo, ValueType } from "../graph/types.ts";
 import type { Proto } from "./schema.ts";
 import { overlay, protoOfType, rememberType } from "./sources.ts";
-import type { DecodeContext } from "./tensor_proto.ts";
+import type { DecodeContext } from "./tensor_data.ts";
 
 function decodeDim(
   proto: Proto<"TensorShapeProto_Dimension">,

@@ -109,7 +109,7 @@ export function checkWire(name: ProtoName, bytes: Uint8Array, file: string): voi
         throw bad(`wire type ${wireType} at byte ${start} is not this field's`);
       }
       if (wireType === WireType.LengthDelimited) {
-        const length = reader.uint32();
+        const length = lengthAt();
         const stop = reader.pos + length;
         if (stop > end) throw bad(`${length} bytes at byte ${reader.pos} pass the end`);
         if (field.inner !== undefined) walk(field.inner, stop, depth + 1);
@@ -121,6 +121,17 @@ export function checkWire(name: ProtoName, bytes: Uint8Array, file: string): voi
       }
       path.pop();
     }
+  };
+
+  const lengthAt = () => {
+    const at = reader.pos;
+    const length = reader.uint32();
+    // The reader cuts a longer number to its low 32 bits.
+    const size = reader.pos - at;
+    if (size > 5 || (size === 5 && bytes[reader.pos - 1] > 15)) {
+      throw bad(`the length at byte ${at} passes 4 GiB`);
+    }
+    return length;
   };
 
   const packed = (field: FieldPlan, stop: number) => {
