@@ -22,7 +22,7 @@ export class Session implements Disposable {
   readonly outputs: readonly Port[];
   readonly #environment: Environment;
   readonly #handle: Handle;
-  #running = 0;
+  #pins = 0;
   #disposed = false;
 
   private constructor(environment: Environment, handle: Handle) {
@@ -108,7 +108,7 @@ export class Session implements Disposable {
   ): Promise<void> {
     const { api } = this.ort;
     const handle = this.handle;
-    this.#running++;
+    this.pin();
     try {
       const status = await whileHeld(
         [inputNames, inputs, outputNames, outputs],
@@ -126,7 +126,7 @@ export class Session implements Disposable {
       );
       unwrap(api, status);
     } finally {
-      this.#settled();
+      this.unpin();
     }
   }
 
@@ -134,13 +134,13 @@ export class Session implements Disposable {
   async runWithBinding(binding: IoBinding): Promise<void> {
     const { api } = this.ort;
     const handle = this.handle;
-    this.#running++;
+    this.pin();
     binding.pin();
     try {
       unwrap(api, await api.RunWithBinding(handle, null, binding.handle));
     } finally {
       binding.unpin();
-      this.#settled();
+      this.unpin();
     }
   }
 
@@ -168,11 +168,21 @@ export class Session implements Disposable {
     return text;
   }
 
+  /** Keeps the session and its environment alive until {@linkcode unpin}. */
+  pin(): void {
+    this.#alive();
+    this.#pins++;
+  }
+
+  unpin(): void {
+    if (--this.#pins === 0 && this.#disposed) this.#release();
+  }
+
   /** Releases the session, now or when its last run ends. Further calls do nothing. */
   [Symbol.dispose](): void {
     if (this.#disposed) return;
     this.#disposed = true;
-    if (this.#running === 0) this.#release();
+    if (this.#pins === 0) this.#release();
   }
 
   #ports(side: "Input" | "Output"): Port[] {
@@ -190,10 +200,6 @@ export class Session implements Disposable {
       );
       return { name, info: takeTypeInfo(api, info) };
     });
-  }
-
-  #settled(): void {
-    if (--this.#running === 0 && this.#disposed) this.#release();
   }
 
   #release(): void {

@@ -72,14 +72,13 @@ export class OrtExecutable implements Executable {
     fetches: readonly string[] = this.outputNames,
   ): Promise<Record<string, DeviceTensor>> {
     const outputs = new BigUint64Array(Math.max(1, fetches.length));
-    await this.#run(feeds, fetches, outputs, []);
     const result: Record<string, DeviceTensor> = {};
-    for (let i = 0; i < fetches.length; i++) {
-      result[fetches[i]] = new OrtTensor(
-        this.#owner,
-        OrtValue.adopt(this.#session.ort, outputs[i]),
-      );
-    }
+    await this.#run(feeds, fetches, outputs, [], () => {
+      const { ort } = this.#session;
+      fetches.forEach((name, i) => {
+        result[name] = new OrtTensor(this.#owner, OrtValue.adopt(ort, outputs[i]));
+      });
+    });
     return result;
   }
 
@@ -130,25 +129,30 @@ export class OrtExecutable implements Executable {
     this.#onDispose(this);
   }
 
+  /** @param adopt takes the outputs over, before anything that a run keeps alive can be released */
   async #run(
     feeds: Tensors,
     fetches: readonly string[],
     outputs: BigUint64Array<ArrayBuffer>,
     written: readonly OrtValue[],
+    adopt?: () => void,
   ): Promise<void> {
     const values = this.#feedValues(feeds);
     const names = this.#namesOf(fetches);
     const inputs = new BigUint64Array(Math.max(1, values.length));
     for (let i = 0; i < values.length; i++) inputs[i] = values[i].address;
+    this.#session.pin();
     for (const value of values) value.pin();
     for (const value of written) value.pin();
     try {
       await this.#session.run(this.#inputNames, inputs, names, outputs);
+      adopt?.();
     } catch (error) {
       throw asFailure(error, `Cannot run "${this.#label}"`);
     } finally {
       for (const value of values) value.unpin();
       for (const value of written) value.unpin();
+      this.#session.unpin();
     }
   }
 

@@ -11,7 +11,7 @@ import {
 import { bitsOf, byteLength, type DataType, ONNX_TYPE } from "../graph/dtype.ts";
 import { elementCount, type Tensor } from "../graph/tensor.ts";
 import type { Model } from "../graph/types.ts";
-import { UsageError } from "../errors.ts";
+import { RuntimeFailure, UsageError } from "../errors.ts";
 import { placeInitializers } from "./initializers.ts";
 import { asFailure, attempt, attemptAsync } from "./failure.ts";
 import { OrtExecutable } from "./ort_executable.ts";
@@ -33,6 +33,9 @@ export interface OrtRunnerOptions {
   /** Least severe message that ORT writes to stderr; default `error`. */
   readonly logLevel?: "verbose" | "info" | "warning" | "error" | "fatal";
 }
+
+/** Minor release that brought 4-bit element types. */
+const INT4_SINCE = 19;
 
 /**
  * Opens ONNX Runtime.
@@ -75,6 +78,10 @@ class OrtRunner implements Runner, TensorOwner {
     })`;
   }
 
+  get disposed(): boolean {
+    return this.#disposed;
+  }
+
   load(path: string, options: CompileOptions = {}): Promise<Executable> {
     const label = options.label ?? path;
     return this.#open(
@@ -114,7 +121,7 @@ class OrtRunner implements Runner, TensorOwner {
   }
 
   wrap(value: Tensor): DeviceTensor {
-    this.#alive();
+    this.#check(value.dtype);
     // Kernels read elements in place, and some processors refuse those that straddle.
     const bytesPerElement = Math.ceil(bitsOf(value.dtype) / 8);
     const address = Deno.UnsafePointer.value(
@@ -165,8 +172,7 @@ class OrtRunner implements Runner, TensorOwner {
   }
 
   #allocate(dtype: DataType, dims: readonly number[]): OrtTensor {
-    this.#alive();
-    byteLength(dtype, 0);
+    this.#check(dtype);
     const value = attempt(
       `Cannot allocate a ${dtype}[${dims}] tensor`,
       () => OrtValue.allocate(this.#environment.ort, ONNX_TYPE[dtype], dims),
@@ -175,12 +181,25 @@ class OrtRunner implements Runner, TensorOwner {
   }
 
   #over({ dtype, dims, bytes }: Tensor): OrtValue {
+    this.#check(dtype);
     const { ort, hostMemory } = this.#environment;
     return attempt(
       `Cannot wrap a ${dtype}[${dims}] tensor`,
       () =>
         OrtValue.over(ort, hostMemory, bytes as Uint8Array<ArrayBuffer>, ONNX_TYPE[dtype], dims),
     );
+  }
+
+  #check(dtype: DataType): void {
+    this.#alive();
+    if (dtype === "string") throw new TypeError("Cannot make a tensor of strings: numbers only");
+    if (bitsOf(dtype) === 4 && this.version[0] === 1 && this.version[1] < INT4_SINCE) {
+      throw new RuntimeFailure(
+        `Cannot make a ${dtype} tensor: ONNX Runtime has the type since 1.${INT4_SINCE}: current value is ${
+          this.version.join(".")
+        }: point --ort-lib or GRAFT_ORT_LIB at a later release`,
+      );
+    }
   }
 
   #alive(): void {

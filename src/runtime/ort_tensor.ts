@@ -1,6 +1,6 @@
 /** Tensors that ONNX Runtime holds in host memory. */
 import type { OrtValue } from "../../ffi/mod.ts";
-import { byteLength, type DataType, dataTypeOf } from "../graph/dtype.ts";
+import { bitsOf, byteLength, type DataType, dataTypeOf } from "../graph/dtype.ts";
 import { elementCount, type Tensor } from "../graph/tensor.ts";
 import { RuntimeFailure } from "../errors.ts";
 import { attempt } from "./failure.ts";
@@ -17,6 +17,7 @@ export interface TensorOwner {
   readonly traffic: Traffic;
   /** Tensors not yet disposed of. */
   readonly tensors: Set<OrtTensor>;
+  readonly disposed: boolean;
 }
 
 /** A {@linkcode DeviceTensor} over an `OrtValue`. */
@@ -37,7 +38,9 @@ export class OrtTensor implements DeviceTensor {
     this.value = value;
     this.#info = info;
     this.#readOnly = readOnly;
-    owner.tensors.add(this);
+    // A run that ends after its runner was disposed of brings tensors that nobody may use.
+    if (owner.disposed) value[Symbol.dispose]();
+    else owner.tensors.add(this);
   }
 
   get dtype(): DataType {
@@ -50,7 +53,10 @@ export class OrtTensor implements DeviceTensor {
 
   read(): Tensor {
     const { dtype, dims } = this.#known();
-    const bytes = this.value.read(byteLength(dtype, elementCount(dims)));
+    const count = elementCount(dims);
+    const bytes = this.value.read(byteLength(dtype, count));
+    // ORT leaves the unused half of the last byte as it was.
+    if (bitsOf(dtype) === 4 && count % 2 === 1) bytes[bytes.length - 1] &= 15;
     this.owner.traffic.readBytes += bytes.byteLength;
     return { dtype, dims, bytes };
   }
