@@ -89,6 +89,9 @@ export interface ChunkedHead {
   readonly evaluation: readonly PlannedCall[];
   /** Loss and the cotangent of the hidden state. */
   readonly training: readonly PlannedCall[];
+  /** Logits of the target rows, chunk by chunk. */
+  readonly logits: readonly PlannedCall[];
+  readonly logitsParts: readonly string[];
   /** Slices of initializers (views), starting values, by name. */
   readonly constants: ReadonlyMap<string, Tensor>;
 }
@@ -110,6 +113,8 @@ export function planChunkedHead(lowered: Graph, head: ChunkableHead, rows: numbe
   const count = starts.length;
   return {
     evaluation: [...forward(false), lossCall(rows, count)],
+    logits: forward(true),
+    logitsParts: starts.map((_, i) => `head.logits:${i}`),
     training: [
       ...forward(true),
       lossCall(rows, count),
@@ -180,11 +185,8 @@ function labelInChunk(b: GraphBuilder, rows: number, startName: string, size: nu
   const low = b.op("GreaterOrEqual", [local, b.constant(int64([], [0]))]);
   const high = b.op("Less", [local, b.constant(int64([], [size]))]);
   const inside = b.op("Cast", [b.op("And", [low, high])], { to: { kind: "int", value: 1 } });
-  const clamped = b.op("Clip", [
-    local,
-    b.constant(int64([], [0])),
-    b.constant(int64([], [size - 1])),
-  ]);
+  const atLeast = b.op("Max", [local, b.constant(int64([], [0]))]);
+  const clamped = b.op("Min", [atLeast, b.constant(int64([], [size - 1]))]);
   return { index: b.reshape(clamped, [rows, 1]), inside };
 }
 

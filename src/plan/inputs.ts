@@ -55,9 +55,14 @@ export function bindInputs(graph: Graph, shape: BatchShape): Map<string, BoundIn
 }
 
 /** Inputs of one number per token. */
-export function isTokenInput(name: string): boolean {
-  return /^(input_ids|attention_mask|token_type_ids|position_ids)$/.test(name);
-}
+export const TOKEN_INPUTS: readonly string[] = [
+  "input_ids",
+  "attention_mask",
+  "token_type_ids",
+  "position_ids",
+];
+
+const isTokenInput = (name: string) => TOKEN_INPUTS.includes(name);
 
 /** Whether an input holds keys or values of earlier tokens. */
 export function isCache(name: string): boolean {

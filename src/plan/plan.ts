@@ -52,6 +52,10 @@ export interface TrainingPlan {
   readonly lowered: Graph;
   readonly training: Schedule;
   readonly evaluation: Schedule;
+  /** Forward only, keeping the logits of the target rows. */
+  readonly logits: Schedule;
+  /** Where {@linkcode logits} leaves them: pieces of the class axis, in order. */
+  readonly logitsParts: readonly string[];
   /** Tensors to bind by name: weights as they lie in the file, starting values. */
   readonly constants: ReadonlyMap<string, Tensor>;
   /** Batch inputs that the calls read. */
@@ -118,16 +122,17 @@ export function planTraining(model: Model, options: PlanOptions): TrainingPlan {
     ...(ending?.training ?? [tailCall(context, tail, rows, first < body.length)]),
     ...[...backward.values()].reverse().map(({ call }) => call),
   ];
-  const evaluation = [
-    ...prologue,
-    ...body.map((segment) => forwardCall(context, segment)),
-    ...(ending?.evaluation ?? [evaluationTailCall(context, tail, rows)]),
-  ];
+  const forward = [...prologue, ...body.map((segment) => forwardCall(context, segment))];
+  const evaluationTail = ending?.evaluation ?? [evaluationTailCall(context, tail, rows)];
+  const logitsTail = ending?.logits ?? evaluationTail;
+  const logitsParts = ending?.logitsParts ?? [LOGITS];
   return {
     options,
     lowered,
     training: scheduled(training),
-    evaluation: scheduled(evaluation),
+    evaluation: scheduled([...forward, ...evaluationTail]),
+    logits: scheduled([...forward, ...logitsTail], logitsParts),
+    logitsParts,
     constants: new Map([
       ...[...context.fed].flatMap((name) => {
         const value = lowered.initializers.get(name);
@@ -191,14 +196,16 @@ function planBackward(
 }
 
 /** Works out after which call each intermediate is dead. */
-function scheduled(calls: readonly PlannedCall[]): Schedule {
+function scheduled(calls: readonly PlannedCall[], results: readonly string[] = []): Schedule {
   const lastUse = new Map<string, number>();
   calls.forEach((call, i) => {
     for (const name of call.fetches.values()) lastUse.set(name, i);
     for (const name of call.feeds.values()) if (lastUse.has(name)) lastUse.set(name, i);
   });
   const release: string[][] = calls.map(() => []);
-  for (const [name, i] of lastUse) if (!isResult(name)) release[i].push(name);
+  for (const [name, i] of lastUse) {
+    if (!isResult(name) && !results.includes(name)) release[i].push(name);
+  }
   return { calls, release };
 }
 

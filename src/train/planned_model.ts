@@ -1,15 +1,16 @@
 /** A `StepModel` over planned session calls: compiles a plan per batch shape and runs it. */
-import { float32, int64, type Tensor } from "../graph/tensor.ts";
+import { float32, int64, type Tensor, toNumbers } from "../graph/tensor.ts";
 import type { Model } from "../graph/types.ts";
 import { TRAINING_OPSETS } from "../ops/registry.ts";
 import { TRAINING_OPSET } from "../ops/types.ts";
 import type { PlannedCall } from "../plan/call.ts";
 import { gradientName, LABELS, LOGITS, LOSS, ROW_WEIGHTS } from "../plan/names.ts";
+import { TOKEN_INPUTS } from "../plan/inputs.ts";
 import { planTraining, type Schedule, type TrainingPlan } from "../plan/plan.ts";
 import { DROPOUT_SEED } from "../plan/dropout.ts";
 import { TARGET_ROWS } from "../plan/select_rows.ts";
 import type { DeviceTensor, Executable, Runner } from "../runtime/runner.ts";
-import { countCorrect, type Targets, targetsOf, type TokenBatch } from "./targets.ts";
+import { countCorrect, type Targets, targetsOf, type TokenBatch, tokenInput } from "./targets.ts";
 import type { BatchLoss, Evaluation, Parameter, StepModel } from "./step.ts";
 
 export interface PlannedModelOptions {
@@ -86,16 +87,19 @@ export class PlannedModel implements StepModel<TokenBatch> {
     return { ...result, correct: countCorrect(logits.read(), targets) };
   }
 
-  /** Logits of the batch's target rows, [rows, classes]; causal models with large heads have none. */
-  async logits(batch: TokenBatch): Promise<Tensor | undefined> {
+  /** Logits of the batch's real target rows, float32 [rows, classes]. */
+  async logits(batch: TokenBatch): Promise<Tensor> {
     const targets = targetsOf(batch, ROW_BUCKET);
     const compiled = this.#planFor(batch, targets);
     const env = this.#environment(compiled, batch, targets);
-    await this.#run(compiled.plan.evaluation, env);
-    using _loss = env.get(LOSS);
-    using logits = env.get(LOGITS);
+    await this.#run(compiled.plan.logits, env);
+    const parts = compiled.plan.logitsParts.map((name) => {
+      using part = env.get(name)!;
+      return part.read();
+    });
+    env.get(LOSS)?.[Symbol.dispose]();
     this.#dropInputs(compiled, env);
-    return logits?.read();
+    return joinColumns(parts, targets.count);
   }
 
   zeroGrad(): void {
@@ -237,22 +241,13 @@ interface CompiledPlan {
 
 const STEP_INPUTS = new Set([LABELS, ROW_WEIGHTS, TARGET_ROWS, DROPOUT_SEED]);
 
+/** Everything a step may feed from a batch. */
 function batchInputs(batch: TokenBatch, targets: Targets): Map<string, Tensor> {
-  const [sequences, length] = batch.inputIds.dims;
   const inputs = new Map<string, Tensor>([
-    ["input_ids", batch.inputIds],
-    ["attention_mask", batch.attentionMask],
-    [
-      "token_type_ids",
-      batch.tokenTypeIds ?? int64([sequences, length], new Uint8Array(sequences * length)),
-    ],
-    [
-      "position_ids",
-      int64([sequences, length], Array.from({ length: sequences * length }, (_, i) => i % length)),
-    ],
     [LABELS, int64([targets.rows], targets.labels)],
     [ROW_WEIGHTS, float32([targets.rows], targets.weights)],
   ]);
+  for (const name of TOKEN_INPUTS) inputs.set(name, tokenInput(name, batch)!);
   if (targets.positions !== undefined) {
     inputs.set(TARGET_ROWS, int64([targets.rows], targets.positions));
   }
@@ -262,6 +257,22 @@ function batchInputs(batch: TokenBatch, targets: Targets): Map<string, Tensor> {
 function scalarOf(value: DeviceTensor): number {
   const { bytes } = value.read();
   return new DataView(bytes.buffer, bytes.byteOffset).getFloat32(0, true);
+}
+
+/** The first `rows` rows of float32 matrices that stand side by side. */
+function joinColumns(parts: readonly Tensor[], rows: number): Tensor {
+  const columns = parts.reduce((sum, part) => sum + part.dims[1], 0);
+  const out = new Float32Array(rows * columns);
+  let at = 0;
+  for (const part of parts) {
+    const values = toNumbers(part) as Float32Array;
+    const width = part.dims[1];
+    for (let row = 0; row < rows; row++) {
+      out.set(values.subarray(row * width, (row + 1) * width), row * columns + at);
+    }
+    at += width;
+  }
+  return float32([rows, columns], out);
 }
 
 /** Wrapped tensors by the memory they look at. */

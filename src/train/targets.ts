@@ -1,5 +1,5 @@
 /** What the loss looks at in a batch: rows of logits, their labels, their weights. */
-import { type Tensor, toNumbers } from "../graph/tensor.ts";
+import { int64, type Tensor, toNumbers } from "../graph/tensor.ts";
 
 /** A batch of token sequences, padded on the right to one length. */
 export interface TokenBatch {
@@ -86,4 +86,25 @@ export function countCorrect(logits: Tensor, targets: Targets): number {
     if (best === targets.labels[row]) correct++;
   }
   return correct;
+}
+
+/** What a batch has for a model's token input; `undefined` for inputs of another kind. */
+export function tokenInput(
+  name: string,
+  batch: TokenBatch,
+): Tensor | undefined {
+  const [sequences, length] = batch.inputIds.dims;
+  switch (name) {
+    case "input_ids":
+      return batch.inputIds;
+    case "attention_mask":
+      return batch.attentionMask;
+    case "token_type_ids":
+      return batch.tokenTypeIds ?? int64([sequences, length], new Uint8Array(sequences * length));
+    case "position_ids":
+      return int64(
+        [sequences, length],
+        Array.from({ length: sequences * length }, (_, i) => i % length),
+      );
+  }
 }
