@@ -7,7 +7,7 @@
  * the `blobs` folder of the same repository in a Hugging Face cache. ONNX Runtime's own checks
  * differ from release to release; these do not.
  */
-import { dirname, join, sep } from "@std/path";
+import { dirname, join } from "@std/path";
 import { BadInputError, StorageError } from "../errors.ts";
 
 /** A file that can be read in place. */
@@ -24,16 +24,16 @@ interface Roots {
 function rootsOf(modelPath: string): Roots {
   const folder = Deno.realPathSync(dirname(modelPath));
   // models--org--name/{blobs/<digest>, snapshots/<revision>/…} as huggingface_hub lays it out.
-  const parts = folder.split(sep);
+  const parts = folder.split("/");
   const at = parts.findLastIndex((part, i) =>
     part === "snapshots" && /^(models|datasets)--/.test(parts[i - 1] ?? "")
   );
   if (at < 0 || at === parts.length - 1) return { folder };
-  return { folder, blobs: [...parts.slice(0, at), "blobs"].join(sep) };
+  return { folder, blobs: [...parts.slice(0, at), "blobs"].join("/") };
 }
 
 const isWithin = (path: string, root: string) =>
-  path.startsWith(root.endsWith(sep) ? root : root + sep);
+  path.startsWith(root.endsWith("/") ? root : `${root}/`);
 
 /**
  * The real path of a model's data file.

@@ -2,6 +2,7 @@
 import { BadInputError, StorageError } from "../errors.ts";
 import type { Model } from "../graph/types.ts";
 import { decodeModel, type ExternalRef } from "../onnx/mod.ts";
+import { openMapped } from "../system/mapped_file.ts";
 import { type OpenFile, resolveExternalData } from "./external_data.ts";
 
 /** A model whose tensors are views of files; they stay readable until it is disposed of. */
@@ -11,10 +12,6 @@ export interface LoadedModel extends Disposable {
   readonly files: readonly string[];
   /** Bytes of all of these files. */
   readonly sizeBytes: number;
-}
-
-function readWhole(path: string): OpenFile {
-  return { bytes: Deno.readFileSync(path), [Symbol.dispose]() {} };
 }
 
 function modelFile(path: string): string {
@@ -45,7 +42,7 @@ function modelFile(path: string): string {
  * lies, or could lie, outside the model's folder; no such file is opened.
  * @throws {StorageError} for one that cannot be read.
  */
-export function loadOnnx(path: string, open: (path: string) => OpenFile = readWhole): LoadedModel {
+export function loadOnnx(path: string, open: (path: string) => OpenFile = openMapped): LoadedModel {
   const opened = new Map<string, OpenFile>();
   const close = () => {
     for (const file of opened.values()) file[Symbol.dispose]();
