@@ -1,0 +1,90 @@
+/** `graft.json`: what PEFT's files do not say about an adapter. */
+import { BadInputError } from "../errors.ts";
+import type { Pooling } from "./head.ts";
+import { JsonFields } from "./json_fields.ts";
+
+/** Raised when a reader of the old format could not read the new. */
+export const ADAPTER_FORMAT_VERSION = 1;
+
+/** What an adapter was trained for. */
+export type AdapterTask = "causal" | "classification";
+
+export interface AdapterCard {
+  /** Content digest of the base model, by `modelDigest`. */
+  readonly baseDigest: string;
+  /** Digest of the base's `tokenizer.json`. */
+  readonly tokenizerDigest?: string;
+  readonly task: AdapterTask;
+  /** Class names in the order of the logits, for classification. */
+  readonly labels?: readonly string[];
+  /** How a new head pools token states. */
+  readonly pooling?: Pooling;
+  /** The resolved settings of the training run. */
+  readonly config: Readonly<Record<string, unknown>>;
+}
+
+/**
+ * The text of `graft.json`.
+ *
+ * @param files digests of the files beside it, by name, which tell a half-written adapter
+ */
+export function formatCard(card: AdapterCard, files: Readonly<Record<string, string>>): string {
+  const fields = {
+    format_version: ADAPTER_FORMAT_VERSION,
+    base_digest: card.baseDigest,
+    tokenizer_digest: card.tokenizerDigest ?? null,
+    task: card.task,
+    labels: card.labels ?? null,
+    pooling: card.pooling ?? null,
+    config: card.config,
+    files,
+  };
+  return JSON.stringify(fields, null, 2) + "\n";
+}
+
+/** A card with the digests of the files it belongs to. */
+export interface ReadCard {
+  readonly card: AdapterCard;
+  readonly files: ReadonlyMap<string, string>;
+}
+
+/** @throws {BadInputError} for a field of the wrong kind or a newer format, naming both versions */
+export function parseCard(text: string, file = "graft.json"): ReadCard {
+  const json = JsonFields.parse(text, file);
+  const version = json.number("format_version");
+  if (version !== ADAPTER_FORMAT_VERSION) {
+    throw json.wrong("format_version", `${ADAPTER_FORMAT_VERSION}, the format this graft reads`);
+  }
+  const digest = json.string("base_digest");
+  if (digest === undefined || !isDigest(digest)) {
+    throw json.wrong("base_digest", "a SHA-256 digest");
+  }
+  const task = json.string("task");
+  if (task !== "causal" && task !== "classification") {
+    throw json.wrong("task", '"causal" or "classification"');
+  }
+  const pooling = json.string("pooling");
+  if (pooling !== undefined && pooling !== "mean" && pooling !== "first") {
+    throw json.wrong("pooling", '"mean" or "first"');
+  }
+  return {
+    card: {
+      baseDigest: digest,
+      tokenizerDigest: json.string("tokenizer_digest"),
+      task,
+      labels: json.strings("labels"),
+      pooling,
+      config: json.object("config") ?? {},
+    },
+    files: new Map(
+      Object.entries(json.object("files") ?? {}).map(([name, value]) => {
+        if (typeof value === "string" && isDigest(value)) return [name, value];
+        throw new BadInputError(
+          `${file}: "files" must give a SHA-256 digest for "${name.slice(0, 80)}"`,
+        );
+      }),
+    ),
+  };
+}
+
+const isDigest = (text: string) => /^sha256:[0-9a-f]{64}$/.test(text);

@@ -1,0 +1,127 @@
+/**
+ * An adapter as files: bytes by file name, and back.
+ *
+ * | file | content |
+ * |---|---|
+ * | `adapter_config.json`, `adapter_model.safetensors` | the adapter as PEFT loads it |
+ * | `head.safetensors` | a new head's `head.weight` and `head.bias`, where there is one |
+ * | `graft.json` | base and tokenizer digests, labels, resolved settings; absent in PEFT's own |
+ */
+import { BadInputError } from "../errors.ts";
+import type { Tensor } from "../graph/tensor.ts";
+import { decodeSafetensors, encodeSafetensors } from "../safetensors/mod.ts";
+import { type AdapterCard, formatCard, parseCard, type ReadCard } from "./adapter_card.ts";
+import { type AdapterTensors, adapterTensors, peftTensors } from "./adapter_tensors.ts";
+import { digestOf } from "./digest.ts";
+import { HEAD } from "./head.ts";
+import { formatPeftConfig, parsePeftConfig, type PeftConfig } from "./peft_config.ts";
+import { patternValue } from "./pattern.ts";
+import { checkLinearWeights, type LinearWeights } from "./trainable.ts";
+
+/** File names of an adapter. */
+export const ADAPTER_FILES = {
+  config: "adapter_config.json",
+  tensors: "adapter_model.safetensors",
+  head: "head.safetensors",
+  card: "graft.json",
+} as const;
+
+/** A LoRA adapter and what is trained beside it. */
+export interface Adapter extends AdapterTensors {
+  readonly config: PeftConfig;
+  /** A new classification head. */
+  readonly head?: LinearWeights;
+  /** Absent for adapters that graft did not make. */
+  readonly card?: AdapterCard;
+}
+
+/** Files by name. */
+export type Files = ReadonlyMap<string, Uint8Array>;
+
+const utf8 = (text: string) => new TextEncoder().encode(text);
+
+/** The files of an adapter; `graft.json` is last and holds the digests of the others. */
+export function encodeAdapter(adapter: Adapter & { readonly card: AdapterCard }): Files {
+  const metadata = { format: "pt" };
+  const files = new Map<string, Uint8Array>([
+    [ADAPTER_FILES.config, utf8(formatPeftConfig(adapter.config))],
+    [ADAPTER_FILES.tensors, encodeSafetensors(peftTensors(adapter), metadata)],
+  ]);
+  if (adapter.head !== undefined) {
+    const { weight, bias } = adapter.head;
+    const tensors = new Map([[HEAD.weight, weight], [HEAD.bias, bias]]);
+    files.set(ADAPTER_FILES.head, encodeSafetensors(tensors, metadata));
+  }
+  const digests = Object.fromEntries([...files].map(([name, bytes]) => [name, digestOf(bytes)]));
+  files.set(ADAPTER_FILES.card, utf8(formatCard(adapter.card, digests)));
+  return files;
+}
+
+/**
+ * Reads an adapter from its files.
+ *
+ * @param where the folder's path, for messages
+ * @throws {BadInputError} for what is missing, malformed or not supported, naming the file
+ */
+export function decodeAdapter(files: Files, where: string): Adapter {
+  const path = (name: string) => `${where}/${name}`;
+  const need = (name: string) => {
+    const bytes = files.get(name);
+    if (bytes === undefined) throw new BadInputError(`${path(name)}: the file is missing`);
+    return bytes;
+  };
+  const config = parsePeftConfig(
+    text(need(ADAPTER_FILES.config), path(ADAPTER_FILES.config)),
+    path(ADAPTER_FILES.config),
+  );
+  const tensorsFile = path(ADAPTER_FILES.tensors);
+  const raw = decodeSafetensors(need(ADAPTER_FILES.tensors), { file: tensorsFile }).tensors;
+  const tensors = adapterTensors(raw, tensorsFile);
+  checkRanks(tensors, config, tensorsFile);
+  const headBytes = files.get(ADAPTER_FILES.head);
+  const cardBytes = files.get(ADAPTER_FILES.card);
+  return {
+    ...tensors,
+    config,
+    ...(headBytes === undefined ? {} : { head: decodeHead(headBytes, path(ADAPTER_FILES.head)) }),
+    ...(cardBytes === undefined
+      ? {}
+      : { card: decodeCard(cardBytes, path(ADAPTER_FILES.card)).card }),
+  };
+}
+
+/** Reads `graft.json`. */
+export function decodeCard(bytes: Uint8Array, file: string = ADAPTER_FILES.card): ReadCard {
+  return parseCard(text(bytes, file), file);
+}
+
+function text(bytes: Uint8Array, file: string): string {
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch (error) {
+    throw new BadInputError(`${file}: it is no UTF-8 text`, { cause: error });
+  }
+}
+
+function checkRanks({ lora }: AdapterTensors, config: PeftConfig, file: string): void {
+  for (const [path, { a }] of lora) {
+    const rank = patternValue(config.rankPattern, path) ?? config.rank;
+    if (a.dims[0] !== rank) {
+      throw new BadInputError(
+        `${file}: module "${path}" has rank ${a.dims[0]}, adapter_config.json says ${rank}`,
+      );
+    }
+  }
+}
+
+function decodeHead(bytes: Uint8Array, file: string): LinearWeights {
+  const { tensors } = decodeSafetensors(bytes, { file });
+  const need = (name: string): Tensor => {
+    const found = tensors.get(name);
+    if (found === undefined) throw new BadInputError(`${file}: tensor "${name}" is missing`);
+    return found;
+  };
+  const head = { weight: need(HEAD.weight), bias: need(HEAD.bias) };
+  checkLinearWeights("head", head, head.weight.dims[1]);
+  return head;
+}

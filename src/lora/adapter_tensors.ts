@@ -1,0 +1,125 @@
+/** PEFT's `adapter_model.safetensors`: tensors by module path. */
+import { BadInputError } from "../errors.ts";
+import { isFloating } from "../graph/dtype.ts";
+import { float32, type Tensor, toNumbers } from "../graph/tensor.ts";
+import { loraName, type LoraWeights } from "./inject.ts";
+
+/** Tensors of a module trained in full: weight [out, in], bias [out] where it has one. */
+export interface SavedModule {
+  readonly weight: Tensor;
+  readonly bias?: Tensor;
+}
+
+/** The content of `adapter_model.safetensors`, by module path. */
+export interface AdapterTensors {
+  readonly lora: ReadonlyMap<string, LoraWeights>;
+  readonly saved: ReadonlyMap<string, SavedModule>;
+}
+
+/** What PEFT puts before every module path. */
+const PREFIX = "base_model.model.";
+
+/** Tensors under the names PEFT loads them by. */
+export function peftTensors({ lora, saved }: AdapterTensors): ReadonlyMap<string, Tensor> {
+  const tensors = new Map<string, Tensor>();
+  for (const [path, { a, b }] of lora) {
+    tensors.set(PREFIX + loraName(path, "A"), a);
+    tensors.set(PREFIX + loraName(path, "B"), b);
+  }
+  for (const [path, { weight, bias }] of saved) {
+    tensors.set(`${PREFIX}${path}.weight`, weight);
+    if (bias !== undefined) tensors.set(`${PREFIX}${path}.bias`, bias);
+  }
+  return tensors;
+}
+
+type Part = "A" | "B" | "weight" | "bias";
+
+/**
+ * Sorts PEFT's tensors by module, as float32.
+ *
+ * @throws {BadInputError} for A without B, ranks that differ between them, and tensors of other kinds
+ */
+export function adapterTensors(
+  tensors: ReadonlyMap<string, Tensor>,
+  file = "adapter_model.safetensors",
+): AdapterTensors {
+  const bad = (problem: string) => new BadInputError(`${file}: ${problem}`);
+  const modules = new Map<string, Partial<Record<Part, Tensor>>>();
+  for (const [name, tensor] of tensors) {
+    const { path, part } = placeOf(name, bad);
+    const module = modules.get(path) ?? {};
+    if (module[part] !== undefined) throw bad(`module "${path}" has ${part} twice`);
+    module[part] = asFloat32(name, tensor, bad);
+    modules.set(path, module);
+  }
+  if (modules.size === 0) throw bad("it holds no tensors");
+  const lora = new Map<string, LoraWeights>();
+  const saved = new Map<string, SavedModule>();
+  for (const [path, { A, B, weight, bias }] of modules) {
+    if (A !== undefined || B !== undefined) lora.set(path, pair(path, A, B, bad));
+    if (weight !== undefined) saved.set(path, savedModule(path, weight, bias, bad));
+    else if (bias !== undefined) throw bad(`module "${path}" has a bias without a weight`);
+  }
+  return { lora, saved };
+}
+
+type Bad = (problem: string) => BadInputError;
+
+function placeOf(name: string, bad: Bad): { path: string; part: Part } {
+  const quoted = JSON.stringify(name.slice(0, 120));
+  if (!name.startsWith(PREFIX)) throw bad(`tensor ${quoted} does not begin with "${PREFIX}"`);
+  const inner = name.slice(PREFIX.length);
+  if (/\.lora_magnitude_vector\b/.test(inner)) {
+    throw bad(`tensor ${quoted} is DoRA's, which is not supported`);
+  }
+  if (/\.lora_embedding_[AB]\b/.test(inner)) {
+    throw bad(`tensor ${quoted} adapts an embedding, which is not supported`);
+  }
+  // In memory PEFT puts the adapter's name between; some tools save it so.
+  const lora = /^(.+)\.lora_([AB])(?:\.default)?\.weight$/.exec(inner);
+  if (lora !== null) return { path: lora[1], part: lora[2] as "A" | "B" };
+  const full = /^(.+?)(?:\.modules_to_save(?:\.default)?)?\.(weight|bias)$/.exec(inner);
+  if (full === null || inner.includes(".lora_")) {
+    throw bad(`tensor ${quoted} is of no kind graft knows`);
+  }
+  return { path: full[1], part: full[2] as "weight" | "bias" };
+}
+
+function asFloat32(name: string, tensor: Tensor, bad: Bad): Tensor {
+  if (!isFloating(tensor.dtype)) {
+    throw bad(`tensor "${name}" must be of a floating type: current type is ${tensor.dtype}`);
+  }
+  return tensor.dtype === "float32" ? tensor : float32(tensor.dims, toNumbers(tensor));
+}
+
+function pair(path: string, a: Tensor | undefined, b: Tensor | undefined, bad: Bad): LoraWeights {
+  if (a === undefined || b === undefined) {
+    const [has, lacks] = a === undefined ? ["B", "A"] : ["A", "B"];
+    throw bad(`module "${path}" has lora_${has} without lora_${lacks}`);
+  }
+  if (a.dims.length !== 2 || b.dims.length !== 2 || a.dims[0] !== b.dims[1] || a.dims[0] < 1) {
+    throw bad(
+      `module "${path}": lora_A must be [rank, in] and lora_B [out, rank]: ` +
+        `current shapes are [${a.dims}] and [${b.dims}]`,
+    );
+  }
+  return { a, b };
+}
+
+function savedModule(
+  path: string,
+  weight: Tensor,
+  bias: Tensor | undefined,
+  bad: Bad,
+): SavedModule {
+  if (
+    weight.dims.length !== 2 || (bias !== undefined && bias.dims.join() !== `${weight.dims[0]}`)
+  ) {
+    throw bad(
+      `module "${path}": weight must be [out, in] and bias [out]: ` +
+        `current shapes are [${weight.dims}] and [${bias?.dims ?? "none"}]`,
+    );
+  }
+  return bias === undefined ? { weight } : { weight, bias };
+}

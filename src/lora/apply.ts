@@ -1,0 +1,92 @@
+/** A saved adapter on its base: checks that they belong together, then edits the graph. */
+import { BadInputError } from "../errors.ts";
+import type { Model } from "../graph/types.ts";
+import type { Adapter } from "./adapter_files.ts";
+import { loraScale } from "./config.ts";
+import { modelDigest } from "./digest.ts";
+import { addClassificationHead } from "./head.ts";
+import { inject, type Injected, type InjectOptions } from "./inject.ts";
+import { findModules, type LinearModule } from "./modules.ts";
+import { makeTrainable } from "./modules_to_save.ts";
+import { patternValue } from "./pattern.ts";
+import type { LoraSite } from "./targets.ts";
+
+/**
+ * The sites of an adapter on a model.
+ *
+ * @throws {BadInputError} for a module the model does not have, and for shapes that do not fit
+ */
+export function adapterSites(
+  modules: readonly LinearModule[],
+  { lora, config }: Pick<Adapter, "lora" | "config">,
+): readonly LoraSite[] {
+  for (const path of lora.keys()) moduleOf(modules, path);
+  return modules.flatMap((module) => {
+    const weights = lora.get(module.path);
+    if (weights === undefined) return [];
+    const rank = weights.a.dims[0];
+    const alpha = patternValue(config.alphaPattern, module.path) ?? config.alpha;
+    const scale = loraScale(alpha, rank, config.useRslora);
+    return [{ module, rank, alpha, scale, dropout: config.dropout }];
+  });
+}
+
+function moduleOf(modules: readonly LinearModule[], path: string): LinearModule {
+  const found = modules.find((module) => module.path === path);
+  if (found !== undefined) return found;
+  const last = path.slice(path.lastIndexOf(".") + 1);
+  const alike = modules.filter((module) => module.path.endsWith(last)).slice(0, 3);
+  const hint = alike.length === 0
+    ? ""
+    : `; it has ${alike.map((module) => module.path).join(", ")}`;
+  throw new BadInputError(
+    `The adapter targets module "${path}", which the base does not have${hint}`,
+  );
+}
+
+/**
+ * Refuses an adapter that was trained on another base.
+ *
+ * @throws {BadInputError} giving both digests
+ */
+export function checkBase(adapter: Adapter, model: Model, where: string): void {
+  if (adapter.card === undefined) return;
+  const digest = modelDigest(model);
+  if (adapter.card.baseDigest === digest) return;
+  throw new BadInputError(
+    `${where}: the adapter belongs to another base: it was trained on ${
+      short(adapter.card.baseDigest)
+    }, ` +
+      `this model is ${short(digest)}`,
+  );
+}
+
+const short = (digest: string) => digest.slice(0, "sha256:".length + 12);
+
+/**
+ * A model with an adapter, its fully trained modules and its head.
+ *
+ * @throws {BadInputError} where the adapter does not fit the model
+ */
+export function applyAdapter(
+  model: Model,
+  adapter: Adapter,
+  options: InjectOptions = {},
+): Injected {
+  const modules = findModules(model);
+  const injected = inject(model, adapterSites(modules, adapter), adapter.lora, options);
+  const trainable = new Map(injected.trainable);
+  let now = injected.model;
+  const take = (edited: { model: Model; trainable: Injected["trainable"] }) => {
+    now = edited.model;
+    for (const [name, what] of edited.trainable) trainable.set(name, what);
+  };
+  for (const [path, values] of adapter.saved) {
+    take(makeTrainable(now, moduleOf(modules, path), values, options));
+  }
+  if (adapter.head !== undefined) {
+    const pooling = adapter.card?.pooling ?? "mean";
+    take(addClassificationHead(now, adapter.head, { pooling, asInputs: options.asInputs }));
+  }
+  return { model: now, trainable, masks: injected.masks };
+}

@@ -1,0 +1,57 @@
+/** Content digests that tie an adapter to the base it was trained on. */
+import { createHash, type Hash } from "node:crypto";
+import type { Tensor } from "../graph/tensor.ts";
+import type { Attribute, Graph, Model } from "../graph/types.ts";
+
+/** SHA-256 of bytes, as `sha256:<hex>`. */
+export function digestOf(...parts: readonly Uint8Array[]): string {
+  const hash = createHash("sha256");
+  for (const part of parts) hash.update(part);
+  return `sha256:${hash.digest("hex")}`;
+}
+
+/**
+ * Digest of what a model computes: its graph's operators and connections and every weight, whatever
+ * the file layout. Node names, annotations, documentation and metadata do not count, nor where a
+ * weight lies: saving a model again keeps its digest.
+ */
+export function modelDigest(model: Model): string {
+  const hash = createHash("sha256");
+  put(hash, "graft base 1", sorted(model.opsets));
+  putGraph(hash, model.graph);
+  return `sha256:${hash.digest("hex")}`;
+}
+
+/** Adds values as one JSON line: unambiguous, since JSON strings escape line ends. */
+function put(hash: Hash, ...values: readonly unknown[]): void {
+  hash.update(JSON.stringify(values) + "\n");
+}
+
+function putGraph(hash: Hash, graph: Graph): void {
+  put(hash, "inputs", graph.inputs.map(({ name, type }) => [name, type?.dtype]));
+  put(hash, "outputs", graph.outputs.map(({ name }) => name));
+  const initializers = [...graph.initializers].sort(([a], [b]) => a < b ? -1 : a > b ? 1 : 0);
+  put(hash, "initializers", initializers.length);
+  for (const [name, tensor] of initializers) putTensor(hash, name, tensor);
+  put(hash, "nodes", graph.nodes.length);
+  for (const { opType, domain, inputs, outputs, attributes } of graph.nodes) {
+    put(hash, domain, opType, inputs, outputs);
+    for (const [name, attribute] of sorted(attributes)) putAttribute(hash, name, attribute);
+  }
+}
+
+function putTensor(hash: Hash, name: string, { dtype, dims, bytes }: Tensor): void {
+  // The byte count is part of the line, so what follows cannot be mistaken.
+  put(hash, name, dtype, dims, bytes.byteLength);
+  hash.update(bytes);
+}
+
+function putAttribute(hash: Hash, name: string, attribute: Attribute): void {
+  if (attribute.kind === "tensor") return putTensor(hash, name, attribute.value);
+  put(hash, name, attribute.kind, attribute.kind === "graph" ? null : attribute.value ?? null);
+  if (attribute.kind === "graph") putGraph(hash, attribute.value);
+}
+
+function sorted<T>(record: Readonly<Record<string, T>>): readonly [string, T][] {
+  return Object.entries(record).sort(([a], [b]) => a < b ? -1 : a > b ? 1 : 0);
+}

@@ -1,0 +1,126 @@
+/**
+ * PEFT's `adapter_config.json`.
+ *
+ * Written with the fields that every release from 0.10 on knows (older ones fail on unknown fields).
+ * Source: `peft.LoraConfig` and the files PEFT 0.10 and 0.21 write.
+ */
+import { BadInputError } from "../errors.ts";
+import { JsonFields } from "./json_fields.ts";
+
+/** PEFT's task types that graft trains. */
+export type TaskType = "CAUSAL_LM" | "SEQ_CLS" | "FEATURE_EXTRACTION";
+
+/** What an adapter's `adapter_config.json` says, as far as it decides what the adapter computes. */
+export interface PeftConfig {
+  readonly rank: number;
+  readonly alpha: number;
+  readonly dropout: number;
+  readonly rankPattern: Readonly<Record<string, number>>;
+  readonly alphaPattern: Readonly<Record<string, number>>;
+  readonly useRslora: boolean;
+  /** Names, or one pattern; which modules are adapted follows from the tensors. */
+  readonly targetModules: readonly string[] | string;
+  readonly modulesToSave: readonly string[];
+  readonly taskType?: string;
+  readonly base?: string;
+  readonly gaussian: boolean;
+}
+
+/** The text of `adapter_config.json`. */
+export function formatPeftConfig(config: PeftConfig): string {
+  const fields = {
+    alpha_pattern: config.alphaPattern,
+    auto_mapping: null,
+    base_model_name_or_path: config.base ?? null,
+    bias: "none",
+    fan_in_fan_out: false,
+    inference_mode: true,
+    init_lora_weights: config.gaussian ? "gaussian" : true,
+    layer_replication: null,
+    layers_pattern: null,
+    layers_to_transform: null,
+    loftq_config: {},
+    lora_alpha: config.alpha,
+    lora_dropout: config.dropout,
+    megatron_config: null,
+    megatron_core: "megatron.core",
+    modules_to_save: config.modulesToSave.length === 0 ? null : config.modulesToSave,
+    peft_type: "LORA",
+    r: config.rank,
+    rank_pattern: config.rankPattern,
+    revision: null,
+    target_modules: config.targetModules,
+    task_type: config.taskType ?? null,
+    use_dora: false,
+    use_rslora: config.useRslora,
+  };
+  return JSON.stringify(fields, null, 2) + "\n";
+}
+
+/** Fields read below. */
+const READ =
+  "r lora_alpha lora_dropout rank_pattern alpha_pattern use_rslora target_modules modules_to_save " +
+  "task_type base_model_name_or_path peft_type bias init_lora_weights use_dora";
+/** Fields that change nothing about a finished adapter's numbers, or that its tensors settle. */
+const HARMLESS =
+  "auto_mapping inference_mode revision peft_version layers_pattern layers_to_transform " +
+  "exclude_modules fan_in_fan_out megatron_core loftq_config eva_config corda_config lora_ga_config " +
+  "ensure_weight_tying qalora_group_size runtime_config";
+const KNOWN: ReadonlySet<string> = new Set([...READ.split(" "), ...HARMLESS.split(" ")]);
+
+/**
+ * Reads `adapter_config.json`.
+ *
+ * @throws {BadInputError} for a field of the wrong kind, and for every option that graft does not
+ *   implement (DoRA, trained biases, other adapter kinds), by its name
+ */
+export function parsePeftConfig(text: string, file = "adapter_config.json"): PeftConfig {
+  const json = JsonFields.parse(text, file);
+  refuseUnsupported(json);
+  const rank = json.number("r");
+  if (rank === undefined || !Number.isSafeInteger(rank) || rank < 1) {
+    throw json.wrong("r", "a whole number >= 1");
+  }
+  const alpha = json.number("lora_alpha") ?? 8;
+  const dropout = json.number("lora_dropout") ?? 0;
+  if (!(dropout >= 0 && dropout < 1)) throw json.wrong("lora_dropout", "in [0, 1)");
+  const targets = json.fields.get("target_modules");
+  return {
+    rank,
+    alpha,
+    dropout,
+    rankPattern: json.numbersByName("rank_pattern") ?? {},
+    alphaPattern: json.numbersByName("alpha_pattern") ?? {},
+    useRslora: json.boolean("use_rslora") ?? false,
+    targetModules: typeof targets === "string" ? targets : json.strings("target_modules") ?? [],
+    modulesToSave: json.strings("modules_to_save") ?? [],
+    taskType: json.string("task_type"),
+    base: json.string("base_model_name_or_path"),
+    gaussian: json.fields.get("init_lora_weights") === "gaussian",
+  };
+}
+
+function refuseUnsupported(json: JsonFields): void {
+  const refuse = (what: string) => {
+    throw new BadInputError(`${json.file}: ${what} is not supported; graft reads plain LoRA`);
+  };
+  const kind = json.string("peft_type");
+  if (kind !== "LORA") refuse(`adapter kind "${kind}"`);
+  if (json.boolean("use_dora") === true) refuse("DoRA (use_dora)");
+  const bias = json.string("bias") ?? "none";
+  if (bias !== "none") refuse(`trained biases (bias: "${bias}")`);
+  // These starting points move part of the base's weights into the adapter.
+  const init = json.fields.get("init_lora_weights") ?? true;
+  if (typeof init === "string" && !["gaussian", "eva", "orthogonal"].includes(init)) {
+    refuse(`init_lora_weights "${init.slice(0, 40)}", which changes the base's weights,`);
+  }
+  for (const [name, value] of json.fields) {
+    if (!KNOWN.has(name) && !isOff(value)) refuse(`option "${name.slice(0, 80)}"`);
+  }
+}
+
+/** Whether a value says that an option is not in use. */
+function isOff(value: unknown): boolean {
+  if (value === null || value === false) return true;
+  return typeof value === "object" && Object.keys(value).length === 0;
+}
