@@ -1,6 +1,6 @@
 /** One optimiser step: micro-batches, the gradient's norm, clipping, the update. */
 import type { Optimizer } from "./optimizer.ts";
-import type { Random } from "./random.ts";
+import type { Random } from "../random.ts";
 import type { DataPosition } from "./state.ts";
 import type { Batch, BatchSource, StepModel } from "./step.ts";
 

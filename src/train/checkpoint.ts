@@ -11,6 +11,7 @@
  */
 import { BadInputError } from "../errors.ts";
 import type { Tensor } from "../graph/tensor.ts";
+import { digestOf } from "../lora/digest.ts";
 import { decodeSafetensors, encodeSafetensors } from "../safetensors/mod.ts";
 import type { OptimizerState } from "./optimizer.ts";
 import type { TrainState } from "./state.ts";
@@ -33,7 +34,7 @@ export interface Checkpoint {
 /** Where the loop puts checkpoints. */
 export interface CheckpointSink {
   /** @returns the path, for messages */
-  save(checkpoint: Checkpoint): Promise<string>;
+  save(checkpoint: Checkpoint): string;
 }
 
 const PARAMETERS = "adapter_model.safetensors";
@@ -46,16 +47,11 @@ type Files = ReadonlyMap<string, Uint8Array>;
 
 const json = (value: unknown) => new TextEncoder().encode(JSON.stringify(value, null, 2) + "\n");
 
-async function digestOf(bytes: Uint8Array): Promise<string> {
-  const digest = await crypto.subtle.digest("SHA-256", bytes as Uint8Array<ArrayBuffer>);
-  return new Uint8Array(digest).toHex();
-}
-
 /** The files of a checkpoint, the manifest last. */
-export async function encodeCheckpoint(
+export function encodeCheckpoint(
   { state, parameters, optimizer, best }: Checkpoint,
   identity: Identity,
-): Promise<Map<string, Uint8Array>> {
+): Map<string, Uint8Array> {
   const files = new Map([
     [PARAMETERS, encodeSafetensors(parameters)],
     [MOMENTS, encodeSafetensors(optimizer.moments)],
@@ -70,10 +66,8 @@ export async function encodeCheckpoint(
     ],
   ]);
   if (best !== undefined) files.set(BEST, encodeSafetensors(best));
-  const entries = await Promise.all(
-    [...files].map(async ([name, bytes]) =>
-      [name, { size_bytes: bytes.length, sha256: await digestOf(bytes) }] as const
-    ),
+  const entries = [...files].map(([name, bytes]) =>
+    [name, { size_bytes: bytes.length, digest: digestOf(bytes) }] as const
   );
   files.set(
     MANIFEST,
@@ -104,12 +98,12 @@ function parseJson(files: Files, name: string): Record<string, unknown> {
  *
  * @throws {BadInputError} naming the first file that is missing, changed or not in the manifest
  */
-export async function verifyManifest(files: Files): Promise<void> {
-  const manifest = parseJson(files, MANIFEST).files as Record<string, { sha256: string }>;
+export function verifyManifest(files: Files): void {
+  const manifest = parseJson(files, MANIFEST).files as Record<string, { digest: string }>;
   for (const name of Object.keys(manifest)) {
     const bytes = files.get(name);
     if (bytes === undefined) throw new BadInputError(`${name} is missing`);
-    if (await digestOf(bytes) !== manifest[name].sha256) {
+    if (digestOf(bytes) !== manifest[name].digest) {
       throw new BadInputError(`${name} is not what ${MANIFEST} says: its SHA-256 differs`);
     }
   }
@@ -120,10 +114,10 @@ export async function verifyManifest(files: Files): Promise<void> {
  *
  * @throws {BadInputError} where the manifest does not verify or a file cannot be read, naming it
  */
-export async function decodeCheckpoint(
+export function decodeCheckpoint(
   files: Files,
-): Promise<{ readonly checkpoint: Checkpoint; readonly identity: Identity }> {
-  await verifyManifest(files);
+): { readonly checkpoint: Checkpoint; readonly identity: Identity } {
+  verifyManifest(files);
   const { identity, updates, state } = parseJson(files, STATE);
   const tensors = (name: string) => {
     const bytes = files.get(name);

@@ -75,10 +75,10 @@ export class CheckpointDirectory implements CheckpointSink {
   }
 
   /** Saves a checkpoint, points `latest` at it and removes those beyond the number to keep. */
-  async save(checkpoint: Checkpoint): Promise<string> {
+  save(checkpoint: Checkpoint): string {
     const name = `step-${String(checkpoint.state.step).padStart(6, "0")}`;
     const path = join(this.#path, name);
-    replaceDirectory(path, await encodeCheckpoint(checkpoint, this.#identity));
+    replaceDirectory(path, encodeCheckpoint(checkpoint, this.#identity));
     replaceFile(join(this.#path, LATEST), new TextEncoder().encode(name + "\n"));
     for (const old of this.#names().slice(this.#keep)) removeDirectory(join(this.#path, old));
     return path;
@@ -90,11 +90,11 @@ export class CheckpointDirectory implements CheckpointSink {
    * @param warn told of each newer one that is not whole, and why
    * @throws {UsageError} where the checkpoint belongs to a run with other settings or data
    */
-  async load(warn: (message: string) => void): Promise<FoundCheckpoint | undefined> {
+  load(warn: (message: string) => void): FoundCheckpoint | undefined {
     for (const name of this.#names()) {
       const path = join(this.#path, name);
       try {
-        const { checkpoint, identity } = await decodeCheckpoint(readFiles(path));
+        const { checkpoint, identity } = decodeCheckpoint(readFiles(path));
         const changed = differences(identity, this.#identity);
         if (changed.length > 0) {
           throw new UsageError(`Cannot resume from ${path}: ${changed.join("; ")}`);

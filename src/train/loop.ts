@@ -11,7 +11,7 @@ import type { Checkpoint, CheckpointSink } from "./checkpoint.ts";
 import { evaluate } from "./evaluate.ts";
 import type { TrainCallbacks, TrainOutcome } from "./events.ts";
 import type { Optimizer } from "./optimizer.ts";
-import { Random } from "./random.ts";
+import { Random } from "../random.ts";
 import { learningRateAt, type Schedule } from "./schedule.ts";
 import { type DataPosition, initialState, type TrainState } from "./state.ts";
 import type { Batch, BatchSource, StepModel } from "./step.ts";
@@ -105,11 +105,11 @@ class Run<B extends Batch> {
     while (true) {
       // What is due at a step follows from the state alone, so that a resume repeats and forgets nothing.
       if (this.#evaluationDue()) await this.#evaluate();
-      if (signal?.aborted) return await this.#interrupted();
+      if (signal?.aborted) return this.#interrupted();
       if (this.#state.skippedInARow >= SKIPS_BEFORE_END) return this.#diverged();
-      if (this.#outOfPatience()) return await this.#finish("stopped early");
-      if (this.#state.step >= settings.totalSteps) return await this.#finish("finished");
-      if (this.#state.step > 0 && this.#state.step % settings.saveEvery === 0) await this.#save();
+      if (this.#outOfPatience()) return this.#finish("stopped early");
+      if (this.#state.step >= settings.totalSteps) return this.#finish("finished");
+      if (this.#state.step > 0 && this.#state.step % settings.saveEvery === 0) this.#save();
       await this.#step();
     }
   }
@@ -197,10 +197,10 @@ class Run<B extends Batch> {
     return patience > 0 && this.#state.evaluationsSinceBest >= patience;
   }
 
-  async #save(): Promise<void> {
+  #save(): void {
     const { checkpoints, model, optimizer, callbacks } = this.job;
     if (checkpoints === undefined || this.#saved === this.#state) return;
-    const path = await checkpoints.save({
+    const path = checkpoints.save({
       state: this.#state,
       parameters: readParameters(model),
       optimizer: optimizer.state(),
@@ -210,8 +210,8 @@ class Run<B extends Batch> {
     callbacks?.onCheckpoint?.({ step: this.#state.step, path });
   }
 
-  async #interrupted(): Promise<TrainOutcome> {
-    await this.#save();
+  #interrupted(): TrainOutcome {
+    this.#save();
     return this.#outcome("interrupted", this.#state.step);
   }
 
@@ -223,8 +223,8 @@ class Run<B extends Batch> {
     return { ...outcome, reason: this.#skipReason };
   }
 
-  async #finish(end: "finished" | "stopped early"): Promise<TrainOutcome> {
-    await this.#save();
+  #finish(end: "finished" | "stopped early"): TrainOutcome {
+    this.#save();
     const { best, step } = this.#state;
     if (this.#best === undefined || best === undefined) return this.#outcome(end, step);
     writeParameters(this.job.model, this.#best);

@@ -1,5 +1,5 @@
 /** Where a run stands: everything, besides tensors, that a resume needs. */
-import { Random } from "./random.ts";
+import { Random } from "../random.ts";
 
 /** A place in the data: the micro-batch that comes next. */
 export interface DataPosition {

@@ -2,7 +2,7 @@
 import { float32, type Tensor, toNumbers } from "../../src/graph/tensor.ts";
 import type { DeviceTensor } from "../../src/runtime/runner.ts";
 import type { Optimizer, OptimizerState } from "../../src/train/optimizer.ts";
-import { Random } from "../../src/train/random.ts";
+import { Random } from "../../src/random.ts";
 import type { Batch, BatchLoss, BatchSource, Parameter, StepModel } from "../../src/train/step.ts";
 
 /** A "device" tensor that lies in the host's memory. */

@@ -87,9 +87,9 @@ export function digestOf(run: ChildRun): string {
  *
  * @returns what is wrong, `undefined` if nothing is
  */
-export async function faultAfterKill(run: ChildRun, spec: ChildSpec): Promise<string | undefined> {
+export function faultAfterKill(run: ChildRun, spec: ChildSpec): string | undefined {
   const warnings: string[] = [];
-  const found = await new CheckpointDirectory(spec.directory, { seed: 1 }).load((message) =>
+  const found = new CheckpointDirectory(spec.directory, { seed: 1 }).load((message) =>
     warnings.push(message)
   );
   const step = found?.checkpoint.state.step ?? 0;
@@ -135,7 +135,7 @@ export async function killAtRandom(
         const run = await runChild({ ...spec, killAfterMs });
         if (run.code === 0) finished = run;
         else kills++;
-        const fault = await faultAfterKill(run, spec);
+        const fault = faultAfterKill(run, spec);
         if (fault !== undefined) faults.push(`run ${r}, kill ${k}: ${fault}`);
       }
       finished ??= await runChild(spec);

@@ -68,7 +68,7 @@ async function faultAfter(
     if (run.code !== 74) return `exit code ${run.code} instead of 74: ${run.stderr}`;
     if (!run.stderr.includes(directory)) return `the path is not named: ${run.stderr}`;
   }
-  const left = await faultAfterKill(run, spec);
+  const left = faultAfterKill(run, spec);
   if (left !== undefined) return left;
   const resumed = await runChild(spec);
   return digestOf(resumed) === expected

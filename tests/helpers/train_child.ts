@@ -30,7 +30,7 @@ async function make(backend: string): Promise<{ model: StepModel<Rows>; optimize
 async function main([directory, backend, steps, saveEvery]: string[]): Promise<void> {
   const { model, optimizer } = await make(backend);
   const checkpoints = new CheckpointDirectory(directory, { seed: 1 });
-  const found = await checkpoints.load((message) => console.log(`warning ${message}`));
+  const found = checkpoints.load((message) => console.log(`warning ${message}`));
   console.log("start");
   let last = found?.path ?? "";
   const totalSteps = Number(steps);

@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertThrows } from "@std/assert";
 import { join } from "@std/path";
 import { StorageError, UsageError } from "../../src/errors.ts";
 import { float32 } from "../../src/graph/tensor.ts";
@@ -19,63 +19,62 @@ const noWarning = (message: string) => {
   throw new Error(`unexpected warning: ${message}`);
 };
 
-async function inTempDir(body: (path: string) => Promise<void>): Promise<void> {
-  const path = await Deno.makeTempDir({ prefix: "graft-checkpoints-" });
+function inTempDir(body: (path: string) => void): void {
+  const path = Deno.makeTempDirSync({ prefix: "graft-checkpoints-" });
   try {
-    await body(path);
+    body(path);
   } finally {
-    await Deno.remove(path, { recursive: true });
+    Deno.removeSync(path, { recursive: true });
   }
 }
 
 const names = (path: string) => [...Deno.readDirSync(path)].map(({ name }) => name).sort();
 
 Deno.test("CheckpointDirectory keeps the newest checkpoints and points latest at the last", () =>
-  inTempDir(async (path) => {
+  inTempDir((path) => {
     const directory = new CheckpointDirectory(path, { seed: 1 }, 2);
     assert(directory.isEmpty);
     for (const step of [10, 20, 30]) {
-      assertEquals(await directory.save(checkpointAt(step)), join(path, `step-0000${step}`));
+      assertEquals(directory.save(checkpointAt(step)), join(path, `step-0000${step}`));
     }
     assertEquals(names(path), ["latest", "step-000020", "step-000030"]);
     assertEquals(Deno.readTextFileSync(join(path, "latest")), "step-000030\n");
-    const found = await directory.load(noWarning);
+    const found = directory.load(noWarning);
     assertEquals(found!.checkpoint.state.step, 30);
     directory.clear();
     assert(directory.isEmpty);
-    assertEquals(await directory.load(noWarning), undefined);
+    assertEquals(directory.load(noWarning), undefined);
   }));
 
 Deno.test("CheckpointDirectory.load() ignores a torn checkpoint with a warning and takes the one before", () =>
-  inTempDir(async (path) => {
+  inTempDir((path) => {
     const directory = new CheckpointDirectory(path, { seed: 1 });
-    await directory.save(checkpointAt(10));
-    const torn = await directory.save(checkpointAt(20));
+    directory.save(checkpointAt(10));
+    const torn = directory.save(checkpointAt(20));
     Deno.truncateSync(join(torn, "adapter_model.safetensors"), 20);
     const warnings: string[] = [];
-    const found = await directory.load((message) => warnings.push(message));
+    const found = directory.load((message) => warnings.push(message));
     assertEquals(found!.path, join(path, "step-000010"));
     assertEquals(warnings.length, 1);
     assert(warnings[0].includes(torn) && warnings[0].includes("adapter_model.safetensors"));
     // The torn one is replaced when the run comes to its step again.
-    await directory.save(checkpointAt(20));
-    assertEquals((await directory.load(noWarning))!.checkpoint.state.step, 20);
+    directory.save(checkpointAt(20));
+    assertEquals(directory.load(noWarning)!.checkpoint.state.step, 20);
   }));
 
 Deno.test("CheckpointDirectory clears what a killed run left unfinished", () =>
-  inTempDir(async (path) => {
+  inTempDir((path) => {
     Deno.mkdirSync(join(path, ".unfinished-step-000010"));
     Deno.writeTextFileSync(join(path, ".unfinished-latest"), "x");
     new CheckpointDirectory(path, { seed: 1 });
     assertEquals(names(path), []);
-    await Promise.resolve();
   }));
 
 Deno.test("CheckpointDirectory.load() refuses a run with other settings, naming them", () =>
-  inTempDir(async (path) => {
-    await new CheckpointDirectory(path, { seed: 1, batch_size: 4 }).save(checkpointAt(10));
+  inTempDir((path) => {
+    new CheckpointDirectory(path, { seed: 1, batch_size: 4 }).save(checkpointAt(10));
     const other = new CheckpointDirectory(path, { seed: 1, batch_size: 8 });
-    await assertRejects(
+    assertThrows(
       () => other.load(noWarning),
       UsageError,
       "batch_size was 4: current value is 8",

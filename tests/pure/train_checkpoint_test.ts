@@ -1,4 +1,4 @@
-import { assertEquals, assertRejects } from "@std/assert";
+import { assertEquals, assertThrows } from "@std/assert";
 import { BadInputError } from "../../src/errors.ts";
 import { float32, type Tensor, toNumbers } from "../../src/graph/tensor.ts";
 import {
@@ -20,10 +20,8 @@ const IDENTITY = { seed: 3, data_digest: "abc" };
 const plain = (tensors: ReadonlyMap<string, Tensor>) =>
   Object.fromEntries([...tensors].map(([name, t]) => [name, [t.dims, [...toNumbers(t)]]]));
 
-Deno.test("decodeCheckpoint() reads back what encodeCheckpoint() wrote", async () => {
-  const { checkpoint, identity } = await decodeCheckpoint(
-    await encodeCheckpoint(CHECKPOINT, IDENTITY),
-  );
+Deno.test("decodeCheckpoint() reads back what encodeCheckpoint() wrote", () => {
+  const { checkpoint, identity } = decodeCheckpoint(encodeCheckpoint(CHECKPOINT, IDENTITY));
   assertEquals(identity, IDENTITY);
   assertEquals(checkpoint.state, CHECKPOINT.state);
   assertEquals(plain(checkpoint.parameters), plain(CHECKPOINT.parameters));
@@ -32,20 +30,18 @@ Deno.test("decodeCheckpoint() reads back what encodeCheckpoint() wrote", async (
   assertEquals(plain(checkpoint.best!), plain(CHECKPOINT.best!));
 });
 
-Deno.test("encodeCheckpoint() gives the same bytes for the same state", async () => {
-  const [one, two] = await Promise.all(
-    [0, 0].map(() => encodeCheckpoint(CHECKPOINT, IDENTITY)),
-  );
+Deno.test("encodeCheckpoint() gives the same bytes for the same state", () => {
+  const [one, two] = [0, 0].map(() => encodeCheckpoint(CHECKPOINT, IDENTITY));
   assertEquals([...one], [...two]);
 });
 
-Deno.test("decodeCheckpoint() refuses a changed byte in any file, naming the file", async () => {
-  const files = await encodeCheckpoint(CHECKPOINT, IDENTITY);
+Deno.test("decodeCheckpoint() refuses a changed byte in any file, naming the file", () => {
+  const files = encodeCheckpoint(CHECKPOINT, IDENTITY);
   for (const [name, bytes] of files) {
     if (name === "manifest.json") continue;
     const changed = bytes.slice();
     changed[changed.length >> 1] ^= 1;
-    await assertRejects(
+    assertThrows(
       () => decodeCheckpoint(new Map(files).set(name, changed)),
       BadInputError,
       `${name} is not what manifest.json says`,
@@ -53,25 +49,25 @@ Deno.test("decodeCheckpoint() refuses a changed byte in any file, naming the fil
   }
 });
 
-Deno.test("decodeCheckpoint() refuses a file that is cut or missing, naming it", async () => {
-  const files = await encodeCheckpoint(CHECKPOINT, IDENTITY);
+Deno.test("decodeCheckpoint() refuses a file that is cut or missing, naming it", () => {
+  const files = encodeCheckpoint(CHECKPOINT, IDENTITY);
   for (const [name, bytes] of files) {
     const cut = new Map(files).set(name, bytes.subarray(0, bytes.length - 3));
-    await assertRejects(() => decodeCheckpoint(cut), BadInputError, name);
+    assertThrows(() => decodeCheckpoint(cut), BadInputError, name);
     const without = new Map(files);
     without.delete(name);
-    await assertRejects(() => decodeCheckpoint(without), BadInputError, `${name} is missing`);
+    assertThrows(() => decodeCheckpoint(without), BadInputError, `${name} is missing`);
   }
 });
 
-Deno.test("decodeCheckpoint() refuses another format version", async () => {
-  const files = await encodeCheckpoint(CHECKPOINT, IDENTITY);
+Deno.test("decodeCheckpoint() refuses another format version", () => {
+  const files = encodeCheckpoint(CHECKPOINT, IDENTITY);
   const manifest = new TextDecoder().decode(files.get("manifest.json"));
   files.set(
     "manifest.json",
     new TextEncoder().encode(manifest.replace('"format_version": 1', '"format_version": 99')),
   );
-  await assertRejects(() => decodeCheckpoint(files), BadInputError, "current value is 99");
+  assertThrows(() => decodeCheckpoint(files), BadInputError, "current value is 99");
 });
 
 Deno.test("differences() names each setting that changed, with both values", () => {

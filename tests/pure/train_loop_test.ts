@@ -42,7 +42,7 @@ function makeJob(
     checkpoints: {
       save(checkpoint) {
         saved.push(checkpoint);
-        return Promise.resolve(`step ${checkpoint.state.step}`);
+        return `step ${checkpoint.state.step}`;
       },
     },
     ...more,

@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertNotEquals, assertThrows } from "@std/assert";
-import { Random } from "../../src/train/random.ts";
+import { Random } from "../../src/random.ts";
 
 const take = (random: Random, count: number) => Array.from({ length: count }, () => random.next());
 

@@ -1,0 +1,126 @@
+/**
+ * Checks who imports whom, and that pure folders stay pure: `deno task layers`.
+ *
+ * Prints one line per violation, as `file:line: what`, and ends with 1 if there is any.
+ */
+
+/** What each layer may import besides itself, the common files and packages; `undefined`: anything. */
+const MAY_IMPORT: Readonly<Record<string, readonly string[] | undefined>> = {
+  "ffi": [],
+  "src/graph": [],
+  "src/onnx": ["src/graph"],
+  "src/safetensors": ["src/graph"],
+  "src/quant": ["src/graph"],
+  "src/ops": ["src/graph"],
+  "src/autodiff": ["src/graph", "src/ops"],
+  "src/lora": ["src/graph", "src/ops", "src/onnx", "src/quant", "src/safetensors"],
+  "src/plan": ["src/graph", "src/ops", "src/autodiff", "src/lora"],
+  "src/data": ["src/graph"],
+  "src/system": ["ffi"],
+  "src/runtime": ["ffi", "src/graph", "src/onnx", "src/system"],
+  "src/model": [
+    "src/graph",
+    "src/onnx",
+    "src/safetensors",
+    "src/quant",
+    "src/lora",
+    "src/data",
+    "src/system",
+    "src/runtime",
+  ],
+  "src/train": [
+    "src/graph",
+    "src/ops",
+    "src/safetensors",
+    "src/lora",
+    "src/plan",
+    "src/data",
+    "src/runtime",
+    "src/system",
+  ],
+  "src/cli": undefined,
+};
+
+/**
+ * Layers whose files reach nothing but their arguments: no `Deno`, no I/O. Of Node's modules only
+ * `node:crypto` is pure: its digests need no permission.
+ */
+const PURE = new Set([
+  "src/graph",
+  "src/onnx",
+  "src/safetensors",
+  "src/quant",
+  "src/ops",
+  "src/autodiff",
+  "src/lora",
+  "src/plan",
+]);
+
+/** Files of no layer that every layer of `src` may import. */
+const COMMON = new Set(["src/errors.ts", "src/random.ts"]);
+
+/** The layer of a path from the root, `undefined` for none. */
+function layerOf(path: string): string | undefined {
+  const [top, second] = path.split("/");
+  if (top === "ffi") return "ffi";
+  return top === "src" && path.split("/").length > 2 ? `src/${second}` : undefined;
+}
+
+/** Resolves a relative import of a file, both from the root. */
+function resolve(from: string, specifier: string): string {
+  return new URL(specifier, `file:///${from}`).pathname.slice(1);
+}
+
+/** Comments become spaces, so that line numbers stay. */
+function withoutComments(source: string): string {
+  const blank = (text: string) => text.replace(/[^\n]/g, " ");
+  return source.replace(/\/\*[\s\S]*?\*\//g, blank).replace(/(^|[^:"'`])\/\/.*$/gm, blank);
+}
+
+const IMPORT = /(?:\bfrom\s*|\bimport\s*\(?\s*)"([^"]+)"/g;
+const HOST_API = /\bDeno\s*\.|\bfetch\s*\(|\bnew\s+(?:Worker|WebSocket)\b|"node:(?!crypto")[^"]+"/g;
+
+/** What one file does that its layer must not, as `file:line: what`. */
+export function violationsOf(path: string, source: string): string[] {
+  const layer = layerOf(path);
+  if (layer === undefined) return [];
+  if (!(layer in MAY_IMPORT)) {
+    return [`${path}:1: ${layer} is no layer that scripts/check_layers.ts knows`];
+  }
+  const code = withoutComments(source);
+  const place = (index: number) => `${path}:${code.slice(0, index).split("\n").length}`;
+  const found: string[] = [];
+  const allowed = MAY_IMPORT[layer];
+  for (const match of code.matchAll(IMPORT)) {
+    if (!match[1].startsWith(".") || allowed === undefined) continue;
+    const target = resolve(path, match[1]);
+    const other = layerOf(target);
+    if (
+      other === layer || (layer !== "ffi" && COMMON.has(target)) ||
+      (other && allowed.includes(other))
+    ) continue;
+    found.push(`${place(match.index)}: ${layer} must not import ${target}`);
+  }
+  if (PURE.has(layer)) {
+    for (const match of code.matchAll(HOST_API)) {
+      found.push(`${place(match.index)}: ${layer} is pure and must not use ${match[0].trim()}`);
+    }
+  }
+  return found;
+}
+
+function* sourcesUnder(directory: string): Generator<string> {
+  for (const entry of Deno.readDirSync(directory)) {
+    const path = `${directory}/${entry.name}`;
+    if (entry.isDirectory) yield* sourcesUnder(path);
+    else if (entry.name.endsWith(".ts")) yield path;
+  }
+}
+
+if (import.meta.main) {
+  const files = [...sourcesUnder("ffi"), ...sourcesUnder("src")];
+  const found = files.flatMap((path) => violationsOf(path, Deno.readTextFileSync(path)));
+  for (const line of found.sort()) console.log(line);
+  if (found.length > 0) Deno.exit(1);
+  console.log(`${files.length} files keep to their layers`);
+}
