@@ -14,8 +14,8 @@ import { inferTraining } from "../ops/registry.ts";
 import { callOf, type PlannedCall } from "./call.ts";
 import { cotangentName, LABELS, LOSS, ROW_WEIGHTS } from "./names.ts";
 
-/** Entries of the vocabulary per chunk. */
-export const CHUNK = 8192;
+/** Entries of the vocabulary per chunk, unless a plan says otherwise. */
+export const HEAD_CHUNK = 8192;
 
 /** A head that can run in chunks: logits = hidden · weightᵀ. */
 export interface ChunkableHead {
@@ -34,6 +34,7 @@ export function findChunkableHead(
   lowered: Graph,
   constants: ReadonlySet<string>,
   trainable: ReadonlySet<string>,
+  chunk: number,
 ): ChunkableHead | undefined {
   const logits = lowered.outputs[0].name;
   const producers = new Map(
@@ -45,7 +46,7 @@ export function findChunkableHead(
   const weight = rowMajorWeight(node, right, producers);
   if (weight === undefined || !constants.has(weight) || constants.has(hidden)) return undefined;
   const dims = lowered.valueInfo.get(logits)?.type?.shape;
-  if (dims?.length !== 2 || typeof dims[1] !== "number" || dims[1] <= CHUNK) return undefined;
+  if (dims?.length !== 2 || typeof dims[1] !== "number" || dims[1] <= chunk) return undefined;
   const preparing: Node[] = [];
   const visit = (value: string): boolean => {
     const producer = producers.get(value);
@@ -97,7 +98,12 @@ export interface ChunkedHead {
 }
 
 /** Plans a head's calls for `rows` target rows. */
-export function planChunkedHead(lowered: Graph, head: ChunkableHead, rows: number): ChunkedHead {
+export function planChunkedHead(
+  lowered: Graph,
+  head: ChunkableHead,
+  rows: number,
+  chunk: number,
+): ChunkedHead {
   const constants = new Map<string, Tensor>();
   const width = lowered.valueInfo.get(head.weight)!.type!.shape![1] as number;
   constants.set("head.max:0", float32([rows, 1], new Float32Array(rows).fill(-1e30)));
@@ -105,8 +111,8 @@ export function planChunkedHead(lowered: Graph, head: ChunkableHead, rows: numbe
   constants.set("head.picked:0", float32([rows, 1], new Float32Array(rows)));
   constants.set("head.cotangent:0", float32([rows, width], new Float32Array(rows * width)));
   const starts: number[] = [];
-  for (let at = 0; at < head.vocabulary; at += CHUNK) starts.push(at);
-  const piece = (start: number) => Math.min(CHUNK, head.vocabulary - start);
+  for (let at = 0; at < head.vocabulary; at += chunk) starts.push(at);
+  const piece = (start: number) => Math.min(chunk, head.vocabulary - start);
   const context = { lowered, head, rows, width, constants };
   const forward = (keepLogits: boolean) =>
     starts.map((start, i) => forwardChunk(context, i, start, piece(start), keepLogits));

@@ -14,7 +14,7 @@ import { builderOver, callOf, fedConstants, type PlannedCall } from "./call.ts";
 import { type Cut, cutIntoSegments, type Segment } from "./cut.ts";
 import { DROPOUT_SEED } from "./dropout.ts";
 import { type BatchShape, bindInputs, type BoundInput } from "./inputs.ts";
-import { findChunkableHead, planChunkedHead } from "./head_chunks.ts";
+import { findChunkableHead, HEAD_CHUNK, planChunkedHead } from "./head_chunks.ts";
 import { lowerForTraining } from "./lower.ts";
 import { gradientName, LOGITS, LOSS } from "./names.ts";
 import { backwardCall, forwardCall, type PlanContext, trainablesOf } from "./segment_calls.ts";
@@ -34,6 +34,8 @@ export interface PlanOptions extends BatchShape {
   readonly output?: string;
   /** Bytes of activations that may be kept instead of recomputed; default 0. */
   readonly keepBytes?: number;
+  /** Vocabulary entries per chunk of a language model's head; default {@linkcode HEAD_CHUNK}. */
+  readonly headChunk?: number;
   /** Probability of LoRA dropout; default 0. */
   readonly dropout?: number;
 }
@@ -102,11 +104,12 @@ export function planTraining(model: Model, options: PlanOptions): TrainingPlan {
   };
   const logitsShape = lowered.valueInfo.get(lowered.outputs[0].name)!.type!.shape as number[];
   const rows = options.targetRows ?? elementCount(logitsShape.slice(0, -1));
+  const chunk = options.headChunk ?? HEAD_CHUNK;
   const head = selected === undefined
     ? undefined
-    : findChunkableHead(lowered, constants, options.trainable);
+    : findChunkableHead(lowered, constants, options.trainable, chunk);
   const cut = cutIntoSegments(lowered, head?.hidden);
-  const ending = head === undefined ? undefined : planChunkedHead(lowered, head, rows);
+  const ending = head === undefined ? undefined : planChunkedHead(lowered, head, rows, chunk);
   const body = cut.segments.slice(0, -1);
   const tail = cut.segments[cut.segments.length - 1];
   const first = cut.segments.findIndex((segment) => trainablesOf(context, segment).length > 0);

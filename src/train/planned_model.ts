@@ -22,6 +22,8 @@ export interface PlannedModelOptions {
   readonly objective: "causal" | "classification";
   /** Activations that may be kept instead of recomputed, in bytes per step; default 0. */
   readonly keepBytes?: number;
+  /** Vocabulary entries per chunk of a language model's head. */
+  readonly headChunk?: number;
   /** Probability of LoRA dropout while training; default 0. */
   readonly dropout?: number;
 }
@@ -143,6 +145,7 @@ export class PlannedModel implements StepModel<TokenBatch> {
       trainable: this.#options.trainable,
       keepBytes: this.#options.keepBytes,
       dropout,
+      headChunk: this.#options.headChunk,
     });
     const constants = new Map(
       [...plan.constants].map(([name, value]) => [

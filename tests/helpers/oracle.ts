@@ -130,7 +130,7 @@ export async function runOracle(
   runner: Runner,
   name: string,
   onnxModel: string,
-  keepBytes = 0,
+  how: { readonly keepBytes?: number; readonly headChunk?: number } = {},
 ): Promise<OracleReport> {
   const { model, trainable, oracle } = oracleModel(name, onnxModel);
   const tensors = readTensors(`${referenceDir(name)}/tensors.safetensors`);
@@ -140,7 +140,7 @@ export async function runOracle(
     model,
     trainable,
     objective: oracle.task === "CAUSAL_LM" ? "causal" : "classification",
-    keepBytes,
+    ...how,
   });
   const { lr, betas, eps, weight_decay: weightDecay } = oracle.adamw;
   using optimizer = await graphOptimizer(runner, step.parameters, {
