@@ -5,7 +5,7 @@
  * binary of graft works with every release from {@linkcode LOWEST_ORT} on.
  */
 import { bindApi, create, type Ort } from "./api.ts";
-import { readCString } from "./pointer.ts";
+import { type Handle, readCString } from "./pointer.ts";
 
 /** The lowest release graft runs on: JetPack 6 ships 1.18 to 1.23. */
 export const LOWEST_ORT = "1.18.0";
@@ -109,12 +109,17 @@ export function openLibrary(path: string): Ort {
       "not this API",
     );
   }
-  const ort = bind(path, base);
+  const ort = bindLibrary(path, base);
   opened.set(path, ort);
   return ort;
 }
 
-function bind(path: string, base: Deno.PointerObject): Ort {
+/**
+ * Reads an `OrtApiBase`.
+ *
+ * @throws {OrtLoadError} `too old`
+ */
+export function bindLibrary(path: string, base: Handle): Ort {
   // struct OrtApiBase { const OrtApi* (*GetApi)(uint32_t version); const char* (*GetVersionString)(); }
   const view = new Deno.UnsafePointerView(base);
   const GetApi = new Deno.UnsafeFnPointer(view.getPointer(0)!, {

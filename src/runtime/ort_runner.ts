@@ -1,8 +1,10 @@
 /** {@linkcode Runner} over ONNX Runtime. */
 import {
+  availableProviders,
   Environment,
   findLibrary,
   openLibrary,
+  type Ort,
   OrtValue,
   type Provider,
   Session,
@@ -40,7 +42,7 @@ const INT4_SINCE = 19;
 /**
  * Opens ONNX Runtime.
  *
- * @throws {RuntimeFailure} the library is missing, not ONNX Runtime, or too old
+ * @throws {RuntimeFailure} the library is missing, not ONNX Runtime, too old, or lacks a provider
  */
 export function createOrtRunner(options: OrtRunnerOptions = {}): Runner {
   const { threads, spinning, logLevel } = options;
@@ -51,9 +53,23 @@ export function createOrtRunner(options: OrtRunnerOptions = {}): Runner {
   }
   const environment = attempt("Cannot open ONNX Runtime", () => {
     const ort = openLibrary(findLibrary(options.ortLib));
+    checkProviders(ort, options.providers ?? []);
     return Environment.acquire(ort, { threads, spinning, logLevel });
   });
   return new OrtRunner(environment, options);
+}
+
+/** Asks before any model is loaded: ORT's own words for a missing provider name no provider. */
+function checkProviders(ort: Ort, providers: readonly Provider[]): void {
+  const bare = (name: string) => name.replace(/ExecutionProvider$/, "").toLowerCase();
+  const available = availableProviders(ort);
+  for (const { name } of providers) {
+    if (available.some((has) => bare(has) === bare(name))) continue;
+    throw new RuntimeFailure(
+      `Cannot use ${name}: ONNX Runtime at "${ort.path}" has only ${available.join(", ")}: ` +
+        "leave it out, or point --ort-lib or GRAFT_ORT_LIB at a build that has it",
+    );
+  }
 }
 
 class OrtRunner implements Runner, TensorOwner {

@@ -1,0 +1,100 @@
+import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
+import {
+  bindLibrary,
+  findLibrary,
+  LOWEST_ORT,
+  openLibrary,
+  OrtLoadError,
+} from "../../ffi/library.ts";
+import { availableProviders, Environment } from "../../ffi/environment.ts";
+import { cString } from "../../ffi/pointer.ts";
+import { RuntimeFailure } from "../../src/errors.ts";
+import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
+
+function loadError(action: () => unknown): OrtLoadError {
+  return assertThrows(action, OrtLoadError) as OrtLoadError;
+}
+
+Deno.test("findLibrary() takes the explicit path, else the one that npm brought", () => {
+  assertEquals(findLibrary("/opt/ort/libonnxruntime.so"), "/opt/ort/libonnxruntime.so");
+  const found = findLibrary("");
+  assertStringIncludes(found, "/node_modules/onnxruntime-node/bin/napi-v6/linux/");
+  assertEquals(Deno.statSync(found).isFile, true);
+});
+
+Deno.test("findLibrary() says what to do where nothing was installed", () => {
+  const error = loadError(() => findLibrary(undefined, "/proc/self"));
+  assertEquals(error.kind, "not found");
+  assertStringIncludes(error.message, "/proc/self");
+  assertStringIncludes(error.message, "deno install");
+  assertStringIncludes(error.message, "GRAFT_ORT_LIB");
+});
+
+Deno.test("openLibrary() tells a missing file, a text file and a folder by path and reason", async () => {
+  const folder = await Deno.makeTempDir();
+  const text = `${folder}/libonnxruntime.so`;
+  await Deno.writeTextFile(text, "not a library\n".repeat(1000));
+  const missing = `${folder}/none.so`;
+  for (const [path, reason] of [[missing, "No such file"], [text, "ELF"], [folder, "directory"]]) {
+    const error = loadError(() => openLibrary(path));
+    assertEquals(error.kind, "cannot open");
+    assertStringIncludes(error.message, `"${path}"`);
+    assertStringIncludes(error.message, reason);
+    assertStringIncludes(error.message, "--ort-lib");
+  }
+  await Deno.remove(folder, { recursive: true });
+});
+
+Deno.test("openLibrary() tells a library that is not ONNX Runtime", () => {
+  const error = loadError(() => openLibrary("libc.so.6"));
+  assertEquals(error.kind, "not this API");
+  assertStringIncludes(error.message, `"libc.so.6"`);
+  assertStringIncludes(error.message, "OrtGetApiBase");
+});
+
+Deno.test("openLibrary() tells the release of a library that is too old", () => {
+  const version = cString("1.10.1");
+  const GetVersionString = new Deno.UnsafeCallback(
+    { parameters: [], result: "pointer" },
+    () => Deno.UnsafePointer.of(version),
+  );
+  let asked = 0;
+  const GetApi = new Deno.UnsafeCallback({ parameters: ["u32"], result: "pointer" }, () => {
+    asked++;
+    return null;
+  });
+  const base = BigUint64Array.of(
+    BigInt(Deno.UnsafePointer.value(GetApi.pointer)),
+    BigInt(Deno.UnsafePointer.value(GetVersionString.pointer)),
+  );
+  const error = loadError(() => bindLibrary("/jetson/lib.so", Deno.UnsafePointer.of(base)!));
+  assertEquals(error.kind, "too old");
+  assertStringIncludes(error.message, `"/jetson/lib.so"`);
+  assertStringIncludes(error.message, "1.10.1");
+  assertStringIncludes(error.message, LOWEST_ORT);
+  assertEquals(asked, 0, "GetApi of an old library complains on stderr");
+  GetApi.close();
+  GetVersionString.close();
+});
+
+Deno.test("createOrtRunner() reports a library that cannot be opened as a RuntimeFailure", () => {
+  assertThrows(() => createOrtRunner({ ortLib: "/none.so" }), RuntimeFailure, "/none.so");
+});
+
+Deno.test("availableProviders() lists the CPU's", () => {
+  assertEquals(
+    availableProviders(openLibrary(findLibrary())).includes("CPUExecutionProvider"),
+    true,
+  );
+});
+
+Deno.test("Environment.acquire() shares one set-up and refuses another while it is live", () => {
+  const ort = openLibrary(findLibrary());
+  const first = Environment.acquire(ort, { threads: 1 });
+  const second = Environment.acquire(ort);
+  assertEquals(second.handle, first.handle);
+  assertThrows(() => Environment.acquire(ort, { threads: 2 }), RangeError, `{"threads":1}`);
+  second.release();
+  first.release();
+  Environment.acquire(ort, { threads: 2 }).release();
+});

@@ -1,0 +1,114 @@
+import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
+import type { Ort } from "../../ffi/api.ts";
+import { appendProvider, type Provider } from "../../ffi/providers.ts";
+import { readCString } from "../../ffi/pointer.ts";
+import { float32, toNumbers } from "../../src/graph/tensor.ts";
+import { RuntimeFailure } from "../../src/errors.ts";
+import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
+import { tinyModel } from "../helpers/ort.ts";
+
+const anyPointer = Deno.UnsafePointer.create(0x1000n)!;
+
+/** An OrtApi that notes what providers are asked for, as a GPU build would see it. */
+function recordingOrt(log: string[]): Ort {
+  const texts = (pointers: BigUint64Array, count: bigint) =>
+    Array.from(
+      pointers.subarray(0, Number(count)),
+      (p) => readCString(Deno.UnsafePointer.create(p)),
+    );
+  const create = (name: string) => (out: BigUint64Array) => {
+    log.push(name);
+    out[0] = 0x2000n;
+    return null;
+  };
+  const update =
+    (name: string) =>
+    (_options: unknown, keys: BigUint64Array, values: BigUint64Array, count: bigint) => {
+      const given = texts(values, count);
+      log.push(`${name} ${texts(keys, count).map((key, i) => `${key}=${given[i]}`)}`);
+      return null;
+    };
+  const note = (name: string) => () => {
+    log.push(name);
+    return null;
+  };
+  const generic = (
+    _options: unknown,
+    name: Uint8Array<ArrayBuffer>,
+    keys: BigUint64Array,
+    values: BigUint64Array,
+    count: bigint,
+  ) => update(`append ${readCString(Deno.UnsafePointer.of(name))}`)(null, keys, values, count);
+  const api = {
+    CreateCUDAProviderOptions: create("create CUDA"),
+    UpdateCUDAProviderOptions: update("update CUDA"),
+    SessionOptionsAppendExecutionProvider_CUDA_V2: note("append CUDA"),
+    ReleaseCUDAProviderOptions: note("release CUDA"),
+    CreateTensorRTProviderOptions: create("create TensorRT"),
+    UpdateTensorRTProviderOptions: update("update TensorRT"),
+    SessionOptionsAppendExecutionProvider_TensorRT_V2: note("append TensorRT"),
+    ReleaseTensorRTProviderOptions: note("release TensorRT"),
+    SessionOptionsAppendExecutionProvider: generic,
+  };
+  return { api } as unknown as Ort;
+}
+
+function appended(provider: Provider): string[] {
+  const log: string[] = [];
+  appendProvider(recordingOrt(log), anyPointer, provider);
+  return log;
+}
+
+Deno.test("appendProvider() gives CUDA and TensorRT their options through their own structs", () => {
+  assertEquals(
+    appended({
+      name: "CUDAExecutionProvider",
+      options: { device_id: "1", arena_extend_strategy: "kSameAsRequested" },
+    }),
+    [
+      "create CUDA",
+      "update CUDA device_id=1,arena_extend_strategy=kSameAsRequested",
+      "append CUDA",
+      "release CUDA",
+    ],
+  );
+  assertEquals(
+    appended({ name: "TensorrtExecutionProvider", options: { trt_fp16_enable: "1" } }),
+    ["create TensorRT", "update TensorRT trt_fp16_enable=1", "append TensorRT", "release TensorRT"],
+  );
+});
+
+Deno.test("appendProvider() names other providers as ORT registers them", () => {
+  assertEquals(appended({ name: "QNNExecutionProvider", options: { backend_path: "x.so" } }), [
+    "append QNN backend_path=x.so",
+  ]);
+  assertEquals(appended({ name: "XnnpackExecutionProvider" }), ["append XNNPACK "]);
+  assertEquals(appended({ name: "CPUExecutionProvider" }), []);
+});
+
+Deno.test("createOrtRunner() says which provider a library was built without", () => {
+  for (const name of ["CUDAExecutionProvider", "TensorrtExecutionProvider", "QNN"]) {
+    const { message } = assertThrows(
+      () => createOrtRunner({ providers: [{ name }] }),
+      RuntimeFailure,
+    );
+    assertStringIncludes(message, `Cannot use ${name}`);
+    assertStringIncludes(message, "CPUExecutionProvider");
+    assertStringIncludes(message, "--ort-lib");
+  }
+});
+
+Deno.test("a named CPU provider runs like none, through bindings too", async () => {
+  using runner = createOrtRunner({ providers: [{ name: "CPUExecutionProvider" }] });
+  using executable = await runner.compile(tinyModel({
+    inputs: { x: ["float32", [1]] },
+    outputs: { y: ["float32", [1]] },
+    nodes: [["Neg", ["x"], ["y"]]],
+  }));
+  using x = runner.upload(float32([1], [3]));
+  using y = runner.allocate("float32", [1]);
+  using bound = executable.bind({ x }, { y });
+  x.write(float32([1], [4]));
+  await bound.run();
+  assertEquals([...toNumbers(y.read())], [-4]);
+});

@@ -1,0 +1,85 @@
+import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
+import { BadInputError, StorageError } from "../../src/errors.ts";
+import { float32, tensor, toNumbers } from "../../src/graph/tensor.ts";
+import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
+import { locateMapped, openMapped } from "../../src/system/mapped_file.ts";
+import { processMemory } from "../../src/system/memory.ts";
+
+async function temporary(bytes: Uint8Array): Promise<string> {
+  const path = await Deno.makeTempFile();
+  await Deno.writeFile(path, bytes);
+  return path;
+}
+
+Deno.test("openMapped() shows a file's bytes, and an empty file as none", async () => {
+  const path = await temporary(Uint8Array.of(1, 2, 3));
+  using file = openMapped(path);
+  assertEquals(file.bytes, Uint8Array.of(1, 2, 3));
+  assertEquals(locateMapped(file.bytes.subarray(2)), { path, offset: 2 });
+  assertEquals(locateMapped(new Uint8Array(3)), undefined);
+  const empty = await temporary(new Uint8Array(0));
+  using nothing = openMapped(empty);
+  assertEquals(nothing.bytes.byteLength, 0);
+});
+
+Deno.test("openMapped() reads through symbolic links and names the real file", async () => {
+  const path = await temporary(Uint8Array.of(9));
+  const link = `${path}.link`;
+  await Deno.symlink(path, link);
+  using file = openMapped(link);
+  assertEquals(file.path, link);
+  assertEquals(locateMapped(file.bytes)?.path, path);
+});
+
+Deno.test("openMapped() names the path of what it cannot map", async () => {
+  for (
+    const [path, reason] of [["/no/file", "no such file"], ["/tmp", "not a regular file"], [
+      "/dev/zero",
+      "not a regular file",
+    ]]
+  ) {
+    const { message } = assertThrows(() => openMapped(path), BadInputError);
+    assertStringIncludes(message, `"${path}"`);
+    assertStringIncludes(message, reason);
+  }
+  // A size that no mapping can have: the kernel's own files report 0 or refuse to be mapped.
+  const sysfs = "/sys/kernel/mm/transparent_hugepage/enabled";
+  if (await Deno.stat(sysfs).then((s) => s.size > 0, () => false)) {
+    const { message } = assertThrows(() => openMapped(sysfs), StorageError);
+    assertStringIncludes(message, sysfs);
+  }
+});
+
+Deno.test("disposing of a mapped file empties the views of it, and is harmless twice", async () => {
+  const file = openMapped(await temporary(Uint8Array.of(1, 2, 3)));
+  const view = file.bytes.subarray(1);
+  file[Symbol.dispose]();
+  file[Symbol.dispose]();
+  assertEquals(view.byteLength, 0);
+  assertEquals(file.bytes.byteLength, 0);
+});
+
+Deno.test("pages of a mapped file stay out of anonymous memory, wrapped or read", async () => {
+  const size = 32 * 2 ** 20;
+  const path = await temporary(new Uint8Array(size).fill(1));
+  using runner = createOrtRunner({ threads: 2 });
+  const before = processMemory().anonymousBytes;
+  using file = openMapped(path);
+  using wrapped = runner.wrap(tensor("uint8", [size], file.bytes));
+  let sum = 0;
+  for (let i = 0; i < size; i += 4096) sum += file.bytes[i];
+  assertEquals(sum, size / 4096);
+  assertEquals(wrapped.dims, [size]);
+  assertEquals(runner.traffic.uploadedBytes, 0);
+  const grownBytes = processMemory().anonymousBytes - before;
+  assert(grownBytes < size / 2, `${grownBytes} bytes`);
+});
+
+Deno.test("a wrapped stretch of a mapped file reads as the tensor it holds", async () => {
+  const bytes = new Uint8Array(20);
+  bytes.set(float32([2], [1.5, -2]).bytes, 12);
+  using file = openMapped(await temporary(bytes));
+  using runner = createOrtRunner({ threads: 2 });
+  using wrapped = runner.wrap(tensor("float32", [2], file.bytes.subarray(12)));
+  assertEquals([...toNumbers(wrapped.read())], [1.5, -2]);
+});

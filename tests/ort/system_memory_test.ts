@@ -1,0 +1,38 @@
+import { assert, assertEquals } from "@std/assert";
+import { freeBytes, processMemory, treeRssBytes, watchTree } from "../../src/system/memory.ts";
+
+const MIB = 2 ** 20;
+
+Deno.test("processMemory() follows what the process takes", () => {
+  const before = processMemory();
+  const taken = new Uint8Array(64 * MIB).fill(1);
+  const after = processMemory();
+  assert(after.anonymousBytes - before.anonymousBytes > 48 * MIB);
+  assert(after.peakRssBytes >= after.rssBytes);
+  assert(after.rssBytes >= after.anonymousBytes + after.fileBytes - 16 * MIB);
+  assertEquals(taken[taken.length - 1], 1);
+});
+
+Deno.test("processMemory() of a process that does not exist is undefined", () => {
+  // Beyond the largest process number that Linux gives.
+  assertEquals(processMemory(2 ** 22 + 1), undefined);
+});
+
+Deno.test("freeBytes() is a plausible amount", () => {
+  const free = freeBytes();
+  assert(free !== undefined && free > MIB && free < 2 ** 50, `${free}`);
+});
+
+Deno.test("watchTree() sees a child's peak after the child is gone", async () => {
+  using watch = watchTree(Deno.pid, 20);
+  const start = treeRssBytes();
+  const child = await new Deno.Command(Deno.execPath(), {
+    args: [
+      "eval",
+      "const b = new Uint8Array(128 * 2 ** 20).fill(1); await new Promise((r) => setTimeout(r, 300)); console.log(b[9]);",
+    ],
+    stdout: "piped",
+  }).output();
+  assertEquals(new TextDecoder().decode(child.stdout).trim(), "1");
+  assert(watch.peakBytes - start > 100 * MIB, `${(watch.peakBytes - start) / MIB} MiB`);
+});

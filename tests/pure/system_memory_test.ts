@@ -1,0 +1,40 @@
+import { assertEquals } from "@std/assert";
+import { cgroupMemory, parseProcessStatus } from "../../src/system/memory.ts";
+
+Deno.test("parseProcessStatus() reads kibibytes, and no memory as zero", () => {
+  const text =
+    "Name:\tdeno\nVmHWM:\t    2048 kB\nVmRSS:\t    1024 kB\nRssAnon:\t     768 kB\nRssFile:\t     256 kB\n";
+  assertEquals(parseProcessStatus(text), {
+    rssBytes: 1048576,
+    peakRssBytes: 2097152,
+    anonymousBytes: 786432,
+    fileBytes: 262144,
+  });
+  assertEquals(parseProcessStatus("Name:\tkthreadd\n").rssBytes, 0);
+});
+
+const files = (table: Record<string, string>) => (path: string): string | undefined => table[path];
+
+Deno.test("cgroupMemory() finds the group with the least left among all above", () => {
+  const read = files({
+    "/proc/self/cgroup": "0::/system.slice/graft.service\n",
+    "/sys/fs/cgroup/system.slice/graft.service/memory.max": "max\n",
+    "/sys/fs/cgroup/system.slice/memory.max": "1000\n",
+    "/sys/fs/cgroup/system.slice/memory.current": "900\n",
+    "/sys/fs/cgroup/memory.max": "500\n",
+    "/sys/fs/cgroup/memory.current": "100\n",
+  });
+  assertEquals(cgroupMemory(read), { limitBytes: 1000, usedBytes: 900 });
+});
+
+Deno.test("cgroupMemory() reads the first version's files, where no limit is a huge one", () => {
+  const table = {
+    "/proc/self/cgroup": "5:cpu,cpuacct:/a\n4:memory:/docker/1\n",
+    "/sys/fs/cgroup/memory/memory.limit_in_bytes": "2000\n",
+    "/sys/fs/cgroup/memory/memory.usage_in_bytes": "50\n",
+  };
+  assertEquals(cgroupMemory(files(table)), { limitBytes: 2000, usedBytes: 50 });
+  const none = { ...table, "/sys/fs/cgroup/memory/memory.limit_in_bytes": "9223372036854771712\n" };
+  assertEquals(cgroupMemory(files(none)), undefined);
+  assertEquals(cgroupMemory(files({})), undefined);
+});
