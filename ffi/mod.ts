@@ -5,7 +5,7 @@ export { IoBinding } from "./io_binding.ts";
 export { findLibrary, LOWEST_ORT, openLibrary, OrtLoadError } from "./library.ts";
 export { type ModelMetadata, modelMetadata } from "./metadata.ts";
 export { cStrings } from "./pointer.ts";
-export type { Provider } from "./providers.ts";
+export { type Provider, tryProvider } from "./providers.ts";
 export { type Names, type Port, Session } from "./session.ts";
 export type { SessionSettings } from "./session_options.ts";
 export { OrtError } from "./status.ts";

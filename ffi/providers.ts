@@ -64,6 +64,16 @@ export function appendProvider(ort: Ort, sessionOptions: Handle, provider: Provi
   }
 }
 
+/** Appends a provider to options that are thrown away, to see whether it loads. */
+export function tryProvider(ort: Ort, provider: Provider): void {
+  const options = create(ort.api, (out) => ort.api.CreateSessionOptions(out));
+  try {
+    appendProvider(ort, options, provider);
+  } finally {
+    ort.api.ReleaseSessionOptions(options);
+  }
+}
+
 /**
  * The generic call wants short names in ORT's own spelling (`QNN`, `OpenVINO`, `XNNPACK`), not the
  * ones that list the available providers.

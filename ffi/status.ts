@@ -39,7 +39,7 @@ export class OrtError extends Error {
 export function unwrap(api: Api, status: Deno.PointerValue): void {
   if (status === null) return;
   const number = api.GetErrorCode(status);
-  const message = readCString(api.GetErrorMessage(status)).trim();
+  const message = readCString(api.GetErrorMessage(status)).trim().replace(/\.$/, "");
   api.ReleaseStatus(status);
   throw new OrtError(message, CODES[number] ?? `UNKNOWN_${number}`);
 }

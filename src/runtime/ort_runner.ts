@@ -5,10 +5,12 @@ import {
   findLibrary,
   openLibrary,
   type Ort,
+  OrtError,
   OrtValue,
   type Provider,
   Session,
   type SessionSettings,
+  tryProvider,
 } from "../../ffi/mod.ts";
 import { bitsOf, byteLength, type DataType, ONNX_TYPE } from "../graph/dtype.ts";
 import { elementCount, type Tensor } from "../graph/tensor.ts";
@@ -42,7 +44,7 @@ const INT4_SINCE = 19;
 /**
  * Opens ONNX Runtime.
  *
- * @throws {RuntimeFailure} the library is missing, not ONNX Runtime, too old, or lacks a provider
+ * @throws {RuntimeFailure} the library is missing, not ONNX Runtime, too old, or a provider does not load
  */
 export function createOrtRunner(options: OrtRunnerOptions = {}): Runner {
   const { threads, spinning, logLevel } = options;
@@ -53,22 +55,32 @@ export function createOrtRunner(options: OrtRunnerOptions = {}): Runner {
   }
   const environment = attempt("Cannot open ONNX Runtime", () => {
     const ort = openLibrary(findLibrary(options.ortLib));
-    checkProviders(ort, options.providers ?? []);
-    return Environment.acquire(ort, { threads, spinning, logLevel });
+    const environment = Environment.acquire(ort, { threads, spinning, logLevel });
+    try {
+      checkProviders(ort, options.providers ?? []);
+      return environment;
+    } catch (error) {
+      environment.release();
+      throw error;
+    }
   });
   return new OrtRunner(environment, options);
 }
 
-/** Asks before any model is loaded: ORT's own words for a missing provider name no provider. */
+/** Tries the providers before any model is loaded, while the message can say what to do. */
 function checkProviders(ort: Ort, providers: readonly Provider[]): void {
-  const bare = (name: string) => name.replace(/ExecutionProvider$/, "").toLowerCase();
-  const available = availableProviders(ort);
-  for (const { name } of providers) {
-    if (available.some((has) => bare(has) === bare(name))) continue;
-    throw new RuntimeFailure(
-      `Cannot use ${name}: ONNX Runtime at "${ort.path}" has only ${available.join(", ")}: ` +
-        "leave it out, or point --ort-lib or GRAFT_ORT_LIB at a build that has it",
-    );
+  for (const provider of providers) {
+    try {
+      tryProvider(ort, provider);
+    } catch (error) {
+      if (!(error instanceof OrtError)) throw error;
+      throw new RuntimeFailure(
+        `Cannot use ${provider.name} of ONNX Runtime at "${ort.path}", which was built with ` +
+          `${availableProviders(ort).join(", ")}: ${error.message}: leave it out, or point ` +
+          "--ort-lib or GRAFT_ORT_LIB at a build that has it, its own libraries beside it",
+        { cause: error },
+      );
+    }
   }
 }
 
@@ -88,10 +100,9 @@ class OrtRunner implements Runner, TensorOwner {
     const { version } = environment.ort;
     const [major, minor, patch] = version.split(".").map((part) => parseInt(part, 10));
     this.version = [major, minor, patch || 0];
-    const providers = (options.providers ?? []).map((provider) => provider.name);
-    this.description = `onnxruntime ${version} (${
-      [...providers, "CPUExecutionProvider"].join(", ")
-    })`;
+    const names = new Set((options.providers ?? []).map((provider) => provider.name));
+    names.add("CPUExecutionProvider");
+    this.description = `onnxruntime ${version} (${[...names].join(", ")})`;
   }
 
   get disposed(): boolean {

@@ -86,14 +86,13 @@ Deno.test("appendProvider() names other providers as ORT registers them", () => 
   assertEquals(appended({ name: "CPUExecutionProvider" }), []);
 });
 
-Deno.test("createOrtRunner() says which provider a library was built without", () => {
+Deno.test("createOrtRunner() says which provider does not load", () => {
   for (const name of ["CUDAExecutionProvider", "TensorrtExecutionProvider", "QNN"]) {
     const { message } = assertThrows(
       () => createOrtRunner({ providers: [{ name }] }),
       RuntimeFailure,
     );
     assertStringIncludes(message, `Cannot use ${name}`);
-    assertStringIncludes(message, "CPUExecutionProvider");
     assertStringIncludes(message, "--ort-lib");
   }
 });
