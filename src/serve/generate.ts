@@ -1,0 +1,116 @@
+/** Generates text token by token from a causal model. */
+import { Random } from "../random.ts";
+import { sample, type SamplingOptions, validateSampling } from "./sampler.ts";
+import type { CausalModel } from "./causal_model.ts";
+
+export interface GenerateOptions extends SamplingOptions {
+  /** Tokens to generate at most. */
+  readonly maxTokens: number;
+  /** Tokens that end the text and are no part of it. */
+  readonly endIds: ReadonlySet<number>;
+  /** Strings that end the text and are no part of it. */
+  readonly stop?: readonly string[];
+  /** Seed of the draws; default 0. */
+  readonly seed?: number;
+}
+
+/** Turns token ids into text piece by piece; holds back bytes that are no whole character yet. */
+export interface StreamingDecoder {
+  push(id: number): string;
+  end(): string;
+}
+
+/** Why generation ended. */
+export type FinishReason = "stop" | "length";
+
+/** What generation did. */
+export interface Generated {
+  readonly text: string;
+  readonly ids: readonly number[];
+  readonly finishReason: FinishReason;
+}
+
+/**
+ * Goes on from a prompt.
+ *
+ * @param model reads the prompt after whatever it has read before
+ * @param onText gets every piece of text as soon as no stop string can begin in it
+ * @throws {UsageError} for sampling options out of range
+ */
+export async function generate(
+  model: CausalModel,
+  prompt: readonly number[],
+  decoder: StreamingDecoder,
+  options: GenerateOptions,
+  onText: (piece: string) => void | Promise<void> = () => {},
+): Promise<Generated> {
+  validateSampling(options);
+  const random = Random.fromSeed(options.seed ?? 0);
+  const stops = new StopStrings(options.stop ?? []);
+  const ids: number[] = [];
+  const seen = [...prompt];
+  let text = "";
+  const emit = async (piece: string) => {
+    if (piece === "") return;
+    text += piece;
+    await onText(piece);
+  };
+  let logits = options.maxTokens > 0 ? await model.advance(prompt) : undefined;
+  while (logits !== undefined && ids.length < options.maxTokens) {
+    const id = sample(logits, seen, options, () => random.next() / 2 ** 32);
+    if (options.endIds.has(id)) {
+      await emit(stops.push(decoder.end()) + stops.end());
+      return { text, ids, finishReason: "stop" };
+    }
+    ids.push(id);
+    seen.push(id);
+    await emit(stops.push(decoder.push(id)));
+    if (stops.found) return { text, ids, finishReason: "stop" };
+    if (ids.length < options.maxTokens) logits = await model.advance([id]);
+  }
+  await emit(stops.push(decoder.end()) + stops.end());
+  return { text, ids, finishReason: stops.found ? "stop" : "length" };
+}
+
+/** Lets text through up to the first stop string, holding back what may be the beginning of one. */
+export class StopStrings {
+  #held = "";
+  #found = false;
+
+  constructor(readonly stops: readonly string[]) {}
+
+  /** Whether a stop string has come; nothing passes after it. */
+  get found(): boolean {
+    return this.#found;
+  }
+
+  /** Takes a piece and returns what may be shown now. */
+  push(piece: string): string {
+    if (this.#found) return "";
+    const text = this.#held + piece;
+    const at = this.stops.map((stop) => text.indexOf(stop)).filter((index) => index >= 0);
+    if (at.length > 0) {
+      this.#found = true;
+      this.#held = "";
+      return text.slice(0, Math.min(...at));
+    }
+    const keep = Math.max(0, ...this.stops.map((stop) => overlap(text, stop)));
+    this.#held = text.slice(text.length - keep);
+    return text.slice(0, text.length - keep);
+  }
+
+  /** What was held back, once nothing more comes. */
+  end(): string {
+    const rest = this.#held;
+    this.#held = "";
+    return rest;
+  }
+}
+
+/** Length of the longest end of `text` that begins `stop`. */
+function overlap(text: string, stop: string): number {
+  for (let length = Math.min(text.length, stop.length - 1); length > 0; length--) {
+    if (stop.startsWith(text.slice(text.length - length))) return length;
+  }
+  return 0;
+}
