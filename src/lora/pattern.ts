@@ -1,7 +1,8 @@
 /** Patterns over module paths: globs, regular expressions, PEFT's pattern keys. */
 import { BadInputError, UsageError } from "../errors.ts";
 
-const REGEX_SYNTAX = /[\\()|[\]{}^$+]|\.[*?]/;
+/** What no glob contains. Inside one, `.*` means the same either way; at its start only one makes sense. */
+const REGEX_SYNTAX = /[\\()|[\]{}^$+]|^\.[*?]/;
 
 /** Whether a target is a pattern rather than a name. */
 export function isPattern(target: string): boolean {
