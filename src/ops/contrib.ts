@@ -16,6 +16,7 @@ import { quickGelu } from "./contrib/quick_gelu.ts";
 import { rotaryEmbedding } from "./contrib/rotary_embedding.ts";
 import { skipLayerNormalization } from "./contrib/skip_layer_normalization.ts";
 import { skipSimplifiedLayerNormalization } from "./contrib/skip_simplified_layer_normalization.ts";
+import { bitShift, bitwiseAnd } from "./quantized/bits.ts";
 import { dequantizeLinear, microsoftDequantizeLinear } from "./quantized/dequantize_linear.ts";
 import { dynamicQuantizeLinear } from "./quantized/dynamic_quantize_linear.ts";
 import { dynamicQuantizeMatMul } from "./quantized/dynamic_quantize_mat_mul.ts";
@@ -28,6 +29,8 @@ export const CONTRIB_RULES: readonly OpRule[] = [
   biasAdd,
   biasGelu,
   biasSoftmax,
+  bitShift,
+  bitwiseAnd,
   dequantizeLinear,
   dynamicQuantizeLinear,
   dynamicQuantizeMatMul,

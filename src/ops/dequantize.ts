@@ -4,20 +4,21 @@
  * The bytes stay the only copy in memory: they are (views of) initializers, and the float weight
  * exists only while the segment that needs it runs.
  */
-import { int } from "../graph/attributes.ts";
+import { int, string } from "../graph/attributes.ts";
 import type { GraphBuilder } from "../graph/builder.ts";
-import { byteLength, type DataType } from "../graph/dtype.ts";
-import { int32, reshaped, type Tensor, tensor } from "../graph/tensor.ts";
-import { shared } from "./contrib/support.ts";
+import { int32, reshaped, tensor } from "../graph/tensor.ts";
+import { cast, scalarOf, shared } from "./contrib/support.ts";
 
 /**
- * How a graph dequantises 4-bit weights.
+ * How a graph dequantises weights that MatMulNBits packs.
  *
- * - `gather_block`: com.microsoft.GatherBlockQuantized over all rows; twice as fast on the CPU, needs
- *   an ONNX Runtime whose kernel reads uint8 data (1.22 or newer).
- * - `dequantize_linear`: ONNX's DequantizeLinear on uint4; ONNX Runtime 1.18 has it.
+ * - `gather_block`: com.microsoft.GatherBlockQuantized over all rows; needs ONNX Runtime 1.23 or
+ *   newer, whose kernel reads uint8 data with zero points.
+ * - `arithmetic`: masks, shifts and products; every release has them, and they take 2 to 3 times as
+ *   long. (DequantizeLinear on uint4 is no alternative: blocks of 4 bits need release 1.20, and it
+ *   takes twice as long as GatherBlockQuantized.)
  */
-export type DequantForm = "gather_block" | "dequantize_linear";
+export type DequantForm = "gather_block" | "arithmetic";
 
 const FORMS = new WeakMap<GraphBuilder, DequantForm>();
 
@@ -29,6 +30,11 @@ export function setDequantForm(b: GraphBuilder, form: DequantForm): void {
 /** The form that {@linkcode setDequantForm} chose. */
 export function dequantForm(b: GraphBuilder): DequantForm {
   return FORMS.get(b) ?? "gather_block";
+}
+
+/** The fastest form that a release of ONNX Runtime has. */
+export function dequantFormFor([major, minor]: readonly number[]): DequantForm {
+  return major > 1 || minor >= 23 ? "gather_block" : "arithmetic";
 }
 
 /** A matrix quantised in blocks along its last dimension, packed as MatMulNBits packs it. */
@@ -56,137 +62,100 @@ export interface BlockQuantized {
  */
 export function dequantizeBlocks(b: GraphBuilder, w: BlockQuantized): string {
   const blocks = Math.ceil(w.columns / w.blockSize);
-  const scales = view(b, w.scales, [w.rows, blocks]);
-  const float = w.zeroPoints !== undefined && b.known(w.zeroPoints).dtype !== "uint8";
-  const packed = float ? undefined : w.zeroPoints;
-  const padded = dequantForm(b) === "gather_block"
-    ? gatherRows(b, w, blocks, scales, packed)
-    : dequantizeLinear(b, w, blocks, scales, packed);
-  const centred = float ? shiftBlocks(b, w, blocks, padded, scales) : padded;
-  if (blocks * w.blockSize === w.columns) return centred;
-  return b.op("Slice", [centred, b.int64s([0]), b.int64s([w.columns]), b.int64s([1])]);
+  const packed: Packed = {
+    ...w,
+    blocks,
+    data: view(b, w.data, [w.rows, blocks * w.blockSize * w.bits / 8]),
+    scales: view(b, w.scales, [w.rows, blocks]),
+  };
+  const padded = dequantForm(b) === "gather_block" ? gatherRows(b, packed) : computeRows(b, packed);
+  if (blocks * w.blockSize === w.columns) return padded;
+  return b.op("Slice", [padded, b.int64s([0]), b.int64s([w.columns]), b.int64s([1])]);
 }
 
-function gatherRows(
-  b: GraphBuilder,
-  w: BlockQuantized,
-  blocks: number,
-  scales: string,
-  zeroPoints: string | undefined,
-): string {
-  const inputs = [
-    view(b, w.data, [w.rows, blocks * w.blockSize * w.bits / 8]),
-    shared(b, `rows ${w.rows}`, () => {
-      const rows = int32([w.rows], Array.from({ length: w.rows }, (_, i) => i));
-      return b.constant(rows, `rows.${w.rows}`);
-    }),
-    scales,
-  ];
-  if (zeroPoints !== undefined) {
-    inputs.push(view(b, zeroPoints, [w.rows, Math.ceil(blocks * w.bits / 8)]));
+/** Data as [rows, bytes] and scales as [rows, blocks]. */
+interface Packed extends BlockQuantized {
+  readonly blocks: number;
+}
+
+/** [rows, blocks · blockSize] by GatherBlockQuantized. */
+function gatherRows(b: GraphBuilder, w: Packed): string {
+  const rows = shared(b, `rows ${w.rows}`, () => {
+    const indices = int32([w.rows], Array.from({ length: w.rows }, (_, i) => i));
+    return b.constant(indices, `rows.${w.rows}`);
+  });
+  const inputs = [w.data, rows, w.scales];
+  // Kernels disagree on where a row's zero points begin when half a byte pads the row before.
+  const ragged = w.bits === 4 && w.blocks % 2 === 1;
+  const inKernel = w.zeroPoints !== undefined && isPacked(b, w.zeroPoints) && !ragged;
+  if (inKernel) {
+    inputs.push(view(b, w.zeroPoints, [w.rows, Math.ceil(w.blocks * w.bits / 8)]));
   }
-  return b.microsoft("GatherBlockQuantized", inputs, {
+  const centred = b.microsoft("GatherBlockQuantized", inputs, {
     bits: int(w.bits),
     block_size: int(w.blockSize),
     gather_axis: int(0),
     quantize_axis: int(1),
   });
+  if (w.zeroPoints === undefined || inKernel) return centred;
+  // Moves the zero point from the middle: w + (2^(bits-1) - zeroPoint) · scale.
+  const { dtype } = b.known(w.scales);
+  const distance = b.op("Sub", [scalarOf(b, dtype, 2 ** (w.bits - 1)), zeroPoints(b, w)]);
+  const shift = b.reshape(b.op("Mul", [distance, w.scales]), [w.rows, w.blocks, 1]);
+  const cube = b.reshape(centred, [w.rows, w.blocks, w.blockSize]);
+  return b.reshape(b.op("Add", [cube, shift]), [w.rows, w.blocks * w.blockSize]);
 }
 
-function dequantizeLinear(
-  b: GraphBuilder,
-  w: BlockQuantized,
-  blocks: number,
-  scales: string,
-  zeroPoints: string | undefined,
-): string {
-  const dtype = w.bits === 4 ? "uint4" : "uint8";
-  const points = zeroPoints === undefined
-    ? filled(b, dtype, [w.rows, blocks], w.bits)
-    : unpadded(b, zeroPoints, w, blocks, dtype);
-  return b.op("DequantizeLinear", [
-    view(b, w.data, [w.rows, blocks * w.blockSize], dtype),
-    scales,
-    points,
-  ], { axis: int(1), block_size: int(w.blockSize) });
+/** [rows, blocks · blockSize] as (q - zeroPoint) · scale. */
+function computeRows(b: GraphBuilder, w: Packed): string {
+  const { dtype } = b.known(w.scales);
+  const blocked = (x: string, size: number) => b.reshape(x, [w.rows, w.blocks, size]);
+  const integers = cast(b, blocked(unpacked(b, w.data, w.bits), w.blockSize), dtype);
+  const points = w.zeroPoints === undefined
+    ? scalarOf(b, dtype, 2 ** (w.bits - 1))
+    : blocked(zeroPoints(b, w), 1);
+  const centred = b.op("Sub", [integers, points]);
+  const scaled = b.op("Mul", [centred, blocked(w.scales, 1)]);
+  return b.reshape(scaled, [w.rows, w.blocks * w.blockSize]);
 }
 
-/** Zero points without the half byte that pads each row of an odd number of 4-bit ones. */
-function unpadded(
-  b: GraphBuilder,
-  zeroPoints: string,
-  w: BlockQuantized,
-  blocks: number,
-  dtype: DataType,
-): string {
-  if (w.bits === 8 || blocks % 2 === 0) return view(b, zeroPoints, [w.rows, blocks], dtype);
-  return shared(b, `unpadded ${zeroPoints}`, () => {
-    const { bytes } = constantOf(b, zeroPoints);
-    const stride = (blocks + 1) / 2;
-    const out = new Uint8Array(byteLength("uint4", w.rows * blocks));
-    for (let row = 0, i = 0; row < w.rows; row++) {
-      for (let block = 0; block < blocks; block++, i++) {
-        const nibble = (bytes[row * stride + (block >> 1)] >> ((block & 1) * 4)) & 15;
-        out[i >> 1] |= nibble << ((i & 1) * 4);
-      }
-    }
-    return b.initializer(
-      b.fresh(`${zeroPoints}.unpadded`),
-      tensor("uint4", [w.rows, blocks], out),
-    );
-  });
+/** Zero points as [rows, blocks] of the scales' type. */
+function zeroPoints(b: GraphBuilder, w: Packed): string {
+  const { dtype } = b.known(w.scales);
+  const given = w.zeroPoints!;
+  if (!isPacked(b, given)) return cast(b, view(b, given, [w.rows, w.blocks]), dtype);
+  const bytes = view(b, given, [w.rows, Math.ceil(w.blocks * w.bits / 8)]);
+  const all = unpacked(b, bytes, w.bits);
+  const used = b.dims(all)[1] === w.blocks
+    ? all
+    : b.op("Slice", [all, b.int64s([0]), b.int64s([w.blocks]), b.int64s([1])]);
+  return cast(b, used, dtype);
 }
 
-/** The default zero point, 2^(bits-1), for each block. */
-function filled(b: GraphBuilder, dtype: DataType, dims: readonly number[], bits: 4 | 8): string {
-  return shared(b, `middle ${bits} ${dims}`, () => {
-    const bytes = new Uint8Array(byteLength(dtype, dims[0] * dims[1])).fill(
-      bits === 4 ? 0x88 : 128,
-    );
-    return b.constant(tensor(dtype, dims, bytes), `middle.${dims.join("x")}`);
-  });
-}
+const isPacked = (b: GraphBuilder, zeroPoints: string) => b.known(zeroPoints).dtype === "uint8";
 
-/** Moves the zero point from the middle to a floating one: w + (2^(bits-1) - zeroPoint) · scale. */
-function shiftBlocks(
-  b: GraphBuilder,
-  w: BlockQuantized,
-  blocks: number,
-  padded: string,
-  scales: string,
-): string {
-  const points = view(b, w.zeroPoints!, [w.rows, blocks]);
-  const distance = b.op("Sub", [b.scalar(2 ** (w.bits - 1)), points]);
-  const shift = b.reshape(b.op("Mul", [distance, scales]), [w.rows, blocks, 1]);
-  const cube = b.reshape(padded, [w.rows, blocks, w.blockSize]);
-  return b.reshape(b.op("Add", [cube, shift]), [w.rows, blocks * w.blockSize]);
+/** uint8 [rows, bytes] as one integer an element: [rows, bytes · 8 / bits], low bits first. */
+function unpacked(b: GraphBuilder, bytes: string, bits: 4 | 8): string {
+  if (bits === 8) return bytes;
+  const [rows, count] = b.dims(bytes);
+  const uint8 = (value: number) => b.constant(tensor("uint8", [], Uint8Array.of(value)));
+  const low = b.op("BitwiseAnd", [bytes, uint8(15)]);
+  const high = b.op("BitShift", [bytes, uint8(4)], { direction: string("RIGHT") });
+  const pairs = [low, high].map((x) => b.reshape(x, [rows, count, 1]));
+  return b.reshape(b.op("Concat", pairs, { axis: int(2) }), [rows, 2 * count]);
 }
 
 /**
- * The same bytes under other dimensions, or as another type of the same total size: a new
- * initializer over the same memory, or a Reshape where the value is not constant.
+ * A value under other dimensions: where it is an initializer, another one over the same memory;
+ * else a Reshape.
  */
-function view(
-  b: GraphBuilder,
-  name: string,
-  dims: readonly number[],
-  dtype: DataType = b.known(name).dtype,
-): string {
-  const known = b.known(name);
-  const same = known.dims.length === dims.length && known.dims.every((dim, i) => dim === dims[i]);
-  if (same && known.dtype === dtype) return name;
-  if (known.value === undefined && known.dtype === dtype) return b.reshape(name, dims);
-  return shared(b, `view ${name} ${dtype} ${dims}`, () => {
-    const value = constantOf(b, name);
-    const bytes = dtype === value.dtype ? reshaped(value, dims) : tensor(dtype, dims, value.bytes);
-    return b.initializer(b.fresh(`${name}.${dtype}.${dims.join("x")}`), bytes);
-  });
-}
-
-function constantOf(b: GraphBuilder, name: string): Tensor {
-  const { value } = b.known(name);
-  if (value === undefined) {
-    throw new RangeError(`Quantised weight "${name}" must be an initializer`);
-  }
-  return value;
+function view(b: GraphBuilder, name: string, dims: readonly number[]): string {
+  const { value, dims: now } = b.known(name);
+  if (now.length === dims.length && now.every((dim, i) => dim === dims[i])) return name;
+  if (value === undefined) return b.reshape(name, dims);
+  return shared(
+    b,
+    `view ${name} ${dims}`,
+    () => b.initializer(b.fresh(`${name}.${dims.join("x")}`), reshaped(value, dims)),
+  );
 }

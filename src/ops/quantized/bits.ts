@@ -1,0 +1,18 @@
+/** BitwiseAnd and BitShift, with which packed weights are taken apart: integers, no gradient. */
+import { broadcastDims } from "../broadcast.ts";
+import type { OpRule } from "../types.ts";
+import { onlyAttributes, requiredKnown } from "../contrib/support.ts";
+
+const rule = (opType: string, names: readonly [string, string]): OpRule => ({
+  opType,
+  domain: "",
+  infer(node, inputs) {
+    onlyAttributes(node, ["direction"]);
+    const x = requiredKnown(node, names[0], inputs, 0);
+    const y = requiredKnown(node, names[1], inputs, 1);
+    return [{ dtype: x.dtype, dims: broadcastDims(x.dims, y.dims) }];
+  },
+});
+
+export const bitShift: OpRule = rule("BitShift", ["X", "Y"]);
+export const bitwiseAnd: OpRule = rule("BitwiseAnd", ["A", "B"]);
