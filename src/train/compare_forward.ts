@@ -3,14 +3,13 @@
  * step: what graft differentiates must be what the user's graph computes.
  */
 import { toNumbers } from "../graph/tensor.ts";
-import { byteLength } from "../graph/dtype.ts";
 import { intAttribute } from "../graph/attributes.ts";
 import type { Graph, Model } from "../graph/types.ts";
 import { RefusedError } from "../errors.ts";
-import { bindInputs } from "../plan/inputs.ts";
-import type { DeviceTensor, Runner } from "../runtime/runner.ts";
+import type { Runner } from "../runtime/runner.ts";
+import { runOn } from "../eval/evaluate.ts";
 import type { PlannedModel } from "./planned_model.ts";
-import { targetsOf, type TokenBatch, tokenInput } from "./targets.ts";
+import { targetsOf, type TokenBatch } from "./targets.ts";
 
 /** Largest relative difference ‖lowered − user's‖₂ / ‖user's‖₂ of logits that graft trains through. */
 export const FORWARD_TOLERANCE = 1e-3;
@@ -81,20 +80,8 @@ async function usersLogits(
     label: "the model's own graph",
     config: { "session.disable_prepacking": "1" },
   });
-  const [sequences, length] = batch.inputIds.dims;
-  const bound = bindInputs(model.graph, { batch: sequences, length });
-  const feeds: Record<string, DeviceTensor> = {};
-  for (const [name, { dtype, dims }] of bound) {
-    const given = tokenInput(name, batch);
-    if (given === undefined && !dims.includes(0)) {
-      throw new ReferenceError(`The batch has nothing for input "${name}"`);
-    }
-    feeds[name] = runner.upload(
-      given ?? { dtype, dims, bytes: new Uint8Array(byteLength(dtype, 0)) },
-    );
-  }
-  const { logits } = await executable.run(feeds, ["logits"]);
-  for (const feed of Object.values(feeds)) feed[Symbol.dispose]();
+  const { logits, ...others } = await runOn(runner, executable, model.graph, batch, new Map());
+  for (const other of Object.values(others)) other[Symbol.dispose]();
   using held = logits;
   const all = toNumbers(held.read()) as Float32Array;
   const classes = held.dims[held.dims.length - 1];

@@ -1,0 +1,167 @@
+/** Evaluates a model through its inference graph: what a user's runtime would compute. */
+import { byteLength } from "../graph/dtype.ts";
+import { int64, type Tensor, toNumbers } from "../graph/tensor.ts";
+import type { Graph, Model } from "../graph/types.ts";
+import { bindInputs } from "../plan/inputs.ts";
+import { LABELS } from "../plan/names.ts";
+import { TARGET_ROWS } from "../plan/select_rows.ts";
+import type { CompileOptions, DeviceTensor, Executable, Runner } from "../runtime/runner.ts";
+import { targetsOf, type TokenBatch, tokenInput } from "../train/targets.ts";
+import { ROW_LOGITS, ROW_LOSSES, withLoss } from "./loss_graph.ts";
+import { ClassificationMetrics } from "./metrics.ts";
+
+/** What an evaluation found. */
+export interface EvaluationResult {
+  /** Mean loss per target token or example, in nats. */
+  readonly loss: number;
+  /** exp(loss), for language models. */
+  readonly perplexity?: number;
+  /** For classifiers. */
+  readonly accuracy?: number;
+  readonly macroF1?: number;
+  /** Target tokens or examples. */
+  readonly count: number;
+  /** Logits of the first target rows, [rows, classes] one after the other, as many as were asked for. */
+  readonly logits: Float32Array;
+}
+
+export interface EvaluateOptions {
+  readonly objective: "causal" | "classification";
+  /** Target rows whose logits to return; default 0. */
+  readonly logitRows?: number;
+  readonly compile?: CompileOptions;
+}
+
+/**
+ * @param model as it runs at inference, adapters merged or injected, with an output `logits`
+ * @param batches padded on the right
+ */
+export async function evaluate(
+  runner: Runner,
+  model: Model,
+  batches: AsyncIterable<TokenBatch> | Iterable<TokenBatch>,
+  options: EvaluateOptions,
+): Promise<EvaluationResult> {
+  const causal = options.objective === "causal";
+  const evaluated = causal ? withLoss(model) : model;
+  using executable = await runner.compile(evaluated, { label: "evaluation", ...options.compile });
+  const sample = new LogitSample(options.logitRows ?? 0);
+  const measure = causal ? evaluateCausal : evaluateClasses;
+  return await measure(runner, executable, evaluated.graph, batches, sample);
+}
+
+type Batches = AsyncIterable<TokenBatch> | Iterable<TokenBatch>;
+
+async function evaluateCausal(
+  runner: Runner,
+  executable: Executable,
+  graph: Graph,
+  batches: Batches,
+  sample: LogitSample,
+): Promise<EvaluationResult> {
+  let sum = 0;
+  let count = 0;
+  for await (const batch of batches) {
+    const targets = targetsOf(batch, 1);
+    if (targets.count === 0) continue;
+    const rows = new Map<string, Tensor>([
+      [TARGET_ROWS, int64([targets.count], targets.positions!)],
+      [LABELS, int64([targets.count], targets.labels)],
+    ]);
+    const results = await runOn(runner, executable, graph, batch, rows);
+    using losses = results[ROW_LOSSES];
+    using logits = results[ROW_LOGITS];
+    for (const loss of toNumbers(losses.read())) sum += loss;
+    count += targets.count;
+    if (sample.wanted) sample.add(logits.read());
+  }
+  const loss = sum / count;
+  return { loss, perplexity: Math.exp(loss), count, logits: sample.values() };
+}
+
+async function evaluateClasses(
+  runner: Runner,
+  executable: Executable,
+  graph: Graph,
+  batches: Batches,
+  sample: LogitSample,
+): Promise<EvaluationResult> {
+  let metrics: ClassificationMetrics | undefined;
+  for await (const batch of batches) {
+    const results = await runOn(runner, executable, graph, batch, new Map());
+    for (const [name, held] of Object.entries(results)) {
+      if (name !== "logits") held[Symbol.dispose]();
+    }
+    using held = results.logits;
+    const logits = held.read();
+    const classes = logits.dims[logits.dims.length - 1];
+    metrics ??= new ClassificationMetrics(classes);
+    const values = Float32Array.from(toNumbers(logits));
+    const { labels, count } = targetsOf(batch, 1);
+    for (let row = 0; row < count; row++) {
+      metrics.add(values.subarray(row * classes, (row + 1) * classes), labels[row]);
+    }
+    if (sample.wanted) sample.add(logits);
+  }
+  if (metrics === undefined) throw new RangeError("There is nothing to evaluate");
+  const { loss, accuracy, macroF1, count } = metrics;
+  return { loss, accuracy, macroF1, count, logits: sample.values() };
+}
+
+/** Runs a graph on a batch; empty caches stand for "no past". */
+export async function runOn(
+  runner: Runner,
+  executable: Executable,
+  graph: Graph,
+  batch: TokenBatch,
+  extra: ReadonlyMap<string, Tensor>,
+): Promise<Record<string, DeviceTensor>> {
+  const [sequences, length] = batch.inputIds.dims;
+  const feeds: Record<string, DeviceTensor> = {};
+  try {
+    for (const [name, value] of extra) feeds[name] = runner.upload(value);
+    const inputs = graph.inputs.filter(({ name }) => !extra.has(name));
+    const bound = bindInputs({ ...graph, inputs }, { batch: sequences, length });
+    for (const [name, { dtype, dims }] of bound) {
+      const given = tokenInput(name, batch);
+      if (given === undefined && !dims.includes(0)) {
+        throw new ReferenceError(`The batch has nothing for input "${name}"`);
+      }
+      feeds[name] = runner.upload(
+        given ?? { dtype, dims, bytes: new Uint8Array(byteLength(dtype, 0)) },
+      );
+    }
+    return await executable.run(feeds);
+  } finally {
+    for (const feed of Object.values(feeds)) feed[Symbol.dispose]();
+  }
+}
+
+/** Collects logits of the first rows. */
+class LogitSample {
+  readonly #parts: Float32Array[] = [];
+  #rows = 0;
+
+  constructor(readonly limit: number) {}
+
+  get wanted(): boolean {
+    return this.#rows < this.limit;
+  }
+
+  add(logits: Tensor): void {
+    const classes = logits.dims[logits.dims.length - 1];
+    const rows = Math.min(logits.dims[0], this.limit - this.#rows);
+    this.#parts.push(Float32Array.from(toNumbers(logits)).subarray(0, rows * classes));
+    this.#rows += rows;
+  }
+
+  values(): Float32Array {
+    const out = new Float32Array(this.#parts.reduce((sum, part) => sum + part.length, 0));
+    let at = 0;
+    for (const part of this.#parts) {
+      out.set(part, at);
+      at += part.length;
+    }
+    return out;
+  }
+}
