@@ -1,50 +1,74 @@
 /** Rules of the ONNX domain, one line each. */
+import { ACTIVATION_RULES } from "./activations.ts";
 import { ARITHMETIC_RULES } from "./arithmetic.ts";
+import { Attention } from "./attention.ts";
 import { Cast, CastLike } from "./cast.ts";
+import { CHANNEL_NORMALIZATION_RULES } from "./channel_normalization.ts";
 import { COMPARISON_RULES } from "./comparison.ts";
 import { Concat, Split } from "./concat.ts";
 import { Constant, ConstantOfShape, Range } from "./constant.ts";
+import { Conv, ConvTranspose } from "./conv.ts";
+import { CumSum } from "./cumsum.ts";
+import { Dropout } from "./dropout.ts";
+import { Einsum } from "./einsum.ts";
 import { Expand, Tile } from "./expand.ts";
 import { Gather, GatherElements, GatherND } from "./gather.ts";
 import { Gemm } from "./gemm.ts";
+import { If } from "./if.ts";
 import { LayerNormalization } from "./layer_normalization.ts";
 import { MatMul } from "./matmul.ts";
 import { Pad } from "./pad.ts";
+import { POOL_RULES } from "./pool.ts";
 import { REDUCE_RULES } from "./reduce.ts";
 import { RESHAPE_RULES } from "./reshape.ts";
 import { RMSNormalization, SimplifiedLayerNormalization } from "./rms_normalization.ts";
+import { RotaryEmbedding } from "./rotary_embedding.ts";
 import { ScatterElements, ScatterND } from "./scatter.ts";
+import { SELECTION_RULES } from "./selection.ts";
 import { Shape, Size } from "./shape.ts";
 import { Slice } from "./slice.ts";
 import { LogSoftmax, Softmax } from "./softmax.ts";
 import { Transpose } from "./transpose.ts";
-import type { OpRule } from "./types.ts";
+import { Trilu } from "./trilu.ts";
 import { UNARY_RULES } from "./unary.ts";
 import { Where } from "./where.ts";
+import type { OpRule } from "./types.ts";
 
 export const STANDARD_RULES: readonly OpRule[] = [
+  ...ACTIVATION_RULES,
   ...ARITHMETIC_RULES,
+  Attention,
   Cast,
   CastLike,
+  ...CHANNEL_NORMALIZATION_RULES,
   ...COMPARISON_RULES,
   Concat,
   Constant,
   ConstantOfShape,
+  Conv,
+  ConvTranspose,
+  CumSum,
+  Dropout,
+  Einsum,
   Expand,
   Gather,
   GatherElements,
   GatherND,
   Gemm,
+  If,
   LayerNormalization,
   LogSoftmax,
   MatMul,
   Pad,
+  ...POOL_RULES,
   Range,
   ...REDUCE_RULES,
   ...RESHAPE_RULES,
   RMSNormalization,
+  RotaryEmbedding,
   ScatterElements,
   ScatterND,
+  ...SELECTION_RULES,
   Shape,
   SimplifiedLayerNormalization,
   Size,
@@ -53,6 +77,7 @@ export const STANDARD_RULES: readonly OpRule[] = [
   Split,
   Tile,
   Transpose,
+  Trilu,
   ...UNARY_RULES,
   Where,
 ];

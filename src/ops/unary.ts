@@ -6,7 +6,7 @@
  * `Reciprocal` at 0) the cotangent is infinite or not a number, as PyTorch's is.
  */
 import type { GraphBuilder, Known } from "../graph/builder.ts";
-import { floatAttribute, intAttribute } from "../graph/attributes.ts";
+import { intAttribute } from "../graph/attributes.ts";
 import type { Node } from "../graph/types.ts";
 import { required } from "./args.ts";
 import { scalarLike } from "./broadcast.ts";
@@ -131,40 +131,4 @@ export const UNARY_RULES: readonly OpRule[] = [
   predicate("Not", (x) => x === 0),
   predicate("IsNaN", Number.isNaN),
   predicate("IsInf", infinite),
-  unary("LeakyRelu", (b, x, _y, ct, node) => {
-    const slope = floatAttribute(node, "alpha", 0.01);
-    const below = b.op("Mul", [ct, scalarLike(b, ct, slope)]);
-    return b.op("Where", [b.op("Less", [x, scalarLike(b, x, 0)]), below, ct]);
-  }),
-  // x ≤ 0: α(eˣ - 1), whose slope is y + α
-  unary("Elu", (b, x, y, ct, node) => {
-    const alpha = floatAttribute(node, "alpha", 1);
-    const below = b.op("Mul", [ct, b.op("Add", [y, scalarLike(b, y, alpha)])]);
-    return b.op("Where", [b.op("Greater", [x, scalarLike(b, x, 0)]), ct, below]);
-  }),
-  // max(0, min(1, αx + β))
-  unary("HardSigmoid", (b, _x, y, ct, node) => {
-    const slope = floatAttribute(node, "alpha", 0.2);
-    return betweenZeroAndOne(b, y, b.op("Mul", [ct, scalarLike(b, ct, slope)]));
-  }),
-  // x·h with h = max(0, min(1, x/6 + 1/2)): h + x/6 inside, h outside
-  unary("HardSwish", (b, x, _y, ct) => {
-    const sixth = scalarLike(b, x, 1 / 6);
-    const h = b.op("HardSigmoid", [x], {
-      alpha: { kind: "float", value: 1 / 6 },
-      beta: { kind: "float", value: 0.5 },
-    });
-    const inside = betweenZeroAndOne(b, h, b.op("Mul", [x, sixth]));
-    return b.op("Mul", [ct, b.op("Add", [h, inside])]);
-  }),
 ];
-
-/** `value` where 0 < y < 1, else 0. */
-function betweenZeroAndOne(b: GraphBuilder, y: string, value: string): string {
-  const zero = scalarLike(b, y, 0);
-  const inside = b.op("And", [
-    b.op("Greater", [y, zero]),
-    b.op("Less", [y, scalarLike(b, y, 1)]),
-  ]);
-  return b.op("Where", [inside, value, zero]);
-}

@@ -1,0 +1,145 @@
+/** Activation functions with parameters, and Clip. At a kink each takes PyTorch's slope. */
+import { float, floatAttribute, stringAttribute } from "../graph/attributes.ts";
+import type { GraphBuilder } from "../graph/builder.ts";
+import { required, unsupported } from "./args.ts";
+import { broadcastDims, reduceTo, scalarLike } from "./broadcast.ts";
+import { foldElementwise } from "./fold.ts";
+import type { OpRule } from "./types.ts";
+import { unary } from "./unary.ts";
+
+/** `value` where 0 < y < 1, else 0. */
+function betweenZeroAndOne(b: GraphBuilder, y: string, value: string): string {
+  const zero = scalarLike(b, y, 0);
+  const inside = b.op("And", [
+    b.op("Greater", [y, zero]),
+    b.op("Less", [y, scalarLike(b, y, 1)]),
+  ]);
+  return b.op("Where", [inside, value, zero]);
+}
+
+/** Slope of x·Φ(x): Φ(x) + x·φ(x), with the normal distribution's Φ and φ. */
+function exactGeluSlope(b: GraphBuilder, x: string): string {
+  const half = scalarLike(b, x, 0.5);
+  const erf = b.op("Erf", [b.op("Mul", [x, scalarLike(b, x, Math.SQRT1_2)])]);
+  const cumulative = b.op("Add", [b.op("Mul", [erf, half]), half]);
+  const square = b.op("Mul", [b.op("Mul", [x, x]), scalarLike(b, x, -0.5)]);
+  const density = b.op("Mul", [
+    b.op("Exp", [square]),
+    scalarLike(b, x, 1 / Math.sqrt(2 * Math.PI)),
+  ]);
+  return b.op("Add", [cumulative, b.op("Mul", [x, density])]);
+}
+
+/**
+ * Slope of ½x(1 + tanh u) with u = √(2/π)·(x + 0.044715x³):
+ * ½(1 + tanh u) + ½x(1 - tanh² u)·u'.
+ */
+function tanhGeluSlope(b: GraphBuilder, x: string): string {
+  const c = Math.sqrt(2 / Math.PI);
+  const number = (value: number) => scalarLike(b, x, value);
+  const square = b.op("Mul", [x, x]);
+  const inner = b.op("Add", [b.op("Mul", [square, number(0.044715 * c)]), number(c)]);
+  const t = b.op("Tanh", [b.op("Mul", [x, inner])]);
+  const innerSlope = b.op("Add", [b.op("Mul", [square, number(3 * 0.044715 * c)]), number(c)]);
+  const half = b.op("Mul", [b.op("Add", [t, number(1)]), number(0.5)]);
+  // ½(1 - t²) = half·(1 - t)
+  const bell = b.op("Mul", [half, b.op("Sub", [number(1), t])]);
+  return b.op("Add", [half, b.op("Mul", [b.op("Mul", [x, bell]), innerSlope])]);
+}
+
+const Clip: OpRule = {
+  opType: "Clip",
+  domain: "",
+  infer(node, inputs) {
+    const x = required(node, inputs, 0);
+    const bounds = [inputs[1], inputs[2]];
+    if (node.attributes.min !== undefined || node.attributes.max !== undefined) {
+      return [{ dtype: x.dtype, dims: x.dims }];
+    }
+    const given = bounds.flatMap((bound) => bound === undefined ? [] : [bound]);
+    return [foldElementwise(x.dtype, x.dims, [x, ...given], (value, ...rest) => {
+      const low = bounds[0] === undefined ? -Infinity : rest[0];
+      const high = bounds[1] === undefined ? Infinity : rest[rest.length - 1];
+      return Math.min(Math.max(value, low), high);
+    })];
+  },
+  /** The bounds were attributes before operator set 11. */
+  lower(b, node) {
+    const { min, max } = node.attributes;
+    if (min === undefined && max === undefined) return undefined;
+    const bound = (name: string) => {
+      const value = floatAttribute(node, name, undefined);
+      return value === undefined ? "" : scalarLike(b, node.inputs[0], value);
+    };
+    return [b.op("Clip", [node.inputs[0], bound("min"), bound("max")])];
+  },
+  /** Only what was not clipped passes. */
+  vjp(b, node, [ct], wanted) {
+    if (wanted[1] || wanted[2]) throw unsupported(node, "its bounds depend on what is trained");
+    const kept = b.op("Equal", [node.inputs[0], node.outputs[0]]);
+    return [b.op("Where", [kept, ct!, scalarLike(b, ct!, 0)]), undefined, undefined];
+  },
+};
+
+const PRelu: OpRule = {
+  opType: "PRelu",
+  domain: "",
+  infer(node, inputs) {
+    const { dtype, dims } = required(node, inputs, 0);
+    broadcastDims(dims, required(node, inputs, 1).dims);
+    return [{ dtype, dims }];
+  },
+  vjp(b, node, [ct], wanted) {
+    const [x, slope] = node.inputs;
+    const zero = scalarLike(b, ct!, 0);
+    const below = b.op("Less", [x, scalarLike(b, x, 0)]);
+    const dx = () => b.op("Where", [below, b.op("Mul", [ct!, slope]), ct!]);
+    const dslope = () =>
+      reduceTo(b, b.op("Where", [below, b.op("Mul", [ct!, x]), zero]), b.dims(slope));
+    return [wanted[0] ? dx() : undefined, wanted[1] ? dslope() : undefined];
+  },
+};
+
+/** Swish (operator set 24): x·σ(αx). */
+const Swish: OpRule = {
+  ...unary("Swish", undefined),
+  lower(b, node) {
+    const [x] = node.inputs;
+    const alpha = floatAttribute(node, "alpha", 1);
+    const scaled = alpha === 1 ? x : b.op("Mul", [x, scalarLike(b, x, alpha)]);
+    return [b.op("Mul", [x, b.op("Sigmoid", [scaled])])];
+  },
+};
+
+export const ACTIVATION_RULES: readonly OpRule[] = [
+  unary("LeakyRelu", (b, x, _y, ct, node) => {
+    const slope = floatAttribute(node, "alpha", 0.01);
+    const below = b.op("Mul", [ct, scalarLike(b, ct, slope)]);
+    return b.op("Where", [b.op("Less", [x, scalarLike(b, x, 0)]), below, ct]);
+  }),
+  // x ≤ 0: α(eˣ - 1), whose slope is y + α
+  unary("Elu", (b, x, y, ct, node) => {
+    const alpha = floatAttribute(node, "alpha", 1);
+    const below = b.op("Mul", [ct, b.op("Add", [y, scalarLike(b, y, alpha)])]);
+    return b.op("Where", [b.op("Greater", [x, scalarLike(b, x, 0)]), ct, below]);
+  }),
+  // max(0, min(1, αx + β))
+  unary("HardSigmoid", (b, _x, y, ct, node) => {
+    const slope = floatAttribute(node, "alpha", 0.2);
+    return betweenZeroAndOne(b, y, b.op("Mul", [ct, scalarLike(b, ct, slope)]));
+  }),
+  // x·h with h = max(0, min(1, x/6 + 1/2)): h + x/6 inside, h outside
+  unary("HardSwish", (b, x, _y, ct) => {
+    const sixth = scalarLike(b, x, 1 / 6);
+    const h = b.op("HardSigmoid", [x], { alpha: float(1 / 6), beta: float(0.5) });
+    const inside = betweenZeroAndOne(b, h, b.op("Mul", [x, sixth]));
+    return b.op("Mul", [ct, b.op("Add", [h, inside])]);
+  }),
+  unary("Gelu", (b, x, _y, ct, node) => {
+    const exact = stringAttribute(node, "approximate", "none") === "none";
+    return b.op("Mul", [ct, exact ? exactGeluSlope(b, x) : tanhGeluSlope(b, x)]);
+  }),
+  Clip,
+  PRelu,
+  Swish,
+];

@@ -1,0 +1,105 @@
+/**
+ * Attention of operator sets 23 and 24, lowered to primitive operators.
+ *
+ * Training runs whole sequences, so the past must be empty.
+ */
+import { floatAttribute, intAttribute, ints } from "../graph/attributes.ts";
+import type { GraphBuilder, Known } from "../graph/builder.ts";
+import type { Node } from "../graph/types.ts";
+import { label, required, unsupported } from "./args.ts";
+import { scalarLike } from "./broadcast.ts";
+import { attend, biasMask, causalMask, MASKED } from "./contrib/attention_core.ts";
+import type { OpRule } from "./types.ts";
+
+/** Q, K and V with the shapes read alike from 3-D [B, T, heads·size] and 4-D [B, heads, T, size]. */
+function shapes(node: Node, query: Known, value: Known) {
+  const flat = query.dims.length === 3;
+  const heads = flat ? intAttribute(node, "q_num_heads", 0) : query.dims[1];
+  const keyHeads = flat ? intAttribute(node, "kv_num_heads", 0) : value.dims[1];
+  if (heads < 1 || keyHeads < 1 || heads % keyHeads !== 0) {
+    throw new RangeError(
+      `${label(node)}: ${heads} query heads must be a multiple of ${keyHeads} key heads`,
+    );
+  }
+  const at = flat ? 1 : 2;
+  return {
+    flat,
+    heads,
+    keyHeads,
+    batch: query.dims[0],
+    tokens: query.dims[at],
+    keys: value.dims[at],
+    size: flat ? query.dims[2] / heads : query.dims[3],
+    valueSize: flat ? value.dims[2] / keyHeads : value.dims[3],
+  };
+}
+
+const swapped = (b: GraphBuilder, value: string) =>
+  b.op("Transpose", [value], { perm: ints([0, 2, 1, 3]) });
+
+/** The mask input as [B or 1, keyHeads or 1, T or 1, G or 1, L] to add to the scores. */
+function maskOf(b: GraphBuilder, node: Node, keyHeads: number, keys: number): string {
+  const given = node.inputs[3];
+  const { dtype, dims } = b.known(given);
+  if (dims[dims.length - 1] !== keys) {
+    throw unsupported(node, `its attn_mask is for ${dims[dims.length - 1]} of ${keys} keys`);
+  }
+  const bias = dtype === "bool"
+    ? b.op("Where", [
+      given,
+      scalarLike(b, node.inputs[0], 0),
+      scalarLike(b, node.inputs[0], MASKED),
+    ])
+    : given;
+  const full = [...new Array(4 - dims.length).fill(1), ...dims];
+  return biasMask(b, b.reshape(bias, full), keyHeads);
+}
+
+export const Attention: OpRule = {
+  opType: "Attention",
+  domain: "",
+  infer(node, inputs) {
+    const query = required(node, inputs, 0);
+    const { dtype } = query;
+    const s = shapes(node, query, required(node, inputs, 2));
+    const total = s.keys + (inputs[4]?.dims[2] ?? 0);
+    return [
+      {
+        dtype,
+        dims: s.flat
+          ? [s.batch, s.tokens, s.heads * s.valueSize]
+          : [s.batch, s.heads, s.tokens, s.valueSize],
+      },
+      { dtype, dims: [s.batch, s.keyHeads, total, s.size] },
+      { dtype, dims: [s.batch, s.keyHeads, total, s.valueSize] },
+      { dtype, dims: [s.batch, s.heads, s.tokens, total] },
+    ].slice(0, node.outputs.length);
+  },
+  lower(b, node, { needed }) {
+    const [q, k, v, mask, pastKey, pastValue, lengths] = node.inputs;
+    if (needed[3]) throw unsupported(node, `output "qk_matmul_output" is not implemented`);
+    if (lengths) throw unsupported(node, `input "nonpad_kv_seqlen" is not implemented`);
+    for (const past of [pastKey, pastValue]) {
+      if (past && b.dims(past)[2] !== 0) throw unsupported(node, "its past must be empty");
+    }
+    const s = shapes(node, b.known(q), b.known(v));
+    const split = (value: string, heads: number, size: number) =>
+      s.flat ? b.reshape(value, [s.batch, b.dims(value)[1], heads, size]) : swapped(b, value);
+    const [key, value] = [split(k, s.keyHeads, s.size), split(v, s.keyHeads, s.valueSize)];
+    const masks: string[] = [];
+    if (intAttribute(node, "is_causal", 0) === 1) masks.push(causalMask(b, s.tokens, s.keys));
+    if (mask) masks.push(maskOf(b, node, s.keyHeads, s.keys));
+    const mixed = attend(b, {
+      query: split(q, s.heads, s.size),
+      key,
+      value,
+      scale: floatAttribute(node, "scale", 1 / Math.sqrt(s.size)),
+      softcap: floatAttribute(node, "softcap", 0),
+      masks,
+    });
+    const y = s.flat
+      ? mixed
+      : swapped(b, b.reshape(mixed, [s.batch, s.tokens, s.heads, s.valueSize]));
+    return [y, needed[1] ? swapped(b, key) : "", needed[2] ? swapped(b, value) : "", ""];
+  },
+};

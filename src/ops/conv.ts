@@ -1,0 +1,165 @@
+/** Conv and ConvTranspose over any number of spatial axes. */
+import { int, intAttribute, ints, intsAttribute, stringAttribute } from "../graph/attributes.ts";
+import type { GraphBuilder } from "../graph/builder.ts";
+import type { Node } from "../graph/types.ts";
+import { label, required, unsupported } from "./args.ts";
+import { range } from "./axes.ts";
+import { sum } from "./broadcast.ts";
+import { sliceAxis } from "./slice.ts";
+import type { OpRule } from "./types.ts";
+
+/** How a kernel moves over the spatial axes; one entry an axis. */
+export interface Geometry {
+  readonly kernel: readonly number[];
+  readonly strides: readonly number[];
+  readonly dilations: readonly number[];
+  /** Padding before and after. */
+  readonly before: readonly number[];
+  readonly after: readonly number[];
+}
+
+/** Elements that a dilated kernel spans. */
+const span = (g: Geometry, axis: number) => (g.kernel[axis] - 1) * g.dilations[axis] + 1;
+
+/** A node's geometry, with `auto_pad` settled for the given spatial dimensions. */
+export function geometryOf(
+  node: Node,
+  spatial: readonly number[],
+  kernel: readonly number[],
+): Geometry {
+  const ones = kernel.map(() => 1);
+  const strides = intsAttribute(node, "strides", ones);
+  const dilations = intsAttribute(node, "dilations", ones);
+  const pads = intsAttribute(node, "pads", [...kernel, ...kernel].map(() => 0));
+  const mode = stringAttribute(node, "auto_pad", "NOTSET");
+  const half = kernel.length;
+  const explicit = {
+    kernel,
+    strides,
+    dilations,
+    before: pads.slice(0, half),
+    after: pads.slice(half),
+  };
+  if (mode === "NOTSET") return explicit;
+  if (mode === "VALID") return { ...explicit, before: ones.map(() => 0), after: ones.map(() => 0) };
+  // SAME_UPPER and SAME_LOWER: as many outputs as strides fit, an odd padding at the named end.
+  const total = spatial.map((dim, axis) =>
+    Math.max(0, (Math.ceil(dim / strides[axis]) - 1) * strides[axis] + span(explicit, axis) - dim)
+  );
+  const small = total.map((n) => Math.floor(n / 2));
+  const large = total.map((n) => Math.ceil(n / 2));
+  return mode === "SAME_LOWER"
+    ? { ...explicit, before: large, after: small }
+    : { ...explicit, before: small, after: large };
+}
+
+/** Positions that the kernel takes along each axis, and the elements it leaves over at the end. */
+export function positions(node: Node, spatial: readonly number[], g: Geometry) {
+  const slack = spatial.map((dim, axis) => dim + g.before[axis] + g.after[axis] - span(g, axis));
+  if (slack.some((n) => n < 0)) {
+    throw new RangeError(`${label(node)}: kernel [${g.kernel}] is larger than [${spatial}]`);
+  }
+  return {
+    count: slack.map((n, axis) => Math.floor(n / g.strides[axis]) + 1),
+    left: slack.map((n, axis) => n % g.strides[axis]),
+  };
+}
+
+/** The geometry as attributes of a node. */
+export function geometryAttributes(g: Geometry, group: number) {
+  return {
+    kernel_shape: ints(g.kernel),
+    strides: ints(g.strides),
+    dilations: ints(g.dilations),
+    pads: ints([...g.before, ...g.after]),
+    group: int(group),
+  };
+}
+
+const groupOf = (node: Node) => intAttribute(node, "group", 1);
+
+/** Swaps the first two axes. */
+function swap(b: GraphBuilder, value: string): string {
+  const axes = range(b.dims(value).length);
+  return b.op("Transpose", [value], { perm: ints([1, 0, ...axes.slice(2)]) });
+}
+
+/** dW[m, c, k] = Σ x[n, c, …]·dy[n, m, …]: a convolution in which batch and channels trade places. */
+function weightCotangent(b: GraphBuilder, x: string, ct: string, g: Geometry): string {
+  const kernel = b.dims(ct).slice(2);
+  const swapped = { ...g, kernel, strides: g.dilations, dilations: g.strides };
+  const full = b.op("Conv", [swap(b, x), swap(b, ct)], geometryAttributes(swapped, 1));
+  const cut = g.kernel.reduce((value, size, axis) => sliceAxis(b, value, axis + 2, 0, size), full);
+  return swap(b, cut);
+}
+
+export const Conv: OpRule = {
+  opType: "Conv",
+  domain: "",
+  infer(node, inputs) {
+    const x = required(node, inputs, 0);
+    const w = required(node, inputs, 1);
+    const spatial = x.dims.slice(2);
+    if (w.dims[1] * groupOf(node) !== x.dims[1]) {
+      throw new RangeError(
+        `${label(node)}: weight [${w.dims}] in ${groupOf(node)} groups does not fit [${x.dims}]`,
+      );
+    }
+    const { count } = positions(node, spatial, geometryOf(node, spatial, w.dims.slice(2)));
+    return [{ dtype: x.dtype, dims: [x.dims[0], w.dims[0], ...count] }];
+  },
+  vjp(b, node, [ct], wanted) {
+    const [x, w, bias] = node.inputs;
+    const spatial = b.dims(x).slice(2);
+    const g = geometryOf(node, spatial, b.dims(w).slice(2));
+    const group = groupOf(node);
+    if (wanted[1] && group !== 1) {
+      throw unsupported(node, "the derivative of a weight in several groups is not implemented");
+    }
+    const dx = () =>
+      b.op("ConvTranspose", [ct!, w], {
+        ...geometryAttributes(g, group),
+        output_padding: ints(positions(node, spatial, g).left),
+      });
+    const dbias = () => {
+      const axes = range(b.dims(ct!).length).filter((axis) => axis !== 1);
+      return b.reshape(sum(b, ct!, axes), b.dims(bias));
+    };
+    return [
+      wanted[0] ? dx() : undefined,
+      wanted[1] ? weightCotangent(b, x, ct!, g) : undefined,
+      wanted[2] ? dbias() : undefined,
+    ];
+  },
+};
+
+export const ConvTranspose: OpRule = {
+  opType: "ConvTranspose",
+  domain: "",
+  infer(node, inputs) {
+    const x = required(node, inputs, 0);
+    const w = required(node, inputs, 1);
+    const g = transposedGeometry(node, w.dims.slice(2));
+    const extra = intsAttribute(node, "output_padding", g.kernel.map(() => 0));
+    const spatial = x.dims.slice(2).map((dim, axis) =>
+      g.strides[axis] * (dim - 1) + extra[axis] + span(g, axis) - g.before[axis] - g.after[axis]
+    );
+    return [{ dtype: x.dtype, dims: [x.dims[0], w.dims[1] * groupOf(node), ...spatial] }];
+  },
+  vjp(b, node, [ct], wanted) {
+    if (wanted[1] || wanted[2]) {
+      throw unsupported(node, "the derivatives of its weight and bias are not implemented");
+    }
+    const w = node.inputs[1];
+    const g = transposedGeometry(node, b.dims(w).slice(2));
+    return [b.op("Conv", [ct!, w], geometryAttributes(g, groupOf(node))), undefined, undefined];
+  },
+};
+
+function transposedGeometry(node: Node, kernel: readonly number[]): Geometry {
+  const mode = stringAttribute(node, "auto_pad", "NOTSET");
+  if (mode !== "NOTSET" || node.attributes.output_shape !== undefined) {
+    throw unsupported(node, `attributes "auto_pad" and "output_shape" are not implemented`);
+  }
+  return geometryOf(node, [], kernel);
+}

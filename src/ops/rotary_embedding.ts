@@ -1,0 +1,45 @@
+/**
+ * RotaryEmbedding of operator set 23. ONNX Runtime's own operator of that name does the same in
+ * releases that know no operator set 23, so training lowers to it.
+ */
+import { int, intAttribute } from "../graph/attributes.ts";
+import { int64 } from "../graph/tensor.ts";
+import { label, required } from "./args.ts";
+import { range } from "./axes.ts";
+import type { OpRule } from "./types.ts";
+
+export const RotaryEmbedding: OpRule = {
+  opType: "RotaryEmbedding",
+  domain: "",
+  infer(node, inputs) {
+    const { dtype, dims } = required(node, inputs, 0);
+    return [{ dtype, dims }];
+  },
+  /** X is [B, heads, T, size] or [B, T, heads·size]. */
+  lower(b, node) {
+    const [x, cos, sin] = node.inputs;
+    const dims = b.dims(x);
+    const heads = dims.length === 4 ? dims[1] : intAttribute(node, "num_heads", 0);
+    const tokens = dims[dims.length - 2];
+    if (dims.length === 3 && (heads < 1 || dims[2] % heads !== 0)) {
+      throw new RangeError(
+        `${label(node)}: num_heads must divide ${dims[2]}: current value is ${heads}`,
+      );
+    }
+    // Without positions the caches hold one row a token, [B, T, half].
+    const half = b.dims(cos)[b.dims(cos).length - 1];
+    const rows = dims[0] * tokens;
+    const [positions, cosines, sines] = node.inputs[3] ? [node.inputs[3], cos, sin] : [
+      b.constant(int64([dims[0], tokens], range(rows))),
+      b.reshape(cos, [rows, half]),
+      b.reshape(sin, [rows, half]),
+    ];
+    return [
+      b.microsoft("RotaryEmbedding", [x, positions, cosines, sines], {
+        interleaved: int(intAttribute(node, "interleaved", 0)),
+        num_heads: int(heads),
+        rotary_embedding_dim: int(intAttribute(node, "rotary_embedding_dim", 0)),
+      }),
+    ];
+  },
+};

@@ -1,0 +1,84 @@
+/** ArgMax, ArgMin, TopK, OneHot and NonZero: indices out (or in), no gradient. */
+import { intAttribute } from "../graph/attributes.ts";
+import type { Known } from "../graph/builder.ts";
+import { int64, toNumbers } from "../graph/tensor.ts";
+import type { Node } from "../graph/types.ts";
+import { label, required, requiredInts, unsupported } from "./args.ts";
+import { normalizeAxis } from "./axes.ts";
+import { stridesOf } from "./fold.ts";
+import type { OpRule } from "./types.ts";
+
+function arg(opType: string): OpRule {
+  return {
+    opType,
+    domain: "",
+    infer(node, inputs) {
+      const { dims } = required(node, inputs, 0);
+      const axis = normalizeAxis(node, intAttribute(node, "axis", 0), dims.length);
+      const kept = dims.map((dim, i) => i === axis ? 1 : dim);
+      const keep = intAttribute(node, "keepdims", 1) === 1;
+      return [{ dtype: "int64", dims: keep ? kept : kept.filter((_, i) => i !== axis) }];
+    },
+  };
+}
+
+/** `k` is an attribute before operator set 10. */
+function topCount(node: Node, inputs: readonly (Known | undefined)[]): number {
+  return intAttribute(node, "k", undefined) ?? requiredInts(node, inputs, 1, "K")[0];
+}
+
+const TopK: OpRule = {
+  opType: "TopK",
+  domain: "",
+  infer(node, inputs) {
+    const { dtype, dims } = required(node, inputs, 0);
+    const axis = normalizeAxis(node, intAttribute(node, "axis", -1), dims.length);
+    const k = topCount(node, inputs);
+    if (k < 0 || k > dims[axis]) {
+      throw new RangeError(
+        `${label(node)}: K must be in [0, ${dims[axis]}]: current value is ${k}`,
+      );
+    }
+    const out = dims.map((dim, i) => i === axis ? k : dim);
+    return [{ dtype, dims: out }, { dtype: "int64", dims: out }];
+  },
+};
+
+const OneHot: OpRule = {
+  opType: "OneHot",
+  domain: "",
+  infer(node, inputs) {
+    const { dims } = required(node, inputs, 0);
+    const [depth] = requiredInts(node, inputs, 1, "depth");
+    const axis = normalizeAxis(node, intAttribute(node, "axis", -1), dims.length + 1);
+    const out = [...dims.slice(0, axis), depth, ...dims.slice(axis)];
+    return [{ dtype: required(node, inputs, 2).dtype, dims: out }];
+  },
+};
+
+/** How many there are is known for constants alone. */
+const NonZero: OpRule = {
+  opType: "NonZero",
+  domain: "",
+  infer(node, inputs) {
+    const { dims, value } = required(node, inputs, 0);
+    if (value === undefined) {
+      throw unsupported(node, "how many elements are not zero depends on data");
+    }
+    const strides = stridesOf(dims);
+    const found = Array.from(toNumbers(value)).flatMap((x, i) => x === 0 ? [] : [i]);
+    const indices = dims.flatMap((dim, axis) =>
+      found.map((i) => Math.floor(i / strides[axis]) % dim)
+    );
+    const out = [dims.length, found.length];
+    return [{ dtype: "int64", dims: out, value: int64(out, indices) }];
+  },
+};
+
+export const SELECTION_RULES: readonly OpRule[] = [
+  arg("ArgMax"),
+  arg("ArgMin"),
+  TopK,
+  OneHot,
+  NonZero,
+];

@@ -1,0 +1,15 @@
+/** Every case of the standard operators. */
+import type { OpCase } from "../gradcheck.ts";
+import { ELEMENTWISE_CASES } from "./elementwise.ts";
+import { INDEXING_CASES } from "./indexing.ts";
+import { LAYER_CASES } from "./layers.ts";
+import { REDUCTION_CASES } from "./reductions.ts";
+import { SHAPE_CASES } from "./shapes.ts";
+
+export const STANDARD_CASES: readonly OpCase[] = [
+  ...ELEMENTWISE_CASES,
+  ...INDEXING_CASES,
+  ...LAYER_CASES,
+  ...REDUCTION_CASES,
+  ...SHAPE_CASES,
+];
