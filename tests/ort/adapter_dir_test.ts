@@ -1,0 +1,129 @@
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { BadInputError } from "../../src/errors.ts";
+import { modelDigest } from "../../src/lora/digest.ts";
+import type { AdapterCard } from "../../src/lora/adapter_card.ts";
+import { type Adapter, encodeAdapter } from "../../src/lora/adapter_files.ts";
+import { loadAdapter, saveAdapter } from "../../src/model/adapter_dir.ts";
+import { modelDir, readModel, referenceDir } from "../helpers/fixture_models.ts";
+import { floats } from "../helpers/lora_graphs.ts";
+
+/** An adapter whose tensors all hold one number, so that versions can be told apart. */
+function version(value: number): Adapter & { card: AdapterCard } {
+  const { adapter } = loadAdapter(`${referenceDir("tiny-bert-fp32.qv")}/adapter_init`);
+  const filled = (...dims: number[]) => {
+    const tensor = floats(...dims);
+    new Float32Array(tensor.bytes.buffer).fill(value);
+    return tensor;
+  };
+  return {
+    ...adapter,
+    lora: new Map(
+      [...adapter.lora].map((
+        [path, { a, b }],
+      ) => [path, { a: filled(...a.dims), b: filled(...b.dims) }]),
+    ),
+    head: { weight: filled(5, 64), bias: filled(5) },
+    card: {
+      baseDigest: modelDigest(readModel(modelDir("tiny-bert-torch-fp32"))),
+      task: "classification",
+      labels: ["a", "b", "c", "d", "e"],
+      pooling: "mean",
+      config: {},
+    },
+  };
+}
+
+/** The number of the adapter that a folder holds; head and matrices must belong together. */
+function versionIn(directory: string): number {
+  const { adapter } = loadAdapter(directory);
+  const first = (bytes: Uint8Array) =>
+    new DataView(bytes.buffer, bytes.byteOffset).getFloat32(0, true);
+  const [pair] = adapter.lora.values();
+  assertEquals(first(pair.a.bytes), first(adapter.head!.bias.bytes));
+  return first(pair.a.bytes);
+}
+
+function inTemporaryFolder(body: (directory: string) => void) {
+  const directory = Deno.makeTempDirSync();
+  try {
+    body(directory);
+  } finally {
+    Deno.removeSync(directory, { recursive: true });
+  }
+}
+
+Deno.test("loadAdapter() reads what saveAdapter() wrote, over an older one too", () =>
+  inTemporaryFolder((directory) => {
+    saveAdapter(`${directory}/a/b`, version(1));
+    assertEquals(versionIn(`${directory}/a/b`), 1);
+    saveAdapter(`${directory}/a/b`, version(2));
+    assertEquals(versionIn(`${directory}/a/b`), 2);
+    assertEquals([...Deno.readDirSync(`${directory}/a/b`)].map(({ name }) => name).sort(), [
+      "adapter_config.json",
+      "adapter_model.safetensors",
+      "graft.json",
+      "head.safetensors",
+    ]);
+  }));
+
+Deno.test("saveAdapter() removes the head of an older adapter that had one", () =>
+  inTemporaryFolder((directory) => {
+    saveAdapter(directory, version(1));
+    saveAdapter(directory, { ...version(2), head: undefined });
+    assertEquals(loadAdapter(directory).adapter.head, undefined);
+  }));
+
+Deno.test("loadAdapter() finds the old or the new adapter wherever a save was cut short", () => {
+  const files = [...encodeAdapter(version(2))];
+  // Writes of the new files under their pending names, then the renames.
+  for (let done = 0; done <= 2 * files.length; done++) {
+    inTemporaryFolder((directory) => {
+      saveAdapter(directory, version(1));
+      for (const [name, bytes] of files.slice(0, done)) {
+        Deno.writeFileSync(`${directory}/${name}.new`, bytes);
+      }
+      for (const [name] of files.slice(0, Math.max(0, done - files.length))) {
+        Deno.renameSync(`${directory}/${name}.new`, `${directory}/${name}`);
+      }
+      assertEquals(versionIn(directory), done < files.length ? 1 : 2);
+      saveAdapter(directory, version(3));
+      assertEquals(versionIn(directory), 3);
+    });
+  }
+});
+
+Deno.test("loadAdapter() refuses files that are not those graft.json was saved with", () =>
+  inTemporaryFolder((directory) => {
+    saveAdapter(directory, version(1));
+    const other = encodeAdapter(version(2)).get("adapter_model.safetensors")!;
+    Deno.writeFileSync(`${directory}/adapter_model.safetensors`, other);
+    assertThrows(() => loadAdapter(directory), BadInputError, "remove graft.json");
+    Deno.removeSync(`${directory}/graft.json`);
+    assertEquals(loadAdapter(directory).notes.length, 1);
+  }));
+
+Deno.test("loadAdapter() refuses a pickle and says how to convert it", () =>
+  inTemporaryFolder((directory) => {
+    Deno.writeFileSync(`${directory}/adapter_model.bin`, new Uint8Array([0x80, 2]));
+    assertThrows(() => loadAdapter(directory), BadInputError, "safe_serialization=True");
+  }));
+
+Deno.test("loadAdapter() names a folder that holds no adapter", () =>
+  inTemporaryFolder((directory) => {
+    assertThrows(() => loadAdapter(directory), BadInputError, "there is no adapter here");
+    assertThrows(
+      () => loadAdapter(`${directory}/missing`),
+      BadInputError,
+      "there is no adapter here",
+    );
+  }));
+
+Deno.test("loadAdapter() follows no link out of the adapter's folder", () =>
+  inTemporaryFolder((directory) => {
+    const inside = `${directory}/adapter`;
+    saveAdapter(inside, version(1));
+    Deno.renameSync(`${inside}/adapter_model.safetensors`, `${directory}/elsewhere`);
+    Deno.symlinkSync(`${directory}/elsewhere`, `${inside}/adapter_model.safetensors`);
+    const error = assertThrows(() => loadAdapter(inside), BadInputError) as Error;
+    assert(error.message.includes("not a link out of it"), error.message);
+  }));
