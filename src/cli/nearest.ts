@@ -2,8 +2,8 @@
 import { levenshteinDistance } from "@std/text/levenshtein-distance";
 
 /**
- * The candidate nearest to a misspelt name, `undefined` where none is near enough to be meant
- * (more than a third of its letters differ).
+ * The candidate nearest to a misspelt name, `undefined` where none is near enough to be meant: in
+ * two letters, or a third of a long name's.
  */
 export function nearest(name: string, candidates: Iterable<string>): string | undefined {
   let best: string | undefined;
@@ -12,9 +12,10 @@ export function nearest(name: string, candidates: Iterable<string>): string | un
     const distance = levenshteinDistance(name, candidate) as number;
     if (distance < bestDistance) [best, bestDistance] = [candidate, distance];
   }
-  return best !== undefined && bestDistance <= Math.max(1, Math.floor(best.length / 3))
-    ? best
-    : undefined;
+  if (best === undefined) return undefined;
+  // Two letters changed places count as two: the commonest slip must be found in short names too.
+  const allowed = best.length < 4 ? 1 : Math.max(2, Math.floor(best.length / 3));
+  return bestDistance <= allowed ? best : undefined;
 }
 
 /** `; did you mean "X"?`, or nothing. */

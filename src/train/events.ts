@@ -65,3 +65,14 @@ export interface TrainOutcome {
   /** Step whose parameters the model holds now. */
   readonly parametersOfStep: number;
 }
+
+/** Callbacks that call each of several, in order. */
+export function combineCallbacks(...all: readonly TrainCallbacks[]): TrainCallbacks {
+  return {
+    onStep: (progress) => all.forEach((one) => one.onStep?.(progress)),
+    onReport: (report) => all.forEach((one) => one.onReport?.(report)),
+    onEvaluate: (report) => all.forEach((one) => one.onEvaluate?.(report)),
+    onSkip: (report) => all.forEach((one) => one.onSkip?.(report)),
+    onCheckpoint: (checkpoint) => all.forEach((one) => one.onCheckpoint?.(checkpoint)),
+  };
+}

@@ -1,0 +1,226 @@
+/** A training run from its parts: configuration saved, resumed, shown, checkpointed, adapter saved. */
+import { join } from "@std/path";
+import { EXIT, UsageError } from "../errors.ts";
+import { elementCount, type Tensor } from "../graph/tensor.ts";
+import { makeDirectory, replaceFile } from "../system/durable_files.ts";
+import { processMemory } from "../system/memory.ts";
+import type { Identity } from "../train/checkpoint.ts";
+import { CheckpointDirectory, type FoundCheckpoint } from "../train/checkpoint_files.ts";
+import { evaluate } from "../train/evaluate.ts";
+import { combineCallbacks, type TrainOutcome } from "../train/events.ts";
+import { readParameters, stepsOf, train, type TrainSettings } from "../train/loop.ts";
+import type { Optimizer } from "../train/optimizer.ts";
+import type { Batch, BatchSource, StepModel } from "../train/step.ts";
+import { formatConfig } from "./config.ts";
+import { formatCount, formatShare } from "./format.ts";
+import { MetricsFile } from "./metrics_file.ts";
+import { paint, type Terminal } from "./output.ts";
+import { progressCallbacks } from "./progress.ts";
+import { StopSignal } from "./stop_signal.ts";
+import { DEFAULT_EPOCHS, TRAIN_FLAGS, type TrainFlags } from "./train_flags.ts";
+
+/** Name of the resolved configuration beside the adapter. */
+export const CONFIG_FILE = "graft_config.yaml";
+
+/** The parts of a run, ready to go. */
+export interface TrainSetup<B extends Batch = Batch> extends Disposable {
+  readonly model: StepModel<B>;
+  readonly optimizer: Optimizer;
+  readonly data: BatchSource<B>;
+  readonly validation?: BatchSource<B>;
+  readonly test?: BatchSource<B>;
+  /** Parameters of the base and of what is trained, for the trainable share. */
+  readonly allParameters: number;
+  /** What, besides the flags below, must be equal for a resume: digests of base and data. */
+  readonly identity: Identity;
+  /** Writes the adapter with these parameters. */
+  saveAdapter(directory: string, parameters: ReadonlyMap<string, Tensor>): void;
+}
+
+/** Flags that decide which numbers a step computes; a resume must not change them. */
+const IDENTITY_FLAGS = [
+  "batchSize",
+  "gradAccumulationSteps",
+  "seed",
+  "maxSeqLength",
+  "maskPrompt",
+  "shuffle",
+  "optimizer",
+  "loraDropout",
+] as const;
+
+function identityOf(setup: TrainSetup, flags: TrainFlags): Identity {
+  const parameters = setup.model.parameters.map(({ name, dims }) => `${name}[${dims}]`).join(" ");
+  const chosen = IDENTITY_FLAGS.map((key) => [key, String(flags[key])]);
+  return { ...setup.identity, ...Object.fromEntries(chosen), parameters };
+}
+
+/**
+ * The numbers that steer the loop.
+ *
+ * @throws {UsageError} where both `--epochs` and `--iters` are given
+ */
+export function settingsOf(flags: TrainFlags, data: BatchSource): TrainSettings {
+  if (flags.iters !== undefined && flags.epochs !== undefined) {
+    throw new UsageError(
+      `Give --epochs or --iters, not both: current values are ${flags.epochs} and ${flags.iters}`,
+    );
+  }
+  const accumulation = flags.gradAccumulationSteps;
+  const totalSteps = flags.iters ?? stepsOf(data, flags.epochs ?? DEFAULT_EPOCHS, accumulation);
+  return {
+    totalSteps,
+    accumulation,
+    schedule: {
+      name: flags.lrSchedule,
+      learningRate: flags.learningRate,
+      warmupSteps: flags.warmupSteps,
+      totalSteps: flags.lrDecaySteps ?? totalSteps,
+      endRate: flags.lrEnd,
+    },
+    maxGradNorm: flags.maxGradNorm,
+    stepsPerReport: flags.stepsPerReport,
+    stepsPerEval: flags.stepsPerEval,
+    valBatches: flags.valBatches,
+    saveEvery: flags.saveEvery,
+    patience: flags.patience,
+    loadBest: flags.loadBest,
+    seed: flags.seed,
+  };
+}
+
+/** The checkpoint to go on from, after the checks on what an earlier run left. */
+function findCheckpoint(
+  checkpoints: CheckpointDirectory,
+  flags: TrainFlags,
+  terminal: Terminal,
+): FoundCheckpoint | undefined {
+  const where = flags.adapterPath;
+  if (flags.resume) {
+    const found = checkpoints.load((warning) => terminal.note(paint(terminal, "yellow", warning)));
+    if (found === undefined) {
+      throw new UsageError(`Cannot resume: ${where} has no whole checkpoint`);
+    }
+    terminal.note(`Resuming from ${found.path}`);
+    return found;
+  }
+  if (flags.overwrite) checkpoints.clear();
+  if (checkpoints.isEmpty) return undefined;
+  throw new UsageError(
+    `${where} has checkpoints of an earlier run: --resume goes on with it, --overwrite drops them, ` +
+      `--adapter-path names another folder`,
+  );
+}
+
+/** The trainable share, as the first thing a run says. */
+export function formatTrainable(model: StepModel, allParameters: number): string {
+  const trainable = model.parameters.reduce((sum, { dims }) => sum + elementCount(dims), 0);
+  return `Trainable parameters: ${formatShare(trainable / allParameters)} ` +
+    `(${formatCount(trainable)} of ${formatCount(allParameters)})`;
+}
+
+/**
+ * Runs a training to its end and saves the adapter.
+ *
+ * @returns the exit code
+ * @throws {UsageError} for settings that contradict each other or what is on disk
+ * @throws {StorageError} where something cannot be written
+ */
+export async function runTraining<B extends Batch>(
+  setup: TrainSetup<B>,
+  flags: TrainFlags,
+  terminal: Terminal,
+): Promise<number> {
+  terminal.note(formatTrainable(setup.model, setup.allParameters));
+  if (flags.train) {
+    const outcome = await runLoop(setup, flags, terminal);
+    setup.saveAdapter(flags.adapterPath, readParameters(setup.model));
+    if (outcome.end === "interrupted") return tellInterrupted(outcome, flags, terminal);
+    if (outcome.end === "diverged") return tellDiverged(outcome, flags, terminal);
+    tellFinished(outcome, flags, terminal);
+  }
+  if (flags.test) await runTest(setup, terminal);
+  return EXIT.ok;
+}
+
+async function runLoop<B extends Batch>(
+  setup: TrainSetup<B>,
+  flags: TrainFlags,
+  terminal: Terminal,
+): Promise<TrainOutcome> {
+  const settings = settingsOf(flags, setup.data);
+  const directory = flags.adapterPath;
+  const checkpoints = new CheckpointDirectory(
+    join(directory, "checkpoints"),
+    identityOf(setup, flags),
+    flags.keepCheckpoints,
+  );
+  const found = findCheckpoint(checkpoints, flags, terminal);
+  const firstStep = found?.checkpoint.state.step ?? 0;
+  makeDirectory(directory);
+  replaceFile(
+    join(directory, CONFIG_FILE),
+    new TextEncoder().encode(formatConfig(flags, TRAIN_FLAGS)),
+  );
+  const peakMemory = () => processMemory().peakRssBytes;
+  const callbacks = [progressCallbacks(terminal, settings.totalSteps, peakMemory, firstStep)];
+  using metrics = flags.reportTo.includes("jsonl")
+    ? new MetricsFile(join(directory, "metrics.jsonl"), firstStep)
+    : undefined;
+  if (metrics !== undefined) callbacks.push(metrics.callbacks(peakMemory));
+  using stop = new StopSignal(() =>
+    terminal.note("Stopping after this batch; again to stop at once")
+  );
+  return await train({
+    model: setup.model,
+    optimizer: setup.optimizer,
+    data: setup.data,
+    validation: setup.validation,
+    settings,
+    callbacks: combineCallbacks(...callbacks),
+    checkpoints,
+    resume: found?.checkpoint,
+    signal: stop.signal,
+  });
+}
+
+function tellInterrupted({ step }: TrainOutcome, flags: TrainFlags, terminal: Terminal): number {
+  const config = join(flags.adapterPath, CONFIG_FILE);
+  terminal.note(
+    `Stopped after step ${step}; ${flags.adapterPath} has the adapter so far and a checkpoint`,
+  );
+  terminal.note(`To go on: graft train --config ${config} --resume`);
+  return EXIT.interrupted;
+}
+
+function tellDiverged(outcome: TrainOutcome, flags: TrainFlags, terminal: Terminal): number {
+  terminal.note(paint(
+    terminal,
+    "red",
+    `Stopped at step ${outcome.step}: ${outcome.reason}. ${flags.adapterPath} has the adapter of ` +
+      `step ${outcome.parametersOfStep}, the last whose loss was finite; try a lower ` +
+      `--learning-rate than ${flags.learningRate}`,
+  ));
+  return EXIT.refused;
+}
+
+function tellFinished(outcome: TrainOutcome, flags: TrainFlags, terminal: Terminal): void {
+  if (outcome.end === "stopped early") {
+    terminal.note(
+      `Stopped early at step ${outcome.step}: the validation loss has not fallen for ` +
+        `${flags.patience} evaluations`,
+    );
+  }
+  const best = outcome.parametersOfStep === outcome.step
+    ? ""
+    : `, of step ${outcome.parametersOfStep} with the lowest validation loss`;
+  terminal.print(`Saved the adapter in ${flags.adapterPath}${best}`);
+}
+
+async function runTest<B extends Batch>(setup: TrainSetup<B>, terminal: Terminal): Promise<void> {
+  if (setup.test === undefined) throw new UsageError("--test needs a test file in the data folder");
+  const metrics = await evaluate(setup.model, setup.test);
+  const { loss, accuracy } = metrics!; // no signal, so it cannot be cut short
+  const share = accuracy === undefined ? "" : `, accuracy ${(accuracy * 100).toFixed(1)}%`;
+  terminal.print(`Test loss ${loss.toFixed(4)}${share}, perplexity ${Math.exp(loss).toFixed(3)}`);
+}

@@ -1,0 +1,29 @@
+/** `graft train`: fine-tunes a quantised ONNX model on the device. */
+import { command } from "./command.ts";
+import { runTraining } from "./run_training.ts";
+import { TRAIN_FLAGS } from "./train_flags.ts";
+import { setUpTraining } from "./train_setup.ts";
+
+export default command({
+  name: "train",
+  summary: "Fine-tune a LoRA adapter over a frozen, quantised ONNX model",
+  flags: TRAIN_FLAGS,
+  examples: [
+    {
+      command: "graft train --model ./smollm2-int4 --data ./data --iters 200",
+      does: "trains on data/train.jsonl and leaves the adapter in ./adapters",
+    },
+    {
+      command: "graft train --model ./minilm-int8 --data banking.csv --target-modules query,value",
+      does: "learns to classify the rows of a text,label table",
+    },
+    {
+      command: "graft train --config adapters/graft_config.yaml --resume",
+      does: "goes on with a run that was stopped",
+    },
+  ],
+  async run({ flags, terminal }) {
+    using setup = await setUpTraining(flags, terminal);
+    return await runTraining(setup, flags, terminal);
+  },
+});

@@ -1,0 +1,82 @@
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import { formatBytes, formatCount, formatSeconds, formatShare } from "../../src/cli/format.ts";
+import type { Terminal } from "../../src/cli/output.ts";
+import { formatProgress, formatReport, progressCallbacks } from "../../src/cli/progress.ts";
+
+/** A terminal that remembers what it was told. */
+function recorder(interactive: boolean): Terminal & { lines: string[]; statuses: string[] } {
+  const lines: string[] = [];
+  const statuses: string[] = [];
+  return {
+    lines,
+    statuses,
+    print: (line) => lines.push(line),
+    write: (text) => lines.push(text),
+    note: (line) => lines.push(line),
+    status: (line) => statuses.push(line),
+    interactive,
+    color: false,
+    columns: 80,
+  };
+}
+
+const REPORT = {
+  step: 10,
+  totalSteps: 20,
+  epoch: 0.5,
+  loss: 1.23456,
+  learningRate: 2e-4,
+  gradNorm: 0.71234,
+  tokensPerSecond: 652.4,
+  seconds: 12,
+};
+
+Deno.test("formatSeconds(), formatBytes(), formatCount(), formatShare() read well", () => {
+  assertEquals([4.4, 133, 3733].map(formatSeconds), ["4 s", "2:13", "1:02:13"]);
+  assertEquals([999, 473e6, 1.52e9].map(formatBytes), ["1 kB", "473 MB", "1.5 GB"]);
+  assertEquals([7, 1792, 135515328].map(formatCount), ["7", "1,792", "135,515,328"]);
+  assertEquals([0.0033923, 1, 0.12].map(formatShare), ["0.339%", "100%", "12%"]);
+});
+
+Deno.test("formatProgress() fits the width it is given", () => {
+  const state = {
+    step: 50,
+    totalSteps: 100,
+    loss: 1.5,
+    tokensPerSecond: 652.4,
+    memoryBytes: 473e6,
+    secondsLeft: 133,
+  };
+  const line = formatProgress(state, 200);
+  assertMatch(line, /^█{10}░{10} 50\/100 {2}loss 1\.5000 {2}652 tok\/s {2}473 MB {2}2:13 left$/);
+  assertEquals(formatProgress(state, 40).length, 39);
+});
+
+Deno.test("formatReport() gives loss, rate, norm, speed, memory and time left in one line", () => {
+  assertEquals(
+    formatReport(REPORT, 473e6, 133),
+    "step 10/20: loss 1.2346, learning rate 0.000200, gradient norm 0.712, 652 tok/s, 473 MB, 2:13 left",
+  );
+});
+
+Deno.test("progressCallbacks() draws a bar on a terminal and writes plain lines elsewhere", () => {
+  const terminal = recorder(true);
+  const shown = progressCallbacks(terminal, 20, () => 1e6);
+  shown.onStep!({ step: 10, loss: 1, tokens: 8 });
+  shown.onReport!(REPORT);
+  assertEquals(terminal.lines, []);
+  assertEquals(terminal.statuses.length, 1);
+
+  const plain = recorder(false);
+  const written = progressCallbacks(plain, 20, () => 1e6);
+  written.onStep!({ step: 10, loss: 1, tokens: 8 });
+  written.onReport!(REPORT);
+  written.onEvaluate!({ step: 10, loss: 2, accuracy: 0.5, seconds: 1, improved: true });
+  written.onSkip!({ step: 11, reason: "its loss is NaN" });
+  assertEquals(plain.statuses, []);
+  assert(plain.lines[0].startsWith("step 10/20: loss 1.2346"));
+  assertEquals(plain.lines.slice(1), [
+    "step 10: validation loss 2.0000, accuracy 50.0% (best)",
+    "step 11 was skipped: its loss is NaN",
+  ]);
+});
