@@ -45,8 +45,8 @@ const isWithin = (path: string, root: string) =>
  * @throws {BadInputError} for a location that leads, or could lead, out of the model's folder.
  */
 export function resolveExternalData(modelPath: string, location: string): string {
-  const refuse = (why: string) =>
-    new BadInputError(`Refused external data file ${JSON.stringify(location)}: ${why}`);
+  const name = JSON.stringify(location.length > 200 ? `${location.slice(0, 200)}…` : location);
+  const refuse = (why: string) => new BadInputError(`Refused external data file ${name}: ${why}`);
   if (location === "") throw refuse("it has no name");
   if (location.includes("\0")) throw refuse("its name holds a NUL");
   const segments = location.split(/[/\\]/);

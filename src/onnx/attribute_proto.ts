@@ -95,9 +95,8 @@ export function encodeAttribute(
   }
   const previous = attribute.rest as Proto<"AttributeProto"> | undefined;
   return overlay("AttributeProto", undefined, {
-    ...(previous === undefined
-      ? {}
-      : { docString: previous.docString, $unknown: previous.$unknown }),
+    ...(previous && Object.hasOwn(previous, "docString") && { docString: previous.docString }),
+    ...(previous?.$unknown && { $unknown: previous.$unknown }),
     name,
     type: ATTRIBUTE_TYPE[attribute.kind],
     ...flat(attribute),

@@ -114,7 +114,9 @@ function decodeGraph(proto: Proto<"GraphProto">, where: string, context: DecodeC
     );
   }
   const valueInfo = new Map<string, ValueInfo>(
-    proto.valueInfo.map((value) => [value.name, decodeValueInfo(value, context)]),
+    // Shape inference annotates absent optional outputs too, whose name is empty.
+    proto.valueInfo.filter(({ name }) => name !== "")
+      .map((value) => [value.name, decodeValueInfo(value, context)]),
   );
   rememberList(valueInfo, proto.valueInfo);
   const nodes = proto.node.map((node, i) => decodeNode(node, i, place, context));

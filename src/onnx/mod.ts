@@ -7,5 +7,6 @@ export {
   type ExternalChoice,
   type ExternalLayout,
 } from "./external.ts";
+export { externalRefOf } from "./external_ref.ts";
 export { decodeStrings, encodeStrings } from "./string_tensor.ts";
 export type { ExternalRef } from "./tensor_data.ts";
