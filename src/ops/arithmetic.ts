@@ -4,17 +4,14 @@ import { intAttribute } from "../graph/attributes.ts";
 import { isFloating } from "../graph/dtype.ts";
 import { toNumbers } from "../graph/tensor.ts";
 import type { Node } from "../graph/types.ts";
-import { required, sameType, unsupported } from "./args.ts";
+import { required, sameType } from "./args.ts";
 import { castTo } from "./cast.ts";
 import { broadcastDims, reduceTo, scalarLike } from "./broadcast.ts";
 import { foldElementwise } from "./fold.ts";
 import type { OpRule } from "./types.ts";
 
-/** The two operands; refuses the axis-wise broadcasting of operator sets before 7. */
+/** The two operands. */
 export function operands(node: Node, inputs: readonly (Known | undefined)[]): [Known, Known] {
-  if (node.attributes.broadcast !== undefined) {
-    throw unsupported(node, `attribute "broadcast" belongs to operator sets before 7`);
-  }
   return [required(node, inputs, 0), required(node, inputs, 1)];
 }
 

@@ -10,6 +10,7 @@ import type { Node } from "../graph/types.ts";
 import { required, unsupported } from "./args.ts";
 import { normalizeAxis, range } from "./axes.ts";
 import { mean, reduceTo, scalarLike } from "./broadcast.ts";
+import { castTo } from "./cast.ts";
 import type { OpRule } from "./types.ts";
 
 /** The axes normalised over: from `axis` (the last by default) to the end. */
@@ -55,7 +56,11 @@ export const LayerNormalization: OpRule = {
     if (ctMean !== undefined || ctDeviation !== undefined) {
       throw unsupported(node, "its outputs Mean and InvStdDev are used");
     }
-    const [x, scale, bias] = node.inputs;
+    const [, scale, bias] = node.inputs;
+    const { dtype } = b.known(node.inputs[0]);
+    // Statistics are float32 whatever the model's type is, and so is what they are computed with.
+    const x = castTo(b, node.inputs[0], "float32");
+    const dy = castTo(b, ct!, "float32");
     const axes = normalizedAxes(node, b.dims(x).length);
     const centre = node.outputs[1] ? node.outputs[1] : mean(b, x, axes);
     let dx: string | undefined;
@@ -64,9 +69,9 @@ export const LayerNormalization: OpRule = {
       const centred = b.op("Sub", [x, centre]);
       const r = inverseDeviation(b, node, centred);
       const xhat = b.op("Mul", [centred, r]);
-      if (wanted[1]) dscale = reduceTo(b, b.op("Mul", [ct!, xhat]), b.dims(scale));
+      if (wanted[1]) dscale = reduceTo(b, b.op("Mul", [dy, xhat]), b.dims(scale));
       if (wanted[0]) {
-        const h = b.op("Mul", [ct!, scale]);
+        const h = b.op("Mul", [dy, castTo(b, scale, "float32")]);
         const along = mean(b, b.op("Mul", [h, xhat]), axes);
         const inner = b.op("Sub", [
           b.op("Sub", [h, mean(b, h, axes)]),
@@ -75,6 +80,8 @@ export const LayerNormalization: OpRule = {
         dx = b.op("Mul", [inner, r]);
       }
     }
-    return [dx, dscale, wanted[2] ? reduceTo(b, ct!, b.dims(bias)) : undefined];
+    const back = (value: string | undefined) =>
+      value === undefined ? undefined : castTo(b, value, dtype);
+    return [back(dx), back(dscale), wanted[2] ? reduceTo(b, ct!, b.dims(bias)) : undefined];
   },
 };

@@ -9,7 +9,8 @@ import { float, floatAttribute, int, intAttribute } from "../graph/attributes.ts
 import type { GraphBuilder, Known } from "../graph/builder.ts";
 import type { Node } from "../graph/types.ts";
 import { required, unsupported } from "./args.ts";
-import { mean, reduceTo, scalarLike } from "./broadcast.ts";
+import { expandTo, mean, reduceTo, scalarLike } from "./broadcast.ts";
+import { castTo } from "./cast.ts";
 import { normalizedAxes, statisticDims } from "./layer_normalization.ts";
 import type { OpRule } from "./types.ts";
 
@@ -34,10 +35,13 @@ export function rmsNormalize(
 
 function lower(b: GraphBuilder, node: Node, needed: readonly boolean[]): readonly string[] {
   if (needed[1]) throw unsupported(node, "its output inv_std_var is used");
+  const [x, scale] = node.inputs;
+  const dims = b.dims(x);
   const y = rmsNormalize(
     b,
-    node.inputs[0],
-    node.inputs[1],
+    x,
+    // ONNX lets the scale broadcast, ONNX Runtime's kernel does not.
+    expandTo(b, scale, dims.slice(normalizedAxes(node, dims.length)[0])),
     floatAttribute(node, "epsilon", 1e-5),
     intAttribute(node, "axis", -1),
   );
@@ -55,21 +59,25 @@ export const SimplifiedLayerNormalization: OpRule = {
   lower: (b, node, { needed }) => lower(b, node, needed),
   vjp(b, node, [ct, ctDeviation], wanted) {
     if (ctDeviation !== undefined) throw unsupported(node, "its output inv_std_var is used");
-    const [x, scale] = node.inputs;
-    const y = node.outputs[0];
+    // The inverse deviation is float32 whatever the model's type is, and so is this.
+    const [x, scale, y, dy] = [node.inputs[0], node.inputs[1], node.outputs[0], ct!]
+      .map((value) => castTo(b, value, "float32"));
+    const { dtype } = b.known(node.inputs[0]);
     const axes = normalizedAxes(node, b.dims(x).length);
     const r = node.outputs[1] ? node.outputs[1] : inverseRms(b, node, x, axes);
     let dx: string | undefined;
     if (wanted[0]) {
-      const along = mean(b, b.op("Mul", [ct!, y]), axes);
+      const along = mean(b, b.op("Mul", [dy, y]), axes);
       const pull = b.op("Mul", [b.op("Mul", [r, r]), along]);
-      const direct = b.op("Mul", [b.op("Mul", [ct!, scale]), r]);
+      const direct = b.op("Mul", [b.op("Mul", [dy, scale]), r]);
       dx = b.op("Sub", [direct, b.op("Mul", [x, pull])]);
     }
     const dscale = wanted[1]
-      ? reduceTo(b, b.op("Mul", [ct!, b.op("Mul", [x, r])]), b.dims(scale))
+      ? reduceTo(b, b.op("Mul", [dy, b.op("Mul", [x, r])]), b.dims(scale))
       : undefined;
-    return [dx, dscale];
+    const back = (value: string | undefined) =>
+      value === undefined ? undefined : castTo(b, value, dtype);
+    return [back(dx), back(dscale)];
   },
 };
 

@@ -2,6 +2,7 @@
 import { ACTIVATION_RULES } from "./activations.ts";
 import { ARITHMETIC_RULES } from "./arithmetic.ts";
 import { Attention } from "./attention.ts";
+import { strict } from "./attributes.ts";
 import { Cast, CastLike } from "./cast.ts";
 import { CHANNEL_NORMALIZATION_RULES } from "./channel_normalization.ts";
 import { COMPARISON_RULES } from "./comparison.ts";
@@ -34,7 +35,7 @@ import { UNARY_RULES } from "./unary.ts";
 import { Where } from "./where.ts";
 import type { OpRule } from "./types.ts";
 
-export const STANDARD_RULES: readonly OpRule[] = [
+const RULES: readonly OpRule[] = [
   ...ACTIVATION_RULES,
   ...ARITHMETIC_RULES,
   Attention,
@@ -81,3 +82,5 @@ export const STANDARD_RULES: readonly OpRule[] = [
   ...UNARY_RULES,
   Where,
 ];
+
+export const STANDARD_RULES: readonly OpRule[] = RULES.map(strict);

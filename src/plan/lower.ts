@@ -5,8 +5,9 @@
  */
 import { GraphBuilder } from "../graph/builder.ts";
 import type { Tensor } from "../graph/tensor.ts";
-import { prune } from "../graph/passes/prune.ts";
+import { prune, readBy } from "../graph/passes/prune.ts";
 import { type Graph, type Model, type Node, operatorName } from "../graph/types.ts";
+import { inlineIf } from "../ops/if.ts";
 import { inferTraining, ruleOf } from "../ops/registry.ts";
 import { rewriteDynamicQuantization } from "../ops/quantized/pattern.ts";
 import { GraftError } from "../errors.ts";
@@ -61,7 +62,7 @@ export function lowerForTraining(
 
   const names = new Map<string, string>();
   const read = new Set(source.outputs.map((output) => output.name));
-  for (const node of source.nodes) for (const input of node.inputs) read.add(input);
+  for (const node of source.nodes) for (const input of readBy(node)) read.add(input);
   for (const node of source.nodes) {
     for (const input of node.inputs) {
       if (!input.endsWith(MASK_SUFFIX) || names.has(input)) continue;
@@ -106,6 +107,12 @@ function lowerNode(
     inputs: node.inputs.map((name) => names.get(name) ?? name),
     rest: undefined,
   };
+  if (node.opType === "If" && node.domain === "") {
+    const branch = inlineIf(node, b.known(renamed.inputs[0]));
+    const readInside = new Set([...read, ...branch.flatMap((inner) => [...readBy(inner)])]);
+    for (const inner of branch) lowerNode(b, inner, model, names, readInside);
+    return;
+  }
   try {
     const opset = model.opsets[node.domain] ?? 1;
     const needed = node.outputs.map((output) => output !== "" && read.has(output));

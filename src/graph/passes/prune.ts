@@ -8,13 +8,17 @@ export function neededNodes(nodes: readonly Node[], outputs: Iterable<string>): 
   for (const node of [...nodes].reverse()) {
     if (!node.outputs.some((output) => output !== "" && wanted.has(output))) continue;
     kept.push(node);
-    for (const input of node.inputs) wanted.add(input);
-    for (const inner of capturedBy(node)) wanted.add(inner);
+    for (const input of readBy(node)) wanted.add(input);
   }
   return kept.reverse();
 }
 
-/** Names of the outer scope that a node's subgraphs may read. */
+/** Names that a node reads: its inputs, and what its subgraphs may read of the outer scope. */
+export function* readBy(node: Node): Iterable<string> {
+  yield* node.inputs;
+  yield* capturedBy(node);
+}
+
 function* capturedBy(node: Node): Iterable<string> {
   for (const attribute of Object.values(node.attributes)) {
     if (attribute.kind !== "graph") continue;
@@ -36,8 +40,7 @@ export function prune(graph: Graph, keepInputs: ReadonlySet<string> = new Set())
   const nodes = neededNodes(graph.nodes, outputs);
   const read = new Set(outputs);
   for (const node of nodes) {
-    for (const input of node.inputs) read.add(input);
-    for (const inner of capturedBy(node)) read.add(inner);
+    for (const input of readBy(node)) read.add(input);
   }
   return {
     ...graph,

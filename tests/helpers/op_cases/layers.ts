@@ -100,6 +100,13 @@ export const LAYER_CASES: readonly OpCase[] = [
     ],
   },
   {
+    title: "one scale for all",
+    opType: "RMSNormalization",
+    opset: 23,
+    since: [1, 24],
+    inputs: [f([2, 3]), f([1])],
+  },
+  {
     title: "a channel each",
     opType: "BatchNormalization",
     inputs: [f([2, 3, 2]), f([3]), f([3]), f([3]), positive([3])],
