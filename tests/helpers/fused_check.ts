@@ -35,8 +35,9 @@ export interface FusedCase {
   readonly form?: DequantForm;
   /** What the outputs should be, where ONNX Runtime's CPU provider has no kernel. */
   readonly expected?: readonly Tensor[];
-  /** Equivalent inputs for the kernel, where the release under test crashes on the node itself. */
+  /** An equivalent node for the kernel, where ONNX Runtime's CPU provider cannot run this one. */
   readonly kernelInputs?: readonly TestInput[];
+  readonly kernelAttributes?: Attributes;
   /** Leaves elements out of the comparison: those of padded rows. */
   readonly ignore?: (output: number, index: number) => boolean;
   /** Largest difference over the reference's largest value; default 1e-5. */
@@ -212,7 +213,11 @@ async function kernelOutputs(
   types: readonly DataType[],
 ): Promise<readonly Tensor[]> {
   using runner = createOrtRunner({ threads: 1 });
-  test = { ...test, inputs: test.kernelInputs ?? test.inputs };
+  test = {
+    ...test,
+    inputs: test.kernelInputs ?? test.inputs,
+    attributes: test.kernelAttributes ?? test.attributes,
+  };
   using kernel = await runner.compile(reference(test, types), { optimization: "disabled" });
   const fetched = await runOn(runner, kernel, feedsOf(test));
   return kernel.outputNames.map((name) => fetched[name]);

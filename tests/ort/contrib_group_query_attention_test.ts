@@ -1,7 +1,14 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { float, int, string } from "../../src/graph/attributes.ts";
 import { type Attributes, GraphBuilder } from "../../src/graph/builder.ts";
-import { elementCount, float32, int32, int64, type Tensor } from "../../src/graph/tensor.ts";
+import {
+  elementCount,
+  float32,
+  int32,
+  int64,
+  type Tensor,
+  toNumbers,
+} from "../../src/graph/tensor.ts";
 import { inferTraining } from "../../src/ops/registry.ts";
 import { UnsupportedError } from "../../src/ops/types.ts";
 import { checkFused, constant, type FusedCase, lower, normal } from "../helpers/fused_check.ts";
@@ -128,6 +135,43 @@ for (const [what, options] of Object.entries(TESTS)) {
 Deno.test("GroupQueryAttention: the present cache where something reads it", async () => {
   const test = gqa({ rotary: { half: SIZE / 2 } });
   await checkFused({ ...test, outputs: [0, 1, 2], ignore: undefined });
+});
+
+/** Root mean square normalisation of each head, times a weight. */
+function normalized(x: Tensor, weight: Tensor, epsilon: number): Tensor {
+  const [xs, ws] = [x, weight].map(toNumbers);
+  const out = Float32Array.from(xs, (value, i) => {
+    const start = i - i % SIZE;
+    const squares = Array.from({ length: SIZE }, (_, j) => xs[start + j] ** 2);
+    const mean = squares.reduce((a, b) => a + b) / SIZE;
+    return value / Math.sqrt(mean + epsilon) * ws[i % SIZE];
+  });
+  return float32(x.dims, out);
+}
+
+Deno.test("GroupQueryAttention: queries and keys normalised by head", async () => {
+  const plain = gqa({ packed: false, rotary: { half: SIZE / 2 } });
+  const padded = Array.from({ length: 14 }, (_, i) => plain.inputs[i]);
+  const [q, k] = [normal([SIZE], 21), normal([SIZE], 22)];
+  // The CPU provider has no kernel with these inputs: it gets heads that are normalised already.
+  const kernelInputs = plain.inputs.map((input, i) =>
+    i === 0
+      ? normalized(input as Tensor, q, 1e-3)
+      : i === 1
+      ? normalized(input as Tensor, k, 1e-2)
+      : input
+  );
+  await checkFused({
+    ...plain,
+    inputs: [...padded, constant(q), constant(k)],
+    attributes: {
+      ...plain.attributes,
+      qk_norm_epsilon: float(1e-3),
+      k_norm_epsilon: float(1e-2),
+    },
+    kernelAttributes: plain.attributes,
+    kernelInputs,
+  });
 });
 
 Deno.test("GroupQueryAttention: layers share one mask and one rotary table", () => {
