@@ -16,7 +16,7 @@ import type { CodeGrid, CodeSlab, QuantisedMatrix } from "./types.ts";
 /** Sweeps of coordinate descent; most rows settle in two or three. */
 const MAX_SWEEPS = 12;
 /** Rounds of refitting the scales and sweeping again. */
-const ROUNDS = 2;
+const ROUNDS = 1;
 
 /**
  * Rounds `target` (row-major [slab.rows, slab.cols]) to codes and scales like `slab`'s.
@@ -58,13 +58,13 @@ export function roundCompensated(
       first,
       grid.groupRows === 1 ? (scale) => matrix.storedScale(scale) : undefined,
     );
-    row.store(best, out.codes.subarray(n * cols, (n + 1) * cols));
+    out.codes.set(best.codes, n * cols);
     if (grid.groupRows === 1) out.scales.set(best.scales, groups);
   }
   return out;
 }
 
-/** A choice of codes and scales for the loaded row, in the Hessian's column order. */
+/** A choice of codes and scales for the loaded row. */
 interface Choice {
   readonly codes: Int16Array;
   readonly scales: Float32Array;
@@ -76,73 +76,65 @@ interface Choice {
 /** Works on one row at a time; buffers are reused from row to row. */
 class RowRounder {
   readonly #n: number;
-  readonly #group: Int32Array;
-  readonly #w: Float64Array;
+  readonly #groupCols: number;
   readonly #error: Float64Array;
   readonly #carry: Float64Array;
+  #target: Float32Array = new Float32Array();
   #zeros: Float32Array = new Float32Array();
 
   constructor(readonly hessian: Hessian, readonly grid: CodeGrid) {
-    const n = this.#n = hessian.cols;
-    this.#group = hessian.order.map((col) => Math.floor(col / grid.groupCols));
-    this.#w = new Float64Array(n);
-    this.#error = new Float64Array(n);
-    this.#carry = new Float64Array(n);
+    this.#n = hessian.cols;
+    this.#groupCols = grid.groupCols;
+    this.#error = new Float64Array(this.#n);
+    this.#carry = new Float64Array(this.#n);
   }
 
   load(target: Float32Array, zeros: Float32Array): void {
+    this.#target = target;
     this.#zeros = zeros;
-    for (let i = 0; i < this.#n; i++) this.#w[i] = target[this.hessian.order[i]];
   }
 
-  store(choice: Choice, codes: Int16Array): void {
-    for (let i = 0; i < this.#n; i++) codes[this.hessian.order[i]] = choice.codes[i];
-  }
-
-  /** The choice that given codes (in the matrix's order) and scales are. */
+  /** The choice that given codes and scales are. */
   evaluate(codes: Int16Array, scales: Float32Array): Choice {
-    return this.#choice(this.#reorder(codes), scales);
-  }
-
-  #reorder(codes: Int16Array): Int16Array {
-    const out = new Int16Array(this.#n);
-    for (let i = 0; i < this.#n; i++) out[i] = codes[this.hessian.order[i]];
-    return out;
-  }
-
-  #choice(codes: Int16Array, scales: Float32Array): Choice {
-    const n = this.#n;
-    for (let i = 0; i < n; i++) {
-      const g = this.#group[i];
-      this.#error[i] = this.#w[i] - scales[g] * (codes[i] - this.#zeros[g]);
-    }
-    const gradient = new Float64Array(n);
-    applyHessian(this.hessian, this.#error, gradient);
+    const error = this.#error;
+    this.#eachGroup((g, from, to) => {
+      for (let k = from; k < to; k++) {
+        error[k] = this.#target[k] - scales[g] * (codes[k] - this.#zeros[g]);
+      }
+    });
+    const gradient = new Float64Array(this.#n);
+    applyHessian(this.hessian, error, gradient);
     let energy = 0;
-    for (let i = 0; i < n; i++) energy += this.#error[i] * gradient[i];
-    return { codes, scales: scales.slice(), gradient, energy };
+    for (let k = 0; k < this.#n; k++) energy += error[k] * gradient[k];
+    return { codes: codes.slice(), scales: scales.slice(), gradient, energy };
+  }
+
+  #eachGroup(visit: (group: number, from: number, to: number) => void): void {
+    for (let g = 0, from = 0; from < this.#n; g++, from += this.#groupCols) {
+      visit(g, from, Math.min(from + this.#groupCols, this.#n));
+    }
   }
 
   /** Rounds column after column under fixed scales, carrying each error to those that follow. */
   walk(scales: Float32Array): Choice {
-    const n = this.#n;
-    const { factor } = this.hessian;
+    const { factor, order } = this.hessian;
     const { min, max } = this.grid;
     const carry = this.#carry.fill(0);
-    const codes = new Int16Array(n);
-    for (let j = n - 1; j >= 0; j--) {
-      const row = j * n;
-      const g = this.#group[j];
+    const codes = new Int16Array(this.#n);
+    for (let j = this.#n - 1; j >= 0; j--) {
+      const row = j * this.#n;
+      const k = order[j];
+      const g = Math.floor(k / this.#groupCols);
       const scale = scales[g];
       const zero = this.#zeros[g];
-      const wanted = this.#w[j] + carry[j] / factor[row + j];
+      const wanted = this.#target[k] + carry[j] / factor[row + j];
       const code = scale === 0 ? zero : Math.round(wanted / scale) + zero;
-      codes[j] = code < min ? min : code > max ? max : code;
-      const error = this.#w[j] - scale * (codes[j] - zero);
+      codes[k] = code < min ? min : code > max ? max : code;
+      const error = this.#target[k] - scale * (codes[k] - zero);
       // Component j of Lᵀ·e is complete once rows j..n−1 have been added.
-      for (let i = 0; i < j; i++) carry[i] += error * factor[row + i];
+      if (error !== 0) { for (let i = 0; i < j; i++) carry[i] += error * factor[row + i]; }
     }
-    return this.#choice(codes, scales);
+    return this.evaluate(codes, scales);
   }
 
   /** Sweeps and refits until neither helps. Without `storedScale` the scales stay. */
@@ -168,7 +160,7 @@ class RowRounder {
     for (let sweep = 0; sweep < MAX_SWEEPS; sweep++) {
       let moved = false;
       for (let i = 0; i < n; i++) {
-        const scale = start.scales[this.#group[i]];
+        const scale = start.scales[Math.floor(i / this.#groupCols)];
         if (scale === 0) continue;
         const curvature = h[i * n + i];
         const wanted = Math.round(codes[i] + gradient[i] / (curvature * scale));
@@ -195,24 +187,31 @@ class RowRounder {
     const groups = choice.scales.length;
     const { h } = this.hessian;
     const centred = this.#carry;
-    for (let i = 0; i < n; i++) centred[i] = choice.codes[i] - this.#zeros[this.#group[i]];
+    this.#eachGroup((g, from, to) => {
+      for (let k = from; k < to; k++) centred[k] = choice.codes[k] - this.#zeros[g];
+    });
     const normal = new Float64Array(groups * groups);
     const right = new Float64Array(groups);
-    const row = new Float64Array(groups);
-    for (let i = 0; i < n; i++) {
-      if (centred[i] === 0) continue;
-      row.fill(0);
-      for (let j = 0; j < n; j++) row[this.#group[j]] += h[i * n + j] * centred[j];
-      const g = this.#group[i];
-      for (let b = 0; b < groups; b++) normal[g * groups + b] += centred[i] * row[b];
-      right[g] += centred[i] * choice.gradient[i];
-    }
+    this.#eachGroup((g, from, to) => {
+      for (let i = from; i < to; i++) {
+        const code = centred[i];
+        if (code === 0) continue;
+        right[g] += code * choice.gradient[i];
+        // Both sides are symmetric: groups up to this one are enough.
+        for (let b = 0; b <= g; b++) {
+          const end = Math.min((b + 1) * this.#groupCols, n);
+          let sum = 0;
+          for (let j = b * this.#groupCols; j < end; j++) sum += h[i * n + j] * centred[j];
+          normal[g * groups + b] += code * sum;
+        }
+      }
+    });
     let trace = 0;
     for (let g = 0; g < groups; g++) trace += normal[g * groups + g];
     if (!(trace > 0)) return choice;
     for (let g = 0; g < groups; g++) normal[g * groups + g] += 1e-6 * trace / groups;
     if (!choleskyInPlace(normal, groups)) return choice;
     const change = choleskySolve(normal, groups, right);
-    return this.#choice(choice.codes, choice.scales.map((s, g) => storedScale(s + change[g])));
+    return this.evaluate(choice.codes, choice.scales.map((s, g) => storedScale(s + change[g])));
   }
 }

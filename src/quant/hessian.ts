@@ -16,18 +16,18 @@ export interface Gram {
 }
 
 /**
- * A damped Gram matrix, its columns reordered, and its Cholesky factor.
+ * A damped Gram matrix and the Cholesky factor of it with its columns reordered.
  *
  * Rounding walks from the last reordered column to the first, so the columns with the largest inputs
  * come last: they are rounded first, while all others can still make up for them.
  */
 export interface Hessian {
   readonly cols: number;
-  /** `order[i]` is the matrix column at position i. */
-  readonly order: Int32Array;
-  /** H reordered, damped, scaled to a mean diagonal of 1; row-major [cols, cols]. */
+  /** H damped and scaled to a mean diagonal of 1; row-major [cols, cols]. */
   readonly h: Float32Array;
-  /** Lower factor of `h`, row-major [cols, cols]. */
+  /** `order[i]` is the matrix column at position i of the factor. */
+  readonly order: Int32Array;
+  /** Lower factor L of the reordered H = L·Lᵀ, row-major [cols, cols]. */
   readonly factor: Float32Array;
   /** What `h` was divided by: e·h·eᵀ·scale is the sum of squared output errors, damping included. */
   readonly scale: number;
@@ -53,27 +53,25 @@ export function hessianOf(gram: Gram, damping = 0.01): Hessian {
     gram.values[a * n + a] - gram.values[b * n + b] || b - a
   );
   for (let more = damping;; more *= 10) {
-    const h = reordered(gram, order, scale, trace > 0 ? more : 1);
-    const factor = Float64Array.from(h);
+    const h = damped(gram, scale, trace > 0 ? more : 1);
+    const factor = new Float64Array(n * n);
+    for (let i = 0; i < n; i++) {
+      for (let j = 0; j < n; j++) factor[i * n + j] = h[order[i] * n + order[j]];
+    }
     if (choleskyInPlace(factor, n)) {
-      return { cols: n, order, h, factor: Float32Array.from(factor), scale };
+      return { cols: n, h, order, factor: Float32Array.from(factor), scale };
     }
     if (more > 1) throw new RangeError("Cannot factor the activations' Gram matrix");
   }
 }
 
-function reordered(gram: Gram, order: Int32Array, scale: number, damping: number): Float32Array {
-  const n = gram.cols;
-  const h = new Float32Array(n * n);
-  for (let i = 0; i < n; i++) {
-    const row = order[i] * n;
-    for (let j = 0; j < n; j++) h[i * n + j] = gram.values[row + order[j]] / scale;
-    h[i * n + i] += damping;
-  }
+function damped({ cols, values }: Gram, scale: number, damping: number): Float32Array {
+  const h = values.map((value) => value / scale);
+  for (let i = 0; i < cols; i++) h[i * cols + i] += damping;
   return h;
 }
 
-/** g = H·d, both in the Hessian's column order. */
+/** g = H·d. */
 export function applyHessian({ cols: n, h }: Hessian, d: Float64Array, g: Float64Array): void {
   for (let i = 0; i < n; i++) {
     const row = i * n;
@@ -90,14 +88,11 @@ export function applyHessian({ cols: n, h }: Hessian, d: Float64Array, g: Float6
   }
 }
 
-/** d·H·dᵀ·scale: squared output error of one row of weight errors, in the matrix's column order. */
-export function outputEnergy(hessian: Hessian, error: ArrayLike<number>): number {
-  const n = hessian.cols;
-  const d = new Float64Array(n);
-  for (let i = 0; i < n; i++) d[i] = error[hessian.order[i]];
-  const g = new Float64Array(n);
-  applyHessian(hessian, d, g);
+/** e·H·eᵀ·scale: squared output error of one row of weight errors. */
+export function outputEnergy(hessian: Hessian, error: Float64Array): number {
+  const g = new Float64Array(hessian.cols);
+  applyHessian(hessian, error, g);
   let sum = 0;
-  for (let i = 0; i < n; i++) sum += d[i] * g[i];
+  for (let i = 0; i < g.length; i++) sum += error[i] * g[i];
   return sum * hessian.scale;
 }

@@ -26,7 +26,7 @@ function shifted(matrix: QuantisedMatrix, seed: number, relative: number): Float
 }
 
 const errors = (matrix: QuantisedMatrix, slab: CodeSlab, target: Float32Array) =>
-  dequantizeSlab(matrix.grid, slab).map((value, i) => value - target[i]);
+  Float64Array.from(dequantizeSlab(matrix.grid, slab), (value, i) => value - target[i]);
 
 const energy = (
   matrix: QuantisedMatrix,
@@ -138,13 +138,14 @@ Deno.test("hessianOf() reorders, damps and factors the Gram matrix", () => {
   const { order, h, factor, scale } = hessianOf(gram, 0.05);
   for (let i = 0; i < 12; i++) {
     for (let j = 0; j < 12; j++) {
-      const plain = gram.values[order[i] * 12 + order[j]] / scale + (i === j ? 0.05 : 0);
-      assertAlmostEquals(h[i * 12 + j], plain, 1e-5);
+      const at = order[i] * 12 + order[j];
+      const plain = gram.values[at] / scale + (i === j ? 0.05 : 0);
+      assertAlmostEquals(h[at], plain, 1e-5);
       let product = 0;
       for (let k = 0; k < 12; k++) product += factor[i * 12 + k] * factor[j * 12 + k];
       assertAlmostEquals(product, plain, 1e-4);
     }
-    if (i > 0) assert(h[i * 13] >= h[(i - 1) * 13]);
+    if (i > 0) assert(h[order[i] * 13] >= h[order[i - 1] * 13]);
   }
 });
 
@@ -186,8 +187,9 @@ Deno.test("roundCompensated() comes near the best codes that a search over all o
   for (let n = 0; n < 2; n++) {
     let least = Infinity;
     for (let c = 0; c < 4096; c++) {
-      const error = [c & 15, (c >> 4) & 15, c >> 8].map((code, k) =>
-        out.scales[0] * (code - 8) - target[n * 3 + k]
+      const error = Float64Array.from(
+        [c & 15, (c >> 4) & 15, c >> 8],
+        (code, k) => out.scales[0] * (code - 8) - target[n * 3 + k],
       );
       least = Math.min(least, outputEnergy(hessian, error));
     }

@@ -151,6 +151,8 @@ class Planner {
   readonly #method: MergeMethod;
   /** The base's own contents, which tasks read. */
   readonly #initializers: Map<string, Tensor>;
+  /** Initializers whose type or dimensions are not the base's. */
+  readonly #retyped = new Set<string>();
   #model: Model;
 
   constructor(modules: Modules, method: MergeMethod) {
@@ -225,6 +227,8 @@ class Planner {
   }
 
   #pending(name: string, { dtype, dims }: Pick<Tensor, "dtype" | "dims">): void {
+    const old = this.#initializers.get(name);
+    if (old?.dtype !== dtype || String(old.dims) !== String(dims)) this.#retyped.add(name);
     this.#initializers.set(name, { dtype, dims, bytes: NO_BYTES });
   }
 
@@ -245,10 +249,10 @@ class Planner {
     return { ...this.#model, graph: prune(edited, inputs) };
   }
 
-  /** Annotations without those that no longer fit. */
+  /** Annotations without those of tensors whose type changes. */
   #valueInfo(): Model["graph"]["valueInfo"] {
     const { valueInfo } = this.#model.graph;
-    const fits = ([name]: readonly [string, unknown]) => !this.#initializers.has(name);
+    const fits = ([name]: readonly [string, unknown]) => !this.#retyped.has(name);
     return [...valueInfo].every(fits) ? valueInfo : new Map([...valueInfo].filter(fits));
   }
 }
