@@ -1,0 +1,113 @@
+/** Batches of token tensors by position: what the training loop reads. */
+import { int64, type Tensor } from "../graph/tensor.ts";
+import { bucketFor, type Buckets } from "./buckets.ts";
+import { type EncodedRow, targetCount } from "./encode.ts";
+import { batchRows, type OrderOptions } from "./order.ts";
+import type { EncodedRows } from "./token_store.ts";
+
+/** A label without loss. */
+export const IGNORED = -100;
+
+/** Sequences padded on the right to one bucket's length. */
+export interface Batch {
+  /** int64 [batch, length] */
+  readonly inputIds: Tensor;
+  /** int64 [batch, length]: 1 for tokens, 0 for padding. */
+  readonly attentionMask: Tensor;
+  /** int64 [batch, length], all 0; present where asked for. */
+  readonly tokenTypeIds?: Tensor;
+  /** [batch · length], row-major and unshifted: the id of each token to learn, else -100. */
+  readonly labels?: Int32Array;
+  /** [batch], for classification. */
+  readonly classIds?: Int32Array;
+  /** Tokens without padding. */
+  readonly tokenCount: number;
+  /** Tokens whose prediction counts (labels after the first position), or rows with a class. */
+  readonly targetCount: number;
+}
+
+export interface CollateOptions {
+  readonly padId: number;
+  readonly buckets: Buckets;
+  /** Whether the model has a `token_type_ids` input. */
+  readonly tokenTypeIds?: boolean;
+}
+
+/** Puts rows into one batch. */
+export function collate(rows: readonly EncodedRow[], options: CollateOptions): Batch {
+  const longest = rows.reduce((most, { ids }) => Math.max(most, ids.length), 1);
+  const length = bucketFor(options.buckets, longest);
+  const dims = [rows.length, length];
+  const ids = new BigInt64Array(rows.length * length).fill(BigInt(options.padId));
+  const mask = new BigInt64Array(rows.length * length);
+  const classified = rows[0].classId !== undefined;
+  const labels = classified ? undefined : new Int32Array(rows.length * length).fill(IGNORED);
+  let tokenCount = 0;
+  let targets = 0;
+  rows.forEach((row, r) => {
+    const start = r * length;
+    row.ids.forEach((id, t) => {
+      ids[start + t] = BigInt(id);
+      mask[start + t] = 1n;
+    });
+    for (let s = 0; labels !== undefined && s < row.spans.length; s += 2) {
+      labels.set(row.ids.subarray(row.spans[s], row.spans[s + 1]), start + row.spans[s]);
+    }
+    tokenCount += row.ids.length;
+    targets += targetCount(row);
+  });
+  return {
+    inputIds: int64(dims, ids),
+    attentionMask: int64(dims, mask),
+    ...(options.tokenTypeIds ? { tokenTypeIds: int64(dims, new BigInt64Array(ids.length)) } : {}),
+    ...(labels !== undefined ? { labels } : {}),
+    ...(classified ? { classIds: Int32Array.from(rows, (row) => row.classId!) } : {}),
+    tokenCount,
+    targetCount: targets,
+  };
+}
+
+/**
+ * Batches by epoch and index. The same position gives the same batch in every run over the same
+ * rows, options and seed, so that a position is all a resume needs.
+ */
+export class Batches {
+  #epoch = -1;
+  #plan: readonly Uint32Array[] = [];
+
+  /** @throws {RangeError} for a batch size that is no whole number of at least 1 */
+  constructor(readonly rows: EncodedRows, readonly options: OrderOptions & CollateOptions) {
+    const { batchSize } = options;
+    if (!Number.isInteger(batchSize) || batchSize < 1) {
+      throw new RangeError(
+        `A batch size must be a whole number >= 1: current value is ${batchSize}`,
+      );
+    }
+  }
+
+  /** Number of batches of an epoch. */
+  batches(_epoch: number): number {
+    return Math.ceil(this.rows.count / this.options.batchSize);
+  }
+
+  /** @throws {RangeError} for an index that the epoch does not have */
+  async batch(epoch: number, index: number): Promise<Batch> {
+    const chosen = this.rowsOf(epoch)[index];
+    if (chosen === undefined) {
+      throw new RangeError(
+        `Epoch ${epoch} has ${this.batches(epoch)} batches: current value is ${index}`,
+      );
+    }
+    const rows = await Promise.all(Array.from(chosen, (row) => this.rows.row(row)));
+    return collate(rows, this.options);
+  }
+
+  /** Row numbers of every batch of an epoch. */
+  rowsOf(epoch: number): readonly Uint32Array[] {
+    if (this.#epoch !== epoch) {
+      this.#plan = batchRows(this.rows, epoch, this.options);
+      this.#epoch = epoch;
+    }
+    return this.#plan;
+  }
+}

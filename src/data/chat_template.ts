@@ -1,0 +1,60 @@
+/** A model's own chat template: messages to the text the model was trained on. */
+import { BadInputError } from "../errors.ts";
+import { BoundedTemplate } from "./bounded_jinja.ts";
+import type { Message } from "./messages.ts";
+import type { SpecialTokens } from "./special_tokens.ts";
+
+/** A template's text and where it stands, for messages. */
+export interface ChatTemplateFile {
+  readonly name: string;
+  readonly text: string;
+}
+
+export interface RenderOptions {
+  /** Whether to end with the opening of an assistant's turn, for the model to go on from. */
+  readonly addGenerationPrompt?: boolean;
+  /** Tool descriptions, where the template knows tools. */
+  readonly tools?: readonly unknown[];
+}
+
+export class ChatTemplate {
+  readonly #template: BoundedTemplate;
+  readonly #name: string;
+  readonly #specialTokens: SpecialTokens;
+
+  /** @throws {BadInputError} for text that is no template, naming the file */
+  constructor(file: ChatTemplateFile, specialTokens: SpecialTokens) {
+    this.#name = file.name;
+    this.#specialTokens = specialTokens;
+    try {
+      this.#template = new BoundedTemplate(file.text);
+    } catch (error) {
+      throw new BadInputError(
+        `${file.name} is no chat template that can be read: ${(error as Error).message}`,
+        { cause: error },
+      );
+    }
+  }
+
+  /**
+   * Renders a chat.
+   *
+   * @throws {BadInputError} where the template refuses these messages or does not end
+   */
+  render(messages: readonly Message[], options: RenderOptions = {}): string {
+    try {
+      return this.#template.render({
+        ...this.#specialTokens,
+        messages,
+        tools: options.tools ?? null,
+        documents: null,
+        add_generation_prompt: options.addGenerationPrompt ?? false,
+      });
+    } catch (error) {
+      throw new BadInputError(
+        `the chat template ${this.#name} cannot render these messages: ${(error as Error).message}`,
+        { cause: error },
+      );
+    }
+  }
+}

@@ -1,0 +1,242 @@
+/** A data set on disk: its shape, and an index of where each row lies; rows are read when needed. */
+import { createHash } from "node:crypto";
+import { BadInputError } from "../errors.ts";
+import { Column } from "./column.ts";
+import { parseCsvRecord, separatorOf } from "./csv.ts";
+import { type JsonObject, parseJsonObject } from "./json.ts";
+import { hash53 } from "./random.ts";
+import { decodeUtf8, type RawRecord, records } from "./records.ts";
+import {
+  type ColumnNames,
+  findShape,
+  parseRow,
+  type Row,
+  type RowKind,
+  type RowShape,
+  type Task,
+} from "./rows.ts";
+import type { RandomAccess } from "./source.ts";
+
+export interface DatasetOptions {
+  /** Columns to use instead of those found by looking. */
+  readonly columns?: ColumnNames;
+  /** The rows' kind, where looking would choose another. */
+  readonly kind?: RowKind;
+  readonly task?: Task;
+  /** Longest row accepted; default {@linkcode MAX_ROW_BYTES}. */
+  readonly maxRowBytes?: number;
+}
+
+/** Longest row accepted by default: some four million tokens. */
+export const MAX_ROW_BYTES = 16 << 20;
+
+/** A row with where it stands. */
+export interface PlacedRow {
+  readonly index: number;
+  readonly row: Row;
+  /** `file:line`, for messages. */
+  readonly place: string;
+}
+
+/** How a file's records become fields. */
+interface Layout {
+  readonly shape: RowShape;
+  fields(record: RawRecord, place: string): JsonObject;
+}
+
+export class Dataset {
+  readonly #offsets = new Column(Float64Array);
+  readonly #lengths = new Column(Uint32Array);
+  readonly #lines = new Column(Uint32Array);
+  readonly #groups = new Column(Float64Array);
+  readonly #labels = new Set<string>();
+
+  private constructor(
+    readonly source: RandomAccess,
+    readonly layout: Layout,
+    readonly maxRowBytes: number,
+  ) {}
+
+  /**
+   * Reads the file once: finds its shape, checks every row, and notes where each one lies.
+   *
+   * @throws {BadInputError} naming file and line, for anything that cannot be read as rows of one shape
+   * @throws {StorageError} where the file cannot be read
+   */
+  static async open(source: RandomAccess, options: DatasetOptions = {}): Promise<Dataset> {
+    const maxRowBytes = options.maxRowBytes ?? MAX_ROW_BYTES;
+    const dialect = await detectDialect(source, maxRowBytes);
+    let dataset: Dataset | undefined;
+    let header: readonly string[] | undefined;
+    const hash = createHash("sha256");
+    for await (const record of records(source, { ...dialect, maxBytes: maxRowBytes })) {
+      const place = `${source.name}:${record.line}`;
+      hash.update(record.bytes).update("\n");
+      if (dialect.quoted && header === undefined) {
+        header = readHeader(record, dialect.separatorText, place);
+        continue;
+      }
+      dataset ??= new Dataset(
+        source,
+        layoutOf(record, header, dialect, place, options),
+        maxRowBytes,
+      );
+      dataset.#add(record);
+    }
+    if (dataset === undefined) throw new BadInputError(`${source.name}: there are no rows`);
+    dataset.#digest = `sha256:${hash.digest("hex")}`;
+    return dataset;
+  }
+
+  #digest = "";
+
+  /** SHA-256 of heading and rows, each followed by a line feed: a resume compares it. */
+  get digest(): string {
+    return this.#digest;
+  }
+
+  get kind(): RowKind {
+    return this.layout.shape.kind;
+  }
+
+  get count(): number {
+    return this.#offsets.length;
+  }
+
+  /** Distinct class names, in order of appearance; none for other kinds. */
+  get labels(): ReadonlySet<string> {
+    return this.#labels;
+  }
+
+  /** `file:line` of a row. */
+  place(index: number): string {
+    return `${this.source.name}:${this.#lines.at(index)}`;
+  }
+
+  /** A number that rows with the same prompt (or text) share; others share it by accident only. */
+  promptGroup(index: number): number {
+    return this.#groups.at(index);
+  }
+
+  /** Reads one row. */
+  async row(index: number): Promise<Row> {
+    const offset = this.#offsets.at(index);
+    const bytes = await this.source.read(offset, this.#lengths.at(index));
+    return this.#parse({ offset, line: this.#lines.at(index), bytes });
+  }
+
+  /** Rows in the file's order, or in an ascending choice of it: reads ahead in large pieces. */
+  async *rows(indices?: ArrayLike<number>): AsyncGenerator<PlacedRow> {
+    const count = indices?.length ?? this.count;
+    for (let first = 0; first < count;) {
+      const at = (i: number) => indices === undefined ? i : indices[i];
+      const begin = this.#offsets.at(at(first));
+      let last = first;
+      while (last + 1 < count && this.#end(at(last + 1)) - begin <= READ_BYTES) last++;
+      const bytes = await this.source.read(begin, this.#end(at(last)) - begin);
+      for (; first <= last; first++) {
+        const index = at(first);
+        const offset = this.#offsets.at(index);
+        const slice = bytes.subarray(offset - begin, this.#end(index) - begin);
+        const row = this.#parse({ offset, line: this.#lines.at(index), bytes: slice });
+        yield { index, row, place: this.place(index) };
+      }
+    }
+  }
+
+  #end(index: number): number {
+    return this.#offsets.at(index) + this.#lengths.at(index);
+  }
+
+  #parse(record: RawRecord): Row {
+    const place = `${this.source.name}:${record.line}`;
+    return parseRow(this.layout.fields(record, place), this.layout.shape, place);
+  }
+
+  #add(record: RawRecord): void {
+    const row = this.#parse(record);
+    this.#offsets.push(record.offset);
+    this.#lengths.push(record.bytes.length);
+    this.#lines.push(record.line);
+    this.#groups.push(hash53(promptOf(row)));
+    if (row.kind === "label") this.#labels.add(row.label);
+  }
+}
+
+const READ_BYTES = 1 << 20;
+
+/** What must not be on both sides of a split: all of the row but what is to be learned. */
+function promptOf(row: Row): string {
+  switch (row.kind) {
+    case "messages": {
+      const target = row.messages.findIndex((message, i) =>
+        i >= row.firstTarget && message.role === "assistant"
+      );
+      const before = row.messages.slice(0, target < 0 ? undefined : target);
+      return JSON.stringify(before.map(({ role, content }) => [role, content]));
+    }
+    case "completion":
+      return row.prompt;
+    default:
+      return row.text;
+  }
+}
+
+interface Dialect {
+  readonly quoted: boolean;
+  readonly separator?: number;
+  readonly separatorText: string;
+}
+
+/** JSON lines or separated values: by the name's ending, else by the first character. */
+async function detectDialect(source: RandomAccess, maxBytes: number): Promise<Dialect> {
+  const json = { quoted: false, separatorText: "" };
+  if (/\.(jsonl|ndjson|json)$/i.test(source.name)) return json;
+  for await (const { bytes, line } of records(source, { quoted: false, maxBytes })) {
+    const text = decodeUtf8(bytes, `${source.name}:${line}`);
+    if (/^\s*\{/.test(text)) return json;
+    const separatorText = separatorOf(text);
+    return { quoted: true, separator: separatorText.charCodeAt(0), separatorText };
+  }
+  return json;
+}
+
+function readHeader(record: RawRecord, separator: string, place: string): string[] {
+  const names = parseCsvRecord(decodeUtf8(record.bytes, place), separator, place)
+    .map((name) => name.trim());
+  const twice = names.find((name, i) => names.indexOf(name) !== i);
+  if (twice !== undefined) {
+    throw new BadInputError(`${place}: the heading "${twice}" is there twice`);
+  }
+  if (names.includes("__proto__")) {
+    throw new BadInputError(`${place}: "__proto__" is no heading for data`);
+  }
+  return names;
+}
+
+function layoutOf(
+  first: RawRecord,
+  header: readonly string[] | undefined,
+  { separatorText }: Dialect,
+  place: string,
+  options: DatasetOptions,
+): Layout {
+  if (header === undefined) {
+    const json = (record: RawRecord, at: string) =>
+      parseJsonObject(decodeUtf8(record.bytes, at), at);
+    const names = Object.keys(json(first, place));
+    const { columns = {} } = options;
+    return { shape: findShape(names, place, { ...options, columns }), fields: json };
+  }
+  const fields = (record: RawRecord, at: string) => {
+    const values = parseCsvRecord(decodeUtf8(record.bytes, at), separatorText, at);
+    if (values.length !== header.length) {
+      throw new BadInputError(
+        `${at}: a row must have ${header.length} fields like the heading: current value is ` +
+          `${values.length} (fields with a "${separatorText}" or a line end go in double quotes)`,
+      );
+    }
+    return Object.fromEntries(header.map((name, i) => [name, values[i]]));
+  };
+  return { shape: findShape(header, `${place} (its heading is the first line)`, options), fields };
+}

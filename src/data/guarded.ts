@@ -1,0 +1,177 @@
+/**
+ * Text work on a model's own files under a deadline and a memory limit.
+ *
+ * A tokenizer's patterns and a chat template come with a model and can be written to run for years.
+ * They run in a worker; when it does not answer in time, the caller gets an error. The worker is
+ * told to end, but code inside a regular expression does not listen (Deno 2.9): its thread goes on
+ * until the process ends, so a command that fails this way must leave through `Deno.exit`.
+ */
+import { Worker } from "node:worker_threads";
+import { BadInputError, UsageError } from "../errors.ts";
+import type { RenderOptions } from "./chat_template.ts";
+import type { PlacedRow } from "./dataset.ts";
+import type { EncodeOptions, EncodeResult } from "./encode.ts";
+import { type Call, type Method, type Reply, SETUP, type Setup } from "./guard_protocol.ts";
+import type { Message } from "./messages.ts";
+import type { DecodeOptions, TextFiles, TextProcessor } from "./text.ts";
+import type { EncodeTextOptions } from "./tokenizer.ts";
+
+export interface GuardOptions {
+  /** Time for a call, to which the size of its input adds; default {@linkcode DEADLINE_MS}. */
+  readonly deadlineMs?: number;
+}
+
+/** Enough for a small call on a busy machine, and still under two seconds. */
+export const DEADLINE_MS = 1500;
+
+/** Time that input adds: a tenth of the speed measured on a slow core. */
+const MS_PER_CHARACTER = 0.02;
+const MS_PER_FILE_BYTE = 0.0005;
+
+/** Memory of the worker: its tables take some twelve times the file. */
+const MEMORY_MB = 64;
+const MEMORY_PER_FILE_BYTE = 24;
+
+/** Waiting is counted in ticks of this thread, so that a suspended machine costs nothing. */
+const TICK_MS = 50;
+
+interface Waiting {
+  readonly resolve: (value: unknown) => void;
+  readonly reject: (error: Error) => void;
+}
+
+/** A {@linkcode TextProcessor} in a worker of its own. */
+export class GuardedText implements TextProcessor {
+  readonly #worker: Worker;
+  readonly #waiting = new Map<number, Waiting>();
+  #setup: Setup | undefined;
+  #failure: Error | undefined;
+  #calls = 0;
+
+  private constructor(readonly files: TextFiles, readonly options: GuardOptions) {
+    const megabytes = MEMORY_MB + MEMORY_PER_FILE_BYTE * files.tokenizerJson.length / 2 ** 20;
+    this.#worker = new Worker(new URL("./guard_worker.ts", import.meta.url), {
+      resourceLimits: { maxOldGenerationSizeMb: Math.ceil(megabytes) },
+    });
+    this.#worker.on("message", (reply: Reply) => this.#settle(reply));
+    this.#worker.on("error", (error: Error) => this.#fail(error));
+  }
+
+  /**
+   * Starts a worker on a model's files.
+   *
+   * @throws {BadInputError} where they cannot be used, or not within the deadline
+   */
+  static async start(files: TextFiles, options: GuardOptions = {}): Promise<GuardedText> {
+    const guarded = new GuardedText(files, options);
+    try {
+      const extraMs = files.tokenizerJson.length * MS_PER_FILE_BYTE;
+      guarded.#setup = await guarded.#call(SETUP, [files], extraMs) as Setup;
+      return guarded;
+    } catch (error) {
+      guarded[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  get info(): TextProcessor["info"] {
+    return this.#setup!.info;
+  }
+
+  get hasTemplate(): boolean {
+    return this.#setup!.hasTemplate;
+  }
+
+  encodeRows(rows: readonly PlacedRow[], options: EncodeOptions): Promise<EncodeResult[]> {
+    // A chat is rendered and encoded once for each of its turns, so its size counts more than once.
+    return this.#ask("encodeRows", [rows, options], characters(rows) * 4);
+  }
+
+  encode(texts: readonly string[], options?: EncodeTextOptions): Promise<number[][]> {
+    return this.#ask("encode", [texts, options], characters(texts));
+  }
+
+  decode(
+    sequences: readonly (readonly number[])[],
+    options?: DecodeOptions,
+  ): Promise<string[]> {
+    const ids = sequences.reduce((sum, sequence) => sum + sequence.length, 0);
+    return this.#ask("decode", [sequences, options], ids);
+  }
+
+  render(messages: readonly Message[], options?: RenderOptions): Promise<string> {
+    return this.#ask("render", [messages, options], characters(messages));
+  }
+
+  /** Ends the worker; calls in the air are rejected. */
+  [Symbol.dispose](): void {
+    this.#fail(new Error("The text worker was closed"));
+    this.#worker.terminate();
+  }
+
+  #ask<T>(method: Method, args: readonly unknown[], inputCharacters: number): Promise<T> {
+    return this.#call(method, args, inputCharacters * MS_PER_CHARACTER) as Promise<T>;
+  }
+
+  async #call(method: Call["method"], args: readonly unknown[], extraMs: number): Promise<unknown> {
+    if (this.#failure !== undefined) throw this.#failure;
+    const deadlineMs = (this.options.deadlineMs ?? DEADLINE_MS) + extraMs;
+    const id = this.#calls++;
+    let ticks = 0;
+    const timer = setInterval(() => {
+      if (++ticks * TICK_MS < deadlineMs) return;
+      this.#fail(this.#tooSlow(method, deadlineMs));
+      this.#worker.terminate();
+    }, TICK_MS);
+    try {
+      return await new Promise((resolve, reject) => {
+        this.#waiting.set(id, { resolve, reject });
+        this.#worker.postMessage({ id, method, args } satisfies Call);
+      });
+    } finally {
+      clearInterval(timer);
+      this.#waiting.delete(id);
+    }
+  }
+
+  #tooSlow(method: Call["method"], deadlineMs: number): BadInputError {
+    const { name, chatTemplate } = this.files;
+    const culprit = method === "render" || (method === "encodeRows" && chatTemplate !== undefined)
+      ? "a pattern of tokenizer.json or the chat template"
+      : "a pattern of tokenizer.json";
+    return new BadInputError(
+      `${name}: text work did not end within ${(deadlineMs / 1000).toFixed(1)} s or its memory: ` +
+        `${culprit} may run without end; use the model's original files`,
+    );
+  }
+
+  #settle({ id, value, error }: Reply): void {
+    const waiting = this.#waiting.get(id);
+    if (error === undefined) waiting?.resolve(value);
+    else waiting?.reject(restored(error));
+  }
+
+  #fail(error: Error): void {
+    this.#failure ??= error;
+    for (const { reject } of this.#waiting.values()) reject(this.#failure);
+    this.#waiting.clear();
+  }
+}
+
+/** Errors lose their class on the way out of a worker. */
+function restored({ name, message }: { readonly name: string; readonly message: string }): Error {
+  if (name === "BadInputError") return new BadInputError(message);
+  if (name === "UsageError") return new UsageError(message);
+  const error = new Error(message);
+  error.name = name;
+  return error;
+}
+
+/** Characters of all strings in a value. */
+function characters(value: unknown): number {
+  if (typeof value === "string") return value.length;
+  if (typeof value !== "object" || value === null) return 0;
+  let sum = 0;
+  for (const child of Object.values(value)) sum += characters(child);
+  return sum;
+}

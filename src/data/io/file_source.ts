@@ -1,0 +1,90 @@
+/** Data sets and encoded rows in files. */
+import { StorageError } from "../../errors.ts";
+import type { RandomAccess } from "../source.ts";
+import type { ByteStore } from "../token_store.ts";
+
+/** A file opened for reading at any offset; closed by `Symbol.dispose`. */
+export class FileSource implements RandomAccess, Disposable {
+  private constructor(
+    readonly name: string,
+    readonly sizeBytes: number,
+    readonly file: Deno.FsFile,
+  ) {}
+
+  /** @throws {StorageError} where the file cannot be opened, or is no file */
+  static open(path: string): FileSource {
+    const file = attempt(path, () => Deno.openSync(path, { read: true }));
+    const { isFile, size } = attempt(path, () => file.statSync());
+    if (isFile) return new FileSource(path, size, file);
+    file.close();
+    throw new StorageError(`Cannot read ${path}: it is no file`);
+  }
+
+  // deno-lint-ignore require-await -- a short read must reject
+  async read(offset: number, length: number): Promise<Uint8Array> {
+    const bytes = new Uint8Array(length);
+    attempt(this.name, () => readFully(this.file, offset, bytes));
+    return bytes;
+  }
+
+  [Symbol.dispose](): void {
+    this.file.close();
+  }
+}
+
+/** Bytes in a nameless temporary file, gone when the process ends or it is disposed. */
+export class TemporaryBytes implements ByteStore, Disposable {
+  readonly #path: string;
+  readonly #file: Deno.FsFile;
+  #sizeBytes = 0;
+
+  /** @param folder where to make it; default: the system's temporary folder */
+  constructor(folder?: string) {
+    this.#path = attempt(
+      folder ?? "the temporary folder",
+      () => Deno.makeTempFileSync({ dir: folder, prefix: "graft-rows-" }),
+    );
+    this.#file = Deno.openSync(this.#path, { read: true, write: true });
+    // Without a name nothing is left behind, however the process ends.
+    Deno.removeSync(this.#path);
+  }
+
+  append(bytes: Uint8Array): void {
+    attempt(this.#path, () => {
+      this.#file.seekSync(this.#sizeBytes, Deno.SeekMode.Start);
+      let done = 0;
+      while (done < bytes.length) done += this.#file.writeSync(bytes.subarray(done));
+    });
+    this.#sizeBytes += bytes.length;
+  }
+
+  // deno-lint-ignore require-await -- a short read must reject
+  async read(offset: number, length: number): Promise<Uint8Array> {
+    const bytes = new Uint8Array(length);
+    attempt(this.#path, () => readFully(this.#file, offset, bytes));
+    return bytes;
+  }
+
+  [Symbol.dispose](): void {
+    this.#file.close();
+  }
+}
+
+function readFully(file: Deno.FsFile, offset: number, into: Uint8Array): void {
+  file.seekSync(offset, Deno.SeekMode.Start);
+  for (let done = 0; done < into.length;) {
+    const count = file.readSync(into.subarray(done));
+    if (count === null) throw new Error("the file became shorter while it was read");
+    done += count;
+  }
+}
+
+function attempt<T>(path: string, action: () => T): T {
+  try {
+    return action();
+  } catch (error) {
+    throw new StorageError(`Cannot read or write ${path}: ${(error as Error).message}`, {
+      cause: error,
+    });
+  }
+}

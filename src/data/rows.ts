@@ -1,0 +1,177 @@
+/** The shapes of training data: what a row may be, and how its shape is found by looking. */
+import { BadInputError } from "../errors.ts";
+import { describe, type JsonObject, textIn } from "./json.ts";
+import { type Message, parseMessages } from "./messages.ts";
+
+/** Which shape the rows of a data set have. */
+export type RowKind = "messages" | "completion" | "text" | "label";
+
+/** A chat. Losses count assistant turns at or after message `firstTarget`. */
+export interface MessagesRow {
+  readonly kind: "messages";
+  readonly messages: readonly Message[];
+  readonly firstTarget: number;
+  /** Tool descriptions for the chat template. */
+  readonly tools?: readonly unknown[];
+}
+
+/** A prompt and what should follow it. */
+export interface CompletionRow {
+  readonly kind: "completion";
+  readonly prompt: string;
+  readonly completion: string;
+}
+
+/** Plain text, learned as a whole. */
+export interface TextRow {
+  readonly kind: "text";
+  readonly text: string;
+}
+
+/** A text and the name of its class. */
+export interface LabelRow {
+  readonly kind: "label";
+  readonly text: string;
+  readonly label: string;
+}
+
+export type Row = MessagesRow | CompletionRow | TextRow | LabelRow;
+
+/** Names of columns (JSON keys, CSV headings) that stand in for the usual ones. */
+export interface ColumnNames {
+  readonly messages?: string;
+  readonly prompt?: string;
+  readonly completion?: string;
+  readonly text?: string;
+  readonly label?: string;
+}
+
+/** What the data is for; a row with a text and a label serves both. */
+export type Task = "causal" | "classification";
+
+/** A shape with the columns that carry it. */
+export interface RowShape {
+  readonly kind: RowKind;
+  readonly columns: ColumnNames;
+}
+
+const LABELS = ["label", "category", "intent", "class"];
+const TEXTS = ["text", "sentence", "utterance", "question", "query", "content"];
+
+/**
+ * Finds the shape of a data set from its first row's column names.
+ *
+ * @param present column names in the data
+ * @param place file and line for messages
+ * @param chosen the user's choice of columns and kind, which wins
+ * @throws {BadInputError} where no known shape is there, or not the chosen one
+ */
+export function findShape(
+  present: readonly string[],
+  place: string,
+  chosen: { readonly columns?: ColumnNames; readonly kind?: RowKind; readonly task?: Task } = {},
+): RowShape {
+  const { columns = {}, kind, task } = chosen;
+  const has = new Set(present);
+  for (const name of Object.values(columns)) {
+    if (name !== undefined && !has.has(name)) {
+      throw new BadInputError(`${place}: there is no column "${name}": ${listed(present)}`);
+    }
+  }
+  const find = (named: string | undefined, usual: readonly string[]) =>
+    named ?? usual.find((name) => has.has(name));
+  const messages = find(columns.messages, ["messages"]);
+  const prompt = find(columns.prompt, ["prompt"]);
+  const completion = find(columns.completion, ["completion"]);
+  const label = find(columns.label, LABELS);
+  // A prompt column may hold the texts to classify: --prompt-feature names it then.
+  const text = find(columns.text ?? (label === undefined ? undefined : columns.prompt), TEXTS);
+  const shapes: RowShape[] = [];
+  if (messages !== undefined) shapes.push({ kind: "messages", columns: { messages } });
+  if (prompt !== undefined && completion !== undefined) {
+    shapes.push({ kind: "completion", columns: { prompt, completion } });
+  }
+  if (text !== undefined && label !== undefined) {
+    shapes.push({ kind: "label", columns: { text, label } });
+  }
+  if (text !== undefined) shapes.push({ kind: "text", columns: { text } });
+  const fits = shapes.filter((shape) =>
+    (kind === undefined || shape.kind === kind) &&
+    (task === undefined || (shape.kind === "label") === (task === "classification"))
+  );
+  if (fits.length > 0) return fits[0];
+  const wanted = kind !== undefined
+    ? `as "${kind}" rows`
+    : task === "classification"
+    ? "for classification, which needs a text and a label (text,label; --label-column names another)"
+    : "as messages, prompt and completion, text, or text and label";
+  throw new BadInputError(`${place}: cannot read the data ${wanted}: ${listed(present)}`);
+}
+
+function listed(names: readonly string[]): string {
+  return `its columns are ${names.slice(0, 20).map((name) => `"${name}"`).join(", ")}`;
+}
+
+/**
+ * One row of a known shape.
+ *
+ * @param place file and line for messages
+ * @throws {BadInputError} where a column is missing or of another type
+ */
+export function parseRow(fields: JsonObject, shape: RowShape, place: string): Row {
+  const { kind, columns } = shape;
+  switch (kind) {
+    case "messages": {
+      const messages = parseMessages(required(fields, columns.messages!, shape, place), place);
+      const { tools } = fields;
+      if (tools === undefined || tools === null) return { kind, messages, firstTarget: 0 };
+      if (!Array.isArray(tools)) {
+        throw new BadInputError(
+          `${place}: "tools" must be an array: current value is ${describe(tools)}`,
+        );
+      }
+      return { kind, messages, firstTarget: 0, tools };
+    }
+    case "completion": {
+      const prompt = required(fields, columns.prompt!, shape, place);
+      const completion = required(fields, columns.completion!, shape, place);
+      if (Array.isArray(prompt) && Array.isArray(completion)) {
+        const before = parseMessages(prompt, place);
+        const messages = [...before, ...parseMessages(completion, place)];
+        return { kind: "messages", messages, firstTarget: before.length };
+      }
+      return {
+        kind,
+        prompt: textIn(prompt, columns.prompt!, place),
+        completion: textIn(completion, columns.completion!, place),
+      };
+    }
+    case "text":
+      return {
+        kind,
+        text: textIn(required(fields, columns.text!, shape, place), columns.text!, place),
+      };
+    case "label":
+      return {
+        kind,
+        text: textIn(required(fields, columns.text!, shape, place), columns.text!, place),
+        label: labelIn(required(fields, columns.label!, shape, place), columns.label!, place),
+      };
+  }
+}
+
+function required(fields: JsonObject, name: string, { kind }: RowShape, place: string): unknown {
+  if (Object.hasOwn(fields, name)) return fields[name];
+  throw new BadInputError(
+    `${place}: the row has no "${name}" though the data set began with ${kind} rows: ` +
+      listed(Object.keys(fields)),
+  );
+}
+
+function labelIn(value: unknown, name: string, place: string): string {
+  if (typeof value === "number" && Number.isSafeInteger(value)) return String(value);
+  if (typeof value === "boolean") return String(value);
+  const label = textIn(value, name, place).trim();
+  if (label === "") throw new BadInputError(`${place}: "${name}" is empty`);
+  return label;
+}

@@ -1,0 +1,93 @@
+/** All that graft does with text: one interface, done here or in a guarded worker. */
+import { UsageError } from "../errors.ts";
+import { ChatTemplate, type ChatTemplateFile, type RenderOptions } from "./chat_template.ts";
+import type { PlacedRow } from "./dataset.ts";
+import {
+  type EncodeOptions,
+  type EncodeResult,
+  encodeRow,
+  NO_TEMPLATE,
+  type TextTools,
+} from "./encode.ts";
+import type { Message } from "./messages.ts";
+import {
+  type EncodeTextOptions,
+  Tokenizer,
+  type TokenizerFiles,
+  type TokenizerInfo,
+} from "./tokenizer.ts";
+
+/** The files of a model that say how it reads and writes text. */
+export interface TextFiles extends TokenizerFiles {
+  readonly chatTemplate?: ChatTemplateFile;
+}
+
+export interface DecodeOptions {
+  /** Whether special tokens are left out; default true. */
+  readonly skipSpecialTokens?: boolean;
+}
+
+/** Text to ids and back. Calls take many texts, since a worker may be on the other side. */
+export interface TextProcessor extends Disposable {
+  readonly info: TokenizerInfo;
+  readonly hasTemplate: boolean;
+  /** @throws {BadInputError} for the first row that cannot be encoded, naming its place */
+  encodeRows(rows: readonly PlacedRow[], options: EncodeOptions): Promise<EncodeResult[]>;
+  encode(texts: readonly string[], options?: EncodeTextOptions): Promise<number[][]>;
+  decode(sequences: readonly (readonly number[])[], options?: DecodeOptions): Promise<string[]>;
+  /**
+   * @throws {BadInputError} where the template refuses the messages
+   * @throws {UsageError} where there is no template
+   */
+  render(messages: readonly Message[], options?: RenderOptions): Promise<string>;
+}
+
+/** Works in this thread: for files that are trusted, and inside the worker. */
+export class LocalText implements TextProcessor {
+  readonly #tools: TextTools;
+
+  /** @throws {BadInputError} for files that cannot be used */
+  constructor(files: TextFiles) {
+    const tokenizer = new Tokenizer(files);
+    const { chatTemplate } = files;
+    this.#tools = {
+      tokenizer,
+      template: chatTemplate && new ChatTemplate(chatTemplate, tokenizer.info.specialTokens),
+    };
+  }
+
+  get info(): TokenizerInfo {
+    return this.#tools.tokenizer.info;
+  }
+
+  get hasTemplate(): boolean {
+    return this.#tools.template !== undefined;
+  }
+
+  // deno-lint-ignore require-await -- errors must reject, as they do from a worker
+  async encodeRows(rows: readonly PlacedRow[], options: EncodeOptions): Promise<EncodeResult[]> {
+    return rows.map(({ row, place }) => encodeRow(this.#tools, row, options, place));
+  }
+
+  // deno-lint-ignore require-await -- as above
+  async encode(texts: readonly string[], options?: EncodeTextOptions): Promise<number[][]> {
+    return texts.map((text) => this.#tools.tokenizer.encode(text, options));
+  }
+
+  // deno-lint-ignore require-await -- as above
+  async decode(
+    sequences: readonly (readonly number[])[],
+    options?: DecodeOptions,
+  ): Promise<string[]> {
+    return sequences.map((ids) => this.#tools.tokenizer.decode(ids, options));
+  }
+
+  // deno-lint-ignore require-await -- as above
+  async render(messages: readonly Message[], options?: RenderOptions): Promise<string> {
+    const { template } = this.#tools;
+    if (template === undefined) throw new UsageError(NO_TEMPLATE);
+    return template.render(messages, options);
+  }
+
+  [Symbol.dispose](): void {}
+}

@@ -1,0 +1,162 @@
+/**
+ * Text to token ids and back, as a model's own `tokenizer.json` says.
+ *
+ * The work is @huggingface/tokenizers'; here its input is checked before and its ids after, since
+ * it hands out `undefined` for tokens it has no id for and takes ids that do not exist.
+ */
+import { createHash } from "node:crypto";
+import { Tokenizer as Library } from "@huggingface/tokenizers";
+import { BadInputError } from "../errors.ts";
+import { parseJsonFile, parseTokenizerJson } from "./tokenizer_json.ts";
+import { type SpecialTokens, specialTokensOf } from "./special_tokens.ts";
+
+/** A model's tokenizer files, as bytes. */
+export interface TokenizerFiles {
+  /** Where they come from, for messages: the model's folder. */
+  readonly name: string;
+  readonly tokenizerJson: Uint8Array;
+  readonly tokenizerConfig?: Uint8Array;
+  readonly specialTokensMap?: Uint8Array;
+}
+
+/** What is known of a tokenizer without asking it. */
+export interface TokenizerInfo {
+  /** One more than the largest id. */
+  readonly vocabSize: number;
+  readonly bosId?: number;
+  readonly eosId?: number;
+  readonly padId?: number;
+  readonly specialTokens: SpecialTokens;
+  /** `sha256:…` of `tokenizer.json`, kept with an adapter. */
+  readonly digest: string;
+  /** The longest input that `tokenizer_config.json` names, in tokens. */
+  readonly modelMaxLength?: number;
+}
+
+export interface EncodeTextOptions {
+  /** Whether to add what the model expects around a text, such as [CLS] … [SEP]; default true. */
+  readonly addSpecialTokens?: boolean;
+}
+
+export class Tokenizer {
+  readonly info: TokenizerInfo;
+  readonly #library: Library;
+  readonly #name: string;
+  readonly #cleanUp: boolean;
+  readonly #known: (id: number) => boolean;
+  /** Special tokens around any text: [CLS] before, [SEP] after. */
+  readonly #before: readonly number[];
+  readonly #after: readonly number[];
+
+  /**
+   * Builds the tokenizer.
+   *
+   * @throws {BadInputError} for files that describe none, or one of a kind not supported
+   */
+  constructor(files: TokenizerFiles) {
+    this.#name = files.name;
+    const json = parseTokenizerJson(files.tokenizerJson, `${files.name}/tokenizer.json`);
+    const read = (bytes: Uint8Array | undefined, file: string) =>
+      bytes === undefined ? {} : parseJsonFile(bytes, `${files.name}/${file}`);
+    const config = read(files.tokenizerConfig, "tokenizer_config.json");
+    const map = read(files.specialTokensMap, "special_tokens_map.json");
+    this.#library = this.#attempt("build", () => new Library(json, config));
+    // Python's rule: off unless asked for, and never for BPE, whose texts it would change.
+    this.#cleanUp = config.clean_up_tokenization_spaces === true &&
+      (json.model as { type?: unknown }).type !== "BPE";
+    const vocab = this.#attempt("list the tokens of", () => this.#library.get_vocab());
+    let vocabSize = 0;
+    const ids = new Set<number>();
+    for (const id of vocab.values()) {
+      ids.add(id);
+      vocabSize = Math.max(vocabSize, id + 1);
+    }
+    this.#known = (id) => ids.has(id);
+    const specialTokens = specialTokensOf(config, map);
+    const idOf = (text?: string) => text === undefined ? undefined : vocab.get(text);
+    const { model_max_length: limit } = config;
+    this.info = {
+      vocabSize,
+      bosId: idOf(specialTokens.bos_token),
+      eosId: idOf(specialTokens.eos_token),
+      padId: idOf(specialTokens.pad_token),
+      specialTokens,
+      digest: `sha256:${createHash("sha256").update(files.tokenizerJson).digest("hex")}`,
+      // Configurations write 10³⁰ for "no limit".
+      modelMaxLength: typeof limit === "number" && limit < 2 ** 31 ? limit : undefined,
+    };
+    [this.#before, this.#after] = this.#affixes();
+  }
+
+  /**
+   * Token ids of a text.
+   *
+   * @throws {BadInputError} where a part of the text has no token and the vocabulary no unknown token
+   */
+  encode(text: string, { addSpecialTokens = true }: EncodeTextOptions = {}): number[] {
+    const { ids, tokens } = this.#attempt(
+      "encode with",
+      () => this.#library.encode(text, { add_special_tokens: addSpecialTokens }),
+    );
+    const wrong = ids.findIndex((id) => !this.#known(id));
+    if (wrong < 0) return ids;
+    throw new BadInputError(
+      `${this.#name}: cannot encode: the vocabulary has no id for the token ` +
+        `${JSON.stringify(tokens[wrong] ?? null)} and no token for unknown ones`,
+    );
+  }
+
+  /** At most `maxLength` ids of a text encoded with special tokens: its end goes, they stay. */
+  truncate(ids: readonly number[], maxLength: number): readonly number[] {
+    if (ids.length <= maxLength) return ids;
+    const room = Math.max(0, maxLength - this.#before.length - this.#after.length);
+    const plain = ids.slice(this.#before.length, this.#before.length + room);
+    return [...this.#before, ...plain, ...this.#after].slice(0, maxLength);
+  }
+
+  /**
+   * Text of token ids.
+   *
+   * @throws {BadInputError} for an id that the vocabulary does not have
+   */
+  decode(ids: readonly number[], { skipSpecialTokens = true } = {}): string {
+    if (ids.length === 0) return "";
+    const wrong = ids.find((id) => !this.#known(id));
+    if (wrong !== undefined) {
+      throw new BadInputError(
+        `${this.#name}: cannot decode: ids must be in the vocabulary of ${this.info.vocabSize}: ` +
+          `current value is ${wrong}`,
+      );
+    }
+    return this.#attempt("decode with", () =>
+      this.#library.decode([...ids], {
+        skip_special_tokens: skipSpecialTokens,
+        clean_up_tokenization_spaces: this.#cleanUp,
+      }));
+  }
+
+  /** What the tokenizer puts around a text, told from a text with and without it. */
+  #affixes(): [number[], number[]] {
+    const plain = this.encode("a", { addSpecialTokens: false });
+    const full = this.encode("a");
+    const extra = full.length - plain.length;
+    for (let start = 0; start <= extra && plain.length > 0; start++) {
+      if (plain.every((id, i) => full[start + i] === id)) {
+        return [full.slice(0, start), full.slice(start + plain.length)];
+      }
+    }
+    return [[], []];
+  }
+
+  #attempt<T>(what: string, action: () => T): T {
+    try {
+      return action();
+    } catch (error) {
+      if (error instanceof BadInputError) throw error;
+      throw new BadInputError(
+        `${this.#name}: cannot ${what} tokenizer.json: ${(error as Error).message}`,
+        { cause: error },
+      );
+    }
+  }
+}
