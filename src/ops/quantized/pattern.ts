@@ -4,7 +4,8 @@
  * Gradients are defined on exactly the dequantised weights with float activations, so for training
  *
  * - DynamicQuantizeLinear → MatMulInteger → Cast → Mul by both scales (in either order), or
- *   MatMulIntegerToFloat, becomes DequantizeLinear of the weights and MatMul;
+ *   MatMulIntegerToFloat, becomes DequantizeLinear of the weights and MatMul; QAttention becomes
+ *   Attention in the same way;
  * - QuantizeLinear → DequantizeLinear around an activation, with nothing or only moves of elements
  *   between, becomes the activation itself (the straight-through estimator, with the rounding left
  *   out of the forward pass too).
@@ -12,10 +13,11 @@
  * Results keep their names. What inference runs stays the user's graph; `graft train` prints how
  * far the two differ.
  */
-import { int, tensorAttribute } from "../../graph/attributes.ts";
-import { elementCount, type Tensor } from "../../graph/tensor.ts";
+import { intAttribute, tensorAttribute } from "../../graph/attributes.ts";
+import { ONNX_TYPE } from "../../graph/dtype.ts";
+import type { Tensor } from "../../graph/tensor.ts";
 import type { Graph, Node } from "../../graph/types.ts";
-import { columnParameters } from "./column_parameters.ts";
+import { FloatWeights } from "./float_weights.ts";
 
 /** A quantised activation and the floats it stands for. */
 interface Twin {
@@ -50,39 +52,39 @@ export function rewriteDynamicQuantization(graph: Graph): Graph {
   return new Rewriter(graph).graph();
 }
 
+/** What initializers and Constant nodes hold. */
+function constantsOf(graph: Graph): Map<string, Tensor> {
+  const constants = new Map(graph.initializers);
+  for (const node of graph.nodes) {
+    const value = node.opType === "Constant" ? tensorAttribute(node, "value") : undefined;
+    if (value !== undefined) constants.set(node.outputs[0], value);
+  }
+  return constants;
+}
+
 class Rewriter {
   readonly #source: Graph;
-  readonly #initializers: Map<string, Tensor>;
   /** Initializers and what Constant nodes hold. */
-  readonly #constants: Map<string, Tensor>;
-  readonly #names: Set<string>;
+  readonly #constants: ReadonlyMap<string, Tensor>;
+  readonly #weights: FloatWeights;
   readonly #nodes: Node[] = [];
   readonly #twins = new Map<string, Twin>();
   readonly #products = new Map<string, Product>();
   /** Scale of an activation times scale of a weight, by the name of their product. */
   readonly #scales = new Map<string, { readonly left: string; readonly weight: string }>();
-  readonly #weights = new Map<string, string>();
 
   constructor(graph: Graph) {
     this.#source = graph;
-    this.#initializers = new Map(graph.initializers);
-    this.#constants = new Map(graph.initializers);
-    for (const node of graph.nodes) {
-      const value = node.opType === "Constant" ? tensorAttribute(node, "value") : undefined;
-      if (value !== undefined) this.#constants.set(node.outputs[0], value);
-    }
-    this.#names = new Set([
-      ...graph.initializers.keys(),
-      ...graph.inputs.map((input) => input.name),
-      ...graph.nodes.flatMap((node) => node.outputs),
-    ]);
+    this.#constants = constantsOf(graph);
+    this.#weights = new FloatWeights(graph, this.#constants);
   }
 
   graph(): Graph {
     for (const node of this.#source.nodes) {
       this.#nodes.push(...this.#rewritten(node) ?? [node]);
     }
-    return { ...this.#source, nodes: this.#nodes, initializers: this.#initializers };
+    const initializers = new Map([...this.#source.initializers, ...this.#weights.parameters]);
+    return { ...this.#source, nodes: this.#nodes, initializers };
   }
 
   /** The nodes that replace a node, `undefined` to keep it. */
@@ -106,9 +108,12 @@ class Rewriter {
         return this.#integerProduct(node);
       case "MatMulIntegerToFloat":
         return this.#productToFloat(node);
+      case "QAttention":
+        return this.#attention(node);
       case "Cast": {
         const product = this.#products.get(node.inputs[0]);
-        if (product !== undefined) this.#products.set(node.outputs[0], product);
+        const toFloat = intAttribute(node, "to", 0) === ONNX_TYPE.float32;
+        if (product !== undefined && toFloat) this.#products.set(node.outputs[0], product);
         return undefined;
       }
       case "Mul":
@@ -122,7 +127,7 @@ class Rewriter {
   #moved(node: Node): readonly Node[] | undefined {
     const twin = this.#twins.get(node.inputs[0]);
     if (twin === undefined || node.domain !== "" || !MOVES.has(node.opType)) return undefined;
-    const float = this.#fresh(`${node.outputs[0]}.float`);
+    const float = this.#weights.fresh(`${node.outputs[0]}.float`);
     this.#twins.set(node.outputs[0], { ...twin, float });
     return [node, {
       ...node,
@@ -171,7 +176,7 @@ class Rewriter {
     const constants = [b, bScale, bZero].filter((name) => name !== "");
     if (!constants.every((name) => this.#constants.has(name))) return undefined;
     if (bias === "") return this.#floatProduct(node.name, left, b, bScale, bZero, node.outputs[0]);
-    const product = this.#fresh(`${node.outputs[0]}.unbiased`);
+    const product = this.#weights.fresh(`${node.outputs[0]}.unbiased`);
     return [...this.#floatProduct(node.name, left, b, bScale, bZero, product), {
       name: `${node.name}.bias`,
       opType: "Add",
@@ -179,6 +184,22 @@ class Rewriter {
       inputs: [product, bias],
       outputs: node.outputs,
       attributes: {},
+    }];
+  }
+
+  #attention(node: Node): readonly Node[] | undefined {
+    const [x, weight, bias, scale, weightScale, mask = "", zero = "", weightZero = "", past = ""] =
+      node.inputs;
+    const left = this.#twins.get(x);
+    if (left === undefined) return undefined;
+    if (!this.#same(scale, left.scale) || !this.#same(zero, left.zeroPoint)) return undefined;
+    const constants = [weight, weightScale, weightZero].filter((name) => name !== "");
+    if (!constants.every((name) => this.#constants.has(name))) return undefined;
+    const [nodes, dequantized] = this.#weights.dequantized(weight, weightScale, weightZero);
+    return [...nodes, {
+      ...node,
+      opType: "Attention",
+      inputs: [left.float, dequantized, bias, mask, past],
     }];
   }
 
@@ -222,7 +243,7 @@ class Rewriter {
     return { ...product, scaledByLeft: true, weightScale: both.weight };
   }
 
-  /** DequantizeLinear of the weights, once for all that read them, and MatMul into `output`. */
+  /** MatMul with the dequantised weights into `output`. */
   #floatProduct(
     name: string,
     left: Twin,
@@ -231,53 +252,14 @@ class Rewriter {
     zeroPoint: string,
     output: string,
   ): readonly Node[] {
-    const nodes: Node[] = [];
-    const key = JSON.stringify([weight, scale, zeroPoint]);
-    let dequantized = this.#weights.get(key);
-    if (dequantized === undefined) {
-      dequantized = this.#fresh(`${weight}.dequantized`);
-      this.#weights.set(key, dequantized);
-      nodes.push(this.#dequantize(dequantized, weight, scale, zeroPoint));
-    }
-    nodes.push({
+    const [nodes, dequantized] = this.#weights.dequantized(weight, scale, zeroPoint);
+    return [...nodes, {
       name,
       opType: "MatMul",
       domain: "",
       inputs: [left.float, dequantized],
       outputs: [output],
       attributes: {},
-    });
-    return nodes;
-  }
-
-  #dequantize(output: string, weight: string, scale: string, zeroPoint: string): Node {
-    const { dims } = this.#constants.get(weight)!;
-    const parameters = [scale, zeroPoint].filter((name) => name !== "");
-    const columns = parameters.some((name) => elementCount(this.#constants.get(name)!.dims) > 1)
-      ? dims.at(-1)!
-      : undefined;
-    const inputs = parameters.map((name) => {
-      const value = this.#constants.get(name)!;
-      const fitted = columnParameters(value, columns);
-      if (fitted === value) return name;
-      const own = this.#fresh(`${name}.columns`);
-      this.#initializers.set(own, fitted);
-      return own;
-    });
-    return {
-      name: output,
-      opType: "DequantizeLinear",
-      domain: "",
-      inputs: [weight, ...inputs],
-      outputs: [output],
-      attributes: columns === undefined ? {} : { axis: int(dims.length - 1) },
-    };
-  }
-
-  #fresh(hint: string): string {
-    let name = hint;
-    for (let i = 1; this.#names.has(name); i++) name = `${hint}.${i}`;
-    this.#names.add(name);
-    return name;
+    }];
   }
 }
