@@ -2,154 +2,148 @@
  * Checks the wire format of a message before it is decoded.
  *
  * The decoder trusts what it should not: it takes a field's bytes by the number alone, whatever
- * their wire type, and lets a nested message run past the end of the one around it. Both read
- * something other than what is there; C++ readers refuse or skip them. This walk refuses them and
- * names the place.
+ * their wire type, lets a nested message run past the end of the one around it, and makes an object
+ * of hundreds of bytes of every two. This walk refuses such files and names the place; C++ readers
+ * refuse or skip the same.
  */
-import type { DescField } from "@bufbuild/protobuf";
-import { ScalarType } from "@bufbuild/protobuf";
 import { BinaryReader, WireType } from "@bufbuild/protobuf/wire";
 import { BadInputError } from "../errors.ts";
-import { type ProtoName, schemaOf } from "./schema.ts";
+import type { ProtoName } from "./schema.ts";
+import { type FieldPlan, type MessagePlan, planOf } from "./wire_plan.ts";
 
 /** Messages inside messages; the decoder's own limit, and protobuf's. */
 const MAX_NESTING = 100;
 
-/** Wire types a field may come in. */
-function wireTypesOf(field: DescField): readonly WireType[] {
-  if (
-    field.fieldKind === "message" || (field.fieldKind === "list" && field.listKind === "message")
-  ) {
-    return [WireType.LengthDelimited];
-  }
-  const single = scalarWireType((field as { scalar: ScalarType }).scalar);
-  return field.fieldKind === "list" ? [single, WireType.LengthDelimited] : [single];
-}
-
-function scalarWireType(scalar: ScalarType): WireType {
-  switch (scalar) {
-    case ScalarType.STRING:
-    case ScalarType.BYTES:
-      return WireType.LengthDelimited;
-    case ScalarType.FLOAT:
-      return WireType.Bit32;
-    case ScalarType.DOUBLE:
-      return WireType.Bit64;
-    default:
-      return WireType.Varint;
-  }
-}
-
-interface FieldPlan {
-  readonly name: string;
-  readonly wireTypes: readonly WireType[];
-  /** Of nested messages. */
-  readonly inner?: MessagePlan;
-  readonly repeats: boolean;
-  /** Bytes of one element of a packed list of fixed size. */
-  readonly elementBytes?: number;
-}
-type MessagePlan = Map<number, FieldPlan>;
-
-const plans = new Map<ProtoName, MessagePlan>();
-
-function planOf(name: ProtoName): MessagePlan {
-  const known = plans.get(name);
-  if (known !== undefined) return known;
-  const plan: MessagePlan = new Map();
-  plans.set(name, plan); // before the fields, which may lead back here
-  for (const field of schemaOf(name).fields) {
-    const message = field.message;
-    const wireTypes = wireTypesOf(field);
-    plan.set(field.number, {
-      name: field.name,
-      wireTypes,
-      repeats: field.fieldKind === "list",
-      inner: message && planOf(message.name as ProtoName),
-      elementBytes: wireTypes[0] === WireType.Bit32
-        ? 4
-        : wireTypes[0] === WireType.Bit64
-        ? 8
-        : undefined,
-    });
-  }
-  return plan;
-}
+/** Memory of a decoded message without its contents, about; of an unknown field; of a view. */
+const MESSAGE_BYTES = 400;
+const UNKNOWN_BYTES = 250;
+const VIEW_BYTES = 120;
+/** Memory that objects may take: in small files anything, in large ones what real models need. */
+const maxObjectBytes = (fileBytes: number) => (64 << 20) + 16 * fileBytes;
+/** Numbers outside raw data; one takes up to 32 bytes until it is packed into its tensor. */
+const MAX_NUMBERS = 32 << 20;
 
 /**
  * Walks the records of `bytes` as a message called `name`.
  *
  * @throws {BadInputError} naming `file` and the place, for a record that is cut, too long, of the
- * wrong wire type, or nested more than 100 deep.
+ * wrong wire type, or nested more than 100 deep, and for a file made to take many times its size.
  */
 export function checkWire(name: ProtoName, bytes: Uint8Array, file: string): void {
-  const reader = new BinaryReader(bytes);
-  const path: string[] = [];
-  const bad = (problem: string) =>
-    new BadInputError(
-      `${file}: no ONNX model: ${path.length === 0 ? "" : `${path.join(".")}: `}${problem}`,
-    );
+  new WireCheck(bytes, file).run(planOf(name));
+}
 
-  const walk = (plan: MessagePlan, end: number, depth: number) => {
-    if (depth > MAX_NESTING) throw bad(`messages are nested more than ${MAX_NESTING} deep`);
-    const counts = new Map<number, number>();
+class WireCheck {
+  readonly #reader: BinaryReader;
+  /** Names of the fields on the way to the reader's position. */
+  readonly #path: string[] = [];
+  #objectBytes = 0;
+  #numbers = 0;
+
+  constructor(readonly bytes: Uint8Array, readonly file: string) {
+    this.#reader = new BinaryReader(bytes);
+  }
+
+  run(plan: MessagePlan): void {
+    try {
+      this.#message(plan, this.bytes.byteLength, 1);
+    } catch (error) {
+      if (error instanceof BadInputError) throw error;
+      const place = `at byte ${this.#reader.pos} of ${this.bytes.byteLength}`;
+      throw this.#bad(`${(error as Error).message} ${place}`);
+    }
+  }
+
+  #bad(problem: string): BadInputError {
+    const path = this.#path.length === 0 ? "" : `${this.#path.join(".")}: `;
+    return new BadInputError(`${this.file}: no ONNX model: ${path}${problem}`);
+  }
+
+  #message(plan: MessagePlan, end: number, depth: number): void {
+    if (depth > MAX_NESTING) throw this.#bad(`messages are nested more than ${MAX_NESTING} deep`);
+    this.#object(MESSAGE_BYTES);
+    const counts = new Map<FieldPlan, number>();
+    const reader = this.#reader;
     while (reader.pos < end) {
       const start = reader.pos;
       const [number, wireType] = reader.tag();
       const field = plan.get(number);
       if (field === undefined) {
         reader.skip(wireType, number, MAX_NESTING - depth);
-        if (reader.pos > end) throw bad(`the record at byte ${start} passes the end`);
-        continue;
-      }
-      const index = counts.get(number) ?? 0;
-      counts.set(number, index + 1);
-      path.push(field.repeats ? `${field.name}[${index}]` : field.name);
-      if (!field.wireTypes.includes(wireType)) {
-        throw bad(`wire type ${wireType} at byte ${start} is not this field's`);
-      }
-      if (wireType === WireType.LengthDelimited) {
-        const length = lengthAt();
-        const stop = reader.pos + length;
-        if (stop > end) throw bad(`${length} bytes at byte ${reader.pos} pass the end`);
-        if (field.inner !== undefined) walk(field.inner, stop, depth + 1);
-        else if (field.wireTypes[0] !== WireType.LengthDelimited) packed(field, stop);
-        else reader.pos = stop;
+        this.#object(UNKNOWN_BYTES);
       } else {
-        reader.skip(wireType);
-        if (reader.pos > end) throw bad(`the record at byte ${start} passes the end`);
+        const index = counts.get(field) ?? 0;
+        counts.set(field, index + 1);
+        this.#path.push(field.repeats ? `${field.name}[${index}]` : field.name);
+        this.#field(field, wireType, end, depth);
+        this.#path.pop();
       }
-      path.pop();
+      if (reader.pos > end) throw this.#bad(`the record at byte ${start} passes the end`);
     }
-  };
+  }
 
-  const lengthAt = () => {
-    const at = reader.pos;
-    const length = reader.uint32();
+  #field(field: FieldPlan, wireType: WireType, end: number, depth: number): void {
+    const reader = this.#reader;
+    const isPacked = field.content === "number" && field.repeats &&
+      wireType === WireType.LengthDelimited;
+    if (wireType !== field.wireType && !isPacked) {
+      throw this.#bad(`wire type ${wireType} before byte ${reader.pos} is not this field's`);
+    }
+    if (wireType !== WireType.LengthDelimited) {
+      reader.skip(wireType);
+      this.#count(1);
+      return;
+    }
+    const length = this.#length();
+    const stop = reader.pos + length;
+    if (stop > end) throw this.#bad(`${length} bytes at byte ${reader.pos} pass the end`);
+    if (field.inner !== undefined) this.#message(field.inner, stop, depth + 1);
+    if (field.content === "bytes") this.#object(VIEW_BYTES);
+    if (isPacked) this.#packed(field.wireType, reader.pos, stop);
+    reader.pos = stop;
+  }
+
+  #length(): number {
+    const at = this.#reader.pos;
+    const length = this.#reader.uint32();
     // The reader cuts a longer number to its low 32 bits.
-    const size = reader.pos - at;
-    if (size > 5 || (size === 5 && bytes[reader.pos - 1] > 15)) {
-      throw bad(`the length at byte ${at} passes 4 GiB`);
+    const size = this.#reader.pos - at;
+    if (size > 5 || (size === 5 && this.bytes[at + 4] > 15)) {
+      throw this.#bad(`the length at byte ${at} passes 4 GiB`);
     }
     return length;
-  };
+  }
 
-  const packed = (field: FieldPlan, stop: number) => {
-    const length = stop - reader.pos;
-    if (
-      field.elementBytes !== undefined
-        ? length % field.elementBytes
-        : length > 0 && bytes[stop - 1] > 127
-    ) {
-      throw bad(`a list of ${length} bytes ends inside an element`);
+  #packed(wireType: WireType, start: number, stop: number): void {
+    let count = 0;
+    if (wireType === WireType.Varint) {
+      // The last byte of each number has no high bit.
+      for (let at = start; at < stop; at++) if (this.bytes[at] < 0x80) count++;
+    } else {
+      count = (stop - start) / (wireType === WireType.Bit32 ? 4 : 8);
     }
-    reader.pos = stop;
-  };
+    const endsInside = wireType === WireType.Varint
+      ? stop > start && this.bytes[stop - 1] >= 0x80
+      : !Number.isInteger(count);
+    if (endsInside) {
+      throw this.#bad(`a list of ${stop - start} bytes ends inside a number`);
+    }
+    this.#count(count);
+  }
 
-  try {
-    walk(planOf(name), bytes.byteLength, 1);
-  } catch (error) {
-    if (error instanceof BadInputError) throw error;
-    throw bad(`${(error as Error).message} at byte ${reader.pos} of ${bytes.byteLength}`);
+  #object(bytes: number): void {
+    this.#objectBytes += bytes;
+    if (this.#objectBytes > maxObjectBytes(this.bytes.byteLength)) {
+      throw this.#bad("so many small records are too many for a file of this size");
+    }
+  }
+
+  #count(numbers: number): void {
+    this.#numbers += numbers;
+    if (this.#numbers > MAX_NUMBERS) {
+      throw this.#bad(
+        `more than ${MAX_NUMBERS} numbers lie outside raw data: save them as raw data`,
+      );
+    }
   }
 }

@@ -28,8 +28,8 @@ export interface SafetensorsOptions {
   readonly finite?: boolean;
 }
 
-/** Python's reader draws the same line. */
-const MAX_HEADER_BYTES = 100_000_000;
+/** Room for 100,000 tensors. Python's reader takes 100 MB, which as JSON can take gigabytes. */
+const MAX_HEADER_BYTES = 16 << 20;
 const PREFIX_BYTES = 8;
 
 interface Entry {

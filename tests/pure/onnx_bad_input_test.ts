@@ -71,7 +71,22 @@ const CASES: [string, Uint8Array, RegExp][] = [
   [
     "a packed list that ends inside a number",
     record(7, record(5, record(4, new Uint8Array(6)))),
-    /float_data\[0\]: a list of 6 bytes ends inside an element/,
+    /float_data\[0\]: a list of 6 bytes ends inside a number/,
+  ],
+  [
+    "a million empty nodes",
+    record(7, Uint8Array.from({ length: 2_000_000 }, (_, i) => i % 2 === 0 ? 0x0a : 0)),
+    /graph\.node\[\d+\]: so many small records are too many/,
+  ],
+  [
+    "a million unknown fields",
+    Uint8Array.from({ length: 3_000_000 }, (_, i) => [0xe8, 0x07, 0][i % 3]),
+    /so many small records are too many/,
+  ],
+  [
+    "numbers that would take many times the file's size",
+    record(7, record(5, record(7, new Uint8Array(34 << 20)))),
+    /int64_data\[0\]: more than \d+ numbers lie outside raw data/,
   ],
   ["an unknown group that never ends", Uint8Array.from([0xfb, 0x3e, 0xfb, 0x3e]), /no ONNX model/],
   ["text that is not UTF-8", record(2, Uint8Array.from([0xff])), /no ONNX model/],

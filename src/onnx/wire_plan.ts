@@ -1,0 +1,49 @@
+/** What the records of each message must look like on the wire. */
+import { type DescField, ScalarType } from "@bufbuild/protobuf";
+import { WireType } from "@bufbuild/protobuf/wire";
+import { type ProtoName, schemaOf } from "./schema.ts";
+
+/** One field: its name, and what its records may hold. */
+export interface FieldPlan {
+  readonly name: string;
+  readonly repeats: boolean;
+  readonly content: "message" | "bytes" | "number";
+  /** Of one value; a list of numbers may come packed as well. */
+  readonly wireType: WireType;
+  /** Of a nested message. */
+  readonly inner?: MessagePlan;
+}
+
+/** Fields by number. */
+export type MessagePlan = ReadonlyMap<number, FieldPlan>;
+
+const plans = new Map<ProtoName, Map<number, FieldPlan>>();
+
+/** The plan of a message and, through it, of all messages inside. */
+export function planOf(name: ProtoName): MessagePlan {
+  const known = plans.get(name);
+  if (known !== undefined) return known;
+  const plan = new Map<number, FieldPlan>();
+  plans.set(name, plan); // before the fields, which may lead back here
+  for (const field of schemaOf(name).fields) plan.set(field.number, fieldPlan(field));
+  return plan;
+}
+
+function fieldPlan(field: DescField): FieldPlan {
+  const named = { name: field.name, repeats: field.fieldKind === "list" };
+  if (field.message !== undefined) {
+    const inner = planOf(field.message.name as ProtoName);
+    return { ...named, content: "message", wireType: WireType.LengthDelimited, inner };
+  }
+  switch ((field as { scalar: ScalarType }).scalar) {
+    case ScalarType.STRING:
+    case ScalarType.BYTES:
+      return { ...named, content: "bytes", wireType: WireType.LengthDelimited };
+    case ScalarType.FLOAT:
+      return { ...named, content: "number", wireType: WireType.Bit32 };
+    case ScalarType.DOUBLE:
+      return { ...named, content: "number", wireType: WireType.Bit64 };
+    default:
+      return { ...named, content: "number", wireType: WireType.Varint };
+  }
+}
