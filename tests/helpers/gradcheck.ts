@@ -217,12 +217,31 @@ function training(
   });
   const kept = [...forward, ...cotangents.flatMap((c) => c === undefined ? [] : [c])];
   const graph = b.build("training", kept);
-  return { forward, cotangents, graph };
+  return { b, forward, cotangents, graph };
 }
 
 /** Past the builder, which gives no name to what needs none. */
 function emitIdentity(b: GraphBuilder, value: string): string {
   return b.emit({ opType: "Identity", domain: "", inputs: [value], attributes: {} })[0];
+}
+
+/** Type and shape of each differentiated input of a case, and of its cotangent; runs nothing. */
+export function caseCotangents(test: OpCase): readonly { input: unknown; ct: unknown }[] {
+  const prepared = prepare(test);
+  const { b, cotangents } = training(test, prepared, defaultSeeds(test, prepared));
+  return prepared.wrt.flatMap((i, at) => {
+    const name = cotangents[at];
+    const facts = (value: string) => ({ dtype: b.known(value).dtype, dims: [...b.dims(value)] });
+    return name === undefined ? [] : [{ input: facts(inputName(i)), ct: facts(name) }];
+  });
+}
+
+/** Outputs that get a cotangent: none where nothing is differentiated. */
+function defaultSeeds(test: OpCase, { node, tensors, wrt }: Prepared): readonly number[] {
+  if (wrt.length === 0) return [];
+  if (test.seeded !== undefined) return test.seeded;
+  const known = inferred(test, node, tensors, (i) => test.inputs[i]?.constant === true);
+  return node.outputs.flatMap((_, i) => isFloating(known[i].dtype) ? [i] : []);
 }
 
 const h = 1 / 64;
@@ -266,10 +285,8 @@ export async function checkCase(runner: Runner, test: OpCase): Promise<void> {
   const isConstant = (i: number) => test.inputs[i]?.constant === true;
   const known = inferred(test, node, tensors, isConstant);
   const folded = inferred(test, node, tensors, () => true);
-  const seeded = test.seeded ??
-    known.flatMap(({ dtype }, i) => isFloating(dtype) && i < node.outputs.length ? [i] : []);
-
-  const { graph, forward, cotangents } = training(test, prepared, wrt.length === 0 ? [] : seeded);
+  const seeded = defaultSeeds(test, prepared);
+  const { graph, forward, cotangents } = training(test, prepared, seeded);
   using trained = await runner.compile({
     irVersion: 10,
     opsets: TRAINING_OPSETS,
@@ -279,7 +296,7 @@ export async function checkCase(runner: Runner, test: OpCase): Promise<void> {
   const seeds = new Map(
     seeded.map((i) => [i, numbersFor(`seed ${i}`, elementCount(known[i].dims))]),
   );
-  const seedFeeds = wrt.length === 0 ? {} : Object.fromEntries(
+  const seedFeeds = Object.fromEntries(
     [...seeds].map((
       [i, values],
     ) => [`seed${i}`, fromNumbers(known[i].dtype, known[i].dims, values)]),
