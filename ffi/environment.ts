@@ -7,7 +7,7 @@
  */
 import { create, type Ort } from "./api.ts";
 import { cString, type Handle, Out, readCStrings } from "./pointer.ts";
-import { unwrap } from "./status.ts";
+import { OrtError, unwrap } from "./status.ts";
 
 /** `OrtLoggingLevel`. */
 export const LOG_LEVEL = { verbose: 0, info: 1, warning: 2, error: 3, fatal: 4 } as const;
@@ -56,9 +56,17 @@ export class Environment {
     unwrap(api, api.DisableTelemetryEvents(this.handle));
     // OrtArenaAllocator = 1, OrtMemTypeDefault = 0
     this.hostMemory = create(api, (out) => api.CreateCpuMemoryInfo(1, 0, out));
+    this.#shareArena();
+  }
+
+  #shareArena(): void {
+    const { api } = this.ort;
     const arena = create(api, (out) => api.CreateArenaCfg(0n, -1, -1, -1, out));
     try {
       unwrap(api, api.CreateAndRegisterAllocator(this.handle, this.hostMemory, arena));
+    } catch (error) {
+      // Another worker of the process has registered one: older releases refuse a second.
+      if (!(error instanceof OrtError && error.code === "INVALID_ARGUMENT")) throw error;
     } finally {
       api.ReleaseArenaCfg(arena);
     }

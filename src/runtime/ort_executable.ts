@@ -90,14 +90,15 @@ export class OrtExecutable implements Executable {
   }
 
   bind(feeds: Tensors, outputs: Tensors): BoundRun {
-    const binding = this.#session.bind();
     const inputs = this.#feedValues(feeds);
     const fetches = Object.keys(outputs);
     this.#namesOf(fetches);
+    const values = fetches.map((name) => this.#valueOf(outputs[name], name));
+    const binding = this.#session.bind();
     try {
       attempt(`Cannot bind "${this.#label}"`, () => {
         this.inputNames.forEach((name, i) => binding.input(name, inputs[i]));
-        for (const name of fetches) binding.output(name, this.#valueOf(outputs[name], name));
+        fetches.forEach((name, i) => binding.output(name, values[i]));
       });
     } catch (error) {
       binding[Symbol.dispose]();
@@ -196,12 +197,15 @@ export class OrtExecutable implements Executable {
     let names = this.#fetchNames.get(key);
     if (names === undefined) {
       const unknown = fetches.find((name) => !this.outputNames.includes(name));
-      if (unknown !== undefined || fetches.length === 0) {
+      if (unknown !== undefined) {
         throw new UsageError(
-          `Cannot run "${this.#label}": it has no output "${unknown ?? ""}": its outputs are ${
+          `Cannot run "${this.#label}": it has no output "${unknown}": its outputs are ${
             this.outputNames.join(", ")
           }`,
         );
+      }
+      if (fetches.length === 0) {
+        throw new UsageError(`Cannot run "${this.#label}": no output is asked for`);
       }
       this.#fetchNames.set(key, names = cStrings(fetches));
     }

@@ -44,6 +44,18 @@ const INT4_SINCE = 19;
 /**
  * Opens ONNX Runtime.
  *
+ * @example
+ * ```ts
+ * import { createOrtRunner } from "./ort_runner.ts";
+ * import { float32 } from "../graph/tensor.ts";
+ *
+ * using runner = createOrtRunner({ threads: 2 });
+ * using executable = await runner.load("model.onnx");
+ * using x = runner.upload(float32([1, 2], [0.5, 1]));
+ * using y = (await executable.run({ x })).y;
+ * console.log(y.read());
+ * ```
+ *
  * @throws {RuntimeFailure} the library is missing, not ONNX Runtime, too old, or a provider does not load
  */
 export function createOrtRunner(options: OrtRunnerOptions = {}): Runner {

@@ -53,7 +53,8 @@ export interface Executable extends Disposable {
   ): Promise<Record<string, DeviceTensor>>;
   /**
    * Like {@linkcode run}, with some outputs written into tensors that exist already
-   * (static shapes, reused buffers, key-value caches).
+   * (static shapes, reused buffers, key-value caches). Kernels may write an output before the last
+   * read of a feed: a tensor that is both is the caller's risk.
    */
   runInto(
     feeds: Readonly<Record<string, DeviceTensor>>,

@@ -87,6 +87,15 @@ export function runnerCases(name: string, options: OrtRunnerOptions): void {
     assertEquals(numbers(y.read()), [6, 7]);
   });
 
+  test("runs of one executable may overlap", async (runner) => {
+    using executable = await runner.compile(affine);
+    const results = await Promise.all(Array.from({ length: 16 }, async (_, i) => {
+      using x = runner.upload(float32([1, 3], [i, 0, 0]));
+      return (await executable.run({ x }, ["y"])).y;
+    }));
+    assertEquals(results.map((y) => numbers(y.read())), results.map((_, i) => [i + 1, 2 * i + 1]));
+  });
+
   test("outputs fed to the next run count no traffic", async (runner) => {
     using executable = await runner.compile(tinyModel({
       inputs: { x: ["float32", [1000]] },
@@ -218,6 +227,10 @@ export function runnerCases(name: string, options: OrtRunnerOptions): void {
     assertStringIncludes(await message(executable.run({}), UsageError), `"x" is not fed`);
     assertStringIncludes(await message(executable.run({ x, z: x }), UsageError), `no input "z"`);
     assertStringIncludes(await message(executable.run({ x }, ["q"]), UsageError), `no output "q"`);
+    assertStringIncludes(
+      await message(executable.run({ x }, []), UsageError),
+      "no output is asked",
+    );
     const text = await message(executable.run({ x: wrong }), RuntimeFailure);
     assertStringIncludes(text, `Cannot run "affine"`);
     assertStringIncludes(text, "INVALID_ARGUMENT");

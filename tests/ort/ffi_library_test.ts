@@ -98,3 +98,18 @@ Deno.test("Environment.acquire() shares one set-up and refuses another while it 
   first.release();
   Environment.acquire(ort, { threads: 2 }).release();
 });
+
+Deno.test("Environment.acquire() works in two workers of one process", async () => {
+  const ort = openLibrary(findLibrary());
+  const environment = Environment.acquire(ort, { threads: 1 });
+  const worker = new Worker(new URL("../helpers/environment_worker.ts", import.meta.url), {
+    type: "module",
+  });
+  const answer = await new Promise((resolve) => {
+    worker.onmessage = ({ data }) => resolve(data);
+    worker.postMessage(ort.path);
+  });
+  worker.terminate();
+  assertEquals(answer, "released");
+  environment.release();
+});
