@@ -2,6 +2,7 @@
 import { fromBinary } from "@bufbuild/protobuf";
 import { BadInputError } from "../errors.ts";
 import type { Tensor } from "../graph/tensor.ts";
+import { scaleProblem } from "../graph/scales.ts";
 import { CycleError, toposort } from "../graph/toposort.ts";
 import type { Attribute, Graph, Model, Node, ValueInfo } from "../graph/types.ts";
 import { graphProblem } from "../graph/verify.ts";
@@ -54,7 +55,7 @@ export function decodeModel(bytes: Uint8Array, options: DecodeOptions = {}): Mod
   // Tensors outside the graph first: what is wrong in a part graft ignores is wrong all the same.
   forEachTensor("ModelProto", proto, (tensor, place) => decodeTensor(tensor, place, context));
   const graph = decodeGraph(proto.graph, "", context);
-  const problem = graphProblem(graph);
+  const problem = graphProblem(graph) ?? scaleProblem(graph);
   if (problem !== undefined) throw bad(problem);
   const metadata = Object.fromEntries(proto.metadataProps.map(({ key, value }) => [key, value]));
   rememberList(metadata, proto.metadataProps);

@@ -11,7 +11,7 @@ import { byteLength, type DataType } from "../graph/dtype.ts";
 import { elementCount, type Tensor } from "../graph/tensor.ts";
 import { duplicateKey } from "./duplicate_keys.ts";
 import { dtypeNamed, SAFETENSORS_TYPES } from "./dtype.ts";
-import { firstNonFinite } from "./finite.ts";
+import { firstNonFinite } from "../graph/finite.ts";
 
 /** What a safetensors file holds. */
 export interface Safetensors {

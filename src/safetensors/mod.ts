@@ -1,4 +1,3 @@
 /** Reading and writing safetensors: bytes in, bytes out. */
 export { decodeSafetensors, type Safetensors, type SafetensorsOptions } from "./decode.ts";
 export { encodeSafetensors } from "./encode.ts";
-export { firstNonFinite } from "./finite.ts";

@@ -160,6 +160,14 @@ const CASES: [string, Uint8Array, RegExp][] = [
   ["no data", tensor({}), /needs 8 bytes: it has 0/],
   ["too many floats", tensor({ floatData: [1, 2, 3] }), /needs 8 bytes: it has 12/],
   ["data given twice", tensor({ rawData: new Uint8Array(8), floatData: [1, 2] }), /more than once/],
+  [
+    "a scale that is NaN",
+    graph({
+      node: [node("DequantizeLinear", ["x", "w"], ["z"])],
+      initializer: [floats("w", [], [NaN])],
+    }),
+    /scale "w" of node 0 \(DequantizeLinear "z"\): element 0 is NaN/,
+  ],
   ["an int8 out of range", tensor({ dataType: 3, int32Data: [1, 200] }), /outside int8: 200/],
   ["a string tensor without strings", tensor({ dataType: 8 }), /2 strings are needed: it has 0/],
   ["a tensor in segments", tensor({ segment: message("TensorProto_Segment", {}) }), /segments/],

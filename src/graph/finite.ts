@@ -1,6 +1,6 @@
 /** Finds values that are no numbers. */
-import { isFloating } from "../graph/dtype.ts";
-import type { Tensor } from "../graph/tensor.ts";
+import { isFloating } from "./dtype.ts";
+import type { Tensor } from "./tensor.ts";
 
 /** Per floating type: bytes of an element, and the bits of its last 16 that are the exponent. */
 const EXPONENT = { float64: 0x7ff0, float32: 0x7f80, float16: 0x7c00, bfloat16: 0x7f80 } as const;

@@ -1,0 +1,59 @@
+/** Checks the scales of quantised tensors: one that is no number makes all that follows none. */
+import { isFloating } from "./dtype.ts";
+import { firstNonFinite } from "./finite.ts";
+import { type Tensor, toNumbers } from "./tensor.ts";
+import { type Graph, type Node, operatorName } from "./types.ts";
+
+/** Positions of the scales among the inputs of operators that have any. */
+const SCALE_INPUTS: Readonly<Record<string, readonly number[]>> = {
+  "QuantizeLinear": [1],
+  "DequantizeLinear": [1],
+  "QLinearMatMul": [1, 4, 6],
+  "QLinearConv": [1, 4, 6],
+  "com.microsoft.QuantizeLinear": [1],
+  "com.microsoft.DequantizeLinear": [1],
+  "com.microsoft.MatMulIntegerToFloat": [2, 3],
+  "com.microsoft.DynamicQuantizeMatMul": [2],
+  "com.microsoft.MatMulNBits": [2],
+  "com.microsoft.GatherBlockQuantized": [2],
+};
+
+/** Whether each scale belongs to a few neighbouring weights; all of them may be 0, and so the scale. */
+function isBlockWise(node: Node): boolean {
+  if (node.opType === "MatMulNBits" || node.opType === "GatherBlockQuantized") return true;
+  const size = node.attributes.block_size;
+  return size?.kind === "int" && size.value > 0;
+}
+
+function problemOf(scale: Tensor, mayBeZero: boolean): string | undefined {
+  if (!isFloating(scale.dtype)) return `its type must be floating: current value is ${scale.dtype}`;
+  const at = firstNonFinite(scale);
+  if (at >= 0) return `element ${at} is NaN or infinite`;
+  if (mayBeZero) return undefined;
+  const zero = Array.prototype.indexOf.call(toNumbers(scale), 0);
+  return zero >= 0 ? `element ${zero} is 0` : undefined;
+}
+
+/**
+ * The first scale in a graph or its subgraphs that cannot be one, in words: NaN, infinite or, other
+ * than for a block of weights, 0. Looks at scales that are initializers.
+ */
+export function scaleProblem(graph: Graph): string | undefined {
+  for (const [i, node] of graph.nodes.entries()) {
+    for (const input of SCALE_INPUTS[operatorName(node)] ?? []) {
+      const scale = graph.initializers.get(node.inputs[input]);
+      const problem = scale && problemOf(scale, isBlockWise(node));
+      if (problem !== undefined) {
+        const name = node.name || node.outputs.join();
+        return `scale "${node.inputs[input]}" of node ${i} (${
+          operatorName(node)
+        } "${name}"): ${problem}`;
+      }
+    }
+    for (const attribute of Object.values(node.attributes)) {
+      const problem = attribute.kind === "graph" ? scaleProblem(attribute.value) : undefined;
+      if (problem !== undefined) return problem;
+    }
+  }
+  return undefined;
+}
