@@ -114,12 +114,18 @@ export function parseConfig(source: string, flags: Flags, path: string): Mapping
   return values;
 }
 
+/** Resolved values under the keys of a configuration file; what is unset or has no place there is left out. */
+export function fileValues(values: Mapping, flags: Flags): Mapping {
+  return Object.fromEntries(
+    Object.entries(flags)
+      .filter(([key, flag]) => flag.inFile !== false && values[key] !== undefined)
+      .map(([key]) => [snake(key), values[key]]),
+  );
+}
+
 /** Writes resolved values as a configuration file that {@linkcode parseConfig} reads back. */
 export function formatConfig(values: Mapping, flags: Flags): string {
-  const entries = Object.entries(flags)
-    .filter(([key, flag]) => flag.inFile !== false && values[key] !== undefined)
-    .map(([key]) => [snake(key), values[key]]);
-  return stringify(Object.fromEntries(entries)) as string;
+  return stringify(fileValues(values, flags)) as string;
 }
 
 /**

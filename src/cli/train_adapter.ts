@@ -1,0 +1,208 @@
+/** The adapter of a training run: put into the user's graph, and taken out again as files. */
+import { UsageError } from "../errors.ts";
+import type { Tensor } from "../graph/tensor.ts";
+import type { Model } from "../graph/types.ts";
+import { type LabelMap, labelsToTrain, randomFor } from "../data/mod.ts";
+import type { AdapterCard } from "../lora/adapter_card.ts";
+import type { Adapter } from "../lora/adapter_files.ts";
+import { applyAdapter, checkBase } from "../lora/apply.ts";
+import {
+  addClassificationHead,
+  findModules,
+  HEAD,
+  initAdapter,
+  initLinear,
+  inject,
+  type LinearModule,
+  type LoraConfig,
+  type LoraWeights,
+  makeTrainable,
+  parseLayers,
+  resolveModulesToSave,
+  resolveTargets,
+  targetNames,
+  tokenStates,
+  type Trainable,
+} from "../lora/mod.ts";
+import type { SavedModule } from "../lora/adapter_tensors.ts";
+import type { PeftConfig, TaskType } from "../lora/peft_config.ts";
+import type { TrainFlags } from "./train_flags.ts";
+
+/** A model with an adapter in it, ready to train. */
+export interface AdaptedModel {
+  readonly model: Model;
+  /** Tensors to train, by name. */
+  readonly trainable: ReadonlyMap<string, Trainable>;
+  /** Whether a classification head was added. */
+  readonly newHead: boolean;
+  /** What `adapter_config.json` will say. */
+  readonly config: PeftConfig;
+}
+
+/** Whether a model gives scores of classes or tokens already. */
+export function hasLogits(model: Model): boolean {
+  return model.graph.outputs.some(({ name }) => name === "logits");
+}
+
+/**
+ * Class names in the order of a model's own classes, or sorted where it gets a new head.
+ *
+ * @param ownNames `id2label` of the model's config.json, where it has one
+ * @throws {UsageError} where an existing head does not know a class
+ */
+export function labelsFor(
+  model: Model,
+  ownNames: LabelMap | undefined,
+  found: ReadonlySet<string>,
+  source: string,
+): LabelMap {
+  if (!hasLogits(model)) return labelsToTrain(found, source);
+  if (ownNames !== undefined && [...found].every((name) => ownNames.includes(name))) {
+    return ownNames;
+  }
+  const shape = model.graph.outputs.find(({ name }) => name === "logits")?.type?.shape;
+  const classes = shape?.at(-1);
+  if (shape?.length !== 2 || typeof classes !== "number") {
+    throw new UsageError(
+      `Cannot learn the classes of ${source}: the model's output "logits" scores tokens; ` +
+        `--task causal trains on the text`,
+    );
+  }
+  const sorted = labelsToTrain(found, source);
+  if (sorted.length <= classes) return sorted;
+  throw new UsageError(
+    `Cannot learn the classes of ${source}: the model's head has ${classes}: current value is ` +
+      sorted.length,
+  );
+}
+
+function loraConfigOf(flags: TrainFlags): LoraConfig {
+  return {
+    rank: flags.rank,
+    alpha: flags.loraAlpha,
+    dropout: flags.loraDropout,
+    targetModules: flags.targetModules,
+    rankPattern: flags.rankPattern,
+    alphaPattern: flags.alphaPattern,
+    useRslora: flags.useRslora,
+    layers: flags.layers === undefined ? undefined : parseLayers(flags.layers),
+    numLayers: flags.numLayers,
+    modulesToSave: flags.modulesToSave,
+    init: flags.initLoraWeights,
+  };
+}
+
+/**
+ * Adds a new adapter, fully trained modules and, for classes without an output `logits`, a head.
+ *
+ * @throws {UsageError} for targets the model does not have
+ */
+export function addAdapter(
+  model: Model,
+  flags: TrainFlags,
+  labels: LabelMap | undefined,
+): AdaptedModel {
+  const config = loraConfigOf(flags);
+  const modules = findModules(model);
+  const sites = resolveTargets(modules, config);
+  const weights = initAdapter(sites, config.init, randomFor(flags.seed, "adapter"));
+  const injected = inject(model, sites, weights);
+  const trainable = new Map(injected.trainable);
+  let now = injected.model;
+  for (const module of resolveModulesToSave(modules, config.modulesToSave)) {
+    const edited = makeTrainable(now, module);
+    now = edited.model;
+    for (const [name, what] of edited.trainable) trainable.set(name, what);
+  }
+  const newHead = labels !== undefined && !hasLogits(model);
+  if (newHead) {
+    const { hidden } = tokenStates(now);
+    const head = initLinear(labels.length, hidden, randomFor(flags.seed, "head"));
+    const edited = addClassificationHead(now, head, { pooling: flags.pooling });
+    now = edited.model;
+    for (const [name, what] of edited.trainable) trainable.set(name, what);
+  }
+  const adapted = targetNames(sites.map(({ module }) => module.path), modules);
+  return { model: now, trainable, newHead, config: peftConfigOf(flags, adapted, labels, newHead) };
+}
+
+/**
+ * Puts a saved adapter into its base, to train it further.
+ *
+ * @throws {BadInputError} where it belongs to another base or does not fit
+ * @throws {UsageError} where it was trained for other classes
+ */
+export function continueAdapter(
+  model: Model,
+  adapter: Adapter,
+  labels: LabelMap | undefined,
+  where: string,
+): AdaptedModel {
+  checkBase(adapter, model, where);
+  const saved = adapter.card?.labels;
+  if (saved !== undefined && saved.join("\0") !== labels?.join("\0")) {
+    throw new UsageError(
+      `Cannot go on from ${where}: it was trained for the classes ${saved.slice(0, 5)}: ` +
+        `current value is ${labels?.slice(0, 5) ?? "none"}`,
+    );
+  }
+  const applied = applyAdapter(model, adapter);
+  return {
+    model: applied.model,
+    trainable: applied.trainable,
+    newHead: adapter.head !== undefined,
+    config: adapter.config,
+  };
+}
+
+/** Sorts trained tensors into an adapter. */
+export function adapterOf(
+  { trainable, newHead, config }: AdaptedModel,
+  parameters: ReadonlyMap<string, Tensor>,
+  card: AdapterCard,
+): Adapter & { readonly card: AdapterCard } {
+  const byPath = new Map<string, Partial<Record<Trainable["which"], Tensor>>>();
+  for (const [name, { path, which }] of trainable) {
+    if (newHead && (name === HEAD.weight || name === HEAD.bias)) continue;
+    const parts = byPath.get(path) ?? {};
+    parts[which] = parameters.get(name);
+    byPath.set(path, parts);
+  }
+  const lora = new Map<string, LoraWeights>();
+  const saved = new Map<string, SavedModule>();
+  for (const [path, { A, B, weight, bias }] of byPath) {
+    if (A !== undefined && B !== undefined) lora.set(path, { a: A, b: B });
+    else if (weight !== undefined) saved.set(path, { weight, bias });
+  }
+  const head = newHead
+    ? { weight: parameters.get(HEAD.weight)!, bias: parameters.get(HEAD.bias)! }
+    : undefined;
+  return { lora, saved, head, config, card };
+}
+
+function peftConfigOf(
+  flags: TrainFlags,
+  targetModules: readonly string[],
+  labels: LabelMap | undefined,
+  newHead: boolean,
+): PeftConfig {
+  return {
+    rank: flags.rank,
+    alpha: flags.loraAlpha,
+    dropout: flags.loraDropout,
+    rankPattern: flags.rankPattern,
+    alphaPattern: flags.alphaPattern,
+    useRslora: flags.useRslora,
+    targetModules,
+    modulesToSave: flags.modulesToSave,
+    taskType: taskTypeOf(labels, newHead),
+    base: flags.model,
+    gaussian: flags.initLoraWeights === "gaussian",
+  };
+}
+
+/** PEFT's task type: a new head is not PEFT's, which then sees a bare encoder. */
+function taskTypeOf(labels: LabelMap | undefined, newHead: boolean): TaskType {
+  if (labels === undefined) return "CAUSAL_LM";
+  return newHead ? "FEATURE_EXTRACTION" : "SEQ_CLS";
+}

@@ -1,0 +1,144 @@
+/** Everything `graft train` needs, from its flags: model, data, adapter, optimiser. */
+import { dirname } from "@std/path";
+import { GuardedText } from "../data/mod.ts";
+import { elementCount } from "../graph/tensor.ts";
+import type { Model } from "../graph/types.ts";
+import type { AdapterCard } from "../lora/adapter_card.ts";
+import { modelDigest } from "../lora/digest.ts";
+import { loadAdapter, saveAdapter } from "../model/adapter_dir.ts";
+import { countParameters } from "../model/count_parameters.ts";
+import { findModelFile } from "../model/find_model.ts";
+import { loadOnnx } from "../model/load_onnx.ts";
+import { readModelLabels } from "../model/model_labels.ts";
+import { readTextFiles } from "../model/tokenizer_files.ts";
+import type { Runner } from "../runtime/runner.ts";
+import { compareForward } from "../train/compare_forward.ts";
+import { graphOptimizer } from "../train/graph_optimizer.ts";
+import { PlannedModel } from "../train/planned_model.ts";
+import type { TokenBatch } from "../train/targets.ts";
+import { OPTIMIZER_DEFAULTS } from "../train/update_rules.ts";
+import { fileValues } from "./config.ts";
+import { formatShare } from "./format.ts";
+import type { Terminal } from "./output.ts";
+import type { TrainSetup } from "./run_training.ts";
+import { openRunner } from "./runtime_flags.ts";
+import {
+  type AdaptedModel,
+  adapterOf,
+  addAdapter,
+  continueAdapter,
+  hasLogits,
+  labelsFor,
+} from "./train_adapter.ts";
+import { loadTrainData, type TrainData } from "./train_data.ts";
+import { TRAIN_FLAGS, type TrainFlags } from "./train_flags.ts";
+
+/**
+ * Loads and checks all parts of a run.
+ *
+ * @throws {BadInputError | UsageError} for what the user gave and cannot be used
+ * @throws {RefusedError} where the graph graft differentiates does not compute what the model does
+ */
+export async function setUpTraining(
+  flags: TrainFlags,
+  terminal: Terminal,
+): Promise<TrainSetup<TokenBatch>> {
+  using resources = new DisposableStack();
+  const modelFile = findModelFile(flags.model);
+  const folder = modelFile === flags.model ? dirname(modelFile) : flags.model;
+  const { model } = resources.use(loadOnnx(modelFile));
+  const text = resources.use(await GuardedText.start(readTextFiles(folder)));
+  const data = resources.use(
+    await loadTrainData(
+      flags,
+      { text, tokenTypeIds: hasInput(model, "token_type_ids"), vocabSize: vocabularyOf(model) },
+      (found, source) => labelsFor(model, readModelLabels(folder), found, source),
+      terminal,
+    ),
+  );
+  const adapted = flags.resumeAdapterFile === undefined
+    ? addAdapter(model, flags, data.labels)
+    : adaptFurther(model, flags.resumeAdapterFile, data, terminal);
+  const runner = resources.use(openRunner(flags));
+  const step = resources.use(
+    new PlannedModel({
+      runner,
+      model: adapted.model,
+      trainable: new Set(adapted.trainable.keys()),
+      objective: data.task,
+      keepBytes: flags.gradCheckpoint ? 0 : Number.MAX_SAFE_INTEGER,
+      dropout: flags.loraDropout,
+    }),
+  );
+  await checkForward(runner, adapted.model, step, data, terminal);
+  const optimizer = resources.use(
+    await graphOptimizer(runner, step.parameters, {
+      ...OPTIMIZER_DEFAULTS,
+      name: flags.optimizer,
+      weightDecay: flags.weightDecay,
+    }),
+  );
+  const card: AdapterCard = {
+    baseDigest: modelDigest(model),
+    tokenizerDigest: text.info.digest,
+    task: data.task,
+    labels: data.labels,
+    pooling: adapted.newHead ? flags.pooling : undefined,
+    config: fileValues(flags, TRAIN_FLAGS),
+  };
+  const trained = step.parameters.reduce((sum, { dims }) => sum + elementCount(dims), 0);
+  const kept = resources.move();
+  return {
+    model: step,
+    optimizer,
+    data: data.train,
+    validation: data.validation,
+    test: data.test,
+    allParameters: countParameters(model) + trained,
+    identity: { base: card.baseDigest, tokenizer: text.info.digest, ...data.identity },
+    saveAdapter: (directory, parameters) =>
+      saveAdapter(directory, adapterOf(adapted, parameters, card)),
+    [Symbol.dispose]: () => kept.dispose(),
+  };
+}
+
+function adaptFurther(
+  model: Model,
+  path: string,
+  data: TrainData,
+  terminal: Terminal,
+): AdaptedModel {
+  // mlx_lm names the file, PEFT the folder.
+  const directory = path.endsWith(".safetensors") ? dirname(path) : path;
+  const { adapter, notes } = loadAdapter(directory);
+  for (const note of notes) terminal.note(note);
+  return continueAdapter(model, adapter, data.labels, directory);
+}
+
+async function checkForward(
+  runner: Runner,
+  model: Model,
+  step: PlannedModel,
+  data: TrainData,
+  terminal: Terminal,
+): Promise<void> {
+  const batch = await data.train.batch(0, 0);
+  const { relativeDifference, dynamic } = await compareForward(runner, model, step, batch);
+  if (!dynamic) return;
+  terminal.note(
+    "The model rounds activations to 8 bits as it runs; training computes them in floats: the " +
+      `logits of a batch differ by ${formatShare(relativeDifference)}`,
+  );
+}
+
+function hasInput(model: Model, name: string): boolean {
+  return model.graph.inputs.some((input) => input.name === name);
+}
+
+/** Rows of a language model's embedding, by its logits. */
+function vocabularyOf(model: Model): number | undefined {
+  if (!hasLogits(model)) return undefined;
+  const shape = model.graph.outputs.find(({ name }) => name === "logits")?.type?.shape;
+  const last = shape?.length === 3 ? shape[2] : undefined;
+  return typeof last === "number" ? last : undefined;
+}

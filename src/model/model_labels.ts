@@ -1,0 +1,31 @@
+/** Class names that a classifier's `config.json` gives its logits. */
+import { join } from "@std/path";
+import { BadInputError } from "../errors.ts";
+
+/**
+ * `id2label` of a model folder's `config.json`, in the order of the ids.
+ *
+ * @returns `undefined` where there is none, or only transformers' placeholders (`LABEL_0`)
+ * @throws {BadInputError} where the file is no JSON
+ */
+export function readModelLabels(folder: string): readonly string[] | undefined {
+  const path = join(folder, "config.json");
+  let text: string;
+  try {
+    text = Deno.readTextFileSync(path);
+  } catch {
+    return undefined; // the file is optional
+  }
+  let id2label: unknown;
+  try {
+    id2label = JSON.parse(text)?.id2label;
+  } catch (cause) {
+    throw new BadInputError(`${path}: it is no JSON: ${(cause as Error).message}`, { cause });
+  }
+  if (typeof id2label !== "object" || id2label === null) return undefined;
+  const entries = Object.entries(id2label).sort(([a], [b]) => Number(a) - Number(b));
+  const sound = entries.length > 0 &&
+    entries.every(([id, name], i) => Number(id) === i && typeof name === "string");
+  if (!sound || entries.every(([id, name]) => name === `LABEL_${id}`)) return undefined;
+  return entries.map(([, name]) => name);
+}
