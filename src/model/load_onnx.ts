@@ -41,6 +41,14 @@ function modelFile(path: string): string {
  * @throws {BadInputError} for a file that is missing or no sound model, and for external data that
  * lies, or could lie, outside the model's folder; no such file is opened.
  * @throws {StorageError} for one that cannot be read.
+ *
+ * @example
+ * ```ts
+ * import { loadOnnx } from "./load_onnx.ts";
+ *
+ * using loaded = loadOnnx("models/all-minilm-l6-v2-int8/model.onnx");
+ * console.log(loaded.model.graph.nodes.length, loaded.sizeBytes);
+ * ```
  */
 export function loadOnnx(path: string, open: (path: string) => OpenFile = openMapped): LoadedModel {
   const opened = new Map<string, OpenFile>();

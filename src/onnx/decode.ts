@@ -42,7 +42,19 @@ export function normalDomain(domain: string): string {
  *
  * Nodes come out in topological order, stably sorted where the file's order is none.
  *
+ * @param bytes the whole file.
+ * @returns the model; its tensors are views.
  * @throws {BadInputError} for bytes that are no sound model, naming the file, the place and the value.
+ *
+ * @example
+ * ```ts
+ * import { decodeModel, encodeModel } from "./mod.ts";
+ *
+ * const bytes = await Deno.readFile("model.onnx");
+ * const model = decodeModel(bytes, { file: "model.onnx" });
+ * const graph = { ...model.graph, name: "renamed" };
+ * await Deno.writeFile("renamed.onnx", encodeModel({ ...model, graph }));
+ * ```
  */
 export function decodeModel(bytes: Uint8Array, options: DecodeOptions = {}): Model {
   const context: DecodeContext = { file: options.file ?? "model", external: options.external };

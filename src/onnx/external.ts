@@ -61,6 +61,7 @@ const SMALL_ALIGN = 64;
 
 /** A model file and the data file beside it. */
 export interface EncodedWithData {
+  /** The model file. */
   readonly model: Uint8Array;
   /** To be written in order; tensors are views, nothing is copied. */
   readonly data: readonly Uint8Array[];
@@ -71,6 +72,18 @@ export interface EncodedWithData {
  *
  * Every tensor of at least `threshold` bytes moves there, wherever in the model it is and wherever
  * its data was before; one tensor used in several places is stored once.
+ *
+ * @param location the data file's name, relative to the model's folder.
+ *
+ * @example
+ * ```ts
+ * import { decodeModel, encodeModelWithExternalData } from "./mod.ts";
+ *
+ * const source = decodeModel(await Deno.readFile("model.onnx"));
+ * const { model, data } = encodeModelWithExternalData(source, "copy.onnx.data");
+ * await Deno.writeFile("copy.onnx", model);
+ * await Deno.writeFile("copy.onnx.data", ReadableStream.from(data));
+ * ```
  */
 export function encodeModelWithExternalData(
   model: Model,

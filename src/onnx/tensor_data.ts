@@ -6,8 +6,11 @@ import { encodeStrings } from "./string_tensor.ts";
 
 /** A stretch of a file beside the model. `location` is relative to the model's folder. */
 export interface ExternalRef {
+  /** As the model gives it; not checked. */
   readonly location: string;
+  /** First byte. */
   readonly offset: number;
+  /** Bytes. */
   readonly length: number;
 }
 

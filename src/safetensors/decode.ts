@@ -43,7 +43,18 @@ interface Entry {
 /**
  * Reads a safetensors file; tensors are views over `bytes`, nothing is copied.
  *
+ * @param bytes the whole file.
  * @throws {BadInputError} naming the file, the tensor and the value.
+ *
+ * @example
+ * ```ts
+ * import { decodeSafetensors, encodeSafetensors } from "./mod.ts";
+ * import { float32 } from "../graph/tensor.ts";
+ *
+ * const file = encodeSafetensors(new Map([["w", float32([2], [1, 2])]]));
+ * const { tensors, metadata } = decodeSafetensors(file);
+ * console.assert(tensors.has("w") && metadata.format === "pt");
+ * ```
  */
 export function decodeSafetensors(
   bytes: Uint8Array,
