@@ -1,0 +1,56 @@
+/** The ONNX file of a model folder. */
+import { join } from "@std/path";
+import { BadInputError, StorageError } from "../errors.ts";
+
+/**
+ * Path of the model file: `path` itself where it is a file; in a folder what `genai_config.json`
+ * names, else `model.onnx`, `onnx/model.onnx`, or the only `.onnx` file.
+ *
+ * @throws {BadInputError} where there is none, or more than one to choose from
+ */
+export function findModelFile(path: string): string {
+  const info = look(path);
+  if (info === undefined) {
+    throw new BadInputError(`Cannot load model "${path}": there is no such file or folder`);
+  }
+  if (!info.isDirectory) return path;
+  const named = genaiFile(path);
+  for (const name of named === undefined ? ["model.onnx", "onnx/model.onnx"] : [named]) {
+    if (look(join(path, name))?.isFile) return join(path, name);
+  }
+  const found = [...Deno.readDirSync(path)].map(({ name }) => name).filter((name) =>
+    name.endsWith(".onnx")
+  );
+  if (named === undefined && found.length === 1) return join(path, found[0]);
+  throw new BadInputError(
+    found.length === 0
+      ? `Cannot load model "${path}": the folder has no .onnx file`
+      : `Cannot load model "${path}": name one of its files: ${found.sort().join(", ")}`,
+  );
+}
+
+function look(path: string): Deno.FileInfo | undefined {
+  try {
+    return Deno.statSync(path);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory) {
+      return undefined;
+    }
+    throw new StorageError(`Cannot look at "${path}": ${(error as Error).message}`, {
+      cause: error,
+    });
+  }
+}
+
+/** The decoder's file name in onnxruntime-genai's configuration. */
+function genaiFile(directory: string): string | undefined {
+  const path = join(directory, "genai_config.json");
+  if (look(path) === undefined) return undefined;
+  try {
+    const name = JSON.parse(Deno.readTextFileSync(path)).model?.decoder?.filename;
+    // Only a plain name: the configuration must not lead out of the folder.
+    return typeof name === "string" && !/[/\\]|^\.\.?$/.test(name) ? name : undefined;
+  } catch (cause) {
+    throw new BadInputError(`${path}: it is no JSON: ${(cause as Error).message}`, { cause });
+  }
+}
