@@ -4,4 +4,5 @@ import type { Command } from "./command.ts";
 /** Loader of each verb's file, in the order that the help lists them. */
 export const VERBS: Readonly<Record<string, () => Promise<{ readonly default: Command }>>> = {
   train: () => import("./train.ts"),
+  inspect: () => import("./inspect.ts"),
 };

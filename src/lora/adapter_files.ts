@@ -79,15 +79,19 @@ export function decodeAdapter(files: Files, where: string): Adapter {
   const tensors = adapterTensors(raw, tensorsFile);
   checkRanks(tensors, config, tensorsFile);
   const headBytes = files.get(ADAPTER_FILES.head);
+  const head = headBytes && decodeHead(headBytes, path(ADAPTER_FILES.head));
   const cardBytes = files.get(ADAPTER_FILES.card);
-  return {
-    ...tensors,
-    config,
-    ...(headBytes === undefined ? {} : { head: decodeHead(headBytes, path(ADAPTER_FILES.head)) }),
-    ...(cardBytes === undefined
-      ? {}
-      : { card: decodeCard(cardBytes, path(ADAPTER_FILES.card)).card }),
-  };
+  const card = cardBytes && decodeCard(cardBytes, path(ADAPTER_FILES.card)).card;
+  if (
+    head !== undefined && card?.labels !== undefined && card.labels.length !== head.bias.dims[0]
+  ) {
+    throw new BadInputError(
+      `${where}: the head has ${
+        head.bias.dims[0]
+      } classes, ${ADAPTER_FILES.card} names ${card.labels.length}`,
+    );
+  }
+  return { ...tensors, config, ...(head && { head }), ...(card && { card }) };
 }
 
 /** Reads `graft.json`. */

@@ -73,7 +73,8 @@ export class JsonFields {
 }
 
 const isString = (value: unknown): value is string => typeof value === "string";
-const isNumber = (value: unknown): value is number => typeof value === "number";
+/** Finite: JSON's 1e999 reads as infinity. */
+const isNumber = (value: unknown): value is number => Number.isFinite(value);
 const isStrings = (value: unknown): value is string[] =>
   Array.isArray(value) && value.every(isString);
 const isObject = (value: unknown): value is Record<string, unknown> =>

@@ -1,7 +1,7 @@
 /** Which linear layers an adapter goes to, and with which rank and scale. */
 import { levenshteinDistance } from "@std/text/levenshtein-distance";
 import { UsageError } from "../errors.ts";
-import { type LoraConfig, loraScale, validateLoraConfig } from "./config.ts";
+import { DEFAULT_LORA, type LoraConfig, loraScale, validateLoraConfig } from "./config.ts";
 import type { LinearModule } from "./modules.ts";
 import { suffixOf } from "./names.ts";
 import { isPattern, patternTest, patternValue } from "./pattern.ts";
@@ -58,6 +58,14 @@ function site(module: LinearModule, config: LoraConfig): LoraSite {
 }
 
 const endsWith = (path: string, name: string) => path === name || path.endsWith(`.${name}`);
+
+/** What is adapted where the user names nothing: q and v, or all linears where there are none. */
+export function usualTargets(modules: readonly LinearModule[]): readonly string[] {
+  const { targetModules } = DEFAULT_LORA;
+  return targetModules.every((target) => matching(modules, target).length > 0)
+    ? targetModules
+    : ["all-linear"];
+}
 
 /** Modules that one target names. */
 function matching(modules: readonly LinearModule[], target: string): readonly LinearModule[] {

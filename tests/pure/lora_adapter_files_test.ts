@@ -34,7 +34,7 @@ function adapter(): Adapter & { card: AdapterCard } {
       baseDigest: modelDigest(base()),
       tokenizerDigest: undefined,
       task: "classification",
-      labels: ["a", "b"],
+      labels: ["a", "b", "c", "d", "e"],
       pooling: "first",
       config: { learningRate: 1e-3 },
     },
@@ -204,4 +204,35 @@ Deno.test("modelDigest() changes with a weight, an attribute or a connection, no
   assert(modelDigest(changed) !== digest);
   const turned = graphOf([["MatMul", ["fc.weight", "x"], ["y"]]], { "fc.weight": floats(4, 6) });
   assert(modelDigest(turned) !== digest);
+});
+
+Deno.test("decodeAdapter() refuses labels that are not as many as the head's classes", () => {
+  const { card } = adapter();
+  const files = encodeAdapter({ ...adapter(), card: { ...card, labels: ["a"] } });
+  assertThrows(
+    () => decodeAdapter(files, "dir"),
+    BadInputError,
+    "the head has 5 classes, graft.json names 1",
+  );
+});
+
+Deno.test("decodeAdapter() answers any damaged file with an error about the file", () => {
+  let state = 1;
+  const next = (limit: number) => (state = (Math.imul(state, 1664525) + 1013904223) >>> 0) % limit;
+  let refused = 0;
+  for (const [name, bytes] of encodeAdapter(adapter())) {
+    for (let i = 0; i < 200; i++) {
+      const damaged = bytes.slice(0, i % 4 === 0 ? next(bytes.length) : bytes.length);
+      for (let k = next(3); k >= 0 && damaged.length > 0; k--) {
+        damaged[next(damaged.length)] = next(256);
+      }
+      try {
+        decodeAdapter(filesWith({ [name]: damaged }), "dir");
+      } catch (error) {
+        assert(error instanceof BadInputError, `${name}: ${(error as Error).stack}`);
+        refused++;
+      }
+    }
+  }
+  assert(refused > 400, `${refused} refused`);
 });

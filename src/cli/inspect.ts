@@ -1,0 +1,84 @@
+/** `graft inspect`: what a model is made of and what adapting it would take. */
+import { EXIT, UsageError } from "../errors.ts";
+import { formatGraph } from "../graph/print.ts";
+import { estimateTraining } from "../model/estimate_memory.ts";
+import { findModelFile } from "../model/find_model.ts";
+import { inspectModel } from "../model/inspect.ts";
+import { loadOnnx } from "../model/load_onnx.ts";
+import { allRules, findRule } from "../ops/registry.ts";
+import { operatorName } from "../graph/types.ts";
+import { openMapped } from "../system/mapped_file.ts";
+import { command } from "./command.ts";
+import { boolean, integer, list } from "./flags.ts";
+import { formatInspection } from "./inspect_report.ts";
+
+export default command({
+  name: "inspect",
+  summary:
+    "Show a model's inputs, layers, possible LoRA targets, size and the memory training takes",
+  operands: "MODEL",
+  maxOperands: 1,
+  flags: {
+    rank: integer("Rank of the adapter to count parameters for", {
+      short: "r",
+      default: 8,
+      min: 1,
+    }),
+    targetModules: list("Modules of that adapter; q,v if absent"),
+    batchSize: integer("Rows per batch of the run to estimate", { default: 4, min: 1 }),
+    maxSeqLength: integer("Tokens per row of the run to estimate", { default: 256, min: 1 }),
+    json: boolean("Print JSON", { default: false }),
+    graph: boolean("Print the graph instead, one line a node", { default: false }),
+    operators: boolean("List the operators graft can train through, and stop", { default: false }),
+  },
+  examples: [
+    {
+      command: "graft inspect ./smollm2-int4",
+      does: "shows what can be adapted and what it takes",
+    },
+    {
+      command: "graft inspect model.onnx --rank 16 --target-modules all-linear",
+      does: "counts for that adapter",
+    },
+  ],
+  run({ flags, operands, terminal }) {
+    if (flags.operators) {
+      for (const rule of allRules()) terminal.print(operatorName(rule));
+      return Promise.resolve(EXIT.ok);
+    }
+    const [path] = operands;
+    if (path === undefined) {
+      throw new UsageError(
+        "graft inspect needs a model: `graft inspect MODEL`, a folder or an .onnx file",
+      );
+    }
+    using loaded = loadOnnx(findModelFile(path), openMapped);
+    const { model, sizeBytes } = loaded;
+    if (flags.graph) {
+      terminal.print(formatGraph(model.graph));
+      return Promise.resolve(EXIT.ok);
+    }
+    const found = inspectModel(model, {
+      sizeBytes,
+      rank: flags.rank,
+      targetModules: flags.targetModules,
+      batch: flags.batchSize,
+      length: flags.maxSeqLength,
+      estimate: estimateTraining,
+    });
+    const unsupported = Object.entries(found.operators).flatMap(([name]) =>
+      model.graph.nodes.some((node) => operatorName(node) === name && findRule(node) === undefined)
+        ? [name]
+        : []
+    );
+    if (flags.json) {
+      terminal.print(JSON.stringify({ path, ...found, unsupported }, null, 2));
+      return Promise.resolve(EXIT.ok);
+    }
+    for (const line of formatInspection(path, found)) terminal.print(line);
+    if (unsupported.length > 0) {
+      terminal.print(`Operators that graft cannot train through: ${unsupported.join(", ")}`);
+    }
+    return Promise.resolve(EXIT.ok);
+  },
+});

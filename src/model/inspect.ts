@@ -1,0 +1,168 @@
+/** What a model is made of, and what adapting it would take. */
+import type { DataType } from "../graph/dtype.ts";
+import { type Dim, type Model, operatorName, type Opsets } from "../graph/types.ts";
+import { DEFAULT_LORA } from "../lora/config.ts";
+import { findModules, type LinearModule } from "../lora/modules.ts";
+import { resolveTargets, usualTargets } from "../lora/targets.ts";
+import { countParameters } from "./count_parameters.ts";
+import type { TrainingEstimate, TrainingSizes } from "./estimate_memory.ts";
+
+/** A graph input or output. */
+export interface Port {
+  readonly name: string;
+  readonly dtype?: DataType;
+  readonly shape?: readonly Dim[];
+}
+
+/** Linear layers of one name. */
+export interface TargetGroup {
+  /** Last component of their paths, what `--target-modules` takes. */
+  readonly name: string;
+  readonly count: number;
+  /** Different [out, in] among them. */
+  readonly shapes: readonly (readonly [number, number])[];
+  readonly bits: readonly number[];
+  readonly kinds: readonly string[];
+  /** One of the paths. */
+  readonly example: string;
+  /** Whether `all-linear` leaves them out. */
+  readonly head: boolean;
+}
+
+export interface Inspection {
+  readonly opsets: Opsets;
+  readonly inputs: readonly Port[];
+  readonly outputs: readonly Port[];
+  /** Number of nodes by operator, the most frequent first. */
+  readonly operators: Readonly<Record<string, number>>;
+  readonly layers: number;
+  readonly parameters: number;
+  readonly sizeBytes: number;
+  readonly targets: readonly TargetGroup[];
+  /** Paths that more than one linear layer claims, which therefore cannot be adapted. */
+  readonly ambiguous: readonly string[];
+  readonly lora: {
+    readonly rank: number;
+    readonly targetModules: readonly string[];
+    readonly modules: number;
+    readonly trainableParameters: number;
+    readonly adaptedParameters: number;
+  };
+  readonly training: TrainingEstimate & Pick<TrainingSizes, "batch" | "length">;
+}
+
+export interface InspectOptions {
+  readonly sizeBytes: number;
+  readonly rank: number;
+  /** Targets of the adapter to count for; default `q,v`, or `all-linear` where the model has no such. */
+  readonly targetModules?: readonly string[];
+  /** Sequences per batch and tokens per sequence of the run to estimate. */
+  readonly batch: number;
+  readonly length: number;
+  readonly estimate: (sizes: TrainingSizes) => TrainingEstimate;
+}
+
+/**
+ * Inspects a model.
+ *
+ * @throws {UsageError} for targets the model does not have
+ */
+export function inspectModel(model: Model, options: InspectOptions): Inspection {
+  const { graph, opsets } = model;
+  const { sizeBytes, rank, batch, length } = options;
+  const modules = findModules(model, { allowAmbiguous: true });
+  const targetModules = options.targetModules ?? usualTargets(modules);
+  const config = { ...DEFAULT_LORA, rank, targetModules };
+  const sites = modules.length === 0 ? [] : resolveTargets(modules, config);
+  const trainable = sites.reduce(
+    (sum, { module, rank }) => sum + rank * (module.inFeatures + module.outFeatures),
+    0,
+  );
+  const layers = new Set(modules.flatMap((module) => module.layer ?? [])).size;
+  const sizes = { weightBytes: sizeBytes, trainable, layers, ...widths(modules), batch, length };
+  return {
+    opsets,
+    inputs: graph.inputs.filter(({ name }) => !graph.initializers.has(name)).map(port),
+    outputs: graph.outputs.map(port),
+    operators: countOperators(model),
+    layers,
+    parameters: countParameters(model, modules),
+    sizeBytes,
+    targets: groupTargets(modules),
+    ambiguous: repeated(modules.map(({ path }) => path)),
+    lora: {
+      rank,
+      targetModules,
+      modules: sites.length,
+      trainableParameters: trainable,
+      adaptedParameters: sites.reduce(
+        (sum, { module }) => sum + module.inFeatures * module.outFeatures,
+        0,
+      ),
+    },
+    training: { batch, length, ...options.estimate(sizes) },
+  };
+}
+
+const port = ({ name, type }: Model["graph"]["inputs"][number]): Port => ({
+  name,
+  ...(type === undefined ? {} : { dtype: type.dtype, shape: type.shape }),
+});
+
+function countOperators({ graph }: Model): Readonly<Record<string, number>> {
+  const counts = new Map<string, number>();
+  for (const node of graph.nodes) {
+    const name = operatorName(node);
+    counts.set(name, (counts.get(name) ?? 0) + 1);
+  }
+  return Object.fromEntries([...counts].sort((a, b) => b[1] - a[1]));
+}
+
+function groupTargets(modules: readonly LinearModule[]): readonly TargetGroup[] {
+  const groups = Map.groupBy(modules, ({ path }) => groupName(path));
+  return [...groups].map(([name, all]) => {
+    const shapes = new Map(
+      all.map((
+        { outFeatures, inFeatures },
+      ) => [`${outFeatures}x${inFeatures}`, [outFeatures, inFeatures] as const]),
+    );
+    return {
+      name,
+      count: all.length,
+      shapes: [...shapes.values()],
+      bits: [...new Set(all.map(({ bits }) => bits))],
+      kinds: [...new Set(all.map(({ kind }) => kind))],
+      example: all[0].path,
+      head: all.every(({ head }) => head),
+    };
+  });
+}
+
+/** The last component, or as many as tell BERT's layers named `dense` apart. */
+function groupName(path: string): string {
+  const parts = path.split(".");
+  const generic = (at: number) => ["dense", "output"].includes(parts[parts.length - at]);
+  let count = 1;
+  while (count < parts.length && generic(count) && /^[a-z]/.test(parts[parts.length - count - 1])) {
+    count++;
+  }
+  return parts.slice(-count).join(".");
+}
+
+/** Widths of the residual stream and of the widest layer, for the estimate. */
+function widths(modules: readonly LinearModule[]) {
+  const inner = modules.filter(({ layer }) => layer !== undefined);
+  const head = modules.find((module) => module.head);
+  return {
+    hidden: Math.min(...inner.map(({ inFeatures }) => inFeatures), Infinity),
+    widest: Math.max(
+      0,
+      ...inner.map(({ inFeatures, outFeatures }) => Math.max(inFeatures, outFeatures)),
+    ),
+    outputs: head?.outFeatures ?? 0,
+  };
+}
+
+function repeated(paths: readonly string[]): readonly string[] {
+  return [...new Set(paths.filter((path, i) => paths.indexOf(path) !== i))];
+}

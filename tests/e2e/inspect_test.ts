@@ -1,0 +1,120 @@
+import { assert, assertEquals } from "@std/assert";
+import { EXIT } from "../../src/errors.ts";
+import { MINILM_DIR, modelDir, referenceDir } from "../helpers/fixture_models.ts";
+
+const MAIN = new URL("../../src/cli/main.ts", import.meta.url).pathname;
+
+async function inspect(...args: string[]) {
+  const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["run", "-A", MAIN, "inspect", ...args],
+    env: { NO_COLOR: "1" },
+  }).output();
+  const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
+  return { code, out: text(stdout), err: text(stderr) };
+}
+
+async function inspectJson(...args: string[]) {
+  const { code, out, err } = await inspect(...args, "--json");
+  assertEquals(code, EXIT.ok, err);
+  return JSON.parse(out);
+}
+
+/** Parameters of the checkpoints, which the fixtures' graphs must be counted to have. */
+const PARAMETERS = {
+  "tiny-llama-genai-fp32": 139_584,
+  "tiny-llama-genai-int4": 139_584,
+  "tiny-bert-torch-fp32": 112_645,
+  "tiny-bert-dynamic-int8": 112_645,
+};
+
+for (const [name, parameters] of Object.entries(PARAMETERS)) {
+  Deno.test(`inspect counts the parameters of ${name} whatever they are stored in`, async () => {
+    const found = await inspectJson(modelDir(name));
+    assertEquals([found.parameters, found.layers, found.unsupported], [parameters, 2, []]);
+  });
+}
+
+Deno.test("inspect counts trainable parameters as the oracle does", async () => {
+  const oracle = JSON.parse(
+    Deno.readTextFileSync(`${referenceDir("tiny-llama-fp32.all")}/oracle.json`),
+  );
+  const found = await inspectJson(
+    modelDir("tiny-llama-genai-fp32"),
+    "--rank",
+    String(oracle.rank),
+    "--target-modules",
+    oracle.targets.join(),
+  );
+  assertEquals(found.lora.trainableParameters, oracle.trainable_parameters);
+  assertEquals(found.lora.modules, 14);
+});
+
+Deno.test("inspect lists targets under the names --target-modules takes", async () => {
+  const { targets } = await inspectJson(modelDir("tiny-llama-genai-int4"));
+  assertEquals(
+    targets.map((
+      { name, count, shapes, bits }: Record<string, unknown>,
+    ) => [name, count, shapes, bits]),
+    [
+      ["q_proj", 2, [[64, 64]], [4]],
+      ["k_proj", 2, [[32, 64]], [4]],
+      ["v_proj", 2, [[32, 64]], [4]],
+      ["o_proj", 2, [[64, 64]], [4]],
+      ["gate_proj", 2, [[128, 64]], [4]],
+      ["up_proj", 2, [[128, 64]], [4]],
+      ["down_proj", 2, [[64, 128]], [4]],
+      ["lm_head", 1, [[512, 64]], [4]],
+    ],
+  );
+});
+
+Deno.test("inspect shows a model to people", async () => {
+  const { code, out } = await inspect(MINILM_DIR);
+  assertEquals(code, EXIT.ok);
+  for (
+    const part of [
+      "parameters  22,565,376",
+      "layers      6",
+      "input_ids  int64[batch_size, sequence_length]",
+      "MatMulInteger 36",
+      "attention.output.dense",
+      "LoRA of rank 8 on q,v: 73,728 trainable parameters",
+      "Training on 4×256 tokens takes about",
+    ]
+  ) assert(out.includes(part), `${part} is missing in\n${out}`);
+});
+
+Deno.test("inspect's estimate of activations grows with batch and length, that of the adapter does not", async () => {
+  const at = async (batch: string, length: string) =>
+    (await inspectJson(MINILM_DIR, "--batch-size", batch, "--max-seq-length", length)).training;
+  const small = await at("1", "32");
+  const large = await at("16", "128");
+  assert(large.activationBytes > 10 * small.activationBytes);
+  assertEquals(large.adapterBytes, small.adapterBytes);
+});
+
+Deno.test("inspect --graph prints one line a node", async () => {
+  const { out } = await inspect(modelDir("tiny-llama-genai-int4"), "--graph");
+  assert(out.split("\n").filter((line) => line.includes("MatMulNBits")).length === 11, out);
+});
+
+Deno.test("inspect --operators lists what graft can train through", async () => {
+  const { out } = await inspect("--operators");
+  const names = out.trim().split("\n");
+  assert(names.includes("MatMul") && names.includes("com.microsoft.MatMulNBits"));
+});
+
+const WRONG: readonly (readonly [string[], number, string])[] = [
+  [[], EXIT.usage, "graft inspect needs a model"],
+  [["/nowhere"], EXIT.badInput, 'Cannot load model "/nowhere"'],
+  [[MINILM_DIR, "--target-modules", "q_proj"], EXIT.usage, "no such module"],
+  [[referenceDir("tiny-llama-fp32.qv")], EXIT.badInput, "the folder has no .onnx file"],
+];
+
+for (const [args, exit, message] of WRONG) {
+  Deno.test(`inspect says what is wrong with ${args.at(-1) ?? "no arguments"}`, async () => {
+    const { code, err } = await inspect(...args);
+    assertEquals(code, exit);
+    assert(err.includes(message), err);
+  });
+}

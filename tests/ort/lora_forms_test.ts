@@ -1,0 +1,144 @@
+import { assert } from "@std/assert";
+import { int } from "../../src/graph/attributes.ts";
+import type { DataType } from "../../src/graph/dtype.ts";
+import { float32, type Tensor, tensor, toNumbers } from "../../src/graph/tensor.ts";
+import type { Model } from "../../src/graph/types.ts";
+import { DEFAULT_LORA } from "../../src/lora/config.ts";
+import { indexGraph } from "../../src/lora/graph_index.ts";
+import { inject } from "../../src/lora/inject.ts";
+import { findModules } from "../../src/lora/modules.ts";
+import { weightValues } from "../../src/lora/stored_matrix.ts";
+import { resolveTargets } from "../../src/lora/targets.ts";
+import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
+import { difference } from "../helpers/logits.ts";
+import { dynamicLinear, floats, int8s } from "../helpers/lora_graphs.ts";
+import { tinyModel, type TinyNode } from "../helpers/ort.ts";
+
+/** x [3, 4] → y [3, 6] through one linear layer in the given form. */
+function model(
+  nodes: readonly TinyNode[],
+  initializers: Readonly<Record<string, Tensor>>,
+  dtype: DataType = "float32",
+): Model {
+  return tinyModel({
+    inputs: { x: [dtype, [3, 4]] },
+    outputs: { y: [dtype, [3, 6]] },
+    nodes,
+    initializers,
+  });
+}
+
+const halves = (t: Tensor) => {
+  const values = Float16Array.from(toNumbers(t));
+  return tensor("float16", t.dims, new Uint8Array(values.buffer));
+};
+/** 4-bit codes of both halves of a byte. */
+const nibbles = (dims: number[], dtype: "int4" | "uint4") =>
+  tensor(
+    dtype,
+    dims,
+    Uint8Array.from({ length: dims[0] * dims[1] / 2 }, (_, i) => (i * 61 + 7) % 256),
+  );
+const transpose = { perm: { kind: "ints", value: [1, 0] } } as const;
+
+const FORMS: Readonly<Record<string, () => Model>> = {
+  "MatMul": () => model([["MatMul", ["x", "w"], ["y"]]], { w: floats(4, 6) }),
+  "Gemm with its own bias": () =>
+    model([["Gemm", ["x", "w", "b"], ["y"], { transB: int(1) }]], {
+      w: floats(6, 4),
+      b: floats(6),
+    }),
+  "MatMul in float16 with a bias": () =>
+    model([["MatMul", ["x", "w"], ["h"]], ["Add", ["b", "h"], ["y"]]], {
+      w: halves(floats(4, 6)),
+      b: halves(floats(6)),
+    }, "float16"),
+  "DequantizeLinear per channel": () =>
+    model([["DequantizeLinear", ["w", "s", "z"], ["d"]], ["MatMul", ["x", "d"], ["y"]]], {
+      w: int8s(4, 6),
+      s: float32([6], [0.01, 0.02, 0.03, 0.01, 0.02, 0.03]),
+      z: int8s(6),
+    }),
+  "DequantizeLinear int4 in blocks, transposed": () =>
+    model(
+      [
+        ["DequantizeLinear", ["w", "s"], ["d"], { axis: int(1), block_size: int(2) }],
+        ["Transpose", ["d"], ["t"], transpose],
+        ["MatMul", ["x", "t"], ["y"]],
+      ],
+      { w: nibbles([6, 4], "int4"), s: floats(6, 2) },
+    ),
+  "DequantizeLinear before Gemm": () =>
+    model(
+      [
+        ["DequantizeLinear", ["w", "s"], ["d"], { axis: int(0) }],
+        ["Gemm", ["x", "d", "b"], ["y"], { transB: int(1) }],
+      ],
+      { w: int8s(6, 4), s: float32([6], [0.01, 0.02, 0.03, 0.01, 0.02, 0.03]), b: floats(6) },
+    ),
+  "MatMulInteger": () =>
+    model(dynamicLinear("x", "w", "y"), {
+      w: int8s(4, 6),
+      w_scale: float32([6], [0.01, 0.02, 0.03, 0.01, 0.02, 0.03]),
+      w_zero_point: tensor("int8", [6], new Uint8Array(6)),
+    }),
+};
+
+async function run(target: Model, x: Tensor): Promise<Float32Array> {
+  using runner = createOrtRunner({ threads: 1 });
+  using executable = await runner.compile(target, { optimization: "disabled" });
+  const { y } = await executable.run({ x: runner.upload(x) });
+  return Float32Array.from(toNumbers(y.read()));
+}
+
+/** Row-major x·Wᵀ of x [rows, in] and W [out, in]. */
+function product(x: ArrayLike<number>, w: ArrayLike<number>, size: number): Float32Array {
+  const rows = x.length / size, out = w.length / size;
+  return Float32Array.from({ length: rows * out }, (_, i) => {
+    let sum = 0;
+    for (let k = 0; k < size; k++) {
+      sum += x[Math.floor(i / out) * size + k] * w[(i % out) * size + k];
+    }
+    return sum;
+  });
+}
+
+for (const [form, make] of Object.entries(FORMS)) {
+  Deno.test(`inject() adds scale·x·Aᵀ·Bᵀ to ${form}`, async () => {
+    const base = make();
+    const x = base.graph.inputs[0].type!.dtype === "float16" ? halves(floats(3, 4)) : floats(3, 4);
+    const modules = findModules(base);
+    const sites = resolveTargets(modules, {
+      ...DEFAULT_LORA,
+      targetModules: ["*"],
+      rank: 2,
+      alpha: 6,
+    });
+    const [{ path }] = modules;
+    const weights = { a: floats(2, 4), b: floats(6, 2) };
+    const { model: adapted } = inject(base, sites, new Map([[path, weights]]));
+    const [before, after] = [await run(base, x), await run(adapted, x)];
+    const update = product(product(toNumbers(x), toNumbers(weights.a), 4), toNumbers(weights.b), 2);
+    const expected = before.map((value, i) => value + 3 * update[i]);
+    const { relative } = difference(after, expected);
+    assert(
+      relative <= (form.includes("float16") ? 2e-3 : 1e-6),
+      `relative difference is ${relative}`,
+    );
+  });
+
+  Deno.test(`weightValues() reads the matrix that ${form} multiplies by`, async () => {
+    const base = make();
+    const x = base.graph.inputs[0].type!.dtype === "float16" ? halves(floats(3, 4)) : floats(3, 4);
+    const [module] = findModules(base);
+    const weight = toNumbers(weightValues(indexGraph(base.graph), module));
+    const bias = module.bias === undefined
+      ? new Float32Array(6)
+      : toNumbers(base.graph.initializers.get(module.bias.weight)!);
+    const expected = product(toNumbers(x), weight, 4).map((value, i) => value + bias[i % 6]);
+    const { absolute } = difference(await run(base, x), expected);
+    // float16 rounds; MatMulInteger rounds x to 8 bits.
+    const tolerance = form === "MatMulInteger" ? 2e-2 : form.includes("float16") ? 2e-3 : 1e-5;
+    assert(absolute <= tolerance, `difference is ${absolute}`);
+  });
+}
