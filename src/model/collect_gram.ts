@@ -1,18 +1,17 @@
 /** Gram matrices of layer inputs over the training data, for error-compensated rounding. */
 import { byteLength } from "../graph/dtype.ts";
-import { elementCount, type Tensor, toNumbers } from "../graph/tensor.ts";
+import { int64, type Tensor, toNumbers } from "../graph/tensor.ts";
 import type { Model } from "../graph/types.ts";
-import type { GramRequest, GramSource } from "../lora/merge/merge.ts";
-import { withGramOutputs } from "../lora/merge/gram_graph.ts";
+import type { GramSource } from "../lora/merge/merge.ts";
+import { type GramNames, withGramOutputs } from "../lora/merge/gram_graph.ts";
+import { bindInputs } from "../plan/inputs.ts";
 import type { Gram } from "../quant/hessian.ts";
-import type { DeviceTensor, Runner } from "../runtime/runner.ts";
+import type { DeviceTensor, Executable, Runner } from "../runtime/runner.ts";
+import { type TokenBatch, tokenInput } from "../train/targets.ts";
 
-/** Inputs of one run of the model, by name. Rows may be padded where `attention_mask` says so. */
-export type HostFeeds = Readonly<Record<string, Tensor>>;
-
+/** Training data, given again from the start each time it is asked for. */
 export interface GramData {
-  /** Gives the batches again from the start each time it is called. */
-  batches(): Iterable<HostFeeds> | AsyncIterable<HostFeeds>;
+  batches(): Iterable<TokenBatch> | AsyncIterable<TokenBatch>;
   /** Tokens to stop after; default 16,384. */
   readonly maxTokens?: number;
 }
@@ -30,26 +29,12 @@ export function gramSource(runner: Runner, model: Model, data: GramData): GramSo
   return async (requests) => {
     const { model: graph, grams } = withGramOutputs(model, requests);
     using executable = await runner.compile(graph, { label: "activations" });
-    const wanted = new Set(graph.graph.inputs.map((input) => input.name));
     let sums = grams.map(({ cols }) => runner.allocate("float32", [cols, cols]));
     let tokens = 0;
     try {
-      const limit = data.maxTokens ?? 16_384;
-      for await (const batch of data.batches()) {
-        for (const row of unpadded(batch)) {
-          const length = row.attention_mask?.dims[1] ?? 1;
-          sums = await accumulate(
-            runner,
-            executable.run.bind(executable),
-            row,
-            wanted,
-            grams,
-            sums,
-          );
-          tokens += length;
-          if (tokens >= limit) break;
-        }
-        if (tokens >= limit) break;
+      for await (const batch of limited(data)) {
+        sums = await accumulate(runner, executable, graph, batch, grams, sums);
+        tokens += batch.tokenCount;
       }
       if (tokens === 0) throw new RangeError("No data was given to collect activations from");
       return new Map(grams.map(({ value, cols }, i) => [value, gramOf(sums[i], cols, tokens)]));
@@ -59,26 +44,42 @@ export function gramSource(runner: Runner, model: Model, data: GramData): GramSo
   };
 }
 
+async function* limited({ batches, maxTokens = 16_384 }: GramData): AsyncGenerator<TokenBatch> {
+  let tokens = 0;
+  for await (const batch of batches()) {
+    for (const row of unpadded(batch)) {
+      yield row;
+      tokens += row.tokenCount;
+      if (tokens >= maxTokens) return;
+    }
+  }
+}
+
+/** Runs one batch; the sums before it are disposed of, those after it returned. */
 async function accumulate(
   runner: Runner,
-  run: (feeds: Record<string, DeviceTensor>) => Promise<Record<string, DeviceTensor>>,
-  row: HostFeeds,
-  wanted: ReadonlySet<string>,
-  grams: readonly (GramRequest & { before: string; after: string })[],
+  executable: Executable,
+  { graph }: Model,
+  batch: TokenBatch,
+  grams: readonly GramNames[],
   sums: readonly DeviceTensor[],
 ): Promise<DeviceTensor[]> {
-  const inputs = Object.entries(row).filter(([name]) => wanted.has(name))
-    .map(([name, value]) => [name, runner.upload(value)] as const);
+  const before = new Map(grams.map(({ before }, i) => [before, sums[i]]));
+  const [rows, length] = batch.inputIds.dims;
+  const inputs = graph.inputs.filter(({ name }) => !before.has(name));
+  const uploaded = new Map<string, DeviceTensor>();
   try {
-    const feeds = Object.fromEntries([
-      ...inputs,
-      ...grams.map(({ before }, i) => [before, sums[i]] as const),
-    ]);
-    const results = await run(feeds);
+    for (
+      const [name, { dtype, dims }] of bindInputs({ ...graph, inputs }, { batch: rows, length })
+    ) {
+      const empty = { dtype, dims, bytes: new Uint8Array(byteLength(dtype, 0)) };
+      uploaded.set(name, runner.upload(tokenInput(name, batch) ?? empty));
+    }
+    const results = await executable.run(Object.fromEntries([...uploaded, ...before]));
     for (const sum of sums) sum[Symbol.dispose]();
     return grams.map(({ after }) => results[after]);
   } finally {
-    for (const [, value] of inputs) value[Symbol.dispose]();
+    for (const value of uploaded.values()) value[Symbol.dispose]();
   }
 }
 
@@ -87,44 +88,28 @@ function gramOf(sum: DeviceTensor, cols: number, count: number): Gram {
 }
 
 /**
- * The examples of a padded batch one by one, without their padding: every row of every value then
- * belongs to a token. Inputs shaped like `attention_mask` are cut, others keep their row.
+ * The sequences of a batch one by one without their padding, so that every row of every value belongs
+ * to a token. Labels and classes are left out.
  */
-export function* unpadded(batch: HostFeeds): Generator<HostFeeds> {
-  const mask = batch.attention_mask;
-  if (mask === undefined || mask.dims.length !== 2) return yield batch;
-  const [rows, columns] = mask.dims;
-  const present = toNumbers(mask);
+export function* unpadded(batch: TokenBatch): Generator<TokenBatch> {
+  const [rows, length] = batch.inputIds.dims;
+  const mask = toNumbers(batch.attentionMask);
   for (let row = 0; row < rows; row++) {
-    const kept = Array.from({ length: columns }, (_, c) => c)
-      .filter((c) => present[row * columns + c] !== 0);
-    if (kept.length === 0) continue;
-    yield Object.fromEntries(
-      Object.entries(batch).map(([name, value]) => [
-        name,
-        value.dims[0] !== rows
-          ? value
-          : value.dims.length === 2 && value.dims[1] === columns
-          ? pick(value, row, kept)
-          : oneRow(value, row),
-      ]),
-    );
+    let tokens = 0;
+    while (tokens < length && mask[row * length + tokens] !== 0) tokens++;
+    if (tokens === 0) continue;
+    const cut = (value: Tensor) => {
+      const ids = toNumbers(value);
+      return int64(
+        [1, tokens],
+        Array.from({ length: tokens }, (_, t) => ids[row * length + t]),
+      );
+    };
+    yield {
+      inputIds: cut(batch.inputIds),
+      attentionMask: cut(batch.attentionMask),
+      ...(batch.tokenTypeIds === undefined ? {} : { tokenTypeIds: cut(batch.tokenTypeIds) }),
+      tokenCount: tokens,
+    };
   }
-}
-
-/** Elements `columns` of one row of a two-dimensional tensor, [1, columns]. */
-function pick(value: Tensor, row: number, columns: readonly number[]): Tensor {
-  const size = byteLength(value.dtype, 1);
-  const bytes = new Uint8Array(columns.length * size);
-  columns.forEach((column, i) => {
-    const from = (row * value.dims[1] + column) * size;
-    bytes.set(value.bytes.subarray(from, from + size), i * size);
-  });
-  return { dtype: value.dtype, dims: [1, columns.length], bytes };
-}
-
-function oneRow(value: Tensor, row: number): Tensor {
-  const dims = [1, ...value.dims.slice(1)];
-  const size = byteLength(value.dtype, elementCount(dims));
-  return { dtype: value.dtype, dims, bytes: value.bytes.subarray(row * size, (row + 1) * size) };
 }

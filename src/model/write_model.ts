@@ -7,7 +7,7 @@ import { encodeModelChunks, type ExternalRef } from "../onnx/mod.ts";
 import { isPending, withTensors } from "../lora/merge/mod.ts";
 import { resolveExternalData } from "./external_data.ts";
 import { layoutLike } from "./external_layout.ts";
-import { StagedDirectory, type StagedFile } from "./staged_directory.ts";
+import type { StagedDirectory, StagedFile } from "./staged_directory.ts";
 
 /** A model as loaded and the path of its `.onnx` file. */
 export interface BaseModel {

@@ -1,0 +1,151 @@
+/** Saved adapters as changes to merge. */
+import { float32, toNumbers } from "../../graph/tensor.ts";
+import type { Model } from "../../graph/types.ts";
+import { UsageError } from "../../errors.ts";
+import type { Adapter } from "../adapter_files.ts";
+import { adapterSites } from "../apply.ts";
+import { addClassificationHead } from "../head.ts";
+import { inject, type LoraWeights } from "../inject.ts";
+import { findModules } from "../modules.ts";
+import { makeTrainable } from "../modules_to_save.ts";
+import type { LoraSite } from "../targets.ts";
+import type { LowRankUpdate, ModuleChange } from "./delta.ts";
+
+/** One of the adapters of a merge. */
+export interface WeightedAdapter {
+  /** How messages call it: its path. */
+  readonly label: string;
+  readonly adapter: Adapter;
+  /** Factor on its update; 1 merges it as it was trained. */
+  readonly weight: number;
+}
+
+/** What adapters do to a model: changes of its matrices, and their new head if they bring one. */
+export interface AdapterChanges {
+  readonly changes: readonly ModuleChange[];
+  /** Adds the adapters' new head. */
+  readonly finish?: (model: Model) => Model;
+}
+
+/**
+ * Sums adapters into one change per module.
+ *
+ * @throws {BadInputError} where one does not fit the model
+ * @throws {UsageError} for weights that are not finite, and where a fully trained module or a head
+ *   would have to be weighted or mixed: such tensors replace, they do not add
+ */
+export function adapterChanges(
+  model: Model,
+  adapters: readonly WeightedAdapter[],
+): AdapterChanges {
+  const modules = findModules(model);
+  const updates = new Map<string, LowRankUpdate[]>();
+  for (const { adapter, weight, label } of adapters) {
+    if (!Number.isFinite(weight)) {
+      throw new UsageError(`The weight of ${label} must be a number: current value is ${weight}`);
+    }
+    for (const { module, rank, scale } of adapterSites(modules, adapter)) {
+      const { a, b } = adapter.lora.get(module.path)!;
+      const list = updates.get(module.path) ?? [];
+      updates.set(module.path, list);
+      list.push({ rank, loraA: toNumbers(a), loraB: toNumbers(b), scale: scale * weight });
+    }
+  }
+  const replaced = replacements(adapters);
+  const paths = new Set([...updates.keys(), ...replaced.keys()]);
+  return {
+    changes: [...paths].map((path) => ({
+      path,
+      updates: updates.get(path) ?? [],
+      ...replaced.get(path),
+    })),
+    ...headOf(adapters),
+  };
+}
+
+function replacements(adapters: readonly WeightedAdapter[]) {
+  const out = new Map<string, Pick<ModuleChange, "weight" | "bias">>();
+  for (const { adapter: { saved }, weight, label } of adapters) {
+    for (const [path, values] of saved) {
+      refuseMixing(`module "${path}"`, label, weight, out.has(path));
+      out.set(path, {
+        weight: Float32Array.from(toNumbers(values.weight)),
+        ...(values.bias === undefined ? {} : { bias: Float32Array.from(toNumbers(values.bias)) }),
+      });
+    }
+  }
+  return out;
+}
+
+function headOf(adapters: readonly WeightedAdapter[]): Pick<AdapterChanges, "finish"> {
+  let finish: AdapterChanges["finish"];
+  for (const { adapter: { head, card }, weight, label } of adapters) {
+    if (head === undefined) continue;
+    refuseMixing("classification head", label, weight, finish !== undefined);
+    finish = (model) =>
+      addClassificationHead(model, head, { pooling: card?.pooling ?? "mean" }).model;
+  }
+  return finish === undefined ? {} : { finish };
+}
+
+/**
+ * The base with its adapters beside it, not merged: what the merge is to be compared with.
+ *
+ * Several adapters at one module become one of their ranks together: Σ sᵢ·Bᵢ·Aᵢ is [s₁B₁ s₂B₂ …]
+ * times the Aᵢ stacked.
+ */
+export function withAdapters(model: Model, { changes, finish }: AdapterChanges): Model {
+  const modules = new Map(findModules(model).map((module) => [module.path, module]));
+  const sites: LoraSite[] = [];
+  const weights = new Map<string, LoraWeights>();
+  for (const { path, updates } of changes) {
+    const module = modules.get(path);
+    if (module === undefined || updates.length === 0) continue;
+    const rank = updates.reduce((sum, update) => sum + update.rank, 0);
+    sites.push({ module, rank, alpha: rank, scale: 1, dropout: 0 });
+    weights.set(path, stacked(updates, rank, module.outFeatures, module.inFeatures));
+  }
+  let adapted = inject(model, sites, weights).model;
+  for (const { path, weight, bias } of changes) {
+    if (weight === undefined) continue;
+    const module = modules.get(path)!;
+    adapted = makeTrainable(adapted, module, {
+      weight: float32([module.outFeatures, module.inFeatures], weight),
+      ...(bias === undefined ? {} : { bias: float32([module.outFeatures], bias) }),
+    }).model;
+  }
+  return finish === undefined ? adapted : finish(adapted);
+}
+
+function stacked(
+  updates: readonly LowRankUpdate[],
+  rank: number,
+  rows: number,
+  cols: number,
+): LoraWeights {
+  const a = new Float32Array(rank * cols);
+  const b = new Float32Array(rows * rank);
+  let first = 0;
+  for (const update of updates) {
+    a.set(Float32Array.from(update.loraA), first * cols);
+    for (let n = 0; n < rows; n++) {
+      for (let r = 0; r < update.rank; r++) {
+        b[n * rank + first + r] = update.scale * update.loraB[n * update.rank + r];
+      }
+    }
+    first += update.rank;
+  }
+  return { a: float32([rank, cols], a), b: float32([rows, rank], b) };
+}
+
+function refuseMixing(what: string, label: string, weight: number, twice: boolean): void {
+  if (twice) {
+    throw new UsageError(
+      `Cannot merge ${label}: another adapter brings a fully trained ${what} too`,
+    );
+  }
+  if (weight === 1) return;
+  throw new UsageError(
+    `Cannot merge ${label} with weight ${weight}: its fully trained ${what} can only replace; use weight 1`,
+  );
+}

@@ -1,0 +1,109 @@
+/** What a merge is worth: how much of an adapter's gain the merged model keeps, at which cost. */
+import type { MatrixReport } from "./matrix.ts";
+import type { MergeMethod } from "./plan.ts";
+
+/** Figures of one model on held-out data. */
+export interface Evaluated {
+  /** Mean loss per target, in nats. */
+  readonly loss: number;
+  /** For classifiers. */
+  readonly accuracy?: number;
+  readonly macroF1?: number;
+  /** Targets counted. */
+  readonly count: number;
+  /** Logits of some held-out targets, the same ones for every model. */
+  readonly logits: Float32Array;
+}
+
+/** Run times of one model against the base, from interleaved runs. */
+export interface Latency {
+  /** Median of one run, in milliseconds. */
+  readonly milliseconds: number;
+  readonly baseMilliseconds: number;
+  /** Median over rounds of (this model's time / the base's in the same round). */
+  readonly ratio: number;
+  /** The same for the base against a second session of itself: what the machine's noise does. */
+  readonly controlRatio: number;
+  readonly rounds: number;
+}
+
+/** One way of merging, carried out and measured. */
+export interface Candidate {
+  readonly method: MergeMethod;
+  /** Bytes of the model file and its data files. */
+  readonly sizeBytes: number;
+  readonly matrices: readonly MatrixReport[];
+  /** Absent where there is no held-out data. */
+  readonly evaluated?: Evaluated;
+  readonly latency?: Latency;
+}
+
+/** Everything measured for one merge. */
+export interface Measurements {
+  readonly baseSizeBytes: number;
+  readonly base?: Evaluated;
+  readonly adapter?: Evaluated;
+  readonly candidates: readonly Candidate[];
+}
+
+/** Least share of the gain to keep. */
+export const LEAST_GAIN_KEPT = 0.9;
+
+/**
+ * (L_base − L_merged) / (L_base − L_adapter); `undefined` where the adapter gains nothing on the
+ * held-out data, so that there is nothing to keep a share of.
+ */
+export function gainKept(
+  base: Pick<Evaluated, "loss">,
+  adapter: Pick<Evaluated, "loss">,
+  merged: Pick<Evaluated, "loss">,
+): number | undefined {
+  const gain = base.loss - adapter.loss;
+  return gain > 0 ? (base.loss - merged.loss) / gain : undefined;
+}
+
+/** Loss that an adapter without gain on the held-out data may lose by merging, relative. */
+const LOSS_TOLERANCE = 0.01;
+
+/** Whether a candidate keeps enough; without held-out data nothing says it does not. */
+export function isKept(
+  { base, adapter }: Pick<Measurements, "base" | "adapter">,
+  { evaluated }: Pick<Candidate, "evaluated">,
+  least: number,
+): boolean {
+  if (base === undefined || adapter === undefined || evaluated === undefined) return true;
+  const share = gainKept(base, adapter, evaluated);
+  return share === undefined
+    ? evaluated.loss <= adapter.loss * (1 + LOSS_TOLERANCE)
+    : share >= least;
+}
+
+/**
+ * The smallest candidate that keeps enough, of equally large ones the one that keeps most.
+ *
+ * @returns `undefined` where none keeps enough
+ */
+export function chooseCandidate(
+  measured: Measurements,
+  least = LEAST_GAIN_KEPT,
+): Candidate | undefined {
+  return measured.candidates
+    .filter((candidate) => isKept(measured, candidate, least))
+    .toSorted((a, b) => a.sizeBytes - b.sizeBytes || lossOf(a) - lossOf(b))[0];
+}
+
+/** The candidate of the lowest held-out loss: the best there is where none keeps enough. */
+export function bestCandidate(measured: Measurements): Candidate | undefined {
+  return measured.candidates.toSorted((a, b) => lossOf(a) - lossOf(b))[0];
+}
+
+const lossOf = ({ evaluated }: Candidate) => evaluated?.loss ?? 0;
+
+/** Largest absolute difference of two samples of logits. */
+export function largestDifference(a: Float32Array, b: Float32Array): number {
+  let largest = 0;
+  for (let i = 0; i < Math.min(a.length, b.length); i++) {
+    largest = Math.max(largest, Math.abs(a[i] - b[i]));
+  }
+  return largest;
+}

@@ -1,0 +1,202 @@
+/** The certificate of a merge as JSON and as text. */
+import {
+  type Candidate,
+  type Evaluated,
+  gainKept,
+  largestDifference,
+  type Measurements,
+} from "./certificate.ts";
+import type { MatrixReport } from "./matrix.ts";
+
+/** Raised when a reader of the old format could not read the new. */
+export const CERTIFICATE_FORMAT_VERSION = 1;
+
+/** A merge as decided. */
+export interface Decision {
+  readonly measured: Measurements;
+  readonly chosen: Candidate;
+  /** Least share of the gain that was asked for. */
+  readonly leastGainKept: number;
+  /** Whether the chosen candidate keeps less and was written all the same. */
+  readonly forced: boolean;
+  readonly baseDigest: string;
+  readonly adapters: readonly { readonly label: string; readonly weight: number }[];
+  /** E.g. `onnxruntime 1.30.0 (CPUExecutionProvider)`. */
+  readonly runtime?: string;
+}
+
+/** The content of `certificate.json`. */
+export function certificateJson(decision: Decision): string {
+  const { measured, chosen, adapters } = decision;
+  const { base, adapter } = measured;
+  const fields = {
+    format_version: CERTIFICATE_FORMAT_VERSION,
+    base_digest: decision.baseDigest,
+    adapters,
+    runtime: decision.runtime ?? null,
+    method: chosen.method,
+    least_gain_kept: decision.leastGainKept,
+    forced: decision.forced,
+    held_out: base === undefined || adapter === undefined ? null : {
+      targets: base.count,
+      base: figures(base),
+      adapter: {
+        ...figures(adapter),
+        largest_logit_difference_from_base: largestDifference(adapter.logits, base.logits),
+      },
+    },
+    base_size_bytes: measured.baseSizeBytes,
+    candidates: measured.candidates.map((candidate) => candidateJson(measured, candidate)),
+    matrices: chosen.matrices.map(matrixJson),
+  };
+  return JSON.stringify(fields, null, 2) + "\n";
+}
+
+const figures = ({ loss, accuracy, macroF1 }: Evaluated) => ({
+  loss,
+  ...(accuracy === undefined ? {} : { accuracy }),
+  ...(macroF1 === undefined ? {} : { macro_f1: macroF1 }),
+});
+
+function candidateJson(measured: Measurements, candidate: Candidate) {
+  const { method, sizeBytes, evaluated, latency, matrices } = candidate;
+  const { base, adapter } = measured;
+  return {
+    method,
+    size_bytes: sizeBytes,
+    size_ratio: sizeBytes / measured.baseSizeBytes,
+    ...(evaluated === undefined || base === undefined || adapter === undefined ? {} : {
+      ...figures(evaluated),
+      gain_kept: gainKept(base, adapter, evaluated) ?? null,
+      largest_logit_difference_from_adapter: largestDifference(evaluated.logits, adapter.logits),
+      largest_logit_difference_from_base: largestDifference(evaluated.logits, base.logits),
+    }),
+    ...(latency === undefined ? {} : {
+      latency: {
+        milliseconds: latency.milliseconds,
+        base_milliseconds: latency.baseMilliseconds,
+        ratio: latency.ratio,
+        control_ratio: latency.controlRatio,
+        rounds: latency.rounds,
+      },
+    }),
+    requantisation_error: weighted(matrices, "requantisationError"),
+    changed_codes: weighted(matrices, "changedCodes"),
+  };
+}
+
+const matrixJson = (report: MatrixReport) => ({
+  modules: report.paths,
+  weight: report.weight,
+  shape: [report.rows, report.cols],
+  bits: report.bits,
+  delta_norm: report.deltaNorm,
+  relative_delta: report.relativeDelta,
+  requantisation_error: report.requantisationError,
+  ...(report.outputError === undefined ? {} : { output_error: report.outputError }),
+  changed_codes: report.changedCodes,
+});
+
+/** Mean over matrices, each counting by its size. */
+function weighted(
+  matrices: readonly MatrixReport[],
+  field: "requantisationError" | "changedCodes" | "relativeDelta",
+): number {
+  let sum = 0;
+  let size = 0;
+  for (const report of matrices) {
+    sum += report[field] * report.rows * report.cols;
+    size += report.rows * report.cols;
+  }
+  return size === 0 ? 0 : sum / size;
+}
+
+const METHOD_NAMES = {
+  nearest: "own bits, nearest",
+  compensated: "own bits, compensated",
+  "8bit": "adapted matrices 8 bit",
+  float: "dequantised",
+} as const;
+
+/** The certificate as lines of text: a row per model, a summary of the matrices, the verdict. */
+export function formatCertificate(decision: Decision): readonly string[] {
+  const { measured, chosen } = decision;
+  const { base, adapter } = measured;
+  const classifier = base?.accuracy !== undefined;
+  const head = [
+    "",
+    "loss",
+    ...(classifier ? ["accuracy"] : []),
+    "gain kept",
+    "max Δlogit",
+    "size",
+    "latency",
+  ];
+  const rows: string[][] = [];
+  const row = (name: string, e: Evaluated | undefined, rest: readonly string[]) => {
+    const accuracy = e?.accuracy === undefined ? "–" : percent(e.accuracy);
+    rows.push([
+      name,
+      e === undefined ? "–" : e.loss.toFixed(4),
+      ...(classifier ? [accuracy] : []),
+      ...rest,
+    ]);
+  };
+  const size = (bytes: number) => `${(bytes / measured.baseSizeBytes).toFixed(3)}×`;
+  const difference = (e: Evaluated | undefined) =>
+    e === undefined || adapter === undefined
+      ? "–"
+      : largestDifference(e.logits, adapter.logits).toPrecision(3);
+  row("base", base, ["–", difference(base), size(measured.baseSizeBytes), "1.000×"]);
+  row("base + adapter", adapter, [adapter === undefined ? "–" : percent(1), "0", "–", "–"]);
+  for (const candidate of measured.candidates) {
+    const { method, evaluated, sizeBytes, latency } = candidate;
+    const share = base && adapter && evaluated && gainKept(base, adapter, evaluated);
+    row(`${candidate === chosen ? "→ " : "  "}${METHOD_NAMES[method]}`, evaluated, [
+      share === undefined ? "–" : percent(share),
+      difference(evaluated),
+      size(sizeBytes),
+      latency === undefined ? "–" : `${latency.ratio.toFixed(3)}×`,
+    ]);
+  }
+  return [...table([head, ...rows]), "", ...summary(decision)];
+}
+
+function summary({ chosen, leastGainKept, forced, measured }: Decision): readonly string[] {
+  const { matrices, latency } = chosen;
+  const lines = [
+    `${matrices.length} matrices: ‖ΔW‖/‖W‖ ${percent(weighted(matrices, "relativeDelta"))}, ` +
+    `rounding error ${percent(weighted(matrices, "requantisationError"))} of ‖ΔW‖, ` +
+    `${percent(weighted(matrices, "changedCodes"))} of the codes changed`,
+  ];
+  if (latency !== undefined) {
+    lines.push(
+      `Latency over ${latency.rounds} interleaved rounds: ${
+        latency.milliseconds.toFixed(2)
+      } ms, base ` +
+        `${latency.baseMilliseconds.toFixed(2)} ms; base against itself ${
+          latency.controlRatio.toFixed(3)
+        }×`,
+    );
+  }
+  if (measured.base === undefined) {
+    lines.push(
+      "No held-out data was given: what the merge keeps of the adapter's gain is not measured",
+    );
+  } else if (forced) {
+    lines.push(
+      `Keeps less than the ${percent(leastGainKept)} asked for; written because of --force`,
+    );
+  }
+  return lines;
+}
+
+const percent = (share: number) => `${(share * 100).toFixed(1)}%`;
+
+function table(rows: readonly (readonly string[])[]): readonly string[] {
+  const widths = rows[0].map((_, c) => Math.max(...rows.map((row) => row[c].length)));
+  return rows.map((row) =>
+    row.map((cell, c) => c === 0 ? cell.padEnd(widths[c]) : cell.padStart(widths[c])).join("  ")
+      .trimEnd()
+  );
+}

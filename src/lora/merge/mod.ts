@@ -1,0 +1,39 @@
+/** Merging adapters into a model's own weights. */
+export {
+  type AdapterChanges,
+  adapterChanges,
+  type WeightedAdapter,
+  withAdapters,
+} from "./adapters.ts";
+export {
+  bestCandidate,
+  type Candidate,
+  chooseCandidate,
+  type Evaluated,
+  gainKept,
+  isKept,
+  largestDifference,
+  type Latency,
+  LEAST_GAIN_KEPT,
+  type Measurements,
+} from "./certificate.ts";
+export type { LowRankUpdate, ModuleChange } from "./delta.ts";
+export type { MatrixReport } from "./matrix.ts";
+export {
+  computeMerge,
+  type ComputeOptions,
+  type GramRequest,
+  type GramSource,
+  type Merged,
+  mergeModel,
+  withTensors,
+} from "./merge.ts";
+export {
+  isPending,
+  type MatrixTask,
+  type MergeMethod,
+  type MergePlan,
+  planMerge,
+  type PlanOptions,
+} from "./plan.ts";
+export { withGramOutputs } from "./gram_graph.ts";

@@ -1,0 +1,123 @@
+/** Compares run times of models fairly: interleaved runs, and the base against itself as a control. */
+import { byteLength } from "../graph/dtype.ts";
+import type { Graph } from "../graph/types.ts";
+import type { Latency } from "../lora/merge/certificate.ts";
+import { bindInputs } from "../plan/inputs.ts";
+import type { DeviceTensor, Executable, Runner } from "../runtime/runner.ts";
+import { type TokenBatch, tokenInput } from "../train/targets.ts";
+
+/** A model on disk and its graph, for the shapes of its inputs. */
+export interface TimedModel {
+  readonly path: string;
+  readonly graph: Graph;
+}
+
+export interface LatencyOptions {
+  /** Runs of each model that are not counted; default 3. */
+  readonly warmup?: number;
+  /** Rounds to run at least and at most; default 20 and 200. */
+  readonly minRounds?: number;
+  readonly maxRounds?: number;
+  /** Time after which no further round begins; default 5 s. */
+  readonly budgetMs?: number;
+}
+
+/** Times candidates against one base, which is loaded twice and stays loaded. */
+export class LatencyBench implements Disposable {
+  readonly #runner: Runner;
+  readonly #batch: TokenBatch;
+  readonly #base: Timed;
+  readonly #control: Timed;
+
+  private constructor(runner: Runner, batch: TokenBatch, base: Timed, control: Timed) {
+    this.#runner = runner;
+    this.#batch = batch;
+    this.#base = base;
+    this.#control = control;
+  }
+
+  /** @param batch what each run computes: one request of a typical length, unpadded */
+  static async open(runner: Runner, base: TimedModel, batch: TokenBatch): Promise<LatencyBench> {
+    const first = await Timed.load(runner, base, batch);
+    try {
+      return new LatencyBench(runner, batch, first, await Timed.load(runner, base, batch));
+    } catch (error) {
+      first[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  /** Runs base, control and candidate in turn, in an order that rotates from round to round. */
+  async measure(candidate: TimedModel, options: LatencyOptions = {}): Promise<Latency> {
+    const { warmup = 3, minRounds = 20, maxRounds = 200, budgetMs = 5000 } = options;
+    using merged = await Timed.load(this.#runner, candidate, this.#batch);
+    const models = [this.#base, this.#control, merged];
+    for (let i = 0; i < warmup; i++) for (const model of models) await model.run();
+    const times: number[][] = [[], [], []];
+    const until = performance.now() + budgetMs;
+    for (let round = 0; round < maxRounds; round++) {
+      if (round >= minRounds && performance.now() > until) break;
+      for (let i = 0; i < 3; i++) {
+        // All six orders take turns, so that none always follows the same neighbour.
+        const at = (round % 2 === 0 ? i : 2 - i) + Math.floor(round / 2);
+        times[at % 3].push(await models[at % 3].run());
+      }
+    }
+    const [base, control, own] = times;
+    return {
+      milliseconds: median(own),
+      baseMilliseconds: median(base),
+      ratio: median(own.map((time, i) => time / base[i])),
+      controlRatio: median(control.map((time, i) => time / base[i])),
+      rounds: own.length,
+    };
+  }
+
+  [Symbol.dispose](): void {
+    this.#base[Symbol.dispose]();
+    this.#control[Symbol.dispose]();
+  }
+}
+
+/** A loaded model with its inputs in place. */
+class Timed implements Disposable {
+  private constructor(
+    readonly executable: Executable,
+    readonly feeds: Readonly<Record<string, DeviceTensor>>,
+  ) {}
+
+  static async load(
+    runner: Runner,
+    { path, graph }: TimedModel,
+    batch: TokenBatch,
+  ): Promise<Timed> {
+    const executable = await runner.load(path, { label: "latency" });
+    const [rows, length] = batch.inputIds.dims;
+    const feeds: Record<string, DeviceTensor> = {};
+    for (const [name, { dtype, dims }] of bindInputs(graph, { batch: rows, length })) {
+      const empty = { dtype, dims, bytes: new Uint8Array(byteLength(dtype, 0)) };
+      feeds[name] = runner.upload(tokenInput(name, batch) ?? empty);
+    }
+    return new Timed(executable, feeds);
+  }
+
+  /** Milliseconds of one run. */
+  async run(): Promise<number> {
+    const start = performance.now();
+    const results = await this.executable.run(this.feeds);
+    const time = performance.now() - start;
+    for (const value of Object.values(results)) value[Symbol.dispose]();
+    return time;
+  }
+
+  [Symbol.dispose](): void {
+    for (const feed of Object.values(this.feeds)) feed[Symbol.dispose]();
+    this.executable[Symbol.dispose]();
+  }
+}
+
+function median(values: readonly number[]): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+}

@@ -1,0 +1,261 @@
+/** Merges adapters into a model on disk, measures every way of doing so and keeps the best. */
+import { basename, join } from "@std/path";
+import { RefusedError, UsageError } from "../errors.ts";
+import { evaluate } from "../eval/evaluate.ts";
+import type { Model } from "../graph/types.ts";
+import { checkBase } from "../lora/apply.ts";
+import { modelDigest } from "../lora/digest.ts";
+import { findModules } from "../lora/modules.ts";
+import {
+  type AdapterChanges,
+  adapterChanges,
+  bestCandidate,
+  type Candidate,
+  chooseCandidate,
+  computeMerge,
+  type Evaluated,
+  gainKept,
+  LEAST_GAIN_KEPT,
+  type Measurements,
+  type MergeMethod,
+  planMerge,
+  type WeightedAdapter,
+  withAdapters,
+} from "../lora/merge/mod.ts";
+import { certificateJson, type Decision } from "../lora/merge/certificate_report.ts";
+import type { Runner } from "../runtime/runner.ts";
+import { openMapped } from "../system/mapped_file.ts";
+import type { TokenBatch } from "../train/targets.ts";
+import { type GramData, gramSource, unpadded } from "./collect_gram.ts";
+import { LatencyBench, type LatencyOptions } from "./latency.ts";
+import { loadOnnx } from "./load_onnx.ts";
+import { checkTarget, StagedDirectory } from "./staged_directory.ts";
+import { type BaseModel, checkNotBase, writeModel } from "./write_model.ts";
+
+/** Data to merge with, in the order it is to be used. */
+export interface MergeData {
+  readonly objective: "causal" | "classification";
+  /** Training data, whose activations error-compensated rounding keeps right. */
+  readonly train: GramData;
+  /** Held-out data, given again from the start each time. */
+  heldOut(): Iterable<TokenBatch> | AsyncIterable<TokenBatch>;
+}
+
+export interface MergeRequest {
+  readonly base: BaseModel & { readonly sizeBytes: number };
+  readonly adapters: readonly WeightedAdapter[];
+  /** Folder to write. */
+  readonly savePath: string;
+  /** One way of rounding; absent: all that make sense are measured and the smallest good one kept. */
+  readonly method?: MergeMethod;
+  readonly data?: MergeData;
+  /** Least share of the gain to keep; default {@linkcode LEAST_GAIN_KEPT}. */
+  readonly leastGainKept?: number;
+  /** Replaces an existing folder, and writes the best candidate even where it keeps too little. */
+  readonly force?: boolean;
+  /** Whether to time the models; default true where there is data. */
+  readonly latency?: boolean | LatencyOptions;
+  /** Told of each step. */
+  readonly onProgress?: (text: string) => void;
+}
+
+/** Held-out targets whose logits are compared. */
+const LOGIT_ROWS = 64;
+/** Name of the certificate in the written folder. */
+export const CERTIFICATE_FILE = "certificate.json";
+
+/**
+ * Merges, measures, and writes the smallest candidate that keeps enough of the adapters' gain.
+ *
+ * @returns what was measured and decided
+ * @throws {UsageError} where the folder exists or is the base's, or a method needs data
+ * @throws {BadInputError} for an adapter of another base
+ * @throws {RefusedError} where no candidate keeps enough, or nothing would change
+ */
+export async function mergeAdapters(runner: Runner, request: MergeRequest): Promise<Decision> {
+  const { base, adapters, savePath, force = false } = request;
+  checkNotBase(savePath, base.path);
+  checkTarget(savePath, force);
+  for (const { adapter, label } of adapters) checkBase(adapter, base.model, label);
+  const changes = adapterChanges(base.model, adapters);
+  using staged = new StagedCandidates();
+  const measured = await measure(runner, request, changes, staged);
+  const decision: Decision = {
+    ...decide(measured, request),
+    measured,
+    baseDigest: modelDigest(base.model),
+    adapters: adapters.map(({ label, weight }) => ({ label, weight })),
+    runtime: runner.description,
+  };
+  const directory = staged.of(decision.chosen);
+  directory.write(CERTIFICATE_FILE, [new TextEncoder().encode(certificateJson(decision))]);
+  directory.commit(force);
+  return decision;
+}
+
+/** Unfinished folders by candidate; those not committed are removed in the end. */
+class StagedCandidates implements Disposable {
+  readonly #directories = new Map<Candidate, StagedDirectory>();
+
+  add(candidate: Candidate, directory: StagedDirectory): void {
+    this.#directories.set(candidate, directory);
+  }
+
+  of(candidate: Candidate): StagedDirectory {
+    return this.#directories.get(candidate)!;
+  }
+
+  [Symbol.dispose](): void {
+    for (const directory of this.#directories.values()) directory[Symbol.dispose]();
+  }
+}
+
+async function measure(
+  runner: Runner,
+  request: MergeRequest,
+  changes: AdapterChanges,
+  staged: StagedCandidates,
+): Promise<Measurements> {
+  const { base, data, onProgress } = request;
+  const adapted = withAdapters(base.model, changes);
+  const references = data === undefined ? {} : {
+    // A model without logits gets the new head, so that what the adapter adds to it shows.
+    base: await evaluated(runner, changes.finish?.(base.model) ?? base.model, data),
+    adapter: await evaluated(runner, adapted, data),
+  };
+  if (references.base !== undefined && references.adapter !== undefined) {
+    onProgress?.(
+      `Held-out loss: base ${references.base.loss.toFixed(4)}, with adapter ` +
+        references.adapter.loss.toFixed(4),
+    );
+  }
+  using bench = await openBench(runner, request);
+  const candidates: Candidate[] = [];
+  let nothing: RefusedError | undefined;
+  for (const method of methodsFor(request, changes)) {
+    try {
+      const made = await makeCandidate(runner, request, changes, adapted, method, bench);
+      staged.add(made.candidate, made.directory);
+      candidates.push(made.candidate);
+    } catch (error) {
+      // One way of rounding may lose everything where another does not.
+      if (!(error instanceof RefusedError)) throw error;
+      onProgress?.(error.message);
+      nothing = error;
+    }
+  }
+  if (candidates.length === 0) throw nothing!;
+  return { baseSizeBytes: base.sizeBytes, ...references, candidates };
+}
+
+async function evaluated(runner: Runner, model: Model, data: MergeData): Promise<Evaluated> {
+  return await evaluate(runner, model, data.heldOut(), {
+    objective: data.objective,
+    logitRows: LOGIT_ROWS,
+  });
+}
+
+/** Ways of merging worth trying: those that differ for this base, and that there is data for. */
+function methodsFor(
+  { base, method, data }: MergeRequest,
+  { changes }: AdapterChanges,
+): readonly MergeMethod[] {
+  if (method === "compensated" && data === undefined) {
+    throw new UsageError(
+      "Error-compensated rounding needs the training data: name it with --data, or choose another --method",
+    );
+  }
+  if (method !== undefined) return [method];
+  const paths = new Set(changes.map(({ path }) => path));
+  const adapted = findModules(base.model).filter((module) => paths.has(module.path));
+  const narrow = adapted.some(({ bits }) => bits < 8);
+  if (data === undefined) return [narrow ? "8bit" : "nearest"];
+  if (adapted.every(({ scales }) => scales === undefined)) return ["nearest"];
+  return narrow ? ["nearest", "compensated", "8bit"] : ["nearest", "compensated"];
+}
+
+async function makeCandidate(
+  runner: Runner,
+  { base, savePath, data, onProgress, latency }: MergeRequest,
+  changes: AdapterChanges,
+  adapted: Model,
+  method: MergeMethod,
+  bench: LatencyBench | undefined,
+): Promise<{ candidate: Candidate; directory: StagedDirectory }> {
+  const plan = planMerge(base.model, changes.changes, method, { finish: changes.finish });
+  const grams = method === "compensated" && data !== undefined
+    ? gramSource(runner, adapted, data.train)
+    : undefined;
+  const directory = new StagedDirectory(savePath, method);
+  try {
+    const matrices = await writeModel(
+      directory,
+      base,
+      plan.model,
+      (write) =>
+        computeMerge(plan, write, {
+          grams,
+          onMatrix: ({ paths }, done, total) =>
+            onProgress?.(`Merging (${method}): ${done} of ${total} matrices, ${paths[0]}`),
+        }),
+    );
+    const path = join(directory.path, basename(base.path));
+    using written = loadOnnx(path, openMapped);
+    const candidate: Candidate = {
+      method,
+      sizeBytes: written.sizeBytes,
+      matrices,
+      ...(data === undefined ? {} : { evaluated: await evaluated(runner, written.model, data) }),
+      ...(bench === undefined ? {} : {
+        latency: await bench.measure(
+          { path, graph: written.model.graph },
+          typeof latency === "object" ? latency : {},
+        ),
+      }),
+    };
+    return { candidate, directory };
+  } catch (error) {
+    directory[Symbol.dispose]();
+    throw error;
+  }
+}
+
+async function openBench(
+  runner: Runner,
+  { base, data, latency = true }: MergeRequest,
+): Promise<LatencyBench | undefined> {
+  if (data === undefined || latency === false) return undefined;
+  for await (const batch of data.heldOut()) {
+    for (const row of unpadded(batch)) {
+      return await LatencyBench.open(runner, { path: base.path, graph: base.model.graph }, row);
+    }
+  }
+  return undefined;
+}
+
+/**
+ * @throws {RefusedError} where no candidate keeps enough and `force` is not given
+ */
+function decide(
+  measured: Measurements,
+  { leastGainKept = LEAST_GAIN_KEPT, force = false }: MergeRequest,
+): Pick<Decision, "chosen" | "forced" | "leastGainKept"> {
+  const chosen = chooseCandidate(measured, leastGainKept);
+  if (chosen !== undefined) return { chosen, forced: false, leastGainKept };
+  const best = bestCandidate(measured)!;
+  if (force) return { chosen: best, forced: true, leastGainKept };
+  const { base, adapter } = measured;
+  const share = gainKept(base!, adapter!, best.evaluated!);
+  throw new RefusedError(
+    share === undefined
+      ? `Refused the merge: the adapter gains nothing on the held-out data (loss ${
+        adapter!.loss.toFixed(4)
+      } against the base's ${base!.loss.toFixed(4)}) and merging makes it worse (${
+        best.evaluated!.loss.toFixed(4)
+      }); --force writes it all the same`
+      : `Refused the merge: the best way ("${best.method}") keeps ${
+        (share * 100).toFixed(1)
+      }% of the adapter's gain, less than ${(leastGainKept * 100).toFixed(1)}%; ` +
+        "choose a lower --min-gain-kept, --method 8bit or --dequantize, or add --force",
+  );
+}

@@ -1,0 +1,224 @@
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { RefusedError, UsageError } from "../../src/errors.ts";
+import { evaluate } from "../../src/eval/evaluate.ts";
+import { float32, int64, type Tensor } from "../../src/graph/tensor.ts";
+import { withAdapters } from "../../src/lora/merge/mod.ts";
+import { adapterChanges } from "../../src/lora/merge/adapters.ts";
+import { loadAdapter } from "../../src/model/adapter_dir.ts";
+import { loadOnnx } from "../../src/model/load_onnx.ts";
+import { CERTIFICATE_FILE, mergeAdapters, type MergeData } from "../../src/model/merge_adapters.ts";
+import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
+import type { TokenBatch } from "../../src/train/targets.ts";
+import { modelDir, referenceDir } from "../helpers/fixture_models.ts";
+import { oracleBatch, readOracle, readTensors } from "../helpers/oracle.ts";
+
+/** A fixture's model, the oracle's trained adapter, and the sentences it was trained on. */
+function fixture(reference: string, model: string) {
+  const oracle = readOracle(reference);
+  const batch = oracleBatch(oracle, readTensors(`${referenceDir(reference)}/tensors.safetensors`));
+  const path = `${modelDir(model)}/model.onnx`;
+  const loaded = loadOnnx(path);
+  const adapter = loadAdapter(`${referenceDir(reference)}/adapter_after_10_steps`).adapter;
+  const data: MergeData = {
+    objective: oracle.task === "CAUSAL_LM" ? "causal" : "classification",
+    train: { batches: () => [batch, ...variants(batch)] },
+    heldOut: () => [batch],
+  };
+  const adapters = [{ label: "oracle", adapter, weight: 1 }];
+  return { base: { path, model: loaded.model, sizeBytes: loaded.sizeBytes }, adapters, data };
+}
+
+/** The batch with other tokens: four sentences alone are too few activations to steer by. */
+function variants(batch: TokenBatch): TokenBatch[] {
+  return Array.from({ length: 12 }, (_, i) => {
+    const ids = new BigInt64Array(batch.inputIds.bytes.slice().buffer);
+    const moved: Tensor = int64(
+      batch.inputIds.dims,
+      ids.map((id) => (id * 7n + BigInt(i * 31)) % 500n),
+    );
+    return { ...batch, inputIds: moved };
+  });
+}
+
+const names = (dir: string) => [...Deno.readDirSync(dir)].map(({ name }) => name).sort();
+
+function inTemporary(run: (dir: string) => Promise<void>): () => Promise<void> {
+  return async () => {
+    const dir = Deno.makeTempDirSync();
+    try {
+      await run(dir);
+    } finally {
+      Deno.removeSync(dir, { recursive: true });
+    }
+  };
+}
+
+Deno.test(
+  "mergeAdapters() writes an int4 model like its base and certifies what it keeps of the gain",
+  inTemporary(async (dir) => {
+    using runner = createOrtRunner();
+    const request = fixture("tiny-llama-int4.all", "tiny-llama-genai-int4");
+    const savePath = `${dir}/merged`;
+    const { measured, chosen } = await mergeAdapters(runner, {
+      ...request,
+      savePath,
+      latency: { minRounds: 6, budgetMs: 0 },
+    });
+    assertEquals(
+      measured.candidates.map(({ method }) => method),
+      ["nearest", "compensated", "8bit"],
+    );
+    const [nearest, compensated, wide] = measured.candidates;
+    assertEquals(nearest.sizeBytes, measured.baseSizeBytes);
+    assertEquals(compensated.sizeBytes, measured.baseSizeBytes);
+    assert(wide.sizeBytes > measured.baseSizeBytes);
+    assert(compensated.evaluated!.loss < nearest.evaluated!.loss);
+    assert(chosen.latency!.rounds === 6 && chosen.latency!.ratio > 0);
+
+    assertEquals(
+      names(savePath),
+      [...names(modelDir("tiny-llama-genai-int4")), CERTIFICATE_FILE].sort(),
+    );
+    assertEquals(names(dir), ["merged"]);
+    const certificate = JSON.parse(Deno.readTextFileSync(`${savePath}/${CERTIFICATE_FILE}`));
+    assertEquals(certificate.method, chosen.method);
+    assertEquals(certificate.candidates.length, 3);
+    assert(
+      certificate.candidates.find((c: { method: string }) => c.method === "8bit").gain_kept > 0.97,
+    );
+    assert(certificate.matrices.every((m: { delta_norm: number }) => m.delta_norm > 0));
+
+    const merged = loadOnnx(`${savePath}/model.onnx`).model;
+    const graph = (m: typeof merged) =>
+      m.graph.nodes.map(({ name, opType, inputs, outputs }) => ({ name, opType, inputs, outputs }));
+    assertEquals(graph(merged), graph(request.base.model));
+    const again = await evaluate(runner, merged, request.data.heldOut(), { objective: "causal" });
+    assertEquals(again.loss, chosen.evaluated!.loss);
+  }),
+);
+
+Deno.test(
+  "mergeAdapters() keeps the gain of a dynamically quantised classifier in its own bits",
+  inTemporary(async (dir) => {
+    using runner = createOrtRunner();
+    const request = fixture("tiny-bert-int8.qv", "tiny-bert-dynamic-int8");
+    const { measured, chosen } = await mergeAdapters(runner, {
+      ...request,
+      savePath: `${dir}/merged`,
+      latency: false,
+    });
+    assertEquals(measured.candidates.map(({ method }) => method), ["nearest", "compensated"]);
+    assert(chosen.sizeBytes <= measured.baseSizeBytes * 1.001);
+    const { base, adapter } = measured;
+    const kept = (base!.loss - chosen.evaluated!.loss) / (base!.loss - adapter!.loss);
+    assert(kept > 0.95, `${kept}`);
+  }),
+);
+
+Deno.test(
+  "mergeAdapters() refuses what keeps too little, unless forced, and leaves nothing behind",
+  inTemporary(async (dir) => {
+    using runner = createOrtRunner();
+    const request = {
+      ...fixture("tiny-llama-int4.all", "tiny-llama-genai-int4"),
+      savePath: `${dir}/merged`,
+      method: "nearest" as const,
+      leastGainKept: 0.9999,
+      latency: false,
+    };
+    await assertRejects(
+      () => mergeAdapters(runner, request),
+      RefusedError,
+      "of the adapter's gain, less than 100.0%",
+    );
+    assertEquals(names(dir), []);
+    const { forced } = await mergeAdapters(runner, { ...request, force: true });
+    assert(forced);
+    assertEquals(
+      JSON.parse(Deno.readTextFileSync(`${dir}/merged/${CERTIFICATE_FILE}`)).forced,
+      true,
+    );
+    await assertRejects(() => mergeAdapters(runner, request), UsageError, "it exists");
+  }),
+);
+
+Deno.test(
+  "mergeAdapters() refuses an adapter without an update, the base's own folder, and data it lacks",
+  inTemporary(async (dir) => {
+    using runner = createOrtRunner();
+    const { base, adapters } = fixture("tiny-llama-int4.all", "tiny-llama-genai-int4");
+    const [{ adapter }] = adapters;
+    const untrained = {
+      ...adapter,
+      lora: new Map([...adapter.lora].map(([path, { a, b }]) => [
+        path,
+        { a, b: float32(b.dims, new Float32Array(b.dims[0] * b.dims[1])) },
+      ])),
+    };
+    const savePath = `${dir}/merged`;
+    const zero = [{ label: "zero", adapter: untrained, weight: 1 }];
+    await assertRejects(
+      () => mergeAdapters(runner, { base, adapters: zero, savePath }),
+      RefusedError,
+      "the adapter's updates are all zero",
+    );
+    await assertRejects(
+      () =>
+        mergeAdapters(runner, {
+          base,
+          adapters,
+          savePath: modelDir("tiny-llama-genai-int4"),
+          force: true,
+        }),
+      UsageError,
+      "which is never changed",
+    );
+    await assertRejects(
+      () => mergeAdapters(runner, { base, adapters, savePath, method: "compensated" }),
+      UsageError,
+      "needs the training data",
+    );
+    assertEquals(names(dir), []);
+  }),
+);
+
+Deno.test(
+  "mergeAdapters() dequantises a whole model with method float",
+  inTemporary(async (dir) => {
+    using runner = createOrtRunner();
+    const request = fixture("tiny-bert-int8.qv", "tiny-bert-dynamic-int8");
+    await mergeAdapters(runner, {
+      ...request,
+      savePath: `${dir}/merged`,
+      method: "float",
+      latency: false,
+      force: true,
+    });
+    const { graph } = loadOnnx(`${dir}/merged/model.onnx`).model;
+    const operators = new Set(graph.nodes.map(({ opType }) => opType));
+    assert(!operators.has("MatMulInteger") && !operators.has("DynamicQuantizeLinear"));
+  }),
+);
+
+Deno.test("withAdapters() adds up weighted adapters as a merge does", async () => {
+  using runner = createOrtRunner();
+  const { base, adapters: [{ adapter }], data } = fixture(
+    "tiny-llama-fp32.all",
+    "tiny-llama-torch-fp32",
+  );
+  const loss = async (weights: readonly number[]) => {
+    const list = weights.map((weight, i) => ({ label: `${i}`, adapter, weight }));
+    const model = withAdapters(base.model, adapterChanges(base.model, list));
+    return (await evaluate(runner, model, data.heldOut(), { objective: "causal" })).loss;
+  };
+  const [once, halves, twice, nothing] = [
+    await loss([1]),
+    await loss([0.5, 0.5]),
+    await loss([2]),
+    await loss([1, -1]),
+  ];
+  assert(Math.abs(once - halves) < 1e-5, `${once} ${halves}`);
+  assert(Math.abs(twice - once) > 1e-2);
+  const plain = (await evaluate(runner, base.model, data.heldOut(), { objective: "causal" })).loss;
+  assert(Math.abs(nothing - plain) < 1e-5, `${nothing} ${plain}`);
+});
