@@ -7,14 +7,14 @@
  */
 import { Environment, Interpreter, parse, tokenize } from "@huggingface/jinja";
 
-/** Nodes a template may evaluate: a chat of a thousand turns takes some hundred thousand. */
-const MAX_STEPS = 2_000_000;
+/** Nodes a template may evaluate: a chat of a thousand turns takes some fifty thousand. */
+const MAX_STEPS = 200_000;
 
 /** Longest text a template may build, in UTF-16 units. */
 const MAX_TEXT = 1 << 26;
 
 /** Longest list that `range` may make. */
-const MAX_RANGE = 1 << 20;
+const MAX_RANGE = 1 << 16;
 
 type Statement = Parameters<Interpreter["evaluate"]>[0];
 type Value = ReturnType<Interpreter["evaluate"]>;
