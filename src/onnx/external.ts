@@ -4,6 +4,7 @@ import type { Model } from "../graph/types.ts";
 import { chunksOf, concatenated } from "./chunks.ts";
 import { modelProto } from "./encode.ts";
 import { mapTensors } from "./every_tensor.ts";
+import { externalRefOf } from "./external_ref.ts";
 import { EXTERNAL, type Proto } from "./schema.ts";
 import { overlay, tensorOfProto } from "./sources.ts";
 import type { ExternalRef } from "./tensor_data.ts";
@@ -70,8 +71,9 @@ export interface EncodedWithData {
 /**
  * The bytes of a model whose tensors lie in one file beside it, named `location`.
  *
- * Every tensor of at least `threshold` bytes moves there, wherever in the model it is and wherever
- * its data was before; one tensor used in several places is stored once.
+ * Initializers of at least `threshold` bytes move there, and so does any other tensor whose data was
+ * in a file before; those that were inside, in attributes and subgraphs, stay inside, since not
+ * every reader looks for them elsewhere. One tensor used in several places is stored once.
  *
  * @param location the data file's name, relative to the model's folder.
  *
@@ -93,8 +95,11 @@ export function encodeModelWithExternalData(
   const data: Uint8Array[] = [];
   const placed = new Map<Uint8Array, ExternalRef>();
   let end = 0;
-  const proto = externalise(modelProto(model), (_name, { bytes }) => {
-    if (bytes.byteLength < threshold) return "inline";
+  const initializers = new Set(model.graph.initializers.values());
+  const proto = externalise(modelProto(model), (_name, tensor) => {
+    const { bytes } = tensor;
+    const mayMove = initializers.has(tensor) || externalRefOf(tensor) !== undefined;
+    if (!mayMove || bytes.byteLength < threshold) return "inline";
     const known = placed.get(bytes);
     if (known !== undefined) return known;
     const step = bytes.byteLength >= PAGED_BYTES ? align : SMALL_ALIGN;

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertStrictEquals, assertThrows } from "@std/assert";
 import { BadInputError } from "../../src/errors.ts";
-import { float32, toNumbers } from "../../src/graph/tensor.ts";
+import { float32, type Tensor, toNumbers } from "../../src/graph/tensor.ts";
 import {
   decodeModel,
   encodeModel,
@@ -83,15 +83,27 @@ Deno.test("encodeModel() moves tensors into the model and out of it as asked", (
   assertEquals(asked, [refs.w]);
 });
 
-Deno.test("encodeModelWithExternalData() stores every tensor from the threshold on, wherever it is", () => {
-  const source = decodeModel(fileOf(everythingModel()));
+Deno.test("encodeModelWithExternalData() stores initializers from the threshold on, and what was stored", () => {
+  const file = everythingModel();
+  const kept = [entry("location", "old"), entry("offset", "8"), entry("length", "8")];
+  // A tensor attribute whose data lies in a file already; the other attributes' lie inside.
+  file.graph!.node[1].attribute[4].t = message("TensorProto", {
+    dataType: 1,
+    dims: [2n],
+    dataLocation: 1,
+    externalData: kept,
+  });
+  const old = new Uint8Array(Float32Array.of(0, 0, 6, 7).buffer);
+  const source = decodeModel(fileOf(file), { external: reader(old) });
   const { model, data } = encodeModelWithExternalData(source, "m.data", { threshold: 8 });
   const all = new Uint8Array(data.reduce((size, chunk) => size + chunk.byteLength, 0));
   data.reduce((at, chunk) => (all.set(chunk, at), at + chunk.byteLength), 0);
   const asked: ExternalRef[] = [];
   const again = decodeModel(model, { external: reader(all, asked) });
-  // "w" and "typed" of 8 bytes, and three times the sparse tensor's one int64 index; text stays.
-  assertEquals(asked.map(({ length }) => length), [8, 8, 8, 8, 8]);
+  // "w" and "typed" and the attribute; text, and what lay inside other places, stays.
+  assertEquals(asked.map(({ length }) => length), [8, 8, 8]);
+  const { tensor } = again.graph.nodes.find(({ name }) => name === "every")!.attributes;
+  assertEquals(Array.from(toNumbers(tensor.value as Tensor)), [6, 7]);
   assert(asked.every(({ location, offset }) => location === "m.data" && offset % 64 === 0));
   for (const [name, tensor] of source.graph.initializers) {
     assertEquals(again.graph.initializers.get(name), tensor);
