@@ -42,7 +42,8 @@ export function generalHelp(commands: readonly Command[], version: string): stri
 function flagName(key: string, flag: Flag): string {
   const short = flag.short === undefined ? "    " : `-${flag.short}, `;
   const value = flag.kind === "boolean" ? "" : ` ${placeholder(flag)}`;
-  const no = flag.kind === "boolean" && flag.default === true ? "no-" : "";
+  // Both forms, since the description tells what the switch does when it is on.
+  const no = flag.kind === "boolean" && flag.default === true ? "[no-]" : "";
   return `${short}--${no}${kebab(key)}${value}`;
 }
 
@@ -61,11 +62,12 @@ function placeholder(flag: Flag): string {
 }
 
 function flagNote(flag: Flag): string {
-  const notes: string[] = [];
-  if (flag.choices !== undefined) notes.push(flag.choices.join(", "));
-  const isSwitch = flag.kind === "boolean" || flag.kind === "map";
+  const notes = flag.choices === undefined ? [] : [flag.choices.join(", ")];
   if (flag.required) notes.push("required");
-  else if (flag.default !== undefined && !isSwitch) notes.push(`default ${flag.default}`);
+  else if (flag.kind === "boolean") notes.push(...flag.default === true ? ["default on"] : []);
+  else if (flag.kind !== "map" && flag.default !== undefined && String(flag.default) !== "") {
+    notes.push(`default ${flag.default}`);
+  }
   return notes.length === 0 ? "" : ` [${notes.join("; ")}]`;
 }
 

@@ -189,8 +189,13 @@ function tellInterrupted({ step }: TrainOutcome, flags: TrainFlags, terminal: Te
   terminal.note(
     `Stopped after step ${step}; ${flags.adapterPath} has the adapter so far and a checkpoint`,
   );
-  terminal.note(`To go on: graft train --config ${config} --resume`);
+  terminal.note(`To go on: graft train --config ${quoted(config)} --resume`);
   return EXIT.interrupted;
+}
+
+/** A path as a shell takes it. */
+function quoted(path: string): string {
+  return /^[\w./+-]+$/.test(path) ? path : `'${path.replaceAll("'", `'\\''`)}'`;
 }
 
 function tellDiverged(outcome: TrainOutcome, flags: TrainFlags, terminal: Terminal): number {

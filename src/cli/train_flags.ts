@@ -56,7 +56,7 @@ export const TRAIN_FLAGS = {
       group: MODEL,
     },
   ),
-  shuffle: boolean("Another order of the rows each epoch, similar lengths together", {
+  shuffle: boolean("Take the rows in another order each epoch, similar lengths together", {
     default: true,
     group: MODEL,
   }),
@@ -97,14 +97,17 @@ export const TRAIN_FLAGS = {
     group: ADAPTER,
   }),
 
-  train: boolean("Train; --no-train --test only evaluates", { default: true, group: TRAINING }),
+  train: boolean("Train at all: --no-train --test only evaluates", {
+    default: true,
+    group: TRAINING,
+  }),
   batchSize: integer("Rows per micro-batch", { default: 4, min: 1, group: TRAINING }),
   gradAccumulationSteps: integer("Micro-batches per step, weighted by their target tokens", {
     default: 1,
     min: 1,
     group: TRAINING,
   }),
-  epochs: integer("Passes over the data (3 where --iters is absent, too)", {
+  epochs: integer("Passes over the data; 3 where --iters is absent, too", {
     min: 1,
     group: TRAINING,
   }),

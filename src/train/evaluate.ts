@@ -10,7 +10,8 @@ export interface Metrics {
 }
 
 /**
- * Evaluates the model on the first `limit` batches of a source (epoch 0).
+ * Evaluates the model on `limit` batches of a source (epoch 0), the same ones every time and evenly
+ * spread: sources may be sorted by length, so that the first ones would all be short.
  *
  * @param limit number of batches; negative for all
  * @returns `undefined` if the signal fired before the end
@@ -28,7 +29,7 @@ export async function evaluate<B extends Batch>(
   let counted = count > 0;
   for (let i = 0; i < count; i++) {
     if (signal?.aborted) return undefined;
-    const result = await model.evaluate(await data.batch(0, i));
+    const result = await model.evaluate(await data.batch(0, Math.floor(i * all / count)));
     lossSum += result.lossSum;
     targetCount += result.targetCount;
     if (result.correct === undefined) counted = false;

@@ -24,7 +24,7 @@ Deno.test("commandHelp() lists every flag with its default, choices and group, a
   assertStringIncludes(help, "Usage: graft greet [NAME] [flags]");
   assertStringIncludes(help, "  -s, --style NAME                How [warm, cool; default warm]");
   assertStringIncludes(help, "Amount:\n      --times N                   How often [required]");
-  assertStringIncludes(help, "--no-polite");
+  assertStringIncludes(help, "--[no-]polite               With a bow [default on]");
   assertStringIncludes(help, "  # greets twice\n  graft greet --times 2");
   for (const line of help.split("\n")) assert(line.length <= 100, line);
 });

@@ -2,6 +2,7 @@ import { assert, assertAlmostEquals, assertEquals, assertRejects, assertThrows }
 import { float32, type Tensor, toNumbers } from "../../src/graph/tensor.ts";
 import type { Checkpoint } from "../../src/train/checkpoint.ts";
 import type { StepReport, TrainCallbacks } from "../../src/train/events.ts";
+import { evaluate } from "../../src/train/evaluate.ts";
 import {
   readParameters,
   SKIPS_BEFORE_END,
@@ -246,6 +247,23 @@ Deno.test("train() clips the gradient's norm as PyTorch does", async () => {
 
 Deno.test("train() refuses data without a batch", async () => {
   await assertRejects(() => train(makeJob({}, { data: planeData(0, 4) })), RangeError, "no batch");
+});
+
+Deno.test("evaluate() with a limit spreads its batches over the whole source", async () => {
+  const source = planeData(40, 4);
+  const asked: number[] = [];
+  const spy: BatchSource<Rows> = {
+    batches: () => 10,
+    batch(epoch, index) {
+      asked.push(index);
+      return source.batch(epoch, index);
+    },
+  };
+  await evaluate(new LeastSquares(), spy, 4);
+  assertEquals(asked, [0, 2, 5, 7]);
+  asked.length = 0;
+  await evaluate(new LeastSquares(), spy);
+  assertEquals(asked, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
 });
 
 Deno.test("stepsOf() counts the rest of an epoch as a step", () => {

@@ -1,0 +1,60 @@
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { VERSION } from "../../mod.ts";
+import { graft } from "../helpers/graft.ts";
+
+Deno.test("graft --version prints the version", async () => {
+  const { code, stdout } = await graft("--version");
+  assertEquals([code, stdout], [0, `graft ${VERSION}\n`]);
+});
+
+Deno.test("graft --help lists the verbs and the exit codes", async () => {
+  const { code, stdout } = await graft("--help");
+  assertEquals(code, 0);
+  for (const text of ["  train ", "Exit codes:", " 74  "]) assertStringIncludes(stdout, text);
+});
+
+Deno.test("graft without a verb prints the help and ends with 2", async () => {
+  const { code, stdout } = await graft();
+  assertEquals(code, 2);
+  assertStringIncludes(stdout, "Usage: graft VERB");
+});
+
+Deno.test("graft help VERB and graft VERB --help print the same", async () => {
+  const [one, two] = [await graft("help", "train"), await graft("train", "--help")];
+  assertEquals(one.code, 0);
+  assertEquals(two, one);
+  assertStringIncludes(one.stdout, "--learning-rate X");
+});
+
+for (
+  const [args, message] of [
+    [["trian"], 'Unknown verb "trian"; did you mean "train"?'],
+    [["--model", "x", "train"], "The verb comes first"],
+    [
+      ["train", "--lerning-rate", "1"],
+      'Unknown flag --lerning-rate; did you mean "--learning-rate"?',
+    ],
+    [["train", "--data", "x"], "Missing --model"],
+    [["train", "--rank", "0"], "--rank must be >= 1: current value is 0"],
+    [["train", "extra"], "takes no arguments besides flags"],
+  ] as const
+) {
+  Deno.test(`graft ${args.join(" ")} ends with 2 and one line`, async () => {
+    const { code, stdout, stderr } = await graft(...args);
+    assertEquals([code, stdout], [2, ""]);
+    assert(stderr.startsWith("graft: "), stderr);
+    assertEquals(stderr.trimEnd().split("\n").length, 1);
+    assertStringIncludes(stderr, message);
+  });
+}
+
+Deno.test("graft names a configuration file that is not there and ends with 65", async () => {
+  const { code, stderr } = await graft("train", "--config", "/nowhere/run.yaml");
+  assertEquals([code, stderr], [65, "graft: Cannot read /nowhere/run.yaml: no such file\n"]);
+});
+
+Deno.test("graft names a model folder that is not there and ends with 65", async () => {
+  const { code, stderr } = await graft("train", "--model", "/nowhere", "--data", "/nowhere");
+  assertEquals(code, 65);
+  assertStringIncludes(stderr, "/nowhere");
+});

@@ -1,0 +1,115 @@
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { fromFileUrl, join } from "@std/path";
+import { graft, graftSignalled } from "../helpers/graft.ts";
+
+const MODELS = fromFileUrl(new URL("../fixtures/models", import.meta.url));
+
+async function inTempDir(body: (path: string) => Promise<void>): Promise<void> {
+  const path = await Deno.makeTempDir({ prefix: "graft-train-" });
+  try {
+    await body(path);
+  } finally {
+    await Deno.remove(path, { recursive: true });
+  }
+}
+
+/** Prompts and completions with something to learn: the completion is the prompt's colour. */
+function writePairs(path: string): void {
+  const lines = ["red", "green", "blue", "white"].flatMap((colour) =>
+    ["card", "door", "lamp", "coat", "bag"].map((thing) =>
+      JSON.stringify({ prompt: `What colour is the ${colour} ${thing}?`, completion: colour })
+    )
+  );
+  Deno.writeTextFileSync(path, lines.join("\n") + "\n");
+}
+
+Deno.test("graft train, interrupted and resumed, ends with the bytes of a run that was not", () =>
+  inTempDir(async (path) => {
+    const data = join(path, "pairs.jsonl");
+    writePairs(data);
+    const args = [
+      "train",
+      "--model",
+      join(MODELS, "tiny-llama-genai-int4"),
+      "--data",
+      data,
+      "--iters=24",
+      "--learning-rate=1e-2",
+      "--lora-dropout=0.1",
+      "--steps-per-report=1",
+      "--grad-accumulation-steps=2",
+      "--threads=1",
+      "--target-modules=all-linear",
+    ];
+    const straight = await graft(...args, "--adapter-path", join(path, "straight"));
+    assertEquals(straight.code, 0, straight.stderr);
+    assertStringIncludes(straight.stderr, "Trainable parameters: ");
+
+    const stopped = join(path, "stopped");
+    const first = await graftSignalled(/step 3\//, "SIGINT", ...args, "--adapter-path", stopped);
+    assertEquals(first.code, 130, first.stderr);
+    const hint = first.stderr.match(/To go on: graft (.*)/);
+    assert(hint !== null, first.stderr);
+    const second = await graft(...hint![1].split(" "));
+    assertEquals(second.code, 0, second.stderr);
+    assertStringIncludes(second.stderr, "Resuming from");
+
+    const adapter = (name: string) =>
+      Deno.readFileSync(join(path, name, "adapter_model.safetensors"));
+    assertEquals(adapter("stopped"), adapter("straight"));
+    const losses = (name: string) =>
+      Deno.readTextFileSync(join(path, name, "metrics.jsonl")).trim().split("\n")
+        .map((line) => JSON.parse(line)).map(({ step, loss }) => [step, loss]);
+    assertEquals(losses("stopped"), losses("straight"));
+    const straightLosses = losses("straight").map(([, loss]) => loss);
+    assert(straightLosses.at(-1) < straightLosses[0] - 0.5, `${straightLosses}`);
+  }));
+
+Deno.test("graft train learns classes beside an existing head, and --test tells how well", () =>
+  inTempDir(async (path) => {
+    const rows = (things: string[]) =>
+      "text,label\n" + things.flatMap((thing) => [
+        `lock the ${thing} please,close`,
+        `unlock my ${thing} now,open`,
+        `is the ${thing} locked,ask`,
+      ]).join("\n") + "\n";
+    Deno.writeTextFileSync(join(path, "train.csv"), rows(["door", "car", "gate", "safe", "box"]));
+    Deno.writeTextFileSync(join(path, "test.csv"), rows(["shed", "bike"]));
+    const result = await graft(
+      "train",
+      ...["--model", join(MODELS, "tiny-bert-dynamic-int8"), "--data", path, "--test"],
+      ...["--modules-to-save", "classifier", "--target-modules", "query,value"],
+      ...["--epochs", "6", "--learning-rate", "1e-2", "--threads", "1"],
+      ...["--adapter-path", join(path, "adapter")],
+    );
+    assertEquals(result.code, 0, result.stderr);
+    assertStringIncludes(result.stderr, "The model rounds activations to 8 bits as it runs");
+    const accuracy = /Test loss [\d.]+, accuracy ([\d.]+)%/.exec(result.stdout);
+    assert(accuracy !== null, result.stdout);
+    const card = JSON.parse(Deno.readTextFileSync(join(path, "adapter", "graft.json")));
+    assertEquals([card.task, card.pooling], ["classification", null]);
+    assertStringIncludes(card.labels.join(), "ask,close,open");
+  }));
+
+Deno.test("graft train goes on from a saved adapter as a new run", () =>
+  inTempDir(async (path) => {
+    const data = join(path, "pairs.jsonl");
+    writePairs(data);
+    const args = [
+      "train",
+      ...["--model", join(MODELS, "tiny-llama-genai-fp32"), "--data", data, "--threads", "1"],
+      ...["--iters", "10", "--steps-per-report", "1", "--learning-rate", "1e-2"],
+    ];
+    const lossesOf = (name: string) =>
+      Deno.readTextFileSync(join(path, name, "metrics.jsonl")).trim().split("\n")
+        .map((line) => JSON.parse(line).loss as number);
+    const first = await graft(...args, "--adapter-path", join(path, "one"));
+    assertEquals(first.code, 0, first.stderr);
+    const second = await graft(
+      ...args,
+      ...["--resume-adapter-file", join(path, "one", "adapter_model.safetensors")],
+      ...["--adapter-path", join(path, "two")],
+    );
+    assertEquals(second.code, 0, second.stderr);
+    assert(lossesOf("two")[0] < lossesOf("one")[0] - 0.2, `${lossesOf("two")} ${lossesOf("one")}`);
+  }));

@@ -1,0 +1,47 @@
+/** Runs the command line as users do: in a process of its own. */
+import { fromFileUrl } from "@std/path";
+
+const MAIN = fromFileUrl(new URL("../../src/cli/main.ts", import.meta.url));
+
+export interface GraftResult {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+function command(args: readonly string[]): Deno.Command {
+  return new Deno.Command(Deno.execPath(), {
+    args: ["run", "-A", "--no-check", MAIN, ...args],
+    stdin: "null",
+    stdout: "piped",
+    stderr: "piped",
+    env: { NO_COLOR: "1" },
+  });
+}
+
+/** Runs `graft` with these arguments to its end. */
+export async function graft(...args: string[]): Promise<GraftResult> {
+  const { code, stdout, stderr } = await command(args).output();
+  const text = new TextDecoder();
+  return { code, stdout: text.decode(stdout), stderr: text.decode(stderr) };
+}
+
+/** Runs `graft` and sends it a signal once its standard error matches. */
+export async function graftSignalled(
+  when: RegExp,
+  signal: Deno.Signal,
+  ...args: string[]
+): Promise<GraftResult> {
+  const child = command(args).spawn();
+  const stdout = new Response(child.stdout).text();
+  let stderr = "";
+  let sent = false;
+  for await (const chunk of child.stderr.pipeThrough(new TextDecoderStream())) {
+    stderr += chunk;
+    if (sent || !when.test(stderr)) continue;
+    child.kill(signal);
+    sent = true;
+  }
+  const { code } = await child.status;
+  return { code, stdout: await stdout, stderr };
+}
