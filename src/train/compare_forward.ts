@@ -2,12 +2,12 @@
  * Compares the lowered forward pass with the user's own graph on a real batch, before the first
  * step: what graft differentiates must be what the user's graph computes.
  */
-import { toNumbers } from "../graph/tensor.ts";
+import { type Tensor, toNumbers } from "../graph/tensor.ts";
 import { intAttribute } from "../graph/attributes.ts";
 import type { Graph, Model } from "../graph/types.ts";
 import { RefusedError } from "../errors.ts";
 import type { Runner } from "../runtime/runner.ts";
-import { runOn } from "../eval/evaluate.ts";
+import { evaluate } from "../eval/evaluate.ts";
 import type { PlannedModel } from "./planned_model.ts";
 import { targetsOf, type TokenBatch } from "./targets.ts";
 
@@ -35,8 +35,15 @@ export async function compareForward(
   step: PlannedModel,
   batch: TokenBatch,
 ): Promise<ForwardComparison> {
-  const lowered = toNumbers(await step.logits(batch));
-  const users = await usersLogits(runner, model, batch);
+  const compared = beginning(batch);
+  const rows = targetsOf(compared, 1).count;
+  const lowered = toNumbers(await step.logits(compared));
+  const { logits: users } = await evaluate(runner, model, [compared], {
+    objective: compared.classIds === undefined ? "causal" : "classification",
+    logitRows: rows,
+    // Without repacked weights it runs slower and far smaller: it runs once.
+    compile: { config: { "session.disable_prepacking": "1" } },
+  });
   let difference = 0;
   let norm = 0;
   let largestDifference = 0;
@@ -49,7 +56,6 @@ export async function compareForward(
   const relativeDifference = Math.sqrt(difference / norm);
   const dynamic = quantizesActivations(model.graph);
   const tolerance = dynamic ? DYNAMIC_TOLERANCE : FORWARD_TOLERANCE;
-  const rows = targetsOf(batch, 1).count;
   // Written so that NaN is refused too.
   if (!(relativeDifference <= tolerance)) {
     throw new RefusedError(
@@ -69,27 +75,28 @@ export function quantizesActivations(graph: Graph): boolean {
   );
 }
 
-/** Logits of the batch's target rows by the user's graph, row-major. */
-async function usersLogits(
-  runner: Runner,
-  model: Model,
-  batch: TokenBatch,
-): Promise<Float32Array> {
-  // Loading without repacked weights is slower to run and far smaller: it runs once.
-  using executable = await runner.compile(model, {
-    label: "the model's own graph",
-    config: { "session.disable_prepacking": "1" },
+/** Sequences that are compared: enough to see a difference, few enough to cost nothing. */
+const SEQUENCES = 2;
+
+/** The first sequences of a batch. */
+function beginning(batch: TokenBatch): TokenBatch {
+  const [sequences, length] = batch.inputIds.dims;
+  if (sequences <= SEQUENCES) return batch;
+  const rows = (value: Tensor): Tensor => ({
+    ...value,
+    dims: [SEQUENCES, length],
+    bytes: value.bytes.subarray(0, value.bytes.byteLength * SEQUENCES / sequences),
   });
-  const { logits, ...others } = await runOn(runner, executable, model.graph, batch, new Map());
-  for (const other of Object.values(others)) other[Symbol.dispose]();
-  using held = logits;
-  const all = toNumbers(held.read()) as Float32Array;
-  const classes = held.dims[held.dims.length - 1];
-  const targets = targetsOf(batch, 1);
-  const out = new Float32Array(targets.count * classes);
-  for (let row = 0; row < targets.count; row++) {
-    const position = targets.positions?.[row] ?? row;
-    out.set(all.subarray(position * classes, (position + 1) * classes), row * classes);
-  }
-  return out;
+  return {
+    inputIds: rows(batch.inputIds),
+    attentionMask: rows(batch.attentionMask),
+    ...(batch.tokenTypeIds === undefined ? {} : { tokenTypeIds: rows(batch.tokenTypeIds) }),
+    ...(batch.labels === undefined
+      ? {}
+      : { labels: Array.from(batch.labels).slice(0, SEQUENCES * length) }),
+    ...(batch.classIds === undefined
+      ? {}
+      : { classIds: Array.from(batch.classIds).slice(0, SEQUENCES) }),
+    tokenCount: batch.tokenCount,
+  };
 }
