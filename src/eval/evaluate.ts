@@ -6,7 +6,7 @@ import { bindInputs } from "../plan/inputs.ts";
 import { LABELS } from "../plan/names.ts";
 import { TARGET_ROWS } from "../plan/select_rows.ts";
 import type { CompileOptions, DeviceTensor, Executable, Runner } from "../runtime/runner.ts";
-import { targetsOf, type TokenBatch, tokenInput } from "../train/targets.ts";
+import { targetsOf, type TokenBatch, tokenInput } from "../data/targets.ts";
 import { ROW_LOGITS, ROW_LOSSES, withLoss } from "./loss_graph.ts";
 import { ClassificationMetrics } from "./metrics.ts";
 

@@ -4,7 +4,7 @@ import type { Graph } from "../graph/types.ts";
 import { BadInputError } from "../errors.ts";
 import { runOn } from "../eval/evaluate.ts";
 import type { Executable, Runner } from "../runtime/runner.ts";
-import type { TokenBatch } from "../train/targets.ts";
+import type { TokenBatch } from "../data/targets.ts";
 
 /** Outputs that hold a vector per token, in the order of preference. */
 const TOKEN_OUTPUTS = ["last_hidden_state", "token_embeddings", "hidden_states"];

@@ -9,7 +9,7 @@ import { RefusedError } from "../errors.ts";
 import type { Runner } from "../runtime/runner.ts";
 import { evaluate } from "../eval/evaluate.ts";
 import type { PlannedModel } from "./planned_model.ts";
-import { targetsOf, type TokenBatch } from "./targets.ts";
+import { targetsOf, type TokenBatch } from "../data/targets.ts";
 
 /** Largest relative difference ‖lowered − user's‖₂ / ‖user's‖₂ of logits that graft trains through. */
 export const FORWARD_TOLERANCE = 1e-3;

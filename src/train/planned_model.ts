@@ -10,7 +10,13 @@ import { planTraining, type Schedule, type TrainingPlan } from "../plan/plan.ts"
 import { DROPOUT_SEED } from "../plan/dropout.ts";
 import { TARGET_ROWS } from "../plan/select_rows.ts";
 import type { DeviceTensor, Executable, Runner } from "../runtime/runner.ts";
-import { countCorrect, type Targets, targetsOf, type TokenBatch, tokenInput } from "./targets.ts";
+import {
+  countCorrect,
+  type Targets,
+  targetsOf,
+  type TokenBatch,
+  tokenInput,
+} from "../data/targets.ts";
 import type { BatchLoss, Evaluation, Parameter, StepModel } from "./step.ts";
 
 export interface PlannedModelOptions {

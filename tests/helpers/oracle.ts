@@ -13,7 +13,7 @@ import type { Runner } from "../../src/runtime/runner.ts";
 import { decodeSafetensors } from "../../src/safetensors/mod.ts";
 import { graphOptimizer } from "../../src/train/graph_optimizer.ts";
 import { PlannedModel } from "../../src/train/planned_model.ts";
-import type { TokenBatch } from "../../src/train/targets.ts";
+import type { TokenBatch } from "../../src/data/targets.ts";
 import { modelDir, readModel, referenceDir } from "./fixture_models.ts";
 
 export interface Oracle {
