@@ -15,7 +15,7 @@ import type { Runner } from "../runtime/runner.ts";
 import { compareForward } from "../train/compare_forward.ts";
 import { graphOptimizer } from "../train/graph_optimizer.ts";
 import { PlannedModel } from "../train/planned_model.ts";
-import type { TokenBatch } from "../train/targets.ts";
+import type { TokenBatch } from "../data/targets.ts";
 import { OPTIMIZER_DEFAULTS } from "../train/update_rules.ts";
 import { fileValues } from "./config.ts";
 import { formatShare } from "./format.ts";
