@@ -13,7 +13,6 @@ import {
   initAdapter,
   initLinear,
   inject,
-  type LinearModule,
   type LoraConfig,
   type LoraWeights,
   makeTrainable,
