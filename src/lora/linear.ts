@@ -6,8 +6,8 @@ import type { GraphIndex } from "./graph_index.ts";
 
 /**
  * The operator form of a linear layer. `MatMulInteger` stands for the whole of
- * `DynamicQuantizeLinear → MatMulInteger → Cast → Mul`, `DequantizeLinear` for a `MatMul` or `Gemm`
- * over a dequantised weight.
+ * `DynamicQuantizeLinear → MatMulInteger → Cast → Mul` and for the operators ONNX Runtime fuses it
+ * to, `DequantizeLinear` for a `MatMul` or `Gemm` over a dequantised weight.
  */
 export type LinearKind = "MatMul" | "Gemm" | "MatMulNBits" | "MatMulInteger" | "DequantizeLinear";
 
@@ -74,7 +74,16 @@ export function linearForm(index: GraphIndex, node: Node): LinearForm | undefine
 
 function partsOf(index: GraphIndex, node: Node): Parts | undefined {
   if (node.domain === MICROSOFT) {
-    return node.opType === "MatMulNBits" ? matMulNBits(index, node) : undefined;
+    switch (node.opType) {
+      case "MatMulNBits":
+        return matMulNBits(index, node);
+      case "DynamicQuantizeMatMul":
+        return dynamicQuantizeMatMul(index, node);
+      case "MatMulIntegerToFloat":
+        return matMulIntegerToFloat(index, node);
+      default:
+        return undefined;
+    }
   }
   if (node.domain !== "") return undefined;
   switch (node.opType) {
@@ -138,9 +147,8 @@ function matMulNBits(index: GraphIndex, node: Node): Parts | undefined {
 
 function matMulInteger(index: GraphIndex, node: Node): Parts | undefined {
   const [quantised, weight, , zeroPoints] = node.inputs;
-  const stored = index.constant(weight);
   const quantiser = index.producer(quantised);
-  if (stored?.dims.length !== 2 || quantiser?.opType !== "DynamicQuantizeLinear") return undefined;
+  if (quantiser?.opType !== "DynamicQuantizeLinear") return undefined;
   const cast = only(index, node.outputs[0], "Cast");
   const scaled = cast === undefined ? undefined : only(index, cast.outputs[0], "Mul");
   if (cast === undefined || scaled === undefined) return undefined;
@@ -149,12 +157,51 @@ function matMulInteger(index: GraphIndex, node: Node): Parts | undefined {
   const scales = product?.opType === "Mul"
     ? product.inputs.find((value) => value !== quantiser.outputs[1])
     : undefined;
-  if (scales === undefined || index.constant(scales) === undefined) return undefined;
+  if (scales === undefined) return undefined;
+  return integerParts(index, node, {
+    input: quantiser.inputs[0],
+    output: scaled.outputs[0],
+    weight,
+    scales,
+    zeroPoints,
+  });
+}
+
+/** ONNX Runtime's fusion from the float input to the float output, bias included. */
+function dynamicQuantizeMatMul(index: GraphIndex, node: Node): Parts | undefined {
+  const [input, weight, scales, zeroPoints, fusedBias] = node.inputs;
+  const output = node.outputs[0];
+  return integerParts(index, node, { input, output, weight, scales, zeroPoints, fusedBias });
+}
+
+/** ONNX Runtime's fusion from the quantised input on. */
+function matMulIntegerToFloat(index: GraphIndex, node: Node): Parts | undefined {
+  const [quantised, weight, , scales, , zeroPoints, fusedBias] = node.inputs;
+  const quantiser = index.producer(quantised);
+  if (quantiser?.opType !== "DynamicQuantizeLinear") return undefined;
+  const [input] = quantiser.inputs;
+  const output = node.outputs[0];
+  return integerParts(index, node, { input, output, weight, scales, zeroPoints, fusedBias });
+}
+
+interface IntegerValues {
+  readonly input: string;
+  readonly output: string;
+  readonly weight: string;
+  readonly scales: string;
+  readonly zeroPoints?: string;
+  readonly fusedBias?: string;
+}
+
+function integerParts(index: GraphIndex, node: Node, values: IntegerValues): Parts | undefined {
+  const { input, output, weight, scales, zeroPoints, fusedBias } = values;
+  const stored = index.constant(weight);
+  if (stored?.dims.length !== 2 || index.constant(scales) === undefined) return undefined;
   return {
     kind: "MatMulInteger",
     node,
-    input: quantiser.inputs[0],
-    output: scaled.outputs[0],
+    input,
+    output,
     weight,
     layout: "KN",
     bits: bitsOf(stored.dtype),
@@ -164,6 +211,7 @@ function matMulInteger(index: GraphIndex, node: Node): Parts | undefined {
     inFeatures: stored.dims[0],
     outFeatures: stored.dims[1],
     dtype: "float32",
+    fusedBias: fusedBias ? fusedBias : undefined,
   };
 }
 

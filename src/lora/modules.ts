@@ -1,19 +1,12 @@
 /** Finds the linear layers of a user's graph and the Hugging Face names they go by. */
 import { intAttribute } from "../graph/attributes.ts";
+import { toNumbers } from "../graph/tensor.ts";
 import type { Model } from "../graph/types.ts";
 import { BadInputError } from "../errors.ts";
 import { type GraphIndex, indexGraph } from "./graph_index.ts";
 import { type LinearForm, linearForm } from "./linear.ts";
-import {
-  huggingFacePath,
-  layerOf,
-  pathFromMetadata,
-  pathFromNodeName,
-  pathFromParameter,
-  rootScope,
-  stripRoot,
-} from "./names.ts";
-import { pathsFromStructure } from "./structure.ts";
+import { nameLinears } from "./name_linears.ts";
+import { layerOf } from "./names.ts";
 
 /** A linear layer under its Hugging Face name; one slice of a fused qkv counts as a layer of its own. */
 export interface LinearModule extends LinearForm {
@@ -41,69 +34,52 @@ export function findModules(
 ): readonly LinearModule[] {
   const index = indexGraph(model.graph);
   const linears = model.graph.nodes.flatMap((node) => linearForm(index, node) ?? []);
-  const paths = namePaths(model, index, linears);
+  const paths = nameLinears(model, index, linears);
   const modules = linears.flatMap((linear, i) => split(index, linear, paths[i]));
   if (options.allowAmbiguous !== true) refuseAmbiguous(modules);
   return modules;
 }
 
-/** One path per linear. */
-function namePaths(
-  model: Model,
-  index: GraphIndex,
-  linears: readonly LinearForm[],
-): readonly string[] {
-  const uses = new Map<string, number>();
-  for (const { weight, bias } of linears) {
-    for (const name of bias === undefined ? [weight] : [weight, bias.weight]) {
-      uses.set(name, (uses.get(name) ?? 0) + 1);
-    }
-  }
-  // A parameter that several linears share (exporters merge equal ones) names none of them.
-  const parameter = (name: string | undefined, kind: "weight" | "bias") =>
-    name === undefined || uses.get(name) !== 1 ? undefined : pathFromParameter(name, kind);
-  const found = linears.map((linear) =>
-    pathFromMetadata(linear.node) ?? pathFromNodeName(linear.node.name) ??
-      parameter(linear.weight, "weight") ?? parameter(linear.bias?.weight, "bias")
-  );
-  const named = found.filter((path) => path !== undefined);
-  const stripped = stripRoot(named, rootScope(model));
-  const structure = named.length === found.length ? undefined : pathsFromStructure(index, linears);
-  let next = 0;
-  return linears.map((linear, i) =>
-    found[i] === undefined
-      ? structure?.get(linear) ?? linear.output
-      : huggingFacePath(stripped[next++])
-  );
-}
-
-/** A linear as modules: itself, or its q, k and v where it feeds an attention that takes them packed. */
+/** A linear as modules: itself, or its q, k and v where it is a fused one. */
 function split(index: GraphIndex, linear: LinearForm, path: string): readonly LinearModule[] {
   const layer = layerOf(path);
   const common = { ...linear, ...(layer === undefined ? {} : { layer }) };
   const result = linear.bias?.output ?? linear.output;
-  const heads = packedHeads(index, result);
-  if (heads === undefined) return [{ ...common, path, head: isHead(index, result, path) }];
-  const size = linear.outFeatures / (heads.query + 2 * heads.keyValue);
+  const sizes = packedSizes(index, result, linear);
+  if (sizes === undefined) return [{ ...common, path, head: isHead(index, result, path) }];
   const parent = path.slice(0, path.lastIndexOf(".") + 1);
   let offset = 0;
-  return [["q_proj", heads.query], ["k_proj", heads.keyValue], ["v_proj", heads.keyValue]].map(
-    ([leaf, count]) => {
-      const slice = { offset, size: Number(count) * size, total: linear.outFeatures };
-      offset += slice.size;
-      return { ...common, path: `${parent}${leaf}`, outFeatures: slice.size, slice, head: false };
-    },
-  );
+  return sizes.map((size, i) => {
+    const slice = { offset, size, total: linear.outFeatures };
+    offset += size;
+    const name = ["q_proj", "k_proj", "v_proj"][i];
+    return { ...common, path: `${parent}${name}`, outFeatures: size, slice, head: false };
+  });
 }
 
-/** Head counts of the GroupQueryAttention that reads `value` as packed q, k and v. */
-function packedHeads(index: GraphIndex, value: string) {
+/**
+ * Sizes of q, k and v in a fused product: one that a GroupQueryAttention takes packed, or that
+ * onnxruntime-genai's builder fused and splits again (to normalise q and k).
+ */
+function packedSizes(
+  index: GraphIndex,
+  value: string,
+  { outFeatures, node: { name } }: LinearForm,
+): readonly number[] | undefined {
   const readers = index.consumers(value);
   const [node] = readers;
-  if (readers.length !== 1 || node.opType !== "GroupQueryAttention") return undefined;
-  if (node.inputs[0] !== value || node.inputs[1]) return undefined;
-  const query = intAttribute(node, "num_heads", 0);
-  return { query, keyValue: intAttribute(node, "kv_num_heads", query) };
+  if (readers.length !== 1 || node.inputs[0] !== value) return undefined;
+  if (node.opType === "GroupQueryAttention" && !node.inputs[1]) {
+    const query = intAttribute(node, "num_heads", 0);
+    const keyValue = intAttribute(node, "kv_num_heads", query);
+    const head = outFeatures / (query + 2 * keyValue);
+    return [query * head, keyValue * head, keyValue * head];
+  }
+  if (node.opType !== "Split" || node.outputs.length !== 3) return undefined;
+  // Elsewhere a fused linear that is split is a module of that name (GPT-2's c_attn, Phi-3's qkv_proj).
+  if (!/\/attn\/qkv_proj\/[^/]*$/.test(name)) return undefined;
+  const sizes = index.constant(node.inputs[1] ?? "");
+  return sizes === undefined ? undefined : Array.from(toNumbers(sizes));
 }
 
 function isHead(index: GraphIndex, result: string, path: string): boolean {

@@ -21,6 +21,10 @@ const ROOTS: ReadonlySet<string> = new Set([
   ..."pre_classifier qa_outputs backbone language_model text_model vision_model".split(" "),
 ]);
 
+/** Those of them that stand at the top and nowhere else: a `model` around them is a wrapper. */
+const TOP =
+  /^(model|transformer|lm_head|classifier|score|pre_classifier|qa_outputs|\w*bert\w*|electra|gpt_neox)$/;
+
 /** Strings of a printed Python list: `['', 'm', 'm.model']`. */
 function pythonList(text: string): readonly string[] {
   return Array.from(text.matchAll(/'([^']*)'|"([^"]*)"/g), (match) => match[1] ?? match[2]);
@@ -77,9 +81,10 @@ export function stripRoot(paths: readonly string[], root: string | undefined): r
   let now = paths;
   for (;;) {
     const first = now[0]?.split(".")[0];
-    if (first === undefined || ROOTS.has(first)) return now;
-    if (!now.every((path) => path.startsWith(`${first}.`))) return now;
+    if (first === undefined || !now.every((path) => path.startsWith(`${first}.`))) return now;
     const next = now.map((path) => path.slice(first.length + 1));
+    const wraps = first === "model" && next.some((path) => TOP.test(path.split(".")[0]));
+    if (ROOTS.has(first) && !wraps) return now;
     // Never strip below a name that means something: `0.auto_model.encoder…` yes, `net.body…` no.
     if (!next.some((path) => path.split(".").slice(0, 2).some((part) => ROOTS.has(part)))) {
       return now;
@@ -88,9 +93,15 @@ export function stripRoot(paths: readonly string[], root: string | undefined): r
   }
 }
 
-/** Hugging Face's spelling of a path that onnxruntime-genai's model builder wrote. */
-export function huggingFacePath(path: string): string {
-  return path.replace(/^(model\.layers\.\d+)\.attn\./, "$1.self_attn.");
+/**
+ * Hugging Face's spelling of a path that onnxruntime-genai's model builder wrote.
+ *
+ * @param parallel whether attention and feed-forward read the same value: so does Phi, whose output
+ *   projection is called `dense`
+ */
+export function huggingFacePath(path: string, parallel = false): string {
+  const named = path.replace(/^(model\.layers\.\d+)\.attn\./, "$1.self_attn.");
+  return parallel && named !== path ? named.replace(/\.o_proj$/, ".dense") : named;
 }
 
 /** Number of the layer a path lies in: the first numbered component below another, as PEFT counts. */

@@ -1,0 +1,63 @@
+/** Gives every linear layer of a graph its module path. */
+import type { Model } from "../graph/types.ts";
+import type { GraphIndex } from "./graph_index.ts";
+import type { LinearForm } from "./linear.ts";
+import {
+  huggingFacePath,
+  pathFromMetadata,
+  pathFromNodeName,
+  pathFromParameter,
+  rootScope,
+  stripRoot,
+} from "./names.ts";
+import { pathsFromStructure } from "./structure.ts";
+
+/** One path per linear: from what names it in the file, else from structure, else its output's name. */
+export function nameLinears(
+  model: Model,
+  index: GraphIndex,
+  linears: readonly LinearForm[],
+): readonly string[] {
+  const written = writtenPaths(linears);
+  const stripped = stripRoot([...written.values()], rootScope(model));
+  const named = new Map([...written.keys()].map((linear, i) => [linear, stripped[i]]));
+  const structure = named.size === linears.length ? undefined : pathsFromStructure(index, linears);
+  const parallel = parallelLayers(named);
+  return linears.map((linear) => {
+    const path = named.get(linear);
+    if (path === undefined) return structure?.get(linear) ?? linear.output;
+    return huggingFacePath(path, parallel.has(layerPrefix(path)));
+  });
+}
+
+/** Paths as the file writes them, of those linears that it names. */
+function writtenPaths(linears: readonly LinearForm[]): ReadonlyMap<LinearForm, string> {
+  const uses = new Map<string, number>();
+  for (const { weight, bias } of linears) {
+    for (const name of bias === undefined ? [weight] : [weight, bias.weight]) {
+      uses.set(name, (uses.get(name) ?? 0) + 1);
+    }
+  }
+  // A parameter that several linears share (exporters merge equal ones) names none of them.
+  const parameter = (name: string | undefined, kind: "weight" | "bias") =>
+    name === undefined || uses.get(name) !== 1 ? undefined : pathFromParameter(name, kind);
+  return new Map(linears.flatMap((linear) => {
+    const path = pathFromMetadata(linear.node) ?? pathFromNodeName(linear.node.name) ??
+      parameter(linear.weight, "weight") ?? parameter(linear.bias?.weight, "bias");
+    return path === undefined ? [] : [[linear, path] as const];
+  }));
+}
+
+/** `model.layers.3` of a path that onnxruntime-genai's builder wrote. */
+const layerPrefix = (path: string) => /^model\.layers\.\d+(?=\.)/.exec(path)?.[0] ?? "";
+
+/** Layers whose attention and feed-forward read the same value, by prefix. */
+function parallelLayers(named: ReadonlyMap<LinearForm, string>): ReadonlySet<string> {
+  const readers = (leaf: string) =>
+    [...named].flatMap(([{ input }, path]) =>
+      path.endsWith(leaf) ? [`${layerPrefix(path)} ${input}`] : []
+    );
+  const attention = new Set(readers(".attn.qkv_proj"));
+  const both = readers(".mlp.fc1").filter((reader) => attention.has(reader));
+  return new Set(both.map((reader) => reader.split(" ")[0]));
+}
