@@ -4,5 +4,6 @@ import type { Command } from "./command.ts";
 /** Loader of each verb's file, in the order that the help lists them. */
 export const VERBS: Readonly<Record<string, () => Promise<{ readonly default: Command }>>> = {
   train: () => import("./train.ts"),
+  merge: () => import("./merge.ts"),
   inspect: () => import("./inspect.ts"),
 };

@@ -1,0 +1,126 @@
+/** `graft merge`: puts adapters into the model's own weights and certifies what that is worth. */
+import { EXIT, UsageError } from "../errors.ts";
+import { formatCertificate } from "../lora/merge/certificate_report.ts";
+import { LEAST_GAIN_KEPT, type MergeMethod, type WeightedAdapter } from "../lora/merge/mod.ts";
+import { loadAdapter } from "../model/adapter_dir.ts";
+import { findModelFile } from "../model/find_model.ts";
+import { loadOnnx } from "../model/load_onnx.ts";
+import { mergeAdapters } from "../model/merge_adapters.ts";
+import { openMapped } from "../system/mapped_file.ts";
+import { command } from "./command.ts";
+import { boolean, integer, list, number, text } from "./flags.ts";
+import { loadMergeData } from "./merge_data.ts";
+import type { Terminal } from "./output.ts";
+import { openRunner, RUNTIME_FLAGS } from "./runtime_flags.ts";
+
+const MEASURING = "Measuring";
+
+export default command({
+  name: "merge",
+  summary: "Merge adapters into the model's own int8 or int4 weights, and prove what is kept",
+  flags: {
+    model: text("Folder of the base model, or its .onnx file", {
+      required: true,
+      short: "m",
+      placeholder: "DIR",
+    }),
+    adapterPath: list("Folder of the adapter; several, with commas, are merged together", {
+      default: ["adapters"],
+      placeholder: "DIR",
+    }),
+    adapterWeights: list("Weight of each adapter; 1 if absent", { placeholder: "NUMBERS" }),
+    savePath: text("Folder to write", { default: "merged", placeholder: "DIR" }),
+    method: text(
+      "How to round: auto measures all and takes the smallest that keeps enough of the gain",
+      { choices: ["auto", "nearest", "compensated", "8bit"], default: "auto" },
+    ),
+    dequantize: boolean("Store all linear layers as floats instead", { default: false }),
+    force: boolean("Replace --save-path, and write the best way even where it keeps too little", {
+      default: false,
+    }),
+    data: text("Data to steer and measure with; what the adapter was trained on if absent", {
+      placeholder: "PATH",
+      group: MEASURING,
+    }),
+    minGainKept: number("Least share of the adapter's gain on held-out data to keep", {
+      default: LEAST_GAIN_KEPT,
+      max: 1,
+      group: MEASURING,
+    }),
+    valBatches: integer("Held-out batches to evaluate on; -1 for all", {
+      default: 25,
+      min: -1,
+      group: MEASURING,
+    }),
+    calibrationTokens: integer("Training tokens whose activations steer compensated rounding", {
+      default: 16_384,
+      min: 1,
+      group: MEASURING,
+    }),
+    latency: boolean("Time the merged model against the base", { default: true, group: MEASURING }),
+    ...RUNTIME_FLAGS,
+  },
+  examples: [
+    {
+      command: "graft merge --model ./smollm2-int4 --adapter-path adapters --save-path merged",
+      does: "writes a model like the base, with the adapter in its weights",
+    },
+    {
+      command: "graft merge -m base --adapter-path style,facts --adapter-weights 0.5,1",
+      does: "merges two adapters at once",
+    },
+  ],
+  async run({ flags, terminal }) {
+    const path = findModelFile(flags.model);
+    using base = loadOnnx(path, openMapped);
+    const adapters = loadAdapters(flags.adapterPath, flags.adapterWeights, terminal);
+    const card = adapters.find(({ adapter }) => adapter.card !== undefined)?.adapter.card;
+    using opened = await loadMergeData(flags, path, base.model, card, terminal);
+    using runner = openRunner(flags);
+    const decision = await mergeAdapters(runner, {
+      base: { path, model: base.model, sizeBytes: base.sizeBytes },
+      adapters,
+      savePath: flags.savePath,
+      method: methodOf(flags.method, flags.dequantize),
+      data: opened?.data,
+      leastGainKept: flags.minGainKept,
+      force: flags.force,
+      latency: flags.latency,
+      onProgress: (line) => terminal.interactive ? terminal.status(line) : undefined,
+    });
+    for (const line of formatCertificate(decision)) terminal.print(line);
+    terminal.print(`Saved the merged model in ${flags.savePath}`);
+    return EXIT.ok;
+  },
+});
+
+function methodOf(
+  method: "auto" | "nearest" | "compensated" | "8bit",
+  dequantize: boolean,
+): MergeMethod | undefined {
+  if (!dequantize) return method === "auto" ? undefined : method;
+  if (method === "auto") return "float";
+  throw new UsageError(`Give --dequantize or --method, not both: current method is ${method}`);
+}
+
+function loadAdapters(
+  paths: readonly string[],
+  weights: readonly string[] | undefined,
+  terminal: Terminal,
+): readonly WeightedAdapter[] {
+  if (paths.length === 0) throw new UsageError("There must be an adapter to merge: --adapter-path");
+  if (weights !== undefined && weights.length !== paths.length) {
+    throw new UsageError(
+      `--adapter-weights must be as many as --adapter-path (${paths.length}): current value is ${weights}`,
+    );
+  }
+  return paths.map((label, i) => {
+    const weight = weights === undefined ? 1 : weights[i].trim() === "" ? NaN : Number(weights[i]);
+    if (!Number.isFinite(weight)) {
+      throw new UsageError(`--adapter-weights must be numbers: current value is "${weights?.[i]}"`);
+    }
+    const { adapter, notes } = loadAdapter(label);
+    for (const note of notes) terminal.note(note);
+    return { label, adapter, weight };
+  });
+}

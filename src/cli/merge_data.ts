@@ -1,0 +1,115 @@
+/** The data a merge is steered and judged by: the adapter's own, unless another is named. */
+import { dirname } from "@std/path";
+import { type Batches, GuardedText } from "../data/mod.ts";
+import { BadInputError, UsageError } from "../errors.ts";
+import type { Model } from "../graph/types.ts";
+import type { AdapterCard } from "../lora/adapter_card.ts";
+import type { MergeData } from "../model/merge_adapters.ts";
+import { readModelLabels } from "../model/model_labels.ts";
+import { readTextFiles } from "../model/tokenizer_files.ts";
+import type { TokenBatch } from "../data/targets.ts";
+import { parseConfig, resolveValues } from "./config.ts";
+import type { Terminal } from "./output.ts";
+import { labelsFor } from "./train_adapter.ts";
+import { loadTrainData } from "./train_data.ts";
+import { TRAIN_FLAGS, type TrainFlags } from "./train_flags.ts";
+
+/** What the command line says about data. */
+export interface MergeDataFlags {
+  /** Data to use instead of what the adapter was trained on. */
+  readonly data?: string;
+  /** Held-out batches to evaluate on; negative for all. */
+  readonly valBatches: number;
+  /** Training tokens whose activations steer the rounding. */
+  readonly calibrationTokens: number;
+}
+
+/** Merge data and what it holds open. */
+export interface OpenMergeData extends Disposable {
+  readonly data: MergeData;
+}
+
+/**
+ * Loads the data that the adapter's settings (or `--data`) name.
+ *
+ * @returns `undefined`, and a note, where there is none: a merge goes without, unmeasured
+ * @throws {BadInputError | UsageError} for data that `--data` names and that cannot be used
+ */
+export async function loadMergeData(
+  flags: MergeDataFlags,
+  modelFile: string,
+  model: Model,
+  card: AdapterCard | undefined,
+  terminal: Terminal,
+): Promise<OpenMergeData | undefined> {
+  if (flags.data === undefined && card?.config.data === undefined) {
+    terminal.note("No data is named, so nothing is measured: --data gives a data folder");
+    return undefined;
+  }
+  try {
+    const settings = settingsOf(flags, modelFile, card);
+    return await open(flags, settings, modelFile, model, card, terminal);
+  } catch (error) {
+    const own = flags.data === undefined;
+    if (!own || !(error instanceof BadInputError || error instanceof UsageError)) throw error;
+    terminal.note(`The adapter's training data cannot be read: ${error.message}`);
+    terminal.note("So nothing is measured: --data names where the data is now");
+    return undefined;
+  }
+}
+
+/** The settings of the training run, with the data of the command line. */
+function settingsOf(
+  { data }: MergeDataFlags,
+  modelFile: string,
+  card: AdapterCard | undefined,
+): TrainFlags {
+  // JSON is YAML; settings of a newer or older graft are checked like a user's file.
+  const saved = card === undefined
+    ? {}
+    : parseConfig(JSON.stringify(card.config), TRAIN_FLAGS, "graft.json");
+  const task = card === undefined ? {} : { task: card.task };
+  const given = { ...saved, ...task, data: data ?? saved.data, model: modelFile, test: false };
+  return resolveValues(TRAIN_FLAGS, given, {}).values as TrainFlags;
+}
+
+async function open(
+  { valBatches, calibrationTokens }: MergeDataFlags,
+  settings: TrainFlags,
+  modelFile: string,
+  model: Model,
+  card: AdapterCard | undefined,
+  terminal: Terminal,
+): Promise<OpenMergeData> {
+  using resources = new DisposableStack();
+  const folder = dirname(modelFile);
+  const text = resources.use(await GuardedText.start(readTextFiles(folder)));
+  const tokenTypeIds = model.graph.inputs.some(({ name }) => name === "token_type_ids");
+  const loaded = resources.use(
+    await loadTrainData(
+      settings,
+      { text, tokenTypeIds },
+      (found, source) => card?.labels ?? labelsFor(model, readModelLabels(folder), found, source),
+      terminal,
+    ),
+  );
+  const { task, train, validation } = loaded;
+  if (validation === undefined) {
+    terminal.note("There is no validation data: the training data stands in for held-out data");
+  }
+  const kept = resources.move();
+  return {
+    data: {
+      objective: task,
+      train: { batches: () => batchesOf(train, -1), maxTokens: calibrationTokens },
+      heldOut: () => batchesOf(validation ?? train, valBatches),
+    },
+    [Symbol.dispose]: () => kept.dispose(),
+  };
+}
+
+async function* batchesOf(batches: Batches, limit: number): AsyncGenerator<TokenBatch> {
+  const all = batches.batches(0);
+  const count = limit < 0 ? all : Math.min(limit, all);
+  for (let i = 0; i < count; i++) yield await batches.batch(0, i);
+}
