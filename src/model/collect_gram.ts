@@ -7,7 +7,7 @@ import { type GramNames, withGramOutputs } from "../lora/merge/gram_graph.ts";
 import { bindInputs } from "../plan/inputs.ts";
 import type { Gram } from "../quant/hessian.ts";
 import type { DeviceTensor, Executable, Runner } from "../runtime/runner.ts";
-import { type TokenBatch, tokenInput } from "../train/targets.ts";
+import { type TokenBatch, tokenInput } from "../data/targets.ts";
 
 /** Training data, given again from the start each time it is asked for. */
 export interface GramData {

@@ -4,7 +4,7 @@ import type { Graph } from "../graph/types.ts";
 import type { Latency } from "../lora/merge/certificate.ts";
 import { bindInputs } from "../plan/inputs.ts";
 import type { DeviceTensor, Executable, Runner } from "../runtime/runner.ts";
-import { type TokenBatch, tokenInput } from "../train/targets.ts";
+import { type TokenBatch, tokenInput } from "../data/targets.ts";
 
 /** A model on disk and its graph, for the shapes of its inputs. */
 export interface TimedModel {

@@ -25,7 +25,7 @@ import {
 import { certificateJson, type Decision } from "../lora/merge/certificate_report.ts";
 import type { Runner } from "../runtime/runner.ts";
 import { openMapped } from "../system/mapped_file.ts";
-import type { TokenBatch } from "../train/targets.ts";
+import type { TokenBatch } from "../data/targets.ts";
 import { type GramData, gramSource, unpadded } from "./collect_gram.ts";
 import { LatencyBench, type LatencyOptions } from "./latency.ts";
 import { loadOnnx } from "./load_onnx.ts";

@@ -111,12 +111,15 @@ export interface RandomKills {
 }
 
 /**
- * Runs that are killed at random moments until `killsPerRun` kills hit, then resumed to the end;
+ * Runs that are each killed up to `killsPerRun` times at random moments, then resumed to the end;
  * each must end with exactly the bytes of a run that was never killed.
+ *
+ * @param options.runs least number of runs; there are more until `kills` kills came in time
  */
 export async function killAtRandom(
   options: Pick<ChildSpec, "backend" | "steps" | "saveEvery"> & {
     readonly runs: number;
+    readonly kills: number;
     readonly killsPerRun: number;
   },
 ): Promise<RandomKills> {
@@ -124,9 +127,10 @@ export async function killAtRandom(
   try {
     const straight = await runChild({ ...options, directory: join(root, "straight") });
     const expected = digestOf(straight);
-    let [kills, equal] = [0, 0];
+    let [runs, kills, equal] = [0, 0, 0];
     const faults: string[] = [];
-    for (let r = 0; r < options.runs; r++) {
+    while (runs < options.runs || kills < options.kills) {
+      const r = runs++;
       const spec = { ...options, directory: join(root, `run-${r}`) };
       let finished: ChildRun | undefined;
       for (let k = 0; k < options.killsPerRun && finished === undefined; k++) {
@@ -142,7 +146,7 @@ export async function killAtRandom(
       if (digestOf(finished) === expected) equal++;
       else faults.push(`run ${r}: ${digestOf(finished)} instead of ${expected}`);
     }
-    return { kills, faults, equal, runs: options.runs };
+    return { kills, faults, equal, runs };
   } finally {
     await Deno.remove(root, { recursive: true });
   }

@@ -8,7 +8,7 @@ import { loadAdapter } from "../../src/model/adapter_dir.ts";
 import { loadOnnx } from "../../src/model/load_onnx.ts";
 import { CERTIFICATE_FILE, mergeAdapters, type MergeData } from "../../src/model/merge_adapters.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
-import type { TokenBatch } from "../../src/train/targets.ts";
+import type { TokenBatch } from "../../src/data/targets.ts";
 import { modelDir, referenceDir } from "../helpers/fixture_models.ts";
 import { oracleBatch, readOracle, readTensors } from "../helpers/oracle.ts";
 
