@@ -4,6 +4,9 @@ import type { TextProcessor } from "./text.ts";
 /** The first call: its argument is the model's text files. */
 export const SETUP = "setup";
 
+/** Id of the reply that nobody asked for: the worker's own code is loaded. */
+export const READY = -1;
+
 export type Method = "encodeRows" | "encode" | "decode" | "render";
 
 export interface Call {

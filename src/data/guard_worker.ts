@@ -1,6 +1,6 @@
 /** The worker's side of `guarded.ts`: one text processor, asked by message. */
 import { parentPort } from "node:worker_threads";
-import { type Call, type Reply, SETUP } from "./guard_protocol.ts";
+import { type Call, READY, type Reply, SETUP } from "./guard_protocol.ts";
 import { LocalText, type TextFiles } from "./text.ts";
 
 let text: LocalText | undefined;
@@ -20,3 +20,4 @@ async function answer({ id, method, args }: Call): Promise<Reply> {
 }
 
 parentPort!.on("message", async (call: Call) => parentPort!.postMessage(await answer(call)));
+parentPort!.postMessage({ id: READY } satisfies Reply);

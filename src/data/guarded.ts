@@ -11,7 +11,7 @@ import { BadInputError, UsageError } from "../errors.ts";
 import type { RenderOptions } from "./chat_template.ts";
 import type { PlacedRow } from "./dataset.ts";
 import type { EncodeOptions, EncodeResult } from "./encode.ts";
-import { type Call, type Method, type Reply, SETUP, type Setup } from "./guard_protocol.ts";
+import { type Call, type Method, READY, type Reply, SETUP, type Setup } from "./guard_protocol.ts";
 import type { Message } from "./messages.ts";
 import type { DecodeOptions, TextFiles, TextProcessor } from "./text.ts";
 import type { EncodeTextOptions } from "./tokenizer.ts";
@@ -44,6 +44,8 @@ interface Waiting {
 export class GuardedText implements TextProcessor {
   readonly #worker: Worker;
   readonly #waiting = new Map<number, Waiting>();
+  /** Loading graft's own code is not on the clock. */
+  readonly #ready: Promise<unknown>;
   #setup: Setup | undefined;
   #failure: Error | undefined;
   #calls = 0;
@@ -53,6 +55,7 @@ export class GuardedText implements TextProcessor {
     this.#worker = new Worker(new URL("./guard_worker.ts", import.meta.url), {
       resourceLimits: { maxOldGenerationSizeMb: Math.ceil(megabytes) },
     });
+    this.#ready = new Promise((resolve, reject) => this.#waiting.set(READY, { resolve, reject }));
     this.#worker.on("message", (reply: Reply) => this.#settle(reply));
     this.#worker.on("error", (error: Error) => this.#fail(error));
   }
@@ -65,6 +68,7 @@ export class GuardedText implements TextProcessor {
   static async start(files: TextFiles, options: GuardOptions = {}): Promise<GuardedText> {
     const guarded = new GuardedText(files, options);
     try {
+      await guarded.#ready;
       const extraMs = files.tokenizerJson.length * MS_PER_FILE_BYTE;
       guarded.#setup = await guarded.#call(SETUP, [files], extraMs) as Setup;
       return guarded;
@@ -83,8 +87,11 @@ export class GuardedText implements TextProcessor {
   }
 
   encodeRows(rows: readonly PlacedRow[], options: EncodeOptions): Promise<EncodeResult[]> {
-    // A chat is rendered and encoded once for each of its turns, so its size counts more than once.
-    return this.#ask("encodeRows", [rows, options], characters(rows) * 4);
+    return this.#ask(
+      "encodeRows",
+      [rows, options],
+      rows.reduce((sum, row) => sum + effort(row), 0),
+    );
   }
 
   encode(texts: readonly string[], options?: EncodeTextOptions): Promise<number[][]> {
@@ -165,6 +172,11 @@ function restored({ name, message }: { readonly name: string; readonly message: 
   const error = new Error(message);
   error.name = name;
   return error;
+}
+
+/** Characters that encoding a row handles: beginnings of a chat are rendered for each of its turns. */
+function effort({ row }: PlacedRow): number {
+  return characters(row) * (row.kind === "messages" ? row.messages.length + 1 : 2);
 }
 
 /** Characters of all strings in a value. */
