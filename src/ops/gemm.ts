@@ -1,8 +1,9 @@
 /** Gemm: Y = alpha·A'·B' + beta·C, where A' and B' are A and B or their transposes. */
+import type { GraphBuilder } from "../graph/builder.ts";
 import type { Node } from "../graph/types.ts";
 import { float, floatAttribute, int, intAttribute } from "../graph/attributes.ts";
 import { label, required, sameType } from "./args.ts";
-import { broadcastDims, reduceTo, sameDims, scalarLike } from "./broadcast.ts";
+import { broadcastDims, reduceTo, sameDims, scalarLike, zeros } from "./broadcast.ts";
 import type { OpRule } from "./types.ts";
 
 const read = (node: Node) => ({
@@ -11,6 +12,24 @@ const read = (node: Node) => ({
   transA: intAttribute(node, "transA", 0),
   transB: intAttribute(node, "transB", 0),
 });
+
+/**
+ * alpha·x'·y' for cotangents. Kernels of older releases refuse matrices without elements, whose
+ * product is zero.
+ */
+export function product2d(
+  b: GraphBuilder,
+  x: string,
+  y: string,
+  transA: number,
+  transB: number,
+  alpha = 1,
+): string {
+  const [m, k] = transA ? [b.dims(x)[1], b.dims(x)[0]] : b.dims(x);
+  const n = b.dims(y)[transB ? 0 : 1];
+  if (m * k * n === 0) return zeros(b, b.known(x).dtype, [m, n]);
+  return b.op("Gemm", [x, y], { alpha: float(alpha), transA: int(transA), transB: int(transB) });
+}
 
 export const Gemm: OpRule = {
   opType: "Gemm",
@@ -40,7 +59,7 @@ export const Gemm: OpRule = {
     const { alpha, beta, transA, transB } = read(node);
     const [left, right, bias] = node.inputs;
     const gemm = (x: string, y: string, tx: number, ty: number) =>
-      b.op("Gemm", [x, y], { alpha: float(alpha), transA: int(tx), transB: int(ty) });
+      product2d(b, x, y, tx, ty, alpha);
     const da = () => transA === 0 ? gemm(ct!, right, 0, 1 - transB) : gemm(right, ct!, transB, 1);
     const db = () => transB === 0 ? gemm(left, ct!, 1 - transA, 0) : gemm(ct!, left, 1, transA);
     const dc = () => {

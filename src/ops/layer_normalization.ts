@@ -9,7 +9,7 @@ import type { GraphBuilder, Known } from "../graph/builder.ts";
 import type { Node } from "../graph/types.ts";
 import { required, unsupported } from "./args.ts";
 import { normalizeAxis, range } from "./axes.ts";
-import { mean, reduceTo, scalarLike } from "./broadcast.ts";
+import { mean, reduceTo, scalarLike, zeros } from "./broadcast.ts";
 import { castTo } from "./cast.ts";
 import type { OpRule } from "./types.ts";
 
@@ -46,7 +46,10 @@ export const LayerNormalization: OpRule = {
   /** Asks for the statistics as well, which the cotangent needs. */
   lower(b, node, { needed }) {
     if (needed[1] || needed[2]) throw unsupported(node, "its outputs Mean and InvStdDev are used");
-    const [y] = b.ops("LayerNormalization", node.inputs, 3, {
+    const [x, scale] = node.inputs;
+    // ONNX Runtime 1.18's AttentionFusion aborts where a normalisation without bias has readers.
+    const bias = node.inputs[2] || zeros(b, b.known(scale).dtype, b.dims(scale));
+    const [y] = b.ops("LayerNormalization", [x, scale, bias], 3, {
       axis: int(intAttribute(node, "axis", -1)),
       epsilon: float(floatAttribute(node, "epsilon", 1e-5)),
     });

@@ -9,6 +9,7 @@ import { int } from "../graph/attributes.ts";
 import { label, required, sameType } from "./args.ts";
 import { product } from "./axes.ts";
 import { broadcastDims, reduceTo } from "./broadcast.ts";
+import { product2d } from "./gemm.ts";
 import type { OpRule } from "./types.ts";
 
 /** The output's shape for operands of at least one dimension each. */
@@ -66,8 +67,8 @@ export const MatMul: OpRule = {
       // One right matrix: fold the stack into rows.
       const rows = product(stack) * m;
       const flatDy = b.reshape(dy, [rows, n]);
-      if (wanted[0]) da = b.op("Gemm", [flatDy, b.reshape(right, [k, n])], { transB: int(1) });
-      if (wanted[1]) db = b.op("Gemm", [b.reshape(left, [rows, k]), flatDy], { transA: int(1) });
+      if (wanted[0]) da = product2d(b, flatDy, b.reshape(right, [k, n]), 0, 1);
+      if (wanted[1]) db = product2d(b, b.reshape(left, [rows, k]), flatDy, 1, 0);
     } else {
       if (wanted[0]) da = reduceTo(b, matMul(b, dy, right, false, true), leftDims);
       if (wanted[1]) db = reduceTo(b, matMul(b, left, dy, true, false), rightDims);

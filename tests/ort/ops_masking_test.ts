@@ -19,7 +19,7 @@ async function gradient(
   const nodes = [...b.nodes];
   const ones = b.op("Expand", [b.scalar(1), b.int64s(b.dims(y))]);
   const dx = pullback(b, nodes, new Map([[y, ones]]), new Set(["x"])).get("x")!;
-  using runner = createOrtRunner({ threads: 1 });
+  using runner = createOrtRunner({ threads: 1, ortLib: Deno.env.get("GRAFT_ORT_LIB") });
   using executable = await runner.compile({
     irVersion: 10,
     opsets: TRAINING_OPSETS,
@@ -64,7 +64,7 @@ Deno.test("rows scattered to the same place add up on several threads", async ()
   const nodes = [...b.nodes];
   const ct = b.input("ct", "float32", [rows, 64]);
   const dx = pullback(b, nodes, new Map([[y, ct]]), new Set(["x"])).get("x")!;
-  using runner = createOrtRunner();
+  using runner = createOrtRunner({ ortLib: Deno.env.get("GRAFT_ORT_LIB") });
   using executable = await runner.compile({
     irVersion: 10,
     opsets: TRAINING_OPSETS,

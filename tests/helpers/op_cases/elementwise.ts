@@ -243,4 +243,11 @@ export const ELEMENTWISE_CASES: readonly OpCase[] = [
       f([3], [Infinity, -Infinity, 1]),
     ],
   },
+  {
+    title: "halves",
+    opType: "Round",
+    wrt: [],
+    inputs: [f([6], [-1.5, -0.5, 0.5, 1.5, 2.5, 0.49999])],
+  },
+  { title: "a base of 0", opType: "Pow", wrt: [1], inputs: [f([2], [0, 2]), f([2], [1.5, 1.5])] },
 ];

@@ -309,4 +309,33 @@ export const LAYER_CASES: readonly OpCase[] = [
     title: "a row of the caches a token",
     inputs: [f([2, 1, 3, 4]), fc([2, 3, 2]), fc([2, 3, 2])],
   },
+  {
+    title: "without its statistics, defaults",
+    opType: "LayerNormalization",
+    asEmitted: true,
+    inputs: [f([2, 4]), f([4]), f([4])],
+  },
+  {
+    title: "without its inverse deviation",
+    opType: "SimplifiedLayerNormalization",
+    asEmitted: true,
+    attributes: { epsilon: float(0.5) },
+    inputs: [f([2, 3]), f([3])],
+  },
+  ...["SAME_UPPER", "SAME_LOWER", "VALID"].map((mode): OpCase => ({
+    title: `${mode}, an even kernel`,
+    opType: "Conv",
+    attributes: { auto_pad: string(mode) },
+    inputs: [f([1, 1, 5]), f([2, 1, 4])],
+  })),
+  {
+    title: "ceil_mode where it changes nothing",
+    opType: "AveragePool",
+    inputs: [f([1, 1, 4])],
+    attributes: {
+      kernel_shape: ints([2]),
+      strides: ints([2]),
+      ceil_mode: int(1),
+    },
+  },
 ];

@@ -85,4 +85,6 @@ export const REDUCTION_CASES: readonly OpCase[] = [
     attributes: { axis: int(1) },
   },
   { title: "rows over the trailing axes", opType: "LogSoftmax", opset: 11, inputs: [f([2, 2, 2])] },
+  { title: "two largest share", opType: "ReduceMax", inputs: [f([4], [1, 3, 3, 2])] },
+  { title: "a scalar", opType: "ReduceMean", inputs: [f([])] },
 ];

@@ -276,4 +276,5 @@ export const SHAPE_CASES: readonly OpCase[] = [
     inputs: [f([3])],
     attributes: { ratio: float(0.3) },
   },
+  { title: "axis 1 by default", opType: "Flatten", inputs: [f([2, 3, 2])] },
 ];
