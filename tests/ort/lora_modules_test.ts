@@ -84,3 +84,30 @@ for (const name of [...Object.keys(CHECKPOINTS), "minilm"]) {
     );
   });
 }
+
+/** What each dialect calls its layers, once per layer of the first block. */
+const DIALECTS: Readonly<Record<string, readonly string[]>> = {
+  "qwen3": ["q_proj", "k_proj", "v_proj", "o_proj"].map((name) =>
+    `model.layers.0.self_attn.${name}`
+  ),
+  "phi": ["q_proj", "k_proj", "v_proj", "dense"].map((name) => `model.layers.0.self_attn.${name}`),
+  "gpt2": ["attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj"].map((name) =>
+    `transformer.h.0.${name}`
+  ),
+  "bert-qdq": ["query", "key", "value"].map((name) =>
+    `bert.encoder.layer.0.attention.self.${name}`
+  ),
+  "bert-integer-to-float": ["key", "query", "value"].map((name) =>
+    `bert.encoder.layer.0.attention.self.${name}`
+  ),
+  "llama-int8-separate": ["q_proj", "k_proj", "v_proj", "o_proj"].map((name) =>
+    `model.layers.0.self_attn.${name}`
+  ),
+};
+
+for (const [name, paths] of Object.entries(DIALECTS)) {
+  Deno.test(`findModules() names the layers of ${name} as transformers does`, () => {
+    const modules = findModules(readModel(modelDir(`dialects/${name}`)));
+    assertEquals(modules.map(({ path }) => path).slice(0, paths.length), paths);
+  });
+}

@@ -45,26 +45,9 @@ export function replaceByFloat(model: Model, module: LinearModule): FloatPlace {
 
 function fromNBits(model: Model, module: LinearModule): FloatPlace {
   const { node, weight } = module;
-  const bias = node.inputs[5];
-  const product = bias ? `${node.outputs[0]}.product` : node.outputs[0];
-  const plain: Node = {
-    ...node,
-    opType: "MatMul",
-    domain: "",
-    inputs: [node.inputs[0], weight],
-    outputs: [product],
-    attributes: {},
-  };
-  const add: Node = {
-    name: `${node.name}.bias`,
-    opType: "Add",
-    domain: "",
-    inputs: [product, bias ?? ""],
-    outputs: node.outputs,
-    attributes: {},
-  };
+  const plain = plainProduct(module, node.inputs[0], node.outputs[0]);
   return {
-    model: withNodes(model, (n) => n === node ? (bias ? [plain, add] : [plain]) : [n]),
+    model: withNodes(model, (n) => n === node ? plain : [n]),
     name: weight,
     dtype: module.dtype,
     outFirst: false,
@@ -74,20 +57,40 @@ function fromNBits(model: Model, module: LinearModule): FloatPlace {
 function fromInteger(model: Model, module: LinearModule): FloatPlace {
   const scaled = indexGraph(model.graph).producer(module.output);
   if (scaled === undefined) throw new RangeError(`No node makes "${module.output}"`);
-  const plain: Node = {
-    ...module.node,
-    opType: "MatMul",
-    inputs: [module.input, module.weight],
-    outputs: [module.output],
-    attributes: {},
-  };
+  const plain = plainProduct(module, module.input, module.output);
   return {
-    // The quantisation of the input is left without readers, and pruned.
-    model: withNodes(model, (n) => n === scaled ? [plain] : n === module.node ? [] : [n]),
+    // The quantisation of the input is left without readers, and pruned. ONNX Runtime's fused forms
+    // are one node, which is both.
+    model: withNodes(model, (n) => n === scaled ? plain : n === module.node ? [] : [n]),
     name: module.weight,
     dtype: module.dtype,
     outFirst: false,
   };
+}
+
+/** `MatMul` in the place of a fused product, and `Add` where the operator added the bias itself. */
+function plainProduct(module: LinearModule, input: string, output: string): readonly Node[] {
+  const { node, weight, bias } = module;
+  const fusedBias = bias?.output === module.output ? bias.weight : undefined;
+  const product = fusedBias === undefined ? output : `${output}.product`;
+  const plain: Node = {
+    ...node,
+    opType: "MatMul",
+    domain: "",
+    inputs: [input, weight],
+    outputs: [product],
+    attributes: {},
+  };
+  if (fusedBias === undefined) return [plain];
+  const add: Node = {
+    name: `${node.name}.bias`,
+    opType: "Add",
+    domain: "",
+    inputs: [product, fusedBias],
+    outputs: [output],
+    attributes: {},
+  };
+  return [plain, add];
 }
 
 function fromDequantize(model: Model, module: LinearModule): FloatPlace {
