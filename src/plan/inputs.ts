@@ -76,14 +76,17 @@ function cacheDim(graph: Graph, axis: number, shape: BatchShape): number | undef
   return undefined;
 }
 
-/** Size of an attention head, read off the grouped attention's packed projection or its rotary cache. */
+/**
+ * Size of an attention head, read off the width of the queries that reach the first fused
+ * attention, else its rotary cache.
+ */
 export function headSize(graph: Graph): number | undefined {
   const attention = graph.nodes.find((node) =>
-    node.domain === MICROSOFT && node.opType === "GroupQueryAttention"
+    node.domain === MICROSOFT && /^(GroupQuery|MultiHead)Attention$/.test(node.opType)
   );
   if (attention === undefined) return undefined;
   const heads = intAttribute(attention, "num_heads", 0);
-  const groups = intAttribute(attention, "kv_num_heads", 0);
+  const groups = intAttribute(attention, "kv_num_heads", heads);
   const width = outputWidth(graph, attention.inputs[0]);
   if (width !== undefined && heads > 0) {
     const packed = (attention.inputs[1] ?? "") === "";
@@ -93,14 +96,16 @@ export function headSize(graph: Graph): number | undefined {
   return cos === undefined ? undefined : cos.dims[1] * 2;
 }
 
-/** Last dimension of a value that a linear layer or its bias produces. */
+/** Last dimension of a value that a linear layer produces, its bias and rotation included. */
 function outputWidth(graph: Graph, value: string): number | undefined {
   const node: Node | undefined = graph.nodes.find((n) => n.outputs.includes(value));
   if (node === undefined) return undefined;
   if (node.opType === "MatMulNBits") return intAttribute(node, "N", 0) || undefined;
+  if (node.opType === "RotaryEmbedding") return outputWidth(graph, node.inputs[0]);
   for (const input of node.inputs) {
     const dims = graph.initializers.get(input)?.dims;
     if (dims !== undefined && dims.length > 0) return dims[dims.length - 1];
   }
-  return undefined;
+  // An adapter is added to the projection: its width is that of what it is added to.
+  return node.opType === "Add" ? outputWidth(graph, node.inputs[0]) : undefined;
 }

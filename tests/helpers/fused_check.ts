@@ -3,15 +3,16 @@
  * central differences of the lowered form give the gradients.
  */
 import { assert } from "@std/assert";
-import { pullback } from "../../src/autodiff/pullback.ts";
 import { type Attributes, GraphBuilder } from "../../src/graph/builder.ts";
-import { type DataType, isFloating } from "../../src/graph/dtype.ts";
-import { elementCount, float32, type Tensor, toNumbers } from "../../src/graph/tensor.ts";
+import type { DataType } from "../../src/graph/dtype.ts";
+import { type Tensor, toNumbers } from "../../src/graph/tensor.ts";
 import type { Graph, Model, Node } from "../../src/graph/types.ts";
 import { type DequantForm, dequantFormFor, setDequantForm } from "../../src/ops/dequantize.ts";
-import { inferTraining, ruleOf, TRAINING_OPSETS } from "../../src/ops/registry.ts";
+import { inferTraining, ruleOf } from "../../src/ops/registry.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
-import type { Executable, Runner } from "../../src/runtime/runner.ts";
+import { checkGradients, modelOf, runOn } from "./directional.ts";
+
+export { modelOf, normal, runOn } from "./directional.ts";
 
 /** An input that is an initializer, as weights are. */
 export interface Constant {
@@ -50,20 +51,6 @@ export const constant = (tensor: Tensor): Constant => ({ constant: tensor });
 
 const isConstant = (input: TestInput): input is Constant =>
   input !== undefined && "constant" in input;
-
-/** Pseudo-random numbers, about normal, the same for the same seed. */
-export function normal(dims: readonly number[], seed = 1, scale = 1): Tensor {
-  let state = (seed * 2654435761) >>> 0;
-  const next = () => {
-    state = (Math.imul(state ^ (state >>> 15), 2246822519) + 3266489917) >>> 0;
-    return (state >>> 8) / 2 ** 24;
-  };
-  const values = Float32Array.from(
-    { length: elementCount(dims) },
-    () => (next() + next() + next() + next() - 2) * Math.sqrt(3) * scale,
-  );
-  return float32(dims, values);
-}
 
 /** The node of a case, with inputs named `in0`, `in1`, … and outputs `out0`, …. */
 export function nodeOf(test: FusedCase): Node {
@@ -105,11 +92,6 @@ export function lower(b: GraphBuilder, test: FusedCase): readonly string[] {
   return node.outputs.filter((output) => output !== "");
 }
 
-/** A model of opset 21 around a graph. */
-export function modelOf(graph: Graph, opset = 21): Model {
-  return { irVersion: 10, opsets: { ...TRAINING_OPSETS, "": opset }, graph, metadata: {} };
-}
-
 /** The user's side: the one node, run by ONNX Runtime's kernel. */
 function reference(test: FusedCase, types: readonly DataType[]): Model {
   const node = nodeOf(test);
@@ -132,25 +114,6 @@ function reference(test: FusedCase, types: readonly DataType[]): Model {
     valueInfo: new Map(),
   };
   return modelOf(graph, test.opset);
-}
-
-/** Runs an executable on host tensors. */
-export async function runOn(
-  runner: Runner,
-  executable: Executable,
-  feeds: Readonly<Record<string, Tensor>>,
-): Promise<Record<string, Tensor>> {
-  const uploaded = Object.fromEntries(
-    executable.inputNames.map((name) => [name, runner.upload(feeds[name])]),
-  );
-  const fetched = await executable.run(uploaded);
-  const out: Record<string, Tensor> = {};
-  for (const [name, tensor] of Object.entries(fetched)) {
-    out[name] = tensor.read();
-    tensor[Symbol.dispose]();
-  }
-  for (const tensor of Object.values(uploaded)) tensor[Symbol.dispose]();
-  return out;
 }
 
 /** Largest difference over the largest reference value, over the elements that count. */
@@ -205,7 +168,9 @@ export async function checkFused(test: FusedCase): Promise<void> {
     const tolerance = test.tolerance ?? 1e-5;
     assert(error <= tolerance, `output ${i} differs by ${error}: allowed is ${tolerance}`);
   });
-  if (test.wrt?.length) await checkGradients(runner, b, test, outputs, lowered);
+  if (!test.wrt?.length) return;
+  const wrt = test.wrt.map((i) => `in${i}`);
+  await checkGradients(runner, { b, outputs, wrt, feeds, tolerance: test.gradientTolerance });
 }
 
 async function kernelOutputs(
@@ -221,67 +186,4 @@ async function kernelOutputs(
   using kernel = await runner.compile(reference(test, types), { optimization: "disabled" });
   const fetched = await runOn(runner, kernel, feedsOf(test));
   return kernel.outputNames.map((name) => fetched[name]);
-}
-
-const dot = (a: ArrayLike<number>, c: ArrayLike<number>) => {
-  let sum = 0;
-  for (let i = 0; i < a.length; i++) sum += a[i] * c[i];
-  return sum;
-};
-
-/** Compares the gradient of Σ cotangent·output along random directions with central differences. */
-async function checkGradients(
-  runner: Runner,
-  b: GraphBuilder,
-  test: FusedCase,
-  outputs: readonly string[],
-  forward: Executable,
-): Promise<void> {
-  const floats = outputs.filter((name) => isFloating(b.known(name).dtype));
-  const cotangents = new Map(
-    floats.map((name, i) => [name, normal(b.dims(name), 100 + i)] as const),
-  );
-  const names = test.wrt!.map((i) => `in${i}`);
-  const seeds = new Map(
-    floats.map((name) => [name, b.input(b.fresh(`ct.${name}`), "float32", b.dims(name))] as const),
-  );
-  const gradients = pullback(b, [...b.nodes], seeds, new Set(names));
-  for (const name of names) assert(gradients.has(name), `no gradient arrives at ${name}`);
-  using backward = await runner.compile(
-    modelOf(b.build("backward", names.map((name) => gradients.get(name)!))),
-    { optimization: "disabled" },
-  );
-  const feeds = feedsOf(test);
-  const seedFeeds = floats.map((name) => [seeds.get(name)!, cotangents.get(name)!]);
-  const found = await runOn(runner, backward, { ...feeds, ...Object.fromEntries(seedFeeds) });
-
-  const loss = async (at: Record<string, Tensor>) => {
-    const fetched = await runOn(runner, forward, at);
-    return floats.reduce(
-      (sum, name) => sum + dot(toNumbers(fetched[name]), toNumbers(cotangents.get(name)!)),
-      0,
-    );
-  };
-  for (const [n, name] of names.entries()) {
-    const gradient = toNumbers(found[gradients.get(name)!]);
-    const size = Math.sqrt(dot(gradient, gradient));
-    assert(size > 0, `the gradient of ${name} vanishes`);
-    for (let direction = 0; direction < 3; direction++) {
-      const along = toNumbers(normal(feeds[name].dims, 1000 + 10 * n + direction));
-      const at = (step: number) => {
-        const moved = Array.from(toNumbers(feeds[name]), (x, i) => x + step * along[i]);
-        return loss({ ...feeds, [name]: float32(feeds[name].dims, moved) });
-      };
-      const h = 4e-3;
-      // Fourth-order central difference.
-      const numeric = (8 * (await at(h) - await at(-h)) - (await at(2 * h) - await at(-2 * h))) /
-        (12 * h);
-      const error = Math.abs(numeric - dot(gradient, along)) / size;
-      const allowed = test.gradientTolerance ?? 2e-3;
-      assert(
-        error <= allowed,
-        `gradient of ${name} is off by ${error} along direction ${direction}`,
-      );
-    }
-  }
 }

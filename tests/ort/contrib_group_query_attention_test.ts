@@ -198,7 +198,13 @@ Deno.test("GroupQueryAttention refuses what graft does not compute, by name", ()
   attribute("k_quant_type", string("PER_TENSOR"), 'attribute "k_quant_type" = PER_TENSOR');
   attribute("v_quant_type", string("PER_CHANNEL"), 'attribute "v_quant_type" = PER_CHANNEL');
   attribute("kv_cache_bit_width", int(8), 'attribute "kv_cache_bit_width" = 8');
-  attribute("sliding_window_cache", int(1), 'attribute "sliding_window_cache" = 1');
+  refused(
+    ({ attributes }) => ({
+      attributes: { ...attributes, sliding_window_cache: int(1), local_window_size: int(2) },
+      outputs: [0, 1],
+    }),
+    'output "present_key"',
+  );
   attribute("new_attribute", int(0), 'node "under_test": graft does not implement attribute');
   const input = (index: number, value: Tensor, message: string) =>
     refused(({ inputs }) => {

@@ -68,14 +68,18 @@ const ATTRIBUTES = [
 ];
 
 /** Refuses what graft does not compute, by name. */
-function check(node: Node): void {
+function check(node: Node, needed: readonly boolean[]): void {
   onlyAttributes(node, ATTRIBUTES);
   requireAttribute(node, "causal", 1);
   requireAttribute(node, "kv_cache_bit_width", 0);
   requireAttribute(node, "k_quant_type", "NONE");
   requireAttribute(node, "v_quant_type", "NONE");
   requireAttribute(node, "qk_output", 0);
-  requireAttribute(node, "sliding_window_cache", 0);
+  refuseOutputs(node, needed, { 3: "output_qk" });
+  // A cache that keeps a window alone changes what is cached, not what attention sees of a prompt.
+  if (intAttribute(node, "sliding_window_cache", 0) !== 0) {
+    refuseOutputs(node, needed, { 1: "present_key", 2: "present_value" });
+  }
 }
 
 function headCounts(node: Node): { heads: number; keyHeads: number } {
@@ -209,8 +213,7 @@ export const groupQueryAttention: OpRule = {
   },
 
   lower(b, node, { needed }) {
-    check(node);
-    refuseOutputs(node, needed, { 3: "output_qk" });
+    check(node, needed);
     const inputs = namedInputs(node, INPUTS);
     const { heads, keyHeads } = headCounts(node);
     checkPast(b, node, "past_key", inputs.past_key);
