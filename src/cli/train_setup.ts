@@ -47,15 +47,8 @@ export async function setUpTraining(
   const modelFile = findModelFile(flags.model);
   const folder = modelFile === flags.model ? dirname(modelFile) : flags.model;
   const { model } = resources.use(loadOnnx(modelFile));
-  const text = resources.use(await GuardedText.start(readTextFiles(folder)));
-  const data = resources.use(
-    await loadTrainData(
-      flags,
-      { text, tokenTypeIds: hasInput(model, "token_type_ids"), vocabSize: vocabularyOf(model) },
-      (found, source) => labelsFor(model, readModelLabels(folder), found, source),
-      terminal,
-    ),
-  );
+  const { data, tokenizerDigest } = await encodeData(flags, model, folder, terminal);
+  resources.use(data);
   const adapted = flags.resumeAdapterFile === undefined
     ? addAdapter(model, flags, data.labels)
     : adaptFurther(model, flags.resumeAdapterFile, data, terminal);
@@ -80,7 +73,7 @@ export async function setUpTraining(
   );
   const card: AdapterCard = {
     baseDigest: modelDigest(model),
-    tokenizerDigest: text.info.digest,
+    tokenizerDigest,
     task: data.task,
     labels: data.labels,
     pooling: adapted.newHead ? flags.pooling : undefined,
@@ -95,11 +88,31 @@ export async function setUpTraining(
     validation: data.validation,
     test: data.test,
     allParameters: countParameters(model) + trained,
-    identity: { base: card.baseDigest, tokenizer: text.info.digest, ...data.identity },
+    identity: { base: card.baseDigest, tokenizer: tokenizerDigest, ...data.identity },
     saveAdapter: (directory, parameters) =>
       saveAdapter(directory, adapterOf(adapted, parameters, card)),
     [Symbol.dispose]: () => kept.dispose(),
   };
+}
+
+/**
+ * Reads and encodes the data. The tokenizer's tables can take more memory than a small model's
+ * weights: they are gone before anything is compiled.
+ */
+async function encodeData(
+  flags: TrainFlags,
+  model: Model,
+  folder: string,
+  terminal: Terminal,
+): Promise<{ data: TrainData; tokenizerDigest: string }> {
+  using text = await GuardedText.start(readTextFiles(folder));
+  const data = await loadTrainData(
+    flags,
+    { text, tokenTypeIds: hasInput(model, "token_type_ids"), vocabSize: vocabularyOf(model) },
+    (found, source) => labelsFor(model, readModelLabels(folder), found, source),
+    terminal,
+  );
+  return { data, tokenizerDigest: text.info.digest };
 }
 
 function adaptFurther(

@@ -37,13 +37,15 @@ export async function compareForward(
 ): Promise<ForwardComparison> {
   const compared = beginning(batch);
   const rows = targetsOf(compared, 1).count;
-  const lowered = toNumbers(await step.logits(compared));
+  // First the user's graph, through ONNX Runtime's own mapping of the weights: that is gone before
+  // the other pass brings graft's mapping into memory.
   const { logits: users } = await evaluate(runner, model, [compared], {
     objective: compared.classIds === undefined ? "causal" : "classification",
     logitRows: rows,
     // Without repacked weights it runs slower and far smaller: it runs once.
     compile: { config: { "session.disable_prepacking": "1" } },
   });
+  const lowered = toNumbers(await step.logits(compared));
   let difference = 0;
   let norm = 0;
   let largestDifference = 0;
