@@ -8,6 +8,7 @@ import { indexGraph } from "../../src/lora/graph_index.ts";
 import { inject } from "../../src/lora/inject.ts";
 import { findModules } from "../../src/lora/modules.ts";
 import { weightValues } from "../../src/lora/stored_matrix.ts";
+import { replaceByFloat } from "../../src/lora/merge/to_float.ts";
 import { resolveTargets } from "../../src/lora/targets.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
 import { difference } from "../helpers/logits.ts";
@@ -82,7 +83,25 @@ const FORMS: Readonly<Record<string, () => Model>> = {
       w_scale: float32([6], [0.01, 0.02, 0.03, 0.01, 0.02, 0.03]),
       w_zero_point: tensor("int8", [6], new Uint8Array(6)),
     }),
+  "DynamicQuantizeMatMul with its own bias": () =>
+    model([["com.microsoft.DynamicQuantizeMatMul", ["x", "w", "s", "z", "b"], ["y"]]], {
+      ...dynamicWeights(),
+      b: floats(6),
+    }),
+  "MatMulIntegerToFloat": () =>
+    model([
+      ["DynamicQuantizeLinear", ["x"], ["q", "qs", "qz"]],
+      ["com.microsoft.MatMulIntegerToFloat", ["q", "w", "qs", "s", "qz", "z"], ["y"]],
+    ], dynamicWeights()),
 };
+
+function dynamicWeights() {
+  return {
+    w: int8s(4, 6),
+    s: float32([6], [0.01, 0.02, 0.03, 0.01, 0.02, 0.03]),
+    z: tensor("int8", [6], new Uint8Array(6)),
+  };
+}
 
 async function run(target: Model, x: Tensor): Promise<Float32Array> {
   using runner = createOrtRunner({ threads: 1 });
@@ -137,8 +156,24 @@ for (const [form, make] of Object.entries(FORMS)) {
       : toNumbers(base.graph.initializers.get(module.bias.weight)!);
     const expected = product(toNumbers(x), weight, 4).map((value, i) => value + bias[i % 6]);
     const { absolute } = difference(await run(base, x), expected);
-    // float16 rounds; MatMulInteger rounds x to 8 bits.
-    const tolerance = form === "MatMulInteger" ? 2e-2 : form.includes("float16") ? 2e-3 : 1e-5;
+    // float16 rounds; dynamic quantisation rounds x to 8 bits.
+    const tolerance = module.kind === "MatMulInteger"
+      ? 2e-2
+      : form.includes("float16")
+      ? 2e-3
+      : 1e-5;
     assert(absolute <= tolerance, `difference is ${absolute}`);
   });
 }
+
+Deno.test("replaceByFloat() keeps the bias that a fused dynamic product adds itself", async () => {
+  const base = FORMS["DynamicQuantizeMatMul with its own bias"]();
+  const [module] = findModules(base);
+  const { model: plain, name } = replaceByFloat(base, module);
+  const weight = toNumbers(weightValues(indexGraph(base.graph), module));
+  const turned = Array.from({ length: 24 }, (_, i) => weight[(i % 6) * 4 + Math.floor(i / 6)]);
+  const initializers = new Map([...plain.graph.initializers, [name, float32([4, 6], turned)]]);
+  const found = await run({ ...plain, graph: { ...plain.graph, initializers } }, floats(3, 4));
+  const { absolute } = difference(found, await run(base, floats(3, 4)));
+  assert(absolute <= 2e-2, `difference is ${absolute}`);
+});
