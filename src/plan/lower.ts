@@ -7,6 +7,7 @@ import { GraphBuilder } from "../graph/builder.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import { prune, readBy } from "../graph/passes/prune.ts";
 import { type Graph, type Model, type Node, operatorName } from "../graph/types.ts";
+import { type DequantForm, setDequantForm } from "../ops/dequantize.ts";
 import { inlineIf } from "../ops/if.ts";
 import { inferTraining, ruleOf } from "../ops/registry.ts";
 import { rewriteDynamicQuantization } from "../ops/quantized/pattern.ts";
@@ -20,6 +21,8 @@ export interface LowerOptions {
   readonly trainable?: ReadonlySet<string>;
   /** Probability that LoRA dropout zeroes an entry; 0 (the default) drops nothing. */
   readonly dropout?: number;
+  /** How 4- and 8-bit blocks are dequantised; default `gather_block`. */
+  readonly dequantForm?: DequantForm;
 }
 
 /** A lowered graph and what the user's values are called in it. */
@@ -46,6 +49,7 @@ export function lowerForTraining(
     prune({ ...model.graph, outputs: wanted }),
   ));
   const b = new GraphBuilder(inferTraining);
+  if (options.dequantForm !== undefined) setDequantForm(b, options.dequantForm);
   for (const { name } of source.inputs) {
     if (source.initializers.has(name)) continue;
     if (name.endsWith(MASK_SUFFIX)) continue;

@@ -8,6 +8,7 @@
 import { elementCount, type Tensor } from "../graph/tensor.ts";
 import { byteLength } from "../graph/dtype.ts";
 import type { Graph, Model } from "../graph/types.ts";
+import type { DequantForm } from "../ops/dequantize.ts";
 import { rewriteDynamicQuantization } from "../ops/quantized/pattern.ts";
 import { BadInputError } from "../errors.ts";
 import { builderOver, callOf, fedConstants, type PlannedCall } from "./call.ts";
@@ -38,6 +39,8 @@ export interface PlanOptions extends BatchShape {
   readonly headChunk?: number;
   /** Probability of LoRA dropout; default 0. */
   readonly dropout?: number;
+  /** How 4- and 8-bit blocks are dequantised (`dequantFormFor` tells what a runtime has). */
+  readonly dequantForm?: DequantForm;
 }
 
 /** Calls in order, and when each intermediate tensor has been read for the last time. */
@@ -92,6 +95,7 @@ export function planTraining(model: Model, options: PlanOptions): TrainingPlan {
   }
   const { graph: lowered } = lowerForTraining({ ...model, graph }, bound, [output], {
     dropout: options.dropout,
+    dequantForm: options.dequantForm,
     trainable: options.trainable,
   });
   const constants = constantValues(lowered, [DROPOUT_SEED]);
