@@ -6,4 +6,5 @@ export const VERBS: Readonly<Record<string, () => Promise<{ readonly default: Co
   train: () => import("./train.ts"),
   merge: () => import("./merge.ts"),
   inspect: () => import("./inspect.ts"),
+  quantize: () => import("./quantize.ts"),
 };

@@ -1,10 +1,10 @@
 /** Writes an edited model as a folder like the one it came from. */
 import { basename, dirname, join, relative, resolve } from "@std/path";
 import { BadInputError, UsageError } from "../errors.ts";
+import { isPending, withTensors } from "../graph/pending.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import type { Model } from "../graph/types.ts";
 import { encodeModelChunks, type ExternalRef } from "../onnx/mod.ts";
-import { isPending, withTensors } from "../lora/merge/mod.ts";
 import { resolveExternalData } from "./external_data.ts";
 import { layoutLike } from "./external_layout.ts";
 import type { StagedDirectory, StagedFile } from "./staged_directory.ts";

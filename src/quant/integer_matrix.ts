@@ -33,10 +33,14 @@ export class IntegerMatrix implements QuantisedMatrix {
   readonly #colGroups: number;
 
   /**
-   * @param codeLimit largest |code − centre| the file uses, to keep a 7-bit range as it is
+   * @param range codes to use; default: what the stored codes use
    * @throws {RangeError} where the scales' shape does not fit
    */
-  constructor(readonly layout: IntegerLayout, readonly tensors: MatrixTensors) {
+  constructor(
+    readonly layout: IntegerLayout,
+    readonly tensors: MatrixTensors,
+    range: Pick<CodeGrid, "min" | "max"> = usedRange(tensors.codes),
+  ) {
     const { codes, scales, zeroPoints } = tensors;
     if (codes.dims.length !== 2) {
       throw new RangeError(
@@ -54,7 +58,7 @@ export class IntegerMatrix implements QuantisedMatrix {
     this.#groupStrides = strides;
     this.#colGroups = Math.ceil(this.cols / sizes[1]);
     this.grid = {
-      ...usedRange(codes),
+      ...range,
       groupRows: sizes[0],
       groupCols: sizes[1],
       hasZeroPoints: zeroPoints !== undefined && zeroPoints.bytes.some((byte) => byte !== 0),

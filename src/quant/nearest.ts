@@ -52,25 +52,57 @@ export function roundToNearest(
     if (isExact(values, gatherCodes(slab, g), old)) return;
     // Rows that must stay as they are pin the scale they share with others.
     const best = touched < g.rowTo - g.rowFrom ? old : bestCandidate(matrix, values, old);
-    out.scales[index] = best.scale;
-    out.zeros[index] = best.zero;
-    let i = 0;
-    for (let n = g.rowFrom; n < g.rowTo; n++) {
-      for (let k = g.colFrom; k < g.colTo; k++) {
-        out.codes[n * slab.cols + k] = codeOf(values[i++], best, grid);
-      }
-    }
+    store(out, g, index, values, best, grid);
   });
   return out;
 }
 
-/** Quantises values with no history: the best range for each group. */
-export function quantizeGroup(
-  matrix: Pick<QuantisedMatrix, "grid" | "storedScale">,
+/**
+ * Quantises values with no history: the range of least squared error for each group.
+ *
+ * @param values rows [from, from + rows) of the matrix, row-major
+ */
+export function quantizeRows(
+  matrix: Pick<QuantisedMatrix, "grid" | "storedScale" | "cols">,
+  from: number,
   values: Float32Array,
-): Candidate {
-  const fitted = rangeCandidates(matrix.grid, values, defaultZero(matrix.grid), true);
-  return bestOf(matrix, values, fitted);
+): CodeSlab {
+  const { grid, cols } = matrix;
+  const rows = values.length / cols;
+  const groups = Math.ceil(rows / grid.groupRows) * Math.ceil(cols / grid.groupCols);
+  const zero = defaultZero(grid);
+  const slab: CodeSlab = {
+    from,
+    rows,
+    cols,
+    codes: new Int16Array(values.length).fill(zero),
+    scales: new Float32Array(groups),
+    zeros: new Float32Array(groups).fill(zero),
+  };
+  forEachGroup(grid, slab, (g, index) => {
+    const own = gather(values, cols, g);
+    const best = bestOf(matrix, own, rangeCandidates(grid, own, zero, true));
+    store(slab, g, index, own, best, grid);
+  });
+  return slab;
+}
+
+function store(
+  slab: CodeSlab,
+  g: Group,
+  index: number,
+  values: Float32Array,
+  candidate: Candidate,
+  grid: CodeGrid,
+): void {
+  slab.scales[index] = candidate.scale;
+  slab.zeros[index] = candidate.zero;
+  let i = 0;
+  for (let n = g.rowFrom; n < g.rowTo; n++) {
+    for (let k = g.colFrom; k < g.colTo; k++) {
+      slab.codes[n * slab.cols + k] = codeOf(values[i++], candidate, grid);
+    }
+  }
 }
 
 /** The zero of a layout that stores none: the centre of an unsigned range, 0 of a signed one. */

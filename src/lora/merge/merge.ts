@@ -1,4 +1,5 @@
 /** Merges adapters into a base model. */
+import { withTensors } from "../../graph/pending.ts";
 import type { Tensor } from "../../graph/tensor.ts";
 import type { Model } from "../../graph/types.ts";
 import { RefusedError } from "../../errors.ts";
@@ -136,12 +137,4 @@ export async function mergeModel(
     options,
   );
   return { model: withTensors(plan.model, computed), matrices };
-}
-
-/** The model with some initializers' contents replaced; their order stays. */
-export function withTensors(model: Model, tensors: ReadonlyMap<string, Tensor>): Model {
-  const initializers = new Map(
-    [...model.graph.initializers].map(([name, old]) => [name, tensors.get(name) ?? old]),
-  );
-  return { ...model, graph: { ...model.graph, initializers } };
 }

@@ -26,10 +26,8 @@ export {
   type GramSource,
   type Merged,
   mergeModel,
-  withTensors,
 } from "./merge.ts";
 export {
-  isPending,
   type MatrixTask,
   type MergeMethod,
   type MergePlan,

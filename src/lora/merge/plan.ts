@@ -6,6 +6,7 @@
  */
 import { int } from "../../graph/attributes.ts";
 import { elementCount, type Tensor } from "../../graph/tensor.ts";
+import { pendingTensor } from "../../graph/pending.ts";
 import { prune } from "../../graph/passes/prune.ts";
 import type { Model } from "../../graph/types.ts";
 import { BadInputError } from "../../errors.ts";
@@ -47,7 +48,7 @@ export interface MergePlan {
   readonly method: MergeMethod;
   /**
    * The merged model, complete but for the contents of the tasks' initializers: those are
-   * {@linkcode isPending pending}, of their final types and dimensions.
+   * pending (see `src/graph/pending.ts`), of their final types and dimensions.
    */
   readonly model: Model;
   readonly tasks: readonly MatrixTask[];
@@ -58,13 +59,6 @@ export interface MergePlan {
 export interface PlanOptions {
   /** Edits that follow the merge, such as an adapter's classification head. */
   readonly finish?: (model: Model) => Model;
-}
-
-const NO_BYTES = new Uint8Array();
-
-/** Whether a tensor's contents are still to be computed. */
-export function isPending(t: Tensor): boolean {
-  return t.bytes === NO_BYTES && elementCount(t.dims) > 0;
 }
 
 /**
@@ -229,7 +223,7 @@ class Planner {
   #pending(name: string, { dtype, dims }: Pick<Tensor, "dtype" | "dims">): void {
     const old = this.#initializers.get(name);
     if (old?.dtype !== dtype || String(old.dims) !== String(dims)) this.#retyped.add(name);
-    this.#initializers.set(name, { dtype, dims, bytes: NO_BYTES });
+    this.#initializers.set(name, pendingTensor(dtype, dims));
   }
 
   #setBits(module: LinearModule, bits: number): void {

@@ -1,0 +1,24 @@
+/** Initializers whose type is decided and whose contents are still to be computed. */
+import type { DataType } from "./dtype.ts";
+import { elementCount, type Tensor } from "./tensor.ts";
+import type { Model } from "./types.ts";
+
+const NO_BYTES = new Uint8Array();
+
+/** A tensor without contents, so that a graph can be complete before its weights are. */
+export function pendingTensor(dtype: DataType, dims: readonly number[]): Tensor {
+  return { dtype, dims, bytes: NO_BYTES };
+}
+
+/** Whether a tensor's contents are still to be computed. */
+export function isPending(t: Tensor): boolean {
+  return t.bytes === NO_BYTES && elementCount(t.dims) > 0;
+}
+
+/** The model with some initializers' contents replaced; their order stays. */
+export function withTensors(model: Model, tensors: ReadonlyMap<string, Tensor>): Model {
+  const initializers = new Map(
+    [...model.graph.initializers].map(([name, old]) => [name, tensors.get(name) ?? old]),
+  );
+  return { ...model, graph: { ...model.graph, initializers } };
+}

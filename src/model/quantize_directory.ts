@@ -1,0 +1,139 @@
+/** Quantises a model on disk and compares the result with it. */
+import { basename, join } from "@std/path";
+import type { TokenBatch } from "../data/targets.ts";
+import { UsageError } from "../errors.ts";
+import { runOn } from "../eval/evaluate.ts";
+import { int64, type Tensor, toNumbers } from "../graph/tensor.ts";
+import type { Model } from "../graph/types.ts";
+import { findModules } from "../lora/modules.ts";
+import {
+  planQuantize,
+  type QuantizeOptions,
+  type QuantizeReport,
+} from "../quant/quantize_model.ts";
+import type { Runner } from "../runtime/runner.ts";
+import { openMapped } from "../system/mapped_file.ts";
+import { loadOnnx } from "./load_onnx.ts";
+import { checkTarget, StagedDirectory } from "./staged_directory.ts";
+import { type BaseModel, checkNotBase, writeModel } from "./write_model.ts";
+
+export interface QuantizeRequest extends QuantizeOptions {
+  readonly base: BaseModel & { readonly sizeBytes: number };
+  /** Folder to write. */
+  readonly savePath: string;
+  /** Whether the head that makes the logits is quantised too; default false. */
+  readonly includeHead?: boolean;
+  /** Replaces an existing folder. */
+  readonly force?: boolean;
+  readonly onWeight?: (report: QuantizeReport, done: number, total: number) => void;
+}
+
+export interface QuantizeResult {
+  readonly weights: readonly QuantizeReport[];
+  readonly sizeBytesBefore: number;
+  readonly sizeBytesAfter: number;
+  /** ‖ŷ − y‖/‖y‖ of each float output on random tokens. */
+  readonly outputErrors: ReadonlyMap<string, number>;
+}
+
+/** Random tokens to compare outputs on: [sequences, length]. */
+const SAMPLE = [2, 32] as const;
+
+/**
+ * Writes a weight-only quantised copy of a model.
+ *
+ * @throws {UsageError} where nothing in the model can be quantised, or the folder exists
+ */
+export async function quantizeDirectory(
+  runner: Runner,
+  request: QuantizeRequest,
+): Promise<QuantizeResult> {
+  const { base, savePath, force = false } = request;
+  checkNotBase(savePath, base.path);
+  checkTarget(savePath, force);
+  const linears = findModules(base.model, { allowAmbiguous: true })
+    .filter(({ head }) => request.includeHead === true || !head);
+  const { model, tasks } = planQuantize(base.model, linears, request);
+  if (tasks.length === 0) {
+    throw new UsageError(
+      `Cannot quantise ${base.path}: it has no linear layer with a float weight of at least ` +
+        `${request.minElements ?? 4096} elements`,
+    );
+  }
+  using staged = new StagedDirectory(savePath);
+  const weights: QuantizeReport[] = [];
+  await writeModel(staged, base, model, (write) => {
+    for (const task of tasks) {
+      const { tensors, report } = task.compute();
+      for (const [name, value] of tensors) write(name, value);
+      weights.push(report);
+      request.onWeight?.(report, weights.length, tasks.length);
+    }
+    return Promise.resolve();
+  });
+  using written = loadOnnx(join(staged.path, basename(base.path)), openMapped);
+  const batch = randomTokens(base.model);
+  const before = await outputsOf(runner, base.model, batch);
+  const after = await outputsOf(runner, written.model, batch);
+  staged.commit(force);
+  return {
+    weights,
+    sizeBytesBefore: base.sizeBytes,
+    sizeBytesAfter: written.sizeBytes,
+    outputErrors: new Map(
+      [...before].map(([name, y]) => [name, relativeDifference(after.get(name)!, y)]),
+    ),
+  };
+}
+
+async function outputsOf(
+  runner: Runner,
+  model: Model,
+  batch: TokenBatch,
+): Promise<ReadonlyMap<string, Tensor>> {
+  // Caches are intermediate values; outputs are what users see.
+  const names = model.graph.outputs
+    .filter(({ name, type }) => !name.startsWith("present") && type?.dtype.startsWith("float"))
+    .map(({ name }) => name);
+  using executable = await runner.compile(model, { label: "comparison" });
+  const results = await runOn(runner, executable, model.graph, batch, new Map(), names);
+  const out = new Map<string, Tensor>();
+  for (const [name, held] of Object.entries(results)) {
+    out.set(name, held.read());
+    held[Symbol.dispose]();
+  }
+  return out;
+}
+
+function randomTokens(model: Model): TokenBatch {
+  const [rows, length] = SAMPLE;
+  const vocabulary = vocabularySize(model);
+  let state = 12345;
+  const ids = Array.from({ length: rows * length }, () => {
+    state = (Math.imul(state, 1103515245) + 12345) >>> 0; // C's example generator
+    return (state >>> 8) % vocabulary;
+  });
+  return {
+    inputIds: int64([rows, length], ids),
+    attentionMask: int64([rows, length], ids.map(() => 1)),
+    tokenCount: ids.length,
+  };
+}
+
+/** Rows of the table that `input_ids` are looked up in. */
+function vocabularySize({ graph }: Model): number {
+  const lookup = graph.nodes.find(({ opType, inputs }) =>
+    opType.startsWith("Gather") && inputs[1] === "input_ids"
+  );
+  return graph.initializers.get(lookup?.inputs[0] ?? "")?.dims[0] ?? 100;
+}
+
+function relativeDifference(a: Tensor, b: Tensor): number {
+  const [x, y] = [toNumbers(a), toNumbers(b)];
+  let [difference, norm] = [0, 0];
+  for (let i = 0; i < y.length; i++) {
+    difference += (x[i] - y[i]) ** 2;
+    norm += y[i] ** 2;
+  }
+  return norm > 0 ? Math.sqrt(difference / norm) : Math.sqrt(difference);
+}

@@ -1,0 +1,137 @@
+/** The operators that a float linear layer becomes when its weight is quantised. */
+import { floatAttribute, int, intAttribute } from "../graph/attributes.ts";
+import type { DataType } from "../graph/dtype.ts";
+import { byteLength } from "../graph/dtype.ts";
+import { elementCount, type Tensor } from "../graph/tensor.ts";
+import { MICROSOFT, type Node } from "../graph/types.ts";
+import { BadInputError } from "../errors.ts";
+import type { LinearForm } from "../lora/linear.ts";
+import { IntegerMatrix } from "./integer_matrix.ts";
+import { NBitsMatrix } from "./nbits_matrix.ts";
+import type { QuantisedMatrix } from "./types.ts";
+
+type TensorType = readonly [dtype: DataType, dims: readonly number[]];
+
+/** A layer's quantised form: nodes in place of its own, and the initializers they read. */
+export interface QuantisedForm {
+  readonly nodes: readonly Node[];
+  readonly names: { readonly codes: string; readonly scales: string };
+  readonly types: { readonly codes: TensorType; readonly scales: TensorType };
+  /** A matrix of this form, all zeros. */
+  empty(): QuantisedMatrix;
+}
+
+/** Output features of the whole layer. */
+export const rowsOf = ({ slice, outFeatures }: LinearForm) => slice?.total ?? outFeatures;
+
+/** `com.microsoft.MatMulNBits` of 4 bits with a scale per block of inputs. */
+export function blockwiseForm(
+  linear: LinearForm,
+  blockSize: number,
+  accuracyLevel?: number,
+): QuantisedForm {
+  const { node, dtype, inFeatures: cols } = linear;
+  const rows = rowsOf(linear);
+  const blocks = Math.ceil(cols / blockSize);
+  const names = { codes: `${linear.weight}_Q4`, scales: `${linear.weight}_scales` };
+  const types = {
+    codes: ["uint8", [rows, blocks, blockSize / 2]],
+    scales: [dtype, [rows, blocks]],
+  } as const;
+  const attributes = {
+    K: int(cols),
+    N: int(rows),
+    bits: int(4),
+    block_size: int(blockSize),
+    ...(accuracyLevel === undefined ? {} : { accuracy_level: int(accuracyLevel) }),
+  };
+  const layout = { bits: 4, blockSize, rows, cols } as const;
+  const product = (output: string): Node => ({
+    ...node,
+    opType: "MatMulNBits",
+    domain: MICROSOFT,
+    inputs: [node.inputs[0], names.codes, names.scales],
+    outputs: [output],
+    attributes,
+  });
+  return {
+    nodes: withBias(node, product),
+    names,
+    types,
+    empty: () => new NBitsMatrix(layout, zeros(types)),
+  };
+}
+
+/** Gemm's addition on its own, since MatMulNBits takes a bias in newer releases only. */
+function withBias(node: Node, product: (output: string) => Node): readonly Node[] {
+  const [output] = node.outputs;
+  const bias = node.opType === "Gemm" ? node.inputs[2] : undefined;
+  if (!bias) return [product(output)];
+  const inner = `${output}.product`;
+  const add: Node = {
+    name: `${node.name}.bias`,
+    opType: "Add",
+    domain: "",
+    inputs: [inner, bias],
+    outputs: [output],
+    attributes: {},
+  };
+  return [product(inner), add];
+}
+
+/** Whether a layer can take this form: a Gemm whose bias is scaled cannot. */
+export function canQuantize({ node, kind, scales }: LinearForm): boolean {
+  if (scales !== undefined) return false;
+  return kind === "MatMul" || (kind === "Gemm" && floatAttribute(node, "beta", 1) === 1);
+}
+
+/**
+ * `DequantizeLinear` of int8 with a scale per output channel, before the layer's own operator.
+ *
+ * @throws {BadInputError} where the operator set is too old for a scale per channel
+ */
+export function perChannelForm(linear: LinearForm, opset: number): QuantisedForm {
+  const { node, dtype, inFeatures: cols } = linear;
+  const needed = dtype === "float32" ? 13 : 19;
+  if (opset < needed) {
+    throw new BadInputError(
+      `Cannot quantise "${linear.weight}" to int8: DequantizeLinear to ${dtype} per channel needs opset ` +
+        `${needed}: current value is ${opset}; export the model anew, or use 4 bits`,
+    );
+  }
+  const rows = rowsOf(linear);
+  const outFirst = node.opType === "Gemm" && intAttribute(node, "transB", 0) !== 0;
+  const names = { codes: `${linear.weight}_quantized`, scales: `${linear.weight}_scale` };
+  const types = {
+    codes: ["int8", outFirst ? [rows, cols] : [cols, rows]],
+    scales: [dtype, [rows]],
+  } as const;
+  const axis = outFirst ? 0 : 1;
+  const dequantized = `${node.outputs[0]}.weight`;
+  const dequantize: Node = {
+    name: `${node.name}.DequantizeLinear`,
+    opType: "DequantizeLinear",
+    domain: "",
+    inputs: [names.codes, names.scales],
+    outputs: [dequantized],
+    attributes: { axis: int(axis) },
+  };
+  const inputs = node.inputs.map((input, i) => i === 1 ? dequantized : input);
+  return {
+    nodes: [dequantize, { ...node, inputs }],
+    names,
+    types,
+    // Symmetric: −128 would have no positive counterpart.
+    empty: () =>
+      new IntegerMatrix({ outFirst, axis, blockSize: 0 }, zeros(types), { min: -127, max: 127 }),
+  };
+}
+
+function zeros({ codes, scales }: QuantisedForm["types"]) {
+  const make = ([dtype, dims]: TensorType): Tensor => ({
+    dtype,
+    dims,
+    bytes: new Uint8Array(byteLength(dtype, elementCount(dims))),
+  });
+  return { codes: make(codes), scales: make(scales) };
+}

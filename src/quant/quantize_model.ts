@@ -1,0 +1,132 @@
+/** Turns the float linear layers of a model into weight-only quantised ones that stock ORT runs. */
+import { pendingTensor } from "../graph/pending.ts";
+import { prune } from "../graph/passes/prune.ts";
+import type { Tensor } from "../graph/tensor.ts";
+import { MICROSOFT, type Model, type Node } from "../graph/types.ts";
+import type { LinearForm } from "../lora/linear.ts";
+import { dequantizeSlab, readValues, slabs } from "./dequantize.ts";
+import { floatMatrix } from "./float_matrix.ts";
+import { quantizeRows } from "./nearest.ts";
+import {
+  blockwiseForm,
+  canQuantize,
+  perChannelForm,
+  type QuantisedForm,
+  rowsOf,
+} from "./quantize_forms.ts";
+
+export interface QuantizeOptions {
+  /**
+   * 8: `DequantizeLinear` of int8 with a scale per output channel before the `MatMul` or `Gemm`;
+   * 4: `com.microsoft.MatMulNBits`, a scale per block of inputs.
+   */
+  readonly bits: 4 | 8;
+  /** Inputs per scale, for 4 bits: a power of two from 16; default 32. */
+  readonly blockSize?: number;
+  /** MatMulNBits' `accuracy_level`: 4 computes with int8 activations; default: exact. */
+  readonly accuracyLevel?: number;
+  /** Weights of fewer elements stay floats; default 4096. */
+  readonly minElements?: number;
+}
+
+/** What quantising did to one weight. */
+export interface QuantizeReport {
+  readonly node: string;
+  readonly weight: string;
+  readonly rows: number;
+  readonly cols: number;
+  readonly sizeBytesBefore: number;
+  readonly sizeBytesAfter: number;
+  /** ‖Ŵ − W‖/‖W‖. */
+  readonly relativeError: number;
+}
+
+/** One weight to quantise. */
+export interface QuantizeTask {
+  compute(): { readonly tensors: ReadonlyMap<string, Tensor>; readonly report: QuantizeReport };
+}
+
+export interface QuantizePlan {
+  /** The quantised model; the tasks' initializers are pending (see `src/graph/pending.ts`). */
+  readonly model: Model;
+  readonly tasks: readonly QuantizeTask[];
+}
+
+/**
+ * Plans the quantisation of linear layers with float weights.
+ *
+ * @param linears the layers to quantise, as `findModules` gives them; those that are quantised
+ *   already, or small, are left as they are
+ * @throws {BadInputError} where the model's operator set lacks what the form needs
+ */
+export function planQuantize(
+  model: Model,
+  linears: readonly LinearForm[],
+  options: QuantizeOptions,
+): QuantizePlan {
+  const { bits, blockSize = 32, minElements = 4096 } = options;
+  if (bits === 4 && !(blockSize >= 16 && (blockSize & (blockSize - 1)) === 0)) {
+    throw new RangeError(
+      `A block size must be a power of two of at least 16: current value is ${blockSize}`,
+    );
+  }
+  const initializers = new Map(model.graph.initializers);
+  const replaced = new Map<Node, readonly Node[]>();
+  const tasks: QuantizeTask[] = [];
+  for (const linear of linears) {
+    const weight = model.graph.initializers.get(linear.weight);
+    const small = linear.inFeatures * rowsOf(linear) < minElements;
+    // Slices of a fused layer come one by one; the first stands for the whole.
+    const done = replaced.has(linear.node);
+    if (weight === undefined || done || small || !canQuantize(linear)) continue;
+    const form = bits === 4
+      ? blockwiseForm(linear, blockSize, options.accuracyLevel)
+      : perChannelForm(linear, model.opsets[""] ?? 1);
+    // Layers that share a weight share its codes, where they read it the same way round.
+    const known = initializers.get(form.names.codes);
+    if (known !== undefined && String(known.dims) !== String(form.types.codes[1])) continue;
+    replaced.set(linear.node, form.nodes);
+    if (known !== undefined) continue;
+    initializers.set(form.names.codes, pendingTensor(...form.types.codes));
+    initializers.set(form.names.scales, pendingTensor(...form.types.scales));
+    tasks.push({ compute: () => quantize(linear, weight, form) });
+  }
+  const nodes = model.graph.nodes.flatMap((node) => replaced.get(node) ?? [node]);
+  const inputs = new Set(model.graph.inputs.map(({ name }) => name));
+  const opsets = bits === 4 && tasks.length > 0 && model.opsets[MICROSOFT] === undefined
+    ? { ...model.opsets, [MICROSOFT]: 1 }
+    : model.opsets;
+  const graph = prune({ ...model.graph, nodes, initializers }, inputs);
+  return { model: { ...model, opsets, graph }, tasks };
+}
+
+function quantize(linear: LinearForm, weight: Tensor, form: QuantisedForm) {
+  const source = floatMatrix(weight, linear.layout === "NK");
+  const matrix = form.empty();
+  const editor = matrix.edit();
+  let [norm, error] = [0, 0];
+  for (const [from, to] of slabs(source)) {
+    const values = readValues(source, from, to);
+    const slab = quantizeRows(matrix, from, values);
+    editor.write(slab);
+    const stored = dequantizeSlab(matrix.grid, slab);
+    for (let i = 0; i < values.length; i++) {
+      norm += values[i] * values[i];
+      error += (stored[i] - values[i]) ** 2;
+    }
+  }
+  const { codes, scales } = editor.tensors();
+  const report: QuantizeReport = {
+    node: linear.node.name,
+    weight: linear.weight,
+    rows: matrix.rows,
+    cols: matrix.cols,
+    sizeBytesBefore: weight.bytes.byteLength,
+    sizeBytesAfter: codes.bytes.byteLength + scales!.bytes.byteLength,
+    relativeError: norm > 0 ? Math.sqrt(error / norm) : 0,
+  };
+  return {
+    tensors: new Map([[form.names.codes, codes], [form.names.scales, scales!]]),
+    report,
+  };
+}
