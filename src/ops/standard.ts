@@ -2,7 +2,6 @@
 import { ACTIVATION_RULES } from "./activations.ts";
 import { ARITHMETIC_RULES } from "./arithmetic.ts";
 import { Attention } from "./attention.ts";
-import { strict } from "./attributes.ts";
 import { Cast, CastLike } from "./cast.ts";
 import { CHANNEL_NORMALIZATION_RULES } from "./channel_normalization.ts";
 import { COMPARISON_RULES } from "./comparison.ts";
@@ -29,6 +28,7 @@ import { SELECTION_RULES } from "./selection.ts";
 import { Shape, Size } from "./shape.ts";
 import { Slice } from "./slice.ts";
 import { LogSoftmax, Softmax } from "./softmax.ts";
+import { strict } from "./specification.ts";
 import { Transpose } from "./transpose.ts";
 import { Trilu } from "./trilu.ts";
 import { UNARY_RULES } from "./unary.ts";

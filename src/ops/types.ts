@@ -19,6 +19,10 @@ export interface OpRule {
   readonly opType: string;
   /** `""` for ONNX, `"com.microsoft"` for ONNX Runtime's own. */
   readonly domain: string;
+  /** First operator set of its domain that the rule is for; 1 where absent. */
+  readonly since?: number;
+  /** What the table of supported operators says beside it. */
+  readonly remark?: string;
 
   /**
    * Types, shapes and, where they are small constants, contents of all outputs.

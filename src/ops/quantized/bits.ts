@@ -3,9 +3,10 @@ import { broadcastDims } from "../broadcast.ts";
 import type { OpRule } from "../types.ts";
 import { onlyAttributes, requiredKnown } from "../contrib/support.ts";
 
-const rule = (opType: string, names: readonly [string, string]): OpRule => ({
+const rule = (opType: string, since: number, names: readonly [string, string]): OpRule => ({
   opType,
   domain: "",
+  since,
   infer(node, inputs) {
     onlyAttributes(node, ["direction"]);
     const x = requiredKnown(node, names[0], inputs, 0);
@@ -14,5 +15,5 @@ const rule = (opType: string, names: readonly [string, string]): OpRule => ({
   },
 });
 
-export const bitShift: OpRule = rule("BitShift", ["X", "Y"]);
-export const bitwiseAnd: OpRule = rule("BitwiseAnd", ["A", "B"]);
+export const bitShift: OpRule = rule("BitShift", 11, ["X", "Y"]);
+export const bitwiseAnd: OpRule = rule("BitwiseAnd", 18, ["A", "B"]);

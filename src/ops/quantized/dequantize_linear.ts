@@ -42,6 +42,7 @@ export function checkScales(
 const rule = (domain: string): OpRule => ({
   opType: "DequantizeLinear",
   domain,
+  since: domain === "" ? 10 : 1,
 
   infer(node, inputs) {
     const x = requiredKnown(node, "x", inputs, 0);

@@ -10,6 +10,7 @@ import { refuse, requiredKnown } from "../contrib/support.ts";
 export const dynamicQuantizeLinear: OpRule = {
   opType: "DynamicQuantizeLinear",
   domain: "",
+  since: 11,
 
   infer(node, inputs) {
     const { dims } = requiredKnown(node, "x", inputs, 0);

@@ -11,6 +11,7 @@ import { matMulDims } from "./quantized_product.ts";
 export const matMulInteger: OpRule = {
   opType: "MatMulInteger",
   domain: "",
+  since: 10,
 
   infer(node, inputs) {
     const a = requiredKnown(node, "A", inputs, 0);

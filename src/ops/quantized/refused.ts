@@ -11,6 +11,8 @@ import { matMulDims } from "./quantized_product.ts";
 export const qLinearMatMul: OpRule = {
   opType: "QLinearMatMul",
   domain: "",
+  since: 10,
+  remark: "refused: quantise in the QDQ format instead",
   infer(node, inputs) {
     const a = requiredKnown(node, "a", inputs, 0);
     const b = requiredKnown(node, "b", inputs, 3);
@@ -26,6 +28,7 @@ export const qLinearMatMul: OpRule = {
 export const matMulIntegerToFloat: OpRule = {
   opType: "MatMulIntegerToFloat",
   domain: MICROSOFT,
+  remark: "after a quantising operator, with constant weights; else refused",
   infer(node, inputs) {
     const a = requiredKnown(node, "A", inputs, 0);
     const b = requiredKnown(node, "B", inputs, 1);

@@ -1,6 +1,6 @@
 /**
- * Attributes of the standard operators that their rules read, or that change nothing graft computes
- * (marked). Any other attribute is refused by name, so that none is ever ignored.
+ * Facts of the standard operators from ONNX's specification: their attributes, their first operator
+ * set; and how far graft implements them.
  */
 import type { OpRule } from "./types.ts";
 import type { Node } from "../graph/types.ts";
@@ -9,6 +9,10 @@ import { unsupported } from "./args.ts";
 const REDUCTION = ["axes", "keepdims", "noop_with_empty_axes"];
 const KERNEL = ["auto_pad", "dilations", "group", "kernel_shape", "pads", "strides"];
 
+/**
+ * Attributes that a rule reads, or that change nothing graft computes (marked). Any other attribute
+ * is refused by name, so that none is ever ignored.
+ */
 const ATTRIBUTES: Readonly<Record<string, readonly string[]>> = {
   ArgMax: ["axis", "keepdims", "select_last_index"],
   ArgMin: ["axis", "keepdims", "select_last_index"],
@@ -23,8 +27,8 @@ const ATTRIBUTES: Readonly<Record<string, readonly string[]>> = {
   ],
   AveragePool: [...KERNEL, "ceil_mode", "count_include_pad"],
   BatchNormalization: ["epsilon", "momentum", /* training only */ "spatial", "training_mode"],
-  Cast: ["to", "saturate" /* 8-bit floats only */],
-  CastLike: ["saturate" /* 8-bit floats only */],
+  Cast: ["to", "round_mode", "saturate"], // the last two: 8-bit floats only
+  CastLike: ["round_mode", "saturate"], // 8-bit floats only
   Clip: ["max", "min"],
   Concat: ["axis"],
   Constant: ["value", "value_float", "value_floats", "value_int", "value_ints"],
@@ -80,6 +84,60 @@ const ATTRIBUTES: Readonly<Record<string, readonly string[]>> = {
   Unsqueeze: ["axes"],
 };
 
+/** First operator sets that have the operator, where that is not one that all models have (7). */
+const SINCE: Readonly<Record<string, number>> = {
+  Attention: 23,
+  CastLike: 15,
+  ConstantOfShape: 9,
+  CumSum: 11,
+  Einsum: 12,
+  Erf: 9,
+  Expand: 8,
+  GatherElements: 11,
+  GatherND: 11,
+  Gelu: 20,
+  GreaterOrEqual: 12,
+  GroupNormalization: 18,
+  HardSwish: 14,
+  IsInf: 10,
+  IsNaN: 9,
+  LayerNormalization: 17,
+  LessOrEqual: 12,
+  Mod: 10,
+  NonZero: 9,
+  OneHot: 9,
+  RMSNormalization: 23,
+  Range: 11,
+  RotaryEmbedding: 23,
+  Round: 11,
+  ScatterElements: 11,
+  ScatterND: 11,
+  Sign: 9,
+  Swish: 24,
+  Trilu: 14,
+  Where: 9,
+};
+
+/** What the table of operators says beside an operator that graft implements in part. */
+const REMARKS: Readonly<Record<string, string>> = {
+  Attention: "without cached keys, nonpad_kv_seqlen and qk_matmul_output",
+  AveragePool: "ceil_mode only where it changes nothing",
+  BatchNormalization: "inference",
+  Clip: "constant bounds",
+  Conv: "weights are trained in one group only",
+  ConvTranspose: "weights are not trained; explicit padding",
+  Dropout: "inference: the identity",
+  Einsum: "without repeated labels in an operand",
+  GroupNormalization: "one scale a channel",
+  If: "the branch that shapes select",
+  LayerNormalization: "its first output",
+  NonZero: "of constants",
+  Pad: 'mode "constant"',
+  ScatterElements: 'reductions "none" and "add"',
+  ScatterND: 'reductions "none" and "add"',
+  SimplifiedLayerNormalization: "ONNX Runtime's own, in ONNX's domain",
+};
+
 function refuseUnknown(node: Node, known: readonly string[]): void {
   const unknown = Object.keys(node.attributes).find((name) => !known.includes(name));
   if (unknown !== undefined) {
@@ -91,12 +149,14 @@ function refuseUnknown(node: Node, known: readonly string[]): void {
   }
 }
 
-/** The rule, refusing nodes with attributes that it does not know. */
+/** The rule with these facts, refusing nodes with attributes that it does not know. */
 export function strict(rule: OpRule): OpRule {
   const known = ATTRIBUTES[rule.opType] ?? [];
   const { infer, lower } = rule;
   return {
     ...rule,
+    since: SINCE[rule.opType] ?? 7,
+    remark: REMARKS[rule.opType],
     infer(node, inputs, context) {
       refuseUnknown(node, known);
       return infer(node, inputs, context);
