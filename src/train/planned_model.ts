@@ -219,7 +219,13 @@ export class PlannedModel implements StepModel<TokenBatch> {
       graph: call.graph,
       metadata: {},
     };
-    const session = this.#runner.compile(model, { label: call.label, config: SESSION_CONFIG });
+    const session = this.#runner.compile(model, {
+      label: call.label,
+      config: SESSION_CONFIG,
+      // A plan of all of a session's memory keeps it between runs; here every session runs in turn,
+      // and the shared arena's free blocks serve the next.
+      memoryPattern: false,
+    });
     this.#sessions.set(call.key, session);
     return session;
   }
