@@ -18,6 +18,7 @@ export interface Terminal {
   readonly columns: number;
 }
 
+const UNKNOWN_COLUMNS = 80;
 const CLEAR_LINE = "\r\x1b[K";
 
 /** The process's own streams. */
@@ -52,9 +53,9 @@ export function processTerminal(): Terminal {
     color: interactive && !Deno.noColor,
     get columns() {
       try {
-        return Deno.consoleSize().columns;
+        return Deno.consoleSize().columns || UNKNOWN_COLUMNS; // some terminals say 0
       } catch {
-        return 80; // no terminal on any standard stream
+        return UNKNOWN_COLUMNS; // no terminal on any standard stream
       }
     },
   };

@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { fromFileUrl, join } from "@std/path";
-import { graft, graftSignalled } from "../helpers/graft.ts";
+import { graft, graftOnTerminal, graftSignalled } from "../helpers/graft.ts";
+import { testWithTool } from "../helpers/requirements.ts";
 
 const MODELS = fromFileUrl(new URL("../fixtures/models", import.meta.url));
 
@@ -113,3 +114,31 @@ Deno.test("graft train goes on from a saved adapter as a new run", () =>
     assertEquals(second.code, 0, second.stderr);
     assert(lossesOf("two")[0] < lossesOf("one")[0] - 0.2, `${lossesOf("two")} ${lossesOf("one")}`);
   }));
+
+testWithTool(
+  "script",
+  "graft train draws a progress bar on a terminal, without colours where NO_COLOR is set",
+  () =>
+    inTempDir(async (path) => {
+      const data = join(path, "pairs.jsonl");
+      writePairs(data);
+      const args = [
+        "train",
+        ...["--model", join(MODELS, "tiny-llama-genai-fp32"), "--data", data, "--threads", "1"],
+        ...["--iters", "5", "--validation-split", "0.2", "--learning-rate", "1e-2"],
+      ];
+      const plain = await graftOnTerminal(
+        { NO_COLOR: "1" },
+        ...args,
+        "--adapter-path",
+        `${path}/a`,
+      );
+      assert(
+        /█{20} 5\/5 {2}loss \d+\.\d{4} {2}\d+ tok\/s {2}\d+ MB {2}0 s left/.test(plain),
+        plain,
+      );
+      assert(!plain.includes("\x1b[32m"), plain);
+      const colored = await graftOnTerminal({}, ...args, "--adapter-path", `${path}/b`);
+      assertStringIncludes(colored, "\x1b[32mstep 5: validation loss");
+    }),
+);

@@ -45,3 +45,21 @@ export async function graftSignalled(
   const { code } = await child.status;
   return { code, stdout: await stdout, stderr };
 }
+
+/** Runs `graft` with a pseudo-terminal for its streams, by util-linux's `script`; returns what it showed. */
+export async function graftOnTerminal(
+  env: Readonly<Record<string, string>>,
+  ...args: string[]
+): Promise<string> {
+  const line = [Deno.execPath(), "run", "-A", "--no-check", MAIN, ...args]
+    .map((word) => `'${word.replaceAll("'", `'\\''`)}'`).join(" ");
+  const inherited = Deno.env.toObject();
+  delete inherited.NO_COLOR;
+  const { stdout } = await new Deno.Command("script", {
+    args: ["-qec", line, "/dev/null"],
+    stdin: "null",
+    clearEnv: true,
+    env: { ...inherited, TERM: "xterm", ...env },
+  }).output();
+  return new TextDecoder().decode(stdout);
+}
