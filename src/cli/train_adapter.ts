@@ -105,7 +105,7 @@ export function addAdapter(
   const modules = findModules(model);
   const sites = resolveTargets(modules, config);
   const weights = initAdapter(sites, config.init, randomFor(flags.seed, "adapter"));
-  const injected = inject(model, sites, weights);
+  const injected = inject(model, sites, weights, { dropout: true });
   const trainable = new Map(injected.trainable);
   let now = injected.model;
   for (const module of resolveModulesToSave(modules, config.modulesToSave)) {
@@ -145,7 +145,7 @@ export function continueAdapter(
         `current value is ${labels?.slice(0, 5) ?? "none"}`,
     );
   }
-  const applied = applyAdapter(model, adapter);
+  const applied = applyAdapter(model, adapter, { dropout: true });
   return {
     model: applied.model,
     trainable: applied.trainable,

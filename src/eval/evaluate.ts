@@ -1,7 +1,8 @@
 /** Evaluates a model through its inference graph: what a user's runtime would compute. */
 import { byteLength } from "../graph/dtype.ts";
-import { int64, type Tensor, toNumbers } from "../graph/tensor.ts";
+import { float32, int64, type Tensor, toNumbers } from "../graph/tensor.ts";
 import type { Graph, Model } from "../graph/types.ts";
+import { MASK_SUFFIX } from "../plan/dropout.ts";
 import { bindInputs } from "../plan/inputs.ts";
 import { LABELS } from "../plan/names.ts";
 import { TARGET_ROWS } from "../plan/select_rows.ts";
@@ -68,13 +69,16 @@ async function evaluateCausal(
       [TARGET_ROWS, int64([targets.count], targets.positions!)],
       [LABELS, int64([targets.count], targets.labels)],
     ]);
-    const results = await runOn(runner, executable, graph, batch, rows);
+    // What is not asked for, the runtime lets go of as soon as it can.
+    const outputs = sample.wanted ? [ROW_LOSSES, ROW_LOGITS] : [ROW_LOSSES];
+    const results = await runOn(runner, executable, graph, batch, rows, outputs);
     using losses = results[ROW_LOSSES];
-    using logits = results[ROW_LOGITS];
+    using logits = results[ROW_LOGITS] as DeviceTensor | undefined;
     for (const loss of toNumbers(losses.read())) sum += loss;
     count += targets.count;
-    if (sample.wanted) sample.add(logits.read());
+    if (logits !== undefined) sample.add(logits.read());
   }
+  if (count === 0) throw new RangeError("There is nothing to evaluate");
   const loss = sum / count;
   return { loss, perplexity: Math.exp(loss), count, logits: sample.values() };
 }
@@ -88,10 +92,7 @@ async function evaluateClasses(
 ): Promise<EvaluationResult> {
   let metrics: ClassificationMetrics | undefined;
   for await (const batch of batches) {
-    const results = await runOn(runner, executable, graph, batch, new Map());
-    for (const [name, held] of Object.entries(results)) {
-      if (name !== "logits") held[Symbol.dispose]();
-    }
+    const results = await runOn(runner, executable, graph, batch, new Map(), ["logits"]);
     using held = results.logits;
     const logits = held.read();
     const classes = logits.dims[logits.dims.length - 1];
@@ -108,19 +109,28 @@ async function evaluateClasses(
   return { loss, accuracy, macroF1, count, logits: sample.values() };
 }
 
-/** Runs a graph on a batch; empty caches stand for "no past". */
+/**
+ * Runs a graph on a batch; empty caches stand for "no past".
+ *
+ * @param outputs names of those to fetch, which are then the caller's; default all
+ */
 export async function runOn(
   runner: Runner,
   executable: Executable,
   graph: Graph,
   batch: TokenBatch,
   extra: ReadonlyMap<string, Tensor>,
+  outputs?: readonly string[],
 ): Promise<Record<string, DeviceTensor>> {
   const [sequences, length] = batch.inputIds.dims;
   const feeds: Record<string, DeviceTensor> = {};
   try {
     for (const [name, value] of extra) feeds[name] = runner.upload(value);
     const inputs = graph.inputs.filter(({ name }) => !extra.has(name));
+    // Outside training nothing is dropped.
+    for (const { name } of inputs) {
+      if (name.endsWith(MASK_SUFFIX)) feeds[name] = runner.upload(float32([1], [1]));
+    }
     const bound = bindInputs({ ...graph, inputs }, { batch: sequences, length });
     for (const [name, { dtype, dims }] of bound) {
       const given = tokenInput(name, batch);
@@ -131,7 +141,7 @@ export async function runOn(
         given ?? { dtype, dims, bytes: new Uint8Array(byteLength(dtype, 0)) },
       );
     }
-    return await executable.run(feeds);
+    return await executable.run(feeds, outputs);
   } finally {
     for (const feed of Object.values(feeds)) feed[Symbol.dispose]();
   }
