@@ -12,6 +12,7 @@ import { readParameters, stepsOf, train, type TrainSettings } from "../train/loo
 import type { Optimizer } from "../train/optimizer.ts";
 import type { Batch, BatchSource, StepModel } from "../train/step.ts";
 import { formatConfig } from "./config.ts";
+import { kebab } from "./flags.ts";
 import { formatCount, formatShare } from "./format.ts";
 import { MetricsFile } from "./metrics_file.ts";
 import { paint, type Terminal } from "./output.ts";
@@ -46,12 +47,15 @@ const IDENTITY_FLAGS = [
   "maskPrompt",
   "shuffle",
   "optimizer",
+  "loraAlpha",
+  "alphaPattern",
+  "useRslora",
   "loraDropout",
 ] as const;
 
 function identityOf(setup: TrainSetup, flags: TrainFlags): Identity {
   const parameters = setup.model.parameters.map(({ name, dims }) => `${name}[${dims}]`).join(" ");
-  const chosen = IDENTITY_FLAGS.map((key) => [key, String(flags[key])]);
+  const chosen = IDENTITY_FLAGS.map((key) => [`--${kebab(key)}`, JSON.stringify(flags[key])]);
   return { ...setup.identity, ...Object.fromEntries(chosen), parameters };
 }
 

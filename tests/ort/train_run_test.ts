@@ -135,7 +135,7 @@ Deno.test("runTraining() refuses to resume with other settings or other data", (
     await assertRejects(
       () => runTraining(makeSetup(), flagsFor(path, more), recorder()),
       UsageError,
-      "batchSize was 4: current value is 8",
+      "--batch-size was 4: current value is 8",
     );
     const other = { ...makeSetup(), identity: { data_digest: "e" } };
     await assertRejects(
