@@ -30,6 +30,8 @@ export interface Flag<T = unknown> {
   readonly group?: string;
   /** Other keys (camelCase) users know this flag by, accepted and not listed. */
   readonly aliases?: readonly string[];
+  /** Whether a text of a list is one item, commas and spaces included. */
+  readonly verbatim?: boolean;
   /** `false` for flags that make no sense in a configuration file. */
   readonly inFile?: boolean;
 }

@@ -1,6 +1,7 @@
 /** Flags of `graft train`: mlx_lm.lora's names, PEFT's for the adapter. */
 import { OPTIMIZER_NAMES } from "../train/update_rules.ts";
 import { SCHEDULE_NAMES } from "../train/schedule.ts";
+import { DATA_FLAGS } from "./data_flags.ts";
 import { boolean, integer, list, map, number, text, type Values } from "./flags.ts";
 import { RUNTIME_FLAGS } from "./runtime_flags.ts";
 
@@ -33,20 +34,7 @@ export const TRAIN_FLAGS = {
     default: "auto",
     group: MODEL,
   }),
-  maxSeqLength: integer("Longest sequence in tokens; what is longer is cut", {
-    default: 2048,
-    min: 2,
-    group: MODEL,
-  }),
-  maskPrompt: boolean("Loss on completions and assistant turns only", {
-    default: true,
-    group: MODEL,
-  }),
-  promptFeature: text("Name of the prompt's field", { placeholder: "NAME", group: MODEL }),
-  completionFeature: text("Name of the completion's field", { placeholder: "NAME", group: MODEL }),
-  chatFeature: text("Name of the field with the messages", { placeholder: "NAME", group: MODEL }),
-  textFeature: text("Name of the field with plain text", { placeholder: "NAME", group: MODEL }),
-  labelColumn: text("Name of the field with the class", { placeholder: "NAME", group: MODEL }),
+  ...DATA_FLAGS,
   validationSplit: number(
     "Share of the training rows to validate on where there is no valid file",
     {
@@ -139,10 +127,10 @@ export const TRAIN_FLAGS = {
     min: 0,
     group: TRAINING,
   }),
-  gradCheckpoint: boolean("Recompute activations instead of keeping them", {
-    default: true,
-    group: TRAINING,
-  }),
+  gradCheckpoint: boolean(
+    "Recompute activations instead of keeping them; if absent, what fits in 512 MB and in a quarter of the free memory is kept",
+    { group: TRAINING },
+  ),
   seed: integer("Seed of the adapter's start, the order of the rows and dropout", {
     default: 0,
     min: 0,

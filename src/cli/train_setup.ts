@@ -14,6 +14,7 @@ import { readTextFiles } from "../model/tokenizer_files.ts";
 import type { Runner } from "../runtime/runner.ts";
 import { compareForward } from "../train/compare_forward.ts";
 import { graphOptimizer } from "../train/graph_optimizer.ts";
+import { keepBudget } from "../train/keep_budget.ts";
 import { PlannedModel } from "../train/planned_model.ts";
 import type { TokenBatch } from "../data/targets.ts";
 import { OPTIMIZER_DEFAULTS } from "../train/update_rules.ts";
@@ -51,7 +52,7 @@ export async function setUpTraining(
   resources.use(data);
   const adapted = flags.resumeAdapterFile === undefined
     ? addAdapter(model, flags, data.labels)
-    : adaptFurther(model, flags.resumeAdapterFile, data, terminal);
+    : adaptFurther(model, flags.resumeAdapterFile, flags.loraDropout, data, terminal);
   const runner = resources.use(openRunner(flags));
   const step = resources.use(
     new PlannedModel({
@@ -59,7 +60,7 @@ export async function setUpTraining(
       model: adapted.model,
       trainable: new Set(adapted.trainable.keys()),
       objective: data.task,
-      keepBytes: flags.gradCheckpoint ? 0 : Number.MAX_SAFE_INTEGER,
+      keepBytes: keepBudget(flags.gradCheckpoint),
       dropout: flags.loraDropout,
     }),
   );
@@ -118,6 +119,7 @@ async function encodeData(
 function adaptFurther(
   model: Model,
   path: string,
+  dropout: number,
   data: TrainData,
   terminal: Terminal,
 ): AdaptedModel {
@@ -125,7 +127,7 @@ function adaptFurther(
   const directory = path.endsWith(".safetensors") ? dirname(path) : path;
   const { adapter, notes } = loadAdapter(directory);
   for (const note of notes) terminal.note(note);
-  return continueAdapter(model, adapter, data.labels, directory);
+  return continueAdapter(model, adapter, dropout, data.labels, directory);
 }
 
 async function checkForward(

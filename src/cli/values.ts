@@ -63,7 +63,9 @@ export function checkValue(flag: Flag, value: unknown, where: string): unknown {
       if (typeof value !== "boolean") throw wrong(where, KIND_NAME.boolean, value);
       return value;
     case "list":
-      if (typeof value === "string") return checkValue(flag, splitList(value), where);
+      if (typeof value === "string") {
+        return checkValue(flag, flag.verbatim ? [value] : splitList(value), where);
+      }
       if (!Array.isArray(value)) throw wrong(where, KIND_NAME.list, value);
       return value.map((item) => {
         if (typeof item !== "string" && typeof item !== "number") {

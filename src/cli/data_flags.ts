@@ -1,0 +1,23 @@
+/** Flags about data that training and evaluation share. */
+import { boolean, integer, text, type Values } from "./flags.ts";
+
+const MODEL = "Model and data";
+
+export const DATA_FLAGS = {
+  maxSeqLength: integer("Longest sequence in tokens; what is longer is cut", {
+    default: 2048,
+    min: 2,
+    group: MODEL,
+  }),
+  maskPrompt: boolean("Loss on completions and assistant turns only", {
+    default: true,
+    group: MODEL,
+  }),
+  promptFeature: text("Name of the prompt's field", { placeholder: "NAME", group: MODEL }),
+  completionFeature: text("Name of the completion's field", { placeholder: "NAME", group: MODEL }),
+  chatFeature: text("Name of the field with the messages", { placeholder: "NAME", group: MODEL }),
+  textFeature: text("Name of the field with plain text", { placeholder: "NAME", group: MODEL }),
+  labelColumn: text("Name of the field with the class", { placeholder: "NAME", group: MODEL }),
+} as const;
+
+export type DataFlags = Values<typeof DATA_FLAGS>;
