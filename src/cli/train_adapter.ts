@@ -128,12 +128,14 @@ export function addAdapter(
 /**
  * Puts a saved adapter into its base, to train it further.
  *
+ * @param dropout of this run, whatever the adapter was trained with before
  * @throws {BadInputError} where it belongs to another base or does not fit
  * @throws {UsageError} where it was trained for other classes
  */
 export function continueAdapter(
   model: Model,
   adapter: Adapter,
+  dropout: number,
   labels: LabelMap | undefined,
   where: string,
 ): AdaptedModel {

@@ -35,6 +35,7 @@ export function adapted(base: Model, config: Partial<LoraConfig> = {}) {
       module.path,
       { a: matrix(rank, module.inFeatures), b: matrix(module.outFeatures, rank) },
     ])),
+    { dropout: true },
   );
   return { model, trainable: new Set(trainable.keys()) };
 }
@@ -46,7 +47,7 @@ export function stepOn(
   how: Partial<PlannedModelOptions> = {},
   config: Partial<LoraConfig> = {},
 ): PlannedModel {
-  const made = adapted(readModel(modelDir(name)), config);
+  const made = adapted(readModel(modelDir(name)), { dropout: how.dropout ?? 0, ...config });
   return new PlannedModel({ runner, ...made, objective: STEP_MODELS[name], ...how });
 }
 
