@@ -147,12 +147,13 @@ export function continueAdapter(
         `current value is ${labels?.slice(0, 5) ?? "none"}`,
     );
   }
-  const applied = applyAdapter(model, adapter, { dropout: true });
+  const config = { ...adapter.config, dropout };
+  const applied = applyAdapter(model, { ...adapter, config }, { dropout: true });
   return {
     model: applied.model,
     trainable: applied.trainable,
     newHead: adapter.head !== undefined,
-    config: adapter.config,
+    config,
   };
 }
 
