@@ -8,7 +8,7 @@ import type { GraphBuilder, Known } from "../graph/builder.ts";
 import type { Node } from "../graph/types.ts";
 import { label, required, unsupported } from "./args.ts";
 import { scalarLike } from "./broadcast.ts";
-import { attend, biasMask, causalMask, MASKED } from "./contrib/attention_core.ts";
+import { attend, biasMask, MASKED } from "./contrib/attention_core.ts";
 import type { OpRule } from "./types.ts";
 
 /** Q, K and V with the shapes read alike from 3-D [B, T, heads·size] and 4-D [B, heads, T, size]. */
@@ -87,7 +87,6 @@ export const Attention: OpRule = {
       s.flat ? b.reshape(value, [s.batch, b.dims(value)[1], heads, size]) : swapped(b, value);
     const [key, value] = [split(k, s.keyHeads, s.size), split(v, s.keyHeads, s.valueSize)];
     const masks: string[] = [];
-    if (intAttribute(node, "is_causal", 0) === 1) masks.push(causalMask(b, s.tokens, s.keys));
     if (mask) masks.push(maskOf(b, node, s.keyHeads, s.keys));
     const mixed = attend(b, {
       query: split(q, s.heads, s.size),
@@ -96,6 +95,7 @@ export const Attention: OpRule = {
       scale: floatAttribute(node, "scale", 1 / Math.sqrt(s.size)),
       softcap: floatAttribute(node, "softcap", 0),
       masks,
+      causal: intAttribute(node, "is_causal", 0) === 1 ? {} : undefined,
     });
     const y = s.flat
       ? mixed

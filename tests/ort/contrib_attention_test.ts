@@ -82,6 +82,16 @@ for (const [what, mask] of Object.entries(MASKS)) {
   });
 }
 
+Deno.test("Attention: a long sequence, unidirectional, with padding", async () => {
+  const tokens = 140;
+  const test = attention({ attributes: unidirectional });
+  const shown = Array.from({ length: BATCH * tokens }, (_, i) => i < 2 * tokens - 30 ? 1 : 0);
+  const inputs = [...test.inputs];
+  inputs[0] = normal([BATCH, tokens, INPUT], 1);
+  inputs[3] = int32([BATCH, tokens], shown);
+  await checkFused({ ...test, inputs });
+});
+
 function refused(test: FusedCase, message: string): void {
   assertThrows(() => lower(new GraphBuilder(inferTraining), test), UnsupportedError, message);
 }

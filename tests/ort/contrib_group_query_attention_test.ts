@@ -25,6 +25,7 @@ function rotaryTables(rows: number, half: number): readonly [Tensor, Tensor] {
 }
 
 interface Options {
+  readonly tokens?: number;
   readonly size?: number;
   readonly heads?: number;
   readonly keyHeads?: number;
@@ -38,11 +39,12 @@ interface Options {
 
 function gqa(options: Options): FusedCase {
   const { size = SIZE, heads = 4, keyHeads = 2, packed = true, rotary, bias, sink } = options;
-  const lengths = options.lengths ?? [TOKENS, TOKENS];
-  const hidden = (count: number) => [BATCH, TOKENS, count * size];
+  const tokens = options.tokens ?? TOKENS;
+  const lengths = options.lengths ?? [tokens, tokens];
+  const hidden = (count: number) => [BATCH, tokens, count * size];
   const [cos, sin] = rotary === undefined
     ? [undefined, undefined]
-    : rotaryTables(32, rotary.half).map(constant);
+    : rotaryTables(Math.max(32, tokens), rotary.half).map(constant);
   const separate = packed ? [undefined, undefined] : [
     normal(hidden(keyHeads), 2),
     normal(hidden(keyHeads), 3),
@@ -62,7 +64,7 @@ function gqa(options: Options): FusedCase {
       past,
       past,
       constant(int32([BATCH], lengths.map((n) => n - 1))),
-      constant(int32([], [TOKENS])),
+      constant(int32([], [tokens])),
       cos,
       sin,
       rotary?.positionIds,
@@ -72,7 +74,7 @@ function gqa(options: Options): FusedCase {
     wrt: [0, ...(packed ? [] : [1, 2]), ...(bias === undefined ? [] : [10])],
     ignore: (_, index) => {
       const row = Math.floor(index / (heads * size));
-      return row % TOKENS >= lengths[Math.floor(row / TOKENS)];
+      return row % tokens >= lengths[Math.floor(row / tokens)];
     },
   };
 }
@@ -114,6 +116,17 @@ const TESTS: Readonly<Record<string, Options>> = {
     attributes: { softcap: float(2), local_window_size: int(3) },
   },
   "right-padded rows": { lengths: [TOKENS, 3], rotary: { half: SIZE / 2 } },
+  "a long sequence, in blocks": {
+    tokens: 135,
+    lengths: [135, 70],
+    rotary: { half: SIZE / 2 },
+  },
+  "a long sequence with a local window, softcap and sink": {
+    tokens: 200,
+    sink: true,
+    attributes: { local_window_size: int(20), softcap: float(2) },
+  },
+  "a long sequence with an attention bias": { tokens: 150, bias: [1, 4, 150, 150] },
   "position ids": {
     rotary: {
       half: SIZE / 2,

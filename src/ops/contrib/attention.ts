@@ -5,7 +5,7 @@
 import { floatAttribute, int, intAttribute, intsAttribute } from "../../graph/attributes.ts";
 import { MICROSOFT, type Node } from "../../graph/types.ts";
 import type { OpRule } from "../types.ts";
-import { attend, biasMask, causalMask } from "./attention_core.ts";
+import { attend, biasMask } from "./attention_core.ts";
 import { MASK_FILTER, paddingMask } from "./padding_mask.ts";
 import {
   namedInputs,
@@ -82,24 +82,15 @@ export const attention: OpRule = {
     const [query, key, value] = b.ops("Split", [packed, b.int64s(sizes)], 3, { axis: int(2) })
       .map((x, i) => b.reshape(x, [batch, tokens, heads, sizes[i] / heads]));
 
-    const causal = intAttribute(node, "unidirectional", 0) === 1
-      ? causalMask(b, tokens, tokens)
-      : undefined;
-    const masks = causal === undefined ? [] : [causal];
+    const masks: string[] = [];
     if (mask_index !== undefined) {
       const filter = floatAttribute(node, "mask_filter_value", MASK_FILTER);
-      const options = {
-        input: "mask_index",
-        mask: mask_index,
-        batch,
-        keys: tokens,
-        filter,
-        causal,
-      };
-      masks.splice(0, 1, paddingMask(b, node, options));
+      const options = { input: "mask_index", mask: mask_index, batch, keys: tokens, filter };
+      masks.push(paddingMask(b, node, options));
     }
     if (attention_bias !== undefined) masks.push(biasMask(b, attention_bias, heads));
+    const causal = intAttribute(node, "unidirectional", 0) === 1 ? {} : undefined;
     const scale = floatAttribute(node, "scale", 0) || 1 / Math.sqrt(sizes[0] / heads);
-    return [attend(b, { query, key, value, scale, masks }), ""];
+    return [attend(b, { query, key, value, scale, masks, causal }), ""];
   },
 };

@@ -2,20 +2,21 @@
  * Attention over heads in primitive operators; every fused attention operator lowers to this.
  *
  * Query heads that share a key head stand in one matrix, [tokens · group, size], so keys and values
- * are never repeated for grouped queries.
+ * are never repeated for grouped queries. Causal attention over long sequences goes block of
+ * queries by block of queries, each against the keys it can see: fewer products, fewer masked
+ * scores, and a fraction of the scores in memory at a time.
  */
 import { int, ints } from "../../graph/attributes.ts";
 import type { GraphBuilder } from "../../graph/builder.ts";
-import { float32 } from "../../graph/tensor.ts";
-import { cast, scalarOf, shared } from "./support.ts";
+import { type Block, blockMask, type Causal } from "./attention_masks.ts";
+import { cast, scalarOf } from "./support.ts";
 
-/**
- * What masked scores get added. After the softmax's exponential such a score is exactly 0, however
- * far scores lie apart. (-60 is 2.8 ms faster at [4,3,768,256], since a faster branch of ONNX
- * Runtime's exponential serves it, but is wrong where a masked score leads by more than about 40;
- * between -87 and -104 denormals make the kernel 20 times slower; -1e4, -1e9 and -inf cost alike.)
- */
-export const MASKED = -1e9;
+export { biasMask, MASKED } from "./attention_masks.ts";
+
+/** Queries a block of causal attention has at least. */
+const BLOCK_TOKENS = 64;
+/** Blocks a sequence is cut into at most. */
+const MOST_BLOCKS = 8;
 
 /** Inputs of {@linkcode attend}; T queries, L keys, H query heads, G = H / keyHeads. */
 export interface AttentionInputs {
@@ -31,6 +32,8 @@ export interface AttentionInputs {
   readonly softcap?: number;
   /** Added to the scores, each broadcastable to [B, keyHeads, T, G, L]. */
   readonly masks: readonly string[];
+  /** Hides keys behind their query; absent where every query sees all keys. */
+  readonly causal?: Causal;
   /** One more score per head, [H], that takes probability and gives no value. */
   readonly sink?: string;
 }
@@ -44,32 +47,86 @@ export function attend(b: GraphBuilder, inputs: AttentionInputs): string {
   const [batch, tokens, heads, size] = b.dims(inputs.query);
   const [, keys, keyHeads, valueSize] = b.dims(inputs.value);
   const group = heads / keyHeads;
-  const rows = [batch, keyHeads, tokens * group];
-  const grid = [batch, keyHeads, tokens, group];
+  const { dtype } = b.known(inputs.query);
 
   const grouped = b.reshape(inputs.query, [batch, tokens, keyHeads, group, size]);
-  const query = b.reshape(b.op("Transpose", [grouped], { perm: ints([0, 2, 1, 3, 4]) }), [
-    ...rows,
-    size,
-  ]);
+  const byHead = b.op("Transpose", [grouped], { perm: ints([0, 2, 1, 3, 4]) });
+  const query = b.reshape(byHead, [batch, keyHeads, tokens * group, size]);
+  const scaled = b.op("Mul", [query, scalarOf(b, dtype, inputs.scale)]);
   const key = b.op("Transpose", [inputs.key], { perm: ints([0, 2, 3, 1]) });
   const value = b.op("Transpose", [inputs.value], { perm: ints([0, 2, 1, 3]) });
 
-  const { dtype } = b.known(query);
-  const scaled = b.op("Mul", [query, scalarOf(b, dtype, inputs.scale)]);
-  let scores = b.op("MatMul", [scaled, key]);
-  if (inputs.softcap) scores = squash(b, scores, inputs.softcap);
-  scores = b.reshape(scores, [...grid, keys]);
-  for (const mask of inputs.masks) scores = b.op("Add", [scores, cast(b, mask, dtype)]);
+  const blocks = blocksOf(tokens, keys, inputs.causal);
+  const rows = b.int64s(blocks.map(({ from, to }) => (to - from) * group));
+  const queries = blocks.length === 1
+    ? [scaled]
+    : b.ops("Split", [scaled, rows], blocks.length, { axis: int(2) });
+  const mixed = blocks.map((block, i) => {
+    const mask = blockMask(b, inputs.masks, inputs.causal, block, [
+      batch,
+      keyHeads,
+      tokens,
+      group,
+      keys,
+    ]);
+    return attendBlock(b, inputs, {
+      query: queries[i],
+      key: range(b, key, 3, block, keys),
+      value: range(b, value, 2, block, keys),
+      mask,
+      grid: [batch, keyHeads, block.to - block.from, group, block.last - block.first],
+    });
+  });
+  const joined = mixed.length === 1 ? mixed[0] : b.op("Concat", mixed, { axis: int(2) });
+  const outward = b.op("Transpose", [
+    b.reshape(joined, [batch, keyHeads, tokens, group, valueSize]),
+  ], { perm: ints([0, 2, 1, 3, 4]) });
+  return b.reshape(outward, [batch, tokens, heads * valueSize]);
+}
 
+/** Blocks of queries, each with the keys that its queries can see. */
+function blocksOf(tokens: number, keys: number, causal: Causal | undefined): readonly Block[] {
+  const whole = { from: 0, to: tokens, first: 0, last: keys };
+  if (causal === undefined || tokens !== keys) return [whole];
+  const count = Math.min(MOST_BLOCKS, Math.floor(tokens / BLOCK_TOKENS));
+  if (count < 2) return [whole];
+  return Array.from({ length: count }, (_, i) => {
+    const from = Math.floor(i * tokens / count);
+    const to = Math.floor((i + 1) * tokens / count);
+    const first = causal.window === undefined ? 0 : Math.max(0, from - causal.window + 1);
+    return { from, to, first, last: to };
+  });
+}
+
+/** A block's keys along an axis. */
+function range(b: GraphBuilder, x: string, axis: number, block: Block, keys: number): string {
+  if (block.first === 0 && block.last === keys) return x;
+  return b.op("Slice", [
+    x,
+    b.int64s([block.first]),
+    b.int64s([block.last]),
+    b.int64s([axis]),
+  ]);
+}
+
+/** [B, keyHeads, queries · G, valueSize] of one block; `grid` is its scores' shape. */
+function attendBlock(b: GraphBuilder, inputs: AttentionInputs, block: {
+  readonly query: string;
+  readonly key: string;
+  readonly value: string;
+  readonly mask: string | undefined;
+  readonly grid: readonly number[];
+}): string {
+  const { grid, mask } = block;
+  let scores = b.op("MatMul", [block.query, block.key]);
+  const { dtype, dims } = b.known(scores);
+  if (inputs.softcap) scores = squash(b, scores, inputs.softcap);
+  scores = b.reshape(scores, grid);
+  if (mask !== undefined) scores = b.op("Add", [scores, cast(b, mask, dtype)]);
   const weights = inputs.sink === undefined
     ? b.op("Softmax", [scores], { axis: int(-1) })
     : softmaxWithSink(b, scores, inputs.sink);
-  const mixed = b.op("MatMul", [b.reshape(weights, [...rows, keys]), value]);
-  const outward = b.op("Transpose", [b.reshape(mixed, [...grid, valueSize])], {
-    perm: ints([0, 2, 1, 3, 4]),
-  });
-  return b.reshape(outward, [batch, tokens, heads * valueSize]);
+  return b.op("MatMul", [b.reshape(weights, dims), block.value]);
 }
 
 function squash(b: GraphBuilder, scores: string, softcap: number): string {
@@ -89,43 +146,4 @@ function softmaxWithSink(b: GraphBuilder, scores: string, sink: string): string 
   const joined = b.op("Concat", [scores, column], { axis: int(-1) });
   const weights = b.op("Softmax", [joined], { axis: int(-1) });
   return b.op("Slice", [weights, b.int64s([0]), b.int64s([keys]), b.int64s([4])]);
-}
-
-/**
- * The causal mask: query i sees the keys up to i and, with a window, only the last `window` of
- * them. One constant for all layers.
- *
- * @param window how many keys a query sees, its own included; `undefined` for all
- * @returns [T, 1, L], 0 where visible
- */
-export function causalMask(
-  b: GraphBuilder,
-  tokens: number,
-  keys: number,
-  window?: number,
-): string {
-  return shared(b, `causal ${tokens} ${keys} ${window}`, () => {
-    const mask = new Float32Array(tokens * keys);
-    for (let i = 0; i < tokens; i++) {
-      for (let j = 0; j < keys; j++) {
-        if (j > i || (window !== undefined && j <= i - window)) mask[i * keys + j] = MASKED;
-      }
-    }
-    return b.constant(float32([tokens, 1, keys], mask), `causal.${tokens}x${keys}`);
-  });
-}
-
-/**
- * A bias over heads in the order of {@linkcode attend}'s scores.
- *
- * @param bias [B or 1, H or 1, T, L]
- * @returns [B or 1, keyHeads or 1, T, G or 1, L]
- */
-export function biasMask(b: GraphBuilder, bias: string, keyHeads: number): string {
-  const [batch, heads, tokens, keys] = b.dims(bias);
-  if (heads === 1) return b.reshape(bias, [batch, 1, tokens, 1, keys]);
-  return shared(b, `bias ${bias} ${keyHeads}`, () => {
-    const grouped = b.reshape(bias, [batch, keyHeads, heads / keyHeads, tokens, keys]);
-    return b.op("Transpose", [grouped], { perm: ints([0, 1, 3, 2, 4]) });
-  });
 }

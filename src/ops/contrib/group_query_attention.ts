@@ -13,7 +13,7 @@ import type { GraphBuilder } from "../../graph/builder.ts";
 import { int64, toNumbers } from "../../graph/tensor.ts";
 import { MICROSOFT, type Node } from "../../graph/types.ts";
 import type { OpRule } from "../types.ts";
-import { attend, biasMask, causalMask } from "./attention_core.ts";
+import { attend, biasMask } from "./attention_core.ts";
 import {
   cast,
   namedInputs,
@@ -253,17 +253,15 @@ export const groupQueryAttention: OpRule = {
     key = b.reshape(key, [batch, tokens, keyHeads, size]);
     value = b.reshape(value, [batch, tokens, keyHeads, size]);
     const window = intAttribute(node, "local_window_size", -1);
-    const masks = [causalMask(b, tokens, tokens, window > 0 ? window : undefined)];
-    if (inputs.attention_bias !== undefined) {
-      masks.push(biasMask(b, inputs.attention_bias, keyHeads));
-    }
+    const bias = inputs.attention_bias;
     const output = attend(b, {
       query: b.reshape(query, [batch, tokens, heads, size]),
       key,
       value,
       scale: floatAttribute(node, "scale", 0) || 1 / Math.sqrt(size),
       softcap: floatAttribute(node, "softcap", 0),
-      masks,
+      masks: bias === undefined ? [] : [biasMask(b, bias, keyHeads)],
+      causal: { window: window > 0 ? window : undefined },
       sink: sinkOf(b, node, inputs.head_sink, heads, b.known(query).dtype),
     });
     const present = (x: string) => b.op("Transpose", [x], { perm: ints([0, 2, 1, 3]) });

@@ -3,7 +3,7 @@ import { floatAttribute, int, intAttribute, ints } from "../../graph/attributes.
 import type { GraphBuilder } from "../../graph/builder.ts";
 import { MICROSOFT, type Node } from "../../graph/types.ts";
 import type { OpRule } from "../types.ts";
-import { attend, biasMask, causalMask } from "./attention_core.ts";
+import { attend, biasMask } from "./attention_core.ts";
 import { MASK_FILTER, paddingMask } from "./padding_mask.ts";
 import {
   namedInputs,
@@ -123,24 +123,22 @@ export const multiHeadAttention: OpRule = {
     );
     if (inputs.bias !== undefined) split = addBias(b, split, inputs.bias);
     const [query, key, value] = split;
-    const [batch, tokens, heads, size] = b.dims(query);
+    const [batch, , heads, size] = b.dims(query);
     const keys = b.dims(key)[1];
 
-    const causal = intAttribute(node, "unidirectional", 0) === 1
-      ? causalMask(b, tokens, keys)
-      : undefined;
-    const masks = causal === undefined ? [] : [causal];
+    const causal = intAttribute(node, "unidirectional", 0) === 1 ? {} : undefined;
+    const masks: string[] = [];
     const mask = inputs.key_padding_mask;
     if (mask !== undefined) {
       const filter = floatAttribute(node, "mask_filter_value", MASK_FILTER);
-      const options = { input: "key_padding_mask", mask, batch, keys, filter, causal };
-      masks.splice(0, 1, paddingMask(b, node, options));
+      const options = { input: "key_padding_mask", mask, batch, keys, filter };
+      masks.push(paddingMask(b, node, options));
     }
     if (inputs.attention_bias !== undefined) {
       masks.push(biasMask(b, inputs.attention_bias, heads));
     }
     const scale = floatAttribute(node, "scale", 0) || 1 / Math.sqrt(size);
-    const output = attend(b, { query, key, value, scale, masks });
+    const output = attend(b, { query, key, value, scale, masks, causal });
     const present = (x: string) => b.op("Transpose", [x], { perm: ints([0, 2, 1, 3]) });
     return [output, needed[1] ? present(key) : "", needed[2] ? present(value) : "", ""];
   },

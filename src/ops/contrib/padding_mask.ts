@@ -47,7 +47,6 @@ function visibleKeys(
  * @param input the mask's name in the operator's schema
  * @param mask int32: [B] visible lengths; [2·B] ends and starts; [B, L] or [B, T, L] where 0 hides
  * @param filter what hidden scores get added
- * @param causal a causal mask [T, 1, L] to fold in, if any
  * @returns [B, 1, 1 or T, 1, L]
  */
 export function paddingMask(
@@ -59,16 +58,14 @@ export function paddingMask(
     readonly batch: number;
     readonly keys: number;
     readonly filter: number;
-    readonly causal?: string;
   },
 ): string {
-  const { input, mask, batch, keys, filter, causal } = options;
-  return shared(b, `padding ${mask} ${filter} ${causal}`, () => {
+  const { input, mask, batch, keys, filter } = options;
+  return shared(b, `padding ${mask} ${filter}`, () => {
     const visible = visibleKeys(b, node, input, mask, batch, keys);
     const [zero, hidden] = [scalarOf(b, "float32", 0), scalarOf(b, "float32", filter)];
     const added = b.op("Where", [visible, zero, hidden]);
     const [rows, tokens] = b.dims(added);
-    const grid = b.reshape(added, [rows, 1, tokens, 1, keys]);
-    return causal === undefined ? grid : b.op("Add", [grid, causal]);
+    return b.reshape(added, [rows, 1, tokens, 1, keys]);
   });
 }

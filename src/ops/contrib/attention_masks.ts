@@ -1,0 +1,107 @@
+/** Additive masks over attention scores, in the order in which `attend` lays scores out. */
+import { ints } from "../../graph/attributes.ts";
+import type { GraphBuilder } from "../../graph/builder.ts";
+import { float32 } from "../../graph/tensor.ts";
+import { cast, shared } from "./support.ts";
+
+/**
+ * What masked scores get added. After the softmax's exponential such a score is exactly 0, however
+ * far scores lie apart. (-60 is 2.8 ms faster at [4,3,768,256], since a faster branch of ONNX
+ * Runtime's exponential serves it, but is wrong where a masked score leads by more than about 40;
+ * between -87 and -104 denormals make the kernel 20 times slower; -1e4, -1e9 and -inf cost alike.)
+ */
+export const MASKED = -1e9;
+
+/** Query i sees the keys up to i and, with a window, only the last `window` of them. */
+export interface Causal {
+  /** How many keys a query sees, its own included; absent for all. */
+  readonly window?: number;
+}
+
+/** A rectangle of the scores: queries `from` to `to`, keys `first` to `last`, ends excluded. */
+export interface Block {
+  readonly from: number;
+  readonly to: number;
+  readonly first: number;
+  readonly last: number;
+}
+
+/**
+ * The causal mask of a block, one constant for all layers.
+ *
+ * @returns [queries, 1, keys], 0 where visible; `undefined` where all is
+ */
+function causalBlock(b: GraphBuilder, { window }: Causal, block: Block): string | undefined {
+  const { from, to, first, last } = block;
+  const hidden = (i: number, j: number) => j > i || (window !== undefined && j <= i - window);
+  const width = last - first;
+  const mask = new Float32Array((to - from) * width);
+  let any = false;
+  for (let i = from; i < to; i++) {
+    for (let j = first; j < last; j++) {
+      if (!hidden(i, j)) continue;
+      mask[(i - from) * width + j - first] = MASKED;
+      any = true;
+    }
+  }
+  if (!any) return undefined;
+  return b.constant(float32([to - from, 1, width], mask), `causal.${from}.${to}.${first}.${last}`);
+}
+
+/**
+ * A bias over heads in the order of {@linkcode attend}'s scores.
+ *
+ * @param bias [B or 1, H or 1, T, L]
+ * @returns [B or 1, keyHeads or 1, T, G or 1, L]
+ */
+export function biasMask(b: GraphBuilder, bias: string, keyHeads: number): string {
+  const [batch, heads, tokens, keys] = b.dims(bias);
+  if (heads === 1) return b.reshape(bias, [batch, 1, tokens, 1, keys]);
+  return shared(b, `bias ${bias} ${keyHeads}`, () => {
+    const grouped = b.reshape(bias, [batch, keyHeads, heads / keyHeads, tokens, keys]);
+    return b.op("Transpose", [grouped], { perm: ints([0, 1, 3, 2, 4]) });
+  });
+}
+
+/**
+ * The sum of all masks over a block, made once for all layers that have the same masks.
+ *
+ * @param masks each broadcastable to [B, keyHeads, T, G, L]
+ * @param whole the shape of all scores, [B, keyHeads, T, G, L]
+ * @returns broadcastable to [B, keyHeads, block's queries, G, block's keys]; `undefined` for none
+ */
+export function blockMask(
+  b: GraphBuilder,
+  masks: readonly string[],
+  causal: Causal | undefined,
+  block: Block,
+  whole: readonly number[],
+): string | undefined {
+  const { from, to, first, last } = block;
+  const key = JSON.stringify([masks, causal, block, whole]);
+  const none = "";
+  const sum = shared(b, `mask ${key}`, () => {
+    const parts = masks.map((mask) =>
+      cut(b, cut(b, cast(b, mask, "float32"), -3, from, to, whole[2]), -1, first, last, whole[4])
+    );
+    const seen = causal === undefined ? undefined : causalBlock(b, causal, block);
+    if (seen !== undefined) parts.push(seen);
+    return parts.length === 0 ? none : parts.reduce((x, y) => b.op("Add", [x, y]));
+  });
+  return sum === none ? undefined : sum;
+}
+
+/** Elements `from` to `to` along an axis counted from the end, unless it is broadcast or whole. */
+function cut(
+  b: GraphBuilder,
+  mask: string,
+  axis: number,
+  from: number,
+  to: number,
+  size: number,
+): string {
+  const dims = b.dims(mask);
+  const at = dims.length + axis;
+  if (at < 0 || dims[at] === 1 || (from === 0 && to === size)) return mask;
+  return b.op("Slice", [mask, b.int64s([from]), b.int64s([to]), b.int64s([at])]);
+}
