@@ -7,8 +7,7 @@
  * remainder per entry, and any two columns are independent unless their v have a trivial ratio.
  */
 import type { GraphBuilder } from "../graph/builder.ts";
-import { float32, int64, type Tensor } from "../graph/tensor.ts";
-import type { Model } from "../graph/types.ts";
+import { int64, type Tensor } from "../graph/tensor.ts";
 
 /** Graph input, int64 []: the seed of a micro-step's masks. */
 export const DROPOUT_SEED = "dropout_seed";
@@ -20,17 +19,6 @@ export const SALT_SUFFIX = `${MASK_SUFFIX}.salt`;
 
 /** The Mersenne prime 2^31 - 1: products of two residues stay below 2^62. */
 const PRIME = 2147483647;
-
-/** An injected model as it runs at inference: nothing is dropped. */
-export function withoutDropout(model: Model): Model {
-  const isMask = ({ name }: { readonly name: string }) => name.endsWith(MASK_SUFFIX);
-  const masks = model.graph.inputs.filter(isMask);
-  if (masks.length === 0) return model;
-  const initializers = new Map(model.graph.initializers);
-  for (const { name } of masks) initializers.set(name, float32([], [1]));
-  const inputs = model.graph.inputs.filter((input) => !isMask(input));
-  return { ...model, graph: { ...model.graph, inputs, initializers } };
-}
 
 /** Number that tells one module's masks from another's: FNV-1a of its name, 24 bits. */
 export function saltOf(name: string): Tensor {

@@ -8,7 +8,6 @@ import type { Graph, Model } from "../graph/types.ts";
 import { RefusedError } from "../errors.ts";
 import type { Runner } from "../runtime/runner.ts";
 import { evaluate } from "../eval/evaluate.ts";
-import { withoutDropout } from "../plan/dropout.ts";
 import type { PlannedModel } from "./planned_model.ts";
 import { targetsOf, type TokenBatch } from "../data/targets.ts";
 
@@ -40,7 +39,7 @@ export async function compareForward(
   const rows = targetsOf(compared, 1).count;
   // First the user's graph, through ONNX Runtime's own mapping of the weights: that is gone before
   // the other pass brings graft's mapping into memory.
-  const { logits: users } = await evaluate(runner, withoutDropout(model), [compared], {
+  const { logits: users } = await evaluate(runner, model, [compared], {
     objective: compared.classIds === undefined ? "causal" : "classification",
     logitRows: rows,
     // Without repacked weights it runs slower and far smaller: it runs once.
