@@ -1,0 +1,53 @@
+/**
+ * banking77 on the embedded int8 MiniLM with PEFT's hyperparameters: accuracy on the test set, through
+ * the inference graph, of the adapter and of the model merged at the base's own bits.
+ *
+ * usage: deno run -A scripts/figures/banking77.ts [--seeds 0,1,2] [--shared ../shared] [--keep FOLDER]
+ */
+import { parseArgs } from "@std/cli/parse-args";
+import { graft } from "./children.ts";
+import { workload } from "./workloads.ts";
+
+const flags = parseArgs(Deno.args, {
+  string: ["seeds", "shared", "keep"],
+  default: { seeds: "0,1,2", shared: "../shared" },
+});
+const folder = flags.keep ?? Deno.makeTempDirSync({ prefix: "graft-figures-" });
+const train = workload(flags.shared, "banking77").graft;
+const model = train[train.indexOf("--model") + 1];
+const test = `${flags.shared}/data/banking77/test.csv`;
+
+async function accuracy(...args: readonly string[]): Promise<number> {
+  const { stdout } = await graft("eval", ...args, "--data", test, "--json", "--batch-size", "64");
+  return JSON.parse(stdout).accuracy;
+}
+
+const rows: { readonly adapter: number; readonly nearest: number; readonly compensated: number }[] =
+  [];
+for (const seed of flags.seeds.split(",")) {
+  const adapter = `${folder}/adapter-${seed}`;
+  await graft("train", ...train, "--seed", seed, "--adapter-path", adapter, "--overwrite");
+  const merged = async (method: string) => {
+    const path = `${folder}/merged-${seed}-${method}`;
+    await graft(
+      ...["merge", "--model", model, "--adapter-path", adapter, "--save-path", path],
+      ...["--method", method, "--force", "--no-latency", "--data", test],
+    );
+    return await accuracy(path);
+  };
+  const row = {
+    adapter: await accuracy(model, "--adapter-path", adapter),
+    nearest: await merged("nearest"),
+    compensated: await merged("compensated"),
+  };
+  console.log(JSON.stringify({ seed, ...row }));
+  rows.push(row);
+}
+const mean = (key: keyof (typeof rows)[0]) =>
+  rows.reduce((sum, row) => sum + row[key], 0) / rows.length;
+console.log(JSON.stringify({
+  seeds: flags.seeds,
+  adapter: mean("adapter"),
+  mergedNearest: mean("nearest"),
+  mergedCompensated: mean("compensated"),
+}));
