@@ -29,6 +29,7 @@ import type { TokenBatch } from "../data/targets.ts";
 import { type GramData, gramSource, unpadded } from "./collect_gram.ts";
 import { LatencyBench, type LatencyOptions } from "./latency.ts";
 import { loadOnnx } from "./load_onnx.ts";
+import { configWithLabels } from "./model_labels.ts";
 import { checkTarget, StagedDirectory } from "./staged_directory.ts";
 import { type BaseModel, checkNotBase, writeModel } from "./write_model.ts";
 
@@ -88,9 +89,18 @@ export async function mergeAdapters(runner: Runner, request: MergeRequest): Prom
     runtime: runner.description,
   };
   const directory = staged.of(decision.chosen);
+  writeLabels(directory, adapters);
   directory.write(CERTIFICATE_FILE, [new TextEncoder().encode(certificateJson(decision))]);
   directory.commit(force);
   return decision;
+}
+
+/** Class names of a classifier go where the base's own would be: into `config.json`. */
+function writeLabels(directory: StagedDirectory, adapters: readonly WeightedAdapter[]): void {
+  const labels = adapters.map(({ adapter }) => adapter.card?.labels).find((l) => l !== undefined);
+  if (labels === undefined) return;
+  const text = configWithLabels(directory.readText("config.json"), labels);
+  directory.replace("config.json", new TextEncoder().encode(text));
 }
 
 /** Unfinished folders by candidate; those not committed are removed in the end. */

@@ -29,3 +29,18 @@ export function readModelLabels(folder: string): readonly string[] | undefined {
   if (!sound || entries.every(([id, name]) => name === `LABEL_${id}`)) return undefined;
   return entries.map(([, name]) => name);
 }
+
+/**
+ * `config.json` with class names, so that a merged classifier says what its logits mean.
+ *
+ * @param config the base's `config.json`; absent where it has none
+ */
+export function configWithLabels(
+  config: string | undefined,
+  labels: readonly string[],
+): string {
+  const fields = config === undefined ? {} : JSON.parse(config);
+  const id2label = Object.fromEntries(labels.map((name, id) => [id, name]));
+  const label2id = Object.fromEntries(labels.map((name, id) => [name, id]));
+  return JSON.stringify({ ...fields, id2label, label2id }, null, 2) + "\n";
+}

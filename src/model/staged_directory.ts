@@ -62,6 +62,19 @@ export class StagedDirectory implements Disposable {
     }
   }
 
+  /** Writes a file, also over one that is there. */
+  replace(name: string, content: Uint8Array): void {
+    const path = this.#add(name);
+    attempt("write", path, () => Deno.writeFileSync(path, content));
+  }
+
+  /** A text file's content; `undefined` where there is none of the name. */
+  readText(name: string): string | undefined {
+    if (!this.#names.includes(name)) return undefined;
+    const path = join(this.path, name);
+    return attempt("read", path, () => Deno.readTextFileSync(path));
+  }
+
   /** Opens a file for writing at any offset, keeping what {@linkcode copy} put there. */
   open(name: string): StagedFile {
     const path = this.#add(name);
@@ -76,11 +89,6 @@ export class StagedDirectory implements Disposable {
       },
       [Symbol.dispose]: () => file.close(),
     };
-  }
-
-  /** Size of the files so far. */
-  get sizeBytes(): number {
-    return this.#names.reduce((sum, name) => sum + Deno.statSync(join(this.path, name)).size, 0);
   }
 
   /**

@@ -81,6 +81,9 @@ function candidateJson(measured: Measurements, candidate: Candidate) {
       },
     }),
     requantisation_error: weighted(matrices, "requantisationError"),
+    ...(matrices.every((m) => m.outputError !== undefined)
+      ? { output_error: weighted(matrices, "outputError") }
+      : {}),
     changed_codes: weighted(matrices, "changedCodes"),
   };
 }
@@ -100,12 +103,12 @@ const matrixJson = (report: MatrixReport) => ({
 /** Mean over matrices, each counting by its size. */
 function weighted(
   matrices: readonly MatrixReport[],
-  field: "requantisationError" | "changedCodes" | "relativeDelta",
+  field: "requantisationError" | "outputError" | "changedCodes" | "relativeDelta",
 ): number {
   let sum = 0;
   let size = 0;
   for (const report of matrices) {
-    sum += report[field] * report.rows * report.cols;
+    sum += (report[field] ?? 0) * report.rows * report.cols;
     size += report.rows * report.cols;
   }
   return size === 0 ? 0 : sum / size;
@@ -164,9 +167,12 @@ export function formatCertificate(decision: Decision): readonly string[] {
 
 function summary({ chosen, leastGainKept, forced, measured }: Decision): readonly string[] {
   const { matrices, latency } = chosen;
+  const outputs = matrices.every(({ outputError }) => outputError !== undefined)
+    ? ` (${percent(weighted(matrices, "outputError"))} in the layers' outputs)`
+    : "";
   const lines = [
     `${matrices.length} matrices: ‖ΔW‖/‖W‖ ${percent(weighted(matrices, "relativeDelta"))}, ` +
-    `rounding error ${percent(weighted(matrices, "requantisationError"))} of ‖ΔW‖, ` +
+    `rounding error ${percent(weighted(matrices, "requantisationError"))} of ‖ΔW‖${outputs}, ` +
     `${percent(weighted(matrices, "changedCodes"))} of the codes changed`,
   ];
   if (latency !== undefined) {

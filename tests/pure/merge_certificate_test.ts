@@ -1,0 +1,143 @@
+import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
+import {
+  bestCandidate,
+  type Candidate,
+  chooseCandidate,
+  gainKept,
+  largestDifference,
+} from "../../src/lora/merge/mod.ts";
+import {
+  certificateJson,
+  type Decision,
+  formatCertificate,
+} from "../../src/lora/merge/certificate_report.ts";
+
+const figures = (loss: number, accuracy?: number) => ({
+  loss,
+  count: 100,
+  logits: Float32Array.of(loss, -loss),
+  ...(accuracy === undefined ? {} : { accuracy }),
+});
+
+const matrix = {
+  paths: ["layer.0.q_proj"],
+  weight: "w",
+  rows: 4,
+  cols: 8,
+  bits: 4,
+  deltaNorm: 1,
+  relativeDelta: 0.02,
+  requantisationError: 0.5,
+  outputError: 0.25,
+  changedCodes: 0.1,
+  changed: true,
+};
+
+const candidate = (method: Candidate["method"], sizeBytes: number, loss: number): Candidate => ({
+  method,
+  sizeBytes,
+  matrices: [matrix],
+  evaluated: figures(loss),
+});
+
+/** Base at loss 2, adapter at 1. */
+const measured = (...candidates: Candidate[]) => ({
+  baseSizeBytes: 100,
+  base: figures(2),
+  adapter: figures(1),
+  candidates,
+});
+
+Deno.test("gainKept() is the share of the loss difference that is left", () => {
+  assertAlmostEquals(gainKept(figures(2), figures(1), figures(1.25))!, 0.75);
+  assertAlmostEquals(gainKept(figures(2), figures(1), figures(2.5))!, -0.5);
+  assertEquals(gainKept(figures(1), figures(1), figures(1)), undefined);
+  assertEquals(gainKept(figures(1), figures(2), figures(1)), undefined);
+});
+
+Deno.test("chooseCandidate() takes the smallest that keeps enough, of equal ones the best", () => {
+  const [nearest, compensated, wide] = [
+    candidate("nearest", 100, 1.5),
+    candidate("compensated", 100, 1.08),
+    candidate("8bit", 120, 1.01),
+  ];
+  const all = measured(wide, nearest, compensated);
+  assertEquals(chooseCandidate(all), compensated);
+  assertEquals(chooseCandidate(all, 0.95), wide);
+  assertEquals(chooseCandidate(all, 0.995), undefined);
+  assertEquals(bestCandidate(all), wide);
+  assertEquals(
+    chooseCandidate(measured(nearest, candidate("compensated", 100, 1.4)), 0.5)?.method,
+    "compensated",
+  );
+});
+
+Deno.test("chooseCandidate() judges by loss alone where the adapter gains nothing", () => {
+  const without = { baseSizeBytes: 100, base: figures(1), adapter: figures(1.2) };
+  const near = candidate("nearest", 100, 1.205);
+  assertEquals(chooseCandidate({ ...without, candidates: [near] }), near);
+  const far = candidate("nearest", 100, 1.3);
+  assertEquals(chooseCandidate({ ...without, candidates: [far] }), undefined);
+});
+
+Deno.test("chooseCandidate() takes the smallest where nothing was measured", () => {
+  const small = { ...candidate("nearest", 100, 0), evaluated: undefined };
+  const large = { ...candidate("8bit", 120, 0), evaluated: undefined };
+  assertEquals(chooseCandidate({ baseSizeBytes: 100, candidates: [large, small] }), small);
+});
+
+Deno.test("largestDifference() is the largest distance of two logits", () => {
+  assertEquals(largestDifference(Float32Array.of(1, 2, 3), Float32Array.of(1, -2, 3.5)), 4);
+});
+
+const latency = {
+  milliseconds: 2,
+  baseMilliseconds: 2,
+  ratio: 1.004,
+  controlRatio: 0.998,
+  rounds: 40,
+};
+
+const decision: Decision = {
+  measured: measured(
+    { ...candidate("nearest", 100, 1.5), latency },
+    { ...candidate("8bit", 120, 1.01), latency },
+  ),
+  chosen: { ...candidate("nearest", 100, 1.5), latency },
+  leastGainKept: 0.9,
+  forced: true,
+  baseDigest: "sha256:00",
+  adapters: [{ label: "adapters", weight: 1 }],
+};
+
+Deno.test("certificateJson() holds what the merge is judged by, per candidate and per matrix", () => {
+  const json = JSON.parse(certificateJson(decision));
+  assertEquals(json.method, "nearest");
+  assertEquals(json.forced, true);
+  assertEquals(json.held_out.base, { loss: 2 });
+  const [nearest, wide] = json.candidates;
+  assertEquals([nearest.gain_kept, nearest.size_ratio], [0.5, 1]);
+  assertAlmostEquals(wide.gain_kept, 0.99);
+  assertEquals(nearest.latency.ratio, 1.004);
+  assertEquals(nearest.latency.control_ratio, 0.998);
+  assertEquals(json.matrices, [{
+    modules: ["layer.0.q_proj"],
+    weight: "w",
+    shape: [4, 8],
+    bits: 4,
+    delta_norm: 1,
+    relative_delta: 0.02,
+    requantisation_error: 0.5,
+    output_error: 0.25,
+    changed_codes: 0.1,
+  }]);
+});
+
+Deno.test("formatCertificate() prints a row for each model and says what was forced", () => {
+  const lines = formatCertificate(decision);
+  const row = (name: string) => lines.find((line) => line.includes(name))!;
+  assert(/2\.0000 .*1\.000×/.test(row("base ")));
+  assert(/1\.5000 .*50\.0% .*1\.000× .*1\.004×/.test(row("own bits, nearest")));
+  assert(/1\.0100 .*99\.0% .*1\.200×/.test(row("8 bit")));
+  assert(lines.some((line) => line.includes("--force")));
+});
