@@ -73,7 +73,7 @@ const PURE = new Set([
 ]);
 
 /** Files of no layer that every layer of `src` may import. */
-const COMMON = new Set(["src/errors.ts", "src/random.ts"]);
+const COMMON = new Set(["src/errors.ts", "src/random.ts", "src/version.ts"]);
 
 /** The layer of a path from the root, `undefined` for none. */
 function layerOf(path: string): string | undefined {

@@ -1,5 +1,5 @@
 /** The `graft` program: finds the verb, reads its flags, runs it, ends with its exit code. */
-import { VERSION } from "../../mod.ts";
+import { VERSION } from "../version.ts";
 import { EXIT, UsageError } from "../errors.ts";
 import { parseArguments } from "./args.ts";
 import type { Command } from "./command.ts";
