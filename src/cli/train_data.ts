@@ -1,36 +1,11 @@
 /** The data of a training run: files found, split, encoded and put into batches. */
-import {
-  Batches,
-  type ColumnNames,
-  Dataset,
-  defaultBuckets,
-  type LabelMap,
-  MemoryBytes,
-  type Noted,
-  prepareRows,
-  splitByGroup,
-  type Task,
-  type TextProcessor,
-  TokenStore,
-} from "../data/mod.ts";
+import { type Batches, Dataset, type LabelMap, splitByGroup, type Task } from "../data/mod.ts";
 import { findData } from "../data/io/data_folder.ts";
-import { FileSource, TemporaryBytes } from "../data/io/file_source.ts";
+import { FileSource } from "../data/io/file_source.ts";
 import { UsageError } from "../errors.ts";
-import { formatCount } from "./format.ts";
+import { columnsOf, encodeBatches, type ModelText, type RowOrder } from "./encode_data.ts";
 import type { Terminal } from "./output.ts";
 import type { TrainFlags } from "./train_flags.ts";
-
-/** Data files from this size on leave their encoded rows on disk, not in memory. */
-const ON_DISK_FROM_BYTES = 64 << 20;
-
-/** What encoding must know of the model. */
-export interface ModelText {
-  readonly text: TextProcessor;
-  /** Whether the model has an input `token_type_ids`. */
-  readonly tokenTypeIds: boolean;
-  /** Rows of the embedding, where known. */
-  readonly vocabSize?: number;
-}
 
 export interface TrainData extends Disposable {
   readonly task: Task;
@@ -41,16 +16,6 @@ export interface TrainData extends Disposable {
   readonly test?: Batches;
   /** What a resume compares. */
   readonly identity: Readonly<Record<string, string>>;
-}
-
-function columnsOf(flags: TrainFlags): ColumnNames {
-  return {
-    messages: flags.chatFeature,
-    prompt: flags.promptFeature,
-    completion: flags.completionFeature,
-    text: flags.textFeature,
-    label: flags.labelColumn,
-  };
 }
 
 /**
@@ -78,38 +43,13 @@ export async function loadTrainData(
   const task = train.kind === "label" && flags.task !== "causal" ? "classification" : "causal";
   const labels = task === "classification" ? labelsFor(train.labels, paths.train) : undefined;
 
-  const batches = async (
+  const batches = (
     dataset: Dataset,
     what: string,
-    order: "shuffled" | "in-order" | "by-length",
+    order: RowOrder,
     indices?: Uint32Array,
-  ): Promise<Batches> => {
-    const large = dataset.source.sizeBytes >= ON_DISK_FROM_BYTES;
-    const bytes = large ? resources.use(new TemporaryBytes()) : new MemoryBytes();
-    const { rows, report } = await prepareRows(dataset, model.text, {
-      maxLength: maxLengthOf(flags, model.text),
-      maskPrompt: flags.maskPrompt,
-      classes: labels && new Map(labels.map((name, id) => [name, id])),
-      modelVocabSize: model.vocabSize,
-      indices,
-      store: new TokenStore(bytes),
-    });
-    terminal.note(
-      `${what}: ${formatCount(report.rows)} rows, ${formatCount(report.tokens)} tokens` +
-        (task === "causal" ? `, ${formatCount(report.targets)} to learn` : ""),
-    );
-    tell(terminal, report.truncated, "were cut at --max-seq-length");
-    tell(terminal, report.leftOut, "were left out: nothing in them is to be learned");
-    tell(terminal, report.lastTurnOnly, "teach only their last turn: the template rewrites others");
-    return new Batches(rows, {
-      batchSize: flags.batchSize,
-      order,
-      seed: flags.seed,
-      padId: model.text.info.padId ?? 0,
-      buckets: defaultBuckets(maxLengthOf(flags, model.text)),
-      tokenTypeIds: model.tokenTypeIds,
-    });
-  };
+  ): Promise<Batches> =>
+    encodeBatches(dataset, { what, order, indices, model, flags, labels, terminal, resources });
 
   const valid = paths.valid === undefined ? undefined : await open(paths.valid, task);
   const split = valid === undefined && flags.validationSplit > 0
@@ -138,15 +78,6 @@ export async function loadTrainData(
   };
 }
 
-/** The smaller of what the user and the tokenizer's files allow. */
-function maxLengthOf(flags: TrainFlags, text: TextProcessor): number {
-  return Math.min(flags.maxSeqLength, text.info.modelMaxLength ?? Infinity);
-}
-
 function groupsOf(dataset: Dataset): Float64Array {
   return Float64Array.from({ length: dataset.count }, (_, i) => dataset.promptGroup(i));
-}
-
-function tell(terminal: Terminal, { count, first }: Noted, what: string): void {
-  if (count > 0) terminal.note(`  ${formatCount(count)} rows ${what} (the first is ${first})`);
 }

@@ -5,6 +5,8 @@ import type { Command } from "./command.ts";
 export const VERBS: Readonly<Record<string, () => Promise<{ readonly default: Command }>>> = {
   train: () => import("./train.ts"),
   merge: () => import("./merge.ts"),
+  run: () => import("./run.ts"),
+  eval: () => import("./eval.ts"),
   inspect: () => import("./inspect.ts"),
   quantize: () => import("./quantize.ts"),
 };

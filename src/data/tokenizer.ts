@@ -36,6 +36,8 @@ export interface TokenizerInfo {
 export interface EncodeTextOptions {
   /** Whether to add what the model expects around a text, such as [CLS] … [SEP]; default true. */
   readonly addSpecialTokens?: boolean;
+  /** Ids at most, special tokens included; default no limit. */
+  readonly maxLength?: number;
 }
 
 export class Tokenizer {
@@ -93,13 +95,16 @@ export class Tokenizer {
    *
    * @throws {BadInputError} where a part of the text has no token and the vocabulary no unknown token
    */
-  encode(text: string, { addSpecialTokens = true }: EncodeTextOptions = {}): number[] {
+  encode(text: string, options: EncodeTextOptions = {}): number[] {
+    const { addSpecialTokens = true, maxLength = Infinity } = options;
     const { ids, tokens } = this.#attempt(
       "encode with",
       () => this.#library.encode(text, { add_special_tokens: addSpecialTokens }),
     );
     const wrong = ids.findIndex((id) => !this.#known(id));
-    if (wrong < 0) return ids;
+    if (wrong < 0) {
+      return [...addSpecialTokens ? this.truncate(ids, maxLength) : ids.slice(0, maxLength)];
+    }
     throw new BadInputError(
       `${this.#name}: cannot encode: the vocabulary has no id for the token ` +
         `${JSON.stringify(tokens[wrong] ?? null)} and no token for unknown ones`,

@@ -3,10 +3,13 @@ import { dirname } from "@std/path";
 import type { TextProcessor } from "../data/text.ts";
 import { GuardedText } from "../data/guarded.ts";
 import type { Model } from "../graph/types.ts";
-import { isCache } from "../plan/inputs.ts";
+import { applyAdapter, checkBase } from "../lora/apply.ts";
+import { loadAdapter } from "./adapter_dir.ts";
 import { findModelFile } from "./find_model.ts";
-import { type LoadedModel, loadOnnx } from "./load_onnx.ts";
 import { readGenerationConfig } from "./generation_config.ts";
+import { loadOnnx } from "./load_onnx.ts";
+import { type ModelKind, modelKind } from "./model_kind.ts";
+import { readModelLabels } from "./model_labels.ts";
 import { readTextFiles } from "./tokenizer_files.ts";
 
 /** A model and everything beside it; its weights stay mapped until it is disposed of. */
@@ -21,8 +24,9 @@ export interface OpenedModel extends Disposable {
   readonly endIds: ReadonlySet<number>;
   /** Longest sequence the model takes, where its files say so. */
   readonly maxLength?: number;
-  /** Whether the graph predicts tokens: it has a cache, or logits per token. */
-  readonly causal: boolean;
+  readonly kind: ModelKind;
+  /** Class names in the order of a classifier's logits, where they are known. */
+  readonly labels?: readonly string[];
 }
 
 /**
@@ -49,7 +53,8 @@ export async function openModel(path: string): Promise<OpenedModel> {
         ...(text.info.eosId === undefined ? [] : [text.info.eosId]),
       ]),
       maxLength: shortest(generation.maxLength, text.info.modelMaxLength),
-      causal: isCausal(loaded),
+      kind: modelKind(loaded.model.graph),
+      labels: readModelLabels(folder),
       [Symbol.dispose]() {
         text?.[Symbol.dispose]();
         loaded[Symbol.dispose]();
@@ -62,10 +67,37 @@ export async function openModel(path: string): Promise<OpenedModel> {
   }
 }
 
-function isCausal({ model: { graph } }: LoadedModel): boolean {
-  const logits = graph.outputs.find(({ name }) => name === "logits");
-  return logits !== undefined &&
-    (logits.type?.shape?.length === 3 || graph.inputs.some(({ name }) => isCache(name)));
+/**
+ * Opens a model with an adapter in its graph, unmerged.
+ *
+ * @param note told what the user should know about the adapter
+ * @throws {BadInputError} for an adapter that is unsound, of another base, or does not fit
+ */
+export async function openAdapted(
+  path: string,
+  adapterPath: string,
+  note: (line: string) => void,
+): Promise<OpenedModel> {
+  const { adapter, notes } = loadAdapter(adapterPath);
+  notes.forEach(note);
+  const base = await openModel(path);
+  try {
+    checkBase(adapter, base.model, adapterPath);
+    const tokenizer = adapter.card?.tokenizerDigest;
+    if (tokenizer !== undefined && tokenizer !== base.text.info.digest) {
+      note(`${base.folder}/tokenizer.json is not the one that ${adapterPath} was trained with`);
+    }
+    const { model } = applyAdapter(base.model, adapter);
+    return {
+      ...base,
+      model,
+      kind: modelKind(model.graph),
+      labels: adapter.card?.labels ?? base.labels,
+    };
+  } catch (error) {
+    base[Symbol.dispose]();
+    throw error;
+  }
 }
 
 function shortest(...lengths: readonly (number | undefined)[]): number | undefined {

@@ -6,7 +6,14 @@ import { int64, type Tensor, toNumbers } from "../graph/tensor.ts";
 import type { Graph } from "../graph/types.ts";
 import { BadInputError } from "../errors.ts";
 import { bindInputs, isCache } from "../plan/inputs.ts";
+import { TARGET_ROWS } from "../plan/select_rows.ts";
 import type { DeviceTensor, Executable, Runner } from "../runtime/runner.ts";
+
+/** Tokens of a prompt that are read at once: activations grow with them. */
+const PROMPT_CHUNK = 512;
+
+/** Since this minor release GroupQueryAttention takes several tokens after a past. */
+const SEVERAL_AFTER_PAST_SINCE = 20;
 
 /** A cache input and the output that holds its next value. */
 interface CachePair {
@@ -23,7 +30,7 @@ export class CausalModel implements Disposable {
   #tokens: number[] = [];
 
   /**
-   * @param executable the model's graph; stays the caller's
+   * @param executable the model's graph, best by `withChosenLogits`; stays the caller's
    * @param graph the same graph, for its inputs and outputs
    * @throws {BadInputError} where the model has no logits or a cache that graft cannot pair
    */
@@ -54,31 +61,38 @@ export class CausalModel implements Disposable {
   }
 
   /**
+   * Reads a whole text, going on from what has been read where the text begins with it.
+   *
+   * @returns logits after the last token, [vocabulary]
+   */
+  continueTo(ids: readonly number[]): Promise<Float32Array> {
+    const known = this.#tokens.length;
+    const goesOn = known < ids.length && this.#tokens.every((token, i) => token === ids[i]);
+    if (!goesOn) this.reset();
+    return this.advance(goesOn ? ids.slice(known) : ids);
+  }
+
+  /**
    * Reads more tokens.
    *
    * @returns logits after the last of them, [vocabulary]
+   * @throws {RangeError} for no tokens
    */
   async advance(ids: readonly number[]): Promise<Float32Array> {
     if (ids.length === 0) throw new RangeError("There must be a token to read");
-    this.#tokens.push(...ids);
-    const cached = this.#pairs.length > 0;
-    const fresh = cached ? ids : this.#tokens;
-    const feeds = this.#feeds(fresh);
     try {
-      const results = await this.#executable.run(feeds, [
-        "logits",
-        ...this.#pairs.map(({ present }) => present),
-      ]);
-      for (const { past, present } of this.#pairs) {
-        this.#cache.get(past)?.[Symbol.dispose]();
-        this.#cache.set(past, results[present]);
+      if (this.#pairs.length === 0) return await this.#read([...this.#tokens, ...ids], []);
+      let logits: Float32Array = new Float32Array();
+      for (let at = 0; at < ids.length;) {
+        const size = this.#chunkSize();
+        logits = await this.#read(ids.slice(at, at + size), this.#tokens);
+        at += size;
       }
-      using logits = results.logits;
-      return lastRow(logits.read());
-    } finally {
-      for (const [name, feed] of Object.entries(feeds)) {
-        if (this.#cache.get(name) !== feed) feed[Symbol.dispose]();
-      }
+      return logits;
+    } catch (error) {
+      // What the cache holds is not known to belong together any more.
+      this.reset();
+      throw error;
     }
   }
 
@@ -86,24 +100,54 @@ export class CausalModel implements Disposable {
     this.reset();
   }
 
-  #feeds(fresh: readonly number[]): Record<string, DeviceTensor> {
-    const total = this.#tokens.length;
-    const start = total - fresh.length;
+  /** Tokens the model can read in one run now. */
+  #chunkSize(): number {
+    const [major, minor] = this.#runner.version;
+    const old = major === 1 && minor < SEVERAL_AFTER_PAST_SINCE;
+    return old && this.#tokens.length > 0 ? 1 : PROMPT_CHUNK;
+  }
+
+  /** One run over tokens that follow others. */
+  async #read(fresh: readonly number[], before: readonly number[]): Promise<Float32Array> {
+    const feeds = this.#tokenFeeds(fresh, before.length);
+    try {
+      const results = await this.#executable.run(
+        { ...feeds, ...Object.fromEntries(this.#cache) },
+        ["logits", ...this.#pairs.map(({ present }) => present)],
+      );
+      for (const { past, present } of this.#pairs) {
+        this.#cache.get(past)?.[Symbol.dispose]();
+        this.#cache.set(past, results[present]);
+      }
+      this.#tokens = [...before, ...fresh];
+      using logits = results.logits;
+      return lastRow(logits.read());
+    } finally {
+      for (const feed of Object.values(feeds)) feed[Symbol.dispose]();
+    }
+  }
+
+  /** All inputs but the caches that are held. */
+  #tokenFeeds(fresh: readonly number[], start: number): Record<string, DeviceTensor> {
     const feeds: Record<string, DeviceTensor> = {};
-    for (
-      const [name, { dtype, dims }] of bindInputs(this.#graph, { batch: 1, length: fresh.length })
-    ) {
-      const held = this.#cache.get(name);
-      if (held !== undefined) feeds[name] = held;
-      else if (isCache(name)) {
-        feeds[name] = this.#runner.upload({ dtype, dims, bytes: new Uint8Array(0) });
-      } else feeds[name] = this.#runner.upload(tokenInput(name, fresh, start, total));
+    const inputs = this.#graph.inputs.filter(({ name }) => name !== TARGET_ROWS);
+    const graph = { ...this.#graph, inputs };
+    for (const [name, { dtype, dims }] of bindInputs(graph, { batch: 1, length: fresh.length })) {
+      if (this.#cache.has(name)) continue;
+      const value = isCache(name)
+        ? { dtype, dims, bytes: new Uint8Array(0) }
+        : tokenInput(name, fresh, start);
+      feeds[name] = this.#runner.upload(value);
+    }
+    if (inputs.length < this.#graph.inputs.length) {
+      feeds[TARGET_ROWS] = this.#runner.upload(int64([1], [fresh.length - 1]));
     }
     return feeds;
   }
 }
 
-function tokenInput(name: string, fresh: readonly number[], start: number, total: number): Tensor {
+function tokenInput(name: string, fresh: readonly number[], start: number): Tensor {
+  const total = start + fresh.length;
   switch (name) {
     case "input_ids":
       return int64([1, fresh.length], fresh);
@@ -120,7 +164,7 @@ function tokenInput(name: string, fresh: readonly number[], start: number, total
   }
 }
 
-/** The last position's logits of [1, length, vocabulary]. */
+/** The last position's logits of [1, length, vocabulary] or [1, vocabulary]. */
 function lastRow(logits: Tensor): Float32Array {
   const vocabulary = logits.dims[logits.dims.length - 1];
   const values = toNumbers(logits);

@@ -70,13 +70,12 @@ export class EncoderModel {
   }
 
   async #output(batch: TokenBatch, name: string) {
-    const results = await runOn(this.#runner, this.#executable, this.#graph, batch, new Map());
-    try {
-      const held = results[name].read();
-      return { values: Float32Array.from(toNumbers(held)), dims: held.dims };
-    } finally {
-      for (const result of Object.values(results)) result[Symbol.dispose]();
-    }
+    const results = await runOn(this.#runner, this.#executable, this.#graph, batch, new Map(), [
+      name,
+    ]);
+    using held = results[name];
+    const value = held.read();
+    return { values: Float32Array.from(toNumbers(value)), dims: value.dims };
   }
 }
 

@@ -1,7 +1,7 @@
 /** Generates text token by token from a causal model. */
 import { Random } from "../random.ts";
-import { sample, type SamplingOptions, validateSampling } from "./sampler.ts";
 import type { CausalModel } from "./causal_model.ts";
+import { sample, type SamplingOptions, validateSampling } from "./sampler.ts";
 
 export interface GenerateOptions extends SamplingOptions {
   /** Tokens to generate at most. */
@@ -12,16 +12,20 @@ export interface GenerateOptions extends SamplingOptions {
   readonly stop?: readonly string[];
   /** Seed of the draws; default 0. */
   readonly seed?: number;
+  /** Ends the text where it is. */
+  readonly signal?: AbortSignal;
+  /** Ids from here on are not chosen: rows of the head that no token of the vocabulary has. */
+  readonly vocabSize?: number;
 }
 
 /** Turns token ids into text piece by piece; holds back bytes that are no whole character yet. */
 export interface StreamingDecoder {
-  push(id: number): string;
-  end(): string;
+  push(id: number): Promise<string>;
+  finish(): Promise<string>;
 }
 
-/** Why generation ended. */
-export type FinishReason = "stop" | "length";
+/** Why generation ended: by an end token or stop string, by the most tokens allowed, by the signal. */
+export type FinishReason = "stop" | "length" | "abort";
 
 /** What generation did. */
 export interface Generated {
@@ -33,7 +37,8 @@ export interface Generated {
 /**
  * Goes on from a prompt.
  *
- * @param model reads the prompt after whatever it has read before
+ * @param model what it has read before is used again where the prompt begins with it
+ * @param prompt the whole text so far, as token ids
  * @param onText gets every piece of text as soon as no stop string can begin in it
  * @throws {UsageError} for sampling options out of range
  */
@@ -55,21 +60,28 @@ export async function generate(
     text += piece;
     await onText(piece);
   };
-  let logits = options.maxTokens > 0 ? await model.advance(prompt) : undefined;
-  while (logits !== undefined && ids.length < options.maxTokens) {
-    const id = sample(logits, seen, options, () => random.next() / 2 ** 32);
+  let finishReason: FinishReason = "length";
+  while (ids.length < options.maxTokens) {
+    if (options.signal?.aborted) {
+      finishReason = "abort";
+      break;
+    }
+    const logits = ids.length === 0
+      ? await model.continueTo(prompt)
+      : await model.advance(ids.slice(-1));
+    const known = logits.subarray(0, options.vocabSize);
+    const id = sample(known, seen, options, () => random.next() / 2 ** 32);
     if (options.endIds.has(id)) {
-      await emit(stops.push(decoder.end()) + stops.end());
-      return { text, ids, finishReason: "stop" };
+      finishReason = "stop";
+      break;
     }
     ids.push(id);
     seen.push(id);
-    await emit(stops.push(decoder.push(id)));
-    if (stops.found) return { text, ids, finishReason: "stop" };
-    if (ids.length < options.maxTokens) logits = await model.advance([id]);
+    await emit(stops.push(await decoder.push(id)));
+    if (stops.found) break;
   }
-  await emit(stops.push(decoder.end()) + stops.end());
-  return { text, ids, finishReason: stops.found ? "stop" : "length" };
+  await emit(stops.push(await decoder.finish()) + stops.end());
+  return { text, ids, finishReason: stops.found ? "stop" : finishReason };
 }
 
 /** Lets text through up to the first stop string, holding back what may be the beginning of one. */

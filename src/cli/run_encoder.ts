@@ -1,0 +1,72 @@
+/** `graft run` on a classifier or an encoder: a class or a vector for each text. */
+import { EXIT } from "../errors.ts";
+import type { OpenedModel } from "../model/open_model.ts";
+import type { Runner } from "../runtime/runner.ts";
+import { encodeText } from "../serve/encode_text.ts";
+import { EncoderModel } from "../serve/encoder_model.ts";
+import type { Terminal } from "./output.ts";
+import type { RunFlags } from "./run_flags.ts";
+
+/** A class with its probability. */
+export interface ScoredClass {
+  readonly label: string;
+  readonly probability: number;
+}
+
+/**
+ * The likeliest classes, first of equals first.
+ *
+ * @param labels names by id; transformers' `LABEL_0` where absent
+ */
+export function topClasses(
+  probabilities: ArrayLike<number>,
+  labels: readonly string[] | undefined,
+  count: number,
+): ScoredClass[] {
+  return Array.from(probabilities, (probability, id) => ({
+    label: labels?.[id] ?? `LABEL_${id}`,
+    probability: shortened(probability),
+  })).sort((a, b) => b.probability - a.probability).slice(0, count);
+}
+
+/** The shortest decimal that is still this float32. */
+function shortened(value: number): number {
+  return Number(value.toPrecision(9));
+}
+
+/**
+ * Classifies or embeds every text and prints a line for each.
+ *
+ * @param maxLength tokens at most; the end of a longer text is left out
+ */
+export async function runEncoder(
+  runner: Runner,
+  opened: OpenedModel,
+  texts: AsyncIterable<string>,
+  maxLength: number | undefined,
+  flags: RunFlags,
+  terminal: Terminal,
+): Promise<number> {
+  const embed = flags.embedding || opened.kind === "encoder";
+  const { graph } = opened.model;
+  using executable = await runner.compile(opened.model, { label: opened.file });
+  const encoder = new EncoderModel(runner, executable, graph);
+  for await (const text of texts) {
+    const { batch, truncated } = await encodeText(opened.text, text, maxLength);
+    if (truncated) terminal.note(`The text was cut at ${maxLength} tokens`);
+    if (embed) {
+      const [vector] = await encoder.embed(batch);
+      const embedding = Array.from(vector, shortened);
+      terminal.print(JSON.stringify(flags.json ? { text, embedding } : embedding));
+      continue;
+    }
+    const [probabilities] = await encoder.classify(batch);
+    const classes = topClasses(probabilities, opened.labels, flags.topClasses);
+    terminal.print(
+      flags.json
+        ? JSON.stringify({ text, ...classes[0], classes })
+        : classes.map(({ label, probability }) => `${label}\t${probability.toFixed(4)}`).join("\t"),
+    );
+  }
+  return EXIT.ok;
+}

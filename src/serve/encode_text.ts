@@ -1,0 +1,35 @@
+/** One text as a batch of its own, for encoders. */
+import { int64 } from "../graph/tensor.ts";
+import type { TextProcessor } from "../data/mod.ts";
+import type { TokenBatch } from "../data/targets.ts";
+
+/** A text's tokens, and whether its end was cut off to fit. */
+export interface EncodedText {
+  readonly batch: TokenBatch;
+  readonly truncated: boolean;
+}
+
+/**
+ * Encodes a text with the special tokens the model expects around it, without padding.
+ *
+ * @param maxLength tokens at most; the end of a longer text goes, the special tokens stay
+ */
+export async function encodeText(
+  processor: TextProcessor,
+  text: string,
+  maxLength = Infinity,
+): Promise<EncodedText> {
+  const [whole] = await processor.encode([text]);
+  const truncated = whole.length > maxLength;
+  const ids = truncated ? (await processor.encode([text], { maxLength }))[0] : whole;
+  const dims = [1, ids.length];
+  return {
+    batch: {
+      inputIds: int64(dims, ids),
+      attentionMask: int64(dims, new Uint8Array(ids.length).fill(1)),
+      tokenTypeIds: int64(dims, new Uint8Array(ids.length)),
+      tokenCount: ids.length,
+    },
+    truncated,
+  };
+}

@@ -1,0 +1,100 @@
+/** Text in, text out: a causal model with its tokenizer, chat template and context length. */
+import { type Message, StreamDecoder, type TextProcessor } from "../data/mod.ts";
+import { BadInputError, UsageError } from "../errors.ts";
+import type { CausalModel } from "./causal_model.ts";
+import { generate, type Generated, type GenerateOptions } from "./generate.ts";
+
+/** What a call may choose; the rest is the model's. */
+export interface TextOptions
+  extends Omit<GenerateOptions, "maxTokens" | "endIds" | "vocabSize" | "seed"> {
+  /** Tokens to generate at most; as many as the context holds where absent. */
+  readonly maxTokens?: number;
+  /** Seed of the draws; default 0. */
+  readonly seed?: number;
+}
+
+/** A generated text and the size of what it follows. */
+export interface GeneratedText extends Generated {
+  readonly promptTokens: number;
+}
+
+type OnText = (piece: string) => void | Promise<void>;
+
+export class TextGenerator {
+  readonly #model: CausalModel;
+  readonly #text: TextProcessor;
+  readonly #endIds: ReadonlySet<number>;
+  /** Tokens of prompt and answer together. */
+  readonly contextSize: number;
+
+  /**
+   * @param model and the tokenizer stay the caller's
+   * @param limits end tokens and the context's size, unbounded where the model states none
+   */
+  constructor(
+    model: CausalModel,
+    text: TextProcessor,
+    limits: { readonly endIds: ReadonlySet<number>; readonly contextSize?: number },
+  ) {
+    this.#model = model;
+    this.#text = text;
+    this.#endIds = limits.endIds;
+    this.contextSize = limits.contextSize ?? Infinity;
+  }
+
+  /** Whether the model knows how to chat. */
+  get hasTemplate(): boolean {
+    return this.#text.hasTemplate;
+  }
+
+  /**
+   * Goes on from a text as it stands.
+   *
+   * @throws {UsageError} for an empty prompt, or one that leaves no room in the context
+   */
+  async complete(prompt: string, options: TextOptions = {}, onText?: OnText) {
+    const [ids] = await this.#text.encode([prompt]);
+    return await this.#generate(ids, options, onText);
+  }
+
+  /**
+   * Answers the last message of a chat.
+   *
+   * @throws {BadInputError} where the template refuses the messages
+   * @throws {UsageError} where there is no template, or no room left in the context
+   */
+  async chat(messages: readonly Message[], options: TextOptions = {}, onText?: OnText) {
+    const rendered = await this.#text.render(messages, { addGenerationPrompt: true });
+    // The template writes special tokens itself.
+    const [ids] = await this.#text.encode([rendered], { addSpecialTokens: false });
+    return await this.#generate(ids, options, onText);
+  }
+
+  async #generate(
+    ids: readonly number[],
+    options: TextOptions,
+    onText?: OnText,
+  ): Promise<GeneratedText> {
+    if (ids.length === 0) throw new UsageError("The prompt is empty: it has no tokens");
+    const room = this.contextSize - ids.length;
+    if (room < 1) {
+      throw new UsageError(
+        `The prompt leaves no room for an answer: it must have fewer tokens than the context's ` +
+          `${this.contextSize}: current value is ${ids.length}`,
+      );
+    }
+    if (options.maxTokens === undefined && room === Infinity) {
+      throw new BadInputError(
+        "The model's files state no context length: say how many tokens to generate at most (-n)",
+      );
+    }
+    const decoder = new StreamDecoder((sequences) => this.#text.decode(sequences));
+    const generated = await generate(this.#model, ids, decoder, {
+      ...options,
+      maxTokens: Math.min(options.maxTokens ?? room, room),
+      endIds: this.#endIds,
+      vocabSize: this.#text.info.vocabSize,
+    }, onText);
+    return { ...generated, promptTokens: ids.length };
+  }
+}
