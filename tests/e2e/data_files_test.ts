@@ -1,9 +1,9 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { join } from "@std/path";
-import { Dataset, prepareRows, TokenStore } from "../../src/data/mod.ts";
+import { Dataset, LocalText, prepareRows, TokenStore } from "../../src/data/mod.ts";
 import { findData } from "../../src/data/io/data_folder.ts";
 import { FileSource, TemporaryBytes } from "../../src/data/io/file_source.ts";
-import { LocalText } from "../../src/data/mod.ts";
+import { findings, parseUtterances } from "../../scripts/check_quickstart_data.ts";
 import { BadInputError, StorageError } from "../../src/errors.ts";
 import { readTextFiles } from "../../src/model/tokenizer_files.ts";
 import { jsonBytes } from "../helpers/text_files.ts";
@@ -44,23 +44,23 @@ Deno.test("findData() finds the parts of a folder, or takes one file", async () 
 
 Deno.test("A data set in a file is read, encoded into a file, and read back by row", async () => {
   const content = Array.from(
-    { length: 3000 },
-    (_, i) => JSON.stringify({ prompt: `p${i} ${"ä".repeat(i % 400)}`, completion: `c${i}` }),
+    { length: 1000 },
+    (_, i) => JSON.stringify({ prompt: `p${i} ${"ä".repeat(i % 200)}`, completion: `c${i}` }),
   ).join("\n");
   await inFolder({ "train.jsonl": content }, async (path) => {
     using source = FileSource.open(join(path, "train.jsonl"));
     const data = await Dataset.open(source);
-    assertEquals(data.count, 3000);
-    assertEquals(await data.row(2999), {
+    assertEquals(data.count, 1000);
+    assertEquals(await data.row(999), {
       kind: "completion",
-      prompt: `p2999 ${"ä".repeat(199)}`,
-      completion: "c2999",
+      prompt: `p999 ${"ä".repeat(199)}`,
+      completion: "c999",
     });
     const text = new LocalText(readTextFiles(TINY));
     using bytes = new TemporaryBytes(path);
     const inFile = await prepareRows(data, text, { maxLength: 999, store: new TokenStore(bytes) });
     const inMemory = await prepareRows(data, text, { maxLength: 999 });
-    for (const i of [2999, 0, 1234]) {
+    for (const i of [999, 0, 234]) {
       assertEquals(await inFile.rows.row(i), await inMemory.rows.row(i));
     }
     assertEquals([...Deno.readDirSync(path)].map(({ name }) => name), ["train.jsonl"]);
@@ -137,4 +137,13 @@ Deno.test("readTextFiles() says how to make a missing tokenizer.json", async () 
   await inFolder({}, (path) => {
     assertThrows(() => readTextFiles(path), BadInputError, "has no tokenizer.json: write one");
   });
+});
+
+Deno.test("The quickstart's data has its size and nothing held out in the same words", async () => {
+  const read = async (part: string) =>
+    parseUtterances(await Deno.readTextFile(`models/quickstart/${part}.csv`));
+  assertEquals(findings(await read("train"), await read("test")), []);
+  using source = FileSource.open("models/quickstart/train.csv");
+  const data = await Dataset.open(source, { task: "classification" });
+  assertEquals([data.kind, data.labels.size], ["label", 12]);
 });

@@ -7,6 +7,7 @@
  */
 import { GraftError } from "../../src/errors.ts";
 import { HOSTILE_ONNX, HOSTILE_SAFETENSORS } from "./hostile_formats.ts";
+import { HOSTILE_JSONL, HOSTILE_TOKENIZER } from "./hostile_text_formats.ts";
 import { randomOf } from "./mutants.ts";
 
 /** A file format under attack. */
@@ -18,7 +19,12 @@ export interface HostileFormat {
   parse(file: Uint8Array): void | Promise<void>;
 }
 
-export const FORMATS: readonly HostileFormat[] = [HOSTILE_ONNX, HOSTILE_SAFETENSORS];
+export const FORMATS: readonly HostileFormat[] = [
+  HOSTILE_ONNX,
+  HOSTILE_SAFETENSORS,
+  HOSTILE_TOKENIZER,
+  HOSTILE_JSONL,
+];
 
 const MAX_MS = 2000;
 const MAX_GROWTH_BYTES = 64 << 20;
