@@ -22,7 +22,7 @@ import { dynamicQuantizeLinear } from "./quantized/dynamic_quantize_linear.ts";
 import { dynamicQuantizeMatMul } from "./quantized/dynamic_quantize_mat_mul.ts";
 import { matMulInteger } from "./quantized/mat_mul_integer.ts";
 import { microsoftQuantizeLinear, quantizeLinear } from "./quantized/quantize_linear.ts";
-import { matMulIntegerToFloat, qLinearMatMul } from "./quantized/refused.ts";
+import { matMulIntegerToFloat } from "./quantized/mat_mul_integer_to_float.ts";
 
 export const CONTRIB_RULES: readonly OpRule[] = [
   attention,
@@ -47,7 +47,6 @@ export const CONTRIB_RULES: readonly OpRule[] = [
   microsoftDequantizeLinear,
   microsoftQuantizeLinear,
   multiHeadAttention,
-  qLinearMatMul,
   quantizeLinear,
   quickGelu,
   rotaryEmbedding,

@@ -84,6 +84,7 @@ const TESTS: Readonly<Record<string, Options>> = {
   "separate q, k, v": { packed: false },
   "as many key heads as query heads": { heads: 3, keyHeads: 3 },
   "one key head": { heads: 4, keyHeads: 1, packed: false },
+  "one token": { tokens: 1, lengths: [1, 1], rotary: { half: SIZE / 2 } },
   "a scale": { attributes: { scale: float(0.2) } },
   "rotary": { rotary: { half: SIZE / 2 } },
   "rotary on separate q, k, v": { packed: false, rotary: { half: SIZE / 2 } },

@@ -103,6 +103,12 @@ Deno.test("MatMulNBits at accuracy_level 1 equals the lowered form", async () =>
   await checkFused(nBits({ k: 64, n: 16, bits: 4, blockSize: 32, accuracyLevel: 1 }));
 });
 
+Deno.test("MatMulNBits on no tokens gives none", async () => {
+  const test = nBits({ k: 64, n: 16, bits: 4, blockSize: 32 });
+  const inputs = [float32([2, 0, 64], []), ...test.inputs.slice(1)];
+  await checkFused({ ...test, inputs, wrt: [], expected: [float32([2, 0, 16], [])] });
+});
+
 Deno.test("MatMulNBits accepts flat scales and zero points, as older exporters write them", async () => {
   const { inputs, ...rest } = nBits({ k: 64, n: 16, bits: 4, blockSize: 32, zeroPoints: "packed" });
   const flat = inputs.map((input, i) => {

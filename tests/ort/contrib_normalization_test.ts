@@ -1,7 +1,7 @@
 import { assertThrows } from "@std/assert";
 import { float, int } from "../../src/graph/attributes.ts";
 import { GraphBuilder } from "../../src/graph/builder.ts";
-import { int32, type Tensor } from "../../src/graph/tensor.ts";
+import { float32, int32, type Tensor } from "../../src/graph/tensor.ts";
 import { inferTraining } from "../../src/ops/registry.ts";
 import { UnsupportedError } from "../../src/ops/types.ts";
 import {
@@ -58,6 +58,12 @@ const TESTS: Readonly<Record<string, FusedCase>> = {
 for (const [what, test] of Object.entries(TESTS)) Deno.test(what, () => checkFused(test));
 
 for (const opType of [RMS, LAYER]) {
+  Deno.test(`${opType} on no tokens gives none`, async () => {
+    const nothing = float32([2, 0, HIDDEN], []);
+    const inputs = [nothing, nothing, weights(3)];
+    await checkFused({ ...skip(opType), inputs, wrt: [], expected: [nothing] });
+  });
+
   Deno.test(`${opType} refuses its statistics and unknown attributes by name`, () => {
     const refused = (change: Partial<FusedCase>, message: string) =>
       assertThrows(

@@ -1,0 +1,28 @@
+/**
+ * com.microsoft.MatMulIntegerToFloat: an integer matrix product, scaled to floats.
+ *
+ * Before lowering `pattern.ts` replaces it by a float product with dequantised weights; one that is
+ * left would cut the gradient silently and is refused.
+ */
+import { MICROSOFT } from "../../graph/types.ts";
+import type { OpRule } from "../types.ts";
+import { refuse, requiredKnown } from "../contrib/support.ts";
+import { matMulDims } from "./quantized_product.ts";
+
+export const matMulIntegerToFloat: OpRule = {
+  opType: "MatMulIntegerToFloat",
+  domain: MICROSOFT,
+  remark: "after a quantising operator, with constant weights; else refused",
+  infer(node, inputs) {
+    const a = requiredKnown(node, "A", inputs, 0);
+    const b = requiredKnown(node, "B", inputs, 1);
+    const { dtype } = requiredKnown(node, "a_scale", inputs, 2);
+    return [{ dtype, dims: matMulDims(node, a.dims, b.dims) }];
+  },
+  lower(_b, node) {
+    refuse(
+      node,
+      "a left operand that no quantising operator made, or weights that are not constant",
+    );
+  },
+};
