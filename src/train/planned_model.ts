@@ -6,6 +6,7 @@ import { TRAINING_OPSET } from "../ops/types.ts";
 import type { PlannedCall } from "../plan/call.ts";
 import { gradientName, LABELS, LOGITS, LOSS, ROW_WEIGHTS } from "../plan/names.ts";
 import { TOKEN_INPUTS } from "../plan/inputs.ts";
+import { dequantFormFor } from "../ops/dequantize.ts";
 import { planTraining, type Schedule, type TrainingPlan } from "../plan/plan.ts";
 import { DROPOUT_SEED } from "../plan/dropout.ts";
 import { TARGET_ROWS } from "../plan/select_rows.ts";
@@ -152,6 +153,7 @@ export class PlannedModel implements StepModel<TokenBatch> {
       keepBytes: this.#options.keepBytes,
       dropout,
       headChunk: this.#options.headChunk,
+      dequantForm: dequantFormFor(this.#runner.version),
     });
     const constants = new Map(
       [...plan.constants].map(([name, value]) => [
