@@ -15,6 +15,8 @@ export interface HostileFormat {
   readonly name: string;
   /** The mutant with this number. */
   mutant(random: ReturnType<typeof randomOf>): Uint8Array;
+  /** Loads what the first file would wait for: compiling graft's own code is not on the clock. */
+  prepare?(): Promise<void>;
   /** Reads a file as the product does; throws what the product throws. */
   parse(file: Uint8Array): void | Promise<void>;
 }
@@ -66,6 +68,7 @@ export async function attack(
     mostGrowthBytes: 0,
     faults: [],
   };
+  await format.prepare?.();
   for (let number = from; number < from + count; number++) {
     onProgress(number);
     const file = format.mutant(randomOf(number));

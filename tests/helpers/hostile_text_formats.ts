@@ -95,6 +95,9 @@ export const HOSTILE_TOKENIZER: HostileFormat = {
     random(2) === 0
       ? damaged(tokenizerSeeds, TOKENIZER_WORDS, random)
       : otherJson(tokenizerSeeds, random),
+  async prepare() {
+    (await GuardedText.start(tinyFiles()))[Symbol.dispose]();
+  },
   async parse(file) {
     // The worker's own first look: most mutants end here, and no worker is started for them.
     parseTokenizerJson(file, "tokenizer.json");
