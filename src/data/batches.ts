@@ -1,27 +1,15 @@
 /** Batches of token tensors by position: what the training loop reads. */
-import { int64, type Tensor } from "../graph/tensor.ts";
+import { int64 } from "../graph/tensor.ts";
 import { bucketFor, type Buckets } from "./buckets.ts";
 import { type EncodedRow, targetCount } from "./encode.ts";
 import { batchRows, type OrderOptions } from "./order.ts";
+import { IGNORED, type TokenBatch } from "./targets.ts";
 import type { EncodedRows } from "./token_store.ts";
 
-/** A label without loss. */
-export const IGNORED = -100;
-
-/** Sequences padded on the right to one bucket's length. */
-export interface Batch {
-  /** int64 [batch, length] */
-  readonly inputIds: Tensor;
-  /** int64 [batch, length]: 1 for tokens, 0 for padding. */
-  readonly attentionMask: Tensor;
-  /** int64 [batch, length], all 0; present where asked for. */
-  readonly tokenTypeIds?: Tensor;
-  /** [batch · length], row-major and unshifted: the id of each token to learn, else -100. */
+/** A batch whose labels and classes are ready to be counted: labels are [batch · length], classes [batch]. */
+export interface Batch extends TokenBatch {
   readonly labels?: Int32Array;
-  /** [batch], for classification. */
   readonly classIds?: Int32Array;
-  /** Tokens without padding. */
-  readonly tokenCount: number;
   /** Tokens whose prediction counts (labels after the first position), or rows with a class. */
   readonly targetCount: number;
 }

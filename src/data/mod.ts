@@ -1,5 +1,5 @@
 /** From text to token batches. Files are opened by `src/data/io`; nothing here touches one. */
-export { type Batch, Batches, collate, type CollateOptions, IGNORED } from "./batches.ts";
+export { type Batch, Batches, collate, type CollateOptions } from "./batches.ts";
 export { bucketFor, type Buckets, defaultBuckets } from "./buckets.ts";
 export { type ChatTemplateFile, type RenderOptions } from "./chat_template.ts";
 export { Dataset, type DatasetOptions, MAX_ROW_BYTES, type PlacedRow } from "./dataset.ts";
@@ -20,6 +20,7 @@ export type { ColumnNames, Row, RowKind, Task } from "./rows.ts";
 export { memorySource, type RandomAccess } from "./source.ts";
 export { type Split, splitByGroup } from "./split.ts";
 export { type DecodeMany, StreamDecoder } from "./stream_decoder.ts";
+export { IGNORED, type TokenBatch } from "./targets.ts";
 export { LocalText, type TextFiles, type TextProcessor } from "./text.ts";
 export {
   type ByteStore,

@@ -21,7 +21,7 @@ export interface TokenBatch {
 }
 
 /** The label that means "no loss here". */
-const IGNORED = -100;
+export const IGNORED = -100;
 
 export interface Targets {
   /** Rows handed to the graph: real ones, then padding. */
