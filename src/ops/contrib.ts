@@ -21,6 +21,7 @@ import { dequantizeLinear, microsoftDequantizeLinear } from "./quantized/dequant
 import { dynamicQuantizeLinear } from "./quantized/dynamic_quantize_linear.ts";
 import { dynamicQuantizeMatMul } from "./quantized/dynamic_quantize_mat_mul.ts";
 import { matMulInteger } from "./quantized/mat_mul_integer.ts";
+import { qAttention } from "./quantized/q_attention.ts";
 import { microsoftQuantizeLinear, quantizeLinear } from "./quantized/quantize_linear.ts";
 import { matMulIntegerToFloat } from "./quantized/mat_mul_integer_to_float.ts";
 
@@ -47,6 +48,7 @@ export const CONTRIB_RULES: readonly OpRule[] = [
   microsoftDequantizeLinear,
   microsoftQuantizeLinear,
   multiHeadAttention,
+  qAttention,
   quantizeLinear,
   quickGelu,
   rotaryEmbedding,

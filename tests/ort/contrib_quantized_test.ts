@@ -161,6 +161,8 @@ Deno.test("Integer operators that activations enter are refused by name", () => 
   refused("QuantizeLinear", [x, scale], "integers computed from activations");
   refused("DynamicQuantizeLinear", [x], "a use other than MatMulInteger");
   refused("MatMulInteger", [u8, w], "a product other than");
+  const packed = [u8, w, normal([3]), scale, scale];
+  refused("QAttention", packed, "an input that no quantising operator made", "com.microsoft");
   refused("MatMulIntegerToFloat", [u8, w, scale, scale], "a left operand", "com.microsoft");
 });
 

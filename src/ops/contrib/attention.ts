@@ -31,6 +31,7 @@ function hiddenSizes(node: Node, total: number): readonly number[] {
 export const attention: OpRule = {
   opType: "Attention",
   domain: MICROSOFT,
+  remark: "without cached keys and rotary",
 
   infer(node, inputs) {
     const { dtype, dims } = requiredKnown(node, "input", inputs, 0);

@@ -8,6 +8,7 @@ import { onlyAttributes, refuse, requiredKnown } from "./support.ts";
 export const biasSoftmax: OpRule = {
   opType: "BiasSoftmax",
   domain: MICROSOFT,
+  remark: "a bias of as many dimensions as the data",
 
   infer(node, inputs) {
     const { dtype, dims } = requiredKnown(node, "data", inputs, 0);

@@ -10,6 +10,7 @@ const ACTIVATIONS = ["", "Relu", "Sigmoid", "Tanh"];
 export const fusedGemm: OpRule = {
   opType: "FusedGemm",
   domain: MICROSOFT,
+  remark: "activations Relu, Sigmoid and Tanh",
 
   infer(node, inputs) {
     const a = requiredKnown(node, "A", inputs, 0);

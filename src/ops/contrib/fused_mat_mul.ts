@@ -23,6 +23,7 @@ function transposed(b: GraphBuilder, value: string): string {
 const rule = (opType: string): OpRule => ({
   opType,
   domain: MICROSOFT,
+  remark: "without batch transposition",
 
   infer(node, inputs) {
     check(node);

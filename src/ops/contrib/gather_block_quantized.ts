@@ -22,6 +22,7 @@ function layout(node: Node, rank: number, dtype: string) {
 export const gatherBlockQuantized: OpRule = {
   opType: "GatherBlockQuantized",
   domain: MICROSOFT,
+  remark: "int4, uint4 and uint8 tables, which stay frozen",
 
   infer(node, inputs) {
     onlyAttributes(node, ["bits", "block_size", "gather_axis", "quantize_axis"]);

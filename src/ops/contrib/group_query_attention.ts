@@ -200,6 +200,7 @@ function checkPast(b: GraphBuilder, node: Node, name: string, past: string | und
 export const groupQueryAttention: OpRule = {
   opType: "GroupQueryAttention",
   domain: MICROSOFT,
+  remark: "causal, without cached keys",
 
   infer(node, inputs) {
     const { heads, keyHeads } = headCounts(node);

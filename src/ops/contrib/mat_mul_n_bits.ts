@@ -35,6 +35,7 @@ function size(node: Node, name: string): number {
 export const matMulNBits: OpRule = {
   opType: "MatMulNBits",
   domain: MICROSOFT,
+  remark: "4 and 8 bits, without group indices",
 
   infer(node, inputs) {
     const a = requiredKnown(node, "A", inputs, 0);

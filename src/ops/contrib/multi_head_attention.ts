@@ -77,6 +77,7 @@ function addBias(b: GraphBuilder, heads: Heads, bias: string): Heads {
 export const multiHeadAttention: OpRule = {
   opType: "MultiHeadAttention",
   domain: MICROSOFT,
+  remark: "without cached keys",
 
   infer(node, inputs) {
     const { dtype, dims: query } = requiredKnown(node, "query", inputs, 0);

@@ -27,6 +27,7 @@ function negated(b: GraphBuilder, sines: string): string {
 export const rotaryEmbedding: OpRule = {
   opType: "RotaryEmbedding",
   domain: MICROSOFT,
+  remark: "without packed batches and scale",
 
   infer(node, inputs) {
     onlyAttributes(node, [

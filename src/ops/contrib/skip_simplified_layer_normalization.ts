@@ -7,6 +7,7 @@ import { namedInputs, onlyAttributes, refuseOutputs, required, requiredKnown } f
 export const skipSimplifiedLayerNormalization: OpRule = {
   opType: "SkipSimplifiedLayerNormalization",
   domain: MICROSOFT,
+  remark: "without mean and inv_std_var",
 
   infer(node, inputs) {
     const { dtype, dims } = requiredKnown(node, "input", inputs, 0);

@@ -1,0 +1,32 @@
+/**
+ * com.microsoft.QAttention: Attention with quantised weights and activations.
+ *
+ * Before lowering `pattern.ts` makes an Attention with dequantised weights of it; one that is left
+ * would cut the gradient silently and is refused.
+ */
+import { intAttribute } from "../../graph/attributes.ts";
+import { MICROSOFT } from "../../graph/types.ts";
+import type { OpRule } from "../types.ts";
+import { refuse, requiredKnown } from "../contrib/support.ts";
+
+export const qAttention: OpRule = {
+  opType: "QAttention",
+  domain: MICROSOFT,
+  remark: "after a quantising operator, with constant weights; else refused",
+
+  infer(node, inputs) {
+    const { dims: [batch, tokens] } = requiredKnown(node, "input", inputs, 0);
+    const hidden = requiredKnown(node, "weight", inputs, 1).dims[1] / 3;
+    const { dtype } = requiredKnown(node, "bias", inputs, 2);
+    const heads = intAttribute(node, "num_heads", 1);
+    const past = inputs[8]?.dims[3] ?? 0;
+    return [
+      { dtype, dims: [batch, tokens, hidden] },
+      { dtype, dims: [2, batch, heads, past + tokens, hidden / heads] },
+    ];
+  },
+
+  lower(_b, node) {
+    refuse(node, "an input that no quantising operator made, or weights that are not constant");
+  },
+};
