@@ -10,6 +10,7 @@ import { refuse, requiredKnown } from "../contrib/support.ts";
 export const dynamicQuantizeLinear: OpRule = {
   opType: "DynamicQuantizeLinear",
   domain: "",
+  remark: "before MatMulInteger; else refused",
   since: 11,
 
   infer(node, inputs) {

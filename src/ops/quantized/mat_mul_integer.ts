@@ -11,6 +11,7 @@ import { matMulDims } from "./quantized_product.ts";
 export const matMulInteger: OpRule = {
   opType: "MatMulInteger",
   domain: "",
+  remark: "after DynamicQuantizeLinear, with constant weights; else refused",
   since: 10,
 
   infer(node, inputs) {

@@ -15,6 +15,7 @@ import { checkScales } from "./dequantize_linear.ts";
 const rule = (domain: string): OpRule => ({
   opType: "QuantizeLinear",
   domain,
+  remark: "of constants, or before DequantizeLinear; else refused",
   since: domain === "" ? 10 : 1,
 
   infer(node, inputs) {
