@@ -2,11 +2,25 @@
 import type { Tensor } from "./tensor.ts";
 import { type Attribute, type Node, operatorName } from "./types.ts";
 
-function wrongKind(node: Node, name: string, found: Attribute, wanted: string): SyntaxError {
-  return new SyntaxError(
-    `Attribute "${name}" of ${
-      operatorName(node)
-    } "${node.name}" must be ${wanted}: current kind is ${found.kind}`,
+type Kind = "int" | "float" | "string" | "ints" | "tensor";
+type ValueOf<K extends Kind> = Extract<Attribute, { readonly kind: K }>["value"];
+
+const KIND_NAMES: Readonly<Record<Kind, string>> = {
+  int: "an integer",
+  float: "a float",
+  string: "a string",
+  ints: "a list of integers",
+  tensor: "a tensor",
+};
+
+/** An attribute's value, `undefined` where the node has none; throws where it is of another kind. */
+function valueOf<K extends Kind>(node: Node, name: string, kind: K): ValueOf<K> | undefined {
+  const found = node.attributes[name];
+  if (found === undefined) return undefined;
+  if (found.kind === kind) return found.value as unknown as ValueOf<K>;
+  throw new SyntaxError(
+    `Attribute "${name}" of ${operatorName(node)} "${node.name}" must be ${KIND_NAMES[kind]}: ` +
+      `current kind is ${found.kind}`,
   );
 }
 
@@ -16,10 +30,7 @@ export function intAttribute<T extends number | undefined>(
   name: string,
   fallback: T,
 ): number | T {
-  const found = node.attributes[name];
-  if (found === undefined) return fallback;
-  if (found.kind !== "int") throw wrongKind(node, name, found, "an integer");
-  return found.value;
+  return valueOf(node, name, "int") ?? fallback;
 }
 
 /** A float attribute, or `fallback` where the node has none. */
@@ -28,10 +39,7 @@ export function floatAttribute<T extends number | undefined>(
   name: string,
   fallback: T,
 ): number | T {
-  const found = node.attributes[name];
-  if (found === undefined) return fallback;
-  if (found.kind !== "float") throw wrongKind(node, name, found, "a float");
-  return found.value;
+  return valueOf(node, name, "float") ?? fallback;
 }
 
 /** A string attribute, or `fallback` where the node has none. */
@@ -40,10 +48,7 @@ export function stringAttribute<T extends string | undefined>(
   name: string,
   fallback: T,
 ): string | T {
-  const found = node.attributes[name];
-  if (found === undefined) return fallback;
-  if (found.kind !== "string") throw wrongKind(node, name, found, "a string");
-  return found.value;
+  return valueOf(node, name, "string") ?? fallback;
 }
 
 /** A list of integers, or `fallback` where the node has none. */
@@ -52,18 +57,12 @@ export function intsAttribute<T extends readonly number[] | undefined>(
   name: string,
   fallback: T,
 ): readonly number[] | T {
-  const found = node.attributes[name];
-  if (found === undefined) return fallback;
-  if (found.kind !== "ints") throw wrongKind(node, name, found, "a list of integers");
-  return found.value;
+  return valueOf(node, name, "ints") ?? fallback;
 }
 
 /** A tensor attribute, `undefined` where the node has none. */
 export function tensorAttribute(node: Node, name: string): Tensor | undefined {
-  const found = node.attributes[name];
-  if (found === undefined) return undefined;
-  if (found.kind !== "tensor") throw wrongKind(node, name, found, "a tensor");
-  return found.value;
+  return valueOf(node, name, "tensor");
 }
 
 /** Attribute values from plain ones: whole lists of integers, strings, tensors; floats by {@linkcode float}. */
