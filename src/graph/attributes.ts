@@ -2,8 +2,15 @@
 import type { Tensor } from "./tensor.ts";
 import { type Attribute, type Node, operatorName } from "./types.ts";
 
-type Kind = "int" | "float" | "string" | "ints" | "tensor";
-type ValueOf<K extends Kind> = Extract<Attribute, { readonly kind: K }>["value"];
+/** Values by the kinds that operators read. */
+interface Values {
+  readonly int: number;
+  readonly float: number;
+  readonly string: string;
+  readonly ints: readonly number[];
+  readonly tensor: Tensor;
+}
+type Kind = keyof Values;
 
 const KIND_NAMES: Readonly<Record<Kind, string>> = {
   int: "an integer",
@@ -14,10 +21,10 @@ const KIND_NAMES: Readonly<Record<Kind, string>> = {
 };
 
 /** An attribute's value, `undefined` where the node has none; throws where it is of another kind. */
-function valueOf<K extends Kind>(node: Node, name: string, kind: K): ValueOf<K> | undefined {
+function valueOf<K extends Kind>(node: Node, name: string, kind: K): Values[K] | undefined {
   const found = node.attributes[name];
   if (found === undefined) return undefined;
-  if (found.kind === kind) return found.value as unknown as ValueOf<K>;
+  if (found.kind === kind) return found.value as Values[K];
   throw new SyntaxError(
     `Attribute "${name}" of ${operatorName(node)} "${node.name}" must be ${KIND_NAMES[kind]}: ` +
       `current kind is ${found.kind}`,
