@@ -49,6 +49,12 @@ export async function accumulate<B extends Batch>(
   return { lossSum, targetCount, tokens, next: at };
 }
 
+/**
+ * Mean loss above which a gradient of exactly zero is no perfect fit. Parameters that exploded can
+ * end so instead of in NaN: a normalisation divides by their infinite square and leaves zeros.
+ */
+const MIN_LOSS = 1e-3;
+
 /** What became of a step. */
 export type StepResult =
   | { readonly taken: true; readonly gradNorm: number }
@@ -75,6 +81,10 @@ export async function applyStep(
   const gradNorm = await optimizer.gradientNorm() / targetCount;
   if (!Number.isFinite(gradNorm)) {
     return { taken: false, reason: `the norm of its gradient is ${gradNorm}`, badNumbers: true };
+  }
+  if (gradNorm === 0 && lossSum > MIN_LOSS * targetCount) {
+    const reason = "its gradient is zero although its loss is not: the parameters are too large";
+    return { taken: false, reason, badNumbers: true };
   }
   const clip = maxGradNorm > 0 ? Math.min(1, maxGradNorm / (gradNorm + 1e-6)) : 1;
   await optimizer.update(learningRate, clip / targetCount);

@@ -2,10 +2,11 @@
  * Compares the lowered forward pass with the user's own graph on a real batch, before the first
  * step: what graft differentiates must be what the user's graph computes.
  */
+import { firstNonFinite } from "../graph/finite.ts";
 import { type Tensor, toNumbers } from "../graph/tensor.ts";
 import { intAttribute } from "../graph/attributes.ts";
 import type { Graph, Model } from "../graph/types.ts";
-import { RefusedError } from "../errors.ts";
+import { BadInputError, RefusedError } from "../errors.ts";
 import type { Runner } from "../runtime/runner.ts";
 import { evaluate } from "../eval/evaluate.ts";
 import type { PlannedModel } from "./planned_model.ts";
@@ -28,6 +29,7 @@ export interface ForwardComparison {
 /**
  * @param model the injected model
  * @throws {RefusedError} beyond the tolerance, with the figures
+ * @throws {BadInputError} where the user's graph computes NaN or infinities
  */
 export async function compareForward(
   runner: Runner,
@@ -45,6 +47,11 @@ export async function compareForward(
     // Without repacked weights it runs slower and far smaller: it runs once.
     compile: { config: { "session.disable_prepacking": "1" } },
   });
+  if (!users.every(Number.isFinite)) {
+    throw new BadInputError(
+      `Cannot train: the model's own logits of the first batch are no numbers${culprit(model)}`,
+    );
+  }
   const lowered = toNumbers(await step.logits(compared));
   let difference = 0;
   let norm = 0;
@@ -67,6 +74,15 @@ export async function compareForward(
     );
   }
   return { relativeDifference, largestDifference, dynamic, rows };
+}
+
+/** What to say of a model that computes no numbers. */
+function culprit({ graph }: Model): string {
+  for (const [name, value] of graph.initializers) {
+    const at = firstNonFinite(value);
+    if (at >= 0) return `: initializer "${name}" holds ${toNumbers(value)[at]} at element ${at}`;
+  }
+  return ": its file is damaged, or it overflows";
 }
 
 /** Whether activations are rounded to 8 bits at run time, with scales that depend on the batch. */

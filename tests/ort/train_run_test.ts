@@ -160,7 +160,7 @@ Deno.test("runTraining() ends a diverged run with code 1, the last good adapter 
     assertStringIncludes(terminal.text(), "its loss is NaN.");
     assertStringIncludes(
       terminal.text(),
-      "has the adapter of step 4, the last whose loss was finite",
+      "has the adapter of step 4, the last before its numbers went bad",
     );
     for (const tensor of setup.saved[0].values()) {
       for (const value of toNumbers(tensor)) assert(Number.isFinite(value));

@@ -1,5 +1,12 @@
-import { assert, assertAlmostEquals, assertEquals, assertRejects, assertThrows } from "@std/assert";
-import { float32, type Tensor, toNumbers } from "../../src/graph/tensor.ts";
+import {
+  assert,
+  assertAlmostEquals,
+  assertEquals,
+  assertRejects,
+  assertStringIncludes,
+  assertThrows,
+} from "@std/assert";
+import { elementCount, float32, type Tensor, toNumbers } from "../../src/graph/tensor.ts";
 import type { Checkpoint } from "../../src/train/checkpoint.ts";
 import type { StepReport, TrainCallbacks } from "../../src/train/events.ts";
 import { evaluate } from "../../src/train/evaluate.ts";
@@ -228,6 +235,21 @@ Deno.test("train() skips a step whose gradient overflows", async () => {
   const skipped: string[] = [];
   await train(makeJob({}, { model, callbacks: { onSkip: (s) => skipped.push(s.reason) } }));
   assertEquals(skipped, ["the norm of its gradient is Infinity"]);
+});
+
+Deno.test("train() takes no step along a gradient of zero where there is a loss", async () => {
+  const model = new LeastSquares();
+  const accumulate = model.accumulate.bind(model);
+  model.accumulate = async (batch, seed) => {
+    const loss = await accumulate(batch, seed);
+    for (const { grad, dims } of model.parameters) {
+      grad!.write(float32(dims, new Float32Array(elementCount(dims))));
+    }
+    return loss;
+  };
+  const outcome = await train(makeJob({}, { model }));
+  assertEquals(outcome.end, "diverged");
+  assertStringIncludes(outcome.reason!, "its gradient is zero although its loss is not");
 });
 
 Deno.test("train() clips the gradient's norm as PyTorch does", async () => {
