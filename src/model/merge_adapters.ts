@@ -1,6 +1,6 @@
 /** Merges adapters into a model on disk, measures every way of doing so and keeps the best. */
 import { basename, join } from "@std/path";
-import { RefusedError, UsageError } from "../errors.ts";
+import { RefusedError, RuntimeFailure, UsageError } from "../errors.ts";
 import { evaluate } from "../eval/evaluate.ts";
 import type { Model } from "../graph/types.ts";
 import { checkBase } from "../lora/apply.ts";
@@ -141,15 +141,19 @@ async function measure(
   }
   using bench = await openBench(runner, request);
   const candidates: Candidate[] = [];
-  let nothing: RefusedError | undefined;
+  let nothing: Error | undefined;
   for (const method of methodsFor(request, changes)) {
     try {
       const made = await makeCandidate(runner, request, changes, adapted, method, bench);
       staged.add(made.candidate, made.directory);
       candidates.push(made.candidate);
     } catch (error) {
-      // One way of rounding may lose everything where another does not.
-      if (!(error instanceof RefusedError)) throw error;
+      // One way of rounding may lose everything where another does not, and older releases of ONNX
+      // Runtime have no kernel for 8 bits.
+      const oneOfMany = request.method === undefined;
+      const other = error instanceof RefusedError ||
+        (error instanceof RuntimeFailure && method === "8bit" && oneOfMany);
+      if (!other) throw error;
       onProgress?.(error.message);
       nothing = error;
     }

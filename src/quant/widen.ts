@@ -3,7 +3,7 @@ import type { DataType } from "../graph/dtype.ts";
 import { type Tensor, tensor, toNumbers } from "../graph/tensor.ts";
 import { IntegerMatrix } from "./integer_matrix.ts";
 import { NBitsMatrix } from "./nbits_matrix.ts";
-import { codeTensor, floatsOf, floatTensor } from "./numbers.ts";
+import { codeRange, codeTensor, floatsOf, floatTensor } from "./numbers.ts";
 import { isFloating } from "../graph/dtype.ts";
 import type { QuantisedMatrix } from "./types.ts";
 
@@ -32,7 +32,7 @@ export function widened(matrix: QuantisedMatrix): QuantisedMatrix | undefined {
     ...(zeroPoints === undefined
       ? {}
       : { zeroPoints: codeTensor(dtype, zeroPoints.dims, multiplied(toNumbers(zeroPoints))) }),
-  });
+  }, codeRange(dtype));
 }
 
 const WIDE: Partial<Record<DataType, DataType>> = { int4: "int8", uint4: "uint8" };
