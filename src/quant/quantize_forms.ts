@@ -5,10 +5,27 @@ import { byteLength } from "../graph/dtype.ts";
 import { elementCount, type Tensor } from "../graph/tensor.ts";
 import { MICROSOFT, type Node } from "../graph/types.ts";
 import { BadInputError } from "../errors.ts";
-import type { LinearForm } from "../lora/linear.ts";
 import { IntegerMatrix } from "./integer_matrix.ts";
 import { NBitsMatrix } from "./nbits_matrix.ts";
 import type { QuantisedMatrix } from "./types.ts";
+
+/** A linear layer y = x·Wᵀ with a float weight; `findModules` in `src/lora` finds them. */
+export interface FloatLinear {
+  /** `MatMul` or `Gemm` for a float weight read as it lies; other kinds are left alone. */
+  readonly kind: string;
+  readonly node: Node;
+  /** Value name of the weight. */
+  readonly weight: string;
+  /** Whether the weight is stored [in, out] (`KN`) or [out, in] (`NK`). */
+  readonly layout: string;
+  /** Present for weights that are quantised already. */
+  readonly scales?: string;
+  readonly dtype: DataType;
+  readonly inFeatures: number;
+  readonly outFeatures: number;
+  /** For a part of a fused layer: the whole's output features. */
+  readonly slice?: { readonly total: number };
+}
 
 type TensorType = readonly [dtype: DataType, dims: readonly number[]];
 
@@ -22,11 +39,11 @@ export interface QuantisedForm {
 }
 
 /** Output features of the whole layer. */
-export const rowsOf = ({ slice, outFeatures }: LinearForm) => slice?.total ?? outFeatures;
+export const rowsOf = ({ slice, outFeatures }: FloatLinear) => slice?.total ?? outFeatures;
 
 /** `com.microsoft.MatMulNBits` of 4 bits with a scale per block of inputs. */
 export function blockwiseForm(
-  linear: LinearForm,
+  linear: FloatLinear,
   blockSize: number,
   accuracyLevel?: number,
 ): QuantisedForm {
@@ -80,7 +97,7 @@ function withBias(node: Node, product: (output: string) => Node): readonly Node[
 }
 
 /** Whether a layer can take this form: a Gemm whose bias is scaled cannot. */
-export function canQuantize({ node, kind, scales }: LinearForm): boolean {
+export function canQuantize({ node, kind, scales }: FloatLinear): boolean {
   if (scales !== undefined) return false;
   return kind === "MatMul" || (kind === "Gemm" && floatAttribute(node, "beta", 1) === 1);
 }
@@ -90,7 +107,7 @@ export function canQuantize({ node, kind, scales }: LinearForm): boolean {
  *
  * @throws {BadInputError} where the operator set is too old for a scale per channel
  */
-export function perChannelForm(linear: LinearForm, opset: number): QuantisedForm {
+export function perChannelForm(linear: FloatLinear, opset: number): QuantisedForm {
   const { node, dtype, inFeatures: cols } = linear;
   const needed = dtype === "float32" ? 13 : 19;
   if (opset < needed) {

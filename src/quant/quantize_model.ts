@@ -3,13 +3,13 @@ import { pendingTensor } from "../graph/pending.ts";
 import { prune } from "../graph/passes/prune.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import { MICROSOFT, type Model, type Node } from "../graph/types.ts";
-import type { LinearForm } from "../lora/linear.ts";
 import { dequantizeSlab, readValues, slabs } from "./dequantize.ts";
 import { floatMatrix } from "./float_matrix.ts";
 import { quantizeRows } from "./nearest.ts";
 import {
   blockwiseForm,
   canQuantize,
+  type FloatLinear,
   perChannelForm,
   type QuantisedForm,
   rowsOf,
@@ -61,7 +61,7 @@ export interface QuantizePlan {
  */
 export function planQuantize(
   model: Model,
-  linears: readonly LinearForm[],
+  linears: readonly FloatLinear[],
   options: QuantizeOptions,
 ): QuantizePlan {
   const { bits, blockSize = 32, minElements = 4096 } = options;
@@ -100,7 +100,7 @@ export function planQuantize(
   return { model: { ...model, opsets, graph }, tasks };
 }
 
-function quantize(linear: LinearForm, weight: Tensor, form: QuantisedForm) {
+function quantize(linear: FloatLinear, weight: Tensor, form: QuantisedForm) {
   const source = floatMatrix(weight, linear.layout === "NK");
   const matrix = form.empty();
   const editor = matrix.edit();
