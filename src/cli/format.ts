@@ -28,3 +28,8 @@ export function formatCount(count: number): string {
 export function formatShare(share: number): string {
   return `${Number((share * 100).toPrecision(3))}%`;
 }
+
+/** A path as a shell takes it, in quotes where it needs them. */
+export function shellWord(path: string): string {
+  return /^[\w./+-]+$/.test(path) ? path : `'${path.replaceAll("'", `'\\''`)}'`;
+}

@@ -1,6 +1,6 @@
 /** The data a merge is steered and judged by: the adapter's own, unless another is named. */
 import { dirname } from "@std/path";
-import { type Batches, GuardedText } from "../data/mod.ts";
+import { GuardedText } from "../data/mod.ts";
 import { BadInputError, UsageError } from "../errors.ts";
 import type { Model } from "../graph/types.ts";
 import type { AdapterCard } from "../lora/adapter_card.ts";
@@ -8,6 +8,7 @@ import type { MergeData } from "../model/merge_adapters.ts";
 import { readModelLabels } from "../model/model_labels.ts";
 import { readTextFiles } from "../model/tokenizer_files.ts";
 import type { TokenBatch } from "../data/targets.ts";
+import type { BatchSource } from "../train/step.ts";
 import { parseConfig, resolveValues } from "./config.ts";
 import type { Terminal } from "./output.ts";
 import { labelsFor } from "./train_adapter.ts";
@@ -108,7 +109,15 @@ async function open(
   };
 }
 
-async function* batchesOf(batches: Batches, limit: number): AsyncGenerator<TokenBatch> {
+/**
+ * The batches of one pass.
+ *
+ * @param limit batches at most; negative for all
+ */
+export async function* batchesOf(
+  batches: BatchSource<TokenBatch>,
+  limit: number,
+): AsyncGenerator<TokenBatch> {
   const all = batches.batches(0);
   const count = limit < 0 ? all : Math.min(limit, all);
   for (let i = 0; i < count; i++) yield await batches.batch(0, i);

@@ -13,7 +13,7 @@ import type { Optimizer } from "../train/optimizer.ts";
 import type { Batch, BatchSource, StepModel } from "../train/step.ts";
 import { formatConfig } from "./config.ts";
 import { kebab } from "./flags.ts";
-import { formatCount, formatShare } from "./format.ts";
+import { formatCount, formatShare, shellWord } from "./format.ts";
 import { MetricsFile } from "./metrics_file.ts";
 import { paint, type Terminal } from "./output.ts";
 import { progressCallbacks } from "./progress.ts";
@@ -193,13 +193,8 @@ function tellInterrupted({ step }: TrainOutcome, flags: TrainFlags, terminal: Te
   terminal.note(
     `Stopped after step ${step}; ${flags.adapterPath} has the adapter so far and a checkpoint`,
   );
-  terminal.note(`To go on: graft train --config ${quoted(config)} --resume`);
+  terminal.note(`To go on: graft train --config ${shellWord(config)} --resume`);
   return EXIT.interrupted;
-}
-
-/** A path as a shell takes it. */
-function quoted(path: string): string {
-  return /^[\w./+-]+$/.test(path) ? path : `'${path.replaceAll("'", `'\\''`)}'`;
 }
 
 function tellDiverged(outcome: TrainOutcome, flags: TrainFlags, terminal: Terminal): number {
@@ -207,7 +202,7 @@ function tellDiverged(outcome: TrainOutcome, flags: TrainFlags, terminal: Termin
     terminal,
     "red",
     `Stopped at step ${outcome.step}: ${outcome.reason}. ${flags.adapterPath} has the adapter of ` +
-      `step ${outcome.parametersOfStep}, the last whose loss was finite; try a lower ` +
+      `step ${outcome.parametersOfStep}, the last before its numbers went bad; try a lower ` +
       `--learning-rate than ${flags.learningRate}`,
   ));
   return EXIT.refused;

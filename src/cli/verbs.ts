@@ -3,6 +3,7 @@ import type { Command } from "./command.ts";
 
 /** Loader of each verb's file, in the order that the help lists them. */
 export const VERBS: Readonly<Record<string, () => Promise<{ readonly default: Command }>>> = {
+  quickstart: () => import("./quickstart.ts"),
   train: () => import("./train.ts"),
   merge: () => import("./merge.ts"),
   run: () => import("./run.ts"),

@@ -1,0 +1,131 @@
+/** `graft quickstart`: trains, merges and asks the embedded model, in about a minute. */
+import { fromFileUrl, join } from "@std/path";
+import { EXIT } from "../errors.ts";
+import { loadAdapter } from "../model/adapter_dir.ts";
+import { findModelFile } from "../model/find_model.ts";
+import { loadOnnx } from "../model/load_onnx.ts";
+import { mergeAdapters } from "../model/merge_adapters.ts";
+import { openModel } from "../model/open_model.ts";
+import type { Runner } from "../runtime/runner.ts";
+import { command } from "./command.ts";
+import { resolveValues } from "./config.ts";
+import { integer, text } from "./flags.ts";
+import { askLines } from "./input_text.ts";
+import { batchesOf } from "./merge_data.ts";
+import type { Terminal } from "./output.ts";
+import { accuracyBefore } from "./quickstart_before.ts";
+import { takeFolder } from "./quickstart_folder.ts";
+import {
+  nextLines,
+  outcomeLines,
+  pathFromHere,
+  programName,
+  WHAT_HAPPENS,
+} from "./quickstart_words.ts";
+import { runEncoder } from "./run_encoder.ts";
+import { RUN_FLAGS, type RunFlags } from "./run_flags.ts";
+import { runTraining } from "./run_training.ts";
+import { openRunner, RUNTIME_FLAGS } from "./runtime_flags.ts";
+import { TRAIN_FLAGS, type TrainFlags } from "./train_flags.ts";
+import { setUpTraining } from "./train_setup.ts";
+
+const MODELS = fromFileUrl(new URL("../../models", import.meta.url));
+const EXAMPLE = "it is freezing in the workshop";
+
+/** What differs from the defaults of `graft train`. */
+const SETTINGS = { batchSize: 16, learningRate: 2e-3, epochs: 6 } as const;
+
+export default command({
+  name: "quickstart",
+  summary: "Train, merge and ask the embedded model: the whole way in about a minute",
+  operands: "[SENTENCE…]",
+  maxOperands: Infinity,
+  flags: {
+    out: text("Folder for all that this makes; an earlier quickstart's is replaced", {
+      default: "graft-quickstart",
+      placeholder: "DIR",
+    }),
+    seed: integer("Seed of the adapter's start and of the order of the sentences", {
+      default: 0,
+      min: 0,
+    }),
+    ...RUNTIME_FLAGS,
+  },
+  examples: [
+    { command: "graft quickstart", does: "asks for sentences in the end, on a terminal" },
+    {
+      command: "graft quickstart I cannot see my hands in the shed",
+      does: "tells what the sentence wants of the device",
+    },
+  ],
+  async run({ flags, operands, terminal }) {
+    const folder = takeFolder(flags.out);
+    const trainFlags = resolveValues(TRAIN_FLAGS, {
+      ...SETTINGS,
+      ...flags,
+      model: pathFromHere(join(MODELS, "all-minilm-l6-v2-int8")),
+      data: pathFromHere(join(MODELS, "quickstart")),
+      adapterPath: folder.adapter,
+      test: true, // asks for the held-out part, too
+    }).values as TrainFlags;
+    for (const line of WHAT_HAPPENS) terminal.note(line);
+
+    using setup = await setUpTraining(trainFlags, terminal);
+    const path = findModelFile(trainFlags.model);
+    using base = loadOnnx(path);
+    using runner = openRunner(flags);
+    const heldOut = setup.test!;
+    const before = await accuracyBefore(runner, base.model, setup.data, heldOut);
+
+    // It is evaluated by the inference graph, below.
+    const code = await runTraining(setup, { ...trainFlags, test: false }, terminal);
+    if (code !== EXIT.ok) return code;
+
+    const decision = await mergeAdapters(runner, {
+      base: { path, model: base.model, sizeBytes: base.sizeBytes },
+      adapters: [{ label: folder.adapter, weight: 1, ...loadAdapter(folder.adapter) }],
+      savePath: folder.merged,
+      data: {
+        objective: "classification",
+        train: { batches: () => batchesOf(setup.data, -1) },
+        heldOut: () => batchesOf(heldOut, -1),
+      },
+      onProgress: (line) => terminal.interactive ? terminal.status(line) : undefined,
+    });
+    for (const line of outcomeLines(before, decision, folder)) terminal.print(line);
+
+    await ask(runner, folder.merged, operands.join(" "), terminal);
+    const places = { base: trainFlags.model, data: trainFlags.data, ...folder };
+    for (const line of nextLines(places, programName())) terminal.print(line);
+    return EXIT.ok;
+  },
+});
+
+/** Classifies what the user says, as `graft run` would. */
+async function ask(
+  runner: Runner,
+  merged: string,
+  given: string,
+  terminal: Terminal,
+): Promise<void> {
+  using opened = await openModel(merged);
+  const flags = resolveValues(RUN_FLAGS, { topClasses: 2 }).values as RunFlags;
+  await runEncoder(runner, opened, sentences(given, terminal), opened.maxLength, flags, terminal);
+}
+
+/** The user's sentence, else those typed at a terminal, else an example. */
+async function* sentences(given: string, terminal: Terminal): AsyncGenerator<string> {
+  if (given.trim() !== "") {
+    terminal.print(`"${given}":`);
+    return yield given;
+  }
+  if (!Deno.stdin.isTerminal()) {
+    terminal.print(`"${EXAMPLE}" (your own: graft quickstart SENTENCE):`);
+    return yield EXAMPLE;
+  }
+  terminal.note(`Tell the device something, e.g. "${EXAMPLE}"; an empty line ends this`);
+  for await (const line of askLines(Deno.stdin.readable, terminal)) {
+    if (line.trim() === "") return;
+    yield line;
+  }
+}

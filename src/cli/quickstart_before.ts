@@ -1,0 +1,41 @@
+/** What the untrained base can do: its embeddings, and the class centre nearest to each. */
+import { targetsOf, type TokenBatch } from "../data/targets.ts";
+import { ClassificationMetrics } from "../eval/metrics.ts";
+import { NearestCentroid } from "../eval/nearest_centroid.ts";
+import type { Model } from "../graph/types.ts";
+import type { Runner } from "../runtime/runner.ts";
+import { EncoderModel } from "../serve/encoder_model.ts";
+import type { BatchSource } from "../train/step.ts";
+
+/**
+ * Accuracy of a base encoder that was not trained: a held-out text gets the class whose training
+ * texts have the nearest mean embedding.
+ *
+ * @returns share of right answers on `heldOut`
+ */
+export async function accuracyBefore(
+  runner: Runner,
+  base: Model,
+  train: BatchSource<TokenBatch>,
+  heldOut: BatchSource<TokenBatch>,
+): Promise<number> {
+  using executable = await runner.compile(base, { label: "base" });
+  const encoder = new EncoderModel(runner, executable, base.graph);
+  const centroids = new NearestCentroid();
+  for await (const { vector, label } of embeddings(encoder, train)) centroids.add(vector, label);
+  const metrics = new ClassificationMetrics(centroids.classes);
+  for await (const { vector, label } of embeddings(encoder, heldOut)) {
+    metrics.add(centroids.scores(vector), label);
+  }
+  return metrics.accuracy;
+}
+
+async function* embeddings(encoder: EncoderModel, batches: BatchSource<TokenBatch>) {
+  for (let i = 0; i < batches.batches(0); i++) {
+    const batch = await batches.batch(0, i);
+    const { labels } = targetsOf(batch, 1);
+    for (const [row, vector] of (await encoder.embed(batch)).entries()) {
+      yield { vector, label: labels[row] };
+    }
+  }
+}
