@@ -3,10 +3,26 @@
  * releases that know no operator set 23, so training lowers to it.
  */
 import { int, intAttribute } from "../graph/attributes.ts";
+import type { GraphBuilder } from "../graph/builder.ts";
 import { int64 } from "../graph/tensor.ts";
 import { label, required } from "./args.ts";
 import { range } from "./axes.ts";
 import type { OpRule } from "./types.ts";
+
+/**
+ * Without positions the caches hold one row a token, [B, T, half], or [1, T, half] for all
+ * sequences as PyTorch exports them: positions that number those rows.
+ */
+function numbered(b: GraphBuilder, batch: number, tokens: number, cos: string, sin: string) {
+  const [sequences, , half] = b.dims(cos);
+  const first = (sequence: number) => sequences === 1 ? 0 : sequence * tokens;
+  const rows = range(batch).flatMap((i) => range(tokens).map((t) => first(i) + t));
+  return [
+    b.constant(int64([batch, tokens], rows)),
+    b.reshape(cos, [sequences * tokens, half]),
+    b.reshape(sin, [sequences * tokens, half]),
+  ];
+}
 
 export const RotaryEmbedding: OpRule = {
   opType: "RotaryEmbedding",
@@ -26,14 +42,9 @@ export const RotaryEmbedding: OpRule = {
         `${label(node)}: num_heads must divide ${dims[2]}: current value is ${heads}`,
       );
     }
-    // Without positions the caches hold one row a token, [B, T, half].
-    const half = b.dims(cos)[b.dims(cos).length - 1];
-    const rows = dims[0] * tokens;
-    const [positions, cosines, sines] = node.inputs[3] ? [node.inputs[3], cos, sin] : [
-      b.constant(int64([dims[0], tokens], range(rows))),
-      b.reshape(cos, [rows, half]),
-      b.reshape(sin, [rows, half]),
-    ];
+    const [positions, cosines, sines] = node.inputs[3]
+      ? [node.inputs[3], cos, sin]
+      : numbered(b, dims[0], tokens, cos, sin);
     return [
       b.microsoft("RotaryEmbedding", [x, positions, cosines, sines], {
         interleaved: int(intAttribute(node, "interleaved", 0)),

@@ -6,7 +6,7 @@ import { GraphBuilder } from "../../src/graph/builder.ts";
 import { bool, float32, type Tensor, toNumbers } from "../../src/graph/tensor.ts";
 import { inferTraining, TRAINING_OPSETS } from "../../src/ops/registry.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
-import { runHost } from "../helpers/gradcheck.ts";
+import { runHost } from "../helpers/numbers.ts";
 
 /** d(Σ y)/dx of a graph in x and mask. */
 async function gradient(

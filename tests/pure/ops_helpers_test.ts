@@ -7,7 +7,7 @@ import type { Node } from "../../src/graph/types.ts";
 import { normalizeAxes } from "../../src/ops/axes.ts";
 import { broadcastDims, expandTo, reduceTo } from "../../src/ops/broadcast.ts";
 import { FOLD_LIMIT, fromNumbers, rearranged, sourceIndices } from "../../src/ops/fold.ts";
-import { inferTraining, inferWith } from "../../src/ops/registry.ts";
+import { inferTraining, inferWith, ruleOf } from "../../src/ops/registry.ts";
 import { UnsupportedError } from "../../src/ops/types.ts";
 
 const builder = () => new GraphBuilder(inferTraining);
@@ -166,4 +166,14 @@ Deno.test("Constant refuses kinds it does not read, naming the attribute", () =>
     b.known(b.op("Constant", [], { value: tensorValue(float32([1], [2])) })).dims,
     [1],
   );
+});
+
+Deno.test("Split makes only the parts that are needed", () => {
+  const b = builder();
+  b.input("x", "float32", [6, 2]);
+  const split = node("Split", ["x"], { outputs: ["p", "q", "r"] });
+  const lowered = ruleOf(split).lower!(b, split, { opset: 13, needed: [false, true, false] })!;
+  assertEquals([lowered[0], lowered[2]], ["", ""]);
+  assertEquals(opTypes(b), ["Slice"]);
+  assertEquals(b.dims(lowered[1]), [2, 2]);
 });

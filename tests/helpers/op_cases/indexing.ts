@@ -115,4 +115,15 @@ export const INDEXING_CASES: readonly OpCase[] = [
     opType: "NonZero",
     inputs: [{ ...typed("int64", [2, 2], [1, 0, 0, 3]), constant: true }],
   },
+  {
+    title: "all of the first axis, smallest first",
+    opType: "TopK",
+    outputs: 2,
+    wrt: [],
+    inputs: [f([3, 2]), ic(3)],
+    attributes: {
+      axis: int(0),
+      largest: int(0),
+    },
+  },
 ];

@@ -1,7 +1,7 @@
 /** Cases of linear layers, convolutions, normalisations and attention. */
 import { float, int, ints, string } from "../../../src/graph/attributes.ts";
 import type { OpCase } from "../gradcheck.ts";
-import { f, fc, typed } from "./inputs.ts";
+import { f, fc } from "./inputs.ts";
 
 const positive = (dims: number[]) =>
   f(dims, Array.from({ length: dims.reduce((x, y) => x * y, 1) }, (_, i) => 0.5 + i % 3));
@@ -31,9 +31,6 @@ const GEMM: [string, Record<string, ReturnType<typeof int> | ReturnType<typeof f
     beta: float(2),
   }],
 ];
-
-const ATTENTION = { opType: "Attention", opset: 23, since: [1, 24] as const };
-const ROTARY = { opType: "RotaryEmbedding", opset: 23, since: [1, 24] as const };
 
 export const LAYER_CASES: readonly OpCase[] = [
   ...MATMUL.map(([title, x, y]): OpCase => ({ title, opType: "MatMul", inputs: [f(x), f(y)] })),
@@ -249,67 +246,6 @@ export const LAYER_CASES: readonly OpCase[] = [
     inputs: [f([2, 3, 2])],
   },
   {
-    ...ATTENTION,
-    title: "four dimensions",
-    inputs: [f([1, 2, 3, 2]), f([1, 2, 4, 2]), f([1, 2, 4, 3])],
-  },
-  {
-    ...ATTENTION,
-    title: "grouped queries in three dimensions, causal, softcap",
-    inputs: [
-      f([2, 3, 8]),
-      f([2, 3, 4]),
-      f([2, 3, 4]),
-    ],
-    attributes: {
-      q_num_heads: int(4),
-      kv_num_heads: int(2),
-      is_causal: int(1),
-      scale: float(0.7),
-      softcap: float(2),
-    },
-  },
-  {
-    ...ATTENTION,
-    title: "a Boolean mask",
-    inputs: [
-      f([1, 1, 2, 2]),
-      f([1, 1, 3, 2]),
-      f([1, 1, 3, 2]),
-      typed("bool", [2, 3], [1, 0, 1, 1, 1, 0]),
-    ],
-  },
-  {
-    ...ATTENTION,
-    title: "a float mask a head",
-    inputs: [f([1, 2, 2, 2]), f([1, 2, 3, 2]), f([1, 2, 3, 2]), f([1, 2, 2, 3])],
-  },
-  {
-    ...ROTARY,
-    title: "halves, with positions",
-    inputs: [
-      f([2, 2, 3, 4]),
-      fc([5, 2]),
-      fc([5, 2]),
-      typed("int64", [2, 3], [0, 1, 2, 2, 3, 4]),
-    ],
-  },
-  {
-    ...ROTARY,
-    title: "interleaved, three dimensions, partial",
-    attributes: {
-      interleaved: int(1),
-      num_heads: int(2),
-      rotary_embedding_dim: int(2),
-    },
-    inputs: [f([1, 3, 8]), fc([3, 1]), fc([3, 1]), typed("int64", [1, 3], [0, 1, 2])],
-  },
-  {
-    ...ROTARY,
-    title: "a row of the caches a token",
-    inputs: [f([2, 1, 3, 4]), fc([2, 3, 2]), fc([2, 3, 2])],
-  },
-  {
     title: "without its statistics, defaults",
     opType: "LayerNormalization",
     asEmitted: true,
@@ -337,5 +273,18 @@ export const LAYER_CASES: readonly OpCase[] = [
       strides: ints([2]),
       ceil_mode: int(1),
     },
+  },
+  {
+    title: "a row of zeros",
+    opType: "LpNormalization",
+    wrt: [],
+    inputs: [f([2, 2], [0, 0, 3, 4])],
+  },
+  {
+    title: "p = 1, a row of zeros",
+    opType: "LpNormalization",
+    wrt: [],
+    attributes: { p: int(1) },
+    inputs: [f([2, 2], [0, 0, 3, 1])],
   },
 ];

@@ -1,5 +1,6 @@
 /** Every case of the standard operators. */
 import type { OpCase } from "../gradcheck.ts";
+import { ATTENTION_CASES } from "./attention.ts";
 import { ELEMENTWISE_CASES } from "./elementwise.ts";
 import { INDEXING_CASES } from "./indexing.ts";
 import { LAYER_CASES } from "./layers.ts";
@@ -7,6 +8,7 @@ import { REDUCTION_CASES } from "./reductions.ts";
 import { SHAPE_CASES } from "./shapes.ts";
 
 export const STANDARD_CASES: readonly OpCase[] = [
+  ...ATTENTION_CASES,
   ...ELEMENTWISE_CASES,
   ...INDEXING_CASES,
   ...LAYER_CASES,

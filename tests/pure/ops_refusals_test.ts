@@ -1,0 +1,94 @@
+/** What a standard operator's rule implements in part is refused by name, never ignored. */
+import { assertStringIncludes, assertThrows } from "@std/assert";
+import { int, ints, string } from "../../src/graph/attributes.ts";
+import { GraphBuilder } from "../../src/graph/builder.ts";
+import { float32, int64 } from "../../src/graph/tensor.ts";
+import type { Node } from "../../src/graph/types.ts";
+import { inferTraining, ruleOf } from "../../src/ops/registry.ts";
+import { UnsupportedError } from "../../src/ops/types.ts";
+
+function node(opType: string, inputs: readonly string[], rest: Partial<Node> = {}): Node {
+  return { name: "n", opType, domain: "", inputs, outputs: ["y"], attributes: {}, ...rest };
+}
+
+/** Lowers a node whose outputs are all needed. */
+function lower(b: GraphBuilder, test: Node, opset = 21): void {
+  const needed = test.outputs.map(() => true);
+  if (ruleOf(test).lower?.(b, test, { opset, needed }) === undefined) b.add(test);
+}
+
+const PARTIAL: readonly [string, Node, number?][] = [
+  [
+    "its output inv_std_var is used",
+    node("SimplifiedLayerNormalization", ["x", "channels"], { outputs: ["y", "r"] }),
+  ],
+  [
+    "its outputs Mean and InvStdDev are used",
+    node("LayerNormalization", ["x", "channels"], { outputs: ["y", "m", "r"] }),
+  ],
+  ["its output mask is used", node("Dropout", ["x"], { outputs: ["y", "mask"] })],
+  [
+    'input "training_mode" must be the constant false',
+    node("Dropout", ["x", "ratio", "training"], {}),
+  ],
+  [
+    "one scale a group",
+    node("GroupNormalization", ["image", "groups", "groups"], {
+      attributes: { num_groups: int(2) },
+    }),
+    18,
+  ],
+  [
+    '"training_mode" must be 0',
+    node("BatchNormalization", ["image", "channels", "channels", "channels", "channels"], {
+      attributes: { training_mode: int(1) },
+    }),
+  ],
+  ['mode "constant"', node("Pad", ["x", "pads"], { attributes: { mode: string("reflect") } })],
+  [
+    '"ceil_mode" = 1 matters',
+    node("AveragePool", ["image"], {
+      attributes: { kernel_shape: ints([2]), strides: ints([2]), ceil_mode: int(1) },
+    }),
+  ],
+  [
+    "repeats a label",
+    node("Einsum", ["square"], { attributes: { equation: string("ii->i") } }),
+  ],
+  [
+    "is broadcast from 1",
+    node("Einsum", ["square", "thin"], { attributes: { equation: string("ij,ij->i") } }),
+  ],
+  ["how many elements are not zero", node("NonZero", ["x"])],
+  [
+    "another type than float32",
+    node("RMSNormalization", ["x", "channels"], { attributes: { stash_type: int(11) } }),
+  ],
+  [
+    'output "qk_matmul_output"',
+    node("Attention", ["heads", "heads", "heads"], { outputs: ["y", "", "", "scores"] }),
+  ],
+  [
+    "its past must be empty",
+    node("Attention", ["heads", "heads", "heads", "", "heads", "heads"], {}),
+  ],
+];
+
+for (const [reason, test, opset] of PARTIAL) {
+  Deno.test(`${test.opType} is refused where graft implements it in part: ${reason}`, () => {
+    const b = new GraphBuilder(inferTraining);
+    b.input("x", "float32", [2, 4]);
+    b.input("channels", "float32", [4]);
+    b.input("groups", "float32", [2]);
+    b.input("image", "float32", [1, 4, 3]);
+    b.input("square", "float32", [2, 2]);
+    b.input("thin", "float32", [2, 1]);
+    b.input("heads", "float32", [1, 1, 3, 2]);
+    b.input("training", "bool", []);
+    b.initializer("ratio", float32([], [0.1]));
+    b.initializer("pads", int64([4], [0, 1, 0, 1]));
+    const error = assertThrows(() => lower(b, test, opset), UnsupportedError);
+    assertStringIncludes(error.message, `Cannot train through ${test.opType} "n": `);
+    assertStringIncludes(error.message, reason);
+  });
+}
