@@ -1,0 +1,69 @@
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { join } from "@std/path";
+import { modelDir } from "../helpers/fixture_models.ts";
+import { graft, graftSignalled } from "../helpers/graft.ts";
+import { inTempDir, pairs, readMetrics, sha256 } from "../helpers/training_runs.ts";
+
+const STEPS = 12;
+const KILLED = 137;
+
+/** Shuffled rows, dropout, several micro-batches a step, validation. */
+function argsOf(path: string): string[] {
+  Deno.writeTextFileSync(join(path, "train.jsonl"), pairs(20));
+  Deno.writeTextFileSync(join(path, "valid.jsonl"), pairs(4));
+  return [
+    "train",
+    ...["--model", modelDir("tiny-llama-genai-int4"), "--data", path, "--threads=1"],
+    ...[`--iters=${STEPS}`, "--save-every=3", "--steps-per-report=1", "--steps-per-eval=4"],
+    ...["--batch-size=3", "--grad-accumulation-steps=2", "--learning-rate=1e-2"],
+    ...["--lora-dropout=0.2", "--target-modules=all-linear", "--no-load-best"],
+  ];
+}
+
+const weights = (adapter: string) => sha256(join(adapter, "adapter_model.safetensors"));
+
+Deno.test("graft train, killed and interrupted and resumed, ends with the bytes of a straight run", () =>
+  inTempDir(async (path) => {
+    const args = argsOf(path);
+    const straight = join(path, "straight");
+    const whole = await graft(...args, "--adapter-path", straight);
+    assertEquals(whole.code, 0, whole.stderr);
+
+    const broken = join(path, "broken");
+    const run = [...args, "--adapter-path", broken];
+    const stops: [when: RegExp, signal: Deno.Signal, code: number][] = [
+      [/step 5\//, "SIGKILL", KILLED],
+      [/step 6: saved|step 7\//, "SIGKILL", KILLED],
+      [/step 10\//, "SIGINT", 130],
+    ];
+    for (const [i, [when, signal, code]] of stops.entries()) {
+      const resume = i === 0 ? [] : ["--resume"];
+      const stopped = await graftSignalled(when, signal, ...run, ...resume);
+      assertEquals(stopped.code, code, stopped.stderr);
+    }
+    const last = await graft(...run, "--resume");
+    assertEquals(last.code, 0, last.stderr);
+    assertStringIncludes(last.stderr, "Resuming from");
+    assertEquals(await weights(broken), await weights(straight));
+
+    const figures = (adapter: string) =>
+      readMetrics(adapter).map(({ step, loss, val_loss }) => [step, loss, val_loss]);
+    assertEquals(figures(broken), figures(straight));
+    // Shuffling and dropout are on: another seed is another run.
+    const other = await graft(...args, "--seed=1", "--adapter-path", join(path, "other"));
+    assertEquals(other.code, 0, other.stderr);
+    assert(await weights(join(path, "other")) !== await weights(straight));
+  }));
+
+Deno.test("graft train, killed before its first checkpoint, starts anew when it is told to", () =>
+  inTempDir(async (path) => {
+    const args = [...argsOf(path), "--adapter-path", join(path, "adapter")];
+    const killed = await graftSignalled(/step 1\//, "SIGKILL", ...args);
+    assertEquals(killed.code, KILLED, killed.stderr);
+    const resumed = await graft(...args, "--resume");
+    assertEquals(resumed.code, 2, resumed.stderr);
+    assertStringIncludes(resumed.stderr, "has no whole checkpoint");
+    const again = await graft(...args);
+    assertEquals(again.code, 0, again.stderr);
+    assertEquals(readMetrics(join(path, "adapter")).filter(({ loss }) => loss).length, STEPS);
+  }));

@@ -1,0 +1,65 @@
+/** Small training runs through the command line: data, the command, what it leaves. */
+import { join } from "@std/path";
+import { decodeSafetensors } from "../../src/safetensors/mod.ts";
+import { toNumbers } from "../../src/graph/tensor.ts";
+
+const COLOURS = ["red", "green", "blue", "white"];
+const THINGS = ["card", "door", "lamp", "coat", "bag"];
+
+/** Prompts whose completion is a word of theirs: something to learn. */
+export function pairs(count: number): string {
+  return Array.from({ length: count }, (_, i) => {
+    const [colour, thing] = [COLOURS[i % 4], THINGS[Math.floor(i / 4) % 5]];
+    const prompt = `What colour is the ${colour} ${thing}?`;
+    return `${JSON.stringify({ prompt, completion: colour })}\n`;
+  }).join("");
+}
+
+/** Requests with one of three classes. */
+export function requests(count: number): string {
+  const rows = Array.from({ length: count }, (_, i) => {
+    const thing = THINGS[Math.floor(i / 3) % 5];
+    return [
+      `lock the ${thing} please,close`,
+      `open my ${thing} now,open`,
+      `is the ${thing} shut,ask`,
+    ][i % 3];
+  });
+  return ["text,label", ...rows, ""].join("\n");
+}
+
+/** Runs a body with a folder that is removed after it. */
+export async function inTempDir(body: (path: string) => Promise<void>): Promise<void> {
+  const path = await Deno.makeTempDir({ prefix: "graft-train-" });
+  try {
+    await body(path);
+  } finally {
+    await Deno.remove(path, { recursive: true });
+  }
+}
+
+/** A line of `metrics.jsonl`. */
+export interface Metric {
+  readonly step: number;
+  /** Of a report. */
+  readonly loss?: number;
+  /** Of an evaluation. */
+  readonly val_loss?: number;
+}
+
+export function readMetrics(adapter: string): Metric[] {
+  return Deno.readTextFileSync(join(adapter, "metrics.jsonl")).trim().split("\n")
+    .map((line) => JSON.parse(line));
+}
+
+/** All numbers of an adapter's matrices. */
+export function adapterNumbers(adapter: string): number[] {
+  const file = join(adapter, "adapter_model.safetensors");
+  const { tensors } = decodeSafetensors(Deno.readFileSync(file), { file });
+  return [...tensors.values()].flatMap((tensor) => Array.from(toNumbers(tensor)));
+}
+
+/** SHA-256 of a file, in hexadecimal. */
+export async function sha256(path: string): Promise<string> {
+  return new Uint8Array(await crypto.subtle.digest("SHA-256", await Deno.readFile(path))).toHex();
+}
