@@ -18,6 +18,9 @@ export interface GenerateOptions extends SamplingOptions {
   readonly vocabSize?: number;
 }
 
+/** What reads tokens and says what may come next. */
+export type TokenReader = Pick<CausalModel, "continueTo" | "advance">;
+
 /** Turns token ids into text piece by piece; holds back bytes that are no whole character yet. */
 export interface StreamingDecoder {
   push(id: number): Promise<string>;
@@ -43,7 +46,7 @@ export interface Generated {
  * @throws {UsageError} for sampling options out of range
  */
 export async function generate(
-  model: CausalModel,
+  model: TokenReader,
   prompt: readonly number[],
   decoder: StreamingDecoder,
   options: GenerateOptions,

@@ -1,8 +1,7 @@
 /** Text in, text out: a causal model with its tokenizer, chat template and context length. */
 import { type Message, StreamDecoder, type TextProcessor } from "../data/mod.ts";
 import { BadInputError, UsageError } from "../errors.ts";
-import type { CausalModel } from "./causal_model.ts";
-import { generate, type Generated, type GenerateOptions } from "./generate.ts";
+import { generate, type Generated, type GenerateOptions, type TokenReader } from "./generate.ts";
 
 /** What a call may choose; the rest is the model's. */
 export interface TextOptions
@@ -21,7 +20,7 @@ export interface GeneratedText extends Generated {
 type OnText = (piece: string) => void | Promise<void>;
 
 export class TextGenerator {
-  readonly #model: CausalModel;
+  readonly #model: TokenReader;
   readonly #text: TextProcessor;
   readonly #endIds: ReadonlySet<number>;
   /** Tokens of prompt and answer together. */
@@ -32,7 +31,7 @@ export class TextGenerator {
    * @param limits end tokens and the context's size, unbounded where the model states none
    */
   constructor(
-    model: CausalModel,
+    model: TokenReader,
     text: TextProcessor,
     limits: { readonly endIds: ReadonlySet<number>; readonly contextSize?: number },
   ) {

@@ -9,19 +9,38 @@ export interface GraftResult {
   readonly stderr: string;
 }
 
-function command(args: readonly string[]): Deno.Command {
+function command(args: readonly string[], stdin: "null" | "piped" = "null"): Deno.Command {
   return new Deno.Command(Deno.execPath(), {
     args: ["run", "-A", "--no-check", MAIN, ...args],
-    stdin: "null",
+    stdin,
     stdout: "piped",
     stderr: "piped",
     env: { NO_COLOR: "1" },
   });
 }
 
+/** Starts `graft` with these arguments. */
+export function startGraft(...args: string[]): Deno.ChildProcess {
+  return command(args).spawn();
+}
+
 /** Runs `graft` with these arguments to its end. */
 export async function graft(...args: string[]): Promise<GraftResult> {
   const { code, stdout, stderr } = await command(args).output();
+  const text = new TextDecoder();
+  return { code, stdout: text.decode(stdout), stderr: text.decode(stderr) };
+}
+
+/** Runs `graft` with a text on its standard input, which is a pipe. */
+export async function graftWithInput(
+  input: string | Uint8Array<ArrayBuffer>,
+  ...args: string[]
+): Promise<GraftResult> {
+  const child = command(args, "piped").spawn();
+  const bytes = typeof input === "string" ? new TextEncoder().encode(input) : input;
+  // A program that ends with an error may not read all of it.
+  await new Blob([bytes]).stream().pipeTo(child.stdin).catch(() => {});
+  const { code, stdout, stderr } = await child.output();
   const text = new TextDecoder();
   return { code, stdout: text.decode(stdout), stderr: text.decode(stderr) };
 }
