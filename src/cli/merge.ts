@@ -71,6 +71,7 @@ export default command({
     },
   ],
   async run({ flags, terminal }) {
+    const method = methodOf(flags.method, flags.dequantize);
     const path = findModelFile(flags.model);
     using base = loadOnnx(path, openMapped);
     const adapters = loadAdapters(flags.adapterPath, flags.adapterWeights, terminal);
@@ -81,7 +82,7 @@ export default command({
       base: { path, model: base.model, sizeBytes: base.sizeBytes },
       adapters,
       savePath: flags.savePath,
-      method: methodOf(flags.method, flags.dequantize),
+      method,
       data: opened?.data,
       leastGainKept: flags.minGainKept,
       force: flags.force,

@@ -1,0 +1,82 @@
+import { assert, assertEquals } from "@std/assert";
+import { EXIT } from "../../src/errors.ts";
+import { modelDir } from "../helpers/fixture_models.ts";
+import { graft } from "../helpers/graft.ts";
+
+const MODEL = modelDir("tiny-bert-dynamic-int8");
+
+/** Texts of two classes that differ in one word. */
+function table(from: number, to: number): string {
+  const rows = Array.from({ length: to - from }, (_, i) => {
+    const n = from + i;
+    return n % 2 === 0 ? `my card number ${n} was lost,lost` : `please top up account ${n},topup`;
+  });
+  return ["text,label", ...rows].join("\n") + "\n";
+}
+
+async function inTemporary(run: (dir: string) => Promise<void>): Promise<void> {
+  const dir = Deno.makeTempDirSync();
+  try {
+    await run(dir);
+  } finally {
+    Deno.removeSync(dir, { recursive: true });
+  }
+}
+
+Deno.test("graft merge measures on the adapter's own data and writes a model that names its classes", () =>
+  inTemporary(async (dir) => {
+    Deno.writeTextFileSync(`${dir}/train.csv`, table(0, 48));
+    Deno.writeTextFileSync(`${dir}/valid.csv`, table(48, 64));
+    const trained = await graft(
+      ...["train", "--model", MODEL, "--data", dir, "--adapter-path", `${dir}/adapter`],
+      ...["--iters", "12", "--learning-rate", "0.01", "--batch-size", "8"],
+      ...["--target-modules", "query,value", "--modules-to-save", "classifier"],
+    );
+    assertEquals(trained.code, EXIT.ok, trained.stderr);
+    const args = [
+      ...["merge", "--model", MODEL, "--adapter-path", `${dir}/adapter`],
+      ...["--save-path", `${dir}/merged`, "--no-latency"],
+    ];
+    const merged = await graft(...args);
+    assertEquals(merged.code, EXIT.ok, merged.stderr);
+    assert(/→ own bits, \w+/.test(merged.stdout), merged.stdout);
+    assert(merged.stdout.includes(`Saved the merged model in ${dir}/merged`));
+    const certificate = JSON.parse(Deno.readTextFileSync(`${dir}/merged/certificate.json`));
+    assertEquals(certificate.held_out.targets, 16);
+    const config = JSON.parse(Deno.readTextFileSync(`${dir}/merged/config.json`));
+    assertEquals(Object.values(config.id2label), ["lost", "topup"]);
+
+    const again = await graft(...args);
+    assertEquals(again.code, EXIT.usage);
+    assert(again.stderr.includes("it exists"), again.stderr);
+    // A merged model is another base: merging into it once more would round twice.
+    const twice = await graft(
+      ...["merge", "--model", `${dir}/merged`, "--adapter-path", `${dir}/adapter`],
+      ...["--save-path", `${dir}/twice`],
+    );
+    assertEquals(twice.code, EXIT.badInput);
+    assert(twice.stderr.includes("belongs to another base"), twice.stderr);
+  }));
+
+Deno.test("graft merge refuses flags that contradict each other", async () => {
+  const both = await graft("merge", "-m", MODEL, "--dequantize", "--method", "nearest");
+  assertEquals(both.code, EXIT.usage);
+  assert(both.stderr.includes("Give --dequantize or --method, not both"), both.stderr);
+  const weights = await graft("merge", "-m", MODEL, "--adapter-weights", "1,2");
+  assertEquals(weights.code, EXIT.usage);
+  assert(weights.stderr.includes("as many as --adapter-path"), weights.stderr);
+});
+
+Deno.test("graft quantize reports each weight and what it does to the outputs", () =>
+  inTemporary(async (dir) => {
+    const model = modelDir("tiny-llama-genai-fp32");
+    const args = ["quantize", model, "--save-path", `${dir}/q`, "--min-elements", "1024"];
+    const done = await graft(...args);
+    assertEquals(done.code, EXIT.ok, done.stderr);
+    assert(done.stdout.includes("10 weights quantised"), done.stdout);
+    assert(/Output "logits" on random tokens: differs by \d/.test(done.stdout), done.stdout);
+    const json = await graft(...args, "--bits", "8", "--force", "--json");
+    assertEquals(JSON.parse(json.stdout).weights.length, 10);
+    const wrong = await graft("quantize", model, "--block-size", "48");
+    assertEquals(wrong.code, EXIT.usage);
+  }));
