@@ -87,6 +87,7 @@ export default command({
       leastGainKept: flags.minGainKept,
       force: flags.force,
       latency: flags.latency,
+      onNote: (line) => terminal.note(line),
       onProgress: (line) => terminal.interactive ? terminal.status(line) : undefined,
     });
     for (const line of formatCertificate(decision)) terminal.print(line);

@@ -56,8 +56,10 @@ export interface MergeRequest {
   readonly force?: boolean;
   /** Whether to time the models; default true where there is data. */
   readonly latency?: boolean | LatencyOptions;
-  /** Told of each step. */
+  /** Told of each matrix as it is merged. */
   readonly onProgress?: (text: string) => void;
+  /** Told what was found on the way: losses, ways of merging that do not work out. */
+  readonly onNote?: (text: string) => void;
 }
 
 /** Held-out targets whose logits are compared. */
@@ -126,7 +128,7 @@ async function measure(
   changes: AdapterChanges,
   staged: StagedCandidates,
 ): Promise<Measurements> {
-  const { base, data, onProgress } = request;
+  const { base, data, onNote } = request;
   const adapted = withAdapters(base.model, changes);
   const references = data === undefined ? {} : {
     // A model without logits gets the new head, so that what the adapter adds to it shows.
@@ -134,7 +136,7 @@ async function measure(
     adapter: await evaluated(runner, adapted, data),
   };
   if (references.base !== undefined && references.adapter !== undefined) {
-    onProgress?.(
+    onNote?.(
       `Held-out loss: base ${references.base.loss.toFixed(4)}, with adapter ` +
         references.adapter.loss.toFixed(4),
     );
@@ -154,7 +156,7 @@ async function measure(
       const other = error instanceof RefusedError ||
         (error instanceof RuntimeFailure && method === "8bit" && oneOfMany);
       if (!other) throw error;
-      onProgress?.(error.message);
+      onNote?.(error.message);
       nothing = error;
     }
   }
