@@ -1,0 +1,81 @@
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import type { Terminal } from "../../src/cli/output.ts";
+import { type AnswerSettings, chat, openGenerator } from "../../src/cli/run_text.ts";
+import type { Message } from "../../src/data/mod.ts";
+import { type OpenedModel, openModel } from "../../src/model/open_model.ts";
+import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
+import type { TextGenerator } from "../../src/serve/text_generator.ts";
+import { modelDir } from "../helpers/fixture_models.ts";
+
+function recorder(): Terminal & { out: string; notes: string } {
+  const record = {
+    out: "",
+    notes: "",
+    write: (text: string) => void (record.out += text),
+    print: (line: string) => void (record.out += line + "\n"),
+    note: (line: string) => void (record.notes += line + "\n"),
+    status: () => {},
+    interactive: false,
+    color: false,
+    columns: 80,
+  };
+  return record;
+}
+
+async function* typed(...lines: string[]): AsyncGenerator<string> {
+  yield* lines;
+}
+
+const SETTINGS: AnswerSettings = { temperature: 0, maxTokens: 8, seed: 0, chat: true };
+
+async function withGenerator(
+  contextSize: number,
+  body: (generator: TextGenerator, opened: OpenedModel) => Promise<void>,
+): Promise<void> {
+  using opened = await openModel(modelDir("tiny-llama-genai-fp32"));
+  using runner = createOrtRunner({ threads: 1 });
+  using open = await openGenerator(runner, opened, contextSize);
+  await body(open.generator, opened);
+}
+
+Deno.test("chat() answers each line as the whole chat would be answered anew", () =>
+  withGenerator(256, async (generator) => {
+    const terminal = recorder();
+    assertEquals(
+      await chat(generator, typed("my card", "", "it is lost", "/bye", "x"), SETTINGS, terminal),
+      0,
+    );
+    const first: Message = { role: "user", content: "my card" };
+    const one = await generator.chat([first], SETTINGS);
+    const two = await generator.chat([
+      first,
+      { role: "assistant", content: one.text },
+      { role: "user", content: "it is lost" },
+    ], SETTINGS);
+    const line = (text: string) => text.endsWith("\n") ? text : text + "\n";
+    assertEquals(terminal.out, line(one.text) + line(two.text));
+    assert(two.promptTokens > one.promptTokens + one.ids.length);
+  }));
+
+Deno.test("chat() forgets at /clear, but not the system message", () =>
+  withGenerator(256, async (generator) => {
+    const settings = { ...SETTINGS, system: "be brief" };
+    const [again, once] = [recorder(), recorder()];
+    await chat(generator, typed("my card", "/clear", "hello"), settings, again);
+    await chat(generator, typed("hello"), settings, once);
+    assert(again.out.endsWith(once.out));
+    const plain = recorder();
+    await chat(generator, typed("hello"), SETTINGS, plain);
+    assert(plain.out !== once.out);
+  }));
+
+Deno.test("chat() goes on after a line that does not fit the context", () =>
+  withGenerator(60, async (generator) => {
+    const terminal = recorder();
+    await chat(generator, typed("card ".repeat(60), "hello"), SETTINGS, terminal);
+    assertStringIncludes(terminal.notes, "leaves no room for an answer");
+    assertStringIncludes(terminal.notes, "/clear begins a new chat");
+    const once = recorder();
+    await chat(generator, typed("hello"), SETTINGS, once);
+    assertEquals(terminal.out, once.out);
+  }));

@@ -1,0 +1,100 @@
+import { assert, assertAlmostEquals, assertRejects } from "@std/assert";
+import { LocalText } from "../../src/data/mod.ts";
+import { BadInputError } from "../../src/errors.ts";
+import { float32, int64, toNumbers } from "../../src/graph/tensor.ts";
+import { applyAdapter } from "../../src/lora/apply.ts";
+import { loadAdapter } from "../../src/model/adapter_dir.ts";
+import { readTextFiles } from "../../src/model/tokenizer_files.ts";
+import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
+import { encodeText } from "../../src/serve/encode_text.ts";
+import { EncoderModel } from "../../src/serve/encoder_model.ts";
+import { MINILM_DIR, modelDir, readModel, referenceDir } from "../helpers/fixture_models.ts";
+import { tinyModel } from "../helpers/ort.ts";
+import { oracleBatch, readOracle, readTensors } from "../helpers/oracle.ts";
+
+const dot = (a: Float32Array, b: Float32Array) => a.reduce((sum, v, i) => sum + v * b[i], 0);
+
+Deno.test("EncoderModel.classify() gives the softmax of PyTorch's logits, without and with an adapter", async () => {
+  const dir = referenceDir("tiny-bert-fp32.qv");
+  const tensors = readTensors(`${dir}/tensors.safetensors`);
+  const batch = oracleBatch(readOracle("tiny-bert-fp32.qv"), tensors);
+  const base = readModel(modelDir("tiny-bert-torch-fp32"));
+  const { adapter } = loadAdapter(`${dir}/adapter_after_10_steps`);
+  using runner = createOrtRunner({ threads: 1 });
+  for (
+    const [model, reference] of [
+      [base, "logits_base"],
+      [applyAdapter(base, adapter).model, "logits_after_10_steps"],
+    ] as const
+  ) {
+    using executable = await runner.compile(model);
+    const rows = await new EncoderModel(runner, executable, model.graph).classify(batch);
+    const logits = Float64Array.from(toNumbers(tensors.get(reference)!));
+    rows.forEach((row, r) => {
+      const own = logits.subarray(r * 5, (r + 1) * 5).map(Math.exp);
+      const sum = own.reduce((a, v) => a + v, 0);
+      row.forEach((probability, c) => assertAlmostEquals(probability, own[c] / sum, 1e-5));
+    });
+  }
+});
+
+Deno.test("EncoderModel.embed() gives vectors of length 1 that know what is alike", async () => {
+  const model = readModel(MINILM_DIR);
+  const text = new LocalText(readTextFiles(MINILM_DIR));
+  using runner = createOrtRunner({ threads: 1 });
+  using executable = await runner.compile(model);
+  const encoder = new EncoderModel(runner, executable, model.graph);
+  const embed = async (sentence: string) =>
+    (await encoder.embed((await encodeText(text, sentence)).batch))[0];
+  const cat = await embed("A cat sleeps on the sofa.");
+  const kitten = await embed("The kitten is napping on the couch.");
+  const stocks = await embed("Stock markets fell sharply on Monday.");
+  for (const vector of [cat, kitten, stocks]) assertAlmostEquals(dot(vector, vector), 1, 1e-5);
+  assert(dot(cat, kitten) > 0.5 && dot(cat, stocks) < 0.2);
+});
+
+Deno.test("EncoderModel.embed() takes the mean over real tokens, for each of several texts", async () => {
+  const model = tinyModel({
+    inputs: {
+      input_ids: ["int64", ["batch", "length"]],
+      attention_mask: ["int64", ["batch", "length"]],
+    },
+    initializers: { table: float32([4, 2], [90, 90, 1, 0, 3, 4, 0, 2]) },
+    nodes: [["Gather", ["table", "input_ids"], ["last_hidden_state"]]],
+    outputs: { last_hidden_state: ["float32", ["batch", "length", 2]] },
+  });
+  using runner = createOrtRunner({ threads: 1 });
+  using executable = await runner.compile(model);
+  const vectors = await new EncoderModel(runner, executable, model.graph).embed({
+    inputIds: int64([2, 3], [1, 2, 0, 3, 1, 3]),
+    attentionMask: int64([2, 3], [1, 1, 0, 1, 1, 1]),
+    tokenCount: 5,
+  });
+  // Sums (4, 4) and (1, 4), at length 1.
+  const expected = [[Math.SQRT1_2, Math.SQRT1_2], [1 / Math.sqrt(17), 4 / Math.sqrt(17)]];
+  vectors.forEach((vector, i) =>
+    vector.forEach((value, j) => assertAlmostEquals(value, expected[i][j], 1e-6))
+  );
+});
+
+Deno.test("EncoderModel names the outputs it looked for and those there are", async () => {
+  const model = readModel(MINILM_DIR);
+  using runner = createOrtRunner({ threads: 1 });
+  using executable = await runner.compile(model);
+  const encoder = new EncoderModel(runner, executable, model.graph);
+  const { batch } = await encodeText(new LocalText(readTextFiles(MINILM_DIR)), "a");
+  await assertRejects(
+    () => encoder.classify(batch),
+    BadInputError,
+    "Cannot classify: the model has none of the outputs logits: its outputs are last_hidden_state",
+  );
+});
+
+Deno.test("encodeText() cuts a text that is too long and keeps its special tokens", async () => {
+  const text = new LocalText(readTextFiles(MINILM_DIR));
+  const whole = await encodeText(text, "one two three four five");
+  const cut = await encodeText(text, "one two three four five", 5);
+  assert(!whole.truncated && cut.truncated);
+  const ids = Array.from(toNumbers(cut.batch.inputIds));
+  assert(ids.length === 5 && ids[0] === 101 && ids[4] === 102);
+});
