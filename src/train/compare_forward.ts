@@ -17,6 +17,17 @@ export const FORWARD_TOLERANCE = 1e-3;
 /** The same where the graph rounds activations to 8 bits as it runs. */
 export const DYNAMIC_TOLERANCE = 0.25;
 
+/** For a graph that runs once: slower, and without a second copy of the weights. */
+const WITHOUT_REPACKING = { "session.disable_prepacking": "1" };
+
+/**
+ * Whether weights are read by MatMulNBits, which over weights as they lie dequantises a whole
+ * matrix at a time and ignores its `accuracy_level`: neither small nor what the user's runtime does.
+ */
+function readsBlocks(graph: Graph): boolean {
+  return graph.nodes.some((node) => node.opType === "MatMulNBits");
+}
+
 export interface ForwardComparison {
   /** ‖lowered − user's‖₂ / ‖user's‖₂ over the logits of the batch's target rows. */
   readonly relativeDifference: number;
@@ -44,8 +55,7 @@ export async function compareForward(
   const { logits: users } = await evaluate(runner, model, [compared], {
     objective: compared.classIds === undefined ? "causal" : "classification",
     logitRows: rows,
-    // Without repacked weights it runs slower and far smaller: it runs once.
-    compile: { config: { "session.disable_prepacking": "1" } },
+    compile: { config: readsBlocks(model.graph) ? {} : WITHOUT_REPACKING },
   });
   if (!users.every(Number.isFinite)) {
     throw new BadInputError(
