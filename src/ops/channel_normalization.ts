@@ -20,7 +20,7 @@ function likeInput(
     domain: "",
     infer(node, inputs) {
       const { dtype, dims } = required(node, inputs, 0);
-      return node.outputs.map(() => ({ dtype, dims })).slice(0, 1);
+      return [{ dtype, dims }];
     },
     lower: (b, node, context) => [lower(b, node, context)],
   };

@@ -7,15 +7,20 @@ import { label, required, requiredInts, unsupported } from "./args.ts";
 import { exactNumbers, fitting, folded, rearranged } from "./fold.ts";
 import type { OpRule } from "./types.ts";
 
+/** Attributes are doubles, in which the largest 64-bit integer rounds up to one that does not fit. */
+function wholes(dims: readonly number[], values: readonly number[]): Tensor {
+  return int64(dims, values.map((value) => value >= 2 ** 63 ? 2n ** 63n - 1n : BigInt(value)));
+}
+
 function contents(node: Node): Tensor {
   for (const [name, attribute] of Object.entries(node.attributes)) {
     switch (attribute.kind) {
       case "tensor":
         return attribute.value;
       case "int":
-        return int64([], [attribute.value]);
+        return wholes([], [attribute.value]);
       case "ints":
-        return int64([attribute.value.length], attribute.value);
+        return wholes([attribute.value.length], attribute.value);
       case "float":
         return float32([], [attribute.value]);
       case "floats":

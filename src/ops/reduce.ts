@@ -1,13 +1,13 @@
 /** Reductions over axes. */
 import { int, intAttribute } from "../graph/attributes.ts";
 import type { GraphBuilder, Known } from "../graph/builder.ts";
-
+import { elementCount } from "../graph/tensor.ts";
 import type { Node } from "../graph/types.ts";
 import { knownInputs, required, unsupported } from "./args.ts";
 import { axesOf, normalizeAxes, range } from "./axes.ts";
 import { expandTo, scalarLike } from "./broadcast.ts";
 import { castTo } from "./cast.ts";
-import { exactNumbers, fitting, folded, sourceIndices, stridesOf } from "./fold.ts";
+import { exactNumbers, fitting, FOLD_LIMIT, folded, sourceIndices, stridesOf } from "./fold.ts";
 import type { OpRule } from "./types.ts";
 
 type Inputs = readonly (Known | undefined)[];
@@ -45,7 +45,7 @@ function foldReduction(
   fold: NonNullable<Reduction["fold"]>,
 ) {
   return folded(x.dtype, dims, [x], ([value]) => {
-    const numbers = exactNumbers(value);
+    const numbers = elementCount(x.dims) > FOLD_LIMIT ? undefined : exactNumbers(value);
     if (numbers === undefined) return undefined;
     const strides = stridesOf(x.dims);
     const pick = (keep: boolean) => range(x.dims.length).filter((i) => axes.includes(i) !== keep);

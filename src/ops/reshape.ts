@@ -3,7 +3,7 @@ import { intAttribute, intsAttribute } from "../graph/attributes.ts";
 import type { Known } from "../graph/builder.ts";
 import { elementCount, reshaped } from "../graph/tensor.ts";
 import type { Node } from "../graph/types.ts";
-import { label, required, requiredInts } from "./args.ts";
+import { knownInputs, label, required, requiredInts } from "./args.ts";
 import { axesOf, normalizeAxes, normalizeAxis, product } from "./axes.ts";
 import type { OpRule, OpsetContext } from "./types.ts";
 
@@ -72,8 +72,7 @@ function renaming(
       renamed(required(node, inputs, 0), outputDims(node, inputs, context)),
     ],
     lower(b, node, context) {
-      const inputs = node.inputs.map((name) => name === "" ? undefined : b.known(name));
-      return [b.reshape(node.inputs[0], outputDims(node, inputs, context))];
+      return [b.reshape(node.inputs[0], outputDims(node, knownInputs(b, node), context))];
     },
   };
 }

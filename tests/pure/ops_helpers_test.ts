@@ -177,3 +177,18 @@ Deno.test("Split makes only the parts that are needed", () => {
   assertEquals(opTypes(b), ["Slice"]);
   assertEquals(b.dims(lowered[1]), [2, 2]);
 });
+
+Deno.test("Constant keeps the largest 64-bit integer, with which Slice means the end", () => {
+  const b = builder();
+  b.input("x", "float32", [5]);
+  const end = b.op("Constant", [], { value_ints: ints([2 ** 63 - 1]) });
+  assertEquals([...toBigInts(b.known(end).value!)], [2n ** 63n - 1n]);
+  assertEquals(b.dims(b.op("Slice", ["x", b.int64s([1]), end])), [4]);
+});
+
+Deno.test("a reduction of a large constant is left to the runtime", () => {
+  const b = builder();
+  const weight = float32([512, 512], new Float32Array(512 * 512));
+  const most = b.op("ReduceMax", [b.initializer("w", weight)]);
+  assertEquals(b.known(most).value, undefined);
+});
