@@ -9,6 +9,8 @@ const SCRIPT = fromFileUrl(new URL("../../scripts/compare_genai.py", import.meta
 export interface Answer {
   readonly text: string;
   readonly promptTokens: number;
+  /** Token ids of the answer, from onnxruntime-genai. */
+  readonly ids?: readonly number[];
 }
 
 /** What onnxruntime-genai answers; prompts must be single lines. */
@@ -45,6 +47,10 @@ export async function graftAnswers(
   return parse(stdout.trim().split("\n").map((line) => JSON.parse(line)));
 }
 
-function parse(answers: { text: string; prompt_tokens: number }[]): Answer[] {
-  return answers.map(({ text, prompt_tokens }) => ({ text, promptTokens: prompt_tokens }));
+function parse(answers: { text: string; prompt_tokens: number; ids?: number[] }[]): Answer[] {
+  return answers.map(({ text, prompt_tokens, ids }) => ({
+    text,
+    promptTokens: prompt_tokens,
+    ids,
+  }));
 }

@@ -66,19 +66,35 @@ export async function graftSignalled(
 }
 
 /** Runs `graft` with a pseudo-terminal for its streams, by util-linux's `script`; returns what it showed. */
-export async function graftOnTerminal(
+export function graftOnTerminal(
   env: Readonly<Record<string, string>>,
   ...args: string[]
+): Promise<string> {
+  return onTerminal(env, "", args);
+}
+
+/** Runs `graft` on a pseudo-terminal and types a text there; returns what it showed. */
+export function graftTyped(typed: string, ...args: string[]): Promise<string> {
+  return onTerminal({ NO_COLOR: "1" }, typed, args);
+}
+
+async function onTerminal(
+  env: Readonly<Record<string, string>>,
+  typed: string,
+  args: readonly string[],
 ): Promise<string> {
   const line = [Deno.execPath(), "run", "-A", "--no-check", MAIN, ...args]
     .map((word) => `'${word.replaceAll("'", `'\\''`)}'`).join(" ");
   const inherited = Deno.env.toObject();
   delete inherited.NO_COLOR;
-  const { stdout } = await new Deno.Command("script", {
+  const child = new Deno.Command("script", {
     args: ["-qec", line, "/dev/null"],
-    stdin: "null",
+    stdin: typed === "" ? "null" : "piped",
+    stdout: "piped",
     clearEnv: true,
     env: { ...inherited, TERM: "xterm", ...env },
-  }).output();
+  }).spawn();
+  if (typed !== "") await new Blob([typed]).stream().pipeTo(child.stdin);
+  const { stdout } = await child.output();
   return new TextDecoder().decode(stdout);
 }
