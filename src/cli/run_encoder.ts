@@ -29,9 +29,13 @@ export function topClasses(
   })).sort((a, b) => b.probability - a.probability).slice(0, count);
 }
 
-/** The shortest decimal that is still this float32. */
+/** The shortest decimal, from six digits on, that is still this float32. */
 function shortened(value: number): number {
-  return Number(value.toPrecision(9));
+  for (let digits = 6; digits < 9; digits++) {
+    const short = Number(value.toPrecision(digits));
+    if (Math.fround(short) === value) return short;
+  }
+  return Number(value.toPrecision(9)); // nine always are enough
 }
 
 /**
