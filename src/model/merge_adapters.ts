@@ -199,7 +199,7 @@ async function makeCandidate(
   bench: LatencyBench | undefined,
 ): Promise<{ candidate: Candidate; directory: StagedDirectory }> {
   const plan = planMerge(base.model, changes.changes, method, { finish: changes.finish });
-  const grams = method === "compensated" && data !== undefined
+  const grams = (method === "compensated" || method === "8bit") && data !== undefined
     ? gramSource(runner, adapted, data.train)
     : undefined;
   const directory = new StagedDirectory(savePath, method);

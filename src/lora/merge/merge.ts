@@ -27,7 +27,10 @@ export type GramSource = (
 ) => Promise<ReadonlyMap<string, Gram>>;
 
 export interface ComputeOptions {
-  /** Needed by error-compensated rounding; for the other methods it adds output errors to the report. */
+  /**
+   * Needed by `compensated`, used by `8bit` where given; for the other methods it adds output errors
+   * to the report.
+   */
   readonly grams?: GramSource;
   /** Most bytes of Gram matrices held at a time; default 64 MiB. More means fewer passes over the data. */
   readonly gramBytes?: number;

@@ -25,7 +25,8 @@ import { mergeToFloat, replaceByFloat } from "./to_float.ts";
 
 /**
  * How W + ΔW is stored: in the base's own bits, rounded to nearest or with error compensation; with
- * the adapted 4-bit matrices at 8 bits; or with every linear layer in floats.
+ * the adapted 4-bit matrices at 8 bits (with error compensation where activations are given); or
+ * with every linear layer in floats.
  */
 export type MergeMethod = "nearest" | "compensated" | "8bit" | "float";
 
@@ -191,7 +192,8 @@ class Planner {
     this.#task(module, matrix, (gram) => {
       const stored = wide === undefined ? matrix : widened(matrix as QuantisedMatrix)!;
       const hessian = gram === undefined ? undefined : hessianOf(gram);
-      const steered = this.#method === "compensated" ? hessian : undefined;
+      // Even 8 bits are too coarse for the small ΔW of a short training: they are steered as well.
+      const steered = this.#method === "nearest" ? undefined : hessian;
       const { tensors, report } = mergeMatrix(stored, changes, labels, steered, hessian);
       return { tensors: named(names, tensors), report };
     }, Object.values(names).filter((name) => name !== undefined));
