@@ -27,6 +27,7 @@ export function outcomeLines(
     "",
     `Certificate of the merge, also in ${join(merged, CERTIFICATE_FILE)}:`,
     ...formatCertificate(decision),
+    'In it, "base" is the untrained encoder under the trained head.',
     "",
     `Accuracy on ${evaluated?.count} held-out sentences, through the inference graph:`,
     ...after.flatMap(([name, accuracy = NaN, what]) =>
