@@ -52,8 +52,8 @@ for (const [model, objective] of Object.entries(STEP_MODELS)) {
     const expected = await gradientsOf(recomputing, [batch], SEED);
     const found = await gradientsOf(keeping, [batch], SEED);
     assertEquals(found.loss, expected.loss);
-    const { parameter, error } = gradientDistance(found, expected);
-    assert(error < 1e-6, `gradient of ${parameter} off by ${error}`);
+    // To the bit: how much is kept depends on free memory, and a resume must not.
+    assertEquals(gradientDistance(found, expected).error, 0);
     const other = await gradientsOf(recomputing, [batch], SEED + 1);
     assert(gradientDistance(other, expected).error > 0.01, "another seed drops the same");
   });

@@ -1,6 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import type { TokenBatch } from "../../src/data/targets.ts";
 import { TOKEN_INPUTS } from "../../src/plan/inputs.ts";
+import type { TensorOwner } from "../../src/runtime/ort_tensor.ts";
 import type { Runner } from "../../src/runtime/runner.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
 import { applyStep } from "../../src/train/accumulate.ts";
@@ -75,5 +76,25 @@ for (const [name, objective] of Object.entries(STEP_MODELS)) {
       0,
     );
     assert(told + SCALARS * 8 < parameters, `${told} of ${parameters} bytes tell nothing`);
+  });
+}
+
+for (const [name, objective] of Object.entries(STEP_MODELS)) {
+  Deno.test(`steps, evaluations and logits leave no tensor behind, ${name}`, async () => {
+    using runner = createOrtRunner({ threads: 1 });
+    using step = stepOn(runner, name as StepModelName, { dropout: 0.1, keepBytes: 1e9 });
+    const batch = batchOf(rowsOf([5, 16, 9]), 16, objective);
+    const held = async () => {
+      await step.accumulate(batch, 1);
+      await step.accumulate(batch, 2);
+      await step.evaluate(batch);
+      await step.logits(batch);
+      return (runner as unknown as TensorOwner).tensors.size;
+    };
+    const first = await held();
+    assertEquals(await held(), first);
+    step.zeroGrad();
+    const weights = first - step.parameters.length;
+    assertEquals((runner as unknown as TensorOwner).tensors.size, weights);
   });
 }
