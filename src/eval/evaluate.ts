@@ -8,6 +8,7 @@ import { LABELS } from "../plan/names.ts";
 import { TARGET_ROWS } from "../plan/select_rows.ts";
 import type { CompileOptions, DeviceTensor, Executable, Runner } from "../runtime/runner.ts";
 import { targetsOf, type TokenBatch, tokenInput } from "../data/targets.ts";
+import { inParts, logitRowLimit } from "./in_parts.ts";
 import { ROW_LOGITS, ROW_LOSSES, withLoss } from "./loss_graph.ts";
 import { ClassificationMetrics } from "./metrics.ts";
 
@@ -47,8 +48,15 @@ export async function evaluate(
   const evaluated = causal ? withLoss(model) : model;
   using executable = await runner.compile(evaluated, { label: "evaluation", ...options.compile });
   const sample = new LogitSample(options.logitRows ?? 0);
-  const measure = causal ? evaluateCausal : evaluateClasses;
-  return await measure(runner, executable, evaluated.graph, batches, sample);
+  return causal
+    ? await evaluateCausal(
+      runner,
+      executable,
+      evaluated.graph,
+      inParts(batches, logitRowLimit(model.graph)),
+      sample,
+    )
+    : await evaluateClasses(runner, executable, evaluated.graph, batches, sample);
 }
 
 type Batches = AsyncIterable<TokenBatch> | Iterable<TokenBatch>;

@@ -3,13 +3,14 @@
  * step: what graft differentiates must be what the user's graph computes.
  */
 import { firstNonFinite } from "../graph/finite.ts";
-import { type Tensor, toNumbers } from "../graph/tensor.ts";
+import { toNumbers } from "../graph/tensor.ts";
 import { intAttribute } from "../graph/attributes.ts";
 import type { Graph, Model } from "../graph/types.ts";
 import { BadInputError, RefusedError } from "../errors.ts";
 import type { Runner } from "../runtime/runner.ts";
 import { evaluate } from "../eval/evaluate.ts";
 import type { PlannedModel } from "./planned_model.ts";
+import { sliceBatch } from "../data/slice_batch.ts";
 import { targetsOf, type TokenBatch } from "../data/targets.ts";
 
 /** Largest relative difference ‖lowered − user's‖₂ / ‖user's‖₂ of logits that graft trains through. */
@@ -48,7 +49,7 @@ export async function compareForward(
   step: PlannedModel,
   batch: TokenBatch,
 ): Promise<ForwardComparison> {
-  const compared = beginning(batch);
+  const compared = sliceBatch(batch, 0, SEQUENCES);
   const rows = targetsOf(compared, 1).count;
   // First the user's graph, through ONNX Runtime's own mapping of the weights: that is gone before
   // the other pass brings graft's mapping into memory.
@@ -105,26 +106,3 @@ export function quantizesActivations(graph: Graph): boolean {
 
 /** Sequences that are compared: enough to see a difference, few enough to cost nothing. */
 const SEQUENCES = 2;
-
-/** The first sequences of a batch. */
-function beginning(batch: TokenBatch): TokenBatch {
-  const [sequences, length] = batch.inputIds.dims;
-  if (sequences <= SEQUENCES) return batch;
-  const rows = (value: Tensor): Tensor => ({
-    ...value,
-    dims: [SEQUENCES, length],
-    bytes: value.bytes.subarray(0, value.bytes.byteLength * SEQUENCES / sequences),
-  });
-  return {
-    inputIds: rows(batch.inputIds),
-    attentionMask: rows(batch.attentionMask),
-    ...(batch.tokenTypeIds === undefined ? {} : { tokenTypeIds: rows(batch.tokenTypeIds) }),
-    ...(batch.labels === undefined
-      ? {}
-      : { labels: Array.from(batch.labels).slice(0, SEQUENCES * length) }),
-    ...(batch.classIds === undefined
-      ? {}
-      : { classIds: Array.from(batch.classIds).slice(0, SEQUENCES) }),
-    tokenCount: batch.tokenCount,
-  };
-}

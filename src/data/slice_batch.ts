@@ -1,0 +1,26 @@
+/** Some sequences of a batch. */
+import type { Tensor } from "../graph/tensor.ts";
+import type { TokenBatch } from "./targets.ts";
+
+/** Sequences [start, end) of a batch, as far as it has them; what was padded stays so. */
+export function sliceBatch(batch: TokenBatch, start: number, end: number): TokenBatch {
+  const [sequences, length] = batch.inputIds.dims;
+  end = Math.min(end, sequences);
+  if (start === 0 && end === sequences) return batch;
+  const rows = (value: Tensor): Tensor => {
+    const rowBytes = value.bytes.byteLength / sequences;
+    const bytes = value.bytes.subarray(start * rowBytes, end * rowBytes);
+    return { ...value, dims: [end - start, length], bytes };
+  };
+  const { tokenTypeIds, labels, classIds } = batch;
+  const attentionMask = rows(batch.attentionMask);
+  const mask = new BigInt64Array(attentionMask.bytes.slice().buffer);
+  return {
+    inputIds: rows(batch.inputIds),
+    attentionMask,
+    ...(tokenTypeIds && { tokenTypeIds: rows(tokenTypeIds) }),
+    ...(labels && { labels: Array.from(labels).slice(start * length, end * length) }),
+    ...(classIds && { classIds: Array.from(classIds).slice(start, end) }),
+    tokenCount: mask.reduce((sum, one) => sum + Number(one), 0),
+  };
+}
