@@ -5,6 +5,7 @@
  * the next step is in the {@linkcode TrainState}, the parameters and the optimiser's state: a run
  * resumed from a checkpoint goes on exactly as the one that wrote it would have.
  */
+import { firstNonFinite } from "../graph/finite.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import { accumulate, applyStep } from "./accumulate.ts";
 import type { Checkpoint, CheckpointSink } from "./checkpoint.ts";
@@ -109,7 +110,10 @@ class Run<B extends Batch> {
       if (this.#state.skippedInARow >= SKIPS_BEFORE_END) return this.#diverged();
       if (this.#outOfPatience()) return this.#finish("stopped early");
       if (this.#state.step >= settings.totalSteps) return this.#finish("finished");
-      if (this.#state.step > 0 && this.#state.step % settings.saveEvery === 0) this.#save();
+      if (this.#state.step > 0 && this.#state.step % settings.saveEvery === 0) {
+        if (this.#overflowed()) return this.#diverged();
+        this.#save();
+      }
       await this.#step();
     }
   }
@@ -210,7 +214,16 @@ class Run<B extends Batch> {
     callbacks?.onCheckpoint?.({ step: this.#state.step, path });
   }
 
+  /** Whether an update left parameters that are no numbers, which no loss has shown yet. */
+  #overflowed(): boolean {
+    const bad = this.job.model.parameters.find(({ value }) => firstNonFinite(value.read()) >= 0);
+    if (bad === undefined) return false;
+    this.#skipReason = `parameter "${bad.name}" is no longer finite`;
+    return true;
+  }
+
   #interrupted(): TrainOutcome {
+    if (this.#overflowed()) return this.#diverged();
     this.#save();
     return this.#outcome("interrupted", this.#state.step);
   }
@@ -224,6 +237,7 @@ class Run<B extends Batch> {
   }
 
   #finish(end: "finished" | "stopped early"): TrainOutcome {
+    if (this.#overflowed()) return this.#diverged();
     this.#save();
     const { best, step } = this.#state;
     if (this.#best === undefined || best === undefined) return this.#outcome(end, step);

@@ -2,6 +2,7 @@ import {
   assert,
   assertAlmostEquals,
   assertEquals,
+  assertMatch,
   assertRejects,
   assertStringIncludes,
   assertThrows,
@@ -235,6 +236,19 @@ Deno.test("train() skips a step whose gradient overflows", async () => {
   const skipped: string[] = [];
   await train(makeJob({}, { model, callbacks: { onSkip: (s) => skipped.push(s.reason) } }));
   assertEquals(skipped, ["the norm of its gradient is Infinity"]);
+});
+
+Deno.test("train() saves no parameters that its last update made infinite", async () => {
+  const job = makeJob({ totalSteps: 5, saveEvery: 2 }, { model: new LeastSquares() });
+  const update = job.optimizer.update.bind(job.optimizer);
+  let updates = 0;
+  job.optimizer.update = (rate, scale) => update(++updates === 5 ? 1e39 : rate, scale);
+  const outcome = await train(job);
+  assertEquals([outcome.end, outcome.step, outcome.parametersOfStep], ["diverged", 5, 4]);
+  assertMatch(outcome.reason!, /parameter ".+" is no longer finite/);
+  assertEquals(job.saved.map(({ state }) => state.step), [2, 4]);
+  const left = [...readParameters(job.model).values()].flatMap((value) => [...toNumbers(value)]);
+  assert(left.every(Number.isFinite), `${left}`);
 });
 
 Deno.test("train() takes no step along a gradient of zero where there is a loss", async () => {
