@@ -41,11 +41,6 @@ export class TextGenerator {
     this.contextSize = limits.contextSize ?? Infinity;
   }
 
-  /** Whether the model knows how to chat. */
-  get hasTemplate(): boolean {
-    return this.#text.hasTemplate;
-  }
-
   /**
    * Goes on from a text as it stands.
    *
