@@ -58,15 +58,15 @@ for (const [name, objective] of Object.entries(STEP_MODELS)) {
 }
 
 const smollm2 = modelFolders().get("smollm2-135m-instruct-int4");
-if (smollm2 === undefined) console.log("skipped: weights of SmolLM2 stay as they lie: no model");
-Deno.test({
-  name: "planTraining() binds the weights as they lie in the file, SmolLM2",
-  ignore: smollm2 === undefined,
-  fn() {
+const title = "planTraining() binds the weights as they lie in the file, SmolLM2";
+// No fixture can be so large: where the model is missing there is no test to count as skipped.
+if (smollm2 === undefined) console.log(`skipped: ${title}: the model is not on this machine`);
+else {
+  Deno.test(title, () => {
     using loaded = loadOnnx(`${smollm2}/model.onnx`);
     assertFrozen(loaded.model, planOf(loaded.model, "causal"));
-  },
-});
+  });
+}
 
 const backwardCalls = (plan: TrainingPlan) =>
   plan.training.calls.filter(({ label }) => label.startsWith("backward")).length;
