@@ -34,13 +34,13 @@ export interface Hessian {
 }
 
 /**
- * Prepares a Gram matrix for {@linkcode roundCompensated}.
+ * Prepares a Gram matrix for `roundCompensated`.
  *
- * @param damping share of the mean diagonal added to the diagonal. It keeps few calibration tokens from
- *   being fitted exactly and inputs that never occurred from being free
+ * @param damping share of the mean diagonal added to the diagonal: it keeps few inputs from being
+ *   fitted exactly, and features that never occurred from being free
  * @throws {RangeError} for a matrix that is not finite
  */
-export function hessianOf(gram: Gram, damping = 0.01): Hessian {
+export function hessianOf(gram: Gram, damping = dampingFor(gram)): Hessian {
   const n = gram.cols;
   let trace = 0;
   for (let i = 0; i < n; i++) trace += gram.values[i * n + i];
@@ -63,6 +63,15 @@ export function hessianOf(gram: Gram, damping = 0.01): Hessian {
     }
     if (more > 1) throw new RangeError("Cannot factor the activations' Gram matrix");
   }
+}
+
+/**
+ * 1% for as many inputs as features, as GPTQ takes; less the more inputs there are. A few large
+ * features dominate the mean diagonal, so that 1% of it drowns what many inputs say of the others:
+ * on SmolLM2 a short training kept 66% of its gain with 1% and 75% with a hundredth of that.
+ */
+function dampingFor({ cols, count }: Gram): number {
+  return Math.min(0.01, Math.max(1e-4, 0.01 * cols / count));
 }
 
 function damped({ cols, values }: Gram, scale: number, damping: number): Float32Array {
