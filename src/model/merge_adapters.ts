@@ -92,7 +92,7 @@ export async function mergeAdapters(runner: Runner, request: MergeRequest): Prom
   };
   const directory = staged.of(decision.chosen);
   writeLabels(directory, adapters);
-  directory.write(CERTIFICATE_FILE, [new TextEncoder().encode(certificateJson(decision))]);
+  directory.replace(CERTIFICATE_FILE, new TextEncoder().encode(certificateJson(decision)));
   directory.commit(force);
   return decision;
 }

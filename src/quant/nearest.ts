@@ -8,7 +8,7 @@
 import type { CodeGrid, CodeSlab, QuantisedMatrix } from "./types.ts";
 
 /** A scale and zero point to try for one group. */
-export interface Candidate {
+interface Candidate {
   readonly scale: number;
   readonly zero: number;
 }
@@ -178,7 +178,7 @@ function bestOf(
 }
 
 /** The nearest code of a value under a scale and zero point. */
-export function codeOf(value: number, { scale, zero }: Candidate, grid: CodeGrid): number {
+function codeOf(value: number, { scale, zero }: Candidate, grid: CodeGrid): number {
   return scale === 0 ? zero : clampCode(Math.round(value / scale) + zero, grid);
 }
 
@@ -243,7 +243,7 @@ function gatherCodes(slab: CodeSlab, g: Group): Int16Array {
 }
 
 /** Visits the groups of a slab in the order of its scales. */
-export function forEachGroup(
+function forEachGroup(
   grid: CodeGrid,
   slab: Pick<CodeSlab, "rows" | "cols">,
   visit: (group: Group, index: number) => void,

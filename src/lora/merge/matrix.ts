@@ -4,6 +4,7 @@ import { roundCompensated } from "../../quant/compensated.ts";
 import { dequantizeSlab, readValues, slabs } from "../../quant/dequantize.ts";
 import type { Hessian } from "../../quant/hessian.ts";
 import { roundToNearest } from "../../quant/nearest.ts";
+import { roundToFloat } from "../../quant/numbers.ts";
 import type { CodeSlab, MatrixTensors, StoredMatrix } from "../../quant/types.ts";
 import { addChanges, type RowChange } from "./delta.ts";
 import { Sums } from "./sums.ts";
@@ -72,13 +73,13 @@ function mergeFloats(
   sums: Sums,
 ): MatrixTensors {
   const editor = matrix.edit();
+  const { dtype } = matrix.tensors.codes;
   for (const [from, to] of slabs(matrix)) {
     const base = readValues(matrix, from, to);
     const target = base.slice();
     const changed = addChanges(target, from, to, matrix.cols, changes);
     editor.write({ from, rows: to - from, cols: matrix.cols, values: target });
-    // Wider than what is stored, so that float16 weights report their own rounding.
-    const stored = matrix.tensors.codes.dtype === "float16" ? Float16Array.from(target) : target;
+    const stored = target.map((value) => roundToFloat(dtype, value));
     sums.add(base, target, stored, changed);
     for (let i = 0; i < base.length; i++) if (stored[i] !== base[i]) sums.changedCodes++;
   }
