@@ -33,7 +33,7 @@ export async function accuracyBefore(
 async function* embeddings(encoder: EncoderModel, batches: BatchSource<TokenBatch>) {
   for (let i = 0; i < batches.batches(0); i++) {
     const batch = await batches.batch(0, i);
-    const { labels } = targetsOf(batch, 1);
+    const { labels } = targetsOf(batch);
     for (const [row, vector] of (await encoder.embed(batch)).entries()) {
       yield { vector, label: labels[row] };
     }

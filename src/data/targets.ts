@@ -36,10 +36,13 @@ export interface Targets {
 }
 
 /**
- * @param bucket language-model rows are padded to a multiple of this with rows of weight 0
+ * @param padTo language-model rows are padded to this many for a count, with rows of weight 0
  * @throws {TypeError} where the batch has neither labels nor classes
  */
-export function targetsOf(batch: TokenBatch, bucket: number): Targets {
+export function targetsOf(
+  batch: TokenBatch,
+  padTo: (count: number) => number = (count) => count,
+): Targets {
   if (batch.classIds !== undefined) {
     const labels = Int32Array.from(batch.classIds);
     const weights = new Float32Array(labels.length).fill(1);
@@ -58,7 +61,7 @@ export function targetsOf(batch: TokenBatch, bucket: number): Targets {
     }
   }
   const count = labels.length;
-  const rows = Math.max(bucket, Math.ceil(count / bucket) * bucket);
+  const rows = padTo(count);
   const padded = (values: readonly number[]) => {
     const out = new Int32Array(rows);
     out.set(values);
@@ -71,6 +74,15 @@ export function targetsOf(batch: TokenBatch, bucket: number): Targets {
     labels: padded(labels),
     weights: Float32Array.from({ length: rows }, (_, i) => i < count ? 1 : 0),
   };
+}
+
+/**
+ * Rows that a training graph is made for: at most an eighth more than there are beyond 256, so that
+ * few shapes are compiled.
+ */
+export function rowBucket(count: number): number {
+  const step = Math.max(32, 2 ** (Math.floor(Math.log2(Math.max(1, count))) - 3));
+  return Math.max(step, Math.ceil(count / step) * step);
 }
 
 /** How many real rows have their label's logit on top. */

@@ -71,7 +71,7 @@ async function evaluateCausal(
   let sum = 0;
   let count = 0;
   for await (const batch of batches) {
-    const targets = targetsOf(batch, 1);
+    const targets = targetsOf(batch);
     if (targets.count === 0) continue;
     const rows = new Map<string, Tensor>([
       [TARGET_ROWS, int64([targets.count], targets.positions!)],
@@ -106,7 +106,7 @@ async function evaluateClasses(
     const classes = logits.dims[logits.dims.length - 1];
     metrics ??= new ClassificationMetrics(classes);
     const values = Float32Array.from(toNumbers(logits));
-    const { labels, count } = targetsOf(batch, 1);
+    const { labels, count } = targetsOf(batch);
     for (let row = 0; row < count; row++) {
       metrics.add(values.subarray(row * classes, (row + 1) * classes), labels[row]);
     }

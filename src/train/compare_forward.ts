@@ -50,7 +50,7 @@ export async function compareForward(
   batch: TokenBatch,
 ): Promise<ForwardComparison> {
   const compared = sliceBatch(batch, 0, SEQUENCES);
-  const rows = targetsOf(compared, 1).count;
+  const rows = targetsOf(compared).count;
   // First the user's graph, through ONNX Runtime's own mapping of the weights: that is gone before
   // the other pass brings graft's mapping into memory.
   const { logits: users } = await evaluate(runner, model, [compared], {

@@ -1,23 +1,22 @@
 /** A `StepModel` over planned session calls: compiles a plan per batch shape and runs it. */
 import { float32, int64, type Tensor, toNumbers } from "../graph/tensor.ts";
 import type { Model } from "../graph/types.ts";
-import { TRAINING_OPSETS } from "../ops/registry.ts";
-import { TRAINING_OPSET } from "../ops/types.ts";
-import type { PlannedCall } from "../plan/call.ts";
 import { gradientName, LABELS, LOGITS, LOSS, ROW_WEIGHTS } from "../plan/names.ts";
 import { TOKEN_INPUTS } from "../plan/inputs.ts";
 import { dequantFormFor } from "../ops/dequantize.ts";
 import { planTraining, type Schedule, type TrainingPlan } from "../plan/plan.ts";
 import { DROPOUT_SEED } from "../plan/dropout.ts";
 import { TARGET_ROWS } from "../plan/select_rows.ts";
-import type { DeviceTensor, Executable, Runner } from "../runtime/runner.ts";
+import type { DeviceTensor, Runner } from "../runtime/runner.ts";
 import {
   countCorrect,
+  rowBucket,
   type Targets,
   targetsOf,
   type TokenBatch,
   tokenInput,
 } from "../data/targets.ts";
+import { type CompiledPlan, PlanCache } from "./plan_cache.ts";
 import type { BatchLoss, Evaluation, Parameter, StepModel } from "./step.ts";
 
 export interface PlannedModelOptions {
@@ -35,24 +34,17 @@ export interface PlannedModelOptions {
   readonly dropout?: number;
 }
 
-/** Batch shapes whose plans stay compiled. */
-const PLANS_KEPT = 32;
-
-/** Target rows are padded to a multiple of this, so that few shapes are compiled. */
-const ROW_BUCKET = 32;
-
 export class PlannedModel implements StepModel<TokenBatch> {
   readonly parameters: readonly Parameter[];
   readonly #options: PlannedModelOptions;
   readonly #runner: Runner;
-  readonly #sessions = new Map<string, Promise<Executable>>();
-  readonly #plans = new Map<string, CompiledPlan>();
-  readonly #wrapped = new TensorCache();
+  readonly #plans: PlanCache;
   readonly #zeros = new Map<string, DeviceTensor>();
 
   constructor(options: PlannedModelOptions) {
     this.#options = options;
     this.#runner = options.runner;
+    this.#plans = new PlanCache(options.runner);
     this.parameters = [...options.trainable].map((name) => {
       const value = options.model.graph.initializers.get(name);
       if (value === undefined) throw new ReferenceError(`No initializer is named "${name}"`);
@@ -61,7 +53,7 @@ export class PlannedModel implements StepModel<TokenBatch> {
   }
 
   async accumulate(batch: TokenBatch, dropoutSeed: number): Promise<BatchLoss> {
-    const targets = targetsOf(batch, ROW_BUCKET);
+    const targets = targetsOf(batch, rowBucket);
     if (targets.count === 0) return { lossSum: 0, targetCount: 0 };
     const dropout = this.#options.dropout ?? 0;
     const compiled = this.#planFor(batch, targets, dropout);
@@ -83,7 +75,7 @@ export class PlannedModel implements StepModel<TokenBatch> {
   }
 
   async evaluate(batch: TokenBatch): Promise<Evaluation> {
-    const targets = targetsOf(batch, ROW_BUCKET);
+    const targets = targetsOf(batch, rowBucket);
     if (targets.count === 0) return { lossSum: 0, targetCount: 0 };
     const compiled = this.#planFor(batch, targets);
     const env = this.#environment(compiled, batch, targets);
@@ -98,7 +90,7 @@ export class PlannedModel implements StepModel<TokenBatch> {
 
   /** Logits of the batch's real target rows, float32 [rows, classes]. */
   async logits(batch: TokenBatch): Promise<Tensor> {
-    const targets = targetsOf(batch, ROW_BUCKET);
+    const targets = targetsOf(batch, rowBucket);
     const compiled = this.#planFor(batch, targets);
     const env = this.#environment(compiled, batch, targets);
     await this.#run(compiled.plan.logits, env);
@@ -120,54 +112,34 @@ export class PlannedModel implements StepModel<TokenBatch> {
 
   /** The plan for a batch's shape, for reports on memory and segments. */
   planOf(batch: TokenBatch): TrainingPlan {
-    return this.#planFor(batch, targetsOf(batch, ROW_BUCKET)).plan;
+    return this.#planFor(batch, targetsOf(batch, rowBucket)).plan;
   }
 
   [Symbol.dispose](): void {
     this.zeroGrad();
     for (const parameter of this.parameters) parameter.value[Symbol.dispose]();
     for (const zeros of this.#zeros.values()) zeros[Symbol.dispose]();
-    this.#plans.clear();
-    this.#wrapped[Symbol.dispose]();
-    for (const session of this.#sessions.values()) {
-      session.then((executable) => executable[Symbol.dispose](), () => {});
-    }
-    this.#sessions.clear();
+    this.#plans[Symbol.dispose]();
   }
 
   #planFor(batch: TokenBatch, targets: Targets, dropout = 0): CompiledPlan {
+    const { model, trainable, keepBytes, headChunk, objective } = this.#options;
     const [sequences, length] = batch.inputIds.dims;
-    const causal = this.#options.objective === "causal";
-    const key = [sequences, length, causal ? targets.rows : 0, dropout].join();
-    const found = this.#plans.get(key);
-    if (found !== undefined) {
-      this.#plans.delete(key);
-      this.#plans.set(key, found); // most recently used last
-      return found;
-    }
-    const plan = planTraining(this.#options.model, {
-      batch: sequences,
-      length,
-      targetRows: causal ? targets.rows : undefined,
-      trainable: this.#options.trainable,
-      keepBytes: this.#options.keepBytes,
-      dropout,
-      headChunk: this.#options.headChunk,
-      dequantForm: dequantFormFor(this.#runner.version),
-    });
-    const constants = new Map(
-      [...plan.constants].map(([name, value]) => [
-        name,
-        this.#wrapped.get(value, () => this.#runner.wrap(value)),
-      ]),
+    const targetRows = objective === "causal" ? targets.rows : undefined;
+    return this.#plans.get(
+      [sequences, length, targetRows, dropout].join(),
+      () =>
+        planTraining(model, {
+          batch: sequences,
+          length,
+          targetRows,
+          trainable,
+          keepBytes,
+          dropout,
+          headChunk,
+          dequantForm: dequantFormFor(this.#runner.version),
+        }),
     );
-    const compiled = { plan, constants };
-    this.#plans.set(key, compiled);
-    for (const oldest of this.#plans.keys()) {
-      if (this.#plans.size <= PLANS_KEPT) break;
-      this.#plans.delete(oldest);
-    }
-    return compiled;
   }
 
   #environment(
@@ -195,41 +167,33 @@ export class PlannedModel implements StepModel<TokenBatch> {
   }
 
   async #run(schedule: Schedule, env: Map<string, DeviceTensor>): Promise<void> {
-    for (const [i, call] of schedule.calls.entries()) {
-      const executable = await this.#session(call);
-      const feeds: Record<string, DeviceTensor> = {};
-      for (const [canonical, name] of call.feeds) {
-        const value = env.get(name);
-        if (value === undefined) throw new ReferenceError(`"${name}" is missing in ${call.label}`);
-        feeds[canonical] = value;
+    const made = new Set<string>();
+    try {
+      for (const [i, call] of schedule.calls.entries()) {
+        const executable = await this.#plans.session(call);
+        const feeds: Record<string, DeviceTensor> = {};
+        for (const [canonical, name] of call.feeds) {
+          const value = env.get(name);
+          if (value === undefined) {
+            throw new ReferenceError(`"${name}" is missing in ${call.label}`);
+          }
+          feeds[canonical] = value;
+        }
+        const results = await executable.run(feeds);
+        for (const [canonical, name] of call.fetches) {
+          env.set(name, results[canonical]);
+          made.add(name);
+        }
+        for (const name of schedule.release[i]) {
+          env.get(name)?.[Symbol.dispose]();
+          env.delete(name);
+        }
       }
-      const results = await executable.run(feeds);
-      for (const [canonical, name] of call.fetches) env.set(name, results[canonical]);
-      for (const name of schedule.release[i]) {
-        env.get(name)?.[Symbol.dispose]();
-        env.delete(name);
-      }
+    } catch (error) {
+      // What a step that failed half-way leaves must not stay with the runtime.
+      for (const name of made) env.get(name)?.[Symbol.dispose]();
+      throw error;
     }
-  }
-
-  #session(call: PlannedCall): Promise<Executable> {
-    const found = this.#sessions.get(call.key);
-    if (found !== undefined) return found;
-    const model: Model = {
-      irVersion: IR_VERSION,
-      opsets: TRAINING_OPSETS,
-      graph: call.graph,
-      metadata: {},
-    };
-    const session = this.#runner.compile(model, {
-      label: call.label,
-      config: SESSION_CONFIG,
-      // A plan of all of a session's memory keeps it between runs; here every session runs in turn,
-      // and the shared arena's free blocks serve the next.
-      memoryPattern: false,
-    });
-    this.#sessions.set(call.key, session);
-    return session;
   }
 
   #zerosLike(parameter: Parameter): DeviceTensor {
@@ -240,20 +204,6 @@ export class PlannedModel implements StepModel<TokenBatch> {
     this.#zeros.set(key, zeros);
     return zeros;
   }
-}
-
-/** IR version that {@linkcode TRAINING_OPSET} belongs to. */
-const IR_VERSION = TRAINING_OPSET >= 21 ? 10 : 9;
-
-/** Keeps exact products where the optimiser would fuse dequantisation with lower accuracy. */
-const SESSION_CONFIG = {
-  "session.qdq_matmulnbits_accuracy_level": "1",
-  "session.set_denormal_as_zero": "1",
-};
-
-interface CompiledPlan {
-  readonly plan: TrainingPlan;
-  readonly constants: ReadonlyMap<string, DeviceTensor>;
 }
 
 const STEP_INPUTS = new Set([LABELS, ROW_WEIGHTS, TARGET_ROWS, DROPOUT_SEED]);
@@ -290,26 +240,4 @@ function joinColumns(parts: readonly Tensor[], rows: number): Tensor {
     at += width;
   }
   return float32([rows, columns], out);
-}
-
-/** Wrapped tensors by the memory they look at. */
-class TensorCache implements Disposable {
-  readonly #buffers = new Map<ArrayBufferLike, Map<string, DeviceTensor>>();
-
-  get(value: Tensor, wrap: () => DeviceTensor): DeviceTensor {
-    const { buffer, byteOffset } = value.bytes;
-    let entries = this.#buffers.get(buffer);
-    if (entries === undefined) this.#buffers.set(buffer, entries = new Map());
-    const key = `${byteOffset}:${value.dtype}[${value.dims}]`;
-    let found = entries.get(key);
-    if (found === undefined) entries.set(key, found = wrap());
-    return found;
-  }
-
-  [Symbol.dispose](): void {
-    for (const entries of this.#buffers.values()) {
-      for (const tensor of entries.values()) tensor[Symbol.dispose]();
-    }
-    this.#buffers.clear();
-  }
 }

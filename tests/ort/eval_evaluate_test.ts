@@ -24,7 +24,7 @@ const CASES = [
 
 /** Mean cross-entropy of reference logits at the batch's targets. */
 function lossOf(logits: Tensor, batch: TokenBatch): number {
-  const { positions, labels, count } = targetsOf(batch, 1);
+  const { positions, labels, count } = targetsOf(batch);
   const classes = logits.dims.at(-1)!;
   const values = toNumbers(logits);
   let sum = 0;
@@ -135,7 +135,7 @@ Deno.test("evaluate() reads a loss per target, and logits of the rows asked for 
   const { logits } = await evaluate(runner, base, [batch], { objective: "causal", logitRows: 3 });
   assertEquals(logits.length, 3 * 512);
   const reference = toNumbers(tensors.get("logits_base")!);
-  const { positions } = targetsOf(batch, 1);
+  const { positions } = targetsOf(batch);
   for (let i = 0; i < logits.length; i++) {
     const expected = Number(reference[positions![Math.floor(i / 512)] * 512 + i % 512]);
     assertAlmostEquals(logits[i], expected, 1e-4);

@@ -1,0 +1,142 @@
+/** Plans of the batch shapes in use, with their compiled sessions and bound constants. */
+import type { Tensor } from "../graph/tensor.ts";
+import type { Model } from "../graph/types.ts";
+import { TRAINING_OPSETS } from "../ops/registry.ts";
+import type { PlannedCall } from "../plan/call.ts";
+import type { TrainingPlan } from "../plan/plan.ts";
+import type { DeviceTensor, Executable, Runner } from "../runtime/runner.ts";
+
+/** A plan with its constants bound. */
+export interface CompiledPlan {
+  readonly plan: TrainingPlan;
+  readonly constants: ReadonlyMap<string, DeviceTensor>;
+}
+
+/** Batch shapes whose plans stay; data in length buckets has fewer. */
+const PLANS_KEPT = 32;
+
+/** IR version that the training operator set belongs to. */
+const IR_VERSION = 10;
+
+/** Keeps exact products where the optimiser would fuse dequantisation with lower accuracy. */
+const SESSION_CONFIG = {
+  "session.qdq_matmulnbits_accuracy_level": "1",
+  "session.set_denormal_as_zero": "1",
+};
+
+/** Keeps what the most recently used plans need; sessions and tensors are shared between plans. */
+export class PlanCache implements Disposable {
+  readonly #runner: Runner;
+  readonly #limit: number;
+  /** Least recently used first. */
+  readonly #plans = new Map<string, CompiledPlan>();
+  readonly #sessions = new Map<string, Promise<Executable>>();
+  readonly #tensors = new TensorCache();
+
+  constructor(runner: Runner, limit = PLANS_KEPT) {
+    this.#runner = runner;
+    this.#limit = limit;
+  }
+
+  /** Compiled sessions held now. */
+  get sessionCount(): number {
+    return this.#sessions.size;
+  }
+
+  /** The plan of a shape, made where it is not there yet. */
+  get(shape: string, make: () => TrainingPlan): CompiledPlan {
+    let found = this.#plans.get(shape);
+    if (found === undefined) {
+      const plan = make();
+      const constants = new Map(
+        [...plan.constants].map(([name, value]) => [
+          name,
+          this.#tensors.get(value, () => this.#runner.wrap(value)),
+        ]),
+      );
+      found = { plan, constants };
+    }
+    this.#plans.delete(shape);
+    this.#plans.set(shape, found);
+    if (this.#plans.size > this.#limit) this.#evict();
+    return found;
+  }
+
+  /** The compiled session of a call. */
+  session(call: PlannedCall): Promise<Executable> {
+    const found = this.#sessions.get(call.key);
+    if (found !== undefined) return found;
+    const model: Model = {
+      irVersion: IR_VERSION,
+      opsets: TRAINING_OPSETS,
+      graph: call.graph,
+      metadata: {},
+    };
+    const session = this.#runner.compile(model, {
+      label: call.label,
+      config: SESSION_CONFIG,
+      // A plan of all of a session's memory keeps it between runs; here every session runs in turn,
+      // and the shared arena's free blocks serve the next.
+      memoryPattern: false,
+    });
+    this.#sessions.set(call.key, session);
+    return session;
+  }
+
+  [Symbol.dispose](): void {
+    this.#plans.clear();
+    this.#tensors.retain(new Set());
+    for (const session of this.#sessions.values()) disposeOf(session);
+    this.#sessions.clear();
+  }
+
+  /** Drops the plan used longest ago, and what no other plan shares with it. */
+  #evict(): void {
+    const [oldest] = this.#plans.keys();
+    this.#plans.delete(oldest);
+    const plans = [...this.#plans.values()];
+    const keys = new Set(
+      plans.flatMap(({ plan: { training, evaluation, logits } }) =>
+        [training, evaluation, logits].flatMap(({ calls }) => calls.map(({ key }) => key))
+      ),
+    );
+    for (const [key, session] of this.#sessions) {
+      if (keys.has(key)) continue;
+      this.#sessions.delete(key);
+      disposeOf(session);
+    }
+    this.#tensors.retain(new Set(plans.flatMap(({ constants }) => [...constants.values()])));
+  }
+}
+
+function disposeOf(session: Promise<Executable>): void {
+  // One that failed to compile has told so to whoever asked for it.
+  session.then((executable) => executable[Symbol.dispose](), () => {});
+}
+
+/** Wrapped tensors by the memory they look at: plans share the weights of one model. */
+class TensorCache {
+  readonly #buffers = new Map<ArrayBufferLike, Map<string, DeviceTensor>>();
+
+  get(value: Tensor, wrap: () => DeviceTensor): DeviceTensor {
+    const { buffer, byteOffset } = value.bytes;
+    let entries = this.#buffers.get(buffer);
+    if (entries === undefined) this.#buffers.set(buffer, entries = new Map());
+    const key = `${byteOffset}:${value.dtype}[${value.dims}]`;
+    let found = entries.get(key);
+    if (found === undefined) entries.set(key, found = wrap());
+    return found;
+  }
+
+  /** Disposes of all tensors but these. */
+  retain(kept: ReadonlySet<DeviceTensor>): void {
+    for (const [buffer, entries] of this.#buffers) {
+      for (const [key, tensor] of entries) {
+        if (kept.has(tensor)) continue;
+        entries.delete(key);
+        tensor[Symbol.dispose]();
+      }
+      if (entries.size === 0) this.#buffers.delete(buffer);
+    }
+  }
+}

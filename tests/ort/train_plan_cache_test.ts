@@ -1,0 +1,46 @@
+import { assert, assertEquals } from "@std/assert";
+import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
+import { planTraining } from "../../src/plan/plan.ts";
+import { PlanCache } from "../../src/train/plan_cache.ts";
+import { oracleModel } from "../helpers/oracle.ts";
+
+Deno.test("PlanCache keeps the sessions and tensors of the plans used last, and no others", async () => {
+  using runner = createOrtRunner({ threads: 1 });
+  using cache = new PlanCache(runner, 2);
+  const { model, trainable } = oracleModel("tiny-llama-fp32.qv", "tiny-llama-genai-fp32");
+  const planOf = (length: number) =>
+    cache.get(
+      String(length),
+      () => planTraining(model, { batch: 2, length, targetRows: 4, trainable }),
+    );
+  const compileAll = async (length: number) => {
+    const { plan } = planOf(length);
+    await Promise.all(plan.training.calls.map((call) => cache.session(call)));
+    return cache.sessionCount;
+  };
+  const one = await compileAll(8);
+  const two = await compileAll(16);
+  assert(two > one);
+  planOf(8);
+  // 24 takes the place of 16, which was used longest ago: the sessions of 8 are still there.
+  const kept = planOf(8).plan.training.calls[0];
+  const before = await cache.session(kept);
+  assertEquals(await compileAll(24), two);
+  assert(await cache.session(kept) === before);
+  assertEquals(await compileAll(16), two);
+});
+
+Deno.test("PlanCache shares wrapped weights between plans", () => {
+  using runner = createOrtRunner({ threads: 1 });
+  using cache = new PlanCache(runner);
+  const { model, trainable } = oracleModel("tiny-llama-fp32.qv", "tiny-llama-genai-fp32");
+  const [a, b] = [8, 16].map((length) =>
+    cache.get(
+      String(length),
+      () => planTraining(model, { batch: 2, length, targetRows: 4, trainable }),
+    ).constants
+  );
+  const weights = [...model.graph.initializers.keys()].filter((name) => a.has(name));
+  assert(weights.length > 10);
+  for (const name of weights) assert(a.get(name) === b.get(name), name);
+});
