@@ -36,8 +36,8 @@ const EXAMPLE = "it is freezing in the workshop";
 const SETTINGS = {
   targetModules: ["all-linear"],
   batchSize: 16,
-  learningRate: 1e-3,
-  epochs: 4,
+  learningRate: 2e-3,
+  epochs: 5,
   stepsPerReport: 36,
 } as const;
 
