@@ -86,6 +86,7 @@ class Run<B extends Batch> {
   #best: ReadonlyMap<string, Tensor> | undefined;
   /** The state last written, so that none is written twice. */
   #saved: TrainState | undefined;
+  #saveDue = false;
   #skipReason = "";
   readonly #window = new ReportWindow();
 
@@ -110,7 +111,9 @@ class Run<B extends Batch> {
       if (this.#state.skippedInARow >= SKIPS_BEFORE_END) return this.#diverged();
       if (this.#outOfPatience()) return this.#finish("stopped early");
       if (this.#state.step >= settings.totalSteps) return this.#finish("finished");
-      if (this.#state.step > 0 && this.#state.step % settings.saveEvery === 0) {
+      if (this.#state.step > 0 && this.#state.step % settings.saveEvery === 0) this.#saveDue = true;
+      // After bad numbers the parameters are in doubt until a step is taken with them.
+      if (this.#saveDue && this.#state.skippedInARow === 0) {
         if (this.#overflowed()) return this.#diverged();
         this.#save();
       }
@@ -203,6 +206,7 @@ class Run<B extends Batch> {
 
   #save(): void {
     const { checkpoints, model, optimizer, callbacks } = this.job;
+    this.#saveDue = false;
     if (checkpoints === undefined || this.#saved === this.#state) return;
     const path = checkpoints.save({
       state: this.#state,
@@ -237,7 +241,8 @@ class Run<B extends Batch> {
   }
 
   #finish(end: "finished" | "stopped early"): TrainOutcome {
-    if (this.#overflowed()) return this.#diverged();
+    // The last update may be what made the numbers bad: nothing after it says otherwise.
+    if (this.#state.skippedInARow > 0 || this.#overflowed()) return this.#diverged();
     this.#save();
     const { best, step } = this.#state;
     if (this.#best === undefined || best === undefined) return this.#outcome(end, step);

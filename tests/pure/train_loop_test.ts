@@ -224,6 +224,19 @@ Deno.test("train() ends a diverged run with the last parameters whose loss was f
   assertEquals(plain(readParameters(job.model)), plain(readParameters(straight.model)));
 });
 
+Deno.test("train() whose last steps were skipped ends diverged, however few they are", async () => {
+  const job = makeJob({ totalSteps: 12, saveEvery: 4 }, { model: poisoned((call) => call >= 11) });
+  const outcome = await train(job);
+  assertEquals([outcome.end, outcome.step, outcome.parametersOfStep], ["diverged", 12, 10]);
+  assertEquals(outcome.reason, "its loss is NaN");
+});
+
+Deno.test("train() makes no checkpoint of parameters whose numbers went bad, and makes it later", async () => {
+  const job = makeJob({ saveEvery: 4 }, { model: poisoned((call) => call === 7 || call === 8) });
+  assertEquals((await train(job)).end, "finished");
+  assertEquals(job.saved.map(({ state }) => state.step), [4, 10, 12, 16, 20, 24, 28, 30]);
+});
+
 Deno.test("train() skips a step whose gradient overflows", async () => {
   const model = new LeastSquares();
   const accumulate = model.accumulate.bind(model);
