@@ -132,13 +132,28 @@ export class StagedDirectory implements Disposable {
 }
 
 /**
- * Refuses a folder that exists, before work is spent on it.
+ * Refuses a folder that exists, before work is spent on it. `force` replaces models only: a folder
+ * named by mistake may hold an adapter, data, or all that a user has.
  *
  * @throws {UsageError} naming the path
  */
 export function checkTarget(target: string, force: boolean): void {
-  if (force || !exists(target)) return;
-  throw new UsageError(`Cannot write ${target}: it exists; choose another path or add --force`);
+  if (!exists(target)) return;
+  if (!force) {
+    throw new UsageError(`Cannot write ${target}: it exists; choose another path or add --force`);
+  }
+  if (isModelOrEmpty(target)) return;
+  throw new UsageError(
+    `Cannot write ${target}: --force replaces model folders only, and this is none; choose another path`,
+  );
+}
+
+/** Whether a path is a folder with an `.onnx` file in it and no adapter, or with nothing. */
+function isModelOrEmpty(path: string): boolean {
+  if (!attempt("look at", path, () => Deno.statSync(path)).isDirectory) return false;
+  const names = attempt("look at", path, () => Array.from(Deno.readDirSync(path), (e) => e.name));
+  const isAdapter = names.includes("adapter_config.json");
+  return names.length === 0 || (!isAdapter && names.some((name) => name.endsWith(".onnx")));
 }
 
 function exists(path: string): boolean {

@@ -37,6 +37,25 @@ const CASES = [
   { model: "tiny-bert-torch-fp32", bits: 4, weights: 13, worst: 0.2 },
 ] as const;
 
+Deno.test("quantizeDirectory() with force replaces a model, and nothing that is none", () =>
+  inTemporary(async (dir) => {
+    using runner = createOrtRunner();
+    const base = load("tiny-bert-torch-fp32");
+    const write = (savePath: string) =>
+      quantizeDirectory(runner, { base, savePath, bits: 8, minElements: 1024, force: true });
+    await write(`${dir}/q`);
+    await write(`${dir}/q`);
+    const kept = [`${dir}/adapter/adapter_config.json`, `${dir}/data/model.onnx.txt`];
+    for (const path of kept) {
+      Deno.mkdirSync(path.slice(0, path.lastIndexOf("/")));
+      Deno.writeTextFileSync(path, "mine");
+    }
+    for (const target of [`${dir}/adapter`, `${dir}/data`, kept[0]]) {
+      await assertRejects(() => write(target), UsageError, "--force replaces model folders only");
+    }
+    for (const path of kept) assertEquals(Deno.readTextFileSync(path), "mine");
+  }));
+
 for (const { model, bits, weights, worst } of CASES) {
   Deno.test(`quantizeDirectory() writes ${model} at ${bits} bits that stock ORT runs`, () =>
     inTemporary(async (dir) => {
