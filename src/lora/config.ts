@@ -76,9 +76,15 @@ export function validateLoraConfig(config: LoraConfig): void {
   }
 }
 
+/** No layer is so wide that more could add anything. */
+const MOST_RANK = 65_536;
+
 function checkRank(where: string, rank: number): void {
   if (!Number.isInteger(rank)) fail(where, `rank must be a whole number: current value is ${rank}`);
   if (rank < 1) fail(where, `rank must be >= 1: current value is ${rank}`);
+  if (rank > MOST_RANK) {
+    fail(where, `rank must be <= ${MOST_RANK}: current value is ${rank}`);
+  }
 }
 
 function checkAlpha(where: string, alpha: number): void {

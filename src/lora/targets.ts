@@ -24,7 +24,7 @@ export interface LoraSite {
  * (`q`, `v`, `attention`, `mlp`, `all-linear`: all but the head), a glob (`model.layers.*.q_proj`) or
  * a regular expression over the whole path. Modules of `modulesToSave` are left out.
  *
- * @throws {UsageError} where a target matches nothing, listing what there is
+ * @throws {UsageError} where a target or a key of a pattern matches nothing, listing what there is
  */
 export function resolveTargets(
   modules: readonly LinearModule[],
@@ -47,7 +47,21 @@ export function resolveTargets(
         ` and outside the modules to save; this model has layers ${layerRange(modules)}`,
     );
   }
-  return modules.filter((module) => chosen.has(module)).map((module) => site(module, config));
+  const adapted = modules.filter((module) => chosen.has(module));
+  checkPatternsMatch(adapted, config);
+  return adapted.map((module) => site(module, config));
+}
+
+/** A key that matches nothing would leave the user with another adapter than the one asked for. */
+function checkPatternsMatch(adapted: readonly LinearModule[], config: LoraConfig): void {
+  for (const key of [...Object.keys(config.rankPattern), ...Object.keys(config.alphaPattern)]) {
+    if (adapted.some(({ path }) => patternValue({ [key]: 1 }, path) !== undefined)) continue;
+    const names = [...new Set(adapted.map(({ path }) => suffixOf(path)))];
+    throw new UsageError(
+      `Cannot give "${key}" a rank or alpha of its own: no adapted module has this name; ` +
+        `adapted are ${names.join(", ")}`,
+    );
+  }
 }
 
 function site(module: LinearModule, config: LoraConfig): LoraSite {

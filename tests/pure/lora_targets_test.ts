@@ -156,6 +156,12 @@ const REFUSED: readonly (readonly [Partial<LoraConfig>, string])[] = [
   [{ alpha: NaN }, "alpha must be > 0: current value is NaN"],
   [{ dropout: 1 }, "dropout must be in [0, 1): current value is 1"],
   [{ rankPattern: { k_proj: -1 } }, 'at "k_proj": rank must be >= 1: current value is -1'],
+  [{ rank: 1e9 }, "rank must be <= 65536: current value is 1000000000"],
+  [
+    { rankPattern: { k_proj: 4 } },
+    'Cannot give "k_proj" a rank or alpha of its own: no adapted module has this name; adapted are q_proj',
+  ],
+  [{ alphaPattern: { nothere: 4 } }, 'Cannot give "nothere" a rank or alpha of its own'],
   [{ numLayers: 0 }, "number of layers must be >= 1, or -1 for all: current value is 0"],
   [{ targetModules: [] }, "no target modules were given"],
 ];
