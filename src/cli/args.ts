@@ -63,7 +63,7 @@ export function parseArguments(argv: readonly string[], flags: Flags): ParsedArg
       continue;
     }
     if (key === undefined) {
-      throw new UsageError(`Unknown flag ${name}${suggestion(name, keys.keys())}`);
+      throw new UsageError(`Unknown flag ${name}${suggestion(name, [...keys.keys(), "--help"])}`);
     }
     const flag = flags[key];
     if (flag.kind === "boolean") {

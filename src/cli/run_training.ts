@@ -40,6 +40,8 @@ export interface TrainSetup<B extends Batch = Batch> extends Disposable {
 
 /** Flags that decide which numbers a step computes; a resume must not change them. */
 const IDENTITY_FLAGS = [
+  "rank",
+  "rankPattern",
   "batchSize",
   "gradAccumulationSteps",
   "seed",
@@ -135,6 +137,7 @@ export async function runTraining<B extends Batch>(
   flags: TrainFlags,
   terminal: Terminal,
 ): Promise<number> {
+  checkParts(setup, flags);
   terminal.note(formatTrainable(setup.model, setup.allParameters));
   if (flags.train) {
     const outcome = await runLoop(setup, flags, terminal);
@@ -145,6 +148,21 @@ export async function runTraining<B extends Batch>(
   }
   if (flags.test) await runTest(setup, terminal);
   return EXIT.ok;
+}
+
+/** Refuses flags that need data which is not there, before the work instead of after it. */
+function checkParts(setup: TrainSetup, flags: TrainFlags): void {
+  if (flags.test && setup.test === undefined) {
+    throw new UsageError("--test needs a test file in the data folder");
+  }
+  if (!flags.train && !flags.test) {
+    throw new UsageError("There is nothing to do: --no-train needs --test");
+  }
+  if (flags.patience > 0 && (setup.validation === undefined || flags.valBatches === 0)) {
+    throw new UsageError(
+      "--patience needs validation data: a valid file in the data folder or --validation-split",
+    );
+  }
 }
 
 async function runLoop<B extends Batch>(
@@ -179,7 +197,7 @@ async function runLoop<B extends Batch>(
     model: setup.model,
     optimizer: setup.optimizer,
     data: setup.data,
-    validation: setup.validation,
+    validation: flags.valBatches === 0 ? undefined : setup.validation,
     settings,
     callbacks: combineCallbacks(...callbacks),
     checkpoints,
@@ -222,8 +240,7 @@ function tellFinished(outcome: TrainOutcome, flags: TrainFlags, terminal: Termin
 }
 
 async function runTest<B extends Batch>(setup: TrainSetup<B>, terminal: Terminal): Promise<void> {
-  if (setup.test === undefined) throw new UsageError("--test needs a test file in the data folder");
-  const metrics = await evaluate(setup.model, setup.test);
+  const metrics = await evaluate(setup.model, setup.test!); // checked at the start
   const { loss, accuracy } = metrics!; // no signal, so it cannot be cut short
   const share = accuracy === undefined ? "" : `, accuracy ${(accuracy * 100).toFixed(1)}%`;
   terminal.print(`Test loss ${loss.toFixed(4)}${share}, perplexity ${Math.exp(loss).toFixed(3)}`);

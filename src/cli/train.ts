@@ -1,4 +1,5 @@
 /** `graft train`: fine-tunes a quantised ONNX model on the device. */
+import { UsageError } from "../errors.ts";
 import { command } from "./command.ts";
 import { runTraining } from "./run_training.ts";
 import { TRAIN_FLAGS } from "./train_flags.ts";
@@ -23,6 +24,11 @@ export default command({
     },
   ],
   async run({ flags, terminal }) {
+    if (flags.useDora) {
+      throw new UsageError(
+        "--use-dora is not supported: graft trains and merges plain LoRA; leave it out",
+      );
+    }
     using setup = await setUpTraining(flags, terminal);
     return await runTraining(setup, flags, terminal);
   },

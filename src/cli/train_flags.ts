@@ -70,6 +70,10 @@ export const TRAIN_FLAGS = {
   rankPattern: map("Other ranks for some modules", { group: ADAPTER }),
   alphaPattern: map("Other alphas for some modules", { group: ADAPTER }),
   useRslora: boolean("Scale by alpha / √rank instead", { default: false, group: ADAPTER }),
+  useDora: boolean("Refused: graft trains and merges plain LoRA, not DoRA", {
+    default: false,
+    group: ADAPTER,
+  }),
   initLoraWeights: text("How A starts; B starts at zero", {
     choices: ["kaiming", "gaussian"],
     default: "kaiming",
@@ -137,7 +141,7 @@ export const TRAIN_FLAGS = {
     group: TRAINING,
   }),
 
-  valBatches: integer("Validation batches per evaluation; -1 for all", {
+  valBatches: integer("Validation batches per evaluation; -1 for all, 0 for no evaluation", {
     default: 25,
     min: -1,
     group: REPORTS,

@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { fromFileUrl, join } from "@std/path";
 import { graft, graftOnTerminal, graftSignalled } from "../helpers/graft.ts";
 import { testWithTool } from "../helpers/requirements.ts";
@@ -90,6 +90,45 @@ Deno.test("graft train learns classes beside an existing head, and --test tells 
     const card = JSON.parse(Deno.readTextFileSync(join(path, "adapter", "graft.json")));
     assertEquals([card.task, card.pooling], ["classification", null]);
     assertStringIncludes(card.labels.join(), "ask,close,open");
+  }));
+
+/** What would fail only after the training, or leave out in silence what was asked for. */
+const REFUSED_FLAGS: readonly (readonly [readonly string[], string])[] = [
+  [["--use-dora"], "--use-dora is not supported"],
+  [["--test"], "--test needs a test file"],
+  [["--no-train"], "nothing to do: --no-train needs --test"],
+  [["--patience=2"], "--patience needs validation data"],
+  [["--rank=1000000000"], "rank must be <= 65536"],
+  [["--rank-pattern=nothere=4"], 'Cannot give "nothere" a rank or alpha of its own'],
+];
+
+for (const [flags, message] of REFUSED_FLAGS) {
+  Deno.test(`graft train refuses ${flags.join(" ")} before it trains`, () =>
+    inTempDir(async (path) => {
+      const data = join(path, "pairs.jsonl");
+      writePairs(data);
+      const adapter = join(path, "adapter");
+      const { code, stderr } = await graft(
+        ...["train", "--model", join(MODELS, "tiny-llama-torch-fp32"), "--data", data],
+        ...["--adapter-path", adapter, "--threads=1", "--iters=1", ...flags],
+      );
+      assertEquals(code, 2, stderr);
+      assertStringIncludes(stderr, message);
+      assertThrows(() => Deno.statSync(adapter), Deno.errors.NotFound);
+    }));
+}
+
+Deno.test("graft train with no validation batches trains without an evaluation", () =>
+  inTempDir(async (path) => {
+    const data = join(path, "pairs.jsonl");
+    writePairs(data);
+    const { code, stderr } = await graft(
+      ...["train", "--model", join(MODELS, "tiny-llama-torch-fp32"), "--data", data],
+      ...["--adapter-path", join(path, "adapter"), "--threads=1", "--iters=1"],
+      ...["--validation-split=0.2", "--val-batches=0"],
+    );
+    assertEquals(code, 0, stderr);
+    assert(!stderr.includes("validation loss"), stderr);
   }));
 
 Deno.test("graft train goes on from a saved adapter as a new run", () =>
