@@ -59,9 +59,9 @@ export function nextLines(places: Places, program: string): readonly string[] {
     `  ${program} run ${merged} "is there any wood glue left"`,
     `  ${program} run ${base} --adapter-path ${adapter} "is there any wood glue left"`,
     "Train, merge and run step by step; then with your model and data in their places:",
-    `  ${program} train --model ${base} --data ${data} --learning-rate 2e-3`,
-    `  ${program} merge --model ${base}`,
-    `  ${program} run merged "is there any wood glue left"`,
+    `  ${program} train --model ${base} --data ${data} --learning-rate 2e-3 --adapter-path my-adapter`,
+    `  ${program} merge --model ${base} --adapter-path my-adapter --save-path my-model`,
+    `  ${program} run my-model "is there any wood glue left"`,
   ];
 }
 
