@@ -1,16 +1,15 @@
 /** Reading the small files a command line names. */
 import { BadInputError } from "../errors.ts";
+import { readSmallText } from "../model/small_file.ts";
 
 /**
  * The text of a file.
  *
- * @throws {BadInputError} where it cannot be read, naming it
+ * @throws {BadInputError} where it is missing or no regular file, naming it
+ * @throws {StorageError} where it cannot be read
  */
 export function readTextFile(path: string): string {
-  try {
-    return Deno.readTextFileSync(path);
-  } catch (error) {
-    const why = error instanceof Deno.errors.NotFound ? "no such file" : (error as Error).message;
-    throw new BadInputError(`Cannot read ${path}: ${why}`, { cause: error });
-  }
+  const text = readSmallText(path);
+  if (text === undefined) throw new BadInputError(`Cannot read ${path}: no such file`);
+  return text;
 }

@@ -1,6 +1,7 @@
 /** The ONNX file of a model folder. */
 import { join } from "@std/path";
 import { BadInputError, StorageError } from "../errors.ts";
+import { readSmallText } from "./small_file.ts";
 
 /**
  * Path of the model file: `path` itself where it is a file; in a folder what `genai_config.json`
@@ -45,9 +46,10 @@ function look(path: string): Deno.FileInfo | undefined {
 /** The decoder's file name in onnxruntime-genai's configuration. */
 function genaiFile(directory: string): string | undefined {
   const path = join(directory, "genai_config.json");
-  if (look(path) === undefined) return undefined;
+  const text = readSmallText(path);
+  if (text === undefined) return undefined;
   try {
-    const name = JSON.parse(Deno.readTextFileSync(path)).model?.decoder?.filename;
+    const name = JSON.parse(text).model?.decoder?.filename;
     // Only a plain name: the configuration must not lead out of the folder.
     return typeof name === "string" && !/[/\\]|^\.\.?$/.test(name) ? name : undefined;
   } catch (cause) {

@@ -1,6 +1,7 @@
 /** What a model folder's configuration files say about lengths and ends of texts. */
 import { join } from "@std/path";
 import { BadInputError } from "../errors.ts";
+import { readSmallText } from "./small_file.ts";
 
 export interface GenerationConfig {
   readonly endIds: readonly number[];
@@ -31,13 +32,8 @@ const objectIn = (value: unknown): Json =>
   typeof value === "object" && value !== null && !Array.isArray(value) ? value as Json : {};
 
 function readJson(path: string): Json {
-  let text: string;
-  try {
-    text = Deno.readTextFileSync(path);
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return {};
-    throw new BadInputError(`Cannot read ${path}: ${(error as Error).message}`, { cause: error });
-  }
+  const text = readSmallText(path);
+  if (text === undefined) return {};
   try {
     return objectIn(JSON.parse(text));
   } catch (error) {

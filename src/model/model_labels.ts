@@ -1,6 +1,7 @@
 /** Class names that a classifier's `config.json` gives its logits. */
 import { join } from "@std/path";
 import { BadInputError } from "../errors.ts";
+import { readSmallText } from "./small_file.ts";
 
 /**
  * `id2label` of a model folder's `config.json`, in the order of the ids.
@@ -10,12 +11,8 @@ import { BadInputError } from "../errors.ts";
  */
 export function readModelLabels(folder: string): readonly string[] | undefined {
   const path = join(folder, "config.json");
-  let text: string;
-  try {
-    text = Deno.readTextFileSync(path);
-  } catch {
-    return undefined; // the file is optional
-  }
+  const text = readSmallText(path);
+  if (text === undefined) return undefined;
   let id2label: unknown;
   try {
     id2label = JSON.parse(text)?.id2label;

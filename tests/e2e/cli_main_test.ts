@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { VERSION } from "../../mod.ts";
+import { modelDir } from "../helpers/fixture_models.ts";
 import { graft } from "../helpers/graft.ts";
 
 Deno.test("graft --version prints the version", async () => {
@@ -51,6 +52,21 @@ for (
 Deno.test("graft names a configuration file that is not there and ends with 65", async () => {
   const { code, stderr } = await graft("train", "--config", "/nowhere/run.yaml");
   assertEquals([code, stderr], [65, "graft: Cannot read /nowhere/run.yaml: no such file\n"]);
+});
+
+Deno.test("graft opens no pipe that is named as data or configuration", async () => {
+  const folder = Deno.makeTempDirSync();
+  const pipe = `${folder}/pipe`;
+  try {
+    await new Deno.Command("mkfifo", { args: [pipe] }).output();
+    const model = modelDir("tiny-llama-torch-fp32");
+    for (const args of [["--config", pipe], ["--model", model, "--data", pipe]]) {
+      const { code, stderr } = await graft("train", ...args);
+      assertEquals([code, stderr], [65, `graft: Cannot read ${pipe}: it is no regular file\n`]);
+    }
+  } finally {
+    Deno.removeSync(folder, { recursive: true });
+  }
 });
 
 Deno.test("graft names a model folder that is not there and ends with 65", async () => {

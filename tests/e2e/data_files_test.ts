@@ -91,7 +91,9 @@ Deno.test("A data set of 200 MB is indexed in a fraction of its size", async () 
 
 Deno.test("FileSource names the file that cannot be read, and reports one that shrinks", async () => {
   assertThrows(() => FileSource.open("/no/such.jsonl"), StorageError, "/no/such.jsonl");
-  assertThrows(() => FileSource.open("tests"), StorageError, "it is no file");
+  for (const path of ["tests", "/dev/zero"]) {
+    assertThrows(() => FileSource.open(path), BadInputError, `${path}: it is no regular file`);
+  }
   await inFolder({ "d.jsonl": "0123456789" }, async (path) => {
     using source = FileSource.open(join(path, "d.jsonl"));
     await Deno.truncate(join(path, "d.jsonl"), 4);

@@ -1,5 +1,5 @@
 /** Data sets and encoded rows in files. */
-import { StorageError } from "../../errors.ts";
+import { BadInputError, StorageError } from "../../errors.ts";
 import type { RandomAccess } from "../source.ts";
 import type { ByteStore } from "../token_store.ts";
 
@@ -11,13 +11,15 @@ export class FileSource implements RandomAccess, Disposable {
     readonly file: Deno.FsFile,
   ) {}
 
-  /** @throws {StorageError} where the file cannot be opened, or is no file */
+  /**
+   * @throws {BadInputError} for a folder, a pipe or a device
+   * @throws {StorageError} where the file cannot be opened
+   */
   static open(path: string): FileSource {
-    const file = attempt(path, () => Deno.openSync(path, { read: true }));
-    const { isFile, size } = attempt(path, () => file.statSync());
-    if (isFile) return new FileSource(path, size, file);
-    file.close();
-    throw new StorageError(`Cannot read ${path}: it is no file`);
+    // Looked at before it is opened: opening a pipe waits for its other end.
+    const { isFile, size } = attempt(path, () => Deno.statSync(path));
+    if (!isFile) throw new BadInputError(`Cannot read ${path}: it is no regular file`);
+    return new FileSource(path, size, attempt(path, () => Deno.openSync(path, { read: true })));
   }
 
   // deno-lint-ignore require-await -- a short read must reject
