@@ -44,6 +44,25 @@ export function hasLogits(model: Model): boolean {
 }
 
 /**
+ * Checks that a model can learn to go on with texts.
+ *
+ * @throws {UsageError} where it scores whole texts, or nothing
+ */
+export function checkScoresTokens({ graph: { outputs } }: Model, source: string): void {
+  const logits = outputs.find(({ name }) => name === "logits");
+  // Where the graph does not state the shape, the comparison with the lowered graph finds out.
+  const rank = logits?.type?.shape?.length ?? 3;
+  if (logits !== undefined && rank === 3) return;
+  const what = logits === undefined
+    ? 'it has no output "logits"'
+    : 'its output "logits" scores whole texts';
+  throw new UsageError(
+    `Cannot learn the texts of ${source}: the model is no language model: ${what}; ` +
+      "for --task classification the data needs a text and a label",
+  );
+}
+
+/**
  * Class names in the order of a model's own classes, or sorted where it gets a new head.
  *
  * @param ownNames `id2label` of the model's config.json, where it has one

@@ -27,6 +27,7 @@ import {
   type AdaptedModel,
   adapterOf,
   addAdapter,
+  checkScoresTokens,
   continueAdapter,
   hasLogits,
   labelsFor,
@@ -50,6 +51,7 @@ export async function setUpTraining(
   const { model } = resources.use(loadOnnx(modelFile));
   const { data, tokenizerDigest } = await encodeData(flags, model, folder, terminal);
   resources.use(data);
+  if (data.task === "causal") checkScoresTokens(model, flags.data);
   const adapted = flags.resumeAdapterFile === undefined
     ? addAdapter(model, flags, data.labels)
     : adaptFurther(model, flags.resumeAdapterFile, flags.loraDropout, data, terminal);

@@ -118,6 +118,22 @@ for (const [flags, message] of REFUSED_FLAGS) {
     }));
 }
 
+for (
+  const [model, why] of [
+    [join(MODELS, "tiny-bert-torch-fp32"), 'its output "logits" scores whole texts'],
+    ["models/all-minilm-l6-v2-int8", 'it has no output "logits"'],
+  ]
+) {
+  Deno.test(`graft train on completions refuses a model: ${why}`, () =>
+    inTempDir(async (path) => {
+      const data = join(path, "pairs.jsonl");
+      writePairs(data);
+      const { code, stderr } = await graft("train", "--model", model, "--data", data);
+      assertEquals(code, 2, stderr);
+      assertStringIncludes(stderr, `the model is no language model: ${why}`);
+    }));
+}
+
 Deno.test("graft train with no validation batches trains without an evaluation", () =>
   inTempDir(async (path) => {
     const data = join(path, "pairs.jsonl");
