@@ -54,14 +54,20 @@ export function findChunkableHead(
     if (preparing.includes(producer)) return true;
     const fine = producer.inputs.every((input) => input === "" || visit(input));
     preparing.push(producer);
-    return fine && SLICEABLE.has(producer.opType);
+    const rows = lowered.valueInfo.get(producer.outputs[0])?.type?.shape?.[0];
+    const axis = producer.attributes.axis;
+    const joinsRows = producer.opType === "Concat" && axis?.kind === "int" && axis.value === 0;
+    return fine && SLICEABLE.has(producer.opType) && rows === dims[1] && !joinsRows;
   };
   if (!visit(weight)) return undefined;
   return { hidden, logits, weight, preparing, vocabulary: dims[1] };
 }
 
-/** Operators that treat rows of a weight independently. */
-const SLICEABLE = new Set(["DequantizeLinear", "GatherBlockQuantized", "Cast", "Identity", "Mul"]);
+/** Operators that treat rows of a weight independently, along the first axis. */
+const SLICEABLE = new Set([
+  ..."DequantizeLinear GatherBlockQuantized Cast Identity Mul Sub Add".split(" "),
+  ..."BitwiseAnd BitShift Concat Reshape".split(" "),
+]);
 
 function rowMajorWeight(
   node: Node,
@@ -141,37 +147,50 @@ interface ChunkContext {
 
 /** Emits the chunk's weight [size, K] from slices of the initializers. */
 function chunkWeight(b: GraphBuilder, c: ChunkContext, start: number, size: number): string {
-  const slices = new Map<string, string>();
+  const names = new Map<string, string>();
   const slice = (name: string): string => {
-    const found = slices.get(name);
-    if (found !== undefined) return found;
-    const whole = c.lowered.initializers.get(name);
-    if (whole === undefined) return name;
-    let named = name;
-    if (whole.dims[0] === c.head.vocabulary) {
-      named = `${name}[${start}:${start + size}]`;
-      c.constants.set(named, rowsOf(whole, start, size));
-    } else c.constants.set(named, whole);
-    const tensor = c.constants.get(named)!;
-    b.input(named, tensor.dtype, tensor.dims);
-    slices.set(name, named);
-    return named;
+    let found = names.get(name);
+    if (found === undefined) names.set(name, found = sliced(b, c, name, start, size));
+    return found;
   };
-  if (c.head.preparing.length === 0) return slice(c.head.weight);
   for (const node of c.head.preparing) {
     const inputs = node.inputs.map((input, i) => {
       if (input === "") return "";
-      // Row numbers count from the chunk's own first row.
-      if (node.opType === "GatherBlockQuantized" && i === 1) {
-        const name = `head.rows:${size}`;
-        c.constants.set(name, int64([size], Array.from({ length: size }, (_, row) => row)));
-        return b.has(name) ? name : b.input(name, "int64", [size]);
+      // Row numbers count from the chunk's own first row, and shapes name the chunk's rows.
+      if (node.opType === "GatherBlockQuantized" && i === 1) return chunkRows(b, c, size);
+      if (node.opType === "Reshape" && i === 1) {
+        const shape = c.lowered.valueInfo.get(node.outputs[0])!.type!.shape as readonly number[];
+        return b.int64s([size, ...shape.slice(1)]);
       }
       return slice(input);
     });
-    b.add({ ...node, inputs });
+    const { opType, domain, attributes, outputs } = node;
+    const made = b.emit({ opType, domain, attributes, inputs, outputCount: outputs.length });
+    outputs.forEach((output, i) => names.set(output, made[i]));
   }
-  return c.head.weight;
+  return slice(c.head.weight);
+}
+
+/** An initializer's rows [start, start + size), fed as a view; one that has no rows as it is. */
+function sliced(b: GraphBuilder, c: ChunkContext, name: string, start: number, size: number) {
+  const whole = c.lowered.initializers.get(name);
+  if (whole === undefined) throw new ReferenceError(`"${name}" is no weight of the head`);
+  const cut = whole.dims[0] === c.head.vocabulary;
+  if (!cut && whole.bytes.byteLength <= SMALL_BYTES) return b.constant(whole);
+  const named = cut ? `${name}[${start}:${start + size}]` : name;
+  const tensor = cut ? rowsOf(whole, start, size) : whole;
+  c.constants.set(named, tensor);
+  return b.input(named, tensor.dtype, tensor.dims);
+}
+
+/** Scalars and the like are written into the graph. */
+const SMALL_BYTES = 64;
+
+/** The numbers of a chunk's rows, int64 [size]. */
+function chunkRows(b: GraphBuilder, c: ChunkContext, size: number): string {
+  const name = `head.rows:${size}`;
+  c.constants.set(name, int64([size], Array.from({ length: size }, (_, row) => row)));
+  return b.has(name) ? name : b.input(name, "int64", [size]);
 }
 
 /** Rows [start, start + size) of a tensor's first axis, as a view. */

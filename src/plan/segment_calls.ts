@@ -112,10 +112,21 @@ export function gradients(
   return outputs;
 }
 
-/** Operators that only look at their input another way: recomputing them is free, keeping is not. */
-const VIEWS = new Set(["Reshape", "Identity", "Squeeze", "Unsqueeze", "Flatten"]);
+/**
+ * Operators that cost little beside the products around them: computing them again from a kept value
+ * takes less than keeping their result, which has to travel to memory and back.
+ */
+const CHEAP = new Set([
+  ..."Reshape Identity Squeeze Unsqueeze Flatten Transpose Split Slice Concat Expand Cast".split(
+    " ",
+  ),
+  ..."Add Sub Mul Div Neg Sqrt Reciprocal Pow Erf Tanh Sigmoid Relu Gelu QuickGelu Where".split(
+    " ",
+  ),
+  ..."RotaryEmbedding LayerNormalization SimplifiedLayerNormalization RMSNormalization".split(" "),
+]);
 
-/** Activations of the segment that its derivatives read, views replaced by what they look at. */
+/** Activations to keep so that all that the derivatives read is at hand, or cheap to compute from it. */
 function keptValues(
   context: PlanContext,
   segment: Segment,
@@ -125,11 +136,24 @@ function keptValues(
     segment.nodes.flatMap((node) => node.outputs.map((output) => [output, node] as const)),
   );
   const kept = new Set<string>();
-  for (const node of derivative) {
-    for (const input of node.inputs) {
-      let value = input;
-      while (VIEWS.has(producers.get(value)?.opType ?? "")) value = producers.get(value)!.inputs[0];
-      if (producers.has(value) && !context.constants.has(value)) kept.add(value);
+  const given = (value: string) =>
+    !producers.has(value) || context.constants.has(value) || kept.has(value);
+  /** Values that must be kept to compute `value` by cheap operators alone. */
+  const leaves = (value: string, found: Set<string>): Set<string> => {
+    if (given(value)) return found;
+    const node = producers.get(value)!;
+    if (!CHEAP.has(node.opType)) return found.add(value);
+    for (const input of node.inputs) if (input !== "") leaves(input, found);
+    return found;
+  };
+  const read = new Set(derivative.flatMap((node) => node.inputs));
+  // Earlier values first: what is kept for them serves later ones.
+  for (const node of segment.nodes) {
+    for (const value of node.outputs) {
+      if (!read.has(value)) continue;
+      const missing = leaves(value, new Set());
+      if (missing.size === 1) kept.add([...missing][0]);
+      else if (missing.size > 1) kept.add(value);
     }
   }
   return kept;
