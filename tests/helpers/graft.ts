@@ -24,11 +24,6 @@ export function startGraft(...args: string[]): Deno.ChildProcess {
   return command(args).spawn();
 }
 
-/** Starts `graft` with these arguments. */
-export function startGraft(...args: string[]): Deno.ChildProcess {
-  return command(args).spawn();
-}
-
 /** Runs `graft` with these arguments to its end. */
 export async function graft(...args: string[]): Promise<GraftResult> {
   const { code, stdout, stderr } = await command(args).output();
