@@ -1,0 +1,67 @@
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { RefusedError } from "../../src/errors.ts";
+import { float32, toNumbers } from "../../src/graph/tensor.ts";
+import type { Model } from "../../src/graph/types.ts";
+import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
+import {
+  compareForward,
+  DYNAMIC_TOLERANCE,
+  FORWARD_TOLERANCE,
+} from "../../src/train/compare_forward.ts";
+import { PlannedModel } from "../../src/train/planned_model.ts";
+import { modelDir, readModel } from "../helpers/fixture_models.ts";
+import {
+  adapted,
+  batchOf,
+  rowsOf,
+  STEP_MODELS,
+  type StepModelName,
+} from "../helpers/training_step.ts";
+
+const batchFor = (name: StepModelName) => batchOf(rowsOf([9, 6]), 9, STEP_MODELS[name]);
+
+const CASES = [
+  { name: "tiny-llama-torch-fp32", dynamic: false, least: 0 },
+  { name: "tiny-llama-genai-int4", dynamic: true, least: 1e-4 },
+  { name: "tiny-bert-dynamic-int8", dynamic: true, least: 1e-4 },
+] as const;
+
+for (const { name, dynamic, least } of CASES) {
+  Deno.test(`compareForward() finds ${name} ${dynamic ? "near" : "equal to"} what is lowered`, async () => {
+    using runner = createOrtRunner({ threads: 1 });
+    const made = adapted(readModel(modelDir(name)));
+    using step = new PlannedModel({ runner, ...made, objective: STEP_MODELS[name] });
+    const found = await compareForward(runner, made.model, step, batchFor(name));
+    assertEquals(found.dynamic, dynamic);
+    const most = dynamic ? DYNAMIC_TOLERANCE : FORWARD_TOLERANCE;
+    assert(found.relativeDifference >= least && found.relativeDifference < most / 2);
+    assert(found.rows > 0);
+  });
+}
+
+/** The model with the first matrix of this shape a little larger. */
+function scaled(model: Model, dims: string, factor: number): Model {
+  const [name, weight] = [...model.graph.initializers].find(([, tensor]) =>
+    tensor.dtype === "float32" && tensor.dims.join() === dims
+  )!;
+  const larger = float32(weight.dims, Float32Array.from(toNumbers(weight), (v) => v * factor));
+  const initializers = new Map(model.graph.initializers).set(name, larger);
+  return { ...model, graph: { ...model.graph, initializers } };
+}
+
+Deno.test("compareForward() refuses a lowered graph that computes something else, with the figures", async () => {
+  const name = "tiny-llama-torch-fp32";
+  using runner = createOrtRunner({ threads: 1 });
+  const { model, trainable } = adapted(readModel(modelDir(name)));
+  using step = new PlannedModel({
+    runner,
+    model: scaled(model, "64,128", 1.1),
+    trainable,
+    objective: "causal",
+  });
+  await assertRejects(
+    () => compareForward(runner, model, step, batchFor(name)),
+    RefusedError,
+    `must be <= ${FORWARD_TOLERANCE}: current value is 0.`,
+  );
+});
