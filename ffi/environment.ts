@@ -10,7 +10,7 @@ import { cString, type Handle, Out, readCStrings } from "./pointer.ts";
 import { OrtError, unwrap } from "./status.ts";
 
 /** `OrtLoggingLevel`. */
-export const LOG_LEVEL = { verbose: 0, info: 1, warning: 2, error: 3, fatal: 4 } as const;
+const LOG_LEVEL = { verbose: 0, info: 1, warning: 2, error: 3, fatal: 4 } as const;
 
 /** How the shared environment is set up; only the first to open it decides. */
 export interface EnvironmentOptions {

@@ -21,7 +21,7 @@ export function readCString(pointer: Deno.PointerValue): string {
 }
 
 /** The address of a buffer as a number that fits into a pointer array. */
-export function addressOf(view: Uint8Array<ArrayBuffer>): bigint {
+function addressOf(view: Uint8Array<ArrayBuffer>): bigint {
   return BigInt(Deno.UnsafePointer.value(Deno.UnsafePointer.of(view)));
 }
 

@@ -6,7 +6,7 @@ import { unwrap } from "./status.ts";
 import type { OrtValue } from "./value.ts";
 
 /** `GraphOptimizationLevel`. */
-export const OPTIMIZATION_LEVEL = { disabled: 0, basic: 1, extended: 2, all: 99 } as const;
+const OPTIMIZATION_LEVEL = { disabled: 0, basic: 1, extended: 2, all: 99 } as const;
 
 /** How a session is to be made. Absent entries leave ORT's defaults. */
 export interface SessionSettings {

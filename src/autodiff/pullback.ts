@@ -71,7 +71,7 @@ export function pullback(
 }
 
 /** Floating-point values that depend on `sources`, the sources included. */
-export function dependents(
+function dependents(
   b: GraphBuilder,
   nodes: readonly Node[],
   sources: ReadonlySet<string>,

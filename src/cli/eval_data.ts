@@ -17,7 +17,7 @@ export interface EvalData extends Disposable {
 }
 
 /** The test part of a data set, else the validation part, else what there is. */
-export function heldOutPath(data: string): string {
+function heldOutPath(data: string): string {
   const { test, valid, train } = findData(data);
   // A data set that is found has at least one part.
   return (test ?? valid ?? train)!;

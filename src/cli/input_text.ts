@@ -35,7 +35,7 @@ function decode(decoder: TextDecoder, chunk?: Uint8Array): string {
 }
 
 /** All of a stream as one text, without the line end that ends it. */
-export async function readAll(bytes: AsyncIterable<Uint8Array>): Promise<string> {
+async function readAll(bytes: AsyncIterable<Uint8Array>): Promise<string> {
   const decoder = new TextDecoder("utf-8", { fatal: true });
   let text = "";
   for await (const chunk of bytes) text += decode(decoder, chunk);
@@ -56,7 +56,7 @@ export async function* askLines(
 }
 
 /** @throws {UsageError} for a text without a letter in it */
-export function checkNotEmpty(text: string): string {
+function checkNotEmpty(text: string): string {
   if (text.trim() !== "") return text;
   throw new UsageError(
     "The text is empty: give one after the model, with --prompt, or on standard input",

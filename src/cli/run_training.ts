@@ -21,7 +21,7 @@ import { StopSignal } from "./stop_signal.ts";
 import { DEFAULT_EPOCHS, TRAIN_FLAGS, type TrainFlags } from "./train_flags.ts";
 
 /** Name of the resolved configuration beside the adapter. */
-export const CONFIG_FILE = "graft_config.yaml";
+const CONFIG_FILE = "graft_config.yaml";
 
 /** The parts of a run, ready to go. */
 export interface TrainSetup<B extends Batch = Batch> extends Disposable {
@@ -119,7 +119,7 @@ function findCheckpoint(
 }
 
 /** The trainable share, as the first thing a run says. */
-export function formatTrainable(model: StepModel, allParameters: number): string {
+function formatTrainable(model: StepModel, allParameters: number): string {
   const trainable = model.parameters.reduce((sum, { dims }) => sum + elementCount(dims), 0);
   return `Trainable parameters: ${formatShare(trainable / allParameters)} ` +
     `(${formatCount(trainable)} of ${formatCount(allParameters)})`;

@@ -8,13 +8,13 @@ import { toBigInts, toNumbers } from "./tensor.ts";
 const SHOWN_ELEMENTS = 8;
 
 /** `float32[batch, 64]`, `float32[…]` without a known rank. */
-export function formatType(type: ValueType | undefined): string {
+function formatType(type: ValueType | undefined): string {
   if (type === undefined) return "?";
   return `${type.dtype}[${type.shape === undefined ? "…" : type.shape.join(", ")}]`;
 }
 
 /** `int64[2] = {1, -1}`; the contents only of a small tensor. */
-export function formatTensor({ dtype, dims, bytes }: Tensor): string {
+function formatTensor({ dtype, dims, bytes }: Tensor): string {
   const type = formatType({ dtype, shape: dims });
   const count = dims.reduce((product, dim) => product * dim, 1);
   if (dtype === "string" || count > SHOWN_ELEMENTS) return type;
@@ -55,7 +55,7 @@ function formatAttribute(attribute: Attribute): string {
 }
 
 /** `y: float32[2, 3] = Gemm(x, w, b; transB: 1)  # "node name"`. */
-export function formatNode(node: Node, typeOf: (name: string) => ValueType | undefined): string {
+function formatNode(node: Node, typeOf: (name: string) => ValueType | undefined): string {
   const outputs = node.outputs.map((name) => {
     const type = typeOf(name);
     return name === "" ? "_" : type === undefined ? name : `${name}: ${formatType(type)}`;

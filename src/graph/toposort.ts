@@ -33,7 +33,7 @@ function addCaptured(graph: Graph, captured: Set<string>): void {
 }
 
 /** Everything a node waits for: its inputs and what its subgraphs capture. */
-export function readsOf(node: Node): Iterable<string> {
+function readsOf(node: Node): Iterable<string> {
   const captured = capturedBy(node);
   return captured.size === 0 ? node.inputs : [...node.inputs, ...captured];
 }

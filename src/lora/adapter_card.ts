@@ -4,7 +4,7 @@ import type { Pooling } from "./head.ts";
 import { JsonFields } from "./json_fields.ts";
 
 /** Raised when a reader of the old format could not read the new. */
-export const ADAPTER_FORMAT_VERSION = 1;
+const ADAPTER_FORMAT_VERSION = 1;
 
 /** What an adapter was trained for. */
 export type AdapterTask = "causal" | "classification";

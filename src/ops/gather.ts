@@ -27,7 +27,7 @@ function place(node: Node, index: number, size: number): number {
  * ScatterElements and not ScatterND, whose CPU kernel adds from several threads at once and loses
  * updates where indices repeat.
  */
-export function scatterAdd(
+function scatterAdd(
   b: GraphBuilder,
   dims: readonly number[],
   indices: string,
@@ -190,7 +190,7 @@ export const GatherND: OpRule = {
 };
 
 /** [..., depth] tuples of indices to [..., 1] places in a row-major array of shape `dims`. */
-export function flatPlaces(b: GraphBuilder, indices: string, dims: readonly number[]): string {
+function flatPlaces(b: GraphBuilder, indices: string, dims: readonly number[]): string {
   const vector = (values: readonly number[]) => b.int64s(values);
   // ONNX's Mod gives the divisor's sign: a negative index counts from the end.
   const within = b.op("Mod", [indices, vector(dims.map((dim) => Math.max(dim, 1)))]);

@@ -19,7 +19,7 @@ import type { OpRule } from "./types.ts";
  *
  * @param axis where the normalised axes begin
  */
-export function rmsNormalize(
+function rmsNormalize(
   b: GraphBuilder,
   x: string,
   scale: string,

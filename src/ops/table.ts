@@ -3,7 +3,7 @@ import { allRules } from "./registry.ts";
 import type { OpRule } from "./types.ts";
 
 /** How a gradient passes an operator: by a rule of its own, by those it is lowered to, or not at all. */
-export function passage(rule: OpRule): "differentiated" | "lowered" | "values only" {
+function passage(rule: OpRule): "differentiated" | "lowered" | "values only" {
   if (rule.vjp !== undefined) return "differentiated";
   return rule.lower === undefined ? "values only" : "lowered";
 }

@@ -81,7 +81,7 @@ function damped({ cols, values }: Gram, scale: number, damping: number): Float32
 }
 
 /** g = H·d. */
-export function applyHessian({ cols: n, h }: Hessian, d: Float64Array, g: Float64Array): void {
+function applyHessian({ cols: n, h }: Hessian, d: Float64Array, g: Float64Array): void {
   for (let i = 0; i < n; i++) {
     const row = i * n;
     let s0 = 0, s1 = 0, s2 = 0, s3 = 0;

@@ -48,7 +48,7 @@ export function processMemory(pid?: number): ProcessMemory | undefined {
 }
 
 /** Bytes that programs can still take without swapping, by the kernel's estimate. */
-export function availableBytes(): number | undefined {
+function availableBytes(): number | undefined {
   return field(readIfThere("/proc/meminfo") ?? "", "MemAvailable");
 }
 

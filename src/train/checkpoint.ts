@@ -17,7 +17,7 @@ import type { OptimizerState } from "./optimizer.ts";
 import type { TrainState } from "./state.ts";
 
 /** Raised when a reader of the old format could not read the new. */
-export const CHECKPOINT_FORMAT_VERSION = 1;
+const CHECKPOINT_FORMAT_VERSION = 1;
 
 /** What must be equal for a resume to go on with the same run: seed, data digest, batch size… */
 export type Identity = Readonly<Record<string, string | number>>;
@@ -41,7 +41,7 @@ const PARAMETERS = "adapter_model.safetensors";
 const MOMENTS = "optimizer.safetensors";
 const BEST = "best.safetensors";
 const STATE = "state.json";
-export const MANIFEST = "manifest.json";
+const MANIFEST = "manifest.json";
 
 type Files = ReadonlyMap<string, Uint8Array>;
 
@@ -98,7 +98,7 @@ function parseJson(files: Files, name: string): Record<string, unknown> {
  *
  * @throws {BadInputError} naming the first file that is missing, changed or not in the manifest
  */
-export function verifyManifest(files: Files): void {
+function verifyManifest(files: Files): void {
   const manifest = parseJson(files, MANIFEST).files as Record<string, { digest: string }>;
   for (const name of Object.keys(manifest)) {
     const bytes = files.get(name);

@@ -97,7 +97,7 @@ function culprit({ graph }: Model): string {
 }
 
 /** Whether activations are rounded to 8 bits at run time, with scales that depend on the batch. */
-export function quantizesActivations(graph: Graph): boolean {
+function quantizesActivations(graph: Graph): boolean {
   return graph.nodes.some((node) =>
     node.opType === "DynamicQuantizeLinear" || node.opType === "DynamicQuantizeMatMul" ||
     (node.opType === "MatMulNBits" && intAttribute(node, "accuracy_level", 0) === 4)

@@ -14,7 +14,7 @@ import type { OpRule } from "../types.ts";
 import { cast, onlyAttributes, requiredKnown } from "../contrib/support.ts";
 
 /** The axis from the front. */
-export function quantizationAxis(node: Node, rank: number): number {
+function quantizationAxis(node: Node, rank: number): number {
   const axis = intAttribute(node, "axis", 1);
   return axis < 0 ? axis + rank : axis;
 }
