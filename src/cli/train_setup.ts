@@ -48,7 +48,7 @@ export async function setUpTraining(
   using resources = new DisposableStack();
   const modelFile = findModelFile(flags.model);
   const folder = modelFile === flags.model ? dirname(modelFile) : flags.model;
-  const { model } = resources.use(loadOnnx(modelFile));
+  const { model, sizeBytes } = resources.use(loadOnnx(modelFile));
   const { data, tokenizerDigest } = await encodeData(flags, model, folder, terminal);
   resources.use(data);
   if (data.task === "causal") checkScoresTokens(model, flags.data);
@@ -62,7 +62,7 @@ export async function setUpTraining(
       model: adapted.model,
       trainable: new Set(adapted.trainable.keys()),
       objective: data.task,
-      keepBytes: keepBudget(flags.gradCheckpoint),
+      keepBytes: keepBudget(flags.gradCheckpoint, sizeBytes),
       dropout: flags.loraDropout,
     }),
   );

@@ -1,19 +1,21 @@
 /** How much memory activations may take that a backward pass would otherwise compute again. */
 import { freeBytes } from "../system/memory.ts";
 
-/** Most bytes to keep unasked: what is kept saves a fifth of the time, and boxes share their memory. */
-const MOST_BYTES = 512 * 2 ** 20;
+/** What is kept saves up to a fifth of a step's time; a box that holds the model can spare this much. */
+const TIMES_THE_MODEL = 2;
 
 /**
- * @param gradCheckpoint `true`: recompute all; `false`: keep all; absent: keep what fits in a quarter
- *   of the free memory, and in {@linkcode MOST_BYTES}
+ * @param gradCheckpoint `true`: recompute all; `false`: keep all; absent: keep what fits in twice
+ *   the model's size and in a quarter of the free memory
+ * @param modelBytes size of the model's files
  * @param free bytes the process can still take, where known
  * @returns bytes of activations that a step may keep
  */
 export function keepBudget(
   gradCheckpoint: boolean | undefined,
+  modelBytes: number,
   free: number | undefined = freeBytes(),
 ): number {
   if (gradCheckpoint !== undefined) return gradCheckpoint ? 0 : Number.MAX_SAFE_INTEGER;
-  return Math.min(MOST_BYTES, Math.floor((free ?? 0) / 4));
+  return Math.min(TIMES_THE_MODEL * modelBytes, Math.floor((free ?? 0) / 4));
 }

@@ -1,0 +1,18 @@
+import { assertEquals } from "@std/assert";
+import { keepBudget } from "../../src/train/keep_budget.ts";
+
+const GB = 2 ** 30;
+
+Deno.test("keepBudget() keeps twice the model, within a quarter of the free memory", () => {
+  assertEquals(keepBudget(undefined, GB, 100 * GB), 2 * GB);
+  assertEquals(keepBudget(undefined, GB, 4 * GB), GB);
+});
+
+Deno.test("keepBudget() keeps nothing where nothing says how much is free", () => {
+  assertEquals(keepBudget(undefined, GB, undefined ?? 0), 0);
+});
+
+Deno.test("keepBudget() does as --grad-checkpoint says", () => {
+  assertEquals(keepBudget(true, GB, 100 * GB), 0);
+  assertEquals(keepBudget(false, GB, 0), Number.MAX_SAFE_INTEGER);
+});
