@@ -6,6 +6,8 @@ import { loadAdapter } from "../model/adapter_dir.ts";
 import { findModelFile } from "../model/find_model.ts";
 import { loadOnnx } from "../model/load_onnx.ts";
 import { mergeAdapters } from "../model/merge_adapters.ts";
+import { checkTarget } from "../model/staged_directory.ts";
+import { checkNotBase, checkSpares } from "../model/write_model.ts";
 import { openMapped } from "../system/mapped_file.ts";
 import { command } from "./command.ts";
 import { boolean, integer, list, number, text } from "./flags.ts";
@@ -47,7 +49,7 @@ export default command({
       max: 1,
       group: MEASURING,
     }),
-    valBatches: integer("Held-out batches to evaluate on; -1 for all", {
+    valBatches: integer("Held-out batches to evaluate on, at least 1; -1 for all", {
       default: 25,
       min: -1,
       group: MEASURING,
@@ -73,6 +75,16 @@ export default command({
   async run({ flags, terminal }) {
     const method = methodOf(flags.method, flags.dequantize);
     const path = findModelFile(flags.model);
+    // Before any work: --force must not take away what the merge is made from.
+    checkNotBase(flags.savePath, path);
+    for (const adapter of flags.adapterPath) {
+      checkSpares(flags.savePath, adapter, `the adapter ${adapter}`);
+    }
+    if (flags.data !== undefined) checkSpares(flags.savePath, flags.data, `the data ${flags.data}`);
+    checkTarget(flags.savePath, flags.force);
+    if (flags.valBatches === 0) {
+      throw new UsageError("--val-batches must be >= 1, or -1 for all: current value is 0");
+    }
     using base = loadOnnx(path, openMapped);
     const adapters = loadAdapters(flags.adapterPath, flags.adapterWeights, terminal);
     const card = adapters.find(({ adapter }) => adapter.card !== undefined)?.adapter.card;

@@ -1,5 +1,5 @@
 /** Writes an edited model as a folder like the one it came from. */
-import { basename, dirname, join, relative, resolve } from "@std/path";
+import { basename, dirname, isAbsolute, join, relative, resolve } from "@std/path";
 import { BadInputError, UsageError } from "../errors.ts";
 import { isPending, withTensors } from "../graph/pending.ts";
 import type { Tensor } from "../graph/tensor.ts";
@@ -89,22 +89,32 @@ function copyOthers(staged: StagedDirectory, modelPath: string, data: ReadonlySe
 }
 
 /**
- * Refuses to write over the base or into it.
+ * Refuses to write over the base.
  *
  * @throws {UsageError} naming both
  */
 export function checkNotBase(target: string, modelPath: string): void {
-  const base = Deno.realPathSync(dirname(modelPath));
-  let real = resolve(target);
+  checkSpares(target, dirname(modelPath), `the base model ${modelPath}, which is never changed`);
+}
+
+/**
+ * Refuses a target that is, or holds, something that writing there would take away.
+ *
+ * @param kept path of a file or folder that must stay
+ * @param what it is, for the message
+ * @throws {UsageError} naming both
+ */
+export function checkSpares(target: string, kept: string, what: string): void {
+  const within = relative(realPath(target), realPath(kept));
+  if (within !== "" && (within.startsWith("..") || isAbsolute(within))) return;
+  throw new UsageError(`Cannot write ${target}: it holds ${what}; choose another path`);
+}
+
+/** The path without links; one that does not exist yet is none. */
+function realPath(path: string): string {
   try {
-    real = Deno.realPathSync(real);
+    return Deno.realPathSync(path);
   } catch {
-    // It does not exist yet: then it is no link either.
-  }
-  const within = relative(real, base);
-  if (real === base || !within.startsWith("..")) {
-    throw new UsageError(
-      `Cannot write ${target}: it holds the base model ${modelPath}, which is never changed; choose another path`,
-    );
+    return resolve(path);
   }
 }

@@ -227,7 +227,7 @@ class Run<B extends Batch> {
   }
 
   #interrupted(): TrainOutcome {
-    if (this.#overflowed()) return this.#diverged();
+    if (this.#state.skippedInARow > 0 || this.#overflowed()) return this.#diverged();
     this.#save();
     return this.#outcome("interrupted", this.#state.step);
   }

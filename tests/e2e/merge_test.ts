@@ -67,6 +67,20 @@ Deno.test("graft merge refuses flags that contradict each other", async () => {
   assert(weights.stderr.includes("as many as --adapter-path"), weights.stderr);
 });
 
+Deno.test("graft merge --force takes nothing away that it is made from", () =>
+  inTemporary(async (dir) => {
+    Deno.mkdirSync(`${dir}/out/adapter`, { recursive: true });
+    Deno.writeTextFileSync(`${dir}/out/model.onnx`, "a model by its name");
+    const args = ["merge", "-m", MODEL, "--save-path", `${dir}/out`, "--force"];
+    const adapter = await graft(...args, "--adapter-path", `${dir}/out/adapter`);
+    assertEquals(adapter.code, EXIT.usage);
+    assert(adapter.stderr.includes(`it holds the adapter ${dir}/out/adapter`), adapter.stderr);
+    const data = await graft(...args, "--adapter-path", dir, "--data", `${dir}/out/train.csv`);
+    assertEquals(data.code, EXIT.usage);
+    assert(data.stderr.includes(`it holds the data ${dir}/out/train.csv`), data.stderr);
+    assertEquals([...Deno.readDirSync(`${dir}/out`)].length, 2);
+  }));
+
 Deno.test("graft quantize reports each weight and what it does to the outputs", () =>
   inTemporary(async (dir) => {
     const model = modelDir("tiny-llama-genai-fp32");
