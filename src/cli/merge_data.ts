@@ -1,5 +1,6 @@
 /** The data a merge is steered and judged by: the adapter's own, unless another is named. */
 import { dirname } from "@std/path";
+import { findData } from "../data/io/data_folder.ts";
 import { GuardedText } from "../data/mod.ts";
 import { BadInputError, UsageError } from "../errors.ts";
 import type { Model } from "../graph/types.ts";
@@ -70,8 +71,16 @@ function settingsOf(
     ? {}
     : parseConfig(JSON.stringify(card.config), TRAIN_FLAGS, "graft.json");
   const task = card === undefined ? {} : { task: card.task };
-  const given = { ...saved, ...task, data: data ?? saved.data, model: modelFile, test: false };
+  const path = data ?? saved.data;
+  const given = { ...saved, ...task, data: path, model: modelFile, test: hasTestOnly(path) };
   return resolveValues(TRAIN_FLAGS, given, {}).values as TrainFlags;
+}
+
+/** Whether a data folder has held-out rows in a test part alone. */
+function hasTestOnly(path: unknown): boolean {
+  if (typeof path !== "string") return false;
+  const { valid, test } = findData(path);
+  return valid === undefined && test !== undefined;
 }
 
 async function open(
@@ -94,16 +103,17 @@ async function open(
       terminal,
     ),
   );
-  const { task, train, validation } = loaded;
-  if (validation === undefined) {
-    terminal.note("There is no validation data: the training data stands in for held-out data");
+  const { task, train, validation, test } = loaded;
+  const heldOut = validation ?? test;
+  if (heldOut === undefined) {
+    terminal.note("There is no held-out data: the training data stands in for it");
   }
   const kept = resources.move();
   return {
     data: {
       objective: task,
       train: { batches: () => batchesOf(train, -1), maxTokens: calibrationTokens },
-      heldOut: () => batchesOf(validation ?? train, valBatches),
+      heldOut: () => batchesOf(heldOut ?? train, valBatches),
     },
     [Symbol.dispose]: () => kept.dispose(),
   };
