@@ -13,6 +13,7 @@ import { inferTraining, ruleOf } from "../ops/registry.ts";
 import { rewriteDynamicQuantization } from "../ops/quantized/pattern.ts";
 import { GraftError } from "../errors.ts";
 import { DROPOUT_SEED, dropoutMask, MASK_SUFFIX, saltOf } from "./dropout.ts";
+import { fuse } from "./fuse.ts";
 import type { BoundInput } from "./inputs.ts";
 
 /** How training differs from inference. */
@@ -79,7 +80,7 @@ export function lowerForTraining(
     source.name,
     source.outputs.map((output) => names.get(output.name) ?? output.name),
   );
-  return { graph: prune(graph), names };
+  return { graph: fuse(prune(graph)), names };
 }
 
 /** Gives a mask input of the injected graph a value made from the seed; without dropout, ones. */
