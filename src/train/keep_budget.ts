@@ -2,11 +2,11 @@
 import { freeBytes } from "../system/memory.ts";
 
 /** What is kept saves up to a fifth of a step's time; a box that holds the model can spare this much. */
-const TIMES_THE_MODEL = 2;
+const TIMES_THE_MODEL = 5;
 
 /**
- * @param gradCheckpoint `true`: recompute all; `false`: keep all; absent: keep what fits in twice
- *   the model's size and in a quarter of the free memory
+ * @param gradCheckpoint `true`: recompute all; `false`: keep all; absent: keep what fits in five
+ *   times the model's size and in a quarter of the free memory
  * @param modelBytes size of the model's files
  * @param free bytes the process can still take, where known
  * @returns bytes of activations that a step may keep
