@@ -1,26 +1,26 @@
 /** `OrtIoBinding`: inputs and outputs fixed to values, for runs that touch nothing else. */
+import { Pinned } from "./pinned.ts";
 import type { Ort } from "./api.ts";
 import { cString, type Handle } from "./pointer.ts";
 import { unwrap } from "./status.ts";
 import type { OrtValue } from "./value.ts";
 
 /** Owns one `OrtIoBinding` and keeps the values that it binds alive. */
-export class IoBinding implements Disposable {
+export class IoBinding extends Pinned {
   readonly #ort: Ort;
   readonly #handle: Handle;
   readonly #values = new Map<string, OrtValue>();
-  #pins = 0;
-  #disposed = false;
 
   /** @param handle taken over */
   constructor(ort: Ort, handle: Handle) {
+    super("binding");
     this.#ort = ort;
     this.#handle = handle;
   }
 
   /** The handle; throws a `ReferenceError` after disposal. */
   get handle(): Handle {
-    if (this.#disposed) throw new ReferenceError("The binding was used after it was disposed of");
+    this.alive();
     return this.#handle;
   }
 
@@ -48,29 +48,13 @@ export class IoBinding implements Disposable {
     unwrap(this.#ort.api, this.#ort.api.SynchronizeBoundOutputs(this.handle));
   }
 
-  /** Keeps the binding alive until {@linkcode unpin}. */
-  pin(): void {
-    this.#pins++;
-  }
-
-  unpin(): void {
-    if (--this.#pins === 0 && this.#disposed) this.#release();
-  }
-
-  /** Releases the binding, now or when its last run ends. Further calls do nothing. */
-  [Symbol.dispose](): void {
-    if (this.#disposed) return;
-    this.#disposed = true;
-    if (this.#pins === 0) this.#release();
-  }
-
   #keep(key: string, value: OrtValue): void {
     value.pin();
     this.#values.get(key)?.unpin();
     this.#values.set(key, value);
   }
 
-  #release(): void {
+  protected override release(): void {
     this.#ort.api.ReleaseIoBinding(this.#handle);
     for (const value of this.#values.values()) value.unpin();
     this.#values.clear();

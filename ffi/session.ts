@@ -1,4 +1,5 @@
 /** `OrtSession`: a model that is ready to run. */
+import { Pinned } from "./pinned.ts";
 import { create, type Ort } from "./api.ts";
 import type { Environment } from "./environment.ts";
 import { IoBinding } from "./io_binding.ts";
@@ -17,15 +18,14 @@ export interface Port {
 export type Names = CStrings;
 
 /** Owns one `OrtSession`. Disposing of it while it runs takes effect when the last run ends. */
-export class Session implements Disposable {
+export class Session extends Pinned {
   readonly inputs: readonly Port[];
   readonly outputs: readonly Port[];
   readonly #environment: Environment;
   readonly #handle: Handle;
-  #pins = 0;
-  #disposed = false;
 
   private constructor(environment: Environment, handle: Handle) {
+    super("session");
     this.#environment = environment.retain();
     this.#handle = handle;
     this.inputs = this.#ports("Input");
@@ -91,7 +91,7 @@ export class Session implements Disposable {
 
   /** The handle; throws a `ReferenceError` after disposal. */
   get handle(): Handle {
-    this.#alive();
+    this.alive();
     return this.#handle;
   }
 
@@ -168,23 +168,6 @@ export class Session implements Disposable {
     return text;
   }
 
-  /** Keeps the session and its environment alive until {@linkcode unpin}. */
-  pin(): void {
-    this.#alive();
-    this.#pins++;
-  }
-
-  unpin(): void {
-    if (--this.#pins === 0 && this.#disposed) this.#release();
-  }
-
-  /** Releases the session, now or when its last run ends. Further calls do nothing. */
-  [Symbol.dispose](): void {
-    if (this.#disposed) return;
-    this.#disposed = true;
-    if (this.#pins === 0) this.#release();
-  }
-
   #ports(side: "Input" | "Output"): Port[] {
     const { api, allocator } = this.ort;
     const out = new Out();
@@ -202,12 +185,8 @@ export class Session implements Disposable {
     });
   }
 
-  #release(): void {
+  protected override release(): void {
     this.ort.api.ReleaseSession(this.#handle);
     this.#environment.release();
-  }
-
-  #alive(): void {
-    if (this.#disposed) throw new ReferenceError("The session was used after it was disposed of");
   }
 }

@@ -1,4 +1,5 @@
 /** `OrtValue`: a tensor that ONNX Runtime knows. */
+import { Pinned } from "./pinned.ts";
 import { create, type Ort } from "./api.ts";
 import { type Handle, Out } from "./pointer.ts";
 import { unwrap } from "./status.ts";
@@ -10,7 +11,7 @@ const ONNX_TYPE_TENSOR = 1;
  * Owns one `OrtValue`. A value in use by a running session is pinned: disposing of it then takes
  * effect when the run ends.
  */
-export class OrtValue implements Disposable {
+export class OrtValue extends Pinned {
   readonly ort: Ort;
   /** The handle as a number, for pointer arrays. */
   readonly address: bigint;
@@ -18,10 +19,9 @@ export class OrtValue implements Disposable {
   /** Bytes outside ORT that the tensor lies over: held so that they are not collected. */
   #backing: ArrayBufferView | undefined;
   #data: Deno.PointerValue | undefined;
-  #pins = 0;
-  #disposed = false;
 
   private constructor(ort: Ort, handle: Handle, backing?: ArrayBufferView) {
+    super("tensor");
     this.ort = ort;
     this.#handle = handle;
     this.address = BigInt(Deno.UnsafePointer.value(handle));
@@ -79,12 +79,8 @@ export class OrtValue implements Disposable {
 
   /** The handle; throws a `ReferenceError` after disposal. */
   get handle(): Handle {
-    this.#alive();
+    this.alive();
     return this.#handle;
-  }
-
-  get disposed(): boolean {
-    return this.#disposed;
   }
 
   /** Element type (ONNX's number) and dimensions. */
@@ -106,7 +102,7 @@ export class OrtValue implements Disposable {
 
   /** Where the elements lie; may be null for a tensor without elements. */
   get data(): Deno.PointerValue {
-    this.#alive();
+    this.alive();
     if (this.#data === undefined) {
       const out = new Out();
       unwrap(this.ort.api, this.ort.api.GetTensorMutableData(this.#handle, out.cell));
@@ -132,33 +128,12 @@ export class OrtValue implements Disposable {
     if (length > 0) this.#view(length).fill(0);
   }
 
-  /** Keeps the value alive until {@linkcode unpin}. */
-  pin(): void {
-    this.#alive();
-    this.#pins++;
-  }
-
-  unpin(): void {
-    if (--this.#pins === 0 && this.#disposed) this.#release();
-  }
-
-  /** Releases the tensor, now or when its last run ends. Further calls do nothing. */
-  [Symbol.dispose](): void {
-    if (this.#disposed) return;
-    this.#disposed = true;
-    if (this.#pins === 0) this.#release();
-  }
-
   #view(length: number): Uint8Array {
     return new Uint8Array(Deno.UnsafePointerView.getArrayBuffer(this.data!, length));
   }
 
-  #release(): void {
+  protected override release(): void {
     this.ort.api.ReleaseValue(this.#handle);
     this.#backing = undefined;
-  }
-
-  #alive(): void {
-    if (this.#disposed) throw new ReferenceError("The tensor was used after it was disposed of");
   }
 }
