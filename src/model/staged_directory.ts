@@ -1,6 +1,7 @@
 /** A folder that is written under another name and appears whole or not at all. */
 import { basename, dirname, join, resolve } from "@std/path";
 import { StorageError, UsageError } from "../errors.ts";
+import { exists } from "../system/durable_files.ts";
 
 /** Names that begin with this are unfinished; a killed run may leave one behind. */
 const UNFINISHED = ".unfinished-";
@@ -154,16 +155,6 @@ function isModelOrEmpty(path: string): boolean {
   const names = attempt("look at", path, () => Array.from(Deno.readDirSync(path), (e) => e.name));
   const isAdapter = names.includes("adapter_config.json");
   return names.length === 0 || (!isAdapter && names.some((name) => name.endsWith(".onnx")));
-}
-
-function exists(path: string): boolean {
-  try {
-    Deno.lstatSync(path);
-    return true;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return false;
-    throw new StorageError(`Cannot look at ${path}: ${(error as Error).message}`, { cause: error });
-  }
 }
 
 function removeIfThere(path: string): void {

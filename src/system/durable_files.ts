@@ -46,7 +46,8 @@ function rename(from: string, to: string): void {
   attempt("rename to", to, () => Deno.renameSync(from, to));
 }
 
-function exists(path: string): boolean {
+/** Whether anything has this path, a link that leads nowhere included. */
+export function exists(path: string): boolean {
   try {
     Deno.lstatSync(path);
     return true;
