@@ -3,8 +3,10 @@
  * the inference graph, of the adapter and of the model merged at the base's own bits.
  *
  * usage: deno run -A scripts/figures/banking77.ts [--seeds 0,1,2] [--shared ../shared] [--keep FOLDER]
+ *   FOLDER keeps the adapters; those of an earlier call are used again
  */
 import { parseArgs } from "@std/cli/parse-args";
+import { exists } from "../../src/system/durable_files.ts";
 import { graft } from "./children.ts";
 import { workload } from "./workloads.ts";
 
@@ -26,12 +28,14 @@ const rows: { readonly adapter: number; readonly nearest: number; readonly compe
   [];
 for (const seed of flags.seeds.split(",")) {
   const adapter = `${folder}/adapter-${seed}`;
-  await graft("train", ...train, "--seed", seed, "--adapter-path", adapter, "--overwrite");
+  if (!exists(`${adapter}/adapter_model.safetensors`)) {
+    await graft("train", ...train, "--seed", seed, "--adapter-path", adapter, "--overwrite");
+  }
   const merged = async (method: string) => {
     const path = `${folder}/merged-${seed}-${method}`;
     await graft(
       ...["merge", "--model", model, "--adapter-path", adapter, "--save-path", path],
-      ...["--method", method, "--force", "--no-latency", "--data", test],
+      ...["--method", method, "--force", "--no-latency"],
     );
     return await accuracy(path);
   };
