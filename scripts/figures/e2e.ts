@@ -5,7 +5,7 @@
  * usage: deno run -A scripts/figures/e2e.ts [e2e.qv|e2e.all] [--shared ../shared] [--keep FOLDER]
  */
 import { parseArgs } from "@std/cli/parse-args";
-import { graft } from "./children.ts";
+import { graft, tokensPerSecond } from "./children.ts";
 import { workload } from "./workloads.ts";
 
 const flags = parseArgs(Deno.args, {
@@ -32,11 +32,14 @@ async function loss(...args: readonly string[]): Promise<number> {
   return JSON.parse(stdout).loss;
 }
 
-await graft("train", ...train, "--adapter-path", adapter, "--overwrite");
+const { peakMb } = await graft("train", ...train, "--adapter-path", adapter, "--overwrite");
+const speed = tokensPerSecond(`${adapter}/metrics.jsonl`);
 const base = await loss(model);
 const adapted = await loss(model, "--adapter-path", adapter);
 console.log(JSON.stringify({
   workload: name,
+  tokensPerSecond: speed,
+  peakMb,
   base,
   peftBase: expected.valid_loss_before,
   adapter: adapted,

@@ -2,10 +2,10 @@
 import { freeBytes } from "../system/memory.ts";
 
 /** What is kept saves up to a fifth of a step's time; a box that holds the model can spare this much. */
-const TIMES_THE_MODEL = 5;
+const TIMES_THE_MODEL = 7;
 
 /**
- * @param gradCheckpoint `true`: recompute all; `false`: keep all; absent: keep what fits in five
+ * @param gradCheckpoint `true`: recompute all; `false`: keep all; absent: keep what fits in seven
  *   times the model's size and in a quarter of the free memory
  * @param modelBytes size of the model's files
  * @param free bytes the process can still take, where known
