@@ -1,4 +1,5 @@
 /** What tests that run ONNX Runtime share: tiny models, and the oldest supported library. */
+import { exists } from "../../src/system/durable_files.ts";
 import type { DataType } from "../../src/graph/dtype.ts";
 import type { Tensor } from "../../src/graph/tensor.ts";
 import type { Attribute, Dim, Model } from "../../src/graph/types.ts";
@@ -71,10 +72,15 @@ export async function oldestOrt(): Promise<{ path: string } | { skipped: string 
   };
   const info = await deno("info", "--json", "--no-config");
   const { npmCache } = JSON.parse(info.out);
-  const path =
-    `${npmCache}/registry.npmjs.org/onnxruntime-node/${OLDEST}/bin/napi-v3/linux/${arch}/libonnxruntime.so.${OLDEST}`;
-  const isThere = () => Deno.stat(path).then(() => true, () => false);
-  if (!await isThere()) {
+  // The cache has a folder for each registry.
+  const inPackage =
+    `onnxruntime-node/${OLDEST}/bin/napi-v3/linux/${arch}/libonnxruntime.so.${OLDEST}`;
+  const find = () => {
+    const registries = exists(npmCache) ? [...Deno.readDirSync(npmCache)] : [];
+    return registries.map(({ name }) => `${npmCache}/${name}/${inPackage}`).find(exists);
+  };
+  let path = find();
+  if (path === undefined) {
     const cached = await deno(
       "cache",
       "--no-config",
@@ -82,7 +88,8 @@ export async function oldestOrt(): Promise<{ path: string } | { skipped: string 
       "--node-modules-dir=none",
       `npm:onnxruntime-node@${OLDEST}`,
     );
-    if (!await isThere()) {
+    path = find();
+    if (path === undefined) {
       return { skipped: `onnxruntime-node ${OLDEST} cannot be fetched from npm: ${cached.out}` };
     }
   }
