@@ -12,6 +12,7 @@ import { loadOnnx } from "../model/load_onnx.ts";
 import { readModelLabels } from "../model/model_labels.ts";
 import { readTextFiles } from "../model/tokenizer_files.ts";
 import type { Runner } from "../runtime/runner.ts";
+import { freeBytes } from "../system/memory.ts";
 import { compareForward } from "../train/compare_forward.ts";
 import { graphOptimizer } from "../train/graph_optimizer.ts";
 import { keepBudget } from "../train/keep_budget.ts";
@@ -62,7 +63,7 @@ export async function setUpTraining(
       model: adapted.model,
       trainable: new Set(adapted.trainable.keys()),
       objective: data.task,
-      keepBytes: keepBudget(flags.gradCheckpoint, sizeBytes),
+      keepBytes: keepBudget(flags.gradCheckpoint, sizeBytes, freeBytes()),
       dropout: flags.loraDropout,
     }),
   );

@@ -1,5 +1,4 @@
 /** How much memory activations may take that a backward pass would otherwise compute again. */
-import { freeBytes } from "../system/memory.ts";
 
 /** What is kept saves up to a fifth of a step's time; a box that holds the model can spare this much. */
 const TIMES_THE_MODEL = 7;
@@ -14,7 +13,7 @@ const TIMES_THE_MODEL = 7;
 export function keepBudget(
   gradCheckpoint: boolean | undefined,
   modelBytes: number,
-  free: number | undefined = freeBytes(),
+  free: number | undefined,
 ): number {
   if (gradCheckpoint !== undefined) return gradCheckpoint ? 0 : Number.MAX_SAFE_INTEGER;
   return Math.min(TIMES_THE_MODEL * modelBytes, Math.floor((free ?? 0) / 4));

@@ -9,7 +9,7 @@ Deno.test("keepBudget() keeps seven times the model, within a quarter of the fre
 });
 
 Deno.test("keepBudget() keeps nothing where nothing says how much is free", () => {
-  assertEquals(keepBudget(undefined, GB, undefined ?? 0), 0);
+  assertEquals(keepBudget(undefined, GB, undefined), 0);
 });
 
 Deno.test("keepBudget() does as --grad-checkpoint says", () => {
