@@ -8,7 +8,7 @@
 import { isFloating } from "../graph/dtype.ts";
 import type { Graph, Node } from "../graph/types.ts";
 import { DROPOUT_SEED } from "./dropout.ts";
-import { constantValues } from "./select_rows.ts";
+import { constantValues } from "../graph/passes/constants.ts";
 
 /** A piece of the graph with one activation in and one out. */
 export interface Segment {

@@ -26,13 +26,6 @@ export interface LowerOptions {
   readonly dequantForm?: DequantForm;
 }
 
-/** A lowered graph and what the user's values are called in it. */
-export interface Lowered {
-  readonly graph: Graph;
-  /** Lowered name of each value of the user's graph that survived. */
-  readonly names: ReadonlyMap<string, string>;
-}
-
 /**
  * @param model the user's model, adapters injected
  * @param bound concrete type of every input (see `bindInputs`)
@@ -44,7 +37,7 @@ export function lowerForTraining(
   bound: ReadonlyMap<string, BoundInput>,
   outputs: readonly string[],
   options: LowerOptions = {},
-): Lowered {
+): Graph {
   const wanted = model.graph.outputs.filter((output) => outputs.includes(output.name));
   const source = prune(rewriteDynamicQuantization(
     prune({ ...model.graph, outputs: wanted }),
@@ -80,7 +73,7 @@ export function lowerForTraining(
     source.name,
     source.outputs.map((output) => names.get(output.name) ?? output.name),
   );
-  return { graph: fuse(prune(graph)), names };
+  return fuse(prune(graph));
 }
 
 /** Gives a mask input of the injected graph a value made from the seed; without dropout, ones. */

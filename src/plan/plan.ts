@@ -19,7 +19,8 @@ import { findChunkableHead, HEAD_CHUNK, planChunkedHead } from "./head_chunks.ts
 import { lowerForTraining } from "./lower.ts";
 import { gradientName, LOGITS, LOSS } from "./names.ts";
 import { backwardCall, forwardCall, type PlanContext, trainablesOf } from "./segment_calls.ts";
-import { constantValues, selectTargetRows, TARGET_ROWS } from "./select_rows.ts";
+import { constantValues } from "../graph/passes/constants.ts";
+import { selectTargetRows, TARGET_ROWS } from "./select_rows.ts";
 import { evaluationTailCall, tailCall } from "./tail.ts";
 
 /** What to plan for. */
@@ -93,7 +94,7 @@ export function planTraining(model: Model, options: PlanOptions): TrainingPlan {
   if (selected !== undefined) {
     bound.set(TARGET_ROWS, { dtype: "int64", dims: [options.targetRows!] });
   }
-  const { graph: lowered } = lowerForTraining({ ...model, graph }, bound, [output], {
+  const lowered = lowerForTraining({ ...model, graph }, bound, [output], {
     dropout: options.dropout,
     dequantForm: options.dequantForm,
     trainable: options.trainable,

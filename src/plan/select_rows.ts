@@ -2,6 +2,7 @@
  * Computes logits only where the loss looks: a language model's head is a fifth to a quarter of a
  * small model's work, and most tokens of a prompt are no targets.
  */
+import { constantValues } from "../graph/passes/constants.ts";
 import { int64 } from "../graph/tensor.ts";
 import type { Graph, Node } from "../graph/types.ts";
 
@@ -97,19 +98,6 @@ function withSelectedRows(
 
 function node(opType: string, inputs: readonly string[], output: string): Node {
   return { name: output, opType, domain: "", inputs, outputs: [output], attributes: {} };
-}
-
-/** Values that depend on initializers, and on the values named in `also`, alone. */
-export function constantValues(
-  graph: Pick<Graph, "initializers" | "nodes">,
-  also: readonly string[] = [],
-): Set<string> {
-  const constants = new Set([...graph.initializers.keys(), ...also]);
-  for (const n of graph.nodes) {
-    if (!n.inputs.every((input) => input === "" || constants.has(input))) continue;
-    for (const output of n.outputs) constants.add(output);
-  }
-  return constants;
 }
 
 /** Width of the hidden state, from the linear layer that reads it or its own annotation. */

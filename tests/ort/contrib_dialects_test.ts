@@ -56,7 +56,7 @@ const OPTIONS = { optimization: "disabled" } as const;
 /** Largest difference of the logits over unpadded tokens, relative to the largest logit. */
 async function difference(model: Model): Promise<number> {
   using runner = createOrtRunner({ threads: 1 });
-  const { graph } = lowerForTraining(model, bindInputs(model.graph, SHAPE), ["logits"]);
+  const graph = lowerForTraining(model, bindInputs(model.graph, SHAPE), ["logits"]);
   using lowered = await runner.compile(modelOf(graph), OPTIONS);
   using original = await runner.compile(model, OPTIONS);
   const feeds = feedsOf(model);
@@ -90,7 +90,7 @@ function firstNormalized(graph: Graph): string {
 
 async function checkBackward(model: Model): Promise<void> {
   using runner = createOrtRunner({ threads: 1 });
-  const { graph } = lowerForTraining(model, bindInputs(model.graph, SHAPE), ["logits"]);
+  const graph = lowerForTraining(model, bindInputs(model.graph, SHAPE), ["logits"]);
   const value = firstNormalized(graph);
   const { b, outputs } = behind(graph, value);
   const dims = graph.valueInfo.get(value)!.type!.shape as number[];

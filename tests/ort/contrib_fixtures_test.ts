@@ -41,7 +41,7 @@ async function difference(model: Model, output: string): Promise<number> {
   using runner = createOrtRunner({ threads: 1 });
   const feeds = feedsOf(model);
   const bound = bindInputs(model.graph, { batch: BATCH, length: LENGTH });
-  const { graph } = lowerForTraining(model, bound, [output]);
+  const graph = lowerForTraining(model, bound, [output]);
   const options = { optimization: "disabled" } as const;
   using lowered = await runner.compile(modelOf(graph), options);
   using original = await runner.compile(model, options);
@@ -77,7 +77,7 @@ for (
     const error = await difference(model, output);
     assert(error > 0 && error <= 0.1, `differs by ${error}`);
     const bound = bindInputs(model.graph, { batch: BATCH, length: LENGTH });
-    const { graph } = lowerForTraining(model, bound, [output]);
+    const graph = lowerForTraining(model, bound, [output]);
     const integer = graph.nodes.filter((node) => node.opType.includes("Integer"));
     assertEquals(integer.length, 0);
     const weights = (m: { initializers: ReadonlyMap<string, Tensor> }) =>

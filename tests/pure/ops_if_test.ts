@@ -122,7 +122,7 @@ Deno.test("lowerForTraining() follows the branch that shapes select", () => {
     },
   };
   const dimsFor = (n: number) => {
-    const { graph } = lowerForTraining(
+    const graph = lowerForTraining(
       model,
       new Map([["x", { dtype: "float32", dims: [n, 2] }]]),
       ["y"],

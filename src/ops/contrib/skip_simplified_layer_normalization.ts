@@ -2,18 +2,15 @@
 import { float, floatAttribute, int } from "../../graph/attributes.ts";
 import { MICROSOFT } from "../../graph/types.ts";
 import type { OpRule } from "../types.ts";
-import { namedInputs, onlyAttributes, refuseOutputs, required, requiredKnown } from "./support.ts";
+import { inferSkip } from "./skip.ts";
+import { namedInputs, onlyAttributes, refuseOutputs, required } from "./support.ts";
 
 export const skipSimplifiedLayerNormalization: OpRule = {
   opType: "SkipSimplifiedLayerNormalization",
   domain: MICROSOFT,
   remark: "without mean and inv_std_var",
 
-  infer(node, inputs) {
-    const { dtype, dims } = requiredKnown(node, "input", inputs, 0);
-    const statistics = { dtype: "float32" as const, dims: [...dims.slice(0, -1), 1] };
-    return [{ dtype, dims }, statistics, statistics, { dtype, dims }];
-  },
+  infer: inferSkip,
 
   lower(b, node, { needed }) {
     onlyAttributes(node, ["epsilon"]);
