@@ -1,6 +1,6 @@
 /** How much memory activations may take that a backward pass would otherwise compute again. */
 
-/** What is kept saves up to a fifth of a step's time; a box that holds the model can spare this much. */
+/** What is kept need not be computed twice; a box that holds the model can spare this much. */
 const TIMES_THE_MODEL = 7;
 
 /**
