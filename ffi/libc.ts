@@ -10,6 +10,8 @@ const SYMBOLS = {
   mmap: { parameters: ["pointer", "usize", "i32", "i32", "i32", "i64"], result: "pointer" },
   // int munmap(void* addr, size_t length)
   munmap: { parameters: ["pointer", "usize"], result: "i32" },
+  // void* dlopen(const char* filename, int flags); a library of its own before glibc 2.34
+  dlopen: { parameters: ["buffer", "i32"], result: "pointer", optional: true },
   // int* __errno_location(void)
   __errno_location: { parameters: [], result: "pointer" },
   // char* strerror(int errnum)
@@ -67,4 +69,15 @@ export function mapReadOnly(path: string, sizeBytes: number): Mapping {
 /** Ends a mapping: nothing may read it any more. */
 export function unmap({ address, sizeBytes }: Mapping): void {
   if (libc().munmap(address, BigInt(sizeBytes)) !== 0) throw new Error(lastError());
+}
+
+const RTLD_LAZY = 1;
+const RTLD_NODELETE = 0x1000;
+
+/**
+ * Keeps an open library in memory until the process ends. Deno unloads a worker's libraries with the
+ * worker, while threads of the process that called into them still have destructors there to run.
+ */
+export function keepLoaded(path: string): void {
+  libc().dlopen?.(cString(path), RTLD_LAZY | RTLD_NODELETE);
 }

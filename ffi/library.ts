@@ -5,6 +5,7 @@
  * binary of graft works with every release from {@linkcode LOWEST_ORT} on.
  */
 import { bindApi, create, type Ort } from "./api.ts";
+import { keepLoaded } from "./libc.ts";
 import { type Handle, readCString } from "./pointer.ts";
 
 /** The lowest release graft runs on: JetPack 6 ships 1.18 to 1.23. */
@@ -109,6 +110,7 @@ export function openLibrary(path: string): Ort {
       "not this API",
     );
   }
+  keepLoaded(path);
   const ort = bindLibrary(path, base);
   opened.set(path, ort);
   return ort;
