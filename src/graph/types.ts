@@ -85,3 +85,6 @@ export function operatorName(node: Pick<Node, "domain" | "opType">): string {
 
 /** The domain of ONNX Runtime's own operators. */
 export const MICROSOFT = "com.microsoft";
+
+/** The domain of operators that only graft's own graphs hold; ONNX Runtime never sees them. */
+export const GRAFT = "graft";

@@ -1,17 +1,20 @@
 /** Every operator graft knows, by domain and name. */
 import type { Infer } from "../graph/builder.ts";
-import { type Node, operatorName, type Opsets } from "../graph/types.ts";
+import { GRAFT, type Node, operatorName, type Opsets } from "../graph/types.ts";
 import { type OpRule, TRAINING_OPSET, UnsupportedError } from "./types.ts";
 import { CONTRIB_RULES } from "./contrib.ts";
+import { INTERNAL_RULES } from "./internal.ts";
 import { STANDARD_RULES } from "./standard.ts";
 
 const RULES: ReadonlyMap<string, OpRule> = new Map(
-  [...STANDARD_RULES, ...CONTRIB_RULES].map((rule) => [`${rule.domain}:${rule.opType}`, rule]),
+  [...STANDARD_RULES, ...CONTRIB_RULES, ...INTERNAL_RULES].map((
+    rule,
+  ) => [`${rule.domain}:${rule.opType}`, rule]),
 );
 
-/** All rules, for the table of supported operators and for tests over each. */
+/** The rules of all operators that models may hold, for the table of them and for tests over each. */
 export function allRules(): readonly OpRule[] {
-  return [...RULES.values()];
+  return [...RULES.values()].filter(({ domain }) => domain !== GRAFT);
 }
 
 /** The rule of a node's operator, `undefined` where graft has none. */

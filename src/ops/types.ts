@@ -63,6 +63,12 @@ export interface OpRule {
     cotangents: readonly (string | undefined)[],
     wanted: readonly boolean[],
   ): readonly (string | undefined)[];
+
+  /**
+   * Emits the nodes that compute an operator which only graft's own graphs hold
+   * (domain `graft`); done when a session's graph is finished. They define the node's outputs.
+   */
+  expand?(b: GraphBuilder, node: Node): void;
 }
 
 /**

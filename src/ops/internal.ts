@@ -1,0 +1,7 @@
+/** Rules of operators that only graft's own graphs hold, one line each. */
+import { quantizedLinear } from "./internal/quantized_linear.ts";
+import type { OpRule } from "./types.ts";
+
+export const INTERNAL_RULES: readonly OpRule[] = [
+  quantizedLinear,
+];

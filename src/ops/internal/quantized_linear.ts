@@ -1,0 +1,178 @@
+/**
+ * graft.QuantizedLinear: a linear layer with frozen int8 weights, computed in 8-bit integers.
+ *
+ *     y = ((x ⊙ pre) · W) ⊙ post,    W int8 [K, N], or [N, K] where `transB` is 1
+ *
+ * `post` is a scale per output channel, `pre` one per input channel; both may be absent. The
+ * cotangent of x is the same operator with W read the other way and the scales' places exchanged,
+ *
+ *     dx = ((dy ⊙ post) · Wᵀ) ⊙ pre,
+ *
+ * so that one copy of the weights serves both directions. Each row of x ⊙ pre is rounded to 8 bits
+ * with a scale of its own when the operator is expanded: kernels multiply unsigned activations by
+ * signed weights (signed by signed has no fast kernel on x86), so 0 stands at 128. Rows are
+ * independent: leading axes are whatever they are.
+ */
+import { int, intAttribute, ints } from "../../graph/attributes.ts";
+import type { GraphBuilder } from "../../graph/builder.ts";
+import { elementCount, tensor } from "../../graph/tensor.ts";
+import { GRAFT, type Node } from "../../graph/types.ts";
+import { shared } from "../contrib/support.ts";
+import { label, required } from "../args.ts";
+import type { OpRule } from "../types.ts";
+
+/** What {@linkcode emitQuantizedLinear} multiplies. */
+export interface QuantizedLinearSpec {
+  /** float32 [..., K] */
+  readonly x: string;
+  /** int8 [K, N], or [N, K] with `transB`. */
+  readonly weight: string;
+  readonly transB: boolean;
+  /** float32 [K] or a scalar. */
+  readonly pre?: string;
+  /** float32 [N] or a scalar. */
+  readonly post?: string;
+}
+
+/** Emits the operator and returns y, float32 [..., N]. */
+export function emitQuantizedLinear(b: GraphBuilder, spec: QuantizedLinearSpec): string {
+  return b.emit(quantizedLinearNode(spec))[0];
+}
+
+/** The node without its outputs. */
+export function quantizedLinearNode({ x, weight, transB, pre, post }: QuantizedLinearSpec) {
+  return {
+    opType: "QuantizedLinear",
+    domain: GRAFT,
+    inputs: [x, weight, post ?? "", pre ?? ""],
+    attributes: { transB: int(Number(transB)) },
+  };
+}
+
+function specOf(node: Node): QuantizedLinearSpec {
+  const [x, weight, post = "", pre = ""] = node.inputs;
+  return {
+    x,
+    weight,
+    transB: intAttribute(node, "transB", 0) === 1,
+    ...(post === "" ? {} : { post }),
+    ...(pre === "" ? {} : { pre }),
+  };
+}
+
+/** Largest distance of an 8-bit activation from its zero point. */
+const LEVELS = 127;
+const ZERO_POINT = 128;
+/** Rows of zeros get this scale instead of 0, by which nothing can be divided. */
+const LEAST = 1e-30;
+
+export const quantizedLinear: OpRule = {
+  opType: "QuantizedLinear",
+  domain: GRAFT,
+
+  infer(node, inputs) {
+    const x = required(node, inputs, 0);
+    const weight = required(node, inputs, 1);
+    const { transB } = specOf(node);
+    if (weight.dtype !== "int8" || weight.dims.length !== 2) {
+      throw new RangeError(
+        `${label(node)} needs an int8 matrix: current is ${weight.dtype}[${weight.dims}]`,
+      );
+    }
+    const [k, n] = transB ? [weight.dims[1], weight.dims[0]] : weight.dims;
+    if (x.dims.at(-1) !== k) {
+      throw new RangeError(
+        `${label(node)}: operands do not fit: x is [${x.dims}], the weight [${weight.dims}]`,
+      );
+    }
+    for (const [index, size] of [[2, n], [3, k]]) {
+      const scale = inputs[index];
+      if (
+        scale === undefined || elementCount(scale.dims) === 1 || scale.dims.join() === `${size}`
+      ) {
+        continue;
+      }
+      throw new RangeError(
+        `${label(node)} needs ${size} scales as input ${index}: current shape is [${scale.dims}]`,
+      );
+    }
+    return [{ dtype: x.dtype, dims: [...x.dims.slice(0, -1), n] }];
+  },
+
+  vjp(b, node, [ct], wanted) {
+    const { weight, transB, pre, post } = specOf(node);
+    const none = node.inputs.slice(1).map(() => undefined);
+    if (!wanted[0]) return [undefined, ...none];
+    // One scale for all can be applied on either side, and costs nothing after the product.
+    const before = post !== undefined && !isScalar(b, post) ? post : undefined;
+    const scalar = post !== undefined && before === undefined ? post : undefined;
+    const after = scalar !== undefined && pre !== undefined
+      ? b.op("Mul", [pre, scalar])
+      : scalar ?? pre;
+    const spec = { x: ct!, weight, transB: !transB, pre: before, post: after };
+    return [emitQuantizedLinear(b, spec), ...none];
+  },
+
+  expand(b, node) {
+    const { x, weight, transB, pre, post } = specOf(node);
+    const dims = b.dims(x);
+    const { codes, scale } = quantizedRows(b, x, pre);
+    const matrix = transB ? b.op("Transpose", [weight], { perm: ints([1, 0]) }) : weight;
+    const zeroPoint = b.constant(tensor("uint8", [], Uint8Array.of(ZERO_POINT)));
+    // Every kernel takes one scale for the activations; the rows' own follow.
+    const product = b.microsoft("MatMulIntegerToFloat", [
+      codes,
+      matrix,
+      b.scalar(1),
+      post === undefined ? b.scalar(1) : b.reshape(post, flat(b, post)),
+      zeroPoint,
+    ]);
+    const width = b.dims(product)[1];
+    const shape = [...dims.slice(0, -1), width];
+    // The product is [rows, N]; what follows reads it as x was shaped.
+    const viewed = b.reshape(product, shape);
+    b.emit({
+      opType: "Mul",
+      domain: "",
+      inputs: [viewed, b.reshape(scale, [...dims.slice(0, -1), 1])],
+      attributes: {},
+      outputs: node.outputs,
+    });
+  },
+};
+
+const isScalar = (b: GraphBuilder, name: string) => elementCount(b.dims(name)) === 1;
+
+const flat = (b: GraphBuilder, name: string) => isScalar(b, name) ? [] : [b.dims(name)[0]];
+
+/**
+ * Rows of x ⊙ pre in 8 bits; made once for all products that read the same x.
+ *
+ * @returns codes uint8 [rows, K] and their scales, float32 [rows, 1]
+ */
+function quantizedRows(b: GraphBuilder, x: string, pre: string | undefined) {
+  const dims = b.dims(x);
+  const width = dims[dims.length - 1];
+  const rows = elementCount(dims.slice(0, -1));
+  const key = `8-bit rows of ${x} by ${pre ?? ""}`;
+  const values = shared(b, `${key}: values`, () => {
+    const scaled = pre === undefined ? x : b.op("Mul", [x, pre]);
+    return b.reshape(scaled, [rows, width]);
+  });
+  const scale = shared(b, `${key}: scale`, () => {
+    const axis = b.int64s([1]);
+    // Two reductions take half the time of one over absolute values.
+    const above = b.op("ReduceMax", [values, axis]);
+    const below = b.op("Neg", [b.op("ReduceMin", [values, axis])]);
+    const largest = b.op("Max", [above, below, b.scalar(LEAST)]);
+    return b.op("Mul", [largest, b.scalar(1 / LEVELS)]);
+  });
+  const codes = shared(b, `${key}: codes`, () => {
+    const zeroPoints = b.constant(
+      tensor("uint8", [rows], new Uint8Array(rows).fill(ZERO_POINT)),
+      "zero_points",
+    );
+    return b.op("QuantizeLinear", [values, b.reshape(scale, [rows]), zeroPoints], { axis: int(0) });
+  });
+  return { codes, scale };
+}

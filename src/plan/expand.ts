@@ -1,0 +1,39 @@
+/** Replaces operators that only graft's own graphs hold by those that ONNX Runtime has. */
+import { GraphBuilder, type Known } from "../graph/builder.ts";
+import type { Graph, Node } from "../graph/types.ts";
+import { GRAFT } from "../graph/types.ts";
+import { inferTraining, ruleOf } from "../ops/registry.ts";
+
+/** Nodes with their expansions, and what those added. */
+export interface Expanded {
+  readonly nodes: readonly Node[];
+  readonly initializers: Graph["initializers"];
+}
+
+/**
+ * Expands the nodes of a piece of graph. What several expansions have in common is computed once.
+ *
+ * @param nodes in topological order
+ * @param known facts of every value of the piece
+ */
+export function expand(
+  nodes: readonly Node[],
+  initializers: Graph["initializers"],
+  known: (name: string) => Known,
+): Expanded {
+  if (!nodes.some(({ domain }) => domain === GRAFT)) return { nodes, initializers };
+  const b = new GraphBuilder(inferTraining);
+  const constants = new Map(initializers);
+  for (const node of nodes) {
+    for (const input of node.inputs) {
+      if (input === "" || b.has(input)) continue;
+      const constant = initializers.get(input);
+      if (constant !== undefined) b.initializer(input, constant);
+      else b.input(input, known(input).dtype, known(input).dims);
+    }
+    if (node.domain !== GRAFT) b.add(node);
+    else ruleOf(node).expand!(b, node); // every rule of that domain has one
+  }
+  for (const [name, value] of b.build("expanded", []).initializers) constants.set(name, value);
+  return { nodes: b.nodes, initializers: constants };
+}
