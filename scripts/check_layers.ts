@@ -54,6 +54,18 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[] | undefined>> = {
     "src/eval",
     "src/model",
   ],
+  "src/bench": [
+    "src/graph",
+    "src/ops",
+    "src/lora",
+    "src/plan",
+    "src/data",
+    "src/system",
+    "src/runtime",
+    "src/model",
+    "src/train",
+    "src/serve",
+  ],
   "src/cli": undefined,
 };
 
@@ -73,7 +85,12 @@ const PURE = new Set([
 ]);
 
 /** Files of no layer that every layer of `src` may import. */
-const COMMON = new Set(["src/errors.ts", "src/random.ts", "src/version.ts"]);
+const COMMON = new Set([
+  "src/errors.ts",
+  "src/random.ts",
+  "src/statistics.ts",
+  "src/version.ts",
+]);
 
 /** The layer of a path from the root, `undefined` for none. */
 function layerOf(path: string): string | undefined {

@@ -2,6 +2,7 @@
 import { byteLength } from "../graph/dtype.ts";
 import type { Graph } from "../graph/types.ts";
 import type { Latency } from "../lora/merge/certificate.ts";
+import { median } from "../statistics.ts";
 import { bindInputs } from "../plan/inputs.ts";
 import type { DeviceTensor, Executable, Runner } from "../runtime/runner.ts";
 import { type TokenBatch, tokenInput } from "../data/targets.ts";
@@ -20,6 +21,8 @@ export interface LatencyOptions {
   readonly maxRounds?: number;
   /** Time after which no further round begins; default 5 s. */
   readonly budgetMs?: number;
+  /** Ends it between two rounds: its reason is thrown. */
+  readonly signal?: AbortSignal;
 }
 
 /** Times candidates against one base, which is loaded twice and stays loaded. */
@@ -57,6 +60,7 @@ export class LatencyBench implements Disposable {
     const until = performance.now() + budgetMs;
     for (let round = 0; round < maxRounds; round++) {
       if (round >= minRounds && performance.now() > until) break;
+      options.signal?.throwIfAborted();
       for (let i = 0; i < 3; i++) {
         // All six orders take turns, so that none always follows the same neighbour.
         const at = (round % 2 === 0 ? i : 2 - i) + Math.floor(round / 2);
@@ -114,10 +118,4 @@ class Timed implements Disposable {
     for (const feed of Object.values(this.feeds)) feed[Symbol.dispose]();
     this.executable[Symbol.dispose]();
   }
-}
-
-function median(values: readonly number[]): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  const middle = sorted.length >> 1;
-  return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
 }

@@ -16,10 +16,12 @@ import { cast, scalarOf, shared } from "./contrib/support.ts";
  *   with zero points from ONNX Runtime 1.23 on, and is the fastest from 1.32 on.
  * - `arithmetic`: masks, shifts and products; every release has them. On 1536×576 weights in blocks
  *   of 32, two threads, it takes 0.9 ms where 1.30's GatherBlockQuantized takes 4.8 and 1.32's 0.5
- *   (`deno run -A scripts/figures/dequantize.ts`). DequantizeLinear on uint4 takes 1.9, and blocks of
- *   4 bits need release 1.20.
+ *   (`graft bench kernels` measures them). DequantizeLinear on uint4 takes 1.9, and blocks of 4 bits
+ *   need release 1.20.
  */
-export type DequantForm = "gather_block" | "arithmetic";
+export type DequantForm = (typeof DEQUANT_FORMS)[number];
+
+export const DEQUANT_FORMS = ["gather_block", "arithmetic"] as const;
 
 const FORMS = new WeakMap<GraphBuilder, DequantForm>();
 
@@ -33,9 +35,32 @@ export function dequantForm(b: GraphBuilder): DequantForm {
   return FORMS.get(b) ?? "gather_block";
 }
 
-/** The fastest form that a release of ONNX Runtime has. */
+/** The fastest form that a release of ONNX Runtime has, where nothing was measured. */
 export function dequantFormFor([major, minor]: readonly number[]): DequantForm {
   return major > 1 || minor >= 32 ? "gather_block" : "arithmetic";
+}
+
+/** How long a product with a dequantised matrix took. */
+export interface DequantTiming {
+  readonly form: DequantForm;
+  /** What was computed, whatever the form: equal for timings that compare. */
+  readonly product: string;
+  readonly milliseconds: number;
+}
+
+/**
+ * The form that is quickest over all products that every form was timed on; `undefined` where there
+ * is none, as on a release that lacks a form's kernels.
+ */
+export function quickestDequantForm(timings: readonly DequantTiming[]): DequantForm | undefined {
+  const products = Map.groupBy(timings, ({ product }) => product);
+  const totals = new Map<DequantForm, number>();
+  for (const all of products.values()) {
+    const byForm = new Map(all.map(({ form, milliseconds }) => [form, milliseconds]));
+    if (byForm.size < DEQUANT_FORMS.length) continue;
+    for (const [form, time] of byForm) totals.set(form, (totals.get(form) ?? 0) + time);
+  }
+  return [...totals].toSorted(([, a], [, b]) => a - b)[0]?.[0];
 }
 
 /** A matrix quantised in blocks along its last dimension, packed as MatMulNBits packs it. */
@@ -99,7 +124,40 @@ function gatherRows(b: GraphBuilder, w: Packed): string {
     quantize_axis: int(1),
   });
   if (w.zeroPoints === undefined || inKernel) return centred;
-  // Moves the zero point from the middle: w + (2^(bits-1) - zeroPoint) · scale.
+  return movedFromMiddle(b, w, centred);
+}
+
+/**
+ * [rows, blocks · blockSize] as (q - zeroPoint) · scale: one DequantizeLinear whose channels are the
+ * blocks. Its kernel for channels takes a third of the time of that for blocks, and of a Cast, a
+ * Sub and a Mul.
+ */
+function computeRows(b: GraphBuilder, w: Packed): string {
+  const integers = unpacked(b, w.data, w.bits);
+  const channels = w.rows * w.blocks;
+  const cubed = b.reshape(integers, [channels, w.blockSize]);
+  const scales = view(b, w.scales, [channels]);
+  const scaled = b.op("DequantizeLinear", [cubed, scales, middlePoints(b, w)], { axis: int(0) });
+  const rows = b.reshape(scaled, [w.rows, w.blocks * w.blockSize]);
+  if (w.zeroPoints === undefined || isPacked(b, w.zeroPoints)) return rows;
+  return movedFromMiddle(b, w, rows);
+}
+
+/** uint8 [rows · blocks]: packed zero points taken apart, else the middle of the range. */
+function middlePoints(b: GraphBuilder, w: Packed): string {
+  const channels = w.rows * w.blocks;
+  if (w.zeroPoints !== undefined && isPacked(b, w.zeroPoints)) {
+    return b.reshape(integerPoints(b, w), [channels]);
+  }
+  const middle = 2 ** (w.bits - 1);
+  return shared(b, `middle ${w.bits} ${channels}`, () => {
+    const values = tensor("uint8", [channels], new Uint8Array(channels).fill(middle));
+    return b.constant(values, `middle.${w.bits}.${channels}`);
+  });
+}
+
+/** Moves the zero point from the middle: w + (2^(bits-1) - zeroPoint) · scale. */
+function movedFromMiddle(b: GraphBuilder, w: Packed, centred: string): string {
   const { dtype } = b.known(w.scales);
   const distance = b.op("Sub", [scalarOf(b, dtype, 2 ** (w.bits - 1)), zeroPoints(b, w)]);
   const shift = b.reshape(b.op("Mul", [distance, w.scales]), [w.rows, w.blocks, 1]);
@@ -107,30 +165,20 @@ function gatherRows(b: GraphBuilder, w: Packed): string {
   return b.reshape(b.op("Add", [cube, shift]), [w.rows, w.blocks * w.blockSize]);
 }
 
-/** [rows, blocks · blockSize] as (q - zeroPoint) · scale. */
-function computeRows(b: GraphBuilder, w: Packed): string {
-  const { dtype } = b.known(w.scales);
-  const blocked = (x: string, size: number) => b.reshape(x, [w.rows, w.blocks, size]);
-  const integers = cast(b, blocked(unpacked(b, w.data, w.bits), w.blockSize), dtype);
-  const points = w.zeroPoints === undefined
-    ? scalarOf(b, dtype, 2 ** (w.bits - 1))
-    : blocked(zeroPoints(b, w), 1);
-  const centred = b.op("Sub", [integers, points]);
-  const scaled = b.op("Mul", [centred, blocked(w.scales, 1)]);
-  return b.reshape(scaled, [w.rows, w.blocks * w.blockSize]);
-}
-
 /** Zero points as [rows, blocks] of the scales' type. */
 function zeroPoints(b: GraphBuilder, w: Packed): string {
   const { dtype } = b.known(w.scales);
   const given = w.zeroPoints!;
-  if (!isPacked(b, given)) return cast(b, view(b, given, [w.rows, w.blocks]), dtype);
-  const bytes = view(b, given, [w.rows, Math.ceil(w.blocks * w.bits / 8)]);
+  const integers = isPacked(b, given) ? integerPoints(b, w) : view(b, given, [w.rows, w.blocks]);
+  return cast(b, integers, dtype);
+}
+
+/** Packed zero points as uint8 [rows, blocks]. */
+function integerPoints(b: GraphBuilder, w: Packed): string {
+  const bytes = view(b, w.zeroPoints!, [w.rows, Math.ceil(w.blocks * w.bits / 8)]);
   const all = unpacked(b, bytes, w.bits);
-  const used = b.dims(all)[1] === w.blocks
-    ? all
-    : b.op("Slice", [all, b.int64s([0]), b.int64s([w.blocks]), b.int64s([1])]);
-  return cast(b, used, dtype);
+  if (b.dims(all)[1] === w.blocks) return all;
+  return b.op("Slice", [all, b.int64s([0]), b.int64s([w.blocks]), b.int64s([1])]);
 }
 
 const isPacked = (b: GraphBuilder, zeroPoints: string) => b.known(zeroPoints).dtype === "uint8";

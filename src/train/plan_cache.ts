@@ -19,7 +19,7 @@ const PLANS_KEPT = 32;
 const IR_VERSION = 10;
 
 /** Keeps exact products where the optimiser would fuse dequantisation with lower accuracy. */
-const SESSION_CONFIG = {
+export const SESSION_CONFIG = {
   "session.qdq_matmulnbits_accuracy_level": "1",
   "session.set_denormal_as_zero": "1",
 };

@@ -1,0 +1,69 @@
+/** Measured kernels on disk: one file for a processor, its threads and a release of ONNX Runtime. */
+import { dirname, join } from "@std/path";
+import { GraftError } from "../errors.ts";
+import type { DequantForm } from "../ops/dequantize.ts";
+import type { Runner } from "../runtime/runner.ts";
+import { cacheDirectory } from "../system/cache_directory.ts";
+import { makeDirectory, replaceFile } from "../system/durable_files.ts";
+import { processor } from "../system/processor.ts";
+import {
+  dequantFormOf,
+  formatKernelTable,
+  type KernelSource,
+  type KernelTable,
+  parseKernelTable,
+} from "./kernel_table.ts";
+
+/** @param threads of the runner; all of the processor's where absent */
+export function kernelSource(runner: Runner, threads: number | undefined): KernelSource {
+  const { name, features, threads: all } = processor();
+  return { processor: name, features, threads: threads ?? all, runtime: runner.description };
+}
+
+/** Where the figures of a source lie; `undefined` where there is no folder for caches. */
+export function kernelCachePath(source: KernelSource): string | undefined {
+  const directory = cacheDirectory();
+  if (directory === undefined) return undefined;
+  const { processor, features, threads, runtime } = source;
+  const name = [processor, features, `${threads} threads`, runtime].join(" ")
+    .replace(/[^A-Za-z0-9.]+/g, "-");
+  return join(directory, "kernels", `${name}.json`);
+}
+
+/** The figures measured before; `undefined` where there are none that can be used. */
+export function loadKernels(source: KernelSource): KernelTable | undefined {
+  const path = kernelCachePath(source);
+  if (path === undefined) return undefined;
+  try {
+    return parseKernelTable(Deno.readTextFileSync(path), source);
+  } catch {
+    return undefined; // a cache that cannot be read is one that is not there
+  }
+}
+
+/**
+ * Keeps a table for later.
+ *
+ * @returns its path, or `undefined` where it could not be kept: nothing depends on a cache
+ */
+export function saveKernels(table: KernelTable): string | undefined {
+  const path = kernelCachePath(table);
+  if (path === undefined) return undefined;
+  try {
+    makeDirectory(dirname(path));
+    replaceFile(path, new TextEncoder().encode(formatKernelTable(table)));
+    return path;
+  } catch (error) {
+    if (error instanceof GraftError) return undefined;
+    throw error;
+  }
+}
+
+/** The quickest way of dequantising blocks by what was measured here before, if anything was. */
+export function measuredDequantForm(
+  runner: Runner,
+  threads: number | undefined,
+): DequantForm | undefined {
+  const table = loadKernels(kernelSource(runner, threads));
+  return table && dequantFormOf(table);
+}

@@ -1,0 +1,154 @@
+/**
+ * The ways in which a training step can multiply activations with a stored weight, each as a graph
+ * of one product: y [tokens, rows] = x [tokens, columns] · wᵀ. Weights are graph inputs, as they are
+ * in training, so that nothing is packed or folded before the first run.
+ */
+import { int } from "../graph/attributes.ts";
+import type { DataType } from "../graph/dtype.ts";
+import { GraphBuilder } from "../graph/builder.ts";
+import type { Graph } from "../graph/types.ts";
+import { DEQUANT_FORMS, dequantizeBlocks, setDequantForm } from "../ops/dequantize.ts";
+import { inferTraining } from "../ops/registry.ts";
+
+/** A weight matrix and how it is stored. */
+export interface StoredShape {
+  /** Outputs of the layer. */
+  readonly rows: number;
+  /** Inputs of the layer. */
+  readonly columns: number;
+  /** Bits of a stored weight; 16 and 32 are floats. */
+  readonly bits: number;
+  /** Weights along a row that share a scale, packed as MatMulNBits packs them; absent for other storage. */
+  readonly blockSize?: number;
+}
+
+/** Builds the product of one form; the inputs' names tell what they are filled with. */
+type Emit = (b: GraphBuilder, shape: StoredShape, tokens: number) => string;
+
+export interface KernelForm {
+  readonly name: string;
+  /** One line for people. */
+  readonly about: string;
+  /** Storage that the form reads; absent where the weights would be converted once, before training. */
+  readonly storage?: "blocks" | "rows";
+  readonly emit: Emit;
+}
+
+const activations = (b: GraphBuilder, dtype: DataType, { columns }: StoredShape, tokens: number) =>
+  b.input(`x.${dtype}`, dtype, [tokens, columns]);
+
+function packedBlocks(b: GraphBuilder, shape: StoredShape) {
+  const { rows, columns, bits, blockSize } = shape;
+  const blocks = Math.ceil(columns / blockSize!);
+  return {
+    data: b.input("w.packed", "uint8", [rows, blocks, blockSize! * bits / 8]),
+    scales: b.input("scales", "float32", [rows, blocks]),
+  };
+}
+
+function matMulNBits(accuracyLevel: number): Emit {
+  return (b, shape, tokens) => {
+    const { data, scales } = packedBlocks(b, shape);
+    return b.microsoft("MatMulNBits", [activations(b, "float32", shape, tokens), data, scales], {
+      K: int(shape.columns),
+      N: int(shape.rows),
+      bits: int(shape.bits),
+      block_size: int(shape.blockSize!),
+      accuracy_level: int(accuracyLevel),
+    });
+  };
+}
+
+function integerProduct(dtype: "uint8" | "int8"): Emit {
+  return (b, shape, tokens) => {
+    const zeroPoint = b.input(`zero.${dtype}`, dtype, []);
+    return b.microsoft("MatMulIntegerToFloat", [
+      activations(b, dtype, shape, tokens),
+      b.input("w.columns", "int8", [shape.columns, shape.rows]),
+      b.input("scale", "float32", []),
+      b.input("scales", "float32", [shape.rows]),
+      zeroPoint,
+    ]);
+  };
+}
+
+const gemm = (b: GraphBuilder, x: string, weight: string) =>
+  b.op("Gemm", [x, weight], { transB: int(1) });
+
+/** All forms; a shape has those of its storage. */
+export const KERNEL_FORMS: readonly KernelForm[] = [
+  {
+    name: "fp32_gemm",
+    about: "Gemm over float weights",
+    emit: (b, shape, tokens) =>
+      gemm(
+        b,
+        activations(b, "float32", shape, tokens),
+        b.input("w.float", "float32", [shape.rows, shape.columns]),
+      ),
+  },
+  ...DEQUANT_FORMS.map((form): KernelForm => ({
+    name: `dequantize_${form}`,
+    about: `blocks dequantised by ${form}, then Gemm`,
+    storage: "blocks",
+    emit: (b, shape, tokens) => {
+      setDequantForm(b, form);
+      const blocks = packedBlocks(b, shape);
+      const bits = shape.bits === 4 ? 4 : 8;
+      const weight = dequantizeBlocks(b, {
+        ...shape,
+        ...blocks,
+        bits,
+        blockSize: shape.blockSize!,
+      });
+      return gemm(b, activations(b, "float32", shape, tokens), weight);
+    },
+  })),
+  {
+    name: "dequantize_linear",
+    about: "DequantizeLinear with a scale a column, then MatMul",
+    storage: "rows",
+    emit: (b, shape, tokens) => {
+      const weight = b.op("DequantizeLinear", [
+        b.input("w.columns", "int8", [shape.columns, shape.rows]),
+        b.input("scales", "float32", [shape.rows]),
+      ], { axis: int(1) });
+      return b.op("MatMul", [activations(b, "float32", shape, tokens), weight]);
+    },
+  },
+  {
+    name: "mat_mul_n_bits_level_1",
+    about: "MatMulNBits, float32 activations",
+    storage: "blocks",
+    emit: matMulNBits(1),
+  },
+  {
+    name: "mat_mul_n_bits_level_4",
+    about: "MatMulNBits, int8 activations allowed",
+    storage: "blocks",
+    emit: matMulNBits(4),
+  },
+  {
+    name: "u8s8",
+    about: "MatMulIntegerToFloat, uint8 activations by int8 weights",
+    emit: integerProduct("uint8"),
+  },
+  {
+    name: "s8s8",
+    about: "MatMulIntegerToFloat, int8 activations by int8 weights",
+    emit: integerProduct("int8"),
+  },
+];
+
+/** The forms that a stored matrix can be multiplied in. */
+export function formsFor({ bits, blockSize }: StoredShape): readonly KernelForm[] {
+  const storage = blockSize !== undefined ? "blocks" : bits === 8 ? "rows" : undefined;
+  return KERNEL_FORMS.filter((form) => form.storage === undefined || form.storage === storage);
+}
+
+/** The product of one form as a graph with the output `y`. */
+export function kernelGraph(form: KernelForm, shape: StoredShape, tokens: number): Graph {
+  const b = new GraphBuilder(inferTraining);
+  const product = form.emit(b, shape, tokens);
+  return b.build(form.name, [product]);
+}

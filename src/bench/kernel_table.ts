@@ -1,0 +1,137 @@
+/** Measured kernels as a table that can be kept, read back and asked. */
+import { DEQUANT_FORMS, type DequantForm, quickestDequantForm } from "../ops/dequantize.ts";
+import type { StoredShape } from "./kernel_graphs.ts";
+
+/** Version of the table's text: another one is measured again. */
+const FORMAT = 1;
+
+/** How long one product took. */
+export interface KernelTiming extends StoredShape {
+  /** One of `KERNEL_FORMS`. */
+  readonly form: string;
+  /** Rows of the activations. */
+  readonly tokens: number;
+  /** Median of the runs; absent where the runtime does not have the kernel. */
+  readonly milliseconds?: number;
+}
+
+/** What the figures hold for. */
+export interface KernelSource {
+  readonly processor: string;
+  /** Digest of the processor's instruction sets. */
+  readonly features: string;
+  readonly threads: number;
+  /** ONNX Runtime's name and version. */
+  readonly runtime: string;
+}
+
+export interface KernelTable extends KernelSource {
+  /** ISO date and time of the newest figure. */
+  readonly measuredAt: string;
+  readonly timings: readonly KernelTiming[];
+}
+
+/** Billions of floating-point operations a second, a multiplication and an addition counted as two. */
+export function gflops({ rows, columns, tokens, milliseconds }: KernelTiming): number | undefined {
+  return milliseconds === undefined ? undefined : 2 * rows * columns * tokens / milliseconds / 1e6;
+}
+
+/** A product's name, whatever computes it: `4 bits in blocks of 32, 576x576, 256 tokens`. */
+export function productName(
+  { rows, columns, bits, blockSize, tokens }: StoredShape & { readonly tokens: number },
+): string {
+  const storage = blockSize === undefined ? "" : ` in blocks of ${blockSize}`;
+  return `${bits} bits${storage}, ${rows}x${columns}, ${tokens} tokens`;
+}
+
+/** The quickest way of dequantising blocks here; `undefined` where the table cannot tell. */
+export function dequantFormOf({ timings }: KernelTable): DequantForm | undefined {
+  return quickestDequantForm(timings.flatMap((timing) => {
+    const form = DEQUANT_FORMS.find((form) => timing.form === `dequantize_${form}`);
+    const { milliseconds } = timing;
+    if (form === undefined || milliseconds === undefined) return [];
+    return [{ form, product: productName(timing), milliseconds }];
+  }));
+}
+
+/** A table with more timings; newer ones of the same product and form replace older ones. */
+export function withTimings(
+  table: KernelTable,
+  timings: readonly KernelTiming[],
+  measuredAt: string,
+): KernelTable {
+  const key = (timing: KernelTiming) => `${timing.form}: ${productName(timing)}`;
+  const all = new Map([...table.timings, ...timings].map((timing) => [key(timing), timing]));
+  return { ...table, measuredAt, timings: [...all.values()] };
+}
+
+/** A timing under the names that JSON has. */
+export function timingJson(timing: KernelTiming) {
+  const { form, rows, columns, bits, blockSize, tokens, milliseconds } = timing;
+  return {
+    form,
+    rows,
+    columns,
+    bits,
+    block_size: blockSize ?? null,
+    tokens,
+    milliseconds: milliseconds ?? null,
+    gflops: gflops(timing) ?? null,
+  };
+}
+
+export function formatKernelTable(table: KernelTable): string {
+  const { processor, features, threads, runtime, measuredAt, timings } = table;
+  return JSON.stringify(
+    {
+      format: FORMAT,
+      processor,
+      features,
+      threads,
+      runtime,
+      measured_at: measuredAt,
+      kernels: timings.map(timingJson),
+    },
+    null,
+    1,
+  );
+}
+
+/**
+ * Reads a table back.
+ *
+ * @returns `undefined` for a text that is none, or one of another processor, runtime or format: a
+ *   cache that cannot be used is measured again
+ */
+export function parseKernelTable(text: string, source: KernelSource): KernelTable | undefined {
+  let read;
+  try {
+    read = JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+  if (read?.format !== FORMAT || !Array.isArray(read.kernels)) return undefined;
+  for (const key of ["processor", "features", "threads", "runtime"] as const) {
+    if (read[key] !== source[key]) return undefined;
+  }
+  const timings = read.kernels.map(parseTiming);
+  if (timings.includes(undefined) || typeof read.measured_at !== "string") return undefined;
+  return { ...source, measuredAt: read.measured_at, timings };
+}
+
+function parseTiming(row: Record<string, unknown> | null): KernelTiming | undefined {
+  const { form, rows, columns, bits, block_size, tokens, milliseconds } = row ?? {};
+  const sizes = [rows, columns, bits, tokens, block_size ?? 1, milliseconds ?? 1];
+  if (typeof form !== "string" || !sizes.every((size) => typeof size === "number" && size > 0)) {
+    return undefined;
+  }
+  return {
+    form,
+    rows: rows as number,
+    columns: columns as number,
+    bits: bits as number,
+    ...(block_size === null ? {} : { blockSize: block_size as number }),
+    tokens: tokens as number,
+    ...(milliseconds === null ? {} : { milliseconds: milliseconds as number }),
+  };
+}

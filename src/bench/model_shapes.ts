@@ -1,0 +1,31 @@
+/** The different weight matrices of a model, as training meets them. */
+import type { Model } from "../graph/types.ts";
+import { findModules, type LinearModule } from "../lora/modules.ts";
+import { HEAD_CHUNK } from "../plan/head_chunks.ts";
+import type { StoredShape } from "./kernel_graphs.ts";
+
+/** Measured where no model is named: a small language model's, 4 bits in blocks of 32. */
+export const DEFAULT_SHAPES: readonly StoredShape[] = [[576, 576], [1536, 576], [576, 1536]].map(
+  ([rows, columns]) => ({ rows, columns, bits: 4, blockSize: 32 }),
+);
+
+/** The shapes of a model's linear layers, each once; a language model's head as one of its chunks. */
+export function modelShapes(model: Model): readonly StoredShape[] {
+  const shapes = new Map<string, StoredShape>();
+  for (const module of findModules(model, { allowAmbiguous: true })) {
+    const shape = storedShape(module);
+    shapes.set(JSON.stringify(shape), shape);
+  }
+  return [...shapes.values()];
+}
+
+function storedShape(module: LinearModule): StoredShape {
+  const { kind, slice, outFeatures, inFeatures, bits, blockSize } = module;
+  const blocks = kind === "MatMulNBits" && (bits === 4 || bits === 8);
+  return {
+    rows: Math.min(slice?.total ?? outFeatures, HEAD_CHUNK),
+    columns: inFeatures,
+    bits,
+    ...(blocks ? { blockSize } : {}),
+  };
+}

@@ -1,0 +1,8 @@
+/** Numbers that sum up measurements. */
+
+/** The middle value, or the mean of the two middle ones; `NaN` for none. */
+export function median(values: readonly number[]): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+}

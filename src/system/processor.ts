@@ -1,0 +1,33 @@
+/** Which processor this is: kernels' speeds belong to it. Linux. */
+import { createHash } from "node:crypto";
+
+export interface Processor {
+  /** As the kernel names it: `Intel(R) Xeon(R) Processor @ 2.60GHz`, `ARM 0x41 0xd0b`. */
+  readonly name: string;
+  /** Digest of its instruction sets: virtual machines of one name differ in them. */
+  readonly features: string;
+  /** Threads that run at once. */
+  readonly threads: number;
+}
+
+/** Reads the text of `/proc/cpuinfo`, of x86 or of ARM. */
+export function parseProcessor(text: string): Omit<Processor, "threads"> {
+  const field = (name: string) => new RegExp(`^${name}\\s*: *(.*)$`, "m").exec(text)?.[1].trim();
+  const arm = ["CPU implementer", "CPU part"].map(field);
+  return {
+    name: field("model name") ?? (arm[0] === undefined ? "unknown" : `ARM ${arm.join(" ")}`),
+    features: createHash("sha256").update(field("flags") ?? field("Features") ?? "").digest("hex")
+      .slice(0, 8),
+  };
+}
+
+/** The processor graft runs on. */
+export function processor(): Processor {
+  const threads = navigator.hardwareConcurrency;
+  try {
+    return { ...parseProcessor(Deno.readTextFileSync("/proc/cpuinfo")), threads };
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+    return { ...parseProcessor(""), threads };
+  }
+}
