@@ -10,8 +10,6 @@ const SYMBOLS = {
   mmap: { parameters: ["pointer", "usize", "i32", "i32", "i32", "i64"], result: "pointer" },
   // int munmap(void* addr, size_t length)
   munmap: { parameters: ["pointer", "usize"], result: "i32" },
-  // void* dlopen(const char* filename, int flags); a library of its own before glibc 2.34
-  dlopen: { parameters: ["buffer", "i32"], result: "pointer", optional: true },
   // int* __errno_location(void)
   __errno_location: { parameters: [], result: "pointer" },
   // char* strerror(int errnum)
@@ -74,10 +72,30 @@ export function unmap({ address, sizeBytes }: Mapping): void {
 const RTLD_LAZY = 1;
 const RTLD_NODELETE = 0x1000;
 
+const DLOPEN = {
+  // void* dlopen(const char* filename, int flags)
+  dlopen: { parameters: ["buffer", "i32"], result: "pointer", optional: true },
+} as const;
+
+/** Where `dlopen` is: in the C library since glibc 2.34, before that in a library of its own. */
+const DLOPEN_LIBRARIES = ["libc.so.6", "libdl.so.2"];
+
 /**
  * Keeps an open library in memory until the process ends. Deno unloads a worker's libraries with the
  * worker, while threads of the process that called into them still have destructors there to run.
+ *
+ * @param libraries names of those to look for `dlopen` in
+ * @returns whether one has it and took the path
  */
-export function keepLoaded(path: string): void {
-  libc().dlopen?.(cString(path), RTLD_LAZY | RTLD_NODELETE);
+export function keepLoaded(path: string, libraries = DLOPEN_LIBRARIES): boolean {
+  for (const name of libraries) {
+    const library = Deno.dlopen(name, DLOPEN);
+    try {
+      const handle = library.symbols.dlopen?.(cString(path), RTLD_LAZY | RTLD_NODELETE);
+      if (handle !== undefined) return handle !== null;
+    } finally {
+      library.close();
+    }
+  }
+  return false;
 }

@@ -7,6 +7,7 @@ import {
   OrtLoadError,
 } from "../../ffi/library.ts";
 import { availableProviders, Environment } from "../../ffi/environment.ts";
+import { keepLoaded } from "../../ffi/libc.ts";
 import { cString } from "../../ffi/pointer.ts";
 import { RuntimeFailure } from "../../src/errors.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
@@ -43,6 +44,17 @@ Deno.test("openLibrary() tells a missing file, a text file and a folder by path 
     assertStringIncludes(error.message, "--ort-lib");
   }
   await Deno.remove(folder, { recursive: true });
+});
+
+Deno.test("keepLoaded() finds dlopen in libdl where the C library has none", () => {
+  const path = findLibrary();
+  // The loader has none and needs no other library: it stands for the C library before glibc 2.34.
+  const without = { x86_64: "ld-linux-x86-64.so.2", aarch64: "ld-linux-aarch64.so.1" };
+  const old = without[Deno.build.arch];
+  assertEquals(keepLoaded(path, [old]), false);
+  assertEquals(keepLoaded(path, [old, "libdl.so.2"]), true);
+  assertEquals(keepLoaded("/nowhere/libonnxruntime.so"), false);
+  assertStringIncludes(Deno.readTextFileSync("/proc/self/maps"), Deno.realPathSync(path));
 });
 
 Deno.test("openLibrary() tells a library that is not ONNX Runtime", () => {
