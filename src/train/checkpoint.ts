@@ -5,6 +5,7 @@
  * |---|---|
  * | `adapter_model.safetensors` | the parameters |
  * | `optimizer.safetensors` | the moments, as `<parameter>.<slot>` |
+ * | `previous.safetensors` | the parameters from before the last update, to go back to where the next loss is none |
  * | `best.safetensors` | parameters of the best evaluation, where there was one |
  * | `state.json` | step, data position, random state, best, number of updates, identity |
  * | `manifest.json` | size and SHA-256 of each of the others |
@@ -39,6 +40,7 @@ export interface CheckpointSink {
 
 const PARAMETERS = "adapter_model.safetensors";
 const MOMENTS = "optimizer.safetensors";
+const PREVIOUS = "previous.safetensors";
 const BEST = "best.safetensors";
 const STATE = "state.json";
 const MANIFEST = "manifest.json";
@@ -65,6 +67,8 @@ export function encodeCheckpoint(
       }),
     ],
   ]);
+  const { previous } = optimizer;
+  if (previous !== undefined) files.set(PREVIOUS, encodeSafetensors(previous));
   if (best !== undefined) files.set(BEST, encodeSafetensors(best));
   const entries = [...files].map(([name, bytes]) =>
     [name, { size_bytes: bytes.length, digest: digestOf(bytes) }] as const
@@ -127,7 +131,11 @@ export function decodeCheckpoint(
   const checkpoint: Checkpoint = {
     state: state as TrainState,
     parameters: tensors(PARAMETERS),
-    optimizer: { updates: updates as number, moments: tensors(MOMENTS) },
+    optimizer: {
+      updates: updates as number,
+      moments: tensors(MOMENTS),
+      previous: files.has(PREVIOUS) ? tensors(PREVIOUS) : undefined,
+    },
     best: files.has(BEST) ? tensors(BEST) : undefined,
   };
   return { checkpoint, identity: identity as Identity };

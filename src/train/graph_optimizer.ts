@@ -1,5 +1,5 @@
 /** An optimiser whose arithmetic runs in the runtime, beside the parameters. */
-import { float32, toNumbers } from "../graph/tensor.ts";
+import { float32, type Tensor, toNumbers } from "../graph/tensor.ts";
 import type { DeviceTensor, Executable, Runner } from "../runtime/runner.ts";
 import type { Optimizer, OptimizerState } from "./optimizer.ts";
 import { GRADIENT_SCALE, squaredNormModel, updateModel, valueNames } from "./optimizer_graphs.ts";
@@ -133,24 +133,23 @@ class GraphOptimizer implements Optimizer {
     const moments = this.parameters.flatMap(({ name }, i) =>
       this.#slotNames.map((slot, k) => [`${name}.${slot}`, this.#slots[i][k].now.read()] as const)
     );
-    return { updates: this.#updates, moments: new Map(moments) };
+    const previous = this.#canRevert
+      ? new Map(this.parameters.map(({ name }, i) => [name, this.#spares[i].read()]))
+      : undefined;
+    return { updates: this.#updates, moments: new Map(moments), previous };
   }
 
-  restore(state: OptimizerState): void {
-    this.parameters.forEach(({ name, dims }, i) => {
+  restore({ updates, moments, previous }: OptimizerState): void {
+    this.parameters.forEach(({ name }, i) => {
       this.#slotNames.forEach((slot, k) => {
-        const moment = state.moments.get(`${name}.${slot}`);
-        if (moment === undefined || moment.dims.join() !== dims.join()) {
-          throw new RangeError(
-            `Cannot resume the optimiser: moment "${name}.${slot}" must be [${dims}]: current value is ` +
-              (moment === undefined ? "missing" : `[${moment.dims}]`),
-          );
-        }
-        this.#slots[i][k].now.write(moment);
+        write(this.#slots[i][k].now, moments.get(`${name}.${slot}`), `moment "${name}.${slot}"`);
       });
+      if (previous !== undefined) {
+        write(this.#spares[i], previous.get(name), `previous value of "${name}"`);
+      }
     });
-    this.#updates = state.updates;
-    this.#canRevert = false;
+    this.#updates = updates;
+    this.#canRevert = previous !== undefined;
   }
 
   [Symbol.dispose](): void {
@@ -163,4 +162,15 @@ class GraphOptimizer implements Optimizer {
     this.norm[Symbol.dispose]();
     this.step[Symbol.dispose]();
   }
+}
+
+/** @param what it is, for the error */
+function write(held: DeviceTensor, value: Tensor | undefined, what: string): void {
+  if (value === undefined || value.dims.join() !== held.dims.join()) {
+    throw new RangeError(
+      `Cannot resume the optimiser: ${what} must be [${held.dims}]: current value is ` +
+        (value === undefined ? "missing" : `[${value.dims}]`),
+    );
+  }
+  held.write(value);
 }

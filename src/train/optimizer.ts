@@ -7,6 +7,8 @@ export interface OptimizerState {
   readonly updates: number;
   /** Moments by `<parameter>.<slot>`. */
   readonly moments: ReadonlyMap<string, Tensor>;
+  /** Parameters from before the last update, what {@linkcode Optimizer.revert} goes back to. */
+  readonly previous?: ReadonlyMap<string, Tensor>;
 }
 
 export interface Optimizer extends Disposable {
@@ -25,12 +27,12 @@ export interface Optimizer extends Disposable {
    * @returns whether there was an update to undo
    */
   revert(): boolean;
-  /** Copies the moments to the host. */
+  /** Copies the moments, and the parameters from before the last update, to the host. */
   state(): OptimizerState;
   /**
    * Goes on from a state.
    *
-   * @throws {RangeError} where a moment is missing or has another shape, naming it
+   * @throws {RangeError} where a tensor is missing or has another shape, naming it
    */
   restore(state: OptimizerState): void;
 }

@@ -148,14 +148,22 @@ export class HostAdamW implements Optimizer {
     const moments = [...this.#moments].map(([name, values]) =>
       [name, float32([values.length], values.slice())] as const
     );
-    return { updates: this.#updates, moments: new Map(moments) };
+    const previous = this.#previous &&
+      new Map(
+        this.parameters.map(({ name, dims }, i) =>
+          [name, float32(dims, this.#previous![i].slice())] as const
+        ),
+      );
+    return { updates: this.#updates, moments: new Map(moments), previous };
   }
 
-  restore({ updates, moments }: OptimizerState): void {
+  restore({ updates, moments, previous }: OptimizerState): void {
     for (const [name, values] of this.#moments) {
       values.set(Float32Array.from(toNumbers(moments.get(name)!)));
     }
     this.#updates = updates;
+    this.#previous = previous &&
+      this.parameters.map(({ name }) => Float32Array.from(toNumbers(previous.get(name)!)));
   }
 
   [Symbol.dispose](): void {}

@@ -17,7 +17,9 @@ interface Injection {
 
 /** Every path a run of the child writes, syncs or renames; strace counts only calls on these. */
 function touchedPaths(directory: string): string[] {
-  const files = ["adapter_model", "optimizer", "best"].map((name) => `${name}.safetensors`);
+  const files = ["adapter_model", "optimizer", "previous", "best"].map((name) =>
+    `${name}.safetensors`
+  );
   const all = [...files, "state.json", "manifest.json"];
   const steps = [SAVE_EVERY, STEPS].flatMap((step) => {
     const name = `step-${String(step).padStart(6, "0")}`;

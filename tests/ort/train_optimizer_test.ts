@@ -97,6 +97,21 @@ Deno.test("restore() goes on bit for bit from state()", async () => {
   assertEquals(two.state().updates, 4);
 });
 
+Deno.test("restore() lets revert() go back to before the last update of the state", async () => {
+  using runner = createOrtRunner({ threads: 1 });
+  const first = parameterOf(runner);
+  using one = await graphOptimizer(runner, [first], settings("adamw"));
+  assertEquals(one.state().previous, undefined);
+  setGrad(runner, first, GRAD);
+  await one.update(0.01, 1);
+  const resumed = parameterOf(runner);
+  using two = await graphOptimizer(runner, [resumed], settings("adamw"));
+  two.restore(one.state());
+  resumed.value.write(first.value.read());
+  assertEquals(two.revert(), true);
+  assertEquals(valuesOf(resumed), [...Float32Array.from(START)]);
+});
+
 Deno.test("restore() refuses a state of other parameters by name", async () => {
   using runner = createOrtRunner({ threads: 1 });
   using one = await graphOptimizer(runner, [parameterOf(runner, "a")], settings("adamw"));

@@ -12,7 +12,11 @@ import { initialState } from "../../src/train/state.ts";
 const CHECKPOINT: Checkpoint = {
   state: { ...initialState(3), step: 12, position: { epoch: 1, batchIndex: 4 }, tokens: 999 },
   parameters: new Map([["b", float32([2], [1, 2])], ["a", float32([], [3])]]),
-  optimizer: { updates: 11, moments: new Map([["a.m", float32([], [0.5])]]) },
+  optimizer: {
+    updates: 11,
+    moments: new Map([["a.m", float32([], [0.5])]]),
+    previous: new Map([["a", float32([], [2.5])]]),
+  },
   best: new Map([["a", float32([], [4])]]),
 };
 const IDENTITY = { seed: 3, data_digest: "abc" };
@@ -27,6 +31,7 @@ Deno.test("decodeCheckpoint() reads back what encodeCheckpoint() wrote", () => {
   assertEquals(plain(checkpoint.parameters), plain(CHECKPOINT.parameters));
   assertEquals(checkpoint.optimizer.updates, 11);
   assertEquals(plain(checkpoint.optimizer.moments), plain(CHECKPOINT.optimizer.moments));
+  assertEquals(plain(checkpoint.optimizer.previous!), plain(CHECKPOINT.optimizer.previous!));
   assertEquals(plain(checkpoint.best!), plain(CHECKPOINT.best!));
 });
 

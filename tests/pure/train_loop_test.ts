@@ -68,6 +68,7 @@ const snapshot = ({ state, parameters, optimizer, best }: Checkpoint) => ({
   parameters: plain(parameters),
   moments: plain(optimizer.moments),
   updates: optimizer.updates,
+  previous: optimizer.previous && plain(optimizer.previous),
   best: best && plain(best),
 });
 
@@ -222,6 +223,18 @@ Deno.test("train() ends a diverged run with the last parameters whose loss was f
   });
   await train(straight);
   assertEquals(plain(readParameters(job.model)), plain(readParameters(straight.model)));
+});
+
+Deno.test("train() that diverges at once after a resume ends as it would have without the stop", async () => {
+  const settings = { maxGradNorm: 0, saveEvery: 12 };
+  const straight = makeJob(settings, { model: poisoned((call) => call >= 12) });
+  const expected = await train(straight);
+  const [checkpoint] = straight.saved;
+  assertEquals(checkpoint.state.step, 12);
+  const resumed = makeJob(settings, { model: poisoned(() => true), resume: checkpoint });
+  assertEquals(await train(resumed), expected);
+  assertEquals(expected.parametersOfStep, 11);
+  assertEquals(plain(readParameters(resumed.model)), plain(readParameters(straight.model)));
 });
 
 Deno.test("train() whose last steps were skipped ends diverged, however few they are", async () => {
