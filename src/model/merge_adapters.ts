@@ -1,11 +1,10 @@
 /** Merges adapters into a model on disk, measures every way of doing so and keeps the best. */
 import { basename, join } from "@std/path";
-import { RefusedError, RuntimeFailure, UsageError } from "../errors.ts";
+import { RefusedError, RuntimeFailure } from "../errors.ts";
 import { evaluate } from "../eval/evaluate.ts";
 import type { Model } from "../graph/types.ts";
 import { checkBase } from "../lora/apply.ts";
 import { modelDigest } from "../lora/digest.ts";
-import { findModules } from "../lora/modules.ts";
 import {
   type AdapterChanges,
   adapterChanges,
@@ -29,6 +28,7 @@ import type { TokenBatch } from "../data/targets.ts";
 import { type GramData, gramSource, unpadded } from "./collect_gram.ts";
 import { LatencyBench, type LatencyOptions } from "./latency.ts";
 import { loadOnnx } from "./load_onnx.ts";
+import { methodsFor } from "./merge_methods.ts";
 import { configWithLabels } from "./model_labels.ts";
 import { checkTarget, StagedDirectory } from "./staged_directory.ts";
 import { type BaseModel, checkNotBase, writeModel } from "./write_model.ts";
@@ -74,6 +74,7 @@ export const CERTIFICATE_FILE = "certificate.json";
  * @throws {UsageError} where the folder exists or is the base's, or a method needs data
  * @throws {BadInputError} for an adapter of another base
  * @throws {RefusedError} where no candidate keeps enough, or nothing would change
+ * @throws {RuntimeFailure} where the runtime could not run what a method makes
  */
 export async function mergeAdapters(runner: Runner, request: MergeRequest): Promise<Decision> {
   const { base, adapters, savePath, force = false } = request;
@@ -128,7 +129,13 @@ async function measure(
   changes: AdapterChanges,
   staged: StagedCandidates,
 ): Promise<Measurements> {
-  const { base, data, onNote } = request;
+  const { base, data, method, onNote } = request;
+  // Before any measuring, which takes minutes.
+  const methods = methodsFor(
+    runner,
+    { base: base.model, method, measured: data !== undefined, onNote },
+    changes,
+  );
   const adapted = withAdapters(base.model, changes);
   const references = data === undefined ? {} : {
     // A model without logits gets the new head, so that what the adapter adds to it shows.
@@ -144,14 +151,14 @@ async function measure(
   using bench = await openBench(runner, request);
   const candidates: Candidate[] = [];
   let nothing: Error | undefined;
-  for (const method of methodsFor(request, changes)) {
+  for (const method of methods) {
     try {
       const made = await makeCandidate(runner, request, changes, adapted, method, bench);
       staged.add(made.candidate, made.directory);
       candidates.push(made.candidate);
     } catch (error) {
-      // One way of rounding may lose everything where another does not, and older releases of ONNX
-      // Runtime have no kernel for 8 bits.
+      // One way of rounding may lose everything where another does not, and not every build of ONNX
+      // Runtime has a kernel for 8 bits.
       const oneOfMany = request.method === undefined;
       const other = error instanceof RefusedError ||
         (error instanceof RuntimeFailure && method === "8bit" && oneOfMany);
@@ -169,25 +176,6 @@ async function evaluated(runner: Runner, model: Model, data: MergeData): Promise
     objective: data.objective,
     logitRows: LOGIT_ROWS,
   });
-}
-
-/** Ways of merging worth trying: those that differ for this base, and that there is data for. */
-function methodsFor(
-  { base, method, data }: MergeRequest,
-  { changes }: AdapterChanges,
-): readonly MergeMethod[] {
-  if (method === "compensated" && data === undefined) {
-    throw new UsageError(
-      "Error-compensated rounding needs the training data: name it with --data, or choose another --method",
-    );
-  }
-  if (method !== undefined) return [method];
-  const paths = new Set(changes.map(({ path }) => path));
-  const adapted = findModules(base.model).filter((module) => paths.has(module.path));
-  const narrow = adapted.some(({ bits }) => bits < 8);
-  if (data === undefined) return [narrow ? "8bit" : "nearest"];
-  if (adapted.every(({ scales }) => scales === undefined)) return ["nearest"];
-  return narrow ? ["nearest", "compensated", "8bit"] : ["nearest", "compensated"];
 }
 
 async function makeCandidate(

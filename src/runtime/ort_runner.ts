@@ -20,6 +20,7 @@ import { placeInitializers } from "./initializers.ts";
 import { asFailure, attempt, attemptAsync } from "./failure.ts";
 import { OrtExecutable } from "./ort_executable.ts";
 import { OrtTensor, type TensorOwner } from "./ort_tensor.ts";
+import { releaseLimit } from "./release_limits.ts";
 import type { CompileOptions, DeviceTensor, Executable, Runner } from "./runner.ts";
 
 /** How the runtime is opened. */
@@ -197,7 +198,7 @@ class OrtRunner implements Runner, TensorOwner {
       providers,
       label,
     }).catch((error) => {
-      throw asFailure(error, `Cannot compile "${label}"`);
+      throw this.#beyondRelease(error, label) ?? asFailure(error, `Cannot compile "${label}"`);
     });
     const executable = new OrtExecutable(this, session, {
       label,
@@ -208,6 +209,19 @@ class OrtRunner implements Runner, TensorOwner {
     // The runner may have been disposed of while the session was being made.
     if (this.#disposed) executable[Symbol.dispose]();
     return executable;
+  }
+
+  /** What to throw where a model needs what this release does not have. */
+  #beyondRelease(error: unknown, label: string): RuntimeFailure | undefined {
+    const limit = error instanceof OrtError ? releaseLimit(error.message) : undefined;
+    if (limit === undefined) return undefined;
+    const { version, path } = this.#environment.ort;
+    return new RuntimeFailure(
+      `Cannot compile "${label}": ONNX Runtime ${version} at "${path}" ${limit}: ` +
+        "point --ort-lib or GRAFT_ORT_LIB at a release that has what the model needs" +
+        (this.#options.ortLib ? ", or leave both out for the one that graft brings" : ""),
+      { cause: error },
+    );
   }
 
   #allocate(dtype: DataType, dims: readonly number[]): OrtTensor {

@@ -1,0 +1,65 @@
+import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
+import { RuntimeFailure, UsageError } from "../../src/errors.ts";
+import { methodsFor } from "../../src/model/merge_methods.ts";
+import { findModules } from "../../src/lora/modules.ts";
+import type { MergeMethod } from "../../src/lora/merge/mod.ts";
+import { int } from "../../src/graph/attributes.ts";
+import { float32 } from "../../src/graph/tensor.ts";
+import { tinyModel } from "../helpers/ort.ts";
+
+/** A layer of 4 bits. */
+const BASE = tinyModel({
+  inputs: { x: ["float32", ["n", 32]] },
+  outputs: { y: ["float32", ["n", 16]] },
+  nodes: [[
+    "com.microsoft.MatMulNBits",
+    ["x", "w", "s"],
+    ["y"],
+    { K: int(32), N: int(16), bits: int(4), block_size: int(32) },
+  ]],
+  initializers: {
+    w: { dtype: "uint8", dims: [16, 1, 16], bytes: new Uint8Array(256) },
+    s: float32([16], new Array(16).fill(0.1)),
+  },
+});
+
+function methods(
+  version: readonly [number, number, number],
+  request: { readonly method?: MergeMethod; readonly measured?: boolean } = {},
+) {
+  const notes: string[] = [];
+  const changes = findModules(BASE).map(({ path }) => ({ path, updates: [] }));
+  const found = methodsFor(
+    { version },
+    { base: BASE, measured: true, onNote: (note) => notes.push(note), ...request },
+    { changes },
+  );
+  return { found, notes };
+}
+
+Deno.test("methodsFor() measures 8 bits where the runtime can run them", () => {
+  assertEquals(methods([1, 22, 0]), { found: ["nearest", "compensated", "8bit"], notes: [] });
+  assertEquals(methods([1, 30, 0], { measured: false }).found, ["8bit"]);
+});
+
+Deno.test("methodsFor() leaves 8 bits out on a release that cannot run them, and says so", () => {
+  const { found, notes } = methods([1, 21, 1]);
+  assertEquals(found, ["nearest", "compensated"]);
+  assertEquals(notes.length, 1);
+  assertStringIncludes(notes[0], "at 8 bits: MatMulNBits has them since ONNX Runtime 1.22.0");
+  assertStringIncludes(notes[0], "current value is 1.21.1");
+});
+
+Deno.test("methodsFor() refuses 8 bits on such a release where they are asked for or the only safe way", () => {
+  const message = "choose another --method, or point --ort-lib or GRAFT_ORT_LIB at a later release";
+  assertThrows(() => methods([1, 18, 0], { method: "8bit" }), RuntimeFailure, message);
+  assertThrows(() => methods([1, 18, 0], { measured: false }), RuntimeFailure, message);
+  assertEquals(methods([1, 18, 0], { method: "nearest", measured: false }).found, ["nearest"]);
+});
+
+Deno.test("methodsFor() refuses error compensation without data", () =>
+  void assertThrows(
+    () => methods([1, 30, 0], { method: "compensated", measured: false }),
+    UsageError,
+    "needs the training data",
+  ));
