@@ -10,7 +10,9 @@ import type { Graph, Model, Node } from "../../src/graph/types.ts";
 import { type DequantForm, dequantFormFor, setDequantForm } from "../../src/ops/dequantize.ts";
 import { inferTraining, ruleOf } from "../../src/ops/registry.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
+import { isBefore, type Release } from "../../src/runtime/release_limits.ts";
 import { checkGradients, modelOf, runOn } from "./directional.ts";
+import { EACH_ORT } from "./oldest_ort.ts";
 
 export { modelOf, normal, runOn } from "./directional.ts";
 
@@ -34,6 +36,8 @@ export interface FusedCase {
   /** Opset of the ONNX domain that the reference is written against. */
   readonly opset?: number;
   readonly form?: DequantForm;
+  /** The first release that can load what the lowered form keeps of the node; default all. */
+  readonly since?: Release;
   /** What the outputs should be, where ONNX Runtime's CPU provider has no kernel. */
   readonly expected?: readonly Tensor[];
   /** An equivalent node for the kernel, where ONNX Runtime's CPU provider cannot run this one. */
@@ -147,11 +151,18 @@ const feedsOf = (test: FusedCase): Record<string, Tensor> =>
 /**
  * Fails unless the lowered form computes what the kernel does, and its gradients are right.
  *
- * The kernel is that of the release graft brings; lowered forms run on `GRAFT_ORT_LIB` where that
- * is set, so that the tests hold for older releases too.
+ * The kernel is that of the release graft brings; lowered forms run on the oldest supported release,
+ * too.
  */
 export async function checkFused(test: FusedCase): Promise<void> {
-  using runner = createOrtRunner({ threads: 1, ortLib: Deno.env.get("GRAFT_ORT_LIB") });
+  for (const { ortLib, ignore } of EACH_ORT) {
+    if (!ignore) await checkFusedOn(ortLib, test);
+  }
+}
+
+async function checkFusedOn(ortLib: string | undefined, test: FusedCase): Promise<void> {
+  using runner = createOrtRunner({ threads: 1, ortLib });
+  if (test.since !== undefined && isBefore(runner.version, test.since)) return;
   const b = new GraphBuilder(inferTraining);
   const outputs = lower(b, { ...test, form: test.form ?? dequantFormFor(runner.version) });
   using lowered = await runner.compile(modelOf(b.build("lowered", outputs)), {

@@ -5,6 +5,7 @@ import { float32, int32, type Tensor, tensor, toNumbers } from "../../src/graph/
 import type { DequantForm } from "../../src/ops/dequantize.ts";
 import { inferTraining } from "../../src/ops/registry.ts";
 import { UnsupportedError } from "../../src/ops/types.ts";
+import type { Release } from "../../src/runtime/release_limits.ts";
 import { checkFused, constant, type FusedCase, lower, normal } from "../helpers/fused_check.ts";
 
 const bytes = (dims: readonly number[], seed: number): Tensor => {
@@ -74,19 +75,20 @@ function byHand({ inputs, attributes }: FusedCase): Tensor {
   return float32([2, 3, n], out);
 }
 
-/** A release before 1.23 has one form alone. */
-const FORMS: readonly DequantForm[] = Deno.env.get("GRAFT_ORT_LIB")
-  ? ["arithmetic"]
-  : ["gather_block", "arithmetic"];
+/** Each form, and the first release that has it where not all have. */
+const FORMS: Readonly<Record<DequantForm, Release | undefined>> = {
+  gather_block: [1, 23, 0],
+  arithmetic: undefined,
+};
 
-for (const form of FORMS) {
+for (const [form, since] of Object.entries(FORMS) as [DequantForm, Release | undefined][]) {
   for (const bits of [4, 8] as const) {
     for (const zeroPoints of [undefined, "packed", "float"] as const) {
       Deno.test(`MatMulNBits ${bits} bits, ${zeroPoints ?? "no"} zero points, as ${form}`, async () => {
         const test = nBits({ k: 96, n: 24, bits, blockSize: 32, zeroPoints });
         // ONNX Runtime 1.30 has no CPU kernel for 8 bits with float zero points.
         const expected = bits === 8 && zeroPoints === "float" ? [byHand(test)] : undefined;
-        await checkFused({ ...test, form, expected });
+        await checkFused({ ...test, form, since, expected });
       });
     }
   }
@@ -94,7 +96,7 @@ for (const form of FORMS) {
   for (const blockSize of [16, 64, 128, 256]) {
     Deno.test(`MatMulNBits with blocks of ${blockSize} that do not divide K, as ${form}`, async () => {
       const shape = { k: 144, n: 8, bits: 4, blockSize, zeroPoints: "packed", bias: true } as const;
-      await checkFused({ ...nBits(shape), form });
+      await checkFused({ ...nBits(shape), form, since });
     });
   }
 }
@@ -121,7 +123,7 @@ Deno.test("MatMulNBits accepts flat scales and zero points, as older exporters w
 
 Deno.test("MatMulNBits keeps the file's bytes: the lowered weight is a view of them", () => {
   const test = nBits({ k: 64, n: 16, bits: 4, blockSize: 32 });
-  for (const form of FORMS) {
+  for (const form of Object.keys(FORMS) as DequantForm[]) {
     const b = new GraphBuilder(inferTraining);
     const graph = b.build("g", lower(b, { ...test, form }));
     const original = (test.inputs[1] as { constant: Tensor }).constant.bytes;

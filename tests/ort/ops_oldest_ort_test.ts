@@ -3,7 +3,7 @@ import { findLibrary } from "../../ffi/mod.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
 import { checkCase } from "../helpers/gradcheck.ts";
 import { STANDARD_CASES } from "../helpers/op_cases/mod.ts";
-import { oldestOrt } from "../helpers/ort.ts";
+import { oldestOrt } from "../helpers/oldest_ort.ts";
 
 const oldest = await oldestOrt();
 const ortLib = "path" in oldest ? oldest.path : undefined;

@@ -1,7 +1,7 @@
 import { assertEquals } from "@std/assert";
 import { findLibrary, LOWEST_ORT } from "../../ffi/mod.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
-import { oldestOrt } from "../helpers/ort.ts";
+import { oldestOrt } from "../helpers/oldest_ort.ts";
 import { runnerCases } from "../helpers/runner_cases.ts";
 
 runnerCases("the library graft brings", { ortLib: findLibrary() });
