@@ -29,6 +29,7 @@ export class GraphBuilder {
   readonly #inputs: ValueInfo[] = [];
   readonly #initializers = new Map<string, Tensor>();
   readonly #constants = new Map<string, string>();
+  readonly #reserved = new Set<string>();
   #next = 0;
 
   /** @param infer the shape inference to use; `src/ops` exports one. */
@@ -41,10 +42,15 @@ export class GraphBuilder {
     return this.#nodes;
   }
 
+  /** Keeps names for values that are added later: what is emitted meanwhile gets others. */
+  reserve(names: Iterable<string>): void {
+    for (const name of names) this.#reserved.add(name);
+  }
+
   /** A name no value has yet, made from `hint`. */
   fresh(hint: string): string {
     let name = hint;
-    while (name === "" || this.#known.has(name)) name = `${hint}~${this.#next++}`;
+    while (name === "" || this.#isTaken(name)) name = `${hint}~${this.#next++}`;
     return name;
   }
 
@@ -204,8 +210,12 @@ export class GraphBuilder {
     while (true) {
       const base = `${opType}~${this.#next++}`;
       const names = count === 1 ? [base] : Array.from({ length: count }, (_, i) => `${base}.${i}`);
-      if (!names.some((name) => this.#known.has(name))) return names;
+      if (!names.some((name) => this.#isTaken(name))) return names;
     }
+  }
+
+  #isTaken(name: string): boolean {
+    return this.#known.has(name) || this.#reserved.has(name);
   }
 
   #define(name: string, known: Known): void {

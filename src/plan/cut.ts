@@ -30,11 +30,15 @@ export interface Cut {
 
 /**
  * @param lowered graph with one output
+ * @param constants values that no activation enters
  * @param before optional value that must be a boundary (the input of a head that runs in chunks)
  */
-export function cutIntoSegments(lowered: Graph, before?: string): Cut {
+export function cutIntoSegments(
+  lowered: Graph,
   // Dropout masks count as constants: each call makes them anew from the seed.
-  const constants = constantValues(lowered, [DROPOUT_SEED]);
+  constants: ReadonlySet<string> = constantValues(lowered, [DROPOUT_SEED]),
+  before?: string,
+): Cut {
   const carriers = carrierValues(lowered);
   const main: Node[] = [];
   const side: Node[] = [];
@@ -131,9 +135,11 @@ function chooseBoundaries(
   return [...boundaries, output];
 }
 
+const PRODUCTS = new Set(["MatMul", "Gemm", "Conv", "QuantizedLinear"]);
+
 /** Whether a node multiplies an activation with a weight matrix. */
 function isWeighted(node: Node, constants: ReadonlySet<string>): boolean {
-  return (node.opType === "MatMul" || node.opType === "Gemm" || node.opType === "Conv") &&
+  return PRODUCTS.has(node.opType) &&
     node.inputs.slice(0, 2).filter((input) => constants.has(input)).length === 1;
 }
 

@@ -23,6 +23,7 @@ export function expand(
 ): Expanded {
   if (!nodes.some(({ domain }) => domain === GRAFT)) return { nodes, initializers };
   const b = new GraphBuilder(inferTraining);
+  b.reserve(nodes.flatMap((node) => [...node.inputs, ...node.outputs]));
   const constants = new Map(initializers);
   for (const node of nodes) {
     for (const input of node.inputs) {

@@ -9,10 +9,12 @@
 import { GraphBuilder } from "../graph/builder.ts";
 import { float32, int64, type Tensor } from "../graph/tensor.ts";
 import { byteLength } from "../graph/dtype.ts";
-import type { Graph, Node } from "../graph/types.ts";
+import type { Dim, Graph, Node } from "../graph/types.ts";
 import { inferTraining } from "../ops/registry.ts";
+import { emitQuantizedLinear } from "../ops/internal/quantized_linear.ts";
 import { callOf, type PlannedCall } from "./call.ts";
-import { cotangentName, LABELS, LOSS, ROW_WEIGHTS } from "./names.ts";
+import { cotangentName, LABELS, LOSS, type Numeric, ROW_WEIGHTS } from "./names.ts";
+import { type Derivation, roundedColumns } from "./quantize_linears.ts";
 
 /** Entries of the vocabulary per chunk, unless a plan says otherwise. */
 export const HEAD_CHUNK = 8192;
@@ -57,10 +59,16 @@ export function findChunkableHead(
     const rows = lowered.valueInfo.get(producer.outputs[0])?.type?.shape?.[0];
     const axis = producer.attributes.axis;
     const joinsRows = producer.opType === "Concat" && axis?.kind === "int" && axis.value === 0;
-    return fine && SLICEABLE.has(producer.opType) && rows === dims[1] && !joinsRows;
+    return fine && SLICEABLE.has(producer.opType) && isMultiple(rows, dims[1]) && !joinsRows;
   };
   if (!visit(weight)) return undefined;
   return { hidden, logits, weight, preparing, vocabulary: dims[1] };
+}
+
+/** Whether each row of the vocabulary takes the same number of rows: one, or one per block. */
+function isMultiple(rows: Dim | undefined, vocabulary: Dim): boolean {
+  return typeof rows === "number" && typeof vocabulary === "number" && rows > 0 &&
+    rows % vocabulary === 0;
 }
 
 /** Operators that treat rows of a weight independently, along the first axis. */
@@ -101,6 +109,8 @@ export interface ChunkedHead {
   readonly logitsParts: readonly string[];
   /** Slices of initializers (views), starting values, by name. */
   readonly constants: ReadonlyMap<string, Tensor>;
+  /** Calls that round the weight to 8 bits, a chunk each; none in the `exact` setting. */
+  readonly derivations: readonly Derivation[];
 }
 
 /** Plans a head's calls for `rows` target rows. */
@@ -109,6 +119,7 @@ export function planChunkedHead(
   head: ChunkableHead,
   rows: number,
   chunk: number,
+  numeric: Numeric = "exact",
 ): ChunkedHead {
   const constants = new Map<string, Tensor>();
   const width = lowered.valueInfo.get(head.weight)!.type!.shape![1] as number;
@@ -119,7 +130,7 @@ export function planChunkedHead(
   const starts: number[] = [];
   for (let at = 0; at < head.vocabulary; at += chunk) starts.push(at);
   const piece = (start: number) => Math.min(chunk, head.vocabulary - start);
-  const context = { lowered, head, rows, width, constants };
+  const context = { lowered, head, rows, width, constants, numeric };
   const forward = (keepLogits: boolean) =>
     starts.map((start, i) => forwardChunk(context, i, start, piece(start), keepLogits));
   const count = starts.length;
@@ -134,6 +145,9 @@ export function planChunkedHead(
       weighted(context, count),
     ],
     constants,
+    derivations: numeric === "exact"
+      ? []
+      : starts.map((start, i) => roundedChunk(context, i, start, piece(start))),
   };
 }
 
@@ -143,6 +157,24 @@ interface ChunkContext {
   readonly rows: number;
   readonly width: number;
   readonly constants: Map<string, Tensor>;
+  readonly numeric: Numeric;
+}
+
+/** Rounds a chunk of the weight to int8 rows. */
+function roundedChunk(c: ChunkContext, i: number, start: number, size: number): Derivation {
+  const b = new GraphBuilder(inferTraining);
+  const { codes, scale } = roundedColumns(b, chunkWeight(b, c, start, size), 0);
+  const { weight, post } = int8Names(i);
+  return callOf(b, `8-bit head, chunk ${i}`, new Map([[codes, weight], [scale, post]]));
+}
+
+const int8Names = (i: number) => ({ weight: `head.int8:${i}`, post: `head.int8_scale:${i}` });
+
+/** Declares what {@linkcode roundedChunk} makes. */
+function int8Chunk(b: GraphBuilder, c: ChunkContext, i: number, size: number) {
+  const { weight, post } = int8Names(i);
+  b.input(weight, "int8", [size, c.width]);
+  return { weight, post: b.input(post, "float32", [size]) };
 }
 
 /** Emits the chunk's weight [size, K] from slices of the initializers. */
@@ -160,7 +192,7 @@ function chunkWeight(b: GraphBuilder, c: ChunkContext, start: number, size: numb
       if (node.opType === "GatherBlockQuantized" && i === 1) return chunkRows(b, c, size);
       if (node.opType === "Reshape" && i === 1) {
         const shape = c.lowered.valueInfo.get(node.outputs[0])!.type!.shape as readonly number[];
-        return b.int64s([size, ...shape.slice(1)]);
+        return b.int64s([size * (shape[0] / c.head.vocabulary), ...shape.slice(1)]);
       }
       return slice(input);
     });
@@ -175,10 +207,11 @@ function chunkWeight(b: GraphBuilder, c: ChunkContext, start: number, size: numb
 function sliced(b: GraphBuilder, c: ChunkContext, name: string, start: number, size: number) {
   const whole = c.lowered.initializers.get(name);
   if (whole === undefined) throw new ReferenceError(`"${name}" is no weight of the head`);
-  const cut = whole.dims[0] === c.head.vocabulary;
+  const cut = isMultiple(whole.dims[0], c.head.vocabulary);
   if (!cut && whole.bytes.byteLength <= SMALL_BYTES) return b.constant(whole);
   const named = cut ? `${name}[${start}:${start + size}]` : name;
-  const tensor = cut ? rowsOf(whole, start, size) : whole;
+  const perRow = whole.dims[0] / c.head.vocabulary;
+  const tensor = cut ? rowsOf(whole, start * perRow, size * perRow) : whole;
   c.constants.set(named, tensor);
   return b.input(named, tensor.dtype, tensor.dims);
 }
@@ -235,9 +268,11 @@ function forwardChunk(
   b.input(c.head.hidden, "float32", [c.rows, c.width]);
   const carried = (what: string) => b.input(`head.${what}:${i}`, "float32", [c.rows, 1]);
   const [max, sum, picked] = [carried("max"), carried("sum"), carried("picked")];
-  const logits = b.op("Gemm", [c.head.hidden, chunkWeight(b, c, start, size)], {
-    transB: { kind: "int", value: 1 },
-  });
+  const logits = c.numeric === "fast"
+    ? emitQuantizedLinear(b, { x: c.head.hidden, ...int8Chunk(b, c, i, size), transB: true })
+    : b.op("Gemm", [c.head.hidden, chunkWeight(b, c, start, size)], {
+      transB: { kind: "int", value: 1 },
+    });
   const axis = b.int64s([1]);
   const newMax = b.op("Max", [max, b.op("ReduceMax", [logits, axis])]);
   const grown = b.op("Exp", [b.op("Sub", [max, newMax])]);

@@ -13,3 +13,6 @@ export const LOGITS = "logits";
 export const cotangentName = (value: string) => `ct:${value}`;
 /** Gradient of a trainable tensor, summed over the micro-batches so far. */
 export const gradientName = (parameter: string) => `grad:${parameter}`;
+
+/** Numeric setting: float32 throughout, or 8-bit integers in products with frozen weights. */
+export type Numeric = "exact" | "fast";

@@ -17,9 +17,10 @@ import { DROPOUT_SEED } from "./dropout.ts";
 import { type BatchShape, bindInputs, type BoundInput } from "./inputs.ts";
 import { findChunkableHead, HEAD_CHUNK, planChunkedHead } from "./head_chunks.ts";
 import { lowerForTraining } from "./lower.ts";
-import { gradientName, LOGITS, LOSS } from "./names.ts";
+import { gradientName, LOGITS, LOSS, type Numeric } from "./names.ts";
 import { backwardCall, forwardCall, type PlanContext, trainablesOf } from "./segment_calls.ts";
 import { constantValues } from "../graph/passes/constants.ts";
+import { type Derivation, quantizeLinears } from "./quantize_linears.ts";
 import { selectTargetRows, TARGET_ROWS } from "./select_rows.ts";
 import { evaluationTailCall, tailCall } from "./tail.ts";
 
@@ -40,6 +41,8 @@ export interface PlanOptions extends BatchShape {
   readonly headChunk?: number;
   /** Probability of LoRA dropout; default 0. */
   readonly dropout?: number;
+  /** Whether frozen products are computed in 8-bit integers; default `exact`: they are not. */
+  readonly numeric?: Numeric;
   /** How 4- and 8-bit blocks are dequantised (`dequantFormFor` tells what a runtime has). */
   readonly dequantForm?: DequantForm;
 }
@@ -64,6 +67,8 @@ export interface TrainingPlan {
   readonly logitsParts: readonly string[];
   /** Tensors to bind by name: weights as they lie in the file, starting values. */
   readonly constants: ReadonlyMap<string, Tensor>;
+  /** Calls that make more such tensors of them; once for all plans of a model. */
+  readonly derivations: readonly Derivation[];
   /** Batch inputs that the calls read. */
   readonly inputs: ReadonlyMap<string, BoundInput>;
   readonly rows: number;
@@ -94,12 +99,22 @@ export function planTraining(model: Model, options: PlanOptions): TrainingPlan {
   if (selected !== undefined) {
     bound.set(TARGET_ROWS, { dtype: "int64", dims: [options.targetRows!] });
   }
-  const lowered = lowerForTraining({ ...model, graph }, bound, [output], {
+  const exact = lowerForTraining({ ...model, graph }, bound, [output], {
     dropout: options.dropout,
     dequantForm: options.dequantForm,
     trainable: options.trainable,
   });
-  const constants = constantValues(lowered, [DROPOUT_SEED]);
+  const logitsShape = exact.valueInfo.get(exact.outputs[0].name)!.type!.shape as number[];
+  const rows = options.targetRows ?? elementCount(logitsShape.slice(0, -1));
+  const chunk = options.headChunk ?? HEAD_CHUNK;
+  const head = selected === undefined
+    ? undefined
+    : findChunkableHead(exact, constantValues(exact), options.trainable, chunk);
+  const numeric = options.numeric ?? "exact";
+  const { graph: lowered, derivations, derived } = numeric === "exact"
+    ? { graph: exact, derivations: [], derived: new Set<string>() }
+    : quantizeLinears(exact, options.trainable, new Set(head && [head.logits]));
+  const constants = constantValues(lowered, [DROPOUT_SEED, ...derived]);
   const context: PlanContext = {
     lowered,
     trainable: options.trainable,
@@ -107,14 +122,10 @@ export function planTraining(model: Model, options: PlanOptions): TrainingPlan {
     fed: fedConstants(lowered, options.trainable),
     pickRows: causal && selected === undefined,
   };
-  const logitsShape = lowered.valueInfo.get(lowered.outputs[0].name)!.type!.shape as number[];
-  const rows = options.targetRows ?? elementCount(logitsShape.slice(0, -1));
-  const chunk = options.headChunk ?? HEAD_CHUNK;
-  const head = selected === undefined
+  const cut = cutIntoSegments(lowered, constants, head?.hidden);
+  const ending = head === undefined
     ? undefined
-    : findChunkableHead(lowered, constants, options.trainable, chunk);
-  const cut = cutIntoSegments(lowered, head?.hidden);
-  const ending = head === undefined ? undefined : planChunkedHead(lowered, head, rows, chunk);
+    : planChunkedHead(lowered, head, rows, chunk, numeric);
   const body = cut.segments.slice(0, -1);
   const tail = cut.segments[cut.segments.length - 1];
   const first = cut.segments.findIndex((segment) => trainablesOf(context, segment).length > 0);
@@ -142,12 +153,14 @@ export function planTraining(model: Model, options: PlanOptions): TrainingPlan {
     logits: scheduled([...forward, ...logitsTail], logitsParts),
     logitsParts,
     constants: new Map([
-      ...[...context.fed].flatMap((name) => {
-        const value = lowered.initializers.get(name);
-        return value === undefined || options.trainable.has(name) ? [] : [[name, value] as const];
-      }),
+      ...[...context.fed, ...derivations.flatMap((call) => [...call.feeds.values()])]
+        .flatMap((name) => {
+          const value = exact.initializers.get(name);
+          return value === undefined || options.trainable.has(name) ? [] : [[name, value] as const];
+        }),
       ...(ending?.constants ?? []),
     ]),
+    derivations: [...derivations, ...(ending?.derivations ?? [])],
     inputs: new Map(
       lowered.inputs.map(({ name, type }) => [
         name,

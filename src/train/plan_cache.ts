@@ -5,6 +5,7 @@ import { TRAINING_OPSETS } from "../ops/registry.ts";
 import type { PlannedCall } from "../plan/call.ts";
 import type { TrainingPlan } from "../plan/plan.ts";
 import type { DeviceTensor, Executable, Runner } from "../runtime/runner.ts";
+import { DerivedTensors } from "./derived_tensors.ts";
 
 /** A plan with its constants bound. */
 export interface CompiledPlan {
@@ -32,6 +33,7 @@ export class PlanCache implements Disposable {
   readonly #plans = new Map<string, CompiledPlan>();
   readonly #sessions = new Map<string, Promise<Executable>>();
   readonly #tensors = new TensorCache();
+  readonly #derived = new DerivedTensors((call) => this.#compile(call));
 
   constructor(runner: Runner, limit = PLANS_KEPT) {
     this.#runner = runner;
@@ -62,29 +64,44 @@ export class PlanCache implements Disposable {
     return found;
   }
 
+  /** Tensors that a plan's calls read beside its constants. */
+  derived(compiled: CompiledPlan): Promise<ReadonlyMap<string, DeviceTensor>> {
+    return this.#derived.of(compiled);
+  }
+
+  /** Frees what plans have derived; a plan that is used again derives it anew. */
+  releaseDerived(): void {
+    this.#derived[Symbol.dispose]();
+  }
+
   /** The compiled session of a call. */
   session(call: PlannedCall): Promise<Executable> {
     const found = this.#sessions.get(call.key);
     if (found !== undefined) return found;
+    const session = this.#compile(call);
+    this.#sessions.set(call.key, session);
+    return session;
+  }
+
+  #compile(call: PlannedCall): Promise<Executable> {
     const model: Model = {
       irVersion: IR_VERSION,
       opsets: TRAINING_OPSETS,
       graph: call.graph,
       metadata: {},
     };
-    const session = this.#runner.compile(model, {
+    return this.#runner.compile(model, {
       label: call.label,
       config: SESSION_CONFIG,
       // A plan of all of a session's memory keeps it between runs; here every session runs in turn,
       // and the shared arena's free blocks serve the next.
       memoryPattern: false,
     });
-    this.#sessions.set(call.key, session);
-    return session;
   }
 
   [Symbol.dispose](): void {
     this.#plans.clear();
+    this.#derived[Symbol.dispose]();
     this.#tensors.retain(new Set());
     for (const session of this.#sessions.values()) disposeOf(session);
     this.#sessions.clear();

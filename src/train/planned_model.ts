@@ -1,9 +1,9 @@
 /** A `StepModel` over planned session calls: compiles a plan per batch shape and runs it. */
 import { float32, int64, type Tensor, toNumbers } from "../graph/tensor.ts";
 import type { Model } from "../graph/types.ts";
-import { gradientName, LABELS, LOGITS, LOSS, ROW_WEIGHTS } from "../plan/names.ts";
+import { gradientName, LABELS, LOGITS, LOSS, type Numeric, ROW_WEIGHTS } from "../plan/names.ts";
 import { TOKEN_INPUTS } from "../plan/inputs.ts";
-import { dequantFormFor } from "../ops/dequantize.ts";
+import { type DequantForm, dequantFormFor } from "../ops/dequantize.ts";
 import { planTraining, type Schedule, type TrainingPlan } from "../plan/plan.ts";
 import { DROPOUT_SEED } from "../plan/dropout.ts";
 import { TARGET_ROWS } from "../plan/select_rows.ts";
@@ -32,6 +32,10 @@ export interface PlannedModelOptions {
   readonly headChunk?: number;
   /** Probability of LoRA dropout while training; default 0. */
   readonly dropout?: number;
+  /** Numeric setting of {@linkcode PlannedModel.accumulate}; default `exact`. */
+  readonly numeric?: Numeric;
+  /** How to dequantise blocks; default what is usually quickest on the runner's release. */
+  readonly dequantForm?: DequantForm;
 }
 
 export class PlannedModel implements StepModel<TokenBatch> {
@@ -40,11 +44,13 @@ export class PlannedModel implements StepModel<TokenBatch> {
   readonly #runner: Runner;
   readonly #plans: PlanCache;
   readonly #zeros = new Map<string, DeviceTensor>();
+  #numeric: Numeric;
 
   constructor(options: PlannedModelOptions) {
     this.#options = options;
     this.#runner = options.runner;
     this.#plans = new PlanCache(options.runner);
+    this.#numeric = options.numeric ?? "exact";
     this.parameters = [...options.trainable].map((name) => {
       const value = options.model.graph.initializers.get(name);
       if (value === undefined) throw new ReferenceError(`No initializer is named "${name}"`);
@@ -52,12 +58,24 @@ export class PlannedModel implements StepModel<TokenBatch> {
     });
   }
 
+  /** Numeric setting of gradients; losses and logits without gradients are always `exact`. */
+  get numeric(): Numeric {
+    return this.#numeric;
+  }
+
+  set numeric(numeric: Numeric) {
+    this.#numeric = numeric;
+    if (numeric === "exact") this.#plans.releaseDerived();
+  }
+
   async accumulate(batch: TokenBatch, dropoutSeed: number): Promise<BatchLoss> {
     const targets = targetsOf(batch, rowBucket);
     if (targets.count === 0) return { lossSum: 0, targetCount: 0 };
     const dropout = this.#options.dropout ?? 0;
-    const compiled = this.#planFor(batch, targets, dropout);
+    const compiled = this.#planFor(batch, targets, dropout, this.#numeric);
+    const derived = await this.#plans.derived(compiled);
     const env = this.#environment(compiled, batch, targets);
+    for (const [name, value] of derived) env.set(name, value);
     if (dropout > 0) env.set(DROPOUT_SEED, this.#runner.upload(int64([], [dropoutSeed])));
     for (const parameter of this.parameters) {
       env.set(gradientName(parameter.name), parameter.grad ?? this.#zerosLike(parameter));
@@ -122,12 +140,17 @@ export class PlannedModel implements StepModel<TokenBatch> {
     this.#plans[Symbol.dispose]();
   }
 
-  #planFor(batch: TokenBatch, targets: Targets, dropout = 0): CompiledPlan {
+  #planFor(
+    batch: TokenBatch,
+    targets: Targets,
+    dropout = 0,
+    numeric: Numeric = "exact",
+  ): CompiledPlan {
     const { model, trainable, keepBytes, headChunk, objective } = this.#options;
     const [sequences, length] = batch.inputIds.dims;
     const targetRows = objective === "causal" ? targets.rows : undefined;
     return this.#plans.get(
-      [sequences, length, targetRows, dropout].join(),
+      [sequences, length, targetRows, dropout, numeric].join(),
       () =>
         planTraining(model, {
           batch: sequences,
@@ -136,8 +159,9 @@ export class PlannedModel implements StepModel<TokenBatch> {
           trainable,
           keepBytes,
           dropout,
+          numeric,
           headChunk,
-          dequantForm: dequantFormFor(this.#runner.version),
+          dequantForm: this.#options.dequantForm ?? dequantFormFor(this.#runner.version),
         }),
     );
   }

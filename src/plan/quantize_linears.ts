@@ -1,0 +1,233 @@
+/**
+ * The `fast` setting: products with frozen weights become {@linkcode QuantizedLinear} operators.
+ *
+ * Weights that a file holds as int8 per channel, symmetric, are read as they lie. All others are
+ * rounded once, before the first step, to int8 per output channel by a small graph of their own
+ * ({@linkcode Derivation}): blocks of 4 or 8 bits, float weights, integers with zero points.
+ */
+import { floatAttribute, int, intAttribute, intsAttribute } from "../graph/attributes.ts";
+import type { GraphBuilder } from "../graph/builder.ts";
+import { constantValues } from "../graph/passes/constants.ts";
+import { prune } from "../graph/passes/prune.ts";
+import { elementCount, tensor } from "../graph/tensor.ts";
+import type { Graph, Node, ValueInfo } from "../graph/types.ts";
+import { quantizedLinearNode } from "../ops/internal/quantized_linear.ts";
+import { builderOver, callOf, declare, fedConstants, type PlannedCall } from "./call.ts";
+
+/** A call that makes tensors of weights alone; done once for all plans of a model. */
+export type Derivation = PlannedCall;
+
+/** A lowered graph in the `fast` setting. */
+export interface QuantizedGraph {
+  readonly graph: Graph;
+  readonly derivations: readonly Derivation[];
+  /** What the derivations make; the graph reads it like initializers. */
+  readonly derived: ReadonlySet<string>;
+}
+
+/** Rows and columns below which a product is left alone: rounding costs more than it saves. */
+const LEAST_WIDTH = 32;
+
+/**
+ * @param lowered graph of float operators
+ * @param trainable initializers that change, whose products stay float
+ * @param except values whose products stay as they are (a head that runs in chunks)
+ */
+export function quantizeLinears(
+  lowered: Graph,
+  trainable: ReadonlySet<string>,
+  except: ReadonlySet<string> = new Set(),
+): QuantizedGraph {
+  const pass = new Pass(lowered, trainable);
+  const nodes = lowered.nodes.flatMap((node) =>
+    except.has(node.outputs[0]) ? [node] : pass.quantized(node) ?? [node]
+  );
+  const graph = prune({
+    ...lowered,
+    nodes,
+    valueInfo: new Map([...lowered.valueInfo, ...pass.values.map((v) => [v.name, v] as const)]),
+  });
+  const read = new Set(graph.nodes.flatMap((node) => node.inputs));
+  const derivations = [...pass.derivations.values()];
+  const derived = derivations.flatMap((call) => [...call.fetches.values()]);
+  return { graph, derivations, derived: new Set(derived.filter((name) => read.has(name))) };
+}
+
+/** Int8 weights of a product and their scales, as {@linkcode quantizedLinearNode} reads them. */
+export interface QuantizedWeight {
+  readonly weight: string;
+  readonly transB: boolean;
+  readonly pre?: string;
+  readonly post?: string;
+}
+
+/** A product x · W, W the value `right`: [N, K] where `transB`, else [K, N]. */
+interface Product {
+  readonly x: string;
+  readonly right: string;
+  readonly transB: boolean;
+  readonly bias?: string;
+}
+
+class Pass {
+  readonly values: ValueInfo[] = [];
+  readonly derivations = new Map<string, Derivation>();
+  readonly #lowered: Graph;
+  readonly #frozen: ReadonlySet<string>;
+  readonly #fed: ReadonlySet<string>;
+  readonly #producers: ReadonlyMap<string, Node>;
+  readonly #views = new Map<string, string>();
+
+  constructor(lowered: Graph, trainable: ReadonlySet<string>) {
+    this.#lowered = lowered;
+    const { nodes, initializers } = lowered;
+    this.#frozen = constantValues({
+      nodes,
+      initializers: new Map([...initializers].filter(([name]) => !trainable.has(name))),
+    });
+    this.#fed = fedConstants(lowered, trainable);
+    this.#producers = new Map(
+      nodes.flatMap((node) => node.outputs.map((output) => [output, node] as const)),
+    );
+  }
+
+  /** The nodes that replace a product with a frozen weight, `undefined` for any other node. */
+  quantized(node: Node): readonly Node[] | undefined {
+    const product = this.#product(node);
+    if (product === undefined) return undefined;
+    const weight = this.#weight(product.right, product.transB);
+    const linear = quantizedLinearNode({ x: this.#unified(product.x), ...weight });
+    const [y] = node.outputs;
+    if (product.bias === undefined) return [{ ...linear, name: node.name, outputs: [y] }];
+    const unbiased = `${y}.unbiased`;
+    this.values.push({ name: unbiased, type: this.#lowered.valueInfo.get(y)!.type });
+    return [
+      { ...linear, name: unbiased, outputs: [unbiased] },
+      { ...node, opType: "Add", inputs: [unbiased, product.bias], attributes: {} },
+    ];
+  }
+
+  /** One name for all views of a value in one shape, so that its rows are rounded once. */
+  #unified(x: string): string {
+    const view = this.#producers.get(x);
+    if (view?.opType !== "Reshape") return x;
+    const key = `${view.inputs[0]} ${this.#dims(x)}`;
+    const first = this.#views.get(key);
+    if (first === undefined) this.#views.set(key, x);
+    return first ?? x;
+  }
+
+  #product(node: Node): Product | undefined {
+    if (node.domain !== "") return undefined;
+    const [x, right, bias = ""] = node.inputs;
+    if (x === undefined || this.#frozen.has(x) || !this.#frozen.has(right)) return undefined;
+    let product: Product;
+    if (node.opType === "MatMul") {
+      const turned = this.#producers.get(right);
+      const perm = turned?.opType === "Transpose" ? intsAttribute(turned, "perm", [1, 0]) : [];
+      const transB = perm.join() === "1,0" && this.#frozen.has(turned!.inputs[0]);
+      product = { x, right: transB ? turned!.inputs[0] : right, transB };
+    } else if (node.opType === "Gemm" && isPlain(node)) {
+      const transB = intAttribute(node, "transB", 0) === 1;
+      product = { x, right, transB, ...(bias === "" ? {} : { bias }) };
+    } else return undefined;
+    const dims = this.#dims(product.right);
+    const floats = this.#dtype(x) === "float32" && this.#dtype(product.right) === "float32";
+    return floats && dims.length === 2 && this.#dims(x).length >= 2 &&
+        Math.min(...dims) >= LEAST_WIDTH
+      ? product
+      : undefined;
+  }
+
+  /** The weight as the file holds it where that is int8 per channel, else rounded to that. */
+  #weight(right: string, transB: boolean): QuantizedWeight {
+    return this.#stored(right, transB) ?? this.#rounded(right, transB);
+  }
+
+  #stored(right: string, transB: boolean): QuantizedWeight | undefined {
+    const node = this.#producers.get(right);
+    if (node?.opType !== "DequantizeLinear" || intAttribute(node, "block_size", 0) !== 0) {
+      return undefined;
+    }
+    const [weight, scale, zeroPoint = ""] = node.inputs;
+    const { initializers } = this.#lowered;
+    const [codes, scales] = [initializers.get(weight), initializers.get(scale)];
+    if (codes?.dtype !== "int8" || scales?.dtype !== "float32") return undefined;
+    if (zeroPoint !== "" && !initializers.get(zeroPoint)?.bytes.every((byte) => byte === 0)) {
+      return undefined;
+    }
+    if (elementCount(scales.dims) === 1) return { weight, transB, post: scale };
+    const axis = intAttribute(node, "axis", 1);
+    const onOutput = (axis < 0 ? axis + 2 : axis) === (transB ? 0 : 1);
+    return onOutput ? { weight, transB, post: scale } : { weight, transB, pre: scale };
+  }
+
+  #rounded(right: string, transB: boolean): QuantizedWeight {
+    const [codes, scale] = [`${right}.int8`, `${right}.int8_scale`];
+    const axis = transB ? 0 : 1;
+    if (!this.derivations.has(right)) {
+      const b = builderOver(this.#lowered, this.#preparing(right), this.#fed);
+      const made = roundedColumns(b, declare(b, this.#lowered, right, this.#fed), axis);
+      const outputs = new Map([[made.codes, codes], [made.scale, scale]]);
+      this.derivations.set(right, callOf(b, `8-bit ${right}`, outputs));
+      for (const [value, name] of outputs) {
+        const { dtype, dims } = b.known(value);
+        this.values.push({ name, type: { dtype, shape: dims } });
+      }
+    }
+    return { weight: codes, transB, post: scale };
+  }
+
+  /** The nodes that make a frozen value from initializers, in order. */
+  #preparing(value: string): Node[] {
+    const found = new Set<Node>();
+    const visit = (name: string) => {
+      const node = this.#producers.get(name);
+      if (node === undefined || found.has(node)) return;
+      for (const input of node.inputs) visit(input);
+      found.add(node);
+    };
+    visit(value);
+    return [...found];
+  }
+
+  #dims(value: string): readonly number[] {
+    const shape = this.#lowered.initializers.get(value)?.dims ??
+      this.#lowered.valueInfo.get(value)?.type?.shape;
+    return (shape ?? []) as readonly number[];
+  }
+
+  #dtype(value: string): string | undefined {
+    return this.#lowered.initializers.get(value)?.dtype ??
+      this.#lowered.valueInfo.get(value)?.type?.dtype;
+  }
+}
+
+/** A·B (+ C), nothing else. */
+function isPlain(node: Node): boolean {
+  return intAttribute(node, "transA", 0) === 0 && floatAttribute(node, "alpha", 1) === 1 &&
+    floatAttribute(node, "beta", 1) === 1;
+}
+
+/** Largest code of a rounded weight. */
+const LEVELS = 127;
+/** Scale of a channel of zeros. */
+const LEAST = 1e-30;
+
+/**
+ * Rounds a float matrix to int8 with a scale for each index of `axis`.
+ *
+ * @returns codes in the matrix's shape, scales float32 along the axis
+ */
+export function roundedColumns(b: GraphBuilder, matrix: string, axis: number) {
+  const size = b.dims(matrix)[axis];
+  const others = b.int64s([1 - axis]);
+  const drop = { keepdims: int(0) };
+  const above = b.op("ReduceMax", [matrix, others], drop);
+  const below = b.op("Neg", [b.op("ReduceMin", [matrix, others], drop)]);
+  const largest = b.op("Max", [above, below, b.scalar(LEAST)]);
+  const scale = b.op("Mul", [largest, b.scalar(1 / LEVELS)]);
+  const zeroPoints = b.constant(tensor("int8", [size], new Uint8Array(size)), "zero_points");
+  const codes = b.op("QuantizeLinear", [matrix, scale, zeroPoints], { axis: int(axis) });
+  return { codes, scale };
+}

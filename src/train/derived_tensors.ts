@@ -1,0 +1,71 @@
+/** Tensors that plans make of weights once, before their first step, and share. */
+import type { Tensor } from "../graph/tensor.ts";
+import type { PlannedCall } from "../plan/call.ts";
+import type { DeviceTensor, Executable } from "../runtime/runner.ts";
+import type { CompiledPlan } from "./plan_cache.ts";
+
+/** Compiles a call; the caller disposes of what comes back. */
+export type Compile = (call: PlannedCall) => Promise<Executable>;
+
+export class DerivedTensors implements Disposable {
+  readonly #compile: Compile;
+  /** By the computation and the memory it reads: names of weights may differ from plan to plan. */
+  readonly #made = new Map<string, DeviceTensor>();
+  #byPlan = new WeakMap<CompiledPlan, ReadonlyMap<string, DeviceTensor>>();
+  readonly #buffers = new WeakMap<ArrayBufferLike, number>();
+  #bufferCount = 0;
+
+  constructor(compile: Compile) {
+    this.#compile = compile;
+  }
+
+  /** What a plan's derivations make, by name; computed where no earlier plan has done so. */
+  async of(compiled: CompiledPlan): Promise<ReadonlyMap<string, DeviceTensor>> {
+    let found = this.#byPlan.get(compiled);
+    if (found === undefined) this.#byPlan.set(compiled, found = await this.#derive(compiled));
+    return found;
+  }
+
+  /** Frees all of them; {@linkcode of} makes them anew. */
+  [Symbol.dispose](): void {
+    for (const tensor of this.#made.values()) tensor[Symbol.dispose]();
+    this.#made.clear();
+    this.#byPlan = new WeakMap();
+  }
+
+  async #derive({ plan, constants }: CompiledPlan): Promise<Map<string, DeviceTensor>> {
+    const derived = new Map<string, DeviceTensor>();
+    using sessions = new DisposableStack();
+    const compiled = new Map<string, Executable>();
+    for (const call of plan.derivations) {
+      const sources = [...call.feeds.values()].map((name) =>
+        this.#identity(plan.constants.get(name)!)
+      );
+      const key = (canonical: string) => `${canonical} of ${sources}\n${call.key}`;
+      if (![...call.fetches.keys()].every((canonical) => this.#made.has(key(canonical)))) {
+        let session = compiled.get(call.key);
+        if (session === undefined) {
+          compiled.set(call.key, session = sessions.use(await this.#compile(call)));
+        }
+        const feeds = Object.fromEntries(
+          [...call.feeds].map(([canonical, name]) => [canonical, constants.get(name)!]),
+        );
+        const results = await session.run(feeds);
+        for (const canonical of call.fetches.keys()) {
+          this.#made.set(key(canonical), results[canonical]);
+        }
+      }
+      for (const [canonical, name] of call.fetches) {
+        derived.set(name, this.#made.get(key(canonical))!);
+      }
+    }
+    return derived;
+  }
+
+  /** Tells apart what lies in different memory. */
+  #identity({ dtype, dims, bytes: { buffer, byteOffset } }: Tensor): string {
+    let number = this.#buffers.get(buffer);
+    if (number === undefined) this.#buffers.set(buffer, number = this.#bufferCount++);
+    return `${number}:${byteOffset}:${dtype}[${dims}]`;
+  }
+}
