@@ -35,6 +35,28 @@ function inverseDeviation(b: GraphBuilder, node: Node, centred: string): string 
   return b.op("Reciprocal", [b.op("Sqrt", [b.op("Add", [variance, epsilon])])]);
 }
 
+/**
+ * Emits a LayerNormalization with the statistics that its cotangent reads.
+ *
+ * @param bias absent or "": zeros, since ONNX Runtime 1.18's AttentionFusion aborts where a
+ *   normalisation without bias has readers
+ * @returns the normalised value
+ */
+export function layerNormalize(
+  b: GraphBuilder,
+  x: string,
+  scale: string,
+  bias: string | undefined,
+  epsilon: number,
+  axis = -1,
+): string {
+  const shift = bias || zeros(b, b.known(scale).dtype, b.dims(scale));
+  return b.ops("LayerNormalization", [x, scale, shift], 3, {
+    axis: int(axis),
+    epsilon: float(epsilon),
+  })[0];
+}
+
 export const LayerNormalization: OpRule = {
   opType: "LayerNormalization",
   domain: "",
@@ -46,13 +68,15 @@ export const LayerNormalization: OpRule = {
   /** Asks for the statistics as well, which the cotangent needs. */
   lower(b, node, { needed }) {
     if (needed[1] || needed[2]) throw unsupported(node, "its outputs Mean and InvStdDev are used");
-    const [x, scale] = node.inputs;
-    // ONNX Runtime 1.18's AttentionFusion aborts where a normalisation without bias has readers.
-    const bias = node.inputs[2] || zeros(b, b.known(scale).dtype, b.dims(scale));
-    const [y] = b.ops("LayerNormalization", [x, scale, bias], 3, {
-      axis: int(intAttribute(node, "axis", -1)),
-      epsilon: float(floatAttribute(node, "epsilon", 1e-5)),
-    });
+    const [x, scale, bias] = node.inputs;
+    const y = layerNormalize(
+      b,
+      x,
+      scale,
+      bias,
+      floatAttribute(node, "epsilon", 1e-5),
+      intAttribute(node, "axis", -1),
+    );
     return [y, ...node.outputs.slice(1).map(() => "")];
   },
   vjp(b, node, [ct, ctMean, ctDeviation], wanted) {

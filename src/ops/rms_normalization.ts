@@ -2,8 +2,8 @@
  * SimplifiedLayerNormalization (ONNX Runtime's, in ONNX's domain) and RMSNormalization (operator
  * set 23): y = x·r·scale with r = 1/√(mean(x²) + ε), over the last axes.
  *
- * dx = r·ct·scale - x·r²·mean(ct·y), dscale = Σ ct·x·r. Since ct·scale·x·r = ct·y, the cotangent
- * reads the output instead of normalising again.
+ * With h = ct·scale: dx = r·h - x·r³·mean(h·x), dscale = Σ ct·x·r. The cotangent reads the input and
+ * r, which is one number a row, and never the output.
  */
 import { float, floatAttribute, int, intAttribute } from "../graph/attributes.ts";
 import type { GraphBuilder, Known } from "../graph/builder.ts";
@@ -15,11 +15,12 @@ import { normalizedAxes, statisticDims } from "./layer_normalization.ts";
 import type { OpRule } from "./types.ts";
 
 /**
- * Emits a SimplifiedLayerNormalization with its inverse deviation, and returns the first output.
+ * Emits a SimplifiedLayerNormalization with the inverse deviation that its cotangent reads.
  *
  * @param axis where the normalised axes begin
+ * @returns the normalised value
  */
-function rmsNormalize(
+export function rmsNormalize(
   b: GraphBuilder,
   x: string,
   scale: string,
@@ -60,17 +61,17 @@ export const SimplifiedLayerNormalization: OpRule = {
   vjp(b, node, [ct, ctDeviation], wanted) {
     if (ctDeviation !== undefined) throw unsupported(node, "its output inv_std_var is used");
     // The inverse deviation is float32 whatever the model's type is, and so is this.
-    const [x, scale, y, dy] = [node.inputs[0], node.inputs[1], node.outputs[0], ct!]
+    const [x, scale, dy] = [node.inputs[0], node.inputs[1], ct!]
       .map((value) => castTo(b, value, "float32"));
     const { dtype } = b.known(node.inputs[0]);
     const axes = normalizedAxes(node, b.dims(x).length);
     const r = node.outputs[1] ? node.outputs[1] : inverseRms(b, node, x, axes);
     let dx: string | undefined;
     if (wanted[0]) {
-      const along = mean(b, b.op("Mul", [dy, y]), axes);
-      const pull = b.op("Mul", [b.op("Mul", [r, r]), along]);
-      const direct = b.op("Mul", [b.op("Mul", [dy, scale]), r]);
-      dx = b.op("Sub", [direct, b.op("Mul", [x, pull])]);
+      const h = b.op("Mul", [dy, scale]);
+      const along = mean(b, b.op("Mul", [h, x]), axes);
+      const pull = b.op("Mul", [b.op("Mul", [b.op("Mul", [r, r]), r]), along]);
+      dx = b.op("Sub", [b.op("Mul", [h, r]), b.op("Mul", [x, pull])]);
     }
     const dscale = wanted[1]
       ? reduceTo(b, b.op("Mul", [dy, b.op("Mul", [x, r])]), b.dims(scale))

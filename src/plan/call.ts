@@ -10,6 +10,7 @@ import { neededNodes } from "../graph/passes/prune.ts";
 import type { Attribute, Graph, Node } from "../graph/types.ts";
 import { SALT_SUFFIX } from "./dropout.ts";
 import { inferTraining } from "../ops/registry.ts";
+import { addComputing } from "./computing.ts";
 
 /** One run of a session within a step. */
 export interface PlannedCall {
@@ -59,7 +60,7 @@ export function builderOver(
   const b = new GraphBuilder(inferTraining);
   for (const node of nodes) {
     for (const input of node.inputs) declare(b, lowered, input, fed);
-    b.add(node);
+    addComputing(b, node);
   }
   return b;
 }
@@ -94,7 +95,7 @@ export function callOf(
   given: ReadonlySet<string> = new Set(),
 ): PlannedCall {
   const built = b.build("step", [...outputs.keys()]);
-  const computing = built.nodes.filter((node) => !node.outputs.some((output) => given.has(output)));
+  const computing = built.nodes.map((node) => withoutGiven(node, given));
   const nodes = neededNodes(computing, outputs.keys());
   const names = new Map<string, string>();
   const inputs = new Set([...built.inputs.map((input) => input.name), ...given]);
@@ -159,6 +160,13 @@ export function callOf(
     valueInfo: new Map(),
   };
   return { key: textOf(graph), graph, feeds, fetches, label };
+}
+
+/** A node under whose outputs no given value is: one computed again beside them is nobody's. */
+function withoutGiven(node: Node, given: ReadonlySet<string>): Node {
+  if (!node.outputs.some((output) => given.has(output))) return node;
+  const outputs = node.outputs.map((output) => given.has(output) ? `${output}.again` : output);
+  return { ...node, outputs };
 }
 
 const isComputed = (canonical: string) => canonical.startsWith("v");

@@ -1,6 +1,6 @@
 /**
- * Puts back together what exporters take apart: LayerNormalization, root-mean-square normalisation
- * and GELU. One kernel runs where five to nine passes over the activation would, and its derivative
+ * Puts back together what exporters take apart: LayerNormalization, root-mean-square normalisation,
+ * GELU and SiLU. One kernel runs where five to nine passes over the activation would, and its derivative
  * reads one or two values where theirs read all of them.
  *
  * Works on lowered graphs, where shapes are concrete and constants known. What other nodes read of
@@ -17,7 +17,7 @@ export function fuse(lowered: Graph): Graph {
   const valueInfo = new Map(lowered.valueInfo);
   const nodes = lowered.nodes.map((node) => {
     const fused = layerNormalization(view, node) ?? rmsNormalization(view, node) ??
-      gelu(view, node);
+      gelu(view, node) ?? silu(view, node);
     if (fused === undefined) return node;
     for (const info of fused.values) valueInfo.set(info.name, info);
     return fused.node;
@@ -152,7 +152,7 @@ function rmsNormalization(view: GraphView, node: Node): Fused | undefined {
   return undefined;
 }
 
-/** The node as lowering writes it; LayerNormalization with the statistics its derivative reads. */
+/** The node as lowering writes it, with the statistics its derivative reads. */
 function normalization(
   opType: "LayerNormalization" | "SimplifiedLayerNormalization",
   output: string,
@@ -161,7 +161,9 @@ function normalization(
   view: GraphView,
 ): Fused {
   const shape = [...view.dims(output).slice(0, -1), 1];
-  const statistics = opType === "LayerNormalization" ? [`${output}.mean`, `${output}.inv_std`] : [];
+  const statistics = opType === "LayerNormalization"
+    ? [`${output}.mean`, `${output}.inv_std`]
+    : [`${output}.inv_std`];
   return {
     node: {
       name: output,
@@ -202,6 +204,27 @@ function gelu(view: GraphView, node: Node): Fused | undefined {
         };
       }
     }
+  }
+  return undefined;
+}
+
+/** x · sigmoid(x), which is QuickGelu with α = 1: its derivative computes the sigmoid once. */
+function silu(view: GraphView, node: Node): Fused | undefined {
+  if (node.opType !== "Mul") return undefined;
+  const output = node.outputs[0];
+  for (const [x, gate] of view.bothWays(output, "Mul")) {
+    if (view.inputsOf(gate, "Sigmoid")?.[0] !== x) continue;
+    return {
+      node: {
+        name: output,
+        opType: "QuickGelu",
+        domain: MICROSOFT,
+        inputs: [x],
+        outputs: [output],
+        attributes: { alpha: float(1) },
+      },
+      values: [],
+    };
   }
   return undefined;
 }

@@ -146,15 +146,25 @@ function keptValues(
     for (const input of node.inputs) if (input !== "") leaves(input, found);
     return found;
   };
+  /** One number a row: cheaper to keep than whatever computes it. */
+  const isStatistic = (value: string) => {
+    const dims = shapeOf(context.lowered, value);
+    return dims.length > 1 && dims.at(-1) === 1;
+  };
   const read = new Set(derivative.flatMap((node) => node.inputs));
   // Earlier values first: what is kept for them serves later ones.
   for (const node of segment.nodes) {
     for (const value of node.outputs) {
       if (!read.has(value)) continue;
       const missing = leaves(value, new Set());
-      if (missing.size === 1) kept.add([...missing][0]);
+      if (isStatistic(value) && !given(value)) kept.add(value);
+      else if (missing.size === 1) kept.add([...missing][0]);
       else if (missing.size > 1) kept.add(value);
     }
   }
   return kept;
+}
+
+function shapeOf(lowered: Graph, value: string): readonly number[] {
+  return (lowered.valueInfo.get(value)?.type?.shape ?? []) as readonly number[];
 }

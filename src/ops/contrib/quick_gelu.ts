@@ -14,15 +14,17 @@ export const quickGelu: OpRule = {
     return [{ dtype, dims }];
   },
 
-  /** s + α·x·s·(1 - s), where s = sigmoid(α·x). */
+  /**
+   * s + α·y·(1 - s), where s = sigmoid(α·x) and y = x·s: as s + (z - z·s) with z = α·y.
+   */
   vjp(b, node, [ct], [wanted]) {
     if (ct === undefined || !wanted) return [undefined];
     const [x] = node.inputs;
-    const { dtype } = b.known(x);
-    const scaled = b.op("Mul", [x, scalarOf(b, dtype, floatAttribute(node, "alpha", 1.702))]);
+    const alpha = floatAttribute(node, "alpha", 1.702);
+    const scaled = alpha === 1 ? x : b.op("Mul", [x, scalarOf(b, b.known(x).dtype, alpha)]);
     const s = b.op("Sigmoid", [scaled]);
-    const rest = b.op("Sub", [scalarOf(b, dtype, 1), s]);
-    const inner = b.op("Add", [b.op("Mul", [scaled, rest]), scalarOf(b, dtype, 1)]);
-    return [b.op("Mul", [ct, b.op("Mul", [s, inner])])];
+    const z = b.op("Mul", [scaled, s]);
+    const slope = b.op("Add", [s, b.op("Sub", [z, b.op("Mul", [z, s])])]);
+    return [b.op("Mul", [ct, slope])];
   },
 };

@@ -1,6 +1,7 @@
 /** com.microsoft.SkipLayerNormalization: layer normalisation of a residual sum. */
-import { float, floatAttribute, int } from "../../graph/attributes.ts";
+import { floatAttribute } from "../../graph/attributes.ts";
 import { MICROSOFT } from "../../graph/types.ts";
+import { layerNormalize } from "../layer_normalization.ts";
 import type { OpRule } from "../types.ts";
 import { inferSkip } from "./skip.ts";
 import { namedInputs, onlyAttributes, refuseOutputs, required } from "./support.ts";
@@ -22,15 +23,7 @@ export const skipLayerNormalization: OpRule = {
     let sum = b.op("Add", [required(node, "input", input), required(node, "skip", skip)]);
     if (bias !== undefined) sum = b.op("Add", [sum, bias]);
     const scale = required(node, "gamma", gamma);
-    const normal = b.op(
-      "LayerNormalization",
-      beta === undefined ? [sum, scale] : [sum, scale, beta],
-      {
-        axis: int(-1),
-        epsilon: float(floatAttribute(node, "epsilon", 1e-12)),
-        stash_type: int(1),
-      },
-    );
+    const normal = layerNormalize(b, sum, scale, beta, floatAttribute(node, "epsilon", 1e-12));
     return [normal, "", "", sum];
   },
 };

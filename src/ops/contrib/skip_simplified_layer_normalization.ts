@@ -1,6 +1,7 @@
 /** com.microsoft.SkipSimplifiedLayerNormalization: root mean square normalisation of a residual sum. */
-import { float, floatAttribute, int } from "../../graph/attributes.ts";
+import { floatAttribute } from "../../graph/attributes.ts";
 import { MICROSOFT } from "../../graph/types.ts";
+import { rmsNormalize } from "../rms_normalization.ts";
 import type { OpRule } from "../types.ts";
 import { inferSkip } from "./skip.ts";
 import { namedInputs, onlyAttributes, refuseOutputs, required } from "./support.ts";
@@ -18,11 +19,8 @@ export const skipSimplifiedLayerNormalization: OpRule = {
     const { input, skip, gamma, bias } = namedInputs(node, ["input", "skip", "gamma", "bias"]);
     let sum = b.op("Add", [required(node, "input", input), required(node, "skip", skip)]);
     if (bias !== undefined) sum = b.op("Add", [sum, bias]);
-    const normal = b.op("SimplifiedLayerNormalization", [sum, required(node, "gamma", gamma)], {
-      axis: int(-1),
-      epsilon: float(floatAttribute(node, "epsilon", 1e-12)),
-      stash_type: int(1),
-    });
+    const scale = required(node, "gamma", gamma);
+    const normal = rmsNormalize(b, sum, scale, floatAttribute(node, "epsilon", 1e-12));
     return [normal, "", "", sum];
   },
 };
