@@ -8,6 +8,9 @@ export interface Example {
   readonly does: string;
 }
 
+/** Loaders of verbs by name, in the order that help lists them. */
+export type Verbs = Readonly<Record<string, () => Promise<{ readonly default: Command }>>>;
+
 /** A call of a verb, parsed and checked. */
 export interface Invocation<F extends Flags = Flags> {
   /** Values of the flags: from the command line, else the configuration file, else the defaults. */
@@ -29,6 +32,8 @@ export interface Command<F extends Flags = Flags> {
   /** Most operands accepted; 0 if absent. */
   readonly maxOperands?: number;
   readonly flags: F;
+  /** Verbs of a second word, each with flags of its own; `run` is called where none is given. */
+  readonly verbs?: Verbs;
   readonly examples: readonly Example[];
   /**
    * Does the work.

@@ -2,7 +2,7 @@
 import { VERSION } from "../version.ts";
 import { EXIT, UsageError } from "../errors.ts";
 import { parseArguments } from "./args.ts";
-import type { Command } from "./command.ts";
+import type { Command, Verbs } from "./command.ts";
 import { parseConfig, resolveValues } from "./config.ts";
 import { exitCodeOf, formatError } from "./exit.ts";
 import { commandHelp, generalHelp } from "./help.ts";
@@ -11,19 +11,33 @@ import { processTerminal, type Terminal } from "./output.ts";
 import { readTextFile } from "./read.ts";
 import { VERBS } from "./verbs.ts";
 
-async function findCommand(name: string): Promise<Command> {
-  const load = Object.hasOwn(VERBS, name) ? VERBS[name] : undefined;
+async function findCommand(name: string, verbs: Verbs = VERBS, before = ""): Promise<Command> {
+  const load = Object.hasOwn(verbs, name) ? verbs[name] : undefined;
   if (load === undefined) {
     throw new UsageError(
-      `Unknown verb "${name}"${suggestion(name, Object.keys(VERBS))}; \`graft --help\` lists them`,
+      `Unknown verb "${before}${name}"${suggestion(name, Object.keys(verbs), before)}; ` +
+        `\`graft ${before}--help\` lists them`,
     );
   }
   return (await load()).default;
 }
 
-async function runVerb(name: string, argv: readonly string[], terminal: Terminal): Promise<number> {
-  const command = await findCommand(name);
-  const parsed = parseArguments(argv, command.flags);
+/** The command that the first words name, and the words after them. */
+async function findVerb(
+  words: readonly string[],
+): Promise<{ readonly command: Command; readonly rest: readonly string[] }> {
+  const [first, second] = words;
+  const command = await findCommand(first);
+  if (command.verbs === undefined || second === undefined || second.startsWith("-")) {
+    return { command, rest: words.slice(1) };
+  }
+  return { command: await findCommand(second, command.verbs, `${first} `), rest: words.slice(2) };
+}
+
+async function runVerb(words: readonly string[], terminal: Terminal): Promise<number> {
+  const { command, rest } = await findVerb(words);
+  const { name } = command;
+  const parsed = parseArguments(rest, command.flags);
   if (parsed.help) {
     terminal.print(commandHelp(command));
     return EXIT.ok;
@@ -49,7 +63,7 @@ async function dispatch(argv: readonly string[], terminal: Terminal): Promise<nu
     return EXIT.ok;
   }
   if (verb === "help" && rest.length > 0) {
-    terminal.print(commandHelp(await findCommand(rest[0])));
+    terminal.print(commandHelp((await findVerb(rest)).command));
     return EXIT.ok;
   }
   if (verb === undefined || verb === "help" || verb === "--help" || verb === "-h") {
@@ -62,7 +76,7 @@ async function dispatch(argv: readonly string[], terminal: Terminal): Promise<nu
       `The verb comes first: "${verb}" is a flag; \`graft --help\` lists the verbs`,
     );
   }
-  return await runVerb(verb, rest, terminal);
+  return await runVerb(argv, terminal);
 }
 
 /**

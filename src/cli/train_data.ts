@@ -2,7 +2,9 @@
 import { type Batches, Dataset, type LabelMap, splitByGroup, type Task } from "../data/mod.ts";
 import { findData } from "../data/io/data_folder.ts";
 import { FileSource } from "../data/io/file_source.ts";
+import type { TokenBatch } from "../data/targets.ts";
 import { UsageError } from "../errors.ts";
+import type { BatchSource } from "../train/step.ts";
 import { columnsOf, encodeBatches, type ModelText, type RowOrder } from "./encode_data.ts";
 import type { Terminal } from "./output.ts";
 import type { TrainFlags } from "./train_flags.ts";
@@ -11,9 +13,9 @@ export interface TrainData extends Disposable {
   readonly task: Task;
   /** Class names in the order of their ids, for classification. */
   readonly labels?: LabelMap;
-  readonly train: Batches;
-  readonly validation?: Batches;
-  readonly test?: Batches;
+  readonly train: BatchSource<TokenBatch>;
+  readonly validation?: BatchSource<TokenBatch>;
+  readonly test?: BatchSource<TokenBatch>;
   /** What a resume compares. */
   readonly identity: Readonly<Record<string, string>>;
 }

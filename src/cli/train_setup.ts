@@ -1,5 +1,6 @@
 /** Everything `graft train` needs, from its flags: model, data, adapter, optimiser. */
 import { dirname } from "@std/path";
+import { measuredDequantForm } from "../bench/kernel_cache.ts";
 import { GuardedText } from "../data/mod.ts";
 import { elementCount } from "../graph/tensor.ts";
 import type { Model } from "../graph/types.ts";
@@ -36,6 +37,19 @@ import {
 import { loadTrainData, type TrainData } from "./train_data.ts";
 import { TRAIN_FLAGS, type TrainFlags } from "./train_flags.ts";
 
+/** Encoded data, and which tokenizer encoded it. */
+export interface LoadedData {
+  readonly data: TrainData;
+  readonly tokenizerDigest: string;
+}
+
+/** Parts of a run that its caller brings: what is measured is a training like any other. */
+export interface OwnParts {
+  /** Stays the caller's. */
+  readonly runner?: Runner;
+  readonly loadData?: (model: Model) => LoadedData;
+}
+
 /**
  * Loads and checks all parts of a run.
  *
@@ -45,18 +59,20 @@ import { TRAIN_FLAGS, type TrainFlags } from "./train_flags.ts";
 export async function setUpTraining(
   flags: TrainFlags,
   terminal: Terminal,
+  own: OwnParts = {},
 ): Promise<TrainSetup<TokenBatch>> {
   using resources = new DisposableStack();
   const modelFile = findModelFile(flags.model);
   const folder = modelFile === flags.model ? dirname(modelFile) : flags.model;
   const { model, sizeBytes } = resources.use(loadOnnx(modelFile));
-  const { data, tokenizerDigest } = await encodeData(flags, model, folder, terminal);
+  const { data, tokenizerDigest } = own.loadData?.(model) ??
+    await encodeData(flags, model, folder, terminal);
   resources.use(data);
   if (data.task === "causal") checkScoresTokens(model, flags.data);
   const adapted = flags.resumeAdapterFile === undefined
     ? addAdapter(model, flags, data.labels)
     : adaptFurther(model, flags.resumeAdapterFile, flags.loraDropout, data, terminal);
-  const runner = resources.use(openRunner(flags));
+  const runner = own.runner ?? resources.use(openRunner(flags));
   const step = resources.use(
     new PlannedModel({
       runner,
@@ -65,6 +81,7 @@ export async function setUpTraining(
       objective: data.task,
       keepBytes: keepBudget(flags.gradCheckpoint, sizeBytes, freeBytes()),
       dropout: flags.loraDropout,
+      dequantForm: measuredDequantForm(runner, flags.threads),
     }),
   );
   await checkForward(runner, adapted.model, step, data, terminal);
@@ -108,7 +125,7 @@ async function encodeData(
   model: Model,
   folder: string,
   terminal: Terminal,
-): Promise<{ data: TrainData; tokenizerDigest: string }> {
+): Promise<LoadedData> {
   using text = await GuardedText.start(readTextFiles(folder));
   const data = await loadTrainData(
     flags,

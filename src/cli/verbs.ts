@@ -1,8 +1,8 @@
 /** The verbs of the command line, each loaded only when it is called. */
-import type { Command } from "./command.ts";
+import type { Verbs } from "./command.ts";
 
 /** Loader of each verb's file, in the order that the help lists them. */
-export const VERBS: Readonly<Record<string, () => Promise<{ readonly default: Command }>>> = {
+export const VERBS: Verbs = {
   quickstart: () => import("./quickstart.ts"),
   train: () => import("./train.ts"),
   merge: () => import("./merge.ts"),
@@ -10,4 +10,5 @@ export const VERBS: Readonly<Record<string, () => Promise<{ readonly default: Co
   eval: () => import("./eval.ts"),
   inspect: () => import("./inspect.ts"),
   quantize: () => import("./quantize.ts"),
+  bench: () => import("./bench.ts"),
 };

@@ -1,0 +1,125 @@
+/** `graft bench decode`: how fast a language model reads and answers, and a merged one beside its base. */
+import { timeDecoding } from "../bench/decode.ts";
+import { EXIT, UsageError } from "../errors.ts";
+import { findModelFile } from "../model/find_model.ts";
+import { type LoadedModel, loadOnnx } from "../model/load_onnx.ts";
+import { classCount, modelKind } from "../model/model_kind.ts";
+import { median } from "../statistics.ts";
+import { processMemory } from "../system/memory.ts";
+import { JSON_FLAG, machine, MODEL_FLAG } from "./bench_flags.ts";
+import { command } from "./command.ts";
+import { integer, text } from "./flags.ts";
+import { openRunner, RUNTIME_FLAGS } from "./runtime_flags.ts";
+import { formatTable } from "./table.ts";
+
+/** Figures of one model, under the names that `--json` prints. */
+interface DecodeFigures {
+  readonly model: string;
+  readonly size_mb: number;
+  readonly prefill_tokens_per_s: number;
+  readonly prefill_ms: number;
+  readonly decode_tokens_per_s: number;
+  readonly token_ms: number;
+}
+
+/** Ids below it are in every vocabulary. */
+const FEWEST_TOKENS = 256;
+
+export default command({
+  name: "bench decode",
+  summary: "Measure how fast a language model reads a prompt and answers",
+  flags: {
+    model: MODEL_FLAG,
+    against: text("Another model to measure in turn, such as the base of a merged one", {
+      placeholder: "DIR",
+    }),
+    promptTokens: integer("Tokens of the prompt", { default: 128, min: 1 }),
+    tokens: integer("Tokens of the answer", { default: 128, min: 1 }),
+    rounds: integer("Rounds to time, after one that is left out", { default: 5, min: 1 }),
+    json: JSON_FLAG,
+    ...RUNTIME_FLAGS,
+  },
+  examples: [
+    {
+      command: "graft bench decode --model ./merged --against ./smollm2-int4",
+      does: "a merged model beside its base, round by round",
+    },
+  ],
+  async run({ flags, terminal }) {
+    const { promptTokens, tokens: answerTokens, rounds } = flags;
+    const paths = [flags.model, ...(flags.against === undefined ? [] : [flags.against])];
+    using resources = new DisposableStack();
+    const loaded = paths.map((path) => resources.use(loadLanguageModel(path)));
+    using runner = openRunner(flags);
+    const times = await timeDecoding(runner, loaded.map(({ model }) => model), {
+      promptTokens,
+      answerTokens,
+      rounds,
+      vocabulary: Math.min(
+        ...loaded.map(({ model }) => classCount(model.graph) ?? FEWEST_TOKENS),
+      ),
+    });
+    const figures = times.map(({ prefillMs, decodeMs }, i): DecodeFigures => ({
+      model: paths[i],
+      size_mb: loaded[i].sizeBytes / 1e6,
+      prefill_tokens_per_s: 1000 * promptTokens / median(prefillMs),
+      prefill_ms: median(prefillMs),
+      decode_tokens_per_s: 1000 * answerTokens / median(decodeMs),
+      token_ms: median(decodeMs) / answerTokens,
+    }));
+    const [own, base] = times;
+    const ratios = base && {
+      prefill_ratio: ratio(own.prefillMs, base.prefillMs),
+      decode_ratio: ratio(own.decodeMs, base.decodeMs),
+    };
+    const peak = processMemory().peakRssBytes / 2 ** 20;
+    const { processor, runtime } = machine(runner);
+    if (flags.json) {
+      terminal.print(JSON.stringify({
+        processor,
+        runtime,
+        prompt_tokens: promptTokens,
+        tokens: answerTokens,
+        rounds,
+        peak_rss_mb: peak,
+        models: figures,
+        ...ratios,
+      }));
+      return EXIT.ok;
+    }
+    terminal.print(`${processor}, ${runtime}`);
+    for (
+      const line of formatTable(figures, [
+        { heading: "model", cell: (row) => row.model },
+        { heading: "MB", cell: (row) => row.size_mb },
+        { heading: `prefill ${promptTokens} ms`, cell: (row) => row.prefill_ms },
+        { heading: "tok/s", cell: (row) => row.prefill_tokens_per_s },
+        { heading: "ms/token", cell: (row) => row.token_ms },
+        { heading: "tok/s", cell: (row) => row.decode_tokens_per_s },
+      ])
+    ) terminal.print(line);
+    if (ratios !== undefined) {
+      terminal.print(
+        `Time against ${flags.against}: prefill ${ratios.prefill_ratio.toFixed(3)}, ` +
+          `decode ${ratios.decode_ratio.toFixed(3)} (medians of ratios round by round)`,
+      );
+    }
+    terminal.print(`Peak memory ${Math.round(peak)} MB`);
+    return EXIT.ok;
+  },
+});
+
+/** @throws {UsageError} for a model that does not generate */
+function loadLanguageModel(path: string): LoadedModel {
+  const loaded = loadOnnx(findModelFile(path));
+  if (modelKind(loaded.model.graph) === "causal") return loaded;
+  loaded[Symbol.dispose]();
+  throw new UsageError(
+    `Cannot time answers of "${path}": it is no language model; \`graft merge\` times other models`,
+  );
+}
+
+/** Median over the rounds of one model's time divided by the other's. */
+function ratio(own: readonly number[], base: readonly number[]): number {
+  return median(own.map((time, i) => time / base[i]));
+}

@@ -1,0 +1,138 @@
+/** `graft bench kernels`: the matrix products that a training step can choose from. */
+import { kernelCachePath, kernelSource, loadKernels, saveKernels } from "../bench/kernel_cache.ts";
+import { formsFor, type StoredShape } from "../bench/kernel_graphs.ts";
+import { measureProduct } from "../bench/kernels.ts";
+import {
+  dequantFormOf,
+  gflops,
+  type KernelTable,
+  type KernelTiming,
+  productName,
+  timingJson,
+  withTimings,
+} from "../bench/kernel_table.ts";
+import { DEFAULT_SHAPES, modelShapes } from "../bench/model_shapes.ts";
+import { EXIT } from "../errors.ts";
+import { findModelFile } from "../model/find_model.ts";
+import { loadOnnx } from "../model/load_onnx.ts";
+import type { Runner } from "../runtime/runner.ts";
+import { JSON_FLAG, wholeNumbers } from "./bench_flags.ts";
+import { command } from "./command.ts";
+import { boolean, list, text } from "./flags.ts";
+import type { Terminal } from "./output.ts";
+import { openRunner, RUNTIME_FLAGS } from "./runtime_flags.ts";
+import { formatTable } from "./table.ts";
+
+export default command({
+  name: "bench kernels",
+  summary: "Measure the matrix products that a training step can choose from, and keep the figures",
+  flags: {
+    model: text("Model whose matrices to measure; a small language model's if absent", {
+      short: "m",
+      placeholder: "DIR",
+    }),
+    tokens: list("Rows of the activations", { default: ["256", "1024"], placeholder: "NUMBERS" }),
+    refresh: boolean("Measure again what was measured here before", { default: false }),
+    json: JSON_FLAG,
+    ...RUNTIME_FLAGS,
+  },
+  examples: [
+    {
+      command: "graft bench kernels --model ./smollm2-int4",
+      does: "measures the model's shapes; graft train then dequantises in the quickest way",
+    },
+  ],
+  async run({ flags, terminal }) {
+    const tokens = wholeNumbers("--tokens", flags.tokens, 1);
+    const shapes = flags.model === undefined ? DEFAULT_SHAPES : shapesOf(flags.model);
+    using runner = openRunner(flags);
+    const source = kernelSource(runner, flags.threads);
+    const known = loadKernels(source) ?? { ...source, measuredAt: "", timings: [] };
+    const products = shapes.flatMap((shape) => tokens.map((tokens) => ({ ...shape, tokens })));
+    const missing = flags.refresh
+      ? products
+      : products.filter((product) => !isMeasured(known, product));
+    const table = await measure(runner, known, missing, terminal);
+    if (missing.length > 0) saveKernels(table);
+    show(table, products, missing.length, flags.json, terminal);
+    return EXIT.ok;
+  },
+});
+
+type Product = StoredShape & { readonly tokens: number };
+
+function shapesOf(path: string): readonly StoredShape[] {
+  using loaded = loadOnnx(findModelFile(path));
+  return modelShapes(loaded.model);
+}
+
+/** The timings of one product. */
+function timingsOf(table: KernelTable, product: Product): readonly KernelTiming[] {
+  const name = productName(product);
+  return table.timings.filter((timing) => productName(timing) === name);
+}
+
+function isMeasured(table: KernelTable, product: Product): boolean {
+  const found = new Set(timingsOf(table, product).map(({ form }) => form));
+  return formsFor(product).every(({ name }) => found.has(name));
+}
+
+async function measure(
+  runner: Runner,
+  table: KernelTable,
+  products: readonly Product[],
+  terminal: Terminal,
+): Promise<KernelTable> {
+  if (products.length === 0) return table;
+  const timings: KernelTiming[] = [];
+  for (const product of products) {
+    if (terminal.interactive) terminal.status(`Measuring ${productName(product)}`);
+    const { tokens, ...shape } = product;
+    timings.push(...await measureProduct(runner, shape, tokens));
+  }
+  return withTimings(table, timings, new Date().toISOString());
+}
+
+function show(
+  table: KernelTable,
+  products: readonly Product[],
+  measured: number,
+  json: boolean,
+  terminal: Terminal,
+): void {
+  const timings = products.flatMap((product) => timingsOf(table, product));
+  const chosen = dequantFormOf({ ...table, timings }) ?? null;
+  const { processor, threads, runtime, measuredAt } = table;
+  const file = kernelCachePath(table) ?? null;
+  if (json) {
+    terminal.print(JSON.stringify({
+      processor,
+      threads,
+      runtime,
+      measured_at: measuredAt,
+      measured_now: measured,
+      cache_file: file,
+      dequant_form: chosen,
+      kernels: timings.map(timingJson),
+    }));
+    return;
+  }
+  terminal.print(`${processor}, ${threads} threads, ${runtime}, ${measuredAt}`);
+  for (
+    const line of formatTable(timings, [
+      { heading: "product", cell: productName },
+      { heading: "form", cell: ({ form }) => form },
+      { heading: "ms", cell: ({ milliseconds }) => milliseconds },
+      { heading: "GFLOP/s", cell: gflops },
+    ])
+  ) terminal.print(line);
+  if (chosen !== null) terminal.print(`Quickest way to dequantise blocks: ${chosen}`);
+  if (measured < products.length) {
+    terminal.note(
+      `${
+        products.length - measured
+      } of ${products.length} products were measured before (--refresh measures again)`,
+    );
+  }
+  if (file !== null) terminal.note(`The figures are kept in ${file}`);
+}

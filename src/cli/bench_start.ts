@@ -1,0 +1,86 @@
+/** `graft bench start`: how long a user waits for the first result of a fresh process. */
+import { EXIT, RefusedError } from "../errors.ts";
+import { findModelFile } from "../model/find_model.ts";
+import { median } from "../statistics.ts";
+import { startSelf } from "../system/own_process.ts";
+import { processor } from "../system/processor.ts";
+import { JSON_FLAG, MODEL_FLAG } from "./bench_flags.ts";
+import { command } from "./command.ts";
+import { integer, text } from "./flags.ts";
+import { RUNTIME_FLAGS } from "./runtime_flags.ts";
+import { formatTable } from "./table.ts";
+
+export default command({
+  name: "bench start",
+  summary: "Measure the time from the start of the program to its first result",
+  flags: {
+    model: MODEL_FLAG,
+    prompt: text("Text that `graft run` is asked", { short: "p", default: "Hello" }),
+    rounds: integer("Starts to time, after one that is left out", { default: 5, min: 1 }),
+    json: JSON_FLAG,
+    ...RUNTIME_FLAGS,
+  },
+  examples: [
+    {
+      command: "graft bench start --model ./smollm2-int4",
+      does: "starts `graft run` several times and waits for the first token",
+    },
+  ],
+  async run({ flags, terminal }) {
+    findModelFile(flags.model);
+    const args = [
+      ...["run", flags.model, "--prompt", flags.prompt],
+      ...(flags.ortLib === undefined ? [] : ["--ort-lib", flags.ortLib]),
+      ...(flags.threads === undefined ? [] : ["--threads", String(flags.threads)]),
+    ];
+    const times: number[] = [];
+    for (let round = 0; round <= flags.rounds; round++) {
+      const time = await firstResult(args);
+      if (round > 0) times.push(time); // the first one reads files into the page cache
+    }
+    const figures = {
+      rounds: flags.rounds,
+      median_s: median(times),
+      fastest_s: Math.min(...times),
+      slowest_s: Math.max(...times),
+    };
+    const { name, threads } = processor();
+    if (flags.json) {
+      terminal.print(JSON.stringify({
+        model: flags.model,
+        processor: `${name}, ${threads} threads`,
+        ...figures,
+      }));
+      return EXIT.ok;
+    }
+    terminal.print(`${name}, ${threads} threads; files in the page cache`);
+    for (
+      const line of formatTable([figures], [
+        { heading: "starts", cell: (row) => row.rounds },
+        { heading: "median s", cell: (row) => row.median_s },
+        { heading: "fastest", cell: (row) => row.fastest_s },
+        { heading: "slowest", cell: (row) => row.slowest_s },
+      ])
+    ) terminal.print(line);
+    return EXIT.ok;
+  },
+});
+
+/**
+ * Seconds until a fresh process writes the first byte of its result; the process is ended then.
+ *
+ * @throws {RefusedError} where it ends without one
+ */
+async function firstResult(args: readonly string[]): Promise<number> {
+  const start = performance.now();
+  const child = startSelf(args, "piped");
+  const stderr = new Response(child.stderr).text();
+  const reader = child.stdout.getReader();
+  const { done } = await reader.read();
+  const seconds = (performance.now() - start) / 1000;
+  await reader.cancel();
+  if (!done) child.kill("SIGKILL");
+  await child.status;
+  if (!done) return seconds;
+  throw new RefusedError(`\`graft run\` gave no result: ${(await stderr).trim()}`);
+}

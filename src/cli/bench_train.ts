@@ -1,0 +1,172 @@
+/** `graft bench train`: speed and memory of training steps, and where the time goes. */
+import { PHASES } from "../bench/train_steps.ts";
+import { EXIT, UsageError } from "../errors.ts";
+import { JSON_FLAG, MODEL_FLAG, wholeNumbers } from "./bench_flags.ts";
+import { benchTraining, type Configuration, type TrainingFigures } from "./bench_train_run.ts";
+import { command } from "./command.ts";
+import { integer, list, number, text, type Values } from "./flags.ts";
+import { startSelf } from "../system/own_process.ts";
+import type { Terminal } from "./output.ts";
+import { RUNTIME_FLAGS } from "./runtime_flags.ts";
+import { type Column, formatTable } from "./table.ts";
+import { TRAIN_FLAGS } from "./train_flags.ts";
+
+const SWEEP = "Swept over (several, with commas)";
+
+const FLAGS = {
+  model: MODEL_FLAG,
+  data: text("Data to train on, as graft train takes it; made-up tokens if absent", {
+    placeholder: "PATH",
+  }),
+  batchSize: list("Rows per batch", {
+    default: ["4"],
+    placeholder: "NUMBERS",
+    aliases: ["batch"],
+    group: SWEEP,
+  }),
+  length: list("Tokens per row; with --data the longest row that is not cut", {
+    default: ["256"],
+    placeholder: "NUMBERS",
+    aliases: ["maxSeqLength"],
+    group: SWEEP,
+  }),
+  rank: list("Rank of the adapter", {
+    short: "r",
+    default: ["8"],
+    placeholder: "NUMBERS",
+    group: SWEEP,
+  }),
+  numLayers: list("Layers to adapt, the last ones; -1 for all", {
+    default: ["-1"],
+    placeholder: "NUMBERS",
+    group: SWEEP,
+  }),
+  targetModules: TRAIN_FLAGS.targetModules,
+  steps: integer("Steps to time, after two that are left out", { default: 6, min: 1 }),
+  targetShare: number("Share of made-up tokens whose prediction counts", {
+    default: 0.25,
+    min: 0,
+    max: 1,
+  }),
+  gradCheckpoint: TRAIN_FLAGS.gradCheckpoint,
+  json: JSON_FLAG,
+  ...RUNTIME_FLAGS,
+} as const;
+
+export type BenchTrainFlags = Values<typeof FLAGS>;
+
+export default command({
+  name: "bench train",
+  summary: "Measure speed and memory of training steps, and where the time goes",
+  flags: FLAGS,
+  examples: [
+    {
+      command: "graft bench train --model ./smollm2-int4 --length 64,128,256,512",
+      does: "how time and memory grow with the length, each in a process of its own",
+    },
+    {
+      command: "graft bench train --model ./smollm2-int4 --data chats.jsonl --batch-size 8",
+      does: "with the user's own data",
+    },
+  ],
+  async run({ flags, terminal }) {
+    const all = configurations(flags);
+    const first = all.length === 1 ? await benchTraining(flags, all[0], terminal) : undefined;
+    const found = first === undefined
+      ? await inOwnProcesses(flags, all, terminal)
+      : { machine: first.machine, figures: [first.figures] };
+    if (flags.json) {
+      const { machine, figures } = found;
+      terminal.print(JSON.stringify({ model: flags.model, ...machine, configurations: figures }));
+      return EXIT.ok;
+    }
+    terminal.print(`${found.machine.processor}, ${found.machine.runtime}`);
+    for (const line of formatTable(found.figures, COLUMNS)) terminal.print(line);
+    terminal.print(
+      "forward, head, backward, optimizer, other: mean milliseconds a step; memory: the process's peak",
+    );
+    return EXIT.ok;
+  },
+});
+
+/** Every combination of the lists. */
+function configurations(flags: BenchTrainFlags): readonly Configuration[] {
+  const layers = wholeNumbers("--num-layers", flags.numLayers, -1);
+  if (layers.includes(0)) {
+    throw new UsageError("--num-layers must be >= 1, or -1 for all: current value is 0");
+  }
+  const lengths = wholeNumbers("--length", flags.length, 2);
+  const ranks = wholeNumbers("--rank", flags.rank, 1);
+  return wholeNumbers("--batch-size", flags.batchSize, 1).flatMap((batchSize) =>
+    lengths.flatMap((length) =>
+      layers.flatMap((numLayers) => ranks.map((rank) => ({ batchSize, length, numLayers, rank })))
+    )
+  );
+}
+
+interface Found {
+  readonly machine: { readonly processor: string; readonly runtime: string };
+  readonly figures: readonly TrainingFigures[];
+}
+
+/** Peak memory is a process's own: each configuration gets one. */
+async function inOwnProcesses(
+  flags: BenchTrainFlags,
+  all: readonly Configuration[],
+  terminal: Terminal,
+): Promise<Found> {
+  const found: TrainingFigures[] = [];
+  let machine: Found["machine"] | undefined;
+  for (const [i, configuration] of all.entries()) {
+    if (terminal.interactive) terminal.status(`Configuration ${i + 1} of ${all.length}`);
+    const child = startSelf(argumentsOf(flags, configuration));
+    const [{ code }, stdout] = await Promise.all([
+      child.status,
+      new Response(child.stdout).text(),
+    ]);
+    if (code !== 0) {
+      throw new UsageError(
+        `The configuration ${
+          JSON.stringify(configuration)
+        } could not be measured: the reason is above`,
+      );
+    }
+    const { processor, runtime, configurations } = JSON.parse(stdout);
+    machine = { processor, runtime };
+    found.push(...configurations);
+  }
+  return { machine: machine!, figures: found };
+}
+
+/** The command line that measures one configuration. */
+function argumentsOf(flags: BenchTrainFlags, one: Configuration): readonly string[] {
+  const given = (name: string, value: string | number | undefined) =>
+    value === undefined ? [] : [name, String(value)];
+  const { gradCheckpoint } = flags;
+  return [
+    ...["bench", "train", "--json", "--model", flags.model, ...given("--data", flags.data)],
+    ...["--batch-size", String(one.batchSize), "--length", String(one.length)],
+    ...["--num-layers", String(one.numLayers), "--rank", String(one.rank)],
+    ...["--target-modules", flags.targetModules.join(), "--steps", String(flags.steps)],
+    ...given("--target-share", flags.targetShare),
+    ...(gradCheckpoint === undefined
+      ? []
+      : [gradCheckpoint ? "--grad-checkpoint" : "--no-grad-checkpoint"]),
+    ...given("--ort-lib", flags.ortLib),
+    ...given("--threads", flags.threads),
+  ];
+}
+
+const COLUMNS: readonly Column<TrainingFigures>[] = [
+  { heading: "batch", cell: (row) => row.batch },
+  { heading: "length", cell: (row) => row.length },
+  { heading: "layers", cell: (row) => row.num_layers === -1 ? "all" : String(row.num_layers) },
+  { heading: "rank", cell: (row) => row.rank },
+  { heading: "tok/s", cell: (row) => row.tokens_per_s },
+  { heading: "MB", cell: (row) => row.peak_rss_mb },
+  { heading: "ms/step", cell: (row) => row.step_ms },
+  ...PHASES.map((phase) => ({
+    heading: phase,
+    cell: (row: TrainingFigures) => row[`${phase}_ms`],
+  })),
+];

@@ -1,0 +1,142 @@
+/** One configuration of `graft bench train`: a training set up as `graft train` does, and timed. */
+import { syntheticBatches } from "../bench/synthetic_batches.ts";
+import { timedRunner } from "../bench/timed_runner.ts";
+import { type Phase, PhaseClock, PHASES, timeSteps } from "../bench/train_steps.ts";
+import { elementCount } from "../graph/tensor.ts";
+import type { Model } from "../graph/types.ts";
+import { classCount, modelKind } from "../model/model_kind.ts";
+import { processMemory } from "../system/memory.ts";
+import { machine } from "./bench_flags.ts";
+import type { BenchTrainFlags } from "./bench_train.ts";
+import { resolveValues } from "./config.ts";
+import type { Terminal } from "./output.ts";
+import { openRunner } from "./runtime_flags.ts";
+import { TRAIN_FLAGS, type TrainFlags } from "./train_flags.ts";
+import { type LoadedData, setUpTraining } from "./train_setup.ts";
+
+/** What a sweep varies. */
+export interface Configuration {
+  readonly batchSize: number;
+  readonly length: number;
+  /** Layers adapted, -1 for all. */
+  readonly numLayers: number;
+  readonly rank: number;
+}
+
+/** Figures of a configuration, under the names that `--json` prints. */
+export type TrainingFigures =
+  & {
+    readonly batch: number;
+    readonly length: number;
+    readonly num_layers: number;
+    readonly rank: number;
+    readonly target_modules: readonly string[];
+    readonly trainable_parameters: number;
+    readonly steps: number;
+    /** Real tokens of all timed steps. */
+    readonly tokens: number;
+    /** Tokens whose prediction counts, or rows with a class. */
+    readonly targets: number;
+    readonly tokens_per_s: number;
+    readonly step_ms: number;
+    readonly peak_rss_mb: number;
+    readonly loss: number;
+  }
+  & Readonly<Record<`${Phase}_ms`, number>>;
+
+/** Rows of the embedding where the graph does not tell: ids below it are in every vocabulary. */
+const FEWEST_TOKENS = 256;
+/** Classes of a made-up classification with a new head. */
+const CLASSES = 8;
+
+/**
+ * Measures a configuration in this process, whose peak memory it reports.
+ *
+ * @throws {BadInputError | UsageError | RefusedError} as `graft train` does
+ */
+export async function benchTraining(
+  flags: BenchTrainFlags,
+  configuration: Configuration,
+  terminal: Terminal,
+): Promise<{ readonly machine: ReturnType<typeof machine>; readonly figures: TrainingFigures }> {
+  const clock = new PhaseClock();
+  using runner = timedRunner(openRunner(flags), clock.onRun);
+  using setup = await setUpTraining(trainFlags(flags, configuration), terminal, {
+    runner,
+    ...(flags.data === undefined
+      ? { loadData: (model: Model) => syntheticData(model, configuration, flags.targetShare) }
+      : {}),
+  });
+  const times = await timeSteps(setup, clock, flags.steps);
+  const { batchSize, length, numLayers, rank } = configuration;
+  return {
+    machine: machine(runner),
+    figures: {
+      batch: batchSize,
+      length,
+      num_layers: numLayers,
+      rank,
+      target_modules: flags.targetModules,
+      trainable_parameters: setup.model.parameters.reduce(
+        (sum, { dims }) => sum + elementCount(dims),
+        0,
+      ),
+      steps: times.steps,
+      tokens: times.tokens,
+      targets: times.targets,
+      tokens_per_s: times.tokensPerSecond,
+      step_ms: times.stepMs,
+      peak_rss_mb: processMemory().peakRssBytes / 2 ** 20,
+      loss: times.loss,
+      ...Object.fromEntries(PHASES.map((phase) => [`${phase}_ms`, times.phases[phase]])) as Record<
+        `${Phase}_ms`,
+        number
+      >,
+    },
+  };
+}
+
+/** The flags of the `graft train` that is measured. */
+function trainFlags(flags: BenchTrainFlags, configuration: Configuration): TrainFlags {
+  const { batchSize, length, numLayers, rank } = configuration;
+  return resolveValues(TRAIN_FLAGS, {
+    model: flags.model,
+    data: flags.data ?? "made-up tokens",
+    batchSize,
+    maxSeqLength: length,
+    numLayers,
+    rank,
+    targetModules: flags.targetModules,
+    gradCheckpoint: flags.gradCheckpoint,
+    ortLib: flags.ortLib,
+    threads: flags.threads,
+  }).values as TrainFlags;
+}
+
+/** Made-up tokens for what the model does: going on with texts, or telling classes apart. */
+function syntheticData(
+  { graph }: Model,
+  { batchSize, length }: Configuration,
+  targetShare: number,
+): LoadedData {
+  const causal = modelKind(graph) === "causal";
+  const classes = causal ? undefined : classCount(graph) ?? CLASSES;
+  return {
+    data: {
+      task: causal ? "causal" : "classification",
+      labels: classes === undefined
+        ? undefined
+        : Array.from({ length: classes }, (_, i) => `class ${i}`),
+      train: syntheticBatches({
+        batch: batchSize,
+        length,
+        classes,
+        vocabulary: causal ? classCount(graph) ?? FEWEST_TOKENS : FEWEST_TOKENS,
+        targetShare,
+      }),
+      identity: {},
+      [Symbol.dispose]() {},
+    },
+    tokenizerDigest: "",
+  };
+}
