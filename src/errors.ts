@@ -19,7 +19,7 @@ export const EXIT = {
   io: 74,
   /** ONNX Runtime is missing, too old or failed. */
   runtime: 69,
-  /** Stopped by Ctrl-C or SIGTERM after saving. */
+  /** Stopped by Ctrl-C or SIGTERM: a training has saved then, other verbs have written nothing. */
   interrupted: 130,
 } as const;
 
@@ -68,5 +68,13 @@ export class StorageError extends GraftError {
   override name = "StorageError";
   constructor(message: string, options?: ErrorOptions) {
     super(message, EXIT.io, options);
+  }
+}
+
+/** Ctrl-C or SIGTERM ended the work before it was done. */
+export class InterruptedError extends GraftError {
+  override name = "InterruptedError";
+  constructor(message: string, options?: ErrorOptions) {
+    super(message, EXIT.interrupted, options);
   }
 }

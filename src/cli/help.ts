@@ -11,7 +11,7 @@ const EXIT_MEANING: Readonly<Record<keyof typeof EXIT, string>> = {
   runtime: "ONNX Runtime is missing, too old or failed",
   internal: "a bug in graft",
   io: "disk full, permission denied or I/O error",
-  interrupted: "stopped by Ctrl-C or SIGTERM after saving",
+  interrupted: "stopped by Ctrl-C or SIGTERM: training has saved, others have written nothing",
 };
 
 /** The meaning of every exit code, one a line. */

@@ -14,6 +14,7 @@ import { boolean, integer, list, number, text } from "./flags.ts";
 import { loadMergeData } from "./merge_data.ts";
 import type { Terminal } from "./output.ts";
 import { openRunner, RUNTIME_FLAGS } from "./runtime_flags.ts";
+import { untilStopped } from "./stop_signal.ts";
 
 const MEASURING = "Measuring";
 
@@ -90,18 +91,24 @@ export default command({
     const card = adapters.find(({ adapter }) => adapter.card !== undefined)?.adapter.card;
     using opened = await loadMergeData(flags, path, base.model, card, terminal);
     using runner = openRunner(flags);
-    const decision = await mergeAdapters(runner, {
-      base: { path, model: base.model, sizeBytes: base.sizeBytes },
-      adapters,
-      savePath: flags.savePath,
-      method,
-      data: opened?.data,
-      leastGainKept: flags.minGainKept,
-      force: flags.force,
-      latency: flags.latency,
-      onNote: (line) => terminal.note(line),
-      onProgress: (line) => terminal.interactive ? terminal.status(line) : undefined,
-    });
+    const decision = await untilStopped(
+      flags.savePath,
+      terminal,
+      (signal) =>
+        mergeAdapters(runner, {
+          base: { path, model: base.model, sizeBytes: base.sizeBytes },
+          adapters,
+          savePath: flags.savePath,
+          method,
+          data: opened?.data,
+          leastGainKept: flags.minGainKept,
+          force: flags.force,
+          latency: flags.latency,
+          onNote: (line) => terminal.note(line),
+          onProgress: (line) => terminal.interactive ? terminal.status(line) : undefined,
+          signal,
+        }),
+    );
     for (const line of formatCertificate(decision)) terminal.print(line);
     terminal.print(`Saved the merged model in ${flags.savePath}`);
     return EXIT.ok;

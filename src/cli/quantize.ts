@@ -10,6 +10,7 @@ import { boolean, integer, text } from "./flags.ts";
 import { formatBytes, formatShare } from "./format.ts";
 import type { Terminal } from "./output.ts";
 import { openRunner, RUNTIME_FLAGS } from "./runtime_flags.ts";
+import { untilStopped } from "./stop_signal.ts";
 
 export default command({
   name: "quantize",
@@ -54,20 +55,26 @@ export default command({
     const path = findModelFile(named);
     using base = loadOnnx(path, openMapped);
     using runner = openRunner(flags);
-    const result = await quantizeDirectory(runner, {
-      base: { path, model: base.model, sizeBytes: base.sizeBytes },
-      savePath: flags.savePath,
-      bits: flags.bits === "4" ? 4 : 8,
-      blockSize: flags.blockSize,
-      accuracyLevel: flags.accuracyLevel,
-      minElements: flags.minElements,
-      includeHead: flags.head,
-      force: flags.force,
-      onWeight: ({ weight }, done, total) =>
-        terminal.interactive
-          ? terminal.status(`Quantising: ${done} of ${total}, ${weight}`)
-          : undefined,
-    });
+    const result = await untilStopped(
+      flags.savePath,
+      terminal,
+      (signal) =>
+        quantizeDirectory(runner, {
+          base: { path, model: base.model, sizeBytes: base.sizeBytes },
+          savePath: flags.savePath,
+          bits: flags.bits === "4" ? 4 : 8,
+          blockSize: flags.blockSize,
+          accuracyLevel: flags.accuracyLevel,
+          minElements: flags.minElements,
+          includeHead: flags.head,
+          force: flags.force,
+          onWeight: ({ weight }, done, total) =>
+            terminal.interactive
+              ? terminal.status(`Quantising: ${done} of ${total}, ${weight}`)
+              : undefined,
+          signal,
+        }),
+    );
     if (flags.json) terminal.print(JSON.stringify(toJson(result), null, 2));
     else report(result, flags.savePath, terminal);
     return EXIT.ok;

@@ -26,6 +26,7 @@ import { runEncoder } from "./run_encoder.ts";
 import { RUN_FLAGS, type RunFlags } from "./run_flags.ts";
 import { runTraining } from "./run_training.ts";
 import { openRunner, RUNTIME_FLAGS } from "./runtime_flags.ts";
+import { untilStopped } from "./stop_signal.ts";
 import { TRAIN_FLAGS, type TrainFlags } from "./train_flags.ts";
 import { setUpTraining } from "./train_setup.ts";
 
@@ -87,18 +88,20 @@ export default command({
     const code = await runTraining(setup, { ...trainFlags, test: false }, terminal);
     if (code !== EXIT.ok) return code;
 
-    const decision = await mergeAdapters(runner, {
-      base: { path, model: base.model, sizeBytes: base.sizeBytes },
-      adapters: [{ label: folder.adapter, weight: 1, ...loadAdapter(folder.adapter) }],
-      savePath: folder.merged,
-      method: "nearest", // in int8 it loses nothing, and a minute is short
-      data: {
-        objective: "classification",
-        train: { batches: () => batchesOf(setup.data, -1) },
-        heldOut: () => batchesOf(heldOut, -1),
-      },
-      onProgress: (line) => terminal.interactive ? terminal.status(line) : undefined,
-    });
+    const decision = await untilStopped(folder.merged, terminal, (signal) =>
+      mergeAdapters(runner, {
+        base: { path, model: base.model, sizeBytes: base.sizeBytes },
+        adapters: [{ label: folder.adapter, weight: 1, ...loadAdapter(folder.adapter) }],
+        savePath: folder.merged,
+        method: "nearest", // in int8 it loses nothing, and a minute is short
+        data: {
+          objective: "classification",
+          train: { batches: () => batchesOf(setup.data, -1) },
+          heldOut: () => batchesOf(heldOut, -1),
+        },
+        onProgress: (line) => terminal.interactive ? terminal.status(line) : undefined,
+        signal,
+      }));
     for (const line of outcomeLines(before, decision, folder)) terminal.print(line);
 
     await ask(runner, folder.merged, operands.join(" "), terminal);

@@ -1,21 +1,26 @@
 /** Ctrl-C and SIGTERM: the first asks the work to end in order, the second ends it at once. */
-import { EXIT } from "../errors.ts";
+import { EXIT, InterruptedError } from "../errors.ts";
+import type { Terminal } from "./output.ts";
 
 const SIGNALS = ["SIGINT", "SIGTERM"] as const;
 
-/** An `AbortSignal` that the first SIGINT or SIGTERM fires; listening ends on disposal. */
+/**
+ * An `AbortSignal` that the first SIGINT or SIGTERM fires, with an {@linkcode InterruptedError} for
+ * its reason; listening ends on disposal.
+ */
 export class StopSignal implements Disposable {
   readonly #controller = new AbortController();
-  readonly #handler: () => void;
+  readonly #handlers: ReadonlyMap<Deno.Signal, () => void>;
 
   /** @param onFirst called at the first signal, to tell that the work is ending */
   constructor(onFirst: () => void) {
-    this.#handler = () => {
+    const stop = (name: string) => {
       if (this.#controller.signal.aborted) Deno.exit(EXIT.interrupted);
-      this.#controller.abort();
+      this.#controller.abort(new InterruptedError(`Stopped by ${name}`));
       onFirst();
     };
-    for (const name of SIGNALS) Deno.addSignalListener(name, this.#handler);
+    this.#handlers = new Map(SIGNALS.map((name) => [name, () => stop(name)]));
+    for (const [name, handler] of this.#handlers) Deno.addSignalListener(name, handler);
   }
 
   get signal(): AbortSignal {
@@ -23,6 +28,23 @@ export class StopSignal implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    for (const name of SIGNALS) Deno.removeSignalListener(name, this.#handler);
+    for (const [name, handler] of this.#handlers) Deno.removeSignalListener(name, handler);
   }
+}
+
+/**
+ * Runs work that leaves everything as it was until its end, and that a signal ends before.
+ *
+ * @param path what it writes, for the message
+ * @throws {InterruptedError} where it ended so
+ */
+export async function untilStopped<T>(
+  path: string,
+  terminal: Terminal,
+  work: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  using stop = new StopSignal(() =>
+    terminal.note(`Stopping, nothing is written to ${path}; again to stop at once`)
+  );
+  return await work(stop.signal);
 }

@@ -1,5 +1,5 @@
 /** Merges adapters into a model on disk, measures every way of doing so and keeps the best. */
-import { basename, join } from "@std/path";
+import { basename, dirname, join } from "@std/path";
 import { RefusedError, RuntimeFailure } from "../errors.ts";
 import { evaluate } from "../eval/evaluate.ts";
 import type { Model } from "../graph/types.ts";
@@ -26,7 +26,9 @@ import type { Runner } from "../runtime/runner.ts";
 import { openMapped } from "../system/mapped_file.ts";
 import type { TokenBatch } from "../data/targets.ts";
 import { type GramData, gramSource, unpadded } from "./collect_gram.ts";
+import { giveWay, untilAborted } from "./give_way.ts";
 import { LatencyBench, type LatencyOptions } from "./latency.ts";
+import { clearLeftovers } from "./leftovers.ts";
 import { loadOnnx } from "./load_onnx.ts";
 import { methodsFor } from "./merge_methods.ts";
 import { configWithLabels } from "./model_labels.ts";
@@ -60,6 +62,8 @@ export interface MergeRequest {
   readonly onProgress?: (text: string) => void;
   /** Told what was found on the way: losses, ways of merging that do not work out. */
   readonly onNote?: (text: string) => void;
+  /** Ends the work at the next matrix, batch or round: its reason is thrown and nothing is left. */
+  readonly signal?: AbortSignal;
 }
 
 /** Held-out targets whose logits are compared. */
@@ -76,9 +80,11 @@ export const CERTIFICATE_FILE = "certificate.json";
  * @throws {RefusedError} where no candidate keeps enough, or nothing would change
  * @throws {RuntimeFailure} where the runtime could not run what a method makes
  */
-export async function mergeAdapters(runner: Runner, request: MergeRequest): Promise<Decision> {
-  const { base, adapters, savePath, force = false } = request;
+export async function mergeAdapters(runner: Runner, given: MergeRequest): Promise<Decision> {
+  const request = { ...given, data: interruptible(given.data, given.signal) };
+  const { base, adapters, savePath, force = false, signal } = request;
   checkNotBase(savePath, base.path);
+  clearLeftovers(dirname(savePath));
   checkTarget(savePath, force);
   for (const { adapter, label } of adapters) checkBase(adapter, base.model, label);
   const changes = adapterChanges(base.model, adapters);
@@ -94,8 +100,20 @@ export async function mergeAdapters(runner: Runner, request: MergeRequest): Prom
   const directory = staged.of(decision.chosen);
   writeLabels(directory, adapters);
   directory.replace(CERTIFICATE_FILE, new TextEncoder().encode(certificateJson(decision)));
+  await giveWay(signal); // the last moment to stop: from here on the target is replaced
   directory.commit(force);
   return decision;
+}
+
+function interruptible(
+  data: MergeData | undefined,
+  signal: AbortSignal | undefined,
+): MergeData | undefined {
+  return data && {
+    ...data,
+    train: { ...data.train, batches: () => untilAborted(data.train.batches(), signal) },
+    heldOut: () => untilAborted(data.heldOut(), signal),
+  };
 }
 
 /** Class names of a classifier go where the base's own would be: into `config.json`. */
@@ -150,7 +168,7 @@ async function measure(
   }
   using bench = await openBench(runner, request);
   const candidates: Candidate[] = [];
-  let nothing: Error | undefined;
+  const failures = new Map<MergeMethod, Error>();
   for (const method of methods) {
     try {
       const made = await makeCandidate(runner, request, changes, adapted, method, bench);
@@ -159,15 +177,16 @@ async function measure(
     } catch (error) {
       // One way of rounding may lose everything where another does not, and not every build of ONNX
       // Runtime has a kernel for 8 bits.
-      const oneOfMany = request.method === undefined;
       const other = error instanceof RefusedError ||
-        (error instanceof RuntimeFailure && method === "8bit" && oneOfMany);
+        (error instanceof RuntimeFailure && method === "8bit" && methods.length > 1);
       if (!other) throw error;
-      onNote?.(error.message);
-      nothing = error;
+      failures.set(method, error);
     }
   }
-  if (candidates.length === 0) throw nothing!;
+  // What went wrong is said once: as the error where nothing is left, else as notes.
+  const refused = [...failures.values()].findLast((error) => error instanceof RefusedError);
+  if (candidates.length === 0) throw refused!; // 8 bits, which may not run, are never alone
+  for (const [way, { message }] of failures) onNote?.(`"${way}" is left out: ${message}`);
   return { baseSizeBytes: base.sizeBytes, ...references, candidates };
 }
 
@@ -180,7 +199,7 @@ async function evaluated(runner: Runner, model: Model, data: MergeData): Promise
 
 async function makeCandidate(
   runner: Runner,
-  { base, savePath, data, onProgress, latency }: MergeRequest,
+  { base, savePath, data, onProgress, latency, signal }: MergeRequest,
   changes: AdapterChanges,
   adapted: Model,
   method: MergeMethod,
@@ -199,8 +218,10 @@ async function makeCandidate(
       (write) =>
         computeMerge(plan, write, {
           grams,
-          onMatrix: ({ paths }, done, total) =>
-            onProgress?.(`Merging (${method}): ${done} of ${total} matrices, ${paths[0]}`),
+          onMatrix: ({ paths }, done, total) => {
+            onProgress?.(`Merging (${method}): ${done} of ${total} matrices, ${paths[0]}`);
+            return giveWay(signal);
+          },
         }),
     );
     const path = join(directory.path, basename(base.path));
@@ -213,7 +234,7 @@ async function makeCandidate(
       ...(bench === undefined ? {} : {
         latency: await bench.measure(
           { path, graph: written.model.graph },
-          typeof latency === "object" ? latency : {},
+          { ...(typeof latency === "object" ? latency : {}), signal },
         ),
       }),
     };

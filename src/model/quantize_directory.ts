@@ -1,5 +1,5 @@
 /** Quantises a model on disk and compares the result with it. */
-import { basename, join } from "@std/path";
+import { basename, dirname, join } from "@std/path";
 import type { TokenBatch } from "../data/targets.ts";
 import { UsageError } from "../errors.ts";
 import { runOn } from "../eval/evaluate.ts";
@@ -13,6 +13,8 @@ import {
 } from "../quant/quantize_model.ts";
 import type { Runner } from "../runtime/runner.ts";
 import { openMapped } from "../system/mapped_file.ts";
+import { giveWay } from "./give_way.ts";
+import { clearLeftovers } from "./leftovers.ts";
 import { loadOnnx } from "./load_onnx.ts";
 import { checkTarget, StagedDirectory } from "./staged_directory.ts";
 import { type BaseModel, checkNotBase, writeModel } from "./write_model.ts";
@@ -26,6 +28,8 @@ export interface QuantizeRequest extends QuantizeOptions {
   /** Replaces an existing folder. */
   readonly force?: boolean;
   readonly onWeight?: (report: QuantizeReport, done: number, total: number) => void;
+  /** Ends the work after the weight or run in work: its reason is thrown and nothing is left. */
+  readonly signal?: AbortSignal;
 }
 
 export interface QuantizeResult {
@@ -48,8 +52,9 @@ export async function quantizeDirectory(
   runner: Runner,
   request: QuantizeRequest,
 ): Promise<QuantizeResult> {
-  const { base, savePath, force = false } = request;
+  const { base, savePath, force = false, signal } = request;
   checkNotBase(savePath, base.path);
+  clearLeftovers(dirname(savePath));
   checkTarget(savePath, force);
   const linears = findModules(base.model, { allowAmbiguous: true })
     .filter(({ head }) => request.includeHead === true || !head);
@@ -62,19 +67,20 @@ export async function quantizeDirectory(
   }
   using staged = new StagedDirectory(savePath);
   const weights: QuantizeReport[] = [];
-  await writeModel(staged, base, model, (write) => {
+  await writeModel(staged, base, model, async (write) => {
     for (const task of tasks) {
       const { tensors, report } = task.compute();
       for (const [name, value] of tensors) write(name, value);
       weights.push(report);
       request.onWeight?.(report, weights.length, tasks.length);
+      await giveWay(signal);
     }
-    return Promise.resolve();
   });
   using written = loadOnnx(join(staged.path, basename(base.path)), openMapped);
   const batch = randomTokens(base.model);
   const before = await outputsOf(runner, base.model, batch);
   const after = await outputsOf(runner, written.model, batch);
+  await giveWay(signal); // the last moment to stop: from here on the target is replaced
   staged.commit(force);
   return {
     weights,

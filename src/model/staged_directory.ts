@@ -1,10 +1,9 @@
 /** A folder that is written under another name and appears whole or not at all. */
 import { basename, dirname, join, resolve } from "@std/path";
 import { StorageError, UsageError } from "../errors.ts";
+import { claimDirectory } from "../system/claim.ts";
 import { exists } from "../system/durable_files.ts";
-
-/** Names that begin with this are unfinished; a killed run may leave one behind. */
-const UNFINISHED = ".unfinished-";
+import { replacedPath, unfinishedPath } from "./leftovers.ts";
 
 function attempt<T>(what: string, path: string, action: () => T): T {
   try {
@@ -20,12 +19,18 @@ export interface StagedFile extends Disposable {
   write(offset: number, bytes: Uint8Array): void;
 }
 
-/** An unfinished folder beside the one it will become. Disposing of it removes what was not committed. */
+/**
+ * An unfinished folder beside the one it will become. Disposing of it, or ending the process by
+ * `Deno.exit`, removes what was not committed; a killed process leaves it to
+ * {@linkcode clearLeftovers}.
+ */
 export class StagedDirectory implements Disposable {
   /** Where the files are until {@linkcode commit}. */
   readonly path: string;
   readonly #target: string;
   readonly #names: string[] = [];
+  readonly #claim: Disposable | undefined;
+  readonly #onUnload = () => this[Symbol.dispose]();
   #committed = false;
 
   /**
@@ -35,12 +40,8 @@ export class StagedDirectory implements Disposable {
    */
   constructor(target: string, variant = "") {
     this.#target = resolve(target);
-    const suffix = variant === "" ? "" : `-${variant}`;
-    this.path = join(dirname(this.#target), `${UNFINISHED}${basename(this.#target)}${suffix}`);
-    attempt("make the folder", this.path, () => {
-      removeIfThere(this.path);
-      Deno.mkdirSync(this.path, { recursive: true });
-    });
+    ({ path: this.path, claim: this.#claim } = makeUnfinished(this.#target, variant));
+    globalThis.addEventListener("unload", this.#onUnload);
   }
 
   /** Copies a file in. */
@@ -102,20 +103,38 @@ export class StagedDirectory implements Disposable {
     checkTarget(this.#target, force);
     for (const name of this.#names) sync(join(this.path, name), { write: true });
     sync(this.path, { read: true });
-    attempt("rename to", this.#target, () => {
-      // rename(2) does not replace a folder that has content.
-      const leaving = `${this.path}-replaced`;
-      removeIfThere(leaving);
-      if (exists(this.#target)) Deno.renameSync(this.#target, leaving);
-      Deno.renameSync(this.path, this.#target);
-      removeIfThere(leaving);
-    });
-    sync(dirname(this.#target), { read: true });
+    this.#takePlace();
     this.#committed = true;
   }
 
+  /** Renames the folder to its target; an older one stays until that is on the disk. */
+  #takePlace(): void {
+    const target = this.#target;
+    const aside = replacedPath(target);
+    const replaces = exists(target);
+    // Claimed, so that nobody takes what is moved aside for a leftover.
+    using _claim = replaces ? claimDirectory(target) : undefined;
+    // rename(2) does not replace a folder that has content.
+    if (replaces) rename(target, aside);
+    try {
+      rename(this.path, target);
+      sync(dirname(target), { read: true });
+    } catch (error) {
+      if (!exists(this.path)) rename(target, this.path);
+      if (replaces) rename(aside, target);
+      throw error;
+    }
+    if (replaces) attempt("remove", aside, () => Deno.removeSync(aside, { recursive: true }));
+  }
+
   [Symbol.dispose](): void {
-    if (!this.#committed) removeIfThere(this.path);
+    globalThis.removeEventListener("unload", this.#onUnload);
+    try {
+      if (!this.#committed) Deno.removeSync(this.path, { recursive: true });
+    } catch {
+      // What went wrong before matters more; the next run clears it.
+    }
+    this.#claim?.[Symbol.dispose]();
   }
 
   #add(name: string): string {
@@ -157,8 +176,46 @@ function isModelOrEmpty(path: string): boolean {
   return names.length === 0 || (!isAdapter && names.some((name) => name.endsWith(".onnx")));
 }
 
-function removeIfThere(path: string): void {
-  if (exists(path)) Deno.removeSync(path, { recursive: true });
+/** Makes and claims a folder of its own for one writer. */
+function makeUnfinished(
+  target: string,
+  variant: string,
+): { readonly path: string; readonly claim: Disposable | undefined } {
+  attempt(
+    "make the folder",
+    dirname(target),
+    () => Deno.mkdirSync(dirname(target), { recursive: true }),
+  );
+  let attempts = 1;
+  while (true) {
+    const path = unfinishedPath(target, variant, attempts);
+    if (!makeAnew(path)) {
+      attempts++; // somebody else is writing the same
+      continue;
+    }
+    const claim = claimDirectory(path);
+    // Without a claim it is usable where the file system has no locks; else somebody cleared it.
+    if (claim !== undefined || exists(path)) return { path, claim };
+  }
+}
+
+/** Makes a folder, in the place of an abandoned one where there is one; false where it is in use. */
+function makeAnew(path: string): boolean {
+  return attempt("make the folder", path, () => {
+    using abandoned = exists(path) ? claimDirectory(path) : undefined;
+    if (abandoned !== undefined) Deno.removeSync(path, { recursive: true });
+    try {
+      Deno.mkdirSync(path);
+      return true;
+    } catch (error) {
+      if (error instanceof Deno.errors.AlreadyExists) return false;
+      throw error;
+    }
+  });
+}
+
+function rename(from: string, to: string): void {
+  attempt("rename to", to, () => Deno.renameSync(from, to));
 }
 
 function sync(path: string, how: Deno.OpenOptions): void {

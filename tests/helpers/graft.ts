@@ -31,6 +31,22 @@ export async function graft(...args: string[]): Promise<GraftResult> {
   return { code, stdout: text.decode(stdout), stderr: text.decode(stderr) };
 }
 
+/** Runs `graft` under another program, as `strace` and its arguments. */
+export async function graftUnder(
+  [program, ...before]: readonly string[],
+  ...args: string[]
+): Promise<GraftResult> {
+  const { code, stdout, stderr } = await new Deno.Command(program, {
+    args: [...before, Deno.execPath(), "run", "-A", "--no-check", MAIN, ...args],
+    stdin: "null",
+    stdout: "piped",
+    stderr: "piped",
+    env: { NO_COLOR: "1" },
+  }).output();
+  const text = new TextDecoder();
+  return { code, stdout: text.decode(stdout), stderr: text.decode(stderr) };
+}
+
 /** Runs `graft` with a text on its standard input, which is a pipe. */
 export async function graftWithInput(
   input: string | Uint8Array<ArrayBuffer>,
@@ -78,23 +94,72 @@ export function graftTyped(typed: string, ...args: string[]): Promise<string> {
   return onTerminal({ NO_COLOR: "1" }, typed, args);
 }
 
+/** A user at a pseudo-terminal: types when something is shown. */
+export interface TerminalUser {
+  /** Waits until what was shown since the last wait matches. */
+  until(shown: RegExp): Promise<void>;
+  /** Types keys; `\x03` is Ctrl-C, which the terminal turns into a signal. */
+  type(keys: string): Promise<void>;
+}
+
+/**
+ * Runs `graft` on a pseudo-terminal with somebody at it.
+ *
+ * @returns its exit code, 128 + signal where one ended it, and all that it showed
+ */
+export async function graftAtTerminal(
+  user: (terminal: TerminalUser) => Promise<void>,
+  ...args: string[]
+): Promise<{ readonly code: number; readonly shown: string }> {
+  const child = startOnTerminal({ NO_COLOR: "1" }, "piped", args);
+  const writer = child.stdin.getWriter();
+  const chunks = child.stdout.pipeThrough(new TextDecoderStream()).getReader();
+  let [shown, seen] = ["", 0];
+  const more = async (): Promise<boolean> => {
+    const { value, done } = await chunks.read();
+    shown += value ?? "";
+    return !done;
+  };
+  await user({
+    async until(expected) {
+      while (!expected.test(shown.slice(seen))) {
+        if (!await more()) throw new Error(`It ended before ${expected} was shown: ${shown}`);
+      }
+      seen = shown.length;
+    },
+    type: (keys) => writer.write(new TextEncoder().encode(keys)),
+  });
+  while (await more());
+  const { code } = await child.status;
+  await writer.close().catch(() => {}); // the terminal may be gone
+  return { code, shown };
+}
+
 async function onTerminal(
   env: Readonly<Record<string, string>>,
   typed: string,
   args: readonly string[],
 ): Promise<string> {
+  const child = startOnTerminal(env, typed === "" ? "null" : "piped", args);
+  if (typed !== "") await new Blob([typed]).stream().pipeTo(child.stdin);
+  const { stdout } = await child.output();
+  return new TextDecoder().decode(stdout);
+}
+
+function startOnTerminal(
+  env: Readonly<Record<string, string>>,
+  stdin: "null" | "piped",
+  args: readonly string[],
+): Deno.ChildProcess {
   const line = [Deno.execPath(), "run", "-A", "--no-check", MAIN, ...args]
     .map((word) => `'${word.replaceAll("'", `'\\''`)}'`).join(" ");
   const inherited = Deno.env.toObject();
   delete inherited.NO_COLOR;
-  const child = new Deno.Command("script", {
+  return new Deno.Command("script", {
     args: ["-qec", line, "/dev/null"],
-    stdin: typed === "" ? "null" : "piped",
+    stdin,
     stdout: "piped",
     clearEnv: true,
     env: { ...inherited, TERM: "xterm", ...env },
   }).spawn();
-  if (typed !== "") await new Blob([typed]).stream().pipeTo(child.stdin);
-  const { stdout } = await child.output();
-  return new TextDecoder().decode(stdout);
 }

@@ -183,6 +183,42 @@ Deno.test(
 );
 
 Deno.test(
+  "mergeAdapters() says once that a merge changes nothing, however many ways it tried",
+  inTemporary(async (dir) => {
+    using runner = createOrtRunner();
+    const { base, adapters: [adapter], data } = fixture(
+      "tiny-llama-int4.all",
+      "tiny-llama-genai-int4",
+    );
+    const notes: string[] = [];
+    const merge = (weight: number) => {
+      notes.length = 0;
+      return mergeAdapters(runner, {
+        base,
+        data,
+        adapters: [{ ...adapter, weight }],
+        savePath: `${dir}/merged`,
+        latency: false,
+        onNote: (line) => notes.push(line),
+      });
+    };
+    const found = () => notes.filter((line) => line.includes("changes nothing"));
+    await assertRejects(() => merge(0), RefusedError, "the adapter's updates are all zero");
+    assertEquals(found(), []);
+    assertEquals(names(dir), []);
+    // An update far below a step of int4.
+    const { measured } = await merge(1e-9);
+    assertEquals(measured.candidates.map(({ method }) => method), ["8bit"]);
+    assertEquals(found(), [
+      '"nearest" is left out: The merge changes nothing: rounding ("nearest") loses the whole ' +
+      "adapter; use error-compensated rounding or 8 bits",
+      '"compensated" is left out: The merge changes nothing: rounding ("compensated") loses the ' +
+      "whole adapter; use 8 bits or store floats",
+    ]);
+  }),
+);
+
+Deno.test(
   "mergeAdapters() dequantises a whole model with method float",
   inTemporary(async (dir) => {
     using runner = createOrtRunner();

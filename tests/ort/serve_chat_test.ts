@@ -79,3 +79,27 @@ Deno.test("chat() goes on after a line that does not fit the context", () =>
     await chat(generator, typed("hello"), SETTINGS, once);
     assertEquals(terminal.out, once.out);
   }));
+
+Deno.test("chat() interrupted in an answer keeps what was said and goes on", () =>
+  withGenerator(256, async (generator) => {
+    const settings = { ...SETTINGS, maxTokens: undefined };
+    const whole = await generator.chat([{ role: "user", content: "hello" }], settings);
+    const terminal = recorder();
+    const write = terminal.write;
+    let pieces = 0;
+    terminal.write = (text) => {
+      write(text);
+      if (++pieces === 3) Deno.kill(Deno.pid, "SIGTERM"); // the test runner has SIGINT
+    };
+    let cut = "";
+    const lines = async function* () {
+      yield "hello";
+      cut = terminal.out.slice(0, -1);
+      yield "/clear";
+      yield "hello";
+    };
+    assertEquals(await chat(generator, lines(), settings, terminal), 0);
+    assert(whole.text.startsWith(cut), `${cut} / ${whole.text}`);
+    assert(cut.length > 0 && cut.length < whole.text.length / 2, `${cut} / ${whole.text}`);
+    assertEquals(terminal.out.slice(cut.length + 1), `${whole.text}\n`);
+  }));

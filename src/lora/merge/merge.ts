@@ -34,8 +34,8 @@ export interface ComputeOptions {
   readonly grams?: GramSource;
   /** Most bytes of Gram matrices held at a time; default 64 MiB. More means fewer passes over the data. */
   readonly gramBytes?: number;
-  /** Told of each matrix when it is done. */
-  readonly onMatrix?: (report: MatrixReport, done: number, total: number) => void;
+  /** Told of each matrix when it is done; the next one waits for it. */
+  readonly onMatrix?: (report: MatrixReport, done: number, total: number) => void | Promise<void>;
 }
 
 /**
@@ -62,7 +62,7 @@ export async function computeMerge(
       for (const [name, tensor] of tensors) await write(name, tensor);
       if (report.paths.length === 0) continue;
       reports.push(report);
-      options.onMatrix?.(report, reports.length, plan.tasks.length);
+      await options.onMatrix?.(report, reports.length, plan.tasks.length);
     }
   }
   refuseNothing(plan, reports);
@@ -96,6 +96,14 @@ function requestsOf(tasks: readonly MatrixTask[]): readonly GramRequest[] {
   return [...new Map(tasks.map(({ input, cols }) => [input, { value: input, cols }])).values()];
 }
 
+/** What to try where rounding loses everything. */
+const MORE_EXACT: Readonly<Record<MergeMethod, string>> = {
+  nearest: "use error-compensated rounding or 8 bits",
+  compensated: "use 8 bits or store floats",
+  "8bit": "store floats",
+  float: "its updates are too small even for floats",
+};
+
 function refuseNothing(
   { method, otherChanges }: MergePlan,
   reports: readonly MatrixReport[],
@@ -104,8 +112,9 @@ function refuseNothing(
   const moved = reports.some((report) => report.deltaNorm > 0);
   throw new RefusedError(
     moved
-      ? `The merge changes nothing: rounding ("${method}") loses the whole adapter; ` +
-        "use error-compensated rounding or 8 bits"
+      ? `The merge changes nothing: rounding ("${method}") loses the whole adapter; ${
+        MORE_EXACT[method]
+      }`
       : "The merge changes nothing: the adapter's updates are all zero (was it trained?)",
   );
 }
