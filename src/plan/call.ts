@@ -9,6 +9,7 @@ import type { Tensor } from "../graph/tensor.ts";
 import { neededNodes } from "../graph/passes/prune.ts";
 import type { Attribute, Graph, Node } from "../graph/types.ts";
 import { SALT_SUFFIX } from "./dropout.ts";
+import { expand } from "./expand.ts";
 import { inferTraining } from "../ops/registry.ts";
 import { addComputing } from "./computing.ts";
 
@@ -83,7 +84,7 @@ export function declare(
 }
 
 /**
- * Finishes a builder as a call: prunes, renames canonically, keys.
+ * Finishes a builder as a call: prunes, expands graft's own operators, renames canonically, keys.
  *
  * @param outputs value in the builder → name the result gets in the step
  * @param given values to feed although the builder can compute them (kept activations)
@@ -96,7 +97,11 @@ export function callOf(
 ): PlannedCall {
   const built = b.build("step", [...outputs.keys()]);
   const computing = built.nodes.map((node) => withoutGiven(node, given));
-  const nodes = neededNodes(computing, outputs.keys());
+  const { nodes, initializers: constants } = expand(
+    neededNodes(computing, outputs.keys()),
+    built.initializers,
+    (name) => b.known(name),
+  );
   const names = new Map<string, string>();
   const inputs = new Set([...built.inputs.map((input) => input.name), ...given]);
   const feeds = new Map<string, string>();
@@ -109,10 +114,10 @@ export function callOf(
         const canonical = `i${feeds.size}`;
         names.set(input, canonical);
         feeds.set(canonical, input);
-      } else if (built.initializers.has(input)) {
+      } else if (constants.has(input)) {
         const canonical = `c${initializers.size}`;
         names.set(input, canonical);
-        initializers.set(canonical, built.initializers.get(input)!);
+        initializers.set(canonical, constants.get(input)!);
       }
     }
     for (const output of node.outputs) {

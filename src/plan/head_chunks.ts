@@ -71,12 +71,6 @@ function isMultiple(rows: Dim | undefined, vocabulary: Dim): boolean {
     rows % vocabulary === 0;
 }
 
-/** Whether each row of the vocabulary takes the same number of rows: one, or one per block. */
-function isMultiple(rows: Dim | undefined, vocabulary: Dim): boolean {
-  return typeof rows === "number" && typeof vocabulary === "number" && rows > 0 &&
-    rows % vocabulary === 0;
-}
-
 /** Operators that treat rows of a weight independently, along the first axis. */
 const SLICEABLE = new Set([
   ..."DequantizeLinear GatherBlockQuantized Cast Identity Mul Sub Add".split(" "),
