@@ -12,6 +12,8 @@ const SYMBOLS = {
   munmap: { parameters: ["pointer", "usize"], result: "i32" },
   // int* __errno_location(void)
   __errno_location: { parameters: [], result: "pointer" },
+  // int malloc_trim(size_t pad)
+  malloc_trim: { parameters: ["usize"], result: "i32" },
   // char* strerror(int errnum)
   strerror: { parameters: ["i32"], result: "pointer" },
 } as const;
@@ -67,6 +69,11 @@ export function mapReadOnly(path: string, sizeBytes: number): Mapping {
 /** Ends a mapping: nothing may read it any more. */
 export function unmap({ address, sizeBytes }: Mapping): void {
   if (libc().munmap(address, BigInt(sizeBytes)) !== 0) throw new Error(lastError());
+}
+
+/** Gives pages that were allocated and freed back to the system. */
+export function trimHeap(): void {
+  libc().malloc_trim(0n);
 }
 
 const RTLD_LAZY = 1;

@@ -1,4 +1,5 @@
 /** How much memory there is, and how much this process and its children take. Linux. */
+import { trimHeap } from "../../ffi/libc.ts";
 
 /** A process's resident memory. */
 export interface ProcessMemory {
@@ -100,6 +101,14 @@ export function freeBytes(): number | undefined {
   const available = availableBytes();
   if (group === undefined) return available;
   return Math.min(headroom(group), available ?? Infinity);
+}
+
+/**
+ * Gives back what native code has freed; the C library would keep it for later. Worth it after
+ * something large that does not come again.
+ */
+export function giveBackFreed(): void {
+  trimHeap();
 }
 
 /**

@@ -10,16 +10,22 @@ import { BadInputError, RefusedError } from "../errors.ts";
 import type { Runner } from "../runtime/runner.ts";
 import { evaluate } from "../eval/evaluate.ts";
 import type { PlannedModel } from "./planned_model.ts";
+import { giveBackFreed } from "../system/memory.ts";
 import { sliceBatch } from "../data/slice_batch.ts";
-import { targetsOf, type TokenBatch } from "../data/targets.ts";
+import { IGNORED, targetsOf, type TokenBatch } from "../data/targets.ts";
 
 /** Largest relative difference ‖lowered − user's‖₂ / ‖user's‖₂ of logits that graft trains through. */
 export const FORWARD_TOLERANCE = 1e-3;
 /** The same where the graph rounds activations to 8 bits as it runs. */
 export const DYNAMIC_TOLERANCE = 0.25;
 
+/**
+ * An arena of the session's own, which goes with it: in the shared one, its blocks would stand between
+ * those of the steps to come.
+ */
+const OWN_ARENA = { "session.use_env_allocators": "0" };
 /** For a graph that runs once: slower, and without a second copy of the weights. */
-const WITHOUT_REPACKING = { "session.disable_prepacking": "1" };
+const WITHOUT_REPACKING = { ...OWN_ARENA, "session.disable_prepacking": "1" };
 
 /**
  * Whether weights are read by MatMulNBits, which over weights as they lie dequantises a whole
@@ -49,15 +55,16 @@ export async function compareForward(
   step: PlannedModel,
   batch: TokenBatch,
 ): Promise<ForwardComparison> {
-  const compared = sliceBatch(batch, 0, SEQUENCES);
+  const compared = withFewTargets(sliceBatch(batch, 0, SEQUENCES));
   const rows = targetsOf(compared).count;
   // First the user's graph, through ONNX Runtime's own mapping of the weights: that is gone before
   // the other pass brings graft's mapping into memory.
   const { logits: users } = await evaluate(runner, model, [compared], {
     objective: compared.classIds === undefined ? "causal" : "classification",
     logitRows: rows,
-    compile: { config: readsBlocks(model.graph) ? {} : WITHOUT_REPACKING },
+    compile: { config: readsBlocks(model.graph) ? OWN_ARENA : WITHOUT_REPACKING },
   });
+  giveBackFreed();
   if (!users.every(Number.isFinite)) {
     throw new BadInputError(
       `Cannot train: the model's own logits of the first batch are no numbers${culprit(model)}`,
@@ -106,3 +113,21 @@ function quantizesActivations(graph: Graph): boolean {
 
 /** Sequences that are compared: enough to see a difference, few enough to cost nothing. */
 const SEQUENCES = 2;
+/** Target rows that are compared; a vocabulary of scores for each, several times over, adds up. */
+const ROWS = 16;
+
+/** The batch with a loss on at most {@linkcode ROWS} of its targets, spread over all of them. */
+function withFewTargets(batch: TokenBatch): TokenBatch {
+  const targets = batch.labels === undefined ? 0 : targetsOf(batch).count;
+  if (targets <= ROWS) return batch;
+  const step = targets / ROWS;
+  let at = 0;
+  let next = 0;
+  const labels = Array.from(batch.labels!, (label, position) => {
+    if (label === IGNORED || position % batch.inputIds.dims[1] === 0) return IGNORED;
+    if (at++ < next) return IGNORED;
+    next += step;
+    return label;
+  });
+  return { ...batch, labels };
+}
