@@ -16,10 +16,11 @@ export const RUNTIME_FLAGS = {
 } as const;
 
 /**
- * Opens ONNX Runtime as the flags ask.
+ * Opens ONNX Runtime as the flags ask; `GRAFT_ORT_LIB` says what `--ort-lib` does not.
  *
  * @throws {RuntimeFailure} the library is missing, not ONNX Runtime, or too old
  */
 export function openRunner(flags: Values<typeof RUNTIME_FLAGS>): Runner {
-  return createOrtRunner({ ortLib: flags.ortLib, threads: flags.threads });
+  const ortLib = flags.ortLib ?? Deno.env.get("GRAFT_ORT_LIB");
+  return createOrtRunner({ ortLib, threads: flags.threads });
 }
