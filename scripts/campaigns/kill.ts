@@ -1,8 +1,11 @@
 /**
- * PROMISES 1, 2 and 3 at their full counts (the everyday tests run a share):
- * `deno run -A scripts/campaigns/kill.ts`. Takes about ten minutes; prints one JSON object.
+ * PROMISES 1, 2 and 3 (the everyday tests run a share): `deno run -A scripts/campaigns/kill.ts [SHARE]`.
+ *
+ * SHARE is how much of the full counts to run, 1 if absent (about a quarter of an hour). Prints one
+ * JSON object; ends with 1 where anything went wrong.
  */
 import { killAtRandom } from "../../tests/helpers/kills.ts";
+import { injectMergeFaults } from "../../tests/helpers/merge_faults.ts";
 import { toolMissing } from "../../tests/helpers/requirements.ts";
 import { injectFaults } from "../../tests/helpers/strace.ts";
 
@@ -11,22 +14,30 @@ if (missing !== undefined) {
   console.error(`graft: ${missing}: install it, most of this campaign is injected by it`);
   Deno.exit(69);
 }
+const share = Number(Deno.args[0] ?? 1);
+if (!(share > 0 && share <= 1)) {
+  console.error(`graft: SHARE must be > 0 and <= 1: current value is ${Deno.args[0]}`);
+  Deno.exit(2);
+}
+const of = (count: number) => Math.ceil(count * share);
+const stride = Math.floor(1 / share);
 const base = { steps: 100, saveEvery: 4 };
 const random = await killAtRandom({
   ...base,
   backend: "host",
-  runs: 20,
-  kills: 200,
+  runs: of(20),
+  kills: of(200),
   killsPerRun: 10,
 });
 const resumed = await killAtRandom({
   ...base,
   backend: "ort",
-  runs: 20,
-  kills: 20,
+  runs: of(20),
+  kills: of(20),
   killsPerRun: 3,
 });
-const injected = await injectFaults(1);
-console.log(JSON.stringify({ random, resumed, injected }, null, 2));
-const sound = [random, resumed, injected].every(({ faults }) => faults.length === 0);
+const injected = await injectFaults(stride);
+const merged = await injectMergeFaults(stride);
+console.log(JSON.stringify({ share, random, resumed, injected, merged }, null, 2));
+const sound = [random, resumed, injected, merged].every(({ faults }) => faults.length === 0);
 Deno.exit(sound ? 0 : 1);

@@ -5,7 +5,7 @@ import { openAdapted } from "../../src/model/open_model.ts";
 import { encodeModel } from "../../src/onnx/mod.ts";
 import { modelDir, readModel } from "../helpers/fixture_models.ts";
 import { graft } from "../helpers/graft.ts";
-import { adapterNumbers, inTempDir, pairs, readMetrics } from "../helpers/training_runs.ts";
+import { adapterNumbers, inTempDir, pairs, readMetrics, sha256 } from "../helpers/training_runs.ts";
 
 const BASE = modelDir("tiny-llama-torch-fp32");
 
@@ -36,6 +36,30 @@ for (const rate of ["1e20", "1e38"]) {
       assertEquals(opened.kind, "causal");
     }));
 }
+
+Deno.test("graft train --resume that diverges at once ends with the adapter of a run without a stop", () =>
+  inTempDir(async (path) => {
+    const data = join(path, "pairs.jsonl");
+    Deno.writeTextFileSync(data, pairs(8));
+    const run = (name: string, ...more: string[]) =>
+      graft(
+        ...["train", "--model", BASE, "--data", data, "--adapter-path", join(path, name)],
+        ...["--threads=1", "--learning-rate=1e20", "--warmup-steps=2", "--lr-schedule=constant"],
+        ...["--lr-decay-steps=20", "--val-batches=0", "--save-every=1", ...more],
+      );
+    const weights = (name: string) => sha256(join(path, name, "adapter_model.safetensors"));
+    const straight = await run("straight", "--iters=20");
+    assertEquals(straight.code, 1, straight.stderr);
+    // Its last update is the one whose loss is no number, which only the next step would see.
+    const last = Number(/has the adapter of step (\d+)/.exec(straight.stderr)![1]) + 1;
+    const stopped = await run("stopped", `--iters=${last}`);
+    assertEquals(stopped.code, 0, stopped.stderr);
+    assert(await weights("stopped") !== await weights("straight"));
+    const resumed = await run("stopped", "--iters=20", "--resume");
+    assertEquals(resumed.code, 1, resumed.stderr);
+    assertStringIncludes(resumed.stderr, `has the adapter of step ${last - 1}`);
+    assertEquals(await weights("stopped"), await weights("straight"));
+  }));
 
 Deno.test("graft train names the weight that makes a base compute NaN", () =>
   inTempDir(async (path) => {
