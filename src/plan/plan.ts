@@ -21,7 +21,9 @@ import { gradientName, LOGITS, LOSS, type Numeric } from "./names.ts";
 import { backwardCall, forwardCall, type PlanContext, trainablesOf } from "./segment_calls.ts";
 import { constantValues } from "../graph/passes/constants.ts";
 import { type Derivation, quantizeLinears } from "./quantize_linears.ts";
+import { packTokens } from "./pack_tokens.ts";
 import { selectTargetRows, TARGET_ROWS } from "./select_rows.ts";
+import { graphSharing } from "./share_graphs.ts";
 import { evaluationTailCall, tailCall } from "./tail.ts";
 
 /** What to plan for. */
@@ -31,6 +33,11 @@ export interface PlanOptions extends BatchShape {
    * row of logits is one.
    */
   readonly targetRows?: number;
+  /**
+   * Rows that hold the batch's real tokens and at least one of its padding (`packTokens`); absent:
+   * padding is computed like any token.
+   */
+  readonly packedRows?: number;
   /** Initializers to differentiate by. */
   readonly trainable: ReadonlySet<string>;
   /** The output that the loss reads; default `logits`. */
@@ -57,8 +64,6 @@ export interface Schedule {
 /** A planned step for one batch shape. */
 export interface TrainingPlan {
   readonly options: PlanOptions;
-  /** The lowered graph whose one output is the logits. */
-  readonly lowered: Graph;
   readonly training: Schedule;
   readonly evaluation: Schedule;
   /** Forward only, keeping the logits of the target rows. */
@@ -99,11 +104,14 @@ export function planTraining(model: Model, options: PlanOptions): TrainingPlan {
   if (selected !== undefined) {
     bound.set(TARGET_ROWS, { dtype: "int64", dims: [options.targetRows!] });
   }
-  const exact = lowerForTraining({ ...model, graph }, bound, [output], {
+  const padded = lowerForTraining({ ...model, graph }, bound, [output], {
     dropout: options.dropout,
     dequantForm: options.dequantForm,
     trainable: options.trainable,
   });
+  const exact = options.packedRows === undefined
+    ? padded
+    : packTokens(padded, options, options.packedRows, options.trainable);
   const logitsShape = exact.valueInfo.get(exact.outputs[0].name)!.type!.shape as number[];
   const rows = options.targetRows ?? elementCount(logitsShape.slice(0, -1));
   const chunk = options.headChunk ?? HEAD_CHUNK;
@@ -145,12 +153,12 @@ export function planTraining(model: Model, options: PlanOptions): TrainingPlan {
   const evaluationTail = ending?.evaluation ?? [evaluationTailCall(context, tail, rows)];
   const logitsTail = ending?.logits ?? evaluationTail;
   const logitsParts = ending?.logitsParts ?? [LOGITS];
+  const share = graphSharing();
   return {
     options,
-    lowered,
-    training: scheduled(training),
-    evaluation: scheduled([...forward, ...evaluationTail]),
-    logits: scheduled([...forward, ...logitsTail], logitsParts),
+    training: scheduled(share(training)),
+    evaluation: scheduled(share([...forward, ...evaluationTail])),
+    logits: scheduled(share([...forward, ...logitsTail]), logitsParts),
     logitsParts,
     constants: new Map([
       ...[...context.fed, ...derivations.flatMap((call) => [...call.feeds.values()])]
