@@ -11,10 +11,12 @@ import type { Graph, Model } from "../../src/graph/types.ts";
 import { inferTraining } from "../../src/ops/registry.ts";
 import { bindInputs } from "../../src/plan/inputs.ts";
 import { lowerForTraining } from "../../src/plan/lower.ts";
+import { dequantFormFor } from "../../src/ops/dequantize.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
 import { checkGradients, modelOf, normal, runOn } from "../helpers/directional.ts";
 import { modelDir, readModel } from "../helpers/fixture_models.ts";
 import { distance } from "../helpers/fused_check.ts";
+import { EACH_ORT } from "../helpers/oldest_ort.ts";
 
 const [BATCH, LENGTH] = [2, 8];
 const SHAPE = { batch: BATCH, length: LENGTH };
@@ -53,15 +55,21 @@ function exact(model: Model): Model {
 
 const OPTIONS = { optimization: "disabled" } as const;
 
-/** Largest difference of the logits over unpadded tokens, relative to the largest logit. */
-async function difference(model: Model): Promise<number> {
-  using runner = createOrtRunner({ threads: 1 });
-  const graph = lowerForTraining(model, bindInputs(model.graph, SHAPE), ["logits"]);
+/**
+ * Largest difference of the logits over unpadded tokens, relative to the largest logit: the lowered
+ * form on `ortLib` against the model on the library that graft brings.
+ */
+async function difference(model: Model, ortLib: string | undefined): Promise<number> {
+  using runner = createOrtRunner({ threads: 1, ortLib });
+  using reference = createOrtRunner({ threads: 1 });
+  const graph = lowerForTraining(model, bindInputs(model.graph, SHAPE), ["logits"], {
+    dequantForm: dequantFormFor(runner.version),
+  });
   using lowered = await runner.compile(modelOf(graph), OPTIONS);
-  using original = await runner.compile(model, OPTIONS);
+  using original = await reference.compile(model, OPTIONS);
   const feeds = feedsOf(model);
   const [found] = Object.values(await runOn(runner, lowered, feeds));
-  const { logits } = await runOn(runner, original, feeds);
+  const { logits } = await runOn(reference, original, feeds);
   const perToken = logits.dims.length === 3 ? logits.dims[2] : Infinity;
   return distance(found, logits, (i) => Math.floor(i / perToken) >= BATCH * LENGTH - PADDED);
 }
@@ -119,9 +127,17 @@ const DIALECTS: Readonly<Record<string, number>> = {
 
 for (const [name, tolerance] of Object.entries(DIALECTS)) {
   const model = () => exact(readModel(modelDir(`dialects/${name}`)));
-  Deno.test(`lowering ${name} keeps its logits`, async () => {
-    const error = await difference(model());
-    assert(error <= tolerance, `the logits differ by ${error}`);
-  });
+  for (const { on, ortLib, ignore } of EACH_ORT) {
+    // Blocks of 4 bits under DequantizeLinear came with 1.20: such a model does not load before.
+    if (ortLib !== undefined && name === "llama-qdq-int4") continue;
+    Deno.test({
+      name: `lowering ${name} keeps its logits${on}`,
+      ignore,
+      async fn() {
+        const error = await difference(model(), ortLib);
+        assert(error <= tolerance, `the logits differ by ${error}`);
+      },
+    });
+  }
   Deno.test(`gradients through ${name} are those of differences`, () => checkBackward(model()));
 }
