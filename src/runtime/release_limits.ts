@@ -54,6 +54,10 @@ const EXPLANATIONS: readonly Explanation[] = [
     (operator, node) => `has no kernel of ${operator} for the types of node "${node}"`,
   ],
   [
+    /MLDataType for: tensor\((\w+)\) is not currently registered/,
+    (type) => `has no tensors of ${type}`,
+  ],
+  [
     /nbits_ == 4 was false/,
     () => `has MatMulNBits with 4 bits only; 8 came with ${EIGHT_BITS_SINCE.join(".")}`,
   ],

@@ -128,7 +128,7 @@ const DIALECTS: Readonly<Record<string, number>> = {
 for (const [name, tolerance] of Object.entries(DIALECTS)) {
   const model = () => exact(readModel(modelDir(`dialects/${name}`)));
   for (const { on, ortLib, ignore } of EACH_ORT) {
-    // Blocks of 4 bits under DequantizeLinear came with 1.20: such a model does not load before.
+    // 4-bit element types came with 1.19: such a model does not load before.
     if (ortLib !== undefined && name === "llama-qdq-int4") continue;
     Deno.test({
       name: `lowering ${name} keeps its logits${on}`,
