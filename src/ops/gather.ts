@@ -49,6 +49,17 @@ function gatherDims(node: Node, inputs: readonly (Known | undefined)[]) {
   return { axis, dims: [...dims.slice(0, axis), ...indices.dims, ...dims.slice(axis + 1)] };
 }
 
+const TRANSPOSES = new WeakMap<GraphBuilder, Map<string, string>>();
+
+/**
+ * Tells `b` that a Gather along axis 0 by `indices` is undone by one by `transpose`: no row that
+ * matters is picked twice, so the cotangent is a Gather too and not a scatter.
+ */
+export function declareTranspose(b: GraphBuilder, indices: string, transpose: string): void {
+  const declared = TRANSPOSES.get(b) ?? new Map<string, string>();
+  TRANSPOSES.set(b, declared.set(indices, transpose));
+}
+
 export const Gather: OpRule = {
   opType: "Gather",
   domain: "",
@@ -83,6 +94,10 @@ export const Gather: OpRule = {
     const data = b.dims(node.inputs[0]);
     const indices = b.dims(node.inputs[1]);
     const axis = normalizeAxis(node, intAttribute(node, "axis", 0), data.length);
+    const transpose = TRANSPOSES.get(b)?.get(node.inputs[1]);
+    if (transpose !== undefined && axis === 0) {
+      return [b.op("Gather", [ct!, transpose], { axis: int(0) }), undefined];
+    }
     const count = product(indices);
     const flat = data.map((dim, i) => i === axis ? count : dim);
     const row = data.map((_, i) => i === axis ? count : 1);

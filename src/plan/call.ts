@@ -8,10 +8,12 @@ import { GraphBuilder } from "../graph/builder.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import { neededNodes } from "../graph/passes/prune.ts";
 import type { Attribute, Graph, Node } from "../graph/types.ts";
+import { declareTranspose } from "../ops/gather.ts";
 import { SALT_SUFFIX } from "./dropout.ts";
 import { expand } from "./expand.ts";
 import { inferTraining } from "../ops/registry.ts";
 import { addComputing } from "./computing.ts";
+import { PACKED_PLACES, PACKED_ROWS } from "./names.ts";
 
 /** One run of a session within a step. */
 export interface PlannedCall {
@@ -60,10 +62,24 @@ export function builderOver(
 ): GraphBuilder {
   const b = new GraphBuilder(inferTraining);
   for (const node of nodes) {
+    b.reserve(node.inputs);
+    b.reserve(node.outputs);
+  }
+  for (const node of nodes) {
     for (const input of node.inputs) declare(b, lowered, input, fed);
+    if (PACKING.some((name) => node.inputs[1] === name)) declarePacking(b, lowered, fed);
     addComputing(b, node);
   }
   return b;
+}
+
+const PACKING = [PACKED_PLACES, PACKED_ROWS] as const;
+
+/** Packing and unpacking are each other's transposes. */
+function declarePacking(b: GraphBuilder, lowered: Graph, fed: ReadonlySet<string>): void {
+  const [places, rows] = PACKING.map((name) => declare(b, lowered, name, fed));
+  declareTranspose(b, places, rows);
+  declareTranspose(b, rows, places);
 }
 
 /** Declares a value of the lowered graph that a builder does not compute itself. */

@@ -4,6 +4,10 @@
 export const LABELS = "labels";
 /** Weight of each target row, float32 [rows]: 1, or 0 for rows that only pad. */
 export const ROW_WEIGHTS = "row_weights";
+/** The place in [batch · length] of each packed row, int64 [rows]. */
+export const PACKED_PLACES = "packed_places";
+/** The packed row of each place, int64 [batch · length]. */
+export const PACKED_ROWS = "packed_rows";
 /** Sum of the weighted token losses, float32 []. */
 export const LOSS = "loss";
 /** Logits of the target rows, float32 [rows, classes]. */

@@ -1,7 +1,17 @@
 /** A `StepModel` over planned session calls: compiles a plan per batch shape and runs it. */
 import { float32, int64, type Tensor, toNumbers } from "../graph/tensor.ts";
 import type { Model } from "../graph/types.ts";
-import { gradientName, LABELS, LOGITS, LOSS, type Numeric, ROW_WEIGHTS } from "../plan/names.ts";
+import { type Packing, packingOf } from "../data/packing.ts";
+import {
+  gradientName,
+  LABELS,
+  LOGITS,
+  LOSS,
+  type Numeric,
+  PACKED_PLACES,
+  PACKED_ROWS,
+  ROW_WEIGHTS,
+} from "../plan/names.ts";
 import { TOKEN_INPUTS } from "../plan/inputs.ts";
 import { type DequantForm, dequantFormFor } from "../ops/dequantize.ts";
 import { planTraining, type Schedule, type TrainingPlan } from "../plan/plan.ts";
@@ -26,6 +36,8 @@ export interface PlannedModelOptions {
   /** Names of the initializers to train. */
   readonly trainable: ReadonlySet<string>;
   readonly objective: "causal" | "classification";
+  /** Whether padding is left out of what treats tokens one by one; default true. */
+  readonly packing?: boolean;
   /** Activations that may be kept instead of recomputed, in bytes per step; default 0. */
   readonly keepBytes?: number;
   /** Vocabulary entries per chunk of a language model's head. */
@@ -149,13 +161,15 @@ export class PlannedModel implements StepModel<TokenBatch> {
     const { model, trainable, keepBytes, headChunk, objective } = this.#options;
     const [sequences, length] = batch.inputIds.dims;
     const targetRows = objective === "causal" ? targets.rows : undefined;
+    const packedRows = this.#packing(batch)?.rows;
     return this.#plans.get(
-      [sequences, length, targetRows, dropout, numeric].join(),
+      [sequences, length, targetRows, packedRows, dropout, numeric].join(),
       () =>
         planTraining(model, {
           batch: sequences,
           length,
           targetRows,
+          packedRows,
           trainable,
           keepBytes,
           dropout,
@@ -173,7 +187,7 @@ export class PlannedModel implements StepModel<TokenBatch> {
   ): Map<string, DeviceTensor> {
     const env = new Map(constants);
     for (const parameter of this.parameters) env.set(parameter.name, parameter.value);
-    for (const [name, value] of batchInputs(batch, targets)) {
+    for (const [name, value] of batchInputs(batch, targets, this.#packing(batch))) {
       if (plan.inputs.has(name) || STEP_INPUTS.has(name)) env.set(name, this.#runner.upload(value));
     }
     for (const name of plan.inputs.keys()) {
@@ -182,6 +196,14 @@ export class PlannedModel implements StepModel<TokenBatch> {
       }
     }
     return env;
+  }
+
+  /** How the batch is packed, where the model tells padding from tokens. */
+  #packing(batch: TokenBatch): Packing | undefined {
+    const { model, objective, packing = true } = this.#options;
+    if (!packing) return undefined;
+    const masked = model.graph.inputs.some(({ name }) => name === "attention_mask");
+    return masked || objective === "causal" ? packingOf(batch) : undefined;
   }
 
   #dropInputs({ plan }: CompiledPlan, env: Map<string, DeviceTensor>): void {
@@ -233,11 +255,19 @@ export class PlannedModel implements StepModel<TokenBatch> {
 const STEP_INPUTS = new Set([LABELS, ROW_WEIGHTS, TARGET_ROWS, DROPOUT_SEED]);
 
 /** Everything a step may feed from a batch. */
-function batchInputs(batch: TokenBatch, targets: Targets): Map<string, Tensor> {
+function batchInputs(
+  batch: TokenBatch,
+  targets: Targets,
+  packing: Packing | undefined,
+): Map<string, Tensor> {
   const inputs = new Map<string, Tensor>([
     [LABELS, int64([targets.rows], targets.labels)],
     [ROW_WEIGHTS, float32([targets.rows], targets.weights)],
   ]);
+  if (packing !== undefined) {
+    inputs.set(PACKED_PLACES, packing.places);
+    inputs.set(PACKED_ROWS, packing.rowOf);
+  }
   for (const name of TOKEN_INPUTS) inputs.set(name, tokenInput(name, batch)!);
   if (targets.positions !== undefined) {
     inputs.set(TARGET_ROWS, int64([targets.rows], targets.positions));

@@ -21,11 +21,12 @@ const SCALARS = 16;
 
 /** Bytes of what a step must be told: ids, masks, target rows with labels and weights. */
 function batchBytes(step: PlannedModel, batch: TokenBatch): number {
-  const { inputs, rows } = step.planOf(batch);
+  const { inputs, options, rows } = step.planOf(batch);
   const tokens = batch.inputIds.bytes.byteLength;
+  const packed = options.packedRows === undefined ? 0 : tokens + 8 * options.packedRows;
   const perToken = TOKEN_INPUTS.filter((name) => inputs.has(name)).length;
   const perRow = 8 + 8 + 4; // position, label, weight
-  return perToken * tokens + perRow * rows;
+  return perToken * tokens + perRow * rows + packed;
 }
 
 async function trafficOf(runner: Runner, body: () => Promise<void>) {

@@ -1,0 +1,90 @@
+import { assert, assertEquals } from "@std/assert";
+import { int, ints } from "../../src/graph/attributes.ts";
+import { GraphBuilder } from "../../src/graph/builder.ts";
+import { float32, int64, toNumbers } from "../../src/graph/tensor.ts";
+import type { Graph } from "../../src/graph/types.ts";
+import { packingOf } from "../../src/data/packing.ts";
+import { inferTraining } from "../../src/ops/registry.ts";
+import { PACKED_PLACES, PACKED_ROWS } from "../../src/plan/names.ts";
+import { packTokens } from "../../src/plan/pack_tokens.ts";
+
+const SHAPE = { batch: 2, length: 4 };
+const WIDTH = 4;
+const ROWS = 6;
+
+/** Embedded tokens, a product, something of the caller's, and a sum over the tokens. */
+function graphWith(middle: (b: GraphBuilder, x: string) => string): Graph {
+  const b = new GraphBuilder(inferTraining);
+  b.input("input_ids", "int64", [2, 4]);
+  const weight = (name: string, rows: number) =>
+    b.variable(name, float32([rows, WIDTH], new Float32Array(rows * WIDTH).fill(0.5)));
+  const embedded = b.op("Gather", [weight("embedding", 9), "input_ids"]);
+  const x = b.op("MatMul", [embedded, weight("W", WIDTH)]);
+  const sum = b.op("ReduceSum", [middle(b, x), b.int64s([1])], { keepdims: int(0) });
+  return b.build("graph", [sum]);
+}
+
+const packed = (graph: Graph) => packTokens(graph, SHAPE, ROWS, new Set(["embedding", "W"]));
+
+/** Shape of the first output of each node of an operator. */
+const shapes = (graph: Graph, opType: string) =>
+  graph.nodes.filter((node) => node.opType === opType).map(({ outputs }) =>
+    graph.valueInfo.get(outputs[0])!.type!.shape
+  );
+
+Deno.test("packTokens() runs products and what follows over the packed rows, sums over the padded ones", () => {
+  const graph = packed(graphWith((b, x) => b.op("Relu", [b.op("Add", [x, b.scalar(1)])])));
+  assertEquals(shapes(graph, "MatMul"), [[1, ROWS, WIDTH]]);
+  assertEquals(shapes(graph, "Relu"), [[1, ROWS, WIDTH]]);
+  assertEquals(shapes(graph, "ReduceSum"), [[2, WIDTH]]);
+  const inputs = graph.inputs.map(({ name }) => name);
+  assert(inputs.includes(PACKED_PLACES) && inputs.includes(PACKED_ROWS), `${inputs}`);
+});
+
+Deno.test("packTokens() leaves what a position takes part in to the padded rows", () => {
+  const positions = float32([1, 4, WIDTH], new Float32Array(4 * WIDTH));
+  const graph = packed(
+    graphWith((b, x) => b.op("Add", [x, b.initializer("positions", positions)])),
+  );
+  assertEquals(shapes(graph, "Add"), [[2, 4, WIDTH]]);
+});
+
+Deno.test("packTokens() packs what joins tokens' rows, and nothing whose axes only happen to fit", () => {
+  const mixed = (b: GraphBuilder, x: string) => b.op("Transpose", [x], { perm: ints([0, 2, 1]) });
+  // [2, 4, 4] crossed: its second axis is the width. A product over it is no token's.
+  const crossed = packed(graphWith((b, x) => b.op("Relu", [mixed(b, x)])));
+  assertEquals(shapes(crossed, "Relu"), [[2, 4, WIDTH]]);
+  // Crossed twice, multiplied and added to tokens' rows, it is tokens' rows again.
+  const joined = packed(
+    graphWith((b, x) => {
+      const restored = mixed(b, b.op("Exp", [mixed(b, x)]));
+      return b.op("Add", [x, b.op("MatMul", [restored, "W"])]);
+    }),
+  );
+  assertEquals(shapes(joined, "Exp"), [[2, WIDTH, 4]]);
+  assertEquals(shapes(joined, "MatMul"), [[1, ROWS, WIDTH], [1, ROWS, WIDTH]]);
+  assertEquals(shapes(joined, "Add"), [[1, ROWS, WIDTH]]);
+});
+
+const batchOf = (lengths: readonly number[], length: number) => ({
+  inputIds: int64([lengths.length, length], new Uint8Array(lengths.length * length)),
+  attentionMask: int64(
+    [lengths.length, length],
+    lengths.flatMap((n) => Array.from({ length }, (_, t) => Number(t < n))),
+  ),
+  tokenCount: 0,
+});
+
+Deno.test("packingOf() lists real tokens, then padding, and sends padding to the first such row", () => {
+  const packing = packingOf(batchOf([3, 1], 8))!;
+  const places = Array.from(toNumbers(packing.places), Number);
+  const rowOf = Array.from(toNumbers(packing.rowOf), Number);
+  assertEquals(places.slice(0, 4), [0, 1, 2, 8]);
+  assert(packing.rows > 4 && places.slice(4).every((place) => place === 3), `${places}`);
+  assertEquals(rowOf, [0, 1, 2, 4, 4, 4, 4, 4, 3, 4, 4, 4, 4, 4, 4, 4]);
+});
+
+Deno.test("packingOf() is absent where there is next to no padding", () => {
+  assertEquals(packingOf(batchOf([64, 64], 64)), undefined);
+  assertEquals(packingOf(batchOf([64, 62], 64)), undefined);
+});
