@@ -228,7 +228,8 @@ export function textOf(graph: Graph): string {
   return lines.join("\n");
 }
 
-function attributeText(attribute: Attribute): string {
+/** An attribute as text, equal for equal attributes. */
+export function attributeText(attribute: Attribute): string {
   if (attribute.kind === "tensor") {
     const { dtype, dims, bytes } = attribute.value;
     return `${dtype}[${dims}]${hex(bytes)}`;
@@ -237,7 +238,8 @@ function attributeText(attribute: Attribute): string {
   return `${attribute.kind}:${attribute.value}`;
 }
 
-function hex(bytes: Uint8Array): string {
+/** Bytes as text. */
+export function hex(bytes: Uint8Array): string {
   let text = "";
   for (const byte of bytes) text += byte.toString(16).padStart(2, "0");
   return text;

@@ -11,6 +11,7 @@ import type { Graph, Model } from "../graph/types.ts";
 import type { DequantForm } from "../ops/dequantize.ts";
 import { rewriteDynamicQuantization } from "../ops/quantized/pattern.ts";
 import { BadInputError } from "../errors.ts";
+import { type SegmentPlanner, segmentPlanner } from "./alike.ts";
 import { builderOver, callOf, fedConstants, type PlannedCall } from "./call.ts";
 import { type Cut, cutIntoSegments, type Segment } from "./cut.ts";
 import { DROPOUT_SEED } from "./dropout.ts";
@@ -18,7 +19,7 @@ import { type BatchShape, bindInputs, type BoundInput } from "./inputs.ts";
 import { findChunkableHead, HEAD_CHUNK, planChunkedHead } from "./head_chunks.ts";
 import { lowerForTraining } from "./lower.ts";
 import { gradientName, LOGITS, LOSS, type Numeric } from "./names.ts";
-import { backwardCall, forwardCall, type PlanContext, trainablesOf } from "./segment_calls.ts";
+import { type Backward, type PlanContext, trainablesOf } from "./segment_calls.ts";
 import { constantValues } from "../graph/passes/constants.ts";
 import { type Derivation, quantizeLinears } from "./quantize_linears.ts";
 import { packTokens } from "./pack_tokens.ts";
@@ -142,14 +143,15 @@ export function planTraining(model: Model, options: PlanOptions): TrainingPlan {
   }
 
   const prologue = prologueCall(context, cut);
-  const backward = planBackward(context, body, first, options.keepBytes ?? 0);
+  const planner = segmentPlanner(context);
+  const backward = planBackward(planner, body, first, options.keepBytes ?? 0);
   const training = [
     ...prologue,
-    ...body.map((segment, i) => forwardCall(context, segment, backward.get(i)?.kept)),
+    ...body.map((segment, i) => planner.forward(segment, backward.get(i)?.kept)),
     ...(ending?.training ?? [tailCall(context, tail, rows, first < body.length)]),
     ...[...backward.values()].reverse().map(({ call }) => call),
   ];
-  const forward = [...prologue, ...body.map((segment) => forwardCall(context, segment))];
+  const forward = [...prologue, ...body.map((segment) => planner.forward(segment))];
   const evaluationTail = ending?.evaluation ?? [evaluationTailCall(context, tail, rows)];
   const logitsTail = ending?.logits ?? evaluationTail;
   const logitsParts = ending?.logitsParts ?? [LOGITS];
@@ -199,26 +201,24 @@ function prologueCall(context: PlanContext, cut: Cut): PlannedCall[] {
 
 /** Backward calls of the segments from the first trainable one on, by segment number. */
 function planBackward(
-  context: PlanContext,
+  planner: SegmentPlanner,
   body: readonly Segment[],
   first: number,
   keepBytes: number,
 ) {
-  const planned = new Map<number, ReturnType<typeof backwardCall>>();
+  const planned = new Map<number, Backward>();
   let budget = keepBytes;
   body.forEach((segment, i) => {
     if (i < first) return;
     const wantInput = i > first;
-    const keeping = budget > 0
-      ? backwardCall(context, segment, { wantInput, keep: true })
-      : undefined;
+    const keeping = budget > 0 ? planner.backward(segment, { wantInput, keep: true }) : undefined;
     if (keeping !== undefined && keeping.keptBytes <= budget) {
       budget -= keeping.keptBytes;
       planned.set(i, keeping);
     } else {
       // Kept segments come first, so that those left are the ones whose turn to go back comes first.
       budget = 0;
-      planned.set(i, backwardCall(context, segment, { wantInput, keep: false }));
+      planned.set(i, planner.backward(segment, { wantInput, keep: false }));
     }
   });
   return planned;

@@ -1,0 +1,124 @@
+/**
+ * Plans a segment once for all that are alike: the blocks of a model differ in the names of their
+ * weights and activations, and the first one's calls, renamed, are the others'.
+ */
+import { attributeText, hex, type PlannedCall } from "./call.ts";
+import type { Segment } from "./cut.ts";
+import { cotangentName, gradientName } from "./names.ts";
+import {
+  type Backward,
+  backwardCall,
+  forwardCall,
+  type PlanContext,
+  trainablesOf,
+} from "./segment_calls.ts";
+
+/** A segment's calls. */
+export interface SegmentPlanner {
+  forward(segment: Segment, kept?: ReadonlySet<string>): PlannedCall;
+  backward(segment: Segment, options: BackwardOptions): Backward;
+}
+
+type BackwardOptions = Parameters<typeof backwardCall>[2];
+
+/** Plans the segments of one lowered graph. */
+export function segmentPlanner(context: PlanContext): SegmentPlanner {
+  const signatures = new Map<Segment, Signature>();
+  const forwards = new Map<string, { names: readonly string[]; call: PlannedCall }>();
+  const backwards = new Map<string, { names: readonly string[]; backward: Backward }>();
+  const signatureOf = (segment: Segment) => {
+    const found = signatures.get(segment) ?? signature(context, segment);
+    signatures.set(segment, found);
+    return found;
+  };
+  return {
+    forward(segment, kept = new Set()) {
+      const { text, names, places } = signatureOf(segment);
+      const key = `${text}\n${[...kept].map((name) => places.get(name))}`;
+      const found = forwards.get(key);
+      if (found !== undefined) {
+        const rename = renaming(found.names, names);
+        return renamed(found.call, rename, `forward to ${segment.output}`);
+      }
+      const call = forwardCall(context, segment, kept);
+      forwards.set(key, { names, call });
+      return call;
+    },
+    backward(segment, options) {
+      const { text, names } = signatureOf(segment);
+      const key = `${text}\n${options.wantInput} ${options.keep}`;
+      const found = backwards.get(key);
+      if (found !== undefined) {
+        const rename = renaming(found.names, names);
+        const { call, kept, keptBytes } = found.backward;
+        return {
+          call: renamed(call, rename, `backward from ${segment.output}`),
+          kept: new Set([...kept].map(rename)),
+          keptBytes,
+        };
+      }
+      const backward = backwardCall(context, segment, options);
+      backwards.set(key, { names, backward });
+      return backward;
+    },
+  };
+}
+
+interface Signature {
+  /** Equal for segments that differ in names alone. */
+  readonly text: string;
+  /** Names in the order in which the text first speaks of them. */
+  readonly names: readonly string[];
+  readonly places: ReadonlyMap<string, number>;
+}
+
+function signature(context: PlanContext, segment: Segment): Signature {
+  const places = new Map<string, number>();
+  const lines: string[] = [];
+  const place = (name: string): string => {
+    if (name === "") return "";
+    let found = places.get(name);
+    if (found === undefined) {
+      places.set(name, found = places.size);
+      lines.push(`${found}: ${describe(context, name)}`);
+    }
+    return String(found);
+  };
+  for (const node of segment.nodes) {
+    const inputs = node.inputs.map(place);
+    const outputs = node.outputs.map(place);
+    const attributes = Object.keys(node.attributes).sort()
+      .map((key) => `${key}=${attributeText(node.attributes[key])}`);
+    lines.push(`${outputs} = ${node.domain}.${node.opType}(${inputs}) ${attributes}`);
+  }
+  const ends = [segment.input ?? "", segment.output, ...trainablesOf(context, segment)].map(place);
+  return { text: [...lines, ends].join("\n"), names: [...places.keys()], places };
+}
+
+/** All that planning looks at of a value beside who makes and reads it. */
+function describe({ lowered, fed, constants }: PlanContext, name: string): string {
+  const constant = lowered.initializers.get(name);
+  if (constant !== undefined) {
+    const contents = fed.has(name) ? "fed" : hex(constant.bytes);
+    return `${constant.dtype}[${constant.dims}] ${contents}`;
+  }
+  const type = (lowered.valueInfo.get(name) ?? lowered.inputs.find((input) => input.name === name))
+    ?.type;
+  return `${type?.dtype}[${type?.shape}]${constants.has(name) ? " constant" : ""}`;
+}
+
+/** From one segment's names to another's; names of neither, such as the labels', stay. */
+function renaming(from: readonly string[], to: readonly string[]): (name: string) => string {
+  const names = new Map(from.flatMap((name, i) => [
+    [name, to[i]],
+    [cotangentName(name), cotangentName(to[i])],
+    [gradientName(name), gradientName(to[i])],
+  ]));
+  return (name) => names.get(name) ?? name;
+}
+
+function renamed(call: PlannedCall, rename: (name: string) => string, label: string): PlannedCall {
+  const through = (names: ReadonlyMap<string, string>) =>
+    new Map([...names].map(([canonical, name]) => [canonical, rename(name)]));
+  return { ...call, label, feeds: through(call.feeds), fetches: through(call.fetches) };
+}
