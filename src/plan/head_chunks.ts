@@ -12,9 +12,10 @@ import { byteLength } from "../graph/dtype.ts";
 import type { Dim, Graph, Node } from "../graph/types.ts";
 import { inferTraining } from "../ops/registry.ts";
 import { emitQuantizedLinear } from "../ops/internal/quantized_linear.ts";
+import { rotate, rotationBlock } from "../ops/internal/rotation.ts";
 import { callOf, type PlannedCall } from "./call.ts";
 import { cotangentName, LABELS, LOSS, type Numeric, ROW_WEIGHTS } from "./names.ts";
-import { type Derivation, roundedColumns } from "./quantize_linears.ts";
+import { type Derivation, roundedRows } from "./quantize_linears.ts";
 
 /** Entries of the vocabulary per chunk, unless a plan says otherwise. */
 export const HEAD_CHUNK = 8192;
@@ -163,7 +164,7 @@ interface ChunkContext {
 /** Rounds a chunk of the weight to int8 rows. */
 function roundedChunk(c: ChunkContext, i: number, start: number, size: number): Derivation {
   const b = new GraphBuilder(inferTraining);
-  const { codes, scale } = roundedColumns(b, chunkWeight(b, c, start, size), 0);
+  const { codes, scale } = roundedRows(b, chunkWeight(b, c, start, size));
   const { weight, post } = int8Names(i);
   return callOf(b, `8-bit head, chunk ${i}`, new Map([[codes, weight], [scale, post]]));
 }
@@ -269,7 +270,12 @@ function forwardChunk(
   const carried = (what: string) => b.input(`head.${what}:${i}`, "float32", [c.rows, 1]);
   const [max, sum, picked] = [carried("max"), carried("sum"), carried("picked")];
   const logits = c.numeric === "fast"
-    ? emitQuantizedLinear(b, { x: c.head.hidden, ...int8Chunk(b, c, i, size), transB: true })
+    ? emitQuantizedLinear(b, {
+      x: c.head.hidden,
+      ...int8Chunk(b, c, i, size),
+      transB: true,
+      rotateX: rotationBlock(c.width),
+    })
     : b.op("Gemm", [c.head.hidden, chunkWeight(b, c, start, size)], {
       transB: { kind: "int", value: 1 },
     });
@@ -316,14 +322,56 @@ function backwardChunk(
   const sum = b.input(`head.sum:${count}`, "float32", [c.rows, 1]);
   const cotangent = b.input(`head.cotangent:${i}`, "float32", [c.rows, c.width]);
   const { index, inside } = labelInChunk(b, c.rows, startName, size);
-  const probabilities = b.op("Div", [b.op("Exp", [b.op("Sub", [logits, max])]), sum]);
+  const exponentials = b.op("Exp", [b.op("Sub", [logits, max])]);
+  const added = c.numeric === "fast"
+    ? fastDifference(b, c, i, size, { exponentials, sum, index, inside })
+    : exactDifference(b, c, start, size, { exponentials, sum, index, inside });
+  const total = b.op("Add", [cotangent, added]);
+  return callOf(b, `head backward, chunk ${i}`, new Map([[total, `head.cotangent:${i + 1}`]]));
+}
+
+/** What a chunk's cotangents are made of: exp(l − m), its sum over all chunks, and the label. */
+interface Softmax {
+  readonly exponentials: string;
+  readonly sum: string;
+  readonly index: string;
+  readonly inside: string;
+}
+
+/** (exp(l − m)/s − onehot)·W_c */
+function exactDifference(
+  b: GraphBuilder,
+  c: ChunkContext,
+  start: number,
+  size: number,
+  { exponentials, sum, index, inside }: Softmax,
+): string {
+  const probabilities = b.op("Div", [exponentials, sum]);
   const difference = b.op("ScatterElements", [probabilities, index, b.op("Neg", [inside])], {
     axis: { kind: "int", value: 1 },
     reduction: { kind: "string", value: "add" },
   });
-  const product = b.op("MatMul", [difference, chunkWeight(b, c, start, size)]);
-  const total = b.op("Add", [cotangent, product]);
-  return callOf(b, `head backward, chunk ${i}`, new Map([[total, `head.cotangent:${i + 1}`]]));
+  return b.op("MatMul", [difference, chunkWeight(b, c, start, size)]);
+}
+
+/**
+ * exp(l − m)·W_c − s·W_label, rotated as the weight is; {@linkcode weighted} divides by s and rotates
+ * back, once. The label's row is no part of the product: beside it, all other entries would be
+ * rounded to nothing.
+ */
+function fastDifference(
+  b: GraphBuilder,
+  c: ChunkContext,
+  i: number,
+  size: number,
+  { exponentials, sum, index, inside }: Softmax,
+): string {
+  const { weight, post } = int8Chunk(b, c, i, size);
+  const product = emitQuantizedLinear(b, { x: exponentials, weight, transB: false, pre: post });
+  const rows = b.reshape(index, [c.rows]);
+  const factor = b.op("Mul", [b.op("Mul", [inside, sum]), b.op("Gather", [post, index])]);
+  const codes = b.op("Cast", [b.op("Gather", [weight, rows])], { to: { kind: "int", value: 1 } });
+  return b.op("Sub", [product, b.op("Mul", [codes, factor])]);
 }
 
 /** Applies the rows' weights once, at the narrow end. */
@@ -331,6 +379,16 @@ function weighted(c: ChunkContext, count: number): PlannedCall {
   const b = new GraphBuilder(inferTraining);
   const cotangent = b.input(`head.cotangent:${count}`, "float32", [c.rows, c.width]);
   b.input(ROW_WEIGHTS, "float32", [c.rows]);
-  const result = b.op("Mul", [cotangent, b.op("Unsqueeze", [ROW_WEIGHTS, b.int64s([1])])]);
+  const weights = b.op("Unsqueeze", [ROW_WEIGHTS, b.int64s([1])]);
+  const result = c.numeric === "fast"
+    ? rotate(
+      b,
+      b.op("Mul", [
+        cotangent,
+        b.op("Div", [weights, b.input(`head.sum:${count}`, "float32", [c.rows, 1])]),
+      ]),
+      rotationBlock(c.width),
+    )
+    : b.op("Mul", [cotangent, weights]);
   return callOf(b, "head, weights", new Map([[result, cotangentName(c.head.hidden)]]));
 }

@@ -5,13 +5,14 @@
  * rounded once, before the first step, to int8 per output channel by a small graph of their own
  * ({@linkcode Derivation}): blocks of 4 or 8 bits, float weights, integers with zero points.
  */
-import { floatAttribute, int, intAttribute, intsAttribute } from "../graph/attributes.ts";
+import { floatAttribute, int, intAttribute, ints, intsAttribute } from "../graph/attributes.ts";
 import type { GraphBuilder } from "../graph/builder.ts";
 import { constantValues } from "../graph/passes/constants.ts";
 import { prune } from "../graph/passes/prune.ts";
 import { elementCount, tensor } from "../graph/tensor.ts";
 import type { Graph, Node, ValueInfo } from "../graph/types.ts";
 import { quantizedLinearNode } from "../ops/internal/quantized_linear.ts";
+import { rotate, rotationBlock } from "../ops/internal/rotation.ts";
 import { builderOver, callOf, declare, fedConstants, type PlannedCall } from "./call.ts";
 
 /** A call that makes tensors of weights alone; done once for all plans of a model. */
@@ -59,6 +60,7 @@ export interface QuantizedWeight {
   readonly transB: boolean;
   readonly pre?: string;
   readonly post?: string;
+  readonly rotateX?: number;
 }
 
 /** A product x · W, W the value `right`: [N, K] where `transB`, else [K, N]. */
@@ -163,19 +165,21 @@ class Pass {
   }
 
   #rounded(right: string, transB: boolean): QuantizedWeight {
-    const [codes, scale] = [`${right}.int8`, `${right}.int8_scale`];
-    const axis = transB ? 0 : 1;
+    const [weight, post] = [`${right}.int8`, `${right}.int8_scale`];
     if (!this.derivations.has(right)) {
       const b = builderOver(this.#lowered, this.#preparing(right), this.#fed);
-      const made = roundedColumns(b, declare(b, this.#lowered, right, this.#fed), axis);
-      const outputs = new Map([[made.codes, codes], [made.scale, scale]]);
+      const matrix = declare(b, this.#lowered, right, this.#fed);
+      const rows = transB ? matrix : b.op("Transpose", [matrix], { perm: ints([1, 0]) });
+      const { codes, scale } = roundedRows(b, rows);
+      const outputs = new Map([[codes, weight], [scale, post]]);
       this.derivations.set(right, callOf(b, `8-bit ${right}`, outputs));
       for (const [value, name] of outputs) {
         const { dtype, dims } = b.known(value);
         this.values.push({ name, type: { dtype, shape: dims } });
       }
     }
-    return { weight: codes, transB, post: scale };
+    const width = this.#dims(right)[transB ? 1 : 0];
+    return { weight, transB: true, post, rotateX: rotationBlock(width) };
   }
 
   /** The nodes that make a frozen value from initializers, in order. */
@@ -215,19 +219,20 @@ const LEVELS = 127;
 const LEAST = 1e-30;
 
 /**
- * Rounds a float matrix to int8 with a scale for each index of `axis`.
+ * Rounds a matrix [N, K] to int8 rows, rotated along K ({@linkcode rotationBlock}).
  *
- * @returns codes in the matrix's shape, scales float32 along the axis
+ * @returns codes int8 [N, K], scales float32 [N]
  */
-export function roundedColumns(b: GraphBuilder, matrix: string, axis: number) {
-  const size = b.dims(matrix)[axis];
-  const others = b.int64s([1 - axis]);
+export function roundedRows(b: GraphBuilder, matrix: string) {
+  const [rows, width] = b.dims(matrix);
+  const rotated = rotate(b, matrix, rotationBlock(width));
+  const along = b.int64s([1]);
   const drop = { keepdims: int(0) };
-  const above = b.op("ReduceMax", [matrix, others], drop);
-  const below = b.op("Neg", [b.op("ReduceMin", [matrix, others], drop)]);
+  const above = b.op("ReduceMax", [rotated, along], drop);
+  const below = b.op("Neg", [b.op("ReduceMin", [rotated, along], drop)]);
   const largest = b.op("Max", [above, below, b.scalar(LEAST)]);
   const scale = b.op("Mul", [largest, b.scalar(1 / LEVELS)]);
-  const zeroPoints = b.constant(tensor("int8", [size], new Uint8Array(size)), "zero_points");
-  const codes = b.op("QuantizeLinear", [matrix, scale, zeroPoints], { axis: int(axis) });
+  const zeroPoints = b.constant(tensor("int8", [rows], new Uint8Array(rows)), "zero_points");
+  const codes = b.op("QuantizeLinear", [rotated, scale, zeroPoints], { axis: int(0) });
   return { codes, scale };
 }

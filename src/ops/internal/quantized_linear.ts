@@ -12,6 +12,10 @@
  * with a scale of its own when the operator is expanded: kernels multiply unsigned activations by
  * signed weights (signed by signed has no fast kernel on x86), so 0 stands at 128. Rows are
  * independent: leading axes are whatever they are.
+ *
+ * Weights that graft rounds itself are rotated in blocks along K ({@linkcode rotate}): `rotate_x` is
+ * the block in which x is rotated before the product, `rotate_y` that in which the cotangent is
+ * rotated back after it. Neither stands beside a scale on its own side.
  */
 import { int, intAttribute, ints } from "../../graph/attributes.ts";
 import type { GraphBuilder } from "../../graph/builder.ts";
@@ -20,6 +24,7 @@ import { GRAFT, type Node } from "../../graph/types.ts";
 import { shared } from "../contrib/support.ts";
 import { label, required } from "../args.ts";
 import type { OpRule } from "../types.ts";
+import { rotate } from "./rotation.ts";
 
 /** What {@linkcode emitQuantizedLinear} multiplies. */
 export interface QuantizedLinearSpec {
@@ -32,6 +37,10 @@ export interface QuantizedLinearSpec {
   readonly pre?: string;
   /** float32 [N] or a scalar. */
   readonly post?: string;
+  /** Block in which x is rotated before the product; default 1, not at all. */
+  readonly rotateX?: number;
+  /** Block in which the product is rotated; default 1, not at all. */
+  readonly rotateY?: number;
 }
 
 /** Emits the operator and returns y, float32 [..., N]. */
@@ -40,16 +49,21 @@ export function emitQuantizedLinear(b: GraphBuilder, spec: QuantizedLinearSpec):
 }
 
 /** The node without its outputs. */
-export function quantizedLinearNode({ x, weight, transB, pre, post }: QuantizedLinearSpec) {
+export function quantizedLinearNode(spec: QuantizedLinearSpec) {
+  const { x, weight, transB, pre, post, rotateX = 1, rotateY = 1 } = spec;
   return {
     opType: "QuantizedLinear",
     domain: GRAFT,
     inputs: [x, weight, post ?? "", pre ?? ""],
-    attributes: { transB: int(Number(transB)) },
+    attributes: {
+      transB: int(Number(transB)),
+      rotate_x: int(rotateX),
+      rotate_y: int(rotateY),
+    },
   };
 }
 
-function specOf(node: Node): QuantizedLinearSpec {
+function specOf(node: Node) {
   const [x, weight, post = "", pre = ""] = node.inputs;
   return {
     x,
@@ -57,6 +71,8 @@ function specOf(node: Node): QuantizedLinearSpec {
     transB: intAttribute(node, "transB", 0) === 1,
     ...(post === "" ? {} : { post }),
     ...(pre === "" ? {} : { pre }),
+    rotateX: intAttribute(node, "rotate_x", 1),
+    rotateY: intAttribute(node, "rotate_y", 1),
   };
 }
 
@@ -73,7 +89,7 @@ export const quantizedLinear: OpRule = {
   infer(node, inputs) {
     const x = required(node, inputs, 0);
     const weight = required(node, inputs, 1);
-    const { transB } = specOf(node);
+    const { transB, pre, post, rotateX, rotateY } = specOf(node);
     if (weight.dtype !== "int8" || weight.dims.length !== 2) {
       throw new RangeError(
         `${label(node)} needs an int8 matrix: current is ${weight.dtype}[${weight.dims}]`,
@@ -96,27 +112,31 @@ export const quantizedLinear: OpRule = {
         `${label(node)} needs ${size} scales as input ${index}: current shape is [${scale.dims}]`,
       );
     }
+    for (const [block, size, scale] of [[rotateX, k, pre], [rotateY, n, post]] as const) {
+      if (block === 1 || (size % block === 0 && scale === undefined)) continue;
+      throw new RangeError(
+        `${label(node)} rotates blocks that divide the axis and have no scales: current size is ` +
+          `${block} on an axis of ${size}`,
+      );
+    }
     return [{ dtype: x.dtype, dims: [...x.dims.slice(0, -1), n] }];
   },
 
   vjp(b, node, [ct], wanted) {
-    const { weight, transB, pre, post } = specOf(node);
+    const { weight, transB, pre, post, rotateX, rotateY } = specOf(node);
     const none = node.inputs.slice(1).map(() => undefined);
     if (!wanted[0]) return [undefined, ...none];
-    // One scale for all can be applied on either side, and costs nothing after the product.
-    const before = post !== undefined && !isScalar(b, post) ? post : undefined;
-    const scalar = post !== undefined && before === undefined ? post : undefined;
-    const after = scalar !== undefined && pre !== undefined
-      ? b.op("Mul", [pre, scalar])
-      : scalar ?? pre;
-    const spec = { x: ct!, weight, transB: !transB, pre: before, post: after };
-    return [emitQuantizedLinear(b, spec), ...none];
+    const back = { x: ct!, weight, transB: !transB, rotateX: rotateY, rotateY: rotateX };
+    // One scale for all costs nothing after the product, and a pass over dy before it.
+    const after = post !== undefined && isScalar(b, post) && pre === undefined && rotateX === 1;
+    const scales = after ? { post } : { pre: post, post: pre };
+    return [emitQuantizedLinear(b, { ...back, ...scales }), ...none];
   },
 
   expand(b, node) {
-    const { x, weight, transB, pre, post } = specOf(node);
+    const { x, weight, transB, pre, post, rotateX, rotateY } = specOf(node);
     const dims = b.dims(x);
-    const { codes, scale } = quantizedRows(b, x, pre);
+    const { codes, scale } = quantizedRows(b, x, pre, rotateX);
     const matrix = transB ? b.op("Transpose", [weight], { perm: ints([1, 0]) }) : weight;
     const zeroPoint = b.constant(tensor("uint8", [], Uint8Array.of(ZERO_POINT)));
     // Every kernel takes one scale for the activations; the rows' own follow.
@@ -127,14 +147,11 @@ export const quantizedLinear: OpRule = {
       post === undefined ? b.scalar(1) : b.reshape(post, flat(b, post)),
       zeroPoint,
     ]);
-    const width = b.dims(product)[1];
-    const shape = [...dims.slice(0, -1), width];
-    // The product is [rows, N]; what follows reads it as x was shaped.
-    const viewed = b.reshape(product, shape);
+    const scaled = rotate(b, b.op("Mul", [product, scale]), rotateY);
     b.emit({
-      opType: "Mul",
+      opType: "Reshape",
       domain: "",
-      inputs: [viewed, b.reshape(scale, [...dims.slice(0, -1), 1])],
+      inputs: [scaled, b.int64s([...dims.slice(0, -1), b.dims(scaled)[1]])],
       attributes: {},
       outputs: node.outputs,
     });
@@ -146,18 +163,18 @@ const isScalar = (b: GraphBuilder, name: string) => elementCount(b.dims(name)) =
 const flat = (b: GraphBuilder, name: string) => isScalar(b, name) ? [] : [b.dims(name)[0]];
 
 /**
- * Rows of x ⊙ pre in 8 bits; made once for all products that read the same x.
+ * Rows of x ⊙ pre, rotated, in 8 bits; made once for all products that read the same x.
  *
  * @returns codes uint8 [rows, K] and their scales, float32 [rows, 1]
  */
-function quantizedRows(b: GraphBuilder, x: string, pre: string | undefined) {
+function quantizedRows(b: GraphBuilder, x: string, pre: string | undefined, rotation: number) {
   const dims = b.dims(x);
   const width = dims[dims.length - 1];
   const rows = elementCount(dims.slice(0, -1));
-  const key = `8-bit rows of ${x} by ${pre ?? ""}`;
+  const key = `8-bit rows of ${x} by ${pre ?? ""} in ${rotation}`;
   const values = shared(b, `${key}: values`, () => {
     const scaled = pre === undefined ? x : b.op("Mul", [x, pre]);
-    return b.reshape(scaled, [rows, width]);
+    return b.reshape(rotate(b, scaled, rotation), [rows, width]);
   });
   const scale = shared(b, `${key}: scale`, () => {
     const axis = b.int64s([1]);
