@@ -8,14 +8,21 @@
  */
 import { GraphBuilder } from "../graph/builder.ts";
 import { float32, int64, type Tensor } from "../graph/tensor.ts";
-import { byteLength } from "../graph/dtype.ts";
-import type { Dim, Graph, Node } from "../graph/types.ts";
+import type { Graph, Node } from "../graph/types.ts";
 import { inferTraining } from "../ops/registry.ts";
 import { emitQuantizedLinear } from "../ops/internal/quantized_linear.ts";
 import { rotate, rotationBlock } from "../ops/internal/rotation.ts";
 import { callOf, type PlannedCall } from "./call.ts";
 import { cotangentName, LABELS, LOSS, type Numeric, ROW_WEIGHTS } from "./names.ts";
-import { type Derivation, roundedRows } from "./quantize_linears.ts";
+import {
+  type ChunkContext,
+  chunkWeight,
+  dequantizedChunk,
+  int8Chunk,
+  isMultiple,
+  roundedChunk,
+} from "./head_weight.ts";
+import type { Derivation } from "./quantize_linears.ts";
 
 /** Entries of the vocabulary per chunk, unless a plan says otherwise. */
 export const HEAD_CHUNK = 8192;
@@ -64,12 +71,6 @@ export function findChunkableHead(
   };
   if (!visit(weight)) return undefined;
   return { hidden, logits, weight, preparing, vocabulary: dims[1] };
-}
-
-/** Whether each row of the vocabulary takes the same number of rows: one, or one per block. */
-function isMultiple(rows: Dim | undefined, vocabulary: Dim): boolean {
-  return typeof rows === "number" && typeof vocabulary === "number" && rows > 0 &&
-    rows % vocabulary === 0;
 }
 
 /** Operators that treat rows of a weight independently, along the first axis. */
@@ -149,92 +150,6 @@ export function planChunkedHead(
     derivations: numeric === "exact"
       ? []
       : starts.map((start, i) => roundedChunk(context, i, start, piece(start))),
-  };
-}
-
-interface ChunkContext {
-  readonly lowered: Graph;
-  readonly head: ChunkableHead;
-  readonly rows: number;
-  readonly width: number;
-  readonly constants: Map<string, Tensor>;
-  readonly numeric: Numeric;
-}
-
-/** Rounds a chunk of the weight to int8 rows. */
-function roundedChunk(c: ChunkContext, i: number, start: number, size: number): Derivation {
-  const b = new GraphBuilder(inferTraining);
-  const { codes, scale } = roundedRows(b, chunkWeight(b, c, start, size));
-  const { weight, post } = int8Names(i);
-  return callOf(b, `8-bit head, chunk ${i}`, new Map([[codes, weight], [scale, post]]));
-}
-
-const int8Names = (i: number) => ({ weight: `head.int8:${i}`, post: `head.int8_scale:${i}` });
-
-/** Declares what {@linkcode roundedChunk} makes. */
-function int8Chunk(b: GraphBuilder, c: ChunkContext, i: number, size: number) {
-  const { weight, post } = int8Names(i);
-  b.input(weight, "int8", [size, c.width]);
-  return { weight, post: b.input(post, "float32", [size]) };
-}
-
-/** Emits the chunk's weight [size, K] from slices of the initializers. */
-function chunkWeight(b: GraphBuilder, c: ChunkContext, start: number, size: number): string {
-  const names = new Map<string, string>();
-  const slice = (name: string): string => {
-    let found = names.get(name);
-    if (found === undefined) names.set(name, found = sliced(b, c, name, start, size));
-    return found;
-  };
-  for (const node of c.head.preparing) {
-    const inputs = node.inputs.map((input, i) => {
-      if (input === "") return "";
-      // Row numbers count from the chunk's own first row, and shapes name the chunk's rows.
-      if (node.opType === "GatherBlockQuantized" && i === 1) return chunkRows(b, c, size);
-      if (node.opType === "Reshape" && i === 1) {
-        const shape = c.lowered.valueInfo.get(node.outputs[0])!.type!.shape as readonly number[];
-        return b.int64s([size * (shape[0] / c.head.vocabulary), ...shape.slice(1)]);
-      }
-      return slice(input);
-    });
-    const { opType, domain, attributes, outputs } = node;
-    const made = b.emit({ opType, domain, attributes, inputs, outputCount: outputs.length });
-    outputs.forEach((output, i) => names.set(output, made[i]));
-  }
-  return slice(c.head.weight);
-}
-
-/** An initializer's rows [start, start + size), fed as a view; one that has no rows as it is. */
-function sliced(b: GraphBuilder, c: ChunkContext, name: string, start: number, size: number) {
-  const whole = c.lowered.initializers.get(name);
-  if (whole === undefined) throw new ReferenceError(`"${name}" is no weight of the head`);
-  const cut = isMultiple(whole.dims[0], c.head.vocabulary);
-  if (!cut && whole.bytes.byteLength <= SMALL_BYTES) return b.constant(whole);
-  const named = cut ? `${name}[${start}:${start + size}]` : name;
-  const perRow = whole.dims[0] / c.head.vocabulary;
-  const tensor = cut ? rowsOf(whole, start * perRow, size * perRow) : whole;
-  c.constants.set(named, tensor);
-  return b.input(named, tensor.dtype, tensor.dims);
-}
-
-/** Scalars and the like are written into the graph. */
-const SMALL_BYTES = 64;
-
-/** The numbers of a chunk's rows, int64 [size]. */
-function chunkRows(b: GraphBuilder, c: ChunkContext, size: number): string {
-  const name = `head.rows:${size}`;
-  c.constants.set(name, int64([size], Array.from({ length: size }, (_, row) => row)));
-  return b.has(name) ? name : b.input(name, "int64", [size]);
-}
-
-/** Rows [start, start + size) of a tensor's first axis, as a view. */
-function rowsOf(whole: Tensor, start: number, size: number): Tensor {
-  const rowElements = whole.dims.slice(1).reduce((count, dim) => count * dim, 1);
-  const rowBytes = byteLength(whole.dtype, rowElements);
-  return {
-    dtype: whole.dtype,
-    dims: [size, ...whole.dims.slice(1)],
-    bytes: whole.bytes.subarray(start * rowBytes, (start + size) * rowBytes),
   };
 }
 
@@ -322,56 +237,17 @@ function backwardChunk(
   const sum = b.input(`head.sum:${count}`, "float32", [c.rows, 1]);
   const cotangent = b.input(`head.cotangent:${i}`, "float32", [c.rows, c.width]);
   const { index, inside } = labelInChunk(b, c.rows, startName, size);
-  const exponentials = b.op("Exp", [b.op("Sub", [logits, max])]);
-  const added = c.numeric === "fast"
-    ? fastDifference(b, c, i, size, { exponentials, sum, index, inside })
-    : exactDifference(b, c, start, size, { exponentials, sum, index, inside });
-  const total = b.op("Add", [cotangent, added]);
-  return callOf(b, `head backward, chunk ${i}`, new Map([[total, `head.cotangent:${i + 1}`]]));
-}
-
-/** What a chunk's cotangents are made of: exp(l − m), its sum over all chunks, and the label. */
-interface Softmax {
-  readonly exponentials: string;
-  readonly sum: string;
-  readonly index: string;
-  readonly inside: string;
-}
-
-/** (exp(l − m)/s − onehot)·W_c */
-function exactDifference(
-  b: GraphBuilder,
-  c: ChunkContext,
-  start: number,
-  size: number,
-  { exponentials, sum, index, inside }: Softmax,
-): string {
-  const probabilities = b.op("Div", [exponentials, sum]);
+  const probabilities = b.op("Div", [b.op("Exp", [b.op("Sub", [logits, max])]), sum]);
   const difference = b.op("ScatterElements", [probabilities, index, b.op("Neg", [inside])], {
     axis: { kind: "int", value: 1 },
     reduction: { kind: "string", value: "add" },
   });
-  return b.op("MatMul", [difference, chunkWeight(b, c, start, size)]);
-}
-
-/**
- * exp(l − m)·W_c − s·W_label, rotated as the weight is; {@linkcode weighted} divides by s and rotates
- * back, once. The label's row is no part of the product: beside it, all other entries would be
- * rounded to nothing.
- */
-function fastDifference(
-  b: GraphBuilder,
-  c: ChunkContext,
-  i: number,
-  size: number,
-  { exponentials, sum, index, inside }: Softmax,
-): string {
-  const { weight, post } = int8Chunk(b, c, i, size);
-  const product = emitQuantizedLinear(b, { x: exponentials, weight, transB: false, pre: post });
-  const rows = b.reshape(index, [c.rows]);
-  const factor = b.op("Mul", [b.op("Mul", [inside, sum]), b.op("Gather", [post, index])]);
-  const codes = b.op("Cast", [b.op("Gather", [weight, rows])], { to: { kind: "int", value: 1 } });
-  return b.op("Sub", [product, b.op("Mul", [codes, factor])]);
+  // Never in 8 bits: beside the likeliest token all others would be rounded to nothing.
+  const weight = c.numeric === "fast"
+    ? dequantizedChunk(b, c, i, size)
+    : chunkWeight(b, c, start, size);
+  const total = b.op("Add", [cotangent, b.op("MatMul", [difference, weight])]);
+  return callOf(b, `head backward, chunk ${i}`, new Map([[total, `head.cotangent:${i + 1}`]]));
 }
 
 /** Applies the rows' weights once, at the narrow end. */
@@ -380,15 +256,8 @@ function weighted(c: ChunkContext, count: number): PlannedCall {
   const cotangent = b.input(`head.cotangent:${count}`, "float32", [c.rows, c.width]);
   b.input(ROW_WEIGHTS, "float32", [c.rows]);
   const weights = b.op("Unsqueeze", [ROW_WEIGHTS, b.int64s([1])]);
-  const result = c.numeric === "fast"
-    ? rotate(
-      b,
-      b.op("Mul", [
-        cotangent,
-        b.op("Div", [weights, b.input(`head.sum:${count}`, "float32", [c.rows, 1])]),
-      ]),
-      rotationBlock(c.width),
-    )
-    : b.op("Mul", [cotangent, weights]);
+  const scaled = b.op("Mul", [cotangent, weights]);
+  // What the 8-bit weight gave is rotated as the weight is.
+  const result = c.numeric === "fast" ? rotate(b, scaled, rotationBlock(c.width)) : scaled;
   return callOf(b, "head, weights", new Map([[result, cotangentName(c.head.hidden)]]));
 }
