@@ -4,6 +4,7 @@ import { ClassificationMetrics } from "../eval/metrics.ts";
 import { NearestCentroid } from "../eval/nearest_centroid.ts";
 import type { Model } from "../graph/types.ts";
 import type { Runner } from "../runtime/runner.ts";
+import { withSentenceEmbedding } from "../serve/embedding_graph.ts";
 import { EncoderModel } from "../serve/encoder_model.ts";
 import type { BatchSource } from "../train/step.ts";
 
@@ -19,8 +20,9 @@ export async function accuracyBefore(
   train: BatchSource<TokenBatch>,
   heldOut: BatchSource<TokenBatch>,
 ): Promise<number> {
-  using executable = await runner.compile(base, { label: "base" });
-  const encoder = new EncoderModel(runner, executable, base.graph);
+  const model = withSentenceEmbedding(base);
+  using executable = await runner.compile(model, { label: "base" });
+  const encoder = new EncoderModel(runner, executable, model.graph);
   const centroids = new NearestCentroid();
   for await (const { vector, label } of embeddings(encoder, train)) centroids.add(vector, label);
   const metrics = new ClassificationMetrics(centroids.classes);

@@ -2,6 +2,7 @@
 import { EXIT } from "../errors.ts";
 import type { OpenedModel } from "../model/open_model.ts";
 import type { Runner } from "../runtime/runner.ts";
+import { withSentenceEmbedding } from "../serve/embedding_graph.ts";
 import { encodeText } from "../serve/encode_text.ts";
 import { EncoderModel } from "../serve/encoder_model.ts";
 import type { Terminal } from "./output.ts";
@@ -52,9 +53,9 @@ export async function runEncoder(
   terminal: Terminal,
 ): Promise<number> {
   const embed = flags.embedding || opened.kind === "encoder";
-  const { graph } = opened.model;
-  using executable = await runner.compile(opened.model, { label: opened.file });
-  const encoder = new EncoderModel(runner, executable, graph);
+  const model = embed ? withSentenceEmbedding(opened.model) : opened.model;
+  using executable = await runner.compile(model, { label: opened.file });
+  const encoder = new EncoderModel(runner, executable, model.graph);
   for await (const text of texts) {
     const { batch, truncated } = await encodeText(opened.text, text, maxLength);
     if (truncated) terminal.note(`The text was cut at ${maxLength} tokens`);

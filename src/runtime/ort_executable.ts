@@ -105,6 +105,18 @@ export class OrtExecutable implements Executable {
       throw error;
     }
     return {
+      feed: (name, tensor) => {
+        const index = this.inputNames.indexOf(name);
+        if (index < 0) {
+          throw new UsageError(
+            `Cannot feed "${name}" to "${this.#label}": its inputs are ${
+              this.inputNames.join(", ")
+            }`,
+          );
+        }
+        inputs[index] = this.#valueOf(tensor, name);
+        attempt(`Cannot bind "${this.#label}"`, () => binding.input(name, inputs[index]));
+      },
       run: () =>
         attemptAsync(`Cannot run "${this.#label}"`, async () => {
           if (this.#copiesInputs) {

@@ -122,6 +122,11 @@ class OrtRunner implements Runner, TensorOwner {
     return this.#disposed;
   }
 
+  /** Whether values must be copied to a device of their own when they are bound. */
+  get #copiesInputs(): boolean {
+    return (this.#options.providers ?? []).length > 0;
+  }
+
   load(path: string, options: CompileOptions = {}): Promise<Executable> {
     const label = options.label ?? path;
     return this.#open(
@@ -171,6 +176,14 @@ class OrtRunner implements Runner, TensorOwner {
     return new OrtTensor(this, this.#over(value), value, true);
   }
 
+  share(value: Tensor): DeviceTensor {
+    return new OrtTensor(this, this.#over(value), value);
+  }
+
+  get inPlace(): boolean {
+    return !this.#copiesInputs;
+  }
+
   allocate(dtype: DataType, dims: readonly number[]): DeviceTensor {
     const tensor = this.#allocate(dtype, dims);
     tensor.value.clear(byteLength(dtype, elementCount(dims)));
@@ -202,7 +215,7 @@ class OrtRunner implements Runner, TensorOwner {
     });
     const executable = new OrtExecutable(this, session, {
       label,
-      copiesInputs: providers.length > 0,
+      copiesInputs: this.#copiesInputs,
       onDispose: (executable) => this.#executables.delete(executable),
     });
     this.#executables.add(executable);

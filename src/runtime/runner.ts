@@ -32,6 +32,8 @@ export interface ExecutableMetadata {
 
 /** A graph with its inputs and outputs fixed to tensors, for many runs without further set-up. */
 export interface BoundRun extends Disposable {
+  /** Feeds another tensor to a bound input, whatever its shape, from the next run on. */
+  feed(name: string, tensor: DeviceTensor): void;
   /** Reads the bound feeds and overwrites the bound outputs. Does not block the event loop. */
   run(): Promise<void>;
 }
@@ -104,6 +106,16 @@ export interface Runner extends Disposable {
   upload(value: Tensor): DeviceTensor;
   /** Wraps host bytes (e.g. a mapped file) without copying where the device can read them; read-only. */
   wrap(value: Tensor): DeviceTensor;
+  /**
+   * A tensor over the caller's bytes that runs may write as well: what is in the one is in the other
+   * after a run. The bytes must neither move nor change size while the tensor lives.
+   */
+  share(value: Tensor): DeviceTensor;
+  /**
+   * Whether kernels read and write tensors where they lie, on this host: one tensor can then be a
+   * feed and an output of a run, for kernels that are made for it.
+   */
+  readonly inPlace: boolean;
   /** An uninitialised (zeroed) tensor. */
   allocate(dtype: DataType, dims: readonly number[]): DeviceTensor;
   /** Bytes that crossed between TypeScript and the runtime so far. */

@@ -2,12 +2,13 @@
  * A language model that goes on from where it is: keys and values of earlier tokens stay with the
  * runtime. A model exported without a cache reads its whole text again for every token.
  */
-import { int64, type Tensor, toNumbers } from "../graph/tensor.ts";
 import type { Graph } from "../graph/types.ts";
 import { BadInputError } from "../errors.ts";
-import { bindInputs, isCache } from "../plan/inputs.ts";
-import { TARGET_ROWS } from "../plan/select_rows.ts";
-import type { DeviceTensor, Executable, Runner } from "../runtime/runner.ts";
+import type { Executable, Runner } from "../runtime/runner.ts";
+import { AppendingReader } from "./appending_reader.ts";
+import { pairCaches } from "./cache_pairs.ts";
+import { InPlaceReader } from "./in_place_reader.ts";
+import type { Reader } from "./reader.ts";
 
 /** Tokens of a prompt that are read at once: activations grow with them. */
 const PROMPT_CHUNK = 512;
@@ -15,18 +16,10 @@ const PROMPT_CHUNK = 512;
 /** Since this minor release GroupQueryAttention takes several tokens after a past. */
 const SEVERAL_AFTER_PAST_SINCE = 20;
 
-/** A cache input and the output that holds its next value. */
-interface CachePair {
-  readonly past: string;
-  readonly present: string;
-}
-
 export class CausalModel implements Disposable {
   readonly #runner: Runner;
-  readonly #executable: Executable;
-  readonly #graph: Graph;
-  readonly #pairs: readonly CachePair[];
-  readonly #cache = new Map<string, DeviceTensor>();
+  readonly #reader: Reader;
+  readonly #hasCache: boolean;
   #tokens: number[] = [];
 
   /**
@@ -36,8 +29,6 @@ export class CausalModel implements Disposable {
    */
   constructor(runner: Runner, executable: Executable, graph: Graph) {
     this.#runner = runner;
-    this.#executable = executable;
-    this.#graph = graph;
     if (!graph.outputs.some(({ name }) => name === "logits")) {
       throw new BadInputError(
         `Cannot generate: the model has no output "logits": its outputs are ${
@@ -45,7 +36,11 @@ export class CausalModel implements Disposable {
         }`,
       );
     }
-    this.#pairs = pairCaches(graph);
+    const parts = { runner, executable, graph, pairs: pairCaches(graph) };
+    this.#hasCache = parts.pairs.length > 0;
+    this.#reader = InPlaceReader.fits(parts)
+      ? new InPlaceReader(parts)
+      : new AppendingReader(parts);
   }
 
   /** Number of tokens read so far. */
@@ -55,15 +50,14 @@ export class CausalModel implements Disposable {
 
   /** Forgets everything read. */
   reset(): void {
-    for (const held of this.#cache.values()) held[Symbol.dispose]();
-    this.#cache.clear();
+    this.#reader.reset();
     this.#tokens = [];
   }
 
   /**
    * Reads a whole text, going on from what has been read where the text begins with it.
    *
-   * @returns logits after the last token, [vocabulary]
+   * @returns logits after the last token, [vocabulary]; the next call overwrites them
    */
   continueTo(ids: readonly number[]): Promise<Float32Array> {
     const known = this.#tokens.length;
@@ -75,18 +69,24 @@ export class CausalModel implements Disposable {
   /**
    * Reads more tokens.
    *
-   * @returns logits after the last of them, [vocabulary]
+   * @returns logits after the last of them, [vocabulary]; the next call overwrites them
    * @throws {RangeError} for no tokens
    */
   async advance(ids: readonly number[]): Promise<Float32Array> {
     if (ids.length === 0) throw new RangeError("There must be a token to read");
     try {
-      if (this.#pairs.length === 0) return await this.#read([...this.#tokens, ...ids], []);
+      if (!this.#hasCache) {
+        const whole = [...this.#tokens, ...ids];
+        const logits = await this.#reader.read(whole, 0);
+        this.#tokens = whole;
+        return logits;
+      }
       let logits: Float32Array = new Float32Array();
       for (let at = 0; at < ids.length;) {
-        const size = this.#chunkSize();
-        logits = await this.#read(ids.slice(at, at + size), this.#tokens);
-        at += size;
+        const chunk = ids.slice(at, at + this.#chunkSize());
+        logits = await this.#reader.read(chunk, this.#tokens.length);
+        this.#tokens.push(...chunk);
+        at += chunk.length;
       }
       return logits;
     } catch (error) {
@@ -98,6 +98,7 @@ export class CausalModel implements Disposable {
 
   [Symbol.dispose](): void {
     this.reset();
+    this.#reader[Symbol.dispose]();
   }
 
   /** Tokens the model can read in one run now. */
@@ -106,94 +107,4 @@ export class CausalModel implements Disposable {
     const old = major === 1 && minor < SEVERAL_AFTER_PAST_SINCE;
     return old && this.#tokens.length > 0 ? 1 : PROMPT_CHUNK;
   }
-
-  /** One run over tokens that follow others. */
-  async #read(fresh: readonly number[], before: readonly number[]): Promise<Float32Array> {
-    const feeds = this.#tokenFeeds(fresh, before.length);
-    try {
-      const results = await this.#executable.run(
-        { ...feeds, ...Object.fromEntries(this.#cache) },
-        ["logits", ...this.#pairs.map(({ present }) => present)],
-      );
-      for (const { past, present } of this.#pairs) {
-        this.#cache.get(past)?.[Symbol.dispose]();
-        this.#cache.set(past, results[present]);
-      }
-      this.#tokens = [...before, ...fresh];
-      using logits = results.logits;
-      return lastRow(logits.read());
-    } finally {
-      for (const feed of Object.values(feeds)) feed[Symbol.dispose]();
-    }
-  }
-
-  /** All inputs but the caches that are held. */
-  #tokenFeeds(fresh: readonly number[], start: number): Record<string, DeviceTensor> {
-    const feeds: Record<string, DeviceTensor> = {};
-    const inputs = this.#graph.inputs.filter(({ name }) => name !== TARGET_ROWS);
-    const graph = { ...this.#graph, inputs };
-    for (const [name, { dtype, dims }] of bindInputs(graph, { batch: 1, length: fresh.length })) {
-      if (this.#cache.has(name)) continue;
-      const value = isCache(name)
-        ? { dtype, dims, bytes: new Uint8Array(0) }
-        : tokenInput(name, fresh, start);
-      feeds[name] = this.#runner.upload(value);
-    }
-    if (inputs.length < this.#graph.inputs.length) {
-      feeds[TARGET_ROWS] = this.#runner.upload(int64([1], [fresh.length - 1]));
-    }
-    return feeds;
-  }
-}
-
-function tokenInput(name: string, fresh: readonly number[], start: number): Tensor {
-  const total = start + fresh.length;
-  switch (name) {
-    case "input_ids":
-      return int64([1, fresh.length], fresh);
-    case "attention_mask":
-      return int64([1, total], new Uint8Array(total).fill(1));
-    case "position_ids":
-      return int64([1, fresh.length], fresh.map((_, i) => start + i));
-    case "token_type_ids":
-      return int64([1, fresh.length], new Uint8Array(fresh.length));
-    default:
-      throw new BadInputError(
-        `Cannot generate: the model has an input "${name}" that graft does not know`,
-      );
-  }
-}
-
-/** The last position's logits of [1, length, vocabulary] or [1, vocabulary]. */
-function lastRow(logits: Tensor): Float32Array {
-  const vocabulary = logits.dims[logits.dims.length - 1];
-  const values = toNumbers(logits);
-  const last = new Float32Array(vocabulary);
-  for (let i = 0; i < vocabulary; i++) last[i] = values[values.length - vocabulary + i];
-  return last;
-}
-
-/** `past_key_values.N.key` goes with `present.N.key`, as exporters name them, else by the attention node. */
-function pairCaches(graph: Graph): CachePair[] {
-  const outputs = new Set(graph.outputs.map(({ name }) => name));
-  return graph.inputs.filter(({ name }) => isCache(name)).map(({ name }) => {
-    const renamed = [
-      name.replace(/^past_key_values?/, "present"),
-      name.replace(/^past_key_values?/, "present_key_values"),
-      name.replace(/^past/, "present"),
-    ].find((candidate) => candidate !== name && outputs.has(candidate));
-    const present = renamed ?? presentOf(graph, name);
-    if (present !== undefined && outputs.has(present)) return { past: name, present };
-    throw new BadInputError(
-      `Cannot generate: no output of the model continues its cache input "${name}"`,
-    );
-  });
-}
-
-/** The output of the node that reads a cache and writes its successor. */
-function presentOf(graph: Graph, past: string): string | undefined {
-  const reader = graph.nodes.find((node) => node.inputs.includes(past));
-  if (reader?.opType !== "GroupQueryAttention") return undefined;
-  // Its inputs 3 and 4 are the past key and value, its outputs 1 and 2 the present ones.
-  return reader.outputs[reader.inputs.indexOf(past) - 2];
 }

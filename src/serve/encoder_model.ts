@@ -5,18 +5,14 @@ import { BadInputError } from "../errors.ts";
 import { runOn } from "../eval/evaluate.ts";
 import type { Executable, Runner } from "../runtime/runner.ts";
 import type { TokenBatch } from "../data/targets.ts";
-
-/** Outputs that hold a vector per token, in the order of preference. */
-const TOKEN_OUTPUTS = ["last_hidden_state", "token_embeddings", "hidden_states"];
-/** Outputs that hold a vector per sentence already. */
-const SENTENCE_OUTPUTS = ["sentence_embedding", "sentence_embeddings", "embeddings"];
+import { SENTENCE_OUTPUTS, TOKEN_OUTPUTS } from "./embedding_graph.ts";
 
 export class EncoderModel {
   readonly #runner: Runner;
   readonly #executable: Executable;
   readonly #graph: Graph;
 
-  /** @param executable the model's graph; stays the caller's */
+  /** @param executable the model's graph, for embeddings best by `withSentenceEmbedding`; stays the caller's */
   constructor(runner: Runner, executable: Executable, graph: Graph) {
     this.#runner = runner;
     this.#executable = executable;
@@ -75,7 +71,9 @@ export class EncoderModel {
     ]);
     using held = results[name];
     const value = held.read();
-    return { values: Float32Array.from(toNumbers(value)), dims: value.dims };
+    const numbers = toNumbers(value);
+    const values = numbers instanceof Float32Array ? numbers : Float32Array.from(numbers);
+    return { values, dims: value.dims };
   }
 }
 

@@ -87,6 +87,50 @@ export function runnerCases(name: string, options: OrtRunnerOptions): void {
     assertEquals(numbers(y.read()), [6, 7]);
   });
 
+  test("share() lets runs write into the caller's own bytes", async (runner) => {
+    using executable = await runner.compile(affine);
+    const bytes = new Uint8Array(8);
+    using x = runner.share(float32([1, 3], [1, 1, 1]));
+    using y = runner.share({ dtype: "float32", dims: [1, 2], bytes });
+    await executable.runInto({ x }, { y });
+    assertEquals([...new Float32Array(bytes.buffer)], [10, 13]);
+  });
+
+  test("a bound run takes another feed, of another shape too", async (runner) => {
+    using executable = await runner.compile(tinyModel({
+      inputs: { x: ["float32", ["n"]], y: ["float32", [1]] },
+      outputs: { sum: ["float32", [1]] },
+      nodes: [["ReduceSum", ["x"], ["s"], { keepdims: int(0) }], ["Add", ["s", "y"], ["sum"]]],
+    }));
+    using x = runner.upload(float32([1], [1]));
+    using y = runner.upload(float32([1], [100]));
+    using sum = runner.allocate("float32", [1]);
+    using bound = executable.bind({ x, y }, { sum });
+    for (let n = 1; n < 4; n++) {
+      {
+        // The binding keeps what it feeds.
+        using longer = runner.upload(float32([n], new Array(n).fill(2)));
+        bound.feed("x", longer);
+      }
+      await bound.run();
+      assertEquals(numbers(sum.read()), [100 + 2 * n]);
+    }
+    assertThrows(() => bound.feed("z", x), UsageError, 'Cannot feed "z"');
+  });
+
+  test("a kernel that is made for it reads and writes one tensor", async (runner) => {
+    assert(runner.inPlace);
+    using executable = await runner.compile(tinyModel({
+      inputs: { x: ["float32", [2]] },
+      outputs: { y: ["float32", [2]] },
+      nodes: [["Add", ["x", "x"], ["y"]]],
+    }));
+    using x = runner.upload(float32([2], [1, 3]));
+    using bound = executable.bind({ x }, { y: x });
+    for (let i = 0; i < 3; i++) await bound.run();
+    assertEquals(numbers(x.read()), [8, 24]);
+  });
+
   test("runs of one executable may overlap", async (runner) => {
     using executable = await runner.compile(affine);
     const results = await Promise.all(Array.from({ length: 16 }, async (_, i) => {

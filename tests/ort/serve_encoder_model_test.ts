@@ -1,11 +1,14 @@
-import { assert, assertAlmostEquals, assertRejects } from "@std/assert";
+import { assert, assertAlmostEquals, assertEquals, assertRejects } from "@std/assert";
 import { LocalText } from "../../src/data/mod.ts";
+import type { TokenBatch } from "../../src/data/targets.ts";
 import { BadInputError } from "../../src/errors.ts";
+import type { Model } from "../../src/graph/types.ts";
 import { float32, int64, toNumbers } from "../../src/graph/tensor.ts";
 import { applyAdapter } from "../../src/lora/apply.ts";
 import { loadAdapter } from "../../src/model/adapter_dir.ts";
 import { readTextFiles } from "../../src/model/tokenizer_files.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
+import { withSentenceEmbedding } from "../../src/serve/embedding_graph.ts";
 import { encodeText } from "../../src/serve/encode_text.ts";
 import { EncoderModel } from "../../src/serve/encoder_model.ts";
 import { MINILM_DIR, modelDir, readModel, referenceDir } from "../helpers/fixture_models.ts";
@@ -75,6 +78,39 @@ Deno.test("EncoderModel.embed() takes the mean over real tokens, for each of sev
   vectors.forEach((vector, i) =>
     vector.forEach((value, j) => assertAlmostEquals(value, expected[i][j], 1e-6))
   );
+});
+
+Deno.test("withSentenceEmbedding() gives what pooling the states gives, for texts of any length", async () => {
+  const model = readModel(MINILM_DIR);
+  const text = new LocalText(readTextFiles(MINILM_DIR));
+  const pooling = withSentenceEmbedding(model);
+  using runner = createOrtRunner({ threads: 1 });
+  const embedWith = async (model: Model, batch: TokenBatch) => {
+    using executable = await runner.compile(model);
+    return await new EncoderModel(runner, executable, model.graph).embed(batch);
+  };
+  const rows = await text.encode(["A cat sleeps.", "Stock markets fell sharply on Monday."]);
+  const length = Math.max(...rows.map((row) => row.length));
+  const at = (value: (row: readonly number[], t: number) => number) =>
+    int64([2, length], rows.flatMap((row) => Array.from({ length }, (_, t) => value(row, t))));
+  const batch = {
+    inputIds: at((row, t) => row[t] ?? 0),
+    attentionMask: at((row, t) => t < row.length ? 1 : 0),
+    tokenTypeIds: at(() => 0),
+    tokenCount: rows[0].length + rows[1].length,
+  };
+  const before = runner.traffic.readBytes;
+  const pooled = await embedWith(pooling, batch);
+  assertEquals(
+    runner.traffic.readBytes - before,
+    2 * 384 * 4,
+    "a vector a text is all that is read",
+  );
+  const states = await embedWith(model, batch);
+  pooled.forEach((vector, s) =>
+    vector.forEach((value, i) => assertAlmostEquals(value, states[s][i], 1e-5))
+  );
+  assertEquals(withSentenceEmbedding(pooling), pooling);
 });
 
 Deno.test("EncoderModel names the outputs it looked for and those there are", async () => {

@@ -1,0 +1,35 @@
+/** How much of the machine's processors goes to whom, from Linux's /proc. */
+
+/** Linux counts processor time in hundredths of a second. */
+const TICK_MS = 10;
+
+/** Processor time that everything on the machine used so far, in ms. */
+function machineMs(): number {
+  // cpu user nice system idle iowait irq softirq steal
+  const [user, nice, system, , , irq, softirq, steal] = Deno.readTextFileSync("/proc/stat")
+    .split("\n")[0].trim().split(/\s+/).slice(1).map(Number);
+  return (user + nice + system + irq + softirq + steal) * TICK_MS;
+}
+
+/** Processor time that a process used so far, in ms. */
+function processMs(pid: number): number {
+  const stat = Deno.readTextFileSync(`/proc/${pid}/stat`);
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  return (Number(fields[11]) + Number(fields[12])) * TICK_MS;
+}
+
+/**
+ * Does something and tells the share of all processors that others used meanwhile.
+ *
+ * @param pids processes whose work is no disturbance
+ */
+export async function withOthersShare<T>(
+  pids: readonly number[],
+  action: () => Promise<T>,
+): Promise<{ readonly result: T; readonly others: number }> {
+  const own = () => pids.reduce((sum, pid) => sum + processMs(pid), 0);
+  const [machine, ours, start] = [machineMs(), own(), performance.now()];
+  const result = await action();
+  const wall = (performance.now() - start) * navigator.hardwareConcurrency;
+  return { result, others: Math.max(0, machineMs() - machine - (own() - ours)) / wall };
+}

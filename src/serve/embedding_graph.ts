@@ -1,0 +1,66 @@
+/** Pooling inside the graph: of a text's states for each token only their mean is ever looked at. */
+import { int64 } from "../graph/tensor.ts";
+import type { Model, Node } from "../graph/types.ts";
+
+/** Outputs that hold a vector per token, in the order of preference. */
+export const TOKEN_OUTPUTS: readonly string[] = [
+  "last_hidden_state",
+  "token_embeddings",
+  "hidden_states",
+];
+/** Outputs that hold a vector per sentence already. */
+export const SENTENCE_OUTPUTS: readonly string[] = [
+  "sentence_embedding",
+  "sentence_embeddings",
+  "embeddings",
+];
+
+/**
+ * An encoder with an output `sentence_embedding`, [batch, width]: the sum of the states of each
+ * sequence's real tokens, which points where their mean does.
+ *
+ * @returns the model as it is where it has such an output, or states or a mask of another kind
+ */
+export function withSentenceEmbedding(model: Model): Model {
+  const { graph } = model;
+  const outputs = new Map(graph.outputs.map((output) => [output.name, output.type]));
+  const mask = graph.inputs.find(({ name }) => name === "attention_mask")?.type;
+  const states = TOKEN_OUTPUTS.find((name) => outputs.has(name));
+  if (SENTENCE_OUTPUTS.some((name) => outputs.has(name)) || states === undefined) return model;
+  const { dtype, shape } = outputs.get(states) ?? {};
+  if (dtype !== "float32" || shape?.length !== 3 || mask?.shape?.length !== 2) return model;
+  const [embedding] = SENTENCE_OUTPUTS;
+  const part = (what: string) => `${embedding}.${what}`;
+  const nodes: Node[] = [
+    node("Cast", ["attention_mask"], part("mask"), { to: { kind: "int", value: 1 } }),
+    node("Reshape", [part("mask"), part("row_shape")], part("row")),
+    node("MatMul", [part("row"), states], part("sum")),
+    node("Reshape", [part("sum"), part("shape")], embedding),
+  ];
+  return {
+    ...model,
+    graph: {
+      ...graph,
+      nodes: [...graph.nodes, ...nodes],
+      outputs: [...graph.outputs, {
+        name: embedding,
+        type: { dtype, shape: [shape[0], shape[2]] },
+      }],
+      // 0 takes a dimension over, -1 gets what is left: [batch, 1, length] and [batch, width].
+      initializers: new Map([
+        ...graph.initializers,
+        [part("row_shape"), int64([3], [0, 1, -1])],
+        [part("shape"), int64([2], [0, -1])],
+      ]),
+    },
+  };
+}
+
+function node(
+  opType: string,
+  inputs: readonly string[],
+  output: string,
+  attributes: Node["attributes"] = {},
+): Node {
+  return { name: output, opType, domain: "", inputs, outputs: [output], attributes };
+}

@@ -1,0 +1,164 @@
+/**
+ * Runs a model whose attention writes keys and values behind those that are there, into one buffer
+ * for each cache. What a run reads and writes is bound once and lies in this process's own memory:
+ * a token costs its kernels, and nothing is copied for it.
+ */
+import { bitsOf } from "../graph/dtype.ts";
+import { elementCount, type Tensor } from "../graph/tensor.ts";
+import type { Graph } from "../graph/types.ts";
+import { bindInputs, type BoundInput, isCache } from "../plan/inputs.ts";
+import { TARGET_ROWS } from "../plan/select_rows.ts";
+import type { BoundRun, DeviceTensor } from "../runtime/runner.ts";
+import { cachesShareBuffers } from "./cache_pairs.ts";
+import type { Reader, ReaderParts } from "./reader.ts";
+
+/** Buffers have room for at least this many tokens more than are asked for, or for half as many. */
+const ROOM = 128;
+
+/** Inputs of int64 numbers that are fed anew for each run. */
+const FED = ["input_ids", "attention_mask", "position_ids", "token_type_ids", TARGET_ROWS];
+
+export class InPlaceReader implements Reader {
+  readonly #parts: ReaderParts;
+  readonly #logits: Float32Array<ArrayBuffer>;
+  readonly #fed: readonly string[];
+  /** Types of the caches, their length 0. */
+  readonly #types = new Map<string, BoundInput>();
+  /** Buffers of the caches: [1, heads, capacity, head size]. */
+  readonly #caches = new Map<string, Tensor>();
+  /** Memory of the inputs that are fed anew, grown to the longest so far. */
+  readonly #scratch = new Map<string, BigInt64Array<ArrayBuffer>>();
+  #capacity = 0;
+  #bound: BoundRun | undefined;
+
+  /** Whether a model can be run so. */
+  static fits({ runner, graph, pairs }: ReaderParts): boolean {
+    const vocabulary = logitsType(graph);
+    return runner.inPlace && vocabulary !== undefined && cachesShareBuffers(graph, pairs) &&
+      graph.inputs.some(({ name }) => name === TARGET_ROWS) &&
+      graph.inputs.every(({ name, type }) =>
+        isCache(name)
+          ? type?.shape?.length === 4 && typeof type.shape[2] === "string" &&
+            bitsOf(type.dtype) >= 8
+          : FED.includes(name) && type?.dtype === "int64"
+      );
+  }
+
+  /** @param parts such that {@linkcode InPlaceReader.fits} */
+  constructor(parts: ReaderParts) {
+    const { graph, pairs } = parts;
+    this.#parts = parts;
+    this.#logits = new Float32Array(logitsType(graph) ?? 0);
+    this.#fed = graph.inputs.map(({ name }) => name).filter((name) => !isCache(name));
+    const inputs = graph.inputs.filter(({ name }) => isCache(name) || name === "input_ids");
+    const types = bindInputs({ ...graph, inputs }, { batch: 1, length: 1 });
+    for (const { past } of pairs) this.#types.set(past, types.get(past)!);
+  }
+
+  async read(fresh: readonly number[], start: number): Promise<Float32Array> {
+    this.#reserve(start + fresh.length, start);
+    const feeds = new Map(this.#fed.map((name) => [name, this.#feed(name, fresh, start)]));
+    try {
+      this.#bound ??= this.#bind(feeds);
+      for (const [name, tensor] of feeds) this.#bound.feed(name, tensor);
+      await this.#bound.run();
+    } finally {
+      for (const tensor of feeds.values()) tensor[Symbol.dispose]();
+    }
+    return this.#logits;
+  }
+
+  /** The buffers stay for the next text: nobody looks at what a longer one left in them. */
+  reset(): void {}
+
+  [Symbol.dispose](): void {
+    this.#unbind();
+    this.#caches.clear();
+    this.#capacity = 0;
+  }
+
+  #unbind(): void {
+    this.#bound?.[Symbol.dispose]();
+    this.#bound = undefined;
+  }
+
+  /** Makes room for `total` tokens, keeping the first `kept`. */
+  #reserve(total: number, kept: number): void {
+    if (total <= this.#capacity) return;
+    this.#unbind();
+    const capacity = total + Math.max(ROOM, total >> 1);
+    for (const [name, { dtype, dims: [, heads, , size] }] of this.#types) {
+      const dims = [1, heads, capacity, size];
+      const bytesPerToken = size * bitsOf(dtype) / 8;
+      const bytes = new Uint8Array(elementCount([heads, capacity]) * bytesPerToken);
+      const old = this.#caches.get(name);
+      for (let head = 0; old !== undefined && head < heads; head++) {
+        const from = head * this.#capacity * bytesPerToken;
+        const filled = old.bytes.subarray(from, from + kept * bytesPerToken);
+        bytes.set(filled, head * capacity * bytesPerToken);
+      }
+      this.#caches.set(name, { dtype, dims, bytes });
+    }
+    this.#capacity = capacity;
+  }
+
+  /** Binds the caches, each as past and present, and the logits. */
+  #bind(fed: ReadonlyMap<string, DeviceTensor>): BoundRun {
+    const { runner, executable, pairs } = this.#parts;
+    // The binding keeps what it binds.
+    using handles = new DisposableStack();
+    const feeds: Record<string, DeviceTensor> = Object.fromEntries(fed);
+    const outputs: Record<string, DeviceTensor> = {};
+    for (const { past, present } of pairs) {
+      const cache = handles.use(runner.share(this.#caches.get(past)!));
+      feeds[past] = cache;
+      outputs[present] = cache;
+    }
+    const dims = [1, this.#logits.length];
+    const bytes = new Uint8Array(this.#logits.buffer);
+    outputs.logits = handles.use(runner.share({ dtype: "float32", dims, bytes }));
+    return executable.bind(feeds, outputs);
+  }
+
+  /** An input's value for tokens that follow `start` others. */
+  #feed(name: string, fresh: readonly number[], start: number): DeviceTensor {
+    const count = fresh.length;
+    switch (name) {
+      case "input_ids":
+        return this.#tensor(name, [1, count], (i) => BigInt(fresh[i]));
+      case "position_ids":
+        return this.#tensor(name, [1, count], (i) => BigInt(start + i));
+      case TARGET_ROWS:
+        return this.#tensor(name, [1], () => BigInt(count - 1));
+      case "attention_mask":
+        return this.#tensor(name, [1, start + count], undefined, 1n);
+      default:
+        return this.#tensor(name, [1, count], undefined, 0n);
+    }
+  }
+
+  /** A tensor in the input's own memory, of given or always the same values. */
+  #tensor(
+    name: string,
+    dims: readonly number[],
+    value?: (i: number) => bigint,
+    constant = 0n,
+  ): DeviceTensor {
+    const count = elementCount(dims);
+    let memory = this.#scratch.get(name);
+    if (memory === undefined || memory.length < count) {
+      memory = new BigInt64Array(count + ROOM).fill(constant);
+      this.#scratch.set(name, memory);
+    }
+    for (let i = 0; value !== undefined && i < count; i++) memory[i] = value(i);
+    const bytes = new Uint8Array(memory.buffer, 0, 8 * count);
+    return this.#parts.runner.share({ dtype: "int64", dims, bytes });
+  }
+}
+
+/** Number of logits of a position, where the graph states it and they are float32. */
+function logitsType(graph: Graph): number | undefined {
+  const type = graph.outputs.find(({ name }) => name === "logits")?.type;
+  const vocabulary = type?.dtype === "float32" ? type.shape?.at(-1) : undefined;
+  return typeof vocabulary === "number" ? vocabulary : undefined;
+}
