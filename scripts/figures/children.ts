@@ -10,7 +10,11 @@ export interface ChildResult {
 
 const ROOT = new URL("../../", import.meta.url).pathname;
 
-/** Runs a command to its end; what it writes to stderr passes through. Ends the script where it fails. */
+/**
+ * Runs a command to its end; what it writes to stderr passes through.
+ *
+ * @throws {Error} where it fails
+ */
 export async function run(command: string, args: readonly string[]): Promise<ChildResult> {
   const start = performance.now();
   const child = new Deno.Command(command, {
@@ -22,10 +26,7 @@ export async function run(command: string, args: readonly string[]): Promise<Chi
   }).spawn();
   using watch = watchTree(child.pid, 50);
   const { code, stdout } = await child.output();
-  if (code !== 0) {
-    console.error(`${command} ${args.join(" ")} ended with ${code}`);
-    Deno.exit(1);
-  }
+  if (code !== 0) throw new Error(`${command} ${args.join(" ")} ended with ${code}`);
   return {
     stdout: new TextDecoder().decode(stdout),
     peakMb: Math.round(watch.peakBytes / 2 ** 20),
@@ -52,9 +53,3 @@ export function tokensPerSecond(metricsFile: string): number {
   }
   return tokens / seconds;
 }
-
-export const median = (values: readonly number[]): number => {
-  const sorted = [...values].sort((a, c) => a - c);
-  const middle = sorted.length >> 1;
-  return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
-};

@@ -1,0 +1,105 @@
+/** How time and memory of a training step grow with what the user chooses. */
+import { graft } from "../figures/children.ts";
+import { workload } from "../figures/workloads.ts";
+import type { Context } from "./context.ts";
+import { type Setting, settingFlags, settingMissing } from "./graft_side.ts";
+import type { Report, ReportTable } from "./results.ts";
+
+interface Sweep {
+  readonly title: string;
+  /** Flags of each call; a call may sweep over a list. */
+  readonly calls: readonly (readonly string[])[];
+  /** The same, for a look at whether it works. */
+  readonly quick: readonly (readonly string[])[];
+  /** Why it grows as it does. */
+  readonly because: string;
+}
+
+const rows = (batch: string, length: string) => ["--batch-size", batch, "--length", length];
+
+const SWEEPS: readonly Sweep[] = [
+  {
+    title: "Tokens per batch",
+    calls: [rows("1,2,4,8,16", "256")],
+    quick: [rows("1,2", "64")],
+    because: "every call works on all tokens of a batch: time and activations grow with them, " +
+      "weights and what a call costs by itself do not",
+  },
+  {
+    title: "Length, 1,024 tokens a batch",
+    calls: [
+      rows("16", "64"),
+      rows("8", "128"),
+      rows("4", "256"),
+      rows("2", "512"),
+      rows("1", "1024"),
+    ],
+    quick: [rows("2", "64"), rows("1", "128")],
+    because: "the same number of tokens; attention's scores grow with the length",
+  },
+  {
+    title: "Layers adapted, 4×256 tokens",
+    calls: [[...rows("4", "256"), "--num-layers", "2,8,16,24,30"]],
+    quick: [[...rows("1", "64"), "--num-layers", "2,30"]],
+    because: "nothing below the first adapter is differentiated, and nothing of it is kept",
+  },
+  {
+    title: "Rank, 4×256 tokens",
+    calls: [[...rows("4", "256"), "--rank", "4,8,32,128"]],
+    quick: [[...rows("1", "64"), "--rank", "4,32"]],
+    because: "an adapter's products are r·(in + out) beside in·out; parameters, gradients and " +
+      "moments are four times its size",
+  },
+];
+
+/** Tables over tokens per batch, length, layers and rank, each configuration in its own process. */
+export async function* growth(context: Context): AsyncGenerator<Report> {
+  const { model } = workload(context.shared, "e2e.qv", context.data);
+  const notes: string[] = [];
+  const tables: ReportTable[] = [];
+  const settings: readonly Setting[] = ["exact", "fast"];
+  for (const setting of settings) {
+    const why = settingMissing(setting);
+    if (why !== undefined) {
+      notes.push(why);
+      continue;
+    }
+    for (const { title, calls, quick, because } of SWEEPS) {
+      const found: Record<string, number>[] = [];
+      for (const flags of context.limit === undefined ? calls : quick) {
+        const { stdout } = await graft(
+          ...["bench", "train", "--json", "--model", model, "--steps", "3"],
+          ...settingFlags(setting),
+          ...flags,
+        );
+        found.push(...JSON.parse(stdout).configurations);
+      }
+      tables.push({
+        title: `${title}, ${setting}: ${because}`,
+        rows: found.map((row) => ({
+          batch: row.batch,
+          length: row.length,
+          layers: row.num_layers === -1 ? "all" : row.num_layers,
+          rank: row.rank,
+          "tok/s": row.tokens_per_s,
+          "ms/step": row.step_ms,
+          "peak MB": row.peak_rss_mb,
+          forward: row.forward_ms,
+          head: row.head_ms,
+          backward: row.backward_ms,
+          optimizer: row.optimizer_ms,
+        })),
+      });
+    }
+  }
+  yield {
+    workload: "growth",
+    about: "SmolLM2-135M int4, LoRA on q,v, made-up tokens, a quarter of them targets",
+    measured_at: new Date().toISOString(),
+    rounds: 1,
+    peers: [],
+    goals: [],
+    tables,
+    notes,
+  };
+}

@@ -1,0 +1,135 @@
+import { assert, assertAlmostEquals, assertEquals, assertStringIncludes } from "@std/assert";
+import { trainingCeiling } from "../../scripts/bench/ceiling.ts";
+import { benchmarksPage, pointsOf } from "../../scripts/bench/page.ts";
+import { memorySpeedPlot, ticks } from "../../scripts/bench/plot.ts";
+import {
+  atLeast,
+  atMost,
+  type KeptReport,
+  medianResult,
+  reportJson,
+  type TrainResult,
+} from "../../scripts/bench/results.ts";
+
+const RUN: TrainResult = {
+  peer: "graft 1.0.0",
+  task: "causal",
+  dtype: "fast",
+  targets: "q_proj,v_proj",
+  rank: 8,
+  alpha: 16,
+  lr: 1e-3,
+  batch: 8,
+  epochs: 1,
+  examples: 512,
+  trainable_parameters: 460_800,
+  wall_s: 50,
+  tokens_per_s: 800,
+  peak_rss_mb: 500,
+  loss_first: 2.9,
+  loss_last10: 1.4,
+  losses: [2.9, 1.4],
+  valid_loss: 1.57,
+};
+const PEER = { ...RUN, peer: "peft+torch 2", dtype: "float32", tokens_per_s: 200 };
+const REPORT: KeptReport = {
+  workload: "B1 q,v",
+  about: "A run",
+  measured_at: "2026-01-01T00:00:00.000Z",
+  rounds: 3,
+  graft: RUN,
+  peers: [{ ...PEER, peak_rss_mb: 4000 }],
+  goals: [atLeast("tok/s", 4, 3), atMost("memory", 0.2, 0.18)],
+  tables: [{ title: "Rates", rows: [{ kernel: "u8s8", "GFLOP/s": 1012.3 }] }],
+  notes: ["llama.cpp was not measured"],
+  machine: {
+    processor: "A CPU, 2 threads",
+    memory_gb: 24,
+    kernel: "6.1",
+    deno: "2.9.6",
+    graft: "1.0.0",
+    peers: { torch: "2.13" },
+  },
+};
+
+Deno.test("medianResult() takes the medians of speed, memory and time", () => {
+  const runs = [100, 300, 200].map((tokens_per_s, i) => ({
+    ...RUN,
+    tokens_per_s,
+    peak_rss_mb: 10 * (i + 1),
+  }));
+  const found = medianResult(runs);
+  assertEquals([found.tokens_per_s, found.peak_rss_mb, found.wall_s], [200, 20, 50]);
+});
+
+Deno.test("reportJson() has graft's side under the names of the peer's script", () => {
+  const found = JSON.parse(reportJson(REPORT));
+  for (const key of Object.keys(RUN) as (keyof TrainResult)[]) {
+    assertEquals(found[key], RUN[key], key);
+  }
+  assertEquals(found.workload, "B1 q,v");
+  assertEquals(found.peers[0].dtype, "float32");
+  assertEquals(found.goals.map(({ met }: { met: boolean }) => met), [true, false]);
+});
+
+Deno.test("benchmarksPage() shows goals, runs, tables, notes and the machine", () => {
+  const page = benchmarksPage([REPORT], "benchmarks.svg");
+  for (
+    const line of [
+      "| B1 q,v | tok/s | 4 | ≥ 3 | yes |",
+      "| B1 q,v | memory | 0.2 | ≤ 0.18 | no |",
+      "| graft fast | 800 | 500 | 1.5700 | 50 |",
+      "| PEFT float32 | 200 | 4000 | 1.5700 | 50 |",
+      "| u8s8 | 1012 |",
+      "Not measured: llama.cpp was not measured.",
+      "B1 q,v: A CPU, 2 threads, 24 GB, Linux 6.1, Deno 2.9.6, graft 1.0.0; peers: torch 2.13.",
+      "![Peak memory against tokens per second](benchmarks.svg)",
+    ]
+  ) assertStringIncludes(page, line);
+});
+
+Deno.test("memorySpeedPlot() draws every side, more memory to the right, more speed upwards", () => {
+  const points = pointsOf([REPORT]);
+  assertEquals(points.map(({ side, workload }) => `${side}: ${workload}`), [
+    "graft fast: q,v",
+    "PEFT float32: q,v",
+  ]);
+  const picture = memorySpeedPlot(points);
+  assertStringIncludes(picture, "graft fast, q,v: 800 tok/s, 500 MB");
+  const at = [
+    ...picture.matchAll(/<title>[^<]*tok\/s[^<]*<\/title><circle cx="([\d.]+)" cy="([\d.]+)"/g),
+  ]
+    .map(([, x, y]) => [Number(x), Number(y)]);
+  assertEquals(at.length, 2);
+  const [[ownX, ownY], [peerX, peerY]] = at;
+  assert(ownX < peerX && ownY < peerY, String(at));
+  // Every element that is opened is closed.
+  for (const name of ["svg", "g", "text", "title"]) {
+    const opened = picture.match(new RegExp(`<${name}[ >]`, "g"))!.length;
+    assertEquals(picture.match(new RegExp(`</${name}>`, "g"))!.length, opened, name);
+  }
+});
+
+Deno.test("ticks() are round values between the ends", () => {
+  assertEquals(ticks(150, 4200), [200, 500, 1000, 2000]);
+});
+
+Deno.test("trainingCeiling() is the time of a token's products at the kernels' speed", () => {
+  const step = {
+    layers: [
+      { rows: 1000, columns: 1000, count: 10, head: false },
+      { rows: 5000, columns: 1000, count: 1, head: true },
+    ],
+    attentionWidth: 0,
+    blocks: 10,
+    length: 100,
+    targetShare: 0.5,
+    backwardShare: 1,
+    adapterParameters: 0,
+  };
+  // 2·10M forward, as much back, and 2·5M·0.5 both ways for the head: 50 MFLOP at 100 GFLOP/s.
+  const rates = [{ rows: 1000, columns: 1000, gflops: 100 }];
+  assertAlmostEquals(trainingCeiling(step, rates, 1), 2000);
+  // Nothing is differentiated below the first adapter.
+  assertAlmostEquals(trainingCeiling({ ...step, backwardShare: 0 }, rates, 1), 1e11 / 3e7);
+});

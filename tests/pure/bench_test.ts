@@ -1,0 +1,176 @@
+import { assert, assertAlmostEquals, assertEquals, assertThrows } from "@std/assert";
+import { formsFor, KERNEL_FORMS, kernelGraph } from "../../src/bench/kernel_graphs.ts";
+import {
+  dequantFormOf,
+  formatKernelTable,
+  gflops,
+  type KernelTable,
+  parseKernelTable,
+  withTimings,
+} from "../../src/bench/kernel_table.ts";
+import { phaseOf } from "../../src/bench/train_steps.ts";
+import { wholeNumbers } from "../../src/cli/bench_flags.ts";
+import { formatTable } from "../../src/cli/table.ts";
+import { UsageError } from "../../src/errors.ts";
+import { DEQUANT_FORMS, quickestDequantForm } from "../../src/ops/dequantize.ts";
+import { median } from "../../src/statistics.ts";
+import { parseProcessor } from "../../src/system/processor.ts";
+import { cacheDirectory } from "../../src/system/cache_directory.ts";
+
+const SOURCE = { processor: "A CPU", features: "0123", threads: 2, runtime: "onnxruntime 1.30.0" };
+const SHAPE = { rows: 64, columns: 32, bits: 4, blockSize: 32, tokens: 8 };
+const TABLE: KernelTable = {
+  ...SOURCE,
+  measuredAt: "2026-01-01T00:00:00.000Z",
+  timings: [
+    { ...SHAPE, form: "dequantize_gather_block", milliseconds: 3 },
+    { ...SHAPE, form: "dequantize_arithmetic", milliseconds: 1 },
+    { ...SHAPE, form: "u8s8" },
+    { rows: 4, columns: 4, bits: 8, tokens: 2, form: "dequantize_linear", milliseconds: 0.5 },
+  ],
+};
+
+Deno.test("median() is the middle value, or the mean of two", () => {
+  assertEquals(median([3, 1, 2]), 2);
+  assertEquals(median([4, 1, 2, 3]), 2.5);
+  assert(Number.isNaN(median([])));
+});
+
+Deno.test("quickestDequantForm() compares only what every form was timed on", () => {
+  const [first, second] = DEQUANT_FORMS;
+  const timing = (form: typeof first | typeof second, product: string, milliseconds: number) => ({
+    form,
+    product,
+    milliseconds,
+  });
+  assertEquals(quickestDequantForm([]), undefined);
+  assertEquals(quickestDequantForm([timing(first, "a", 1)]), undefined);
+  const both = [timing(first, "a", 1), timing(second, "a", 2)];
+  assertEquals(quickestDequantForm(both), first);
+  // A product that one form alone was timed on counts for nobody.
+  assertEquals(quickestDequantForm([...both, timing(first, "b", 100)]), first);
+  const more = [timing(first, "c", 9), timing(second, "c", 1)];
+  assertEquals(quickestDequantForm([...both, ...more]), second);
+});
+
+Deno.test("a table of kernels chooses the quickest way to dequantise", () => {
+  assertEquals(dequantFormOf(TABLE), "arithmetic");
+  assertEquals(dequantFormOf({ ...TABLE, timings: TABLE.timings.slice(1) }), undefined);
+});
+
+Deno.test("parseKernelTable() reads back what formatKernelTable() wrote, for its own machine alone", () => {
+  const text = formatKernelTable(TABLE);
+  assertEquals(parseKernelTable(text, SOURCE), TABLE);
+  for (
+    const other of [
+      { ...SOURCE, processor: "Another" },
+      { ...SOURCE, features: "4567" },
+      { ...SOURCE, threads: 4 },
+      { ...SOURCE, runtime: "onnxruntime 1.32.0" },
+    ]
+  ) assertEquals(parseKernelTable(text, other), undefined);
+});
+
+Deno.test("parseKernelTable() takes no text that is damaged", () => {
+  const text = formatKernelTable(TABLE);
+  for (
+    const bad of [
+      "",
+      "null",
+      text.slice(0, -20),
+      text.replace('"format": 1', '"format": 2'),
+      text.replace('"rows": 64', '"rows": "64"'),
+      text.replace('"milliseconds": 3', '"milliseconds": -3'),
+      text.replace('"kernels": [', '"kernels": [null,'),
+    ]
+  ) assertEquals(parseKernelTable(bad, SOURCE), undefined, bad);
+});
+
+Deno.test("withTimings() replaces older figures of the same product and form", () => {
+  const newer = { ...TABLE.timings[0], milliseconds: 0.25 };
+  const other = { ...TABLE.timings[0], tokens: 16, milliseconds: 7 };
+  const { timings, measuredAt } = withTimings(TABLE, [newer, other], "now");
+  assertEquals(measuredAt, "now");
+  assertEquals(timings.length, TABLE.timings.length + 1);
+  assertEquals(timings[0], newer);
+  assertEquals(timings.at(-1), other);
+});
+
+Deno.test("gflops() counts a multiplication and an addition as two", () => {
+  const timing = { ...SHAPE, form: "u8s8", rows: 1000, columns: 1000, tokens: 1000 };
+  assertAlmostEquals(gflops({ ...timing, milliseconds: 2000 })!, 1);
+  assertEquals(gflops(timing), undefined);
+});
+
+Deno.test("kernelGraph() makes a product of the right shape in every form, weights as inputs", () => {
+  for (const blockSize of [32, undefined]) {
+    const shape = { rows: 64, columns: 96, bits: 8, blockSize };
+    for (const form of formsFor(shape)) {
+      const graph = kernelGraph(form, shape, 5);
+      assertEquals(graph.outputs[0].type?.shape, [5, 64], form.name);
+      const large = [...graph.initializers.values()].filter(({ bytes }) => bytes.length > 4096);
+      assertEquals(large, [], form.name);
+    }
+  }
+  const measured = [32, undefined].flatMap((blockSize) =>
+    formsFor({ rows: 1, columns: 1, bits: 8, blockSize })
+  );
+  assertEquals(new Set(measured), new Set(KERNEL_FORMS));
+});
+
+Deno.test("phaseOf() sorts a plan's calls and the optimiser's", () => {
+  const phases = {
+    "prologue": "forward",
+    "forward to x": "forward",
+    "head, chunk 3": "head",
+    "head backward, chunk 3": "head",
+    "loss and its gradient": "head",
+    "backward from x": "backward",
+    "gradient norm": "optimizer",
+    "adamw": "optimizer",
+  };
+  for (const [label, phase] of Object.entries(phases)) assertEquals(phaseOf(label), phase, label);
+});
+
+Deno.test("wholeNumbers() reads a list, and names what is none", () => {
+  assertEquals(wholeNumbers("--rank", ["4", "16"], 1), [4, 16]);
+  assertEquals(wholeNumbers("--num-layers", ["-1"], -1), [-1]);
+  for (const bad of [["0"], ["2.5"], ["x"], [""], []]) {
+    assertThrows(() => wholeNumbers("--rank", bad, 1), UsageError, "--rank");
+  }
+});
+
+Deno.test("formatTable() puts numbers to the right under their headings", () => {
+  const rows = [{ name: "short", value: 1.23456 }, { name: "a longer one", value: 123456 }, {
+    name: "none",
+    value: undefined,
+  }];
+  const lines = formatTable(rows, [
+    { heading: "name", cell: ({ name }) => name },
+    { heading: "value", cell: ({ value }) => value },
+  ]);
+  assertEquals(lines, [
+    "name           value",
+    "short          1.235",
+    "a longer one  123456",
+    "none               -",
+  ]);
+});
+
+Deno.test("parseProcessor() names processors of x86 and of ARM, and tells instruction sets apart", () => {
+  const x86 = "processor\t: 0\nmodel name\t: Some CPU @ 2GHz\nflags\t\t: fpu avx2\n";
+  const arm = "processor\t: 0\nFeatures\t: fp asimd\nCPU implementer\t: 0x41\nCPU part\t: 0xd0b\n";
+  assertEquals(parseProcessor(x86).name, "Some CPU @ 2GHz");
+  assertEquals(parseProcessor(arm).name, "ARM 0x41 0xd0b");
+  assertEquals(parseProcessor("").name, "unknown");
+  const more = parseProcessor(x86.replace("avx2", "avx2 amx_int8"));
+  assert(more.features !== parseProcessor(x86).features);
+});
+
+Deno.test("cacheDirectory() is graft's own, the user's caches', or none", () => {
+  const of = (variables: Record<string, string>) => cacheDirectory((name) => variables[name]);
+  assertEquals(of({ GRAFT_CACHE_DIR: "/g", XDG_CACHE_HOME: "/x", HOME: "/h" }), "/g");
+  assertEquals(of({ XDG_CACHE_HOME: "/x", HOME: "/h" }), "/x/graft");
+  assertEquals(of({ XDG_CACHE_HOME: "relative", HOME: "/h" }), "/h/.cache/graft");
+  assertEquals(of({}), undefined);
+});
