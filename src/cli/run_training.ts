@@ -19,6 +19,7 @@ import { paint, type Terminal } from "./output.ts";
 import { progressCallbacks } from "./progress.ts";
 import { StopSignal } from "./stop_signal.ts";
 import { DEFAULT_EPOCHS, TRAIN_FLAGS, type TrainFlags } from "./train_flags.ts";
+import type { NumericChoice } from "./train_numeric.ts";
 
 /** Name of the resolved configuration beside the adapter. */
 const CONFIG_FILE = "graft_config.yaml";
@@ -30,6 +31,8 @@ export interface TrainSetup<B extends Batch = Batch> extends Disposable {
   readonly data: BatchSource<B>;
   readonly validation?: BatchSource<B>;
   readonly test?: BatchSource<B>;
+  /** The numeric setting in use, where it is not simply the one that the flags say. */
+  readonly numeric?: NumericChoice;
   /** Parameters of the base and of what is trained, for the trainable share. */
   readonly allParameters: number;
   /** What, besides the flags below, must be equal for a resume: digests of base and data. */
@@ -53,6 +56,7 @@ const IDENTITY_FLAGS = [
   "alphaPattern",
   "useRslora",
   "loraDropout",
+  "numeric",
 ] as const;
 
 function identityOf(setup: TrainSetup, flags: TrainFlags): Identity {
@@ -134,9 +138,10 @@ function formatTrainable(model: StepModel, allParameters: number): string {
  */
 export async function runTraining<B extends Batch>(
   setup: TrainSetup<B>,
-  flags: TrainFlags,
+  asked: TrainFlags,
   terminal: Terminal,
 ): Promise<number> {
+  const flags = { ...asked, numeric: setup.numeric?.setting ?? asked.numeric };
   checkParts(setup, flags);
   terminal.note(formatTrainable(setup.model, setup.allParameters));
   if (flags.train) {
@@ -190,6 +195,15 @@ async function runLoop<B extends Batch>(
     ? new MetricsFile(join(directory, "metrics.jsonl"), firstStep)
     : undefined;
   if (metrics !== undefined) callbacks.push(metrics.callbacks(peakMemory));
+  const check = setup.numeric?.check;
+  if (check !== undefined && firstStep === 0) {
+    metrics?.append({
+      step: 0,
+      numeric: flags.numeric,
+      fast_cosine: check.cosine,
+      fast_relative_error: check.relativeError,
+    });
+  }
   using stop = new StopSignal(() =>
     terminal.note("Stopping after this batch; again to stop at once")
   );

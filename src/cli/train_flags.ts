@@ -131,6 +131,10 @@ export const TRAIN_FLAGS = {
     min: 0,
     group: TRAINING,
   }),
+  numeric: text(
+    "Arithmetic of training: exact (float32), or fast: 8-bit integers in products with frozen weights, checked on the first batch against exact, which goes on where they differ",
+    { choices: ["exact", "fast"], default: "exact", group: TRAINING },
+  ),
   gradCheckpoint: boolean(
     "Recompute activations instead of keeping them; if absent, what fits in seven times the model's size and in a quarter of the free memory is kept",
     { group: TRAINING },

@@ -34,6 +34,7 @@ import {
   hasLogits,
   labelsFor,
 } from "./train_adapter.ts";
+import { chooseNumeric } from "./train_numeric.ts";
 import { loadTrainData, type TrainData } from "./train_data.ts";
 import { TRAIN_FLAGS, type TrainFlags } from "./train_flags.ts";
 
@@ -85,6 +86,12 @@ export async function setUpTraining(
     }),
   );
   await checkForward(runner, adapted.model, step, data, terminal);
+  const numeric = await chooseNumeric(
+    flags.train && flags.numeric === "fast" ? "fast" : "exact",
+    step,
+    await data.train.batch(0, 0),
+    terminal,
+  );
   const optimizer = resources.use(
     await graphOptimizer(runner, step.parameters, {
       ...OPTIMIZER_DEFAULTS,
@@ -98,7 +105,7 @@ export async function setUpTraining(
     task: data.task,
     labels: data.labels,
     pooling: adapted.newHead ? flags.pooling : undefined,
-    config: fileValues(flags, TRAIN_FLAGS),
+    config: fileValues({ ...flags, numeric: numeric.setting }, TRAIN_FLAGS),
   };
   const trained = step.parameters.reduce((sum, { dims }) => sum + elementCount(dims), 0);
   const kept = resources.move();
@@ -108,6 +115,7 @@ export async function setUpTraining(
     data: data.train,
     validation: data.validation,
     test: data.test,
+    numeric,
     allParameters: countParameters(model) + trained,
     identity: { base: card.baseDigest, tokenizer: tokenizerDigest, ...data.identity },
     saveAdapter: (directory, parameters) =>

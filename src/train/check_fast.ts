@@ -1,0 +1,70 @@
+/**
+ * Compares the gradients of the `fast` setting with those of `exact` on a real batch, before the
+ * first step: how much rounding to 8 bits costs depends on the model, its outliers and the
+ * processor (kernels without VNNI saturate).
+ */
+import { sliceBatch } from "../data/slice_batch.ts";
+import { targetsOf, type TokenBatch } from "../data/targets.ts";
+import { toNumbers } from "../graph/tensor.ts";
+import type { PlannedModel } from "./planned_model.ts";
+
+/**
+ * Smallest cosine between both settings' gradients that training goes on with in `fast`.
+ *
+ * SmolLM2-135M reaches 0.995 and MiniLM 0.996; without the rotation of blocks, where outliers took
+ * the activations' 8 bits and the loss was 3% off, it was 0.979.
+ */
+export const FAST_THRESHOLD = 0.98;
+
+/** What the comparison found. */
+export interface FastCheck {
+  /** ⟨fast, exact⟩ / (‖fast‖₂·‖exact‖₂) over the gradients of all trained parameters. */
+  readonly cosine: number;
+  /** ‖fast − exact‖₂ / ‖exact‖₂ */
+  readonly relativeError: number;
+  /** Whether the model goes on in `fast`. */
+  readonly passed: boolean;
+}
+
+/** Sequences that are compared: enough to tell, few enough for the larger setting's memory. */
+const SEQUENCES = 4;
+
+/**
+ * Computes the gradients of a batch in both settings, and leaves the model in `fast` where they
+ * agree, else in `exact`. Accumulated gradients are dropped.
+ */
+export async function checkFast(step: PlannedModel, batch: TokenBatch): Promise<FastCheck> {
+  const few = sliceBatch(batch, 0, SEQUENCES);
+  const compared = targetsOf(few).count > 0 ? few : batch;
+  step.numeric = "exact";
+  const exact = await gradientOf(step, compared);
+  step.numeric = "fast";
+  const fast = await gradientOf(step, compared);
+  let [product, exactSquares, fastSquares, errorSquares] = [0, 0, 0, 0];
+  exact.forEach((values, p) =>
+    values.forEach((value, i) => {
+      const other = fast[p][i];
+      product += value * other;
+      exactSquares += value * value;
+      fastSquares += other * other;
+      errorSquares += (value - other) ** 2;
+    })
+  );
+  const cosine = product / Math.sqrt(exactSquares * fastSquares);
+  const relativeError = Math.sqrt(errorSquares / exactSquares);
+  // Numbers that are none pass no comparison.
+  const passed = cosine >= FAST_THRESHOLD;
+  if (!passed) step.numeric = "exact";
+  return { cosine, relativeError, passed };
+}
+
+/** The gradient of a batch, a vector a parameter; none where the loss does not depend on it. */
+async function gradientOf(step: PlannedModel, batch: TokenBatch): Promise<Float32Array[]> {
+  step.zeroGrad();
+  await step.accumulate(batch, 0);
+  const gradient = step.parameters.map(({ grad }) =>
+    grad === undefined ? new Float32Array() : Float32Array.from(toNumbers(grad.read()))
+  );
+  step.zeroGrad();
+  return gradient;
+}
