@@ -76,7 +76,7 @@ export function missing(
 export function limitedData(shared: string, folder: string, limit: number | undefined) {
   const whole = sharedData(shared);
   if (limit === undefined) return whole;
-  const lines = (path: string) => Deno.readTextFileSync(path).trimEnd().split("\n");
+  const lines = (path: string) => Deno.readTextFileSync(path).trimEnd().split(/\r?\n/);
   const write = (name: string, rows: readonly string[]) => {
     const path = `${folder}/${name}`;
     Deno.writeTextFileSync(path, rows.join("\n") + "\n");

@@ -1,5 +1,4 @@
 /** graft's side of the training workloads. */
-import { TRAIN_FLAGS } from "../../src/cli/train_flags.ts";
 import { elementCount } from "../../src/graph/tensor.ts";
 import { decodeSafetensors } from "../../src/safetensors/mod.ts";
 import { exists } from "../../src/system/durable_files.ts";
@@ -8,38 +7,33 @@ import { graft, tokensPerSecond } from "../figures/children.ts";
 import { E2E_LENGTH, type Workload } from "../figures/workloads.ts";
 import type { TrainResult } from "./results.ts";
 
-/** graft's numeric settings. */
+/** graft's numeric settings, `--numeric`. */
 export type Setting = "exact" | "fast";
 
-/** Why a setting cannot be measured; `undefined` where it can. */
-export function settingMissing(setting: Setting): string | undefined {
-  if (setting === "exact" || "numeric" in TRAIN_FLAGS) return undefined;
-  return "graft train has no --numeric fast";
-}
-
-/** The flags that choose a setting. */
-export function settingFlags(setting: Setting): readonly string[] {
-  return "numeric" in TRAIN_FLAGS ? ["--numeric", setting] : [];
-}
-
-/** Trains once; the adapter is left in `adapter`. */
+/**
+ * Trains once; the adapter is left in `adapter`.
+ *
+ * @returns its `dtype` is the setting that was used: graft goes back to `exact` where `fast` computes
+ *   another gradient
+ */
 export async function trainGraft(
   workload: Workload,
   setting: Setting,
   adapter: string,
 ): Promise<TrainResult> {
   const { peakMb, seconds } = await graft(
-    ...["train", ...workload.graft, ...settingFlags(setting)],
+    ...["train", ...workload.graft, "--numeric", setting],
     ...["--adapter-path", adapter, "--overwrite"],
   );
   const metrics = `${adapter}/metrics.jsonl`;
   const losses = jsonLines(metrics).flatMap(({ loss }) => loss === undefined ? [] : [loss]);
-  const config = JSON.parse(Deno.readTextFileSync(`${adapter}/adapter_config.json`));
+  const json = (name: string) => JSON.parse(Deno.readTextFileSync(`${adapter}/${name}`));
+  const config = json("adapter_config.json");
   const last = losses.slice(-10);
   return {
     peer: `graft ${VERSION}`,
     task: workload.name === "banking77" ? "seqcls" : "causal",
-    dtype: setting,
+    dtype: json("graft.json").config.numeric,
     targets: workload.targets,
     rank: config.r,
     alpha: config.lora_alpha,

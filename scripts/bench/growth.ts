@@ -2,7 +2,7 @@
 import { graft } from "../figures/children.ts";
 import { workload } from "../figures/workloads.ts";
 import type { Context } from "./context.ts";
-import { type Setting, settingFlags, settingMissing } from "./graft_side.ts";
+import type { Setting } from "./graft_side.ts";
 import type { Report, ReportTable } from "./results.ts";
 
 interface Sweep {
@@ -55,21 +55,15 @@ const SWEEPS: readonly Sweep[] = [
 /** Tables over tokens per batch, length, layers and rank, each configuration in its own process. */
 export async function* growth(context: Context): AsyncGenerator<Report> {
   const { model } = workload(context.shared, "e2e.qv", context.data);
-  const notes: string[] = [];
   const tables: ReportTable[] = [];
   const settings: readonly Setting[] = ["exact", "fast"];
   for (const setting of settings) {
-    const why = settingMissing(setting);
-    if (why !== undefined) {
-      notes.push(why);
-      continue;
-    }
     for (const { title, calls, quick, because } of SWEEPS) {
       const found: Record<string, number>[] = [];
       for (const flags of context.limit === undefined ? calls : quick) {
         const { stdout } = await graft(
           ...["bench", "train", "--json", "--model", model, "--steps", "3"],
-          ...settingFlags(setting),
+          ...["--numeric", setting],
           ...flags,
         );
         found.push(...JSON.parse(stdout).configurations);
@@ -100,6 +94,6 @@ export async function* growth(context: Context): AsyncGenerator<Report> {
     peers: [],
     goals: [],
     tables,
-    notes,
+    notes: [],
   };
 }

@@ -48,6 +48,7 @@ const FLAGS = {
     min: 0,
     max: 1,
   }),
+  numeric: TRAIN_FLAGS.numeric,
   gradCheckpoint: TRAIN_FLAGS.gradCheckpoint,
   json: JSON_FLAG,
   ...RUNTIME_FLAGS,
@@ -149,6 +150,7 @@ function argumentsOf(flags: BenchTrainFlags, one: Configuration): readonly strin
     ...["--num-layers", String(one.numLayers), "--rank", String(one.rank)],
     ...["--target-modules", flags.targetModules.join(), "--steps", String(flags.steps)],
     ...given("--target-share", flags.targetShare),
+    ...["--numeric", flags.numeric],
     ...(gradCheckpoint === undefined
       ? []
       : [gradCheckpoint ? "--grad-checkpoint" : "--no-grad-checkpoint"]),
@@ -162,6 +164,7 @@ const COLUMNS: readonly Column<TrainingFigures>[] = [
   { heading: "length", cell: (row) => row.length },
   { heading: "layers", cell: (row) => row.num_layers === -1 ? "all" : String(row.num_layers) },
   { heading: "rank", cell: (row) => row.rank },
+  { heading: "numeric", cell: (row) => row.numeric },
   { heading: "tok/s", cell: (row) => row.tokens_per_s },
   { heading: "MB", cell: (row) => row.peak_rss_mb },
   { heading: "ms/step", cell: (row) => row.step_ms },

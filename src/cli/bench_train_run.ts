@@ -31,6 +31,8 @@ export type TrainingFigures =
     readonly num_layers: number;
     readonly rank: number;
     readonly target_modules: readonly string[];
+    /** The setting in use, which is exact where fast failed its check. */
+    readonly numeric: "exact" | "fast";
     readonly trainable_parameters: number;
     readonly steps: number;
     /** Real tokens of all timed steps. */
@@ -77,6 +79,7 @@ export async function benchTraining(
       num_layers: numLayers,
       rank,
       target_modules: flags.targetModules,
+      numeric: setup.numeric?.setting ?? flags.numeric,
       trainable_parameters: setup.model.parameters.reduce(
         (sum, { dims }) => sum + elementCount(dims),
         0,
@@ -107,6 +110,7 @@ function trainFlags(flags: BenchTrainFlags, configuration: Configuration): Train
     numLayers,
     rank,
     targetModules: flags.targetModules,
+    numeric: flags.numeric,
     gradCheckpoint: flags.gradCheckpoint,
     ortLib: flags.ortLib,
     threads: flags.threads,
