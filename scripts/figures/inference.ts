@@ -16,7 +16,7 @@ import { LocalText } from "../../src/data/mod.ts";
 import { readTextFiles } from "../../src/model/tokenizer_files.ts";
 import { python } from "../../tests/helpers/requirements.ts";
 import { median } from "../../src/statistics.ts";
-import { withOthersShare } from "./machine.ts";
+import { watched } from "./machine.ts";
 
 /** Tokens that each decodes before it is the next one's turn. */
 const BURST = 32;
@@ -29,6 +29,8 @@ interface Reply {
   readonly ids: readonly number[];
   /** Embedding of the last batch's first sentence. */
   readonly vector: readonly number[];
+  /** Processor time that it took, threads that waited for work by spinning included. */
+  readonly ownMs: number;
   /** Share of the processors that others used meanwhile. */
   readonly others: number;
 }
@@ -54,12 +56,12 @@ class Measured implements AsyncDisposable {
 
   async ask(request: object): Promise<Reply> {
     await this.#writer.write(new TextEncoder().encode(JSON.stringify(request) + "\n"));
-    const { result: { value }, others } = await withOthersShare(
+    const { result: { value }, ownMs, others } = await watched(
       [this.#child.pid],
       () => this.#lines.read(),
     );
     if (value === undefined) throw new Error(`${this.name} ended before it answered`);
-    return { ...JSON.parse(String(value)), others };
+    return { ...JSON.parse(String(value)), ownMs, others };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -108,7 +110,7 @@ async function promptIds(length: number): Promise<readonly number[]> {
 /** Batches of `size` sentences as token ids, enough for a few hundred milliseconds. */
 async function sentenceBatches(size: number): Promise<readonly (readonly (readonly number[])[])[]> {
   const text = new LocalText(readTextFiles(encoder));
-  const ids = await text.encode(sentences.slice(0, Math.max(64, 4 * size)));
+  const ids = await text.encode(sentences.slice(0, Math.max(96, 4 * size)));
   return Array.from(
     { length: Math.floor(ids.length / size) },
     (_, i) => ids.slice(i * size, (i + 1) * size),
@@ -127,30 +129,33 @@ const contenders = [brought, alike, peer];
 /** The others' share of the processors from which on a turn counts as disturbed. */
 const DISTURBED = 0.1;
 
-/** Turns: each contender's time for the same request, and the most that others worked meanwhile. */
+/** Turns: what each contender answered to the same request. */
 class Turns {
-  readonly #turns: { readonly ms: Map<string, number>; readonly others: number }[] = [];
+  readonly #turns: ReadonlyMap<string, Reply>[] = [];
 
   add(replies: ReadonlyMap<string, Reply>): void {
-    this.#turns.push({
-      ms: new Map([...replies].map(([name, { ms }]) => [name, ms])),
-      others: Math.max(...[...replies.values()].map(({ others }) => others)),
-    });
+    this.#turns.push(replies);
   }
 
   /**
    * Units a second by the median time, and graft's ratios to the peer: medians of the ratios within
    * a turn, which hold where other work comes and goes. Disturbed turns are left out where there are
-   * three others.
+   * three others. Ratios of processor time depend on other work least, and say most with one thread,
+   * where nobody spins.
    */
   summary(units: number): Record<string, unknown> {
-    const calm = this.#turns.filter(({ others }) => others < DISTURBED);
+    const isCalm = (turn: ReadonlyMap<string, Reply>) =>
+      [...turn.values()].every(({ others }) => others < DISTURBED);
+    const calm = this.#turns.filter(isCalm);
     const used = calm.length >= 3 ? calm : this.#turns;
     const out: Record<string, unknown> = { turns: this.#turns.length, undisturbed: calm.length };
     for (const { name } of contenders) {
-      out[`${name}, per second`] = units / median(used.map(({ ms }) => ms.get(name)!)) * 1000;
+      out[`${name}, per second`] = units / median(used.map((turn) => turn.get(name)!.ms)) * 1000;
       if (name === peer.name) continue;
-      out[`${name}, ratio`] = median(used.map(({ ms }) => ms.get(peer.name)! / ms.get(name)!));
+      const ratio = (of: "ms" | "ownMs") =>
+        median(used.map((turn) => turn.get(peer.name)![of] / turn.get(name)![of]));
+      out[`${name}, ratio`] = ratio("ms");
+      out[`${name}, ratio of processor time`] = ratio("ownMs");
     }
     return out;
   }
@@ -165,7 +170,7 @@ const pause = () => new Promise<void>((done) => setTimeout(done, PAUSE_MS));
 async function calm(): Promise<void> {
   const end = performance.now() + Number(flags.patience) * 1000;
   await pause();
-  while ((await withOthersShare([], pause)).others > DISTURBED && performance.now() < end);
+  while ((await watched([], pause)).others > DISTURBED && performance.now() < end);
 }
 
 /** Asks all the same in turn, beginning with another each time. */

@@ -18,18 +18,24 @@ function processMs(pid: number): number {
   return (Number(fields[11]) + Number(fields[12])) * TICK_MS;
 }
 
-/**
- * Does something and tells the share of all processors that others used meanwhile.
- *
- * @param pids processes whose work is no disturbance
- */
-export async function withOthersShare<T>(
+/** What became of the processors while something was done. */
+export interface Watched<T> {
+  readonly result: T;
+  /** Processor time of the processes watched, in ms. */
+  readonly ownMs: number;
+  /** Share of all processors that others used. */
+  readonly others: number;
+}
+
+/** @param pids processes whose work is no disturbance */
+export async function watched<T>(
   pids: readonly number[],
   action: () => Promise<T>,
-): Promise<{ readonly result: T; readonly others: number }> {
+): Promise<Watched<T>> {
   const own = () => pids.reduce((sum, pid) => sum + processMs(pid), 0);
   const [machine, ours, start] = [machineMs(), own(), performance.now()];
   const result = await action();
   const wall = (performance.now() - start) * navigator.hardwareConcurrency;
-  return { result, others: Math.max(0, machineMs() - machine - (own() - ours)) / wall };
+  const ownMs = own() - ours;
+  return { result, ownMs, others: Math.max(0, machineMs() - machine - ownMs) / wall };
 }
