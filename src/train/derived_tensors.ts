@@ -9,11 +9,10 @@ export type Compile = (call: PlannedCall) => Promise<Executable>;
 
 export class DerivedTensors implements Disposable {
   readonly #compile: Compile;
-  /** By the computation and the memory it reads: names of weights may differ from plan to plan. */
+  /** By the computation and what it reads: names of weights may differ from plan to plan. */
   readonly #made = new Map<string, DeviceTensor>();
   #byPlan = new WeakMap<CompiledPlan, ReadonlyMap<string, DeviceTensor>>();
-  readonly #buffers = new WeakMap<ArrayBufferLike, number>();
-  #bufferCount = 0;
+  readonly #sources = new Sources();
 
   constructor(compile: Compile) {
     this.#compile = compile;
@@ -39,7 +38,7 @@ export class DerivedTensors implements Disposable {
     const compiled = new Map<string, Executable>();
     for (const call of plan.derivations) {
       const sources = [...call.feeds.values()].map((name) =>
-        this.#identity(plan.constants.get(name)!)
+        this.#sources.identity(plan.constants.get(name)!)
       );
       const key = (canonical: string) => `${canonical} of ${sources}\n${call.key}`;
       if (![...call.fetches.keys()].every((canonical) => this.#made.has(key(canonical)))) {
@@ -61,11 +60,31 @@ export class DerivedTensors implements Disposable {
     }
     return derived;
   }
+}
 
-  /** Tells apart what lies in different memory. */
-  #identity({ dtype, dims, bytes: { buffer, byteOffset } }: Tensor): string {
-    let number = this.#buffers.get(buffer);
-    if (number === undefined) this.#buffers.set(buffer, number = this.#bufferCount++);
-    return `${number}:${byteOffset}:${dtype}[${dims}]`;
+/**
+ * Tells tensors apart by their contents: each lowering makes some constants anew, and what was
+ * derived of equal ones is equal. Weights differ in their first bytes, so that this reads few.
+ */
+class Sources {
+  readonly #distinct = new Map<string, Tensor[]>();
+  readonly #known = new WeakMap<ArrayBufferLike, Map<string, string>>();
+
+  identity(tensor: Tensor): string {
+    const { buffer, byteOffset } = tensor.bytes;
+    const type = `${tensor.dtype}[${tensor.dims}]`;
+    let places = this.#known.get(buffer);
+    if (places === undefined) this.#known.set(buffer, places = new Map());
+    const place = `${byteOffset} ${type}`;
+    let found = places.get(place);
+    if (found === undefined) places.set(place, found = `${type} ${this.#number(tensor, type)}`);
+    return found;
+  }
+
+  #number(tensor: Tensor, type: string): number {
+    let alike = this.#distinct.get(type);
+    if (alike === undefined) this.#distinct.set(type, alike = []);
+    const at = alike.findIndex(({ bytes }) => bytes.every((byte, i) => byte === tensor.bytes[i]));
+    return at < 0 ? alike.push(tensor) - 1 : at;
   }
 }

@@ -1,0 +1,81 @@
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { join } from "@std/path";
+import { encodeModel } from "../../src/onnx/mod.ts";
+import { modelDir, readModel } from "../helpers/fixture_models.ts";
+import { graft, graftSignalled } from "../helpers/graft.ts";
+import { withOutlier } from "../helpers/outlier_model.ts";
+import { inTempDir, pairs, sha256 } from "../helpers/training_runs.ts";
+
+/** The arguments of a short run in `fast` over the data it writes. */
+function argsOf(path: string, model: string): string[] {
+  const data = join(path, "pairs.jsonl");
+  Deno.writeTextFileSync(data, pairs(20));
+  return [
+    ...["train", "--model", model, "--data", data, "--threads=1", "--numeric=fast"],
+    ...["--iters=8", "--save-every=3", "--steps-per-report=1", "--learning-rate=1e-2"],
+  ];
+}
+
+/** The line of metrics.jsonl that tells of the comparison. */
+const comparison = (adapter: string) =>
+  Deno.readTextFileSync(join(adapter, "metrics.jsonl")).trim().split("\n")
+    .map((line) => JSON.parse(line)).filter(({ numeric }) => numeric !== undefined);
+
+const config = (adapter: string) => Deno.readTextFileSync(join(adapter, "graft_config.yaml"));
+const weights = (adapter: string) => sha256(join(adapter, "adapter_model.safetensors"));
+
+Deno.test("graft train --numeric fast prints the cosine, records it, and goes on in fast over a resume", () =>
+  inTempDir(async (path) => {
+    const args = argsOf(path, modelDir("tiny-llama-genai-int4"));
+    const straight = join(path, "straight");
+    const whole = await graft(...args, "--adapter-path", straight);
+    assertEquals(whole.code, 0, whole.stderr);
+    const printed = whole.stderr.match(/Numeric setting fast: .*cosine (0\.99\d+), relative error/);
+    assert(printed !== null, whole.stderr);
+    const [line, ...more] = comparison(straight);
+    assertEquals([line.step, line.numeric, more.length], [0, "fast", 0]);
+    assertEquals(line.fast_cosine.toFixed(4), printed?.[1]);
+    assert(line.fast_relative_error > 0 && line.fast_relative_error < 0.1);
+    assertStringIncludes(config(straight), "numeric: fast");
+
+    const broken = join(path, "broken");
+    const stopped = await graftSignalled(/step 4\//, "SIGINT", ...args, "--adapter-path", broken);
+    assertEquals(stopped.code, 130, stopped.stderr);
+    const other = await graft(...args, "--adapter-path", broken, "--resume", "--numeric=exact");
+    assertEquals(other.code, 2, other.stderr);
+    assertStringIncludes(other.stderr, '--numeric was "fast": current value is "exact"');
+    const hint = stopped.stderr.match(/To go on: graft (.*)/)!;
+    const resumed = await graft(...hint[1].split(" "));
+    assertEquals(resumed.code, 0, resumed.stderr);
+    assertEquals(await weights(broken), await weights(straight));
+    assertEquals(comparison(broken).length, 1);
+
+    const exact = join(path, "exact");
+    const floats = await graft(...args, "--adapter-path", exact, "--numeric=exact");
+    assertEquals(floats.code, 0, floats.stderr);
+    assert(!floats.stderr.includes("Numeric setting"), floats.stderr);
+    assert(await weights(exact) !== await weights(straight), "fast computes in 8 bits");
+  }));
+
+Deno.test("graft train --numeric fast goes on in exact where 8 bits lose the gradient, and says so", () =>
+  inTempDir(async (path) => {
+    const base = modelDir("tiny-llama-torch-fp32");
+    const model = join(path, "model");
+    Deno.mkdirSync(model);
+    for (const { name } of Deno.readDirSync(base)) {
+      Deno.copyFileSync(join(base, name), join(model, name));
+    }
+    Deno.writeFileSync(join(model, "model.onnx"), encodeModel(withOutlier(readModel(base), 1e5)));
+    const args = argsOf(path, model);
+    const [fallen, exact] = [join(path, "fallen"), join(path, "exact")];
+    const run = await graft(...args, "--adapter-path", fallen);
+    assertEquals(run.code, 0, run.stderr);
+    assertStringIncludes(run.stderr, "the cosine must be >= 0.98; going on in exact");
+    const [line] = comparison(fallen);
+    assertEquals(line.numeric, "exact");
+    assert(line.fast_cosine < 0.98);
+    assertStringIncludes(config(fallen), "numeric: exact");
+    const floats = await graft(...args, "--adapter-path", exact, "--numeric=exact");
+    assertEquals(floats.code, 0, floats.stderr);
+    assertEquals(await weights(fallen), await weights(exact));
+  }));

@@ -1,0 +1,232 @@
+import { assert, assertEquals } from "@std/assert";
+import { GraphBuilder } from "../../src/graph/builder.ts";
+import { float32, tensor, toNumbers } from "../../src/graph/tensor.ts";
+import {
+  emitQuantizedLinear,
+  type QuantizedLinearSpec,
+} from "../../src/ops/internal/quantized_linear.ts";
+import { rotationBlock } from "../../src/ops/internal/rotation.ts";
+import { inferTraining, TRAINING_OPSETS } from "../../src/ops/registry.ts";
+import { callOf } from "../../src/plan/call.ts";
+import { roundedRows } from "../../src/plan/quantize_linears.ts";
+import { Random } from "../../src/random.ts";
+import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
+import type { Runner } from "../../src/runtime/runner.ts";
+import { checkFast, FAST_THRESHOLD } from "../../src/train/check_fast.ts";
+import { compareForward, FORWARD_TOLERANCE } from "../../src/train/compare_forward.ts";
+import { PlannedModel } from "../../src/train/planned_model.ts";
+import { modelDir, readModel } from "../helpers/fixture_models.ts";
+import { testOnEachOrt } from "../helpers/oldest_ort.ts";
+import { withOutlier } from "../helpers/outlier_model.ts";
+import {
+  adapted,
+  batchOf,
+  gradientsOf,
+  norm,
+  rowsOf,
+  STEP_MODELS,
+  type StepModelName,
+  stepOn,
+} from "../helpers/training_step.ts";
+
+const [M, K, N] = [40, 96, 64];
+
+/** Standard normal numbers, the same for the same seed. */
+function gaussian(count: number, seed: number): Float32Array {
+  const random = Random.fromSeed(seed);
+  const uniform = () => (random.next() + 1) / (2 ** 32 + 1);
+  return Float32Array.from(
+    { length: count },
+    () => Math.sqrt(-2 * Math.log(uniform())) * Math.cos(2 * Math.PI * uniform()),
+  );
+}
+
+/** x [M, k] · w, w [k, n] or [n, k] with `transB`. */
+function product(x: Float32Array, w: ArrayLike<number>, k: number, n: number, transB: boolean) {
+  const y = new Float64Array(x.length / k * n);
+  for (let i = 0; i < y.length; i++) {
+    const [row, column] = [Math.floor(i / n), i % n];
+    for (let j = 0; j < k; j++) {
+      y[i] += x[row * k + j] * w[transB ? column * k + j : j * n + column];
+    }
+  }
+  return y;
+}
+
+/** What an emitted graph over these inputs computes. */
+async function compute(
+  runner: Runner,
+  inputs: Record<string, ReturnType<typeof float32>>,
+  emit: (b: GraphBuilder) => string,
+): Promise<ArrayLike<number>> {
+  const b = new GraphBuilder(inferTraining);
+  for (const [name, { dtype, dims }] of Object.entries(inputs)) b.input(name, dtype, dims);
+  const call = callOf(b, "test", new Map([[emit(b), "y"]]));
+  using session = await runner.compile({
+    irVersion: 10,
+    opsets: TRAINING_OPSETS,
+    graph: call.graph,
+    metadata: {},
+  });
+  const feeds = Object.fromEntries(
+    [...call.feeds].map(([canonical, name]) => [canonical, runner.upload(inputs[name])]),
+  );
+  const [y] = Object.values(await session.run(feeds));
+  return toNumbers(y.read());
+}
+
+const distance = (found: ArrayLike<number>, expected: Float64Array) =>
+  norm(expected.map((value, i) => value - found[i])) / norm(expected);
+
+/** Error of x · Wᵀ with W rounded by graft. */
+async function roundedError(runner: Runner, x: Float32Array): Promise<number> {
+  const w = gaussian(N * K, 2);
+  const y = await compute(
+    runner,
+    { x: float32([M, K], x), w: float32([N, K], w) },
+    (b) => {
+      const { codes, scale } = roundedRows(b, "w");
+      const rounded = { weight: codes, transB: true, post: scale, rotateX: rotationBlock(K) };
+      return emitQuantizedLinear(b, { x: "x", ...rounded });
+    },
+  );
+  return distance(y, product(x, w, K, N, true));
+}
+
+testOnEachOrt(
+  "QuantizedLinear over weights that graft rounds is within 1.5% of float32, outliers within 2%",
+  async (ortLib) => {
+    using runner = createOrtRunner({ threads: 1, ortLib });
+    const x = gaussian(M * K, 1);
+    const plain = await roundedError(runner, x);
+    assert(plain > 1e-4 && plain < 0.015, `error is ${plain}`);
+    // One entry of each row thirty times the others: without rotation they would lose five bits.
+    const peaked = x.map((value, i) => i % K === 5 ? 30 * Math.sign(value) : value);
+    const withPeak = await roundedError(runner, peaked);
+    assert(withPeak < 0.02, `error with an outlier is ${withPeak}`);
+  },
+);
+
+Deno.test("QuantizedLinear multiplies by the file's own int8 channels, in both directions", async () => {
+  using runner = createOrtRunner({ threads: 1 });
+  const random = Random.fromSeed(3);
+  const integer = () => random.next() % 255 - 127;
+  const w = Int8Array.from({ length: K * N }, integer);
+  const s = Float32Array.from({ length: N }, (_, i) => 0.01 * (1 + i % 5));
+  // Rows of whole numbers up to 127 are rounded without error, so that all that is left is the weight's.
+  const whole = (width: number) =>
+    Float32Array.from({ length: M * width }, (_, i) => i % width === 0 ? 127 : integer());
+  const weight = tensor("int8", [K, N], new Uint8Array(w.buffer));
+  const cases: [Partial<QuantizedLinearSpec>, Float32Array, number, number][] = [
+    [{ transB: false, post: "s" }, whole(K), K, N],
+    [{ transB: true }, whole(N), N, K],
+  ];
+  for (const [spec, x, inner, outer] of cases) {
+    const y = await compute(
+      runner,
+      { x: float32([M, inner], x), w: weight, s: float32([N], s) },
+      (b) => emitQuantizedLinear(b, { x: "x", weight: "w", transB: false, ...spec }),
+    );
+    const scaled = spec.post === undefined
+      ? w
+      : Float64Array.from(w, (value, i) => value * s[i % N]);
+    assert(distance(y, product(x, scaled, inner, outer, spec.transB!)) < 1e-6);
+  }
+});
+
+Deno.test("QuantizedLinear computes 0 for rows of zeros, and no numbers for rows that overflowed", async () => {
+  using runner = createOrtRunner({ threads: 1 });
+  const x = new Float32Array(2 * K);
+  x[K + 3] = Infinity;
+  const y = await compute(
+    runner,
+    { x: float32([2, K], x), w: tensor("int8", [K, N], new Uint8Array(K * N).fill(9)) },
+    (b) => emitQuantizedLinear(b, { x: "x", weight: "w", transB: false }),
+  );
+  assertEquals(Array.from(y).slice(0, N), new Array(N).fill(0));
+  assert(Array.from(y).slice(N).every((value) => !Number.isFinite(value)));
+});
+
+const batchFor = (name: StepModelName) => batchOf(rowsOf([9, 6, 16]), 16, STEP_MODELS[name]);
+
+for (const name of Object.keys(STEP_MODELS) as StepModelName[]) {
+  Deno.test(`fast has exact's gradient within the stated cosine, ${name}`, async () => {
+    using runner = createOrtRunner({ threads: 1 });
+    using step = stepOn(runner, name, { headChunk: 100 });
+    const { cosine, relativeError, passed } = await checkFast(step, batchFor(name));
+    assert(passed && cosine > 0.995 && cosine < 1, `cosine ${cosine}`);
+    assert(relativeError > 1e-3 && relativeError < 0.1, `relative error ${relativeError}`);
+    assertEquals(step.numeric, "fast");
+  });
+}
+
+Deno.test("losses without gradients and the compared logits stay exact in fast", async () => {
+  using runner = createOrtRunner({ threads: 1 });
+  const name = "tiny-llama-torch-fp32";
+  const made = adapted(readModel(modelDir(name)));
+  using step = new PlannedModel({ runner, ...made, objective: "causal" });
+  const batch = batchFor(name);
+  const exact = await step.evaluate(batch);
+  step.numeric = "fast";
+  assertEquals(await step.evaluate(batch), exact);
+  const { relativeDifference } = await compareForward(runner, made.model, step, batch);
+  assert(relativeDifference < FORWARD_TOLERANCE / 10);
+  const { lossSum } = await step.accumulate(batch, 0);
+  assert(lossSum !== exact.lossSum, "gradients come from 8 bits");
+});
+
+/** The runner, telling which sessions it compiles. */
+function watched(runner: Runner): { runner: Runner; labels: string[] } {
+  const labels: string[] = [];
+  const compile: Runner["compile"] = (model, options) => {
+    labels.push(options?.label ?? "");
+    return runner.compile(model, options);
+  };
+  const get = (target: Runner, key: keyof Runner) => {
+    const value = key === "compile" ? compile : target[key];
+    return typeof value === "function" ? value.bind(target) : value;
+  };
+  return {
+    runner: new Proxy(runner, { get: (target, key) => get(target, key as keyof Runner) }),
+    labels,
+  };
+}
+
+Deno.test("an adapter that is no number gives gradients that are none, in fast too", async () => {
+  using runner = createOrtRunner({ threads: 1 });
+  using step = stepOn(runner, "tiny-llama-genai-int4", { numeric: "fast" });
+  const { value, dims } = step.parameters[0];
+  value.write(float32(dims, new Float32Array(dims[0] * dims[1]).fill(NaN)));
+  const { gradients } = await gradientsOf(step, [batchFor("tiny-llama-genai-int4")]);
+  assert([...gradients.values()].some((gradient) => gradient.some(Number.isNaN)));
+});
+
+Deno.test("fast rounds the weights once for all batch shapes, and anew after exact", async () => {
+  using ort = createOrtRunner({ threads: 1 });
+  const { runner, labels } = watched(ort);
+  using step = stepOn(runner, "tiny-llama-genai-int4", { headChunk: 100, numeric: "fast" });
+  const rounding = () => labels.splice(0).filter((label) => label.startsWith("8-bit ")).length;
+  const long = [batchOf(rowsOf([9, 6, 16]), 16, "causal")];
+  const first = await gradientsOf(step, long);
+  const sessions = rounding();
+  assert(sessions > 0, "weights in blocks are rounded");
+  await gradientsOf(step, [batchOf(rowsOf([7, 3]), 8, "causal")]);
+  assertEquals(await gradientsOf(step, long), first);
+  assertEquals(rounding(), 0, "another shape reads the same weights");
+  step.numeric = "exact";
+  await gradientsOf(step, long);
+  assertEquals(rounding(), 0);
+  step.numeric = "fast";
+  assertEquals(await gradientsOf(step, long), first);
+  assertEquals(rounding(), sessions);
+});
+
+Deno.test("checkFast() goes back to exact where 8 bits lose the gradient, and drops what it accumulated", async () => {
+  using runner = createOrtRunner({ threads: 1 });
+  const made = adapted(withOutlier(readModel(modelDir("tiny-llama-torch-fp32")), 1e5));
+  using step = new PlannedModel({ runner, ...made, objective: "causal" });
+  const { cosine, passed } = await checkFast(step, batchFor("tiny-llama-torch-fp32"));
+  assert(!passed && !(cosine >= FAST_THRESHOLD), `cosine ${cosine}`);
+  assertEquals(step.numeric, "exact");
+  assert(step.parameters.every(({ grad }) => grad === undefined));
+});

@@ -1,0 +1,171 @@
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { int } from "../../src/graph/attributes.ts";
+import { GraphBuilder } from "../../src/graph/builder.ts";
+import { float32, type Tensor, tensor } from "../../src/graph/tensor.ts";
+import type { Graph, Node } from "../../src/graph/types.ts";
+import { emitQuantizedLinear, quantizedLinear } from "../../src/ops/internal/quantized_linear.ts";
+import { hadamard, rotationBlock } from "../../src/ops/internal/rotation.ts";
+import { allRules, inferTraining } from "../../src/ops/registry.ts";
+import { callOf } from "../../src/plan/call.ts";
+import { quantizeLinears } from "../../src/plan/quantize_linears.ts";
+
+const K = 96;
+const N = 64;
+
+const floats = (...dims: number[]): Tensor =>
+  float32(dims, new Float32Array(dims.reduce((count, dim) => count * dim, 1)).fill(0.5));
+const codes = (dtype: "int8" | "uint8", ...dims: number[]): Tensor =>
+  tensor(dtype, dims, new Uint8Array(dims.reduce((count, dim) => count * dim, 1)).fill(3));
+
+/** A graph over x [2, 5, K]; `emit` returns its output. */
+function graphOf(emit: (b: GraphBuilder) => string): Graph {
+  const b = new GraphBuilder(inferTraining);
+  b.input("x", "float32", [2, 5, K]);
+  return b.build("g", [emit(b)]);
+}
+
+/** x · W with W [K, N] stored as integers with scales of these dimensions. */
+const stored = (axis: number, scales: number[], zero?: Tensor) =>
+  graphOf((b) => {
+    const inputs = [
+      b.initializer("W", codes(zero?.dtype === "uint8" ? "uint8" : "int8", K, N)),
+      b.initializer("s", floats(...scales)),
+    ];
+    if (zero !== undefined) inputs.push(b.initializer("z", zero));
+    return b.op("MatMul", ["x", b.op("DequantizeLinear", inputs, { axis: int(axis) })]);
+  });
+
+const linearOf = (graph: Graph) =>
+  graph.nodes.find((node) => node.opType === "QuantizedLinear") as Node;
+
+Deno.test("quantizeLinears() reads int8 channels as the file holds them, whichever axis has the scales", () => {
+  for (
+    const [axis, scales, post, pre] of [[1, [N], "s", ""], [0, [K], "", "s"], [
+      1,
+      [],
+      "s",
+      "",
+    ]] as const
+  ) {
+    const { graph, derivations } = quantizeLinears(stored(axis, [...scales]), new Set());
+    assertEquals(derivations, []);
+    assertEquals(linearOf(graph).inputs, ["x", "W", post, pre]);
+    assertEquals(
+      linearOf(graph).attributes.rotate_x,
+      int(1),
+      "the file's integers are not rotated",
+    );
+    assertEquals(graph.nodes.length, 1, "nothing is dequantised");
+  }
+});
+
+Deno.test("quantizeLinears() takes zero points of 0 for none and rounds weights with others once", () => {
+  const symmetric = tensor("int8", [N], new Uint8Array(N));
+  assertEquals(quantizeLinears(stored(1, [N], symmetric), new Set()).derivations, []);
+  const shifted = tensor("uint8", [N], new Uint8Array(N).fill(128));
+  const { graph, derivations, derived } = quantizeLinears(stored(1, [N], shifted), new Set());
+  assertEquals(derivations.length, 1);
+  const [, weight, post] = linearOf(graph).inputs;
+  assertEquals(derived, new Set([weight, post]));
+  assertEquals(graph.valueInfo.get(weight)?.type, { dtype: "int8", shape: [N, K] });
+  assertEquals([...derivations[0].feeds.values()], ["W", "s", "z"], "made of the file's own bytes");
+});
+
+Deno.test("quantizeLinears() leaves products with trained, narrow and computed operands in floats", () => {
+  const product = (emit: (b: GraphBuilder) => string) =>
+    graphOf((b) => b.op("MatMul", ["x", emit(b)]));
+  const trained = product((b) => b.variable("A", floats(K, N)));
+  const narrow = product((b) => b.initializer("A", floats(K, 8)));
+  const computed = product((b) =>
+    b.op("Transpose", [b.op("Squeeze", [b.input("y", "float32", [1, N, K]), b.int64s([0])])])
+  );
+  for (const graph of [trained, narrow, computed]) {
+    assertEquals(quantizeLinears(graph, new Set(["A"])).graph.nodes, graph.nodes);
+  }
+  assertEquals(quantizeLinears(trained, new Set()).derivations.length, 1, "frozen it is rounded");
+});
+
+Deno.test("quantizeLinears() keeps a Gemm's bias and the value's name", () => {
+  const graph = graphOf((b) => {
+    const rows = b.reshape("x", [10, K]);
+    const [w, c] = [b.initializer("W", floats(N, K)), b.initializer("c", floats(N))];
+    return b.op("Gemm", [rows, w, c], { transB: int(1) });
+  });
+  const { graph: fast } = quantizeLinears(graph, new Set());
+  assertEquals(fast.outputs, graph.outputs);
+  assertEquals(fast.nodes.map((node) => node.opType), ["Reshape", "QuantizedLinear", "Add"]);
+  assertEquals(fast.nodes[2].outputs[0], graph.outputs[0].name);
+});
+
+Deno.test("a call rounds an activation once for all products that read it", () => {
+  const graph = graphOf((b) => {
+    // Lowering flattens the tokens anew for each layer.
+    const layer = (name: string) =>
+      b.op("Gemm", [b.op("Reshape", ["x", b.int64s([10, K])]), b.initializer(name, floats(N, K))], {
+        transB: int(1),
+      });
+    return b.op("Add", [layer("gate"), layer("up")]);
+  });
+  const { graph: fast, derived } = quantizeLinears(graph, new Set());
+  const b = new GraphBuilder(inferTraining);
+  b.input("x", "float32", [2, 5, K]);
+  for (const name of derived) {
+    const { dtype, shape } = fast.valueInfo.get(name)!.type!;
+    b.input(name, dtype, shape as number[]);
+  }
+  for (const [name, value] of fast.initializers) b.initializer(name, value);
+  for (const node of fast.nodes) b.add(node);
+  const { graph: session } = callOf(b, "both", new Map([[fast.outputs[0].name, "y"]]));
+  const count = (opType: string) => session.nodes.filter((node) => node.opType === opType).length;
+  assertEquals(count("QuantizedLinear"), 0, "ONNX Runtime has no such operator");
+  assertEquals(count("MatMulIntegerToFloat"), 2);
+  assertEquals(count("QuantizeLinear"), 1);
+  assertEquals(count("ReduceMax"), 1);
+});
+
+Deno.test("QuantizedLinear's cotangent reads the same bytes the other way and exchanges the scales", () => {
+  const b = new GraphBuilder(inferTraining);
+  b.input("x", "float32", [2, 5, K]);
+  b.input("dy", "float32", [2, 5, N]);
+  b.input("W", "int8", [N, K]);
+  b.input("s", "float32", [N]);
+  const y = emitQuantizedLinear(b, { x: "x", weight: "W", transB: true, post: "s", rotateX: 32 });
+  assertEquals(b.dims(y), [2, 5, N]);
+  const [dx] = quantizedLinear.vjp!(b, b.nodes[0], ["dy"], [true, false, false, false]);
+  assertEquals(b.dims(dx!), [2, 5, K]);
+  const node = b.nodes.at(-1)!;
+  assertEquals(node.inputs, ["dy", "W", "", "s"]);
+  assertEquals(node.attributes, { transB: int(0), rotate_x: int(1), rotate_y: int(32) });
+});
+
+Deno.test("QuantizedLinear refuses operands, scales and rotations that do not fit", () => {
+  const infer = (dims: number[], scale: number[], rotateX = 1) => {
+    const b = new GraphBuilder(inferTraining);
+    b.input("x", "float32", dims);
+    b.input("W", "int8", [N, K]);
+    b.input("s", "float32", scale);
+    return emitQuantizedLinear(b, { x: "x", weight: "W", transB: true, post: "s", rotateX });
+  };
+  assertThrows(() => infer([5, K + 1], [N]), RangeError, "operands do not fit");
+  assertThrows(() => infer([5, K], [K]), RangeError, `needs ${N} scales`);
+  assertThrows(() => infer([5, K], [N], 64), RangeError, "rotates blocks that divide the axis");
+  assert(infer([K], [N]) !== "", "no leading axis is one row");
+});
+
+Deno.test("the rotation is its own inverse and takes the largest block that divides an axis", () => {
+  assertEquals([576, 48, 20, 7].map(rotationBlock), [32, 16, 4, 1]);
+  for (const n of [1, 2, 32]) {
+    const h = hadamard(n);
+    for (let i = 0; i < n; i++) {
+      for (let j = 0; j < n; j++) {
+        let sum = 0;
+        for (let k = 0; k < n; k++) sum += h[i * n + k] * h[k * n + j];
+        assert(Math.abs(sum - Number(i === j)) < 1e-6, `H·H at ${i}, ${j}`);
+      }
+    }
+  }
+});
+
+Deno.test("the table of operators lists none that models cannot hold", () => {
+  assert(allRules().every(({ domain }) => domain !== "graft"));
+});
