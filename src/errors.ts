@@ -7,7 +7,7 @@
 /** Exit codes, documented in the README and in `graft help`. */
 export const EXIT = {
   ok: 0,
-  /** The job ran and its answer is "no": a merge beyond tolerance, an unhealthy machine. */
+  /** The job ran and its answer is "no": a merge beyond tolerance, a run that needs too much memory. */
   refused: 1,
   /** Unknown flag, missing argument, value out of range. */
   usage: 2,

@@ -5,7 +5,8 @@ import { type Flag, kebab } from "./flags.ts";
 
 const EXIT_MEANING: Readonly<Record<keyof typeof EXIT, string>> = {
   ok: "done",
-  refused: "the work was done and the answer is no: a merge beyond tolerance, a loss that diverged",
+  refused:
+    "the work was done and the answer is no: a merge beyond tolerance, a loss that diverged, a run that does not fit in memory",
   usage: "unknown flag, missing argument or value out of range",
   badInput: "a file is missing, unreadable or not what it should be",
   runtime: "ONNX Runtime is missing, too old or failed",

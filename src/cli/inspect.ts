@@ -1,13 +1,14 @@
 /** `graft inspect`: what a model is made of and what adapting it would take. */
 import { EXIT, UsageError } from "../errors.ts";
 import { formatGraph } from "../graph/print.ts";
-import { estimateTraining } from "../model/estimate_memory.ts";
 import { findModelFile } from "../model/find_model.ts";
 import { inspectModel } from "../model/inspect.ts";
 import { loadOnnx } from "../model/load_onnx.ts";
 import { allRules, findRule } from "../ops/registry.ts";
 import { operatorName } from "../graph/types.ts";
 import { openMapped } from "../system/mapped_file.ts";
+import { freeBytes } from "../system/memory.ts";
+import { keepBudget } from "../train/keep_budget.ts";
 import { command } from "./command.ts";
 import { boolean, integer, list } from "./flags.ts";
 import { formatInspection } from "./inspect_report.ts";
@@ -25,8 +26,8 @@ export default command({
       min: 1,
     }),
     targetModules: list("Modules of that adapter; q,v if absent"),
-    batchSize: integer("Rows per batch of the run to estimate", { default: 4, min: 1 }),
-    maxSeqLength: integer("Tokens per row of the run to estimate", { default: 256, min: 1 }),
+    batchSize: integer("Rows per batch of the run to predict", { default: 4, min: 1 }),
+    maxSeqLength: integer("Tokens per row of the run to predict", { default: 256, min: 1 }),
     json: boolean("Print JSON", { default: false }),
     graph: boolean("Print the graph instead, one line a node", { default: false }),
     operators: boolean("List the operators graft can train through, and stop", { default: false }),
@@ -64,7 +65,7 @@ export default command({
       targetModules: flags.targetModules,
       batch: flags.batchSize,
       length: flags.maxSeqLength,
-      estimate: estimateTraining,
+      keepBytes: keepBudget(undefined, sizeBytes, freeBytes()),
     });
     const unsupported = Object.entries(found.operators).flatMap(([name]) =>
       model.graph.nodes.some((node) => operatorName(node) === name && findRule(node) === undefined)

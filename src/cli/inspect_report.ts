@@ -1,6 +1,7 @@
 /** An inspection as text for people. */
 import type { Inspection, Port, TargetGroup } from "../model/inspect.ts";
 import { formatBytes, formatCount, formatShare } from "./format.ts";
+import { madeOf, megabytes } from "./memory_report.ts";
 
 /** Inputs and outputs beyond this many are summed up: a cache has two for every layer. */
 const PORTS_SHOWN = 6;
@@ -81,12 +82,12 @@ function adapter({ lora, parameters }: Inspection): readonly string[] {
 }
 
 function training({ training }: Inspection): readonly string[] {
-  const { batch, length, totalBytes, adapterBytes, activationBytes } = training;
+  const { batch, length } = training;
+  if ("problem" in training) return [`Training cannot be planned: ${training.problem}`];
   return [
-    `Training on ${batch}×${length} tokens takes about ${formatBytes(totalBytes)} (an estimate):`,
-    `  activations ${formatBytes(activationBytes)}, adapter with optimiser ${
-      formatBytes(adapterBytes)
-    }, ` +
-    "the rest weights and runtime",
+    `Training on ${batch}×${length} tokens takes about ${
+      megabytes(training.peakBytes)
+    } at its peak:`,
+    `  ${madeOf(training)}`,
   ];
 }

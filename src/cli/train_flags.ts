@@ -139,6 +139,10 @@ export const TRAIN_FLAGS = {
     "Recompute activations instead of keeping them; if absent, what fits in seven times the model's size and in a quarter of the free memory is kept",
     { group: TRAINING },
   ),
+  memoryBudget: text(
+    "Memory that the run may take in all, e.g. 512M or 2G; if absent, nine tenths of what is free. Less is kept, and fewer rows run at once, to fit",
+    { placeholder: "SIZE", group: TRAINING },
+  ),
   seed: integer("Seed of the adapter's start, the order of the rows and dropout", {
     default: 0,
     min: 0,

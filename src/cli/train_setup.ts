@@ -11,12 +11,11 @@ import { countParameters } from "../model/count_parameters.ts";
 import { findModelFile } from "../model/find_model.ts";
 import { loadOnnx } from "../model/load_onnx.ts";
 import { readModelLabels } from "../model/model_labels.ts";
-import { readTextFiles } from "../model/tokenizer_files.ts";
+import { readTextFiles, tokenizerSize } from "../model/tokenizer_files.ts";
 import type { Runner } from "../runtime/runner.ts";
-import { freeBytes } from "../system/memory.ts";
 import { compareForward } from "../train/compare_forward.ts";
 import { graphOptimizer } from "../train/graph_optimizer.ts";
-import { keepBudget } from "../train/keep_budget.ts";
+import { MicroBatches } from "../train/micro_batches.ts";
 import { PlannedModel } from "../train/planned_model.ts";
 import type { TokenBatch } from "../data/targets.ts";
 import { OPTIMIZER_DEFAULTS } from "../train/update_rules.ts";
@@ -37,6 +36,7 @@ import {
 import { chooseNumeric } from "./train_numeric.ts";
 import { loadTrainData, type TrainData } from "./train_data.ts";
 import { TRAIN_FLAGS, type TrainFlags } from "./train_flags.ts";
+import { fitTraining } from "./train_memory.ts";
 
 /** Encoded data, and which tokenizer encoded it. */
 export interface LoadedData {
@@ -74,17 +74,25 @@ export async function setUpTraining(
     ? addAdapter(model, flags, data.labels)
     : adaptFurther(model, flags.resumeAdapterFile, flags.loraDropout, data, terminal);
   const runner = own.runner ?? resources.use(openRunner(flags));
-  const step = resources.use(
-    new PlannedModel({
-      runner,
-      model: adapted.model,
-      trainable: new Set(adapted.trainable.keys()),
-      objective: data.task,
-      keepBytes: keepBudget(flags.gradCheckpoint, sizeBytes, freeBytes()),
-      dropout: flags.loraDropout,
-      dequantForm: measuredDequantForm(runner, flags.threads),
-    }),
+  const options = {
+    runner,
+    model: adapted.model,
+    trainable: new Set(adapted.trainable.keys()),
+    objective: data.task,
+    dropout: flags.loraDropout,
+    dequantForm: measuredDequantForm(runner, flags.threads),
+  };
+  const { keepBytes, sequences } = await fitTraining(
+    {
+      options,
+      data,
+      weightBytes: sizeBytes,
+      tokenizerBytes: own.loadData ? 0 : tokenizerSize(folder),
+    },
+    flags,
+    terminal,
   );
+  const step = resources.use(new PlannedModel({ ...options, keepBytes }));
   await checkForward(runner, adapted.model, step, data, terminal);
   const numeric = await chooseNumeric(
     flags.train && flags.numeric === "fast" ? "fast" : "exact",
@@ -110,7 +118,7 @@ export async function setUpTraining(
   const trained = step.parameters.reduce((sum, { dims }) => sum + elementCount(dims), 0);
   const kept = resources.move();
   return {
-    model: step,
+    model: sequences < flags.batchSize ? new MicroBatches(step, sequences) : step,
     optimizer,
     data: data.train,
     validation: data.validation,

@@ -1,11 +1,13 @@
 /** What a model is made of, and what adapting it would take. */
+import { GraftError } from "../errors.ts";
 import type { DataType } from "../graph/dtype.ts";
 import { type Dim, type Model, operatorName, type Opsets } from "../graph/types.ts";
 import { DEFAULT_LORA } from "../lora/config.ts";
 import { findModules, type LinearModule } from "../lora/modules.ts";
 import { resolveTargets, usualTargets } from "../lora/targets.ts";
 import { countParameters } from "./count_parameters.ts";
-import type { TrainingEstimate, TrainingSizes } from "./estimate_memory.ts";
+import type { PredictedMemory } from "../plan/memory.ts";
+import { predictTraining } from "./predict_training.ts";
 
 /** A graph input or output. */
 export interface Port {
@@ -48,7 +50,9 @@ export interface Inspection {
     readonly trainableParameters: number;
     readonly adaptedParameters: number;
   };
-  readonly training: TrainingEstimate & Pick<TrainingSizes, "batch" | "length">;
+  readonly training:
+    & { readonly batch: number; readonly length: number }
+    & (PredictedMemory | { readonly problem: string });
 }
 
 export interface InspectOptions {
@@ -56,10 +60,11 @@ export interface InspectOptions {
   readonly rank: number;
   /** Targets of the adapter to count for; default `q,v`, or `all-linear` where the model has no such. */
   readonly targetModules?: readonly string[];
-  /** Sequences per batch and tokens per sequence of the run to estimate. */
+  /** Sequences per batch and tokens per sequence of the run to predict. */
   readonly batch: number;
   readonly length: number;
-  readonly estimate: (sizes: TrainingSizes) => TrainingEstimate;
+  /** Bytes of activations that the run may keep. */
+  readonly keepBytes: number;
 }
 
 /**
@@ -69,7 +74,7 @@ export interface InspectOptions {
  */
 export function inspectModel(model: Model, options: InspectOptions): Inspection {
   const { graph, opsets } = model;
-  const { sizeBytes, rank, batch, length } = options;
+  const { sizeBytes, rank, batch, length, keepBytes } = options;
   const modules = findModules(model, { allowAmbiguous: true });
   const targetModules = options.targetModules ?? usualTargets(modules);
   const config = { ...DEFAULT_LORA, rank, targetModules };
@@ -79,7 +84,6 @@ export function inspectModel(model: Model, options: InspectOptions): Inspection 
     0,
   );
   const layers = new Set(modules.flatMap((module) => module.layer ?? [])).size;
-  const sizes = { weightBytes: sizeBytes, trainable, layers, ...widths(modules), batch, length };
   return {
     opsets,
     inputs: graph.inputs.filter(({ name }) => !graph.initializers.has(name)).map(port),
@@ -100,8 +104,27 @@ export function inspectModel(model: Model, options: InspectOptions): Inspection 
         0,
       ),
     },
-    training: { batch, length, ...options.estimate(sizes) },
+    training: {
+      batch,
+      length,
+      ...predicted(model, { sites, init: config.init, batch, length, keepBytes, sizeBytes }),
+    },
   };
+}
+
+/** The prediction, or why there is none. */
+function predicted(
+  model: Model,
+  run: Parameters<typeof predictTraining>[1],
+): PredictedMemory | { readonly problem: string } {
+  if (run.sites.length === 0) return { problem: "there is no linear layer to adapt" };
+  try {
+    return predictTraining(model, run);
+  } catch (error) {
+    // An operator that is not supported, a length that the model does not have positions for.
+    if (error instanceof GraftError) return { problem: error.message };
+    throw error;
+  }
 }
 
 const port = ({ name, type }: Model["graph"]["inputs"][number]): Port => ({
@@ -147,20 +170,6 @@ function groupName(path: string): string {
     count++;
   }
   return parts.slice(-count).join(".");
-}
-
-/** Widths of the residual stream and of the widest layer, for the estimate. */
-function widths(modules: readonly LinearModule[]) {
-  const inner = modules.filter(({ layer }) => layer !== undefined);
-  const head = modules.find((module) => module.head);
-  return {
-    hidden: Math.min(...inner.map(({ inFeatures }) => inFeatures), Infinity),
-    widest: Math.max(
-      0,
-      ...inner.map(({ inFeatures, outFeatures }) => Math.max(inFeatures, outFeatures)),
-    ),
-    outputs: head?.outFeatures ?? 0,
-  };
 }
 
 function repeated(paths: readonly string[]): readonly string[] {

@@ -28,3 +28,8 @@ export function readTextFiles(folder: string): TextFiles {
     chatTemplate: findChatTemplate(folder, readSmallFile, tokenizerConfig),
   };
 }
+
+/** Bytes of the folder's `tokenizer.json`. */
+export function tokenizerSize(folder: string): number {
+  return Deno.statSync(join(folder, "tokenizer.json")).size;
+}

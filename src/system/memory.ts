@@ -104,6 +104,26 @@ export function freeBytes(): number | undefined {
 }
 
 /**
+ * Bytes of swap that this process can still take; 0 for none. Control groups of the second version
+ * bound it by themselves.
+ *
+ * @param readText reads a file, `undefined` where it is missing; for tests
+ */
+export function freeSwapBytes(readText = readIfThere): number {
+  const machine = field(readText("/proc/meminfo") ?? "", "SwapFree") ?? 0;
+  const [, path] = /^0::(\/.*)$/m.exec(readText("/proc/self/cgroup") ?? "") ?? [];
+  if (path === undefined) return machine;
+  let least = machine;
+  for (let group = path.replace(/\/$/, "");; group = group.slice(0, group.lastIndexOf("/"))) {
+    const limit = Number(readText(`/sys/fs/cgroup${group}/memory.swap.max`));
+    const used = Number(readText(`/sys/fs/cgroup${group}/memory.swap.current`) ?? 0);
+    // "max" for none is no number.
+    if (limit >= 0) least = Math.min(least, Math.max(0, limit - used));
+    if (group === "") return least;
+  }
+}
+
+/**
  * Gives back what native code has freed; the C library would keep it for later. Worth it after
  * something large that does not come again.
  */

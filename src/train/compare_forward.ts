@@ -55,7 +55,7 @@ export async function compareForward(
   step: PlannedModel,
   batch: TokenBatch,
 ): Promise<ForwardComparison> {
-  const compared = withFewTargets(sliceBatch(batch, 0, SEQUENCES));
+  const compared = comparedPart(batch);
   const rows = targetsOf(compared).count;
   // First the user's graph, through ONNX Runtime's own mapping of the weights: that is gone before
   // the other pass brings graft's mapping into memory.
@@ -115,6 +115,11 @@ function quantizesActivations(graph: Graph): boolean {
 const SEQUENCES = 2;
 /** Target rows that are compared; a vocabulary of scores for each, several times over, adds up. */
 const ROWS = 16;
+
+/** What of a batch is compared. */
+export function comparedPart(batch: TokenBatch): TokenBatch {
+  return withFewTargets(sliceBatch(batch, 0, SEQUENCES));
+}
 
 /** The batch with a loss on at most {@linkcode ROWS} of its targets, spread over all of them. */
 function withFewTargets(batch: TokenBatch): TokenBatch {

@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { cgroupMemory, parseProcessStatus } from "../../src/system/memory.ts";
+import { cgroupMemory, freeSwapBytes, parseProcessStatus } from "../../src/system/memory.ts";
 
 Deno.test("parseProcessStatus() reads kibibytes, and no memory as zero", () => {
   const text =
@@ -37,4 +37,19 @@ Deno.test("cgroupMemory() reads the first version's files, where no limit is a h
   const none = { ...table, "/sys/fs/cgroup/memory/memory.limit_in_bytes": "9223372036854771712\n" };
   assertEquals(cgroupMemory(files(none)), undefined);
   assertEquals(cgroupMemory(files({})), undefined);
+});
+
+Deno.test("freeSwapBytes() is what the machine and every group above have left", () => {
+  const machine = { "/proc/meminfo": "SwapTotal:  8 kB\nSwapFree:  4 kB\n" };
+  assertEquals(freeSwapBytes(files(machine)), 4096);
+  const grouped = {
+    ...machine,
+    "/proc/self/cgroup": "0::/a/b\n",
+    "/sys/fs/cgroup/a/b/memory.swap.max": "max\n",
+    "/sys/fs/cgroup/a/memory.swap.max": "3000\n",
+    "/sys/fs/cgroup/a/memory.swap.current": "1000\n",
+  };
+  assertEquals(freeSwapBytes(files(grouped)), 2000);
+  assertEquals(freeSwapBytes(files({ ...grouped, "/sys/fs/cgroup/memory.swap.max": "0\n" })), 0);
+  assertEquals(freeSwapBytes(files({})), 0);
 });

@@ -1,0 +1,185 @@
+/** What a training run will take, said before its first step, and what it keeps so that it fits. */
+import { Batches } from "../data/mod.ts";
+import { batchShapes } from "../data/longest_batch.ts";
+import { sliceBatch } from "../data/slice_batch.ts";
+import type { TokenBatch } from "../data/targets.ts";
+import { comparedPart } from "../train/compare_forward.ts";
+import { RefusedError } from "../errors.ts";
+import { parameterBytes, prepackedBytes } from "../model/predict_training.ts";
+import { type PredictedMemory, predictMemory } from "../plan/memory.ts";
+import { planTraining } from "../plan/plan.ts";
+import { freeBytes, freeSwapBytes, processMemory } from "../system/memory.ts";
+import { type Fit, fitMemory } from "../train/fit_memory.ts";
+import { keepBudget } from "../train/keep_budget.ts";
+import { PlannedModel, type PlannedModelOptions } from "../train/planned_model.ts";
+import type { BatchSource } from "../train/step.ts";
+import { UPDATE_RULES } from "../train/update_rules.ts";
+import { formatBytes } from "./format.ts";
+import { madeOf, megabytes } from "./memory_report.ts";
+import type { Terminal } from "./output.ts";
+import { parseSize } from "./size.ts";
+import type { TrainFlags } from "./train_flags.ts";
+
+/** Plans that are kept at most; later shapes take the place of earlier ones. */
+const SHAPES_KEPT = 32;
+/** Share of what is free that a run may plan for: the prediction has an error of its own. */
+const SHARE_OF_FREE = 0.9;
+/** Shortest length that a refusal looks at. */
+const SHORTEST = 16;
+
+/** What the prediction goes by. */
+export interface MemoryParts {
+  readonly options: PlannedModelOptions;
+  readonly data: {
+    readonly train: BatchSource<TokenBatch>;
+    readonly validation?: BatchSource<TokenBatch>;
+  };
+  readonly weightBytes: number;
+  /** Bytes of the tokenizer's files; 0 where no text is read. */
+  readonly tokenizerBytes: number;
+}
+
+/**
+ * Predicts the run's peak, chooses what is kept and how many sequences run at once, and tells both.
+ *
+ * @throws {RefusedError} with the numbers, where nothing fits
+ */
+export async function fitTraining(
+  parts: MemoryParts,
+  flags: TrainFlags,
+  terminal: Terminal,
+): Promise<Fit> {
+  const { longest, lengths } = await shapesOf(parts.data.train);
+  const validation = parts.data.validation && await shapesOf(parts.data.validation);
+  const [sequences, length] = longest.inputIds.dims;
+  const predict = predictor(parts, flags, lengths, validation?.longest);
+  const free = freeBytes();
+  const budget = budgetOf(flags, free);
+  const fit = fitMemory({
+    budgetBytes: budget.bytes,
+    sequences,
+    keepBytes: flags.memoryBudget === undefined || flags.gradCheckpoint !== undefined
+      ? keepBudget(flags.gradCheckpoint, parts.weightBytes, free)
+      : Number.MAX_SAFE_INTEGER,
+    mayRecompute: flags.gradCheckpoint === undefined,
+    predict: (count, keepBytes) => predict(sliceBatch(longest, 0, count), keepBytes),
+  });
+  const needed = fit.predicted.peakBytes;
+  if (!fit.fits && needed > budget.bytes + budget.swapBytes) {
+    const one = sliceBatch(longest, 0, 1);
+    throw new RefusedError(
+      `Cannot train in ${formatBytes(budget.bytes)} of memory (${budget.source}): ` +
+        `${fit.sequences}×${length} tokens take ${megabytes(needed)} (${madeOf(fit.predicted)}), ` +
+        `with as little kept as may be: ${whatFits(predict, one, budget.bytes)}`,
+    );
+  }
+  terminal.note(
+    `Memory: about ${megabytes(needed)} at the peak (${madeOf(fit.predicted)}), ` +
+      `${budget.source}`,
+  );
+  if (!fit.fits) terminal.note("  that is more than is free: the system will swap");
+  if (fit.sequences < sequences) {
+    terminal.note(
+      `  batches of ${sequences} run ${fit.sequences} at a time and add up their gradients, to fit`,
+    );
+  }
+  return fit;
+}
+
+type Predict = (batch: TokenBatch, keepBytes: number) => PredictedMemory;
+
+/** @param evaluated the longest validation batch */
+function predictor(
+  parts: MemoryParts,
+  flags: TrainFlags,
+  lengths: number,
+  evaluated: TokenBatch | undefined,
+): Predict {
+  const { options, weightBytes, tokenizerBytes } = parts;
+  const { model, trainable, dropout, numeric } = options;
+  return (batch, keepBytes) => {
+    using step = new PlannedModel({ ...options, keepBytes: 0 });
+    const shape = step.planOf(batch).options;
+    return predictMemory({
+      plan: planTraining(model, { ...shape, keepBytes, dropout, numeric }),
+      before: [
+        step.planOf(comparedPart(batch)).logits,
+        ...(evaluated
+          ? [step.planOf(sliceBatch(evaluated, 0, batch.inputIds.dims[0])).evaluation]
+          : []),
+      ],
+      parameterBytes: parameterBytes(model, trainable),
+      moments: UPDATE_RULES[flags.optimizer].slots.length,
+      accumulates: flags.gradAccumulationSteps > 1,
+      weightBytes,
+      prepackedBytes: prepackedBytes(model),
+      tokenizerBytes,
+      shapes: Math.min(lengths, SHAPES_KEPT),
+    });
+  };
+}
+
+async function shapesOf(data: BatchSource<TokenBatch>) {
+  if (data instanceof Batches) return await batchShapes(data);
+  return { longest: await data.batch(0, 0), lengths: 1 };
+}
+
+interface Budget {
+  readonly bytes: number;
+  readonly swapBytes: number;
+  /** Where the number comes from. */
+  readonly source: string;
+}
+
+function budgetOf(flags: TrainFlags, free: number | undefined): Budget {
+  const swapBytes = freeSwapBytes();
+  const swap = swapBytes > 0 ? ` and ${formatBytes(swapBytes)} of swap` : "";
+  if (flags.memoryBudget !== undefined) {
+    const bytes = parseSize(flags.memoryBudget, "--memory-budget");
+    const beside = free === undefined ? "" : `, ${formatBytes(free)} free${swap}`;
+    return { bytes, swapBytes: 0, source: `--memory-budget ${flags.memoryBudget}${beside}` };
+  }
+  if (free === undefined) return { bytes: Infinity, swapBytes, source: "free memory unknown" };
+  // What this process has already is its to use.
+  const bytes = SHARE_OF_FREE * free + processMemory().rssBytes;
+  return { bytes, swapBytes, source: `${formatBytes(free)}${swap} free` };
+}
+
+/** What a refusal advises. */
+function whatFits(predict: Predict, one: TokenBatch, budgetBytes: number): string {
+  let [, length] = one.inputIds.dims;
+  let smallest = Infinity;
+  while ((length = length >> 1) >= SHORTEST) {
+    const { peakBytes } = predict(shortened(one, length), 0);
+    if (peakBytes <= budgetBytes) {
+      return `--max-seq-length ${length} would fit, in ${formatBytes(peakBytes)} one at a time`;
+    }
+    smallest = peakBytes;
+  }
+  return smallest === Infinity
+    ? "a smaller model would fit"
+    : `even ${SHORTEST} tokens would take ${formatBytes(smallest)}: the model is too large for it`;
+}
+
+/** The first tokens of each sequence. */
+function shortened(batch: TokenBatch, length: number): TokenBatch {
+  const [sequences, whole] = batch.inputIds.dims;
+  const cut = (value: TokenBatch["inputIds"]) => {
+    const rowBytes = value.bytes.byteLength / sequences;
+    const bytes = new Uint8Array(rowBytes / whole * length * sequences);
+    for (let row = 0; row < sequences; row++) {
+      const start = row * rowBytes;
+      const from = value.bytes.subarray(start, start + rowBytes / whole * length);
+      bytes.set(from, row * from.length);
+    }
+    return { ...value, dims: [sequences, length], bytes };
+  };
+  const { labels, tokenTypeIds } = batch;
+  return {
+    ...batch,
+    inputIds: cut(batch.inputIds),
+    attentionMask: cut(batch.attentionMask),
+    ...(tokenTypeIds && { tokenTypeIds: cut(tokenTypeIds) }),
+    ...(labels && { labels: Array.from(labels).filter((_, i) => i % whole < length) }),
+  };
+}

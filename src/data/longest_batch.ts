@@ -1,0 +1,29 @@
+/** The batch that a step needs most memory for. */
+import type { Batch, Batches } from "./batches.ts";
+import { bucketFor } from "./buckets.ts";
+
+/** Batch shapes of a data set's first epoch. */
+export interface BatchShapes {
+  /** The batch of the most places, of equal ones that of the most tokens. */
+  readonly longest: Batch;
+  /** Different lengths that batches are padded to. */
+  readonly lengths: number;
+}
+
+/** Looks at the lengths of all rows; the tokens of one batch alone are read. */
+export async function batchShapes(batches: Batches): Promise<BatchShapes> {
+  const { rows, options } = batches;
+  const lengths = new Set<number>();
+  let longest = 0;
+  let [most, mostTokens] = [-1, -1];
+  batches.rowsOf(0).forEach((chosen, i) => {
+    const counts = Array.from(chosen, (row) => rows.tokenCount(row));
+    const length = bucketFor(options.buckets, Math.max(1, ...counts));
+    lengths.add(length);
+    const places = length * chosen.length;
+    const tokens = counts.reduce((sum, count) => sum + count, 0);
+    if (places < most || (places === most && tokens <= mostTokens)) return;
+    [most, mostTokens, longest] = [places, tokens, i];
+  });
+  return { longest: await batches.batch(0, longest), lengths: lengths.size };
+}

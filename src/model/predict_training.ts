@@ -1,0 +1,106 @@
+/** What training a model would take in memory, from the plan of a real step. */
+import { elementCount } from "../graph/tensor.ts";
+import type { Model } from "../graph/types.ts";
+import { rowBucket } from "../data/targets.ts";
+import type { LoraConfig } from "../lora/config.ts";
+import {
+  addClassificationHead,
+  initAdapter,
+  initLinear,
+  inject,
+  type LoraSite,
+  tokenStates,
+} from "../lora/mod.ts";
+import { type PredictedMemory, predictMemory } from "../plan/memory.ts";
+import { type PlanOptions, planTraining } from "../plan/plan.ts";
+import { Random } from "../random.ts";
+
+/** A run to predict: that of `graft train` with an adapter on `sites`. */
+export interface TrainingToPredict {
+  readonly sites: readonly LoraSite[];
+  readonly init: LoraConfig["init"];
+  /** Sequences per batch. */
+  readonly batch: number;
+  /** Tokens per sequence, all of them targets where the model is a language model. */
+  readonly length: number;
+  /** Bytes of activations that may be kept. */
+  readonly keepBytes: number;
+  /** Bytes of the model's files. */
+  readonly sizeBytes: number;
+}
+
+/** Moments per trained tensor: AdamW's. */
+const MOMENTS = 2;
+/** Classes of the head that a model without one would get. */
+const CLASSES = 2;
+/** Sequences and target rows of the comparison before the first step. */
+const COMPARED = { sequences: 2, rows: 16 };
+
+/**
+ * Plans a step and predicts what the run takes.
+ *
+ * @throws {UnsupportedError | BadInputError} where the model cannot be trained so
+ */
+export function predictTraining(model: Model, run: TrainingToPredict): PredictedMemory {
+  const { batch, length, keepBytes, sizeBytes } = run;
+  const random = Random.fromSeed(0);
+  const injected = inject(model, run.sites, initAdapter(run.sites, run.init, random));
+  const logits = model.graph.outputs.find(({ name }) => name === "logits");
+  const { model: trained, names } = logits !== undefined
+    ? { model: injected.model, names: injected.trainable.keys() }
+    : withHead(injected, random);
+  const trainable = new Set(names);
+  const causal = logits?.type?.shape?.length === 3;
+  const rowsOf = (sequences: number, most: number) =>
+    causal ? { targetRows: rowBucket(Math.min(most, sequences * (length - 1))) } : {};
+  const options: PlanOptions = { batch, length, trainable, keepBytes, ...rowsOf(batch, Infinity) };
+  const few = Math.min(COMPARED.sequences, batch);
+  const compared = planTraining(trained, {
+    ...options,
+    batch: few,
+    ...rowsOf(few, COMPARED.rows),
+  });
+  return predictMemory({
+    plan: planTraining(trained, options),
+    before: [compared.logits],
+    parameterBytes: parameterBytes(trained, trainable),
+    moments: MOMENTS,
+    accumulates: false,
+    weightBytes: sizeBytes,
+    prepackedBytes: prepackedBytes(model),
+    tokenizerBytes: 0,
+  });
+}
+
+type Edited = ReturnType<typeof inject>;
+
+function withHead(injected: Edited, random: Random) {
+  const head = initLinear(CLASSES, tokenStates(injected.model).hidden, random);
+  const edited = addClassificationHead(injected.model, head, { pooling: "mean" });
+  return {
+    model: edited.model,
+    names: [...injected.trainable.keys(), ...edited.trainable.keys()],
+  };
+}
+
+/** Bytes of trained tensors, float32. */
+export function parameterBytes(model: Model, trainable: ReadonlySet<string>): number {
+  const sizes = [...trainable].map((name) =>
+    4 * elementCount(model.graph.initializers.get(name)!.dims)
+  );
+  return sizes.reduce((sum, bytes) => sum + bytes, 0);
+}
+
+/**
+ * Bytes that the runtime repacks weights into when it runs the user's graph: blocks of bits are
+ * ordered anew for its kernels, everything else graft tells it to leave.
+ */
+export function prepackedBytes({ graph }: Model): number {
+  const weights = new Set(
+    graph.nodes.flatMap((node) => node.opType === "MatMulNBits" ? [node.inputs[1]] : []),
+  );
+  return [...weights].reduce(
+    (sum, name) => sum + (graph.initializers.get(name)?.bytes.byteLength ?? 0),
+    0,
+  );
+}

@@ -1,0 +1,177 @@
+/**
+ * How much memory training takes, worked out from the plan of a step before anything runs.
+ *
+ * The arena's part is simulated: every call of the step takes and releases what the runtime would
+ * ({@linkcode callMemory}), in an arena that behaves like the runtime's ({@linkcode Arena}). The rest
+ * is counted: pages of the weights, what the optimiser holds, and constants measured once.
+ */
+import { Arena, type Block } from "./arena.ts";
+import type { PlannedCall } from "./call.ts";
+import { type CallMemory, callMemory } from "./call_memory.ts";
+import { gradientName } from "./names.ts";
+import type { Schedule, TrainingPlan } from "./plan.ts";
+
+/** What a run is, as far as its memory goes. */
+export interface RunToPredict {
+  /** The step that takes most: usually that of the longest batch. */
+  readonly plan: TrainingPlan;
+  /** Forward passes that run before the first step, in order. */
+  readonly before?: readonly Schedule[];
+  /** Bytes of all trained tensors, float32. */
+  readonly parameterBytes: number;
+  /** Tensors that the optimiser keeps for each trained one: 2 for AdamW. */
+  readonly moments: number;
+  /** Whether a step sums the gradients of several micro-batches. */
+  readonly accumulates: boolean;
+  /** Bytes of the model's files, all of whose pages are read. */
+  readonly weightBytes: number;
+  /** Bytes that the user's graph takes when it runs once, beside the weights: see `prepackedBytes`. */
+  readonly prepackedBytes: number;
+  /** Bytes of the tokenizer's files; 0 where the data is at hand already. */
+  readonly tokenizerBytes: number;
+  /** Batch shapes that plans and sessions are kept for; default 1. */
+  readonly shapes?: number;
+}
+
+/** A peak of resident memory and what it is made of, in bytes. */
+export interface PredictedMemory {
+  /** Pages of the model's files. The system can drop them under pressure, and reads them again. */
+  readonly weightBytes: number;
+  /** Activations held from the forward pass for the backward pass. */
+  readonly savedBytes: number;
+  /** What the calls take beside them, the gaps between blocks included. */
+  readonly temporaryBytes: number;
+  /** Trained tensors, their gradients, moments and spares, and their copies on the way to a file. */
+  readonly adapterBytes: number;
+  /** Deno, graft, ONNX Runtime and its sessions. */
+  readonly baseBytes: number;
+  /** Sum of these, or what the run takes before its first step where that is more. */
+  readonly peakBytes: number;
+}
+
+const MIB = 2 ** 20;
+
+/** Deno, graft's code and ONNX Runtime before a model is loaded, the young heap included. */
+const PROCESS_BYTES = 142 * MIB;
+/** Lowering and differentiating a graph, for each node of the step: objects, most of them garbage. */
+const NODE_BYTES = 8400;
+/** One compiled session with its graph (12 sessions of SmolLM2's halves: 4.2 MB). */
+const SESSION_BYTES = 0.35 * MIB;
+/** Plan of one batch shape as JavaScript objects. */
+const PLAN_BYTES = 1.5 * MIB;
+/** The arena keeps 8 bytes for each of its granules of 256. */
+const ARENA_BOOKKEEPING = 8 / 256;
+/** What repacking weights takes for each byte that it leaves, the copies on the way included. */
+const PREPACKING_FACTOR = 1.75;
+/** Deno with graft's code and a tokenizer, before the runtime is opened. */
+const TEXT_BYTES = 130 * MIB;
+/** The tokenizer's tables as JavaScript objects, for each byte of its file (SmolLM2's 3.5 MB: 200). */
+const TOKENIZER_FACTOR = 58;
+
+/** Simulates the run's arena and adds up the rest. */
+export function predictMemory(run: RunToPredict): PredictedMemory {
+  const { plan, weightBytes, parameterBytes } = run;
+  const simulation = new Simulation();
+  for (const schedule of run.before ?? []) simulation.forward(schedule);
+  simulation.derive(plan.derivations);
+  // What the first step leaves, the second works in.
+  for (let step = 0; step < 2; step++) {
+    simulation.train(plan.training);
+    if (run.accumulates) simulation.train(plan.training);
+    simulation.zeroGradients();
+  }
+  const arenaBytes = simulation.arena.touchedBytes;
+  const gradientBytes = (run.accumulates ? 2 : 1) * parameterBytes;
+  // The values that the model starts with, those in work and the moments, with a spare of each. A
+  // checkpoint reads values and moments, and puts them into one piece.
+  const held = parameterBytes * (1 + 4 * (1 + run.moments));
+  const sessions = simulation.sessionCount * (run.shapes ?? 1);
+  const nodes = plan.training.calls.reduce((sum, { graph }) => sum + graph.nodes.length, 0);
+  const savedBytes = Math.min(plan.savedBytes, arenaBytes);
+  const parts = {
+    weightBytes,
+    savedBytes,
+    temporaryBytes: Math.max(0, arenaBytes - savedBytes - gradientBytes),
+    adapterBytes: held + gradientBytes,
+    baseBytes: PROCESS_BYTES + nodes * NODE_BYTES + sessions * SESSION_BYTES +
+      (run.shapes ?? 1) * PLAN_BYTES +
+      simulation.arena.regionBytes * ARENA_BOOKKEEPING,
+  };
+  const training = Object.values(parts).reduce((sum, bytes) => sum + bytes, 0);
+  const encoding = TEXT_BYTES + TOKENIZER_FACTOR * run.tokenizerBytes;
+  const comparing = PROCESS_BYTES + weightBytes + PREPACKING_FACTOR * run.prepackedBytes;
+  return { ...parts, peakBytes: Math.ceil(Math.max(training, encoding, comparing)) };
+}
+
+/** An arena with what lies in it by name. */
+class Simulation {
+  readonly arena = new Arena();
+  readonly #calls = new Map<string, CallMemory>();
+  readonly #held = new Map<string, Block>();
+
+  /** Different graphs that have run. */
+  get sessionCount(): number {
+    return this.#calls.size;
+  }
+
+  /** Makes tensors that stay. */
+  derive(calls: readonly PlannedCall[]): void {
+    for (const call of calls) this.#run(call);
+  }
+
+  /** Runs a forward pass; its results are read and freed. */
+  forward(schedule: Schedule): void {
+    const before = new Set(this.#held.keys());
+    this.#runAll(schedule);
+    for (const name of this.#held.keys()) if (!before.has(name)) this.#free(name);
+  }
+
+  /** Runs a step. Sums of gradients replace those of the micro-batch before when it is over. */
+  train(schedule: Schedule): void {
+    const sums = [...this.#held].filter(([name]) => name.startsWith(GRADIENT));
+    for (const [name] of sums) this.#held.delete(name);
+    const before = new Set(this.#held.keys());
+    this.#runAll(schedule);
+    for (const [, block] of sums) this.arena.release(block);
+    for (const name of this.#held.keys()) {
+      if (!before.has(name) && !name.startsWith(GRADIENT)) this.#free(name);
+    }
+  }
+
+  /** Frees the sums of gradients. */
+  zeroGradients(): void {
+    for (const name of this.#held.keys()) if (name.startsWith(GRADIENT)) this.#free(name);
+  }
+
+  #runAll({ calls, release }: Schedule): void {
+    calls.forEach((call, i) => {
+      this.#run(call);
+      for (const name of release[i]) this.#free(name);
+    });
+  }
+
+  #run(call: PlannedCall): void {
+    let memory = this.#calls.get(call.key);
+    if (memory === undefined) this.#calls.set(call.key, memory = callMemory(call.graph));
+    const blocks: Block[] = [];
+    for (const { takes, scratchBytes, releases } of memory.nodes) {
+      for (const { buffer, bytes } of takes) blocks[buffer] = this.arena.take(bytes);
+      const scratch = scratchBytes.map((bytes) => this.arena.take(bytes));
+      for (const block of scratch) this.arena.release(block);
+      for (const buffer of releases) this.arena.release(blocks[buffer]);
+    }
+    for (const [output, name] of call.fetches) {
+      this.#held.set(name, blocks[memory.outputs.get(output)!]);
+    }
+  }
+
+  #free(name: string): void {
+    const block = this.#held.get(name);
+    // Released by a schedule, yet brought by the caller.
+    if (block === undefined) return;
+    this.#held.delete(name);
+    this.arena.release(block);
+  }
+}
+
+const GRADIENT = gradientName("");

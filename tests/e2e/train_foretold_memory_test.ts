@@ -1,0 +1,71 @@
+import { assert, assertEquals } from "@std/assert";
+import { join } from "@std/path";
+import { EXIT } from "../../src/errors.ts";
+import { MINILM_DIR } from "../helpers/fixture_models.ts";
+import { graft } from "../helpers/graft.ts";
+import { measureTraining } from "../helpers/measured_training.ts";
+import { inTempDir } from "../helpers/training_runs.ts";
+
+/** Largest error of a prediction; `scripts/figures/memory.ts` has more configurations. */
+const TOLERANCE = 0.15;
+
+/** Rows longer than any length here, of two classes: sentences of the quickstart's data in a row. */
+function longRows(path: string): string {
+  const file = join(path, "rows.csv");
+  const url = new URL("../../models/quickstart/train.csv", import.meta.url);
+  const sentences = Deno.readTextFileSync(url).trim().split("\n").slice(1)
+    .map((line) => line.replaceAll('"', "").replace(/,[^,]*$/, ""));
+  const rows = Array.from({ length: 32 }, (_, i) => {
+    const row = Array.from(
+      { length: 60 },
+      (_, k) => sentences[(60 * i + 7 * k) % sentences.length],
+    );
+    return `"${row.join(" ")}",class ${i % 2}`;
+  });
+  Deno.writeTextFileSync(file, ["text,label", ...rows, ""].join("\n"));
+  return file;
+}
+
+const run = (path: string, ...args: string[]) => [
+  ...["--model", MINILM_DIR, "--data", longRows(path), "--adapter-path", join(path, "adapter")],
+  ...["--target-modules", "query,value", "--iters", "2", ...args],
+];
+
+const CONFIGURATIONS = {
+  "all recomputed": ["--batch-size", "16", "--max-seq-length", "64", "--grad-checkpoint"],
+  "all kept": ["--batch-size", "16", "--max-seq-length", "128", "--no-grad-checkpoint"],
+};
+
+for (const [name, args] of Object.entries(CONFIGURATIONS)) {
+  Deno.test(`graft train foretells its peak memory, ${name}`, () =>
+    inTempDir(async (path) => {
+      const { predictedMb, measuredMb } = await measureTraining(run(path, ...args));
+      const error = predictedMb / measuredMb - 1;
+      assert(Math.abs(error) <= TOLERANCE, `${predictedMb} MB foretold, ${measuredMb} MB taken`);
+    }));
+}
+
+Deno.test("graft train keeps less and takes fewer rows at once to fit --memory-budget", () =>
+  inTempDir(async (path) => {
+    const size = ["--batch-size", "16", "--max-seq-length", "256"];
+    const { predictedMb, measuredMb, notes } = await measureTraining(
+      run(path, ...size, "--memory-budget", "300M", "--iters", "1"),
+    );
+    assert(predictedMb <= 300, notes);
+    assert(measuredMb <= 300 * (1 + TOLERANCE), `${measuredMb} MB`);
+    assert(/batches of 16 run \d+ at a time/.test(notes), notes);
+  }));
+
+Deno.test("graft train refuses what does not fit, with the numbers and a length that does", () =>
+  inTempDir(async (path) => {
+    const size = ["--batch-size", "2", "--max-seq-length", "256"];
+    const { code, stderr } = await graft("train", ...run(path, ...size, "--memory-budget", "205M"));
+    assertEquals(code, EXIT.refused, stderr);
+    const found =
+      /Cannot train in 205 MB .*1×256 tokens take \d+ MB .*--max-seq-length (\d+) would/;
+    const [, length] = found.exec(stderr) ?? [stderr, ""];
+    assert(length !== "", stderr);
+    const shorter = ["--batch-size", "2", "--max-seq-length", length, "--iters", "1"];
+    const fits = await graft("train", ...run(path, ...shorter, "--memory-budget", "205M"));
+    assertEquals(fits.code, EXIT.ok, fits.stderr);
+  }));

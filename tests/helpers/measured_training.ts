@@ -1,0 +1,46 @@
+/** Trains through the command line and compares the memory it foretold with what it took. */
+import { processMemory, watchTree } from "../../src/system/memory.ts";
+
+const ROOT = new URL("../../", import.meta.url).pathname;
+
+/** In MB, powers of ten. */
+export interface MeasuredTraining {
+  readonly predictedMb: number;
+  /** Largest resident size over the process tree. */
+  readonly measuredMb: number;
+  /** What the run wrote to standard error. */
+  readonly notes: string;
+}
+
+/**
+ * @param args of `graft train`
+ * @throws {Error} where the run fails, or foretells nothing
+ */
+export async function measureTraining(args: readonly string[]): Promise<MeasuredTraining> {
+  // The flags of `deno task graft`: the young heap's size counts.
+  const flags = ["--no-check", "--v8-flags=--max-semi-space-size=4"];
+  const child = new Deno.Command(Deno.execPath(), {
+    args: ["run", "-A", ...flags, `${ROOT}src/cli/main.ts`, "train", ...args],
+    stdin: "null",
+    stdout: "null",
+    stderr: "piped",
+    env: { NO_COLOR: "1" },
+  }).spawn();
+  // The kernel keeps a process's largest size; the watch adds what children have.
+  using tree = watchTree(child.pid, 50);
+  let highWater = 0;
+  const timer = setInterval(() => {
+    highWater = Math.max(highWater, processMemory(child.pid)?.peakRssBytes ?? 0);
+  }, 20);
+  const { code, stderr } = await child.output();
+  clearInterval(timer);
+  const notes = new TextDecoder().decode(stderr);
+  if (code !== 0) throw new Error(`graft train ${args.join(" ")} ended with ${code}: ${notes}`);
+  const [, predicted] = /Memory: about ([\d,]+) MB/.exec(notes) ?? [];
+  if (predicted === undefined) throw new Error(`Nothing was foretold: ${notes}`);
+  return {
+    predictedMb: Number(predicted.replaceAll(",", "")),
+    measuredMb: Math.round(Math.max(highWater, tree.peakBytes) / 1e6),
+    notes,
+  };
+}

@@ -1,0 +1,42 @@
+import { assertEquals } from "@std/assert";
+import { int64, toNumbers } from "../../src/graph/tensor.ts";
+import type { TokenBatch } from "../../src/data/targets.ts";
+import { MicroBatches } from "../../src/train/micro_batches.ts";
+import type { StepModel } from "../../src/train/step.ts";
+
+/** A model whose loss is the sum of the ids, and which remembers what it was asked. */
+class Sums implements StepModel<TokenBatch> {
+  readonly parameters = [];
+  readonly asked: (readonly [sequences: number, seed?: number])[] = [];
+  constructor(readonly counts: boolean) {}
+  #sum(batch: TokenBatch, seed?: number) {
+    this.asked.push([batch.inputIds.dims[0], seed]);
+    const lossSum = Array.from(toNumbers(batch.inputIds)).reduce((sum, id) => sum + id, 0);
+    return { lossSum, targetCount: batch.inputIds.dims[0] };
+  }
+  accumulate = (batch: TokenBatch, seed: number) => Promise.resolve(this.#sum(batch, seed));
+  evaluate = (batch: TokenBatch) =>
+    Promise.resolve({ ...this.#sum(batch), ...(this.counts ? { correct: 1 } : {}) });
+  zeroGrad() {}
+  [Symbol.dispose]() {}
+}
+
+const batch: TokenBatch = {
+  inputIds: int64([5, 2], [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]),
+  attentionMask: int64([5, 2], new Array(10).fill(1)),
+  classIds: [0, 1, 2, 3, 4],
+  tokenCount: 10,
+};
+
+Deno.test("MicroBatches sums over parts of a batch, each with dropout of its own", async () => {
+  const model = new Sums(true);
+  const parts = new MicroBatches(model, 2);
+  assertEquals(await parts.accumulate(batch, 7), { lossSum: 55, targetCount: 5 });
+  assertEquals(model.asked, [[2, 7], [2, 8], [1, 9]]);
+  assertEquals(await parts.evaluate(batch), { lossSum: 55, targetCount: 5, correct: 3 });
+});
+
+Deno.test("MicroBatches counts no right answers where the model counts none", async () => {
+  const parts = new MicroBatches(new Sums(false), 3);
+  assertEquals(await parts.evaluate(batch), { lossSum: 55, targetCount: 5 });
+});
