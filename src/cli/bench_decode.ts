@@ -51,7 +51,9 @@ export default command({
     using resources = new DisposableStack();
     const loaded = paths.map((path) => resources.use(loadLanguageModel(path)));
     using runner = openRunner(flags);
-    const times = await timeDecoding(runner, loaded.map(({ model }) => model), {
+    // The other model twice: against itself it shows what the machine's noise does to a ratio.
+    const models = loaded.map(({ model }) => model);
+    const times = await timeDecoding(runner, [...models, ...models.slice(1)], {
       promptTokens,
       answerTokens,
       rounds,
@@ -59,18 +61,23 @@ export default command({
         ...loaded.map(({ model }) => classCount(model.graph) ?? FEWEST_TOKENS),
       ),
     });
-    const figures = times.map(({ prefillMs, decodeMs }, i): DecodeFigures => ({
-      model: paths[i],
-      size_mb: loaded[i].sizeBytes / 1e6,
-      prefill_tokens_per_s: 1000 * promptTokens / median(prefillMs),
-      prefill_ms: median(prefillMs),
-      decode_tokens_per_s: 1000 * answerTokens / median(decodeMs),
-      token_ms: median(decodeMs) / answerTokens,
-    }));
-    const [own, base] = times;
+    const figures = paths.map((model, i): DecodeFigures => {
+      const { prefillMs, decodeMs } = times[i];
+      return {
+        model,
+        size_mb: loaded[i].sizeBytes / 1e6,
+        prefill_tokens_per_s: 1000 * promptTokens / median(prefillMs),
+        prefill_ms: median(prefillMs),
+        decode_tokens_per_s: 1000 * answerTokens / median(decodeMs),
+        token_ms: median(decodeMs) / answerTokens,
+      };
+    });
+    const [own, base, control] = times;
     const ratios = base && {
       prefill_ratio: ratio(own.prefillMs, base.prefillMs),
       decode_ratio: ratio(own.decodeMs, base.decodeMs),
+      prefill_control_ratio: ratio(control.prefillMs, base.prefillMs),
+      decode_control_ratio: ratio(control.decodeMs, base.decodeMs),
     };
     const peak = processMemory().peakRssBytes / 2 ** 20;
     const { processor, runtime } = machine(runner);
@@ -101,7 +108,10 @@ export default command({
     if (ratios !== undefined) {
       terminal.print(
         `Time against ${flags.against}: prefill ${ratios.prefill_ratio.toFixed(3)}, ` +
-          `decode ${ratios.decode_ratio.toFixed(3)} (medians of ratios round by round)`,
+          `decode ${ratios.decode_ratio.toFixed(3)} (medians of ratios round by round); that of ` +
+          `it against itself: ${ratios.prefill_control_ratio.toFixed(3)}, ${
+            ratios.decode_control_ratio.toFixed(3)
+          }`,
       );
     }
     terminal.print(`Peak memory ${Math.round(peak)} MB`);

@@ -134,7 +134,9 @@ Deno.test("bench decode times a model in turn with another", async () => {
     assertAlmostEquals(model.prefill_tokens_per_s, 8000 / model.prefill_ms, 1e-6);
     assertAlmostEquals(model.decode_tokens_per_s, 1000 / model.token_ms, 1e-6);
   }
-  assert(found.prefill_ratio > 0 && found.decode_ratio > 0);
+  for (const part of ["prefill", "decode"]) {
+    assert(found[`${part}_ratio`] > 0 && found[`${part}_control_ratio`] > 0, part);
+  }
 });
 
 Deno.test("bench decode refuses a model that does not generate, by name", async () => {
