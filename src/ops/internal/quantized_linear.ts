@@ -24,7 +24,7 @@ import { GRAFT, type Node } from "../../graph/types.ts";
 import { shared } from "../contrib/support.ts";
 import { label, required } from "../args.ts";
 import type { OpRule } from "../types.ts";
-import { rotate } from "./rotation.ts";
+import { rotate, rotatedRows } from "./rotation.ts";
 
 /** What {@linkcode emitQuantizedLinear} multiplies. */
 export interface QuantizedLinearSpec {
@@ -147,14 +147,15 @@ export const quantizedLinear: OpRule = {
       post === undefined ? b.scalar(1) : b.reshape(post, flat(b, post)),
       zeroPoint,
     ]);
-    const scaled = rotate(b, b.op("Mul", [product, scale]), rotateY);
-    b.emit({
+    const lead = dims.slice(0, -1);
+    const width = b.dims(product)[1];
+    // The last node makes the output itself: a Reshape there would copy what leaves the session.
+    const scaled = [b.reshape(product, [...lead, width]), b.reshape(scale, [...lead, 1])];
+    const last = rotateY === 1 ? { opType: "Mul", inputs: scaled } : {
       opType: "Reshape",
-      domain: "",
-      inputs: [scaled, b.int64s([...dims.slice(0, -1), b.dims(scaled)[1]])],
-      attributes: {},
-      outputs: node.outputs,
-    });
+      inputs: [rotatedRows(b, b.op("Mul", scaled), rotateY), b.int64s([...lead, width])],
+    };
+    b.emit({ ...last, domain: "", attributes: {}, outputs: node.outputs });
   },
 };
 

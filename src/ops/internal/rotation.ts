@@ -25,15 +25,17 @@ export function rotationBlock(width: number): number {
 
 /** Emits x with each block of its last axis rotated; a block of 1 is x itself. */
 export function rotate(b: GraphBuilder, x: string, block: number): string {
-  if (block === 1) return x;
-  const dims = b.dims(x);
+  return block === 1 ? x : b.reshape(rotatedRows(b, x, block), b.dims(x));
+}
+
+/** The same, a block a row: [elements / block, block]. */
+export function rotatedRows(b: GraphBuilder, x: string, block: number): string {
   const matrix = shared(
     b,
     `rotation ${block}`,
     () => b.constant(float32([block, block], hadamard(block)), `rotation_${block}`),
   );
-  const rows = b.reshape(x, [elementCount(dims) / block, block]);
-  return b.reshape(b.op("MatMul", [rows, matrix]), dims);
+  return b.op("MatMul", [b.reshape(x, [elementCount(b.dims(x)) / block, block]), matrix]);
 }
 
 /** Sylvester's matrix, normalised: H[i][j] = (−1)^(bits that i and j have in common) / √n. */
