@@ -56,7 +56,7 @@ const minilm = [
 const CONFIGURATIONS: Readonly<Record<string, readonly (readonly string[])[]>> = {
   smollm2: [
     [...smollm2, "--data", causal, ...size(1, 64), recompute],
-    [...smollm2, "--data", causal, ...size(4, 128), recompute],
+    [...smollm2, "--data", causal, ...size(4, 128), recompute, "--numeric", "fast"],
     [...smollm2, "--data", causal, ...size(2, 256), keep],
     [...smollm2, "--data", causal, ...size(4, 256), "--memory-budget", "800M"],
     [...smollm2, "--data", causal, ...size(2, 128), keep, ...all],
@@ -64,7 +64,7 @@ const CONFIGURATIONS: Readonly<Record<string, readonly (readonly string[])[]>> =
   ],
   minilm: [
     [...minilm, "--data", classes, ...size(4, 64), recompute],
-    [...minilm, "--data", classes, ...size(32, 64), keep],
+    [...minilm, "--data", classes, ...size(32, 64), keep, "--numeric", "fast"],
     [...minilm, "--data", classes, ...size(16, 256), recompute],
     [...minilm, "--data", classes, ...size(16, 256), "--memory-budget", "600M"],
     [...minilm, "--data", classes, ...size(8, 128), keep, ...all],

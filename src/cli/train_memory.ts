@@ -3,10 +3,12 @@ import { Batches } from "../data/mod.ts";
 import { batchShapes } from "../data/longest_batch.ts";
 import { sliceBatch } from "../data/slice_batch.ts";
 import type { TokenBatch } from "../data/targets.ts";
+import { checkedPart } from "../train/check_fast.ts";
 import { comparedPart } from "../train/compare_forward.ts";
 import { RefusedError } from "../errors.ts";
 import { parameterBytes, prepackedBytes } from "../model/predict_training.ts";
 import { type PredictedMemory, predictMemory } from "../plan/memory.ts";
+import type { Numeric } from "../plan/names.ts";
 import { planTraining } from "../plan/plan.ts";
 import { freeBytes, freeSwapBytes, processMemory } from "../system/memory.ts";
 import { type Fit, fitMemory } from "../train/fit_memory.ts";
@@ -49,10 +51,10 @@ export async function fitTraining(
   flags: TrainFlags,
   terminal: Terminal,
 ): Promise<Fit> {
-  const { longest, lengths } = await shapesOf(parts.data.train);
+  const { longest, shapes } = await shapesOf(parts.data.train);
   const validation = parts.data.validation && await shapesOf(parts.data.validation);
   const [sequences, length] = longest.inputIds.dims;
-  const predict = predictor(parts, flags, lengths, validation?.longest);
+  const predict = predictor(parts, flags, Math.min(shapes, microSteps(flags)), validation?.longest);
   const free = freeBytes();
   const budget = budgetOf(flags, free);
   const fit = fitMemory({
@@ -92,21 +94,23 @@ type Predict = (batch: TokenBatch, keepBytes: number) => PredictedMemory;
 function predictor(
   parts: MemoryParts,
   flags: TrainFlags,
-  lengths: number,
+  shapes: number,
   evaluated: TokenBatch | undefined,
 ): Predict {
   const { options, weightBytes, tokenizerBytes } = parts;
-  const { model, trainable, dropout, numeric } = options;
+  const { model, trainable, dropout } = options;
+  const numeric = flags.train ? flags.numeric : "exact";
   return (batch, keepBytes) => {
     using step = new PlannedModel({ ...options, keepBytes: 0 });
-    const shape = step.planOf(batch).options;
+    const planFor = (batch: TokenBatch, numeric: Numeric) =>
+      planTraining(model, { ...step.planOf(batch).options, keepBytes, dropout, numeric });
+    const validated = evaluated && sliceBatch(evaluated, 0, batch.inputIds.dims[0]);
     return predictMemory({
-      plan: planTraining(model, { ...shape, keepBytes, dropout, numeric }),
+      plan: planFor(batch, numeric),
       before: [
         step.planOf(comparedPart(batch)).logits,
-        ...(evaluated
-          ? [step.planOf(sliceBatch(evaluated, 0, batch.inputIds.dims[0])).evaluation]
-          : []),
+        ...(numeric === "fast" ? [planFor(checkedPart(batch), "exact").training] : []),
+        ...(validated ? [step.planOf(validated).evaluation] : []),
       ],
       parameterBytes: parameterBytes(model, trainable),
       moments: UPDATE_RULES[flags.optimizer].slots.length,
@@ -114,14 +118,19 @@ function predictor(
       weightBytes,
       prepackedBytes: prepackedBytes(model),
       tokenizerBytes,
-      shapes: Math.min(lengths, SHAPES_KEPT),
+      shapes: Math.min(shapes, SHAPES_KEPT),
     });
   };
 }
 
 async function shapesOf(data: BatchSource<TokenBatch>) {
   if (data instanceof Batches) return await batchShapes(data);
-  return { longest: await data.batch(0, 0), lengths: 1 };
+  return { longest: await data.batch(0, 0), shapes: 1 };
+}
+
+/** Batches that a run looks at; unbounded where it counts epochs. */
+function microSteps({ iters = Infinity, gradAccumulationSteps }: TrainFlags): number {
+  return iters * gradAccumulationSteps;
 }
 
 interface Budget {

@@ -2,6 +2,7 @@
 import { dirname } from "@std/path";
 import { measuredDequantForm } from "../bench/kernel_cache.ts";
 import { GuardedText } from "../data/mod.ts";
+import { sliceBatch } from "../data/slice_batch.ts";
 import { elementCount } from "../graph/tensor.ts";
 import type { Model } from "../graph/types.ts";
 import type { AdapterCard } from "../lora/adapter_card.ts";
@@ -97,7 +98,7 @@ export async function setUpTraining(
   const numeric = await chooseNumeric(
     flags.train && flags.numeric === "fast" ? "fast" : "exact",
     step,
-    await data.train.batch(0, 0),
+    sliceBatch(await data.train.batch(0, 0), 0, sequences),
     terminal,
   );
   const optimizer = resources.use(

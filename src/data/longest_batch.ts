@@ -6,24 +6,27 @@ import { bucketFor } from "./buckets.ts";
 export interface BatchShapes {
   /** The batch of the most places, of equal ones that of the most tokens. */
   readonly longest: Batch;
-  /** Different lengths that batches are padded to. */
-  readonly lengths: number;
+  /**
+   * Different shapes, about: batches differ in the length they are padded to, and in how many tokens
+   * and targets they have, of which steps of an eighth are told apart.
+   */
+  readonly shapes: number;
 }
 
 /** Looks at the lengths of all rows; the tokens of one batch alone are read. */
 export async function batchShapes(batches: Batches): Promise<BatchShapes> {
   const { rows, options } = batches;
-  const lengths = new Set<number>();
+  const shapes = new Set<string>();
   let longest = 0;
   let [most, mostTokens] = [-1, -1];
   batches.rowsOf(0).forEach((chosen, i) => {
     const counts = Array.from(chosen, (row) => rows.tokenCount(row));
     const length = bucketFor(options.buckets, Math.max(1, ...counts));
-    lengths.add(length);
     const places = length * chosen.length;
     const tokens = counts.reduce((sum, count) => sum + count, 0);
+    shapes.add(`${chosen.length}×${length}, ${Math.ceil(8 * Math.log2(Math.max(1, tokens)))}`);
     if (places < most || (places === most && tokens <= mostTokens)) return;
     [most, mostTokens, longest] = [places, tokens, i];
   });
-  return { longest: await batches.batch(0, longest), lengths: lengths.size };
+  return { longest: await batches.batch(0, longest), shapes: shapes.size };
 }

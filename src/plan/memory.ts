@@ -15,7 +15,7 @@ import type { Schedule, TrainingPlan } from "./plan.ts";
 export interface RunToPredict {
   /** The step that takes most: usually that of the longest batch. */
   readonly plan: TrainingPlan;
-  /** Forward passes that run before the first step, in order. */
+  /** What runs once before the first step, in order: comparisons, an evaluation. */
   readonly before?: readonly Schedule[];
   /** Bytes of all trained tensors, float32. */
   readonly parameterBytes: number;
@@ -35,7 +35,10 @@ export interface RunToPredict {
 
 /** A peak of resident memory and what it is made of, in bytes. */
 export interface PredictedMemory {
-  /** Pages of the model's files. The system can drop them under pressure, and reads them again. */
+  /**
+   * Pages of the model's files, which the system can drop under pressure and read again; in the fast
+   * setting the weights rounded for it, too.
+   */
   readonly weightBytes: number;
   /** Activations held from the forward pass for the backward pass. */
   readonly savedBytes: number;
@@ -72,8 +75,9 @@ const TOKENIZER_FACTOR = 58;
 export function predictMemory(run: RunToPredict): PredictedMemory {
   const { plan, weightBytes, parameterBytes } = run;
   const simulation = new Simulation();
-  for (const schedule of run.before ?? []) simulation.forward(schedule);
-  simulation.derive(plan.derivations);
+  for (const schedule of run.before ?? []) simulation.once(schedule);
+  const sessionsBefore = simulation.sessionCount;
+  const derivedBytes = simulation.derive(plan.derivations);
   // What the first step leaves, the second works in.
   for (let step = 0; step < 2; step++) {
     simulation.train(plan.training);
@@ -85,16 +89,17 @@ export function predictMemory(run: RunToPredict): PredictedMemory {
   // The values that the model starts with, those in work and the moments, with a spare of each. A
   // checkpoint reads values and moments, and puts them into one piece.
   const held = parameterBytes * (1 + 4 * (1 + run.moments));
-  const sessions = simulation.sessionCount * (run.shapes ?? 1);
+  const shapes = run.shapes ?? 1;
+  const sessions = sessionsBefore + (simulation.sessionCount - sessionsBefore) * shapes;
   const nodes = plan.training.calls.reduce((sum, { graph }) => sum + graph.nodes.length, 0);
   const savedBytes = Math.min(plan.savedBytes, arenaBytes);
   const parts = {
-    weightBytes,
+    weightBytes: weightBytes + derivedBytes,
     savedBytes,
-    temporaryBytes: Math.max(0, arenaBytes - savedBytes - gradientBytes),
+    temporaryBytes: Math.max(0, arenaBytes - savedBytes - gradientBytes - derivedBytes),
     adapterBytes: held + gradientBytes,
     baseBytes: PROCESS_BYTES + nodes * NODE_BYTES + sessions * SESSION_BYTES +
-      (run.shapes ?? 1) * PLAN_BYTES +
+      shapes * PLAN_BYTES +
       simulation.arena.regionBytes * ARENA_BOOKKEEPING,
   };
   const training = Object.values(parts).reduce((sum, bytes) => sum + bytes, 0);
@@ -114,13 +119,15 @@ class Simulation {
     return this.#calls.size;
   }
 
-  /** Makes tensors that stay. */
-  derive(calls: readonly PlannedCall[]): void {
+  /** Makes tensors that stay, and says how many bytes they are. */
+  derive(calls: readonly PlannedCall[]): number {
+    const before = this.arena.usedBytes;
     for (const call of calls) this.#run(call);
+    return this.arena.usedBytes - before;
   }
 
-  /** Runs a forward pass; its results are read and freed. */
-  forward(schedule: Schedule): void {
+  /** Runs calls whose results are read and freed. */
+  once(schedule: Schedule): void {
     const before = new Set(this.#held.keys());
     this.#runAll(schedule);
     for (const name of this.#held.keys()) if (!before.has(name)) this.#free(name);

@@ -34,8 +34,7 @@ const SEQUENCES = 4;
  * agree, else in `exact`. Accumulated gradients are dropped.
  */
 export async function checkFast(step: PlannedModel, batch: TokenBatch): Promise<FastCheck> {
-  const few = sliceBatch(batch, 0, SEQUENCES);
-  const compared = targetsOf(few).count > 0 ? few : batch;
+  const compared = checkedPart(batch);
   step.numeric = "exact";
   const exact = await gradientOf(step, compared);
   step.numeric = "fast";
@@ -56,6 +55,12 @@ export async function checkFast(step: PlannedModel, batch: TokenBatch): Promise<
   const passed = cosine >= FAST_THRESHOLD;
   if (!passed) step.numeric = "exact";
   return { cosine, relativeError, passed };
+}
+
+/** What of a batch is compared. */
+export function checkedPart(batch: TokenBatch): TokenBatch {
+  const few = sliceBatch(batch, 0, SEQUENCES);
+  return targetsOf(few).count > 0 ? few : batch;
 }
 
 /** The gradient of a batch, a vector a parameter; none where the loss does not depend on it. */
