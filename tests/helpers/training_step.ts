@@ -9,6 +9,7 @@ import { findModules } from "../../src/lora/modules.ts";
 import { resolveTargets } from "../../src/lora/targets.ts";
 import type { Runner } from "../../src/runtime/runner.ts";
 import { PlannedModel, type PlannedModelOptions } from "../../src/train/planned_model.ts";
+import type { StepModel } from "../../src/train/step.ts";
 import { modelDir, readModel } from "./fixture_models.ts";
 
 /** What of the fixtures trains how. */
@@ -95,7 +96,7 @@ export interface StepNumbers {
 
 /** Accumulates batches as one step and reads the mean gradient. */
 export async function gradientsOf(
-  step: PlannedModel,
+  step: StepModel<TokenBatch>,
   batches: readonly TokenBatch[],
   dropoutSeed = 0,
 ): Promise<StepNumbers> {

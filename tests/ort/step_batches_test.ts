@@ -1,5 +1,6 @@
 import { assert } from "@std/assert";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
+import { MicroBatches } from "../../src/train/micro_batches.ts";
 import {
   batchOf,
   gradientDistance,
@@ -37,6 +38,15 @@ for (const [model, objective] of Object.entries(STEP_MODELS)) {
     // Targets weigh alike, not micro-batches: three means' mean is another gradient.
     const first = await gradientsOf(step, [batchOf(rows.slice(0, 1), 8, objective)]);
     assert(gradientDistance(first, whole).error > 0.1, "the parts are too alike to tell weights");
+  });
+
+  Deno.test(`MicroBatches gives the whole batch's gradient, ${name}`, async () => {
+    using runner = createOrtRunner({ threads: 1 });
+    using step = stepOn(runner, name);
+    const batch = batchOf(rowsOf(LENGTHS), 16, objective);
+    const whole = await gradientsOf(step, [batch]);
+    // Six sequences, four and two at a time.
+    assertSame(await gradientsOf(new MicroBatches(step, 4), [batch]), whole);
   });
 
   Deno.test(`accumulate() is blind to padding, ${name}`, async () => {
