@@ -4,18 +4,19 @@
  */
 import { attributeText, hex, type PlannedCall } from "./call.ts";
 import type { Segment } from "./cut.ts";
-import { cotangentName, gradientName } from "./names.ts";
+import { cotangentName, gradientName, halfName } from "./names.ts";
 import {
   type Backward,
   backwardCall,
   forwardCall,
+  type Kept,
   type PlanContext,
   trainablesOf,
 } from "./segment_calls.ts";
 
 /** A segment's calls. */
 export interface SegmentPlanner {
-  forward(segment: Segment, kept?: ReadonlySet<string>): PlannedCall;
+  forward(segment: Segment, kept?: Kept): PlannedCall;
   backward(segment: Segment, options: BackwardOptions): Backward;
 }
 
@@ -32,9 +33,10 @@ export function segmentPlanner(context: PlanContext): SegmentPlanner {
     return found;
   };
   return {
-    forward(segment, kept = new Set()) {
+    forward(segment, kept = new Map()) {
       const { text, names, places } = signatureOf(segment);
-      const key = `${text}\n${[...kept].map((name) => places.get(name))}`;
+      const stored = [...kept].map(([value, name]) => `${places.get(value)}${name === value}`);
+      const key = `${text}\n${stored}`;
       const found = forwards.get(key);
       if (found !== undefined) {
         const rename = renaming(found.names, names);
@@ -53,7 +55,7 @@ export function segmentPlanner(context: PlanContext): SegmentPlanner {
         const { call, kept, keptBytes } = found.backward;
         return {
           call: renamed(call, rename, `backward from ${segment.output}`),
-          kept: new Set([...kept].map(rename)),
+          kept: new Map([...kept].map((names) => names.map(rename) as [string, string])),
           keptBytes,
         };
       }
@@ -112,6 +114,7 @@ function renaming(from: readonly string[], to: readonly string[]): (name: string
   const names = new Map(from.flatMap((name, i) => [
     [name, to[i]],
     [cotangentName(name), cotangentName(to[i])],
+    [halfName(name), halfName(to[i])],
     [gradientName(name), gradientName(to[i])],
   ]));
   return (name) => names.get(name) ?? name;

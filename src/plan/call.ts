@@ -4,10 +4,12 @@
  * Graphs are renamed to canonical names, so that two pieces that differ only in which weights they
  * read have equal text and share one compiled session.
  */
+import { int } from "../graph/attributes.ts";
 import { GraphBuilder } from "../graph/builder.ts";
+import { ONNX_TYPE } from "../graph/dtype.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import { neededNodes } from "../graph/passes/prune.ts";
-import type { Attribute, Graph, Node } from "../graph/types.ts";
+import type { Attribute, Graph, Node, ValueType } from "../graph/types.ts";
 import { declareTranspose } from "../ops/gather.ts";
 import { SALT_SUFFIX } from "./dropout.ts";
 import { expand } from "./expand.ts";
@@ -103,23 +105,27 @@ export function declare(
  * Finishes a builder as a call: prunes, expands graft's own operators, renames canonically, keys.
  *
  * @param outputs value in the builder → name the result gets in the step
- * @param given values to feed although the builder can compute them (kept activations)
+ * @param given values not to compute but to take from the step (kept activations): value → name in
+ *   the step; under another name than its own, it is a float16 copy
  */
 export function callOf(
   b: GraphBuilder,
   label: string,
   outputs: ReadonlyMap<string, string>,
-  given: ReadonlySet<string> = new Set(),
+  given: ReadonlyMap<string, string> = new Map(),
 ): PlannedCall {
   const built = b.build("step", [...outputs.keys()]);
-  const computing = built.nodes.map((node) => withoutGiven(node, given));
+  const computing = [
+    ...restoring(b, given),
+    ...built.nodes.map((node) => withoutGiven(node, given)),
+  ];
   const { nodes, initializers: constants } = expand(
     neededNodes(computing, outputs.keys()),
     built.initializers,
     (name) => b.known(name),
   );
   const names = new Map<string, string>();
-  const inputs = new Set([...built.inputs.map((input) => input.name), ...given]);
+  const inputs = new Set([...built.inputs.map((input) => input.name), ...given.values()]);
   const feeds = new Map<string, string>();
   const initializers = new Map<string, Tensor>();
   // Order of first use, not of declaration, so that equal pieces get equal names.
@@ -167,7 +173,12 @@ export function callOf(
     }
     fetches.set(canonical, target);
   }
-  const typeOf = (name: string) => built.valueInfo.get(name)!.type!;
+  const copied = new Map([...given].map(([value, stored]) => [stored, value]));
+  const typeOf = (name: string): ValueType => {
+    const value = copied.get(name) ?? name;
+    const type = built.valueInfo.get(value)!.type!;
+    return value === name ? type : { ...type, dtype: "float16" };
+  };
   const values = [...outputs.keys()];
   const graph: Graph = {
     name: "step",
@@ -183,8 +194,20 @@ export function callOf(
   return { key: textOf(graph), graph, feeds, fetches, label };
 }
 
+/** Makes float32 values of float16 copies. */
+function restoring(b: GraphBuilder, given: ReadonlyMap<string, string>): Node[] {
+  return [...given].filter(([value, stored]) => value !== stored).map(([value, stored]) => ({
+    name: value,
+    opType: "Cast",
+    domain: "",
+    inputs: [stored],
+    outputs: [value],
+    attributes: { to: int(ONNX_TYPE[b.known(value).dtype]) },
+  }));
+}
+
 /** A node under whose outputs no given value is: one computed again beside them is nobody's. */
-function withoutGiven(node: Node, given: ReadonlySet<string>): Node {
+function withoutGiven(node: Node, given: ReadonlyMap<string, string>): Node {
   if (!node.outputs.some((output) => given.has(output))) return node;
   const outputs = node.outputs.map((output) => given.has(output) ? `${output}.again` : output);
   return { ...node, outputs };

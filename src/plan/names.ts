@@ -15,6 +15,8 @@ export const LOGITS = "logits";
 
 /** Cotangent of an activation. */
 export const cotangentName = (value: string) => `ct:${value}`;
+/** What is kept of an activation in float16. */
+export const halfName = (value: string) => `half:${value}`;
 /** Gradient of a trainable tensor, summed over the micro-batches so far. */
 export const gradientName = (parameter: string) => `grad:${parameter}`;
 

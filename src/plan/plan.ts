@@ -45,6 +45,8 @@ export interface PlanOptions extends BatchShape {
   readonly output?: string;
   /** Bytes of activations that may be kept instead of recomputed; default 0. */
   readonly keepBytes?: number;
+  /** Whether wide activations are kept in float16; default true. */
+  readonly halves?: boolean;
   /** Vocabulary entries per chunk of a language model's head; default {@linkcode HEAD_CHUNK}. */
   readonly headChunk?: number;
   /** Probability of LoRA dropout; default 0. */
@@ -129,6 +131,7 @@ export function planTraining(model: Model, options: PlanOptions): TrainingPlan {
     trainable: options.trainable,
     constants,
     fed: fedConstants(lowered, options.trainable),
+    halves: options.halves ?? true,
     pickRows: causal && selected === undefined,
   };
   const cut = cutIntoSegments(lowered, constants, head?.hidden);

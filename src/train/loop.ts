@@ -103,7 +103,8 @@ class Run<B extends Batch> {
   }
 
   async go(): Promise<TrainOutcome> {
-    const { settings, signal } = this.job;
+    const { model, settings, signal } = this.job;
+    if (this.#state.widened) model.widen?.();
     while (true) {
       // What is due at a step follows from the state alone, so that a resume repeats and forgets nothing.
       if (this.#evaluationDue()) await this.#evaluate();
@@ -145,6 +146,11 @@ class Run<B extends Batch> {
     const learningRate = learningRateAt(settings.schedule, state.step);
     const result = await applyStep(optimizer, sums, learningRate, settings.maxGradNorm);
     this.#window.stop();
+    if (!result.taken && result.badNumbers && model.widen?.()) {
+      // The same step again: what overflowed may have been a copy, not the activation.
+      this.#state = { ...state, widened: true };
+      return;
+    }
     this.#state = {
       ...state,
       step: state.step + 1,

@@ -40,6 +40,8 @@ export interface PlannedModelOptions {
   readonly packing?: boolean;
   /** Activations that may be kept instead of recomputed, in bytes per step; default 0. */
   readonly keepBytes?: number;
+  /** Whether wide activations are kept in float16; default true. */
+  readonly halves?: boolean;
   /** Vocabulary entries per chunk of a language model's head. */
   readonly headChunk?: number;
   /** Probability of LoRA dropout while training; default 0. */
@@ -53,6 +55,7 @@ export interface PlannedModelOptions {
 export class PlannedModel implements StepModel<TokenBatch> {
   readonly parameters: readonly Parameter[];
   readonly #options: PlannedModelOptions;
+  #halves: boolean;
   readonly #runner: Runner;
   readonly #plans: PlanCache;
   readonly #zeros = new Map<string, DeviceTensor>();
@@ -60,6 +63,7 @@ export class PlannedModel implements StepModel<TokenBatch> {
 
   constructor(options: PlannedModelOptions) {
     this.#options = options;
+    this.#halves = options.halves ?? true;
     this.#runner = options.runner;
     this.#plans = new PlanCache(options.runner);
     this.#numeric = options.numeric ?? "exact";
@@ -133,6 +137,13 @@ export class PlannedModel implements StepModel<TokenBatch> {
     return joinColumns(parts, targets.count);
   }
 
+  widen(): boolean {
+    const { keepBytes = 0 } = this.#options;
+    if (!this.#halves || keepBytes === 0) return false;
+    this.#halves = false;
+    return true;
+  }
+
   zeroGrad(): void {
     for (const parameter of this.parameters) {
       parameter.grad?.[Symbol.dispose]();
@@ -163,7 +174,7 @@ export class PlannedModel implements StepModel<TokenBatch> {
     const targetRows = objective === "causal" ? targets.rows : undefined;
     const packedRows = this.#packing(batch)?.rows;
     return this.#plans.get(
-      [sequences, length, targetRows, packedRows, dropout, numeric].join(),
+      [sequences, length, targetRows, packedRows, dropout, numeric, this.#halves].join(),
       () =>
         planTraining(model, {
           batch: sequences,
@@ -172,6 +183,7 @@ export class PlannedModel implements StepModel<TokenBatch> {
           packedRows,
           trainable,
           keepBytes,
+          halves: this.#halves,
           dropout,
           numeric,
           headChunk,

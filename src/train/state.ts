@@ -28,6 +28,8 @@ export interface TrainState {
   readonly skippedInARow: number;
   /** Real tokens seen. */
   readonly tokens: number;
+  /** Whether `StepModel.widen` was needed; a resumed run starts with it. */
+  readonly widened?: boolean;
 }
 
 /** The state before the first step. */

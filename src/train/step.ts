@@ -45,6 +45,13 @@ export interface StepModel<B extends Batch = Batch> extends Disposable {
   accumulate(batch: B, dropoutSeed: number): Promise<BatchLoss>;
   /** Loss without dropout and without gradients. */
   evaluate(batch: B): Promise<Evaluation>;
+  /**
+   * Keeps all activations in full precision from now on, where some were kept in float16 and may
+   * have left its range.
+   *
+   * @returns whether that changes anything
+   */
+  widen?(): boolean;
   /** Forgets the accumulated gradients. */
   zeroGrad(): void;
 }

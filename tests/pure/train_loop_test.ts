@@ -210,6 +210,21 @@ Deno.test("train() skips a step whose loss is NaN and tells so", async () => {
   assertEquals(job.saved.at(-1)!.optimizer.updates, 28);
 });
 
+Deno.test("train() takes a step again with full precision before it skips it, and remembers", async () => {
+  const skipped: number[] = [];
+  const straight = makeJob({}, { model: new LeastSquares() });
+  await train(straight);
+  const model: LeastSquares & { widen?(): boolean } = poisoned((call) => call === 7);
+  let widened = 0;
+  model.widen = () => ++widened === 1;
+  const job = makeJob({}, { model, callbacks: { onSkip: ({ step }) => skipped.push(step) } });
+  const outcome = await train(job);
+  assertEquals(outcome.end, "finished");
+  assertEquals({ skipped, widened }, { skipped: [], widened: 1 });
+  assertEquals(job.saved.at(-1)!.state.widened, true);
+  assertEquals(plain(readParameters(model)), plain(readParameters(straight.model)));
+});
+
 Deno.test("train() ends a diverged run with the last parameters whose loss was finite", async () => {
   const job = makeJob({ maxGradNorm: 0 }, { model: poisoned((call) => call >= 12) });
   const outcome = await train(job);
