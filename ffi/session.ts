@@ -96,44 +96,50 @@ export class Session extends Pinned {
   }
 
   /**
-   * Runs once without blocking the event loop. A null address among `outputs` is filled with a
-   * value that ORT allocates; others are written into. The arrays and names must not be touched
-   * before the promise settles; whoever calls keeps the values alive until then.
+   * Runs once. A null address among `outputs` is filled with a value that ORT allocates; others are
+   * written into. The arrays and names must not be touched before the promise settles; whoever calls
+   * keeps the values alive until then.
+   *
+   * @param brief whether the call holds up the event loop, instead of going to another thread
    */
   async run(
     inputNames: Names,
     inputs: BigUint64Array<ArrayBuffer>,
     outputNames: Names,
     outputs: BigUint64Array<ArrayBuffer>,
+    brief = false,
   ): Promise<void> {
     const { api } = this.ort;
-    const handle = this.handle;
+    const call = (run: typeof api.Run | typeof api.RunHere) =>
+      run(
+        this.handle,
+        null,
+        inputNames.pointers,
+        inputs,
+        inputNames.count,
+        outputNames.pointers,
+        outputNames.count,
+        outputs,
+      );
+    if (brief) return unwrap(api, await call(api.RunHere));
     this.pin();
     try {
-      const status = await whileHeld(
-        [inputNames, inputs, outputNames, outputs],
-        () =>
-          api.Run(
-            handle,
-            null,
-            inputNames.pointers,
-            inputs,
-            inputNames.count,
-            outputNames.pointers,
-            outputNames.count,
-            outputs,
-          ),
-      );
-      unwrap(api, status);
+      const memory = [inputNames, inputs, outputNames, outputs];
+      unwrap(api, await whileHeld(memory, async () => await call(api.Run)));
     } finally {
       this.unpin();
     }
   }
 
-  /** Runs once with what `binding` binds, without blocking the event loop. */
-  async runWithBinding(binding: IoBinding): Promise<void> {
+  /**
+   * Runs once with what `binding` binds.
+   *
+   * @param brief as for {@linkcode run}
+   */
+  async runWithBinding(binding: IoBinding, brief = false): Promise<void> {
     const { api } = this.ort;
     const handle = this.handle;
+    if (brief) return unwrap(api, api.RunWithBindingHere(handle, null, binding.handle));
     this.pin();
     binding.pin();
     try {

@@ -224,6 +224,21 @@ export const SLOTS = {
     result: "pointer",
     nonblocking: true,
   },
+  // Run once more, called on this thread: for runs too short to be worth the way to another
+  RunHere: {
+    slot: 9,
+    parameters: [
+      "pointer",
+      "pointer",
+      "buffer",
+      "buffer",
+      "usize",
+      "buffer",
+      "usize",
+      "buffer",
+    ],
+    result: "pointer",
+  },
   // OrtStatus* SessionEndProfiling(OrtSession* session, OrtAllocator* allocator, char** out)
   SessionEndProfiling: {
     slot: 110,
@@ -341,6 +356,12 @@ export const SLOTS = {
     parameters: ["pointer", "pointer", "pointer"],
     result: "pointer",
     nonblocking: true,
+  },
+  // RunWithBinding once more, called on this thread
+  RunWithBindingHere: {
+    slot: 133,
+    parameters: ["pointer", "pointer", "pointer"],
+    result: "pointer",
   },
   // OrtStatus* SynchronizeBoundInputs(OrtIoBinding* binding_ptr)
   SynchronizeBoundInputs: { slot: 202, parameters: ["pointer"], result: "pointer" },

@@ -110,7 +110,7 @@ async function promptIds(length: number): Promise<readonly number[]> {
 /** Batches of `size` sentences as token ids, enough for a few hundred milliseconds. */
 async function sentenceBatches(size: number): Promise<readonly (readonly (readonly number[])[])[]> {
   const text = new LocalText(readTextFiles(encoder));
-  const ids = await text.encode(sentences.slice(0, Math.max(96, 4 * size)));
+  const ids = await text.encode(sentences.slice(0, Math.max(192, 4 * size)));
   return Array.from(
     { length: Math.floor(ids.length / size) },
     (_, i) => ids.slice(i * size, (i + 1) * size),

@@ -1,6 +1,6 @@
 /** How much of the machine's processors goes to whom, from Linux's /proc. */
 
-/** Linux counts processor time in hundredths of a second. */
+/** Linux counts the machine's processor time in hundredths of a second. */
 const TICK_MS = 10;
 
 /** Processor time that everything on the machine used so far, in ms. */
@@ -11,11 +11,15 @@ function machineMs(): number {
   return (user + nice + system + irq + softirq + steal) * TICK_MS;
 }
 
-/** Processor time that a process used so far, in ms. */
+/** Processor time that the threads of a process used so far, in ms. */
 function processMs(pid: number): number {
-  const stat = Deno.readTextFileSync(`/proc/${pid}/stat`);
-  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-  return (Number(fields[11]) + Number(fields[12])) * TICK_MS;
+  let nanoseconds = 0;
+  for (const { name } of Deno.readDirSync(`/proc/${pid}/task`)) {
+    nanoseconds += Number(
+      Deno.readTextFileSync(`/proc/${pid}/task/${name}/schedstat`).split(" ")[0],
+    );
+  }
+  return nanoseconds / 1e6;
 }
 
 /** What became of the processors while something was done. */

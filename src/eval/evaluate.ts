@@ -6,7 +6,13 @@ import { MASK_SUFFIX } from "../plan/dropout.ts";
 import { bindInputs } from "../plan/inputs.ts";
 import { LABELS } from "../plan/names.ts";
 import { TARGET_ROWS } from "../plan/select_rows.ts";
-import type { CompileOptions, DeviceTensor, Executable, Runner } from "../runtime/runner.ts";
+import type {
+  CompileOptions,
+  DeviceTensor,
+  Executable,
+  Runner,
+  RunOptions,
+} from "../runtime/runner.ts";
 import { targetsOf, type TokenBatch, tokenInput } from "../data/targets.ts";
 import { inParts, logitRowLimit } from "./in_parts.ts";
 import { ROW_LOGITS, ROW_LOSSES, withLoss } from "./loss_graph.ts";
@@ -129,11 +135,12 @@ export async function runOn(
   batch: TokenBatch,
   extra: ReadonlyMap<string, Tensor>,
   outputs?: readonly string[],
+  options?: RunOptions,
 ): Promise<Record<string, DeviceTensor>> {
   const [sequences, length] = batch.inputIds.dims;
   const feeds: Record<string, DeviceTensor> = {};
   try {
-    for (const [name, value] of extra) feeds[name] = runner.upload(value);
+    for (const [name, value] of extra) feeds[name] = runner.wrap(value);
     const inputs = graph.inputs.filter(({ name }) => !extra.has(name));
     // Outside training nothing is dropped.
     for (const { name } of inputs) {
@@ -145,11 +152,11 @@ export async function runOn(
       if (given === undefined && !dims.includes(0)) {
         throw new ReferenceError(`The batch has nothing for input "${name}"`);
       }
-      feeds[name] = runner.upload(
+      feeds[name] = runner.wrap(
         given ?? { dtype, dims, bytes: new Uint8Array(byteLength(dtype, 0)) },
       );
     }
-    return await executable.run(feeds, outputs);
+    return await executable.run(feeds, outputs, options);
   } finally {
     for (const feed of Object.values(feeds)) feed[Symbol.dispose]();
   }

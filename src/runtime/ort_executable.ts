@@ -12,7 +12,13 @@ import type { Dim, ValueInfo } from "../graph/types.ts";
 import { UsageError } from "../errors.ts";
 import { asFailure, attempt, attemptAsync } from "./failure.ts";
 import { OrtTensor, type TensorOwner } from "./ort_tensor.ts";
-import type { BoundRun, DeviceTensor, Executable, ExecutableMetadata } from "./runner.ts";
+import type {
+  BoundRun,
+  DeviceTensor,
+  Executable,
+  ExecutableMetadata,
+  RunOptions,
+} from "./runner.ts";
 
 type Tensors = Readonly<Record<string, DeviceTensor>>;
 
@@ -70,10 +76,11 @@ export class OrtExecutable implements Executable {
   async run(
     feeds: Tensors,
     fetches: readonly string[] = this.outputNames,
+    { brief }: RunOptions = {},
   ): Promise<Record<string, DeviceTensor>> {
     const outputs = new BigUint64Array(Math.max(1, fetches.length));
     const result: Record<string, DeviceTensor> = {};
-    await this.#run(feeds, fetches, outputs, [], () => {
+    await this.#run(feeds, fetches, outputs, { brief }, () => {
       const { ort } = this.#session;
       fetches.forEach((name, i) => {
         result[name] = new OrtTensor(this.#owner, OrtValue.adopt(ort, outputs[i]));
@@ -86,7 +93,7 @@ export class OrtExecutable implements Executable {
     const fetches = Object.keys(outputs);
     const values = fetches.map((name) => this.#valueOf(outputs[name], name));
     const addresses = BigUint64Array.from(values, (value) => value.address);
-    await this.#run(feeds, fetches, addresses, values);
+    await this.#run(feeds, fetches, addresses, { written: values });
   }
 
   bind(feeds: Tensors, outputs: Tensors): BoundRun {
@@ -117,13 +124,13 @@ export class OrtExecutable implements Executable {
         inputs[index] = this.#valueOf(tensor, name);
         attempt(`Cannot bind "${this.#label}"`, () => binding.input(name, inputs[index]));
       },
-      run: () =>
+      run: ({ brief } = {}) =>
         attemptAsync(`Cannot run "${this.#label}"`, async () => {
           if (this.#copiesInputs) {
             this.inputNames.forEach((name, i) => binding.input(name, inputs[i]));
             binding.synchronizeInputs();
           }
-          await this.#session.runWithBinding(binding);
+          await this.#session.runWithBinding(binding, brief);
           if (this.#copiesInputs) binding.synchronizeOutputs();
         }),
       [Symbol.dispose]: () => binding[Symbol.dispose](),
@@ -147,7 +154,7 @@ export class OrtExecutable implements Executable {
     feeds: Tensors,
     fetches: readonly string[],
     outputs: BigUint64Array<ArrayBuffer>,
-    written: readonly OrtValue[],
+    { written = [], brief }: { readonly written?: readonly OrtValue[]; readonly brief?: boolean },
     adopt?: () => void,
   ): Promise<void> {
     const values = this.#feedValues(feeds);
@@ -158,7 +165,7 @@ export class OrtExecutable implements Executable {
     for (const value of values) value.pin();
     for (const value of written) value.pin();
     try {
-      await this.#session.run(this.#inputNames, inputs, names, outputs);
+      await this.#session.run(this.#inputNames, inputs, names, outputs, brief);
       adopt?.();
     } catch (error) {
       throw asFailure(error, `Cannot run "${this.#label}"`);

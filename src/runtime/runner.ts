@@ -30,12 +30,22 @@ export interface ExecutableMetadata {
   readonly custom: Readonly<Record<string, string>>;
 }
 
+/** How a run is called. */
+export interface RunOptions {
+  /**
+   * Whether the run is known to be short, so that the event loop may wait for it: to another thread
+   * and back takes tens of microseconds, and longer than such a run where the cores are busy.
+   * Default false.
+   */
+  readonly brief?: boolean;
+}
+
 /** A graph with its inputs and outputs fixed to tensors, for many runs without further set-up. */
 export interface BoundRun extends Disposable {
   /** Feeds another tensor to a bound input, whatever its shape, from the next run on. */
   feed(name: string, tensor: DeviceTensor): void;
-  /** Reads the bound feeds and overwrites the bound outputs. Does not block the event loop. */
-  run(): Promise<void>;
+  /** Reads the bound feeds and overwrites the bound outputs. Blocks the event loop only if brief. */
+  run(options?: RunOptions): Promise<void>;
 }
 
 /** A compiled graph. */
@@ -46,12 +56,13 @@ export interface Executable extends Disposable {
   readonly inputNames: readonly string[];
   readonly outputNames: readonly string[];
   /**
-   * Runs without blocking the event loop. The outputs named in `fetches` (all, if absent) are
+   * Runs, without blocking the event loop unless brief. The outputs named in `fetches` (all, if absent) are
    * allocated by the runtime and belong to the caller; feeds stay the caller's.
    */
   run(
     feeds: Readonly<Record<string, DeviceTensor>>,
     fetches?: readonly string[],
+    options?: RunOptions,
   ): Promise<Record<string, DeviceTensor>>;
   /**
    * Like {@linkcode run}, with some outputs written into tensors that exist already

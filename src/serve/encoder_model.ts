@@ -1,13 +1,17 @@
 /** A sentence encoder at inference: class probabilities, or embeddings. */
-import { toNumbers } from "../graph/tensor.ts";
+import { elementCount, type Tensor, toNumbers } from "../graph/tensor.ts";
 import type { Graph } from "../graph/types.ts";
 import { BadInputError } from "../errors.ts";
 import { runOn } from "../eval/evaluate.ts";
 import type { Executable, Runner } from "../runtime/runner.ts";
 import type { TokenBatch } from "../data/targets.ts";
 import { SENTENCE_OUTPUTS, TOKEN_OUTPUTS } from "./embedding_graph.ts";
+import { RunClock } from "./run_clock.ts";
+
+const NOTHING: ReadonlyMap<string, Tensor> = new Map();
 
 export class EncoderModel {
+  readonly #clock = new RunClock();
   readonly #runner: Runner;
   readonly #executable: Executable;
   readonly #graph: Graph;
@@ -66,9 +70,11 @@ export class EncoderModel {
   }
 
   async #output(batch: TokenBatch, name: string) {
-    const results = await runOn(this.#runner, this.#executable, this.#graph, batch, new Map(), [
-      name,
-    ]);
+    const results = await this.#clock.time(
+      elementCount(batch.inputIds.dims),
+      (brief) =>
+        runOn(this.#runner, this.#executable, this.#graph, batch, NOTHING, [name], { brief }),
+    );
     using held = results[name];
     const value = held.read();
     const numbers = toNumbers(value);

@@ -11,6 +11,7 @@ import { TARGET_ROWS } from "../plan/select_rows.ts";
 import type { BoundRun, DeviceTensor } from "../runtime/runner.ts";
 import { cachesShareBuffers } from "./cache_pairs.ts";
 import type { Reader, ReaderParts } from "./reader.ts";
+import { RunClock } from "./run_clock.ts";
 
 /** Buffers have room for at least this many tokens more than are asked for, or for half as many. */
 const ROOM = 128;
@@ -28,6 +29,7 @@ export class InPlaceReader implements Reader {
   readonly #caches = new Map<string, Tensor>();
   /** Memory of the inputs that are fed anew, grown to the longest so far. */
   readonly #scratch = new Map<string, BigInt64Array<ArrayBuffer>>();
+  readonly #clock = new RunClock();
   #capacity = 0;
   #bound: BoundRun | undefined;
 
@@ -59,9 +61,9 @@ export class InPlaceReader implements Reader {
     this.#reserve(start + fresh.length, start);
     const feeds = new Map(this.#fed.map((name) => [name, this.#feed(name, fresh, start)]));
     try {
-      this.#bound ??= this.#bind(feeds);
-      for (const [name, tensor] of feeds) this.#bound.feed(name, tensor);
-      await this.#bound.run();
+      const bound = this.#bound ??= this.#bind(feeds);
+      for (const [name, tensor] of feeds) bound.feed(name, tensor);
+      await this.#clock.time(fresh.length, (brief) => bound.run({ brief }));
     } finally {
       for (const tensor of feeds.values()) tensor[Symbol.dispose]();
     }

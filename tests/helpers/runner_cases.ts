@@ -118,6 +118,21 @@ export function runnerCases(name: string, options: OrtRunnerOptions): void {
     assertThrows(() => bound.feed("z", x), UsageError, 'Cannot feed "z"');
   });
 
+  test("brief runs compute and fail like others", async (runner) => {
+    using executable = await runner.compile(affine);
+    using x = runner.upload(float32([1, 3], [1, 1, 1]));
+    using y = (await executable.run({ x }, ["y"], { brief: true })).y;
+    assertEquals(numbers(y.read()), [10, 13]);
+    using bound = executable.bind({ x }, { y });
+    x.write(float32([1, 3], [0, 0, 1]));
+    await bound.run({ brief: true });
+    assertEquals(numbers(y.read()), [6, 7]);
+    using wrong = runner.upload(float32([1, 2], [1, 1]));
+    await assertRejects(() => executable.run({ x: wrong }, ["y"], { brief: true }), RuntimeFailure);
+    bound[Symbol.dispose]();
+    await assertRejects(() => bound.run({ brief: true }), ReferenceError, "disposed of");
+  });
+
   test("a kernel that is made for it reads and writes one tensor", async (runner) => {
     assert(runner.inPlace);
     using executable = await runner.compile(tinyModel({

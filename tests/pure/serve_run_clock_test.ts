@@ -1,0 +1,49 @@
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { RunClock } from "../../src/serve/run_clock.ts";
+
+const sleep = (ms: number) => new Promise<void>((done) => setTimeout(done, ms));
+
+/** Notes whether it should be brief, and takes its time. */
+const run = (ms: number, asked: boolean[]) => async (brief: boolean) => {
+  asked.push(brief);
+  await sleep(ms);
+};
+
+Deno.test("RunClock calls a run brief once one of its kind was, in proportion to its tokens", async () => {
+  const clock = new RunClock();
+  const asked: boolean[] = [];
+  await clock.time(100, run(40, asked)); // nothing is known; then 0.4 ms a token
+  await clock.time(1, run(0, asked));
+  await clock.time(1000, run(20, asked));
+  assertEquals(asked, [false, true, false]);
+});
+
+Deno.test("RunClock learns from brief runs that took long", async () => {
+  const clock = new RunClock();
+  const asked: boolean[] = [];
+  await clock.time(1000, run(1, asked));
+  await clock.time(1, run(30, asked));
+  await clock.time(1, run(0, asked));
+  assertEquals(asked, [false, true, false]);
+});
+
+Deno.test("RunClock lets the event loop have turns between brief runs", async () => {
+  const clock = new RunClock();
+  await clock.time(1000, () => sleep(1));
+  let turns = 0;
+  const timer = setInterval(() => turns++, 1);
+  const end = performance.now() + 200;
+  // Brief runs never wait.
+  const quick = (brief: boolean) => brief ? Promise.resolve() : sleep(0);
+  while (performance.now() < end) await clock.time(1, quick);
+  clearInterval(timer);
+  assert(turns >= 2, `${turns} turns`);
+});
+
+Deno.test("RunClock passes on what a run throws", async () => {
+  await assertRejects(
+    () => new RunClock().time(1, () => Promise.reject(new Error("no"))),
+    Error,
+    "no",
+  );
+});
