@@ -86,9 +86,10 @@ export function predictMemory(run: RunToPredict): PredictedMemory {
   }
   const arenaBytes = simulation.arena.touchedBytes;
   const gradientBytes = (run.accumulates ? 2 : 1) * parameterBytes;
-  // The values that the model starts with, those in work and the moments, with a spare of each. A
-  // checkpoint reads values and moments, and puts them into one piece.
-  const held = parameterBytes * (1 + 4 * (1 + run.moments));
+  const values = 1 + run.moments;
+  // What the model starts with; what it works with, and a spare of each. A checkpoint reads all of it
+  // and puts it into one piece, and the adapter's own file is made before that is collected.
+  const held = parameterBytes * (1 + 2 * values + 2 * values + 2);
   const shapes = run.shapes ?? 1;
   const sessions = sessionsBefore + (simulation.sessionCount - sessionsBefore) * shapes;
   const nodes = plan.training.calls.reduce((sum, { graph }) => sum + graph.nodes.length, 0);
