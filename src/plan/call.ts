@@ -5,7 +5,7 @@
  * read have equal text and share one compiled session.
  */
 import { int } from "../graph/attributes.ts";
-import { GraphBuilder } from "../graph/builder.ts";
+import { GraphBuilder, type Known } from "../graph/builder.ts";
 import { ONNX_TYPE } from "../graph/dtype.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import { neededNodes } from "../graph/passes/prune.ts";
@@ -119,10 +119,15 @@ export function callOf(
     ...restoring(b, given),
     ...built.nodes.map((node) => withoutGiven(node, given)),
   ];
+  const copied = new Map([...given].map(([value, stored]) => [stored, value]));
+  const known = (name: string): Known => {
+    const value = copied.get(name) ?? name;
+    return value === name ? b.known(name) : { dtype: "float16", dims: b.dims(value) };
+  };
   const { nodes, initializers: constants } = expand(
     neededNodes(computing, outputs.keys()),
     built.initializers,
-    (name) => b.known(name),
+    known,
   );
   const names = new Map<string, string>();
   const inputs = new Set([...built.inputs.map((input) => input.name), ...given.values()]);
@@ -173,7 +178,6 @@ export function callOf(
     }
     fetches.set(canonical, target);
   }
-  const copied = new Map([...given].map(([value, stored]) => [stored, value]));
   const typeOf = (name: string): ValueType => {
     const value = copied.get(name) ?? name;
     const type = built.valueInfo.get(value)!.type!;
