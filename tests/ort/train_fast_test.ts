@@ -14,13 +14,14 @@ import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
 import type { Runner } from "../../src/runtime/runner.ts";
 import { checkFast, FAST_THRESHOLD } from "../../src/train/check_fast.ts";
 import { compareForward, FORWARD_TOLERANCE } from "../../src/train/compare_forward.ts";
-import { PlannedModel } from "../../src/train/planned_model.ts";
+import { PlannedModel, type PlannedModelOptions } from "../../src/train/planned_model.ts";
 import { modelDir, readModel } from "../helpers/fixture_models.ts";
 import { testOnEachOrt } from "../helpers/oldest_ort.ts";
 import { withOutlier } from "../helpers/outlier_model.ts";
 import {
   adapted,
   batchOf,
+  gradientDistance,
   gradientsOf,
   norm,
   rowsOf,
@@ -159,6 +160,21 @@ for (const name of Object.keys(STEP_MODELS) as StepModelName[]) {
     assertEquals(step.numeric, "fast");
   });
 }
+
+Deno.test("fast computes the same gradient whether activations are kept or computed again", async () => {
+  using runner = createOrtRunner({ threads: 1 });
+  const name = "tiny-llama-genai-int4";
+  const gradients = async (how: Partial<PlannedModelOptions>) => {
+    using step = stepOn(runner, name, { numeric: "fast", ...how });
+    return await gradientsOf(step, [batchFor(name)]);
+  };
+  const expected = await gradients({});
+  const keepBytes = Number.MAX_SAFE_INTEGER;
+  assertEquals(await gradients({ keepBytes, halves: false }), expected);
+  // What was kept in float16 may round to the next of the 8 bits' steps.
+  const { error } = gradientDistance(await gradients({ keepBytes }), expected);
+  assert(error > 0 && error < 0.05, `error is ${error}`);
+});
 
 Deno.test("losses without gradients and the compared logits stay exact in fast", async () => {
   using runner = createOrtRunner({ threads: 1 });
