@@ -87,6 +87,8 @@ function write(out: string, report: KeptReport): void {
 
 const { only, out, ...settings } = settingsOf(Deno.args);
 const folder = Deno.makeTempDirSync({ prefix: "graft-bench-" });
+// What was measured here before must not decide what is measured now.
+Deno.env.set("GRAFT_CACHE_DIR", `${folder}/cache`);
 try {
   const context: Context = {
     ...settings,

@@ -82,6 +82,9 @@ export interface Report {
   readonly notes: readonly string[];
 }
 
+/** A report without what all of a group's have in common. */
+export type ReportBody = Omit<Report, "workload" | "measured_at" | "rounds">;
+
 /** A report with the machine it was measured on, as docs/benchmarks.json keeps it. */
 export interface KeptReport extends Report {
   readonly machine: Machine;

@@ -50,6 +50,7 @@ const FLAGS = {
   }),
   numeric: TRAIN_FLAGS.numeric,
   gradCheckpoint: TRAIN_FLAGS.gradCheckpoint,
+  memoryBudget: TRAIN_FLAGS.memoryBudget,
   json: JSON_FLAG,
   ...RUNTIME_FLAGS,
 } as const;
@@ -154,6 +155,7 @@ function argumentsOf(flags: BenchTrainFlags, one: Configuration): readonly strin
     ...(gradCheckpoint === undefined
       ? []
       : [gradCheckpoint ? "--grad-checkpoint" : "--no-grad-checkpoint"]),
+    ...given("--memory-budget", flags.memoryBudget),
     ...given("--ort-lib", flags.ortLib),
     ...given("--threads", flags.threads),
   ];

@@ -112,6 +112,7 @@ function trainFlags(flags: BenchTrainFlags, configuration: Configuration): Train
     targetModules: flags.targetModules,
     numeric: flags.numeric,
     gradCheckpoint: flags.gradCheckpoint,
+    memoryBudget: flags.memoryBudget,
     ortLib: flags.ortLib,
     threads: flags.threads,
   }).values as TrainFlags;
