@@ -6,6 +6,7 @@ import { runOn } from "../eval/evaluate.ts";
 import type { Executable, Runner } from "../runtime/runner.ts";
 import type { TokenBatch } from "../data/targets.ts";
 import { SENTENCE_OUTPUTS, TOKEN_OUTPUTS } from "./embedding_graph.ts";
+import { lengthGroups } from "./length_groups.ts";
 import { RunClock } from "./run_clock.ts";
 
 const NOTHING: ReadonlyMap<string, Tensor> = new Map();
@@ -15,12 +16,17 @@ export class EncoderModel {
   readonly #runner: Runner;
   readonly #executable: Executable;
   readonly #graph: Graph;
+  /** Whether batch and length are free and padding is told from tokens. */
+  readonly #takesAnyShape: boolean;
 
   /** @param executable the model's graph, for embeddings best by `withSentenceEmbedding`; stays the caller's */
   constructor(runner: Runner, executable: Executable, graph: Graph) {
     this.#runner = runner;
     this.#executable = executable;
     this.#graph = graph;
+    const inputs = new Map(graph.inputs.map(({ name, type }) => [name, type?.shape]));
+    this.#takesAnyShape = inputs.has("attention_mask") &&
+      (inputs.get("input_ids")?.every((dim) => typeof dim === "string") ?? false);
   }
 
   /**
@@ -28,9 +34,11 @@ export class EncoderModel {
    * @throws {BadInputError} where the model has no `logits`
    */
   async classify(batch: TokenBatch): Promise<Float32Array[]> {
-    const { values, dims } = await this.#output(batch, this.#find(["logits"], "classify"));
-    const classes = dims[dims.length - 1];
-    return rowsOf(values, classes).map(softmax);
+    const name = this.#find(["logits"], "classify");
+    return await this.#inGroups(batch, async (group) => {
+      const { values, dims } = await this.#output(group, name);
+      return rowsOf(values, dims[dims.length - 1]).map(softmax);
+    });
   }
 
   /**
@@ -40,22 +48,21 @@ export class EncoderModel {
    */
   async embed(batch: TokenBatch): Promise<Float32Array[]> {
     const name = this.#find([...SENTENCE_OUTPUTS, ...TOKEN_OUTPUTS], "embed");
-    const { values, dims } = await this.#output(batch, name);
-    const width = dims[dims.length - 1];
-    const rows = rowsOf(values, width);
-    if (dims.length === 2) return rows.map(normalized);
-    const [sequences, length] = dims;
-    const mask = toNumbers(batch.attentionMask);
-    return Array.from({ length: sequences }, (_, s) => {
-      const sum = new Float32Array(width);
-      for (let t = 0; t < length; t++) {
-        if (mask[s * length + t] === 0) continue;
-        const row = rows[s * length + t];
-        for (let i = 0; i < width; i++) sum[i] += row[i];
-      }
-      // The mean's length does not matter: it is normalised.
-      return normalized(sum);
+    return await this.#inGroups(batch, async (group) => {
+      const { values, dims } = await this.#output(group, name);
+      const rows = rowsOf(values, dims[dims.length - 1]);
+      return (dims.length === 2 ? rows : pooled(rows, group)).map(normalized);
     });
+  }
+
+  /** Runs a batch in groups of texts about as long, and puts the results in the batch's order. */
+  async #inGroups<T>(batch: TokenBatch, run: (group: TokenBatch) => Promise<T[]>): Promise<T[]> {
+    if (!this.#takesAnyShape) return await run(batch);
+    const results: T[] = [];
+    for (const { rows, batch: group } of lengthGroups(batch)) {
+      (await run(group)).forEach((result, i) => results[rows[i]] = result);
+    }
+    return results;
   }
 
   #find(names: readonly string[], what: string): string {
@@ -81,6 +88,20 @@ export class EncoderModel {
     const values = numbers instanceof Float32Array ? numbers : Float32Array.from(numbers);
     return { values, dims: value.dims };
   }
+}
+
+/** Sums of the states of each sequence's real tokens, which point where the means do. */
+function pooled(states: readonly Float32Array[], { attentionMask }: TokenBatch): Float32Array[] {
+  const [sequences, length] = attentionMask.dims;
+  const mask = toNumbers(attentionMask);
+  return Array.from({ length: sequences }, (_, s) => {
+    const sum = new Float32Array(states[0].length);
+    for (let t = 0; t < length; t++) {
+      if (mask[s * length + t] === 0) continue;
+      states[s * length + t].forEach((value, i) => sum[i] += value);
+    }
+    return sum;
+  });
 }
 
 function rowsOf(values: Float32Array, width: number): Float32Array[] {

@@ -113,6 +113,42 @@ Deno.test("withSentenceEmbedding() gives what pooling the states gives, for text
   assertEquals(withSentenceEmbedding(pooling), pooling);
 });
 
+Deno.test("EncoderModel gives each of several texts what it gives it alone, in their order", async () => {
+  const model = readModel(modelDir("tiny-bert-torch-fp32"));
+  using runner = createOrtRunner({ threads: 1 });
+  using executable = await runner.compile(model);
+  const encoder = new EncoderModel(runner, executable, model.graph);
+  const lengths = [50, 4, 48, 3, 5, 50];
+  const rows = lengths.map((length, r) =>
+    Array.from({ length }, (_, t) => 5 + (r * 31 + t * 17) % 400)
+  );
+  const batchOf = (rows: readonly (readonly number[])[]) => {
+    const length = Math.max(...rows.map((row) => row.length));
+    const at = (value: (row: readonly number[], t: number) => number) =>
+      int64(
+        [rows.length, length],
+        rows.flatMap((row) => Array.from({ length }, (_, t) => value(row, t))),
+      );
+    return {
+      inputIds: at((row, t) => row[t] ?? 0),
+      attentionMask: at((row, t) => t < row.length ? 1 : 0),
+      tokenCount: rows.reduce((sum, row) => sum + row.length, 0),
+    };
+  };
+  const runs: (readonly number[])[] = [];
+  const run = executable.run.bind(executable);
+  executable.run = (feeds, ...rest) => {
+    runs.push(feeds.input_ids.dims);
+    return run(feeds, ...rest);
+  };
+  const together = await encoder.classify(batchOf(rows));
+  assertEquals(runs, [[3, 50], [3, 5]]);
+  for (const [r, row] of rows.entries()) {
+    const [alone] = await encoder.classify(batchOf([row]));
+    alone.forEach((value, i) => assertAlmostEquals(together[r][i], value, 1e-5));
+  }
+});
+
 Deno.test("EncoderModel names the outputs it looked for and those there are", async () => {
   const model = readModel(MINILM_DIR);
   using runner = createOrtRunner({ threads: 1 });
