@@ -6,6 +6,7 @@ import type { Runner } from "../runtime/runner.ts";
 import { cacheDirectory } from "../system/cache_directory.ts";
 import { makeDirectory, replaceFile } from "../system/durable_files.ts";
 import { processor } from "../system/processor.ts";
+import { VERSION } from "../version.ts";
 import {
   dequantFormOf,
   formatKernelTable,
@@ -17,7 +18,13 @@ import {
 /** @param threads of the runner; all of the processor's where absent */
 export function kernelSource(runner: Runner, threads: number | undefined): KernelSource {
   const { name, features, threads: all } = processor();
-  return { processor: name, features, threads: threads ?? all, runtime: runner.description };
+  return {
+    processor: name,
+    features,
+    threads: threads ?? all,
+    runtime: runner.description,
+    graft: VERSION,
+  };
 }
 
 /** Where the figures of a source lie; `undefined` where there is no folder for caches. */

@@ -23,6 +23,8 @@ export interface KernelSource {
   readonly threads: number;
   /** ONNX Runtime's name and version. */
   readonly runtime: string;
+  /** Version of graft, whose graphs were measured. */
+  readonly graft: string;
 }
 
 export interface KernelTable extends KernelSource {
@@ -81,7 +83,7 @@ export function timingJson(timing: KernelTiming) {
 }
 
 export function formatKernelTable(table: KernelTable): string {
-  const { processor, features, threads, runtime, measuredAt, timings } = table;
+  const { processor, features, threads, runtime, graft, measuredAt, timings } = table;
   return JSON.stringify(
     {
       format: FORMAT,
@@ -89,6 +91,7 @@ export function formatKernelTable(table: KernelTable): string {
       features,
       threads,
       runtime,
+      graft,
       measured_at: measuredAt,
       kernels: timings.map(timingJson),
     },
@@ -100,8 +103,8 @@ export function formatKernelTable(table: KernelTable): string {
 /**
  * Reads a table back.
  *
- * @returns `undefined` for a text that is none, or one of another processor, runtime or format: a
- *   cache that cannot be used is measured again
+ * @returns `undefined` for a text that is none, or one of another processor, runtime, graft
+ *   or format: a cache that cannot be used is measured again
  */
 export function parseKernelTable(text: string, source: KernelSource): KernelTable | undefined {
   let read;
@@ -111,7 +114,7 @@ export function parseKernelTable(text: string, source: KernelSource): KernelTabl
     return undefined;
   }
   if (read?.format !== FORMAT || !Array.isArray(read.kernels)) return undefined;
-  for (const key of ["processor", "features", "threads", "runtime"] as const) {
+  for (const key of ["processor", "features", "threads", "runtime", "graft"] as const) {
     if (read[key] !== source[key]) return undefined;
   }
   const timings = read.kernels.map(parseTiming);

@@ -1,6 +1,6 @@
 /** `graft bench kernels`: the matrix products that a training step can choose from. */
 import { kernelCachePath, kernelSource, loadKernels, saveKernels } from "../bench/kernel_cache.ts";
-import { formsFor, type StoredShape } from "../bench/kernel_graphs.ts";
+import { formsFor, KERNEL_FORMS, type StoredShape } from "../bench/kernel_graphs.ts";
 import { measureProduct } from "../bench/kernels.ts";
 import {
   dequantFormOf,
@@ -126,6 +126,10 @@ function show(
       { heading: "GFLOP/s", cell: gflops },
     ])
   ) terminal.print(line);
+  const shown = new Set(timings.map(({ form }) => form));
+  for (const { name, about } of KERNEL_FORMS) {
+    if (shown.has(name)) terminal.print(`${name}: ${about}`);
+  }
   if (chosen !== null) terminal.print(`Quickest way to dequantise blocks: ${chosen}`);
   if (measured < products.length) {
     terminal.note(

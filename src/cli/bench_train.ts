@@ -1,6 +1,6 @@
 /** `graft bench train`: speed and memory of training steps, and where the time goes. */
 import { PHASES } from "../bench/train_steps.ts";
-import { EXIT, UsageError } from "../errors.ts";
+import { EXIT, GraftError, UsageError } from "../errors.ts";
 import { JSON_FLAG, MODEL_FLAG, wholeNumbers } from "./bench_flags.ts";
 import { benchTraining, type Configuration, type TrainingFigures } from "./bench_train_run.ts";
 import { command } from "./command.ts";
@@ -127,10 +127,9 @@ async function inOwnProcesses(
       new Response(child.stdout).text(),
     ]);
     if (code !== 0) {
-      throw new UsageError(
-        `The configuration ${
-          JSON.stringify(configuration)
-        } could not be measured: the reason is above`,
+      throw new GraftError(
+        `Cannot measure the configuration ${JSON.stringify(configuration)}: the reason is above`,
+        code,
       );
     }
     const { processor, runtime, configurations } = JSON.parse(stdout);

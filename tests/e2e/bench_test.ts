@@ -124,6 +124,23 @@ Deno.test("bench train sweeps over lists, each combination in a process of its o
   );
 });
 
+Deno.test("bench train measures in the numeric setting that is asked for, and says which it was", async () => {
+  const { found } = await benchJson(
+    ...["train", "--model", LLAMA, "--batch-size", "2", "--length", "16", "--steps", "1"],
+    ...["--numeric", "fast"],
+  );
+  assertEquals(found.configurations[0].numeric, "fast");
+});
+
+Deno.test("bench train ends as graft train does where a configuration of a sweep cannot run", async () => {
+  const { code, stderr } = await graft(
+    ...["bench", "train", "--model", LLAMA, "--rank", "4,8", "--target-modules", "nothing"],
+  );
+  assertEquals(code, EXIT.usage);
+  assertStringIncludes(stderr, "no such module");
+  assertStringIncludes(stderr, "Cannot measure the configuration");
+});
+
 Deno.test("bench decode times a model in turn with another", async () => {
   const { found } = await benchJson(
     ...["decode", "--model", LLAMA, "--against", modelDir("tiny-llama-genai-fp32")],

@@ -17,7 +17,13 @@ import { median } from "../../src/statistics.ts";
 import { parseProcessor } from "../../src/system/processor.ts";
 import { cacheDirectory } from "../../src/system/cache_directory.ts";
 
-const SOURCE = { processor: "A CPU", features: "0123", threads: 2, runtime: "onnxruntime 1.30.0" };
+const SOURCE = {
+  processor: "A CPU",
+  features: "0123",
+  threads: 2,
+  runtime: "onnxruntime 1.30.0",
+  graft: "1.0.0",
+};
 const SHAPE = { rows: 64, columns: 32, bits: 4, blockSize: 32, tokens: 8 };
 const TABLE: KernelTable = {
   ...SOURCE,
@@ -67,6 +73,7 @@ Deno.test("parseKernelTable() reads back what formatKernelTable() wrote, for its
       { ...SOURCE, features: "4567" },
       { ...SOURCE, threads: 4 },
       { ...SOURCE, runtime: "onnxruntime 1.32.0" },
+      { ...SOURCE, graft: "1.1.0" },
     ]
   ) assertEquals(parseKernelTable(text, other), undefined);
 });
