@@ -1,0 +1,75 @@
+/**
+ * Prints how the numeric setting `fast` compares with `exact`: the gradients' cosine and relative
+ * error, and seconds of a pass over some batches, both settings in turn. CPU seconds tell more than
+ * the clock's on a machine that does other work.
+ *
+ * usage: deno run -A scripts/figures/numeric.ts [SHARED] [ROUNDS] (default: ../shared and 5)
+ */
+import { resolveValues } from "../../src/cli/config.ts";
+import { processTerminal } from "../../src/cli/output.ts";
+import { TRAIN_FLAGS, type TrainFlags } from "../../src/cli/train_flags.ts";
+import { setUpTraining } from "../../src/cli/train_setup.ts";
+import type { Numeric } from "../../src/plan/names.ts";
+import { checkFast } from "../../src/train/check_fast.ts";
+import { PlannedModel } from "../../src/train/planned_model.ts";
+import { median } from "../../src/statistics.ts";
+
+const [shared = "../shared", rounds = "5"] = Deno.args;
+const BATCHES = 4;
+
+const CASES = [
+  {
+    model: `${shared}/models/smollm2-135m-instruct-int4`,
+    data: `${shared}/data/e2e/bench512.jsonl`,
+    batchSize: 8,
+  },
+  {
+    model: `${shared}/models/all-minilm-l6-v2-int8`,
+    data: `${shared}/data/banking77/train.csv`,
+    batchSize: 32,
+  },
+];
+
+/** Seconds that this process has computed. */
+function cpuSeconds(): number {
+  const fields = Deno.readTextFileSync("/proc/self/stat").split(") ")[1].split(" ");
+  return (Number(fields[11]) + Number(fields[12])) / 100; // in ticks of 10 ms
+}
+
+for (const what of CASES) {
+  const flags = resolveValues(TRAIN_FLAGS, what).values as unknown as TrainFlags;
+  using setup = await setUpTraining(flags, processTerminal());
+  const { model } = setup;
+  if (!(model instanceof PlannedModel)) throw new Error("There is too little memory to compare");
+  const batches = await Promise.all(
+    Array.from({ length: BATCHES }, (_, i) => setup.data.batch(0, i)),
+  );
+  const pass = async () => {
+    for (const batch of batches) await model.accumulate(batch, 0);
+    model.zeroGrad();
+  };
+  const check = await checkFast(model, batches[0]);
+  const taken = { exact: { clock: [], cpu: [] }, fast: { clock: [], cpu: [] } } as Record<
+    Numeric,
+    { clock: number[]; cpu: number[] }
+  >;
+  for (let round = 0; round < Number(rounds); round++) {
+    for (const numeric of ["exact", "fast"] as const) {
+      model.numeric = numeric;
+      await pass(); // compiles, and rounds the weights anew
+      const [clock, cpu] = [performance.now(), cpuSeconds()];
+      await pass();
+      taken[numeric].clock.push((performance.now() - clock) / 1000);
+      taken[numeric].cpu.push(cpuSeconds() - cpu);
+    }
+  }
+  const ratio = (of: "clock" | "cpu") => median(taken.exact[of]) / median(taken.fast[of]);
+  console.log(JSON.stringify({
+    ...what,
+    cosine: check.cosine,
+    relativeError: check.relativeError,
+    fasterByClock: ratio("clock"),
+    fasterByCpu: ratio("cpu"),
+    taken,
+  }));
+}
