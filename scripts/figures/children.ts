@@ -36,7 +36,7 @@ export async function run(command: string, args: readonly string[]): Promise<Chi
 
 /** Runs a verb of graft from this checkout, with the flags of `deno task graft`. */
 export function graft(...args: readonly string[]): Promise<ChildResult> {
-  const flags = ["--no-check", "--v8-flags=--max-semi-space-size=4"];
+  const flags = ["--no-check", "--v8-flags=--max-semi-space-size=4,--heap-growing-percent=25"];
   return run(Deno.execPath(), ["run", "-A", ...flags, `${ROOT}src/cli/main.ts`, ...args]);
 }
 

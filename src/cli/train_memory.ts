@@ -13,6 +13,7 @@ import { planTraining } from "../plan/plan.ts";
 import { freeBytes, freeSwapBytes, processMemory } from "../system/memory.ts";
 import { type Fit, fitMemory } from "../train/fit_memory.ts";
 import { keepBudget } from "../train/keep_budget.ts";
+import { PLANS_KEPT } from "../train/plan_cache.ts";
 import { PlannedModel, type PlannedModelOptions } from "../train/planned_model.ts";
 import type { BatchSource } from "../train/step.ts";
 import { UPDATE_RULES } from "../train/update_rules.ts";
@@ -22,8 +23,6 @@ import type { Terminal } from "./output.ts";
 import { parseSize } from "./size.ts";
 import type { TrainFlags } from "./train_flags.ts";
 
-/** Plans that are kept at most; later shapes take the place of earlier ones. */
-const SHAPES_KEPT = 32;
 /** Share of what is free that a run may plan for: the prediction has an error of its own. */
 const SHARE_OF_FREE = 0.9;
 /** Shortest length that a refusal looks at. */
@@ -118,7 +117,7 @@ function predictor(
       weightBytes,
       prepackedBytes: prepackedBytes(model),
       tokenizerBytes,
-      shapes: Math.min(shapes, SHAPES_KEPT),
+      shapes: Math.min(shapes, PLANS_KEPT),
     });
   };
 }

@@ -1,7 +1,8 @@
 /**
  * How much memory training takes, worked out from the plan of a step before anything runs.
  *
- * The arena's part is simulated: every call of the step takes and releases what the runtime would
+ * What passes between calls has its place already ({@linkcode placeTensors}). The arena's part is
+ * simulated: every call of the step takes and releases what the runtime would
  * ({@linkcode callMemory}), in an arena that behaves like the runtime's ({@linkcode Arena}). The rest
  * is counted: pages of the weights, what the optimiser holds, and constants measured once.
  */
@@ -84,7 +85,7 @@ export function predictMemory(run: RunToPredict): PredictedMemory {
     if (run.accumulates) simulation.train(plan.training);
     simulation.zeroGradients();
   }
-  const arenaBytes = simulation.arena.touchedBytes;
+  const stepBytes = simulation.slabBytes + simulation.arena.touchedBytes;
   const gradientBytes = (run.accumulates ? 2 : 1) * parameterBytes;
   const values = 1 + run.moments;
   // What the model starts with; what it works with, and a spare of each. A checkpoint reads all of it
@@ -93,11 +94,11 @@ export function predictMemory(run: RunToPredict): PredictedMemory {
   const shapes = run.shapes ?? 1;
   const sessions = sessionsBefore + (simulation.sessionCount - sessionsBefore) * shapes;
   const nodes = plan.training.calls.reduce((sum, { graph }) => sum + graph.nodes.length, 0);
-  const savedBytes = Math.min(plan.savedBytes, arenaBytes);
+  const savedBytes = Math.min(plan.savedBytes, stepBytes);
   const parts = {
     weightBytes: weightBytes + derivedBytes,
     savedBytes,
-    temporaryBytes: Math.max(0, arenaBytes - savedBytes - gradientBytes - derivedBytes),
+    temporaryBytes: Math.max(0, stepBytes - savedBytes - gradientBytes - derivedBytes),
     adapterBytes: held + gradientBytes,
     baseBytes: PROCESS_BYTES + nodes * NODE_BYTES + sessions * SESSION_BYTES +
       shapes * PLAN_BYTES +
@@ -112,6 +113,8 @@ export function predictMemory(run: RunToPredict): PredictedMemory {
 /** An arena with what lies in it by name. */
 class Simulation {
   readonly arena = new Arena();
+  /** The stretch in which the tensors between calls lie. */
+  slabBytes = 0;
   readonly #calls = new Map<string, CallMemory>();
   readonly #held = new Map<string, Block>();
 
@@ -151,25 +154,33 @@ class Simulation {
     for (const name of this.#held.keys()) if (name.startsWith(GRADIENT)) this.#free(name);
   }
 
-  #runAll({ calls, release }: Schedule): void {
+  #runAll({ calls, release, memory }: Schedule): void {
+    this.slabBytes = Math.max(this.slabBytes, memory.bytes);
     calls.forEach((call, i) => {
-      this.#run(call);
+      this.#run(call, memory.places);
       for (const name of release[i]) this.#free(name);
     });
   }
 
-  #run(call: PlannedCall): void {
+  /** @param placed tensors that lie elsewhere */
+  #run(call: PlannedCall, placed: ReadonlyMap<string, unknown> = new Map()): void {
     let memory = this.#calls.get(call.key);
     if (memory === undefined) this.#calls.set(call.key, memory = callMemory(call.graph));
     const blocks: Block[] = [];
+    const elsewhere = new Set(
+      [...call.fetches].filter(([, name]) => placed.has(name))
+        .map(([output]) => memory.outputs.get(output)!),
+    );
     for (const { takes, scratchBytes, releases } of memory.nodes) {
-      for (const { buffer, bytes } of takes) blocks[buffer] = this.arena.take(bytes);
+      for (const { buffer, bytes } of takes) {
+        if (!elsewhere.has(buffer)) blocks[buffer] = this.arena.take(bytes);
+      }
       const scratch = scratchBytes.map((bytes) => this.arena.take(bytes));
       for (const block of scratch) this.arena.release(block);
       for (const buffer of releases) this.arena.release(blocks[buffer]);
     }
     for (const [output, name] of call.fetches) {
-      this.#held.set(name, blocks[memory.outputs.get(output)!]);
+      if (!placed.has(name)) this.#held.set(name, blocks[memory.outputs.get(output)!]);
     }
   }
 

@@ -25,6 +25,7 @@ import { type Derivation, quantizeLinears } from "./quantize_linears.ts";
 import { packTokens } from "./pack_tokens.ts";
 import { selectTargetRows, TARGET_ROWS } from "./select_rows.ts";
 import { graphSharing } from "./share_graphs.ts";
+import { placeTensors, type StepMemory } from "./step_memory.ts";
 import { evaluationTailCall, tailCall } from "./tail.ts";
 
 /** What to plan for. */
@@ -62,6 +63,8 @@ export interface Schedule {
   readonly calls: readonly PlannedCall[];
   /** For each call, the intermediates to free after it. */
   readonly release: readonly (readonly string[])[];
+  /** Where the intermediates lie. */
+  readonly memory: StepMemory;
 }
 
 /** A planned step for one batch shape. */
@@ -238,7 +241,7 @@ function scheduled(calls: readonly PlannedCall[], results: readonly string[] = [
   for (const [name, i] of lastUse) {
     if (!isResult(name) && !results.includes(name)) release[i].push(name);
   }
-  return { calls, release };
+  return { calls, release, memory: placeTensors(calls, release) };
 }
 
 const RESULT = new Set([LOSS, LOGITS]);

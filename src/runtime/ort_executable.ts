@@ -76,14 +76,22 @@ export class OrtExecutable implements Executable {
   async run(
     feeds: Tensors,
     fetches: readonly string[] = this.outputNames,
-    { brief }: RunOptions = {},
+    { brief, into = {} }: RunOptions = {},
   ): Promise<Record<string, DeviceTensor>> {
     const outputs = new BigUint64Array(Math.max(1, fetches.length));
+    const written: OrtValue[] = [];
+    fetches.forEach((name, i) => {
+      if (into[name] === undefined) return;
+      const value = this.#valueOf(into[name], name);
+      written.push(value);
+      outputs[i] = value.address;
+    });
     const result: Record<string, DeviceTensor> = {};
-    await this.#run(feeds, fetches, outputs, { brief }, () => {
+    await this.#run(feeds, fetches, outputs, { brief, written }, () => {
       const { ort } = this.#session;
       fetches.forEach((name, i) => {
-        result[name] = new OrtTensor(this.#owner, OrtValue.adopt(ort, outputs[i]));
+        if (into[name] !== undefined) result[name] = into[name];
+        else result[name] = new OrtTensor(this.#owner, OrtValue.adopt(ort, outputs[i]));
       });
     });
     return result;

@@ -38,6 +38,8 @@ export interface RunOptions {
    * Default false.
    */
   readonly brief?: boolean;
+  /** Outputs that are written into tensors that exist already; the runtime allocates the others. */
+  readonly into?: Readonly<Record<string, DeviceTensor>>;
 }
 
 /** A graph with its inputs and outputs fixed to tensors, for many runs without further set-up. */

@@ -13,8 +13,8 @@ export interface CompiledPlan {
   readonly constants: ReadonlyMap<string, DeviceTensor>;
 }
 
-/** Batch shapes whose plans stay; data in length buckets has fewer. */
-const PLANS_KEPT = 32;
+/** Batch shapes whose plans stay; later ones take the place of those used longest ago. */
+export const PLANS_KEPT = 12;
 
 /** IR version that the training operator set belongs to. */
 const IR_VERSION = 10;
@@ -29,15 +29,22 @@ export const SESSION_CONFIG = {
 export class PlanCache implements Disposable {
   readonly #runner: Runner;
   readonly #limit: number;
+  readonly #onEvict: (plan: TrainingPlan) => void;
   /** Least recently used first. */
   readonly #plans = new Map<string, CompiledPlan>();
   readonly #sessions = new Map<string, Promise<Executable>>();
   readonly #tensors = new TensorCache();
   readonly #derived = new DerivedTensors((call) => this.#compile(call));
 
-  constructor(runner: Runner, limit = PLANS_KEPT) {
+  /** @param onEvict told of each plan that is dropped */
+  constructor(
+    runner: Runner,
+    limit = PLANS_KEPT,
+    onEvict: (plan: TrainingPlan) => void = () => {},
+  ) {
     this.#runner = runner;
     this.#limit = limit;
+    this.#onEvict = onEvict;
   }
 
   /** Compiled sessions held now. */
@@ -109,8 +116,9 @@ export class PlanCache implements Disposable {
 
   /** Drops the plan used longest ago, and what no other plan shares with it. */
   #evict(): void {
-    const [oldest] = this.#plans.keys();
+    const [[oldest, { plan }]] = this.#plans;
     this.#plans.delete(oldest);
+    this.#onEvict(plan);
     const plans = [...this.#plans.values()];
     const keys = new Set(
       plans.flatMap(({ plan: { training, evaluation, logits } }) =>

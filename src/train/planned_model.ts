@@ -26,8 +26,9 @@ import {
   type TokenBatch,
   tokenInput,
 } from "../data/targets.ts";
-import { type CompiledPlan, PlanCache } from "./plan_cache.ts";
+import { type CompiledPlan, PlanCache, PLANS_KEPT } from "./plan_cache.ts";
 import type { BatchLoss, Evaluation, Parameter, StepModel } from "./step.ts";
+import { StepSlab } from "./step_slab.ts";
 
 export interface PlannedModelOptions {
   readonly runner: Runner;
@@ -58,6 +59,7 @@ export class PlannedModel implements StepModel<TokenBatch> {
   #halves: boolean;
   readonly #runner: Runner;
   readonly #plans: PlanCache;
+  readonly #slab: StepSlab;
   readonly #zeros = new Map<string, DeviceTensor>();
   #numeric: Numeric;
 
@@ -65,7 +67,12 @@ export class PlannedModel implements StepModel<TokenBatch> {
     this.#options = options;
     this.#halves = options.halves ?? true;
     this.#runner = options.runner;
-    this.#plans = new PlanCache(options.runner);
+    this.#slab = new StepSlab(options.runner);
+    this.#plans = new PlanCache(options.runner, PLANS_KEPT, (plan) => {
+      for (const schedule of [plan.training, plan.evaluation, plan.logits]) {
+        this.#slab.forget(schedule);
+      }
+    });
     this.#numeric = options.numeric ?? "exact";
     this.parameters = [...options.trainable].map((name) => {
       const value = options.model.graph.initializers.get(name);
@@ -160,6 +167,7 @@ export class PlannedModel implements StepModel<TokenBatch> {
     this.zeroGrad();
     for (const parameter of this.parameters) parameter.value[Symbol.dispose]();
     for (const zeros of this.#zeros.values()) zeros[Symbol.dispose]();
+    this.#slab[Symbol.dispose]();
     this.#plans[Symbol.dispose]();
   }
 
@@ -226,6 +234,8 @@ export class PlannedModel implements StepModel<TokenBatch> {
 
   async #run(schedule: Schedule, env: Map<string, DeviceTensor>): Promise<void> {
     const made = new Set<string>();
+    // On a device of its own, the runtime knows best where tensors lie.
+    const placed = this.#runner.inPlace ? this.#slab.tensorsOf(schedule) : undefined;
     try {
       for (const [i, call] of schedule.calls.entries()) {
         const executable = await this.#plans.session(call);
@@ -237,13 +247,18 @@ export class PlannedModel implements StepModel<TokenBatch> {
           }
           feeds[canonical] = value;
         }
-        const results = await executable.run(feeds);
+        const into: Record<string, DeviceTensor> = {};
+        for (const [canonical, name] of call.fetches) {
+          const tensor = placed?.get(name);
+          if (tensor !== undefined) into[canonical] = tensor;
+        }
+        const results = await executable.run(feeds, executable.outputNames, { into });
         for (const [canonical, name] of call.fetches) {
           env.set(name, results[canonical]);
-          made.add(name);
+          if (into[canonical] === undefined) made.add(name);
         }
         for (const name of schedule.release[i]) {
-          env.get(name)?.[Symbol.dispose]();
+          if (!placed?.has(name)) env.get(name)?.[Symbol.dispose]();
           env.delete(name);
         }
       }

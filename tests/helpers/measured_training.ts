@@ -18,7 +18,7 @@ export interface MeasuredTraining {
  */
 export async function measureTraining(args: readonly string[]): Promise<MeasuredTraining> {
   // The flags of `deno task graft`: the young heap's size counts.
-  const flags = ["--no-check", "--v8-flags=--max-semi-space-size=4"];
+  const flags = ["--no-check", "--v8-flags=--max-semi-space-size=4,--heap-growing-percent=25"];
   const child = new Deno.Command(Deno.execPath(), {
     args: ["run", "-A", ...flags, `${ROOT}src/cli/main.ts`, "train", ...args],
     stdin: "null",

@@ -87,6 +87,20 @@ export function runnerCases(name: string, options: OrtRunnerOptions): void {
     assertEquals(numbers(y.read()), [6, 7]);
   });
 
+  test("run() writes some outputs into tensors that exist and allocates the others", async (runner) => {
+    using executable = await runner.compile(tinyModel({
+      inputs: { x: ["float32", [2]] },
+      outputs: { twice: ["float32", [2]], square: ["float32", [2]] },
+      nodes: [["Add", ["x", "x"], ["twice"]], ["Mul", ["x", "x"], ["square"]]],
+    }));
+    using x = runner.upload(float32([2], [3, 4]));
+    using square = runner.allocate("float32", [2]);
+    const results = await executable.run({ x }, ["twice", "square"], { into: { square } });
+    using twice = results.twice;
+    assertEquals(results.square, square);
+    assertEquals([...numbers(twice.read()), ...numbers(square.read())], [6, 8, 9, 16]);
+  });
+
   test("share() lets runs write into the caller's own bytes", async (runner) => {
     using executable = await runner.compile(affine);
     const bytes = new Uint8Array(8);

@@ -1,0 +1,79 @@
+/**
+ * Where in one stretch of memory the tensors lie that pass between a step's calls.
+ *
+ * Placed by their lifetimes, they take what is alive at the fullest moment and little more; a
+ * general arena, asked for other sizes with every batch shape, touches page after page.
+ */
+import { byteLength, type DataType } from "../graph/dtype.ts";
+import { elementCount } from "../graph/tensor.ts";
+import type { PlannedCall } from "./call.ts";
+
+/** A tensor's place. */
+export interface Place {
+  readonly offset: number;
+  readonly bytes: number;
+  readonly dtype: DataType;
+  readonly dims: readonly number[];
+}
+
+export interface StepMemory {
+  /** Size of the stretch. */
+  readonly bytes: number;
+  /** By name; a name is made by one call and freed once. */
+  readonly places: ReadonlyMap<string, Place>;
+}
+
+/** Kernels read whole cache lines. */
+const ALIGNMENT = 64;
+
+/**
+ * @param release for each call, the tensors that are freed after it; what is never freed has no place
+ */
+export function placeTensors(
+  calls: readonly PlannedCall[],
+  release: readonly (readonly string[])[],
+): StepMemory {
+  const freed = new Set(release.flat());
+  const places = new Map<string, Place>();
+  const live = new Live();
+  calls.forEach(({ graph, fetches }, i) => {
+    for (const { name, type } of graph.outputs) {
+      const tensor = fetches.get(name)!;
+      if (!freed.has(tensor)) continue;
+      const { dtype } = type!;
+      const dims = type!.shape as readonly number[];
+      const bytes = byteLength(dtype, elementCount(dims));
+      places.set(tensor, live.take({ bytes, dtype, dims }));
+    }
+    for (const name of release[i]) {
+      const place = places.get(name);
+      if (place !== undefined) live.free(place);
+    }
+  });
+  return { bytes: live.mostBytes, places };
+}
+
+/** What is alive, in the order of its offsets. */
+class Live {
+  readonly #places: Place[] = [];
+  mostBytes = 0;
+
+  /** Puts a tensor into the lowest gap that holds it. */
+  take(tensor: Omit<Place, "offset">): Place {
+    let offset = 0;
+    let index = 0;
+    for (; index < this.#places.length; index++) {
+      const next = this.#places[index];
+      if (offset + tensor.bytes <= next.offset) break;
+      offset = Math.ceil((next.offset + next.bytes) / ALIGNMENT) * ALIGNMENT;
+    }
+    const place = { ...tensor, offset };
+    this.#places.splice(index, 0, place);
+    this.mostBytes = Math.max(this.mostBytes, offset + tensor.bytes);
+    return place;
+  }
+
+  free(place: Place): void {
+    this.#places.splice(this.#places.indexOf(place), 1);
+  }
+}
