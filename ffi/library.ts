@@ -90,6 +90,7 @@ const opened = new Map<string, Ort>();
 export function openLibrary(path: string): Ort {
   const known = opened.get(path);
   if (known !== undefined) return known;
+  forbidTelemetry();
   let base: Deno.PointerValue | undefined;
   try {
     base = Deno.dlopen(path, BASE).symbols.OrtGetApiBase?.();
@@ -114,6 +115,14 @@ export function openLibrary(path: string): Ort {
   const ort = bindLibrary(path, base);
   opened.set(path, ort);
   return ort;
+}
+
+/**
+ * Builds from npm report usage unless this variable says no. `DisableTelemetryEvents` comes too late:
+ * by then an environment exists, has made its files in the temporary folder, and may have sent.
+ */
+function forbidTelemetry(): void {
+  Deno.env.set("ORT_DISABLE_TELEMETRY", "1");
 }
 
 /**

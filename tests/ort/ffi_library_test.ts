@@ -1,4 +1,4 @@
-import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import {
   bindLibrary,
   findLibrary,
@@ -124,4 +124,22 @@ Deno.test("Environment.acquire() works in two workers of one process", async () 
   worker.terminate();
   assertEquals(answer, "released");
   environment.release();
+});
+
+Deno.test("openLibrary() keeps ONNX Runtime from gathering usage: nothing appears in the temporary folder", async () => {
+  const folder = await Deno.makeTempDir();
+  const library = new URL("../../ffi/library.ts", import.meta.url).href;
+  const environment = new URL("../../ffi/environment.ts", import.meta.url).href;
+  const child = new Deno.Command(Deno.execPath(), {
+    args: [
+      "eval",
+      `import { findLibrary, openLibrary } from "${library}";` +
+      `import { Environment } from "${environment}";` +
+      `Environment.acquire(openLibrary(findLibrary()), {}).release();`,
+    ],
+    env: { TMPDIR: folder },
+  });
+  const { success, stderr } = await child.output();
+  assert(success, new TextDecoder().decode(stderr));
+  assertEquals([...Deno.readDirSync(folder)].map(({ name }) => name), []);
 });
