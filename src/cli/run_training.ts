@@ -19,6 +19,7 @@ import { paint, type Terminal } from "./output.ts";
 import { progressCallbacks } from "./progress.ts";
 import { StopSignal } from "./stop_signal.ts";
 import { DEFAULT_EPOCHS, TRAIN_FLAGS, type TrainFlags } from "./train_flags.ts";
+import { type ChosenMemory, writeChosenMemory } from "./chosen_memory.ts";
 import type { NumericChoice } from "./train_numeric.ts";
 
 /** Name of the resolved configuration beside the adapter. */
@@ -33,6 +34,8 @@ export interface TrainSetup<B extends Batch = Batch> extends Disposable {
   readonly test?: BatchSource<B>;
   /** The numeric setting in use, where it is not simply the one that the flags say. */
   readonly numeric?: NumericChoice;
+  /** What is kept and computed at once, where that was chosen for this run. */
+  readonly memory?: ChosenMemory;
   /** Parameters of the base and of what is trained, for the trainable share. */
   readonly allParameters: number;
   /** What, besides the flags below, must be equal for a resume: digests of base and data. */
@@ -189,6 +192,7 @@ async function runLoop<B extends Batch>(
     join(directory, CONFIG_FILE),
     new TextEncoder().encode(formatConfig(flags, TRAIN_FLAGS)),
   );
+  if (setup.memory !== undefined) writeChosenMemory(directory, setup.memory);
   const peakMemory = () => processMemory().peakRssBytes;
   const callbacks = [progressCallbacks(terminal, settings.totalSteps, peakMemory, firstStep)];
   using metrics = flags.reportTo.includes("jsonl")

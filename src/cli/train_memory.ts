@@ -17,6 +17,7 @@ import { PLANS_KEPT } from "../train/plan_cache.ts";
 import { PlannedModel, type PlannedModelOptions } from "../train/planned_model.ts";
 import type { BatchSource } from "../train/step.ts";
 import { UPDATE_RULES } from "../train/update_rules.ts";
+import { readChosenMemory } from "./chosen_memory.ts";
 import { formatBytes } from "./format.ts";
 import { madeOf, megabytes } from "./memory_report.ts";
 import type { Terminal } from "./output.ts";
@@ -56,7 +57,7 @@ export async function fitTraining(
   const predict = predictor(parts, flags, Math.min(shapes, microSteps(flags)), validation?.longest);
   const free = freeBytes();
   const budget = budgetOf(flags, free);
-  const fit = fitMemory({
+  const fit = goOnAsBefore() ?? fitMemory({
     budgetBytes: budget.bytes,
     sequences,
     keepBytes: flags.memoryBudget === undefined || flags.gradCheckpoint !== undefined
@@ -65,6 +66,16 @@ export async function fitTraining(
     mayRecompute: flags.gradCheckpoint === undefined,
     predict: (count, keepBytes) => predict(sliceBatch(longest, 0, count), keepBytes),
   });
+  /** The choice of the run that is resumed, where that fits still. */
+  function goOnAsBefore(): Fit | undefined {
+    const chosen = flags.resume ? readChosenMemory(flags.adapterPath) : undefined;
+    if (chosen === undefined || chosen.sequences > sequences) return undefined;
+    const predicted = predict(sliceBatch(longest, 0, chosen.sequences), chosen.keepBytes);
+    if (predicted.peakBytes <= budget.bytes) return { fits: true, ...chosen, predicted };
+    terminal.note(
+      "There is less memory than when this run began: it keeps less, and the last bits may differ",
+    );
+  }
   const needed = fit.predicted.peakBytes;
   if (!fit.fits && needed > budget.bytes + budget.swapBytes) {
     const one = sliceBatch(longest, 0, 1);

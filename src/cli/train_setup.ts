@@ -125,6 +125,7 @@ export async function setUpTraining(
     validation: data.validation,
     test: data.test,
     numeric,
+    memory: { keepBytes, sequences },
     allParameters: countParameters(model) + trained,
     identity: { base: card.baseDigest, tokenizer: tokenizerDigest, ...data.identity },
     saveAdapter: (directory, parameters) =>

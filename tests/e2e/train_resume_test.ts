@@ -55,6 +55,24 @@ Deno.test("graft train, killed and interrupted and resumed, ends with the bytes 
     assert(await weights(join(path, "other")) !== await weights(straight));
   }));
 
+Deno.test("graft train --resume keeps as much as the run did that it goes on with, whatever is free", () =>
+  inTempDir(async (path) => {
+    const args = argsOf(path);
+    const adapters = ["recomputing", "keeping", "resumed"].map((name) => join(path, name));
+    const [recomputing, keeping, resumed] = adapters;
+    for (const [adapter, flag] of [[recomputing, "--grad-checkpoint"], [keeping, "--threads=1"]]) {
+      const { code, stderr } = await graft(...args, flag, "--adapter-path", adapter);
+      assertEquals(code, 0, stderr);
+    }
+    assert(await weights(keeping) !== await weights(recomputing), "what is kept shows nowhere");
+    const run = [...args, "--adapter-path", resumed];
+    const stopped = await graftSignalled(/step 5\//, "SIGINT", ...run, "--grad-checkpoint");
+    assertEquals(stopped.code, 130, stopped.stderr);
+    const last = await graft(...run, "--resume");
+    assertEquals(last.code, 0, last.stderr);
+    assertEquals(await weights(resumed), await weights(recomputing));
+  }));
+
 Deno.test("graft train, killed before its first checkpoint, starts anew when it is told to", () =>
   inTempDir(async (path) => {
     const args = [...argsOf(path), "--adapter-path", join(path, "adapter")];
