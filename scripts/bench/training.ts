@@ -91,6 +91,8 @@ async function besidePeft(
     const theirs = measured.peft.float32!.valid_loss!;
     const apart = Math.abs(ours.valid_loss! / theirs - 1);
     goals.push(atMost("validation loss, relative distance to PEFT float32", apart, 0.01));
+    const memory = ours.peak_rss_mb / measured.peft.float32!.peak_rss_mb;
+    goals.push(atMost("peak memory, times PEFT float32", memory, setting === "fast" ? 0.18 : 0.6));
   }
   return {
     about: `LoRA r8 on ${targets.name}, SmolLM2-135M int4, e2e, batch 8, setting ${setting}`,
@@ -117,39 +119,44 @@ function memory({ graft: { fast }, peft: { float32 }, notes }: Measured): Report
   };
 }
 
+/** What is asked of an encoder's training, by setting: speed and memory, times PEFT's. */
+const CLASSIFIER_GOALS = [
+  { setting: "fast", speed: 3, memory: 0.35 },
+  { setting: "exact", speed: 1, memory: 0.6 },
+] as const;
+
 /** B5: an encoder with a new head, and what merging it keeps. */
 export async function* classifier(context: Context): AsyncGenerator<Report> {
   const work = workload(context.shared, "banking77", context.data);
-  const setting = "fast";
-  const measured = await alternate(context, work, [setting], ["float32"]);
-  const adapter = adapterOf(context, work, setting);
-  const merged = `${context.folder}/banking77-merged`;
-  await mergeGraft(work.model, adapter, merged);
-  const ours: TrainResult = {
-    ...measured.graft.fast!,
-    accuracy: await heldOutAccuracy(work.model, work, adapter),
-    merged_accuracy: await heldOutAccuracy(merged, work),
-  };
+  const settings = CLASSIFIER_GOALS.map(({ setting }) => setting);
+  const measured = await alternate(context, work, settings, ["float32"]);
   const theirs = measured.peft.float32;
-  const goals = theirs === undefined ? [] : [
-    atLeast("tok/s, times PEFT float32", ours.tokens_per_s / theirs.tokens_per_s, 3),
-    atMost("peak memory, times PEFT float32", ours.peak_rss_mb / theirs.peak_rss_mb, 0.35),
-    atLeast("accuracy, points above PEFT", 100 * (ours.accuracy! - theirs.accuracy!), -0.5),
-    atLeast(
-      "merged accuracy, points above PEFT",
-      100 * (ours.merged_accuracy! - theirs.accuracy!),
-      -0.5,
-    ),
-  ];
-  yield {
-    workload: "B5",
-    about: `MiniLM int8, banking77, LoRA r8 on query,value and a head, setting ${setting}`,
-    measured_at: new Date().toISOString(),
-    rounds: context.rounds,
-    graft: ours,
-    peers: theirs === undefined ? [] : [theirs],
-    goals,
-    tables: [],
-    notes: measured.notes,
-  };
+  for (const { setting, speed, memory } of CLASSIFIER_GOALS) {
+    const adapter = adapterOf(context, work, setting);
+    const merged = `${context.folder}/banking77-merged-${setting}`;
+    await mergeGraft(work.model, adapter, merged);
+    const ours: TrainResult = {
+      ...measured.graft[setting]!,
+      accuracy: await heldOutAccuracy(work.model, work, adapter),
+      merged_accuracy: await heldOutAccuracy(merged, work),
+    };
+    const points = (accuracy: number | undefined) => 100 * (accuracy! - theirs!.accuracy!);
+    const goals = theirs === undefined ? [] : [
+      atLeast("tok/s, times PEFT float32", ours.tokens_per_s / theirs.tokens_per_s, speed),
+      atMost("peak memory, times PEFT float32", ours.peak_rss_mb / theirs.peak_rss_mb, memory),
+      atLeast("accuracy, points above PEFT", points(ours.accuracy), -0.5),
+      atLeast("merged accuracy, points above PEFT", points(ours.merged_accuracy), -0.5),
+    ];
+    yield {
+      workload: `B5 ${setting}`,
+      about: `MiniLM int8, banking77, LoRA r8 on query,value and a head, setting ${setting}`,
+      measured_at: new Date().toISOString(),
+      rounds: context.rounds,
+      graft: ours,
+      peers: theirs === undefined ? [] : [theirs],
+      goals,
+      tables: [],
+      notes: measured.notes,
+    };
+  }
 }
