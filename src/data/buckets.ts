@@ -4,8 +4,9 @@
 export type Buckets = readonly number[];
 
 /**
- * Steps of 8 up to 128 tokens, 16 up to 256, 32 up to 512, and so on: from 64 tokens on at most an
- * eighth is padding, and each doubling of the length costs eight shapes.
+ * Steps of 8 up to 64 tokens, 16 up to 128, 32 up to 256, and so on: from 32 tokens on at most a
+ * quarter is padding, which attention alone computes, and each doubling of the length costs four
+ * shapes.
  *
  * @param maxLength the last bucket, whether or not it is a step
  * @throws {RangeError} unless it is a whole number of at least 1
@@ -19,7 +20,7 @@ export function defaultBuckets(maxLength: number): Buckets {
   const lengths: number[] = [];
   for (let length = 8; length < maxLength;) {
     lengths.push(length);
-    length += length < 128 ? 8 : 2 ** (Math.floor(Math.log2(length)) - 3);
+    length += length < 64 ? 8 : 2 ** (Math.floor(Math.log2(length)) - 2);
   }
   return [...lengths, maxLength];
 }

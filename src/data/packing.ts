@@ -34,8 +34,8 @@ export function packingOf(batch: TokenBatch): Packing | undefined {
   return { rows, places: int64([rows], places), rowOf: int64([total], rowOf) };
 }
 
-/** At least one row more than there are tokens, and few different numbers. */
+/** At least one row more than there are tokens, at most an eighth: few numbers, few graphs to compile. */
 function packedRows(real: number): number {
-  const step = Math.max(8, 2 ** (Math.floor(Math.log2(Math.max(1, real))) - 4));
+  const step = Math.max(8, 2 ** (Math.floor(Math.log2(Math.max(1, real))) - 3));
   return Math.ceil((real + 1) / step) * step;
 }

@@ -77,11 +77,11 @@ export function targetsOf(
 }
 
 /**
- * Rows that a training graph is made for: at most an eighth more than there are beyond 256, so that
- * few shapes are compiled.
+ * Rows that a training graph is made for: at most a quarter more than there are beyond 256, so that
+ * few shapes are compiled; a head is a tenth of a step.
  */
 export function rowBucket(count: number): number {
-  const step = Math.max(32, 2 ** (Math.floor(Math.log2(Math.max(1, count))) - 3));
+  const step = Math.max(32, 2 ** (Math.floor(Math.log2(Math.max(1, count))) - 2));
   return Math.max(step, Math.ceil(count / step) * step);
 }
 

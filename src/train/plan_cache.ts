@@ -14,7 +14,7 @@ export interface CompiledPlan {
 }
 
 /** Batch shapes whose plans stay; later ones take the place of those used longest ago. */
-export const PLANS_KEPT = 12;
+export const PLANS_KEPT = 16;
 
 /** IR version that the training operator set belongs to. */
 const IR_VERSION = 10;
