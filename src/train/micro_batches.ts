@@ -39,6 +39,10 @@ export class MicroBatches implements StepModel<TokenBatch> {
     return correct === undefined ? { lossSum, targetCount } : { lossSum, targetCount, correct };
   }
 
+  widen(): boolean {
+    return this.model.widen?.() ?? false;
+  }
+
   zeroGrad(): void {
     this.model.zeroGrad();
   }

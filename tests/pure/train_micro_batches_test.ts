@@ -40,3 +40,12 @@ Deno.test("MicroBatches counts no right answers where the model counts none", as
   const parts = new MicroBatches(new Sums(false), 3);
   assertEquals(await parts.evaluate(batch), { lossSum: 55, targetCount: 5 });
 });
+
+Deno.test("MicroBatches widens the model that it cuts batches for, and says whether that changed it", () => {
+  const model: Sums & { widen?(): boolean } = new Sums(true);
+  const parts = new MicroBatches(model, 2);
+  assertEquals(parts.widen(), false);
+  let asked = 0;
+  model.widen = () => ++asked === 1;
+  assertEquals([parts.widen(), parts.widen(), asked], [true, false, 2]);
+});
