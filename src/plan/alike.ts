@@ -2,6 +2,7 @@
  * Plans a segment once for all that are alike: the blocks of a model differ in the names of their
  * weights and activations, and the first one's calls, renamed, are the others'.
  */
+import { typeIn } from "../graph/facts.ts";
 import { attributeText, hex, type PlannedCall } from "./call.ts";
 import type { Segment } from "./cut.ts";
 import { cotangentName, gradientName, halfName } from "./names.ts";
@@ -104,9 +105,8 @@ function describe({ lowered, fed, constants }: PlanContext, name: string): strin
     const contents = fed.has(name) ? "fed" : hex(constant.bytes);
     return `${constant.dtype}[${constant.dims}] ${contents}`;
   }
-  const type = (lowered.valueInfo.get(name) ?? lowered.inputs.find((input) => input.name === name))
-    ?.type;
-  return `${type?.dtype}[${type?.shape}]${constants.has(name) ? " constant" : ""}`;
+  const type = typeIn(lowered, name);
+  return `${type?.dtype}[${type?.dims}]${constants.has(name) ? " constant" : ""}`;
 }
 
 /** From one segment's names to another's; names of neither, such as the labels', stay. */

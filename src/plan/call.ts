@@ -8,6 +8,7 @@ import { int } from "../graph/attributes.ts";
 import { GraphBuilder, type Known } from "../graph/builder.ts";
 import { ONNX_TYPE } from "../graph/dtype.ts";
 import type { Tensor } from "../graph/tensor.ts";
+import { typeIn } from "../graph/facts.ts";
 import { neededNodes } from "../graph/passes/prune.ts";
 import type { Attribute, Graph, Node, ValueType } from "../graph/types.ts";
 import { declareTranspose } from "../ops/gather.ts";
@@ -94,11 +95,9 @@ export function declare(
   if (name === "" || b.has(name)) return name;
   const constant = lowered.initializers.get(name);
   if (constant !== undefined && !fed.has(name)) return b.initializer(name, constant);
-  const type = constant === undefined
-    ? (lowered.valueInfo.get(name) ?? lowered.inputs.find((input) => input.name === name))?.type
-    : { dtype: constant.dtype, shape: constant.dims };
+  const type = typeIn(lowered, name);
   if (type === undefined) throw new ReferenceError(`No value is named "${name}"`);
-  return b.input(name, type.dtype, type.shape as readonly number[]);
+  return b.input(name, type.dtype, type.dims);
 }
 
 /**
@@ -179,9 +178,8 @@ export function callOf(
     fetches.set(canonical, target);
   }
   const typeOf = (name: string): ValueType => {
-    const value = copied.get(name) ?? name;
-    const type = built.valueInfo.get(value)!.type!;
-    return value === name ? type : { ...type, dtype: "float16" };
+    const { dtype, dims } = known(name);
+    return { dtype, shape: dims };
   };
   const values = [...outputs.keys()];
   const graph: Graph = {

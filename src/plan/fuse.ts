@@ -7,6 +7,7 @@
  * a pattern's inside stays; the rest is dead and pruned.
  */
 import { float, int } from "../graph/attributes.ts";
+import { dimsIn } from "../graph/facts.ts";
 import { prune } from "../graph/passes/prune.ts";
 import { elementCount, toNumbers } from "../graph/tensor.ts";
 import { type Graph, MICROSOFT, type Node, type ValueInfo } from "../graph/types.ts";
@@ -55,9 +56,7 @@ class GraphView {
   }
 
   dims(value: string): readonly number[] {
-    const shape = this.graph.initializers.get(value)?.dims ??
-      this.graph.valueInfo.get(value)?.type?.shape;
-    return (shape ?? []) as readonly number[];
+    return dimsIn(this.graph, value);
   }
 
   /** Whether a value is a float32 vector along the last axis of `like`, whatever its contents. */

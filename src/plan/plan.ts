@@ -7,6 +7,7 @@
  */
 import { elementCount, type Tensor } from "../graph/tensor.ts";
 import { byteLength } from "../graph/dtype.ts";
+import { dimsIn, typeIn } from "../graph/facts.ts";
 import type { Graph, Model } from "../graph/types.ts";
 import type { DequantForm } from "../ops/dequantize.ts";
 import { rewriteDynamicQuantization } from "../ops/quantized/pattern.ts";
@@ -118,7 +119,7 @@ export function planTraining(model: Model, options: PlanOptions): TrainingPlan {
   const exact = options.packedRows === undefined
     ? padded
     : packTokens(padded, options, options.packedRows, options.trainable);
-  const logitsShape = exact.valueInfo.get(exact.outputs[0].name)!.type!.shape as number[];
+  const logitsShape = dimsIn(exact, exact.outputs[0].name);
   const rows = options.targetRows ?? elementCount(logitsShape.slice(0, -1));
   const chunk = options.headChunk ?? HEAD_CHUNK;
   const head = selected === undefined
@@ -193,8 +194,8 @@ export function planTraining(model: Model, options: PlanOptions): TrainingPlan {
 const notRows = ({ name }: { readonly name: string }) => name !== TARGET_ROWS;
 
 function sizeOf(lowered: Graph, value: string): number {
-  const { dtype, shape } = lowered.valueInfo.get(value)!.type!;
-  return byteLength(dtype, elementCount(shape as number[]));
+  const { dtype, dims } = typeIn(lowered, value)!;
+  return byteLength(dtype, elementCount(dims));
 }
 
 function prologueCall(context: PlanContext, cut: Cut): PlannedCall[] {

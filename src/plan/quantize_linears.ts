@@ -7,6 +7,7 @@
  */
 import { floatAttribute, int, intAttribute, ints, intsAttribute } from "../graph/attributes.ts";
 import type { GraphBuilder } from "../graph/builder.ts";
+import { dimsIn, typeIn } from "../graph/facts.ts";
 import { constantValues } from "../graph/passes/constants.ts";
 import { prune } from "../graph/passes/prune.ts";
 import { elementCount, tensor } from "../graph/tensor.ts";
@@ -196,14 +197,11 @@ class Pass {
   }
 
   #dims(value: string): readonly number[] {
-    const shape = this.#lowered.initializers.get(value)?.dims ??
-      this.#lowered.valueInfo.get(value)?.type?.shape;
-    return (shape ?? []) as readonly number[];
+    return dimsIn(this.#lowered, value);
   }
 
   #dtype(value: string): string | undefined {
-    return this.#lowered.initializers.get(value)?.dtype ??
-      this.#lowered.valueInfo.get(value)?.type?.dtype;
+    return typeIn(this.#lowered, value)?.dtype;
   }
 }
 

@@ -1,6 +1,7 @@
 /** The forward and the backward call of one segment. */
 import { pullback } from "../autodiff/pullback.ts";
 import type { GraphBuilder, Known } from "../graph/builder.ts";
+import { dimsIn } from "../graph/facts.ts";
 import { elementCount } from "../graph/tensor.ts";
 import { byteLength } from "../graph/dtype.ts";
 import type { Graph, Node } from "../graph/types.ts";
@@ -184,7 +185,7 @@ function keptValues(
   };
   /** One number a row: cheaper to keep than whatever computes it. */
   const isStatistic = (value: string) => {
-    const dims = shapeOf(context.lowered, value);
+    const dims = dimsIn(context.lowered, value);
     return dims.length > 1 && dims.at(-1) === 1;
   };
   const read = new Set(derivative.flatMap((node) => node.inputs));
@@ -202,9 +203,5 @@ function keptValues(
 }
 
 function sizeOf(lowered: Graph, value: string): number {
-  return elementCount(shapeOf(lowered, value));
-}
-
-function shapeOf(lowered: Graph, value: string): readonly number[] {
-  return (lowered.valueInfo.get(value)?.type?.shape ?? []) as readonly number[];
+  return elementCount(dimsIn(lowered, value));
 }

@@ -6,6 +6,7 @@
  * in an Add), or from where all of it goes.
  */
 import { intAttribute, intsAttribute } from "../graph/attributes.ts";
+import { dimsIn } from "../graph/facts.ts";
 import { elementCount, toNumbers } from "../graph/tensor.ts";
 import { GRAFT, type Graph, MICROSOFT, type Node } from "../graph/types.ts";
 import { type BatchShape, TOKEN_INPUTS } from "./inputs.ts";
@@ -68,9 +69,7 @@ export class TokenRows {
   }
 
   #dims(value: string): readonly number[] {
-    const graph = this.#graph;
-    const shape = graph.initializers.get(value)?.dims ?? graph.valueInfo.get(value)?.type?.shape;
-    return (shape ?? []) as readonly number[];
+    return dimsIn(this.#graph, value);
   }
 
   /** Forward: what is computed from the token inputs, row by row. */
