@@ -11,6 +11,23 @@ export interface Slot extends Deno.ForeignFunction {
   readonly slot: number;
 }
 
+// OrtStatus* Run(OrtSession* session, const OrtRunOptions* run_options,
+//   const char* const* input_names, const OrtValue* const* inputs, size_t input_len,
+//   const char* const* output_names, size_t output_names_len, OrtValue** outputs)
+const RUN = {
+  slot: 9,
+  parameters: ["pointer", "pointer", "buffer", "buffer", "usize", "buffer", "usize", "buffer"],
+  result: "pointer",
+} as const;
+
+// OrtStatus* RunWithBinding(OrtSession* session, const OrtRunOptions* run_options,
+//   const OrtIoBinding* binding_ptr)
+const RUN_WITH_BINDING = {
+  slot: 133,
+  parameters: ["pointer", "pointer", "pointer"],
+  result: "pointer",
+} as const;
+
 /** Handles travel as `pointer`; out parameters, arrays and C strings as `buffer`. */
 export const SLOTS = {
   // OrtErrorCode GetErrorCode(const OrtStatus* status)
@@ -206,39 +223,9 @@ export const SLOTS = {
     parameters: ["pointer", "usize", "pointer", "buffer"],
     result: "pointer",
   },
-  // OrtStatus* Run(OrtSession* session, const OrtRunOptions* run_options,
-  //   const char* const* input_names, const OrtValue* const* inputs, size_t input_len,
-  //   const char* const* output_names, size_t output_names_len, OrtValue** outputs)
-  Run: {
-    slot: 9,
-    parameters: [
-      "pointer",
-      "pointer",
-      "buffer",
-      "buffer",
-      "usize",
-      "buffer",
-      "usize",
-      "buffer",
-    ],
-    result: "pointer",
-    nonblocking: true,
-  },
+  Run: { ...RUN, nonblocking: true },
   // Run once more, called on this thread: for runs too short to be worth the way to another
-  RunHere: {
-    slot: 9,
-    parameters: [
-      "pointer",
-      "pointer",
-      "buffer",
-      "buffer",
-      "usize",
-      "buffer",
-      "usize",
-      "buffer",
-    ],
-    result: "pointer",
-  },
+  RunHere: RUN,
   // OrtStatus* SessionEndProfiling(OrtSession* session, OrtAllocator* allocator, char** out)
   SessionEndProfiling: {
     slot: 110,
@@ -349,20 +336,9 @@ export const SLOTS = {
   BindInput: { slot: 136, parameters: ["pointer", "buffer", "pointer"], result: "pointer" },
   // OrtStatus* BindOutput(OrtIoBinding* binding_ptr, const char* name, const OrtValue* val_ptr)
   BindOutput: { slot: 137, parameters: ["pointer", "buffer", "pointer"], result: "pointer" },
-  // OrtStatus* RunWithBinding(OrtSession* session, const OrtRunOptions* run_options,
-  //   const OrtIoBinding* binding_ptr)
-  RunWithBinding: {
-    slot: 133,
-    parameters: ["pointer", "pointer", "pointer"],
-    result: "pointer",
-    nonblocking: true,
-  },
+  RunWithBinding: { ...RUN_WITH_BINDING, nonblocking: true },
   // RunWithBinding once more, called on this thread
-  RunWithBindingHere: {
-    slot: 133,
-    parameters: ["pointer", "pointer", "pointer"],
-    result: "pointer",
-  },
+  RunWithBindingHere: RUN_WITH_BINDING,
   // OrtStatus* SynchronizeBoundInputs(OrtIoBinding* binding_ptr)
   SynchronizeBoundInputs: { slot: 202, parameters: ["pointer"], result: "pointer" },
   // OrtStatus* SynchronizeBoundOutputs(OrtIoBinding* binding_ptr)
