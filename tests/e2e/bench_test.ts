@@ -1,5 +1,6 @@
 import { assert, assertAlmostEquals, assertEquals, assertStringIncludes } from "@std/assert";
 import { EXIT } from "../../src/errors.ts";
+import { withCache } from "../helpers/cache_folder.ts";
 import { MINILM_DIR, modelDir } from "../helpers/fixture_models.ts";
 import { graft } from "../helpers/graft.ts";
 
@@ -9,20 +10,6 @@ async function benchJson(...args: string[]) {
   const { code, stdout, stderr } = await graft("bench", ...args, "--json", "--threads", "1");
   assertEquals(code, EXIT.ok, stderr);
   return { found: JSON.parse(stdout), stderr };
-}
-
-/** Runs with a folder of its own for caches, which children inherit. */
-async function withCache(body: (directory: string) => Promise<void>): Promise<void> {
-  const before = Deno.env.get("GRAFT_CACHE_DIR");
-  const directory = Deno.makeTempDirSync({ prefix: "graft-cache-" });
-  Deno.env.set("GRAFT_CACHE_DIR", directory);
-  try {
-    await body(directory);
-  } finally {
-    if (before === undefined) Deno.env.delete("GRAFT_CACHE_DIR");
-    else Deno.env.set("GRAFT_CACHE_DIR", before);
-    Deno.removeSync(directory, { recursive: true });
-  }
 }
 
 Deno.test("bench kernels measures a model's shapes once, keeps them, and again on --refresh", () =>

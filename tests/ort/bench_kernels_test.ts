@@ -10,21 +10,9 @@ import { formsFor } from "../../src/bench/kernel_graphs.ts";
 import { measureProduct } from "../../src/bench/kernels.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
 import { exists } from "../../src/system/durable_files.ts";
+import { withCache } from "../helpers/cache_folder.ts";
 
 const SHAPE = { rows: 64, columns: 64, bits: 4, blockSize: 32 };
-
-async function withCache(body: (directory: string) => Promise<void> | void): Promise<void> {
-  const before = Deno.env.get("GRAFT_CACHE_DIR");
-  const directory = Deno.makeTempDirSync({ prefix: "graft-cache-" });
-  Deno.env.set("GRAFT_CACHE_DIR", directory);
-  try {
-    await body(directory);
-  } finally {
-    if (before === undefined) Deno.env.delete("GRAFT_CACHE_DIR");
-    else Deno.env.set("GRAFT_CACHE_DIR", before);
-    Deno.removeSync(directory, { recursive: true });
-  }
-}
 
 Deno.test("measureProduct() times every form of a product", async () => {
   using runner = createOrtRunner({ threads: 1 });
