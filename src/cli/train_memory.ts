@@ -1,7 +1,7 @@
 /** What a training run will take, said before its first step, and what it keeps so that it fits. */
 import { Batches } from "../data/mod.ts";
 import { batchShapes } from "../data/longest_batch.ts";
-import { sliceBatch } from "../data/slice_batch.ts";
+import { cutTokens, sliceBatch } from "../data/slice_batch.ts";
 import type { TokenBatch } from "../data/targets.ts";
 import { checkedPart } from "../train/check_fast.ts";
 import { comparedPart } from "../train/compare_forward.ts";
@@ -183,16 +183,8 @@ function whatFits(predict: Predict, one: TokenBatch, budgetBytes: number): strin
 /** The first tokens of each sequence. */
 function shortened(batch: TokenBatch, length: number): TokenBatch {
   const [sequences, whole] = batch.inputIds.dims;
-  const cut = (value: TokenBatch["inputIds"]) => {
-    const rowBytes = value.bytes.byteLength / sequences;
-    const bytes = new Uint8Array(rowBytes / whole * length * sequences);
-    for (let row = 0; row < sequences; row++) {
-      const start = row * rowBytes;
-      const from = value.bytes.subarray(start, start + rowBytes / whole * length);
-      bytes.set(from, row * from.length);
-    }
-    return { ...value, dims: [sequences, length], bytes };
-  };
+  const rows = Array.from({ length: sequences }, (_, row) => row);
+  const cut = (value: TokenBatch["inputIds"]) => cutTokens(value, rows, length);
   const { labels, tokenTypeIds } = batch;
   return {
     ...batch,

@@ -20,9 +20,17 @@ export function defaultBuckets(maxLength: number): Buckets {
   const lengths: number[] = [];
   for (let length = 8; length < maxLength;) {
     lengths.push(length);
-    length += length < 64 ? 8 : 2 ** (Math.floor(Math.log2(length)) - 2);
+    length += stepAt(length, 8, 4);
   }
   return [...lengths, maxLength];
+}
+
+/**
+ * How far apart sizes are near `size` so that each doubling has `parts` of them, and at least `least`
+ * apart: the fewer sizes, the fewer graphs to compile.
+ */
+export function stepAt(size: number, least: number, parts: number): number {
+  return Math.max(least, 2 ** Math.floor(Math.log2(Math.max(1, size))) / parts);
 }
 
 /** The smallest bucket that holds a row; the length itself where none does. */

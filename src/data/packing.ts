@@ -1,5 +1,6 @@
 /** Which rows of a padded batch are real tokens, and how many rows a graph is made for that runs over them alone. */
 import { int64, type Tensor, toNumbers } from "../graph/tensor.ts";
+import { stepAt } from "./buckets.ts";
 import type { TokenBatch } from "./targets.ts";
 
 /** Real tokens of a batch as rows. */
@@ -36,6 +37,6 @@ export function packingOf(batch: TokenBatch): Packing | undefined {
 
 /** At least one row more than there are tokens, at most an eighth: few numbers, few graphs to compile. */
 function packedRows(real: number): number {
-  const step = Math.max(8, 2 ** (Math.floor(Math.log2(Math.max(1, real))) - 3));
+  const step = stepAt(real, 8, 8);
   return Math.ceil((real + 1) / step) * step;
 }

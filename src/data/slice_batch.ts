@@ -1,5 +1,5 @@
-/** Some sequences of a batch. */
-import type { Tensor } from "../graph/tensor.ts";
+/** Parts of a batch. */
+import { type Tensor, tensor } from "../graph/tensor.ts";
 import type { TokenBatch } from "./targets.ts";
 
 /** Sequences [start, end) of a batch, as far as it has them; what was padded stays so. */
@@ -23,4 +23,20 @@ export function sliceBatch(batch: TokenBatch, start: number, end: number): Token
     ...(classIds && { classIds: Array.from(classIds).slice(start, end) }),
     tokenCount: mask.reduce((sum, one) => sum + Number(one), 0),
   };
+}
+
+/**
+ * The first `length` tokens of some sequences.
+ *
+ * @param value [sequences, tokens] of whole bytes
+ */
+export function cutTokens(value: Tensor, rows: readonly number[], length: number): Tensor {
+  const [sequences, columns] = value.dims;
+  const size = value.bytes.byteLength / (sequences * columns);
+  const out = new Uint8Array(rows.length * length * size);
+  rows.forEach((row, r) => {
+    const start = row * columns * size;
+    out.set(value.bytes.subarray(start, start + length * size), r * length * size);
+  });
+  return tensor(value.dtype, [rows.length, length], out);
 }

@@ -1,5 +1,6 @@
 /** What the loss looks at in a batch: rows of logits, their labels, their weights. */
 import { int64, type Tensor, toNumbers } from "../graph/tensor.ts";
+import { stepAt } from "./buckets.ts";
 
 /** A batch of token sequences, padded on the right to one length. */
 export interface TokenBatch {
@@ -81,7 +82,7 @@ export function targetsOf(
  * few shapes are compiled; a head is a tenth of a step.
  */
 export function rowBucket(count: number): number {
-  const step = Math.max(32, 2 ** (Math.floor(Math.log2(Math.max(1, count))) - 2));
+  const step = stepAt(count, 32, 4);
   return Math.max(step, Math.ceil(count / step) * step);
 }
 

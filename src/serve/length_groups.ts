@@ -1,6 +1,7 @@
 /** Padding wasted nowhere: a batch of texts of many lengths as several runs of texts about alike. */
 import type { TokenBatch } from "../data/targets.ts";
-import { type Tensor, tensor, toNumbers } from "../graph/tensor.ts";
+import { cutTokens } from "../data/slice_batch.ts";
+import { type Tensor, toNumbers } from "../graph/tensor.ts";
 
 /** What a run costs beside its tokens, in tokens: about a millisecond of small kernels for MiniLM. */
 const TOKENS_PER_RUN = 32;
@@ -57,15 +58,7 @@ function cut(
 ): TokenBatch {
   const columns = batch.inputIds.dims[1];
   if (rows.length === batch.inputIds.dims[0] && length === columns) return batch;
-  const part = ({ dtype, bytes }: Tensor): Tensor => {
-    const size = bytes.byteLength / (batch.inputIds.dims[0] * columns);
-    const out = new Uint8Array(rows.length * length * size);
-    rows.forEach((row, r) => {
-      const start = row * columns * size;
-      out.set(bytes.subarray(start, start + length * size), r * length * size);
-    });
-    return tensor(dtype, [rows.length, length], out);
-  };
+  const part = (value: Tensor) => cutTokens(value, rows, length);
   return {
     inputIds: part(batch.inputIds),
     attentionMask: part(batch.attentionMask),

@@ -61,6 +61,8 @@ export class PlannedModel implements StepModel<TokenBatch> {
   readonly #plans: PlanCache;
   readonly #slab: StepSlab;
   readonly #zeros = new Map<string, DeviceTensor>();
+  /** Whether padding is left out: wanted, and the model tells it from tokens. */
+  readonly #packs: boolean;
   #numeric: Numeric;
 
   constructor(options: PlannedModelOptions) {
@@ -74,6 +76,9 @@ export class PlannedModel implements StepModel<TokenBatch> {
       }
     });
     this.#numeric = options.numeric ?? "exact";
+    const { model, objective, packing = true } = options;
+    const masked = model.graph.inputs.some(({ name }) => name === "attention_mask");
+    this.#packs = packing && (masked || objective === "causal");
     this.parameters = [...options.trainable].map((name) => {
       const value = options.model.graph.initializers.get(name);
       if (value === undefined) throw new ReferenceError(`No initializer is named "${name}"`);
@@ -92,12 +97,13 @@ export class PlannedModel implements StepModel<TokenBatch> {
   }
 
   async accumulate(batch: TokenBatch, dropoutSeed: number): Promise<BatchLoss> {
-    const targets = targetsOf(batch, rowBucket);
+    const prepared = this.#prepare(batch);
+    const { targets } = prepared;
     if (targets.count === 0) return { lossSum: 0, targetCount: 0 };
     const dropout = this.#options.dropout ?? 0;
-    const compiled = this.#planFor(batch, targets, dropout, this.#numeric);
+    const compiled = this.#planFor(prepared, dropout, this.#numeric);
     const derived = await this.#plans.derived(compiled);
-    const env = this.#environment(compiled, batch, targets);
+    const env = this.#environment(compiled, prepared);
     for (const [name, value] of derived) env.set(name, value);
     if (dropout > 0) env.set(DROPOUT_SEED, this.#runner.upload(int64([], [dropoutSeed])));
     for (const parameter of this.parameters) {
@@ -116,10 +122,11 @@ export class PlannedModel implements StepModel<TokenBatch> {
   }
 
   async evaluate(batch: TokenBatch): Promise<Evaluation> {
-    const targets = targetsOf(batch, rowBucket);
+    const prepared = this.#prepare(batch);
+    const { targets } = prepared;
     if (targets.count === 0) return { lossSum: 0, targetCount: 0 };
-    const compiled = this.#planFor(batch, targets);
-    const env = this.#environment(compiled, batch, targets);
+    const compiled = this.#planFor(prepared);
+    const env = this.#environment(compiled, prepared);
     await this.#run(compiled.plan.evaluation, env);
     using loss = env.get(LOSS)!;
     using logits = env.get(LOGITS);
@@ -131,9 +138,9 @@ export class PlannedModel implements StepModel<TokenBatch> {
 
   /** Logits of the batch's real target rows, float32 [rows, classes]. */
   async logits(batch: TokenBatch): Promise<Tensor> {
-    const targets = targetsOf(batch, rowBucket);
-    const compiled = this.#planFor(batch, targets);
-    const env = this.#environment(compiled, batch, targets);
+    const prepared = this.#prepare(batch);
+    const compiled = this.#planFor(prepared);
+    const env = this.#environment(compiled, prepared);
     await this.#run(compiled.plan.logits, env);
     const parts = compiled.plan.logitsParts.map((name) => {
       using part = env.get(name)!;
@@ -141,7 +148,7 @@ export class PlannedModel implements StepModel<TokenBatch> {
     });
     env.get(LOSS)?.[Symbol.dispose]();
     this.#dropInputs(compiled, env);
-    return joinColumns(parts, targets.count);
+    return joinColumns(parts, prepared.targets.count);
   }
 
   widen(): boolean {
@@ -160,7 +167,7 @@ export class PlannedModel implements StepModel<TokenBatch> {
 
   /** The plan for a batch's shape, for reports on memory and segments. */
   planOf(batch: TokenBatch): TrainingPlan {
-    return this.#planFor(batch, targetsOf(batch, rowBucket)).plan;
+    return this.#planFor(this.#prepare(batch)).plan;
   }
 
   [Symbol.dispose](): void {
@@ -172,15 +179,14 @@ export class PlannedModel implements StepModel<TokenBatch> {
   }
 
   #planFor(
-    batch: TokenBatch,
-    targets: Targets,
+    { batch, targets, packing }: Prepared,
     dropout = 0,
     numeric: Numeric = "exact",
   ): CompiledPlan {
     const { model, trainable, keepBytes, headChunk, objective } = this.#options;
     const [sequences, length] = batch.inputIds.dims;
     const targetRows = objective === "causal" ? targets.rows : undefined;
-    const packedRows = this.#packing(batch)?.rows;
+    const packedRows = packing?.rows;
     return this.#plans.get(
       [sequences, length, targetRows, packedRows, dropout, numeric, this.#halves].join(),
       () =>
@@ -202,12 +208,11 @@ export class PlannedModel implements StepModel<TokenBatch> {
 
   #environment(
     { plan, constants }: CompiledPlan,
-    batch: TokenBatch,
-    targets: Targets,
+    prepared: Prepared,
   ): Map<string, DeviceTensor> {
     const env = new Map(constants);
     for (const parameter of this.parameters) env.set(parameter.name, parameter.value);
-    for (const [name, value] of batchInputs(batch, targets, this.#packing(batch))) {
+    for (const [name, value] of batchInputs(prepared)) {
       if (plan.inputs.has(name) || STEP_INPUTS.has(name)) env.set(name, this.#runner.upload(value));
     }
     for (const name of plan.inputs.keys()) {
@@ -218,12 +223,12 @@ export class PlannedModel implements StepModel<TokenBatch> {
     return env;
   }
 
-  /** How the batch is packed, where the model tells padding from tokens. */
-  #packing(batch: TokenBatch): Packing | undefined {
-    const { model, objective, packing = true } = this.#options;
-    if (!packing) return undefined;
-    const masked = model.graph.inputs.some(({ name }) => name === "attention_mask");
-    return masked || objective === "causal" ? packingOf(batch) : undefined;
+  #prepare(batch: TokenBatch): Prepared {
+    return {
+      batch,
+      targets: targetsOf(batch, rowBucket),
+      packing: this.#packs ? packingOf(batch) : undefined,
+    };
   }
 
   #dropInputs({ plan }: CompiledPlan, env: Map<string, DeviceTensor>): void {
@@ -279,14 +284,17 @@ export class PlannedModel implements StepModel<TokenBatch> {
   }
 }
 
+/** A batch and what is worked out of it once for all that it is used for. */
+interface Prepared {
+  readonly batch: TokenBatch;
+  readonly targets: Targets;
+  readonly packing?: Packing;
+}
+
 const STEP_INPUTS = new Set([LABELS, ROW_WEIGHTS, TARGET_ROWS, DROPOUT_SEED]);
 
 /** Everything a step may feed from a batch. */
-function batchInputs(
-  batch: TokenBatch,
-  targets: Targets,
-  packing: Packing | undefined,
-): Map<string, Tensor> {
+function batchInputs({ batch, targets, packing }: Prepared): Map<string, Tensor> {
   const inputs = new Map<string, Tensor>([
     [LABELS, int64([targets.rows], targets.labels)],
     [ROW_WEIGHTS, float32([targets.rows], targets.weights)],
