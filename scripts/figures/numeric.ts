@@ -1,7 +1,8 @@
 /**
  * Prints how the numeric setting `fast` compares with `exact`: the gradients' cosine and relative
- * error, and seconds of a pass over some batches, both settings in turn. CPU seconds tell more than
- * the clock's on a machine that does other work.
+ * error, and seconds of a pass over some batches, both settings in turn; and what float16 costs
+ * `exact`: the relative error of the gradient, whole and of its worst tensor. CPU seconds tell more
+ * than the clock's on a machine that does other work.
  *
  * usage: deno run -A scripts/figures/numeric.ts [SHARED] [ROUNDS] (default: ../shared and 5)
  */
@@ -10,7 +11,7 @@ import { processTerminal } from "../../src/cli/output.ts";
 import { TRAIN_FLAGS, type TrainFlags } from "../../src/cli/train_flags.ts";
 import { setUpTraining } from "../../src/cli/train_setup.ts";
 import type { Numeric } from "../../src/plan/names.ts";
-import { checkFast } from "../../src/train/check_fast.ts";
+import { checkFast, compareGradients, gradientOf } from "../../src/train/check_fast.ts";
 import { PlannedModel } from "../../src/train/planned_model.ts";
 import { median } from "../../src/statistics.ts";
 
@@ -63,6 +64,11 @@ for (const what of CASES) {
       taken[numeric].cpu.push(cpuSeconds() - cpu);
     }
   }
+  model.numeric = "exact";
+  const halved = await gradientOf(model, batches[0]);
+  model.widen();
+  const whole = await gradientOf(model, batches[0]);
+  const errors = whole.map((values, p) => compareGradients([values], [halved[p]]).relativeError);
   const ratio = (of: "clock" | "cpu") => median(taken.exact[of]) / median(taken.fast[of]);
   console.log(JSON.stringify({
     ...what,
@@ -70,6 +76,11 @@ for (const what of CASES) {
     relativeError: check.relativeError,
     fasterByClock: ratio("clock"),
     fasterByCpu: ratio("cpu"),
+    float16: {
+      relativeError: compareGradients(whole, halved).relativeError,
+      // With B at zero, A has no gradient yet.
+      worst: Math.max(...errors.filter((error) => !Number.isNaN(error))),
+    },
     taken,
   }));
 }

@@ -14,10 +14,9 @@ import { cast, scalarOf, shared } from "./contrib/support.ts";
  *
  * - `gather_block`: com.microsoft.GatherBlockQuantized over all rows. Its kernel reads uint8 data
  *   with zero points from ONNX Runtime 1.23 on, and is the fastest from 1.32 on.
- * - `arithmetic`: masks, shifts and products; every release has them. On 1536×576 weights in blocks
- *   of 32, two threads, it takes 0.9 ms where 1.30's GatherBlockQuantized takes 4.8 and 1.32's 0.5
- *   (`graft bench kernels` measures them). DequantizeLinear on uint4 takes 1.9, and blocks of 4 bits
- *   need release 1.20.
+ * - `arithmetic`: masks, shifts and a DequantizeLinear; every release has them, and on 1.30 they are the
+ *   quicker by far (`graft bench kernels` measures both). DequantizeLinear on uint4 is slower, and
+ *   blocks of 4 bits need release 1.20.
  */
 export type DequantForm = (typeof DEQUANT_FORMS)[number];
 
@@ -129,8 +128,7 @@ function gatherRows(b: GraphBuilder, w: Packed): string {
 
 /**
  * [rows, blocks · blockSize] as (q - zeroPoint) · scale: one DequantizeLinear whose channels are the
- * blocks. Its kernel for channels takes a third of the time of that for blocks, and of a Cast, a
- * Sub and a Mul.
+ * blocks. Its kernel for channels is quicker than that for blocks, and than a Cast, a Sub and a Mul.
  */
 function computeRows(b: GraphBuilder, w: Packed): string {
   const integers = unpacked(b, w.data, w.bits);

@@ -94,8 +94,9 @@ export function backwardCall(
 }
 
 /**
- * Whether an activation is wider than what runs between segments, as an MLP's inside is: half the
- * memory for 3e-4 of a gradient. Narrower ones would add as much again for far less memory.
+ * Whether an activation is wider than what runs between segments, as an MLP's inside is: most of the
+ * memory for little of the gradient (`scripts/figures/numeric.ts` prints how little). Narrower ones
+ * would cost as much again and save far less.
  */
 function isWide({ dtype, dims }: Known, boundary: readonly number[]): boolean {
   return dtype === "float32" && dims.length > 1 && dims.at(-1)! > boundary.at(-1)!;

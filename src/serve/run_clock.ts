@@ -1,10 +1,7 @@
 /** Which runs are short enough to hold up the event loop, from how long the last one took. */
 import { setImmediate } from "node:timers";
 
-/**
- * Runs that should take less than this are brief. On a busy machine runs of a millisecond or two were
- * 1.5 times as fast then, runs of ten no faster.
- */
+/** Runs that should take less than this are brief; to longer ones another thread costs next to nothing. */
 const BRIEF_MS = 4;
 /** The event loop gets a turn at least this often, whatever the runs are called like. */
 const TURN_MS = 50;

@@ -12,8 +12,7 @@ import type { PlannedModel } from "./planned_model.ts";
  * Smallest cosine between both settings' gradients that training goes on with in `fast`.
  *
  * From batch to batch SmolLM2-135M reaches 0.990 to 0.996 and MiniLM 0.996 to 0.998
- * (`scripts/figures/numeric.ts`). Before blocks were rotated SmolLM2 had 0.972 to 0.979: outliers took
- * the activations' 8 bits, and the loss was 3% off.
+ * (`scripts/figures/numeric.ts`).
  */
 export const FAST_THRESHOLD = 0.98;
 
@@ -40,22 +39,32 @@ export async function checkFast(step: PlannedModel, batch: TokenBatch): Promise<
   const exact = await gradientOf(step, compared);
   step.numeric = "fast";
   const fast = await gradientOf(step, compared);
-  let [product, exactSquares, fastSquares, errorSquares] = [0, 0, 0, 0];
-  exact.forEach((values, p) =>
-    values.forEach((value, i) => {
-      const other = fast[p][i];
-      product += value * other;
-      exactSquares += value * value;
-      fastSquares += other * other;
-      errorSquares += (value - other) ** 2;
-    })
-  );
-  const cosine = product / Math.sqrt(exactSquares * fastSquares);
-  const relativeError = Math.sqrt(errorSquares / exactSquares);
+  const { cosine, relativeError } = compareGradients(exact, fast);
   // Numbers that are none pass no comparison.
   const passed = cosine >= FAST_THRESHOLD;
   if (!passed) step.numeric = "exact";
   return { cosine, relativeError, passed };
+}
+
+/** Cosine and relative error of a gradient beside the exact one, over all parameters. */
+export function compareGradients(
+  exact: readonly Float32Array[],
+  found: readonly Float32Array[],
+): Pick<FastCheck, "cosine" | "relativeError"> {
+  let [product, exactSquares, foundSquares, errorSquares] = [0, 0, 0, 0];
+  exact.forEach((values, p) =>
+    values.forEach((value, i) => {
+      const other = found[p][i];
+      product += value * other;
+      exactSquares += value * value;
+      foundSquares += other * other;
+      errorSquares += (value - other) ** 2;
+    })
+  );
+  return {
+    cosine: product / Math.sqrt(exactSquares * foundSquares),
+    relativeError: Math.sqrt(errorSquares / exactSquares),
+  };
 }
 
 /** What of a batch is compared. */
@@ -65,7 +74,7 @@ export function checkedPart(batch: TokenBatch): TokenBatch {
 }
 
 /** The gradient of a batch, a vector a parameter; none where the loss does not depend on it. */
-async function gradientOf(step: PlannedModel, batch: TokenBatch): Promise<Float32Array[]> {
+export async function gradientOf(step: PlannedModel, batch: TokenBatch): Promise<Float32Array[]> {
   step.zeroGrad();
   await step.accumulate(batch, 0);
   const gradient = step.parameters.map(({ grad }) =>

@@ -6,9 +6,8 @@ import { cast, shared } from "./support.ts";
 
 /**
  * What masked scores get added. After the softmax's exponential such a score is exactly 0, however
- * far scores lie apart. (-60 is 2.8 ms faster at [4,3,768,256], since a faster branch of ONNX
- * Runtime's exponential serves it, but is wrong where a masked score leads by more than about 40;
- * between -87 and -104 denormals make the kernel 20 times slower; -1e4, -1e9 and -inf cost alike.)
+ * far scores lie apart. A smaller number would be wrong where a masked score leads by as much; that
+ * the exponential of this one is slow is mended where it is computed (`plan/computing.ts`).
  */
 export const MASKED = -1e9;
 
