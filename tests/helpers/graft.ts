@@ -151,8 +151,10 @@ function startOnTerminal(
   stdin: "null" | "piped",
   args: readonly string[],
 ): Deno.ChildProcess {
-  const line = [Deno.execPath(), "run", "-A", "--no-check", MAIN, ...args]
-    .map((word) => `'${word.replaceAll("'", `'\\''`)}'`).join(" ");
+  const words = [Deno.execPath(), "run", "-A", "--no-check", MAIN, ...args]
+    .map((word) => `'${word.replaceAll("'", `'\\''`)}'`);
+  // `script` runs the line in a shell; one that stays there may die of Ctrl-C itself, as dash does.
+  const line = `exec ${words.join(" ")}`;
   const inherited = Deno.env.toObject();
   delete inherited.NO_COLOR;
   return new Deno.Command("script", {
