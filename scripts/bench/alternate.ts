@@ -22,7 +22,7 @@ export async function alternate(
   work: Workload,
   settings: readonly Setting[],
   types: readonly PeftType[],
-  before: () => Promise<void> = () => Promise.resolve(),
+  before: () => Promise<void> | undefined = () => undefined,
 ): Promise<Measured> {
   const notes: string[] = [];
   const sides: { readonly runs: TrainResult[]; readonly run: () => Promise<TrainResult> }[] = [];

@@ -1,63 +1,125 @@
 /**
- * The most tokens a second that a training step could reach if it did nothing but its matrix
- * products, at the speed that the kernels were measured to have.
+ * B3: training speed against the most that the kernels in use allow.
  *
- * FLOPs a token (BENCHMARKS.md): 2·N + 2·H·f forward, 2·N·k/L + 2·H·f back, attention, and
- * 6·Σr(in + out) for the adapters; N parameters of the linear layers, H of the head, f the share of
- * target tokens, k/L the share of layers above the first adapter.
+ * The ceiling is a step that does nothing but its matrix products, each at the speed that its kernel
+ * has on that very shape, measured in the same run. A second bound adds one pass over memory for all
+ * that the plan computes beside them.
  */
+import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
+import { median } from "../../src/statistics.ts";
+import type { Workload } from "../figures/workloads.ts";
+import type { Setting } from "./graft_side.ts";
+import type { ReportTable } from "./results.ts";
+import { flopsOf } from "./step_work.ts";
+import { timeWork, type WorkTimes } from "./time_work.ts";
+import { type WorkloadSteps, workloadSteps } from "./workload_steps.ts";
 
-/** Linear layers of one shape. */
-export interface Layers {
-  readonly rows: number;
-  readonly columns: number;
-  readonly count: number;
-  readonly head: boolean;
+/** What the kernels allow a setting, medians of the rounds. */
+export interface Bounds {
+  readonly setting: Setting;
+  /** Tokens a second if a step were its products alone. */
+  readonly products: number;
+  /** The same with the passes over memory. */
+  readonly withPasses: number;
+  /** Seconds of a step. */
+  readonly seconds: WorkTimes;
+  /** GFLOP a step. */
+  readonly gflop: number;
+  readonly tokens: number;
 }
 
-/** A kernel's speed on a shape. */
-export interface KernelRate {
-  readonly rows: number;
-  readonly columns: number;
-  readonly gflops: number;
+/** The kernels' times for a workload's step. */
+export class Ceiling {
+  readonly #times: ReadonlyMap<Setting, WorkTimes[]>;
+
+  private constructor(readonly steps: WorkloadSteps, settings: readonly Setting[]) {
+    this.#times = new Map(settings.map((setting) => [setting, []]));
+  }
+
+  static async of(work: Workload, settings: readonly Setting[]): Promise<Ceiling> {
+    using runner = createOrtRunner();
+    return new Ceiling(await workloadSteps(runner, work), settings);
+  }
+
+  /** Measures once more. */
+  async measure(): Promise<void> {
+    using runner = createOrtRunner();
+    for (const [setting, times] of this.#times) {
+      times.push(await timeWork(runner, this.steps.work[setting]));
+    }
+  }
+
+  bounds(): readonly Bounds[] {
+    const { tokens, work } = this.steps;
+    return [...this.#times].map(([setting, times]) => {
+      const seconds = {
+        products: median(times.map(({ products }) => products)),
+        passes: median(times.map(({ passes }) => passes)),
+      };
+      return {
+        setting,
+        products: tokens / seconds.products,
+        withPasses: tokens / (seconds.products + seconds.passes),
+        seconds,
+        gflop: flopsOf(work[setting]) / 1e9,
+        tokens,
+      };
+    });
+  }
 }
 
-export interface StepShape {
-  readonly layers: readonly Layers[];
-  /** Width of the queries, and blocks that attend. */
-  readonly attentionWidth: number;
-  readonly blocks: number;
-  /** Mean tokens of a row. */
-  readonly length: number;
-  /** Share of tokens whose prediction counts. */
-  readonly targetShare: number;
-  /** Share of the blocks that gradients pass. */
-  readonly backwardShare: number;
-  /** Σ r·(in + out) over the adapters. */
-  readonly adapterParameters: number;
+/** A speed that is asked for. */
+export interface Wanted {
+  readonly setting: Setting;
+  readonly what: string;
+  readonly tokensPerSecond: number;
 }
 
-/**
- * @param rates of the kernel that the linear layers use; a shape without one gets their mean
- * @param floatGflops of float products, which attention and adapters use in any setting
- * @returns tokens a second
- */
-export function trainingCeiling(
-  step: StepShape,
-  rates: readonly KernelRate[],
-  floatGflops: number,
-): number {
-  const mean = rates.reduce((sum, { gflops }) => sum + gflops, 0) / rates.length;
-  const rateOf = ({ rows, columns }: Layers) =>
-    rates.find((rate) => rate.rows === rows && rate.columns === columns)?.gflops ?? mean;
-  const linear = step.layers.reduce((seconds, layer) => {
-    const share = layer.head ? 2 * step.targetShare : 1 + step.backwardShare;
-    const flops = 2 * layer.rows * layer.columns * layer.count * share;
-    return seconds + flops / rateOf(layer) / 1e9;
-  }, 0);
-  // Scores and their product with the values, forward; twice as much back.
-  const attention = 4 * step.length * step.attentionWidth * step.blocks *
-    (1 + 2 * step.backwardShare);
-  const adapters = 6 * step.adapterParameters;
-  return 1 / (linear + (attention + adapters) / floatGflops / 1e9);
+/** What the kernels allow, beside what was reached, and which goals lie beyond that. */
+export function ceilingTables(
+  bounds: readonly Bounds[],
+  reached: Readonly<Partial<Record<Setting, number>>>,
+  wanted: readonly Wanted[],
+): readonly ReportTable[] {
+  const allowed = bounds.map(({ setting, products, withPasses, seconds, gflop, tokens }) => ({
+    setting,
+    "tokens a step": tokens,
+    "products, ms": 1000 * seconds.products,
+    "GFLOP/s": gflop / seconds.products,
+    "ceiling, tok/s": products,
+    "passes, ms": 1000 * seconds.passes,
+    "with passes, tok/s": withPasses,
+    ...(reached[setting] === undefined ? {} : { "reached, tok/s": reached[setting] }),
+  }));
+  return [
+    {
+      title: "The median step's matrix products, each timed alone on its own shape, and one pass " +
+        "over memory for every other operator; nothing computed twice",
+      rows: allowed,
+    },
+    {
+      title: "Goals beside what the kernels allow",
+      rows: wanted.map(({ setting, what, tokensPerSecond }) => ({
+        setting,
+        goal: what,
+        "needs, tok/s": tokensPerSecond,
+        "on this machine": verdict(
+          bounds.find((one) => one.setting === setting)!,
+          tokensPerSecond,
+        ),
+      })),
+    },
+  ];
+}
+
+/** Whether the kernels allow a speed, in a sentence. */
+export function verdict({ products, withPasses }: Bounds, needed: number): string {
+  const [needs, most, likely] = [needed, products, withPasses].map(Math.round);
+  if (needed > products) {
+    return `out of reach: needs ${needs} tok/s; the products alone allow ${most}`;
+  }
+  if (needed > withPasses) {
+    return `out of reach: needs ${needs} tok/s; products with passes over memory allow ${likely}`;
+  }
+  return `the kernels allow it: ${likely} tok/s with passes over memory`;
 }

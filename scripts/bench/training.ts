@@ -1,9 +1,9 @@
 /** B1 to B5: training beside PEFT. */
 import { type Workload, workload } from "../figures/workloads.ts";
 import { adapterOf, alternate, type Measured } from "./alternate.ts";
+import { Ceiling, ceilingTables, type Wanted } from "./ceiling.ts";
 import type { Context } from "./context.ts";
 import { heldOutAccuracy, heldOutLoss, mergeGraft, type Setting } from "./graft_side.ts";
-import { Kernels, ofCeiling } from "./kernel_ceiling.ts";
 import { PEFT_TYPES } from "./peft_side.ts";
 import {
   atLeast,
@@ -44,14 +44,8 @@ export async function* languageModel(
   for (const targets of TARGETS) {
     if (!compared && !wanted.has("B3") && targets.name !== "q,v") continue;
     const work = workload(context.shared, targets.workload, context.data);
-    const kernels = wanted.has("B3") ? await Kernels.for(context, work) : undefined;
-    const measured = await alternate(
-      context,
-      work,
-      settings,
-      types,
-      () => kernels?.measure() ?? Promise.resolve(),
-    );
+    const ceiling = wanted.has("B3") ? await Ceiling.of(work, settings) : undefined;
+    const measured = await alternate(context, work, settings, types, () => ceiling?.measure());
     const common = { measured_at: new Date().toISOString(), rounds: context.rounds };
     if (compared) {
       const before = await heldOutLoss(work);
@@ -61,8 +55,8 @@ export async function* languageModel(
         yield { ...common, workload: `${name} ${targets.name}`, ...report };
       }
     }
-    if (kernels !== undefined) {
-      const report = await ofCeiling(work, measured, kernels);
+    if (ceiling !== undefined) {
+      const report = besideKernels(targets, measured, ceiling);
       yield { ...common, workload: `B3 ${targets.name}`, ...report };
     }
     if (wanted.has("B4") && targets.name === "q,v") {
@@ -83,7 +77,7 @@ async function besidePeft(
   const loss = trained && await heldOutLoss(work, adapterOf(context, work, setting));
   const ours = trained && { ...trained, valid_loss_before: before, valid_loss: loss };
   const peers = Object.values(measured.peft);
-  const better = peers.toSorted((a, b) => b.tokens_per_s - a.tokens_per_s)[0];
+  const better = betterOf(measured);
   const goals: Goal[] = [];
   if (ours !== undefined && better !== undefined) {
     const times = ours.tokens_per_s / better.tokens_per_s;
@@ -101,6 +95,43 @@ async function besidePeft(
     goals,
     tables: [],
     notes: measured.notes,
+  };
+}
+
+/** PEFT in the type in which it is faster here. */
+function betterOf({ peft }: Measured): TrainResult | undefined {
+  return Object.values(peft).toSorted((a, b) => b.tokens_per_s - a.tokens_per_s)[0];
+}
+
+/** Share of the kernels' ceiling that is asked for. */
+const SHARE_OF_CEILING = 0.6;
+
+/** B3: what share of the kernels' ceiling training reaches, and whether the goals lie below it. */
+function besideKernels({ name, speed }: Targets, measured: Measured, ceiling: Ceiling): ReportBody {
+  const { graft: found, notes } = measured;
+  const better = betterOf(measured);
+  const bounds = ceiling.bounds();
+  const wanted = bounds.flatMap(({ setting, products }): Wanted[] => [
+    ...(better === undefined ? [] : [{
+      setting,
+      what: `${speed[setting]} times PEFT ${better.dtype}`,
+      tokensPerSecond: speed[setting] * better.tokens_per_s,
+    }]),
+    {
+      setting,
+      what: `${SHARE_OF_CEILING} of the ceiling`,
+      tokensPerSecond: SHARE_OF_CEILING * products,
+    },
+  ]);
+  const reached = { fast: found.fast?.tokens_per_s, exact: found.exact?.tokens_per_s };
+  return {
+    about: `Tokens per second against the ceiling of the kernels in use, ${name}`,
+    peers: [],
+    goals: bounds.map(({ setting, products }) =>
+      atLeast(`${setting}, share of the ceiling`, reached[setting]! / products, SHARE_OF_CEILING)
+    ),
+    tables: ceilingTables(bounds, reached, wanted),
+    notes,
   };
 }
 
@@ -129,8 +160,10 @@ const CLASSIFIER_GOALS = [
 export async function* classifier(context: Context): AsyncGenerator<Report> {
   const work = workload(context.shared, "banking77", context.data);
   const settings = CLASSIFIER_GOALS.map(({ setting }) => setting);
-  const measured = await alternate(context, work, settings, ["float32"]);
+  const ceiling = await Ceiling.of(work, settings);
+  const measured = await alternate(context, work, settings, ["float32"], () => ceiling.measure());
   const theirs = measured.peft.float32;
+  const bounds = ceiling.bounds();
   for (const { setting, speed, memory } of CLASSIFIER_GOALS) {
     const adapter = adapterOf(context, work, setting);
     const merged = `${context.folder}/banking77-merged-${setting}`;
@@ -147,6 +180,11 @@ export async function* classifier(context: Context): AsyncGenerator<Report> {
       atLeast("accuracy, points above PEFT", points(ours.accuracy), -0.5),
       atLeast("merged accuracy, points above PEFT", points(ours.merged_accuracy), -0.5),
     ];
+    const wanted = theirs === undefined ? [] : [{
+      setting,
+      what: `${speed} times PEFT float32`,
+      tokensPerSecond: speed * theirs.tokens_per_s,
+    }];
     yield {
       workload: `B5 ${setting}`,
       about: `MiniLM int8, banking77, LoRA r8 on query,value and a head, setting ${setting}`,
@@ -155,7 +193,11 @@ export async function* classifier(context: Context): AsyncGenerator<Report> {
       graft: ours,
       peers: theirs === undefined ? [] : [theirs],
       goals,
-      tables: [],
+      tables: ceilingTables(
+        bounds.filter((one) => one.setting === setting),
+        { [setting]: ours.tokens_per_s },
+        wanted,
+      ),
       notes: measured.notes,
     };
   }

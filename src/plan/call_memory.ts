@@ -66,7 +66,7 @@ export function callMemory(graph: Graph): CallMemory {
 }
 
 /** Types and shapes of all values. */
-function knownValues(graph: Graph): GraphBuilder {
+export function knownValues(graph: Graph): GraphBuilder {
   const b = new GraphBuilder(inferTraining);
   for (const { name, type } of graph.inputs) {
     b.input(name, type!.dtype, type!.shape as readonly number[]);

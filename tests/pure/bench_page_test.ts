@@ -1,5 +1,5 @@
-import { assert, assertAlmostEquals, assertEquals, assertStringIncludes } from "@std/assert";
-import { trainingCeiling } from "../../scripts/bench/ceiling.ts";
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { verdict } from "../../scripts/bench/ceiling.ts";
 import { benchmarksPage, pointsOf } from "../../scripts/bench/page.ts";
 import { memorySpeedPlot, ticks } from "../../scripts/bench/plot.ts";
 import {
@@ -10,6 +10,13 @@ import {
   reportJson,
   type TrainResult,
 } from "../../scripts/bench/results.ts";
+import { flopsOf, stepWork } from "../../scripts/bench/step_work.ts";
+import { int } from "../../src/graph/attributes.ts";
+import { GraphBuilder } from "../../src/graph/builder.ts";
+import { float32 } from "../../src/graph/tensor.ts";
+import { inferTraining } from "../../src/ops/registry.ts";
+
+const ROTATION = Float32Array.from({ length: 36 }, (_, i) => 1 + i);
 
 const RUN: TrainResult = {
   peer: "graft 1.0.0",
@@ -114,22 +121,36 @@ Deno.test("ticks() are round values between the ends", () => {
   assertEquals(ticks(150, 4200), [200, 500, 1000, 2000]);
 });
 
-Deno.test("trainingCeiling() is the time of a token's products at the kernels' speed", () => {
-  const step = {
-    layers: [
-      { rows: 1000, columns: 1000, count: 10, head: false },
-      { rows: 5000, columns: 1000, count: 1, head: true },
-    ],
-    attentionWidth: 0,
-    blocks: 10,
-    length: 100,
-    targetShare: 0.5,
-    backwardShare: 1,
-    adapterParameters: 0,
+Deno.test("verdict() tells what forbids a goal: the products, or the passes beside them", () => {
+  const bounds = {
+    setting: "exact" as const,
+    products: 600,
+    withPasses: 450,
+    seconds: { products: 1, passes: 1 / 3 },
+    gflop: 300,
+    tokens: 600,
   };
-  // 2·10M forward, as much back, and 2·5M·0.5 both ways for the head: 50 MFLOP at 100 GFLOP/s.
-  const rates = [{ rows: 1000, columns: 1000, gflops: 100 }];
-  assertAlmostEquals(trainingCeiling(step, rates, 1), 2000);
-  // Nothing is differentiated below the first adapter.
-  assertAlmostEquals(trainingCeiling({ ...step, backwardShare: 0 }, rates, 1), 1e11 / 3e7);
+  assertEquals(
+    verdict(bounds, 622),
+    "out of reach: needs 622 tok/s; the products alone allow 600",
+  );
+  assertStringIncludes(verdict(bounds, 500), "with passes over memory allow 450");
+  assertStringIncludes(verdict(bounds, 400), "the kernels allow it");
+});
+
+Deno.test("stepWork() counts a call's products as often as it is called, and the bytes of the rest", () => {
+  const b = new GraphBuilder(inferTraining);
+  const x = b.input("x", "float32", [10, 4]);
+  const product = b.op("Gemm", [x, b.input("w", "float32", [6, 4])], { transB: int(1) });
+  const rotated = b.op("MatMul", [product, b.initializer("turn", float32([6, 6], ROTATION))]);
+  const graph = b.build("step", [b.reshape(b.op("Neg", [rotated]), [60])]);
+  const call = { key: "k", graph, feeds: new Map(), fetches: new Map(), label: "forward" };
+  const work = stepWork([call, { ...call }]);
+  assertEquals(work.products.map(({ node, count, flops }) => [node.opType, count, flops]), [
+    ["Gemm", 2, 2 * 10 * 6 * 4],
+  ]);
+  assertEquals(flopsOf(work), 960);
+  // The rotation reads 60 + 36 numbers and writes 60, the negation 60 and 60; a view costs nothing.
+  assertEquals(work.passBytes, 2 * 4 * (60 + 36 + 60 + 60 + 60));
+  assertEquals(work.meanBytes, 4 * 60);
 });

@@ -1,0 +1,61 @@
+/** The step of a workload that stands for all: its batch of median size, planned in both settings. */
+import { parseArguments } from "../../src/cli/args.ts";
+import { resolveValues } from "../../src/cli/config.ts";
+import { processTerminal } from "../../src/cli/output.ts";
+import { addAdapter, labelsFor } from "../../src/cli/train_adapter.ts";
+import { loadTrainData } from "../../src/cli/train_data.ts";
+import { TRAIN_FLAGS, type TrainFlags } from "../../src/cli/train_flags.ts";
+import { GuardedText } from "../../src/data/mod.ts";
+import type { TokenBatch } from "../../src/data/targets.ts";
+import { findModelFile } from "../../src/model/find_model.ts";
+import { loadOnnx } from "../../src/model/load_onnx.ts";
+import { readModelLabels } from "../../src/model/model_labels.ts";
+import { readTextFiles } from "../../src/model/tokenizer_files.ts";
+import { planTraining } from "../../src/plan/plan.ts";
+import type { Runner } from "../../src/runtime/runner.ts";
+import { PlannedModel } from "../../src/train/planned_model.ts";
+import type { BatchSource } from "../../src/train/step.ts";
+import type { Workload } from "../figures/workloads.ts";
+import type { Setting } from "./graft_side.ts";
+import { type StepWork, stepWork } from "./step_work.ts";
+
+export interface WorkloadSteps {
+  /** Real tokens of the step. */
+  readonly tokens: number;
+  readonly work: Readonly<Record<Setting, StepWork>>;
+}
+
+/** Plans with all activations kept: what a plan computes twice to save memory is no ceiling's business. */
+export async function workloadSteps(
+  runner: Runner,
+  { model: folder, graft }: Workload,
+): Promise<WorkloadSteps> {
+  const { values } = parseArguments([...graft], TRAIN_FLAGS);
+  const flags = resolveValues(TRAIN_FLAGS, values).values as TrainFlags;
+  using base = loadOnnx(findModelFile(folder));
+  using text = await GuardedText.start(readTextFiles(folder));
+  const tokenTypeIds = base.model.graph.inputs.some(({ name }) => name === "token_type_ids");
+  using data = await loadTrainData(
+    flags,
+    { text, tokenTypeIds },
+    (found, source) => labelsFor(base.model, readModelLabels(folder), found, source),
+    { ...processTerminal(), note: () => {} },
+  );
+  const { model, trainable } = addAdapter(base.model, flags, data.labels);
+  const options = { model, trainable: new Set(trainable.keys()) };
+  using step = new PlannedModel({ ...options, runner, objective: data.task });
+  const batch = await medianBatch(data.train);
+  const shape = step.planOf(batch).options;
+  const workOf = (numeric: Setting) =>
+    stepWork(
+      planTraining(model, { ...shape, numeric, keepBytes: Number.MAX_SAFE_INTEGER }).training.calls,
+    );
+  return { tokens: batch.tokenCount, work: { exact: workOf("exact"), fast: workOf("fast") } };
+}
+
+async function medianBatch(source: BatchSource<TokenBatch>): Promise<TokenBatch> {
+  const batches: TokenBatch[] = [];
+  for (let i = 0; i < source.batches(0); i++) batches.push(await source.batch(0, i));
+  batches.sort((a, b) => a.tokenCount - b.tokenCount);
+  return batches[batches.length >> 1];
+}
