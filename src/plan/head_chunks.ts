@@ -1,9 +1,11 @@
 /**
  * A frozen language-model head in chunks of the vocabulary: neither the dequantised head nor the
- * probabilities of all tokens ever exist at once.
+ * logits of all tokens ever exist at once.
  *
- * First pass, per chunk c with weights W_c: l_c = h·W_cᵀ; the running maximum m and sum s of
- * exp(l − m) are carried from chunk to chunk. Second pass: dh += (exp(l_c − m)/s − onehot)·W_c.
+ * One pass, forward and backward together, per chunk c with weights W_c: l_c = h·W_cᵀ; the running
+ * maximum m and sum s of e_c = exp(l_c − m) are carried from chunk to chunk, and with them
+ * t = Σ e_c·W_c, scaled anew whenever m grows, and the label's own row of W. In the end
+ * dh = t/s − W[label].
  * Source: the online softmax of Milakov and Gimelshein, arXiv:1805.02867.
  */
 import { GraphBuilder } from "../graph/builder.ts";
@@ -128,24 +130,21 @@ export function planChunkedHead(
   constants.set("head.max:0", float32([rows, 1], new Float32Array(rows).fill(-1e30)));
   constants.set("head.sum:0", float32([rows, 1], new Float32Array(rows)));
   constants.set("head.picked:0", float32([rows, 1], new Float32Array(rows)));
-  constants.set("head.cotangent:0", float32([rows, width], new Float32Array(rows * width)));
+  const zeros = float32([rows, width], new Float32Array(rows * width));
+  constants.set("head.total:0", zeros);
+  constants.set("head.own:0", zeros);
   const starts: number[] = [];
   for (let at = 0; at < head.vocabulary; at += chunk) starts.push(at);
   const piece = (start: number) => Math.min(chunk, head.vocabulary - start);
   const context = { lowered, head, rows, width, constants, numeric };
-  const forward = (keepLogits: boolean) =>
-    starts.map((start, i) => forwardChunk(context, i, start, piece(start), keepLogits));
+  const chunks = (wanted: Wanted) =>
+    starts.map((start, i) => chunkCall(context, i, start, piece(start), wanted));
   const count = starts.length;
   return {
-    evaluation: [...forward(false), lossCall(rows, count)],
-    logits: forward(true),
+    evaluation: [...chunks("loss"), lossCall(rows, count)],
+    logits: chunks("logits"),
     logitsParts: starts.map((_, i) => `head.logits:${i}`),
-    training: [
-      ...forward(true),
-      lossCall(rows, count),
-      ...starts.map((start, i) => backwardChunk(context, i, start, piece(start), count)),
-      weighted(context, count),
-    ],
+    training: [...chunks("gradient"), lossCall(rows, count), cotangentCall(context, count)],
     constants,
     derivations: numeric === "exact"
       ? []
@@ -173,26 +172,29 @@ function chunkBuilder(c: ChunkContext, start: number): { b: GraphBuilder; startN
   return { b, startName };
 }
 
-function forwardChunk(
+/** What is wanted of a chunk beside its part of the loss. */
+type Wanted = "loss" | "logits" | "gradient";
+
+function chunkCall(
   c: ChunkContext,
   i: number,
   start: number,
   size: number,
-  keepLogits: boolean,
+  wanted: Wanted,
 ): PlannedCall {
   const { b, startName } = chunkBuilder(c, start);
   b.input(c.head.hidden, "float32", [c.rows, c.width]);
   const carried = (what: string) => b.input(`head.${what}:${i}`, "float32", [c.rows, 1]);
   const [max, sum, picked] = [carried("max"), carried("sum"), carried("picked")];
-  const logits = c.numeric === "fast"
-    ? emitQuantizedLinear(b, {
+  const int8 = c.numeric === "fast" ? int8Chunk(b, c, i, size) : undefined;
+  const floats = int8 === undefined ? chunkWeight(b, c, start, size) : undefined;
+  const logits = int8 === undefined
+    ? b.op("Gemm", [c.head.hidden, floats!], { transB: { kind: "int", value: 1 } })
+    : emitQuantizedLinear(b, {
       x: c.head.hidden,
-      ...int8Chunk(b, c, i, size),
+      ...int8,
       transB: true,
       rotateX: rotationBlock(c.width),
-    })
-    : b.op("Gemm", [c.head.hidden, chunkWeight(b, c, start, size)], {
-      transB: { kind: "int", value: 1 },
     });
   const axis = b.int64s([1]);
   const newMax = b.op("Max", [max, b.op("ReduceMax", [logits, axis])]);
@@ -207,7 +209,19 @@ function forwardChunk(
     [newSum, `head.sum:${i + 1}`],
     [newPicked, `head.picked:${i + 1}`],
   ]);
-  if (keepLogits) outputs.set(logits, `head.logits:${i}`);
+  if (wanted === "logits") outputs.set(logits, `head.logits:${i}`);
+  if (wanted === "gradient") {
+    const sums = (what: string) => b.input(`head.${what}:${i}`, "float32", [c.rows, c.width]);
+    const [total, ownRows] = [sums("total"), sums("own")];
+    // Never in 8 bits: beside the likeliest token all others would be rounded to nothing.
+    const weight = floats ?? dequantizedChunk(b, int8!);
+    const product = b.op("MatMul", [exponentials, weight]);
+    const newTotal = b.op("Add", [b.op("Mul", [total, grown]), product]);
+    const row = b.op("Gather", [weight, b.reshape(index, [c.rows])]);
+    const newOwn = b.op("Add", [ownRows, b.op("Mul", [row, inside])]);
+    outputs.set(newTotal, `head.total:${i + 1}`);
+    outputs.set(newOwn, `head.own:${i + 1}`);
+  }
   return callOf(b, `head, chunk ${i}`, outputs);
 }
 
@@ -224,40 +238,17 @@ function lossCall(rows: number, count: number): PlannedCall {
   return callOf(b, "head, loss", new Map([[loss, LOSS]]));
 }
 
-function backwardChunk(
-  c: ChunkContext,
-  i: number,
-  start: number,
-  size: number,
-  count: number,
-): PlannedCall {
-  const { b, startName } = chunkBuilder(c, start);
-  const logits = b.input(`head.logits:${i}`, "float32", [c.rows, size]);
-  const max = b.input(`head.max:${count}`, "float32", [c.rows, 1]);
-  const sum = b.input(`head.sum:${count}`, "float32", [c.rows, 1]);
-  const cotangent = b.input(`head.cotangent:${i}`, "float32", [c.rows, c.width]);
-  const { index, inside } = labelInChunk(b, c.rows, startName, size);
-  const probabilities = b.op("Div", [b.op("Exp", [b.op("Sub", [logits, max])]), sum]);
-  const difference = b.op("ScatterElements", [probabilities, index, b.op("Neg", [inside])], {
-    axis: { kind: "int", value: 1 },
-    reduction: { kind: "string", value: "add" },
-  });
-  // Never in 8 bits: beside the likeliest token all others would be rounded to nothing.
-  const weight = c.numeric === "fast"
-    ? dequantizedChunk(b, c, i, size)
-    : chunkWeight(b, c, start, size);
-  const total = b.op("Add", [cotangent, b.op("MatMul", [difference, weight])]);
-  return callOf(b, `head backward, chunk ${i}`, new Map([[total, `head.cotangent:${i + 1}`]]));
-}
-
-/** Applies the rows' weights once, at the narrow end. */
-function weighted(c: ChunkContext, count: number): PlannedCall {
+/** The cotangent of the hidden state, each row with its weight. */
+function cotangentCall(c: ChunkContext, count: number): PlannedCall {
   const b = new GraphBuilder(inferTraining);
-  const cotangent = b.input(`head.cotangent:${count}`, "float32", [c.rows, c.width]);
+  const sums = (what: string) => b.input(`head.${what}:${count}`, "float32", [c.rows, c.width]);
+  const [total, ownRows] = [sums("total"), sums("own")];
+  const sum = b.input(`head.sum:${count}`, "float32", [c.rows, 1]);
   b.input(ROW_WEIGHTS, "float32", [c.rows]);
   const weights = b.op("Unsqueeze", [ROW_WEIGHTS, b.int64s([1])]);
-  const scaled = b.op("Mul", [cotangent, weights]);
+  const gradient = b.op("Sub", [b.op("Div", [total, sum]), ownRows]);
+  const scaled = b.op("Mul", [gradient, weights]);
   // What the 8-bit weight gave is rotated as the weight is.
   const result = c.numeric === "fast" ? rotate(b, scaled, rotationBlock(c.width)) : scaled;
-  return callOf(b, "head, weights", new Map([[result, cotangentName(c.head.hidden)]]));
+  return callOf(b, "head, cotangent", new Map([[result, cotangentName(c.head.hidden)]]));
 }

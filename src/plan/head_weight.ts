@@ -39,11 +39,8 @@ export function int8Chunk(b: GraphBuilder, c: ChunkContext, i: number, size: num
 /** The rounded chunk as floats, still rotated. */
 export function dequantizedChunk(
   b: GraphBuilder,
-  c: ChunkContext,
-  i: number,
-  size: number,
+  { weight, post }: ReturnType<typeof int8Chunk>,
 ): string {
-  const { weight, post } = int8Chunk(b, c, i, size);
   return b.op("DequantizeLinear", [weight, post], { axis: { kind: "int", value: 0 } });
 }
 

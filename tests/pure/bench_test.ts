@@ -4,6 +4,7 @@ import {
   dequantFormOf,
   formatKernelTable,
   gflops,
+  integerFormOf,
   type KernelTable,
   parseKernelTable,
   withTimings,
@@ -12,7 +13,7 @@ import { phaseOf } from "../../src/bench/train_steps.ts";
 import { wholeNumbers } from "../../src/cli/bench_flags.ts";
 import { formatTable } from "../../src/cli/table.ts";
 import { UsageError } from "../../src/errors.ts";
-import { DEQUANT_FORMS, quickestDequantForm } from "../../src/ops/dequantize.ts";
+import { quickestForm } from "../../src/bench/quickest_form.ts";
 import { median } from "../../src/statistics.ts";
 import { parseProcessor } from "../../src/system/processor.ts";
 import { cacheDirectory } from "../../src/system/cache_directory.ts";
@@ -42,26 +43,36 @@ Deno.test("median() is the middle value, or the mean of two", () => {
   assert(Number.isNaN(median([])));
 });
 
-Deno.test("quickestDequantForm() compares only what every form was timed on", () => {
-  const [first, second] = DEQUANT_FORMS;
-  const timing = (form: typeof first | typeof second, product: string, milliseconds: number) => ({
+Deno.test("quickestForm() compares only what every form was timed on", () => {
+  const forms = ["a", "b"] as const;
+  const timing = (form: typeof forms[number], product: string, milliseconds: number) => ({
     form,
     product,
     milliseconds,
   });
-  assertEquals(quickestDequantForm([]), undefined);
-  assertEquals(quickestDequantForm([timing(first, "a", 1)]), undefined);
-  const both = [timing(first, "a", 1), timing(second, "a", 2)];
-  assertEquals(quickestDequantForm(both), first);
+  assertEquals(quickestForm(forms, []), undefined);
+  assertEquals(quickestForm(forms, [timing("a", "x", 1)]), undefined);
+  const both = [timing("a", "x", 1), timing("b", "x", 2)];
+  assertEquals(quickestForm(forms, both), "a");
   // A product that one form alone was timed on counts for nobody.
-  assertEquals(quickestDequantForm([...both, timing(first, "b", 100)]), first);
-  const more = [timing(first, "c", 9), timing(second, "c", 1)];
-  assertEquals(quickestDequantForm([...both, ...more]), second);
+  assertEquals(quickestForm(forms, [...both, timing("a", "y", 100)]), "a");
+  const more = [timing("a", "z", 9), timing("b", "z", 1)];
+  assertEquals(quickestForm(forms, [...both, ...more]), "b");
 });
 
-Deno.test("a table of kernels chooses the quickest way to dequantise", () => {
+Deno.test("a table of kernels chooses the quickest way to dequantise, and to round activations", () => {
   assertEquals(dequantFormOf(TABLE), "arithmetic");
   assertEquals(dequantFormOf({ ...TABLE, timings: TABLE.timings.slice(1) }), undefined);
+  assertEquals(integerFormOf(TABLE), undefined);
+  const integers = (u8s8: number, s8s8: number) =>
+    integerFormOf({
+      ...TABLE,
+      timings: [
+        { ...SHAPE, form: "u8s8", milliseconds: u8s8 },
+        { ...SHAPE, form: "s8s8", milliseconds: s8s8 },
+      ],
+    });
+  assertEquals([integers(1, 20), integers(3, 2)], ["u8s8", "s8s8"]);
 });
 
 Deno.test("parseKernelTable() reads back what formatKernelTable() wrote, for its own machine alone", () => {
@@ -130,7 +141,7 @@ Deno.test("phaseOf() sorts a plan's calls and the optimiser's", () => {
     "prologue": "forward",
     "forward to x": "forward",
     "head, chunk 3": "head",
-    "head backward, chunk 3": "head",
+    "head, cotangent": "head",
     "loss and its gradient": "head",
     "backward from x": "backward",
     "gradient norm": "optimizer",
