@@ -26,7 +26,7 @@ function timedExecutable(inner: Executable, label: string, onRun: OnRun): Execut
     return result;
   };
   return over(inner, {
-    run: (feeds, fetches) => time(() => inner.run(feeds, fetches)),
+    run: (feeds, fetches, options) => time(() => inner.run(feeds, fetches, options)),
     runInto: (feeds, outputs) => time(() => inner.runInto(feeds, outputs)),
     bind(feeds, outputs) {
       const bound = inner.bind(feeds, outputs);

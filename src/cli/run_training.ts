@@ -20,6 +20,7 @@ import { progressCallbacks } from "./progress.ts";
 import { StopSignal } from "./stop_signal.ts";
 import { DEFAULT_EPOCHS, TRAIN_FLAGS, type TrainFlags } from "./train_flags.ts";
 import { type ChosenMemory, writeChosenMemory } from "./chosen_memory.ts";
+import { type FrozenLayers, openPrefixCache, prefixCacheBytes } from "./prefix_cache.ts";
 import type { NumericChoice } from "./train_numeric.ts";
 
 /** Name of the resolved configuration beside the adapter. */
@@ -36,6 +37,8 @@ export interface TrainSetup<B extends Batch = Batch> extends Disposable {
   readonly numeric?: NumericChoice;
   /** What is kept and computed at once, where that was chosen for this run. */
   readonly memory?: ChosenMemory;
+  /** What never changes in training and can be kept, where there is such. */
+  readonly frozen?: FrozenLayers;
   /** Parameters of the base and of what is trained, for the trainable share. */
   readonly allParameters: number;
   /** What, besides the flags below, must be equal for a resume: digests of base and data. */
@@ -166,6 +169,7 @@ function checkParts(setup: TrainSetup, flags: TrainFlags): void {
   if (!flags.train && !flags.test) {
     throw new UsageError("There is nothing to do: --no-train needs --test");
   }
+  prefixCacheBytes(flags.prefixCache);
   if (flags.patience > 0 && (setup.validation === undefined || flags.valBatches === 0)) {
     throw new UsageError(
       "--patience needs validation data: a valid file in the data folder or --validation-split",
@@ -211,17 +215,26 @@ async function runLoop<B extends Batch>(
   using stop = new StopSignal(() =>
     terminal.note("Stopping after this batch; again to stop at once")
   );
-  return await train({
+  using kept = openPrefixCache(setup.frozen, flags, settings, setup.data, terminal);
+  const outcome = await train({
     model: setup.model,
     optimizer: setup.optimizer,
     data: setup.data,
     validation: flags.valBatches === 0 ? undefined : setup.validation,
     settings,
     callbacks: combineCallbacks(...callbacks),
-    checkpoints,
+    checkpoints: {
+      save: (checkpoint) => {
+        // A resume finds what the steps before its checkpoint have read.
+        kept?.sync();
+        return checkpoints.save(checkpoint);
+      },
+    },
     resume: found?.checkpoint,
     signal: stop.signal,
   });
+  if (outcome.end !== "interrupted") kept?.remove();
+  return outcome;
 }
 
 function tellInterrupted({ step }: TrainOutcome, flags: TrainFlags, terminal: Terminal): number {

@@ -143,6 +143,10 @@ export const TRAIN_FLAGS = {
     "Memory that the run may take in all, e.g. 512M or 2G; if absent, nine tenths of what is free. Less is kept, and fewer rows run at once, to fit",
     { placeholder: "SIZE", group: TRAINING },
   ),
+  prefixCache: text(
+    "Disk in the adapter's folder, while the run lasts, for what frozen layers below the adapter compute, so that they run once a sequence instead of once an epoch; 0 keeps nothing, and half of the free disk is the most",
+    { default: "4G", placeholder: "SIZE", group: TRAINING },
+  ),
   seed: integer("Seed of the adapter's start, the order of the rows and dropout", {
     default: 0,
     min: 0,

@@ -1,6 +1,6 @@
 /** Everything `graft train` needs, from its flags: model, data, adapter, optimiser. */
 import { dirname } from "@std/path";
-import { measuredDequantForm } from "../bench/kernel_cache.ts";
+import { trainingForms } from "../bench/training_forms.ts";
 import { GuardedText } from "../data/mod.ts";
 import { sliceBatch } from "../data/slice_batch.ts";
 import { elementCount } from "../graph/tensor.ts";
@@ -20,9 +20,12 @@ import { MicroBatches } from "../train/micro_batches.ts";
 import { PlannedModel } from "../train/planned_model.ts";
 import type { TokenBatch } from "../data/targets.ts";
 import { OPTIMIZER_DEFAULTS } from "../train/update_rules.ts";
+import { VERSION } from "../version.ts";
+import { readChosenMemory } from "./chosen_memory.ts";
 import { fileValues } from "./config.ts";
 import { formatShare } from "./format.ts";
 import type { Terminal } from "./output.ts";
+import type { FrozenLayers } from "./prefix_cache.ts";
 import type { TrainSetup } from "./run_training.ts";
 import { openRunner } from "./runtime_flags.ts";
 import {
@@ -75,13 +78,16 @@ export async function setUpTraining(
     ? addAdapter(model, flags, data.labels)
     : adaptFurther(model, flags.resumeAdapterFile, flags.loraDropout, data, terminal);
   const runner = own.runner ?? resources.use(openRunner(flags));
+  // A run that is gone on with was measured when it began.
+  const forms = (flags.resume ? readChosenMemory(flags.adapterPath)?.forms : undefined) ??
+    await trainingForms(runner, flags.threads, model, flags.numeric);
   const options = {
     runner,
     model: adapted.model,
     trainable: new Set(adapted.trainable.keys()),
     objective: data.task,
     dropout: flags.loraDropout,
-    dequantForm: measuredDequantForm(runner, flags.threads),
+    ...forms,
   };
   const { keepBytes, sequences } = await fitTraining(
     {
@@ -125,7 +131,12 @@ export async function setUpTraining(
     validation: data.validation,
     test: data.test,
     numeric,
-    memory: { keepBytes, sequences },
+    memory: { keepBytes, sequences, forms },
+    frozen: frozenLayers(
+      step,
+      sliceBatch(await data.train.batch(0, 0), 0, sequences),
+      JSON.stringify([card.baseDigest, runner.description, VERSION, options.dequantForm]),
+    ),
     allParameters: countParameters(model) + trained,
     identity: { base: card.baseDigest, tokenizer: tokenizerDigest, ...data.identity },
     saveAdapter: (directory, parameters) =>
@@ -152,6 +163,16 @@ async function encodeData(
     terminal,
   );
   return { data, tokenizerDigest: text.info.digest };
+}
+
+/** @param identity what decides results of a model's layers */
+function frozenLayers(
+  step: PlannedModel,
+  batch: TokenBatch,
+  identity: string,
+): FrozenLayers | undefined {
+  if (step.planOf(batch).frozen === undefined) return undefined;
+  return { identity, keepIn: (file) => step.activations = file };
 }
 
 function adaptFurther(

@@ -36,6 +36,10 @@ export function packTokens(
   return pass.finish();
 }
 
+/** What the names of values end in that only take another form, packed or padded. */
+export const PACKED_SUFFIXES = [".packed", ".padded"] as const;
+const [PACKED, PADDED] = PACKED_SUFFIXES;
+
 class Packing {
   readonly #lowered: Graph;
   readonly #shape: BatchShape;
@@ -114,7 +118,7 @@ class Packing {
   #packedForm(value: string): string {
     if (this.#packed.has(value)) return value;
     const b = this.#b;
-    const name = `${value}.packed`;
+    const name = `${value}${PACKED}`;
     if (b.has(name)) return name;
     const { batch, length } = this.#shape;
     const behind = b.dims(value).slice(this.#tokens.leadingAxes(value)!);
@@ -130,7 +134,7 @@ class Packing {
     const lead = this.#packed.get(value);
     if (lead === undefined) return value;
     const b = this.#b;
-    const name = `${value}.padded`;
+    const name = `${value}${PADDED}`;
     if (b.has(name)) return name;
     const flat = b.reshape(value, [this.#rows, ...b.dims(value).slice(lead)]);
     const gathered = b.op("Gather", [flat, PACKED_ROWS], { axis: int(0) });

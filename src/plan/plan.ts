@@ -10,12 +10,14 @@ import { byteLength } from "../graph/dtype.ts";
 import { dimsIn, typeIn } from "../graph/facts.ts";
 import type { Graph, Model } from "../graph/types.ts";
 import type { DequantForm } from "../ops/dequantize.ts";
+import type { IntegerForm } from "../ops/internal/integer_form.ts";
 import { rewriteDynamicQuantization } from "../ops/quantized/pattern.ts";
 import { BadInputError } from "../errors.ts";
 import { type SegmentPlanner, segmentPlanner } from "./alike.ts";
 import { builderOver, callOf, fedConstants, type PlannedCall } from "./call.ts";
 import { type Cut, cutIntoSegments, type Segment } from "./cut.ts";
 import { DROPOUT_SEED } from "./dropout.ts";
+import { type FrozenPrefix, frozenPrefix } from "./frozen_prefix.ts";
 import { type BatchShape, bindInputs, type BoundInput } from "./inputs.ts";
 import { findChunkableHead, HEAD_CHUNK, planChunkedHead } from "./head_chunks.ts";
 import { lowerForTraining } from "./lower.ts";
@@ -57,6 +59,8 @@ export interface PlanOptions extends BatchShape {
   readonly numeric?: Numeric;
   /** How 4- and 8-bit blocks are dequantised (`dequantFormFor` tells what a runtime has). */
   readonly dequantForm?: DequantForm;
+  /** How activations are rounded in the setting `fast`; default `u8s8`. */
+  readonly integerForm?: IntegerForm;
 }
 
 /** Calls in order, and when each intermediate tensor has been read for the last time. */
@@ -81,6 +85,8 @@ export interface TrainingPlan {
   readonly constants: ReadonlyMap<string, Tensor>;
   /** Calls that make more such tensors of them; once for all plans of a model. */
   readonly derivations: readonly Derivation[];
+  /** The calls below everything trained, where there are such. */
+  readonly frozen?: FrozenPrefix;
   /** Batch inputs that the calls read. */
   readonly inputs: ReadonlyMap<string, BoundInput>;
   readonly rows: number;
@@ -178,6 +184,7 @@ export function planTraining(model: Model, options: PlanOptions): TrainingPlan {
       ...(ending?.constants ?? []),
     ]),
     derivations: [...derivations, ...(ending?.derivations ?? [])],
+    frozen: frozenPrefix(body.slice(0, first), prologue.length, padded, lowered, options),
     inputs: new Map(
       lowered.inputs.map(({ name, type }) => [
         name,

@@ -14,6 +14,7 @@ import {
 } from "../plan/names.ts";
 import { TOKEN_INPUTS } from "../plan/inputs.ts";
 import { type DequantForm, dequantFormFor } from "../ops/dequantize.ts";
+import type { IntegerForm } from "../ops/internal/integer_form.ts";
 import { planTraining, type Schedule, type TrainingPlan } from "../plan/plan.ts";
 import { DROPOUT_SEED } from "../plan/dropout.ts";
 import { TARGET_ROWS } from "../plan/select_rows.ts";
@@ -26,7 +27,9 @@ import {
   type TokenBatch,
   tokenInput,
 } from "../data/targets.ts";
+import type { ActivationFile } from "./activation_file.ts";
 import { type CompiledPlan, PlanCache, PLANS_KEPT } from "./plan_cache.ts";
+import { PrefixRows } from "./prefix_cache.ts";
 import type { BatchLoss, Evaluation, Parameter, StepModel } from "./step.ts";
 import { StepSlab } from "./step_slab.ts";
 
@@ -51,6 +54,8 @@ export interface PlannedModelOptions {
   readonly numeric?: Numeric;
   /** How to dequantise blocks; default what is usually quickest on the runner's release. */
   readonly dequantForm?: DequantForm;
+  /** 8-bit activations of the setting `fast`; default `u8s8`. */
+  readonly integerForm?: IntegerForm;
 }
 
 export class PlannedModel implements StepModel<TokenBatch> {
@@ -63,7 +68,14 @@ export class PlannedModel implements StepModel<TokenBatch> {
   readonly #zeros = new Map<string, DeviceTensor>();
   /** Whether padding is left out: wanted, and the model tells it from tokens. */
   readonly #packs: boolean;
+  /** Whether what padding holds changes nothing for real tokens. */
+  readonly #ignoresPadding: boolean;
   #numeric: Numeric;
+  /**
+   * Where results of the frozen layers below everything trained are kept, and read instead of being
+   * computed again; nowhere unless it is set. Stays the caller's.
+   */
+  activations: ActivationFile | undefined;
 
   constructor(options: PlannedModelOptions) {
     this.#options = options;
@@ -78,7 +90,8 @@ export class PlannedModel implements StepModel<TokenBatch> {
     this.#numeric = options.numeric ?? "exact";
     const { model, objective, packing = true } = options;
     const masked = model.graph.inputs.some(({ name }) => name === "attention_mask");
-    this.#packs = packing && (masked || objective === "causal");
+    this.#ignoresPadding = masked || objective === "causal";
+    this.#packs = packing && this.#ignoresPadding;
     this.parameters = [...options.trainable].map((name) => {
       const value = options.model.graph.initializers.get(name);
       if (value === undefined) throw new ReferenceError(`No initializer is named "${name}"`);
@@ -109,7 +122,8 @@ export class PlannedModel implements StepModel<TokenBatch> {
     for (const parameter of this.parameters) {
       env.set(gradientName(parameter.name), parameter.grad ?? this.#zerosLike(parameter));
     }
-    await this.#run(compiled.plan.training, env);
+    const kept = this.#keptRows(compiled, prepared, this.#numeric);
+    await this.#run(compiled.plan, compiled.plan.training, env, kept);
     for (const parameter of this.parameters) {
       const grad = env.get(gradientName(parameter.name))!;
       if (grad === parameter.grad || grad === this.#zerosLike(parameter)) continue;
@@ -127,7 +141,8 @@ export class PlannedModel implements StepModel<TokenBatch> {
     if (targets.count === 0) return { lossSum: 0, targetCount: 0 };
     const compiled = this.#planFor(prepared);
     const env = this.#environment(compiled, prepared);
-    await this.#run(compiled.plan.evaluation, env);
+    const kept = this.#keptRows(compiled, prepared, "exact");
+    await this.#run(compiled.plan, compiled.plan.evaluation, env, kept);
     using loss = env.get(LOSS)!;
     using logits = env.get(LOGITS);
     this.#dropInputs(compiled, env);
@@ -141,7 +156,7 @@ export class PlannedModel implements StepModel<TokenBatch> {
     const prepared = this.#prepare(batch);
     const compiled = this.#planFor(prepared);
     const env = this.#environment(compiled, prepared);
-    await this.#run(compiled.plan.logits, env);
+    await this.#run(compiled.plan, compiled.plan.logits, env);
     const parts = compiled.plan.logitsParts.map((name) => {
       using part = env.get(name)!;
       return part.read();
@@ -202,6 +217,7 @@ export class PlannedModel implements StepModel<TokenBatch> {
           numeric,
           headChunk,
           dequantForm: this.#options.dequantForm ?? dequantFormFor(this.#runner.version),
+          integerForm: this.#options.integerForm,
         }),
     );
   }
@@ -237,12 +253,42 @@ export class PlannedModel implements StepModel<TokenBatch> {
     }
   }
 
-  async #run(schedule: Schedule, env: Map<string, DeviceTensor>): Promise<void> {
+  /** The batch's rows in the result of the frozen layers, where such results are kept. */
+  #keptRows(
+    { plan: { frozen } }: CompiledPlan,
+    { batch, packing }: Prepared,
+    numeric: Numeric,
+  ): PrefixRows | undefined {
+    const file = this.activations;
+    if (file === undefined || frozen === undefined || !this.#ignoresPadding) return undefined;
+    return PrefixRows.of(file, { prefix: frozen, batch, packing, numeric });
+  }
+
+  /** @param kept the batch's rows in the result of the frozen layers, which are not run where it has all */
+  async #run(
+    { frozen }: TrainingPlan,
+    schedule: Schedule,
+    env: Map<string, DeviceTensor>,
+    kept?: PrefixRows,
+  ): Promise<void> {
     const made = new Set<string>();
     // On a device of its own, the runtime knows best where tensors lie.
     const placed = this.#runner.inPlace ? this.#slab.tensorsOf(schedule) : undefined;
+    const release = (i: number) => {
+      for (const name of schedule.release[i]) {
+        if (!placed?.has(name)) env.get(name)?.[Symbol.dispose]();
+        env.delete(name);
+      }
+    };
+    const read = kept?.read();
     try {
       for (const [i, call] of schedule.calls.entries()) {
+        if (read !== undefined && i >= frozen!.start && i < frozen!.end) {
+          // What the other calls read of earlier ones is freed when it would be.
+          release(i);
+          if (i + 1 === frozen!.end) this.#give(frozen!.output, read, env, placed, made);
+          continue;
+        }
         const executable = await this.#plans.session(call);
         const feeds: Record<string, DeviceTensor> = {};
         for (const [canonical, name] of call.feeds) {
@@ -262,16 +308,31 @@ export class PlannedModel implements StepModel<TokenBatch> {
           env.set(name, results[canonical]);
           if (into[canonical] === undefined) made.add(name);
         }
-        for (const name of schedule.release[i]) {
-          if (!placed?.has(name)) env.get(name)?.[Symbol.dispose]();
-          env.delete(name);
+        if (read === undefined && kept !== undefined && i + 1 === frozen!.end) {
+          const result = env.get(frozen!.output)!;
+          result.write(kept.complete(result.read()));
         }
+        release(i);
       }
     } catch (error) {
       // What a step that failed half-way leaves must not stay with the runtime.
       for (const name of made) env.get(name)?.[Symbol.dispose]();
       throw error;
     }
+  }
+
+  /** Puts a result that was not computed where the calls expect it. */
+  #give(
+    name: string,
+    value: Tensor,
+    env: Map<string, DeviceTensor>,
+    placed: ReadonlyMap<string, DeviceTensor> | undefined,
+    made: Set<string>,
+  ): void {
+    const place = placed?.get(name);
+    place?.write(value);
+    env.set(name, place ?? this.#runner.upload(value));
+    if (place === undefined) made.add(name);
   }
 
   #zerosLike(parameter: Parameter): DeviceTensor {

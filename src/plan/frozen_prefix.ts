@@ -1,0 +1,65 @@
+/**
+ * What of a step lies below everything trained. Its result is the same for a sequence in every epoch,
+ * so that it can be computed once and kept.
+ */
+import { dimsIn, typeIn } from "../graph/facts.ts";
+import { elementCount } from "../graph/tensor.ts";
+import type { Graph } from "../graph/types.ts";
+import type { Segment } from "./cut.ts";
+import type { BatchShape } from "./inputs.ts";
+import { PACKED_SUFFIXES } from "./pack_tokens.ts";
+import { TokenRows } from "./token_rows.ts";
+
+/** Calls of a step whose only result that others read holds a row of floats for each token. */
+export interface FrozenPrefix {
+  /** First of the calls, the same in every schedule of a plan. */
+  readonly start: number;
+  /** The call after the last of them. */
+  readonly end: number;
+  /** The result, float32. */
+  readonly output: string;
+  readonly dims: readonly number[];
+  /** Elements of a token's row. */
+  readonly width: number;
+  /** Whether the rows are the packed ones (`packTokens`), or [batch · length]. */
+  readonly packed: boolean;
+  /** The result's name before packing: the same for batches of all shapes. */
+  readonly value: string;
+}
+
+/**
+ * The longest frozen stretch whose result holds one row a token; `undefined` where there is none.
+ *
+ * @param frozen segments below the first that trains, in order
+ * @param start number of calls before that of the first segment
+ * @param padded the graph before its tokens were packed
+ * @param lowered the graph that was cut
+ */
+export function frozenPrefix(
+  frozen: readonly Segment[],
+  start: number,
+  padded: Graph,
+  lowered: Graph,
+  shape: BatchShape & { readonly packedRows?: number },
+): FrozenPrefix | undefined {
+  if (frozen.length === 0) return undefined;
+  const tokens = new TokenRows(padded, shape);
+  for (let count = frozen.length; count > 0; count--) {
+    const { output } = frozen[count - 1];
+    const value = nameBeforePacking(output, padded);
+    const lead = typeIn(padded, value) === undefined ? undefined : tokens.leadOf(value);
+    if (lead === undefined || typeIn(lowered, output)?.dtype !== "float32") continue;
+    const width = elementCount(dimsIn(padded, value).slice(lead));
+    const dims = dimsIn(lowered, output);
+    const rows = elementCount(dims) / width;
+    const packed = rows === shape.packedRows;
+    if (!packed && rows !== shape.batch * shape.length) continue;
+    return { start, end: start + count, output, dims, width, packed, value };
+  }
+}
+
+function nameBeforePacking(name: string, padded: Graph): string {
+  if (typeIn(padded, name) !== undefined) return name;
+  const suffix = PACKED_SUFFIXES.find((suffix) => name.endsWith(suffix));
+  return suffix === undefined ? name : name.slice(0, -suffix.length);
+}

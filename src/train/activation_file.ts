@@ -1,0 +1,246 @@
+/**
+ * Activations on disk by key: one file that grows at its end up to a limit, an index of offsets in
+ * memory. What is in it can be computed again, so that no fault of the disk ends a run: a damaged
+ * record is forgotten, and a write that fails removes the file.
+ *
+ * | bytes | content |
+ * |---|---|
+ * | 8, 32, 8 | `graftact`, SHA-256 of what decides the values, limit as float64 |
+ * | 16, 4, 16, n | for each record: key, n, first half of the SHA-256 of key and content, content |
+ *
+ * Numbers are little endian. A record that was being written when its writer was killed is cut off.
+ */
+import { createHash } from "node:crypto";
+import { StorageError } from "../errors.ts";
+
+const MAGIC = new TextEncoder().encode("graftact");
+const HEADER_BYTES = 48;
+const KEY_BYTES = 16;
+const RECORD_HEADER_BYTES = 36;
+
+/** Names a record: 32 hexadecimal digits. */
+export type ActivationKey = string;
+
+/** What may befall the file; a run that uses it goes on. */
+export type ActivationFileEvent =
+  | { readonly kind: "full"; readonly sizeBytes: number; readonly limitBytes: number }
+  | { readonly kind: "damaged" }
+  /** The file is removed: the room it took may be what else is to be written needs. */
+  | { readonly kind: "off"; readonly reason: string };
+
+export interface ActivationFileOptions {
+  /** What decides the values: a file of another identity is begun anew. */
+  readonly identity: string;
+  /** Largest size of the file; one that is gone on with keeps a lower limit of its own. */
+  readonly limitBytes: number;
+  /** Whether to go on with the file that is there. */
+  readonly resume: boolean;
+  /** Told of each kind of event once. */
+  readonly onEvent?: (event: ActivationFileEvent) => void;
+}
+
+export class ActivationFile implements Disposable {
+  readonly #path: string;
+  readonly #onEvent: (event: ActivationFileEvent) => void;
+  readonly #told = new Set<ActivationFileEvent["kind"]>();
+  /** Absent once it is closed. */
+  #file: Deno.FsFile | undefined;
+  #limitBytes: number;
+  #sizeBytes = 0;
+  /** Offset of each record. */
+  readonly #offsets = new Map<ActivationKey, number>();
+
+  private constructor(path: string, file: Deno.FsFile, options: ActivationFileOptions) {
+    this.#path = path;
+    this.#file = file;
+    this.#limitBytes = options.limitBytes;
+    this.#onEvent = options.onEvent ?? (() => {});
+  }
+
+  /**
+   * Opens or makes a file, and locks it.
+   *
+   * @returns `undefined` where another process has it
+   * @throws {StorageError} naming the path
+   */
+  static open(path: string, options: ActivationFileOptions): ActivationFile | undefined {
+    let file: Deno.FsFile | undefined;
+    try {
+      // Not truncated before it is locked: it may be another run's.
+      file = Deno.openSync(path, { read: true, write: true, create: true });
+      if (!file.tryLockSync(true)) {
+        file.close();
+        return undefined;
+      }
+      const opened = new ActivationFile(path, file, options);
+      const identity = createHash("sha256").update(options.identity).digest();
+      if (!options.resume || !opened.#goOn(identity)) opened.#begin(identity);
+      return opened;
+    } catch (error) {
+      file?.close();
+      throw new StorageError(`Cannot keep activations in ${path}: ${(error as Error).message}`, {
+        cause: error,
+      });
+    }
+  }
+
+  /** Records that can be read. */
+  get count(): number {
+    return this.#offsets.size;
+  }
+
+  get sizeBytes(): number {
+    return this.#sizeBytes;
+  }
+
+  /** Largest size that the file may get. */
+  get limitBytes(): number {
+    return this.#limitBytes;
+  }
+
+  /**
+   * Reads a record.
+   *
+   * @param into as long as the record; left in any state where there is none
+   * @returns whether it was there, whole and undamaged
+   */
+  get(key: ActivationKey, into: Uint8Array): boolean {
+    const offset = this.#offsets.get(key);
+    if (this.#file === undefined || offset === undefined) return false;
+    if (this.#read(this.#file, offset, key, into)) return true;
+    this.#offsets.delete(key);
+    this.#tell({ kind: "damaged" });
+    return false;
+  }
+
+  /** Adds a record, unless it is there, the file is full, or the disk does not take it. */
+  put(key: ActivationKey, content: Uint8Array): void {
+    if (this.#file === undefined || this.#offsets.has(key)) return;
+    const offset = this.#sizeBytes;
+    const recordBytes = RECORD_HEADER_BYTES + content.length;
+    if (offset + recordBytes > this.#limitBytes) {
+      this.#tell({ kind: "full", sizeBytes: offset, limitBytes: this.#limitBytes });
+      return;
+    }
+    const record = new Uint8Array(recordBytes);
+    record.set(Uint8Array.fromHex(key));
+    new DataView(record.buffer).setUint32(KEY_BYTES, content.length, true);
+    record.set(checksum(key, content), KEY_BYTES + 4);
+    record.set(content, RECORD_HEADER_BYTES);
+    try {
+      writeAt(this.#file, offset, record);
+    } catch (error) {
+      this.#turnOff(error as Error);
+      return;
+    }
+    this.#offsets.set(key, offset);
+    this.#sizeBytes += recordBytes;
+  }
+
+  /** Puts everything so far on the disk. */
+  sync(): void {
+    try {
+      this.#file?.syncDataSync();
+    } catch (error) {
+      // What the system has dropped after that is not known.
+      this.#turnOff(error as Error);
+    }
+  }
+
+  /** Closes and removes the file. */
+  remove(): void {
+    if (this.#file === undefined) return;
+    try {
+      // The name first: who waits for the lock must not get a file that is about to go.
+      Deno.removeSync(this.#path);
+      this.#file.truncateSync();
+    } catch {
+      // Gone already, or a folder that is read-only by now: nothing depends on it.
+    }
+    this[Symbol.dispose]();
+  }
+
+  [Symbol.dispose](): void {
+    this.#file?.close();
+    this.#file = undefined;
+    this.#offsets.clear();
+  }
+
+  #turnOff({ message }: Error): void {
+    this.remove();
+    this.#tell({ kind: "off", reason: message });
+  }
+
+  #tell(event: ActivationFileEvent): void {
+    if (this.#told.has(event.kind)) return;
+    this.#told.add(event.kind);
+    this.#onEvent(event);
+  }
+
+  #begin(identity: Uint8Array): void {
+    const header = new Uint8Array(HEADER_BYTES);
+    header.set(MAGIC);
+    header.set(identity, MAGIC.length);
+    new DataView(header.buffer).setFloat64(HEADER_BYTES - 8, this.#limitBytes, true);
+    this.#file!.truncateSync();
+    writeAt(this.#file!, 0, header);
+    this.#sizeBytes = HEADER_BYTES;
+  }
+
+  /** Finds the records of an earlier run; `false` where they are of another identity. */
+  #goOn(identity: Uint8Array): boolean {
+    const file = this.#file!;
+    const header = new Uint8Array(HEADER_BYTES);
+    if (!readAt(file, 0, header)) return false;
+    const expected = [...MAGIC, ...identity];
+    if (!expected.every((byte, i) => byte === header[i])) return false;
+    const limit = new DataView(header.buffer).getFloat64(HEADER_BYTES - 8, true);
+    this.#limitBytes = Math.min(this.#limitBytes, limit);
+    const { size } = file.statSync();
+    const record = new Uint8Array(RECORD_HEADER_BYTES);
+    let offset = HEADER_BYTES;
+    while (readAt(file, offset, record)) {
+      const length = new DataView(record.buffer).getUint32(KEY_BYTES, true);
+      const end = offset + RECORD_HEADER_BYTES + length;
+      if (end > size) break;
+      // A later record is there because an earlier one was damaged.
+      this.#offsets.set(record.subarray(0, KEY_BYTES).toHex(), offset);
+      offset = end;
+    }
+    file.truncateSync(offset);
+    this.#sizeBytes = offset;
+    return true;
+  }
+
+  #read(file: Deno.FsFile, offset: number, key: ActivationKey, into: Uint8Array): boolean {
+    const header = new Uint8Array(RECORD_HEADER_BYTES);
+    try {
+      if (!readAt(file, offset, header)) return false;
+      const length = new DataView(header.buffer).getUint32(KEY_BYTES, true);
+      if (length !== into.length || !readAt(file, offset + RECORD_HEADER_BYTES, into)) return false;
+    } catch {
+      return false; // an I/O error; what cannot be read is computed again
+    }
+    return checksum(key, into).every((byte, i) => byte === header[KEY_BYTES + 4 + i]);
+  }
+}
+
+function checksum(key: ActivationKey, content: Uint8Array): Uint8Array {
+  return createHash("sha256").update(key).update(content).digest().subarray(0, 16);
+}
+
+function writeAt(file: Deno.FsFile, offset: number, bytes: Uint8Array): void {
+  file.seekSync(offset, Deno.SeekMode.Start);
+  for (let done = 0; done < bytes.length;) done += file.writeSync(bytes.subarray(done));
+}
+
+/** Fills `into` from the file; `false` where the file ends before. */
+function readAt(file: Deno.FsFile, offset: number, into: Uint8Array): boolean {
+  file.seekSync(offset, Deno.SeekMode.Start);
+  for (let done = 0; done < into.length;) {
+    const count = file.readSync(into.subarray(done));
+    if (count === null || count === 0) return false;
+    done += count;
+  }
+  return true;
+}

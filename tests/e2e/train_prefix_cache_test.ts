@@ -1,0 +1,141 @@
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import { join } from "@std/path";
+import { modelDir } from "../helpers/fixture_models.ts";
+import { graft, graftSignalled, graftUnder } from "../helpers/graft.ts";
+import { testWithTool } from "../helpers/requirements.ts";
+import { inTempDir, pairs, readMetrics, sha256 } from "../helpers/training_runs.ts";
+
+/** Four epochs of five steps over a model whose first layer is frozen. */
+function argsOf(path: string): string[] {
+  Deno.writeTextFileSync(join(path, "train.jsonl"), pairs(15));
+  Deno.writeTextFileSync(join(path, "valid.jsonl"), pairs(4));
+  return [
+    "train",
+    ...["--model", modelDir("tiny-llama-genai-int4"), "--data", path, "--threads=1"],
+    ...["--num-layers=1", "--epochs=4", "--batch-size=3", "--learning-rate=1e-2"],
+    ...["--save-every=3", "--steps-per-report=1", "--steps-per-eval=5", "--no-load-best"],
+  ];
+}
+
+const weights = (adapter: string) => sha256(join(adapter, "adapter_model.safetensors"));
+const cacheOf = (adapter: string) => join(adapter, "prefix-cache");
+
+function exists(path: string): boolean {
+  try {
+    return Deno.statSync(path).isFile;
+  } catch {
+    return false;
+  }
+}
+
+const lossesOf = (adapter: string) =>
+  readMetrics(adapter).map(({ loss, val_loss }) => loss ?? val_loss!);
+
+/** The largest difference of two runs' losses, by the smaller. */
+function lossDistance(one: string, other: string): number {
+  const [a, b] = [one, other].map(lossesOf);
+  assertEquals(a.length, b.length);
+  return Math.max(...a.map((loss, i) => Math.abs(loss - b[i]) / Math.min(loss, b[i])));
+}
+
+Deno.test("graft train with a prefix cache has the losses of a run without, and leaves no file", () =>
+  inTempDir(async (path) => {
+    const [kept, computed] = ["kept", "computed"].map((name) => join(path, name));
+    const args = argsOf(path);
+    const run = await graft(...args, "--adapter-path", kept);
+    assertEquals(run.code, 0, run.stderr);
+    assertMatch(run.stderr, /Frozen layers below the adapter run once a sequence: .*prefix-cache/);
+    assert(!exists(cacheOf(kept)));
+    const without = await graft(...args, "--adapter-path", computed, "--prefix-cache=0");
+    assertEquals(without.code, 0, without.stderr);
+    assert(!/Frozen layers/.test(without.stderr), without.stderr);
+    const distance = lossDistance(kept, computed);
+    assert(distance <= 1e-5, `losses differ by ${distance}`);
+  }));
+
+Deno.test("graft train with a prefix cache, killed and interrupted and resumed, ends with the bytes of a straight run", () =>
+  inTempDir(async (path) => {
+    const args = argsOf(path);
+    const [straight, broken] = ["straight", "broken"].map((name) => join(path, name));
+    const whole = await graft(...args, "--adapter-path", straight);
+    assertEquals(whole.code, 0, whole.stderr);
+    const run = [...args, "--adapter-path", broken];
+    const stops: [when: RegExp, signal: Deno.Signal][] = [
+      [/step 4\//, "SIGKILL"], // in the first epoch, after a checkpoint
+      [/step 8\//, "SIGINT"],
+    ];
+    for (const [i, [when, signal]] of stops.entries()) {
+      const stopped = await graftSignalled(when, signal, ...run, ...(i === 0 ? [] : ["--resume"]));
+      assert(stopped.code !== 0, stopped.stderr);
+      assert(exists(cacheOf(broken)));
+    }
+    const last = await graft(...run, "--resume");
+    assertEquals(last.code, 0, last.stderr);
+    assertMatch(last.stderr, /; 15 sequences are there/);
+    assertEquals(await weights(broken), await weights(straight));
+    assert(!exists(cacheOf(broken)));
+  }));
+
+Deno.test("graft train goes on without what is damaged in its prefix cache", () =>
+  inTempDir(async (path) => {
+    const args = argsOf(path);
+    const [straight, damaged] = ["straight", "damaged"].map((name) => join(path, name));
+    const whole = await graft(...args, "--adapter-path", straight);
+    assertEquals(whole.code, 0, whole.stderr);
+    const run = [...args, "--adapter-path", damaged];
+    const stopped = await graftSignalled(/step 7\//, "SIGINT", ...run);
+    assertEquals(stopped.code, 130, stopped.stderr);
+    const bytes = Deno.readFileSync(cacheOf(damaged));
+    for (let at = 200; at < bytes.length; at += 500) bytes[at] ^= 0x10;
+    Deno.writeFileSync(cacheOf(damaged), bytes);
+    const last = await graft(...run, "--resume");
+    assertEquals(last.code, 0, last.stderr);
+    const distance = lossDistance(damaged, straight);
+    assert(distance <= 1e-5, `losses differ by ${distance}`);
+  }));
+
+Deno.test("graft train keeps to the size of its prefix cache", () =>
+  inTempDir(async (path) => {
+    const args = argsOf(path);
+    const [all, some] = ["all", "some"].map((name) => join(path, name));
+    const whole = await graft(...args, "--adapter-path", all);
+    assertEquals(whole.code, 0, whole.stderr);
+    const run = [...args, "--adapter-path", some, "--prefix-cache=20k"];
+    const stopped = await graftSignalled(/step 12\//, "SIGINT", ...run);
+    assertEquals(stopped.code, 130, stopped.stderr);
+    const { size } = Deno.statSync(cacheOf(some));
+    assert(size > 10_000 && size <= 20_000, `${size} bytes`);
+    assertEquals(stopped.stderr.match(/prefix-cache is full at \d+ kB/g)?.length, 1);
+    const last = await graft(...run, "--resume");
+    assertEquals(last.code, 0, last.stderr);
+    const distance = lossDistance(some, all);
+    assert(distance <= 1e-5, `losses differ by ${distance}`);
+    const wrong = await graft(...run, "--resume", "--prefix-cache=much");
+    assertEquals(wrong.code, 2, wrong.stderr);
+  }));
+
+testWithTool(
+  "strace",
+  "graft train goes on without a prefix cache when the disk is full",
+  () =>
+    inTempDir(async (path) => {
+      const args = argsOf(path);
+      const [straight, full] = ["straight", "full"].map((name) => join(path, name));
+      const whole = await graft(...args, "--adapter-path", straight);
+      assertEquals(whole.code, 0, whole.stderr);
+      const faulty = [
+        ...["strace", "-f", "-qq", "-o", `${path}/strace.log`, "-P", cacheOf(full)],
+        ...["-e", "trace=write", "-e", "inject=write:error=ENOSPC:when=9+"],
+      ];
+      const run = await graftUnder(faulty, ...args, "--adapter-path", full);
+      assertEquals(run.code, 0, run.stderr);
+      assertMatch(Deno.readTextFileSync(`${path}/strace.log`), /INJECTED/);
+      assertEquals(
+        run.stderr.match(/Nothing is kept of the frozen layers.*No space left/g)?.length,
+        1,
+      );
+      assert(!exists(cacheOf(full)));
+      const distance = lossDistance(full, straight);
+      assert(distance <= 1e-5, `losses differ by ${distance}`);
+    }),
+);
