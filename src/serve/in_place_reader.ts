@@ -10,25 +10,24 @@ import { bindInputs, type BoundInput, isCache } from "../plan/inputs.ts";
 import { TARGET_ROWS } from "../plan/select_rows.ts";
 import type { BoundRun, DeviceTensor } from "../runtime/runner.ts";
 import { cachesShareBuffers } from "./cache_pairs.ts";
+import { FED, FedInputs } from "./fed_inputs.ts";
+import { longestPaddedMask } from "./padded_mask.ts";
 import type { Reader, ReaderParts } from "./reader.ts";
 import { RunClock } from "./run_clock.ts";
 
 /** Buffers have room for at least this many tokens more than are asked for, or for half as many. */
 const ROOM = 128;
 
-/** Inputs of int64 numbers that are fed anew for each run. */
-const FED = ["input_ids", "attention_mask", "position_ids", "token_type_ids", TARGET_ROWS];
-
 export class InPlaceReader implements Reader {
   readonly #parts: ReaderParts;
   readonly #logits: Float32Array<ArrayBuffer>;
-  readonly #fed: readonly string[];
+  readonly #inputs: FedInputs;
+  /** Columns that a mask with padding may have. */
+  readonly #longestPadded: number;
   /** Types of the caches, their length 0. */
   readonly #types = new Map<string, BoundInput>();
   /** Buffers of the caches: [1, heads, capacity, head size]. */
   readonly #caches = new Map<string, Tensor>();
-  /** Memory of the inputs that are fed anew, grown to the longest so far. */
-  readonly #scratch = new Map<string, BigInt64Array<ArrayBuffer>>();
   readonly #clock = new RunClock();
   #capacity = 0;
   #bound: BoundRun | undefined;
@@ -51,22 +50,23 @@ export class InPlaceReader implements Reader {
     const { graph, pairs } = parts;
     this.#parts = parts;
     this.#logits = new Float32Array(logitsType(graph) ?? 0);
-    this.#fed = graph.inputs.map(({ name }) => name).filter((name) => !isCache(name));
+    const fed = graph.inputs.map(({ name }) => name).filter((name) => !isCache(name));
+    this.#inputs = new FedInputs(parts.runner, fed);
+    this.#longestPadded = longestPaddedMask(graph);
     const inputs = graph.inputs.filter(({ name }) => isCache(name) || name === "input_ids");
     const types = bindInputs({ ...graph, inputs }, { batch: 1, length: 1 });
     for (const { past } of pairs) this.#types.set(past, types.get(past)!);
   }
 
   async read(fresh: readonly number[], start: number): Promise<Float32Array> {
-    this.#reserve(start + fresh.length, start);
-    const feeds = new Map(this.#fed.map((name) => [name, this.#feed(name, fresh, start)]));
-    try {
-      const bound = this.#bound ??= this.#bind(feeds);
-      for (const [name, tensor] of feeds) bound.feed(name, tensor);
-      await this.#clock.time(fresh.length, (brief) => bound.run({ brief }));
-    } finally {
-      for (const tensor of feeds.values()) tensor[Symbol.dispose]();
-    }
+    const total = start + fresh.length;
+    this.#reserve(total, start);
+    const changed = this.#inputs.write(fresh, start, this.#maskLength(fresh.length, total));
+    const { tensors } = this.#inputs;
+    let bound = this.#bound;
+    if (bound === undefined) this.#bound = bound = this.#bind(tensors);
+    else for (const name of changed) bound.feed(name, tensors.get(name)!);
+    await this.#clock.time(fresh.length, (brief) => bound.run({ brief }));
     return this.#logits;
   }
 
@@ -75,6 +75,7 @@ export class InPlaceReader implements Reader {
 
   [Symbol.dispose](): void {
     this.#unbind();
+    this.#inputs[Symbol.dispose]();
     this.#caches.clear();
     this.#capacity = 0;
   }
@@ -122,39 +123,13 @@ export class InPlaceReader implements Reader {
     return executable.bind(feeds, outputs);
   }
 
-  /** An input's value for tokens that follow `start` others. */
-  #feed(name: string, fresh: readonly number[], start: number): DeviceTensor {
-    const count = fresh.length;
-    switch (name) {
-      case "input_ids":
-        return this.#tensor(name, [1, count], (i) => BigInt(fresh[i]));
-      case "position_ids":
-        return this.#tensor(name, [1, count], (i) => BigInt(start + i));
-      case TARGET_ROWS:
-        return this.#tensor(name, [1], () => BigInt(count - 1));
-      case "attention_mask":
-        return this.#tensor(name, [1, start + count], undefined, 1n);
-      default:
-        return this.#tensor(name, [1, count], undefined, 0n);
-    }
-  }
-
-  /** A tensor in the input's own memory, of given or always the same values. */
-  #tensor(
-    name: string,
-    dims: readonly number[],
-    value?: (i: number) => bigint,
-    constant = 0n,
-  ): DeviceTensor {
-    const count = elementCount(dims);
-    let memory = this.#scratch.get(name);
-    if (memory === undefined || memory.length < count) {
-      memory = new BigInt64Array(count + ROOM).fill(constant);
-      this.#scratch.set(name, memory);
-    }
-    for (let i = 0; value !== undefined && i < count; i++) memory[i] = value(i);
-    const bytes = new Uint8Array(memory.buffer, 0, 8 * count);
-    return this.#parts.runner.share({ dtype: "int64", dims, bytes });
+  /**
+   * Columns of the mask. That of a token by itself is padded to the caches' room where it may be: all
+   * shapes then stay from one token to the next, and with them the runtime's plan of its memory.
+   */
+  #maskLength(fresh: number, total: number): number {
+    if (fresh > 1) return total;
+    return Math.max(total, Math.min(this.#capacity, this.#longestPadded));
   }
 }
 

@@ -1,10 +1,13 @@
 /** Which runs are short enough to hold up the event loop, from how long the last one took. */
 import { setImmediate } from "node:timers";
 
-/** Runs that should take less than this are brief; to longer ones another thread costs next to nothing. */
-const BRIEF_MS = 4;
+/**
+ * Runs that should take less than this are brief. Beside longer ones the way to another thread is
+ * little; a run of 12 ms loses a twentieth by it, where the other processor has to wake up first.
+ */
+const BRIEF_MS = 25;
 /** The event loop gets a turn at least this often, whatever the runs are called like. */
-const TURN_MS = 50;
+const TURN_MS = 30;
 
 /** Times the runs of one graph. */
 export class RunClock {

@@ -1,0 +1,109 @@
+/**
+ * What a run is told about its tokens, each input in memory of its own that stays bound: a run whose
+ * inputs have the last one's shapes costs a few numbers written, and no call into the runtime.
+ */
+import { elementCount, type Tensor } from "../graph/tensor.ts";
+import { TARGET_ROWS } from "../plan/select_rows.ts";
+import type { DeviceTensor, Runner } from "../runtime/runner.ts";
+
+/** Inputs that {@linkcode FedInputs} knows, of int64 numbers. */
+export const FED: readonly string[] = [
+  "input_ids",
+  "attention_mask",
+  "position_ids",
+  "token_type_ids",
+  TARGET_ROWS,
+];
+
+/** Memory is made for at least this many numbers more than are asked for. */
+const ROOM = 128;
+
+interface Fed {
+  readonly memory: BigInt64Array<ArrayBuffer>;
+  readonly dims: readonly number[];
+}
+
+export class FedInputs implements Disposable {
+  readonly #share: (value: Tensor) => DeviceTensor;
+  readonly #names: readonly string[];
+  readonly #fed = new Map<string, Fed>();
+  readonly #tensors = new Map<string, DeviceTensor>();
+  /** The mask's memory holds this many ones, and zeros behind. */
+  #ones = 0;
+
+  /** @param names of {@linkcode FED} */
+  constructor(runner: Runner, names: readonly string[]) {
+    this.#share = (value) => runner.share(value);
+    this.#names = names;
+  }
+
+  /** Every input's tensor, as last written. */
+  get tensors(): ReadonlyMap<string, DeviceTensor> {
+    return this.#tensors;
+  }
+
+  /**
+   * Writes every input's value for tokens that follow `start` others.
+   *
+   * @param fresh token ids to read, at least one
+   * @param maskLength columns of the mask, zeros behind the tokens; at least as many as there are tokens
+   * @returns names of the inputs whose tensor is another now
+   */
+  write(fresh: readonly number[], start: number, maskLength: number): string[] {
+    const count = fresh.length;
+    const changed: string[] = [];
+    const place = (name: string, dims: readonly number[]) => this.#place(name, dims, changed);
+    for (const name of this.#names) {
+      switch (name) {
+        case "input_ids": {
+          const ids = place(name, [1, count]);
+          for (let i = 0; i < count; i++) ids[i] = BigInt(fresh[i]);
+          break;
+        }
+        case "position_ids": {
+          const positions = place(name, [1, count]);
+          for (let i = 0; i < count; i++) positions[i] = BigInt(start + i);
+          break;
+        }
+        case TARGET_ROWS:
+          place(name, [1])[0] = BigInt(count - 1);
+          break;
+        case "attention_mask": {
+          const mask = place(name, [1, maskLength]);
+          mask.fill(1n, this.#ones, start + count);
+          mask.fill(0n, start + count, this.#ones);
+          this.#ones = start + count;
+          break;
+        }
+        default: // token types are all 0, as new memory is
+          place(name, [1, count]);
+      }
+    }
+    return changed;
+  }
+
+  [Symbol.dispose](): void {
+    for (const tensor of this.#tensors.values()) tensor[Symbol.dispose]();
+    this.#tensors.clear();
+    this.#fed.clear();
+    this.#ones = 0;
+  }
+
+  /** An input's memory, with a tensor of these dimensions over it. */
+  #place(name: string, dims: readonly number[], changed: string[]): BigInt64Array<ArrayBuffer> {
+    const old = this.#fed.get(name);
+    if (old !== undefined && old.dims.every((size, i) => size === dims[i])) return old.memory;
+    const count = elementCount(dims);
+    let memory = old?.memory;
+    if (memory === undefined || memory.length < count) {
+      memory = new BigInt64Array(count + ROOM);
+      if (name === "attention_mask") this.#ones = 0;
+    }
+    const bytes = new Uint8Array(memory.buffer, 0, 8 * count);
+    this.#tensors.get(name)?.[Symbol.dispose]();
+    this.#tensors.set(name, this.#share({ dtype: "int64", dims, bytes }));
+    this.#fed.set(name, { memory, dims });
+    changed.push(name);
+    return memory;
+  }
+}

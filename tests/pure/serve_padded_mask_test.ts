@@ -1,0 +1,74 @@
+import { assertEquals } from "@std/assert";
+import { float32 } from "../../src/graph/tensor.ts";
+import { type Graph, MICROSOFT, type Node } from "../../src/graph/types.ts";
+import { longestPaddedMask } from "../../src/serve/padded_mask.ts";
+
+function node(opType: string, inputs: readonly string[], outputs: readonly string[]): Node {
+  const domain = opType === "GroupQueryAttention" ? MICROSOFT : "";
+  return { name: outputs[0], opType, domain, inputs, outputs, attributes: {} };
+}
+
+const ATTENTION = node(
+  "GroupQueryAttention",
+  ["q", "k", "v", "past_k", "past_v", "lengths", "total", "cos", "sin"],
+  ["y", "present_k", "present_v"],
+);
+/** As onnxruntime-genai's builder writes it: the mask's ones less one, and its columns. */
+const COUNTING = [
+  node("ReduceSum", ["attention_mask", "axis"], ["sum"]),
+  node("Sub", ["sum", "one"], ["less"]),
+  node("Cast", ["less"], ["lengths"]),
+  node("Shape", ["attention_mask"], ["shape"]),
+  node("Gather", ["shape", "one"], ["columns"]),
+  node("Cast", ["columns"], ["total"]),
+];
+
+function graph(nodes: readonly Node[], outputs: readonly string[] = ["y"]): Graph {
+  const table = float32([40, 4], new Float32Array(160));
+  return {
+    name: "",
+    inputs: [],
+    outputs: outputs.map((name) => ({ name })),
+    initializers: new Map([["cos", table], ["sin", table]]),
+    nodes,
+  } as unknown as Graph;
+}
+
+Deno.test("longestPaddedMask() is the table of rotations' length where attention alone counts the mask", () => {
+  assertEquals(longestPaddedMask(graph([...COUNTING, ATTENTION])), 40);
+});
+
+Deno.test("longestPaddedMask() has no bound for attention without rotations", () => {
+  const plain = { ...ATTENTION, inputs: ATTENTION.inputs.slice(0, 7) };
+  assertEquals(longestPaddedMask(graph([...COUNTING, plain])), Infinity);
+});
+
+Deno.test("longestPaddedMask() is 0 where the table of rotations is not known", () => {
+  const computed = { ...ATTENTION, inputs: ATTENTION.inputs.with(7, "computed") };
+  assertEquals(longestPaddedMask(graph([...COUNTING, computed])), 0);
+});
+
+Deno.test("longestPaddedMask() is 0 where something else looks at the mask", () => {
+  const cases: Record<string, Graph> = {
+    "positions from the mask": graph([
+      ...COUNTING,
+      node("CumSum", ["attention_mask", "axis"], ["positions"]),
+      ATTENTION,
+    ]),
+    "the number of tokens as an output": graph([...COUNTING, ATTENTION], ["y", "sum"]),
+    "the columns beside attention": graph([
+      ...COUNTING,
+      node("Range", ["zero", "columns", "one"], ["range"]),
+      node("Add", ["range", "q"], ["bias"]),
+      { ...ATTENTION, inputs: [...ATTENTION.inputs, "", "bias"] },
+    ]),
+    "the mask's columns for what is filled": graph([
+      ...COUNTING,
+      { ...ATTENTION, inputs: ATTENTION.inputs.with(5, "total") },
+    ]),
+    "no mask": graph([ATTENTION]),
+  };
+  for (const [what, given] of Object.entries(cases)) {
+    assertEquals(longestPaddedMask(given), 0, what);
+  }
+});
