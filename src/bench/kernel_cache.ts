@@ -1,14 +1,12 @@
 /** Measured kernels on disk: one file for a processor, its threads and a release of ONNX Runtime. */
 import { dirname, join } from "@std/path";
 import { GraftError } from "../errors.ts";
-import type { DequantForm } from "../ops/dequantize.ts";
 import type { Runner } from "../runtime/runner.ts";
 import { cacheDirectory } from "../system/cache_directory.ts";
 import { makeDirectory, replaceFile } from "../system/durable_files.ts";
 import { processor } from "../system/processor.ts";
 import { VERSION } from "../version.ts";
 import {
-  dequantFormOf,
   formatKernelTable,
   type KernelSource,
   type KernelTable,
@@ -64,13 +62,4 @@ export function saveKernels(table: KernelTable): string | undefined {
     if (error instanceof GraftError) return undefined;
     throw error;
   }
-}
-
-/** The quickest way of dequantising blocks by what was measured here before, if anything was. */
-export function measuredDequantForm(
-  runner: Runner,
-  threads: number | undefined,
-): DequantForm | undefined {
-  const table = loadKernels(kernelSource(runner, threads));
-  return table && dequantFormOf(table);
 }

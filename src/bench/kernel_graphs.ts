@@ -7,7 +7,13 @@ import { int } from "../graph/attributes.ts";
 import type { DataType } from "../graph/dtype.ts";
 import { GraphBuilder } from "../graph/builder.ts";
 import type { Graph } from "../graph/types.ts";
-import { DEQUANT_FORMS, dequantizeBlocks, setDequantForm } from "../ops/dequantize.ts";
+import {
+  DEQUANT_FORMS,
+  type DequantForm,
+  dequantizeBlocks,
+  setDequantForm,
+} from "../ops/dequantize.ts";
+import { INTEGER_FORMS } from "../ops/internal/integer_form.ts";
 import { inferTraining } from "../ops/registry.ts";
 
 /** A weight matrix and how it is stored. */
@@ -75,6 +81,9 @@ function integerProduct(dtype: "uint8" | "int8"): Emit {
 const gemm = (b: GraphBuilder, x: string, weight: string) =>
   b.op("Gemm", [x, weight], { transB: int(1) });
 
+/** Name of the form that dequantises in a certain way. */
+export const dequantKernel = (form: DequantForm) => `dequantize_${form}`;
+
 /** All forms; a shape has those of its storage. */
 export const KERNEL_FORMS: readonly KernelForm[] = [
   {
@@ -88,7 +97,7 @@ export const KERNEL_FORMS: readonly KernelForm[] = [
       ),
   },
   ...DEQUANT_FORMS.map((form): KernelForm => ({
-    name: `dequantize_${form}`,
+    name: dequantKernel(form),
     about: `blocks dequantised by ${form}, then Gemm`,
     storage: "blocks",
     emit: (b, shape, tokens) => {
@@ -128,16 +137,14 @@ export const KERNEL_FORMS: readonly KernelForm[] = [
     storage: "blocks",
     emit: matMulNBits(4),
   },
-  {
-    name: "u8s8",
-    about: "MatMulIntegerToFloat, uint8 activations by int8 weights",
-    emit: integerProduct("uint8"),
-  },
-  {
-    name: "s8s8",
-    about: "MatMulIntegerToFloat, int8 activations by int8 weights",
-    emit: integerProduct("int8"),
-  },
+  ...INTEGER_FORMS.map((form): KernelForm => {
+    const dtype = form === "u8s8" ? "uint8" : "int8";
+    return {
+      name: form,
+      about: `MatMulIntegerToFloat, ${dtype} activations by int8 weights`,
+      emit: integerProduct(dtype),
+    };
+  }),
 ];
 
 /** The forms that a stored matrix can be multiplied in. */

@@ -1,6 +1,8 @@
 /** Measured kernels as a table that can be kept, read back and asked. */
-import { DEQUANT_FORMS, type DequantForm, quickestDequantForm } from "../ops/dequantize.ts";
-import type { StoredShape } from "./kernel_graphs.ts";
+import { DEQUANT_FORMS, type DequantForm } from "../ops/dequantize.ts";
+import { INTEGER_FORMS, type IntegerForm } from "../ops/internal/integer_form.ts";
+import { dequantKernel, type StoredShape } from "./kernel_graphs.ts";
+import { quickestForm } from "./quickest_form.ts";
 
 /** Version of the table's text: another one is measured again. */
 const FORMAT = 1;
@@ -47,13 +49,27 @@ export function productName(
 }
 
 /** The quickest way of dequantising blocks here; `undefined` where the table cannot tell. */
-export function dequantFormOf({ timings }: KernelTable): DequantForm | undefined {
-  return quickestDequantForm(timings.flatMap((timing) => {
-    const form = DEQUANT_FORMS.find((form) => timing.form === `dequantize_${form}`);
+export function dequantFormOf(table: KernelTable): DequantForm | undefined {
+  return quickestOf(table, DEQUANT_FORMS, dequantKernel);
+}
+
+/** The quickest 8-bit activations here; `undefined` where the table cannot tell. */
+export function integerFormOf(table: KernelTable): IntegerForm | undefined {
+  return quickestOf(table, INTEGER_FORMS, (form) => form);
+}
+
+function quickestOf<Form extends string>(
+  { timings }: KernelTable,
+  forms: readonly Form[],
+  kernelOf: (form: Form) => string,
+): Form | undefined {
+  const found = timings.flatMap((timing) => {
+    const form = forms.find((form) => timing.form === kernelOf(form));
     const { milliseconds } = timing;
     if (form === undefined || milliseconds === undefined) return [];
     return [{ form, product: productName(timing), milliseconds }];
-  }));
+  });
+  return quickestForm(forms, found);
 }
 
 /** A table with more timings; newer ones of the same product and form replace older ones. */

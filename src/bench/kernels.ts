@@ -5,33 +5,40 @@ import { formsFor, type KernelForm, kernelGraph, type StoredShape } from "./kern
 import type { KernelTiming } from "./kernel_table.ts";
 import { TimedGraph } from "./timed_graph.ts";
 
-/** Rounds of each product at least and at most, and the time after which no further one begins. */
-const MIN_ROUNDS = 5;
-const MAX_ROUNDS = 50;
-const BUDGET_MS = 1000;
+/** How thoroughly a product is measured. */
+export interface Effort {
+  /** Rounds at least and at most, after one that is left out. */
+  readonly rounds: readonly [number, number];
+  /** Milliseconds after which no further round begins. */
+  readonly budgetMs: number;
+}
+
+const THOROUGH: Effort = { rounds: [5, 50], budgetMs: 1000 };
 
 /**
- * Times every form of one product. The forms take turns, so that what else the machine does meets
- * all of them.
+ * Times forms of one product. They take turns, so that what else the machine does meets all of them.
  *
+ * @param forms default all that the shape has
  * @returns a timing a form, without a time where the runtime lacks the kernel
  */
 export async function measureProduct(
   runner: Runner,
   shape: StoredShape,
   tokens: number,
+  forms: readonly KernelForm[] = formsFor(shape),
+  { rounds: [least, most], budgetMs }: Effort = THOROUGH,
 ): Promise<readonly KernelTiming[]> {
   using resources = new DisposableStack();
   const tried: { readonly form: KernelForm; readonly times: number[]; run?: TimedGraph }[] = [];
-  for (const form of formsFor(shape)) {
+  for (const form of forms) {
     const run = await TimedGraph.compile(runner, kernelGraph(form, shape, tokens));
     tried.push({ form, times: [], run: run && resources.use(run) });
   }
   // The first runs allocate and fill caches.
   for (const { run } of tried) await run?.milliseconds();
-  const until = performance.now() + BUDGET_MS;
-  for (let round = 0; round < MAX_ROUNDS; round++) {
-    if (round >= MIN_ROUNDS && performance.now() > until) break;
+  const until = performance.now() + budgetMs;
+  for (let round = 0; round < most; round++) {
+    if (round >= least && performance.now() > until) break;
     for (const { run, times } of tried) if (run !== undefined) times.push(await run.milliseconds());
   }
   return tried.map(({ form, times }) => ({

@@ -11,12 +11,18 @@ export const DEFAULT_SHAPES: readonly StoredShape[] = [[576, 576], [1536, 576], 
 
 /** The shapes of a model's linear layers, each once; a language model's head as one of its chunks. */
 export function modelShapes(model: Model): readonly StoredShape[] {
-  const shapes = new Map<string, StoredShape>();
-  for (const module of findModules(model, { allowAmbiguous: true })) {
-    const shape = storedShape(module);
-    shapes.set(JSON.stringify(shape), shape);
-  }
-  return [...shapes.values()];
+  return countedShapes(model).map(([first]) => first);
+}
+
+/** The shape that most of a model's weights have; `undefined` for a model without linear layers. */
+export function commonShape(model: Model): StoredShape | undefined {
+  const weights = (same: readonly StoredShape[]) => same.length * same[0].rows * same[0].columns;
+  return countedShapes(model).toSorted((a, b) => weights(b) - weights(a))[0]?.[0];
+}
+
+function countedShapes(model: Model): readonly (readonly StoredShape[])[] {
+  const shapes = findModules(model, { allowAmbiguous: true }).map(storedShape);
+  return [...Map.groupBy(shapes, (shape) => JSON.stringify(shape)).values()];
 }
 
 function storedShape(module: LinearModule): StoredShape {

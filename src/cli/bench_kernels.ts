@@ -5,6 +5,7 @@ import { measureProduct } from "../bench/kernels.ts";
 import {
   dequantFormOf,
   gflops,
+  integerFormOf,
   type KernelTable,
   type KernelTiming,
   productName,
@@ -39,7 +40,7 @@ export default command({
   examples: [
     {
       command: "graft bench kernels --model ./smollm2-int4",
-      does: "measures the model's shapes; graft train then dequantises in the quickest way",
+      does: "measures the model's shapes; graft train then uses the quickest forms",
     },
   ],
   async run({ flags, terminal }) {
@@ -101,7 +102,8 @@ function show(
   terminal: Terminal,
 ): void {
   const timings = products.flatMap((product) => timingsOf(table, product));
-  const chosen = dequantFormOf({ ...table, timings }) ?? null;
+  const dequantForm = dequantFormOf(table) ?? null;
+  const integerForm = integerFormOf(table) ?? null;
   const { processor, threads, runtime, measuredAt } = table;
   const file = kernelCachePath(table) ?? null;
   if (json) {
@@ -112,7 +114,8 @@ function show(
       measured_at: measuredAt,
       measured_now: measured,
       cache_file: file,
-      dequant_form: chosen,
+      dequant_form: dequantForm,
+      integer_form: integerForm,
       kernels: timings.map(timingJson),
     }));
     return;
@@ -130,7 +133,12 @@ function show(
   for (const { name, about } of KERNEL_FORMS) {
     if (shown.has(name)) terminal.print(`${name}: ${about}`);
   }
-  if (chosen !== null) terminal.print(`Quickest way to dequantise blocks: ${chosen}`);
+  if (dequantForm !== null) {
+    terminal.print(`graft train dequantises blocks by ${dequantForm}, the quickest here`);
+  }
+  if (integerForm !== null) {
+    terminal.print(`graft train --numeric fast computes ${integerForm}, the quickest here`);
+  }
   if (measured < products.length) {
     terminal.note(
       `${

@@ -1,8 +1,12 @@
 /**
- * What a run keeps and how many sequences it computes at once, beside its adapter: a resume goes on
- * with the same, however much memory is free by then, so that its numbers are the same to the bit.
+ * What a run keeps, how many sequences it computes at once and in which forms, beside its adapter: a
+ * resume goes on with the same, however much memory is free by then and whatever was measured since,
+ * so that its numbers are the same to the bit.
  */
 import { join } from "@std/path";
+import type { TrainingForms } from "../bench/training_forms.ts";
+import { DEQUANT_FORMS } from "../ops/dequantize.ts";
+import { INTEGER_FORMS } from "../ops/internal/integer_form.ts";
 import { replaceFile } from "../system/durable_files.ts";
 
 const FILE = "memory.json";
@@ -11,14 +15,18 @@ export interface ChosenMemory {
   /** Bytes of activations kept for the backward pass. */
   readonly keepBytes: number;
   readonly sequences: number;
+  readonly forms?: TrainingForms;
 }
 
 /** The choice of an earlier run into this folder; `undefined` where none can be read. */
 export function readChosenMemory(adapterPath: string): ChosenMemory | undefined {
   try {
-    const { keep_bytes, sequences } = JSON.parse(Deno.readTextFileSync(join(adapterPath, FILE)));
+    const { keep_bytes, sequences, forms } = JSON.parse(
+      Deno.readTextFileSync(join(adapterPath, FILE)),
+    );
     const whole = [keep_bytes, sequences].every((value) => Number.isInteger(value) && value >= 0);
-    return whole && sequences > 0 ? { keepBytes: keep_bytes, sequences } : undefined;
+    if (!whole || sequences === 0) return undefined;
+    return { keepBytes: keep_bytes, sequences, ...(forms && { forms: formsOf(forms) }) };
   } catch {
     return undefined;
   }
@@ -26,7 +34,19 @@ export function readChosenMemory(adapterPath: string): ChosenMemory | undefined 
 
 /** @throws {StorageError} where it cannot be written */
 export function writeChosenMemory(adapterPath: string, chosen: ChosenMemory): void {
-  const { keepBytes, sequences } = chosen;
-  const text = JSON.stringify({ keep_bytes: keepBytes, sequences }) + "\n";
-  replaceFile(join(adapterPath, FILE), new TextEncoder().encode(text));
+  const { keepBytes, sequences, forms } = chosen;
+  const text = JSON.stringify({
+    keep_bytes: keepBytes,
+    sequences,
+    forms: forms && { dequant: forms.dequantForm, integer: forms.integerForm },
+  });
+  replaceFile(join(adapterPath, FILE), new TextEncoder().encode(text + "\n"));
+}
+
+/** Forms that this release of graft does not have are none. */
+function formsOf({ dequant, integer }: Readonly<Record<string, unknown>>): TrainingForms {
+  return {
+    dequantForm: DEQUANT_FORMS.find((form) => form === dequant),
+    integerForm: INTEGER_FORMS.find((form) => form === integer),
+  };
 }

@@ -39,29 +39,6 @@ export function dequantFormFor([major, minor]: readonly number[]): DequantForm {
   return major > 1 || minor >= 32 ? "gather_block" : "arithmetic";
 }
 
-/** How long a product with a dequantised matrix took. */
-export interface DequantTiming {
-  readonly form: DequantForm;
-  /** What was computed, whatever the form: equal for timings that compare. */
-  readonly product: string;
-  readonly milliseconds: number;
-}
-
-/**
- * The form that is quickest over all products that every form was timed on; `undefined` where there
- * is none, as on a release that lacks a form's kernels.
- */
-export function quickestDequantForm(timings: readonly DequantTiming[]): DequantForm | undefined {
-  const products = Map.groupBy(timings, ({ product }) => product);
-  const totals = new Map<DequantForm, number>();
-  for (const all of products.values()) {
-    const byForm = new Map(all.map(({ form, milliseconds }) => [form, milliseconds]));
-    if (byForm.size < DEQUANT_FORMS.length) continue;
-    for (const [form, time] of byForm) totals.set(form, (totals.get(form) ?? 0) + time);
-  }
-  return [...totals].toSorted(([, a], [, b]) => a - b)[0]?.[0];
-}
-
 /** A matrix quantised in blocks along its last dimension, packed as MatMulNBits packs it. */
 export interface BlockQuantized {
   /** uint8, [rows, blocks · blockSize · bits / 8] in any shape. */

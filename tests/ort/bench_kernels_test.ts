@@ -3,14 +3,16 @@ import {
   kernelCachePath,
   kernelSource,
   loadKernels,
-  measuredDequantForm,
   saveKernels,
 } from "../../src/bench/kernel_cache.ts";
 import { formsFor } from "../../src/bench/kernel_graphs.ts";
 import { measureProduct } from "../../src/bench/kernels.ts";
+import { dequantFormOf, integerFormOf } from "../../src/bench/kernel_table.ts";
+import { trainingForms } from "../../src/bench/training_forms.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
 import { exists } from "../../src/system/durable_files.ts";
 import { withCache } from "../helpers/cache_folder.ts";
+import { modelDir, readModel } from "../helpers/fixture_models.ts";
 
 const SHAPE = { rows: 64, columns: 64, bits: 4, blockSize: 32 };
 
@@ -26,25 +28,54 @@ Deno.test("measureProduct() times every form of a product", async () => {
   }
 });
 
-Deno.test("measuredDequantForm() is what a kept table says, and nothing without one", () =>
-  withCache(() => {
+Deno.test("trainingForms() measures what a device has never measured, keeps it, and asks the table then", () =>
+  withCache(async () => {
+    using runner = createOrtRunner({ threads: 1 });
+    const model = readModel(modelDir("tiny-llama-genai-int4"));
+    const source = kernelSource(runner, 1);
+    const exact = await trainingForms(runner, 1, model, "exact");
+    assertEquals(exact.integerForm, undefined);
+    const kept = loadKernels(source)!;
+    assertEquals(kept.timings.map(({ form }) => form), [
+      "dequantize_gather_block",
+      "dequantize_arithmetic",
+    ]);
+    assertEquals(exact.dequantForm, dequantFormOf(kept));
+    const fast = await trainingForms(runner, 1, model, "fast");
+    const all = loadKernels(source)!;
+    assertEquals(all.timings.slice(0, 2), kept.timings);
+    assertEquals(all.timings.slice(2).map(({ form }) => form), ["u8s8", "s8s8"]);
+    assertEquals(fast, { dequantForm: exact.dequantForm, integerForm: integerFormOf(all) });
+    // Another number of threads is another device.
+    assertEquals(loadKernels(kernelSource(runner, 2)), undefined);
+  }));
+
+Deno.test("trainingForms() are what a kept table says", () =>
+  withCache(async () => {
     using runner = createOrtRunner({ threads: 1 });
     const source = kernelSource(runner, 1);
-    assertEquals(measuredDequantForm(runner, 1), undefined);
-    for (const [quick, slow] of [["gather_block", "arithmetic"], ["arithmetic", "gather_block"]]) {
-      const timing = { ...SHAPE, tokens: 4 };
-      saveKernels({
-        ...source,
-        measuredAt: "",
-        timings: [
-          { ...timing, form: `dequantize_${quick}`, milliseconds: 1 },
-          { ...timing, form: `dequantize_${slow}`, milliseconds: 2 },
-        ],
+    const model = readModel(modelDir("tiny-llama-genai-int4"));
+    const timing = { ...SHAPE, tokens: 4 };
+    const table = (dequantForms: readonly string[], integerForms: readonly string[]) => ({
+      ...source,
+      measuredAt: "",
+      timings: [
+        ...dequantForms.map((form) => `dequantize_${form}`),
+        ...integerForms,
+      ].map((form, i) => ({ ...timing, form, milliseconds: 1 + i })),
+    });
+    for (
+      const [dequantForms, integerForms] of [
+        [["gather_block", "arithmetic"], ["u8s8", "s8s8"]],
+        [["arithmetic", "gather_block"], ["s8s8", "u8s8"]],
+      ] as const
+    ) {
+      saveKernels(table(dequantForms, integerForms));
+      assertEquals(await trainingForms(runner, 1, model, "fast"), {
+        dequantForm: dequantForms[0],
+        integerForm: integerForms[0],
       });
-      assertEquals(measuredDequantForm(runner, 1), quick);
     }
-    // Another number of threads is another device.
-    assertEquals(measuredDequantForm(runner, 2), undefined);
   }));
 
 Deno.test("loadKernels() takes a damaged file for none, saveKernels() does without a folder", () =>
