@@ -5,7 +5,7 @@ import { elementCount, type Tensor } from "../graph/tensor.ts";
 import type { Graph, ValueInfo } from "../graph/types.ts";
 import { TRAINING_OPSETS } from "../ops/registry.ts";
 import type { DeviceTensor, Executable, Runner } from "../runtime/runner.ts";
-import { SESSION_CONFIG } from "../train/plan_cache.ts";
+import { SESSION_CONFIG } from "../train/call_sessions.ts";
 
 /** A graph of concrete shapes, compiled as a training step's sessions are. */
 export class TimedGraph implements Disposable {

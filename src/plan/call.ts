@@ -132,6 +132,7 @@ export function callOf(
   const inputs = new Set([...built.inputs.map((input) => input.name), ...given.values()]);
   const feeds = new Map<string, string>();
   const initializers = new Map<string, Tensor>();
+  let computed = 0;
   // Order of first use, not of declaration, so that equal pieces get equal names.
   for (const node of nodes) {
     for (const input of node.inputs) {
@@ -147,7 +148,7 @@ export function callOf(
       }
     }
     for (const output of node.outputs) {
-      if (output !== "" && !names.has(output)) names.set(output, `v${names.size}`);
+      if (output !== "" && !names.has(output)) names.set(output, `v${computed++}`);
     }
   }
   const renamed = nodes.map((node, i): Node => ({

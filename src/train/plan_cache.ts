@@ -1,10 +1,9 @@
 /** Plans of the batch shapes in use, with their compiled sessions and bound constants. */
 import type { Tensor } from "../graph/tensor.ts";
-import type { Model } from "../graph/types.ts";
-import { TRAINING_OPSETS } from "../ops/registry.ts";
 import type { PlannedCall } from "../plan/call.ts";
 import type { TrainingPlan } from "../plan/plan.ts";
-import type { DeviceTensor, Executable, Runner } from "../runtime/runner.ts";
+import type { DeviceTensor, Runner } from "../runtime/runner.ts";
+import { type CallSession, CallSessions } from "./call_sessions.ts";
 import { DerivedTensors } from "./derived_tensors.ts";
 
 /** A plan with its constants bound. */
@@ -16,15 +15,6 @@ export interface CompiledPlan {
 /** Batch shapes whose plans stay; later ones take the place of those used longest ago. */
 export const PLANS_KEPT = 16;
 
-/** IR version that the training operator set belongs to. */
-const IR_VERSION = 10;
-
-/** Keeps exact products where the optimiser would fuse dequantisation with lower accuracy. */
-export const SESSION_CONFIG = {
-  "session.qdq_matmulnbits_accuracy_level": "1",
-  "session.set_denormal_as_zero": "1",
-};
-
 /** Keeps what the most recently used plans need; sessions and tensors are shared between plans. */
 export class PlanCache implements Disposable {
   readonly #runner: Runner;
@@ -32,9 +22,9 @@ export class PlanCache implements Disposable {
   readonly #onEvict: (plan: TrainingPlan) => void;
   /** Least recently used first. */
   readonly #plans = new Map<string, CompiledPlan>();
-  readonly #sessions = new Map<string, Promise<Executable>>();
+  readonly #sessions: CallSessions;
   readonly #tensors = new TensorCache();
-  readonly #derived = new DerivedTensors((call) => this.#compile(call));
+  readonly #derived = new DerivedTensors((call) => this.#sessions.compile(call));
 
   /** @param onEvict told of each plan that is dropped */
   constructor(
@@ -43,17 +33,26 @@ export class PlanCache implements Disposable {
     onEvict: (plan: TrainingPlan) => void = () => {},
   ) {
     this.#runner = runner;
+    this.#sessions = new CallSessions(runner);
     this.#limit = limit;
     this.#onEvict = onEvict;
   }
 
   /** Compiled sessions held now. */
   get sessionCount(): number {
-    return this.#sessions.size;
+    return this.#sessions.count;
   }
 
-  /** The plan of a shape, made where it is not there yet. */
-  get(shape: string, make: () => TrainingPlan): CompiledPlan {
+  /**
+   * The plan of a shape, made where it is not there yet.
+   *
+   * @param neighbours plans of shapes beside it, from which is seen what its sessions can leave open
+   */
+  get(
+    shape: string,
+    make: () => TrainingPlan,
+    neighbours: (plan: TrainingPlan) => Iterable<TrainingPlan> = () => [],
+  ): CompiledPlan {
     let found = this.#plans.get(shape);
     if (found === undefined) {
       const plan = make();
@@ -63,6 +62,7 @@ export class PlanCache implements Disposable {
           this.#tensors.get(value, () => this.#runner.wrap(value)),
         ]),
       );
+      this.#sessions.admit(plan, neighbours(plan));
       found = { plan, constants };
     }
     this.#plans.delete(shape);
@@ -82,36 +82,15 @@ export class PlanCache implements Disposable {
   }
 
   /** The compiled session of a call. */
-  session(call: PlannedCall): Promise<Executable> {
-    const found = this.#sessions.get(call.key);
-    if (found !== undefined) return found;
-    const session = this.#compile(call);
-    this.#sessions.set(call.key, session);
-    return session;
-  }
-
-  #compile(call: PlannedCall): Promise<Executable> {
-    const model: Model = {
-      irVersion: IR_VERSION,
-      opsets: TRAINING_OPSETS,
-      graph: call.graph,
-      metadata: {},
-    };
-    return this.#runner.compile(model, {
-      label: call.label,
-      config: SESSION_CONFIG,
-      // A plan of all of a session's memory keeps it between runs; here every session runs in turn,
-      // and the shared arena's free blocks serve the next.
-      memoryPattern: false,
-    });
+  session(call: PlannedCall): Promise<CallSession> {
+    return this.#sessions.of(call);
   }
 
   [Symbol.dispose](): void {
     this.#plans.clear();
     this.#derived[Symbol.dispose]();
     this.#tensors.retain(new Set());
-    for (const session of this.#sessions.values()) disposeOf(session);
-    this.#sessions.clear();
+    this.#sessions[Symbol.dispose]();
   }
 
   /** Drops the plan used longest ago, and what no other plan shares with it. */
@@ -125,18 +104,9 @@ export class PlanCache implements Disposable {
         [training, evaluation, logits].flatMap(({ calls }) => calls.map(({ key }) => key))
       ),
     );
-    for (const [key, session] of this.#sessions) {
-      if (keys.has(key)) continue;
-      this.#sessions.delete(key);
-      disposeOf(session);
-    }
+    this.#sessions.retain(keys);
     this.#tensors.retain(new Set(plans.flatMap(({ constants }) => [...constants.values()])));
   }
-}
-
-function disposeOf(session: Promise<Executable>): void {
-  // One that failed to compile has told so to whoever asked for it.
-  session.then((executable) => executable[Symbol.dispose](), () => {});
 }
 
 /** Wrapped tensors by the memory they look at: plans share the weights of one model. */

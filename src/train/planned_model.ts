@@ -16,6 +16,7 @@ import { TOKEN_INPUTS } from "../plan/inputs.ts";
 import { type DequantForm, dequantFormFor } from "../ops/dequantize.ts";
 import type { IntegerForm } from "../ops/internal/integer_form.ts";
 import { planTraining, type Schedule, type TrainingPlan } from "../plan/plan.ts";
+import { neighbourPlans } from "../plan/open_plan.ts";
 import { DROPOUT_SEED } from "../plan/dropout.ts";
 import { TARGET_ROWS } from "../plan/select_rows.ts";
 import type { DeviceTensor, Runner } from "../runtime/runner.ts";
@@ -219,6 +220,7 @@ export class PlannedModel implements StepModel<TokenBatch> {
           dequantForm: this.#options.dequantForm ?? dequantFormFor(this.#runner.version),
           integerForm: this.#options.integerForm,
         }),
+      (plan) => neighbourPlans(model, plan),
     );
   }
 

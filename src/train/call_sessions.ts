@@ -1,0 +1,162 @@
+/**
+ * Compiled sessions of planned calls: one for all batch shapes where a call's graph can be left open
+ * (`plan/open_graph.ts`), one a shape where it cannot.
+ */
+import type { Tensor } from "../graph/tensor.ts";
+import type { Model } from "../graph/types.ts";
+import { TRAINING_OPSETS } from "../ops/registry.ts";
+import type { PlannedCall } from "../plan/call.ts";
+import { constantsFor, type OpenGraph, type SizedGraph } from "../plan/open_graph.ts";
+import { graphsOf, openGraphsOf } from "../plan/open_plan.ts";
+import type { TrainingPlan } from "../plan/plan.ts";
+import type { DeviceTensor, Executable, Runner } from "../runtime/runner.ts";
+
+/** A compiled session as a call runs it, with the feeds that the call names. */
+export type CallSession = Pick<Executable, "run" | "outputNames">;
+
+/** IR version that the training operator set belongs to. */
+const IR_VERSION = 10;
+
+/** Keeps exact products where the optimiser would fuse dequantisation with lower accuracy. */
+export const SESSION_CONFIG = {
+  "session.qdq_matmulnbits_accuracy_level": "1",
+  "session.set_denormal_as_zero": "1",
+};
+
+/** An open graph at one size. */
+interface Instance {
+  readonly open: OpenGraph;
+  readonly constants: Readonly<Record<string, DeviceTensor>>;
+}
+
+export class CallSessions implements Disposable {
+  readonly #runner: Runner;
+  /** By outline. */
+  readonly #open = new Map<string, OpenGraph[]>();
+  /** By the key of calls. */
+  readonly #instances = new Map<string, Instance>();
+  readonly #sessions = new Map<string, Promise<CallSession>>();
+  /** By open graph, or by the key of a call that no open graph serves. */
+  readonly #compiled = new Map<OpenGraph | string, Promise<Executable>>();
+
+  constructor(runner: Runner) {
+    this.#runner = runner;
+  }
+
+  /** Compiled sessions held now. */
+  get count(): number {
+    return this.#compiled.size;
+  }
+
+  /**
+   * Looks up, or makes, the open graphs of a plan's calls.
+   *
+   * @param neighbours plans of shapes beside the plan's; as many are taken as open graphs need
+   */
+  admit(plan: TrainingPlan, neighbours: Iterable<TrainingPlan>): void {
+    const graphs = graphsOf(plan);
+    const missing = new Map([...graphs].filter(([key, graph]) => !this.#serve(key, graph)));
+    if (missing.size === 0) return;
+    for (const neighbour of neighbours) {
+      for (const [key, open] of openGraphsOf(graphs, graphsOf(neighbour))) {
+        const graph = missing.get(key);
+        if (graph === undefined) continue;
+        const alike = this.#open.get(graph.outline) ?? [];
+        this.#open.set(graph.outline, [...alike, open]);
+        this.#serve(key, graph);
+        missing.delete(key);
+      }
+      if (missing.size === 0) return;
+    }
+  }
+
+  /** The session of a call of an admitted plan. */
+  of(call: PlannedCall): Promise<CallSession> {
+    let session = this.#sessions.get(call.key);
+    if (session === undefined) {
+      const instance = this.#instances.get(call.key);
+      const compiled = this.#compiledOnce(call, instance?.open);
+      session = instance === undefined
+        ? compiled
+        : compiled.then((executable) => withConstants(executable, instance.constants));
+      this.#sessions.set(call.key, session);
+    }
+    return session;
+  }
+
+  /** Compiles a call for its shape alone; the session is the caller's. */
+  compile({ label, graph }: Pick<PlannedCall, "label" | "graph">): Promise<Executable> {
+    const model: Model = {
+      irVersion: IR_VERSION,
+      opsets: TRAINING_OPSETS,
+      graph,
+      metadata: {},
+    };
+    return this.#runner.compile(model, {
+      label,
+      config: SESSION_CONFIG,
+      // A plan of all of a session's memory keeps it between runs; here every session runs in turn,
+      // and the shared arena's free blocks serve the next.
+      memoryPattern: false,
+    });
+  }
+
+  /** Frees what only other calls need than those of these keys. */
+  retain(keys: ReadonlySet<string>): void {
+    for (const [key, { constants }] of this.#instances) {
+      if (keys.has(key)) continue;
+      this.#instances.delete(key);
+      for (const tensor of Object.values(constants)) tensor[Symbol.dispose]();
+    }
+    for (const key of this.#sessions.keys()) if (!keys.has(key)) this.#sessions.delete(key);
+    const used = new Set<OpenGraph | string>(keys);
+    for (const { open } of this.#instances.values()) used.add(open);
+    for (const [of, compiled] of this.#compiled) {
+      if (used.has(of)) continue;
+      this.#compiled.delete(of);
+      // One that failed to compile has told so to whoever asked for it.
+      compiled.then((executable) => executable[Symbol.dispose](), () => {});
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.retain(new Set());
+  }
+
+  #serve(key: string, graph: SizedGraph): boolean {
+    if (this.#instances.has(key)) return true;
+    for (const open of this.#open.get(graph.outline) ?? []) {
+      const constants = constantsFor(open, graph);
+      if (constants === undefined) continue;
+      this.#instances.set(key, { open, constants: this.#upload(constants) });
+      return true;
+    }
+    return false;
+  }
+
+  #upload(constants: ReadonlyMap<string, Tensor>): Record<string, DeviceTensor> {
+    return Object.fromEntries(
+      [...constants].map(([name, value]) => [name, this.#runner.wrap(value)]),
+    );
+  }
+
+  #compiledOnce(call: PlannedCall, open: OpenGraph | undefined): Promise<Executable> {
+    const of = open ?? call.key;
+    let compiled = this.#compiled.get(of);
+    if (compiled === undefined) {
+      compiled = this.compile({ label: call.label, graph: open?.graph ?? call.graph });
+      this.#compiled.set(of, compiled);
+    }
+    return compiled;
+  }
+}
+
+function withConstants(
+  executable: Executable,
+  constants: Readonly<Record<string, DeviceTensor>>,
+): CallSession {
+  return {
+    outputNames: executable.outputNames,
+    run: (feeds, fetches, options) => executable.run({ ...feeds, ...constants }, fetches, options),
+  };
+}
