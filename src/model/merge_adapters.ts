@@ -11,13 +11,11 @@ import {
   bestCandidate,
   type Candidate,
   chooseCandidate,
-  computeMerge,
   type Evaluated,
   gainKept,
   LEAST_GAIN_KEPT,
   type Measurements,
   type MergeMethod,
-  planMerge,
   type WeightedAdapter,
   withAdapters,
 } from "../lora/merge/mod.ts";
@@ -25,7 +23,7 @@ import { certificateJson, type Decision } from "../lora/merge/certificate_report
 import type { Runner } from "../runtime/runner.ts";
 import { openMapped } from "../system/mapped_file.ts";
 import type { TokenBatch } from "../data/targets.ts";
-import { type GramData, gramSource, unpadded } from "./collect_gram.ts";
+import { type GramData, unpadded } from "./collect_gram.ts";
 import { giveWay, untilAborted } from "./give_way.ts";
 import { LatencyBench, type LatencyOptions } from "./latency.ts";
 import { clearLeftovers } from "./leftovers.ts";
@@ -33,7 +31,8 @@ import { loadOnnx } from "./load_onnx.ts";
 import { methodsFor } from "./merge_methods.ts";
 import { configWithLabels } from "./model_labels.ts";
 import { checkTarget, StagedDirectory } from "./staged_directory.ts";
-import { type BaseModel, checkNotBase, writeModel } from "./write_model.ts";
+import { writeMerged } from "./write_merged.ts";
+import { type BaseModel, checkNotBase } from "./write_model.ts";
 
 /** Data to merge with, in the order it is to be used. */
 export interface MergeData {
@@ -154,8 +153,8 @@ async function measure(
     { base: base.model, method, measured: data !== undefined, onNote },
     changes,
   );
-  const adapted = withAdapters(base.model, changes);
-  const references = data === undefined ? {} : {
+  const adapted = data && withAdapters(base.model, changes);
+  const references = data === undefined || adapted === undefined ? {} : {
     // A model without logits gets the new head, so that what the adapter adds to it shows.
     base: await evaluated(runner, changes.finish?.(base.model) ?? base.model, data),
     adapter: await evaluated(runner, adapted, data),
@@ -199,31 +198,21 @@ async function evaluated(runner: Runner, model: Model, data: MergeData): Promise
 
 async function makeCandidate(
   runner: Runner,
-  { base, savePath, data, onProgress, latency, signal }: MergeRequest,
+  request: MergeRequest,
   changes: AdapterChanges,
-  adapted: Model,
+  adapted: Model | undefined,
   method: MergeMethod,
   bench: LatencyBench | undefined,
 ): Promise<{ candidate: Candidate; directory: StagedDirectory }> {
-  const plan = planMerge(base.model, changes.changes, method, { finish: changes.finish });
-  const grams = (method === "compensated" || method === "8bit") && data !== undefined
-    ? gramSource(runner, adapted, data.train)
-    : undefined;
-  const directory = new StagedDirectory(savePath, method);
+  const { base, data, latency, signal } = request;
+  const steering = data && adapted && { adapted, train: data.train };
+  const { directory, matrices } = await writeMerged(runner, {
+    ...request,
+    changes,
+    method,
+    steering,
+  });
   try {
-    const matrices = await writeModel(
-      directory,
-      base,
-      plan.model,
-      (write) =>
-        computeMerge(plan, write, {
-          grams,
-          onMatrix: ({ paths }, done, total) => {
-            onProgress?.(`Merging (${method}): ${done} of ${total} matrices, ${paths[0]}`);
-            return giveWay(signal);
-          },
-        }),
-    );
     const path = join(directory.path, basename(base.path));
     using written = loadOnnx(path, openMapped);
     const candidate: Candidate = {

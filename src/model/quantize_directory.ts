@@ -9,8 +9,10 @@ import { findModules } from "../lora/modules.ts";
 import {
   planQuantize,
   type QuantizeOptions,
+  type QuantizePlan,
   type QuantizeReport,
 } from "../quant/quantize_model.ts";
+import { Scratch } from "../quant/scratch.ts";
 import type { Runner } from "../runtime/runner.ts";
 import { openMapped } from "../system/mapped_file.ts";
 import { giveWay } from "./give_way.ts";
@@ -58,24 +60,15 @@ export async function quantizeDirectory(
   checkTarget(savePath, force);
   const linears = findModules(base.model, { allowAmbiguous: true })
     .filter(({ head }) => request.includeHead === true || !head);
-  const { model, tasks } = planQuantize(base.model, linears, request);
-  if (tasks.length === 0) {
+  const plan = planQuantize(base.model, linears, request);
+  if (plan.tasks.length === 0) {
     throw new UsageError(
       `Cannot quantise ${base.path}: it has no linear layer with a float weight of at least ` +
         `${request.minElements ?? 4096} elements`,
     );
   }
   using staged = new StagedDirectory(savePath);
-  const weights: QuantizeReport[] = [];
-  await writeModel(staged, base, model, async (write) => {
-    for (const task of tasks) {
-      const { tensors, report } = task.compute();
-      for (const [name, value] of tensors) write(name, value);
-      weights.push(report);
-      request.onWeight?.(report, weights.length, tasks.length);
-      await giveWay(signal);
-    }
-  });
+  const weights = await writeQuantized(staged, base, plan, request);
   using written = loadOnnx(join(staged.path, basename(base.path)), openMapped);
   const batch = randomTokens(base.model);
   const before = await outputsOf(runner, base.model, batch);
@@ -90,6 +83,31 @@ export async function quantizeDirectory(
       [...before].map(([name, y]) => [name, relativeDifference(after.get(name)!, y)]),
     ),
   };
+}
+
+/**
+ * Quantises the weights of a plan one at a time and writes each where it belongs.
+ *
+ * @throws {StorageError} naming the path
+ */
+export async function writeQuantized(
+  staged: StagedDirectory,
+  base: BaseModel,
+  { model, tasks }: QuantizePlan,
+  { onWeight, signal }: Pick<QuantizeRequest, "onWeight" | "signal"> = {},
+): Promise<readonly QuantizeReport[]> {
+  return await writeModel(staged, base, model, async (write) => {
+    const weights: QuantizeReport[] = [];
+    const scratch = new Scratch();
+    for (const task of tasks) {
+      const { tensors, report } = task.compute(scratch);
+      for (const [name, { bytes }] of tensors) write(name, bytes);
+      weights.push(report);
+      onWeight?.(report, weights.length, tasks.length);
+      await giveWay(signal);
+    }
+    return weights;
+  });
 }
 
 async function outputsOf(

@@ -1,12 +1,14 @@
 /** Writes an edited model as a folder like the one it came from. */
 import { basename, dirname, isAbsolute, join, relative, resolve } from "@std/path";
 import { BadInputError, UsageError } from "../errors.ts";
-import { isPending, withTensors } from "../graph/pending.ts";
+import { isPending } from "../graph/pending.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import type { Model } from "../graph/types.ts";
-import { encodeModelChunks, type ExternalRef } from "../onnx/mod.ts";
+import type { WriteBytes } from "../lora/merge/plan.ts";
+import { encodeModelChunks } from "../onnx/mod.ts";
 import { resolveExternalData } from "./external_data.ts";
 import { layoutLike } from "./external_layout.ts";
+import { InsideModel } from "./inside_model.ts";
 import type { StagedDirectory, StagedFile } from "./staged_directory.ts";
 
 /** A model as loaded and the path of its `.onnx` file. */
@@ -15,16 +17,14 @@ export interface BaseModel {
   readonly model: Model;
 }
 
-/** Takes the finished contents of one pending initializer. */
-export type WriteTensor = (name: string, tensor: Tensor) => void;
-
 /**
  * Writes a model's files into a staged folder: the base's other files (tokenizer, configurations),
- * the model under its own file name, data files under theirs. Tensors go to disk one by one; only
- * those inside the model file are held.
+ * the model under its own file name, data files under theirs. What `fill` computes goes to its
+ * place at once, in a data file or in the model file itself; only tensors of a few kilobytes in the
+ * model file are held to the end.
  *
  * @param model an edit of `base.model`; pending initializers are filled by `fill`
- * @param fill computes them, calling its argument once for each
+ * @param fill computes them, calling its argument for each, for the whole or for stretches
  * @returns what `fill` returned
  * @throws {StorageError} naming the path
  */
@@ -32,41 +32,50 @@ export async function writeModel<T>(
   staged: StagedDirectory,
   base: BaseModel,
   model: Model,
-  fill: (write: WriteTensor) => Promise<T>,
+  fill: (write: WriteBytes) => Promise<T>,
 ): Promise<T> {
   const { places, asInBase } = layoutLike(base.model, model, `${basename(base.path)}.data`);
   const files = new Map<string, StagedFile>();
-  const put = (ref: ExternalRef, bytes: Uint8Array) => {
-    let file = files.get(ref.location);
+  const put = (location: string, offset: number, bytes: Uint8Array) => {
+    let file = files.get(location);
     if (file === undefined) {
-      if (asInBase) staged.copy(resolveExternalData(base.path, ref.location), ref.location);
-      files.set(ref.location, file = staged.open(ref.location));
+      if (asInBase && location !== modelFile) {
+        staged.copy(resolveExternalData(base.path, location), location);
+      }
+      files.set(location, file = staged.open(location));
     }
-    file.write(ref.offset, bytes);
+    file.write(offset, bytes);
   };
+  const modelFile = basename(base.path);
   try {
     copyOthers(staged, base.path, new Set([...places.values()].map(({ location }) => location)));
-    const inside = new Map<string, Tensor>();
-    const result = await fill((name, tensor) => {
+    const external = (_: string, tensor: Tensor) => places.get(tensor);
+    const inside = new InsideModel(
+      model,
+      places,
+      (model) => encodeModelChunks(model, { external }),
+    );
+    const result = await fill((name, bytes, at = 0) => {
       const pending = model.graph.initializers.get(name);
       const ref = pending && places.get(pending);
-      if (ref === undefined) inside.set(name, tensor);
-      else put(ref, tensor.bytes);
+      if (ref !== undefined) return put(ref.location, ref.offset + at, bytes);
+      const offset = inside.offsetOf(name);
+      if (offset === undefined) inside.hold(name, bytes, at);
+      else put(modelFile, offset + at, bytes);
     });
     for (const [tensor, ref] of places) {
       if (isPending(tensor)) continue;
-      if (!asInBase) put(ref, tensor.bytes);
-      else if (!files.has(ref.location)) put(ref, tensor.bytes.subarray(0, 0));
+      if (!asInBase) put(ref.location, ref.offset, tensor.bytes);
+      else if (!files.has(ref.location)) put(ref.location, 0, NOTHING);
     }
-    const chunks = encodeModelChunks(withTensors(model, inside), {
-      external: (_, tensor) => places.get(tensor),
-    });
-    staged.write(basename(base.path), chunks);
+    for (const [offset, chunk] of inside.rest()) put(modelFile, offset, chunk);
     return result;
   } finally {
     for (const file of files.values()) file[Symbol.dispose]();
   }
 }
+
+const NOTHING = new Uint8Array();
 
 /** Other ONNX files and their data are other models. */
 const OTHER_MODEL = /\.onnx([._]data.*)?$/;

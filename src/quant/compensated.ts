@@ -11,12 +11,14 @@
 import type { Hessian } from "./hessian.ts";
 import { roundToNearest } from "./nearest.ts";
 import { RowRounder } from "./row_rounder.ts";
+import type { Scratch } from "./scratch.ts";
 import type { CodeSlab, QuantisedMatrix } from "./types.ts";
 
 /**
  * Rounds `target` (row-major [slab.rows, slab.cols]) to codes and scales like `slab`'s.
  *
  * @param changed rows whose target differs from the slab; all others are returned bit for bit
+ * @param scratch holds the result until the next call with it
  */
 export function roundCompensated(
   matrix: Pick<QuantisedMatrix, "grid" | "storedScale">,
@@ -24,6 +26,7 @@ export function roundCompensated(
   target: Float32Array,
   hessian: Hessian,
   changed: (row: number) => boolean = () => true,
+  scratch?: Scratch,
 ): CodeSlab {
   const { grid } = matrix;
   const { rows, cols } = slab;
@@ -32,7 +35,7 @@ export function roundCompensated(
       `Activations must have ${cols} features: current value is ${hessian.cols}`,
     );
   }
-  const out = roundToNearest(matrix, slab, target, changed);
+  const out = roundToNearest(matrix, slab, target, changed, scratch);
   const colGroups = Math.ceil(cols / grid.groupCols);
   const row = new RowRounder(hessian, grid);
   for (let n = 0; n < rows; n++) {

@@ -1,10 +1,18 @@
 /** Values of quantised codes. */
+import type { Scratch } from "./scratch.ts";
 import type { CodeGrid, CodeSlab, StoredMatrix } from "./types.ts";
 
-/** Values of a slab's rows, row-major [slab.rows, slab.cols]: float32(scale·(code − zero)). */
-export function dequantizeSlab(grid: CodeGrid, slab: CodeSlab): Float32Array {
+/**
+ * Values of a slab's rows, row-major [slab.rows, slab.cols]: float32(scale·(code − zero)).
+ *
+ * @param out takes them
+ */
+export function dequantizeSlab(
+  grid: CodeGrid,
+  slab: CodeSlab,
+  out = new Float32Array(slab.rows * slab.cols),
+): Float32Array {
   const { rows, cols, codes, scales, zeros } = slab;
-  const out = new Float32Array(rows * cols);
   const colGroups = Math.ceil(cols / grid.groupCols);
   for (let n = 0; n < rows; n++) {
     const groupRow = Math.floor(n / grid.groupRows) * colGroups;
@@ -18,11 +26,22 @@ export function dequantizeSlab(grid: CodeGrid, slab: CodeSlab): Float32Array {
   return out;
 }
 
-/** Rows [from, to) of any stored matrix as float32, row-major. */
-export function readValues(matrix: StoredMatrix, from: number, to: number): Float32Array {
-  return matrix.kind === "float"
-    ? matrix.read(from, to).values
-    : dequantizeSlab(matrix.grid, matrix.read(from, to));
+/**
+ * Rows [from, to) of any stored matrix as float32, row-major.
+ *
+ * @param scratch holds them until the next call with it
+ */
+export function readValues(
+  matrix: StoredMatrix,
+  from: number,
+  to: number,
+  scratch?: Scratch,
+): Float32Array {
+  return matrix.kind === "float" ? matrix.read(from, to, scratch).values : dequantizeSlab(
+    matrix.grid,
+    matrix.read(from, to, scratch),
+    scratch?.float32("values", (to - from) * matrix.cols),
+  );
 }
 
 /**
@@ -31,7 +50,7 @@ export function readValues(matrix: StoredMatrix, from: number, to: number): Floa
  */
 export function* slabs(
   matrix: StoredMatrix,
-  sizeBytes = 1 << 21,
+  sizeBytes = 1 << 20,
 ): Generator<readonly [from: number, to: number]> {
   const group = matrix.kind === "float" ? 1 : matrix.grid.groupRows;
   const wanted = Math.max(1, Math.floor(sizeBytes / (4 * Math.max(1, matrix.cols))));

@@ -1,7 +1,9 @@
 /** Weights of plain MatMul and Gemm: float32, float16 or bfloat16, stored [in, out] or [out, in]. */
-import { type Tensor, toNumbers } from "../graph/tensor.ts";
+import { byteLength } from "../graph/dtype.ts";
+import { elementCount, type Tensor, tensor, toNumbers } from "../graph/tensor.ts";
 import type { FloatMatrix, FloatSlab, MatrixEditor } from "./types.ts";
-import { floatTensor } from "./numbers.ts";
+import { readFloats, writeFloats } from "./numbers.ts";
+import { Scratch } from "./scratch.ts";
 
 /** A float matrix seen as [out, in]; throws a `RangeError` unless the tensor has two dimensions. */
 export function floatMatrix(values: Tensor, outFirst: boolean): FloatMatrix {
@@ -9,35 +11,38 @@ export function floatMatrix(values: Tensor, outFirst: boolean): FloatMatrix {
     throw new RangeError(`Weights must be two-dimensional: current shape is [${values.dims}]`);
   }
   const [rows, cols] = outFirst ? values.dims : [values.dims[1], values.dims[0]];
-  const [rowStride, colStride] = outFirst ? [cols, 1] : [1, rows];
-  // Types that need converting, or bytes that lie unaligned in the file, are converted once.
-  let numbers: ReturnType<typeof toNumbers> | undefined;
   return {
     kind: "float",
     rows,
     cols,
     tensors: { codes: values },
-    read(from, to): FloatSlab {
-      numbers ??= toNumbers(values);
-      const out = new Float32Array((to - from) * cols);
-      for (let n = from; n < to; n++) {
+    read(from, to, scratch = new Scratch()): FloatSlab {
+      const count = (to - from) * cols;
+      const out = scratch.float32("values", count);
+      if (outFirst) readFloats(values, from * cols, out);
+      else {
+        const column = scratch.float32("column", to - from);
         for (let k = 0; k < cols; k++) {
-          out[(n - from) * cols + k] = numbers[n * rowStride + k * colStride];
+          readFloats(values, k * rows + from, column);
+          for (let n = 0; n < column.length; n++) out[n * cols + k] = column[n];
         }
       }
       return { from, rows: to - from, cols, values: out };
     },
-    edit(): MatrixEditor<FloatSlab> {
-      const edited = Float32Array.from(toNumbers(values));
+    edit(scratch = new Scratch()): MatrixEditor<FloatSlab> {
+      const { dtype, dims } = values;
+      const bytes = scratch.uint8("edited", byteLength(dtype, elementCount(dims)));
+      bytes.set(values.bytes);
       return {
         write(slab) {
-          for (let n = 0; n < slab.rows; n++) {
-            for (let k = 0; k < cols; k++) {
-              edited[(slab.from + n) * rowStride + k * colStride] = slab.values[n * cols + k];
-            }
+          if (outFirst) return writeFloats(dtype, bytes, slab.from * cols, slab.values);
+          const column = scratch.float32("column", slab.rows);
+          for (let k = 0; k < cols; k++) {
+            for (let n = 0; n < column.length; n++) column[n] = slab.values[n * cols + k];
+            writeFloats(dtype, bytes, k * rows + slab.from, column);
           }
         },
-        tensors: () => ({ codes: floatTensor(values.dtype, values.dims, edited) }),
+        tensors: () => ({ codes: tensor(dtype, dims, bytes) }),
       };
     },
   };

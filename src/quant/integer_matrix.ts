@@ -8,6 +8,7 @@
 import { bitsOf } from "../graph/dtype.ts";
 import { elementCount, type Tensor, tensor } from "../graph/tensor.ts";
 import type { CodeGrid, CodeSlab, MatrixEditor, MatrixTensors, QuantisedMatrix } from "./types.ts";
+import { Scratch } from "./scratch.ts";
 import { codeRange, codeTensor, floatsOf, floatTensor, roundToFloat } from "./numbers.ts";
 
 /** How scales relate to the stored tensor. */
@@ -81,10 +82,10 @@ export class IntegerMatrix implements QuantisedMatrix {
     return rowGroup * this.#groupStrides[0] + colGroup * this.#groupStrides[1];
   }
 
-  read(from: number, to: number): CodeSlab {
+  read(from: number, to: number, scratch = new Scratch()): CodeSlab {
     const rows = to - from;
     const cols = this.cols;
-    const codes = new Int16Array(rows * cols);
+    const codes = scratch.int16("codes", rows * cols);
     const get = codeReader(this.tensors.codes);
     const [rowStride, colStride] = this.#strides();
     // Column-major storage is walked in its own order: one pass over contiguous bytes.
@@ -101,8 +102,8 @@ export class IntegerMatrix implements QuantisedMatrix {
     }
     const rowGroups = Math.ceil(rows / this.grid.groupRows);
     const firstGroup = Math.floor(from / this.grid.groupRows);
-    const scales = new Float32Array(rowGroups * this.#colGroups);
-    const zeros = new Float32Array(scales.length);
+    const scales = scratch.float32("scales", rowGroups * this.#colGroups);
+    const zeros = scratch.float32("zeros", scales.length);
     for (let r = 0; r < rowGroups; r++) {
       for (let c = 0; c < this.#colGroups; c++) {
         const at = this.#group(firstGroup + r, c);
@@ -117,9 +118,10 @@ export class IntegerMatrix implements QuantisedMatrix {
     return roundToFloat(this.tensors.scales!.dtype, scale);
   }
 
-  edit(): MatrixEditor<CodeSlab> {
+  edit(scratch = new Scratch()): MatrixEditor<CodeSlab> {
     const { codes, scales, zeroPoints } = this.tensors;
-    const bytes = codes.bytes.slice();
+    const bytes = scratch.uint8("edited", codes.bytes.length);
+    bytes.set(codes.bytes);
     const put = codeWriter(codes, bytes);
     const newScales = this.#scales.slice();
     const newZeros = this.#zeros.slice();

@@ -8,7 +8,8 @@
 import { isFloating } from "../graph/dtype.ts";
 import { elementCount, type Tensor, tensor } from "../graph/tensor.ts";
 import type { CodeGrid, CodeSlab, MatrixEditor, MatrixTensors, QuantisedMatrix } from "./types.ts";
-import { floatsOf, floatTensor, roundToFloat } from "./numbers.ts";
+import { readFloats, roundToFloat, writeFloats } from "./numbers.ts";
+import { Scratch } from "./scratch.ts";
 
 /** Attributes of the operator that the layout depends on. */
 export interface NBitsLayout {
@@ -28,8 +29,6 @@ export class NBitsMatrix implements QuantisedMatrix {
   readonly grid: CodeGrid;
   readonly blocks: number;
   readonly #blob: number;
-  readonly #scales: Float32Array;
-  readonly #zeros: Float32Array;
 
   /** @throws {RangeError} where a tensor's size does not fit the layout */
   constructor(readonly layout: NBitsLayout, readonly tensors: MatrixTensors) {
@@ -49,15 +48,19 @@ export class NBitsMatrix implements QuantisedMatrix {
     if (tensors.scales === undefined) throw new RangeError("MatMulNBits weights need scales");
     expectBytes("B", tensors.codes, rows * this.blocks * this.#blob);
     expectCount("scales", tensors.scales, rows * this.blocks);
-    this.#scales = floatsOf(tensors.scales);
-    this.#zeros = zeroPoints === undefined
-      ? new Float32Array(rows * this.blocks).fill(2 ** (bits - 1))
-      : unpackZeros(zeroPoints, bits, rows, this.blocks);
+    if (zeroPoints === undefined) return;
+    if (isFloating(zeroPoints.dtype)) expectCount("zero points", zeroPoints, rows * this.blocks);
+    else expectBytes("zero points", zeroPoints, rows * this.#zeroRowBytes);
   }
 
-  read(from: number, to: number): CodeSlab {
+  /** Bytes of a row of packed zero points. */
+  get #zeroRowBytes(): number {
+    return Math.ceil(this.blocks * this.layout.bits / 8);
+  }
+
+  read(from: number, to: number, scratch = new Scratch()): CodeSlab {
     const { rows, cols } = { rows: to - from, cols: this.cols };
-    const codes = new Int16Array(rows * cols);
+    const codes = scratch.int16("codes", rows * cols);
     const rowBytes = this.blocks * this.#blob;
     const bytes = this.tensors.codes.bytes;
     // Blocks lie end to end, so the padding of the last block is the row's tail.
@@ -72,20 +75,40 @@ export class NBitsMatrix implements QuantisedMatrix {
         }
       }
     }
-    const groups = (array: Float32Array) => array.slice(from * this.blocks, to * this.blocks);
-    return { from, rows, cols, codes, scales: groups(this.#scales), zeros: groups(this.#zeros) };
+    const groups = rows * this.blocks;
+    const scales = scratch.float32("scales", groups);
+    readFloats(this.tensors.scales!, from * this.blocks, scales);
+    const zeros = scratch.float32("zeros", groups);
+    this.#readZeros(from, zeros);
+    return { from, rows, cols, codes, scales, zeros };
+  }
+
+  /** Zero points of the blocks of rows from `from` on, as many as `out` takes. */
+  #readZeros(from: number, out: Float32Array): void {
+    const { layout: { bits }, blocks, tensors: { zeroPoints } } = this;
+    if (zeroPoints === undefined) return void out.fill(2 ** (bits - 1));
+    if (isFloating(zeroPoints.dtype)) return void readFloats(zeroPoints, from * blocks, out);
+    const { bytes } = zeroPoints;
+    const rowBytes = this.#zeroRowBytes;
+    for (let i = 0; i < out.length; i++) {
+      const start = (from + Math.floor(i / blocks)) * rowBytes;
+      const b = i % blocks;
+      out[i] = bits === 8 ? bytes[start + b] : (bytes[start + (b >> 1)] >> ((b & 1) * 4)) & 15;
+    }
   }
 
   storedScale(scale: number): number {
     return roundToFloat(this.tensors.scales!.dtype, scale);
   }
 
-  edit(): MatrixEditor<CodeSlab> {
+  edit(scratch = new Scratch()): MatrixEditor<CodeSlab> {
     const { bits } = this.layout;
     const { codes, scales, zeroPoints } = this.tensors;
-    const bytes = codes.bytes.slice();
-    const newScales = this.#scales.slice();
-    const newZeros = this.#zeros.slice();
+    const bytes = copied(codes, scratch.uint8("edited", codes.bytes.length));
+    const newScales = copied(scales!, scratch.uint8("edited scales", scales!.bytes.length));
+    // The unused nibble that ends an odd row keeps whatever the file has there.
+    const newZeros = zeroPoints &&
+      copied(zeroPoints, scratch.uint8("edited zeros", zeroPoints.bytes.length));
     const rowBytes = this.blocks * this.#blob;
     return {
       write: (slab) => {
@@ -101,63 +124,41 @@ export class NBitsMatrix implements QuantisedMatrix {
             }
           }
         }
-        newScales.set(slab.scales, slab.from * this.blocks);
-        newZeros.set(slab.zeros, slab.from * this.blocks);
+        writeFloats(scales!.dtype, newScales, slab.from * this.blocks, slab.scales);
+        if (newZeros !== undefined) this.#writeZeros(newZeros, slab.from, slab.zeros);
       },
       tensors: () => ({
         codes: tensor(codes.dtype, codes.dims, bytes),
-        scales: floatTensor(scales!.dtype, scales!.dims, newScales),
-        ...(zeroPoints === undefined
+        scales: tensor(scales!.dtype, scales!.dims, newScales),
+        ...(newZeros === undefined
           ? {}
-          : { zeroPoints: packZeros(zeroPoints, newZeros, bits, this.rows, this.blocks) }),
+          : { zeroPoints: tensor(zeroPoints!.dtype, zeroPoints!.dims, newZeros) }),
       }),
     };
   }
-}
 
-/** Zero points of all blocks as numbers, [rows, blocks]. */
-function unpackZeros(t: Tensor, bits: number, rows: number, blocks: number): Float32Array {
-  if (isFloating(t.dtype)) {
-    expectCount("zero points", t, rows * blocks);
-    return floatsOf(t);
-  }
-  const rowBytes = Math.ceil(blocks * bits / 8);
-  expectBytes("zero points", t, rows * rowBytes);
-  const out = new Float32Array(rows * blocks);
-  for (let n = 0; n < rows; n++) {
-    for (let b = 0; b < blocks; b++) {
-      out[n * blocks + b] = bits === 8
-        ? t.bytes[n * rowBytes + b]
-        : (t.bytes[n * rowBytes + (b >> 1)] >> ((b & 1) * 4)) & 15;
-    }
-  }
-  return out;
-}
-
-/** Inverse of {@linkcode unpackZeros}, into the type and dimensions of `like`. */
-function packZeros(
-  like: Tensor,
-  zeros: Float32Array,
-  bits: number,
-  rows: number,
-  blocks: number,
-): Tensor {
-  if (isFloating(like.dtype)) return floatTensor(like.dtype, like.dims, zeros);
-  const rowBytes = Math.ceil(blocks * bits / 8);
-  // A copy, since the unused nibble that ends an odd row keeps whatever the file has there.
-  const bytes = like.bytes.slice();
-  for (let n = 0; n < rows; n++) {
-    for (let b = 0; b < blocks; b++) {
-      const zero = zeros[n * blocks + b];
-      if (bits === 8) bytes[n * rowBytes + b] = zero;
+  /** Inverse of {@linkcode #readZeros}. */
+  #writeZeros(bytes: Uint8Array, from: number, zeros: Float32Array): void {
+    const { layout: { bits }, blocks } = this;
+    const { dtype } = this.tensors.zeroPoints!;
+    if (isFloating(dtype)) return writeFloats(dtype, bytes, from * blocks, zeros);
+    const rowBytes = this.#zeroRowBytes;
+    for (let i = 0; i < zeros.length; i++) {
+      const start = (from + Math.floor(i / blocks)) * rowBytes;
+      const b = i % blocks;
+      if (bits === 8) bytes[start + b] = zeros[i];
       else {
-        const at = n * rowBytes + (b >> 1);
+        const at = start + (b >> 1);
         const shift = (b & 1) * 4;
-        bytes[at] = (bytes[at] & ~(15 << shift)) | (zero << shift);
+        bytes[at] = (bytes[at] & ~(15 << shift)) | (zeros[i] << shift);
       }
     }
   }
-  return tensor(like.dtype, like.dims, bytes);
+}
+
+function copied({ bytes }: Tensor, out: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
+  out.set(bytes);
+  return out;
 }
 
 function expectBytes(what: string, t: Tensor, bytes: number): void {

@@ -5,9 +5,10 @@
  * it every unchanged value is exact. Others are tried where values left the range or where the error
  * of the old scale is larger, and the one with the smallest squared error is kept.
  */
+import { Scratch } from "./scratch.ts";
 import type { CodeGrid, CodeSlab, QuantisedMatrix } from "./types.ts";
 
-/** A scale and zero point to try for one group. */
+/** A scale and zero point for one group. */
 interface Candidate {
   readonly scale: number;
   readonly zero: number;
@@ -28,28 +29,31 @@ const STRETCHES = [1, 16 / 15, 16 / 14, 0.97, 0.94, 0.9, 0.86, 0.82];
  * Rounds `target` (row-major [slab.rows, slab.cols]) to codes and scales like `slab`'s.
  *
  * @param changed rows of the slab whose target differs from it; all others are returned as they are
- * @returns a new slab; groups that are exact already keep their codes, scale and zero bit for bit
+ * @param scratch holds the result until the next call with it
+ * @returns another slab; groups that are exact already keep their codes, scale and zero bit for bit
  */
 export function roundToNearest(
   matrix: Pick<QuantisedMatrix, "grid" | "storedScale">,
   slab: CodeSlab,
   target: Float32Array,
   changed: (row: number) => boolean = () => true,
+  scratch = new Scratch(),
 ): CodeSlab {
   const { grid } = matrix;
   const out: CodeSlab = {
     ...slab,
-    codes: slab.codes.slice(),
-    scales: slab.scales.slice(),
-    zeros: slab.zeros.slice(),
+    codes: scratch.int16("rounded", slab.codes.length),
+    scales: scratch.float32("rounded scales", slab.scales.length),
+    zeros: scratch.float32("rounded zeros", slab.zeros.length),
   };
+  for (const part of ["codes", "scales", "zeros"] as const) out[part].set(slab[part]);
   forEachGroup(grid, slab, (g, index) => {
     let touched = 0;
     for (let n = g.rowFrom; n < g.rowTo; n++) if (changed(n)) touched++;
     if (touched === 0) return;
     const old = { scale: slab.scales[index], zero: slab.zeros[index] };
-    const values = gather(target, slab.cols, g);
-    if (isExact(values, gatherCodes(slab, g), old)) return;
+    if (isExact(target, slab, g, old)) return;
+    const values = gather(target, slab.cols, g, scratch);
     // Rows that must stay as they are pin the scale they share with others.
     const best = touched < g.rowTo - g.rowFrom ? old : bestCandidate(matrix, values, old);
     store(out, g, index, values, best, grid);
@@ -61,11 +65,13 @@ export function roundToNearest(
  * Quantises values with no history: the range of least squared error for each group.
  *
  * @param values rows [from, from + rows) of the matrix, row-major
+ * @param scratch holds the result until the next call with it
  */
 export function quantizeRows(
   matrix: Pick<QuantisedMatrix, "grid" | "storedScale" | "cols">,
   from: number,
   values: Float32Array,
+  scratch = new Scratch(),
 ): CodeSlab {
   const { grid, cols } = matrix;
   const rows = values.length / cols;
@@ -75,14 +81,15 @@ export function quantizeRows(
     from,
     rows,
     cols,
-    codes: new Int16Array(values.length).fill(zero),
-    scales: new Float32Array(groups),
-    zeros: new Float32Array(groups).fill(zero),
+    codes: scratch.int16("rounded", values.length).fill(zero),
+    scales: scratch.float32("rounded scales", groups).fill(0),
+    zeros: scratch.float32("rounded zeros", groups).fill(zero),
   };
   forEachGroup(grid, slab, (g, index) => {
-    const own = gather(values, cols, g);
-    const best = bestOf(matrix, own, rangeCandidates(grid, own, zero, true));
-    store(slab, g, index, own, best, grid);
+    const own = gather(values, cols, g, scratch);
+    const search = new ScaleSearch(matrix, own);
+    considerRange(search, zero, true);
+    store(slab, g, index, own, search.refined(), grid);
   });
   return slab;
 }
@@ -115,36 +122,31 @@ function bestCandidate(
   values: Float32Array,
   old: Candidate,
 ): Candidate {
-  const kept = old.scale === 0 || !Number.isFinite(old.scale) ? [] : [old];
-  const wider = kept.flatMap((c) =>
-    [16 / 15, 16 / 14].map((stretch) => ({ ...c, scale: c.scale * stretch }))
-  );
-  const fitted = rangeCandidates(matrix.grid, values, old.zero, old.scale < 0);
-  return bestOf(matrix, values, [...kept, ...wider, ...fitted]);
+  const search = new ScaleSearch(matrix, values);
+  if (old.scale !== 0 && Number.isFinite(old.scale)) {
+    for (const stretch of [1, 16 / 15, 16 / 14]) search.consider(old.scale * stretch, old.zero);
+  }
+  considerRange(search, old.zero, old.scale < 0);
+  return search.refined();
 }
 
-/** Scales (and zero points, where stored) that fit the values' range, stretched a little. */
-function rangeCandidates(
-  grid: CodeGrid,
-  values: Float32Array,
-  zero: number,
-  negativeScales: boolean,
-): Candidate[] {
+/** Tries scales (and zero points, where stored) that fit the values' range, stretched a little. */
+function considerRange(search: ScaleSearch, zero: number, negativeScales: boolean): void {
+  const { values, grid } = search;
   let low = 0;
   let high = 0;
-  for (const value of values) {
-    if (value < low) low = value;
-    if (value > high) high = value;
+  for (let i = 0; i < values.length; i++) {
+    if (values[i] < low) low = values[i];
+    if (values[i] > high) high = values[i];
   }
-  const out: Candidate[] = [];
-  if (low === 0 && high === 0) return out;
+  if (low === 0 && high === 0) return;
   if (grid.hasZeroPoints) {
     const scale = (high - low) / (grid.max - grid.min);
     for (const stretch of STRETCHES) {
       const s = scale * stretch;
-      out.push({ scale: s, zero: clampCode(Math.round(grid.min - low / s), grid) });
+      search.consider(s, clampCode(Math.round(grid.min - low / s), grid));
     }
-    return out;
+    return;
   }
   const below = zero - grid.min;
   const above = grid.max - zero;
@@ -152,29 +154,44 @@ function rangeCandidates(
   // With a negative scale the larger side of the range serves the positive values.
   const mirrored = Math.max(below > 0 ? high / below : 0, above > 0 ? -low / above : 0);
   for (const stretch of STRETCHES) {
-    if (scale > 0) out.push({ scale: scale * stretch, zero });
-    if (negativeScales && mirrored > 0) out.push({ scale: -mirrored * stretch, zero });
+    if (scale > 0) search.consider(scale * stretch, zero);
+    if (negativeScales && mirrored > 0) search.consider(-mirrored * stretch, zero);
   }
-  return out;
 }
 
-/** The candidate of least squared error, its scale refined by least squares on its own codes. */
-function bestOf(
-  matrix: Pick<QuantisedMatrix, "grid" | "storedScale">,
-  values: Float32Array,
-  candidates: readonly Candidate[],
-): Candidate {
-  let best: Candidate = { scale: 0, zero: defaultZero(matrix.grid) };
-  let least = squares(values);
-  const consider = (candidate: Candidate) => {
-    const stored = { ...candidate, scale: matrix.storedScale(candidate.scale) };
-    if (stored.scale === 0 || !Number.isFinite(stored.scale)) return;
-    const error = squaredError(values, stored, matrix.grid);
-    if (error < least) [best, least] = [stored, error];
-  };
-  candidates.forEach(consider);
-  if (best.scale !== 0) consider({ ...best, scale: leastSquaresScale(values, best, matrix.grid) });
-  return best;
+/** Looks for the scale and zero point of least squared error of one group's values. */
+class ScaleSearch {
+  readonly grid: CodeGrid;
+  readonly #storedScale: (scale: number) => number;
+  #scale = 0;
+  #zero: number;
+  #least: number;
+
+  constructor(
+    matrix: Pick<QuantisedMatrix, "grid" | "storedScale">,
+    readonly values: Float32Array,
+  ) {
+    this.grid = matrix.grid;
+    this.#storedScale = (scale) => matrix.storedScale(scale);
+    this.#zero = defaultZero(matrix.grid);
+    this.#least = squares(values);
+  }
+
+  consider(scale: number, zero: number): void {
+    const stored = this.#storedScale(scale);
+    if (stored === 0 || !Number.isFinite(stored)) return;
+    const error = squaredError(this.values, stored, zero, this.grid, this.#least);
+    if (error < this.#least) [this.#scale, this.#zero, this.#least] = [stored, zero, error];
+  }
+
+  /** The best so far, its scale refined by least squares on its own codes. */
+  refined(): Candidate {
+    if (this.#scale !== 0) {
+      const best = { scale: this.#scale, zero: this.#zero };
+      this.consider(leastSquaresScale(this.values, best, this.grid), this.#zero);
+    }
+    return { scale: this.#scale, zero: this.#zero };
+  }
 }
 
 /** The nearest code of a value under a scale and zero point. */
@@ -186,11 +203,20 @@ function clampCode(code: number, grid: CodeGrid): number {
   return code < grid.min ? grid.min : code > grid.max ? grid.max : code;
 }
 
-function squaredError(values: Float32Array, candidate: Candidate, grid: CodeGrid): number {
+/** Σ (scale·(code − zero) − value)²; where that reaches `enough`, any number that is no less. */
+function squaredError(
+  values: Float32Array,
+  scale: number,
+  zero: number,
+  { min, max }: CodeGrid,
+  enough: number,
+): number {
   let sum = 0;
-  for (let i = 0; i < values.length; i++) {
-    const error = candidate.scale * (codeOf(values[i], candidate, grid) - candidate.zero) -
-      values[i];
+  for (let i = 0; i < values.length && sum < enough; i++) {
+    const value = values[i];
+    const nearest = Math.round(value / scale) + zero;
+    const code = nearest < min ? min : nearest > max ? max : nearest;
+    const error = scale * (code - zero) - value;
     sum += error * error;
   }
   return sum;
@@ -209,35 +235,33 @@ function leastSquaresScale(values: Float32Array, candidate: Candidate, grid: Cod
 
 function squares(values: Float32Array): number {
   let sum = 0;
-  for (const value of values) sum += value * value;
+  for (let i = 0; i < values.length; i++) sum += values[i] * values[i];
   return sum;
 }
 
-/** Whether codes and scale already give exactly these values. */
-function isExact(values: Float32Array, codes: Int16Array, { scale, zero }: Candidate): boolean {
-  for (let i = 0; i < values.length; i++) {
-    if (Math.fround(scale * (codes[i] - zero)) !== values[i]) return false;
+/** Whether the slab's codes already give exactly the values that are wanted of a group. */
+function isExact(
+  target: Float32Array,
+  { codes, cols }: CodeSlab,
+  g: Group,
+  { scale, zero }: Candidate,
+): boolean {
+  for (let n = g.rowFrom; n < g.rowTo; n++) {
+    for (let i = n * cols + g.colFrom; i < n * cols + g.colTo; i++) {
+      if (Math.fround(scale * (codes[i] - zero)) !== target[i]) return false;
+    }
   }
   return true;
 }
 
-function gather(values: Float32Array, cols: number, g: Group): Float32Array {
+function gather(values: Float32Array, cols: number, g: Group, scratch: Scratch): Float32Array {
   if (g.rowTo - g.rowFrom === 1) {
     return values.subarray(g.rowFrom * cols + g.colFrom, g.rowFrom * cols + g.colTo);
   }
-  const out = new Float32Array((g.rowTo - g.rowFrom) * (g.colTo - g.colFrom));
+  const out = scratch.float32("group", (g.rowTo - g.rowFrom) * (g.colTo - g.colFrom));
   let i = 0;
   for (let n = g.rowFrom; n < g.rowTo; n++) {
     for (let k = g.colFrom; k < g.colTo; k++) out[i++] = values[n * cols + k];
-  }
-  return out;
-}
-
-function gatherCodes(slab: CodeSlab, g: Group): Int16Array {
-  const out = new Int16Array((g.rowTo - g.rowFrom) * (g.colTo - g.colFrom));
-  let i = 0;
-  for (let n = g.rowFrom; n < g.rowTo; n++) {
-    for (let k = g.colFrom; k < g.colTo; k++) out[i++] = slab.codes[n * slab.cols + k];
   }
   return out;
 }

@@ -1,5 +1,5 @@
 /** Numbers in and out of the float and integer types that hold codes, scales and zero points. */
-import { type DataType, isFloating } from "../graph/dtype.ts";
+import { byteLength, type DataType, isFloating } from "../graph/dtype.ts";
 import { elementCount, type Tensor, tensor, toNumbers } from "../graph/tensor.ts";
 
 const F32 = new Float32Array(1);
@@ -95,4 +95,31 @@ export function codeRange(dtype: DataType): { readonly min: number; readonly max
 /** All values of a tensor as float32 (a copy: the tensor may be a view over a file). */
 export function floatsOf(t: Tensor): Float32Array {
   return Float32Array.from(toNumbers(t));
+}
+
+/** Copies elements [from, from + out.length) of a float tensor into `out`. */
+export function readFloats(t: Tensor, from: number, out: Float32Array): Float32Array {
+  const start = byteLength(t.dtype, from);
+  const bytes = t.bytes.subarray(start, start + byteLength(t.dtype, out.length));
+  out.set(toNumbers({ dtype: t.dtype, dims: [out.length], bytes }));
+  return out;
+}
+
+/**
+ * Writes elements [from, from + values.length) of a float tensor's bytes, each rounded to nearest.
+ */
+export function writeFloats(
+  dtype: DataType,
+  bytes: Uint8Array,
+  from: number,
+  values: Float32Array,
+): void {
+  bytes.set(floatBytes(dtype, values), byteLength(dtype, from));
+}
+
+/** The bytes of values in a float type; a view of them where they are stored as they are. */
+export function floatBytes(dtype: DataType, values: Float32Array): Uint8Array {
+  return dtype === "float32"
+    ? new Uint8Array(values.buffer, values.byteOffset, values.byteLength)
+    : floatTensor(dtype, [values.length], values).bytes;
 }

@@ -7,6 +7,7 @@ import { MICROSOFT, type Node } from "../graph/types.ts";
 import { BadInputError } from "../errors.ts";
 import { IntegerMatrix } from "./integer_matrix.ts";
 import { NBitsMatrix } from "./nbits_matrix.ts";
+import type { Scratch } from "./scratch.ts";
 import type { QuantisedMatrix } from "./types.ts";
 
 /** A linear layer y = x·Wᵀ with a float weight; `findModules` in `src/lora` finds them. */
@@ -34,8 +35,12 @@ export interface QuantisedForm {
   readonly nodes: readonly Node[];
   readonly names: { readonly codes: string; readonly scales: string };
   readonly types: { readonly codes: TensorType; readonly scales: TensorType };
-  /** A matrix of this form, all zeros. */
-  empty(): QuantisedMatrix;
+  /**
+   * A matrix of this form, all zeros.
+   *
+   * @param scratch holds its codes until the next call with it
+   */
+  empty(scratch: Scratch): QuantisedMatrix;
 }
 
 /** Output features of the whole layer. */
@@ -75,7 +80,7 @@ export function blockwiseForm(
     nodes: withBias(node, product),
     names,
     types,
-    empty: () => new NBitsMatrix(layout, zeros(types)),
+    empty: (scratch) => new NBitsMatrix(layout, zeros(types, scratch)),
   };
 }
 
@@ -139,16 +144,18 @@ export function perChannelForm(linear: FloatLinear, opset: number): QuantisedFor
     names,
     types,
     // Symmetric: −128 would have no positive counterpart.
-    empty: () =>
-      new IntegerMatrix({ outFirst, axis, blockSize: 0 }, zeros(types), { min: -127, max: 127 }),
+    empty: (scratch) =>
+      new IntegerMatrix({ outFirst, axis, blockSize: 0 }, zeros(types, scratch), {
+        min: -127,
+        max: 127,
+      }),
   };
 }
 
-function zeros({ codes, scales }: QuantisedForm["types"]) {
-  const make = ([dtype, dims]: TensorType): Tensor => ({
-    dtype,
-    dims,
-    bytes: new Uint8Array(byteLength(dtype, elementCount(dims))),
-  });
-  return { codes: make(codes), scales: make(scales) };
+function zeros({ codes, scales }: QuantisedForm["types"], scratch: Scratch) {
+  const make = (name: string, [dtype, dims]: TensorType): Tensor => {
+    const bytes = scratch.uint8(name, byteLength(dtype, elementCount(dims))).fill(0);
+    return { dtype, dims, bytes };
+  };
+  return { codes: make("empty", codes), scales: make("empty scales", scales) };
 }

@@ -14,6 +14,7 @@ import {
   type QuantisedForm,
   rowsOf,
 } from "./quantize_forms.ts";
+import { Scratch } from "./scratch.ts";
 
 export interface QuantizeOptions {
   /**
@@ -43,7 +44,10 @@ export interface QuantizeReport {
 
 /** One weight to quantise. */
 export interface QuantizeTask {
-  compute(): { readonly tensors: ReadonlyMap<string, Tensor>; readonly report: QuantizeReport };
+  /** @param scratch holds the tensors until the next call with it */
+  compute(
+    scratch?: Scratch,
+  ): { readonly tensors: ReadonlyMap<string, Tensor>; readonly report: QuantizeReport };
 }
 
 export interface QuantizePlan {
@@ -89,7 +93,7 @@ export function planQuantize(
     if (known !== undefined) continue;
     initializers.set(form.names.codes, pendingTensor(...form.types.codes));
     initializers.set(form.names.scales, pendingTensor(...form.types.scales));
-    tasks.push({ compute: () => quantize(linear, weight, form) });
+    tasks.push({ compute: (scratch) => quantize(linear, weight, form, scratch) });
   }
   const nodes = model.graph.nodes.flatMap((node) => replaced.get(node) ?? [node]);
   const inputs = new Set(model.graph.inputs.map(({ name }) => name));
@@ -100,16 +104,21 @@ export function planQuantize(
   return { model: { ...model, opsets, graph }, tasks };
 }
 
-function quantize(linear: FloatLinear, weight: Tensor, form: QuantisedForm) {
+function quantize(
+  linear: FloatLinear,
+  weight: Tensor,
+  form: QuantisedForm,
+  scratch = new Scratch(),
+) {
   const source = floatMatrix(weight, linear.layout === "NK");
-  const matrix = form.empty();
-  const editor = matrix.edit();
+  const matrix = form.empty(scratch);
+  const editor = matrix.edit(scratch);
   let [norm, error] = [0, 0];
   for (const [from, to] of slabs(source)) {
-    const values = readValues(source, from, to);
-    const slab = quantizeRows(matrix, from, values);
+    const values = readValues(source, from, to, scratch);
+    const slab = quantizeRows(matrix, from, values, scratch);
     editor.write(slab);
-    const stored = dequantizeSlab(matrix.grid, slab);
+    const stored = dequantizeSlab(matrix.grid, slab, scratch.float32("stored", values.length));
     for (let i = 0; i < values.length; i++) {
       norm += values[i] * values[i];
       error += (stored[i] - values[i]) ** 2;

@@ -6,6 +6,7 @@
  * stores [in, out].
  */
 import type { Tensor } from "../graph/tensor.ts";
+import type { Scratch } from "./scratch.ts";
 
 /** Code range and the shape of the groups that share a scale. */
 export interface CodeGrid {
@@ -47,12 +48,20 @@ export interface QuantisedMatrix {
   readonly cols: number;
   readonly grid: CodeGrid;
   readonly tensors: MatrixTensors;
-  /** Rows [from, to); both must be multiples of `grid.groupRows` (`to` may be `rows`). */
-  read(from: number, to: number): CodeSlab;
+  /**
+   * Rows [from, to); both must be multiples of `grid.groupRows` (`to` may be `rows`).
+   *
+   * @param scratch holds the arrays of the result until the next read with it
+   */
+  read(from: number, to: number, scratch?: Scratch): CodeSlab;
   /** The nearest scale that the layout can store (float16 scales are coarse). */
   storedScale(scale: number): number;
-  /** An editor over a copy: what is not written stays bit for bit as it was. */
-  edit(): MatrixEditor<CodeSlab>;
+  /**
+   * An editor over a copy: what is not written stays bit for bit as it was.
+   *
+   * @param scratch holds the copy until the next edit with it
+   */
+  edit(scratch?: Scratch): MatrixEditor<CodeSlab>;
 }
 
 /** Rows [from, from + rows) of a matrix as floats, row-major [rows, cols]. */
@@ -69,8 +78,10 @@ export interface FloatMatrix {
   readonly rows: number;
   readonly cols: number;
   readonly tensors: MatrixTensors;
-  read(from: number, to: number): FloatSlab;
-  edit(): MatrixEditor<FloatSlab>;
+  /** As {@linkcode QuantisedMatrix.read}. */
+  read(from: number, to: number, scratch?: Scratch): FloatSlab;
+  /** As {@linkcode QuantisedMatrix.edit}. */
+  edit(scratch?: Scratch): MatrixEditor<FloatSlab>;
 }
 
 /** Any stored matrix. */

@@ -5,6 +5,7 @@ import { IntegerMatrix } from "./integer_matrix.ts";
 import { NBitsMatrix } from "./nbits_matrix.ts";
 import { codeRange, codeTensor, floatsOf, floatTensor } from "./numbers.ts";
 import { isFloating } from "../graph/dtype.ts";
+import { Scratch } from "./scratch.ts";
 import type { QuantisedMatrix } from "./types.ts";
 
 /**
@@ -16,11 +17,15 @@ const FACTOR = 16;
 /**
  * A 4-bit matrix with 8-bit codes of the same values, blocks and operator.
  *
+ * @param scratch holds its codes until the next call with it
  * @returns `undefined` where the matrix has 8 bits already
  */
-export function widened(matrix: QuantisedMatrix): QuantisedMatrix | undefined {
+export function widened(
+  matrix: QuantisedMatrix,
+  scratch = new Scratch(),
+): QuantisedMatrix | undefined {
   if (matrix instanceof NBitsMatrix) {
-    return matrix.layout.bits === 8 ? undefined : widenedNBits(matrix);
+    return matrix.layout.bits === 8 ? undefined : widenedNBits(matrix, scratch);
   }
   if (!(matrix instanceof IntegerMatrix)) return undefined;
   const { codes, scales, zeroPoints } = matrix.tensors;
@@ -42,10 +47,10 @@ const multiplied = (values: ArrayLike<number>) => Int16Array.from(values, (code)
 const narrowed = (scales: Tensor) =>
   floatTensor(scales.dtype, scales.dims, floatsOf(scales).map((scale) => scale / FACTOR));
 
-function widenedNBits(matrix: NBitsMatrix): NBitsMatrix {
+function widenedNBits(matrix: NBitsMatrix, scratch: Scratch): NBitsMatrix {
   const { layout, blocks } = matrix;
   const { codes, scales, zeroPoints } = matrix.tensors;
-  const bytes = new Uint8Array(layout.rows * blocks * layout.blockSize);
+  const bytes = scratch.uint8("widened", layout.rows * blocks * layout.blockSize);
   for (let i = 0; i < codes.bytes.length; i++) {
     bytes[2 * i] = (codes.bytes[i] & 15) * FACTOR;
     bytes[2 * i + 1] = (codes.bytes[i] >> 4) * FACTOR;

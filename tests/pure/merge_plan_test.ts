@@ -1,8 +1,9 @@
 import { assert, assertAlmostEquals, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { BadInputError, RefusedError } from "../../src/errors.ts";
 import { int } from "../../src/graph/attributes.ts";
+import { byteLength } from "../../src/graph/dtype.ts";
 import { isPending } from "../../src/graph/pending.ts";
-import { float32, type Tensor, tensor, toNumbers } from "../../src/graph/tensor.ts";
+import { elementCount, float32, type Tensor, tensor, toNumbers } from "../../src/graph/tensor.ts";
 import type { Model } from "../../src/graph/types.ts";
 import { indexGraph } from "../../src/lora/graph_index.ts";
 import { mergeModel, planMerge } from "../../src/lora/merge/mod.ts";
@@ -251,9 +252,13 @@ Deno.test("planMerge() types every initializer before anything is computed", () 
     const pending = [...model.graph.initializers].filter(([, value]) => isPending(value));
     assertEquals(pending.map(([name]) => name).sort(), tasks.flatMap(({ names }) => names).sort());
     for (const task of tasks) {
-      for (const [name, value] of task.compute().tensors as ReadonlyMap<string, Tensor>) {
-        const planned = model.graph.initializers.get(name)!;
-        assertEquals([value.dtype, value.dims], [planned.dtype, planned.dims]);
+      const sizes = new Map<string, number>();
+      task.compute((name, bytes, offset = 0) => {
+        sizes.set(name, Math.max(sizes.get(name) ?? 0, offset + bytes.byteLength));
+      });
+      for (const [name, size] of sizes) {
+        const { dtype, dims } = model.graph.initializers.get(name)!;
+        assertEquals(size, byteLength(dtype, elementCount(dims)));
       }
     }
   }

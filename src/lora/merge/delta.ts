@@ -42,12 +42,13 @@ export function addChanges(
 ): readonly boolean[] {
   const changed = new Array<boolean>(to - from).fill(false);
   const sum = new Float64Array(cols);
+  const before = new Float32Array(cols);
   for (const change of changes) {
     const first = Math.max(from, change.offset);
     const last = Math.min(to, change.offset + change.rows);
     for (let n = first; n < last; n++) {
       const row = target.subarray((n - from) * cols, (n - from + 1) * cols);
-      const before = row.slice();
+      before.set(row);
       const local = n - change.offset;
       if (change.weight !== undefined) {
         row.set(change.weight.subarray(local * cols, (local + 1) * cols));
@@ -55,7 +56,7 @@ export function addChanges(
       if (addUpdates(sum.fill(0), local, cols, change.updates)) {
         for (let k = 0; k < cols; k++) row[k] += sum[k];
       }
-      changed[n - from] ||= row.some((value, k) => value !== before[k]);
+      changed[n - from] ||= differ(row, before);
     }
   }
   return changed;
@@ -79,4 +80,9 @@ function addUpdates(
     }
   }
   return any;
+}
+
+function differ(a: Float32Array, b: Float32Array): boolean {
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return true;
+  return false;
 }

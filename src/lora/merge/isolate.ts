@@ -9,11 +9,13 @@ import { splitShared } from "../split_shared.ts";
 export interface Modules {
   readonly model: Model;
   readonly byPath: ReadonlyMap<string, LinearModule>;
+  readonly index: GraphIndex;
 }
 
 /** The modules of a model; ambiguous names are refused, since a merge must hit exactly one layer. */
 export function modulesOf(model: Model): Modules {
-  return { model, byPath: new Map(findModules(model).map((module) => [module.path, module])) };
+  const byPath = new Map(findModules(model).map((module) => [module.path, module]));
+  return { model, byPath, index: indexGraph(model.graph) };
 }
 
 /** Tensors of a layer that a merge may rewrite. */
@@ -31,8 +33,8 @@ export function isolate(modules: Modules, path: string, parts: readonly LayerPar
     const module = moduleAt(now, path);
     const name = part === "bias" ? module.bias?.weight : module[part];
     if (name === undefined) continue;
-    const lifted = liftConstant(now.model, name);
-    const index = indexGraph(lifted.graph);
+    const lifted = liftConstant(now, name);
+    const index = lifted === now.model ? now.index : indexGraph(lifted.graph);
     const reader = readerOf(index, module, name);
     const split = splitShared(lifted, name, reader).model;
     if (split !== now.model) now = modulesOf(split);
@@ -52,10 +54,9 @@ export function moduleAt({ byPath }: Modules, path: string): LinearModule {
 }
 
 /** Turns the `Constant` node that makes `name` into an initializer of that name. */
-function liftConstant(model: Model, name: string): Model {
+function liftConstant({ model, index }: Modules, name: string): Model {
   const { graph } = model;
   if (graph.initializers.has(name)) return model;
-  const index = indexGraph(graph);
   const value = index.constant(name);
   const producer = index.producer(name);
   if (value === undefined) throw new BadInputError(`The graph has no constant "${name}"`);

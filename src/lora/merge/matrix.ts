@@ -1,10 +1,12 @@
 /** Merges the changes of one stored matrix and measures what that did. */
+import type { DataType } from "../../graph/dtype.ts";
 import type { Tensor } from "../../graph/tensor.ts";
 import { roundCompensated } from "../../quant/compensated.ts";
 import { dequantizeSlab, readValues, slabs } from "../../quant/dequantize.ts";
 import type { Hessian } from "../../quant/hessian.ts";
 import { roundToNearest } from "../../quant/nearest.ts";
 import { roundToFloat } from "../../quant/numbers.ts";
+import { Scratch } from "../../quant/scratch.ts";
 import type { CodeSlab, MatrixTensors, StoredMatrix } from "../../quant/types.ts";
 import { addChanges, type RowChange } from "./delta.ts";
 import { Sums } from "./sums.ts";
@@ -41,6 +43,7 @@ export interface MatrixReport {
  * @param hessian inputs of the layer, for error-compensated rounding; without it values are rounded to
  *   the nearest
  * @param measure inputs to report the output error with, where they do not steer the rounding
+ * @param scratch holds the tensors until the next call with it
  */
 export function mergeMatrix(
   matrix: StoredMatrix,
@@ -48,11 +51,12 @@ export function mergeMatrix(
   labels: { readonly weight: string; readonly bits: number },
   hessian?: Hessian,
   measure: Hessian | undefined = hessian,
+  scratch = new Scratch(),
 ): { readonly tensors: MatrixTensors; readonly report: MatrixReport } {
   const sums = new Sums(matrix.cols, measure);
   const tensors = matrix.kind === "float"
-    ? mergeFloats(matrix, changes, sums)
-    : mergeCodes(matrix, changes, sums, hessian);
+    ? mergeFloats(matrix, changes, sums, scratch)
+    : mergeCodes(matrix, changes, sums, hessian, scratch);
   return {
     tensors,
     report: {
@@ -71,15 +75,17 @@ function mergeFloats(
   matrix: StoredMatrix & { kind: "float" },
   changes: readonly RowChange[],
   sums: Sums,
+  scratch: Scratch,
 ): MatrixTensors {
-  const editor = matrix.edit();
+  const editor = matrix.edit(scratch);
   const { dtype } = matrix.tensors.codes;
   for (const [from, to] of slabs(matrix)) {
-    const base = readValues(matrix, from, to);
-    const target = base.slice();
+    const base = readValues(matrix, from, to, scratch);
+    const target = scratch.float32("target", base.length);
+    target.set(base);
     const changed = addChanges(target, from, to, matrix.cols, changes);
     editor.write({ from, rows: to - from, cols: matrix.cols, values: target });
-    const stored = target.map((value) => roundToFloat(dtype, value));
+    const stored = rounded(dtype, target, scratch);
     sums.add(base, target, stored, changed);
     for (let i = 0; i < base.length; i++) if (stored[i] !== base[i]) sums.changedCodes++;
   }
@@ -91,27 +97,38 @@ function mergeCodes(
   changes: readonly RowChange[],
   sums: Sums,
   hessian: Hessian | undefined,
+  scratch: Scratch,
 ): MatrixTensors {
-  const editor = matrix.edit();
+  const editor = matrix.edit(scratch);
   for (const [from, to] of slabs(matrix)) {
-    const slab = matrix.read(from, to);
-    const base = dequantizeSlab(matrix.grid, slab);
-    const target = base.slice();
+    const slab = matrix.read(from, to, scratch);
+    const floats = (name: string) => scratch.float32(name, slab.codes.length);
+    const base = dequantizeSlab(matrix.grid, slab, floats("values"));
+    const target = floats("target");
+    target.set(base);
     const changed = addChanges(target, from, to, matrix.cols, changes);
     const isChanged = (row: number) => changed[row];
     let rounded: CodeSlab = slab;
     if (changed.includes(true)) {
       rounded = hessian === undefined
-        ? roundToNearest(matrix, slab, target, isChanged)
-        : roundCompensated(matrix, slab, target, hessian, isChanged);
+        ? roundToNearest(matrix, slab, target, isChanged, scratch)
+        : roundCompensated(matrix, slab, target, hessian, isChanged, scratch);
       editor.write(rounded);
     }
-    sums.add(base, target, dequantizeSlab(matrix.grid, rounded), changed);
+    sums.add(base, target, dequantizeSlab(matrix.grid, rounded, floats("stored")), changed);
     for (let i = 0; i < slab.codes.length; i++) {
       if (rounded.codes[i] !== slab.codes[i]) sums.changedCodes++;
     }
   }
   return editor.tensors();
+}
+
+/** Values as a float type stores them. */
+export function rounded(dtype: DataType, values: Float32Array, scratch: Scratch): Float32Array {
+  if (dtype === "float32") return values;
+  const out = scratch.float32("stored", values.length);
+  for (let i = 0; i < out.length; i++) out[i] = roundToFloat(dtype, values[i]);
+  return out;
 }
 
 function differs(before: MatrixTensors, after: MatrixTensors): boolean {
@@ -124,5 +141,7 @@ function sameBytes(a: Tensor | undefined, b: Tensor | undefined): boolean {
   if (a === undefined || b === undefined || a.bytes === b.bytes) {
     return a === b || a?.bytes === b?.bytes;
   }
-  return a.bytes.length === b.bytes.length && a.bytes.every((byte, i) => byte === b.bytes[i]);
+  if (a.bytes.length !== b.bytes.length) return false;
+  for (let i = 0; i < a.bytes.length; i++) if (a.bytes[i] !== b.bytes[i]) return false;
+  return true;
 }

@@ -1,9 +1,11 @@
 /** Merges adapters into a base model. */
 import { withTensors } from "../../graph/pending.ts";
-import type { Tensor } from "../../graph/tensor.ts";
+import { byteLength } from "../../graph/dtype.ts";
+import { elementCount, type Tensor } from "../../graph/tensor.ts";
 import type { Model } from "../../graph/types.ts";
 import { RefusedError } from "../../errors.ts";
 import type { Gram } from "../../quant/hessian.ts";
+import { Scratch } from "../../quant/scratch.ts";
 import type { ModuleChange } from "./delta.ts";
 import type { MatrixReport } from "./matrix.ts";
 import {
@@ -12,6 +14,7 @@ import {
   type MergePlan,
   planMerge,
   type PlanOptions,
+  type WriteBytes,
 } from "./plan.ts";
 
 /** A value whose Gram matrix is wanted, and how many features it has. */
@@ -41,16 +44,17 @@ export interface ComputeOptions {
 /**
  * Computes the matrices of a plan one at a time.
  *
- * @param write receives each finished tensor once; nothing else keeps it
+ * @param write receives the contents of each pending initializer, whole or in stretches
  * @returns what was done to each matrix
  * @throws {RefusedError} where nothing in the model would change
  */
 export async function computeMerge(
   plan: MergePlan,
-  write: (name: string, tensor: Tensor) => void | Promise<void>,
+  write: WriteBytes,
   options: ComputeOptions = {},
 ): Promise<readonly MatrixReport[]> {
   const reports: MatrixReport[] = [];
+  const scratch = new Scratch();
   for (const tasks of gramBatches(plan.tasks, options)) {
     const grams = await options.grams?.(requestsOf(tasks));
     for (const task of tasks) {
@@ -58,8 +62,7 @@ export async function computeMerge(
       if (plan.method === "compensated" && gram === undefined) {
         throw new RangeError(`No activations were given for "${task.input}"`);
       }
-      const { tensors, report } = task.compute(gram);
-      for (const [name, tensor] of tensors) await write(name, tensor);
+      const report = task.compute(write, gram, scratch);
       if (report.paths.length === 0) continue;
       reports.push(report);
       await options.onMatrix?.(report, reports.length, plan.tasks.length);
@@ -143,9 +146,14 @@ export async function mergeModel(
 ): Promise<Merged> {
   const plan = planMerge(base, changes, method, options);
   const computed = new Map<string, Tensor>();
+  for (const name of plan.tasks.flatMap(({ names }) => names)) {
+    const { dtype, dims } = plan.model.graph.initializers.get(name)!;
+    const bytes = new Uint8Array(byteLength(dtype, elementCount(dims)));
+    computed.set(name, { dtype, dims, bytes });
+  }
   const matrices = await computeMerge(
     plan,
-    (name, tensor) => void computed.set(name, tensor),
+    (name, bytes, offset = 0) => computed.get(name)!.bytes.set(bytes, offset),
     options,
   );
   return { model: withTensors(plan.model, computed), matrices };

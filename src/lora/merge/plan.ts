@@ -10,12 +10,12 @@ import { pendingTensor } from "../../graph/pending.ts";
 import { prune } from "../../graph/passes/prune.ts";
 import type { Model } from "../../graph/types.ts";
 import { BadInputError } from "../../errors.ts";
-import { hessianOf } from "../../quant/hessian.ts";
-import type { Gram } from "../../quant/hessian.ts";
+import { type Gram, type Hessian, hessianOf } from "../../quant/hessian.ts";
 import { floatTensor } from "../../quant/numbers.ts";
-import type { MatrixTensors, QuantisedMatrix, StoredMatrix } from "../../quant/types.ts";
+import { Scratch } from "../../quant/scratch.ts";
+import type { QuantisedMatrix, StoredMatrix } from "../../quant/types.ts";
 import { widened, widenedTypes } from "../../quant/widen.ts";
-import { indexGraph } from "../graph_index.ts";
+import type { GraphIndex } from "../graph_index.ts";
 import type { LinearModule } from "../modules.ts";
 import { storedMatrix } from "../stored_matrix.ts";
 import type { ModuleChange, RowChange } from "./delta.ts";
@@ -38,12 +38,19 @@ export interface MatrixTask {
   readonly cols: number;
   /** Initializers of the planned model that {@linkcode compute} fills. */
   readonly names: readonly string[];
-  /** Computes the tensors by name. Without a Gram matrix, rounds to nearest. */
-  compute(gram?: Gram): {
-    readonly tensors: ReadonlyMap<string, Tensor>;
-    readonly report: MatrixReport;
-  };
+  /**
+   * Computes and writes the tensors. Without a Gram matrix, rounds to nearest.
+   *
+   * @param scratch what the work is done in; nothing of it is needed afterwards
+   */
+  compute(write: WriteBytes, gram?: Gram, scratch?: Scratch): MatrixReport;
 }
+
+/**
+ * Takes contents of a pending initializer: all bytes, or a stretch of them that begins at `offset`
+ * (default 0). The bytes are lent for the length of the call.
+ */
+export type WriteBytes = (name: string, bytes: Uint8Array, offset?: number) => void;
 
 export interface MergePlan {
   readonly method: MergeMethod;
@@ -148,6 +155,8 @@ class Planner {
   readonly #initializers: Map<string, Tensor>;
   /** Initializers whose type or dimensions are not the base's. */
   readonly #retyped = new Set<string>();
+  readonly #index: GraphIndex;
+  #hessian: { readonly gram: Gram; readonly of: Hessian } | undefined;
   #model: Model;
 
   constructor(modules: Modules, method: MergeMethod) {
@@ -155,6 +164,7 @@ class Planner {
     this.#method = method;
     this.#model = modules.model;
     this.#initializers = new Map(modules.model.graph.initializers);
+    this.#index = modules.index;
   }
 
   replaceBias({ path, bias }: ModuleChange): void {
@@ -172,12 +182,17 @@ class Planner {
 
   add(modules: readonly LinearModule[], changes: readonly RowChange[]): void {
     const [module] = modules;
-    const matrix = storedMatrix(indexGraph(this.#modules.model.graph), module);
-    if (this.#method === "float") this.#addFloat(module, matrix, changes);
-    else if (changes.length > 0) this.#addSameForm(module, matrix, changes);
+    if (this.#method === "float") this.#addFloat(module, changes);
+    else if (changes.length > 0) this.#addSameForm(module, changes);
   }
 
-  #addSameForm(module: LinearModule, matrix: StoredMatrix, changes: readonly RowChange[]): void {
+  /** Opened for each use: kept open, all matrices together would hold their scales as floats. */
+  #open(module: LinearModule): StoredMatrix {
+    return storedMatrix(this.#index, module);
+  }
+
+  #addSameForm(module: LinearModule, changes: readonly RowChange[]): void {
+    const matrix = this.#open(module);
     const wide = this.#method === "8bit" && matrix.kind === "quantised"
       ? widenedTypes(matrix)
       : undefined;
@@ -189,26 +204,43 @@ class Planner {
     }
     if (wide !== undefined && module.kind === "MatMulNBits") this.#setBits(module, 8);
     const labels = { weight: module.weight, bits: wide === undefined ? module.bits : 8 };
-    this.#task(module, matrix, (gram) => {
-      const stored = wide === undefined ? matrix : widened(matrix as QuantisedMatrix)!;
-      const hessian = gram === undefined ? undefined : hessianOf(gram);
+    const isWide = wide !== undefined;
+    this.#task(module, matrix, (write, gram, scratch = new Scratch()) => {
+      const own = this.#open(module);
+      const stored = isWide ? widened(own as QuantisedMatrix, scratch)! : own;
+      const hessian = gram === undefined ? undefined : this.#hessianOf(gram);
       // Even 8 bits are too coarse for the small ΔW of a short training: they are steered as well.
       const steered = this.#method === "nearest" ? undefined : hessian;
-      const { tensors, report } = mergeMatrix(stored, changes, labels, steered, hessian);
-      return { tensors: named(names, tensors), report };
+      const { tensors, report } = mergeMatrix(stored, changes, labels, steered, hessian, scratch);
+      for (const part of ["codes", "scales", "zeroPoints"] as const) {
+        const name = names[part];
+        const made = tensors[part];
+        if (name !== undefined && made !== undefined) write(name, made.bytes);
+      }
+      return report;
     }, Object.values(names).filter((name) => name !== undefined));
   }
 
-  #addFloat(module: LinearModule, matrix: StoredMatrix, changes: readonly RowChange[]): void {
+  /** Layers with the same inputs follow one another, so that the last one is worth keeping. */
+  #hessianOf(gram: Gram): Hessian {
+    if (this.#hessian?.gram !== gram) {
+      this.#hessian = undefined; // both would be large
+      this.#hessian = { gram, of: hessianOf(gram) };
+    }
+    return this.#hessian.of;
+  }
+
+  #addFloat(module: LinearModule, changes: readonly RowChange[]): void {
+    const matrix = this.#open(module);
     // Looked up again: earlier replacements have made new nodes, though never this layer's.
     const { model, name, dtype, outFirst } = replaceByFloat(this.#model, module);
     this.#model = model;
     const dims = outFirst ? [matrix.rows, matrix.cols] : [matrix.cols, matrix.rows];
     this.#pending(name, { dtype, dims });
-    this.#task(module, matrix, () => {
+    this.#task(module, matrix, (write, _gram, scratch) => {
       const place = { dtype, outFirst };
-      const { tensor, report } = mergeToFloat(matrix, changes, module.weight, place);
-      return { tensors: new Map([[name, tensor]]), report };
+      const put = (bytes: Uint8Array, offset: number) => write(name, bytes, offset);
+      return mergeToFloat(this.#open(module), changes, module.weight, place, put, scratch);
     }, [name]);
   }
 
@@ -251,17 +283,4 @@ class Planner {
     const fits = ([name]: readonly [string, unknown]) => !this.#retyped.has(name);
     return [...valueInfo].every(fits) ? valueInfo : new Map([...valueInfo].filter(fits));
   }
-}
-
-function named(
-  names: { readonly [part in keyof MatrixTensors]?: string },
-  tensors: MatrixTensors,
-): ReadonlyMap<string, Tensor> {
-  const out = new Map<string, Tensor>();
-  for (const part of ["codes", "scales", "zeroPoints"] as const) {
-    const name = names[part];
-    const tensor = tensors[part];
-    if (name !== undefined && tensor !== undefined) out.set(name, tensor);
-  }
-  return out;
 }

@@ -1,14 +1,15 @@
 /** Replaces a quantised layer by a float one: what `--dequantize` asks for. */
-import { bitsOf, type DataType } from "../../graph/dtype.ts";
+import { bitsOf, byteLength, type DataType } from "../../graph/dtype.ts";
 import type { Tensor } from "../../graph/tensor.ts";
 import { type Model, type Node, operatorName } from "../../graph/types.ts";
 import { readValues, slabs } from "../../quant/dequantize.ts";
-import { floatTensor, roundToFloat } from "../../quant/numbers.ts";
+import { floatBytes } from "../../quant/numbers.ts";
+import { Scratch } from "../../quant/scratch.ts";
 import type { StoredMatrix } from "../../quant/types.ts";
 import { indexGraph } from "../graph_index.ts";
 import type { LinearModule } from "../modules.ts";
 import { addChanges, type RowChange } from "./delta.ts";
-import type { MatrixReport } from "./matrix.ts";
+import { type MatrixReport, rounded } from "./matrix.ts";
 import { Sums } from "./sums.ts";
 
 /** Where a layer's float weight goes. */
@@ -121,40 +122,66 @@ function weightOf(model: Model, module: LinearModule): Tensor {
   return found;
 }
 
-/** W + ΔW as a float tensor, computed slab by slab. */
+/**
+ * W + ΔW as floats, computed slab by slab.
+ *
+ * @param write takes stretches of the tensor's bytes, which are only lent, and where they begin
+ */
 export function mergeToFloat(
   matrix: StoredMatrix,
   changes: readonly RowChange[],
   weight: string,
   place: Pick<FloatPlace, "dtype" | "outFirst">,
-): { readonly tensor: Tensor; readonly report: MatrixReport } {
+  write: (bytes: Uint8Array, offset: number) => void,
+  scratch = new Scratch(),
+): MatrixReport {
   const { rows, cols } = matrix;
   const sums = new Sums(cols, undefined);
-  const values = new Float32Array(rows * cols);
   for (const [from, to] of slabs(matrix)) {
-    const base = readValues(matrix, from, to);
-    const target = base.slice();
+    const base = readValues(matrix, from, to, scratch);
+    const target = scratch.float32("target", base.length);
+    target.set(base);
     const changed = addChanges(target, from, to, cols, changes);
-    const stored = target.map((value) => roundToFloat(place.dtype, value));
+    const stored = rounded(place.dtype, target, scratch);
     sums.add(base, target, stored, changed);
-    for (let n = from; n < to; n++) {
-      for (let k = 0; k < cols; k++) {
-        const i = (n - from) * cols + k;
-        values[place.outFirst ? n * cols + k : k * rows + n] = stored[i];
-        if (stored[i] !== base[i]) sums.changedCodes++;
-      }
-    }
+    for (let i = 0; i < stored.length; i++) if (stored[i] !== base[i]) sums.changedCodes++;
+    if (place.outFirst) writeRows(stored, from * cols, place.dtype, write);
+    else writeColumns(stored, from, rows, cols, place.dtype, write, scratch);
   }
   return {
-    tensor: floatTensor(place.dtype, place.outFirst ? [rows, cols] : [cols, rows], values),
-    report: {
-      paths: changes.map(({ path }) => path),
-      weight,
-      rows,
-      cols,
-      bits: bitsOf(place.dtype),
-      ...sums.report(rows * cols),
-      changed: sums.changedCodes > 0,
-    },
+    paths: changes.map(({ path }) => path),
+    weight,
+    rows,
+    cols,
+    bits: bitsOf(place.dtype),
+    ...sums.report(rows * cols),
+    changed: sums.changedCodes > 0,
   };
+}
+
+type WriteStretch = (bytes: Uint8Array, offset: number) => void;
+
+function writeRows(values: Float32Array, at: number, dtype: DataType, write: WriteStretch): void {
+  write(floatBytes(dtype, values), byteLength(dtype, at));
+}
+
+/** Writes rows of W into Wᵀ: a stretch for each of its rows, one for all where they are whole. */
+function writeColumns(
+  values: Float32Array,
+  from: number,
+  rows: number,
+  cols: number,
+  dtype: DataType,
+  write: WriteStretch,
+  scratch: Scratch,
+): void {
+  const count = values.length / cols;
+  const transposed = scratch.float32("transposed", values.length);
+  for (let n = 0; n < count; n++) {
+    for (let k = 0; k < cols; k++) transposed[k * count + n] = values[n * cols + k];
+  }
+  if (count === rows) return writeRows(transposed, 0, dtype, write);
+  for (let k = 0; k < cols; k++) {
+    writeRows(transposed.subarray(k * count, (k + 1) * count), k * rows + from, dtype, write);
+  }
 }

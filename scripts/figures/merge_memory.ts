@@ -1,0 +1,57 @@
+/**
+ * What the rewrite of a merge, or of a quantisation, adds to the process at its peak, beside the
+ * size of the model's files; prints a JSON line each, and ends with 1 where one adds as much as the
+ * file. Measuring what a merge keeps (the certificate) is not in it.
+ *
+ * `own` is the process's own memory, `pages` those of files, which the kernel may drop; both are
+ * shares of the files' size.
+ *
+ * usage: deno run -A scripts/figures/merge_memory.ts [--model smollm2|minilm] [--how nearest,…]
+ *   [--targets q,v|all-linear] [--tokens 2048] [--shared ../shared]
+ */
+import { parseArgs } from "@std/cli/parse-args";
+import { measureRewrite, type Rewrite } from "../../tests/helpers/measured_rewrite.ts";
+
+const flags = parseArgs(Deno.args, {
+  string: ["model", "how", "targets", "tokens", "shared"],
+  default: { shared: "../shared", tokens: "2048", how: "nearest,compensated,8bit,float,quantize" },
+});
+
+const MODELS: Readonly<Record<string, string>> = {
+  smollm2: "smollm2-135m-instruct-int4",
+  minilm: "all-minilm-l6-v2-int8",
+};
+const TARGETS = { "q,v": ["q", "v"], "all-linear": ["all-linear"] };
+const mb = (bytes: number) => Math.round(bytes / 1e5) / 10;
+const share = (bytes: number, of: number) => Math.round(1000 * bytes / of) / 1000;
+
+let worst = 0;
+for (const [model, folder] of Object.entries(MODELS)) {
+  if (flags.model !== undefined && flags.model !== model) continue;
+  for (const [targets, targetModules] of Object.entries(TARGETS)) {
+    if (flags.targets !== undefined && flags.targets !== targets) continue;
+    for (const how of flags.how.split(",") as Rewrite["how"][]) {
+      if (how === "quantize") continue;
+      const { sizeBytes, anonymousBytes, fileBytes, seconds } = await measureRewrite({
+        model: `${flags.shared}/models/${folder}`,
+        how,
+        targetModules,
+        tokens: Number(flags.tokens),
+      });
+      const own = share(anonymousBytes, sizeBytes);
+      worst = Math.max(worst, own);
+      console.log(JSON.stringify({
+        model,
+        how,
+        targets,
+        fileMb: mb(sizeBytes),
+        ownMb: mb(anonymousBytes),
+        own,
+        pages: share(fileBytes, sizeBytes),
+        seconds: Math.round(10 * seconds) / 10,
+      }));
+    }
+  }
+}
+console.log(JSON.stringify({ worst }));
+if (worst >= 1) Deno.exit(1);

@@ -1,0 +1,73 @@
+/** The rewrite of a merge: new weights, in the files of a folder like the base's. */
+import type { Model } from "../graph/types.ts";
+import {
+  type AdapterChanges,
+  computeMerge,
+  type MatrixReport,
+  type MergeMethod,
+  planMerge,
+} from "../lora/merge/mod.ts";
+import type { Runner } from "../runtime/runner.ts";
+import { type GramData, gramSource } from "./collect_gram.ts";
+import { giveWay } from "./give_way.ts";
+import { StagedDirectory } from "./staged_directory.ts";
+import { type BaseModel, writeModel } from "./write_model.ts";
+
+export interface WriteMergedRequest {
+  readonly base: BaseModel;
+  /** Folder that the result is to become. */
+  readonly savePath: string;
+  readonly changes: AdapterChanges;
+  readonly method: MergeMethod;
+  /** Inputs of the adapted model, which steer `compensated` and `8bit`; needed for the former. */
+  readonly steering?: { readonly adapted: Model; readonly train: GramData };
+  /** Told of each matrix as it is merged. */
+  readonly onProgress?: (text: string) => void;
+  /** Ends the work between two matrices: its reason is thrown and nothing is left. */
+  readonly signal?: AbortSignal;
+}
+
+/** A model on disk, in an unfinished folder that the caller commits or disposes of. */
+export interface WrittenMerge {
+  readonly directory: StagedDirectory;
+  readonly matrices: readonly MatrixReport[];
+}
+
+/**
+ * Computes the matrices of a merge one at a time and writes each where it belongs. Nothing is kept
+ * that grows with their number, so that the work takes less memory than the file.
+ *
+ * @throws {BadInputError} for changes that do not fit the base
+ * @throws {RefusedError} where nothing would change
+ * @throws {StorageError} naming the path
+ */
+export async function writeMerged(
+  runner: Runner,
+  { base, savePath, changes, method, steering, onProgress, signal }: WriteMergedRequest,
+): Promise<WrittenMerge> {
+  const plan = planMerge(base.model, changes.changes, method, { finish: changes.finish });
+  const steered = method === "compensated" || method === "8bit";
+  const grams = steered && steering !== undefined
+    ? gramSource(runner, steering.adapted, steering.train)
+    : undefined;
+  const directory = new StagedDirectory(savePath, method);
+  try {
+    const matrices = await writeModel(
+      directory,
+      base,
+      plan.model,
+      (write) =>
+        computeMerge(plan, write, {
+          grams,
+          onMatrix: ({ paths }, done, total) => {
+            onProgress?.(`Merging (${method}): ${done} of ${total} matrices, ${paths[0]}`);
+            return giveWay(signal);
+          },
+        }),
+    );
+    return { directory, matrices };
+  } catch (error) {
+    directory[Symbol.dispose]();
+    throw error;
+  }
+}

@@ -1,0 +1,74 @@
+/**
+ * Rewrites a model's weights once, without measuring what that is worth, and drops the result: what
+ * `measured_rewrite.ts` watches from outside.
+ *
+ * usage: rewrite_child.ts JSON, a `Rewrite`
+ */
+import { join } from "@std/path";
+import { randomAdapter } from "../../src/bench/random_adapter.ts";
+import type { TokenBatch } from "../../src/data/targets.ts";
+import { int64 } from "../../src/graph/tensor.ts";
+import { adapterChanges, withAdapters } from "../../src/lora/merge/mod.ts";
+import { findModules } from "../../src/lora/modules.ts";
+import { findModelFile } from "../../src/model/find_model.ts";
+import { loadOnnx } from "../../src/model/load_onnx.ts";
+import { StagedDirectory } from "../../src/model/staged_directory.ts";
+import { writeMerged } from "../../src/model/write_merged.ts";
+import { writeQuantized } from "../../src/model/quantize_directory.ts";
+import { planQuantize } from "../../src/quant/quantize_model.ts";
+import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
+import { processMemory } from "../../src/system/memory.ts";
+import type { Rewrite } from "./measured_rewrite.ts";
+
+/** Tokens of a sequence whose activations are collected. */
+const LENGTH = 128;
+
+function randomBatches(tokens: number): TokenBatch[] {
+  return Array.from({ length: Math.ceil(tokens / LENGTH) }, (_, row) => {
+    const ids = Array.from({ length: LENGTH }, (_, i) => (7919 * (row * LENGTH + i)) % 1000);
+    const ones = int64([1, LENGTH], ids.map(() => 1));
+    return {
+      inputIds: int64([1, LENGTH], ids),
+      attentionMask: ones,
+      tokenTypeIds: int64([1, LENGTH], ids.map(() => 0)),
+      tokenCount: LENGTH,
+    };
+  });
+}
+
+const { model: folder, how, targetModules, tokens }: Rewrite = JSON.parse(Deno.args[0]);
+const path = findModelFile(folder);
+const target = Deno.makeTempDirSync({ prefix: "graft-rewrite-" });
+const savePath = join(target, "rewritten");
+try {
+  using runner = createOrtRunner();
+  using loaded = loadOnnx(path);
+  const base = { path, model: loaded.model };
+  const adapter = how === "quantize"
+    ? undefined
+    : randomAdapter(base.model, { rank: 8, targetModules: [...targetModules] });
+  const before = processMemory();
+  // The watch begins when it reads this.
+  console.log("begin");
+  const start = performance.now();
+  if (adapter === undefined || how === "quantize") {
+    const linears = findModules(base.model, { allowAmbiguous: true }).filter(({ head }) => !head);
+    using staged = new StagedDirectory(savePath);
+    await writeQuantized(staged, base, planQuantize(base.model, linears, { bits: 4 }));
+  } else {
+    const changes = adapterChanges(base.model, [{ label: "random", adapter, weight: 1 }]);
+    const steering = how === "compensated"
+      ? {
+        adapted: withAdapters(base.model, changes),
+        train: { batches: () => randomBatches(tokens) },
+      }
+      : undefined;
+    const request = { base, savePath, changes, method: how, steering };
+    const { directory } = await writeMerged(runner, request);
+    directory[Symbol.dispose]();
+  }
+  const seconds = (performance.now() - start) / 1000;
+  console.log(JSON.stringify({ before, seconds, sizeBytes: loaded.sizeBytes }));
+} finally {
+  Deno.removeSync(target, { recursive: true });
+}
