@@ -12,18 +12,11 @@ import { GraphBuilder } from "../graph/builder.ts";
 import { float32, int64, type Tensor } from "../graph/tensor.ts";
 import type { Graph, Node } from "../graph/types.ts";
 import { inferTraining } from "../ops/registry.ts";
-import { emitQuantizedLinear } from "../ops/internal/quantized_linear.ts";
 import { rotate, rotationBlock } from "../ops/internal/rotation.ts";
 import { callOf, type PlannedCall } from "./call.ts";
 import { cotangentName, LABELS, LOSS, type Numeric, ROW_WEIGHTS } from "./names.ts";
-import {
-  type ChunkContext,
-  chunkWeight,
-  dequantizedChunk,
-  int8Chunk,
-  isMultiple,
-  roundedChunk,
-} from "./head_weight.ts";
+import { fastChunkCall, roundedChunk } from "./fast_head.ts";
+import { type ChunkContext, chunkWeight, isMultiple } from "./head_weight.ts";
 import type { Derivation } from "./quantize_linears.ts";
 
 /** Entries of the vocabulary per chunk, unless a plan says otherwise. */
@@ -133,27 +126,43 @@ export function planChunkedHead(
   const zeros = float32([rows, width], new Float32Array(rows * width));
   constants.set("head.total:0", zeros);
   constants.set("head.own:0", zeros);
-  const starts: number[] = [];
-  for (let at = 0; at < head.vocabulary; at += chunk) starts.push(at);
-  const piece = (start: number) => Math.min(chunk, head.vocabulary - start);
-  const context = { lowered, head, rows, width, constants, numeric };
-  const chunks = (wanted: Wanted) =>
-    starts.map((start, i) => chunkCall(context, i, start, piece(start), wanted));
-  const count = starts.length;
+  const chunks: Chunk[] = [];
+  for (let start = 0; start < head.vocabulary; start += chunk) {
+    chunks.push({ index: chunks.length, start, size: Math.min(chunk, head.vocabulary - start) });
+  }
+  const context = { lowered, head, rows, width, constants };
+  const calls = (wanted: Wanted) => chunks.map((chunk) => chunkCall(context, chunk, wanted));
+  const fast = numeric === "fast";
+  const count = chunks.length;
   return {
-    evaluation: [...chunks("loss"), lossCall(rows, count)],
-    logits: chunks("logits"),
-    logitsParts: starts.map((_, i) => `head.logits:${i}`),
-    training: [...chunks("gradient"), lossCall(rows, count), cotangentCall(context, count)],
+    // Losses alone are those of the model that inference runs, whatever the setting.
+    evaluation: [...calls("loss"), lossCall(rows, count)],
+    logits: calls("logits"),
+    logitsParts: chunks.map(({ index }) => `head.logits:${index}`),
+    training: [
+      ...(fast ? chunks.map((chunk) => fastChunkCall(context, chunk)) : calls("gradient")),
+      lossCall(rows, count),
+      cotangentCall(context, count, fast),
+    ],
     constants,
-    derivations: numeric === "exact"
-      ? []
-      : starts.map((start, i) => roundedChunk(context, i, start, piece(start))),
+    derivations: fast ? chunks.map((chunk) => roundedChunk(context, chunk)) : [],
   };
 }
 
+/** Rows of the vocabulary that one call treats. */
+export interface Chunk {
+  readonly index: number;
+  readonly start: number;
+  readonly size: number;
+}
+
 /** Where each row's label lies in the chunk (clamped), and whether it lies there at all. */
-function labelInChunk(b: GraphBuilder, rows: number, startName: string, size: number) {
+export function labelInChunk(
+  b: GraphBuilder,
+  rows: number,
+  startName: string,
+  size: number,
+) {
   const local = b.op("Unsqueeze", [b.op("Sub", [LABELS, startName]), b.int64s([1])]);
   const low = b.op("GreaterOrEqual", [local, b.constant(int64([], [0]))]);
   const high = b.op("Less", [local, b.constant(int64([], [size]))]);
@@ -163,39 +172,37 @@ function labelInChunk(b: GraphBuilder, rows: number, startName: string, size: nu
   return { index: b.reshape(clamped, [rows, 1]), inside };
 }
 
-function chunkBuilder(c: ChunkContext, start: number): { b: GraphBuilder; startName: string } {
+/** What is carried into a chunk: [rows, 1], and [rows, K] for the sums of weights' rows. */
+export type Carried = "max" | "sum" | "picked" | "total" | "own";
+
+/** A builder with what every chunk reads, and `carried`, which declares what comes from the last. */
+export function chunkBuilder(c: ChunkContext, { index, start }: Chunk) {
   const b = new GraphBuilder(inferTraining);
   const startName = `head.start:${start}`;
   c.constants.set(startName, int64([], [start]));
   b.input(startName, "int64", []);
   b.input(LABELS, "int64", [c.rows]);
-  return { b, startName };
+  b.input(c.head.hidden, "float32", [c.rows, c.width]);
+  const carried = (what: Carried) =>
+    b.input(carriedName(what, index), "float32", [
+      c.rows,
+      what === "total" || what === "own" ? c.width : 1,
+    ]);
+  return { b, startName, carried };
 }
+
+/** What enters chunk `index`, or leaves the one before. */
+export const carriedName = (what: Carried, index: number) => `head.${what}:${index}`;
 
 /** What is wanted of a chunk beside its part of the loss. */
 type Wanted = "loss" | "logits" | "gradient";
 
-function chunkCall(
-  c: ChunkContext,
-  i: number,
-  start: number,
-  size: number,
-  wanted: Wanted,
-): PlannedCall {
-  const { b, startName } = chunkBuilder(c, start);
-  b.input(c.head.hidden, "float32", [c.rows, c.width]);
-  const carried = (what: string) => b.input(`head.${what}:${i}`, "float32", [c.rows, 1]);
+function chunkCall(c: ChunkContext, chunk: Chunk, wanted: Wanted): PlannedCall {
+  const { b, startName, carried } = chunkBuilder(c, chunk);
+  const { index: i, start, size } = chunk;
   const [max, sum, picked] = [carried("max"), carried("sum"), carried("picked")];
-  const int8 = c.numeric === "fast" ? int8Chunk(b, c, i, size) : undefined;
-  const floats = int8 === undefined ? chunkWeight(b, c, start, size) : undefined;
-  const logits = int8 === undefined
-    ? b.op("Gemm", [c.head.hidden, floats!], { transB: { kind: "int", value: 1 } })
-    : emitQuantizedLinear(b, {
-      x: c.head.hidden,
-      ...int8,
-      transB: true,
-      rotateX: rotationBlock(c.width),
-    });
+  const weight = chunkWeight(b, c, start, size);
+  const logits = b.op("Gemm", [c.head.hidden, weight], { transB: { kind: "int", value: 1 } });
   const axis = b.int64s([1]);
   const newMax = b.op("Max", [max, b.op("ReduceMax", [logits, axis])]);
   const grown = b.op("Exp", [b.op("Sub", [max, newMax])]);
@@ -205,22 +212,18 @@ function chunkCall(
   const own = b.op("GatherElements", [logits, index], { axis: { kind: "int", value: 1 } });
   const newPicked = b.op("Add", [picked, b.op("Mul", [own, inside])]);
   const outputs = new Map([
-    [newMax, `head.max:${i + 1}`],
-    [newSum, `head.sum:${i + 1}`],
-    [newPicked, `head.picked:${i + 1}`],
+    [newMax, carriedName("max", i + 1)],
+    [newSum, carriedName("sum", i + 1)],
+    [newPicked, carriedName("picked", i + 1)],
   ]);
   if (wanted === "logits") outputs.set(logits, `head.logits:${i}`);
   if (wanted === "gradient") {
-    const sums = (what: string) => b.input(`head.${what}:${i}`, "float32", [c.rows, c.width]);
-    const [total, ownRows] = [sums("total"), sums("own")];
-    // Never in 8 bits: beside the likeliest token all others would be rounded to nothing.
-    const weight = floats ?? dequantizedChunk(b, int8!);
     const product = b.op("MatMul", [exponentials, weight]);
-    const newTotal = b.op("Add", [b.op("Mul", [total, grown]), product]);
+    const newTotal = b.op("Add", [b.op("Mul", [carried("total"), grown]), product]);
     const row = b.op("Gather", [weight, b.reshape(index, [c.rows])]);
-    const newOwn = b.op("Add", [ownRows, b.op("Mul", [row, inside])]);
-    outputs.set(newTotal, `head.total:${i + 1}`);
-    outputs.set(newOwn, `head.own:${i + 1}`);
+    const newOwn = b.op("Add", [carried("own"), b.op("Mul", [row, inside])]);
+    outputs.set(newTotal, carriedName("total", i + 1));
+    outputs.set(newOwn, carriedName("own", i + 1));
   }
   return callOf(b, `head, chunk ${i}`, outputs);
 }
@@ -238,8 +241,8 @@ function lossCall(rows: number, count: number): PlannedCall {
   return callOf(b, "head, loss", new Map([[loss, LOSS]]));
 }
 
-/** The cotangent of the hidden state, each row with its weight. */
-function cotangentCall(c: ChunkContext, count: number): PlannedCall {
+/** The cotangent of the hidden state, each row with its weight; `rotated` as the sums are. */
+function cotangentCall(c: ChunkContext, count: number, rotated: boolean): PlannedCall {
   const b = new GraphBuilder(inferTraining);
   const sums = (what: string) => b.input(`head.${what}:${count}`, "float32", [c.rows, c.width]);
   const [total, ownRows] = [sums("total"), sums("own")];
@@ -248,7 +251,6 @@ function cotangentCall(c: ChunkContext, count: number): PlannedCall {
   const weights = b.op("Unsqueeze", [ROW_WEIGHTS, b.int64s([1])]);
   const gradient = b.op("Sub", [b.op("Div", [total, sum]), ownRows]);
   const scaled = b.op("Mul", [gradient, weights]);
-  // What the 8-bit weight gave is rotated as the weight is.
-  const result = c.numeric === "fast" ? rotate(b, scaled, rotationBlock(c.width)) : scaled;
+  const result = rotated ? rotate(b, scaled, rotationBlock(c.width)) : scaled;
   return callOf(b, "head, cotangent", new Map([[result, cotangentName(c.head.hidden)]]));
 }

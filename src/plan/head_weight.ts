@@ -1,13 +1,9 @@
-/** The weight of a head that runs in chunks: slices of its initializers, and their 8-bit form. */
-import { GraphBuilder } from "../graph/builder.ts";
+/** The weight of a head that runs in chunks: slices of its initializers. */
+import type { GraphBuilder } from "../graph/builder.ts";
 import { byteLength } from "../graph/dtype.ts";
 import { int64, type Tensor } from "../graph/tensor.ts";
 import type { Dim, Graph } from "../graph/types.ts";
-import { inferTraining } from "../ops/registry.ts";
-import { callOf } from "./call.ts";
 import type { ChunkableHead } from "./head_chunks.ts";
-import type { Numeric } from "./names.ts";
-import { type Derivation, roundedRows } from "./quantize_linears.ts";
 
 /** What the calls of a head's chunks have in common. */
 export interface ChunkContext {
@@ -16,32 +12,6 @@ export interface ChunkContext {
   readonly rows: number;
   readonly width: number;
   readonly constants: Map<string, Tensor>;
-  readonly numeric: Numeric;
-}
-
-/** Rounds a chunk of the weight to int8 rows. */
-export function roundedChunk(c: ChunkContext, i: number, start: number, size: number): Derivation {
-  const b = new GraphBuilder(inferTraining);
-  const { codes, scale } = roundedRows(b, chunkWeight(b, c, start, size));
-  const { weight, post } = int8Names(i);
-  return callOf(b, `8-bit head, chunk ${i}`, new Map([[codes, weight], [scale, post]]));
-}
-
-const int8Names = (i: number) => ({ weight: `head.int8:${i}`, post: `head.int8_scale:${i}` });
-
-/** Declares what {@linkcode roundedChunk} makes. */
-export function int8Chunk(b: GraphBuilder, c: ChunkContext, i: number, size: number) {
-  const { weight, post } = int8Names(i);
-  b.input(weight, "int8", [size, c.width]);
-  return { weight, post: b.input(post, "float32", [size]) };
-}
-
-/** The rounded chunk as floats, still rotated. */
-export function dequantizedChunk(
-  b: GraphBuilder,
-  { weight, post }: ReturnType<typeof int8Chunk>,
-): string {
-  return b.op("DequantizeLinear", [weight, post], { axis: { kind: "int", value: 0 } });
 }
 
 /** Emits the chunk's weight [size, K] from slices of the initializers. */

@@ -1,0 +1,143 @@
+/**
+ * A chunk of the head in the `fast` setting: both of its products in 8-bit integers.
+ *
+ * With codes C (int8) and scales s of the chunk's rows, W = s ⊙ C and l = h·Wᵀ, the way back needs
+ * Σ_j e_j·s_j·C_j, e = exp(l − m). Rounded as they are, all but the likeliest tokens would be lost,
+ * and with them most of the gradient. Therefore
+ *
+ * - the label's own row of W stands apart, as it does in floats;
+ * - a row's largest value *of the chunk* has the code 255;
+ * - each token has a threshold of its own at which a fraction counts as one more, the thresholds
+ *   spread evenly over [0, 1): of many small values as many count as their sum says.
+ *
+ * ln s enters as the product's bias, so that the exponential is e·s at once; the sum of e alone is a
+ * product with the vector 1/s.
+ */
+import { int } from "../graph/attributes.ts";
+import { GraphBuilder } from "../graph/builder.ts";
+import { float32, tensor } from "../graph/tensor.ts";
+import { inferTraining } from "../ops/registry.ts";
+import { rotate, rotationBlock } from "../ops/internal/rotation.ts";
+import { callOf, type PlannedCall } from "./call.ts";
+import { carriedName, type Chunk, chunkBuilder, labelInChunk } from "./head_chunks.ts";
+import { type ChunkContext, chunkWeight } from "./head_weight.ts";
+import { type Derivation, roundedRows } from "./quantize_linears.ts";
+
+/** Largest code of a probability. */
+const LEVELS = 255;
+
+/** What {@linkcode roundedChunk} makes: int8 [size, K], float32 [size], [size] and [size, 1]. */
+const int8Names = (index: number) => ({
+  codes: `head.int8:${index}`,
+  scale: `head.int8_scale:${index}`,
+  logScale: `head.int8_log_scale:${index}`,
+  inverseScale: `head.int8_inverse_scale:${index}`,
+});
+
+/** Rounds a chunk of the weight to int8 rows, with the logarithms and inverses of their scales. */
+export function roundedChunk(c: ChunkContext, { index, start, size }: Chunk): Derivation {
+  const b = new GraphBuilder(inferTraining);
+  const { codes, scale } = roundedRows(b, chunkWeight(b, c, start, size));
+  const names = int8Names(index);
+  const outputs = new Map([
+    [codes, names.codes],
+    [scale, names.scale],
+    [b.op("Log", [scale]), names.logScale],
+    [b.op("Unsqueeze", [b.op("Reciprocal", [scale]), b.int64s([1])]), names.inverseScale],
+  ]);
+  return callOf(b, `8-bit head, chunk ${index}`, outputs);
+}
+
+/** A chunk's part of the loss, and of the sums over the weight's rows, rotated as these are. */
+export function fastChunkCall(c: ChunkContext, chunk: Chunk): PlannedCall {
+  const { b, startName, carried } = chunkBuilder(c, chunk);
+  const { index: i, size } = chunk;
+  const [max, sum, picked] = [carried("max"), carried("sum"), carried("picked")];
+  const names = int8Names(i);
+  const codes = b.input(names.codes, "int8", [size, c.width]);
+  const scale = b.input(names.scale, "float32", [size]);
+  const logScale = b.input(names.logScale, "float32", [size]);
+  const shifted = scaledLogits(b, c, codes, scale, logScale);
+  // exp(l + ln s), the largest of the chunk at 255.
+  const top = b.op("Sub", [
+    b.op("ReduceMax", [shifted, b.int64s([1])]),
+    b.scalar(Math.log(LEVELS)),
+  ]);
+  const values = b.op("Exp", [b.op("Sub", [shifted, top])]);
+  // The chunk adds to the softmax as one token of this logit would.
+  const inverse = b.input(names.inverseScale, "float32", [size, 1]);
+  const logit = b.op("Add", [b.op("Log", [b.op("MatMul", [values, inverse])]), top]);
+  const newMax = b.op("Max", [max, logit]);
+  const grown = b.op("Exp", [b.op("Sub", [max, newMax])]);
+  const share = b.op("Exp", [b.op("Sub", [logit, newMax])]);
+  const newSum = b.op("Add", [b.op("Mul", [sum, grown]), share]);
+  const { index, inside } = labelInChunk(b, c.rows, startName, size);
+  const own = b.op("Sub", [
+    b.op("GatherElements", [shifted, index], { axis: int(1) }),
+    b.op("Gather", [logScale, index]),
+  ]);
+  const newPicked = b.op("Add", [picked, b.op("Mul", [own, inside])]);
+  // What a code of 1 stands for beside the largest so far.
+  const unit = b.op("Exp", [b.op("Sub", [top, newMax])]);
+  const product = b.op("Mul", [productOfCodes(b, c, values, codes), unit]);
+  const newTotal = b.op("Add", [b.op("Mul", [carried("total"), grown]), product]);
+  const label = b.reshape(index, [c.rows]);
+  const row = b.op("Cast", [b.op("Gather", [codes, label])], { to: int(1) });
+  const rowScale = b.op("Mul", [b.op("Gather", [scale, index]), inside]);
+  const newOwn = b.op("Add", [carried("own"), b.op("Mul", [row, rowScale])]);
+  return callOf(
+    b,
+    `head, chunk ${i}`,
+    new Map([
+      [newMax, carriedName("max", i + 1)],
+      [newSum, carriedName("sum", i + 1)],
+      [newPicked, carriedName("picked", i + 1)],
+      [newTotal, carriedName("total", i + 1)],
+      [newOwn, carriedName("own", i + 1)],
+    ]),
+  );
+}
+
+/**
+ * l + ln s, [rows, size]. All rows of the hidden state are rounded with one scale: it was
+ * normalised, and a scale for each row would take another pass over the logits.
+ */
+function scaledLogits(
+  b: GraphBuilder,
+  c: ChunkContext,
+  codes: string,
+  scale: string,
+  logScale: string,
+): string {
+  const rotated = rotate(b, c.head.hidden, rotationBlock(c.width));
+  const [hidden, hiddenScale, zeroPoint] = b.ops("DynamicQuantizeLinear", [rotated], 3);
+  const transposed = b.op("Transpose", [codes]);
+  return b.microsoft(
+    "MatMulIntegerToFloat",
+    [hidden, transposed, hiddenScale, scale, zeroPoint, "", logScale],
+  );
+}
+
+/** Values up to 255, in integers, times the weight's codes: [rows, K]. */
+function productOfCodes(b: GraphBuilder, c: ChunkContext, values: string, codes: string): string {
+  const [size] = b.dims(codes);
+  const zero = b.constant(tensor("uint8", [], Uint8Array.of(0)), "zero");
+  // Rounds to nearest: with a token's threshold less a half added, it rounds up above that.
+  const rounded = b.op("QuantizeLinear", [
+    b.op("Add", [values, thresholds(b, c, size)]),
+    b.scalar(1),
+    zero,
+  ]);
+  return b.microsoft("MatMulIntegerToFloat", [rounded, codes, b.scalar(1), b.scalar(1), zero]);
+}
+
+/** Multiples of the golden ratio modulo 1 are spread about evenly, however many are taken. */
+const GOLDEN = (Math.sqrt(5) - 1) / 2;
+
+/** Each token's threshold, less the half at which rounding to nearest turns: [1, size]. */
+function thresholds(b: GraphBuilder, c: ChunkContext, size: number): string {
+  const name = `head.thresholds:${size}`;
+  const values = Float32Array.from({ length: size }, (_, j) => (j * GOLDEN) % 1 - 0.5);
+  c.constants.set(name, float32([1, size], values));
+  return b.input(name, "float32", [1, size]);
+}
