@@ -10,6 +10,10 @@ const SYMBOLS = {
   mmap: { parameters: ["pointer", "usize", "i32", "i32", "i32", "i64"], result: "pointer" },
   // int munmap(void* addr, size_t length)
   munmap: { parameters: ["pointer", "usize"], result: "i32" },
+  // int madvise(void* addr, size_t length, int advice)
+  madvise: { parameters: ["pointer", "usize", "i32"], result: "i32" },
+  // int mallopt(int param, int value)
+  mallopt: { parameters: ["i32", "i32"], result: "i32" },
   // int* __errno_location(void)
   __errno_location: { parameters: [], result: "pointer" },
   // int malloc_trim(size_t pad)
@@ -29,6 +33,9 @@ const O_RDONLY = 0;
 const O_CLOEXEC = 0o2000000;
 const PROT_READ = 1;
 const MAP_PRIVATE = 2;
+const MADV_DONTNEED = 4;
+/** The smallest page; where pages are larger, the system may refuse what starts inside one. */
+const PAGE_BYTES = 4096n;
 /** `(void*) -1` */
 const MAP_FAILED = 0xffff_ffff_ffff_ffffn;
 
@@ -69,6 +76,37 @@ export function mapReadOnly(path: string, sizeBytes: number): Mapping {
 /** Ends a mapping: nothing may read it any more. */
 export function unmap({ address, sizeBytes }: Mapping): void {
   if (libc().munmap(address, BigInt(sizeBytes)) !== 0) throw new Error(lastError());
+}
+
+/**
+ * Takes pages that lie wholly in `bytes`, which must be part of a {@linkcode Mapping}, out of the
+ * process; what is read of them later comes from the file again.
+ *
+ * @returns whether there was such a page and the system took it
+ */
+export function forgetPages(bytes: Uint8Array<ArrayBuffer>): boolean {
+  if (bytes.byteLength === 0) return false;
+  const start = BigInt(Deno.UnsafePointer.value(Deno.UnsafePointer.of(bytes)));
+  const first = (start + PAGE_BYTES - 1n) / PAGE_BYTES * PAGE_BYTES;
+  const last = (start + BigInt(bytes.byteLength)) / PAGE_BYTES * PAGE_BYTES;
+  if (last <= first) return false;
+  return libc().madvise(Deno.UnsafePointer.create(first), last - first, MADV_DONTNEED) === 0;
+}
+
+// Parameters of glibc's `mallopt`.
+const M_TRIM_THRESHOLD = -1;
+const M_MMAP_THRESHOLD = -3;
+const M_ARENA_MAX = -8;
+
+/**
+ * Keeps the C library from setting memory aside: threads share the heaps that there are, and blocks
+ * from `bytes` on are pages of their own, which go back to the system when they are freed.
+ */
+export function limitHeaps(bytes: number): void {
+  const { mallopt } = libc();
+  mallopt(M_ARENA_MAX, 1);
+  mallopt(M_MMAP_THRESHOLD, bytes);
+  mallopt(M_TRIM_THRESHOLD, bytes);
 }
 
 /** Gives pages that were allocated and freed back to the system. */

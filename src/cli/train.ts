@@ -1,5 +1,6 @@
 /** `graft train`: fine-tunes a quantised ONNX model on the device. */
 import { UsageError } from "../errors.ts";
+import { keepHeapSmall } from "../system/memory.ts";
 import { command } from "./command.ts";
 import { runTraining } from "./run_training.ts";
 import { TRAIN_FLAGS } from "./train_flags.ts";
@@ -29,6 +30,7 @@ export default command({
         "--use-dora is not supported: graft trains and merges plain LoRA; leave it out",
       );
     }
+    keepHeapSmall();
     using setup = await setUpTraining(flags, terminal);
     return await runTraining(setup, flags, terminal);
   },

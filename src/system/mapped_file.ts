@@ -2,7 +2,7 @@
  * Files as memory: their pages are read when they are touched and belong to the operating system's
  * cache, so that weights take no memory of their own.
  */
-import { type Mapping, mapReadOnly, unmap } from "../../ffi/libc.ts";
+import { forgetPages, type Mapping, mapReadOnly, unmap } from "../../ffi/libc.ts";
 import { BadInputError, StorageError } from "../errors.ts";
 
 /** A mapped file. */
@@ -25,6 +25,11 @@ const paths = new WeakMap<ArrayBufferLike, string>();
 export function locateMapped(bytes: Uint8Array): { path: string; offset: number } | undefined {
   const path = paths.get(bytes.buffer);
   return path === undefined ? undefined : { path, offset: bytes.byteOffset };
+}
+
+/** Takes a mapped file's bytes out of memory until they are read again; other memory stays as it is. */
+export function forgetMapped(bytes: Uint8Array<ArrayBuffer>): void {
+  if (paths.has(bytes.buffer)) forgetPages(bytes);
 }
 
 /**

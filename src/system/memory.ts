@@ -1,5 +1,7 @@
 /** How much memory there is, and how much this process and its children take. Linux. */
-import { trimHeap } from "../../ffi/libc.ts";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
+import { limitHeaps, trimHeap } from "../../ffi/libc.ts";
 
 /** A process's resident memory. */
 export interface ProcessMemory {
@@ -129,6 +131,37 @@ export function freeSwapBytes(readText = readIfThere): number {
  */
 export function giveBackFreed(): void {
   trimHeap();
+}
+
+/** What a block of native memory must have to be given back by itself when it is freed: glibc's first choice. */
+const OWN_PAGES_BYTES = 128 * 1024;
+
+/**
+ * Has native code share one heap and give back what it frees. Sessions are made on threads that come
+ * and go; the C library gives each a heap, and keeps what was freed in all of them.
+ */
+export function keepHeapSmall(): void {
+  limitHeaps(OWN_PAGES_BYTES);
+}
+
+let collect: (() => void) | undefined;
+/** JavaScript's heap after it was last collected here. */
+let liveBytes = 0;
+/** Growth that collecting is worth. */
+const GARBAGE_BYTES = 8 * 2 ** 20;
+
+/**
+ * Collects JavaScript's garbage, tens of milliseconds, where there may be much of it. Before native
+ * memory grows: the engine sees its own heap alone and would wait.
+ */
+export function collectGarbage(): void {
+  if (Deno.memoryUsage().heapTotal < liveBytes + GARBAGE_BYTES) return;
+  if (collect === undefined) {
+    setFlagsFromString("--expose-gc");
+    collect = runInNewContext("gc") as () => void;
+  }
+  collect();
+  liveBytes = Deno.memoryUsage().heapTotal;
 }
 
 /**

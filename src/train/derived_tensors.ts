@@ -2,6 +2,7 @@
 import type { Tensor } from "../graph/tensor.ts";
 import type { PlannedCall } from "../plan/call.ts";
 import type { DeviceTensor, Executable } from "../runtime/runner.ts";
+import { forgetMapped } from "../system/mapped_file.ts";
 import type { CompiledPlan } from "./plan_cache.ts";
 
 /** Compiles a call; the caller disposes of what comes back. */
@@ -18,10 +19,19 @@ export class DerivedTensors implements Disposable {
     this.#compile = compile;
   }
 
-  /** What a plan's derivations make, by name; computed where no earlier plan has done so. */
+  /**
+   * What a plan's derivations make, by name; computed where no earlier plan has done so. The weights
+   * that they read leave memory: the plan's step reads what was made of them instead.
+   */
   async of(compiled: CompiledPlan): Promise<ReadonlyMap<string, DeviceTensor>> {
     let found = this.#byPlan.get(compiled);
     if (found === undefined) this.#byPlan.set(compiled, found = await this.#derive(compiled));
+    // Also later on, since an evaluation may have read them again.
+    for (const { feeds } of compiled.plan.derivations) {
+      for (const name of feeds.values()) {
+        forgetMapped(compiled.plan.constants.get(name)!.bytes as Uint8Array<ArrayBuffer>);
+      }
+    }
     return found;
   }
 

@@ -1,4 +1,5 @@
 /** Memory for the tensors that pass between a step's calls: one stretch for the plans of all batch shapes. */
+import { collectGarbage } from "../system/memory.ts";
 import type { Schedule } from "../plan/plan.ts";
 import type { DeviceTensor, Runner } from "../runtime/runner.ts";
 
@@ -19,6 +20,8 @@ export class StepSlab implements Disposable {
   tensorsOf(schedule: Schedule): ReadonlyMap<string, DeviceTensor> {
     const found = this.#tensors.get(schedule);
     if (found !== undefined) return found;
+    // A schedule is new where a shape was: before native memory grows, what its planning left goes.
+    collectGarbage();
     const { bytes, places } = schedule.memory;
     if (this.#memory.byteLength < bytes) this.#memory.resize(bytes);
     const tensors = new Map(

@@ -2,7 +2,7 @@ import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/a
 import { BadInputError, StorageError } from "../../src/errors.ts";
 import { float32, tensor, toNumbers } from "../../src/graph/tensor.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
-import { locateMapped, openMapped } from "../../src/system/mapped_file.ts";
+import { forgetMapped, locateMapped, openMapped } from "../../src/system/mapped_file.ts";
 import { processMemory } from "../../src/system/memory.ts";
 
 async function temporary(bytes: Uint8Array): Promise<string> {
@@ -29,6 +29,21 @@ Deno.test("openMapped() reads through symbolic links and names the real file", a
   using file = openMapped(link);
   assertEquals(file.path, link);
   assertEquals(locateMapped(file.bytes)?.path, path);
+});
+
+Deno.test("forgetMapped() takes bytes out of memory, which read the same again", async () => {
+  const size = 16 * 2 ** 20;
+  const path = await temporary(new Uint8Array(size).fill(7));
+  using file = openMapped(path);
+  const sum = () => file.bytes.reduce((total, byte) => total + byte, 0);
+  assertEquals(sum(), 7 * size);
+  const read = processMemory().fileBytes;
+  forgetMapped(file.bytes.subarray(1, size - 1));
+  assert(read - processMemory().fileBytes > size / 2);
+  assertEquals(sum(), 7 * size);
+  const own = Uint8Array.from({ length: 9999 }, (_, i) => i);
+  forgetMapped(own);
+  assertEquals(own[9998], 9998 % 256);
 });
 
 Deno.test("openMapped() names the path of what it cannot map", async () => {

@@ -1,5 +1,11 @@
 import { assert, assertEquals } from "@std/assert";
-import { freeBytes, processMemory, treeRssBytes, watchTree } from "../../src/system/memory.ts";
+import {
+  collectGarbage,
+  freeBytes,
+  processMemory,
+  treeRssBytes,
+  watchTree,
+} from "../../src/system/memory.ts";
 
 const MIB = 2 ** 20;
 
@@ -16,6 +22,14 @@ Deno.test("processMemory() follows what the process takes", () => {
 Deno.test("processMemory() of a process that does not exist is undefined", () => {
   // Beyond the largest process number that Linux gives.
   assertEquals(processMemory(2 ** 22 + 1), undefined);
+});
+
+Deno.test("collectGarbage() makes JavaScript's heap small again", () => {
+  const objects = () => Array.from({ length: 500_000 }, (_, i) => ({ i })).length;
+  assertEquals(objects(), 500_000);
+  const before = Deno.memoryUsage().heapTotal;
+  collectGarbage();
+  assert(Deno.memoryUsage().heapTotal < before - 4 * MIB);
 });
 
 Deno.test("freeBytes() is a plausible amount", () => {
