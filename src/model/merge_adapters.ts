@@ -30,7 +30,7 @@ import { clearLeftovers } from "./leftovers.ts";
 import { loadOnnx } from "./load_onnx.ts";
 import { methodsFor } from "./merge_methods.ts";
 import { configWithLabels } from "./model_labels.ts";
-import { checkTarget, StagedDirectory } from "./staged_directory.ts";
+import { checkTarget, type StagedDirectory } from "./staged_directory.ts";
 import { writeMerged } from "./write_merged.ts";
 import { type BaseModel, checkNotBase } from "./write_model.ts";
 

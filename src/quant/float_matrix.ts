@@ -1,6 +1,6 @@
 /** Weights of plain MatMul and Gemm: float32, float16 or bfloat16, stored [in, out] or [out, in]. */
 import { byteLength } from "../graph/dtype.ts";
-import { elementCount, type Tensor, tensor, toNumbers } from "../graph/tensor.ts";
+import { elementCount, type Tensor, tensor } from "../graph/tensor.ts";
 import type { FloatMatrix, FloatSlab, MatrixEditor } from "./types.ts";
 import { readFloats, writeFloats } from "./numbers.ts";
 import { Scratch } from "./scratch.ts";

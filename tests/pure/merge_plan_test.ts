@@ -3,7 +3,7 @@ import { BadInputError, RefusedError } from "../../src/errors.ts";
 import { int } from "../../src/graph/attributes.ts";
 import { byteLength } from "../../src/graph/dtype.ts";
 import { isPending } from "../../src/graph/pending.ts";
-import { elementCount, float32, type Tensor, tensor, toNumbers } from "../../src/graph/tensor.ts";
+import { elementCount, float32, tensor, toNumbers } from "../../src/graph/tensor.ts";
 import type { Model } from "../../src/graph/types.ts";
 import { indexGraph } from "../../src/lora/graph_index.ts";
 import { mergeModel, planMerge } from "../../src/lora/merge/mod.ts";
@@ -135,6 +135,21 @@ const twoLayers = () =>
     ...nbits("w1", 32, 32),
     ...nbits("w2", 32, 32),
   });
+
+Deno.test("mergeModel() with method float writes a weight of several slabs in both orders", async () => {
+  const [rows, cols] = [700, 512];
+  const base = graphOf([nbitsNode("x", "w1", "y", rows, cols)], nbits("w1", rows, cols));
+  const [{ path }] = findModules(base);
+  const delta = change(path, cols, rows);
+  const added = dense(delta, cols, rows);
+  const { model } = await mergeModel(base, [delta], "float");
+  const before = weightAt(base, path);
+  const once = added.map((value, i) => value + before[i]);
+  assert(norm(weightAt(model, path), once) < 1e-6 * norm(once));
+  const { model: again } = await mergeModel(model, [delta], "nearest");
+  const twice = added.map((value, i) => value + once[i]);
+  assert(norm(weightAt(again, path), twice) < 1e-6 * norm(twice));
+});
 
 Deno.test("mergeModel() sums several adapters by their weights", async () => {
   const base = twoLayers();

@@ -1,0 +1,59 @@
+import { assert } from "@std/assert";
+import { join } from "@std/path";
+import { float32 } from "../../src/graph/tensor.ts";
+import { encodeModelChunks, encodeModelWithExternalData } from "../../src/onnx/mod.ts";
+import { measureRewrite, type Rewrite } from "../helpers/measured_rewrite.ts";
+import { graphOf } from "../helpers/lora_graphs.ts";
+import type { TinyNode } from "../helpers/ort.ts";
+import { inTempDir } from "../helpers/training_runs.ts";
+
+const LAYERS = 16;
+const FEATURES = 1024;
+
+/** A chain of linear layers in float32, 64 MiB. */
+function largeModel() {
+  const values = Float32Array.from({ length: FEATURES * FEATURES }, (_, i) => (i * 37) % 19 - 9);
+  const layers = Array.from({ length: LAYERS }, (_, i) => i);
+  const nodes = layers.map((i): TinyNode => {
+    return ["MatMul", [i === 0 ? "x" : `h${i}`, `w${i}`], [i === LAYERS - 1 ? "y" : `h${i + 1}`]];
+  });
+  const weights = layers.map((i) => [`w${i}`, float32([FEATURES, FEATURES], values)]);
+  return graphOf(nodes, Object.fromEntries(weights));
+}
+
+function write(path: string, chunks: readonly Uint8Array[]): void {
+  using file = Deno.openSync(path, { write: true, create: true });
+  for (const chunk of chunks) {
+    for (let done = 0; done < chunk.length;) done += file.writeSync(chunk.subarray(done));
+  }
+}
+
+const PLACES: Readonly<Record<string, (folder: string) => void>> = {
+  "in the model file": (folder) =>
+    write(join(folder, "model.onnx"), encodeModelChunks(largeModel())),
+  "beside it": (folder) => {
+    const { model, data } = encodeModelWithExternalData(largeModel(), "model.onnx.data");
+    write(join(folder, "model.onnx"), [model]);
+    write(join(folder, "model.onnx.data"), data);
+  },
+};
+
+const WAYS: Readonly<Record<string, Rewrite["how"]>> = { merge: "nearest", quantize: "quantize" };
+
+for (const [where, write] of Object.entries(PLACES)) {
+  for (const [verb, how] of Object.entries(WAYS)) {
+    Deno.test(`graft ${verb} adds less memory than half a file with its weights ${where}`, () =>
+      inTempDir(async (folder) => {
+        write(folder);
+        const { anonymousBytes, sizeBytes } = await measureRewrite({
+          model: folder,
+          how,
+          targetModules: ["all-linear"],
+          tokens: 0,
+        });
+        assert(sizeBytes > 2 ** 26);
+        assert(anonymousBytes > 0, "nothing was watched");
+        assert(anonymousBytes < sizeBytes / 2, `${anonymousBytes} bytes beside ${sizeBytes}`);
+      }));
+  }
+}
