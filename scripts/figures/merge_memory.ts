@@ -1,20 +1,21 @@
 /**
- * What the rewrite of a merge, or of a quantisation, adds to the process at its peak, beside the
- * size of the model's files; prints a JSON line each, and ends with 1 where one adds as much as the
- * file. Measuring what a merge keeps (the certificate) is not in it.
+ * What the rewrite of a merge adds to the process at its peak, beside the size of the model's files;
+ * prints a JSON line each, and ends with 1 where one adds as much as the file. Measuring what a merge
+ * keeps (the certificate) is not in it, nor are the runs that collect activations for compensated
+ * rounding, unless `--tokens` asks for them. Quantising is in `tests/ort/rewrite_memory_test.ts`.
  *
  * `own` is the process's own memory, `pages` those of files, which the kernel may drop; both are
  * shares of the files' size.
  *
  * usage: deno run -A scripts/figures/merge_memory.ts [--model smollm2|minilm] [--how nearest,…]
- *   [--targets q,v|all-linear] [--tokens 2048] [--shared ../shared]
+ *   [--targets q,v|all-linear] [--tokens 0] [--shared ../shared]
  */
 import { parseArgs } from "@std/cli/parse-args";
 import { measureRewrite, type Rewrite } from "../../tests/helpers/measured_rewrite.ts";
 
 const flags = parseArgs(Deno.args, {
   string: ["model", "how", "targets", "tokens", "shared"],
-  default: { shared: "../shared", tokens: "2048", how: "nearest,compensated,8bit,float,quantize" },
+  default: { shared: "../shared", tokens: "0", how: "nearest,8bit,float,compensated" },
 });
 
 const MODELS: Readonly<Record<string, string>> = {
@@ -31,7 +32,6 @@ for (const [model, folder] of Object.entries(MODELS)) {
   for (const [targets, targetModules] of Object.entries(TARGETS)) {
     if (flags.targets !== undefined && flags.targets !== targets) continue;
     for (const how of flags.how.split(",") as Rewrite["how"][]) {
-      if (how === "quantize") continue;
       const { sizeBytes, anonymousBytes, fileBytes, seconds } = await measureRewrite({
         model: `${flags.shared}/models/${folder}`,
         how,

@@ -23,7 +23,7 @@ import { certificateJson, type Decision } from "../lora/merge/certificate_report
 import type { Runner } from "../runtime/runner.ts";
 import { openMapped } from "../system/mapped_file.ts";
 import type { TokenBatch } from "../data/targets.ts";
-import { type GramData, unpadded } from "./collect_gram.ts";
+import { type GramData, gramSource, unpadded } from "./collect_gram.ts";
 import { giveWay, untilAborted } from "./give_way.ts";
 import { LatencyBench, type LatencyOptions } from "./latency.ts";
 import { clearLeftovers } from "./leftovers.ts";
@@ -205,13 +205,8 @@ async function makeCandidate(
   bench: LatencyBench | undefined,
 ): Promise<{ candidate: Candidate; directory: StagedDirectory }> {
   const { base, data, latency, signal } = request;
-  const steering = data && adapted && { adapted, train: data.train };
-  const { directory, matrices } = await writeMerged(runner, {
-    ...request,
-    changes,
-    method,
-    steering,
-  });
+  const grams = data && adapted && gramSource(runner, adapted, data.train);
+  const { directory, matrices } = await writeMerged({ ...request, changes, method, grams });
   try {
     const path = join(directory.path, basename(base.path));
     using written = loadOnnx(path, openMapped);

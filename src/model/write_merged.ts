@@ -1,14 +1,12 @@
 /** The rewrite of a merge: new weights, in the files of a folder like the base's. */
-import type { Model } from "../graph/types.ts";
 import {
   type AdapterChanges,
   computeMerge,
+  type GramSource,
   type MatrixReport,
   type MergeMethod,
   planMerge,
 } from "../lora/merge/mod.ts";
-import type { Runner } from "../runtime/runner.ts";
-import { type GramData, gramSource } from "./collect_gram.ts";
 import { giveWay } from "./give_way.ts";
 import { StagedDirectory } from "./staged_directory.ts";
 import { type BaseModel, writeModel } from "./write_model.ts";
@@ -20,7 +18,7 @@ export interface WriteMergedRequest {
   readonly changes: AdapterChanges;
   readonly method: MergeMethod;
   /** Inputs of the adapted model, which steer `compensated` and `8bit`; needed for the former. */
-  readonly steering?: { readonly adapted: Model; readonly train: GramData };
+  readonly grams?: GramSource;
   /** Told of each matrix as it is merged. */
   readonly onProgress?: (text: string) => void;
   /** Ends the work between two matrices: its reason is thrown and nothing is left. */
@@ -42,14 +40,9 @@ export interface WrittenMerge {
  * @throws {StorageError} naming the path
  */
 export async function writeMerged(
-  runner: Runner,
-  { base, savePath, changes, method, steering, onProgress, signal }: WriteMergedRequest,
+  { base, savePath, changes, method, grams, onProgress, signal }: WriteMergedRequest,
 ): Promise<WrittenMerge> {
   const plan = planMerge(base.model, changes.changes, method, { finish: changes.finish });
-  const steered = method === "compensated" || method === "8bit";
-  const grams = steered && steering !== undefined
-    ? gramSource(runner, steering.adapted, steering.train)
-    : undefined;
   const directory = new StagedDirectory(savePath, method);
   try {
     const matrices = await writeModel(
@@ -58,7 +51,7 @@ export async function writeMerged(
       plan.model,
       (write) =>
         computeMerge(plan, write, {
-          grams,
+          ...(method === "compensated" || method === "8bit" ? { grams } : {}),
           onMatrix: ({ paths }, done, total) => {
             onProgress?.(`Merging (${method}): ${done} of ${total} matrices, ${paths[0]}`);
             return giveWay(signal);

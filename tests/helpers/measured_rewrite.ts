@@ -10,7 +10,10 @@ export interface Rewrite {
   readonly how: MergeMethod | "quantize";
   /** Layers that a made-up adapter of rank 8 changes. */
   readonly targetModules: readonly string[];
-  /** Tokens whose activations steer `compensated`. */
+  /**
+   * Random tokens whose activations are collected, through the model, to steer `compensated` and
+   * `8bit`; 0 leaves the collecting out: the former is given made-up sums, the latter none.
+   */
   readonly tokens: number;
 }
 

@@ -8,8 +8,9 @@ import { join } from "@std/path";
 import { randomAdapter } from "../../src/bench/random_adapter.ts";
 import type { TokenBatch } from "../../src/data/targets.ts";
 import { int64 } from "../../src/graph/tensor.ts";
-import { adapterChanges, withAdapters } from "../../src/lora/merge/mod.ts";
+import { adapterChanges, type GramSource, withAdapters } from "../../src/lora/merge/mod.ts";
 import { findModules } from "../../src/lora/modules.ts";
+import { gramSource } from "../../src/model/collect_gram.ts";
 import { findModelFile } from "../../src/model/find_model.ts";
 import { loadOnnx } from "../../src/model/load_onnx.ts";
 import { StagedDirectory } from "../../src/model/staged_directory.ts";
@@ -36,6 +37,16 @@ function randomBatches(tokens: number): TokenBatch[] {
   });
 }
 
+/** Sums as if the inputs were all alike but for noise. */
+const madeUpGrams: GramSource = (requests) =>
+  Promise.resolve(
+    new Map(requests.map(({ value, cols }) => {
+      const values = new Float32Array(cols * cols).fill(0.5);
+      for (let i = 0; i < cols; i++) values[i * cols + i] = 1;
+      return [value, { cols, count: cols, values }];
+    })),
+  );
+
 const { model: folder, how, targetModules, tokens }: Rewrite = JSON.parse(Deno.args[0]);
 const path = findModelFile(folder);
 const target = Deno.makeTempDirSync({ prefix: "graft-rewrite-" });
@@ -57,14 +68,13 @@ try {
     await writeQuantized(staged, base, planQuantize(base.model, linears, { bits: 4 }));
   } else {
     const changes = adapterChanges(base.model, [{ label: "random", adapter, weight: 1 }]);
-    const steering = how === "compensated"
-      ? {
-        adapted: withAdapters(base.model, changes),
-        train: { batches: () => randomBatches(tokens) },
-      }
-      : undefined;
-    const request = { base, savePath, changes, method: how, steering };
-    const { directory } = await writeMerged(runner, request);
+    const madeUp = how === "compensated" ? madeUpGrams : undefined;
+    const grams = tokens === 0 ? madeUp : gramSource(
+      runner,
+      withAdapters(base.model, changes),
+      { batches: () => randomBatches(tokens) },
+    );
+    const { directory } = await writeMerged({ base, savePath, changes, method: how, grams });
     directory[Symbol.dispose]();
   }
   const seconds = (performance.now() - start) / 1000;
