@@ -138,7 +138,7 @@ function chooseBoundaries(
 const PRODUCTS = new Set(["MatMul", "Gemm", "Conv", "QuantizedLinear"]);
 
 /** Whether a node multiplies an activation with a weight matrix. */
-function isWeighted(node: Node, constants: ReadonlySet<string>): boolean {
+export function isWeighted(node: Node, constants: ReadonlySet<string>): boolean {
   return PRODUCTS.has(node.opType) &&
     node.inputs.slice(0, 2).filter((input) => constants.has(input)).length === 1;
 }

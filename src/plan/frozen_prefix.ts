@@ -5,7 +5,7 @@
 import { dimsIn, typeIn } from "../graph/facts.ts";
 import { elementCount } from "../graph/tensor.ts";
 import type { Graph } from "../graph/types.ts";
-import type { Segment } from "./cut.ts";
+import { isWeighted, type Segment } from "./cut.ts";
 import type { BatchShape } from "./inputs.ts";
 import { PACKED_SUFFIXES } from "./pack_tokens.ts";
 import { TokenRows } from "./token_rows.ts";
@@ -23,8 +23,11 @@ export interface FrozenPrefix {
   readonly width: number;
   /** Whether the rows are the packed ones (`packTokens`), or [batch · length]. */
   readonly packed: boolean;
-  /** The result's name before packing: the same for batches of all shapes. */
-  readonly value: string;
+  /**
+   * Products with weights below it: tells which of the model's values it is, whatever the batch's
+   * shape. Names of values, and what is left of lookups, differ from shape to shape.
+   */
+  readonly depth: number;
 }
 
 /**
@@ -34,6 +37,7 @@ export interface FrozenPrefix {
  * @param start number of calls before that of the first segment
  * @param padded the graph before its tokens were packed
  * @param lowered the graph that was cut
+ * @param constants values that no activation enters
  */
 export function frozenPrefix(
   frozen: readonly Segment[],
@@ -41,6 +45,7 @@ export function frozenPrefix(
   padded: Graph,
   lowered: Graph,
   shape: BatchShape & { readonly packedRows?: number },
+  constants: ReadonlySet<string>,
 ): FrozenPrefix | undefined {
   if (frozen.length === 0) return undefined;
   const tokens = new TokenRows(padded, shape);
@@ -54,7 +59,9 @@ export function frozenPrefix(
     const rows = elementCount(dims) / width;
     const packed = rows === shape.packedRows;
     if (!packed && rows !== shape.batch * shape.length) continue;
-    return { start, end: start + count, output, dims, width, packed, value };
+    const nodes = frozen.slice(0, count).flatMap((segment) => segment.nodes);
+    const depth = nodes.filter((node) => isWeighted(node, constants)).length;
+    return { start, end: start + count, output, dims, width, packed, depth };
   }
 }
 

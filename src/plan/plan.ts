@@ -28,6 +28,7 @@ import { type Derivation, quantizeLinears } from "./quantize_linears.ts";
 import { packTokens } from "./pack_tokens.ts";
 import { selectTargetRows, TARGET_ROWS } from "./select_rows.ts";
 import { graphSharing } from "./share_graphs.ts";
+import { withSignedActivations } from "./signed_activations.ts";
 import { placeTensors, type StepMemory } from "./step_memory.ts";
 import { evaluationTailCall, tailCall } from "./tail.ts";
 
@@ -171,7 +172,9 @@ export function planTraining(model: Model, options: PlanOptions): TrainingPlan {
   const share = graphSharing();
   return {
     options,
-    training: scheduled(share(training)),
+    training: scheduled(
+      share(options.integerForm === "s8s8" ? withSignedActivations(training) : training),
+    ),
     evaluation: scheduled(share([...forward, ...evaluationTail])),
     logits: scheduled(share([...forward, ...logitsTail]), logitsParts),
     logitsParts,
@@ -184,7 +187,14 @@ export function planTraining(model: Model, options: PlanOptions): TrainingPlan {
       ...(ending?.constants ?? []),
     ]),
     derivations: [...derivations, ...(ending?.derivations ?? [])],
-    frozen: frozenPrefix(body.slice(0, first), prologue.length, padded, lowered, options),
+    frozen: frozenPrefix(
+      body.slice(0, first),
+      prologue.length,
+      padded,
+      lowered,
+      options,
+      constants,
+    ),
     inputs: new Map(
       lowered.inputs.map(({ name, type }) => [
         name,

@@ -114,7 +114,9 @@ function sequencesOf({ prefix, batch, packing, numeric }: PrefixUse): Sequence[]
     if (tokens === 0) continue;
     const hash = createHash("sha256");
     // Positions are 0, 1, 2 … in every sequence.
-    hash.update(JSON.stringify([prefix.value, prefix.width, numeric, tokenTypeIds !== undefined]));
+    hash.update(
+      JSON.stringify([prefix.depth, prefix.width, numeric, tokenTypeIds !== undefined]),
+    );
     for (const ids of tokenTypeIds === undefined ? [inputIds] : [inputIds, tokenTypeIds]) {
       const idBytes = ids.bytes.length / (count * length);
       hash.update(ids.bytes.subarray(s * length * idBytes, (s * length + tokens) * idBytes));

@@ -79,6 +79,8 @@ for (const [model, objective] of Object.entries(STEP_MODELS)) {
         const { parameter, error } = gradientDistance(found, expected);
         assert(error <= 1e-5, `gradient of ${parameter} off by ${error}`);
       }
+      // Each sequence was computed once, whatever the shapes of its batches.
+      assertEquals(file.count, rows.length + 3);
       const { frozen } = keeping.planOf(batch(rows));
       const saved = await runsOf(() => plain.accumulate(batch(rows), 0)) -
         await runsOf(() => keeping.accumulate(batch(rows), 0));
