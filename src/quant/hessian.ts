@@ -4,6 +4,7 @@
  * For inputs X [tokens, cols] and a row e of weight errors, ‖X·eᵀ‖² = e·H·eᵀ with H = Xᵀ·X.
  */
 import { choleskyInPlace } from "./cholesky.ts";
+import { Scratch } from "./scratch.ts";
 
 /** Sum of x·xᵀ over the inputs of a linear layer. */
 export interface Gram {
@@ -38,9 +39,14 @@ export interface Hessian {
  *
  * @param damping share of the mean diagonal added to the diagonal: it keeps few inputs from being
  *   fitted exactly, and features that never occurred from being free
+ * @param scratch holds the result until the next call with it
  * @throws {RangeError} for a matrix that is not finite
  */
-export function hessianOf(gram: Gram, damping = dampingFor(gram)): Hessian {
+export function hessianOf(
+  gram: Gram,
+  damping = dampingFor(gram),
+  scratch = new Scratch(),
+): Hessian {
   const n = gram.cols;
   let trace = 0;
   for (let i = 0; i < n; i++) trace += gram.values[i * n + i];
@@ -53,13 +59,15 @@ export function hessianOf(gram: Gram, damping = dampingFor(gram)): Hessian {
     gram.values[a * n + a] - gram.values[b * n + b] || b - a
   );
   for (let more = damping;; more *= 10) {
-    const h = damped(gram, scale, trace > 0 ? more : 1);
-    const factor = new Float64Array(n * n);
+    const h = damped(gram, scale, trace > 0 ? more : 1, scratch.float32("hessian", n * n));
+    const factor = scratch.float64("exact factor", n * n);
     for (let i = 0; i < n; i++) {
       for (let j = 0; j < n; j++) factor[i * n + j] = h[order[i] * n + order[j]];
     }
     if (choleskyInPlace(factor, n)) {
-      return { cols: n, h, order, factor: Float32Array.from(factor), scale };
+      const stored = scratch.float32("factor", n * n);
+      stored.set(factor);
+      return { cols: n, h, order, factor: stored, scale };
     }
     if (more > 1) throw new RangeError("Cannot factor the activations' Gram matrix");
   }
@@ -74,8 +82,13 @@ function dampingFor({ cols, count }: Gram): number {
   return Math.min(0.01, Math.max(1e-4, 0.01 * cols / count));
 }
 
-function damped({ cols, values }: Gram, scale: number, damping: number): Float32Array {
-  const h = values.map((value) => value / scale);
+function damped(
+  { cols, values }: Gram,
+  scale: number,
+  damping: number,
+  h: Float32Array,
+): Float32Array {
+  for (let i = 0; i < h.length; i++) h[i] = values[i] / scale;
   for (let i = 0; i < cols; i++) h[i * cols + i] += damping;
   return h;
 }

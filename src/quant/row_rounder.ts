@@ -29,6 +29,7 @@ export class RowRounder {
   readonly #groupCols: number;
   #target: Float32Array = new Float32Array();
   #zeros: Float32Array = new Float32Array();
+  #spreadOut = new Float64Array();
 
   constructor(readonly hessian: Hessian, readonly grid: CodeGrid) {
     this.#n = hessian.cols;
@@ -168,7 +169,8 @@ export class RowRounder {
   #spread(centred: Float64Array, groups: number): Float64Array {
     const n = this.#n;
     const { h } = this.hessian;
-    const out = new Float64Array(n * groups);
+    if (this.#spreadOut.length !== n * groups) this.#spreadOut = new Float64Array(n * groups);
+    const out = this.#spreadOut;
     for (let i = 0; i < n; i++) {
       for (let b = 0; b < groups; b++) {
         const from = b * this.#groupCols;

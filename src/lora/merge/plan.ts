@@ -156,7 +156,7 @@ class Planner {
   /** Initializers whose type or dimensions are not the base's. */
   readonly #retyped = new Set<string>();
   readonly #index: GraphIndex;
-  #hessian: { readonly gram: Gram; readonly of: Hessian } | undefined;
+  #hessian: { readonly gram: Gram; readonly scratch: Scratch; readonly of: Hessian } | undefined;
   #model: Model;
 
   constructor(modules: Modules, method: MergeMethod) {
@@ -208,7 +208,7 @@ class Planner {
     this.#task(module, matrix, (write, gram, scratch = new Scratch()) => {
       const own = this.#open(module);
       const stored = isWide ? widened(own as QuantisedMatrix, scratch)! : own;
-      const hessian = gram === undefined ? undefined : this.#hessianOf(gram);
+      const hessian = gram === undefined ? undefined : this.#hessianOf(gram, scratch);
       // Even 8 bits are too coarse for the small ΔW of a short training: they are steered as well.
       const steered = this.#method === "nearest" ? undefined : hessian;
       const { tensors, report } = mergeMatrix(stored, changes, labels, steered, hessian, scratch);
@@ -222,10 +222,9 @@ class Planner {
   }
 
   /** Layers with the same inputs follow one another, so that the last one is worth keeping. */
-  #hessianOf(gram: Gram): Hessian {
-    if (this.#hessian?.gram !== gram) {
-      this.#hessian = undefined; // both would be large
-      this.#hessian = { gram, of: hessianOf(gram) };
+  #hessianOf(gram: Gram, scratch: Scratch): Hessian {
+    if (this.#hessian?.gram !== gram || this.#hessian.scratch !== scratch) {
+      this.#hessian = { gram, scratch, of: hessianOf(gram, undefined, scratch) };
     }
     return this.#hessian.of;
   }
