@@ -28,7 +28,7 @@ using causal = new CausalModel(runner, generation, generated.graph);
 using encoderModel = loadOnnx(findModelFile(encoderPath));
 const embedding = withSentenceEmbedding(encoderModel.model);
 using encoding = await runner.compile(embedding);
-const encoder = new EncoderModel(runner, encoding, embedding.graph);
+using encoder = new EncoderModel(runner, encoding, embedding.graph);
 
 /** The token written last. */
 let last = 0;

@@ -22,7 +22,7 @@ export async function accuracyBefore(
 ): Promise<number> {
   const model = withSentenceEmbedding(base);
   using executable = await runner.compile(model, { label: "base" });
-  const encoder = new EncoderModel(runner, executable, model.graph);
+  using encoder = new EncoderModel(runner, executable, model.graph);
   const centroids = new NearestCentroid();
   for await (const { vector, label } of embeddings(encoder, train)) centroids.add(vector, label);
   const metrics = new ClassificationMetrics(centroids.classes);

@@ -55,7 +55,7 @@ export async function runEncoder(
   const embed = flags.embedding || opened.kind === "encoder";
   const model = embed ? withSentenceEmbedding(opened.model) : opened.model;
   using executable = await runner.compile(model, { label: opened.file });
-  const encoder = new EncoderModel(runner, executable, model.graph);
+  using encoder = new EncoderModel(runner, executable, model.graph);
   for await (const text of texts) {
     const { batch, truncated } = await encodeText(opened.text, text, maxLength);
     if (truncated) terminal.note(`The text was cut at ${maxLength} tokens`);

@@ -8,14 +8,16 @@ import type { TokenBatch } from "../data/targets.ts";
 import { SENTENCE_OUTPUTS, TOKEN_OUTPUTS } from "./embedding_graph.ts";
 import { lengthGroups } from "./length_groups.ts";
 import { RunClock } from "./run_clock.ts";
+import { type RunOutput, ShapedRuns } from "./shaped_runs.ts";
 
 const NOTHING: ReadonlyMap<string, Tensor> = new Map();
 
-export class EncoderModel {
+export class EncoderModel implements Disposable {
   readonly #clock = new RunClock();
   readonly #runner: Runner;
   readonly #executable: Executable;
   readonly #graph: Graph;
+  readonly #shaped: ShapedRuns;
   /** Whether batch and length are free and padding is told from tokens. */
   readonly #takesAnyShape: boolean;
 
@@ -24,6 +26,7 @@ export class EncoderModel {
     this.#runner = runner;
     this.#executable = executable;
     this.#graph = graph;
+    this.#shaped = new ShapedRuns(runner, executable, graph);
     const inputs = new Map(graph.inputs.map(({ name, type }) => [name, type?.shape]));
     this.#takesAnyShape = inputs.has("attention_mask") &&
       (inputs.get("input_ids")?.every((dim) => typeof dim === "string") ?? false);
@@ -76,11 +79,28 @@ export class EncoderModel {
     );
   }
 
-  async #output(batch: TokenBatch, name: string) {
-    const results = await this.#clock.time(
+  [Symbol.dispose](): void {
+    this.#shaped[Symbol.dispose]();
+  }
+
+  #output(batch: TokenBatch, name: string): Promise<RunOutput> {
+    const bound = this.#takesAnyShape && this.#shaped.fits(batch, name);
+    return this.#clock.time(
       elementCount(batch.inputIds.dims),
-      (brief) =>
-        runOn(this.#runner, this.#executable, this.#graph, batch, NOTHING, [name], { brief }),
+      (brief) => bound ? this.#shaped.run(batch, name, brief) : this.#run(batch, name, brief),
+    );
+  }
+
+  async #run(batch: TokenBatch, name: string, brief: boolean): Promise<RunOutput> {
+    const options = { brief };
+    const results = await runOn(
+      this.#runner,
+      this.#executable,
+      this.#graph,
+      batch,
+      NOTHING,
+      [name],
+      options,
     );
     using held = results[name];
     const value = held.read();

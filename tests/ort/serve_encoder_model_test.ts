@@ -46,7 +46,7 @@ Deno.test("EncoderModel.embed() gives vectors of length 1 that know what is alik
   const text = new LocalText(readTextFiles(MINILM_DIR));
   using runner = createOrtRunner({ threads: 1 });
   using executable = await runner.compile(model);
-  const encoder = new EncoderModel(runner, executable, model.graph);
+  using encoder = new EncoderModel(runner, executable, model.graph);
   const embed = async (sentence: string) =>
     (await encoder.embed((await encodeText(text, sentence)).batch))[0];
   const cat = await embed("A cat sleeps on the sofa.");
@@ -101,11 +101,8 @@ Deno.test("withSentenceEmbedding() gives what pooling the states gives, for text
   };
   const before = runner.traffic.readBytes;
   const pooled = await embedWith(pooling, batch);
-  assertEquals(
-    runner.traffic.readBytes - before,
-    2 * 384 * 4,
-    "a vector a text is all that is read",
-  );
+  const read = runner.traffic.readBytes - before;
+  assert(read <= 2 * 384 * 4, `a vector a text is all that is read, not ${read} bytes`);
   const states = await embedWith(model, batch);
   pooled.forEach((vector, s) =>
     vector.forEach((value, i) => assertAlmostEquals(value, states[s][i], 1e-5))
@@ -117,7 +114,7 @@ Deno.test("EncoderModel gives each of several texts what it gives it alone, in t
   const model = readModel(modelDir("tiny-bert-torch-fp32"));
   using runner = createOrtRunner({ threads: 1 });
   using executable = await runner.compile(model);
-  const encoder = new EncoderModel(runner, executable, model.graph);
+  using encoder = new EncoderModel(runner, executable, model.graph);
   const lengths = [50, 4, 48, 3, 5, 50];
   const rows = lengths.map((length, r) =>
     Array.from({ length }, (_, t) => 5 + (r * 31 + t * 17) % 400)
@@ -136,10 +133,10 @@ Deno.test("EncoderModel gives each of several texts what it gives it alone, in t
     };
   };
   const runs: (readonly number[])[] = [];
-  const run = executable.run.bind(executable);
-  executable.run = (feeds, ...rest) => {
+  const bind = executable.bind.bind(executable);
+  executable.bind = (feeds, outputs) => {
     runs.push(feeds.input_ids.dims);
-    return run(feeds, ...rest);
+    return bind(feeds, outputs);
   };
   const together = await encoder.classify(batchOf(rows));
   assertEquals(runs, [[3, 50], [3, 5]]);
@@ -153,7 +150,7 @@ Deno.test("EncoderModel names the outputs it looked for and those there are", as
   const model = readModel(MINILM_DIR);
   using runner = createOrtRunner({ threads: 1 });
   using executable = await runner.compile(model);
-  const encoder = new EncoderModel(runner, executable, model.graph);
+  using encoder = new EncoderModel(runner, executable, model.graph);
   const { batch } = await encodeText(new LocalText(readTextFiles(MINILM_DIR)), "a");
   await assertRejects(
     () => encoder.classify(batch),
@@ -169,4 +166,26 @@ Deno.test("encodeText() cuts a text that is too long and keeps its special token
   assert(!whole.truncated && cut.truncated);
   const ids = Array.from(toNumbers(cut.batch.inputIds));
   assert(ids.length === 5 && ids[0] === 101 && ids[4] === 102);
+});
+
+Deno.test("EncoderModel gives texts that are asked for at once what it gives them one by one", async () => {
+  const model = readModel(modelDir("tiny-bert-torch-fp32"));
+  using runner = createOrtRunner({ threads: 1 });
+  using executable = await runner.compile(model);
+  using encoder = new EncoderModel(runner, executable, model.graph);
+  // More shapes than stay bound, and several texts of each.
+  const batches = Array.from({ length: 280 }, (_, i) => {
+    const dims = [1, 2 + i % 70];
+    return {
+      inputIds: int64(dims, Array.from({ length: dims[1] }, (_, t) => 5 + (i * 31 + t * 17) % 400)),
+      attentionMask: int64(dims, new Array(dims[1]).fill(1)),
+      tokenCount: dims[1],
+    };
+  });
+  const atOnce = (await Promise.all(batches.map((batch) => encoder.classify(batch)))).flat();
+  for (const [i, batch] of batches.entries()) {
+    const [alone] = await encoder.classify(batch);
+    alone.forEach((value, c) => assertAlmostEquals(atOnce[i][c], value, 1e-6));
+  }
+  assert(new Set(atOnce.map((row) => row[0])).size > 200, "the texts' classes differ");
 });
