@@ -135,7 +135,7 @@ export async function setUpTraining(
     frozen: frozenLayers(
       step,
       sliceBatch(await data.train.batch(0, 0), 0, sequences),
-      JSON.stringify([card.baseDigest, runner.description, VERSION, options.dequantForm]),
+      JSON.stringify([card.baseDigest, runner.description, VERSION, forms]),
     ),
     allParameters: countParameters(model) + trained,
     identity: { base: card.baseDigest, tokenizer: tokenizerDigest, ...data.identity },
