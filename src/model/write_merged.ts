@@ -32,8 +32,9 @@ export interface WrittenMerge {
 }
 
 /**
- * Computes the matrices of a merge one at a time and writes each where it belongs. Nothing is kept
- * that grows with their number, so that the work takes less memory than the file.
+ * Computes the matrices of a merge one at a time and writes each where it belongs. No weights are
+ * kept, so that without `grams` the work takes less memory than the file; those add their matrices
+ * and factors, which grow with the square of a layer's inputs.
  *
  * @throws {BadInputError} for changes that do not fit the base
  * @throws {RefusedError} where nothing would change
