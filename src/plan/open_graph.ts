@@ -2,10 +2,11 @@
  * One graph for a call at every size: what differs between two sizes of a batch is left open.
  *
  * A call planned for two batch shapes comes out as the same nodes over other dimensions and other
- * integer constants. In an open graph those dimensions have names and those constants are inputs, so
+ * constants. In an open graph those dimensions have names and those constants are inputs, so
  * that one compiled session serves all shapes. Whether it serves a call is looked up, never assumed:
  * every dimension and every constant of the call must fit it.
  */
+import type { GraphBuilder } from "../graph/builder.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import type { Dim, Graph, ValueInfo } from "../graph/types.ts";
 import { attributeText, hex } from "./call.ts";
@@ -21,11 +22,11 @@ export interface OpenGraph {
 
 /** A call's graph, and what opening it looks at. */
 export class SizedGraph {
-  /** Equal for graphs that differ in sizes at most: in dimensions and in integer constants. */
+  /** Equal for graphs that differ in dimensions and in the contents of constants at most. */
   readonly outline: string;
   /** The initializers that nodes read, place after place. */
   readonly constants: readonly Tensor[];
-  #dims: ReadonlyMap<string, readonly number[]> | undefined;
+  #known: GraphBuilder | undefined;
 
   /** @param graph of concrete shapes, as calls have it */
   constructor(readonly graph: Graph) {
@@ -35,13 +36,9 @@ export class SizedGraph {
     );
   }
 
-  /** Dimensions of inputs and computed values. */
-  get dims(): ReadonlyMap<string, readonly number[]> {
-    if (this.#dims === undefined) {
-      const known = knownValues(this.graph);
-      this.#dims = new Map(valuesOf(this.graph).map((name) => [name, known.dims(name)]));
-    }
-    return this.#dims;
+  /** What is known of its values. */
+  get known(): Pick<GraphBuilder, "known" | "dims"> {
+    return this.#known ??= knownValues(this.graph);
   }
 }
 
@@ -56,28 +53,30 @@ export function openGraph(here: SizedGraph, there: SizedGraph): OpenGraph | unde
   if (here.outline !== there.outline) return undefined;
   const { graph } = here;
   const sizes = new Numbering("size");
-  const dims = new Map([...here.dims].map(([name, dims]) => [
-    name,
-    dims.map((dim, i): Dim => {
-      const other = there.dims.get(name)![i];
-      return dim === other ? dim : sizes.nameOf(`${dim} ${other}`);
-    }),
-  ]));
+  const opened = (dims: readonly number[], others: readonly number[]) =>
+    dims.map((dim, i): Dim => dim === others[i] ? dim : sizes.nameOf(`${dim} ${others[i]}`));
+  const shapes = new Map(
+    valuesOf(graph).map((name) => [name, opened(here.known.dims(name), there.known.dims(name))]),
+  );
   // What is one constant here may be two there: places, not names, say which is which.
   const constants = new Numbering("c");
-  const given = new Map<string, Tensor>();
+  const given = new Map<string, ValueInfo>();
   const embedded = new Map<string, Tensor>();
   const constantNames = here.constants.map((value, i) => {
-    const [text, other] = [textOf(value), textOf(there.constants[i])];
-    const name = constants.nameOf(`${text} ${other}`);
-    (text === other ? embedded : given).set(name, value);
+    const other = there.constants[i];
+    const texts = [textOf(value), textOf(other)];
+    const name = constants.nameOf(texts.join(" "));
+    if (texts[0] === texts[1]) embedded.set(name, value);
+    else {
+      const shape = opened(value.dims, other.dims);
+      given.set(name, { name, type: { dtype: value.dtype, shape } });
+    }
     return name;
   });
-  const opened = ({ name, type }: ValueInfo): ValueInfo => ({
+  const withShape = ({ name, type }: ValueInfo): ValueInfo => ({
     name,
-    type: { dtype: type!.dtype, shape: dims.get(name)! },
+    type: { dtype: type!.dtype, shape: shapes.get(name)! },
   });
-  const known = knownValues(graph);
   const outputs = new Set(graph.outputs.map(({ name }) => name));
   const inner = graph.nodes.flatMap((node) => node.outputs)
     .filter((name) => name !== "" && !outputs.has(name));
@@ -86,11 +85,8 @@ export function openGraph(here: SizedGraph, there: SizedGraph): OpenGraph | unde
     constantNames,
     graph: {
       ...graph,
-      inputs: [
-        ...graph.inputs.map(opened),
-        ...[...given].map(([name, { dtype, dims }]) => ({ name, type: { dtype, shape: dims } })),
-      ],
-      outputs: graph.outputs.map(opened),
+      inputs: [...graph.inputs.map(withShape), ...given.values()],
+      outputs: graph.outputs.map(withShape),
       nodes: graph.nodes.map((node) => ({
         ...node,
         inputs: node.inputs.map((input) =>
@@ -101,7 +97,7 @@ export function openGraph(here: SizedGraph, there: SizedGraph): OpenGraph | unde
       // The runtime lays a value where a dead one of the same shape was: it has to see which those are.
       valueInfo: new Map(inner.map((name) => [
         name,
-        { name, type: { dtype: known.known(name).dtype, shape: dims.get(name)! } },
+        { name, type: { dtype: here.known.known(name).dtype, shape: shapes.get(name)! } },
       ])),
     },
   };
@@ -126,8 +122,8 @@ export function constantsFor(
   }
   const sizes = new Map<string, number>();
   const fits = ({ name, type }: ValueInfo) => {
-    const dims = sized.dims.get(name);
-    return dims === undefined || type!.shape!.every((dim, i) => {
+    const dims = constants.get(name)?.dims ?? sized.known.dims(name);
+    return type!.shape!.every((dim, i) => {
       if (typeof dim === "number") return dim === dims[i];
       if (!sizes.has(dim)) sizes.set(dim, dims[i]);
       return sizes.get(dim) === dims[i];
@@ -160,8 +156,7 @@ function outlineOf(graph: Graph): string {
   const input = (name: string) => {
     const constant = graph.initializers.get(name);
     if (constant === undefined) return name;
-    // Shapes, bounds and axes are sizes or fixed, as it turns out; the rest is computation.
-    return constant.dtype === "int64" ? `int64[${constant.dims}]` : textOf(constant);
+    return `${constant.dtype} ${constant.dims.length}`;
   };
   return [
     ...graph.inputs.map(({ name, type }) => `in ${name} ${type!.dtype} ${type!.shape!.length}`),
