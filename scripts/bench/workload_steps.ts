@@ -1,4 +1,5 @@
 /** The step of a workload that stands for all: its batch of median size, planned in both settings. */
+import { trainingForms } from "../../src/bench/training_forms.ts";
 import { parseArguments } from "../../src/cli/args.ts";
 import { resolveValues } from "../../src/cli/config.ts";
 import { processTerminal } from "../../src/cli/output.ts";
@@ -42,8 +43,13 @@ export async function workloadSteps(
     { ...processTerminal(), note: () => {} },
   );
   const { model, trainable } = addAdapter(base.model, flags, data.labels);
-  const options = { model, trainable: new Set(trainable.keys()) };
-  using step = new PlannedModel({ ...options, runner, objective: data.task });
+  using step = new PlannedModel({
+    runner,
+    model,
+    trainable: new Set(trainable.keys()),
+    objective: data.task,
+    ...await trainingForms(runner, undefined, base.model, "fast"),
+  });
   const batch = await medianBatch(data.train);
   const shape = step.planOf(batch).options;
   const workOf = (numeric: Setting) =>

@@ -1,0 +1,75 @@
+/**
+ * The form `s8s8` of products in 8-bit integers: calls are planned with uint8 activations around 128,
+ * and what was rounded so is rounded to int8 around 0 here. The integers beside the zero point are
+ * the same, so that the sums are, too.
+ *
+ * Activations that use the whole range of uint8, as a head's probabilities do, stay as they are.
+ */
+import { tensor } from "../graph/tensor.ts";
+import type { Graph, Node } from "../graph/types.ts";
+import { type PlannedCall, textOf } from "./call.ts";
+
+const MIDDLE = 128;
+
+/** The calls with signed activations. */
+export function withSignedActivations(calls: readonly PlannedCall[]): readonly PlannedCall[] {
+  const made = new Map<string, Pick<PlannedCall, "key" | "graph">>();
+  return calls.map((call) => {
+    let signed = made.get(call.key);
+    if (signed === undefined) {
+      const graph = signedGraph(call.graph);
+      signed = { graph, key: graph === call.graph ? call.key : textOf(graph) };
+      made.set(call.key, signed);
+    }
+    return { ...call, ...signed };
+  });
+}
+
+function signedGraph(graph: Graph): Graph {
+  const { nodes, initializers } = graph;
+  const isMiddle = (name: string) => {
+    const value = initializers.get(name);
+    return value?.dtype === "uint8" && value.bytes.every((byte) => byte === MIDDLE);
+  };
+  const readers = readersOf(graph);
+  const multiplied = (codes: string) =>
+    readers.get(codes)?.every((node) =>
+      node?.opType === "MatMulIntegerToFloat" && node.inputs[0] === codes &&
+      isMiddle(node.inputs[4])
+    );
+  const rounded = nodes.filter(({ opType, inputs, outputs }) =>
+    opType === "QuantizeLinear" && isMiddle(inputs[2]) && multiplied(outputs[0])
+  );
+  if (rounded.length === 0) return graph;
+  const codes = new Set(rounded.flatMap(({ outputs }) => outputs));
+  const zeros = new Map(initializers);
+  const zeroOf = (name: string) => {
+    const { dims, bytes } = initializers.get(name)!;
+    zeros.set(`${name}.signed`, tensor("int8", dims, new Uint8Array(bytes.byteLength)));
+    return `${name}.signed`;
+  };
+  const changed = nodes.map((node): Node => {
+    const index = codes.has(node.outputs[0]) ? 2 : codes.has(node.inputs[0]) ? 4 : undefined;
+    if (index === undefined) return node;
+    return { ...node, inputs: node.inputs.with(index, zeroOf(node.inputs[index])) };
+  });
+  const read = new Set(changed.flatMap(({ inputs }) => inputs));
+  return {
+    ...graph,
+    nodes: changed,
+    initializers: new Map([...zeros].filter(([name]) => read.has(name))),
+  };
+}
+
+/** The nodes that read a value; `undefined` among them is whoever reads the graph's outputs. */
+function readersOf({ nodes, outputs }: Graph): Map<string, (Node | undefined)[]> {
+  const readers = new Map<string, (Node | undefined)[]>();
+  const add = (name: string, node: Node | undefined) => {
+    const found = readers.get(name);
+    if (found === undefined) readers.set(name, [node]);
+    else found.push(node);
+  };
+  for (const node of nodes) for (const input of node.inputs) add(input, node);
+  for (const { name } of outputs) add(name, undefined);
+  return readers;
+}

@@ -1,0 +1,34 @@
+import { assertEquals } from "@std/assert";
+import {
+  type ChosenMemory,
+  readChosenMemory,
+  writeChosenMemory,
+} from "../../src/cli/chosen_memory.ts";
+
+Deno.test("readChosenMemory() reads what was chosen, forms included, and only forms that there are", () => {
+  const folder = Deno.makeTempDirSync({ prefix: "graft-chosen-" });
+  try {
+    assertEquals(readChosenMemory(folder), undefined);
+    for (const integerForm of ["u8s8", "s8s8"] as const) {
+      const chosen: ChosenMemory = {
+        keepBytes: 1000,
+        sequences: 2,
+        forms: { dequantForm: "arithmetic", integerForm },
+      };
+      writeChosenMemory(folder, chosen);
+      assertEquals(readChosenMemory(folder), chosen);
+    }
+    Deno.writeTextFileSync(
+      `${folder}/memory.json`,
+      '{"keep_bytes": 0, "sequences": 1, "forms": {"dequant": "magic", "integer": "s8s8"}}',
+    );
+    assertEquals(readChosenMemory(folder)?.forms, {
+      dequantForm: undefined,
+      integerForm: "s8s8",
+    });
+    Deno.writeTextFileSync(`${folder}/memory.json`, '{"keep_bytes": -1, "sequences": 1}');
+    assertEquals(readChosenMemory(folder), undefined);
+  } finally {
+    Deno.removeSync(folder, { recursive: true });
+  }
+});
