@@ -61,6 +61,7 @@ export default command({
   name: "bench train",
   summary: "Measure speed and memory of training steps, and where the time goes",
   flags: FLAGS,
+  needs: ["run"],
   examples: [
     {
       command: "graft bench train --model ./smollm2-int4 --length 64,128,256,512",

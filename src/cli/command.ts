@@ -8,6 +8,9 @@ export interface Example {
   readonly does: string;
 }
 
+/** Permissions of Deno that only some verbs need. */
+export type Need = "net" | "run";
+
 /** Loaders of verbs by name, in the order that help lists them. */
 export type Verbs = Readonly<Record<string, () => Promise<{ readonly default: Command }>>>;
 
@@ -35,6 +38,12 @@ export interface Command<F extends Flags = Flags> {
   /** Verbs of a second word, each with flags of its own; `run` is called where none is given. */
   readonly verbs?: Verbs;
   readonly examples: readonly Example[];
+  /**
+   * What it does beyond reading, writing and computing: `net` to connect to a hub or listen, `run` to
+   * start other programs. Other verbs run without these permissions; a verb of a second word has its
+   * own.
+   */
+  readonly needs?: readonly Need[];
   /**
    * Does the work.
    *

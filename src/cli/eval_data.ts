@@ -4,6 +4,7 @@ import { findData } from "../data/io/data_folder.ts";
 import { FileSource } from "../data/io/file_source.ts";
 import { UsageError } from "../errors.ts";
 import { classCount } from "../model/model_kind.ts";
+import { withCarried } from "../model/carried_model.ts";
 import type { OpenedModel } from "../model/open_model.ts";
 import type { DataFlags } from "./data_flags.ts";
 import { columnsOf, encodeBatches } from "./encode_data.ts";
@@ -42,7 +43,7 @@ export async function loadEvalData(
         "classification head (--adapter-path) does",
     );
   }
-  const path = heldOutPath(flags.data);
+  const path = heldOutPath(withCarried(flags.data));
   const task = opened.kind === "causal" ? "causal" : "classification";
   const source = resources.use(FileSource.open(path));
   const dataset = await Dataset.open(source, { columns: columnsOf(flags), task });

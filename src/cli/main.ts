@@ -2,7 +2,7 @@
 import { VERSION } from "../version.ts";
 import { EXIT, UsageError } from "../errors.ts";
 import { parseArguments } from "./args.ts";
-import type { Command, Verbs } from "./command.ts";
+import type { Command, Need, Verbs } from "./command.ts";
 import { parseConfig, resolveValues } from "./config.ts";
 import { exitCodeOf, formatError } from "./exit.ts";
 import { commandHelp, generalHelp } from "./help.ts";
@@ -34,6 +34,13 @@ async function findVerb(
   return { command: await findCommand(second, command.verbs, `${first} `), rest: words.slice(2) };
 }
 
+/** Gives back what the verb does not need, for itself and the workers that it starts. */
+function dropPermissions(needs: readonly Need[]): void {
+  for (const name of ["net", "run"] as const) {
+    if (!needs.includes(name)) Deno.permissions.revokeSync({ name });
+  }
+}
+
 async function runVerb(words: readonly string[], terminal: Terminal): Promise<number> {
   const { command, rest } = await findVerb(words);
   const { name } = command;
@@ -53,6 +60,7 @@ async function runVerb(words: readonly string[], terminal: Terminal): Promise<nu
   const path = command.flags.config === undefined ? undefined : parsed.values.config as string;
   const fromFile = path === undefined ? {} : parseConfig(readTextFile(path), command.flags, path);
   const { values, given } = resolveValues(command.flags, parsed.values, fromFile);
+  dropPermissions(command.needs ?? []);
   return await command.run({ flags: values, given, operands: parsed.operands, terminal });
 }
 

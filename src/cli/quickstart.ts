@@ -1,12 +1,13 @@
 /** `graft quickstart`: trains, merges and asks the embedded model, in about a minute. */
-import { fromFileUrl, join } from "@std/path";
 import { EXIT } from "../errors.ts";
 import { loadAdapter } from "../model/adapter_dir.ts";
+import { DEFAULT_MODEL, QUICKSTART_DATA, withCarried } from "../model/carried_model.ts";
 import { findModelFile } from "../model/find_model.ts";
 import { loadOnnx } from "../model/load_onnx.ts";
 import { mergeAdapters } from "../model/merge_adapters.ts";
 import { openModel } from "../model/open_model.ts";
 import type { Runner } from "../runtime/runner.ts";
+import { insideBinary } from "../system/embedded.ts";
 import { command } from "./command.ts";
 import { resolveValues } from "./config.ts";
 import { integer, text } from "./flags.ts";
@@ -30,7 +31,6 @@ import { untilStopped } from "./stop_signal.ts";
 import { TRAIN_FLAGS, type TrainFlags } from "./train_flags.ts";
 import { setUpTraining } from "./train_setup.ts";
 
-const MODELS = fromFileUrl(new URL("../../models", import.meta.url));
 const EXAMPLE = "it is freezing in the workshop";
 
 /** What differs from the defaults of `graft train`. */
@@ -70,8 +70,8 @@ export default command({
     const trainFlags = resolveValues(TRAIN_FLAGS, {
       ...SETTINGS,
       ...flags,
-      model: pathFromHere(join(MODELS, "all-minilm-l6-v2-int8")),
-      data: pathFromHere(join(MODELS, "quickstart")),
+      model: named(DEFAULT_MODEL),
+      data: named(QUICKSTART_DATA),
       adapterPath: folder.adapter,
       test: true, // asks for the held-out part, too
     }).values as TrainFlags;
@@ -110,6 +110,12 @@ export default command({
     return EXIT.ok;
   },
 });
+
+/** What graft carries, as the commands that are printed last can name it. */
+function named(name: string): string {
+  const path = withCarried(name);
+  return insideBinary(path) ? name : pathFromHere(path);
+}
 
 /** Classifies what the user says, as `graft run` would. */
 async function ask(

@@ -2,6 +2,7 @@
 import { join, relative } from "@std/path";
 import { type Decision, formatCertificate } from "../lora/merge/certificate_report.ts";
 import { CERTIFICATE_FILE } from "../model/merge_adapters.ts";
+import { calledAs } from "../system/own_process.ts";
 import { shellWord } from "./format.ts";
 import type { QuickstartFolder } from "./quickstart_folder.ts";
 
@@ -67,6 +68,7 @@ export function nextLines(places: Places, program: string): readonly string[] {
 
 /** How graft was called, so that it can be called again. */
 export function programName(): string {
+  if (Deno.build.standalone) return calledAs()[0];
   // npx tells what it starts that it did.
   const deno = Deno.env.has("npm_command") ? `npx -y deno@${Deno.version.deno}` : "deno";
   return `${deno} task graft`;

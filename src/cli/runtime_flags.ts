@@ -22,5 +22,5 @@ export const RUNTIME_FLAGS = {
  */
 export function openRunner(flags: Values<typeof RUNTIME_FLAGS>): Runner {
   const ortLib = flags.ortLib ?? Deno.env.get("GRAFT_ORT_LIB");
-  return createOrtRunner({ ortLib, threads: flags.threads });
+  return createOrtRunner({ ortLib, threads: flags.threads, note: (line) => console.error(line) });
 }

@@ -4,6 +4,7 @@ import { findData } from "../data/io/data_folder.ts";
 import { FileSource } from "../data/io/file_source.ts";
 import type { TokenBatch } from "../data/targets.ts";
 import { UsageError } from "../errors.ts";
+import { withCarried } from "../model/carried_model.ts";
 import type { BatchSource } from "../train/step.ts";
 import { columnsOf, encodeBatches, type ModelText, type RowOrder } from "./encode_data.ts";
 import type { Terminal } from "./output.ts";
@@ -35,7 +36,7 @@ export async function loadTrainData(
   terminal: Terminal,
 ): Promise<TrainData> {
   using resources = new DisposableStack();
-  const paths = findData(flags.data);
+  const paths = findData(withCarried(flags.data));
   if (paths.train === undefined) {
     throw new UsageError(`${flags.data} has no train.jsonl or train.csv to train on`);
   }

@@ -9,6 +9,7 @@ import type { AdapterCard } from "../lora/adapter_card.ts";
 import { modelDigest } from "../lora/digest.ts";
 import { loadAdapter, saveAdapter } from "../model/adapter_dir.ts";
 import { countParameters } from "../model/count_parameters.ts";
+import { withCarried } from "../model/carried_model.ts";
 import { findModelFile } from "../model/find_model.ts";
 import { loadOnnx } from "../model/load_onnx.ts";
 import { readModelLabels } from "../model/model_labels.ts";
@@ -68,7 +69,7 @@ export async function setUpTraining(
 ): Promise<TrainSetup<TokenBatch>> {
   using resources = new DisposableStack();
   const modelFile = findModelFile(flags.model);
-  const folder = modelFile === flags.model ? dirname(modelFile) : flags.model;
+  const folder = modelFile === flags.model ? dirname(modelFile) : withCarried(flags.model);
   const { model, sizeBytes } = resources.use(loadOnnx(modelFile));
   const { data, tokenizerDigest } = own.loadData?.(model) ??
     await encodeData(flags, model, folder, terminal);

@@ -1,17 +1,21 @@
 /** The ONNX file of a model folder. */
 import { join } from "@std/path";
 import { BadInputError, StorageError } from "../errors.ts";
+import { withCarried } from "./carried_model.ts";
 import { readSmallText } from "./small_file.ts";
 
 /**
  * Path of the model file: `path` itself where it is a file; in a folder what `genai_config.json`
- * names, else `model.onnx`, `onnx/model.onnx`, or the only `.onnx` file.
+ * names, else `model.onnx`, `onnx/model.onnx`, or the only `.onnx` file. Where nothing has the path,
+ * `default` is the model that graft carries.
  *
  * @throws {BadInputError} where there is none, or more than one to choose from
  */
 export function findModelFile(path: string): string {
   const info = look(path);
   if (info === undefined) {
+    const carried = withCarried(path);
+    if (carried !== path) return findModelFile(carried);
     throw new BadInputError(`Cannot load model "${path}": there is no such file or folder`);
   }
   if (!info.isDirectory) return path;

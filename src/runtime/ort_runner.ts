@@ -2,8 +2,6 @@
 import {
   availableProviders,
   Environment,
-  findLibrary,
-  openLibrary,
   type Ort,
   OrtError,
   OrtValue,
@@ -16,6 +14,7 @@ import { bitsOf, byteLength, type DataType, ONNX_TYPE } from "../graph/dtype.ts"
 import { elementCount, type Tensor } from "../graph/tensor.ts";
 import type { Model } from "../graph/types.ts";
 import { RuntimeFailure, UsageError } from "../errors.ts";
+import { openOrt } from "./brought_library.ts";
 import { placeInitializers } from "./initializers.ts";
 import { asFailure, attempt, attemptAsync } from "./failure.ts";
 import { OrtExecutable } from "./ort_executable.ts";
@@ -37,6 +36,8 @@ export interface OrtRunnerOptions {
   readonly optimization?: CompileOptions["optimization"];
   /** Least severe message that ORT writes to stderr; default `error`. */
   readonly logLevel?: "verbose" | "info" | "warning" | "error" | "fatal";
+  /** Told where the library of a compiled binary could not be kept on the disk. */
+  readonly note?: (line: string) => void;
 }
 
 /** Minor release that brought 4-bit element types. */
@@ -67,7 +68,7 @@ export function createOrtRunner(options: OrtRunnerOptions = {}): Runner {
     );
   }
   const environment = attempt("Cannot open ONNX Runtime", () => {
-    const ort = openLibrary(findLibrary(options.ortLib));
+    const ort = openOrt(options.ortLib, options.note ?? (() => {}));
     const environment = Environment.acquire(ort, { threads, spinning, logLevel });
     try {
       checkProviders(ort, options.providers ?? []);

@@ -4,6 +4,7 @@
  */
 import { forgetPages, type Mapping, mapReadOnly, unmap } from "../../ffi/libc.ts";
 import { BadInputError, StorageError } from "../errors.ts";
+import { insideBinary } from "./embedded.ts";
 
 /** A mapped file. */
 export interface MappedFile extends Disposable {
@@ -33,7 +34,8 @@ export function forgetMapped(bytes: Uint8Array<ArrayBuffer>): void {
 }
 
 /**
- * Maps a file read-only. An empty file is an empty array.
+ * Maps a file read-only. An empty file is an empty array; a file inside the binary is read into
+ * memory.
  *
  * @throws {BadInputError} no such file, or a directory or device
  * @throws {StorageError} the system refuses to open or map it
@@ -41,6 +43,9 @@ export function forgetMapped(bytes: Uint8Array<ArrayBuffer>): void {
 export function openMapped(path: string): MappedFile {
   const { realPath, sizeBytes } = inspect(path);
   if (sizeBytes === 0) return { path, bytes: new Uint8Array(0), [Symbol.dispose]: () => {} };
+  if (insideBinary(realPath)) {
+    return { path, bytes: Deno.readFileSync(realPath), [Symbol.dispose]: () => {} };
+  }
   let mapping: Mapping;
   try {
     mapping = mapReadOnly(realPath, sizeBytes);

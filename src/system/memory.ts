@@ -2,6 +2,7 @@
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { limitHeaps, trimHeap } from "../../ffi/libc.ts";
+import { listKernelFolder, readKernelFile } from "./kernel_files.ts";
 
 /** A process's resident memory. */
 export interface ProcessMemory {
@@ -20,18 +21,6 @@ function field(text: string, name: string): number | undefined {
   return match === null ? undefined : Number(match[1]) * 1024;
 }
 
-function readIfThere(path: string): string | undefined {
-  try {
-    return Deno.readTextFileSync(path);
-  } catch (error) {
-    // A process that ended while it was looked at, or a file this kernel does not have.
-    if (error instanceof Deno.errors.PermissionDenied || error instanceof Deno.errors.NotCapable) {
-      throw error;
-    }
-    return undefined;
-  }
-}
-
 /** Reads the text of `/proc/PID/status`. Kernel threads and zombies have no memory: all zero. */
 export function parseProcessStatus(text: string): ProcessMemory {
   return {
@@ -46,13 +35,13 @@ export function parseProcessStatus(text: string): ProcessMemory {
 export function processMemory(): ProcessMemory;
 export function processMemory(pid: number): ProcessMemory | undefined;
 export function processMemory(pid?: number): ProcessMemory | undefined {
-  const text = readIfThere(`/proc/${pid ?? "self"}/status`);
+  const text = readKernelFile(`/proc/${pid ?? "self"}/status`);
   return text === undefined ? undefined : parseProcessStatus(text);
 }
 
 /** Bytes that programs can still take without swapping, by the kernel's estimate. */
 function availableBytes(): number | undefined {
-  return field(readIfThere("/proc/meminfo") ?? "", "MemAvailable");
+  return field(readKernelFile("/proc/meminfo") ?? "", "MemAvailable");
 }
 
 /** A control group's limit and what its processes take of it. */
@@ -66,7 +55,7 @@ export interface CgroupMemory {
  *
  * @param readText reads a file, `undefined` where it is missing; for tests
  */
-export function cgroupMemory(readText = readIfThere): CgroupMemory | undefined {
+export function cgroupMemory(readText = readKernelFile): CgroupMemory | undefined {
   let tightest: CgroupMemory | undefined;
   for (const line of (readText("/proc/self/cgroup") ?? "").split("\n")) {
     const [, controllers, path] = /^\d+:([^:]*):(\/.*)$/.exec(line) ?? [];
@@ -111,7 +100,7 @@ export function freeBytes(): number | undefined {
  *
  * @param readText reads a file, `undefined` where it is missing; for tests
  */
-export function freeSwapBytes(readText = readIfThere): number {
+export function freeSwapBytes(readText = readKernelFile): number {
   const machine = field(readText("/proc/meminfo") ?? "", "SwapFree") ?? 0;
   const [, path] = /^0::(\/.*)$/m.exec(readText("/proc/self/cgroup") ?? "") ?? [];
   if (path === undefined) return machine;
@@ -170,10 +159,10 @@ export function collectGarbage(): void {
  */
 export function treeRssBytes(root = Deno.pid): number {
   const children = new Map<number, number[]>();
-  for (const { name } of Deno.readDirSync("/proc")) {
+  for (const name of listKernelFolder("/proc")) {
     if (!/^\d+$/.test(name)) continue;
     // PID (COMMAND) STATE PPID …, where the command may contain anything.
-    const stat = readIfThere(`/proc/${name}/stat`);
+    const stat = readKernelFile(`/proc/${name}/stat`);
     if (stat === undefined) continue;
     const parent = Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[1]);
     children.set(parent, [...(children.get(parent) ?? []), Number(name)]);

@@ -1,8 +1,15 @@
 /** Starts this program again, as it was started: a process of its own for what must be measured apart. */
 
+import { readKernelFile } from "./kernel_files.ts";
+
+/** The words that began this process: the program as it was named, then its arguments. */
+export function calledAs(): readonly string[] {
+  return (readKernelFile("/proc/self/cmdline") ?? "").split("\0").slice(0, -1);
+}
+
 /** The words that began this process, up to its own arguments. */
 function ownCommand(): readonly string[] {
-  const words = Deno.readTextFileSync("/proc/self/cmdline").split("\0").slice(0, -1);
+  const words = calledAs();
   // `deno run FLAGS main.ts ARGUMENTS`, or the compiled program's name and its arguments.
   return [Deno.execPath(), ...words.slice(1, words.length - Deno.args.length)];
 }

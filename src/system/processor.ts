@@ -1,5 +1,6 @@
 /** Which processor this is: kernels' speeds belong to it. Linux. */
 import { createHash } from "node:crypto";
+import { readKernelFile } from "./kernel_files.ts";
 
 export interface Processor {
   /** As the kernel names it: `Intel(R) Xeon(R) Processor @ 2.60GHz`, `ARM 0x41 0xd0b`. */
@@ -24,10 +25,5 @@ export function parseProcessor(text: string): Omit<Processor, "threads"> {
 /** The processor graft runs on. */
 export function processor(): Processor {
   const threads = navigator.hardwareConcurrency;
-  try {
-    return { ...parseProcessor(Deno.readTextFileSync("/proc/cpuinfo")), threads };
-  } catch (error) {
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
-    return { ...parseProcessor(""), threads };
-  }
+  return { ...parseProcessor(readKernelFile("/proc/cpuinfo") ?? ""), threads };
 }

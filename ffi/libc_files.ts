@@ -1,0 +1,99 @@
+/**
+ * Files through the C library, for those that Deno keeps to programs with every permission
+ * (`/proc`, `/sys`) and those that have no name. Linux with glibc, on x86-64 and arm64.
+ */
+import { cString } from "./pointer.ts";
+
+const SYMBOLS = {
+  // int open(const char* pathname, int flags)
+  open: { parameters: ["buffer", "i32"], result: "i32" },
+  // ssize_t read(int fd, void* buf, size_t count)
+  read: { parameters: ["i32", "buffer", "usize"], result: "i64" },
+  // ssize_t write(int fd, const void* buf, size_t count)
+  write: { parameters: ["i32", "buffer", "usize"], result: "i64" },
+  // int close(int fd)
+  close: { parameters: ["i32"], result: "i32" },
+  // int memfd_create(const char* name, unsigned int flags)
+  memfd_create: { parameters: ["buffer", "u32"], result: "i32" },
+  // DIR* opendir(const char* name)
+  opendir: { parameters: ["buffer"], result: "pointer" },
+  // struct dirent* readdir(DIR* dirp)
+  readdir: { parameters: ["pointer"], result: "pointer" },
+  // int closedir(DIR* dirp)
+  closedir: { parameters: ["pointer"], result: "i32" },
+} as const;
+
+let library: Deno.DynamicLibrary<typeof SYMBOLS> | undefined;
+
+function libc() {
+  return (library ??= Deno.dlopen("libc.so.6", SYMBOLS)).symbols;
+}
+
+// Values of Linux's generic ABI, the same on x86-64 and arm64.
+const O_RDONLY = 0;
+const O_NONBLOCK = 0o4000;
+const O_CLOEXEC = 0o2000000;
+const MFD_CLOEXEC = 1;
+/** Offset of `d_name` in glibc's `struct dirent` where pointers have 64 bits. */
+const D_NAME = 19;
+
+const CHUNK_BYTES = 4096;
+
+/** All that a file of the kernel says, as text; `undefined` where it cannot be read. */
+export function readKernelFile(path: string): string | undefined {
+  const { open, read, close } = libc();
+  const fd = open(cString(path), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (fd < 0) return undefined;
+  try {
+    const decoder = new TextDecoder();
+    const chunk = new Uint8Array(CHUNK_BYTES);
+    let text = "";
+    while (true) {
+      const count = Number(read(fd, chunk, BigInt(chunk.length)));
+      if (count < 0) return undefined;
+      if (count === 0) return text + decoder.decode();
+      text += decoder.decode(chunk.subarray(0, count), { stream: true });
+    }
+  } finally {
+    close(fd);
+  }
+}
+
+/** Names in a folder of the kernel, without `.` and `..`; none where it cannot be listed. */
+export function listKernelFolder(path: string): string[] {
+  const { opendir, readdir, closedir } = libc();
+  const folder = opendir(cString(path));
+  if (folder === null) return [];
+  const names: string[] = [];
+  try {
+    for (let entry = readdir(folder); entry !== null; entry = readdir(folder)) {
+      const name = new Deno.UnsafePointerView(entry).getCString(D_NAME);
+      if (name !== "." && name !== "..") names.push(name);
+    }
+  } finally {
+    closedir(folder);
+  }
+  return names;
+}
+
+/**
+ * Puts bytes into a file that has no name and lies in memory alone, until the process ends.
+ *
+ * @param name what `/proc/PID/maps` calls it
+ * @returns a path by which this process can open it; `undefined` where the system gives none
+ */
+export function fileInMemory(name: string, bytes: Uint8Array<ArrayBuffer>): string | undefined {
+  const { memfd_create, write, close } = libc();
+  const fd = memfd_create(cString(name), MFD_CLOEXEC);
+  if (fd < 0) return undefined;
+  for (let done = 0; done < bytes.length;) {
+    const rest = bytes.subarray(done);
+    const count = Number(write(fd, rest, BigInt(rest.length)));
+    if (count <= 0) {
+      close(fd);
+      return undefined;
+    }
+    done += count;
+  }
+  return `/proc/self/fd/${fd}`;
+}

@@ -1,0 +1,79 @@
+/** ONNX Runtime's library, wherever it comes from: named by the user, from npm, or out of the binary. */
+import { findLibrary, openLibrary, type Ort, OrtLoadError } from "../../ffi/mod.ts";
+import { fileInMemory } from "../../ffi/libc_files.ts";
+import { cacheDirectory } from "../system/cache_directory.ts";
+import { buildNotes, CARRIED, carriedPath } from "../system/embedded.ts";
+import { type Packed, unpack } from "../system/unpack.ts";
+
+/** What happens to the copy of a library; replaced in tests. */
+export interface Placement {
+  /** Folder for copies that last; `undefined` where the environment names none. */
+  readonly cache: string | undefined;
+  open(path: string): Ort;
+  /** Told what the user can do about a slower way that was taken. */
+  note(line: string): void;
+}
+
+/** The binary's own library: opened once, since a copy in memory has another path each time. */
+let carried: Ort | undefined;
+
+/**
+ * Opens ONNX Runtime.
+ *
+ * @param explicit what `--ort-lib` or `GRAFT_ORT_LIB` say
+ * @param note told where the library that a binary carries can lie in no cache
+ * @throws {OrtLoadError} the library is missing, not ONNX Runtime, or too old
+ */
+export function openOrt(explicit: string | undefined, note: (line: string) => void): Ort {
+  if (explicit || !Deno.build.standalone) return openLibrary(findLibrary(explicit));
+  return carried ??= openCarried(note);
+}
+
+function openCarried(note: (line: string) => void): Ort {
+  const { library } = buildNotes();
+  if (library === undefined) {
+    throw new OrtLoadError(
+      "This build of graft brings no ONNX Runtime: point --ort-lib or GRAFT_ORT_LIB at a " +
+        "libonnxruntime of release 1.18 or later",
+      "not found",
+    );
+  }
+  const packed: Packed = {
+    name: "libonnxruntime.so.1",
+    ...library,
+    read: () => Deno.readFileSync(carriedPath(CARRIED.library)),
+  };
+  return openPacked(packed, { cache: cacheDirectory(), open: openLibrary, note });
+}
+
+/**
+ * Opens a library from its copy in the cache, or, where none can be made or opened there, from
+ * memory, at a cost that the note tells.
+ *
+ * @throws {OrtLoadError} where both fail
+ */
+export function openPacked(packed: Packed, { cache, open, note }: Placement): Ort {
+  let reason: string;
+  try {
+    if (cache === undefined) throw new Error("neither HOME nor XDG_CACHE_HOME is set");
+    return open(unpack(cache, packed));
+  } catch (error) {
+    reason = (error as Error).message;
+  }
+  const place = cache === undefined ? "a cache folder" : cache;
+  const remedy = "GRAFT_CACHE_DIR names a folder with room for it, whose files may be executed";
+  const path = fileInMemory(packed.name, packed.read() as Uint8Array<ArrayBuffer>);
+  if (path === undefined) {
+    throw new OrtLoadError(
+      `Cannot unpack ONNX Runtime to ${place}, nor into memory: ${reason}: ${remedy}`,
+      "cannot open",
+    );
+  }
+  const ort = open(path);
+  const megabytes = Math.ceil(packed.sizeBytes / 1e6);
+  note(
+    `ONNX Runtime cannot be kept in ${place} (${reason}): it takes ${megabytes} MB of memory ` +
+      `instead; ${remedy}`,
+  );
+  return ort;
+}
