@@ -15,7 +15,7 @@ import {
 import { TOKEN_INPUTS } from "../plan/inputs.ts";
 import { type DequantForm, dequantFormFor } from "../ops/dequantize.ts";
 import type { IntegerForm } from "../ops/internal/integer_form.ts";
-import { planTraining, type Schedule, type TrainingPlan } from "../plan/plan.ts";
+import { planTraining, type TrainingPlan } from "../plan/plan.ts";
 import { neighbourPlans } from "../plan/open_plan.ts";
 import { DROPOUT_SEED } from "../plan/dropout.ts";
 import { TARGET_ROWS } from "../plan/select_rows.ts";
@@ -31,6 +31,7 @@ import {
 import type { ActivationFile } from "./activation_file.ts";
 import { type CompiledPlan, PlanCache, PLANS_KEPT } from "./plan_cache.ts";
 import { PrefixRows } from "./prefix_cache.ts";
+import { runSchedule, type ScheduleMeans } from "./run_schedule.ts";
 import type { BatchLoss, Evaluation, Parameter, StepModel } from "./step.ts";
 import { StepSlab } from "./step_slab.ts";
 
@@ -66,6 +67,7 @@ export class PlannedModel implements StepModel<TokenBatch> {
   readonly #runner: Runner;
   readonly #plans: PlanCache;
   readonly #slab: StepSlab;
+  readonly #means: ScheduleMeans;
   readonly #zeros = new Map<string, DeviceTensor>();
   /** Whether padding is left out: wanted, and the model tells it from tokens. */
   readonly #packs: boolean;
@@ -88,6 +90,7 @@ export class PlannedModel implements StepModel<TokenBatch> {
         this.#slab.forget(schedule);
       }
     });
+    this.#means = { runner: this.#runner, plans: this.#plans, slab: this.#slab };
     this.#numeric = options.numeric ?? "exact";
     const { model, objective, packing = true } = options;
     const masked = model.graph.inputs.some(({ name }) => name === "attention_mask");
@@ -124,7 +127,7 @@ export class PlannedModel implements StepModel<TokenBatch> {
       env.set(gradientName(parameter.name), parameter.grad ?? this.#zerosLike(parameter));
     }
     const kept = this.#keptRows(compiled, prepared, this.#numeric);
-    await this.#run(compiled.plan, compiled.plan.training, env, kept);
+    await runSchedule(compiled.plan.training, env, this.#means, kept);
     for (const parameter of this.parameters) {
       const grad = env.get(gradientName(parameter.name))!;
       if (grad === parameter.grad || grad === this.#zerosLike(parameter)) continue;
@@ -143,7 +146,7 @@ export class PlannedModel implements StepModel<TokenBatch> {
     const compiled = this.#planFor(prepared);
     const env = this.#environment(compiled, prepared);
     const kept = this.#keptRows(compiled, prepared, "exact");
-    await this.#run(compiled.plan, compiled.plan.evaluation, env, kept);
+    await runSchedule(compiled.plan.evaluation, env, this.#means, kept);
     using loss = env.get(LOSS)!;
     using logits = env.get(LOGITS);
     this.#dropInputs(compiled, env);
@@ -157,7 +160,7 @@ export class PlannedModel implements StepModel<TokenBatch> {
     const prepared = this.#prepare(batch);
     const compiled = this.#planFor(prepared);
     const env = this.#environment(compiled, prepared);
-    await this.#run(compiled.plan, compiled.plan.logits, env);
+    await runSchedule(compiled.plan.logits, env, this.#means);
     const parts = compiled.plan.logitsParts.map((name) => {
       using part = env.get(name)!;
       return part.read();
@@ -264,77 +267,6 @@ export class PlannedModel implements StepModel<TokenBatch> {
     const file = this.activations;
     if (file === undefined || frozen === undefined || !this.#ignoresPadding) return undefined;
     return PrefixRows.of(file, { prefix: frozen, batch, packing, numeric });
-  }
-
-  /** @param kept the batch's rows in the result of the frozen layers, which are not run where it has all */
-  async #run(
-    { frozen }: TrainingPlan,
-    schedule: Schedule,
-    env: Map<string, DeviceTensor>,
-    kept?: PrefixRows,
-  ): Promise<void> {
-    const made = new Set<string>();
-    // On a device of its own, the runtime knows best where tensors lie.
-    const placed = this.#runner.inPlace ? this.#slab.tensorsOf(schedule) : undefined;
-    const release = (i: number) => {
-      for (const name of schedule.release[i]) {
-        if (!placed?.has(name)) env.get(name)?.[Symbol.dispose]();
-        env.delete(name);
-      }
-    };
-    const read = kept?.read();
-    try {
-      for (const [i, call] of schedule.calls.entries()) {
-        if (read !== undefined && i >= frozen!.start && i < frozen!.end) {
-          // What the other calls read of earlier ones is freed when it would be.
-          release(i);
-          if (i + 1 === frozen!.end) this.#give(frozen!.output, read, env, placed, made);
-          continue;
-        }
-        const executable = await this.#plans.session(call);
-        const feeds: Record<string, DeviceTensor> = {};
-        for (const [canonical, name] of call.feeds) {
-          const value = env.get(name);
-          if (value === undefined) {
-            throw new ReferenceError(`"${name}" is missing in ${call.label}`);
-          }
-          feeds[canonical] = value;
-        }
-        const into: Record<string, DeviceTensor> = {};
-        for (const [canonical, name] of call.fetches) {
-          const tensor = placed?.get(name);
-          if (tensor !== undefined) into[canonical] = tensor;
-        }
-        const results = await executable.run(feeds, executable.outputNames, { into });
-        for (const [canonical, name] of call.fetches) {
-          env.set(name, results[canonical]);
-          if (into[canonical] === undefined) made.add(name);
-        }
-        if (read === undefined && kept !== undefined && i + 1 === frozen!.end) {
-          const result = env.get(frozen!.output)!;
-          result.write(kept.complete(result.read()));
-        }
-        release(i);
-      }
-    } catch (error) {
-      // What a step that failed half-way leaves must not stay with the runtime.
-      for (const name of made) env.get(name)?.[Symbol.dispose]();
-      throw error;
-    }
-  }
-
-  /** Puts a result that was not computed where the calls expect it. */
-  #give(
-    name: string,
-    value: Tensor,
-    env: Map<string, DeviceTensor>,
-    placed: ReadonlyMap<string, DeviceTensor> | undefined,
-    made: Set<string>,
-  ): void {
-    const place = placed?.get(name);
-    place?.write(value);
-    env.set(name, place ?? this.#runner.upload(value));
-    if (place === undefined) made.add(name);
   }
 
   #zerosLike(parameter: Parameter): DeviceTensor {

@@ -25,7 +25,8 @@ export interface PrefixUse {
 /** A batch's sequences in the frozen part's result. */
 export class PrefixRows {
   readonly #file: ActivationFile;
-  readonly #prefix: FrozenPrefix;
+  /** The calls that compute the result. */
+  readonly prefix: FrozenPrefix;
   readonly #sequences: readonly Sequence[];
   readonly #bytes: Uint8Array;
   /** Sequences that the file does not have. */
@@ -33,7 +34,7 @@ export class PrefixRows {
 
   private constructor(file: ActivationFile, prefix: FrozenPrefix, sequences: readonly Sequence[]) {
     this.#file = file;
-    this.#prefix = prefix;
+    this.prefix = prefix;
     this.#sequences = sequences;
     this.#missing = sequences;
     this.#bytes = new Uint8Array(elementCount(prefix.dims) * Float32Array.BYTES_PER_ELEMENT);
@@ -70,12 +71,12 @@ export class PrefixRows {
   }
 
   #rowsOf({ start, tokens }: Sequence): Uint8Array {
-    const rowBytes = this.#prefix.width * Float32Array.BYTES_PER_ELEMENT;
+    const rowBytes = this.prefix.width * Float32Array.BYTES_PER_ELEMENT;
     return this.#bytes.subarray(start * rowBytes, (start + tokens) * rowBytes);
   }
 
   #whole(): Tensor {
-    const rowBytes = this.#prefix.width * Float32Array.BYTES_PER_ELEMENT;
+    const rowBytes = this.prefix.width * Float32Array.BYTES_PER_ELEMENT;
     const filler = this.#rowsOf(this.#sequences[0]).subarray(0, rowBytes);
     let row = 0;
     const fillTo = (end: number) => {
@@ -86,7 +87,7 @@ export class PrefixRows {
       row += tokens;
     }
     fillTo(this.#bytes.length / rowBytes);
-    return tensor("float32", this.#prefix.dims, this.#bytes);
+    return tensor("float32", this.prefix.dims, this.#bytes);
   }
 }
 

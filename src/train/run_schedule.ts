@@ -1,0 +1,106 @@
+/** Runs a planned schedule: its calls in order, over tensors by name. */
+import type { Tensor } from "../graph/tensor.ts";
+import type { PlannedCall } from "../plan/call.ts";
+import type { Schedule } from "../plan/plan.ts";
+import type { DeviceTensor, Runner } from "../runtime/runner.ts";
+import type { PlanCache } from "./plan_cache.ts";
+import type { PrefixRows } from "./prefix_cache.ts";
+import type { StepSlab } from "./step_slab.ts";
+
+/** What schedules run with. */
+export interface ScheduleMeans {
+  readonly runner: Runner;
+  readonly plans: PlanCache;
+  readonly slab: StepSlab;
+}
+
+/**
+ * @param env tensors that the calls read; results of the schedule are added, what it frees is not left
+ * @param kept the batch's rows in the result of the frozen calls, which do not run where all are there
+ */
+export async function runSchedule(
+  schedule: Schedule,
+  env: Map<string, DeviceTensor>,
+  means: ScheduleMeans,
+  kept?: PrefixRows,
+): Promise<void> {
+  const run = new ScheduleRun(schedule, env, means);
+  const frozen = kept?.prefix;
+  const read = kept?.read();
+  try {
+    for (const [i, call] of schedule.calls.entries()) {
+      const skipped = read !== undefined && i >= frozen!.start && i < frozen!.end;
+      if (!skipped) await run.call(call);
+      if (i + 1 === frozen?.end) {
+        if (read !== undefined) run.give(frozen.output, read);
+        else {
+          const result = env.get(frozen.output)!;
+          result.write(kept!.complete(result.read()));
+        }
+      }
+      // What other calls than the skipped ones have made is freed when it would be.
+      run.release(i);
+    }
+  } catch (error) {
+    run.abandon();
+    throw error;
+  }
+}
+
+class ScheduleRun {
+  readonly #schedule: Schedule;
+  readonly #env: Map<string, DeviceTensor>;
+  readonly #means: ScheduleMeans;
+  /** Tensors with a place in the slab; on a device of its own, the runtime knows best where they lie. */
+  readonly #placed: ReadonlyMap<string, DeviceTensor> | undefined;
+  /** Tensors without one that were made on the way. */
+  readonly #made = new Set<string>();
+
+  constructor(schedule: Schedule, env: Map<string, DeviceTensor>, means: ScheduleMeans) {
+    this.#schedule = schedule;
+    this.#env = env;
+    this.#means = means;
+    this.#placed = means.runner.inPlace ? means.slab.tensorsOf(schedule) : undefined;
+  }
+
+  async call(call: PlannedCall): Promise<void> {
+    const executable = await this.#means.plans.session(call);
+    const feeds: Record<string, DeviceTensor> = {};
+    for (const [canonical, name] of call.feeds) {
+      const value = this.#env.get(name);
+      if (value === undefined) throw new ReferenceError(`"${name}" is missing in ${call.label}`);
+      feeds[canonical] = value;
+    }
+    const into: Record<string, DeviceTensor> = {};
+    for (const [canonical, name] of call.fetches) {
+      const tensor = this.#placed?.get(name);
+      if (tensor !== undefined) into[canonical] = tensor;
+    }
+    const results = await executable.run(feeds, executable.outputNames, { into });
+    for (const [canonical, name] of call.fetches) {
+      this.#env.set(name, results[canonical]);
+      if (into[canonical] === undefined) this.#made.add(name);
+    }
+  }
+
+  /** Puts a result that was not computed where the calls expect it. */
+  give(name: string, value: Tensor): void {
+    const place = this.#placed?.get(name);
+    place?.write(value);
+    this.#env.set(name, place ?? this.#means.runner.upload(value));
+    if (place === undefined) this.#made.add(name);
+  }
+
+  /** Frees what nothing reads after the i-th call. */
+  release(i: number): void {
+    for (const name of this.#schedule.release[i]) {
+      if (!this.#placed?.has(name)) this.#env.get(name)?.[Symbol.dispose]();
+      this.#env.delete(name);
+    }
+  }
+
+  /** Frees what a step that failed half-way leaves with the runtime. */
+  abandon(): void {
+    for (const name of this.#made) this.#env.get(name)?.[Symbol.dispose]();
+  }
+}
