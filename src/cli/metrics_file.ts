@@ -55,6 +55,8 @@ export class MetricsFile implements Disposable {
       onEvaluate: ({ step, loss, accuracy, seconds }) =>
         this.append({ step, val_loss: loss, val_accuracy: accuracy, seconds }),
       onSkip: ({ step, reason }) => this.append({ step, skipped: reason }),
+      onPause: ({ step, reason }) => this.append({ step, paused: reason }),
+      onGoOn: ({ step, seconds }) => this.append({ step, paused_seconds: seconds }),
     };
   }
 

@@ -55,7 +55,7 @@ export function progressCallbacks(
   peakMemoryBytes: () => number,
   firstStep = 0,
 ): TrainCallbacks {
-  const began = performance.now();
+  let began = performance.now();
   let drawn = -Infinity;
   let last = began;
   let rate = 0; // tokens a second, smoothed over about ten steps
@@ -92,6 +92,14 @@ export function progressCallbacks(
     },
     onSkip({ step, reason }) {
       terminal.note(paint(terminal, "yellow", `step ${step} was skipped: ${reason}`));
+    },
+    onPause({ step, reason }) {
+      terminal.note(paint(terminal, "yellow", `Paused after step ${step}: ${reason}`));
+    },
+    onGoOn({ step, seconds }) {
+      terminal.note(`Going on after step ${step}, ${formatSeconds(seconds)} later`);
+      began += seconds * 1000; // what is left to do does not get longer by a wait
+      last = performance.now();
     },
     onCheckpoint({ step, path }) {
       if (!terminal.interactive) terminal.note(`step ${step}: saved ${path}`);

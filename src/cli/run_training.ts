@@ -16,6 +16,7 @@ import { kebab } from "./flags.ts";
 import { formatCount, formatShare, shellWord } from "./format.ts";
 import { MetricsFile } from "./metrics_file.ts";
 import { paint, type Terminal } from "./output.ts";
+import { pauseGate } from "./pause_gate.ts";
 import { progressCallbacks } from "./progress.ts";
 import { StopSignal } from "./stop_signal.ts";
 import { DEFAULT_EPOCHS, TRAIN_FLAGS, type TrainFlags } from "./train_flags.ts";
@@ -183,6 +184,7 @@ async function runLoop<B extends Batch>(
   terminal: Terminal,
 ): Promise<TrainOutcome> {
   const settings = settingsOf(flags, setup.data);
+  const gate = pauseGate(flags);
   const directory = flags.adapterPath;
   const checkpoints = new CheckpointDirectory(
     join(directory, "checkpoints"),
@@ -232,6 +234,7 @@ async function runLoop<B extends Batch>(
     },
     resume: found?.checkpoint,
     signal: stop.signal,
+    gate,
   });
   if (outcome.end !== "interrupted") kept?.remove();
   return outcome;

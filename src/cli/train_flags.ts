@@ -10,6 +10,7 @@ const ADAPTER = "Adapter";
 const TRAINING = "Training";
 const REPORTS = "Evaluation and reports";
 const SAVING = "Saving and resuming";
+const PAUSING = "Pausing";
 
 export const TRAIN_FLAGS = {
   config: text("YAML file with these flags under their snake_case names; flags here win", {
@@ -196,6 +197,18 @@ export const TRAIN_FLAGS = {
   resumeAdapterFile: text("Adapter to start from, as a new run", {
     placeholder: "PATH",
     group: SAVING,
+  }),
+  maxTemperature: number(
+    "Pause while a temperature sensor shows more °C than this, until all are 5 below it",
+    { placeholder: "CELSIUS", min: 1, max: 125, group: PAUSING },
+  ),
+  minBattery: integer(
+    "Pause while a battery discharges and holds less than this share; 0 never does",
+    { default: 20, placeholder: "PERCENT", min: 0, max: 100, group: PAUSING },
+  ),
+  window: text("Train only between these times of the day, e.g. 01:00-05:00", {
+    placeholder: "HH:MM-HH:MM",
+    group: PAUSING,
   }),
   ...RUNTIME_FLAGS,
 } as const;

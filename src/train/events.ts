@@ -47,6 +47,10 @@ export interface TrainCallbacks {
   onEvaluate?(report: EvaluationReport): void;
   onSkip?(report: SkipReport): void;
   onCheckpoint?(checkpoint: { readonly step: number; readonly path: string }): void;
+  /** The run waits before its next step; `reason` is a clause for a sentence. */
+  onPause?(pause: { readonly step: number; readonly reason: string }): void;
+  /** The wait has ended. */
+  onGoOn?(pause: { readonly step: number; readonly seconds: number }): void;
 }
 
 /** How a run ended. */
@@ -74,5 +78,7 @@ export function combineCallbacks(...all: readonly TrainCallbacks[]): TrainCallba
     onEvaluate: (report) => all.forEach((one) => one.onEvaluate?.(report)),
     onSkip: (report) => all.forEach((one) => one.onSkip?.(report)),
     onCheckpoint: (checkpoint) => all.forEach((one) => one.onCheckpoint?.(checkpoint)),
+    onPause: (pause) => all.forEach((one) => one.onPause?.(pause)),
+    onGoOn: (pause) => all.forEach((one) => one.onGoOn?.(pause)),
   };
 }

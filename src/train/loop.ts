@@ -12,6 +12,7 @@ import type { Checkpoint, CheckpointSink } from "./checkpoint.ts";
 import { evaluate } from "./evaluate.ts";
 import type { TrainCallbacks, TrainOutcome } from "./events.ts";
 import type { Optimizer } from "./optimizer.ts";
+import { type Gate, sleep } from "./pause.ts";
 import { Random } from "../random.ts";
 import { learningRateAt, type Schedule } from "./schedule.ts";
 import { type DataPosition, initialState, type TrainState } from "./state.ts";
@@ -56,7 +57,12 @@ export interface TrainJob<B extends Batch> {
   readonly resume?: Checkpoint;
   /** Ends the run after the micro-batch in work. */
   readonly signal?: AbortSignal;
+  /** Asked before each step; while it is closed the run waits. */
+  readonly gate?: Gate;
 }
+
+/** Milliseconds between two questions to a gate that is closed. */
+const GATE_POLL_MS = 1000;
 
 /** Number of steps that `epochs` passes over the data take. */
 export function stepsOf(data: BatchSource, epochs: number, accumulation: number): number {
@@ -106,6 +112,7 @@ class Run<B extends Batch> {
     const { model, settings, signal } = this.job;
     if (this.#state.widened) model.widen?.();
     while (true) {
+      await this.#whileClosed();
       // What is due at a step follows from the state alone, so that a resume repeats and forgets nothing.
       if (this.#evaluationDue()) await this.#evaluate();
       if (signal?.aborted) return this.#interrupted();
@@ -120,6 +127,22 @@ class Run<B extends Batch> {
       }
       await this.#step();
     }
+  }
+
+  /** Waits for the gate, after writing down what has been learnt: the wait may be long. */
+  async #whileClosed(): Promise<void> {
+    const { gate, callbacks, signal } = this.job;
+    const reason = gate?.closedBy(false);
+    if (reason === undefined || signal?.aborted) return;
+    const { step, skippedInARow } = this.#state;
+    if (step > 0 && skippedInARow === 0 && !this.#overflowed()) this.#save();
+    callbacks?.onPause?.({ step, reason });
+    const began = performance.now();
+    do await sleep(GATE_POLL_MS, signal); while (
+      !signal?.aborted && gate!.closedBy(true) !== undefined
+    );
+    const seconds = (performance.now() - began) / 1000;
+    if (!signal?.aborted) callbacks?.onGoOn?.({ step, seconds });
   }
 
   #evaluationDue(): boolean {

@@ -9,13 +9,17 @@ export interface GraftResult {
   readonly stderr: string;
 }
 
-function command(args: readonly string[], stdin: "null" | "piped" = "null"): Deno.Command {
+function command(
+  args: readonly string[],
+  stdin: "null" | "piped" = "null",
+  env: Readonly<Record<string, string>> = {},
+): Deno.Command {
   return new Deno.Command(Deno.execPath(), {
     args: ["run", "-A", "--no-check", MAIN, ...args],
     stdin,
     stdout: "piped",
     stderr: "piped",
-    env: { NO_COLOR: "1" },
+    env: { NO_COLOR: "1", ...env },
   });
 }
 
@@ -62,20 +66,30 @@ export async function graftWithInput(
 }
 
 /** Runs `graft` and sends it a signal once its standard error matches. */
-export async function graftSignalled(
+export function graftSignalled(
   when: RegExp,
   signal: Deno.Signal,
   ...args: string[]
 ): Promise<GraftResult> {
-  const child = command(args).spawn();
+  return graftReacting(when, (child) => child.kill(signal), {}, ...args);
+}
+
+/** Runs `graft` with more environment, and does something once its standard error matches. */
+export async function graftReacting(
+  when: RegExp,
+  react: (child: Deno.ChildProcess) => void,
+  env: Readonly<Record<string, string>>,
+  ...args: string[]
+): Promise<GraftResult> {
+  const child = command(args, "null", env).spawn();
   const stdout = new Response(child.stdout).text();
   let stderr = "";
-  let sent = false;
+  let reacted = false;
   for await (const chunk of child.stderr.pipeThrough(new TextDecoderStream())) {
     stderr += chunk;
-    if (sent || !when.test(stderr)) continue;
-    child.kill(signal);
-    sent = true;
+    if (reacted || !when.test(stderr)) continue;
+    react(child);
+    reacted = true;
   }
   const { code } = await child.status;
   return { code, stdout: await stdout, stderr };

@@ -20,6 +20,7 @@ import {
   type TrainSettings,
   writeParameters,
 } from "../../src/train/loop.ts";
+import type { Gate } from "../../src/train/pause.ts";
 import type { BatchSource } from "../../src/train/step.ts";
 import { HostAdamW, LeastSquares, planeData, type Rows } from "../helpers/host_training.ts";
 
@@ -362,4 +363,36 @@ Deno.test("writeParameters() refuses missing, misshapen and superfluous tensors 
   assertThrows(() => writeParameters(model, values), RangeError, "current value is [4]");
   values.set("bias", bias).set("other", bias);
   assertThrows(() => writeParameters(model, values), RangeError, 'the model has no "other"');
+});
+
+Deno.test("train() waits while its gate is closed, with what it learnt saved, and ends as without", async () => {
+  const plainRun = makeJob();
+  await train(plainRun);
+  const told: string[] = [];
+  let asked = 0;
+  // Closed before step 13, for two questions.
+  const gate: Gate = {
+    closedBy: (waiting) => (++asked === 13 || waiting && asked === 14) ? "it is hot" : undefined,
+  };
+  const paused = makeJob({}, {
+    gate,
+    callbacks: {
+      onPause: ({ step, reason }) => told.push(`${step}: ${reason}`),
+      onGoOn: ({ step }) => told.push(`${step}: on`),
+    },
+  });
+  await train(paused);
+  assertEquals(told, ["12: it is hot", "12: on"]);
+  assertEquals(paused.saved.map(({ state }) => state.step), [10, 12, 20, 30]);
+  assertEquals(snapshot(paused.saved.at(-1)!), snapshot(plainRun.saved.at(-1)!));
+});
+
+Deno.test("train() is interrupted while its gate is closed", async () => {
+  const controller = new AbortController();
+  const job = makeJob({}, {
+    gate: { closedBy: () => "it is hot" },
+    signal: controller.signal,
+    callbacks: { onPause: () => controller.abort() },
+  });
+  assertEquals((await train(job)).end, "interrupted");
 });

@@ -1,0 +1,73 @@
+/** Temperatures and batteries, as Linux shows them under `/sys`. */
+import { join } from "@std/path";
+
+/** A temperature sensor's reading. */
+export interface Temperature {
+  /** The kernel's name of the zone, as `cpu-thermal` or `x86_pkg_temp`. */
+  readonly name: string;
+  readonly celsius: number;
+}
+
+/** A battery that powers this machine. */
+export interface Battery {
+  readonly name: string;
+  /** Charge, 0 to 100. */
+  readonly percent: number;
+  readonly discharging: boolean;
+}
+
+/** Readings outside of this are a sensor's way to say that it has none. */
+const PLAUSIBLE = { least: -60, most: 150 };
+
+/** Where `/sys` is; another tree for tests. */
+export function sysRoot(): string {
+  return Deno.env.get("GRAFT_SYSFS") ?? "/sys";
+}
+
+/**
+ * All thermal zones that can be read now.
+ *
+ * Source: Documentation/driver-api/thermal/sysfs-api.rst of the Linux kernel (millidegrees Celsius).
+ */
+export function temperatures(root = sysRoot()): readonly Temperature[] {
+  return entriesOf(join(root, "class/thermal")).filter((name) => name.startsWith("thermal_zone"))
+    .flatMap((zone) => {
+      const path = join(root, "class/thermal", zone);
+      const celsius = Number(textOf(join(path, "temp")) ?? NaN) / 1000;
+      const plausible = celsius > PLAUSIBLE.least && celsius < PLAUSIBLE.most;
+      return plausible ? [{ name: textOf(join(path, "type")) ?? zone, celsius }] : [];
+    });
+}
+
+/**
+ * Batteries of the machine itself; those of its mice and keyboards are left out.
+ *
+ * Source: Documentation/ABI/testing/sysfs-class-power of the Linux kernel.
+ */
+export function batteries(root = sysRoot()): readonly Battery[] {
+  return entriesOf(join(root, "class/power_supply")).flatMap((name) => {
+    const of = (file: string) => textOf(join(root, "class/power_supply", name, file));
+    const percent = Number(of("capacity") ?? NaN);
+    if (of("type") !== "Battery" || of("scope") === "Device" || Number.isNaN(percent)) return [];
+    return [{ name, percent, discharging: of("status") === "Discharging" }];
+  });
+}
+
+function entriesOf(directory: string): readonly string[] {
+  try {
+    return [...Deno.readDirSync(directory)].map(({ name }) => name).sort();
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return []; // this machine has none
+    throw error;
+  }
+}
+
+/** A file's trimmed text; `undefined` where it is missing or, as sensors do, answers with an error. */
+function textOf(path: string): string | undefined {
+  try {
+    return Deno.readTextFileSync(path).trim();
+  } catch (error) {
+    if (error instanceof Deno.errors.NotCapable) throw error;
+    return undefined;
+  }
+}
