@@ -22,6 +22,11 @@ export interface SessionSettings {
   /** In order of preference; the CPU comes last by itself. */
   readonly providers?: readonly Provider[];
   readonly profilePrefix?: string;
+  /**
+   * Path to write the optimised model to, with its large weights in `weights.bin` beside it, packed as
+   * this processor's kernels read them. Source: onnxruntime_session_options_config_keys.h.
+   */
+  readonly optimizedPath?: string;
   /** Names the session in ORT's log. */
   readonly label?: string;
 }
@@ -59,6 +64,12 @@ function apply(ort: Ort, options: Handle, settings: SessionSettings): void {
   for (const provider of settings.providers ?? []) appendProvider(ort, options, provider);
   if (settings.profilePrefix !== undefined) {
     unwrap(api, api.EnableProfiling(options, cString(settings.profilePrefix)));
+  }
+  if (settings.optimizedPath !== undefined) {
+    unwrap(api, api.SetOptimizedModelFilePath(options, cString(settings.optimizedPath)));
+    entry("session.optimized_model_external_initializers_file_name", "weights.bin");
+    entry("session.optimized_model_external_initializers_min_size_in_bytes", "1024");
+    entry("session.save_external_prepacked_constant_initializers", "1");
   }
   if (settings.label !== undefined) {
     unwrap(api, api.SetSessionLogId(options, cString(settings.label)));

@@ -91,6 +91,9 @@ export const SLOTS = {
 
   // OrtStatus* CreateSessionOptions(OrtSessionOptions** options)
   CreateSessionOptions: { slot: 10, parameters: ["buffer"], result: "pointer" },
+  // OrtStatus* SetOptimizedModelFilePath(OrtSessionOptions* options,
+  //   const ORTCHAR_T* optimized_model_filepath)
+  SetOptimizedModelFilePath: { slot: 11, parameters: ["pointer", "buffer"], result: "pointer" },
   // void ReleaseSessionOptions(OrtSessionOptions* input)
   ReleaseSessionOptions: { slot: 100, parameters: ["pointer"], result: "void" },
   // OrtStatus* EnableProfiling(OrtSessionOptions* options, const ORTCHAR_T* profile_file_prefix)

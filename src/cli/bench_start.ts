@@ -2,6 +2,7 @@
 import { EXIT, RefusedError } from "../errors.ts";
 import { findModelFile } from "../model/find_model.ts";
 import { median } from "../statistics.ts";
+import { readKernelFile } from "../system/kernel_files.ts";
 import { startSelf } from "../system/own_process.ts";
 import { processor } from "../system/processor.ts";
 import { JSON_FLAG, MODEL_FLAG } from "./bench_flags.ts";
@@ -20,6 +21,7 @@ export default command({
     json: JSON_FLAG,
     ...RUNTIME_FLAGS,
   },
+  needs: ["run"],
   examples: [
     {
       command: "graft bench start --model ./smollm2-int4",
@@ -33,16 +35,19 @@ export default command({
       ...(flags.ortLib === undefined ? [] : ["--ort-lib", flags.ortLib]),
       ...(flags.threads === undefined ? [] : ["--threads", String(flags.threads)]),
     ];
-    const times: number[] = [];
+    const starts: Start[] = [];
     for (let round = 0; round <= flags.rounds; round++) {
-      const time = await firstResult(args);
-      if (round > 0) times.push(time); // the first one reads files into the page cache
+      const start = await firstResult(args);
+      if (round > 0) starts.push(start); // the first one reads files into the page cache
     }
+    const times = starts.map(({ seconds }) => seconds);
     const figures = {
       rounds: flags.rounds,
       median_s: median(times),
       fastest_s: Math.min(...times),
       slowest_s: Math.max(...times),
+      own_mb: median(starts.map(({ ownBytes }) => ownBytes)) / 1e6,
+      file_mb: median(starts.map(({ fileBytes }) => fileBytes)) / 1e6,
     };
     const { name, threads } = processor();
     if (flags.json) {
@@ -60,27 +65,41 @@ export default command({
         { heading: "median s", cell: (row) => row.median_s },
         { heading: "fastest", cell: (row) => row.fastest_s },
         { heading: "slowest", cell: (row) => row.slowest_s },
+        { heading: "own memory MB", cell: (row) => row.own_mb },
+        { heading: "of files MB", cell: (row) => row.file_mb },
       ])
     ) terminal.print(line);
     return EXIT.ok;
   },
 });
 
+/** What a start took. */
+interface Start {
+  readonly seconds: number;
+  /** Memory at the first result that is the process's own, and pages of files, which may be dropped. */
+  readonly ownBytes: number;
+  readonly fileBytes: number;
+}
+
 /**
- * Seconds until a fresh process writes the first byte of its result; the process is ended then.
+ * Waits until a fresh process writes the first byte of its result; the process is ended then.
  *
  * @throws {RefusedError} where it ends without one
  */
-async function firstResult(args: readonly string[]): Promise<number> {
+async function firstResult(args: readonly string[]): Promise<Start> {
   const start = performance.now();
   const child = startSelf(args, "piped");
   const stderr = new Response(child.stderr).text();
   const reader = child.stdout.getReader();
   const { done } = await reader.read();
   const seconds = (performance.now() - start) / 1000;
+  const status = readKernelFile(`/proc/${child.pid}/status`) ?? "";
+  const bytes = (field: string) =>
+    1024 * Number(new RegExp(`^${field}:\\s*(\\d+)`, "m").exec(status)?.[1] ?? NaN);
+  const [ownBytes, fileBytes] = [bytes("RssAnon"), bytes("RssFile")];
   await reader.cancel();
   if (!done) child.kill("SIGKILL");
   await child.status;
-  if (!done) return seconds;
+  if (!done) return { seconds, ownBytes, fileBytes };
   throw new RefusedError(`\`graft run\` gave no result: ${(await stderr).trim()}`);
 }

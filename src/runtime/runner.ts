@@ -99,6 +99,13 @@ export interface CompileOptions {
   readonly dims?: Readonly<Record<string, number>>;
   /** Writes ORT's Chrome-trace profile under this path prefix. */
   readonly profilePrefix?: string;
+  /**
+   * Also writes the optimised model to this path, its weights beside it in `weights.bin`, packed for
+   * this processor and this release: {@linkcode Runner.load} maps them instead of packing anew. Look
+   * at what comes out: 1.30 computes nonsense from the file where MatMulNBits has `accuracy_level` 4
+   * (`scripts/figures/prepacked.ts`).
+   */
+  readonly optimizedPath?: string;
   /** Names the session in errors. */
   readonly label?: string;
 }
