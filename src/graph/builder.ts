@@ -29,6 +29,8 @@ export class GraphBuilder {
   readonly #inputs: ValueInfo[] = [];
   readonly #initializers = new Map<string, Tensor>();
   readonly #constants = new Map<string, string>();
+  /** The same for one-dimensional int64 constants, by their entries. */
+  readonly #ints = new Map<string, string>();
   readonly #reserved = new Set<string>();
   #next = 0;
 
@@ -94,7 +96,13 @@ export class GraphBuilder {
 
   /** A one-dimensional int64 constant: axes, shapes, split sizes. */
   int64s(values: readonly number[]): string {
-    return this.constant(int64([values.length], values), "ints");
+    const key = values.join();
+    let name = this.#ints.get(key);
+    if (name === undefined) {
+      name = this.constant(int64([values.length], values), "ints");
+      this.#ints.set(key, name);
+    }
+    return name;
   }
 
   /** What is known of a value; throws a `ReferenceError` for a name never defined. */
@@ -188,6 +196,12 @@ export class GraphBuilder {
   build(name: string, outputs: readonly string[]): Graph {
     const used = new Set(outputs);
     for (const node of this.#nodes) for (const input of node.inputs) used.add(input);
+    const initializers = new Map<string, Tensor>();
+    for (const [key, value] of this.#initializers) if (used.has(key)) initializers.set(key, value);
+    const valueInfo = new Map<string, ValueInfo>();
+    for (const [key, { dtype, dims }] of this.#known) {
+      valueInfo.set(key, { name: key, type: { dtype, shape: dims } });
+    }
     return {
       name,
       inputs: this.#inputs,
@@ -195,14 +209,9 @@ export class GraphBuilder {
         const { dtype, dims } = this.known(output);
         return { name: output, type: { dtype, shape: dims } };
       }),
-      initializers: new Map([...this.#initializers].filter(([key]) => used.has(key))),
+      initializers,
       nodes: [...this.#nodes],
-      valueInfo: new Map(
-        [...this.#known].map(([key, { dtype, dims }]) => [
-          key,
-          { name: key, type: { dtype, shape: dims } },
-        ]),
-      ),
+      valueInfo,
     };
   }
 

@@ -35,7 +35,15 @@ export function float32(dims: readonly number[], values: ArrayLike<number>): Ten
 /** An int64 tensor from whole numbers. */
 export function int64(dims: readonly number[], values: ArrayLike<number | bigint>): Tensor {
   const out = new BigInt64Array(values.length);
-  for (let i = 0; i < values.length; i++) out[i] = BigInt(values[i]);
+  const halves = new Int32Array(out.buffer);
+  for (let i = 0; i < values.length; i++) {
+    const value = values[i];
+    // Most are dimensions, and a bigint is an object.
+    if (typeof value === "number" && value === (value | 0)) {
+      halves[2 * i] = value;
+      halves[2 * i + 1] = value < 0 ? -1 : 0;
+    } else out[i] = BigInt(value);
+  }
   return tensor("int64", dims, bytesOf(out));
 }
 

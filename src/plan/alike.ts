@@ -26,8 +26,8 @@ type BackwardOptions = Parameters<typeof backwardCall>[2];
 /** Plans the segments of one lowered graph. */
 export function segmentPlanner(context: PlanContext): SegmentPlanner {
   const signatures = new Map<Segment, Signature>();
-  const forwards = new Map<string, { names: readonly string[]; call: PlannedCall }>();
-  const backwards = new Map<string, { names: readonly string[]; backward: Backward }>();
+  const forwards = new Map<string, { rename: Renaming; call: PlannedCall }>();
+  const backwards = new Map<string, { rename: Renaming; backward: Backward }>();
   const signatureOf = (segment: Segment) => {
     const found = signatures.get(segment) ?? signature(context, segment);
     signatures.set(segment, found);
@@ -40,11 +40,11 @@ export function segmentPlanner(context: PlanContext): SegmentPlanner {
       const key = `${text}\n${stored}`;
       const found = forwards.get(key);
       if (found !== undefined) {
-        const rename = renaming(found.names, names);
+        const rename = found.rename(names);
         return renamed(found.call, rename, `forward to ${segment.output}`);
       }
       const call = forwardCall(context, segment, kept);
-      forwards.set(key, { names, call });
+      forwards.set(key, { rename: renaming(names), call });
       return call;
     },
     backward(segment, options) {
@@ -52,7 +52,7 @@ export function segmentPlanner(context: PlanContext): SegmentPlanner {
       const key = `${text}\n${options.wantInput} ${options.keep}`;
       const found = backwards.get(key);
       if (found !== undefined) {
-        const rename = renaming(found.names, names);
+        const rename = found.rename(names);
         const { call, kept, keptBytes } = found.backward;
         return {
           call: renamed(call, rename, `backward from ${segment.output}`),
@@ -61,7 +61,7 @@ export function segmentPlanner(context: PlanContext): SegmentPlanner {
         };
       }
       const backward = backwardCall(context, segment, options);
-      backwards.set(key, { names, backward });
+      backwards.set(key, { rename: renaming(names), backward });
       return backward;
     },
   };
@@ -109,15 +109,18 @@ function describe({ lowered, fed, constants }: PlanContext, name: string): strin
   return `${type?.dtype}[${type?.dims}]${constants.has(name) ? " constant" : ""}`;
 }
 
-/** From one segment's names to another's; names of neither, such as the labels', stay. */
-function renaming(from: readonly string[], to: readonly string[]): (name: string) => string {
-  const names = new Map(from.flatMap((name, i) => [
-    [name, to[i]],
-    [cotangentName(name), cotangentName(to[i])],
-    [halfName(name), halfName(to[i])],
-    [gradientName(name), gradientName(to[i])],
-  ]));
-  return (name) => names.get(name) ?? name;
+/** From the names of the segment that was planned to those of one alike; others, such as labels, stay. */
+type Renaming = (to: readonly string[]) => (name: string) => string;
+
+function renaming(from: readonly string[]): Renaming {
+  const places = new Map<string, (to: readonly string[]) => string>();
+  from.forEach((name, i) => {
+    places.set(name, (to) => to[i]);
+    for (const derived of [cotangentName, halfName, gradientName]) {
+      places.set(derived(name), (to) => derived(to[i]));
+    }
+  });
+  return (to) => (name) => places.get(name)?.(to) ?? name;
 }
 
 function renamed(call: PlannedCall, rename: (name: string) => string, label: string): PlannedCall {

@@ -65,7 +65,9 @@ export function isMultiple(rows: Dim | undefined, vocabulary: Dim): boolean {
 /** The numbers of a chunk's rows, int64 [size]. */
 function chunkRows(b: GraphBuilder, c: ChunkContext, size: number): string {
   const name = `head.rows:${size}`;
-  c.constants.set(name, int64([size], Array.from({ length: size }, (_, row) => row)));
+  if (!c.constants.has(name)) {
+    c.constants.set(name, int64([size], Array.from({ length: size }, (_, row) => row)));
+  }
   return b.has(name) ? name : b.input(name, "int64", [size]);
 }
 

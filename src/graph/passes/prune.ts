@@ -14,20 +14,26 @@ export function neededNodes(nodes: readonly Node[], outputs: Iterable<string>): 
 }
 
 /** Names that a node reads: its inputs, and what its subgraphs may read of the outer scope. */
-export function* readBy(node: Node): Iterable<string> {
-  yield* node.inputs;
-  yield* capturedBy(node);
+export function readBy(node: Node): Iterable<string> {
+  const captured = capturedBy(node);
+  return captured.length === 0 ? node.inputs : [...node.inputs, ...captured];
 }
 
-function* capturedBy(node: Node): Iterable<string> {
-  for (const attribute of Object.values(node.attributes)) {
+const NOTHING: readonly string[] = [];
+
+function capturedBy(node: Node): readonly string[] {
+  let captured = NOTHING;
+  for (const key in node.attributes) {
+    const attribute = node.attributes[key];
     if (attribute.kind !== "graph") continue;
-    for (const inner of attribute.value.nodes) {
-      yield* inner.inputs;
-      yield* capturedBy(inner);
-    }
-    for (const output of attribute.value.outputs) yield output.name;
+    const { nodes, outputs } = attribute.value;
+    captured = [
+      ...captured,
+      ...nodes.flatMap((inner) => [...inner.inputs, ...capturedBy(inner)]),
+      ...outputs.map(({ name }) => name),
+    ];
   }
+  return captured;
 }
 
 /**
