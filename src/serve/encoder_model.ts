@@ -139,6 +139,11 @@ function softmax(logits: Float32Array): Float32Array {
 }
 
 function normalized(vector: Float32Array): Float32Array {
-  const length = Math.sqrt(vector.reduce((sum, value) => sum + value * value, 0));
-  return length === 0 ? vector : vector.map((value) => value / length);
+  let squares = 0;
+  for (let i = 0; i < vector.length; i++) squares += vector[i] * vector[i];
+  if (squares === 0) return vector;
+  const length = Math.sqrt(squares);
+  const result = new Float32Array(vector.length);
+  for (let i = 0; i < vector.length; i++) result[i] = vector[i] / length;
+  return result;
 }
