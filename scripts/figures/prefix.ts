@@ -30,11 +30,12 @@ try {
   const model = `${shared}/models/smollm2-135m-instruct-int4`;
   const flags = { model, data, numLayers: 4, batchSize: BATCH, maxSeqLength: 256 };
   const epochs = await secondsOfEpochs(flags, join(folder, "activations"));
+  console.log(JSON.stringify({ model, rows: Number(rows), ...epochs }));
   const peakMb = {
     without: await peakOf(model, data, "0"),
     with: await peakOf(model, data, "4G"),
   };
-  console.log(JSON.stringify({ model, rows: Number(rows), ...epochs, peakMb }, null, 2));
+  console.log(JSON.stringify({ peakMb }));
 } finally {
   await Deno.remove(folder, { recursive: true });
 }
