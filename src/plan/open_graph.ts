@@ -52,11 +52,14 @@ export class SizedGraph {
 export function openGraph(here: SizedGraph, there: SizedGraph): OpenGraph | undefined {
   if (here.outline !== there.outline) return undefined;
   const { graph } = here;
+  const values = valuesOf(graph);
+  const rank = (sized: SizedGraph, name: string) => sized.known.dims(name).length;
+  if (values.some((name) => rank(here, name) !== rank(there, name))) return undefined;
   const sizes = new Numbering("size");
   const opened = (dims: readonly number[], others: readonly number[]) =>
     dims.map((dim, i): Dim => dim === others[i] ? dim : sizes.nameOf(`${dim} ${others[i]}`));
   const shapes = new Map(
-    valuesOf(graph).map((name) => [name, opened(here.known.dims(name), there.known.dims(name))]),
+    values.map((name) => [name, opened(here.known.dims(name), there.known.dims(name))]),
   );
   // What is one constant here may be two there: places, not names, say which is which.
   const constants = new Numbering("c");
@@ -123,7 +126,7 @@ export function constantsFor(
   const sizes = new Map<string, number>();
   const fits = ({ name, type }: ValueInfo) => {
     const dims = constants.get(name)?.dims ?? sized.known.dims(name);
-    return type!.shape!.every((dim, i) => {
+    return type!.shape!.length === dims.length && type!.shape!.every((dim, i) => {
       if (typeof dim === "number") return dim === dims[i];
       if (!sizes.has(dim)) sizes.set(dim, dims[i]);
       return sizes.get(dim) === dims[i];
