@@ -1,5 +1,5 @@
 /** Runs the sides of a training workload in turn, round by round. */
-import type { Workload } from "../figures/workloads.ts";
+import { type Workload, workload } from "../figures/workloads.ts";
 import { type Context, missing } from "./context.ts";
 import { type Setting, trainGraft } from "./graft_side.ts";
 import { type PeftType, trainPeft } from "./peft_side.ts";
@@ -13,7 +13,8 @@ export interface Measured {
 }
 
 /**
- * Runs the sides alternately; the adapters stay in the context's folder.
+ * Runs the sides alternately: once on all data, then on its short part for more speeds. The first
+ * round's adapters stay in the context's folder.
  *
  * @param before called at the start of each round, for what must be measured in the same hour
  */
@@ -25,8 +26,10 @@ export async function alternate(
   before: () => Promise<void> | undefined = () => undefined,
 ): Promise<Measured> {
   const notes: string[] = [];
-  const sides: { readonly runs: TrainResult[]; readonly run: () => Promise<TrainResult> }[] = [];
-  const add = (run: () => Promise<TrainResult>) => {
+  const short = workload(context.shared, work.name, context.shortData);
+  type Run = (work: Workload, first: boolean) => Promise<TrainResult>;
+  const sides: { readonly runs: TrainResult[]; readonly run: Run }[] = [];
+  const add = (run: Run) => {
     const runs: TrainResult[] = [];
     sides.push({ runs, run });
     return runs;
@@ -34,16 +37,23 @@ export async function alternate(
   const graftRuns = new Map<Setting, TrainResult[]>();
   for (const setting of settings) {
     const adapter = adapterOf(context, work, setting);
-    graftRuns.set(setting, add(() => trainGraft(work, setting, adapter)));
+    const run: Run = (work, first) =>
+      trainGraft(work, setting, first ? adapter : `${adapter}-short`);
+    graftRuns.set(setting, add(run));
   }
   const peftRuns = new Map<PeftType, TrainResult[]>();
   const why = missing(context, "torch", "transformers", "peft");
   if (why !== undefined) notes.push(`PEFT was not measured: ${why}`);
-  else for (const dtype of types) peftRuns.set(dtype, add(() => trainPeft(context, work, dtype)));
+  else {for (const dtype of types) {
+      peftRuns.set(
+        dtype,
+        add((work) => trainPeft(context, work, dtype)),
+      );
+    }}
   for (let round = 0; round < context.rounds; round++) {
     await before();
     for (const { runs, run } of sides) {
-      const found = await run();
+      const found = await run(round === 0 ? work : short, round === 0);
       runs.push(found);
       console.error(
         `${work.name}, round ${round + 1}: ${found.peer} ${found.dtype} ` +

@@ -15,6 +15,8 @@ export interface Context {
   /** Rows of each data file; all where absent. */
   readonly limit?: number;
   readonly data: WorkloadData;
+  /** Parts of the data on which rounds after the first measure speed alone. */
+  readonly shortData: WorkloadData;
   /** For adapters and merged models; removed in the end. */
   readonly folder: string;
   /** Versions of the peers' packages that are there. */

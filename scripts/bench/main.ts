@@ -7,6 +7,11 @@
  * usage: deno task bench [--only B1,B5,growth] [--rounds 3] [--quick] [--limit ROWS]
  *   [--shared ../shared] [--python .venv/bin/python] [--out docs]
  * --quick: one round on the first 128 rows of each file; writes no page unless --out is given.
+ *
+ * The first round trains on all rows: losses, accuracies and memory are its; later ones add speeds
+ * on the first 96 rows. Everything takes about 40 minutes on two quiet cores, half of them PEFT's:
+ * B1 to B4 share their runs and take 27, B3 alone 12, B5 8, B6 2, B7 1, growth 4. Estimated from one
+ * round on 256 rows.
  * GRAFT_PYTHON names the Python with the peers (tests/requirements.txt), too.
  */
 import { parseArgs } from "@std/cli/parse-args";
@@ -21,6 +26,8 @@ import { classifier, languageModel } from "./training.ts";
 
 const WORKLOADS = ["B1", "B2", "B3", "B4", "B5", "B6", "B7", "growth"];
 const QUICK_ROWS = 128;
+/** A dozen steps: enough for a speed. */
+const SHORT_ROWS = 96;
 const PLOT = "benchmarks.svg";
 
 /** What the command line asks for; ends the script where that is impossible. */
@@ -90,10 +97,17 @@ const folder = Deno.makeTempDirSync({ prefix: "graft-bench-" });
 // What was measured here before must not decide what is measured now.
 Deno.env.set("GRAFT_CACHE_DIR", `${folder}/cache`);
 try {
+  const short = `${folder}/short`;
+  makeDirectory(short);
   const context: Context = {
     ...settings,
     folder,
     data: limitedData(settings.shared, folder, settings.limit),
+    shortData: limitedData(
+      settings.shared,
+      short,
+      Math.min(settings.limit ?? Infinity, SHORT_ROWS),
+    ),
     versions: peerVersions(settings.python),
   };
   const machine = machineOf(context);

@@ -58,8 +58,9 @@ export function benchmarksPage(reports: readonly KeptReport[], plot: string | un
   const lines = [
     "# Benchmarks",
     "",
-    "Written by `deno task bench`; do not edit. graft and its peers ran alternately; figures are",
-    "medians of the rounds. An absolute figure belongs to its machine and hour, a ratio of two sides",
+    "Written by `deno task bench`; do not edit. graft and its peers ran alternately; speeds are",
+    "medians of the rounds, of which the first trains on all data: losses, accuracies and memory are",
+    "its. An absolute figure belongs to its machine and hour, a ratio of two sides",
     "measured in one run does not. The workloads are those of BENCHMARKS.md.",
     "",
     ...machines(reports),

@@ -26,7 +26,7 @@ export interface DecodeOptions {
 
 /**
  * Times language models on one prompt of made-up tokens, greedy, whatever tokens come. In each
- * round all of them read and answer, in an order that turns round from one to the next.
+ * round all of them read and answer, each time beginning with the next one.
  *
  * @returns the models' times, in their order
  */
@@ -49,9 +49,9 @@ export async function timeDecoding(
   );
   const times = models.map(() => ({ prefillMs: [] as number[], decodeMs: [] as number[] }));
   for (let round = 0; round <= options.rounds; round++) {
-    const order = [...readers.keys()];
-    if (round % 2 === 1) order.reverse();
-    for (const i of order) {
+    for (let turn = 0; turn < readers.length; turn++) {
+      // Each begins as often as the others, and none comes twice in a row.
+      const i = (round + turn) % readers.length;
       const { prefillMs, decodeMs } = await answer(readers[i], prompt, options.answerTokens);
       if (round === 0) continue; // allocates, and warms caches
       times[i].prefillMs.push(prefillMs);
