@@ -119,7 +119,7 @@ export function verdict({ products, withPasses }: Bounds, needed: number): strin
     return `out of reach: needs ${needs} tok/s; the products alone allow ${most}`;
   }
   if (needed > withPasses) {
-    return `out of reach: needs ${needs} tok/s; products with passes over memory allow ${likely}`;
+    return `not with this plan: needs ${needs} tok/s; products and its passes over memory allow ${likely}`;
   }
   return `the kernels allow it: ${likely} tok/s with passes over memory`;
 }

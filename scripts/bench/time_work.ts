@@ -15,6 +15,8 @@ export interface WorkTimes {
 
 /** Runs of each graph, after one that is left out; the fastest counts, since a ceiling is asked for. */
 const RUNS = 5;
+/** All of a step's passes go by one figure. */
+const PASS_RUNS = 40;
 
 /** Short nodes stand in a graph this often: so much more than calling the graph takes. */
 const LEAST_MS = 2;
@@ -28,17 +30,23 @@ export async function timeWork(runner: Runner, work: StepWork): Promise<WorkTime
   }
   const factor: Known = { dtype: "float32", dims: [Math.ceil(work.meanBytes / 4)] };
   const pass = { opType: "Mul", domain: "", attributes: {} };
-  const bytesPerSecond = 3 * work.meanBytes / await secondsOf(runner, pass, [factor, factor]);
+  const bytesPerSecond = 3 * work.meanBytes /
+    await secondsOf(runner, pass, [factor, factor], PASS_RUNS);
   return { products, passes: work.passBytes / bytesPerSecond };
 }
 
 type OneNode = Pick<Node, "opType" | "domain" | "attributes">;
 
 /** Seconds that one node takes. */
-async function secondsOf(runner: Runner, node: OneNode, inputs: readonly (Known | undefined)[]) {
-  const once = await fastest(runner, copies(node, inputs, 1));
+async function secondsOf(
+  runner: Runner,
+  node: OneNode,
+  inputs: readonly (Known | undefined)[],
+  runs = RUNS,
+) {
+  const once = await fastest(runner, copies(node, inputs, 1), runs);
   const count = Math.min(MOST_COPIES, Math.ceil(LEAST_MS / once));
-  const time = count === 1 ? once : await fastest(runner, copies(node, inputs, count));
+  const time = count === 1 ? once : await fastest(runner, copies(node, inputs, count), runs);
   return time / count / 1000;
 }
 
@@ -63,11 +71,11 @@ function copies(
 }
 
 /** Milliseconds of the fastest run. */
-async function fastest(runner: Runner, graph: Graph): Promise<number> {
+async function fastest(runner: Runner, graph: Graph, runs: number): Promise<number> {
   using timed = await TimedGraph.compile(runner, graph);
   if (timed === undefined) throw new Error(`${runner.description} cannot run ${graph.name}`);
   await timed.milliseconds();
   let best = Infinity;
-  for (let run = 0; run < RUNS; run++) best = Math.min(best, await timed.milliseconds());
+  for (let run = 0; run < runs; run++) best = Math.min(best, await timed.milliseconds());
   return best;
 }

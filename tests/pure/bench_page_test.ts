@@ -135,7 +135,7 @@ Deno.test("verdict() tells what forbids a goal: the products, or the passes besi
     verdict(bounds, 622),
     "out of reach: needs 622 tok/s; the products alone allow 600",
   );
-  assertStringIncludes(verdict(bounds, 500), "with passes over memory allow 450");
+  assertStringIncludes(verdict(bounds, 500), "its passes over memory allow 450");
   assertStringIncludes(verdict(bounds, 400), "the kernels allow it");
 });
 
