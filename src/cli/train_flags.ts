@@ -137,7 +137,7 @@ export const TRAIN_FLAGS = {
     { choices: ["exact", "fast"], default: "exact", group: TRAINING },
   ),
   gradCheckpoint: boolean(
-    "Recompute activations instead of keeping them; if absent, what fits in five times the model's size and in a quarter of the free memory is kept",
+    "Recompute activations instead of keeping them; if absent, what fits in twice the model's size and in a quarter of the free memory is kept",
     { group: TRAINING },
   ),
   memoryBudget: text(

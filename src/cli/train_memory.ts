@@ -7,12 +7,13 @@ import { checkedPart } from "../train/check_fast.ts";
 import { comparedPart } from "../train/compare_forward.ts";
 import { RefusedError } from "../errors.ts";
 import { parameterBytes, prepackedBytes } from "../model/predict_training.ts";
-import { type PredictedMemory, predictMemory } from "../plan/memory.ts";
+import { type PredictedMemory, predictMemory, roundedBytes } from "../plan/memory.ts";
 import type { Numeric } from "../plan/names.ts";
 import { planTraining } from "../plan/plan.ts";
 import { freeBytes, freeSwapBytes, processMemory } from "../system/memory.ts";
 import { type Fit, fitMemory } from "../train/fit_memory.ts";
 import { keepBudget } from "../train/keep_budget.ts";
+import { sequencesAtOnce } from "../train/micro_batches.ts";
 import { PLANS_KEPT } from "../train/plan_cache.ts";
 import { PlannedModel, type PlannedModelOptions } from "../train/planned_model.ts";
 import type { BatchSource } from "../train/step.ts";
@@ -26,6 +27,11 @@ import type { TrainFlags } from "./train_flags.ts";
 
 /** Share of what is free that a run may plan for: the prediction has an error of its own. */
 const SHARE_OF_FREE = 0.9;
+/**
+ * Tokens that run at once, padding counted, where a batch has more of them: products are as quick as
+ * they get from fewer on, and memory grows with it (`scripts/figures/budget.ts`).
+ */
+const TOKENS_AT_ONCE = 1024;
 /** Shortest length that a refusal looks at. */
 const SHORTEST = 16;
 
@@ -44,24 +50,26 @@ export interface MemoryParts {
 /**
  * Predicts the run's peak, chooses what is kept and how many sequences run at once, and tells both.
  *
+ * @returns the choice, and how many tokens run at once where a batch has more: the longest batch's
  * @throws {RefusedError} with the numbers, where nothing fits
  */
 export async function fitTraining(
   parts: MemoryParts,
   flags: TrainFlags,
   terminal: Terminal,
-): Promise<Fit> {
+): Promise<Fit & { readonly tokens: number }> {
   const { longest, shapes } = await shapesOf(parts.data.train);
   const validation = parts.data.validation && await shapesOf(parts.data.validation);
   const [sequences, length] = longest.inputIds.dims;
+  const most = Math.min(sequences, sequencesAtOnce(TOKENS_AT_ONCE, length));
   const predict = predictor(parts, flags, Math.min(shapes, microSteps(flags)), validation?.longest);
   const free = freeBytes();
   const budget = budgetOf(flags, free);
   const fit = goOnAsBefore() ?? fitMemory({
     budgetBytes: budget.bytes,
-    sequences,
+    sequences: most,
     keepBytes: flags.memoryBudget === undefined || flags.gradCheckpoint !== undefined
-      ? keepBudget(flags.gradCheckpoint, parts.weightBytes, free)
+      ? keepBudget(flags.gradCheckpoint, parts.weightBytes, free, rounded(parts, flags, longest))
       : Number.MAX_SAFE_INTEGER,
     mayRecompute: flags.gradCheckpoint === undefined,
     predict: (count, keepBytes) => predict(sliceBatch(longest, 0, count), keepBytes),
@@ -69,7 +77,7 @@ export async function fitTraining(
   /** The choice of the run that is resumed, where that fits still. */
   function goOnAsBefore(): Fit | undefined {
     const chosen = flags.resume ? readChosenMemory(flags.adapterPath) : undefined;
-    if (chosen === undefined || chosen.sequences > sequences) return undefined;
+    if (chosen === undefined || chosen.sequences > most) return undefined;
     const predicted = predict(sliceBatch(longest, 0, chosen.sequences), chosen.keepBytes);
     if (predicted.peakBytes <= budget.bytes) return { fits: true, ...chosen, predicted };
     terminal.note(
@@ -90,12 +98,13 @@ export async function fitTraining(
       `${budget.source}`,
   );
   if (!fit.fits) terminal.note("  that is more than is free: the system will swap");
-  if (fit.sequences < sequences) {
+  const tokens = fit.sequences * length;
+  if (fit.sequences < most) {
     terminal.note(
-      `  batches of ${sequences} run ${fit.sequences} at a time and add up their gradients, to fit`,
+      `  batches run ${tokens} tokens at a time and add up their gradients, to fit`,
     );
   }
-  return fit;
+  return { ...fit, tokens };
 }
 
 type Predict = (batch: TokenBatch, keepBytes: number) => PredictedMemory;
@@ -124,13 +133,27 @@ function predictor(
       ],
       parameterBytes: parameterBytes(model, trainable),
       moments: UPDATE_RULES[flags.optimizer].slots.length,
-      accumulates: flags.gradAccumulationSteps > 1,
+      // Batches that are as long run in parts, too, or for one sequence alone.
+      accumulates: flags.gradAccumulationSteps > 1 || flags.batchSize > batch.inputIds.dims[0],
       weightBytes,
+      evaluates: evaluated !== undefined,
       prepackedBytes: prepackedBytes(model),
       tokenizerBytes,
       shapes: Math.min(shapes, PLANS_KEPT),
     });
   };
+}
+
+/** Bytes of the weights that the run rounds for itself. */
+function rounded({ options }: MemoryParts, flags: TrainFlags, batch: TokenBatch): number {
+  if (!flags.train || flags.numeric === "exact") return 0;
+  using step = new PlannedModel(options);
+  const { model } = options;
+  const plan = planTraining(model, {
+    ...step.planOf(comparedPart(batch)).options,
+    numeric: "fast",
+  });
+  return roundedBytes(plan);
 }
 
 async function shapesOf(data: BatchSource<TokenBatch>) {

@@ -90,7 +90,7 @@ export async function setUpTraining(
     dropout: flags.loraDropout,
     ...forms,
   };
-  const { keepBytes, sequences } = await fitTraining(
+  const { keepBytes, sequences, tokens } = await fitTraining(
     {
       options,
       data,
@@ -126,7 +126,7 @@ export async function setUpTraining(
   const trained = step.parameters.reduce((sum, { dims }) => sum + elementCount(dims), 0);
   const kept = resources.move();
   return {
-    model: sequences < flags.batchSize ? new MicroBatches(step, sequences) : step,
+    model: new MicroBatches(step, tokens),
     optimizer,
     data: data.train,
     validation: data.validation,

@@ -67,6 +67,7 @@ export function predictTraining(model: Model, run: TrainingToPredict): Predicted
     moments: MOMENTS,
     accumulates: false,
     weightBytes: sizeBytes,
+    evaluates: true,
     prepackedBytes: prepackedBytes(model),
     tokenizerBytes: 0,
   });

@@ -20,7 +20,7 @@ import { type ChunkContext, chunkWeight, isMultiple } from "./head_weight.ts";
 import type { Derivation } from "./quantize_linears.ts";
 
 /** Entries of the vocabulary per chunk, unless a plan says otherwise. */
-export const HEAD_CHUNK = 8192;
+export const HEAD_CHUNK = 4096;
 
 /** A head that can run in chunks: logits = hidden · weightᵀ. */
 export interface ChunkableHead {

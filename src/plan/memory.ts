@@ -6,6 +6,8 @@
  * ({@linkcode callMemory}), in an arena that behaves like the runtime's ({@linkcode Arena}). The rest
  * is counted: pages of the weights, what the optimiser holds, and constants measured once.
  */
+import { byteLength } from "../graph/dtype.ts";
+import { elementCount } from "../graph/tensor.ts";
 import { Arena, type Block } from "./arena.ts";
 import type { PlannedCall } from "./call.ts";
 import { type CallMemory, callMemory } from "./call_memory.ts";
@@ -26,6 +28,8 @@ export interface RunToPredict {
   readonly accumulates: boolean;
   /** Bytes of the model's files, all of whose pages are read. */
   readonly weightBytes: number;
+  /** Whether losses without gradients are computed between steps: they read all weights as they lie. */
+  readonly evaluates: boolean;
   /** Bytes that the user's graph takes when it runs once, beside the weights: see `prepackedBytes`. */
   readonly prepackedBytes: number;
   /** Bytes of the tokenizer's files; 0 where the data is at hand already. */
@@ -95,8 +99,10 @@ export function predictMemory(run: RunToPredict): PredictedMemory {
   const sessions = sessionsBefore + (simulation.sessionCount - sessionsBefore) * shapes;
   const nodes = plan.training.calls.reduce((sum, { graph }) => sum + graph.nodes.length, 0);
   const savedBytes = Math.min(plan.savedBytes, stepBytes);
+  // What was rounded leaves memory, until an evaluation reads it.
+  const readBytes = weightBytes - (run.evaluates ? 0 : Math.min(weightBytes, sourceBytes(plan)));
   const parts = {
-    weightBytes: weightBytes + derivedBytes,
+    weightBytes: readBytes + derivedBytes,
     savedBytes,
     temporaryBytes: Math.max(0, stepBytes - savedBytes - gradientBytes - derivedBytes),
     adapterBytes: held + gradientBytes,
@@ -108,6 +114,22 @@ export function predictMemory(run: RunToPredict): PredictedMemory {
   const encoding = TEXT_BYTES + TOKENIZER_FACTOR * run.tokenizerBytes;
   const comparing = PROCESS_BYTES + weightBytes + PREPACKING_FACTOR * run.prepackedBytes;
   return { ...parts, peakBytes: Math.ceil(Math.max(training, encoding, comparing)) };
+}
+
+/** Bytes of the weights that a plan rounds and does not read any more. */
+function sourceBytes({ derivations, constants }: TrainingPlan): number {
+  const sources = new Set(derivations.flatMap(({ feeds }) => [...feeds.values()]));
+  return [...sources].reduce((sum, name) => sum + constants.get(name)!.bytes.byteLength, 0);
+}
+
+/** Bytes of the weights that a plan rounds them to. */
+export function roundedBytes({ derivations }: TrainingPlan): number {
+  const outputs = derivations.flatMap(({ graph }) => graph.outputs);
+  return outputs.reduce(
+    (sum, { type }) =>
+      sum + byteLength(type!.dtype, elementCount(type!.shape as readonly number[])),
+    0,
+  );
 }
 
 /** An arena with what lies in it by name. */

@@ -1,15 +1,15 @@
-/** Batches taken a few sequences at a time, for less memory. */
+/** Batches taken a few tokens at a time, for less memory. */
 import { sliceBatch } from "../data/slice_batch.ts";
 import type { TokenBatch } from "../data/targets.ts";
 import type { BatchLoss, Evaluation, Parameter, StepModel } from "./step.ts";
 
 /**
- * The model with every batch cut into parts of at most `sequences` sequences. Losses and gradients are
- * sums over target tokens, so that the parts' sums are the batch's.
+ * The model with every batch cut into parts of at most `tokens` tokens, padding counted, or of one
+ * sequence. Losses and gradients are sums over target tokens, so that the parts' sums are the batch's.
  */
 export class MicroBatches implements StepModel<TokenBatch> {
-  /** @param sequences at least 1 */
-  constructor(readonly model: StepModel<TokenBatch>, readonly sequences: number) {}
+  /** @param tokens at least 1 */
+  constructor(readonly model: StepModel<TokenBatch>, readonly tokens: number) {}
 
   get parameters(): readonly Parameter[] {
     return this.model.parameters;
@@ -52,11 +52,20 @@ export class MicroBatches implements StepModel<TokenBatch> {
   }
 
   #parts(batch: TokenBatch): TokenBatch[] {
-    const [count] = batch.inputIds.dims;
+    const [sequences, length] = batch.inputIds.dims;
+    const most = sequencesAtOnce(this.tokens, length);
+    if (sequences <= most) return [batch];
+    // Parts of about one size, so that few shapes are planned and none is left with little to do.
+    const size = Math.ceil(sequences / Math.ceil(sequences / most));
     const parts: TokenBatch[] = [];
-    for (let start = 0; start < count; start += this.sequences) {
-      parts.push(sliceBatch(batch, start, start + this.sequences));
+    for (let start = 0; start < sequences; start += size) {
+      parts.push(sliceBatch(batch, start, start + size));
     }
     return parts;
   }
+}
+
+/** Sequences of a length that run at once where so many tokens may. */
+export function sequencesAtOnce(tokens: number, length: number): number {
+  return Math.max(1, Math.floor(tokens / length));
 }

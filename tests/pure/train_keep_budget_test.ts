@@ -3,9 +3,14 @@ import { keepBudget } from "../../src/train/keep_budget.ts";
 
 const GB = 2 ** 30;
 
-Deno.test("keepBudget() keeps five times the model, within a quarter of the free memory", () => {
-  assertEquals(keepBudget(undefined, GB, 100 * GB), 5 * GB);
+Deno.test("keepBudget() keeps twice the model, within a quarter of the free memory", () => {
+  assertEquals(keepBudget(undefined, GB, 100 * GB), 2 * GB);
   assertEquals(keepBudget(undefined, GB, 4 * GB), GB);
+});
+
+Deno.test("keepBudget() counts rounded weights with what is kept", () => {
+  assertEquals(keepBudget(undefined, GB, 100 * GB, 1.5 * GB), 0.5 * GB);
+  assertEquals(keepBudget(undefined, GB, 100 * GB, 3 * GB), 0);
 });
 
 Deno.test("keepBudget() keeps nothing where nothing says how much is free", () => {

@@ -30,14 +30,22 @@ const batch: TokenBatch = {
 
 Deno.test("MicroBatches sums over parts of a batch, each with dropout of its own", async () => {
   const model = new Sums(true);
-  const parts = new MicroBatches(model, 2);
+  const parts = new MicroBatches(model, 5);
   assertEquals(await parts.accumulate(batch, 7), { lossSum: 55, targetCount: 5 });
   assertEquals(model.asked, [[2, 7], [2, 8], [1, 9]]);
   assertEquals(await parts.evaluate(batch), { lossSum: 55, targetCount: 5, correct: 3 });
 });
 
+Deno.test("MicroBatches takes whole what it may, else parts of about one size, one sequence at least", async () => {
+  for (const [tokens, sizes] of [[10, [5]], [9, [3, 2]], [4, [2, 2, 1]], [1, [1, 1, 1, 1, 1]]]) {
+    const model = new Sums(true);
+    await new MicroBatches(model, tokens as number).accumulate(batch, 0);
+    assertEquals(model.asked.map(([sequences]) => sequences), sizes);
+  }
+});
+
 Deno.test("MicroBatches counts no right answers where the model counts none", async () => {
-  const parts = new MicroBatches(new Sums(false), 3);
+  const parts = new MicroBatches(new Sums(false), 6);
   assertEquals(await parts.evaluate(batch), { lossSum: 55, targetCount: 5 });
 });
 
