@@ -13,6 +13,10 @@ const SYMBOLS = {
   write: { parameters: ["i32", "buffer", "usize"], result: "i64" },
   // int close(int fd)
   close: { parameters: ["i32"], result: "i32" },
+  // int flock(int fd, int operation)
+  flock: { parameters: ["i32", "i32"], result: "i32" },
+  // int* __errno_location(void)
+  __errno_location: { parameters: [], result: "pointer" },
   // int memfd_create(const char* name, unsigned int flags)
   memfd_create: { parameters: ["buffer", "u32"], result: "i32" },
   // DIR* opendir(const char* name)
@@ -31,9 +35,14 @@ function libc() {
 
 // Values of Linux's generic ABI, the same on x86-64 and arm64.
 const O_RDONLY = 0;
+const O_WRONLY = 1;
 const O_NONBLOCK = 0o4000;
 const O_CLOEXEC = 0o2000000;
 const MFD_CLOEXEC = 1;
+const LOCK_SH = 1;
+const LOCK_EX = 2;
+const LOCK_NB = 4;
+const EWOULDBLOCK = 11;
 /** Offset of `d_name` in glibc's `struct dirent` where pointers have 64 bits. */
 const D_NAME = 19;
 
@@ -59,6 +68,19 @@ export function readKernelFile(path: string): string | undefined {
   }
 }
 
+/** Writes a file of the kernel in one call; returns whether it took the text. */
+export function writeKernelFile(path: string, text: string): boolean {
+  const { open, write, close } = libc();
+  const fd = open(cString(path), O_WRONLY | O_CLOEXEC);
+  if (fd < 0) return false;
+  try {
+    const bytes = new TextEncoder().encode(text);
+    return Number(write(fd, bytes, BigInt(bytes.length))) === bytes.length;
+  } finally {
+    close(fd);
+  }
+}
+
 /** Names in a folder of the kernel, without `.` and `..`; none where it cannot be listed. */
 export function listKernelFolder(path: string): string[] {
   const { opendir, readdir, closedir } = libc();
@@ -74,6 +96,29 @@ export function listKernelFolder(path: string): string[] {
     closedir(folder);
   }
   return names;
+}
+
+/** What a try to lock a file came to; a lock is let go on disposal or with the process. */
+export type LockTry = Disposable | "taken" | "impossible";
+
+/** Locks a file or folder at once by `flock`, for this holder alone or shared. */
+export function tryFlock(path: string, exclusive: boolean): LockTry {
+  const { open, flock, close, __errno_location } = libc();
+  const fd = open(cString(path), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (fd < 0) return "impossible";
+  if (flock(fd, (exclusive ? LOCK_EX : LOCK_SH) | LOCK_NB) === 0) {
+    let held = true;
+    return {
+      [Symbol.dispose]() {
+        // Once: the number may be another file's afterwards.
+        if (held) close(fd);
+        held = false;
+      },
+    };
+  }
+  const errno = new Deno.UnsafePointerView(__errno_location()!).getInt32();
+  close(fd);
+  return errno === EWOULDBLOCK ? "taken" : "impossible";
 }
 
 /**

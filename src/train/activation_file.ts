@@ -12,6 +12,7 @@
  */
 import { createHash } from "node:crypto";
 import { StorageError } from "../errors.ts";
+import { tryLockPath } from "../system/claim.ts";
 
 const MAGIC = new TextEncoder().encode("graftact");
 const HEADER_BYTES = 48;
@@ -45,14 +46,21 @@ export class ActivationFile implements Disposable {
   readonly #told = new Set<ActivationFileEvent["kind"]>();
   /** Absent once it is closed. */
   #file: Deno.FsFile | undefined;
+  readonly #lock: Disposable;
   #limitBytes: number;
   #sizeBytes = 0;
   /** Offset of each record. */
   readonly #offsets = new Map<ActivationKey, number>();
 
-  private constructor(path: string, file: Deno.FsFile, options: ActivationFileOptions) {
+  private constructor(
+    path: string,
+    file: Deno.FsFile,
+    lock: Disposable,
+    options: ActivationFileOptions,
+  ) {
     this.#path = path;
     this.#file = file;
+    this.#lock = lock;
     this.#limitBytes = options.limitBytes;
     this.#onEvent = options.onEvent ?? (() => {});
   }
@@ -65,16 +73,21 @@ export class ActivationFile implements Disposable {
    */
   static open(path: string, options: ActivationFileOptions): ActivationFile | undefined {
     let file: Deno.FsFile | undefined;
+    using locks = new DisposableStack();
     try {
       // Not truncated before it is locked: it may be another run's.
       file = Deno.openSync(path, { read: true, write: true, create: true });
-      if (!file.tryLockSync(true)) {
+      const lock = tryLockPath(path);
+      if (lock === "taken") {
         file.close();
         return undefined;
       }
-      const opened = new ActivationFile(path, file, options);
+      if (lock === "impossible") throw new Error("it cannot be locked there");
+      locks.use(lock);
+      const opened = new ActivationFile(path, file, lock, options);
       const identity = createHash("sha256").update(options.identity).digest();
       if (!options.resume || !opened.#goOn(identity)) opened.#begin(identity);
+      locks.move(); // the opened file's from here on
       return opened;
     } catch (error) {
       file?.close();
@@ -163,6 +176,7 @@ export class ActivationFile implements Disposable {
   [Symbol.dispose](): void {
     this.#file?.close();
     this.#file = undefined;
+    this.#lock[Symbol.dispose]();
     this.#offsets.clear();
   }
 

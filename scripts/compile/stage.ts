@@ -1,0 +1,129 @@
+/** The folder that is compiled: the program, the packages it imports, and what it carries. */
+import { join } from "@std/path";
+import { type BuildNotes, CARRIED } from "../../src/system/embedded.ts";
+import type { Target } from "./elf.ts";
+import { type Locked, lockedPackages, type Lockfile, packageOf, pruneLock } from "./lockfile.ts";
+import { licenseTexts } from "./packages.ts";
+import { run } from "./run.ts";
+
+/** What goes into a binary besides the program. */
+export interface Contents {
+  readonly target: Target;
+  readonly library: boolean;
+  readonly model: boolean;
+}
+
+/** A folder that is ready to be compiled. */
+export interface Stage {
+  readonly folder: string;
+  readonly notes: BuildNotes;
+  /** Packages that the program imports. */
+  readonly packages: readonly Locked[];
+  /** Names in the folder to put into the binary besides the modules that are imported. */
+  readonly included: readonly string[];
+}
+
+/** The modules that are started by name and imported by none. */
+const WORKERS = ["src/data/guard_worker.ts"];
+/** Files that `graft licenses` prints. */
+const LEGAL = ["LICENSE", "THIRD_PARTY_NOTICES"];
+const PACKAGE_LICENSES = "PACKAGE_LICENSES";
+
+export async function sha256File(path: string): Promise<string> {
+  const digest = await crypto.subtle.digest("SHA-256", await Deno.readFile(path));
+  return new Uint8Array(digest).toHex();
+}
+
+/** ONNX Runtime's library for a processor, as npm brought it. */
+export function librarySource(root: string, target: Target): string {
+  return join(
+    root,
+    "node_modules/onnxruntime-node/bin/napi-v6/linux",
+    target,
+    "libonnxruntime.so.1",
+  );
+}
+
+/** Fills `folder`, which must not exist. */
+export async function stage(root: string, folder: string, contents: Contents): Promise<Stage> {
+  await Deno.mkdir(folder, { recursive: true });
+  const config = JSON.parse(await Deno.readTextFile(join(root, "deno.json")));
+  const imports = usedImports(root, config.imports);
+  const lock: Lockfile = pruneLock(
+    JSON.parse(await Deno.readTextFile(join(root, "deno.lock"))),
+    new Set(Object.values(imports).map(packageOf)),
+  );
+  const packages = lockedPackages(lock);
+  const write = (name: string, text: string) => Deno.writeTextFile(join(folder, name), text);
+  // Without a folder of its own for packages the binary gets those that the lock file names.
+  const { compilerOptions } = config;
+  await write("deno.json", JSON.stringify({ nodeModulesDir: "none", imports, compilerOptions }));
+  await write("deno.lock", JSON.stringify(lock));
+  for (const name of ["src", "ffi"]) await copyTree(join(root, name), join(folder, name));
+  for (const name of LEGAL) await Deno.copyFile(join(root, name), join(folder, name));
+  await write(PACKAGE_LICENSES, licenseTexts(root, packages));
+
+  let library: BuildNotes["library"];
+  if (contents.library) {
+    const source = librarySource(root, contents.target);
+    await Deno.mkdir(join(folder, "lib"));
+    await Deno.copyFile(source, join(folder, CARRIED.library));
+    library = {
+      version: config.imports["onnxruntime-node"].split("@").at(-1),
+      sha256: await sha256File(source),
+      sizeBytes: (await Deno.stat(source)).size,
+    };
+  }
+  if (contents.model) await copyTree(join(root, CARRIED.models), join(folder, CARRIED.models));
+  const notes = { commit: await commitOf(root), library };
+  await write(CARRIED.notes, JSON.stringify(notes));
+  const included = [
+    ...WORKERS,
+    ...LEGAL,
+    ...[PACKAGE_LICENSES, CARRIED.notes],
+    ...(contents.library ? [CARRIED.library] : []),
+    ...(contents.model ? [CARRIED.models] : []),
+  ];
+  return { folder, notes, packages, included };
+}
+
+/** The entries of the import map that the program uses: tests have more. */
+function usedImports(root: string, imports: Record<string, string>): Record<string, string> {
+  const used = new Set<string>();
+  for (const folder of ["src", "ffi"]) {
+    for (const path of filesUnder(join(root, folder))) {
+      if (!path.endsWith(".ts")) continue;
+      for (const [, name] of Deno.readTextFileSync(path).matchAll(/\bfrom "([^".][^"]*)"/g)) {
+        if (Object.hasOwn(imports, name)) used.add(name);
+      }
+    }
+  }
+  return Object.fromEntries(Object.entries(imports).filter(([name]) => used.has(name)));
+}
+
+function* filesUnder(folder: string): Generator<string> {
+  for (const { name, isDirectory } of Deno.readDirSync(folder)) {
+    if (isDirectory) yield* filesUnder(join(folder, name));
+    else yield join(folder, name);
+  }
+}
+
+async function copyTree(from: string, to: string): Promise<void> {
+  await Deno.mkdir(to, { recursive: true });
+  for await (const { name, isDirectory } of Deno.readDir(from)) {
+    if (isDirectory) await copyTree(join(from, name), join(to, name));
+    else await Deno.copyFile(join(from, name), join(to, name));
+  }
+}
+
+/** The commit, with `+` where what is compiled differs from it; `undefined` outside of a clone. */
+async function commitOf(root: string): Promise<string | undefined> {
+  try {
+    const commit = (await run("git", ["-C", root, "rev-parse", "--short=12", "HEAD"])).trim();
+    const compiled = ["src", "ffi", "models", "deno.json", "deno.lock"];
+    const changes = await run("git", ["-C", root, "status", "--porcelain", "--", ...compiled]);
+    return commit + (changes.trim() === "" ? "" : "+");
+  } catch {
+    return undefined;
+  }
+}
