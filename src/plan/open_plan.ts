@@ -28,14 +28,20 @@ export function* neighbourPlans(model: Model, { options }: TrainingPlan): Iterab
  * graphs of one are of their own kind.
  */
 function neighbour(options: PlanOptions, length: number): PlanOptions {
-  const { batch, targetRows, packedRows } = options;
+  const { targetRows, packedRows } = options;
+  const batch = options.batch === 1 ? 1 : options.batch + 1;
   return {
     ...options,
-    batch: batch === 1 ? 1 : batch + 1,
+    batch,
     length,
     ...(targetRows === undefined ? {} : { targetRows: targetRows + 1 }),
-    ...(packedRows === undefined ? {} : { packedRows: packedRows + 1 }),
+    ...(packedRows === undefined ? {} : { packedRows: otherRows(packedRows, batch * length) }),
   };
+}
+
+/** Packed rows that are fewer than the places that they are taken from. */
+function otherRows(rows: number, places: number): number {
+  return rows + 1 < places ? rows + 1 : Math.min(rows, places) - 1;
 }
 
 /** The different graphs of a plan's calls by the calls' key. */
