@@ -11,6 +11,8 @@ const SYMBOLS = {
   read: { parameters: ["i32", "buffer", "usize"], result: "i64" },
   // ssize_t write(int fd, const void* buf, size_t count)
   write: { parameters: ["i32", "buffer", "usize"], result: "i64" },
+  // int access(const char* pathname, int mode)
+  access: { parameters: ["buffer", "i32"], result: "i32" },
   // int close(int fd)
   close: { parameters: ["i32"], result: "i32" },
   // int flock(int fd, int operation)
@@ -79,6 +81,14 @@ export function writeKernelFile(path: string, text: string): boolean {
   } finally {
     close(fd);
   }
+}
+
+/** `F_OK`, and `R_OK | W_OK`. */
+const ACCESS = { exists: 0, usable: 6 } as const;
+
+/** Whether there is such a path, or one that this user may read and write; devices included. */
+export function kernelAccess(path: string, what: keyof typeof ACCESS): boolean {
+  return libc().access(cString(path), ACCESS[what]) === 0;
 }
 
 /** Names in a folder of the kernel, without `.` and `..`; none where it cannot be listed. */

@@ -81,5 +81,6 @@ export function tryProvider(ort: Ort, provider: Provider): void {
 function registeredName(name: string): string {
   if (name === "XnnpackExecutionProvider") return "XNNPACK";
   if (name === "AzureExecutionProvider") return "AZURE";
+  if (name === "WebGpuExecutionProvider") return "WebGPU";
   return name.replace(/ExecutionProvider$/, "");
 }

@@ -54,6 +54,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[] | undefined>> = {
     "src/eval",
     "src/model",
   ],
+  "src/doctor": ["src/graph", "src/ops", "src/system", "src/runtime"],
   "src/bench": [
     "src/graph",
     "src/ops",

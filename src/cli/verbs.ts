@@ -11,4 +11,5 @@ export const VERBS: Verbs = {
   inspect: () => import("./inspect.ts"),
   quantize: () => import("./quantize.ts"),
   bench: () => import("./bench.ts"),
+  doctor: () => import("./doctor.ts"),
 };

@@ -1,5 +1,6 @@
 /** Temperatures and batteries, as Linux shows them under `/sys`. */
 import { join } from "@std/path";
+import { listKernelFolder, readKernelFile } from "./kernel_files.ts";
 
 /** A temperature sensor's reading. */
 export interface Temperature {
@@ -53,21 +54,7 @@ export function batteries(root = sysRoot()): readonly Battery[] {
   });
 }
 
-function entriesOf(directory: string): readonly string[] {
-  try {
-    return [...Deno.readDirSync(directory)].map(({ name }) => name).sort();
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return []; // this machine has none
-    throw error;
-  }
-}
+const entriesOf = (directory: string) => listKernelFolder(directory).toSorted();
 
 /** A file's trimmed text; `undefined` where it is missing or, as sensors do, answers with an error. */
-function textOf(path: string): string | undefined {
-  try {
-    return Deno.readTextFileSync(path).trim();
-  } catch (error) {
-    if (error instanceof Deno.errors.NotCapable) throw error;
-    return undefined;
-  }
-}
+const textOf = (path: string) => readKernelFile(path)?.trim();

@@ -1,0 +1,78 @@
+/** Findings on ONNX Runtime: the library, its providers, and whether it computes. */
+import { RuntimeFailure } from "../errors.ts";
+import { float32, toNumbers } from "../graph/tensor.ts";
+import { GraphBuilder } from "../graph/builder.ts";
+import { inferTraining, TRAINING_OPSETS } from "../ops/registry.ts";
+import { createOrtRunner } from "../runtime/ort_runner.ts";
+import { inspectLibrary, type LibraryState } from "../runtime/providers.ts";
+import type { Finding } from "./finding.ts";
+
+/** @param hasGpu whether a driver shows a GPU, without which a provider for it is of no use */
+export function libraryFindings(
+  { path, version, providers }: LibraryState,
+  hasGpu: boolean,
+): readonly Finding[] {
+  return [
+    { id: "ort.library", level: "ok", what: `ONNX Runtime ${version}: ${path}` },
+    ...providers.map(({ name, state, failure }): Finding => {
+      const id = `ort.provider.${name}`;
+      if (state === "loads") return { id, level: "ok", what: `${name} loads` };
+      if (state === "untried") {
+        return { id, level: "ok", what: `${name} is in this build; graft is not made for it` };
+      }
+      const what = `${name} does not load: ${failure}`;
+      return hasGpu
+        ? {
+          id,
+          level: "warning",
+          what,
+          advice:
+            "point GRAFT_ORT_LIB at a GPU build of ONNX Runtime with its provider libraries " +
+            "beside it, and at the CUDA release it was built for; until then the CPU is used",
+        }
+        : { id, level: "ok", what: `${what} (and there is no GPU)` };
+    }),
+  ];
+}
+
+/** Opens the library, tries its providers and computes a product. */
+export async function runtimeFindings(
+  ortLib: string | undefined,
+  hasGpu: boolean,
+): Promise<readonly Finding[]> {
+  const notes: string[] = [];
+  try {
+    const library = inspectLibrary(ortLib, (line) => notes.push(line));
+    return [
+      ...libraryFindings(library, hasGpu),
+      ...notes.map((what): Finding => ({ id: "ort.unpacked", level: "hint", what })),
+      await computingFinding(ortLib),
+    ];
+  } catch (error) {
+    if (!(error instanceof RuntimeFailure)) throw error;
+    return [{ id: "ort.library", level: "problem", what: error.message }];
+  }
+}
+
+/** Whether 3·5 + 4·6 comes out right: a library that loads may still have no kernels for this processor. */
+async function computingFinding(ortLib: string | undefined): Promise<Finding> {
+  using runner = createOrtRunner({ ortLib });
+  const b = new GraphBuilder(inferTraining);
+  b.input("x", "float32", [1, 2]);
+  const y = b.op("MatMul", ["x", b.constant(float32([2, 1], [3, 4]))]);
+  using executable = await runner.compile({
+    irVersion: 8,
+    opsets: TRAINING_OPSETS,
+    graph: b.build("doctor", [y]),
+    metadata: {},
+  });
+  using x = runner.upload(float32([1, 2], [5, 6]));
+  using product = (await executable.run({ x }))[y];
+  const [found] = toNumbers(product.read());
+  return found === 39 ? { id: "ort.computes", level: "ok", what: "ONNX Runtime computes" } : {
+    id: "ort.computes",
+    level: "problem",
+    what: `ONNX Runtime computes 3·5 + 4·6 as ${found}`,
+    advice: "another build of ONNX Runtime for this processor: --ort-lib names it",
+  };
+}

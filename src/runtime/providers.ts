@@ -1,0 +1,65 @@
+/** Which execution providers a library was built with, and which of them load here. */
+import { availableProviders, Environment, type Ort, OrtError, tryProvider } from "../../ffi/mod.ts";
+import { attempt } from "./failure.ts";
+import { openOrt } from "./brought_library.ts";
+
+/** An execution provider. */
+export interface ProviderState {
+  /** As ONNX Runtime lists it: `CUDAExecutionProvider`. */
+  readonly name: string;
+  /** `untried` for those that graft is not made for: loading one can be slow, or loud. */
+  readonly state: "loads" | "fails" | "untried";
+  /** Why it does not load on this machine. */
+  readonly failure?: string;
+}
+
+/** Providers that graft is made for. */
+const TRIED = ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"];
+
+/** A library and what it can use. */
+export interface LibraryState {
+  readonly path: string;
+  readonly version: string;
+  readonly providers: readonly ProviderState[];
+}
+
+/**
+ * Opens the library that graft would use and tries each of its providers.
+ *
+ * @param explicit what `--ort-lib` or `GRAFT_ORT_LIB` say
+ * @throws {RuntimeFailure} the library is missing, not ONNX Runtime, or too old
+ */
+export function inspectLibrary(
+  explicit: string | undefined,
+  note: (line: string) => void,
+): LibraryState {
+  return attempt("Cannot open ONNX Runtime", () => {
+    const ort = openOrt(explicit, note);
+    // Providers log while they load, to the environment's logger.
+    const environment = Environment.acquire(ort, { logLevel: "fatal" });
+    try {
+      const providers = availableProviders(ort).map((name) => stateOf(ort, name));
+      return { path: ort.path, version: ort.version, providers };
+    } finally {
+      environment.release();
+    }
+  });
+}
+
+function stateOf(ort: Ort, name: string): ProviderState {
+  if (!TRIED.includes(name)) return { name, state: "untried" };
+  try {
+    tryProvider(ort, { name });
+    return { name, state: "loads" };
+  } catch (error) {
+    if (!(error instanceof OrtError)) throw error;
+    return { name, state: "fails", failure: plainReason(error.message) };
+  }
+}
+
+/** What the dynamic loader said, out of the library's account of where in its source that was. */
+export function plainReason(message: string): string {
+  const [, library, reason] = /Failed to load library (\S+) with error: (.*)$/s.exec(message) ?? [];
+  if (library === undefined) return message;
+  return reason.startsWith(`${library}: `) ? reason : `${library}: ${reason}`;
+}

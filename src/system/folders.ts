@@ -1,0 +1,44 @@
+/** What can be done with a folder. */
+import { join } from "@std/path";
+
+/** Whether files can be made in a folder, or in the nearest folder above it that exists. */
+export function isWritable(path: string): boolean {
+  let folder = path;
+  while (!isFolder(folder)) {
+    const above = join(folder, "..");
+    if (above === folder) return false;
+    folder = above;
+  }
+  const probe = join(folder, `.graft-probe-${crypto.randomUUID()}`);
+  try {
+    Deno.writeFileSync(probe, new Uint8Array(1), { createNew: true });
+    Deno.removeSync(probe);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function isFolder(path: string): boolean {
+  try {
+    return Deno.statSync(path).isDirectory;
+  } catch {
+    return false;
+  }
+}
+
+/** Bytes of all files under a folder; `undefined` where there is none. */
+export function bytesUnder(path: string): number | undefined {
+  if (!isFolder(path)) return undefined;
+  let sum = 0;
+  try {
+    for (const { name, isDirectory, isFile } of Deno.readDirSync(path)) {
+      const entry = join(path, name);
+      if (isDirectory) sum += bytesUnder(entry) ?? 0;
+      else if (isFile) sum += Deno.statSync(entry).size;
+    }
+  } catch {
+    // What another user keeps there, or another process removes meanwhile, is not counted.
+  }
+  return sum;
+}
