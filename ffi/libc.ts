@@ -53,16 +53,17 @@ export interface Mapping {
 }
 
 /**
- * Maps the first `sizeBytes` (at least 1) of a file read-only.
+ * Maps `sizeBytes` (at least 1) of a file read-only.
  *
+ * @param offset where they begin: a multiple of the system's pages
  * @throws {Error} with the C library's reason
  */
-export function mapReadOnly(path: string, sizeBytes: number): Mapping {
+export function mapReadOnly(path: string, sizeBytes: number, offset = 0): Mapping {
   const { open, mmap, close } = libc();
   const fd = open(cString(path), O_RDONLY | O_CLOEXEC);
   if (fd < 0) throw new Error(lastError());
   try {
-    const address = mmap(null, BigInt(sizeBytes), PROT_READ, MAP_PRIVATE, fd, 0n);
+    const address = mmap(null, BigInt(sizeBytes), PROT_READ, MAP_PRIVATE, fd, BigInt(offset));
     if (address === null || BigInt(Deno.UnsafePointer.value(address)) === MAP_FAILED) {
       throw new Error(lastError());
     }

@@ -8,8 +8,10 @@
  * takes the one for its processor; else Deno fetches it. `scripts/denort.ts` finds both.
  */
 import { parseArgs } from "@std/cli/parse-args";
-import { fromFileUrl, join } from "@std/path";
+import { basename, dirname, fromFileUrl, join } from "@std/path";
+import { CARRIED } from "../src/system/embedded.ts";
 import { VERSION } from "../src/version.ts";
+import { insertFiles } from "./compile/append.ts";
 import { compareReleases, lowestGlibc, machineOf, type Target } from "./compile/elf.ts";
 import { licenseOf } from "./compile/packages.ts";
 import { run } from "./compile/run.ts";
@@ -96,7 +98,9 @@ async function compile(target: Target, options: Options): Promise<readonly strin
       ...staged.included.flatMap((included) => ["--include", included]),
       ...["--target", TRIPLE[target], "--output", path, "src/cli/main.ts"],
     ], { cwd: work, env: denort === undefined ? {} : { DENORT_BIN: denort } });
-    const program = await Deno.readFile(path);
+    const compiled = await Deno.readFile(path);
+    const program = insertFiles(compiled, staged.large, staged.notes.appended);
+    await Deno.writeFile(path, program, { mode: 0o755 });
     checkGlibc(path, program);
     const bill = `${name}.cdx.json`;
     await Deno.writeTextFile(join(options.out, bill), await billOf(path, target, staged, deno));
@@ -126,7 +130,7 @@ function checkGlibc(path: string, program: Uint8Array): void {
 async function billOf(path: string, target: Target, staged: Stage, deno: string): Promise<string> {
   const version = (await run(deno, ["eval", "console.log(Deno.version.deno)"])).trim();
   const denort = denortFor(target);
-  const { library } = staged.notes;
+  const { ort, appended } = staged.notes;
   const parts: Part[] = [];
   if (denort !== undefined) {
     parts.push({
@@ -137,24 +141,25 @@ async function billOf(path: string, target: Target, staged: Stage, deno: string)
       sha256: await sha256File(denort),
     });
   }
-  if (library !== undefined) {
-    parts.push({
-      type: "library",
-      name: "onnxruntime",
-      version: library.version,
-      license: "MIT",
-      sha256: library.sha256,
-      purl: `pkg:npm/onnxruntime-node@${library.version}`,
-    });
-  }
-  if (staged.included.includes("models")) {
-    parts.push({
-      type: "machine-learning-model",
-      name: "all-minilm-l6-v2-int8",
-      version: VERSION,
-      license: "Apache-2.0",
-      sha256: await sha256File(join(ROOT, "models/all-minilm-l6-v2-int8/model.onnx")),
-    });
+  for (const [name, { sha256 }] of Object.entries(appended)) {
+    parts.push(
+      name === CARRIED.library
+        ? {
+          type: "library",
+          name: "onnxruntime",
+          version: ort!,
+          license: "MIT",
+          sha256,
+          purl: `pkg:npm/onnxruntime-node@${ort}`,
+        }
+        : {
+          type: "machine-learning-model",
+          name: basename(dirname(name)),
+          version: VERSION,
+          license: "Apache-2.0",
+          sha256,
+        },
+    );
   }
   const packages = staged.packages.map((locked) => ({
     ...locked,

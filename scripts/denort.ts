@@ -13,7 +13,8 @@
  * GRAFT_COMPILE_DENO.
  */
 import { join } from "@std/path";
-import { sectionsEnd, type Target } from "./compile/elf.ts";
+import { sectionsEnd } from "../src/system/embedded.ts";
+import type { Target } from "./compile/elf.ts";
 import { run } from "./compile/run.ts";
 import { unzip } from "./compile/zip.ts";
 

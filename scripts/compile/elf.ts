@@ -22,13 +22,6 @@ export function machineOf(elf: Uint8Array): Target | undefined {
   return MACHINE[viewOf(elf).getUint16(0x12, true)];
 }
 
-/** Where an ELF file's section headers end: the end of a program to which nothing was joined. */
-export function sectionsEnd(elf: Uint8Array): number {
-  const view = viewOf(elf);
-  const [size, count] = [view.getUint16(0x3a, true), view.getUint16(0x3c, true)];
-  return Number(view.getBigUint64(0x28, true)) + size * count;
-}
-
 /**
  * Versions of symbols that an ELF file takes from its libraries: `GLIBC_2.28`, `GLIBCXX_3.4.22`.
  *

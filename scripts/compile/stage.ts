@@ -1,6 +1,7 @@
 /** The folder that is compiled: the program, the packages it imports, and what it carries. */
-import { join } from "@std/path";
+import { join, relative } from "@std/path";
 import { type BuildNotes, CARRIED } from "../../src/system/embedded.ts";
+import { type LargeFile, placeFiles } from "./append.ts";
 import type { Target } from "./elf.ts";
 import { type Locked, lockedPackages, type Lockfile, packageOf, pruneLock } from "./lockfile.ts";
 import { licenseTexts } from "./packages.ts";
@@ -21,6 +22,8 @@ export interface Stage {
   readonly packages: readonly Locked[];
   /** Names in the folder to put into the binary besides the modules that are imported. */
   readonly included: readonly string[];
+  /** What is put into the program file afterwards, where the notes say. */
+  readonly large: readonly LargeFile[];
 }
 
 /** The modules that are started by name and imported by none. */
@@ -63,28 +66,34 @@ export async function stage(root: string, folder: string, contents: Contents): P
   for (const name of LEGAL) await Deno.copyFile(join(root, name), join(folder, name));
   await write(PACKAGE_LICENSES, licenseTexts(root, packages));
 
-  let library: BuildNotes["library"];
+  const large: LargeFile[] = [];
   if (contents.library) {
-    const source = librarySource(root, contents.target);
-    await Deno.mkdir(join(folder, "lib"));
-    await Deno.copyFile(source, join(folder, CARRIED.library));
-    library = {
-      version: config.imports["onnxruntime-node"].split("@").at(-1),
-      sha256: await sha256File(source),
-      sizeBytes: (await Deno.stat(source)).size,
-    };
+    const content = await Deno.readFile(librarySource(root, contents.target));
+    large.push({ name: CARRIED.library, content });
   }
-  if (contents.model) await copyTree(join(root, CARRIED.models), join(folder, CARRIED.models));
-  const notes = { commit: await commitOf(root), library };
+  if (contents.model) {
+    const [from, to] = [join(root, CARRIED.models), join(folder, CARRIED.models)];
+    await copyTree(from, to);
+    for (const path of filesUnder(to)) {
+      if (!path.endsWith(".onnx")) continue;
+      large.push({ name: relative(folder, path), content: await Deno.readFile(path) });
+      // Deno would keep the weights in memory; the name stays, so that they are found.
+      await Deno.truncate(path);
+    }
+  }
+  const notes: BuildNotes = {
+    commit: await commitOf(root),
+    ...(contents.library ? { ort: config.imports["onnxruntime-node"].split("@").at(-1) } : {}),
+    appended: await placeFiles(large),
+  };
   await write(CARRIED.notes, JSON.stringify(notes));
   const included = [
     ...WORKERS,
     ...LEGAL,
     ...[PACKAGE_LICENSES, CARRIED.notes],
-    ...(contents.library ? [CARRIED.library] : []),
     ...(contents.model ? [CARRIED.models] : []),
   ];
-  return { folder, notes, packages, included };
+  return { folder, notes, packages, included, large };
 }
 
 /** The entries of the import map that the program uses: tests have more. */

@@ -1,8 +1,8 @@
 /** ONNX Runtime's library, wherever it comes from: named by the user, from npm, or out of the binary. */
-import { findLibrary, openLibrary, type Ort, OrtLoadError } from "../../ffi/mod.ts";
+import { findLibrary, LOWEST_ORT, openLibrary, type Ort, OrtLoadError } from "../../ffi/mod.ts";
 import { fileInMemory } from "../../ffi/libc_files.ts";
 import { cacheDirectory } from "../system/cache_directory.ts";
-import { buildNotes, CARRIED, carriedPath } from "../system/embedded.ts";
+import { buildNotes, CARRIED, carriedPath, findAppended, readStretch } from "../system/embedded.ts";
 import { type Packed, unpack } from "../system/unpack.ts";
 
 /** What happens to the copy of a library; replaced in tests. */
@@ -30,18 +30,18 @@ export function openOrt(explicit: string | undefined, note: (line: string) => vo
 }
 
 function openCarried(note: (line: string) => void): Ort {
-  const { library } = buildNotes();
-  if (library === undefined) {
+  const place = findAppended(carriedPath(CARRIED.library));
+  if (place === undefined) {
     throw new OrtLoadError(
       "This build of graft brings no ONNX Runtime: point --ort-lib or GRAFT_ORT_LIB at a " +
-        "libonnxruntime of release 1.18 or later",
+        `libonnxruntime of release ${LOWEST_ORT} or later`,
       "not found",
     );
   }
   const packed: Packed = {
     name: "libonnxruntime.so.1",
-    ...library,
-    read: () => Deno.readFileSync(carriedPath(CARRIED.library)),
+    ...buildNotes().appended[CARRIED.library],
+    read: () => readStretch(place),
   };
   return openPacked(packed, { cache: cacheDirectory(), open: openLibrary, note });
 }

@@ -14,6 +14,8 @@ import { bitsOf, byteLength, type DataType, ONNX_TYPE } from "../graph/dtype.ts"
 import { elementCount, type Tensor } from "../graph/tensor.ts";
 import type { Model } from "../graph/types.ts";
 import { RuntimeFailure, UsageError } from "../errors.ts";
+import { insideBinary } from "../system/embedded.ts";
+import { openMapped } from "../system/mapped_file.ts";
 import { openOrt } from "./brought_library.ts";
 import { placeInitializers } from "./initializers.ts";
 import { asFailure, attempt, attemptAsync } from "./failure.ts";
@@ -128,9 +130,16 @@ class OrtRunner implements Runner, TensorOwner {
     return (this.#options.providers ?? []).length > 0;
   }
 
-  load(path: string, options: CompileOptions = {}): Promise<Executable> {
+  async load(path: string, options: CompileOptions = {}): Promise<Executable> {
     const label = options.label ?? path;
-    return this.#open(
+    if (insideBinary(path)) {
+      // Where ONNX Runtime cannot open it.
+      using file = openMapped(path);
+      const open = (settings: SessionSettings) =>
+        Session.fromBytes(this.#environment, file.bytes, settings);
+      return await this.#open(label, options, open);
+    }
+    return await this.#open(
       label,
       options,
       (settings) => Session.fromFile(this.#environment, path, settings),

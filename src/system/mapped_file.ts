@@ -4,7 +4,7 @@
  */
 import { forgetPages, type Mapping, mapReadOnly, unmap } from "../../ffi/libc.ts";
 import { BadInputError, StorageError } from "../errors.ts";
-import { insideBinary } from "./embedded.ts";
+import { findAppended } from "./embedded.ts";
 
 /** A mapped file. */
 export interface MappedFile extends Disposable {
@@ -16,39 +16,38 @@ export interface MappedFile extends Disposable {
   readonly bytes: Uint8Array<ArrayBuffer>;
 }
 
-/** Which file lies behind a mapped buffer. */
-const paths = new WeakMap<ArrayBufferLike, string>();
+/** Which file lies behind a mapped buffer, and where in it the buffer begins. */
+const places = new WeakMap<ArrayBufferLike, { readonly path: string; readonly offset: number }>();
 
 /**
  * Where in which mapped file `bytes` lie; `undefined` for ordinary memory. The path has no symbolic
  * links.
  */
 export function locateMapped(bytes: Uint8Array): { path: string; offset: number } | undefined {
-  const path = paths.get(bytes.buffer);
-  return path === undefined ? undefined : { path, offset: bytes.byteOffset };
+  const place = places.get(bytes.buffer);
+  return place === undefined
+    ? undefined
+    : { path: place.path, offset: place.offset + bytes.byteOffset };
 }
 
 /** Takes a mapped file's bytes out of memory until they are read again; other memory stays as it is. */
 export function forgetMapped(bytes: Uint8Array<ArrayBuffer>): void {
-  if (paths.has(bytes.buffer)) forgetPages(bytes);
+  if (places.has(bytes.buffer)) forgetPages(bytes);
 }
 
 /**
- * Maps a file read-only. An empty file is an empty array; a file inside the binary is read into
- * memory.
+ * Maps a file read-only, or the stretch of a compiled binary that is one. An empty file is an empty
+ * array.
  *
  * @throws {BadInputError} no such file, or a directory or device
  * @throws {StorageError} the system refuses to open or map it
  */
 export function openMapped(path: string): MappedFile {
-  const { realPath, sizeBytes } = inspect(path);
+  const { realPath, offset, sizeBytes } = inspect(path);
   if (sizeBytes === 0) return { path, bytes: new Uint8Array(0), [Symbol.dispose]: () => {} };
-  if (insideBinary(realPath)) {
-    return { path, bytes: Deno.readFileSync(realPath), [Symbol.dispose]: () => {} };
-  }
   let mapping: Mapping;
   try {
-    mapping = mapReadOnly(realPath, sizeBytes);
+    mapping = mapReadOnly(realPath, sizeBytes, offset);
   } catch (error) {
     throw new StorageError(
       `Cannot map "${path}" (${sizeBytes} bytes) into memory: ${(error as Error).message}`,
@@ -56,7 +55,7 @@ export function openMapped(path: string): MappedFile {
     );
   }
   const buffer = Deno.UnsafePointerView.getArrayBuffer(mapping.address, sizeBytes) as ArrayBuffer;
-  paths.set(buffer, realPath);
+  places.set(buffer, { path: realPath, offset });
   return {
     path,
     bytes: new Uint8Array(buffer),
@@ -69,12 +68,14 @@ export function openMapped(path: string): MappedFile {
   };
 }
 
-function inspect(path: string): { realPath: string; sizeBytes: number } {
+function inspect(path: string): { realPath: string; offset: number; sizeBytes: number } {
   try {
+    const carried = findAppended(path);
+    if (carried !== undefined) return { realPath: carried.file, ...carried };
     const realPath = Deno.realPathSync(path);
     const { isFile, size } = Deno.statSync(realPath);
     if (!isFile) throw new BadInputError(`Cannot read "${path}": it is not a regular file`);
-    return { realPath, sizeBytes: size };
+    return { realPath, offset: 0, sizeBytes: size };
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) {
       throw new BadInputError(`Cannot read "${path}": no such file`, { cause: error });
