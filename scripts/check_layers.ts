@@ -18,6 +18,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[] | undefined>> = {
   "src/data": ["src/graph"],
   "src/system": ["ffi"],
   "src/runtime": ["ffi", "src/graph", "src/onnx", "src/system"],
+  "src/hub": ["src/onnx", "src/lora", "src/system"],
   "src/eval": ["src/graph", "src/ops", "src/plan", "src/data", "src/runtime"],
   "src/model": [
     "src/graph",
@@ -31,6 +32,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[] | undefined>> = {
     "src/system",
     "src/runtime",
     "src/eval",
+    "src/hub",
   ],
   "src/train": [
     "src/graph",

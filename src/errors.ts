@@ -19,6 +19,10 @@ export const EXIT = {
   io: 74,
   /** ONNX Runtime is missing, too old or failed. */
   runtime: 69,
+  /** The hub cannot be reached or does not answer as one: another try may do. */
+  hub: 75,
+  /** The hub refuses access: a token or an agreement is missing. */
+  access: 77,
   /** Stopped by Ctrl-C or SIGTERM: a training has saved then, other verbs have written nothing. */
   interrupted: 130,
 } as const;
@@ -68,6 +72,22 @@ export class StorageError extends GraftError {
   override name = "StorageError";
   constructor(message: string, options?: ErrorOptions) {
     super(message, EXIT.io, options);
+  }
+}
+
+/** The hub cannot be reached, or does not answer as one; the message names the URL without secrets. */
+export class HubError extends GraftError {
+  override name = "HubError";
+  constructor(message: string, options?: ErrorOptions) {
+    super(message, EXIT.hub, options);
+  }
+}
+
+/** The hub refuses access; the message says what gives it. */
+export class AccessError extends GraftError {
+  override name = "AccessError";
+  constructor(message: string, options?: ErrorOptions) {
+    super(message, EXIT.access, options);
   }
 }
 

@@ -10,9 +10,12 @@ const EXIT_MEANING: Readonly<Record<keyof typeof EXIT, string>> = {
   usage: "unknown flag, missing argument or value out of range",
   badInput: "a file is missing, unreadable or not what it should be",
   runtime: "ONNX Runtime is missing, too old or failed",
+  hub: "the hub cannot be reached or does not answer as one: try again",
+  access: "the hub refuses access: a token or an agreement is missing",
   internal: "a bug in graft",
   io: "disk full, permission denied or I/O error",
-  interrupted: "stopped by Ctrl-C or SIGTERM: training has saved, others have written nothing",
+  interrupted:
+    "stopped by Ctrl-C or SIGTERM: training has saved, a pull goes on at the next call, others have written nothing",
 };
 
 /** The meaning of every exit code, one a line. */

@@ -1,11 +1,11 @@
 /** The data a merge is steered and judged by: the adapter's own, unless another is named. */
-import { dirname } from "@std/path";
 import { findData } from "../data/io/data_folder.ts";
 import { GuardedText } from "../data/mod.ts";
 import { BadInputError, UsageError } from "../errors.ts";
 import type { Model } from "../graph/types.ts";
 import type { AdapterCard } from "../lora/adapter_card.ts";
 import type { MergeData } from "../model/merge_adapters.ts";
+import { homeOf } from "../model/find_model.ts";
 import { readModelLabels } from "../model/model_labels.ts";
 import { readTextFiles } from "../model/tokenizer_files.ts";
 import type { TokenBatch } from "../data/targets.ts";
@@ -92,7 +92,7 @@ async function open(
   terminal: Terminal,
 ): Promise<OpenMergeData> {
   using resources = new DisposableStack();
-  const folder = dirname(modelFile);
+  const folder = homeOf(modelFile);
   const text = resources.use(await GuardedText.start(readTextFiles(folder)));
   const tokenTypeIds = model.graph.inputs.some(({ name }) => name === "token_type_ids");
   const loaded = resources.use(

@@ -2,6 +2,7 @@
 import { join } from "@std/path";
 import { EXIT, UsageError } from "../errors.ts";
 import { elementCount, type Tensor } from "../graph/tensor.ts";
+import { checkAdapterName } from "../hub/adapter_store.ts";
 import { makeDirectory, replaceFile } from "../system/durable_files.ts";
 import { processMemory } from "../system/memory.ts";
 import type { Identity } from "../train/checkpoint.ts";
@@ -18,6 +19,7 @@ import { MetricsFile } from "./metrics_file.ts";
 import { paint, type Terminal } from "./output.ts";
 import { pauseGate } from "./pause_gate.ts";
 import { progressCallbacks } from "./progress.ts";
+import { saveAdapterAs } from "./save_adapter_as.ts";
 import { StopSignal } from "./stop_signal.ts";
 import { DEFAULT_EPOCHS, TRAIN_FLAGS, type TrainFlags } from "./train_flags.ts";
 import { type ChosenMemory, writeChosenMemory } from "./chosen_memory.ts";
@@ -157,6 +159,10 @@ export async function runTraining<B extends Batch>(
     if (outcome.end === "interrupted") return tellInterrupted(outcome, flags, terminal);
     if (outcome.end === "diverged") return tellDiverged(outcome, flags, terminal);
     tellFinished(outcome, flags, terminal);
+    if (flags.saveAs !== undefined) {
+      const { record } = saveAdapterAs(flags.saveAs, flags.adapterPath);
+      terminal.print(`Keeps it as ${flags.saveAs}, ${record.digest}`);
+    }
   }
   if (flags.test) await runTest(setup, terminal);
   return EXIT.ok;
@@ -164,6 +170,7 @@ export async function runTraining<B extends Batch>(
 
 /** Refuses flags that need data which is not there, before the work instead of after it. */
 function checkParts(setup: TrainSetup, flags: TrainFlags): void {
+  if (flags.saveAs !== undefined) checkAdapterName(flags.saveAs);
   if (flags.test && setup.test === undefined) {
     throw new UsageError("--test needs a test file in the data folder");
   }

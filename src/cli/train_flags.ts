@@ -182,6 +182,10 @@ export const TRAIN_FLAGS = {
     placeholder: "DIR",
     group: SAVING,
   }),
+  saveAs: text("Keep the adapter in graft's store, too, under this name, when the run ends", {
+    placeholder: "NAME",
+    group: SAVING,
+  }),
   saveEvery: integer("Steps between checkpoints", { default: 100, min: 1, group: SAVING }),
   keepCheckpoints: integer("Checkpoints to keep", { default: 3, min: 1, group: SAVING }),
   resume: boolean("Go on exactly from the newest checkpoint in --adapter-path", {

@@ -6,11 +6,11 @@ import { sliceBatch } from "../data/slice_batch.ts";
 import { elementCount } from "../graph/tensor.ts";
 import type { Model } from "../graph/types.ts";
 import type { AdapterCard } from "../lora/adapter_card.ts";
+import { adapterDigest } from "../hub/adapter_store.ts";
 import { modelDigest } from "../lora/digest.ts";
-import { loadAdapter, saveAdapter } from "../model/adapter_dir.ts";
+import { adapterFolder, loadAdapter, readAdapterFiles, saveAdapter } from "../model/adapter_dir.ts";
 import { countParameters } from "../model/count_parameters.ts";
-import { withCarried } from "../model/carried_model.ts";
-import { findModelFile } from "../model/find_model.ts";
+import { findModelFile, homeOf } from "../model/find_model.ts";
 import { loadOnnx } from "../model/load_onnx.ts";
 import { readModelLabels } from "../model/model_labels.ts";
 import { readTextFiles, tokenizerSize } from "../model/tokenizer_files.ts";
@@ -69,7 +69,7 @@ export async function setUpTraining(
 ): Promise<TrainSetup<TokenBatch>> {
   using resources = new DisposableStack();
   const modelFile = findModelFile(flags.model);
-  const folder = modelFile === flags.model ? dirname(modelFile) : withCarried(flags.model);
+  const folder = homeOf(modelFile);
   const { model, sizeBytes } = resources.use(loadOnnx(modelFile));
   const { data, tokenizerDigest } = own.loadData?.(model) ??
     await encodeData(flags, model, folder, terminal);
@@ -121,6 +121,8 @@ export async function setUpTraining(
     task: data.task,
     labels: data.labels,
     pooling: adapted.newHead ? flags.pooling : undefined,
+    dataDigest: data.identity.train_data,
+    parents: parentsOf(flags.resumeAdapterFile),
     config: fileValues({ ...flags, numeric: numeric.setting }, TRAIN_FLAGS),
   };
   const trained = step.parameters.reduce((sum, { dims }) => sum + elementCount(dims), 0);
@@ -176,6 +178,15 @@ function frozenLayers(
   return { identity, keepIn: (file) => step.activations = file };
 }
 
+/** mlx_lm names the file of an adapter, PEFT the folder. */
+const folderOfAdapter = (path: string) => path.endsWith(".safetensors") ? dirname(path) : path;
+
+/** Digest of the adapter that training goes on from. */
+function parentsOf(path: string | undefined): readonly string[] {
+  if (path === undefined) return [];
+  return [adapterDigest(readAdapterFiles(adapterFolder(folderOfAdapter(path))))];
+}
+
 function adaptFurther(
   model: Model,
   path: string,
@@ -183,8 +194,7 @@ function adaptFurther(
   data: TrainData,
   terminal: Terminal,
 ): AdaptedModel {
-  // mlx_lm names the file, PEFT the folder.
-  const directory = path.endsWith(".safetensors") ? dirname(path) : path;
+  const directory = folderOfAdapter(path);
   const { adapter, notes } = loadAdapter(directory);
   for (const note of notes) terminal.note(note);
   return continueAdapter(model, adapter, dropout, data.labels, directory);

@@ -10,6 +10,10 @@ export const VERBS: Verbs = {
   eval: () => import("./eval.ts"),
   inspect: () => import("./inspect.ts"),
   quantize: () => import("./quantize.ts"),
+  pull: () => import("./pull.ts"),
+  list: () => import("./list.ts"),
+  show: () => import("./show.ts"),
+  rm: () => import("./rm.ts"),
   bench: () => import("./bench.ts"),
   doctor: () => import("./doctor.ts"),
 };

@@ -19,6 +19,10 @@ export interface AdapterCard {
   readonly labels?: readonly string[];
   /** How a new head pools token states. */
   readonly pooling?: Pooling;
+  /** Digest of the training data. */
+  readonly dataDigest?: string;
+  /** Digests of the adapters that training went on from. */
+  readonly parents?: readonly string[];
   /** The resolved settings of the training run. */
   readonly config: Readonly<Record<string, unknown>>;
 }
@@ -36,6 +40,8 @@ export function formatCard(card: AdapterCard, files: Readonly<Record<string, str
     task: card.task,
     labels: card.labels ?? null,
     pooling: card.pooling ?? null,
+    data_digest: card.dataDigest ?? null,
+    parents: card.parents ?? [],
     config: card.config,
     files,
   };
@@ -74,6 +80,8 @@ export function parseCard(text: string, file = "graft.json"): ReadCard {
       task,
       labels: json.strings("labels"),
       pooling,
+      dataDigest: json.string("data_digest"),
+      parents: json.strings("parents"),
       config: json.object("config") ?? {},
     },
     files: new Map(

@@ -18,6 +18,7 @@ import {
 } from "../lora/adapter_files.ts";
 import type { AdapterCard } from "../lora/adapter_card.ts";
 import { digestOf } from "../lora/digest.ts";
+import { findNamedAdapter } from "../hub/pulled.ts";
 import { makeDirectory, replaceFile } from "../system/durable_files.ts";
 import { resolveExternalData } from "./external_data.ts";
 
@@ -66,16 +67,31 @@ export interface LoadedAdapter {
 /**
  * Reads an adapter's folder, graft's or PEFT's own.
  *
+ * @param path of the folder, or an adapter's name
  * @throws {BadInputError} for a folder that holds no sound adapter, naming the file and what to do
  */
-export function loadAdapter(directory: string): LoadedAdapter {
-  const files = filesOfGraft(directory) ?? filesOfPeft(directory);
-  const adapter = decodeAdapter(files, directory);
+export function loadAdapter(path: string): LoadedAdapter {
+  const directory = adapterFolder(path);
+  const adapter = decodeAdapter(readAdapterFiles(directory), directory);
   if (adapter.card !== undefined) return { adapter, notes: [] };
   const note =
     `${directory} has no ${ADAPTER_FILES.card}, so it was not made by graft: whether it ` +
     "belongs to this base is checked by module names and shapes only";
   return { adapter, notes: [note] };
+}
+
+/** The folder of an adapter: the path itself, or what has it for a name in the store or from a hub. */
+export function adapterFolder(path: string): string {
+  return exists(path) ? path : findNamedAdapter(path) ?? path;
+}
+
+/**
+ * An adapter's files by name, as the newest whole save left them.
+ *
+ * @throws {BadInputError} for a folder that holds no adapter
+ */
+export function readAdapterFiles(directory: string): Files {
+  return filesOfGraft(directory) ?? filesOfPeft(directory);
 }
 
 /** The files that the newest whole `graft.json` names; `undefined` where there is none. */
@@ -123,7 +139,8 @@ function filesOfPeft(directory: string): Files {
     );
   }
   throw new BadInputError(
-    `${directory}: there is no adapter here: ${ADAPTER_FILES.tensors} is missing`,
+    `${directory}: there is no adapter here: ${ADAPTER_FILES.tensors} is missing; ` +
+      "`graft list` shows adapters that have a name",
   );
 }
 

@@ -1,13 +1,14 @@
 /** The ONNX file of a model folder. */
-import { join } from "@std/path";
+import { basename, dirname, join } from "@std/path";
 import { BadInputError, StorageError } from "../errors.ts";
+import { findPulledModel } from "../hub/pulled.ts";
 import { withCarried } from "./carried_model.ts";
 import { readSmallText } from "./small_file.ts";
 
 /**
  * Path of the model file: `path` itself where it is a file; in a folder what `genai_config.json`
  * names, else `model.onnx`, `onnx/model.onnx`, or the only `.onnx` file. Where nothing has the path,
- * `default` is the model that graft carries.
+ * `default` is the model that graft carries, and others are names of pulled models.
  *
  * @throws {BadInputError} where there is none, or more than one to choose from
  */
@@ -16,7 +17,12 @@ export function findModelFile(path: string): string {
   if (info === undefined) {
     const carried = withCarried(path);
     if (carried !== path) return findModelFile(carried);
-    throw new BadInputError(`Cannot load model "${path}": there is no such file or folder`);
+    const pulled = findPulledModel(path);
+    if (pulled !== undefined) return pulled;
+    throw new BadInputError(
+      `Cannot load model "${path}": there is no such file or folder, and no pulled model has the ` +
+        "name: `graft list` shows those, `graft pull` gets one",
+    );
   }
   if (!info.isDirectory) return path;
   const named = genaiFile(path);
@@ -32,6 +38,19 @@ export function findModelFile(path: string): string {
       ? `Cannot load model "${path}": the folder has no .onnx file`
       : `Cannot load model "${path}": name one of its files: ${found.sort().join(", ")}`,
   );
+}
+
+/**
+ * The folder with a model's tokenizer and configuration: that of the file, or the one above where
+ * the models have a folder `onnx` of their own, as exports for the web do.
+ */
+export function homeOf(modelFile: string): string {
+  const folder = dirname(modelFile);
+  if (basename(folder) !== "onnx" || look(join(folder, "tokenizer.json")) !== undefined) {
+    return folder;
+  }
+  const above = dirname(folder);
+  return look(join(above, "tokenizer.json")) === undefined ? folder : above;
 }
 
 function look(path: string): Deno.FileInfo | undefined {

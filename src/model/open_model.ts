@@ -1,11 +1,10 @@
 /** A model folder as graft's verbs use it: the graph, how it reads text, what it is called. */
-import { dirname } from "@std/path";
 import type { TextProcessor } from "../data/text.ts";
 import { GuardedText } from "../data/guarded.ts";
 import type { Model } from "../graph/types.ts";
 import { applyAdapter, checkBase } from "../lora/apply.ts";
 import { loadAdapter } from "./adapter_dir.ts";
-import { findModelFile } from "./find_model.ts";
+import { findModelFile, homeOf } from "./find_model.ts";
 import { readGenerationConfig } from "./generation_config.ts";
 import { loadOnnx } from "./load_onnx.ts";
 import { type ModelKind, modelKind } from "./model_kind.ts";
@@ -36,7 +35,7 @@ export interface OpenedModel extends Disposable {
  */
 export async function openModel(path: string): Promise<OpenedModel> {
   const file = findModelFile(path);
-  const folder = dirname(file);
+  const folder = homeOf(file);
   const loaded = loadOnnx(file);
   let text: TextProcessor | undefined;
   try {

@@ -8,6 +8,7 @@ import type { WriteBytes } from "../lora/merge/plan.ts";
 import { encodeModelChunks } from "../onnx/mod.ts";
 import { resolveExternalData } from "./external_data.ts";
 import { layoutLike } from "./external_layout.ts";
+import { homeOf } from "./find_model.ts";
 import { InsideModel } from "./inside_model.ts";
 import type { StagedDirectory, StagedFile } from "./staged_directory.ts";
 
@@ -81,6 +82,12 @@ const NOTHING = new Uint8Array();
 const OTHER_MODEL = /\.onnx([._]data.*)?$/;
 
 function copyOthers(staged: StagedDirectory, modelPath: string, data: ReadonlySet<string>): void {
+  const [folder, home] = [dirname(modelPath), homeOf(modelPath)];
+  if (home !== folder) copyFrom(staged, join(home, basename(modelPath)), data);
+  copyFrom(staged, modelPath, data);
+}
+
+function copyFrom(staged: StagedDirectory, modelPath: string, data: ReadonlySet<string>): void {
   const folder = dirname(modelPath);
   for (const { name, isDirectory } of Deno.readDirSync(folder)) {
     if (isDirectory || name === basename(modelPath) || data.has(name)) continue;

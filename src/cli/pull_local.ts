@@ -1,0 +1,140 @@
+/** `graft pull` of what is on this machine already: a folder or a tar. */
+import { basename, join, resolve } from "@std/path";
+import { BadInputError, EXIT, UsageError } from "../errors.ts";
+import { checkAdapterName } from "../hub/adapter_store.ts";
+import { filesUnder, importModel } from "../hub/import_local.ts";
+import { parseModelName } from "../hub/names.ts";
+import { hubCache } from "../hub/settings.ts";
+import { unpackTar } from "../hub/tar.ts";
+import { variantsOf } from "../hub/variants.ts";
+import { claimDirectory } from "../system/claim.ts";
+import { freeDiskBytes } from "../system/disk.ts";
+import { exists, makeDirectory } from "../system/durable_files.ts";
+import { loadOnnx } from "../model/load_onnx.ts";
+import { formatBytes } from "./format.ts";
+import type { Terminal } from "./output.ts";
+import type { PullFlags } from "./pull.ts";
+import { saveAdapterAs } from "./save_adapter_as.ts";
+
+/** Flags that only a hub knows. */
+const HUB_ONLY = ["revision", "variant", "include", "exclude", "localDir"] as const;
+
+/**
+ * Takes a folder or an archive into the cache, or an adapter into the store.
+ *
+ * @throws {UsageError} for a name that cannot be one, or is taken
+ * @throws {BadInputError} for what holds neither a model nor an adapter, or what is refused
+ * @throws {StorageError} where it does not fit or cannot be written
+ */
+export async function pullLocal(
+  source: string,
+  flags: PullFlags,
+  terminal: Terminal,
+  signal: AbortSignal,
+): Promise<number> {
+  const given = HUB_ONLY.find((key) => flags[key] !== undefined);
+  if (given !== undefined) {
+    throw new UsageError(`--${given === "localDir" ? "local-dir" : given} is for a hub's models`);
+  }
+  if (!exists(source)) throw new BadInputError(`Cannot pull ${source}: there is no such file`);
+  const name = nameFor(source, flags.name);
+  if (Deno.statSync(source).isDirectory) {
+    return await take(source, source, name, false, flags, terminal, signal);
+  }
+  const cache = hubCache();
+  makeDirectory(cache);
+  clearUnpacked(cache);
+  // On the cache's disk, so that what is unpacked is moved there.
+  const unpacked = Deno.makeTempDirSync({ dir: cache, prefix: UNPACKED });
+  using _claim = claimDirectory(unpacked);
+  using _unpacked = { [Symbol.dispose]: () => remove(unpacked) };
+  await unpackTar(source, unpacked, () => freeDiskBytes(cache), signal);
+  return await take(rootOf(unpacked), source, name, true, flags, terminal, signal);
+}
+
+/** Begins the names of folders that archives are unpacked to. */
+const UNPACKED = ".unpacked-";
+
+/** Removes what killed processes have left; what a running one unpacks is claimed. */
+function clearUnpacked(cache: string): void {
+  for (const { name } of Deno.readDirSync(cache)) {
+    if (!name.startsWith(UNPACKED)) continue;
+    using claim = claimDirectory(join(cache, name));
+    if (claim !== undefined) remove(join(cache, name));
+  }
+}
+
+function remove(path: string): void {
+  try {
+    Deno.removeSync(path, { recursive: true });
+  } catch {
+    // what went wrong before matters more; the next archive's turn clears it
+  }
+}
+
+function nameFor(source: string, given: string | undefined): string {
+  const name = given ?? basename(resolve(source)).replace(/\.(tar|tgz|tar\.gz)$/, "");
+  const parsed = parseModelName(name);
+  if (parsed !== undefined && parsed.revision === undefined && parsed.variant === undefined) {
+    return name;
+  }
+  throw new UsageError(
+    `--name must be letters, digits and _.-, with one / at most: current value is ` +
+      JSON.stringify(name),
+  );
+}
+
+/** Archives often have one folder with everything in it. */
+function rootOf(folder: string): string {
+  const [only, ...others] = [...Deno.readDirSync(folder)].filter(({ name }) =>
+    !name.startsWith(".")
+  );
+  return only?.isDirectory && others.length === 0 && only.name !== "onnx"
+    ? join(folder, only.name)
+    : folder;
+}
+
+async function take(
+  folder: string,
+  source: string,
+  name: string,
+  move: boolean,
+  flags: PullFlags,
+  terminal: Terminal,
+  signal: AbortSignal,
+): Promise<number> {
+  const files = filesUnder(folder);
+  const paths = files.map(({ path }) => path);
+  const variants = variantsOf(paths);
+  if (variants.length === 0) {
+    if (paths.includes("adapter_config.json")) return keepAdapter(name, folder, flags, terminal);
+    throw new BadInputError(`${source} has no .onnx file and no adapter_config.json`);
+  }
+  // What cannot be loaded is said now, and not when it is used.
+  for (const { path } of variants) loadOnnx(join(folder, path))[Symbol.dispose]();
+  const size = files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+  const made = await importModel(hubCache(), name, folder, files, { move, signal });
+  if (flags.json) {
+    terminal.print(JSON.stringify({
+      name,
+      commit: made.commit,
+      folder: made.folder,
+      variants: variants.map(({ name }) => name),
+      size_bytes: size,
+    }));
+  } else {
+    terminal.print(`Pulled ${name} from ${source}: ${files.length} files, ${formatBytes(size)}`);
+    terminal.print(`In ${made.folder}`);
+  }
+  return EXIT.ok;
+}
+
+function keepAdapter(name: string, folder: string, flags: PullFlags, terminal: Terminal): number {
+  const { record, folder: place } = saveAdapterAs(checkAdapterName(name), folder);
+  if (flags.json) terminal.print(JSON.stringify({ name, folder: place, ...record }));
+  else {
+    terminal.print(`Keeps the adapter ${name}, ${record.digest}`);
+    terminal.print(`In ${place}`);
+  }
+  return EXIT.ok;
+}

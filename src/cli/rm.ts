@@ -1,0 +1,48 @@
+/** `graft rm`: removes a revision of a pulled model, or an adapter from the store. */
+import { EXIT, UsageError } from "../errors.ts";
+import { AdapterStore } from "../hub/adapter_store.ts";
+import { removeSnapshot } from "../hub/remove.ts";
+import { command } from "./command.ts";
+import { boolean, text } from "./flags.ts";
+import { formatBytes } from "./format.ts";
+import { findNamed } from "./pulled_report.ts";
+
+export default command({
+  name: "rm",
+  summary: "Remove a revision of a pulled model with what only it uses, or a stored adapter",
+  operands: "NAME[@REVISION]",
+  maxOperands: 1,
+  flags: {
+    all: boolean("Remove all revisions of a model", { default: false }),
+    kind: text("Which is meant, where both have the name", {
+      choices: ["any", "model", "adapter"],
+      default: "any",
+    }),
+    json: boolean("Print JSON", { default: false }),
+  },
+  examples: [
+    { command: "graft rm org/name@main", does: "files that other revisions use stay" },
+    { command: "graft rm mill", does: "removes an adapter from the store" },
+  ],
+  run({ flags, operands, terminal }) {
+    const [name] = operands;
+    if (name === undefined) throw new UsageError("graft rm needs a name: `graft rm NAME`");
+    const { adapter, revisions } = findNamed(name, flags.kind);
+    if (revisions.length > 1 && !flags.all) {
+      const each = revisions.map(({ refs, commit }) => refs[0] ?? commit.slice(0, 12));
+      throw new UsageError(
+        `${name} has ${revisions.length} revisions: name one of ${each.join(", ")} as ` +
+          `${name}@${each[0]}, or add --all`,
+      );
+    }
+    let sizeBytes = 0;
+    if (adapter !== undefined) {
+      new AdapterStore().remove(adapter);
+      sizeBytes = adapter.record.size_bytes;
+    }
+    for (const { place, commit } of revisions) sizeBytes += removeSnapshot(place, commit).sizeBytes;
+    if (flags.json) terminal.print(JSON.stringify({ removed: name, freed_bytes: sizeBytes }));
+    else terminal.print(`Removed ${name}: ${formatBytes(sizeBytes)}`);
+    return Promise.resolve(EXIT.ok);
+  },
+});

@@ -1,0 +1,117 @@
+/** One file of a repository on the disk: partial until it is whole and verified. */
+import { dirname } from "@std/path";
+import { BadInputError, StorageError } from "../errors.ts";
+import { exists } from "../system/durable_files.ts";
+import { waitForLock } from "../system/file_lock.ts";
+import type { RepositoryFile } from "./api.ts";
+import { Digester, digestName } from "./digests.ts";
+
+/** Ends the names of partial files; huggingface_hub's are the same and hold the same. */
+const INCOMPLETE = ".incomplete";
+/** Times that a file is gotten whose digest is wrong: bytes that an earlier run left may be bad. */
+const ATTEMPTS = 2;
+const READ_BYTES = 1 << 20;
+
+/** Gives a file's bytes from an offset on. */
+export type Fetch = (from: number) => AsyncIterable<Uint8Array>;
+
+export interface BlobOptions {
+  /** Lock file that whoever writes the blob holds. */
+  readonly lock: string;
+  readonly signal?: AbortSignal;
+  /** Told how many of the file's bytes are there. */
+  readonly onBytes?: (done: number) => void;
+  /** Told that another process is getting the same file. */
+  readonly onWait?: () => void;
+}
+
+function attempt<T>(what: string, path: string, action: () => T): T {
+  try {
+    return action();
+  } catch (error) {
+    throw new StorageError(`Cannot ${what} ${path}: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+/** How much of a file that is still to be gotten lies there from an earlier run. */
+export function partialBytes(path: string, sizeBytes: number): number {
+  try {
+    const { size } = Deno.statSync(path + INCOMPLETE);
+    return size > sizeBytes ? 0 : size;
+  } catch {
+    return 0;
+  }
+}
+
+/**
+ * Puts a file in its place, whole and verified, or not at all. What came before a failure stays
+ * beside it for the next call.
+ *
+ * @param path its place
+ * @throws {BadInputError} where the content has another digest
+ * @throws {StorageError} naming the path
+ * @throws what `fetch` throws
+ */
+export async function getBlob(
+  path: string,
+  file: RepositoryFile,
+  fetch: Fetch,
+  options: BlobOptions,
+): Promise<void> {
+  if (exists(path)) return;
+  using _lock = await waitForLock(options.lock, options);
+  if (exists(path)) return; // the process that had the lock has gotten it
+  attempt("make the folder", dirname(path), () => {
+    Deno.mkdirSync(dirname(path), { recursive: true });
+  });
+  const partial = path + INCOMPLETE;
+  for (let attempts = 1;; attempts++) {
+    const found = await fill(partial, file, fetch, options);
+    if (found === file.digest.hex) break;
+    attempt("remove", partial, () => Deno.removeSync(partial));
+    if (attempts < ATTEMPTS) continue;
+    throw new BadInputError(
+      `Refused "${file.path}": its ${
+        digestName(file.digest)
+      } must be ${file.digest.hex}, as the hub ` +
+        `says: current value is ${found}; nothing of it was kept: try again, or tell who runs the hub`,
+    );
+  }
+  attempt("rename to", path, () => Deno.renameSync(partial, path));
+}
+
+/** Fetches what is missing of a partial file and puts it on the disk; gives the whole's digest. */
+async function fill(
+  path: string,
+  { digest, sizeBytes }: RepositoryFile,
+  fetch: Fetch,
+  { signal, onBytes }: BlobOptions,
+): Promise<string> {
+  using file = attempt(
+    "open",
+    path,
+    () => Deno.openSync(path, { read: true, write: true, create: true }),
+  );
+  const hash = new Digester(digest.kind, sizeBytes);
+  let done = 0;
+  if (attempt("look at", path, () => file.statSync().size) > sizeBytes) {
+    attempt("write", path, () => file.truncateSync(0));
+  }
+  const buffer = new Uint8Array(READ_BYTES);
+  for (let n; (n = attempt("read", path, () => file.readSync(buffer))) !== null;) {
+    hash.update(buffer.subarray(0, n));
+    done += n;
+    if (signal?.aborted) throw signal.reason;
+  }
+  onBytes?.(done);
+  for await (const chunk of fetch(done)) {
+    attempt("write", path, () => {
+      for (let at = 0; at < chunk.length;) at += file.writeSync(chunk.subarray(at));
+    });
+    hash.update(chunk);
+    done += chunk.length;
+    onBytes?.(done);
+  }
+  attempt("sync", path, () => file.syncSync());
+  return hash.hex();
+}

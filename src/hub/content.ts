@@ -1,0 +1,190 @@
+/** A file's bytes from the hub: in order, over several connections, through cuts. */
+import { BadInputError, GraftError } from "../errors.ts";
+import type { RepositoryFile } from "./api.ts";
+import { type Answer, type HubHttp, shown } from "./http.ts";
+import { Transient } from "./transient.ts";
+
+/** Bytes that a connection gets in one request, and that it may be ahead of what is written. */
+const PIECE_BYTES = 8 << 20;
+const CONNECTIONS = 4;
+
+/** How a file is cut into pieces; other values are for tests. */
+export interface Pieces {
+  readonly pieceBytes?: number;
+  readonly connections?: number;
+}
+
+/** A stretch of a file. */
+interface Stretch {
+  readonly start: number;
+  /** Not in it any more; grows where a server gives everything whatever is asked. */
+  end: number;
+}
+
+/** A file at the hub, wherever its redirects lead. */
+class Source {
+  /** Where the last redirect led: the hub is not asked again for each piece. */
+  #place: URL | undefined;
+  /** Whether the server gives stretches, once it is known. */
+  givesRanges: boolean | undefined;
+
+  constructor(readonly http: HubHttp, readonly url: URL, readonly file: RepositoryFile) {}
+
+  /** Opens a stretch; the chunks begin at `start`, or at 0 where the server gives no stretches. */
+  async open(start: number, end: number, signal: AbortSignal): Promise<Answer> {
+    const { sizeBytes } = this.file;
+    const headers: Record<string, string> = start === 0 && end === sizeBytes
+      ? {}
+      : { range: `bytes=${start}-${end - 1}` };
+    const place = this.#place;
+    let answer: Answer;
+    try {
+      answer = await this.http.get(place ?? this.url, headers, { elsewhere: true, signal });
+    } catch (error) {
+      // A signed address is good for a time only: the hub gives a new one.
+      this.#place = undefined;
+      if (place === undefined || signal.aborted || !(error instanceof GraftError)) throw error;
+      throw new Transient(error.message);
+    }
+    if (place === undefined) this.#check(answer);
+    this.#place = answer.url;
+    if (answer.status === 206) checkRange(answer, start, sizeBytes);
+    this.givesRanges = answer.status === 206;
+    return answer;
+  }
+
+  /** The hub names the digest a second time with the content: both must agree. */
+  #check({ hubHeaders }: Answer): void {
+    const etag = hubHeaders.get("x-linked-etag")?.replace(/^W\/|"/g, "");
+    const { kind, hex } = this.file.digest;
+    if (etag && kind === "sha256" && etag !== hex) {
+      throw new BadInputError(
+        `${shown(this.url)}: the hub contradicts itself: the listing gives SHA-256 ${hex}, the ` +
+          `file's own address ${JSON.stringify(etag.slice(0, 80))}`,
+      );
+    }
+  }
+}
+
+function checkRange({ headers, url }: Answer, start: number, sizeBytes: number): void {
+  const range = headers.get("content-range") ?? "";
+  const [, from, total] = /^bytes (\d+)-\d+\/(\d+|\*)$/.exec(range) ?? [];
+  if (Number(from) === start && (total === "*" || Number(total) === sizeBytes)) return;
+  throw new BadInputError(
+    `${shown(url)} gives another stretch than bytes ${start} on of ${sizeBytes}: ` +
+      `current value is ${JSON.stringify(range.slice(0, 80))}`,
+  );
+}
+
+/** A stretch's bytes in order; goes on where it was cut. */
+async function* stretchOf(
+  source: Source,
+  stretch: Stretch,
+  signal: AbortSignal,
+): AsyncGenerator<Uint8Array<ArrayBuffer>> {
+  const patience = source.http.patience(shown(source.url), signal);
+  let at = stretch.start;
+  while (at < stretch.end) {
+    try {
+      const answer = await source.open(at, stretch.end, signal);
+      if (!source.givesRanges) stretch.end = source.file.sizeBytes;
+      let skip = answer.status === 206 ? 0 : at;
+      for await (const chunk of answer.chunks()) {
+        const passed = Math.min(skip, chunk.length);
+        skip -= passed;
+        const part = chunk.subarray(passed, passed + stretch.end - at);
+        if (part.length === 0) continue;
+        at += part.length;
+        patience.renew();
+        yield part;
+        if (at === stretch.end) break;
+      }
+      if (at < stretch.end) {
+        throw new Transient(`the connection ended ${stretch.end - at} bytes early`);
+      }
+    } catch (error) {
+      await patience.after(error);
+    }
+  }
+}
+
+/** Reads ahead of whoever iterates. */
+class ReadAhead {
+  readonly #chunks: Uint8Array<ArrayBuffer>[] = [];
+  #done = false;
+  #error: unknown;
+  #wake = () => {};
+  readonly finished: Promise<void>;
+
+  constructor(chunks: AsyncGenerator<Uint8Array<ArrayBuffer>>) {
+    this.finished = this.#read(chunks);
+  }
+
+  async #read(chunks: AsyncGenerator<Uint8Array<ArrayBuffer>>): Promise<void> {
+    try {
+      for await (const chunk of chunks) {
+        this.#chunks.push(chunk);
+        this.#wake();
+      }
+    } catch (error) {
+      this.#error = error;
+    }
+    this.#done = true;
+    this.#wake();
+  }
+
+  async *chunks(): AsyncGenerator<Uint8Array<ArrayBuffer>> {
+    while (true) {
+      const chunk = this.#chunks.shift();
+      if (chunk !== undefined) yield chunk;
+      else if (this.#error !== undefined) throw this.#error;
+      else if (this.#done) return;
+      else await new Promise<void>((resolve) => this.#wake = resolve);
+    }
+  }
+}
+
+/**
+ * The bytes of a file from an offset to its end, in order. A large file comes over several
+ * connections at once, each a few megabytes ahead, so that what is written is always the beginning
+ * of the file: a cut download is gone on with by its size, also by Hugging Face's tools.
+ *
+ * @throws {HubError | AccessError | BadInputError} where the hub does not give them
+ * @throws the signal's reason
+ */
+export async function* fileContent(
+  http: HubHttp,
+  url: URL,
+  file: RepositoryFile,
+  from: number,
+  { pieceBytes = PIECE_BYTES, connections = CONNECTIONS }: Pieces = {},
+  outer?: AbortSignal,
+): AsyncGenerator<Uint8Array<ArrayBuffer>> {
+  const source = new Source(http, url, file);
+  const own = new AbortController();
+  const signal = outer === undefined ? own.signal : AbortSignal.any([outer, own.signal]);
+  const queue: { readonly stretch: Stretch; readonly ahead: ReadAhead }[] = [];
+  let next = from;
+  const start = () => {
+    const stretch = { start: next, end: Math.min(next + pieceBytes, file.sizeBytes) };
+    queue.push({ stretch, ahead: new ReadAhead(stretchOf(source, stretch, signal)) });
+    next = stretch.end;
+  };
+  try {
+    if (next < file.sizeBytes) start();
+    while (queue.length > 0) {
+      const { stretch, ahead } = queue[0];
+      for await (const chunk of ahead.chunks()) {
+        // Only now it is known whether the server gives stretches at all.
+        if (!source.givesRanges) next = Math.max(next, stretch.end);
+        while (source.givesRanges && next < file.sizeBytes && queue.length < connections) start();
+        yield chunk;
+      }
+      queue.shift();
+      if (queue.length === 0 && next < file.sizeBytes) start();
+    }
+  } finally {
+    own.abort();
+    await Promise.all(queue.map(({ ahead }) => ahead.finished));
+  }
+}

@@ -1,0 +1,55 @@
+/** What tells that a file is the one the hub meant. */
+import { createHash, type Hash } from "node:crypto";
+import { StorageError } from "../errors.ts";
+
+/**
+ * A file's digest as the hub gives it: SHA-256 for large files (Git LFS), Git's SHA-1 of a blob for
+ * the others. Either is also the file's name among a repository's `blobs`.
+ */
+export interface FileDigest {
+  readonly kind: "sha256" | "git";
+  /** Hexadecimal, lower case. */
+  readonly hex: string;
+}
+
+/** Computes a digest from a file's bytes in order. */
+export class Digester {
+  readonly #hash: Hash;
+
+  constructor(kind: FileDigest["kind"], sizeBytes: number) {
+    this.#hash = createHash(kind === "git" ? "sha1" : "sha256");
+    // Source: Git Internals, "Object Storage".
+    if (kind === "git") this.#hash.update(`blob ${sizeBytes}\0`);
+  }
+
+  update(bytes: Uint8Array): void {
+    this.#hash.update(bytes);
+  }
+
+  hex(): string {
+    return this.#hash.digest("hex");
+  }
+}
+
+/** A digest as messages name it. */
+export const digestName = ({ kind }: FileDigest): string =>
+  kind === "git" ? "Git's SHA-1" : "SHA-256";
+
+const READ_BYTES = 1 << 20;
+
+/**
+ * Digest of a file.
+ *
+ * @throws {StorageError} where it cannot be read
+ */
+export function fileDigest(path: string, kind: FileDigest["kind"]): string {
+  try {
+    using file = Deno.openSync(path, { read: true });
+    const digester = new Digester(kind, file.statSync().size);
+    const buffer = new Uint8Array(READ_BYTES);
+    for (let n; (n = file.readSync(buffer)) !== null;) digester.update(buffer.subarray(0, n));
+    return digester.hex();
+  } catch (error) {
+    throw new StorageError(`Cannot read ${path}: ${(error as Error).message}`, { cause: error });
+  }
+}

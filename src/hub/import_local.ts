@@ -1,0 +1,129 @@
+/** A model from a folder or an archive, put into the cache as if a hub had given it. */
+import { createHash } from "node:crypto";
+import { join } from "@std/path";
+import { BadInputError, StorageError, UsageError } from "../errors.ts";
+import { freeDiskBytes } from "../system/disk.ts";
+import { exists, makeDirectory } from "../system/durable_files.ts";
+import { shareDirectory } from "../system/file_lock.ts";
+import { getBlob } from "./blob.ts";
+import { RepositoryFolder } from "./cache.ts";
+import { fileDigest } from "./digests.ts";
+import { checkFilePath } from "./names.ts";
+import { DEFAULT_REVISION } from "./pulled.ts";
+
+/** Ref beside `main` by which a repository is known to come from this machine. */
+const LOCAL = "local";
+
+/** A folder's file. */
+export interface LocalFile {
+  readonly path: string;
+  readonly sizeBytes: number;
+}
+
+/**
+ * Files below a folder, hidden ones left out.
+ *
+ * @throws {BadInputError} for a link, a device, or a name that no file may have
+ * @throws {StorageError} where it cannot be read
+ */
+export function filesUnder(root: string, below = ""): readonly LocalFile[] {
+  let entries: Deno.DirEntry[];
+  try {
+    entries = [...Deno.readDirSync(join(root, below))];
+  } catch (error) {
+    throw new StorageError(`Cannot list ${join(root, below)}: ${(error as Error).message}`, {
+      cause: error,
+    });
+  }
+  return entries.filter(({ name }) => !name.startsWith(".")).flatMap((entry) => {
+    const path = below === "" ? entry.name : `${below}/${entry.name}`;
+    checkFilePath(path, root);
+    if (entry.isDirectory) return filesUnder(root, path);
+    if (!entry.isFile) {
+      const what = entry.isSymlink ? "a link: put a copy in its place" : "no regular file";
+      throw new BadInputError(`${root}: refused "${path}": it is ${what}`);
+    }
+    return [{ path, sizeBytes: Deno.statSync(join(root, path)).size }];
+  }).sort((a, b) => a.path < b.path ? -1 : 1);
+}
+
+/**
+ * Refuses a name that a model from elsewhere has: its branch would come to stand for this one.
+ *
+ * @throws {UsageError} naming both
+ */
+export function checkOrigin(place: RepositoryFolder, from: "hub" | "here"): void {
+  const isLocal = place.commitOf(LOCAL) !== undefined;
+  if (from === "hub" && isLocal) {
+    throw new UsageError(
+      `${place.repository} was pulled from a folder or an archive here: \`graft rm ` +
+        `${place.repository}\` makes way for the hub's`,
+    );
+  }
+  if (from === "here" && !isLocal && place.commits().length > 0) {
+    throw new UsageError(
+      `${place.repository} was pulled from a hub: choose another name with --name`,
+    );
+  }
+}
+
+/**
+ * Puts a model's folder into the cache.
+ *
+ * @param options.move whether the files may be taken away, as from an unpacked archive
+ * @returns the snapshot's folder and commit, which is made of the contents
+ * @throws {StorageError} where there is no room, or it cannot be written
+ * @throws the signal's reason
+ */
+export async function importModel(
+  cache: string,
+  repository: string,
+  root: string,
+  files: readonly LocalFile[],
+  options: { readonly move: boolean; readonly signal?: AbortSignal },
+): Promise<{ readonly folder: string; readonly commit: string }> {
+  const place = new RepositoryFolder(cache, repository);
+  checkOrigin(place, "here");
+  makeDirectory(join(place.path, "blobs"));
+  using _share = shareDirectory(place.path);
+  const total = files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+  const free = freeDiskBytes(place.path);
+  if (!options.move && free !== undefined && total > free) {
+    throw new StorageError(
+      `${place.path} has no room for ${total} bytes of ${root}: current value is ${free}`,
+    );
+  }
+  const blobs = new Map<string, string>();
+  for (const { path, sizeBytes } of files) {
+    options.signal?.throwIfAborted();
+    const from = join(root, path);
+    const hex = fileDigest(from, "sha256");
+    const blob = place.blob(hex);
+    blobs.set(path, hex);
+    if (exists(blob)) continue;
+    if (options.move) {
+      Deno.renameSync(from, blob);
+      continue;
+    }
+    const digest = { kind: "sha256", hex } as const;
+    await getBlob(blob, { path, sizeBytes, digest }, (at) => chunksOf(from, at), {
+      lock: place.lock(hex),
+      signal: options.signal,
+    });
+  }
+  const commit = createHash("sha256").update(JSON.stringify([...blobs])).digest("hex").slice(0, 40);
+  await place.addSnapshot(commit, blobs);
+  place.writeRef(LOCAL, commit);
+  place.writeRef(DEFAULT_REVISION, commit);
+  return { folder: place.snapshot(commit), commit };
+}
+
+async function* chunksOf(path: string, from: number): AsyncGenerator<Uint8Array> {
+  try {
+    const file = await Deno.open(path, { read: true });
+    await file.seek(from, Deno.SeekMode.Start);
+    yield* file.readable;
+  } catch (error) {
+    throw new StorageError(`Cannot read ${path}: ${(error as Error).message}`, { cause: error });
+  }
+}

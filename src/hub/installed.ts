@@ -1,0 +1,49 @@
+/** What is pulled. */
+import { join } from "@std/path";
+import { repositoriesOf, type RepositoryFolder, sizeOf } from "./cache.ts";
+import { type Variant, variantsOf } from "./variants.ts";
+
+/** One revision of a pulled repository. */
+export interface Installed {
+  readonly place: RepositoryFolder;
+  readonly repository: string;
+  readonly commit: string;
+  /** Branches and tags that stood for it when they were pulled. */
+  readonly refs: readonly string[];
+  readonly kind: "model" | "adapter" | "other";
+  readonly variants: readonly Variant[];
+  readonly files: readonly { readonly path: string; readonly sizeBytes: number }[];
+  readonly sizeBytes: number;
+  /** When the snapshot last changed. */
+  readonly modified: Date | null;
+}
+
+/** All revisions in a cache, also those that other tools put there and graft cannot use. */
+export function installedIn(cache: string): readonly Installed[] {
+  return repositoriesOf(cache).flatMap((place) => {
+    const refs = [...place.refs()];
+    return place.commits().map((commit): Installed => {
+      const paths = place.files(commit);
+      const files = paths.map((path) => ({
+        path,
+        sizeBytes: sizeOf(join(place.snapshot(commit), path)) ?? 0,
+      }));
+      const variants = variantsOf(paths);
+      return {
+        place,
+        repository: place.repository,
+        commit,
+        refs: refs.filter(([, at]) => at === commit).map(([name]) => name).sort(),
+        kind: variants.length > 0
+          ? "model"
+          : paths.includes("adapter_config.json")
+          ? "adapter"
+          : "other",
+        variants,
+        files,
+        sizeBytes: files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0),
+        modified: Deno.statSync(place.snapshot(commit)).mtime,
+      };
+    });
+  });
+}

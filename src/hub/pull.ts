@@ -1,0 +1,162 @@
+/** `graft pull` from a hub: which files, are they there, get them, check them, let them appear. */
+import { dirname, join } from "@std/path";
+import { BadInputError, StorageError } from "../errors.ts";
+import { freeDiskBytes } from "../system/disk.ts";
+import { shareDirectory } from "../system/file_lock.ts";
+import { openMapped } from "../system/mapped_file.ts";
+import { commitOf, contentUrl, listFiles, type RepositoryFile } from "./api.ts";
+import { getBlob, partialBytes } from "./blob.ts";
+import { RepositoryFolder } from "./cache.ts";
+import { fileContent, type Pieces } from "./content.ts";
+import { externalLocations } from "./external_files.ts";
+import type { HubHttp } from "./http.ts";
+import { checkFilePath } from "./names.ts";
+import { selectFiles, type Selection, type Wanted } from "./select.ts";
+import { cacheTarget, folderTarget, type Target } from "./target.ts";
+import { variantsOf } from "./variants.ts";
+
+/** What is told while a pull runs. */
+export interface PullEvents {
+  /** Before anything is gotten. */
+  readonly onPlan?: (plan: PullPlan) => void;
+  /** A file's bytes that are there. */
+  readonly onBytes?: (file: RepositoryFile, done: number) => void;
+  readonly onFile?: (file: RepositoryFile) => void;
+  /** Another process is getting the same file. */
+  readonly onWait?: (file: RepositoryFile) => void;
+}
+
+export interface PullPlan extends Selection {
+  readonly commit: string;
+  readonly files: readonly RepositoryFile[];
+  /** Names of all variants that the repository has. */
+  readonly variants: readonly string[];
+  /** Bytes that are still to come. */
+  readonly missingBytes: number;
+}
+
+export interface PullRequest extends Wanted, PullEvents {
+  readonly cache: string;
+  readonly repository: string;
+  readonly revision: string;
+  /** Folder for plain files instead of the cache. */
+  readonly localDir?: string;
+  readonly signal?: AbortSignal;
+  /** For tests. */
+  readonly pieces?: Pieces;
+  /** Room on the disk, by path; for tests. */
+  readonly freeBytes?: (path: string) => number | undefined;
+}
+
+export interface Pulled extends PullPlan {
+  /** The snapshot's folder, or `localDir`. */
+  readonly folder: string;
+}
+
+/** Left free on the disk whatever is pulled: others write, too. */
+const SPARE_BYTES = 64 << 20;
+
+/**
+ * Gets a model or an adapter. Nothing appears in `snapshots` before all of it is there and verified;
+ * what a failure or a signal leaves is gone on with by the next call.
+ *
+ * @throws {HubError | AccessError | BadInputError | UsageError} for what the hub says or gives
+ * @throws {StorageError} where it does not fit or cannot be written, naming the path
+ * @throws the signal's reason
+ */
+export async function pull(http: HubHttp, request: PullRequest): Promise<Pulled> {
+  const { repository, revision } = request;
+  const place = new RepositoryFolder(request.cache, repository);
+  const target = request.localDir === undefined
+    ? cacheTarget(place)
+    : folderTarget(request.localDir);
+  const commit = await commitOf(http, repository, revision);
+  const all = await listFiles(http, repository, commit);
+  const byPath = new Map(all.map((file) => [file.path, file]));
+  const paths = [...byPath.keys()];
+  const selection = selectFiles(paths, request, `${repository} at ${http.endpoint}`);
+  const chosen = selection.paths.map((path) => byPath.get(path)!);
+  const plan = {
+    ...selection,
+    commit,
+    files: chosen,
+    variants: variantsOf(paths).map(({ name }) => name),
+    missingBytes: missingBytes(chosen, target),
+  };
+  makeRoom(plan.missingBytes, target.root, request.freeBytes);
+  request.onPlan?.(plan);
+
+  // Who removes waits until the blobs are in a snapshot.
+  using _share = shareDirectory(place.path);
+  const get = async (file: RepositoryFile) => {
+    if (target.has(file)) return;
+    const url = contentUrl(http, repository, commit, file.path);
+    await getBlob(
+      target.blob(file),
+      file,
+      (from) => fileContent(http, url, file, from, request.pieces, request.signal),
+      {
+        lock: target.lock(file),
+        signal: request.signal,
+        onBytes: (done) => request.onBytes?.(file, done),
+        onWait: () => request.onWait?.(file),
+      },
+    );
+    request.onFile?.(file);
+  };
+  for (const file of chosen) await get(file);
+  const more = dataFiles(selection, byPath, target);
+  makeRoom(missingBytes(more, target), target.root, request.freeBytes);
+  for (const file of more) await get(file);
+
+  const files = [...chosen, ...more];
+  await target.appear(commit, files);
+  if (request.localDir === undefined) place.writeRef(revision, commit);
+  return { ...plan, files, paths: files.map(({ path }) => path), folder: target.folder(commit) };
+}
+
+function missingBytes(files: readonly RepositoryFile[], target: Target): number {
+  const missing = new Map(
+    files.filter((file) => !target.has(file)).map((file) => [target.blob(file), file]),
+  );
+  return missing.entries().reduce(
+    (sum, [path, { sizeBytes }]) => sum + sizeBytes - partialBytes(path, sizeBytes),
+    0,
+  );
+}
+
+function makeRoom(
+  missing: number,
+  path: string,
+  freeBytes: PullRequest["freeBytes"] = freeDiskBytes,
+): void {
+  if (missing === 0) return;
+  const free = freeBytes(path);
+  if (free === undefined || missing + SPARE_BYTES <= free) return;
+  const mb = (bytes: number) => `${Math.ceil(bytes / 1e6)} MB`;
+  throw new StorageError(
+    `${path} has no room for ${mb(missing)}, with ${mb(SPARE_BYTES)} left free: current value is ` +
+      `${mb(free)}; make room, or name another disk with HF_HOME`,
+  );
+}
+
+/** Data files that the chosen model itself names and that names alone did not tell. */
+function dataFiles(
+  { variant, paths }: Selection,
+  byPath: ReadonlyMap<string, RepositoryFile>,
+  target: Target,
+): readonly RepositoryFile[] {
+  if (variant === undefined) return [];
+  const model = byPath.get(variant.path)!;
+  using mapped = openMapped(target.at(model));
+  return [...externalLocations(mapped.bytes, variant.path)].flatMap((location) => {
+    const path = checkFilePath(join(dirname(variant.path), location), variant.path);
+    const file = byPath.get(path);
+    if (file === undefined) {
+      throw new BadInputError(
+        `${variant.path} keeps weights in "${location}", which the repository does not have`,
+      );
+    }
+    return paths.includes(path) ? [] : [file];
+  });
+}

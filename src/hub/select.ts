@@ -1,0 +1,70 @@
+/** Which files of a repository a pull gets. */
+import { BadInputError, UsageError } from "../errors.ts";
+import { globExpression } from "./names.ts";
+import { chooseVariant, filesOfVariant, type Variant } from "./variants.ts";
+
+/** What the command line asks for. */
+export interface Wanted {
+  readonly variant?: string;
+  /** Patterns of files to get instead of what a model needs. */
+  readonly include?: readonly string[];
+  /** Patterns of files to leave out. */
+  readonly exclude?: readonly string[];
+}
+
+export interface Selection {
+  readonly paths: readonly string[];
+  /** The ONNX model that was chosen; absent for adapters and for `include`. */
+  readonly variant?: Variant;
+}
+
+/** Files of a PEFT adapter, and what graft puts beside them. */
+const ADAPTER = [
+  "adapter_config.json",
+  "adapter_model.safetensors",
+  "head.safetensors",
+  "graft.json",
+];
+
+/**
+ * Chooses files.
+ *
+ * @param source what messages call the repository
+ * @throws {UsageError} for a variant or patterns that match nothing
+ * @throws {BadInputError} for a repository that graft can do nothing with
+ */
+export function selectFiles(
+  paths: readonly string[],
+  wanted: Wanted,
+  source: string,
+): Selection {
+  const { include = [], exclude = [] } = wanted;
+  const included = include.map(globExpression);
+  const excluded = exclude.map(globExpression);
+  const kept = (path: string) => !excluded.some((pattern) => pattern.test(path));
+  if (include.length > 0 && wanted.variant === undefined) {
+    const chosen = paths.filter((path) => included.some((p) => p.test(path)) && kept(path));
+    if (chosen.length > 0) return { paths: chosen };
+    throw new UsageError(`${source} has no files that match --include ${include.join(",")}`);
+  }
+  const variant = chooseVariant(paths, wanted.variant, source);
+  if (variant !== undefined) {
+    const needed = new Set(filesOfVariant(paths, variant));
+    const chosen = paths.filter((path) =>
+      (needed.has(path) || included.some((p) => p.test(path))) && kept(path)
+    );
+    return { paths: chosen, variant };
+  }
+  if (paths.includes("adapter_config.json")) {
+    if (paths.includes("adapter_model.safetensors")) {
+      return { paths: paths.filter((path) => ADAPTER.includes(path) && kept(path)) };
+    }
+    throw new BadInputError(
+      `${source} has an adapter without adapter_model.safetensors: graft reads no pickles`,
+    );
+  }
+  throw new BadInputError(
+    `${source} has no ONNX model and no adapter; look for an export of it, such as onnx-community's, ` +
+      "or get files with --include",
+  );
+}

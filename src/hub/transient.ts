@@ -1,0 +1,93 @@
+/** Failures of the network that another try may mend, and how often one is made. */
+import { HubError } from "../errors.ts";
+
+/** A failure that may be gone at the next try. Its message says what went wrong, without secrets. */
+export class Transient extends Error {
+  override name = "Transient";
+  /** @param retryAfterMs how long the hub asks to wait */
+  constructor(message: string, readonly retryAfterMs?: number) {
+    super(message);
+  }
+}
+
+/** Tries after the first, without a byte in between. */
+const MOST_RETRIES = 5;
+const FIRST_PAUSE_MS = 500;
+const LONGEST_PAUSE_MS = 8_000;
+/** Longer than this nobody is made to wait for a hub that says when to come back. */
+const LONGEST_RETRY_AFTER_MS = 120_000;
+
+/** Waits for some time, or until the signal fires: then its reason is thrown. */
+export type Pause = (ms: number, signal?: AbortSignal) => Promise<void>;
+
+/** {@linkcode Pause} by the clock. */
+export function pauseByClock(ms: number, signal?: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    signal?.throwIfAborted();
+    const stop = () => {
+      clearTimeout(timer);
+      reject(signal!.reason);
+    };
+    const timer = setTimeout(() => {
+      signal?.removeEventListener("abort", stop);
+      resolve();
+    }, ms);
+    signal?.addEventListener("abort", stop, { once: true });
+  });
+}
+
+/** Counts failures in a row and waits longer after each. */
+export class Patience {
+  #failures = 0;
+
+  /**
+   * @param what is being tried, for messages
+   * @param onRetry told before each wait
+   */
+  constructor(
+    readonly what: string,
+    readonly pause: Pause,
+    readonly onRetry: (line: string) => void,
+    readonly signal?: AbortSignal,
+  ) {}
+
+  /** Something came: the next failure is the first again. */
+  renew(): void {
+    this.#failures = 0;
+  }
+
+  /**
+   * Waits until the next try is due.
+   *
+   * @throws {HubError} where there is none: too many failures, or too long a wait
+   * @throws the error itself where it is not {@linkcode Transient}
+   */
+  async after(error: unknown): Promise<void> {
+    if (!(error instanceof Transient)) throw error;
+    const { message, retryAfterMs } = error;
+    if (retryAfterMs !== undefined && retryAfterMs > LONGEST_RETRY_AFTER_MS) {
+      throw new HubError(
+        `Cannot get ${this.what}: ${message}, and the hub asks to wait for ` +
+          `${Math.ceil(retryAfterMs / 1000)} s: try again then; what was downloaded is kept`,
+      );
+    }
+    if (++this.#failures > MOST_RETRIES) {
+      throw new HubError(
+        `Cannot get ${this.what}: ${message}; tried ${this.#failures} times: check the network and ` +
+          "HF_ENDPOINT and try again; what was downloaded is kept",
+      );
+    }
+    const pauseMs = retryAfterMs ??
+      Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** (this.#failures - 1));
+    this.onRetry(`${this.what}: ${message}; trying again in ${(pauseMs / 1000).toFixed(1)} s`);
+    await this.pause(pauseMs, this.signal);
+  }
+}
+
+/** `Retry-After` in milliseconds: seconds or a date. Source: RFC 9110, section 10.2.3. */
+export function retryAfterMs(header: string | null, nowMs: number): number | undefined {
+  if (header === null) return undefined;
+  if (/^\d{1,9}$/.test(header.trim())) return Number(header) * 1000;
+  const date = Date.parse(header);
+  return Number.isNaN(date) ? undefined : Math.max(0, date - nowMs);
+}
