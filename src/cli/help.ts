@@ -18,12 +18,33 @@ const EXIT_MEANING: Readonly<Record<keyof typeof EXIT, string>> = {
     "stopped by Ctrl-C or SIGTERM: training has saved, a pull goes on at the next call, others have written nothing",
 };
 
-/** The meaning of every exit code, one a line. */
-export function exitCodeLines(): string[] {
+/** Every exit code with its meaning, in order. */
+export function exitCodes(): (readonly [code: number, meaning: string])[] {
   return (Object.keys(EXIT) as (keyof typeof EXIT)[])
     .sort((a, b) => EXIT[a] - EXIT[b])
-    .map((name) => `  ${String(EXIT[name]).padStart(3)}  ${EXIT_MEANING[name]}`);
+    .map((name) => [EXIT[name], EXIT_MEANING[name]]);
 }
+
+/** The meaning of every exit code, one a line. */
+export function exitCodeLines(): string[] {
+  return exitCodes().map(([code, meaning]) => `  ${String(code).padStart(3)}  ${meaning}`);
+}
+
+/** Variables of the environment that graft reads, with what they do. */
+export const ENVIRONMENT: readonly (readonly [name: string, meaning: string])[] = [
+  ["GRAFT_ORT_LIB", "another libonnxruntime than the one that graft brings"],
+  [
+    "GRAFT_CACHE_DIR",
+    "folder for what can be made again; else graft in XDG_CACHE_HOME or ~/.cache",
+  ],
+  ["GRAFT_DEBUG", "1 adds the stack to an error"],
+  ["NO_COLOR", "turns colours off"],
+  ["HF_HOME, HF_HUB_CACHE", "where models of hubs lie, shared with other tools"],
+  [
+    "HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE",
+    "the hub, a token for it, and whether to leave it alone",
+  ],
+];
 
 /** `graft --help`. */
 export function generalHelp(commands: readonly Command[], version: string): string {
@@ -43,7 +64,8 @@ export function generalHelp(commands: readonly Command[], version: string): stri
   ].join("\n");
 }
 
-function flagName(key: string, flag: Flag): string {
+/** A flag as help lists it: `-r, --rank N`. */
+export function flagName(key: string, flag: Flag): string {
   const short = flag.short === undefined ? "    " : `-${flag.short}, `;
   const value = flag.kind === "boolean" ? "" : ` ${placeholder(flag)}`;
   // Both forms, since the description tells what the switch does when it is on.
@@ -65,7 +87,8 @@ function placeholder(flag: Flag): string {
   }
 }
 
-function flagNote(flag: Flag): string {
+/** Choices and default of a flag, in brackets. */
+export function flagNote(flag: Flag): string {
   const notes = flag.choices === undefined ? [] : [flag.choices.join(", ")];
   if (flag.required) notes.push("required");
   else if (flag.kind === "boolean") notes.push(...flag.default === true ? ["default on"] : []);

@@ -67,7 +67,14 @@ async function runVerb(words: readonly string[], terminal: Terminal): Promise<nu
 async function dispatch(argv: readonly string[], terminal: Terminal): Promise<number> {
   const [verb, ...rest] = argv;
   if (verb === "--version" || verb === "-V") {
-    terminal.print(`graft ${VERSION}`);
+    const { versionLines } = await import("./version_lines.ts");
+    for (const line of versionLines((line) => terminal.note(line))) terminal.print(line);
+    return EXIT.ok;
+  }
+  if (verb === "help" && rest[0] === "--man") {
+    const { manPage } = await import("./man_page.ts");
+    const { loadVerbs } = await import("./verb_tree.ts");
+    terminal.write(manPage(await loadVerbs(), VERSION));
     return EXIT.ok;
   }
   if (verb === "help" && rest.length > 0) {

@@ -24,6 +24,22 @@ export interface LibraryState {
 }
 
 /**
+ * The library that graft would use, with the providers it was built with, none of them tried.
+ *
+ * @param explicit what `--ort-lib` or `GRAFT_ORT_LIB` say
+ * @throws {RuntimeFailure} the library is missing, not ONNX Runtime, or too old
+ */
+export function describeLibrary(
+  explicit: string | undefined,
+  note: (line: string) => void,
+): string {
+  return attempt("Cannot open ONNX Runtime", () => {
+    const ort = openOrt(explicit, note);
+    return `ONNX Runtime ${ort.version}: ${availableProviders(ort).join(", ")}`;
+  });
+}
+
+/**
  * Opens the library that graft would use and tries each of its providers.
  *
  * @param explicit what `--ort-lib` or `GRAFT_ORT_LIB` say

@@ -3,9 +3,13 @@ import { VERSION } from "../../mod.ts";
 import { modelDir } from "../helpers/fixture_models.ts";
 import { graft } from "../helpers/graft.ts";
 
-Deno.test("graft --version prints the version", async () => {
+Deno.test("graft --version prints its version, Deno's, ONNX Runtime's and the providers", async () => {
   const { code, stdout } = await graft("--version");
-  assertEquals([code, stdout], [0, `graft ${VERSION}\n`]);
+  assertEquals(code, 0);
+  const [own, deno, ort] = stdout.split("\n");
+  assert(own.startsWith(`graft ${VERSION} (`), own);
+  assert(/^Deno \d+\.\d+\.\d+, \w+-unknown-linux-gnu$/.test(deno), deno);
+  assert(/^ONNX Runtime 1\.\d+\.\d+: .*CPUExecutionProvider$/.test(ort), ort);
 });
 
 Deno.test("graft --help lists the verbs and the exit codes", async () => {

@@ -1,0 +1,21 @@
+/** `graft licenses`: graft's own licence, and the notices of all that it carries. */
+import { EXIT } from "../errors.ts";
+import { carriedPath } from "../system/embedded.ts";
+import { command } from "./command.ts";
+
+/** Files of the checkout, and in a binary the licences that its packages bring. */
+const FILES = ["LICENSE", "THIRD_PARTY_NOTICES"];
+const BINARY_FILES = [...FILES, "PACKAGE_LICENSES"];
+
+export default command({
+  name: "licenses",
+  summary: "Print graft's licence and the notices of what it carries",
+  flags: {},
+  examples: [{ command: "graft licenses | less", does: "shows them page by page" }],
+  run({ terminal }) {
+    for (const name of Deno.build.standalone ? BINARY_FILES : FILES) {
+      terminal.print(Deno.readTextFileSync(carriedPath(name)));
+    }
+    return Promise.resolve(EXIT.ok);
+  },
+});
