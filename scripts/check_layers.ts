@@ -69,6 +69,14 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[] | undefined>> = {
     "src/train",
     "src/serve",
   ],
+  "src/service": [
+    "src/graph",
+    "src/data",
+    "src/system",
+    "src/runtime",
+    "src/model",
+    "src/serve",
+  ],
   "src/cli": undefined,
 };
 

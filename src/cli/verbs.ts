@@ -16,4 +16,7 @@ export const VERBS: Verbs = {
   rm: () => import("./rm.ts"),
   bench: () => import("./bench.ts"),
   doctor: () => import("./doctor.ts"),
+  service: () => import("./service.ts"),
+  completion: () => import("./completion.ts"),
+  licenses: () => import("./licenses.ts"),
 };

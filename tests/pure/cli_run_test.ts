@@ -4,7 +4,7 @@ import { resolveValues } from "../../src/cli/config.ts";
 import { evalLabels } from "../../src/cli/eval_data.ts";
 import { type InputStream, inputTexts, readLines } from "../../src/cli/input_text.ts";
 import type { Terminal } from "../../src/cli/output.ts";
-import { topClasses } from "../../src/cli/run_encoder.ts";
+import { topClasses } from "../../src/serve/top_classes.ts";
 import { RUN_FLAGS, type RunFlags } from "../../src/cli/run_flags.ts";
 import { answerSettings } from "../../src/cli/run_text.ts";
 import { BadInputError, UsageError } from "../../src/errors.ts";

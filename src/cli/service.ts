@@ -1,0 +1,37 @@
+/** `graft service`: graft as a service of systemd that answers, learns from new data and keeps the better model. */
+import { UsageError } from "../errors.ts";
+import { command } from "./command.ts";
+
+export default command({
+  name: "service",
+  summary: "Install, watch and run graft as a hardened systemd service that trains on new data",
+  operands: "install|uninstall|status|ask|rollback|run|train",
+  flags: {},
+  verbs: {
+    install: () => import("./service_install.ts"),
+    uninstall: () => import("./service_uninstall.ts"),
+    status: () => import("./service_status.ts"),
+    ask: () => import("./service_ask.ts"),
+    rollback: () => import("./service_rollback.ts"),
+    run: () => import("./service_run.ts"),
+    train: () => import("./service_train.ts"),
+  },
+  examples: [
+    {
+      command: "graft service install --model ./smollm2-int4",
+      does: "writes the units, starts the service and the nightly timer",
+    },
+    { command: "graft service install --dry-run", does: "prints the units" },
+    {
+      command: "cp new.jsonl /var/lib/graft/data/",
+      does: "gives the next night something to learn",
+    },
+    { command: "graft service status", does: "what is in use, what happened, when it trains next" },
+    { command: "graft service rollback", does: "goes back to the model before" },
+  ],
+  run() {
+    throw new UsageError(
+      "graft service needs what to do: install, uninstall, status, ask, rollback, run or train",
+    );
+  },
+});

@@ -1,0 +1,46 @@
+/** `graft service ask`: a text to the running service. */
+import { TextLineStream } from "@std/streams";
+import { EXIT, RuntimeFailure, UsageError } from "../errors.ts";
+import { command } from "./command.ts";
+import { SOCKET_FLAG, socketPath } from "./service_flags.ts";
+
+export default command({
+  name: "service ask",
+  summary: "Ask the running service, and print its answer as JSON",
+  operands: "TEXT…",
+  maxOperands: Infinity,
+  flags: { ...SOCKET_FLAG },
+  examples: [
+    {
+      command: "graft service ask we could use a lamp over here",
+      does: "prints the answer's JSON",
+    },
+  ],
+  needs: ["net"],
+  async run({ flags, operands, terminal }) {
+    const text = operands.join(" ").replaceAll(/\s*\n\s*/g, " ");
+    if (text === "") {
+      throw new UsageError("graft service ask needs a text: `graft service ask TEXT`");
+    }
+    const answer = await ask(socketPath(flags), text);
+    terminal.print(answer);
+    return "error" in JSON.parse(answer) ? EXIT.refused : EXIT.ok;
+  },
+});
+
+async function ask(path: string, text: string): Promise<string> {
+  try {
+    using connection = await Deno.connect({ transport: "unix", path });
+    await new Blob([`${text}\n`]).stream().pipeTo(connection.writable, { preventClose: true });
+    const lines: ReadableStream<string> = connection.readable
+      .pipeThrough(new TextDecoderStream()).pipeThrough(new TextLineStream());
+    for await (const line of lines) return line;
+    throw new Error("it ended the connection");
+  } catch (cause) {
+    throw new RuntimeFailure(
+      `The service does not answer on ${path}: ${(cause as Error).message}; is it running? ` +
+        "(graft service status)",
+      { cause },
+    );
+  }
+}

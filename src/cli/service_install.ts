@@ -1,0 +1,150 @@
+/** `graft service install`: writes the units and starts them. */
+import { EXIT, UsageError } from "../errors.ts";
+import { findModelFile } from "../model/find_model.ts";
+import {
+  checkVisible,
+  copyConfig,
+  copyModel,
+  copyProgram,
+  PLACES,
+  systemctl,
+  writeUnits,
+} from "../service/install.ts";
+import { gpuDevices, unitFiles, UNITS, type UnitSettings } from "../service/units.ts";
+import { listKernelFolder, readKernelFile } from "../system/kernel_files.ts";
+import { command } from "./command.ts";
+import { parseConfig } from "./config.ts";
+import { boolean, list, text } from "./flags.ts";
+import { readTextFile } from "./read.ts";
+import { DEFAULT_STATE, fileMode, MODEL_FLAG } from "./service_flags.ts";
+import { JOB_FLAGS } from "./service_train.ts";
+import { TRAIN_FLAGS } from "./train_flags.ts";
+
+const TRAINING = "Training";
+const LIMITS = "Limits";
+const INSTALLING = "Installing";
+
+/** Groups that own the GPU's nodes. */
+const GPU_GROUPS = ["video", "render"];
+
+export default command({
+  name: "service install",
+  summary: "Write hardened systemd units for the service and its training, and start them",
+  flags: {
+    ...MODEL_FLAG,
+    data: text(`Folder that new data comes into; ${DEFAULT_STATE}/data if absent`, {
+      placeholder: "DIR",
+      group: TRAINING,
+    }),
+    trainConfig: JOB_FLAGS.trainConfig,
+    schedule: text("When to look for new data, as systemd's OnCalendar takes it", {
+      default: "*-*-* 02:00:00",
+      placeholder: "CALENDAR",
+      group: TRAINING,
+    }),
+    promoteMargin: JOB_FLAGS.promoteMargin,
+    keep: JOB_FLAGS.keep,
+    memoryMax: text("Memory of the service at most, as systemd writes it", {
+      default: "60%",
+      placeholder: "SIZE",
+      group: LIMITS,
+    }),
+    trainMemoryMax: text("Memory of the training at most", {
+      default: "60%",
+      placeholder: "SIZE",
+      group: LIMITS,
+    }),
+    trainCpuQuota: text("Processor time of the training at most, 150% for one and a half cores", {
+      placeholder: "SHARE",
+      group: LIMITS,
+    }),
+    socketMode: text("Who may ask: 600 root only, 666 everybody on this machine", {
+      default: "600",
+      placeholder: "MODE",
+      group: LIMITS,
+    }),
+    exec: list(
+      "Command that starts graft, instead of a copy of this program: for a checkout, words with commas",
+      { placeholder: "WORDS", group: INSTALLING },
+    ),
+    start: boolean("Start the service and the timer, now and at boot", {
+      default: true,
+      group: INSTALLING,
+    }),
+    dryRun: boolean("Print the units and what would be done, and do nothing", {
+      default: false,
+      group: INSTALLING,
+    }),
+  },
+  examples: [
+    {
+      command: "graft service install --model ./smollm2-int4 --schedule 'Sat 03:00'",
+      does: "trains on Saturdays on what is in /var/lib/graft/data then",
+    },
+    {
+      command: "graft service install --train-config train.yaml --train-memory-max 2G --dry-run",
+      does: "prints units in which the training has at most 2 GB",
+    },
+  ],
+  needs: ["run"],
+  async run({ flags, terminal }) {
+    if (flags.exec === undefined && !Deno.build.standalone) {
+      throw new UsageError(
+        "graft service install needs the compiled program (`deno task compile`), which it copies: from " +
+          "a checkout, --exec names a command, e.g. --exec /usr/bin/deno,run,-A,/srv/graft/src/cli/main.ts",
+      );
+    }
+    fileMode(flags.socketMode);
+    if (flags.data !== undefined) checkVisible(flags.data, "--data");
+    if (flags.exec !== undefined) checkVisible(flags.exec[0], "--exec");
+    findModelFile(flags.model);
+    const config = flags.trainConfig === undefined ? undefined : readTextFile(flags.trainConfig);
+    if (config !== undefined) parseConfig(config, TRAIN_FLAGS, flags.trainConfig!);
+    const ortLib = Deno.env.get("GRAFT_ORT_LIB");
+    if (ortLib !== undefined) checkVisible(ortLib, "GRAFT_ORT_LIB");
+    const devices = gpuDevices(listKernelFolder("/dev"));
+    const settings: UnitSettings = {
+      exec: flags.exec ?? [`${PLACES.program}/bin/graft`],
+      model: flags.model,
+      data: flags.data ?? `${DEFAULT_STATE}/data`,
+      trainConfig: config === undefined ? undefined : `${PLACES.program}/train.yaml`,
+      schedule: flags.schedule,
+      margin: flags.promoteMargin,
+      keep: flags.keep,
+      memoryMax: flags.memoryMax,
+      trainMemoryMax: flags.trainMemoryMax,
+      trainCpuQuota: flags.trainCpuQuota,
+      socketMode: flags.socketMode,
+      devices,
+      deviceGroups: devices.length === 0 ? [] : knownGroups(GPU_GROUPS),
+      environment: ortLib === undefined ? {} : { GRAFT_ORT_LIB: ortLib },
+    };
+    if (flags.dryRun) {
+      for (const [name, text] of unitFiles(settings)) {
+        terminal.print(`# ${PLACES.units}/${name}\n${text}`);
+      }
+      terminal.note(`Nothing was written: without --dry-run these go to ${PLACES.units}`);
+      return EXIT.ok;
+    }
+    const say = (line: string) => terminal.print(line);
+    if (flags.exec === undefined) copyProgram(PLACES, say);
+    const model = await copyModel(flags.model, PLACES, say);
+    if (config !== undefined) copyConfig(config, PLACES, say);
+    writeUnits(unitFiles({ ...settings, model }), PLACES, say);
+    await systemctl(["daemon-reload"], say);
+    if (!flags.start) return EXIT.ok;
+    await systemctl(["enable", UNITS.service, UNITS.timer], say);
+    terminal.note("Starting: the service is ready when its model has answered");
+    await systemctl(["restart", UNITS.service, UNITS.timer], say);
+    terminal.print(`New data goes to ${settings.data}; graft service status tells the rest`);
+    return EXIT.ok;
+  },
+});
+
+/** Those of the groups that this machine has: a unit that names another does not start. */
+function knownGroups(names: readonly string[]): string[] {
+  const known = new Set(
+    (readKernelFile("/etc/group") ?? "").split("\n").map((line) => line.split(":")[0]),
+  );
+  return names.filter((name) => known.has(name));
+}

@@ -1,0 +1,29 @@
+/** `graft service uninstall`: takes away what `install` made. */
+import { EXIT } from "../errors.ts";
+import { PLACES, purge, removeUnits } from "../service/install.ts";
+import { command } from "./command.ts";
+import { boolean } from "./flags.ts";
+import { DEFAULT_STATE } from "./service_flags.ts";
+
+export default command({
+  name: "service uninstall",
+  summary: "Stop the service and remove its units, its program and its copy of the base model",
+  flags: {
+    purge: boolean("Remove promoted models, the journal, data and caches, too", { default: false }),
+  },
+  examples: [
+    {
+      command: "graft service uninstall",
+      does: `leaves ${DEFAULT_STATE}, which a new install finds`,
+    },
+  ],
+  needs: ["run"],
+  async run({ flags, terminal }) {
+    const say = (line: string) => terminal.print(line);
+    if (!await removeUnits(PLACES, say)) terminal.note(`There are no units in ${PLACES.units}`);
+    if (flags.purge) {
+      for (const folder of [DEFAULT_STATE, "/var/cache/graft"]) purge(folder, say);
+    } else terminal.note(`${DEFAULT_STATE} stays; --purge removes it`);
+    return EXIT.ok;
+  },
+});

@@ -1,0 +1,32 @@
+/** Classes and numbers as answers give them. */
+
+/** A class with its probability. */
+export interface ScoredClass {
+  readonly label: string;
+  readonly probability: number;
+}
+
+/**
+ * The likeliest classes, first of equals first.
+ *
+ * @param labels names by id; transformers' `LABEL_0` where absent
+ */
+export function topClasses(
+  probabilities: ArrayLike<number>,
+  labels: readonly string[] | undefined,
+  count: number,
+): ScoredClass[] {
+  return Array.from(probabilities, (probability, id) => ({
+    label: labels?.[id] ?? `LABEL_${id}`,
+    probability: shortened(probability),
+  })).sort((a, b) => b.probability - a.probability).slice(0, count);
+}
+
+/** The shortest decimal, from six digits on, that is still this float32. */
+export function shortened(value: number): number {
+  for (let digits = 6; digits < 9; digits++) {
+    const short = Number(value.toPrecision(digits));
+    if (Math.fround(short) === value) return short;
+  }
+  return Number(value.toPrecision(9)); // nine always are enough
+}

@@ -1,0 +1,150 @@
+/** The job's steps as processes of their own: `graft train`, `merge` and `eval` on a cycle's folder. */
+import { join } from "@std/path";
+import { TextLineStream } from "@std/streams";
+import { EXIT } from "../errors.ts";
+import type { ColumnNames } from "../data/rows.ts";
+import { exists, removeDirectory, replaceFile } from "../system/durable_files.ts";
+import type { Log } from "../system/journal_log.ts";
+import { writeKernelFile } from "../system/kernel_files.ts";
+import { startSelf } from "../system/own_process.ts";
+import type { JobSteps, StepEnd } from "./job.ts";
+import type { Score } from "./records.ts";
+import { takeSnapshot } from "./snapshot.ts";
+
+export interface ChildSettings {
+  /** The base model, as the command line names it. */
+  readonly model: string;
+  /** Folder that new data comes into. */
+  readonly data: string;
+  /** Text of a configuration file for `graft train`. */
+  readonly trainConfig: string;
+  /** Values of that configuration that the data has to do with. */
+  readonly columns?: ColumnNames;
+  readonly validationSplit: number;
+  /** Flags of the runtime for every child: `--threads 2`. */
+  readonly runtimeFlags: readonly string[];
+  /** Flags for how `graft eval` reads the data, as the configuration has them for training. */
+  readonly dataFlags: readonly string[];
+}
+
+/** The kernel ends a child first when memory is short: its work can be done again. */
+const OOM_SCORE_ADJ = "1000";
+/** Lines of a child's standard error that a failure quotes. */
+const QUOTED_LINES = 3;
+
+/** How a process ended. */
+interface Ended {
+  readonly code: number;
+  readonly signal: Deno.Signal | null;
+  readonly stdout: string;
+  /** The last lines of its standard error. */
+  readonly last: string;
+}
+
+export class ChildSteps implements JobSteps {
+  /** @param signal ends the child in work in order */
+  constructor(
+    readonly settings: ChildSettings,
+    readonly log: Log,
+    readonly signal: AbortSignal,
+  ) {}
+
+  async snapshot(cycle: string) {
+    const { data, trainConfig } = this.settings;
+    const snapshot = await takeSnapshot(data, join(cycle, "data"), this.settings);
+    // A resume needs the flags that the training began with, whatever the operator writes later.
+    if (snapshot !== undefined) {
+      replaceFile(join(cycle, "train.yaml"), new TextEncoder().encode(trainConfig));
+    }
+    return snapshot;
+  }
+
+  async train(cycle: string): Promise<StepEnd> {
+    const adapter = join(cycle, "adapter");
+    const resume = hasCheckpoint(join(adapter, "checkpoints"));
+    return endOf(
+      await this.#run(cycle, [
+        "train",
+        ...["--config", join(cycle, "train.yaml")],
+        ...["--model", this.settings.model, "--data", join(cycle, "data")],
+        ...["--adapter-path", adapter, resume ? "--resume" : "--overwrite"],
+        ...this.settings.runtimeFlags,
+      ]),
+    );
+  }
+
+  async merge(cycle: string): Promise<StepEnd> {
+    const path = join(cycle, "model");
+    if (exists(path)) removeDirectory(path);
+    return endOf(
+      await this.#run(cycle, [
+        "merge",
+        ...["--model", this.settings.model, "--adapter-path", join(cycle, "adapter")],
+        ...["--data", join(cycle, "data"), "--save-path", path, "--no-latency"],
+        ...this.settings.runtimeFlags,
+      ]),
+    );
+  }
+
+  async evaluate(cycle: string, model: "candidate" | string | null): Promise<StepEnd<Score>> {
+    const path = model === "candidate" ? join(cycle, "model") : model ?? this.settings.model;
+    const ended = await this.#run(cycle, [
+      "eval",
+      path,
+      ...["--data", join(cycle, "data"), "--json"],
+      ...this.settings.dataFlags,
+      ...this.settings.runtimeFlags,
+    ]);
+    const end = endOf(ended);
+    if (end.ended !== "done") return end;
+    const { loss, accuracy } = JSON.parse(ended.stdout);
+    return { ended: "done", value: { loss: loss ?? Infinity, accuracy } };
+  }
+
+  async #run(cycle: string, args: readonly string[]): Promise<Ended> {
+    if (this.signal.aborted) return { code: EXIT.interrupted, signal: null, stdout: "", last: "" };
+    const child = startSelf(args, "piped");
+    const step = args[0];
+    if (!writeKernelFile(`/proc/${child.pid}/oom_score_adj`, OOM_SCORE_ADJ)) {
+      this.log("warning", `Cannot mark ${step} as the first to go when memory is short`);
+    }
+    const stop = () => {
+      try {
+        child.kill("SIGTERM");
+      } catch {
+        // it has ended by itself
+      }
+    };
+    this.signal.addEventListener("abort", stop);
+    try {
+      const stdout = new Response(child.stdout).text();
+      const last: string[] = [];
+      const lines: ReadableStream<string> = child.stderr.pipeThrough(new TextDecoderStream())
+        .pipeThrough(new TextLineStream());
+      for await (const line of lines) {
+        if (line.trim() === "") continue;
+        this.log("info", line, { CYCLE: cycle.split("/").at(-1), STEP: step });
+        last.push(line);
+        if (last.length > QUOTED_LINES) last.shift();
+      }
+      const { code, signal } = await child.status;
+      return { code, signal, stdout: await stdout, last: last.join("\n") };
+    } finally {
+      this.signal.removeEventListener("abort", stop);
+    }
+  }
+}
+
+function endOf({ code, signal, last }: Ended): StepEnd {
+  // A process that is told to end before it listens dies of the signal itself.
+  if (signal === "SIGTERM" || code === EXIT.interrupted) return { ended: "stopped" };
+  if (signal !== null) return { ended: "killed", why: `it was killed by ${signal}` };
+  if (code === EXIT.ok) return { ended: "done", value: undefined };
+  if (code === EXIT.refused) return { ended: "refused", why: last };
+  return { ended: "failed", why: last || `it ended with ${code}`, code };
+}
+
+function hasCheckpoint(folder: string): boolean {
+  return exists(folder) &&
+    Deno.readDirSync(folder).some(({ name }) => name.startsWith("step-"));
+}

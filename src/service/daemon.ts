@@ -1,0 +1,184 @@
+/**
+ * The long-running service: the model in use, loaded and answering on a unix socket, with a watchdog
+ * that is told the truth, until it is told to end.
+ */
+import { GraftError } from "../errors.ts";
+import type { Log } from "../system/journal_log.ts";
+import type { ServiceManager } from "../system/notify.ts";
+import { type Answerer, probe } from "./answerer.ts";
+import { LineServer } from "./line_server.ts";
+import { Pulse } from "./pulse.ts";
+import type { CycleName } from "./records.ts";
+import type { InUse } from "./state.ts";
+import { Turns } from "./turns.ts";
+
+export interface DaemonOptions {
+  /** Path of the socket, and its permissions. */
+  readonly socket: { readonly path: string; readonly mode: number };
+  /** Tokens to generate at most for an answer. */
+  readonly maxTokens: number;
+  /** How long answers in work may take once the service is told to end. */
+  readonly drainMs: number;
+  /** Time between two looks at which model is to be in use. */
+  readonly lookMs: number;
+  readonly manager: ServiceManager;
+  readonly log: Log;
+  /** The model that is to be in use. */
+  readonly inUse: () => InUse;
+  /** Opens it: a promoted one or the base. */
+  readonly open: (inUse: InUse) => Promise<Answerer>;
+  /** Fires when the service is to end. */
+  readonly signal: AbortSignal;
+}
+
+/** Answers that may wait; a line more is turned away. */
+const MOST_WAITING = 64;
+
+/** A model with its name. */
+interface Loaded {
+  readonly name: CycleName | null;
+  readonly answerer: Answerer;
+}
+
+const nameOf = (name: CycleName | null): string => name === null ? "the base" : `model ${name}`;
+
+/**
+ * Serves until the signal fires.
+ *
+ * @returns whether all answers in work were written
+ * @throws {GraftError} where the model in use cannot be loaded or does not answer
+ */
+export async function serve(options: DaemonOptions): Promise<boolean> {
+  const { manager, log, signal, socket } = options;
+  manager.status("Loading the model");
+  let loaded = await load(options);
+  const turns = new Turns(MOST_WAITING);
+  const stopAnswers = new AbortController();
+  using pulse = pulseOf(options, () => turns.take(() => probe(loaded.answerer)));
+  const server = new LineServer({
+    ...socket,
+    answer: async (line) => {
+      if (turns.full) return errorJson("The service is busy: try again later");
+      return await turns.take(async () => {
+        try {
+          const answer = await loaded.answerer.ask(line, {
+            maxTokens: options.maxTokens,
+            signal: stopAnswers.signal,
+            onInference: () => pulse?.prove(),
+          });
+          return JSON.stringify({ model: loaded.name ?? "base", ...answer });
+        } catch (error) {
+          if (!(error instanceof GraftError)) log("error", String(error));
+          return errorJson((error as Error).message);
+        }
+      });
+    },
+  });
+  manager.ready(`Answers with ${nameOf(loaded.name)} on ${socket.path}`);
+  log("notice", `Answers with ${nameOf(loaded.name)} on ${socket.path}`, {
+    MODEL: loaded.name ?? "base",
+    EVENT: "ready",
+  });
+
+  const follow = followModel(options, () => loaded.name, async (next) => {
+    // In its turn, so that no answer is cut and two models are never in use at once.
+    await turns.take(() => {
+      const before = loaded;
+      loaded = next;
+      before.answerer[Symbol.dispose]();
+      return Promise.resolve();
+    });
+    manager.status(`Answers with ${nameOf(next.name)} on ${socket.path}`);
+  });
+  await new Promise<void>((resolve) => {
+    if (signal.aborted) resolve();
+    signal.addEventListener("abort", () => resolve());
+  });
+  manager.stopping("Ending: answers in work are written");
+  follow.stop();
+  // A text that is being generated ends where it is, a moment before the bound.
+  const cut = setTimeout(() => stopAnswers.abort(), options.drainMs * 0.8);
+  const inTime = await server.drain(options.drainMs);
+  clearTimeout(cut);
+  // An inference in work still reads the model.
+  if (inTime) await turns.take(() => Promise.resolve(loaded.answerer[Symbol.dispose]()));
+  log(inTime ? "notice" : "warning", inTime ? "Ended in order" : "Ended with answers in work", {
+    EVENT: "ended",
+  });
+  return inTime;
+}
+
+function errorJson(message: string): string {
+  return JSON.stringify({ error: { message } });
+}
+
+/** Loads the model in use and has it answer once. */
+async function load({ inUse, open }: DaemonOptions): Promise<Loaded> {
+  const wanted = inUse();
+  const answerer = await open(wanted);
+  try {
+    await probe(answerer);
+  } catch (error) {
+    answerer[Symbol.dispose]();
+    throw error;
+  }
+  return { name: wanted.name, answerer };
+}
+
+function pulseOf(
+  { manager, log }: DaemonOptions,
+  probe: () => Promise<void>,
+): Pulse | undefined {
+  if (manager.watchdogMs === undefined) return undefined;
+  return new Pulse({
+    probe,
+    ping: () => manager.ping(),
+    onFault: (error) =>
+      log("error", `The model does not answer: ${(error as Error).message}`, { EVENT: "hung" }),
+    everyMs: manager.watchdogMs / 3,
+  });
+}
+
+/** Looks from time to time which model is to be in use, and hands over another one once it answers. */
+function followModel(
+  options: DaemonOptions,
+  current: () => CycleName | null,
+  use: (next: Loaded) => Promise<void>,
+): { stop(): void } {
+  const { log, lookMs, inUse } = options;
+  let [stopped, tried]: [boolean, CycleName | null | undefined] = [false, undefined];
+  const look = async () => {
+    const wanted = inUse().name;
+    if (wanted === current()) return void (tried = undefined);
+    if (wanted === tried) return; // it did not answer before either
+    tried = wanted;
+    try {
+      const next = await load(options);
+      await use(next);
+      log("notice", `Answers with ${nameOf(next.name)} now`, {
+        MODEL: next.name ?? "base",
+        EVENT: "swapped",
+      });
+    } catch (error) {
+      log("error", `Stays with ${nameOf(current())}: ${(error as Error).message}`, {
+        MODEL: wanted ?? "base",
+        EVENT: "not swapped",
+      });
+    }
+  };
+  let timer: ReturnType<typeof setTimeout>;
+  const next = () => {
+    if (stopped) return;
+    timer = setTimeout(
+      () => look().catch((error) => log("error", (error as Error).message)).finally(next),
+      lookMs,
+    );
+  };
+  next();
+  return {
+    stop() {
+      stopped = true;
+      clearTimeout(timer);
+    },
+  };
+}

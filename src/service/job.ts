@@ -1,0 +1,242 @@
+/**
+ * The job that the timer starts: new data → train → merge → evaluate → promote.
+ *
+ * Every step is written down when it is done. A job that was killed goes on after the last step that
+ * was written down; each step can be done again, and only the link that a promotion changes is seen
+ * by others.
+ */
+import { EXIT } from "../errors.ts";
+import { exists, removeDirectory } from "../system/durable_files.ts";
+import type { Log } from "../system/journal_log.ts";
+import { type Cycle, type CycleName, nextCycle, type Score } from "./records.ts";
+import type { ServiceState } from "./state.ts";
+import type { Snapshot } from "./snapshot.ts";
+
+/** How a step ended that did not throw. */
+export type StepEnd<T = undefined> =
+  | { readonly ended: "done"; readonly value: T }
+  /** The work was done and its answer is no. */
+  | { readonly ended: "refused"; readonly why: string }
+  /** It cannot work like this. */
+  | { readonly ended: "failed"; readonly why: string; readonly code: number }
+  /** Something killed it; it can go on. */
+  | { readonly ended: "killed"; readonly why: string }
+  /** The job was told to end, and it ended in order. */
+  | { readonly ended: "stopped" };
+
+/** What the job is made of; {@linkcode ChildSteps} does it with processes. */
+export interface JobSteps {
+  /** Copies the data for a cycle; `undefined` where there is none. */
+  snapshot(cycleFolder: string): Promise<Snapshot | undefined>;
+  /** Trains, or goes on with a training that was interrupted. */
+  train(cycleFolder: string): Promise<StepEnd>;
+  /** Merges what was trained into a copy of the base. */
+  merge(cycleFolder: string): Promise<StepEnd>;
+  /** Measures the cycle's own model, another one by its folder, or the base (`null`). */
+  evaluate(cycleFolder: string, model: "candidate" | string | null): Promise<StepEnd<Score>>;
+}
+
+export interface JobOptions {
+  /** Share of the held-out loss of the model in use by which a new model's must be lower. */
+  readonly margin: number;
+  /** Promoted models to keep. */
+  readonly keep: number;
+  /** How often a step may be killed before the cycle is given up. */
+  readonly attempts: number;
+}
+
+/** How a job ended. */
+export type JobResult =
+  | { readonly outcome: "no data" | "nothing new" | "interrupted" }
+  | { readonly outcome: "promoted"; readonly cycle: CycleName; readonly removed: CycleName[] }
+  | { readonly outcome: "rejected"; readonly cycle: CycleName; readonly why: string }
+  | {
+    readonly outcome: "failed";
+    readonly cycle: CycleName;
+    readonly why: string;
+    readonly code: number;
+  };
+
+/** Runs one cycle to its end, the one in work if there is one. */
+export async function runJob(
+  state: ServiceState,
+  steps: JobSteps,
+  options: JobOptions,
+  log: Log,
+): Promise<JobResult> {
+  const begun = await openCycle(state, steps, log);
+  if (typeof begun === "string") return { outcome: begun };
+  const cycle = begun.name;
+  const fields = { CYCLE: cycle };
+  try {
+    await doSteps(state, steps, options, log);
+  } catch (end) {
+    if (!(end instanceof CycleEnd)) throw end;
+    const { how, why, code } = end;
+    if (how === "interrupted") {
+      state.record({ step: "interrupted", cycle, why });
+      log("notice", `Cycle ${cycle} waits to go on: ${why}`, { ...fields, STEP: "interrupted" });
+      return { outcome: "interrupted" };
+    }
+    state.record({ step: how, cycle, why });
+    log(how === "failed" ? "error" : "notice", `Cycle ${cycle} ${how}: ${why}`, {
+      ...fields,
+      STEP: how,
+    });
+    state.clear(options.keep);
+    return how === "failed" ? { outcome: how, cycle, why, code } : { outcome: how, cycle, why };
+  }
+  log("notice", `Model ${cycle} is in use`, { ...fields, STEP: "promoted" });
+  const removed = state.clear(options.keep);
+  return { outcome: "promoted", cycle, removed };
+}
+
+/** Ends the cycle, or leaves it for the next job. */
+class CycleEnd extends Error {
+  constructor(
+    readonly how: "rejected" | "failed" | "interrupted",
+    readonly why: string,
+    readonly code = 0,
+  ) {
+    super(why);
+  }
+}
+
+/** The cycle in work, or a new one where there is new data. */
+async function openCycle(
+  state: ServiceState,
+  steps: JobSteps,
+  log: Log,
+): Promise<Cycle | "no data" | "nothing new"> {
+  const { last } = state.standing;
+  if (last !== undefined && last.done !== "ended") {
+    log("notice", `Going on with cycle ${last.name} after "${last.done}"`, {
+      CYCLE: last.name,
+      STEP: "resumed",
+    });
+    return last;
+  }
+  const name = nextCycle(state.standing);
+  const folder = state.cycle(name);
+  if (exists(folder)) removeDirectory(folder);
+  const snapshot = await steps.snapshot(folder);
+  if (snapshot === undefined) return "no data";
+  const { digest: data, rows, heldOut, guessLoss } = snapshot;
+  if (last?.data === data && !last.failed) {
+    removeDirectory(folder);
+    return "nothing new";
+  }
+  state.record({ step: "begun", cycle: name, data, rows, heldOut, guessLoss });
+  log("notice", `Cycle ${name} begins with ${rows} rows, ${heldOut} held out`, {
+    CYCLE: name,
+    STEP: "begun",
+    ROWS: rows,
+  });
+  return state.standing.last!;
+}
+
+/** From the last step that is written down to the promotion. */
+async function doSteps(
+  state: ServiceState,
+  steps: JobSteps,
+  options: JobOptions,
+  log: Log,
+): Promise<void> {
+  for (;;) {
+    const { last, inUse } = state.standing;
+    const { name: cycle, done, verdict } = last!;
+    const folder = state.cycle(cycle);
+    switch (done) {
+      case "begun":
+        await untilDone(state, cycle, options, log, () => steps.train(folder));
+        state.record({ step: "trained", cycle });
+        break;
+      case "trained":
+        await untilDone(state, cycle, options, log, () => steps.merge(folder));
+        state.record({ step: "merged", cycle });
+        break;
+      case "merged":
+        await evaluate(state, steps, options, log);
+        break;
+      case "evaluated":
+        if (verdict!.against !== inUse) {
+          throw new CycleEnd("rejected", "another model came into use since it was evaluated");
+        }
+        if (!verdict!.better) {
+          throw new CycleEnd("rejected", "it is no better than the model in use");
+        }
+        state.adopt(cycle);
+        state.promote(cycle);
+        return;
+      case "ended":
+        return;
+    }
+    log("info", `Cycle ${cycle}: ${state.standing.last!.done}`, {
+      CYCLE: cycle,
+      STEP: state.standing.last!.done,
+    });
+  }
+}
+
+/** Does a step, again where it was killed. */
+async function untilDone<T>(
+  state: ServiceState,
+  cycle: CycleName,
+  { attempts }: JobOptions,
+  log: Log,
+  step: () => Promise<StepEnd<T>>,
+): Promise<T> {
+  for (let attempt = 1;; attempt++) {
+    const end = await step();
+    switch (end.ended) {
+      case "done":
+        return end.value;
+      case "refused":
+        throw new CycleEnd("rejected", end.why);
+      case "failed":
+        throw new CycleEnd("failed", end.why, end.code);
+      case "stopped":
+        throw new CycleEnd("interrupted", "the job was told to stop");
+      case "killed":
+        if (attempt >= attempts) {
+          throw new CycleEnd("failed", `${end.why}, ${attempts} times`, EXIT.refused);
+        }
+        state.record({ step: "interrupted", cycle, why: end.why });
+        log("warning", `Cycle ${cycle}: ${end.why}; going on`, {
+          CYCLE: cycle,
+          STEP: "interrupted",
+        });
+    }
+  }
+}
+
+async function evaluate(
+  state: ServiceState,
+  steps: JobSteps,
+  options: JobOptions,
+  log: Log,
+): Promise<void> {
+  const { last, inUse: against } = state.standing;
+  const { name: cycle, guessLoss } = last!;
+  const folder = state.cycle(cycle);
+  const measure = (model: "candidate" | string | null) =>
+    untilDone(state, cycle, options, log, () => steps.evaluate(folder, model));
+  const candidate = await measure("candidate");
+  let inUse: Score;
+  try {
+    inUse = await measure(against === null ? null : `${state.model(against)}/model`);
+  } catch (end) {
+    // A base without classes, or a model that lacks a new one, cannot be scored on such data.
+    if (!(end instanceof CycleEnd && end.how === "failed") || guessLoss === undefined) throw end;
+    inUse = { loss: guessLoss, guessed: end.why };
+  }
+  const { margin } = options;
+  const better = candidate.loss <= inUse.loss * (1 - margin);
+  state.record({ step: "evaluated", cycle, against, inUse, candidate, margin, better });
+  log(
+    "notice",
+    `Cycle ${cycle}: held-out loss ${candidate.loss.toFixed(4)}, ` +
+      `${inUse.guessed === undefined ? "in use" : "guessing"} ${inUse.loss.toFixed(4)}`,
+    { CYCLE: cycle, STEP: "evaluated", LOSS: candidate.loss, LOSS_IN_USE: inUse.loss },
+  );
+}

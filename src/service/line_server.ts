@@ -1,0 +1,147 @@
+/** A unix socket on which a line of text is answered with a line of JSON. */
+import { StorageError } from "../errors.ts";
+
+export interface LineServerOptions {
+  /** Path of the socket; what a killed service left there is removed. */
+  readonly path: string;
+  /** Permissions of the socket. */
+  readonly mode: number;
+  /** The answer to a line; never rejects. */
+  readonly answer: (line: string) => Promise<string>;
+}
+
+/** Clients at a time; others are turned away. */
+const MOST_CLIENTS = 32;
+/** A longer line ends the connection. */
+const MAX_LINE_BYTES = 65_536;
+/** A client that says nothing for so long is gone. */
+const IDLE_MS = 60_000;
+
+const LF = 0x0a;
+const encoder = new TextEncoder();
+
+export class LineServer {
+  readonly #listener: Deno.UnixListener;
+  readonly #options: LineServerOptions;
+  readonly #clients = new Set<Deno.UnixConn>();
+  readonly #answering = new Set<Promise<void>>();
+  readonly #done: Promise<void>;
+  #ending = false;
+
+  /** @throws {StorageError} where the socket cannot be made */
+  constructor(options: LineServerOptions) {
+    const { path, mode } = options;
+    this.#options = options;
+    try {
+      removeSocket(path);
+      this.#listener = Deno.listen({ transport: "unix", path });
+      Deno.chmodSync(path, mode);
+    } catch (error) {
+      const message = `Cannot listen on ${path}: ${(error as Error).message}`;
+      throw new StorageError(message, { cause: error });
+    }
+    this.#done = this.#accept();
+  }
+
+  async #accept(): Promise<void> {
+    while (!this.#ending) {
+      let client: Deno.UnixConn;
+      try {
+        client = await this.#listener.accept();
+      } catch {
+        if (this.#ending) return;
+        await new Promise((resolve) => setTimeout(resolve, 100)); // out of descriptors: later
+        continue;
+      }
+      if (this.#clients.size >= MOST_CLIENTS) {
+        client.close();
+        continue;
+      }
+      this.#clients.add(client);
+      this.#serve(client).catch(() => {}).finally(() => {
+        this.#clients.delete(client);
+        close(client);
+      });
+    }
+  }
+
+  async #serve(client: Deno.UnixConn): Promise<void> {
+    let pending = new Uint8Array();
+    const chunk = new Uint8Array(4096);
+    while (!this.#ending) {
+      const idle = setTimeout(() => close(client), IDLE_MS);
+      const count = await client.read(chunk).finally(() => clearTimeout(idle));
+      if (count === null) return;
+      pending = joined(pending, chunk.subarray(0, count));
+      for (let end = pending.indexOf(LF); end >= 0; end = pending.indexOf(LF)) {
+        const line = new TextDecoder().decode(pending.subarray(0, end)).replace(/\r$/, "");
+        pending = pending.slice(end + 1);
+        await this.#answer(client, line);
+        if (this.#ending) return;
+      }
+      if (pending.length > MAX_LINE_BYTES) {
+        const error = { message: `A line may have at most ${MAX_LINE_BYTES} bytes` };
+        return await writeAll(client, JSON.stringify({ error }));
+      }
+    }
+  }
+
+  async #answer(client: Deno.UnixConn, line: string): Promise<void> {
+    const work = this.#options.answer(line).then((json) => writeAll(client, json));
+    this.#answering.add(work);
+    try {
+      await work;
+    } finally {
+      this.#answering.delete(work);
+    }
+  }
+
+  /**
+   * Takes no more clients and lines, and returns when the answers in work are written, or `boundMs`
+   * later.
+   *
+   * @returns whether all were written
+   */
+  async drain(boundMs: number): Promise<boolean> {
+    this.#ending = true;
+    this.#listener.close();
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const bound = new Promise<false>((resolve) =>
+      timer = setTimeout(() => resolve(false), boundMs)
+    );
+    const written = Promise.allSettled([...this.#answering, this.#done]).then(() => true as const);
+    const inTime = await Promise.race([written, bound]);
+    clearTimeout(timer);
+    for (const client of this.#clients) close(client);
+    removeSocket(this.#options.path);
+    return inTime;
+  }
+}
+
+function close(client: Deno.UnixConn): void {
+  try {
+    client.close();
+  } catch {
+    // closed already
+  }
+}
+
+function removeSocket(path: string): void {
+  try {
+    if (Deno.lstatSync(path).isSocket) Deno.removeSync(path);
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  }
+}
+
+function joined(a: Uint8Array, b: Uint8Array): Uint8Array<ArrayBuffer> {
+  const out = new Uint8Array(a.length + b.length);
+  out.set(a);
+  out.set(b, a.length);
+  return out;
+}
+
+async function writeAll(client: Deno.UnixConn, line: string): Promise<void> {
+  const bytes = encoder.encode(`${line}\n`);
+  for (let done = 0; done < bytes.length;) done += await client.write(bytes.subarray(done));
+}

@@ -1,0 +1,154 @@
+/** What the job writes into its journal, and what follows from it. */
+
+/** A number of a cycle as folders are named: `0004`. */
+export type CycleName = string;
+
+/** Held-out loss of a model; `why` where it cannot be had from the model itself. */
+export interface Score {
+  readonly loss: number;
+  readonly accuracy?: number;
+  /** Why the loss is that of guessing classes by how frequent they are. */
+  readonly guessed?: string;
+}
+
+/** What happened, by the word that `step` holds. */
+export type JournalEvent =
+  /** The data was copied: from here on the cycle is the same whenever it goes on. */
+  | {
+    readonly step: "begun";
+    readonly cycle: CycleName;
+    /** SHA-256 of the data as it was found. */
+    readonly data: string;
+    readonly rows: number;
+    readonly heldOut: number;
+    /** Held-out loss of guessing classes by how frequent they are, where rows have classes. */
+    readonly guessLoss?: number;
+  }
+  /** A child was killed, or the job was told to end; the cycle goes on later. */
+  | { readonly step: "interrupted"; readonly cycle: CycleName; readonly why: string }
+  | { readonly step: "trained"; readonly cycle: CycleName }
+  | { readonly step: "merged"; readonly cycle: CycleName }
+  | {
+    readonly step: "evaluated";
+    readonly cycle: CycleName;
+    /** The model in use that it was measured against; `null` for the base. */
+    readonly against: CycleName | null;
+    readonly inUse: Score;
+    readonly candidate: Score;
+    readonly margin: number;
+    readonly better: boolean;
+  }
+  /** The decision; the link follows it. */
+  | { readonly step: "promoted"; readonly cycle: CycleName; readonly from: CycleName | null }
+  | { readonly step: "rejected"; readonly cycle: CycleName; readonly why: string }
+  | { readonly step: "failed"; readonly cycle: CycleName; readonly why: string }
+  /** The decision; the link follows it. */
+  | {
+    readonly step: "rolled back";
+    readonly to: CycleName | null;
+    readonly from: CycleName | null;
+  };
+
+/** An event and when it was written down, ISO 8601. */
+export type JournalRecord = JournalEvent & { readonly at: string };
+
+/** The last cycle. */
+export interface Cycle {
+  readonly name: CycleName;
+  readonly data: string;
+  readonly guessLoss?: number;
+  readonly done: "begun" | "trained" | "merged" | "evaluated" | "ended";
+  /** Whether it ended with a failure: the same data may be tried again. */
+  readonly failed: boolean;
+  /** Once it is evaluated: against which model, and whether it is better. */
+  readonly verdict?: { readonly against: CycleName | null; readonly better: boolean };
+}
+
+/** What all records together say. */
+export interface Standing {
+  readonly last?: Cycle;
+  /** The model that is to be in use; `null` for the base. */
+  readonly inUse: CycleName | null;
+  /** Models that were in use before it and that a rollback goes back to, the last one last. */
+  readonly before: readonly (CycleName | null)[];
+  /** Models that were promoted, oldest first. */
+  readonly promoted: readonly CycleName[];
+}
+
+/** What follows from the records, in order. */
+export function standingOf(records: readonly JournalRecord[]): Standing {
+  return records.reduce<Standing>(after, { inUse: null, before: [], promoted: [] });
+}
+
+function after(standing: Standing, record: JournalRecord): Standing {
+  const { last, before, inUse } = standing;
+  switch (record.step) {
+    case "begun": {
+      const { cycle: name, data, guessLoss } = record;
+      return { ...standing, last: { name, data, guessLoss, done: "begun", failed: false } };
+    }
+    case "interrupted":
+      return standing;
+    case "rolled back": {
+      const at = before.lastIndexOf(record.to);
+      return {
+        ...standing,
+        inUse: record.to,
+        before: at < 0 ? [...before, inUse] : before.slice(0, at),
+      };
+    }
+    case "trained":
+    case "merged":
+      return { ...standing, last: last && { ...last, done: record.step } };
+    case "evaluated": {
+      const { against, better } = record;
+      return {
+        ...standing,
+        last: last && { ...last, done: "evaluated", verdict: { against, better } },
+      };
+    }
+    case "rejected":
+    case "failed":
+      return {
+        ...standing,
+        last: last && { ...last, done: "ended", failed: record.step === "failed" },
+      };
+    case "promoted":
+      return {
+        last: last && { ...last, done: "ended" },
+        inUse: record.cycle,
+        before: [...before, inUse],
+        promoted: [...standing.promoted, record.cycle],
+      };
+  }
+}
+
+/** The name of the cycle after the last one. */
+export function nextCycle({ last }: Standing): CycleName {
+  return String(Number(last?.name ?? 0) + 1).padStart(4, "0");
+}
+
+/**
+ * Models to keep: the one in use, the one before it, which a rollback needs, and the newest up to
+ * `count` in all.
+ */
+export function modelsToKeep(
+  { inUse, before, promoted }: Standing,
+  count: number,
+): ReadonlySet<CycleName> {
+  const needed = [inUse, before.findLast((name) => name !== null)];
+  const kept = new Set(needed.filter((name) => typeof name === "string"));
+  for (const name of promoted.toReversed()) {
+    if (kept.size >= count) break;
+    kept.add(name);
+  }
+  return kept;
+}
+
+/** The model to go back to, among those that are still there; `null` for the base. */
+export function modelBefore(
+  { before }: Standing,
+  there: (name: CycleName) => boolean,
+): CycleName | null {
+  return before.findLast((name) => name === null || there(name)) ?? null;
+}

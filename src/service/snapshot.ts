@@ -1,0 +1,229 @@
+/**
+ * The data of a cycle: a copy of what lies in the data folder, with held-out rows apart.
+ *
+ * Which rows are held out depends on nothing but their prompts, so that a row stays on its side from
+ * cycle to cycle and no model is measured on what an earlier one learned.
+ */
+import { createHash } from "node:crypto";
+import { basename, join } from "@std/path";
+import { separatorOf } from "../data/csv.ts";
+import { Dataset, MAX_ROW_BYTES } from "../data/dataset.ts";
+import { FileSource } from "../data/io/file_source.ts";
+import { decodeUtf8, records } from "../data/records.ts";
+import { type ColumnNames, parseRow } from "../data/rows.ts";
+import { BadInputError, StorageError } from "../errors.ts";
+import { makeDirectory } from "../system/durable_files.ts";
+
+export interface SnapshotOptions {
+  /** Share of the prompts to hold out where the folder has no `valid` or `test` file. */
+  readonly validationSplit: number;
+  readonly columns?: ColumnNames;
+}
+
+/** What was copied. */
+export interface Snapshot {
+  /** SHA-256 of the rows, by which new data is known. */
+  readonly digest: string;
+  readonly rows: number;
+  readonly heldOut: number;
+  /**
+   * Mean loss, on the held-out rows, of guessing classes by how frequent they are in the others;
+   * absent where rows have no classes.
+   */
+  readonly guessLoss?: number;
+}
+
+type Part = "train" | "valid" | "test";
+
+/** A row as it goes into the copy. */
+interface CopiedRow {
+  readonly part: Part;
+  readonly line: string;
+  /** Equal for rows with equal prompts. */
+  readonly group: number;
+  readonly label?: string;
+}
+
+const DATA = /\.(jsonl|csv|tsv)$/;
+
+/** The data files of a folder, by what they are for; names that begin with a point are on their way. */
+function filesIn(folder: string): { readonly path: string; readonly part: Part }[] {
+  let names: string[];
+  try {
+    names = [...Deno.readDirSync(folder)].map(({ name }) => name);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return [];
+    const message = `Cannot list ${folder}: ${(error as Error).message}`;
+    throw new StorageError(message, { cause: error });
+  }
+  return names.filter((name) => DATA.test(name) && !name.startsWith(".")).sort().map((name) => {
+    const stem = name.replace(DATA, "");
+    const part = stem === "valid" || stem === "test" ? stem : "train";
+    return { path: join(folder, name), part };
+  });
+}
+
+/** Rows of a file, as lines of JSON with the fields that they had. */
+async function* rowsOf(path: string, part: Part, columns?: ColumnNames): AsyncGenerator<CopiedRow> {
+  using source = FileSource.open(path);
+  const dataset = await Dataset.open(source, { columns });
+  const isJson = path.endsWith(".jsonl");
+  let separator: string | undefined;
+  const dialect = { quoted: !isJson, maxBytes: MAX_ROW_BYTES };
+  if (!isJson) {
+    for await (const { bytes, line } of records(source, dialect)) {
+      separator = separatorOf(decodeUtf8(bytes, `${path}:${line}`));
+      break;
+    }
+  }
+  let index = isJson ? 0 : -1; // a heading is no row
+  for await (
+    const record of records(source, { ...dialect, separator: separator?.charCodeAt(0) })
+  ) {
+    const i = index++;
+    if (i < 0) continue;
+    const place = `${path}:${record.line}`;
+    const fields = dataset.layout.fields(record, place);
+    const row = parseRow(fields, dataset.layout.shape, place);
+    yield {
+      part,
+      line: isJson ? decodeUtf8(record.bytes, place) : JSON.stringify(fields),
+      group: dataset.promptGroup(i),
+      label: row.kind === "label" ? row.label : undefined,
+    };
+  }
+}
+
+/** A place in [0, 1) that rows with equal prompts share. */
+const placeOf = (group: number): number => (group % 9973) / 9973;
+
+/**
+ * Copies the rows of all data files in a folder: `valid` and `test` files stay such, all others are
+ * joined to `train.jsonl`; where there is neither, prompts are held out as `valid.jsonl`.
+ *
+ * @param into folder of the copy, synced when this returns
+ * @returns `undefined` where the folder has no data
+ * @throws {BadInputError} naming file and line, for what is no data, or where nothing can be held out
+ * @throws {StorageError} naming the path
+ */
+export async function takeSnapshot(
+  from: string,
+  into: string,
+  { validationSplit, columns }: SnapshotOptions,
+): Promise<Snapshot | undefined> {
+  const files = filesIn(from);
+  if (!files.some(({ part }) => part === "train")) return undefined;
+  const split = files.every(({ part }) => part === "train");
+  const border = split ? await borderOf(files, validationSplit, columns) : -1;
+  const hash = createHash("sha256");
+  const labels: Record<"train" | "held", Map<string, number>> = {
+    train: new Map(),
+    held: new Map(),
+  };
+  const counts: Record<Part, number> = { train: 0, valid: 0, test: 0 };
+  makeDirectory(into);
+  using copies = new Copies(into);
+  for (const file of files) {
+    for await (const row of rowsOf(file.path, file.part, columns)) {
+      const part = split && placeOf(row.group) <= border ? "valid" : row.part;
+      copies.write(part, row.line);
+      hash.update(`${part} ${row.line}\n`);
+      counts[part]++;
+      if (row.label === undefined) continue;
+      const seen = labels[part === "train" ? "train" : "held"];
+      seen.set(row.label, (seen.get(row.label) ?? 0) + 1);
+    }
+  }
+  if (counts.train === 0) {
+    throw new BadInputError(`${from} has rows to evaluate on only, and none to learn from`);
+  }
+  copies.sync();
+  return {
+    digest: `sha256:${hash.digest("hex")}`,
+    rows: counts.train,
+    heldOut: counts.valid + counts.test,
+    guessLoss: guessLoss(labels.train, labels.held),
+  };
+}
+
+/** Rows at or below it are held out: the share asked for, at least one prompt, and never all. */
+async function borderOf(
+  files: readonly { readonly path: string; readonly part: Part }[],
+  share: number,
+  columns?: ColumnNames,
+): Promise<number> {
+  let [least, most] = [Infinity, -Infinity];
+  for (const { path, part } of files) {
+    for await (const { group } of rowsOf(path, part, columns)) {
+      least = Math.min(least, placeOf(group));
+      most = Math.max(most, placeOf(group));
+    }
+  }
+  if (least < most) return most < share ? least : Math.max(least, share);
+  throw new BadInputError(
+    `${
+      files.map(({ path }) => basename(path)).join(", ")
+    }: cannot hold rows out to evaluate on: all ` +
+      "have one prompt: add more, or a valid.jsonl",
+  );
+}
+
+/** Mean −log of each held-out class' share of the training rows, every class counted once more. */
+function guessLoss(
+  train: ReadonlyMap<string, number>,
+  held: ReadonlyMap<string, number>,
+): number | undefined {
+  const classes = new Set([...train.keys(), ...held.keys()]);
+  const [total, count] = [train, held].map((map) => map.values().reduce((a, b) => a + b, 0));
+  if (count === 0) return undefined;
+  let sum = 0;
+  for (const [label, times] of held) {
+    sum -= times * Math.log(((train.get(label) ?? 0) + 1) / (total + classes.size));
+  }
+  return sum / count;
+}
+
+/** The files of a copy, made as they are needed. */
+class Copies implements Disposable {
+  readonly #files = new Map<Part, Deno.FsFile>();
+  readonly #encoder = new TextEncoder();
+
+  constructor(readonly folder: string) {}
+
+  write(part: Part, line: string): void {
+    this.#attempt(() => {
+      let file = this.#files.get(part);
+      if (file === undefined) {
+        file = Deno.openSync(join(this.folder, `${part}.jsonl`), {
+          write: true,
+          create: true,
+          truncate: true,
+        });
+        this.#files.set(part, file);
+      }
+      const bytes = this.#encoder.encode(`${line}\n`);
+      for (let done = 0; done < bytes.length;) done += file.writeSync(bytes.subarray(done));
+    });
+  }
+
+  sync(): void {
+    this.#attempt(() => {
+      for (const file of this.#files.values()) file.syncSync();
+      using directory = Deno.openSync(this.folder, { read: true });
+      directory.syncSync();
+    });
+  }
+
+  #attempt(action: () => void): void {
+    try {
+      action();
+    } catch (error) {
+      const message = `Cannot write ${this.folder}: ${(error as Error).message}`;
+      throw new StorageError(message, { cause: error });
+    }
+  }
+
+  [Symbol.dispose](): void {
+    for (const file of this.#files.values()) file.close();
+  }
+}

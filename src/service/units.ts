@@ -1,0 +1,258 @@
+/**
+ * The units that `graft service install` writes, as text.
+ *
+ * Source: systemd.unit(5), systemd.service(5), systemd.exec(5), systemd.resource-control(5),
+ * systemd.timer(5); the oldest systemd meant is 245 (JetPack 5), which ignores what it does not know.
+ */
+
+export interface UnitSettings {
+  /** The program and its first arguments: absolute, then `service`. */
+  readonly exec: readonly string[];
+  /** Base model as the units name it. */
+  readonly model: string;
+  /** Folder that new data comes into. */
+  readonly data: string;
+  /** Configuration of the training, where there is one. */
+  readonly trainConfig?: string;
+  /** Calendar expression of the timer (systemd.time(7)). */
+  readonly schedule: string;
+  readonly margin: number;
+  readonly keep: number;
+  /** Memory at most, as systemd writes it: `60%`, `2G`. */
+  readonly memoryMax: string;
+  readonly trainMemoryMax: string;
+  /** Processor time at most, of all cores, e.g. `150%`; unbounded if absent. */
+  readonly trainCpuQuota?: string;
+  /** Permissions of the socket, octal digits. */
+  readonly socketMode: string;
+  /** Device nodes of a GPU, and groups that may use them; none without one. */
+  readonly devices: readonly string[];
+  readonly deviceGroups: readonly string[];
+  /** More variables of the environment. */
+  readonly environment: Readonly<Record<string, string>>;
+}
+
+/** Names of the units. */
+export const UNITS = {
+  service: "graft.service",
+  train: "graft-train.service",
+  timer: "graft-train.timer",
+} as const;
+
+/** Folders that systemd makes for the units, under `/var/lib`, `/var/cache` and `/run`. */
+const FOLDER = "graft";
+
+/** Longest time between two pings of the watchdog. */
+const WATCHDOG_SECONDS = 60;
+/** Longest time for answers in work, and what systemd grants on top before it kills. */
+export const DRAIN_SECONDS = 20;
+const STOP_MARGIN_SECONDS = 10;
+
+/** Contents of the unit files by name. */
+export function unitFiles(settings: UnitSettings): ReadonlyMap<string, string> {
+  return new Map([
+    [UNITS.service, serviceUnit(settings)],
+    [UNITS.train, trainUnit(settings)],
+    [UNITS.timer, timerUnit(settings)],
+  ]);
+}
+
+type Section = readonly (readonly [string, string | undefined])[];
+
+function format(sections: Readonly<Record<string, Section>>): string {
+  return Object.entries(sections).map(([name, entries]) => {
+    const lines = entries.filter(([, value]) => value !== undefined)
+      .map(([key, value]) => key === "#" ? `# ${value}` : `${key}=${value}`);
+    return [`[${name}]`, ...lines, ""].join("\n");
+  }).join("\n");
+}
+
+/** A word of ExecStart: quoted where it must be, and without systemd's own expansions. */
+export function execWord(word: string): string {
+  const plain = word.replaceAll("%", "%%").replaceAll("$", "$$$$");
+  return /^[\w./:@=,+%$*~-]+$/.test(plain)
+    ? plain
+    : `"${plain.replaceAll("\\", "\\\\").replaceAll('"', '\\"')}"`;
+}
+
+/** A variable of the environment as a unit has it. */
+function environmentWord(name: string, value: string): string {
+  const text = `${name}=${value}`.replaceAll("%", "%%");
+  return `"${text.replaceAll("\\", "\\\\").replaceAll('"', '\\"')}"`;
+}
+
+function command(settings: UnitSettings, ...words: readonly string[]): string {
+  return [...settings.exec, "service", ...words].map(execWord).join(" ");
+}
+
+function serviceUnit(settings: UnitSettings): string {
+  return format({
+    Unit: [
+      ["Description", "graft: the fine-tuned model, answering on /run/graft/socket"],
+      ["Documentation", "https://github.com/graft/graft"],
+      ["StartLimitIntervalSec", "0"],
+    ],
+    Service: [
+      ["Type", "notify"],
+      ["NotifyAccess", "main"],
+      [
+        "ExecStart",
+        command(
+          settings,
+          "run",
+          ...["--model", settings.model, "--socket-mode", settings.socketMode],
+          ...["--drain", String(DRAIN_SECONDS)],
+        ),
+      ],
+      ["TimeoutStartSec", "10min"],
+      ["TimeoutStopSec", `${DRAIN_SECONDS + STOP_MARGIN_SECONDS}`],
+      ["TimeoutAbortSec", `${STOP_MARGIN_SECONDS}`],
+      ["WatchdogSec", `${WATCHDOG_SECONDS}`],
+      ["Restart", "on-failure"],
+      ["RestartSec", "2"],
+      ["KillMode", "mixed"],
+      ["OOMScoreAdjust", "-500"],
+      ["MemoryMax", settings.memoryMax],
+      ["CPUWeight", "200"],
+      ["RuntimeDirectory", FOLDER],
+      ["RuntimeDirectoryMode", "0755"],
+      ...common(settings),
+    ],
+    Install: [["WantedBy", "multi-user.target"]],
+  });
+}
+
+function trainUnit(settings: UnitSettings): string {
+  const { trainConfig, margin, keep } = settings;
+  return format({
+    Unit: [
+      ["Description", "graft: train on new data, evaluate, promote what is better"],
+      ["Documentation", "https://github.com/graft/graft"],
+    ],
+    Service: [
+      ["Type", "oneshot"],
+      [
+        "ExecStart",
+        command(
+          settings,
+          "train",
+          ...["--model", settings.model, "--data", settings.data],
+          ...(trainConfig === undefined ? [] : ["--train-config", trainConfig]),
+          ...["--promote-margin", String(margin), "--keep", String(keep)],
+        ),
+      ],
+      ["#", "stopped in order: it goes on with the next start"],
+      ["SuccessExitStatus", "130"],
+      ["TimeoutStartSec", "infinity"],
+      ["TimeoutStopSec", "90"],
+      ["KillMode", "mixed"],
+      ["#", "what trains is killed before anything else, and the job writes that down"],
+      ["OOMScoreAdjust", "500"],
+      ["OOMPolicy", "continue"],
+      ["MemoryMax", settings.trainMemoryMax],
+      ["CPUQuota", settings.trainCpuQuota],
+      ["CPUWeight", "20"],
+      ["CPUSchedulingPolicy", "batch"],
+      ["Nice", "10"],
+      ["IOSchedulingClass", "idle"],
+      ...common(settings),
+    ],
+  });
+}
+
+function timerUnit({ schedule }: UnitSettings): string {
+  return format({
+    Unit: [["Description", "graft: when to look for new data"]],
+    Timer: [
+      ["OnCalendar", schedule],
+      ["RandomizedDelaySec", "10min"],
+      ["#", "a box that was off at the time makes up for it"],
+      ["Persistent", "yes"],
+    ],
+    Install: [["WantedBy", "timers.target"]],
+  });
+}
+
+/** Where it lies and what it may do: the same for both services, which share a user and their files. */
+function common(settings: UnitSettings): Section {
+  const { environment } = settings;
+  const variables = {
+    HOME: `/var/lib/${FOLDER}`,
+    GRAFT_CACHE_DIR: `/var/cache/${FOLDER}`,
+    ...environment,
+  };
+  return [
+    ["DynamicUser", "yes"],
+    ["User", FOLDER],
+    ["StateDirectory", FOLDER],
+    ["StateDirectoryMode", "0700"],
+    ["CacheDirectory", FOLDER],
+    ["CacheDirectoryMode", "0700"],
+    ["WorkingDirectory", `/var/lib/${FOLDER}`],
+    ["UMask", "0077"],
+    ...Object.entries(variables).map(([name, value]) =>
+      ["Environment", environmentWord(name, value)] as const
+    ),
+    ["TasksMax", "512"],
+    ["LimitCORE", "0"],
+    ...HARDENING,
+    ...deviceAccess(settings),
+  ];
+}
+
+/**
+ * What no part of graft needs. MemoryDenyWriteExecute is not among it, since the JavaScript engine
+ * compiles as it runs, nor ProcSubset=pid, since memory is foretold from /proc/meminfo.
+ */
+const HARDENING: Section = [
+  ["NoNewPrivileges", "yes"],
+  ["CapabilityBoundingSet", ""],
+  ["AmbientCapabilities", ""],
+  ["ProtectSystem", "strict"],
+  ["ProtectHome", "yes"],
+  ["PrivateTmp", "yes"],
+  ["PrivateUsers", "yes"],
+  ["PrivateIPC", "yes"],
+  ["RemoveIPC", "yes"],
+  ["PrivateNetwork", "yes"],
+  ["IPAddressDeny", "any"],
+  ["RestrictAddressFamilies", "AF_UNIX"],
+  ["ProtectClock", "yes"],
+  ["ProtectHostname", "yes"],
+  ["ProtectKernelLogs", "yes"],
+  ["ProtectKernelModules", "yes"],
+  ["ProtectKernelTunables", "yes"],
+  ["ProtectControlGroups", "yes"],
+  ["ProtectProc", "invisible"],
+  ["RestrictNamespaces", "yes"],
+  ["RestrictRealtime", "yes"],
+  ["RestrictSUIDSGID", "yes"],
+  ["LockPersonality", "yes"],
+  ["KeyringMode", "private"],
+  ["SystemCallArchitectures", "native"],
+  ["SystemCallFilter", "@system-service"],
+  ["SystemCallFilter", "~@privileged @resources"],
+  ["SystemCallErrorNumber", "EPERM"],
+];
+
+function deviceAccess({ devices, deviceGroups }: UnitSettings): Section {
+  if (devices.length === 0) return [["PrivateDevices", "yes"], ["DevicePolicy", "closed"]];
+  return [
+    ["#", "the GPU, and no other device"],
+    ["DevicePolicy", "closed"],
+    ...devices.map((device) => ["DeviceAllow", `${device} rw`] as const),
+    ["SupplementaryGroups", deviceGroups.length === 0 ? undefined : deviceGroups.join(" ")],
+  ];
+}
+
+/** NVIDIA's nodes: desktop and server cards, the integrated GPU of a Jetson, and render nodes. */
+const GPU_NODE = /^(nvidia(\d+|ctl|-modeset|-uvm|-uvm-tools)|nvgpu|nvhost-.*|nvmap)$/;
+
+/**
+ * The device nodes of a GPU that CUDA can use.
+ *
+ * @param names in `/dev`
+ */
+export function gpuDevices(names: readonly string[]): string[] {
+  return names.filter((name) => GPU_NODE.test(name)).sort().map((name) => `/dev/${name}`);
+}
