@@ -1,7 +1,17 @@
-/** Runs the command line as users do: in a process of its own. */
+/**
+ * Runs the command line as users do: in a process of its own. `GRAFT_BINARY` names a compiled one,
+ * which is then run in the source's place.
+ */
 import { fromFileUrl } from "@std/path";
 
 const MAIN = fromFileUrl(new URL("../../src/cli/main.ts", import.meta.url));
+
+const BINARY = Deno.env.get("GRAFT_BINARY");
+
+/** What begins a command line of graft. */
+const [PROGRAM, ...BEFORE]: readonly string[] = BINARY
+  ? [Deno.realPathSync(BINARY)]
+  : [Deno.execPath(), "run", "-A", "--no-check", MAIN];
 
 export interface GraftResult {
   readonly code: number;
@@ -14,8 +24,8 @@ function command(
   stdin: "null" | "piped" = "null",
   env: Readonly<Record<string, string>> = {},
 ): Deno.Command {
-  return new Deno.Command(Deno.execPath(), {
-    args: ["run", "-A", "--no-check", MAIN, ...args],
+  return new Deno.Command(PROGRAM, {
+    args: [...BEFORE, ...args],
     stdin,
     stdout: "piped",
     stderr: "piped",
@@ -41,7 +51,7 @@ export async function graftUnder(
   ...args: string[]
 ): Promise<GraftResult> {
   const { code, stdout, stderr } = await new Deno.Command(program, {
-    args: [...before, Deno.execPath(), "run", "-A", "--no-check", MAIN, ...args],
+    args: [...before, PROGRAM, ...BEFORE, ...args],
     stdin: "null",
     stdout: "piped",
     stderr: "piped",
@@ -165,7 +175,7 @@ function startOnTerminal(
   stdin: "null" | "piped",
   args: readonly string[],
 ): Deno.ChildProcess {
-  const words = [Deno.execPath(), "run", "-A", "--no-check", MAIN, ...args]
+  const words = [PROGRAM, ...BEFORE, ...args]
     .map((word) => `'${word.replaceAll("'", `'\\''`)}'`);
   // `script` runs the line in a shell; one that stays there may die of Ctrl-C itself, as dash does.
   const line = `exec ${words.join(" ")}`;
