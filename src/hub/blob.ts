@@ -94,14 +94,18 @@ async function fill(
   );
   const hash = new Digester(digest.kind, sizeBytes);
   let done = 0;
-  if (attempt("look at", path, () => file.statSync().size) > sizeBytes) {
+  let there = attempt("look at", path, () => file.statSync().size);
+  if (there > sizeBytes) {
     attempt("write", path, () => file.truncateSync(0));
+    there = 0;
   }
   const buffer = new Uint8Array(READ_BYTES);
-  for (let n; (n = attempt("read", path, () => file.readSync(buffer))) !== null;) {
+  while (done < there) {
+    const n = attempt("read", path, () => file.readSync(buffer));
+    if (n === null) break;
     hash.update(buffer.subarray(0, n));
     done += n;
-    if (signal?.aborted) throw signal.reason;
+    signal?.throwIfAborted();
   }
   onBytes?.(done);
   for await (const chunk of fetch(done)) {

@@ -36,6 +36,8 @@ function adapter(): Adapter & { card: AdapterCard } {
       task: "classification",
       labels: ["a", "b", "c", "d", "e"],
       pooling: "first",
+      dataDigest: `sha256:${"0".repeat(64)}`,
+      parents: [`sha256:${"1".repeat(64)}`],
       config: { learningRate: 1e-3 },
     },
   };
