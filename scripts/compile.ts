@@ -35,8 +35,11 @@ const TRIPLE: Readonly<Record<Target, string>> = {
  */
 const PERMISSIONS = ["read", "write", "env", "sys", "ffi", "net", "run"];
 
-/** Heap settings of the `graft` task: what JavaScript leaves alone the model can have. */
-const V8_FLAGS = "--max-semi-space-size=4,--heap-growing-percent=25";
+/**
+ * Heap settings of the `graft` task: what JavaScript leaves alone the model can have. A compiled
+ * program cannot ask for the collector later, as `deno run` can.
+ */
+const V8_FLAGS = "--max-semi-space-size=4,--heap-growing-percent=25,--expose-gc";
 
 interface Options {
   readonly targets: readonly Target[];
