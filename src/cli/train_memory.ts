@@ -28,10 +28,10 @@ import type { TrainFlags } from "./train_flags.ts";
 /** Share of what is free that a run may plan for: the prediction has an error of its own. */
 const SHARE_OF_FREE = 0.9;
 /**
- * Tokens that run at once, padding counted, where a batch has more of them: products are as quick as
- * they get from fewer on, and memory grows with it (`scripts/figures/budget.ts`).
+ * Tokens that run at once, padding counted, where a batch has more of them: from fewer on products are
+ * as quick as they get, what a call costs by itself is little, and memory would grow.
  */
-const TOKENS_AT_ONCE = 1024;
+const TOKENS_AT_ONCE = 2048;
 /** Shortest length that a refusal looks at. */
 const SHORTEST = 16;
 

@@ -3,6 +3,7 @@
  * weights and activations, and the first one's calls, renamed, are the others'.
  */
 import { typeIn } from "../graph/facts.ts";
+import type { Node } from "../graph/types.ts";
 import { attributeText, hex, type PlannedCall } from "./call.ts";
 import type { Segment } from "./cut.ts";
 import { cotangentName, gradientName, halfName } from "./names.ts";
@@ -29,7 +30,11 @@ export function segmentPlanner(context: PlanContext): SegmentPlanner {
   const forwards = new Map<string, { rename: Renaming; call: PlannedCall }>();
   const backwards = new Map<string, { rename: Renaming; backward: Backward }>();
   const signatureOf = (segment: Segment) => {
-    const found = signatures.get(segment) ?? signature(context, segment);
+    const found = signatures.get(segment) ?? signature(context, segment.nodes, [
+      segment.input ?? "",
+      segment.output,
+      ...trainablesOf(context, segment),
+    ]);
     signatures.set(segment, found);
     return found;
   };
@@ -67,15 +72,25 @@ export function segmentPlanner(context: PlanContext): SegmentPlanner {
   };
 }
 
-interface Signature {
-  /** Equal for segments that differ in names alone. */
+/** What a piece of graph is but for names. */
+export interface Signature {
+  /** Equal for pieces that differ in names alone. */
   readonly text: string;
   /** Names in the order in which the text first speaks of them. */
   readonly names: readonly string[];
   readonly places: ReadonlyMap<string, number>;
 }
 
-function signature(context: PlanContext, segment: Segment): Signature {
+/**
+ * The signature of some nodes.
+ *
+ * @param ends values whose part in it matters beside how the nodes use them
+ */
+export function signature(
+  context: Pick<PlanContext, "lowered" | "fed" | "constants">,
+  nodes: readonly Node[],
+  ends: readonly string[],
+): Signature {
   const places = new Map<string, number>();
   const lines: string[] = [];
   const place = (name: string): string => {
@@ -87,19 +102,22 @@ function signature(context: PlanContext, segment: Segment): Signature {
     }
     return String(found);
   };
-  for (const node of segment.nodes) {
+  for (const node of nodes) {
     const inputs = node.inputs.map(place);
     const outputs = node.outputs.map(place);
     const attributes = Object.keys(node.attributes).sort()
       .map((key) => `${key}=${attributeText(node.attributes[key])}`);
     lines.push(`${outputs} = ${node.domain}.${node.opType}(${inputs}) ${attributes}`);
   }
-  const ends = [segment.input ?? "", segment.output, ...trainablesOf(context, segment)].map(place);
-  return { text: [...lines, ends].join("\n"), names: [...places.keys()], places };
+  const last = ends.map(place);
+  return { text: [...lines, last].join("\n"), names: [...places.keys()], places };
 }
 
 /** All that planning looks at of a value beside who makes and reads it. */
-function describe({ lowered, fed, constants }: PlanContext, name: string): string {
+function describe(
+  { lowered, fed, constants }: Pick<PlanContext, "lowered" | "fed" | "constants">,
+  name: string,
+): string {
   const constant = lowered.initializers.get(name);
   if (constant !== undefined) {
     const contents = fed.has(name) ? "fed" : hex(constant.bytes);

@@ -98,13 +98,13 @@ function rowMajorWeight(
 /** The calls of a chunked head, and the slices of its weights that they read. */
 export interface ChunkedHead {
   /** Loss alone; the logits are freed chunk by chunk. */
-  readonly evaluation: readonly PlannedCall[];
+  evaluation(): readonly PlannedCall[];
   /** Loss and the cotangent of the hidden state. */
-  readonly training: readonly PlannedCall[];
+  training(): readonly PlannedCall[];
   /** Logits of the target rows, chunk by chunk. */
-  readonly logits: readonly PlannedCall[];
+  logits(): readonly PlannedCall[];
   readonly logitsParts: readonly string[];
-  /** Slices of initializers (views), starting values, by name. */
+  /** Slices of initializers (views), starting values, by name: what the calls made so far read. */
   readonly constants: ReadonlyMap<string, Tensor>;
   /** Calls that round the weight to 8 bits, a chunk each; none in the `exact` setting. */
   readonly derivations: readonly Derivation[];
@@ -136,10 +136,10 @@ export function planChunkedHead(
   const count = chunks.length;
   return {
     // Losses alone are those of the model that inference runs, whatever the setting.
-    evaluation: [...calls("loss"), lossCall(rows, count)],
-    logits: calls("logits"),
+    evaluation: () => [...calls("loss"), lossCall(rows, count)],
+    logits: () => calls("logits"),
     logitsParts: chunks.map(({ index }) => `head.logits:${index}`),
-    training: [
+    training: () => [
       ...(fast ? chunks.map((chunk) => fastChunkCall(context, chunk)) : calls("gradient")),
       lossCall(rows, count),
       cotangentCall(context, count, fast),

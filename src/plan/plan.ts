@@ -32,8 +32,15 @@ import { withSignedActivations } from "./signed_activations.ts";
 import { placeTensors, type StepMemory } from "./step_memory.ts";
 import { evaluationTailCall, tailCall } from "./tail.ts";
 
+/** A way through a step's calls: to gradients, to the loss alone, or to logits. */
+export type Pass = "training" | "evaluation" | "logits";
+
+const ALL_PASSES: readonly Pass[] = ["training", "evaluation", "logits"];
+
 /** What to plan for. */
 export interface PlanOptions extends BatchShape {
+  /** What is wanted; the schedules of other passes are empty. Default: all. */
+  readonly passes?: readonly Pass[];
   /**
    * Target rows of a language-model loss, padding included; absent for classification, whose every
    * row of logits is one.
@@ -158,25 +165,34 @@ export function planTraining(model: Model, options: PlanOptions): TrainingPlan {
 
   const prologue = prologueCall(context, cut);
   const planner = segmentPlanner(context);
-  const backward = planBackward(planner, body, first, options.keepBytes ?? 0);
-  const training = [
-    ...prologue,
-    ...body.map((segment, i) => planner.forward(segment, backward.get(i)?.kept)),
-    ...(ending?.training ?? [tailCall(context, tail, rows, first < body.length)]),
-    ...[...backward.values()].reverse().map(({ call }) => call),
-  ];
-  const forward = [...prologue, ...body.map((segment) => planner.forward(segment))];
-  const evaluationTail = ending?.evaluation ?? [evaluationTailCall(context, tail, rows)];
-  const logitsTail = ending?.logits ?? evaluationTail;
-  const logitsParts = ending?.logitsParts ?? [LOGITS];
+  const passes = options.passes ?? ALL_PASSES;
+  const backward = passes.includes("training")
+    ? planBackward(planner, body, first, options.keepBytes ?? 0)
+    : new Map<number, Backward>();
+  const forward = () => [...prologue, ...body.map((segment) => planner.forward(segment))];
+  const evaluationTail = () => ending?.evaluation() ?? [evaluationTailCall(context, tail, rows)];
+  const callsOf: Readonly<Record<Pass, () => readonly PlannedCall[]>> = {
+    training: () => [
+      ...prologue,
+      ...body.map((segment, i) => planner.forward(segment, backward.get(i)?.kept)),
+      ...(ending?.training() ?? [tailCall(context, tail, rows, first < body.length)]),
+      ...[...backward.values()].reverse().map(({ call }) => call),
+    ],
+    evaluation: () => [...forward(), ...evaluationTail()],
+    logits: () => [...forward(), ...(ending?.logits() ?? evaluationTail())],
+  };
   const share = graphSharing();
+  const calls = (pass: Pass) => {
+    const planned = passes.includes(pass) ? callsOf[pass]() : [];
+    return share(options.integerForm === "s8s8" ? withSignedActivations(planned) : planned);
+  };
+  const [training, evaluation, logits] = ALL_PASSES.map(calls);
+  const logitsParts = ending?.logitsParts ?? [LOGITS];
   return {
     options,
-    training: scheduled(
-      share(options.integerForm === "s8s8" ? withSignedActivations(training) : training),
-    ),
-    evaluation: scheduled(share([...forward, ...evaluationTail])),
-    logits: scheduled(share([...forward, ...logitsTail]), logitsParts),
+    training: scheduled(training),
+    evaluation: scheduled(evaluation),
+    logits: scheduled(logits, logitsParts),
     logitsParts,
     constants: new Map([
       ...[...context.fed, ...derivations.flatMap((call) => [...call.feeds.values()])]

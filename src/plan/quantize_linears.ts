@@ -14,6 +14,7 @@ import { elementCount, tensor } from "../graph/tensor.ts";
 import type { Graph, Node, ValueInfo } from "../graph/types.ts";
 import { quantizedLinearNode } from "../ops/internal/quantized_linear.ts";
 import { rotate, rotationBlock } from "../ops/internal/rotation.ts";
+import { signature } from "./alike.ts";
 import { builderOver, callOf, declare, fedConstants, type PlannedCall } from "./call.ts";
 
 /** A call that makes tensors of weights alone; done once for all plans of a model. */
@@ -80,6 +81,8 @@ class Pass {
   readonly #fed: ReadonlySet<string>;
   readonly #producers: ReadonlyMap<string, Node>;
   readonly #views = new Map<string, string>();
+  /** Derivations by what they compute, with the names they speak of. */
+  readonly #alike = new Map<string, { names: readonly string[]; call: Derivation }>();
 
   constructor(lowered: Graph, trainable: ReadonlySet<string>) {
     this.#lowered = lowered;
@@ -167,20 +170,42 @@ class Pass {
 
   #rounded(right: string, transB: boolean): QuantizedWeight {
     const [weight, post] = [`${right}.int8`, `${right}.int8_scale`];
+    const [n, k] = transB ? this.#dims(right) : this.#dims(right).toReversed();
     if (!this.derivations.has(right)) {
-      const b = builderOver(this.#lowered, this.#preparing(right), this.#fed);
-      const matrix = declare(b, this.#lowered, right, this.#fed);
-      const rows = transB ? matrix : b.op("Transpose", [matrix], { perm: ints([1, 0]) });
-      const { codes, scale } = roundedRows(b, rows);
-      const outputs = new Map([[codes, weight], [scale, post]]);
-      this.derivations.set(right, callOf(b, `8-bit ${right}`, outputs));
-      for (const [value, name] of outputs) {
-        const { dtype, dims } = b.known(value);
-        this.values.push({ name, type: { dtype, shape: dims } });
-      }
+      this.derivations.set(right, this.#derivation(right, transB, [weight, post]));
+      this.values.push(
+        { name: weight, type: { dtype: "int8", shape: [n, k] } },
+        { name: post, type: { dtype: "float32", shape: [n] } },
+      );
     }
-    const width = this.#dims(right)[transB ? 1 : 0];
-    return { weight, transB: true, post, rotateX: rotationBlock(width) };
+    return { weight, transB: true, post, rotateX: rotationBlock(k) };
+  }
+
+  /** The call that rounds a weight; those of weights alike differ in names alone, and are made once. */
+  #derivation(right: string, transB: boolean, made: readonly [string, string]): Derivation {
+    const label = `8-bit ${right}`;
+    const nodes = this.#preparing(right);
+    const context = { lowered: this.#lowered, fed: this.#fed, constants: this.#frozen };
+    const { text, names } = signature(context, nodes, [right]);
+    const key = `${text}\n${transB}`;
+    const alike = this.#alike.get(key);
+    if (alike !== undefined) {
+      const places = new Map(alike.names.map((name, i) => [name, names[i]]));
+      const { call } = alike;
+      return {
+        ...call,
+        label,
+        feeds: new Map([...call.feeds].map(([input, name]) => [input, places.get(name)!])),
+        fetches: new Map([...call.fetches.keys()].map((output, i) => [output, made[i]])),
+      };
+    }
+    const b = builderOver(this.#lowered, nodes, this.#fed);
+    const matrix = declare(b, this.#lowered, right, this.#fed);
+    const rows = transB ? matrix : b.op("Transpose", [matrix], { perm: ints([1, 0]) });
+    const { codes, scale } = roundedRows(b, rows);
+    const call = callOf(b, label, new Map([[codes, made[0]], [scale, made[1]]]));
+    this.#alike.set(key, { names, call });
+    return call;
   }
 
   /** The nodes that make a frozen value from initializers, in order. */

@@ -136,8 +136,8 @@ export function keepHeapSmall(): void {
 let collect: (() => void) | undefined;
 /** JavaScript's heap after it was last collected here. */
 let liveBytes = 0;
-/** Growth that collecting is worth. */
-const GARBAGE_BYTES = 8 * 2 ** 20;
+/** Growth that collecting is worth: it takes about as long as planning a step. */
+const GARBAGE_BYTES = 24 * 2 ** 20;
 
 /**
  * Collects JavaScript's garbage, tens of milliseconds, where there may be much of it. Before native

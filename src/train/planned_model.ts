@@ -15,7 +15,7 @@ import {
 import { TOKEN_INPUTS } from "../plan/inputs.ts";
 import { type DequantForm, dequantFormFor } from "../ops/dequantize.ts";
 import type { IntegerForm } from "../ops/internal/integer_form.ts";
-import { planTraining, type TrainingPlan } from "../plan/plan.ts";
+import { type Pass, planTraining, type TrainingPlan } from "../plan/plan.ts";
 import { neighbourPlans } from "../plan/open_plan.ts";
 import { DROPOUT_SEED } from "../plan/dropout.ts";
 import { TARGET_ROWS } from "../plan/select_rows.ts";
@@ -118,7 +118,7 @@ export class PlannedModel implements StepModel<TokenBatch> {
     const { targets } = prepared;
     if (targets.count === 0) return { lossSum: 0, targetCount: 0 };
     const dropout = this.#options.dropout ?? 0;
-    const compiled = this.#planFor(prepared, dropout, this.#numeric);
+    const compiled = this.#planFor(prepared, ["training"], dropout, this.#numeric);
     const derived = await this.#plans.derived(compiled);
     const env = this.#environment(compiled, prepared);
     for (const [name, value] of derived) env.set(name, value);
@@ -143,7 +143,7 @@ export class PlannedModel implements StepModel<TokenBatch> {
     const prepared = this.#prepare(batch);
     const { targets } = prepared;
     if (targets.count === 0) return { lossSum: 0, targetCount: 0 };
-    const compiled = this.#planFor(prepared);
+    const compiled = this.#planFor(prepared, ["evaluation"]);
     const env = this.#environment(compiled, prepared);
     const kept = this.#keptRows(compiled, prepared, "exact");
     await runSchedule(compiled.plan.evaluation, env, this.#means, kept);
@@ -158,7 +158,7 @@ export class PlannedModel implements StepModel<TokenBatch> {
   /** Logits of the batch's real target rows, float32 [rows, classes]. */
   async logits(batch: TokenBatch): Promise<Tensor> {
     const prepared = this.#prepare(batch);
-    const compiled = this.#planFor(prepared);
+    const compiled = this.#planFor(prepared, ["logits"]);
     const env = this.#environment(compiled, prepared);
     await runSchedule(compiled.plan.logits, env, this.#means);
     const parts = compiled.plan.logitsParts.map((name) => {
@@ -199,6 +199,7 @@ export class PlannedModel implements StepModel<TokenBatch> {
 
   #planFor(
     { batch, targets, packing }: Prepared,
+    passes?: readonly Pass[],
     dropout = 0,
     numeric: Numeric = "exact",
   ): CompiledPlan {
@@ -207,9 +208,10 @@ export class PlannedModel implements StepModel<TokenBatch> {
     const targetRows = objective === "causal" ? targets.rows : undefined;
     const packedRows = packing?.rows;
     return this.#plans.get(
-      [sequences, length, targetRows, packedRows, dropout, numeric, this.#halves].join(),
+      [passes, sequences, length, targetRows, packedRows, dropout, numeric, this.#halves].join(),
       () =>
         planTraining(model, {
+          passes,
           batch: sequences,
           length,
           targetRows,
