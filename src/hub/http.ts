@@ -270,11 +270,14 @@ class Connection {
         { cause: error },
       );
     }
-    // Its message quotes the whole URL: only what stands after it is shown.
-    const message = error instanceof Error ? error.message : String(error);
-    const why = message.slice(message.lastIndexOf("): ") + 1).replace(/^[): ]+/, "");
-    return new Transient(
-      /https?:/.test(why) ? `${url.host} cannot be reached` : `${url.host}: ${why}`,
-    );
+    return new Transient(`${url.host}: ${reasonOf(error)}`);
   }
+}
+
+/** Why a connection failed. Deno's message quotes the whole URL: only what stands after it is shown. */
+function reasonOf(error: unknown): string {
+  const { cause } = error as Error;
+  const { message } = cause instanceof Error ? cause : error as Error;
+  const why = message.replace(/^.*? for url \(\S*\): /, "");
+  return /https?:/.test(why) ? "it cannot be reached" : why;
 }

@@ -146,10 +146,14 @@ export class FakeHub implements AsyncDisposable {
           location: `${this.contentOrigin}${url.pathname}?X-Signature=secret`,
           "x-linked-etag": `"${sha256(file)}"`,
           "x-linked-size": String(file.length),
+          "x-repo-commit": this.#commitOf(seen.path),
         },
       });
     }
-    return this.served(file, seen.range);
+    const response = this.served(file, seen.range);
+    response.headers.set("etag", `"${oidOf(file)}"`);
+    response.headers.set("x-repo-commit", this.#commitOf(seen.path));
+    return response;
   }
 
   /** A file's bytes, the stretch that was asked for. */
@@ -163,9 +167,15 @@ export class FakeHub implements AsyncDisposable {
     });
   }
 
+  /** The commit of a file's address, which may name a branch. */
+  #commitOf(path: string): string {
+    const [, repository, revision] = /^\/(.+?)\/resolve\/([^/]+)\//.exec(path) ?? [];
+    return this.repositories.get(repository)?.refs[revision] ?? revision;
+  }
+
   #fileOf(path: string): Uint8Array<ArrayBuffer> | undefined {
-    const [, repository, commit, name] = /^\/(.+?)\/resolve\/([^/]+)\/(.+)$/.exec(path) ?? [];
-    return this.repositories.get(repository)?.commits[commit]?.get(name);
+    const [, repository, , name] = /^\/(.+?)\/resolve\/([^/]+)\/(.+)$/.exec(path) ?? [];
+    return this.repositories.get(repository)?.commits[this.#commitOf(path)]?.get(name);
   }
 
   #api(path: string, url: URL): Response {
