@@ -108,6 +108,12 @@ export class Environment {
   }
 }
 
+/** `OrtMemoryInfo` of the first device that ORT calls `name`: `Cuda`; the caller releases it. */
+export function deviceMemory({ api }: Ort, name: string): Handle {
+  // OrtArenaAllocator = 1, OrtMemTypeDefault = 0
+  return create(api, (out) => api.CreateMemoryInfo(cString(name), 1, 0, 0, out));
+}
+
 /** Names of the execution providers that the library was built with, best first. */
 export function availableProviders({ api }: Ort): string[] {
   const list = new Out();

@@ -1,19 +1,24 @@
 /** `OrtIoBinding`: inputs and outputs fixed to values, for runs that touch nothing else. */
 import { Pinned } from "./pinned.ts";
 import type { Ort } from "./api.ts";
-import { cString, type Handle } from "./pointer.ts";
+import { cString, type Handle, Out } from "./pointer.ts";
 import { unwrap } from "./status.ts";
-import type { OrtValue } from "./value.ts";
+import { OrtValue } from "./value.ts";
 
 /** Owns one `OrtIoBinding` and keeps the values that it binds alive. */
 export class IoBinding extends Pinned {
   readonly #ort: Ort;
   readonly #handle: Handle;
+  readonly #hostMemory: Handle;
   readonly #values = new Map<string, OrtValue>();
 
-  /** @param handle taken over */
-  constructor(ort: Ort, handle: Handle) {
+  /**
+   * @param handle taken over
+   * @param hostMemory `OrtMemoryInfo` of host memory
+   */
+  constructor(ort: Ort, handle: Handle, hostMemory: Handle) {
     super("binding");
+    this.#hostMemory = hostMemory;
     this.#ort = ort;
     this.#handle = handle;
   }
@@ -36,6 +41,33 @@ export class IoBinding extends Pinned {
     const { api } = this.#ort;
     unwrap(api, api.BindOutput(this.handle, cString(name), value.handle));
     this.#keep(`output ${name}`, value);
+  }
+
+  /** Lets the runtime allocate the output `name` in the memory that `memory` describes. */
+  outputTo(name: string, memory: Handle): void {
+    const { api } = this.#ort;
+    unwrap(api, api.BindOutputToDevice(this.handle, cString(name), memory));
+  }
+
+  /** Lets the runtime allocate the output `name` in host memory. */
+  outputToHost(name: string): void {
+    this.outputTo(name, this.#hostMemory);
+  }
+
+  /** The outputs' values after a run, in the order in which they were bound; the caller's. */
+  outputs(): OrtValue[] {
+    const { api, allocator } = this.#ort;
+    const list = new Out();
+    const count = new Out();
+    unwrap(api, api.GetBoundOutputValues(this.handle, allocator, list.cell, count.cell));
+    if (list.pointer === null) return [];
+    const view = new Deno.UnsafePointerView(list.handle);
+    const values = Array.from(
+      { length: count.number },
+      (_, i) => OrtValue.adopt(this.#ort, view.getBigUint64(8 * i)),
+    );
+    unwrap(api, api.AllocatorFree(allocator, list.pointer));
+    return values;
   }
 
   /** Waits until bound inputs have reached the device. Nothing to wait for on the CPU. */

@@ -153,5 +153,5 @@ export function bindLibrary(path: string, base: Handle): Ort {
   }
   const api = bindApi(table);
   const allocator = create(api, (out) => api.GetAllocatorWithDefaultOptions(out));
-  return { path, version, api, allocator };
+  return { path, version, api, table, allocator };
 }

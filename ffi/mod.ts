@@ -1,6 +1,12 @@
 /** ONNX Runtime's C API through Deno's FFI. Only `src/runtime` uses it. */
 export type { Ort } from "./api.ts";
-export { availableProviders, Environment, type EnvironmentOptions } from "./environment.ts";
+export { type AssignedNode, assignedNodes, RECORD_ASSIGNMENT } from "./assignment.ts";
+export {
+  availableProviders,
+  deviceMemory,
+  Environment,
+  type EnvironmentOptions,
+} from "./environment.ts";
 export { IoBinding } from "./io_binding.ts";
 export { findLibrary, LOWEST_ORT, openLibrary, OrtLoadError } from "./library.ts";
 export { type ModelMetadata, modelMetadata } from "./metadata.ts";

@@ -4,7 +4,11 @@ import { create, type Ort } from "./api.ts";
 import type { Environment } from "./environment.ts";
 import { IoBinding } from "./io_binding.ts";
 import { cString, type CStrings, type Handle, Out, readCString, whileHeld } from "./pointer.ts";
-import { type SessionSettings, withSessionOptions } from "./session_options.ts";
+import {
+  createSessionOptions,
+  type SessionSettings,
+  withSessionOptions,
+} from "./session_options.ts";
 import { unwrap } from "./status.ts";
 import { takeTypeInfo, type TensorInfo } from "./type_info.ts";
 
@@ -62,6 +66,27 @@ export class Session extends Pinned {
       bytes,
       (options, out) => api.CreateSessionFromArray(environment.handle, bytes, length, options, out),
     );
+  }
+
+  /** {@linkcode fromBytes} on this thread: for a graph of one node, which takes milliseconds. */
+  static fromBytesHere(
+    environment: Environment,
+    bytes: Uint8Array<ArrayBuffer>,
+    settings: SessionSettings,
+  ): Session {
+    const { ort } = environment;
+    const options = createSessionOptions(ort, settings);
+    try {
+      const length = BigInt(bytes.byteLength);
+      const handle = create(
+        ort.api,
+        (out) =>
+          ort.api.CreateSessionFromArrayHere(environment.handle, bytes, length, options, out),
+      );
+      return new Session(environment, handle);
+    } finally {
+      ort.api.ReleaseSessionOptions(options);
+    }
   }
 
   static async #open(
@@ -135,19 +160,38 @@ export class Session extends Pinned {
    * Runs once with what `binding` binds.
    *
    * @param brief as for {@linkcode run}
+   * @param synchronize whether to wait until outputs have left the device
    */
-  async runWithBinding(binding: IoBinding, brief = false): Promise<void> {
+  async runWithBinding(
+    binding: IoBinding,
+    { brief = false, synchronize = false }: {
+      readonly brief?: boolean;
+      readonly synchronize?: boolean;
+    } = {},
+  ): Promise<void> {
     const { api } = this.ort;
     const handle = this.handle;
-    if (brief) return unwrap(api, api.RunWithBindingHere(handle, null, binding.handle));
+    if (brief) {
+      this.runWithBindingHere(binding);
+      if (synchronize) binding.synchronizeOutputs();
+      return;
+    }
+    const bound = binding.handle;
     this.pin();
     binding.pin();
     try {
-      unwrap(api, await api.RunWithBinding(handle, null, binding.handle));
+      unwrap(api, await api.RunWithBinding(handle, null, bound));
+      if (synchronize) unwrap(api, api.SynchronizeBoundOutputs(bound));
     } finally {
       binding.unpin();
       this.unpin();
     }
+  }
+
+  /** {@linkcode runWithBinding} on this thread, done when it returns. */
+  runWithBindingHere(binding: IoBinding): void {
+    const { api } = this.ort;
+    unwrap(api, api.RunWithBindingHere(this.handle, null, binding.handle));
   }
 
   /** An empty binding of this session. */
@@ -155,6 +199,7 @@ export class Session extends Pinned {
     return new IoBinding(
       this.ort,
       create(this.ort.api, (out) => this.ort.api.CreateIoBinding(this.handle, out)),
+      this.#environment.hostMemory,
     );
   }
 

@@ -37,12 +37,23 @@ export async function withSessionOptions<T>(
   settings: SessionSettings,
   use: (options: Handle) => Promise<T>,
 ): Promise<T> {
-  const options = create(ort.api, (out) => ort.api.CreateSessionOptions(out));
+  const options = createSessionOptions(ort, settings);
   try {
-    apply(ort, options, settings);
     return await use(options);
   } finally {
     ort.api.ReleaseSessionOptions(options);
+  }
+}
+
+/** Session options, which the caller releases. */
+export function createSessionOptions(ort: Ort, settings: SessionSettings): Handle {
+  const options = create(ort.api, (out) => ort.api.CreateSessionOptions(out));
+  try {
+    apply(ort, options, settings);
+    return options;
+  } catch (error) {
+    ort.api.ReleaseSessionOptions(options);
+    throw error;
   }
 }
 

@@ -28,6 +28,14 @@ const RUN_WITH_BINDING = {
   result: "pointer",
 } as const;
 
+// OrtStatus* CreateSessionFromArray(const OrtEnv* env, const void* model_data,
+//   size_t model_data_length, const OrtSessionOptions* options, OrtSession** out)
+const CREATE_SESSION_FROM_ARRAY = {
+  slot: 8,
+  parameters: ["pointer", "buffer", "usize", "pointer", "buffer"],
+  result: "pointer",
+} as const;
+
 /** Handles travel as `pointer`; out parameters, arrays and C strings as `buffer`. */
 export const SLOTS = {
   // OrtErrorCode GetErrorCode(const OrtStatus* status)
@@ -79,6 +87,13 @@ export const SLOTS = {
   // OrtStatus* ReleaseAvailableProviders(char** ptr, int providers_length)
   ReleaseAvailableProviders: { slot: 126, parameters: ["pointer", "i32"], result: "pointer" },
 
+  // OrtStatus* CreateMemoryInfo(const char* name, enum OrtAllocatorType type, int id,
+  //   enum OrtMemType mem_type, OrtMemoryInfo** out)
+  CreateMemoryInfo: {
+    slot: 68,
+    parameters: ["buffer", "i32", "i32", "i32", "buffer"],
+    result: "pointer",
+  },
   // OrtStatus* CreateCpuMemoryInfo(enum OrtAllocatorType type, enum OrtMemType mem_type,
   //   OrtMemoryInfo** out)
   CreateCpuMemoryInfo: { slot: 69, parameters: ["i32", "i32", "buffer"], result: "pointer" },
@@ -184,14 +199,9 @@ export const SLOTS = {
     result: "pointer",
     nonblocking: true,
   },
-  // OrtStatus* CreateSessionFromArray(const OrtEnv* env, const void* model_data,
-  //   size_t model_data_length, const OrtSessionOptions* options, OrtSession** out)
-  CreateSessionFromArray: {
-    slot: 8,
-    parameters: ["pointer", "buffer", "usize", "pointer", "buffer"],
-    result: "pointer",
-    nonblocking: true,
-  },
+  CreateSessionFromArray: { ...CREATE_SESSION_FROM_ARRAY, nonblocking: true },
+  // CreateSessionFromArray once more, called on this thread: for graphs of a node
+  CreateSessionFromArrayHere: CREATE_SESSION_FROM_ARRAY,
   // void ReleaseSession(OrtSession* input)
   ReleaseSession: { slot: 95, parameters: ["pointer"], result: "void" },
   // OrtStatus* SessionGetInputCount(const OrtSession* session, size_t* out)
@@ -339,6 +349,20 @@ export const SLOTS = {
   BindInput: { slot: 136, parameters: ["pointer", "buffer", "pointer"], result: "pointer" },
   // OrtStatus* BindOutput(OrtIoBinding* binding_ptr, const char* name, const OrtValue* val_ptr)
   BindOutput: { slot: 137, parameters: ["pointer", "buffer", "pointer"], result: "pointer" },
+  // OrtStatus* BindOutputToDevice(OrtIoBinding* binding_ptr, const char* name,
+  //   const OrtMemoryInfo* mem_info_ptr)
+  BindOutputToDevice: {
+    slot: 138,
+    parameters: ["pointer", "buffer", "pointer"],
+    result: "pointer",
+  },
+  // OrtStatus* GetBoundOutputValues(const OrtIoBinding* binding_ptr, OrtAllocator* allocator,
+  //   OrtValue*** output, size_t* output_count)
+  GetBoundOutputValues: {
+    slot: 140,
+    parameters: ["pointer", "pointer", "buffer", "buffer"],
+    result: "pointer",
+  },
   RunWithBinding: { ...RUN_WITH_BINDING, nonblocking: true },
   // RunWithBinding once more, called on this thread
   RunWithBindingHere: RUN_WITH_BINDING,

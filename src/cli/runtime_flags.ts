@@ -1,13 +1,31 @@
 /** The flags of every verb that runs a model, and the runner they describe. */
+import { gpuNodes } from "../doctor/system.ts";
+import { UsageError } from "../errors.ts";
+import { findGpuLibrary } from "../runtime/gpu_library.ts";
 import { createOrtRunner } from "../runtime/ort_runner.ts";
+import { type ProviderWish, wantsGpu } from "../runtime/provider_choice.ts";
 import type { Runner } from "../runtime/runner.ts";
-import { integer, text, type Values } from "./flags.ts";
+import { cacheDirectory } from "../system/cache_directory.ts";
+import { device } from "../system/device.ts";
+import { kernelAccess } from "../system/kernel_files.ts";
+import { freeBytes } from "../system/memory.ts";
+import { integer, list, text, type Values } from "./flags.ts";
 
 export const RUNTIME_FLAGS = {
   ortLib: text("libonnxruntime to use instead of the one graft brings (also GRAFT_ORT_LIB)", {
     placeholder: "FILE",
     group: "Runtime",
   }),
+  ep: list(
+    "Execution providers in order, the next where one cannot be used: auto, cpu, cuda, tensorrt, " +
+      "or a name that ONNX Runtime lists; auto is cuda where it can be used, else cpu",
+    { default: ["auto"], placeholder: "NAME,…", group: "Runtime" },
+  ),
+  epOption: list(
+    "Option of the first provider, in ONNX Runtime's names, as gpu_mem_limit=2000000000; " +
+      "trt_… goes to tensorrt, NAME:KEY=VALUE to the one named; may be given several times",
+    { default: [], placeholder: "KEY=VALUE", verbatim: true, group: "Runtime" },
+  ),
   threads: integer("Threads of ONNX Runtime; all cores if absent", {
     min: 1,
     short: "t",
@@ -15,12 +33,60 @@ export const RUNTIME_FLAGS = {
   }),
 } as const;
 
+const LOG_LEVELS = ["verbose", "info", "warning", "error", "fatal"] as const;
+
 /**
- * Opens ONNX Runtime as the flags ask; `GRAFT_ORT_LIB` says what `--ort-lib` does not.
+ * Opens ONNX Runtime as the flags ask; `GRAFT_ORT_LIB` says what `--ort-lib` does not, and where
+ * neither does and a GPU is wanted, an `onnxruntime-gpu` that is installed is taken.
  *
- * @throws {RuntimeFailure} the library is missing, not ONNX Runtime, or too old
+ * @throws {UsageError} for providers or options that make no sense
+ * @throws {RuntimeFailure} the library is missing, not ONNX Runtime, or too old; or no provider of the list can be used
  */
 export function openRunner(flags: Values<typeof RUNTIME_FLAGS>): Runner {
-  const ortLib = flags.ortLib ?? Deno.env.get("GRAFT_ORT_LIB");
-  return createOrtRunner({ ortLib, threads: flags.threads, note: (line) => console.error(line) });
+  const note = (line: string) => console.error(line);
+  const hasGpu = gpuNodes(kernelFiles).length > 0;
+  const wish = { names: flags.ep, options: flags.epOption };
+  return createOrtRunner({
+    ortLib: libraryFor(flags.ortLib, wish, hasGpu, note),
+    threads: flags.threads,
+    wish,
+    hasGpu,
+    logLevel: logLevel(),
+    surroundings: {
+      unifiedMemory: device().l4t !== undefined,
+      freeBytes: freeBytes(),
+      cache: cacheDirectory(),
+    },
+    note,
+  });
+}
+
+const kernelFiles = {
+  exists: (path: string) => kernelAccess(path, "exists"),
+  usable: (path: string) => kernelAccess(path, "usable"),
+};
+
+/** The library that the user names, else an installed one where a GPU is wanted, else graft's own. */
+function libraryFor(
+  ortLib: string | undefined,
+  wish: ProviderWish,
+  hasGpu: boolean,
+  note: (line: string) => void,
+): string | undefined {
+  const named = ortLib ?? Deno.env.get("GRAFT_ORT_LIB");
+  if (named || !wantsGpu(wish, hasGpu)) return named;
+  const found = findGpuLibrary();
+  if (found !== undefined) note(`ONNX Runtime with CUDA: ${found}`);
+  return found;
+}
+
+/** How much ONNX Runtime writes to standard error: `GRAFT_ORT_LOG`. */
+function logLevel(): typeof LOG_LEVELS[number] | undefined {
+  const level = Deno.env.get("GRAFT_ORT_LOG");
+  if (!level) return undefined;
+  const known = LOG_LEVELS.find((name) => name === level);
+  if (known !== undefined) return known;
+  throw new UsageError(
+    `GRAFT_ORT_LOG must be one of ${LOG_LEVELS.join(", ")}: current value is "${level}"`,
+  );
 }

@@ -10,6 +10,7 @@ import {
 import { dataTypeOf } from "../graph/dtype.ts";
 import type { Dim, ValueInfo } from "../graph/types.ts";
 import { UsageError } from "../errors.ts";
+import { canReside, type DeviceMemory } from "./device_memory.ts";
 import { asFailure, attempt, attemptAsync } from "./failure.ts";
 import { OrtTensor, type TensorOwner } from "./ort_tensor.ts";
 import type {
@@ -39,6 +40,12 @@ export class OrtExecutable implements Executable {
   readonly #label: string;
   /** Whether values must be copied to a device of their own when they are bound. */
   readonly #copiesInputs: boolean;
+  /** Where outputs stay that the runtime allocates, if not in host memory. */
+  readonly #memory: DeviceMemory | undefined;
+  /** Called once, after the first run. */
+  #onFirstRun: ((executable: OrtExecutable) => void) | undefined;
+  /** What runs are wrapped in, where they may take minutes. */
+  readonly #around: <T>(work: () => Promise<T>) => Promise<T>;
   readonly #onDispose: (executable: OrtExecutable) => void;
   readonly #inputNames: Names;
   /** C arrays of output names, by the list that was asked for. */
@@ -51,6 +58,9 @@ export class OrtExecutable implements Executable {
     options: {
       readonly label: string;
       readonly copiesInputs: boolean;
+      readonly memory?: DeviceMemory;
+      readonly around?: <T>(work: () => Promise<T>) => Promise<T>;
+      readonly onFirstRun?: (executable: OrtExecutable) => void;
       readonly onDispose: (executable: OrtExecutable) => void;
     },
   ) {
@@ -58,6 +68,9 @@ export class OrtExecutable implements Executable {
     this.#session = session;
     this.#label = options.label;
     this.#copiesInputs = options.copiesInputs;
+    this.#memory = options.memory;
+    this.#around = options.around ?? ((work) => work());
+    this.#onFirstRun = options.onFirstRun;
     this.#onDispose = options.onDispose;
     this.inputs = session.inputs.map(valueInfo);
     this.outputs = session.outputs.map(valueInfo);
@@ -78,6 +91,7 @@ export class OrtExecutable implements Executable {
     fetches: readonly string[] = this.outputNames,
     { brief, into = {} }: RunOptions = {},
   ): Promise<Record<string, DeviceTensor>> {
+    if (this.#memory !== undefined) return await this.#runBound(this.#memory, feeds, fetches, into);
     const outputs = new BigUint64Array(Math.max(1, fetches.length));
     const written: OrtValue[] = [];
     fetches.forEach((name, i) => {
@@ -135,11 +149,15 @@ export class OrtExecutable implements Executable {
       run: ({ brief } = {}) =>
         attemptAsync(`Cannot run "${this.#label}"`, async () => {
           if (this.#copiesInputs) {
-            this.inputNames.forEach((name, i) => binding.input(name, inputs[i]));
+            // What was written since; one that was disposed of nobody can have written to.
+            this.inputNames.forEach((name, i) => {
+              if (!inputs[i].disposed) binding.input(name, inputs[i]);
+            });
             binding.synchronizeInputs();
           }
-          await this.#session.runWithBinding(binding, brief);
-          if (this.#copiesInputs) binding.synchronizeOutputs();
+          const synchronize = this.#copiesInputs;
+          await this.#around(() => this.#session.runWithBinding(binding, { brief, synchronize }));
+          this.#ran();
         }),
       [Symbol.dispose]: () => binding[Symbol.dispose](),
     };
@@ -173,8 +191,9 @@ export class OrtExecutable implements Executable {
     for (const value of values) value.pin();
     for (const value of written) value.pin();
     try {
-      await this.#session.run(this.#inputNames, inputs, names, outputs, brief);
+      await this.#around(() => this.#session.run(this.#inputNames, inputs, names, outputs, brief));
       adopt?.();
+      this.#ran();
     } catch (error) {
       throw asFailure(error, `Cannot run "${this.#label}"`);
     } finally {
@@ -182,6 +201,56 @@ export class OrtExecutable implements Executable {
       for (const value of written) value.unpin();
       this.#session.unpin();
     }
+  }
+
+  /** A run whose results stay on the device; a binding is what asks for that. */
+  async #runBound(
+    memory: DeviceMemory,
+    feeds: Tensors,
+    fetches: readonly string[],
+    into: Tensors,
+  ): Promise<Record<string, DeviceTensor>> {
+    const inputs = this.#feedValues(feeds);
+    this.#namesOf(fetches);
+    const types = new Map(this.outputs.map(({ name, type }) => [name, type?.dtype]));
+    return await attemptAsync(`Cannot run "${this.#label}"`, async () => {
+      // The session may be disposed of on the way: it and what it makes stay until the end.
+      this.#session.pin();
+      using pinned = new DisposableStack();
+      pinned.defer(() => this.#session.unpin());
+      using binding = this.#session.bind();
+      this.inputNames.forEach((name, i) => binding.input(name, inputs[i]));
+      const resides = (name: string) => {
+        const dtype = types.get(name);
+        return dtype !== undefined && canReside(dtype);
+      };
+      for (const name of fetches) {
+        if (into[name] !== undefined) binding.output(name, this.#valueOf(into[name], name));
+        else if (resides(name)) binding.outputTo(name, memory.info);
+        else binding.outputToHost(name);
+      }
+      binding.synchronizeInputs();
+      await this.#around(() => this.#session.runWithBinding(binding, { synchronize: true }));
+      const result: Record<string, DeviceTensor> = {};
+      binding.outputs().forEach((value, i) => {
+        const name = fetches[i];
+        if (into[name] !== undefined) {
+          value[Symbol.dispose]();
+          result[name] = into[name];
+        } else {
+          const place = resides(name) ? { memory } : {};
+          result[name] = new OrtTensor(this.#owner, value, undefined, place);
+        }
+      });
+      this.#ran();
+      return result;
+    });
+  }
+
+  #ran(): void {
+    const first = this.#onFirstRun;
+    this.#onFirstRun = undefined;
+    first?.(this);
   }
 
   /** The feeds' values in the order of the session's inputs. */

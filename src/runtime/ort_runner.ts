@@ -6,6 +6,7 @@ import {
   OrtError,
   OrtValue,
   type Provider,
+  RECORD_ASSIGNMENT,
   Session,
   type SessionSettings,
   tryProvider,
@@ -17,6 +18,19 @@ import { RuntimeFailure, UsageError } from "../errors.ts";
 import { insideBinary } from "../system/embedded.ts";
 import { openMapped } from "../system/mapped_file.ts";
 import { openOrt } from "./brought_library.ts";
+import { canReside, DeviceMemory, hasElements, memoryOf } from "./device_memory.ts";
+import { withPatience } from "./engine_patience.ts";
+import { bytesDigest, folderDigest, modelDigest } from "./model_digest.ts";
+import { placementOf, profilePrefix } from "./placement_profile.ts";
+import { PlacementReport } from "./placement_report.ts";
+import { chooseProviders, type ProviderWish } from "./provider_choice.ts";
+import {
+  defaultOptions,
+  engineFolder,
+  type OptionSurroundings,
+  withEnginePrefix,
+} from "./provider_options.ts";
+import { providerFailure } from "./providers.ts";
 import { placeInitializers } from "./initializers.ts";
 import { asFailure, attempt, attemptAsync } from "./failure.ts";
 import { OrtExecutable } from "./ort_executable.ts";
@@ -34,13 +48,25 @@ export interface OrtRunnerOptions {
   readonly spinning?: boolean;
   /** Execution providers in order of preference; the CPU comes last by itself. */
   readonly providers?: readonly Provider[];
+  /** Providers that a user asks for, to be tried; instead of {@linkcode providers}. */
+  readonly wish?: ProviderWish;
+  /** Whether a driver shows a GPU; default false. */
+  readonly hasGpu?: boolean;
+  /** What providers' options depend on. */
+  readonly surroundings?: OptionSurroundings;
+  /** ORT's name of the memory that tensors are kept in; default: that of the providers. */
+  readonly memory?: string;
   /** Optimisation level of sessions that name none; default `all`. */
   readonly optimization?: CompileOptions["optimization"];
   /** Least severe message that ORT writes to stderr; default `error`. */
   readonly logLevel?: "verbose" | "info" | "warning" | "error" | "fatal";
-  /** Told where the library of a compiled binary could not be kept on the disk. */
+  /** Told what is done in another way than asked for, where graphs run, and what takes minutes. */
   readonly note?: (line: string) => void;
 }
+
+/** Names of providers that the library and its API spell in two ways. */
+const CPU = /^CPU(ExecutionProvider)?$/;
+const TENSORRT = /^Tensor(RT|rtExecutionProvider)$/;
 
 /** Minor release that brought 4-bit element types. */
 const INT4_SINCE = 19;
@@ -69,18 +95,37 @@ export function createOrtRunner(options: OrtRunnerOptions = {}): Runner {
       `Cannot open ONNX Runtime: threads must be >= 1: current value is ${threads}`,
     );
   }
-  const environment = attempt("Cannot open ONNX Runtime", () => {
+  return attempt("Cannot open ONNX Runtime", () => {
     const ort = openOrt(options.ortLib, options.note ?? (() => {}));
     const environment = Environment.acquire(ort, { threads, spinning, logLevel });
     try {
+      if (options.wish !== undefined) {
+        const providers = wishedProviders(environment, options.wish, options);
+        return new OrtRunner(environment, { ...options, providers });
+      }
       checkProviders(ort, options.providers ?? []);
-      return environment;
+      return new OrtRunner(environment, options);
     } catch (error) {
       environment.release();
       throw error;
     }
   });
-  return new OrtRunner(environment, options);
+}
+
+function wishedProviders(
+  environment: Environment,
+  wish: ProviderWish,
+  { hasGpu = false, note = () => {}, surroundings = { unifiedMemory: false } }: OrtRunnerOptions,
+): readonly Provider[] {
+  const { ort } = environment;
+  return chooseProviders(wish, {
+    library: ort,
+    available: availableProviders(ort),
+    hasGpu,
+    defaults: (name) => defaultOptions(name, surroundings),
+    failure: (provider) => providerFailure(environment, provider),
+    note,
+  });
 }
 
 /** Tries the providers before any model is loaded, while the message can say what to do. */
@@ -108,6 +153,10 @@ class OrtRunner implements Runner, TensorOwner {
   readonly #executables = new Set<OrtExecutable>();
   readonly #environment: Environment;
   readonly #options: OrtRunnerOptions;
+  readonly #providers: readonly Provider[];
+  /** Where tensors are kept, if not in host memory. */
+  readonly #memory: DeviceMemory | undefined;
+  readonly #report: PlacementReport | undefined;
   #disposed = false;
 
   constructor(environment: Environment, options: OrtRunnerOptions) {
@@ -116,9 +165,14 @@ class OrtRunner implements Runner, TensorOwner {
     const { version } = environment.ort;
     const [major, minor, patch] = version.split(".").map((part) => parseInt(part, 10));
     this.version = [major, minor, patch || 0];
-    const names = new Set((options.providers ?? []).map((provider) => provider.name));
-    names.add("CPUExecutionProvider");
-    this.description = `onnxruntime ${version} (${[...names].join(", ")})`;
+    this.#providers = (options.providers ?? []).filter(({ name }) => !CPU.test(name));
+    const names = [...this.#providers.map(({ name }) => name), "CPUExecutionProvider"];
+    this.description = `onnxruntime ${version} (${names.join(", ")})`;
+    const memory = options.memory ?? memoryOf(this.#providers);
+    if (memory !== undefined) this.#memory = new DeviceMemory(environment, this.#providers, memory);
+    if (this.#providers.length > 0 && options.note !== undefined) {
+      this.#report = new PlacementReport(this.#providers.map(({ name }) => name), options.note);
+    }
   }
 
   get disposed(): boolean {
@@ -127,7 +181,7 @@ class OrtRunner implements Runner, TensorOwner {
 
   /** Whether values must be copied to a device of their own when they are bound. */
   get #copiesInputs(): boolean {
-    return (this.#options.providers ?? []).length > 0;
+    return this.#providers.length > 0 || this.#memory !== undefined;
   }
 
   async load(path: string, options: CompileOptions = {}): Promise<Executable> {
@@ -137,11 +191,12 @@ class OrtRunner implements Runner, TensorOwner {
       using file = openMapped(path);
       const open = (settings: SessionSettings) =>
         Session.fromBytes(this.#environment, file.bytes, settings);
-      return await this.#open(label, options, open);
+      return await this.#open(label, options, () => bytesDigest(file.bytes), open);
     }
     return await this.#open(
       label,
       options,
+      () => folderDigest(path),
       (settings) => Session.fromFile(this.#environment, path, settings),
     );
   }
@@ -156,6 +211,7 @@ class OrtRunner implements Runner, TensorOwner {
         return await this.#open(
           label,
           options,
+          () => modelDigest(model, bytes),
           (settings) =>
             Session.fromBytes(this.#environment, bytes as Uint8Array<ArrayBuffer>, {
               ...settings,
@@ -170,6 +226,7 @@ class OrtRunner implements Runner, TensorOwner {
   }
 
   upload(value: Tensor): DeviceTensor {
+    if (this.#resides(value)) return this.#send(value);
     const tensor = this.#allocate(value.dtype, value.dims);
     tensor.write(value);
     return tensor;
@@ -177,13 +234,14 @@ class OrtRunner implements Runner, TensorOwner {
 
   wrap(value: Tensor): DeviceTensor {
     this.#check(value.dtype);
+    if (this.#resides(value)) return this.#send(value, true);
     // Kernels read elements in place, and some processors refuse those that straddle.
     const bytesPerElement = Math.ceil(bitsOf(value.dtype) / 8);
     const address = Deno.UnsafePointer.value(
       Deno.UnsafePointer.of(value.bytes as Uint8Array<ArrayBuffer>),
     );
     if (BigInt(address) % BigInt(bytesPerElement) !== 0n) return this.upload(value);
-    return new OrtTensor(this, this.#over(value), value, true);
+    return new OrtTensor(this, this.#over(value), value, { readOnly: true });
   }
 
   share(value: Tensor): DeviceTensor {
@@ -195,6 +253,11 @@ class OrtRunner implements Runner, TensorOwner {
   }
 
   allocate(dtype: DataType, dims: readonly number[]): DeviceTensor {
+    if (this.#resides({ dtype, dims })) {
+      this.#check(dtype);
+      const bytes = new Uint8Array(byteLength(dtype, elementCount(dims)));
+      return this.#onDevice({ dtype, dims: [...dims], bytes });
+    }
     const tensor = this.#allocate(dtype, dims);
     tensor.value.clear(byteLength(dtype, elementCount(dims)));
     return tensor;
@@ -205,33 +268,95 @@ class OrtRunner implements Runner, TensorOwner {
     this.#disposed = true;
     for (const executable of [...this.#executables]) executable[Symbol.dispose]();
     for (const tensor of [...this.tensors]) tensor[Symbol.dispose]();
+    this.#memory?.[Symbol.dispose]();
+    this.#report?.[Symbol.dispose]();
     this.#environment.release();
   }
 
+  /** @param digest of the model, for the names of its engines */
   async #open(
     label: string,
     options: CompileOptions,
+    digest: () => Promise<string>,
     open: (settings: SessionSettings) => Promise<Session>,
   ): Promise<Executable> {
     this.#alive();
-    const providers = this.#options.providers ?? [];
-    const session = await open({
-      ...options,
-      optimization: options.optimization ?? this.#options.optimization ?? "all",
-      providers,
-      label,
-    }).catch((error) => {
+    const { providers, engines } = await this.#providersFor(digest);
+    // The caller may want the profile for itself.
+    const reports = this.#report !== undefined && options.profilePrefix === undefined;
+    const patient = <T>(work: () => Promise<T>) =>
+      engines === undefined || this.#options.note === undefined
+        ? work()
+        : withPatience(label, engines.folder, this.#options.note, work);
+    const session = await patient(() =>
+      open({
+        ...options,
+        optimization: options.optimization ?? this.#options.optimization ?? "all",
+        providers,
+        label,
+        ...reports && {
+          config: { ...options.config, [RECORD_ASSIGNMENT]: "1" },
+          profilePrefix: profilePrefix(),
+        },
+      })
+    ).catch((error) => {
       throw this.#beyondRelease(error, label) ?? asFailure(error, `Cannot compile "${label}"`);
     });
     const executable = new OrtExecutable(this, session, {
       label,
       copiesInputs: this.#copiesInputs,
+      memory: this.#memory,
+      around: engines === undefined ? undefined : patient,
+      onFirstRun: reports ? () => this.#report!.add(placementOf(session)) : undefined,
       onDispose: (executable) => this.#executables.delete(executable),
     });
     this.#executables.add(executable);
     // The runner may have been disposed of while the session was being made.
     if (this.#disposed) executable[Symbol.dispose]();
     return executable;
+  }
+
+  /** The providers with what they need for one model. */
+  async #providersFor(digest: () => Promise<string>): Promise<{
+    readonly providers: readonly Provider[];
+    /** There where engines are built: the folder that keeps them, if one does. */
+    readonly engines?: { readonly folder: string | undefined };
+  }> {
+    const tensorrt = this.#providers.find(({ name }) => TENSORRT.test(name));
+    if (tensorrt === undefined) return { providers: this.#providers };
+    const own = tensorrt.options ?? {};
+    const folder = engineFolder(own);
+    if (folder === undefined) return { providers: this.#providers, engines: { folder } };
+    Deno.mkdirSync(folder, { recursive: true });
+    const options = withEnginePrefix(own, await digest());
+    return {
+      providers: this.#providers.map((provider) =>
+        provider === tensorrt ? { ...provider, options } : provider
+      ),
+      engines: { folder },
+    };
+  }
+
+  #resides(value: Pick<Tensor, "dtype" | "dims">): boolean {
+    return this.#memory !== undefined && canReside(value.dtype) && hasElements(value);
+  }
+
+  /** Copies a tensor to the device, and counts it. */
+  #send(value: Tensor, readOnly = false): OrtTensor {
+    this.#check(value.dtype);
+    const tensor = this.#onDevice(value, readOnly);
+    this.traffic.uploadedBytes += value.bytes.byteLength;
+    return tensor;
+  }
+
+  #onDevice(tensor: Tensor, readOnly = false): OrtTensor {
+    const { dtype, dims } = tensor;
+    const memory = this.#memory!;
+    const value = attempt(
+      `Cannot allocate a ${dtype}[${dims}] tensor on the device`,
+      () => memory.upload(tensor),
+    );
+    return new OrtTensor(this, value, { dtype, dims: [...dims] }, { readOnly, memory });
   }
 
   /** What to throw where a model needs what this release does not have. */

@@ -1,8 +1,9 @@
-/** Tensors that ONNX Runtime holds in host memory. */
+/** Tensors that ONNX Runtime holds, in host memory or a device's own. */
 import type { OrtValue } from "../../ffi/mod.ts";
 import { bitsOf, byteLength, type DataType, dataTypeOf } from "../graph/dtype.ts";
 import { elementCount, type Tensor } from "../graph/tensor.ts";
 import { RuntimeFailure } from "../errors.ts";
+import type { DeviceMemory } from "./device_memory.ts";
 import { attempt } from "./failure.ts";
 import type { DeviceTensor } from "./runner.ts";
 
@@ -25,6 +26,8 @@ export class OrtTensor implements DeviceTensor {
   readonly value: OrtValue;
   readonly owner: TensorOwner;
   readonly #readOnly: boolean;
+  /** Where the elements lie, if not in host memory. */
+  readonly #memory: DeviceMemory | undefined;
   #info: { dtype: DataType; dims: readonly number[] } | undefined;
 
   /** @param value taken over */
@@ -32,12 +35,14 @@ export class OrtTensor implements DeviceTensor {
     owner: TensorOwner,
     value: OrtValue,
     info?: { dtype: DataType; dims: readonly number[] },
-    readOnly = false,
+    { readOnly = false, memory }: { readonly readOnly?: boolean; readonly memory?: DeviceMemory } =
+      {},
   ) {
     this.owner = owner;
     this.value = value;
     this.#info = info;
     this.#readOnly = readOnly;
+    this.#memory = memory;
     // A run that ends after its runner was disposed of brings tensors that nobody may use.
     if (owner.disposed) value[Symbol.dispose]();
     else owner.tensors.add(this);
@@ -54,7 +59,14 @@ export class OrtTensor implements DeviceTensor {
   read(): Tensor {
     const { dtype, dims } = this.#known();
     const count = elementCount(dims);
-    const bytes = this.value.read(byteLength(dtype, count));
+    const length = byteLength(dtype, count);
+    if (this.#memory !== undefined && length > 0) {
+      const tensor = { dtype, dims, bytes: new Uint8Array(length) };
+      attempt("Cannot read a tensor", () => this.#memory!.read(this.value, tensor));
+      this.owner.traffic.readBytes += length;
+      return tensor;
+    }
+    const bytes = this.value.read(length);
     // ORT leaves the unused half of the last byte as it was.
     if (bitsOf(dtype) === 4 && count % 2 === 1) bytes[bytes.length - 1] &= 15;
     this.owner.traffic.readBytes += bytes.byteLength;
@@ -75,7 +87,10 @@ export class OrtTensor implements DeviceTensor {
           `${tensor.dtype}[${tensor.dims}] of ${tensor.bytes.byteLength} bytes`,
       );
     }
-    this.value.write(tensor.bytes);
+    if (this.#memory !== undefined && size > 0) {
+      const shaped = { dtype, dims, bytes: tensor.bytes };
+      attempt("Cannot write a tensor", () => this.#memory!.write(this.value, shaped));
+    } else this.value.write(tensor.bytes);
     this.owner.traffic.uploadedBytes += size;
   }
 

@@ -1,5 +1,14 @@
 /** Which execution providers a library was built with, and which of them load here. */
-import { availableProviders, Environment, type Ort, OrtError, tryProvider } from "../../ffi/mod.ts";
+import {
+  availableProviders,
+  Environment,
+  type Ort,
+  OrtError,
+  type Provider,
+  Session,
+  tryProvider,
+} from "../../ffi/mod.ts";
+import { encodeModel } from "../onnx/mod.ts";
 import { attempt } from "./failure.ts";
 import { openOrt } from "./brought_library.ts";
 
@@ -64,17 +73,60 @@ export function inspectLibrary(
 
 function stateOf(ort: Ort, name: string): ProviderState {
   if (!TRIED.includes(name)) return { name, state: "untried" };
+  const failure = loadFailure(ort, { name });
+  return failure === undefined ? { name, state: "loads" } : { name, state: "fails", failure };
+}
+
+/** Why a provider's libraries do not load or its options are refused; `undefined` where all is well. */
+function loadFailure(ort: Ort, provider: Provider): string | undefined {
   try {
-    tryProvider(ort, { name });
-    return { name, state: "loads" };
+    tryProvider(ort, provider);
+    return undefined;
   } catch (error) {
     if (!(error instanceof OrtError)) throw error;
-    return { name, state: "fails", failure: plainReason(error.message) };
+    return plainReason(error.message);
   }
 }
 
-/** What the dynamic loader said, out of the library's account of where in its source that was. */
+/** Why sessions cannot be made with a provider: its libraries, its options, or its device. */
+export function providerFailure(environment: Environment, provider: Provider): string | undefined {
+  const failure = loadFailure(environment.ort, provider);
+  if (failure !== undefined) return failure;
+  try {
+    Session.fromBytesHere(environment, DEVICELESS, { providers: [provider] })[Symbol.dispose]();
+    return undefined;
+  } catch (error) {
+    if (!(error instanceof OrtError)) throw error;
+    return plainReason(error.message);
+  }
+}
+
+/** A graph that no device computes, since it handles texts: making its session opens the device alone. */
+const DEVICELESS = encodeModel({
+  irVersion: 8,
+  opsets: { "": 14 },
+  graph: {
+    name: "texts",
+    inputs: [{ name: "x", type: { dtype: "string", shape: ["n"] } }],
+    outputs: [{ name: "y", type: { dtype: "string", shape: ["n"] } }],
+    initializers: new Map(),
+    nodes: [{
+      name: "texts",
+      opType: "Identity",
+      domain: "",
+      inputs: ["x"],
+      outputs: ["y"],
+      attributes: {},
+    }],
+    valueInfo: new Map(),
+  },
+  metadata: {},
+}) as Uint8Array<ArrayBuffer>;
+
+/** What the dynamic loader or CUDA said, out of the library's account of where in its source that was. */
 export function plainReason(message: string): string {
+  const [cuda] = /CUDA failure \d+: [^;]+/.exec(message) ?? [];
+  if (cuda !== undefined) return cuda.trim();
   const [, library, reason] = /Failed to load library (\S+) with error: (.*)$/s.exec(message) ?? [];
   if (library === undefined) return message;
   return reason.startsWith(`${library}: `) ? reason : `${library}: ${reason}`;

@@ -148,7 +148,7 @@ export function runnerCases(name: string, options: OrtRunnerOptions): void {
   });
 
   test("a kernel that is made for it reads and writes one tensor", async (runner) => {
-    assert(runner.inPlace);
+    if (!runner.inPlace) return;
     using executable = await runner.compile(tinyModel({
       inputs: { x: ["float32", [2]] },
       outputs: { y: ["float32", [2]] },

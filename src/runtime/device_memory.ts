@@ -1,0 +1,140 @@
+/**
+ * Tensors in a device's own memory, and the way there and back.
+ *
+ * The C API of the releases that graft supports has no call that copies (`CopyTensors` came with
+ * 1.23), but a run copies what it is fed to where its kernels want it and its results to where they
+ * are bound. So a graph of one Identity, run on this thread, is the copy.
+ */
+import {
+  deviceMemory,
+  type Environment,
+  type IoBinding,
+  OrtValue,
+  type Provider,
+  Session,
+} from "../../ffi/mod.ts";
+import { bitsOf, type DataType, ONNX_TYPE } from "../graph/dtype.ts";
+import { elementCount, type Tensor } from "../graph/tensor.ts";
+import { encodeModel } from "../onnx/mod.ts";
+
+/** ORT's names of the memory of providers that have their own. Source: its `allocator.h`. */
+const MEMORY: Readonly<Record<string, string>> = {
+  CUDAExecutionProvider: "Cuda",
+  TensorrtExecutionProvider: "Cuda",
+};
+
+/** Name of the memory that tensors are kept in, of the first provider that has its own. */
+export function memoryOf(providers: readonly Provider[]): string | undefined {
+  return providers.map(({ name }) => MEMORY[name]).find((name) => name !== undefined);
+}
+
+/** Whether values of a type can lie on a device: what a graph can copy. */
+export function canReside(dtype: DataType): boolean {
+  return dtype !== "string" && bitsOf(dtype) >= 8;
+}
+
+/** A device's memory. */
+export class DeviceMemory implements Disposable {
+  /** `OrtMemoryInfo`, for outputs that the runtime allocates there. */
+  readonly info: Deno.PointerObject;
+  readonly #environment: Environment;
+  readonly #providers: readonly Provider[];
+  readonly #copiers = new Map<DataType, Session>();
+  #disposed = false;
+
+  /** @param name ORT's name of the memory */
+  constructor(environment: Environment, providers: readonly Provider[], name: string) {
+    this.#environment = environment;
+    this.#providers = providers;
+    this.info = deviceMemory(environment.ort, name);
+  }
+
+  /** A new value on the device with what `tensor` holds. */
+  upload(tensor: Tensor): OrtValue {
+    using host = this.#over(tensor);
+    const [value] = this.#copy(tensor.dtype, host, (binding) => binding.outputTo("y", this.info));
+    return value;
+  }
+
+  /** Overwrites a value on the device. */
+  write(value: OrtValue, tensor: Tensor): void {
+    using host = this.#over(tensor);
+    for (const same of this.#copy(tensor.dtype, host, (binding) => binding.output("y", value))) {
+      same[Symbol.dispose]();
+    }
+  }
+
+  /** Copies a value's contents into `tensor`'s bytes. */
+  read(value: OrtValue, tensor: Tensor): void {
+    using host = this.#over(tensor);
+    for (const same of this.#copy(tensor.dtype, value, (binding) => binding.output("y", host))) {
+      same[Symbol.dispose]();
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.#disposed = true;
+    for (const session of this.#copiers.values()) session[Symbol.dispose]();
+    this.#copiers.clear();
+    this.#environment.ort.api.ReleaseMemoryInfo(this.info);
+  }
+
+  #copy(dtype: DataType, from: OrtValue, bindTarget: (binding: IoBinding) => void): OrtValue[] {
+    let copier = this.#copiers.get(dtype);
+    if (copier === undefined) this.#copiers.set(dtype, copier = this.#copier(dtype));
+    using binding = copier.bind();
+    binding.input("x", from);
+    bindTarget(binding);
+    binding.synchronizeInputs();
+    copier.runWithBindingHere(binding);
+    binding.synchronizeOutputs();
+    return binding.outputs();
+  }
+
+  #copier(dtype: DataType): Session {
+    const type = { dtype };
+    const bytes = encodeModel({
+      irVersion: 8,
+      opsets: { "": 14 },
+      graph: {
+        name: "copy",
+        inputs: [{ name: "x", type }],
+        outputs: [{ name: "y", type }],
+        initializers: new Map(),
+        nodes: [{
+          name: "copy",
+          opType: "Identity",
+          domain: "",
+          inputs: ["x"],
+          outputs: ["y"],
+          attributes: {},
+        }],
+        valueInfo: new Map(),
+      },
+      metadata: {},
+    });
+    return Session.fromBytesHere(this.#environment, bytes as Uint8Array<ArrayBuffer>, {
+      providers: this.#providers,
+      label: `copy ${dtype}`,
+    });
+  }
+
+  #over({ dtype, dims, bytes }: Tensor): OrtValue {
+    if (this.#disposed) {
+      throw new ReferenceError("The device's memory was used after it was disposed of");
+    }
+    const { ort, hostMemory } = this.#environment;
+    return OrtValue.over(
+      ort,
+      hostMemory,
+      bytes as Uint8Array<ArrayBuffer>,
+      ONNX_TYPE[dtype],
+      dims,
+    );
+  }
+}
+
+/** Whether a tensor has anything to copy: without elements it stays on the host. */
+export function hasElements({ dims }: { readonly dims: readonly number[] }): boolean {
+  return elementCount(dims) > 0;
+}

@@ -1,0 +1,30 @@
+/** Digests of what a session is made of, weights included. */
+import { dirname, join } from "@std/path";
+import type { Model } from "../graph/types.ts";
+
+/** SHA-256, in hexadecimal digits, of a model in memory. */
+export async function modelDigest(model: Model, encoded: Uint8Array): Promise<string> {
+  const parts = [await bytesDigest(encoded)];
+  for (const [name, { bytes }] of model.graph.initializers) {
+    parts.push(`${name} ${await bytesDigest(bytes)}`);
+  }
+  return await bytesDigest(new TextEncoder().encode(parts.join("\n")));
+}
+
+/** The same of a model file and all that lies in its folder, where its external data is. */
+export async function folderDigest(path: string): Promise<string> {
+  const folder = dirname(path);
+  const names = [...Deno.readDirSync(folder)].filter(({ isFile, isSymlink }) => isFile || isSymlink)
+    .map(({ name }) => name).sort();
+  const parts: string[] = [path.slice(folder.length)];
+  for (const name of names) {
+    parts.push(`${name} ${await bytesDigest(await Deno.readFile(join(folder, name)))}`);
+  }
+  return await bytesDigest(new TextEncoder().encode(parts.join("\n")));
+}
+
+/** The same of a file in memory that has its weights inside. */
+export async function bytesDigest(bytes: Uint8Array): Promise<string> {
+  const digest = await crypto.subtle.digest("SHA-256", bytes as Uint8Array<ArrayBuffer>);
+  return new Uint8Array(digest).toHex();
+}

@@ -1,0 +1,125 @@
+/** Which execution provider runs which share of a graph, and what falls back to the processor. */
+import { shortName } from "./provider_choice.ts";
+
+/** Nodes by operator, by provider as ORT lists it. */
+export type Placement = ReadonlyMap<string, ReadonlyMap<string, number>>;
+
+/** @param nodes as a session assigned them */
+export function countPlacement(
+  nodes: Iterable<{ readonly provider: string; readonly operator: string }>,
+): Placement {
+  const placement = new Map<string, Map<string, number>>();
+  for (const { provider, operator } of nodes) {
+    const operators = placement.get(provider) ?? new Map<string, number>();
+    operators.set(operator, (operators.get(operator) ?? 0) + 1);
+    placement.set(provider, operators);
+  }
+  return placement;
+}
+
+/**
+ * Reads the profile of one run: a list of events, of which each node has one that ends with
+ * `_kernel_time`. A subgraph that a provider compiled is one node of it.
+ *
+ * @param profile text that ONNX Runtime wrote
+ */
+export function placementOfProfile(profile: string): Placement {
+  const events = JSON.parse(profile) as {
+    readonly cat?: string;
+    readonly name?: string;
+    readonly args?: { readonly op_name?: string; readonly provider?: string };
+  }[];
+  return countPlacement(
+    events.flatMap(({ cat, name, args }) =>
+      cat === "Node" && name?.endsWith("_kernel_time") && args?.provider && args.op_name
+        ? [{ provider: args.provider, operator: args.op_name }]
+        : []
+    ),
+  );
+}
+
+/** Operators that graphs work shapes out with. */
+const SHAPE_OPERATORS = new Set(
+  ("Shape Size Gather Concat Unsqueeze Squeeze Slice Cast Add Sub Mul Div Mod Equal Where Range Less " +
+    "Greater Not And Or Constant ConstantOfShape Reshape Expand ReduceProd ReduceMax ReduceMin " +
+    "ReduceSum Min Max Floor Ceil Identity Tile NonZero ScatterND").split(" "),
+);
+
+/** Copies that ORT puts between providers: what placement costs, not part of the graph. */
+const COPIES = new Set(["MemcpyFromHost", "MemcpyToHost"]);
+
+/** Operators listed by name before the rest is summed up. */
+const LISTED = 8;
+
+/**
+ * What a user is told of several graphs' placement: a line for each provider, then why nodes fell
+ * back, as far as it can be told from outside.
+ *
+ * @param wanted providers that were asked for, best first, as ORT lists them
+ */
+export function describePlacement(
+  placements: readonly Placement[],
+  wanted: readonly string[],
+): readonly string[] {
+  const nodes = new Map<string, Map<string, number>>();
+  let copies = 0;
+  for (const placement of placements) {
+    for (const [provider, operators] of placement) {
+      for (const [operator, count] of operators) {
+        if (COPIES.has(operator)) {
+          copies += count;
+          continue;
+        }
+        const own = nodes.get(provider) ?? new Map<string, number>();
+        own.set(operator, (own.get(operator) ?? 0) + count);
+        nodes.set(provider, own);
+      }
+    }
+  }
+  const sum = (operators: ReadonlyMap<string, number> | undefined) =>
+    [...operators?.values() ?? []].reduce((a, b) => a + b, 0);
+  const total = [...nodes.values()].reduce((all, operators) => all + sum(operators), 0);
+  const graphs = placements.length === 1 ? "1 graph" : `${placements.length} graphs`;
+  const asked = new Set(wanted.map(shortName));
+  const listed = new Map([...nodes].map(([provider, own]) => [shortName(provider), own]));
+  const providers = new Set([...asked, ...listed.keys()]);
+  const lines = [...providers].map((provider) => {
+    const count = sum(listed.get(provider));
+    const share = total === 0 ? 0 : Math.round(100 * count / total);
+    const line = `${provider} runs ${count} of ${total} nodes (${share}%) of ${graphs}`;
+    return asked.has(provider) ? line : `${line}: ${listOperators(listed.get(provider)!)}`;
+  });
+  const left = [...listed].filter(([provider]) => !asked.has(provider))
+    .flatMap(([, operators]) => [...operators.keys()]);
+  if (left.length === 0) return lines;
+  const shapes = left.filter((operator) => SHAPE_OPERATORS.has(operator));
+  const others = left.filter((operator) => !SHAPE_OPERATORS.has(operator));
+  const first = shortName(wanted[0]);
+  if (others.length > 0) {
+    lines.push(
+      `  ${
+        others.toSorted().join(", ")
+      }: this release's ${first} has no kernel for the operator, ` +
+        "or none for its types",
+    );
+  }
+  if (shapes.length > 0) {
+    lines.push(
+      `  ${shapes.toSorted().join(", ")}: on shapes and indices ONNX Runtime keeps them on the ` +
+        `processor on purpose; elsewhere ${first} has no kernel for their types`,
+    );
+  }
+  if (copies > 0) lines.push(`  copies between processor and device in every run: ${copies}`);
+  lines.push("  GRAFT_ORT_LOG=info prints what ONNX Runtime says of each node");
+  return lines;
+}
+
+/** `Gather 12, Shape 4 and 7 of 3 other operators`, the most frequent first. */
+function listOperators(operators: ReadonlyMap<string, number>): string {
+  const sorted = [...operators].toSorted(([, a], [, b]) => b - a);
+  const shown = sorted.slice(0, LISTED).map(([operator, count]) => `${operator} ${count}`);
+  const rest = sorted.slice(LISTED);
+  const nodes = rest.reduce((all, [, count]) => all + count, 0);
+  const others = rest.length === 0 ? "" : ` and ${nodes} of ${rest.length} other operators`;
+  return shown.join(", ") + others;
+}
