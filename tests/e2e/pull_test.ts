@@ -203,6 +203,14 @@ Deno.test("graft pull takes models and adapters from folders and archives", () =
     done(await graft("run", "tiny", "--adapter-path", "peft", ...raw));
     assertEquals(filesIn(join(root, "hf/hub")).filter((path) => path.includes(".unpacked")), []);
     assertEquals(hub.seen, []);
+    const names = ["adapter_config.json", "adapter_model.safetensors"];
+    hub.add("org/adapter", {
+      ...Object.fromEntries(names.map((name) => [name, Deno.readFileSync(join(adapter, name))])),
+      "optimizer.pt": noise(3000),
+    });
+    done(await graft("pull", "org/adapter"));
+    done(await graft("run", "tiny", "--adapter-path", "org/adapter", ...raw));
+    assert(hub.seen.every(({ path }) => !path.endsWith("optimizer.pt")));
     hub.add("tiny", webModel());
     const taken = await graft("pull", "tiny");
     assertEquals(taken.code, EXIT.usage);

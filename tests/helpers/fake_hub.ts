@@ -29,9 +29,16 @@ export const sha256 = (bytes: Uint8Array) => createHash("sha256").update(bytes).
 export const gitSha1 = (bytes: Uint8Array) =>
   createHash("sha1").update(`blob ${bytes.length}\0`).update(bytes).digest("hex");
 
+const oids = new WeakMap<Uint8Array, string>();
+
 /** The digest that a hub names a file by. */
-export const oidOf = (bytes: Uint8Array) =>
-  bytes.length >= LFS_BYTES ? sha256(bytes) : gitSha1(bytes);
+export function oidOf(bytes: Uint8Array): string {
+  let oid = oids.get(bytes);
+  if (oid === undefined) {
+    oids.set(bytes, oid = bytes.length >= LFS_BYTES ? sha256(bytes) : gitSha1(bytes));
+  }
+  return oid;
+}
 
 /** A response that ends the connection after some bytes of what its headers promise. */
 export function cutResponse(
@@ -144,7 +151,7 @@ export class FakeHub implements AsyncDisposable {
         status: 302,
         headers: {
           location: `${this.contentOrigin}${url.pathname}?X-Signature=secret`,
-          "x-linked-etag": `"${sha256(file)}"`,
+          "x-linked-etag": `"${oidOf(file)}"`,
           "x-linked-size": String(file.length),
           "x-repo-commit": this.#commitOf(seen.path),
         },
@@ -195,7 +202,7 @@ export class FakeHub implements AsyncDisposable {
         size: bytes.length,
         oid: gitSha1(bytes),
         ...(bytes.length >= LFS_BYTES
-          ? { lfs: { oid: sha256(bytes), size: bytes.length, pointerSize: 130 } }
+          ? { lfs: { oid: oidOf(bytes), size: bytes.length, pointerSize: 130 } }
           : {}),
       })
     );
