@@ -23,7 +23,7 @@ export const EXIT = {
   hub: 75,
   /** The hub refuses access: a token or an agreement is missing. */
   access: 77,
-  /** Stopped by Ctrl-C or SIGTERM: a training has saved then, other verbs have written nothing. */
+  /** Stopped by Ctrl-C or SIGTERM: training has saved then, a pull can go on, others have written nothing. */
   interrupted: 130,
 } as const;
 
