@@ -57,7 +57,7 @@ export default command({
     },
   ],
   needs: ["run"],
-  async run({ flags, terminal }) {
+  async run({ flags, given, terminal }) {
     const folder = stateFolder(flags);
     const data = flags.data ?? join(folder, "data");
     makeDirectory(data);
@@ -73,7 +73,7 @@ export default command({
         trainConfig,
         columns: columnsOf(config as TrainFlags),
         validationSplit: Number(config.validationSplit ?? VALIDATION_SPLIT),
-        runtimeFlags: wordsOf(flags, Object.keys(RUNTIME_FLAGS)),
+        runtimeFlags: wordsOf(flags, Object.keys(RUNTIME_FLAGS).filter((key) => given.has(key))),
         dataFlags: wordsOf(config, Object.keys(DATA_FLAGS)),
       },
       log,
@@ -81,18 +81,23 @@ export default command({
     );
     const options = { margin: flags.promoteMargin, keep: flags.keep, attempts: ATTEMPTS };
     const result = await runJob(state, steps, options, log);
-    terminal.print(tell(result, data));
+    // Under systemd the log has said it, with fields.
+    if (!Deno.env.has("JOURNAL_STREAM") || !("cycle" in result)) terminal.print(tell(result, data));
     if (result.outcome === "failed") return result.code;
     return result.outcome === "interrupted" ? EXIT.interrupted : EXIT.ok;
   },
 });
 
-/** Values as words of a command line. */
+/** Values as words of a command line; lists and maps are given an item at a time. */
 function wordsOf(values: Readonly<Record<string, unknown>>, keys: readonly string[]): string[] {
-  return keys.filter((key) => values[key] !== undefined).map((key) => {
-    const value = values[key];
-    if (typeof value === "boolean") return value ? `--${kebab(key)}` : `--no-${kebab(key)}`;
-    return `--${kebab(key)}=${value}`;
+  return keys.filter((key) => values[key] !== undefined).flatMap((key) => {
+    const [name, value] = [kebab(key), values[key]];
+    if (typeof value === "boolean") return value ? `--${name}` : `--no-${name}`;
+    if (typeof value !== "object" || value === null) return `--${name}=${value}`;
+    const items = Array.isArray(value)
+      ? value
+      : Object.entries(value).map(([key, item]) => `${key}=${item}`);
+    return items.map((item) => `--${name}=${item}`);
   });
 }
 

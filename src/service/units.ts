@@ -89,7 +89,6 @@ function serviceUnit(settings: UnitSettings): string {
   return format({
     Unit: [
       ["Description", "graft: the fine-tuned model, answering on /run/graft/socket"],
-      ["Documentation", "https://github.com/graft/graft"],
       ["StartLimitIntervalSec", "0"],
     ],
     Service: [
@@ -127,7 +126,6 @@ function trainUnit(settings: UnitSettings): string {
   return format({
     Unit: [
       ["Description", "graft: train on new data, evaluate, promote what is better"],
-      ["Documentation", "https://github.com/graft/graft"],
     ],
     Service: [
       ["Type", "oneshot"],
@@ -188,6 +186,8 @@ function common(settings: UnitSettings): Section {
     ["StateDirectoryMode", "0700"],
     ["CacheDirectory", FOLDER],
     ["CacheDirectoryMode", "0700"],
+    ["#", "ONNX Runtime is unpacked there and loaded"],
+    ["ExecPaths", `/var/cache/${FOLDER}`],
     ["WorkingDirectory", `/var/lib/${FOLDER}`],
     ["UMask", "0077"],
     ...Object.entries(variables).map(([name, value]) =>

@@ -1,0 +1,161 @@
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { join } from "@std/path";
+import { modelDir } from "../helpers/fixture_models.ts";
+import { type Systemd, testUnderSystemd, until } from "../helpers/systemd.ts";
+import { graft } from "../helpers/graft.ts";
+import { inTempDir, pairs, sha256 } from "../helpers/training_runs.ts";
+
+const MODEL = modelDir("tiny-llama-genai-int4");
+
+async function install(systemd: Systemd, ...flags: string[]): Promise<string> {
+  const { code, stdout, stderr } = await systemd.graft(
+    ...["service", "install", "--model", MODEL],
+    ...systemd.execFlags,
+    ...flags,
+  );
+  assertEquals(code, 0, stderr);
+  return stdout;
+}
+
+/** Changes a unit as an operator does, before it starts. */
+async function override(systemd: Systemd, unit: string, ...lines: string[]): Promise<void> {
+  const folder = `/etc/systemd/system/${unit}.d`;
+  const text = ["[Service]", ...lines].join("\\n");
+  await systemd.run("sh", "-c", `mkdir -p ${folder} && printf '${text}\\n' > ${folder}/test.conf`);
+  await systemd.run("systemctl", "daemon-reload");
+}
+
+async function mainPid(systemd: Systemd): Promise<string> {
+  return (await systemd.show("graft.service")).MainPID;
+}
+
+testUnderSystemd(
+  "graft service install starts a hardened service that is ready once its model answers",
+  async (systemd) => {
+    const said = await install(systemd);
+    assertStringIncludes(said, "Wrote /etc/systemd/system/graft.service");
+    const unit = await systemd.show("graft.service");
+    assertEquals(unit.ActiveState, "active");
+    assertEquals(unit.StatusText, "Answers with the base on /run/graft/socket");
+    // restart waited for READY=1: the model had answered by then
+    const { code, stdout, stderr } = await systemd.graft("service", "ask", "my card");
+    assertEquals(code, 0, stderr);
+    assertEquals(JSON.parse(stdout).model, "base");
+    const ready = (await systemd.journal("graft.service")).find(({ GRAFT_EVENT }) =>
+      GRAFT_EVENT === "ready"
+    );
+    assertEquals([ready?.GRAFT_MODEL, ready?.PRIORITY], ["base", "5"]);
+    for (const name of ["graft.service", "graft-train.service"]) {
+      const { stdout } = await systemd.run("systemd-analyze", "security", "--no-pager", name);
+      const exposure = Number(/exposure level for \S+: ([\d.]+)/.exec(stdout)?.[1]);
+      assert(exposure <= 1.5, stdout);
+    }
+    const status = await systemd.graft("service", "status");
+    assertMatch(status.stdout, /graft\.service +active \(running\)/);
+    assertMatch(status.stdout, /graft-train\.timer +active \(waiting\)/);
+
+    const removed = await systemd.graft("service", "uninstall", "--purge");
+    assertEquals(removed.code, 0, removed.stderr);
+    assertEquals((await systemd.show("graft.service")).LoadState, "not-found");
+    assertEquals(
+      (await systemd.run("ls", "/var/lib/private", "/opt/graft")).stdout.trim(),
+      "/var/lib/private:",
+    );
+  },
+);
+
+testUnderSystemd(
+  "graft service is restarted by the watchdog when it hangs, and drains on SIGTERM",
+  async (systemd) => {
+    await install(systemd, "--no-start");
+    await override(systemd, "graft.service", "WatchdogSec=2", "TimeoutAbortSec=1");
+    const started = await systemd.run("systemctl", "start", "graft.service");
+    assertEquals(started.code, 0, started.stderr);
+    const first = await mainPid(systemd);
+    await new Promise((resolve) => setTimeout(resolve, 4000));
+    assertEquals(await mainPid(systemd), first, "pings keep it alive");
+
+    await systemd.run("kill", "-STOP", first);
+    const second = await until("the watchdog has it restarted", async () => {
+      const { MainPID, ActiveState } = await systemd.show("graft.service");
+      return ActiveState === "active" && MainPID !== first ? MainPID : undefined;
+    });
+    const { NRestarts } = await systemd.show("graft.service");
+    assertEquals(NRestarts, "1");
+    const answered = await systemd.graft("service", "ask", "my card");
+    assertEquals(answered.code, 0, answered.stderr);
+
+    const asking = systemd.graft("service", "ask", "tell me all that you know");
+    await systemd.run("systemctl", "stop", "graft.service");
+    const { Result, ExecMainStatus } = await systemd.show("graft.service");
+    assertEquals([Result, ExecMainStatus], ["success", "0"]);
+    await asking; // answered, or too late to be taken: never left hanging
+    const ended = (await systemd.journal("graft.service")).findLast(({ GRAFT_EVENT }) =>
+      GRAFT_EVENT === "ended"
+    );
+    assertEquals([ended?._PID, ended?.MESSAGE], [second, "Ended in order"]);
+  },
+);
+
+testUnderSystemd(
+  "graft-train.service resumes a killed training exactly, promotes, and the service follows",
+  async (systemd) => {
+    await inTempDir(async (path) => {
+      const data = join(path, "data");
+      Deno.mkdirSync(data);
+      Deno.writeTextFileSync(join(data, "first.jsonl"), pairs(40));
+      const config = join(path, "train.yaml");
+      Deno.writeTextFileSync(
+        config,
+        "iters: 120\nlearning_rate: 0.003\nsave_every: 10\ntarget_modules: [all-linear]\nthreads: 1\n",
+      );
+      await install(systemd, "--train-config", config);
+      await systemd.run("cp", join(data, "first.jsonl"), "/var/lib/graft/data/");
+      let ended = false;
+      const job = systemd.run("systemctl", "start", "graft-train.service");
+      job.then(() => ended = true);
+      const pid = await until("a checkpoint is there", async () => {
+        if (ended) return "none: it ended before";
+        const entries = await systemd.journal("graft-train.service");
+        if (!entries.some(({ MESSAGE }) => /: saved /.test(MESSAGE))) return undefined;
+        return (await systemd.run("pgrep", "-f", " train --config ")).stdout.trim().split("\n").at(
+          -1,
+        );
+      });
+      const adj = await systemd.run("cat", `/proc/${pid}/oom_score_adj`);
+      assertEquals(adj.stdout.trim(), "1000");
+      assertEquals((await systemd.run("kill", "-KILL", pid)).code, 0);
+      assertEquals((await job).code, 0);
+      const steps = (await systemd.journal("graft-train.service"))
+        .filter(({ MESSAGE, GRAFT_STEP }) =>
+          GRAFT_STEP !== undefined && /^(Cycle|Model)/.test(MESSAGE)
+        )
+        .map(({ GRAFT_STEP }) => GRAFT_STEP);
+      assertEquals(steps.slice(0, 2), ["begun", "interrupted"]);
+      assertEquals(steps.at(-1), "promoted");
+
+      const straight = join(path, "straight");
+      const run = await graft(
+        ...["service", "train", "--state", straight, "--model", MODEL],
+        ...["--data", data, "--train-config", config],
+      );
+      assertEquals(run.code, 0, run.stderr);
+      const file = "models/0001/adapter/adapter_model.safetensors";
+      const inside = await systemd.run("sha256sum", `/var/lib/graft/${file}`);
+      assertEquals(inside.stdout.split(" ")[0], await sha256(join(straight, file)));
+
+      await until("the service follows", async () => {
+        const { StatusText } = await systemd.show("graft.service");
+        return StatusText.includes("model 0001") || undefined;
+      });
+      const answer = JSON.parse((await systemd.graft("service", "ask", "my card")).stdout);
+      assertEquals(answer.model, "0001");
+      const back = await systemd.graft("service", "rollback");
+      assertEquals([back.code, back.stdout.trim()], [0, "In use now: the base"]);
+      await until("the service follows", async () => {
+        const { StatusText } = await systemd.show("graft.service");
+        return StatusText.includes("the base") || undefined;
+      });
+    });
+  },
+);

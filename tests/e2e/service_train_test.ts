@@ -1,0 +1,76 @@
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { join } from "@std/path";
+import { modelDir } from "../helpers/fixture_models.ts";
+import { graft, graftSignalled } from "../helpers/graft.ts";
+import { inTempDir, pairs, requests, sha256 } from "../helpers/training_runs.ts";
+
+const ADAPTER = "models/0001/adapter/adapter_model.safetensors";
+
+function config(path: string, text: string): string {
+  Deno.writeTextFileSync(path, text);
+  return path;
+}
+
+Deno.test("graft service train that SIGTERM ends goes on with the next start, to the same bytes", () =>
+  inTempDir(async (path) => {
+    const data = join(path, "data");
+    Deno.mkdirSync(data);
+    Deno.writeTextFileSync(join(data, "first.jsonl"), pairs(40));
+    const yaml = config(
+      join(path, "train.yaml"),
+      "iters: 120\nlearning_rate: 0.01\nsave_every: 10\ntarget_modules: [all-linear]\nthreads: 1\n",
+    );
+    const args = (state: string) => [
+      ...["service", "train", "--model", modelDir("tiny-llama-genai-int4")],
+      ...["--data", data, "--train-config", yaml, "--state", join(path, state)],
+    ];
+    const stopped = await graftSignalled(/: saved /, "SIGTERM", ...args("state"));
+    assertEquals([stopped.code, stopped.stdout.trim()], [130, "Stopped; the next start goes on"]);
+    const waiting = await graft("service", "status", "--state", join(path, "state"), "--json");
+    const { cycle, in_use, journal } = JSON.parse(waiting.stdout);
+    assertEquals([cycle.done, in_use, journal.at(-1).step], ["begun", "base", "interrupted"]);
+
+    const resumed = await graft(...args("state"));
+    assertEquals(resumed.code, 0, resumed.stderr);
+    assertStringIncludes(resumed.stderr, "Resuming from");
+    assertStringIncludes(resumed.stdout, "Model 0001 is in use now");
+    const straight = await graft(...args("straight"));
+    assertEquals(straight.code, 0, straight.stderr);
+    assertEquals(
+      await sha256(join(path, "state", ADAPTER)),
+      await sha256(join(path, "straight", ADAPTER)),
+    );
+    const again = await graft(...args("state"));
+    assertEquals([again.code, again.stdout.trim()], [0, `There is no new data in ${data}`]);
+    const back = await graft("service", "rollback", "--state", join(path, "state"));
+    assertEquals([back.code, back.stdout.trim()], [0, "In use now: the base"]);
+    const further = await graft("service", "rollback", "--state", join(path, "state"));
+    assertEquals(further.code, 2);
+  }));
+
+Deno.test("graft service train measures a first classifier against guessing", () =>
+  inTempDir(async (path) => {
+    const state = join(path, "state");
+    Deno.mkdirSync(join(state, "data"), { recursive: true });
+    Deno.writeTextFileSync(join(state, "data/requests.csv"), requests(60));
+    const yaml = config(
+      join(path, "train.yaml"),
+      "iters: 60\nlearning_rate: 0.01\ntarget_modules: [all-linear]\nthreads: 1\nvalidation_split: 0.3\n",
+    );
+    const args = [
+      ...["service", "train", "--model", modelDir("tiny-bert-dynamic-int8"), "--state", state],
+      ...["--train-config", yaml],
+    ];
+    const { code, stdout, stderr } = await graft(...args);
+    assertEquals(code, 0, stderr);
+    assertStringIncludes(stdout, "Model 0001 is in use now");
+    assertMatch(stderr, /held-out loss [\d.]+, guessing [\d.]+/);
+    assert(!stderr.includes("internal error"), stderr);
+  }));
+
+Deno.test("graft service ask says that no service runs", () =>
+  inTempDir(async (path) => {
+    const { code, stderr } = await graft("service", "ask", "--socket", join(path, "none"), "hello");
+    assertEquals(code, 69);
+    assertStringIncludes(stderr, "The service does not answer on");
+  }));

@@ -1,0 +1,59 @@
+import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import {
+  execWord,
+  gpuDevices,
+  unitFiles,
+  UNITS,
+  type UnitSettings,
+} from "../../src/service/units.ts";
+
+const SETTINGS: UnitSettings = {
+  exec: ["/opt/graft/bin/graft"],
+  model: "/opt/graft/model",
+  data: "/var/lib/graft/data",
+  schedule: "Sat 03:00",
+  margin: 0.02,
+  keep: 4,
+  memoryMax: "1G",
+  trainMemoryMax: "2G",
+  trainCpuQuota: "150%",
+  socketMode: "660",
+  devices: [],
+  deviceGroups: [],
+  environment: {},
+};
+
+Deno.test("unitFiles() puts the settings into the units", () => {
+  const files = unitFiles(SETTINGS);
+  assertEquals([...files.keys()], Object.values(UNITS));
+  const service = files.get(UNITS.service)!;
+  assertStringIncludes(
+    service,
+    "\nExecStart=/opt/graft/bin/graft service run --model /opt/graft/model --socket-mode 660",
+  );
+  for (const line of ["Type=notify", "MemoryMax=1G", "DynamicUser=yes", "PrivateDevices=yes"]) {
+    assertStringIncludes(service, `\n${line}\n`);
+  }
+  assertMatch(service, /\nWatchdogSec=\d+\n/);
+  const train = files.get(UNITS.train)!;
+  assertStringIncludes(train, "--data /var/lib/graft/data --promote-margin 0.02 --keep 4\n");
+  for (const line of ["MemoryMax=2G", "CPUQuota=150%", "OOMPolicy=continue"]) {
+    assertStringIncludes(train, `\n${line}\n`);
+  }
+  assertStringIncludes(files.get(UNITS.timer)!, "\nOnCalendar=Sat 03:00\n");
+});
+
+Deno.test("unitFiles() lets a unit at the GPU's nodes and no other device", () => {
+  const devices = gpuDevices(["null", "nvidia0", "nvidia-uvm", "nvidiactl", "sda", "nvmap", "tty"]);
+  assertEquals(devices, ["/dev/nvidia-uvm", "/dev/nvidia0", "/dev/nvidiactl", "/dev/nvmap"]);
+  const unit = unitFiles({ ...SETTINGS, devices, deviceGroups: ["video"] }).get(UNITS.service)!;
+  assertStringIncludes(unit, "\nDevicePolicy=closed\nDeviceAllow=/dev/nvidia-uvm rw\n");
+  assertStringIncludes(unit, "\nSupplementaryGroups=video\n");
+  assertEquals(unit.includes("PrivateDevices"), false);
+});
+
+Deno.test("execWord() keeps systemd from expanding or splitting a word", () => {
+  assertEquals(execWord("/opt/graft"), "/opt/graft");
+  assertEquals(execWord("/srv/100%/$HOME"), "/srv/100%%/$$HOME");
+  assertEquals(execWord('/srv/my "model"'), '"/srv/my \\"model\\""');
+});
