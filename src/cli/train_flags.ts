@@ -137,11 +137,11 @@ export const TRAIN_FLAGS = {
     { choices: ["exact", "fast"], default: "exact", group: TRAINING },
   ),
   gradCheckpoint: boolean(
-    "Recompute activations instead of keeping them; if absent, what fits in twice the model's size and in a quarter of the free memory is kept",
+    "Recompute all activations; --no-grad-checkpoint keeps all; if absent, as many are kept as fit in --memory-budget, or without one, with weights rounded for --numeric fast, in twice the model's size and in a quarter of the free memory",
     { group: TRAINING },
   ),
   memoryBudget: text(
-    "Memory that the run may take in all, e.g. 512M or 2G; if absent, nine tenths of what is free. Less is kept, and fewer rows run at once, to fit",
+    "Memory that the run may take in all, e.g. 512M or 2G: activations are kept as far as it goes, or recomputed, and fewer rows run at once, to fit; if absent, nine tenths of what is free is the most, and little of it is used",
     { placeholder: "SIZE", group: TRAINING },
   ),
   prefixCache: text(

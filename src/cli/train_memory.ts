@@ -136,7 +136,6 @@ function predictor(
       // Batches that are as long run in parts, too, or for one sequence alone.
       accumulates: flags.gradAccumulationSteps > 1 || flags.batchSize > batch.inputIds.dims[0],
       weightBytes,
-      evaluates: evaluated !== undefined,
       prepackedBytes: prepackedBytes(model),
       tokenizerBytes,
       shapes: Math.min(shapes, PLANS_KEPT),

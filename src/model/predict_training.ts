@@ -67,7 +67,6 @@ export function predictTraining(model: Model, run: TrainingToPredict): Predicted
     moments: MOMENTS,
     accumulates: false,
     weightBytes: sizeBytes,
-    evaluates: true,
     prepackedBytes: prepackedBytes(model),
     tokenizerBytes: 0,
   });

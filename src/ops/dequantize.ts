@@ -126,9 +126,22 @@ function middlePoints(b: GraphBuilder, w: Packed): string {
   }
   const middle = 2 ** (w.bits - 1);
   return shared(b, `middle ${w.bits} ${channels}`, () => {
-    const values = tensor("uint8", [channels], new Uint8Array(channels).fill(middle));
+    const values = tensor("uint8", [channels], filled(middle, channels));
     return b.constant(values, `middle.${w.bits}.${channels}`);
   });
+}
+
+/** Arrays of one value, by value and length. */
+const filledArrays = new Map<string, WeakRef<Uint8Array>>();
+
+/** The same array for every graph that is lowered: a byte a block of the model is much for each. */
+function filled(value: number, length: number): Uint8Array {
+  const key = `${value} ${length}`;
+  const found = filledArrays.get(key)?.deref();
+  if (found !== undefined) return found;
+  const made = new Uint8Array(length).fill(value);
+  filledArrays.set(key, new WeakRef(made));
+  return made;
 }
 
 /** Moves the zero point from the middle: w + (2^(bits-1) - zeroPoint) · scale. */

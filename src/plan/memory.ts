@@ -28,8 +28,6 @@ export interface RunToPredict {
   readonly accumulates: boolean;
   /** Bytes of the model's files, all of whose pages are read. */
   readonly weightBytes: number;
-  /** Whether losses without gradients are computed between steps: they read all weights as they lie. */
-  readonly evaluates: boolean;
   /** Bytes that the user's graph takes when it runs once, beside the weights: see `prepackedBytes`. */
   readonly prepackedBytes: number;
   /** Bytes of the tokenizer's files; 0 where the data is at hand already. */
@@ -99,8 +97,8 @@ export function predictMemory(run: RunToPredict): PredictedMemory {
   const sessions = sessionsBefore + (simulation.sessionCount - sessionsBefore) * shapes;
   const nodes = plan.training.calls.reduce((sum, { graph }) => sum + graph.nodes.length, 0);
   const savedBytes = Math.min(plan.savedBytes, stepBytes);
-  // What was rounded leaves memory, until an evaluation reads it.
-  const readBytes = weightBytes - (run.evaluates ? 0 : Math.min(weightBytes, sourceBytes(plan)));
+  // What was rounded leaves memory; an evaluation reads it call by call.
+  const readBytes = weightBytes - Math.min(weightBytes, sourceBytes(plan));
   const parts = {
     weightBytes: readBytes + derivedBytes,
     savedBytes,

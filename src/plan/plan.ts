@@ -202,7 +202,7 @@ export function planTraining(model: Model, options: PlanOptions): TrainingPlan {
         }),
       ...(ending?.constants ?? []),
     ]),
-    derivations: [...derivations, ...(ending?.derivations ?? [])],
+    derivations: share([...derivations, ...(ending?.derivations ?? [])]),
     frozen: frozenPrefix(
       body.slice(0, first),
       prologue.length,

@@ -127,7 +127,7 @@ export class PlannedModel implements StepModel<TokenBatch> {
       env.set(gradientName(parameter.name), parameter.grad ?? this.#zerosLike(parameter));
     }
     const kept = this.#keptRows(compiled, prepared, this.#numeric);
-    await runSchedule(compiled.plan.training, env, this.#means, kept);
+    await runSchedule(compiled.plan.training, env, this.#means, { kept });
     for (const parameter of this.parameters) {
       const grad = env.get(gradientName(parameter.name))!;
       if (grad === parameter.grad || grad === this.#zerosLike(parameter)) continue;
@@ -146,7 +146,9 @@ export class PlannedModel implements StepModel<TokenBatch> {
     const compiled = this.#planFor(prepared, ["evaluation"]);
     const env = this.#environment(compiled, prepared);
     const kept = this.#keptRows(compiled, prepared, "exact");
-    await runSchedule(compiled.plan.evaluation, env, this.#means, kept);
+    // Fast steps read rounded weights instead: two copies of all layers at once would be a peak.
+    const passing = this.#numeric === "fast" ? compiled.plan.constants : undefined;
+    await runSchedule(compiled.plan.evaluation, env, this.#means, { kept, passing });
     using loss = env.get(LOSS)!;
     using logits = env.get(LOGITS);
     this.#dropInputs(compiled, env);

@@ -3,6 +3,7 @@ import type { Tensor } from "../graph/tensor.ts";
 import type { PlannedCall } from "../plan/call.ts";
 import type { Schedule } from "../plan/plan.ts";
 import type { DeviceTensor, Runner } from "../runtime/runner.ts";
+import { forgetMapped } from "../system/mapped_file.ts";
 import type { PlanCache } from "./plan_cache.ts";
 import type { PrefixRows } from "./prefix_cache.ts";
 import type { StepSlab } from "./step_slab.ts";
@@ -14,15 +15,20 @@ export interface ScheduleMeans {
   readonly slab: StepSlab;
 }
 
-/**
- * @param env tensors that the calls read; results of the schedule are added, what it frees is not left
- * @param kept the batch's rows in the result of the frozen calls, which do not run where all are there
- */
+/** What is particular to a run. */
+export interface RunOptions {
+  /** The batch's rows in the result of the frozen calls, which do not run where all are there. */
+  readonly kept?: PrefixRows;
+  /** Weights by name that leave memory after each call that reads them: mapped files have them still. */
+  readonly passing?: ReadonlyMap<string, Tensor>;
+}
+
+/** @param env tensors that the calls read; results of the schedule are added, what it frees is not left */
 export async function runSchedule(
   schedule: Schedule,
   env: Map<string, DeviceTensor>,
   means: ScheduleMeans,
-  kept?: PrefixRows,
+  { kept, passing }: RunOptions = {},
 ): Promise<void> {
   const run = new ScheduleRun(schedule, env, means);
   const frozen = kept?.prefix;
@@ -30,7 +36,10 @@ export async function runSchedule(
   try {
     for (const [i, call] of schedule.calls.entries()) {
       const skipped = read !== undefined && i >= frozen!.start && i < frozen!.end;
-      if (!skipped) await run.call(call);
+      if (!skipped) {
+        await run.call(call);
+        if (passing !== undefined) forgetFeeds(call, passing);
+      }
       if (i + 1 === frozen?.end) {
         if (read !== undefined) run.give(frozen.output, read);
         else {
@@ -44,6 +53,13 @@ export async function runSchedule(
   } catch (error) {
     run.abandon();
     throw error;
+  }
+}
+
+function forgetFeeds({ feeds }: PlannedCall, passing: ReadonlyMap<string, Tensor>): void {
+  for (const name of feeds.values()) {
+    const weight = passing.get(name);
+    if (weight !== undefined) forgetMapped(weight.bytes as Uint8Array<ArrayBuffer>);
   }
 }
 
