@@ -5,7 +5,7 @@ import type { Model } from "../graph/types.ts";
 import type { GramSource } from "../lora/merge/merge.ts";
 import { type GramNames, withGramOutputs } from "../lora/merge/gram_graph.ts";
 import { bindInputs } from "../plan/inputs.ts";
-import type { Gram } from "../quant/hessian.ts";
+import { Scratch } from "../quant/scratch.ts";
 import type { DeviceTensor, Executable, Runner } from "../runtime/runner.ts";
 import { type TokenBatch, tokenInput } from "../data/targets.ts";
 
@@ -19,29 +19,49 @@ export interface GramData {
 /**
  * A source of Gram matrices that runs a model over data.
  *
- * Sums stay in the runtime; each request runs the data once, through the part of the graph that it
- * needs.
+ * Each request runs the data once, through the part of the graph that it needs. The runtime adds to
+ * the sums where they lie, in an array that the next request uses again: what one gave is then lost.
  *
  * @param model the base, or better the base with its adapter: what the merged layers will see
  * @throws {RangeError} where the data has no tokens
  */
 export function gramSource(runner: Runner, model: Model, data: GramData): GramSource {
+  const scratch = new Scratch();
   return async (requests) => {
     const { model: graph, grams } = withGramOutputs(model, requests);
-    using executable = await runner.compile(graph, { label: "activations" });
-    let sums = grams.map(({ cols }) => runner.allocate("float32", [cols, cols]));
+    const all = scratch.float32("grams", grams.reduce((sum, { cols }) => sum + cols * cols, 0));
+    all.fill(0);
+    let at = 0;
+    const values = grams.map(({ cols }) => all.subarray(at, at += cols * cols));
+    using executable = await runner.compile(graph, {
+      label: "activations",
+      config: SESSION_CONFIG,
+      // Lengths differ from run to run: a plan of memory for each would be kept.
+      memoryPattern: false,
+    });
+    using tensors = new DisposableStack();
+    const sums = grams.map(({ cols }, i) =>
+      tensors.use(runner.share(float32Over([cols, cols], values[i])))
+    );
     let tokens = 0;
-    try {
-      for await (const batch of limited(data)) {
-        sums = await accumulate(runner, executable, graph, batch, grams, sums);
-        tokens += batch.tokenCount;
-      }
-      if (tokens === 0) throw new RangeError("No data was given to collect activations from");
-      return new Map(grams.map(({ value, cols }, i) => [value, gramOf(sums[i], cols, tokens)]));
-    } finally {
-      for (const sum of sums) sum[Symbol.dispose]();
+    for await (const batch of limited(data)) {
+      await accumulate(runner, executable, graph, batch, grams, sums);
+      tokens += batch.tokenCount;
     }
+    if (tokens === 0) throw new RangeError("No data was given to collect activations from");
+    return new Map(
+      grams.map(({ value, cols }, i) => [value, { cols, count: tokens, values: values[i] }]),
+    );
   };
+}
+
+/** Weights packed for the kernels would be a copy of them, as large as the file. */
+const SESSION_CONFIG = { "session.disable_prepacking": "1" };
+
+/** The caller's floats as a tensor. */
+function float32Over(dims: readonly number[], values: Float32Array<ArrayBuffer>): Tensor {
+  const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+  return { dtype: "float32", dims, bytes };
 }
 
 async function* limited({ batches, maxTokens = 16_384 }: GramData): AsyncGenerator<TokenBatch> {
@@ -55,7 +75,7 @@ async function* limited({ batches, maxTokens = 16_384 }: GramData): AsyncGenerat
   }
 }
 
-/** Runs one batch; the sums before it are disposed of, those after it returned. */
+/** Runs one batch and adds it to the sums. */
 async function accumulate(
   runner: Runner,
   executable: Executable,
@@ -63,7 +83,7 @@ async function accumulate(
   batch: TokenBatch,
   grams: readonly GramNames[],
   sums: readonly DeviceTensor[],
-): Promise<DeviceTensor[]> {
+): Promise<void> {
   const before = new Map(grams.map(({ before }, i) => [before, sums[i]]));
   const [rows, length] = batch.inputIds.dims;
   const inputs = graph.inputs.filter(({ name }) => !before.has(name));
@@ -75,16 +95,19 @@ async function accumulate(
       const empty = { dtype, dims, bytes: new Uint8Array(byteLength(dtype, 0)) };
       uploaded.set(name, runner.upload(tokenInput(name, batch) ?? empty));
     }
-    const results = await executable.run(Object.fromEntries([...uploaded, ...before]));
-    for (const sum of sums) sum[Symbol.dispose]();
-    return grams.map(({ after }) => results[after]);
+    const feeds = Object.fromEntries([...uploaded, ...before]);
+    const fetches = grams.map(({ after }) => after);
+    // Gemm begins with a copy of what it adds to, which in place is none.
+    const into = Object.fromEntries(grams.map(({ after }, i) => [after, sums[i]]));
+    if (runner.inPlace) return void await executable.run(feeds, fetches, { into });
+    const results = await executable.run(feeds, fetches);
+    grams.forEach(({ after }, i) => {
+      using result = results[after];
+      sums[i].write(result.read());
+    });
   } finally {
     for (const value of uploaded.values()) value[Symbol.dispose]();
   }
-}
-
-function gramOf(sum: DeviceTensor, cols: number, count: number): Gram {
-  return { cols, count, values: Float32Array.from(toNumbers(sum.read())) };
 }
 
 /**

@@ -206,7 +206,7 @@ async function makeCandidate(
 ): Promise<{ candidate: Candidate; directory: StagedDirectory }> {
   const { base, data, latency, signal } = request;
   const grams = data && adapted && gramSource(runner, adapted, data.train);
-  const { directory, matrices } = await writeMerged({ ...request, changes, method, grams });
+  const { directory, matrices } = await writeMerged({ ...request, runner, changes, method, grams });
   try {
     const path = join(directory.path, basename(base.path));
     using written = loadOnnx(path, openMapped);

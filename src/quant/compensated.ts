@@ -7,54 +7,45 @@
  * from plain rounding where that is better; (2) coordinate descent, moving single codes while that
  * helps; (3) the scales that are best for those codes, by least squares, and (2) again. A small
  * ΔW that nearest rounding loses entirely survives as a few moved codes and slightly moved scales.
+ *
+ * All rows of a slab are rounded at once: what passes between blocks of columns is then a product of
+ * matrices, which a runtime computes tens of times faster than loops here.
  */
-import type { Hessian } from "./hessian.ts";
+import { BatchRounder } from "./batch_rounder.ts";
 import { roundToNearest } from "./nearest.ts";
-import { RowRounder } from "./row_rounder.ts";
-import type { Scratch } from "./scratch.ts";
 import type { CodeSlab, QuantisedMatrix } from "./types.ts";
+import type { Weigher } from "./weigher.ts";
 
 /**
  * Rounds `target` (row-major [slab.rows, slab.cols]) to codes and scales like `slab`'s.
  *
  * @param changed rows whose target differs from the slab; all others are returned bit for bit
- * @param scratch holds the result until the next call with it
+ * @returns a slab that is good until the next call with the weigher's scratch arrays
  */
-export function roundCompensated(
+export async function roundCompensated(
   matrix: Pick<QuantisedMatrix, "grid" | "storedScale">,
   slab: CodeSlab,
   target: Float32Array,
-  hessian: Hessian,
+  weigher: Weigher,
   changed: (row: number) => boolean = () => true,
-  scratch?: Scratch,
-): CodeSlab {
+): Promise<CodeSlab> {
   const { grid } = matrix;
   const { rows, cols } = slab;
-  if (hessian.cols !== cols) {
+  if (weigher.hessian.cols !== cols) {
     throw new RangeError(
-      `Activations must have ${cols} features: current value is ${hessian.cols}`,
+      `Activations must have ${cols} features: current value is ${weigher.hessian.cols}`,
     );
   }
-  const out = roundToNearest(matrix, slab, target, changed, scratch);
-  const colGroups = Math.ceil(cols / grid.groupCols);
-  const row = new RowRounder(hessian, grid);
-  for (let n = 0; n < rows; n++) {
-    if (!changed(n)) continue;
-    const groups = Math.floor(n / grid.groupRows) * colGroups;
-    row.load(
-      target.subarray(n * cols, (n + 1) * cols),
-      out.zeros.subarray(groups, groups + colGroups),
-    );
-    const codes = out.codes.subarray(n * cols, (n + 1) * cols);
-    const scales = out.scales.subarray(groups, groups + colGroups);
-    let best = row.sweep(row.start(codes, scales));
-    // Rows that share a scale cannot each choose it.
-    if (grid.groupRows === 1) {
-      const refitted = row.refit(best, (scale) => matrix.storedScale(scale));
-      if (refitted.energy < best.energy) best = row.sweep(refitted);
-      scales.set(best.scales);
-    }
-    codes.set(best.codes);
+  const out = roundToNearest(matrix, slab, target, changed, weigher.scratch);
+  const chosen = Int32Array.from({ length: rows }, (_, row) => row).filter(changed);
+  const rounder = new BatchRounder(weigher, grid, target, out, chosen);
+  await rounder.walk(out);
+  await rounder.sweep();
+  // Rows that share a scale cannot each choose it.
+  if (grid.groupRows === 1) {
+    await rounder.refit((scale) => matrix.storedScale(scale));
+    await rounder.sweep();
   }
+  rounder.store(out);
   return out;
 }

@@ -3,7 +3,8 @@
  *
  * For inputs X [tokens, cols] and a row e of weight errors, ‖X·eᵀ‖² = e·H·eᵀ with H = Xᵀ·X.
  */
-import { choleskyInPlace } from "./cholesky.ts";
+import { BLOCK, factorLower } from "./factor.ts";
+import { type MatrixProduct, plainProduct } from "./product.ts";
 import { Scratch } from "./scratch.ts";
 
 /** Sum of x·xᵀ over the inputs of a linear layer. */
@@ -13,61 +14,73 @@ export interface Gram {
   /** Inputs summed over. */
   readonly count: number;
   /** Row-major [cols, cols], symmetric. */
-  readonly values: Float32Array;
+  readonly values: Float32Array<ArrayBuffer>;
 }
 
 /**
- * A damped Gram matrix and the Cholesky factor of it with its columns reordered.
+ * A damped Gram matrix H, its columns reordered, and its Cholesky factor, in the space of one matrix.
  *
- * Rounding walks from the last reordered column to the first, so the columns with the largest inputs
- * come last: they are rounded first, while all others can still make up for them.
+ * Rounding walks from the last column to the first, so the columns with the largest inputs come last:
+ * they are rounded first, while all others can still make up for them.
  */
 export interface Hessian {
   readonly cols: number;
-  /** H damped and scaled to a mean diagonal of 1; row-major [cols, cols]. */
-  readonly h: Float32Array;
-  /** `order[i]` is the matrix column at position i of the factor. */
+  /** `order[i]` is the matrix column at position i. */
   readonly order: Int32Array;
-  /** Lower factor L of the reordered H = L·Lᵀ, row-major [cols, cols]. */
-  readonly factor: Float32Array;
-  /** What `h` was divided by: e·h·eᵀ·scale is the sum of squared output errors, damping included. */
+  /** Row-major [cols, cols]: above the diagonal H, on it and below L of H = L·Lᵀ, all reordered. */
+  readonly packed: Float32Array<ArrayBuffer>;
+  /** Diagonal of H, reordered. */
+  readonly diagonal: Float32Array;
+  /** What H was divided by: e·H·eᵀ·scale is the sum of squared output errors, damping included. */
   readonly scale: number;
 }
 
+/** How to prepare a {@linkcode Hessian}. */
+export interface HessianOptions {
+  /**
+   * Share of the mean diagonal added to the diagonal: it keeps few inputs from being fitted exactly,
+   * and features that never occurred from being free.
+   */
+  readonly damping?: number;
+  readonly multiply?: MatrixProduct;
+  readonly scratch?: Scratch;
+  /** Columns factored between two products. */
+  readonly block?: number;
+}
+
 /**
- * Prepares a Gram matrix for `roundCompensated`.
+ * Prepares a Gram matrix for `roundCompensated`. The result lies in the array of its values, which
+ * are lost: a layer of 1,536 inputs has 9 MB of them.
  *
- * @param damping share of the mean diagonal added to the diagonal: it keeps few inputs from being
- *   fitted exactly, and features that never occurred from being free
- * @param scratch holds the result until the next call with it
  * @throws {RangeError} for a matrix that is not finite
  */
-export function hessianOf(
+export async function hessianOf(
   gram: Gram,
-  damping = dampingFor(gram),
-  scratch = new Scratch(),
-): Hessian {
-  const n = gram.cols;
+  { damping = dampingFor(gram), multiply = plainProduct, scratch = new Scratch(), block = BLOCK }:
+    HessianOptions = {},
+): Promise<Hessian> {
+  const { cols: n, values: packed } = gram;
   let trace = 0;
-  for (let i = 0; i < n; i++) trace += gram.values[i * n + i];
+  for (let i = 0; i < n; i++) trace += packed[i * n + i];
   if (!Number.isFinite(trace)) {
     throw new RangeError("Cannot round with error compensation: the activations are not finite");
   }
   // Inputs that are all zero leave nothing to weigh errors by: the identity then means plain rounding.
   const scale = trace > 0 ? trace / n : 1;
   const order = Int32Array.from({ length: n }, (_, i) => i).sort((a, b) =>
-    gram.values[a * n + a] - gram.values[b * n + b] || b - a
+    packed[a * n + a] - packed[b * n + b] || b - a
   );
+  reorder(packed, order);
+  for (let i = 0; i < packed.length; i++) packed[i] /= scale;
+  const undamped = Float32Array.from({ length: n }, (_, i) => packed[i * n + i]);
   for (let more = damping;; more *= 10) {
-    const h = damped(gram, scale, trace > 0 ? more : 1, scratch.float32("hessian", n * n));
-    const factor = scratch.float64("exact factor", n * n);
+    const diagonal = undamped.map((value) => value + (trace > 0 ? more : 1));
     for (let i = 0; i < n; i++) {
-      for (let j = 0; j < n; j++) factor[i * n + j] = h[order[i] * n + order[j]];
+      for (let j = 0; j < i; j++) packed[i * n + j] = packed[j * n + i];
+      packed[i * n + i] = diagonal[i];
     }
-    if (choleskyInPlace(factor, n)) {
-      const stored = scratch.float32("factor", n * n);
-      stored.set(factor);
-      return { cols: n, h, order, factor: stored, scale };
+    if (await factorLower(packed, n, multiply, scratch, block)) {
+      return { cols: n, order, packed, diagonal, scale };
     }
     if (more > 1) throw new RangeError("Cannot factor the activations' Gram matrix");
   }
@@ -82,39 +95,30 @@ function dampingFor({ cols, count }: Gram): number {
   return Math.min(0.01, Math.max(1e-4, 0.01 * cols / count));
 }
 
-function damped(
-  { cols, values }: Gram,
-  scale: number,
-  damping: number,
-  h: Float32Array,
-): Float32Array {
-  for (let i = 0; i < h.length; i++) h[i] = values[i] / scale;
-  for (let i = 0; i < cols; i++) h[i * cols + i] += damping;
-  return h;
-}
-
-/** g = H·d. */
-function applyHessian({ cols: n, h }: Hessian, d: Float64Array, g: Float64Array): void {
+/** Rows and columns of a square matrix in another order, in its place. */
+function reorder(values: Float32Array, order: Int32Array): void {
+  const n = order.length;
+  const row = new Float32Array(n);
   for (let i = 0; i < n; i++) {
-    const row = i * n;
-    let s0 = 0, s1 = 0, s2 = 0, s3 = 0;
-    let j = 0;
-    for (; j + 3 < n; j += 4) {
-      s0 += h[row + j] * d[j];
-      s1 += h[row + j + 1] * d[j + 1];
-      s2 += h[row + j + 2] * d[j + 2];
-      s3 += h[row + j + 3] * d[j + 3];
+    for (let j = 0; j < n; j++) row[j] = values[i * n + order[j]];
+    values.set(row, i * n);
+  }
+  // Rows follow one another around the cycles of the permutation.
+  const done = new Uint8Array(n);
+  for (let start = 0; start < n; start++) {
+    if (done[start] !== 0) continue;
+    row.set(values.subarray(start * n, (start + 1) * n));
+    let at = start;
+    for (; order[at] !== start; at = order[at]) {
+      values.copyWithin(at * n, order[at] * n, (order[at] + 1) * n);
+      done[at] = 1;
     }
-    for (; j < n; j++) s0 += h[row + j] * d[j];
-    g[i] = (s0 + s1) + (s2 + s3);
+    values.set(row, at * n);
+    done[at] = 1;
   }
 }
 
-/** e·H·eᵀ·scale: squared output error of one row of weight errors. */
-export function outputEnergy(hessian: Hessian, error: Float64Array): number {
-  const g = new Float64Array(hessian.cols);
-  applyHessian(hessian, error, g);
-  let sum = 0;
-  for (let i = 0; i < g.length; i++) sum += error[i] * g[i];
-  return sum * hessian.scale;
+/** H at two positions. */
+export function curvature({ cols, packed, diagonal }: Hessian, i: number, j: number): number {
+  return i === j ? diagonal[i] : packed[i < j ? i * cols + j : j * cols + i];
 }

@@ -17,6 +17,7 @@ import { StagedDirectory } from "../../src/model/staged_directory.ts";
 import { writeMerged } from "../../src/model/write_merged.ts";
 import { writeQuantized } from "../../src/model/quantize_directory.ts";
 import { planQuantize } from "../../src/quant/quantize_model.ts";
+import { Scratch } from "../../src/quant/scratch.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
 import { processMemory } from "../../src/system/memory.ts";
 import type { Rewrite } from "./measured_rewrite.ts";
@@ -37,15 +38,18 @@ function randomBatches(tokens: number): TokenBatch[] {
   });
 }
 
-/** Sums as if the inputs were all alike but for noise. */
-const madeUpGrams: GramSource = (requests) =>
-  Promise.resolve(
-    new Map(requests.map(({ value, cols }) => {
-      const values = new Float32Array(cols * cols).fill(0.5);
-      for (let i = 0; i < cols; i++) values[i * cols + i] = 1;
-      return [value, { cols, count: cols, values }];
-    })),
-  );
+/** Sums as if the inputs were all alike but for noise, in memory that is used again. */
+function madeUpGrams(): GramSource {
+  const scratch = new Scratch();
+  return (requests) =>
+    Promise.resolve(
+      new Map(requests.map(({ value, cols }, at) => {
+        const values = scratch.float32(`${at}`, cols * cols).fill(0.5);
+        for (let i = 0; i < cols; i++) values[i * cols + i] = 1;
+        return [value, { cols, count: cols, values }];
+      })),
+    );
+}
 
 const { model: folder, how, targetModules, tokens }: Rewrite = JSON.parse(Deno.args[0]);
 const path = findModelFile(folder);
@@ -54,7 +58,7 @@ const savePath = join(target, "rewritten");
 try {
   using runner = createOrtRunner();
   using loaded = loadOnnx(path);
-  const base = { path, model: loaded.model };
+  const base = { path, model: loaded.model, sizeBytes: loaded.sizeBytes };
   const adapter = how === "quantize"
     ? undefined
     : randomAdapter(base.model, { rank: 8, targetModules: [...targetModules] });
@@ -68,13 +72,14 @@ try {
     await writeQuantized(staged, base, planQuantize(base.model, linears, { bits: 4 }));
   } else {
     const changes = adapterChanges(base.model, [{ label: "random", adapter, weight: 1 }]);
-    const madeUp = how === "compensated" ? madeUpGrams : undefined;
+    const madeUp = how === "compensated" ? madeUpGrams() : undefined;
     const grams = tokens === 0 ? madeUp : gramSource(
       runner,
       withAdapters(base.model, changes),
       { batches: () => randomBatches(tokens) },
     );
-    const { directory } = await writeMerged({ base, savePath, changes, method: how, grams });
+    const request = { base, savePath, changes, method: how, grams, runner };
+    const { directory } = await writeMerged(request);
     directory[Symbol.dispose]();
   }
   const seconds = (performance.now() - start) / 1000;

@@ -188,7 +188,7 @@ Deno.test("mergeModel() with compensation keeps more of the outputs than nearest
   const options = {
     grams: (requests: readonly { value: string }[]) => {
       asked.push(...requests.map(({ value }) => value));
-      return Promise.resolve(new Map([["x", gram]]));
+      return Promise.resolve(new Map([["x", { ...gram, values: gram.values.slice() }]]));
     },
   };
   const [nearest] = (await mergeModel(base, [delta], "nearest", options)).matrices;
@@ -259,7 +259,7 @@ Deno.test("mergeModel() refuses modules the base lacks and matrices of other sha
   );
 });
 
-Deno.test("planMerge() types every initializer before anything is computed", () => {
+Deno.test("planMerge() types every initializer before anything is computed", async () => {
   const base = twoLayers();
   const [first] = findModules(base);
   for (const method of ["nearest", "compensated", "8bit", "float"] as const) {
@@ -268,7 +268,7 @@ Deno.test("planMerge() types every initializer before anything is computed", () 
     assertEquals(pending.map(([name]) => name).sort(), tasks.flatMap(({ names }) => names).sort());
     for (const task of tasks) {
       const sizes = new Map<string, number>();
-      task.compute((name, bytes, offset = 0) => {
+      await task.compute((name, bytes, offset = 0) => {
         sizes.set(name, Math.max(sizes.get(name) ?? 0, offset + bytes.byteLength));
       });
       for (const [name, size] of sizes) {

@@ -3,11 +3,11 @@ import type { DataType } from "../../graph/dtype.ts";
 import type { Tensor } from "../../graph/tensor.ts";
 import { roundCompensated } from "../../quant/compensated.ts";
 import { dequantizeSlab, readValues, slabs } from "../../quant/dequantize.ts";
-import type { Hessian } from "../../quant/hessian.ts";
 import { roundToNearest } from "../../quant/nearest.ts";
 import { roundToFloat } from "../../quant/numbers.ts";
 import { Scratch } from "../../quant/scratch.ts";
 import type { CodeSlab, MatrixTensors, StoredMatrix } from "../../quant/types.ts";
+import type { Weigher } from "../../quant/weigher.ts";
 import { addChanges, type RowChange } from "./delta.ts";
 import { Sums } from "./sums.ts";
 
@@ -40,23 +40,23 @@ export interface MatrixReport {
 /**
  * W + ΔW in a matrix's own layout, computed slab by slab.
  *
- * @param hessian inputs of the layer, for error-compensated rounding; without it values are rounded to
+ * @param steer inputs of the layer, for error-compensated rounding; without it values are rounded to
  *   the nearest
  * @param measure inputs to report the output error with, where they do not steer the rounding
  * @param scratch holds the tensors until the next call with it
  */
-export function mergeMatrix(
+export async function mergeMatrix(
   matrix: StoredMatrix,
   changes: readonly RowChange[],
   labels: { readonly weight: string; readonly bits: number },
-  hessian?: Hessian,
-  measure: Hessian | undefined = hessian,
+  steer?: Weigher,
+  measure: Weigher | undefined = steer,
   scratch = new Scratch(),
-): { readonly tensors: MatrixTensors; readonly report: MatrixReport } {
+): Promise<{ readonly tensors: MatrixTensors; readonly report: MatrixReport }> {
   const sums = new Sums(matrix.cols, measure);
   const tensors = matrix.kind === "float"
-    ? mergeFloats(matrix, changes, sums, scratch)
-    : mergeCodes(matrix, changes, sums, hessian, scratch);
+    ? await mergeFloats(matrix, changes, sums, scratch)
+    : await mergeCodes(matrix, changes, sums, steer, scratch);
   return {
     tensors,
     report: {
@@ -71,12 +71,12 @@ export function mergeMatrix(
   };
 }
 
-function mergeFloats(
+async function mergeFloats(
   matrix: StoredMatrix & { kind: "float" },
   changes: readonly RowChange[],
   sums: Sums,
   scratch: Scratch,
-): MatrixTensors {
+): Promise<MatrixTensors> {
   const editor = matrix.edit(scratch);
   const { dtype } = matrix.tensors.codes;
   for (const [from, to] of slabs(matrix)) {
@@ -86,19 +86,19 @@ function mergeFloats(
     const changed = addChanges(target, from, to, matrix.cols, changes);
     editor.write({ from, rows: to - from, cols: matrix.cols, values: target });
     const stored = rounded(dtype, target, scratch);
-    sums.add(base, target, stored, changed);
+    await sums.add(base, target, stored, changed);
     for (let i = 0; i < base.length; i++) if (stored[i] !== base[i]) sums.changedCodes++;
   }
   return editor.tensors();
 }
 
-function mergeCodes(
+async function mergeCodes(
   matrix: StoredMatrix & { kind: "quantised" },
   changes: readonly RowChange[],
   sums: Sums,
-  hessian: Hessian | undefined,
+  steer: Weigher | undefined,
   scratch: Scratch,
-): MatrixTensors {
+): Promise<MatrixTensors> {
   const editor = matrix.edit(scratch);
   for (const [from, to] of slabs(matrix)) {
     const slab = matrix.read(from, to, scratch);
@@ -110,12 +110,12 @@ function mergeCodes(
     const isChanged = (row: number) => changed[row];
     let rounded: CodeSlab = slab;
     if (changed.includes(true)) {
-      rounded = hessian === undefined
+      rounded = steer === undefined
         ? roundToNearest(matrix, slab, target, isChanged, scratch)
-        : roundCompensated(matrix, slab, target, hessian, isChanged, scratch);
+        : await roundCompensated(matrix, slab, target, steer, isChanged);
       editor.write(rounded);
     }
-    sums.add(base, target, dequantizeSlab(matrix.grid, rounded, floats("stored")), changed);
+    await sums.add(base, target, dequantizeSlab(matrix.grid, rounded, floats("stored")), changed);
     for (let i = 0; i < slab.codes.length; i++) {
       if (rounded.codes[i] !== slab.codes[i]) sums.changedCodes++;
     }

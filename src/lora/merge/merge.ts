@@ -4,8 +4,10 @@ import { byteLength } from "../../graph/dtype.ts";
 import { elementCount, type Tensor } from "../../graph/tensor.ts";
 import type { Model } from "../../graph/types.ts";
 import { RefusedError } from "../../errors.ts";
-import type { Gram } from "../../quant/hessian.ts";
+import { type Gram, hessianOf } from "../../quant/hessian.ts";
+import type { MatrixProduct } from "../../quant/product.ts";
 import { Scratch } from "../../quant/scratch.ts";
+import { Weigher } from "../../quant/weigher.ts";
 import type { ModuleChange } from "./delta.ts";
 import type { MatrixReport } from "./matrix.ts";
 import {
@@ -24,7 +26,10 @@ export interface GramRequest {
   readonly cols: number;
 }
 
-/** Gives the Gram matrices of values over the training data, by value name. */
+/**
+ * Gives the Gram matrices of values over the training data, by value name. They are worked on in
+ * their place; those of a request are done with at the next, which may use their memory.
+ */
 export type GramSource = (
   requests: readonly GramRequest[],
 ) => Promise<ReadonlyMap<string, Gram>>;
@@ -37,6 +42,8 @@ export interface ComputeOptions {
   readonly grams?: GramSource;
   /** Most bytes of Gram matrices held at a time; default 64 MiB. More means fewer passes over the data. */
   readonly gramBytes?: number;
+  /** Computes products of matrices, most of the work where there are `grams`; default: in loops. */
+  readonly multiply?: MatrixProduct;
   /** Told of each matrix when it is done; the next one waits for it. */
   readonly onMatrix?: (report: MatrixReport, done: number, total: number) => void | Promise<void>;
 }
@@ -57,12 +64,17 @@ export async function computeMerge(
   const scratch = new Scratch();
   for (const tasks of gramBatches(plan.tasks, options)) {
     const grams = await options.grams?.(requestsOf(tasks));
+    const weighers = new Map<string, Weigher>();
+    for (const [input, gram] of grams ?? []) {
+      const hessian = await hessianOf(gram, { multiply: options.multiply, scratch });
+      weighers.set(input, new Weigher(hessian, options.multiply, scratch));
+    }
     for (const task of tasks) {
-      const gram = grams?.get(task.input);
-      if (plan.method === "compensated" && gram === undefined) {
+      const inputs = weighers.get(task.input);
+      if (plan.method === "compensated" && inputs === undefined) {
         throw new RangeError(`No activations were given for "${task.input}"`);
       }
-      const report = task.compute(write, gram, scratch);
+      const report = await task.compute(write, inputs, scratch);
       if (report.paths.length === 0) continue;
       reports.push(report);
       await options.onMatrix?.(report, reports.length, plan.tasks.length);

@@ -10,10 +10,10 @@ import { pendingTensor } from "../../graph/pending.ts";
 import { prune } from "../../graph/passes/prune.ts";
 import type { Model } from "../../graph/types.ts";
 import { BadInputError } from "../../errors.ts";
-import { type Gram, type Hessian, hessianOf } from "../../quant/hessian.ts";
 import { floatTensor } from "../../quant/numbers.ts";
 import { Scratch } from "../../quant/scratch.ts";
 import type { QuantisedMatrix, StoredMatrix } from "../../quant/types.ts";
+import type { Weigher } from "../../quant/weigher.ts";
 import { widened, widenedTypes } from "../../quant/widen.ts";
 import type { GraphIndex } from "../graph_index.ts";
 import type { LinearModule } from "../modules.ts";
@@ -39,11 +39,12 @@ export interface MatrixTask {
   /** Initializers of the planned model that {@linkcode compute} fills. */
   readonly names: readonly string[];
   /**
-   * Computes and writes the tensors. Without a Gram matrix, rounds to nearest.
+   * Computes and writes the tensors. Without inputs of the layer, rounds to nearest.
    *
+   * @param inputs weighs errors by them
    * @param scratch what the work is done in; nothing of it is needed afterwards
    */
-  compute(write: WriteBytes, gram?: Gram, scratch?: Scratch): MatrixReport;
+  compute(write: WriteBytes, inputs?: Weigher, scratch?: Scratch): Promise<MatrixReport>;
 }
 
 /**
@@ -156,7 +157,6 @@ class Planner {
   /** Initializers whose type or dimensions are not the base's. */
   readonly #retyped = new Set<string>();
   readonly #index: GraphIndex;
-  #hessian: { readonly gram: Gram; readonly scratch: Scratch; readonly of: Hessian } | undefined;
   #model: Model;
 
   constructor(modules: Modules, method: MergeMethod) {
@@ -205,28 +205,19 @@ class Planner {
     if (wide !== undefined && module.kind === "MatMulNBits") this.#setBits(module, 8);
     const labels = { weight: module.weight, bits: wide === undefined ? module.bits : 8 };
     const isWide = wide !== undefined;
-    this.#task(module, matrix, (write, gram, scratch = new Scratch()) => {
+    this.#task(module, matrix, async (write, inputs, scratch = new Scratch()) => {
       const own = this.#open(module);
       const stored = isWide ? widened(own as QuantisedMatrix, scratch)! : own;
-      const hessian = gram === undefined ? undefined : this.#hessianOf(gram, scratch);
       // Even 8 bits are too coarse for the small ΔW of a short training: they are steered as well.
-      const steered = this.#method === "nearest" ? undefined : hessian;
-      const { tensors, report } = mergeMatrix(stored, changes, labels, steered, hessian, scratch);
+      const steer = this.#method === "nearest" ? undefined : inputs;
+      const made = await mergeMatrix(stored, changes, labels, steer, inputs, scratch);
       for (const part of ["codes", "scales", "zeroPoints"] as const) {
         const name = names[part];
-        const made = tensors[part];
-        if (name !== undefined && made !== undefined) write(name, made.bytes);
+        const tensor = made.tensors[part];
+        if (name !== undefined && tensor !== undefined) write(name, tensor.bytes);
       }
-      return report;
+      return made.report;
     }, Object.values(names).filter((name) => name !== undefined));
-  }
-
-  /** Layers with the same inputs follow one another, so that the last one is worth keeping. */
-  #hessianOf(gram: Gram, scratch: Scratch): Hessian {
-    if (this.#hessian?.gram !== gram || this.#hessian.scratch !== scratch) {
-      this.#hessian = { gram, scratch, of: hessianOf(gram, undefined, scratch) };
-    }
-    return this.#hessian.of;
   }
 
   #addFloat(module: LinearModule, changes: readonly RowChange[]): void {
@@ -236,7 +227,7 @@ class Planner {
     this.#model = model;
     const dims = outFirst ? [matrix.rows, matrix.cols] : [matrix.cols, matrix.rows];
     this.#pending(name, { dtype, dims });
-    this.#task(module, matrix, (write, _gram, scratch) => {
+    this.#task(module, matrix, (write, _inputs, scratch) => {
       const place = { dtype, outFirst };
       const put = (bytes: Uint8Array, offset: number) => write(name, bytes, offset);
       return mergeToFloat(this.#open(module), changes, module.weight, place, put, scratch);

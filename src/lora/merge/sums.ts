@@ -1,5 +1,5 @@
 /** Norms that a merge reports, gathered slab by slab. */
-import { type Hessian, outputEnergy } from "../../quant/hessian.ts";
+import { sideBySide, type Weigher } from "../../quant/weigher.ts";
 
 /** Squared norms, gathered slab by slab. */
 export class Sums {
@@ -10,33 +10,30 @@ export class Sums {
   #outputDelta = 0;
   #outputError = 0;
 
-  constructor(readonly cols: number, readonly hessian: Hessian | undefined) {}
+  constructor(readonly cols: number, readonly weigher: Weigher | undefined) {}
 
   /**
    * @param base,target,stored W, W + ΔW and what was written of it, row-major
    * @param changed rows where ΔW is not zero
    */
-  add(
+  async add(
     base: Float32Array,
     target: Float32Array,
-    stored: ArrayLike<number>,
+    stored: Float32Array,
     changed: readonly boolean[],
-  ): void {
-    const delta = new Float64Array(this.cols);
-    const error = new Float64Array(this.cols);
-    for (let n = 0; n < changed.length; n++) {
-      const row = n * this.cols;
-      for (let k = 0; k < this.cols; k++) {
-        this.#base += base[row + k] * base[row + k];
-        delta[k] = target[row + k] - base[row + k];
-        error[k] = stored[row + k] - target[row + k];
-        this.#delta += delta[k] * delta[k];
-        this.#error += error[k] * error[k];
-      }
-      if (this.hessian === undefined || !changed[n]) continue;
-      this.#outputDelta += outputEnergy(this.hessian, delta);
-      this.#outputError += outputEnergy(this.hessian, error);
+  ): Promise<void> {
+    const { weigher } = this;
+    for (let i = 0; i < base.length; i++) {
+      const delta = target[i] - base[i];
+      const error = stored[i] - target[i];
+      this.#base += base[i] * base[i];
+      this.#delta += delta * delta;
+      this.#error += error * error;
     }
+    if (weigher === undefined || !changed.includes(true)) return;
+    const rows = Int32Array.from(changed.keys()).filter((row) => changed[row]);
+    this.#outputDelta += await outputEnergy(weigher, target, base, rows);
+    this.#outputError += await outputEnergy(weigher, stored, target, rows);
   }
 
   report(count: number) {
@@ -45,10 +42,27 @@ export class Sums {
       deltaNorm: Math.sqrt(this.#delta),
       relativeDelta: ratio(this.#delta, this.#base),
       requantisationError: ratio(this.#error, this.#delta),
-      ...(this.hessian === undefined
+      ...(this.weigher === undefined
         ? {}
         : { outputError: ratio(this.#outputError, this.#outputDelta) }),
       changedCodes: count === 0 ? 0 : this.changedCodes / count,
     };
   }
+}
+
+/** Squared norm, up to the Hessian's scale, of what the difference of two matrices changes. */
+async function outputEnergy(
+  weigher: Weigher,
+  a: Float32Array,
+  b: Float32Array,
+  rows: Int32Array,
+): Promise<number> {
+  const { scratch, hessian: { cols, order } } = weigher;
+  const size = cols * rows.length;
+  const difference = scratch.float32("side errors", size);
+  const other = scratch.float32("side target", size);
+  sideBySide(a, rows, order, difference);
+  sideBySide(b, rows, order, other);
+  for (let i = 0; i < size; i++) difference[i] -= other[i];
+  return (await weigher.energies(difference, rows.length)).reduce((sum, of) => sum + of, 0);
 }

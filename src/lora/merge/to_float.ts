@@ -127,14 +127,14 @@ function weightOf(model: Model, module: LinearModule): Tensor {
  *
  * @param write takes stretches of the tensor's bytes, which are only lent, and where they begin
  */
-export function mergeToFloat(
+export async function mergeToFloat(
   matrix: StoredMatrix,
   changes: readonly RowChange[],
   weight: string,
   place: Pick<FloatPlace, "dtype" | "outFirst">,
   write: (bytes: Uint8Array, offset: number) => void,
   scratch = new Scratch(),
-): MatrixReport {
+): Promise<MatrixReport> {
   const { rows, cols } = matrix;
   const sums = new Sums(cols, undefined);
   for (const [from, to] of slabs(matrix)) {
@@ -143,7 +143,7 @@ export function mergeToFloat(
     target.set(base);
     const changed = addChanges(target, from, to, cols, changes);
     const stored = rounded(place.dtype, target, scratch);
-    sums.add(base, target, stored, changed);
+    await sums.add(base, target, stored, changed);
     for (let i = 0; i < stored.length; i++) if (stored[i] !== base[i]) sums.changedCodes++;
     if (place.outFirst) writeRows(stored, from * cols, place.dtype, write);
     else writeColumns(stored, from, rows, cols, place.dtype, write, scratch);
