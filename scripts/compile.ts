@@ -9,6 +9,8 @@
  */
 import { parseArgs } from "@std/cli/parse-args";
 import { basename, dirname, fromFileUrl, join } from "@std/path";
+import { manPage } from "../src/cli/man_page.ts";
+import { loadVerbs } from "../src/cli/verb_tree.ts";
 import { CARRIED } from "../src/system/embedded.ts";
 import { VERSION } from "../src/version.ts";
 import { insertFiles } from "./compile/append.ts";
@@ -182,6 +184,8 @@ if (import.meta.main) {
   await Deno.mkdir(options.out, { recursive: true });
   const made: string[] = [];
   for (const target of options.targets) made.push(...await compile(target, options));
+  await Deno.writeTextFile(join(options.out, "graft.1"), manPage(await loadVerbs(), VERSION));
+  made.push("graft.1");
   const sums: string[] = [];
   for (const name of made.sort()) {
     sums.push(`${await sha256File(join(options.out, name))}  ${name}`);

@@ -42,7 +42,7 @@ Deno.test("graft quickstart learns, merges, certifies and answers", () =>
     assertEquals(certificate.forced, false);
 
     // The first command it says to try next, as a shell would read it.
-    const next = stdout.match(/^ {2}.*task graft (run .*)$/m);
+    const next = stdout.match(/^ {2}(?:.*task graft|\S*\/graft-\S+) (run .*)$/m);
     assert(next !== null, stdout);
     const words = [...next![1].matchAll(/'([^']*)'|"([^"]*)"|(\S+)/g)]
       .map(([, single, double, bare]) => single ?? double ?? bare);
