@@ -8,7 +8,7 @@ import { processor } from "../system/processor.ts";
 import { JSON_FLAG, MODEL_FLAG } from "./bench_flags.ts";
 import { command } from "./command.ts";
 import { integer, text } from "./flags.ts";
-import { RUNTIME_FLAGS } from "./runtime_flags.ts";
+import { providerArguments, RUNTIME_FLAGS } from "./runtime_flags.ts";
 import { formatTable } from "./table.ts";
 
 export default command({
@@ -34,6 +34,7 @@ export default command({
       ...["run", flags.model, "--prompt", flags.prompt],
       ...(flags.ortLib === undefined ? [] : ["--ort-lib", flags.ortLib]),
       ...(flags.threads === undefined ? [] : ["--threads", String(flags.threads)]),
+      ...providerArguments(flags),
     ];
     const starts: Start[] = [];
     for (let round = 0; round <= flags.rounds; round++) {

@@ -7,7 +7,7 @@ import { command } from "./command.ts";
 import { integer, list, number, text, type Values } from "./flags.ts";
 import { startSelf } from "../system/own_process.ts";
 import type { Terminal } from "./output.ts";
-import { RUNTIME_FLAGS } from "./runtime_flags.ts";
+import { providerArguments, RUNTIME_FLAGS } from "./runtime_flags.ts";
 import { type Column, formatTable } from "./table.ts";
 import { TRAIN_FLAGS } from "./train_flags.ts";
 
@@ -158,6 +158,7 @@ function argumentsOf(flags: BenchTrainFlags, one: Configuration): readonly strin
     ...given("--memory-budget", flags.memoryBudget),
     ...given("--ort-lib", flags.ortLib),
     ...given("--threads", flags.threads),
+    ...providerArguments(flags),
   ];
 }
 

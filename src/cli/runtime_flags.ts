@@ -61,6 +61,27 @@ export function openRunner(flags: Values<typeof RUNTIME_FLAGS>): Runner {
   });
 }
 
+/** The providers as another process of graft takes them. */
+export function providerArguments(
+  { ep, epOption }: Pick<Values<typeof RUNTIME_FLAGS>, "ep" | "epOption">,
+): readonly string[] {
+  return ["--ep", ep.join(), ...epOption.flatMap((option) => ["--ep-option", option])];
+}
+
+/**
+ * The same library, the processor alone, while a runner that {@linkcode openRunner} opened is open:
+ * for comparisons.
+ */
+export function openProcessor(flags: Values<typeof RUNTIME_FLAGS>): Runner {
+  const hasGpu = gpuNodes(kernelFiles).length > 0;
+  const wish = { names: flags.ep, options: flags.epOption };
+  return createOrtRunner({
+    ortLib: libraryFor(flags.ortLib, wish, hasGpu, () => {}),
+    threads: flags.threads,
+    logLevel: logLevel(),
+  });
+}
+
 const kernelFiles = {
   exists: (path: string) => kernelAccess(path, "exists"),
   usable: (path: string) => kernelAccess(path, "usable"),

@@ -28,7 +28,7 @@ import { formatShare } from "./format.ts";
 import type { Terminal } from "./output.ts";
 import type { FrozenLayers } from "./prefix_cache.ts";
 import type { TrainSetup } from "./run_training.ts";
-import { openRunner } from "./runtime_flags.ts";
+import { openProcessor, openRunner } from "./runtime_flags.ts";
 import {
   type AdaptedModel,
   adapterOf,
@@ -39,6 +39,7 @@ import {
   labelsFor,
 } from "./train_adapter.ts";
 import { chooseNumeric } from "./train_numeric.ts";
+import { checkProvider } from "./train_provider.ts";
 import { loadTrainData, type TrainData } from "./train_data.ts";
 import { TRAIN_FLAGS, type TrainFlags } from "./train_flags.ts";
 import { fitTraining } from "./train_memory.ts";
@@ -102,6 +103,11 @@ export async function setUpTraining(
   );
   const step = resources.use(new PlannedModel({ ...options, keepBytes }));
   await checkForward(runner, adapted.model, step, data, terminal);
+  if (runner.providers.length > 0) {
+    using processor = openProcessor(flags);
+    const batch = sliceBatch(await data.train.batch(0, 0), 0, sequences);
+    await checkProvider(step, options, processor, batch, terminal);
+  }
   const numeric = await chooseNumeric(
     flags.train && flags.numeric === "fast" ? "fast" : "exact",
     step,

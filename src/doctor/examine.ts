@@ -11,6 +11,7 @@ import type { Finding } from "./finding.ts";
 import { deviceFindings, instructionSets, processorFindings, sensorFindings } from "./hardware.ts";
 import { folderFindings, type FolderState, memoryFindings } from "./resources.ts";
 import { runtimeFindings } from "./runtime.ts";
+import { findGpuLibrary } from "../runtime/gpu_library.ts";
 import { gpuFindings, gpuNodes, systemdFindings, variableFindings } from "./system.ts";
 
 /** @param ortLib the library that the user names, if any */
@@ -19,6 +20,9 @@ export async function examine(ortLib: string | undefined): Promise<readonly Find
     exists: (path: string) => kernelAccess(path, "exists"),
     usable: (path: string) => kernelAccess(path, "usable"),
   };
+  const hasGpu = gpuNodes(files).length > 0;
+  // What other verbs would take.
+  const library = ortLib || (hasGpu ? findGpuLibrary() : undefined);
   return [
     ...deviceFindings(device()),
     ...processorFindings(processor(), instructionSets(readKernelFile("/proc/cpuinfo") ?? "")),
@@ -30,7 +34,7 @@ export async function examine(ortLib: string | undefined): Promise<readonly Find
     ...folders().flatMap(folderFindings),
     ...sensorFindings(temperatures(), batteries()),
     ...gpuFindings(files),
-    ...await runtimeFindings(ortLib, gpuNodes(files).length > 0),
+    ...await runtimeFindings(library, hasGpu),
     ...systemdFindings(files),
     ...variableFindings((name) => Deno.env.get(name)),
   ];

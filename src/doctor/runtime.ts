@@ -4,6 +4,7 @@ import { float32, toNumbers } from "../graph/tensor.ts";
 import { GraphBuilder } from "../graph/builder.ts";
 import { inferTraining, TRAINING_OPSETS } from "../ops/registry.ts";
 import { createOrtRunner } from "../runtime/ort_runner.ts";
+import { whatToDo } from "../runtime/provider_failure.ts";
 import { inspectLibrary, type LibraryState } from "../runtime/providers.ts";
 import type { Finding } from "./finding.ts";
 
@@ -25,10 +26,8 @@ export function libraryFindings(
         ? {
           id,
           level: "warning",
-          what,
-          advice:
-            "point GRAFT_ORT_LIB at a GPU build of ONNX Runtime with its provider libraries " +
-            "beside it, and at the CUDA release it was built for; until then the CPU is used",
+          what: what + whatToDo(failure ?? ""),
+          advice: "until then the processor is used; docs/jetson.md names the builds for a Jetson",
         }
         : { id, level: "ok", what: `${what} (and there is no GPU)` };
     }),

@@ -166,13 +166,17 @@ class OrtRunner implements Runner, TensorOwner {
     const [major, minor, patch] = version.split(".").map((part) => parseInt(part, 10));
     this.version = [major, minor, patch || 0];
     this.#providers = (options.providers ?? []).filter(({ name }) => !CPU.test(name));
-    const names = [...this.#providers.map(({ name }) => name), "CPUExecutionProvider"];
+    const names = [...this.providers, "CPUExecutionProvider"];
     this.description = `onnxruntime ${version} (${names.join(", ")})`;
     const memory = options.memory ?? memoryOf(this.#providers);
     if (memory !== undefined) this.#memory = new DeviceMemory(environment, this.#providers, memory);
     if (this.#providers.length > 0 && options.note !== undefined) {
-      this.#report = new PlacementReport(this.#providers.map(({ name }) => name), options.note);
+      this.#report = new PlacementReport(this.providers, options.note);
     }
+  }
+
+  get providers(): readonly string[] {
+    return this.#providers.map(({ name }) => name);
   }
 
   get disposed(): boolean {

@@ -93,7 +93,8 @@ export function providerFailure(environment: Environment, provider: Provider): s
   const failure = loadFailure(environment.ort, provider);
   if (failure !== undefined) return failure;
   try {
-    Session.fromBytesHere(environment, DEVICELESS, { providers: [provider] })[Symbol.dispose]();
+    Session.fromBytesHere(environment, devicelessModel(), { providers: [provider] })
+      [Symbol.dispose]();
     return undefined;
   } catch (error) {
     if (!(error instanceof OrtError)) throw error;
@@ -102,26 +103,29 @@ export function providerFailure(environment: Environment, provider: Provider): s
 }
 
 /** A graph that no device computes, since it handles texts: making its session opens the device alone. */
-const DEVICELESS = encodeModel({
-  irVersion: 8,
-  opsets: { "": 14 },
-  graph: {
-    name: "texts",
-    inputs: [{ name: "x", type: { dtype: "string", shape: ["n"] } }],
-    outputs: [{ name: "y", type: { dtype: "string", shape: ["n"] } }],
-    initializers: new Map(),
-    nodes: [{
+function devicelessModel(): Uint8Array<ArrayBuffer> {
+  const type = { dtype: "string", shape: ["n"] } as const;
+  return encodeModel({
+    irVersion: 8,
+    opsets: { "": 14 },
+    graph: {
       name: "texts",
-      opType: "Identity",
-      domain: "",
-      inputs: ["x"],
-      outputs: ["y"],
-      attributes: {},
-    }],
-    valueInfo: new Map(),
-  },
-  metadata: {},
-}) as Uint8Array<ArrayBuffer>;
+      inputs: [{ name: "x", type }],
+      outputs: [{ name: "y", type }],
+      initializers: new Map(),
+      nodes: [{
+        name: "texts",
+        opType: "Identity",
+        domain: "",
+        inputs: ["x"],
+        outputs: ["y"],
+        attributes: {},
+      }],
+      valueInfo: new Map(),
+    },
+    metadata: {},
+  }) as Uint8Array<ArrayBuffer>;
+}
 
 /** What the dynamic loader or CUDA said, out of the library's account of where in its source that was. */
 export function plainReason(message: string): string {

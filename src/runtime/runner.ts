@@ -113,6 +113,8 @@ export interface CompileOptions {
 export interface Runner extends Disposable {
   /** E.g. `"onnxruntime 1.30.0 (CPUExecutionProvider)"`. */
   readonly description: string;
+  /** Execution providers that nodes are given to before the processor's, best first. */
+  readonly providers: readonly string[];
   /** `[major, minor, patch]` of the library. */
   readonly version: readonly [number, number, number];
   /** Compiles a model file from disk (external data beside it is resolved by the runtime). */

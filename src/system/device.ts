@@ -23,7 +23,7 @@ export interface L4t {
 }
 
 /** JetPack by Jetson Linux's major number. Source: NVIDIA's Jetson Linux archive. */
-const JETPACK: Readonly<Record<string, number>> = { "32": 4, "35": 5, "36": 6, "38": 7 };
+const JETPACK: Readonly<Record<string, number>> = { "32": 4, "35": 5, "36": 6, "38": 7, "39": 7 };
 
 /**
  * Reads `/etc/nv_tegra_release`, whose first line is as
