@@ -40,8 +40,8 @@ export interface WrittenMerge {
 
 /**
  * Computes the matrices of a merge one at a time and writes each where it belongs. No weights are
- * kept, so that without `grams` the work takes less memory than the file; those add their matrices
- * and factors, which grow with the square of a layer's inputs.
+ * kept, so that without `grams` the work takes less memory than the file; those add their sums, up to
+ * a quarter of the file or one matrix, and the session that collects them.
  *
  * @throws {BadInputError} for changes that do not fit the base
  * @throws {RefusedError} where nothing would change
