@@ -32,13 +32,16 @@ const OOM_SCORE_ADJ = "1000";
 /** Lines of a child's standard error that a failure quotes. */
 const QUOTED_LINES = 3;
 
+/** What a line begins with by which a verb says why it ends (cli/exit.ts). */
+const ERROR = "graft: ";
+
 /** How a process ended. */
 interface Ended {
   readonly code: number;
   readonly signal: Deno.Signal | null;
   readonly stdout: string;
-  /** The last lines of its standard error. */
-  readonly last: string;
+  /** What went wrong, as it said; else the last lines of its standard error. */
+  readonly said: string;
 }
 
 export class ChildSteps implements JobSteps {
@@ -62,7 +65,7 @@ export class ChildSteps implements JobSteps {
   async train(cycle: string): Promise<StepEnd> {
     const adapter = join(cycle, "adapter");
     const resume = hasCheckpoint(join(adapter, "checkpoints"));
-    return endOf(
+    const end = endOf(
       await this.#run(cycle, [
         "train",
         ...["--config", join(cycle, "train.yaml")],
@@ -71,6 +74,8 @@ export class ChildSteps implements JobSteps {
         ...this.settings.runtimeFlags,
       ]),
     );
+    // Too little memory, or a loss that diverged: no verdict on the data, which may be tried again.
+    return end.ended === "refused" ? { ...end, ended: "failed", code: EXIT.refused } : end;
   }
 
   async merge(cycle: string): Promise<StepEnd> {
@@ -102,7 +107,7 @@ export class ChildSteps implements JobSteps {
   }
 
   async #run(cycle: string, args: readonly string[]): Promise<Ended> {
-    if (this.signal.aborted) return { code: EXIT.interrupted, signal: null, stdout: "", last: "" };
+    if (this.signal.aborted) return { code: EXIT.interrupted, signal: null, stdout: "", said: "" };
     const child = startSelf(args, "piped");
     const step = args[0];
     if (!writeKernelFile(`/proc/${child.pid}/oom_score_adj`, OOM_SCORE_ADJ)) {
@@ -119,29 +124,31 @@ export class ChildSteps implements JobSteps {
     try {
       const stdout = new Response(child.stdout).text();
       const last: string[] = [];
+      let error: string | undefined;
       const lines: ReadableStream<string> = child.stderr.pipeThrough(new TextDecoderStream())
         .pipeThrough(new TextLineStream());
       for await (const line of lines) {
         if (line.trim() === "") continue;
         this.log("info", line, { CYCLE: cycle.split("/").at(-1), STEP: step });
+        if (line.startsWith(ERROR)) error = line.slice(ERROR.length);
         last.push(line);
         if (last.length > QUOTED_LINES) last.shift();
       }
       const { code, signal } = await child.status;
-      return { code, signal, stdout: await stdout, last: last.join("\n") };
+      return { code, signal, stdout: await stdout, said: error ?? last.join("\n") };
     } finally {
       this.signal.removeEventListener("abort", stop);
     }
   }
 }
 
-function endOf({ code, signal, last }: Ended): StepEnd {
+function endOf({ code, signal, said }: Ended): StepEnd {
   // A process that is told to end before it listens dies of the signal itself.
   if (signal === "SIGTERM" || code === EXIT.interrupted) return { ended: "stopped" };
   if (signal !== null) return { ended: "killed", why: `it was killed by ${signal}` };
   if (code === EXIT.ok) return { ended: "done", value: undefined };
-  if (code === EXIT.refused) return { ended: "refused", why: last };
-  return { ended: "failed", why: last || `it ended with ${code}`, code };
+  if (code === EXIT.refused) return { ended: "refused", why: said };
+  return { ended: "failed", why: said || `it ended with ${code}`, code };
 }
 
 function hasCheckpoint(folder: string): boolean {

@@ -31,8 +31,8 @@ export interface DaemonOptions {
   readonly signal: AbortSignal;
 }
 
-/** Answers that may wait; a line more is turned away. */
-const MOST_WAITING = 64;
+/** Answers in work and waiting; a line more is turned away. */
+const MOST_WAITING = 16;
 
 /** A model with its name. */
 interface Loaded {

@@ -71,11 +71,12 @@ export async function copyModel(model: string, places: Places, say: Say): Promis
   const file = findModelFile(model);
   if (insideBinary(file)) return model;
   const target = join(places.program, "model");
+  if (dirname(Deno.realPathSync(file)) === target) return target;
   makeDirectory(places.program);
   using base = loadOnnx(file);
   using staged = new StagedDirectory(target);
   await writeModel(staged, { path: file, model: base.model }, base.model, () => Promise.resolve());
-  staged.commit();
+  staged.commit(true);
   readableByAll(target);
   say(`Copied ${dirname(file)} to ${target}`);
   return target;

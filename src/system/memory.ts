@@ -66,7 +66,9 @@ export function cgroupMemory(readText = readKernelFile): CgroupMemory | undefine
       ? ["/sys/fs/cgroup", "memory.max", "memory.current"]
       : ["/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes"];
     // Inside a container the path may name a group outside of it: the root is asked in any case.
-    for (let group = path.replace(/\/$/, "");; group = group.slice(0, group.lastIndexOf("/"))) {
+    // One above the namespace's own is written with "/.." before it, though it is mounted from the root.
+    const inside = path.replace(/^(\/\.\.)+/, "").replace(/\/$/, "");
+    for (let group = inside;; group = group.slice(0, group.lastIndexOf("/"))) {
       // "max" for none, or in the first version a number near 2^63.
       const limitBytes = Number(readText(`${root}${group}/${limitFile}`));
       if (limitBytes > 0 && limitBytes < 2 ** 60) {

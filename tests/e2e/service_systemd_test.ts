@@ -7,9 +7,9 @@ import { inTempDir, pairs, sha256 } from "../helpers/training_runs.ts";
 
 const MODEL = modelDir("tiny-llama-genai-int4");
 
-async function install(systemd: Systemd, ...flags: string[]): Promise<string> {
+async function install(systemd: Systemd, model: string, ...flags: string[]): Promise<string> {
   const { code, stdout, stderr } = await systemd.graft(
-    ...["service", "install", "--model", MODEL],
+    ...["service", "install", "--model", model],
     ...systemd.execFlags,
     ...flags,
   );
@@ -32,7 +32,7 @@ async function mainPid(systemd: Systemd): Promise<string> {
 testUnderSystemd(
   "graft service install starts a hardened service that is ready once its model answers",
   async (systemd) => {
-    const said = await install(systemd);
+    const said = await install(systemd, "default");
     assertStringIncludes(said, "Wrote /etc/systemd/system/graft.service");
     const unit = await systemd.show("graft.service");
     assertEquals(unit.ActiveState, "active");
@@ -40,7 +40,8 @@ testUnderSystemd(
     // restart waited for READY=1: the model had answered by then
     const { code, stdout, stderr } = await systemd.graft("service", "ask", "my card");
     assertEquals(code, 0, stderr);
-    assertEquals(JSON.parse(stdout).model, "base");
+    const { model, embedding } = JSON.parse(stdout);
+    assertEquals([model, embedding.length], ["base", 384]);
     const ready = (await systemd.journal("graft.service")).find(({ GRAFT_EVENT }) =>
       GRAFT_EVENT === "ready"
     );
@@ -67,7 +68,7 @@ testUnderSystemd(
 testUnderSystemd(
   "graft service is restarted by the watchdog when it hangs, and drains on SIGTERM",
   async (systemd) => {
-    await install(systemd, "--no-start");
+    await install(systemd, MODEL, "--no-start");
     await override(systemd, "graft.service", "WatchdogSec=2", "TimeoutAbortSec=1");
     const started = await systemd.run("systemctl", "start", "graft.service");
     assertEquals(started.code, 0, started.stderr);
@@ -109,7 +110,7 @@ testUnderSystemd(
         config,
         "iters: 120\nlearning_rate: 0.003\nsave_every: 10\ntarget_modules: [all-linear]\nthreads: 1\n",
       );
-      await install(systemd, "--train-config", config);
+      await install(systemd, MODEL, "--train-config", config);
       await systemd.run("cp", join(data, "first.jsonl"), "/var/lib/graft/data/");
       let ended = false;
       const job = systemd.run("systemctl", "start", "graft-train.service");
@@ -157,5 +158,25 @@ testUnderSystemd(
         return StatusText.includes("the base") || undefined;
       });
     });
+  },
+);
+
+testUnderSystemd(
+  "graft-train.service refuses a training that does not fit its memory, and the service goes on",
+  async (systemd) => {
+    await install(systemd, MODEL);
+    await override(systemd, "graft-train.service", "MemoryMax=110M");
+    const row = `{"text": "one"}\\n{"text": "two"}\\n`;
+    await systemd.run("sh", "-c", `printf '${row}' > /var/lib/graft/data/rows.jsonl`);
+    const { code } = await systemd.run("systemctl", "start", "graft-train.service");
+    assertEquals(code, 1);
+    const { Result, ExecMainStatus } = await systemd.show("graft-train.service");
+    assertEquals([Result, ExecMainStatus], ["exit-code", "1"]);
+    const failed = (await systemd.journal("graft-train.service")).find(({ GRAFT_STEP }) =>
+      GRAFT_STEP === "failed"
+    );
+    assertEquals([failed?.PRIORITY, failed?.GRAFT_CYCLE], ["3", "0001"]);
+    assertMatch(failed!.MESSAGE, /^Cycle 0001 failed: Cannot train in \d+ MB of memory/);
+    assertEquals((await systemd.graft("service", "ask", "my card")).code, 0);
   },
 );

@@ -39,6 +39,15 @@ Deno.test("cgroupMemory() reads the first version's files, where no limit is a h
   assertEquals(cgroupMemory(files({})), undefined);
 });
 
+Deno.test("cgroupMemory() finds a group above the namespace that the process was put into", () => {
+  const read = files({
+    "/proc/self/cgroup": "4:memory:/../../system.slice/graft.service\n",
+    "/sys/fs/cgroup/memory/system.slice/graft.service/memory.limit_in_bytes": "2000\n",
+    "/sys/fs/cgroup/memory/system.slice/graft.service/memory.usage_in_bytes": "50\n",
+  });
+  assertEquals(cgroupMemory(read), { limitBytes: 2000, usedBytes: 50 });
+});
+
 Deno.test("freeSwapBytes() is what the machine and every group above have left", () => {
   const machine = { "/proc/meminfo": "SwapTotal:  8 kB\nSwapFree:  4 kB\n" };
   assertEquals(freeSwapBytes(files(machine)), 4096);
