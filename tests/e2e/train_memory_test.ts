@@ -8,6 +8,7 @@ import { inTempDir, readMetrics } from "../helpers/training_runs.ts";
 const NAME = "smollm2-135m-instruct-int4";
 /** Of SmolLM2's base: 134,515,008 parameters of 4 bytes. */
 const FP32_BYTES = 134_515_008 * 4;
+const SHARE = 0.75;
 
 async function checkPeak(model: string, path: string): Promise<void> {
   const data = join(path, "texts.jsonl");
@@ -30,11 +31,11 @@ async function checkPeak(model: string, path: string): Promise<void> {
   assertEquals(code, 0, new TextDecoder().decode(stderr));
   assertEquals(readMetrics(adapter).filter(({ loss }) => loss !== undefined).length, 2);
   const peak = Math.max(highWater, tree.peakBytes);
-  assert(highWater > 0 && peak < FP32_BYTES, `peak of ${peak} bytes, fp32 has ${FP32_BYTES}`);
+  assert(highWater > 0 && peak < SHARE * FP32_BYTES, `peak of ${peak} bytes, fp32: ${FP32_BYTES}`);
 }
 
 const model = modelFolders().get(NAME);
-const title = `graft train on 1×32 tokens peaks below the base in fp32, ${NAME}`;
+const title = `graft train on 1×32 tokens peaks below ${SHARE} of the base in fp32, ${NAME}`;
 // No fixture can be so large: where the model is missing there is no test to count as skipped.
 if (model === undefined) console.log(`skipped: ${title}: the model is not on this machine`);
 else Deno.test(title, () => inTempDir((path) => checkPeak(model, path)));
