@@ -61,9 +61,14 @@ const MIB = 2 ** 20;
 const PROCESS_BYTES = 142 * MIB;
 /** Lowering and differentiating a graph, for each node of the step: objects, most of them garbage. */
 const NODE_BYTES = 8400;
-/** One compiled session with its graph (12 sessions of SmolLM2's halves: 4.2 MB). */
+/** One compiled session with its graph (11 sessions of SmolLM2's halves: 4 MB). */
 const SESSION_BYTES = 0.35 * MIB;
-/** Plan of one batch shape as JavaScript objects. */
+/**
+ * Sessions for each of a step's different calls where shapes differ: most serve all shapes, but
+ * attention is in more blocks for longer sequences.
+ */
+const KINDS_OF_SHAPES = 2;
+/** Plan of one batch shape: JavaScript objects, tensors over what it reads. */
 const PLAN_BYTES = 1.5 * MIB;
 /** The arena keeps 8 bytes for each of its granules of 256. */
 const ARENA_BOOKKEEPING = 8 / 256;
@@ -94,7 +99,8 @@ export function predictMemory(run: RunToPredict): PredictedMemory {
   // and puts it into one piece, and the adapter's own file is made before that is collected.
   const held = parameterBytes * (1 + 2 * values + 2 * values + 2);
   const shapes = run.shapes ?? 1;
-  const sessions = sessionsBefore + (simulation.sessionCount - sessionsBefore) * shapes;
+  const sessions = sessionsBefore +
+    (simulation.sessionCount - sessionsBefore) * Math.min(shapes, KINDS_OF_SHAPES);
   const nodes = plan.training.calls.reduce((sum, { graph }) => sum + graph.nodes.length, 0);
   const savedBytes = Math.min(plan.savedBytes, stepBytes);
   // What was rounded leaves memory; an evaluation reads it call by call.
