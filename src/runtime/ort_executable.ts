@@ -42,8 +42,8 @@ export class OrtExecutable implements Executable {
   readonly #copiesInputs: boolean;
   /** Where outputs stay that the runtime allocates, if not in host memory. */
   readonly #memory: DeviceMemory | undefined;
-  /** Called once, after the first run. */
-  #onFirstRun: ((executable: OrtExecutable) => void) | undefined;
+  /** Called once, after the first run or before an end without one. */
+  #afterFirstRun: ((ran: boolean) => void) | undefined;
   /** What runs are wrapped in, where they may take minutes. */
   readonly #around: <T>(work: () => Promise<T>) => Promise<T>;
   readonly #onDispose: (executable: OrtExecutable) => void;
@@ -59,8 +59,8 @@ export class OrtExecutable implements Executable {
       readonly label: string;
       readonly copiesInputs: boolean;
       readonly memory?: DeviceMemory;
-      readonly around?: <T>(work: () => Promise<T>) => Promise<T>;
-      readonly onFirstRun?: (executable: OrtExecutable) => void;
+      readonly around: <T>(work: () => Promise<T>) => Promise<T>;
+      readonly afterFirstRun: (ran: boolean) => void;
       readonly onDispose: (executable: OrtExecutable) => void;
     },
   ) {
@@ -69,8 +69,8 @@ export class OrtExecutable implements Executable {
     this.#label = options.label;
     this.#copiesInputs = options.copiesInputs;
     this.#memory = options.memory;
-    this.#around = options.around ?? ((work) => work());
-    this.#onFirstRun = options.onFirstRun;
+    this.#around = options.around;
+    this.#afterFirstRun = options.afterFirstRun;
     this.#onDispose = options.onDispose;
     this.inputs = session.inputs.map(valueInfo);
     this.outputs = session.outputs.map(valueInfo);
@@ -171,6 +171,7 @@ export class OrtExecutable implements Executable {
   }
 
   [Symbol.dispose](): void {
+    if (!this.#session.disposed) this.#ran(false);
     this.#session[Symbol.dispose]();
     this.#onDispose(this);
   }
@@ -247,10 +248,10 @@ export class OrtExecutable implements Executable {
     });
   }
 
-  #ran(): void {
-    const first = this.#onFirstRun;
-    this.#onFirstRun = undefined;
-    first?.(this);
+  #ran(ran = true): void {
+    const after = this.#afterFirstRun;
+    this.#afterFirstRun = undefined;
+    after?.(ran);
   }
 
   /** The feeds' values in the order of the session's inputs. */

@@ -1,16 +1,5 @@
 /** {@linkcode Runner} over ONNX Runtime. */
-import {
-  availableProviders,
-  Environment,
-  type Ort,
-  OrtError,
-  OrtValue,
-  type Provider,
-  RECORD_ASSIGNMENT,
-  Session,
-  type SessionSettings,
-  tryProvider,
-} from "../../ffi/mod.ts";
+import { Environment, OrtError, OrtValue, Session, type SessionSettings } from "../../ffi/mod.ts";
 import { bitsOf, byteLength, type DataType, ONNX_TYPE } from "../graph/dtype.ts";
 import { elementCount, type Tensor } from "../graph/tensor.ts";
 import type { Model } from "../graph/types.ts";
@@ -19,54 +8,30 @@ import { insideBinary } from "../system/embedded.ts";
 import { openMapped } from "../system/mapped_file.ts";
 import { openOrt } from "./brought_library.ts";
 import { canReside, DeviceMemory, hasElements, memoryOf } from "./device_memory.ts";
-import { withPatience } from "./engine_patience.ts";
 import { bytesDigest, folderDigest, modelDigest } from "./model_digest.ts";
-import { placementOf, profilePrefix } from "./placement_profile.ts";
-import { PlacementReport } from "./placement_report.ts";
-import { chooseProviders, type ProviderWish } from "./provider_choice.ts";
-import {
-  defaultOptions,
-  engineFolder,
-  type OptionSurroundings,
-  withEnginePrefix,
-} from "./provider_options.ts";
-import { providerFailure } from "./providers.ts";
 import { placeInitializers } from "./initializers.ts";
 import { asFailure, attempt, attemptAsync } from "./failure.ts";
 import { OrtExecutable } from "./ort_executable.ts";
 import { OrtTensor, type TensorOwner } from "./ort_tensor.ts";
 import { releaseLimit } from "./release_limits.ts";
 import type { CompileOptions, DeviceTensor, Executable, Runner } from "./runner.ts";
+import { type ProviderOptions, SessionProviders } from "./session_providers.ts";
 
 /** How the runtime is opened. */
-export interface OrtRunnerOptions {
+export interface OrtRunnerOptions extends ProviderOptions {
   /** Path of the library (`--ort-lib`, `GRAFT_ORT_LIB`); default: the one that graft brings. */
   readonly ortLib?: string;
   /** Threads of the shared pool; default: ORT's choice, the number of physical cores. */
   readonly threads?: number;
   /** Whether idle threads spin; default true. False leaves the cores to others between runs. */
   readonly spinning?: boolean;
-  /** Execution providers in order of preference; the CPU comes last by itself. */
-  readonly providers?: readonly Provider[];
-  /** Providers that a user asks for, to be tried; instead of {@linkcode providers}. */
-  readonly wish?: ProviderWish;
-  /** Whether a driver shows a GPU; default false. */
-  readonly hasGpu?: boolean;
-  /** What providers' options depend on. */
-  readonly surroundings?: OptionSurroundings;
   /** ORT's name of the memory that tensors are kept in; default: that of the providers. */
   readonly memory?: string;
   /** Optimisation level of sessions that name none; default `all`. */
   readonly optimization?: CompileOptions["optimization"];
   /** Least severe message that ORT writes to stderr; default `error`. */
   readonly logLevel?: "verbose" | "info" | "warning" | "error" | "fatal";
-  /** Told what is done in another way than asked for, where graphs run, and what takes minutes. */
-  readonly note?: (line: string) => void;
 }
-
-/** Names of providers that the library and its API spell in two ways. */
-const CPU = /^CPU(ExecutionProvider)?$/;
-const TENSORRT = /^Tensor(RT|rtExecutionProvider)$/;
 
 /** Minor release that brought 4-bit element types. */
 const INT4_SINCE = 19;
@@ -99,50 +64,12 @@ export function createOrtRunner(options: OrtRunnerOptions = {}): Runner {
     const ort = openOrt(options.ortLib, options.note ?? (() => {}));
     const environment = Environment.acquire(ort, { threads, spinning, logLevel });
     try {
-      if (options.wish !== undefined) {
-        const providers = wishedProviders(environment, options.wish, options);
-        return new OrtRunner(environment, { ...options, providers });
-      }
-      checkProviders(ort, options.providers ?? []);
       return new OrtRunner(environment, options);
     } catch (error) {
       environment.release();
       throw error;
     }
   });
-}
-
-function wishedProviders(
-  environment: Environment,
-  wish: ProviderWish,
-  { hasGpu = false, note = () => {}, surroundings = { unifiedMemory: false } }: OrtRunnerOptions,
-): readonly Provider[] {
-  const { ort } = environment;
-  return chooseProviders(wish, {
-    library: ort,
-    available: availableProviders(ort),
-    hasGpu,
-    defaults: (name) => defaultOptions(name, surroundings),
-    failure: (provider) => providerFailure(environment, provider),
-    note,
-  });
-}
-
-/** Tries the providers before any model is loaded, while the message can say what to do. */
-function checkProviders(ort: Ort, providers: readonly Provider[]): void {
-  for (const provider of providers) {
-    try {
-      tryProvider(ort, provider);
-    } catch (error) {
-      if (!(error instanceof OrtError)) throw error;
-      throw new RuntimeFailure(
-        `Cannot use ${provider.name} of ONNX Runtime at "${ort.path}", which was built with ` +
-          `${availableProviders(ort).join(", ")}: ${error.message}: leave it out, or point ` +
-          "--ort-lib or GRAFT_ORT_LIB at a build that has it, its own libraries beside it",
-        { cause: error },
-      );
-    }
-  }
 }
 
 class OrtRunner implements Runner, TensorOwner {
@@ -153,10 +80,9 @@ class OrtRunner implements Runner, TensorOwner {
   readonly #executables = new Set<OrtExecutable>();
   readonly #environment: Environment;
   readonly #options: OrtRunnerOptions;
-  readonly #providers: readonly Provider[];
+  readonly #providers: SessionProviders;
   /** Where tensors are kept, if not in host memory. */
   readonly #memory: DeviceMemory | undefined;
-  readonly #report: PlacementReport | undefined;
   #disposed = false;
 
   constructor(environment: Environment, options: OrtRunnerOptions) {
@@ -165,18 +91,16 @@ class OrtRunner implements Runner, TensorOwner {
     const { version } = environment.ort;
     const [major, minor, patch] = version.split(".").map((part) => parseInt(part, 10));
     this.version = [major, minor, patch || 0];
-    this.#providers = (options.providers ?? []).filter(({ name }) => !CPU.test(name));
+    this.#providers = new SessionProviders(environment, options);
     const names = [...this.providers, "CPUExecutionProvider"];
     this.description = `onnxruntime ${version} (${names.join(", ")})`;
-    const memory = options.memory ?? memoryOf(this.#providers);
-    if (memory !== undefined) this.#memory = new DeviceMemory(environment, this.#providers, memory);
-    if (this.#providers.length > 0 && options.note !== undefined) {
-      this.#report = new PlacementReport(this.providers, options.note);
-    }
+    const { list } = this.#providers;
+    const memory = options.memory ?? memoryOf(list);
+    if (memory !== undefined) this.#memory = new DeviceMemory(environment, list, memory);
   }
 
   get providers(): readonly string[] {
-    return this.#providers.map(({ name }) => name);
+    return this.#providers.names;
   }
 
   get disposed(): boolean {
@@ -185,7 +109,7 @@ class OrtRunner implements Runner, TensorOwner {
 
   /** Whether values must be copied to a device of their own when they are bound. */
   get #copiesInputs(): boolean {
-    return this.#providers.length > 0 || this.#memory !== undefined;
+    return this.providers.length > 0 || this.#memory !== undefined;
   }
 
   async load(path: string, options: CompileOptions = {}): Promise<Executable> {
@@ -273,7 +197,7 @@ class OrtRunner implements Runner, TensorOwner {
     for (const executable of [...this.#executables]) executable[Symbol.dispose]();
     for (const tensor of [...this.tensors]) tensor[Symbol.dispose]();
     this.#memory?.[Symbol.dispose]();
-    this.#report?.[Symbol.dispose]();
+    this.#providers[Symbol.dispose]();
     this.#environment.release();
   }
 
@@ -285,23 +209,17 @@ class OrtRunner implements Runner, TensorOwner {
     open: (settings: SessionSettings) => Promise<Session>,
   ): Promise<Executable> {
     this.#alive();
-    const { providers, engines } = await this.#providersFor(digest);
-    // The caller may want the profile for itself.
-    const reports = this.#report !== undefined && options.profilePrefix === undefined;
-    const patient = <T>(work: () => Promise<T>) =>
-      engines === undefined || this.#options.note === undefined
-        ? work()
-        : withPatience(label, engines.folder, this.#options.note, work);
-    const session = await patient(() =>
+    const { settings, around = (work) => work(), afterFirstRun } = await this.#providers.forModel(
+      label,
+      options,
+      digest,
+    );
+    const session = await around(() =>
       open({
         ...options,
+        ...settings,
         optimization: options.optimization ?? this.#options.optimization ?? "all",
-        providers,
         label,
-        ...reports && {
-          config: { ...options.config, [RECORD_ASSIGNMENT]: "1" },
-          profilePrefix: profilePrefix(),
-        },
       })
     ).catch((error) => {
       throw this.#beyondRelease(error, label) ?? asFailure(error, `Cannot compile "${label}"`);
@@ -310,35 +228,14 @@ class OrtRunner implements Runner, TensorOwner {
       label,
       copiesInputs: this.#copiesInputs,
       memory: this.#memory,
-      around: engines === undefined ? undefined : patient,
-      onFirstRun: reports ? () => this.#report!.add(placementOf(session)) : undefined,
+      around,
+      afterFirstRun: (ran) => afterFirstRun?.(session, ran),
       onDispose: (executable) => this.#executables.delete(executable),
     });
     this.#executables.add(executable);
     // The runner may have been disposed of while the session was being made.
     if (this.#disposed) executable[Symbol.dispose]();
     return executable;
-  }
-
-  /** The providers with what they need for one model. */
-  async #providersFor(digest: () => Promise<string>): Promise<{
-    readonly providers: readonly Provider[];
-    /** There where engines are built: the folder that keeps them, if one does. */
-    readonly engines?: { readonly folder: string | undefined };
-  }> {
-    const tensorrt = this.#providers.find(({ name }) => TENSORRT.test(name));
-    if (tensorrt === undefined) return { providers: this.#providers };
-    const own = tensorrt.options ?? {};
-    const folder = engineFolder(own);
-    if (folder === undefined) return { providers: this.#providers, engines: { folder } };
-    Deno.mkdirSync(folder, { recursive: true });
-    const options = withEnginePrefix(own, await digest());
-    return {
-      providers: this.#providers.map((provider) =>
-        provider === tensorrt ? { ...provider, options } : provider
-      ),
-      engines: { folder },
-    };
   }
 
   #resides(value: Pick<Tensor, "dtype" | "dims">): boolean {

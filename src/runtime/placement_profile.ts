@@ -10,16 +10,25 @@ export function profilePrefix(): string {
 }
 
 /**
- * Ends a session's profile and reads it. What a provider compiled is one node of a profile: releases
- * from 1.24 on also tell the nodes in it, though not those of every provider.
+ * Ends a session's profile, removes it and tells what is in it; nothing where the temporary folder
+ * could not take it. What a provider compiled is one node of a profile: releases from 1.24 on also
+ * tell the nodes in it, though not those of every provider.
  */
 export function placementOf(session: Session): Placement {
-  const path = session.endProfiling();
-  let ran: Placement;
-  try {
-    ran = placementOfProfile(Deno.readTextFileSync(path));
-  } finally {
-    Deno.removeSync(path);
-  }
+  const profile = takeFile(session.endProfiling());
+  if (profile === undefined) return new Map();
+  const ran = placementOfProfile(profile);
   return new Map([...ran, ...countPlacement(assignedNodes(session) ?? [])]);
+}
+
+/** The text of a file, which is removed; `undefined` where there is none. */
+function takeFile(path: string): string | undefined {
+  try {
+    const text = Deno.readTextFileSync(path);
+    Deno.removeSync(path);
+    return text;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return undefined;
+    throw error;
+  }
 }

@@ -1,9 +1,12 @@
 /** Tensors in a device's memory, with the host's as the device: the same calls, another name. */
 import { assert, assertEquals } from "@std/assert";
 import { float32, toNumbers } from "../../src/graph/tensor.ts";
+import { placementOfProfile } from "../../src/runtime/placement.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
-import { oldestOrt } from "../helpers/oldest_ort.ts";
+import { libraryMissing } from "../helpers/gpu_library.ts";
+import { oldestOrt, testOnEachOrt } from "../helpers/oldest_ort.ts";
 import { tinyModel } from "../helpers/ort.ts";
+import { testNeeding } from "../helpers/requirements.ts";
 import { runnerCases } from "../helpers/runner_cases.ts";
 
 runnerCases("tensors on a device", { memory: "Cpu" });
@@ -35,4 +38,64 @@ Deno.test("what runs give stays on the device until it is read", async () => {
   assertEquals([...toNumbers(x.read())], [3, 5]);
   x[Symbol.dispose]();
   assertEquals(runner.traffic, { uploadedBytes: 16, readBytes: 16 });
+});
+
+testNeeding(
+  libraryMissing("GRAFT_OPENVINO_ORT"),
+  "GRAFT_REQUIRE_TOOLS",
+  "where graphs run is told once, and no profile is left behind",
+  async () => {
+    const folder = await Deno.makeTempDir();
+    const before = Deno.env.get("TMPDIR");
+    Deno.env.set("TMPDIR", folder);
+    try {
+      const told: string[] = [];
+      const model = tinyModel({
+        inputs: { x: ["float32", [2]] },
+        outputs: { y: ["float32", [2]] },
+        nodes: [["Add", ["x", "x"], ["y"]]],
+      });
+      {
+        using runner = createOrtRunner({
+          ortLib: Deno.env.get("GRAFT_OPENVINO_ORT"),
+          wish: { names: ["openvino"], options: ["device_type=CPU"] },
+          note: (line) => told.push(line),
+        });
+        using executable = await runner.compile(model);
+        using _unused = await runner.compile(model);
+        using x = runner.upload(float32([2], [1, 2]));
+        for (let i = 0; i < 2; i++) (await executable.run({ x })).y[Symbol.dispose]();
+      }
+      assertEquals(told, ["openvino runs 1 of 1 nodes (100%) of 1 graph"]);
+      assertEquals([...Deno.readDirSync(folder)], []);
+    } finally {
+      if (before === undefined) Deno.env.delete("TMPDIR");
+      else Deno.env.set("TMPDIR", before);
+      await Deno.remove(folder, { recursive: true });
+    }
+  },
+);
+
+testOnEachOrt("placementOfProfile() reads what each release writes", async (ortLib) => {
+  const folder = await Deno.makeTempDir();
+  try {
+    using runner = createOrtRunner({ ortLib });
+    using executable = await runner.compile(
+      tinyModel({
+        inputs: { x: ["float32", [2, 2]] },
+        outputs: { y: ["float32", [2, 2]] },
+        nodes: [["MatMul", ["x", "x"], ["z"]], ["Softmax", ["z"], ["y"]]],
+      }),
+      { profilePrefix: `${folder}/run` },
+    );
+    using x = runner.upload(float32([2, 2], [1, 2, 3, 4]));
+    (await executable.run({ x })).y[Symbol.dispose]();
+    const placement = placementOfProfile(Deno.readTextFileSync(executable.endProfiling()));
+    assertEquals(
+      placement,
+      new Map([["CPUExecutionProvider", new Map([["MatMul", 1], ["Softmax", 1]])]]),
+    );
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
 });
