@@ -132,14 +132,15 @@ class OrtRunner implements Runner, TensorOwner {
   compile(model: Model, options: CompileOptions = {}): Promise<Executable> {
     const label = options.label ?? (model.graph.name || "graph");
     return attemptAsync(`Cannot compile "${label}"`, async () => {
-      const { bytes, config, handed } = placeInitializers(model, this.version);
+      const form = this.#providers.formOf(model);
+      const { bytes, config, handed } = placeInitializers(form, this.version);
       const values = new Map<string, OrtValue>();
       try {
         for (const [name, tensor] of handed) values.set(name, this.#over(tensor));
         return await this.#open(
           label,
           options,
-          () => modelDigest(model, bytes),
+          () => modelDigest(form, bytes),
           (settings) =>
             Session.fromBytes(this.#environment, bytes as Uint8Array<ArrayBuffer>, {
               ...settings,

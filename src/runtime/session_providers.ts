@@ -10,6 +10,8 @@ import {
   tryProvider,
 } from "../../ffi/mod.ts";
 import { RuntimeFailure } from "../errors.ts";
+import { nbitsToDequantize } from "../graph/passes/nbits_to_dequantize.ts";
+import type { Model } from "../graph/types.ts";
 import { withPatience } from "./engine_patience.ts";
 import { placementOf, profilePrefix } from "./placement_profile.ts";
 import { PlacementReport } from "./placement_report.ts";
@@ -76,6 +78,15 @@ export class SessionProviders implements Disposable {
     return this.list.map(({ name }) => name);
   }
 
+  /** A model in the form that the providers take most of. */
+  formOf(model: Model): Model {
+    return this.#tensorrt === undefined ? model : nbitsToDequantize(model);
+  }
+
+  get #tensorrt(): Provider | undefined {
+    return this.list.find(({ name }) => TENSORRT.test(name));
+  }
+
   /** @param digest of the model, for the names of its engines */
   async forModel(
     label: string,
@@ -91,7 +102,7 @@ export class SessionProviders implements Disposable {
         if (ran && placement.size > 0) report.add(placement);
       },
     };
-    const tensorrt = this.list.find(({ name }) => TENSORRT.test(name));
+    const tensorrt = this.#tensorrt;
     if (tensorrt === undefined) {
       return { ...told, settings: { providers: this.list, ...told.settings } };
     }

@@ -1,0 +1,97 @@
+/**
+ * `com.microsoft.MatMulNBits` of 4 bits as ONNX's own `DequantizeLinear` of int4 blocks and `MatMul`:
+ * the form in which TensorRT takes quantised weights. The numbers stay what they are.
+ *
+ * MatMulNBits stores uint4 codes [N, K], whose zero is 8 where none is stored; TensorRT wants int4 with
+ * zero 0, and blocks along the first axis of [K, N]. Sources: docs/ContribOperators.md of ONNX Runtime;
+ * ONNX's DequantizeLinear-21; NVIDIA's "Working with Quantized Types".
+ */
+import { int, intAttribute } from "../attributes.ts";
+import type { Tensor } from "../tensor.ts";
+import { readBy } from "./prune.ts";
+import { type Graph, MICROSOFT, type Model, type Node } from "../types.ts";
+
+/** First operator set with int4, and the file format's version that came with it. */
+const [OPSET, IR_VERSION] = [21, 10];
+
+/** The model in that form; layers with stored zero points, a bias or other bits stay as they are. */
+export function nbitsToDequantize(model: Model): Model {
+  if ((model.opsets[""] ?? 0) < OPSET || model.irVersion < IR_VERSION) return model;
+  const { graph } = model;
+  const initializers = new Map(graph.initializers);
+  const nodes = graph.nodes.flatMap((node) => rewritten(node, graph, initializers));
+  if (nodes.length === graph.nodes.length) return model;
+  const read = new Set(nodes.flatMap((node) => [...readBy(node)]));
+  for (const { inputs } of graph.nodes) {
+    for (const name of inputs) if (!read.has(name)) initializers.delete(name);
+  }
+  return { ...model, graph: { ...graph, nodes, initializers } };
+}
+
+/** @param initializers gets what the nodes read */
+function rewritten(node: Node, graph: Graph, initializers: Map<string, Tensor>): readonly Node[] {
+  if (node.opType !== "MatMulNBits" || node.domain !== MICROSOFT) return [node];
+  const [x, b, s, ...others] = node.inputs;
+  const [codes, scales] = [graph.initializers.get(b), graph.initializers.get(s)];
+  const [cols, rows] = [intAttribute(node, "K", 0), intAttribute(node, "N", 0)];
+  const block = intAttribute(node, "block_size", 0);
+  const fits = intAttribute(node, "bits", 4) === 4 && cols % block === 0 &&
+    others.every((name) => name === "");
+  if (codes === undefined || scales === undefined || !fits) return [node];
+  const names = {
+    codes: `${b}.int4`,
+    scales: `${s}.transposed`,
+    weight: `${node.outputs[0]}.weight`,
+  };
+  initializers.set(names.codes, {
+    dtype: "int4",
+    dims: [cols, rows],
+    bytes: transposedCodes(codes.bytes, rows, cols),
+  });
+  initializers.set(names.scales, transposedScales(scales, rows, cols / block));
+  return [
+    {
+      name: `${node.name}.DequantizeLinear`,
+      opType: "DequantizeLinear",
+      domain: "",
+      inputs: [names.codes, names.scales],
+      outputs: [names.weight],
+      attributes: { axis: int(0), block_size: int(block) },
+    },
+    {
+      ...node,
+      opType: "MatMul",
+      domain: "",
+      inputs: [x, names.weight],
+      attributes: {},
+    },
+  ];
+}
+
+/** uint4 codes [rows, cols] as int4 [cols, rows], two a byte, the even one in the low half. */
+function transposedCodes(bytes: Uint8Array, rows: number, cols: number): Uint8Array {
+  const result = new Uint8Array(Math.ceil(rows * cols / 2));
+  for (let k = 0; k < cols; k++) {
+    for (let n = 0; n < rows; n++) {
+      const from = n * cols + k;
+      const code = from % 2 === 0 ? bytes[from >> 1] & 15 : bytes[from >> 1] >> 4;
+      const to = k * rows + n;
+      // c − 8 in two's complement of four bits is c with its highest bit turned over.
+      result[to >> 1] |= (code ^ 8) << (to % 2 === 0 ? 0 : 4);
+    }
+  }
+  return result;
+}
+
+/** Scales [rows, blocks] of any floating type as [blocks, rows]. */
+function transposedScales({ dtype, bytes }: Tensor, rows: number, blocks: number): Tensor {
+  const size = bytes.byteLength / (rows * blocks);
+  const result = new Uint8Array(bytes.byteLength);
+  for (let n = 0; n < rows; n++) {
+    for (let i = 0; i < blocks; i++) {
+      const from = (n * blocks + i) * size;
+      result.set(bytes.subarray(from, from + size), (i * rows + n) * size);
+    }
+  }
+  return { dtype, dims: [blocks, rows], bytes: result };
+}
