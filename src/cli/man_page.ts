@@ -1,5 +1,5 @@
 /** `graft help --man`: the manual page, in the man macros of troff. */
-import { type Flag } from "./flags.ts";
+import type { Flag } from "./flags.ts";
 import { ENVIRONMENT, exitCodes, flagName, flagNote } from "./help.ts";
 import type { PlacedVerb } from "./verb_tree.ts";
 
