@@ -91,7 +91,9 @@ export class OrtExecutable implements Executable {
     fetches: readonly string[] = this.outputNames,
     { brief, into = {} }: RunOptions = {},
   ): Promise<Record<string, DeviceTensor>> {
-    if (this.#memory !== undefined) return await this.#runBound(this.#memory, feeds, fetches, into);
+    if (this.#memory !== undefined) {
+      return await this.#runBound(this.#memory, feeds, fetches, { brief, into });
+    }
     const outputs = new BigUint64Array(Math.max(1, fetches.length));
     const written: OrtValue[] = [];
     fetches.forEach((name, i) => {
@@ -209,7 +211,7 @@ export class OrtExecutable implements Executable {
     memory: DeviceMemory,
     feeds: Tensors,
     fetches: readonly string[],
-    into: Tensors,
+    { brief, into = {} }: RunOptions,
   ): Promise<Record<string, DeviceTensor>> {
     const inputs = this.#feedValues(feeds);
     this.#namesOf(fetches);
@@ -231,7 +233,7 @@ export class OrtExecutable implements Executable {
         else binding.outputToHost(name);
       }
       binding.synchronizeInputs();
-      await this.#around(() => this.#session.runWithBinding(binding, { synchronize: true }));
+      await this.#around(() => this.#session.runWithBinding(binding, { brief, synchronize: true }));
       const result: Record<string, DeviceTensor> = {};
       binding.outputs().forEach((value, i) => {
         const name = fetches[i];

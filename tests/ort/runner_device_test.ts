@@ -3,6 +3,10 @@ import { assert, assertEquals } from "@std/assert";
 import { float32, toNumbers } from "../../src/graph/tensor.ts";
 import { placementOfProfile } from "../../src/runtime/placement.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
+import { CausalModel } from "../../src/serve/causal_model.ts";
+import { withChosenLogits } from "../../src/serve/last_logits.ts";
+import { argmax } from "../../src/serve/sampler.ts";
+import { modelDir, readModel } from "../helpers/fixture_models.ts";
 import { libraryMissing } from "../helpers/gpu_library.ts";
 import { oldestOrt, testOnEachOrt } from "../helpers/oldest_ort.ts";
 import { tinyModel } from "../helpers/ort.ts";
@@ -98,4 +102,23 @@ testOnEachOrt("placementOfProfile() reads what each release writes", async (ortL
   } finally {
     await Deno.remove(folder, { recursive: true });
   }
+});
+
+Deno.test("generate() keeps its caches on the device and gives the host's tokens", async () => {
+  const model = withChosenLogits(readModel(modelDir("tiny-llama-genai-int4")));
+  const tokens = async (memory?: string) => {
+    using runner = createOrtRunner({ threads: 1, memory });
+    using executable = await runner.compile(model);
+    using causal = new CausalModel(runner, executable, model.graph);
+    const ids: number[] = [];
+    for (let next = [1, 45, 300, 17]; ids.length < 6; next = ids.slice(-1)) {
+      ids.push(argmax(await causal.advance(next)));
+    }
+    return { ids, ...runner.traffic };
+  };
+  const [onHost, onDevice] = [await tokens(), await tokens("Cpu")];
+  assertEquals(onDevice.ids, onHost.ids);
+  // Six rows of logits come back, and nothing of the caches.
+  assertEquals(onDevice.readBytes, 6 * 512 * 4);
+  assert(onDevice.uploadedBytes < 2000, `${onDevice.uploadedBytes} bytes went up`);
 });
