@@ -5,7 +5,7 @@ import { EXIT } from "../errors.ts";
 import type { ColumnNames } from "../data/rows.ts";
 import { exists, removeDirectory, replaceFile } from "../system/durable_files.ts";
 import type { Log } from "../system/journal_log.ts";
-import { writeKernelFile } from "../system/kernel_files.ts";
+import { listKernelFolder, readKernelFile, writeKernelFile } from "../system/kernel_files.ts";
 import { startSelf } from "../system/own_process.ts";
 import type { JobSteps, StepEnd } from "./job.ts";
 import type { Score } from "./records.ts";
@@ -64,6 +64,7 @@ export class ChildSteps implements JobSteps {
 
   async train(cycle: string): Promise<StepEnd> {
     const adapter = join(cycle, "adapter");
+    endOrphan(adapter);
     const resume = hasCheckpoint(join(adapter, "checkpoints"));
     const end = endOf(
       await this.#run(cycle, [
@@ -149,6 +150,24 @@ function endOf({ code, signal, said }: Ended): StepEnd {
   if (code === EXIT.ok) return { ended: "done", value: undefined };
   if (code === EXIT.refused) return { ended: "refused", why: said };
   return { ended: "failed", why: said || `it ended with ${code}`, code };
+}
+
+/**
+ * Ends a training that has lost its job: a job that was killed by itself leaves one behind, which must
+ * not write beside the one that goes on. Under systemd it is killed with the job.
+ */
+function endOrphan(adapter: string): void {
+  for (const pid of listKernelFolder("/proc").filter((name) => /^\d+$/.test(name))) {
+    const words = (readKernelFile(`/proc/${pid}/cmdline`) ?? "").split("\0");
+    if (!words.includes("train") || words[words.indexOf("--adapter-path") + 1] !== adapter) {
+      continue;
+    }
+    try {
+      Deno.kill(Number(pid), "SIGKILL");
+    } catch {
+      // it has ended by itself
+    }
+  }
 }
 
 function hasCheckpoint(folder: string): boolean {

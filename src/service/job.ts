@@ -210,6 +210,9 @@ async function untilDone<T>(
   }
 }
 
+/** Whether a model and data that do not go together ended an evaluation, and not the machine. */
+const cannotBeScored = (code: number) => code === EXIT.usage || code === EXIT.badInput;
+
 async function evaluate(
   state: ServiceState,
   steps: JobSteps,
@@ -227,7 +230,8 @@ async function evaluate(
     inUse = await measure(against === null ? null : `${state.model(against)}/model`);
   } catch (end) {
     // A base without classes, or a model that lacks a new one, cannot be scored on such data.
-    if (!(end instanceof CycleEnd && end.how === "failed") || guessLoss === undefined) throw end;
+    if (!(end instanceof CycleEnd && end.how === "failed" && cannotBeScored(end.code))) throw end;
+    if (guessLoss === undefined) throw end;
     inUse = { loss: guessLoss, guessed: end.why };
   }
   const { margin } = options;

@@ -11,14 +11,14 @@ function config(path: string, text: string): string {
   return path;
 }
 
-Deno.test("graft service train that SIGTERM ends goes on with the next start, to the same bytes", () =>
+Deno.test("graft service train that SIGTERM or SIGKILL ends goes on with the next start, to the same bytes", () =>
   inTempDir(async (path) => {
     const data = join(path, "data");
     Deno.mkdirSync(data);
     Deno.writeTextFileSync(join(data, "first.jsonl"), pairs(40));
     const yaml = config(
       join(path, "train.yaml"),
-      "iters: 120\nlearning_rate: 0.01\nsave_every: 10\ntarget_modules: [all-linear]\nthreads: 1\n",
+      "iters: 300\nlearning_rate: 0.003\nsave_every: 10\ntarget_modules: [all-linear]\nthreads: 1\n",
     );
     const args = (state: string) => [
       ...["service", "train", "--model", modelDir("tiny-llama-genai-int4")],
@@ -30,6 +30,9 @@ Deno.test("graft service train that SIGTERM ends goes on with the next start, to
     const { cycle, in_use, journal } = JSON.parse(waiting.stdout);
     assertEquals([cycle.done, in_use, journal.at(-1).step], ["begun", "base", "interrupted"]);
 
+    // Killed alone, the job leaves its training behind: the next start ends it first.
+    const killed = await graftSignalled(/: saved /, "SIGKILL", ...args("state"));
+    assertEquals(killed.code, 137);
     const resumed = await graft(...args("state"));
     assertEquals(resumed.code, 0, resumed.stderr);
     assertStringIncludes(resumed.stderr, "Resuming from");
