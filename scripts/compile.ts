@@ -87,7 +87,7 @@ function denortFor(target: Target): string | undefined {
   return found;
 }
 
-async function compile(target: Target, options: Options): Promise<readonly string[]> {
+async function compile(target: Target, options: Options): Promise<void> {
   const name = binaryName(target, options);
   const path = join(options.out, name);
   const deno = Deno.env.get("GRAFT_COMPILE_DENO") ?? Deno.execPath();
@@ -111,7 +111,6 @@ async function compile(target: Target, options: Options): Promise<readonly strin
     await Deno.writeTextFile(join(options.out, bill), await billOf(path, target, staged, deno));
     const megabytes = (program.length / 1e6).toFixed(0);
     console.log(`${path}: ${megabytes} MB, ${staged.notes.commit ?? "no commit"}`);
-    return [name, bill];
   } finally {
     await Deno.remove(work, { recursive: true });
   }
@@ -182,13 +181,12 @@ async function billOf(path: string, target: Target, staged: Stage, deno: string)
 if (import.meta.main) {
   const options = optionsOf(Deno.args);
   await Deno.mkdir(options.out, { recursive: true });
-  const made: string[] = [];
-  for (const target of options.targets) made.push(...await compile(target, options));
+  for (const target of options.targets) await compile(target, options);
   await Deno.writeTextFile(join(options.out, "graft.1"), manPage(await loadVerbs(), VERSION));
-  made.push("graft.1");
+  // All that lies there: another call may have made the other target.
+  const names = [...Deno.readDirSync(options.out)].map(({ name }) => name)
+    .filter((name) => name.startsWith("graft")).sort();
   const sums: string[] = [];
-  for (const name of made.sort()) {
-    sums.push(`${await sha256File(join(options.out, name))}  ${name}`);
-  }
+  for (const name of names) sums.push(`${await sha256File(join(options.out, name))}  ${name}`);
   await Deno.writeTextFile(join(options.out, "SHA256SUMS"), `${sums.join("\n")}\n`);
 }
