@@ -4,6 +4,7 @@
  * on any processor.
  */
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { dirname } from "@std/path";
 import { modelDir } from "../helpers/fixture_models.ts";
 import { graft, graftUnder } from "../helpers/graft.ts";
 import { libraryMissing } from "../helpers/gpu_library.ts";
@@ -91,5 +92,31 @@ testNeeding(
     assertMatch(stderr, /openvino runs \d+ of \d+ nodes \(\d+%\) of 1 graph\n/);
     assertMatch(stderr, /cpu runs 2 of \d+ nodes \(\d+%\) of 1 graph: GroupQueryAttention 2\n/);
     assertStringIncludes(stderr, "GroupQueryAttention: this release's openvino has no kernel");
+  },
+);
+
+testNeeding(
+  libraryMissing("GRAFT_GPU_ORT"),
+  "GRAFT_REQUIRE_TOOLS",
+  "an installed onnxruntime-gpu is found where a GPU is wanted and no library is named",
+  async () => {
+    const environment = await Deno.makeTempDir();
+    try {
+      const packages = `${environment}/lib/python3.11/site-packages/onnxruntime`;
+      await Deno.mkdir(packages, { recursive: true });
+      await Deno.symlink(dirname(Deno.realPathSync(gpu)), `${packages}/capi`);
+      const under = ["env", "-u", "GRAFT_ORT_LIB", `VIRTUAL_ENV=${environment}`];
+      const run = (ep: string) => graftUnder(under, "run", MODEL, "hello", "-n", "1", "--ep", ep);
+      const wanted = await run("cuda,cpu");
+      assertEquals(wanted.code, 0, wanted.stderr);
+      assertStringIncludes(
+        wanted.stderr,
+        `ONNX Runtime with CUDA: ${packages}/capi/libonnxruntime`,
+      );
+      const unwanted = await run("cpu");
+      assert(!unwanted.stderr.includes(packages), unwanted.stderr);
+    } finally {
+      await Deno.remove(environment, { recursive: true });
+    }
   },
 );
