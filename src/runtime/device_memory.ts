@@ -15,7 +15,7 @@ import {
 } from "../../ffi/mod.ts";
 import { bitsOf, type DataType, ONNX_TYPE } from "../graph/dtype.ts";
 import { elementCount, type Tensor } from "../graph/tensor.ts";
-import { encodeModel } from "../onnx/mod.ts";
+import { identityModel } from "./identity_model.ts";
 
 /** ORT's names of the memory of providers that have their own. Source: its `allocator.h`. */
 const MEMORY: Readonly<Record<string, string>> = {
@@ -92,28 +92,8 @@ export class DeviceMemory implements Disposable {
   }
 
   #copier(dtype: DataType): Session {
-    const type = { dtype };
-    const bytes = encodeModel({
-      irVersion: 8,
-      opsets: { "": 14 },
-      graph: {
-        name: "copy",
-        inputs: [{ name: "x", type }],
-        outputs: [{ name: "y", type }],
-        initializers: new Map(),
-        nodes: [{
-          name: "copy",
-          opType: "Identity",
-          domain: "",
-          inputs: ["x"],
-          outputs: ["y"],
-          attributes: {},
-        }],
-        valueInfo: new Map(),
-      },
-      metadata: {},
-    });
-    return Session.fromBytesHere(this.#environment, bytes as Uint8Array<ArrayBuffer>, {
+    const bytes = identityModel("copy", dtype);
+    return Session.fromBytesHere(this.#environment, bytes, {
       providers: this.#providers,
       label: `copy ${dtype}`,
     });

@@ -8,7 +8,7 @@ import {
   Session,
   tryProvider,
 } from "../../ffi/mod.ts";
-import { encodeModel } from "../onnx/mod.ts";
+import { identityModel } from "./identity_model.ts";
 import { attempt } from "./failure.ts";
 import { openOrt } from "./brought_library.ts";
 
@@ -93,38 +93,14 @@ export function providerFailure(environment: Environment, provider: Provider): s
   const failure = loadFailure(environment.ort, provider);
   if (failure !== undefined) return failure;
   try {
-    Session.fromBytesHere(environment, devicelessModel(), { providers: [provider] })
-      [Symbol.dispose]();
+    // A graph that no device computes, since it handles texts: its session opens the device alone.
+    const texts = identityModel("texts", "string", ["n"]);
+    Session.fromBytesHere(environment, texts, { providers: [provider] })[Symbol.dispose]();
     return undefined;
   } catch (error) {
     if (!(error instanceof OrtError)) throw error;
     return plainReason(error.message);
   }
-}
-
-/** A graph that no device computes, since it handles texts: making its session opens the device alone. */
-function devicelessModel(): Uint8Array<ArrayBuffer> {
-  const type = { dtype: "string", shape: ["n"] } as const;
-  return encodeModel({
-    irVersion: 8,
-    opsets: { "": 14 },
-    graph: {
-      name: "texts",
-      inputs: [{ name: "x", type }],
-      outputs: [{ name: "y", type }],
-      initializers: new Map(),
-      nodes: [{
-        name: "texts",
-        opType: "Identity",
-        domain: "",
-        inputs: ["x"],
-        outputs: ["y"],
-        attributes: {},
-      }],
-      valueInfo: new Map(),
-    },
-    metadata: {},
-  }) as Uint8Array<ArrayBuffer>;
 }
 
 /** What the dynamic loader or CUDA said, out of the library's account of where in its source that was. */
