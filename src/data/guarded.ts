@@ -6,6 +6,7 @@
  * told to end, but code inside a regular expression does not listen (Deno 2.9): its thread goes on
  * until the process ends, so a command that fails this way must leave through `Deno.exit`.
  */
+import process from "node:process";
 import { Worker } from "node:worker_threads";
 import { BadInputError, UsageError } from "../errors.ts";
 import type { RenderOptions } from "./chat_template.ts";
@@ -24,7 +25,7 @@ export interface GuardOptions {
   readonly deadlineMs?: number;
 }
 
-/** Enough for a small call on a busy machine, and still under two seconds. */
+/** Enough for a small call on a slow core, and still under two seconds. */
 export const DEADLINE_MS = 1500;
 
 /** Time that input adds: a tenth of the speed measured on a slow core. */
@@ -35,8 +36,13 @@ const MS_PER_FILE_BYTE = 0.001;
 const MEMORY_MB = 64;
 const MEMORY_PER_FILE_BYTE = 64;
 
-/** Waiting is counted in ticks of this thread, so that a suspended machine costs nothing. */
+/**
+ * Waiting is counted in ticks of this thread, so that a suspended machine costs nothing, and only as
+ * far as this process computed in them: beside other programs the same work takes longer.
+ */
 const TICK_MS = 50;
+/** Times the deadline by the clock, after which work ends however little it could compute. */
+const PATIENCE = 20;
 
 interface Waiting {
   readonly resolve: (value: unknown) => void;
@@ -127,9 +133,12 @@ export class GuardedText implements TextProcessor {
     if (this.#failure !== undefined) throw this.#failure;
     const deadlineMs = (this.options.deadlineMs ?? usualDeadlineMs()) + extraMs;
     const id = this.#calls++;
-    let ticks = 0;
+    let [ticks, computedMs, before] = [0, 0, cpuMs()];
     const timer = setInterval(() => {
-      if (++ticks * TICK_MS < deadlineMs) return;
+      const now = cpuMs();
+      computedMs += Math.min(TICK_MS, now - before);
+      before = now;
+      if (computedMs < deadlineMs && ++ticks * TICK_MS < PATIENCE * deadlineMs) return;
       this.#fail(this.#tooSlow(method, deadlineMs));
       this.#worker.terminate();
     }, TICK_MS);
@@ -166,6 +175,12 @@ export class GuardedText implements TextProcessor {
     for (const { reject } of this.#waiting.values()) reject(this.#failure);
     this.#waiting.clear();
   }
+}
+
+/** Milliseconds that all threads of this process have computed. */
+function cpuMs(): number {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1000;
 }
 
 /** What the environment says where machines are very slow, as emulated ones are. */
