@@ -38,9 +38,12 @@ const MEMORY_PER_FILE_BYTE = 64;
 
 /**
  * Waiting is counted in ticks of this thread, so that a suspended machine costs nothing, and only as
- * far as this process computed in them: beside other programs the same work takes longer.
+ * far as this process computed in them: beside other programs the same work takes longer. Ticks in
+ * which it computed nothing count apart: a worker out of memory is gone without a word.
  */
 const TICK_MS = 50;
+/** Less than this in a tick is no work. */
+const IDLE_MS = 1;
 /** Times the deadline by the clock, after which work ends however little it could compute. */
 const PATIENCE = 20;
 
@@ -133,12 +136,15 @@ export class GuardedText implements TextProcessor {
     if (this.#failure !== undefined) throw this.#failure;
     const deadlineMs = (this.options.deadlineMs ?? usualDeadlineMs()) + extraMs;
     const id = this.#calls++;
-    let [ticks, computedMs, before] = [0, 0, cpuMs()];
+    let [waitedMs, computedMs, idleMs, before] = [0, 0, 0, cpuMs()];
     const timer = setInterval(() => {
       const now = cpuMs();
-      computedMs += Math.min(TICK_MS, now - before);
+      const computed = Math.min(TICK_MS, now - before);
       before = now;
-      if (computedMs < deadlineMs && ++ticks * TICK_MS < PATIENCE * deadlineMs) return;
+      waitedMs += TICK_MS;
+      computedMs += computed;
+      idleMs = computed < IDLE_MS ? idleMs + TICK_MS : 0;
+      if (Math.max(computedMs, idleMs, waitedMs / PATIENCE) < deadlineMs) return;
       this.#fail(this.#tooSlow(method, deadlineMs));
       this.#worker.terminate();
     }, TICK_MS);
