@@ -56,7 +56,7 @@ Deno.test("graft train keeps less and takes fewer rows at once to fit --memory-b
     );
     assert(predictedMb <= 220, notes);
     assert(measuredMb <= 220 * (1 + TOLERANCE), `${measuredMb} MB`);
-    assert(/batches of 8 run \d+ at a time/.test(notes), notes);
+    assert(/batches run \d+ tokens at a time/.test(notes), notes);
   }));
 
 Deno.test("graft train refuses what does not fit, with the numbers and a length that does", () =>

@@ -8,7 +8,7 @@ import { inTempDir, readMetrics } from "../helpers/training_runs.ts";
 const NAME = "smollm2-135m-instruct-int4";
 /** Of SmolLM2's base: 134,515,008 parameters of 4 bytes. */
 const FP32_BYTES = 134_515_008 * 4;
-const SHARE = 0.75;
+const SHARE = 0.9;
 
 async function checkPeak(model: string, path: string): Promise<void> {
   const data = join(path, "texts.jsonl");
