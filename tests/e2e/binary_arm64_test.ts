@@ -2,19 +2,15 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { join } from "@std/path";
 import { arm64Binary, type Binary, ownBinary, printed } from "../helpers/binary.ts";
-import { modelDir } from "../helpers/fixture_models.ts";
 import { testNeeding } from "../helpers/requirements.ts";
-import { inTempDir, pairs, readMetrics } from "../helpers/training_runs.ts";
+import { inTempDir } from "../helpers/training_runs.ts";
+import { tinyWay } from "../helpers/tiny_way.ts";
 
 const missing = [ownBinary, arm64Binary].find((found) => typeof found === "string") as
   | string
   | undefined;
 const binaries = { x64: ownBinary as Binary, arm64: arm64Binary as Binary };
-type Machine = keyof typeof binaries;
 
-/** Emulated, and beside other tests, tokenizers take their time. */
-const SLOW = { GRAFT_TEXT_DEADLINE_MS: "120000" };
-const MODEL = modelDir("tiny-llama-genai-int4");
 /** Losses of ten steps may differ by this much. */
 const LOSS_TOLERANCE = 1e-4;
 
@@ -43,44 +39,16 @@ testNeeding(
   "the arm64 binary trains, merges and runs as the x64 one",
   () =>
     inTempDir(async (cwd) => {
-      await Deno.writeTextFile(join(cwd, "pairs.jsonl"), pairs(4));
-      const run = (machine: Machine, ...args: string[]) =>
-        printed(binaries[machine], [...args, "--threads=1"], {
-          cwd,
-          env: { GRAFT_CACHE_DIR: join(cwd, "cache"), ...SLOW },
-        });
-      const whole = async (machine: Machine): Promise<string> => {
-        const [adapter, merged] = [`${machine}-adapter`, `${machine}-merged`];
-        await run(
-          machine,
-          ...["train", "--model", MODEL, "--data", "pairs.jsonl", "--adapter-path", adapter],
-          ...["--iters=10", "--batch-size=4", "--steps-per-report=1", "--learning-rate=1e-2"],
-          "--validation-split=0",
-        );
-        await run(
-          machine,
-          ...["merge", "--model", MODEL, "--adapter-path", adapter, "--save-path", merged],
-          ...["--method=nearest", "--force", "--no-latency"],
-        );
-        return await run(
-          machine,
-          "run",
-          merged,
-          "--raw",
-          "-n",
-          "8",
-          "What colour is the red card?",
-        );
-      };
-      const [expected, found] = [await whole("x64"), await whole("arm64")];
-      const [x64, arm64] = (["x64", "arm64"] as const).map((machine) =>
-        readMetrics(join(cwd, `${machine}-adapter`)).map(({ loss }) => loss!)
-      );
-      assertEquals([x64.length, arm64.length], [10, 10]);
-      x64.forEach((loss, step) =>
-        assert(Math.abs(loss - arm64[step]) <= LOSS_TOLERANCE, `${step}: ${loss}, ${arm64[step]}`)
-      );
-      assert(x64[9] < x64[0], `${x64}`);
-      assertEquals(found, expected);
+      const [x64, arm64] = [
+        await tinyWay(binaries.x64, join(cwd, "x64")),
+        await tinyWay(binaries.arm64, join(cwd, "arm64")),
+      ];
+      assertEquals([x64.losses.length, arm64.losses.length], [10, 10]);
+      x64.losses.forEach((loss, step) => {
+        const found = arm64.losses[step];
+        assert(Math.abs(loss - found) <= LOSS_TOLERANCE, `${step}: ${loss}, ${found}`);
+      });
+      assert(x64.losses[9] < x64.losses[0], `${x64.losses}`);
+      assertEquals(arm64.answer, x64.answer);
     }),
 );

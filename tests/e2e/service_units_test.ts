@@ -1,57 +1,19 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { join } from "@std/path";
-import { unitFiles, UNITS, type UnitSettings } from "../../src/service/units.ts";
+import { unitFiles } from "../../src/service/units.ts";
 import { graft } from "../helpers/graft.ts";
 import { testWithTool } from "../helpers/requirements.ts";
 import { inTempDir } from "../helpers/training_runs.ts";
-
-const SETTINGS: UnitSettings = {
-  exec: ["/bin/true"],
-  model: "default",
-  data: "/var/lib/graft/data",
-  schedule: "*-*-* 02:00:00",
-  margin: 0.01,
-  keep: 3,
-  memoryMax: "60%",
-  trainMemoryMax: "60%",
-  socketMode: "600",
-  devices: [],
-  deviceGroups: [],
-  environment: {},
-};
-
-const GPU = {
-  devices: ["/dev/nvidia0", "/dev/nvidiactl", "/dev/nvidia-uvm"],
-  deviceGroups: ["video"],
-};
-
-function analyze(...args: string[]) {
-  const { code, stdout, stderr } = new Deno.Command("systemd-analyze", { args }).outputSync();
-  const decoder = new TextDecoder();
-  return { code, stdout: decoder.decode(stdout), stderr: decoder.decode(stderr) };
-}
+import { analyze, GPU_UNIT_SETTINGS, unitExposures } from "../helpers/unit_exposure.ts";
 
 testWithTool(
   "systemd-analyze",
   "the units' exposure is at most 1.5 without a GPU",
   () =>
     inTempDir((folder) => {
-      for (
-        const [what, settings] of [["no GPU", SETTINGS], ["a GPU", {
-          ...SETTINGS,
-          ...GPU,
-        }]] as const
-      ) {
-        for (const [name, text] of unitFiles(settings)) {
-          if (name === UNITS.timer) continue;
-          const path = join(folder, name);
-          Deno.writeTextFileSync(path, text);
-          const { stdout, stderr } = analyze("security", "--offline=true", "--no-pager", path);
-          const exposure = /exposure level for \S+: ([\d.]+)/.exec(stdout)?.[1];
-          assert(exposure !== undefined, stderr);
-          console.log(`exposure of ${name} with ${what}: ${exposure}`);
-          if (what === "no GPU") assert(Number(exposure) <= 1.5, stdout);
-        }
+      for (const { unit, gpu, exposure, table } of unitExposures(folder)) {
+        console.log(`exposure of ${unit} with ${gpu ? "a GPU" : "no GPU"}: ${exposure}`);
+        if (!gpu) assert(exposure <= 1.5, table);
       }
       return Promise.resolve();
     }),
@@ -62,7 +24,7 @@ testWithTool(
   "systemd-analyze finds no fault in the units",
   () =>
     inTempDir((folder) => {
-      const paths = [...unitFiles({ ...SETTINGS, ...GPU, environment: { A: 'b "c" 100%' } })]
+      const paths = [...unitFiles({ ...GPU_UNIT_SETTINGS, environment: { A: 'b "c" 100%' } })]
         .map(([name, text]) => {
           Deno.writeTextFileSync(join(folder, name), text);
           return join(folder, name);

@@ -12,22 +12,35 @@ export interface Binary {
 
 /** Where Debian's cross libraries for arm64 are. */
 const ARM64_LIBRARIES = "/usr/aarch64-linux-gnu";
+const QEMU = ["qemu-aarch64-static", "-L", ARM64_LIBRARIES];
 
-function named(variable: string, before: readonly string[] = []): Binary | string {
-  const path = Deno.env.get(variable);
-  if (!path) return `${variable} names no compiled graft`;
+/** A binary for this machine. */
+export function native(path: string): Binary {
   const real = Deno.realPathSync(path);
-  return { path: real, words: [...before, real] };
+  return { path: real, words: [real] };
+}
+
+/** An arm64 binary under qemu, or why it cannot run here. */
+export function emulated(path: string): Binary | string {
+  const missing = toolMissing(QEMU[0]);
+  if (missing !== undefined) return missing;
+  if (!isThere(`${ARM64_LIBRARIES}/lib/libstdc++.so.6`)) {
+    return `${ARM64_LIBRARIES} has no libstdc++.so.6`;
+  }
+  const real = Deno.realPathSync(path);
+  return { path: real, words: [...QEMU, real] };
+}
+
+function named(variable: string, binaryAt: (path: string) => Binary | string): Binary | string {
+  const path = Deno.env.get(variable);
+  return path ? binaryAt(path) : `${variable} names no compiled graft`;
 }
 
 /** The binary that `GRAFT_BINARY` names, or why there is none. */
-export const ownBinary = named("GRAFT_BINARY");
+export const ownBinary = named("GRAFT_BINARY", native);
 
 /** The arm64 binary that `GRAFT_BINARY_ARM64` names, under qemu, or why it cannot run here. */
-export const arm64Binary = toolMissing("qemu-aarch64-static") ??
-  (isThere(`${ARM64_LIBRARIES}/lib/libstdc++.so.6`)
-    ? named("GRAFT_BINARY_ARM64", ["qemu-aarch64-static", "-L", ARM64_LIBRARIES])
-    : `${ARM64_LIBRARIES} has no libstdc++.so.6`);
+export const arm64Binary = named("GRAFT_BINARY_ARM64", emulated);
 
 function isThere(path: string): boolean {
   try {

@@ -29,10 +29,10 @@ export function requests(count: number): string {
 }
 
 /** Runs a body with a folder that is removed after it. */
-export async function inTempDir(body: (path: string) => Promise<void>): Promise<void> {
+export async function inTempDir<T>(body: (path: string) => T | Promise<T>): Promise<T> {
   const path = await Deno.makeTempDir({ prefix: "graft-train-" });
   try {
-    await body(path);
+    return await body(path);
   } finally {
     await Deno.remove(path, { recursive: true });
   }
