@@ -86,7 +86,7 @@ async function operatorsWay(binary: Binary, cwd: string): Promise<void> {
   });
   const base = ["--model", "default", "--adapter-path", "adapter"];
   await step("x64 train", undefined, async () => {
-    await graft("train", ...base, "--data=quickstart", "--iters=60", "--learning-rate=3e-3");
+    await graft("train", ...base, "--data=quickstart", "--epochs=1", "--learning-rate=3e-3");
     const losses = readMetrics(join(cwd, "adapter")).flatMap(({ loss }) => loss ?? []);
     return { losses: [losses[0], losses.at(-1)].map((loss) => rounded(loss!)) };
   });
