@@ -5,6 +5,7 @@ import { BadInputError, UsageError } from "../errors.ts";
 import type { Model } from "../graph/types.ts";
 import type { AdapterCard } from "../lora/adapter_card.ts";
 import type { MergeData } from "../model/merge_adapters.ts";
+import { withCarried } from "../model/carried_model.ts";
 import { homeOf } from "../model/find_model.ts";
 import { readModelLabels } from "../model/model_labels.ts";
 import { readTextFiles } from "../model/tokenizer_files.ts";
@@ -79,7 +80,7 @@ function settingsOf(
 /** Whether a data folder has held-out rows in a test part alone. */
 function hasTestOnly(path: unknown): boolean {
   if (typeof path !== "string") return false;
-  const { valid, test } = findData(path);
+  const { valid, test } = findData(withCarried(path));
   return valid === undefined && test !== undefined;
 }
 
