@@ -122,7 +122,13 @@ function predictor(
   return (batch, keepBytes) => {
     using step = new PlannedModel({ ...options, keepBytes: 0 });
     const planFor = (batch: TokenBatch, numeric: Numeric) =>
-      planTraining(model, { ...step.planOf(batch).options, keepBytes, dropout, numeric });
+      planTraining(model, {
+        ...step.planOf(batch).options,
+        passes: ["training"],
+        keepBytes,
+        dropout,
+        numeric,
+      });
     const validated = evaluated && sliceBatch(evaluated, 0, batch.inputIds.dims[0]);
     return predictMemory({
       plan: planFor(batch, numeric),
@@ -150,6 +156,7 @@ function rounded({ options }: MemoryParts, flags: TrainFlags, batch: TokenBatch)
   const { model } = options;
   const plan = planTraining(model, {
     ...step.planOf(comparedPart(batch)).options,
+    passes: [],
     numeric: "fast",
   });
   return roundedBytes(plan);

@@ -128,9 +128,10 @@ function describe(
 }
 
 /** From the names of the segment that was planned to those of one alike; others, such as labels, stay. */
-type Renaming = (to: readonly string[]) => (name: string) => string;
+export type Renaming = (to: readonly string[]) => (name: string) => string;
 
-function renaming(from: readonly string[]): Renaming {
+/** @param from names in the order of those that will stand in their places */
+export function renaming(from: readonly string[]): Renaming {
   const places = new Map<string, (to: readonly string[]) => string>();
   from.forEach((name, i) => {
     places.set(name, (to) => to[i]);
@@ -141,7 +142,12 @@ function renaming(from: readonly string[]): Renaming {
   return (to) => (name) => places.get(name)?.(to) ?? name;
 }
 
-function renamed(call: PlannedCall, rename: (name: string) => string, label: string): PlannedCall {
+/** The call with the names of its feeds and results replaced. */
+export function renamed(
+  call: PlannedCall,
+  rename: (name: string) => string,
+  label: string,
+): PlannedCall {
   const through = (names: ReadonlyMap<string, string>) =>
     new Map([...names].map(([canonical, name]) => [canonical, rename(name)]));
   return { ...call, label, feeds: through(call.feeds), fetches: through(call.fetches) };

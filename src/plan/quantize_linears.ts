@@ -14,7 +14,7 @@ import { elementCount, tensor } from "../graph/tensor.ts";
 import type { Graph, Node, ValueInfo } from "../graph/types.ts";
 import { quantizedLinearNode } from "../ops/internal/quantized_linear.ts";
 import { rotate, rotationBlock } from "../ops/internal/rotation.ts";
-import { signature } from "./alike.ts";
+import { renamed, type Renaming, renaming, signature } from "./alike.ts";
 import { builderOver, callOf, declare, fedConstants, type PlannedCall } from "./call.ts";
 
 /** A call that makes tensors of weights alone; done once for all plans of a model. */
@@ -81,8 +81,8 @@ class Pass {
   readonly #fed: ReadonlySet<string>;
   readonly #producers: ReadonlyMap<string, Node>;
   readonly #views = new Map<string, string>();
-  /** Derivations by what they compute, with the names they speak of. */
-  readonly #alike = new Map<string, { names: readonly string[]; call: Derivation }>();
+  /** Derivations by what they compute. */
+  readonly #alike = new Map<string, { rename: Renaming; call: Derivation }>();
 
   constructor(lowered: Graph, trainable: ReadonlySet<string>) {
     this.#lowered = lowered;
@@ -189,22 +189,14 @@ class Pass {
     const { text, names } = signature(context, nodes, [right]);
     const key = `${text}\n${transB}`;
     const alike = this.#alike.get(key);
-    if (alike !== undefined) {
-      const places = new Map(alike.names.map((name, i) => [name, names[i]]));
-      const { call } = alike;
-      return {
-        ...call,
-        label,
-        feeds: new Map([...call.feeds].map(([input, name]) => [input, places.get(name)!])),
-        fetches: new Map([...call.fetches.keys()].map((output, i) => [output, made[i]])),
-      };
-    }
+    const all = [...names, ...made];
+    if (alike !== undefined) return renamed(alike.call, alike.rename(all), label);
     const b = builderOver(this.#lowered, nodes, this.#fed);
     const matrix = declare(b, this.#lowered, right, this.#fed);
     const rows = transB ? matrix : b.op("Transpose", [matrix], { perm: ints([1, 0]) });
     const { codes, scale } = roundedRows(b, rows);
     const call = callOf(b, label, new Map([[codes, made[0]], [scale, made[1]]]));
-    this.#alike.set(key, { names, call });
+    this.#alike.set(key, { rename: renaming(all), call });
     return call;
   }
 
