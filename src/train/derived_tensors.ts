@@ -24,15 +24,17 @@ export class DerivedTensors implements Disposable {
    * that they read leave memory: the plan's step reads what was made of them instead.
    */
   async of(compiled: CompiledPlan): Promise<ReadonlyMap<string, DeviceTensor>> {
-    let found = this.#byPlan.get(compiled);
-    if (found === undefined) this.#byPlan.set(compiled, found = await this.#derive(compiled));
-    // Also later on, since an evaluation may have read them again.
-    for (const { feeds } of compiled.plan.derivations) {
+    const known = this.#byPlan.get(compiled);
+    if (known !== undefined) return known;
+    const derived = await this.#derive(compiled);
+    this.#byPlan.set(compiled, derived);
+    const { derivations, constants } = compiled.plan;
+    for (const { feeds } of derivations) {
       for (const name of feeds.values()) {
-        forgetMapped(compiled.plan.constants.get(name)!.bytes as Uint8Array<ArrayBuffer>);
+        forgetMapped(constants.get(name)!.bytes as Uint8Array<ArrayBuffer>);
       }
     }
-    return found;
+    return derived;
   }
 
   /** Frees all of them; {@linkcode of} makes them anew. */
