@@ -19,8 +19,8 @@ export const EXIT = {
   io: 74,
   /** ONNX Runtime is missing, too old or failed. */
   runtime: 69,
-  /** The hub cannot be reached or does not answer as one: another try may do. */
-  hub: 75,
+  /** Another try may do: the hub cannot be reached or does not answer as one; the service is busy. */
+  tryAgain: 75,
   /** The hub refuses access: a token or an agreement is missing. */
   access: 77,
   /** Stopped by Ctrl-C or SIGTERM: training has saved then, a pull can go on, others have written nothing. */
@@ -79,7 +79,7 @@ export class StorageError extends GraftError {
 export class HubError extends GraftError {
   override name = "HubError";
   constructor(message: string, options?: ErrorOptions) {
-    super(message, EXIT.hub, options);
+    super(message, EXIT.tryAgain, options);
   }
 }
 

@@ -10,7 +10,8 @@ const EXIT_MEANING: Readonly<Record<keyof typeof EXIT, string>> = {
   usage: "unknown flag, missing argument or value out of range",
   badInput: "a file is missing, unreadable or not what it should be",
   runtime: "ONNX Runtime is missing, too old or failed",
-  hub: "the hub cannot be reached or does not answer as one: try again",
+  tryAgain:
+    "try again: the hub cannot be reached or does not answer as one, the service is busy or ending",
   access: "the hub refuses access: a token or an agreement is missing",
   internal: "a bug in graft",
   io: "disk full, permission denied or I/O error",

@@ -24,7 +24,9 @@ export default command({
     }
     const answer = await ask(socketPath(flags), text);
     terminal.print(answer);
-    return "error" in JSON.parse(answer) ? EXIT.refused : EXIT.ok;
+    const { error } = JSON.parse(answer);
+    if (error === undefined) return EXIT.ok;
+    return error.status === "busy" || error.status === "ending" ? EXIT.tryAgain : EXIT.refused;
   },
 });
 

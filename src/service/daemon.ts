@@ -34,6 +34,9 @@ export interface DaemonOptions {
 /** Answers in work and waiting; a line more is turned away. */
 const MOST_WAITING = 16;
 
+/** Why there is no answer (docs/service.md): at `busy` and `ending` another try may do. */
+export type ErrorStatus = "busy" | "ending" | "refused" | "failed";
+
 /** A model with its name. */
 interface Loaded {
   readonly name: CycleName | null;
@@ -57,9 +60,12 @@ export async function serve(options: DaemonOptions): Promise<boolean> {
   using pulse = pulseOf(options, () => turns.take(() => probe(loaded.answerer)));
   const server = new LineServer({
     ...socket,
+    ending: ENDING,
     answer: async (line) => {
-      if (turns.full) return errorJson("The service is busy: try again later");
+      if (turns.full) return errorJson("busy", "The service is busy: try again later");
       return await turns.take(async () => {
+        // Its turn did not come before the bound.
+        if (stopAnswers.signal.aborted) return ENDING;
         try {
           const answer = await loaded.answerer.ask(line, {
             maxTokens: options.maxTokens,
@@ -68,8 +74,9 @@ export async function serve(options: DaemonOptions): Promise<boolean> {
           });
           return JSON.stringify({ model: loaded.name ?? "base", ...answer });
         } catch (error) {
-          if (!(error instanceof GraftError)) log("error", String(error));
-          return errorJson((error as Error).message);
+          const refused = error instanceof GraftError;
+          if (!refused) log("error", String(error));
+          return errorJson(refused ? "refused" : "failed", (error as Error).message);
         }
       });
     },
@@ -108,8 +115,11 @@ export async function serve(options: DaemonOptions): Promise<boolean> {
   return inTime;
 }
 
-function errorJson(message: string): string {
-  return JSON.stringify({ error: { message } });
+/** What a line gets that comes too late. */
+const ENDING = errorJson("ending", "The service is ending: try again once it has started anew");
+
+function errorJson(status: ErrorStatus, message: string): string {
+  return JSON.stringify({ error: { status, message } });
 }
 
 /** Loads the model in use and has it answer once. */

@@ -8,6 +8,8 @@ export interface LineServerOptions {
   readonly mode: number;
   /** The answer to a line; never rejects. */
   readonly answer: (line: string) => Promise<string>;
+  /** What a line gets that comes after {@linkcode LineServer.drain} was called. */
+  readonly ending: string;
 }
 
 /** Clients at a time; others are turned away. */
@@ -25,8 +27,8 @@ export class LineServer {
   readonly #options: LineServerOptions;
   readonly #clients = new Set<Deno.UnixConn>();
   readonly #answering = new Set<Promise<void>>();
-  readonly #done: Promise<void>;
   #ending = false;
+  #closed = false;
 
   /** @throws {StorageError} where the socket cannot be made */
   constructor(options: LineServerOptions) {
@@ -40,16 +42,16 @@ export class LineServer {
       const message = `Cannot listen on ${path}: ${(error as Error).message}`;
       throw new StorageError(message, { cause: error });
     }
-    this.#done = this.#accept();
+    this.#accept();
   }
 
   async #accept(): Promise<void> {
-    while (!this.#ending) {
+    while (!this.#closed) {
       let client: Deno.UnixConn;
       try {
         client = await this.#listener.accept();
       } catch {
-        if (this.#ending) return;
+        if (this.#closed) return;
         await new Promise((resolve) => setTimeout(resolve, 100)); // out of descriptors: later
         continue;
       }
@@ -68,7 +70,7 @@ export class LineServer {
   async #serve(client: Deno.UnixConn): Promise<void> {
     let pending = new Uint8Array();
     const chunk = new Uint8Array(4096);
-    while (!this.#ending) {
+    while (true) {
       const idle = setTimeout(() => close(client), IDLE_MS);
       const count = await client.read(chunk).finally(() => clearTimeout(idle));
       if (count === null) return;
@@ -76,11 +78,12 @@ export class LineServer {
       for (let end = pending.indexOf(LF); end >= 0; end = pending.indexOf(LF)) {
         const line = new TextDecoder().decode(pending.subarray(0, end)).replace(/\r$/, "");
         pending = pending.slice(end + 1);
-        await this.#answer(client, line);
-        if (this.#ending) return;
+        if (this.#ending) await writeAll(client, this.#options.ending);
+        else await this.#answer(client, line);
       }
       if (pending.length > MAX_LINE_BYTES) {
-        const error = { message: `A line may have at most ${MAX_LINE_BYTES} bytes` };
+        const message = `A line may have at most ${MAX_LINE_BYTES} bytes`;
+        const error = { status: "refused", message };
         return await writeAll(client, JSON.stringify({ error }));
       }
     }
@@ -97,21 +100,22 @@ export class LineServer {
   }
 
   /**
-   * Takes no more clients and lines, and returns when the answers in work are written, or `boundMs`
+   * Refuses what is asked from now on, and ends when the answers in work are written, or `boundMs`
    * later.
    *
    * @returns whether all were written
    */
   async drain(boundMs: number): Promise<boolean> {
     this.#ending = true;
-    this.#listener.close();
     let timer: ReturnType<typeof setTimeout> | undefined;
     const bound = new Promise<false>((resolve) =>
       timer = setTimeout(() => resolve(false), boundMs)
     );
-    const written = Promise.allSettled([...this.#answering, this.#done]).then(() => true as const);
+    const written = Promise.allSettled([...this.#answering]).then(() => true as const);
     const inTime = await Promise.race([written, bound]);
     clearTimeout(timer);
+    this.#closed = true;
+    this.#listener.close();
     for (const client of this.#clients) close(client);
     removeSocket(this.#options.path);
     return inTime;

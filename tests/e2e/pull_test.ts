@@ -117,7 +117,7 @@ Deno.test("graft pull names what it took, and every verb takes the name from the
     assertEquals(gone.code, EXIT.badInput);
     assertStringIncludes(gone.stderr, "`graft pull` gets one");
     const offline = await graft("pull", "org/tiny");
-    assertEquals(offline.code, EXIT.hub);
+    assertEquals(offline.code, EXIT.tryAgain);
     assertStringIncludes(offline.stderr, "HF_HUB_OFFLINE");
   }));
 

@@ -22,14 +22,17 @@ function echo(name: string, gate: () => Promise<void> = () => Promise.resolve())
 }
 
 async function ask(path: string, line: string): Promise<Record<string, unknown>> {
-  const client = await Deno.connect({ transport: "unix", path });
+  return JSON.parse(await answerOn(await Deno.connect({ transport: "unix", path }), line));
+}
+
+async function answerOn(client: Deno.UnixConn, line: string): Promise<string> {
   await client.write(new TextEncoder().encode(`${line}\n`));
   let text = "";
   for await (const chunk of client.readable.pipeThrough(new TextDecoderStream())) {
     text += chunk;
     if (text.endsWith("\n")) break;
   }
-  return JSON.parse(text);
+  return text;
 }
 
 /** Starts `serve()` with fakes; the test ends it. */
@@ -113,7 +116,7 @@ Deno.test("serve() stops to ping when an answer hangs, and ends at the bound", (
     assertEquals(await asked, "cut");
   }));
 
-Deno.test("serve() writes the answers in work before it ends, and takes no more", () =>
+Deno.test("serve() writes the answers in work before it ends, and refuses what comes then", () =>
   inTempDir(async (folder) => {
     const path = join(folder, "socket");
     let slow = false;
@@ -128,14 +131,47 @@ Deno.test("serve() writes the answers in work before it ends, and takes no more"
     await until("it listens", () => isSocket(path));
     slow = true;
     const answers = [ask(path, "one")];
+    const open = await Deno.connect({ transport: "unix", path });
     await until("it is asked", () => asked.length === 1 || undefined);
     running.stop();
-    await new Promise((resolve) => setTimeout(resolve, 50));
-    const late = await ask(path, "late").catch(() => "refused");
-    assertEquals(late, "refused");
+    await until("it refuses", async () => {
+      const { error } = await ask(path, "late") as { error?: { status: string } };
+      return error?.status === "ending" || undefined;
+    });
+    const late = JSON.parse(await answerOn(open, "on a connection from before"));
+    assertEquals(late.error.status, "ending");
+    assertEquals(asked.length, 1);
     asked[0]();
     assertEquals((await Promise.all(answers)).map(({ echo }) => echo), ["one"]);
     assertEquals(await running.ended, true);
+  }));
+
+Deno.test("serve() has an answer end at four fifths of the bound, and refuses those that wait", () =>
+  inTempDir(async (folder) => {
+    const path = join(folder, "socket");
+    let begun = 0;
+    const running = daemon(path, {
+      open: () =>
+        Promise.resolve({
+          ...echo("base"),
+          async ask(text, { signal }) {
+            if (text === "ready") return {};
+            begun++;
+            await new Promise((resolve) => signal!.addEventListener("abort", resolve));
+            return { text: "a part", finish_reason: "abort" };
+          },
+        }),
+      drainMs: 500,
+    });
+    await until("it listens", () => isSocket(path));
+    const first = ask(path, "one");
+    await until("it is asked", () => begun === 1 || undefined);
+    const second = ask(path, "two");
+    await new Promise((resolve) => setTimeout(resolve, 50)); // the line is there
+    running.stop();
+    assertEquals(await first, { model: "base", text: "a part", finish_reason: "abort" });
+    assertEquals((await second as { error: { status: string } }).error.status, "ending");
+    assertEquals([await running.ended, begun], [true, 1]);
   }));
 
 Deno.test("serve() takes over another model once it answers, and stays where it does not", () =>
