@@ -100,18 +100,19 @@ export class StagedDirectory implements Disposable {
    * @throws {UsageError} where the folder exists and `force` is not given
    */
   commit(force = false): void {
-    checkTarget(this.#target, force);
     for (const name of this.#names) sync(join(this.path, name), { write: true });
     sync(this.path, { read: true });
-    this.#takePlace();
+    // Only now: another process may have put a folder there while the disk was busy.
+    checkTarget(this.#target, force);
+    this.#takePlace(force);
     this.#committed = true;
   }
 
   /** Renames the folder to its target; an older one stays until that is on the disk. */
-  #takePlace(): void {
+  #takePlace(force: boolean): void {
     const target = this.#target;
     const aside = replacedPath(target);
-    const replaces = exists(target);
+    const replaces = force && exists(target);
     // Claimed, so that nobody takes what is moved aside for a leftover.
     using _claim = replaces ? claimDirectory(target) : undefined;
     // rename(2) does not replace a folder that has content.
@@ -122,6 +123,7 @@ export class StagedDirectory implements Disposable {
     } catch (error) {
       if (!exists(this.path)) rename(target, this.path);
       if (replaces) rename(aside, target);
+      else checkTarget(target, force); // it may have appeared just now
       throw error;
     }
     if (replaces) attempt("remove", aside, () => Deno.removeSync(aside, { recursive: true }));

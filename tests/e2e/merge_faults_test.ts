@@ -1,8 +1,11 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { join } from "@std/path";
+import { basename, join } from "@std/path";
 import { EXIT } from "../../src/errors.ts";
+import type { MergeMethod } from "../../src/lora/merge/mod.ts";
+import { unfinishedPath } from "../../src/model/leftovers.ts";
+import { exists } from "../../src/system/durable_files.ts";
 import { modelDir, referenceDir } from "../helpers/fixture_models.ts";
-import { graftUnder, startGraft } from "../helpers/graft.ts";
+import { graft, graftUnder, startGraftUnder } from "../helpers/graft.ts";
 import { injectMergeFaults } from "../helpers/merge_faults.ts";
 import { testWithTool } from "../helpers/requirements.ts";
 import { inTempDir, pairs } from "../helpers/training_runs.ts";
@@ -20,50 +23,122 @@ testWithTool(
   },
 );
 
-/** Starts a merge that measures, and waits until it is writing. */
-async function startMerge(path: string): Promise<Deno.ChildProcess> {
-  Deno.writeTextFileSync(join(path, "train.jsonl"), pairs(20));
-  const child = startGraft(
-    ...["merge", "--model", modelDir("tiny-llama-genai-int4"), "--data", path],
+/** The command line of a merge into `merged` of a folder. */
+function mergeArgs(path: string, ...more: readonly string[]): string[] {
+  return [
+    ...["merge", "--model", modelDir("tiny-llama-genai-int4"), ...more],
     ...["--adapter-path", `${referenceDir("tiny-llama-int4.all")}/adapter_after_10_steps`],
     ...["--save-path", join(path, "merged")],
-  );
-  const until = Date.now() + 60_000;
-  while (!names(path).some((name) => name.startsWith(".unfinished-model-merged"))) {
-    assert(Date.now() < until, "the merge writes nothing");
-    await new Promise((resolve) => setTimeout(resolve, 5));
+  ];
+}
+
+/** A merge that measures all ways, one after the other; each has its folder until the end. */
+function measuredArgs(path: string): string[] {
+  Deno.writeTextFileSync(join(path, "train.jsonl"), pairs(20));
+  return mergeArgs(path, "--data", path);
+}
+
+/** Where a way of merging is written. */
+const unfinished = (path: string, way: MergeMethod) => unfinishedPath(join(path, "merged"), way, 1);
+
+/** Sends a signal at the first such system call on the model file of an unfinished folder. */
+function signalAt(path: string, way: MergeMethod, call: "write" | "fsync", signal: string) {
+  const file = join(unfinished(path, way), "model.onnx");
+  const log = `${path}.strace`;
+  const inject = ["-e", `trace=${call}`, "-e", `inject=${call}:signal=${signal}:when=1`];
+  return { log, strace: ["strace", "-f", "-o", log, "-P", file, ...inject] };
+}
+
+/** A merge that stands still; one that is left so is ended. */
+interface StoppedMerge extends Disposable {
+  /** Lets it go on to its end. */
+  finish(): Promise<{ readonly code: number; readonly stderr: string }>;
+}
+
+/** Starts a merge and returns once it has been stopped at a system call. */
+async function stoppedAt(
+  path: string,
+  way: MergeMethod,
+  call: "write" | "fsync",
+  args: readonly string[],
+): Promise<StoppedMerge> {
+  const { log, strace: [strace, ...options] } = signalAt(path, way, call, "STOP");
+  // With -D the child is the merge itself, not strace.
+  const child = startGraftUnder([strace, "-D", ...options], ...args);
+  let ended = false;
+  child.status.then(() => ended = true);
+  const finish = async () => {
+    const { code, stderr } = await child.output();
+    return { code, stderr: new TextDecoder().decode(stderr) };
+  };
+  while (!exists(log) || !Deno.readTextFileSync(log).includes("stopped by SIGSTOP")) {
+    if (ended) throw new Error((await finish()).stderr);
+    await new Promise((resolve) => setTimeout(resolve, 20));
   }
-  return child;
+  return {
+    finish() {
+      child.kill("SIGCONT");
+      return finish();
+    },
+    [Symbol.dispose]: () => void (ended || child.kill("SIGKILL")),
+  };
 }
 
-for (const signal of ["SIGINT", "SIGTERM"] as const) {
-  Deno.test(`graft merge stopped by ${signal} while it measures leaves nothing behind`, () =>
+for (const signal of ["INT", "TERM"] as const) {
+  testWithTool(
+    "strace",
+    `graft merge stopped by SIG${signal} while it measures leaves nothing behind`,
+    () =>
+      inTempDir(async (path) => {
+        // The one before has been measured.
+        const { strace } = signalAt(path, "compensated", "write", signal);
+        const { code, stderr } = await graftUnder(strace, ...measuredArgs(path));
+        assertEquals(code, EXIT.interrupted, stderr);
+        assertStringIncludes(stderr, `nothing is written to ${path}/merged`);
+        assertStringIncludes(stderr, `Stopped by SIG${signal}`);
+        assertEquals(names(path), ["train.jsonl"]);
+      }),
+  );
+}
+
+testWithTool(
+  "strace",
+  "graft merge clears what a killed one left, and nothing of one that runs",
+  () =>
     inTempDir(async (path) => {
-      const child = await startMerge(path);
-      child.kill(signal);
-      const { code, stderr } = await child.output();
-      const said = new TextDecoder().decode(stderr);
-      assertEquals(code, EXIT.interrupted, said);
-      assertStringIncludes(said, `nothing is written to ${path}/merged`);
-      assertStringIncludes(said, `Stopped by ${signal}`);
-      assertEquals(names(path), ["train.jsonl"]);
-    }));
-}
+      const { strace } = signalAt(path, "nearest", "write", "KILL");
+      await graftUnder(strace, ...measuredArgs(path));
+      const own = [basename(unfinished(path, "nearest")), "train.jsonl"];
+      assertEquals(names(path), own);
+      // Had the leftover stayed, the next one would have taken another name.
+      using running = await stoppedAt(path, "nearest", "write", measuredArgs(path));
+      assertEquals(names(path), own);
+      const other = await graft(...measuredArgs(path));
+      assertEquals(other.code, EXIT.ok, other.stderr);
+      assertEquals(names(path), [own[0], "merged", "train.jsonl"]);
+      const { code, stderr } = await running.finish();
+      assertEquals(code, EXIT.usage, stderr); // it finds the other's model
+      assertEquals(names(path), ["merged", "train.jsonl"]);
+    }),
+);
 
-Deno.test("graft merge clears what a killed one left, and nothing of one that runs", () =>
-  inTempDir(async (path) => {
-    const killed = await startMerge(path);
-    killed.kill("SIGKILL");
-    await killed.output();
-    const left = names(path);
-    assertEquals(left.length, 2, `${left}`);
-    const running = await startMerge(path);
-    const other = await startMerge(path);
-    const codes = [await running.output(), await other.output()].map(({ code }) => code);
-    // The one that ends last finds the other's model.
-    assertEquals(codes.sort(), [EXIT.ok, EXIT.usage]);
-    assertEquals(names(path), ["merged", "train.jsonl"]);
-  }));
+testWithTool(
+  "strace",
+  "graft merge does not replace a model that appeared while its own went to the disk",
+  () =>
+    inTempDir(async (path) => {
+      const args = mergeArgs(path, "--method", "nearest");
+      using slow = await stoppedAt(path, "nearest", "fsync", args);
+      const other = await graft(...args);
+      assertEquals(other.code, EXIT.ok, other.stderr);
+      const { ino } = Deno.statSync(join(path, "merged"));
+      const { code, stderr } = await slow.finish();
+      assertEquals(code, EXIT.usage, stderr);
+      assertStringIncludes(stderr, "merged: it exists");
+      assertEquals(Deno.statSync(join(path, "merged")).ino, ino);
+      assertEquals(names(path), ["merged"]);
+    }),
+);
 
 testWithTool(
   "strace",

@@ -45,18 +45,26 @@ export async function graft(...args: string[]): Promise<GraftResult> {
   return { code, stdout: text.decode(stdout), stderr: text.decode(stderr) };
 }
 
-/** Runs `graft` under another program, as `strace` and its arguments. */
-export async function graftUnder(
+/** Starts `graft` under another program, as `strace` and its arguments. */
+export function startGraftUnder(
   [program, ...before]: readonly string[],
   ...args: string[]
-): Promise<GraftResult> {
-  const { code, stdout, stderr } = await new Deno.Command(program, {
+): Deno.ChildProcess {
+  return new Deno.Command(program, {
     args: [...before, PROGRAM, ...BEFORE, ...args],
     stdin: "null",
     stdout: "piped",
     stderr: "piped",
     env: { NO_COLOR: "1" },
-  }).output();
+  }).spawn();
+}
+
+/** Runs `graft` under another program to its end. */
+export async function graftUnder(
+  under: readonly string[],
+  ...args: string[]
+): Promise<GraftResult> {
+  const { code, stdout, stderr } = await startGraftUnder(under, ...args).output();
   const text = new TextDecoder();
   return { code, stdout: text.decode(stdout), stderr: text.decode(stderr) };
 }
