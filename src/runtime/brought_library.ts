@@ -3,7 +3,7 @@ import { findLibrary, LOWEST_ORT, openLibrary, type Ort, OrtLoadError } from "..
 import { fileInMemory } from "../../ffi/libc_files.ts";
 import { cacheDirectory } from "../system/cache_directory.ts";
 import { buildNotes, CARRIED, carriedPath, findAppended, readStretch } from "../system/embedded.ts";
-import { type Packed, unpack } from "../system/unpack.ts";
+import { type Packed, unpack, type Unpacked } from "../system/unpack.ts";
 
 /** What happens to the copy of a library; replaced in tests. */
 export interface Placement {
@@ -46,6 +46,16 @@ function openCarried(note: (line: string) => void): Ort {
   return openPacked(packed, { cache: cacheDirectory(), open: openLibrary, note });
 }
 
+/** Opens a copy, which then is in use until the process ends. */
+function openUsed(copy: Unpacked, open: Placement["open"]): Ort {
+  try {
+    return open(copy.path);
+  } catch (error) {
+    copy[Symbol.dispose]();
+    throw error;
+  }
+}
+
 /**
  * Opens a library from its copy in the cache, or, where none can be made or opened there, from
  * memory, at a cost that the note tells.
@@ -56,7 +66,7 @@ export function openPacked(packed: Packed, { cache, open, note }: Placement): Or
   let reason: string;
   try {
     if (cache === undefined) throw new Error("neither HOME nor XDG_CACHE_HOME is set");
-    return open(unpack(cache, packed));
+    return openUsed(unpack(cache, packed), open);
   } catch (error) {
     reason = (error as Error).message;
   }

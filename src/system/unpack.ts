@@ -1,5 +1,6 @@
 /** Files from inside the binary as files on the disk, where the system's own loader can open them. */
 import { dirname, join } from "@std/path";
+import { claimDirectory, tryLockPath } from "./claim.ts";
 import { readKernelFile } from "./kernel_files.ts";
 
 /** What is to be unpacked. */
@@ -13,7 +14,14 @@ export interface Packed {
   read(): Uint8Array;
 }
 
+/** A copy that no other process removes until this is disposed of or the process ends. */
+export interface Unpacked extends Disposable {
+  readonly path: string;
+}
+
 const UNFINISHED = ".unfinished-";
+/** A folder's name: part of a digest. */
+const FOLDER = /^[0-9a-f]{32}$/;
 
 /** Where the copy of something lies under a cache folder. */
 export function unpackedPath(cache: string, { name, sha256 }: Packed): string {
@@ -21,20 +29,40 @@ export function unpackedPath(cache: string, { name, sha256 }: Packed): string {
 }
 
 /**
- * The path of a copy in `cache`, made where there is none. Processes that start at once wait for
- * the first one's copy; it appears whole or not at all, also after a kill or a power loss.
+ * A copy in `cache`, made where there is none. Processes that start at once wait for the first one's
+ * copy; it appears whole or not at all, also after a kill or a power loss. Before one is made, copies
+ * of other releases go that no process uses, so that updates do not fill the disk.
+ *
+ * Who uses a copy shares a lock on the file; who makes one locks its folder; who removes one needs
+ * both for itself.
  *
  * @throws {Error} the system's reason: no room, no permission, no such disk
  */
-export function unpack(cache: string, packed: Packed): string {
+export function unpack(cache: string, packed: Packed): Unpacked {
   const path = unpackedPath(cache, packed);
-  if (isCopy(path, packed)) return path;
   const folder = dirname(path);
-  Deno.mkdirSync(folder, { recursive: true, mode: 0o700 });
-  using directory = Deno.openSync(folder, { read: true });
-  lock(directory);
-  if (isCopy(path, packed)) return path; // another process's, meanwhile
-  // Nobody else writes here while the lock is held: these are a killed process's.
+  while (true) {
+    const found = useCopy(path, packed);
+    if (found !== undefined) return found;
+    Deno.mkdirSync(folder, { recursive: true, mode: 0o700 });
+    using directory = Deno.openSync(folder, { read: true });
+    lock(directory);
+    if (!isSame(directory, folder)) continue; // another release has just removed it
+    const made = useCopy(path, packed); // another process's, meanwhile
+    if (made !== undefined) return made;
+    removeUnused(dirname(folder), packed);
+    makeCopy(path, packed);
+    directory.syncSync();
+    const own = useCopy(path, packed);
+    if (own === undefined) throw new Error(`${path} was changed as it was written`);
+    return own;
+  }
+}
+
+/** Writes a copy; nobody else does, while its folder is locked. */
+function makeCopy(path: string, packed: Packed): void {
+  const folder = dirname(path);
+  // These are a killed process's.
   for (const { name } of Deno.readDirSync(folder)) {
     if (name.startsWith(UNFINISHED)) Deno.removeSync(join(folder, name));
   }
@@ -46,8 +74,37 @@ export function unpack(cache: string, packed: Packed): string {
     removeIfThere(unfinished);
     throw error;
   }
-  directory.syncSync();
-  return path;
+}
+
+/** The copy that is there, kept from being removed; `undefined` where there is none to be trusted. */
+function useCopy(path: string, packed: Packed): Unpacked | undefined {
+  const use = tryLockPath(path, false);
+  if (use === "taken") return undefined; // it is being removed
+  const release = () => typeof use === "string" ? undefined : use[Symbol.dispose]();
+  if (isCopy(path, packed)) return { path, [Symbol.dispose]: release };
+  release();
+  return undefined;
+}
+
+/** Removes the copies of other releases that nobody uses or makes. */
+function removeUnused(unpacked: string, { name, sha256 }: Packed): void {
+  for (const { name: digest, isDirectory } of Deno.readDirSync(unpacked)) {
+    if (!isDirectory || !FOLDER.test(digest) || sha256.startsWith(digest)) continue;
+    const folder = join(unpacked, digest);
+    try {
+      using making = claimDirectory(folder);
+      if (making === undefined) continue;
+      const path = join(folder, name);
+      using using_ = claimDirectory(path);
+      if (using_ === undefined && isThere(path)) continue;
+      for (const { name: file } of Deno.readDirSync(folder)) {
+        if (file === name || file.startsWith(UNFINISHED)) Deno.removeSync(join(folder, file));
+      }
+      Deno.removeSync(folder);
+    } catch {
+      // another user's, or it holds what is not graft's
+    }
+  }
 }
 
 /** Some file systems have no locks: two processes may then both write, each its own file. */
@@ -85,6 +142,23 @@ function writeSynced(path: string, content: Uint8Array): void {
   let done = 0;
   while (done < content.length) done += file.writeSync(content.subarray(done));
   file.syncSync();
+}
+
+function isSame(directory: Deno.FsFile, path: string): boolean {
+  try {
+    return Deno.statSync(path).ino === directory.statSync().ino;
+  } catch {
+    return false;
+  }
+}
+
+function isThere(path: string): boolean {
+  try {
+    Deno.lstatSync(path);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 function removeIfThere(path: string): void {

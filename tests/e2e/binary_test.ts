@@ -76,6 +76,18 @@ test("a copy that is no whole one is made again, and what a kill left goes", asy
   assertEquals(Deno.statSync(path).size, size);
 });
 
+test("another release's copy of the library goes where no process uses it", async ({ cache, options }) => {
+  const old = join(cache, "unpacked", "0".repeat(32));
+  Deno.mkdirSync(old, { recursive: true });
+  Deno.writeTextFileSync(join(old, "libonnxruntime.so.1"), "old");
+  checkVector(await printed(binary, EMBED, options));
+  const copies = filesUnder(join(cache, "unpacked"));
+  assertEquals([copies.length, copies.includes(`${"0".repeat(32)}/libonnxruntime.so.1`)], [
+    1,
+    false,
+  ]);
+});
+
 test("binaries that start at once all work, with one copy", async ({ cache, options }) => {
   const all = Array.from({ length: 4 }, () => printed(binary, EMBED, options));
   (await Promise.all(all)).forEach(checkVector);
