@@ -7,8 +7,9 @@ import { exists, removeDirectory, replaceFile } from "../system/durable_files.ts
 import type { Log } from "../system/journal_log.ts";
 import { listKernelFolder, readKernelFile, writeKernelFile } from "../system/kernel_files.ts";
 import { startSelf } from "../system/own_process.ts";
-import type { JobSteps, StepEnd } from "./job.ts";
+import type { CycleData, JobSteps, StepEnd } from "./job.ts";
 import type { Score } from "./records.ts";
+import { countMissing, decodeDigests } from "./row_digests.ts";
 import { takeSnapshot } from "./snapshot.ts";
 
 export interface ChildSettings {
@@ -29,6 +30,8 @@ export interface ChildSettings {
 
 /** The kernel ends a child first when memory is short: its work can be done again. */
 const OOM_SCORE_ADJ = "1000";
+/** File of a cycle, and of the model that it becomes: which rows it learned from (row_digests.ts). */
+const LEARNED = "rows";
 /** Lines of a child's standard error that a failure quotes. */
 const QUOTED_LINES = 3;
 
@@ -52,14 +55,16 @@ export class ChildSteps implements JobSteps {
     readonly signal: AbortSignal,
   ) {}
 
-  async snapshot(cycle: string) {
+  async snapshot(cycle: string, inUse: string | null): Promise<CycleData | undefined> {
     const { data, trainConfig } = this.settings;
     const snapshot = await takeSnapshot(data, join(cycle, "data"), this.settings);
+    if (snapshot === undefined) return undefined;
     // A resume needs the flags that the training began with, whatever the operator writes later.
-    if (snapshot !== undefined) {
-      replaceFile(join(cycle, "train.yaml"), new TextEncoder().encode(trainConfig));
-    }
-    return snapshot;
+    replaceFile(join(cycle, "train.yaml"), new TextEncoder().encode(trainConfig));
+    replaceFile(join(cycle, LEARNED), new Uint8Array(snapshot.learned.buffer));
+    const before = inUse === null ? undefined : learnedBy(inUse);
+    const forgotten = before === undefined ? 0 : countMissing(before, snapshot.all);
+    return { ...snapshot, forgotten };
   }
 
   async train(cycle: string): Promise<StepEnd> {
@@ -141,6 +146,11 @@ export class ChildSteps implements JobSteps {
       this.signal.removeEventListener("abort", stop);
     }
   }
+}
+
+function learnedBy(model: string): BigUint64Array | undefined {
+  const path = join(model, LEARNED);
+  return exists(path) ? decodeDigests(Deno.readFileSync(path)) : undefined;
 }
 
 function endOf({ code, signal, said }: Ended): StepEnd {

@@ -12,6 +12,12 @@ import { type Cycle, type CycleName, nextCycle, type Score } from "./records.ts"
 import type { ServiceState } from "./state.ts";
 import type { Snapshot } from "./snapshot.ts";
 
+/** What was copied for a cycle. */
+export interface CycleData extends Pick<Snapshot, "digest" | "rows" | "heldOut" | "guessLoss"> {
+  /** Rows that the model in use learned from and that are no longer there. */
+  readonly forgotten: number;
+}
+
 /** How a step ended that did not throw. */
 export type StepEnd<T = undefined> =
   | { readonly ended: "done"; readonly value: T }
@@ -26,8 +32,13 @@ export type StepEnd<T = undefined> =
 
 /** What the job is made of; {@linkcode ChildSteps} does it with processes. */
 export interface JobSteps {
-  /** Copies the data for a cycle; `undefined` where there is none. */
-  snapshot(cycleFolder: string): Promise<Snapshot | undefined>;
+  /**
+   * Copies the data for a cycle.
+   *
+   * @param inUse folder of the model in use; `null` for the base
+   * @returns `undefined` where there is none
+   */
+  snapshot(cycleFolder: string, inUse: string | null): Promise<CycleData | undefined>;
   /** Trains, or goes on with a training that was interrupted. */
   train(cycleFolder: string): Promise<StepEnd>;
   /** Merges what was trained into a copy of the base. */
@@ -108,7 +119,7 @@ async function openCycle(
   steps: JobSteps,
   log: Log,
 ): Promise<Cycle | "no data" | "nothing new"> {
-  const { last } = state.standing;
+  const { last, inUse } = state.standing;
   if (last !== undefined && last.done !== "ended") {
     log("notice", `Going on with cycle ${last.name} after "${last.done}"`, {
       CYCLE: last.name,
@@ -119,19 +130,28 @@ async function openCycle(
   const name = nextCycle(state.standing);
   const folder = state.cycle(name);
   if (exists(folder)) removeDirectory(folder);
-  const snapshot = await steps.snapshot(folder);
+  const snapshot = await steps.snapshot(folder, inUse === null ? null : state.model(inUse));
   if (snapshot === undefined) return "no data";
-  const { digest: data, rows, heldOut, guessLoss } = snapshot;
+  const { digest: data, rows, heldOut, guessLoss, forgotten } = snapshot;
   if (last?.data === data && !last.failed) {
     removeDirectory(folder);
     return "nothing new";
   }
-  state.record({ step: "begun", cycle: name, data, rows, heldOut, guessLoss });
+  const gone = forgotten === 0 ? {} : { forgotten };
+  state.record({ step: "begun", cycle: name, data, rows, heldOut, guessLoss, ...gone });
   log("notice", `Cycle ${name} begins with ${rows} rows, ${heldOut} held out`, {
     CYCLE: name,
     STEP: "begun",
     ROWS: rows,
   });
+  if (forgotten > 0) {
+    log(
+      "warning",
+      `Cycle ${name} learns without ${forgotten} rows that model ${inUse} learned from: every round ` +
+        "trains the base on what is in the data folder, and they are no longer there",
+      { CYCLE: name, STEP: "begun", FORGOTTEN: forgotten },
+    );
+  }
   return state.standing.last!;
 }
 

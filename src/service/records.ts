@@ -23,6 +23,8 @@ export type JournalEvent =
     readonly heldOut: number;
     /** Held-out loss of guessing classes by how frequent they are, where rows have classes. */
     readonly guessLoss?: number;
+    /** Rows that the model in use learned from and that are no longer there; absent for none. */
+    readonly forgotten?: number;
   }
   /** A child was killed, or the job was told to end; the cycle goes on later. */
   | { readonly step: "interrupted"; readonly cycle: CycleName; readonly why: string }

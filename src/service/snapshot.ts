@@ -13,6 +13,7 @@ import { decodeUtf8, records } from "../data/records.ts";
 import { type ColumnNames, parseRow } from "../data/rows.ts";
 import { BadInputError, StorageError } from "../errors.ts";
 import { makeDirectory } from "../system/durable_files.ts";
+import { RowDigests } from "./row_digests.ts";
 
 export interface SnapshotOptions {
   /** Share of the prompts to hold out where the folder has no `valid` or `test` file. */
@@ -31,6 +32,9 @@ export interface Snapshot {
    * absent where rows have no classes.
    */
   readonly guessLoss?: number;
+  /** Digests of the rows to learn from, and of all (row_digests.ts). */
+  readonly learned: BigUint64Array<ArrayBuffer>;
+  readonly all: BigUint64Array<ArrayBuffer>;
 }
 
 type Part = "train" | "valid" | "test";
@@ -121,6 +125,7 @@ export async function takeSnapshot(
     held: new Map(),
   };
   const counts: Record<Part, number> = { train: 0, valid: 0, test: 0 };
+  const [learned, all] = [new RowDigests(), new RowDigests()];
   makeDirectory(into);
   using copies = new Copies(into);
   for (const file of files) {
@@ -129,6 +134,8 @@ export async function takeSnapshot(
       copies.write(part, row.line);
       hash.update(`${part} ${row.line}\n`);
       counts[part]++;
+      all.add(row.line);
+      if (part === "train") learned.add(row.line);
       if (row.label === undefined) continue;
       const seen = labels[part === "train" ? "train" : "held"];
       seen.set(row.label, (seen.get(row.label) ?? 0) + 1);
@@ -143,6 +150,8 @@ export async function takeSnapshot(
     rows: counts.train,
     heldOut: counts.valid + counts.test,
     guessLoss: guessLoss(labels.train, labels.held),
+    learned: learned.sorted(),
+    all: all.sorted(),
   };
 }
 

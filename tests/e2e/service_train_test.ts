@@ -71,6 +71,45 @@ Deno.test("graft service train measures a first classifier against guessing", ()
     assert(!stderr.includes("internal error"), stderr);
   }));
 
+Deno.test("graft service train learns from all rows in the folder, and says which are gone", () =>
+  inTempDir(async (path) => {
+    const [state, data] = [join(path, "state"), join(path, "data")];
+    Deno.mkdirSync(data);
+    const rows = (from: number, to: number) =>
+      pairs(to).trim().split("\n").slice(from).map((line) => `${line}\n`).join("");
+    const yaml = config(
+      join(path, "train.yaml"),
+      "iters: 60\nlearning_rate: 0.01\ntarget_modules: [all-linear]\nthreads: 1\n",
+    );
+    const round = async () => {
+      const { code, stderr } = await graft(
+        ...["service", "train", "--model", modelDir("tiny-llama-genai-int4"), "--state", state],
+        ...["--data", data, "--train-config", yaml, "--promote-margin", "0"],
+      );
+      assertEquals(code, 0, stderr);
+      const status = await graft("service", "status", "--state", state, "--json", "--last=100");
+      const { journal } = JSON.parse(status.stdout);
+      const begun = journal.findLast(({ step }: { step: string }) => step === "begun");
+      return { stderr, begun, heldOut: begun.heldOut };
+    };
+    Deno.writeTextFileSync(join(data, "monday.jsonl"), rows(0, 12));
+    const first = await round();
+    assertStringIncludes(first.stderr, "Model 0001 is in use");
+    Deno.writeTextFileSync(join(data, "tuesday.jsonl"), rows(12, 20));
+    const second = await round();
+    assertEquals([second.begun.rows + second.heldOut, second.begun.forgotten], [20, undefined]);
+    // The same rows by another name are still there; Monday's are not.
+    const [inUse] = /Model 000\d(?= is in use)/.exec(second.stderr) ?? ["Model 0001"];
+    Deno.removeSync(join(data, "monday.jsonl"));
+    Deno.renameSync(join(data, "tuesday.jsonl"), join(data, "wednesday.jsonl"));
+    const third = await round();
+    assert(third.begun.forgotten >= 12 - first.heldOut, JSON.stringify(third.begun));
+    assertStringIncludes(
+      third.stderr,
+      `learns without ${third.begun.forgotten} rows that ${inUse.toLowerCase()} learned from`,
+    );
+  }));
+
 Deno.test("graft service ask says that no service runs", () =>
   inTempDir(async (path) => {
     const { code, stderr } = await graft("service", "ask", "--socket", join(path, "none"), "hello");

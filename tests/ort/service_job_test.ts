@@ -19,7 +19,7 @@ class FakeSteps implements JobSteps {
   snapshot(cycle: string) {
     this.calls.push("snapshot");
     write(join(cycle, "data/train.jsonl"), this.data);
-    return Promise.resolve({ digest: this.data, rows: 1, heldOut: 1, guessLoss: 2 });
+    return Promise.resolve({ digest: this.data, rows: 1, heldOut: 1, guessLoss: 2, forgotten: 0 });
   }
 
   train(cycle: string): Promise<StepEnd> {
