@@ -24,7 +24,7 @@ export default command({
     { command: "graft service install --dry-run", does: "prints the units" },
     {
       command: "cp new.jsonl /var/lib/graft/data/",
-      does: "gives the next night something to learn",
+      does: "adds to what the next night learns from; leave earlier files there",
     },
     { command: "graft service status", does: "what is in use, what happened, when it trains next" },
     { command: "graft service rollback", does: "goes back to the model before" },

@@ -32,12 +32,12 @@ export default command({
   summary: "Write hardened systemd units for the service and its training, and start them",
   flags: {
     ...MODEL_FLAG,
-    data: text(`Folder that new data comes into; ${DEFAULT_STATE}/data if absent`, {
+    data: text(`Folder with all rows to learn from; ${DEFAULT_STATE}/data if absent`, {
       placeholder: "DIR",
       group: TRAINING,
     }),
     trainConfig: JOB_FLAGS.trainConfig,
-    schedule: text("When to look for new data, as systemd's OnCalendar takes it", {
+    schedule: text("When to look for new rows, as systemd's OnCalendar takes it", {
       default: "*-*-* 02:00:00",
       placeholder: "CALENDAR",
       group: TRAINING,
@@ -79,7 +79,7 @@ export default command({
   examples: [
     {
       command: "graft service install --model ./smollm2-int4 --schedule 'Sat 03:00'",
-      does: "trains on Saturdays on what is in /var/lib/graft/data then",
+      does: "trains on Saturdays on all that is in /var/lib/graft/data then",
     },
     {
       command: "graft service install --train-config train.yaml --train-memory-max 2G --dry-run",
@@ -136,7 +136,9 @@ export default command({
     await systemctl(["enable", UNITS.service, UNITS.timer], say);
     terminal.note("Starting: the service is ready when its model has answered");
     await systemctl(["restart", UNITS.service, UNITS.timer], say);
-    terminal.print(`New data goes to ${settings.data}; graft service status tells the rest`);
+    terminal.print(
+      `Add rows to learn from in ${settings.data}; graft service status tells the rest`,
+    );
     return EXIT.ok;
   },
 });

@@ -40,11 +40,12 @@ const ATTEMPTS = 3;
 
 export default command({
   name: "service train",
-  summary: "Train on new data, evaluate against the model in use, and promote what is better",
+  summary:
+    "Where rows are new, train the base on all of them, and promote the result if it is better",
   flags: {
     ...MODEL_FLAG,
     ...STATE_FLAG,
-    data: text("Folder that new data comes into; data in the service's folder if absent", {
+    data: text("Folder with all rows to learn from; data in the service's folder if absent", {
       placeholder: "DIR",
     }),
     ...JOB_FLAGS,

@@ -125,7 +125,7 @@ function trainUnit(settings: UnitSettings): string {
   const { trainConfig, margin, keep } = settings;
   return format({
     Unit: [
-      ["Description", "graft: train on new data, evaluate, promote what is better"],
+      ["Description", "graft: where rows are new, train, evaluate, promote what is better"],
     ],
     Service: [
       ["Type", "oneshot"],
@@ -160,7 +160,7 @@ function trainUnit(settings: UnitSettings): string {
 
 function timerUnit({ schedule }: UnitSettings): string {
   return format({
-    Unit: [["Description", "graft: when to look for new data"]],
+    Unit: [["Description", "graft: when to look for new rows"]],
     Timer: [
       ["OnCalendar", schedule],
       ["RandomizedDelaySec", "10min"],
