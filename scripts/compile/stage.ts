@@ -26,6 +26,9 @@ export interface Stage {
   readonly large: readonly LargeFile[];
 }
 
+/** Names the notices of what is in ONNX Runtime, which npm's package does not bring. */
+const LIBRARY_NOTICES = "GRAFT_ORT_NOTICES";
+
 /** The modules that are started by name and imported by none. */
 const WORKERS = ["src/data/guard_worker.ts"];
 /** Files that `graft licenses` prints. */
@@ -70,6 +73,10 @@ export async function stage(root: string, folder: string, contents: Contents): P
   if (contents.library) {
     const content = await Deno.readFile(librarySource(root, contents.target));
     large.push({ name: CARRIED.library, content });
+    const notices = Deno.env.get(LIBRARY_NOTICES);
+    if (notices) {
+      large.push({ name: CARRIED.libraryNotices, content: await Deno.readFile(notices) });
+    }
   }
   if (contents.model) {
     const [from, to] = [join(root, CARRIED.models), join(folder, CARRIED.models)];

@@ -1,6 +1,6 @@
 /** `graft licenses`: graft's own licence, and the notices of all that it carries. */
 import { EXIT } from "../errors.ts";
-import { carriedPath } from "../system/embedded.ts";
+import { CARRIED, carriedPath, findAppended, readStretch } from "../system/embedded.ts";
 import { command } from "./command.ts";
 
 /** Files of the checkout, and in a binary the licences that its packages bring. */
@@ -15,6 +15,12 @@ export default command({
   run({ terminal }) {
     for (const name of Deno.build.standalone ? BINARY_FILES : FILES) {
       terminal.print(Deno.readTextFileSync(carriedPath(name)));
+    }
+    const notices = findAppended(carriedPath(CARRIED.libraryNotices));
+    if (notices !== undefined) {
+      const heading = "Notices of what is in ONNX Runtime's library";
+      terminal.print(`${heading}\n${"-".repeat(heading.length)}\n`);
+      terminal.print(new TextDecoder().decode(readStretch(notices)));
     }
     return Promise.resolve(EXIT.ok);
   },

@@ -30,6 +30,7 @@ export interface BuildNotes {
 export const CARRIED = {
   notes: "build.json",
   library: "lib/libonnxruntime.so.1",
+  libraryNotices: "lib/ThirdPartyNotices.txt",
   models: "models",
 } as const;
 

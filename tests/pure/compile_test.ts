@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { insertFiles, placeFiles } from "../../scripts/compile/append.ts";
+import { cratesIn } from "../../scripts/compile/crates.ts";
 import {
   compareReleases,
   lowestGlibc,
@@ -105,11 +106,28 @@ Deno.test("billOfMaterials() names packages by purl, with licence and digest", (
   const binary = { name: "graft", version: "1", license: "Apache-2.0", sha256: "ab" };
   const text = billOfMaterials(binary, [], [
     { name: "@s/b", version: "2.0.0", integrity: "sha512-AQID", license: "(MIT OR CC0-1.0)" },
-  ]);
-  const { components: [component] } = JSON.parse(text);
+  ], [{ name: "ash", version: "0.38.0+1.3" }]);
+  const { components: [component, crate] } = JSON.parse(text);
+  assertEquals(crate.purl, "pkg:cargo/ash@0.38.0%2B1.3");
   assertEquals(component.purl, "pkg:npm/%40s/b@2.0.0");
   assertEquals(component.licenses, [{ expression: "MIT OR CC0-1.0" }]);
   assertEquals(component.hashes, [{ alg: "SHA-512", content: "010203" }]);
+});
+
+Deno.test("cratesIn() finds the crates whose source files a program names", () => {
+  const place = "/home/me/.cargo/registry/src/index.crates.io-1949cf8c6b5b557f";
+  const names = ["wasm-bindgen-0.2.92/src/a.rs", "ash-0.38.0+1.3.281/b.rs", "base64-0.22.1/c.rs"];
+  // The second lies over the border of what is searched at a time.
+  const program = new Uint8Array((1 << 24) + 1000);
+  [10, (1 << 24) - 50, (1 << 24) + 500].forEach((at, i) =>
+    program.set(new TextEncoder().encode(`${place}/${names[i]}`), at)
+  );
+  assertEquals(cratesIn(program), [
+    { name: "ash", version: "0.38.0+1.3.281" },
+    { name: "base64", version: "0.22.1" },
+    { name: "wasm-bindgen", version: "0.2.92" },
+  ]);
+  assertEquals(cratesIn(new TextEncoder().encode("/src/index.crates.io-x/a-1.0.0/b.rs")), []);
 });
 
 Deno.test("unzip() takes a file by the end of its name", () => {
