@@ -160,7 +160,7 @@ function sortOptions(
     if (key === "enable_cuda_graph" && value !== "0") {
       throw new UsageError(
         "--ep-option enable_cuda_graph cannot be set: graft's runs change shape and place, which " +
-          "a captured graph does not follow",
+          "a captured graph does not follow (docs/jetson.md says what it would take)",
       );
     }
     const name = prefix !== undefined
