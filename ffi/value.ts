@@ -120,15 +120,17 @@ export class OrtValue extends Pinned {
 
   /** Copies `bytes` in; the caller has checked the size. */
   write(bytes: Uint8Array): void {
-    if (bytes.byteLength > 0) this.#view(bytes.byteLength).set(bytes);
+    this.view(bytes.byteLength).set(bytes);
   }
 
   /** Sets `length` bytes to zero. */
   clear(length: number): void {
-    if (length > 0) this.#view(length).fill(0);
+    this.view(length).fill(0);
   }
 
-  #view(length: number): Uint8Array {
+  /** `length` bytes where they lie; they are gone once the value is disposed of. */
+  view(length: number): Uint8Array<ArrayBuffer> {
+    if (length === 0) return new Uint8Array(0);
     return new Uint8Array(Deno.UnsafePointerView.getArrayBuffer(this.data!, length));
   }
 

@@ -9,7 +9,7 @@ import type { Identity } from "../train/checkpoint.ts";
 import { CheckpointDirectory, type FoundCheckpoint } from "../train/checkpoint_files.ts";
 import { evaluate } from "../train/evaluate.ts";
 import { combineCallbacks, type TrainOutcome } from "../train/events.ts";
-import { readParameters, stepsOf, train, type TrainSettings } from "../train/loop.ts";
+import { stepsOf, train, type TrainSettings, viewParameters } from "../train/loop.ts";
 import type { Optimizer } from "../train/optimizer.ts";
 import type { Batch, BatchSource, StepModel } from "../train/step.ts";
 import { formatConfig } from "./config.ts";
@@ -155,7 +155,7 @@ export async function runTraining<B extends Batch>(
   terminal.note(formatTrainable(setup.model, setup.allParameters));
   if (flags.train) {
     const outcome = await runLoop(setup, flags, terminal);
-    setup.saveAdapter(flags.adapterPath, readParameters(setup.model));
+    setup.saveAdapter(flags.adapterPath, viewParameters(setup.model));
     if (outcome.end === "interrupted") return tellInterrupted(outcome, flags, terminal);
     if (outcome.end === "diverged") return tellDiverged(outcome, flags, terminal);
     tellFinished(outcome, flags, terminal);

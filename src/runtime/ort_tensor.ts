@@ -94,6 +94,12 @@ export class OrtTensor implements DeviceTensor {
     this.owner.traffic.uploadedBytes += size;
   }
 
+  view(): Tensor {
+    if (this.#memory !== undefined) return this.read();
+    const { dtype, dims } = this.#known();
+    return { dtype, dims, bytes: this.value.view(byteLength(dtype, elementCount(dims))) };
+  }
+
   [Symbol.dispose](): void {
     this.owner.tensors.delete(this);
     this.value[Symbol.dispose]();

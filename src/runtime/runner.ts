@@ -16,6 +16,11 @@ export interface DeviceTensor extends Disposable {
   read(): Tensor;
   /** Overwrites the contents; type and size must match. Counted by {@linkcode Runner.traffic}. */
   write(value: Tensor): void;
+  /**
+   * The contents where they lie, good until the tensor is written or disposed of. From a device with
+   * memory of its own it is a copy.
+   */
+  view(): Tensor;
 }
 
 /** What a model says about itself. */

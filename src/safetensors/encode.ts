@@ -22,8 +22,26 @@ function compareNames(a: string, b: string): number {
  */
 export function encodeSafetensors(
   tensors: ReadonlyMap<string, Tensor>,
-  metadata: Readonly<Record<string, string>> = { format: "pt" },
+  metadata?: Readonly<Record<string, string>>,
 ): Uint8Array {
+  const parts = safetensorsParts(tensors, metadata);
+  const out = new Uint8Array(parts.reduce((sum, { byteLength }) => sum + byteLength, 0));
+  let at = 0;
+  for (const part of parts) {
+    out.set(part, at);
+    at += part.byteLength;
+  }
+  return out;
+}
+
+/**
+ * What {@linkcode encodeSafetensors} joins: the header, and the tensors' own bytes, which are not
+ * copied.
+ */
+export function safetensorsParts(
+  tensors: ReadonlyMap<string, Tensor>,
+  metadata: Readonly<Record<string, string>> = { format: "pt" },
+): readonly Uint8Array[] {
   const sorted = [...tensors].sort(([aName, a], [bName, b]) =>
     rankOfDtype(b.dtype) - rankOfDtype(a.dtype) || compareNames(aName, bName)
   );
@@ -50,16 +68,11 @@ export function encodeSafetensors(
   const json = text.encode(formatHeader(header));
   // Padded with spaces so that the data begins on a multiple of 8.
   const headerBytes = Math.ceil(json.byteLength / 8) * 8;
-  const out = new Uint8Array(8 + headerBytes + end);
-  new DataView(out.buffer).setBigUint64(0, BigInt(headerBytes), true);
-  out.set(json, 8);
-  out.fill(0x20, 8 + json.byteLength, 8 + headerBytes);
-  let at = 8 + headerBytes;
-  for (const [, { bytes }] of sorted) {
-    out.set(bytes, at);
-    at += bytes.byteLength;
-  }
-  return out;
+  const start = new Uint8Array(8 + headerBytes);
+  new DataView(start.buffer).setBigUint64(0, BigInt(headerBytes), true);
+  start.set(json, 8);
+  start.fill(0x20, 8 + json.byteLength);
+  return [start, ...sorted.map(([, { bytes }]) => bytes)];
 }
 
 /** Not through an object: its keys would be reordered where they look like integers. */

@@ -1,3 +1,3 @@
 /** Reading and writing safetensors: bytes in, bytes out. */
 export { decodeSafetensors, type Safetensors, type SafetensorsOptions } from "./decode.ts";
-export { encodeSafetensors } from "./encode.ts";
+export { encodeSafetensors, safetensorsParts } from "./encode.ts";

@@ -32,12 +32,17 @@ function syncDirectory(path: string): void {
   });
 }
 
+/** A file's content, in one piece or in several one after the other. */
+export type FileContent = Uint8Array | readonly Uint8Array[];
+
 /** Writes a new file and puts its content on the disk. */
-function writeAndSync(path: string, content: Uint8Array): void {
+function writeAndSync(path: string, content: FileContent): void {
   attempt("write", path, () => {
     using file = Deno.openSync(path, { write: true, create: true, truncate: true });
-    let done = 0;
-    while (done < content.length) done += file.writeSync(content.subarray(done));
+    for (const part of content instanceof Uint8Array ? [content] : content) {
+      let done = 0;
+      while (done < part.length) done += file.writeSync(part.subarray(done));
+    }
     file.syncSync();
   });
 }
@@ -80,7 +85,7 @@ export function replaceFile(path: string, content: Uint8Array): void {
  * @throws {StorageError} naming the path; an older folder of the name is untouched then, unless the
  *   failure comes between moving it away and moving the new one in
  */
-export function replaceDirectory(path: string, files: ReadonlyMap<string, Uint8Array>): void {
+export function replaceDirectory(path: string, files: ReadonlyMap<string, FileContent>): void {
   const unfinished = sibling(path, basename(path));
   if (exists(unfinished)) remove(unfinished);
   makeDirectory(unfinished);

@@ -13,7 +13,7 @@
 import { BadInputError } from "../errors.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import { digestOf } from "../lora/digest.ts";
-import { decodeSafetensors, encodeSafetensors } from "../safetensors/mod.ts";
+import { decodeSafetensors, safetensorsParts } from "../safetensors/mod.ts";
 import type { OptimizerState } from "./optimizer.ts";
 import type { TrainState } from "./state.ts";
 
@@ -23,7 +23,7 @@ const CHECKPOINT_FORMAT_VERSION = 1;
 /** What must be equal for a resume to go on with the same run: seed, data digest, batch size… */
 export type Identity = Readonly<Record<string, string | number>>;
 
-/** A run, frozen between two steps. */
+/** A run, frozen between two steps. One to be saved looks at tensors where the runtime has them. */
 export interface Checkpoint {
   readonly state: TrainState;
   readonly parameters: ReadonlyMap<string, Tensor>;
@@ -34,7 +34,11 @@ export interface Checkpoint {
 
 /** Where the loop puts checkpoints. */
 export interface CheckpointSink {
-  /** @returns the path, for messages */
+  /**
+   * Is done with the checkpoint when it returns: the next step overwrites its tensors.
+   *
+   * @returns the path, for messages
+   */
   save(checkpoint: Checkpoint): string;
 }
 
@@ -49,34 +53,28 @@ type Files = ReadonlyMap<string, Uint8Array>;
 
 const json = (value: unknown) => new TextEncoder().encode(JSON.stringify(value, null, 2) + "\n");
 
-/** The files of a checkpoint, the manifest last. */
+/**
+ * The files of a checkpoint, the manifest last. Each comes in parts, one after the other: joined they
+ * would take as much memory again as all that the optimiser holds.
+ */
 export function encodeCheckpoint(
   { state, parameters, optimizer, best }: Checkpoint,
   identity: Identity,
-): Map<string, Uint8Array> {
+): Map<string, readonly Uint8Array[]> {
+  const version = { format_version: CHECKPOINT_FORMAT_VERSION };
   const files = new Map([
-    [PARAMETERS, encodeSafetensors(parameters)],
-    [MOMENTS, encodeSafetensors(optimizer.moments)],
-    [
-      STATE,
-      json({
-        format_version: CHECKPOINT_FORMAT_VERSION,
-        identity,
-        updates: optimizer.updates,
-        state,
-      }),
-    ],
+    [PARAMETERS, safetensorsParts(parameters)],
+    [MOMENTS, safetensorsParts(optimizer.moments)],
+    [STATE, [json({ ...version, identity, updates: optimizer.updates, state })]],
   ]);
   const { previous } = optimizer;
-  if (previous !== undefined) files.set(PREVIOUS, encodeSafetensors(previous));
-  if (best !== undefined) files.set(BEST, encodeSafetensors(best));
-  const entries = [...files].map(([name, bytes]) =>
-    [name, { size_bytes: bytes.length, digest: digestOf(bytes) }] as const
-  );
-  files.set(
-    MANIFEST,
-    json({ format_version: CHECKPOINT_FORMAT_VERSION, files: Object.fromEntries(entries) }),
-  );
+  if (previous !== undefined) files.set(PREVIOUS, safetensorsParts(previous));
+  if (best !== undefined) files.set(BEST, safetensorsParts(best));
+  const entries = [...files].map(([name, parts]) => {
+    const sizeBytes = parts.reduce((sum, { byteLength }) => sum + byteLength, 0);
+    return [name, { size_bytes: sizeBytes, digest: digestOf(...parts) }] as const;
+  });
+  files.set(MANIFEST, [json({ ...version, files: Object.fromEntries(entries) })]);
   return files;
 }
 

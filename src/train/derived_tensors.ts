@@ -28,12 +28,6 @@ export class DerivedTensors implements Disposable {
     if (known !== undefined) return known;
     const derived = await this.#derive(compiled);
     this.#byPlan.set(compiled, derived);
-    const { derivations, constants } = compiled.plan;
-    for (const { feeds } of derivations) {
-      for (const name of feeds.values()) {
-        forgetMapped(constants.get(name)!.bytes as Uint8Array<ArrayBuffer>);
-      }
-    }
     return derived;
   }
 
@@ -68,6 +62,10 @@ export class DerivedTensors implements Disposable {
       }
       for (const [canonical, name] of call.fetches) {
         derived.set(name, this.#made.get(key(canonical))!);
+      }
+      // One after the other, so that the weights and what is made of them are never all there.
+      for (const name of call.feeds.values()) {
+        forgetMapped(plan.constants.get(name)!.bytes as Uint8Array<ArrayBuffer>);
       }
     }
     return derived;

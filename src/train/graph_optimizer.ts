@@ -131,10 +131,10 @@ class GraphOptimizer implements Optimizer {
 
   state(): OptimizerState {
     const moments = this.parameters.flatMap(({ name }, i) =>
-      this.#slotNames.map((slot, k) => [`${name}.${slot}`, this.#slots[i][k].now.read()] as const)
+      this.#slotNames.map((slot, k) => [`${name}.${slot}`, this.#slots[i][k].now.view()] as const)
     );
     const previous = this.#canRevert
-      ? new Map(this.parameters.map(({ name }, i) => [name, this.#spares[i].read()]))
+      ? new Map(this.parameters.map(({ name }, i) => [name, this.#spares[i].view()]))
       : undefined;
     return { updates: this.#updates, moments: new Map(moments), previous };
   }

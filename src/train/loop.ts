@@ -239,7 +239,7 @@ class Run<B extends Batch> {
     if (checkpoints === undefined || this.#saved === this.#state) return;
     const path = checkpoints.save({
       state: this.#state,
-      parameters: readParameters(model),
+      parameters: viewParameters(model),
       optimizer: optimizer.state(),
       best: this.#best,
     });
@@ -249,7 +249,7 @@ class Run<B extends Batch> {
 
   /** Whether an update left parameters that are no numbers, which no loss has shown yet. */
   #overflowed(): boolean {
-    const bad = this.job.model.parameters.find(({ value }) => firstNonFinite(value.read()) >= 0);
+    const bad = this.job.model.parameters.find(({ value }) => firstNonFinite(value.view()) >= 0);
     if (bad === undefined) return false;
     this.#skipReason = `parameter "${bad.name}" is no longer finite`;
     return true;
@@ -286,6 +286,11 @@ class Run<B extends Batch> {
 
 function epochsDone(position: DataPosition, data: BatchSource): number {
   return position.epoch + position.batchIndex / data.batches(position.epoch);
+}
+
+/** All parameters where they lie: good until the next update. */
+export function viewParameters(model: StepModel): Map<string, Tensor> {
+  return new Map(model.parameters.map(({ name, value }) => [name, value.view()]));
 }
 
 /** Copies all parameters to the host. */

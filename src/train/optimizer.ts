@@ -27,7 +27,10 @@ export interface Optimizer extends Disposable {
    * @returns whether there was an update to undo
    */
   revert(): boolean;
-  /** Copies the moments, and the parameters from before the last update, to the host. */
+  /**
+   * The moments, and the parameters from before the last update, where they lie: good until the next
+   * update.
+   */
   state(): OptimizerState;
   /**
    * Goes on from a state.

@@ -1,4 +1,4 @@
-import { assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertThrows } from "@std/assert";
 import { BadInputError } from "../../src/errors.ts";
 import { float32, type Tensor, toNumbers } from "../../src/graph/tensor.ts";
 import {
@@ -24,8 +24,18 @@ const IDENTITY = { seed: 3, data_digest: "abc" };
 const plain = (tensors: ReadonlyMap<string, Tensor>) =>
   Object.fromEntries([...tensors].map(([name, t]) => [name, [t.dims, [...toNumbers(t)]]]));
 
+/** A checkpoint's files as they are read from the disk. */
+function filesOf(checkpoint: Checkpoint): Map<string, Uint8Array> {
+  return new Map(
+    [...encodeCheckpoint(checkpoint, IDENTITY)].map(([name, parts]) => [
+      name,
+      Uint8Array.from(parts.flatMap((part) => [...part])),
+    ]),
+  );
+}
+
 Deno.test("decodeCheckpoint() reads back what encodeCheckpoint() wrote", () => {
-  const { checkpoint, identity } = decodeCheckpoint(encodeCheckpoint(CHECKPOINT, IDENTITY));
+  const { checkpoint, identity } = decodeCheckpoint(filesOf(CHECKPOINT));
   assertEquals(identity, IDENTITY);
   assertEquals(checkpoint.state, CHECKPOINT.state);
   assertEquals(plain(checkpoint.parameters), plain(CHECKPOINT.parameters));
@@ -36,12 +46,20 @@ Deno.test("decodeCheckpoint() reads back what encodeCheckpoint() wrote", () => {
 });
 
 Deno.test("encodeCheckpoint() gives the same bytes for the same state", () => {
-  const [one, two] = [0, 0].map(() => encodeCheckpoint(CHECKPOINT, IDENTITY));
+  const [one, two] = [0, 0].map(() => filesOf(CHECKPOINT));
   assertEquals([...one], [...two]);
 });
 
+Deno.test("encodeCheckpoint() copies no tensor", () => {
+  const parts = [...encodeCheckpoint(CHECKPOINT, IDENTITY).values()].flat();
+  const { parameters, optimizer: { moments, previous }, best } = CHECKPOINT;
+  for (const tensors of [parameters, moments, previous!, best!]) {
+    for (const { bytes } of tensors.values()) assert(parts.includes(bytes));
+  }
+});
+
 Deno.test("decodeCheckpoint() refuses a changed byte in any file, naming the file", () => {
-  const files = encodeCheckpoint(CHECKPOINT, IDENTITY);
+  const files = filesOf(CHECKPOINT);
   for (const [name, bytes] of files) {
     if (name === "manifest.json") continue;
     const changed = bytes.slice();
@@ -55,7 +73,7 @@ Deno.test("decodeCheckpoint() refuses a changed byte in any file, naming the fil
 });
 
 Deno.test("decodeCheckpoint() refuses a file that is cut or missing, naming it", () => {
-  const files = encodeCheckpoint(CHECKPOINT, IDENTITY);
+  const files = filesOf(CHECKPOINT);
   for (const [name, bytes] of files) {
     const cut = new Map(files).set(name, bytes.subarray(0, bytes.length - 3));
     assertThrows(() => decodeCheckpoint(cut), BadInputError, name);
@@ -66,7 +84,7 @@ Deno.test("decodeCheckpoint() refuses a file that is cut or missing, naming it",
 });
 
 Deno.test("decodeCheckpoint() refuses another format version", () => {
-  const files = encodeCheckpoint(CHECKPOINT, IDENTITY);
+  const files = filesOf(CHECKPOINT);
   const manifest = new TextDecoder().decode(files.get("manifest.json"));
   files.set(
     "manifest.json",
