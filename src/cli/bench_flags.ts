@@ -3,10 +3,11 @@ import { UsageError } from "../errors.ts";
 import type { Runner } from "../runtime/runner.ts";
 import { processor } from "../system/processor.ts";
 import { boolean, text } from "./flags.ts";
+import { MODEL_TEXT } from "./model_text.ts";
 
 export const JSON_FLAG = boolean("Print JSON", { default: false });
 
-export const MODEL_FLAG = text("Folder of an ONNX model, or an .onnx file", {
+export const MODEL_FLAG = text(MODEL_TEXT, {
   required: true,
   short: "m",
   placeholder: "DIR",

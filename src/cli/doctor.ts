@@ -25,6 +25,10 @@ export default command({
       does: "says whether training can run here, and what could be better",
     },
     {
+      command: "graft doctor > /dev/null && graft quickstart",
+      does: "goes on only where training can run: doctor ends with 0 there, else with 1",
+    },
+    {
       command: "graft doctor --ort-lib /opt/onnxruntime/libonnxruntime.so",
       does: "shows which execution providers of that build load",
     },

@@ -8,6 +8,7 @@ import { DATA_FLAGS } from "./data_flags.ts";
 import { loadEvalData } from "./eval_data.ts";
 import { boolean, integer, text } from "./flags.ts";
 import { formatCount, formatShare } from "./format.ts";
+import { MODEL_TEXT } from "./model_text.ts";
 import type { Terminal } from "./output.ts";
 import { openRunner, RUNTIME_FLAGS } from "./runtime_flags.ts";
 
@@ -17,7 +18,7 @@ export default command({
   operands: "MODEL --data PATH",
   maxOperands: 1,
   flags: {
-    model: text("Folder of an ONNX model with its tokenizer, or an .onnx file in it", {
+    model: text(MODEL_TEXT, {
       short: "m",
       placeholder: "DIR",
       group: "Model and data",

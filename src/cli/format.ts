@@ -13,8 +13,9 @@ export function formatSeconds(seconds: number): string {
   return hours > 0 ? `${hours}:${two(minutes)}:${two(rest)}` : `${minutes}:${two(rest)}`;
 }
 
-/** Bytes as `473 MB` or `1.5 GB` (powers of ten). */
+/** Bytes as `87 B`, `473 MB` or `1.5 GB` (powers of ten). */
 export function formatBytes(bytes: number): string {
+  if (bytes < 1e3) return `${bytes} B`;
   if (bytes >= 1e9) return `${(bytes / 1e9).toFixed(1)} GB`;
   return bytes >= 1e6 ? `${Math.round(bytes / 1e6)} MB` : `${Math.round(bytes / 1e3)} kB`;
 }

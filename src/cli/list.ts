@@ -3,6 +3,7 @@ import { EXIT } from "../errors.ts";
 import { AdapterStore } from "../hub/adapter_store.ts";
 import { type Installed, installedIn } from "../hub/installed.ts";
 import { hubCache } from "../hub/settings.ts";
+import { DEFAULT_MODEL } from "../model/carried_model.ts";
 import { command } from "./command.ts";
 import { boolean } from "./flags.ts";
 import { formatBytes } from "./format.ts";
@@ -36,8 +37,11 @@ export default command({
       ));
       return Promise.resolve(EXIT.ok);
     }
-    if (installed.length === 0) terminal.print("No models are pulled; `graft pull` gets one");
-    else {
+    if (installed.length === 0) {
+      terminal.print(
+        `No models are pulled: \`graft pull\` gets one; "${DEFAULT_MODEL}" names the model that graft carries`,
+      );
+    } else {
       const lines = formatTable(installed, [
         { heading: "model", cell: ({ repository }) => repository },
         { heading: "revision", cell: revisionOf },

@@ -14,9 +14,9 @@ import { VERBS } from "./verbs.ts";
 async function findCommand(name: string, verbs: Verbs = VERBS, before = ""): Promise<Command> {
   const load = Object.hasOwn(verbs, name) ? verbs[name] : undefined;
   if (load === undefined) {
+    const meant = suggestion(name, Object.keys(verbs), before);
     throw new UsageError(
-      `Unknown verb "${before}${name}"${suggestion(name, Object.keys(verbs), before)}; ` +
-        `\`graft ${before}--help\` lists them`,
+      `Unknown verb "${before}${name}"${meant || `: \`graft ${before}--help\` lists them`}`,
     );
   }
   return (await load()).default;
@@ -77,7 +77,7 @@ async function dispatch(argv: readonly string[], terminal: Terminal): Promise<nu
     terminal.write(manPage(await loadVerbs(), VERSION));
     return EXIT.ok;
   }
-  if (verb === "help" && rest.length > 0) {
+  if (verb === "help" && rest.length > 0 && rest[0] !== "help") {
     terminal.print(commandHelp((await findVerb(rest)).command));
     return EXIT.ok;
   }

@@ -9,9 +9,11 @@ import { mergeAdapters } from "../model/merge_adapters.ts";
 import { checkTarget } from "../model/staged_directory.ts";
 import { checkNotBase, checkSpares } from "../model/write_model.ts";
 import { openMapped } from "../system/mapped_file.ts";
+import { keepHeapSmall } from "../system/memory.ts";
 import { command } from "./command.ts";
 import { boolean, integer, list, number, text } from "./flags.ts";
 import { loadMergeData } from "./merge_data.ts";
+import { BASE_TEXT } from "./model_text.ts";
 import type { Terminal } from "./output.ts";
 import { openRunner, RUNTIME_FLAGS } from "./runtime_flags.ts";
 import { untilStopped } from "./stop_signal.ts";
@@ -22,7 +24,7 @@ export default command({
   name: "merge",
   summary: "Merge adapters into the model's own int8 or int4 weights, and prove what is kept",
   flags: {
-    model: text("Folder of the base model, or its .onnx file", {
+    model: text(BASE_TEXT, {
       required: true,
       short: "m",
       placeholder: "DIR",
@@ -69,6 +71,11 @@ export default command({
       does: "writes a model like the base, with the adapter in its weights",
     },
     {
+      command: "graft merge --model default --adapter-path mill --min-gain-kept 0.95",
+      does:
+        "an adapter of graft's store, on the model that graft carries; refused below 95% of its gain",
+    },
+    {
       command: "graft merge -m base --adapter-path style,facts --adapter-weights 0.5,1",
       does: "merges two adapters at once",
     },
@@ -86,6 +93,7 @@ export default command({
     if (flags.valBatches === 0) {
       throw new UsageError("--val-batches must be >= 1, or -1 for all: current value is 0");
     }
+    keepHeapSmall();
     using base = loadOnnx(path, openMapped);
     const adapters = loadAdapters(flags.adapterPath, flags.adapterWeights, terminal);
     const card = adapters.find(({ adapter }) => adapter.card !== undefined)?.adapter.card;

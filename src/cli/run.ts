@@ -19,6 +19,10 @@ export default command({
       command: 'graft run ./smollm2-int4 "Why is the sky blue?"',
       does: "answers as the model's chat template asks for it",
     },
+    {
+      command: 'graft run default "a sentence to embed"',
+      does: "prints the vector that the model which graft carries gives",
+    },
     { command: "graft run ./smollm2-int4", does: "chats, on a terminal" },
     {
       command: "graft run ./minilm-int8 --adapter-path adapters turn on the light in the kitchen",

@@ -1,5 +1,6 @@
 /** Flags of `graft run`: llama.cpp's names where it has them. */
 import { boolean, integer, list, number, text, type Values } from "./flags.ts";
+import { MODEL_TEXT } from "./model_text.ts";
 import { RUNTIME_FLAGS } from "./runtime_flags.ts";
 
 const INPUT = "Model and input";
@@ -8,7 +9,7 @@ const SAMPLING = "Sampling";
 const OUTPUT = "Classes, embeddings and output";
 
 export const RUN_FLAGS = {
-  model: text("Folder of an ONNX model with its tokenizer, or an .onnx file in it", {
+  model: text(MODEL_TEXT, {
     short: "m",
     placeholder: "DIR",
     group: INPUT,

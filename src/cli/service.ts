@@ -18,16 +18,19 @@ export default command({
   },
   examples: [
     {
-      command: "graft service install --model ./smollm2-int4",
+      command: "sudo graft service install --model ./smollm2-int4",
       does: "writes the units, starts the service and the nightly timer",
     },
     { command: "graft service install --dry-run", does: "prints the units" },
     {
-      command: "cp new.jsonl /var/lib/graft/data/",
+      command: "sudo cp new.jsonl /var/lib/graft/data/",
       does: "adds to what the next night learns from; leave earlier files there",
     },
-    { command: "graft service status", does: "what is in use, what happened, when it trains next" },
-    { command: "graft service rollback", does: "goes back to the model before" },
+    {
+      command: "sudo graft service status",
+      does: "what is in use, what happened, when it trains next",
+    },
+    { command: "sudo graft service rollback", does: "goes back to the model before" },
   ],
   run() {
     throw new UsageError(

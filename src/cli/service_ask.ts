@@ -12,8 +12,8 @@ export default command({
   flags: { ...SOCKET_FLAG },
   examples: [
     {
-      command: "graft service ask we could use a lamp over here",
-      does: "prints the answer's JSON",
+      command: "sudo graft service ask we could use a lamp over here",
+      does: "prints the answer's JSON; without sudo where --socket-mode lets others ask",
     },
   ],
   needs: ["net"],

@@ -3,6 +3,7 @@ import { join } from "@std/path";
 import { UsageError } from "../errors.ts";
 import { DEFAULT_MODEL } from "../model/carried_model.ts";
 import { text } from "./flags.ts";
+import { BASE_TEXT } from "./model_text.ts";
 
 /** Folders as systemd names them for a unit, else where it puts them. */
 export const DEFAULT_STATE = "/var/lib/graft";
@@ -22,7 +23,7 @@ export const SOCKET_FLAG = {
 } as const;
 
 export const MODEL_FLAG = {
-  model: text("Folder of the base model, its .onnx file, or the name of the carried model", {
+  model: text(BASE_TEXT, {
     short: "m",
     placeholder: "DIR",
     default: DEFAULT_MODEL,

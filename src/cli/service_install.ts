@@ -1,13 +1,15 @@
 /** `graft service install`: writes the units and starts them. */
-import { EXIT, UsageError } from "../errors.ts";
+import { EXIT, RefusedError, UsageError } from "../errors.ts";
 import { findModelFile } from "../model/find_model.ts";
 import {
+  checkRoot,
   checkVisible,
   copyConfig,
   copyModel,
   copyProgram,
   PLACES,
   systemctl,
+  systemdRuns,
   writeUnits,
 } from "../service/install.ts";
 import { gpuDevices, unitFiles, UNITS, type UnitSettings } from "../service/units.ts";
@@ -36,14 +38,14 @@ export default command({
       placeholder: "DIR",
       group: TRAINING,
     }),
-    trainConfig: JOB_FLAGS.trainConfig,
+    trainConfig: { ...JOB_FLAGS.trainConfig, group: TRAINING },
     schedule: text("When to look for new rows, as systemd's OnCalendar takes it", {
       default: "*-*-* 02:00:00",
       placeholder: "CALENDAR",
       group: TRAINING,
     }),
-    promoteMargin: JOB_FLAGS.promoteMargin,
-    keep: JOB_FLAGS.keep,
+    promoteMargin: { ...JOB_FLAGS.promoteMargin, group: TRAINING },
+    keep: { ...JOB_FLAGS.keep, group: TRAINING },
     memoryMax: text("Memory of the service at most, as systemd writes it", {
       default: "60%",
       placeholder: "SIZE",
@@ -78,7 +80,7 @@ export default command({
   },
   examples: [
     {
-      command: "graft service install --model ./smollm2-int4 --schedule 'Sat 03:00'",
+      command: "sudo graft service install --model ./smollm2-int4 --schedule 'Sat 03:00'",
       does: "trains on Saturdays on all that is in /var/lib/graft/data then",
     },
     {
@@ -126,12 +128,20 @@ export default command({
       terminal.note(`Nothing was written: without --dry-run these go to ${PLACES.units}`);
       return EXIT.ok;
     }
+    checkRoot("install");
+    const running = systemdRuns();
+    if (flags.start && !running) {
+      throw new RefusedError(
+        "systemd does not run here, and nothing was written: --no-start writes all of it for a system " +
+          "that starts later, --dry-run prints the units",
+      );
+    }
     const say = (line: string) => terminal.print(line);
     if (flags.exec === undefined) copyProgram(PLACES, say);
     const model = await copyModel(flags.model, PLACES, say);
     if (config !== undefined) copyConfig(config, PLACES, say);
     writeUnits(unitFiles({ ...settings, model }), PLACES, say);
-    await systemctl(["daemon-reload"], say);
+    if (running) await systemctl(["daemon-reload"], say);
     if (!flags.start) return EXIT.ok;
     await systemctl(["enable", UNITS.service, UNITS.timer], say);
     terminal.note("Starting: the service is ready when its model has answered");

@@ -15,9 +15,9 @@ export default command({
     }),
   },
   examples: [
-    { command: "graft service rollback", does: "the running service follows within seconds" },
+    { command: "sudo graft service rollback", does: "the running service follows within seconds" },
     {
-      command: "graft service rollback --to base",
+      command: "sudo graft service rollback --to base",
       does: "forgets nothing, but uses the base again",
     },
   ],

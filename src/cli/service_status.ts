@@ -31,7 +31,13 @@ export default command({
     last: integer("Records of the journal to show", { default: 10, min: 0 }),
     json: boolean("Print JSON", { default: false }),
   },
-  examples: [{ command: "graft service status --json", does: "the same for programs" }],
+  examples: [
+    {
+      command: "sudo graft service status",
+      does: "what is in use, the last events, the next round",
+    },
+    { command: "sudo graft service status --json", does: "the same for programs" },
+  ],
   needs: ["run"],
   async run({ flags, terminal }) {
     const folder = stateFolder(flags);

@@ -1,6 +1,6 @@
 /** `graft service uninstall`: takes away what `install` made. */
 import { EXIT } from "../errors.ts";
-import { PLACES, purge, removeUnits } from "../service/install.ts";
+import { checkRoot, PLACES, purge, removeUnits } from "../service/install.ts";
 import { command } from "./command.ts";
 import { boolean } from "./flags.ts";
 import { DEFAULT_STATE } from "./service_flags.ts";
@@ -13,12 +13,13 @@ export default command({
   },
   examples: [
     {
-      command: "graft service uninstall",
+      command: "sudo graft service uninstall",
       does: `leaves ${DEFAULT_STATE}, which a new install finds`,
     },
   ],
   needs: ["run"],
   async run({ flags, terminal }) {
+    checkRoot("uninstall");
     const say = (line: string) => terminal.print(line);
     if (!await removeUnits(PLACES, say)) terminal.note(`There are no units in ${PLACES.units}`);
     if (flags.purge) {

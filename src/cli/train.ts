@@ -12,12 +12,21 @@ export default command({
   flags: TRAIN_FLAGS,
   examples: [
     {
+      command: "graft train --model default --data quickstart --target-modules all-linear",
+      does: "trains what graft carries: a sentence encoder, on commands for a household device",
+    },
+    {
       command: "graft train --model ./smollm2-int4 --data ./data --iters 200",
       does: "trains on data/train.jsonl and leaves the adapter in ./adapters",
     },
     {
       command: "graft train --model ./minilm-int8 --data banking.csv --target-modules query,value",
       does: "learns to classify the rows of a text,label table",
+    },
+    {
+      command:
+        "graft train --model ./smollm2-int4 --data ./data --window 01:00-05:00 --max-temperature 85",
+      does: "trains at night, and pauses while the box is hot",
     },
     {
       command: "graft train --config adapters/graft_config.yaml --resume",

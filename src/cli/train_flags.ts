@@ -3,6 +3,7 @@ import { OPTIMIZER_NAMES } from "../train/update_rules.ts";
 import { SCHEDULE_NAMES } from "../train/schedule.ts";
 import { DATA_FLAGS } from "./data_flags.ts";
 import { boolean, integer, list, map, number, text, type Values } from "./flags.ts";
+import { MODEL_TEXT } from "./model_text.ts";
 import { RUNTIME_FLAGS } from "./runtime_flags.ts";
 
 const MODEL = "Model and data";
@@ -19,17 +20,20 @@ export const TRAIN_FLAGS = {
     group: MODEL,
     inFile: false,
   }),
-  model: text("Folder of an ONNX model with its tokenizer, or an .onnx file in it", {
+  model: text(MODEL_TEXT, {
     required: true,
     short: "m",
     placeholder: "DIR",
     group: MODEL,
   }),
-  data: text("Folder with train.jsonl, valid.jsonl and test.jsonl (or .csv), or one file", {
-    required: true,
-    placeholder: "PATH",
-    group: MODEL,
-  }),
+  data: text(
+    "Folder with train.jsonl, valid.jsonl and test.jsonl (or .csv), one file, or quickstart",
+    {
+      required: true,
+      placeholder: "PATH",
+      group: MODEL,
+    },
+  ),
   task: text("What to learn; auto looks at the data", {
     choices: ["auto", "causal", "classification"],
     default: "auto",

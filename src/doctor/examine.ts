@@ -1,5 +1,5 @@
 /** Looks at everything that training, merging and serving on this machine depend on. */
-import { bytesUnder, isWritable } from "../system/folders.ts";
+import { bytesUnder, isWritable, nearestFolder } from "../system/folders.ts";
 import { cacheDirectory } from "../system/cache_directory.ts";
 import { cgroupMemory, freeBytes, freeSwapBytes } from "../system/memory.ts";
 import { device } from "../system/device.ts";
@@ -45,7 +45,7 @@ function folders(): readonly FolderState[] {
     name,
     path,
     writable: isWritable(path),
-    freeBytes: freeDiskBytes(path),
+    freeBytes: freeDiskBytes(nearestFolder(path) ?? path),
   });
   const cache = cacheDirectory();
   return [

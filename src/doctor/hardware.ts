@@ -54,7 +54,11 @@ export function deviceFindings({ model, l4t, powerMode, governor }: Device): rea
   const found: Finding[] = [];
   const jetPack = l4t?.jetPack === undefined ? "" : ` (JetPack ${l4t.jetPack})`;
   const linux = l4t === undefined ? "" : `, Jetson Linux ${l4t.release}${jetPack}`;
-  found.push({ id: "device.model", level: "ok", what: (model ?? "Unknown device") + linux });
+  found.push({
+    id: "device.model",
+    level: "ok",
+    what: (model ?? "The device tells no model") + linux,
+  });
   if (powerMode !== undefined) {
     found.push({
       id: "power.mode",

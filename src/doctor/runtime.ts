@@ -29,7 +29,7 @@ export function libraryFindings(
           what: what + whatToDo(failure ?? ""),
           advice: "until then the processor is used; docs/jetson.md names the builds for a Jetson",
         }
-        : { id, level: "ok", what: `${what} (and there is no GPU)` };
+        : { id, level: "ok", what: `${name} is not used: there is no NVIDIA GPU` };
     }),
   ];
 }

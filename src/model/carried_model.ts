@@ -19,6 +19,15 @@ export function withCarried(name: string): string {
   return isThere(path) ? path : name; // a build may come without
 }
 
+/** A path as messages show it: what graft carries by its name, as `quickstart/test.csv`. */
+export function shownPath(path: string): string {
+  for (const [name, folder] of Object.entries(FOLDERS)) {
+    const inside = `${carriedPath(CARRIED.models, folder)}/`;
+    if (path.startsWith(inside)) return `${name}/${path.slice(inside.length)}`;
+  }
+  return path;
+}
+
 function isThere(path: string): boolean {
   try {
     Deno.statSync(path);

@@ -6,6 +6,7 @@ import { loadOnnx } from "../model/load_onnx.ts";
 import { StagedDirectory } from "../model/staged_directory.ts";
 import { writeModel } from "../model/write_model.ts";
 import { insideBinary } from "../system/embedded.ts";
+import { kernelAccess } from "../system/kernel_files.ts";
 import { exists, makeDirectory, removeDirectory, replaceFile } from "../system/durable_files.ts";
 import { UNITS } from "./units.ts";
 
@@ -113,15 +114,32 @@ export function writeUnits(files: ReadonlyMap<string, string>, places: Places, s
   }
 }
 
+/** Whether systemd runs this machine. Source: sd_booted(3). */
+export function systemdRuns(): boolean {
+  return kernelAccess("/run/systemd/system", "exists");
+}
+
+/**
+ * Refuses to go on where somebody else than root asks, before anything is changed.
+ *
+ * @param verb for the message
+ * @throws {StorageError} saying what to type
+ */
+export function checkRoot(verb: string): void {
+  if (Deno.uid() === 0) return;
+  throw new StorageError(`Only root may change the services: sudo graft service ${verb}`);
+}
+
 /** Stops the units and removes what {@linkcode writeUnits} and the copies made. */
 export async function removeUnits(places: Places, say: Say): Promise<boolean> {
   const there = Object.values(UNITS).filter((name) => exists(join(places.units, name)));
-  if (there.length > 0) await systemctl(["disable", "--now", ...there], say);
+  const running = there.length > 0 && systemdRuns();
+  if (running) await systemctl(["disable", "--now", ...there], say);
   for (const name of there) {
     attempt(name, () => Deno.removeSync(join(places.units, name)));
     say(`Removed ${join(places.units, name)}`);
   }
-  if (there.length > 0) await systemctl(["daemon-reload"], say);
+  if (running) await systemctl(["daemon-reload"], say);
   if (exists(places.program)) {
     removeDirectory(places.program);
     say(`Removed ${places.program}`);

@@ -1,14 +1,21 @@
 /** What can be done with a folder. */
 import { join } from "@std/path";
 
-/** Whether files can be made in a folder, or in the nearest folder above it that exists. */
-export function isWritable(path: string): boolean {
+/** The folder itself, or the nearest one above it that exists; `undefined` where none does. */
+export function nearestFolder(path: string): string | undefined {
   let folder = path;
   while (!isFolder(folder)) {
     const above = join(folder, "..");
-    if (above === folder) return false;
+    if (above === folder) return undefined;
     folder = above;
   }
+  return folder;
+}
+
+/** Whether files can be made in a folder, or in the nearest folder above it that exists. */
+export function isWritable(path: string): boolean {
+  const folder = nearestFolder(path);
+  if (folder === undefined) return false;
   const probe = join(folder, `.graft-probe-${crypto.randomUUID()}`);
   try {
     Deno.writeFileSync(probe, new Uint8Array(1), { createNew: true });

@@ -1,8 +1,8 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { join } from "@std/path";
 import { unitFiles } from "../../src/service/units.ts";
-import { graft } from "../helpers/graft.ts";
-import { testWithTool } from "../helpers/requirements.ts";
+import { graft, startGraftUnder } from "../helpers/graft.ts";
+import { testNeeding, testWithTool, toolMissing } from "../helpers/requirements.ts";
 import { inTempDir } from "../helpers/training_runs.ts";
 import { analyze, GPU_UNIT_SETTINGS, unitExposures } from "../helpers/unit_exposure.ts";
 
@@ -47,6 +47,30 @@ Deno.test("graft service install --dry-run prints the units and writes nothing",
   assertMatch(stdout, /ExecStart=\S*graft service run --model default --socket-mode 666/);
   assertStringIncludes(stderr, "Nothing was written");
 });
+
+testNeeding(
+  toolMissing("unshare", ["-rm", "true"]),
+  "GRAFT_REQUIRE_TOOLS",
+  "graft service install writes nothing where systemd does not run, unless it is for later",
+  async () => {
+    // With empty folders in the place of those that an installation writes to.
+    const script = 'for folder in /run /opt /etc; do mount -t tmpfs none "$folder"; done; ' +
+      '"$@"; echo "ended with $?"; find /opt /etc -type f';
+    const inside = async (...flags: string[]) => {
+      const under = ["unshare", "-rm", "sh", "-c", script, "sh"];
+      const { stdout, stderr } = await startGraftUnder(under, "service", ...flags).output();
+      const decoder = new TextDecoder();
+      return { stdout: decoder.decode(stdout).trim(), stderr: decoder.decode(stderr) };
+    };
+    const exec = ["--exec", "/usr/bin/graft"];
+    const refused = await inside("install", ...exec);
+    assertStringIncludes(refused.stderr, "systemd does not run here, and nothing was written");
+    assertEquals(refused.stdout, "ended with 1");
+    const later = await inside("install", "--no-start", ...exec);
+    assertStringIncludes(later.stdout, "ended with 0");
+    assertStringIncludes(later.stdout, "\n/etc/systemd/system/graft-train.timer");
+  },
+);
 
 Deno.test("graft service install refuses what the service could not see or is no value", async () => {
   const exec = ["--exec", "/usr/bin/graft", "--dry-run"];

@@ -33,7 +33,7 @@ const REPORT = {
 
 Deno.test("formatSeconds(), formatBytes(), formatCount(), formatShare() read well", () => {
   assertEquals([4.4, 133, 3733].map(formatSeconds), ["4 s", "2:13", "1:02:13"]);
-  assertEquals([999, 473e6, 1.52e9].map(formatBytes), ["1 kB", "473 MB", "1.5 GB"]);
+  assertEquals([87, 18e3, 473e6, 1.52e9].map(formatBytes), ["87 B", "18 kB", "473 MB", "1.5 GB"]);
   assertEquals([7, 1792, 135515328].map(formatCount), ["7", "1,792", "135,515,328"]);
   assertEquals([0.0033923, 1, 0.12].map(formatShare), ["0.339%", "100%", "12%"]);
 });
