@@ -47,8 +47,8 @@ export default command({
       median_s: median(times),
       fastest_s: Math.min(...times),
       slowest_s: Math.max(...times),
-      own_mb: median(starts.map(({ ownBytes }) => ownBytes)) / 1e6,
-      file_mb: median(starts.map(({ fileBytes }) => fileBytes)) / 1e6,
+      own_mb: megabytes(starts.map(({ ownBytes }) => ownBytes)),
+      file_mb: megabytes(starts.map(({ fileBytes }) => fileBytes)),
     };
     const { name, threads } = processor();
     if (flags.json) {
@@ -74,10 +74,28 @@ export default command({
   },
 });
 
+/** Ends a process, which may just have ended by itself. */
+function end(child: Deno.ChildProcess): void {
+  try {
+    child.kill("SIGKILL");
+  } catch {
+    // it has
+  }
+}
+
+/** Median of the memory that was seen; a process that ended at once shows none. */
+function megabytes(bytes: readonly number[]): number | undefined {
+  const seen = bytes.filter(Number.isFinite);
+  return seen.length === 0 ? undefined : median(seen) / 1e6;
+}
+
 /** What a start took. */
 interface Start {
   readonly seconds: number;
-  /** Memory at the first result that is the process's own, and pages of files, which may be dropped. */
+  /**
+   * Memory at the first result that is the process's own, and pages of files, which may be dropped;
+   * NaN where the process had ended by then.
+   */
   readonly ownBytes: number;
   readonly fileBytes: number;
 }
@@ -99,7 +117,7 @@ async function firstResult(args: readonly string[]): Promise<Start> {
     1024 * Number(new RegExp(`^${field}:\\s*(\\d+)`, "m").exec(status)?.[1] ?? NaN);
   const [ownBytes, fileBytes] = [bytes("RssAnon"), bytes("RssFile")];
   await reader.cancel();
-  if (!done) child.kill("SIGKILL");
+  if (!done) end(child);
   await child.status;
   if (!done) return { seconds, ownBytes, fileBytes };
   throw new RefusedError(`\`graft run\` gave no result: ${(await stderr).trim()}`);

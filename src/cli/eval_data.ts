@@ -4,7 +4,7 @@ import { findData } from "../data/io/data_folder.ts";
 import { FileSource } from "../data/io/file_source.ts";
 import { UsageError } from "../errors.ts";
 import { classCount } from "../model/model_kind.ts";
-import { shownPath, withCarried } from "../model/carried_model.ts";
+import { withCarried, withCarriedNames } from "../model/carried_model.ts";
 import type { OpenedModel } from "../model/open_model.ts";
 import type { DataFlags } from "./data_flags.ts";
 import { columnsOf, encodeBatches } from "./encode_data.ts";
@@ -49,7 +49,7 @@ export async function loadEvalData(
   const dataset = await Dataset.open(source, { columns: columnsOf(flags), task });
   const classes = classCount(graph);
   const batches = await encodeBatches(dataset, {
-    what: shownPath(path),
+    what: withCarriedNames(path),
     order: "by-length",
     model: {
       text: opened.text,

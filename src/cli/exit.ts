@@ -1,5 +1,6 @@
 /** How an error becomes a line on standard error and an exit code. */
 import { EXIT, GraftError } from "../errors.ts";
+import { withCarriedNames } from "../model/carried_model.ts";
 
 /** Exit code of an error; anything graft did not foresee is a bug of its own. */
 export function exitCodeOf(error: unknown): number {
@@ -13,7 +14,7 @@ export function exitCodeOf(error: unknown): number {
  */
 export function formatError(error: unknown, debug: boolean): string {
   const message = error instanceof Error ? error.message : String(error);
-  const line = message.replace(/\s*\n\s*/g, " ");
+  const line = withCarriedNames(message).replace(/\s*\n\s*/g, " ");
   const foreseen = error instanceof GraftError;
   const head = foreseen ? `graft: ${line}` : `graft: internal error: ${line}`;
   if (!debug) return foreseen ? head : `${head} (GRAFT_DEBUG=1 shows where)`;

@@ -161,7 +161,7 @@ export async function runTraining<B extends Batch>(
     tellFinished(outcome, flags, terminal);
     if (flags.saveAs !== undefined) {
       const { record } = saveAdapterAs(flags.saveAs, flags.adapterPath);
-      terminal.print(`Keeps it as ${flags.saveAs}, ${record.digest}`);
+      terminal.print(`Kept in graft's store as ${flags.saveAs}, ${record.digest}`);
     }
   }
   if (flags.test) await runTest(setup, terminal);

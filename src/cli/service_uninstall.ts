@@ -1,6 +1,7 @@
 /** `graft service uninstall`: takes away what `install` made. */
 import { EXIT } from "../errors.ts";
 import { checkRoot, PLACES, purge, removeUnits } from "../service/install.ts";
+import { exists } from "../system/durable_files.ts";
 import { command } from "./command.ts";
 import { boolean } from "./flags.ts";
 import { DEFAULT_STATE } from "./service_flags.ts";
@@ -24,7 +25,9 @@ export default command({
     if (!await removeUnits(PLACES, say)) terminal.note(`There are no units in ${PLACES.units}`);
     if (flags.purge) {
       for (const folder of [DEFAULT_STATE, "/var/cache/graft"]) purge(folder, say);
-    } else terminal.note(`${DEFAULT_STATE} stays; --purge removes it`);
+    } else if (exists(DEFAULT_STATE)) {
+      terminal.note(`${DEFAULT_STATE} stays; --purge removes it`);
+    }
     return EXIT.ok;
   },
 });

@@ -19,13 +19,16 @@ export function withCarried(name: string): string {
   return isThere(path) ? path : name; // a build may come without
 }
 
-/** A path as messages show it: what graft carries by its name, as `quickstart/test.csv`. */
-export function shownPath(path: string): string {
-  for (const [name, folder] of Object.entries(FOLDERS)) {
-    const inside = `${carriedPath(CARRIED.models, folder)}/`;
-    if (path.startsWith(inside)) return `${name}/${path.slice(inside.length)}`;
-  }
-  return path;
+/**
+ * A message in which what a binary carries has the name that the user knows, as `quickstart/test.csv`:
+ * its paths are on no disk.
+ */
+export function withCarriedNames(message: string): string {
+  if (!Deno.build.standalone) return message;
+  return Object.entries(FOLDERS).reduce(
+    (text, [name, folder]) => text.replaceAll(carriedPath(CARRIED.models, folder), name),
+    message,
+  );
 }
 
 function isThere(path: string): boolean {

@@ -139,6 +139,13 @@ test("a folder of the name comes before the model that the binary carries", asyn
   assertMatch(stderr, /Cannot load model "default": the folder has no \.onnx file/);
 });
 
+test("messages call what the binary carries by its name", async ({ options }) => {
+  const words = [...binary.words, "eval", "default", "--data", "quickstart"];
+  const { code, stderr } = await runAlone(words, options);
+  assertEquals(code, 2, stderr);
+  assertMatch(stderr, /^graft: Cannot evaluate default\/model\.onnx: /);
+});
+
 test("the binary has named permissions: the kernel's files are closed to data", async ({ options }) => {
   const words = [...binary.words, "train", "--config", "/proc/version"];
   const { code, stderr } = await runAlone(words, options);

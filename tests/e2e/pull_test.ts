@@ -75,7 +75,7 @@ Deno.test("graft pull names what it took, and every verb takes the name from the
     const train = ["train", "--model", "org/tiny", "--data", data, "--iters", "1"];
     assertStringIncludes(
       done(await graft(...train, "--adapter-path", adapters, "--save-as", "mill")),
-      "Keeps it as mill, sha256:",
+      "Kept in graft's store as mill, sha256:",
     );
     const raw = ["--raw", "-n", "3", "my card"];
     const plain = done(await graft("run", LLAMA, ...raw));
