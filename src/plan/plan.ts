@@ -57,7 +57,7 @@ export interface PlanOptions extends BatchShape {
   readonly output?: string;
   /** Bytes of activations that may be kept instead of recomputed; default 0. */
   readonly keepBytes?: number;
-  /** Whether wide activations are kept in float16; default true. */
+  /** Whether activations are kept in float16 as far as the setting allows; default true. */
   readonly halves?: boolean;
   /** Vocabulary entries per chunk of a language model's head; default {@linkcode HEAD_CHUNK}. */
   readonly headChunk?: number;
@@ -99,7 +99,7 @@ export interface TrainingPlan {
   readonly inputs: ReadonlyMap<string, BoundInput>;
   readonly rows: number;
   readonly segmentCount: number;
-  /** Bytes of boundary activations and kept ones at the end of the forward pass. */
+  /** Bytes that the backward calls read of the forward pass: what ran between segments, and more. */
   readonly savedBytes: number;
 }
 
@@ -149,7 +149,7 @@ export function planTraining(model: Model, options: PlanOptions): TrainingPlan {
     trainable: options.trainable,
     constants,
     fed: fedConstants(lowered, options.trainable),
-    halves: options.halves ?? true,
+    halves: options.halves === false ? "none" : numeric === "fast" ? "all" : "wide",
     pickRows: causal && selected === undefined,
   };
   const cut = cutIntoSegments(lowered, constants, head?.hidden);
@@ -219,8 +219,11 @@ export function planTraining(model: Model, options: PlanOptions): TrainingPlan {
     ),
     rows,
     segmentCount: cut.segments.length,
-    savedBytes: body.reduce((sum, { output }) => sum + sizeOf(lowered, output), 0) +
-      [...backward.values()].reduce((sum, { keptBytes }) => sum + keptBytes, 0),
+    savedBytes: [...backward].reduce((sum, [i, { kept, keptBytes }]) => {
+      const { input } = body[i];
+      if (input === undefined) return sum + keptBytes;
+      return sum + keptBytes + sizeOf(lowered, input) / (kept.has(input) ? 2 : 1);
+    }, 0),
   };
 }
 

@@ -18,11 +18,18 @@ export interface PlanContext {
   readonly trainable: ReadonlySet<string>;
   /** Values that depend on initializers alone. */
   readonly constants: ReadonlySet<string>;
-  /** Whether activations wider than what runs between segments are kept in float16. */
-  readonly halves: boolean;
+  /** Which activations stay in float16 for the backward calls. */
+  readonly halves: Halves;
   /** Whether the graph computes logits of every token, so that target rows are picked after it. */
   readonly pickRows: boolean;
 }
+
+/**
+ * None; those wider than what runs between segments, as an MLP's inside is: most of the memory for
+ * little of the gradient (`scripts/figures/numeric.ts` prints how little); or all, what runs between
+ * segments too: for the setting that computes in 8 bits, beside which float16 is exact.
+ */
+export type Halves = "none" | "wide" | "all";
 
 /** Trainable tensors that a segment reads. */
 export function trainablesOf(context: PlanContext, segment: Segment): string[] {
@@ -51,7 +58,7 @@ export function forwardCall(
 export interface Backward {
   readonly call: PlannedCall;
   readonly kept: Kept;
-  /** Bytes of the kept activations. */
+  /** Bytes of the kept activations; the segment's input, which is there anyhow, not counted. */
   readonly keptBytes: number;
 }
 
@@ -81,26 +88,39 @@ export function backwardCall(
   const values = options.keep
     ? keptValues(context, segment, b.nodes.slice(forwardNodes))
     : new Set<string>();
-  const kept = new Map([...values].map((value) => [
+  const wanted = new Map([...values].map((value) => [
     value,
-    context.halves && isWide(b.known(value), dims) ? halfName(value) : value,
+    isHalved(context.halves, b.known(value), dims) ? halfName(value) : value,
   ]));
+  const { input } = segment;
+  if (input !== undefined && context.halves === "all" && b.known(input).dtype === "float32") {
+    wanted.set(input, halfName(input));
+  }
+  const call = callOf(b, `backward from ${segment.output}`, outputs, wanted);
+  const read = new Set(call.feeds.values());
+  const kept = new Map([...wanted].filter(([, stored]) => read.has(stored)));
   const keptBytes = [...kept].reduce((sum, [value, stored]) => {
     const known = b.known(value);
     const dtype = stored === value ? known.dtype : "float16";
-    return sum + byteLength(dtype, elementCount(known.dims));
+    return value === input ? sum : sum + byteLength(dtype, elementCount(known.dims));
   }, 0);
-  return { call: callOf(b, `backward from ${segment.output}`, outputs, kept), kept, keptBytes };
+  return { call, kept, keptBytes };
 }
 
-/**
- * Whether an activation is wider than what runs between segments, as an MLP's inside is: most of the
- * memory for little of the gradient (`scripts/figures/numeric.ts` prints how little). Narrower ones
- * would cost as much again and save far less.
- */
-function isWide({ dtype, dims }: Known, boundary: readonly number[]): boolean {
-  return dtype === "float32" && dims.length > 1 && dims.at(-1)! > boundary.at(-1)!;
+/** Whether a copy in float16 is kept; of what is narrow that would cost much and save little. */
+function isHalved(
+  halves: Halves,
+  { dtype, dims }: Known,
+  boundary: readonly number[],
+): boolean {
+  if (dtype !== "float32" || dims.length < 2 || halves === "none") return false;
+  return halves === "wide"
+    ? dims.at(-1)! > boundary.at(-1)!
+    : elementCount(dims) >= NARROW * elementCount(boundary);
 }
+
+/** Activations that are a smaller share of what runs between segments stay as they are. */
+const NARROW = 1 / 8;
 
 /**
  * Emits gradients, added to those of earlier micro-batches, and the input's cotangent.

@@ -46,7 +46,7 @@ export interface PlannedModelOptions {
   readonly packing?: boolean;
   /** Activations that may be kept instead of recomputed, in bytes per step; default 0. */
   readonly keepBytes?: number;
-  /** Whether wide activations are kept in float16; default true. */
+  /** Whether activations are kept in float16 as far as the setting allows; default true. */
   readonly halves?: boolean;
   /** Vocabulary entries per chunk of a language model's head. */
   readonly headChunk?: number;
@@ -174,7 +174,7 @@ export class PlannedModel implements StepModel<TokenBatch> {
 
   widen(): boolean {
     const { keepBytes = 0 } = this.#options;
-    if (!this.#halves || keepBytes === 0) return false;
+    if (!this.#halves || keepBytes === 0 && this.#numeric === "exact") return false;
     this.#halves = false;
     return true;
   }
