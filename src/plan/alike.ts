@@ -4,7 +4,7 @@
  */
 import { typeIn } from "../graph/facts.ts";
 import type { Node } from "../graph/types.ts";
-import { attributeText, hex, type PlannedCall } from "./call.ts";
+import { attributeText, bytesText, type PlannedCall } from "./call.ts";
 import type { Segment } from "./cut.ts";
 import { cotangentName, gradientName, halfName } from "./names.ts";
 import {
@@ -120,7 +120,7 @@ function describe(
 ): string {
   const constant = lowered.initializers.get(name);
   if (constant !== undefined) {
-    const contents = fed.has(name) ? "fed" : hex(constant.bytes);
+    const contents = fed.has(name) ? "fed" : bytesText(constant.bytes);
     return `${constant.dtype}[${constant.dims}] ${contents}`;
   }
   const type = typeIn(lowered, name);

@@ -242,7 +242,7 @@ export function textOf(graph: Graph): string {
   const lines = [
     ...graph.inputs.map((i) => `in ${i.name} ${i.type!.dtype}[${i.type!.shape}]`),
     ...[...graph.initializers].map(([name, t]) =>
-      `const ${name} ${t.dtype}[${t.dims}] ${hex(t.bytes)}`
+      `const ${name} ${t.dtype}[${t.dims}] ${bytesText(t.bytes)}`
     ),
     ...graph.nodes.map((n) =>
       `${n.outputs} = ${n.domain}.${n.opType}(${n.inputs}) ${
@@ -258,15 +258,15 @@ export function textOf(graph: Graph): string {
 export function attributeText(attribute: Attribute): string {
   if (attribute.kind === "tensor") {
     const { dtype, dims, bytes } = attribute.value;
-    return `${dtype}[${dims}]${hex(bytes)}`;
+    return `${dtype}[${dims}]${bytesText(bytes)}`;
   }
   if (attribute.kind === "graph") return `{${textOf(attribute.value)}}`;
   return `${attribute.kind}:${attribute.value}`;
 }
 
-/** Bytes as text. */
-export function hex(bytes: Uint8Array): string {
-  let text = "";
-  for (const byte of bytes) text += byte.toString(16).padStart(2, "0");
-  return text;
+/** Bytes as text, a character each: equal for equal bytes alone. */
+export function bytesText(bytes: Uint8Array): string {
+  return ONE_BYTE.decode(bytes);
 }
+
+const ONE_BYTE = new TextDecoder("windows-1252");

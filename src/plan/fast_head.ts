@@ -137,7 +137,9 @@ const GOLDEN = (Math.sqrt(5) - 1) / 2;
 /** Each token's threshold, less the half at which rounding to nearest turns: [1, size]. */
 function thresholds(b: GraphBuilder, c: ChunkContext, size: number): string {
   const name = `head.thresholds:${size}`;
-  const values = Float32Array.from({ length: size }, (_, j) => (j * GOLDEN) % 1 - 0.5);
-  c.constants.set(name, float32([1, size], values));
+  if (!c.constants.has(name)) {
+    const values = Float32Array.from({ length: size }, (_, j) => (j * GOLDEN) % 1 - 0.5);
+    c.constants.set(name, float32([1, size], values));
+  }
   return b.input(name, "float32", [1, size]);
 }

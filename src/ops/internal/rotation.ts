@@ -7,7 +7,7 @@
  * Source: QuIP# (Tseng et al., arXiv:2402.04396) and QuaRot (Ashkboos et al., arXiv:2404.00456).
  */
 import type { GraphBuilder } from "../../graph/builder.ts";
-import { elementCount, float32 } from "../../graph/tensor.ts";
+import { elementCount, float32, type Tensor } from "../../graph/tensor.ts";
 import { shared } from "../contrib/support.ts";
 
 /**
@@ -33,9 +33,17 @@ export function rotatedRows(b: GraphBuilder, x: string, block: number): string {
   const matrix = shared(
     b,
     `rotation ${block}`,
-    () => b.constant(float32([block, block], hadamard(block)), `rotation_${block}`),
+    () => b.constant(rotationMatrix(block), `rotation_${block}`),
   );
   return b.op("MatMul", [b.reshape(x, [elementCount(b.dims(x)) / block, block]), matrix]);
+}
+
+const matrices = new Map<number, Tensor>();
+
+function rotationMatrix(block: number): Tensor {
+  const found = matrices.get(block) ?? float32([block, block], hadamard(block));
+  matrices.set(block, found);
+  return found;
 }
 
 /** Sylvester's matrix, normalised: H[i][j] = (−1)^(bits that i and j have in common) / √n. */
