@@ -197,7 +197,9 @@ async function arm64Figures(x64: Binary, arm64: Binary, cwd: string): Promise<Fi
 }
 
 const { name, threads } = processor();
-console.log(JSON.stringify({ step: "machine", name, threads }));
+// Times are those of a machine that does nothing else: what it had to do in the last minute.
+const load = rounded(Deno.loadavg()[0]);
+console.log(JSON.stringify({ step: "machine", name, threads, load }));
 const x64 = native(await binaryFor("x64", "GRAFT_BINARY"));
 const arm64Path = await binaryFor("arm64", "GRAFT_BINARY_ARM64");
 const arm64 = emulated(arm64Path);
