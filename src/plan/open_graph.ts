@@ -120,7 +120,7 @@ export function constantsFor(
   for (const [i, value] of sized.constants.entries()) {
     const name = constantNames[i];
     const expected = graph.initializers.get(name) ?? constants.get(name);
-    if (expected !== undefined && textOf(expected) !== textOf(value)) return undefined;
+    if (expected !== undefined && !isSame(expected, value)) return undefined;
     if (!graph.initializers.has(name)) constants.set(name, value);
   }
   const sizes = new Map<string, number>();
@@ -170,6 +170,11 @@ function outlineOf(graph: Graph): string {
     ),
     `out ${graph.outputs.map(({ name }) => name)}`,
   ].join("\n");
+}
+
+function isSame(a: Tensor, b: Tensor): boolean {
+  return a === b || a.dtype === b.dtype && a.dims.join() === b.dims.join() &&
+      a.bytes.length === b.bytes.length && a.bytes.every((byte, i) => byte === b.bytes[i]);
 }
 
 function textOf({ dtype, dims, bytes }: Tensor): string {
