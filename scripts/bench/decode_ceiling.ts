@@ -1,9 +1,11 @@
-/** The most tokens a second that decoding could reach if it did nothing but the model's quantised products. */
+/** What decoding could reach: the model's quantised products alone, and the bytes that a token reads. */
 import { intAttribute } from "../../src/graph/attributes.ts";
+import { byteLength } from "../../src/graph/dtype.ts";
 import { float32 } from "../../src/graph/tensor.ts";
 import type { Graph, Model, Node } from "../../src/graph/types.ts";
 import { findModelFile } from "../../src/model/find_model.ts";
 import { loadOnnx } from "../../src/model/load_onnx.ts";
+import { isCache } from "../../src/plan/inputs.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
 
 const RUNS = 20;
@@ -28,6 +30,23 @@ export async function decodingCeiling(path: string): Promise<number> {
     for (const result of Object.values(results)) result[Symbol.dispose]();
   }
   return 1000 / fastest;
+}
+
+/**
+ * Bytes of the key and value caches that attention reads for a token, over the tokens of an answer on
+ * average: those of the prompt and, in the mean, of half the answer.
+ */
+export function cacheBytes(path: string, promptTokens: number, tokens: number): number {
+  using loaded = loadOnnx(findModelFile(path));
+  const held = promptTokens + tokens / 2;
+  return loaded.model.graph.inputs.filter(({ name }) => isCache(name)).reduce(
+    (sum, { type }) => {
+      // [batch, heads, tokens so far, width]
+      const [, heads, , width] = type!.shape as readonly number[];
+      return sum + byteLength(type!.dtype, heads * held * width);
+    },
+    0,
+  );
 }
 
 /** Each product over its own weights, of one token's activations: none waits for another. */

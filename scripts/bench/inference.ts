@@ -3,7 +3,7 @@ import { exists } from "../../src/system/durable_files.ts";
 import { graft, run } from "../figures/children.ts";
 import { workload } from "../figures/workloads.ts";
 import { memoryBandwidth } from "./bandwidth.ts";
-import { decodingCeiling } from "./decode_ceiling.ts";
+import { cacheBytes, decodingCeiling } from "./decode_ceiling.ts";
 import { type Context, missing, ROOT } from "./context.ts";
 import { mergeGraft } from "./graft_side.ts";
 import { atLeast, atMost, type Report } from "./results.ts";
@@ -93,7 +93,7 @@ function figureOf(compared: Compared, name: string): number {
   throw new Error(`scripts/figures/inference.ts printed no "${name}"`);
 }
 
-/** Share of the memory's bandwidth that decoding, which reads all weights for a token, is to reach. */
+/** Share of the memory's bandwidth that decoding, which reads weights and caches for a token, is to reach. */
 const SHARE_OF_BANDWIDTH = 0.7;
 
 /** B7: decoding beside onnxruntime-genai, and against the memory's speed. */
@@ -109,14 +109,15 @@ export async function* decoding(context: Context): AsyncGenerator<Report> {
     : SIDES.map((name) => [name, figureOf(compared, `${name}, per second`)] as const);
   const bandwidth = await memoryBandwidth();
   const ceiling = await decodingCeiling(merged);
-  const needed = SHARE_OF_BANDWIDTH * bandwidth / size;
+  const read = size + cacheBytes(merged, TOKENS, TOKENS);
+  const needed = SHARE_OF_BANDWIDTH * bandwidth / read;
   const ratio = (name: string) => figureOf(compared!, `${name}, ratio`);
   const goals = [
     ...(compared === undefined ? [] : [
       atLeast("tok/s, times onnxruntime-genai", ratio("graft"), 0.95),
       atLeast("the same on the peer's runtime", ratio("graft, peer's runtime"), 0.95),
     ]),
-    atLeast("share of the memory's bandwidth", speeds[0][1] * size / bandwidth, SHARE_OF_BANDWIDTH),
+    atLeast("share of the memory's bandwidth", speeds[0][1] * read / bandwidth, SHARE_OF_BANDWIDTH),
   ];
   yield {
     workload: "B7",
@@ -126,7 +127,9 @@ export async function* decoding(context: Context): AsyncGenerator<Report> {
     peers: [],
     goals,
     tables: [{
-      title: `Decoded tokens per second; memory reads ${(bandwidth / 1e9).toFixed(1)} GB/s`,
+      title:
+        `Decoded tokens per second; memory reads ${(bandwidth / 1e9).toFixed(1)} GB/s, a token ` +
+        `${(read / 1e6).toFixed(1)} MB of weights and caches`,
       rows: speeds.map(([name, tokens]) => ({
         side: name === "peer" ? "onnxruntime-genai" : name,
         "tok/s": tokens,
