@@ -13,6 +13,8 @@ export interface SessionSettings {
   readonly optimization?: keyof typeof OPTIMIZATION_LEVEL;
   /** Plans memory from the first run's shapes; ORT's default is true. */
   readonly memoryPattern?: boolean;
+  /** Whether memory is kept between runs, in the arena of all sessions; default true. */
+  readonly arena?: boolean;
   /** ORT's own key names. */
   readonly config?: Readonly<Record<string, string>>;
   /** Sizes of free dimensions by name. */
@@ -62,7 +64,8 @@ function apply(ort: Ort, options: Handle, settings: SessionSettings): void {
   const entry = (key: string, value: string) =>
     unwrap(api, api.AddSessionConfigEntry(options, cString(key), cString(value)));
   unwrap(api, api.DisablePerSessionThreads(options));
-  entry("session.use_env_allocators", "1");
+  entry("session.use_env_allocators", settings.arena === false ? "0" : "1");
+  if (settings.arena === false) unwrap(api, api.DisableCpuMemArena(options));
   if (settings.optimization !== undefined) {
     const level = OPTIMIZATION_LEVEL[settings.optimization];
     unwrap(api, api.SetSessionGraphOptimizationLevel(options, level));

@@ -115,6 +115,8 @@ export const SLOTS = {
   EnableProfiling: { slot: 14, parameters: ["pointer", "buffer"], result: "pointer" },
   // OrtStatus* DisableMemPattern(OrtSessionOptions* options)
   DisableMemPattern: { slot: 17, parameters: ["pointer"], result: "pointer" },
+  // OrtStatus* DisableCpuMemArena(OrtSessionOptions* options)
+  DisableCpuMemArena: { slot: 19, parameters: ["pointer"], result: "pointer" },
   // OrtStatus* SetSessionLogId(OrtSessionOptions* options, const char* logid)
   SetSessionLogId: { slot: 20, parameters: ["pointer", "buffer"], result: "pointer" },
   // OrtStatus* SetSessionGraphOptimizationLevel(OrtSessionOptions* options,

@@ -111,9 +111,8 @@ export class OrtValue extends Pinned {
     return this.#data;
   }
 
-  /** Copies `length` bytes out. */
-  read(length: number): Uint8Array<ArrayBuffer> {
-    const bytes = new Uint8Array(length);
+  /** Copies `length` bytes out, into `bytes` where they are given. */
+  read(length: number, bytes = new Uint8Array(length)): Uint8Array<ArrayBuffer> {
     if (length > 0) new Deno.UnsafePointerView(this.data!).copyInto(bytes);
     return bytes;
   }

@@ -1,13 +1,25 @@
-/** Gram matrices of layer inputs over the training data, for error-compensated rounding. */
+/**
+ * Gram matrices of layer inputs over the training data, for error-compensated rounding.
+ *
+ * Nothing but sums and the activations of a few hundred tokens is held: weights are fed to the runs
+ * from where they lie in the file, and what one request leaves live in the network is kept on disk, so
+ * that the next one goes on from there instead of computing all layers below again.
+ */
+import { join } from "@std/path";
+import { type TokenBatch, tokenInput } from "../data/targets.ts";
 import { byteLength } from "../graph/dtype.ts";
-import { int64, type Tensor, toNumbers } from "../graph/tensor.ts";
+import { feedWeights } from "../graph/passes/feed_weights.ts";
+import { narrowestPlace, type Place, resumeWith } from "../graph/passes/resume.ts";
+import type { Tensor } from "../graph/tensor.ts";
 import type { Model } from "../graph/types.ts";
-import type { GramSource } from "../lora/merge/merge.ts";
 import { type GramNames, withGramOutputs } from "../lora/merge/gram_graph.ts";
+import type { GramRequest, GramSource } from "../lora/merge/merge.ts";
 import { bindInputs } from "../plan/inputs.ts";
 import { Scratch } from "../quant/scratch.ts";
 import type { DeviceTensor, Executable, Runner } from "../runtime/runner.ts";
-import { type TokenBatch, tokenInput } from "../data/targets.ts";
+import { ActivationLog } from "./activation_log.ts";
+import { inEqualLengths, unpadded } from "./equal_lengths.ts";
+import { untilAborted } from "./give_way.ts";
 
 /** Training data, given again from the start each time it is asked for. */
 export interface GramData {
@@ -15,6 +27,22 @@ export interface GramData {
   /** Tokens to stop after; default 16,384. */
   readonly maxTokens?: number;
 }
+
+export interface CollectOptions {
+  /** Folder for what one request leaves to the next; without it every one begins with the tokens. */
+  readonly folder?: string;
+  /** Told how far a request is. */
+  readonly onTokens?: (done: number, atMost: number) => void;
+  /** Ends the work between two runs. */
+  readonly signal?: AbortSignal;
+}
+
+/** Tokens of a run: dequantising a weight for fewer costs as much, activations of more take memory. */
+const RUN_TOKENS = 192;
+const DEFAULT_TOKENS = 16_384;
+
+/** Inputs whose contents go through the whole network; masks and positions are computed again. */
+const SOURCES: ReadonlySet<string> = new Set(["input_ids", "inputs_embeds"]);
 
 /**
  * A source of Gram matrices that runs a model over data.
@@ -24,39 +52,55 @@ export interface GramData {
  *
  * @param model the base, or better the base with its adapter: what the merged layers will see
  * @throws {RangeError} where the data has no tokens
+ * @throws {StorageError} naming the file of activations
  */
-export function gramSource(runner: Runner, model: Model, data: GramData): GramSource {
+export function gramSource(
+  runner: Runner,
+  model: Model,
+  data: GramData,
+  { folder, onTokens, signal }: CollectOptions = {},
+): GramSource {
   const scratch = new Scratch();
-  return async (requests) => {
-    const { model: graph, grams } = withGramOutputs(model, requests);
-    const all = scratch.float32("grams", grams.reduce((sum, { cols }) => sum + cols * cols, 0));
-    all.fill(0);
-    let at = 0;
-    const values = grams.map(({ cols }) => all.subarray(at, at += cols * cols));
-    using executable = await runner.compile(graph, {
-      label: "activations",
-      config: SESSION_CONFIG,
-      // Lengths differ from run to run: a plan of memory for each would be kept.
-      memoryPattern: false,
-    });
-    using tensors = new DisposableStack();
-    const sums = grams.map(({ cols }, i) =>
-      tensors.use(runner.share(float32Over([cols, cols], values[i])))
-    );
-    let tokens = 0;
-    for await (const batch of limited(data)) {
-      await accumulate(runner, executable, graph, batch, grams, sums);
-      tokens += batch.tokenCount;
+  let kept: Kept | undefined;
+  let turn = 0;
+  return async (requests, following = []) => {
+    const from = kept !== undefined && comesAfter(model, kept.place, requests) ? kept : undefined;
+    const place = folder === undefined || following.length === 0
+      ? undefined
+      : narrowestPlace(model.graph, namesOf(requests), namesOf(following), SOURCES);
+    const log = place && new ActivationLog(join(folder!, `activations-${turn++ % 2}`));
+    using pass = await Pass.open(runner, model, { requests, from, place, log, scratch });
+    const { maxTokens = DEFAULT_TOKENS } = data;
+    const batches = inEqualLengths(sequences(data.batches(), maxTokens), RUN_TOKENS);
+    for await (const batch of untilAborted(batches, signal)) {
+      await pass.run(batch);
+      onTokens?.(pass.tokens, maxTokens);
     }
-    if (tokens === 0) throw new RangeError("No data was given to collect activations from");
-    return new Map(
-      grams.map(({ value, cols }, i) => [value, { cols, count: tokens, values: values[i] }]),
-    );
+    if (pass.tokens === 0) throw new RangeError("No data was given to collect activations from");
+    kept = place && log && { place, log };
+    return pass.grams();
   };
 }
 
-/** Weights packed for the kernels would be a copy of them, as large as the file. */
-const SESSION_CONFIG = { "session.disable_prepacking": "1" };
+/** What a request left live. */
+interface Kept {
+  readonly place: Place;
+  readonly log: ActivationLog;
+}
+
+const namesOf = (requests: readonly GramRequest[]) => requests.map(({ value }) => value);
+
+/** Whether all values are computed after a place. */
+function comesAfter({ graph }: Model, place: Place, requests: readonly GramRequest[]): boolean {
+  const later = new Set(graph.nodes.slice(place.position).flatMap(({ outputs }) => outputs));
+  return requests.every(({ value }) => later.has(value));
+}
+
+/** The model from where a request stopped. */
+function goneOnWith(model: Model, { place: { live }, log }: Kept): Model {
+  const types = log.types(live.length).map((type, i) => [live[i], type] as const);
+  return { ...model, graph: resumeWith(model.graph, new Map(types)) };
+}
 
 /** The caller's floats as a tensor. */
 function float32Over(dims: readonly number[], values: Float32Array<ArrayBuffer>): Tensor {
@@ -64,9 +108,12 @@ function float32Over(dims: readonly number[], values: Float32Array<ArrayBuffer>)
   return { dtype: "float32", dims, bytes };
 }
 
-async function* limited({ batches, maxTokens = 16_384 }: GramData): AsyncGenerator<TokenBatch> {
+async function* sequences(
+  batches: Iterable<TokenBatch> | AsyncIterable<TokenBatch>,
+  maxTokens: number,
+): AsyncGenerator<TokenBatch> {
   let tokens = 0;
-  for await (const batch of batches()) {
+  for await (const batch of batches) {
     for (const row of unpadded(batch)) {
       yield row;
       tokens += row.tokenCount;
@@ -75,64 +122,135 @@ async function* limited({ batches, maxTokens = 16_384 }: GramData): AsyncGenerat
   }
 }
 
-/** Runs one batch and adds it to the sums. */
-async function accumulate(
-  runner: Runner,
-  executable: Executable,
-  { graph }: Model,
-  batch: TokenBatch,
-  grams: readonly GramNames[],
-  sums: readonly DeviceTensor[],
-): Promise<void> {
-  const before = new Map(grams.map(({ before }, i) => [before, sums[i]]));
-  const [rows, length] = batch.inputIds.dims;
-  const inputs = graph.inputs.filter(({ name }) => !before.has(name));
-  const uploaded = new Map<string, DeviceTensor>();
-  try {
-    for (
-      const [name, { dtype, dims }] of bindInputs({ ...graph, inputs }, { batch: rows, length })
-    ) {
-      const empty = { dtype, dims, bytes: new Uint8Array(byteLength(dtype, 0)) };
-      uploaded.set(name, runner.upload(tokenInput(name, batch) ?? empty));
-    }
-    const feeds = Object.fromEntries([...uploaded, ...before]);
-    const fetches = grams.map(({ after }) => after);
-    // Gemm begins with a copy of what it adds to, which in place is none.
-    const into = Object.fromEntries(grams.map(({ after }, i) => [after, sums[i]]));
-    if (runner.inPlace) return void await executable.run(feeds, fetches, { into });
-    const results = await executable.run(feeds, fetches);
-    grams.forEach(({ after }, i) => {
-      using result = results[after];
-      sums[i].write(result.read());
-    });
-  } finally {
-    for (const value of uploaded.values()) value[Symbol.dispose]();
-  }
+interface PassOptions {
+  readonly requests: readonly GramRequest[];
+  /** Where to go on. */
+  readonly from: Kept | undefined;
+  /** Where to stop, and where to keep what is live there. */
+  readonly place: Place | undefined;
+  readonly log: ActivationLog | undefined;
+  readonly scratch: Scratch;
 }
 
-/**
- * The sequences of a batch one by one without their padding, so that every row of every value belongs
- * to a token. Labels and classes are left out.
- */
-export function* unpadded(batch: TokenBatch): Generator<TokenBatch> {
-  const [rows, length] = batch.inputIds.dims;
-  const mask = toNumbers(batch.attentionMask);
-  for (let row = 0; row < rows; row++) {
-    let tokens = 0;
-    while (tokens < length && mask[row * length + tokens] !== 0) tokens++;
-    if (tokens === 0) continue;
-    const cut = (value: Tensor) => {
-      const ids = toNumbers(value);
-      return int64(
-        [1, tokens],
-        Array.from({ length: tokens }, (_, t) => ids[row * length + t]),
-      );
-    };
-    yield {
-      inputIds: cut(batch.inputIds),
-      attentionMask: cut(batch.attentionMask),
-      ...(batch.tokenTypeIds === undefined ? {} : { tokenTypeIds: cut(batch.tokenTypeIds) }),
-      tokenCount: tokens,
-    };
+/** One way through the data. */
+class Pass implements Disposable {
+  /** Tokens of the runs so far. */
+  tokens = 0;
+  readonly #runner: Runner;
+  readonly #executable: Executable;
+  readonly #model: Model;
+  readonly #grams: readonly GramNames[];
+  readonly #values: readonly Float32Array<ArrayBuffer>[];
+  readonly #sums: readonly DeviceTensor[];
+  /** Weights and sums by the names they are fed under. */
+  readonly #constant: ReadonlyMap<string, DeviceTensor>;
+  /** What the request before left, in order; of these the graph may not read all. */
+  readonly #given: readonly string[];
+  readonly #left: readonly string[];
+  readonly #reader: ReturnType<ActivationLog["read"]> | undefined;
+  readonly #writer: ReturnType<ActivationLog["write"]> | undefined;
+  readonly #resources = new DisposableStack();
+
+  static async open(runner: Runner, model: Model, options: PassOptions): Promise<Pass> {
+    const { requests, from, place } = options;
+    const begun = from === undefined ? model : goneOnWith(model, from);
+    const summing = withGramOutputs(begun, requests, place?.live);
+    const { graph, weights } = feedWeights(summing.model.graph);
+    const executable = await runner.compile({ ...model, graph }, {
+      label: "activations",
+      // Rounding, which follows, needs the room.
+      arena: false,
+      // Lengths differ from run to run: a plan of memory for each would be kept.
+      memoryPattern: false,
+    });
+    return new Pass(runner, executable, summing, weights, options);
+  }
+
+  private constructor(
+    runner: Runner,
+    executable: Executable,
+    { model, grams }: ReturnType<typeof withGramOutputs>,
+    weights: ReadonlyMap<string, Tensor>,
+    { from, place, log, scratch }: PassOptions,
+  ) {
+    const resources = this.#resources;
+    this.#runner = runner;
+    this.#executable = resources.use(executable);
+    this.#model = model;
+    this.#grams = grams;
+    const all = scratch.float32("grams", grams.reduce((sum, { cols }) => sum + cols * cols, 0));
+    all.fill(0);
+    let at = 0;
+    this.#values = grams.map(({ cols }) => all.subarray(at, at += cols * cols));
+    this.#sums = grams.map(({ cols }, i) =>
+      resources.use(runner.share(float32Over([cols, cols], this.#values[i])))
+    );
+    this.#constant = new Map([
+      ...[...weights].map(([name, value]) => [name, resources.use(runner.wrap(value))] as const),
+      ...grams.map(({ before }, i) => [before, this.#sums[i]] as const),
+    ]);
+    this.#given = from?.place.live ?? [];
+    this.#left = place?.live ?? [];
+    this.#reader = from && resources.use(from.log.read());
+    this.#writer = log && resources.use(log.write());
+  }
+
+  /** Adds a batch to the sums. */
+  async run(batch: TokenBatch): Promise<void> {
+    using feeds = this.#feeds(batch);
+    const sums = this.#grams.map(({ after }) => after);
+    // Gemm begins with a copy of what it adds to, which in place is none.
+    const into = this.#runner.inPlace
+      ? Object.fromEntries(sums.map((name, i) => [name, this.#sums[i]]))
+      : {};
+    const results = await this.#executable.run(
+      Object.fromEntries([...feeds.values, ...this.#constant]),
+      [...sums, ...this.#left],
+      { into },
+    );
+    sums.forEach((name, i) => {
+      if (this.#runner.inPlace) return;
+      using result = results[name];
+      this.#sums[i].write(result.read());
+    });
+    for (const name of this.#left) {
+      using result = results[name];
+      this.#writer!.append(result);
+    }
+    this.tokens += batch.tokenCount;
+  }
+
+  /** The sums by the names of the values. */
+  grams() {
+    return new Map(this.#grams.map(({ value, cols }, i) => {
+      return [value, { cols, count: this.tokens, values: this.#values[i] }] as const;
+    }));
+  }
+
+  [Symbol.dispose](): void {
+    this.#resources[Symbol.dispose]();
+  }
+
+  #feeds(batch: TokenBatch): Disposable & { readonly values: ReadonlyMap<string, DeviceTensor> } {
+    const [rows, length] = batch.inputIds.dims;
+    const { graph } = this.#model;
+    const given = new Set(this.#given);
+    const inputs = graph.inputs.filter(({ name }) => !this.#constant.has(name) && !given.has(name));
+    using tensors = new DisposableStack();
+    const values = new Map<string, DeviceTensor>();
+    const feed = (name: string, value: Tensor) =>
+      values.set(name, tensors.use(this.#runner.wrap(value)));
+    const bound = bindInputs({ ...graph, inputs }, { batch: rows, length });
+    for (const [name, { dtype, dims }] of bound) {
+      const empty = { dtype, dims, bytes: new Uint8Array(byteLength(dtype, 0)) };
+      feed(name, tokenInput(name, batch) ?? empty);
+    }
+    const read = new Set(graph.inputs.map(({ name }) => name));
+    for (const name of this.#given) {
+      const value = this.#reader!.next(name);
+      if (read.has(name)) feed(name, value);
+    }
+    const owned = tensors.move();
+    return { values, [Symbol.dispose]: () => owned.dispose() };
   }
 }

@@ -23,15 +23,16 @@ import { certificateJson, type Decision } from "../lora/merge/certificate_report
 import type { Runner } from "../runtime/runner.ts";
 import { openMapped } from "../system/mapped_file.ts";
 import type { TokenBatch } from "../data/targets.ts";
-import { type GramData, gramSource, unpadded } from "./collect_gram.ts";
+import { type GramData, gramSource } from "./collect_gram.ts";
+import { unpadded } from "./equal_lengths.ts";
 import { giveWay, untilAborted } from "./give_way.ts";
 import { LatencyBench, type LatencyOptions } from "./latency.ts";
 import { clearLeftovers } from "./leftovers.ts";
 import { loadOnnx } from "./load_onnx.ts";
 import { methodsFor } from "./merge_methods.ts";
 import { configWithLabels } from "./model_labels.ts";
-import { checkTarget, type StagedDirectory } from "./staged_directory.ts";
-import { writeMerged } from "./write_merged.ts";
+import { checkTarget, StagedDirectory } from "./staged_directory.ts";
+import { isSteered, type RefusedMerge, writeMerged, type WrittenMerge } from "./write_merged.ts";
 import { type BaseModel, checkNotBase } from "./write_model.ts";
 
 /** Data to merge with, in the order it is to be used. */
@@ -57,7 +58,7 @@ export interface MergeRequest {
   readonly force?: boolean;
   /** Whether to time the models; default true where there is data. */
   readonly latency?: boolean | LatencyOptions;
-  /** Told of each matrix as it is merged. */
+  /** Told of each matrix, batch or run as it is done. */
   readonly onProgress?: (text: string) => void;
   /** Told what was found on the way: losses, ways of merging that do not work out. */
   readonly onNote?: (text: string) => void;
@@ -123,16 +124,16 @@ function writeLabels(directory: StagedDirectory, adapters: readonly WeightedAdap
   directory.replace("config.json", new TextEncoder().encode(text));
 }
 
-/** Unfinished folders by candidate; those not committed are removed in the end. */
+/** Unfinished folders by method; those not committed are removed in the end. */
 class StagedCandidates implements Disposable {
-  readonly #directories = new Map<Candidate, StagedDirectory>();
+  readonly #directories = new Map<MergeMethod, StagedDirectory>();
 
-  add(candidate: Candidate, directory: StagedDirectory): void {
-    this.#directories.set(candidate, directory);
+  add(method: MergeMethod, directory: StagedDirectory): void {
+    this.#directories.set(method, directory);
   }
 
-  of(candidate: Candidate): StagedDirectory {
-    return this.#directories.get(candidate)!;
+  of({ method }: Candidate): StagedDirectory {
+    return this.#directories.get(method)!;
   }
 
   [Symbol.dispose](): void {
@@ -156,8 +157,8 @@ async function measure(
   const adapted = data && withAdapters(base.model, changes);
   const references = data === undefined || adapted === undefined ? {} : {
     // A model without logits gets the new head, so that what the adapter adds to it shows.
-    base: await evaluated(runner, changes.finish?.(base.model) ?? base.model, data),
-    adapter: await evaluated(runner, adapted, data),
+    base: await evaluated(runner, changes.finish?.(base.model) ?? base.model, request, "base"),
+    adapter: await evaluated(runner, adapted, request, "with adapter"),
   };
   if (references.base !== undefined && references.adapter !== undefined) {
     onNote?.(
@@ -168,18 +169,23 @@ async function measure(
   using bench = await openBench(runner, request);
   const candidates: Candidate[] = [];
   const failures = new Map<MergeMethod, Error>();
-  for (const method of methods) {
-    try {
-      const made = await makeCandidate(runner, request, changes, adapted, method, bench);
-      staged.add(made.candidate, made.directory);
-      candidates.push(made.candidate);
-    } catch (error) {
-      // One way of rounding may lose everything where another does not, and not every build of ONNX
-      // Runtime has a kernel for 8 bits.
-      const other = error instanceof RefusedError ||
-        (error instanceof RuntimeFailure && method === "8bit" && methods.length > 1);
-      if (!other) throw error;
-      failures.set(method, error);
+  for (const together of rewrites(methods, data !== undefined)) {
+    const all = await write(runner, request, changes, adapted, together);
+    for (const written of all) {
+      if ("directory" in written) staged.add(written.method, written.directory);
+      else failures.set(written.method, written.refused);
+    }
+    for (const written of all) {
+      if (!("directory" in written)) continue;
+      const { method } = written;
+      try {
+        candidates.push(await candidateOf(runner, request, written, bench));
+      } catch (error) {
+        // Not every build of ONNX Runtime has a kernel for 8 bits.
+        const other = error instanceof RuntimeFailure && method === "8bit" && methods.length > 1;
+        if (!other) throw error;
+        failures.set(method, error);
+      }
     }
   }
   // What went wrong is said once: as the error where nothing is left, else as notes.
@@ -189,44 +195,85 @@ async function measure(
   return { baseSizeBytes: base.sizeBytes, ...references, candidates };
 }
 
-async function evaluated(runner: Runner, model: Model, data: MergeData): Promise<Evaluated> {
-  return await evaluate(runner, model, data.heldOut(), {
-    objective: data.objective,
-    logitRows: LOGIT_ROWS,
-  });
+/** Methods that are computed together: those that activations steer share these. */
+function rewrites(
+  methods: readonly MergeMethod[],
+  measured: boolean,
+): readonly (readonly MergeMethod[])[] {
+  const shared = measured ? methods.filter(isSteered) : [];
+  const alone = methods.filter((method) => !shared.includes(method)).map((method) => [method]);
+  return shared.length === 0 ? alone : [...alone, shared];
 }
 
-async function makeCandidate(
+/** Writes candidates; those that change nothing are refused. */
+async function write(
   runner: Runner,
   request: MergeRequest,
   changes: AdapterChanges,
   adapted: Model | undefined,
-  method: MergeMethod,
-  bench: LatencyBench | undefined,
-): Promise<{ candidate: Candidate; directory: StagedDirectory }> {
-  const { base, data, latency, signal } = request;
-  const grams = data && adapted && gramSource(runner, adapted, data.train);
-  const { directory, matrices } = await writeMerged({ ...request, runner, changes, method, grams });
-  try {
-    const path = join(directory.path, basename(base.path));
-    using written = loadOnnx(path, openMapped);
-    const candidate: Candidate = {
-      method,
-      sizeBytes: written.sizeBytes,
-      matrices,
-      ...(data === undefined ? {} : { evaluated: await evaluated(runner, written.model, data) }),
-      ...(bench === undefined ? {} : {
-        latency: await bench.measure(
-          { path, graph: written.model.graph },
-          { ...(typeof latency === "object" ? latency : {}), signal },
-        ),
-      }),
-    };
-    return { candidate, directory };
-  } catch (error) {
-    directory[Symbol.dispose]();
-    throw error;
+  methods: readonly MergeMethod[],
+): Promise<readonly (WrittenMerge | RefusedMerge)[]> {
+  const { data, savePath, signal, onProgress } = request;
+  if (data === undefined || adapted === undefined || !methods.every(isSteered)) {
+    return await writeMerged({ ...request, runner, changes, methods });
   }
+  // Never committed: goes with the rewrite.
+  using room = new StagedDirectory(savePath, "activations");
+  const grams = gramSource(runner, adapted, data.train, {
+    folder: room.path,
+    onTokens: (done, atMost) => onProgress?.(`Collecting activations: ${done} of ${atMost} tokens`),
+    signal,
+  });
+  return await writeMerged({ ...request, runner, changes, methods, grams });
+}
+
+async function evaluated(
+  runner: Runner,
+  model: Model,
+  { data, onProgress }: MergeRequest,
+  what: string,
+): Promise<Evaluated> {
+  const { heldOut, objective } = data!;
+  const batches = counted(heldOut(), (done) => onProgress?.(`Measuring (${what}): batch ${done}`));
+  return await evaluate(runner, model, batches, { objective, logitRows: LOGIT_ROWS });
+}
+
+async function* counted<T>(
+  items: Iterable<T> | AsyncIterable<T>,
+  onItem: (number: number) => void,
+): AsyncGenerator<T> {
+  let number = 0;
+  for await (const item of items) {
+    onItem(++number);
+    yield item;
+  }
+}
+
+async function candidateOf(
+  runner: Runner,
+  request: MergeRequest,
+  { method, directory, matrices }: WrittenMerge,
+  bench: LatencyBench | undefined,
+): Promise<Candidate> {
+  const { base, data, latency, signal, onProgress } = request;
+  const path = join(directory.path, basename(base.path));
+  using written = loadOnnx(path, openMapped);
+  const measured = data === undefined
+    ? {}
+    : { evaluated: await evaluated(runner, written.model, request, method) };
+  if (bench !== undefined) onProgress?.(`Timing (${method})`);
+  return {
+    method,
+    sizeBytes: written.sizeBytes,
+    matrices,
+    ...measured,
+    ...(bench === undefined ? {} : {
+      latency: await bench.measure(
+        { path, graph: written.model.graph },
+        { ...(typeof latency === "object" ? latency : {}), signal },
+      ),
+    }),
+  };
 }
 
 async function openBench(

@@ -1,11 +1,14 @@
-/** The rewrite of a merge: new weights, in the files of a folder like the base's. */
+/** The rewrite of a merge: new weights, in the files of folders like the base's. */
+import type { RefusedError } from "../errors.ts";
 import {
   type AdapterChanges,
-  computeMerge,
+  computeMerges,
   type GramSource,
   type MatrixReport,
   type MergeMethod,
+  type MergeWay,
   planMerge,
+  refusalOf,
 } from "../lora/merge/mod.ts";
 import type { Runner } from "../runtime/runner.ts";
 import { giveWay } from "./give_way.ts";
@@ -16,13 +19,19 @@ import { type BaseModel, writeModel } from "./write_model.ts";
 /** Most that Gram matrices take, as a share of the model's file. */
 const GRAM_SHARE = 1 / 4;
 
+/** Whether inputs of the layers can steer a method. */
+export function isSteered(method: MergeMethod): boolean {
+  return method === "compensated" || method === "8bit";
+}
+
 export interface WriteMergedRequest {
   readonly base: BaseModel & { readonly sizeBytes: number };
-  /** Folder that the result is to become. */
+  /** Folder that one of the results is to become. */
   readonly savePath: string;
   readonly changes: AdapterChanges;
-  readonly method: MergeMethod;
-  /** Inputs of the adapted model, which steer `compensated` and `8bit`; needed for the former. */
+  /** At least one; several must all be steered, and share what `grams` gives. */
+  readonly methods: readonly MergeMethod[];
+  /** Inputs of the adapted model, for methods that they steer; needed for `compensated`. */
   readonly grams?: GramSource;
   /** Computes products where there are `grams`. */
   readonly runner: Runner;
@@ -34,47 +43,58 @@ export interface WriteMergedRequest {
 
 /** A model on disk, in an unfinished folder that the caller commits or disposes of. */
 export interface WrittenMerge {
+  readonly method: MergeMethod;
   readonly directory: StagedDirectory;
   readonly matrices: readonly MatrixReport[];
 }
 
+/** A method that changes nothing leaves no folder. */
+export interface RefusedMerge {
+  readonly method: MergeMethod;
+  readonly refused: RefusedError;
+}
+
 /**
- * Computes the matrices of a merge one at a time and writes each where it belongs. No weights are
- * kept, so that without `grams` the work takes less memory than the file; those add their sums, up to
- * a quarter of the file or one matrix, and the session that collects them.
+ * Computes the matrices of a merge one at a time and writes each where it belongs, by each method in
+ * turn. No weights are kept, so that the work takes less memory than the file; `grams` add their sums,
+ * up to a quarter of the file or one matrix.
  *
  * @throws {BadInputError} for changes that do not fit the base
- * @throws {RefusedError} where nothing would change
  * @throws {StorageError} naming the path
  */
 export async function writeMerged(
-  { base, savePath, changes, method, grams, runner, onProgress, signal }: WriteMergedRequest,
-): Promise<WrittenMerge> {
-  const plan = planMerge(base.model, changes.changes, method, { finish: changes.finish });
-  const steered = grams !== undefined && (method === "compensated" || method === "8bit");
-  using product = steered ? await RuntimeProduct.open(runner) : undefined;
-  const directory = new StagedDirectory(savePath, method);
-  try {
-    const matrices = await writeModel(
-      directory,
-      base,
-      plan.model,
-      (write) =>
-        computeMerge(plan, write, {
-          ...(product === undefined ? {} : {
-            grams,
-            gramBytes: GRAM_SHARE * base.sizeBytes,
-            multiply: product.multiply,
-          }),
-          onMatrix: ({ paths }, done, total) => {
-            onProgress?.(`Merging (${method}): ${done} of ${total} matrices, ${paths[0]}`);
-            return giveWay(signal);
-          },
-        }),
-    );
-    return { directory, matrices };
-  } catch (error) {
-    directory[Symbol.dispose]();
-    throw error;
-  }
+  { base, savePath, changes, methods, grams, runner, onProgress, signal }: WriteMergedRequest,
+): Promise<readonly (WrittenMerge | RefusedMerge)[]> {
+  const plans = methods.map((method) =>
+    planMerge(base.model, changes.changes, method, { finish: changes.finish })
+  );
+  using product = grams === undefined ? undefined : await RuntimeProduct.open(runner);
+  using folders = new DisposableStack();
+  const directories = methods.map((method) => folders.use(new StagedDirectory(savePath, method)));
+  const ways: MergeWay[] = [];
+  const compute = () =>
+    computeMerges(ways, {
+      ...(product === undefined
+        ? {}
+        : { grams, gramBytes: GRAM_SHARE * base.sizeBytes, multiply: product.multiply }),
+      onMatrix: ({ paths }, done, total, method) => {
+        onProgress?.(`Merging (${method}): ${done} of ${total} matrices, ${paths[0]}`);
+        return giveWay(signal);
+      },
+    });
+  // Each folder's files are open while all are filled.
+  const fill = (i: number): ReturnType<typeof compute> =>
+    i === plans.length ? compute() : writeModel(directories[i], base, plans[i].model, (write) => {
+      ways.push({ plan: plans[i], write });
+      return fill(i + 1);
+    });
+  const reports = await fill(0);
+  folders.move();
+  return plans.map((plan, i) => {
+    const { method } = plan;
+    const refused = refusalOf(plan, reports[i]);
+    if (refused === undefined) return { method, directory: directories[i], matrices: reports[i] };
+    directories[i][Symbol.dispose]();
+    return { method, refused };
+  });
 }

@@ -33,6 +33,8 @@ export class Scratch {
   #buffer(name: string, sizeBytes: number): ArrayBuffer {
     let buffer = this.#buffers.get(name);
     if (buffer === undefined || buffer.byteLength < sizeBytes) {
+      // What is moved out of is free at once, and not when garbage is collected.
+      buffer?.transfer(0);
       this.#buffers.set(name, buffer = new ArrayBuffer(sizeBytes));
     }
     return buffer;

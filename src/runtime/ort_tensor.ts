@@ -56,17 +56,22 @@ export class OrtTensor implements DeviceTensor {
     return this.#known().dims;
   }
 
-  read(): Tensor {
+  read(into?: Uint8Array<ArrayBuffer>): Tensor {
     const { dtype, dims } = this.#known();
     const count = elementCount(dims);
     const length = byteLength(dtype, count);
+    if (into !== undefined && into.byteLength !== length) {
+      throw new RangeError(
+        `Cannot read a ${dtype}[${dims}] tensor: it has ${length} bytes: current value is ${into.byteLength}`,
+      );
+    }
     if (this.#memory !== undefined && length > 0) {
-      const tensor = { dtype, dims, bytes: new Uint8Array(length) };
+      const tensor = { dtype, dims, bytes: into ?? new Uint8Array(length) };
       attempt("Cannot read a tensor", () => this.#memory!.read(this.value, tensor));
       this.owner.traffic.readBytes += length;
       return tensor;
     }
-    const bytes = this.value.read(length);
+    const bytes = this.value.read(length, into);
     // ORT leaves the unused half of the last byte as it was.
     if (bitsOf(dtype) === 4 && count % 2 === 1) bytes[bytes.length - 1] &= 15;
     this.owner.traffic.readBytes += bytes.byteLength;

@@ -12,8 +12,12 @@ import type { Model, ValueInfo } from "../graph/types.ts";
 export interface DeviceTensor extends Disposable {
   readonly dtype: DataType;
   readonly dims: readonly number[];
-  /** Copies the contents to the host. Counted by {@linkcode Runner.traffic}. */
-  read(): Tensor;
+  /**
+   * Copies the contents to the host. Counted by {@linkcode Runner.traffic}.
+   *
+   * @param into bytes to use for it, of the contents' size; default: new ones
+   */
+  read(into?: Uint8Array<ArrayBuffer>): Tensor;
   /** Overwrites the contents; type and size must match. Counted by {@linkcode Runner.traffic}. */
   write(value: Tensor): void;
   /**
@@ -98,6 +102,11 @@ export interface CompileOptions {
   readonly optimization?: "disabled" | "basic" | "extended" | "all";
   /** Whether ORT plans memory from the first run's shapes: a little faster, more memory; default true. */
   readonly memoryPattern?: boolean;
+  /**
+   * Whether the host's memory is kept for the next run, in an arena that all sessions share; false
+   * gives every tensor back as soon as nothing reads it. Default true.
+   */
+  readonly arena?: boolean;
   /** Session configuration entries, ORT's own key names. */
   readonly config?: Readonly<Record<string, string>>;
   /** Free-dimension overrides by name. */

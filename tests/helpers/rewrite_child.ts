@@ -19,7 +19,7 @@ import { writeQuantized } from "../../src/model/quantize_directory.ts";
 import { planQuantize } from "../../src/quant/quantize_model.ts";
 import { Scratch } from "../../src/quant/scratch.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
-import { processMemory } from "../../src/system/memory.ts";
+import { keepHeapSmall, processMemory } from "../../src/system/memory.ts";
 import type { Rewrite } from "./measured_rewrite.ts";
 
 /** Tokens of a sequence whose activations are collected. */
@@ -55,6 +55,7 @@ const { model: folder, how, targetModules, tokens }: Rewrite = JSON.parse(Deno.a
 const path = findModelFile(folder);
 const target = Deno.makeTempDirSync({ prefix: "graft-rewrite-" });
 const savePath = join(target, "rewritten");
+keepHeapSmall(); // as the verb does
 try {
   using runner = createOrtRunner();
   using loaded = loadOnnx(path);
@@ -77,10 +78,13 @@ try {
       runner,
       withAdapters(base.model, changes),
       { batches: () => randomBatches(tokens) },
+      { folder: target },
     );
-    const request = { base, savePath, changes, method: how, grams, runner };
-    const { directory } = await writeMerged(request);
-    directory[Symbol.dispose]();
+    const request = { base, savePath, changes, methods: [how], grams, runner };
+    for (const written of await writeMerged(request)) {
+      if (!("directory" in written)) throw written.refused;
+      written.directory[Symbol.dispose]();
+    }
   }
   const seconds = (performance.now() - start) / 1000;
   console.log(JSON.stringify({ before, seconds, sizeBytes: loaded.sizeBytes }));

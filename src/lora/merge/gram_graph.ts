@@ -21,11 +21,13 @@ export interface GramNames extends GramRequest {
  *
  * All rows of a value count alike, so batches must not be padded.
  *
+ * @param also further values to give, after the sums
  * @throws {RangeError} for a value that no node makes
  */
 export function withGramOutputs(
   model: Model,
   requests: readonly GramRequest[],
+  also: readonly string[] = [],
 ): { readonly model: Model; readonly grams: readonly GramNames[] } {
   const edit = new GraphEdit(model.graph);
   const index = indexGraph(model.graph);
@@ -45,6 +47,7 @@ export function withGramOutputs(
     outputs.push({ name: after, type });
     return { value, cols, before, after };
   });
+  outputs.push(...also.map((name) => model.graph.valueInfo.get(name) ?? { name }));
   const edited = edit.apply(model);
   return { model: { ...edited, graph: prune({ ...edited.graph, outputs }) }, grams };
 }

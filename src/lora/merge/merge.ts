@@ -29,9 +29,12 @@ export interface GramRequest {
 /**
  * Gives the Gram matrices of values over the training data, by value name. They are worked on in
  * their place; those of a request are done with at the next, which may use their memory.
+ *
+ * @param following what will be asked for next; nothing in the end
  */
 export type GramSource = (
   requests: readonly GramRequest[],
+  following?: readonly GramRequest[],
 ) => Promise<ReadonlyMap<string, Gram>>;
 
 export interface ComputeOptions {
@@ -45,7 +48,19 @@ export interface ComputeOptions {
   /** Computes products of matrices, most of the work where there are `grams`; default: in loops. */
   readonly multiply?: MatrixProduct;
   /** Told of each matrix when it is done; the next one waits for it. */
-  readonly onMatrix?: (report: MatrixReport, done: number, total: number) => void | Promise<void>;
+  readonly onMatrix?: (
+    report: MatrixReport,
+    done: number,
+    total: number,
+    method: MergeMethod,
+  ) => void | Promise<void>;
+}
+
+/** A plan and where its matrices go. */
+export interface MergeWay {
+  readonly plan: MergePlan;
+  /** Receives the contents of each pending initializer, whole or in stretches. */
+  readonly write: WriteBytes;
 }
 
 /**
@@ -60,55 +75,80 @@ export async function computeMerge(
   write: WriteBytes,
   options: ComputeOptions = {},
 ): Promise<readonly MatrixReport[]> {
-  const reports: MatrixReport[] = [];
+  const [reports] = await computeMerges([{ plan, write }], options);
+  const refused = refusalOf(plan, reports);
+  if (refused !== undefined) throw refused;
+  return reports;
+}
+
+/**
+ * Computes several plans of one merge together, a matrix of each in turn: Gram matrices are asked for
+ * and factored once for all of them.
+ *
+ * @param ways plans by methods that change the same matrices
+ * @returns for each what was done to each matrix; {@linkcode refusalOf} tells whether that is anything
+ */
+export async function computeMerges(
+  ways: readonly MergeWay[],
+  options: ComputeOptions = {},
+): Promise<readonly (readonly MatrixReport[])[]> {
+  const reports = ways.map((): MatrixReport[] => []);
   const scratch = new Scratch();
-  for (const tasks of gramBatches(plan.tasks, options)) {
-    const grams = await options.grams?.(requestsOf(tasks));
+  const batches = [...gramBatches(ways, options)];
+  for (const [i, batch] of batches.entries()) {
+    const grams = await options.grams?.(requestsOf(batch), requestsOf(batches[i + 1] ?? []));
     const weighers = new Map<string, Weigher>();
     for (const [input, gram] of grams ?? []) {
       const hessian = await hessianOf(gram, { multiply: options.multiply, scratch });
       weighers.set(input, new Weigher(hessian, options.multiply, scratch));
     }
-    for (const task of tasks) {
-      const inputs = weighers.get(task.input);
-      if (plan.method === "compensated" && inputs === undefined) {
-        throw new RangeError(`No activations were given for "${task.input}"`);
+    for (const tasks of batch) {
+      for (const [way, { plan: { method, tasks: { length } }, write }] of ways.entries()) {
+        const inputs = weighers.get(tasks[way].input);
+        if (method === "compensated" && inputs === undefined) {
+          throw new RangeError(`No activations were given for "${tasks[way].input}"`);
+        }
+        const report = await tasks[way].compute(write, inputs, scratch);
+        if (report.paths.length === 0) continue;
+        reports[way].push(report);
+        await options.onMatrix?.(report, reports[way].length, length, method);
       }
-      const report = await task.compute(write, inputs, scratch);
-      if (report.paths.length === 0) continue;
-      reports.push(report);
-      await options.onMatrix?.(report, reports.length, plan.tasks.length);
     }
   }
-  refuseNothing(plan, reports);
   return reports;
 }
 
-/** Runs of tasks whose Gram matrices fit into memory together. */
+/** One matrix as each way computes it. */
+type Tasks = readonly MatrixTask[];
+
+/** Runs of matrices whose Gram matrices fit into memory together. */
 function* gramBatches(
-  tasks: readonly MatrixTask[],
+  ways: readonly MergeWay[],
   { grams, gramBytes = 64 << 20 }: ComputeOptions,
-): Generator<readonly MatrixTask[]> {
-  if (grams === undefined) return yield tasks;
-  let batch: MatrixTask[] = [];
+): Generator<readonly Tasks[]> {
+  const [{ plan: first }] = ways;
+  const all = first.tasks.map((_, i) => ways.map(({ plan }) => plan.tasks[i]));
+  if (grams === undefined) return yield all;
+  let batch: Tasks[] = [];
   let bytes = 0;
   let inputs = new Set<string>();
   // Layers that share an input (q, k and v; gate and up) share its Gram matrix.
-  for (const task of tasks) {
-    const more = inputs.has(task.input) ? 0 : 4 * task.cols * task.cols;
-    if (batch.length > 0 && bytes + more > gramBytes) {
+  for (const tasks of all) {
+    const [{ input, cols }] = tasks;
+    const sizeBytes = 4 * cols * cols;
+    if (batch.length > 0 && !inputs.has(input) && bytes + sizeBytes > gramBytes) {
       yield batch;
       [batch, bytes, inputs] = [[], 0, new Set()];
     }
-    batch.push(task);
-    bytes += inputs.has(task.input) ? 0 : 4 * task.cols * task.cols;
-    inputs.add(task.input);
+    batch.push(tasks);
+    if (!inputs.has(input)) bytes += sizeBytes;
+    inputs.add(input);
   }
   yield batch;
 }
 
-function requestsOf(tasks: readonly MatrixTask[]): readonly GramRequest[] {
-  return [...new Map(tasks.map(({ input, cols }) => [input, { value: input, cols }])).values()];
+function requestsOf(batch: readonly Tasks[]): readonly GramRequest[] {
+  return [...new Map(batch.map(([{ input, cols }]) => [input, { value: input, cols }])).values()];
 }
 
 /** What to try where rounding loses everything. */
@@ -119,13 +159,14 @@ const MORE_EXACT: Readonly<Record<MergeMethod, string>> = {
   float: "its updates are too small even for floats",
 };
 
-function refuseNothing(
+/** Why a merge is refused that changed nothing; `undefined` for others. */
+export function refusalOf(
   { method, otherChanges }: MergePlan,
   reports: readonly MatrixReport[],
-): void {
-  if (otherChanges.length > 0 || reports.some((report) => report.changed)) return;
+): RefusedError | undefined {
+  if (otherChanges.length > 0 || reports.some((report) => report.changed)) return undefined;
   const moved = reports.some((report) => report.deltaNorm > 0);
-  throw new RefusedError(
+  return new RefusedError(
     moved
       ? `The merge changes nothing: rounding ("${method}") loses the whole adapter; ${
         MORE_EXACT[method]

@@ -21,11 +21,14 @@ export type { LowRankUpdate, ModuleChange } from "./delta.ts";
 export type { MatrixReport } from "./matrix.ts";
 export {
   computeMerge,
+  computeMerges,
   type ComputeOptions,
   type GramRequest,
   type GramSource,
   type Merged,
   mergeModel,
+  type MergeWay,
+  refusalOf,
 } from "./merge.ts";
 export {
   type MatrixTask,

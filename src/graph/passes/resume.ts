@@ -1,0 +1,76 @@
+/** Graphs that begin in the middle of another: the values that are live at a place are fed. */
+import type { Graph, ValueType } from "../types.ts";
+import { readBy } from "./prune.ts";
+
+/** A place between two nodes of a graph. */
+export interface Place {
+  /** Number of nodes before it. */
+  readonly position: number;
+  /** What nodes before it compute and nodes after it read, of the values that are carried. */
+  readonly live: readonly string[];
+}
+
+/** Operators whose result says nothing of what is in their input. */
+const SHAPE_READERS = new Set(["Shape", "Size", "ConstantOfShape"]);
+
+/**
+ * The place with the fewest live values between those that compute `done` and those that compute
+ * `next`, the last of several.
+ *
+ * @param sources graph inputs whose contents are carried on: what is computed from others alone
+ *   (masks, angles of positions) is computed again and not live
+ * @returns `undefined` where something in `next` comes before something in `done`
+ */
+export function narrowestPlace(
+  { nodes }: Graph,
+  done: Iterable<string>,
+  next: Iterable<string>,
+  sources: ReadonlySet<string>,
+): Place | undefined {
+  const producers = new Map(nodes.flatMap((node, i) => node.outputs.map((name) => [name, i])));
+  const at = (name: string) => producers.get(name) ?? -1;
+  const from = Math.max(...Array.from(done, at)) + 1;
+  const to = Math.min(...Array.from(next, at));
+  if (!(from <= to)) return undefined;
+  const carried = new Set(sources);
+  const lastRead = new Map<string, number>();
+  nodes.forEach((node, i) => {
+    const read = [...readBy(node)].filter((name) => carried.has(name));
+    for (const name of read) lastRead.set(name, i);
+    if (read.length === 0 || SHAPE_READERS.has(node.opType)) return;
+    for (const name of node.outputs) if (name !== "") carried.add(name);
+  });
+  let found: Place | undefined;
+  for (let position = from; position <= to; position++) {
+    const live = [...lastRead].filter(([name, last]) =>
+      !sources.has(name) && at(name) < position && last >= position
+    ).map(([name]) => name);
+    if (found === undefined || live.length <= found.live.length) found = { position, live };
+  }
+  return found;
+}
+
+/**
+ * The graph with some values as inputs. What computed them stays only as far as other values need
+ * it, under other names; `prune` removes the rest.
+ *
+ * @param values their types
+ */
+export function resumeWith(graph: Graph, values: ReadonlyMap<string, ValueType>): Graph {
+  return {
+    ...graph,
+    inputs: [
+      ...graph.inputs,
+      ...[...values].map(([name, type]) => ({ name, type })),
+    ],
+    nodes: graph.nodes.map((node) =>
+      node.outputs.some((name) => values.has(name))
+        ? {
+          ...node,
+          outputs: node.outputs.map((name) => values.has(name) ? `${name}.again` : name),
+        }
+        : node
+    ),
+    valueInfo: new Map([...graph.valueInfo].filter(([name]) => !values.has(name))),
+  };
+}
