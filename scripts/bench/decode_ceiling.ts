@@ -5,7 +5,7 @@ import { float32 } from "../../src/graph/tensor.ts";
 import type { Graph, Model, Node } from "../../src/graph/types.ts";
 import { findModelFile } from "../../src/model/find_model.ts";
 import { loadOnnx } from "../../src/model/load_onnx.ts";
-import { isCache } from "../../src/plan/inputs.ts";
+import { bindInputs, isCache } from "../../src/plan/inputs.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
 
 const RUNS = 20;
@@ -39,14 +39,11 @@ export async function decodingCeiling(path: string): Promise<number> {
 export function cacheBytes(path: string, promptTokens: number, tokens: number): number {
   using loaded = loadOnnx(findModelFile(path));
   const held = promptTokens + tokens / 2;
-  return loaded.model.graph.inputs.filter(({ name }) => isCache(name)).reduce(
-    (sum, { type }) => {
-      // [batch, heads, tokens so far, width]
-      const [, heads, , width] = type!.shape as readonly number[];
-      return sum + byteLength(type!.dtype, heads * held * width);
-    },
-    0,
-  );
+  const inputs = bindInputs(loaded.model.graph, { batch: 1, length: promptTokens });
+  return [...inputs].filter(([name]) => isCache(name)).reduce((sum, [, { dtype, dims }]) => {
+    const [, heads, , width] = dims; // [batch, heads, tokens so far, width]
+    return sum + byteLength(dtype, heads * held * width);
+  }, 0);
 }
 
 /** Each product over its own weights, of one token's activations: none waits for another. */
