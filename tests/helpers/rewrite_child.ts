@@ -24,10 +24,12 @@ import type { Rewrite } from "./measured_rewrite.ts";
 
 /** Tokens of a sequence whose activations are collected. */
 const LENGTH = 128;
+/** Every model has as many tokens. */
+const VOCABULARY = 64;
 
 function randomBatches(tokens: number): TokenBatch[] {
   return Array.from({ length: Math.ceil(tokens / LENGTH) }, (_, row) => {
-    const ids = Array.from({ length: LENGTH }, (_, i) => (7919 * (row * LENGTH + i)) % 1000);
+    const ids = Array.from({ length: LENGTH }, (_, i) => (7919 * (row * LENGTH + i)) % VOCABULARY);
     const ones = int64([1, LENGTH], ids.map(() => 1));
     return {
       inputIds: int64([1, LENGTH], ids),
