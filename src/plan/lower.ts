@@ -11,10 +11,18 @@ import { type DequantForm, setDequantForm } from "../ops/dequantize.ts";
 import { inlineIf } from "../ops/if.ts";
 import { inferTraining, ruleOf } from "../ops/registry.ts";
 import { rewriteDynamicQuantization } from "../ops/quantized/pattern.ts";
-import { GraftError } from "../errors.ts";
+import { BadInputError, GraftError } from "../errors.ts";
 import { DROPOUT_SEED, dropoutMask, MASK_SUFFIX, saltOf } from "./dropout.ts";
 import { fuse } from "./fuse.ts";
 import type { BoundInput } from "./inputs.ts";
+
+/**
+ * A node's operands do not fit each other at the shapes asked for: the model has no positions for
+ * so many tokens, or is not what it should be.
+ */
+export class ShapeError extends BadInputError {
+  override name = "ShapeError";
+}
 
 /** How training differs from inference. */
 export interface LowerOptions {
@@ -31,6 +39,7 @@ export interface LowerOptions {
  * @param bound concrete type of every input (see `bindInputs`)
  * @param outputs which of the user's outputs to keep
  * @throws {UnsupportedError} where an operator or one of its attributes is not supported, naming the node
+ * @throws {ShapeError} where a node's operands do not fit each other at these shapes
  */
 export function lowerForTraining(
   model: Model,
@@ -126,11 +135,11 @@ function lowerNode(
   } catch (error) {
     if (error instanceof GraftError) throw error;
     const message = error instanceof Error ? error.message : String(error);
-    throw new GraftError(
-      `Cannot lower node "${node.name}" (${operatorName(node)}): ${message}`,
-      65,
-      { cause: error },
-    );
+    // Rules throw a RangeError where shapes do not fit.
+    const Refusal = error instanceof RangeError ? ShapeError : BadInputError;
+    throw new Refusal(`Cannot lower node "${node.name}" (${operatorName(node)}): ${message}`, {
+      cause: error,
+    });
   }
 }
 

@@ -1,6 +1,6 @@
 /** Open graphs of a plan's calls, from the plan of a batch shape beside its own. */
-import { GraftError } from "../errors.ts";
 import type { Model } from "../graph/types.ts";
+import { ShapeError } from "./lower.ts";
 import { type OpenGraph, openGraph, SizedGraph } from "./open_graph.ts";
 import { type PlanOptions, planTraining, type TrainingPlan } from "./plan.ts";
 
@@ -12,34 +12,44 @@ const LENGTH_STEP = 8;
 
 /** Plans of a model for the shapes beside a plan's, one after the other as they are asked for. */
 export function* neighbourPlans(model: Model, { options }: TrainingPlan): Iterable<TrainingPlan> {
-  for (const length of [options.length + LENGTH_STEP, options.length - LENGTH_STEP]) {
-    if (length < 1) continue;
-    try {
-      yield planTraining(model, neighbour(options, length));
-    } catch (error) {
-      // The model may end where the plan's length does.
-      if (!(error instanceof GraftError)) throw error;
-    }
+  const longer = neighbour(options, options.length + LENGTH_STEP);
+  const plan = longer && planWithinPositions(model, longer);
+  if (plan !== undefined) yield plan;
+  const shorter = neighbour(options, options.length - LENGTH_STEP);
+  if (shorter !== undefined) yield planTraining(model, shorter);
+}
+
+/** A plan, unless the model ends at a smaller length: only its graph tells how many tokens it takes. */
+function planWithinPositions(model: Model, options: PlanOptions): TrainingPlan | undefined {
+  try {
+    return planTraining(model, options);
+  } catch (error) {
+    if (error instanceof ShapeError) return undefined;
+    throw error;
   }
 }
 
 /**
  * All sizes are others, so that nothing looks fixed that is not. A single sequence stays single:
  * graphs of one are of their own kind.
+ *
+ * @returns the options of another length, or `undefined` where it leaves no token
  */
-function neighbour(options: PlanOptions, length: number): PlanOptions {
+function neighbour(options: PlanOptions, length: number): PlanOptions | undefined {
   const { targetRows, packedRows } = options;
   const batch = options.batch === 1 ? 1 : options.batch + 1;
+  const otherPacked = packedRows === undefined ? undefined : otherRows(packedRows, batch * length);
+  if (length < 1 || otherPacked === 0) return undefined;
   return {
     ...options,
     batch,
     length,
-    ...(targetRows === undefined ? {} : { targetRows: targetRows + 1 }),
-    ...(packedRows === undefined ? {} : { packedRows: otherRows(packedRows, batch * length) }),
+    targetRows: targetRows === undefined ? undefined : targetRows + 1,
+    packedRows: otherPacked,
   };
 }
 
-/** Packed rows that are fewer than the places that they are taken from. */
+/** Packed rows that are fewer than the places that they are taken from; 0 where there are none. */
 function otherRows(rows: number, places: number): number {
   return rows + 1 < places ? rows + 1 : Math.min(rows, places) - 1;
 }
