@@ -16,6 +16,7 @@ import { constantValues } from "../graph/passes/constants.ts";
 import { DROPOUT_SEED } from "./dropout.ts";
 import type { BatchShape } from "./inputs.ts";
 import { PACKED_PLACES, PACKED_ROWS } from "./names.ts";
+import { isNormalization } from "./row_wise.ts";
 import { type Lead, TokenRows } from "./token_rows.ts";
 
 /**
@@ -153,7 +154,7 @@ class Packing {
 }
 
 /** Packing pays from the first product or normalisation on; what comes before is lookups. */
-function startsPacking({ opType, domain }: Node): boolean {
-  return domain === GRAFT || opType === "MatMul" || opType === "Gemm" ||
-    opType === "LayerNormalization" || opType === "SimplifiedLayerNormalization";
+function startsPacking(node: Node): boolean {
+  return node.domain === GRAFT || node.opType === "MatMul" || node.opType === "Gemm" ||
+    isNormalization(node);
 }

@@ -5,18 +5,11 @@
 import { constantValues } from "../graph/passes/constants.ts";
 import { int64 } from "../graph/tensor.ts";
 import type { Graph, Node } from "../graph/types.ts";
+import { isElementwise, isNormalization } from "./row_wise.ts";
 
 /** Name of the graph input that says which rows of the flattened [batch · length] to keep. */
 export const TARGET_ROWS = "target_rows";
 
-/** Operators that treat each row (all but the last axis) by itself, given constant other operands. */
-const ROW_WISE = new Set([
-  ..."Add Sub Mul Div Cast Identity Tanh Sigmoid Relu Gelu FastGelu BiasGelu QuickGelu Clip".split(
-    " ",
-  ),
-  ..."MatMul Gemm MatMulNBits LayerNormalization SimplifiedLayerNormalization".split(" "),
-  "RMSNormalization",
-]);
 const LINEAR = new Set(["MatMul", "Gemm", "MatMulNBits"]);
 
 /**
@@ -42,8 +35,7 @@ export function selectTargetRows(graph: Graph, logits: string): Graph | undefine
       (order.get(a) ?? -1) >= (order.get(c) ?? -1) ? a : c
     );
     const node = producers.get(latest);
-    if (node === undefined || !ROW_WISE.has(node.opType)) return undefined;
-    if (LINEAR.has(node.opType) && !constants.has(node.inputs[1])) return undefined;
+    if (node === undefined || !isRowWise(graph, node, constants)) return undefined;
     crossed.push(node);
     frontier.delete(latest);
     for (const input of node.inputs) {
@@ -59,6 +51,17 @@ export function selectTargetRows(graph: Graph, logits: string): Graph | undefine
   const width = hiddenWidth(graph, crossed, hidden);
   if (width === undefined) return undefined;
   return withSelectedRows(graph, hidden, crossed, width);
+}
+
+function isRowWise(graph: Graph, node: Node, constants: ReadonlySet<string>): boolean {
+  if (LINEAR.has(node.opType)) return constants.has(node.inputs[1]);
+  if (isNormalization(node)) return true;
+  return isElementwise(node) && node.inputs.every((input) => isAlikeInRows(graph, input));
+}
+
+/** Whether a value is no constant that has an entry for each row, such as a position's bias. */
+function isAlikeInRows({ initializers }: Graph, value: string): boolean {
+  return initializers.get(value)?.dims.slice(0, -1).every((dim) => dim === 1) ?? true;
 }
 
 function withSelectedRows(

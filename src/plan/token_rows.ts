@@ -8,8 +8,9 @@
 import { intAttribute, intsAttribute } from "../graph/attributes.ts";
 import { dimsIn } from "../graph/facts.ts";
 import { elementCount, toNumbers } from "../graph/tensor.ts";
-import { GRAFT, type Graph, MICROSOFT, type Node } from "../graph/types.ts";
+import { GRAFT, type Graph, type Node } from "../graph/types.ts";
 import { type BatchShape, TOKEN_INPUTS } from "./inputs.ts";
+import { isElementwise, isNormalization } from "./row_wise.ts";
 
 /** How many leading axes are the tokens': two of [batch, length, ...], one of a flat value. */
 export type Lead = 1 | 2;
@@ -21,12 +22,6 @@ interface RowWise {
   readonly outputs: readonly string[];
 }
 
-const ELEMENTWISE = new Set([
-  ..."Abs Add Cast Clip Cos Div Elu Erf Exp FastGelu Gelu Greater HardSigmoid HardSwish".split(" "),
-  ..."Identity LeakyRelu Less Log Max Min Mul Neg Not Pow QuickGelu Reciprocal Relu".split(" "),
-  ..."Sigmoid Sin Softplus Sqrt Sub Tanh Where And Or Equal".split(" "),
-]);
-const NORMALIZATIONS = new Set(["LayerNormalization", "SimplifiedLayerNormalization"]);
 const REDUCTIONS = new Set(["ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin"]);
 
 export class TokenRows {
@@ -176,7 +171,7 @@ export class TokenRows {
     const matrix = () => this.#dims(node.inputs[1]).length === 2;
     if (node.opType === "MatMul") return this.#dims(x).length > lead && matrix();
     if (node.opType === "Gemm") return intAttribute(node, "transA", 0) === 0;
-    if (NORMALIZATIONS.has(node.opType)) return this.#axis(node, x, "axis", -1) >= lead;
+    if (isNormalization(node)) return this.#axis(node, x, "axis", -1) >= lead;
     if (node.opType === "Softmax") return this.#axis(node, x, "axis", -1) >= lead;
     if (node.opType === "Split") return this.#axis(node, x, "axis", 0) >= lead;
     if (node.opType === "Transpose") {
@@ -202,8 +197,4 @@ export class TokenRows {
       (axis < 0 ? axis + rank : axis) >= lead
     );
   }
-}
-
-function isElementwise(node: Node): boolean {
-  return ELEMENTWISE.has(node.opType) && (node.domain === "" || node.domain === MICROSOFT);
 }

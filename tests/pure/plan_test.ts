@@ -122,3 +122,33 @@ Deno.test("selectTargetRows() leaves a head alone whose input other nodes read",
   };
   assertEquals(selectTargetRows(shared, "logits"), undefined);
 });
+
+/** A residual network whose logits `opType` changes, with a constant beside them. */
+function withLogitsThrough(opType: string, dims: readonly number[]): Graph {
+  const { graph } = residual(1);
+  const head = graph.nodes.at(-1)!;
+  const size = dims.reduce((product, dim) => product * dim, 1);
+  return {
+    ...graph,
+    nodes: [
+      ...graph.nodes.slice(0, -1),
+      { ...head, outputs: ["scores"] },
+      { ...head, name: opType, opType, inputs: ["scores", "beside"], outputs: ["logits"] },
+    ],
+    initializers: new Map([...graph.initializers, [
+      "beside",
+      float32(dims, new Float32Array(size)),
+    ]]),
+  };
+}
+
+Deno.test("selectTargetRows() goes through operators that treat entries one by one", () => {
+  for (const opType of ["Add", "Min", "Pow"]) {
+    const selected = selectTargetRows(withLogitsThrough(opType, [1, 1, 11]), "logits")!;
+    assert(selected.inputs.some(({ name }) => name === TARGET_ROWS), opType);
+  }
+});
+
+Deno.test("selectTargetRows() leaves a head alone whose constant has an entry for each row", () => {
+  assertEquals(selectTargetRows(withLogitsThrough("Add", [1, 3, 11]), "logits"), undefined);
+});

@@ -1,0 +1,26 @@
+/** Operators that compute each row (all but the last axis) by itself, given the same constants for all. */
+import { MICROSOFT, type Node } from "../graph/types.ts";
+
+const ELEMENTWISE = new Set([
+  ..."Abs Add BiasGelu Cast Clip Cos Div Elu Erf Exp FastGelu Gelu Greater HardSigmoid".split(" "),
+  ..."HardSwish Identity LeakyRelu Less Log Max Min Mul Neg Not Pow QuickGelu Reciprocal".split(
+    " ",
+  ),
+  ..."Relu Sigmoid Sin Softplus Sqrt Sub Tanh Where And Or Equal".split(" "),
+]);
+
+const NORMALIZATIONS = new Set([
+  "LayerNormalization",
+  "SimplifiedLayerNormalization",
+  "RMSNormalization",
+]);
+
+/** Whether a node computes each entry by itself, its operands broadcast. */
+export function isElementwise(node: Node): boolean {
+  return ELEMENTWISE.has(node.opType) && (node.domain === "" || node.domain === MICROSOFT);
+}
+
+/** Whether a node normalises over its axis and what lies behind it: by default, the last axis. */
+export function isNormalization(node: Node): boolean {
+  return NORMALIZATIONS.has(node.opType) && node.domain === "";
+}
