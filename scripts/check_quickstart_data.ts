@@ -13,10 +13,10 @@ export interface Utterance {
 }
 
 /** Two utterances are near-duplicates from this share of common words on. */
-export const MAX_WORDS = 0.5;
+const MAX_WORDS = 0.5;
 
 /** The same for runs of four characters, which see through endings and compounds. */
-export const MAX_LETTERS = 0.4;
+const MAX_LETTERS = 0.4;
 
 const MIN_INTENTS = 10;
 const MIN_TRAIN = 360;

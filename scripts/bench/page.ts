@@ -6,7 +6,7 @@ import type { Goal, KeptReport, Report, TrainResult } from "./results.ts";
 type Cell = string | number | undefined;
 
 /** A table in Markdown. */
-export function markdownTable(
+function markdownTable(
   headings: readonly string[],
   rows: readonly (readonly Cell[])[],
 ): string[] {
@@ -21,7 +21,7 @@ export function markdownTable(
 }
 
 /** Three significant digits, whole from 100 on. */
-export function figure(value: number): string {
+function figure(value: number): string {
   return Math.abs(value) >= 100 ? String(Math.round(value)) : String(Number(value.toPrecision(3)));
 }
 

@@ -3,7 +3,7 @@ import { join } from "@std/path";
 import type { Locked } from "./lockfile.ts";
 
 /** The folder of an installed package. */
-export function packageFolder(root: string, { name, version }: Locked): string {
+function packageFolder(root: string, { name, version }: Locked): string {
   const store = `${name.replace("/", "+")}@${version}`;
   return join(root, "node_modules", ".deno", store, "node_modules", name);
 }

@@ -41,7 +41,7 @@ export const E2E_LENGTH = 256;
  * @param shared folder with models, data and the peer's script
  * @param data other files than the shared folder's, such as parts of them
  */
-export function workloads(shared: string, data = sharedData(shared)): readonly Workload[] {
+function workloads(shared: string, data = sharedData(shared)): readonly Workload[] {
   const smollm2 = `${shared}/models/smollm2-135m-instruct-int4`;
   const minilm = `${shared}/models/all-minilm-l6-v2-int8`;
   // PEFT's script neither clips nor picks the best adapter.

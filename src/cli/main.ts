@@ -99,7 +99,7 @@ async function dispatch(argv: readonly string[], terminal: Terminal): Promise<nu
  *
  * @returns the exit code; errors are printed, not thrown
  */
-export async function main(argv: readonly string[], terminal: Terminal): Promise<number> {
+async function main(argv: readonly string[], terminal: Terminal): Promise<number> {
   try {
     return await dispatch(argv, terminal);
   } catch (error) {

@@ -38,7 +38,7 @@ export function formatReport(report: StepReport, memoryBytes: number, secondsLef
 }
 
 /** An evaluation as one plain line. */
-export function formatEvaluation({ step, loss, accuracy, improved }: EvaluationReport): string {
+function formatEvaluation({ step, loss, accuracy, improved }: EvaluationReport): string {
   const share = accuracy === undefined ? "" : `, accuracy ${(accuracy * 100).toFixed(1)}%`;
   return `step ${step}: validation loss ${loss.toFixed(4)}${share}${improved ? " (best)" : ""}`;
 }

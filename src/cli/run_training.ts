@@ -79,7 +79,7 @@ function identityOf(setup: TrainSetup, flags: TrainFlags): Identity {
  *
  * @throws {UsageError} where both `--epochs` and `--iters` are given
  */
-export function settingsOf(flags: TrainFlags, data: BatchSource): TrainSettings {
+function settingsOf(flags: TrainFlags, data: BatchSource): TrainSettings {
   if (flags.iters !== undefined && flags.epochs !== undefined) {
     throw new UsageError(
       `Give --epochs or --iters, not both: current values are ${flags.epochs} and ${flags.iters}`,

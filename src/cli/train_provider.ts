@@ -13,7 +13,7 @@ import type { Terminal } from "./output.ts";
  * Vulkan, gives 1.0000 for the tiny BERT of the tests, and for the tiny Llama gradients that have
  * nothing to do with the right ones.
  */
-export const PROVIDER_THRESHOLD = 0.99;
+const PROVIDER_THRESHOLD = 0.99;
 
 /**
  * @param processor a runner without providers, which stays the caller's

@@ -26,7 +26,7 @@ export interface GuardOptions {
 }
 
 /** Enough for a small call on a slow core, and still under two seconds. */
-export const DEADLINE_MS = 1500;
+const DEADLINE_MS = 1500;
 
 /** Time that input adds: a tenth of the speed measured on a slow core. */
 const MS_PER_CHARACTER = 0.02;

@@ -3,7 +3,7 @@ import { BadInputError } from "../errors.ts";
 import { describe, isObject, textIn } from "./json.ts";
 
 /** Who may speak in a chat. */
-export const ROLES = ["system", "developer", "user", "assistant", "tool"] as const;
+const ROLES = ["system", "developer", "user", "assistant", "tool"] as const;
 export type Role = typeof ROLES[number];
 
 /** One message; fields beside these go to the chat template as they are. */

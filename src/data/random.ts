@@ -44,7 +44,7 @@ function finalize(h: number): number {
 }
 
 /** A whole number in [0, bound), without the bias of a plain remainder; `bound` is at most 2³². */
-export function below(random: RandomSource, bound: number): number {
+function below(random: RandomSource, bound: number): number {
   const limit = 2 ** 32 - 2 ** 32 % bound;
   while (true) {
     const value = random.next();

@@ -89,12 +89,3 @@ export class TokenStore implements EncodedRows {
     };
   }
 }
-
-/** Some rows of others, under new numbers. */
-export function chooseRows(rows: EncodedRows, indices: ArrayLike<number>): EncodedRows {
-  return {
-    count: indices.length,
-    tokenCount: (index) => rows.tokenCount(indices[index]),
-    row: (index) => rows.row(indices[index]),
-  };
-}

@@ -26,7 +26,7 @@ export function parseModelName(text: string): ModelName | undefined {
 }
 
 /** Whether a text can be a branch, a tag or a commit. */
-export function isRevision(text: string): boolean {
+function isRevision(text: string): boolean {
   return text.length <= LONGEST_REVISION && /^[\w][\w.+/-]*$/.test(text) &&
     !/\.\.|\/\/|\/\.|\/$|\.lock$/.test(text);
 }

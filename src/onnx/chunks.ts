@@ -13,7 +13,7 @@ const PATH: Partial<Record<ProtoName, string>> = {
 /** Data below this is cheaper to copy than to keep as a chunk of its own. */
 const SMALL_BYTES = 4096;
 
-export function sizeOf(chunks: readonly Uint8Array[]): number {
+function sizeOf(chunks: readonly Uint8Array[]): number {
   return chunks.reduce((size, chunk) => size + chunk.byteLength, 0);
 }
 

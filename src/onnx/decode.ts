@@ -16,7 +16,7 @@ import { decodeValueInfo } from "./value_proto.ts";
 import { checkWire } from "./wire_check.ts";
 
 /** The newest operator set of the ONNX domain whose operators graft was written against. */
-export const NEWEST_OPSET = 28;
+const NEWEST_OPSET = 28;
 
 /** How {@linkcode decodeModel} names the file and finds external data. */
 export interface DecodeOptions {

@@ -1,5 +1,5 @@
 /** Reading and writing ONNX: bytes in, bytes out. */
-export { decodeModel, type DecodeOptions, NEWEST_OPSET } from "./decode.ts";
+export { decodeModel, type DecodeOptions } from "./decode.ts";
 export { encodeModel, encodeModelChunks, type EncodeOptions } from "./encode.ts";
 export {
   type EncodedWithData,
@@ -8,5 +8,5 @@ export {
   type ExternalLayout,
 } from "./external.ts";
 export { externalRefOf } from "./external_ref.ts";
-export { decodeStrings, encodeStrings } from "./string_tensor.ts";
+export { decodeStrings } from "./string_tensor.ts";
 export type { ExternalRef } from "./tensor_data.ts";

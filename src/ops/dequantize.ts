@@ -30,7 +30,7 @@ export function setDequantForm(b: GraphBuilder, form: DequantForm): void {
 }
 
 /** The form that {@linkcode setDequantForm} chose. */
-export function dequantForm(b: GraphBuilder): DequantForm {
+function dequantForm(b: GraphBuilder): DequantForm {
   return FORMS.get(b) ?? "gather_block";
 }
 

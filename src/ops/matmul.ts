@@ -27,7 +27,7 @@ function matMulDims(a: readonly number[], b: readonly number[]): readonly number
 }
 
 /** The product of stacks of matrices, either one read transposed. */
-export function matMul(
+function matMul(
   b: GraphBuilder,
   left: string,
   right: string,

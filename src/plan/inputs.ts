@@ -80,7 +80,7 @@ function cacheDim(graph: Graph, axis: number, shape: BatchShape): number | undef
  * Size of an attention head, read off the width of the queries that reach the first fused
  * attention, else its rotary cache.
  */
-export function headSize(graph: Graph): number | undefined {
+function headSize(graph: Graph): number | undefined {
   const attention = graph.nodes.find((node) =>
     node.domain === MICROSOFT && /^(GroupQuery|MultiHead)Attention$/.test(node.opType)
   );

@@ -6,7 +6,7 @@
 import { sendDatagram } from "../../ffi/libc_socket.ts";
 
 /** Levels of syslog(3) that graft uses. */
-export const PRIORITY = { error: 3, warning: 4, notice: 5, info: 6 } as const;
+const PRIORITY = { error: 3, warning: 4, notice: 5, info: 6 } as const;
 export type Priority = keyof typeof PRIORITY;
 
 /** Facts about an event, by upper-case names; the journal has them as `GRAFT_…`. */

@@ -21,7 +21,7 @@ export interface Battery {
 const PLAUSIBLE = { least: -60, most: 150 };
 
 /** Where `/sys` is; another tree for tests. */
-export function sysRoot(): string {
+function sysRoot(): string {
   return Deno.env.get("GRAFT_SYSFS") ?? "/sys";
 }
 

@@ -14,7 +14,7 @@ export interface Accumulated {
 }
 
 /** The position after `position`. */
-export function advance(position: DataPosition, batches: number): DataPosition {
+function advance(position: DataPosition, batches: number): DataPosition {
   return position.batchIndex + 1 < batches
     ? { epoch: position.epoch, batchIndex: position.batchIndex + 1 }
     : { epoch: position.epoch + 1, batchIndex: 0 };

@@ -14,9 +14,9 @@ export interface Gate {
 }
 
 /** Degrees below the limit at which training goes on. */
-export const COOLING = 5;
+const COOLING = 5;
 /** Per cent above the limit at which training goes on, unless the battery is charged. */
-export const RECHARGE = 5;
+const RECHARGE = 5;
 
 /** Closed above a temperature of any sensor, until all are {@linkcode COOLING} degrees below it. */
 export function temperatureGate(

@@ -1,13 +1,7 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
-import {
-  Dataset,
-  GuardedText,
-  LocalText,
-  memorySource,
-  type Message,
-  prepareRows,
-} from "../../src/data/mod.ts";
+import { Dataset, GuardedText, LocalText, type Message, prepareRows } from "../../src/data/mod.ts";
 import { BadInputError, EXIT, UsageError } from "../../src/errors.ts";
+import { memorySource } from "../helpers/memory_source.ts";
 import { baseFiles, miniFiles, tinyFiles, tinyWith } from "../helpers/text_files.ts";
 
 const CHAT: Message[] = [{ role: "user", content: "Hi 🚀" }];

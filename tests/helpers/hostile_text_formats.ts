@@ -1,7 +1,8 @@
 /** The text formats of {@linkcode FORMATS}: tokenizers with chat templates, and JSON lines. */
-import { Dataset, GuardedText, memorySource } from "../../src/data/mod.ts";
+import { Dataset, GuardedText } from "../../src/data/mod.ts";
 import type { HostileFormat } from "./hostile.ts";
 import { parseTokenizerJson } from "../../src/data/tokenizer_json.ts";
+import { memorySource } from "./memory_source.ts";
 import { damaged, pick, type Random } from "./mutants.ts";
 import { jsonBytes, tinyFiles, tinyWith } from "./text_files.ts";
 

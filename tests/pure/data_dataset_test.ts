@@ -1,8 +1,9 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { stringify } from "@std/csv";
 import fc from "fast-check";
-import { Dataset, type DatasetOptions, memorySource, type Row } from "../../src/data/mod.ts";
+import { Dataset, type DatasetOptions, type Row } from "../../src/data/mod.ts";
 import { BadInputError } from "../../src/errors.ts";
+import { memorySource } from "../helpers/memory_source.ts";
 
 const open = (content: string | Uint8Array, name = "data.jsonl", options: DatasetOptions = {}) =>
   Dataset.open(memorySource(name, content), options);

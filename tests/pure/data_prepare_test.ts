@@ -1,6 +1,7 @@
 import { assertEquals, assertRejects } from "@std/assert";
-import { Dataset, LocalText, memorySource, prepareRows } from "../../src/data/mod.ts";
+import { Dataset, LocalText, prepareRows } from "../../src/data/mod.ts";
 import { BadInputError } from "../../src/errors.ts";
+import { memorySource } from "../helpers/memory_source.ts";
 import { miniFiles, tinyFiles } from "../helpers/text_files.ts";
 
 const open = (rows: readonly unknown[]) =>
