@@ -5,6 +5,7 @@
  */
 import { int64 } from "../graph/tensor.ts";
 import type { Model, Node, ValueInfo } from "../graph/types.ts";
+import { verify } from "../graph/verify.ts";
 import { selectTargetRows, TARGET_ROWS } from "../plan/select_rows.ts";
 import { LABELS } from "../plan/names.ts";
 
@@ -62,7 +63,7 @@ export function withLoss(model: Model): Model {
   add("Neg", [flatOwn], ROW_LOSSES);
   return {
     ...model,
-    graph: {
+    graph: verify({
       ...graph,
       nodes,
       inputs,
@@ -71,6 +72,6 @@ export function withLoss(model: Model): Model {
         { name: ROW_LOSSES, type: { dtype: "float32", shape: ["target_rows"] } },
         { name: ROW_LOGITS, type: { dtype: "float32", shape: ["target_rows", "vocabulary"] } },
       ],
-    },
+    }, "withLoss()"),
   };
 }

@@ -1,5 +1,6 @@
 /** Checks that hold for every graph, run on files when they are read and after every pass. */
 import { byteLength } from "./dtype.ts";
+import { isPending } from "./pending.ts";
 import { elementCount, type Tensor } from "./tensor.ts";
 import { type Graph, type Node, operatorName, type ValueInfo } from "./types.ts";
 
@@ -21,7 +22,7 @@ function initializerProblem(name: string, value: Tensor): string | undefined {
   const place = `initializer "${name}"`;
   const bad = value.dims.find((dim) => !Number.isSafeInteger(dim) || dim < 0);
   if (bad !== undefined) return `${place} has a dimension that is no size: current value is ${bad}`;
-  if (value.dtype === "string") return undefined;
+  if (value.dtype === "string" || isPending(value)) return undefined;
   const expected = byteLength(value.dtype, elementCount(value.dims));
   if (expected === value.bytes.byteLength) return undefined;
   return `${place} of ${value.dtype}[${value.dims}] needs ${expected} bytes: current value is ${value.bytes.byteLength}`;
@@ -39,7 +40,8 @@ function shapeProblem(place: string, value: ValueInfo): string | undefined {
 /**
  * The first thing wrong with a graph, in words, or `undefined` for a sound one: every value is
  * defined once and before its first reader (subgraphs may read the graphs around them), every
- * output is defined, and every initializer has the bytes its type and dimensions ask for.
+ * output is defined, and every initializer has the bytes its type and dimensions ask for, unless
+ * they are still to be computed.
  */
 export function graphProblem(graph: Graph, outer?: { readonly names: ReadonlySet<string> }):
   | string
@@ -93,13 +95,15 @@ export function graphProblem(graph: Graph, outer?: { readonly names: ReadonlySet
 }
 
 /**
- * Returns the graph it is given, when sound.
+ * Returns the graph it is given, when sound; every pass that does not build its graph anew through a
+ * `GraphBuilder`, which refuses unsound nodes as they come, ends with it.
  *
- * @param where the pass that made the graph, for the message.
+ * @param where the pass that made the graph, for the message
+ * @param given values that the graph may read though nothing in it defines them
  * @throws {Error} naming the pass and the first thing wrong; it is a bug in that pass.
  */
-export function verify(graph: Graph, where: string): Graph {
-  const problem = graphProblem(graph);
+export function verify(graph: Graph, where: string, given?: ReadonlySet<string>): Graph {
+  const problem = graphProblem(graph, given && { names: given });
   if (problem !== undefined) throw new Error(`${where} made an unsound graph: ${problem}`);
   return graph;
 }

@@ -1,6 +1,7 @@
 /** Small edits of a user's graph: new nodes after a value, under names nobody uses yet. */
 import type { Tensor } from "../graph/tensor.ts";
 import type { Attribute, Graph, Model, Node, ValueInfo } from "../graph/types.ts";
+import { verify } from "../graph/verify.ts";
 
 /**
  * Collects changes to one graph and applies them together. Names are taken as they come, so callers
@@ -103,13 +104,13 @@ export class GraphEdit {
     ]);
     return {
       ...model,
-      graph: {
+      graph: verify({
         ...this.#graph,
         inputs: [...this.#graph.inputs, ...this.#inputs],
         outputs: [...this.#graph.outputs, ...this.#outputs],
         initializers: new Map([...this.#graph.initializers, ...this.#initializers]),
         nodes: [...first, ...nodes],
-      },
+      }, "GraphEdit"),
     };
   }
 }

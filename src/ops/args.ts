@@ -44,7 +44,8 @@ export function constantInts(
   if (found.value === undefined) {
     throw new UnsupportedError(
       `Cannot train through ${label(node)}: its input "${what}" must be a constant once batch ` +
-        `size and sequence length are known, and "${node.inputs[index]}" is computed from data`,
+        `size and sequence length are known, and "${node.inputs[index]}" is computed from data` +
+        "; export the model without it",
     );
   }
   return Array.from(toNumbers(found.value));
@@ -75,7 +76,9 @@ export function sameType(node: Node, inputs: readonly Known[]): Known["dtype"] {
   return inputs[0].dtype;
 }
 
-/** An error for an attribute or input that graft does not implement. */
+/** An error for an attribute or input that graft does not implement, with the way out. */
 export function unsupported(node: Node, what: string): UnsupportedError {
-  return new UnsupportedError(`Cannot train through ${label(node)}: ${what}`);
+  return new UnsupportedError(
+    `Cannot train through ${label(node)}: ${what}; export the model without it`,
+  );
 }

@@ -28,7 +28,7 @@ export function ruleOf(node: Pick<Node, "domain" | "opType" | "name">): OpRule {
   if (rule === undefined) {
     throw new UnsupportedError(
       `Cannot train through node "${node.name}": operator ${operatorName(node)} is not supported` +
-        `; \`graft inspect --operators\` lists what is`,
+        `; export the model without it (\`graft inspect --operators\` lists what is supported)`,
     );
   }
   return rule;

@@ -42,6 +42,11 @@ const TopK: OpRule = {
     const out = dims.map((dim, i) => i === axis ? k : dim);
     return [{ dtype, dims: out }, { dtype: "int64", dims: out }];
   },
+  lower(b, node) {
+    const { k, ...attributes } = node.attributes;
+    if (k === undefined) return undefined;
+    return b.ops("TopK", [node.inputs[0], b.int64s([topCount(node, [])])], 2, attributes);
+  },
 };
 
 const OneHot: OpRule = {

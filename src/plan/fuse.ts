@@ -11,6 +11,7 @@ import { dimsIn } from "../graph/facts.ts";
 import { prune } from "../graph/passes/prune.ts";
 import { elementCount, toNumbers } from "../graph/tensor.ts";
 import { type Graph, MICROSOFT, type Node, type ValueInfo } from "../graph/types.ts";
+import { verify } from "../graph/verify.ts";
 
 /** A lowered graph with its fused forms. */
 export function fuse(lowered: Graph): Graph {
@@ -23,7 +24,7 @@ export function fuse(lowered: Graph): Graph {
     for (const info of fused.values) valueInfo.set(info.name, info);
     return fused.node;
   });
-  return prune({ ...lowered, nodes, valueInfo });
+  return verify(prune({ ...lowered, nodes, valueInfo }), "fuse()");
 }
 
 interface Fused {

@@ -9,6 +9,7 @@ import { elementCount, type Tensor } from "../graph/tensor.ts";
 import { byteLength } from "../graph/dtype.ts";
 import { dimsIn, typeIn } from "../graph/facts.ts";
 import type { Graph, Model } from "../graph/types.ts";
+import { verify } from "../graph/verify.ts";
 import type { DequantForm } from "../ops/dequantize.ts";
 import type { IntegerForm } from "../ops/internal/integer_form.ts";
 import { rewriteDynamicQuantization } from "../ops/quantized/pattern.ts";
@@ -120,7 +121,7 @@ export function planTraining(model: Model, options: PlanOptions): TrainingPlan {
   }
   const causal = options.targetRows !== undefined;
   const selected = causal ? selectTargetRows(source, output) : undefined;
-  const graph = selected ?? source;
+  const graph = selected === undefined ? source : verify(selected, "selectTargetRows()");
   const bound = bindInputs({ ...graph, inputs: graph.inputs.filter(notRows) }, options);
   if (selected !== undefined) {
     bound.set(TARGET_ROWS, { dtype: "int64", dims: [options.targetRows!] });

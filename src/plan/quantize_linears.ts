@@ -12,6 +12,7 @@ import { constantValues } from "../graph/passes/constants.ts";
 import { prune } from "../graph/passes/prune.ts";
 import { elementCount, tensor } from "../graph/tensor.ts";
 import type { Graph, Node, ValueInfo } from "../graph/types.ts";
+import { verify } from "../graph/verify.ts";
 import { quantizedLinearNode } from "../ops/internal/quantized_linear.ts";
 import { rotate, rotationBlock } from "../ops/internal/rotation.ts";
 import { renamed, type Renaming, renaming, signature } from "./alike.ts";
@@ -53,7 +54,8 @@ export function quantizeLinears(
   const read = new Set(graph.nodes.flatMap((node) => node.inputs));
   const derivations = [...pass.derivations.values()];
   const derived = derivations.flatMap((call) => [...call.fetches.values()]);
-  return { graph, derivations, derived: new Set(derived.filter((name) => read.has(name))) };
+  const given = new Set(derived.filter((name) => read.has(name)));
+  return { graph: verify(graph, "quantizeLinears()", given), derivations, derived: given };
 }
 
 /** Int8 weights of a product and their scales, as {@linkcode quantizedLinearNode} reads them. */

@@ -3,6 +3,7 @@ import { pendingTensor } from "../graph/pending.ts";
 import { prune } from "../graph/passes/prune.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import { MICROSOFT, type Model, type Node } from "../graph/types.ts";
+import { verify } from "../graph/verify.ts";
 import { dequantizeSlab, readValues, slabs } from "./dequantize.ts";
 import { floatMatrix } from "./float_matrix.ts";
 import { quantizeRows } from "./nearest.ts";
@@ -100,7 +101,7 @@ export function planQuantize(
   const opsets = bits === 4 && tasks.length > 0 && model.opsets[MICROSOFT] === undefined
     ? { ...model.opsets, [MICROSOFT]: 1 }
     : model.opsets;
-  const graph = prune({ ...model.graph, nodes, initializers }, inputs);
+  const graph = verify(prune({ ...model.graph, nodes, initializers }, inputs), "quantizeModel()");
   return { model: { ...model, opsets, graph }, tasks };
 }
 

@@ -1,6 +1,7 @@
 /** Pooling inside the graph: of a text's states for each token only their mean is ever looked at. */
 import { int64 } from "../graph/tensor.ts";
 import type { Model, Node } from "../graph/types.ts";
+import { verify } from "../graph/verify.ts";
 
 /** Outputs that hold a vector per token, in the order of preference. */
 export const TOKEN_OUTPUTS: readonly string[] = [
@@ -39,7 +40,7 @@ export function withSentenceEmbedding(model: Model): Model {
   ];
   return {
     ...model,
-    graph: {
+    graph: verify({
       ...graph,
       nodes: [...graph.nodes, ...nodes],
       outputs: [...graph.outputs, {
@@ -52,7 +53,7 @@ export function withSentenceEmbedding(model: Model): Model {
         [part("row_shape"), int64([3], [0, 1, -1])],
         [part("shape"), int64([2], [0, -1])],
       ]),
-    },
+    }, "withSentenceEmbedding()"),
   };
 }
 

@@ -1,7 +1,10 @@
 import { assertEquals, assertMatch, assertStrictEquals, assertThrows } from "@std/assert";
+import { pendingTensor } from "../../src/graph/pending.ts";
 import { float32 } from "../../src/graph/tensor.ts";
-import type { Graph, Node } from "../../src/graph/types.ts";
+import type { Graph, Model, Node } from "../../src/graph/types.ts";
 import { graphProblem, verify } from "../../src/graph/verify.ts";
+import { GraphEdit } from "../../src/lora/edit.ts";
+import { rewriteDynamicQuantization } from "../../src/ops/quantized/pattern.ts";
 
 const node = (
   inputs: string[],
@@ -37,6 +40,31 @@ Deno.test("verify() names the pass and the problem", () => {
     () => verify(graph({ nodes: [] }), "prune"),
     Error,
     'prune made an unsound graph: output "y" is never defined',
+  );
+});
+
+Deno.test("verify() takes values that are given, and weights that are still to be computed", () => {
+  const reading = graph({ initializers: new Map() });
+  assertThrows(() => verify(reading, "test"), Error, 'reads "w", which nothing before it defines');
+  assertStrictEquals(verify(reading, "test", new Set(["w"])), reading);
+  const pending = graph({ initializers: new Map([["w", pendingTensor("float32", [2])]]) });
+  assertStrictEquals(verify(pending, "test"), pending);
+});
+
+Deno.test("a pass that makes an unsound graph is caught where it ends", () => {
+  const model = { graph: graph(), opsets: { "": 21 }, irVersion: 10, metadata: new Map() };
+  const edit = new GraphEdit(model.graph);
+  edit.add(model.graph.nodes[0], "Neg", ["nowhere"], "n");
+  assertThrows(
+    () => edit.apply(model as unknown as Model),
+    Error,
+    'GraphEdit made an unsound graph: node 1 (Neg "n") reads "nowhere"',
+  );
+  const quantizer = node(["nowhere"], ["q", "s", "z"], {}, "DynamicQuantizeLinear");
+  assertThrows(
+    () => rewriteDynamicQuantization(graph({ nodes: [quantizer, ...graph().nodes] })),
+    Error,
+    "rewriteDynamicQuantization() made an unsound graph",
   );
 });
 

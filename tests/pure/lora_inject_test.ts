@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { BadInputError } from "../../src/errors.ts";
 import { int } from "../../src/graph/attributes.ts";
-import { tensor, toNumbers } from "../../src/graph/tensor.ts";
+import { int64, tensor, toNumbers } from "../../src/graph/tensor.ts";
 import type { Model } from "../../src/graph/types.ts";
 import { DEFAULT_LORA, type LoraConfig } from "../../src/lora/config.ts";
 import { initAdapter, initLinear } from "../../src/lora/init.ts";
@@ -179,7 +179,7 @@ Deno.test("resolveModulesToSave() names the heads where a module is missing", ()
 Deno.test("splitShared() copies what others read and leaves what is read alone", () => {
   const model = graphOf(
     [["MatMul", ["x", "w"], ["a"]], ["Gather", ["w", "i"], ["b"]], ["Add", ["a", "b"], ["y"]]],
-    { w: floats(4, 4) },
+    { w: floats(4, 4), i: int64([], [0]) },
   );
   const split = splitShared(model, "w", model.graph.nodes[0]);
   assertEquals(

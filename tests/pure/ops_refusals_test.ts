@@ -1,10 +1,10 @@
 /** What a standard operator's rule implements in part is refused by name, never ignored. */
-import { assertStringIncludes, assertThrows } from "@std/assert";
+import { assertMatch, assertStringIncludes, assertThrows } from "@std/assert";
 import { int, ints, string } from "../../src/graph/attributes.ts";
 import { GraphBuilder } from "../../src/graph/builder.ts";
 import { float32, int64 } from "../../src/graph/tensor.ts";
 import type { Node } from "../../src/graph/types.ts";
-import { inferTraining, ruleOf } from "../../src/ops/registry.ts";
+import { allRules, inferTraining, ruleOf } from "../../src/ops/registry.ts";
 import { UnsupportedError } from "../../src/ops/types.ts";
 
 function node(opType: string, inputs: readonly string[], rest: Partial<Node> = {}): Node {
@@ -90,5 +90,44 @@ for (const [reason, test, opset] of PARTIAL) {
     const error = assertThrows(() => lower(b, test, opset), UnsupportedError);
     assertStringIncludes(error.message, `Cannot train through ${test.opType} "n": `);
     assertStringIncludes(error.message, reason);
+    assertMatch(error.message, /; export the model without it$/);
   });
 }
+
+/** Operators of which a node that reaches lowering is refused whatever its attributes are. */
+const REFUSED_WHOLE = [
+  "DynamicQuantizeLinear",
+  "MatMulInteger",
+  "MatMulIntegerToFloat",
+  "QAttention",
+];
+
+Deno.test("every operator refuses an attribute that graft does not know, by name", async (t) => {
+  for (const rule of allRules()) {
+    await t.step(`${rule.domain}:${rule.opType}`, () => {
+      const b = new GraphBuilder(inferTraining);
+      const test = node(rule.opType, [], {
+        domain: rule.domain,
+        attributes: { unheard_of: int(1) },
+      });
+      const error = assertThrows(() => {
+        const opset = 21;
+        if (rule.lower?.(b, test, { opset, needed: [true] }) === undefined) {
+          rule.infer(test, [], { opset });
+        }
+      }, UnsupportedError);
+      const whole = REFUSED_WHOLE.includes(rule.opType);
+      assertStringIncludes(error.message, whole ? rule.opType : 'attribute "unheard_of"');
+      assertStringIncludes(error.message, "export the model without it");
+    });
+  }
+});
+
+Deno.test("an operator that graft does not know is refused with node, operator and what to do", () => {
+  const error = assertThrows(
+    () => ruleOf(node("Bogus", ["x"], { domain: "com.example", name: "/encoder/bogus" })),
+    UnsupportedError,
+  );
+  assertStringIncludes(error.message, 'node "/encoder/bogus": operator com.example.Bogus');
+  assertStringIncludes(error.message, "export the model without it (`graft inspect --operators`");
+});

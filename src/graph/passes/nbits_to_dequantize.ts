@@ -10,6 +10,7 @@ import { int, intAttribute } from "../attributes.ts";
 import type { Tensor } from "../tensor.ts";
 import { readBy } from "./prune.ts";
 import { type Graph, MICROSOFT, type Model, type Node } from "../types.ts";
+import { verify } from "../verify.ts";
 
 /** First operator set with int4, and the file format's version that came with it. */
 const [OPSET, IR_VERSION] = [21, 10];
@@ -25,7 +26,8 @@ export function nbitsToDequantize(model: Model): Model {
   for (const { inputs } of graph.nodes) {
     for (const name of inputs) if (!read.has(name)) initializers.delete(name);
   }
-  return { ...model, graph: { ...graph, nodes, initializers } };
+  const sound = verify({ ...graph, nodes, initializers }, "nbitsToDequantize()");
+  return { ...model, graph: sound };
 }
 
 /** @param initializers gets what the nodes read */

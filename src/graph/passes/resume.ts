@@ -1,5 +1,6 @@
 /** Graphs that begin in the middle of another: the values that are live at a place are fed. */
 import type { Graph, ValueType } from "../types.ts";
+import { verify } from "../verify.ts";
 import { readBy } from "./prune.ts";
 
 /** A place between two nodes of a graph. */
@@ -57,7 +58,7 @@ export function narrowestPlace(
  * @param values their types
  */
 export function resumeWith(graph: Graph, values: ReadonlyMap<string, ValueType>): Graph {
-  return {
+  return verify({
     ...graph,
     inputs: [
       ...graph.inputs,
@@ -72,5 +73,5 @@ export function resumeWith(graph: Graph, values: ReadonlyMap<string, ValueType>)
         : node
     ),
     valueInfo: new Map([...graph.valueInfo].filter(([name]) => !values.has(name))),
-  };
+  }, "resumeWith()");
 }

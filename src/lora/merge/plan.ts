@@ -9,6 +9,7 @@ import { elementCount, type Tensor } from "../../graph/tensor.ts";
 import { pendingTensor } from "../../graph/pending.ts";
 import { prune } from "../../graph/passes/prune.ts";
 import type { Model } from "../../graph/types.ts";
+import { verify } from "../../graph/verify.ts";
 import { BadInputError } from "../../errors.ts";
 import { floatTensor } from "../../quant/numbers.ts";
 import { Scratch } from "../../quant/scratch.ts";
@@ -262,9 +263,9 @@ class Planner {
   finish(): Model {
     const { graph } = this.#model;
     const edited = { ...graph, initializers: this.#initializers, valueInfo: this.#valueInfo() };
-    if (this.#method !== "float") return { ...this.#model, graph: edited };
     const inputs = new Set(graph.inputs.map((input) => input.name));
-    return { ...this.#model, graph: prune(edited, inputs) };
+    const merged = this.#method === "float" ? prune(edited, inputs) : edited;
+    return { ...this.#model, graph: verify(merged, "planMerge()") };
   }
 
   /** Annotations without those of tensors whose type changes. */

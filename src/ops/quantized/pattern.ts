@@ -17,6 +17,7 @@ import { intAttribute, tensorAttribute } from "../../graph/attributes.ts";
 import { ONNX_TYPE } from "../../graph/dtype.ts";
 import type { Tensor } from "../../graph/tensor.ts";
 import type { Graph, Node } from "../../graph/types.ts";
+import { verify } from "../../graph/verify.ts";
 import { FloatWeights } from "./float_weights.ts";
 
 /** A quantised activation and the floats it stands for. */
@@ -84,7 +85,8 @@ class Rewriter {
       this.#nodes.push(...this.#rewritten(node) ?? [node]);
     }
     const initializers = new Map([...this.#source.initializers, ...this.#weights.parameters]);
-    return { ...this.#source, nodes: this.#nodes, initializers };
+    const rewritten = { ...this.#source, nodes: this.#nodes, initializers };
+    return verify(rewritten, "rewriteDynamicQuantization()");
   }
 
   /** The nodes that replace a node, `undefined` to keep it. */

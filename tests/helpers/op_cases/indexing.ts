@@ -92,6 +92,15 @@ export const INDEXING_CASES: readonly OpCase[] = [
   },
   { title: "two of each row", opType: "TopK", outputs: 2, wrt: [], inputs: [f([2, 4]), ic(2)] },
   {
+    title: "two of each column, counted in the attribute",
+    opType: "TopK",
+    opset: 9,
+    outputs: 2,
+    wrt: [],
+    inputs: [f([4, 2])],
+    attributes: { k: int(2), axis: int(0) },
+  },
+  {
     title: "a new last axis",
     opType: "OneHot",
     inputs: [
