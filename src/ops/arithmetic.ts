@@ -117,24 +117,23 @@ const Mod: OpRule = {
   },
 };
 
+/** Shape inference of an operator over any number of operands of one type. */
+function variadicInfer(fold: (...values: number[]) => number): OpRule["infer"] {
+  return (node, inputs) => {
+    const all = inputs.map((_, i) => required(node, inputs, i));
+    const dims = broadcastDims(...all.map((i) => i.dims));
+    return [foldElementwise(sameType(node, all), dims, all, fold)];
+  };
+}
+
 /** Add and Mean of any number of operands. */
 function variadicSum(opType: string, average: boolean): OpRule {
   return {
     opType,
     domain: "",
-    infer(node, inputs) {
-      const all = inputs.map((_, i) => required(node, inputs, i));
-      const dims = broadcastDims(...all.map((i) => i.dims));
-      const share = average ? 1 / all.length : 1;
-      return [
-        foldElementwise(
-          sameType(node, all),
-          dims,
-          all,
-          (...values) => values.reduce((x, y) => x + y, 0) * share,
-        ),
-      ];
-    },
+    infer: variadicInfer((...values) =>
+      values.reduce((x, y) => x + y, 0) * (average ? 1 / values.length : 1)
+    ),
     vjp(b, node, [ct], wanted) {
       const share = average ? b.op("Mul", [ct!, scalarLike(b, ct!, 1 / node.inputs.length)]) : ct!;
       return node.inputs.map((name, i) => wanted[i] ? reduceTo(b, share, b.dims(name)) : undefined);
@@ -147,11 +146,7 @@ function extreme(opType: string, fold: (...values: number[]) => number): OpRule 
   return {
     opType,
     domain: "",
-    infer(node, inputs) {
-      const all = inputs.map((_, i) => required(node, inputs, i));
-      const dims = broadcastDims(...all.map((i) => i.dims));
-      return [foldElementwise(sameType(node, all), dims, all, fold)];
-    },
+    infer: variadicInfer(fold),
     vjp(b, node, [ct], wanted) {
       const y = node.outputs[0];
       const won = node.inputs.map((name) => castTo(b, b.op("Equal", [name, y]), b.known(y).dtype));

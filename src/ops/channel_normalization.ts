@@ -5,9 +5,10 @@
 import { floatAttribute, int, intAttribute } from "../graph/attributes.ts";
 import type { GraphBuilder } from "../graph/builder.ts";
 import type { Node } from "../graph/types.ts";
-import { label, required, unsupported } from "./args.ts";
+import { label, unsupported } from "./args.ts";
 import { normalizeAxis, product, range } from "./axes.ts";
 import { mean, scalarLike } from "./broadcast.ts";
+import { inferLikeInput } from "./like_input.ts";
 import type { OpRule, OpsetContext } from "./types.ts";
 
 /** A rule whose output is shaped like its first input and which only lowers. */
@@ -18,10 +19,7 @@ function likeInput(
   return {
     opType,
     domain: "",
-    infer(node, inputs) {
-      const { dtype, dims } = required(node, inputs, 0);
-      return [{ dtype, dims }];
-    },
+    infer: inferLikeInput,
     lower: (b, node, context) => [lower(b, node, context)],
   };
 }

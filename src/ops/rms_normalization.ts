@@ -12,6 +12,7 @@ import { required, unsupported } from "./args.ts";
 import { expandTo, mean, reduceTo, scalarLike } from "./broadcast.ts";
 import { castTo } from "./cast.ts";
 import { normalizedAxes, statisticDims } from "./layer_normalization.ts";
+import { inferLikeInput } from "./like_input.ts";
 import type { OpRule } from "./types.ts";
 
 /**
@@ -91,9 +92,6 @@ function inverseRms(b: GraphBuilder, node: Node, x: string, axes: readonly numbe
 export const RMSNormalization: OpRule = {
   opType: "RMSNormalization",
   domain: "",
-  infer(node, inputs) {
-    const { dtype, dims } = required(node, inputs, 0);
-    return [{ dtype, dims }];
-  },
+  infer: inferLikeInput,
   lower: (b, node, { needed }) => lower(b, node, needed),
 };

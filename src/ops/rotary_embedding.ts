@@ -5,8 +5,9 @@
 import { int, intAttribute } from "../graph/attributes.ts";
 import type { GraphBuilder } from "../graph/builder.ts";
 import { int64 } from "../graph/tensor.ts";
-import { label, required } from "./args.ts";
+import { label } from "./args.ts";
 import { range } from "./axes.ts";
+import { inferLikeInput } from "./like_input.ts";
 import type { OpRule } from "./types.ts";
 
 /**
@@ -27,10 +28,7 @@ function numbered(b: GraphBuilder, batch: number, tokens: number, cos: string, s
 export const RotaryEmbedding: OpRule = {
   opType: "RotaryEmbedding",
   domain: "",
-  infer(node, inputs) {
-    const { dtype, dims } = required(node, inputs, 0);
-    return [{ dtype, dims }];
-  },
+  infer: inferLikeInput,
   /** X is [B, heads, T, size] or [B, T, heads·size]. */
   lower(b, node) {
     const [x, cos, sin] = node.inputs;

@@ -3,8 +3,9 @@ import { int, intAttribute, stringAttribute } from "../graph/attributes.ts";
 import type { GraphBuilder } from "../graph/builder.ts";
 import { elementCount } from "../graph/tensor.ts";
 import type { Node } from "../graph/types.ts";
-import { required, unsupported } from "./args.ts";
+import { unsupported } from "./args.ts";
 import { zeros } from "./broadcast.ts";
+import { inferLikeInput } from "./like_input.ts";
 import type { OpRule } from "./types.ts";
 
 /** Whether updates are added; refuses mul, min and max. */
@@ -22,10 +23,7 @@ function scatter(
   return {
     opType,
     domain: "",
-    infer(node, inputs) {
-      const { dtype, dims } = required(node, inputs, 0);
-      return [{ dtype, dims }];
-    },
+    infer: inferLikeInput,
     /** Where updates replace, their indices must not repeat (ONNX's own condition). */
     vjp(b, node, [ct], wanted) {
       const [, indices, updates] = node.inputs;

@@ -2,9 +2,9 @@
 import { int, intAttribute } from "../graph/attributes.ts";
 import type { GraphBuilder } from "../graph/builder.ts";
 import type { Node } from "../graph/types.ts";
-import { required } from "./args.ts";
 import { normalizeAxis, product } from "./axes.ts";
 import { scalarLike, sum } from "./broadcast.ts";
+import { inferLikeInput } from "./like_input.ts";
 import type { OpRule } from "./types.ts";
 
 /**
@@ -34,10 +34,7 @@ function softmax(
   return {
     opType,
     domain: "",
-    infer(node, inputs) {
-      const { dtype, dims } = required(node, inputs, 0);
-      return [{ dtype, dims }];
-    },
+    infer: inferLikeInput,
     lower: (b, node, { opset }) => lower(b, node, opset),
     vjp(b, node, [ct]) {
       const rank = b.dims(node.outputs[0]).length;

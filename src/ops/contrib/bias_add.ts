@@ -1,16 +1,13 @@
 /** com.microsoft.BiasAdd: X + bias + skip. */
 import { MICROSOFT } from "../../graph/types.ts";
 import type { OpRule } from "../types.ts";
-import { onlyAttributes, requiredKnown } from "./support.ts";
+import { inferLike, onlyAttributes } from "./support.ts";
 
 export const biasAdd: OpRule = {
   opType: "BiasAdd",
   domain: MICROSOFT,
 
-  infer(node, inputs) {
-    const { dtype, dims } = requiredKnown(node, "X", inputs, 0);
-    return [{ dtype, dims }];
-  },
+  infer: inferLike("X"),
 
   lower(b, node) {
     onlyAttributes(node, []);

@@ -3,17 +3,14 @@ import { int, intAttribute } from "../../graph/attributes.ts";
 import { elementCount } from "../../graph/tensor.ts";
 import { MICROSOFT } from "../../graph/types.ts";
 import type { OpRule } from "../types.ts";
-import { onlyAttributes, refuse, requiredKnown } from "./support.ts";
+import { inferLike, onlyAttributes, refuse } from "./support.ts";
 
 export const biasSoftmax: OpRule = {
   opType: "BiasSoftmax",
   domain: MICROSOFT,
   remark: "a bias of as many dimensions as the data",
 
-  infer(node, inputs) {
-    const { dtype, dims } = requiredKnown(node, "data", inputs, 0);
-    return [{ dtype, dims }];
-  },
+  infer: inferLike("data"),
 
   lower(b, node) {
     onlyAttributes(node, ["axis", "is_inner_broadcast"]);

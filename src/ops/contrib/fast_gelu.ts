@@ -6,7 +6,7 @@
 import type { GraphBuilder } from "../../graph/builder.ts";
 import { MICROSOFT } from "../../graph/types.ts";
 import type { OpRule } from "../types.ts";
-import { onlyAttributes, requiredKnown, scalarOf } from "./support.ts";
+import { inferLike, onlyAttributes, scalarOf } from "./support.ts";
 
 const ROOT = Math.sqrt(2 / Math.PI);
 const CUBE = 0.044715;
@@ -32,10 +32,7 @@ export const fastGelu: OpRule = {
   opType: "FastGelu",
   domain: MICROSOFT,
 
-  infer(node, inputs) {
-    const { dtype, dims } = requiredKnown(node, "X", inputs, 0);
-    return [{ dtype, dims }];
-  },
+  infer: inferLike("X"),
 
   lower(b, node) {
     onlyAttributes(node, []);

@@ -7,7 +7,7 @@
 import type { GraphBuilder } from "../../graph/builder.ts";
 import { MICROSOFT } from "../../graph/types.ts";
 import type { OpRule } from "../types.ts";
-import { onlyAttributes, requiredKnown, scalarOf } from "./support.ts";
+import { inferLike, onlyAttributes, requiredKnown, scalarOf } from "./support.ts";
 
 /** d/dx x·Φ(x) = Φ(x) + x·φ(x), where Φ(x) = (1 + erf(x/√2))/2 and φ(x) = exp(-x²/2)/√(2π). */
 function slope(b: GraphBuilder, x: string): string {
@@ -39,10 +39,7 @@ export const biasGelu: OpRule = {
   opType: "BiasGelu",
   domain: MICROSOFT,
 
-  infer(node, inputs) {
-    const { dtype, dims } = requiredKnown(node, "A", inputs, 0);
-    return [{ dtype, dims }];
-  },
+  infer: inferLike("A"),
 
   lower(b, node) {
     onlyAttributes(node, []);

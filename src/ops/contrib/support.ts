@@ -5,7 +5,7 @@ import { float32 } from "../../graph/tensor.ts";
 import { type Attribute, type Node, operatorName } from "../../graph/types.ts";
 import { ONNX_TYPE } from "../../graph/dtype.ts";
 import { int } from "../../graph/attributes.ts";
-import { UnsupportedError } from "../types.ts";
+import { type OpRule, UnsupportedError } from "../types.ts";
 
 /** Throws an `UnsupportedError` that names the node, the operator and what of it is missing. */
 export function refuse(node: Node, what: string): never {
@@ -66,14 +66,18 @@ export function namedInputs<N extends string>(
   return found;
 }
 
-/** An input that the operator's schema requires. */
-export function required(node: Node, name: string, value: string | undefined): string {
-  if (value === undefined) {
+/** An input that the operator's schema requires: its name, or what is known of it. */
+export function required<T extends string | Known>(
+  node: Node,
+  name: string,
+  input: T | undefined,
+): T {
+  if (input === undefined) {
     throw new SyntaxError(
       `Input "${name}" of ${operatorName(node)} "${node.name}" is required: current value is none`,
     );
   }
-  return value;
+  return input;
 }
 
 /** What is known of an input that the operator's schema requires, for shape inference. */
@@ -83,13 +87,15 @@ export function requiredKnown(
   inputs: readonly (Known | undefined)[],
   index: number,
 ): Known {
-  const known = inputs[index];
-  if (known === undefined) {
-    throw new SyntaxError(
-      `Input "${name}" of ${operatorName(node)} "${node.name}" is required: current value is none`,
-    );
-  }
-  return known;
+  return required(node, name, inputs[index]);
+}
+
+/** Shape inference of operators whose one output is like their first input, named as in the schema. */
+export function inferLike(name: string): OpRule["infer"] {
+  return (node, inputs) => {
+    const { dtype, dims } = requiredKnown(node, name, inputs, 0);
+    return [{ dtype, dims }];
+  };
 }
 
 /** Refuses outputs that something needs but graft does not compute. */
