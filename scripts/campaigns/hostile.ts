@@ -5,7 +5,7 @@
  * a mutant that killed it. Prints one JSON object a format and ends with 1 for a broken promise.
  */
 import { parseArgs } from "@std/cli/parse-args";
-import { attack, FORMATS, type HostileResult } from "../../tests/helpers/hostile.ts";
+import { attack, FORMATS, type HostileResult, noMutants } from "../../tests/helpers/hostile.ts";
 
 /** Longest silence of a child; a mutant may take two seconds, and reading the seeds takes some. */
 const SILENCE_MS = 30_000;
@@ -67,15 +67,7 @@ function added(sum: HostileResult, part: HostileResult): void {
 }
 
 async function campaign(name: string): Promise<HostileResult> {
-  const sum: HostileResult = {
-    format: name,
-    count,
-    accepted: 0,
-    refused: 0,
-    slowestMs: 0,
-    mostGrowthBytes: 0,
-    faults: [],
-  };
+  const sum = noMutants(name, count);
   for (let from = 0; from < count;) {
     const { last, status } = await runChild(name, from, count - from);
     if (status.success) {

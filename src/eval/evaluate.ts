@@ -54,23 +54,24 @@ export async function evaluate(
   const evaluated = causal ? withLoss(model) : model;
   using executable = await runner.compile(evaluated, { label: "evaluation", ...options.compile });
   const sample = new LogitSample(options.logitRows ?? 0);
+  const run: RunBatch = (batch, extra, outputs) =>
+    runOn(runner, executable, evaluated.graph, batch, extra, outputs);
   return causal
-    ? await evaluateCausal(
-      runner,
-      executable,
-      evaluated.graph,
-      inParts(batches, logitRowLimit(model.graph)),
-      sample,
-    )
-    : await evaluateClasses(runner, executable, evaluated.graph, batches, sample);
+    ? await evaluateCausal(run, inParts(batches, logitRowLimit(model.graph)), sample)
+    : await evaluateClasses(run, batches, sample);
 }
 
 type Batches = AsyncIterable<TokenBatch> | Iterable<TokenBatch>;
 
+/** Runs the evaluated graph: a batch, inputs beside it, names of the outputs to fetch. */
+type RunBatch = (
+  batch: TokenBatch,
+  extra: ReadonlyMap<string, Tensor>,
+  outputs: readonly string[],
+) => Promise<Record<string, DeviceTensor>>;
+
 async function evaluateCausal(
-  runner: Runner,
-  executable: Executable,
-  graph: Graph,
+  run: RunBatch,
   batches: Batches,
   sample: LogitSample,
 ): Promise<EvaluationResult> {
@@ -85,7 +86,7 @@ async function evaluateCausal(
     ]);
     // What is not asked for, the runtime lets go of as soon as it can.
     const outputs = sample.wanted ? [ROW_LOSSES, ROW_LOGITS] : [ROW_LOSSES];
-    const results = await runOn(runner, executable, graph, batch, rows, outputs);
+    const results = await run(batch, rows, outputs);
     using losses = results[ROW_LOSSES];
     using logits = results[ROW_LOGITS] as DeviceTensor | undefined;
     for (const loss of toNumbers(losses.read())) sum += loss;
@@ -98,15 +99,13 @@ async function evaluateCausal(
 }
 
 async function evaluateClasses(
-  runner: Runner,
-  executable: Executable,
-  graph: Graph,
+  run: RunBatch,
   batches: Batches,
   sample: LogitSample,
 ): Promise<EvaluationResult> {
   let metrics: ClassificationMetrics | undefined;
   for await (const batch of batches) {
-    const results = await runOn(runner, executable, graph, batch, new Map(), ["logits"]);
+    const results = await run(batch, new Map(), ["logits"]);
     using held = results.logits;
     const logits = held.read();
     const classes = logits.dims[logits.dims.length - 1];

@@ -44,6 +44,19 @@ export interface HostileResult {
   faults: string[];
 }
 
+/** The result before the first of `count` mutants. */
+export function noMutants(format: string, count: number): HostileResult {
+  return {
+    format,
+    count,
+    accepted: 0,
+    refused: 0,
+    slowestMs: 0,
+    mostGrowthBytes: 0,
+    faults: [],
+  };
+}
+
 function residentBytes(field: "VmRSS" | "VmHWM"): number {
   const status = Deno.readTextFileSync("/proc/self/status");
   return 1024 * Number(new RegExp(`${field}:\\s+(\\d+)`).exec(status)![1]);
@@ -59,15 +72,7 @@ export async function attack(
   count: number,
   onProgress: (next: number) => void = () => {},
 ): Promise<HostileResult> {
-  const result: HostileResult = {
-    format: format.name,
-    count,
-    accepted: 0,
-    refused: 0,
-    slowestMs: 0,
-    mostGrowthBytes: 0,
-    faults: [],
-  };
+  const result = noMutants(format.name, count);
   await format.prepare?.();
   for (let number = from; number < from + count; number++) {
     onProgress(number);

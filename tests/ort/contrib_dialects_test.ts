@@ -3,7 +3,6 @@
  * model itself, and the gradient through all layers against central differences.
  */
 import { assert } from "@std/assert";
-import { int } from "../../src/graph/attributes.ts";
 import { GraphBuilder } from "../../src/graph/builder.ts";
 import { prune } from "../../src/graph/passes/prune.ts";
 import { elementCount, int64, type Tensor } from "../../src/graph/tensor.ts";
@@ -14,6 +13,7 @@ import { lowerForTraining } from "../../src/plan/lower.ts";
 import { dequantFormFor } from "../../src/ops/dequantize.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
 import { checkGradients, modelOf, normal, runOn } from "../helpers/directional.ts";
+import { exactKernels } from "../helpers/exact_kernels.ts";
 import { modelDir, readModel } from "../helpers/fixture_models.ts";
 import { distance } from "../helpers/fused_check.ts";
 import { EACH_ORT } from "../helpers/oldest_ort.ts";
@@ -41,16 +41,6 @@ function feedsOf(model: Model): Record<string, Tensor> {
       return [name, numbers(dims, (i) => Number(i % LENGTH > 4))];
     }),
   );
-}
-
-/** The model with kernels that do not round activations. */
-function exact(model: Model): Model {
-  const nodes = model.graph.nodes.map((node) =>
-    node.opType === "MatMulNBits"
-      ? { ...node, attributes: { ...node.attributes, accuracy_level: int(1) } }
-      : node
-  );
-  return { ...model, graph: { ...model.graph, nodes } };
 }
 
 const OPTIONS = { optimization: "disabled" } as const;
@@ -126,7 +116,7 @@ const DIALECTS: Readonly<Record<string, number>> = {
 };
 
 for (const [name, tolerance] of Object.entries(DIALECTS)) {
-  const model = () => exact(readModel(modelDir(`dialects/${name}`)));
+  const model = () => exactKernels(readModel(modelDir(`dialects/${name}`)));
   for (const { on, ortLib, ignore } of EACH_ORT) {
     // 4-bit element types came with 1.19: such a model does not load before.
     if (ortLib !== undefined && name === "llama-qdq-int4") continue;

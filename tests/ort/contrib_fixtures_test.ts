@@ -1,11 +1,11 @@
 /** The lowered form of whole models against the models themselves. */
 import { assert, assertEquals } from "@std/assert";
-import { int } from "../../src/graph/attributes.ts";
 import { elementCount, int64, type Tensor } from "../../src/graph/tensor.ts";
 import type { Model } from "../../src/graph/types.ts";
 import { bindInputs } from "../../src/plan/inputs.ts";
 import { lowerForTraining } from "../../src/plan/lower.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
+import { exactKernels } from "../helpers/exact_kernels.ts";
 import { MINILM_DIR, modelDir, readModel } from "../helpers/fixture_models.ts";
 import { distance, modelOf, runOn } from "../helpers/fused_check.ts";
 
@@ -24,16 +24,6 @@ function feedsOf(model: Model): Record<string, Tensor> {
     if (name === "position_ids") return [name, int64(dims, at.map((i) => i % LENGTH))];
     return [name, int64(dims, at.map(() => 0))];
   }));
-}
-
-/** The model with kernels that do not round activations. */
-function exact(model: Model): Model {
-  const nodes = model.graph.nodes.map((node) =>
-    node.opType === "MatMulNBits"
-      ? { ...node, attributes: { ...node.attributes, accuracy_level: int(1) } }
-      : node
-  );
-  return { ...model, graph: { ...model.graph, nodes } };
 }
 
 /** Greatest difference of an output between a model and its lowered form, over unpadded tokens. */
@@ -61,7 +51,7 @@ const EXACT: Readonly<Record<string, string>> = {
 
 for (const [name, output] of Object.entries(EXACT)) {
   Deno.test(`lowering ${name} keeps its ${output}`, async () => {
-    const error = await difference(exact(readModel(modelDir(name))), output);
+    const error = await difference(exactKernels(readModel(modelDir(name))), output);
     assert(error <= 1e-5, `differs by ${error}`);
   });
 }

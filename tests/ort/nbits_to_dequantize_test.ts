@@ -1,26 +1,16 @@
 import { assert, assertEquals } from "@std/assert";
-import { int } from "../../src/graph/attributes.ts";
 import { nbitsToDequantize } from "../../src/graph/passes/nbits_to_dequantize.ts";
 import type { Model } from "../../src/graph/types.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
+import { exactKernels } from "../helpers/exact_kernels.ts";
 import { modelDir, readModel } from "../helpers/fixture_models.ts";
 import { difference, runOutput, tokenFeeds } from "../helpers/logits.ts";
 
 const operators = (model: Model) =>
   model.graph.nodes.filter(({ opType }) => opType === "MatMulNBits").length;
 
-/** The model with kernels that do not round activations. */
-function exact(model: Model): Model {
-  const nodes = model.graph.nodes.map((node) =>
-    node.opType === "MatMulNBits"
-      ? { ...node, attributes: { ...node.attributes, accuracy_level: int(1) } }
-      : node
-  );
-  return { ...model, graph: { ...model.graph, nodes } };
-}
-
 Deno.test("nbitsToDequantize() computes what MatMulNBits does, in ONNX's own operators", async () => {
-  const model = exact(readModel(modelDir("tiny-llama-genai-int4")));
+  const model = exactKernels(readModel(modelDir("tiny-llama-genai-int4")));
   const rewritten = nbitsToDequantize(model);
   assert(operators(model) > 0);
   assertEquals(operators(rewritten), 0);
