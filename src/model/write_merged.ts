@@ -18,6 +18,9 @@ import { type BaseModel, writeModel } from "./write_model.ts";
 
 /** Most that Gram matrices take, as a share of the model's file. */
 const GRAM_SHARE = 1 / 4;
+/** As for what is worked on at once, of which there are some ten copies. */
+const SLAB_SHARE = 1 / 64;
+const MAX_SLAB_BYTES = 1 << 20;
 
 /** Whether inputs of the layers can steer a method. */
 export function isSteered(method: MergeMethod): boolean {
@@ -74,6 +77,7 @@ export async function writeMerged(
   const ways: MergeWay[] = [];
   const compute = () =>
     computeMerges(ways, {
+      slabBytes: Math.min(MAX_SLAB_BYTES, SLAB_SHARE * base.sizeBytes),
       ...(product === undefined
         ? {}
         : { grams, gramBytes: GRAM_SHARE * base.sizeBytes, multiply: product.multiply }),

@@ -6,6 +6,9 @@
 export class Scratch {
   readonly #buffers = new Map<string, ArrayBuffer>();
 
+  /** @param slabBytes float32 of a matrix that are worked on at once, which decides most arrays' sizes */
+  constructor(readonly slabBytes: number = 1 << 20) {}
+
   /**
    * An array of `length` with any contents; whoever had the array of that name has lost it.
    *

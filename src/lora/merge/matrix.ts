@@ -79,7 +79,7 @@ async function mergeFloats(
 ): Promise<MatrixTensors> {
   const editor = matrix.edit(scratch);
   const { dtype } = matrix.tensors.codes;
-  for (const [from, to] of slabs(matrix)) {
+  for (const [from, to] of slabs(matrix, scratch.slabBytes)) {
     const base = readValues(matrix, from, to, scratch);
     const target = scratch.float32("target", base.length);
     target.set(base);
@@ -100,7 +100,7 @@ async function mergeCodes(
   scratch: Scratch,
 ): Promise<MatrixTensors> {
   const editor = matrix.edit(scratch);
-  for (const [from, to] of slabs(matrix)) {
+  for (const [from, to] of slabs(matrix, scratch.slabBytes)) {
     const slab = matrix.read(from, to, scratch);
     const floats = (name: string) => scratch.float32(name, slab.codes.length);
     const base = dequantizeSlab(matrix.grid, slab, floats("values"));

@@ -45,6 +45,8 @@ export interface ComputeOptions {
   readonly grams?: GramSource;
   /** Most bytes of Gram matrices held at a time; default 64 MiB. More means fewer passes over the data. */
   readonly gramBytes?: number;
+  /** Bytes of float32 of a matrix that are worked on at once; default 1 MiB. More is quicker. */
+  readonly slabBytes?: number;
   /** Computes products of matrices, most of the work where there are `grams`; default: in loops. */
   readonly multiply?: MatrixProduct;
   /** Told of each matrix when it is done; the next one waits for it. */
@@ -93,7 +95,7 @@ export async function computeMerges(
   options: ComputeOptions = {},
 ): Promise<readonly (readonly MatrixReport[])[]> {
   const reports = ways.map((): MatrixReport[] => []);
-  const scratch = new Scratch();
+  const scratch = new Scratch(options.slabBytes);
   const batches = [...gramBatches(ways, options)];
   for (const [i, batch] of batches.entries()) {
     const grams = await options.grams?.(requestsOf(batch), requestsOf(batches[i + 1] ?? []));
