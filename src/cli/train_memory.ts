@@ -7,7 +7,7 @@ import { checkedPart } from "../train/check_fast.ts";
 import { comparedPart } from "../train/compare_forward.ts";
 import { RefusedError } from "../errors.ts";
 import { parameterBytes, prepackedBytes } from "../model/predict_training.ts";
-import { type PredictedMemory, predictMemory, roundedBytes } from "../plan/memory.ts";
+import { type PredictedMemory, predictMemory, readBytes } from "../plan/memory.ts";
 import type { Numeric } from "../plan/names.ts";
 import { planTraining } from "../plan/plan.ts";
 import { freeBytes, freeSwapBytes, processMemory } from "../system/memory.ts";
@@ -31,7 +31,7 @@ const SHARE_OF_FREE = 0.9;
  * Tokens that run at once, padding counted, where a batch has more of them: from fewer on products are
  * as quick as they get, what a call costs by itself is little, and memory would grow.
  */
-const TOKENS_AT_ONCE = 2048;
+const TOKENS_AT_ONCE = 1536;
 /** Shortest length that a refusal looks at. */
 const SHORTEST = 16;
 
@@ -69,7 +69,7 @@ export async function fitTraining(
     budgetBytes: budget.bytes,
     sequences: most,
     keepBytes: flags.memoryBudget === undefined || flags.gradCheckpoint !== undefined
-      ? keepBudget(flags.gradCheckpoint, parts.weightBytes, free, rounded(parts, flags, longest))
+      ? keepBudget(flags.gradCheckpoint, parts.weightBytes, free, readInFast(parts, flags, longest))
       : Number.MAX_SAFE_INTEGER,
     mayRecompute: flags.gradCheckpoint === undefined,
     predict: (count, keepBytes) => predict(sliceBatch(longest, 0, count), keepBytes),
@@ -144,13 +144,18 @@ function predictor(
       weightBytes,
       prepackedBytes: prepackedBytes(model),
       tokenizerBytes,
+      compiled: Deno.build.standalone,
       shapes: Math.min(shapes, PLANS_KEPT),
     });
   };
 }
 
-/** Bytes of the weights that the run rounds for itself. */
-function rounded({ options }: MemoryParts, flags: TrainFlags, batch: TokenBatch): number {
+/** Bytes of the weights that the steps of a run in `fast` read; 0 in `exact`. */
+function readInFast(
+  { options, weightBytes }: MemoryParts,
+  flags: TrainFlags,
+  batch: TokenBatch,
+): number {
   if (!flags.train || flags.numeric === "exact") return 0;
   using step = new PlannedModel(options);
   const { model } = options;
@@ -159,7 +164,7 @@ function rounded({ options }: MemoryParts, flags: TrainFlags, batch: TokenBatch)
     passes: [],
     numeric: "fast",
   });
-  return roundedBytes(plan);
+  return readBytes(plan, weightBytes);
 }
 
 async function shapesOf(data: BatchSource<TokenBatch>) {

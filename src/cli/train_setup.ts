@@ -108,6 +108,8 @@ export async function setUpTraining(
     const batch = sliceBatch(await data.train.batch(0, 0), 0, sequences);
     await checkProvider(step, options, processor, batch, terminal);
   }
+  // Reads all weights: before those of `fast` are made, so that both are never there at once.
+  const baseDigest = modelDigest(model);
   const numeric = await chooseNumeric(
     flags.train && flags.numeric === "fast" ? "fast" : "exact",
     step,
@@ -122,7 +124,7 @@ export async function setUpTraining(
     }),
   );
   const card: AdapterCard = {
-    baseDigest: modelDigest(model),
+    baseDigest,
     tokenizerDigest,
     task: data.task,
     labels: data.labels,

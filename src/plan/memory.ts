@@ -32,6 +32,8 @@ export interface RunToPredict {
   readonly prepackedBytes: number;
   /** Bytes of the tokenizer's files; 0 where the data is at hand already. */
   readonly tokenizerBytes: number;
+  /** Whether it is the compiled program that runs; default false. */
+  readonly compiled?: boolean;
   /** Batch shapes that plans and sessions are kept for; default 1. */
   readonly shapes?: number;
 }
@@ -57,12 +59,18 @@ export interface PredictedMemory {
 
 const MIB = 2 ** 20;
 
-/** Deno, graft's code and ONNX Runtime before a model is loaded, the young heap included. */
+/**
+ * Deno, graft's code and ONNX Runtime, the young heap included: what is left of peaks of runs with one
+ * batch shape once all else here is taken off (MiniLM 4×64, 8×128, 1×256, SmolLM2 2×256: 137 to 154).
+ */
 const PROCESS_BYTES = 142 * MIB;
-/** Lowering and differentiating a graph, for each node of the step: objects, most of them garbage. */
-const NODE_BYTES = 8400;
-/** One compiled session with its graph (11 sessions of SmolLM2's halves: 4 MB). */
-const SESSION_BYTES = 0.35 * MIB;
+/** What the compiled program takes more: its own code as text and bytecode (MiniLM 4×64: 222 against 189 MiB). */
+const COMPILED_BYTES = 30 * MIB;
+/**
+ * A compiled session and its graph's objects, for each node: what 11 to 40 sessions of MiniLM and
+ * SmolLM2 leave between runs of few nodes and of many.
+ */
+const SESSION_NODE_BYTES = 16 * 1024;
 /**
  * Sessions for each of a step's different calls where shapes differ: most serve all shapes, but
  * attention is in more blocks for longer sequences.
@@ -70,6 +78,8 @@ const SESSION_BYTES = 0.35 * MIB;
 const KINDS_OF_SHAPES = 2;
 /** Plan of one batch shape: JavaScript objects, tensors over what it reads. */
 const PLAN_BYTES = 1.5 * MIB;
+/** What planning further shapes leaves before it is collected, as `collectGarbage` has it. */
+const GARBAGE_BYTES = 16 * MIB;
 /** The arena keeps 8 bytes for each of its granules of 256. */
 const ARENA_BOOKKEEPING = 8 / 256;
 /** What repacking weights takes for each byte that it leaves, the copies on the way included. */
@@ -84,7 +94,7 @@ export function predictMemory(run: RunToPredict): PredictedMemory {
   const { plan, weightBytes, parameterBytes } = run;
   const simulation = new Simulation();
   for (const schedule of run.before ?? []) simulation.once(schedule);
-  const sessionsBefore = simulation.sessionCount;
+  const nodesBefore = simulation.nodeCount;
   const derivedBytes = simulation.derive(plan.derivations);
   // What the first step leaves, the second works in.
   for (let step = 0; step < 2; step++) {
@@ -95,28 +105,26 @@ export function predictMemory(run: RunToPredict): PredictedMemory {
   const stepBytes = simulation.slabBytes + simulation.arena.touchedBytes;
   const gradientBytes = (run.accumulates ? 2 : 1) * parameterBytes;
   const values = 1 + run.moments;
-  // What the model starts with; what it works with, and a spare of each. A checkpoint reads all of it
-  // and puts it into one piece, and the adapter's own file is made before that is collected.
-  const held = parameterBytes * (1 + 2 * values + 2 * values + 2);
+  // What the model starts with; what it works with, and a spare of each; the adapter's file.
+  const held = parameterBytes * (1 + 2 * values + 1);
   const shapes = run.shapes ?? 1;
-  const sessions = sessionsBefore +
-    (simulation.sessionCount - sessionsBefore) * Math.min(shapes, KINDS_OF_SHAPES);
-  const nodes = plan.training.calls.reduce((sum, { graph }) => sum + graph.nodes.length, 0);
+  const nodes = nodesBefore +
+    (simulation.nodeCount - nodesBefore) * Math.min(shapes, KINDS_OF_SHAPES);
   const savedBytes = Math.min(plan.savedBytes, stepBytes);
   // What was rounded leaves memory; an evaluation reads it call by call.
-  const readBytes = weightBytes - Math.min(weightBytes, sourceBytes(plan));
+  const program = PROCESS_BYTES + (run.compiled ? COMPILED_BYTES : 0);
   const parts = {
-    weightBytes: readBytes + derivedBytes,
+    weightBytes: unroundedBytes(plan, weightBytes) + derivedBytes,
     savedBytes,
     temporaryBytes: Math.max(0, stepBytes - savedBytes - gradientBytes - derivedBytes),
     adapterBytes: held + gradientBytes,
-    baseBytes: PROCESS_BYTES + nodes * NODE_BYTES + sessions * SESSION_BYTES +
-      shapes * PLAN_BYTES +
+    baseBytes: program + nodes * SESSION_NODE_BYTES + shapes * PLAN_BYTES +
+      (shapes > 1 ? GARBAGE_BYTES : 0) +
       simulation.arena.regionBytes * ARENA_BOOKKEEPING,
   };
   const training = Object.values(parts).reduce((sum, bytes) => sum + bytes, 0);
   const encoding = TEXT_BYTES + TOKENIZER_FACTOR * run.tokenizerBytes;
-  const comparing = PROCESS_BYTES + weightBytes + PREPACKING_FACTOR * run.prepackedBytes;
+  const comparing = program + weightBytes + PREPACKING_FACTOR * run.prepackedBytes;
   return { ...parts, peakBytes: Math.ceil(Math.max(training, encoding, comparing)) };
 }
 
@@ -126,14 +134,20 @@ function sourceBytes({ derivations, constants }: TrainingPlan): number {
   return [...sources].reduce((sum, name) => sum + constants.get(name)!.bytes.byteLength, 0);
 }
 
-/** Bytes of the weights that a plan rounds them to. */
-export function roundedBytes({ derivations }: TrainingPlan): number {
-  const outputs = derivations.flatMap(({ graph }) => graph.outputs);
-  return outputs.reduce(
+/** Bytes of the weights that a plan's steps read: what it rounded, and the rest of the model's files. */
+export function readBytes(plan: TrainingPlan, weightBytes: number): number {
+  const outputs = plan.derivations.flatMap(({ graph }) => graph.outputs);
+  const rounded = outputs.reduce(
     (sum, { type }) =>
       sum + byteLength(type!.dtype, elementCount(type!.shape as readonly number[])),
     0,
   );
+  return rounded + unroundedBytes(plan, weightBytes);
+}
+
+/** Bytes of the model's files but for what a plan rounded. */
+function unroundedBytes(plan: TrainingPlan, weightBytes: number): number {
+  return Math.max(0, weightBytes - sourceBytes(plan));
 }
 
 /** An arena with what lies in it by name. */
@@ -144,9 +158,9 @@ class Simulation {
   readonly #calls = new Map<string, CallMemory>();
   readonly #held = new Map<string, Block>();
 
-  /** Different graphs that have run. */
-  get sessionCount(): number {
-    return this.#calls.size;
+  /** Nodes of the different graphs that have run. */
+  get nodeCount(): number {
+    return [...this.#calls.values()].reduce((sum, { nodes }) => sum + nodes.length, 0);
   }
 
   /** Makes tensors that stay, and says how many bytes they are. */

@@ -7,20 +7,21 @@
 const TIMES_THE_MODEL = 2;
 
 /**
- * @param gradCheckpoint `true`: recompute all; `false`: keep all; absent: keep what fits, with
- *   the weights rounded for the run, in twice the model's size, and in a quarter of the free memory
+ * @param gradCheckpoint `true`: recompute all; `false`: keep all; absent: keep what fits, in `fast`
+ *   with the weights that its steps read, in twice the model's size, and in a quarter of the free memory
  * @param modelBytes size of the model's files
  * @param free bytes the process can still take, where known
- * @param roundedBytes of weights rounded for the fast setting
+ * @param readBytes of the weights that steps in `fast` read; 0 in `exact`, where computing again costs
+ *   more
  * @returns bytes of activations that a step may keep
  */
 export function keepBudget(
   gradCheckpoint: boolean | undefined,
   modelBytes: number,
   free: number | undefined,
-  roundedBytes = 0,
+  readBytes = 0,
 ): number {
   if (gradCheckpoint !== undefined) return gradCheckpoint ? 0 : Number.MAX_SAFE_INTEGER;
-  const beside = Math.max(0, TIMES_THE_MODEL * modelBytes - roundedBytes);
+  const beside = Math.max(0, TIMES_THE_MODEL * modelBytes - readBytes);
   return Math.min(beside, Math.floor((free ?? 0) / 4));
 }

@@ -18,10 +18,10 @@ export class StepSlab implements Disposable {
 
   /** Tensors of a schedule by name. Those of other schedules lie in the same place. */
   tensorsOf(schedule: Schedule): ReadonlyMap<string, DeviceTensor> {
+    // Before native memory grows: what planning a new shape has left goes.
+    collectGarbage();
     const found = this.#tensors.get(schedule);
     if (found !== undefined) return found;
-    // A schedule is new where a shape was: before native memory grows, what its planning left goes.
-    collectGarbage();
     const { bytes, places } = schedule.memory;
     if (this.#memory.byteLength < bytes) this.#memory.resize(bytes);
     const tensors = new Map(
