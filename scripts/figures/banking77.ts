@@ -28,8 +28,11 @@ const rows: { readonly adapter: number; readonly nearest: number; readonly compe
   [];
 for (const seed of flags.seeds.split(",")) {
   const adapter = `${folder}/adapter-${seed}`;
-  if (!exists(`${adapter}/adapter_model.safetensors`)) {
-    await graft("train", ...train, "--seed", seed, "--adapter-path", adapter, "--overwrite");
+  if (!exists(adapter)) {
+    // One that was interrupted is an adapter, too: only a whole run gets the name.
+    const unfinished = `${adapter}.unfinished`;
+    await graft("train", ...train, "--seed", seed, "--adapter-path", unfinished, "--overwrite");
+    Deno.renameSync(unfinished, adapter);
   }
   const merged = async (method: string) => {
     const path = `${folder}/merged-${seed}-${method}`;
