@@ -14,8 +14,8 @@ import {
 } from "../plan/names.ts";
 import { TOKEN_INPUTS } from "../plan/inputs.ts";
 import { type DequantForm, dequantFormFor } from "../ops/dequantize.ts";
-import type { IntegerForm } from "../ops/internal/integer_form.ts";
-import { type Pass, planTraining, type TrainingPlan } from "../plan/plan.ts";
+import type { Pass, PlanSettings } from "../plan/options.ts";
+import { planTraining, type TrainingPlan } from "../plan/plan.ts";
 import { neighbourPlans } from "../plan/open_plan.ts";
 import { DROPOUT_SEED } from "../plan/dropout.ts";
 import { TARGET_ROWS } from "../plan/select_rows.ts";
@@ -35,29 +35,16 @@ import { runSchedule, type ScheduleMeans } from "./run_schedule.ts";
 import type { BatchLoss, Evaluation, Parameter, StepModel } from "./step.ts";
 import { StepSlab } from "./step_slab.ts";
 
-export interface PlannedModelOptions {
+/** What to train and how; the setting `numeric` is that of {@linkcode PlannedModel.accumulate}. */
+export interface PlannedModelOptions extends PlanSettings {
   readonly runner: Runner;
   /** The user's model with adapters injected. */
   readonly model: Model;
-  /** Names of the initializers to train. */
-  readonly trainable: ReadonlySet<string>;
   readonly objective: "causal" | "classification";
   /** Whether padding is left out of what treats tokens one by one; default true. */
   readonly packing?: boolean;
-  /** Activations that may be kept instead of recomputed, in bytes per step; default 0. */
-  readonly keepBytes?: number;
-  /** Whether activations are kept in float16 as far as the setting allows; default true. */
-  readonly halves?: boolean;
-  /** Vocabulary entries per chunk of a language model's head. */
-  readonly headChunk?: number;
-  /** Probability of LoRA dropout while training; default 0. */
-  readonly dropout?: number;
-  /** Numeric setting of {@linkcode PlannedModel.accumulate}; default `exact`. */
-  readonly numeric?: Numeric;
   /** How to dequantise blocks; default what is usually quickest on the runner's release. */
   readonly dequantForm?: DequantForm;
-  /** 8-bit activations of the setting `fast`; default `u8s8`. */
-  readonly integerForm?: IntegerForm;
 }
 
 export class PlannedModel implements StepModel<TokenBatch> {

@@ -1,7 +1,7 @@
 /** Runs a planned schedule: its calls in order, over tensors by name. */
 import type { Tensor } from "../graph/tensor.ts";
 import type { PlannedCall } from "../plan/call.ts";
-import type { Schedule } from "../plan/plan.ts";
+import type { Schedule } from "../plan/schedule.ts";
 import type { DeviceTensor, Runner } from "../runtime/runner.ts";
 import { forgetMapped } from "../system/mapped_file.ts";
 import type { PlanCache } from "./plan_cache.ts";

@@ -1,6 +1,6 @@
 /** Memory for the tensors that pass between a step's calls: one stretch for the plans of all batch shapes. */
 import { collectGarbage } from "../system/memory.ts";
-import type { Schedule } from "../plan/plan.ts";
+import type { Schedule } from "../plan/schedule.ts";
 import type { DeviceTensor, Runner } from "../runtime/runner.ts";
 
 /** Address space that is set aside; pages are taken when something is written to them. */

@@ -1,7 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { tensor } from "../../src/graph/tensor.ts";
 import type { PlannedCall } from "../../src/plan/call.ts";
-import type { Schedule } from "../../src/plan/plan.ts";
+import type { Schedule } from "../../src/plan/schedule.ts";
 import type { DeviceTensor, Executable } from "../../src/runtime/runner.ts";
 import { openMapped } from "../../src/system/mapped_file.ts";
 import { processMemory } from "../../src/system/memory.ts";

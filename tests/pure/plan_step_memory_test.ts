@@ -2,7 +2,8 @@ import { assert, assertEquals } from "@std/assert";
 import { GraphBuilder } from "../../src/graph/builder.ts";
 import { float32 } from "../../src/graph/tensor.ts";
 import { inferTraining } from "../../src/ops/registry.ts";
-import { planTraining, type Schedule } from "../../src/plan/plan.ts";
+import { planTraining } from "../../src/plan/plan.ts";
+import type { Schedule } from "../../src/plan/schedule.ts";
 
 const WIDTH = 32;
 

@@ -1,0 +1,48 @@
+/** What a step is planned for. */
+import type { DequantForm } from "../ops/dequantize.ts";
+import type { IntegerForm } from "../ops/internal/integer_form.ts";
+import type { BatchShape } from "./inputs.ts";
+import type { Numeric } from "./names.ts";
+
+/** A way through a step's calls: to gradients, to the loss alone, or to logits. */
+export type Pass = "training" | "evaluation" | "logits";
+
+export const ALL_PASSES: readonly Pass[] = ["training", "evaluation", "logits"];
+
+/** What is the same for all batches of a run. */
+export interface PlanSettings {
+  /** Initializers to differentiate by. */
+  readonly trainable: ReadonlySet<string>;
+  /** Bytes of activations that may be kept instead of recomputed; default 0. */
+  readonly keepBytes?: number;
+  /** Whether activations are kept in float16 as far as the setting allows; default true. */
+  readonly halves?: boolean;
+  /** Vocabulary entries per chunk of a language model's head; default `HEAD_CHUNK`. */
+  readonly headChunk?: number;
+  /** Probability of LoRA dropout; default 0. */
+  readonly dropout?: number;
+  /** Whether frozen products are computed in 8-bit integers; default `exact`: they are not. */
+  readonly numeric?: Numeric;
+  /** How 4- and 8-bit blocks are dequantised (`dequantFormFor` tells what a runtime has). */
+  readonly dequantForm?: DequantForm;
+  /** How activations are rounded in the setting `fast`; default `u8s8`. */
+  readonly integerForm?: IntegerForm;
+}
+
+/** What to plan for. */
+export interface PlanOptions extends BatchShape, PlanSettings {
+  /** What is wanted; the schedules of other passes are empty. Default: all. */
+  readonly passes?: readonly Pass[];
+  /**
+   * Target rows of a language-model loss, padding included; absent for classification, whose every
+   * row of logits is one.
+   */
+  readonly targetRows?: number;
+  /**
+   * Rows that hold the batch's real tokens and at least one of its padding (`packTokens`); absent:
+   * padding is computed like any token.
+   */
+  readonly packedRows?: number;
+  /** The output that the loss reads; default `logits`. */
+  readonly output?: string;
+}

@@ -1,0 +1,125 @@
+/** The calls of a step's passes: prologue, forward segments, loss, backward segments. */
+import { byteLength } from "../graph/dtype.ts";
+import { typeIn } from "../graph/facts.ts";
+import { elementCount } from "../graph/tensor.ts";
+import type { Graph } from "../graph/types.ts";
+import { type SegmentPlanner, segmentPlanner } from "./alike.ts";
+import { builderOver, callOf, type PlannedCall } from "./call.ts";
+import type { Cut, Segment } from "./cut.ts";
+import type { ChunkedHead } from "./head_chunks.ts";
+import { LOGITS } from "./names.ts";
+import { ALL_PASSES, type Pass, type PlanOptions } from "./options.ts";
+import type { Backward, PlanContext } from "./segment_calls.ts";
+import { evaluationTailCall, tailCall } from "./tail.ts";
+
+/** A step's graph in pieces. */
+export interface StepPieces {
+  readonly context: PlanContext;
+  readonly cut: Cut;
+  /** Number of the first segment with something to train. */
+  readonly first: number;
+  /** Rows of logits that enter the loss. */
+  readonly rows: number;
+  /** Stands for the last segment where the head runs in chunks. */
+  readonly head?: ChunkedHead;
+}
+
+/** Calls of each pass, in order; none for a pass that is not wanted. */
+export interface PlannedPasses {
+  readonly calls: Readonly<Record<Pass, readonly PlannedCall[]>>;
+  /** Where the logits are left: pieces of the class axis, in order. */
+  readonly logitsParts: readonly string[];
+  /** Calls before that of the first segment. */
+  readonly prologueCount: number;
+  /** Bytes that the backward calls read of the forward pass. */
+  readonly savedBytes: number;
+}
+
+export function planPasses(
+  { context, cut, first, rows, head }: StepPieces,
+  { passes = ALL_PASSES, keepBytes = 0 }: Pick<PlanOptions, "passes" | "keepBytes">,
+): PlannedPasses {
+  const body = cut.segments.slice(0, -1);
+  const tail = cut.segments[cut.segments.length - 1];
+  const prologue = prologueCall(context, cut);
+  const planner = segmentPlanner(context);
+  const backward = passes.includes("training")
+    ? planBackward(planner, body, first, keepBytes)
+    : new Map<number, Backward>();
+  const forward = () => [...prologue, ...body.map((segment) => planner.forward(segment))];
+  const evaluationTail = () => head?.evaluation() ?? [evaluationTailCall(context, tail, rows)];
+  const callsOf: Readonly<Record<Pass, () => readonly PlannedCall[]>> = {
+    training: () => [
+      ...prologue,
+      ...body.map((segment, i) => planner.forward(segment, backward.get(i)?.kept)),
+      ...(head?.training() ?? [tailCall(context, tail, rows, first < body.length)]),
+      ...[...backward.values()].reverse().map(({ call }) => call),
+    ],
+    evaluation: () => [...forward(), ...evaluationTail()],
+    logits: () => [...forward(), ...(head?.logits() ?? evaluationTail())],
+  };
+  const wanted = (pass: Pass) => passes.includes(pass) ? callsOf[pass]() : [];
+  return {
+    calls: {
+      training: wanted("training"),
+      evaluation: wanted("evaluation"),
+      logits: wanted("logits"),
+    },
+    logitsParts: head?.logitsParts ?? [LOGITS],
+    prologueCount: prologue.length,
+    savedBytes: savedBytes(context.lowered, body, backward),
+  };
+}
+
+function prologueCall(context: PlanContext, cut: Cut): PlannedCall[] {
+  const computed = new Set(cut.prologue.flatMap((node) => node.outputs));
+  const outputs = [...cut.shared].filter((name) => computed.has(name));
+  if (outputs.length === 0) return [];
+  const b = builderOver(context.lowered, cut.prologue, context.fed);
+  return [callOf(b, "prologue", new Map(outputs.map((name) => [name, name])))];
+}
+
+/** Backward calls of the segments from the first trainable one on, by segment number. */
+function planBackward(
+  planner: SegmentPlanner,
+  body: readonly Segment[],
+  first: number,
+  keepBytes: number,
+): ReadonlyMap<number, Backward> {
+  const planned = new Map<number, Backward>();
+  let budget = keepBytes;
+  body.forEach((segment, i) => {
+    if (i < first) return;
+    const wantInput = i > first;
+    const keeping = budget > 0 ? planner.backward(segment, { wantInput, keep: true }) : undefined;
+    if (keeping !== undefined && keeping.keptBytes <= budget) {
+      budget -= keeping.keptBytes;
+      planned.set(i, keeping);
+    } else {
+      // Kept segments come first, so that those left are the ones whose turn to go back comes first.
+      budget = 0;
+      planned.set(i, planner.backward(segment, { wantInput, keep: false }));
+    }
+  });
+  return planned;
+}
+
+/** Bytes of the segments' inputs, half of them where float16 is kept, and of what is kept beside. */
+function savedBytes(
+  lowered: Graph,
+  body: readonly Segment[],
+  backward: ReadonlyMap<number, Backward>,
+): number {
+  let sum = 0;
+  for (const [i, { kept, keptBytes }] of backward) {
+    const { input } = body[i];
+    sum += keptBytes;
+    if (input !== undefined) sum += sizeOf(lowered, input) / (kept.has(input) ? 2 : 1);
+  }
+  return sum;
+}
+
+function sizeOf(lowered: Graph, value: string): number {
+  const { dtype, dims } = typeIn(lowered, value)!;
+  return byteLength(dtype, elementCount(dims));
+}

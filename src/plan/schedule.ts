@@ -1,0 +1,42 @@
+/** A pass's calls with the lifetimes of what runs between them. */
+import type { PlannedCall } from "./call.ts";
+import { gradientName, LOGITS, LOSS } from "./names.ts";
+import { placeTensors, type StepMemory } from "./step_memory.ts";
+
+/** Calls in order, and when each intermediate tensor has been read for the last time. */
+export interface Schedule {
+  readonly calls: readonly PlannedCall[];
+  /** For each call, the intermediates to free after it. */
+  readonly release: readonly (readonly string[])[];
+  /** Where the intermediates lie. */
+  readonly memory: StepMemory;
+}
+
+/**
+ * Works out after which call each intermediate is dead.
+ *
+ * @param results what outlives the calls beside loss, logits and gradients
+ */
+export function scheduled(
+  calls: readonly PlannedCall[],
+  results: readonly string[] = [],
+): Schedule {
+  const lastUse = new Map<string, number>();
+  calls.forEach((call, i) => {
+    for (const name of call.fetches.values()) lastUse.set(name, i);
+    for (const name of call.feeds.values()) if (lastUse.has(name)) lastUse.set(name, i);
+  });
+  const release: string[][] = calls.map(() => []);
+  for (const [name, i] of lastUse) {
+    if (!isResult(name) && !results.includes(name)) release[i].push(name);
+  }
+  return { calls, release, memory: placeTensors(calls, release) };
+}
+
+const RESULT = new Set([LOSS, LOGITS]);
+const GRADIENT = gradientName("");
+
+/** Whether a tensor outlives the step. */
+function isResult(name: string): boolean {
+  return RESULT.has(name) || name.startsWith(GRADIENT);
+}

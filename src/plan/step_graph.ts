@@ -1,0 +1,59 @@
+/** From the user's graph to the one that a step is made of, still in floats and in one piece. */
+import { dimsIn } from "../graph/facts.ts";
+import { elementCount } from "../graph/tensor.ts";
+import type { Graph, Model } from "../graph/types.ts";
+import { verify } from "../graph/verify.ts";
+import { rewriteDynamicQuantization } from "../ops/quantized/pattern.ts";
+import { BadInputError } from "../errors.ts";
+import { bindInputs } from "./inputs.ts";
+import { lowerForTraining } from "./lower.ts";
+import type { PlanOptions } from "./options.ts";
+import { packTokens } from "./pack_tokens.ts";
+import { selectTargetRows, TARGET_ROWS } from "./select_rows.ts";
+
+/** A model's graph lowered at a batch's shape. */
+export interface StepGraph {
+  /** With padding computed like any token. */
+  readonly padded: Graph;
+  /** With as much padding left out as the options say. */
+  readonly packed: Graph;
+  /** Rows of logits that enter the loss. */
+  readonly rows: number;
+  /** Which of the logits the graph computes: those of the target rows alone, or of every token. */
+  readonly computes: "target rows" | "all rows";
+}
+
+/**
+ * @throws {UnsupportedError} where an operator on the way is not supported
+ * @throws {BadInputError} where the model has not the output that the loss reads
+ */
+export function stepGraph(model: Model, options: PlanOptions): StepGraph {
+  const { output = "logits", targetRows, packedRows, trainable } = options;
+  const source = rewriteDynamicQuantization(model.graph);
+  checkOutput(source, output);
+  const selected = targetRows === undefined ? undefined : selectTargetRows(source, output);
+  const graph = selected === undefined ? source : verify(selected, "selectTargetRows()");
+  const given = graph.inputs.filter(({ name }) => name !== TARGET_ROWS);
+  const bound = bindInputs({ ...graph, inputs: given }, options);
+  if (selected !== undefined) bound.set(TARGET_ROWS, { dtype: "int64", dims: [targetRows!] });
+  const padded = lowerForTraining({ ...model, graph }, bound, [output], options);
+  const packed = packedRows === undefined
+    ? padded
+    : packTokens(padded, options, packedRows, trainable);
+  const logits = dimsIn(packed, packed.outputs[0].name);
+  return {
+    padded,
+    packed,
+    rows: targetRows ?? elementCount(logits.slice(0, -1)),
+    computes: selected === undefined ? "all rows" : "target rows",
+  };
+}
+
+function checkOutput({ outputs }: Graph, output: string): void {
+  if (outputs.some(({ name }) => name === output)) return;
+  throw new BadInputError(
+    `Cannot train: the model has no output "${output}": its outputs are ${
+      outputs.map(({ name }) => name).join(", ")
+    }`,
+  );
+}
