@@ -61,6 +61,26 @@ export function processTerminal(): Terminal {
   };
 }
 
+/**
+ * A terminal whose notes wait for `release()`, or for its disposal where an error comes first: what
+ * is said meanwhile stands before them.
+ */
+export function holdNotes(terminal: Terminal): Terminal & Disposable & { release(): void } {
+  const held: string[] = [];
+  const release = () => {
+    for (const line of held.splice(0)) terminal.note(line);
+  };
+  return {
+    ...terminal,
+    get columns() {
+      return terminal.columns;
+    },
+    note: (line) => void held.push(line),
+    release,
+    [Symbol.dispose]: release,
+  };
+}
+
 function writeAll(stream: { writeSync(bytes: Uint8Array): number }, bytes: Uint8Array): void {
   let done = 0;
   while (done < bytes.length) done += stream.writeSync(bytes.subarray(done));

@@ -1,8 +1,7 @@
 /** A training run from its parts: configuration saved, resumed, shown, checkpointed, adapter saved. */
 import { join } from "@std/path";
 import { EXIT, UsageError } from "../errors.ts";
-import { elementCount, type Tensor } from "../graph/tensor.ts";
-import { checkAdapterName } from "../hub/adapter_store.ts";
+import type { Tensor } from "../graph/tensor.ts";
 import { makeDirectory, replaceFile } from "../system/durable_files.ts";
 import { processMemory } from "../system/memory.ts";
 import type { Identity } from "../train/checkpoint.ts";
@@ -14,7 +13,7 @@ import type { Optimizer } from "../train/optimizer.ts";
 import type { Batch, BatchSource, StepModel } from "../train/step.ts";
 import { formatConfig } from "./config.ts";
 import { kebab } from "./flags.ts";
-import { formatCount, formatShare, shellWord } from "./format.ts";
+import { shellWord } from "./format.ts";
 import { MetricsFile } from "./metrics_file.ts";
 import { paint, type Terminal } from "./output.ts";
 import { pauseGate } from "./pause_gate.ts";
@@ -23,7 +22,8 @@ import { saveAdapterAs } from "./save_adapter_as.ts";
 import { StopSignal } from "./stop_signal.ts";
 import { DEFAULT_EPOCHS, TRAIN_FLAGS, type TrainFlags } from "./train_flags.ts";
 import { type ChosenMemory, writeChosenMemory } from "./chosen_memory.ts";
-import { type FrozenLayers, openPrefixCache, prefixCacheBytes } from "./prefix_cache.ts";
+import { type FrozenLayers, openPrefixCache } from "./prefix_cache.ts";
+import { checkFlags, checkParts, checkpointsOf } from "./train_checks.ts";
 import type { NumericChoice } from "./train_numeric.ts";
 
 /** Name of the resolved configuration beside the adapter. */
@@ -42,8 +42,6 @@ export interface TrainSetup<B extends Batch = Batch> extends Disposable {
   readonly memory?: ChosenMemory;
   /** What never changes in training and can be kept, where there is such. */
   readonly frozen?: FrozenLayers;
-  /** Parameters of the base and of what is trained, for the trainable share. */
-  readonly allParameters: number;
   /** What, besides the flags below, must be equal for a resume: digests of base and data. */
   readonly identity: Identity;
   /** Writes the adapter with these parameters. */
@@ -74,17 +72,8 @@ function identityOf(setup: TrainSetup, flags: TrainFlags): Identity {
   return { ...setup.identity, ...Object.fromEntries(chosen), parameters };
 }
 
-/**
- * The numbers that steer the loop.
- *
- * @throws {UsageError} where both `--epochs` and `--iters` are given
- */
+/** The numbers that steer the loop. */
 function settingsOf(flags: TrainFlags, data: BatchSource): TrainSettings {
-  if (flags.iters !== undefined && flags.epochs !== undefined) {
-    throw new UsageError(
-      `Give --epochs or --iters, not both: current values are ${flags.epochs} and ${flags.iters}`,
-    );
-  }
   const accumulation = flags.gradAccumulationSteps;
   const totalSteps = flags.iters ?? stepsOf(data, flags.epochs ?? DEFAULT_EPOCHS, accumulation);
   return {
@@ -108,34 +97,22 @@ function settingsOf(flags: TrainFlags, data: BatchSource): TrainSettings {
   };
 }
 
-/** The checkpoint to go on from, after the checks on what an earlier run left. */
+/** The checkpoint to go on from; with `--overwrite` what an earlier run left goes. */
 function findCheckpoint(
   checkpoints: CheckpointDirectory,
   flags: TrainFlags,
   terminal: Terminal,
 ): FoundCheckpoint | undefined {
-  const where = flags.adapterPath;
   if (flags.resume) {
     const found = checkpoints.load((warning) => terminal.note(paint(terminal, "yellow", warning)));
     if (found === undefined) {
-      throw new UsageError(`Cannot resume: ${where} has no whole checkpoint`);
+      throw new UsageError(`Cannot resume: ${flags.adapterPath} has no whole checkpoint`);
     }
     terminal.note(`Resuming from ${found.path}`);
     return found;
   }
   if (flags.overwrite) checkpoints.clear();
-  if (checkpoints.isEmpty) return undefined;
-  throw new UsageError(
-    `${where} has checkpoints of an earlier run: --resume goes on with it, --overwrite drops them, ` +
-      `--adapter-path names another folder`,
-  );
-}
-
-/** The trainable share, as the first thing a run says. */
-function formatTrainable(model: StepModel, allParameters: number): string {
-  const trainable = model.parameters.reduce((sum, { dims }) => sum + elementCount(dims), 0);
-  return `Trainable parameters: ${formatShare(trainable / allParameters)} ` +
-    `(${formatCount(trainable)} of ${formatCount(allParameters)})`;
+  return undefined;
 }
 
 /**
@@ -151,8 +128,8 @@ export async function runTraining<B extends Batch>(
   terminal: Terminal,
 ): Promise<number> {
   const flags = { ...asked, numeric: setup.numeric?.setting ?? asked.numeric };
+  checkFlags(flags);
   checkParts(setup, flags);
-  terminal.note(formatTrainable(setup.model, setup.allParameters));
   if (flags.train) {
     const outcome = await runLoop(setup, flags, terminal);
     setup.saveAdapter(flags.adapterPath, viewParameters(setup.model));
@@ -168,23 +145,6 @@ export async function runTraining<B extends Batch>(
   return EXIT.ok;
 }
 
-/** Refuses flags that need data which is not there, before the work instead of after it. */
-function checkParts(setup: TrainSetup, flags: TrainFlags): void {
-  if (flags.saveAs !== undefined) checkAdapterName(flags.saveAs);
-  if (flags.test && setup.test === undefined) {
-    throw new UsageError("--test needs a test file in the data folder");
-  }
-  if (!flags.train && !flags.test) {
-    throw new UsageError("There is nothing to do: --no-train needs --test");
-  }
-  prefixCacheBytes(flags.prefixCache);
-  if (flags.patience > 0 && (setup.validation === undefined || flags.valBatches === 0)) {
-    throw new UsageError(
-      "--patience needs validation data: a valid file in the data folder or --validation-split",
-    );
-  }
-}
-
 async function runLoop<B extends Batch>(
   setup: TrainSetup<B>,
   flags: TrainFlags,
@@ -194,7 +154,7 @@ async function runLoop<B extends Batch>(
   const gate = pauseGate(flags);
   const directory = flags.adapterPath;
   const checkpoints = new CheckpointDirectory(
-    join(directory, "checkpoints"),
+    checkpointsOf(flags),
     identityOf(setup, flags),
     flags.keepCheckpoints,
   );

@@ -3,6 +3,7 @@ import { UsageError } from "../errors.ts";
 import { keepHeapSmall } from "../system/memory.ts";
 import { command } from "./command.ts";
 import { runTraining } from "./run_training.ts";
+import { checkFlags } from "./train_checks.ts";
 import { TRAIN_FLAGS } from "./train_flags.ts";
 import { setUpTraining } from "./train_setup.ts";
 
@@ -39,6 +40,7 @@ export default command({
         "--use-dora is not supported: graft trains and merges plain LoRA; leave it out",
       );
     }
+    checkFlags(flags);
     keepHeapSmall();
     using setup = await setUpTraining(flags, terminal);
     return await runTraining(setup, flags, terminal);

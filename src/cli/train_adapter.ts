@@ -24,7 +24,9 @@ import {
   type Trainable,
 } from "../lora/mod.ts";
 import type { SavedModule } from "../lora/adapter_tensors.ts";
+import type { LinearModule } from "../lora/modules.ts";
 import type { PeftConfig, TaskType } from "../lora/peft_config.ts";
+import type { LoraSite } from "../lora/targets.ts";
 import type { TrainFlags } from "./train_flags.ts";
 
 /** A model with an adapter in it, ready to train. */
@@ -110,24 +112,42 @@ function loraConfigOf(flags: TrainFlags): LoraConfig {
   };
 }
 
+/** What a new adapter trains of a model. */
+export interface AdapterTargets {
+  readonly modules: readonly LinearModule[];
+  readonly sites: readonly LoraSite[];
+  /** Modules that are trained in full. */
+  readonly saved: readonly LinearModule[];
+}
+
 /**
- * Adds a new adapter, fully trained modules and, for classes without an output `logits`, a head.
+ * What the flags choose of a model, which needs no data to be found wrong.
  *
  * @throws {UsageError} for targets the model does not have
  */
+export function targetsOf(model: Model, flags: TrainFlags): AdapterTargets {
+  const config = loraConfigOf(flags);
+  const modules = findModules(model);
+  return {
+    modules,
+    sites: resolveTargets(modules, config),
+    saved: resolveModulesToSave(modules, config.modulesToSave),
+  };
+}
+
+/** Adds a new adapter, fully trained modules and, for classes without an output `logits`, a head. */
 export function addAdapter(
   model: Model,
   flags: TrainFlags,
   labels: LabelMap | undefined,
+  { modules, sites, saved }: AdapterTargets = targetsOf(model, flags),
 ): AdaptedModel {
   const config = loraConfigOf(flags);
-  const modules = findModules(model);
-  const sites = resolveTargets(modules, config);
   const weights = initAdapter(sites, config.init, randomFor(flags.seed, "adapter"));
   const injected = inject(model, sites, weights, { dropout: true });
   const trainable = new Map(injected.trainable);
   let now = injected.model;
-  for (const module of resolveModulesToSave(modules, config.modulesToSave)) {
+  for (const module of saved) {
     const edited = makeTrainable(now, module);
     now = edited.model;
     for (const [name, what] of edited.trainable) trainable.set(name, what);

@@ -24,8 +24,8 @@ import { OPTIMIZER_DEFAULTS } from "../train/update_rules.ts";
 import { VERSION } from "../version.ts";
 import { readChosenMemory } from "./chosen_memory.ts";
 import { fileValues } from "./config.ts";
-import { formatShare } from "./format.ts";
-import type { Terminal } from "./output.ts";
+import { formatCount, formatShare } from "./format.ts";
+import { holdNotes, type Terminal } from "./output.ts";
 import type { FrozenLayers } from "./prefix_cache.ts";
 import type { TrainSetup } from "./run_training.ts";
 import { openProcessor, openRunner } from "./runtime_flags.ts";
@@ -37,6 +37,7 @@ import {
   continueAdapter,
   hasLogits,
   labelsFor,
+  targetsOf,
 } from "./train_adapter.ts";
 import { chooseNumeric } from "./train_numeric.ts";
 import { checkProvider } from "./train_provider.ts";
@@ -72,13 +73,18 @@ export async function setUpTraining(
   const modelFile = findModelFile(flags.model);
   const folder = homeOf(modelFile);
   const { model, sizeBytes } = resources.use(loadOnnx(modelFile));
+  // A target that is not there is told before hours of data are encoded.
+  const targets = flags.resumeAdapterFile === undefined ? targetsOf(model, flags) : undefined;
+  using later = holdNotes(terminal);
   const { data, tokenizerDigest } = own.loadData?.(model) ??
-    await encodeData(flags, model, folder, terminal);
+    await encodeData(flags, model, folder, later);
   resources.use(data);
   if (data.task === "causal") checkScoresTokens(model, flags.data);
   const adapted = flags.resumeAdapterFile === undefined
-    ? addAdapter(model, flags, data.labels)
-    : adaptFurther(model, flags.resumeAdapterFile, flags.loraDropout, data, terminal);
+    ? addAdapter(model, flags, data.labels, targets)
+    : adaptFurther(model, flags.resumeAdapterFile, flags.loraDropout, data, later);
+  terminal.note(formatTrainable(model, adapted));
+  later.release();
   const runner = own.runner ?? resources.use(openRunner(flags));
   // A run that is gone on with was measured when it began.
   const forms = (flags.resume ? readChosenMemory(flags.adapterPath)?.forms : undefined) ??
@@ -133,7 +139,6 @@ export async function setUpTraining(
     parents: parentsOf(flags.resumeAdapterFile),
     config: fileValues({ ...flags, numeric: numeric.setting }, TRAIN_FLAGS),
   };
-  const trained = step.parameters.reduce((sum, { dims }) => sum + elementCount(dims), 0);
   const kept = resources.move();
   return {
     model: new MicroBatches(step, tokens),
@@ -148,12 +153,22 @@ export async function setUpTraining(
       sliceBatch(await data.train.batch(0, 0), 0, sequences),
       JSON.stringify([card.baseDigest, runner.description, VERSION, forms]),
     ),
-    allParameters: countParameters(model) + trained,
     identity: { base: card.baseDigest, tokenizer: tokenizerDigest, ...data.identity },
     saveAdapter: (directory, parameters) =>
       saveAdapter(directory, adapterOf(adapted, parameters, card)),
     [Symbol.dispose]: () => kept.dispose(),
   };
+}
+
+/** The trainable share, as the first thing a run says. */
+function formatTrainable(base: Model, { model, trainable }: AdaptedModel): string {
+  const count = [...trainable.keys()].reduce(
+    (sum, name) => sum + elementCount(model.graph.initializers.get(name)!.dims),
+    0,
+  );
+  const all = countParameters(base) + count;
+  return `Trainable parameters: ${formatShare(count / all)} ` +
+    `(${formatCount(count)} of ${formatCount(all)})`;
 }
 
 /**

@@ -27,6 +27,24 @@ export interface FoundCheckpoint {
   readonly checkpoint: Checkpoint;
 }
 
+/** Whether a folder holds checkpoints, whole or not; changes nothing there. */
+export function hasCheckpoints(path: string): boolean {
+  return namesIn(path).length > 0;
+}
+
+/** Names of the checkpoints there, the newest first; whether they are whole is not looked at. */
+function namesIn(path: string): string[] {
+  try {
+    return [...Deno.readDirSync(path)]
+      .map(({ name }) => name)
+      .filter((name) => STEP_NAME.test(name))
+      .sort((a, b) => Number(STEP_NAME.exec(b)![1]) - Number(STEP_NAME.exec(a)![1]));
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return [];
+    throw new StorageError(`Cannot list ${path}: ${(error as Error).message}`, { cause: error });
+  }
+}
+
 export class CheckpointDirectory implements CheckpointSink {
   readonly #path: string;
   readonly #identity: Identity;
@@ -50,28 +68,9 @@ export class CheckpointDirectory implements CheckpointSink {
     removeLeftovers(path);
   }
 
-  /** Names of the checkpoints there, the newest first; whether they are whole is not looked at. */
-  #names(): string[] {
-    try {
-      return [...Deno.readDirSync(this.#path)]
-        .map(({ name }) => name)
-        .filter((name) => STEP_NAME.test(name))
-        .sort((a, b) => Number(STEP_NAME.exec(b)![1]) - Number(STEP_NAME.exec(a)![1]));
-    } catch (error) {
-      throw new StorageError(`Cannot list ${this.#path}: ${(error as Error).message}`, {
-        cause: error,
-      });
-    }
-  }
-
-  /** Whether there is any checkpoint, whole or not. */
-  get isEmpty(): boolean {
-    return this.#names().length === 0;
-  }
-
   /** Removes every checkpoint. */
   clear(): void {
-    for (const name of this.#names()) removeDirectory(join(this.#path, name));
+    for (const name of namesIn(this.#path)) removeDirectory(join(this.#path, name));
   }
 
   /** Saves a checkpoint, points `latest` at it and removes those beyond the number to keep. */
@@ -80,7 +79,7 @@ export class CheckpointDirectory implements CheckpointSink {
     const path = join(this.#path, name);
     replaceDirectory(path, encodeCheckpoint(checkpoint, this.#identity));
     replaceFile(join(this.#path, LATEST), new TextEncoder().encode(name + "\n"));
-    for (const old of this.#names().slice(this.#keep)) removeDirectory(join(this.#path, old));
+    for (const old of namesIn(this.#path).slice(this.#keep)) removeDirectory(join(this.#path, old));
     return path;
   }
 
@@ -91,7 +90,7 @@ export class CheckpointDirectory implements CheckpointSink {
    * @throws {UsageError} where the checkpoint belongs to a run with other settings or data
    */
   load(warn: (message: string) => void): FoundCheckpoint | undefined {
-    for (const name of this.#names()) {
+    for (const name of namesIn(this.#path)) {
       const path = join(this.#path, name);
       try {
         const { checkpoint, identity } = decodeCheckpoint(readFiles(path));

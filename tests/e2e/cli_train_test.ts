@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertStringIncludes, assertThrows } from "@std/assert";
 import { fromFileUrl, join } from "@std/path";
 import { graft, graftOnTerminal, graftSignalled } from "../helpers/graft.ts";
 import { testWithTool } from "../helpers/requirements.ts";
@@ -44,7 +44,7 @@ Deno.test("graft train, interrupted and resumed, ends with the bytes of a run th
     ];
     const straight = await graft(...args, "--adapter-path", join(path, "straight"));
     assertEquals(straight.code, 0, straight.stderr);
-    assertStringIncludes(straight.stderr, "Trainable parameters: ");
+    assertMatch(straight.stderr, /^Trainable parameters: [\d.]+% \([\d,]+ of [\d,]+\)\nTraining: /);
 
     const stopped = join(path, "stopped");
     const first = await graftSignalled(/step 3\//, "SIGINT", ...args, "--adapter-path", stopped);
@@ -90,6 +90,36 @@ Deno.test("graft train learns classes beside an existing head, and --test tells 
     const card = JSON.parse(Deno.readTextFileSync(join(path, "adapter", "graft.json")));
     assertEquals([card.task, card.pooling], ["classification", null]);
     assertStringIncludes(card.labels.join(), "ask,close,open");
+  }));
+
+Deno.test("graft train reads no data for a run that is refused by its flags or its targets", () =>
+  inTempDir(async (path) => {
+    const run = (...flags: string[]) =>
+      graft(
+        ...[
+          "train",
+          "--model",
+          join(MODELS, "tiny-llama-torch-fp32"),
+          "--data",
+          join(path, "none"),
+        ],
+        ...["--adapter-path", join(path, "adapter"), ...flags],
+      );
+    for (
+      const [flag, message] of [
+        ["--target-modules=q_prok", "no such module; did you mean q_proj"],
+        ["--modules-to-save=score", '"score"'],
+        ["--resume", "has no whole checkpoint"],
+      ]
+    ) {
+      const { code, stderr } = await run(flag);
+      assertEquals([code, stderr.trim().split("\n").length], [2, 1], stderr);
+      assertStringIncludes(stderr, message);
+    }
+    Deno.mkdirSync(join(path, "adapter", "checkpoints", "step-000010"), { recursive: true });
+    const { code, stderr } = await run();
+    assertEquals(code, 2, stderr);
+    assertStringIncludes(stderr, "has checkpoints of an earlier run: --resume goes on with it");
   }));
 
 /** What would fail only after the training, or leave out in silence what was asked for. */

@@ -3,7 +3,7 @@ import { join } from "@std/path";
 import { StorageError, UsageError } from "../../src/errors.ts";
 import { float32 } from "../../src/graph/tensor.ts";
 import type { Checkpoint } from "../../src/train/checkpoint.ts";
-import { CheckpointDirectory } from "../../src/train/checkpoint_files.ts";
+import { CheckpointDirectory, hasCheckpoints } from "../../src/train/checkpoint_files.ts";
 import { initialState } from "../../src/train/state.ts";
 
 function checkpointAt(step: number): Checkpoint {
@@ -33,16 +33,17 @@ const names = (path: string) => [...Deno.readDirSync(path)].map(({ name }) => na
 Deno.test("CheckpointDirectory keeps the newest checkpoints and points latest at the last", () =>
   inTempDir((path) => {
     const directory = new CheckpointDirectory(path, { seed: 1 }, 2);
-    assert(directory.isEmpty);
+    assert(!hasCheckpoints(path));
     for (const step of [10, 20, 30]) {
       assertEquals(directory.save(checkpointAt(step)), join(path, `step-0000${step}`));
     }
     assertEquals(names(path), ["latest", "step-000020", "step-000030"]);
+    assert(hasCheckpoints(path));
     assertEquals(Deno.readTextFileSync(join(path, "latest")), "step-000030\n");
     const found = directory.load(noWarning);
     assertEquals(found!.checkpoint.state.step, 30);
     directory.clear();
-    assert(directory.isEmpty);
+    assert(!hasCheckpoints(path));
     assertEquals(directory.load(noWarning), undefined);
   }));
 
