@@ -1,5 +1,5 @@
 /** `graft bench decode`: how fast a language model reads and answers, and a merged one beside its base. */
-import { timeDecoding } from "../bench/decode.ts";
+import { type DecodeTimes, timeDecoding } from "../bench/decode.ts";
 import { EXIT, UsageError } from "../errors.ts";
 import { findModelFile } from "../model/find_model.ts";
 import { type LoadedModel, loadOnnx } from "../model/load_onnx.ts";
@@ -9,8 +9,9 @@ import { processMemory } from "../system/memory.ts";
 import { JSON_FLAG, machine, MODEL_FLAG } from "./bench_flags.ts";
 import { command } from "./command.ts";
 import { integer, text } from "./flags.ts";
+import type { Terminal } from "./output.ts";
 import { openRunner, RUNTIME_FLAGS } from "./runtime_flags.ts";
-import { formatTable } from "./table.ts";
+import { printTable } from "./table.ts";
 
 /** Figures of one model, under the names that `--json` prints. */
 interface DecodeFigures {
@@ -72,14 +73,8 @@ export default command({
         token_ms: median(decodeMs) / answerTokens,
       };
     });
-    const [own, base, control] = times;
-    const ratios = base && {
-      prefill_ratio: ratio(own.prefillMs, base.prefillMs),
-      decode_ratio: ratio(own.decodeMs, base.decodeMs),
-      prefill_control_ratio: ratio(control.prefillMs, base.prefillMs),
-      decode_control_ratio: ratio(control.decodeMs, base.decodeMs),
-    };
-    const peak = processMemory().peakRssBytes / 2 ** 20;
+    const ratios = ratiosOf(times);
+    const peakMb = processMemory().peakRssBytes / 2 ** 20;
     const { processor, runtime } = machine(runner);
     if (flags.json) {
       terminal.print(JSON.stringify({
@@ -88,36 +83,59 @@ export default command({
         prompt_tokens: promptTokens,
         tokens: answerTokens,
         rounds,
-        peak_rss_mb: peak,
+        peak_rss_mb: peakMb,
         models: figures,
         ...ratios,
       }));
       return EXIT.ok;
     }
     terminal.print(`${processor}, ${runtime}`);
-    for (
-      const line of formatTable(figures, [
-        { heading: "model", cell: (row) => row.model },
-        { heading: "MB", cell: (row) => row.size_mb },
-        { heading: `prefill ${promptTokens} ms`, cell: (row) => row.prefill_ms },
-        { heading: "tok/s", cell: (row) => row.prefill_tokens_per_s },
-        { heading: "ms/token", cell: (row) => row.token_ms },
-        { heading: "tok/s", cell: (row) => row.decode_tokens_per_s },
-      ])
-    ) terminal.print(line);
-    if (ratios !== undefined) {
-      terminal.print(
-        `Time against ${flags.against}: prefill ${ratios.prefill_ratio.toFixed(3)}, ` +
-          `decode ${ratios.decode_ratio.toFixed(3)} (medians of ratios round by round); that of ` +
-          `it against itself: ${ratios.prefill_control_ratio.toFixed(3)}, ${
-            ratios.decode_control_ratio.toFixed(3)
-          }`,
-      );
-    }
-    terminal.print(`Peak memory ${Math.round(peak)} MB`);
+    printFigures(figures, promptTokens, terminal);
+    if (ratios !== undefined) terminal.print(formatRatios(ratios, flags.against!));
+    terminal.print(`Peak memory ${Math.round(peakMb)} MB`);
     return EXIT.ok;
   },
 });
+
+/** A model's times divided by another's, and the other's by its own: under the names of `--json`. */
+interface DecodeRatios {
+  readonly prefill_ratio: number;
+  readonly decode_ratio: number;
+  readonly prefill_control_ratio: number;
+  readonly decode_control_ratio: number;
+}
+
+/** @param times of the model, and where there is another to compare with, of that twice */
+function ratiosOf([own, base, control]: readonly DecodeTimes[]): DecodeRatios | undefined {
+  return base && {
+    prefill_ratio: ratio(own.prefillMs, base.prefillMs),
+    decode_ratio: ratio(own.decodeMs, base.decodeMs),
+    prefill_control_ratio: ratio(control.prefillMs, base.prefillMs),
+    decode_control_ratio: ratio(control.decodeMs, base.decodeMs),
+  };
+}
+
+function printFigures(
+  figures: readonly DecodeFigures[],
+  promptTokens: number,
+  terminal: Terminal,
+): void {
+  printTable(figures, [
+    { heading: "model", cell: (row) => row.model },
+    { heading: "MB", cell: (row) => row.size_mb },
+    { heading: `prefill ${promptTokens} ms`, cell: (row) => row.prefill_ms },
+    { heading: "tok/s", cell: (row) => row.prefill_tokens_per_s },
+    { heading: "ms/token", cell: (row) => row.token_ms },
+    { heading: "tok/s", cell: (row) => row.decode_tokens_per_s },
+  ], terminal);
+}
+
+function formatRatios(ratios: DecodeRatios, against: string): string {
+  const shown = (value: number) => value.toFixed(3);
+  return `Time against ${against}: prefill ${shown(ratios.prefill_ratio)}, ` +
+    `decode ${shown(ratios.decode_ratio)} (medians of ratios round by round); that of it against ` +
+    `itself: ${shown(ratios.prefill_control_ratio)}, ${shown(ratios.decode_control_ratio)}`;
+}
 
 /** @throws {UsageError} for a model that does not generate */
 function loadLanguageModel(path: string): LoadedModel {

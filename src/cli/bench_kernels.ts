@@ -22,7 +22,7 @@ import { command } from "./command.ts";
 import { boolean, list, text } from "./flags.ts";
 import type { Terminal } from "./output.ts";
 import { openRunner, RUNTIME_FLAGS } from "./runtime_flags.ts";
-import { formatTable } from "./table.ts";
+import { printTable } from "./table.ts";
 
 export default command({
   name: "bench kernels",
@@ -121,14 +121,12 @@ function show(
     return;
   }
   terminal.print(`${processor}, ${threads} threads, ${runtime}, ${measuredAt}`);
-  for (
-    const line of formatTable(timings, [
-      { heading: "product", cell: productName },
-      { heading: "form", cell: ({ form }) => form },
-      { heading: "ms", cell: ({ milliseconds }) => milliseconds },
-      { heading: "GFLOP/s", cell: gflops },
-    ])
-  ) terminal.print(line);
+  printTable(timings, [
+    { heading: "product", cell: productName },
+    { heading: "form", cell: ({ form }) => form },
+    { heading: "ms", cell: ({ milliseconds }) => milliseconds },
+    { heading: "GFLOP/s", cell: gflops },
+  ], terminal);
   const shown = new Set(timings.map(({ form }) => form));
   for (const { name, about } of KERNEL_FORMS) {
     if (shown.has(name)) terminal.print(`${name}: ${about}`);

@@ -10,8 +10,9 @@ import { processMemory } from "../system/memory.ts";
 import { JSON_FLAG, machine, MODEL_FLAG } from "./bench_flags.ts";
 import { command } from "./command.ts";
 import { integer, text } from "./flags.ts";
+import type { Terminal } from "./output.ts";
 import { openRunner, RUNTIME_FLAGS } from "./runtime_flags.ts";
-import { formatTable } from "./table.ts";
+import { printTable } from "./table.ts";
 import { TRAIN_FLAGS } from "./train_flags.ts";
 
 const MADE_UP = "Made-up adapter";
@@ -60,42 +61,66 @@ export default command({
         onProgress: () => anonymous = Math.max(anonymous, processMemory().anonymousBytes),
       });
       const seconds = (performance.now() - start) / 1000;
-      const after = processMemory();
-      const mb = (bytes: number) => bytes / 2 ** 20;
-      const figures = {
-        method: flags.method,
-        modules: adapter.lora.size,
-        seconds,
-        model_mb: mb(base.sizeBytes),
-        merged_mb: mb(chosen.sizeBytes),
-        model_mb_per_s: mb(base.sizeBytes) / seconds,
-        peak_rss_mb: mb(after.peakRssBytes),
-        /** Growth of the peak, pages of the mapped files included. */
-        added_mb: mb(after.peakRssBytes - before.peakRssBytes),
-        /** Growth of what is the process's own. */
-        added_anonymous_mb: mb(anonymous - before.anonymousBytes),
-      };
-      const where = machine(runner);
-      if (flags.json) {
-        terminal.print(JSON.stringify({ model: flags.model, ...where, ...figures }));
-        return EXIT.ok;
-      }
-      terminal.print(`${where.processor}, ${where.runtime}`);
-      for (
-        const line of formatTable([figures], [
-          { heading: "method", cell: (row) => row.method },
-          { heading: "matrices", cell: (row) => row.modules },
-          { heading: "seconds", cell: (row) => row.seconds },
-          { heading: "model MB", cell: (row) => row.model_mb },
-          { heading: "merged MB", cell: (row) => row.merged_mb },
-          { heading: "peak MB", cell: (row) => row.peak_rss_mb },
-          { heading: "added MB", cell: (row) => row.added_mb },
-          { heading: "of its own MB", cell: (row) => row.added_anonymous_mb },
-        ])
-      ) terminal.print(line);
+      const { peakRssBytes } = processMemory();
+      show(
+        {
+          method: flags.method,
+          modules: adapter.lora.size,
+          seconds,
+          model_mb: mb(base.sizeBytes),
+          merged_mb: mb(chosen.sizeBytes),
+          model_mb_per_s: mb(base.sizeBytes) / seconds,
+          peak_rss_mb: mb(peakRssBytes),
+          added_mb: mb(peakRssBytes - before.peakRssBytes),
+          added_anonymous_mb: mb(anonymous - before.anonymousBytes),
+        },
+        { model: flags.model, ...machine(runner) },
+        flags.json,
+        terminal,
+      );
       return EXIT.ok;
     } finally {
       Deno.removeSync(folder, { recursive: true });
     }
   },
 });
+
+const mb = (bytes: number) => bytes / 2 ** 20;
+
+/** Figures of a merge, under the names that `--json` prints. */
+interface MergeFigures {
+  readonly method: string;
+  readonly modules: number;
+  readonly seconds: number;
+  readonly model_mb: number;
+  readonly merged_mb: number;
+  readonly model_mb_per_s: number;
+  readonly peak_rss_mb: number;
+  /** Growth of the peak, pages of the mapped files included. */
+  readonly added_mb: number;
+  /** Growth of what is the process's own. */
+  readonly added_anonymous_mb: number;
+}
+
+function show(
+  figures: MergeFigures,
+  measured: { readonly model: string; readonly processor: string; readonly runtime: string },
+  json: boolean,
+  terminal: Terminal,
+): void {
+  if (json) {
+    terminal.print(JSON.stringify({ ...measured, ...figures }));
+    return;
+  }
+  terminal.print(`${measured.processor}, ${measured.runtime}`);
+  printTable([figures], [
+    { heading: "method", cell: (row) => row.method },
+    { heading: "matrices", cell: (row) => row.modules },
+    { heading: "seconds", cell: (row) => row.seconds },
+    { heading: "model MB", cell: (row) => row.model_mb },
+    { heading: "merged MB", cell: (row) => row.merged_mb },
+    { heading: "peak MB", cell: (row) => row.peak_rss_mb },
+    { heading: "added MB", cell: (row) => row.added_mb },
+    { heading: "of its own MB", cell: (row) => row.added_anonymous_mb },
+  ], terminal);
+}

@@ -9,7 +9,7 @@ import { JSON_FLAG, MODEL_FLAG } from "./bench_flags.ts";
 import { command } from "./command.ts";
 import { integer, text } from "./flags.ts";
 import { providerArguments, RUNTIME_FLAGS } from "./runtime_flags.ts";
-import { formatTable } from "./table.ts";
+import { printTable } from "./table.ts";
 
 export default command({
   name: "bench start",
@@ -60,16 +60,14 @@ export default command({
       return EXIT.ok;
     }
     terminal.print(`${name}, ${threads} threads; files in the page cache`);
-    for (
-      const line of formatTable([figures], [
-        { heading: "starts", cell: (row) => row.rounds },
-        { heading: "median s", cell: (row) => row.median_s },
-        { heading: "fastest", cell: (row) => row.fastest_s },
-        { heading: "slowest", cell: (row) => row.slowest_s },
-        { heading: "own memory MB", cell: (row) => row.own_mb },
-        { heading: "of files MB", cell: (row) => row.file_mb },
-      ])
-    ) terminal.print(line);
+    printTable([figures], [
+      { heading: "starts", cell: (row) => row.rounds },
+      { heading: "median s", cell: (row) => row.median_s },
+      { heading: "fastest", cell: (row) => row.fastest_s },
+      { heading: "slowest", cell: (row) => row.slowest_s },
+      { heading: "own memory MB", cell: (row) => row.own_mb },
+      { heading: "of files MB", cell: (row) => row.file_mb },
+    ], terminal);
     return EXIT.ok;
   },
 });

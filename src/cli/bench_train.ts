@@ -8,7 +8,7 @@ import { integer, list, number, text, type Values } from "./flags.ts";
 import { startSelf } from "../system/own_process.ts";
 import type { Terminal } from "./output.ts";
 import { providerArguments, RUNTIME_FLAGS } from "./runtime_flags.ts";
-import { type Column, formatTable } from "./table.ts";
+import { type Column, printTable } from "./table.ts";
 import { TRAIN_FLAGS } from "./train_flags.ts";
 
 const SWEEP = "Swept over (several, with commas)";
@@ -84,7 +84,7 @@ export default command({
       return EXIT.ok;
     }
     terminal.print(`${found.machine.processor}, ${found.machine.runtime}`);
-    for (const line of formatTable(found.figures, COLUMNS)) terminal.print(line);
+    printTable(found.figures, COLUMNS, terminal);
     terminal.print(
       "forward, head, backward, optimizer, other: mean milliseconds a step; memory: the process's peak",
     );

@@ -8,7 +8,7 @@ import { command } from "./command.ts";
 import { boolean } from "./flags.ts";
 import { formatBytes } from "./format.ts";
 import { adapterJson, formatMetrics, installedJson } from "./pulled_report.ts";
-import { formatTable } from "./table.ts";
+import { printTable } from "./table.ts";
 
 export default command({
   name: "list",
@@ -42,26 +42,24 @@ export default command({
         `No models are pulled: \`graft pull\` gets one; "${DEFAULT_MODEL}" names the model that graft carries`,
       );
     } else {
-      const lines = formatTable(installed, [
+      printTable(installed, [
         { heading: "model", cell: ({ repository }) => repository },
         { heading: "revision", cell: revisionOf },
         { heading: "variants", cell: variantsText },
         { heading: "size", cell: ({ sizeBytes }) => formatBytes(sizeBytes) },
         { heading: "changed", cell: ({ modified }) => modified?.toISOString().slice(0, 10) },
-      ]);
-      for (const line of lines) terminal.print(line);
+      ], terminal);
     }
     if (adapters.length === 0) return Promise.resolve(EXIT.ok);
-    const lines = formatTable(adapters, [
+    terminal.print("");
+    printTable(adapters, [
       { heading: "adapter", cell: ({ name }) => name },
       { heading: "digest", cell: ({ record }) => shortDigest(record.digest) },
       { heading: "base", cell: ({ record }) => record.base ?? undefined },
       { heading: "task", cell: ({ record }) => record.task ?? undefined },
       { heading: "metrics", cell: ({ record }) => formatMetrics(record.metrics) },
       { heading: "created", cell: ({ record }) => record.created.slice(0, 10) },
-    ]);
-    terminal.print("");
-    for (const line of lines) terminal.print(line);
+    ], terminal);
     return Promise.resolve(EXIT.ok);
   },
 });

@@ -7,7 +7,7 @@ import { UNITS } from "../service/units.ts";
 import { command } from "./command.ts";
 import { boolean, integer } from "./flags.ts";
 import { STATE_FLAG, stateFolder } from "./service_flags.ts";
-import { formatTable } from "./table.ts";
+import { printTable } from "./table.ts";
 
 /** What systemd tells of a unit. */
 type UnitState = Readonly<Record<string, string>>;
@@ -60,13 +60,12 @@ export default command({
     const rows = Object.entries(units ?? {});
     if (units === undefined) terminal.print("systemd does not answer");
     else {
-      const lines = formatTable(rows, [
+      printTable(rows, [
         { heading: "unit", cell: ([name]) => name },
         { heading: "state", cell: ([, unit]) => stateOf(unit) },
         { heading: "restarts", cell: ([, unit]) => unit.NRestarts || undefined },
         { heading: "", cell: ([, unit]) => unit.StatusText || unit.NextElapseUSecRealtime || "" },
-      ]);
-      for (const line of lines) terminal.print(line);
+      ], terminal);
     }
     terminal.print(`in use    ${inUse.name === null ? "the base" : `model ${inUse.name}`}`);
     if (last !== undefined) terminal.print(`cycle     ${last.name}, ${last.done}`);

@@ -7,7 +7,7 @@ import { boolean, text } from "./flags.ts";
 import { formatBytes } from "./format.ts";
 import type { Terminal } from "./output.ts";
 import { adapterJson, findNamed, formatMetrics, installedJson } from "./pulled_report.ts";
-import { formatTable } from "./table.ts";
+import { printTable } from "./table.ts";
 
 export default command({
   name: "show",
@@ -58,11 +58,10 @@ function showRevision(revision: Installed, terminal: Terminal): void {
     ["size", formatBytes(sizeBytes)],
     ["folder", place.snapshot(commit)],
   ], terminal);
-  const lines = formatTable(files, [
+  printTable(files, [
     { heading: "file", cell: ({ path }) => path },
     { heading: "size", cell: ({ sizeBytes }) => formatBytes(sizeBytes) },
-  ]);
-  for (const line of lines) terminal.print(line);
+  ], terminal);
 }
 
 function showAdapter({ name, folder, record }: StoredAdapter, terminal: Terminal): void {

@@ -1,4 +1,5 @@
 /** Tables of figures for people. */
+import type { Terminal } from "./output.ts";
 
 /** A column's heading and the text of its cells; numbers stand to the right. */
 export interface Column<Row> {
@@ -37,4 +38,13 @@ export function formatTable<Row>(
     line.map((text, i) => right[i] ? text.padStart(widths[i]) : text.padEnd(widths[i]))
       .join("  ").trimEnd()
   );
+}
+
+/** Prints a table as {@linkcode formatTable} writes it. */
+export function printTable<Row>(
+  rows: readonly Row[],
+  columns: readonly Column<Row>[],
+  terminal: Terminal,
+): void {
+  for (const line of formatTable(rows, columns)) terminal.print(line);
 }
