@@ -16,7 +16,7 @@ import { gpuDevices, unitFiles, UNITS, type UnitSettings } from "../service/unit
 import { listKernelFolder, readKernelFile } from "../system/kernel_files.ts";
 import { command } from "./command.ts";
 import { parseConfig } from "./config.ts";
-import { boolean, list, text } from "./flags.ts";
+import { boolean, list, text, type Values } from "./flags.ts";
 import { readTextFile } from "./read.ts";
 import { DEFAULT_STATE, fileMode, MODEL_FLAG } from "./service_flags.ts";
 import { JOB_FLAGS } from "./service_train.ts";
@@ -29,55 +29,57 @@ const INSTALLING = "Installing";
 /** Groups that own the GPU's nodes. */
 const GPU_GROUPS = ["video", "render"];
 
+const FLAGS = {
+  ...MODEL_FLAG,
+  data: text(`Folder with all rows to learn from; ${DEFAULT_STATE}/data if absent`, {
+    placeholder: "DIR",
+    group: TRAINING,
+  }),
+  trainConfig: { ...JOB_FLAGS.trainConfig, group: TRAINING },
+  schedule: text("When to look for new rows, as systemd's OnCalendar takes it", {
+    default: "*-*-* 02:00:00",
+    placeholder: "CALENDAR",
+    group: TRAINING,
+  }),
+  promoteMargin: { ...JOB_FLAGS.promoteMargin, group: TRAINING },
+  keep: { ...JOB_FLAGS.keep, group: TRAINING },
+  memoryMax: text("Memory of the service at most, as systemd writes it", {
+    default: "60%",
+    placeholder: "SIZE",
+    group: LIMITS,
+  }),
+  trainMemoryMax: text("Memory of the training at most", {
+    default: "60%",
+    placeholder: "SIZE",
+    group: LIMITS,
+  }),
+  trainCpuQuota: text("Processor time of the training at most, 150% for one and a half cores", {
+    placeholder: "SHARE",
+    group: LIMITS,
+  }),
+  socketMode: text("Who may ask: 600 root only, 666 everybody on this machine", {
+    default: "600",
+    placeholder: "MODE",
+    group: LIMITS,
+  }),
+  exec: list(
+    "Command that starts graft, instead of a copy of this program: for a checkout, words with commas",
+    { placeholder: "WORDS", group: INSTALLING },
+  ),
+  start: boolean("Start the service and the timer, now and at boot", {
+    default: true,
+    group: INSTALLING,
+  }),
+  dryRun: boolean("Print the units and what would be done, and do nothing", {
+    default: false,
+    group: INSTALLING,
+  }),
+};
+
 export default command({
   name: "service install",
   summary: "Write hardened systemd units for the service and its training, and start them",
-  flags: {
-    ...MODEL_FLAG,
-    data: text(`Folder with all rows to learn from; ${DEFAULT_STATE}/data if absent`, {
-      placeholder: "DIR",
-      group: TRAINING,
-    }),
-    trainConfig: { ...JOB_FLAGS.trainConfig, group: TRAINING },
-    schedule: text("When to look for new rows, as systemd's OnCalendar takes it", {
-      default: "*-*-* 02:00:00",
-      placeholder: "CALENDAR",
-      group: TRAINING,
-    }),
-    promoteMargin: { ...JOB_FLAGS.promoteMargin, group: TRAINING },
-    keep: { ...JOB_FLAGS.keep, group: TRAINING },
-    memoryMax: text("Memory of the service at most, as systemd writes it", {
-      default: "60%",
-      placeholder: "SIZE",
-      group: LIMITS,
-    }),
-    trainMemoryMax: text("Memory of the training at most", {
-      default: "60%",
-      placeholder: "SIZE",
-      group: LIMITS,
-    }),
-    trainCpuQuota: text("Processor time of the training at most, 150% for one and a half cores", {
-      placeholder: "SHARE",
-      group: LIMITS,
-    }),
-    socketMode: text("Who may ask: 600 root only, 666 everybody on this machine", {
-      default: "600",
-      placeholder: "MODE",
-      group: LIMITS,
-    }),
-    exec: list(
-      "Command that starts graft, instead of a copy of this program: for a checkout, words with commas",
-      { placeholder: "WORDS", group: INSTALLING },
-    ),
-    start: boolean("Start the service and the timer, now and at boot", {
-      default: true,
-      group: INSTALLING,
-    }),
-    dryRun: boolean("Print the units and what would be done, and do nothing", {
-      default: false,
-      group: INSTALLING,
-    }),
-  },
+  flags: FLAGS,
   examples: [
     {
       command: "sudo graft service install --model ./smollm2-int4 --schedule 'Sat 03:00'",
@@ -90,37 +92,8 @@ export default command({
   ],
   needs: ["run"],
   async run({ flags, terminal }) {
-    if (flags.exec === undefined && !Deno.build.standalone) {
-      throw new UsageError(
-        "graft service install needs the compiled program (`deno task compile`), which it copies: from " +
-          "a checkout, --exec names a command, e.g. --exec /usr/bin/deno,run,-A,/srv/graft/src/cli/main.ts",
-      );
-    }
-    fileMode(flags.socketMode);
-    if (flags.data !== undefined) checkVisible(flags.data, "--data");
-    if (flags.exec !== undefined) checkVisible(flags.exec[0], "--exec");
-    findModelFile(flags.model);
-    const config = flags.trainConfig === undefined ? undefined : readTextFile(flags.trainConfig);
-    if (config !== undefined) parseConfig(config, TRAIN_FLAGS, flags.trainConfig!);
-    const ortLib = Deno.env.get("GRAFT_ORT_LIB");
-    if (ortLib !== undefined) checkVisible(ortLib, "GRAFT_ORT_LIB");
-    const devices = gpuDevices(listKernelFolder("/dev"));
-    const settings: UnitSettings = {
-      exec: flags.exec ?? [`${PLACES.program}/bin/graft`],
-      model: flags.model,
-      data: flags.data ?? `${DEFAULT_STATE}/data`,
-      trainConfig: config === undefined ? undefined : `${PLACES.program}/train.yaml`,
-      schedule: flags.schedule,
-      margin: flags.promoteMargin,
-      keep: flags.keep,
-      memoryMax: flags.memoryMax,
-      trainMemoryMax: flags.trainMemoryMax,
-      trainCpuQuota: flags.trainCpuQuota,
-      socketMode: flags.socketMode,
-      devices,
-      deviceGroups: devices.length === 0 ? [] : knownGroups(GPU_GROUPS),
-      environment: ortLib === undefined ? {} : { GRAFT_ORT_LIB: ortLib },
-    };
+    const config = checkedConfig(flags);
+    const settings = settingsOf(flags, config);
     if (flags.dryRun) {
       for (const [name, text] of unitFiles(settings)) {
         terminal.print(`# ${PLACES.units}/${name}\n${text}`);
@@ -152,6 +125,52 @@ export default command({
     return EXIT.ok;
   },
 });
+
+type InstallFlags = Values<typeof FLAGS>;
+
+/**
+ * Refuses what the units could not start with.
+ *
+ * @returns the text of `--train-config`
+ */
+function checkedConfig(flags: InstallFlags): string | undefined {
+  if (flags.exec === undefined && !Deno.build.standalone) {
+    throw new UsageError(
+      "graft service install needs the compiled program (`deno task compile`), which it copies: from " +
+        "a checkout, --exec names a command, e.g. --exec /usr/bin/deno,run,-A,/srv/graft/src/cli/main.ts",
+    );
+  }
+  fileMode(flags.socketMode);
+  if (flags.data !== undefined) checkVisible(flags.data, "--data");
+  if (flags.exec !== undefined) checkVisible(flags.exec[0], "--exec");
+  findModelFile(flags.model);
+  if (flags.trainConfig === undefined) return undefined;
+  const config = readTextFile(flags.trainConfig);
+  parseConfig(config, TRAIN_FLAGS, flags.trainConfig);
+  return config;
+}
+
+function settingsOf(flags: InstallFlags, config: string | undefined): UnitSettings {
+  const ortLib = Deno.env.get("GRAFT_ORT_LIB");
+  if (ortLib !== undefined) checkVisible(ortLib, "GRAFT_ORT_LIB");
+  const devices = gpuDevices(listKernelFolder("/dev"));
+  return {
+    exec: flags.exec ?? [`${PLACES.program}/bin/graft`],
+    model: flags.model,
+    data: flags.data ?? `${DEFAULT_STATE}/data`,
+    trainConfig: config === undefined ? undefined : `${PLACES.program}/train.yaml`,
+    schedule: flags.schedule,
+    margin: flags.promoteMargin,
+    keep: flags.keep,
+    memoryMax: flags.memoryMax,
+    trainMemoryMax: flags.trainMemoryMax,
+    trainCpuQuota: flags.trainCpuQuota,
+    socketMode: flags.socketMode,
+    devices,
+    deviceGroups: devices.length === 0 ? [] : knownGroups(GPU_GROUPS),
+    environment: ortLib === undefined ? {} : { GRAFT_ORT_LIB: ortLib },
+  };
+}
 
 /** Those of the groups that this machine has: a unit that names another does not start. */
 function knownGroups(names: readonly string[]): string[] {

@@ -52,7 +52,7 @@ const nameOf = (name: CycleName | null): string => name === null ? "the base" : 
  * @throws {GraftError} where the model in use cannot be loaded or does not answer
  */
 export async function serve(options: DaemonOptions): Promise<boolean> {
-  const { manager, log, signal, socket } = options;
+  const { manager, log, socket } = options;
   manager.status("Loading the model");
   let loaded = await load(options);
   const turns = new Turns(MOST_WAITING);
@@ -63,22 +63,9 @@ export async function serve(options: DaemonOptions): Promise<boolean> {
     ending: ENDING,
     answer: async (line) => {
       if (turns.full) return errorJson("busy", "The service is busy: try again later");
-      return await turns.take(async () => {
-        // Its turn did not come before the bound.
-        if (stopAnswers.signal.aborted) return ENDING;
-        try {
-          const answer = await loaded.answerer.ask(line, {
-            maxTokens: options.maxTokens,
-            signal: stopAnswers.signal,
-            onInference: () => pulse?.prove(),
-          });
-          return JSON.stringify({ model: loaded.name ?? "base", ...answer });
-        } catch (error) {
-          const refused = error instanceof GraftError;
-          if (!refused) log("error", String(error));
-          return errorJson(refused ? "refused" : "failed", (error as Error).message);
-        }
-      });
+      return await turns.take(() =>
+        answer(loaded, line, stopAnswers.signal, options, () => pulse?.prove())
+      );
     },
   });
   manager.ready(`Answers with ${nameOf(loaded.name)} on ${socket.path}`);
@@ -97,10 +84,7 @@ export async function serve(options: DaemonOptions): Promise<boolean> {
     });
     manager.status(`Answers with ${nameOf(next.name)} on ${socket.path}`);
   });
-  await new Promise<void>((resolve) => {
-    if (signal.aborted) resolve();
-    signal.addEventListener("abort", () => resolve());
-  });
+  await fired(options.signal);
   manager.stopping("Ending: answers in work are written");
   follow.stop();
   // A text that is being generated ends where it is, a moment before the bound.
@@ -113,6 +97,33 @@ export async function serve(options: DaemonOptions): Promise<boolean> {
     EVENT: "ended",
   });
   return inTime;
+}
+
+/** A line's answer, or why there is none, as JSON. */
+async function answer(
+  { name, answerer }: Loaded,
+  line: string,
+  stop: AbortSignal,
+  { maxTokens, log }: DaemonOptions,
+  onInference: () => void,
+): Promise<string> {
+  // Its turn did not come before the bound.
+  if (stop.aborted) return ENDING;
+  try {
+    const found = await answerer.ask(line, { maxTokens, signal: stop, onInference });
+    return JSON.stringify({ model: name ?? "base", ...found });
+  } catch (error) {
+    const refused = error instanceof GraftError;
+    if (!refused) log("error", String(error));
+    return errorJson(refused ? "refused" : "failed", (error as Error).message);
+  }
+}
+
+function fired(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    signal.addEventListener("abort", () => resolve());
+  });
 }
 
 /** What a line gets that comes too late. */
