@@ -118,12 +118,30 @@ Deno.test("loadAdapter() names a folder that holds no adapter", () =>
     );
   }));
 
-Deno.test("loadAdapter() follows no link out of the adapter's folder", () =>
+// PROMISES 12, for an adapter's files.
+Deno.test("loadAdapter() opens nothing but regular files of the adapter's own folder", () =>
   inTemporaryFolder((directory) => {
-    const inside = `${directory}/adapter`;
-    saveAdapter(inside, version(1));
-    Deno.renameSync(`${inside}/adapter_model.safetensors`, `${directory}/elsewhere`);
-    Deno.symlinkSync(`${directory}/elsewhere`, `${inside}/adapter_model.safetensors`);
-    const error = assertThrows(() => loadAdapter(inside), BadInputError) as Error;
-    assert(error.message.includes("not a link out of it"), error.message);
+    const [inside, elsewhere] = [`${directory}/adapter`, `${directory}/elsewhere`];
+    const ways: Readonly<Record<string, (path: string) => void>> = {
+      "an absolute link": (path) => Deno.symlinkSync(elsewhere, path),
+      "a link with ..": (path) => Deno.symlinkSync("../elsewhere", path),
+      "a hard link": (path) => Deno.linkSync(elsewhere, path),
+      "a device": (path) => Deno.symlinkSync("/dev/zero", path),
+      "a file of the kernel": (path) => Deno.symlinkSync("/proc/self/environ", path),
+      "a pipe": (path) => void new Deno.Command("mkfifo", { args: [path] }).outputSync(),
+      "a folder": (path) => Deno.mkdirSync(path),
+      "a link to itself": (path) => Deno.symlinkSync(path, path),
+      "a link to nothing": (path) => Deno.symlinkSync("nowhere", path),
+    };
+    for (const file of ["adapter_model.safetensors", "adapter_config.json", "graft.json"]) {
+      for (const [way, make] of Object.entries(ways)) {
+        saveAdapter(inside, version(1));
+        Deno.renameSync(`${inside}/${file}`, elsewhere);
+        make(`${inside}/${file}`);
+        const { message } = assertThrows(() => loadAdapter(inside), BadInputError) as Error;
+        const told = `${inside}/${file}: it must be a regular file of the adapter's folder`;
+        assert(message.startsWith(told), `${way}: ${message}`);
+        Deno.removeSync(inside, { recursive: true });
+      }
+    }
   }));

@@ -244,6 +244,21 @@ Deno.test("mergeModel() refuses a merge that changes nothing", async () => {
   );
 });
 
+Deno.test("mergeModel() refuses adapters that cancel out, whatever rounding leaves of their sum", async () => {
+  const base = twoLayers();
+  const [{ path }] = findModules(base);
+  const { updates: [update] } = change(path, 32, 32);
+  const updates = [0.1, 0.2, -0.3].map((weight) => ({ ...update, scale: weight * update.scale }));
+  assert(0.1 + 0.2 - 0.3 !== 0);
+  for (const method of ["nearest", "8bit", "float"] as const) {
+    await assertRejects(
+      () => mergeModel(base, [{ path, updates }], method),
+      RefusedError,
+      "all zero or cancel out",
+    );
+  }
+});
+
 Deno.test("mergeModel() refuses modules the base lacks and matrices of other shapes", async () => {
   const base = twoLayers();
   const [first] = findModules(base);

@@ -62,7 +62,7 @@ export function addChanges(
   return changed;
 }
 
-/** Row `n` of Σ scale·B·A, added to `sum`; false where it is zero. */
+/** Row `n` of Σ scale·B·A, added to `sum`; false where it is zero, or what cancelling out leaves. */
 function addUpdates(
   sum: Float64Array,
   n: number,
@@ -79,7 +79,28 @@ function addUpdates(
       for (let k = 0; k < cols; k++) sum[k] += factor * loraA[row + k];
     }
   }
-  return any;
+  return any && !(updates.length > 1 && isNoise(sum, n, cols, updates));
+}
+
+/** Share of the terms of a sum below which what is left of it is rounding errors of doubles. */
+const NOISE = 1e-12;
+
+/** Whether the terms of row `n` cancel out. */
+function isNoise(
+  sum: Float64Array,
+  n: number,
+  cols: number,
+  updates: readonly LowRankUpdate[],
+): boolean {
+  const left = sum.reduce((total, value) => total + Math.abs(value), 0);
+  let size = 0;
+  for (const { rank, loraA, loraB, scale } of updates) {
+    for (let r = 0; r < rank; r++) {
+      const factor = Math.abs(scale * loraB[n * rank + r]);
+      for (let k = r * cols; k < (r + 1) * cols; k++) size += factor * Math.abs(loraA[k]);
+    }
+  }
+  return left <= NOISE * size;
 }
 
 function differ(a: Float32Array, b: Float32Array): boolean {

@@ -173,7 +173,7 @@ export function refusalOf(
       ? `The merge changes nothing: rounding ("${method}") loses the whole adapter; ${
         MORE_EXACT[method]
       }`
-      : "The merge changes nothing: the adapter's updates are all zero (was it trained?)",
+      : "The merge changes nothing: the adapter's updates are all zero or cancel out (was it trained?)",
   );
 }
 
