@@ -4,8 +4,9 @@
  */
 import { typeIn } from "../graph/facts.ts";
 import type { Node } from "../graph/types.ts";
-import { attributeText, bytesText, type PlannedCall } from "./call.ts";
+import type { PlannedCall } from "./call.ts";
 import type { Segment } from "./cut.ts";
+import { attributeText, bytesText } from "./graph_text.ts";
 import { cotangentName, gradientName, halfName } from "./names.ts";
 import {
   type Backward,

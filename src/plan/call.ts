@@ -7,13 +7,14 @@
 import { int } from "../graph/attributes.ts";
 import { GraphBuilder, type Known } from "../graph/builder.ts";
 import { ONNX_TYPE } from "../graph/dtype.ts";
-import type { Tensor } from "../graph/tensor.ts";
 import { typeIn } from "../graph/facts.ts";
 import { neededNodes } from "../graph/passes/prune.ts";
-import type { Attribute, Graph, Node, ValueType } from "../graph/types.ts";
+import type { Graph, Node, ValueType } from "../graph/types.ts";
 import { declareTranspose } from "../ops/gather.ts";
+import { CanonicalNames, isComputed } from "./canonical_names.ts";
 import { SALT_SUFFIX } from "./dropout.ts";
 import { expand } from "./expand.ts";
+import { textOf } from "./graph_text.ts";
 import { inferTraining } from "../ops/registry.ts";
 import { addComputing } from "./computing.ts";
 import { PACKED_PLACES, PACKED_ROWS } from "./names.ts";
@@ -123,61 +124,26 @@ export function callOf(
     const value = copied.get(name) ?? name;
     return value === name ? b.known(name) : { dtype: "float16", dims: b.dims(value) };
   };
-  const { nodes, initializers: constants } = expand(
+  const expanded = expand(
     neededNodes(computing, outputs.keys()),
     built.initializers,
     known,
   );
-  const names = new Map<string, string>();
   const inputs = new Set([...built.inputs.map((input) => input.name), ...given.values()]);
-  const feeds = new Map<string, string>();
-  const initializers = new Map<string, Tensor>();
-  let computed = 0;
-  // Order of first use, not of declaration, so that equal pieces get equal names.
-  for (const node of nodes) {
-    for (const input of node.inputs) {
-      if (input === "" || names.has(input)) continue;
-      if (inputs.has(input)) {
-        const canonical = `i${feeds.size}`;
-        names.set(input, canonical);
-        feeds.set(canonical, input);
-      } else if (constants.has(input)) {
-        const canonical = `c${initializers.size}`;
-        names.set(input, canonical);
-        initializers.set(canonical, constants.get(input)!);
-      }
-    }
-    for (const output of node.outputs) {
-      if (output !== "" && !names.has(output)) names.set(output, `v${computed++}`);
-    }
-  }
-  const renamed = nodes.map((node, i): Node => ({
-    name: `${node.opType}_${i}`,
-    opType: node.opType,
-    domain: node.domain,
-    inputs: node.inputs.map((input) => names.get(input) ?? ""),
-    outputs: node.outputs.map((output) => names.get(output) ?? ""),
-    attributes: node.attributes,
-  }));
-  // An output that is merely an input passed on still needs a node of its own.
+  const names = new CanonicalNames(inputs, expanded.initializers);
+  const nodes = expanded.nodes.map((node, i) => renamed(node, i, names));
   const fetches = new Map<string, string>();
   for (const [value, target] of outputs) {
-    let canonical = names.get(value);
-    if (canonical === undefined || fetches.has(canonical) || !isComputed(canonical)) {
-      const source = canonical ??
-        passThrough(value, inputs, built.initializers, feeds, initializers);
-      canonical = `p${fetches.size}`;
-      renamed.push({
-        name: canonical,
-        opType: "Identity",
-        domain: "",
-        inputs: [source],
-        outputs: [canonical],
-        attributes: {},
-      });
+    const name = names.read(value);
+    if (isComputed(name) && !fetches.has(name)) fetches.set(name, target);
+    else {
+      // What is passed on, or wanted twice, still needs a node of its own.
+      const copy = `p${fetches.size}`;
+      nodes.push(identity(name, copy));
+      fetches.set(copy, target);
     }
-    fetches.set(canonical, target);
   }
+  const { feeds, initializers } = names;
   const typeOf = (name: string): ValueType => {
     const { dtype, dims } = known(name);
     return { dtype, shape: dims };
@@ -185,16 +151,32 @@ export function callOf(
   const values = [...outputs.keys()];
   const graph: Graph = {
     name: "step",
-    nodes: renamed,
-    inputs: [...feeds].map(([canonical, name]) => ({ name: canonical, type: typeOf(name) })),
-    outputs: [...fetches.keys()].map((canonical, i) => ({
-      name: canonical,
-      type: typeOf(values[i]),
-    })),
+    nodes,
+    inputs: [...feeds].map(([name, value]) => ({ name, type: typeOf(value) })),
+    outputs: [...fetches.keys()].map((name, i) => ({ name, type: typeOf(values[i]) })),
     initializers,
     valueInfo: new Map(),
   };
   return { key: textOf(graph), graph, feeds, fetches, label };
+}
+
+/** Order of first use, not of declaration, so that equal pieces get equal names. */
+function renamed(node: Node, index: number, names: CanonicalNames): Node {
+  const { opType, domain, attributes } = node;
+  const inputs = node.inputs.map((input) => names.read(input));
+  const outputs = node.outputs.map((output) => names.computed(output));
+  return { name: `${opType}_${index}`, opType, domain, inputs, outputs, attributes };
+}
+
+function identity(input: string, output: string): Node {
+  return {
+    name: output,
+    opType: "Identity",
+    domain: "",
+    inputs: [input],
+    outputs: [output],
+    attributes: {},
+  };
 }
 
 /** Makes float32 values of float16 copies. */
@@ -215,58 +197,3 @@ function withoutGiven(node: Node, given: ReadonlyMap<string, string>): Node {
   const outputs = node.outputs.map((output) => given.has(output) ? `${output}.again` : output);
   return { ...node, outputs };
 }
-
-const isComputed = (canonical: string) => canonical.startsWith("v");
-
-function passThrough(
-  value: string,
-  inputs: ReadonlySet<string>,
-  constants: ReadonlyMap<string, Tensor>,
-  feeds: Map<string, string>,
-  initializers: Map<string, Tensor>,
-): string {
-  if (inputs.has(value)) {
-    const canonical = `i${feeds.size}`;
-    feeds.set(canonical, value);
-    return canonical;
-  }
-  const constant = constants.get(value);
-  if (constant === undefined) throw new ReferenceError(`No value is named "${value}"`);
-  const canonical = `c${initializers.size}`;
-  initializers.set(canonical, constant);
-  return canonical;
-}
-
-/** A graph as text; equal text means equal computation. */
-export function textOf(graph: Graph): string {
-  const lines = [
-    ...graph.inputs.map((i) => `in ${i.name} ${i.type!.dtype}[${i.type!.shape}]`),
-    ...[...graph.initializers].map(([name, t]) =>
-      `const ${name} ${t.dtype}[${t.dims}] ${bytesText(t.bytes)}`
-    ),
-    ...graph.nodes.map((n) =>
-      `${n.outputs} = ${n.domain}.${n.opType}(${n.inputs}) ${
-        Object.keys(n.attributes).sort().map((k) => `${k}=${attributeText(n.attributes[k])}`)
-      }`
-    ),
-    `out ${graph.outputs.map((o) => o.name)}`,
-  ];
-  return lines.join("\n");
-}
-
-/** An attribute as text, equal for equal attributes. */
-export function attributeText(attribute: Attribute): string {
-  if (attribute.kind === "tensor") {
-    const { dtype, dims, bytes } = attribute.value;
-    return `${dtype}[${dims}]${bytesText(bytes)}`;
-  }
-  if (attribute.kind === "graph") return `{${textOf(attribute.value)}}`;
-  return `${attribute.kind}:${attribute.value}`;
-}
-
-/** Bytes as text, a character each: equal for equal bytes alone. */
-export function bytesText(bytes: Uint8Array): string {
-  return ONE_BYTE.decode(bytes);
-}
-
-const ONE_BYTE = new TextDecoder("windows-1252");

@@ -7,7 +7,8 @@
  */
 import { tensor } from "../graph/tensor.ts";
 import type { Graph, Node } from "../graph/types.ts";
-import { type PlannedCall, textOf } from "./call.ts";
+import type { PlannedCall } from "./call.ts";
+import { textOf } from "./graph_text.ts";
 
 const MIDDLE = 128;
 

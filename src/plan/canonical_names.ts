@@ -1,0 +1,60 @@
+/** Names by use, so that pieces of graph that differ in names alone become equal. */
+import type { Tensor } from "../graph/tensor.ts";
+
+/** Gives values names in the order in which they are asked for: `i0` is fed, `c0` embedded, `v0` computed. */
+export class CanonicalNames {
+  /** Canonical name → value, of what is fed. */
+  readonly feeds = new Map<string, string>();
+  /** Constants that are embedded, by their canonical names. */
+  readonly initializers = new Map<string, Tensor>();
+  readonly #inputs: ReadonlySet<string>;
+  readonly #constants: ReadonlyMap<string, Tensor>;
+  readonly #names = new Map<string, string>();
+  #computed = 0;
+
+  /**
+   * @param inputs values that are fed
+   * @param constants values that are embedded where something reads them
+   */
+  constructor(inputs: ReadonlySet<string>, constants: ReadonlyMap<string, Tensor>) {
+    this.#inputs = inputs;
+    this.#constants = constants;
+  }
+
+  /** Names a value that a node computes; "" is an output that is left out. */
+  computed(value: string): string {
+    if (value === "") return "";
+    return this.#names.get(value) ?? this.#name(value, `v${this.#computed++}`);
+  }
+
+  /**
+   * The name of a value that is read; "" is an input that is left out.
+   *
+   * @throws {ReferenceError} where a value is neither computed before nor given
+   */
+  read(value: string): string {
+    if (value === "") return "";
+    const found = this.#names.get(value);
+    if (found !== undefined) return found;
+    if (this.#inputs.has(value)) {
+      const name = `i${this.feeds.size}`;
+      this.feeds.set(name, value);
+      return this.#name(value, name);
+    }
+    const constant = this.#constants.get(value);
+    if (constant === undefined) throw new ReferenceError(`No value is named "${value}"`);
+    const name = `c${this.initializers.size}`;
+    this.initializers.set(name, constant);
+    return this.#name(value, name);
+  }
+
+  #name(value: string, name: string): string {
+    this.#names.set(value, name);
+    return name;
+  }
+}
+
+/** Whether a canonical name is that of a value that a node computes. */
+export function isComputed(name: string): boolean {
+  return name.startsWith("v");
+}
