@@ -27,7 +27,7 @@ function place(node: Node, index: number, size: number): number {
  * ScatterElements and not ScatterND, whose CPU kernel adds from several threads at once and loses
  * updates where indices repeat.
  */
-function scatterAdd(
+export function scatterAdd(
   b: GraphBuilder,
   dims: readonly number[],
   indices: string,

@@ -1,11 +1,12 @@
-/** ArgMax, ArgMin, TopK, OneHot and NonZero: indices out (or in), no gradient. */
+/** ArgMax, ArgMin, TopK, OneHot and NonZero: indices out (or in); only TopK's values have a gradient. */
 import { intAttribute } from "../graph/attributes.ts";
 import type { Known } from "../graph/builder.ts";
 import { int64, toNumbers } from "../graph/tensor.ts";
 import type { Node } from "../graph/types.ts";
-import { label, required, requiredInts, unsupported } from "./args.ts";
+import { knownInputs, label, required, requiredInts, unsupported } from "./args.ts";
 import { normalizeAxis } from "./axes.ts";
 import { stridesOf } from "./fold.ts";
+import { scatterAdd } from "./gather.ts";
 import type { OpRule } from "./types.ts";
 
 function arg(opType: string): OpRule {
@@ -42,10 +43,18 @@ const TopK: OpRule = {
     const out = dims.map((dim, i) => i === axis ? k : dim);
     return [{ dtype, dims: out }, { dtype: "int64", dims: out }];
   },
+  /** The count moves from the attribute to the input; the indices are made whoever reads them. */
   lower(b, node) {
-    const { k, ...attributes } = node.attributes;
-    if (k === undefined) return undefined;
-    return b.ops("TopK", [node.inputs[0], b.int64s([topCount(node, [])])], 2, attributes);
+    const { k: _, ...attributes } = node.attributes;
+    const count = b.int64s([topCount(node, knownInputs(b, node))]);
+    return b.ops("TopK", [node.inputs[0], count], 2, attributes);
+  },
+  /** Each value's cotangent goes where the value came from. */
+  vjp(b, node, [ct], [wanted]) {
+    if (ct === undefined || !wanted) return [undefined, undefined];
+    const dims = b.dims(node.inputs[0]);
+    const axis = normalizeAxis(node, intAttribute(node, "axis", -1), dims.length);
+    return [scatterAdd(b, dims, node.outputs[1], ct, axis), undefined];
   },
 };
 

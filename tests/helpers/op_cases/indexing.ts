@@ -90,13 +90,13 @@ export const INDEXING_CASES: readonly OpCase[] = [
     inputs: [f([3, 2])],
     attributes: { axis: int(1), keepdims: int(0) },
   },
-  { title: "two of each row", opType: "TopK", outputs: 2, wrt: [], inputs: [f([2, 4]), ic(2)] },
+  { title: "two of each row", opType: "TopK", outputs: 2, inputs: [f([2, 4]), ic(2)] },
+  { title: "none", opType: "TopK", outputs: 2, inputs: [f([2, 3]), ic(0)] },
   {
     title: "two of each column, counted in the attribute",
     opType: "TopK",
     opset: 9,
     outputs: 2,
-    wrt: [],
     inputs: [f([4, 2])],
     attributes: { k: int(2), axis: int(0) },
   },
@@ -128,7 +128,6 @@ export const INDEXING_CASES: readonly OpCase[] = [
     title: "all of the first axis, smallest first",
     opType: "TopK",
     outputs: 2,
-    wrt: [],
     inputs: [f([3, 2]), ic(3)],
     attributes: {
       axis: int(0),
