@@ -1,8 +1,9 @@
 /** Recognises the operator forms in which exporters and quantisers write a linear layer. */
-import { bitsOf, type DataType, isFloating } from "../graph/dtype.ts";
-import { floatAttribute, intAttribute, intsAttribute } from "../graph/attributes.ts";
+import { bitsOf, type DataType } from "../graph/dtype.ts";
+import { floatAttribute, intAttribute } from "../graph/attributes.ts";
 import { MICROSOFT, type Node } from "../graph/types.ts";
 import type { GraphIndex } from "./graph_index.ts";
+import { type LinearWeight, matrixBehind } from "./linear_weight.ts";
 
 /**
  * The operator form of a linear layer. `MatMulInteger` stands for the whole of
@@ -10,27 +11,6 @@ import type { GraphIndex } from "./graph_index.ts";
  * to, `DequantizeLinear` for a `MatMul` or `Gemm` over a dequantised weight.
  */
 export type LinearKind = "MatMul" | "Gemm" | "MatMulNBits" | "MatMulInteger" | "DequantizeLinear";
-
-/** Where a linear layer's weight lies and how it is stored. */
-export interface LinearWeight {
-  /** Value name of the stored weight: an initializer (or a `Constant` node's output). */
-  readonly weight: string;
-  /**
-   * Order of the stored dimensions: `KN` is [in, out], `NK` is [out, in], `NBits` is MatMulNBits'
-   * [out, blocks, bytes per block].
-   */
-  readonly layout: "KN" | "NK" | "NBits";
-  /** Bits of one stored weight. */
-  readonly bits: number;
-  /** Value name of the scales, for quantised weights. */
-  readonly scales?: string;
-  /** Value name of the zero points, where the quantisation has them. */
-  readonly zeroPoints?: string;
-  /** Stored axis that scales run along: per channel, or per block where there is a `blockSize`. */
-  readonly axis?: number;
-  /** Weights that share a scale along `axis` (MatMulNBits: along the input dimension). */
-  readonly blockSize?: number;
-}
 
 /** Output columns [offset, offset + size) of a fused linear with `total` columns. */
 export interface Slice {
@@ -99,7 +79,7 @@ function partsOf(index: GraphIndex, node: Node): Parts | undefined {
 }
 
 function matMul(index: GraphIndex, node: Node): Parts | undefined {
-  const stored = storedMatrix(index, node.inputs[1]);
+  const stored = matrixBehind(index, node.inputs[1]);
   if (stored === undefined || index.constant(node.inputs[0]) !== undefined) return undefined;
   return {
     ...stored,
@@ -114,7 +94,7 @@ function gemm(index: GraphIndex, node: Node): Parts | undefined {
     return undefined;
   }
   const transposed = intAttribute(node, "transB", 0) !== 0;
-  const stored = storedMatrix(index, node.inputs[1], transposed);
+  const stored = matrixBehind(index, node.inputs[1], transposed);
   if (stored === undefined) return undefined;
   const bias = node.inputs[2];
   return {
@@ -216,72 +196,6 @@ function integerParts(index: GraphIndex, node: Node, values: IntegerValues): Par
 }
 
 const ends = (node: Node) => ({ node, input: node.inputs[0], output: node.outputs[0] });
-
-/** A constant matrix behind `value`, looking through Transpose, Cast, Identity and DequantizeLinear. */
-function storedMatrix(index: GraphIndex, value: string, transposed = false) {
-  let now = value;
-  let swap = transposed;
-  let dtype: DataType | undefined;
-  let quantised: Pick<LinearWeight, "scales" | "zeroPoints" | "axis" | "blockSize"> | undefined;
-  for (;;) {
-    const found = index.constant(now);
-    if (found !== undefined) {
-      if (found.dims.length !== 2) return undefined;
-      if (quantised === undefined && !isFloating(found.dtype)) return undefined;
-      const [rows, columns] = found.dims;
-      return {
-        weight: now,
-        layout: swap ? "NK" as const : "KN" as const,
-        bits: bitsOf(found.dtype),
-        inFeatures: swap ? columns : rows,
-        outFeatures: swap ? rows : columns,
-        dtype: dtype ?? found.dtype,
-        ...quantised,
-      };
-    }
-    const node = index.producer(now);
-    if (node === undefined || node.domain !== "" && node.opType !== "DequantizeLinear") {
-      return undefined;
-    }
-    switch (node.opType) {
-      case "Transpose": {
-        const perm = intsAttribute(node, "perm", [1, 0]);
-        if (perm.length !== 2) return undefined;
-        if (perm[0] === 1) swap = !swap;
-        break;
-      }
-      case "Identity":
-        break;
-      case "Cast":
-        // Only the type that leaves the last Cast is the activations'.
-        dtype ??= castType(intAttribute(node, "to", 0));
-        if (dtype === undefined) return undefined;
-        break;
-      case "DequantizeLinear": {
-        const [, scales, zeroPoints] = node.inputs;
-        const scale = index.constant(scales);
-        // Scales are stored along the weight's own axes: nothing may turn it before it is dequantised.
-        if (scale === undefined || index.constant(node.inputs[0]) === undefined) return undefined;
-        const blockSize = intAttribute(node, "block_size", 0);
-        const axis = intAttribute(node, "axis", 1);
-        quantised = {
-          scales,
-          axis: axis < 0 ? axis + 2 : axis,
-          ...(zeroPoints ? { zeroPoints } : {}),
-          ...(blockSize > 0 ? { blockSize } : {}),
-        };
-        dtype ??= scale.dtype;
-        break;
-      }
-      default:
-        return undefined;
-    }
-    now = node.inputs[0];
-  }
-}
-
-const castType = (to: number): DataType | undefined =>
-  to === 1 ? "float32" : to === 10 ? "float16" : to === 16 ? "bfloat16" : undefined;
 
 /** The one reader of `value` if it is an `opType` and the value is no graph output. */
 function only(index: GraphIndex, value: string, opType: string): Node | undefined {

@@ -10,7 +10,8 @@ export {
   loraName,
   type LoraWeights,
 } from "./inject.ts";
-export type { LinearKind, LinearWeight, Slice } from "./linear.ts";
+export type { LinearKind, Slice } from "./linear.ts";
+export type { LinearWeight } from "./linear_weight.ts";
 export { findModules, type LinearModule } from "./modules.ts";
 export { makeTrainable, resolveModulesToSave } from "./modules_to_save.ts";
 export { splitShared } from "./split_shared.ts";

@@ -1,0 +1,118 @@
+/** The stored weight behind what a linear layer multiplies by. */
+import { intAttribute, intsAttribute } from "../graph/attributes.ts";
+import { bitsOf, type DataType, isFloating } from "../graph/dtype.ts";
+import type { Node } from "../graph/types.ts";
+import type { GraphIndex } from "./graph_index.ts";
+
+/** Where a linear layer's weight lies and how it is stored. */
+export interface LinearWeight {
+  /** Value name of the stored weight: an initializer (or a `Constant` node's output). */
+  readonly weight: string;
+  /**
+   * Order of the stored dimensions: `KN` is [in, out], `NK` is [out, in], `NBits` is MatMulNBits'
+   * [out, blocks, bytes per block].
+   */
+  readonly layout: "KN" | "NK" | "NBits";
+  /** Bits of one stored weight. */
+  readonly bits: number;
+  /** Value name of the scales, for quantised weights. */
+  readonly scales?: string;
+  /** Value name of the zero points, where the quantisation has them. */
+  readonly zeroPoints?: string;
+  /** Stored axis that scales run along: per channel, or per block where there is a `blockSize`. */
+  readonly axis?: number;
+  /** Weights that share a scale along `axis` (MatMulNBits: along the input dimension). */
+  readonly blockSize?: number;
+}
+
+/** A stored matrix, and what is multiplied by once it was prepared. */
+export interface MatrixBehind extends LinearWeight {
+  readonly layout: "KN" | "NK";
+  readonly inFeatures: number;
+  readonly outFeatures: number;
+  /** Element type of the prepared matrix. */
+  readonly dtype: DataType;
+}
+
+/** What the nodes between a stored matrix and its product do to it. */
+interface Preparation {
+  /** Whether the product sees it the other way round. */
+  swap: boolean;
+  /** The type it has for the product, where a node decides it. */
+  dtype?: DataType;
+  quantised?: Pick<LinearWeight, "scales" | "zeroPoints" | "axis" | "blockSize">;
+}
+
+/**
+ * The constant matrix behind a value, looking through Transpose, Cast, Identity and DequantizeLinear.
+ *
+ * @param transposed whether the product itself reads the value the other way round
+ */
+export function matrixBehind(
+  index: GraphIndex,
+  value: string,
+  transposed = false,
+): MatrixBehind | undefined {
+  const preparation: Preparation = { swap: transposed };
+  let now = value;
+  while (index.constant(now) === undefined) {
+    const node = index.producer(now);
+    if (node === undefined || !lookThrough(index, node, preparation)) return undefined;
+    now = node.inputs[0];
+  }
+  const { dims, dtype } = index.constant(now)!;
+  const { swap, quantised } = preparation;
+  if (dims.length !== 2 || quantised === undefined && !isFloating(dtype)) return undefined;
+  const [rows, columns] = dims;
+  return {
+    weight: now,
+    layout: swap ? "NK" : "KN",
+    bits: bitsOf(dtype),
+    inFeatures: swap ? columns : rows,
+    outFeatures: swap ? rows : columns,
+    dtype: preparation.dtype ?? dtype,
+    ...quantised,
+  };
+}
+
+/** Notes what a node does to the matrix; false where it is none that a weight is prepared by. */
+function lookThrough(index: GraphIndex, node: Node, preparation: Preparation): boolean {
+  if (node.opType === "DequantizeLinear") return lookThroughDequantize(index, node, preparation);
+  if (node.domain !== "") return false;
+  switch (node.opType) {
+    case "Transpose": {
+      const perm = intsAttribute(node, "perm", [1, 0]);
+      if (perm.length !== 2) return false;
+      if (perm[0] === 1) preparation.swap = !preparation.swap;
+      return true;
+    }
+    case "Identity":
+      return true;
+    case "Cast":
+      // Only the type that leaves the last Cast is the activations'.
+      preparation.dtype ??= castType(intAttribute(node, "to", 0));
+      return preparation.dtype !== undefined;
+    default:
+      return false;
+  }
+}
+
+function lookThroughDequantize(index: GraphIndex, node: Node, preparation: Preparation): boolean {
+  const [weight, scales, zeroPoints] = node.inputs;
+  const scale = index.constant(scales);
+  // Scales are stored along the weight's own axes: nothing may turn it before it is dequantised.
+  if (scale === undefined || index.constant(weight) === undefined) return false;
+  const blockSize = intAttribute(node, "block_size", 0);
+  const axis = intAttribute(node, "axis", 1);
+  preparation.quantised = {
+    scales,
+    axis: axis < 0 ? axis + 2 : axis,
+    ...(zeroPoints ? { zeroPoints } : {}),
+    ...(blockSize > 0 ? { blockSize } : {}),
+  };
+  preparation.dtype ??= scale.dtype;
+  return true;
+}
+
+const castType = (to: number): DataType | undefined =>
+  to === 1 ? "float32" : to === 10 ? "float16" : to === 16 ? "bfloat16" : undefined;
