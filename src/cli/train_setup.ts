@@ -1,6 +1,6 @@
 /** Everything `graft train` needs, from its flags: model, data, adapter, optimiser. */
 import { dirname } from "@std/path";
-import { trainingForms } from "../bench/training_forms.ts";
+import { type TrainingForms, trainingForms } from "../bench/training_forms.ts";
 import { GuardedText } from "../data/mod.ts";
 import { sliceBatch } from "../data/slice_batch.ts";
 import { elementCount } from "../graph/tensor.ts";
@@ -86,9 +86,7 @@ export async function setUpTraining(
   terminal.note(formatTrainable(model, adapted));
   later.release();
   const runner = own.runner ?? resources.use(openRunner(flags));
-  // A run that is gone on with was measured when it began.
-  const forms = (flags.resume ? readChosenMemory(flags.adapterPath)?.forms : undefined) ??
-    await trainingForms(runner, flags.threads, model, flags.numeric);
+  const forms = await chosenForms(flags, runner, model);
   const options = {
     runner,
     model: adapted.model,
@@ -108,20 +106,17 @@ export async function setUpTraining(
     terminal,
   );
   const step = resources.use(new PlannedModel({ ...options, keepBytes }));
-  await checkForward(runner, adapted.model, step, data, terminal);
+  const batch = await data.train.batch(0, 0);
+  const firstRows = sliceBatch(batch, 0, sequences);
+  await checkForward(runner, adapted.model, step, batch, terminal);
   if (runner.providers.length > 0) {
     using processor = openProcessor(flags);
-    const batch = sliceBatch(await data.train.batch(0, 0), 0, sequences);
-    await checkProvider(step, options, processor, batch, terminal);
+    await checkProvider(step, options, processor, firstRows, terminal);
   }
   // Reads all weights: before those of `fast` are made, so that both are never there at once.
   const baseDigest = modelDigest(model);
-  const numeric = await chooseNumeric(
-    flags.train && flags.numeric === "fast" ? "fast" : "exact",
-    step,
-    sliceBatch(await data.train.batch(0, 0), 0, sequences),
-    terminal,
-  );
+  const asked = flags.train && flags.numeric === "fast" ? "fast" : "exact";
+  const numeric = await chooseNumeric(asked, step, firstRows, terminal);
   const optimizer = resources.use(
     await graphOptimizer(runner, step.parameters, {
       ...OPTIMIZER_DEFAULTS,
@@ -139,6 +134,7 @@ export async function setUpTraining(
     parents: parentsOf(flags.resumeAdapterFile),
     config: fileValues({ ...flags, numeric: numeric.setting }, TRAIN_FLAGS),
   };
+  const prefixIdentity = JSON.stringify([baseDigest, runner.description, VERSION, forms]);
   const kept = resources.move();
   return {
     model: new MicroBatches(step, tokens),
@@ -148,16 +144,22 @@ export async function setUpTraining(
     test: data.test,
     numeric,
     memory: { keepBytes, sequences, forms },
-    frozen: frozenLayers(
-      step,
-      sliceBatch(await data.train.batch(0, 0), 0, sequences),
-      JSON.stringify([card.baseDigest, runner.description, VERSION, forms]),
-    ),
-    identity: { base: card.baseDigest, tokenizer: tokenizerDigest, ...data.identity },
+    frozen: frozenLayers(step, firstRows, prefixIdentity),
+    identity: { base: baseDigest, tokenizer: tokenizerDigest, ...data.identity },
     saveAdapter: (directory, parameters) =>
       saveAdapter(directory, adapterOf(adapted, parameters, card)),
     [Symbol.dispose]: () => kept.dispose(),
   };
+}
+
+/** How products are computed; a run that is gone on with was measured when it began. */
+async function chosenForms(
+  { resume, adapterPath, threads, numeric }: TrainFlags,
+  runner: Runner,
+  model: Model,
+): Promise<TrainingForms> {
+  const before = resume ? readChosenMemory(adapterPath)?.forms : undefined;
+  return before ?? await trainingForms(runner, threads, model, numeric);
 }
 
 /** The trainable share, as the first thing a run says. */
@@ -227,15 +229,16 @@ async function checkForward(
   runner: Runner,
   model: Model,
   step: PlannedModel,
-  data: TrainData,
+  batch: TokenBatch,
   terminal: Terminal,
 ): Promise<void> {
-  const batch = await data.train.batch(0, 0);
-  const { relativeDifference, dynamic } = await compareForward(runner, model, step, batch);
-  if (!dynamic) return;
+  const { relativeDifference, dynamic, half } = await compareForward(runner, model, step, batch);
+  if (!dynamic && !half) return;
+  const ways = dynamic
+    ? "rounds activations to 8 bits as it runs; training computes them in floats"
+    : "computes in 16-bit floats; training computes in 32-bit ones";
   terminal.note(
-    "The model rounds activations to 8 bits as it runs; training computes them in floats: the " +
-      `logits of a batch differ by ${formatShare(relativeDifference)}`,
+    `The model ${ways}: the logits of a batch differ by ${formatShare(relativeDifference)}`,
   );
 }
 
