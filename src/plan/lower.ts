@@ -13,6 +13,7 @@ import { inferTraining, ruleOf } from "../ops/registry.ts";
 import { rewriteDynamicQuantization } from "../ops/quantized/pattern.ts";
 import { BadInputError, GraftError } from "../errors.ts";
 import { DROPOUT_SEED, dropoutMask, MASK_SUFFIX, saltOf } from "./dropout.ts";
+import { inFullPrecision, isHalf } from "./full_precision.ts";
 import { fuse } from "./fuse.ts";
 import type { BoundInput } from "./inputs.ts";
 
@@ -49,15 +50,16 @@ export function lowerForTraining(
 ): Graph {
   const wanted = model.graph.outputs.filter((output) => outputs.includes(output.name));
   const source = prune(rewriteDynamicQuantization(
-    prune({ ...model.graph, outputs: wanted }),
+    inFullPrecision(prune({ ...model.graph, outputs: wanted })),
   ));
   const b = new GraphBuilder(inferTraining);
   if (options.dequantForm !== undefined) setDequantForm(b, options.dequantForm);
   for (const { name } of source.inputs) {
     if (source.initializers.has(name)) continue;
     if (name.endsWith(MASK_SUFFIX)) continue;
-    const input = bound.get(name);
-    if (input === undefined) throw new ReferenceError(`Input "${name}" is not bound`);
+    const given = bound.get(name);
+    if (given === undefined) throw new ReferenceError(`Input "${name}" is not bound`);
+    const input = isHalf(given.dtype) ? { ...given, dtype: "float32" as const } : given;
     // An empty cache is a constant: whatever reads only its shape melts away.
     if (input.dims.includes(0)) b.initializer(name, emptyTensor(input));
     else b.input(name, input.dtype, input.dims);

@@ -9,6 +9,7 @@ import type { Graph, Model } from "../graph/types.ts";
 import { BadInputError, RefusedError } from "../errors.ts";
 import type { Runner } from "../runtime/runner.ts";
 import { evaluate } from "../eval/evaluate.ts";
+import { holdsHalves } from "../plan/full_precision.ts";
 import type { PlannedModel } from "./planned_model.ts";
 import { giveBackFreed } from "../system/memory.ts";
 import { sliceBatch } from "../data/slice_batch.ts";
@@ -18,6 +19,8 @@ import { IGNORED, targetsOf, type TokenBatch } from "../data/targets.ts";
 export const FORWARD_TOLERANCE = 1e-3;
 /** The same where the graph rounds activations to 8 bits as it runs. */
 export const DYNAMIC_TOLERANCE = 0.25;
+/** The same where the graph computes in 16-bit floats. */
+export const HALF_TOLERANCE = 0.05;
 
 /**
  * An arena of the session's own, which goes with it: in the shared one, its blocks would stand between
@@ -41,6 +44,8 @@ export interface ForwardComparison {
   readonly largestDifference: number;
   /** Whether the user's graph quantises activations as it runs, so that a difference is expected. */
   readonly dynamic: boolean;
+  /** Whether the user's graph computes in 16-bit floats, with the same consequence. */
+  readonly half: boolean;
   readonly rows: number;
 }
 
@@ -82,7 +87,8 @@ export async function compareForward(
   }
   const relativeDifference = Math.sqrt(difference / norm);
   const dynamic = quantizesActivations(model.graph);
-  const tolerance = dynamic ? DYNAMIC_TOLERANCE : FORWARD_TOLERANCE;
+  const half = holdsHalves(model.graph);
+  const tolerance = dynamic ? DYNAMIC_TOLERANCE : half ? HALF_TOLERANCE : FORWARD_TOLERANCE;
   // Written so that NaN is refused too.
   if (!(relativeDifference <= tolerance)) {
     throw new RefusedError(
@@ -91,7 +97,7 @@ export async function compareForward(
         `; please report the model's exporter`,
     );
   }
-  return { relativeDifference, largestDifference, dynamic, rows };
+  return { relativeDifference, largestDifference, dynamic, half, rows };
 }
 
 /** What to say of a model that computes no numbers. */

@@ -1,0 +1,146 @@
+/**
+ * A graph that computes in float16 or bfloat16, in float32: what gradients need, and what kernels
+ * have for all that a derivative is made of.
+ *
+ * Weights stay the bytes of the file: where a node reads one, a Cast goes before it. What is small
+ * beside them is widened once: vectors, the scales of quantised weights, rotary tables.
+ */
+import { dataTypeOf, ONNX_TYPE } from "../graph/dtype.ts";
+import { int } from "../graph/attributes.ts";
+import { elementCount, float32, type Tensor, toNumbers } from "../graph/tensor.ts";
+import type { Attribute, Graph, Node } from "../graph/types.ts";
+import { verify } from "../graph/verify.ts";
+
+/** Whether a type is one that this pass replaces. */
+export const isHalf = (dtype: string | undefined): boolean =>
+  dtype === "float16" || dtype === "bfloat16";
+
+/** Inputs that hold parameters and no weights, by operator. */
+const PARAMETERS: Readonly<Record<string, readonly number[]>> = {
+  DequantizeLinear: [1, 2],
+  GatherBlockQuantized: [2, 3],
+  GroupQueryAttention: [7, 8],
+  MatMulNBits: [2, 3],
+  RotaryEmbedding: [1, 2, 3],
+};
+
+/** Elements that are widened whatever reads them: vectors of a layer's width. */
+const SMALL = 1 << 16;
+
+/** The same copy for all plans of a model. */
+const WIDENED = new WeakMap<Tensor, Tensor>();
+
+function widened(value: Tensor): Tensor {
+  let found = WIDENED.get(value);
+  if (found === undefined) {
+    found = float32(value.dims, Float32Array.from(toNumbers(value)));
+    WIDENED.set(value, found);
+  }
+  return found;
+}
+
+/** Whether a graph computes in half precision somewhere, its subgraphs included. */
+export function holdsHalves(graph: Graph): boolean {
+  return graph.inputs.some(({ type }) => isHalf(type?.dtype)) ||
+    [...graph.initializers.values()].some(({ dtype }) => isHalf(dtype)) ||
+    graph.nodes.some(({ attributes }) =>
+      Object.entries(attributes).some(([name, attribute]) =>
+        attribute.kind === "graph"
+          ? holdsHalves(attribute.value)
+          : wideAttribute(name, attribute) !== attribute
+      )
+    );
+}
+
+/** The graph in float32; itself where it holds nothing in half precision. */
+export function inFullPrecision(graph: Graph): Graph {
+  return holdsHalves(graph) ? verify(new Widening(graph).graph(), "inFullPrecision()") : graph;
+}
+
+class Widening {
+  readonly #source: Graph;
+  readonly #initializers: Map<string, Tensor>;
+  readonly #casts: Node[] = [];
+  /** Names under which weights are read. */
+  readonly #names = new Map<string, string>();
+
+  constructor(source: Graph) {
+    this.#source = source;
+    this.#initializers = new Map(source.initializers);
+    const parameters = new Set(source.nodes.flatMap(parametersOf));
+    for (const [name, value] of source.initializers) {
+      if (!isHalf(value.dtype)) continue;
+      if (parameters.has(name) || elementCount(value.dims) <= SMALL) {
+        this.#initializers.set(name, widened(value));
+      } else this.#cast(name);
+    }
+  }
+
+  graph(): Graph {
+    const wide = this.#widenGraph(this.#source, this.#initializers);
+    return { ...wide, nodes: [...this.#casts, ...wide.nodes] };
+  }
+
+  #cast(name: string): void {
+    const output = `${name}.float32`;
+    this.#names.set(name, output);
+    this.#casts.push({
+      name: output,
+      opType: "Cast",
+      domain: "",
+      inputs: [name],
+      outputs: [output],
+      attributes: { to: int(ONNX_TYPE.float32) },
+    });
+  }
+
+  #widenGraph(graph: Graph, initializers: ReadonlyMap<string, Tensor>): Graph {
+    return {
+      ...graph,
+      inputs: graph.inputs.map(inFloat32),
+      outputs: graph.outputs.map(inFloat32),
+      initializers,
+      nodes: graph.nodes.map((node) => this.#widenNode(node)),
+      valueInfo: new Map(),
+    };
+  }
+
+  #widenNode(node: Node): Node {
+    const attributes = Object.fromEntries(
+      Object.entries(node.attributes).map(([name, attribute]) => [
+        name,
+        attribute.kind === "graph"
+          ? { ...attribute, value: this.#branch(attribute.value) }
+          : wideAttribute(name, attribute),
+      ]),
+    );
+    const inputs = node.inputs.map((name) => this.#names.get(name) ?? name);
+    return { ...node, inputs, attributes, rest: undefined };
+  }
+
+  /** What a branch holds itself is small. */
+  #branch(graph: Graph): Graph {
+    const own = [...graph.initializers].map(([name, value]) =>
+      [name, isHalf(value.dtype) ? widened(value) : value] as const
+    );
+    return this.#widenGraph(graph, new Map(own));
+  }
+}
+
+function parametersOf({ opType, inputs }: Node): readonly string[] {
+  return (PARAMETERS[opType] ?? []).flatMap((i) => inputs[i] ? [inputs[i]] : []);
+}
+
+function inFloat32<T extends Graph["inputs"][number]>(value: T): T {
+  if (value.type === undefined || !isHalf(value.type.dtype)) return value;
+  return { ...value, type: { ...value.type, dtype: "float32" } };
+}
+
+/** The attribute without half precision that it asks for or holds; itself where it has none. */
+function wideAttribute(name: string, attribute: Attribute): Attribute {
+  if (attribute.kind === "tensor" && isHalf(attribute.value.dtype)) {
+    return { ...attribute, value: widened(attribute.value) };
+  }
+  const asked = attribute.kind === "int" && (name === "to" || name === "output_dtype");
+  return asked && isHalf(dataTypeOf(attribute.value)) ? int(ONNX_TYPE.float32) : attribute;
+}
