@@ -6,6 +6,7 @@
 import { int64 } from "../graph/tensor.ts";
 import type { Model, Node, ValueInfo } from "../graph/types.ts";
 import { verify } from "../graph/verify.ts";
+import { holdsHalves } from "../plan/full_precision.ts";
 import { selectTargetRows, TARGET_ROWS } from "../plan/select_rows.ts";
 import { LABELS } from "../plan/names.ts";
 
@@ -16,7 +17,7 @@ export const ROW_LOGITS = "row_logits";
 
 /**
  * Adds inputs `target_rows` (positions in the flattened [batch · length]) and `labels`, int64 [rows],
- * and the outputs {@linkcode ROW_LOSSES} and {@linkcode ROW_LOGITS}, the only ones left.
+ * and the outputs {@linkcode ROW_LOSSES} and {@linkcode ROW_LOGITS}, of others only what must be held.
  */
 export function withLoss(model: Model): Model {
   const selected = selectTargetRows(model.graph, "logits");
@@ -71,7 +72,17 @@ export function withLoss(model: Model): Model {
       outputs: [
         { name: ROW_LOSSES, type: { dtype: "float32", shape: ["target_rows"] } },
         { name: ROW_LOGITS, type: { dtype: "float32", shape: ["target_rows", "vocabulary"] } },
+        ...heldCaches(graph),
       ],
     }, "withLoss()"),
   };
+}
+
+/**
+ * Outputs that stay though nothing reads them. A graph in 16-bit floats gets Casts around attention
+ * where a processor has no kernel for it, and ONNX Runtime then puts new keys and values into what
+ * the Cast made of the empty cache, which is too small: outputs get memory of their own.
+ */
+function heldCaches(graph: Model["graph"]): readonly ValueInfo[] {
+  return holdsHalves(graph) ? graph.outputs.filter(({ name }) => name !== "logits") : [];
 }
