@@ -15,7 +15,8 @@ import { type Binary, emulated, native, printed } from "../../tests/helpers/bina
 import { toolMissing } from "../../tests/helpers/requirements.ts";
 import { Systemd, systemdMissing } from "../../tests/helpers/systemd.ts";
 import { SLOW, tinyWay } from "../../tests/helpers/tiny_way.ts";
-import { inTempDir, readMetrics } from "../../tests/helpers/training_runs.ts";
+import { readMetrics } from "../../tests/helpers/training_runs.ts";
+import { inTempDir } from "../../tests/helpers/temp_dir.ts";
 import { unitExposures } from "../../tests/helpers/unit_exposure.ts";
 import { binaryName } from "../compile.ts";
 import { compareReleases, lowestGlibc, type Target } from "../compile/elf.ts";

@@ -3,7 +3,7 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 import { join } from "@std/path";
 import { arm64Binary, type Binary, ownBinary, printed } from "../helpers/binary.ts";
 import { testNeeding } from "../helpers/requirements.ts";
-import { inTempDir } from "../helpers/training_runs.ts";
+import { inTempDir } from "../helpers/temp_dir.ts";
 import { tinyWay } from "../helpers/tiny_way.ts";
 
 const missing = [ownBinary, arm64Binary].find((found) => typeof found === "string") as

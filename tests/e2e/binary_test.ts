@@ -4,7 +4,7 @@ import { join } from "@std/path";
 import { VERSION } from "../../mod.ts";
 import { type Binary, ownBinary, printed, runAlone, type RunOptions } from "../helpers/binary.ts";
 import { testNeeding, toolMissing } from "../helpers/requirements.ts";
-import { inTempDir } from "../helpers/training_runs.ts";
+import { inTempDir } from "../helpers/temp_dir.ts";
 
 const missing = typeof ownBinary === "string" ? ownBinary : undefined;
 const binary = ownBinary as Binary;

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { join } from "@std/path";
 import { graft } from "../helpers/graft.ts";
-import { inTempDir } from "../helpers/training_runs.ts";
+import { inTempDir } from "../helpers/temp_dir.ts";
 
 Deno.test("default and quickstart name the embedded model and data in train, merge and run", () =>
   inTempDir(async (path) => {

@@ -2,17 +2,9 @@ import { assert, assertEquals, assertMatch, assertStringIncludes, assertThrows }
 import { fromFileUrl, join } from "@std/path";
 import { graft, graftOnTerminal, graftSignalled } from "../helpers/graft.ts";
 import { testWithTool } from "../helpers/requirements.ts";
+import { inTempDir } from "../helpers/temp_dir.ts";
 
 const MODELS = fromFileUrl(new URL("../fixtures/models", import.meta.url));
-
-async function inTempDir(body: (path: string) => Promise<void>): Promise<void> {
-  const path = await Deno.makeTempDir({ prefix: "graft-train-" });
-  try {
-    await body(path);
-  } finally {
-    await Deno.remove(path, { recursive: true });
-  }
-}
 
 /** Prompts and completions with something to learn: the completion is the prompt's colour. */
 function writePairs(path: string): void {

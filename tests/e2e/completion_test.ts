@@ -3,7 +3,7 @@ import { assert, assertEquals } from "@std/assert";
 import { join } from "@std/path";
 import { graft } from "../helpers/graft.ts";
 import { testWithTool } from "../helpers/requirements.ts";
-import { inTempDir } from "../helpers/training_runs.ts";
+import { inTempDir } from "../helpers/temp_dir.ts";
 
 async function scriptOf(shell: string, folder: string): Promise<string> {
   const { code, stdout, stderr } = await graft("completion", shell);

@@ -6,23 +6,21 @@ import { FileSource, TemporaryBytes } from "../../src/data/io/file_source.ts";
 import { findings, parseUtterances } from "../../scripts/check_quickstart_data.ts";
 import { BadInputError, StorageError } from "../../src/errors.ts";
 import { readTextFiles } from "../../src/model/tokenizer_files.ts";
+import { inTempDir } from "../helpers/temp_dir.ts";
 import { jsonBytes } from "../helpers/text_files.ts";
 
 const TINY = "tests/fixtures/models/tiny-llama-genai-int4";
 
-async function inFolder(
+function inFolder(
   files: Record<string, string>,
   test: (path: string) => Promise<void> | void,
-) {
-  const path = await Deno.makeTempDir();
-  try {
+): Promise<void> {
+  return inTempDir(async (path) => {
     for (const [name, text] of Object.entries(files)) {
       await Deno.writeTextFile(join(path, name), text);
     }
     await test(path);
-  } finally {
-    await Deno.remove(path, { recursive: true });
-  }
+  });
 }
 
 Deno.test("findData() finds the parts of a folder, or takes one file", async () => {

@@ -7,6 +7,7 @@ import { MINILM_DIR, modelDir, readModel, referenceDir } from "../helpers/fixtur
 import { graft } from "../helpers/graft.ts";
 import { testWithPython } from "../helpers/requirements.ts";
 import { runPython } from "../helpers/run_python.ts";
+import { inTempDir } from "../helpers/temp_dir.ts";
 
 const LLAMA = modelDir("tiny-llama-genai-fp32");
 const BERT = modelDir("tiny-bert-torch-fp32");
@@ -17,15 +18,6 @@ const PAIRS = ["my card", "a top up", "the exchange rate", "a refund"].map((thin
   completion: `You asked about ${thing}, and this is the answer to it.`,
 }));
 const ROWS = ["where is it", "it was stolen", "still waiting", "it fell apart", "lost my card"];
-
-async function inTempDir(body: (path: string) => Promise<void>): Promise<void> {
-  const path = await Deno.makeTempDir({ prefix: "graft-eval-" });
-  try {
-    await body(path);
-  } finally {
-    await Deno.remove(path, { recursive: true });
-  }
-}
 
 const jsonl = (rows: readonly unknown[]) => rows.map((row) => JSON.stringify(row) + "\n").join("");
 

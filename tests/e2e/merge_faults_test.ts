@@ -8,7 +8,8 @@ import { modelDir, referenceDir } from "../helpers/fixture_models.ts";
 import { graft, graftUnder, startGraftUnder } from "../helpers/graft.ts";
 import { injectMergeFaults } from "../helpers/merge_faults.ts";
 import { testWithTool } from "../helpers/requirements.ts";
-import { inTempDir, pairs } from "../helpers/training_runs.ts";
+import { pairs } from "../helpers/training_runs.ts";
+import { inTempDir } from "../helpers/temp_dir.ts";
 
 const names = (path: string) => [...Deno.readDirSync(path)].map(({ name }) => name).sort();
 

@@ -2,6 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import { EXIT } from "../../src/errors.ts";
 import { modelDir } from "../helpers/fixture_models.ts";
 import { graft } from "../helpers/graft.ts";
+import { inTempDir } from "../helpers/temp_dir.ts";
 
 const MODEL = modelDir("tiny-bert-dynamic-int8");
 
@@ -14,17 +15,8 @@ function table(from: number, to: number): string {
   return ["text,label", ...rows].join("\n") + "\n";
 }
 
-async function inTemporary(run: (dir: string) => Promise<void>): Promise<void> {
-  const dir = Deno.makeTempDirSync();
-  try {
-    await run(dir);
-  } finally {
-    Deno.removeSync(dir, { recursive: true });
-  }
-}
-
 Deno.test("graft merge measures on the adapter's own data and writes a model that names its classes", () =>
-  inTemporary(async (dir) => {
+  inTempDir(async (dir) => {
     Deno.writeTextFileSync(`${dir}/train.csv`, table(0, 48));
     Deno.writeTextFileSync(`${dir}/valid.csv`, table(48, 64));
     const trained = await graft(
@@ -68,7 +60,7 @@ Deno.test("graft merge refuses flags that contradict each other", async () => {
 });
 
 Deno.test("graft merge --force takes nothing away that it is made from", () =>
-  inTemporary(async (dir) => {
+  inTempDir(async (dir) => {
     Deno.mkdirSync(`${dir}/out/adapter`, { recursive: true });
     Deno.writeTextFileSync(`${dir}/out/model.onnx`, "a model by its name");
     const args = ["merge", "-m", MODEL, "--save-path", `${dir}/out`, "--force"];
@@ -82,7 +74,7 @@ Deno.test("graft merge --force takes nothing away that it is made from", () =>
   }));
 
 Deno.test("graft quantize reports each weight and what it does to the outputs", () =>
-  inTemporary(async (dir) => {
+  inTempDir(async (dir) => {
     const model = modelDir("tiny-llama-genai-fp32");
     const args = ["quantize", model, "--save-path", `${dir}/q`, "--min-elements", "1024"];
     const done = await graft(...args);

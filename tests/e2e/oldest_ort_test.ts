@@ -8,7 +8,8 @@ import { modelDir, referenceDir } from "../helpers/fixture_models.ts";
 import { graft, type GraftResult } from "../helpers/graft.ts";
 import { saveForOldest } from "../helpers/older_models.ts";
 import { oldestOrt } from "../helpers/oldest_ort.ts";
-import { inTempDir, pairs, readMetrics, requests } from "../helpers/training_runs.ts";
+import { pairs, readMetrics, requests } from "../helpers/training_runs.ts";
+import { inTempDir } from "../helpers/temp_dir.ts";
 
 const oldest = await oldestOrt();
 const library = "path" in oldest ? oldest.path : "";

@@ -3,15 +3,7 @@ import { join } from "@std/path";
 import { takeFolder } from "../../src/cli/quickstart_folder.ts";
 import { UsageError } from "../../src/errors.ts";
 import { graft } from "../helpers/graft.ts";
-
-async function inTempDir(body: (path: string) => void | Promise<void>): Promise<void> {
-  const path = await Deno.makeTempDir({ prefix: "graft-quickstart-" });
-  try {
-    await body(path);
-  } finally {
-    await Deno.remove(path, { recursive: true });
-  }
-}
+import { inTempDir } from "../helpers/temp_dir.ts";
 
 Deno.test("graft quickstart learns, merges, certifies and answers", () =>
   inTempDir(async (path) => {

@@ -10,6 +10,7 @@ import { genaiAnswers, graftAnswers } from "../helpers/genai.ts";
 import { graft, graftTyped, graftWithInput } from "../helpers/graft.ts";
 import { testWithPython, testWithTool } from "../helpers/requirements.ts";
 import { runPython } from "../helpers/run_python.ts";
+import { inTempDir } from "../helpers/temp_dir.ts";
 
 const LLAMA = modelDir("tiny-llama-genai-fp32");
 const BERT = modelDir("tiny-bert-torch-fp32");
@@ -22,15 +23,6 @@ async function ok(run: Promise<{ code: number; stdout: string; stderr: string }>
 }
 
 const json = async (...args: string[]) => JSON.parse((await ok(graft("run", ...args))).stdout);
-
-async function inTempDir(body: (path: string) => Promise<void>): Promise<void> {
-  const path = await Deno.makeTempDir({ prefix: "graft-run-" });
-  try {
-    await body(path);
-  } finally {
-    await Deno.remove(path, { recursive: true });
-  }
-}
 
 /** PyTorch's adapter of an oracle as graft would have saved it, for a base. */
 function saveAsGraft(path: string, reference: string, base: string): void {

@@ -4,7 +4,8 @@ import { modelDir } from "../helpers/fixture_models.ts";
 import { type Systemd, testUnderSystemd, until } from "../helpers/systemd.ts";
 import { install, override } from "../helpers/systemd_service.ts";
 import { graft } from "../helpers/graft.ts";
-import { inTempDir, pairs, sha256 } from "../helpers/training_runs.ts";
+import { pairs, sha256 } from "../helpers/training_runs.ts";
+import { inTempDir } from "../helpers/temp_dir.ts";
 
 const MODEL = modelDir("tiny-llama-genai-int4");
 

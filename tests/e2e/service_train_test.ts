@@ -2,7 +2,8 @@ import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/as
 import { join } from "@std/path";
 import { modelDir } from "../helpers/fixture_models.ts";
 import { graft, graftSignalled } from "../helpers/graft.ts";
-import { inTempDir, pairs, requests, sha256 } from "../helpers/training_runs.ts";
+import { pairs, requests, sha256 } from "../helpers/training_runs.ts";
+import { inTempDir } from "../helpers/temp_dir.ts";
 
 const ADAPTER = "models/0001/adapter/adapter_model.safetensors";
 

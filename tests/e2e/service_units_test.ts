@@ -3,7 +3,7 @@ import { join } from "@std/path";
 import { unitFiles } from "../../src/service/units.ts";
 import { graft, startGraftUnder } from "../helpers/graft.ts";
 import { testNeeding, testWithTool, toolMissing } from "../helpers/requirements.ts";
-import { inTempDir } from "../helpers/training_runs.ts";
+import { inTempDir } from "../helpers/temp_dir.ts";
 import { analyze, GPU_UNIT_SETTINGS, unitExposures } from "../helpers/unit_exposure.ts";
 
 testWithTool(

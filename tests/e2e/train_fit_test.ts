@@ -5,7 +5,8 @@ import { prune } from "../../src/graph/passes/prune.ts";
 import { encodeModel } from "../../src/onnx/mod.ts";
 import { modelDir, readModel } from "../helpers/fixture_models.ts";
 import { graft } from "../helpers/graft.ts";
-import { inTempDir, pairs, readMetrics, requests } from "../helpers/training_runs.ts";
+import { pairs, readMetrics, requests } from "../helpers/training_runs.ts";
+import { inTempDir } from "../helpers/temp_dir.ts";
 
 /** Losses of a run's first and last step, and its last validation loss. */
 function lossesOf(adapter: string) {

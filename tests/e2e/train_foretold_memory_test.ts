@@ -4,7 +4,7 @@ import { EXIT } from "../../src/errors.ts";
 import { MINILM_DIR } from "../helpers/fixture_models.ts";
 import { graft } from "../helpers/graft.ts";
 import { measureTraining } from "../helpers/measured_training.ts";
-import { inTempDir } from "../helpers/training_runs.ts";
+import { inTempDir } from "../helpers/temp_dir.ts";
 
 /** Largest error of a prediction; `scripts/figures/memory.ts` has more configurations. */
 const TOLERANCE = 0.15;

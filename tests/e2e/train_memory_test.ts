@@ -3,7 +3,8 @@ import { join } from "@std/path";
 import { processMemory, watchTree } from "../../src/system/memory.ts";
 import { startGraft } from "../helpers/graft.ts";
 import { modelFolders } from "../helpers/model_folders.ts";
-import { inTempDir, readMetrics } from "../helpers/training_runs.ts";
+import { readMetrics } from "../helpers/training_runs.ts";
+import { inTempDir } from "../helpers/temp_dir.ts";
 
 const NAME = "smollm2-135m-instruct-int4";
 /** Of SmolLM2's base: 134,515,008 parameters of 4 bytes. */

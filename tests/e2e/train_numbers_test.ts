@@ -5,7 +5,8 @@ import { openAdapted } from "../../src/model/open_model.ts";
 import { encodeModel } from "../../src/onnx/mod.ts";
 import { modelDir, readModel } from "../helpers/fixture_models.ts";
 import { graft } from "../helpers/graft.ts";
-import { adapterNumbers, inTempDir, pairs, readMetrics, sha256 } from "../helpers/training_runs.ts";
+import { adapterNumbers, pairs, readMetrics, sha256 } from "../helpers/training_runs.ts";
+import { inTempDir } from "../helpers/temp_dir.ts";
 
 const BASE = modelDir("tiny-llama-torch-fp32");
 

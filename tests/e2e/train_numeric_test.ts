@@ -4,7 +4,8 @@ import { encodeModel } from "../../src/onnx/mod.ts";
 import { modelDir, readModel } from "../helpers/fixture_models.ts";
 import { graft, graftSignalled } from "../helpers/graft.ts";
 import { withOutlier } from "../helpers/outlier_model.ts";
-import { inTempDir, pairs, sha256 } from "../helpers/training_runs.ts";
+import { pairs, sha256 } from "../helpers/training_runs.ts";
+import { inTempDir } from "../helpers/temp_dir.ts";
 
 /** The arguments of a short run in `fast` over the data it writes. */
 function argsOf(path: string, model: string): string[] {

@@ -2,7 +2,8 @@ import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { join } from "@std/path";
 import { modelDir } from "../helpers/fixture_models.ts";
 import { graft, graftReacting } from "../helpers/graft.ts";
-import { inTempDir, pairs, readMetrics, sha256 } from "../helpers/training_runs.ts";
+import { pairs, readMetrics, sha256 } from "../helpers/training_runs.ts";
+import { inTempDir } from "../helpers/temp_dir.ts";
 
 /** A `/sys` with a thermal zone and a battery on mains. */
 function fakeSys(path: string, millidegrees: number): string {

@@ -3,7 +3,8 @@ import { join } from "@std/path";
 import { modelDir } from "../helpers/fixture_models.ts";
 import { graft, graftSignalled, graftUnder } from "../helpers/graft.ts";
 import { testWithTool } from "../helpers/requirements.ts";
-import { inTempDir, pairs, readMetrics, sha256 } from "../helpers/training_runs.ts";
+import { pairs, readMetrics, sha256 } from "../helpers/training_runs.ts";
+import { inTempDir } from "../helpers/temp_dir.ts";
 
 /** Four epochs of five steps over a model whose first layer is frozen. */
 function argsOf(path: string): string[] {

@@ -2,7 +2,8 @@ import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { join } from "@std/path";
 import { modelDir } from "../helpers/fixture_models.ts";
 import { graft, graftSignalled } from "../helpers/graft.ts";
-import { inTempDir, pairs, readMetrics, sha256 } from "../helpers/training_runs.ts";
+import { pairs, readMetrics, sha256 } from "../helpers/training_runs.ts";
+import { inTempDir } from "../helpers/temp_dir.ts";
 
 const STEPS = 12;
 const KILLED = 137;

@@ -28,16 +28,6 @@ export function requests(count: number): string {
   return ["text,label", ...rows, ""].join("\n");
 }
 
-/** Runs a body with a folder that is removed after it. */
-export async function inTempDir<T>(body: (path: string) => T | Promise<T>): Promise<T> {
-  const path = await Deno.makeTempDir({ prefix: "graft-train-" });
-  try {
-    return await body(path);
-  } finally {
-    await Deno.remove(path, { recursive: true });
-  }
-}
-
 /** A line of `metrics.jsonl`. */
 export interface Metric {
   readonly step: number;

@@ -6,7 +6,7 @@ import {
   type ActivationFileEvent,
   type ActivationFileOptions,
 } from "../../src/train/activation_file.ts";
-import { inTempDir } from "../helpers/training_runs.ts";
+import { inTempDir } from "../helpers/temp_dir.ts";
 
 const KEYS = ["00", "a1", "ff"].map((byte) => byte.repeat(16));
 const HEADER_BYTES = 48;

@@ -6,6 +6,7 @@ import { type Adapter, encodeAdapter } from "../../src/lora/adapter_files.ts";
 import { loadAdapter, saveAdapter } from "../../src/model/adapter_dir.ts";
 import { modelDir, readModel, referenceDir } from "../helpers/fixture_models.ts";
 import { floats } from "../helpers/lora_graphs.ts";
+import { inTempDir } from "../helpers/temp_dir.ts";
 
 /** An adapter whose tensors all hold one number, so that versions can be told apart. */
 function version(value: number): Adapter & { card: AdapterCard } {
@@ -43,17 +44,8 @@ function versionIn(directory: string): number {
   return first(pair.a.bytes);
 }
 
-function inTemporaryFolder(body: (directory: string) => void) {
-  const directory = Deno.makeTempDirSync();
-  try {
-    body(directory);
-  } finally {
-    Deno.removeSync(directory, { recursive: true });
-  }
-}
-
 Deno.test("loadAdapter() reads what saveAdapter() wrote, over an older one too", () =>
-  inTemporaryFolder((directory) => {
+  inTempDir((directory) => {
     saveAdapter(`${directory}/a/b`, version(1));
     assertEquals(versionIn(`${directory}/a/b`), 1);
     saveAdapter(`${directory}/a/b`, version(2));
@@ -67,7 +59,7 @@ Deno.test("loadAdapter() reads what saveAdapter() wrote, over an older one too",
   }));
 
 Deno.test("saveAdapter() removes the head of an older adapter that had one", () =>
-  inTemporaryFolder((directory) => {
+  inTempDir((directory) => {
     saveAdapter(directory, version(1));
     saveAdapter(directory, { ...version(2), head: undefined });
     assertEquals(loadAdapter(directory).adapter.head, undefined);
@@ -77,7 +69,7 @@ Deno.test("loadAdapter() finds the old or the new adapter wherever a save was cu
   const files = [...encodeAdapter(version(2))];
   // Writes of the new files under their pending names, then the renames.
   for (let done = 0; done <= 2 * files.length; done++) {
-    inTemporaryFolder((directory) => {
+    inTempDir((directory) => {
       saveAdapter(directory, version(1));
       for (const [name, bytes] of files.slice(0, done)) {
         Deno.writeFileSync(`${directory}/${name}.new`, bytes);
@@ -93,7 +85,7 @@ Deno.test("loadAdapter() finds the old or the new adapter wherever a save was cu
 });
 
 Deno.test("loadAdapter() refuses files that are not those graft.json was saved with", () =>
-  inTemporaryFolder((directory) => {
+  inTempDir((directory) => {
     saveAdapter(directory, version(1));
     const other = encodeAdapter(version(2)).get("adapter_model.safetensors")!;
     Deno.writeFileSync(`${directory}/adapter_model.safetensors`, other);
@@ -103,13 +95,13 @@ Deno.test("loadAdapter() refuses files that are not those graft.json was saved w
   }));
 
 Deno.test("loadAdapter() refuses a pickle and says how to convert it", () =>
-  inTemporaryFolder((directory) => {
+  inTempDir((directory) => {
     Deno.writeFileSync(`${directory}/adapter_model.bin`, new Uint8Array([0x80, 2]));
     assertThrows(() => loadAdapter(directory), BadInputError, "safe_serialization=True");
   }));
 
 Deno.test("loadAdapter() names a folder that holds no adapter", () =>
-  inTemporaryFolder((directory) => {
+  inTempDir((directory) => {
     assertThrows(() => loadAdapter(directory), BadInputError, "there is no adapter here");
     assertThrows(
       () => loadAdapter(`${directory}/missing`),
@@ -120,7 +112,7 @@ Deno.test("loadAdapter() names a folder that holds no adapter", () =>
 
 // PROMISES 12, for an adapter's files.
 Deno.test("loadAdapter() opens nothing but regular files of the adapter's own folder", () =>
-  inTemporaryFolder((directory) => {
+  inTempDir((directory) => {
     const [inside, elsewhere] = [`${directory}/adapter`, `${directory}/elsewhere`];
     const ways: Readonly<Record<string, (path: string) => void>> = {
       "an absolute link": (path) => Deno.symlinkSync(elsewhere, path),

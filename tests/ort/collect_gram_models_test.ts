@@ -9,7 +9,7 @@ import { findModelFile } from "../../src/model/find_model.ts";
 import { loadOnnx } from "../../src/model/load_onnx.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
 import { modelDir } from "../helpers/fixture_models.ts";
-import { inTempDir } from "../helpers/training_runs.ts";
+import { inTempDir } from "../helpers/temp_dir.ts";
 
 /** Sequences of several lengths, padded to the longest. */
 function batch(lengths: readonly number[]): TokenBatch {

@@ -11,6 +11,7 @@ import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
 import type { TokenBatch } from "../../src/data/targets.ts";
 import { modelDir, referenceDir } from "../helpers/fixture_models.ts";
 import { oracleBatch, readOracle, readTensors } from "../helpers/oracle.ts";
+import { inTempDir } from "../helpers/temp_dir.ts";
 
 /** A fixture's model, the oracle's trained adapter, and the sentences it was trained on. */
 function fixture(reference: string, model: string) {
@@ -42,198 +43,199 @@ function variants(batch: TokenBatch): TokenBatch[] {
 
 const names = (dir: string) => [...Deno.readDirSync(dir)].map(({ name }) => name).sort();
 
-function inTemporary(run: (dir: string) => Promise<void>): () => Promise<void> {
-  return async () => {
-    const dir = Deno.makeTempDirSync();
-    try {
-      await run(dir);
-    } finally {
-      Deno.removeSync(dir, { recursive: true });
-    }
-  };
-}
-
 Deno.test(
   "mergeAdapters() writes an int4 model like its base and certifies what it keeps of the gain",
-  inTemporary(async (dir) => {
-    using runner = createOrtRunner();
-    const request = fixture("tiny-llama-int4.all", "tiny-llama-genai-int4");
-    const savePath = `${dir}/merged`;
-    const { measured, chosen } = await mergeAdapters(runner, {
-      ...request,
-      savePath,
-      latency: { minRounds: 6, budgetMs: 0 },
-    });
-    assertEquals(
-      measured.candidates.map(({ method }) => method),
-      ["nearest", "compensated", "8bit"],
-    );
-    const [nearest, compensated, wide] = measured.candidates;
-    assertEquals(nearest.sizeBytes, measured.baseSizeBytes);
-    assertEquals(compensated.sizeBytes, measured.baseSizeBytes);
-    assert(wide.sizeBytes > measured.baseSizeBytes);
-    assert(compensated.evaluated!.loss < nearest.evaluated!.loss);
-    assert(chosen.latency!.rounds === 6 && chosen.latency!.ratio > 0);
+  () =>
+    inTempDir(async (dir) => {
+      using runner = createOrtRunner();
+      const request = fixture("tiny-llama-int4.all", "tiny-llama-genai-int4");
+      const savePath = `${dir}/merged`;
+      const { measured, chosen } = await mergeAdapters(runner, {
+        ...request,
+        savePath,
+        latency: { minRounds: 6, budgetMs: 0 },
+      });
+      assertEquals(
+        measured.candidates.map(({ method }) => method),
+        ["nearest", "compensated", "8bit"],
+      );
+      const [nearest, compensated, wide] = measured.candidates;
+      assertEquals(nearest.sizeBytes, measured.baseSizeBytes);
+      assertEquals(compensated.sizeBytes, measured.baseSizeBytes);
+      assert(wide.sizeBytes > measured.baseSizeBytes);
+      assert(compensated.evaluated!.loss < nearest.evaluated!.loss);
+      assert(chosen.latency!.rounds === 6 && chosen.latency!.ratio > 0);
 
-    assertEquals(
-      names(savePath),
-      [...names(modelDir("tiny-llama-genai-int4")), CERTIFICATE_FILE].sort(),
-    );
-    assertEquals(names(dir), ["merged"]);
-    const certificate = JSON.parse(Deno.readTextFileSync(`${savePath}/${CERTIFICATE_FILE}`));
-    assertEquals(certificate.method, chosen.method);
-    assertEquals(certificate.candidates.length, 3);
-    assert(
-      certificate.candidates.find((c: { method: string }) => c.method === "8bit").gain_kept > 0.97,
-    );
-    assert(certificate.matrices.every((m: { delta_norm: number }) => m.delta_norm > 0));
+      assertEquals(
+        names(savePath),
+        [...names(modelDir("tiny-llama-genai-int4")), CERTIFICATE_FILE].sort(),
+      );
+      assertEquals(names(dir), ["merged"]);
+      const certificate = JSON.parse(Deno.readTextFileSync(`${savePath}/${CERTIFICATE_FILE}`));
+      assertEquals(certificate.method, chosen.method);
+      assertEquals(certificate.candidates.length, 3);
+      assert(
+        certificate.candidates.find((c: { method: string }) => c.method === "8bit").gain_kept >
+          0.97,
+      );
+      assert(certificate.matrices.every((m: { delta_norm: number }) => m.delta_norm > 0));
 
-    const merged = loadOnnx(`${savePath}/model.onnx`).model;
-    const graph = (m: typeof merged) =>
-      m.graph.nodes.map(({ name, opType, inputs, outputs }) => ({ name, opType, inputs, outputs }));
-    assertEquals(graph(merged), graph(request.base.model));
-    const again = await evaluate(runner, merged, request.data.heldOut(), { objective: "causal" });
-    assertEquals(again.loss, chosen.evaluated!.loss);
-  }),
+      const merged = loadOnnx(`${savePath}/model.onnx`).model;
+      const graph = (m: typeof merged) =>
+        m.graph.nodes.map(({ name, opType, inputs, outputs }) => ({
+          name,
+          opType,
+          inputs,
+          outputs,
+        }));
+      assertEquals(graph(merged), graph(request.base.model));
+      const again = await evaluate(runner, merged, request.data.heldOut(), { objective: "causal" });
+      assertEquals(again.loss, chosen.evaluated!.loss);
+    }),
 );
 
 Deno.test(
   "mergeAdapters() keeps the gain of a dynamically quantised classifier in its own bits",
-  inTemporary(async (dir) => {
-    using runner = createOrtRunner();
-    const request = fixture("tiny-bert-int8.qv", "tiny-bert-dynamic-int8");
-    const { measured, chosen } = await mergeAdapters(runner, {
-      ...request,
-      savePath: `${dir}/merged`,
-      latency: false,
-    });
-    assertEquals(measured.candidates.map(({ method }) => method), ["nearest", "compensated"]);
-    assert(chosen.sizeBytes <= measured.baseSizeBytes * 1.001);
-    const { base, adapter } = measured;
-    const kept = (base!.loss - chosen.evaluated!.loss) / (base!.loss - adapter!.loss);
-    assert(kept > 0.95, `${kept}`);
-  }),
+  () =>
+    inTempDir(async (dir) => {
+      using runner = createOrtRunner();
+      const request = fixture("tiny-bert-int8.qv", "tiny-bert-dynamic-int8");
+      const { measured, chosen } = await mergeAdapters(runner, {
+        ...request,
+        savePath: `${dir}/merged`,
+        latency: false,
+      });
+      assertEquals(measured.candidates.map(({ method }) => method), ["nearest", "compensated"]);
+      assert(chosen.sizeBytes <= measured.baseSizeBytes * 1.001);
+      const { base, adapter } = measured;
+      const kept = (base!.loss - chosen.evaluated!.loss) / (base!.loss - adapter!.loss);
+      assert(kept > 0.95, `${kept}`);
+    }),
 );
 
 Deno.test(
   "mergeAdapters() refuses what keeps too little, unless forced, and leaves nothing behind",
-  inTemporary(async (dir) => {
-    using runner = createOrtRunner();
-    const request = {
-      ...fixture("tiny-llama-int4.all", "tiny-llama-genai-int4"),
-      savePath: `${dir}/merged`,
-      method: "nearest" as const,
-      leastGainKept: 0.9999,
-      latency: false,
-    };
-    await assertRejects(
-      () => mergeAdapters(runner, request),
-      RefusedError,
-      "of the adapter's gain, less than 100.0%",
-    );
-    assertEquals(names(dir), []);
-    const { forced } = await mergeAdapters(runner, { ...request, force: true });
-    assert(forced);
-    assertEquals(
-      JSON.parse(Deno.readTextFileSync(`${dir}/merged/${CERTIFICATE_FILE}`)).forced,
-      true,
-    );
-    await assertRejects(() => mergeAdapters(runner, request), UsageError, "it exists");
-  }),
+  () =>
+    inTempDir(async (dir) => {
+      using runner = createOrtRunner();
+      const request = {
+        ...fixture("tiny-llama-int4.all", "tiny-llama-genai-int4"),
+        savePath: `${dir}/merged`,
+        method: "nearest" as const,
+        leastGainKept: 0.9999,
+        latency: false,
+      };
+      await assertRejects(
+        () => mergeAdapters(runner, request),
+        RefusedError,
+        "of the adapter's gain, less than 100.0%",
+      );
+      assertEquals(names(dir), []);
+      const { forced } = await mergeAdapters(runner, { ...request, force: true });
+      assert(forced);
+      assertEquals(
+        JSON.parse(Deno.readTextFileSync(`${dir}/merged/${CERTIFICATE_FILE}`)).forced,
+        true,
+      );
+      await assertRejects(() => mergeAdapters(runner, request), UsageError, "it exists");
+    }),
 );
 
 Deno.test(
   "mergeAdapters() refuses an adapter without an update, the base's own folder, and data it lacks",
-  inTemporary(async (dir) => {
-    using runner = createOrtRunner();
-    const { base, adapters } = fixture("tiny-llama-int4.all", "tiny-llama-genai-int4");
-    const [{ adapter }] = adapters;
-    const untrained = {
-      ...adapter,
-      lora: new Map([...adapter.lora].map(([path, { a, b }]) => [
-        path,
-        { a, b: float32(b.dims, new Float32Array(b.dims[0] * b.dims[1])) },
-      ])),
-    };
-    const savePath = `${dir}/merged`;
-    const zero = [{ label: "zero", adapter: untrained, weight: 1 }];
-    await assertRejects(
-      () => mergeAdapters(runner, { base, adapters: zero, savePath }),
-      RefusedError,
-      "the adapter's updates are all zero",
-    );
-    await assertRejects(
-      () =>
-        mergeAdapters(runner, {
-          base,
-          adapters,
-          savePath: modelDir("tiny-llama-genai-int4"),
-          force: true,
-        }),
-      UsageError,
-      "which is never changed",
-    );
-    await assertRejects(
-      () => mergeAdapters(runner, { base, adapters, savePath, method: "compensated" }),
-      UsageError,
-      "needs the training data",
-    );
-    assertEquals(names(dir), []);
-  }),
+  () =>
+    inTempDir(async (dir) => {
+      using runner = createOrtRunner();
+      const { base, adapters } = fixture("tiny-llama-int4.all", "tiny-llama-genai-int4");
+      const [{ adapter }] = adapters;
+      const untrained = {
+        ...adapter,
+        lora: new Map([...adapter.lora].map(([path, { a, b }]) => [
+          path,
+          { a, b: float32(b.dims, new Float32Array(b.dims[0] * b.dims[1])) },
+        ])),
+      };
+      const savePath = `${dir}/merged`;
+      const zero = [{ label: "zero", adapter: untrained, weight: 1 }];
+      await assertRejects(
+        () => mergeAdapters(runner, { base, adapters: zero, savePath }),
+        RefusedError,
+        "the adapter's updates are all zero",
+      );
+      await assertRejects(
+        () =>
+          mergeAdapters(runner, {
+            base,
+            adapters,
+            savePath: modelDir("tiny-llama-genai-int4"),
+            force: true,
+          }),
+        UsageError,
+        "which is never changed",
+      );
+      await assertRejects(
+        () => mergeAdapters(runner, { base, adapters, savePath, method: "compensated" }),
+        UsageError,
+        "needs the training data",
+      );
+      assertEquals(names(dir), []);
+    }),
 );
 
 Deno.test(
   "mergeAdapters() says once that a merge changes nothing, however many ways it tried",
-  inTemporary(async (dir) => {
-    using runner = createOrtRunner();
-    const { base, adapters: [adapter], data } = fixture(
-      "tiny-llama-int4.all",
-      "tiny-llama-genai-int4",
-    );
-    const notes: string[] = [];
-    const merge = (weight: number) => {
-      notes.length = 0;
-      return mergeAdapters(runner, {
-        base,
-        data,
-        adapters: [{ ...adapter, weight }],
-        savePath: `${dir}/merged`,
-        latency: false,
-        onNote: (line) => notes.push(line),
-      });
-    };
-    const found = () => notes.filter((line) => line.includes("changes nothing"));
-    await assertRejects(() => merge(0), RefusedError, "the adapter's updates are all zero");
-    assertEquals(found(), []);
-    assertEquals(names(dir), []);
-    // An update far below a step of int4.
-    const { measured } = await merge(1e-9);
-    assertEquals(measured.candidates.map(({ method }) => method), ["8bit"]);
-    assertEquals(found(), [
-      '"nearest" is left out: The merge changes nothing: rounding ("nearest") loses the whole ' +
-      "adapter; use error-compensated rounding or 8 bits",
-      '"compensated" is left out: The merge changes nothing: rounding ("compensated") loses the ' +
-      "whole adapter; use 8 bits or store floats",
-    ]);
-  }),
+  () =>
+    inTempDir(async (dir) => {
+      using runner = createOrtRunner();
+      const { base, adapters: [adapter], data } = fixture(
+        "tiny-llama-int4.all",
+        "tiny-llama-genai-int4",
+      );
+      const notes: string[] = [];
+      const merge = (weight: number) => {
+        notes.length = 0;
+        return mergeAdapters(runner, {
+          base,
+          data,
+          adapters: [{ ...adapter, weight }],
+          savePath: `${dir}/merged`,
+          latency: false,
+          onNote: (line) => notes.push(line),
+        });
+      };
+      const found = () => notes.filter((line) => line.includes("changes nothing"));
+      await assertRejects(() => merge(0), RefusedError, "the adapter's updates are all zero");
+      assertEquals(found(), []);
+      assertEquals(names(dir), []);
+      // An update far below a step of int4.
+      const { measured } = await merge(1e-9);
+      assertEquals(measured.candidates.map(({ method }) => method), ["8bit"]);
+      assertEquals(found(), [
+        '"nearest" is left out: The merge changes nothing: rounding ("nearest") loses the whole ' +
+        "adapter; use error-compensated rounding or 8 bits",
+        '"compensated" is left out: The merge changes nothing: rounding ("compensated") loses the ' +
+        "whole adapter; use 8 bits or store floats",
+      ]);
+    }),
 );
 
 Deno.test(
   "mergeAdapters() dequantises a whole model with method float",
-  inTemporary(async (dir) => {
-    using runner = createOrtRunner();
-    const request = fixture("tiny-bert-int8.qv", "tiny-bert-dynamic-int8");
-    await mergeAdapters(runner, {
-      ...request,
-      savePath: `${dir}/merged`,
-      method: "float",
-      latency: false,
-      force: true,
-    });
-    const { graph } = loadOnnx(`${dir}/merged/model.onnx`).model;
-    const operators = new Set(graph.nodes.map(({ opType }) => opType));
-    assert(!operators.has("MatMulInteger") && !operators.has("DynamicQuantizeLinear"));
-  }),
+  () =>
+    inTempDir(async (dir) => {
+      using runner = createOrtRunner();
+      const request = fixture("tiny-bert-int8.qv", "tiny-bert-dynamic-int8");
+      await mergeAdapters(runner, {
+        ...request,
+        savePath: `${dir}/merged`,
+        method: "float",
+        latency: false,
+        force: true,
+      });
+      const { graph } = loadOnnx(`${dir}/merged/model.onnx`).model;
+      const operators = new Set(graph.nodes.map(({ opType }) => opType));
+      assert(!operators.has("MatMulInteger") && !operators.has("DynamicQuantizeLinear"));
+    }),
 );
 
 Deno.test("withAdapters() adds up weighted adapters as a merge does", async () => {

@@ -4,20 +4,12 @@ import { loadOnnx } from "../../src/model/load_onnx.ts";
 import { quantizeDirectory } from "../../src/model/quantize_directory.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
 import { modelDir } from "../helpers/fixture_models.ts";
+import { inTempDir } from "../helpers/temp_dir.ts";
 
 function load(name: string) {
   const path = `${modelDir(name)}/model.onnx`;
   const { model, sizeBytes } = loadOnnx(path);
   return { path, model, sizeBytes };
-}
-
-async function inTemporary(run: (dir: string) => Promise<void>): Promise<void> {
-  const dir = Deno.makeTempDirSync();
-  try {
-    await run(dir);
-  } finally {
-    Deno.removeSync(dir, { recursive: true });
-  }
 }
 
 const operators = (path: string) => {
@@ -38,7 +30,7 @@ const CASES = [
 ] as const;
 
 Deno.test("quantizeDirectory() with force replaces a model, and nothing that is none", () =>
-  inTemporary(async (dir) => {
+  inTempDir(async (dir) => {
     using runner = createOrtRunner();
     const base = load("tiny-bert-torch-fp32");
     const write = (savePath: string) =>
@@ -58,7 +50,7 @@ Deno.test("quantizeDirectory() with force replaces a model, and nothing that is 
 
 for (const { model, bits, weights, worst } of CASES) {
   Deno.test(`quantizeDirectory() writes ${model} at ${bits} bits that stock ORT runs`, () =>
-    inTemporary(async (dir) => {
+    inTempDir(async (dir) => {
       using runner = createOrtRunner();
       const savePath = `${dir}/quantized`;
       const base = load(model);
@@ -79,7 +71,7 @@ for (const { model, bits, weights, worst } of CASES) {
 }
 
 Deno.test("quantizeDirectory() leaves the head alone unless asked, and refuses quantised models", () =>
-  inTemporary(async (dir) => {
+  inTempDir(async (dir) => {
     using runner = createOrtRunner();
     const base = load("tiny-llama-genai-fp32");
     const request = { base, savePath: `${dir}/q`, bits: 4, minElements: 1024 } as const;

@@ -5,7 +5,7 @@ import { encodeModelChunks, encodeModelWithExternalData } from "../../src/onnx/m
 import { measureRewrite, type Rewrite } from "../helpers/measured_rewrite.ts";
 import { graphOf } from "../helpers/lora_graphs.ts";
 import { tinyModel, type TinyNode } from "../helpers/ort.ts";
-import { inTempDir } from "../helpers/training_runs.ts";
+import { inTempDir } from "../helpers/temp_dir.ts";
 
 const LAYERS = 16;
 const FEATURES = 1024;

@@ -7,7 +7,7 @@ import { ServiceManager } from "../../src/system/notify.ts";
 import { openLog } from "../../src/system/journal_log.ts";
 import { listenDatagrams } from "../helpers/datagrams.ts";
 import { until } from "../helpers/systemd.ts";
-import { inTempDir } from "../helpers/training_runs.ts";
+import { inTempDir } from "../helpers/temp_dir.ts";
 
 /** An answerer that gives back what it is asked, when it may. */
 function echo(name: string, gate: () => Promise<void> = () => Promise.resolve()): Answerer {

@@ -4,7 +4,7 @@ import { RefusedError, UsageError } from "../../src/errors.ts";
 import { type JobSteps, runJob, type StepEnd } from "../../src/service/job.ts";
 import type { Score } from "../../src/service/records.ts";
 import { readInUse, ServiceState } from "../../src/service/state.ts";
-import { inTempDir } from "../helpers/training_runs.ts";
+import { inTempDir } from "../helpers/temp_dir.ts";
 
 const OPTIONS = { margin: 0.1, keep: 2, attempts: 2 };
 const done = { ended: "done", value: undefined } as const;

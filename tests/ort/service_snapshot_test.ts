@@ -2,7 +2,8 @@ import { assert, assertAlmostEquals, assertEquals, assertRejects } from "@std/as
 import { join } from "@std/path";
 import { BadInputError } from "../../src/errors.ts";
 import { takeSnapshot } from "../../src/service/snapshot.ts";
-import { inTempDir, pairs, requests } from "../helpers/training_runs.ts";
+import { pairs, requests } from "../helpers/training_runs.ts";
+import { inTempDir } from "../helpers/temp_dir.ts";
 
 const SPLIT = { validationSplit: 0.2 };
 

@@ -2,7 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import { basename, fromFileUrl, join } from "@std/path";
 import { clearLeftovers } from "../../src/model/leftovers.ts";
 import { StagedDirectory } from "../../src/model/staged_directory.ts";
-import { inTempDir } from "../helpers/training_runs.ts";
+import { inTempDir } from "../helpers/temp_dir.ts";
 
 const names = (path: string) => [...Deno.readDirSync(path)].map(({ name }) => name).sort();
 

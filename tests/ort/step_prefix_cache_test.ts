@@ -14,7 +14,7 @@ import {
   type StepModelName,
   stepOn,
 } from "../helpers/training_step.ts";
-import { inTempDir } from "../helpers/training_runs.ts";
+import { inTempDir } from "../helpers/temp_dir.ts";
 
 const LENGTHS = [5, 12, 9, 3, 16, 7];
 /** An adapter in the second of two layers: the first is frozen. */

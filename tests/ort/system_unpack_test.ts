@@ -5,7 +5,7 @@ import { fileInMemory, listKernelFolder, readKernelFile } from "../../ffi/libc_f
 import { openPacked } from "../../src/runtime/brought_library.ts";
 import { tryLockPath } from "../../src/system/claim.ts";
 import { type Packed, unpack, unpackedPath } from "../../src/system/unpack.ts";
-import { inTempDir } from "../helpers/training_runs.ts";
+import { inTempDir } from "../helpers/temp_dir.ts";
 
 function packedText(text: string, digest = "ab"): Packed & { reads: number } {
   const content = new TextEncoder().encode(text);

@@ -5,6 +5,7 @@ import { float32 } from "../../src/graph/tensor.ts";
 import type { Checkpoint } from "../../src/train/checkpoint.ts";
 import { CheckpointDirectory, hasCheckpoints } from "../../src/train/checkpoint_files.ts";
 import { initialState } from "../../src/train/state.ts";
+import { inTempDir } from "../helpers/temp_dir.ts";
 
 function checkpointAt(step: number): Checkpoint {
   const tensors = new Map([["w", float32([2], [step, step + 1])]]);
@@ -18,15 +19,6 @@ function checkpointAt(step: number): Checkpoint {
 const noWarning = (message: string) => {
   throw new Error(`unexpected warning: ${message}`);
 };
-
-function inTempDir(body: (path: string) => void): void {
-  const path = Deno.makeTempDirSync({ prefix: "graft-checkpoints-" });
-  try {
-    body(path);
-  } finally {
-    Deno.removeSync(path, { recursive: true });
-  }
-}
 
 const names = (path: string) => [...Deno.readDirSync(path)].map(({ name }) => name).sort();
 

@@ -7,6 +7,7 @@ import { TRAIN_FLAGS, type TrainFlags } from "../../src/cli/train_flags.ts";
 import { UsageError } from "../../src/errors.ts";
 import { type Tensor, toNumbers } from "../../src/graph/tensor.ts";
 import { HostAdamW, LeastSquares, planeData, type Rows } from "../helpers/host_training.ts";
+import { inTempDir } from "../helpers/temp_dir.ts";
 
 function recorder(): Terminal & { text(): string } {
   const lines: string[] = [];
@@ -49,15 +50,6 @@ const flagsFor = (adapterPath: string, more: Partial<TrainFlags> = {}) =>
     learningRate: 0.2,
     ...more,
   }).values as unknown as TrainFlags;
-
-async function inTempDir(body: (path: string) => Promise<void>): Promise<void> {
-  const path = await Deno.makeTempDir({ prefix: "graft-run-" });
-  try {
-    await body(path);
-  } finally {
-    await Deno.remove(path, { recursive: true });
-  }
-}
 
 const metricsOf = (path: string) =>
   Deno.readTextFileSync(join(path, "metrics.jsonl")).trim().split("\n").map((l) => JSON.parse(l));
