@@ -19,13 +19,14 @@ function visible(name: string, scope: Scope | undefined): boolean {
 }
 
 function initializerProblem(name: string, value: Tensor): string | undefined {
-  const place = `initializer "${name}"`;
   const bad = value.dims.find((dim) => !Number.isSafeInteger(dim) || dim < 0);
-  if (bad !== undefined) return `${place} has a dimension that is no size: current value is ${bad}`;
+  if (bad !== undefined) {
+    return `initializer "${name}" has a dimension that is no size: current value is ${bad}`;
+  }
   if (value.dtype === "string" || isPending(value)) return undefined;
   const expected = byteLength(value.dtype, elementCount(value.dims));
   if (expected === value.bytes.byteLength) return undefined;
-  return `${place} of ${value.dtype}[${value.dims}] needs ${expected} bytes: current value is ${value.bytes.byteLength}`;
+  return `initializer "${name}" of ${value.dtype}[${value.dims}] needs ${expected} bytes: current value is ${value.bytes.byteLength}`;
 }
 
 function shapeProblem(place: string, value: ValueInfo): string | undefined {

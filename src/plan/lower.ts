@@ -5,6 +5,7 @@
  */
 import { GraphBuilder } from "../graph/builder.ts";
 import type { Tensor } from "../graph/tensor.ts";
+import { oncePerGraph } from "../graph/once_per_graph.ts";
 import { prune, readBy } from "../graph/passes/prune.ts";
 import { type Graph, type Model, type Node, operatorName } from "../graph/types.ts";
 import { type DequantForm, setDequantForm } from "../ops/dequantize.ts";
@@ -48,10 +49,7 @@ export function lowerForTraining(
   outputs: readonly string[],
   options: LowerOptions = {},
 ): Graph {
-  const wanted = model.graph.outputs.filter((output) => outputs.includes(output.name));
-  const source = prune(rewriteDynamicQuantization(
-    inFullPrecision(prune({ ...model.graph, outputs: wanted })),
-  ));
+  const source = sourceFor(model.graph, JSON.stringify(outputs));
   const b = new GraphBuilder(inferTraining);
   if (options.dequantForm !== undefined) setDequantForm(b, options.dequantForm);
   for (const { name } of source.inputs) {
@@ -86,6 +84,13 @@ export function lowerForTraining(
   );
   return fuse(prune(graph));
 }
+
+/** What the outputs need of the graph, in float32 and without dynamic quantisation. */
+const sourceFor = oncePerGraph((graph, names) => {
+  const outputs: readonly string[] = JSON.parse(names);
+  const wanted = graph.outputs.filter(({ name }) => outputs.includes(name));
+  return prune(rewriteDynamicQuantization(inFullPrecision(prune({ ...graph, outputs: wanted }))));
+});
 
 /** Gives a mask input of the injected graph a value made from the seed; without dropout, ones. */
 function emitMask(

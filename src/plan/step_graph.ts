@@ -2,6 +2,7 @@
 import { dimsIn } from "../graph/facts.ts";
 import { elementCount } from "../graph/tensor.ts";
 import type { Graph, Model } from "../graph/types.ts";
+import { oncePerGraph } from "../graph/once_per_graph.ts";
 import { verify } from "../graph/verify.ts";
 import { rewriteDynamicQuantization } from "../ops/quantized/pattern.ts";
 import { BadInputError } from "../errors.ts";
@@ -29,10 +30,9 @@ export interface StepGraph {
  */
 export function stepGraph(model: Model, options: PlanOptions): StepGraph {
   const { output = "logits", targetRows, packedRows, trainable } = options;
-  const source = rewriteDynamicQuantization(model.graph);
-  checkOutput(source, output);
-  const selected = targetRows === undefined ? undefined : selectTargetRows(source, output);
-  const graph = selected === undefined ? source : verify(selected, "selectTargetRows()");
+  checkOutput(model.graph, output);
+  const selected = targetRows === undefined ? undefined : withTargetRows(model.graph, output);
+  const graph = selected ?? model.graph;
   const given = graph.inputs.filter(({ name }) => name !== TARGET_ROWS);
   const bound = bindInputs({ ...graph, inputs: given }, options);
   if (selected !== undefined) bound.set(TARGET_ROWS, { dtype: "int64", dims: [targetRows!] });
@@ -48,6 +48,12 @@ export function stepGraph(model: Model, options: PlanOptions): StepGraph {
     computes: selected === undefined ? "all rows" : "target rows",
   };
 }
+
+/** The graph that computes logits of the target rows alone; `undefined` where its head does not allow it. */
+const withTargetRows = oncePerGraph((graph, output) => {
+  const selected = selectTargetRows(rewriteDynamicQuantization(graph), output);
+  return selected && verify(selected, "selectTargetRows()");
+});
 
 function checkOutput({ outputs }: Graph, output: string): void {
   if (outputs.some(({ name }) => name === output)) return;
