@@ -1,7 +1,7 @@
 /** A folder that is written under another name and appears whole or not at all. */
 import { basename, dirname, join, resolve } from "@std/path";
 import { StorageError, UsageError } from "../errors.ts";
-import { claimDirectory } from "../system/claim.ts";
+import { claimDirectory, tryLockPath } from "../system/claim.ts";
 import { exists } from "../system/durable_files.ts";
 import { replacedPath, unfinishedPath } from "./leftovers.ts";
 
@@ -195,9 +195,11 @@ function makeUnfinished(
       attempts++; // somebody else is writing the same
       continue;
     }
-    const claim = claimDirectory(path);
-    // Without a claim it is usable where the file system has no locks; else somebody cleared it.
-    if (claim !== undefined || exists(path)) return { path, claim };
+    const claim = tryLockPath(path);
+    if (claim === "taken") continue; // somebody clears it, for whom nobody had claimed it yet
+    if (claim !== "impossible") return { path, claim };
+    // Usable where the file system has no locks; else it was cleared.
+    if (exists(path)) return { path, claim: undefined };
   }
 }
 

@@ -61,14 +61,21 @@ Deno.test("graft train keeps less and takes fewer rows at once to fit --memory-b
 
 Deno.test("graft train refuses what does not fit, with the numbers and a length that does", () =>
   inTempDir(async (path) => {
-    const size = ["--batch-size", "2", "--max-seq-length", "256"];
-    const { code, stderr } = await graft("train", ...run(path, ...size, "--memory-budget", "205M"));
+    const train = async (length: string, budget: string) =>
+      await graft(
+        ...["train", ...run(path, "--batch-size", "2", "--max-seq-length", length)],
+        ...["--memory-budget", budget, "--iters", "1"],
+      );
+    const nothing = await train("256", "1M");
+    assertEquals(nothing.code, EXIT.refused, nothing.stderr);
+    const [, longest, shortest] =
+      /1×256 tokens take (\d+) MB .*even 16 tokens would take (\d+) MB/.exec(nothing.stderr) ?? [];
+    assert(Number(longest) > Number(shortest) + 8, nothing.stderr);
+    const budget = `${Number(shortest) + 4}M`;
+    const { code, stderr } = await train("256", budget);
     assertEquals(code, EXIT.refused, stderr);
-    const found =
-      /Cannot train in 205 MB .*1×256 tokens take \d+ MB .*--max-seq-length (\d+) would/;
-    const [, length] = found.exec(stderr) ?? [stderr, ""];
-    assert(length !== "", stderr);
-    const shorter = ["--batch-size", "2", "--max-seq-length", length, "--iters", "1"];
-    const fits = await graft("train", ...run(path, ...shorter, "--memory-budget", "205M"));
+    const [, length] = /1×256 tokens take \d+ MB .*--max-seq-length (\d+) would/.exec(stderr) ?? [];
+    assert(length !== undefined, stderr);
+    const fits = await train(length, budget);
     assertEquals(fits.code, EXIT.ok, fits.stderr);
   }));
