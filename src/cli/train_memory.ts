@@ -7,7 +7,7 @@ import { checkedPart } from "../train/check_fast.ts";
 import { comparedPart } from "../train/compare_forward.ts";
 import { RefusedError } from "../errors.ts";
 import { parameterBytes, prepackedBytes } from "../model/predict_training.ts";
-import { type PredictedMemory, predictMemory, readBytes } from "../plan/memory.ts";
+import { type PredictedMemory, predictMemory } from "../plan/memory.ts";
 import type { Numeric } from "../plan/names.ts";
 import { planTraining } from "../plan/plan.ts";
 import { freeBytes, freeSwapBytes, processMemory } from "../system/memory.ts";
@@ -69,7 +69,7 @@ export async function fitTraining(
     budgetBytes: budget.bytes,
     sequences: most,
     keepBytes: flags.memoryBudget === undefined || flags.gradCheckpoint !== undefined
-      ? keepBudget(flags.gradCheckpoint, parts.weightBytes, free, readInFast(parts, flags, longest))
+      ? keepBudget(flags.gradCheckpoint, parts.weightBytes, free, flags.numeric)
       : Number.MAX_SAFE_INTEGER,
     mayRecompute: flags.gradCheckpoint === undefined,
     predict: (count, keepBytes) => predict(sliceBatch(longest, 0, count), keepBytes),
@@ -148,23 +148,6 @@ function predictor(
       shapes: Math.min(shapes, PLANS_KEPT),
     });
   };
-}
-
-/** Bytes of the weights that the steps of a run in `fast` read; 0 in `exact`. */
-function readInFast(
-  { options, weightBytes }: MemoryParts,
-  flags: TrainFlags,
-  batch: TokenBatch,
-): number {
-  if (!flags.train || flags.numeric === "exact") return 0;
-  using step = new PlannedModel(options);
-  const { model } = options;
-  const plan = planTraining(model, {
-    ...step.planOf(comparedPart(batch)).options,
-    passes: [],
-    numeric: "fast",
-  });
-  return readBytes(plan, weightBytes);
 }
 
 async function shapesOf(data: BatchSource<TokenBatch>) {

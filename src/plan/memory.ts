@@ -6,8 +6,6 @@
  * ({@linkcode callMemory}), in an arena that behaves like the runtime's ({@linkcode Arena}). The rest
  * is counted: pages of the weights, what the optimiser holds, and constants measured once.
  */
-import { byteLength } from "../graph/dtype.ts";
-import { elementCount } from "../graph/tensor.ts";
 import { Arena, type Block } from "./arena.ts";
 import type { PlannedCall } from "./call.ts";
 import { type CallMemory, callMemory } from "./call_memory.ts";
@@ -132,17 +130,6 @@ export function predictMemory(run: RunToPredict): PredictedMemory {
 function sourceBytes({ derivations, constants }: TrainingPlan): number {
   const sources = new Set(derivations.flatMap(({ feeds }) => [...feeds.values()]));
   return [...sources].reduce((sum, name) => sum + constants.get(name)!.bytes.byteLength, 0);
-}
-
-/** Bytes of the weights that a plan's steps read: what it rounded, and the rest of the model's files. */
-export function readBytes(plan: TrainingPlan, weightBytes: number): number {
-  const outputs = plan.derivations.flatMap(({ graph }) => graph.outputs);
-  const rounded = outputs.reduce(
-    (sum, { type }) =>
-      sum + byteLength(type!.dtype, elementCount(type!.shape as readonly number[])),
-    0,
-  );
-  return rounded + unroundedBytes(plan, weightBytes);
 }
 
 /** Bytes of the model's files but for what a plan rounded. */
