@@ -49,48 +49,58 @@ const SWEEPS: readonly Sweep[] = [
 /** For a look at whether it works. */
 const QUICK: readonly Sweep[] = [{ ...SWEEPS[0], calls: [rows("1,2", "32")] }];
 
-/** Tables over tokens per batch, length, layers and rank, each configuration in its own process. */
+/** Tables over tokens per batch, length, layers and rank, a setting a report; each call has its own process. */
 export async function* growth(context: Context): AsyncGenerator<Report> {
   const { model } = workload(context.shared, "e2e.qv", context.data);
-  const tables: ReportTable[] = [];
-  const settings: readonly Setting[] = ["exact", "fast"];
-  for (const setting of settings) {
-    for (const { title, calls, because } of context.limit === undefined ? SWEEPS : QUICK) {
-      const found: Record<string, number>[] = [];
-      for (const flags of calls) {
-        const { stdout } = await graft(
-          ...["bench", "train", "--json", "--model", model, "--steps", "3"],
-          ...["--numeric", setting],
-          ...flags,
-        );
-        found.push(...JSON.parse(stdout).configurations);
-      }
-      tables.push({
-        title: `${title}, ${setting}: ${because}`,
-        rows: found.map((row) => ({
-          batch: row.batch,
-          length: row.length,
-          layers: row.num_layers === -1 ? "all" : row.num_layers,
-          rank: row.rank,
-          "tok/s": row.tokens_per_s,
-          "ms/step": row.step_ms,
-          "peak MB": row.peak_rss_mb,
-          forward: row.forward_ms,
-          head: row.head_ms,
-          backward: row.backward_ms,
-          optimizer: row.optimizer_ms,
-        })),
-      });
-    }
+  const sweeps = context.limit === undefined ? SWEEPS : QUICK;
+  for (const setting of SETTINGS) {
+    const tables: ReportTable[] = [];
+    for (const sweep of sweeps) tables.push(await measured(model, setting, sweep));
+    yield {
+      workload: `growth ${setting}`,
+      about:
+        `SmolLM2-135M int4, LoRA on q,v, setting ${setting}, made-up tokens, a quarter of them ` +
+        "targets",
+      measured_at: new Date().toISOString(),
+      rounds: 1,
+      peers: [],
+      goals: [],
+      tables,
+      notes: [],
+    };
   }
-  yield {
-    workload: "growth",
-    about: "SmolLM2-135M int4, LoRA on q,v, made-up tokens, a quarter of them targets",
-    measured_at: new Date().toISOString(),
-    rounds: 1,
-    peers: [],
-    goals: [],
-    tables,
-    notes: [],
+}
+
+const SETTINGS: readonly Setting[] = ["fast", "exact"];
+
+async function measured(
+  model: string,
+  setting: Setting,
+  { title, calls, because }: Sweep,
+): Promise<ReportTable> {
+  const found: Record<string, number>[] = [];
+  for (const flags of calls) {
+    const { stdout } = await graft(
+      ...["bench", "train", "--json", "--model", model, "--steps", "3"],
+      ...["--numeric", setting],
+      ...flags,
+    );
+    found.push(...JSON.parse(stdout).configurations);
+  }
+  return {
+    title: `${title}: ${because}`,
+    rows: found.map((row) => ({
+      batch: row.batch,
+      length: row.length,
+      layers: row.num_layers === -1 ? "all" : row.num_layers,
+      rank: row.rank,
+      "tok/s": row.tokens_per_s,
+      "ms/step": row.step_ms,
+      "peak MB": row.peak_rss_mb,
+      forward: row.forward_ms,
+      head: row.head_ms,
+      backward: row.backward_ms,
+      optimizer: row.optimizer_ms,
+    })),
   };
 }
