@@ -1,4 +1,5 @@
 /** Sequences in batches without any padding. */
+import { concat } from "@std/bytes/concat";
 import type { TokenBatch } from "../data/targets.ts";
 import { int64, type Tensor, toNumbers } from "../graph/tensor.ts";
 
@@ -40,15 +41,11 @@ function* gathered(window: readonly TokenBatch[], maxTokens: number): Generator<
 }
 
 function stacked(rows: readonly TokenBatch[], length: number): TokenBatch {
-  const stack = (tensors: readonly Tensor[]): Tensor => {
-    const bytes = new Uint8Array(tensors.reduce((sum, tensor) => sum + tensor.bytes.length, 0));
-    let at = 0;
-    for (const tensor of tensors) {
-      bytes.set(tensor.bytes, at);
-      at += tensor.bytes.length;
-    }
-    return { dtype: tensors[0].dtype, dims: [rows.length, length], bytes };
-  };
+  const stack = (tensors: readonly Tensor[]): Tensor => ({
+    dtype: tensors[0].dtype,
+    dims: [rows.length, length],
+    bytes: concat(tensors.map(({ bytes }) => bytes)),
+  });
   const tokenTypeIds = rows.flatMap((row) => row.tokenTypeIds ?? []);
   return {
     inputIds: stack(rows.map((row) => row.inputIds)),

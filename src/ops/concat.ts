@@ -1,4 +1,5 @@
 /** Concat and its inverse, Split. */
+import { concat } from "@std/bytes/concat";
 import { int, intAttribute, intsAttribute } from "../graph/attributes.ts";
 import type { GraphBuilder, Known } from "../graph/builder.ts";
 import { elementCount, type Tensor } from "../graph/tensor.ts";
@@ -26,13 +27,7 @@ function joinedSources(shapes: readonly (readonly number[])[], axis: number): nu
 }
 
 function endToEnd(values: readonly Tensor[]): Tensor {
-  const bytes = new Uint8Array(values.reduce((sum, value) => sum + value.bytes.length, 0));
-  let at = 0;
-  for (const value of values) {
-    bytes.set(value.bytes, at);
-    at += value.bytes.length;
-  }
-  return { dtype: values[0].dtype, dims: [], bytes };
+  return { dtype: values[0].dtype, dims: [], bytes: concat(values.map(({ bytes }) => bytes)) };
 }
 
 /** `axis` must be given from operator set 4 on; older ones joined axis 1. */

@@ -6,6 +6,7 @@
  * that one compiled session serves all shapes. Whether it serves a call is looked up, never assumed:
  * every dimension and every constant of the call must fit it.
  */
+import { equals } from "@std/bytes/equals";
 import type { GraphBuilder } from "../graph/builder.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import type { Dim, Graph, ValueInfo } from "../graph/types.ts";
@@ -174,7 +175,7 @@ function outlineOf(graph: Graph): string {
 
 function isSame(a: Tensor, b: Tensor): boolean {
   return a === b || a.dtype === b.dtype && a.dims.join() === b.dims.join() &&
-      a.bytes.length === b.bytes.length && a.bytes.every((byte, i) => byte === b.bytes[i]);
+      equals(a.bytes, b.bytes);
 }
 
 function textOf({ dtype, dims, bytes }: Tensor): string {

@@ -1,4 +1,5 @@
 /** Tensors → safetensors bytes, the same that Python's writer makes. */
+import { concat } from "@std/bytes/concat";
 import { byteLength } from "../graph/dtype.ts";
 import { elementCount, type Tensor } from "../graph/tensor.ts";
 import { nameOfDtype, rankOfDtype } from "./dtype.ts";
@@ -24,14 +25,7 @@ export function encodeSafetensors(
   tensors: ReadonlyMap<string, Tensor>,
   metadata?: Readonly<Record<string, string>>,
 ): Uint8Array {
-  const parts = safetensorsParts(tensors, metadata);
-  const out = new Uint8Array(parts.reduce((sum, { byteLength }) => sum + byteLength, 0));
-  let at = 0;
-  for (const part of parts) {
-    out.set(part, at);
-    at += part.byteLength;
-  }
-  return out;
+  return concat(safetensorsParts(tensors, metadata));
 }
 
 /**

@@ -3,6 +3,7 @@
  *
  * Source: "Native Journal Protocol" of systemd, sd_journal_print(3), systemd.journal-fields(7).
  */
+import { concat } from "@std/bytes/concat";
 import { sendDatagram } from "../../ffi/libc_socket.ts";
 
 /** Levels of syslog(3) that graft uses. */
@@ -33,13 +34,7 @@ export function encodeEntry(fields: Readonly<Record<string, string>>): Uint8Arra
     new DataView(length.buffer).setBigUint64(0, BigInt(value.length), true);
     parts.push(encoder.encode(`${name}\n`), length, value, encoder.encode("\n"));
   }
-  const entry = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    entry.set(part, at);
-    at += part.length;
-  }
-  return entry;
+  return concat(parts);
 }
 
 /**

@@ -1,4 +1,5 @@
 /** Damaged copies of files, the same for the same number. */
+import { concat } from "@std/bytes/concat";
 
 /** Whole numbers from 0 up to a bound that is left out. */
 export type Random = (below: number) => number;
@@ -29,11 +30,7 @@ const SHARP: readonly Uint8Array[] = [
   [0, 0, 0, 0, 0, 0, 0, 0x80],
 ].map((bytes) => Uint8Array.from(bytes));
 
-const joined = (...parts: Uint8Array[]) => {
-  const out = new Uint8Array(parts.reduce((size, part) => size + part.byteLength, 0));
-  parts.reduce((at, part) => (out.set(part, at), at + part.byteLength), 0);
-  return out;
-};
+const joined = (...parts: Uint8Array[]): Uint8Array => concat(parts);
 
 /** Headers are at the front of files, and say more than what follows. */
 const HEAD_BYTES = 8192;

@@ -1,4 +1,5 @@
 /** Writes tars, unsound ones too. */
+import { concat } from "@std/bytes/concat";
 
 /** An entry of an archive; `type` is ustar's letter, a file's if absent. */
 export interface TarEntry {
@@ -32,11 +33,5 @@ export function tarOf(...entries: readonly TarEntry[]): Uint8Array<ArrayBuffer> 
     parts.push(header, padded);
   }
   parts.push(new Uint8Array(2 * BLOCK));
-  const all = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    all.set(part, at);
-    at += part.length;
-  }
-  return all;
+  return concat(parts);
 }

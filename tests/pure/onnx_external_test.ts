@@ -1,3 +1,4 @@
+import { concat } from "@std/bytes/concat";
 import { assert, assertEquals, assertStrictEquals, assertThrows } from "@std/assert";
 import { BadInputError } from "../../src/errors.ts";
 import { float32, type Tensor, toNumbers } from "../../src/graph/tensor.ts";
@@ -96,8 +97,7 @@ Deno.test("encodeModelWithExternalData() stores initializers from the threshold 
   const old = new Uint8Array(Float32Array.of(0, 0, 6, 7).buffer);
   const source = decodeModel(fileOf(file), { external: reader(old) });
   const { model, data } = encodeModelWithExternalData(source, "m.data", { threshold: 8 });
-  const all = new Uint8Array(data.reduce((size, chunk) => size + chunk.byteLength, 0));
-  data.reduce((at, chunk) => (all.set(chunk, at), at + chunk.byteLength), 0);
+  const all: Uint8Array = concat(data);
   const asked: ExternalRef[] = [];
   const again = decodeModel(model, { external: reader(all, asked) });
   // "w" and "typed" and the attribute; text, and what lay inside other places, stays.
