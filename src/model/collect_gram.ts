@@ -61,15 +61,16 @@ export function gramSource(
   { folder, onTokens, signal }: CollectOptions = {},
 ): GramSource {
   const scratch = new Scratch();
-  let kept: Kept | undefined;
+  let left: Kept | undefined;
   let turn = 0;
   return async (requests, following = []) => {
-    const from = kept !== undefined && comesAfter(model, kept.place, requests) ? kept : undefined;
+    const from = left !== undefined && comesAfter(model, left.place, requests) ? left : undefined;
     const place = folder === undefined || following.length === 0
       ? undefined
       : narrowestPlace(model.graph, namesOf(requests), namesOf(following), SOURCES);
-    const log = place && new ActivationLog(join(folder!, `activations-${turn++ % 2}`));
-    using pass = await Pass.open(runner, model, { requests, from, place, log, scratch });
+    const keep = place &&
+      { place, log: new ActivationLog(join(folder!, `activations-${turn++ % 2}`)) };
+    using pass = await Pass.open(runner, model, { requests, from, keep, scratch });
     const { maxTokens = DEFAULT_TOKENS } = data;
     const batches = inEqualLengths(sequences(data.batches(), maxTokens), RUN_TOKENS);
     for await (const batch of untilAborted(batches, signal)) {
@@ -77,12 +78,12 @@ export function gramSource(
       onTokens?.(pass.tokens, maxTokens);
     }
     if (pass.tokens === 0) throw new RangeError("No data was given to collect activations from");
-    kept = place && log && { place, log };
+    left = keep;
     return pass.grams();
   };
 }
 
-/** What a request left live. */
+/** What a request leaves live, and where it is kept. */
 interface Kept {
   readonly place: Place;
   readonly log: ActivationLog;
@@ -127,8 +128,7 @@ interface PassOptions {
   /** Where to go on. */
   readonly from: Kept | undefined;
   /** Where to stop, and where to keep what is live there. */
-  readonly place: Place | undefined;
-  readonly log: ActivationLog | undefined;
+  readonly keep: Kept | undefined;
   readonly scratch: Scratch;
 }
 
@@ -152,9 +152,9 @@ class Pass implements Disposable {
   readonly #resources = new DisposableStack();
 
   static async open(runner: Runner, model: Model, options: PassOptions): Promise<Pass> {
-    const { requests, from, place } = options;
+    const { requests, from, keep } = options;
     const begun = from === undefined ? model : goneOnWith(model, from);
-    const summing = withGramOutputs(begun, requests, place?.live);
+    const summing = withGramOutputs(begun, requests, keep?.place.live);
     const { graph, weights } = feedWeights(summing.model.graph);
     const executable = await runner.compile({ ...model, graph }, {
       label: "activations",
@@ -171,7 +171,7 @@ class Pass implements Disposable {
     executable: Executable,
     { model, grams }: ReturnType<typeof withGramOutputs>,
     weights: ReadonlyMap<string, Tensor>,
-    { from, place, log, scratch }: PassOptions,
+    { from, keep, scratch }: PassOptions,
   ) {
     const resources = this.#resources;
     this.#runner = runner;
@@ -190,9 +190,9 @@ class Pass implements Disposable {
       ...grams.map(({ before }, i) => [before, this.#sums[i]] as const),
     ]);
     this.#given = from?.place.live ?? [];
-    this.#left = place?.live ?? [];
+    this.#left = keep?.place.live ?? [];
     this.#reader = from && resources.use(from.log.read());
-    this.#writer = log && resources.use(log.write());
+    this.#writer = keep && resources.use(keep.log.write());
   }
 
   /** Adds a batch to the sums. */
