@@ -15,7 +15,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[] | undefined>> = {
   "src/autodiff": ["src/graph", "src/ops"],
   "src/lora": ["src/graph", "src/quant", "src/safetensors"],
   "src/plan": ["src/graph", "src/ops", "src/autodiff"],
-  "src/data": ["src/graph"],
+  "src/data": ["src/graph", "src/system"],
   "src/system": ["ffi"],
   "src/runtime": ["ffi", "src/graph", "src/onnx", "src/system"],
   "src/hub": ["src/onnx", "src/lora", "src/system"],

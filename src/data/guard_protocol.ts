@@ -4,7 +4,7 @@ import type { TextProcessor } from "./text.ts";
 /** The first call: its argument is the model's text files. */
 export const SETUP = "setup";
 
-/** Id of the reply that nobody asked for: the worker's own code is loaded. */
+/** Id of the reply that nobody asked for: the worker's own code is loaded. Its value is the worker's thread. */
 export const READY = -1;
 
 export type Method = "encodeRows" | "encode" | "decode" | "render";

@@ -2,6 +2,7 @@
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { parentPort } from "node:worker_threads";
+import { ownThread } from "../system/thread_work.ts";
 import { type Call, READY, type Reply, SETUP } from "./guard_protocol.ts";
 import { LocalText, type TextFiles } from "./text.ts";
 
@@ -35,4 +36,4 @@ async function answer({ id, method, args }: Call): Promise<Reply> {
 }
 
 parentPort!.on("message", async (call: Call) => parentPort!.postMessage(await answer(call)));
-parentPort!.postMessage({ id: READY } satisfies Reply);
+parentPort!.postMessage({ id: READY, value: ownThread() } satisfies Reply);

@@ -6,9 +6,9 @@
  * told to end, but code inside a regular expression does not listen (Deno 2.9): its thread goes on
  * until the process ends, so a command that fails this way must leave through `Deno.exit`.
  */
-import process from "node:process";
 import { Worker } from "node:worker_threads";
 import { BadInputError, UsageError } from "../errors.ts";
+import { type ThreadWork, threadWork } from "../system/thread_work.ts";
 import type { RenderOptions } from "./chat_template.ts";
 import type { PlacedRow } from "./dataset.ts";
 import type { EncodeOptions, EncodeResult } from "./encode.ts";
@@ -38,12 +38,11 @@ const MEMORY_PER_FILE_BYTE = 64;
 
 /**
  * Waiting is counted in ticks of this thread, so that a suspended machine costs nothing, and only as
- * far as this process computed in them: beside other programs the same work takes longer. Ticks in
- * which it computed nothing count apart: a worker out of memory is gone without a word.
+ * far as the worker's thread computed in them: beside other programs the same work takes longer.
+ * Ticks through which that thread slept count apart: a worker out of memory says no word and never
+ * wakes.
  */
 const TICK_MS = 50;
-/** Less than this in a tick is no work. */
-const IDLE_MS = 1;
 /** Times the deadline by the clock, after which work ends however little it could compute. */
 const PATIENCE = 20;
 
@@ -58,6 +57,8 @@ export class GuardedText implements TextProcessor {
   readonly #waiting = new Map<number, Waiting>();
   /** Loading graft's own code is not on the clock. */
   readonly #ready: Promise<unknown>;
+  /** The kernel's number of the worker's thread. */
+  #thread: number | undefined;
   #setup: Setup | undefined;
   #failure: Error | undefined;
   #calls = 0;
@@ -80,7 +81,7 @@ export class GuardedText implements TextProcessor {
   static async start(files: TextFiles, options: GuardOptions = {}): Promise<GuardedText> {
     const guarded = new GuardedText(files, options);
     try {
-      await guarded.#ready;
+      guarded.#thread = await guarded.#ready as number | undefined;
       const extraMs = files.tokenizerJson.length * MS_PER_FILE_BYTE;
       guarded.#setup = await guarded.#call(SETUP, [files], extraMs) as Setup;
       return guarded;
@@ -136,15 +137,9 @@ export class GuardedText implements TextProcessor {
     if (this.#failure !== undefined) throw this.#failure;
     const deadlineMs = (this.options.deadlineMs ?? usualDeadlineMs()) + extraMs;
     const id = this.#calls++;
-    let [waitedMs, computedMs, idleMs, before] = [0, 0, 0, cpuMs()];
+    const spent = this.#watch();
     const timer = setInterval(() => {
-      const now = cpuMs();
-      const computed = Math.min(TICK_MS, now - before);
-      before = now;
-      waitedMs += TICK_MS;
-      computedMs += computed;
-      idleMs = computed < IDLE_MS ? idleMs + TICK_MS : 0;
-      if (Math.max(computedMs, idleMs, waitedMs / PATIENCE) < deadlineMs) return;
+      if (spent() < deadlineMs) return;
       this.#fail(this.#tooSlow(method, deadlineMs));
       this.#worker.terminate();
     }, TICK_MS);
@@ -157,6 +152,27 @@ export class GuardedText implements TextProcessor {
       clearInterval(timer);
       this.#waiting.delete(id);
     }
+  }
+
+  /** Milliseconds of the deadline that a call has used up, to be asked every tick. */
+  #watch(): () => number {
+    let [waitedMs, asleepMs] = [0, 0];
+    const began = this.#work();
+    let before = began;
+    return () => {
+      const now = this.#work();
+      waitedMs += TICK_MS;
+      // Where the kernel tells nothing, the clock is what there is.
+      if (began === undefined || before === undefined || now === undefined) return waitedMs;
+      const slept = now.asleep && now.computedMs === before.computedMs;
+      asleepMs = slept ? asleepMs + TICK_MS : 0;
+      before = now;
+      return Math.max(now.computedMs - began.computedMs, asleepMs, waitedMs / PATIENCE);
+    };
+  }
+
+  #work(): ThreadWork | undefined {
+    return this.#thread === undefined ? undefined : threadWork(this.#thread);
   }
 
   #tooSlow(method: Call["method"], deadlineMs: number): BadInputError {
@@ -181,12 +197,6 @@ export class GuardedText implements TextProcessor {
     for (const { reject } of this.#waiting.values()) reject(this.#failure);
     this.#waiting.clear();
   }
-}
-
-/** Milliseconds that all threads of this process have computed. */
-function cpuMs(): number {
-  const { user, system } = process.cpuUsage();
-  return (user + system) / 1000;
 }
 
 /** What the environment says where machines are very slow, as emulated ones are. */
