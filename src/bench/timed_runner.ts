@@ -1,5 +1,6 @@
 /** A runner that tells how long each run of its executables took. */
 import type { Executable, Runner } from "../runtime/runner.ts";
+import { over } from "./over.ts";
 
 /** Told the label that the session was compiled under. */
 export type OnRun = (label: string, milliseconds: number) => void;
@@ -31,18 +32,6 @@ function timedExecutable(inner: Executable, label: string, onRun: OnRun): Execut
     bind(feeds, outputs) {
       const bound = inner.bind(feeds, outputs);
       return over(bound, { run: () => time(() => bound.run()) });
-    },
-  });
-}
-
-/** An object with some members replaced; the others work on `inner` itself, private fields included. */
-function over<T extends object>(inner: T, replaced: Partial<T>): T {
-  return new Proxy(inner, {
-    get(target, key) {
-      const own = Reflect.get(replaced, key);
-      if (own !== undefined) return own;
-      const value = Reflect.get(target, key, target);
-      return typeof value === "function" ? value.bind(target) : value;
     },
   });
 }

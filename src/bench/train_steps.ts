@@ -38,6 +38,8 @@ export class PhaseClock {
 
 /** What the timed steps were like. */
 export interface StepTimes {
+  /** `performance.now()` before the first timed step. */
+  readonly began: number;
   readonly steps: number;
   /** Real tokens of all timed steps, padding not counted. */
   readonly tokens: number;
@@ -70,9 +72,11 @@ export async function timeSteps<B extends Batch>(
   const sums = new Map<Phase, number>();
   let position = { epoch: 0, batchIndex: 0 };
   let [tokens, targets, loss] = [0, 0, NaN];
+  let began = 0;
   for (let step = 0; step < WARM_UP + steps; step++) {
     clock.take();
     const start = performance.now();
+    if (step === WARM_UP) began = start;
     const done = (await accumulate(model, data, position, 1, random, undefined))!; // no signal
     await applyStep(optimizer, done, 1e-4, 1);
     const time = performance.now() - start;
@@ -88,6 +92,7 @@ export async function timeSteps<B extends Batch>(
   const inside = [...sums.values()].reduce((sum, time) => sum + time, 0);
   sums.set("other", total - inside);
   return {
+    began,
     steps,
     tokens,
     targets,

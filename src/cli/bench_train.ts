@@ -4,7 +4,7 @@ import { EXIT, GraftError, UsageError } from "../errors.ts";
 import { JSON_FLAG, MODEL_FLAG, wholeNumbers } from "./bench_flags.ts";
 import { benchTraining, type Configuration, type TrainingFigures } from "./bench_train_run.ts";
 import { command } from "./command.ts";
-import { integer, list, number, text, type Values } from "./flags.ts";
+import { boolean, integer, list, number, text, type Values } from "./flags.ts";
 import { startSelf } from "../system/own_process.ts";
 import type { Terminal } from "./output.ts";
 import { providerArguments, RUNTIME_FLAGS } from "./runtime_flags.ts";
@@ -51,6 +51,9 @@ const FLAGS = {
   numeric: TRAIN_FLAGS.numeric,
   gradCheckpoint: TRAIN_FLAGS.gradCheckpoint,
   memoryBudget: TRAIN_FLAGS.memoryBudget,
+  profile: boolean(
+    "Also time each operator, by ONNX Runtime's profiles, which cost a little speed",
+  ),
   json: JSON_FLAG,
   ...RUNTIME_FLAGS,
 } as const;
@@ -85,6 +88,7 @@ export default command({
     }
     terminal.print(`${found.machine.processor}, ${found.machine.runtime}`);
     printTable(found.figures, COLUMNS, terminal);
+    for (const figures of found.figures) printOperators(figures, terminal);
     terminal.print(
       "forward, head, backward, optimizer, other: mean milliseconds a step; memory: the process's peak",
     );
@@ -156,6 +160,7 @@ function argumentsOf(flags: BenchTrainFlags, one: Configuration): readonly strin
       ? []
       : [gradCheckpoint ? "--grad-checkpoint" : "--no-grad-checkpoint"]),
     ...given("--memory-budget", flags.memoryBudget),
+    ...(flags.profile ? ["--profile"] : []),
     ...given("--ort-lib", flags.ortLib),
     ...given("--threads", flags.threads),
     ...providerArguments(flags),
@@ -176,3 +181,21 @@ const COLUMNS: readonly Column<TrainingFigures>[] = [
     cell: (row: TrainingFigures) => row[`${phase}_ms`],
   })),
 ];
+
+/** Mean milliseconds a step of each operator, the longest first. */
+function printOperators({ operators_ms }: TrainingFigures, terminal: Terminal): void {
+  if (operators_ms === undefined) return;
+  const rows = Object.entries(operators_ms).map(([operator, phases]) => ({
+    operator,
+    phases,
+    all: Object.values(phases).reduce((sum, ms) => sum + ms, 0),
+  })).toSorted((a, b) => b.all - a.all);
+  printTable(rows, [
+    { heading: "operator", cell: ({ operator }) => operator },
+    { heading: "ms/step", cell: ({ all }) => all },
+    ...PHASES.filter((phase) => phase !== "other").map((phase) => ({
+      heading: phase,
+      cell: (row: typeof rows[number]) => row.phases[phase],
+    })),
+  ], terminal);
+}

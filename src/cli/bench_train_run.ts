@@ -1,7 +1,15 @@
 /** One configuration of `graft bench train`: a training set up as `graft train` does, and timed. */
+import { OperatorClock } from "../bench/operator_times.ts";
 import { syntheticBatches } from "../bench/synthetic_batches.ts";
 import { timedRunner } from "../bench/timed_runner.ts";
-import { type Phase, PhaseClock, PHASES, timeSteps } from "../bench/train_steps.ts";
+import {
+  type Phase,
+  PhaseClock,
+  phaseOf,
+  PHASES,
+  type StepTimes,
+  timeSteps,
+} from "../bench/train_steps.ts";
 import { elementCount } from "../graph/tensor.ts";
 import type { Model } from "../graph/types.ts";
 import { classCount, modelKind } from "../model/model_kind.ts";
@@ -43,6 +51,8 @@ export type TrainingFigures =
     readonly step_ms: number;
     readonly peak_rss_mb: number;
     readonly loss: number;
+    /** With `--profile`: mean milliseconds a step by operator, then by phase. */
+    readonly operators_ms?: OperatorTimes;
   }
   & Readonly<Record<`${Phase}_ms`, number>>;
 
@@ -62,7 +72,9 @@ export async function benchTraining(
   terminal: Terminal,
 ): Promise<{ readonly machine: ReturnType<typeof machine>; readonly figures: TrainingFigures }> {
   const clock = new PhaseClock();
-  using runner = timedRunner(openRunner(flags), clock.onRun);
+  using profiles = flags.profile ? new OperatorClock() : undefined;
+  const opened = openRunner(flags);
+  using runner = timedRunner(profiles?.wrap(opened) ?? opened, clock.onRun);
   using setup = await setUpTraining(trainFlags(flags, configuration), terminal, {
     runner,
     ...(flags.data === undefined
@@ -91,12 +103,27 @@ export async function benchTraining(
       step_ms: times.stepMs,
       peak_rss_mb: processMemory().peakRssBytes / 2 ** 20,
       loss: times.loss,
+      ...(profiles === undefined ? {} : { operators_ms: operatorTimes(profiles, times) }),
       ...Object.fromEntries(PHASES.map((phase) => [`${phase}_ms`, times.phases[phase]])) as Record<
         `${Phase}_ms`,
         number
       >,
     },
   };
+}
+
+type OperatorTimes = Readonly<Record<string, Partial<Record<Phase, number>>>>;
+
+function operatorTimes(profiles: OperatorClock, { began, steps }: StepTimes): OperatorTimes {
+  const found: Record<string, Partial<Record<Phase, number>>> = {};
+  for (const [label, operators] of profiles.take(began)) {
+    const phase = phaseOf(label);
+    for (const [operator, milliseconds] of operators) {
+      const own = found[operator] ??= {};
+      own[phase] = (own[phase] ?? 0) + milliseconds / steps;
+    }
+  }
+  return found;
 }
 
 /** The flags of the `graft train` that is measured. */

@@ -120,6 +120,21 @@ Deno.test("bench train measures in the numeric setting that is asked for, and sa
   assertEquals(found.configurations[0].numeric, "fast");
 });
 
+Deno.test("bench train --profile shares out a step's time among operators", async () => {
+  const { found } = await benchJson(
+    ...["train", "--model", LLAMA, "--batch-size", "2", "--length", "16,24", "--steps", "2"],
+    "--profile",
+  );
+  for (const figures of found.configurations) {
+    const operators: Record<string, number>[] = Object.values(figures.operators_ms);
+    for (const phase of ["forward", "head", "backward", "optimizer"]) {
+      const inside = operators.reduce((sum, phases) => sum + (phases[phase] ?? 0), 0);
+      // Between the nodes of a run there is little else.
+      assert(inside > 0 && inside < figures[`${phase}_ms`], `${phase}: ${inside} ms`);
+    }
+  }
+});
+
 Deno.test("bench train ends as graft train does where a configuration of a sweep cannot run", async () => {
   const { code, stderr } = await graft(
     ...["bench", "train", "--model", LLAMA, "--rank", "4,8", "--target-modules", "nothing"],

@@ -1,0 +1,100 @@
+/** How long each operator of the sessions took, from ONNX Runtime's own profiles. */
+import { join } from "@std/path";
+import type { CompileOptions, Executable, Runner } from "../runtime/runner.ts";
+import { over } from "./over.ts";
+
+/** One run of one node. */
+export interface NodeTime {
+  readonly operator: string;
+  /** Milliseconds since the session was made. */
+  readonly at: number;
+  readonly milliseconds: number;
+}
+
+/** @param profile text that ONNX Runtime wrote: events, of which a node's run ends with `_kernel_time` */
+export function nodeTimes(profile: string): NodeTime[] {
+  const events = JSON.parse(profile) as {
+    readonly cat?: string;
+    readonly name?: string;
+    readonly ts: number;
+    readonly dur: number;
+    readonly args?: { readonly op_name?: string };
+  }[];
+  return events.flatMap(({ cat, name, ts, dur, args }) =>
+    cat === "Node" && name?.endsWith("_kernel_time") && args?.op_name
+      ? [{ operator: args.op_name, at: ts / 1000, milliseconds: dur / 1000 }]
+      : []
+  );
+}
+
+/** Collects the profiles of all sessions that a wrapped runner makes. */
+export class OperatorClock implements Disposable {
+  readonly #open = new Map<Executable, { readonly label: string; readonly made: number }>();
+  readonly #runs: { readonly label: string; readonly operator: string; at: number; ms: number }[] =
+    [];
+
+  /** Where ONNX Runtime writes the profiles. */
+  readonly #folder = Deno.makeTempDirSync({ prefix: "graft-profiles-" });
+
+  /** Wraps a runner; disposing of the wrapper disposes of it. */
+  wrap(inner: Runner): Runner {
+    let sessions = 0;
+    const options = (given: CompileOptions | undefined): CompileOptions => ({
+      ...given,
+      // Two that are made in one second would write to one file.
+      profilePrefix: join(this.#folder, `session-${sessions++}`),
+    });
+    return over(inner, {
+      load: async (path, given) =>
+        this.#watch(await inner.load(path, options(given)), given?.label ?? path),
+      compile: async (model, given) =>
+        this.#watch(
+          await inner.compile(model, options(given)),
+          given?.label ?? model.graph.name,
+        ),
+    });
+  }
+
+  /**
+   * Ends the profiles; what runs later is not in them.
+   *
+   * @param since `performance.now()` before which runs do not count
+   * @returns milliseconds by label of the session, then by operator
+   */
+  take(since: number): ReadonlyMap<string, ReadonlyMap<string, number>> {
+    for (const executable of [...this.#open.keys()]) this.#end(executable);
+    const sums = new Map<string, Map<string, number>>();
+    for (const { label, operator, at, ms } of this.#runs) {
+      if (at < since) continue;
+      const operators = sums.get(label) ?? new Map<string, number>();
+      operators.set(operator, (operators.get(operator) ?? 0) + ms);
+      sums.set(label, operators);
+    }
+    return sums;
+  }
+
+  [Symbol.dispose](): void {
+    Deno.removeSync(this.#folder, { recursive: true });
+  }
+
+  #watch(executable: Executable, label: string): Executable {
+    this.#open.set(executable, { label, made: performance.now() });
+    return over(executable, {
+      [Symbol.dispose]: () => {
+        this.#end(executable);
+        executable[Symbol.dispose]();
+      },
+    });
+  }
+
+  #end(executable: Executable): void {
+    const about = this.#open.get(executable);
+    if (about === undefined) return;
+    this.#open.delete(executable);
+    const path = executable.endProfiling();
+    for (const { operator, at, milliseconds } of nodeTimes(Deno.readTextFileSync(path))) {
+      this.#runs.push({ label: about.label, operator, at: about.made + at, ms: milliseconds });
+    }
+    Deno.removeSync(path);
+  }
+}
