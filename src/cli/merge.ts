@@ -1,6 +1,7 @@
 /** `graft merge`: puts adapters into the model's own weights and certifies what that is worth. */
 import { EXIT, UsageError } from "../errors.ts";
 import { formatCertificate } from "../lora/merge/certificate_report.ts";
+import { checkBase } from "../lora/apply.ts";
 import { LEAST_GAIN_KEPT, type MergeMethod, type WeightedAdapter } from "../lora/merge/mod.ts";
 import { loadAdapter } from "../model/adapter_dir.ts";
 import { findModelFile } from "../model/find_model.ts";
@@ -96,6 +97,7 @@ export default command({
     keepHeapSmall();
     using base = loadOnnx(path, openMapped);
     const adapters = loadAdapters(flags.adapterPath, flags.adapterWeights, terminal);
+    for (const { adapter, label } of adapters) checkBase(adapter, base.model, label);
     const card = adapters.find(({ adapter }) => adapter.card !== undefined)?.adapter.card;
     using opened = await loadMergeData(flags, path, base.model, card, terminal);
     using runner = openRunner(flags);

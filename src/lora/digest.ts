@@ -16,6 +16,15 @@ export function digestOf(...parts: readonly Uint8Array[]): string {
  * weight lies: saving a model again keeps its digest.
  */
 export function modelDigest(model: Model): string {
+  let found = digests.get(model);
+  if (found === undefined) digests.set(model, found = computeDigest(model));
+  return found;
+}
+
+/** Reading every weight takes its time, and a model never changes. */
+const digests = new WeakMap<Model, string>();
+
+function computeDigest(model: Model): string {
   const hash = createHash("sha256");
   put(hash, "graft base 1", sorted(model.opsets));
   putGraph(hash, model.graph);
