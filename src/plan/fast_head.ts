@@ -21,7 +21,8 @@ import { rotate, rotationBlock } from "../ops/internal/rotation.ts";
 import { callOf, type PlannedCall } from "./call.ts";
 import { carriedName, type Chunk, chunkBuilder, labelInChunk } from "./head_chunks.ts";
 import { type ChunkContext, chunkWeight } from "./head_weight.ts";
-import { type Derivation, roundedRows } from "./quantize_linears.ts";
+import type { Derivation } from "./derivations.ts";
+import { roundedRows } from "./quantize_linears.ts";
 
 /** Largest code of a probability. */
 const LEVELS = 255;

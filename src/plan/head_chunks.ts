@@ -17,7 +17,7 @@ import { callOf, type PlannedCall } from "./call.ts";
 import { cotangentName, LABELS, LOSS, type Numeric, ROW_WEIGHTS } from "./names.ts";
 import { fastChunkCall, roundedChunk } from "./fast_head.ts";
 import { type ChunkContext, chunkWeight, isMultiple } from "./head_weight.ts";
-import type { Derivation } from "./quantize_linears.ts";
+import type { Derivation } from "./derivations.ts";
 
 /** Entries of the vocabulary per chunk, unless a plan says otherwise. */
 export const HEAD_CHUNK = 4096;

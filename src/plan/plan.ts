@@ -23,7 +23,8 @@ import type { PlanOptions } from "./options.ts";
 import { planPasses } from "./passes.ts";
 import { type PlanContext, trainablesOf } from "./segment_calls.ts";
 import { constantValues } from "../graph/passes/constants.ts";
-import { type Derivation, type QuantizedGraph, quantizeLinears } from "./quantize_linears.ts";
+import type { Derivation, DerivedGraph } from "./derivations.ts";
+import { quantizeLinears } from "./quantize_linears.ts";
 import { type Schedule, scheduled } from "./schedule.ts";
 import { graphSharing } from "./share_graphs.ts";
 import { withSignedActivations } from "./signed_activations.ts";
@@ -118,14 +119,14 @@ function inNumeric(
   graph: Graph,
   { numeric = "exact", trainable }: PlanOptions,
   head: ChunkableHead | undefined,
-): QuantizedGraph {
+): DerivedGraph {
   return numeric === "exact"
     ? { graph, derivations: [], derived: new Set() }
     : quantizeLinears(graph, trainable, new Set(head && [head.logits]));
 }
 
 function contextOf(
-  { graph, derived }: QuantizedGraph,
+  { graph, derived }: DerivedGraph,
   { computes }: StepGraph,
   { trainable, targetRows, halves, numeric }: PlanOptions,
 ): PlanContext {

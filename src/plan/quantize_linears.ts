@@ -3,31 +3,19 @@
  *
  * Weights that a file holds as int8 per channel, symmetric, are read as they lie. All others are
  * rounded once, before the first step, to int8 per output channel by a small graph of their own
- * ({@linkcode Derivation}): blocks of 4 or 8 bits, float weights, integers with zero points.
+ * (`derivations.ts`): blocks of 4 or 8 bits, float weights, integers with zero points.
  */
 import { floatAttribute, int, intAttribute, ints, intsAttribute } from "../graph/attributes.ts";
 import type { GraphBuilder } from "../graph/builder.ts";
 import { dimsIn, typeIn } from "../graph/facts.ts";
-import { constantValues } from "../graph/passes/constants.ts";
 import { prune } from "../graph/passes/prune.ts";
 import { elementCount, tensor } from "../graph/tensor.ts";
 import type { Graph, Node, ValueInfo } from "../graph/types.ts";
 import { verify } from "../graph/verify.ts";
 import { quantizedLinearNode } from "../ops/internal/quantized_linear.ts";
 import { rotate, rotationBlock } from "../ops/internal/rotation.ts";
-import { renamed, type Renaming, renaming, signature } from "./alike.ts";
-import { builderOver, callOf, declare, fedConstants, type PlannedCall } from "./call.ts";
-
-/** A call that makes tensors of weights alone; done once for all plans of a model. */
-export type Derivation = PlannedCall;
-
-/** A lowered graph in the `fast` setting. */
-export interface QuantizedGraph {
-  readonly graph: Graph;
-  readonly derivations: readonly Derivation[];
-  /** What the derivations make; the graph reads it like initializers. */
-  readonly derived: ReadonlySet<string>;
-}
+import { fedConstants } from "./call.ts";
+import { Derivations, type DerivedGraph, frozenValues, producersOf } from "./derivations.ts";
 
 /** Rows and columns below which a product is left alone: rounding costs more than it saves. */
 const LEAST_WIDTH = 32;
@@ -41,7 +29,7 @@ export function quantizeLinears(
   lowered: Graph,
   trainable: ReadonlySet<string>,
   except: ReadonlySet<string> = new Set(),
-): QuantizedGraph {
+): DerivedGraph {
   const pass = new Pass(lowered, trainable);
   const nodes = lowered.nodes.flatMap((node) =>
     except.has(node.outputs[0]) ? [node] : pass.quantized(node) ?? [node]
@@ -52,7 +40,7 @@ export function quantizeLinears(
     valueInfo: new Map([...lowered.valueInfo, ...pass.values.map((v) => [v.name, v] as const)]),
   });
   const read = new Set(graph.nodes.flatMap((node) => node.inputs));
-  const derivations = [...pass.derivations.values()];
+  const derivations = pass.derivations.calls;
   const derived = derivations.flatMap((call) => [...call.fetches.values()]);
   const given = new Set(derived.filter((name) => read.has(name)));
   return { graph: verify(graph, "quantizeLinears()", given), derivations, derived: given };
@@ -77,26 +65,21 @@ interface Product {
 
 class Pass {
   readonly values: ValueInfo[] = [];
-  readonly derivations = new Map<string, Derivation>();
+  readonly derivations: Derivations;
   readonly #lowered: Graph;
   readonly #frozen: ReadonlySet<string>;
-  readonly #fed: ReadonlySet<string>;
   readonly #producers: ReadonlyMap<string, Node>;
   readonly #views = new Map<string, string>();
-  /** Derivations by what they compute. */
-  readonly #alike = new Map<string, { rename: Renaming; call: Derivation }>();
 
   constructor(lowered: Graph, trainable: ReadonlySet<string>) {
     this.#lowered = lowered;
-    const { nodes, initializers } = lowered;
-    this.#frozen = constantValues({
-      nodes,
-      initializers: new Map([...initializers].filter(([name]) => !trainable.has(name))),
+    this.#frozen = frozenValues(lowered, trainable);
+    this.#producers = producersOf(lowered);
+    this.derivations = new Derivations(lowered, {
+      fed: fedConstants(lowered, trainable),
+      frozen: this.#frozen,
+      producers: this.#producers,
     });
-    this.#fed = fedConstants(lowered, trainable);
-    this.#producers = new Map(
-      nodes.flatMap((node) => node.outputs.map((output) => [output, node] as const)),
-    );
   }
 
   /** The nodes that replace a product with a frozen weight, `undefined` for any other node. */
@@ -174,45 +157,18 @@ class Pass {
     const [weight, post] = [`${right}.int8`, `${right}.int8_scale`];
     const [n, k] = transB ? this.#dims(right) : this.#dims(right).toReversed();
     if (!this.derivations.has(right)) {
-      this.derivations.set(right, this.#derivation(right, transB, [weight, post]));
+      const about = { label: `8-bit ${right}`, names: [weight, post], how: String(transB) };
+      this.derivations.add(right, about, (b, matrix) => {
+        const rows = transB ? matrix : b.op("Transpose", [matrix], { perm: ints([1, 0]) });
+        const { codes, scale } = roundedRows(b, rows);
+        return [codes, scale];
+      });
       this.values.push(
         { name: weight, type: { dtype: "int8", shape: [n, k] } },
         { name: post, type: { dtype: "float32", shape: [n] } },
       );
     }
     return { weight, transB: true, post, rotateX: rotationBlock(k) };
-  }
-
-  /** The call that rounds a weight; those of weights alike differ in names alone, and are made once. */
-  #derivation(right: string, transB: boolean, made: readonly [string, string]): Derivation {
-    const label = `8-bit ${right}`;
-    const nodes = this.#preparing(right);
-    const context = { lowered: this.#lowered, fed: this.#fed, constants: this.#frozen };
-    const { text, names } = signature(context, nodes, [right]);
-    const key = `${text}\n${transB}`;
-    const alike = this.#alike.get(key);
-    const all = [...names, ...made];
-    if (alike !== undefined) return renamed(alike.call, alike.rename(all), label);
-    const b = builderOver(this.#lowered, nodes, this.#fed);
-    const matrix = declare(b, this.#lowered, right, this.#fed);
-    const rows = transB ? matrix : b.op("Transpose", [matrix], { perm: ints([1, 0]) });
-    const { codes, scale } = roundedRows(b, rows);
-    const call = callOf(b, label, new Map([[codes, made[0]], [scale, made[1]]]));
-    this.#alike.set(key, { rename: renaming(all), call });
-    return call;
-  }
-
-  /** The nodes that make a frozen value from initializers, in order. */
-  #preparing(value: string): Node[] {
-    const found = new Set<Node>();
-    const visit = (name: string) => {
-      const node = this.#producers.get(name);
-      if (node === undefined || found.has(node)) return;
-      for (const input of node.inputs) visit(input);
-      found.add(node);
-    };
-    visit(value);
-    return [...found];
   }
 
   #dims(value: string): readonly number[] {

@@ -1,0 +1,116 @@
+/** Calls that make tensors of frozen weights alone: once, before the first step, for all plans of a model. */
+import type { GraphBuilder } from "../graph/builder.ts";
+import { constantValues } from "../graph/passes/constants.ts";
+import type { Graph, Node } from "../graph/types.ts";
+import { renamed, type Renaming, renaming, signature } from "./alike.ts";
+import { builderOver, callOf, declare, type PlannedCall } from "./call.ts";
+
+/** A call that makes tensors of weights alone. */
+export type Derivation = PlannedCall;
+
+/** A lowered graph of which some values are made once, before the first step. */
+export interface DerivedGraph {
+  readonly graph: Graph;
+  readonly derivations: readonly Derivation[];
+  /** What the derivations make; the graph reads it like initializers. */
+  readonly derived: ReadonlySet<string>;
+}
+
+/** Plans derivations of one lowered graph; those of weights alike differ in names, and are made once. */
+export class Derivations {
+  readonly #lowered: Graph;
+  readonly #fed: ReadonlySet<string>;
+  readonly #frozen: ReadonlySet<string>;
+  readonly #producers: ReadonlyMap<string, Node>;
+  readonly #made = new Map<string, Derivation>();
+  /** By what they compute. */
+  readonly #alike = new Map<string, { rename: Renaming; call: Derivation }>();
+
+  /**
+   * @param frozen values of weights that do not change
+   * @param producers the node of each computed value
+   */
+  constructor(
+    lowered: Graph,
+    { fed, frozen, producers }: {
+      readonly fed: ReadonlySet<string>;
+      readonly frozen: ReadonlySet<string>;
+      readonly producers: ReadonlyMap<string, Node>;
+    },
+  ) {
+    this.#lowered = lowered;
+    this.#fed = fed;
+    this.#frozen = frozen;
+    this.#producers = producers;
+  }
+
+  get calls(): readonly Derivation[] {
+    return [...this.#made.values()];
+  }
+
+  has(value: string): boolean {
+    return this.#made.has(value);
+  }
+
+  /**
+   * Plans what is made of a frozen value.
+   *
+   * @param names of the tensors that are made
+   * @param how tells derivations apart that make different things of values alike
+   * @param emit makes them of the value, in the order of `names`
+   */
+  add(
+    value: string,
+    { label, names, how = "" }: {
+      readonly label: string;
+      readonly names: readonly string[];
+      readonly how?: string;
+    },
+    emit: (b: GraphBuilder, value: string) => readonly string[],
+  ): void {
+    const nodes = this.preparing(value);
+    const context = { lowered: this.#lowered, fed: this.#fed, constants: this.#frozen };
+    const read = signature(context, nodes, [value]);
+    const key = `${read.text}\n${how}`;
+    const all = [...read.names, ...names];
+    const alike = this.#alike.get(key);
+    if (alike !== undefined) {
+      this.#made.set(value, renamed(alike.call, alike.rename(all), label));
+      return;
+    }
+    const b = builderOver(this.#lowered, nodes, this.#fed);
+    const made = emit(b, declare(b, this.#lowered, value, this.#fed));
+    const call = callOf(b, label, new Map(made.map((result, i) => [result, names[i]])));
+    this.#alike.set(key, { rename: renaming(all), call });
+    this.#made.set(value, call);
+  }
+
+  /** The nodes that make a frozen value from initializers, in order. */
+  preparing(value: string): Node[] {
+    const found = new Set<Node>();
+    const visit = (name: string) => {
+      const node = this.#producers.get(name);
+      if (node === undefined || found.has(node)) return;
+      for (const input of node.inputs) visit(input);
+      found.add(node);
+    };
+    visit(value);
+    return [...found];
+  }
+}
+
+/** Values that depend on initializers alone, none of which is trained. */
+export function frozenValues(
+  { nodes, initializers }: Graph,
+  trainable: ReadonlySet<string>,
+): ReadonlySet<string> {
+  return constantValues({
+    nodes,
+    initializers: new Map([...initializers].filter(([name]) => !trainable.has(name))),
+  });
+}
+
+/** The node that makes each computed value. */
+export function producersOf({ nodes }: Graph): ReadonlyMap<string, Node> {
+  return new Map(nodes.flatMap((node) => node.outputs.map((output) => [output, node] as const)));
+}
