@@ -54,7 +54,8 @@ export async function workloadSteps(
   const shape = step.planOf(batch).options;
   const workOf = (numeric: Setting) =>
     stepWork(
-      planTraining(model, { ...shape, numeric, keepBytes: Number.MAX_SAFE_INTEGER }).training.calls,
+      planTraining(model, { ...shape, numeric, keepBytes: Number.MAX_SAFE_INTEGER, unpack: true })
+        .training.calls,
     );
   return { tokens: batch.tokenCount, work: { exact: workOf("exact"), fast: workOf("fast") } };
 }

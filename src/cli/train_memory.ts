@@ -50,14 +50,15 @@ export interface MemoryParts {
 /**
  * Predicts the run's peak, chooses what is kept and how many sequences run at once, and tells both.
  *
- * @returns the choice, and how many tokens run at once where a batch has more: the longest batch's
+ * @returns the choice, whether weights are taken apart once, and how many tokens run at once where a
+ * batch has more: the longest batch's
  * @throws {RefusedError} with the numbers, where nothing fits
  */
 export async function fitTraining(
   parts: MemoryParts,
   flags: TrainFlags,
   terminal: Terminal,
-): Promise<Fit & { readonly tokens: number }> {
+): Promise<Fit & { readonly tokens: number; readonly unpack: boolean }> {
   const { longest, shapes } = await shapesOf(parts.data.train);
   const validation = parts.data.validation && await shapesOf(parts.data.validation);
   const [sequences, length] = longest.inputIds.dims;
@@ -65,7 +66,7 @@ export async function fitTraining(
   const predict = predictor(parts, flags, Math.min(shapes, microSteps(flags)), validation?.longest);
   const free = freeBytes();
   const budget = budgetOf(flags, free);
-  const fit = goOnAsBefore() ?? fitMemory({
+  const packed = goOnAsBefore() ?? fitMemory({
     budgetBytes: budget.bytes,
     sequences: most,
     keepBytes: flags.memoryBudget === undefined || flags.gradCheckpoint !== undefined
@@ -83,6 +84,16 @@ export async function fitTraining(
     terminal.note(
       "There is less memory than when this run began: it keeps less, and the last bits may differ",
     );
+  }
+  const { unpack, ...fit } = unpacked(packed);
+  /** With weights taken apart once, where they still fit: the numbers are the same. */
+  function unpacked(fit: Fit): Fit & { readonly unpack: boolean } {
+    const wanted = fit.fits && flags.train && flags.numeric === "exact" && !flags.gradCheckpoint;
+    if (!wanted) return { ...fit, unpack: false };
+    const predicted = predict(sliceBatch(longest, 0, fit.sequences), fit.keepBytes, true);
+    return predicted.peakBytes <= budget.bytes
+      ? { ...fit, predicted, unpack: true }
+      : { ...fit, unpack: false };
   }
   const needed = fit.predicted.peakBytes;
   if (!fit.fits && needed > budget.bytes + budget.swapBytes) {
@@ -104,10 +115,10 @@ export async function fitTraining(
       `  batches run ${tokens} tokens at a time and add up their gradients, to fit`,
     );
   }
-  return { ...fit, tokens };
+  return { ...fit, tokens, unpack };
 }
 
-type Predict = (batch: TokenBatch, keepBytes: number) => PredictedMemory;
+type Predict = (batch: TokenBatch, keepBytes: number, unpack?: boolean) => PredictedMemory;
 
 /** @param evaluated the longest validation batch */
 function predictor(
@@ -119,7 +130,7 @@ function predictor(
   const { options, weightBytes, tokenizerBytes } = parts;
   const { model, trainable, dropout } = options;
   const numeric = flags.train ? flags.numeric : "exact";
-  return (batch, keepBytes) => {
+  return (batch, keepBytes, unpack = false) => {
     using step = new PlannedModel({ ...options, keepBytes: 0 });
     const planFor = (batch: TokenBatch, numeric: Numeric) =>
       planTraining(model, {
@@ -128,6 +139,7 @@ function predictor(
         keepBytes,
         dropout,
         numeric,
+        unpack,
       });
     const validated = evaluated && sliceBatch(evaluated, 0, batch.inputIds.dims[0]);
     return predictMemory({

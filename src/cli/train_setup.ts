@@ -95,7 +95,7 @@ export async function setUpTraining(
     dropout: flags.loraDropout,
     ...forms,
   };
-  const { keepBytes, sequences, tokens } = await fitTraining(
+  const { keepBytes, sequences, tokens, unpack } = await fitTraining(
     {
       options,
       data,
@@ -105,7 +105,7 @@ export async function setUpTraining(
     flags,
     terminal,
   );
-  const step = resources.use(new PlannedModel({ ...options, keepBytes }));
+  const step = resources.use(new PlannedModel({ ...options, keepBytes, unpack }));
   const batch = await data.train.batch(0, 0);
   const firstRows = sliceBatch(batch, 0, sequences);
   await checkForward(runner, adapted.model, step, batch, terminal);

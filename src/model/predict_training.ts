@@ -53,10 +53,20 @@ export function predictTraining(model: Model, run: TrainingToPredict): Predicted
   const causal = logits?.type?.shape?.length === 3;
   const rowsOf = (sequences: number, most: number) =>
     causal ? { targetRows: rowBucket(Math.min(most, sequences * (length - 1))) } : {};
-  const options: PlanOptions = { batch, length, trainable, keepBytes, ...rowsOf(batch, Infinity) };
+  const options: PlanOptions = {
+    batch,
+    length,
+    trainable,
+    keepBytes,
+    // What is quickest on the release that graft brings.
+    dequantForm: "arithmetic",
+    unpack: true,
+    ...rowsOf(batch, Infinity),
+  };
   const few = Math.min(COMPARED.sequences, batch);
   const compared = planTraining(trained, {
     ...options,
+    unpack: false,
     batch: few,
     ...rowsOf(few, COMPARED.rows),
   });

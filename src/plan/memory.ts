@@ -39,8 +39,8 @@ export interface RunToPredict {
 /** A peak of resident memory and what it is made of, in bytes. */
 export interface PredictedMemory {
   /**
-   * Pages of the model's files, which the system can drop under pressure and read again; in the fast
-   * setting the weights rounded for it, too.
+   * Pages of the model's files, which the system can drop under pressure and read again; weights
+   * rounded for the fast setting or taken apart for exact, too.
    */
   readonly weightBytes: number;
   /** Activations held from the forward pass for the backward pass. */
@@ -109,10 +109,10 @@ export function predictMemory(run: RunToPredict): PredictedMemory {
   const nodes = nodesBefore +
     (simulation.nodeCount - nodesBefore) * Math.min(shapes, KINDS_OF_SHAPES);
   const savedBytes = Math.min(plan.savedBytes, stepBytes);
-  // What was rounded leaves memory; an evaluation reads it call by call.
+  // What others were made of leaves memory; an evaluation reads it call by call.
   const program = PROCESS_BYTES + (run.compiled ? COMPILED_BYTES : 0);
   const parts = {
-    weightBytes: unroundedBytes(plan, weightBytes) + derivedBytes,
+    weightBytes: unchangedBytes(plan, weightBytes) + derivedBytes,
     savedBytes,
     temporaryBytes: Math.max(0, stepBytes - savedBytes - gradientBytes - derivedBytes),
     adapterBytes: held + gradientBytes,
@@ -126,14 +126,14 @@ export function predictMemory(run: RunToPredict): PredictedMemory {
   return { ...parts, peakBytes: Math.ceil(Math.max(training, encoding, comparing)) };
 }
 
-/** Bytes of the weights that a plan rounds and does not read any more. */
+/** Bytes of the weights that a plan makes others of and does not read any more. */
 function sourceBytes({ derivations, constants }: TrainingPlan): number {
   const sources = new Set(derivations.flatMap(({ feeds }) => [...feeds.values()]));
   return [...sources].reduce((sum, name) => sum + constants.get(name)!.bytes.byteLength, 0);
 }
 
-/** Bytes of the model's files but for what a plan rounded. */
-function unroundedBytes(plan: TrainingPlan, weightBytes: number): number {
+/** Bytes of the model's files but for what a plan made others of. */
+function unchangedBytes(plan: TrainingPlan, weightBytes: number): number {
   return Math.max(0, weightBytes - sourceBytes(plan));
 }
 

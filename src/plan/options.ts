@@ -23,6 +23,8 @@ export interface PlanSettings {
   readonly dropout?: number;
   /** Whether frozen products are computed in 8-bit integers; default `exact`: they are not. */
   readonly numeric?: Numeric;
+  /** Whether `exact` takes packed weights apart once (`unpackWeights`); default false. */
+  readonly unpack?: boolean;
   /** How 4- and 8-bit blocks are dequantised (`dequantFormFor` tells what a runtime has). */
   readonly dequantForm?: DequantForm;
   /** How activations are rounded in the setting `fast`; default `u8s8`. */

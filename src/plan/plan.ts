@@ -27,6 +27,7 @@ import type { Derivation, DerivedGraph } from "./derivations.ts";
 import { quantizeLinears } from "./quantize_linears.ts";
 import { type Schedule, scheduled } from "./schedule.ts";
 import { graphSharing } from "./share_graphs.ts";
+import { unpackWeights } from "./unpack_weights.ts";
 import { withSignedActivations } from "./signed_activations.ts";
 import { type StepGraph, stepGraph } from "./step_graph.ts";
 
@@ -114,15 +115,18 @@ function chunkableHead(
   return findChunkableHead(packed, constantValues(packed), trainable, chunk);
 }
 
-/** The graph as the numeric setting computes it; a head in chunks rounds its weight by itself. */
+/** The graph as the numeric setting computes it; a head in chunks prepares its weight by itself. */
 function inNumeric(
   graph: Graph,
-  { numeric = "exact", trainable }: PlanOptions,
+  { numeric = "exact", unpack = false, trainable }: PlanOptions,
   head: ChunkableHead | undefined,
 ): DerivedGraph {
-  return numeric === "exact"
-    ? { graph, derivations: [], derived: new Set() }
-    : quantizeLinears(graph, trainable, new Set(head && [head.logits]));
+  if (numeric === "fast") {
+    return quantizeLinears(graph, trainable, new Set(head && [head.logits]));
+  }
+  return unpack
+    ? unpackWeights(graph, trainable, new Set(head?.preparing))
+    : { graph, derivations: [], derived: new Set() };
 }
 
 function contextOf(

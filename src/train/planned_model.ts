@@ -133,8 +133,9 @@ export class PlannedModel implements StepModel<TokenBatch> {
     const compiled = this.#planFor(prepared, ["evaluation"]);
     const env = this.#environment(compiled, prepared);
     const kept = this.#keptRows(compiled, prepared, "exact");
-    // Fast steps read rounded weights instead: two copies of all layers at once would be a peak.
-    const passing = this.#numeric === "fast" ? compiled.plan.constants : undefined;
+    // Steps that read what was made of the weights instead: two copies of all would be a peak.
+    const derives = this.#numeric === "fast" || this.#options.unpack;
+    const passing = derives ? compiled.plan.constants : undefined;
     await runSchedule(compiled.plan.evaluation, env, this.#means, { kept, passing });
     using loss = env.get(LOSS)!;
     using logits = env.get(LOGITS);
@@ -192,7 +193,7 @@ export class PlannedModel implements StepModel<TokenBatch> {
     dropout = 0,
     numeric: Numeric = "exact",
   ): CompiledPlan {
-    const { model, trainable, keepBytes, headChunk, objective } = this.#options;
+    const { model, trainable, keepBytes, headChunk, objective, unpack } = this.#options;
     const [sequences, length] = batch.inputIds.dims;
     const targetRows = objective === "causal" ? targets.rows : undefined;
     const packedRows = packing?.rows;
@@ -210,6 +211,8 @@ export class PlannedModel implements StepModel<TokenBatch> {
           halves: this.#halves,
           dropout,
           numeric,
+          // One batch alone is not worth a second form of the weights.
+          unpack: unpack && passes?.includes("training"),
           headChunk,
           dequantForm: this.#options.dequantForm ?? dequantFormFor(this.#runner.version),
           integerForm: this.#options.integerForm,

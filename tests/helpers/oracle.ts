@@ -12,7 +12,7 @@ import { resolveTargets } from "../../src/lora/targets.ts";
 import type { Runner } from "../../src/runtime/runner.ts";
 import { decodeSafetensors } from "../../src/safetensors/mod.ts";
 import { graphOptimizer } from "../../src/train/graph_optimizer.ts";
-import { PlannedModel } from "../../src/train/planned_model.ts";
+import { PlannedModel, type PlannedModelOptions } from "../../src/train/planned_model.ts";
 import type { TokenBatch } from "../../src/data/targets.ts";
 import { modelDir, readModel, referenceDir } from "./fixture_models.ts";
 
@@ -130,7 +130,7 @@ export async function runOracle(
   runner: Runner,
   name: string,
   onnxModel: string,
-  how: { readonly keepBytes?: number; readonly headChunk?: number } = {},
+  how: Pick<PlannedModelOptions, "keepBytes" | "headChunk" | "unpack"> = {},
 ): Promise<OracleReport> {
   const { model, trainable, oracle } = oracleModel(name, onnxModel);
   const tensors = readTensors(`${referenceDir(name)}/tensors.safetensors`);
