@@ -30,7 +30,7 @@ export function resolveModulesToSave(
       const heads = modules.filter((module) => module.layer === undefined).map(({ path }) => path);
       throw new UsageError(
         `Cannot train module "${name}" fully: this model has no such linear layer; outside its layers it has ` +
-          (heads.join(", ") || "none"),
+          (heads.join(", ") || "none (a new head is trained without being named)"),
       );
     }
     for (const module of found) chosen.add(module);

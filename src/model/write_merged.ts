@@ -17,7 +17,7 @@ import { StagedDirectory } from "./staged_directory.ts";
 import { type BaseModel, writeModel } from "./write_model.ts";
 
 /** Most that Gram matrices take, as a share of the model's file. */
-const GRAM_SHARE = 1 / 4;
+const GRAM_SHARE = 1 / 5;
 /** As for what is worked on at once, of which there are some ten copies. */
 const SLAB_SHARE = 1 / 64;
 const MAX_SLAB_BYTES = 1 << 20;
@@ -60,7 +60,7 @@ export interface RefusedMerge {
 /**
  * Computes the matrices of a merge one at a time and writes each where it belongs, by each method in
  * turn. No weights are kept, so that the work takes less memory than the file; `grams` add their sums,
- * up to a quarter of the file or one matrix.
+ * up to a fifth of the file or one matrix.
  *
  * @throws {BadInputError} for changes that do not fit the base
  * @throws {StorageError} naming the path
