@@ -13,7 +13,7 @@ import { planTraining } from "../plan/plan.ts";
 import { freeBytes, freeSwapBytes, processMemory } from "../system/memory.ts";
 import { type Fit, fitMemory } from "../train/fit_memory.ts";
 import { keepBudget } from "../train/keep_budget.ts";
-import { sequencesAtOnce } from "../train/micro_batches.ts";
+import { partSize, sequencesAtOnce } from "../train/micro_batches.ts";
 import { PLANS_KEPT } from "../train/plan_cache.ts";
 import { PlannedModel, type PlannedModelOptions } from "../train/planned_model.ts";
 import type { BatchSource } from "../train/step.ts";
@@ -63,7 +63,10 @@ export async function fitTraining(
   const validation = parts.data.validation && await shapesOf(parts.data.validation);
   const [sequences, length] = longest.inputIds.dims;
   const most = Math.min(sequences, sequencesAtOnce(TOKENS_AT_ONCE, length));
-  const predict = predictor(parts, flags, Math.min(shapes, microSteps(flags)), validation?.longest);
+  const planned = Math.min(shapes, microSteps(flags));
+  const predictPart = predictor(parts, flags, planned, validation?.longest);
+  const predict = (count: number, keepBytes: number, unpack?: boolean) =>
+    predictPart(sliceBatch(longest, 0, partSize(sequences, count)), keepBytes, unpack);
   const free = freeBytes();
   const budget = budgetOf(flags, free);
   const packed = goOnAsBefore() ?? fitMemory({
@@ -73,13 +76,13 @@ export async function fitTraining(
       ? keepBudget(flags.gradCheckpoint, parts.weightBytes, free, flags.numeric)
       : Number.MAX_SAFE_INTEGER,
     mayRecompute: flags.gradCheckpoint === undefined,
-    predict: (count, keepBytes) => predict(sliceBatch(longest, 0, count), keepBytes),
+    predict,
   });
   /** The choice of the run that is resumed, where that fits still. */
   function goOnAsBefore(): Fit | undefined {
     const chosen = flags.resume ? readChosenMemory(flags.adapterPath) : undefined;
     if (chosen === undefined || chosen.sequences > most) return undefined;
-    const predicted = predict(sliceBatch(longest, 0, chosen.sequences), chosen.keepBytes);
+    const predicted = predict(chosen.sequences, chosen.keepBytes);
     if (predicted.peakBytes <= budget.bytes) return { fits: true, ...chosen, predicted };
     terminal.note(
       "There is less memory than when this run began: it keeps less, and the last bits may differ",
@@ -90,7 +93,7 @@ export async function fitTraining(
   function unpacked(fit: Fit): Fit & { readonly unpack: boolean } {
     const wanted = fit.fits && flags.train && flags.numeric === "exact" && !flags.gradCheckpoint;
     if (!wanted) return { ...fit, unpack: false };
-    const predicted = predict(sliceBatch(longest, 0, fit.sequences), fit.keepBytes, true);
+    const predicted = predict(fit.sequences, fit.keepBytes, true);
     return predicted.peakBytes <= budget.bytes
       ? { ...fit, predicted, unpack: true }
       : { ...fit, unpack: false };
@@ -101,7 +104,7 @@ export async function fitTraining(
     throw new RefusedError(
       `Cannot train in ${formatBytes(budget.bytes)} of memory (${budget.source}): ` +
         `${fit.sequences}×${length} tokens take ${megabytes(needed)} (${madeOf(fit.predicted)}), ` +
-        `with as little kept as may be: ${whatFits(predict, one, budget.bytes)}`,
+        `with as little kept as may be: ${whatFits(predictPart, one, budget.bytes)}`,
     );
   }
   terminal.note(
@@ -163,7 +166,12 @@ function predictor(
 }
 
 async function shapesOf(data: BatchSource<TokenBatch>) {
-  if (data instanceof Batches) return await batchShapes(data);
+  if (data instanceof Batches) {
+    return await batchShapes(
+      data,
+      (sequences, length) => partSize(sequences, sequencesAtOnce(TOKENS_AT_ONCE, length)),
+    );
+  }
   return { longest: await data.batch(0, 0), shapes: 1 };
 }
 

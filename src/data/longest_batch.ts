@@ -4,7 +4,7 @@ import { bucketFor } from "./buckets.ts";
 
 /** Batch shapes of a data set's first epoch. */
 export interface BatchShapes {
-  /** The batch of the most places, of equal ones that of the most tokens. */
+  /** The batch of the most places at once, of equal ones that of the most tokens. */
   readonly longest: Batch;
   /**
    * Different shapes, about: batches differ in the length they are padded to, and in how many tokens
@@ -13,8 +13,15 @@ export interface BatchShapes {
   readonly shapes: number;
 }
 
-/** Looks at the lengths of all rows; the tokens of one batch alone are read. */
-export async function batchShapes(batches: Batches): Promise<BatchShapes> {
+/**
+ * Looks at the lengths of all rows; the tokens of one batch alone are read.
+ *
+ * @param atOnce how many of a batch's sequences of a length run at once; default all
+ */
+export async function batchShapes(
+  batches: Batches,
+  atOnce: (sequences: number, length: number) => number = (sequences) => sequences,
+): Promise<BatchShapes> {
   const { rows, options } = batches;
   const shapes = new Set<string>();
   let longest = 0;
@@ -22,7 +29,7 @@ export async function batchShapes(batches: Batches): Promise<BatchShapes> {
   batches.rowsOf(0).forEach((chosen, i) => {
     const counts = Array.from(chosen, (row) => rows.tokenCount(row));
     const length = bucketFor(options.buckets, Math.max(1, ...counts));
-    const places = length * chosen.length;
+    const places = length * atOnce(chosen.length, length);
     const tokens = counts.reduce((sum, count) => sum + count, 0);
     shapes.add(`${chosen.length}×${length}, ${Math.ceil(8 * Math.log2(Math.max(1, tokens)))}`);
     if (places < most || (places === most && tokens <= mostTokens)) return;

@@ -55,8 +55,7 @@ export class MicroBatches implements StepModel<TokenBatch> {
     const [sequences, length] = batch.inputIds.dims;
     const most = sequencesAtOnce(this.tokens, length);
     if (sequences <= most) return [batch];
-    // Parts of about one size, so that few shapes are planned and none is left with little to do.
-    const size = Math.ceil(sequences / Math.ceil(sequences / most));
+    const size = partSize(sequences, most);
     const parts: TokenBatch[] = [];
     for (let start = 0; start < sequences; start += size) {
       parts.push(sliceBatch(batch, start, start + size));
@@ -68,4 +67,12 @@ export class MicroBatches implements StepModel<TokenBatch> {
 /** Sequences of a length that run at once where so many tokens may. */
 export function sequencesAtOnce(tokens: number, length: number): number {
   return Math.max(1, Math.floor(tokens / length));
+}
+
+/**
+ * Sequences of the parts that a batch is taken in where at most `most` run at once: parts of about one
+ * size, so that few shapes are planned and none is left with little to do.
+ */
+export function partSize(sequences: number, most: number): number {
+  return Math.ceil(sequences / Math.ceil(sequences / most));
 }
