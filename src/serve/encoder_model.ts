@@ -7,7 +7,7 @@ import type { Executable, Runner } from "../runtime/runner.ts";
 import type { TokenBatch } from "../data/targets.ts";
 import { SENTENCE_OUTPUTS, TOKEN_OUTPUTS } from "./embedding_graph.ts";
 import { lengthGroups } from "./length_groups.ts";
-import { RunClock } from "./run_clock.ts";
+import { RunClock } from "../runtime/run_clock.ts";
 import { type RunOutput, ShapedRuns } from "./shaped_runs.ts";
 
 const NOTHING: ReadonlyMap<string, Tensor> = new Map();

@@ -13,7 +13,7 @@ import { cachesShareBuffers } from "./cache_pairs.ts";
 import { FED, FedInputs } from "./fed_inputs.ts";
 import { longestPaddedMask } from "./padded_mask.ts";
 import type { Reader, ReaderParts } from "./reader.ts";
-import { RunClock } from "./run_clock.ts";
+import { RunClock } from "../runtime/run_clock.ts";
 
 /** Buffers have room for at least this many tokens more than are asked for, or for half as many. */
 const ROOM = 128;

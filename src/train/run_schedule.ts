@@ -3,7 +3,9 @@ import type { Tensor } from "../graph/tensor.ts";
 import type { PlannedCall } from "../plan/call.ts";
 import type { Schedule } from "../plan/schedule.ts";
 import type { DeviceTensor, Runner } from "../runtime/runner.ts";
+import { RunClock } from "../runtime/run_clock.ts";
 import { forgetMapped } from "../system/mapped_file.ts";
+import type { CallSession } from "./call_sessions.ts";
 import type { PlanCache } from "./plan_cache.ts";
 import type { PrefixRows } from "./prefix_cache.ts";
 import type { StepSlab } from "./step_slab.ts";
@@ -63,6 +65,20 @@ function forgetFeeds({ feeds }: PlannedCall, passing: ReadonlyMap<string, Tensor
   }
 }
 
+/**
+ * A step is some hundred calls of a few milliseconds, each of which would wait for another thread.
+ * What a signal or a display may have to wait for one.
+ */
+const BRIEF_MS = 50;
+const clocks = new WeakMap<CallSession, RunClock>();
+
+/** The clock of a call: a session's calls of one shape take about as long each time. */
+function clockOf(session: CallSession): RunClock {
+  let clock = clocks.get(session);
+  if (clock === undefined) clocks.set(session, clock = new RunClock(BRIEF_MS));
+  return clock;
+}
+
 class ScheduleRun {
   readonly #schedule: Schedule;
   readonly #env: Map<string, DeviceTensor>;
@@ -92,7 +108,10 @@ class ScheduleRun {
       const tensor = this.#placed?.get(name);
       if (tensor !== undefined) into[canonical] = tensor;
     }
-    const results = await executable.run(feeds, executable.outputNames, { into });
+    const results = await clockOf(executable).time(
+      1,
+      (brief) => executable.run(feeds, executable.outputNames, { into, brief }),
+    );
     for (const [canonical, name] of call.fetches) {
       this.#env.set(name, results[canonical]);
       if (into[canonical] === undefined) this.#made.add(name);

@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { RunClock } from "../../src/serve/run_clock.ts";
+import { RunClock } from "../../src/runtime/run_clock.ts";
 
 const sleep = (ms: number) => new Promise<void>((done) => setTimeout(done, ms));
 
