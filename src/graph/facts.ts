@@ -1,6 +1,6 @@
-/** Element type and dimensions of a graph's values, wherever the graph states them. */
+/** What a graph tells of its values: element type, dimensions, who makes them. */
 import type { DataType } from "./dtype.ts";
-import type { Graph } from "./types.ts";
+import type { Graph, Node } from "./types.ts";
 
 /** A value of known, concrete shape. */
 export interface ConcreteType {
@@ -20,4 +20,9 @@ export function typeIn(graph: Graph, value: string): ConcreteType | undefined {
 /** The dimensions of a value; none for an unknown name. */
 export function dimsIn(graph: Graph, value: string): readonly number[] {
   return typeIn(graph, value)?.dims ?? [];
+}
+
+/** The node that makes each computed value. */
+export function producersOf(nodes: readonly Node[]): ReadonlyMap<string, Node> {
+  return new Map(nodes.flatMap((node) => node.outputs.map((output) => [output, node] as const)));
 }

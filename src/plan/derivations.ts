@@ -1,9 +1,10 @@
 /** Calls that make tensors of frozen weights alone: once, before the first step, for all plans of a model. */
 import type { GraphBuilder } from "../graph/builder.ts";
+import { producersOf } from "../graph/facts.ts";
 import { constantValues } from "../graph/passes/constants.ts";
 import type { Graph, Node } from "../graph/types.ts";
 import { renamed, type Renaming, renaming, signature } from "./alike.ts";
-import { builderOver, callOf, declare, type PlannedCall } from "./call.ts";
+import { builderOver, callOf, declare, fedConstants, type PlannedCall } from "./call.ts";
 
 /** A call that makes tensors of weights alone. */
 export type Derivation = PlannedCall;
@@ -18,30 +19,26 @@ export interface DerivedGraph {
 
 /** Plans derivations of one lowered graph; those of weights alike differ in names, and are made once. */
 export class Derivations {
+  /** Values that depend on initializers alone, none of which is trained. */
+  readonly frozen: ReadonlySet<string>;
+  /** The node that makes each computed value. */
+  readonly producers: ReadonlyMap<string, Node>;
   readonly #lowered: Graph;
   readonly #fed: ReadonlySet<string>;
-  readonly #frozen: ReadonlySet<string>;
-  readonly #producers: ReadonlyMap<string, Node>;
   readonly #made = new Map<string, Derivation>();
   /** By what they compute. */
   readonly #alike = new Map<string, { rename: Renaming; call: Derivation }>();
 
-  /**
-   * @param frozen values of weights that do not change
-   * @param producers the node of each computed value
-   */
-  constructor(
-    lowered: Graph,
-    { fed, frozen, producers }: {
-      readonly fed: ReadonlySet<string>;
-      readonly frozen: ReadonlySet<string>;
-      readonly producers: ReadonlyMap<string, Node>;
-    },
-  ) {
+  /** @param trainable initializers that change */
+  constructor(lowered: Graph, trainable: ReadonlySet<string>) {
+    const { nodes, initializers } = lowered;
     this.#lowered = lowered;
-    this.#fed = fed;
-    this.#frozen = frozen;
-    this.#producers = producers;
+    this.#fed = fedConstants(lowered, trainable);
+    this.producers = producersOf(nodes);
+    this.frozen = constantValues({
+      nodes,
+      initializers: new Map([...initializers].filter(([name]) => !trainable.has(name))),
+    });
   }
 
   get calls(): readonly Derivation[] {
@@ -68,8 +65,8 @@ export class Derivations {
     },
     emit: (b: GraphBuilder, value: string) => readonly string[],
   ): void {
-    const nodes = this.preparing(value);
-    const context = { lowered: this.#lowered, fed: this.#fed, constants: this.#frozen };
+    const nodes = this.#preparing(value);
+    const context = { lowered: this.#lowered, fed: this.#fed, constants: this.frozen };
     const read = signature(context, nodes, [value]);
     const key = `${read.text}\n${how}`;
     const all = [...read.names, ...names];
@@ -86,10 +83,10 @@ export class Derivations {
   }
 
   /** The nodes that make a frozen value from initializers, in order. */
-  preparing(value: string): Node[] {
+  #preparing(value: string): Node[] {
     const found = new Set<Node>();
     const visit = (name: string) => {
-      const node = this.#producers.get(name);
+      const node = this.producers.get(name);
       if (node === undefined || found.has(node)) return;
       for (const input of node.inputs) visit(input);
       found.add(node);
@@ -97,20 +94,4 @@ export class Derivations {
     visit(value);
     return [...found];
   }
-}
-
-/** Values that depend on initializers alone, none of which is trained. */
-export function frozenValues(
-  { nodes, initializers }: Graph,
-  trainable: ReadonlySet<string>,
-): ReadonlySet<string> {
-  return constantValues({
-    nodes,
-    initializers: new Map([...initializers].filter(([name]) => !trainable.has(name))),
-  });
-}
-
-/** The node that makes each computed value. */
-export function producersOf({ nodes }: Graph): ReadonlyMap<string, Node> {
-  return new Map(nodes.flatMap((node) => node.outputs.map((output) => [output, node] as const)));
 }

@@ -1,5 +1,5 @@
 /** Looking for patterns in a lowered graph: from a value to how it was made. */
-import { dimsIn } from "../graph/facts.ts";
+import { dimsIn, producersOf } from "../graph/facts.ts";
 import { elementCount, toNumbers } from "../graph/tensor.ts";
 import type { Graph, Node } from "../graph/types.ts";
 
@@ -8,9 +8,7 @@ export class GraphView {
   readonly #producers: ReadonlyMap<string, Node>;
 
   constructor(readonly graph: Graph) {
-    this.#producers = new Map(
-      graph.nodes.flatMap((node) => node.outputs.map((output) => [output, node] as const)),
-    );
+    this.#producers = producersOf(graph.nodes);
   }
 
   /** The inputs of the node that makes a value, if it is of this operator. */

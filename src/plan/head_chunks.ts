@@ -9,6 +9,7 @@
  * Source: the online softmax of Milakov and Gimelshein, arXiv:1805.02867.
  */
 import { GraphBuilder } from "../graph/builder.ts";
+import { producersOf } from "../graph/facts.ts";
 import { float32, int64, type Tensor } from "../graph/tensor.ts";
 import type { Graph, Node } from "../graph/types.ts";
 import { inferTraining } from "../ops/registry.ts";
@@ -42,9 +43,7 @@ export function findChunkableHead(
   chunk: number,
 ): ChunkableHead | undefined {
   const logits = lowered.outputs[0].name;
-  const producers = new Map(
-    lowered.nodes.flatMap((node) => node.outputs.map((output) => [output, node] as const)),
-  );
+  const producers = producersOf(lowered.nodes);
   const node = producers.get(logits);
   if (node === undefined || node.inputs.length !== 2) return undefined;
   const [hidden, right] = node.inputs;

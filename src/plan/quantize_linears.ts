@@ -14,8 +14,7 @@ import type { Graph, Node, ValueInfo } from "../graph/types.ts";
 import { verify } from "../graph/verify.ts";
 import { quantizedLinearNode } from "../ops/internal/quantized_linear.ts";
 import { rotate, rotationBlock } from "../ops/internal/rotation.ts";
-import { fedConstants } from "./call.ts";
-import { Derivations, type DerivedGraph, frozenValues, producersOf } from "./derivations.ts";
+import { Derivations, type DerivedGraph } from "./derivations.ts";
 
 /** Rows and columns below which a product is left alone: rounding costs more than it saves. */
 const LEAST_WIDTH = 32;
@@ -67,19 +66,11 @@ class Pass {
   readonly values: ValueInfo[] = [];
   readonly derivations: Derivations;
   readonly #lowered: Graph;
-  readonly #frozen: ReadonlySet<string>;
-  readonly #producers: ReadonlyMap<string, Node>;
   readonly #views = new Map<string, string>();
 
   constructor(lowered: Graph, trainable: ReadonlySet<string>) {
     this.#lowered = lowered;
-    this.#frozen = frozenValues(lowered, trainable);
-    this.#producers = producersOf(lowered);
-    this.derivations = new Derivations(lowered, {
-      fed: fedConstants(lowered, trainable),
-      frozen: this.#frozen,
-      producers: this.#producers,
-    });
+    this.derivations = new Derivations(lowered, trainable);
   }
 
   /** The nodes that replace a product with a frozen weight, `undefined` for any other node. */
@@ -100,7 +91,7 @@ class Pass {
 
   /** One name for all views of a value in one shape, so that its rows are rounded once. */
   #unified(x: string): string {
-    const view = this.#producers.get(x);
+    const view = this.derivations.producers.get(x);
     if (view?.opType !== "Reshape") return x;
     const key = `${view.inputs[0]} ${this.#dims(x)}`;
     const first = this.#views.get(key);
@@ -111,12 +102,14 @@ class Pass {
   #product(node: Node): Product | undefined {
     if (node.domain !== "") return undefined;
     const [x, right, bias = ""] = node.inputs;
-    if (x === undefined || this.#frozen.has(x) || !this.#frozen.has(right)) return undefined;
+    if (x === undefined || this.derivations.frozen.has(x) || !this.derivations.frozen.has(right)) {
+      return undefined;
+    }
     let product: Product;
     if (node.opType === "MatMul") {
-      const turned = this.#producers.get(right);
+      const turned = this.derivations.producers.get(right);
       const perm = turned?.opType === "Transpose" ? intsAttribute(turned, "perm", [1, 0]) : [];
-      const transB = perm.join() === "1,0" && this.#frozen.has(turned!.inputs[0]);
+      const transB = perm.join() === "1,0" && this.derivations.frozen.has(turned!.inputs[0]);
       product = { x, right: transB ? turned!.inputs[0] : right, transB };
     } else if (node.opType === "Gemm" && isPlain(node)) {
       const transB = intAttribute(node, "transB", 0) === 1;
@@ -136,7 +129,7 @@ class Pass {
   }
 
   #stored(right: string, transB: boolean): QuantizedWeight | undefined {
-    const node = this.#producers.get(right);
+    const node = this.derivations.producers.get(right);
     if (node?.opType !== "DequantizeLinear" || intAttribute(node, "block_size", 0) !== 0) {
       return undefined;
     }

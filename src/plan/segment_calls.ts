@@ -1,7 +1,7 @@
 /** The forward and the backward call of one segment. */
 import { pullback } from "../autodiff/pullback.ts";
 import type { GraphBuilder, Known } from "../graph/builder.ts";
-import { dimsIn } from "../graph/facts.ts";
+import { dimsIn, producersOf } from "../graph/facts.ts";
 import { elementCount } from "../graph/tensor.ts";
 import { byteLength } from "../graph/dtype.ts";
 import type { Graph, Node } from "../graph/types.ts";
@@ -182,9 +182,7 @@ function keptValues(
   segment: Segment,
   derivative: readonly Node[],
 ): Set<string> {
-  const producers = new Map(
-    segment.nodes.flatMap((node) => node.outputs.map((output) => [output, node] as const)),
-  );
+  const producers = producersOf(segment.nodes);
   const kept = new Set<string>();
   const given = (value: string) =>
     !producers.has(value) || context.constants.has(value) || kept.has(value);

@@ -8,8 +8,7 @@ import { prune } from "../graph/passes/prune.ts";
 import { elementCount } from "../graph/tensor.ts";
 import type { Graph, Node } from "../graph/types.ts";
 import { verify } from "../graph/verify.ts";
-import { fedConstants } from "./call.ts";
-import { Derivations, type DerivedGraph, frozenValues, producersOf } from "./derivations.ts";
+import { Derivations, type DerivedGraph } from "./derivations.ts";
 
 /** Elements below which a value stays where it is computed: zero points of a few blocks. */
 const LEAST_ELEMENTS = 1024;
@@ -24,13 +23,8 @@ export function unpackWeights(
   trainable: ReadonlySet<string>,
   except: ReadonlySet<Node> = new Set(),
 ): DerivedGraph {
-  const frozen = frozenValues(lowered, trainable);
-  const producers = producersOf(lowered);
-  const derivations = new Derivations(lowered, {
-    fed: fedConstants(lowered, trainable),
-    frozen,
-    producers,
-  });
+  const derivations = new Derivations(lowered, trainable);
+  const { frozen, producers } = derivations;
   for (const node of lowered.nodes) {
     if (node.opType !== "DequantizeLinear" || except.has(node)) continue;
     const [codes] = node.inputs;
