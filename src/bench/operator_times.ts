@@ -1,31 +1,8 @@
 /** How long each operator of the sessions took, from ONNX Runtime's own profiles. */
 import { join } from "@std/path";
+import { nodeRuns } from "../runtime/profile_nodes.ts";
 import type { CompileOptions, Executable, Runner } from "../runtime/runner.ts";
 import { over } from "./over.ts";
-
-/** One run of one node. */
-export interface NodeTime {
-  readonly operator: string;
-  /** Milliseconds since the session was made. */
-  readonly at: number;
-  readonly milliseconds: number;
-}
-
-/** @param profile text that ONNX Runtime wrote: events, of which a node's run ends with `_kernel_time` */
-export function nodeTimes(profile: string): NodeTime[] {
-  const events = JSON.parse(profile) as {
-    readonly cat?: string;
-    readonly name?: string;
-    readonly ts: number;
-    readonly dur: number;
-    readonly args?: { readonly op_name?: string };
-  }[];
-  return events.flatMap(({ cat, name, ts, dur, args }) =>
-    cat === "Node" && name?.endsWith("_kernel_time") && args?.op_name
-      ? [{ operator: args.op_name, at: ts / 1000, milliseconds: dur / 1000 }]
-      : []
-  );
-}
 
 /** Collects the profiles of all sessions that a wrapped runner makes. */
 export class OperatorClock implements Disposable {
@@ -92,7 +69,7 @@ export class OperatorClock implements Disposable {
     if (about === undefined) return;
     this.#open.delete(executable);
     const path = executable.endProfiling();
-    for (const { operator, at, milliseconds } of nodeTimes(Deno.readTextFileSync(path))) {
+    for (const { operator, at, milliseconds } of nodeRuns(Deno.readTextFileSync(path))) {
       this.#runs.push({ label: about.label, operator, at: about.made + at, ms: milliseconds });
     }
     Deno.removeSync(path);

@@ -1,4 +1,5 @@
 /** Which execution provider runs which share of a graph, and what falls back to the processor. */
+import { nodeRuns } from "./profile_nodes.ts";
 import { shortName } from "./provider_choice.ts";
 
 /** Nodes by operator, by provider as ORT lists it. */
@@ -17,24 +18,10 @@ export function countPlacement(
   return placement;
 }
 
-/**
- * Reads the profile of one run: a list of events, of which each node has one that ends with
- * `_kernel_time`. A subgraph that a provider compiled is one node of it.
- *
- * @param profile text that ONNX Runtime wrote
- */
+/** @param profile text that ONNX Runtime wrote of one run */
 export function placementOfProfile(profile: string): Placement {
-  const events = JSON.parse(profile) as {
-    readonly cat?: string;
-    readonly name?: string;
-    readonly args?: { readonly op_name?: string; readonly provider?: string };
-  }[];
   return countPlacement(
-    events.flatMap(({ cat, name, args }) =>
-      cat === "Node" && name?.endsWith("_kernel_time") && args?.provider && args.op_name
-        ? [{ provider: args.provider, operator: args.op_name }]
-        : []
-    ),
+    nodeRuns(profile).flatMap(({ operator, provider }) => provider ? [{ operator, provider }] : []),
   );
 }
 
