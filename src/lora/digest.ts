@@ -1,5 +1,6 @@
 /** Content digests that tie an adapter to the base it was trained on. */
 import { createHash, type Hash } from "node:crypto";
+import { oncePerGraph } from "../graph/once_per_graph.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import type { Attribute, Graph, Model } from "../graph/types.ts";
 
@@ -15,21 +16,17 @@ export function digestOf(...parts: readonly Uint8Array[]): string {
  * the file layout. Node names, annotations, documentation and metadata do not count, nor where a
  * weight lies: saving a model again keeps its digest.
  */
-export function modelDigest(model: Model): string {
-  let found = digests.get(model);
-  if (found === undefined) digests.set(model, found = computeDigest(model));
-  return found;
+export function modelDigest({ graph, opsets }: Model): string {
+  return digestOnce(graph, JSON.stringify(sorted(opsets)));
 }
 
-/** Reading every weight takes its time, and a model never changes. */
-const digests = new WeakMap<Model, string>();
-
-function computeDigest(model: Model): string {
+/** Reading every weight takes its time. */
+const digestOnce = oncePerGraph((graph, opsets) => {
   const hash = createHash("sha256");
-  put(hash, "graft base 1", sorted(model.opsets));
-  putGraph(hash, model.graph);
+  put(hash, "graft base 1", JSON.parse(opsets));
+  putGraph(hash, graph);
   return `sha256:${hash.digest("hex")}`;
-}
+});
 
 /** Adds values as one JSON line: unambiguous, since JSON strings escape line ends. */
 function put(hash: Hash, ...values: readonly unknown[]): void {
