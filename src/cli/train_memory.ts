@@ -92,11 +92,9 @@ export async function fitTraining(
   /** With weights taken apart once, where they still fit: the numbers are the same. */
   function unpacked(fit: Fit): Fit & { readonly unpack: boolean } {
     const wanted = fit.fits && flags.train && flags.numeric === "exact" && !flags.gradCheckpoint;
-    if (!wanted) return { ...fit, unpack: false };
-    const predicted = predict(fit.sequences, fit.keepBytes, true);
-    return predicted.peakBytes <= budget.bytes
-      ? { ...fit, predicted, unpack: true }
-      : { ...fit, unpack: false };
+    const predicted = wanted ? predict(fit.sequences, fit.keepBytes, true) : undefined;
+    const unpack = predicted !== undefined && predicted.peakBytes <= budget.bytes;
+    return unpack ? { ...fit, predicted, unpack } : { ...fit, unpack };
   }
   const needed = fit.predicted.peakBytes;
   if (!fit.fits && needed > budget.bytes + budget.swapBytes) {

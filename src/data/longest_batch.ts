@@ -16,11 +16,11 @@ export interface BatchShapes {
 /**
  * Looks at the lengths of all rows; the tokens of one batch alone are read.
  *
- * @param atOnce how many of a batch's sequences of a length run at once; default all
+ * @param atOnce how many of a batch's sequences of a length run at once
  */
 export async function batchShapes(
   batches: Batches,
-  atOnce: (sequences: number, length: number) => number = (sequences) => sequences,
+  atOnce: (sequences: number, length: number) => number,
 ): Promise<BatchShapes> {
   const { rows, options } = batches;
   const shapes = new Set<string>();

@@ -66,8 +66,8 @@ function forgetFeeds({ feeds }: PlannedCall, passing: ReadonlyMap<string, Tensor
 }
 
 /**
- * A step is some hundred calls of a few milliseconds, each of which would wait for another thread.
- * What a signal or a display may have to wait for one.
+ * What a signal or a display may have to wait for a call, in milliseconds. A step is some hundred
+ * shorter ones, each of which would wait for another thread.
  */
 const BRIEF_MS = 50;
 const clocks = new WeakMap<CallSession, RunClock>();
