@@ -102,9 +102,8 @@ export function predictMemory(run: RunToPredict): PredictedMemory {
   }
   const stepBytes = simulation.slabBytes + simulation.arena.touchedBytes;
   const gradientBytes = (run.accumulates ? 2 : 1) * parameterBytes;
-  const values = 1 + run.moments;
-  // What the model starts with; what it works with, and a spare of each; the adapter's file.
-  const held = parameterBytes * (1 + 2 * values + 1);
+  // What the model starts with; what it works with, and a spare of it; moments; the adapter's file.
+  const held = parameterBytes * (1 + 2 + run.moments + 1);
   const shapes = run.shapes ?? 1;
   const nodes = nodesBefore +
     (simulation.nodeCount - nodesBefore) * Math.min(shapes, KINDS_OF_SHAPES);

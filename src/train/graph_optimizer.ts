@@ -1,16 +1,18 @@
 /** An optimiser whose arithmetic runs in the runtime, beside the parameters. */
-import { float32, type Tensor, toNumbers } from "../graph/tensor.ts";
-import type { DeviceTensor, Executable, Runner } from "../runtime/runner.ts";
+import { elementCount, float32, type Tensor, tensor, toNumbers } from "../graph/tensor.ts";
+import { RunClock } from "../runtime/run_clock.ts";
+import type { DeviceTensor, Runner } from "../runtime/runner.ts";
 import type { Optimizer, OptimizerState } from "./optimizer.ts";
-import { GRADIENT_SCALE, squaredNormModel, updateModel, valueNames } from "./optimizer_graphs.ts";
+import { GRADIENT_SCALE, inputNames, sizeOf } from "./optimizer_graphs.ts";
+import { OptimizerSessions, type UpdateSessions } from "./optimizer_sessions.ts";
 import type { Parameter } from "./step.ts";
 import { type OptimizerSettings, UPDATE_RULES } from "./update_rules.ts";
 
-/** A tensor and the one its next value is written into. */
-interface Slot {
-  now: DeviceTensor;
-  next: DeviceTensor;
-}
+/**
+ * Elements that are updated in one call, about: many enough that calls and operators cost little by
+ * themselves, few enough that what passes between operators stays in a processor's cache.
+ */
+const GROUP_ELEMENTS = 2 ** 18;
 
 /**
  * Makes an optimiser for a model's parameters. It owns the moments and one spare tensor per
@@ -24,153 +26,234 @@ export async function graphOptimizer(
   settings: OptimizerSettings,
 ): Promise<Optimizer> {
   if (parameters.length === 0) throw new RangeError("Cannot make an optimiser without parameters");
-  const dims = parameters.map((parameter) => parameter.dims);
-  const update = updateModel(dims, settings);
-  // Small elementwise graphs: nothing for ORT's optimiser to win but time at the start.
-  const norm = await runner.compile(squaredNormModel(dims), {
-    optimization: "basic",
-    label: "gradient norm",
-  });
+  const sessions = new OptimizerSessions(runner, settings);
   try {
-    const step = await runner.compile(update.model, {
-      optimization: "basic",
-      label: settings.name,
-    });
-    return new GraphOptimizer(runner, parameters, settings, norm, step, update.scalars);
+    const groups: Group[] = [];
+    for (const members of grouped(parameters)) {
+      const compiled = await sessions.of(members.map(({ dims }) => dims));
+      groups.push(new Group(runner, members, UPDATE_RULES[settings.name].slots, compiled));
+    }
+    return new GraphOptimizer(runner, groups, settings, sessions);
   } catch (error) {
-    norm[Symbol.dispose]();
+    sessions[Symbol.dispose]();
     throw error;
   }
 }
 
+/** Neighbours together, so that layers of one kind make groups of the same shapes. */
+function grouped(parameters: readonly Parameter[]): Parameter[][] {
+  const groups: Parameter[][] = [];
+  let size = Infinity;
+  for (const parameter of parameters) {
+    const elements = elementCount(parameter.dims);
+    if (size + elements > GROUP_ELEMENTS) {
+      groups.push([]);
+      size = 0;
+    }
+    groups[groups.length - 1].push(parameter);
+    size += elements;
+  }
+  return groups;
+}
+
 class GraphOptimizer implements Optimizer {
-  readonly #spares: DeviceTensor[];
-  readonly #slots: readonly (readonly Slot[])[];
   readonly #scalars: ReadonlyMap<string, DeviceTensor>;
   #updates = 0;
   #canRevert = false;
 
   constructor(
     runner: Runner,
-    readonly parameters: readonly Parameter[],
+    readonly groups: readonly Group[],
     readonly settings: OptimizerSettings,
-    readonly norm: Executable,
-    readonly step: Executable,
-    scalars: readonly string[],
+    readonly sessions: OptimizerSessions,
   ) {
-    this.#spares = parameters.map(({ dims }) => runner.allocate("float32", dims));
-    this.#slots = parameters.map(({ dims }) =>
-      this.#slotNames.map(() => ({
-        now: runner.allocate("float32", dims),
-        next: runner.allocate("float32", dims),
-      }))
-    );
-    this.#scalars = new Map(scalars.map((name) => [name, runner.allocate("float32", [])]));
-  }
-
-  get #slotNames(): readonly string[] {
-    return UPDATE_RULES[this.settings.name].slots;
-  }
-
-  #gradOf(parameter: Parameter): DeviceTensor {
-    if (parameter.grad === undefined) {
-      throw new TypeError(`Cannot update "${parameter.name}": it has no gradient yet`);
-    }
-    return parameter.grad;
+    const names = new Set(groups.flatMap(({ sessions }) => sessions.scalars));
+    this.#scalars = new Map([...names].map((name) => [name, runner.allocate("float32", [])]));
   }
 
   async gradientNorm(): Promise<number> {
-    const feeds = Object.fromEntries(
-      this.parameters.map((parameter, i) => [valueNames(i, []).grad, this.#gradOf(parameter)]),
-    );
-    using squared = (await this.norm.run(feeds)).squared_norm;
-    return Math.sqrt(toNumbers(squared.read())[0]);
+    let sum = 0;
+    for (const group of this.groups) sum += await group.squaredNorm();
+    return Math.sqrt(sum);
   }
 
   async update(learningRate: number, gradientScale: number): Promise<void> {
     const rule = UPDATE_RULES[this.settings.name];
-    const scalars: Record<string, number> = {
+    const values: Record<string, number> = {
       ...rule.scalars(this.settings, learningRate, this.#updates + 1),
       [GRADIENT_SCALE]: gradientScale,
     };
-    const feeds: Record<string, DeviceTensor> = {};
-    const outputs: Record<string, DeviceTensor> = {};
-    for (const [name, held] of this.#scalars) {
-      held.write(float32([], [scalars[name]]));
-      feeds[name] = held;
-    }
-    this.parameters.forEach((parameter, i) => {
-      const names = valueNames(i, this.#slotNames);
-      feeds[names.parameter] = parameter.value;
-      feeds[names.grad] = this.#gradOf(parameter);
-      outputs[names.newParameter] = this.#spares[i];
-      this.#slots[i].forEach((slot, k) => {
-        feeds[names.slots[k]] = slot.now;
-        outputs[names.newSlots[k]] = slot.next;
-      });
-    });
-    await this.step.runInto(feeds, outputs);
-    this.#swapParameters();
-    for (const slot of this.#slots.flat()) [slot.now, slot.next] = [slot.next, slot.now];
+    for (const [name, held] of this.#scalars) held.write(float32([], [values[name]]));
+    const scalars = Object.fromEntries(this.#scalars);
+    for (const group of this.groups) await group.update(scalars);
+    for (const group of this.groups) group.swap();
     this.#updates++;
     this.#canRevert = true;
   }
 
-  #swapParameters(): void {
-    this.parameters.forEach((parameter, i) => {
-      [parameter.value, this.#spares[i]] = [this.#spares[i], parameter.value];
-    });
-  }
-
   revert(): boolean {
     if (!this.#canRevert) return false;
-    this.#swapParameters();
+    for (const group of this.groups) group.swapParameters();
     this.#canRevert = false;
     return true;
   }
 
   state(): OptimizerState {
-    const moments = this.parameters.flatMap(({ name }, i) =>
-      this.#slotNames.map((slot, k) => [`${name}.${slot}`, this.#slots[i][k].now.view()] as const)
-    );
-    const previous = this.#canRevert
-      ? new Map(this.parameters.map(({ name }, i) => [name, this.#spares[i].view()]))
-      : undefined;
-    return { updates: this.#updates, moments: new Map(moments), previous };
+    const previous = this.groups.flatMap((group) => group.spares());
+    return {
+      updates: this.#updates,
+      moments: new Map(this.groups.flatMap((group) => group.moments())),
+      previous: this.#canRevert ? new Map(previous) : undefined,
+    };
   }
 
   restore({ updates, moments, previous }: OptimizerState): void {
-    this.parameters.forEach(({ name }, i) => {
-      this.#slotNames.forEach((slot, k) => {
-        write(this.#slots[i][k].now, moments.get(`${name}.${slot}`), `moment "${name}.${slot}"`);
-      });
-      if (previous !== undefined) {
-        write(this.#spares[i], previous.get(name), `previous value of "${name}"`);
-      }
-    });
+    for (const group of this.groups) group.restore(moments, previous);
     this.#updates = updates;
     this.#canRevert = previous !== undefined;
   }
 
   [Symbol.dispose](): void {
-    for (const spare of this.#spares) spare[Symbol.dispose]();
-    for (const { now, next } of this.#slots.flat()) {
-      now[Symbol.dispose]();
-      next[Symbol.dispose]();
-    }
+    for (const group of this.groups) group[Symbol.dispose]();
     for (const scalar of this.#scalars.values()) scalar[Symbol.dispose]();
-    this.norm[Symbol.dispose]();
-    this.step[Symbol.dispose]();
+    this.sessions[Symbol.dispose]();
   }
 }
 
-/** @param what it is, for the error */
-function write(held: DeviceTensor, value: Tensor | undefined, what: string): void {
-  if (value === undefined || value.dims.join() !== held.dims.join()) {
-    throw new RangeError(
-      `Cannot resume the optimiser: ${what} must be [${held.dims}]: current value is ` +
-        (value === undefined ? "missing" : `[${value.dims}]`),
+/** A moment and what its next value is written into: itself where runs may read and write one place. */
+interface Slot {
+  readonly name: string;
+  now: DeviceTensor;
+  next: DeviceTensor;
+}
+
+/** Parameters that are updated in one call. */
+class Group implements Disposable {
+  readonly #slots: readonly Slot[];
+  readonly #spares: DeviceTensor[];
+  readonly #normClock = new RunClock();
+  readonly #updateClock = new RunClock();
+
+  constructor(
+    runner: Runner,
+    readonly members: readonly Parameter[],
+    slots: readonly string[],
+    readonly sessions: UpdateSessions,
+  ) {
+    const size = sizeOf(members.map(({ dims }) => dims));
+    this.#spares = members.map(({ dims }) => runner.allocate("float32", dims));
+    this.#slots = slots.map((name) => {
+      const now = runner.allocate("float32", [size]);
+      return { name, now, next: runner.inPlace ? now : runner.allocate("float32", [size]) };
+    });
+  }
+
+  async squaredNorm(): Promise<number> {
+    const feeds = Object.fromEntries(
+      this.members.map((parameter, i) => [inputNames(i).grad, gradOf(parameter)]),
+    );
+    const { norm } = this.sessions;
+    using squared = (await this.#normClock.time(
+      1,
+      (brief) => norm.run(feeds, norm.outputNames, { brief }),
+    )).squared_norm;
+    return toNumbers(squared.read())[0];
+  }
+
+  /** Computes the next values; {@linkcode swap} takes them over. */
+  async update(scalars: Readonly<Record<string, DeviceTensor>>): Promise<void> {
+    const { step, outputs } = this.sessions;
+    const feeds: Record<string, DeviceTensor> = { ...scalars };
+    const into: Record<string, DeviceTensor> = {};
+    this.members.forEach((parameter, i) => {
+      const names = inputNames(i);
+      feeds[names.parameter] = parameter.value;
+      feeds[names.grad] = gradOf(parameter);
+      into[outputs.parameters[i]] = this.#spares[i];
+    });
+    this.#slots.forEach(({ name, now, next }, k) => {
+      feeds[name] = now;
+      into[outputs.slots[k]] = next;
+    });
+    await this.#updateClock.time(1, (brief) => step.run(feeds, step.outputNames, { into, brief }));
+  }
+
+  swap(): void {
+    this.swapParameters();
+    for (const slot of this.#slots) [slot.now, slot.next] = [slot.next, slot.now];
+  }
+
+  swapParameters(): void {
+    this.members.forEach((parameter, i) => {
+      [parameter.value, this.#spares[i]] = [this.#spares[i], parameter.value];
+    });
+  }
+
+  /** Moments where they lie, by `<parameter>.<slot>`. */
+  moments(): [string, Tensor][] {
+    return this.#slots.flatMap(({ name: slot, now }) => {
+      const { bytes } = now.view();
+      return this.#pieces().map(({ name, dims, start, end }): [string, Tensor] => [
+        `${name}.${slot}`,
+        tensor("float32", dims, bytes.subarray(4 * start, 4 * end)),
+      ]);
+    });
+  }
+
+  /** What {@linkcode swapParameters} would bring, by name. */
+  spares(): [string, Tensor][] {
+    return this.members.map(({ name }, i) => [name, this.#spares[i].view()]);
+  }
+
+  restore(
+    moments: ReadonlyMap<string, Tensor>,
+    previous: ReadonlyMap<string, Tensor> | undefined,
+  ): void {
+    for (const { name: slot, now } of this.#slots) {
+      const bytes = new Uint8Array(now.view().bytes.byteLength);
+      for (const { name, dims, start } of this.#pieces()) {
+        const what = `moment "${name}.${slot}"`;
+        bytes.set(checked(moments.get(`${name}.${slot}`), dims, what).bytes, 4 * start);
+      }
+      now.write(tensor("float32", now.dims, bytes));
+    }
+    if (previous === undefined) return;
+    this.members.forEach(({ name, dims }, i) =>
+      this.#spares[i].write(checked(previous.get(name), dims, `previous value of "${name}"`))
     );
   }
-  held.write(value);
+
+  [Symbol.dispose](): void {
+    for (const spare of this.#spares) spare[Symbol.dispose]();
+    for (const { now, next } of this.#slots) {
+      now[Symbol.dispose]();
+      if (next !== now) next[Symbol.dispose]();
+    }
+  }
+
+  /** Each member's elements in the vector of all. */
+  #pieces() {
+    let end = 0;
+    return this.members.map(({ name, dims }) => {
+      const start = end;
+      end += elementCount(dims);
+      return { name, dims, start, end };
+    });
+  }
+}
+
+function gradOf(parameter: Parameter): DeviceTensor {
+  if (parameter.grad === undefined) {
+    throw new TypeError(`Cannot update "${parameter.name}": it has no gradient yet`);
+  }
+  return parameter.grad;
+}
+
+/** @param what it is, for the error */
+function checked(value: Tensor | undefined, dims: readonly number[], what: string): Tensor {
+  if (value !== undefined && value.dims.join() === dims.join()) return value;
+  throw new RangeError(
+    `Cannot resume the optimiser: ${what} must be [${dims}]: current value is ` +
+      (value === undefined ? "missing" : `[${value.dims}]`),
+  );
 }

@@ -1,75 +1,96 @@
-/** The graphs of an optimiser step: the squared norm of all gradients, the update of all parameters. */
+/**
+ * The graphs of an optimiser step over a group of parameters: the squared norm of their gradients,
+ * and their update. Both work on one vector of all elements, since an adapter's tensors are so small
+ * that what an operator costs by itself would be most of the time.
+ */
 import { int } from "../graph/attributes.ts";
 import { GraphBuilder } from "../graph/builder.ts";
+import { elementCount } from "../graph/tensor.ts";
 import type { Graph, Model } from "../graph/types.ts";
 import { inferTraining, TRAINING_OPSETS } from "../ops/registry.ts";
 import { type OptimizerSettings, UPDATE_RULES } from "./update_rules.ts";
 
+/** Shapes of a group's parameters. */
+export type GroupDims = readonly (readonly number[])[];
+
 /** Name of the scalar input by which gradients are multiplied. */
 export const GRADIENT_SCALE = "gradient_scale";
 
-/** Value names of one parameter in the graphs, by its place in the list of parameters. */
-export function valueNames(index: number, slots: readonly string[]) {
-  return {
-    parameter: `parameter.${index}`,
-    grad: `grad.${index}`,
-    slots: slots.map((slot) => `${slot}.${index}`),
-    newParameter: `new_parameter.${index}`,
-    newSlots: slots.map((slot) => `new_${slot}.${index}`),
-  };
-}
-
-function model(graph: Graph): Model {
-  // IR version 10 came with operator set 21.
-  return { irVersion: 10, opsets: TRAINING_OPSETS, graph, metadata: {} };
-}
+/** Names of a parameter's inputs, by its place in the group. */
+export const inputNames = (index: number) => ({
+  parameter: `parameter.${index}`,
+  grad: `grad.${index}`,
+});
 
 /** `grad.0 … grad.n-1` → `squared_norm` [], the sum of the squares of all their elements. */
-export function squaredNormModel(dims: readonly (readonly number[])[]): Model {
+export function squaredNormModel(dims: GroupDims): Model {
   const b = new GraphBuilder(inferTraining);
-  const squares = dims.map((shape, i) => {
-    const grad = b.input(valueNames(i, []).grad, "float32", shape);
-    return b.op("ReduceSum", [b.op("Mul", [grad, grad])], { keepdims: int(0) });
-  });
-  const sum = squares.reduce((total, square) => b.op("Add", [total, square]));
+  const grads = vectorOf(b, dims, (i) => inputNames(i).grad);
   b.emit({
-    opType: "Identity",
+    opType: "ReduceSum",
     domain: "",
-    inputs: [sum],
-    attributes: {},
+    inputs: [b.op("Mul", [grads, grads])],
+    attributes: { keepdims: int(0) },
     outputs: ["squared_norm"],
   });
   return model(b.build("gradient_norm", ["squared_norm"]));
 }
 
+/** The update of a group and the names of its values. */
+export interface UpdateModel {
+  readonly model: Model;
+  /** Inputs, float32 []. */
+  readonly scalars: readonly string[];
+  /** Outputs: the new parameters, in order. */
+  readonly parameters: readonly string[];
+  /** Outputs: the new moments, vectors of all elements, in the order of the rule's slots. */
+  readonly slots: readonly string[];
+}
+
 /**
- * Parameters, gradients, moments and scalars → new parameters and moments
- * (names: {@linkcode valueNames}).
+ * Parameters, gradients ({@linkcode inputNames}), moments (vectors of all elements, named by their
+ * slots) and scalars → new parameters and moments.
  *
- * @returns the model and the names of its scalar inputs (float32 [])
+ * A moment is read before its next value is written and not after, so that both may lie in one place.
  */
-export function updateModel(
-  dims: readonly (readonly number[])[],
-  settings: OptimizerSettings,
-): { readonly model: Model; readonly scalars: readonly string[] } {
+export function updateModel(dims: GroupDims, settings: OptimizerSettings): UpdateModel {
   const rule = UPDATE_RULES[settings.name];
   const b = new GraphBuilder(inferTraining);
   const scalars = [GRADIENT_SCALE, ...Object.keys(rule.scalars(settings, 0, 1))];
   for (const name of scalars) b.input(name, "float32", []);
-  const scalarValues = Object.fromEntries(scalars.map((name) => [name, name]));
-  const outputs: string[] = [];
-  const rename = (value: string, name: string) => {
-    b.emit({ opType: "Identity", domain: "", inputs: [value], attributes: {}, outputs: [name] });
-    outputs.push(name);
-  };
-  dims.forEach((shape, i) => {
-    const names = valueNames(i, rule.slots);
-    const parameter = b.input(names.parameter, "float32", shape);
-    const grad = b.op("Mul", [b.input(names.grad, "float32", shape), GRADIENT_SCALE]);
-    const slots = names.slots.map((name) => b.input(name, "float32", shape));
-    const updated = rule.emit(b, settings, parameter, grad, slots, scalarValues);
-    rename(updated.parameter, names.newParameter);
-    updated.slots.forEach((slot, k) => rename(slot, names.newSlots[k]));
-  });
-  return { model: model(b.build("optimizer_update", outputs)), scalars };
+  const parameter = vectorOf(b, dims, (i) => inputNames(i).parameter);
+  const grad = b.op("Mul", [vectorOf(b, dims, (i) => inputNames(i).grad), GRADIENT_SCALE]);
+  const slots = rule.slots.map((name) => b.input(name, "float32", [sizeOf(dims)]));
+  const values = Object.fromEntries(scalars.map((name) => [name, name]));
+  const updated = rule.emit(b, settings, parameter, grad, slots, values);
+  const parameters = tensorsOf(b, updated.parameter, dims);
+  const graph = b.build("optimizer_update", [...parameters, ...updated.slots]);
+  return { model: model(graph), scalars, parameters, slots: updated.slots };
+}
+
+/** Elements of a group. */
+export function sizeOf(dims: GroupDims): number {
+  return dims.reduce((sum, shape) => sum + elementCount(shape), 0);
+}
+
+/** Declares a group's tensors as inputs and puts their elements one behind the other. */
+function vectorOf(b: GraphBuilder, dims: GroupDims, nameOf: (index: number) => string): string {
+  const flat = dims.map((shape, i) =>
+    b.reshape(b.input(nameOf(i), "float32", shape), [elementCount(shape)])
+  );
+  return flat.length === 1 ? flat[0] : b.op("Concat", flat, { axis: int(0) });
+}
+
+/** Takes such a vector apart again. */
+function tensorsOf(b: GraphBuilder, vector: string, dims: GroupDims): string[] {
+  const sizes = b.int64s(dims.map(elementCount));
+  const flat = dims.length === 1
+    ? [vector]
+    : b.ops("Split", [vector, sizes], dims.length, { axis: int(0) });
+  return flat.map((value, i) => b.reshape(value, dims[i]));
+}
+
+function model(graph: Graph): Model {
+  // IR version 10 came with operator set 21.
+  return { irVersion: 10, opsets: TRAINING_OPSETS, graph, metadata: {} };
 }

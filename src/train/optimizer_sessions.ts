@@ -1,0 +1,49 @@
+/** The compiled graphs of an optimiser: groups of the same shapes share theirs. */
+import type { Executable, Runner } from "../runtime/runner.ts";
+import {
+  type GroupDims,
+  squaredNormModel,
+  type UpdateModel,
+  updateModel,
+} from "./optimizer_graphs.ts";
+import type { OptimizerSettings } from "./update_rules.ts";
+
+/** What a group runs. */
+export interface UpdateSessions {
+  readonly norm: Executable;
+  readonly step: Executable;
+  readonly scalars: readonly string[];
+  readonly outputs: Pick<UpdateModel, "parameters" | "slots">;
+}
+
+export class OptimizerSessions implements Disposable {
+  readonly #compiled = new Map<string, UpdateSessions>();
+  readonly #open: Executable[] = [];
+
+  constructor(readonly runner: Runner, readonly settings: OptimizerSettings) {}
+
+  async of(dims: GroupDims): Promise<UpdateSessions> {
+    const key = JSON.stringify(dims);
+    const found = this.#compiled.get(key);
+    if (found !== undefined) return found;
+    const update = updateModel(dims, this.settings);
+    // Small elementwise graphs: nothing for ORT's optimiser to win but time at the start.
+    const compile = async (model: UpdateModel["model"], label: string) => {
+      const executable = await this.runner.compile(model, { optimization: "basic", label });
+      this.#open.push(executable);
+      return executable;
+    };
+    const made = {
+      norm: await compile(squaredNormModel(dims), "gradient norm"),
+      step: await compile(update.model, this.settings.name),
+      scalars: update.scalars,
+      outputs: update,
+    };
+    this.#compiled.set(key, made);
+    return made;
+  }
+
+  [Symbol.dispose](): void {
+    for (const executable of this.#open) executable[Symbol.dispose]();
+  }
+}
