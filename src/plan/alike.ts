@@ -7,12 +7,12 @@ import type { Node } from "../graph/types.ts";
 import type { PlannedCall } from "./call.ts";
 import type { Segment } from "./cut.ts";
 import { attributeText, bytesText } from "./graph_text.ts";
-import { cotangentName, gradientName, halfName } from "./names.ts";
+import type { Kept } from "./kept_form.ts";
+import { codesName, cotangentName, gradientName, halfName, scalesName } from "./names.ts";
 import {
   type Backward,
   backwardCall,
   forwardCall,
-  type Kept,
   type PlanContext,
   trainablesOf,
 } from "./segment_calls.ts";
@@ -42,7 +42,7 @@ export function segmentPlanner(context: PlanContext): SegmentPlanner {
   return {
     forward(segment, kept = new Map()) {
       const { text, names, places } = signatureOf(segment);
-      const stored = [...kept].map(([value, name]) => `${places.get(value)}${name === value}`);
+      const stored = [...kept].map(([value, form]) => `${places.get(value)} ${form}`);
       const key = `${text}\n${stored}`;
       const found = forwards.get(key);
       if (found !== undefined) {
@@ -62,7 +62,7 @@ export function segmentPlanner(context: PlanContext): SegmentPlanner {
         const { call, kept, keptBytes } = found.backward;
         return {
           call: renamed(call, rename, `backward from ${segment.output}`),
-          kept: new Map([...kept].map((names) => names.map(rename) as [string, string])),
+          kept: new Map([...kept].map(([value, form]) => [rename(value), form])),
           keptBytes,
         };
       }
@@ -131,12 +131,14 @@ function describe(
 /** From the names of the segment that was planned to those of one alike; others, such as labels, stay. */
 export type Renaming = (to: readonly string[]) => (name: string) => string;
 
+const DERIVED_NAMES = [cotangentName, halfName, codesName, scalesName, gradientName];
+
 /** @param from names in the order of those that will stand in their places */
 export function renaming(from: readonly string[]): Renaming {
   const places = new Map<string, (to: readonly string[]) => string>();
   from.forEach((name, i) => {
     places.set(name, (to) => to[i]);
-    for (const derived of [cotangentName, halfName, gradientName]) {
+    for (const derived of DERIVED_NAMES) {
       places.set(derived(name), (to) => derived(to[i]));
     }
   });

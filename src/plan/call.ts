@@ -4,9 +4,7 @@
  * Graphs are renamed to canonical names, so that two pieces that differ only in which weights they
  * read have equal text and share one compiled session.
  */
-import { int } from "../graph/attributes.ts";
 import { GraphBuilder, type Known } from "../graph/builder.ts";
-import { ONNX_TYPE } from "../graph/dtype.ts";
 import { typeIn } from "../graph/facts.ts";
 import { neededNodes } from "../graph/passes/prune.ts";
 import type { Graph, Node, ValueType } from "../graph/types.ts";
@@ -17,6 +15,7 @@ import { expand } from "./expand.ts";
 import { textOf } from "./graph_text.ts";
 import { inferTraining } from "../ops/registry.ts";
 import { addComputing } from "./computing.ts";
+import { type Kept, restoring, storedAs } from "./kept_form.ts";
 import { PACKED_PLACES, PACKED_ROWS } from "./names.ts";
 
 /** One run of a session within a step. */
@@ -105,31 +104,31 @@ export function declare(
  * Finishes a builder as a call: prunes, expands graft's own operators, renames canonically, keys.
  *
  * @param outputs value in the builder → name the result gets in the step
- * @param given values not to compute but to take from the step (kept activations): value → name in
- *   the step; under another name than its own, it is a float16 copy
+ * @param given values not to compute but to take from the step: kept activations
  */
 export function callOf(
   b: GraphBuilder,
   label: string,
   outputs: ReadonlyMap<string, string>,
-  given: ReadonlyMap<string, string> = new Map(),
+  given: Kept = new Map(),
 ): PlannedCall {
   const built = b.build("step", [...outputs.keys()]);
+  const restored = [...given].map(([value, form]) => restoring(value, form, b.known(value)));
   const computing = [
-    ...restoring(b, given),
+    ...restored.flatMap(({ nodes }) => nodes),
     ...built.nodes.map((node) => withoutGiven(node, given)),
   ];
-  const copied = new Map([...given].map(([value, stored]) => [stored, value]));
-  const known = (name: string): Known => {
-    const value = copied.get(name) ?? name;
-    return value === name ? b.known(name) : { dtype: "float16", dims: b.dims(value) };
-  };
-  const expanded = expand(
-    neededNodes(computing, outputs.keys()),
-    built.initializers,
-    known,
+  const constants = new Map([
+    ...built.initializers,
+    ...restored.flatMap(({ constants }) => [...constants]),
+  ]);
+  const stored = new Map(
+    [...given].flatMap(([value, form]) => storedAs(value, form, b.known(value)))
+      .map(({ name, known }) => [name, known]),
   );
-  const inputs = new Set([...built.inputs.map((input) => input.name), ...given.values()]);
+  const known = (name: string): Known => stored.get(name) ?? b.known(name);
+  const expanded = expand(neededNodes(computing, outputs.keys()), constants, known);
+  const inputs = new Set([...built.inputs.map((input) => input.name), ...stored.keys()]);
   const names = new CanonicalNames(inputs, expanded.initializers);
   const nodes = expanded.nodes.map((node, i) => renamed(node, i, names));
   const fetches = new Map<string, string>();
@@ -179,20 +178,8 @@ function identity(input: string, output: string): Node {
   };
 }
 
-/** Makes float32 values of float16 copies. */
-function restoring(b: GraphBuilder, given: ReadonlyMap<string, string>): Node[] {
-  return [...given].filter(([value, stored]) => value !== stored).map(([value, stored]) => ({
-    name: value,
-    opType: "Cast",
-    domain: "",
-    inputs: [stored],
-    outputs: [value],
-    attributes: { to: int(ONNX_TYPE[b.known(value).dtype]) },
-  }));
-}
-
 /** A node under whose outputs no given value is: one computed again beside them is nobody's. */
-function withoutGiven(node: Node, given: ReadonlyMap<string, string>): Node {
+function withoutGiven(node: Node, given: Kept): Node {
   if (!node.outputs.some((output) => given.has(output))) return node;
   const outputs = node.outputs.map((output) => given.has(output) ? `${output}.again` : output);
   return { ...node, outputs };

@@ -17,6 +17,9 @@ export const LOGITS = "logits";
 export const cotangentName = (value: string) => `ct:${value}`;
 /** What is kept of an activation in float16. */
 export const halfName = (value: string) => `half:${value}`;
+/** What is kept of an activation in 8 bits, and the scales of its rows. */
+export const codesName = (value: string) => `codes:${value}`;
+export const scalesName = (value: string) => `scales:${value}`;
 /** Gradient of a trainable tensor, summed over the micro-batches so far. */
 export const gradientName = (parameter: string) => `grad:${parameter}`;
 

@@ -5,15 +5,16 @@
  * rounded once, before the first step, to int8 per output channel by a small graph of their own
  * (`derivations.ts`): blocks of 4 or 8 bits, float weights, integers with zero points.
  */
-import { floatAttribute, int, intAttribute, ints, intsAttribute } from "../graph/attributes.ts";
+import { floatAttribute, intAttribute, ints, intsAttribute } from "../graph/attributes.ts";
 import type { GraphBuilder } from "../graph/builder.ts";
 import { dimsIn, typeIn } from "../graph/facts.ts";
 import { prune } from "../graph/passes/prune.ts";
-import { elementCount, tensor } from "../graph/tensor.ts";
+import { elementCount } from "../graph/tensor.ts";
 import type { Graph, Node, ValueInfo } from "../graph/types.ts";
 import { verify } from "../graph/verify.ts";
 import { quantizedLinearNode } from "../ops/internal/quantized_linear.ts";
 import { rotate, rotationBlock } from "../ops/internal/rotation.ts";
+import { emitRowCodes, emitRowScales } from "../ops/internal/rounded_rows.ts";
 import { Derivations, type DerivedGraph } from "./derivations.ts";
 
 /** Rows and columns below which a product is left alone: rounding costs more than it saves. */
@@ -179,26 +180,13 @@ function isPlain(node: Node): boolean {
     floatAttribute(node, "beta", 1) === 1;
 }
 
-/** Largest code of a rounded weight. */
-const LEVELS = 127;
-/** Scale of a channel of zeros. */
-const LEAST = 1e-30;
-
 /**
  * Rounds a matrix [N, K] to int8 rows, rotated along K ({@linkcode rotationBlock}).
  *
  * @returns codes int8 [N, K], scales float32 [N]
  */
 export function roundedRows(b: GraphBuilder, matrix: string) {
-  const [rows, width] = b.dims(matrix);
-  const rotated = rotate(b, matrix, rotationBlock(width));
-  const along = b.int64s([1]);
-  const drop = { keepdims: int(0) };
-  const above = b.op("ReduceMax", [rotated, along], drop);
-  const below = b.op("Neg", [b.op("ReduceMin", [rotated, along], drop)]);
-  const largest = b.op("Max", [above, below, b.scalar(LEAST)]);
-  const scale = b.op("Mul", [largest, b.scalar(1 / LEVELS)]);
-  const zeroPoints = b.constant(tensor("int8", [rows], new Uint8Array(rows)), "zero_points");
-  const codes = b.op("QuantizeLinear", [rotated, scale, zeroPoints], { axis: int(0) });
-  return { codes, scale };
+  const rotated = rotate(b, matrix, rotationBlock(b.dims(matrix)[1]));
+  const scale = emitRowScales(b, rotated);
+  return { codes: emitRowCodes(b, rotated, scale, "int8"), scale };
 }

@@ -3,12 +3,11 @@ import { pullback } from "../autodiff/pullback.ts";
 import type { GraphBuilder, Known } from "../graph/builder.ts";
 import { dimsIn, producersOf } from "../graph/facts.ts";
 import { elementCount } from "../graph/tensor.ts";
-import { byteLength } from "../graph/dtype.ts";
 import type { Graph, Node } from "../graph/types.ts";
-import { castTo } from "../ops/cast.ts";
 import { builderOver, callOf, type PlannedCall } from "./call.ts";
 import type { Segment } from "./cut.ts";
-import { cotangentName, gradientName, halfName, PACKED_PLACES, PACKED_ROWS } from "./names.ts";
+import { emitStored, type Kept, type KeptForm, storedAs, storedBytes } from "./kept_form.ts";
+import { cotangentName, gradientName, PACKED_PLACES, PACKED_ROWS } from "./names.ts";
 
 /** What the calls of one plan have in common. */
 export interface PlanContext {
@@ -18,7 +17,7 @@ export interface PlanContext {
   readonly trainable: ReadonlySet<string>;
   /** Values that depend on initializers alone. */
   readonly constants: ReadonlySet<string>;
-  /** Which activations stay in float16 for the backward calls. */
+  /** Which activations are kept in fewer bits for the backward calls. */
   readonly halves: Halves;
   /** Whether the graph computes logits of every token, so that target rows are picked after it. */
   readonly pickRows: boolean;
@@ -26,8 +25,8 @@ export interface PlanContext {
 
 /**
  * None; those wider than what runs between segments, as an MLP's inside is: most of the memory for
- * little of the gradient (`scripts/figures/numeric.ts` prints how little); or all, what runs between
- * segments too: for the setting that computes in 8 bits, beside which float16 is exact.
+ * little of the gradient (`scripts/figures/numeric.ts` prints how little); or all, for the setting
+ * that computes in 8 bits: what runs between segments in float16, what is inside them in 8 bits.
  */
 export type Halves = "none" | "wide" | "all";
 
@@ -37,9 +36,6 @@ export function trainablesOf(context: PlanContext, segment: Segment): string[] {
   return [...context.trainable].filter((name) => read.has(name));
 }
 
-/** Activations that a forward call leaves for its backward call: value → name of what is kept of it. */
-export type Kept = ReadonlyMap<string, string>;
-
 /** Computes a segment's output, and the values its backward call wants kept. */
 export function forwardCall(
   context: PlanContext,
@@ -48,8 +44,9 @@ export function forwardCall(
 ): PlannedCall {
   const b = builderOver(context.lowered, segment.nodes, context.fed);
   const outputs = new Map([[segment.output, segment.output]]);
-  for (const [value, stored] of kept) {
-    outputs.set(stored === value ? value : castTo(b, value, "float16"), stored);
+  for (const [value, form] of kept) {
+    const names = storedAs(value, form, b.known(value));
+    emitStored(b, value, form).forEach((stored, i) => outputs.set(stored, names[i].name));
   }
   return callOf(b, `forward to ${segment.output}`, outputs);
 }
@@ -88,39 +85,48 @@ export function backwardCall(
   const values = options.keep
     ? keptValues(context, segment, b.nodes.slice(forwardNodes))
     : new Set<string>();
-  const wanted = new Map([...values].map((value) => [
-    value,
-    isHalved(context.halves, b.known(value), dims) ? halfName(value) : value,
-  ]));
+  const wanted = new Map(
+    [...values].map((value) => [value, keptForm(context.halves, b.known(value), dims)]),
+  );
   const { input } = segment;
   if (input !== undefined && context.halves === "all" && b.known(input).dtype === "float32") {
-    wanted.set(input, halfName(input));
+    wanted.set(input, "half");
   }
   const call = callOf(b, `backward from ${segment.output}`, outputs, wanted);
   const read = new Set(call.feeds.values());
-  const kept = new Map([...wanted].filter(([, stored]) => read.has(stored)));
-  const keptBytes = [...kept].reduce((sum, [value, stored]) => {
-    const known = b.known(value);
-    const dtype = stored === value ? known.dtype : "float16";
-    return value === input ? sum : sum + byteLength(dtype, elementCount(known.dims));
-  }, 0);
+  const kept = new Map(
+    [...wanted].filter(([value, form]) => read.has(storedAs(value, form, b.known(value))[0].name)),
+  );
+  const keptBytes = [...kept].reduce(
+    (sum, [value, form]) => value === input ? sum : sum + storedBytes(value, form, b.known(value)),
+    0,
+  );
   return { call, kept, keptBytes };
 }
 
-/** Whether a copy in float16 is kept; of what is narrow that would cost much and save little. */
-function isHalved(
+/**
+ * The form in which an activation is kept.
+ *
+ * Among `all`, what has a row a token, as wide as what runs between segments or wider, goes into 8 bits
+ * unnoticed; attention's probabilities do not: most are far smaller than their row's largest.
+ */
+function keptForm(
   halves: Halves,
   { dtype, dims }: Known,
   boundary: readonly number[],
-): boolean {
-  if (dtype !== "float32" || dims.length < 2 || halves === "none") return false;
-  return halves === "wide"
-    ? dims.at(-1)! > boundary.at(-1)!
-    : elementCount(dims) >= NARROW * elementCount(boundary);
+): KeptForm {
+  if (dtype !== "float32" || dims.length < 2 || halves === "none") return "whole";
+  const isWider = dims.at(-1)! > boundary.at(-1)!;
+  if (halves === "wide") return isWider ? "half" : "whole";
+  if (elementCount(dims) < NARROW * elementCount(boundary)) return "whole";
+  const isRowPerToken = rowsOf(dims) <= rowsOf(boundary) && dims.at(-1)! >= boundary.at(-1)!;
+  return isRowPerToken ? "bytes" : "half";
 }
 
 /** Activations that are a smaller share of what runs between segments stay as they are. */
 const NARROW = 1 / 8;
+
+const rowsOf = (dims: readonly number[]) => elementCount(dims.slice(0, -1));
 
 /**
  * Emits gradients, added to those of earlier micro-batches, and the input's cotangent.

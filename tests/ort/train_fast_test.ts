@@ -171,8 +171,8 @@ Deno.test("fast computes the same gradient whether activations are kept or compu
   const expected = await gradients({ halves: false });
   const keepBytes = Number.MAX_SAFE_INTEGER;
   assertEquals(await gradients({ keepBytes, halves: false }), expected);
-  // What stays in float16, what runs between segments at least, may round to the next of the 8 bits'
-  // steps.
+  // What stays in 8 bits or in float16, what runs between segments at least, may round to the next of
+  // the 8 bits' steps.
   for (const how of [{}, { keepBytes }]) {
     const { error } = gradientDistance(await gradients(how), expected);
     assert(error > 0 && error < 0.05, `error is ${error}`);

@@ -25,6 +25,7 @@ import { shared } from "../contrib/support.ts";
 import { label, required } from "../args.ts";
 import type { OpRule } from "../types.ts";
 import { rotate, rotatedRows } from "./rotation.ts";
+import { emitRowCodes, emitRowScales } from "./rounded_rows.ts";
 
 /** What {@linkcode emitQuantizedLinear} multiplies. */
 export interface QuantizedLinearSpec {
@@ -76,11 +77,8 @@ function specOf(node: Node) {
   };
 }
 
-/** Largest distance of an 8-bit activation from its zero point. */
-const LEVELS = 127;
+/** Where 0 stands among the codes of activations. */
 const ZERO_POINT = 128;
-/** Rows of zeros get this scale instead of 0, by which nothing can be divided. */
-const LEAST = 1e-30;
 
 export const quantizedLinear: OpRule = {
   opType: "QuantizedLinear",
@@ -166,7 +164,7 @@ const flat = (b: GraphBuilder, name: string) => isScalar(b, name) ? [] : [b.dims
 /**
  * Rows of x ⊙ pre, rotated, in 8 bits; made once for all products that read the same x.
  *
- * @returns codes uint8 [rows, K] and their scales, float32 [rows, 1]
+ * @returns codes uint8 [rows, K] and their scales, float32 [rows]
  */
 function quantizedRows(b: GraphBuilder, x: string, pre: string | undefined, rotation: number) {
   const dims = b.dims(x);
@@ -177,20 +175,7 @@ function quantizedRows(b: GraphBuilder, x: string, pre: string | undefined, rota
     const scaled = pre === undefined ? x : b.op("Mul", [x, pre]);
     return b.reshape(rotate(b, scaled, rotation), [rows, width]);
   });
-  const scale = shared(b, `${key}: scale`, () => {
-    const axis = b.int64s([1]);
-    // Two reductions take half the time of one over absolute values.
-    const above = b.op("ReduceMax", [values, axis]);
-    const below = b.op("Neg", [b.op("ReduceMin", [values, axis])]);
-    const largest = b.op("Max", [above, below, b.scalar(LEAST)]);
-    return b.op("Mul", [largest, b.scalar(1 / LEVELS)]);
-  });
-  const codes = shared(b, `${key}: codes`, () => {
-    const zeroPoints = b.constant(
-      tensor("uint8", [rows], new Uint8Array(rows).fill(ZERO_POINT)),
-      "zero_points",
-    );
-    return b.op("QuantizeLinear", [values, b.reshape(scale, [rows]), zeroPoints], { axis: int(0) });
-  });
+  const scale = shared(b, `${key}: scale`, () => emitRowScales(b, values));
+  const codes = shared(b, `${key}: codes`, () => emitRowCodes(b, values, scale, "uint8"));
   return { codes, scale };
 }

@@ -1,0 +1,87 @@
+/** In which forms a forward call leaves activations for its backward call. */
+import { int } from "../graph/attributes.ts";
+import type { GraphBuilder, Known } from "../graph/builder.ts";
+import { byteLength, ONNX_TYPE } from "../graph/dtype.ts";
+import { elementCount, int64, type Tensor } from "../graph/tensor.ts";
+import type { Node } from "../graph/types.ts";
+import { castTo } from "../ops/cast.ts";
+import { emitRowCodes, emitRowScales } from "../ops/internal/rounded_rows.ts";
+import { codesName, halfName, scalesName } from "./names.ts";
+
+/**
+ * As it is; in float16; or rounded to 8 bits, each row along the last axis with a scale of its own, as
+ * the products of the setting `fast` round what they read.
+ */
+export type KeptForm = "whole" | "half" | "bytes";
+
+/** Activations that are kept, with their forms. */
+export type Kept = ReadonlyMap<string, KeptForm>;
+
+/** A tensor that is left. */
+interface Stored {
+  /** In the step. */
+  readonly name: string;
+  readonly known: Known;
+}
+
+/** The tensors that stand for a value of which `known` is known. */
+export function storedAs(value: string, form: KeptForm, known: Known): readonly Stored[] {
+  const { dims } = known;
+  if (form === "whole") return [{ name: value, known }];
+  if (form === "half") return [{ name: halfName(value), known: { dtype: "float16", dims } }];
+  const matrix = asRows(dims);
+  return [
+    { name: codesName(value), known: { dtype: "int8", dims: matrix } },
+    { name: scalesName(value), known: { dtype: "float32", dims: [matrix[0]] } },
+  ];
+}
+
+/** Emits those tensors and returns their names in the builder, in the same order. */
+export function emitStored(b: GraphBuilder, value: string, form: KeptForm): readonly string[] {
+  if (form === "whole") return [value];
+  if (form === "half") return [castTo(b, value, "float16")];
+  const rows = b.reshape(value, asRows(b.dims(value)));
+  const scales = emitRowScales(b, rows);
+  return [emitRowCodes(b, rows, scales, "int8"), scales];
+}
+
+/** Nodes that make a value, under its own name, of what stands for it, and the constants they read. */
+export function restoring(
+  value: string,
+  form: KeptForm,
+  { dtype, dims }: Known,
+): { readonly nodes: readonly Node[]; readonly constants: ReadonlyMap<string, Tensor> } {
+  const node = (
+    opType: string,
+    inputs: string[],
+    attributes: Node["attributes"],
+    output = value,
+  ) => ({ name: output, opType, domain: "", inputs, outputs: [output], attributes });
+  if (form === "whole") return { nodes: [], constants: new Map() };
+  if (form === "half") {
+    const cast = node("Cast", [halfName(value)], { to: int(ONNX_TYPE[dtype]) });
+    return { nodes: [cast], constants: new Map() };
+  }
+  const [rows, shape] = [`${value}.rows`, `${value}.shape`];
+  const stored = [codesName(value), scalesName(value)];
+  return {
+    nodes: [
+      node("DequantizeLinear", stored, { axis: int(0) }, rows),
+      node("Reshape", [rows, shape], { allowzero: int(1) }),
+    ],
+    constants: new Map([[shape, int64([dims.length], dims)]]),
+  };
+}
+
+/** Bytes of what stands for a value. */
+export function storedBytes(value: string, form: KeptForm, known: Known): number {
+  return storedAs(value, form, known).reduce(
+    (sum, { known: { dtype, dims } }) => sum + byteLength(dtype, elementCount(dims)),
+    0,
+  );
+}
+
+function asRows(dims: readonly number[]): readonly [number, number] {
+  const width = dims[dims.length - 1];
+  return [elementCount(dims.slice(0, -1)), width];
+}

@@ -1,0 +1,60 @@
+import { assert, assertEquals } from "@std/assert";
+import { planTraining } from "../../src/plan/plan.ts";
+import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
+import { modelDir, readModel } from "../helpers/fixture_models.ts";
+import {
+  adapted,
+  batchOf,
+  gradientsOf,
+  rowsOf,
+  STEP_MODELS,
+  type StepModelName,
+  stepOn,
+} from "../helpers/training_step.ts";
+import { compareGradients } from "../../src/train/check_fast.ts";
+
+const LENGTH = 24;
+const WIDTH = 64;
+
+Deno.test("planTraining() keeps in fast rows of tokens in 8 bits, and attention's probabilities in float16", () => {
+  const { model, trainable } = adapted(readModel(modelDir("tiny-llama-genai-int4")));
+  const { training } = planTraining(model, {
+    ...{ batch: 2, length: LENGTH, targetRows: 16, trainable },
+    ...{ numeric: "fast", keepBytes: 1e9 },
+  });
+  const kept = training.calls.flatMap(({ graph, fetches }) =>
+    graph.outputs.map(({ name, type }) => ({
+      form: fetches.get(name)!.split(":")[0],
+      type: type!.dtype,
+      dims: type!.shape as readonly number[],
+    }))
+  );
+  const of = (form: string) => kept.filter((tensor) => tensor.form === form);
+  assert(of("codes").length > 0);
+  for (const { type, dims } of of("codes")) {
+    assertEquals([type, dims[0]], ["int8", 2 * LENGTH]);
+    assert(dims[1] >= WIDTH, String(dims));
+  }
+  assertEquals(of("scales").length, of("codes").length);
+  for (const { type, dims } of of("scales")) assertEquals([type, dims], ["float32", [2 * LENGTH]]);
+  const halves = new Set(of("half").map(({ type, dims }) => `${type} ${dims.at(-1)}`));
+  assert(halves.has(`float16 ${LENGTH}`), "probabilities");
+  assert(halves.has(`float16 ${WIDTH}`), "what runs between segments");
+});
+
+for (const name of Object.keys(STEP_MODELS) as StepModelName[]) {
+  Deno.test(`fast has a gradient with kept activations that is hardly further from exact's, ${name}`, async () => {
+    using runner = createOrtRunner({ threads: 1 });
+    const batch = batchOf(rowsOf([9, 6, 16]), 16, STEP_MODELS[name]);
+    const gradients = async (how: Parameters<typeof stepOn>[2]) => {
+      using step = stepOn(runner, name, how);
+      const { gradients } = await gradientsOf(step, [batch]);
+      return [...gradients.values()].map((values) => Float32Array.from(values));
+    };
+    const exact = await gradients({});
+    const errorOf = async (keepBytes: number) =>
+      compareGradients(exact, await gradients({ numeric: "fast", keepBytes })).relativeError;
+    const [computed, kept] = [await errorOf(0), await errorOf(1e9)];
+    assert(kept < 1.1 * computed, `relative error ${kept}, computed again ${computed}`);
+  });
+}
