@@ -36,6 +36,8 @@ function settingsOf(args: readonly string[]) {
     boolean: ["quick"],
     string: ["only", "rounds", "limit", "shared", "python", "out"],
     default: { shared: "../shared" },
+    // An hour of something else than what was asked for would follow.
+    unknown: (flag: string) => refuse(`There is no ${flag}; this script begins with what it takes`),
   });
   const only = new Set<string>(flags.only?.split(",") ?? WORKLOADS);
   const unknown = [...only].filter((name) => !WORKLOADS.includes(name));
