@@ -131,8 +131,8 @@ interface Slot {
 class Group implements Disposable {
   readonly #slots: readonly Slot[];
   readonly #spares: DeviceTensor[];
-  readonly #normClock = new RunClock();
-  readonly #updateClock = new RunClock();
+  readonly #normClock = new RunClock({ sustained: true });
+  readonly #updateClock = new RunClock({ sustained: true });
 
   constructor(
     runner: Runner,

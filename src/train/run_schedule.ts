@@ -75,7 +75,9 @@ const clocks = new WeakMap<CallSession, RunClock>();
 /** The clock of a call: a session's calls of one shape take about as long each time. */
 function clockOf(session: CallSession): RunClock {
   let clock = clocks.get(session);
-  if (clock === undefined) clocks.set(session, clock = new RunClock(BRIEF_MS));
+  if (clock === undefined) {
+    clocks.set(session, clock = new RunClock({ briefMs: BRIEF_MS, sustained: true }));
+  }
   return clock;
 }
 
