@@ -24,9 +24,9 @@ export interface PlanContext {
 }
 
 /**
- * None; those wider than what runs between segments, as an MLP's inside is: most of the memory for
+ * None; what runs between segments and what is wider, as an MLP's inside is: most of the memory for
  * little of the gradient (`scripts/figures/numeric.ts` prints how little); or all, for the setting
- * that computes in 8 bits: what runs between segments in float16, what is inside them in 8 bits.
+ * that computes in 8 bits: most of what is inside segments in 8 bits, the rest in float16.
  */
 export type Halves = "none" | "wide" | "all";
 
@@ -89,7 +89,9 @@ export function backwardCall(
     [...values].map((value) => [value, keptForm(context.halves, b.known(value), dims)]),
   );
   const { input } = segment;
-  if (input !== undefined && context.halves === "all" && b.known(input).dtype === "float32") {
+  // Where all is computed again in `exact`, it is computed from what the forward pass had.
+  const halved = context.halves === "all" || context.halves === "wide" && options.keep;
+  if (input !== undefined && halved && b.known(input).dtype === "float32") {
     wanted.set(input, "half");
   }
   const call = callOf(b, `backward from ${segment.output}`, outputs, wanted);
