@@ -26,7 +26,7 @@ Deno.test("graft train, interrupted and resumed, ends with the bytes of a run th
       join(MODELS, "tiny-llama-genai-int4"),
       "--data",
       data,
-      "--iters=60",
+      "--iters=120",
       "--learning-rate=1e-2",
       "--lora-dropout=0.1",
       "--steps-per-report=1",

@@ -13,7 +13,7 @@ function argsOf(path: string, model: string): string[] {
   Deno.writeTextFileSync(data, pairs(20));
   return [
     ...["train", "--model", model, "--data", data, "--threads=1", "--numeric=fast"],
-    ...["--iters=60", "--save-every=3", "--steps-per-report=1", "--learning-rate=1e-2"],
+    ...["--iters=120", "--save-every=3", "--steps-per-report=1", "--learning-rate=1e-2"],
   ];
 }
 

@@ -13,13 +13,13 @@ Deno.test("RunClock lets signals through while one brief run follows another", a
     return Promise.resolve();
   };
   // By chance the one or the other may be seen at once, not all.
-  for (let i = 0; i < 5; i++) {
+  for (let i = 0; i < 12; i++) {
     for (let run = 0; run < 7; run++) await clock.time(1, busy);
     seen = undefined;
     const sent = performance.now();
     Deno.kill(Deno.pid, "SIGUSR2");
     while (seen === undefined && performance.now() < sent + 5000) await clock.time(1, busy);
-    assert(seen !== undefined && seen - sent < 300, `after ${seen! - sent} ms`);
+    assert(seen !== undefined && seen - sent < 1000, `after ${seen! - sent} ms`);
   }
   Deno.removeSignalListener("SIGUSR2", listener);
 });
