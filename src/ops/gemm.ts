@@ -1,7 +1,7 @@
 /** Gemm: Y = alpha·A'·B' + beta·C, where A' and B' are A and B or their transposes. */
 import type { GraphBuilder } from "../graph/builder.ts";
 import type { Node } from "../graph/types.ts";
-import { float, floatAttribute, int, intAttribute, ints } from "../graph/attributes.ts";
+import { float, floatAttribute, int, intAttribute } from "../graph/attributes.ts";
 import { label, required, sameType } from "./args.ts";
 import { broadcastDims, reduceTo, sameDims, scalarLike, zeros } from "./broadcast.ts";
 import type { OpRule } from "./types.ts";
@@ -28,17 +28,8 @@ export function product2d(
   const [m, k] = transA ? [b.dims(x)[1], b.dims(x)[0]] : b.dims(x);
   const n = b.dims(y)[transB ? 0 : 1];
   if (m * k * n === 0) return zeros(b, b.known(x).dtype, [m, n]);
-  const gemm = (left: string, right: string, tx: number, ty: number) =>
-    b.op("Gemm", [left, right], { alpha: float(alpha), transA: int(tx), transB: int(ty) });
-  // The gradient of an adapter's B: with its few columns as rows, kernels take half the time.
-  if (transA && !transB && n < NARROW && m >= 4 * n) {
-    return b.op("Transpose", [gemm(y, x, 1, 0)], { perm: ints([1, 0]) });
-  }
-  return gemm(x, y, transA, transB);
+  return b.op("Gemm", [x, y], { alpha: float(alpha), transA: int(transA), transB: int(transB) });
 }
-
-/** Columns from which on a product of two tall matrices is as quick either way (ORT 1.30, AVX-512). */
-const NARROW = 32;
 
 export const Gemm: OpRule = {
   opType: "Gemm",

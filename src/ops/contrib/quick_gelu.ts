@@ -15,8 +15,7 @@ export const quickGelu: OpRule = {
   },
 
   /**
-   * s + α·y·(1 - s), where s = sigmoid(α·x) and y = x·s: as s + (z - z·s) with z = α·y, which is y
-   * itself in SiLU.
+   * s + α·y·(1 - s), where s = sigmoid(α·x) and y = x·s: as s + (z - z·s) with z = α·y.
    */
   vjp(b, node, [ct], [wanted]) {
     if (ct === undefined || !wanted) return [undefined];
@@ -24,7 +23,7 @@ export const quickGelu: OpRule = {
     const alpha = floatAttribute(node, "alpha", 1.702);
     const scaled = alpha === 1 ? x : b.op("Mul", [x, scalarOf(b, b.known(x).dtype, alpha)]);
     const s = b.op("Sigmoid", [scaled]);
-    const z = alpha === 1 ? node.outputs[0] : b.op("Mul", [scaled, s]);
+    const z = b.op("Mul", [scaled, s]);
     const slope = b.op("Add", [s, b.op("Sub", [z, b.op("Mul", [z, s])])]);
     return [b.op("Mul", [ct, slope])];
   },
