@@ -18,6 +18,8 @@ const SYMBOLS = {
   __errno_location: { parameters: [], result: "pointer" },
   // int malloc_trim(size_t pad)
   malloc_trim: { parameters: ["usize"], result: "i32" },
+  // int usleep(useconds_t usec)
+  usleep: { parameters: ["u32"], result: "i32", nonblocking: true },
   // char* strerror(int errnum)
   strerror: { parameters: ["i32"], result: "pointer" },
 } as const;
@@ -144,4 +146,9 @@ export function keepLoaded(path: string, libraries = DLOPEN_LIBRARIES): boolean 
     }
   }
   return false;
+}
+
+/** Lets another thread sleep, and resolves when it has: the event loop has nothing to do meanwhile. */
+export async function sleepElsewhere(microseconds: number): Promise<void> {
+  await libc().usleep(microseconds);
 }

@@ -1,4 +1,5 @@
 /** Which runs are short enough to hold up the event loop, from how long the last one took. */
+import { sleepElsewhere } from "../../ffi/libc.ts";
 
 /**
  * Runs that should take less than this are brief. Beside longer ones the way to another thread is
@@ -58,13 +59,12 @@ export class RunClock {
 }
 
 /**
- * Waits until another thread has answered. Deno looks at signals and sockets when it has nothing to
- * do: those that arrive meanwhile wait for up to sixty turns where each is taken by `setImmediate`,
- * and a timer takes a whole millisecond or two. Any work of another thread does that takes longer
- * than to lie down for it.
+ * Makes the event loop wait. Deno looks at signals and sockets when it has nothing to do: those that
+ * arrive meanwhile wait for up to sixty turns where each is taken by `setImmediate`, and a timer takes
+ * a whole millisecond or two. A thread that worked could be done before this one lies down.
  */
 async function eventLoopTurn(): Promise<void> {
-  await crypto.subtle.digest("SHA-256", WORK);
+  await sleepElsewhere(TURN_US);
 }
 
-const WORK = new Uint8Array(2 ** 17);
+const TURN_US = 50;
