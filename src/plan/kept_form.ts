@@ -36,13 +36,18 @@ export function storedAs(value: string, form: KeptForm, known: Known): readonly 
   ];
 }
 
-/** Emits those tensors and returns their names in the builder, in the same order. */
-export function emitStored(b: GraphBuilder, value: string, form: KeptForm): readonly string[] {
-  if (form === "whole") return [value];
-  if (form === "half") return [castTo(b, value, "float16")];
+/** Emits those tensors: names in the builder → names in the step. */
+export function emitStored(
+  b: GraphBuilder,
+  value: string,
+  form: KeptForm,
+): ReadonlyMap<string, string> {
+  if (form === "whole") return new Map([[value, value]]);
+  if (form === "half") return new Map([[castTo(b, value, "float16"), halfName(value)]]);
   const rows = b.reshape(value, asRows(b.dims(value)));
   const scales = emitRowScales(b, rows);
-  return [emitRowCodes(b, rows, scales, "int8"), scales];
+  const codes = emitRowCodes(b, rows, scales, "int8");
+  return new Map([[codes, codesName(value)], [scales, scalesName(value)]]);
 }
 
 /** Nodes that make a value, under its own name, of what stands for it, and the constants they read. */

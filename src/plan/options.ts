@@ -15,7 +15,7 @@ export interface PlanSettings {
   readonly trainable: ReadonlySet<string>;
   /** Bytes of activations that may be kept instead of recomputed; default 0. */
   readonly keepBytes?: number;
-  /** Whether activations are kept in float16 as far as the setting allows; default true. */
+  /** Whether activations are kept in fewer bits as far as the setting allows; default true. */
   readonly halves?: boolean;
   /** Vocabulary entries per chunk of a language model's head; default `HEAD_CHUNK`. */
   readonly headChunk?: number;

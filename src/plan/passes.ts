@@ -1,12 +1,11 @@
 /** The calls of a step's passes: prologue, forward segments, loss, backward segments. */
-import { byteLength } from "../graph/dtype.ts";
 import { typeIn } from "../graph/facts.ts";
-import { elementCount } from "../graph/tensor.ts";
 import type { Graph } from "../graph/types.ts";
 import { type SegmentPlanner, segmentPlanner } from "./alike.ts";
 import { builderOver, callOf, type PlannedCall } from "./call.ts";
 import type { Cut, Segment } from "./cut.ts";
 import type { ChunkedHead } from "./head_chunks.ts";
+import { storedBytes } from "./kept_form.ts";
 import { LOGITS } from "./names.ts";
 import { ALL_PASSES, type Pass, type PlanOptions } from "./options.ts";
 import type { Backward, PlanContext } from "./segment_calls.ts";
@@ -104,7 +103,7 @@ function planBackward(
   return planned;
 }
 
-/** Bytes of the segments' inputs, half of them where float16 is kept, and of what is kept beside. */
+/** Bytes of the segments' inputs and of what is kept beside, in the forms in which they are kept. */
 function savedBytes(
   lowered: Graph,
   body: readonly Segment[],
@@ -114,12 +113,8 @@ function savedBytes(
   for (const [i, { kept, keptBytes }] of backward) {
     const { input } = body[i];
     sum += keptBytes;
-    if (input !== undefined) sum += sizeOf(lowered, input) / (kept.has(input) ? 2 : 1);
+    if (input === undefined) continue;
+    sum += storedBytes(input, kept.get(input) ?? "whole", typeIn(lowered, input)!);
   }
   return sum;
-}
-
-function sizeOf(lowered: Graph, value: string): number {
-  const { dtype, dims } = typeIn(lowered, value)!;
-  return byteLength(dtype, elementCount(dims));
 }

@@ -45,8 +45,7 @@ export function forwardCall(
   const b = builderOver(context.lowered, segment.nodes, context.fed);
   const outputs = new Map([[segment.output, segment.output]]);
   for (const [value, form] of kept) {
-    const names = storedAs(value, form, b.known(value));
-    emitStored(b, value, form).forEach((stored, i) => outputs.set(stored, names[i].name));
+    for (const [stored, name] of emitStored(b, value, form)) outputs.set(stored, name);
   }
   return callOf(b, `forward to ${segment.output}`, outputs);
 }

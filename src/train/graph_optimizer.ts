@@ -1,10 +1,10 @@
 /** An optimiser whose arithmetic runs in the runtime, beside the parameters. */
 import { elementCount, float32, type Tensor, tensor, toNumbers } from "../graph/tensor.ts";
-import { RunClock } from "../runtime/run_clock.ts";
 import type { DeviceTensor, Runner } from "../runtime/runner.ts";
 import type { Optimizer, OptimizerState } from "./optimizer.ts";
-import { GRADIENT_SCALE, inputNames, sizeOf } from "./optimizer_graphs.ts";
+import { GRADIENT_SCALE, inputNames, scalarNames, sizeOf } from "./optimizer_graphs.ts";
 import { OptimizerSessions, type UpdateSessions } from "./optimizer_sessions.ts";
+import { sessionClock } from "./session_clock.ts";
 import type { Parameter } from "./step.ts";
 import { type OptimizerSettings, UPDATE_RULES } from "./update_rules.ts";
 
@@ -67,8 +67,9 @@ class GraphOptimizer implements Optimizer {
     readonly settings: OptimizerSettings,
     readonly sessions: OptimizerSessions,
   ) {
-    const names = new Set(groups.flatMap(({ sessions }) => sessions.scalars));
-    this.#scalars = new Map([...names].map((name) => [name, runner.allocate("float32", [])]));
+    this.#scalars = new Map(
+      scalarNames(settings).map((name) => [name, runner.allocate("float32", [])]),
+    );
   }
 
   async gradientNorm(): Promise<number> {
@@ -131,8 +132,6 @@ interface Slot {
 class Group implements Disposable {
   readonly #slots: readonly Slot[];
   readonly #spares: DeviceTensor[];
-  readonly #normClock = new RunClock({ sustained: true });
-  readonly #updateClock = new RunClock({ sustained: true });
 
   constructor(
     runner: Runner,
@@ -153,7 +152,7 @@ class Group implements Disposable {
       this.members.map((parameter, i) => [inputNames(i).grad, gradOf(parameter)]),
     );
     const { norm } = this.sessions;
-    using squared = (await this.#normClock.time(
+    using squared = (await sessionClock(norm).time(
       1,
       (brief) => norm.run(feeds, norm.outputNames, { brief }),
     )).squared_norm;
@@ -175,7 +174,10 @@ class Group implements Disposable {
       feeds[name] = now;
       into[outputs.slots[k]] = next;
     });
-    await this.#updateClock.time(1, (brief) => step.run(feeds, step.outputNames, { into, brief }));
+    await sessionClock(step).time(
+      1,
+      (brief) => step.run(feeds, step.outputNames, { into, brief }),
+    );
   }
 
   swap(): void {
@@ -210,7 +212,7 @@ class Group implements Disposable {
     previous: ReadonlyMap<string, Tensor> | undefined,
   ): void {
     for (const { name: slot, now } of this.#slots) {
-      const bytes = new Uint8Array(now.view().bytes.byteLength);
+      const bytes = new Uint8Array(4 * elementCount(now.dims));
       for (const { name, dims, start } of this.#pieces()) {
         const what = `moment "${name}.${slot}"`;
         bytes.set(checked(moments.get(`${name}.${slot}`), dims, what).bytes, 4 * start);

@@ -16,6 +16,11 @@ export type GroupDims = readonly (readonly number[])[];
 /** Name of the scalar input by which gradients are multiplied. */
 export const GRADIENT_SCALE = "gradient_scale";
 
+/** Names of the scalar inputs of an update. */
+export function scalarNames(settings: OptimizerSettings): readonly string[] {
+  return [GRADIENT_SCALE, ...Object.keys(UPDATE_RULES[settings.name].scalars(settings, 0, 1))];
+}
+
 /** Names of a parameter's inputs, by its place in the group. */
 export const inputNames = (index: number) => ({
   parameter: `parameter.${index}`,
@@ -39,8 +44,6 @@ export function squaredNormModel(dims: GroupDims): Model {
 /** The update of a group and the names of its values. */
 export interface UpdateModel {
   readonly model: Model;
-  /** Inputs, float32 []. */
-  readonly scalars: readonly string[];
   /** Outputs: the new parameters, in order. */
   readonly parameters: readonly string[];
   /** Outputs: the new moments, vectors of all elements, in the order of the rule's slots. */
@@ -49,14 +52,14 @@ export interface UpdateModel {
 
 /**
  * Parameters, gradients ({@linkcode inputNames}), moments (vectors of all elements, named by their
- * slots) and scalars → new parameters and moments.
+ * slots) and scalars ({@linkcode scalarNames}, float32 []) → new parameters and moments.
  *
  * A moment is read before its next value is written and not after, so that both may lie in one place.
  */
 export function updateModel(dims: GroupDims, settings: OptimizerSettings): UpdateModel {
   const rule = UPDATE_RULES[settings.name];
   const b = new GraphBuilder(inferTraining);
-  const scalars = [GRADIENT_SCALE, ...Object.keys(rule.scalars(settings, 0, 1))];
+  const scalars = scalarNames(settings);
   for (const name of scalars) b.input(name, "float32", []);
   const parameter = vectorOf(b, dims, (i) => inputNames(i).parameter);
   const grad = b.op("Mul", [vectorOf(b, dims, (i) => inputNames(i).grad), GRADIENT_SCALE]);
@@ -65,7 +68,7 @@ export function updateModel(dims: GroupDims, settings: OptimizerSettings): Updat
   const updated = rule.emit(b, settings, parameter, grad, slots, values);
   const parameters = tensorsOf(b, updated.parameter, dims);
   const graph = b.build("optimizer_update", [...parameters, ...updated.slots]);
-  return { model: model(graph), scalars, parameters, slots: updated.slots };
+  return { model: model(graph), parameters, slots: updated.slots };
 }
 
 /** Elements of a group. */

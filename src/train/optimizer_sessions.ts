@@ -1,4 +1,5 @@
 /** The compiled graphs of an optimiser: groups of the same shapes share theirs. */
+import type { Model } from "../graph/types.ts";
 import type { Executable, Runner } from "../runtime/runner.ts";
 import {
   type GroupDims,
@@ -12,8 +13,7 @@ import type { OptimizerSettings } from "./update_rules.ts";
 export interface UpdateSessions {
   readonly norm: Executable;
   readonly step: Executable;
-  readonly scalars: readonly string[];
-  readonly outputs: Pick<UpdateModel, "parameters" | "slots">;
+  readonly outputs: Omit<UpdateModel, "model">;
 }
 
 export class OptimizerSessions implements Disposable {
@@ -26,18 +26,17 @@ export class OptimizerSessions implements Disposable {
     const key = JSON.stringify(dims);
     const found = this.#compiled.get(key);
     if (found !== undefined) return found;
-    const update = updateModel(dims, this.settings);
+    const { model: update, ...outputs } = updateModel(dims, this.settings);
     // Small elementwise graphs: nothing for ORT's optimiser to win but time at the start.
-    const compile = async (model: UpdateModel["model"], label: string) => {
+    const compile = async (model: Model, label: string) => {
       const executable = await this.runner.compile(model, { optimization: "basic", label });
       this.#open.push(executable);
       return executable;
     };
     const made = {
       norm: await compile(squaredNormModel(dims), "gradient norm"),
-      step: await compile(update.model, this.settings.name),
-      scalars: update.scalars,
-      outputs: update,
+      step: await compile(update, this.settings.name),
+      outputs,
     };
     this.#compiled.set(key, made);
     return made;

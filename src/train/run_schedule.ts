@@ -3,11 +3,10 @@ import type { Tensor } from "../graph/tensor.ts";
 import type { PlannedCall } from "../plan/call.ts";
 import type { Schedule } from "../plan/schedule.ts";
 import type { DeviceTensor, Runner } from "../runtime/runner.ts";
-import { RunClock } from "../runtime/run_clock.ts";
 import { forgetMapped } from "../system/mapped_file.ts";
-import type { CallSession } from "./call_sessions.ts";
 import type { PlanCache } from "./plan_cache.ts";
 import type { PrefixRows } from "./prefix_cache.ts";
+import { sessionClock } from "./session_clock.ts";
 import type { StepSlab } from "./step_slab.ts";
 
 /** What schedules run with. */
@@ -65,22 +64,6 @@ function forgetFeeds({ feeds }: PlannedCall, passing: ReadonlyMap<string, Tensor
   }
 }
 
-/**
- * What a signal or a display may have to wait for a call, in milliseconds. A step is some hundred
- * shorter ones, each of which would wait for another thread.
- */
-const BRIEF_MS = 50;
-const clocks = new WeakMap<CallSession, RunClock>();
-
-/** The clock of a call: a session's calls of one shape take about as long each time. */
-function clockOf(session: CallSession): RunClock {
-  let clock = clocks.get(session);
-  if (clock === undefined) {
-    clocks.set(session, clock = new RunClock({ briefMs: BRIEF_MS, sustained: true }));
-  }
-  return clock;
-}
-
 class ScheduleRun {
   readonly #schedule: Schedule;
   readonly #env: Map<string, DeviceTensor>;
@@ -110,7 +93,7 @@ class ScheduleRun {
       const tensor = this.#placed?.get(name);
       if (tensor !== undefined) into[canonical] = tensor;
     }
-    const results = await clockOf(executable).time(
+    const results = await sessionClock(executable).time(
       1,
       (brief) => executable.run(feeds, executable.outputNames, { into, brief }),
     );

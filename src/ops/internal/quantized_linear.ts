@@ -25,7 +25,7 @@ import { shared } from "../contrib/support.ts";
 import { label, required } from "../args.ts";
 import type { OpRule } from "../types.ts";
 import { rotate, rotatedRows } from "./rotation.ts";
-import { emitRowCodes, emitRowScales } from "./rounded_rows.ts";
+import { emitRowCodes, emitRowScales, ZERO_POINTS } from "./rounded_rows.ts";
 
 /** What {@linkcode emitQuantizedLinear} multiplies. */
 export interface QuantizedLinearSpec {
@@ -76,9 +76,6 @@ function specOf(node: Node) {
     rotateY: intAttribute(node, "rotate_y", 1),
   };
 }
-
-/** Where 0 stands among the codes of activations. */
-const ZERO_POINT = 128;
 
 export const quantizedLinear: OpRule = {
   opType: "QuantizedLinear",
@@ -136,7 +133,7 @@ export const quantizedLinear: OpRule = {
     const dims = b.dims(x);
     const { codes, scale } = quantizedRows(b, x, pre, rotateX);
     const matrix = transB ? b.op("Transpose", [weight], { perm: ints([1, 0]) }) : weight;
-    const zeroPoint = b.constant(tensor("uint8", [], Uint8Array.of(ZERO_POINT)));
+    const zeroPoint = b.constant(tensor("uint8", [], Uint8Array.of(ZERO_POINTS.uint8)));
     // Every kernel takes one scale for the activations; the rows' own follow.
     const product = b.microsoft("MatMulIntegerToFloat", [
       codes,

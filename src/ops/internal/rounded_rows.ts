@@ -9,7 +9,7 @@ const LEVELS = 127;
 const LEAST = 1e-30;
 
 /** Where 0 stands: kernels that multiply unsigned codes are the fast ones. */
-const ZERO_POINTS = { int8: 0, uint8: 128 } as const;
+export const ZERO_POINTS = { int8: 0, uint8: 128 } as const;
 
 /** Scales of the rows of `matrix`, float32 [rows]: the largest absolute value is {@linkcode LEVELS} away from 0. */
 export function emitRowScales(b: GraphBuilder, matrix: string): string {
