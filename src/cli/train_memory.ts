@@ -10,7 +10,7 @@ import { parameterBytes, prepackedBytes } from "../model/predict_training.ts";
 import { type PredictedMemory, predictMemory } from "../plan/memory.ts";
 import type { Numeric } from "../plan/names.ts";
 import { planTraining } from "../plan/plan.ts";
-import { freeBytes, freeSwapBytes, processMemory } from "../system/memory.ts";
+import { collectGarbage, freeBytes, freeSwapBytes, processMemory } from "../system/memory.ts";
 import { type Fit, fitMemory } from "../train/fit_memory.ts";
 import { keepBudget } from "../train/keep_budget.ts";
 import { partSize, sequencesAtOnce } from "../train/micro_batches.ts";
@@ -132,6 +132,8 @@ function predictor(
   const { model, trainable, dropout } = options;
   const numeric = flags.train ? flags.numeric : "exact";
   return (batch, keepBytes, unpack = false) => {
+    // What decoding and the prediction before have left goes: nothing is known yet of what is free.
+    collectGarbage();
     using step = new PlannedModel({ ...options, keepBytes: 0 });
     const planFor = (batch: TokenBatch, numeric: Numeric) =>
       planTraining(model, {
