@@ -1,13 +1,13 @@
 /** The forward and the backward call of one segment. */
 import { pullback } from "../autodiff/pullback.ts";
 import type { GraphBuilder, Known } from "../graph/builder.ts";
-import { dimsIn, producersOf } from "../graph/facts.ts";
 import { elementCount } from "../graph/tensor.ts";
-import type { Graph, Node } from "../graph/types.ts";
+import type { Graph } from "../graph/types.ts";
 import { builderOver, callOf, type PlannedCall } from "./call.ts";
 import type { Segment } from "./cut.ts";
 import { emitStored, type Kept, type KeptForm, storedAs, storedBytes } from "./kept_form.ts";
-import { cotangentName, gradientName, PACKED_PLACES, PACKED_ROWS } from "./names.ts";
+import { keptValues, NOTHING_KEPT } from "./kept_values.ts";
+import { cotangentName, gradientName } from "./names.ts";
 
 /** What the calls of one plan have in common. */
 export interface PlanContext {
@@ -24,7 +24,7 @@ export interface PlanContext {
 }
 
 /**
- * None; what runs between segments and what is wider, as an MLP's inside is: most of the memory for
+ * None; what runs between segments and what is as wide or wider, as an MLP's inside is: most of the memory for
  * little of the gradient (`scripts/figures/numeric.ts` prints how little); or all, for the setting
  * that computes in 8 bits: most of what is inside segments in 8 bits, the rest in float16.
  */
@@ -83,9 +83,12 @@ export function backwardCall(
   );
   const values = options.keep
     ? keptValues(context, segment, b.nodes.slice(forwardNodes))
-    : new Set<string>();
+    : NOTHING_KEPT;
   const wanted = new Map(
-    [...values].map((value) => [value, keptForm(context.halves, b.known(value), dims)]),
+    [...values.kept].map((value) => {
+      const precise = context.halves === "wide" && values.attended.has(value);
+      return [value, precise ? "whole" : keptForm(context.halves, b.known(value), dims)];
+    }),
   );
   const { input } = segment;
   // Where all is computed again in `exact`, it is computed from what the forward pass had.
@@ -109,7 +112,9 @@ export function backwardCall(
  * The form in which an activation is kept.
  *
  * Among `all`, what has a row a token, as wide as what runs between segments or wider, goes into 8 bits
- * unnoticed; attention's probabilities do not: most are far smaller than their row's largest.
+ * unnoticed; attention's probabilities do not: most are far smaller than their row's largest. Under
+ * `wide` what attention's scores are computed from again stays whole, for their exponential magnifies
+ * what rounding did to it.
  */
 function keptForm(
   halves: Halves,
@@ -117,11 +122,10 @@ function keptForm(
   boundary: readonly number[],
 ): KeptForm {
   if (dtype !== "float32" || dims.length < 2 || halves === "none") return "whole";
-  const isWider = dims.at(-1)! > boundary.at(-1)!;
-  if (halves === "wide") return isWider ? "half" : "whole";
+  const isAsWide = dims.at(-1)! >= boundary.at(-1)!;
+  if (halves === "wide") return isAsWide ? "half" : "whole";
   if (elementCount(dims) < NARROW * elementCount(boundary)) return "whole";
-  const isRowPerToken = rowsOf(dims) <= rowsOf(boundary) && dims.at(-1)! >= boundary.at(-1)!;
-  return isRowPerToken ? "bytes" : "half";
+  return isAsWide && rowsOf(dims) <= rowsOf(boundary) ? "bytes" : "half";
 }
 
 /** Activations that are a smaller share of what runs between segments stay as they are. */
@@ -161,73 +165,4 @@ export function gradients(
     outputs.set(cotangent, cotangentName(segment.input));
   }
   return outputs;
-}
-
-/**
- * Operators that cost little beside the products around them: computing them again from a kept value
- * takes less than keeping their result, which has to travel to memory and back.
- */
-const CHEAP = new Set([
-  ..."Reshape Identity Squeeze Unsqueeze Flatten Transpose Split Slice Concat Expand Cast".split(
-    " ",
-  ),
-  ..."Add Sub Mul Div Neg Sqrt Reciprocal Pow Erf Tanh Sigmoid Relu Gelu QuickGelu Where".split(
-    " ",
-  ),
-  ..."RotaryEmbedding LayerNormalization SimplifiedLayerNormalization RMSNormalization".split(" "),
-]);
-
-/** Packing and unpacking are cheap, other lookups are not: they may read the whole vocabulary. */
-function isCheap(node: Node): boolean {
-  return CHEAP.has(node.opType) ||
-    node.opType === "Gather" && [PACKED_PLACES, PACKED_ROWS].includes(node.inputs[1]);
-}
-
-/** Activations to keep so that all that the derivatives read is at hand, or cheap to compute from it. */
-function keptValues(
-  context: PlanContext,
-  segment: Segment,
-  derivative: readonly Node[],
-): Set<string> {
-  const producers = producersOf(segment.nodes);
-  const kept = new Set<string>();
-  const given = (value: string) =>
-    !producers.has(value) || context.constants.has(value) || kept.has(value);
-  /** Values that must be kept to compute `value` by cheap operators alone. */
-  const leaves = (value: string, found: Set<string>): Set<string> => {
-    if (given(value)) return found;
-    const node = producers.get(value)!;
-    if (!isCheap(node)) return found.add(value);
-    for (const input of node.inputs) if (input !== "") leaves(input, found);
-    return found;
-  };
-  /** Goes back along a chain of cheap operators to what is smallest. */
-  const smallest = (value: string): string => {
-    const node = producers.get(value)!;
-    const inputs = node.inputs.filter((input) => input !== "" && producers.has(input));
-    const [only] = inputs.filter((input) => !context.constants.has(input));
-    if (!isCheap(node) || inputs.length !== 1 || only === undefined) return value;
-    return sizeOf(context.lowered, only) <= sizeOf(context.lowered, value) ? smallest(only) : value;
-  };
-  /** One number a row: cheaper to keep than whatever computes it. */
-  const isStatistic = (value: string) => {
-    const dims = dimsIn(context.lowered, value);
-    return dims.length > 1 && dims.at(-1) === 1;
-  };
-  const read = new Set(derivative.flatMap((node) => node.inputs));
-  // Earlier values first: what is kept for them serves later ones.
-  for (const node of segment.nodes) {
-    for (const value of node.outputs) {
-      if (!read.has(value)) continue;
-      const missing = leaves(value, new Set());
-      if (isStatistic(value) && !given(value)) kept.add(value);
-      else if (missing.size === 1) kept.add([...missing][0]);
-      else if (missing.size > 1) kept.add(smallest(value));
-    }
-  }
-  return kept;
-}
-
-function sizeOf(lowered: Graph, value: string): number {
-  return elementCount(dimsIn(lowered, value));
 }

@@ -6,11 +6,11 @@ import type { Numeric } from "../plan/names.ts";
  * time (`scripts/figures/budget.ts`), and a box that holds the model can spare as much. In `fast`
  * what is kept is half as large, and the model's weights may lie there rounded, larger than in the file.
  */
-const TIMES_THE_MODEL: Readonly<Record<Numeric, number>> = { exact: 3, fast: 1.5 };
+const TIMES_THE_MODEL: Readonly<Record<Numeric, number>> = { exact: 3, fast: 2 };
 
 /**
  * @param gradCheckpoint `true`: recompute all; `false`: keep all; absent: keep what fits in three
- *   times the model's size, in `fast` in 1.5 times, and in a quarter of the free memory
+ *   times the model's size, in `fast` in twice its size, and in a quarter of the free memory
  * @param modelBytes size of the model's files
  * @param free bytes the process can still take, where known
  * @returns bytes of activations that a step may keep

@@ -5,6 +5,7 @@ import { modelDir, readModel } from "../helpers/fixture_models.ts";
 import {
   adapted,
   batchOf,
+  gradientDistance,
   gradientsOf,
   rowsOf,
   STEP_MODELS,
@@ -14,6 +15,8 @@ import {
 import { compareGradients } from "../../src/train/check_fast.ts";
 
 const LENGTH = 24;
+/** At which scores are larger than their operands. */
+const LONG = 50;
 const WIDTH = 64;
 
 Deno.test("planTraining() keeps in fast rows of tokens in 8 bits, and attention's probabilities in float16", () => {
@@ -41,6 +44,49 @@ Deno.test("planTraining() keeps in fast rows of tokens in 8 bits, and attention'
   assert(halves.has(`float16 ${LENGTH}`), "probabilities");
   assert(halves.has(`float16 ${WIDTH}`), "what runs between segments");
 });
+
+Deno.test("planTraining() keeps what scores are computed from, whole in exact, where scores are larger", () => {
+  const { model, trainable } = adapted(readModel(modelDir("tiny-llama-genai-int4")));
+  const keptAt = (length: number) => {
+    const { training } = planTraining(model, {
+      ...{ batch: 2, length, targetRows: 16, trainable },
+      ...{ numeric: "exact", keepBytes: 1e9 },
+    });
+    return training.calls.flatMap(({ graph, fetches }) =>
+      graph.outputs.map(({ name, type }) => ({
+        kept: fetches.get(name)!,
+        dtype: type!.dtype,
+        width: type!.shape!.at(-1),
+      }))
+    );
+  };
+  const isScores = (length: number) => ({ width }: { width?: unknown }) => width === length;
+  assert(keptAt(LENGTH).some(isScores(LENGTH)));
+  const long = keptAt(LONG);
+  assertEquals(long.filter(isScores(LONG)), []);
+  const joint = long.filter(({ kept }) => kept.includes("qkv_proj/MatMul"));
+  assert(joint.length > 0);
+  for (const { kept, dtype, width } of joint) {
+    assert(Number(width) > WIDTH, "wider than the residual stream");
+    assertEquals([kept.split(":").length, dtype], [1, "float32"]);
+  }
+});
+
+for (const numeric of ["exact", "fast"] as const) {
+  Deno.test(`${numeric} has the same gradient from scores that are computed again`, async () => {
+    using runner = createOrtRunner({ threads: 1 });
+    const name = "tiny-llama-genai-int4";
+    const batch = batchOf(rowsOf([LONG, 20, 37]), LONG, STEP_MODELS[name]);
+    const gradient = async (how: Parameters<typeof stepOn>[2]) => {
+      using step = stepOn(runner, name, how);
+      return await gradientsOf(step, [batch]);
+    };
+    const all = await gradient({ numeric, keepBytes: 0, halves: false });
+    const kept = await gradient({ numeric, keepBytes: 1e9, halves: false });
+    const { parameter, error } = gradientDistance(kept, all);
+    assert(error <= 1e-5, `gradient of ${parameter} off by ${error}`);
+  });
+}
 
 for (const name of Object.keys(STEP_MODELS) as StepModelName[]) {
   Deno.test(`fast has a gradient with kept activations that is hardly further from exact's, ${name}`, async () => {

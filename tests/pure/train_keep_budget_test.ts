@@ -8,8 +8,8 @@ Deno.test("keepBudget() keeps three times the model, within a quarter of the fre
   assertEquals(keepBudget(undefined, GB, 4 * GB), GB);
 });
 
-Deno.test("keepBudget() keeps one and a half times the model in fast", () => {
-  assertEquals(keepBudget(undefined, GB, 100 * GB, "fast"), 1.5 * GB);
+Deno.test("keepBudget() keeps twice the model's size in fast", () => {
+  assertEquals(keepBudget(undefined, GB, 100 * GB, "fast"), 2 * GB);
   assertEquals(keepBudget(undefined, GB, 2 * GB, "fast"), 0.5 * GB);
 });
 

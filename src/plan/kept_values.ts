@@ -1,0 +1,148 @@
+/** Which activations a backward call takes from its forward call, rather than computing them again. */
+import { dimsIn, producersOf } from "../graph/facts.ts";
+import { elementCount } from "../graph/tensor.ts";
+import type { Graph, Node } from "../graph/types.ts";
+import type { Segment } from "./cut.ts";
+import { PACKED_PLACES, PACKED_ROWS } from "./names.ts";
+
+/** Values of a segment that are kept. */
+export interface KeptValues {
+  readonly kept: ReadonlySet<string>;
+  /** Those that products of two activations, attention's, read. */
+  readonly attended: ReadonlySet<string>;
+}
+
+export const NOTHING_KEPT: KeptValues = { kept: new Set(), attended: new Set() };
+
+/** What {@linkcode keptValues} has to know of a plan. */
+interface Context {
+  readonly lowered: Graph;
+  /** Values that depend on initializers alone. */
+  readonly constants: ReadonlySet<string>;
+}
+
+/**
+ * Operators that cost little beside the products around them: computing them again from a kept value
+ * takes less than keeping their result, which has to travel to memory and back.
+ */
+const CHEAP = new Set([
+  ..."Reshape Identity Squeeze Unsqueeze Flatten Transpose Split Slice Concat Expand Cast".split(
+    " ",
+  ),
+  ..."Add Sub Mul Div Neg Sqrt Reciprocal Pow Erf Tanh Sigmoid Relu Gelu QuickGelu Where".split(
+    " ",
+  ),
+  ..."RotaryEmbedding LayerNormalization SimplifiedLayerNormalization RMSNormalization".split(" "),
+]);
+
+/** Packing and unpacking are cheap, other lookups are not: they may read the whole vocabulary. */
+function isCheap(node: Node): boolean {
+  return CHEAP.has(node.opType) ||
+    node.opType === "Gather" && [PACKED_PLACES, PACKED_ROWS].includes(node.inputs[1]);
+}
+
+/**
+ * Activations to keep so that all that the derivatives read is at hand, or cheap to compute from it.
+ *
+ * @param derivative the nodes of the backward pass
+ */
+export function keptValues(
+  context: Context,
+  segment: Segment,
+  derivative: readonly Node[],
+): KeptValues {
+  const { lowered, constants } = context;
+  const producers = producersOf(segment.nodes);
+  const scores = scoresOf(context, segment);
+  const isAgain = (node: Node) => isCheap(node) || scores.has(node);
+  const kept = new Set<string>();
+  const given = (value: string) => !producers.has(value) || constants.has(value) || kept.has(value);
+  /** Values that must be kept to compute `value` by cheap operators alone. */
+  const leaves = (value: string, found: Set<string>): Set<string> => {
+    if (given(value)) return found;
+    const node = producers.get(value)!;
+    if (!isAgain(node)) return found.add(value);
+    for (const input of node.inputs) if (input !== "") leaves(input, found);
+    return found;
+  };
+  /** Goes back along a chain of cheap operators to what is smallest. */
+  const smallest = (value: string): string => {
+    const node = producers.get(value)!;
+    const inputs = node.inputs.filter((input) => input !== "" && producers.has(input));
+    const [only] = inputs.filter((input) => !constants.has(input));
+    if (!isAgain(node) || inputs.length !== 1 || only === undefined) return value;
+    return sizeOf(lowered, [only]) <= sizeOf(lowered, wholeOf(node, value))
+      ? smallest(only)
+      : value;
+  };
+  /** One number a row: cheaper to keep than whatever computes it. */
+  const isStatistic = (value: string) => {
+    const dims = dimsIn(lowered, value);
+    return dims.length > 1 && dims.at(-1) === 1;
+  };
+  const read = new Set(derivative.flatMap((node) => node.inputs));
+  // Earlier values first: what is kept for them serves later ones.
+  for (const node of segment.nodes) {
+    for (const value of node.outputs) {
+      if (!read.has(value)) continue;
+      const missing = leaves(value, new Set());
+      if (isStatistic(value) && !given(value)) kept.add(value);
+      else if (missing.size === 1) kept.add([...missing][0]);
+      else if (missing.size > 1) kept.add(smallest(value));
+    }
+  }
+  const attending = segment.nodes.filter((node) => isProduct(context, node));
+  return { kept, attended: sourcesOf(attending, kept, producers) };
+}
+
+/**
+ * Products of two activations that are larger than both together, as attention's scores of long
+ * sequences are, and what is made of them row by row: computing them again takes less than the room
+ * that they would take from others.
+ */
+function scoresOf(context: Context, segment: Segment): ReadonlySet<Node> {
+  const { lowered } = context;
+  const found = new Set<Node>();
+  const values = new Set<string>();
+  for (const node of segment.nodes) {
+    const isScores = isProduct(context, node)
+      ? sizeOf(lowered, node.outputs) > sizeOf(lowered, node.inputs)
+      : node.inputs.some((input) => values.has(input)) &&
+        (ROW_BY_ROW.has(node.opType) || isCheap(node));
+    if (!isScores) continue;
+    found.add(node);
+    for (const output of node.outputs) values.add(output);
+  }
+  return found;
+}
+
+function isProduct({ constants }: Context, { opType, inputs }: Node): boolean {
+  return opType === "MatMul" && !inputs.some((input) => constants.has(input));
+}
+
+const ROW_BY_ROW = new Set(["Softmax", "Max", "ReduceMax"]);
+
+/** Of the kept values those that `nodes` are computed from. */
+function sourcesOf(
+  nodes: readonly Node[],
+  kept: ReadonlySet<string>,
+  producers: ReadonlyMap<string, Node>,
+): Set<string> {
+  const seen = new Set<string>();
+  const visit = (value: string) => {
+    if (seen.has(value)) return;
+    seen.add(value);
+    if (!kept.has(value)) producers.get(value)?.inputs.forEach(visit);
+  };
+  for (const node of nodes) node.inputs.forEach(visit);
+  return new Set([...seen].filter((value) => kept.has(value)));
+}
+
+/** Every part of a split is read sooner or later: where one is kept, all are. */
+function wholeOf(node: Node, value: string): readonly string[] {
+  return node.opType === "Split" ? node.outputs : [value];
+}
+
+function sizeOf(lowered: Graph, values: readonly string[]): number {
+  return values.reduce((sum, value) => sum + elementCount(dimsIn(lowered, value)), 0);
+}
