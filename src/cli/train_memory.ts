@@ -154,6 +154,8 @@ function predictor(
       ],
       parameterBytes: parameterBytes(model, trainable),
       moments: UPDATE_RULES[flags.optimizer].slots.length,
+      // The one before it waits for its collection.
+      copies: evaluated !== undefined && flags.loadBest ? 2 : 0,
       // Batches that are as long run in parts, too, or for one sequence alone.
       accumulates: flags.gradAccumulationSteps > 1 || flags.batchSize > batch.inputIds.dims[0],
       weightBytes,

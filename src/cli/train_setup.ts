@@ -105,7 +105,9 @@ export async function setUpTraining(
     flags,
     terminal,
   );
-  const step = resources.use(new PlannedModel({ ...options, keepBytes, unpack }));
+  const step = resources.use(
+    new PlannedModel({ ...options, keepBytes, unpack, ownsInitialValues: true }),
+  );
   const batch = await data.train.batch(0, 0);
   const firstRows = sliceBatch(batch, 0, sequences);
   await checkForward(runner, adapted.model, step, batch, terminal);

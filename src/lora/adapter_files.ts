@@ -9,7 +9,7 @@
  */
 import { BadInputError } from "../errors.ts";
 import type { Tensor } from "../graph/tensor.ts";
-import { decodeSafetensors, encodeSafetensors } from "../safetensors/mod.ts";
+import { decodeSafetensors, safetensorsParts } from "../safetensors/mod.ts";
 import { type AdapterCard, formatCard, parseCard, type ReadCard } from "./adapter_card.ts";
 import { type AdapterTensors, adapterTensors, peftTensors } from "./adapter_tensors.ts";
 import { digestOf } from "./digest.ts";
@@ -40,20 +40,25 @@ export type Files = ReadonlyMap<string, Uint8Array>;
 
 const utf8 = (text: string) => new TextEncoder().encode(text);
 
-/** The files of an adapter; `graft.json` is last and holds the digests of the others. */
-export function encodeAdapter(adapter: Adapter & { readonly card: AdapterCard }): Files {
-  const metadata = { format: "pt" };
-  const files = new Map<string, Uint8Array>([
-    [ADAPTER_FILES.config, utf8(formatPeftConfig(adapter.config))],
-    [ADAPTER_FILES.tensors, encodeSafetensors(peftTensors(adapter), metadata)],
+/**
+ * The files of an adapter; `graft.json` is last and holds the digests of the others. Each comes in
+ * parts, one after the other, the tensors' own bytes among them: joined they would take as much
+ * memory again as all that was trained.
+ */
+export function encodeAdapter(
+  adapter: Adapter & { readonly card: AdapterCard },
+): ReadonlyMap<string, readonly Uint8Array[]> {
+  const files = new Map<string, readonly Uint8Array[]>([
+    [ADAPTER_FILES.config, [utf8(formatPeftConfig(adapter.config))]],
+    [ADAPTER_FILES.tensors, safetensorsParts(peftTensors(adapter))],
   ]);
   if (adapter.head !== undefined) {
     const { weight, bias } = adapter.head;
     const tensors = new Map([[HEAD.weight, weight], [HEAD.bias, bias]]);
-    files.set(ADAPTER_FILES.head, encodeSafetensors(tensors, metadata));
+    files.set(ADAPTER_FILES.head, safetensorsParts(tensors));
   }
-  const digests = Object.fromEntries([...files].map(([name, bytes]) => [name, digestOf(bytes)]));
-  files.set(ADAPTER_FILES.card, utf8(formatCard(adapter.card, digests)));
+  const digests = Object.fromEntries([...files].map(([name, parts]) => [name, digestOf(...parts)]));
+  files.set(ADAPTER_FILES.card, [utf8(formatCard(adapter.card, digests))]);
   return files;
 }
 

@@ -49,7 +49,7 @@ function finishPending(directory: string): void {
   else putInPlace(directory, files);
 }
 
-function putInPlace(directory: string, files: Files): void {
+function putInPlace(directory: string, files: ReadonlyMap<string, unknown>): void {
   for (const name of Object.values(ADAPTER_FILES)) {
     const path = join(directory, name);
     if (!files.has(name)) remove(path);

@@ -22,6 +22,8 @@ export interface RunToPredict {
   readonly parameterBytes: number;
   /** Tensors that the optimiser keeps for each trained one: 2 for AdamW. */
   readonly moments: number;
+  /** Copies of the trained tensors beside those that are trained: that of the best evaluation. */
+  readonly copies?: number;
   /** Whether a step sums the gradients of several micro-batches. */
   readonly accumulates: boolean;
   /** Bytes of the model's files, all of whose pages are read. */
@@ -47,7 +49,7 @@ export interface PredictedMemory {
   readonly savedBytes: number;
   /** What the calls take beside them, the gaps between blocks included. */
   readonly temporaryBytes: number;
-  /** Trained tensors, their gradients, moments and spares, and their copies on the way to a file. */
+  /** Trained tensors, their gradients, moments, spares and copies. */
   readonly adapterBytes: number;
   /** Deno, graft, ONNX Runtime and its sessions. */
   readonly baseBytes: number;
@@ -102,8 +104,8 @@ export function predictMemory(run: RunToPredict): PredictedMemory {
   }
   const stepBytes = simulation.slabBytes + simulation.arena.touchedBytes;
   const gradientBytes = (run.accumulates ? 2 : 1) * parameterBytes;
-  // What the model starts with; what it works with, and a spare of it; moments; the adapter's file.
-  const held = parameterBytes * (1 + 2 + run.moments + 1);
+  // What is trained, and a spare of it.
+  const held = parameterBytes * (2 + run.moments + (run.copies ?? 0));
   const shapes = run.shapes ?? 1;
   const nodes = nodesBefore +
     (simulation.nodeCount - nodesBefore) * Math.min(shapes, KINDS_OF_SHAPES);

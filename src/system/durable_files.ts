@@ -71,7 +71,7 @@ function sibling(path: string, name: string): string {
  *
  * @throws {StorageError} naming the path; an older file of the name is untouched then
  */
-export function replaceFile(path: string, content: Uint8Array): void {
+export function replaceFile(path: string, content: FileContent): void {
   const unfinished = sibling(path, basename(path));
   writeAndSync(unfinished, content);
   rename(unfinished, path);

@@ -43,6 +43,11 @@ export interface PlannedModelOptions extends PlanSettings {
   readonly objective: "causal" | "classification";
   /** Whether padding is left out of what treats tokens one by one; default true. */
   readonly packing?: boolean;
+  /**
+   * Whether training may write over the initial values in `model`, so that they are not held twice;
+   * default false.
+   */
+  readonly ownsInitialValues?: boolean;
   /** How to dequantise blocks; default what is usually quickest on the runner's release. */
   readonly dequantForm?: DequantForm;
 }
@@ -86,7 +91,7 @@ export class PlannedModel implements StepModel<TokenBatch> {
     this.parameters = [...options.trainable].map((name) => {
       const value = options.model.graph.initializers.get(name);
       if (value === undefined) throw new ReferenceError(`No initializer is named "${name}"`);
-      return { name, dims: value.dims, value: this.#runner.upload(value), grad: undefined };
+      return { name, dims: value.dims, value: this.#placed(value), grad: undefined };
     });
   }
 
@@ -185,6 +190,14 @@ export class PlannedModel implements StepModel<TokenBatch> {
     for (const zeros of this.#zeros.values()) zeros[Symbol.dispose]();
     this.#slab[Symbol.dispose]();
     this.#plans[Symbol.dispose]();
+  }
+
+  /** Where a parameter begins: in the model's own bytes where it may and kernels can read them. */
+  #placed(value: Tensor): DeviceTensor {
+    const { bytes } = value;
+    const inPlace = this.#options.ownsInitialValues && this.#runner.inPlace &&
+      bytes.byteOffset % Float32Array.BYTES_PER_ELEMENT === 0;
+    return inPlace ? this.#runner.share(value) : this.#runner.upload(value);
   }
 
   #planFor(

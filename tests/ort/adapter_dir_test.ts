@@ -2,8 +2,9 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import { BadInputError } from "../../src/errors.ts";
 import { modelDigest } from "../../src/lora/digest.ts";
 import type { AdapterCard } from "../../src/lora/adapter_card.ts";
-import { type Adapter, encodeAdapter } from "../../src/lora/adapter_files.ts";
+import type { Adapter } from "../../src/lora/adapter_files.ts";
 import { loadAdapter, saveAdapter } from "../../src/model/adapter_dir.ts";
+import { adapterBytes } from "../helpers/adapter_bytes.ts";
 import { modelDir, readModel, referenceDir } from "../helpers/fixture_models.ts";
 import { floats } from "../helpers/lora_graphs.ts";
 import { inTempDir } from "../helpers/temp_dir.ts";
@@ -66,7 +67,7 @@ Deno.test("saveAdapter() removes the head of an older adapter that had one", () 
   }));
 
 Deno.test("loadAdapter() finds the old or the new adapter wherever a save was cut short", () => {
-  const files = [...encodeAdapter(version(2))];
+  const files = [...adapterBytes(version(2))];
   // Writes of the new files under their pending names, then the renames.
   for (let done = 0; done <= 2 * files.length; done++) {
     inTempDir((directory) => {
@@ -87,7 +88,7 @@ Deno.test("loadAdapter() finds the old or the new adapter wherever a save was cu
 Deno.test("loadAdapter() refuses files that are not those graft.json was saved with", () =>
   inTempDir((directory) => {
     saveAdapter(directory, version(1));
-    const other = encodeAdapter(version(2)).get("adapter_model.safetensors")!;
+    const other = adapterBytes(version(2)).get("adapter_model.safetensors")!;
     Deno.writeFileSync(`${directory}/adapter_model.safetensors`, other);
     assertThrows(() => loadAdapter(directory), BadInputError, "remove graft.json");
     Deno.removeSync(`${directory}/graft.json`);

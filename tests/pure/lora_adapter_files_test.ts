@@ -2,12 +2,13 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import { BadInputError } from "../../src/errors.ts";
 import { float32, type Tensor, tensor } from "../../src/graph/tensor.ts";
 import type { AdapterCard } from "../../src/lora/adapter_card.ts";
-import { type Adapter, decodeAdapter, encodeAdapter } from "../../src/lora/adapter_files.ts";
+import { type Adapter, decodeAdapter } from "../../src/lora/adapter_files.ts";
 import { adapterSites, applyAdapter, checkBase } from "../../src/lora/apply.ts";
 import { modelDigest } from "../../src/lora/digest.ts";
 import { findModules } from "../../src/lora/modules.ts";
 import { parsePeftConfig } from "../../src/lora/peft_config.ts";
 import { encodeSafetensors } from "../../src/safetensors/mod.ts";
+import { adapterBytes } from "../helpers/adapter_bytes.ts";
 import { floats, graphOf } from "../helpers/lora_graphs.ts";
 
 const base = () => graphOf([["MatMul", ["x", "fc.weight"], ["y"]]], { "fc.weight": floats(4, 6) });
@@ -45,7 +46,7 @@ function adapter(): Adapter & { card: AdapterCard } {
 
 /** The adapter's files with some replaced. */
 function filesWith(changed: Readonly<Record<string, Uint8Array | undefined>>) {
-  const files = new Map(encodeAdapter(adapter()));
+  const files = new Map(adapterBytes(adapter()));
   for (const [name, bytes] of Object.entries(changed)) {
     if (bytes === undefined) files.delete(name);
     else files.set(name, bytes);
@@ -59,7 +60,7 @@ const tensors = (entries: Readonly<Record<string, Tensor>>) =>
 const key = (name: string) => `base_model.model.fc.${name}.weight`;
 
 Deno.test("decodeAdapter() reads what encodeAdapter() wrote", () => {
-  const read = decodeAdapter(encodeAdapter(adapter()), "dir");
+  const read = decodeAdapter(adapterBytes(adapter()), "dir");
   const { lora, saved, head, config, card } = adapter();
   assertEquals([read.lora, read.saved, read.head], [lora, saved, head]);
   assertEquals([read.config, read.card], [config, card]);
@@ -210,7 +211,7 @@ Deno.test("modelDigest() changes with a weight, an attribute or a connection, no
 
 Deno.test("decodeAdapter() refuses labels that are not as many as the head's classes", () => {
   const { card } = adapter();
-  const files = encodeAdapter({ ...adapter(), card: { ...card, labels: ["a"] } });
+  const files = adapterBytes({ ...adapter(), card: { ...card, labels: ["a"] } });
   assertThrows(
     () => decodeAdapter(files, "dir"),
     BadInputError,
@@ -222,7 +223,7 @@ Deno.test("decodeAdapter() answers any damaged file with an error about the file
   let state = 1;
   const next = (limit: number) => (state = (Math.imul(state, 1664525) + 1013904223) >>> 0) % limit;
   let refused = 0;
-  for (const [name, bytes] of encodeAdapter(adapter())) {
+  for (const [name, bytes] of adapterBytes(adapter())) {
     for (let i = 0; i < 200; i++) {
       const damaged = bytes.slice(0, i % 4 === 0 ? next(bytes.length) : bytes.length);
       for (let k = next(3); k >= 0 && damaged.length > 0; k--) {
