@@ -53,7 +53,7 @@ export function keptValues(
 ): KeptValues {
   const { lowered, constants } = context;
   const producers = producersOf(segment.nodes);
-  const scores = scoresOf(context, segment);
+  const scores = scoresOf(context, segment, producers);
   const isAgain = (node: Node) => isCheap(node) || scores.has(node);
   const kept = new Set<string>();
   const given = (value: string) => !producers.has(value) || constants.has(value) || kept.has(value);
@@ -100,22 +100,24 @@ export function keptValues(
  * sequences are, and what is made of them row by row: computing them again takes less than the room
  * that they would take from others.
  */
-function scoresOf(context: Context, segment: Segment): ReadonlySet<Node> {
+function scoresOf(
+  context: Context,
+  segment: Segment,
+  producers: ReadonlyMap<string, Node>,
+): ReadonlySet<Node> {
   const { lowered } = context;
   const found = new Set<Node>();
-  const values = new Set<string>();
   for (const node of segment.nodes) {
     const isScores = isProduct(context, node)
       ? sizeOf(lowered, node.outputs) > sizeOf(lowered, node.inputs)
-      : node.inputs.some((input) => values.has(input)) &&
+      : node.inputs.some((input) => found.has(producers.get(input)!)) &&
         (ROW_BY_ROW.has(node.opType) || isCheap(node));
-    if (!isScores) continue;
-    found.add(node);
-    for (const output of node.outputs) values.add(output);
+    if (isScores) found.add(node);
   }
   return found;
 }
 
+/** Of two activations. */
 function isProduct({ constants }: Context, { opType, inputs }: Node): boolean {
   return opType === "MatMul" && !inputs.some((input) => constants.has(input));
 }

@@ -24,9 +24,9 @@ export interface PlanContext {
 }
 
 /**
- * None; what runs between segments and what is as wide or wider, as an MLP's inside is: most of the memory for
- * little of the gradient (`scripts/figures/numeric.ts` prints how little); or all, for the setting
- * that computes in 8 bits: most of what is inside segments in 8 bits, the rest in float16.
+ * None; what runs between segments and what is as wide or wider, as an MLP's inside is: most of the
+ * memory for little of the gradient (`scripts/figures/numeric.ts` prints how little); or all, for the
+ * setting that computes in 8 bits: most of what is inside segments in 8 bits, the rest in float16.
  */
 export type Halves = "none" | "wide" | "all";
 
@@ -85,10 +85,10 @@ export function backwardCall(
     ? keptValues(context, segment, b.nodes.slice(forwardNodes))
     : NOTHING_KEPT;
   const wanted = new Map(
-    [...values.kept].map((value) => {
-      const precise = context.halves === "wide" && values.attended.has(value);
-      return [value, precise ? "whole" : keptForm(context.halves, b.known(value), dims)];
-    }),
+    [...values.kept].map((value) => [
+      value,
+      keptForm(context.halves, b.known(value), dims, values.attended.has(value)),
+    ]),
   );
   const { input } = segment;
   // Where all is computed again in `exact`, it is computed from what the forward pass had.
@@ -113,17 +113,21 @@ export function backwardCall(
  *
  * Among `all`, what has a row a token, as wide as what runs between segments or wider, goes into 8 bits
  * unnoticed; attention's probabilities do not: most are far smaller than their row's largest. Under
- * `wide` what attention's scores are computed from again stays whole, for their exponential magnifies
- * what rounding did to it.
+ * `wide` what attention reads stays whole, for the exponential of its scores magnifies what rounding
+ * did to it.
+ *
+ * @param boundary shape of what runs between segments
+ * @param attended whether attention reads it
  */
 function keptForm(
   halves: Halves,
   { dtype, dims }: Known,
   boundary: readonly number[],
+  attended: boolean,
 ): KeptForm {
   if (dtype !== "float32" || dims.length < 2 || halves === "none") return "whole";
   const isAsWide = dims.at(-1)! >= boundary.at(-1)!;
-  if (halves === "wide") return isAsWide ? "half" : "whole";
+  if (halves === "wide") return isAsWide && !attended ? "half" : "whole";
   if (elementCount(dims) < NARROW * elementCount(boundary)) return "whole";
   return isAsWide && rowsOf(dims) <= rowsOf(boundary) ? "bytes" : "half";
 }
