@@ -21,7 +21,7 @@ export function readCString(pointer: Deno.PointerValue): string {
 }
 
 /** The address of a buffer as a number that fits into a pointer array. */
-function addressOf(view: Uint8Array<ArrayBuffer>): bigint {
+export function addressOf(view: ArrayBufferView<ArrayBuffer>): bigint {
   return BigInt(Deno.UnsafePointer.value(Deno.UnsafePointer.of(view)));
 }
 

@@ -15,6 +15,8 @@ export interface SessionSettings {
   readonly memoryPattern?: boolean;
   /** Whether memory is kept between runs, in the arena of all sessions; default true. */
   readonly arena?: boolean;
+  /** Whether a run stays on the thread that calls it, beside the pool of all sessions; default false. */
+  readonly singleThread?: boolean;
   /** ORT's own key names. */
   readonly config?: Readonly<Record<string, string>>;
   /** Sizes of free dimensions by name. */
@@ -63,7 +65,9 @@ function apply(ort: Ort, options: Handle, settings: SessionSettings): void {
   const { api } = ort;
   const entry = (key: string, value: string) =>
     unwrap(api, api.AddSessionConfigEntry(options, cString(key), cString(value)));
-  unwrap(api, api.DisablePerSessionThreads(options));
+  // A session's own pool of one thread is none: the calling thread.
+  if (settings.singleThread) unwrap(api, api.SetIntraOpNumThreads(options, 1));
+  else unwrap(api, api.DisablePerSessionThreads(options));
   entry("session.use_env_allocators", settings.arena === false ? "0" : "1");
   if (settings.arena === false) unwrap(api, api.DisableCpuMemArena(options));
   if (settings.optimization !== undefined) {

@@ -122,6 +122,8 @@ export const SLOTS = {
   // OrtStatus* SetSessionGraphOptimizationLevel(OrtSessionOptions* options,
   //   GraphOptimizationLevel graph_optimization_level)
   SetSessionGraphOptimizationLevel: { slot: 23, parameters: ["pointer", "i32"], result: "pointer" },
+  // OrtStatus* SetIntraOpNumThreads(OrtSessionOptions* options, int intra_op_num_threads)
+  SetIntraOpNumThreads: { slot: 24, parameters: ["pointer", "i32"], result: "pointer" },
   // OrtStatus* DisablePerSessionThreads(OrtSessionOptions* options)
   DisablePerSessionThreads: { slot: 120, parameters: ["pointer"], result: "pointer" },
   // OrtStatus* AddFreeDimensionOverrideByName(OrtSessionOptions* options, const char* dim_name,

@@ -30,7 +30,7 @@ export interface Stage {
 const LIBRARY_NOTICES = "GRAFT_ORT_NOTICES";
 
 /** The modules that are started by name and imported by none. */
-const WORKERS = ["src/data/guard_worker.ts"];
+const WORKERS = ["src/data/guard_worker.ts", "ffi/run_lists_worker.ts"];
 /** Files that `graft licenses` prints. */
 const LEGAL = ["LICENSE", "THIRD_PARTY_NOTICES"];
 const PACKAGE_LICENSES = "PACKAGE_LICENSES";

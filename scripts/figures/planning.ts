@@ -51,7 +51,7 @@ for (const [length, targetRows, packedRows] of SHAPES) {
     (plan) => neighbourPlans(model, plan),
   );
   const found = performance.now();
-  for (const call of plan.training.calls) await plans.session(call);
+  for (const call of plan.training.calls) await plans.session(call, "pool");
   console.log(JSON.stringify({
     length,
     targetRows,

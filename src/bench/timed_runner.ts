@@ -1,21 +1,34 @@
 /** A runner that tells how long each run of its executables took. */
-import type { Executable, Runner } from "../runtime/runner.ts";
+import type { Executable, ListedRun, Runner } from "../runtime/runner.ts";
 import { over } from "./over.ts";
 
 /** Told the label that the session was compiled under. */
 export type OnRun = (label: string, milliseconds: number) => void;
 
-/** Wraps a runner; disposing of the wrapper disposes of it. */
+/**
+ * Wraps a runner; disposing of the wrapper disposes of it. Of runs beside each other each counts for
+ * its share of the time that passes.
+ */
 export function timedRunner(inner: Runner, onRun: OnRun): Runner {
+  const labels = new WeakMap<Executable, string>();
+  const timed = (executable: Executable, label: string) => {
+    const wrapped = timedExecutable(executable, label, onRun);
+    labels.set(wrapped, label);
+    return wrapped;
+  };
   return over(inner, {
-    load: async (path, options) =>
-      timedExecutable(await inner.load(path, options), options?.label ?? path, onRun),
+    load: async (path, options) => timed(await inner.load(path, options), options?.label ?? path),
     compile: async (model, options) =>
-      timedExecutable(
-        await inner.compile(model, options),
-        options?.label ?? model.graph.name,
-        onRun,
-      ),
+      timed(await inner.compile(model, options), options?.label ?? model.graph.name),
+    runLists: async (lists: readonly (readonly ListedRun[])[]) => {
+      const results = await inner.runLists(lists);
+      results.forEach((list, l) =>
+        list.forEach(({ milliseconds }, r) =>
+          onRun(labels.get(lists[l][r].executable)!, milliseconds / lists.length)
+        )
+      );
+      return results;
+    },
   });
 }
 

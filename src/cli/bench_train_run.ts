@@ -10,6 +10,7 @@ import {
   type StepTimes,
   timeSteps,
 } from "../bench/train_steps.ts";
+import { shareBatch } from "../data/share_batch.ts";
 import { elementCount } from "../graph/tensor.ts";
 import type { Model } from "../graph/types.ts";
 import { classCount, modelKind } from "../model/model_kind.ts";
@@ -82,6 +83,7 @@ export async function benchTraining(
       : {}),
   });
   const times = await timeSteps(setup, clock, flags.steps);
+  const beside = shareBatch(await setup.data.batch(0, 0), setup.memory?.lanes ?? 1).length;
   const { batchSize, length, numLayers, rank } = configuration;
   return {
     machine: machine(runner),
@@ -103,7 +105,7 @@ export async function benchTraining(
       step_ms: times.stepMs,
       peak_rss_mb: processMemory().peakRssBytes / 2 ** 20,
       loss: times.loss,
-      ...(profiles === undefined ? {} : { operators_ms: operatorTimes(profiles, times) }),
+      ...(profiles === undefined ? {} : { operators_ms: operatorTimes(profiles, times, beside) }),
       ...Object.fromEntries(PHASES.map((phase) => [`${phase}_ms`, times.phases[phase]])) as Record<
         `${Phase}_ms`,
         number
@@ -114,13 +116,19 @@ export async function benchTraining(
 
 type OperatorTimes = Readonly<Record<string, Partial<Record<Phase, number>>>>;
 
-function operatorTimes(profiles: OperatorClock, { began, steps }: StepTimes): OperatorTimes {
+/** @param beside parts of a batch, whose operators run at the same time */
+function operatorTimes(
+  profiles: OperatorClock,
+  { began, steps }: StepTimes,
+  beside: number,
+): OperatorTimes {
   const found: Record<string, Partial<Record<Phase, number>>> = {};
   for (const [label, operators] of profiles.take(began)) {
     const phase = phaseOf(label);
+    const count = phase === "optimizer" ? steps : steps * beside;
     for (const [operator, milliseconds] of operators) {
       const own = found[operator] ??= {};
-      own[phase] = (own[phase] ?? 0) + milliseconds / steps;
+      own[phase] = (own[phase] ?? 0) + milliseconds / count;
     }
   }
   return found;

@@ -15,18 +15,21 @@ export interface ChosenMemory {
   /** Bytes of activations kept for the backward pass. */
   readonly keepBytes: number;
   readonly sequences: number;
+  /** Parts of a batch that are computed beside each other. */
+  readonly lanes: number;
   readonly forms?: TrainingForms;
 }
 
 /** The choice of an earlier run into this folder; `undefined` where none can be read. */
 export function readChosenMemory(adapterPath: string): ChosenMemory | undefined {
   try {
-    const { keep_bytes, sequences, forms } = JSON.parse(
+    const { keep_bytes, sequences, lanes, forms } = JSON.parse(
       Deno.readTextFileSync(join(adapterPath, FILE)),
     );
-    const whole = [keep_bytes, sequences].every((value) => Number.isInteger(value) && value >= 0);
-    if (!whole || sequences === 0) return undefined;
-    return { keepBytes: keep_bytes, sequences, ...(forms && { forms: formsOf(forms) }) };
+    const whole = [keep_bytes, sequences, lanes]
+      .every((value) => Number.isInteger(value) && value >= 0);
+    if (!whole || sequences === 0 || lanes === 0) return undefined;
+    return { keepBytes: keep_bytes, sequences, lanes, ...(forms && { forms: formsOf(forms) }) };
   } catch {
     return undefined;
   }
@@ -34,10 +37,11 @@ export function readChosenMemory(adapterPath: string): ChosenMemory | undefined 
 
 /** @throws {StorageError} where it cannot be written */
 export function writeChosenMemory(adapterPath: string, chosen: ChosenMemory): void {
-  const { keepBytes, sequences, forms } = chosen;
+  const { keepBytes, sequences, lanes, forms } = chosen;
   const text = JSON.stringify({
     keep_bytes: keepBytes,
     sequences,
+    lanes,
     forms: forms && { dequant: forms.dequantForm, integer: forms.integerForm },
   });
   replaceFile(join(adapterPath, FILE), new TextEncoder().encode(text + "\n"));

@@ -8,6 +8,7 @@ import { allRules, findRule } from "../ops/registry.ts";
 import { operatorName } from "../graph/types.ts";
 import { openMapped } from "../system/mapped_file.ts";
 import { freeBytes } from "../system/memory.ts";
+import { processor } from "../system/processor.ts";
 import { keepBudget } from "../train/keep_budget.ts";
 import { command } from "./command.ts";
 import { boolean, integer, list } from "./flags.ts";
@@ -66,6 +67,7 @@ export default command({
       batch: flags.batchSize,
       length: flags.maxSeqLength,
       keepBytes: keepBudget(undefined, sizeBytes, freeBytes()),
+      lanes: processor().cores,
     });
     const unsupported = Object.entries(found.operators).flatMap(([name]) =>
       model.graph.nodes.some((node) => operatorName(node) === name && findRule(node) === undefined)

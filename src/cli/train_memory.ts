@@ -2,6 +2,7 @@
 import { Batches } from "../data/mod.ts";
 import { batchShapes } from "../data/longest_batch.ts";
 import { cutTokens, sliceBatch } from "../data/slice_batch.ts";
+import { shareBatch } from "../data/share_batch.ts";
 import type { TokenBatch } from "../data/targets.ts";
 import { checkedPart } from "../train/check_fast.ts";
 import { comparedPart } from "../train/compare_forward.ts";
@@ -13,6 +14,7 @@ import { planTraining } from "../plan/plan.ts";
 import { collectGarbage, freeBytes, freeSwapBytes, processMemory } from "../system/memory.ts";
 import { type Fit, fitMemory } from "../train/fit_memory.ts";
 import { keepBudget } from "../train/keep_budget.ts";
+import { laneCount } from "../train/lanes.ts";
 import { partSize, sequencesAtOnce } from "../train/micro_batches.ts";
 import { PLANS_KEPT } from "../train/plan_cache.ts";
 import { PlannedModel, type PlannedModelOptions } from "../train/planned_model.ts";
@@ -45,28 +47,32 @@ export interface MemoryParts {
   readonly weightBytes: number;
   /** Bytes of the tokenizer's files; 0 where no text is read. */
   readonly tokenizerBytes: number;
+  /** Parts of a batch that are to be computed beside each other; absent: as many as usual. */
+  readonly lanes?: number;
 }
 
 /**
  * Predicts the run's peak, chooses what is kept and how many sequences run at once, and tells both.
  *
- * @returns the choice, whether weights are taken apart once, and how many tokens run at once where a
- * batch has more: the longest batch's
+ * @returns the choice, whether weights are taken apart once, how many parts of a batch are computed
+ * beside each other, and how many tokens run at once where a batch has more: the longest batch's
  * @throws {RefusedError} with the numbers, where nothing fits
  */
 export async function fitTraining(
   parts: MemoryParts,
   flags: TrainFlags,
   terminal: Terminal,
-): Promise<Fit & { readonly tokens: number; readonly unpack: boolean }> {
-  const { longest, shapes } = await shapesOf(parts.data.train);
-  const validation = parts.data.validation && await shapesOf(parts.data.validation);
+): Promise<Fit & { readonly tokens: number; readonly unpack: boolean; readonly lanes: number }> {
+  const chosen = flags.resume ? readChosenMemory(flags.adapterPath) : undefined;
+  const lanes = laneCount(parts.options.runner, parts.lanes ?? chosen?.lanes ?? flags.threads);
+  const { longest, shapes } = await shapesOf(parts.data.train, lanes);
+  const validation = parts.data.validation && await shapesOf(parts.data.validation, lanes);
   const [sequences, length] = longest.inputIds.dims;
   const most = Math.min(sequences, sequencesAtOnce(TOKENS_AT_ONCE, length));
   const planned = Math.min(shapes, microSteps(flags));
-  const predictPart = predictor(parts, flags, planned, validation?.longest);
+  const predictPart = predictor(parts, flags, planned, validation?.longest, lanes);
   const predict = (count: number, keepBytes: number, unpack?: boolean) =>
-    predictPart(sliceBatch(longest, 0, partSize(sequences, count)), keepBytes, unpack);
+    predictPart(sliceBatch(longest, 0, partSize(sequences, count, lanes)), keepBytes, unpack);
   const free = freeBytes();
   const budget = budgetOf(flags, free);
   const packed = goOnAsBefore() ?? fitMemory({
@@ -80,7 +86,6 @@ export async function fitTraining(
   });
   /** The choice of the run that is resumed, where that fits still. */
   function goOnAsBefore(): Fit | undefined {
-    const chosen = flags.resume ? readChosenMemory(flags.adapterPath) : undefined;
     if (chosen === undefined || chosen.sequences > most) return undefined;
     const predicted = predict(chosen.sequences, chosen.keepBytes);
     if (predicted.peakBytes <= budget.bytes) return { fits: true, ...chosen, predicted };
@@ -116,7 +121,7 @@ export async function fitTraining(
       `  batches run ${tokens} tokens at a time and add up their gradients, to fit`,
     );
   }
-  return { ...fit, tokens, unpack };
+  return { ...fit, tokens, unpack, lanes };
 }
 
 type Predict = (batch: TokenBatch, keepBytes: number, unpack?: boolean) => PredictedMemory;
@@ -127,6 +132,7 @@ function predictor(
   flags: TrainFlags,
   shapes: number,
   evaluated: TokenBatch | undefined,
+  lanes: number,
 ): Predict {
   const { options, weightBytes, tokenizerBytes } = parts;
   const { model, trainable, dropout } = options;
@@ -135,18 +141,21 @@ function predictor(
     // What decoding and the prediction before have left goes: nothing is known yet of what is free.
     collectGarbage();
     using step = new PlannedModel({ ...options, keepBytes: 0 });
-    const planFor = (batch: TokenBatch, numeric: Numeric) =>
+    const planFor = (batch: TokenBatch, numeric: Numeric, parts = 1) =>
       planTraining(model, {
         ...step.planOf(batch).options,
         passes: ["training"],
-        keepBytes,
+        keepBytes: Math.floor(keepBytes / parts),
         dropout,
         numeric,
         unpack,
       });
+    const beside = shareBatch(batch, lanes);
+    const largest = beside.reduce((a, b) => b.tokenCount > a.tokenCount ? b : a);
     const validated = evaluated && sliceBatch(evaluated, 0, batch.inputIds.dims[0]);
     return predictMemory({
-      plan: planFor(batch, numeric),
+      plan: planFor(largest, numeric, beside.length),
+      lanes: beside.length,
       before: [
         step.planOf(comparedPart(batch)).logits,
         ...(numeric === "fast" ? [planFor(checkedPart(batch), "exact").training] : []),
@@ -167,11 +176,11 @@ function predictor(
   };
 }
 
-async function shapesOf(data: BatchSource<TokenBatch>) {
+async function shapesOf(data: BatchSource<TokenBatch>, lanes: number) {
   if (data instanceof Batches) {
     return await batchShapes(
       data,
-      (sequences, length) => partSize(sequences, sequencesAtOnce(TOKENS_AT_ONCE, length)),
+      (sequences, length) => partSize(sequences, sequencesAtOnce(TOKENS_AT_ONCE, length), lanes),
     );
   }
   return { longest: await data.batch(0, 0), shapes: 1 };

@@ -56,6 +56,8 @@ export interface OwnParts {
   /** Stays the caller's. */
   readonly runner?: Runner;
   readonly loadData?: (model: Model) => LoadedData;
+  /** Parts of a batch that are computed beside each other, instead of as many as usual. */
+  readonly lanes?: number;
 }
 
 /**
@@ -95,18 +97,19 @@ export async function setUpTraining(
     dropout: flags.loraDropout,
     ...forms,
   };
-  const { keepBytes, sequences, tokens, unpack } = await fitTraining(
+  const { keepBytes, sequences, tokens, unpack, lanes } = await fitTraining(
     {
       options,
       data,
       weightBytes: sizeBytes,
       tokenizerBytes: own.loadData ? 0 : tokenizerSize(folder),
+      lanes: own.lanes,
     },
     flags,
     terminal,
   );
   const step = resources.use(
-    new PlannedModel({ ...options, keepBytes, unpack, ownsInitialValues: true }),
+    new PlannedModel({ ...options, keepBytes, unpack, ownsInitialValues: true, lanes }),
   );
   const batch = await data.train.batch(0, 0);
   const firstRows = sliceBatch(batch, 0, sequences);
@@ -124,7 +127,7 @@ export async function setUpTraining(
       ...OPTIMIZER_DEFAULTS,
       name: flags.optimizer,
       weightDecay: flags.weightDecay,
-    }),
+    }, { singleThread: lanes > 1 }),
   );
   const card: AdapterCard = {
     baseDigest,
@@ -139,13 +142,13 @@ export async function setUpTraining(
   const prefixIdentity = JSON.stringify([baseDigest, runner.description, VERSION, forms]);
   const kept = resources.move();
   return {
-    model: new MicroBatches(step, tokens),
+    model: new MicroBatches(step, tokens, lanes),
     optimizer,
     data: data.train,
     validation: data.validation,
     test: data.test,
     numeric,
-    memory: { keepBytes, sequences, forms },
+    memory: { keepBytes, sequences, lanes, forms },
     frozen: frozenLayers(step, firstRows, prefixIdentity),
     identity: { base: baseDigest, tokenizer: tokenizerDigest, ...data.identity },
     saveAdapter: (directory, parameters) =>

@@ -65,6 +65,8 @@ export interface InspectOptions {
   readonly length: number;
   /** Bytes of activations that the run may keep. */
   readonly keepBytes: number;
+  /** Parts of a batch that a step computes beside each other. */
+  readonly lanes: number;
 }
 
 /**
@@ -74,7 +76,7 @@ export interface InspectOptions {
  */
 export function inspectModel(model: Model, options: InspectOptions): Inspection {
   const { graph, opsets } = model;
-  const { sizeBytes, rank, batch, length, keepBytes } = options;
+  const { sizeBytes, rank, batch, length, keepBytes, lanes } = options;
   const modules = findModules(model, { allowAmbiguous: true });
   const targetModules = options.targetModules ?? usualTargets(modules);
   const config = { ...DEFAULT_LORA, rank, targetModules };
@@ -107,7 +109,15 @@ export function inspectModel(model: Model, options: InspectOptions): Inspection 
     training: {
       batch,
       length,
-      ...predicted(model, { sites, init: config.init, batch, length, keepBytes, sizeBytes }),
+      ...predicted(model, {
+        sites,
+        init: config.init,
+        batch,
+        length,
+        keepBytes,
+        lanes,
+        sizeBytes,
+      }),
     },
   };
 }

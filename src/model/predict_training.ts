@@ -25,6 +25,8 @@ export interface TrainingToPredict {
   readonly length: number;
   /** Bytes of activations that may be kept. */
   readonly keepBytes: number;
+  /** Parts of a batch that are computed beside each other, where it divides into as many. */
+  readonly lanes: number;
   /** Bytes of the model's files. */
   readonly sizeBytes: number;
 }
@@ -42,7 +44,10 @@ const COMPARED = { sequences: 2, rows: 16 };
  * @throws {UnsupportedError | BadInputError} where the model cannot be trained so
  */
 export function predictTraining(model: Model, run: TrainingToPredict): PredictedMemory {
-  const { batch, length, keepBytes, sizeBytes } = run;
+  const { length, sizeBytes } = run;
+  const lanes = run.batch % run.lanes === 0 ? run.lanes : 1;
+  const batch = run.batch / lanes;
+  const keepBytes = Math.floor(run.keepBytes / lanes);
   const random = Random.fromSeed(0);
   const injected = inject(model, run.sites, initAdapter(run.sites, run.init, random));
   const logits = model.graph.outputs.find(({ name }) => name === "logits");
@@ -63,7 +68,7 @@ export function predictTraining(model: Model, run: TrainingToPredict): Predicted
     unpack: true,
     ...rowsOf(batch, Infinity),
   };
-  const few = Math.min(COMPARED.sequences, batch);
+  const few = Math.min(COMPARED.sequences, run.batch);
   const compared = planTraining(trained, {
     ...options,
     unpack: false,
@@ -72,6 +77,7 @@ export function predictTraining(model: Model, run: TrainingToPredict): Predicted
   });
   return predictMemory({
     plan: planTraining(trained, options),
+    lanes,
     before: [compared.logits],
     parameterBytes: parameterBytes(trained, trainable),
     moments: MOMENTS,

@@ -14,8 +14,10 @@ import type { Schedule, TrainingPlan } from "./plan.ts";
 
 /** What a run is, as far as its memory goes. */
 export interface RunToPredict {
-  /** The step that takes most: usually that of the longest batch. */
+  /** The step that takes most: usually that of the longest batch, or of its largest part. */
   readonly plan: TrainingPlan;
+  /** Parts of that batch which are computed beside each other; default 1. */
+  readonly lanes?: number;
   /** What runs once before the first step, in order: comparisons, an evaluation. */
   readonly before?: readonly Schedule[];
   /** Bytes of all trained tensors, float32. */
@@ -78,6 +80,8 @@ const SESSION_NODE_BYTES = 16 * 1024;
 const KINDS_OF_SHAPES = 2;
 /** Plan of one batch shape: JavaScript objects, tensors over what it reads. */
 const PLAN_BYTES = 1.5 * MIB;
+/** A thread for a part of a batch: a V8 isolate with little in it. */
+const LANE_BYTES = 9 * MIB;
 /** What planning further shapes leaves before it is collected, as `collectGarbage` has it. */
 const GARBAGE_BYTES = 16 * MIB;
 /** The arena keeps 8 bytes for each of its granules of 256. */
@@ -91,8 +95,8 @@ const TOKENIZER_FACTOR = 58;
 
 /** Simulates the run's arena and adds up the rest. */
 export function predictMemory(run: RunToPredict): PredictedMemory {
-  const { plan, weightBytes, parameterBytes } = run;
-  const simulation = new Simulation();
+  const { plan, weightBytes, parameterBytes, lanes = 1 } = run;
+  const simulation = new Simulation(lanes);
   for (const schedule of run.before ?? []) simulation.once(schedule);
   const nodesBefore = simulation.nodeCount;
   const derivedBytes = simulation.derive(plan.derivations);
@@ -109,7 +113,7 @@ export function predictMemory(run: RunToPredict): PredictedMemory {
   const shapes = run.shapes ?? 1;
   const nodes = nodesBefore +
     (simulation.nodeCount - nodesBefore) * Math.min(shapes, KINDS_OF_SHAPES);
-  const savedBytes = Math.min(plan.savedBytes, stepBytes);
+  const savedBytes = Math.min(lanes * plan.savedBytes, stepBytes);
   // What others were made of leaves memory; an evaluation reads it call by call.
   const program = PROCESS_BYTES + (run.compiled ? COMPILED_BYTES : 0);
   const parts = {
@@ -118,7 +122,7 @@ export function predictMemory(run: RunToPredict): PredictedMemory {
     temporaryBytes: Math.max(0, stepBytes - savedBytes - gradientBytes - derivedBytes),
     adapterBytes: held + gradientBytes,
     baseBytes: program + nodes * SESSION_NODE_BYTES + shapes * PLAN_BYTES +
-      (shapes > 1 ? GARBAGE_BYTES : 0) +
+      (shapes > 1 ? GARBAGE_BYTES : 0) + (lanes > 1 ? lanes * LANE_BYTES : 0) +
       simulation.arena.regionBytes * ARENA_BOOKKEEPING,
   };
   const training = Object.values(parts).reduce((sum, bytes) => sum + bytes, 0);
@@ -143,8 +147,14 @@ class Simulation {
   readonly arena = new Arena();
   /** The stretch in which the tensors between calls lie. */
   slabBytes = 0;
+  readonly #lanes: number;
   readonly #calls = new Map<string, CallMemory>();
   readonly #held = new Map<string, Block>();
+
+  /** @param lanes parts of a batch that train beside each other */
+  constructor(lanes: number) {
+    this.#lanes = lanes;
+  }
 
   /** Nodes of the different graphs that have run. */
   get nodeCount(): number {
@@ -170,7 +180,7 @@ class Simulation {
     const sums = [...this.#held].filter(([name]) => name.startsWith(GRADIENT));
     for (const [name] of sums) this.#held.delete(name);
     const before = new Set(this.#held.keys());
-    this.#runAll(schedule);
+    this.#runAll(schedule, this.#lanes);
     for (const [, block] of sums) this.arena.release(block);
     for (const name of this.#held.keys()) {
       if (!before.has(name) && !name.startsWith(GRADIENT)) this.#free(name);
@@ -182,33 +192,45 @@ class Simulation {
     for (const name of this.#held.keys()) if (name.startsWith(GRADIENT)) this.#free(name);
   }
 
-  #runAll({ calls, release, memory }: Schedule): void {
-    this.slabBytes = Math.max(this.slabBytes, memory.bytes);
+  #runAll({ calls, release, memory }: Schedule, lanes = 1): void {
+    this.slabBytes = Math.max(this.slabBytes, lanes * memory.bytes);
     calls.forEach((call, i) => {
-      this.#run(call, memory.places);
+      this.#run(call, memory.places, lanes);
       for (const name of release[i]) this.#free(name);
     });
   }
 
-  /** @param placed tensors that lie elsewhere */
-  #run(call: PlannedCall, placed: ReadonlyMap<string, unknown> = new Map()): void {
+  /**
+   * Runs a call in as many lanes, in step with each other: the most that they can take together.
+   *
+   * @param placed tensors that lie elsewhere
+   */
+  #run(call: PlannedCall, placed: ReadonlyMap<string, unknown> = new Map(), lanes = 1): void {
     let memory = this.#calls.get(call.key);
     if (memory === undefined) this.#calls.set(call.key, memory = callMemory(call.graph));
-    const blocks: Block[] = [];
     const elsewhere = new Set(
       [...call.fetches].filter(([, name]) => placed.has(name))
         .map(([output]) => memory.outputs.get(output)!),
     );
+    const blocks = Array.from({ length: lanes }, (): Block[] => []);
     for (const { takes, scratchBytes, releases } of memory.nodes) {
-      for (const { buffer, bytes } of takes) {
-        if (!elsewhere.has(buffer)) blocks[buffer] = this.arena.take(bytes);
+      for (const lane of blocks) {
+        for (const { buffer, bytes } of takes) {
+          if (!elsewhere.has(buffer)) lane[buffer] = this.arena.take(bytes);
+        }
       }
-      const scratch = scratchBytes.map((bytes) => this.arena.take(bytes));
+      const scratch = blocks.flatMap(() => scratchBytes.map((bytes) => this.arena.take(bytes)));
       for (const block of scratch) this.arena.release(block);
-      for (const buffer of releases) this.arena.release(blocks[buffer]);
+      for (const lane of blocks) {
+        for (const buffer of releases) this.arena.release(lane[buffer]);
+      }
     }
     for (const [output, name] of call.fetches) {
-      if (!placed.has(name)) this.#held.set(name, blocks[memory.outputs.get(output)!]);
+      if (placed.has(name)) continue;
+      // A sum is one, whatever the lanes: each gives up that of the one before.
+      const made = blocks.map((lane) => lane[memory.outputs.get(output)!]);
+      this.#held.set(name, made.pop()!);
+      for (const block of made) this.arena.release(block);
     }
   }
 

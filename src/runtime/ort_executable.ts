@@ -1,8 +1,11 @@
 /** A compiled graph: one ONNX Runtime session. */
 import {
+  addressOf,
   cStrings,
+  type Earlier,
   modelMetadata,
   type Names,
+  type NativeRun,
   OrtValue,
   type Port,
   type Session,
@@ -16,8 +19,10 @@ import { OrtTensor, type TensorOwner } from "./ort_tensor.ts";
 import type {
   BoundRun,
   DeviceTensor,
+  EarlierResult,
   Executable,
   ExecutableMetadata,
+  ListedRun,
   RunOptions,
 } from "./runner.ts";
 
@@ -77,6 +82,11 @@ export class OrtExecutable implements Executable {
     this.inputNames = session.inputs.map((port) => port.name);
     this.outputNames = session.outputs.map((port) => port.name);
     this.#inputNames = cStrings(this.inputNames);
+  }
+
+  /** Names it in errors. */
+  get label(): string {
+    return this.#label;
   }
 
   get metadata(): ExecutableMetadata {
@@ -162,6 +172,39 @@ export class OrtExecutable implements Executable {
           this.#ran();
         }),
       [Symbol.dispose]: () => binding[Symbol.dispose](),
+    };
+  }
+
+  /**
+   * A run as numbers.
+   *
+   * @param earlier finds an earlier result
+   * @param pins keeps alive what the run needs, until it is disposed of
+   */
+  listed(
+    { feeds, into }: ListedRun,
+    earlier: (result: EarlierResult) => Earlier,
+    pins: DisposableStack,
+  ): NativeRun {
+    const pinned = (value: OrtValue) => {
+      value.pin();
+      pins.defer(() => value.unpin());
+      return value.address;
+    };
+    this.#session.pin();
+    pins.defer(() => this.#session.unpin());
+    const fetches = this.#namesOf(this.outputNames);
+    return {
+      session: BigInt(Deno.UnsafePointer.value(this.#session.handle)),
+      inputNames: addressOf(this.#inputNames.pointers),
+      inputs: this.inputNames.map((name) => {
+        const feed = this.#fed(feeds, name);
+        return "list" in feed ? earlier(feed) : pinned(this.#valueOf(feed, name));
+      }),
+      outputNames: addressOf(fetches.pointers),
+      outputs: this.outputNames.map((name) =>
+        into[name] === undefined ? 0n : pinned(this.#valueOf(into[name], name))
+      ),
     };
   }
 
@@ -258,13 +301,7 @@ export class OrtExecutable implements Executable {
 
   /** The feeds' values in the order of the session's inputs. */
   #feedValues(feeds: Tensors): OrtValue[] {
-    const values = this.inputNames.map((name) => {
-      const tensor = feeds[name];
-      if (tensor === undefined) {
-        throw new UsageError(`Cannot run "${this.#label}": the input "${name}" is not fed`);
-      }
-      return this.#valueOf(tensor, name);
-    });
+    const values = this.inputNames.map((name) => this.#valueOf(this.#fed(feeds, name), name));
     const given = Object.keys(feeds);
     if (given.length !== values.length) {
       const unknown = given.filter((name) => !this.inputNames.includes(name));
@@ -275,6 +312,12 @@ export class OrtExecutable implements Executable {
       );
     }
     return values;
+  }
+
+  #fed<T>(feeds: Readonly<Record<string, T>>, name: string): T {
+    const fed = feeds[name];
+    if (fed !== undefined) return fed;
+    throw new UsageError(`Cannot run "${this.#label}": the input "${name}" is not fed`);
   }
 
   #valueOf(tensor: DeviceTensor, name: string): OrtValue {

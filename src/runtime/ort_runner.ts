@@ -11,10 +11,11 @@ import { canReside, DeviceMemory, hasElements, memoryOf } from "./device_memory.
 import { bytesDigest, folderDigest, modelDigest } from "./model_digest.ts";
 import { placeInitializers } from "./initializers.ts";
 import { asFailure, attempt, attemptAsync } from "./failure.ts";
+import { OrtLists } from "./ort_lists.ts";
 import { OrtExecutable } from "./ort_executable.ts";
 import { OrtTensor, type TensorOwner } from "./ort_tensor.ts";
 import { releaseLimit } from "./release_limits.ts";
-import type { CompileOptions, DeviceTensor, Executable, Runner } from "./runner.ts";
+import type { CompileOptions, DeviceTensor, Executable, ListedRun, Runner } from "./runner.ts";
 import { type ProviderOptions, SessionProviders } from "./session_providers.ts";
 
 /** How the runtime is opened. */
@@ -83,6 +84,7 @@ class OrtRunner implements Runner, TensorOwner {
   readonly #providers: SessionProviders;
   /** Where tensors are kept, if not in host memory. */
   readonly #memory: DeviceMemory | undefined;
+  readonly #lists: OrtLists;
   #disposed = false;
 
   constructor(environment: Environment, options: OrtRunnerOptions) {
@@ -94,6 +96,7 @@ class OrtRunner implements Runner, TensorOwner {
     this.#providers = new SessionProviders(environment, options);
     const names = [...this.providers, "CPUExecutionProvider"];
     this.description = `onnxruntime ${version} (${names.join(", ")})`;
+    this.#lists = new OrtLists(this, environment.ort);
     const { list } = this.#providers;
     const memory = options.memory ?? memoryOf(list);
     if (memory !== undefined) this.#memory = new DeviceMemory(environment, list, memory);
@@ -177,6 +180,11 @@ class OrtRunner implements Runner, TensorOwner {
     return new OrtTensor(this, this.#over(value), value);
   }
 
+  runLists(lists: readonly (readonly ListedRun[])[]) {
+    this.#alive();
+    return this.#lists.run(lists);
+  }
+
   get inPlace(): boolean {
     return !this.#copiesInputs;
   }
@@ -195,6 +203,7 @@ class OrtRunner implements Runner, TensorOwner {
   [Symbol.dispose](): void {
     if (this.#disposed) return;
     this.#disposed = true;
+    this.#lists[Symbol.dispose]();
     for (const executable of [...this.#executables]) executable[Symbol.dispose]();
     for (const tensor of [...this.tensors]) tensor[Symbol.dispose]();
     this.#memory?.[Symbol.dispose]();

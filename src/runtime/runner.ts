@@ -97,6 +97,30 @@ export interface Executable extends Disposable {
   endProfiling(): string;
 }
 
+/** A result of an earlier run of some lists, as a feed. */
+export interface EarlierResult {
+  /** Number of its list: the same or a lower one. */
+  readonly list: number;
+  readonly run: number;
+  readonly output: string;
+}
+
+/** A run of all outputs of a graph, in a list of such. */
+export interface ListedRun {
+  readonly executable: Executable;
+  /** A result of an earlier run is the runtime's until this run has read it, and gone then. */
+  readonly feeds: Readonly<Record<string, DeviceTensor | EarlierResult>>;
+  /** Outputs that are written into tensors that exist already; the runtime allocates the others. */
+  readonly into: Readonly<Record<string, DeviceTensor>>;
+}
+
+/** What came of a run in a list. */
+export interface ListedResult {
+  /** Outputs that the runtime allocated and no other run has taken, by name: the caller's. */
+  readonly outputs: Readonly<Record<string, DeviceTensor>>;
+  readonly milliseconds: number;
+}
+
 export interface CompileOptions {
   /** ORT's graph optimisation level; default `all`. Graphs that must keep their own memory plan choose `basic` or `disabled`. */
   readonly optimization?: "disabled" | "basic" | "extended" | "all";
@@ -107,6 +131,11 @@ export interface CompileOptions {
    * gives every tensor back as soon as nothing reads it. Default true.
    */
   readonly arena?: boolean;
+  /**
+   * Whether a run stays on the thread that it is called on, so that as many run beside each other as
+   * there are cores; default false: all runs share one pool of threads, each of which may help.
+   */
+  readonly singleThread?: boolean;
   /** Session configuration entries, ORT's own key names. */
   readonly config?: Readonly<Record<string, string>>;
   /** Free-dimension overrides by name. */
@@ -152,6 +181,15 @@ export interface Runner extends Disposable {
    * feed and an output of a run, for kernels that are made for it.
    */
   readonly inPlace: boolean;
+  /**
+   * Runs lists beside each other, each in order and on one thread; graphs that are compiled for a
+   * single thread then share no core. For a runner that is {@linkcode inPlace}.
+   *
+   * @returns for each list, the results of its runs
+   */
+  runLists(
+    lists: readonly (readonly ListedRun[])[],
+  ): Promise<readonly (readonly ListedResult[])[]>;
   /** An uninitialised (zeroed) tensor. */
   allocate(dtype: DataType, dims: readonly number[]): DeviceTensor;
   /** Bytes that crossed between TypeScript and the runtime so far. */

@@ -7,11 +7,13 @@ export interface Processor {
   readonly name: string;
   /** Digest of its instruction sets: virtual machines of one name differ in them. */
   readonly features: string;
+  /** Cores that this process may use. */
+  readonly cores: number;
   /** Threads that run at once. */
   readonly threads: number;
 }
 
-/** Reads the text of `/proc/cpuinfo`, of x86 or of ARM. */
+/** Reads the text of `/proc/cpuinfo`, of x86 or of ARM; `cores` are all there are, at least 1. */
 export function parseProcessor(text: string): Omit<Processor, "threads"> {
   const field = (name: string) => new RegExp(`^${name}\\s*: *(.*)$`, "m").exec(text)?.[1].trim();
   const arm = ["CPU implementer", "CPU part"].map(field);
@@ -19,11 +21,25 @@ export function parseProcessor(text: string): Omit<Processor, "threads"> {
     name: field("model name") ?? (arm[0] === undefined ? "unknown" : `ARM ${arm.join(" ")}`),
     features: createHash("sha256").update(field("flags") ?? field("Features") ?? "").digest("hex")
       .slice(0, 8),
+    cores: coreCount(text),
   };
+}
+
+/** Threads of one core share its numbers; processors of ARM have none. */
+function coreCount(text: string): number {
+  const processors = text.split(/^processor\s*:/m).slice(1);
+  const cores = processors.map((processor, i) => {
+    const [core, socket] = ["core id", "physical id"].map((name) =>
+      new RegExp(`^${name}\\s*: *(.*)$`, "m").exec(processor)?.[1]
+    );
+    return core === undefined ? `processor ${i}` : `${socket} ${core}`;
+  });
+  return Math.max(1, new Set(cores).size);
 }
 
 /** The processor graft runs on. */
 export function processor(): Processor {
   const threads = navigator.hardwareConcurrency;
-  return { ...parseProcessor(readKernelFile("/proc/cpuinfo") ?? ""), threads };
+  const found = parseProcessor(readKernelFile("/proc/cpuinfo") ?? "");
+  return { ...found, cores: Math.min(found.cores, threads), threads };
 }

@@ -11,8 +11,12 @@ import { graphsOf, openGraphsOf } from "../plan/open_plan.ts";
 import type { TrainingPlan } from "../plan/plan.ts";
 import type { DeviceTensor, Executable, Runner } from "../runtime/runner.ts";
 
-/** A compiled session as a call runs it, with the feeds that the call names. */
-export type CallSession = Pick<Executable, "run" | "outputNames">;
+/** A compiled session as a call runs it. */
+export interface CallSession {
+  readonly executable: Executable;
+  /** What the session is fed beside what the call names. */
+  readonly constants: Readonly<Record<string, DeviceTensor>>;
+}
 
 /** IR version that the training operator set belongs to. */
 const IR_VERSION = 10;
@@ -22,6 +26,9 @@ export const SESSION_CONFIG = {
   "session.qdq_matmulnbits_accuracy_level": "1",
   "session.set_denormal_as_zero": "1",
 };
+
+/** Where a call's operators run: on its own thread, or on the threads of the pool that all share. */
+export type Threads = "one" | "pool";
 
 /** An open graph at one size. */
 interface Instance {
@@ -35,9 +42,7 @@ export class CallSessions implements Disposable {
   readonly #open = new Map<string, OpenGraph[]>();
   /** By the key of calls. */
   readonly #instances = new Map<string, Instance>();
-  readonly #sessions = new Map<string, Promise<CallSession>>();
-  /** By open graph, or by the key of a call that no open graph serves. */
-  readonly #compiled = new Map<OpenGraph | string, Promise<Executable>>();
+  readonly #made: Readonly<Record<Threads, Made>> = { one: new Made(), pool: new Made() };
 
   constructor(runner: Runner) {
     this.#runner = runner;
@@ -45,7 +50,7 @@ export class CallSessions implements Disposable {
 
   /** Compiled sessions held now. */
   get count(): number {
-    return this.#compiled.size;
+    return this.#made.one.compiled.size + this.#made.pool.compiled.size;
   }
 
   /**
@@ -71,21 +76,24 @@ export class CallSessions implements Disposable {
   }
 
   /** The session of a call of an admitted plan. */
-  of(call: PlannedCall): Promise<CallSession> {
-    let session = this.#sessions.get(call.key);
+  of(call: PlannedCall, threads: Threads = "pool"): Promise<CallSession> {
+    const { sessions } = this.#made[threads];
+    let session = sessions.get(call.key);
     if (session === undefined) {
       const instance = this.#instances.get(call.key);
-      const compiled = this.#compiledOnce(call, instance?.open);
-      session = instance === undefined
-        ? compiled
-        : compiled.then((executable) => withConstants(executable, instance.constants));
-      this.#sessions.set(call.key, session);
+      const compiled = this.#compiledOnce(call, instance?.open, threads);
+      const constants = instance?.constants ?? {};
+      session = compiled.then((executable) => ({ executable, constants }));
+      sessions.set(call.key, session);
     }
     return session;
   }
 
   /** Compiles a call for its shape alone; the session is the caller's. */
-  compile({ label, graph }: Pick<PlannedCall, "label" | "graph">): Promise<Executable> {
+  compile(
+    { label, graph }: Pick<PlannedCall, "label" | "graph">,
+    threads: Threads = "pool",
+  ): Promise<Executable> {
     const model: Model = {
       irVersion: IR_VERSION,
       opsets: TRAINING_OPSETS,
@@ -95,6 +103,7 @@ export class CallSessions implements Disposable {
     return this.#runner.compile(model, {
       label,
       config: SESSION_CONFIG,
+      singleThread: threads === "one",
       // A plan of all of a session's memory keeps it between runs; here every session runs in turn,
       // and the shared arena's free blocks serve the next.
       memoryPattern: false,
@@ -108,15 +117,9 @@ export class CallSessions implements Disposable {
       this.#instances.delete(key);
       for (const tensor of Object.values(constants)) tensor[Symbol.dispose]();
     }
-    for (const key of this.#sessions.keys()) if (!keys.has(key)) this.#sessions.delete(key);
     const used = new Set<OpenGraph | string>(keys);
     for (const { open } of this.#instances.values()) used.add(open);
-    for (const [of, compiled] of this.#compiled) {
-      if (used.has(of)) continue;
-      this.#compiled.delete(of);
-      // One that failed to compile has told so to whoever asked for it.
-      compiled.then((executable) => executable[Symbol.dispose](), () => {});
-    }
+    for (const made of Object.values(this.#made)) made.retain(keys, used);
   }
 
   [Symbol.dispose](): void {
@@ -140,23 +143,37 @@ export class CallSessions implements Disposable {
     );
   }
 
-  #compiledOnce(call: PlannedCall, open: OpenGraph | undefined): Promise<Executable> {
+  #compiledOnce(
+    call: PlannedCall,
+    open: OpenGraph | undefined,
+    threads: Threads,
+  ): Promise<Executable> {
     const of = open ?? call.key;
-    let compiled = this.#compiled.get(of);
-    if (compiled === undefined) {
-      compiled = this.compile({ label: call.label, graph: open?.graph ?? call.graph });
-      this.#compiled.set(of, compiled);
+    const { compiled } = this.#made[threads];
+    let executable = compiled.get(of);
+    if (executable === undefined) {
+      const graph = open?.graph ?? call.graph;
+      executable = this.compile({ label: call.label, graph }, threads);
+      compiled.set(of, executable);
     }
-    return compiled;
+    return executable;
   }
 }
 
-function withConstants(
-  executable: Executable,
-  constants: Readonly<Record<string, DeviceTensor>>,
-): CallSession {
-  return {
-    outputNames: executable.outputNames,
-    run: (feeds, fetches, options) => executable.run({ ...feeds, ...constants }, fetches, options),
-  };
+/** What is compiled for one way of using threads. */
+class Made {
+  /** By the key of calls. */
+  readonly sessions = new Map<string, Promise<CallSession>>();
+  /** By open graph, or by the key of a call that no open graph serves. */
+  readonly compiled = new Map<OpenGraph | string, Promise<Executable>>();
+
+  retain(keys: ReadonlySet<string>, used: ReadonlySet<OpenGraph | string>): void {
+    for (const key of this.sessions.keys()) if (!keys.has(key)) this.sessions.delete(key);
+    for (const [of, compiled] of this.compiled) {
+      if (used.has(of)) continue;
+      this.compiled.delete(of);
+      // One that failed to compile has told so to whoever asked for it.
+      compiled.then((executable) => executable[Symbol.dispose](), () => {});
+    }
+  }
 }

@@ -3,7 +3,11 @@ import { elementCount, float32, type Tensor, tensor, toNumbers } from "../graph/
 import type { DeviceTensor, Runner } from "../runtime/runner.ts";
 import type { Optimizer, OptimizerState } from "./optimizer.ts";
 import { GRADIENT_SCALE, inputNames, scalarNames, sizeOf } from "./optimizer_graphs.ts";
-import { OptimizerSessions, type UpdateSessions } from "./optimizer_sessions.ts";
+import {
+  OptimizerSessions,
+  type SessionThreads,
+  type UpdateSessions,
+} from "./optimizer_sessions.ts";
 import { sessionClock } from "./session_clock.ts";
 import type { Parameter } from "./step.ts";
 import { type OptimizerSettings, UPDATE_RULES } from "./update_rules.ts";
@@ -24,9 +28,10 @@ export async function graphOptimizer(
   runner: Runner,
   parameters: readonly Parameter[],
   settings: OptimizerSettings,
+  threads: SessionThreads = {},
 ): Promise<Optimizer> {
   if (parameters.length === 0) throw new RangeError("Cannot make an optimiser without parameters");
-  const sessions = new OptimizerSessions(runner, settings);
+  const sessions = new OptimizerSessions(runner, settings, threads);
   try {
     const groups: Group[] = [];
     for (const members of grouped(parameters)) {

@@ -8,8 +8,16 @@ import type { BatchLoss, Evaluation, Parameter, StepModel } from "./step.ts";
  * sequence. Losses and gradients are sums over target tokens, so that the parts' sums are the batch's.
  */
 export class MicroBatches implements StepModel<TokenBatch> {
-  /** @param tokens at least 1 */
-  constructor(readonly model: StepModel<TokenBatch>, readonly tokens: number) {}
+  /**
+   * @param tokens at least 1
+   * @param lanes parts that the model computes beside each other: what it is given has as many
+   *   sequences for each
+   */
+  constructor(
+    readonly model: StepModel<TokenBatch>,
+    readonly tokens: number,
+    readonly lanes = 1,
+  ) {}
 
   get parameters(): readonly Parameter[] {
     return this.model.parameters;
@@ -55,7 +63,7 @@ export class MicroBatches implements StepModel<TokenBatch> {
     const [sequences, length] = batch.inputIds.dims;
     const most = sequencesAtOnce(this.tokens, length);
     if (sequences <= most) return [batch];
-    const size = partSize(sequences, most);
+    const size = partSize(sequences, most, this.lanes);
     const parts: TokenBatch[] = [];
     for (let start = 0; start < sequences; start += size) {
       parts.push(sliceBatch(batch, start, start + size));
@@ -72,7 +80,12 @@ export function sequencesAtOnce(tokens: number, length: number): number {
 /**
  * Sequences of the parts that a batch is taken in where at most `most` run at once: parts of about one
  * size, so that few shapes are planned and none is left with little to do.
+ *
+ * @param lanes what each part divides into where it is cut and there are as many
  */
-export function partSize(sequences: number, most: number): number {
-  return Math.ceil(sequences / Math.ceil(sequences / most));
+export function partSize(sequences: number, most: number, lanes = 1): number {
+  if (sequences <= most) return sequences;
+  const limit = most < lanes ? most : most - most % lanes;
+  const size = Math.ceil(sequences / Math.ceil(sequences / limit));
+  return limit < lanes ? size : Math.min(limit, Math.ceil(size / lanes) * lanes);
 }

@@ -16,11 +16,25 @@ export interface UpdateSessions {
   readonly outputs: Omit<UpdateModel, "model">;
 }
 
+/** On which threads an optimiser runs. */
+export interface SessionThreads {
+  /**
+   * Whether on the calling one alone. Where the parts of a batch run beside each other, the runner's
+   * other threads sleep, and for a while after they have helped they would take a core from a part.
+   */
+  readonly singleThread?: boolean;
+}
+
 export class OptimizerSessions implements Disposable {
   readonly #compiled = new Map<string, UpdateSessions>();
   readonly #open: Executable[] = [];
 
-  constructor(readonly runner: Runner, readonly settings: OptimizerSettings) {}
+  /** @param options how the graphs are compiled */
+  constructor(
+    readonly runner: Runner,
+    readonly settings: OptimizerSettings,
+    readonly options: SessionThreads = {},
+  ) {}
 
   async of(dims: GroupDims): Promise<UpdateSessions> {
     const key = JSON.stringify(dims);
@@ -29,7 +43,11 @@ export class OptimizerSessions implements Disposable {
     const { model: update, ...outputs } = updateModel(dims, this.settings);
     // Small elementwise graphs: nothing for ORT's optimiser to win but time at the start.
     const compile = async (model: Model, label: string) => {
-      const executable = await this.runner.compile(model, { optimization: "basic", label });
+      const executable = await this.runner.compile(model, {
+        ...this.options,
+        optimization: "basic",
+        label,
+      });
       this.#open.push(executable);
       return executable;
     };

@@ -3,7 +3,7 @@ import type { Tensor } from "../graph/tensor.ts";
 import type { PlannedCall } from "../plan/call.ts";
 import type { TrainingPlan } from "../plan/plan.ts";
 import type { DeviceTensor, Runner } from "../runtime/runner.ts";
-import { type CallSession, CallSessions } from "./call_sessions.ts";
+import { type CallSession, CallSessions, type Threads } from "./call_sessions.ts";
 import { DerivedTensors } from "./derived_tensors.ts";
 
 /** A plan with its constants bound. */
@@ -82,8 +82,8 @@ export class PlanCache implements Disposable {
   }
 
   /** The compiled session of a call. */
-  session(call: PlannedCall): Promise<CallSession> {
-    return this.#sessions.of(call);
+  session(call: PlannedCall, threads: Threads): Promise<CallSession> {
+    return this.#sessions.of(call, threads);
   }
 
   [Symbol.dispose](): void {

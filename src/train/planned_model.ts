@@ -2,6 +2,7 @@
 import { float32, int64, type Tensor, toNumbers } from "../graph/tensor.ts";
 import type { Model } from "../graph/types.ts";
 import { type Packing, packingOf } from "../data/packing.ts";
+import { shareBatch } from "../data/share_batch.ts";
 import {
   gradientName,
   LABELS,
@@ -31,6 +32,7 @@ import {
 import type { ActivationFile } from "./activation_file.ts";
 import { type CompiledPlan, PlanCache, PLANS_KEPT } from "./plan_cache.ts";
 import { PrefixRows } from "./prefix_cache.ts";
+import { type PartRun, runParts } from "./run_parts.ts";
 import { runSchedule, type ScheduleMeans } from "./run_schedule.ts";
 import type { BatchLoss, Evaluation, Parameter, StepModel } from "./step.ts";
 import { StepSlab } from "./step_slab.ts";
@@ -48,6 +50,11 @@ export interface PlannedModelOptions extends PlanSettings {
    * default false.
    */
   readonly ownsInitialValues?: boolean;
+  /**
+   * Parts of a batch that a step computes beside each other, each on a thread of its own; default 1:
+   * the runner's threads divide every operator instead. For a runner whose tensors are in place.
+   */
+  readonly lanes?: number;
   /** How to dequantise blocks; default what is usually quickest on the runner's release. */
   readonly dequantForm?: DequantForm;
 }
@@ -58,7 +65,8 @@ export class PlannedModel implements StepModel<TokenBatch> {
   #halves: boolean;
   readonly #runner: Runner;
   readonly #plans: PlanCache;
-  readonly #slab: StepSlab;
+  /** One for each part that is computed beside others. */
+  readonly #slabs: readonly StepSlab[];
   readonly #means: ScheduleMeans;
   readonly #zeros = new Map<string, DeviceTensor>();
   /** Whether padding is left out: wanted, and the model tells it from tokens. */
@@ -76,13 +84,13 @@ export class PlannedModel implements StepModel<TokenBatch> {
     this.#options = options;
     this.#halves = options.halves ?? true;
     this.#runner = options.runner;
-    this.#slab = new StepSlab(options.runner);
+    this.#slabs = Array.from({ length: options.lanes ?? 1 }, () => new StepSlab(options.runner));
     this.#plans = new PlanCache(options.runner, PLANS_KEPT, (plan) => {
       for (const schedule of [plan.training, plan.evaluation, plan.logits]) {
-        this.#slab.forget(schedule);
+        for (const slab of this.#slabs) slab.forget(schedule);
       }
     });
-    this.#means = { runner: this.#runner, plans: this.#plans, slab: this.#slab };
+    this.#means = { runner: this.#runner, plans: this.#plans, slab: this.#slabs[0] };
     this.#numeric = options.numeric ?? "exact";
     const { model, objective, packing = true } = options;
     const masked = model.graph.inputs.some(({ name }) => name === "attention_mask");
@@ -106,29 +114,38 @@ export class PlannedModel implements StepModel<TokenBatch> {
   }
 
   async accumulate(batch: TokenBatch, dropoutSeed: number): Promise<BatchLoss> {
-    const prepared = this.#prepare(batch);
-    const { targets } = prepared;
-    if (targets.count === 0) return { lossSum: 0, targetCount: 0 };
+    const prepared = shareBatch(batch, this.#slabs.length).map((part) => this.#prepare(part))
+      .filter(({ targets }) => targets.count > 0);
     const dropout = this.#options.dropout ?? 0;
-    const compiled = this.#planFor(prepared, ["training"], dropout, this.#numeric);
-    const derived = await this.#plans.derived(compiled);
-    const env = this.#environment(compiled, prepared);
-    for (const [name, value] of derived) env.set(name, value);
-    if (dropout > 0) env.set(DROPOUT_SEED, this.#runner.upload(int64([], [dropoutSeed])));
-    for (const parameter of this.parameters) {
-      env.set(gradientName(parameter.name), parameter.grad ?? this.#zerosLike(parameter));
+    const parts: TrainedPart[] = [];
+    for (const [i, part] of prepared.entries()) {
+      const compiled = this.#planFor(part, ["training"], {
+        parts: prepared.length,
+        dropout,
+        numeric: this.#numeric,
+      });
+      const derived = await this.#plans.derived(compiled);
+      const env = this.#environment(compiled, part);
+      for (const [name, value] of derived) env.set(name, value);
+      if (dropout > 0) {
+        env.set(DROPOUT_SEED, this.#runner.upload(int64([], [partSeed(dropoutSeed, i)])));
+      }
+      for (const parameter of this.parameters) {
+        env.set(gradientName(parameter.name), parameter.grad ?? this.#zerosLike(parameter));
+      }
+      const kept = this.#keptRows(compiled, part, this.#numeric);
+      const schedule = compiled.plan.training;
+      parts.push({ compiled, schedule, env, slab: this.#slabs[i], kept, targets: part.targets });
     }
-    const kept = this.#keptRows(compiled, prepared, this.#numeric);
-    await runSchedule(compiled.plan.training, env, this.#means, { kept });
-    for (const parameter of this.parameters) {
-      const grad = env.get(gradientName(parameter.name))!;
-      if (grad === parameter.grad || grad === this.#zerosLike(parameter)) continue;
-      parameter.grad?.[Symbol.dispose]();
-      parameter.grad = grad;
-    }
-    using loss = env.get(LOSS)!;
-    this.#dropInputs(compiled, env);
-    return { lossSum: scalarOf(loss), targetCount: targets.count };
+    this.#setGradients(await this.#run(parts));
+    return parts.reduce((sum, { compiled, env, targets }) => {
+      using loss = env.get(LOSS)!;
+      this.#dropInputs(compiled, env);
+      return {
+        lossSum: sum.lossSum + scalarOf(loss),
+        targetCount: sum.targetCount + targets.count,
+      };
+    }, { lossSum: 0, targetCount: 0 });
   }
 
   async evaluate(batch: TokenBatch): Promise<Evaluation> {
@@ -188,7 +205,7 @@ export class PlannedModel implements StepModel<TokenBatch> {
     this.zeroGrad();
     for (const parameter of this.parameters) parameter.value[Symbol.dispose]();
     for (const zeros of this.#zeros.values()) zeros[Symbol.dispose]();
-    this.#slab[Symbol.dispose]();
+    for (const slab of this.#slabs) slab[Symbol.dispose]();
     this.#plans[Symbol.dispose]();
   }
 
@@ -200,18 +217,47 @@ export class PlannedModel implements StepModel<TokenBatch> {
     return inPlace ? this.#runner.share(value) : this.#runner.upload(value);
   }
 
+  /** Runs the schedules of a batch's parts and returns the sums of gradients by name. */
+  async #run(parts: readonly PartRun[]): Promise<ReadonlyMap<string, DeviceTensor>> {
+    if (parts.length > 1) {
+      const sums = new Set(this.parameters.map(({ name }) => gradientName(name)));
+      return await runParts(parts, sums, this.#means);
+    }
+    for (const { schedule, env, kept } of parts) {
+      await runSchedule(schedule, env, this.#means, { kept });
+      return env;
+    }
+    return new Map();
+  }
+
+  #setGradients(sums: ReadonlyMap<string, DeviceTensor>): void {
+    for (const parameter of this.parameters) {
+      const grad = sums.get(gradientName(parameter.name));
+      if (grad === undefined || grad === parameter.grad || grad === this.#zerosLike(parameter)) {
+        continue;
+      }
+      parameter.grad?.[Symbol.dispose]();
+      parameter.grad = grad;
+    }
+  }
+
+  /** @param how `parts` share what may be kept */
   #planFor(
     { batch, targets, packing }: Prepared,
     passes?: readonly Pass[],
-    dropout = 0,
-    numeric: Numeric = "exact",
+    { parts = 1, dropout = 0, numeric = "exact" }: {
+      readonly parts?: number;
+      readonly dropout?: number;
+      readonly numeric?: Numeric;
+    } = {},
   ): CompiledPlan {
     const { model, trainable, keepBytes, headChunk, objective, unpack } = this.#options;
     const [sequences, length] = batch.inputIds.dims;
     const targetRows = objective === "causal" ? targets.rows : undefined;
     const packedRows = packing?.rows;
     return this.#plans.get(
-      [passes, sequences, length, targetRows, packedRows, dropout, numeric, this.#halves].join(),
+      [passes, sequences, length, targetRows, packedRows, parts, dropout, numeric, this.#halves]
+        .join(),
       () =>
         planTraining(model, {
           passes,
@@ -220,7 +266,7 @@ export class PlannedModel implements StepModel<TokenBatch> {
           targetRows,
           packedRows,
           trainable,
-          keepBytes,
+          keepBytes: keepBytes && Math.floor(keepBytes / parts),
           halves: this.#halves,
           dropout,
           numeric,
@@ -293,6 +339,12 @@ interface Prepared {
   readonly packing?: Packing;
 }
 
+/** A part of a batch as a step computes it. */
+interface TrainedPart extends PartRun {
+  readonly compiled: CompiledPlan;
+  readonly targets: Targets;
+}
+
 const STEP_INPUTS = new Set([LABELS, ROW_WEIGHTS, TARGET_ROWS, DROPOUT_SEED]);
 
 /** Everything a step may feed from a batch. */
@@ -310,6 +362,12 @@ function batchInputs({ batch, targets, packing }: Prepared): Map<string, Tensor>
     inputs.set(TARGET_ROWS, int64([targets.rows], targets.positions));
   }
   return inputs;
+}
+
+/** A seed for each part's dropout masks, the first part's the step's own. */
+function partSeed(seed: number, part: number): number {
+  // By the golden ratio's share of 2^32: far from the seeds of other parts and steps.
+  return (seed + Math.imul(part, 0x9e3779b9)) >>> 0;
 }
 
 function scalarOf(value: DeviceTensor): number {

@@ -81,8 +81,9 @@ class ScheduleRun {
   }
 
   async call(call: PlannedCall): Promise<void> {
-    const executable = await this.#means.plans.session(call);
-    const feeds: Record<string, DeviceTensor> = {};
+    const session = await this.#means.plans.session(call, "pool");
+    const { executable, constants } = session;
+    const feeds: Record<string, DeviceTensor> = { ...constants };
     for (const [canonical, name] of call.feeds) {
       const value = this.#env.get(name);
       if (value === undefined) throw new ReferenceError(`"${name}" is missing in ${call.label}`);
@@ -93,7 +94,7 @@ class ScheduleRun {
       const tensor = this.#placed?.get(name);
       if (tensor !== undefined) into[canonical] = tensor;
     }
-    const results = await sessionClock(executable).time(
+    const results = await sessionClock(session).time(
       1,
       (brief) => executable.run(feeds, executable.outputNames, { into, brief }),
     );

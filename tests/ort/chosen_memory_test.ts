@@ -13,6 +13,7 @@ Deno.test("readChosenMemory() reads what was chosen, forms included, and only fo
       const chosen: ChosenMemory = {
         keepBytes: 1000,
         sequences: 2,
+        lanes: 4,
         forms: { dequantForm: "arithmetic", integerForm },
       };
       writeChosenMemory(folder, chosen);
@@ -20,14 +21,19 @@ Deno.test("readChosenMemory() reads what was chosen, forms included, and only fo
     }
     Deno.writeTextFileSync(
       `${folder}/memory.json`,
-      '{"keep_bytes": 0, "sequences": 1, "forms": {"dequant": "magic", "integer": "s8s8"}}',
+      '{"keep_bytes": 0, "sequences": 1, "lanes": 1, "forms": {"dequant": "magic", "integer": "s8s8"}}',
     );
     assertEquals(readChosenMemory(folder)?.forms, {
       dequantForm: undefined,
       integerForm: "s8s8",
     });
-    Deno.writeTextFileSync(`${folder}/memory.json`, '{"keep_bytes": -1, "sequences": 1}');
-    assertEquals(readChosenMemory(folder), undefined);
+    for (
+      const [keepBytes, sequences, lanes] of [[-1, 1, 1], [0, 0, 1], [0, 1, 0], [0, 1, undefined]]
+    ) {
+      const text = JSON.stringify({ keep_bytes: keepBytes, sequences, lanes });
+      Deno.writeTextFileSync(`${folder}/memory.json`, text);
+      assertEquals(readChosenMemory(folder), undefined, text);
+    }
   } finally {
     Deno.removeSync(folder, { recursive: true });
   }

@@ -27,9 +27,11 @@ Deno.test("CallSessions compiles nothing for a second batch shape, and computes 
   sessions.admit(second, []);
   for (const call of blocks(second)) {
     const feeds = feedsOf(runner, call);
-    const [shared, own] = [await sessions.of(call), await alone.of(call)];
-    const results = [await shared.run(feeds), await own.run(feeds)];
-    for (const name of own.outputNames) {
+    const results = [];
+    for (const { executable, constants } of [await sessions.of(call), await alone.of(call)]) {
+      results.push(await executable.run({ ...feeds, ...constants }));
+    }
+    for (const name of Object.keys(results[1])) {
       assertEquals(results[0][name].read(), results[1][name].read(), `${name} of ${call.label}`);
     }
     for (const made of [feeds, ...results]) {

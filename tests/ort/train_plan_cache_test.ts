@@ -15,7 +15,7 @@ Deno.test("PlanCache keeps the sessions and tensors of the plans used last, and 
     );
   const compileAll = async (length: number) => {
     const { plan } = planOf(length);
-    await Promise.all(plan.training.calls.map((call) => cache.session(call)));
+    await Promise.all(plan.training.calls.map((call) => cache.session(call, "pool")));
     return cache.sessionCount;
   };
   const one = await compileAll(8);
@@ -24,10 +24,28 @@ Deno.test("PlanCache keeps the sessions and tensors of the plans used last, and 
   planOf(8);
   // 24 takes the place of 16, which was used longest ago: the sessions of 8 are still there.
   const kept = planOf(8).plan.training.calls[0];
-  const before = await cache.session(kept);
+  const before = await cache.session(kept, "pool");
   assertEquals(await compileAll(24), two);
-  assert(await cache.session(kept) === before);
+  assert(await cache.session(kept, "pool") === before);
   assertEquals(await compileAll(16), two);
+});
+
+Deno.test("PlanCache compiles a call once for one thread and once for the pool", async () => {
+  using runner = createOrtRunner({ threads: 1 });
+  using cache = new PlanCache(runner);
+  const { model, trainable } = oracleModel("tiny-llama-fp32.qv", "tiny-llama-genai-fp32");
+  const { plan } = cache.get(
+    "",
+    () => planTraining(model, { batch: 2, length: 8, targetRows: 4, trainable }),
+  );
+  const [call] = plan.training.calls;
+  const found = [];
+  for (const threads of ["one", "pool", "one", "pool"] as const) {
+    found.push(await cache.session(call, threads));
+  }
+  assert(found[0] !== found[1]);
+  assert(found[0] === found[2] && found[1] === found[3]);
+  assertEquals(cache.sessionCount, 2);
 });
 
 Deno.test("PlanCache shares wrapped weights between plans", () => {

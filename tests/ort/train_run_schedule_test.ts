@@ -2,7 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import { tensor } from "../../src/graph/tensor.ts";
 import type { PlannedCall } from "../../src/plan/call.ts";
 import type { Schedule } from "../../src/plan/schedule.ts";
-import type { DeviceTensor, Executable } from "../../src/runtime/runner.ts";
+import type { DeviceTensor } from "../../src/runtime/runner.ts";
 import { openMapped } from "../../src/system/mapped_file.ts";
 import { processMemory } from "../../src/system/memory.ts";
 import { runSchedule, type ScheduleMeans } from "../../src/train/run_schedule.ts";
@@ -35,7 +35,7 @@ Deno.test("runSchedule() takes passing weights out of memory after each call tha
   const schedule = { calls, release: calls.map(() => []) } as unknown as Schedule;
   const means = {
     runner: { inPlace: false },
-    plans: { session: (_: PlannedCall) => Promise.resolve(executable as unknown as Executable) },
+    plans: { session: (_: PlannedCall) => Promise.resolve({ executable, constants: {} }) },
   } as unknown as ScheduleMeans;
   const env = new Map(weights.map(([name, value]) => [
     name,

@@ -185,6 +185,18 @@ Deno.test("parseProcessor() names processors of x86 and of ARM, and tells instru
   assert(more.features !== parseProcessor(x86).features);
 });
 
+Deno.test("parseProcessor() counts cores, not the threads that share one", () => {
+  const x86 = (cores: readonly (readonly [socket: number, core: number])[]) =>
+    cores.map(([socket, core], i) =>
+      `processor\t: ${i}\nphysical id\t: ${socket}\ncore id\t\t: ${core}\n\n`
+    ).join("");
+  assertEquals(parseProcessor(x86([[0, 0], [0, 1], [0, 0], [0, 1]])).cores, 2);
+  assertEquals(parseProcessor(x86([[0, 0], [1, 0]])).cores, 2);
+  const arm = [0, 1, 2].map((i) => `processor\t: ${i}\nCPU part\t: 0xd42\n\n`).join("");
+  assertEquals(parseProcessor(arm).cores, 3);
+  assertEquals(parseProcessor("").cores, 1);
+});
+
 Deno.test("cacheDirectory() is graft's own, the user's caches', or none", () => {
   const of = (variables: Record<string, string>) => cacheDirectory((name) => variables[name]);
   assertEquals(of({ GRAFT_CACHE_DIR: "/g", XDG_CACHE_HOME: "/x", HOME: "/h" }), "/g");

@@ -44,6 +44,22 @@ Deno.test("MicroBatches takes whole what it may, else parts of about one size, o
   }
 });
 
+Deno.test("MicroBatches gives each of several lanes as many sequences, where that may be", async () => {
+  for (
+    const [lanes, tokens, sizes] of [
+      [2, 10, [5]], // whole: nothing to cut
+      [2, 9, [4, 1]],
+      [2, 7, [2, 2, 1]],
+      [3, 9, [3, 2]],
+      [4, 6, [3, 2]], // fewer than there are lanes
+    ] as const
+  ) {
+    const model = new Sums(true);
+    await new MicroBatches(model, tokens, lanes).accumulate(batch, 0);
+    assertEquals(model.asked.map(([sequences]) => sequences), sizes, `${lanes} lanes, ${tokens}`);
+  }
+});
+
 Deno.test("MicroBatches counts no right answers where the model counts none", async () => {
   const parts = new MicroBatches(new Sums(false), 6);
   assertEquals(await parts.evaluate(batch), { lossSum: 55, targetCount: 5 });

@@ -1,0 +1,187 @@
+/**
+ * Runs written down as numbers, so that a thread which knows nothing of sessions and tensors can carry
+ * them out: addresses in memory that all threads see, and what belongs where.
+ *
+ * A run of a list takes the results of earlier ones where they stand. Of another list it waits for.
+ */
+
+/** A result of an earlier run, as an input. */
+export interface Earlier {
+  /** Number of its list: the same or a lower one. */
+  readonly list: number;
+  readonly run: number;
+  /** Number of the output. */
+  readonly output: number;
+}
+
+/** Everything is an address, as C is given it. */
+export interface NativeRun {
+  readonly session: bigint;
+  /** `const char**` */
+  readonly inputNames: bigint;
+  readonly outputNames: bigint;
+  /** An earlier result is released after this run: no other can take it. */
+  readonly inputs: readonly (bigint | Earlier)[];
+  /** 0: ORT allocates. */
+  readonly outputs: readonly bigint[];
+}
+
+/** Lists as numbers. */
+export interface EncodedLists {
+  /** Addresses, and behind each run's the values that it makes. */
+  readonly cells: BigUint64Array;
+  /** For each list: how many of its runs have ended; {@linkcode FAILED} for one that is given up. */
+  readonly progress: Int32Array;
+  /** For each list, its runs one after the other: six numbers, and four for each result it takes. */
+  readonly lists: readonly Int32Array[];
+  /** For each list, how long each of its runs took, in milliseconds. */
+  readonly times: readonly Float64Array[];
+}
+
+/** ORT's functions that carry out a list: `Run` and `ReleaseValue`. */
+export interface ListFunctions {
+  readonly run: (
+    session: bigint,
+    options: bigint,
+    inputNames: bigint,
+    inputs: bigint,
+    inputCount: bigint,
+    outputNames: bigint,
+    outputCount: bigint,
+    outputs: bigint,
+  ) => bigint;
+  readonly release: (value: bigint) => void;
+}
+
+export const FAILED = -1;
+
+const RUN_SIGNATURE = {
+  parameters: ["u64", "u64", "u64", "u64", "u64", "u64", "u64", "u64"],
+  result: "u64",
+} as const;
+const RELEASE_SIGNATURE = { parameters: ["u64"], result: "void" } as const;
+const CELL_BYTES = BigUint64Array.BYTES_PER_ELEMENT;
+
+/** The functions at two addresses, for any thread. */
+export function listFunctions(run: bigint, release: bigint): ListFunctions {
+  const at = (address: bigint) => Deno.UnsafePointer.create(address)!;
+  const runs = new Deno.UnsafeFnPointer(
+    at(run) as Deno.PointerObject<typeof RUN_SIGNATURE>,
+    RUN_SIGNATURE,
+  );
+  const releases = new Deno.UnsafeFnPointer(
+    at(release) as Deno.PointerObject<typeof RELEASE_SIGNATURE>,
+    RELEASE_SIGNATURE,
+  );
+  return {
+    run: (...args) => runs.call(...args),
+    release: (value) => releases.call(value),
+  };
+}
+
+/** Where an output's value is, by list, run and output. */
+export type CellOf = (result: Earlier) => number;
+
+export function encodeLists(
+  lists: readonly (readonly NativeRun[])[],
+): { readonly encoded: EncodedLists; readonly cellOf: CellOf } {
+  const runs = lists.flat();
+  const count = runs.reduce(
+    (sum, { inputs, outputs }) => sum + 3 + inputs.length + outputs.length,
+    0,
+  );
+  const cells = new BigUint64Array(new SharedArrayBuffer(Math.max(1, count) * CELL_BYTES));
+  const outputsOf = lists.map(() => [] as number[]);
+  const cellOf: CellOf = ({ list, run, output }) => outputsOf[list][run] + output;
+  let at = 0;
+  const write = (values: readonly bigint[]) => {
+    cells.set(values, at);
+    return (at += values.length) - values.length;
+  };
+  const encoded = lists.map((list, l) => {
+    const numbers: number[] = [];
+    for (const { session, inputNames, outputNames, inputs, outputs } of list) {
+      const head = write([session, inputNames, outputNames]);
+      const first = write(inputs.map((input) => typeof input === "bigint" ? input : 0n));
+      outputsOf[l].push(write(outputs));
+      const takes = inputs.flatMap((input, i) =>
+        typeof input === "bigint" ? [] : [first + i, cellOf(input), input.list, input.run]
+      );
+      numbers.push(head, first, inputs.length, outputsOf[l].at(-1)!, outputs.length);
+      numbers.push(takes.length / 4, ...takes);
+    }
+    return Int32Array.from(numbers);
+  });
+  const progress = new Int32Array(new SharedArrayBuffer(lists.length * 4));
+  const times = lists.map(({ length }) => new Float64Array(new SharedArrayBuffer(length * 8)));
+  return { encoded: { cells, progress, lists: encoded, times }, cellOf };
+}
+
+/** What came of a list. */
+export interface ListEnd {
+  /** Address of the `OrtStatus` of the run that failed; 0 where none did, or that of another list. */
+  readonly status: bigint;
+  /** Runs that did not fail. */
+  readonly done: number;
+}
+
+/** Carries out a list on this thread, which waits for other lists where it must. */
+export function carryOut(
+  { cells, progress, lists, times }: EncodedLists,
+  number: number,
+  { run, release }: ListFunctions,
+): ListEnd {
+  const list = lists[number];
+  const base = BigInt(
+    Deno.UnsafePointer.value(Deno.UnsafePointer.of(cells as BigUint64Array<ArrayBuffer>)),
+  );
+  const address = (cell: number) => base + BigInt(cell * CELL_BYTES);
+  let done = 0;
+  const giveUp = (status: bigint): ListEnd => {
+    tell(progress, number, FAILED);
+    return { status, done };
+  };
+  for (let at = 0; at < list.length;) {
+    const [head, inputs, inputCount, outputs, outputCount, takes] = list.subarray(at, at += 6);
+    const taken = at;
+    for (let i = 0; i < takes; i++) {
+      const [to, from, other, otherRun] = list.subarray(at, at += 4);
+      if (!waitFor(progress, other, otherRun)) return giveUp(0n);
+      cells[to] = cells[from];
+    }
+    const start = performance.now();
+    const status = run(
+      cells[head],
+      0n,
+      cells[head + 1],
+      address(inputs),
+      BigInt(inputCount),
+      cells[head + 2],
+      BigInt(outputCount),
+      address(outputs),
+    );
+    if (status !== 0n) return giveUp(status);
+    for (let i = taken; i < at; i += 4) {
+      release(cells[list[i]]);
+      cells[list[i + 1]] = 0n;
+    }
+    times[number][done] = performance.now() - start;
+    tell(progress, number, ++done);
+  }
+  return { status: 0n, done };
+}
+
+/** Waits for the end of a run; false where its list is given up. */
+function waitFor(progress: Int32Array, list: number, run: number): boolean {
+  for (;;) {
+    const done = Atomics.load(progress, list);
+    if (done === FAILED) return false;
+    if (done > run) return true;
+    Atomics.wait(progress, list, done);
+  }
+}
+
+function tell(progress: Int32Array, list: number, done: number): void {
+  Atomics.store(progress, list, done);
+  Atomics.notify(progress, list);
+}

@@ -1,0 +1,25 @@
+/** A thread that carries out lists of runs: see `run_threads.ts`. */
+import {
+  carryOut,
+  type EncodedLists,
+  type ListEnd,
+  type ListFunctions,
+  listFunctions,
+} from "./run_lists.ts";
+
+/** What the thread is told once, and then for each list. */
+export type Order =
+  | { readonly run: bigint; readonly release: bigint }
+  | { readonly encoded: EncodedLists; readonly number: number };
+
+declare const self: {
+  onmessage: (event: MessageEvent<Order>) => void;
+  postMessage(end: ListEnd): void;
+};
+
+let functions: ListFunctions;
+
+self.onmessage = ({ data }) => {
+  if ("run" in data) functions = listFunctions(data.run, data.release);
+  else self.postMessage(carryOut(data.encoded, data.number, functions));
+};

@@ -1,0 +1,82 @@
+/**
+ * Threads that carry out lists of runs beside each other, each list on one of them from its start to
+ * its end. Where all cores are busy, calls that go to another thread one by one (Deno's non-blocking
+ * ones) lose much of the time: each wakes the event loop and another thread, and both wait for a core.
+ */
+import type { Ort } from "./api.ts";
+import type { EncodedLists, ListEnd } from "./run_lists.ts";
+import type { Order } from "./run_lists_worker.ts";
+import { SLOTS } from "./slots.ts";
+import { unwrap } from "./status.ts";
+
+/** Disposing of it while lists run takes effect when they have ended. */
+export class RunThreads implements Disposable {
+  readonly #ort: Ort;
+  readonly #workers: Worker[] = [];
+  #running = 0;
+  #disposed = false;
+
+  constructor(ort: Ort) {
+    this.#ort = ort;
+  }
+
+  /**
+   * Carries out all lists at once, and no others meanwhile; settles when the last has ended.
+   *
+   * @param onFailure told which run failed first, of the lists in order; throws what is done about it
+   */
+  async carryOut(
+    encoded: EncodedLists,
+    onFailure: (list: number, run: number, tell: () => void) => void,
+  ): Promise<void> {
+    const ends = await this.#endsOf(encoded);
+    const failed = ends.flatMap(({ status, done }, list) =>
+      status === 0n ? [] : [{ list, run: done, status: Deno.UnsafePointer.create(status) }]
+    );
+    const { api } = this.#ort;
+    for (const { status } of failed.slice(1)) api.ReleaseStatus(status);
+    for (const { list, run, status } of failed.slice(0, 1)) {
+      onFailure(list, run, () => unwrap(api, status));
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.#disposed = true;
+    if (this.#running > 0) return;
+    for (const worker of this.#workers) worker.terminate();
+    this.#workers.length = 0;
+  }
+
+  async #endsOf(encoded: EncodedLists): Promise<ListEnd[]> {
+    this.#running++;
+    try {
+      return await Promise.all(
+        encoded.lists.map((_, number) => this.#order(number, { encoded, number })),
+      );
+    } finally {
+      this.#running--;
+      if (this.#disposed) this[Symbol.dispose]();
+    }
+  }
+
+  #order(thread: number, order: Order): Promise<ListEnd> {
+    const worker = this.#workers[thread] ??= this.#start();
+    return new Promise((resolve, reject) => {
+      worker.onmessage = ({ data }) => resolve(data);
+      worker.onerror = (event) => {
+        event.preventDefault();
+        reject(new Error(event.message));
+      };
+      worker.postMessage(order);
+    });
+  }
+
+  #start(): Worker {
+    const url = new URL("./run_lists_worker.ts", import.meta.url);
+    const worker = new Worker(url, { type: "module" });
+    const table = new Deno.UnsafePointerView(this.#ort.table);
+    const address = (name: "RunHere" | "ReleaseValue") => table.getBigUint64(8 * SLOTS[name].slot);
+    worker.postMessage({ run: address("RunHere"), release: address("ReleaseValue") });
+    return worker;
+  }
+}

@@ -1,0 +1,77 @@
+/**
+ * Times batches whose parts are computed beside each other, a thread for each, and the same batches
+ * with every operator divided among the threads, in turn: medians of milliseconds a batch, for both
+ * numeric settings, and how much the slowest tenth of them takes longer.
+ *
+ * usage: deno run -A scripts/figures/lanes.ts [SHARED] [ROUNDS] (default: ../shared and 10)
+ */
+import { resolveValues } from "../../src/cli/config.ts";
+import { processTerminal } from "../../src/cli/output.ts";
+import { TRAIN_FLAGS, type TrainFlags } from "../../src/cli/train_flags.ts";
+import { setUpTraining } from "../../src/cli/train_setup.ts";
+import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
+import { median } from "../../src/statistics.ts";
+import { laneCount } from "../../src/train/lanes.ts";
+
+const [shared = "../shared", rounds = "10"] = Deno.args;
+const BATCHES = 4;
+/** Milliseconds in which the pool's threads go to sleep. */
+const SLEEP_MS = 100;
+
+const CASES = [
+  {
+    model: `${shared}/models/smollm2-135m-instruct-int4`,
+    data: `${shared}/data/e2e/bench512.jsonl`,
+    batchSize: 8,
+  },
+  {
+    model: `${shared}/models/all-minilm-l6-v2-int8`,
+    data: `${shared}/data/banking77/train.csv`,
+    batchSize: 32,
+  },
+];
+
+/** What nine of ten stay below. */
+function slowTenth(values: readonly number[]): number {
+  return values.toSorted((a, b) => a - b)[Math.floor(0.9 * values.length)];
+}
+
+const silent = { ...processTerminal(), note: () => {} };
+using runner = createOrtRunner();
+const counts = [1, laneCount(runner, undefined)];
+for (const what of CASES) {
+  for (const numeric of ["fast", "exact"] as const) {
+    const flags = resolveValues(TRAIN_FLAGS, { ...what, numeric }).values as unknown as TrainFlags;
+    using resources = new DisposableStack();
+    const times = new Map<number, number[]>(counts.map((lanes) => [lanes, []]));
+    const setups = [];
+    for (const lanes of counts) {
+      const setup = resources.use(await setUpTraining(flags, silent, { runner, lanes }));
+      const batches = await Promise.all(
+        Array.from({ length: BATCHES }, (_, i) => setup.data.batch(0, i)),
+      );
+      setups.push({ lanes, model: setup.model, batches });
+    }
+    // The first round plans and compiles.
+    for (let round = 0; round <= Number(rounds); round++) {
+      for (const { lanes, model, batches } of setups) {
+        await new Promise((resolve) => setTimeout(resolve, SLEEP_MS));
+        for (const batch of batches) {
+          const start = performance.now();
+          await model.accumulate(batch, 0);
+          if (round > 0) times.get(lanes)!.push(performance.now() - start);
+        }
+        model.zeroGrad();
+      }
+    }
+    for (const [lanes, taken] of times) {
+      console.log(JSON.stringify({
+        model: what.model,
+        numeric,
+        lanes,
+        medianMs: Math.round(median(taken)),
+        slowTenth: Number((slowTenth(taken) / median(taken)).toFixed(2)),
+      }));
+    }
+  }
+}

@@ -1,0 +1,115 @@
+/**
+ * Runs the schedules of a batch's parts beside each other. They share all but what passes between
+ * their calls. Of each parameter there is one sum of gradients, whatever the parts: the first part adds
+ * to what there was, the second to what came of that, so that the sum does not depend on which part was
+ * quicker.
+ */
+import type { PlannedCall } from "../plan/call.ts";
+import type { Schedule } from "../plan/schedule.ts";
+import type { DeviceTensor, EarlierResult, ListedRun, Runner } from "../runtime/runner.ts";
+import type { PlanCache } from "./plan_cache.ts";
+import type { PrefixRows } from "./prefix_cache.ts";
+import type { StepSlab } from "./step_slab.ts";
+
+/** A part's schedule and what it runs with. */
+export interface PartRun {
+  readonly schedule: Schedule;
+  /** Tensors that the calls read, sums of gradients so far included; the schedule's results are added. */
+  readonly env: Map<string, DeviceTensor>;
+  /** Where the tensors between the calls lie: no other part's. */
+  readonly slab: StepSlab;
+  /** The part's rows in the result of the frozen calls, which do not run where all are there. */
+  readonly kept?: PrefixRows;
+}
+
+/** What parts run with. */
+export interface PartMeans {
+  readonly runner: Runner;
+  readonly plans: PlanCache;
+}
+
+/**
+ * @param sums names of the sums of gradients
+ * @returns the new sums by name, as far as a part adds to them: the caller's
+ */
+export async function runParts(
+  parts: readonly PartRun[],
+  sums: ReadonlySet<string>,
+  means: PartMeans,
+): Promise<ReadonlyMap<string, DeviceTensor>> {
+  const whole = parts.map((part): Stretch => ({
+    ...part,
+    places: part.slab.tensorsOf(part.schedule),
+    calls: part.schedule.calls,
+  }));
+  if (parts.some(({ kept }) => kept !== undefined)) await runFrozen(whole, means);
+  const trained = whole.map((part) => ({
+    ...part,
+    calls: part.calls.slice(part.kept?.prefix.end ?? 0),
+  }));
+  return await runCalls(trained, sums, means);
+}
+
+/** Calls of a part. */
+interface Stretch extends PartRun {
+  readonly calls: readonly PlannedCall[];
+  /** Tensors between calls. */
+  readonly places: ReadonlyMap<string, DeviceTensor>;
+}
+
+/** Runs the parts' calls up to the last frozen one, or up to the first where what they make is kept. */
+async function runFrozen(parts: readonly Stretch[], means: PartMeans): Promise<void> {
+  const found = parts.map(({ kept }) => kept?.read());
+  const frozen = parts.map((part, p): Stretch => {
+    const { start = 0, end = 0 } = part.kept?.prefix ?? {};
+    return { ...part, calls: part.calls.slice(0, found[p] === undefined ? end : start) };
+  });
+  await runCalls(frozen, new Set(), means);
+  for (const [p, { kept, places }] of parts.entries()) {
+    if (kept === undefined) continue;
+    const result = places.get(kept.prefix.output)!;
+    result.write(found[p] ?? kept.complete(result.read()));
+  }
+}
+
+async function runCalls(
+  stretches: readonly Stretch[],
+  sums: ReadonlySet<string>,
+  { runner, plans }: PartMeans,
+): Promise<ReadonlyMap<string, DeviceTensor>> {
+  /** By sum: the run that added to it last. */
+  const latest = new Map<string, EarlierResult>();
+  const lists: ListedRun[][] = [];
+  for (const [list, { calls, places, env }] of stretches.entries()) {
+    const runs: ListedRun[] = [];
+    for (const call of calls) {
+      const { executable, constants } = await plans.session(call, "one");
+      const feeds: Record<string, DeviceTensor | EarlierResult> = { ...constants };
+      for (const [canonical, name] of call.feeds) {
+        const value = latest.get(name) ?? places.get(name) ?? env.get(name);
+        if (value === undefined) throw new ReferenceError(`"${name}" is missing in ${call.label}`);
+        feeds[canonical] = value;
+      }
+      const into: Record<string, DeviceTensor> = {};
+      for (const [canonical, name] of call.fetches) {
+        const place = places.get(name);
+        if (place !== undefined) into[canonical] = place;
+        else if (sums.has(name)) latest.set(name, { list, run: runs.length, output: canonical });
+      }
+      runs.push({ executable, feeds, into });
+    }
+    lists.push(runs);
+  }
+  const made = new Map<string, DeviceTensor>();
+  const results = await runner.runLists(lists);
+  for (const [list, { calls, env }] of stretches.entries()) {
+    for (const [run, call] of calls.entries()) {
+      for (const [canonical, result] of Object.entries(results[list][run].outputs)) {
+        const name = call.fetches.get(canonical)!;
+        if (sums.has(name)) made.set(name, result);
+        else env.set(name, result);
+      }
+    }
+  }
+  return made;
+}

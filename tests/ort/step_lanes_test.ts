@@ -1,0 +1,100 @@
+import { assert, assertEquals } from "@std/assert";
+import { join } from "@std/path";
+import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
+import { ActivationFile } from "../../src/train/activation_file.ts";
+import {
+  batchOf,
+  gradientDistance,
+  gradientsOf,
+  rowsOf,
+  STEP_MODELS,
+  type StepModelName,
+  type StepNumbers,
+  stepOn,
+} from "../helpers/training_step.ts";
+import { inTempDir } from "../helpers/temp_dir.ts";
+
+/** Six sequences, which divide into two parts of 26 tokens and into three of 16 to 18. */
+const LENGTHS = [5, 12, 9, 3, 16, 7];
+
+function assertNear(found: StepNumbers, expected: StepNumbers, tolerance: number): void {
+  const off = Math.abs(found.loss - expected.loss);
+  assert(off <= tolerance * expected.loss, `loss off by ${off}`);
+  const { parameter, error } = gradientDistance(found, expected);
+  assert(error <= tolerance, `gradient of ${parameter} off by ${error}`);
+}
+
+for (const [model, objective] of Object.entries(STEP_MODELS)) {
+  const name = model as StepModelName;
+  const batch = batchOf(rowsOf(LENGTHS), 16, objective);
+
+  for (const how of [{}, { keepBytes: 1e9, halves: false }, { numeric: "fast" }] as const) {
+    const setting = JSON.stringify(how);
+    Deno.test(`accumulate() in lanes gives the gradient of the batch as one, ${name}, ${setting}`, async () => {
+      using runner = createOrtRunner({ threads: 2 });
+      using one = stepOn(runner, name, how);
+      const expected = await gradientsOf(one, [batch, batch]);
+      // Fast rounds activations by scales of its own in each part.
+      const tolerance = "numeric" in how ? 0.02 : 1e-5;
+      for (const lanes of [2, 3]) {
+        using step = stepOn(runner, name, { ...how, lanes });
+        const found = await gradientsOf(step, [batch, batch]);
+        assertNear(found, expected, tolerance);
+        assertEquals(await gradientsOf(step, [batch, batch]), found, "the same, to the bit");
+        assertEquals(await step.evaluate(batch), await one.evaluate(batch));
+      }
+    });
+  }
+
+  Deno.test(`accumulate() in lanes reads and keeps activations of frozen layers, ${name}`, () =>
+    inTempDir(async (folder) => {
+      using runner = createOrtRunner({ threads: 2 });
+      using plain = stepOn(runner, name, {}, { layers: [1] });
+      using keeping = stepOn(runner, name, { lanes: 2 }, { layers: [1] });
+      using file = ActivationFile.open(join(folder, "activations"), {
+        identity: name,
+        limitBytes: 1e7,
+        resume: false,
+      })!;
+      keeping.activations = file;
+      const first = await gradientsOf(keeping, [batch]);
+      assertEquals(file.count, LENGTHS.length);
+      assertNear(first, await gradientsOf(plain, [batch]), 1e-5);
+      assertEquals(await gradientsOf(keeping, [batch]), first, "the same, to the bit");
+      // One lane has all of its sequences, the other has none: of four, the first two are new.
+      const mixed = batchOf([...rowsOf([13, 10]), ...rowsOf(LENGTHS).slice(1, 3)], 16, objective);
+      assertNear(
+        await gradientsOf(keeping, [mixed]),
+        await gradientsOf(plain, [mixed]),
+        1e-5,
+      );
+      assertEquals(file.count, LENGTHS.length + 2);
+    }));
+
+  Deno.test(`accumulate() in lanes drops other entries in each, ${name}`, async () => {
+    using runner = createOrtRunner({ threads: 2 });
+    using step = stepOn(runner, name, { lanes: 2, dropout: 0.3 });
+    using one = stepOn(runner, name, { dropout: 0.3 });
+    // Both lanes have the same sequence.
+    const [row] = rowsOf([12]);
+    const twice = batchOf([row, row], 16, objective);
+    const found = await gradientsOf(step, [twice], 7);
+    assertEquals(await gradientsOf(step, [twice], 7), found);
+    const alike = await gradientsOf(one, [batchOf([row], 16, objective)], 7);
+    assert(gradientDistance(found, alike).error > 0.01, "both lanes have the same masks");
+  });
+}
+
+Deno.test("accumulate() in lanes takes a batch whole that does not divide, and one without a target", async () => {
+  using runner = createOrtRunner({ threads: 2 });
+  using one = stepOn(runner, "tiny-llama-genai-int4");
+  using step = stepOn(runner, "tiny-llama-genai-int4", { lanes: 2 });
+  const rows = rowsOf([12, 4]);
+  const batches = [
+    batchOf(rows, 16, "causal"),
+    // All targets are in one part, or there are none.
+    batchOf([rows[0], { ...rows[0], prompt: 12 }], 16, "causal"),
+    batchOf(rows.map((row) => ({ ...row, prompt: 16 })), 16, "causal"),
+  ];
+  assertNear(await gradientsOf(step, batches), await gradientsOf(one, batches), 1e-5);
+});
