@@ -140,6 +140,8 @@ export async function setUpTraining(
     config: fileValues({ ...flags, numeric: numeric.setting }, TRAIN_FLAGS),
   };
   const prefixIdentity = JSON.stringify([baseDigest, runner.description, VERSION, forms]);
+  const frozen = frozenLayers(step, firstRows, prefixIdentity);
+  step.forgetComparisons();
   const kept = resources.move();
   return {
     model: new MicroBatches(step, tokens, lanes),
@@ -149,7 +151,7 @@ export async function setUpTraining(
     test: data.test,
     numeric,
     memory: { keepBytes, sequences, lanes, forms },
-    frozen: frozenLayers(step, firstRows, prefixIdentity),
+    frozen,
     identity: { base: baseDigest, tokenizer: tokenizerDigest, ...data.identity },
     saveAdapter: (directory, parameters) =>
       saveAdapter(directory, adapterOf(adapted, parameters, card)),

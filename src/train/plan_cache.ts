@@ -67,8 +67,28 @@ export class PlanCache implements Disposable {
     }
     this.#plans.delete(shape);
     this.#plans.set(shape, found);
-    if (this.#plans.size > this.#limit) this.#evict();
+    if (this.#plans.size > this.#limit) {
+      const [oldest] = this.#plans.values();
+      this.keep((plan) => plan !== oldest.plan);
+    }
     return found;
+  }
+
+  /** Drops other plans than these, and what no plan that stays shares with them. */
+  keep(stays: (plan: TrainingPlan) => boolean): void {
+    for (const [shape, { plan }] of this.#plans) {
+      if (stays(plan)) continue;
+      this.#plans.delete(shape);
+      this.#onEvict(plan);
+    }
+    const plans = [...this.#plans.values()];
+    const keys = new Set(
+      plans.flatMap(({ plan: { training, evaluation, logits } }) =>
+        [training, evaluation, logits].flatMap(({ calls }) => calls.map(({ key }) => key))
+      ),
+    );
+    this.#sessions.retain(keys);
+    this.#tensors.retain(new Set(plans.flatMap(({ constants }) => [...constants.values()])));
   }
 
   /** Tensors that a plan's calls read beside its constants. */
@@ -91,21 +111,6 @@ export class PlanCache implements Disposable {
     this.#derived[Symbol.dispose]();
     this.#tensors.retain(new Set());
     this.#sessions[Symbol.dispose]();
-  }
-
-  /** Drops the plan used longest ago, and what no other plan shares with it. */
-  #evict(): void {
-    const [[oldest, { plan }]] = this.#plans;
-    this.#plans.delete(oldest);
-    this.#onEvict(plan);
-    const plans = [...this.#plans.values()];
-    const keys = new Set(
-      plans.flatMap(({ plan: { training, evaluation, logits } }) =>
-        [training, evaluation, logits].flatMap(({ calls }) => calls.map(({ key }) => key))
-      ),
-    );
-    this.#sessions.retain(keys);
-    this.#tensors.retain(new Set(plans.flatMap(({ constants }) => [...constants.values()])));
   }
 }
 

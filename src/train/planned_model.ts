@@ -1,40 +1,22 @@
 /** A `StepModel` over planned session calls: compiles a plan per batch shape and runs it. */
 import { float32, int64, type Tensor, toNumbers } from "../graph/tensor.ts";
 import type { Model } from "../graph/types.ts";
-import { type Packing, packingOf } from "../data/packing.ts";
 import { shareBatch } from "../data/share_batch.ts";
-import {
-  gradientName,
-  LABELS,
-  LOGITS,
-  LOSS,
-  type Numeric,
-  PACKED_PLACES,
-  PACKED_ROWS,
-  ROW_WEIGHTS,
-} from "../plan/names.ts";
-import { TOKEN_INPUTS } from "../plan/inputs.ts";
+import { countCorrect, type Targets, type TokenBatch } from "../data/targets.ts";
 import { type DequantForm, dequantFormFor } from "../ops/dequantize.ts";
+import { DROPOUT_SEED } from "../plan/dropout.ts";
+import { gradientName, LOGITS, LOSS, type Numeric } from "../plan/names.ts";
+import { neighbourPlans } from "../plan/open_plan.ts";
 import type { Pass, PlanSettings } from "../plan/options.ts";
 import { planTraining, type TrainingPlan } from "../plan/plan.ts";
-import { neighbourPlans } from "../plan/open_plan.ts";
-import { DROPOUT_SEED } from "../plan/dropout.ts";
-import { TARGET_ROWS } from "../plan/select_rows.ts";
 import type { DeviceTensor, Runner } from "../runtime/runner.ts";
-import {
-  countCorrect,
-  rowBucket,
-  type Targets,
-  targetsOf,
-  type TokenBatch,
-  tokenInput,
-} from "../data/targets.ts";
 import type { ActivationFile } from "./activation_file.ts";
 import { type CompiledPlan, PlanCache, PLANS_KEPT } from "./plan_cache.ts";
 import { PrefixRows } from "./prefix_cache.ts";
 import { type PartRun, runParts } from "./run_parts.ts";
 import { runSchedule, type ScheduleMeans } from "./run_schedule.ts";
 import type { BatchLoss, Evaluation, Parameter, StepModel } from "./step.ts";
+import { batchInputs, partSeed, prepare, type Prepared, STEP_INPUTS } from "./step_inputs.ts";
 import { StepSlab } from "./step_slab.ts";
 
 /** What to train and how; the setting `numeric` is that of {@linkcode PlannedModel.accumulate}. */
@@ -114,16 +96,9 @@ export class PlannedModel implements StepModel<TokenBatch> {
   }
 
   async accumulate(batch: TokenBatch, dropoutSeed: number): Promise<BatchLoss> {
-    const prepared = shareBatch(batch, this.#slabs.length).map((part) => this.#prepare(part))
-      .filter(({ targets }) => targets.count > 0);
     const dropout = this.#options.dropout ?? 0;
     const parts: TrainedPart[] = [];
-    for (const [i, part] of prepared.entries()) {
-      const compiled = this.#planFor(part, ["training"], {
-        parts: prepared.length,
-        dropout,
-        numeric: this.#numeric,
-      });
+    for (const [i, { part, compiled }] of this.#planned(batch).entries()) {
       const derived = await this.#plans.derived(compiled);
       const env = this.#environment(compiled, part);
       for (const [name, value] of derived) env.set(name, value);
@@ -149,7 +124,7 @@ export class PlannedModel implements StepModel<TokenBatch> {
   }
 
   async evaluate(batch: TokenBatch): Promise<Evaluation> {
-    const prepared = this.#prepare(batch);
+    const prepared = prepare(batch, this.#packs);
     const { targets } = prepared;
     if (targets.count === 0) return { lossSum: 0, targetCount: 0 };
     const compiled = this.#planFor(prepared, ["evaluation"]);
@@ -169,7 +144,7 @@ export class PlannedModel implements StepModel<TokenBatch> {
 
   /** Logits of the batch's real target rows, float32 [rows, classes]. */
   async logits(batch: TokenBatch): Promise<Tensor> {
-    const prepared = this.#prepare(batch);
+    const prepared = prepare(batch, this.#packs);
     const compiled = this.#planFor(prepared, ["logits"]);
     const env = this.#environment(compiled, prepared);
     await runSchedule(compiled.plan.logits, env, this.#means);
@@ -180,6 +155,13 @@ export class PlannedModel implements StepModel<TokenBatch> {
     env.get(LOSS)?.[Symbol.dispose]();
     this.#dropInputs(compiled, env);
     return joinColumns(parts, prepared.targets.count);
+  }
+
+  /** Frees what only comparisons before the first step have needed. */
+  forgetComparisons(): void {
+    this.#plans.keep(({ options: { passes, numeric } }) =>
+      numeric === this.#numeric && passes?.join() === "training"
+    );
   }
 
   widen(): boolean {
@@ -198,7 +180,7 @@ export class PlannedModel implements StepModel<TokenBatch> {
 
   /** The plan for a batch's shape, for reports on memory and segments. */
   planOf(batch: TokenBatch): TrainingPlan {
-    return this.#planFor(this.#prepare(batch)).plan;
+    return this.#planFor(prepare(batch, this.#packs)).plan;
   }
 
   [Symbol.dispose](): void {
@@ -215,6 +197,15 @@ export class PlannedModel implements StepModel<TokenBatch> {
     const inPlace = this.#options.ownsInitialValues && this.#runner.inPlace &&
       bytes.byteOffset % Float32Array.BYTES_PER_ELEMENT === 0;
     return inPlace ? this.#runner.share(value) : this.#runner.upload(value);
+  }
+
+  /** The parts of a batch that have targets, with their plans. */
+  #planned(batch: TokenBatch): { readonly part: Prepared; readonly compiled: CompiledPlan }[] {
+    const parts = shareBatch(batch, this.#slabs.length).map((part) => prepare(part, this.#packs))
+      .filter(({ targets }) => targets.count > 0);
+    const { dropout = 0 } = this.#options;
+    const how = { parts: parts.length, dropout, numeric: this.#numeric };
+    return parts.map((part) => ({ part, compiled: this.#planFor(part, ["training"], how) }));
   }
 
   /** Runs the schedules of a batch's parts and returns the sums of gradients by name. */
@@ -297,14 +288,6 @@ export class PlannedModel implements StepModel<TokenBatch> {
     return env;
   }
 
-  #prepare(batch: TokenBatch): Prepared {
-    return {
-      batch,
-      targets: targetsOf(batch, rowBucket),
-      packing: this.#packs ? packingOf(batch) : undefined,
-    };
-  }
-
   #dropInputs({ plan }: CompiledPlan, env: Map<string, DeviceTensor>): void {
     for (const name of new Set([...plan.inputs.keys(), ...STEP_INPUTS])) {
       env.get(name)?.[Symbol.dispose]();
@@ -332,42 +315,10 @@ export class PlannedModel implements StepModel<TokenBatch> {
   }
 }
 
-/** A batch and what is worked out of it once for all that it is used for. */
-interface Prepared {
-  readonly batch: TokenBatch;
-  readonly targets: Targets;
-  readonly packing?: Packing;
-}
-
 /** A part of a batch as a step computes it. */
 interface TrainedPart extends PartRun {
   readonly compiled: CompiledPlan;
   readonly targets: Targets;
-}
-
-const STEP_INPUTS = new Set([LABELS, ROW_WEIGHTS, TARGET_ROWS, DROPOUT_SEED]);
-
-/** Everything a step may feed from a batch. */
-function batchInputs({ batch, targets, packing }: Prepared): Map<string, Tensor> {
-  const inputs = new Map<string, Tensor>([
-    [LABELS, int64([targets.rows], targets.labels)],
-    [ROW_WEIGHTS, float32([targets.rows], targets.weights)],
-  ]);
-  if (packing !== undefined) {
-    inputs.set(PACKED_PLACES, packing.places);
-    inputs.set(PACKED_ROWS, packing.rowOf);
-  }
-  for (const name of TOKEN_INPUTS) inputs.set(name, tokenInput(name, batch)!);
-  if (targets.positions !== undefined) {
-    inputs.set(TARGET_ROWS, int64([targets.rows], targets.positions));
-  }
-  return inputs;
-}
-
-/** A seed for each part's dropout masks, the first part's the step's own. */
-function partSeed(seed: number, part: number): number {
-  // By the golden ratio's share of 2^32: far from the seeds of other parts and steps.
-  return (seed + Math.imul(part, 0x9e3779b9)) >>> 0;
 }
 
 function scalarOf(value: DeviceTensor): number {

@@ -1,0 +1,57 @@
+/** What a step is fed of a batch. */
+import { type Packing, packingOf } from "../data/packing.ts";
+import {
+  rowBucket,
+  type Targets,
+  targetsOf,
+  type TokenBatch,
+  tokenInput,
+} from "../data/targets.ts";
+import { float32, int64, type Tensor } from "../graph/tensor.ts";
+import { DROPOUT_SEED } from "../plan/dropout.ts";
+import { TOKEN_INPUTS } from "../plan/inputs.ts";
+import { LABELS, PACKED_PLACES, PACKED_ROWS, ROW_WEIGHTS } from "../plan/names.ts";
+import { TARGET_ROWS } from "../plan/select_rows.ts";
+
+/** A batch and what is worked out of it once for all that it is used for. */
+export interface Prepared {
+  readonly batch: TokenBatch;
+  readonly targets: Targets;
+  /** Absent where padding is computed like any token. */
+  readonly packing?: Packing;
+}
+
+/** @param packs whether padding may be left out */
+export function prepare(batch: TokenBatch, packs: boolean): Prepared {
+  return {
+    batch,
+    targets: targetsOf(batch, rowBucket),
+    packing: packs ? packingOf(batch) : undefined,
+  };
+}
+
+/** Inputs that a step may have beside those of the user's graph. */
+export const STEP_INPUTS = new Set([LABELS, ROW_WEIGHTS, TARGET_ROWS, DROPOUT_SEED]);
+
+/** Everything a step may feed from a batch. */
+export function batchInputs({ batch, targets, packing }: Prepared): Map<string, Tensor> {
+  const inputs = new Map<string, Tensor>([
+    [LABELS, int64([targets.rows], targets.labels)],
+    [ROW_WEIGHTS, float32([targets.rows], targets.weights)],
+  ]);
+  if (packing !== undefined) {
+    inputs.set(PACKED_PLACES, packing.places);
+    inputs.set(PACKED_ROWS, packing.rowOf);
+  }
+  for (const name of TOKEN_INPUTS) inputs.set(name, tokenInput(name, batch)!);
+  if (targets.positions !== undefined) {
+    inputs.set(TARGET_ROWS, int64([targets.rows], targets.positions));
+  }
+  return inputs;
+}
+
+/** A seed for each part's dropout masks, the first part's the step's own. */
+export function partSeed(seed: number, part: number): number {
+  // By the golden ratio's share of 2^32: far from the seeds of other parts and steps.
+  return (seed + Math.imul(part, 0x9e3779b9)) >>> 0;
+}
