@@ -16,8 +16,11 @@ export interface Packing {
 /** Share of a batch's places below which leaving out the padding pays for moving rows about. */
 const WORTHWHILE = 0.95;
 
-/** @returns `undefined` where too little of the batch is padding */
-export function packingOf(batch: TokenBatch): Packing | undefined {
+/**
+ * @param least rows that there are at least; default as few as graphs are made for
+ * @returns `undefined` where too little of the batch is padding
+ */
+export function packingOf(batch: TokenBatch, least = 0): Packing | undefined {
   const mask = toNumbers(batch.attentionMask);
   const total = mask.length;
   const places: number[] = [];
@@ -27,7 +30,7 @@ export function packingOf(batch: TokenBatch): Packing | undefined {
     else padding ??= place;
   }
   const real = places.length;
-  const rows = packedRows(real);
+  const rows = Math.max(least, packedRows(real));
   if (padding === undefined || rows > total * WORTHWHILE) return undefined;
   const rowOf = new Array<number>(total).fill(real);
   places.forEach((place, row) => rowOf[place] = row);
@@ -35,8 +38,11 @@ export function packingOf(batch: TokenBatch): Packing | undefined {
   return { rows, places: int64([rows], places), rowOf: int64([total], rowOf) };
 }
 
-/** At least one row more than there are tokens, at most an eighth: few numbers, few graphs to compile. */
-function packedRows(real: number): number {
+/**
+ * Rows for a number of real tokens: at least one row more than there are tokens, at most an eighth; few
+ * numbers, few graphs to compile.
+ */
+export function packedRows(real: number): number {
   const step = stepAt(real, 8, 8);
   return Math.ceil((real + 1) / step) * step;
 }

@@ -16,7 +16,14 @@ import { PrefixRows } from "./prefix_cache.ts";
 import { type PartRun, runParts } from "./run_parts.ts";
 import { runSchedule, type ScheduleMeans } from "./run_schedule.ts";
 import type { BatchLoss, Evaluation, Parameter, StepModel } from "./step.ts";
-import { batchInputs, partSeed, prepare, type Prepared, STEP_INPUTS } from "./step_inputs.ts";
+import {
+  batchInputs,
+  partSeed,
+  prepare,
+  type Prepared,
+  prepareParts,
+  STEP_INPUTS,
+} from "./step_inputs.ts";
 import { StepSlab } from "./step_slab.ts";
 
 /** What to train and how; the setting `numeric` is that of {@linkcode PlannedModel.accumulate}. */
@@ -201,8 +208,7 @@ export class PlannedModel implements StepModel<TokenBatch> {
 
   /** The parts of a batch that have targets, with their plans. */
   #planned(batch: TokenBatch): { readonly part: Prepared; readonly compiled: CompiledPlan }[] {
-    const parts = shareBatch(batch, this.#slabs.length).map((part) => prepare(part, this.#packs))
-      .filter(({ targets }) => targets.count > 0);
+    const parts = prepareParts(shareBatch(batch, this.#slabs.length), this.#packs);
     const { dropout = 0 } = this.#options;
     const how = { parts: parts.length, dropout, numeric: this.#numeric };
     return parts.map((part) => ({ part, compiled: this.#planFor(part, ["training"], how) }));

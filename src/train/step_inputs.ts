@@ -1,5 +1,5 @@
 /** What a step is fed of a batch. */
-import { type Packing, packingOf } from "../data/packing.ts";
+import { packedRows, type Packing, packingOf } from "../data/packing.ts";
 import {
   rowBucket,
   type Targets,
@@ -21,7 +21,25 @@ export interface Prepared {
   readonly packing?: Packing;
 }
 
-/** @param packs whether padding may be left out */
+/**
+ * Prepares the parts of a batch, those with targets: all for one shape where they have as many
+ * sequences, for whoever has least would wait for the others anyway.
+ *
+ * @param packs whether padding may be left out
+ */
+export function prepareParts(parts: readonly TokenBatch[], packs: boolean): Prepared[] {
+  const counted = parts.map((batch) => ({ batch, count: targetsOf(batch).count }))
+    .filter(({ count }) => count > 0);
+  const targetRows = rowBucket(Math.max(...counted.map(({ count }) => count)));
+  const rows = packedRows(Math.max(...counted.map(({ batch }) => batch.tokenCount)));
+  return counted.map(({ batch }) => ({
+    batch,
+    targets: targetsOf(batch, () => targetRows),
+    packing: packs ? packingOf(batch, rows) : undefined,
+  }));
+}
+
+/** {@linkcode prepareParts} of a batch that is computed as one, with or without targets. */
 export function prepare(batch: TokenBatch, packs: boolean): Prepared {
   return {
     batch,

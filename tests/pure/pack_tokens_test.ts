@@ -84,6 +84,17 @@ Deno.test("packingOf() lists real tokens, then padding, and sends padding to the
   assertEquals(rowOf, [0, 1, 2, 4, 4, 4, 4, 4, 3, 4, 4, 4, 4, 4, 4, 4]);
 });
 
+Deno.test("packingOf() pads to as many rows as are asked for, or to those that the tokens need", () => {
+  const real = packingOf(batchOf([30, 10], 64))!;
+  const wider = packingOf(batchOf([30, 10], 64), 96)!;
+  assertEquals([real.rows, wider.rows], [48, 96]);
+  const [places, more] = [real, wider].map(({ places }) => Array.from(toNumbers(places), Number));
+  assertEquals(more.slice(0, 48), places);
+  assertEquals(new Set(more.slice(40)), new Set([30]), "padding, again and again");
+  assertEquals(packingOf(batchOf([30, 10], 64), 8)!.rows, 48);
+  assertEquals(packingOf(batchOf([30, 10], 64), 128), undefined);
+});
+
 Deno.test("packingOf() is absent where there is next to no padding", () => {
   assertEquals(packingOf(batchOf([64, 64], 64)), undefined);
   assertEquals(packingOf(batchOf([64, 62], 64)), undefined);

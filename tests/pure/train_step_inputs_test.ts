@@ -1,0 +1,22 @@
+import { assertEquals } from "@std/assert";
+import { batchOf, rowsOf } from "../helpers/training_step.ts";
+import { prepareParts } from "../../src/train/step_inputs.ts";
+
+const shapesOf = (lengths: readonly (readonly number[])[], packs = true) =>
+  prepareParts(lengths.map((part) => batchOf(rowsOf(part), 96, "causal")), packs)
+    .map(({ batch, targets, packing }) => [batch.inputIds.dims[0], targets.rows, packing?.rows]);
+
+Deno.test("prepareParts() gives parts of as many sequences one shape: that of the largest", () => {
+  // Alone, the first would have 96 target rows and 72 packed ones, the second 192 and 176.
+  assertEquals(shapesOf([[30, 40], [80, 85]]), [[2, 192, 176], [2, 192, 176]]);
+  assertEquals(shapesOf([[30, 40], [80, 85]], false), [[2, 192, undefined], [2, 192, undefined]]);
+  // Where one has next to no padding, none leaves it out.
+  assertEquals(shapesOf([[30, 40], [96, 95]]), [[2, 192, undefined], [2, 192, undefined]]);
+});
+
+Deno.test("prepareParts() leaves out parts without a target", () => {
+  const silent = rowsOf([20]).map((row) => ({ ...row, prompt: 20 }));
+  const parts = [batchOf(silent, 96, "causal"), batchOf(rowsOf([20]), 96, "causal")];
+  assertEquals(prepareParts(parts, true).map(({ batch }) => batch), [parts[1]]);
+  assertEquals(prepareParts(parts.slice(0, 1), true), []);
+});
