@@ -30,7 +30,7 @@ export interface NativeRun {
 export interface EncodedLists {
   /** Addresses, and behind each run's the values that it makes. */
   readonly cells: BigUint64Array;
-  /** For each list: how many of its runs have ended; {@linkcode FAILED} for one that is given up. */
+  /** For each list: how many of its runs have ended; -1 for one that is given up. */
   readonly progress: Int32Array;
   /** For each list, its runs one after the other: six numbers, and four for each result it takes. */
   readonly lists: readonly Int32Array[];
@@ -53,7 +53,7 @@ export interface ListFunctions {
   readonly release: (value: bigint) => void;
 }
 
-export const FAILED = -1;
+const FAILED = -1;
 
 const RUN_SIGNATURE = {
   parameters: ["u64", "u64", "u64", "u64", "u64", "u64", "u64", "u64"],
@@ -137,7 +137,7 @@ export function carryOut(
   );
   const address = (cell: number) => base + BigInt(cell * CELL_BYTES);
   let done = 0;
-  const giveUp = (status: bigint): ListEnd => {
+  const failed = (status: bigint): ListEnd => {
     tell(progress, number, FAILED);
     return { status, done };
   };
@@ -146,7 +146,7 @@ export function carryOut(
     const taken = at;
     for (let i = 0; i < takes; i++) {
       const [to, from, other, otherRun] = list.subarray(at, at += 4);
-      if (!waitFor(progress, other, otherRun)) return giveUp(0n);
+      if (!waitFor(progress, other, otherRun)) return failed(0n);
       cells[to] = cells[from];
     }
     const start = performance.now();
@@ -160,7 +160,7 @@ export function carryOut(
       BigInt(outputCount),
       address(outputs),
     );
-    if (status !== 0n) return giveUp(status);
+    if (status !== 0n) return failed(status);
     for (let i = taken; i < at; i += 4) {
       release(cells[list[i]]);
       cells[list[i + 1]] = 0n;
@@ -169,6 +169,11 @@ export function carryOut(
     tell(progress, number, ++done);
   }
   return { status: 0n, done };
+}
+
+/** Lets the lists that wait for this one end. */
+export function giveUp({ progress }: EncodedLists, number: number): void {
+  tell(progress, number, FAILED);
 }
 
 /** Waits for the end of a run; false where its list is given up. */

@@ -4,7 +4,7 @@
  * ones) lose much of the time: each wakes the event loop and another thread, and both wait for a core.
  */
 import type { Ort } from "./api.ts";
-import type { EncodedLists, ListEnd } from "./run_lists.ts";
+import { type EncodedLists, giveUp, type ListEnd } from "./run_lists.ts";
 import type { Order } from "./run_lists_worker.ts";
 import { SLOTS } from "./slots.ts";
 import { unwrap } from "./status.ts";
@@ -13,6 +13,8 @@ import { unwrap } from "./status.ts";
 export class RunThreads implements Disposable {
   readonly #ort: Ort;
   readonly #workers: Worker[] = [];
+  /** The end of what runs now. */
+  #last: Promise<unknown> = Promise.resolve();
   #running = 0;
   #disposed = false;
 
@@ -21,7 +23,7 @@ export class RunThreads implements Disposable {
   }
 
   /**
-   * Carries out all lists at once, and no others meanwhile; settles when the last has ended.
+   * Carries out all lists at once, when those before have ended; settles when the last has ended.
    *
    * @param onFailure told which run failed first, of the lists in order; throws what is done about it
    */
@@ -29,7 +31,10 @@ export class RunThreads implements Disposable {
     encoded: EncodedLists,
     onFailure: (list: number, run: number, tell: () => void) => void,
   ): Promise<void> {
-    const ends = await this.#endsOf(encoded);
+    this.#running++;
+    const turn = this.#last.then(() => this.#endsOf(encoded));
+    this.#last = turn.catch(() => {});
+    const ends = await turn;
     const failed = ends.flatMap(({ status, done }, list) =>
       status === 0n ? [] : [{ list, run: done, status: Deno.UnsafePointer.create(status) }]
     );
@@ -48,26 +53,31 @@ export class RunThreads implements Disposable {
   }
 
   async #endsOf(encoded: EncodedLists): Promise<ListEnd[]> {
-    this.#running++;
     try {
-      return await Promise.all(
-        encoded.lists.map((_, number) => this.#order(number, { encoded, number })),
+      const ends = await Promise.allSettled(
+        encoded.lists.map((_, number) => this.#order(encoded, number)),
       );
+      return ends.map((end) => {
+        if (end.status === "rejected") throw end.reason;
+        return end.value;
+      });
     } finally {
       this.#running--;
       if (this.#disposed) this[Symbol.dispose]();
     }
   }
 
-  #order(thread: number, order: Order): Promise<ListEnd> {
-    const worker = this.#workers[thread] ??= this.#start();
+  #order(encoded: EncodedLists, number: number): Promise<ListEnd> {
+    const worker = this.#workers[number] ??= this.#start();
     return new Promise((resolve, reject) => {
       worker.onmessage = ({ data }) => resolve(data);
       worker.onerror = (event) => {
         event.preventDefault();
+        delete this.#workers[number];
+        giveUp(encoded, number);
         reject(new Error(event.message));
       };
-      worker.postMessage(order);
+      worker.postMessage({ encoded, number } satisfies Order);
     });
   }
 

@@ -31,7 +31,9 @@ const SWEEPS: readonly Sweep[] = [
       rows("2", "512"),
       rows("1", "1024"),
     ],
-    because: "the same number of tokens; attention's scores grow with the length",
+    because:
+      "the same number of tokens; attention's scores grow with the length, and one sequence alone " +
+      "is not divided among the threads",
   },
   {
     title: "Layers adapted, 4×256 tokens",

@@ -98,6 +98,21 @@ Deno.test("runLists() that fails names the graph, ends the other lists, and work
   assertEquals(first(outputs.y), 2);
 });
 
+Deno.test("runLists() that are asked for at once run one after the other", async () => {
+  using runner = createOrtRunner({ threads: 2 });
+  using small = await addition(runner, 4);
+  using one = runner.upload(filled(4, 1));
+  const chain = (count: number): ListedRun[] =>
+    Array.from({ length: count }, (_, run) => ({
+      executable: small,
+      feeds: { x: one, s: run === 0 ? one : { list: 0, run: run - 1, output: "y" } },
+      into: {},
+    }));
+  const all = await Promise.all([300, 200, 100].map((count) => runner.runLists([chain(count)])));
+  const sums = all.map(([list]) => list.at(-1)!.outputs.y);
+  assertEquals(sums.map(first), [301, 201, 101]);
+});
+
 Deno.test("runLists() ends where its runner is disposed of on the way", async () => {
   const runner = createOrtRunner({ threads: 2 });
   const large = await addition(runner, MIB);
