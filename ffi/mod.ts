@@ -12,7 +12,7 @@ export { findLibrary, LOWEST_ORT, openLibrary, OrtLoadError } from "./library.ts
 export { type ModelMetadata, modelMetadata } from "./metadata.ts";
 export { addressOf, cStrings } from "./pointer.ts";
 export { type Provider, tryProvider } from "./providers.ts";
-export { type CellOf, type Earlier, encodeLists, type NativeRun } from "./run_lists.ts";
+export { type Earlier, encodeLists, type NativeRun } from "./run_lists.ts";
 export { RunThreads } from "./run_threads.ts";
 export { type Names, type Port, Session } from "./session.ts";
 export type { SessionSettings } from "./session_options.ts";

@@ -12,24 +12,12 @@ import { setUpTraining } from "../../src/cli/train_setup.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
 import { median } from "../../src/statistics.ts";
 import { laneCount } from "../../src/train/lanes.ts";
+import { trainedCases } from "./trained_cases.ts";
 
 const [shared = "../shared", rounds = "10"] = Deno.args;
 const BATCHES = 4;
 /** Milliseconds in which the pool's threads go to sleep. */
 const SLEEP_MS = 100;
-
-const CASES = [
-  {
-    model: `${shared}/models/smollm2-135m-instruct-int4`,
-    data: `${shared}/data/e2e/bench512.jsonl`,
-    batchSize: 8,
-  },
-  {
-    model: `${shared}/models/all-minilm-l6-v2-int8`,
-    data: `${shared}/data/banking77/train.csv`,
-    batchSize: 32,
-  },
-];
 
 /** What nine of ten stay below. */
 function slowTenth(values: readonly number[]): number {
@@ -39,7 +27,7 @@ function slowTenth(values: readonly number[]): number {
 const silent = { ...processTerminal(), note: () => {} };
 using runner = createOrtRunner();
 const counts = [1, laneCount(runner, undefined)];
-for (const what of CASES) {
+for (const what of trainedCases(shared)) {
   for (const numeric of ["fast", "exact"] as const) {
     const flags = resolveValues(TRAIN_FLAGS, { ...what, numeric }).values as unknown as TrainFlags;
     using resources = new DisposableStack();

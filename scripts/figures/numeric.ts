@@ -15,22 +15,10 @@ import { checkFast, compareGradients, gradientOf } from "../../src/train/check_f
 import type { MicroBatches } from "../../src/train/micro_batches.ts";
 import { PlannedModel } from "../../src/train/planned_model.ts";
 import { median } from "../../src/statistics.ts";
+import { trainedCases } from "./trained_cases.ts";
 
 const [shared = "../shared", rounds = "5"] = Deno.args;
 const BATCHES = 4;
-
-const CASES = [
-  {
-    model: `${shared}/models/smollm2-135m-instruct-int4`,
-    data: `${shared}/data/e2e/bench512.jsonl`,
-    batchSize: 8,
-  },
-  {
-    model: `${shared}/models/all-minilm-l6-v2-int8`,
-    data: `${shared}/data/banking77/train.csv`,
-    batchSize: 32,
-  },
-];
 
 /** Seconds that this process has computed. */
 function cpuSeconds(): number {
@@ -38,7 +26,7 @@ function cpuSeconds(): number {
   return (Number(fields[11]) + Number(fields[12])) / 100; // in ticks of 10 ms
 }
 
-for (const what of CASES) {
+for (const what of trainedCases(shared)) {
   const flags = resolveValues(TRAIN_FLAGS, what).values as unknown as TrainFlags;
   using setup = await setUpTraining(flags, processTerminal());
   const { model } = setup.model as MicroBatches;

@@ -1,5 +1,6 @@
 /** A batch divided among threads, each of which computes its sequences alone. */
-import { type Tensor, tensor, toNumbers } from "../graph/tensor.ts";
+import { type Tensor, toNumbers } from "../graph/tensor.ts";
+import { cutTokens } from "./slice_batch.ts";
 import type { TokenBatch } from "./targets.ts";
 
 /** Share of the threads' time that may be waited away before one after the other is the quicker way. */
@@ -20,7 +21,7 @@ export function shareBatch(batch: TokenBatch, shares: number): TokenBatch[] {
   const longest = Math.max(...parts.map(({ sum }) => sum));
   const whole = tokens.reduce((sum, count) => sum + count, 0);
   if (whole < (1 - WAITED) * shares * longest) return [batch];
-  return parts.map(({ rows }) => pickRows(batch, rows));
+  return parts.map((part) => pickRows(batch, part));
 }
 
 /** Real tokens of each sequence. */
@@ -57,27 +58,19 @@ function divide(tokens: readonly number[], shares: number): Part[] {
   return parts;
 }
 
-/** Some sequences of a batch. */
-function pickRows(batch: TokenBatch, rows: readonly number[]): TokenBatch {
-  const [sequences, length] = batch.inputIds.dims;
-  const pick = (value: Tensor): Tensor => {
-    const rowBytes = value.bytes.byteLength / sequences;
-    const bytes = new Uint8Array(rows.length * rowBytes);
-    rows.forEach((row, r) => {
-      bytes.set(value.bytes.subarray(row * rowBytes, (row + 1) * rowBytes), r * rowBytes);
-    });
-    return tensor(value.dtype, [rows.length, length], bytes);
-  };
+/** Some sequences of a batch, with so many real tokens. */
+function pickRows(batch: TokenBatch, { rows, sum: tokenCount }: Part): TokenBatch {
+  const [, length] = batch.inputIds.dims;
+  const pick = (value: Tensor) => cutTokens(value, rows, length);
   const { tokenTypeIds, labels, classIds } = batch;
-  const attentionMask = pick(batch.attentionMask);
   return {
     inputIds: pick(batch.inputIds),
-    attentionMask,
+    attentionMask: pick(batch.attentionMask),
     ...(tokenTypeIds && { tokenTypeIds: pick(tokenTypeIds) }),
     ...(labels && {
       labels: rows.flatMap((row) => Array.from({ length }, (_, t) => labels[row * length + t])),
     }),
     ...(classIds && { classIds: rows.map((row) => classIds[row]) }),
-    tokenCount: tokenCounts(attentionMask).reduce((sum, count) => sum + count, 0),
+    tokenCount,
   };
 }

@@ -220,11 +220,10 @@ export class PlannedModel implements StepModel<TokenBatch> {
       const sums = new Set(this.parameters.map(({ name }) => gradientName(name)));
       return await runParts(parts, sums, this.#means);
     }
-    for (const { schedule, env, kept } of parts) {
-      await runSchedule(schedule, env, this.#means, { kept });
-      return env;
-    }
-    return new Map();
+    const [only] = parts;
+    if (only === undefined) return new Map();
+    await runSchedule(only.schedule, only.env, this.#means, { kept: only.kept });
+    return only.env;
   }
 
   #setGradients(sums: ReadonlyMap<string, DeviceTensor>): void {

@@ -1,4 +1,5 @@
 /** Training steps on the fixtures' models: an adapter whose B is not zero, batches, gradients. */
+import { assert } from "@std/assert";
 import { Random } from "../../src/random.ts";
 import { float32, int64, type Tensor, toNumbers } from "../../src/graph/tensor.ts";
 import type { Model } from "../../src/graph/types.ts";
@@ -120,6 +121,14 @@ export function norm(values: Iterable<number>): number {
   let sum = 0;
   for (const value of values) sum += value * value;
   return Math.sqrt(sum);
+}
+
+/** Loss and gradients are the same but for a relative error. */
+export function assertSame(found: StepNumbers, expected: StepNumbers, tolerance = 1e-5): void {
+  const off = Math.abs(found.loss - expected.loss);
+  assert(off <= tolerance * expected.loss, `loss off by ${off}`);
+  const { parameter, error } = gradientDistance(found, expected);
+  assert(error <= tolerance, `gradient of ${parameter} off by ${error}`);
 }
 
 /** The largest ‖found − expected‖₂ / ‖expected‖₂ of a parameter's gradient, and whose it is. */

@@ -2,24 +2,17 @@ import { assert } from "@std/assert";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
 import { MicroBatches } from "../../src/train/micro_batches.ts";
 import {
+  assertSame,
   batchOf,
   gradientDistance,
   gradientsOf,
   rowsOf,
   STEP_MODELS,
   type StepModelName,
-  type StepNumbers,
   stepOn,
 } from "../helpers/training_step.ts";
 
 const LENGTHS = [5, 12, 9, 3, 16, 7];
-
-function assertSame(found: StepNumbers, expected: StepNumbers, tolerance = 1e-5): void {
-  const off = Math.abs(found.loss - expected.loss);
-  assert(off <= tolerance * expected.loss, `loss off by ${off}`);
-  const { parameter, error } = gradientDistance(found, expected);
-  assert(error <= tolerance, `gradient of ${parameter} off by ${error}`);
-}
 
 for (const [model, objective] of Object.entries(STEP_MODELS)) {
   const name = model as StepModelName;

@@ -3,26 +3,19 @@ import { join } from "@std/path";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
 import { ActivationFile } from "../../src/train/activation_file.ts";
 import {
+  assertSame,
   batchOf,
   gradientDistance,
   gradientsOf,
   rowsOf,
   STEP_MODELS,
   type StepModelName,
-  type StepNumbers,
   stepOn,
 } from "../helpers/training_step.ts";
 import { inTempDir } from "../helpers/temp_dir.ts";
 
 /** Six sequences, which divide into two parts of 26 tokens and into three of 16 to 18. */
 const LENGTHS = [5, 12, 9, 3, 16, 7];
-
-function assertNear(found: StepNumbers, expected: StepNumbers, tolerance: number): void {
-  const off = Math.abs(found.loss - expected.loss);
-  assert(off <= tolerance * expected.loss, `loss off by ${off}`);
-  const { parameter, error } = gradientDistance(found, expected);
-  assert(error <= tolerance, `gradient of ${parameter} off by ${error}`);
-}
 
 for (const [model, objective] of Object.entries(STEP_MODELS)) {
   const name = model as StepModelName;
@@ -39,7 +32,7 @@ for (const [model, objective] of Object.entries(STEP_MODELS)) {
       for (const lanes of [2, 3]) {
         using step = stepOn(runner, name, { ...how, lanes });
         const found = await gradientsOf(step, [batch, batch]);
-        assertNear(found, expected, tolerance);
+        assertSame(found, expected, tolerance);
         assertEquals(await gradientsOf(step, [batch, batch]), found, "the same, to the bit");
         assertEquals(await step.evaluate(batch), await one.evaluate(batch));
       }
@@ -59,11 +52,11 @@ for (const [model, objective] of Object.entries(STEP_MODELS)) {
       keeping.activations = file;
       const first = await gradientsOf(keeping, [batch]);
       assertEquals(file.count, LENGTHS.length);
-      assertNear(first, await gradientsOf(plain, [batch]), 1e-5);
+      assertSame(first, await gradientsOf(plain, [batch]), 1e-5);
       assertEquals(await gradientsOf(keeping, [batch]), first, "the same, to the bit");
       // One lane has all of its sequences, the other has none: of four, the first two are new.
       const mixed = batchOf([...rowsOf([13, 10]), ...rowsOf(LENGTHS).slice(1, 3)], 16, objective);
-      assertNear(
+      assertSame(
         await gradientsOf(keeping, [mixed]),
         await gradientsOf(plain, [mixed]),
         1e-5,
@@ -96,5 +89,5 @@ Deno.test("accumulate() in lanes takes a batch whole that does not divide, and o
     batchOf([rows[0], { ...rows[0], prompt: 12 }], 16, "causal"),
     batchOf(rows.map((row) => ({ ...row, prompt: 16 })), 16, "causal"),
   ];
-  assertNear(await gradientsOf(step, batches), await gradientsOf(one, batches), 1e-5);
+  assertSame(await gradientsOf(step, batches), await gradientsOf(one, batches), 1e-5);
 });
