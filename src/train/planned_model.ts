@@ -54,8 +54,7 @@ export class PlannedModel implements StepModel<TokenBatch> {
   #halves: boolean;
   readonly #runner: Runner;
   readonly #plans: PlanCache;
-  /** One for each part that is computed beside others. */
-  readonly #slabs: readonly StepSlab[];
+  readonly #slab: StepSlab;
   readonly #means: ScheduleMeans;
   readonly #zeros = new Map<string, DeviceTensor>();
   /** Whether padding is left out: wanted, and the model tells it from tokens. */
@@ -73,13 +72,13 @@ export class PlannedModel implements StepModel<TokenBatch> {
     this.#options = options;
     this.#halves = options.halves ?? true;
     this.#runner = options.runner;
-    this.#slabs = Array.from({ length: options.lanes ?? 1 }, () => new StepSlab(options.runner));
+    this.#slab = new StepSlab(options.runner);
     this.#plans = new PlanCache(options.runner, PLANS_KEPT, (plan) => {
       for (const schedule of [plan.training, plan.evaluation, plan.logits]) {
-        for (const slab of this.#slabs) slab.forget(schedule);
+        this.#slab.forget(schedule);
       }
     });
-    this.#means = { runner: this.#runner, plans: this.#plans, slab: this.#slabs[0] };
+    this.#means = { runner: this.#runner, plans: this.#plans, slab: this.#slab };
     this.#numeric = options.numeric ?? "exact";
     const { model, objective, packing = true } = options;
     const masked = model.graph.inputs.some(({ name }) => name === "attention_mask");
@@ -117,7 +116,7 @@ export class PlannedModel implements StepModel<TokenBatch> {
       }
       const kept = this.#keptRows(compiled, part, this.#numeric);
       const schedule = compiled.plan.training;
-      parts.push({ compiled, schedule, env, slab: this.#slabs[i], kept, targets: part.targets });
+      parts.push({ compiled, schedule, env, kept, targets: part.targets });
     }
     this.#setGradients(await this.#run(parts));
     return parts.reduce((sum, { compiled, env, targets }) => {
@@ -194,7 +193,7 @@ export class PlannedModel implements StepModel<TokenBatch> {
     this.zeroGrad();
     for (const parameter of this.parameters) parameter.value[Symbol.dispose]();
     for (const zeros of this.#zeros.values()) zeros[Symbol.dispose]();
-    for (const slab of this.#slabs) slab[Symbol.dispose]();
+    this.#slab[Symbol.dispose]();
     this.#plans[Symbol.dispose]();
   }
 
@@ -208,7 +207,7 @@ export class PlannedModel implements StepModel<TokenBatch> {
 
   /** The parts of a batch that have targets, with their plans. */
   #planned(batch: TokenBatch): { readonly part: Prepared; readonly compiled: CompiledPlan }[] {
-    const parts = prepareParts(shareBatch(batch, this.#slabs.length), this.#packs);
+    const parts = prepareParts(shareBatch(batch, this.#options.lanes ?? 1), this.#packs);
     const { dropout = 0 } = this.#options;
     const how = { parts: parts.length, dropout, numeric: this.#numeric };
     return parts.map((part) => ({ part, compiled: this.#planFor(part, ["training"], how) }));

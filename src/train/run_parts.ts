@@ -16,8 +16,6 @@ export interface PartRun {
   readonly schedule: Schedule;
   /** Tensors that the calls read, sums of gradients so far included; the schedule's results are added. */
   readonly env: Map<string, DeviceTensor>;
-  /** Where the tensors between the calls lie: no other part's. */
-  readonly slab: StepSlab;
   /** The part's rows in the result of the frozen calls, which do not run where all are there. */
   readonly kept?: PrefixRows;
 }
@@ -26,6 +24,8 @@ export interface PartRun {
 export interface PartMeans {
   readonly runner: Runner;
   readonly plans: PlanCache;
+  /** Where the tensors between calls lie, each part's in a place of its own. */
+  readonly slab: StepSlab;
 }
 
 /**
@@ -37,9 +37,10 @@ export async function runParts(
   sums: ReadonlySet<string>,
   means: PartMeans,
 ): Promise<ReadonlyMap<string, DeviceTensor>> {
-  const whole = parts.map((part): Stretch => ({
+  const places = means.slab.tensorsOf(parts.map(({ schedule }) => schedule));
+  const whole = parts.map((part, p): Stretch => ({
     ...part,
-    places: part.slab.tensorsOf(part.schedule),
+    places: places[p],
     calls: part.schedule.calls,
   }));
   if (parts.some(({ kept }) => kept !== undefined)) await runFrozen(whole, means);

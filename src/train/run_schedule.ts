@@ -77,7 +77,7 @@ class ScheduleRun {
     this.#schedule = schedule;
     this.#env = env;
     this.#means = means;
-    this.#placed = means.runner.inPlace ? means.slab.tensorsOf(schedule) : undefined;
+    this.#placed = means.runner.inPlace ? means.slab.tensorsOf([schedule])[0] : undefined;
   }
 
   async call(call: PlannedCall): Promise<void> {
