@@ -1,6 +1,7 @@
 /**
  * Prints what new batch shapes cost a language model's training: planning, finding sessions,
  * compiling. The first shape compiles, later ones should find nearly all of their sessions there.
+ * Beside them, what planning takes that looks at every one of the model's blocks.
  *
  * usage: deno run -A scripts/figures/planning.ts [MODEL.onnx] (default: SmolLM2 in ../shared)
  */
@@ -52,13 +53,17 @@ for (const [length, targetRows, packedRows] of SHAPES) {
   );
   const found = performance.now();
   for (const call of plan.training.calls) await plans.session(call, "pool");
+  const compiled = performance.now();
+  planTraining(model, { ...options, length, targetRows, packedRows, everyBlock: true });
+  const wholeMs = Math.round(performance.now() - compiled);
   console.log(JSON.stringify({
     length,
     targetRows,
     packedRows,
     planMs: Math.round(planned - began),
     findMs: Math.round(found - planned),
-    compileMs: Math.round(performance.now() - found),
+    compileMs: Math.round(compiled - found),
+    wholeMs,
     sessionsCompiled: plans.sessionCount - before,
   }));
 }

@@ -1,5 +1,6 @@
 /** A dense tensor in host memory: element type, dimensions, little-endian bytes. */
 import { byteLength, type DataType } from "./dtype.ts";
+import { watchedView } from "./watched.ts";
 
 /** `bytes` may be a view over a mapped file: never write through it. */
 export interface Tensor {
@@ -59,7 +60,7 @@ export function bool(dims: readonly number[], values: ArrayLike<boolean | number
 
 /** A tensor of the same bytes under other dimensions. */
 export function reshaped(t: Tensor, dims: readonly number[]): Tensor {
-  return tensor(t.dtype, dims, t.bytes);
+  return watchedView(t, dims) ?? tensor(t.dtype, dims, t.bytes);
 }
 
 /** bfloat16 bits to a number. */

@@ -2,7 +2,7 @@
 import { tensorAttribute } from "../graph/attributes.ts";
 import type { Known } from "../graph/builder.ts";
 import { elementCount, float32, int64, type Tensor, toNumbers } from "../graph/tensor.ts";
-import type { Node } from "../graph/types.ts";
+import type { Graph, Node } from "../graph/types.ts";
 import { label, required, requiredInts, unsupported } from "./args.ts";
 import { exactNumbers, fitting, folded, rearranged } from "./fold.ts";
 import type { OpRule } from "./types.ts";
@@ -30,6 +30,23 @@ function contents(node: Node): Tensor {
     }
   }
   throw new SyntaxError(`${label(node)} needs an attribute with its value: it has none`);
+}
+
+/**
+ * The graph with its Constant nodes as initializers, which is what they are.
+ *
+ * @throws {UnsupportedError} where one holds what graft does not read
+ */
+export function constantsAsInitializers(graph: Graph): Graph {
+  const isConstant = ({ opType, domain }: Node) => opType === "Constant" && domain === "";
+  const constants = graph.nodes.filter(isConstant);
+  if (constants.length === 0) return graph;
+  const made = constants.map((node) => [node.outputs[0], contents(node)] as const);
+  return {
+    ...graph,
+    nodes: graph.nodes.filter((node) => !isConstant(node)),
+    initializers: new Map([...graph.initializers, ...made]),
+  };
 }
 
 export const Constant: OpRule = {

@@ -30,20 +30,27 @@ export function segmentPlanner(context: PlanContext): SegmentPlanner {
   const signatures = new Map<Segment, Signature>();
   const forwards = new Map<string, { rename: Renaming; call: PlannedCall }>();
   const backwards = new Map<string, { rename: Renaming; backward: Backward }>();
-  const signatureOf = (segment: Segment) => {
-    const found = signatures.get(segment) ?? signature(context, segment.nodes, [
-      segment.input ?? "",
-      segment.output,
-      ...trainablesOf(context, segment),
-    ]);
+  const signatureOf = (segment: Segment): Signature => {
+    const found = signatures.get(segment) ??
+      (segment.copyOf === undefined
+        ? segmentSignature(context, segment)
+        : renamedSignature(signatureOf(segment.copyOf.segment), segment.copyOf.rename));
     signatures.set(segment, found);
     return found;
   };
-  return {
+  const planner: SegmentPlanner = {
     forward(segment, kept = new Map()) {
       const { text, names, places } = signatureOf(segment);
       const stored = [...kept].map(([value, form]) => `${places.get(value)} ${form}`);
       const key = `${text}\n${stored}`;
+      const { copyOf } = segment;
+      if (!forwards.has(key) && copyOf !== undefined) {
+        const original = signatureOf(copyOf.segment).names;
+        const keptThere = [...kept].map(([value, form]) =>
+          [original[places.get(value)!], form] as const
+        );
+        planner.forward(copyOf.segment, new Map(keptThere));
+      }
       const found = forwards.get(key);
       if (found !== undefined) {
         const rename = found.rename(names);
@@ -56,6 +63,9 @@ export function segmentPlanner(context: PlanContext): SegmentPlanner {
     backward(segment, options) {
       const { text, names } = signatureOf(segment);
       const key = `${text}\n${options.wantInput} ${options.keep}`;
+      if (!backwards.has(key) && segment.copyOf !== undefined) {
+        planner.backward(segment.copyOf.segment, options);
+      }
       const found = backwards.get(key);
       if (found !== undefined) {
         const rename = found.rename(names);
@@ -71,6 +81,7 @@ export function segmentPlanner(context: PlanContext): SegmentPlanner {
       return backward;
     },
   };
+  return planner;
 }
 
 /** What a piece of graph is but for names. */
@@ -80,6 +91,20 @@ export interface Signature {
   /** Names in the order in which the text first speaks of them. */
   readonly names: readonly string[];
   readonly places: ReadonlyMap<string, number>;
+}
+
+/** The signature of a segment that is no copy. */
+export function segmentSignature(context: PlanContext, segment: Segment): Signature {
+  const { nodes, input = "", output } = segment;
+  return signature(context, nodes, [input, output, ...trainablesOf(context, segment)]);
+}
+
+function renamedSignature(
+  { text, names }: Signature,
+  rename: (name: string) => string,
+): Signature {
+  const others = names.map(rename);
+  return { text, names: others, places: new Map(others.map((name, place) => [name, place])) };
 }
 
 /**

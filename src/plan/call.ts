@@ -8,6 +8,7 @@ import { GraphBuilder, type Known } from "../graph/builder.ts";
 import { typeIn } from "../graph/facts.ts";
 import { neededNodes } from "../graph/passes/prune.ts";
 import type { Graph, Node, ValueType } from "../graph/types.ts";
+import { unwatched } from "../graph/watched.ts";
 import { declareTranspose } from "../ops/gather.ts";
 import { CanonicalNames, isComputed } from "./canonical_names.ts";
 import { SALT_SUFFIX } from "./dropout.ts";
@@ -44,9 +45,10 @@ const DEQUANTIZERS = new Set(["DequantizeLinear", "GatherBlockQuantized"]);
 export function fedConstants(lowered: Graph, trainable: ReadonlySet<string>): Set<string> {
   const fed = new Set(trainable);
   for (const [name, value] of lowered.initializers) {
-    if (value.bytes.byteLength > EMBEDDED_BYTES || name.endsWith(SALT_SUFFIX)) fed.add(name);
+    const { byteLength } = unwatched(value).bytes;
+    if (byteLength > EMBEDDED_BYTES || name.endsWith(SALT_SUFFIX)) fed.add(name);
     // A per-channel vector differs from block to block whatever its size.
-    else if (value.dims.length > 0 && value.dtype === "float32" && value.bytes.byteLength > 64) {
+    else if (value.dims.length > 0 && value.dtype === "float32" && byteLength > 64) {
       fed.add(name);
     }
   }

@@ -17,11 +17,19 @@ export const MASK_SUFFIX = ".dropout_mask";
 /** An initializer that tells one module's masks from another's ends so. */
 export const SALT_SUFFIX = `${MASK_SUFFIX}.salt`;
 
+/** Name of the initializer that tells a mask from others, by that of the mask. */
+export const saltName = (mask: string) => `${mask}.salt`;
+
 /** The Mersenne prime 2^31 - 1: products of two residues stay below 2^62. */
 const PRIME = 2147483647;
 
-/** Number that tells one module's masks from another's: FNV-1a of its name, 24 bits. */
-export function saltOf(name: string): Tensor {
+/**
+ * Number that tells one module's masks from another's: FNV-1a of the mask's name, 24 bits.
+ *
+ * @param salt {@linkcode saltName} of the mask
+ */
+export function saltOf(salt: string): Tensor {
+  const name = salt.slice(0, -saltName("").length);
   let hash = 0x811c9dc5;
   for (let i = 0; i < name.length; i++) {
     hash = Math.imul(hash ^ name.charCodeAt(i), 0x01000193) >>> 0;

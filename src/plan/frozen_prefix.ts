@@ -5,7 +5,7 @@
 import { dimsIn, typeIn } from "../graph/facts.ts";
 import { elementCount } from "../graph/tensor.ts";
 import type { Graph } from "../graph/types.ts";
-import { isWeighted, type Segment } from "./cut.ts";
+import { isWeighted, originalOf, type Segment } from "./cut.ts";
 import type { BatchShape } from "./inputs.ts";
 import { PACKED_SUFFIXES } from "./pack_tokens.ts";
 import { TokenRows } from "./token_rows.ts";
@@ -50,7 +50,7 @@ export function frozenPrefix(
   if (frozen.length === 0) return undefined;
   const tokens = new TokenRows(padded, shape);
   for (let count = frozen.length; count > 0; count--) {
-    const { output } = frozen[count - 1];
+    const { output } = originalOf(frozen[count - 1]);
     const value = nameBeforePacking(output, padded);
     const lead = typeIn(padded, value) === undefined ? undefined : tokens.leadOf(value);
     if (lead === undefined || typeIn(lowered, output)?.dtype !== "float32") continue;
@@ -61,7 +61,15 @@ export function frozenPrefix(
     if (!packed && rows !== shape.batch * shape.length) continue;
     const nodes = frozen.slice(0, count).flatMap((segment) => segment.nodes);
     const depth = nodes.filter((node) => isWeighted(node, constants)).length;
-    return { start, end: start + count, output, dims, width, packed, depth };
+    return {
+      start,
+      end: start + count,
+      output: frozen[count - 1].output,
+      dims,
+      width,
+      packed,
+      depth,
+    };
   }
 }
 

@@ -9,11 +9,12 @@ import { oncePerGraph } from "../graph/once_per_graph.ts";
 import { prune, readBy } from "../graph/passes/prune.ts";
 import { type Graph, type Model, type Node, operatorName } from "../graph/types.ts";
 import { type DequantForm, setDequantForm } from "../ops/dequantize.ts";
+import { constantsAsInitializers } from "../ops/constant.ts";
 import { inlineIf } from "../ops/if.ts";
 import { inferTraining, ruleOf } from "../ops/registry.ts";
 import { rewriteDynamicQuantization } from "../ops/quantized/pattern.ts";
 import { BadInputError, GraftError } from "../errors.ts";
-import { DROPOUT_SEED, dropoutMask, MASK_SUFFIX, saltOf } from "./dropout.ts";
+import { DROPOUT_SEED, dropoutMask, MASK_SUFFIX, saltName, saltOf } from "./dropout.ts";
 import { inFullPrecision, isHalf } from "./full_precision.ts";
 import { fuse } from "./fuse.ts";
 import type { BoundInput } from "./inputs.ts";
@@ -49,7 +50,24 @@ export function lowerForTraining(
   outputs: readonly string[],
   options: LowerOptions = {},
 ): Graph {
-  const source = sourceFor(model.graph, JSON.stringify(outputs));
+  return lowerSource(trainingSource(model.graph, outputs), model, bound, options);
+}
+
+/**
+ * What some outputs need of a graph, in float32 and without dynamic quantisation: what
+ * {@linkcode lowerSource} starts from. The same graph for the same arguments.
+ */
+export function trainingSource(graph: Graph, outputs: readonly string[]): Graph {
+  return sourceFor(graph, JSON.stringify(outputs));
+}
+
+/** {@linkcode lowerForTraining} of a graph of {@linkcode trainingSource}. */
+export function lowerSource(
+  source: Graph,
+  model: Pick<Model, "opsets">,
+  bound: ReadonlyMap<string, BoundInput>,
+  options: LowerOptions = {},
+): Graph {
   const b = new GraphBuilder(inferTraining);
   if (options.dequantForm !== undefined) setDequantForm(b, options.dequantForm);
   for (const { name } of source.inputs) {
@@ -85,11 +103,11 @@ export function lowerForTraining(
   return fuse(prune(graph));
 }
 
-/** What the outputs need of the graph, in float32 and without dynamic quantisation. */
 const sourceFor = oncePerGraph((graph, names) => {
   const outputs: readonly string[] = JSON.parse(names);
   const wanted = graph.outputs.filter(({ name }) => outputs.includes(name));
-  return prune(rewriteDynamicQuantization(inFullPrecision(prune({ ...graph, outputs: wanted }))));
+  const needed = constantsAsInitializers(prune({ ...graph, outputs: wanted }));
+  return prune(rewriteDynamicQuantization(inFullPrecision(needed)));
 });
 
 /** Gives a mask input of the injected graph a value made from the seed; without dropout, ones. */
@@ -104,7 +122,7 @@ function emitMask(
   else {
     if (!b.has(DROPOUT_SEED)) b.input(DROPOUT_SEED, "int64", []);
     const masked = reader.inputs.find((input) => input !== mask)!;
-    const salt = b.initializer(`${mask}.salt`, saltOf(mask));
+    const salt = b.initializer(saltName(mask), saltOf(saltName(mask)));
     names.set(mask, dropoutMask(b, b.dims(names.get(masked) ?? masked), probability, salt));
   }
 }
@@ -112,7 +130,7 @@ function emitMask(
 function lowerNode(
   b: GraphBuilder,
   node: Node,
-  model: Model,
+  model: Pick<Model, "opsets">,
   names: Map<string, string>,
   read: ReadonlySet<string>,
 ): void {

@@ -45,6 +45,8 @@ export interface PlanOptions extends BatchShape, PlanSettings {
    * padding is computed like any token.
    */
   readonly packedRows?: number;
+  /** Whether every one of a model's alike blocks is looked at, for comparison; default false. */
+  readonly everyBlock?: boolean;
   /** The output that the loss reads; default `logits`. */
   readonly output?: string;
 }

@@ -3,7 +3,7 @@ import { typeIn } from "../graph/facts.ts";
 import type { Graph } from "../graph/types.ts";
 import { type SegmentPlanner, segmentPlanner } from "./alike.ts";
 import { builderOver, callOf, type PlannedCall } from "./call.ts";
-import type { Cut, Segment } from "./cut.ts";
+import { type Cut, originalOf, type Segment } from "./cut.ts";
 import type { ChunkedHead } from "./head_chunks.ts";
 import { storedBytes } from "./kept_form.ts";
 import { LOGITS } from "./names.ts";
@@ -114,7 +114,8 @@ function savedBytes(
     const { input } = body[i];
     sum += keptBytes;
     if (input === undefined) continue;
-    sum += storedBytes(input, kept.get(input) ?? "whole", typeIn(lowered, input)!);
+    const type = typeIn(lowered, originalOf(body[i]).input!)!;
+    sum += storedBytes(input, kept.get(input) ?? "whole", type);
   }
   return sum;
 }

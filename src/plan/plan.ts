@@ -27,6 +27,8 @@ import type { Derivation, DerivedGraph } from "./derivations.ts";
 import { quantizeLinears } from "./quantize_linears.ts";
 import { type Schedule, scheduled } from "./schedule.ts";
 import { graphSharing } from "./share_graphs.ts";
+import { repeatSegments } from "./repeat_segments.ts";
+import { unwatched } from "../graph/watched.ts";
 import { unpackWeights } from "./unpack_weights.ts";
 import { withSignedActivations } from "./signed_activations.ts";
 import { type StepGraph, stepGraph } from "./step_graph.ts";
@@ -64,20 +66,39 @@ export interface TrainingPlan {
  * @throws {BadInputError} where nothing trainable reaches the output
  */
 export function planTraining(model: Model, options: PlanOptions): TrainingPlan {
+  while (true) {
+    const step = stepGraph(model, options);
+    const plan = planStep(step, options);
+    if (plan !== undefined) return plan;
+    step.folded!.reject(); // a whole graph has a plan
+  }
+}
+
+/** @returns `undefined` where the blocks that the graph lacks are not those that it has */
+function planStep(step: StepGraph, options: PlanOptions): TrainingPlan | undefined {
   const { trainable, output = "logits", headChunk = HEAD_CHUNK, numeric = "exact" } = options;
-  const step = stepGraph(model, options);
-  const { padded, packed, rows } = step;
+  const { padded, packed, rows, folded } = step;
   const chunkable = chunkableHead(step, trainable, headChunk);
   const quantized = inNumeric(packed, options, chunkable);
-  const { graph: lowered, derivations } = quantized;
+  const { graph: lowered } = quantized;
   const context = contextOf(quantized, step, options);
-  const cut = cutIntoSegments(lowered, context.constants, chunkable?.hidden);
+  const some = cutIntoSegments(lowered, context.constants, chunkable?.hidden);
+  const found = {
+    segments: some.segments,
+    derivations: quantized.derivations,
+    weights: weightsOf(packed, context, quantized.derivations),
+  };
+  const whole = folded === undefined ? found : repeatSegments(found, context, folded.blocks);
+  if (whole === undefined) return undefined;
+  const { segments, derivations } = whole;
+  const cut = { ...some, segments };
   const first = firstTrained(context, cut, output);
   const head = chunkable && planChunkedHead(lowered, chunkable, rows, headChunk, numeric);
   const { calls, logitsParts, prologueCount, savedBytes } = planPasses(
     { context, cut, first, rows, head },
     options,
   );
+  if (folded?.blocks.isSound === false) return undefined;
   const share = graphSharing();
   const finished = (planned: readonly PlannedCall[]) =>
     share(options.integerForm === "s8s8" ? withSignedActivations(planned) : planned);
@@ -89,11 +110,7 @@ export function planTraining(model: Model, options: PlanOptions): TrainingPlan {
     logits: scheduled(finished(calls.logits), logitsParts),
     logitsParts,
     constants: new Map([
-      ...weights(
-        packed,
-        [context.fed, ...derivations.map(({ feeds }) => feeds.values())],
-        trainable,
-      ),
+      ...[...whole.weights].map(([name, value]) => [name, unwatched(value)] as const),
       ...(head?.constants ?? []),
     ]),
     derivations: share([...derivations, ...(head?.derivations ?? [])]),
@@ -151,14 +168,14 @@ function firstTrained(context: PlanContext, { segments }: Cut, output: string): 
   throw new BadInputError(`Cannot train: nothing trainable reaches the output "${output}"`);
 }
 
-/** Those of the named values that are the model's own tensors and stay as they are. */
-function weights(
+/** Tensors of the model that are fed to calls and stay as they are. */
+function weightsOf(
   { initializers }: Graph,
-  names: readonly Iterable<string>[],
-  trainable: ReadonlySet<string>,
-): Map<string, Tensor> {
+  { fed, trainable }: PlanContext,
+  derivations: readonly Derivation[],
+): ReadonlyMap<string, Tensor> {
   const found = new Map<string, Tensor>();
-  for (const name of names.flatMap((some) => [...some])) {
+  for (const name of [...fed, ...derivations.flatMap(({ feeds }) => [...feeds.values()])]) {
     const value = initializers.get(name);
     if (value !== undefined && !trainable.has(name)) found.set(name, value);
   }

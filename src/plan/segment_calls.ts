@@ -32,6 +32,8 @@ export type Halves = "none" | "wide" | "all";
 
 /** Trainable tensors that a segment reads. */
 export function trainablesOf(context: PlanContext, segment: Segment): string[] {
+  const { copyOf } = segment;
+  if (copyOf !== undefined) return trainablesOf(context, copyOf.segment).map(copyOf.rename);
   const read = new Set(segment.nodes.flatMap((node) => node.inputs));
   return [...context.trainable].filter((name) => read.has(name));
 }

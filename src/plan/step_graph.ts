@@ -6,8 +6,9 @@ import { oncePerGraph } from "../graph/once_per_graph.ts";
 import { verify } from "../graph/verify.ts";
 import { rewriteDynamicQuantization } from "../ops/quantized/pattern.ts";
 import { BadInputError } from "../errors.ts";
+import { type FoldedBlocks, foldingsOf } from "./alike_blocks.ts";
 import { bindInputs } from "./inputs.ts";
-import { lowerForTraining } from "./lower.ts";
+import { lowerSource, trainingSource } from "./lower.ts";
 import type { PlanOptions } from "./options.ts";
 import { packTokens } from "./pack_tokens.ts";
 import { selectTargetRows, TARGET_ROWS } from "./select_rows.ts";
@@ -20,8 +21,17 @@ export interface StepGraph {
   readonly packed: Graph;
   /** Rows of logits that enter the loss. */
   readonly rows: number;
+  /** Which blocks of the model both graphs lack; absent: they are whole. */
+  readonly folded?: Folded;
   /** Which of the logits the graph computes: those of the target rows alone, or of every token. */
   readonly computes: "target rows" | "all rows";
+}
+
+/** Alike blocks that were left out. */
+export interface Folded {
+  readonly blocks: FoldedBlocks;
+  /** Says that they cannot be put back: the next graph has others, or all. */
+  reject(): void;
 }
 
 /**
@@ -36,7 +46,10 @@ export function stepGraph(model: Model, options: PlanOptions): StepGraph {
   const given = graph.inputs.filter(({ name }) => name !== TARGET_ROWS);
   const bound = bindInputs({ ...graph, inputs: given }, options);
   if (selected !== undefined) bound.set(TARGET_ROWS, { dtype: "int64", dims: [targetRows!] });
-  const padded = lowerForTraining({ ...model, graph }, bound, [output], options);
+  const source = trainingSource(graph, [output]);
+  const foldings = options.everyBlock ? undefined : foldingsOf(source, trainable);
+  const folded = foldings?.current;
+  const padded = lowerSource(folded?.graph ?? source, model, bound, options);
   const packed = packedRows === undefined
     ? padded
     : packTokens(padded, options, packedRows, trainable);
@@ -44,6 +57,7 @@ export function stepGraph(model: Model, options: PlanOptions): StepGraph {
   return {
     padded,
     packed,
+    folded: folded && { blocks: folded, reject: () => foldings.reject() },
     rows: targetRows ?? elementCount(logits.slice(0, -1)),
     computes: selected === undefined ? "all rows" : "target rows",
   };

@@ -1,0 +1,186 @@
+/**
+ * Puts back the blocks that planning did not look at (`alike_blocks.ts`): between the second block's
+ * segments and the last one's come copies of the former, over other weights.
+ */
+import { equals } from "@std/bytes/equals";
+import { renamed, segmentSignature, type Signature } from "./alike.ts";
+import { type FoldedBlocks, SECOND } from "./alike_blocks.ts";
+import type { Segment } from "./cut.ts";
+import type { Derivation } from "./derivations.ts";
+import type { Tensor } from "../graph/tensor.ts";
+import { unwatched } from "../graph/watched.ts";
+import type { PlanContext } from "./segment_calls.ts";
+
+/** The pieces of a folded graph. */
+export interface FoldedPieces {
+  readonly segments: readonly Segment[];
+  readonly derivations: readonly Derivation[];
+  /** All weights that the pieces read, as they lie in the file. */
+  readonly weights: ReadonlyMap<string, Tensor>;
+}
+
+/**
+ * The pieces of the whole graph.
+ *
+ * @returns `undefined` where the segments of the second block are not the last one's over other weights
+ */
+export function repeatSegments(
+  { segments, derivations, weights }: FoldedPieces,
+  context: PlanContext,
+  folded: FoldedBlocks,
+): FoldedPieces | undefined {
+  const stretch = findStretch(segments, context, folded);
+  if (stretch === undefined) return undefined;
+  const { begin, end, own, border } = stretch;
+  const left = folded.count - 3;
+  /** Names of the second block in a copy of it; copy 0 is the second block itself. */
+  const nameIn = (copy: number) => (name: string): string => {
+    if (name === border.input) return copied(border.output, copy - 1);
+    if (!own.has(name)) return name;
+    return folded.blockOf(name) === undefined
+      ? copied(name, copy)
+      : folded.counterpart(name, SECOND + copy);
+  };
+  const copies = Array.from({ length: left }, (_, i) => nameIn(i + 1));
+  const made = derivations.filter(({ fetches }) => [...fetches.values()].some((n) => own.has(n)));
+  for (const { feeds } of made) {
+    for (const name of feeds.values()) {
+      if (isOwn(name, weights.get(name)!, folded)) own.add(name);
+    }
+  }
+  const all = [...context.lowered.initializers, ...weights];
+  // What another piece reads of the second block would be missing from the copies.
+  if (!all.every(([name, value]) => own.has(name) || !isOwn(name, value, folded))) return undefined;
+  const read = [...weights].filter(([name]) => own.has(name));
+  const behind = segments.slice(end);
+  const lastMade = derivations.findLastIndex((call) => made.includes(call)) + 1;
+  return {
+    segments: [
+      ...segments.slice(0, end),
+      ...copies.flatMap((name) =>
+        segments.slice(begin, end).map((segment) => copyOf(segment, name))
+      ),
+      copyOf(behind[0], (name) => name === border.output ? copied(name, left) : name),
+      ...behind.slice(1),
+    ],
+    derivations: [
+      ...derivations.slice(0, lastMade),
+      ...copies.flatMap((name) => made.map((call) => renamed(call, name, name(call.label)))),
+      ...derivations.slice(lastMade),
+    ],
+    weights: new Map([
+      ...weights,
+      ...read.flatMap(([name, value]) =>
+        copies.map((nameOf, i) =>
+          [nameOf(name), folded.tensorIn(SECOND + i + 1, name, value)!] as const
+        )
+      ),
+    ]),
+  };
+}
+
+/** Whether a constant is the second block's. */
+function isOwn(name: string, value: Tensor, folded: FoldedBlocks): boolean {
+  return folded.blockOf(name) === SECOND || folded.tensorIn(SECOND, name, value) !== undefined;
+}
+
+/** Name of a value in a copy of the block that it is of. */
+function copied(name: string, copy: number): string {
+  return copy === 0 ? name : `${name}@${copy}`;
+}
+
+function copyOf(segment: Segment, rename: (name: string) => string): Segment {
+  const { input, output, nodes } = segment;
+  return {
+    input: input && rename(input),
+    output: rename(output),
+    nodes,
+    copyOf: { segment, rename },
+  };
+}
+
+/** The second block's segments. */
+interface Stretch {
+  readonly begin: number;
+  /** The segment after the last of them, the last block's first. */
+  readonly end: number;
+  /** Names that are another in every block. */
+  readonly own: Set<string>;
+  /** What enters the first of the segments, and what leaves the last. */
+  readonly border: { readonly input: string; readonly output: string };
+}
+
+function findStretch(
+  segments: readonly Segment[],
+  context: PlanContext,
+  folded: FoldedBlocks,
+): Stretch | undefined {
+  const signatures = segments.map((segment) => segmentSignature(context, segment));
+  // The last segment is the head.
+  for (let size = 1; 2 * size < segments.length; size++) {
+    for (let begin = 1; begin + 2 * size < segments.length; begin++) {
+      const end = begin + size;
+      const own = ownNames(
+        signatures.slice(begin, end),
+        signatures.slice(end, end + size),
+        context,
+        folded,
+      );
+      const input = segments[begin].input;
+      const output = segments[end - 1].output;
+      if (own === undefined || input === undefined || !own.has(input)) continue;
+      if (segments[end].input !== output) continue;
+      return { begin, end, own, border: { input, output } };
+    }
+  }
+}
+
+/**
+ * Names of the second block's segments that are others in the last block's; `undefined` where these
+ * are not the two blocks.
+ */
+function ownNames(
+  second: readonly Signature[],
+  last: readonly Signature[],
+  { lowered, fed }: PlanContext,
+  folded: FoldedBlocks,
+): Set<string> | undefined {
+  const standsFor = new Map<string, string>();
+  for (const [i, { text, names }] of second.entries()) {
+    if (text !== last[i].text) return undefined;
+    for (const [place, name] of names.entries()) {
+      const other = last[i].names[place];
+      if ((standsFor.get(name) ?? other) !== other) return undefined;
+      standsFor.set(name, other);
+    }
+  }
+  const own = new Set<string>();
+  let ofBlock = 0;
+  for (const [name, other] of standsFor) {
+    const block = folded.blockOf(name);
+    const constant = lowered.initializers.get(name);
+    if (block !== undefined) {
+      if (block !== SECOND || folded.counterpart(name, folded.count - 1) !== other) {
+        return undefined;
+      }
+      // What is written into graphs has to be the same in all.
+      if (constant !== undefined && !fed.has(name) && !folded.isEqualInAll(name)) return undefined;
+      own.add(name);
+      ofBlock++;
+    } else if (constant === undefined) {
+      if (name !== other) own.add(name);
+    } else {
+      const there = lowered.initializers.get(other)!;
+      const expected = folded.tensorIn(folded.count - 1, name, constant);
+      if (expected !== undefined) own.add(name);
+      // A constant that lowering has made twice is one constant.
+      if (!haveSameContents(expected ?? constant, there)) return undefined;
+    }
+  }
+  return ofBlock > 0 ? own : undefined;
+}
+
+function haveSameContents(a: Tensor, b: Tensor): boolean {
+  const [one, other] = [unwatched(a).bytes, unwatched(b).bytes];
+  return one === other || equals(one, other);
+}
