@@ -14,6 +14,7 @@ import type { Graph, Node } from "../graph/types.ts";
 import { verify } from "../graph/verify.ts";
 import { sourceOf, watched } from "../graph/watched.ts";
 import { MASK_SUFFIX, SALT_SUFFIX, saltName, saltOf } from "./dropout.ts";
+import { TARGET_ROWS } from "./select_rows.ts";
 import { attributeText } from "./graph_text.ts";
 
 /** Blocks from which on leaving some out is worth it: three stay. */
@@ -149,13 +150,17 @@ function* foldings(
   const labels = graph.nodes.map((node) => labelOf(node, graph, trainable));
   const repeat = longestRepeat(labels, LEAST_BLOCKS);
   if (repeat === undefined) return;
+  const selects = graph.inputs.some(({ name }) => name === TARGET_ROWS);
   let tried = 0;
   for (const start of beginnings(graph.nodes, repeat)) {
     if (tried++ >= MOST_BEGINNINGS) return;
     const { period } = repeat;
-    const count = Math.floor((repeat.start + repeat.length - start) / period);
-    const folded = count >= LEAST_BLOCKS ? fold(graph, { start, period, count }) : undefined;
-    if (folded !== undefined) yield folded;
+    const all = Math.floor((repeat.start + repeat.length - start) / period);
+    // Of the last block, target rows alone may be wanted.
+    for (const count of selects ? [all - 1, all] : [all]) {
+      const folded = count >= LEAST_BLOCKS ? fold(graph, { start, period, count }) : undefined;
+      if (folded !== undefined) yield folded;
+    }
   }
 }
 

@@ -11,6 +11,7 @@ import { bindInputs } from "./inputs.ts";
 import { lowerSource, trainingSource } from "./lower.ts";
 import type { PlanOptions } from "./options.ts";
 import { packTokens } from "./pack_tokens.ts";
+import { selectEarly } from "./select_early.ts";
 import { selectTargetRows, TARGET_ROWS } from "./select_rows.ts";
 
 /** A model's graph lowered at a batch's shape. */
@@ -49,7 +50,10 @@ export function stepGraph(model: Model, options: PlanOptions): StepGraph {
   const source = trainingSource(graph, [output]);
   const foldings = options.everyBlock ? undefined : foldingsOf(source, trainable);
   const folded = foldings?.current;
-  const padded = lowerSource(folded?.graph ?? source, model, bound, options);
+  const lowered = lowerSource(folded?.graph ?? source, model, bound, options);
+  const padded = selected === undefined
+    ? lowered
+    : selectEarly(lowered, options, targetRows!, trainable);
   const packed = packedRows === undefined
     ? padded
     : packTokens(padded, options, packedRows, trainable);

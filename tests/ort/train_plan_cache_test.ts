@@ -38,7 +38,7 @@ Deno.test("PlanCache.keep() frees what only other plans have needed", async () =
   const planOf = (length: number) =>
     cache.get(
       String(length),
-      () => planTraining(model, { batch: 2, length, targetRows: 4, trainable }),
+      () => planTraining(model, { batch: 2, length, targetRows: length / 2, trainable }),
     ).plan;
   const [call] = planOf(8).training.calls;
   const before = await cache.session(call, "pool");

@@ -1,0 +1,115 @@
+/**
+ * Computes what treats tokens one by one over some of a batch's rows alone.
+ *
+ * A value [batch, length, ...] becomes [1, rows, ...]; a flat one, [batch · length, ...], becomes
+ * [rows, ...].
+ */
+import { int } from "../graph/attributes.ts";
+import { GraphBuilder } from "../graph/builder.ts";
+import type { Graph, Node } from "../graph/types.ts";
+import { inferTraining } from "../ops/registry.ts";
+import type { BatchShape } from "./inputs.ts";
+import { type Lead, TokenRows } from "./token_rows.ts";
+
+export class RowSubset {
+  readonly b = new GraphBuilder(inferTraining);
+  readonly tokens: TokenRows;
+  readonly #shape: BatchShape;
+  readonly #rows: number;
+  readonly #choose: (b: GraphBuilder, value: string, flat: string) => string;
+  readonly #suffix: string;
+  readonly #originals: ReadonlyMap<string, readonly number[]>;
+  /** Values that hold the chosen rows under their own names. */
+  readonly #reduced = new Map<string, Lead>();
+
+  /**
+   * @param lowered graph of concrete shapes, whose inputs and initializers the new one has
+   * @param trainable initializers that change, from which nothing may be folded
+   * @param rows that are chosen
+   * @param choose emits them of `flat`, a value [batch · length, ...]
+   * @param suffix of the names of values from which they were chosen
+   */
+  constructor(
+    lowered: Graph,
+    shape: BatchShape,
+    { trainable, rows, choose, suffix }: {
+      readonly trainable: ReadonlySet<string>;
+      readonly rows: number;
+      readonly choose: (b: GraphBuilder, value: string, flat: string) => string;
+      readonly suffix: string;
+    },
+  ) {
+    this.tokens = new TokenRows(lowered, shape);
+    this.#shape = shape;
+    this.#rows = rows;
+    this.#choose = choose;
+    this.#suffix = suffix;
+    this.#originals = new Map(
+      [...lowered.valueInfo].map(([name, { type }]) => [name, type!.shape as readonly number[]]),
+    );
+    this.b.reserve(this.#originals.keys());
+    for (const { name, type } of lowered.inputs) {
+      this.b.input(name, type!.dtype, type!.shape as readonly number[]);
+    }
+    for (const [name, value] of lowered.initializers) {
+      if (trainable.has(name)) this.b.variable(name, value);
+      else this.b.initializer(name, value);
+    }
+  }
+
+  /** Whether any value holds the chosen rows under its own name. */
+  get isEmpty(): boolean {
+    return this.#reduced.size === 0;
+  }
+
+  /** How a value holds the chosen rows under its own name; `undefined` where it does not. */
+  leadOf(value: string): Lead | undefined {
+    return this.#reduced.get(value);
+  }
+
+  /** Adds a node that computes each row of `operands` by itself, for the chosen rows. */
+  addReduced(node: Node, operands: readonly string[]): void {
+    const inputs = node.inputs.map((input) =>
+      operands.includes(input) ? this.chosen(input) : input
+    );
+    if (node.opType === "Reshape") inputs[1] = this.b.int64s(this.#dims(node.outputs[0]));
+    this.b.add({ ...node, inputs, rest: undefined });
+    for (const output of node.outputs) {
+      if (output !== "") this.#reduced.set(output, this.tokens.leadingAxes(output)!);
+    }
+  }
+
+  /** The chosen rows of a value. */
+  chosen(value: string): string {
+    if (this.#reduced.has(value)) return value;
+    const name = `${value}${this.#suffix}`;
+    if (this.b.has(name)) return name;
+    const { batch, length } = this.#shape;
+    const behind = this.b.dims(value).slice(this.tokens.leadingAxes(value)!);
+    const flat = this.b.reshape(value, [batch * length, ...behind]);
+    return this.named(name, this.#choose(this.b, value, flat), this.#dims(value));
+  }
+
+  /** A value of the graph before, in all its rows, of `flat`. */
+  named(name: string, flat: string, dims = this.#originals.get(name)!): string {
+    return this.b.emit({
+      opType: "Reshape",
+      domain: "",
+      inputs: [flat, this.b.int64s(dims)],
+      attributes: { allowzero: int(1) },
+      outputs: [name],
+    })[0];
+  }
+
+  /** Dimensions that a value has in the graph before. */
+  before(value: string): readonly number[] {
+    return this.#originals.get(value)!;
+  }
+
+  /** Dimensions of a value's chosen rows. */
+  #dims(value: string): readonly number[] {
+    const dims = this.before(value);
+    const lead = this.tokens.leadingAxes(value)!;
+    return lead === 2 ? [1, this.#rows, ...dims.slice(2)] : [this.#rows, ...dims.slice(1)];
+  }
+}

@@ -1,0 +1,106 @@
+/**
+ * Chooses the target rows before whatever treats tokens one by one at a model's end: of the last
+ * block, all that follows attention computes no other rows then.
+ */
+import { int } from "../graph/attributes.ts";
+import { dimsIn, producersOf } from "../graph/facts.ts";
+import { elementCount } from "../graph/tensor.ts";
+import { prune } from "../graph/passes/prune.ts";
+import type { Graph, Node } from "../graph/types.ts";
+import type { BatchShape } from "./inputs.ts";
+import { RowSubset } from "./row_subset.ts";
+import { TARGET_ROWS } from "./select_rows.ts";
+import { TokenRows } from "./token_rows.ts";
+
+/** Rows are chosen of so much, as multiples of the hidden state: the residual stream and an update of it. */
+const MOST_WIDTH = 2;
+
+/**
+ * @param lowered graph of concrete shapes, in which one Gather chooses the target rows
+ * @param rows target rows, padding included
+ * @param trainable initializers that change, from which nothing may be folded
+ * @returns the same graph where the rows cannot be chosen earlier
+ */
+export function selectEarly(
+  lowered: Graph,
+  shape: BatchShape,
+  rows: number,
+  trainable: ReadonlySet<string>,
+): Graph {
+  const gather = lowered.nodes.find(({ opType, inputs }) =>
+    opType === "Gather" && inputs[1] === TARGET_ROWS
+  );
+  // As many rows as there are places are no fewer.
+  if (gather === undefined || rows >= shape.batch * shape.length) return lowered;
+  const tokens = new TokenRows(lowered, shape);
+  const crossed = crossable(lowered, tokens, gather);
+  if (crossed.size === 0) return lowered;
+  const reduced = new RowSubset(lowered, shape, {
+    trainable,
+    rows,
+    choose: (b, _, flat) => b.op("Gather", [flat, TARGET_ROWS], { axis: int(0) }),
+    suffix: ".targets",
+  });
+  const { b } = reduced;
+  // What entered the Gather holds nothing but its rows now.
+  const renamed = (name: string) => name === gather.outputs[0] ? gather.inputs[0] : name;
+  for (const node of lowered.nodes) {
+    const operands = crossed.get(node);
+    if (operands !== undefined) reduced.addReduced(node, operands);
+    else if (node !== gather) b.add({ ...node, inputs: node.inputs.map(renamed), rest: undefined });
+  }
+  return prune(b.build(lowered.name, lowered.outputs.map(({ name }) => renamed(name))));
+}
+
+/**
+ * The nodes before the gather that may compute its rows alone, with their operands: as far down as
+ * few numbers a row enter them.
+ */
+function crossable(
+  lowered: Graph,
+  tokens: TokenRows,
+  gather: Node,
+): ReadonlyMap<Node, readonly string[]> {
+  const readers = readersOf(lowered);
+  const producers = producersOf(lowered.nodes);
+  const order = new Map(lowered.nodes.map((node, i) => [node, i]));
+  const [hidden] = gather.inputs;
+  if (tokens.leadOf(hidden) === undefined) return new Map();
+  const widthOf = (value: string) =>
+    elementCount(dimsIn(lowered, value).slice(tokens.leadingAxes(value)));
+  const most = MOST_WIDTH * widthOf(hidden);
+  const entering = new Set([hidden]);
+  const crossed = new Map<Node, readonly string[]>();
+  const isCrossed = (reader: Node | undefined) =>
+    reader === gather || reader !== undefined && crossed.has(reader);
+  let best = 0;
+  while (true) {
+    const next = [...entering].map((value) => producers.get(value)).filter((node) => {
+      if (node === undefined) return false;
+      const operands = tokens.operandsOf(node);
+      return operands !== undefined && operands.every((value) => tokens.leadOf(value)) &&
+        node.outputs.every((output) => (readers.get(output) ?? []).every(isCrossed));
+    }).sort((a, c) => order.get(c!)! - order.get(a!)!)[0];
+    if (next === undefined) break;
+    const operands = tokens.operandsOf(next)!;
+    crossed.set(next, operands);
+    for (const output of next.outputs) entering.delete(output);
+    for (const operand of operands) entering.add(operand);
+    const width = [...entering].reduce((sum, value) => sum + widthOf(value), 0);
+    if (width <= most) best = crossed.size;
+  }
+  return new Map([...crossed].slice(0, best));
+}
+
+/** The nodes that read each value, the graph's outputs by none. */
+function readersOf({ nodes, outputs }: Graph): ReadonlyMap<string, readonly (Node | undefined)[]> {
+  const readers = new Map<string, (Node | undefined)[]>();
+  const add = (name: string, node?: Node) => {
+    const found = readers.get(name);
+    if (found === undefined) readers.set(name, [node]);
+    else found.push(node);
+  };
+  for (const node of nodes) for (const input of node.inputs) add(input, node);
+  for (const { name } of outputs) add(name);
+  return readers;
+}
