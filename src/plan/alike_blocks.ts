@@ -181,7 +181,10 @@ function labelOf(
   return `${domain}.${opType}(${read}) ${how} ${outputs.map((output) => output !== "")}`;
 }
 
-/** Where within the first period blocks may begin: first where the fewest values cross over. */
+/**
+ * Where within the first period blocks may begin: first where the fewest values cross over, of those
+ * at a normalisation, which adds up the residual stream too where exporters have fused both.
+ */
 function beginnings(nodes: readonly Node[], { start, period, length }: Repeat): number[] {
   const lastRead = new Map<string, number>();
   nodes.forEach((node, i) => {
@@ -197,7 +200,10 @@ function beginnings(nodes: readonly Node[], { start, period, length }: Repeat): 
       if (i < border && last >= border) crossing.set(place, crossing.get(place)! + 1);
     }
   }
-  return places.sort((a, b) => crossing.get(a)! - crossing.get(b)! || a - b);
+  const isNormalization = (place: number) => Number(/Normalization$/.test(nodes[place].opType));
+  return places.sort((a, b) =>
+    crossing.get(a)! - crossing.get(b)! || isNormalization(b) - isNormalization(a) || a - b
+  );
 }
 
 interface Layout {
