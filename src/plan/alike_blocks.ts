@@ -13,6 +13,7 @@ import type { Tensor } from "../graph/tensor.ts";
 import type { Graph, Node } from "../graph/types.ts";
 import { verify } from "../graph/verify.ts";
 import { sourceOf, watched } from "../graph/watched.ts";
+import { BlockNodes, type Counterparts, type Layout, SECOND } from "./block_nodes.ts";
 import { MASK_SUFFIX, SALT_SUFFIX, saltName, saltOf } from "./dropout.ts";
 import { TARGET_ROWS } from "./select_rows.ts";
 import { attributeText } from "./graph_text.ts";
@@ -22,9 +23,6 @@ const LEAST_BLOCKS = 4;
 
 /** Where blocks may be taken to begin: so many places are tried. */
 const MOST_BEGINNINGS = 8;
-
-/** What blocks read beside computed values, one name a block: weights, inputs of the graph. */
-type Counterparts = readonly string[];
 
 /** A graph of alike blocks with the first, the second and the last of them. */
 export class FoldedBlocks {
@@ -107,9 +105,6 @@ export class FoldedBlocks {
   }
 }
 
-/** Number of the block whose copies the others are. */
-export const SECOND = 1;
-
 /** The ways to fold a graph, the likeliest first, of which one at a time is in use. */
 export class Foldings {
   readonly #ways: Iterator<FoldedBlocks, undefined>;
@@ -147,6 +142,7 @@ function* foldings(
   graph: Graph,
   trainable: ReadonlySet<string>,
 ): Generator<FoldedBlocks, undefined> {
+  if (graph.nodes.some(({ outputs }) => outputs.some(isCopied))) return;
   const labels = graph.nodes.map((node) => labelOf(node, graph, trainable));
   const repeat = longestRepeat(labels, LEAST_BLOCKS);
   if (repeat === undefined) return;
@@ -162,6 +158,16 @@ function* foldings(
       if (folded !== undefined) yield folded;
     }
   }
+}
+
+/** Name of a value in a copy of the block that it is of; the block itself is copy 0. */
+export function copied(name: string, copy: number): string {
+  return copy === 0 ? name : `${name}@${copy}`;
+}
+
+/** Whether a name may be another value's in a copy. */
+function isCopied(name: string): boolean {
+  return /@\d+/.test(name);
 }
 
 /** A node but for the names of what it reads and makes. */
@@ -206,14 +212,6 @@ function beginnings(nodes: readonly Node[], { start, period, length }: Repeat): 
   );
 }
 
-interface Layout {
-  /** Number of the first block's first node. */
-  readonly start: number;
-  /** Nodes of a block. */
-  readonly period: number;
-  readonly count: number;
-}
-
 /** @returns `undefined` where the blocks are not alike in what they read */
 function fold(graph: Graph, layout: Layout): FoldedBlocks | undefined {
   const blocks = new BlockNodes(graph, layout);
@@ -221,129 +219,4 @@ function fold(graph: Graph, layout: Layout): FoldedBlocks | undefined {
   if (counterparts === undefined || !blocks.onlyLastIsRead(counterparts)) return undefined;
   const folded = prune({ ...graph, nodes: blocks.withoutMiddle() });
   return new FoldedBlocks(graph, verify(folded, "fold()"), counterparts);
-}
-
-/** The nodes of a graph as blocks, what is before them and what is behind. */
-class BlockNodes {
-  readonly #graph: Graph;
-  readonly #layout: Layout;
-  readonly #end: number;
-  readonly #producers = new Map<string, { readonly at: number; readonly output: number }>();
-
-  constructor(graph: Graph, layout: Layout) {
-    this.#graph = graph;
-    this.#layout = layout;
-    this.#end = layout.start + layout.period * layout.count;
-    graph.nodes.forEach(({ outputs }, at) =>
-      outputs.forEach((name, output) => this.#producers.set(name, { at, output }))
-    );
-  }
-
-  /** Compares every block with the second; `undefined` where one reads in another way. */
-  counterparts(): readonly Counterparts[] | undefined {
-    const { period, count } = this.#layout;
-    const found = new Map<string, string[]>();
-    for (let place = 0; place < period; place++) {
-      const second = this.#node(SECOND, place);
-      if (Object.values(second.attributes).some(({ kind }) => kind === "graph")) return undefined;
-      for (const [i, name] of second.inputs.entries()) {
-        const own = this.#linkOf(name, SECOND);
-        if (own === undefined) return undefined;
-        for (let block = 0; block < count; block++) {
-          const other = this.#node(block, place).inputs[i];
-          if (own === LEAF) {
-            if (!this.#fits(name, other, found, block)) return undefined;
-          } else if (block > 0 && this.#linkOf(other, block) !== own) return undefined;
-        }
-      }
-    }
-    return distinct([...found.values()]);
-  }
-
-  /** Whether nothing outside reads what other blocks than the last make, or one block's weights. */
-  onlyLastIsRead(counterparts: readonly Counterparts[]): boolean {
-    const own = new Set(counterparts.flat());
-    const { nodes, outputs } = this.#graph;
-    const { start } = this.#layout;
-    const outside = [...nodes.slice(0, start), ...nodes.slice(this.#end)].flatMap((node) => [
-      ...readBy(node),
-    ]);
-    return [...outside, ...outputs.map(({ name }) => name)].every((name) => {
-      const block = this.#blockOf(name);
-      return !own.has(name) && (block === undefined || block === this.#layout.count - 1);
-    });
-  }
-
-  /** The graph's nodes without the blocks between the second and the last. */
-  withoutMiddle(): readonly Node[] {
-    const { nodes } = this.#graph;
-    const { start, period, count } = this.#layout;
-    const last = nodes.slice(this.#end - period, this.#end);
-    return [
-      ...nodes.slice(0, start + 2 * period),
-      ...last.map((node) => ({
-        ...node,
-        inputs: node.inputs.map((input) => {
-          if (this.#blockOf(input) !== count - 2) return input;
-          const { at, output } = this.#producers.get(input)!;
-          return this.#node(SECOND, (at - start) % period).outputs[output];
-        }),
-        rest: undefined,
-      })),
-      ...nodes.slice(this.#end),
-    ];
-  }
-
-  #node(block: number, place: number): Node {
-    const { start, period } = this.#layout;
-    return this.#graph.nodes[start + block * period + place];
-  }
-
-  #blockOf(name: string): number | undefined {
-    const producer = this.#producers.get(name);
-    const { start, period } = this.#layout;
-    if (producer === undefined || producer.at < start || producer.at >= this.#end) return undefined;
-    return Math.floor((producer.at - start) / period);
-  }
-
-  /**
-   * What a block reads under a name, equal for two blocks that read alike; {@linkcode LEAF} for what no
-   * node makes, `undefined` for what is made two blocks before, or later.
-   */
-  #linkOf(name: string, block: number): string | undefined {
-    const producer = name === "" ? undefined : this.#producers.get(name);
-    if (producer === undefined) return name === "" ? "" : LEAF;
-    const made = this.#blockOf(name);
-    if (made === undefined) return producer.at < this.#end ? `before: ${name}` : undefined;
-    if (made !== block && made !== block - 1) return undefined;
-    const { start, period } = this.#layout;
-    return `${block - made} ${(producer.at - start) % period} ${producer.output}`;
-  }
-
-  /** Notes what stands in a block for what the second reads; false where it is of another kind. */
-  #fits(name: string, other: string, found: Map<string, string[]>, block: number): boolean {
-    const isLeaf = this.#linkOf(other, block) === LEAF;
-    if (!isLeaf || this.#typeOf(name) !== this.#typeOf(other)) return false;
-    const names = found.get(name) ?? [];
-    found.set(name, names);
-    names[block] ??= other;
-    return names[block] === other;
-  }
-
-  #typeOf(name: string): string {
-    const { initializers, inputs } = this.#graph;
-    const weight = initializers.get(name);
-    if (weight !== undefined) return `${weight.dtype}[${weight.dims}]`;
-    const type = inputs.find((input) => input.name === name)?.type;
-    return `input ${type?.dtype}[${type?.shape}]`;
-  }
-}
-
-const LEAF = "leaf";
-
-/** Without what all blocks share; `undefined` where some do, or where a name stands in two places. */
-function distinct(found: readonly Counterparts[]): readonly Counterparts[] | undefined {
-  const own = found.filter((names) => new Set(names).size > 1);
-  const names = own.flat();
-  return own.length > 0 && new Set(names).size === names.length ? own : undefined;
 }

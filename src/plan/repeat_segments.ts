@@ -4,7 +4,8 @@
  */
 import { equals } from "@std/bytes/equals";
 import { renamed, segmentSignature, type Signature } from "./alike.ts";
-import { type FoldedBlocks, SECOND } from "./alike_blocks.ts";
+import { copied, type FoldedBlocks } from "./alike_blocks.ts";
+import { SECOND } from "./block_nodes.ts";
 import type { Segment } from "./cut.ts";
 import type { Derivation } from "./derivations.ts";
 import type { Tensor } from "../graph/tensor.ts";
@@ -65,7 +66,7 @@ export function repeatSegments(
     ],
     derivations: [
       ...derivations.slice(0, lastMade),
-      ...copies.flatMap((name) => made.map((call) => renamed(call, name, name(call.label)))),
+      ...copies.flatMap((name) => made.map((call) => copyOfCall(call, name))),
       ...derivations.slice(lastMade),
     ],
     weights: new Map([
@@ -84,9 +85,9 @@ function isOwn(name: string, value: Tensor, folded: FoldedBlocks): boolean {
   return folded.blockOf(name) === SECOND || folded.tensorIn(SECOND, name, value) !== undefined;
 }
 
-/** Name of a value in a copy of the block that it is of. */
-function copied(name: string, copy: number): string {
-  return copy === 0 ? name : `${name}@${copy}`;
+function copyOfCall(call: Derivation, rename: (name: string) => string): Derivation {
+  const [made] = call.fetches.values();
+  return renamed(call, rename, rename(made));
 }
 
 function copyOf(segment: Segment, rename: (name: string) => string): Segment {
