@@ -26,3 +26,18 @@ export function dimsIn(graph: Graph, value: string): readonly number[] {
 export function producersOf(nodes: readonly Node[]): ReadonlyMap<string, Node> {
   return new Map(nodes.flatMap((node) => node.outputs.map((output) => [output, node] as const)));
 }
+
+/** The nodes that read a value; `undefined` among them is whoever reads the graph's outputs. */
+export function readersOf(
+  { nodes, outputs }: Graph,
+): ReadonlyMap<string, readonly (Node | undefined)[]> {
+  const readers = new Map<string, (Node | undefined)[]>();
+  const add = (name: string, node: Node | undefined) => {
+    const found = readers.get(name);
+    if (found === undefined) readers.set(name, [node]);
+    else found.push(node);
+  };
+  for (const node of nodes) for (const input of node.inputs) add(input, node);
+  for (const { name } of outputs) add(name, undefined);
+  return readers;
+}

@@ -3,7 +3,7 @@
  * block, all that follows attention computes no other rows then.
  */
 import { int } from "../graph/attributes.ts";
-import { dimsIn, producersOf } from "../graph/facts.ts";
+import { dimsIn, producersOf, readersOf } from "../graph/facts.ts";
 import { elementCount } from "../graph/tensor.ts";
 import { prune } from "../graph/passes/prune.ts";
 import type { Graph, Node } from "../graph/types.ts";
@@ -36,6 +36,7 @@ export function selectEarly(
   const crossed = crossable(lowered, tokens, gather);
   if (crossed.size === 0) return lowered;
   const reduced = new RowSubset(lowered, shape, {
+    tokens,
     trainable,
     rows,
     choose: (b, _, flat) => b.op("Gather", [flat, TARGET_ROWS], { axis: int(0) }),
@@ -90,17 +91,4 @@ function crossable(
     if (width <= most) best = crossed.size;
   }
   return new Map([...crossed].slice(0, best));
-}
-
-/** The nodes that read each value, the graph's outputs by none. */
-function readersOf({ nodes, outputs }: Graph): ReadonlyMap<string, readonly (Node | undefined)[]> {
-  const readers = new Map<string, (Node | undefined)[]>();
-  const add = (name: string, node?: Node) => {
-    const found = readers.get(name);
-    if (found === undefined) readers.set(name, [node]);
-    else found.push(node);
-  };
-  for (const node of nodes) for (const input of node.inputs) add(input, node);
-  for (const { name } of outputs) add(name);
-  return readers;
 }

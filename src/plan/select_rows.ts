@@ -3,6 +3,7 @@
  * small model's work, and most tokens of a prompt are no targets.
  */
 import { constantValues } from "../graph/passes/constants.ts";
+import { node } from "../graph/node.ts";
 import { int64 } from "../graph/tensor.ts";
 import type { Graph, Node } from "../graph/types.ts";
 import { isElementwise, isNormalization } from "./row_wise.ts";
@@ -75,10 +76,7 @@ function withSelectedRows(
   const shape = `${hidden}.flat_shape`;
   const inserted: Node[] = [
     node("Reshape", [hidden, shape], flat),
-    {
-      ...node("Gather", [flat, TARGET_ROWS], rows),
-      attributes: { axis: { kind: "int", value: 0 } },
-    },
+    node("Gather", [flat, TARGET_ROWS], rows, { axis: { kind: "int", value: 0 } }),
   ];
   const first = Math.min(...crossed.map((n) => graph.nodes.indexOf(n)));
   const renamed = graph.nodes.map((n) =>
@@ -97,10 +95,6 @@ function withSelectedRows(
     initializers: new Map([...graph.initializers, [shape, int64([2], [-1, width])]]),
     valueInfo: new Map(),
   };
-}
-
-function node(opType: string, inputs: readonly string[], output: string): Node {
-  return { name: output, opType, domain: "", inputs, outputs: [output], attributes: {} };
 }
 
 /** Width of the hidden state, from the linear layer that reads it or its own annotation. */

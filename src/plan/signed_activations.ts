@@ -5,6 +5,7 @@
  *
  * Activations that use the whole range of uint8, as a head's probabilities do, stay as they are.
  */
+import { readersOf } from "../graph/facts.ts";
 import { tensor } from "../graph/tensor.ts";
 import type { Graph, Node } from "../graph/types.ts";
 import type { PlannedCall } from "./call.ts";
@@ -60,17 +61,4 @@ function signedGraph(graph: Graph): Graph {
     nodes: changed,
     initializers: new Map([...zeros].filter(([name]) => read.has(name))),
   };
-}
-
-/** The nodes that read a value; `undefined` among them is whoever reads the graph's outputs. */
-function readersOf({ nodes, outputs }: Graph): Map<string, (Node | undefined)[]> {
-  const readers = new Map<string, (Node | undefined)[]>();
-  const add = (name: string, node: Node | undefined) => {
-    const found = readers.get(name);
-    if (found === undefined) readers.set(name, [node]);
-    else found.push(node);
-  };
-  for (const node of nodes) for (const input of node.inputs) add(input, node);
-  for (const { name } of outputs) add(name, undefined);
-  return readers;
 }

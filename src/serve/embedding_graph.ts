@@ -1,4 +1,5 @@
 /** Pooling inside the graph: of a text's states for each token only their mean is ever looked at. */
+import { node } from "../graph/node.ts";
 import { int64 } from "../graph/tensor.ts";
 import type { Model, Node } from "../graph/types.ts";
 import { verify } from "../graph/verify.ts";
@@ -55,13 +56,4 @@ export function withSentenceEmbedding(model: Model): Model {
       ]),
     }, "withSentenceEmbedding()"),
   };
-}
-
-function node(
-  opType: string,
-  inputs: readonly string[],
-  output: string,
-  attributes: Node["attributes"] = {},
-): Node {
-  return { name: output, opType, domain: "", inputs, outputs: [output], attributes };
 }

@@ -1,4 +1,5 @@
 import { assertEquals } from "@std/assert";
+import { node } from "../../src/graph/node.ts";
 import { float32, type Tensor } from "../../src/graph/tensor.ts";
 import type { Graph, Model, Node } from "../../src/graph/types.ts";
 import { blocksLeftOut } from "../helpers/blocks_left_out.ts";
@@ -6,10 +7,6 @@ import { blocksLeftOut } from "../helpers/blocks_left_out.ts";
 const WIDTH = 32;
 const BLOCKS = 7;
 const SHAPE = { batch: 2, length: 8 };
-
-function node(opType: string, inputs: readonly string[], output: string): Node {
-  return { name: output, opType, domain: "", inputs, outputs: [output], attributes: {} };
-}
 
 const matrix = (rows: number, columns: number, value: number) =>
   float32([rows, columns], new Float32Array(rows * columns).fill(value));

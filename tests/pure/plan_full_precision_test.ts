@@ -2,16 +2,10 @@ import { assertEquals, assertStrictEquals } from "@std/assert";
 import { int } from "../../src/graph/attributes.ts";
 import { ONNX_TYPE } from "../../src/graph/dtype.ts";
 import { tensor, toNumbers } from "../../src/graph/tensor.ts";
-import type { Graph, Node } from "../../src/graph/types.ts";
+import { node } from "../../src/graph/node.ts";
+import type { Graph } from "../../src/graph/types.ts";
 import { inFullPrecision } from "../../src/plan/full_precision.ts";
 import { floatTensor } from "../../src/quant/numbers.ts";
-
-const node = (
-  opType: string,
-  inputs: string[],
-  output: string,
-  attributes: Node["attributes"] = {},
-): Node => ({ name: output, opType, domain: "", inputs, outputs: [output], attributes });
 
 const graphOf = (more: Partial<Graph>): Graph => ({
   name: "g",

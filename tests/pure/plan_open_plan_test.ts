@@ -1,14 +1,11 @@
 import { assertEquals, assertThrows } from "@std/assert";
+import { node } from "../../src/graph/node.ts";
 import { float32, int64 } from "../../src/graph/tensor.ts";
-import type { Graph, Model, Node } from "../../src/graph/types.ts";
+import type { Graph, Model } from "../../src/graph/types.ts";
 import { neighbourPlans } from "../../src/plan/open_plan.ts";
 import { planTraining, type TrainingPlan } from "../../src/plan/plan.ts";
 
 const WIDTH = 8;
-
-function node(opType: string, inputs: readonly string[], output: string): Node {
-  return { name: output, opType, domain: "", inputs, outputs: [output], attributes: {} };
-}
 
 /** Embeddings plus the first `length` of 20 positions, and a head. */
 function withPositions(): Model {

@@ -1,5 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { dimsIn } from "../../src/graph/facts.ts";
+import { node } from "../../src/graph/node.ts";
 import { float32, type Tensor } from "../../src/graph/tensor.ts";
 import type { Graph, Model, Node } from "../../src/graph/types.ts";
 import { lowerForTraining } from "../../src/plan/lower.ts";
@@ -8,15 +9,6 @@ import { selectTargetRows, TARGET_ROWS } from "../../src/plan/select_rows.ts";
 
 const [WIDTH, INNER, ROWS] = [8, 24, 5];
 const SHAPE = { batch: 2, length: 6 };
-
-function node(
-  opType: string,
-  inputs: readonly string[],
-  output: string,
-  attributes: Node["attributes"] = {},
-): Node {
-  return { name: output, opType, domain: "", inputs, outputs: [output], attributes };
-}
 
 /** Embeddings x, attention of a kind (x mixed along the tokens), x + mixed·O, then an MLP and a head. */
 const NODES: readonly Node[] = [
