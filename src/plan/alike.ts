@@ -27,25 +27,16 @@ type BackwardOptions = Parameters<typeof backwardCall>[2];
 
 /** Plans the segments of one lowered graph. */
 export function segmentPlanner(context: PlanContext): SegmentPlanner {
-  const signatures = new Map<Segment, Signature>();
   const forwards = new Map<string, { rename: Renaming; call: PlannedCall }>();
   const backwards = new Map<string, { rename: Renaming; backward: Backward }>();
-  const signatureOf = (segment: Segment): Signature => {
-    const found = signatures.get(segment) ??
-      (segment.copyOf === undefined
-        ? segmentSignature(context, segment)
-        : renamedSignature(signatureOf(segment.copyOf.segment), segment.copyOf.rename));
-    signatures.set(segment, found);
-    return found;
-  };
   const planner: SegmentPlanner = {
     forward(segment, kept = new Map()) {
-      const { text, names, places } = signatureOf(segment);
+      const { text, names, places } = signatureOf(context, segment);
       const stored = [...kept].map(([value, form]) => `${places.get(value)} ${form}`);
       const key = `${text}\n${stored}`;
       const { copyOf } = segment;
       if (!forwards.has(key) && copyOf !== undefined) {
-        const original = signatureOf(copyOf.segment).names;
+        const original = signatureOf(context, copyOf.segment).names;
         const keptThere = [...kept].map(([value, form]) =>
           [original[places.get(value)!], form] as const
         );
@@ -61,7 +52,7 @@ export function segmentPlanner(context: PlanContext): SegmentPlanner {
       return call;
     },
     backward(segment, options) {
-      const { text, names } = signatureOf(segment);
+      const { text, names } = signatureOf(context, segment);
       const key = `${text}\n${options.wantInput} ${options.keep}`;
       if (!backwards.has(key) && segment.copyOf !== undefined) {
         planner.backward(segment.copyOf.segment, options);
@@ -93,10 +84,17 @@ export interface Signature {
   readonly places: ReadonlyMap<string, number>;
 }
 
-/** The signature of a segment that is no copy. */
-export function segmentSignature(context: PlanContext, segment: Segment): Signature {
-  const { nodes, input = "", output } = segment;
-  return signature(context, nodes, [input, output, ...trainablesOf(context, segment)]);
+const signatures = new WeakMap<Segment, Signature>();
+
+/** The signature of a segment of the context's graph, worked out once. */
+export function signatureOf(context: PlanContext, segment: Segment): Signature {
+  const { nodes, input = "", output, copyOf } = segment;
+  const found = signatures.get(segment) ??
+    (copyOf === undefined
+      ? signature(context, nodes, [input, output, ...trainablesOf(context, segment)])
+      : renamedSignature(signatureOf(context, copyOf.segment), copyOf.rename));
+  signatures.set(segment, found);
+  return found;
 }
 
 function renamedSignature(

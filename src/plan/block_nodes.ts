@@ -1,4 +1,5 @@
 /** The nodes of a graph as blocks: what each reads, compared with what the second one reads. */
+import { typeIn } from "../graph/facts.ts";
 import { readBy } from "../graph/passes/prune.ts";
 import type { Graph, Node } from "../graph/types.ts";
 
@@ -125,11 +126,8 @@ export class BlockNodes {
   }
 
   #typeOf(name: string): string {
-    const { initializers, inputs } = this.#graph;
-    const weight = initializers.get(name);
-    if (weight !== undefined) return `${weight.dtype}[${weight.dims}]`;
-    const type = inputs.find((input) => input.name === name)?.type;
-    return `input ${type?.dtype}[${type?.shape}]`;
+    const type = typeIn(this.#graph, name);
+    return `${type?.dtype}[${type?.dims}]`;
   }
 }
 

@@ -17,13 +17,13 @@ export interface Segment {
   readonly output: string;
   /** Nodes in order, those that only prepare constants (dequantised weights) included. */
   readonly nodes: readonly Node[];
-  /** Of a segment that computes what another does over other weights: that one, whose nodes it has. */
+  /** Of a segment that computes what another does over other weights: that one, no copy itself, whose nodes it has. */
   readonly copyOf?: { readonly segment: Segment; readonly rename: (name: string) => string };
 }
 
 /** The segment whose names its nodes have: itself, unless it is a copy. */
 export function originalOf(segment: Segment): Segment {
-  return segment.copyOf === undefined ? segment : originalOf(segment.copyOf.segment);
+  return segment.copyOf?.segment ?? segment;
 }
 
 /** A graph in pieces. */

@@ -14,11 +14,11 @@ export const DROPOUT_SEED = "dropout_seed";
 /** A graph input of an injected model that stands for a mask ends so. */
 export const MASK_SUFFIX = ".dropout_mask";
 
-/** An initializer that tells one module's masks from another's ends so. */
-export const SALT_SUFFIX = `${MASK_SUFFIX}.salt`;
-
 /** Name of the initializer that tells a mask from others, by that of the mask. */
 export const saltName = (mask: string) => `${mask}.salt`;
+
+/** An initializer that tells one module's masks from another's ends so. */
+export const SALT_SUFFIX = saltName(MASK_SUFFIX);
 
 /** The Mersenne prime 2^31 - 1: products of two residues stay below 2^62. */
 const PRIME = 2147483647;

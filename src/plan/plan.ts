@@ -70,14 +70,15 @@ export function planTraining(model: Model, options: PlanOptions): TrainingPlan {
     const step = stepGraph(model, options);
     const plan = planStep(step, options);
     if (plan !== undefined) return plan;
-    step.folded!.reject(); // a whole graph has a plan
+    step.foldings!.reject(); // a whole graph has a plan
   }
 }
 
 /** @returns `undefined` where the blocks that the graph lacks are not those that it has */
 function planStep(step: StepGraph, options: PlanOptions): TrainingPlan | undefined {
   const { trainable, output = "logits", headChunk = HEAD_CHUNK, numeric = "exact" } = options;
-  const { padded, packed, rows, folded } = step;
+  const { padded, packed, rows, foldings } = step;
+  const folded = foldings?.current;
   const chunkable = chunkableHead(step, trainable, headChunk);
   const quantized = inNumeric(packed, options, chunkable);
   const { graph: lowered } = quantized;
@@ -88,7 +89,7 @@ function planStep(step: StepGraph, options: PlanOptions): TrainingPlan | undefin
     derivations: quantized.derivations,
     weights: weightsOf(packed, context, quantized.derivations),
   };
-  const whole = folded === undefined ? found : repeatSegments(found, context, folded.blocks);
+  const whole = folded === undefined ? found : repeatSegments(found, context, folded);
   if (whole === undefined) return undefined;
   const { segments, derivations } = whole;
   const cut = { ...some, segments };
@@ -98,7 +99,7 @@ function planStep(step: StepGraph, options: PlanOptions): TrainingPlan | undefin
     { context, cut, first, rows, head },
     options,
   );
-  if (folded?.blocks.isSound === false) return undefined;
+  if (folded?.isSound === false) return undefined;
   const share = graphSharing();
   const finished = (planned: readonly PlannedCall[]) =>
     share(options.integerForm === "s8s8" ? withSignedActivations(planned) : planned);

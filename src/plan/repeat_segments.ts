@@ -3,7 +3,7 @@
  * segments and the last one's come copies of the former, over other weights.
  */
 import { equals } from "@std/bytes/equals";
-import { renamed, segmentSignature, type Signature } from "./alike.ts";
+import { renamed, type Signature, signatureOf } from "./alike.ts";
 import { copied, type FoldedBlocks } from "./alike_blocks.ts";
 import { SECOND } from "./block_nodes.ts";
 import type { Segment } from "./cut.ts";
@@ -34,7 +34,7 @@ export function repeatSegments(
   if (stretch === undefined) return undefined;
   const { begin, end, own, border } = stretch;
   const left = folded.count - 3;
-  /** Names of the second block in a copy of it; copy 0 is the second block itself. */
+  /** Names of the second block in a copy of it, counted from 1. */
   const nameIn = (copy: number) => (name: string): string => {
     if (name === border.input) return copied(border.output, copy - 1);
     if (!own.has(name)) return name;
@@ -116,7 +116,7 @@ function findStretch(
   context: PlanContext,
   folded: FoldedBlocks,
 ): Stretch | undefined {
-  const signatures = segments.map((segment) => segmentSignature(context, segment));
+  const signatures = segments.map((segment) => signatureOf(context, segment));
   // The last segment is the head.
   for (let size = 1; 2 * size < segments.length; size++) {
     for (let begin = 1; begin + 2 * size < segments.length; begin++) {

@@ -24,6 +24,7 @@ export class RowSubset {
 
   /**
    * @param lowered graph of concrete shapes, whose inputs and initializers the new one has
+   * @param tokens which of the graph's values hold a row a token, where that is known already
    * @param trainable initializers that change, from which nothing may be folded
    * @param rows that are chosen
    * @param choose emits them of `flat`, a value [batch · length, ...]
@@ -32,14 +33,15 @@ export class RowSubset {
   constructor(
     lowered: Graph,
     shape: BatchShape,
-    { trainable, rows, choose, suffix }: {
+    { tokens = new TokenRows(lowered, shape), trainable, rows, choose, suffix }: {
+      readonly tokens?: TokenRows;
       readonly trainable: ReadonlySet<string>;
       readonly rows: number;
       readonly choose: (b: GraphBuilder, value: string, flat: string) => string;
       readonly suffix: string;
     },
   ) {
-    this.tokens = new TokenRows(lowered, shape);
+    this.tokens = tokens;
     this.#shape = shape;
     this.#rows = rows;
     this.#choose = choose;

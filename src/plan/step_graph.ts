@@ -6,7 +6,7 @@ import { oncePerGraph } from "../graph/once_per_graph.ts";
 import { verify } from "../graph/verify.ts";
 import { rewriteDynamicQuantization } from "../ops/quantized/pattern.ts";
 import { BadInputError } from "../errors.ts";
-import { type FoldedBlocks, foldingsOf } from "./alike_blocks.ts";
+import { type Foldings, foldingsOf } from "./alike_blocks.ts";
 import { bindInputs } from "./inputs.ts";
 import { lowerSource, trainingSource } from "./lower.ts";
 import type { PlanOptions } from "./options.ts";
@@ -22,17 +22,10 @@ export interface StepGraph {
   readonly packed: Graph;
   /** Rows of logits that enter the loss. */
   readonly rows: number;
-  /** Which blocks of the model both graphs lack; absent: they are whole. */
-  readonly folded?: Folded;
+  /** Where the current of them is none, or they are absent, both graphs have all of the model's blocks. */
+  readonly foldings?: Foldings;
   /** Which of the logits the graph computes: those of the target rows alone, or of every token. */
   readonly computes: "target rows" | "all rows";
-}
-
-/** Alike blocks that were left out. */
-export interface Folded {
-  readonly blocks: FoldedBlocks;
-  /** Says that they cannot be put back: the next graph has others, or all. */
-  reject(): void;
 }
 
 /**
@@ -49,8 +42,7 @@ export function stepGraph(model: Model, options: PlanOptions): StepGraph {
   if (selected !== undefined) bound.set(TARGET_ROWS, { dtype: "int64", dims: [targetRows!] });
   const source = trainingSource(graph, [output]);
   const foldings = options.everyBlock ? undefined : foldingsOf(source, trainable);
-  const folded = foldings?.current;
-  const lowered = lowerSource(folded?.graph ?? source, model, bound, options);
+  const lowered = lowerSource(foldings?.current?.graph ?? source, model, bound, options);
   const padded = selected === undefined
     ? lowered
     : selectEarly(lowered, options, targetRows!, trainable);
@@ -61,7 +53,7 @@ export function stepGraph(model: Model, options: PlanOptions): StepGraph {
   return {
     padded,
     packed,
-    folded: folded && { blocks: folded, reject: () => foldings.reject() },
+    foldings,
     rows: targetRows ?? elementCount(logits.slice(0, -1)),
     computes: selected === undefined ? "all rows" : "target rows",
   };
