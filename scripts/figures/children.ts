@@ -36,8 +36,13 @@ export async function run(command: string, args: readonly string[]): Promise<Chi
 
 /** Runs a verb of graft from this checkout, with the flags of `deno task graft`. */
 export function graft(...args: readonly string[]): Promise<ChildResult> {
+  return graftOf(ROOT, ...args);
+}
+
+/** The same from the checkout in a folder, which ends in a slash. */
+export function graftOf(root: string, ...args: readonly string[]): Promise<ChildResult> {
   const flags = ["--no-check", "--v8-flags=--max-semi-space-size=4,--heap-growing-percent=25"];
-  return run(Deno.execPath(), ["run", "-A", ...flags, `${ROOT}src/cli/main.ts`, ...args]);
+  return run(Deno.execPath(), ["run", "-A", ...flags, `${root}src/cli/main.ts`, ...args]);
 }
 
 /** Tokens per second of a run's steps but the first two, from its `metrics.jsonl` with a line a step. */
