@@ -78,8 +78,8 @@ export class LineServer {
       for (let end = pending.indexOf(LF); end >= 0; end = pending.indexOf(LF)) {
         const line = new TextDecoder().decode(pending.subarray(0, end)).replace(/\r$/, "");
         pending = pending.slice(end + 1);
-        if (this.#ending) await writeAll(client, this.#options.ending);
-        else await this.#answer(client, line);
+        const { answer, ending } = this.#options;
+        await this.#write(client, this.#ending ? Promise.resolve(ending) : answer(line));
       }
       if (pending.length > MAX_LINE_BYTES) {
         const message = `A line may have at most ${MAX_LINE_BYTES} bytes`;
@@ -89,14 +89,22 @@ export class LineServer {
     }
   }
 
-  async #answer(client: Deno.UnixConn, line: string): Promise<void> {
-    const work = this.#options.answer(line).then((json) => writeAll(client, json));
+  async #write(client: Deno.UnixConn, answer: Promise<string>): Promise<void> {
+    const work = answer.then((json) => writeAll(client, json));
     this.#answering.add(work);
     try {
       await work;
     } finally {
       this.#answering.delete(work);
     }
+  }
+
+  /** Waits for the answers in work, and for what is said to texts that had arrived by then. */
+  async #written(): Promise<true> {
+    await Promise.allSettled([...this.#answering]);
+    await new Promise((resolve) => setTimeout(resolve, 0)); // what has arrived is read
+    await Promise.allSettled([...this.#answering]);
+    return true;
   }
 
   /**
@@ -111,8 +119,7 @@ export class LineServer {
     const bound = new Promise<false>((resolve) =>
       timer = setTimeout(() => resolve(false), boundMs)
     );
-    const written = Promise.allSettled([...this.#answering]).then(() => true as const);
-    const inTime = await Promise.race([written, bound]);
+    const inTime = await Promise.race([this.#written(), bound]);
     clearTimeout(timer);
     this.#closed = true;
     this.#listener.close();
