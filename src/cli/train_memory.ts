@@ -33,7 +33,7 @@ const SHARE_OF_FREE = 0.9;
  * Tokens that run at once, padding counted, where a batch has more of them: from fewer on products are
  * as quick as they get, what a call costs by itself is little, and memory would grow.
  */
-const TOKENS_AT_ONCE = 1536;
+const TOKENS_AT_ONCE = 1024;
 /** Shortest length that a refusal looks at. */
 const SHORTEST = 16;
 

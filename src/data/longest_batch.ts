@@ -2,9 +2,12 @@
 import type { Batch, Batches } from "./batches.ts";
 import { bucketFor } from "./buckets.ts";
 
+/** What a padded place takes beside a token: its part in attention's scores. */
+const PADDING = 0.05;
+
 /** Batch shapes of a data set's first epoch. */
 export interface BatchShapes {
-  /** The batch of the most places at once, of equal ones that of the most tokens. */
+  /** The batch of the most tokens at once, where padding, which attention alone computes, counts little. */
   readonly longest: Batch;
   /**
    * Different shapes, about: batches differ in the length they are padded to, and in how many tokens
@@ -25,15 +28,16 @@ export async function batchShapes(
   const { rows, options } = batches;
   const shapes = new Set<string>();
   let longest = 0;
-  let [most, mostTokens] = [-1, -1];
+  let most = -1;
   batches.rowsOf(0).forEach((chosen, i) => {
     const counts = Array.from(chosen, (row) => rows.tokenCount(row));
     const length = bucketFor(options.buckets, Math.max(1, ...counts));
-    const places = length * atOnce(chosen.length, length);
     const tokens = counts.reduce((sum, count) => sum + count, 0);
     shapes.add(`${chosen.length}×${length}, ${Math.ceil(8 * Math.log2(Math.max(1, tokens)))}`);
-    if (places < most || (places === most && tokens <= mostTokens)) return;
-    [most, mostTokens, longest] = [places, tokens, i];
+    const share = atOnce(chosen.length, length) / chosen.length;
+    const size = share * (tokens + PADDING * (chosen.length * length - tokens));
+    if (size <= most) return;
+    [most, longest] = [size, i];
   });
   return { longest: await batches.batch(0, longest), shapes: shapes.size };
 }

@@ -1,0 +1,36 @@
+import { assertEquals } from "@std/assert";
+import { Batches, TokenStore } from "../../src/data/mod.ts";
+import { batchShapes } from "../../src/data/longest_batch.ts";
+
+/** Batches of four rows of these lengths, in this order. */
+function batchesOf(...lengths: readonly number[][]): Batches {
+  const store = new TokenStore();
+  for (const length of lengths.flat()) {
+    store.append({ ids: new Int32Array(length).fill(1), spans: Int32Array.from([0, length]) });
+  }
+  const order = { batchSize: 4, order: "in-order", seed: 0, poolBatches: 1 } as const;
+  return new Batches(store, { ...order, padId: 0, buckets: [8, 16, 32] });
+}
+
+const lengthOf = async (batches: Batches, atOnce = (sequences: number, _: number) => sequences) =>
+  (await batchShapes(batches, atOnce)).longest.inputIds.dims[1];
+
+Deno.test("batchShapes() takes more tokens for larger than more padding", async () => {
+  assertEquals(await lengthOf(batchesOf([32, 2, 2, 2], [16, 16, 16, 16])), 16);
+  assertEquals(await lengthOf(batchesOf([16, 16, 16, 16], [32, 16, 16, 2])), 32);
+});
+
+Deno.test("batchShapes() counts of a batch what runs at once", async () => {
+  const batches = batchesOf([32, 32, 32, 32], [16, 16, 16, 16]);
+  const atOnce = (sequences: number, length: number) => length > 16 ? 1 : sequences;
+  assertEquals(await lengthOf(batches), 32);
+  assertEquals(await lengthOf(batches, atOnce), 16);
+});
+
+Deno.test("batchShapes() tells shapes apart by length and tokens", async () => {
+  const { shapes } = await batchShapes(
+    batchesOf([16, 16, 16, 16], [15, 16, 16, 16], [16, 1, 1, 1], [8, 8, 8, 8]),
+    (sequences) => sequences,
+  );
+  assertEquals(shapes, 3);
+});
