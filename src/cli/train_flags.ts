@@ -141,7 +141,7 @@ export const TRAIN_FLAGS = {
     { choices: ["exact", "fast"], default: "exact", group: TRAINING },
   ),
   gradCheckpoint: boolean(
-    "Recompute all activations; --no-grad-checkpoint keeps all; if absent, as many are kept as fit in --memory-budget, or without one in three times the model's size (two times with --numeric fast) and in a quarter of the free memory",
+    "Recompute all activations; --no-grad-checkpoint keeps all; if absent, as many are kept as fit in --memory-budget, or without one in four times the model's size (two times with --numeric fast) and in a quarter of the free memory",
     { group: TRAINING },
   ),
   memoryBudget: text(

@@ -6,10 +6,10 @@ import type { Numeric } from "../plan/names.ts";
  * time (`scripts/figures/budget.ts`), and a box that holds the model can spare as much. In `fast`
  * what is kept is half as large, and the model's weights may lie there rounded, larger than in the file.
  */
-const TIMES_THE_MODEL: Readonly<Record<Numeric, number>> = { exact: 3, fast: 2 };
+const TIMES_THE_MODEL: Readonly<Record<Numeric, number>> = { exact: 4, fast: 2 };
 
 /**
- * @param gradCheckpoint `true`: recompute all; `false`: keep all; absent: keep what fits in three
+ * @param gradCheckpoint `true`: recompute all; `false`: keep all; absent: keep what fits in four
  *   times the model's size, in `fast` in twice its size, and in a quarter of the free memory
  * @param modelBytes size of the model's files
  * @param free bytes the process can still take, where known

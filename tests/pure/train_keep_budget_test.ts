@@ -3,8 +3,8 @@ import { keepBudget } from "../../src/train/keep_budget.ts";
 
 const GB = 2 ** 30;
 
-Deno.test("keepBudget() keeps three times the model, within a quarter of the free memory", () => {
-  assertEquals(keepBudget(undefined, GB, 100 * GB), 3 * GB);
+Deno.test("keepBudget() keeps four times the model, within a quarter of the free memory", () => {
+  assertEquals(keepBudget(undefined, GB, 100 * GB), 4 * GB);
   assertEquals(keepBudget(undefined, GB, 4 * GB), GB);
 });
 
