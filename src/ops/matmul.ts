@@ -41,6 +41,13 @@ function matMul(
   });
 }
 
+/**
+ * A gradient that has so many times more columns than rows is not Gemm's: where the weight was read
+ * transposed, as an adapter's B is, ONNX Runtime would fuse what transposes the gradient back into Gemm
+ * and compute it upright, which takes half as long again.
+ */
+const NARROW = 8;
+
 export const MatMul: OpRule = {
   opType: "MatMul",
   domain: "",
@@ -68,7 +75,12 @@ export const MatMul: OpRule = {
       const rows = product(stack) * m;
       const flatDy = b.reshape(dy, [rows, n]);
       if (wanted[0]) da = product2d(b, flatDy, b.reshape(right, [k, n]), 0, 1);
-      if (wanted[1]) db = product2d(b, b.reshape(left, [rows, k]), flatDy, 1, 0);
+      if (wanted[1]) {
+        const flat = b.reshape(left, [rows, k]);
+        db = k * NARROW <= n
+          ? matMul(b, flat, flatDy, true, false)
+          : product2d(b, flat, flatDy, 1, 0);
+      }
     } else {
       if (wanted[0]) da = reduceTo(b, matMul(b, dy, right, false, true), leftDims);
       if (wanted[1]) db = reduceTo(b, matMul(b, left, dy, true, false), rightDims);
