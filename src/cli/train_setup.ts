@@ -127,7 +127,7 @@ export async function setUpTraining(
       ...OPTIMIZER_DEFAULTS,
       name: flags.optimizer,
       weightDecay: flags.weightDecay,
-    }, { singleThread: lanes > 1 }),
+    }, lanes),
   );
   const card: AdapterCard = {
     baseDigest,

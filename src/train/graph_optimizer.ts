@@ -1,13 +1,9 @@
 /** An optimiser whose arithmetic runs in the runtime, beside the parameters. */
 import { elementCount, float32, type Tensor, tensor, toNumbers } from "../graph/tensor.ts";
-import type { DeviceTensor, Runner } from "../runtime/runner.ts";
+import type { DeviceTensor, ListedRun, Runner } from "../runtime/runner.ts";
 import type { Optimizer, OptimizerState } from "./optimizer.ts";
 import { GRADIENT_SCALE, inputNames, scalarNames, sizeOf } from "./optimizer_graphs.ts";
-import {
-  OptimizerSessions,
-  type SessionThreads,
-  type UpdateSessions,
-} from "./optimizer_sessions.ts";
+import { OptimizerSessions, type UpdateSessions } from "./optimizer_sessions.ts";
 import { sessionClock } from "./session_clock.ts";
 import type { Parameter } from "./step.ts";
 import { type OptimizerSettings, UPDATE_RULES } from "./update_rules.ts";
@@ -22,23 +18,25 @@ const GROUP_ELEMENTS = 2 ** 18;
  * Makes an optimiser for a model's parameters. It owns the moments and one spare tensor per
  * parameter; the parameters' values stay the model's, which swaps in the spare at every update.
  *
+ * @param lanes threads that take a part of the parameters each, as they take a part of a batch; with
+ *   1, the runner's threads divide every operator
  * @throws {RangeError} where there is nothing to train
  */
 export async function graphOptimizer(
   runner: Runner,
   parameters: readonly Parameter[],
   settings: OptimizerSettings,
-  threads: SessionThreads = {},
+  lanes = 1,
 ): Promise<Optimizer> {
   if (parameters.length === 0) throw new RangeError("Cannot make an optimiser without parameters");
-  const sessions = new OptimizerSessions(runner, settings, threads);
+  const sessions = new OptimizerSessions(runner, settings, lanes > 1);
   try {
     const groups: Group[] = [];
     for (const members of grouped(parameters)) {
       const compiled = await sessions.of(members.map(({ dims }) => dims));
       groups.push(new Group(runner, members, UPDATE_RULES[settings.name].slots, compiled));
     }
-    return new GraphOptimizer(runner, groups, settings, sessions);
+    return new GraphOptimizer(runner, groups, settings, sessions, lanes);
   } catch (error) {
     sessions[Symbol.dispose]();
     throw error;
@@ -67,10 +65,11 @@ class GraphOptimizer implements Optimizer {
   #canRevert = false;
 
   constructor(
-    runner: Runner,
+    readonly runner: Runner,
     readonly groups: readonly Group[],
     readonly settings: OptimizerSettings,
     readonly sessions: OptimizerSessions,
+    readonly lanes: number,
   ) {
     this.#scalars = new Map(
       scalarNames(settings).map((name) => [name, runner.allocate("float32", [])]),
@@ -78,8 +77,12 @@ class GraphOptimizer implements Optimizer {
   }
 
   async gradientNorm(): Promise<number> {
+    const results = await this.#runAll(this.groups.map((group) => group.squaredNorm()));
     let sum = 0;
-    for (const group of this.groups) sum += await group.squaredNorm();
+    for (const { squared_norm } of results) {
+      using squared = squared_norm;
+      sum += toNumbers(squared.read())[0];
+    }
     return Math.sqrt(sum);
   }
 
@@ -91,10 +94,26 @@ class GraphOptimizer implements Optimizer {
     };
     for (const [name, held] of this.#scalars) held.write(float32([], [values[name]]));
     const scalars = Object.fromEntries(this.#scalars);
-    for (const group of this.groups) await group.update(scalars);
+    await this.#runAll(this.groups.map((group) => group.update(scalars)));
     for (const group of this.groups) group.swap();
     this.#updates++;
     this.#canRevert = true;
+  }
+
+  /** @returns what is not written into a place of its own, in the order of the runs */
+  async #runAll(runs: readonly FedRun[]): Promise<Readonly<Record<string, DeviceTensor>>[]> {
+    const made: Record<string, DeviceTensor>[] = [];
+    if (this.lanes === 1 || runs.length === 1) {
+      for (const run of runs) made.push(await runAlone(run));
+      return made;
+    }
+    const shares = Array.from(
+      { length: Math.min(this.lanes, runs.length) },
+      (_, lane) => [...runs.keys()].filter((i) => i % this.lanes === lane),
+    );
+    const results = await this.runner.runLists(shares.map((share) => share.map((i) => runs[i])));
+    shares.forEach((share, l) => share.forEach((i, r) => made[i] = results[l][r].outputs));
+    return made;
   }
 
   revert(): boolean {
@@ -126,6 +145,22 @@ class GraphOptimizer implements Optimizer {
   }
 }
 
+/** A run whose feeds are all there. */
+interface FedRun extends ListedRun {
+  readonly feeds: Readonly<Record<string, DeviceTensor>>;
+}
+
+/** @returns what is not written into a place of its own */
+async function runAlone(
+  { executable, feeds, into }: FedRun,
+): Promise<Record<string, DeviceTensor>> {
+  const results = await sessionClock(executable).time(
+    1,
+    (brief) => executable.run(feeds, executable.outputNames, { into, brief }),
+  );
+  return Object.fromEntries(Object.entries(results).filter(([name]) => into[name] === undefined));
+}
+
 /** A moment and what its next value is written into: itself where runs may read and write one place. */
 interface Slot {
   readonly name: string;
@@ -152,20 +187,16 @@ class Group implements Disposable {
     });
   }
 
-  async squaredNorm(): Promise<number> {
+  /** Makes `squared_norm`. */
+  squaredNorm(): FedRun {
     const feeds = Object.fromEntries(
       this.members.map((parameter, i) => [inputNames(i).grad, gradOf(parameter)]),
     );
-    const { norm } = this.sessions;
-    using squared = (await sessionClock(norm).time(
-      1,
-      (brief) => norm.run(feeds, norm.outputNames, { brief }),
-    )).squared_norm;
-    return toNumbers(squared.read())[0];
+    return { executable: this.sessions.norm, feeds, into: {} };
   }
 
   /** Computes the next values; {@linkcode swap} takes them over. */
-  async update(scalars: Readonly<Record<string, DeviceTensor>>): Promise<void> {
+  update(scalars: Readonly<Record<string, DeviceTensor>>): FedRun {
     const { step, outputs } = this.sessions;
     const feeds: Record<string, DeviceTensor> = { ...scalars };
     const into: Record<string, DeviceTensor> = {};
@@ -179,10 +210,7 @@ class Group implements Disposable {
       feeds[name] = now;
       into[outputs.slots[k]] = next;
     });
-    await sessionClock(step).time(
-      1,
-      (brief) => step.run(feeds, step.outputNames, { into, brief }),
-    );
+    return { executable: step, feeds, into };
   }
 
   swap(): void {

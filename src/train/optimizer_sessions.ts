@@ -16,24 +16,19 @@ export interface UpdateSessions {
   readonly outputs: Omit<UpdateModel, "model">;
 }
 
-/** On which threads an optimiser runs. */
-export interface SessionThreads {
-  /**
-   * Whether on the calling one alone. Where the parts of a batch run beside each other, the runner's
-   * other threads sleep, and for a while after they have helped they would take a core from a part.
-   */
-  readonly singleThread?: boolean;
-}
-
 export class OptimizerSessions implements Disposable {
   readonly #compiled = new Map<string, UpdateSessions>();
   readonly #open: Executable[] = [];
 
-  /** @param options how the graphs are compiled */
+  /**
+   * @param singleThread whether for a list of runs. Where the parts of a batch run beside each other,
+   *   the runner's other threads sleep, and for a while after they have helped they would take a core
+   *   from a part
+   */
   constructor(
     readonly runner: Runner,
     readonly settings: OptimizerSettings,
-    readonly options: SessionThreads = {},
+    readonly singleThread: boolean,
   ) {}
 
   async of(dims: GroupDims): Promise<UpdateSessions> {
@@ -44,7 +39,7 @@ export class OptimizerSessions implements Disposable {
     // Small elementwise graphs: nothing for ORT's optimiser to win but time at the start.
     const compile = async (model: Model, label: string) => {
       const executable = await this.runner.compile(model, {
-        ...this.options,
+        singleThread: this.singleThread,
         optimization: "basic",
         label,
       });
