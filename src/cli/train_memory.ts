@@ -55,7 +55,7 @@ export interface MemoryParts {
  * Predicts the run's peak, chooses what is kept and how many sequences run at once, and tells both.
  *
  * @returns the choice, whether weights are taken apart once, how many parts of a batch are computed
- * beside each other, and how many tokens run at once where a batch has more: the longest batch's
+ * beside each other, and how many tokens run at once where a batch has more
  * @throws {RefusedError} with the numbers, where nothing fits
  */
 export async function fitTraining(
@@ -115,12 +115,9 @@ export async function fitTraining(
       `${budget.source}`,
   );
   if (!fit.fits) terminal.note("  that is more than is free: the system will swap");
+  if (fit.sequences === most) return { ...fit, tokens: TOKENS_AT_ONCE, unpack, lanes };
   const tokens = fit.sequences * length;
-  if (fit.sequences < most) {
-    terminal.note(
-      `  batches run ${tokens} tokens at a time and add up their gradients, to fit`,
-    );
-  }
+  terminal.note(`  batches run ${tokens} tokens at a time and add up their gradients, to fit`);
   return { ...fit, tokens, unpack, lanes };
 }
 
