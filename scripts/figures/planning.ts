@@ -1,7 +1,8 @@
 /**
  * Prints what new batch shapes cost a language model's training: planning, finding sessions,
  * compiling. The first shape compiles, later ones should find nearly all of their sessions there.
- * Beside them, what planning takes that looks at every one of the model's blocks.
+ * Beside them, what planning takes that looks at every one of the model's blocks, and what a plan takes
+ * that comes of another one for other numbers of rows.
  *
  * usage: deno run -A scripts/figures/planning.ts [MODEL.onnx] (default: SmolLM2 in ../shared)
  */
@@ -11,6 +12,7 @@ import { DEFAULT_LORA, initAdapter, inject, resolveTargets } from "../../src/lor
 import { loadOnnx } from "../../src/model/load_onnx.ts";
 import { neighbourPlans } from "../../src/plan/open_plan.ts";
 import { planTraining } from "../../src/plan/plan.ts";
+import { resizePlan, templateRows } from "../../src/plan/resize_plan.ts";
 import { Random } from "../../src/random.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
 import { PlanCache } from "../../src/train/plan_cache.ts";
@@ -56,6 +58,16 @@ for (const [length, targetRows, packedRows] of SHAPES) {
   const compiled = performance.now();
   planTraining(model, { ...options, length, targetRows, packedRows, everyBlock: true });
   const wholeMs = Math.round(performance.now() - compiled);
+  const rows = { targetRows, packedRows };
+  const template = planTraining(model, {
+    ...options,
+    length,
+    ...templateRows({ ...options, length, ...rows }),
+  });
+  const templated = performance.now();
+  const resized = resizePlan(template, rows);
+  const resizeMs = Math.round(performance.now() - templated);
+  if (resized === undefined) throw new Error("A template has constants of fixed size");
   console.log(JSON.stringify({
     length,
     targetRows,
@@ -64,6 +76,7 @@ for (const [length, targetRows, packedRows] of SHAPES) {
     findMs: Math.round(found - planned),
     compileMs: Math.round(compiled - found),
     wholeMs,
+    resizeMs,
     sessionsCompiled: plans.sessionCount - before,
   }));
 }

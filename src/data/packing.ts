@@ -39,10 +39,10 @@ export function packingOf(batch: TokenBatch, least = 0): Packing | undefined {
 }
 
 /**
- * Rows for a number of real tokens: at least one row more than there are tokens, at most an eighth; few
- * numbers, few graphs to compile.
+ * Rows for a number of real tokens: at least one row more than there are tokens, at most a sixteenth
+ * beyond 128; few numbers, few shapes.
  */
 export function packedRows(real: number): number {
-  const step = stepAt(real, 8, 8);
+  const step = stepAt(real, 8, 16);
   return Math.ceil((real + 1) / step) * step;
 }

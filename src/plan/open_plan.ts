@@ -1,5 +1,6 @@
 /** Open graphs of a plan's calls, from the plan of a batch shape beside its own. */
 import type { Model } from "../graph/types.ts";
+import type { PlannedCall } from "./call.ts";
 import { ShapeError } from "./lower.ts";
 import { type OpenGraph, openGraph, SizedGraph } from "./open_graph.ts";
 import { type PlanOptions, planTraining, type TrainingPlan } from "./plan.ts";
@@ -54,13 +55,16 @@ function otherRows(rows: number, places: number): number {
   return rows + 1 < places ? rows + 1 : Math.min(rows, places) - 1;
 }
 
+/** All calls of a plan, those of its derivations aside. */
+export function callsOf({ training, evaluation, logits }: TrainingPlan): readonly PlannedCall[] {
+  return [training, evaluation, logits].flatMap(({ calls }) => calls);
+}
+
 /** The different graphs of a plan's calls by the calls' key. */
 export function graphsOf(plan: TrainingPlan): ReadonlyMap<string, SizedGraph> {
   const graphs = new Map<string, SizedGraph>();
-  for (const { calls } of [plan.training, plan.evaluation, plan.logits]) {
-    for (const { key, graph } of calls) {
-      if (!graphs.has(key)) graphs.set(key, new SizedGraph(graph));
-    }
+  for (const { key, graph } of callsOf(plan)) {
+    if (!graphs.has(key)) graphs.set(key, new SizedGraph(graph));
   }
   return graphs;
 }

@@ -7,7 +7,7 @@ import type { Model } from "../graph/types.ts";
 import { TRAINING_OPSETS } from "../ops/registry.ts";
 import type { PlannedCall } from "../plan/call.ts";
 import { constantsFor, type OpenGraph, type SizedGraph } from "../plan/open_graph.ts";
-import { graphsOf, openGraphsOf } from "../plan/open_plan.ts";
+import { callsOf, graphsOf, openGraphsOf } from "../plan/open_plan.ts";
 import type { TrainingPlan } from "../plan/plan.ts";
 import type { DeviceTensor, Executable, Runner } from "../runtime/runner.ts";
 
@@ -59,6 +59,7 @@ export class CallSessions implements Disposable {
    * @param neighbours plans of shapes beside the plan's; as many are taken as open graphs need
    */
   admit(plan: TrainingPlan, neighbours: Iterable<TrainingPlan>): void {
+    if (callsOf(plan).every(({ key }) => this.#instances.has(key))) return;
     const graphs = graphsOf(plan);
     const missing = new Map([...graphs].filter(([key, graph]) => !this.#serve(key, graph)));
     if (missing.size === 0) return;
@@ -73,6 +74,11 @@ export class CallSessions implements Disposable {
       }
       if (missing.size === 0) return;
     }
+  }
+
+  /** Whether there are open graphs already for all of a plan's calls; such a plan is admitted. */
+  serves(plan: TrainingPlan): boolean {
+    return [...graphsOf(plan)].every(([key, graph]) => this.#serve(key, graph));
   }
 
   /** The session of a call of an admitted plan. */

@@ -1,6 +1,7 @@
 /** Plans of the batch shapes in use, with their compiled sessions and bound constants. */
 import type { Tensor } from "../graph/tensor.ts";
 import type { PlannedCall } from "../plan/call.ts";
+import { callsOf } from "../plan/open_plan.ts";
 import type { TrainingPlan } from "../plan/plan.ts";
 import type { DeviceTensor, Runner } from "../runtime/runner.ts";
 import { type CallSession, CallSessions, type Threads } from "./call_sessions.ts";
@@ -74,6 +75,16 @@ export class PlanCache implements Disposable {
     return found;
   }
 
+  /** Has sessions for a plan's calls made, from which those of other sizes of it can be told. */
+  admit(plan: TrainingPlan, neighbours: Iterable<TrainingPlan>): void {
+    this.#sessions.admit(plan, neighbours);
+  }
+
+  /** Whether sessions that plans have been admitted with compute a plan. */
+  serves(plan: TrainingPlan): boolean {
+    return this.#sessions.serves(plan);
+  }
+
   /** Drops other plans than these, and what no plan that stays shares with them. */
   keep(stays: (plan: TrainingPlan) => boolean): void {
     for (const [shape, { plan }] of this.#plans) {
@@ -82,11 +93,7 @@ export class PlanCache implements Disposable {
       this.#onEvict(plan);
     }
     const plans = [...this.#plans.values()];
-    const keys = new Set(
-      plans.flatMap(({ plan: { training, evaluation, logits } }) =>
-        [training, evaluation, logits].flatMap(({ calls }) => calls.map(({ key }) => key))
-      ),
-    );
+    const keys = new Set(plans.flatMap(({ plan }) => callsOf(plan).map(({ key }) => key)));
     this.#sessions.retain(keys);
     this.#tensors.retain(new Set(plans.flatMap(({ constants }) => [...constants.values()])));
   }

@@ -7,11 +7,12 @@ import { type DequantForm, dequantFormFor } from "../ops/dequantize.ts";
 import { DROPOUT_SEED } from "../plan/dropout.ts";
 import { gradientName, LOGITS, LOSS, type Numeric } from "../plan/names.ts";
 import { neighbourPlans } from "../plan/open_plan.ts";
-import type { Pass, PlanSettings } from "../plan/options.ts";
+import type { Pass, PlanOptions, PlanSettings } from "../plan/options.ts";
 import { planTraining, type TrainingPlan } from "../plan/plan.ts";
 import type { DeviceTensor, Runner } from "../runtime/runner.ts";
 import type { ActivationFile } from "./activation_file.ts";
 import { type CompiledPlan, PlanCache, PLANS_KEPT } from "./plan_cache.ts";
+import { PlanTemplates } from "./plan_templates.ts";
 import { PrefixRows } from "./prefix_cache.ts";
 import { type PartRun, runParts } from "./run_parts.ts";
 import { runSchedule, type ScheduleMeans } from "./run_schedule.ts";
@@ -54,6 +55,7 @@ export class PlannedModel implements StepModel<TokenBatch> {
   #halves: boolean;
   readonly #runner: Runner;
   readonly #plans: PlanCache;
+  readonly #templates: PlanTemplates;
   readonly #slab: StepSlab;
   readonly #means: ScheduleMeans;
   readonly #zeros = new Map<string, DeviceTensor>();
@@ -77,6 +79,11 @@ export class PlannedModel implements StepModel<TokenBatch> {
       for (const schedule of [plan.training, plan.evaluation, plan.logits]) {
         this.#slab.forget(schedule);
       }
+    });
+    this.#templates = new PlanTemplates({
+      make: (planned) => planTraining(options.model, planned),
+      admit: (plan) => this.#plans.admit(plan, neighbourPlans(options.model, plan)),
+      serves: (plan) => this.#plans.serves(plan),
     });
     this.#means = { runner: this.#runner, plans: this.#plans, slab: this.#slab };
     this.#numeric = options.numeric ?? "exact";
@@ -165,6 +172,7 @@ export class PlannedModel implements StepModel<TokenBatch> {
 
   /** Frees what only comparisons before the first step have needed. */
   forgetComparisons(): void {
+    this.#templates.clear();
     this.#plans.keep(({ options: { passes, numeric } }) =>
       numeric === this.#numeric && passes?.join() === "training"
     );
@@ -249,28 +257,29 @@ export class PlannedModel implements StepModel<TokenBatch> {
     const { model, trainable, keepBytes, headChunk, objective, unpack } = this.#options;
     const [sequences, length] = batch.inputIds.dims;
     const targetRows = objective === "causal" ? targets.rows : undefined;
-    const packedRows = packing?.rows;
+    const planned: PlanOptions = {
+      passes,
+      batch: sequences,
+      length,
+      targetRows,
+      packedRows: packing?.rows,
+      trainable,
+      keepBytes: keepBytes && Math.floor(keepBytes / parts),
+      halves: this.#halves,
+      dropout,
+      numeric,
+      // One batch alone is not worth a second form of the weights.
+      unpack: unpack && passes?.includes("training"),
+      headChunk,
+      dequantForm: this.#options.dequantForm ?? dequantFormFor(this.#runner.version),
+      integerForm: this.#options.integerForm,
+    };
+    const shape = [sequences, length, targetRows, planned.packedRows];
     return this.#plans.get(
-      [passes, sequences, length, targetRows, packedRows, parts, dropout, numeric, this.#halves]
-        .join(),
+      [passes, ...shape, parts, dropout, numeric, this.#halves].join(),
       () =>
-        planTraining(model, {
-          passes,
-          batch: sequences,
-          length,
-          targetRows,
-          packedRows,
-          trainable,
-          keepBytes: keepBytes && Math.floor(keepBytes / parts),
-          halves: this.#halves,
-          dropout,
-          numeric,
-          // One batch alone is not worth a second form of the weights.
-          unpack: unpack && passes?.includes("training"),
-          headChunk,
-          dequantForm: this.#options.dequantForm ?? dequantFormFor(this.#runner.version),
-          integerForm: this.#options.integerForm,
-        }),
+        passes?.join() === "training" && this.#templates.planOf(planned) ||
+        planTraining(model, planned),
       (plan) => neighbourPlans(model, plan),
     );
   }

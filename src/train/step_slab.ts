@@ -23,8 +23,6 @@ export class StepSlab implements Disposable {
    * this order. Those of other runs lie in the same place.
    */
   tensorsOf(schedules: readonly Schedule[]): ReadonlyMap<string, DeviceTensor>[] {
-    // Before native memory grows: what planning a new shape has left goes.
-    collectGarbage();
     let start = 0;
     return schedules.map((schedule) => {
       const tensors = this.#tensorsAt(schedule, start);
@@ -39,7 +37,10 @@ export class StepSlab implements Disposable {
     const found = placed.get(start);
     if (found !== undefined) return found;
     const { bytes, places } = schedule.memory;
-    if (this.#memory.byteLength < start + bytes) this.#memory.resize(start + bytes);
+    if (this.#memory.byteLength < start + bytes) {
+      collectGarbage(); // what planning has left, before native memory grows
+      this.#memory.resize(start + bytes);
+    }
     const tensors = new Map(
       [...places].map(([name, { offset, bytes, dtype, dims }]) => [
         name,

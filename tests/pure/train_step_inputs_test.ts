@@ -7,8 +7,8 @@ const shapesOf = (lengths: readonly (readonly number[])[], packs = true) =>
     .map(({ batch, targets, packing }) => [batch.inputIds.dims[0], targets.rows, packing?.rows]);
 
 Deno.test("prepareParts() gives parts of as many sequences one shape: that of the largest", () => {
-  // Alone, the first would have 96 target rows and 72 packed ones, the second 192 and 176.
-  assertEquals(shapesOf([[30, 40], [80, 85]]), [[2, 192, 176], [2, 192, 176]]);
+  // Alone, the first would have 96 target rows and 72 packed ones, the second 192 and 168.
+  assertEquals(shapesOf([[30, 40], [80, 85]]), [[2, 192, 168], [2, 192, 168]]);
   assertEquals(shapesOf([[30, 40], [80, 85]], false), [[2, 192, undefined], [2, 192, undefined]]);
   // Where one has next to no padding, none leaves it out.
   assertEquals(shapesOf([[30, 40], [96, 95]]), [[2, 192, undefined], [2, 192, undefined]]);

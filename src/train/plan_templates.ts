@@ -1,0 +1,74 @@
+/** Plans of batch shapes, made from few that are planned for real. */
+import type { PlanOptions } from "../plan/options.ts";
+import type { TrainingPlan } from "../plan/plan.ts";
+import { resizePlan, templateRows } from "../plan/resize_plan.ts";
+
+/** Templates that stay; later ones take the place of those used longest ago. */
+const TEMPLATES_KEPT = 8;
+
+export interface TemplateMeans {
+  /** Plans a shape. */
+  readonly make: (options: PlanOptions) => TrainingPlan;
+  /** Makes open graphs of a template's calls. */
+  readonly admit: (template: TrainingPlan) => void;
+  /** Whether open graphs compute a plan. */
+  readonly serves: (plan: TrainingPlan) => boolean;
+}
+
+export class PlanTemplates {
+  readonly #means: TemplateMeans;
+  /** Least recently used first; `undefined` where what came of one was not served. */
+  readonly #templates = new Map<string, TrainingPlan | undefined>();
+
+  constructor(means: TemplateMeans) {
+    this.#means = means;
+  }
+
+  /**
+   * The plan of a shape, from the template of all that have its sequences and length and about as many
+   * rows: which one follows from the options alone, so that a run that is resumed computes the same.
+   *
+   * @returns `undefined` where no template gives it
+   */
+  planOf(options: PlanOptions): TrainingPlan | undefined {
+    const rows = templateRows(options);
+    if (rows === undefined) return undefined;
+    const key = keyOf({ ...options, ...rows });
+    const template = this.#templates.has(key)
+      ? this.#templates.get(key)
+      : this.#made({ ...options, ...rows });
+    const plan = template && resizePlan(template, options);
+    const served = plan !== undefined && this.#means.serves(plan);
+    this.#templates.delete(key);
+    this.#templates.set(key, served ? template : undefined);
+    if (this.#templates.size > TEMPLATES_KEPT) {
+      const [oldest] = this.#templates.keys();
+      this.#templates.delete(oldest);
+    }
+    return served ? plan : undefined;
+  }
+
+  /** Drops all templates. */
+  clear(): void {
+    this.#templates.clear();
+  }
+
+  #made(options: PlanOptions): TrainingPlan | undefined {
+    try {
+      const template = this.#means.make(options);
+      this.#means.admit(template);
+      return template;
+    } catch {
+      return undefined; // planned for real, it says so itself
+    }
+  }
+}
+
+/** Equal for options that one template serves; a model's templates share all others. */
+function keyOf(
+  { passes, batch, length, packedRows, targetRows, keepBytes, halves, dropout, numeric }:
+    PlanOptions,
+): string {
+  return [passes, batch, length, packedRows, targetRows, keepBytes, halves, dropout, numeric]
+    .join();
+}

@@ -1,0 +1,143 @@
+import { assert, assertEquals } from "@std/assert";
+import type { Tensor } from "../../src/graph/tensor.ts";
+import type { Graph } from "../../src/graph/types.ts";
+import { bytesText, textOf } from "../../src/plan/graph_text.ts";
+import type { PlanOptions } from "../../src/plan/options.ts";
+import { planTraining, type TrainingPlan } from "../../src/plan/plan.ts";
+import { resizePlan, templateRows } from "../../src/plan/resize_plan.ts";
+import type { Schedule } from "../../src/plan/schedule.ts";
+import { PlanTemplates } from "../../src/train/plan_templates.ts";
+import { modelDir, readModel } from "../helpers/fixture_models.ts";
+import { planText } from "../helpers/plan_text.ts";
+import { adapted, STEP_MODELS } from "../helpers/training_step.ts";
+
+/** Constants where they are read: which of them are equal by chance makes no difference. */
+function inlined(graph: Graph): Graph {
+  const text = ({ dtype, dims, bytes }: Tensor) => `${dtype}[${dims}]${bytesText(bytes)}`;
+  const nodes = graph.nodes.map((node) => ({
+    ...node,
+    inputs: node.inputs.map((name) => {
+      const constant = graph.initializers.get(name);
+      return constant === undefined ? name : text(constant);
+    }),
+  }));
+  return { ...graph, nodes, initializers: new Map() };
+}
+
+/** A plan without what a resized one has otherwise: keys, and the bytes that it keeps. */
+function comparable(plan: TrainingPlan): TrainingPlan {
+  const keyed = (schedule: Schedule): Schedule => ({
+    ...schedule,
+    calls: schedule.calls.map((call) => ({ ...call, key: textOf(inlined(call.graph)) })),
+  });
+  const { training, evaluation, logits } = plan;
+  return {
+    ...plan,
+    savedBytes: 0,
+    training: keyed(training),
+    evaluation: keyed(evaluation),
+    logits: keyed(logits),
+  };
+}
+
+const placesOf = (
+  { training: { memory } }: TrainingPlan,
+) => [memory.bytes, ...memory.places.values()];
+const inputsOf = ({ inputs }: TrainingPlan) => [...inputs].sort(([a], [b]) => a < b ? -1 : 1);
+
+for (const [name, objective] of Object.entries(STEP_MODELS)) {
+  for (const numeric of ["exact", "fast"] as const) {
+    Deno.test(`resizePlan() gives the plan that is made for other numbers of rows, ${name}, ${numeric}`, () => {
+      const { model, trainable } = adapted(readModel(modelDir(name)));
+      const rowsOf = (packedRows: number, targetRows: number) =>
+        objective === "causal" ? { packedRows, targetRows } : { packedRows };
+      for (const keepBytes of [0, 1e9]) {
+        const options: PlanOptions = {
+          ...{ batch: 8, length: 40, trainable, numeric, keepBytes, passes: ["training"] },
+          ...rowsOf(200, 160),
+        };
+        const template = planTraining(model, { ...options, ...templateRows(options) });
+        for (const [packedRows, targetRows] of [[200, 160], [216, 136], [150, 101]]) {
+          const rows = rowsOf(packedRows, targetRows);
+          const planned = planTraining(model, { ...options, ...rows });
+          const resized = resizePlan(template, rows)!;
+          assertEquals(
+            planText(model, comparable(resized)),
+            planText(model, comparable(planned)),
+            JSON.stringify({ keepBytes, ...rows }),
+          );
+          assertEquals(placesOf(resized), placesOf(planned));
+          assertEquals(inputsOf(resized), inputsOf(planned));
+        }
+      }
+    });
+  }
+}
+
+Deno.test("templateRows() finds primes that are no smaller and leave room for padding", () => {
+  const options = { batch: 4, length: 112, trainable: new Set<string>() };
+  const of = (packedRows: number | undefined, targetRows?: number, length = 112) => {
+    const found = templateRows({ ...options, length, packedRows, targetRows });
+    return found && [found.packedRows, found.targetRows];
+  };
+  assertEquals(of(352, 32), [389, 101]);
+  assertEquals(of(336, 128), [389, 257]);
+  assertEquals(of(416), [443, undefined], "448 places");
+  assertEquals(of(446), undefined);
+  assertEquals(of(undefined), undefined);
+  assertEquals(of(150, 128), [193, 191], "fewer than all rows");
+  assertEquals(of(120, 120), [131, 127]);
+  assertEquals(of(120, 131), [131, 257], "as many as there are rows");
+  assertEquals(of(undefined, 200, 257), [undefined, 263], "a prime that divides the length");
+});
+
+/** Templates of a tiny model, and how often something was planned. */
+function templatesOf(serves: (plan: TrainingPlan) => boolean) {
+  const { model, trainable } = adapted(readModel(modelDir("tiny-llama-genai-int4")));
+  const made: PlanOptions[] = [];
+  const templates = new PlanTemplates({
+    make: (options) => {
+      made.push(options);
+      return planTraining(model, options);
+    },
+    admit: () => {},
+    serves,
+  });
+  const options: PlanOptions = { batch: 8, length: 40, trainable, passes: ["training"] };
+  const planOf = (packedRows: number, targetRows: number, more: Partial<PlanOptions> = {}) =>
+    templates.planOf({ ...options, packedRows, targetRows, ...more });
+  return { planOf, made };
+}
+
+Deno.test("PlanTemplates plans once for numbers of rows of one half octave", () => {
+  const { planOf, made } = templatesOf(() => true);
+  for (const rows of [200, 208, 216, 250]) {
+    const { options } = planOf(rows, 160)!;
+    assertEquals([options.packedRows, options.targetRows], [rows, 160]);
+  }
+  assertEquals(made.length, 1);
+  assert(made[0].packedRows! >= 256);
+  planOf(150, 160);
+  planOf(200, 160, { length: 48 });
+  planOf(200, 160, { numeric: "fast" });
+  assertEquals(made.length, 4);
+});
+
+Deno.test("PlanTemplates gives nothing that sessions do not serve, and does not try again", () => {
+  const { planOf, made } = templatesOf(() => false);
+  assertEquals(planOf(200, 160), undefined);
+  assertEquals(planOf(208, 160), undefined);
+  assertEquals(made.length, 1);
+});
+
+Deno.test("PlanTemplates gives nothing where only the template cannot be planned", () => {
+  const templates = new PlanTemplates({
+    make: () => {
+      throw new RangeError("too many rows");
+    },
+    admit: () => {},
+    serves: () => true,
+  });
+  const options = { batch: 8, length: 40, trainable: new Set<string>(), packedRows: 200 };
+  assertEquals(templates.planOf(options), undefined);
+});
