@@ -41,7 +41,7 @@ export function templateRows(
   const all = packed ?? batch * length;
   const targets = targetRows && primeFor(
     targetRows,
-    4 ** Math.ceil(Math.log(targetRows) / Math.log(4)),
+    4 ** Math.ceil(Math.log2(targetRows) / 2),
     targetRows < all ? all : Infinity,
     sizes,
   );
