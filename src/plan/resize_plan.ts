@@ -209,5 +209,5 @@ class Resizing {
   }
 }
 
-/** No size is as large. */
-const MOST = 2n ** 40n;
+/** No size is as large; dropout has numbers that are. */
+const MOST = 2n ** 28n;
