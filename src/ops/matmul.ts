@@ -44,7 +44,7 @@ function matMul(
 /**
  * A gradient that has so many times more columns than rows is not Gemm's: where the weight was read
  * transposed, as an adapter's B is, ONNX Runtime would fuse what transposes the gradient back into Gemm
- * and compute it upright, which takes half as long again.
+ * and compute it upright, which is slower.
  */
 const NARROW = 8;
 

@@ -50,3 +50,12 @@ export interface PlanOptions extends BatchShape, PlanSettings {
   /** The output that the loss reads; default `logits`. */
   readonly output?: string;
 }
+
+/** Equal for options of one run that give the same plan: what differs from batch to batch. */
+export function keyOf(
+  { passes, batch, length, packedRows, targetRows, keepBytes, halves, dropout, numeric }:
+    PlanOptions,
+): string {
+  return [passes, batch, length, packedRows, targetRows, keepBytes, halves, dropout, numeric]
+    .join();
+}

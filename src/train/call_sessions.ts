@@ -57,12 +57,13 @@ export class CallSessions implements Disposable {
    * Looks up, or makes, the open graphs of a plan's calls.
    *
    * @param neighbours plans of shapes beside the plan's; as many are taken as open graphs need
+   * @returns whether there is an open graph for each
    */
-  admit(plan: TrainingPlan, neighbours: Iterable<TrainingPlan>): void {
-    if (callsOf(plan).every(({ key }) => this.#instances.has(key))) return;
+  admit(plan: TrainingPlan, neighbours: Iterable<TrainingPlan>): boolean {
+    if (callsOf(plan).every(({ key }) => this.#instances.has(key))) return true;
     const graphs = graphsOf(plan);
     const missing = new Map([...graphs].filter(([key, graph]) => !this.#serve(key, graph)));
-    if (missing.size === 0) return;
+    if (missing.size === 0) return true;
     for (const neighbour of neighbours) {
       for (const [key, open] of openGraphsOf(graphs, graphsOf(neighbour))) {
         const graph = missing.get(key);
@@ -72,13 +73,9 @@ export class CallSessions implements Disposable {
         this.#serve(key, graph);
         missing.delete(key);
       }
-      if (missing.size === 0) return;
+      if (missing.size === 0) return true;
     }
-  }
-
-  /** Whether there are open graphs already for all of a plan's calls; such a plan is admitted. */
-  serves(plan: TrainingPlan): boolean {
-    return [...graphsOf(plan)].every(([key, graph]) => this.#serve(key, graph));
+    return false;
   }
 
   /** The session of a call of an admitted plan. */

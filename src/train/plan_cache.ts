@@ -75,14 +75,9 @@ export class PlanCache implements Disposable {
     return found;
   }
 
-  /** Has sessions for a plan's calls made, from which those of other sizes of it can be told. */
-  admit(plan: TrainingPlan, neighbours: Iterable<TrainingPlan>): void {
-    this.#sessions.admit(plan, neighbours);
-  }
-
-  /** Whether sessions that plans have been admitted with compute a plan. */
-  serves(plan: TrainingPlan): boolean {
-    return this.#sessions.serves(plan);
+  /** {@linkcode CallSessions.admit} of a plan that is not kept, or not yet. */
+  admit(plan: TrainingPlan, neighbours: Iterable<TrainingPlan>): boolean {
+    return this.#sessions.admit(plan, neighbours);
   }
 
   /** Drops other plans than these, and what no plan that stays shares with them. */

@@ -1,5 +1,5 @@
 /** Plans of batch shapes, made from few that are planned for real. */
-import type { PlanOptions } from "../plan/options.ts";
+import { keyOf, type PlanOptions } from "../plan/options.ts";
 import type { TrainingPlan } from "../plan/plan.ts";
 import { resizePlan, templateRows } from "../plan/resize_plan.ts";
 
@@ -33,10 +33,9 @@ export class PlanTemplates {
   planOf(options: PlanOptions): TrainingPlan | undefined {
     const rows = templateRows(options);
     if (rows === undefined) return undefined;
-    const key = keyOf({ ...options, ...rows });
-    const template = this.#templates.has(key)
-      ? this.#templates.get(key)
-      : this.#made({ ...options, ...rows });
+    const prime = { ...options, ...rows };
+    const key = keyOf(prime);
+    const template = this.#templates.has(key) ? this.#templates.get(key) : this.#made(prime);
     const plan = template && resizePlan(template, options);
     const served = plan !== undefined && this.#means.serves(plan);
     this.#templates.delete(key);
@@ -62,13 +61,4 @@ export class PlanTemplates {
       return undefined; // planned for real, it says so itself
     }
   }
-}
-
-/** Equal for options that one template serves; a model's templates share all others. */
-function keyOf(
-  { passes, batch, length, packedRows, targetRows, keepBytes, halves, dropout, numeric }:
-    PlanOptions,
-): string {
-  return [passes, batch, length, packedRows, targetRows, keepBytes, halves, dropout, numeric]
-    .join();
 }

@@ -7,7 +7,7 @@ import { type DequantForm, dequantFormFor } from "../ops/dequantize.ts";
 import { DROPOUT_SEED } from "../plan/dropout.ts";
 import { gradientName, LOGITS, LOSS, type Numeric } from "../plan/names.ts";
 import { neighbourPlans } from "../plan/open_plan.ts";
-import type { Pass, PlanOptions, PlanSettings } from "../plan/options.ts";
+import { keyOf, type Pass, type PlanOptions, type PlanSettings } from "../plan/options.ts";
 import { planTraining, type TrainingPlan } from "../plan/plan.ts";
 import type { DeviceTensor, Runner } from "../runtime/runner.ts";
 import type { ActivationFile } from "./activation_file.ts";
@@ -83,7 +83,7 @@ export class PlannedModel implements StepModel<TokenBatch> {
     this.#templates = new PlanTemplates({
       make: (planned) => planTraining(options.model, planned),
       admit: (plan) => this.#plans.admit(plan, neighbourPlans(options.model, plan)),
-      serves: (plan) => this.#plans.serves(plan),
+      serves: (plan) => this.#plans.admit(plan, []),
     });
     this.#means = { runner: this.#runner, plans: this.#plans, slab: this.#slab };
     this.#numeric = options.numeric ?? "exact";
@@ -274,9 +274,8 @@ export class PlannedModel implements StepModel<TokenBatch> {
       dequantForm: this.#options.dequantForm ?? dequantFormFor(this.#runner.version),
       integerForm: this.#options.integerForm,
     };
-    const shape = [sequences, length, targetRows, planned.packedRows];
     return this.#plans.get(
-      [passes, ...shape, parts, dropout, numeric, this.#halves].join(),
+      keyOf(planned),
       () =>
         passes?.join() === "training" && this.#templates.planOf(planned) ||
         planTraining(model, planned),
