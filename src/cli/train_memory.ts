@@ -1,6 +1,6 @@
 /** What a training run will take, said before its first step, and what it keeps so that it fits. */
 import { Batches } from "../data/mod.ts";
-import { batchShapes } from "../data/longest_batch.ts";
+import { batchShapes } from "../data/largest_batch.ts";
 import { cutTokens, sliceBatch } from "../data/slice_batch.ts";
 import { shareBatch } from "../data/share_batch.ts";
 import type { TokenBatch } from "../data/targets.ts";
@@ -65,14 +65,14 @@ export async function fitTraining(
 ): Promise<Fit & { readonly tokens: number; readonly unpack: boolean; readonly lanes: number }> {
   const chosen = flags.resume ? readChosenMemory(flags.adapterPath) : undefined;
   const lanes = laneCount(parts.options.runner, parts.lanes ?? chosen?.lanes ?? flags.threads);
-  const { longest, shapes } = await shapesOf(parts.data.train, lanes);
+  const { largest, shapes } = await shapesOf(parts.data.train, lanes);
   const validation = parts.data.validation && await shapesOf(parts.data.validation, lanes);
-  const [sequences, length] = longest.inputIds.dims;
+  const [sequences, length] = largest.inputIds.dims;
   const most = Math.min(sequences, sequencesAtOnce(TOKENS_AT_ONCE, length));
   const planned = Math.min(shapes, microSteps(flags));
-  const predictPart = predictor(parts, flags, planned, validation?.longest, lanes);
+  const predictPart = predictor(parts, flags, planned, validation?.largest, lanes);
   const predict = (count: number, keepBytes: number, unpack?: boolean) =>
-    predictPart(sliceBatch(longest, 0, partSize(sequences, count, lanes)), keepBytes, unpack);
+    predictPart(sliceBatch(largest, 0, partSize(sequences, count, lanes)), keepBytes, unpack);
   const free = freeBytes();
   const budget = budgetOf(flags, free);
   const packed = goOnAsBefore() ?? fitMemory({
@@ -103,7 +103,7 @@ export async function fitTraining(
   }
   const needed = fit.predicted.peakBytes;
   if (!fit.fits && needed > budget.bytes + budget.swapBytes) {
-    const one = sliceBatch(longest, 0, 1);
+    const one = sliceBatch(largest, 0, 1);
     throw new RefusedError(
       `Cannot train in ${formatBytes(budget.bytes)} of memory (${budget.source}): ` +
         `${fit.sequences}×${length} tokens take ${megabytes(needed)} (${madeOf(fit.predicted)}), ` +
@@ -123,7 +123,7 @@ export async function fitTraining(
 
 type Predict = (batch: TokenBatch, keepBytes: number, unpack?: boolean) => PredictedMemory;
 
-/** @param evaluated the longest validation batch */
+/** @param evaluated the largest validation batch */
 function predictor(
   parts: MemoryParts,
   flags: TrainFlags,
@@ -180,7 +180,7 @@ async function shapesOf(data: BatchSource<TokenBatch>, lanes: number) {
       (sequences, length) => partSize(sequences, sequencesAtOnce(TOKENS_AT_ONCE, length), lanes),
     );
   }
-  return { longest: await data.batch(0, 0), shapes: 1 };
+  return { largest: await data.batch(0, 0), shapes: 1 };
 }
 
 /** Batches that a run looks at; unbounded where it counts epochs. */

@@ -8,7 +8,7 @@ const PADDING = 0.05;
 /** Batch shapes of a data set's first epoch. */
 export interface BatchShapes {
   /** The batch of the most tokens at once, where padding, which attention alone computes, counts little. */
-  readonly longest: Batch;
+  readonly largest: Batch;
   /**
    * Different shapes, about: batches differ in the length they are padded to, and in how many tokens
    * and targets they have, of which steps of an eighth are told apart.
@@ -27,7 +27,7 @@ export async function batchShapes(
 ): Promise<BatchShapes> {
   const { rows, options } = batches;
   const shapes = new Set<string>();
-  let longest = 0;
+  let largest = 0;
   let most = -1;
   batches.rowsOf(0).forEach((chosen, i) => {
     const counts = Array.from(chosen, (row) => rows.tokenCount(row));
@@ -37,7 +37,7 @@ export async function batchShapes(
     const share = atOnce(chosen.length, length) / chosen.length;
     const size = share * (tokens + PADDING * (chosen.length * length - tokens));
     if (size <= most) return;
-    [most, longest] = [size, i];
+    [most, largest] = [size, i];
   });
-  return { longest: await batches.batch(0, longest), shapes: shapes.size };
+  return { largest: await batches.batch(0, largest), shapes: shapes.size };
 }

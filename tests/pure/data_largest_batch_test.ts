@@ -1,6 +1,6 @@
 import { assertEquals } from "@std/assert";
 import { Batches, TokenStore } from "../../src/data/mod.ts";
-import { batchShapes } from "../../src/data/longest_batch.ts";
+import { batchShapes } from "../../src/data/largest_batch.ts";
 
 /** Batches of four rows of these lengths, in this order. */
 function batchesOf(...lengths: readonly number[][]): Batches {
@@ -13,7 +13,7 @@ function batchesOf(...lengths: readonly number[][]): Batches {
 }
 
 const lengthOf = async (batches: Batches, atOnce = (sequences: number, _: number) => sequences) =>
-  (await batchShapes(batches, atOnce)).longest.inputIds.dims[1];
+  (await batchShapes(batches, atOnce)).largest.inputIds.dims[1];
 
 Deno.test("batchShapes() takes more tokens for larger than more padding", async () => {
   assertEquals(await lengthOf(batchesOf([32, 2, 2, 2], [16, 16, 16, 16])), 16);
