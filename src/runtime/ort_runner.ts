@@ -2,6 +2,7 @@
 import { Environment, OrtError, OrtValue, Session, type SessionSettings } from "../../ffi/mod.ts";
 import { bitsOf, byteLength, type DataType, ONNX_TYPE } from "../graph/dtype.ts";
 import { elementCount, type Tensor } from "../graph/tensor.ts";
+import { rotateBeforeAttention } from "../graph/passes/rotate_before_attention.ts";
 import type { Model } from "../graph/types.ts";
 import { RuntimeFailure, UsageError } from "../errors.ts";
 import { insideBinary } from "../system/embedded.ts";
@@ -36,6 +37,12 @@ export interface OrtRunnerOptions extends ProviderOptions {
 
 /** Minor release that brought 4-bit element types. */
 const INT4_SINCE = 19;
+
+/**
+ * Minor release whose GroupQueryAttention rotates: those before it release what they rotated and then
+ * read it, which other allocations may have overwritten.
+ */
+const ROTATES_SINCE = 20;
 
 /**
  * Opens ONNX Runtime.
@@ -135,7 +142,7 @@ class OrtRunner implements Runner, TensorOwner {
   compile(model: Model, options: CompileOptions = {}): Promise<Executable> {
     const label = options.label ?? (model.graph.name || "graph");
     return attemptAsync(`Cannot compile "${label}"`, async () => {
-      const form = this.#providers.formOf(model);
+      const form = this.#providers.formOf(this.#soundHere(model));
       const { bytes, config, handed } = placeInitializers(form, this.version);
       const values = new Map<string, OrtValue>();
       try {
@@ -246,6 +253,13 @@ class OrtRunner implements Runner, TensorOwner {
     // The runner may have been disposed of while the session was being made.
     if (this.#disposed) executable[Symbol.dispose]();
     return executable;
+  }
+
+  /** The model without what this release computes wrongly. */
+  #soundHere(model: Model): Model {
+    const [major, minor] = this.version;
+    const rotationIsLost = major === 1 && minor < ROTATES_SINCE;
+    return rotationIsLost ? rotateBeforeAttention(model) : model;
   }
 
   #resides(value: Pick<Tensor, "dtype" | "dims">): boolean {

@@ -5,7 +5,7 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes, assertThrows } from "@std/assert";
 import { EXIT } from "../../src/errors.ts";
 import { modelDir, referenceDir } from "../helpers/fixture_models.ts";
-import { graft, type GraftResult } from "../helpers/graft.ts";
+import { graft, type GraftResult, graftWith } from "../helpers/graft.ts";
 import { saveForOldest } from "../helpers/older_models.ts";
 import { oldestOrt } from "../helpers/oldest_ort.ts";
 import { pairs, readMetrics, requests } from "../helpers/training_runs.ts";
@@ -32,7 +32,11 @@ async function done(running: Promise<GraftResult>): Promise<GraftResult> {
   return result;
 }
 
-const onOldest = (...args: string[]) => graft(...args, "--threads=1", "--ort-lib", library);
+/** glibc then overwrites memory as it is freed, so that what still reads it is seen. */
+const FREED = { MALLOC_PERTURB_: "85" };
+
+const onOldest = (...args: string[]) =>
+  graftWith(FREED, ...args, "--threads=1", "--ort-lib", library);
 
 /** Runs a verb on the library that graft brings and on the oldest; both must do the work. */
 async function onBoth(

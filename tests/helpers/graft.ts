@@ -39,8 +39,16 @@ export function startGraft(...args: string[]): Deno.ChildProcess {
 }
 
 /** Runs `graft` with these arguments to its end. */
-export async function graft(...args: string[]): Promise<GraftResult> {
-  const { code, stdout, stderr } = await command(args).output();
+export function graft(...args: string[]): Promise<GraftResult> {
+  return graftWith({}, ...args);
+}
+
+/** Runs `graft` with more environment to its end. */
+export async function graftWith(
+  env: Readonly<Record<string, string>>,
+  ...args: string[]
+): Promise<GraftResult> {
+  const { code, stdout, stderr } = await command(args, "null", env).output();
   const text = new TextDecoder();
   return { code, stdout: text.decode(stdout), stderr: text.decode(stderr) };
 }
