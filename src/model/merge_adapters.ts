@@ -165,6 +165,8 @@ async function measure(
       `Held-out loss: base ${references.base.loss.toFixed(4)}, with adapter ` +
         references.adapter.loss.toFixed(4),
     );
+    checkFinite(references.base, "the base");
+    checkFinite(references.adapter, "the base with the adapter");
   }
   using bench = await openBench(runner, request);
   const candidates: Candidate[] = [];
@@ -193,6 +195,15 @@ async function measure(
   if (candidates.length === 0) throw refused!; // 8 bits, which may not run, are never alone
   for (const [way, { message }] of failures) onNote?.(`"${way}" is left out: ${message}`);
   return { baseSizeBytes: base.sizeBytes, ...references, candidates };
+}
+
+/** Nothing can be kept of what is no number, whatever `--force` says. */
+function checkFinite({ loss }: Evaluated, what: string): void {
+  if (Number.isFinite(loss)) return;
+  throw new RefusedError(
+    `Refused the merge: ${what} has a loss of ${loss} on the held-out data: ` +
+      "look at it with `graft eval`; an adapter that diverged has to be trained again",
+  );
 }
 
 /** Methods that are computed together: those that activations steer share these. */

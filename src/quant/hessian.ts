@@ -60,8 +60,7 @@ export async function hessianOf(
     HessianOptions = {},
 ): Promise<Hessian> {
   const { cols: n, values: packed } = gram;
-  let trace = 0;
-  for (let i = 0; i < n; i++) trace += packed[i * n + i];
+  const trace = traceOf(gram);
   if (!Number.isFinite(trace)) {
     throw new RangeError("Cannot round with error compensation: the activations are not finite");
   }
@@ -84,6 +83,13 @@ export async function hessianOf(
     }
     if (more > 1) throw new RangeError("Cannot factor the activations' Gram matrix");
   }
+}
+
+/** Sum of squares of all inputs; not finite where one of them is not. */
+export function traceOf({ cols, values }: Gram): number {
+  let trace = 0;
+  for (let i = 0; i < cols; i++) trace += values[i * cols + i];
+  return trace;
 }
 
 /**

@@ -238,6 +238,19 @@ Deno.test(
     }),
 );
 
+Deno.test("mergeAdapters() refuses an adapter that makes the base compute NaN, and leaves nothing", () =>
+  inTempDir(async (dir) => {
+    using runner = createOrtRunner({ threads: 1 });
+    const request = fixture("tiny-llama-int4.all", "tiny-llama-genai-int4");
+    const adapters = request.adapters.map((of) => ({ ...of, weight: 1e38 }));
+    await assertRejects(
+      () => mergeAdapters(runner, { ...request, adapters, savePath: `${dir}/m`, force: true }),
+      RefusedError,
+      "the base with the adapter has a loss of NaN on the held-out data",
+    );
+    assertEquals(names(dir), []);
+  }));
+
 Deno.test("withAdapters() adds up weighted adapters as a merge does", async () => {
   using runner = createOrtRunner();
   const { base, adapters: [{ adapter }], data } = fixture(

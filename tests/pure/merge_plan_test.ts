@@ -197,6 +197,21 @@ Deno.test("mergeModel() with compensation keeps more of the outputs than nearest
   assertEquals([...new Set(asked)], ["x"]);
 });
 
+Deno.test("mergeModel() refuses to be steered by activations that are not finite, naming them", async () => {
+  const base = twoLayers();
+  const delta = change(findModules(base)[0].path, 32, 32, 0.002);
+  const gram = correlatedGram(3, 32, 300, 8);
+  gram.values[0] = Infinity;
+  await assertRejects(
+    () =>
+      mergeModel(base, [delta], "compensated", {
+        grams: () => Promise.resolve(new Map([["x", gram]])),
+      }),
+    RefusedError,
+    'on the training data "x" holds numbers that are not finite',
+  );
+});
+
 Deno.test("mergeModel() leaves the rows of a fused layer alone that no adapter touches", async () => {
   const base = twoLayers();
   const [first] = findModules(base);

@@ -4,7 +4,7 @@ import { byteLength } from "../../graph/dtype.ts";
 import { elementCount, type Tensor } from "../../graph/tensor.ts";
 import type { Model } from "../../graph/types.ts";
 import { RefusedError } from "../../errors.ts";
-import { type Gram, hessianOf } from "../../quant/hessian.ts";
+import { type Gram, hessianOf, traceOf } from "../../quant/hessian.ts";
 import type { MatrixProduct } from "../../quant/product.ts";
 import { Scratch } from "../../quant/scratch.ts";
 import { Weigher } from "../../quant/weigher.ts";
@@ -89,6 +89,7 @@ export async function computeMerge(
  *
  * @param ways plans by methods that change the same matrices
  * @returns for each what was done to each matrix; {@linkcode refusalOf} tells whether that is anything
+ * @throws {RefusedError} where activations are not finite
  */
 export async function computeMerges(
   ways: readonly MergeWay[],
@@ -101,6 +102,7 @@ export async function computeMerges(
     const grams = await options.grams?.(requestsOf(batch), requestsOf(batches[i + 1] ?? []));
     const weighers = new Map<string, Weigher>();
     for (const [input, gram] of grams ?? []) {
+      if (!Number.isFinite(traceOf(gram))) throw overflowed(input);
       const hessian = await hessianOf(gram, { multiply: options.multiply, scratch });
       weighers.set(input, new Weigher(hessian, options.multiply, scratch));
     }
@@ -119,6 +121,12 @@ export async function computeMerges(
   }
   return reports;
 }
+
+const overflowed = (input: string) =>
+  new RefusedError(
+    `Refused the merge: on the training data "${input}" holds numbers that are not finite, ` +
+      "or whose squares are not: --method nearest looks at no data",
+  );
 
 /** One matrix as each way computes it. */
 type Tasks = readonly MatrixTask[];
