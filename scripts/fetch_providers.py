@@ -1,4 +1,7 @@
-"""Fetches ONNX Runtime libraries with other execution providers, for the tests that look at them.
+"""Fetches ONNX Runtime libraries: those with other execution providers, for the tests that look at them,
+or the ones that are named.
+
+usage: fetch_providers.py FOLDER [VARIABLE=REQUIREMENT...]
 
 Prints the variables that name them, for a shell to evaluate. Wheels are PyPI's; of each only the
 libraries are kept, below the folder that is given.
@@ -37,7 +40,8 @@ def fetch(requirement: str, folder: pathlib.Path) -> None:
 
 root = pathlib.Path(sys.argv[1]).resolve()
 root.mkdir(parents=True, exist_ok=True)
-for variable, requirement in WHEELS.items():
+named = dict(argument.split("=", 1) for argument in sys.argv[2:])
+for variable, requirement in (named or WHEELS).items():
     folder = root / requirement.replace("==", "-")
     if not folder.exists():
         fetch(requirement, folder)

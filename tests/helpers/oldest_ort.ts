@@ -47,6 +47,15 @@ export async function oldestOrt(): Promise<{ path: string } | { skipped: string 
   return { path };
 }
 
+/**
+ * The library that the verbs' whole runs are compared on: the oldest supported one, or another that
+ * GRAFT_OLDER_ORT_LIB names (`deno task campaign:releases`).
+ */
+export async function olderOrt(): Promise<{ path: string } | { skipped: string }> {
+  const named = Deno.env.get("GRAFT_OLDER_ORT_LIB");
+  return named ? { path: named } : await oldestOrt();
+}
+
 /** A library that a test runs on. */
 export interface TestedOrt {
   /** What the test's title adds, empty for the library that graft brings. */
