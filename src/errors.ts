@@ -25,6 +25,8 @@ export const EXIT = {
   access: 77,
   /** Stopped by Ctrl-C or SIGTERM: training has saved then, a pull can go on, others have written nothing. */
   interrupted: 130,
+  /** What reads standard output has ended (`graft run … | head`): a shell's code for SIGPIPE. */
+  outputClosed: 141,
 } as const;
 
 /** Base of the errors that name what is wrong and what to do. */
@@ -96,5 +98,13 @@ export class InterruptedError extends GraftError {
   override name = "InterruptedError";
   constructor(message: string, options?: ErrorOptions) {
     super(message, EXIT.interrupted, options);
+  }
+}
+
+/** Nobody reads what is being streamed; there is no message, since the reader ended it. */
+export class OutputClosedError extends GraftError {
+  override name = "OutputClosedError";
+  constructor(options?: ErrorOptions) {
+    super("standard output is closed", EXIT.outputClosed, options);
   }
 }

@@ -17,6 +17,7 @@ const EXIT_MEANING: Readonly<Record<keyof typeof EXIT, string>> = {
   io: "disk full, permission denied or I/O error",
   interrupted:
     "stopped by Ctrl-C or SIGTERM: training has saved, a pull goes on at the next call, others have written nothing",
+  outputClosed: "what read the text that graft run was writing has ended",
 };
 
 /** Every exit code with its meaning, in order. */

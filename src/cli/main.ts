@@ -1,6 +1,6 @@
 /** The `graft` program: finds the verb, reads its flags, runs it, ends with its exit code. */
 import { VERSION } from "../version.ts";
-import { EXIT, UsageError } from "../errors.ts";
+import { EXIT, OutputClosedError, UsageError } from "../errors.ts";
 import { parseArguments } from "./args.ts";
 import type { Command, Need, Verbs } from "./command.ts";
 import { parseConfig, resolveValues } from "./config.ts";
@@ -104,7 +104,7 @@ async function main(argv: readonly string[], terminal: Terminal): Promise<number
     return await dispatch(argv, terminal);
   } catch (error) {
     const debug = Deno.env.get("GRAFT_DEBUG") !== undefined;
-    terminal.note(formatError(error, debug));
+    if (!(error instanceof OutputClosedError)) terminal.note(formatError(error, debug));
     return exitCodeOf(error);
   }
 }

@@ -1,10 +1,21 @@
-/** Where a verb writes: results to standard output, everything about the work to standard error. */
+/**
+ * Where a verb writes: results to standard output, everything about the work to standard error.
+ *
+ * A stream that nobody reads any more (`| head`, a log whose reader died) ends no work: what is begun is
+ * finished, and its exit code tells. Text that is streamed is work for its reader alone. A log on a full
+ * disk ends none either; a result that cannot be written there is lost, and said to be.
+ */
+import { OutputClosedError, StorageError } from "../errors.ts";
 
 /** The two streams and what they can show. */
 export interface Terminal {
   /** Writes a result and a line end to standard output. */
   print(line: string): void;
-  /** Writes text to standard output as it is: streamed tokens. */
+  /**
+   * Writes text to standard output as it is: streamed tokens.
+   *
+   * @throws {OutputClosedError} where nobody reads it
+   */
   write(text: string): void;
   /** Writes a note about the work and a line end to standard error. */
   note(line: string): void;
@@ -26,7 +37,12 @@ export function processTerminal(): Terminal {
   const encoder = new TextEncoder();
   const interactive = Deno.stderr.isTerminal();
   let statusShown = false;
-  const err = (text: string) => writeAll(Deno.stderr, encoder.encode(text));
+  const out = (text: string) => writeAll(Deno.stdout, encoder.encode(text));
+  const err = (text: string) => {
+    try {
+      writeAll(Deno.stderr, encoder.encode(text));
+    } catch { /* there is nowhere to say it */ }
+  };
   const clearStatus = () => {
     if (!statusShown) return;
     err(CLEAR_LINE);
@@ -35,11 +51,11 @@ export function processTerminal(): Terminal {
   return {
     print(line) {
       clearStatus();
-      writeAll(Deno.stdout, encoder.encode(line + "\n"));
+      out(line + "\n");
     },
     write(text) {
       clearStatus();
-      writeAll(Deno.stdout, encoder.encode(text));
+      if (!out(text)) throw new OutputClosedError();
     },
     note(line) {
       clearStatus();
@@ -81,9 +97,20 @@ export function holdNotes(terminal: Terminal): Terminal & Disposable & { release
   };
 }
 
-function writeAll(stream: { writeSync(bytes: Uint8Array): number }, bytes: Uint8Array): void {
-  let done = 0;
-  while (done < bytes.length) done += stream.writeSync(bytes.subarray(done));
+/**
+ * @returns whether anybody reads the stream
+ * @throws {StorageError} where it cannot be written for another reason
+ */
+function writeAll(stream: { writeSync(bytes: Uint8Array): number }, bytes: Uint8Array): boolean {
+  try {
+    for (let done = 0; done < bytes.length;) done += stream.writeSync(bytes.subarray(done));
+    return true;
+  } catch (error) {
+    if (error instanceof Deno.errors.BrokenPipe) return false;
+    throw new StorageError(`Cannot write the result: ${(error as Error).message}`, {
+      cause: error,
+    });
+  }
 }
 
 const ESCAPE = { bold: 1, dim: 2, red: 31, green: 32, yellow: 33 } as const;

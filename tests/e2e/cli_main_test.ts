@@ -1,7 +1,10 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { VERSION } from "../../mod.ts";
 import { modelDir } from "../helpers/fixture_models.ts";
-import { graft } from "../helpers/graft.ts";
+import { EXIT } from "../../src/errors.ts";
+import { graft, graftUnder } from "../helpers/graft.ts";
+import { inTempDir } from "../helpers/temp_dir.ts";
+import { pairs } from "../helpers/training_runs.ts";
 
 Deno.test("graft --version prints its version, Deno's, ONNX Runtime's and the providers", async () => {
   const { code, stdout } = await graft("--version");
@@ -77,4 +80,52 @@ Deno.test("graft names a model folder that is not there and ends with 65", async
   const { code, stderr } = await graft("train", "--model", "/nowhere", "--data", "/nowhere");
   assertEquals(code, 65);
   assertStringIncludes(stderr, "/nowhere");
+});
+
+/** Runs `graft` with its output in a pipe whose reader takes a byte; its exit code, and all else shown. */
+async function intoHead(...args: string[]) {
+  const line = '"$@" | head -c 1 >/dev/null; echo "${PIPESTATUS[0]}"';
+  const { stdout, stderr } = await graftUnder(["bash", "-c", line, "bash"], ...args);
+  return { code: Number(stdout), stderr };
+}
+
+Deno.test("graft inspect into a pipe that nobody reads on ends as it would, and says nothing of it", async () => {
+  const found = await intoHead("inspect", modelDir("tiny-llama-genai-int4"));
+  assertEquals(found, { code: EXIT.ok, stderr: "" });
+});
+
+Deno.test("graft run stops writing where nobody reads on, with 141 and no word", async () => {
+  const found = await intoHead(
+    ...["run", modelDir("tiny-llama-genai-int4"), "my card", "-n", "400"],
+  );
+  assertEquals(found, { code: EXIT.outputClosed, stderr: "" });
+});
+
+Deno.test("graft train goes on where nobody reads its notes, on a full disk and behind a pipe", () =>
+  inTempDir(async (dir) => {
+    const data = `${dir}/pairs.jsonl`;
+    Deno.writeTextFileSync(data, pairs(4));
+    const train = ["train", "--model", modelDir("tiny-llama-genai-int4"), "--data", data];
+    for (const [i, notes] of ["2>/dev/full", "2> >(head -n 1 >/dev/null)"].entries()) {
+      const args = [
+        ...train,
+        "--iters=3",
+        "--steps-per-report=1",
+        "--adapter-path",
+        `${dir}/a${i}`,
+      ];
+      const { code } = await graftUnder(["bash", "-c", `"$@" ${notes}`, "bash"], ...args);
+      assertEquals(code, EXIT.ok);
+      assert(Deno.statSync(`${dir}/a${i}/adapter_model.safetensors`).isFile);
+    }
+  }));
+
+Deno.test("graft inspect says that its result cannot be written, and ends with 74", async () => {
+  const model = modelDir("tiny-llama-genai-int4");
+  const { code, stderr } = await graftUnder(
+    ["bash", "-c", '"$@" >/dev/full', "bash"],
+    ...["inspect", model],
+  );
+  assertEquals(code, EXIT.io);
+  assertStringIncludes(stderr, "graft: Cannot write the result: No space left on device");
 });
