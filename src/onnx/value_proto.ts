@@ -14,6 +14,8 @@ function decodeDim(
 ): Dim {
   if (Object.hasOwn(proto, "dimValue")) {
     const size = Number(proto.dimValue);
+    // Exporters other than PyTorch's write -1 where nothing is known.
+    if (size === -1) return unknownDim(name, axis);
     if (size < 0 || !Number.isSafeInteger(size)) {
       throw new BadInputError(
         `${context.file}: value "${name}": dimension ${axis} is no size: current value is ${proto.dimValue}`,
@@ -21,9 +23,11 @@ function decodeDim(
     }
     return size;
   }
-  // A dimension without size or name is unknown, and equal to no other: it gets a name of its own.
-  return proto.dimParam !== "" ? proto.dimParam : `?${name}.${axis}`;
+  return proto.dimParam !== "" ? proto.dimParam : unknownDim(name, axis);
 }
+
+/** An unknown dimension is equal to no other: it gets a name of its own. */
+const unknownDim = (name: string, axis: number) => `?${name}.${axis}`;
 
 /** Decodes a value's name and, for a dense tensor of a type graft knows, its type. */
 export function decodeValueInfo(

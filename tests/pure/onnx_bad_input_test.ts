@@ -155,7 +155,7 @@ const CASES: [string, Uint8Array, RegExp][] = [
   ["a negative dimension", tensor({ dims: [-2n] }), /"w": a dimension is negative: .* -2/],
   ["an overflowing dimension", tensor({ dims: [2n ** 62n] }), /overflow/],
   ["overflowing dimensions", tensor({ dims: [2n ** 31n, 2n ** 31n] }), /overflow/],
-  ["a negative value dimension", graph({ input: [value("x", [-1])] }), /"x": dimension 0/],
+  ["a negative value dimension", graph({ input: [value("x", [-2])] }), /"x": dimension 0/],
   ["too little raw data", tensor({ rawData: new Uint8Array(7) }), /needs 8 bytes: it has 7/],
   ["no data", tensor({}), /needs 8 bytes: it has 0/],
   ["too many floats", tensor({ floatData: [1, 2, 3] }), /needs 8 bytes: it has 12/],

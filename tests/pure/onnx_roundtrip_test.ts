@@ -11,6 +11,7 @@ import {
   message,
   node,
   smallModel,
+  value,
 } from "../helpers/onnx_messages.ts";
 
 const withGraph = (model: Model, change: Partial<Graph>): Model => ({
@@ -234,4 +235,11 @@ Deno.test("decodeModel() gives each dimension without size and name a name of it
 Deno.test("decodeModel() accepts an initializer that is an input's default", () => {
   const initializer = [floats("w", [2], [1, 2]), floats("x", [1, 2], [0, 0])];
   assertEquals(decodeModel(fileOf(smallModel({ initializer }))).graph.initializers.size, 2);
+});
+
+Deno.test("decodeModel() takes a dimension of -1 as unknown, and encodeModel() leaves it", () => {
+  const file = fileOf(smallModel({ input: [value("x", [-1, 3])] }));
+  const model = decodeModel(file);
+  assertEquals(model.graph.inputs[0].type?.shape, ["?x.0", 3]);
+  assertEquals(encodeModel(model), file);
 });
