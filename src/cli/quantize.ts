@@ -81,11 +81,13 @@ export default command({
   },
 });
 
-function toJson({ weights, sizeBytesBefore, sizeBytesAfter, outputErrors }: QuantizeResult) {
+function toJson(result: QuantizeResult) {
+  const { weights, sizeBytesBefore, sizeBytesAfter, outputErrors, notCompared } = result;
   return {
     size_bytes_before: sizeBytesBefore,
     size_bytes_after: sizeBytesAfter,
     output_errors: Object.fromEntries(outputErrors),
+    ...(notCompared === undefined ? {} : { not_compared: notCompared }),
     weights: weights.map((weight: QuantizeReport) => ({
       node: weight.node,
       weight: weight.weight,
@@ -98,7 +100,7 @@ function toJson({ weights, sizeBytesBefore, sizeBytesAfter, outputErrors }: Quan
 }
 
 function report(result: QuantizeResult, savePath: string, terminal: Terminal): void {
-  const { weights, sizeBytesBefore, sizeBytesAfter, outputErrors } = result;
+  const { weights, sizeBytesBefore, sizeBytesAfter, outputErrors, notCompared } = result;
   for (const { weight, rows, cols, relativeError } of weights) {
     terminal.print(`${weight} [${rows},${cols}]: error ${formatShare(relativeError)}`);
   }
@@ -109,5 +111,6 @@ function report(result: QuantizeResult, savePath: string, terminal: Terminal): v
   for (const [name, error] of outputErrors) {
     terminal.print(`Output "${name}" on random tokens: differs by ${formatShare(error)}`);
   }
+  if (notCompared !== undefined) terminal.print(`Outputs are not compared: ${notCompared}`);
   terminal.print(`Saved the quantised model in ${savePath}`);
 }

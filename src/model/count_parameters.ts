@@ -1,6 +1,7 @@
 /** How many weights a model has, whatever they are stored in. */
 import { bitsOf, isFloating } from "../graph/dtype.ts";
 import { intAttribute } from "../graph/attributes.ts";
+import { graphsWithin, tensorsOf } from "../graph/nested.ts";
 import { elementCount } from "../graph/tensor.ts";
 import type { Graph, Model, Node } from "../graph/types.ts";
 import { findModules, type LinearModule } from "../lora/modules.ts";
@@ -22,7 +23,7 @@ export function countParameters(
   const packed = packedWeights(graph);
   const beside = auxiliaries(graph, modules);
   let count = 0;
-  for (const [name, tensor] of graph.initializers) {
+  for (const [name, tensor] of [...graphsWithin(graph)].flatMap((each) => [...tensorsOf(each)])) {
     const size = elementCount(tensor.dims);
     if (linear.has(name)) count += linear.get(name)!;
     else if (beside.has(name) || tensor.dims.length === 0) continue; // a scalar is an operand

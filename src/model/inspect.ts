@@ -5,6 +5,7 @@ import { type Dim, type Model, operatorName, type Opsets } from "../graph/types.
 import { DEFAULT_LORA } from "../lora/config.ts";
 import { findModules, type LinearModule } from "../lora/modules.ts";
 import { resolveTargets, usualTargets } from "../lora/targets.ts";
+import { graphsWithin } from "../graph/nested.ts";
 import { countParameters } from "./count_parameters.ts";
 import type { PredictedMemory } from "../plan/memory.ts";
 import { predictTraining } from "./predict_training.ts";
@@ -144,9 +145,11 @@ const port = ({ name, type }: Model["graph"]["inputs"][number]): Port => ({
 
 function countOperators({ graph }: Model): Readonly<Record<string, number>> {
   const counts = new Map<string, number>();
-  for (const node of graph.nodes) {
-    const name = operatorName(node);
-    counts.set(name, (counts.get(name) ?? 0) + 1);
+  for (const { nodes } of graphsWithin(graph)) {
+    for (const node of nodes) {
+      const name = operatorName(node);
+      counts.set(name, (counts.get(name) ?? 0) + 1);
+    }
   }
   return Object.fromEntries([...counts].sort((a, b) => b[1] - a[1]));
 }

@@ -163,7 +163,8 @@ function considerRange(search: ScaleSearch, zero: number, negativeScales: boolea
 class ScaleSearch {
   readonly grid: CodeGrid;
   readonly #storedScale: (scale: number) => number;
-  #scale = 0;
+  /** Zeros are zeros under any scale; one of 0 is refused by readers, graft's among them. */
+  #scale = 1;
   #zero: number;
   #least: number;
 
@@ -186,10 +187,8 @@ class ScaleSearch {
 
   /** The best so far, its scale refined by least squares on its own codes. */
   refined(): Candidate {
-    if (this.#scale !== 0) {
-      const best = { scale: this.#scale, zero: this.#zero };
-      this.consider(leastSquaresScale(this.values, best, this.grid), this.#zero);
-    }
+    const best = { scale: this.#scale, zero: this.#zero };
+    this.consider(leastSquaresScale(this.values, best, this.grid), this.#zero);
     return { scale: this.#scale, zero: this.#zero };
   }
 }

@@ -1,5 +1,8 @@
 /** Turns the float linear layers of a model into weight-only quantised ones that stock ORT runs. */
+import { BadInputError } from "../errors.ts";
+import { firstNonFinite } from "../graph/finite.ts";
 import { pendingTensor } from "../graph/pending.ts";
+import { tensorsOf } from "../graph/nested.ts";
 import { prune } from "../graph/passes/prune.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import { MICROSOFT, type Model, type Node } from "../graph/types.ts";
@@ -62,7 +65,8 @@ export interface QuantizePlan {
  *
  * @param linears the layers to quantise, as `findModules` gives them; those that are quantised
  *   already, or small, are left as they are
- * @throws {BadInputError} where the model's operator set lacks what the form needs
+ * @throws {BadInputError} where the model's operator set lacks what the form needs; the tasks throw
+ *   one for a weight that is not finite
  */
 export function planQuantize(
   model: Model,
@@ -75,11 +79,12 @@ export function planQuantize(
       `A block size must be a power of two of at least 16: current value is ${blockSize}`,
     );
   }
+  const stored = tensorsOf(model.graph);
   const initializers = new Map(model.graph.initializers);
   const replaced = new Map<Node, readonly Node[]>();
   const tasks: QuantizeTask[] = [];
   for (const linear of linears) {
-    const weight = model.graph.initializers.get(linear.weight);
+    const weight = stored.get(linear.weight);
     const small = linear.inFeatures * rowsOf(linear) < minElements;
     // Slices of a fused layer come one by one; the first stands for the whole.
     const done = replaced.has(linear.node);
@@ -124,6 +129,11 @@ function quantize(
       norm += values[i] * values[i];
       error += (stored[i] - values[i]) ** 2;
     }
+  }
+  if (!Number.isFinite(norm)) {
+    throw new BadInputError(
+      `Cannot quantise "${linear.weight}": element ${firstNonFinite(weight)} is NaN or infinite`,
+    );
   }
   const { codes, scales } = editor.tensors();
   const report: QuantizeReport = {

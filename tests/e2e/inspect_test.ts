@@ -1,6 +1,9 @@
 import { assert, assertEquals } from "@std/assert";
 import { EXIT } from "../../src/errors.ts";
-import { MINILM_DIR, modelDir, referenceDir } from "../helpers/fixture_models.ts";
+import { encodeModel } from "../../src/onnx/mod.ts";
+import { withConstantNodes } from "../helpers/constant_nodes.ts";
+import { MINILM_DIR, modelDir, readModel, referenceDir } from "../helpers/fixture_models.ts";
+import { inTempDir } from "../helpers/temp_dir.ts";
 
 const MAIN = new URL("../../src/cli/main.ts", import.meta.url).pathname;
 
@@ -33,6 +36,15 @@ for (const [name, parameters] of Object.entries(PARAMETERS)) {
     assertEquals([found.parameters, found.layers, found.unsupported], [parameters, 2, []]);
   });
 }
+
+Deno.test("inspect counts weights that Constant nodes hold", () =>
+  inTempDir(async (dir) => {
+    const model = withConstantNodes(readModel(modelDir("tiny-bert-torch-fp32")));
+    Deno.writeFileSync(`${dir}/model.onnx`, encodeModel(model) as Uint8Array<ArrayBuffer>);
+    const { parameters, targets } = await inspectJson(dir);
+    assertEquals(parameters, PARAMETERS["tiny-bert-torch-fp32"]);
+    assert(targets.length > 0);
+  }));
 
 Deno.test("inspect counts trainable parameters as the oracle does", async () => {
   const oracle = JSON.parse(

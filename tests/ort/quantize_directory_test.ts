@@ -1,15 +1,28 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { UsageError } from "../../src/errors.ts";
+import { BadInputError, UsageError } from "../../src/errors.ts";
 import { loadOnnx } from "../../src/model/load_onnx.ts";
 import { quantizeDirectory } from "../../src/model/quantize_directory.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
+import { float32, toNumbers } from "../../src/graph/tensor.ts";
+import type { Model } from "../../src/graph/types.ts";
+import { encodeModel } from "../../src/onnx/mod.ts";
+import { withConstantNodes } from "../helpers/constant_nodes.ts";
 import { modelDir } from "../helpers/fixture_models.ts";
 import { inTempDir } from "../helpers/temp_dir.ts";
 
 function load(name: string) {
-  const path = `${modelDir(name)}/model.onnx`;
+  return loadFile(`${modelDir(name)}/model.onnx`);
+}
+
+function loadFile(path: string) {
   const { model, sizeBytes } = loadOnnx(path);
   return { path, model, sizeBytes };
+}
+
+function write(model: Model, folder: string): string {
+  Deno.mkdirSync(folder);
+  Deno.writeFileSync(`${folder}/model.onnx`, encodeModel(model) as Uint8Array<ArrayBuffer>);
+  return `${folder}/model.onnx`;
 }
 
 const operators = (path: string) => {
@@ -95,3 +108,86 @@ Deno.test("quantizeDirectory() leaves the head alone unless asked, and refuses q
       "no linear layer with a float weight",
     );
   }));
+
+Deno.test("quantizeDirectory() quantises weights that Constant nodes hold as it does initializers", () =>
+  inTempDir(async (dir) => {
+    using runner = createOrtRunner();
+    const base = load("tiny-bert-torch-fp32");
+    const held = loadFile(write(withConstantNodes(base.model), `${dir}/held`));
+    const [expected, found] = await Promise.all(
+      [base, held].map((base, i) =>
+        quantizeDirectory(runner, { base, savePath: `${dir}/q${i}`, bits: 4, minElements: 1024 })
+      ),
+    );
+    assertEquals(found.weights, expected.weights);
+    assertEquals(found.outputErrors, expected.outputErrors);
+  }));
+
+const SINES = Array.from({ length: 4096 }, (_, i) => Math.sin(i));
+
+/** One linear layer, [64, 64] as MatMul has it, over what is no text. */
+function overFloats(weight: readonly number[], batch: number | string = "batch"): Model {
+  const node = (opType: string, inputs: readonly string[], output: string) => ({
+    name: opType,
+    opType,
+    domain: "",
+    inputs,
+    outputs: [output],
+    attributes: {},
+  });
+  return {
+    irVersion: 9,
+    opsets: { "": 17 },
+    metadata: {},
+    graph: {
+      name: "floats",
+      inputs: [{ name: "pixels", type: { dtype: "float32", shape: [batch, 64] } }],
+      outputs: [{ name: "y", type: { dtype: "float32", shape: [batch, 64] } }],
+      initializers: new Map([["w", float32([64, 64], weight)]]),
+      valueInfo: new Map(),
+      nodes: [node("MatMul", ["pixels", "w"], "hidden"), node("Relu", ["hidden"], "y")],
+    },
+  };
+}
+
+Deno.test("quantizeDirectory() quantises a model that takes no tokens, and says that it compared nothing", () =>
+  inTempDir(async (dir) => {
+    using runner = createOrtRunner();
+    for (const [i, model] of [overFloats(SINES), overFloats(SINES, 2)].entries()) {
+      const base = loadFile(write(model, `${dir}/${i}`));
+      const request = { base, savePath: `${dir}/q${i}`, bits: 8 } as const;
+      const { weights, outputErrors, notCompared } = await quantizeDirectory(runner, request);
+      assertEquals([weights.length, outputErrors.size], [1, 0]);
+      assert(/input "pixels"/.test(notCompared!), notCompared);
+      assertEquals(operators(`${dir}/q${i}/model.onnx`).DequantizeLinear, 1);
+    }
+  }));
+
+for (const bits of [4, 8] as const) {
+  Deno.test(`quantizeDirectory() quantises a channel that is all zeros, ${bits} bits`, () =>
+    inTempDir(async (dir) => {
+      using runner = createOrtRunner();
+      const dead = SINES.map((value, i) => i % 64 === 3 ? 0 : value);
+      const base = loadFile(write(overFloats(dead), `${dir}/base`));
+      await quantizeDirectory(runner, { base, savePath: `${dir}/q`, bits });
+      const { model } = loadFile(`${dir}/q/model.onnx`);
+      using executable = await runner.compile(model);
+      using pixels = runner.upload(float32([1, 64], new Array(64).fill(1)));
+      using y = (await executable.run({ pixels })).y;
+      const values = [...toNumbers(y.read())];
+      assertEquals(values[3], 0);
+      assert(values.some((value) => value > 0));
+    }));
+
+  Deno.test(`quantizeDirectory() refuses a weight that holds NaN, and leaves nothing, ${bits} bits`, () =>
+    inTempDir(async (dir) => {
+      using runner = createOrtRunner();
+      const base = loadFile(write(overFloats(SINES.with(99, NaN)), `${dir}/base`));
+      await assertRejects(
+        () => quantizeDirectory(runner, { base, savePath: `${dir}/q`, bits }),
+        BadInputError,
+        'Cannot quantise "w": element 99 is NaN or infinite',
+      );
+      assertEquals([...Deno.readDirSync(dir)].map(({ name }) => name), ["base"]);
+    }));
+}
