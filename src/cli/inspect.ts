@@ -1,7 +1,9 @@
 /** `graft inspect`: what a model is made of and what adapting it would take. */
+import { dirname } from "@std/path";
 import { EXIT, UsageError } from "../errors.ts";
 import { formatGraph } from "../graph/print.ts";
 import { findModelFile } from "../model/find_model.ts";
+import { readGenerationConfig } from "../model/generation_config.ts";
 import { inspectModel } from "../model/inspect.ts";
 import { loadOnnx } from "../model/load_onnx.ts";
 import { allRules, findRule } from "../ops/registry.ts";
@@ -28,7 +30,10 @@ export default command({
     }),
     targetModules: list("Modules of that adapter; q,v if absent"),
     batchSize: integer("Rows per batch of the run to predict", { default: 4, min: 1 }),
-    maxSeqLength: integer("Tokens per row of the run to predict", { default: 256, min: 1 }),
+    maxSeqLength: integer("Tokens per row of the run to predict, or as many as the model takes", {
+      default: 256,
+      min: 1,
+    }),
     json: boolean("Print JSON", { default: false }),
     graph: boolean("Print the graph instead, one line a node", { default: false }),
     operators: boolean("List the operators graft can train through, and stop", { default: false }),
@@ -43,7 +48,7 @@ export default command({
       does: "counts for that adapter",
     },
   ],
-  run({ flags, operands, terminal }) {
+  run({ flags, given, operands, terminal }) {
     if (flags.operators) {
       for (const rule of allRules()) terminal.print(operatorName(rule));
       return Promise.resolve(EXIT.ok);
@@ -54,18 +59,22 @@ export default command({
         "graft inspect needs a model: `graft inspect MODEL`, a folder or an .onnx file",
       );
     }
-    using loaded = loadOnnx(findModelFile(path), openMapped);
+    const file = findModelFile(path);
+    using loaded = loadOnnx(file, openMapped);
     const { model, sizeBytes } = loaded;
     if (flags.graph) {
       terminal.print(formatGraph(model.graph));
       return Promise.resolve(EXIT.ok);
     }
+    const { maxLength: longest } = readGenerationConfig(dirname(file));
     const found = inspectModel(model, {
       sizeBytes,
       rank: flags.rank,
       targetModules: flags.targetModules,
       batch: flags.batchSize,
-      length: flags.maxSeqLength,
+      length: given.has("maxSeqLength")
+        ? flags.maxSeqLength
+        : Math.min(flags.maxSeqLength, longest ?? Infinity),
       keepBytes: keepBudget(undefined, sizeBytes, freeBytes()),
       lanes: processor().cores,
     });

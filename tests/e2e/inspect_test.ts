@@ -110,6 +110,12 @@ Deno.test("inspect plans a step: activations grow with batch and length, the ada
   assertEquals(large.adapterBytes, small.adapterBytes);
 });
 
+Deno.test("inspect plans a step of as many tokens as the model takes, at most 256", async () => {
+  const { training } = await inspectJson(modelDir("tiny-bert-torch-fp32"));
+  assertEquals([training.length, training.problem], [128, undefined]);
+  assertEquals((await inspectJson(modelDir("tiny-llama-genai-int4"))).training.length, 256);
+});
+
 Deno.test("inspect --graph prints one line a node", async () => {
   const { out } = await inspect(modelDir("tiny-llama-genai-int4"), "--graph");
   assert(out.split("\n").filter((line) => line.includes("MatMulNBits")).length === 11, out);
