@@ -236,14 +236,26 @@ function peftConfigOf(
     useRslora: flags.useRslora,
     targetModules,
     modulesToSave: flags.modulesToSave,
-    taskType: taskTypeOf(labels, newHead),
+    taskType: taskTypeOf(labels, newHead, flags.modulesToSave),
     base: flags.model,
     gaussian: flags.initLoraWeights === "gaussian",
   };
 }
 
-/** PEFT's task type: a new head is not PEFT's, which then sees a bare encoder. */
-function taskTypeOf(labels: LabelMap | undefined, newHead: boolean): TaskType {
+/** Modules that PEFT looks for in every adapter of a classifier. */
+const PEFT_HEADS = ["classifier", "score"];
+
+/**
+ * PEFT's task type: a new head is not PEFT's, which then sees a bare encoder; and an adapter that leaves
+ * the model's own head alone loads with none.
+ */
+function taskTypeOf(
+  labels: LabelMap | undefined,
+  newHead: boolean,
+  saved: readonly string[],
+): TaskType | undefined {
   if (labels === undefined) return "CAUSAL_LM";
-  return newHead ? "FEATURE_EXTRACTION" : "SEQ_CLS";
+  if (newHead) return "FEATURE_EXTRACTION";
+  const withHead = saved.some((path) => PEFT_HEADS.includes(path.split(".").at(-1)!));
+  return withHead ? "SEQ_CLS" : undefined;
 }

@@ -53,6 +53,11 @@ const CASES: readonly Case[] = [
     checkpoint: "tiny-bert-hf",
     config: { targetModules: ["query", "attention.output.dense"], modulesToSave: ["classifier"] },
   },
+  {
+    onnx: "tiny-bert-torch-fp32",
+    checkpoint: "tiny-bert-hf",
+    config: { targetModules: ["query", "value"] },
+  },
 ];
 
 /** An adapter whose every matrix is far from zero, as training would leave it. */
@@ -75,7 +80,7 @@ function trained(base: Model, overrides: Partial<LoraConfig>): Adapter & { card:
     config: {
       ...config,
       targetModules: targetNames(sites.map(({ module }) => module.path), modules),
-      taskType: saved.length > 0 ? "SEQ_CLS" : "CAUSAL_LM",
+      taskType: saved.length > 0 ? "SEQ_CLS" : undefined,
       gaussian: false,
     },
     card: { baseDigest: modelDigest(base), task: "causal", config: {} },

@@ -119,3 +119,20 @@ for (
       });
     }));
 }
+
+for (
+  const [flags, taskType] of [[[], null], [["--modules-to-save=classifier"], "SEQ_CLS"]] as const
+) {
+  Deno.test(`graft train ${flags.join()} calls a classifier's adapter ${taskType} for PEFT`, () =>
+    inTempDir(async (path) => {
+      Deno.writeTextFileSync(`${path}/rows.csv`, requests(8));
+      const { code, stderr } = await graft(
+        ...["train", "--model", modelDir("tiny-bert-torch-fp32"), "--data", `${path}/rows.csv`],
+        ...["--adapter-path", `${path}/adapter`, "--iters=1", "--target-modules=query", ...flags],
+      );
+      assertEquals(code, 0, stderr);
+      const config = JSON.parse(Deno.readTextFileSync(`${path}/adapter/adapter_config.json`));
+      // PEFT wants a head in every adapter of a SEQ_CLS.
+      assertEquals(config.task_type, taskType);
+    }));
+}
