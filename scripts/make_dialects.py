@@ -181,6 +181,36 @@ def export(model, names, path, logits_axes):
     )
 
 
+def export_program(model, names, path):
+    """The same by the exporter that PyTorch uses since 2.9."""
+    tokens = torch.randint(0, VOCABULARY, (2, 7), generator=torch.Generator().manual_seed(1))
+    samples = {"input_ids": tokens, "attention_mask": torch.ones_like(tokens)}
+    axes = {
+        0: torch.export.Dim("batch_size", min=1, max=64),
+        1: torch.export.Dim("sequence_length", min=2, max=60),
+    }
+    torch.onnx.export(
+        Logits(random_weights(model), names).eval(),
+        tuple(samples[name] for name in names),
+        str(path),
+        dynamo=True,
+        external_data=False,
+        input_names=list(names),
+        output_names=["logits"],
+        dynamic_shapes=((axes, axes),),
+    )
+    # Where in whose files a node comes from is of no use here.
+    model = onnx.load(path)
+    for node in model.graph.node:
+        kept = [entry for entry in node.metadata_props if entry.key == "pkg.torch.onnx.name_scopes"]
+        del node.metadata_props[:]
+        node.metadata_props.extend(kept)
+    for value in [*model.graph.value_info, *model.graph.input, *model.graph.output]:
+        del value.metadata_props[:]
+    del model.graph.metadata_props[:]
+    onnx.save(model, path)
+
+
 def bert(path):
     """BERT with a classification head, as PyTorch's TorchScript exporter writes it."""
     config = tf.BertConfig(
@@ -301,6 +331,69 @@ def bert_qdq():
             op_types_to_quantize=["MatMul", "Gemm"],
         )
 
+ENCODER = dict(
+    vocab_size=VOCABULARY,
+    hidden_size=HIDDEN,
+    intermediate_size=48,
+    num_hidden_layers=2,
+    num_attention_heads=HEADS,
+    max_position_embeddings=64,
+    num_labels=4,
+    pad_token_id=0,
+    attn_implementation="eager",
+)
+
+
+def albert():
+    """One layer that is called for every layer; its feed-forward is written once for each call."""
+    model = tf.AlbertForSequenceClassification(tf.AlbertConfig(**ENCODER, embedding_size=16))
+    export_program(model, TOKEN_INPUTS[:2], directory("albert") / "model.onnx")
+
+
+def deberta():
+    """Attention over relative positions, whose queries and keys are the layer's own, called again."""
+    config = tf.DebertaV2Config(
+        **ENCODER,
+        relative_attention=True,
+        pos_att_type=["c2p", "p2c"],
+        position_buckets=16,
+        norm_rel_ebd="layer_norm",
+        share_att_key=True,
+        position_biased_input=False,
+    )
+    model = tf.DebertaV2ForSequenceClassification(config)
+    export_program(model, TOKEN_INPUTS[:2], directory("deberta") / "model.onnx")
+
+
+def bloom():
+    """Attention with a bias that grows with the distance (ALiBi), a packed qkv by heads."""
+    config = tf.BloomConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=HIDDEN,
+        n_layer=2,
+        n_head=HEADS,
+        bos_token_id=1,
+        eos_token_id=2,
+        pad_token_id=0,
+        attn_implementation="eager",
+    )
+    export_program(tf.BloomForCausalLM(config), TOKEN_INPUTS[:2], directory("bloom") / "model.onnx")
+
+
+def modernbert():
+    """Rotary embeddings in an encoder, windows of attention in every other layer, GeGLU."""
+    config = tf.ModernBertConfig(
+        **ENCODER,
+        bos_token_id=1,
+        eos_token_id=2,
+        cls_token_id=1,
+        sep_token_id=2,
+        local_attention=8,
+        global_attn_every_n_layers=2,
+    )
+    model = tf.ModernBertForSequenceClassification(config)
+    export_program(model, TOKEN_INPUTS[:2], directory("modernbert") / "model.onnx")
+
 
 def gpt2():
     """Conv1D as Gemm, a packed qkv, FastGelu, a causal mask of standard operators."""
@@ -351,6 +444,10 @@ MAKERS = [
     bert_qattention,
     bert_integer_to_float,
     bert_qdq,
+    albert,
+    deberta,
+    bloom,
+    modernbert,
     gpt2,
 ]
 

@@ -12,6 +12,7 @@ import type { Model, Node } from "../graph/types.ts";
 import { BadInputError } from "../errors.ts";
 import { GraphEdit } from "./edit.ts";
 import { indexGraph } from "./graph_index.ts";
+import { callsOf } from "./modules.ts";
 import type { LoraSite } from "./targets.ts";
 import { declareTrainable, type Trainable } from "./trainable.ts";
 
@@ -41,7 +42,7 @@ export interface Injected {
   readonly model: Model;
   /** Adapter tensors by name: `<path>.lora_A.weight`, `<path>.lora_B.weight`. */
   readonly trainable: ReadonlyMap<string, Trainable>;
-  /** Mask inputs by name: `<path>.dropout_mask`. */
+  /** Mask inputs by name: `<path>.dropout_mask`, one for each call of a layer. */
   readonly masks: ReadonlyMap<string, DropoutMask>;
 }
 
@@ -65,12 +66,17 @@ export function inject(
   const trainable = new Map<string, Trainable>();
   const masks = new Map<string, DropoutMask>();
   for (const group of groupByProduct(sites)) {
-    const { output, bias } = group[0].module;
-    const result = bias?.output ?? output;
-    const anchor = index.producer(result);
-    if (anchor === undefined) throw new RangeError(`No node of the graph makes "${result}"`);
     const weights = group.map((site) => checkWeights(site, adapters.get(site.module.path)));
-    addUpdate({ edit, anchor, group, weights, result, options, trainable, masks });
+    const declared = group.map((site, i) =>
+      declare({ edit, options, trainable }, site, weights[i])
+    );
+    for (const [number, { input, output, bias }] of callsOf(group[0].module).entries()) {
+      const result = bias?.output ?? output;
+      const anchor = index.producer(result);
+      if (anchor === undefined) throw new RangeError(`No node of the graph makes "${result}"`);
+      const call = number === 0 ? "" : `.${number}`;
+      addUpdate({ edit, anchor, group, declared, input, result, call, options, masks });
+    }
   }
   return { model: edit.apply(model), trainable, masks };
 }
@@ -107,22 +113,31 @@ function checkWeights(site: LoraSite, weights: LoraWeights | undefined): LoraWei
   return weights;
 }
 
-interface Update {
+/** Where adapter tensors are declared. */
+interface Declaring {
   readonly edit: GraphEdit;
+  readonly options: InjectOptions;
+  readonly trainable: Map<string, Trainable>;
+}
+
+interface Update extends Pick<Declaring, "edit" | "options"> {
   /** Node after which the update goes; it makes `result`. */
   readonly anchor: Node;
   readonly group: readonly LoraSite[];
-  readonly weights: readonly LoraWeights[];
+  /** Names of each site's A and B. */
+  readonly declared: readonly { readonly a: string; readonly b: string }[];
+  readonly input: string;
   readonly result: string;
-  readonly options: InjectOptions;
-  readonly trainable: Map<string, Trainable>;
+  /** Sets the names of a further call of the layer apart. */
+  readonly call: string;
   readonly masks: Map<string, DropoutMask>;
 }
 
 function addUpdate(update: Update): void {
-  const { edit, anchor, group, result } = update;
+  const { edit, anchor, group, declared, result, call } = update;
   const { path, dtype, slice } = group[0].module;
-  const scope = slice === undefined ? path : `${path.slice(0, path.lastIndexOf("."))}.qkv_proj`;
+  const layer = slice === undefined ? path : `${path.slice(0, path.lastIndexOf("."))}.qkv_proj`;
+  const scope = layer + call;
   const label = (name: string) => edit.name(`${scope}.lora.${name}`);
   const op = (opType: string, inputs: readonly string[], name: string, attributes = {}) =>
     edit.add(anchor, opType, inputs, label(name), attributes);
@@ -130,15 +145,14 @@ function addUpdate(update: Update): void {
     dtype === "float32" ? value : op("Cast", [value], name, { to: int(ONNX_TYPE[to]) });
 
   // Adapters are float32 whatever the base computes in, as PEFT keeps them.
-  const x = cast(group[0].module.input, "float32", "input");
-  const parameters = group.map((site, i) => declare(update, site, update.weights[i]));
-  const down = project(update, x, parameters.map(({ a }) => a), op);
+  const x = cast(update.input, "float32", "input");
+  const down = project(update, x, declared.map(({ a }) => a), op);
   const scaled = op(
     "Mul",
     [down, edit.initializer(`${scope}.lora.scale`, scaleOf(group))],
     "scaled",
   );
-  const b = stack(update, parameters.map(({ b }) => b), op);
+  const b = stack(update, declared.map(({ b }) => b), op);
   const delta = op("MatMul", [scaled, op("Transpose", [b], "up_T", TRANSPOSE)], "delta");
   const base = `${result}.base`;
   edit.renameOutput(anchor, result, base);
@@ -155,7 +169,7 @@ type Op = (
 const TRANSPOSE = { perm: { kind: "ints", value: [1, 0] } } as const;
 
 /** Declares A and B of a site as initializers or inputs. */
-function declare({ edit, options, trainable }: Update, site: LoraSite, weights: LoraWeights) {
+function declare({ edit, options, trainable }: Declaring, site: LoraSite, weights: LoraWeights) {
   const { path } = site.module;
   const put = (which: "A" | "B", value: Tensor) => {
     const name = loraName(path, which);
@@ -167,14 +181,14 @@ function declare({ edit, options, trainable }: Update, site: LoraSite, weights: 
 
 /** x·Aᵀ [.., ranks]; the slices' A are stacked, with dropout each meets its own x. */
 function project(update: Update, x: string, a: readonly string[], op: Op): string {
-  const { group, options, edit, masks } = update;
+  const { group, input, call, options, edit, masks } = update;
   const dropped = options.dropout === true && group.some((site) => site.dropout > 0);
   if (!dropped) {
     const all = a.length === 1 ? a[0] : op("Concat", a, "down", { axis: int(0) });
     return op("MatMul", [x, op("Transpose", [all], "down_T", TRANSPOSE)], "low");
   }
-  const parts = group.map(({ module: { path, input }, dropout }, i) => {
-    const mask = edit.input({ name: `${path}.dropout_mask`, type: { dtype: "float32" } });
+  const parts = group.map(({ module: { path }, dropout }, i) => {
+    const mask = edit.input({ name: `${path}${call}.dropout_mask`, type: { dtype: "float32" } });
     masks.set(mask, { path, like: input, rate: dropout });
     const kept = op("Mul", [x, mask], `kept_${i}`);
     return op("MatMul", [kept, op("Transpose", [a[i]], `down_T_${i}`, TRANSPOSE)], `low_${i}`);

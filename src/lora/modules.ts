@@ -16,7 +16,18 @@ export interface LinearModule extends LinearForm {
   readonly layer?: number;
   /** Whether it makes the model's logits: PEFT's `all-linear` leaves such heads out. */
   readonly head: boolean;
+  /**
+   * Where the network calls the layer again, with the very same weight: ALBERT's every layer after the
+   * first, DeBERTa's positions. An adapter of the layer works at every call.
+   */
+  readonly again?: readonly LinearForm[];
 }
+
+/** All calls of a layer, itself first. */
+export const callsOf = (module: LinearModule): readonly LinearForm[] => [
+  module,
+  ...module.again ?? [],
+];
 
 /**
  * Finds every weight-bearing linear of a model.
@@ -35,7 +46,7 @@ export function findModules(
   const index = indexGraph(model.graph);
   const linears = model.graph.nodes.flatMap((node) => linearForm(index, node) ?? []);
   const paths = nameLinears(model, index, linears);
-  const modules = linears.flatMap((linear, i) => split(index, linear, paths[i]));
+  const modules = joinCalls(index, linears.flatMap((linear, i) => split(index, linear, paths[i])));
   if (options.allowAmbiguous !== true) refuseAmbiguous(modules);
   return modules;
 }
@@ -55,6 +66,44 @@ function split(index: GraphIndex, linear: LinearForm, path: string): readonly Li
     const name = ["q_proj", "k_proj", "v_proj"][i];
     return { ...common, path: `${parent}${name}`, outFeatures: size, slice, head: false };
   });
+}
+
+/** Modules whose calls were found one by one: the first stands for all. */
+function joinCalls(index: GraphIndex, modules: readonly LinearModule[]): readonly LinearModule[] {
+  const firsts = new Map<string, LinearModule>();
+  const again = new Map<LinearModule, LinearForm[]>();
+  for (const module of modules) {
+    const name = callName(module);
+    const first = firsts.get(name);
+    if (first === undefined) firsts.set(name, module);
+    else if (first.slice === undefined && isSameLayer(index, first, module)) {
+      again.set(first, [...again.get(first) ?? [], module]);
+    }
+  }
+  const further = new Set([...again.values()].flat());
+  return modules.filter((module) => !further.has(module)).map((module) =>
+    again.has(module) ? { ...module, again: again.get(module) } : module
+  );
+}
+
+/** A path without the number that PyTorch's older exporter gives a module's later calls. */
+const callName = ({ path }: LinearModule) => path.replace(/_\d+$/, "");
+
+/** Whether two linears of one name multiply by one weight, which an exporter may have written twice. */
+function isSameLayer(index: GraphIndex, one: LinearModule, other: LinearModule): boolean {
+  const same = (a: string | undefined, b: string | undefined) => {
+    if (a === b) return true;
+    const [x, y] = [index.constant(a ?? ""), index.constant(b ?? "")];
+    return x !== undefined && y !== undefined && x.dtype === y.dtype &&
+      String(x.dims) === String(y.dims) && equalBytes(x.bytes, y.bytes);
+  };
+  return one.kind === other.kind && one.layout === other.layout && one.dtype === other.dtype &&
+    same(one.weight, other.weight) && same(one.scales, other.scales) &&
+    same(one.zeroPoints, other.zeroPoints) && same(one.bias?.weight, other.bias?.weight);
+}
+
+function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && a.every((byte, i) => byte === b[i]);
 }
 
 /**

@@ -43,7 +43,8 @@ export function resolveModulesToSave(
  * `<path>.weight` and `<path>.bias`, starting at the layer's own (dequantised) values.
  *
  * @param values to start from instead, e.g. of a saved adapter
- * @throws {UsageError} for a slice of a fused linear or a layer that does not compute in float32
+ * @throws {UsageError} for a slice of a fused linear, a layer that is called more than once, or one
+ *   that does not compute in float32
  */
 export function makeTrainable(
   model: Model,
@@ -51,9 +52,13 @@ export function makeTrainable(
   values?: { readonly weight: Tensor; readonly bias?: Tensor },
   options: { readonly asInputs?: boolean } = {},
 ): WithTrainable {
-  const { path, slice, dtype, output, bias, input } = module;
-  if (slice !== undefined || dtype !== "float32") {
-    const why = slice !== undefined ? "it is part of a fused linear" : `it computes in ${dtype}`;
+  const { path, slice, again, dtype, output, bias, input } = module;
+  if (slice !== undefined || again !== undefined || dtype !== "float32") {
+    const why = slice !== undefined
+      ? "it is part of a fused linear"
+      : again !== undefined
+      ? `the model calls it ${again.length + 1} times`
+      : `it computes in ${dtype}`;
     throw new UsageError(`Cannot train module "${path}" fully: ${why}`);
   }
   const index = indexGraph(model.graph);

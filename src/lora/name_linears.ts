@@ -21,13 +21,27 @@ export function nameLinears(
   const written = writtenPaths(linears);
   const stripped = stripRoot([...written.values()], rootScope(model));
   const named = new Map([...written.keys()].map((linear, i) => [linear, stripped[i]]));
-  const structure = named.size === linears.length ? undefined : pathsFromStructure(index, linears);
+  const structure = named.size === linears.length
+    ? undefined
+    : withoutClashes(pathsFromStructure(index, linears));
   const parallel = parallelLayers(named);
   return linears.map((linear) => {
     const path = named.get(linear);
     if (path === undefined) return structure?.get(linear) ?? linear.output;
     return huggingFacePath(path, parallel.has(layerPrefix(path)));
   });
+}
+
+/** Without names that structure gave to several weights: attention over positions looks like any other. */
+function withoutClashes(
+  paths: ReadonlyMap<LinearForm, string>,
+): ReadonlyMap<LinearForm, string> {
+  const weights = Map.groupBy(paths, ([, path]) => path);
+  return new Map(
+    [...paths].filter(([, path]) =>
+      new Set(weights.get(path)!.map(([{ weight }]) => weight)).size === 1
+    ),
+  );
 }
 
 /** Paths as the file writes them, of those linears that it names. */

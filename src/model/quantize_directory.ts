@@ -6,7 +6,7 @@ import { runOn } from "../eval/evaluate.ts";
 import { tensorsOf } from "../graph/nested.ts";
 import { int64, type Tensor, toNumbers } from "../graph/tensor.ts";
 import type { Graph, Model } from "../graph/types.ts";
-import { findModules } from "../lora/modules.ts";
+import { callsOf, findModules } from "../lora/modules.ts";
 import { bindInputs, TOKEN_INPUTS } from "../plan/inputs.ts";
 import {
   planQuantize,
@@ -63,7 +63,8 @@ export async function quantizeDirectory(
   clearLeftovers(dirname(savePath));
   checkTarget(savePath, force);
   const linears = findModules(base.model, { allowAmbiguous: true })
-    .filter(({ head }) => request.includeHead === true || !head);
+    .filter(({ head }) => request.includeHead === true || !head)
+    .flatMap((module) => callsOf(module).map((call) => ({ ...module, ...call })));
   const plan = planQuantize(base.model, linears, request);
   if (plan.tasks.length === 0) {
     throw new UsageError(

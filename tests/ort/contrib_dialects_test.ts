@@ -109,6 +109,10 @@ const DIALECTS: Readonly<Record<string, number>> = {
   "bert-multi-head": 1e-5,
   "bert-session": 1e-5,
   "gpt2": 1e-5,
+  "albert": 1e-5,
+  "deberta": 1e-5,
+  "bloom": 1e-5,
+  "modernbert": 1e-5,
   // These round activations to 8 bits.
   "bert-qattention": 0.1,
   "bert-integer-to-float": 0.1,

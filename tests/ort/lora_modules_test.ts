@@ -1,4 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
+import type { Tensor } from "../../src/graph/tensor.ts";
 import { findModules } from "../../src/lora/modules.ts";
 import { decodeSafetensors } from "../../src/safetensors/mod.ts";
 import { MINILM_DIR, modelDir, readModel } from "../helpers/fixture_models.ts";
@@ -84,6 +85,22 @@ for (const name of [...Object.keys(CHECKPOINTS), "minilm"]) {
     );
   });
 }
+
+Deno.test("findModules() gives a layer that structure takes for another one a name of its own", () => {
+  // Queries and keys of positions look like those of tokens; here each has a weight of its own.
+  const model = nameless("dialects/deberta");
+  const own = new Map<string, Tensor>();
+  const nodes = model.graph.nodes.map((node, i) => {
+    const weight = model.graph.initializers.get(node.inputs[1]);
+    if (node.opType !== "MatMul" || weight === undefined) return node;
+    own.set(`w${i}`, { ...weight, bytes: weight.bytes.map((byte, at) => at === 0 ? i : byte) });
+    return { ...node, inputs: [node.inputs[0], `w${i}`] };
+  });
+  const initializers = new Map([...model.graph.initializers, ...own]);
+  const modules = findModules({ ...model, graph: { ...model.graph, nodes, initializers } });
+  assertEquals(new Set(modules.map(({ path }) => path)).size, modules.length);
+  assert(modules.some(({ path }) => path.endsWith("attention.self.value")));
+});
 
 /** What each dialect calls its layers, once per layer of the first block. */
 const DIALECTS: Readonly<Record<string, readonly string[]>> = {

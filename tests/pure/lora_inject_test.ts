@@ -181,7 +181,7 @@ Deno.test("splitShared() copies what others read and leaves what is read alone",
     [["MatMul", ["x", "w"], ["a"]], ["Gather", ["w", "i"], ["b"]], ["Add", ["a", "b"], ["y"]]],
     { w: floats(4, 4), i: int64([], [0]) },
   );
-  const split = splitShared(model, "w", model.graph.nodes[0]);
+  const split = splitShared(model, "w", [model.graph.nodes[0]]);
   assertEquals(
     split.model.graph.nodes.map(({ inputs }) => inputs.find((name) => name.startsWith("w"))),
     [
@@ -191,6 +191,6 @@ Deno.test("splitShared() copies what others read and leaves what is read alone",
     ],
   );
   assertEquals(split.model.graph.initializers.get(split.name), model.graph.initializers.get("w"));
-  const alone = splitShared(split.model, split.name, split.model.graph.nodes[0]);
+  const alone = splitShared(split.model, split.name, [split.model.graph.nodes[0]]);
   assertEquals([alone.name, alone.model], [split.name, split.model]);
 });

@@ -1,8 +1,11 @@
 /** Makes sure that what a merge writes for one layer reaches no other reader. */
+import { prune } from "../../graph/passes/prune.ts";
 import type { Graph, Model, Node } from "../../graph/types.ts";
 import { BadInputError } from "../../errors.ts";
+import { GraphEdit } from "../edit.ts";
 import { type GraphIndex, indexGraph } from "../graph_index.ts";
-import { findModules, type LinearModule } from "../modules.ts";
+import type { LinearForm } from "../linear.ts";
+import { callsOf, findModules, type LinearModule } from "../modules.ts";
 import { splitShared } from "../split_shared.ts";
 
 /** A model and its linear modules by path. */
@@ -35,11 +38,33 @@ export function isolate(modules: Modules, path: string, parts: readonly LayerPar
     if (name === undefined) continue;
     const lifted = liftConstant(now, name);
     const index = lifted === now.model ? now.index : indexGraph(lifted.graph);
-    const reader = readerOf(index, module, name);
-    const split = splitShared(lifted, name, reader).model;
+    const readers = callsOf(module).map((call) => {
+      const own = part === "bias" ? call.bias!.weight : call[part]!;
+      return { own, node: readerOf(index, module, call, own) };
+    });
+    const joined = readAlike(lifted, name, readers);
+    const nodes = joined.graph.nodes.filter(({ outputs }) =>
+      readers.some(({ node }) => node.outputs[0] === outputs[0])
+    );
+    const split = splitShared(joined, name, nodes).model;
     if (split !== now.model) now = modulesOf(split);
   }
   return now;
+}
+
+/** Calls of a layer whose weight was written several times read the first. */
+function readAlike(
+  model: Model,
+  name: string,
+  readers: readonly { readonly own: string; readonly node: Node }[],
+): Model {
+  const others = readers.filter(({ own }) => own !== name);
+  if (others.length === 0) return model;
+  const edit = new GraphEdit(model.graph);
+  for (const { own, node } of others) edit.renameInput(node, own, name);
+  const { graph } = edit.apply(model);
+  const kept = new Set(graph.inputs.map((input) => input.name));
+  return { ...model, graph: prune(graph, kept) };
 }
 
 /** @throws {BadInputError} where the model has no such module */
@@ -68,10 +93,10 @@ function liftConstant({ model, index }: Modules, name: string): Model {
   return { ...model, graph: lifted };
 }
 
-/** The node that reads an initializer on behalf of a module. */
-function readerOf(index: GraphIndex, module: LinearModule, name: string): Node {
+/** The node that reads an initializer on behalf of a call of a module. */
+function readerOf(index: GraphIndex, module: LinearModule, call: LinearForm, name: string): Node {
   const readers = index.consumers(name);
-  const own = [...chainOf(index, module)].find((node) => readers.includes(node));
+  const own = [...chainOf(index, module, call)].find((node) => readers.includes(node));
   if (own === undefined) throw new RangeError(`No node of "${module.path}" reads "${name}"`);
   return own;
 }
@@ -80,23 +105,23 @@ function readerOf(index: GraphIndex, module: LinearModule, name: string): Node {
  * The nodes between a module's initializers and its output: itself, those that turn the stored weight
  * into the operand, the addition of its bias and, for dynamic quantisation, the product of scales.
  */
-function* chainOf(index: GraphIndex, module: LinearModule): Generator<Node> {
-  yield module.node;
-  if (module.bias !== undefined) {
-    const add = index.producer(module.bias.output);
+function* chainOf(index: GraphIndex, module: LinearModule, call: LinearForm): Generator<Node> {
+  yield call.node;
+  if (call.bias !== undefined) {
+    const add = index.producer(call.bias.output);
     if (add !== undefined) yield add;
   }
-  if (module.kind === "MatMulInteger") {
-    const scaled = index.producer(module.output);
+  if (call.kind === "MatMulInteger") {
+    const scaled = index.producer(call.output);
     for (const input of scaled?.inputs ?? []) {
       const product = index.producer(input);
-      if (product !== undefined && product.inputs.includes(module.scales!)) {
+      if (product !== undefined && product.inputs.includes(call.scales!)) {
         yield* unshared(index, module, product);
       }
     }
     return;
   }
-  let operand = module.node.inputs[1];
+  let operand = call.node.inputs[1];
   for (;;) {
     const node = index.producer(operand);
     if (node === undefined) return;
@@ -107,7 +132,10 @@ function* chainOf(index: GraphIndex, module: LinearModule): Generator<Node> {
 
 function* unshared(index: GraphIndex, module: LinearModule, node: Node): Generator<Node> {
   const [output] = node.outputs;
-  if (index.consumers(output).length > 1 || index.isOutput(output)) {
+  const readers = index.consumers(output);
+  const calls = callsOf(module).map((call) => call.node);
+  const alone = readers.length <= 1 || readers.every((reader) => calls.includes(reader));
+  if (!alone || index.isOutput(output)) {
     throw new BadInputError(
       `Cannot merge into "${module.path}": the result of node "${node.name}" ("${output}") ` +
         "is read by other layers too",

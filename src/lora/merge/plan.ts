@@ -17,7 +17,7 @@ import type { QuantisedMatrix, StoredMatrix } from "../../quant/types.ts";
 import type { Weigher } from "../../quant/weigher.ts";
 import { widened, widenedTypes } from "../../quant/widen.ts";
 import type { GraphIndex } from "../graph_index.ts";
-import type { LinearModule } from "../modules.ts";
+import { callsOf, type LinearModule } from "../modules.ts";
 import { storedMatrix } from "../stored_matrix.ts";
 import type { ModuleChange, RowChange } from "./delta.ts";
 import { isolate, type LayerPart, moduleAt, type Modules, modulesOf } from "./isolate.ts";
@@ -33,7 +33,9 @@ export type MergeMethod = "nearest" | "compensated" | "8bit" | "float";
 
 /** One matrix to compute. */
 export interface MatrixTask {
-  /** Value that enters the layer, whose Gram matrix error-compensated rounding needs. */
+  /**
+   * Value that enters the layer, at its first call, whose Gram matrix error-compensated rounding needs.
+   */
   readonly input: string;
   readonly rows: number;
   readonly cols: number;
@@ -253,8 +255,9 @@ class Planner {
 
   #setBits(module: LinearModule, bits: number): void {
     const { graph } = this.#model;
+    const calls = new Set(callsOf(module).map(({ node }) => node));
     const nodes = graph.nodes.map((node) =>
-      node === module.node ? { ...node, attributes: { ...node.attributes, bits: int(bits) } } : node
+      calls.has(node) ? { ...node, attributes: { ...node.attributes, bits: int(bits) } } : node
     );
     this.#model = { ...this.#model, graph: { ...graph, nodes } };
   }

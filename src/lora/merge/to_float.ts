@@ -27,6 +27,17 @@ export interface FloatPlace {
  * simply goes away), node and value names kept. The weight's initializer is declared by the caller.
  */
 export function replaceByFloat(model: Model, module: LinearModule): FloatPlace {
+  const place = replaceCall(model, module);
+  // Gone for all calls.
+  if (module.kind === "DequantizeLinear") return place;
+  const calls = module.again ?? [];
+  return {
+    ...place,
+    model: calls.reduce((now, call) => replaceCall(now, { ...module, ...call }).model, place.model),
+  };
+}
+
+function replaceCall(model: Model, module: LinearModule): FloatPlace {
   switch (module.kind) {
     case "MatMulNBits":
       return fromNBits(model, module);
@@ -96,15 +107,21 @@ function plainProduct(module: LinearModule, input: string, output: string): read
 
 function fromDequantize(model: Model, module: LinearModule): FloatPlace {
   const index = indexGraph(model.graph);
-  const node = index.consumers(module.weight).find((n) =>
+  const nodes = index.consumers(module.weight).filter((n) =>
     n.opType === "DequantizeLinear" && n.inputs[1] === module.scales
   );
-  if (node === undefined) {
+  if (nodes.length === 0) {
     throw new RangeError(`No DequantizeLinear reads the weight of "${module.path}"`);
   }
+  // A layer that is called again may have one for each call.
+  const [name, ...others] = nodes.map(({ outputs }) => outputs[0]);
   return {
-    model: withNodes(model, (n) => n === node ? [] : [n]),
-    name: node.outputs[0],
+    model: withNodes(model, (n) => {
+      if (nodes.includes(n)) return [];
+      if (!n.inputs.some((input) => others.includes(input))) return [n];
+      return [{ ...n, inputs: n.inputs.map((input) => others.includes(input) ? name : input) }];
+    }),
+    name,
     dtype: index.constant(module.scales!)!.dtype,
     outFirst: module.layout === "NK",
   };
