@@ -365,6 +365,12 @@ def deberta():
     export_program(model, TOKEN_INPUTS[:2], directory("deberta") / "model.onnx")
 
 
+def bert_masked():
+    """A masked language model: scores for every token, of attention to all of them."""
+    model = tf.BertForMaskedLM(tf.BertConfig(**ENCODER))
+    export_program(model, TOKEN_INPUTS[:2], directory("bert-masked") / "model.onnx")
+
+
 def bloom():
     """Attention with a bias that grows with the distance (ALiBi), a packed qkv by heads."""
     config = tf.BloomConfig(
@@ -446,6 +452,7 @@ MAKERS = [
     bert_qdq,
     albert,
     deberta,
+    bert_masked,
     bloom,
     modernbert,
     gpt2,

@@ -174,8 +174,9 @@ function checkIds(ids: Int32Array, { modelVocabSize }: EncodeOptions): void {
   const wrong = ids.find((id) => id >= modelVocabSize);
   if (wrong !== undefined) {
     throw new BadInputError(
-      `the tokenizer gives an id that the model has no embedding for: it has ${modelVocabSize}: ` +
-        `current value is ${wrong}: tokenizer.json belongs to another model`,
+      `the tokenizer gives an id that the model has no score for: it scores ${modelVocabSize}: ` +
+        `current value is ${wrong}: tokenizer.json belongs to another model, or the model is no ` +
+        "language model",
     );
   }
 }

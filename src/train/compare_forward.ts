@@ -14,6 +14,7 @@ import type { PlannedModel } from "./planned_model.ts";
 import { giveBackFreed } from "../system/memory.ts";
 import { sliceBatch } from "../data/slice_batch.ts";
 import { IGNORED, targetsOf, type TokenBatch } from "../data/targets.ts";
+import { checkDirection } from "./check_direction.ts";
 
 /** Largest relative difference ‖lowered − user's‖₂ / ‖user's‖₂ of logits that graft trains through. */
 export const FORWARD_TOLERANCE = 1e-3;
@@ -52,7 +53,8 @@ export interface ForwardComparison {
 /**
  * @param model the injected model
  * @throws {RefusedError} beyond the tolerance, with the figures
- * @throws {BadInputError} where the user's graph computes NaN or infinities
+ * @throws {BadInputError} where the user's graph computes NaN or infinities, or a language model sees
+ *   the tokens that it predicts
  */
 export async function compareForward(
   runner: Runner,
@@ -97,6 +99,7 @@ export async function compareForward(
         `; please report the model's exporter`,
     );
   }
+  if (compared.classIds === undefined) await checkDirection(step, compared, lowered);
   return { relativeDifference, largestDifference, dynamic, half, rows };
 }
 

@@ -111,6 +111,7 @@ const DIALECTS: Readonly<Record<string, number>> = {
   "gpt2": 1e-5,
   "albert": 1e-5,
   "deberta": 1e-5,
+  "bert-masked": 1e-5,
   "bloom": 1e-5,
   "modernbert": 1e-5,
   // These round activations to 8 bits.

@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { RefusedError } from "../../src/errors.ts";
+import { BadInputError, RefusedError } from "../../src/errors.ts";
 import { float32, toNumbers } from "../../src/graph/tensor.ts";
 import type { Model } from "../../src/graph/types.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
@@ -38,6 +38,18 @@ for (const { name, dynamic, least } of CASES) {
     assert(found.rows > 0);
   });
 }
+
+Deno.test("compareForward() refuses to learn texts with a model that sees the tokens it predicts", async () => {
+  using runner = createOrtRunner({ threads: 1 });
+  const made = adapted(readModel(modelDir("dialects/bert-masked")));
+  using step = new PlannedModel({ runner, ...made, objective: "causal" });
+  const rows = rowsOf([9, 6]).map((row) => ({ ...row, ids: row.ids.map((id) => id % 100) }));
+  await assertRejects(
+    () => compareForward(runner, made.model, step, batchOf(rows, 9, "causal")),
+    BadInputError,
+    "the model is no language model: what it predicts of a token changes with the tokens after it",
+  );
+});
 
 /** The model with the first matrix of this shape a little larger. */
 function scaled(model: Model, dims: string, factor: number): Model {

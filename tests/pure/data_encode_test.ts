@@ -137,11 +137,11 @@ Deno.test("encodeRow() names the place of a class that is not trained on", () =>
   );
 });
 
-Deno.test("encodeRow() refuses ids that the model has no embedding for", () => {
+Deno.test("encodeRow() refuses ids that the model has no score for", () => {
   assertThrows(
     () => encode({ kind: "text", text: "text" }, { modelVocabSize: 3 }),
     BadInputError,
-    "data.jsonl:7: the tokenizer gives an id that the model has no embedding for",
+    "data.jsonl:7: the tokenizer gives an id that the model has no score for",
   );
 });
 
