@@ -152,7 +152,7 @@ const ambiguous = () =>
   withNodes(
     graphOf([["MatMul", ["x", "w1"], ["a"]], ["MatMul", ["a", "w2"], ["y"]]], {
       w1: floats(4, 4),
-      w2: floats(4, 4),
+      w2: float32([4, 4], new Float32Array(16).fill(1)),
     }),
     (_, i) => ({ name: `/encoder/fc/MatMul${i === 0 ? "" : "_1"}` }),
   );
