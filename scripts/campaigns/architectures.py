@@ -1,0 +1,167 @@
+"""Exports a tiny model with random weights of each architecture, as PyTorch's exporters write it.
+
+usage: architectures.py FOLDER EXPORTER [NAME...], with dynamo or torchscript for the exporter
+
+Needs torch, transformers, onnx, onnxruntime, onnxscript. Writes FOLDER/NAME with a tokenizer beside the model and
+prints a line of JSON for each: its task, or what the exporter says against it.
+"""
+import json
+import pathlib
+import shutil
+import sys
+
+import onnxruntime
+import torch
+import transformers as tf
+
+TOKENIZER = pathlib.Path(__file__).parents[2] / "tests/fixtures/models/tiny-llama-hf"
+VOCABULARY, HIDDEN, HEADS = 512, 32, 2
+ENDS = dict(bos_token_id=1, eos_token_id=2)
+BLOCKS = dict(
+    vocab_size=VOCABULARY,
+    hidden_size=HIDDEN,
+    intermediate_size=48,
+    num_hidden_layers=2,
+    num_attention_heads=HEADS,
+    max_position_embeddings=64,
+    pad_token_id=0,
+)
+DECODER = dict(**BLOCKS, **ENDS, num_key_value_heads=1)
+ENCODER = dict(**BLOCKS, num_labels=3)
+SHORT = dict(vocab_size=VOCABULARY, n_embd=HIDDEN, n_layer=2, n_positions=64, **ENDS)
+
+DECODERS = {
+    "Llama": DECODER,
+    "Mistral": DECODER | dict(sliding_window=16),
+    "Qwen2": DECODER,
+    "Qwen3": DECODER | dict(head_dim=16),
+    "Gemma": DECODER | dict(head_dim=16),
+    "Gemma3": DECODER | dict(head_dim=16, sliding_window=16),
+    "Phi": DECODER,
+    "Phi3": DECODER,
+    "StableLm": DECODER,
+    "Olmo2": DECODER,
+    "Cohere": DECODER,
+    "Granite": DECODER,
+    "SmolLM3": DECODER,
+    "Starcoder2": DECODER,
+    "Ernie4_5": DECODER,
+    "Lfm2": DECODER,
+    "GPTNeoX": {key: value for key, value in DECODER.items() if key != "num_key_value_heads"},
+    "GPT2": SHORT | dict(n_head=HEADS),
+    "GPTJ": SHORT | dict(n_head=HEADS, rotary_dim=8),
+    "CodeGen": SHORT | dict(n_head=4, rotary_dim=4),
+    "OPT": BLOCKS | ENDS | dict(ffn_dim=48, word_embed_proj_dim=HIDDEN),
+    "Bloom": dict(vocab_size=VOCABULARY, hidden_size=HIDDEN, n_layer=2, n_head=HEADS, **ENDS),
+    "Falcon": {key: value for key, value in DECODER.items() if key != "num_key_value_heads"},
+}
+ENCODERS = {
+    "Bert": ENCODER,
+    "DistilBert": dict(
+        vocab_size=VOCABULARY,
+        dim=HIDDEN,
+        hidden_dim=48,
+        n_layers=2,
+        n_heads=HEADS,
+        max_position_embeddings=64,
+        num_labels=3,
+    ),
+    "Roberta": ENCODER | dict(max_position_embeddings=70),
+    "XLMRoberta": ENCODER | dict(max_position_embeddings=70),
+    "Electra": ENCODER | dict(embedding_size=16),
+    "Albert": ENCODER | dict(embedding_size=16),
+    "MPNet": ENCODER | dict(max_position_embeddings=70),
+    "DebertaV2": ENCODER | dict(
+        relative_attention=True,
+        pos_att_type=["c2p", "p2c"],
+        position_buckets=16,
+        norm_rel_ebd="layer_norm",
+        share_att_key=True,
+        position_biased_input=False,
+    ),
+    "ModernBert": ENCODER | ENDS | dict(cls_token_id=1, sep_token_id=2, local_attention=16),
+    "MobileBert": ENCODER | dict(
+        embedding_size=16, intra_bottleneck_size=16, true_hidden_size=16
+    ),
+    "SqueezeBert": ENCODER | dict(embedding_size=HIDDEN),
+    "NomicBert": ENCODER,
+    "EuroBert": ENCODER | dict(num_key_value_heads=2),
+}
+# Where names of configurations and models are not made of the architecture's alone.
+CONFIGS = {"Gemma3": "Gemma3TextConfig"}
+MODELS = {"GPT2": "GPT2LMHeadModel"}
+
+
+class Logits(torch.nn.Module):
+    """A transformers model from tokens to logits."""
+
+    def __init__(self, model, causal):
+        super().__init__()
+        self.model, self.causal = model, causal
+
+    def forward(self, input_ids, attention_mask):
+        more = {"use_cache": False} if self.causal else {}
+        return self.model(input_ids=input_ids, attention_mask=attention_mask, **more).logits
+
+
+def model_of(name, causal):
+    torch.manual_seed(0)
+    options = (DECODERS if causal else ENCODERS)[name]
+    config = getattr(tf, CONFIGS.get(name, f"{name}Config"))(**options)
+    kind = "ForCausalLM" if causal else "ForSequenceClassification"
+    made = getattr(tf, MODELS.get(name, name + kind))
+    model = made._from_config(config, attn_implementation="eager").eval()
+    for parameter in model.parameters():
+        noise = torch.randn_like(parameter)
+        if parameter.dim() == 1:
+            parameter.data += 0.1 * noise
+        else:
+            parameter.data = 1.2 / parameter.shape[-1] ** 0.5 * noise
+    return model, config
+
+
+def export(model, causal, path, dynamo):
+    tokens = torch.randint(3, VOCABULARY, (2, 11))
+    samples = (tokens, torch.ones_like(tokens))
+    names = {"input_names": ["input_ids", "attention_mask"], "output_names": ["logits"]}
+    if dynamo:
+        axes = {
+            0: torch.export.Dim("batch_size", min=1, max=64),
+            1: torch.export.Dim("sequence_length", min=2, max=60),
+        }
+        shapes = {"dynamo": True, "dynamic_shapes": (axes, axes), "external_data": False}
+    else:
+        axes = {0: "batch_size", 1: "sequence_length"}
+        logits = axes if causal else {0: "batch_size"}
+        inputs = {name: axes for name in names["input_names"]}
+        shapes = {"dynamo": False, "opset_version": 17, "dynamic_axes": inputs | {"logits": logits}}
+    torch.onnx.export(Logits(model, causal).eval(), samples, str(path), **names, **shapes)
+    # Some are written for the sample's shape alone.
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    ids = torch.randint(3, VOCABULARY, (3, 7)).numpy()
+    session.run(None, {"input_ids": ids, "attention_mask": ids * 0 + 1})
+
+
+def main():
+    folder, exporter, *wanted = sys.argv[1:]
+    for name in [*DECODERS, *ENCODERS]:
+        if wanted and name not in wanted:
+            continue
+        causal = name in DECODERS
+        target = pathlib.Path(folder, name)
+        target.mkdir(parents=True)
+        line = {"name": name, "task": "causal" if causal else "classification"}
+        try:
+            model, config = model_of(name, causal)
+            export(model, causal, target / "model.onnx", exporter == "dynamo")
+            config.save_pretrained(target)
+            for file in ("tokenizer.json", "tokenizer_config.json"):
+                shutil.copy(TOKENIZER / file, target / file)
+        except Exception as error:  # an exporter's limits are not graft's
+            shutil.rmtree(target)
+            line = {"name": name, "not_exported": f"{type(error).__name__}: {error}"[:200]}
+        print("\n" + json.dumps(line), flush=True)
+
+
+if __name__ == "__main__":
+    main()
