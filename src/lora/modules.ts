@@ -89,7 +89,10 @@ function joinCalls(index: GraphIndex, modules: readonly LinearModule[]): readonl
 /** A path without the number that PyTorch's older exporter gives a module's later calls. */
 const callName = ({ path }: LinearModule) => path.replace(/_\d+$/, "");
 
-/** Whether two linears of one name multiply by one weight, which an exporter may have written twice. */
+/**
+ * Whether two linears of one name multiply by one weight. Under one path an exporter may have written it
+ * twice; numbers alone could also count layers that happen to be alike.
+ */
 function isSameLayer(index: GraphIndex, one: LinearModule, other: LinearModule): boolean {
   const same = (a: string | undefined, b: string | undefined) => {
     if (a === b) return true;
@@ -97,7 +100,8 @@ function isSameLayer(index: GraphIndex, one: LinearModule, other: LinearModule):
     return x !== undefined && y !== undefined && x.dtype === y.dtype &&
       String(x.dims) === String(y.dims) && equalBytes(x.bytes, y.bytes);
   };
-  return one.kind === other.kind && one.layout === other.layout && one.dtype === other.dtype &&
+  return (one.path === other.path || one.weight === other.weight) && one.kind === other.kind &&
+    one.layout === other.layout && one.dtype === other.dtype &&
     same(one.weight, other.weight) && same(one.scales, other.scales) &&
     same(one.zeroPoints, other.zeroPoints) && same(one.bias?.weight, other.bias?.weight);
 }

@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { int, ints } from "../../src/graph/attributes.ts";
 import { float32, tensor } from "../../src/graph/tensor.ts";
+import type { Model } from "../../src/graph/types.ts";
 import { BadInputError } from "../../src/errors.ts";
 import { findModules } from "../../src/lora/modules.ts";
 import { dynamicLinear, floats, graphOf, int8s, withNodes } from "../helpers/lora_graphs.ts";
@@ -162,6 +163,21 @@ Deno.test("findModules() refuses two linears under one path and lists both", () 
   for (const part of ['"encoder.fc"', "/encoder/fc/MatMul_1", '"w1"', '"w2"']) {
     assert((error as Error).message.includes(part), (error as Error).message);
   }
+});
+
+Deno.test("findModules() takes numbered layers for calls of one where they read one weight, not a copy", () => {
+  const layers = (second: string) =>
+    withNodes(
+      graphOf([["MatMul", ["x", "w"], ["a"]], ["MatMul", ["a", second], ["y"]]], {
+        w: floats(4, 4),
+        copy: floats(4, 4),
+      }),
+      (_, i) => ({ name: `/encoder/fc${i === 0 ? "" : "_1"}/MatMul` }),
+    );
+  const calls = (model: Model) =>
+    findModules(model).map(({ path, again = [] }) => [path, 1 + again.length]);
+  assertEquals(calls(layers("w")), [["encoder.fc", 2]]);
+  assertEquals(calls(layers("copy")), [["encoder.fc", 1], ["encoder.fc_1", 1]]);
 });
 
 Deno.test("findModules() keeps ambiguous modules for a listing that asks for them", () => {
