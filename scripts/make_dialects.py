@@ -31,34 +31,23 @@ from onnxruntime.quantization import (
 from onnxruntime.transformers import optimizer
 from onnxruntime.transformers.fusion_options import FusionOptions
 
+from tiny_models import (
+    HEADS,
+    HIDDEN,
+    blocks,
+    export_program,
+    export_torchscript,
+    random_weights,
+)
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 OUT = ROOT / "tests/fixtures/models/dialects"
 TOKENIZER = ROOT / "tests/fixtures/models/tiny-llama-hf"
 TOKEN_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
-VOCABULARY, HIDDEN, HEADS = 128, 32, 2
-DECODER = dict(
-    vocab_size=VOCABULARY,
-    hidden_size=HIDDEN,
-    intermediate_size=48,
-    num_hidden_layers=2,
-    num_attention_heads=HEADS,
-    num_key_value_heads=1,
-    max_position_embeddings=64,
-    bos_token_id=1,
-    eos_token_id=2,
-    pad_token_id=0,
-)
-
-
-def random_weights(model):
-    """Weights large enough that attention is not uniform, norms and biases that are not trivial."""
-    generator = torch.Generator().manual_seed(7)
-    for name, parameter in model.named_parameters():
-        noise = torch.randn(parameter.shape, generator=generator)
-        one = parameter.dim() == 1 and name.endswith("weight")
-        scale = 0.1 if parameter.dim() == 1 else 1.5 / parameter.shape[-1] ** 0.5
-        parameter.data = noise * scale + (1.0 if one else 0.0)
-    return model.eval()
+VOCABULARY = 128
+BLOCKS = blocks(VOCABULARY)
+DECODER = BLOCKS | dict(num_key_value_heads=1, bos_token_id=1, eos_token_id=2)
+ENCODER = BLOCKS | dict(num_labels=4, attn_implementation="eager")
 
 
 # --- onnxruntime-genai's model builder -------------------------------------------------------
@@ -153,64 +142,6 @@ def phi():
 # --- PyTorch's TorchScript exporter and ONNX Runtime's optimisers -----------------------------
 
 
-class Logits(torch.nn.Module):
-    """A transformers model from tensors to logits."""
-
-    def __init__(self, model, names):
-        super().__init__()
-        self.model, self.names = model, names
-
-    def forward(self, *tensors):
-        return self.model(**dict(zip(self.names, tensors)), use_cache=False).logits
-
-
-def export(model, names, path, logits_axes):
-    tokens = torch.randint(0, VOCABULARY, (2, 7), generator=torch.Generator().manual_seed(1))
-    samples = {"input_ids": tokens, "attention_mask": torch.ones_like(tokens)}
-    samples["token_type_ids"] = torch.zeros_like(tokens)
-    token_axes = {0: "batch_size", 1: "sequence_length"}
-    torch.onnx.export(
-        Logits(random_weights(model), names),
-        tuple(samples[name] for name in names),
-        str(path),
-        dynamo=False,
-        opset_version=14,
-        input_names=list(names),
-        output_names=["logits"],
-        dynamic_axes={name: token_axes for name in names} | {"logits": logits_axes},
-    )
-
-
-def export_program(model, names, path):
-    """The same by the exporter that PyTorch uses since 2.9."""
-    tokens = torch.randint(0, VOCABULARY, (2, 7), generator=torch.Generator().manual_seed(1))
-    samples = {"input_ids": tokens, "attention_mask": torch.ones_like(tokens)}
-    axes = {
-        0: torch.export.Dim("batch_size", min=1, max=64),
-        1: torch.export.Dim("sequence_length", min=2, max=60),
-    }
-    torch.onnx.export(
-        Logits(random_weights(model), names).eval(),
-        tuple(samples[name] for name in names),
-        str(path),
-        dynamo=True,
-        external_data=False,
-        input_names=list(names),
-        output_names=["logits"],
-        dynamic_shapes=((axes, axes),),
-    )
-    # Where in whose files a node comes from is of no use here.
-    model = onnx.load(path)
-    for node in model.graph.node:
-        kept = [entry for entry in node.metadata_props if entry.key == "pkg.torch.onnx.name_scopes"]
-        del node.metadata_props[:]
-        node.metadata_props.extend(kept)
-    for value in [*model.graph.value_info, *model.graph.input, *model.graph.output]:
-        del value.metadata_props[:]
-    del model.graph.metadata_props[:]
-    onnx.save(model, path)
-
-
 def bert(path):
     """BERT with a classification head, as PyTorch's TorchScript exporter writes it."""
     config = tf.BertConfig(
@@ -224,7 +155,7 @@ def bert(path):
         attn_implementation="eager",
     )
     model = tf.BertForSequenceClassification(config)
-    export(model, TOKEN_INPUTS, path, {0: "batch_size"})
+    export_torchscript(random_weights(model), TOKEN_INPUTS, path, {0: "batch_size"})
 
 
 def optimized_bert(path, multi_head=False):
@@ -331,23 +262,14 @@ def bert_qdq():
             op_types_to_quantize=["MatMul", "Gemm"],
         )
 
-ENCODER = dict(
-    vocab_size=VOCABULARY,
-    hidden_size=HIDDEN,
-    intermediate_size=48,
-    num_hidden_layers=2,
-    num_attention_heads=HEADS,
-    max_position_embeddings=64,
-    num_labels=4,
-    pad_token_id=0,
-    attn_implementation="eager",
-)
+def program(model, name):
+    export_program(random_weights(model), TOKEN_INPUTS[:2], directory(name) / "model.onnx")
 
 
 def albert():
     """One layer that is called for every layer; its feed-forward is written once for each call."""
     model = tf.AlbertForSequenceClassification(tf.AlbertConfig(**ENCODER, embedding_size=16))
-    export_program(model, TOKEN_INPUTS[:2], directory("albert") / "model.onnx")
+    program(model, "albert")
 
 
 def deberta():
@@ -362,13 +284,13 @@ def deberta():
         position_biased_input=False,
     )
     model = tf.DebertaV2ForSequenceClassification(config)
-    export_program(model, TOKEN_INPUTS[:2], directory("deberta") / "model.onnx")
+    program(model, "deberta")
 
 
 def bert_masked():
     """A masked language model: scores for every token, of attention to all of them."""
     model = tf.BertForMaskedLM(tf.BertConfig(**ENCODER))
-    export_program(model, TOKEN_INPUTS[:2], directory("bert-masked") / "model.onnx")
+    program(model, "bert-masked")
 
 
 def bloom():
@@ -383,7 +305,7 @@ def bloom():
         pad_token_id=0,
         attn_implementation="eager",
     )
-    export_program(tf.BloomForCausalLM(config), TOKEN_INPUTS[:2], directory("bloom") / "model.onnx")
+    program(tf.BloomForCausalLM(config), "bloom")
 
 
 def modernbert():
@@ -398,7 +320,7 @@ def modernbert():
         global_attn_every_n_layers=2,
     )
     model = tf.ModernBertForSequenceClassification(config)
-    export_program(model, TOKEN_INPUTS[:2], directory("modernbert") / "model.onnx")
+    program(model, "modernbert")
 
 
 def gpt2():
@@ -416,7 +338,8 @@ def gpt2():
     with tempfile.TemporaryDirectory() as temporary:
         names = TOKEN_INPUTS[:2]
         axes = {0: "batch_size", 1: "sequence_length"}
-        export(tf.GPT2LMHeadModel(config), names, f"{temporary}/gpt2.onnx", axes)
+        model = random_weights(tf.GPT2LMHeadModel(config))
+        export_torchscript(model, names, f"{temporary}/gpt2.onnx", axes)
         options = FusionOptions("gpt2")
         options.enable_attention = False
         optimizer.optimize_model(

@@ -7,14 +7,14 @@
  * something does not. Takes `GRAFT_PYTHON`, else `.venv/bin/python`, with torch, transformers, onnx and
  * onnxscript.
  */
+import { outputOf, PYTHON } from "./commands.ts";
+
 const EXPORTERS = ["dynamo", "torchscript"];
 /** How far losses of the same numbers may lie apart, relative from 1 on. */
 const SAME = 1e-4;
 /** The same of a merge, which rounds sums to floats. */
 const MERGED = 1e-3;
 
-const root = new URL("../../", import.meta.url).pathname;
-const python = Deno.env.get("GRAFT_PYTHON") ?? `${root}.venv/bin/python`;
 const folder = Deno.makeTempDirSync({ prefix: "graft-architectures-" });
 
 const TEXTS = [
@@ -28,19 +28,8 @@ const DATA = {
   classification: TEXTS.map(([text], i) => ({ text, label: "xyz"[i % 3] })),
 };
 
-async function output(command: string, args: readonly string[]): Promise<string> {
-  const { success, stdout, stderr } = await new Deno.Command(command, {
-    args: [...args],
-    cwd: root,
-    stdin: "null",
-  }).output();
-  const text = new TextDecoder();
-  if (!success) throw new Error(text.decode(stderr).trim().split("\n").at(-1));
-  return text.decode(stdout);
-}
-
 const graft = (...args: string[]) =>
-  output(Deno.execPath(), ["run", "-A", "--no-check", "src/cli/main.ts", ...args]);
+  outputOf(Deno.execPath(), ["run", "-A", "--no-check", "src/cli/main.ts", ...args]);
 
 const lossOf = async (data: string, ...model: string[]): Promise<number> =>
   JSON.parse(await graft("eval", ...model, "--data", data, "--json")).loss;
@@ -87,8 +76,8 @@ try {
     Deno.writeTextFileSync(`${folder}/${task}.jsonl`, lines.join(""));
   }
   for (const exporter of EXPORTERS) {
-    const script = "scripts/campaigns/architectures.py";
-    const exported = await output(python, [
+    const script = "scripts/export_architectures.py";
+    const exported = await outputOf(PYTHON, [
       script,
       `${folder}/${exporter}`,
       exporter,

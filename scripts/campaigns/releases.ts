@@ -5,42 +5,29 @@
  * Takes PyPI's wheels by `GRAFT_PYTHON`, else `.venv/bin/python`; releases before 1.19 have no library
  * of their own there. Prints one JSON object a release and ends with 1 where one differs.
  */
+import { output, outputOf, PYTHON } from "./commands.ts";
+
 const RELEASES = ["1.19.2", "1.20.1", "1.21.1", "1.22.1", "1.23.2", "1.24.1"];
 const TESTS = "tests/e2e/oldest_ort_test.ts";
 
-const root = new URL("../../", import.meta.url).pathname;
-const python = Deno.env.get("GRAFT_PYTHON") ?? `${root}.venv/bin/python`;
 const folder = Deno.makeTempDirSync({ prefix: "graft-releases-" });
-
-async function output(command: string, args: readonly string[], env = {}) {
-  const { code, stdout, stderr } = await new Deno.Command(command, {
-    args: [...args],
-    cwd: root,
-    env,
-    stdin: "null",
-  }).output();
-  const text = new TextDecoder();
-  return { code, stdout: text.decode(stdout), stderr: text.decode(stderr) };
-}
 
 /** Path of a release's library. */
 async function fetched(release: string): Promise<string> {
   const fetch = ["scripts/fetch_providers.py", folder, `LIBRARY=onnxruntime==${release}`];
-  const { code, stdout, stderr } = await output(python, fetch);
-  if (code !== 0) throw new Error(`Cannot fetch onnxruntime ${release}: ${stderr.trim()}`);
-  return /'(.*)'/.exec(stdout)![1];
+  return /'(.*)'/.exec(await outputOf(PYTHON, fetch))![1];
 }
 
 let differs = false;
 try {
   for (const release of Deno.args.length > 0 ? Deno.args : RELEASES) {
     const env = { GRAFT_OLDER_ORT_LIB: await fetched(release), NO_COLOR: "1" };
-    const { code, stdout } = await output(Deno.execPath(), ["test", "-A", "-q", TESTS], env);
+    const { success, stdout } = await output(Deno.execPath(), ["test", "-A", "-q", TESTS], env);
     const [passed, failed] = ["ok", "FAILED"].map((end) =>
       [...stdout.matchAll(new RegExp(`^(.*) \\.\\.\\. ${end}`, "gm"))].map(([, title]) => title)
     );
     console.log(JSON.stringify({ release, passed: passed.length, failed }));
-    if (code === 0 && passed.length > 0) continue;
+    if (success && passed.length > 0) continue;
     differs = true;
     console.error(stdout);
   }
