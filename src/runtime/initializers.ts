@@ -9,11 +9,12 @@ import type { Tensor } from "../graph/tensor.ts";
 import type { Model } from "../graph/types.ts";
 import { encodeModel, type ExternalRef } from "../onnx/mod.ts";
 import { locateMapped } from "../system/mapped_file.ts";
+import { isBefore, type Release } from "./release_limits.ts";
 
 /** Initializers from this size on stay outside the protobuf. */
 const EXTERNAL_FROM_BYTES = 1024;
 /** First release with the session option that says where external data of a model in memory lies. */
-const FOLDER_OPTION_SINCE = [1, 22] as const;
+const FOLDER_OPTION_SINCE = [1, 22, 0] as const;
 const FOLDER_OPTION = "session.model_external_initializers_file_folder_path";
 
 /** A model in bytes, and what its session needs beside them. */
@@ -28,10 +29,9 @@ export interface PlacedModel {
 /** Encodes `model` for ORT `version` with its large initializers outside. */
 export function placeInitializers(
   model: Model,
-  version: readonly [number, number, number],
+  version: Release,
 ): PlacedModel {
-  const [major, minor] = FOLDER_OPTION_SINCE;
-  const canName = version[0] > major || (version[0] === major && version[1] >= minor);
+  const canName = !isBefore(version, FOLDER_OPTION_SINCE);
   const handed = new Map<string, Tensor>();
   let folder: string | undefined;
 

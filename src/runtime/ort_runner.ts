@@ -15,7 +15,7 @@ import { asFailure, attempt, attemptAsync } from "./failure.ts";
 import { OrtLists } from "./ort_lists.ts";
 import { OrtExecutable } from "./ort_executable.ts";
 import { OrtTensor, type TensorOwner } from "./ort_tensor.ts";
-import { releaseLimit } from "./release_limits.ts";
+import { isBefore, releaseLimit } from "./release_limits.ts";
 import type { CompileOptions, DeviceTensor, Executable, ListedRun, Runner } from "./runner.ts";
 import { type ProviderOptions, SessionProviders } from "./session_providers.ts";
 
@@ -35,14 +35,14 @@ export interface OrtRunnerOptions extends ProviderOptions {
   readonly logLevel?: "verbose" | "info" | "warning" | "error" | "fatal";
 }
 
-/** Minor release that brought 4-bit element types. */
-const INT4_SINCE = 19;
+/** The release that brought 4-bit element types. */
+const INT4_SINCE = [1, 19, 0] as const;
 
 /**
- * Minor release whose GroupQueryAttention rotates: those before it release what they rotated and then
+ * The first release whose GroupQueryAttention rotates soundly: those before it release what they rotated and then
  * read it, which other allocations may have overwritten.
  */
-const ROTATES_SINCE = 20;
+const ROTATES_SINCE = [1, 20, 0] as const;
 
 /**
  * Opens ONNX Runtime.
@@ -257,9 +257,7 @@ class OrtRunner implements Runner, TensorOwner {
 
   /** The model without what this release computes wrongly. */
   #soundHere(model: Model): Model {
-    const [major, minor] = this.version;
-    const rotationIsLost = major === 1 && minor < ROTATES_SINCE;
-    return rotationIsLost ? rotateBeforeAttention(model) : model;
+    return isBefore(this.version, ROTATES_SINCE) ? rotateBeforeAttention(model) : model;
   }
 
   #resides(value: Pick<Tensor, "dtype" | "dims">): boolean {
@@ -319,9 +317,10 @@ class OrtRunner implements Runner, TensorOwner {
   #check(dtype: DataType): void {
     this.#alive();
     if (dtype === "string") throw new TypeError("Cannot make a tensor of strings: numbers only");
-    if (bitsOf(dtype) === 4 && this.version[0] === 1 && this.version[1] < INT4_SINCE) {
+    if (bitsOf(dtype) === 4 && isBefore(this.version, INT4_SINCE)) {
+      const [major, minor] = INT4_SINCE;
       throw new RuntimeFailure(
-        `Cannot make a ${dtype} tensor: ONNX Runtime has the type since 1.${INT4_SINCE}: current value is ${
+        `Cannot make a ${dtype} tensor: ONNX Runtime has the type since ${major}.${minor}: current value is ${
           this.version.join(".")
         }: point --ort-lib or GRAFT_ORT_LIB at a later release`,
       );

@@ -4,6 +4,7 @@
  */
 import type { Graph } from "../graph/types.ts";
 import { BadInputError } from "../errors.ts";
+import { isBefore } from "../runtime/release_limits.ts";
 import type { Executable, Runner } from "../runtime/runner.ts";
 import { AppendingReader } from "./appending_reader.ts";
 import { pairCaches } from "./cache_pairs.ts";
@@ -13,8 +14,8 @@ import type { Reader } from "./reader.ts";
 /** Tokens of a prompt that are read at once: activations grow with them. */
 const PROMPT_CHUNK = 512;
 
-/** Since this minor release GroupQueryAttention takes several tokens after a past. */
-const SEVERAL_AFTER_PAST_SINCE = 20;
+/** Since this release GroupQueryAttention takes several tokens after a past. */
+const SEVERAL_AFTER_PAST_SINCE = [1, 20, 0] as const;
 
 export class CausalModel implements Disposable {
   readonly #runner: Runner;
@@ -103,8 +104,7 @@ export class CausalModel implements Disposable {
 
   /** Tokens the model can read in one run now. */
   #chunkSize(): number {
-    const [major, minor] = this.#runner.version;
-    const old = major === 1 && minor < SEVERAL_AFTER_PAST_SINCE;
+    const old = isBefore(this.#runner.version, SEVERAL_AFTER_PAST_SINCE);
     return old && this.#tokens.length > 0 ? 1 : PROMPT_CHUNK;
   }
 }
