@@ -1,5 +1,15 @@
 /** Numbers that sum up measurements. */
 
+/** ‖found − expected‖₂ / ‖expected‖₂; `NaN` where all are zeros or something is no number. */
+export function relativeDistance(found: ArrayLike<number>, expected: ArrayLike<number>): number {
+  let [difference, norm] = [0, 0];
+  for (let i = 0; i < expected.length; i++) {
+    difference += (found[i] - expected[i]) ** 2;
+    norm += expected[i] ** 2;
+  }
+  return Math.sqrt(difference / norm);
+}
+
 /** The middle value, or the mean of the two middle ones; `NaN` for none. */
 export function median(values: readonly number[]): number {
   const sorted = values.toSorted((a, b) => a - b);

@@ -1,4 +1,5 @@
 /** Finds the linear layers of a user's graph and the Hugging Face names they go by. */
+import { equals } from "@std/bytes/equals";
 import { intAttribute } from "../graph/attributes.ts";
 import { toNumbers } from "../graph/tensor.ts";
 import type { Model } from "../graph/types.ts";
@@ -98,16 +99,12 @@ function isSameLayer(index: GraphIndex, one: LinearModule, other: LinearModule):
     if (a === b) return true;
     const [x, y] = [index.constant(a ?? ""), index.constant(b ?? "")];
     return x !== undefined && y !== undefined && x.dtype === y.dtype &&
-      String(x.dims) === String(y.dims) && equalBytes(x.bytes, y.bytes);
+      String(x.dims) === String(y.dims) && equals(x.bytes, y.bytes);
   };
   return (one.path === other.path || one.weight === other.weight) && one.kind === other.kind &&
     one.layout === other.layout && one.dtype === other.dtype &&
     same(one.weight, other.weight) && same(one.scales, other.scales) &&
     same(one.zeroPoints, other.zeroPoints) && same(one.bias?.weight, other.bias?.weight);
-}
-
-function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
-  return a.length === b.length && a.every((byte, i) => byte === b[i]);
 }
 
 /**

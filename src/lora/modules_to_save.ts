@@ -53,14 +53,12 @@ export function makeTrainable(
   options: { readonly asInputs?: boolean } = {},
 ): WithTrainable {
   const { path, slice, again, dtype, output, bias, input } = module;
-  if (slice !== undefined || again !== undefined || dtype !== "float32") {
-    const why = slice !== undefined
-      ? "it is part of a fused linear"
-      : again !== undefined
-      ? `the model calls it ${again.length + 1} times`
-      : `it computes in ${dtype}`;
+  const refuse = (why: string) => {
     throw new UsageError(`Cannot train module "${path}" fully: ${why}`);
-  }
+  };
+  if (slice !== undefined) refuse("it is part of a fused linear");
+  if (again !== undefined) refuse(`the model calls it ${again.length + 1} times`);
+  if (dtype !== "float32") refuse(`it computes in ${dtype}`);
   const index = indexGraph(model.graph);
   const weight = values?.weight ?? weightValues(index, module);
   const start = bias === undefined ? undefined : index.constant(bias.weight);

@@ -10,8 +10,8 @@ export interface Split {
 }
 
 /**
- * Gives the nodes of one layer an initializer of their own. SmolLM2's head, for one, reads the very bytes that its
- * embedding reads; what a merge writes for the head must not reach the embedding.
+ * Gives the nodes of one layer an initializer of their own. SmolLM2's head, for one, reads the very
+ * bytes that its embedding reads; what a merge writes for the head must not reach the embedding.
  *
  * @param readers nodes of the model's graph that read `initializer` directly
  * @throws {RangeError} where the graph has no such initializer or a node does not read it

@@ -1,11 +1,11 @@
 /** What a model is made of, and what adapting it would take. */
 import { GraftError } from "../errors.ts";
 import type { DataType } from "../graph/dtype.ts";
+import { graphsWithin } from "../graph/nested.ts";
 import { type Dim, type Model, operatorName, type Opsets } from "../graph/types.ts";
 import { DEFAULT_LORA } from "../lora/config.ts";
 import { findModules, type LinearModule } from "../lora/modules.ts";
 import { resolveTargets, usualTargets } from "../lora/targets.ts";
-import { graphsWithin } from "../graph/nested.ts";
 import { countParameters } from "./count_parameters.ts";
 import type { PredictedMemory } from "../plan/memory.ts";
 import { predictTraining } from "./predict_training.ts";

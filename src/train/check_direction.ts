@@ -1,6 +1,7 @@
 /** Whether a model predicts each token from those before it: one that sees it would learn to copy it. */
 import { BadInputError } from "../errors.ts";
 import { int64, type Tensor, toNumbers } from "../graph/tensor.ts";
+import { relativeDistance } from "../statistics.ts";
 import type { TokenBatch } from "../data/targets.ts";
 import type { PlannedModel } from "./planned_model.ts";
 
@@ -19,12 +20,7 @@ export async function checkDirection(
   logits: ArrayLike<number>,
 ): Promise<void> {
   const changed = toNumbers(await step.logits({ ...batch, inputIds: otherLastTokens(batch) }));
-  let [change, norm] = [0, 0];
-  for (let i = 0; i < logits.length; i++) {
-    change += (changed[i] - logits[i]) ** 2;
-    norm += logits[i] ** 2;
-  }
-  if (Math.sqrt(change / norm) < CHANGE) return;
+  if (relativeDistance(changed, logits) < CHANGE) return;
   throw new BadInputError(
     "Cannot train: the model is no language model: what it predicts of a token changes with the " +
       "tokens after it, as in a masked language model; graft learns texts with models that read " +

@@ -2,6 +2,7 @@
  * Compares the lowered forward pass with the user's own graph on a real batch, before the first
  * step: what graft differentiates must be what the user's graph computes.
  */
+import { relativeDistance } from "../statistics.ts";
 import { firstNonFinite } from "../graph/finite.ts";
 import { toNumbers } from "../graph/tensor.ts";
 import { intAttribute } from "../graph/attributes.ts";
@@ -78,16 +79,11 @@ export async function compareForward(
     );
   }
   const lowered = toNumbers(await step.logits(compared));
-  let difference = 0;
-  let norm = 0;
-  let largestDifference = 0;
-  for (let i = 0; i < users.length; i++) {
-    const d = Math.abs(lowered[i] - users[i]);
-    difference += d * d;
-    norm += users[i] * users[i];
-    largestDifference = Math.max(largestDifference, d);
-  }
-  const relativeDifference = Math.sqrt(difference / norm);
+  const relativeDifference = relativeDistance(lowered, users);
+  const largestDifference = users.reduce(
+    (most, x, i) => Math.max(most, Math.abs(lowered[i] - x)),
+    0,
+  );
   const dynamic = quantizesActivations(model.graph);
   const half = holdsHalves(model.graph);
   const tolerance = dynamic ? DYNAMIC_TOLERANCE : half ? HALF_TOLERANCE : FORWARD_TOLERANCE;

@@ -1,4 +1,5 @@
 /** Merges the changes of one stored matrix and measures what that did. */
+import { equals } from "@std/bytes/equals";
 import type { DataType } from "../../graph/dtype.ts";
 import type { Tensor } from "../../graph/tensor.ts";
 import { roundCompensated } from "../../quant/compensated.ts";
@@ -138,10 +139,6 @@ function differs(before: MatrixTensors, after: MatrixTensors): boolean {
 }
 
 function sameBytes(a: Tensor | undefined, b: Tensor | undefined): boolean {
-  if (a === undefined || b === undefined || a.bytes === b.bytes) {
-    return a === b || a?.bytes === b?.bytes;
-  }
-  if (a.bytes.length !== b.bytes.length) return false;
-  for (let i = 0; i < a.bytes.length; i++) if (a.bytes[i] !== b.bytes[i]) return false;
-  return true;
+  if (a === undefined || b === undefined) return a === b;
+  return a.bytes === b.bytes || equals(a.bytes, b.bytes);
 }
