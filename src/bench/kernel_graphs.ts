@@ -13,7 +13,12 @@ import {
   dequantizeBlocks,
   setDequantForm,
 } from "../ops/dequantize.ts";
-import { INTEGER_FORMS } from "../ops/internal/integer_form.ts";
+import {
+  activationType,
+  INTEGER_FORMS,
+  type IntegerForm,
+  weightType,
+} from "../ops/internal/integer_form.ts";
 import { inferTraining } from "../ops/registry.ts";
 
 /** A weight matrix and how it is stored. */
@@ -65,17 +70,17 @@ function matMulNBits(accuracyLevel: number): Emit {
   };
 }
 
-function integerProduct(dtype: "uint8" | "int8"): Emit {
-  return (b, shape, tokens) => {
-    const zeroPoint = b.input(`zero.${dtype}`, dtype, []);
-    return b.microsoft("MatMulIntegerToFloat", [
-      activations(b, dtype, shape, tokens),
-      b.input("w.columns", "int8", [shape.columns, shape.rows]),
+function integerProduct(form: IntegerForm): Emit {
+  const [left, right] = [activationType(form), weightType(form)];
+  return (b, shape, tokens) =>
+    b.microsoft("MatMulIntegerToFloat", [
+      activations(b, left, shape, tokens),
+      b.input("w.columns", right, [shape.columns, shape.rows]),
       b.input("scale", "float32", []),
       b.input("scales", "float32", [shape.rows]),
-      zeroPoint,
+      b.input("x.zero", left, []),
+      b.input("w.zero", right, []),
     ]);
-  };
 }
 
 const gemm = (b: GraphBuilder, x: string, weight: string) =>
@@ -137,14 +142,13 @@ export const KERNEL_FORMS: readonly KernelForm[] = [
     storage: "blocks",
     emit: matMulNBits(4),
   },
-  ...INTEGER_FORMS.map((form): KernelForm => {
-    const dtype = form === "u8s8" ? "uint8" : "int8";
-    return {
-      name: form,
-      about: `MatMulIntegerToFloat, ${dtype} activations by int8 weights`,
-      emit: integerProduct(dtype),
-    };
-  }),
+  ...INTEGER_FORMS.map((form): KernelForm => ({
+    name: form,
+    about: `MatMulIntegerToFloat, ${activationType(form)} activations by ${
+      weightType(form)
+    } weights`,
+    emit: integerProduct(form),
+  })),
 ];
 
 /** The forms that a stored matrix can be multiplied in. */

@@ -1,11 +1,11 @@
 /** Measured kernels as a table that can be kept, read back and asked. */
 import { DEQUANT_FORMS, type DequantForm } from "../ops/dequantize.ts";
-import { INTEGER_FORMS, type IntegerForm } from "../ops/internal/integer_form.ts";
+import { INTEGER_FORMS, type IntegerForm, weightType } from "../ops/internal/integer_form.ts";
 import { dequantKernel, type StoredShape } from "./kernel_graphs.ts";
 import { quickestForm } from "./quickest_form.ts";
 
 /** Version of the table's text: another one is measured again. */
-const FORMAT = 1;
+const FORMAT = 2;
 
 /** How long one product took. */
 export interface KernelTiming extends StoredShape {
@@ -15,6 +15,8 @@ export interface KernelTiming extends StoredShape {
   readonly tokens: number;
   /** Median of the runs; absent where the runtime does not have the kernel. */
   readonly milliseconds?: number;
+  /** Whether sums of large integers come out wrong here (`runtime/saturates.ts`). */
+  readonly saturates?: true;
 }
 
 /** What the figures hold for. */
@@ -53,9 +55,24 @@ export function dequantFormOf(table: KernelTable): DequantForm | undefined {
   return quickestOf(table, DEQUANT_FORMS, dequantKernel);
 }
 
-/** The quickest 8-bit activations here; `undefined` where the table cannot tell. */
+/** The quickest 8-bit products here that do not saturate; `undefined` where the table cannot tell. */
 export function integerFormOf(table: KernelTable): IntegerForm | undefined {
-  return quickestOf(table, INTEGER_FORMS, (form) => form);
+  const is = (form: IntegerForm, what: (timing: KernelTiming) => boolean) =>
+    table.timings.some((timing) => timing.form === form && what(timing));
+  const saturating = INTEGER_FORMS.filter((form) => is(form, ({ saturates = false }) => saturates));
+  const usable = rightForms(saturating).filter((form) =>
+    is(form, ({ milliseconds }) => milliseconds !== undefined)
+  );
+  return quickestOf(table, usable, (form) => form);
+}
+
+/**
+ * The forms that add up right where some saturate. A head's probabilities are unsigned whatever the
+ * form (`plan/fast_head.ts`): what saturates with weights of a type does so in every form with them.
+ */
+export function rightForms(saturating: readonly IntegerForm[]): readonly IntegerForm[] {
+  const wrong = new Set(saturating.map(weightType));
+  return INTEGER_FORMS.filter((form) => !wrong.has(weightType(form)));
 }
 
 function quickestOf<Form extends string>(
@@ -85,7 +102,7 @@ export function withTimings(
 
 /** A timing under the names that JSON has. */
 export function timingJson(timing: KernelTiming) {
-  const { form, rows, columns, bits, blockSize, tokens, milliseconds } = timing;
+  const { form, rows, columns, bits, blockSize, tokens, milliseconds, saturates } = timing;
   return {
     form,
     rows,
@@ -95,6 +112,7 @@ export function timingJson(timing: KernelTiming) {
     tokens,
     milliseconds: milliseconds ?? null,
     gflops: gflops(timing) ?? null,
+    saturates: saturates ?? false,
   };
 }
 
@@ -139,9 +157,12 @@ export function parseKernelTable(text: string, source: KernelSource): KernelTabl
 }
 
 function parseTiming(row: Record<string, unknown> | null): KernelTiming | undefined {
-  const { form, rows, columns, bits, block_size, tokens, milliseconds } = row ?? {};
+  const { form, rows, columns, bits, block_size, tokens, milliseconds, saturates } = row ?? {};
   const sizes = [rows, columns, bits, tokens, block_size ?? 1, milliseconds ?? 1];
-  if (typeof form !== "string" || !sizes.every((size) => typeof size === "number" && size > 0)) {
+  if (
+    typeof form !== "string" || typeof saturates !== "boolean" ||
+    !sizes.every((size) => typeof size === "number" && size > 0)
+  ) {
     return undefined;
   }
   return {
@@ -152,5 +173,6 @@ function parseTiming(row: Record<string, unknown> | null): KernelTiming | undefi
     ...(block_size === null ? {} : { blockSize: block_size as number }),
     tokens: tokens as number,
     ...(milliseconds === null ? {} : { milliseconds: milliseconds as number }),
+    ...(saturates ? { saturates } : {}),
   };
 }

@@ -1,5 +1,7 @@
 /** Measures the kernels of `kernel_graphs.ts` on this device. */
+import { activationType, INTEGER_FORMS, weightType } from "../ops/internal/integer_form.ts";
 import type { Runner } from "../runtime/runner.ts";
+import { saturates } from "../runtime/saturates.ts";
 import { median } from "../statistics.ts";
 import { formsFor, type KernelForm, kernelGraph, type StoredShape } from "./kernel_graphs.ts";
 import type { KernelTiming } from "./kernel_table.ts";
@@ -41,10 +43,20 @@ export async function measureProduct(
     if (round >= least && performance.now() > until) break;
     for (const { run, times } of tried) if (run !== undefined) times.push(await run.milliseconds());
   }
-  return tried.map(({ form, times }) => ({
-    ...shape,
-    form: form.name,
-    tokens,
-    ...(times.length === 0 ? {} : { milliseconds: median(times) }),
-  }));
+  const timings: KernelTiming[] = [];
+  for (const { form, times } of tried) {
+    const about = { ...shape, form: form.name, tokens };
+    if (times.length === 0) timings.push(about);
+    else {
+      const wrong = await isWrong(runner, form) ? { saturates: true } as const : {};
+      timings.push({ ...about, milliseconds: median(times), ...wrong });
+    }
+  }
+  return timings;
+}
+
+/** Products of floats saturate nowhere. */
+async function isWrong(runner: Runner, { name }: KernelForm): Promise<boolean> {
+  const form = INTEGER_FORMS.find((form) => form === name);
+  return form !== undefined && await saturates(runner, activationType(form), weightType(form));
 }

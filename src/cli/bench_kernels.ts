@@ -123,7 +123,7 @@ function show(
   terminal.print(`${processor}, ${threads} threads, ${runtime}, ${measuredAt}`);
   printTable(timings, [
     { heading: "product", cell: productName },
-    { heading: "form", cell: ({ form }) => form },
+    { heading: "form", cell: ({ form, saturates }) => saturates ? `${form}, saturates` : form },
     { heading: "ms", cell: ({ milliseconds }) => milliseconds },
     { heading: "GFLOP/s", cell: gflops },
   ], terminal);
@@ -135,7 +135,9 @@ function show(
     terminal.print(`graft train dequantises blocks by ${dequantForm}, the quickest here`);
   }
   if (integerForm !== null) {
-    terminal.print(`graft train --numeric fast computes ${integerForm}, the quickest here`);
+    terminal.print(
+      `graft train --numeric fast computes ${integerForm}, the quickest here that does not saturate`,
+    );
   }
   if (measured < products.length) {
     terminal.note(

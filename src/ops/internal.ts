@@ -1,7 +1,9 @@
 /** Rules of operators that only graft's own graphs hold, one line each. */
 import { quantizedLinear } from "./internal/quantized_linear.ts";
+import { rotation } from "./internal/rotation.ts";
 import type { OpRule } from "./types.ts";
 
 export const INTERNAL_RULES: readonly OpRule[] = [
   quantizedLinear,
+  rotation,
 ];

@@ -1,7 +1,7 @@
 /**
  * A chunk of the head in the `fast` setting: both of its products in 8-bit integers.
  *
- * With codes C (int8) and scales s of the chunk's rows, W = s ⊙ C and l = h·Wᵀ, the way back needs
+ * With codes C (whole numbers up to 127) and scales s of the chunk's rows, W = s ⊙ C and l = h·Wᵀ, the way back needs
  * Σ_j e_j·s_j·C_j, e = exp(l − m). Rounded as they are, all but the likeliest tokens would be lost,
  * and with them most of the gradient. Therefore
  *
@@ -15,9 +15,11 @@
  */
 import { int } from "../graph/attributes.ts";
 import { GraphBuilder } from "../graph/builder.ts";
+import { ONNX_TYPE } from "../graph/dtype.ts";
 import { float32, tensor } from "../graph/tensor.ts";
 import { inferTraining } from "../ops/registry.ts";
 import { rotate, rotationBlock } from "../ops/internal/rotation.ts";
+import { ZERO_POINTS } from "../ops/internal/rounded_rows.ts";
 import { callOf, type PlannedCall } from "./call.ts";
 import { carriedName, type Chunk, chunkBuilder, labelInChunk } from "./head_chunks.ts";
 import { type ChunkContext, chunkWeight } from "./head_weight.ts";
@@ -27,19 +29,19 @@ import { roundedRows } from "./quantize_linears.ts";
 /** Largest code of a probability. */
 const LEVELS = 255;
 
-/** What {@linkcode roundedChunk} makes: int8 [size, K], float32 [size], [size] and [size, 1]. */
-const int8Names = (index: number) => ({
-  codes: `head.int8:${index}`,
-  scale: `head.int8_scale:${index}`,
-  logScale: `head.int8_log_scale:${index}`,
-  inverseScale: `head.int8_inverse_scale:${index}`,
+/** What {@linkcode roundedChunk} makes: codes [size, K], float32 [size], [size] and [size, 1]. */
+const roundedNames = (index: number) => ({
+  codes: `head.8bit:${index}`,
+  scale: `head.8bit_scale:${index}`,
+  logScale: `head.8bit_log_scale:${index}`,
+  inverseScale: `head.8bit_inverse_scale:${index}`,
 });
 
-/** Rounds a chunk of the weight to int8 rows, with the logarithms and inverses of their scales. */
+/** Rounds a chunk of the weight to 8-bit rows, with the logarithms and inverses of their scales. */
 export function roundedChunk(c: ChunkContext, { index, start, size }: Chunk): Derivation {
   const b = new GraphBuilder(inferTraining);
-  const { codes, scale } = roundedRows(b, chunkWeight(b, c, start, size));
-  const names = int8Names(index);
+  const { codes, scale } = roundedRows(b, chunkWeight(b, c, start, size), c.codes);
+  const names = roundedNames(index);
   const outputs = new Map([
     [codes, names.codes],
     [scale, names.scale],
@@ -54,8 +56,8 @@ export function fastChunkCall(c: ChunkContext, chunk: Chunk): PlannedCall {
   const { b, startName, carried } = chunkBuilder(c, chunk);
   const { index: i, size } = chunk;
   const [max, sum, picked] = [carried("max"), carried("sum"), carried("picked")];
-  const names = int8Names(i);
-  const codes = b.input(names.codes, "int8", [size, c.width]);
+  const names = roundedNames(i);
+  const codes = b.input(names.codes, c.codes, [size, c.width]);
   const scale = b.input(names.scale, "float32", [size]);
   const logScale = b.input(names.logScale, "float32", [size]);
   const shifted = scaledLogits(b, c, codes, scale, logScale);
@@ -83,7 +85,7 @@ export function fastChunkCall(c: ChunkContext, chunk: Chunk): PlannedCall {
   const product = b.op("Mul", [productOfCodes(b, c, values, codes), unit]);
   const newTotal = b.op("Add", [b.op("Mul", [carried("total"), grown]), product]);
   const label = b.reshape(index, [c.rows]);
-  const row = b.op("Cast", [b.op("Gather", [codes, label])], { to: int(1) });
+  const row = integersOf(b, b.op("Gather", [codes, label]));
   const rowScale = b.op("Mul", [b.op("Gather", [scale, index]), inside]);
   const newOwn = b.op("Add", [carried("own"), b.op("Mul", [row, rowScale])]);
   return callOf(
@@ -115,8 +117,21 @@ function scaledLogits(
   const transposed = b.op("Transpose", [codes]);
   return b.microsoft(
     "MatMulIntegerToFloat",
-    [hidden, transposed, hiddenScale, scale, zeroPoint, "", logScale],
+    [hidden, transposed, hiddenScale, scale, zeroPoint, ...weightZero(b, c, ""), logScale],
   );
+}
+
+/** The zero point of the weight's codes as a product's input; `absent` where they stand around 0. */
+function weightZero(b: GraphBuilder, { codes }: ChunkContext, absent?: string): string[] {
+  if (codes === "int8") return absent === undefined ? [] : [absent];
+  return [b.constant(tensor(codes, [], Uint8Array.of(ZERO_POINTS[codes])), "weight_zero")];
+}
+
+/** Codes as floats around 0. */
+function integersOf(b: GraphBuilder, codes: string): string {
+  const floats = b.op("Cast", [codes], { to: int(ONNX_TYPE.float32) });
+  const isSigned = b.known(codes).dtype === "int8";
+  return isSigned ? floats : b.op("Sub", [floats, b.scalar(ZERO_POINTS.uint8)]);
 }
 
 /** Values up to 255, in integers, times the weight's codes: [rows, K]. */
@@ -129,7 +144,11 @@ function productOfCodes(b: GraphBuilder, c: ChunkContext, values: string, codes:
     b.scalar(1),
     zero,
   ]);
-  return b.microsoft("MatMulIntegerToFloat", [rounded, codes, b.scalar(1), b.scalar(1), zero]);
+  const scales = [b.scalar(1), b.scalar(1)];
+  return b.microsoft(
+    "MatMulIntegerToFloat",
+    [rounded, codes, ...scales, zero, ...weightZero(b, c)],
+  );
 }
 
 /** Multiples of the golden ratio modulo 1 are spread about evenly, however many are taken. */

@@ -13,9 +13,11 @@ import { producersOf } from "../graph/facts.ts";
 import { float32, int64, type Tensor } from "../graph/tensor.ts";
 import type { Graph, Node } from "../graph/types.ts";
 import { inferTraining } from "../ops/registry.ts";
+import { weightType } from "../ops/internal/integer_form.ts";
 import { rotate, rotationBlock } from "../ops/internal/rotation.ts";
 import { callOf, type PlannedCall } from "./call.ts";
-import { cotangentName, LABELS, LOSS, type Numeric, ROW_WEIGHTS } from "./names.ts";
+import type { PlanSettings } from "./options.ts";
+import { cotangentName, LABELS, LOSS, ROW_WEIGHTS } from "./names.ts";
 import { fastChunkCall, roundedChunk } from "./fast_head.ts";
 import { type ChunkContext, chunkWeight, isMultiple } from "./head_weight.ts";
 import type { Derivation } from "./derivations.ts";
@@ -115,7 +117,7 @@ export function planChunkedHead(
   head: ChunkableHead,
   rows: number,
   chunk: number,
-  numeric: Numeric = "exact",
+  { numeric = "exact", integerForm = "u8s8" }: Pick<PlanSettings, "numeric" | "integerForm"> = {},
 ): ChunkedHead {
   const constants = new Map<string, Tensor>();
   const width = lowered.valueInfo.get(head.weight)!.type!.shape![1] as number;
@@ -129,7 +131,8 @@ export function planChunkedHead(
   for (let start = 0; start < head.vocabulary; start += chunk) {
     chunks.push({ index: chunks.length, start, size: Math.min(chunk, head.vocabulary - start) });
   }
-  const context = { lowered, head, rows, width, constants };
+  const codes = weightType(integerForm);
+  const context = { lowered, head, rows, width, constants, codes };
   const calls = (wanted: Wanted) => chunks.map((chunk) => chunkCall(context, chunk, wanted));
   const fast = numeric === "fast";
   const count = chunks.length;

@@ -3,6 +3,7 @@ import type { GraphBuilder } from "../graph/builder.ts";
 import { byteLength } from "../graph/dtype.ts";
 import { int64, type Tensor } from "../graph/tensor.ts";
 import type { Dim, Graph } from "../graph/types.ts";
+import type { CodeType } from "../ops/internal/integer_form.ts";
 import type { ChunkableHead } from "./head_chunks.ts";
 
 /** What the calls of a head's chunks have in common. */
@@ -12,6 +13,8 @@ export interface ChunkContext {
   readonly rows: number;
   readonly width: number;
   readonly constants: Map<string, Tensor>;
+  /** Type of its codes where it is rounded to 8 bits. */
+  readonly codes: CodeType;
 }
 
 /** Emits the chunk's weight [size, K] from slices of the initializers. */

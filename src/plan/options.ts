@@ -27,7 +27,7 @@ export interface PlanSettings {
   readonly unpack?: boolean;
   /** How 4- and 8-bit blocks are dequantised (`dequantFormFor` tells what a runtime has). */
   readonly dequantForm?: DequantForm;
-  /** How activations are rounded in the setting `fast`; default `u8s8`. */
+  /** How activations and weights are rounded in the setting `fast`; default `u8s8`. */
   readonly integerForm?: IntegerForm;
 }
 

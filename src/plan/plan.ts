@@ -76,7 +76,7 @@ export function planTraining(model: Model, options: PlanOptions): TrainingPlan {
 
 /** @returns `undefined` where the blocks that the graph lacks are not those that it has */
 function planStep(step: StepGraph, options: PlanOptions): TrainingPlan | undefined {
-  const { trainable, output = "logits", headChunk = HEAD_CHUNK, numeric = "exact" } = options;
+  const { trainable, output = "logits", headChunk = HEAD_CHUNK } = options;
   const { padded, packed, rows, foldings } = step;
   const folded = foldings?.current;
   const chunkable = chunkableHead(step, trainable, headChunk);
@@ -94,7 +94,7 @@ function planStep(step: StepGraph, options: PlanOptions): TrainingPlan | undefin
   const { segments, derivations } = whole;
   const cut = { ...some, segments };
   const first = firstTrained(context, cut, output);
-  const head = chunkable && planChunkedHead(lowered, chunkable, rows, headChunk, numeric);
+  const head = chunkable && planChunkedHead(lowered, chunkable, rows, headChunk, options);
   const { calls, logitsParts, prologueCount, savedBytes } = planPasses(
     { context, cut, first, rows, head },
     options,
@@ -136,11 +136,11 @@ function chunkableHead(
 /** The graph as the numeric setting computes it; a head in chunks prepares its weight by itself. */
 function inNumeric(
   graph: Graph,
-  { numeric = "exact", unpack = false, trainable }: PlanOptions,
+  { numeric = "exact", integerForm, unpack = false, trainable }: PlanOptions,
   head: ChunkableHead | undefined,
 ): DerivedGraph {
   if (numeric === "fast") {
-    return quantizeLinears(graph, trainable, new Set(head && [head.logits]));
+    return quantizeLinears(graph, trainable, new Set(head && [head.logits]), integerForm);
   }
   return unpack
     ? unpackWeights(graph, trainable, new Set(head?.preparing))

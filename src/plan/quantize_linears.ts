@@ -1,20 +1,23 @@
 /**
  * The `fast` setting: products with frozen weights become {@linkcode QuantizedLinear} operators.
  *
- * Weights that a file holds as int8 per channel, symmetric, are read as they lie. All others are
- * rounded once, before the first step, to int8 per output channel by a small graph of their own
- * (`derivations.ts`): blocks of 4 or 8 bits, float weights, integers with zero points.
+ * Weights that a file holds as int8 per channel, symmetric, are read as they lie, or once moved to
+ * uint8 where the device's fast products want that. All others are rounded once, before the first
+ * step, to 8 bits per output channel by a small graph of their own (`derivations.ts`): blocks of 4 or
+ * 8 bits, float weights, integers with zero points.
  */
-import { floatAttribute, intAttribute, ints, intsAttribute } from "../graph/attributes.ts";
+import { floatAttribute, int, intAttribute, ints, intsAttribute } from "../graph/attributes.ts";
 import type { GraphBuilder } from "../graph/builder.ts";
 import { dimsIn, typeIn } from "../graph/facts.ts";
 import { prune } from "../graph/passes/prune.ts";
-import { elementCount } from "../graph/tensor.ts";
+import { ONNX_TYPE } from "../graph/dtype.ts";
+import { elementCount, tensor } from "../graph/tensor.ts";
 import type { Graph, Node, ValueInfo } from "../graph/types.ts";
 import { verify } from "../graph/verify.ts";
 import { quantizedLinearNode } from "../ops/internal/quantized_linear.ts";
-import { rotate, rotationBlock } from "../ops/internal/rotation.ts";
-import { emitRowCodes, emitRowScales } from "../ops/internal/rounded_rows.ts";
+import { rotate, rotationBlock, rotationNode } from "../ops/internal/rotation.ts";
+import { type CodeType, type IntegerForm, weightType } from "../ops/internal/integer_form.ts";
+import { emitRowCodes, emitRowScales, ZERO_POINTS } from "../ops/internal/rounded_rows.ts";
 import { Derivations, type DerivedGraph } from "./derivations.ts";
 
 /** Rows and columns below which a product is left alone: rounding costs more than it saves. */
@@ -24,13 +27,15 @@ const LEAST_WIDTH = 32;
  * @param lowered graph of float operators
  * @param trainable initializers that change, whose products stay float
  * @param except values whose products stay as they are (a head that runs in chunks)
+ * @param form how the products are computed
  */
 export function quantizeLinears(
   lowered: Graph,
   trainable: ReadonlySet<string>,
   except: ReadonlySet<string> = new Set(),
+  form: IntegerForm = "u8s8",
 ): DerivedGraph {
-  const pass = new Pass(lowered, trainable);
+  const pass = new Pass(lowered, trainable, weightType(form));
   const nodes = lowered.nodes.flatMap((node) =>
     except.has(node.outputs[0]) ? [node] : pass.quantized(node) ?? [node]
   );
@@ -46,13 +51,14 @@ export function quantizeLinears(
   return { graph: verify(graph, "quantizeLinears()", given), derivations, derived: given };
 }
 
-/** Int8 weights of a product and their scales, as {@linkcode quantizedLinearNode} reads them. */
+/** 8-bit weights of a product and their scales, as {@linkcode quantizedLinearNode} reads them. */
 export interface QuantizedWeight {
   readonly weight: string;
   readonly transB: boolean;
   readonly pre?: string;
   readonly post?: string;
-  readonly rotateX?: number;
+  /** Whether its rows are rotated in blocks, as x must then be. */
+  readonly isRotated?: boolean;
 }
 
 /** A product x · W, W the value `right`: [N, K] where `transB`, else [K, N]. */
@@ -67,10 +73,14 @@ class Pass {
   readonly values: ValueInfo[] = [];
   readonly derivations: Derivations;
   readonly #lowered: Graph;
+  readonly #codes: CodeType;
   readonly #views = new Map<string, string>();
+  readonly #rotations = new Set<string>();
 
-  constructor(lowered: Graph, trainable: ReadonlySet<string>) {
+  /** @param codes type of the weights' codes */
+  constructor(lowered: Graph, trainable: ReadonlySet<string>, codes: CodeType) {
     this.#lowered = lowered;
+    this.#codes = codes;
     this.derivations = new Derivations(lowered, trainable);
   }
 
@@ -78,13 +88,19 @@ class Pass {
   quantized(node: Node): readonly Node[] | undefined {
     const product = this.#product(node);
     if (product === undefined) return undefined;
-    const weight = this.#weight(product.right, product.transB);
-    const linear = quantizedLinearNode({ x: this.#unified(product.x), ...weight });
+    const { isRotated, ...weight } = this.#weight(product.right, product.transB);
+    const unified = this.#unified(product.x);
+    const before = isRotated ? this.#rotation(unified) : [];
+    const x = isRotated ? rotatedName(unified) : unified;
+    const linear = quantizedLinearNode({ x, ...weight });
     const [y] = node.outputs;
-    if (product.bias === undefined) return [{ ...linear, name: node.name, outputs: [y] }];
+    if (product.bias === undefined) {
+      return [...before, { ...linear, name: node.name, outputs: [y] }];
+    }
     const unbiased = `${y}.unbiased`;
     this.values.push({ name: unbiased, type: this.#lowered.valueInfo.get(y)!.type });
     return [
+      ...before,
       { ...linear, name: unbiased, outputs: [unbiased] },
       { ...node, opType: "Add", inputs: [unbiased, product.bias], attributes: {} },
     ];
@@ -98,6 +114,16 @@ class Pass {
     const first = this.#views.get(key);
     if (first === undefined) this.#views.set(key, x);
     return first ?? x;
+  }
+
+  /** Rotates a value where none of the products before read it rotated. */
+  #rotation(x: string): readonly Node[] {
+    const name = rotatedName(x);
+    if (this.#rotations.has(name)) return [];
+    this.#rotations.add(name);
+    const shape = this.#dims(x);
+    this.values.push({ name, type: { dtype: "float32", shape } });
+    return [{ ...rotationNode(x, rotationBlock(shape.at(-1)!)), name, outputs: [name] }];
   }
 
   #product(node: Node): Product | undefined {
@@ -124,7 +150,7 @@ class Pass {
       : undefined;
   }
 
-  /** The weight as the file holds it where that is int8 per channel, else rounded to that. */
+  /** The weight's own integers where the file holds int8 per channel, else rounded to that. */
   #weight(right: string, transB: boolean): QuantizedWeight {
     return this.#stored(right, transB) ?? this.#rounded(right, transB);
   }
@@ -134,35 +160,52 @@ class Pass {
     if (node?.opType !== "DequantizeLinear" || intAttribute(node, "block_size", 0) !== 0) {
       return undefined;
     }
-    const [weight, scale, zeroPoint = ""] = node.inputs;
+    const [integers, scale, zeroPoint = ""] = node.inputs;
     const { initializers } = this.#lowered;
-    const [codes, scales] = [initializers.get(weight), initializers.get(scale)];
+    const [codes, scales] = [initializers.get(integers), initializers.get(scale)];
     if (codes?.dtype !== "int8" || scales?.dtype !== "float32") return undefined;
     if (zeroPoint !== "" && !initializers.get(zeroPoint)?.bytes.every((byte) => byte === 0)) {
       return undefined;
     }
+    const weight = this.#codes === "int8" ? integers : this.#moved(integers, codes.dims);
     if (elementCount(scales.dims) === 1) return { weight, transB, post: scale };
     const axis = intAttribute(node, "axis", 1);
     const onOutput = (axis < 0 ? axis + 2 : axis) === (transB ? 0 : 1);
     return onOutput ? { weight, transB, post: scale } : { weight, transB, pre: scale };
   }
 
+  /** Integers of the file as uint8 around another zero. */
+  #moved(integers: string, dims: readonly number[]): string {
+    const moved = `${integers}.${this.#codes}`;
+    if (!this.derivations.has(integers)) {
+      this.derivations.add(
+        integers,
+        { label: `unsigned ${integers}`, names: [moved] },
+        (b, codes) => [
+          unsigned(b, codes),
+        ],
+      );
+      this.values.push({ name: moved, type: { dtype: this.#codes, shape: dims } });
+    }
+    return moved;
+  }
+
   #rounded(right: string, transB: boolean): QuantizedWeight {
-    const [weight, post] = [`${right}.int8`, `${right}.int8_scale`];
+    const [weight, post] = [`${right}.8bit`, `${right}.8bit_scale`];
     const [n, k] = transB ? this.#dims(right) : this.#dims(right).toReversed();
     if (!this.derivations.has(right)) {
       const about = { label: `8-bit ${right}`, names: [weight, post], how: String(transB) };
       this.derivations.add(right, about, (b, matrix) => {
         const rows = transB ? matrix : b.op("Transpose", [matrix], { perm: ints([1, 0]) });
-        const { codes, scale } = roundedRows(b, rows);
+        const { codes, scale } = roundedRows(b, rows, this.#codes);
         return [codes, scale];
       });
       this.values.push(
-        { name: weight, type: { dtype: "int8", shape: [n, k] } },
+        { name: weight, type: { dtype: this.#codes, shape: [n, k] } },
         { name: post, type: { dtype: "float32", shape: [n] } },
       );
     }
-    return { weight, transB: true, post, rotateX: rotationBlock(k) };
+    return { weight, transB: true, post, isRotated: rotationBlock(k) > 1 };
   }
 
   #dims(value: string): readonly number[] {
@@ -174,19 +217,30 @@ class Pass {
   }
 }
 
+const rotatedName = (x: string) => `${x}.rotated`;
+
 /** A·B (+ C), nothing else. */
 function isPlain(node: Node): boolean {
   return intAttribute(node, "transA", 0) === 0 && floatAttribute(node, "alpha", 1) === 1 &&
     floatAttribute(node, "beta", 1) === 1;
 }
 
+/** int8 codes as uint8 around {@linkcode ZERO_POINTS}. */
+function unsigned(b: GraphBuilder, codes: string): string {
+  const zero = b.constant(
+    tensor("int32", [], new Uint8Array(Int32Array.of(ZERO_POINTS.uint8).buffer)),
+  );
+  const wide = b.op("Cast", [codes], { to: int(ONNX_TYPE.int32) });
+  return b.op("Cast", [b.op("Add", [wide, zero])], { to: int(ONNX_TYPE.uint8) });
+}
+
 /**
- * Rounds a matrix [N, K] to int8 rows, rotated along K ({@linkcode rotationBlock}).
+ * Rounds a matrix [N, K] to 8-bit rows, rotated along K ({@linkcode rotationBlock}).
  *
- * @returns codes int8 [N, K], scales float32 [N]
+ * @returns codes [N, K], scales float32 [N]
  */
-export function roundedRows(b: GraphBuilder, matrix: string) {
+export function roundedRows(b: GraphBuilder, matrix: string, dtype: CodeType) {
   const rotated = rotate(b, matrix, rotationBlock(b.dims(matrix)[1]));
   const scale = emitRowScales(b, rotated);
-  return { codes: emitRowCodes(b, rotated, scale, "int8"), scale };
+  return { codes: emitRowCodes(b, rotated, scale, dtype), scale };
 }

@@ -9,9 +9,12 @@ import { formsFor } from "../../src/bench/kernel_graphs.ts";
 import { measureProduct } from "../../src/bench/kernels.ts";
 import { dequantFormOf, integerFormOf } from "../../src/bench/kernel_table.ts";
 import { trainingForms } from "../../src/bench/training_forms.ts";
+import { INTEGER_FORMS } from "../../src/ops/internal/integer_form.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
+import { saturates } from "../../src/runtime/saturates.ts";
 import { exists } from "../../src/system/durable_files.ts";
 import { withCache } from "../helpers/cache_folder.ts";
+import { RIGHT_FORMS } from "../helpers/integer_forms.ts";
 import { modelDir, readModel } from "../helpers/fixture_models.ts";
 
 const SHAPE = { rows: 64, columns: 64, bits: 4, blockSize: 32 };
@@ -27,6 +30,18 @@ Deno.test("measureProduct() times every form of a product", async () => {
     }
   }
 });
+
+Deno.test("saturates() finds what adds up wrong, and trainingForms() takes none of it", () =>
+  withCache(async () => {
+    using runner = createOrtRunner({ threads: 1 });
+    // Sums of products of unsigned and signed integers are all that any processor's kernels cut.
+    assertEquals(await saturates(runner, "uint8", "uint8"), false);
+    assertEquals(await saturates(runner, "int8", "int8"), false);
+    const model = readModel(modelDir("tiny-llama-genai-int4"));
+    const { integerForm } = await trainingForms(runner, 1, model, "fast");
+    assert(RIGHT_FORMS.includes(integerForm!), integerForm);
+    if (await saturates(runner, "uint8", "int8")) assertEquals(integerForm, "u8u8");
+  }));
 
 Deno.test("trainingForms() measures what a device has never measured, keeps it, and asks the table then", () =>
   withCache(async () => {
@@ -44,7 +59,7 @@ Deno.test("trainingForms() measures what a device has never measured, keeps it, 
     const fast = await trainingForms(runner, 1, model, "fast");
     const all = loadKernels(source)!;
     assertEquals(all.timings.slice(0, 2), kept.timings);
-    assertEquals(all.timings.slice(2).map(({ form }) => form), ["u8s8", "s8s8"]);
+    assertEquals(all.timings.slice(2).map(({ form }) => form), [...INTEGER_FORMS]);
     assertEquals(fast, { dequantForm: exact.dequantForm, integerForm: integerFormOf(all) });
     // Another number of threads is another device.
     assertEquals(loadKernels(kernelSource(runner, 2)), undefined);
@@ -66,8 +81,8 @@ Deno.test("trainingForms() are what a kept table says", () =>
     });
     for (
       const [dequantForms, integerForms] of [
-        [["gather_block", "arithmetic"], ["u8s8", "s8s8"]],
-        [["arithmetic", "gather_block"], ["s8s8", "u8s8"]],
+        [["gather_block", "arithmetic"], ["u8s8", "u8u8", "s8s8"]],
+        [["arithmetic", "gather_block"], ["s8s8", "u8s8", "u8u8"]],
       ] as const
     ) {
       saveKernels(table(dequantForms, integerForms));

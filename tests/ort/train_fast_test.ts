@@ -5,7 +5,9 @@ import {
   emitQuantizedLinear,
   type QuantizedLinearSpec,
 } from "../../src/ops/internal/quantized_linear.ts";
-import { rotationBlock } from "../../src/ops/internal/rotation.ts";
+import { weightType } from "../../src/ops/internal/integer_form.ts";
+import { rotationBlock, rotationNode } from "../../src/ops/internal/rotation.ts";
+import { ZERO_POINTS } from "../../src/ops/internal/rounded_rows.ts";
 import { inferTraining, TRAINING_OPSETS } from "../../src/ops/registry.ts";
 import { callOf } from "../../src/plan/call.ts";
 import { roundedRows } from "../../src/plan/quantize_linears.ts";
@@ -16,6 +18,7 @@ import { checkFast, FAST_THRESHOLD } from "../../src/train/check_fast.ts";
 import { compareForward, FORWARD_TOLERANCE } from "../../src/train/compare_forward.ts";
 import { PlannedModel, type PlannedModelOptions } from "../../src/train/planned_model.ts";
 import { modelDir, readModel } from "../helpers/fixture_models.ts";
+import { RIGHT_FORMS } from "../helpers/integer_forms.ts";
 import { testOnEachOrt } from "../helpers/oldest_ort.ts";
 import { withOutlier } from "../helpers/outlier_model.ts";
 import {
@@ -31,6 +34,8 @@ import {
 } from "../helpers/training_step.ts";
 
 const [M, K, N] = [40, 96, 64];
+/** What training takes here, or as good. */
+const [FORM] = RIGHT_FORMS;
 
 /** Standard normal numbers, the same for the same seed. */
 function gaussian(count: number, seed: number): Float32Array {
@@ -86,9 +91,9 @@ async function roundedError(runner: Runner, x: Float32Array): Promise<number> {
     runner,
     { x: float32([M, K], x), w: float32([N, K], w) },
     (b) => {
-      const { codes, scale } = roundedRows(b, "w");
-      const rounded = { weight: codes, transB: true, post: scale, rotateX: rotationBlock(K) };
-      return emitQuantizedLinear(b, { x: "x", ...rounded });
+      const { codes, scale } = roundedRows(b, "w", weightType(FORM));
+      const [rotated] = b.emit({ ...rotationNode("x", rotationBlock(K)), outputCount: 1 });
+      return emitQuantizedLinear(b, { x: rotated, weight: codes, transB: true, post: scale });
     },
   );
   return distance(y, product(x, w, K, N, true));
@@ -108,7 +113,7 @@ testOnEachOrt(
   },
 );
 
-Deno.test("QuantizedLinear multiplies by the file's own int8 channels, in both directions", async () => {
+Deno.test("QuantizedLinear multiplies by 8-bit channels as they are, in both directions", async () => {
   using runner = createOrtRunner({ threads: 1 });
   const random = Random.fromSeed(3);
   const integer = () => random.next() % 255 - 127;
@@ -117,7 +122,8 @@ Deno.test("QuantizedLinear multiplies by the file's own int8 channels, in both d
   // Rows of whole numbers up to 127 are rounded without error, so that all that is left is the weight's.
   const whole = (width: number) =>
     Float32Array.from({ length: M * width }, (_, i) => i % width === 0 ? 127 : integer());
-  const weight = tensor("int8", [K, N], new Uint8Array(w.buffer));
+  const dtype = weightType(FORM);
+  const weight = tensor(dtype, [K, N], Uint8Array.from(w, (value) => value + ZERO_POINTS[dtype]));
   const cases: [Partial<QuantizedLinearSpec>, Float32Array, number, number][] = [
     [{ transB: false, post: "s" }, whole(K), K, N],
     [{ transB: true }, whole(N), N, K],
@@ -153,7 +159,7 @@ const batchFor = (name: StepModelName) => batchOf(rowsOf([9, 6, 16]), 16, STEP_M
 for (const name of Object.keys(STEP_MODELS) as StepModelName[]) {
   Deno.test(`fast has exact's gradient within the stated cosine, ${name}`, async () => {
     using runner = createOrtRunner({ threads: 1 });
-    using step = stepOn(runner, name, { headChunk: 100 });
+    using step = stepOn(runner, name, { headChunk: 100, integerForm: FORM });
     const { cosine, relativeError, passed } = await checkFast(step, batchFor(name));
     assert(passed && cosine > 0.995 && cosine < 1, `cosine ${cosine}`);
     assert(relativeError > 1e-3 && relativeError < 0.1, `relative error ${relativeError}`);

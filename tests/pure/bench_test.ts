@@ -6,6 +6,7 @@ import {
   gflops,
   integerFormOf,
   type KernelTable,
+  type KernelTiming,
   parseKernelTable,
   withTimings,
 } from "../../src/bench/kernel_table.ts";
@@ -33,6 +34,7 @@ const TABLE: KernelTable = {
     { ...SHAPE, form: "dequantize_gather_block", milliseconds: 3 },
     { ...SHAPE, form: "dequantize_arithmetic", milliseconds: 1 },
     { ...SHAPE, form: "u8s8" },
+    { ...SHAPE, form: "u8s8", tokens: 9, milliseconds: 4, saturates: true },
     { rows: 4, columns: 4, bits: 8, tokens: 2, form: "dequantize_linear", milliseconds: 0.5 },
   ],
 };
@@ -64,15 +66,20 @@ Deno.test("a table of kernels chooses the quickest way to dequantise, and to rou
   assertEquals(dequantFormOf(TABLE), "arithmetic");
   assertEquals(dequantFormOf({ ...TABLE, timings: TABLE.timings.slice(1) }), undefined);
   assertEquals(integerFormOf(TABLE), undefined);
-  const integers = (u8s8: number, s8s8: number) =>
+  const integers = (u8s8: number, s8s8: number, about: Partial<KernelTiming> = {}) =>
     integerFormOf({
       ...TABLE,
       timings: [
-        { ...SHAPE, form: "u8s8", milliseconds: u8s8 },
+        { ...SHAPE, form: "u8s8", milliseconds: u8s8, ...about },
         { ...SHAPE, form: "s8s8", milliseconds: s8s8 },
       ],
     });
   assertEquals([integers(1, 20), integers(3, 2)], ["u8s8", "s8s8"]);
+  assertEquals(integers(1, 20, { saturates: true }), undefined, "the head's are wrong in both");
+  const unsigned = { ...SHAPE, form: "u8u8", milliseconds: 2 };
+  const saturating = { ...SHAPE, form: "u8s8", milliseconds: 1, saturates: true } as const;
+  assertEquals(integerFormOf({ ...TABLE, timings: [saturating, unsigned] }), "u8u8");
+  assertEquals(integers(1, 20, { milliseconds: undefined }), "s8s8", "no such kernel");
 });
 
 Deno.test("parseKernelTable() reads back what formatKernelTable() wrote, for its own machine alone", () => {
@@ -96,7 +103,8 @@ Deno.test("parseKernelTable() takes no text that is damaged", () => {
       "",
       "null",
       text.slice(0, -20),
-      text.replace('"format": 1', '"format": 2'),
+      text.replace('"format": 2', '"format": 1'),
+      text.replace('"saturates": true', '"saturates": "no"'),
       text.replace('"rows": 64', '"rows": "64"'),
       text.replace('"milliseconds": 3', '"milliseconds": -3'),
       text.replace('"kernels": [', '"kernels": [null,'),

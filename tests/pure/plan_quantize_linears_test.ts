@@ -1,10 +1,11 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
+import { pullback } from "../../src/autodiff/pullback.ts";
 import { int } from "../../src/graph/attributes.ts";
 import { GraphBuilder } from "../../src/graph/builder.ts";
 import { float32, type Tensor, tensor } from "../../src/graph/tensor.ts";
 import type { Graph, Node } from "../../src/graph/types.ts";
 import { emitQuantizedLinear, quantizedLinear } from "../../src/ops/internal/quantized_linear.ts";
-import { hadamard, rotationBlock } from "../../src/ops/internal/rotation.ts";
+import { hadamard, rotationBlock, rotationNode } from "../../src/ops/internal/rotation.ts";
 import { allRules, inferTraining } from "../../src/ops/registry.ts";
 import { callOf } from "../../src/plan/call.ts";
 import { quantizeLinears } from "../../src/plan/quantize_linears.ts";
@@ -35,6 +36,19 @@ const stored = (axis: number, scales: number[], zero?: Tensor) =>
     return b.op("MatMul", ["x", b.op("DequantizeLinear", inputs, { axis: int(axis) })]);
   });
 
+/** A builder that holds a graph over x, and what is made before the first step. */
+function builderOf(graph: Graph, derived: ReadonlySet<string>): GraphBuilder {
+  const b = new GraphBuilder(inferTraining);
+  b.input("x", "float32", [2, 5, K]);
+  for (const name of derived) {
+    const { dtype, shape } = graph.valueInfo.get(name)!.type!;
+    b.input(name, dtype, shape as number[]);
+  }
+  for (const [name, value] of graph.initializers) b.initializer(name, value);
+  for (const node of graph.nodes) b.add(node);
+  return b;
+}
+
 const linearOf = (graph: Graph) =>
   graph.nodes.find((node) => node.opType === "QuantizedLinear") as Node;
 
@@ -50,13 +64,17 @@ Deno.test("quantizeLinears() reads int8 channels as the file holds them, whichev
     const { graph, derivations } = quantizeLinears(stored(axis, [...scales]), new Set());
     assertEquals(derivations, []);
     assertEquals(linearOf(graph).inputs, ["x", "W", post, pre]);
-    assertEquals(
-      linearOf(graph).attributes.rotate_x,
-      int(1),
-      "the file's integers are not rotated",
-    );
-    assertEquals(graph.nodes.length, 1, "nothing is dequantised");
+    assertEquals(graph.nodes.length, 1, "nothing is dequantised or rotated");
   }
+});
+
+Deno.test("quantizeLinears() moves int8 channels to uint8 once where products want unsigned weights", () => {
+  const none: ReadonlySet<string> = new Set();
+  const { graph, derivations, derived } = quantizeLinears(stored(1, [N]), none, none, "u8u8");
+  assertEquals(linearOf(graph).inputs, ["x", "W.uint8", "s", ""]);
+  assertEquals(derived, new Set(["W.uint8"]));
+  assertEquals(derivations.map(({ feeds }) => [...feeds.values()]), [["W"]]);
+  assertEquals(graph.valueInfo.get("W.uint8")?.type, { dtype: "uint8", shape: [K, N] });
 });
 
 Deno.test("quantizeLinears() takes zero points of 0 for none and rounds weights with others once", () => {
@@ -93,8 +111,13 @@ Deno.test("quantizeLinears() keeps a Gemm's bias and the value's name", () => {
   });
   const { graph: fast } = quantizeLinears(graph, new Set());
   assertEquals(fast.outputs, graph.outputs);
-  assertEquals(fast.nodes.map((node) => node.opType), ["Reshape", "QuantizedLinear", "Add"]);
-  assertEquals(fast.nodes[2].outputs[0], graph.outputs[0].name);
+  assertEquals(fast.nodes.map((node) => node.opType), [
+    "Reshape",
+    "Rotation",
+    "QuantizedLinear",
+    "Add",
+  ]);
+  assertEquals(fast.nodes[3].outputs[0], graph.outputs[0].name);
 });
 
 Deno.test("a call rounds an activation once for all products that read it", () => {
@@ -107,14 +130,7 @@ Deno.test("a call rounds an activation once for all products that read it", () =
     return b.op("Add", [layer("gate"), layer("up")]);
   });
   const { graph: fast, derived } = quantizeLinears(graph, new Set());
-  const b = new GraphBuilder(inferTraining);
-  b.input("x", "float32", [2, 5, K]);
-  for (const name of derived) {
-    const { dtype, shape } = fast.valueInfo.get(name)!.type!;
-    b.input(name, dtype, shape as number[]);
-  }
-  for (const [name, value] of fast.initializers) b.initializer(name, value);
-  for (const node of fast.nodes) b.add(node);
+  const b = builderOf(fast, derived);
   const { graph: session } = callOf(b, "both", new Map([[fast.outputs[0].name, "y"]]));
   const count = (opType: string) => session.nodes.filter((node) => node.opType === opType).length;
   assertEquals(count("QuantizedLinear"), 0, "ONNX Runtime has no such operator");
@@ -123,32 +139,52 @@ Deno.test("a call rounds an activation once for all products that read it", () =
   assertEquals(count("ReduceMax"), 1);
 });
 
+Deno.test("pullback() adds the cotangents of an activation that is read rotated before it rotates their sum", () => {
+  const layers = graphOf((b) => {
+    const layer = (name: string) => b.op("MatMul", ["x", b.initializer(name, floats(K, N))]);
+    return b.op("Add", [layer("gate"), layer("up")]);
+  });
+  const { graph, derived } = quantizeLinears(layers, new Set());
+  const b = builderOf(graph, derived);
+  const seeds = new Map([[graph.outputs[0].name, b.input("dy", "float32", [2, 5, N])]]);
+  const before = b.nodes.length;
+  const dx = pullback(b, graph.nodes, seeds, new Set(["x"])).get("x")!;
+  assertEquals(
+    b.nodes.slice(before).map(({ opType }) => opType),
+    ["QuantizedLinear", "QuantizedLinear", "Add", "Rotation"],
+  );
+  assertEquals(b.nodes.at(-1)!.outputs, [dx]);
+});
+
 Deno.test("QuantizedLinear's cotangent reads the same bytes the other way and exchanges the scales", () => {
   const b = new GraphBuilder(inferTraining);
   b.input("x", "float32", [2, 5, K]);
   b.input("dy", "float32", [2, 5, N]);
   b.input("W", "int8", [N, K]);
   b.input("s", "float32", [N]);
-  const y = emitQuantizedLinear(b, { x: "x", weight: "W", transB: true, post: "s", rotateX: 32 });
+  const y = emitQuantizedLinear(b, { x: "x", weight: "W", transB: true, post: "s" });
   assertEquals(b.dims(y), [2, 5, N]);
   const [dx] = quantizedLinear.vjp!(b, b.nodes[0], ["dy"], [true, false, false, false]);
   assertEquals(b.dims(dx!), [2, 5, K]);
   const node = b.nodes.at(-1)!;
   assertEquals(node.inputs, ["dy", "W", "", "s"]);
-  assertEquals(node.attributes, { transB: int(0), rotate_x: int(1), rotate_y: int(32) });
+  assertEquals(node.attributes, { transB: int(0) });
 });
 
-Deno.test("QuantizedLinear refuses operands, scales and rotations that do not fit", () => {
-  const infer = (dims: number[], scale: number[], rotateX = 1) => {
+Deno.test("QuantizedLinear and Rotation refuse operands, scales and blocks that do not fit", () => {
+  const infer = (dims: number[], scale: number[]) => {
     const b = new GraphBuilder(inferTraining);
     b.input("x", "float32", dims);
     b.input("W", "int8", [N, K]);
     b.input("s", "float32", scale);
-    return emitQuantizedLinear(b, { x: "x", weight: "W", transB: true, post: "s", rotateX });
+    return emitQuantizedLinear(b, { x: "x", weight: "W", transB: true, post: "s" });
   };
   assertThrows(() => infer([5, K + 1], [N]), RangeError, "operands do not fit");
   assertThrows(() => infer([5, K], [K]), RangeError, `needs ${N} scales`);
-  assertThrows(() => infer([5, K], [N], 64), RangeError, "rotates blocks that divide the axis");
+  const b = new GraphBuilder(inferTraining);
+  b.input("x", "float32", [5, K]);
+  const wide = { ...rotationNode("x", 64), outputCount: 1 };
+  assertThrows(() => b.emit(wide), RangeError, "a block that divides the last axis");
   assert(infer([K], [N]) !== "", "no leading axis is one row");
 });
 

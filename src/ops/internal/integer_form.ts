@@ -1,10 +1,25 @@
 /**
- * How activations are rounded where a product runs in 8-bit integers; weights are int8 always.
+ * How activations and weights are rounded where a product runs in 8-bit integers.
  *
- * - `u8s8`: uint8 around 128. The one that x86 has fast kernels for.
- * - `s8s8`: int8 around 0. The fast one on some arm64 processors; nowhere does it saturate.
+ * - `u8s8`: activations uint8 around 128, weights int8. The one that x86 has the fastest kernels for;
+ *   without VNNI these add two products in 16 bits, and saturate.
+ * - `u8u8`: both uint8 around 128. On x86 without VNNI the fastest that does not saturate.
+ * - `s8s8`: both int8 around 0. The fast one on some arm64 processors; nowhere does it saturate.
  *
- * Both hold the same integers, so that kernels which do not saturate give the same sums.
+ * All hold the same integers, so that kernels which do not saturate give the same sums.
  */
-export const INTEGER_FORMS = ["u8s8", "s8s8"] as const;
+export const INTEGER_FORMS = ["u8s8", "u8u8", "s8s8"] as const;
 export type IntegerForm = (typeof INTEGER_FORMS)[number];
+
+/** Types of the codes; {@linkcode ZERO_POINTS} of `rounded_rows.ts` tells where their 0 stands. */
+export type CodeType = "int8" | "uint8";
+
+/** The type that a form's weights have. */
+export function weightType(form: IntegerForm): CodeType {
+  return form === "u8u8" ? "uint8" : "int8";
+}
+
+/** The type that a form's activations have. */
+export function activationType(form: IntegerForm): CodeType {
+  return form === "s8s8" ? "int8" : "uint8";
+}

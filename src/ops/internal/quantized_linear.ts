@@ -1,7 +1,7 @@
 /**
- * graft.QuantizedLinear: a linear layer with frozen int8 weights, computed in 8-bit integers.
+ * graft.QuantizedLinear: a linear layer with frozen 8-bit weights, computed in 8-bit integers.
  *
- *     y = ((x ⊙ pre) · W) ⊙ post,    W int8 [K, N], or [N, K] where `transB` is 1
+ *     y = ((x ⊙ pre) · W) ⊙ post,    W [K, N], or [N, K] where `transB` is 1: int8, or uint8 around 128
  *
  * `post` is a scale per output channel, `pre` one per input channel; both may be absent. The
  * cotangent of x is the same operator with W read the other way and the scales' places exchanged,
@@ -10,12 +10,8 @@
  *
  * so that one copy of the weights serves both directions. Each row of x ⊙ pre is rounded to 8 bits
  * with a scale of its own when the operator is expanded: kernels multiply unsigned activations by
- * signed weights (signed by signed has no fast kernel on x86), so 0 stands at 128. Rows are
+ * signed weights or unsigned ones (signed by signed has no fast kernel on x86), so 0 stands at 128. Rows are
  * independent: leading axes are whatever they are.
- *
- * Weights that graft rounds itself are rotated in blocks along K ({@linkcode rotate}): `rotate_x` is
- * the block in which x is rotated before the product, `rotate_y` that in which the cotangent is
- * rotated back after it. Neither stands beside a scale on its own side.
  */
 import { int, intAttribute, ints } from "../../graph/attributes.ts";
 import type { GraphBuilder } from "../../graph/builder.ts";
@@ -24,24 +20,19 @@ import { GRAFT, type Node } from "../../graph/types.ts";
 import { shared } from "../contrib/support.ts";
 import { label, required } from "../args.ts";
 import type { OpRule } from "../types.ts";
-import { rotate, rotatedRows } from "./rotation.ts";
 import { emitRowCodes, emitRowScales, ZERO_POINTS } from "./rounded_rows.ts";
 
 /** What {@linkcode emitQuantizedLinear} multiplies. */
 export interface QuantizedLinearSpec {
   /** float32 [..., K] */
   readonly x: string;
-  /** int8 [K, N], or [N, K] with `transB`. */
+  /** int8 or uint8 [K, N], or [N, K] with `transB`. */
   readonly weight: string;
   readonly transB: boolean;
   /** float32 [K] or a scalar. */
   readonly pre?: string;
   /** float32 [N] or a scalar. */
   readonly post?: string;
-  /** Block in which x is rotated before the product; default 1, not at all. */
-  readonly rotateX?: number;
-  /** Block in which the product is rotated; default 1, not at all. */
-  readonly rotateY?: number;
 }
 
 /** Emits the operator and returns y, float32 [..., N]. */
@@ -51,16 +42,12 @@ export function emitQuantizedLinear(b: GraphBuilder, spec: QuantizedLinearSpec):
 
 /** The node without its outputs. */
 export function quantizedLinearNode(spec: QuantizedLinearSpec) {
-  const { x, weight, transB, pre, post, rotateX = 1, rotateY = 1 } = spec;
+  const { x, weight, transB, pre, post } = spec;
   return {
     opType: "QuantizedLinear",
     domain: GRAFT,
     inputs: [x, weight, post ?? "", pre ?? ""],
-    attributes: {
-      transB: int(Number(transB)),
-      rotate_x: int(rotateX),
-      rotate_y: int(rotateY),
-    },
+    attributes: { transB: int(Number(transB)) },
   };
 }
 
@@ -72,8 +59,6 @@ function specOf(node: Node) {
     transB: intAttribute(node, "transB", 0) === 1,
     ...(post === "" ? {} : { post }),
     ...(pre === "" ? {} : { pre }),
-    rotateX: intAttribute(node, "rotate_x", 1),
-    rotateY: intAttribute(node, "rotate_y", 1),
   };
 }
 
@@ -84,10 +69,12 @@ export const quantizedLinear: OpRule = {
   infer(node, inputs) {
     const x = required(node, inputs, 0);
     const weight = required(node, inputs, 1);
-    const { transB, pre, post, rotateX, rotateY } = specOf(node);
-    if (weight.dtype !== "int8" || weight.dims.length !== 2) {
+    const { transB } = specOf(node);
+    if (!(weight.dtype in ZERO_POINTS) || weight.dims.length !== 2) {
       throw new RangeError(
-        `${label(node)} needs an int8 matrix: current is ${weight.dtype}[${weight.dims}]`,
+        `${
+          label(node)
+        } needs a matrix of 8-bit integers: current is ${weight.dtype}[${weight.dims}]`,
       );
     }
     const [k, n] = transB ? [weight.dims[1], weight.dims[0]] : weight.dims;
@@ -107,33 +94,27 @@ export const quantizedLinear: OpRule = {
         `${label(node)} needs ${size} scales as input ${index}: current shape is [${scale.dims}]`,
       );
     }
-    for (const [block, size, scale] of [[rotateX, k, pre], [rotateY, n, post]] as const) {
-      if (block === 1 || (size % block === 0 && scale === undefined)) continue;
-      throw new RangeError(
-        `${label(node)} rotates blocks that divide the axis and have no scales: current size is ` +
-          `${block} on an axis of ${size}`,
-      );
-    }
     return [{ dtype: x.dtype, dims: [...x.dims.slice(0, -1), n] }];
   },
 
   vjp(b, node, [ct], wanted) {
-    const { weight, transB, pre, post, rotateX, rotateY } = specOf(node);
+    const { weight, transB, pre, post } = specOf(node);
     const none = node.inputs.slice(1).map(() => undefined);
     if (!wanted[0]) return [undefined, ...none];
-    const back = { x: ct!, weight, transB: !transB, rotateX: rotateY, rotateY: rotateX };
+    const back = { x: ct!, weight, transB: !transB };
     // One scale for all costs nothing after the product, and a pass over dy before it.
-    const after = post !== undefined && isScalar(b, post) && pre === undefined && rotateX === 1;
+    const after = post !== undefined && isScalar(b, post) && pre === undefined;
     const scales = after ? { post } : { pre: post, post: pre };
     return [emitQuantizedLinear(b, { ...back, ...scales }), ...none];
   },
 
   expand(b, node) {
-    const { x, weight, transB, pre, post, rotateX, rotateY } = specOf(node);
+    const { x, weight, transB, pre, post } = specOf(node);
     const dims = b.dims(x);
-    const { codes, scale } = quantizedRows(b, x, pre, rotateX);
+    const { codes, scale } = quantizedRows(b, x, pre);
     const matrix = transB ? b.op("Transpose", [weight], { perm: ints([1, 0]) }) : weight;
     const zeroPoint = b.constant(tensor("uint8", [], Uint8Array.of(ZERO_POINTS.uint8)));
+    const isSigned = b.known(weight).dtype === "int8";
     // Every kernel takes one scale for the activations; the rows' own follow.
     const product = b.microsoft("MatMulIntegerToFloat", [
       codes,
@@ -141,16 +122,17 @@ export const quantizedLinear: OpRule = {
       b.scalar(1),
       post === undefined ? b.scalar(1) : b.reshape(post, flat(b, post)),
       zeroPoint,
+      ...(isSigned ? [] : [zeroPoint]),
     ]);
     const lead = dims.slice(0, -1);
     const width = b.dims(product)[1];
-    // The last node makes the output itself: a Reshape there would copy what leaves the session.
-    const scaled = [b.reshape(product, [...lead, width]), b.reshape(scale, [...lead, 1])];
-    const last = rotateY === 1 ? { opType: "Mul", inputs: scaled } : {
-      opType: "Reshape",
-      inputs: [rotatedRows(b, b.op("Mul", scaled), rotateY), b.int64s([...lead, width])],
-    };
-    b.emit({ ...last, domain: "", attributes: {}, outputs: node.outputs });
+    b.emit({
+      opType: "Mul",
+      domain: "",
+      attributes: {},
+      inputs: [b.reshape(product, [...lead, width]), b.reshape(scale, [...lead, 1])],
+      outputs: node.outputs,
+    });
   },
 };
 
@@ -159,18 +141,18 @@ const isScalar = (b: GraphBuilder, name: string) => elementCount(b.dims(name)) =
 const flat = (b: GraphBuilder, name: string) => isScalar(b, name) ? [] : [b.dims(name)[0]];
 
 /**
- * Rows of x ⊙ pre, rotated, in 8 bits; made once for all products that read the same x.
+ * Rows of x ⊙ pre in 8 bits; made once for all products that read the same x.
  *
  * @returns codes uint8 [rows, K] and their scales, float32 [rows]
  */
-function quantizedRows(b: GraphBuilder, x: string, pre: string | undefined, rotation: number) {
+function quantizedRows(b: GraphBuilder, x: string, pre: string | undefined) {
   const dims = b.dims(x);
   const width = dims[dims.length - 1];
   const rows = elementCount(dims.slice(0, -1));
-  const key = `8-bit rows of ${x} by ${pre ?? ""} in ${rotation}`;
+  const key = `8-bit rows of ${x} by ${pre ?? ""}`;
   const values = shared(b, `${key}: values`, () => {
     const scaled = pre === undefined ? x : b.op("Mul", [x, pre]);
-    return b.reshape(rotate(b, scaled, rotation), [rows, width]);
+    return b.reshape(scaled, [rows, width]);
   });
   const scale = shared(b, `${key}: scale`, () => emitRowScales(b, values));
   const codes = shared(b, `${key}: codes`, () => emitRowCodes(b, values, scale, "uint8"));

@@ -1,14 +1,21 @@
 /**
- * Rotations that spread outliers before rounding: blocks of the last axis times a Hadamard matrix.
+ * graft.Rotation: rotations that spread outliers before rounding, blocks of the last axis times a
+ * Hadamard matrix.
  *
  * A row with one large entry is rounded with a large step; after x·H each entry of a block holds a
  * share of it, the largest is nearer to the others, and the step falls. H is orthogonal and
- * symmetric (H·H = 1), so (x·H)·(H·Wᵀ) = x·Wᵀ, and the same product turns cotangents back.
+ * symmetric (H·H = 1), so (x·H)·(H·Wᵀ) = x·Wᵀ, and the same product turns cotangents back. As an
+ * operator of its own it is differentiated like any other: products that read one rotated activation
+ * add their cotangents first, and the sum is rotated once.
  * Source: QuIP# (Tseng et al., arXiv:2402.04396) and QuaRot (Ashkboos et al., arXiv:2404.00456).
  */
+import { int, intAttribute } from "../../graph/attributes.ts";
 import type { GraphBuilder } from "../../graph/builder.ts";
 import { elementCount, float32, type Tensor } from "../../graph/tensor.ts";
+import { GRAFT } from "../../graph/types.ts";
 import { shared } from "../contrib/support.ts";
+import { label, required } from "../args.ts";
+import type { OpRule } from "../types.ts";
 
 /**
  * Largest block. On SmolLM2-135M 32 leaves less gradient error than 16 or 64: it is the size of its
@@ -23,13 +30,52 @@ export function rotationBlock(width: number): number {
   return block;
 }
 
-/** Emits x with each block of its last axis rotated; a block of 1 is x itself. */
+/** The node without its outputs: x with each block of its last axis rotated. */
+export function rotationNode(x: string, block: number) {
+  return { opType: "Rotation", domain: GRAFT, inputs: [x], attributes: { block: int(block) } };
+}
+
+export const rotation: OpRule = {
+  opType: "Rotation",
+  domain: GRAFT,
+
+  infer(node, inputs) {
+    const { dtype, dims } = required(node, inputs, 0);
+    const block = intAttribute(node, "block", 1);
+    const width = dims.at(-1) ?? 1;
+    if (width % block !== 0) {
+      throw new RangeError(
+        `${label(node)} needs a block that divides the last axis: current size is ${block} on an ` +
+          `axis of ${width}`,
+      );
+    }
+    return [{ dtype, dims }];
+  },
+
+  vjp(b, node, [ct]) {
+    return [b.emit({ ...rotationNode(ct!, intAttribute(node, "block", 1)), outputCount: 1 })[0]];
+  },
+
+  expand(b, node) {
+    const [x] = node.inputs;
+    const rotated = rotatedBlocks(b, x, intAttribute(node, "block", 1));
+    b.emit({
+      opType: "Reshape",
+      domain: "",
+      inputs: [rotated, b.int64s(b.dims(x))],
+      attributes: {},
+      outputs: node.outputs,
+    });
+  },
+};
+
+/** Emits x with each block of its last axis rotated, in ONNX's own operators; a block of 1 is x itself. */
 export function rotate(b: GraphBuilder, x: string, block: number): string {
-  return block === 1 ? x : b.reshape(rotatedRows(b, x, block), b.dims(x));
+  return block === 1 ? x : b.reshape(rotatedBlocks(b, x, block), b.dims(x));
 }
 
 /** The same, a block a row: [elements / block, block]. */
-export function rotatedRows(b: GraphBuilder, x: string, block: number): string {
+function rotatedBlocks(b: GraphBuilder, x: string, block: number): string {
   const matrix = shared(
     b,
     `rotation ${block}`,

@@ -2,6 +2,7 @@
 import { int } from "../../graph/attributes.ts";
 import type { GraphBuilder } from "../../graph/builder.ts";
 import { tensor } from "../../graph/tensor.ts";
+import type { CodeType } from "./integer_form.ts";
 
 /** Largest distance of a code from the zero point. */
 const LEVELS = 127;
@@ -9,7 +10,7 @@ const LEVELS = 127;
 const LEAST = 1e-30;
 
 /** Where 0 stands: kernels that multiply unsigned codes are the fast ones. */
-export const ZERO_POINTS = { int8: 0, uint8: 128 } as const;
+export const ZERO_POINTS: Readonly<Record<CodeType, number>> = { int8: 0, uint8: 128 };
 
 /** Scales of the rows of `matrix`, float32 [rows]: the largest absolute value is {@linkcode LEVELS} away from 0. */
 export function emitRowScales(b: GraphBuilder, matrix: string): string {
@@ -27,7 +28,7 @@ export function emitRowCodes(
   b: GraphBuilder,
   matrix: string,
   scales: string,
-  dtype: keyof typeof ZERO_POINTS,
+  dtype: CodeType,
 ): string {
   const [rows] = b.dims(matrix);
   const zeros = new Uint8Array(rows).fill(ZERO_POINTS[dtype]);
