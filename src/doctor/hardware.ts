@@ -43,7 +43,7 @@ export function processorFindings(
       id: "cpu.simd",
       level: "hint",
       what,
-      advice: "no fast 8-bit products: `--numeric fast` gains little here, " +
+      advice: "no fast 8-bit products: `--numeric fast` gains less here, " +
         "`graft bench kernels` shows how much",
     });
   } else found.push({ id: "cpu.simd", level: "ok", what });

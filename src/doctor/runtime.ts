@@ -4,6 +4,8 @@ import { float32, toNumbers } from "../graph/tensor.ts";
 import { GraphBuilder } from "../graph/builder.ts";
 import { inferTraining, TRAINING_OPSETS } from "../ops/registry.ts";
 import { createOrtRunner } from "../runtime/ort_runner.ts";
+import type { Runner } from "../runtime/runner.ts";
+import { PRECISION, saturates } from "../runtime/saturates.ts";
 import { whatToDo } from "../runtime/provider_failure.ts";
 import { inspectLibrary, type LibraryState } from "../runtime/providers.ts";
 import type { Finding } from "./finding.ts";
@@ -45,7 +47,7 @@ export async function runtimeFindings(
     return [
       ...libraryFindings(library, hasGpu),
       ...notes.map((what): Finding => ({ id: "ort.unpacked", level: "hint", what })),
-      await computingFinding(ortLib),
+      ...await computingFindings(ortLib),
     ];
   } catch (error) {
     if (!(error instanceof RuntimeFailure)) throw error;
@@ -53,9 +55,25 @@ export async function runtimeFindings(
   }
 }
 
-/** Whether 3·5 + 4·6 comes out right: a library that loads may still have no kernels for this processor. */
-async function computingFinding(ortLib: string | undefined): Promise<Finding> {
+async function computingFindings(ortLib: string | undefined): Promise<readonly Finding[]> {
   using runner = createOrtRunner({ ortLib });
+  const computing = await computingFinding(runner);
+  return computing.level === "ok" && await saturates(runner, "uint8", "int8")
+    ? [computing, SATURATING]
+    : [computing];
+}
+
+const SATURATING: Finding = {
+  id: "ort.saturates",
+  level: "hint",
+  what: "ONNX Runtime's 8-bit products saturate on this processor: graft multiplies by unsigned " +
+    "weights instead",
+  advice: "other programs that run int8 models here need the session option " +
+    `${PRECISION}=1, or models quantised with reduce_range`,
+};
+
+/** Whether 3·5 + 4·6 comes out right: a library that loads may still have no kernels for this processor. */
+async function computingFinding(runner: Runner): Promise<Finding> {
   const b = new GraphBuilder(inferTraining);
   b.input("x", "float32", [1, 2]);
   const y = b.op("MatMul", ["x", b.constant(float32([2, 1], [3, 4]))]);

@@ -17,6 +17,7 @@ import { OrtExecutable } from "./ort_executable.ts";
 import { OrtTensor, type TensorOwner } from "./ort_tensor.ts";
 import { isBefore, releaseLimit } from "./release_limits.ts";
 import type { CompileOptions, DeviceTensor, Executable, ListedRun, Runner } from "./runner.ts";
+import { fileMultipliesBySigned, multipliesBySigned, PRECISION, saturates } from "./saturates.ts";
 import { type ProviderOptions, SessionProviders } from "./session_providers.ts";
 
 /** How the runtime is opened. */
@@ -92,6 +93,7 @@ class OrtRunner implements Runner, TensorOwner {
   /** Where tensors are kept, if not in host memory. */
   readonly #memory: DeviceMemory | undefined;
   readonly #lists: OrtLists;
+  #saturating?: Promise<boolean>;
   #disposed = false;
 
   constructor(environment: Environment, options: OrtRunnerOptions) {
@@ -124,6 +126,9 @@ class OrtRunner implements Runner, TensorOwner {
 
   async load(path: string, options: CompileOptions = {}): Promise<Executable> {
     const label = options.label ?? path;
+    if (await this.#saturates() && fileMultipliesBySigned(path)) {
+      options = { ...options, config: { [PRECISION]: "1", ...options.config } };
+    }
     if (insideBinary(path)) {
       // Where ONNX Runtime cannot open it.
       using file = openMapped(path);
@@ -144,6 +149,9 @@ class OrtRunner implements Runner, TensorOwner {
     return attemptAsync(`Cannot compile "${label}"`, async () => {
       const form = this.#providers.formOf(this.#soundHere(model));
       const { bytes, config, handed } = placeInitializers(form, this.version);
+      const precision = multipliesBySigned(model.graph) && await this.#saturates()
+        ? { [PRECISION]: "1" }
+        : undefined;
       const values = new Map<string, OrtValue>();
       try {
         for (const [name, tensor] of handed) values.set(name, this.#over(tensor));
@@ -154,7 +162,7 @@ class OrtRunner implements Runner, TensorOwner {
           (settings) =>
             Session.fromBytes(this.#environment, bytes as Uint8Array<ArrayBuffer>, {
               ...settings,
-              config: { ...config, ...settings.config },
+              config: { ...config, ...precision, ...settings.config },
               externalInitializers: values,
             }),
         );
@@ -258,6 +266,16 @@ class OrtRunner implements Runner, TensorOwner {
   /** The model without what this release computes wrongly. */
   #soundHere(model: Model): Model {
     return isBefore(this.version, ROTATES_SINCE) ? rotateBeforeAttention(model) : model;
+  }
+
+  /**
+   * Whether products in 8-bit integers add up wrong here. Asked of the processor, once: where they add
+   * up right, the option that helps is slower for nothing.
+   */
+  async #saturates(): Promise<boolean> {
+    if (Deno.build.arch !== "x86_64" || this.providers.length > 0) return false;
+    this.#saturating ??= saturates(this, "uint8", "int8").catch(() => false); // no such kernel
+    return await this.#saturating;
   }
 
   #resides(value: Pick<Tensor, "dtype" | "dims">): boolean {

@@ -4,7 +4,10 @@
  * not fit there. Their slower way, with unsigned weights, is a session's option.
  */
 import { float32, type Tensor, tensor, toNumbers } from "../graph/tensor.ts";
-import { type Graph, MICROSOFT } from "../graph/types.ts";
+import { type Graph, MICROSOFT, type Node } from "../graph/types.ts";
+import { decodeModel } from "../onnx/mod.ts";
+import { openMapped } from "../system/mapped_file.ts";
+import { GraftError } from "../errors.ts";
 import type { Runner } from "./runner.ts";
 
 export type IntegerType = "int8" | "uint8";
@@ -30,13 +33,42 @@ export async function saturates(
   const graph = product(activations, weights);
   using session = await runner.compile(
     { irVersion: 8, opsets: { "": 17, [MICROSOFT]: 1 }, graph, metadata: {} },
-    { label: graph.name, config: { [PRECISION]: "0" } },
+    { label: graph.name },
   );
-  using x = runner.upload(filled(activations, [ROWS, INNER], LARGEST));
-  using w = runner.upload(filled(weights, [INNER, COLUMNS], LARGEST));
+  using x = runner.wrap(filled(activations, [ROWS, INNER], LARGEST));
+  using w = runner.wrap(filled(weights, [INNER, COLUMNS], LARGEST));
   using sums = (await session.run({ x, w })).y;
-  return Array.from(toNumbers(sums.read())).some((sum) => sum !== INNER * LARGEST * LARGEST);
+  return Array.from(toNumbers(sums.view())).some((sum) => sum !== INNER * LARGEST * LARGEST);
 }
+
+/**
+ * Whether a model multiplies rounded activations by constant int8 weights in operators that the option
+ * changes. It breaks nodes that dequantise such weights (ONNX Runtime 1.30): a model with them is none.
+ */
+export function multipliesBySigned({ nodes, initializers }: Graph): boolean {
+  const reads = ({ inputs }: Node) =>
+    inputs.some((input) => initializers.get(input)?.dtype === "int8");
+  return nodes.some((node) => PRODUCTS.has(node.opType) && reads(node)) &&
+    !nodes.some((node) => node.opType === "DequantizeLinear" && reads(node));
+}
+
+/** The same of a file; one that cannot be read is left to the runtime, which says why. */
+export function fileMultipliesBySigned(path: string): boolean {
+  try {
+    using file = openMapped(path);
+    // Types are all that is looked at.
+    const external = ({ length }: { readonly length: number }) => new Uint8Array(length);
+    return multipliesBySigned(decodeModel(file.bytes, { file: path, external }).graph);
+  } catch (error) {
+    if (error instanceof GraftError) return false;
+    throw error;
+  }
+}
+
+const PRODUCTS = new Set([
+  ..."MatMulInteger ConvInteger QLinearMatMul QLinearConv MatMulIntegerToFloat".split(" "),
+  ..."DynamicQuantizeMatMul QAttention QGemm".split(" "),
+]);
 
 function product(activations: IntegerType, weights: IntegerType): Graph {
   return {

@@ -44,6 +44,7 @@ Deno.test("bench kernels measures a model's shapes once, keeps them, and again o
         "tokens",
         "milliseconds",
         "gflops",
+        "saturates",
       ]);
       assertAlmostEquals(
         kernel.gflops,

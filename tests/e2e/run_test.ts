@@ -139,7 +139,10 @@ from tokenizers import Tokenizer
 model, sentences = sys.argv[1], sys.argv[2:]
 tokenizer = Tokenizer.from_file(model + "/tokenizer.json")
 tokenizer.no_padding()
-session = ort.InferenceSession(model + "/model.onnx", providers=["CPUExecutionProvider"])
+options = ort.SessionOptions()
+# Without VNNI its products saturate unless this is set, as graft sets it.
+options.add_session_config_entry("session.x64quantprecision", "1")
+session = ort.InferenceSession(model + "/model.onnx", options, providers=["CPUExecutionProvider"])
 vectors = []
 for sentence in sentences:
     ids = np.array([tokenizer.encode(sentence).ids], dtype=np.int64)

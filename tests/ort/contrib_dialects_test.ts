@@ -14,6 +14,7 @@ import { dequantFormFor } from "../../src/ops/dequantize.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
 import { checkGradients, modelOf, normal, runOn } from "../helpers/directional.ts";
 import { exactKernels } from "../helpers/exact_kernels.ts";
+import { U8S8_IS_RIGHT } from "../helpers/integer_forms.ts";
 import { modelDir, readModel } from "../helpers/fixture_models.ts";
 import { distance } from "../helpers/fused_check.ts";
 import { EACH_ORT } from "../helpers/oldest_ort.ts";
@@ -115,7 +116,7 @@ const DIALECTS: Readonly<Record<string, number>> = {
   "bloom": 1e-5,
   "modernbert": 1e-5,
   // These round activations to 8 bits.
-  "bert-qattention": 0.1,
+  "bert-qattention": U8S8_IS_RIGHT ? 0.1 : 0.2, // sessions that optimise nothing saturate there
   "bert-integer-to-float": 0.1,
   "bert-qdq": 0.1,
 };
