@@ -1,6 +1,6 @@
 /**
- * Runs tests on ONNX Runtime's arm64 kernels, emulated:
- * `deno run -A scripts/campaigns/arm64.ts [--cpu cortex-a72,cortex-a76,max] [FILE…]`.
+ * Runs tests on ONNX Runtime's kernels for other processors, emulated:
+ * `deno task campaign:processors [--cpu cortex-a72,Haswell] [FILE…]`.
  *
  * Numbers are what the processors compute, times are not. Needs qemu and the C and C++ libraries of
  * arm64 (`apt-get install qemu-user libc6-arm64-cross libstdc++6-arm64-cross`); Deno for arm64 comes
@@ -10,12 +10,22 @@
 import { parseArgs } from "@std/cli/parse-args";
 import { ROOT } from "../bench/context.ts";
 
-/** By what they multiply 8-bit integers with: nothing of their own, dot products, matrices. */
-const PROCESSORS = ["cortex-a72", "cortex-a76", "max"];
+/**
+ * By what they multiply 8-bit integers with: nothing of their own, dot products, matrices; of x64
+ * SSE and AVX2, both without VNNI (qemu has no AVX-512).
+ */
+const PROCESSORS: Readonly<Record<string, "arm64" | "x64">> = {
+  "cortex-a72": "arm64",
+  "cortex-a76": "arm64",
+  "max": "arm64",
+  "Nehalem": "x64",
+  "Haswell": "x64",
+};
 
 /** Every form of 8-bit product and of dequantising, forward and backward. */
 const TESTS = [
   "tests/ort/step_forms_test.ts",
+  "tests/ort/saturates_test.ts",
   "tests/ort/train_fast_test.ts",
   "tests/ort/contrib_mat_mul_n_bits_test.ts",
 ];
@@ -24,10 +34,11 @@ const TESTS = [
 const LIBRARIES = "/usr/aarch64-linux-gnu";
 
 /** What graft would load on such a processor. */
-const LIBRARY = "node_modules/onnxruntime-node/bin/napi-v6/linux/arm64/libonnxruntime.so.1";
+const libraryFor = (arch: string) =>
+  `node_modules/onnxruntime-node/bin/napi-v6/linux/${arch}/libonnxruntime.so.1`;
 
 const flags = parseArgs(Deno.args, { string: ["cpu"] });
-const processors: readonly string[] = flags.cpu?.split(",") ?? PROCESSORS;
+const processors: readonly string[] = flags.cpu?.split(",") ?? Object.keys(PROCESSORS);
 const tests = flags._.length > 0 ? flags._.map(String) : TESTS;
 
 function run(command: string, args: readonly string[], options: Deno.CommandOptions = {}) {
@@ -41,7 +52,7 @@ function run(command: string, args: readonly string[], options: Deno.CommandOpti
       .outputSync();
   } catch (error) {
     if (!(error instanceof Deno.errors.NotFound)) throw error;
-    console.error(`graft: ${command} is missing: see the head of scripts/campaigns/arm64.ts`);
+    console.error(`graft: ${command} is missing: see the head of scripts/campaigns/processors.ts`);
     Deno.exit(69);
   }
 }
@@ -55,21 +66,25 @@ function fetchDeno(folder: string): string {
   return `${folder}/package/deno`;
 }
 
-const folder = Deno.makeTempDirSync({ prefix: "graft-arm64-" });
+const folder = Deno.makeTempDirSync({ prefix: "graft-processors-" });
 let failed = 0;
 try {
-  const deno = fetchDeno(folder);
+  let forArm64: string | undefined;
   for (const processor of processors) {
+    const arch = PROCESSORS[processor] ?? "arm64";
+    const emulator = arch === "x64"
+      ? ["qemu-x86_64", "-cpu", processor, Deno.execPath()]
+      : ["qemu-aarch64", "-L", LIBRARIES, "-cpu", processor, forArm64 ??= fetchDeno(folder)];
     const { success } = run(
-      "qemu-aarch64",
+      emulator[0],
       [
-        ...["-L", LIBRARIES, "-cpu", processor, deno, "test", "-A", "--no-check", "--cached-only"],
+        ...[...emulator.slice(1), "test", "-A", "--no-check", "--cached-only"],
         ...["--node-modules-dir=manual", ...tests],
       ],
       {
         cwd: ROOT,
         // Tests look for other releases, with the emulated Deno as a child, where none is named.
-        env: { DENO_DIR: `${folder}/cache`, GRAFT_ORT_LIB: `${ROOT}${LIBRARY}` },
+        env: { DENO_DIR: `${folder}/cache`, GRAFT_ORT_LIB: `${ROOT}${libraryFor(arch)}` },
       },
     );
     console.log(JSON.stringify({ processor, tests, passed: success }));
