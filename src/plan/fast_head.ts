@@ -1,9 +1,9 @@
 /**
  * A chunk of the head in the `fast` setting: both of its products in 8-bit integers.
  *
- * With codes C (whole numbers up to 127) and scales s of the chunk's rows, W = s ⊙ C and l = h·Wᵀ, the way back needs
- * Σ_j e_j·s_j·C_j, e = exp(l − m). Rounded as they are, all but the likeliest tokens would be lost,
- * and with them most of the gradient. Therefore
+ * With codes C (whole numbers up to 127) and scales s of the chunk's rows, W = s ⊙ C and l = h·Wᵀ,
+ * the way back needs Σ_j e_j·s_j·C_j, e = exp(l − m). Rounded as they are, all but the likeliest
+ * tokens would be lost, and with them most of the gradient. Therefore
  *
  * - the label's own row of W stands apart, as it does in floats;
  * - a row's largest value *of the chunk* has the code 255;

@@ -1,17 +1,18 @@
 /**
  * graft.QuantizedLinear: a linear layer with frozen 8-bit weights, computed in 8-bit integers.
  *
- *     y = ((x ⊙ pre) · W) ⊙ post,    W [K, N], or [N, K] where `transB` is 1: int8, or uint8 around 128
+ *     y = ((x ⊙ pre) · W) ⊙ post,    W [K, N], or [N, K] where `transB` is 1
  *
- * `post` is a scale per output channel, `pre` one per input channel; both may be absent. The
- * cotangent of x is the same operator with W read the other way and the scales' places exchanged,
+ * W is int8, or uint8 around 128; `post` is a scale per output channel, `pre` one per input channel;
+ * both may be absent.
+ * The cotangent of x is the same operator with W read the other way and the scales' places exchanged,
  *
  *     dx = ((dy ⊙ post) · Wᵀ) ⊙ pre,
  *
  * so that one copy of the weights serves both directions. Each row of x ⊙ pre is rounded to 8 bits
- * with a scale of its own when the operator is expanded: kernels multiply unsigned activations by
- * signed weights or unsigned ones (signed by signed has no fast kernel on x86), so 0 stands at 128. Rows are
- * independent: leading axes are whatever they are.
+ * with a scale of its own when the operator is expanded: kernels multiply unsigned activations
+ * (signed by signed has no fast kernel on x86), so 0 stands at 128. Rows are independent: leading axes
+ * are whatever they are.
  */
 import { int, intAttribute, ints } from "../../graph/attributes.ts";
 import type { GraphBuilder } from "../../graph/builder.ts";
