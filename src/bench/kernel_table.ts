@@ -63,7 +63,9 @@ export function integerFormOf(table: KernelTable): IntegerForm | undefined {
   const usable = rightForms(saturating).filter((form) =>
     is(form, ({ milliseconds }) => milliseconds !== undefined)
   );
-  return quickestOf(table, usable, (form) => form);
+  // Unsigned weights are a copy of those that a file holds as int8: only where it must be.
+  const signed = usable.filter((form) => weightType(form) === "int8");
+  return quickestOf(table, signed.length > 0 ? signed : usable, (form) => form);
 }
 
 /**

@@ -136,7 +136,8 @@ function show(
   }
   if (integerForm !== null) {
     terminal.print(
-      `graft train --numeric fast computes ${integerForm}, the quickest here that does not saturate`,
+      `graft train --numeric fast computes ${integerForm}: the quickest here that does not ` +
+        "saturate, weights unsigned only where signed ones do",
     );
   }
   if (measured < products.length) {

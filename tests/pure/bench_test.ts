@@ -79,6 +79,8 @@ Deno.test("a table of kernels chooses the quickest way to dequantise, and to rou
   const unsigned = { ...SHAPE, form: "u8u8", milliseconds: 2 };
   const saturating = { ...SHAPE, form: "u8s8", milliseconds: 1, saturates: true } as const;
   assertEquals(integerFormOf({ ...TABLE, timings: [saturating, unsigned] }), "u8u8");
+  const slow = { ...saturating, milliseconds: 9, saturates: undefined };
+  assertEquals(integerFormOf({ ...TABLE, timings: [slow, unsigned] }), "u8s8", "no copies needed");
   assertEquals(integers(1, 20, { milliseconds: undefined }), "s8s8", "no such kernel");
 });
 
