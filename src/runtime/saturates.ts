@@ -46,8 +46,10 @@ export async function saturates(
  * changes. It breaks nodes that dequantise such weights (ONNX Runtime 1.30): a model with them is none.
  */
 export function multipliesBySigned({ nodes, initializers }: Graph): boolean {
-  const reads = ({ inputs }: Node) =>
-    inputs.some((input) => initializers.get(input)?.dtype === "int8");
+  // Zero points have the type of the weights, and are none.
+  const isWeight = (tensor: Tensor | undefined) =>
+    tensor?.dtype === "int8" && tensor.dims.length > 1;
+  const reads = ({ inputs }: Node) => inputs.some((input) => isWeight(initializers.get(input)));
   return nodes.some((node) => PRODUCTS.has(node.opType) && reads(node)) &&
     !nodes.some((node) => node.opType === "DequantizeLinear" && reads(node));
 }

@@ -30,6 +30,18 @@ Deno.test("fileMultipliesBySigned() leaves what is no model to the runtime", () 
   assertEquals(fileMultipliesBySigned(modelDir("no-such-model")), false);
 });
 
+Deno.test("saturates() compiles one session, which asks nothing in turn", async () => {
+  using runner = createOrtRunner({ threads: 1 });
+  const compile = runner.compile.bind(runner);
+  let compiled = 0;
+  runner.compile = (...given) => {
+    compiled++;
+    return compile(...given);
+  };
+  await saturates(runner, "uint8", "int8");
+  assertEquals(compiled, 1);
+});
+
 Deno.test("saturates() counts no traffic, and no two types of one sign saturate", async () => {
   using runner = createOrtRunner({ threads: 1 });
   assertEquals(await saturates(runner, "uint8", "uint8"), false);
