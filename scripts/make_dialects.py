@@ -145,12 +145,7 @@ def phi():
 def bert(path):
     """BERT with a classification head, as PyTorch's TorchScript exporter writes it."""
     config = tf.BertConfig(
-        vocab_size=VOCABULARY,
-        hidden_size=HIDDEN,
-        intermediate_size=48,
-        num_hidden_layers=2,
-        num_attention_heads=HEADS,
-        max_position_embeddings=64,
+        **BLOCKS,
         num_labels=4,
         attn_implementation="eager",
     )

@@ -1,5 +1,6 @@
 /** A compiled graph with made-up inputs in place, to be timed. */
 import { RuntimeFailure } from "../errors.ts";
+import { type CodeType, ZERO_POINTS } from "../graph/codes.ts";
 import { byteLength } from "../graph/dtype.ts";
 import { elementCount, type Tensor } from "../graph/tensor.ts";
 import type { Graph, ValueInfo } from "../graph/types.ts";
@@ -56,7 +57,9 @@ function contents({ type }: ValueInfo): Tensor {
     return { dtype, dims, bytes: new Uint8Array(values.buffer) };
   }
   // A zero point is in the middle of its range.
-  if (dims.length === 0) return { dtype, dims, bytes: Uint8Array.of(dtype === "uint8" ? 128 : 0) };
+  if (dims.length === 0) {
+    return { dtype, dims, bytes: Uint8Array.of(ZERO_POINTS[dtype as CodeType]) };
+  }
   const bytes = Uint8Array.from({ length: byteLength(dtype, count) }, (_, i) => i * 97 + (i >> 8));
   return { dtype, dims, bytes };
 }

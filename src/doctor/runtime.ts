@@ -58,10 +58,9 @@ export async function runtimeFindings(
 async function computingFindings(ortLib: string | undefined): Promise<readonly Finding[]> {
   using runner = createOrtRunner({ ortLib });
   const computing = await computingFinding(runner);
-  if (computing.level !== "ok") return [computing];
-  // A build without the operator has nothing that saturates.
-  const saturating = await saturates(runner, "uint8", "int8").catch(() => false);
-  return saturating ? [computing, SATURATING] : [computing];
+  return computing.level === "ok" && await saturates(runner, "uint8", "int8")
+    ? [computing, SATURATING]
+    : [computing];
 }
 
 const SATURATING: Finding = {

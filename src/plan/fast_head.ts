@@ -19,7 +19,8 @@ import { ONNX_TYPE } from "../graph/dtype.ts";
 import { float32, tensor } from "../graph/tensor.ts";
 import { inferTraining } from "../ops/registry.ts";
 import { rotate, rotationBlock } from "../ops/internal/rotation.ts";
-import { ZERO_POINTS } from "../ops/internal/rounded_rows.ts";
+import { zeroPoint } from "../ops/internal/rounded_rows.ts";
+import { ZERO_POINTS } from "../graph/codes.ts";
 import { callOf, type PlannedCall } from "./call.ts";
 import { carriedName, type Chunk, chunkBuilder, labelInChunk } from "./head_chunks.ts";
 import { type ChunkContext, chunkWeight } from "./head_weight.ts";
@@ -113,18 +114,12 @@ function scaledLogits(
   logScale: string,
 ): string {
   const rotated = rotate(b, c.head.hidden, rotationBlock(c.width));
-  const [hidden, hiddenScale, zeroPoint] = b.ops("DynamicQuantizeLinear", [rotated], 3);
+  const [hidden, hiddenScale, hiddenZero] = b.ops("DynamicQuantizeLinear", [rotated], 3);
   const transposed = b.op("Transpose", [codes]);
   return b.microsoft(
     "MatMulIntegerToFloat",
-    [hidden, transposed, hiddenScale, scale, zeroPoint, ...weightZero(b, c, ""), logScale],
+    [hidden, transposed, hiddenScale, scale, hiddenZero, zeroPoint(b, c.codes), logScale],
   );
-}
-
-/** The zero point of the weight's codes as a product's input; `absent` where they stand around 0. */
-function weightZero(b: GraphBuilder, { codes }: ChunkContext, absent?: string): string[] {
-  if (codes === "int8") return absent === undefined ? [] : [absent];
-  return [b.constant(tensor(codes, [], Uint8Array.of(ZERO_POINTS[codes])), "weight_zero")];
 }
 
 /** Codes as floats around 0. */
@@ -144,10 +139,10 @@ function productOfCodes(b: GraphBuilder, c: ChunkContext, values: string, codes:
     b.scalar(1),
     zero,
   ]);
-  const scales = [b.scalar(1), b.scalar(1)];
+  const one = b.scalar(1);
   return b.microsoft(
     "MatMulIntegerToFloat",
-    [rounded, codes, ...scales, zero, ...weightZero(b, c)],
+    [rounded, codes, one, one, zero, zeroPoint(b, c.codes)],
   );
 }
 

@@ -3,7 +3,7 @@ import type { GraphBuilder } from "../graph/builder.ts";
 import { byteLength } from "../graph/dtype.ts";
 import { int64, type Tensor } from "../graph/tensor.ts";
 import type { Dim, Graph } from "../graph/types.ts";
-import type { CodeType } from "../ops/internal/integer_form.ts";
+import type { CodeType } from "../graph/codes.ts";
 import type { ChunkableHead } from "./head_chunks.ts";
 
 /** What the calls of a head's chunks have in common. */

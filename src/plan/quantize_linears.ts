@@ -8,6 +8,7 @@
  */
 import { floatAttribute, int, intAttribute, ints, intsAttribute } from "../graph/attributes.ts";
 import type { GraphBuilder } from "../graph/builder.ts";
+import { type CodeType, ZERO_POINTS } from "../graph/codes.ts";
 import { dimsIn, typeIn } from "../graph/facts.ts";
 import { prune } from "../graph/passes/prune.ts";
 import { ONNX_TYPE } from "../graph/dtype.ts";
@@ -16,8 +17,8 @@ import type { Graph, Node, ValueInfo } from "../graph/types.ts";
 import { verify } from "../graph/verify.ts";
 import { quantizedLinearNode } from "../ops/internal/quantized_linear.ts";
 import { rotate, rotationBlock, rotationNode } from "../ops/internal/rotation.ts";
-import { type CodeType, type IntegerForm, weightType } from "../ops/internal/integer_form.ts";
-import { emitRowCodes, emitRowScales, ZERO_POINTS } from "../ops/internal/rounded_rows.ts";
+import { type IntegerForm, weightType } from "../ops/internal/integer_form.ts";
+import { emitRowCodes, emitRowScales } from "../ops/internal/rounded_rows.ts";
 import { Derivations, type DerivedGraph } from "./derivations.ts";
 
 /** Rows and columns below which a product is left alone: rounding costs more than it saves. */
@@ -178,13 +179,8 @@ class Pass {
   #moved(integers: string, dims: readonly number[]): string {
     const moved = `${integers}.${this.#codes}`;
     if (!this.derivations.has(integers)) {
-      this.derivations.add(
-        integers,
-        { label: `unsigned ${integers}`, names: [moved] },
-        (b, codes) => [
-          unsigned(b, codes),
-        ],
-      );
+      const about = { label: `unsigned ${integers}`, names: [moved] };
+      this.derivations.add(integers, about, (b, codes) => [unsigned(b, codes)]);
       this.values.push({ name: moved, type: { dtype: this.#codes, shape: dims } });
     }
     return moved;

@@ -5,13 +5,12 @@
  *
  * Activations that use the whole range of uint8, as a head's probabilities do, stay as they are.
  */
+import { ZERO_POINTS } from "../graph/codes.ts";
 import { readersOf } from "../graph/facts.ts";
 import { tensor } from "../graph/tensor.ts";
 import type { Graph, Node } from "../graph/types.ts";
 import type { PlannedCall } from "./call.ts";
 import { textOf } from "./graph_text.ts";
-
-const MIDDLE = 128;
 
 /** The calls with signed activations. */
 export function withSignedActivations(calls: readonly PlannedCall[]): readonly PlannedCall[] {
@@ -31,7 +30,7 @@ function signedGraph(graph: Graph): Graph {
   const { nodes, initializers } = graph;
   const isMiddle = (name: string) => {
     const value = initializers.get(name);
-    return value?.dtype === "uint8" && value.bytes.every((byte) => byte === MIDDLE);
+    return value?.dtype === "uint8" && value.bytes.every((byte) => byte === ZERO_POINTS.uint8);
   };
   const readers = readersOf(graph);
   const multiplied = (codes: string) =>

@@ -93,7 +93,6 @@ class OrtRunner implements Runner, TensorOwner {
   /** Where tensors are kept, if not in host memory. */
   readonly #memory: DeviceMemory | undefined;
   readonly #lists: OrtLists;
-  #saturating?: Promise<boolean>;
   #disposed = false;
 
   constructor(environment: Environment, options: OrtRunnerOptions) {
@@ -269,13 +268,12 @@ class OrtRunner implements Runner, TensorOwner {
   }
 
   /**
-   * Whether products in 8-bit integers add up wrong here. Asked of the processor, once: where they add
-   * up right, the option that helps is slower for nothing.
+   * Whether products in 8-bit integers add up wrong here. Asked of the processor: where they add up
+   * right, the option that helps is slower for nothing.
    */
   async #saturates(): Promise<boolean> {
-    if (Deno.build.arch !== "x86_64" || this.providers.length > 0) return false;
-    this.#saturating ??= saturates(this, "uint8", "int8").catch(() => false); // no such kernel
-    return await this.#saturating;
+    return Deno.build.arch === "x86_64" && this.providers.length === 0 &&
+      await saturates(this, "uint8", "int8");
   }
 
   #resides(value: Pick<Tensor, "dtype" | "dims">): boolean {

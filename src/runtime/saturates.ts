@@ -3,14 +3,14 @@
  * without VNNI add pairs of products of unsigned and signed integers in 16 bits, and cut what does
  * not fit there. Their slower way, with unsigned weights, is a session's option.
  */
-import { float32, type Tensor, tensor, toNumbers } from "../graph/tensor.ts";
+import { type CodeType, ZERO_POINTS } from "../graph/codes.ts";
+import { tensorsOf } from "../graph/nested.ts";
+import { elementCount, float32, type Tensor, tensor, toNumbers } from "../graph/tensor.ts";
 import { type Graph, MICROSOFT, type Node } from "../graph/types.ts";
 import { decodeModel } from "../onnx/mod.ts";
 import { openMapped } from "../system/mapped_file.ts";
-import { GraftError } from "../errors.ts";
+import { GraftError, RuntimeFailure } from "../errors.ts";
 import type { Runner } from "./runner.ts";
-
-export type IntegerType = "int8" | "uint8";
 
 /** The option of a session that multiplies by constant weights as unsigned ones: `"1"`. */
 export const PRECISION = "session.x64quantprecision";
@@ -20,36 +20,57 @@ const [ROWS, INNER, COLUMNS] = [16, 64, 48];
 /** Largest distance from the zero point. */
 const LARGEST = 127;
 
+/** What runners were found to do, by the types: a processor stays what it is. */
+const found = new WeakMap<Runner, Map<string, Promise<boolean>>>();
+
 /**
- * Multiplies the largest integers of two types, and looks whether their sum comes out.
- *
- * @throws {RuntimeFailure} where the runtime has no such kernel
+ * Multiplies the largest integers of two types, once a runner, and looks whether their sum comes out.
+ * A runtime without the operator has nothing that saturates.
  */
-export async function saturates(
+export function saturates(
   runner: Runner,
-  activations: IntegerType,
-  weights: IntegerType,
+  activations: CodeType,
+  weights: CodeType,
+): Promise<boolean> {
+  const types = `${activations} by ${weights}`;
+  const known = found.get(runner) ?? new Map<string, Promise<boolean>>();
+  const answer = known.get(types) ?? multiplyLargest(runner, activations, weights);
+  found.set(runner, known.set(types, answer));
+  return answer;
+}
+
+async function multiplyLargest(
+  runner: Runner,
+  activations: CodeType,
+  weights: CodeType,
 ): Promise<boolean> {
   const graph = product(activations, weights);
-  using session = await runner.compile(
-    { irVersion: 8, opsets: { "": 17, [MICROSOFT]: 1 }, graph, metadata: {} },
-    { label: graph.name },
-  );
-  using x = runner.wrap(filled(activations, [ROWS, INNER], LARGEST));
-  using w = runner.wrap(filled(weights, [INNER, COLUMNS], LARGEST));
-  using sums = (await session.run({ x, w })).y;
-  return Array.from(toNumbers(sums.view())).some((sum) => sum !== INNER * LARGEST * LARGEST);
+  try {
+    using session = await runner.compile(
+      { irVersion: 8, opsets: { "": 17, [MICROSOFT]: 1 }, graph, metadata: {} },
+      { label: graph.name },
+    );
+    using x = runner.wrap(filled(activations, [ROWS, INNER], LARGEST));
+    using w = runner.wrap(filled(weights, [INNER, COLUMNS], LARGEST));
+    using sums = (await session.run({ x, w })).y;
+    return Array.from(toNumbers(sums.view())).some((sum) => sum !== INNER * LARGEST * LARGEST);
+  } catch (error) {
+    if (error instanceof RuntimeFailure) return false;
+    throw error;
+  }
 }
 
 /**
  * Whether a model multiplies rounded activations by constant int8 weights in operators that the option
  * changes. It breaks nodes that dequantise such weights (ONNX Runtime 1.30): a model with them is none.
  */
-export function multipliesBySigned({ nodes, initializers }: Graph): boolean {
+export function multipliesBySigned(graph: Graph): boolean {
+  const { nodes } = graph;
+  const held = tensorsOf(graph);
   // Zero points have the type of the weights, and are none.
   const isWeight = (tensor: Tensor | undefined) =>
     tensor?.dtype === "int8" && tensor.dims.length > 1;
-  const reads = ({ inputs }: Node) => inputs.some((input) => isWeight(initializers.get(input)));
+  const reads = ({ inputs }: Node) => inputs.some((input) => isWeight(held.get(input)));
   return nodes.some((node) => PRODUCTS.has(node.opType) && reads(node)) &&
     !nodes.some((node) => node.opType === "DequantizeLinear" && reads(node));
 }
@@ -72,7 +93,7 @@ const PRODUCTS = new Set([
   ..."DynamicQuantizeMatMul QAttention QGemm".split(" "),
 ]);
 
-function product(activations: IntegerType, weights: IntegerType): Graph {
+function product(activations: CodeType, weights: CodeType): Graph {
   return {
     name: `largest ${activations} by ${weights}`,
     inputs: [
@@ -98,7 +119,6 @@ function product(activations: IntegerType, weights: IntegerType): Graph {
 }
 
 /** A tensor of one number, counted from the middle of the type's range. */
-function filled(dtype: IntegerType, dims: readonly number[], value: number): Tensor {
-  const count = dims.reduce((product, dim) => product * dim, 1);
-  return tensor(dtype, dims, new Uint8Array(count).fill(value + (dtype === "uint8" ? 128 : 0)));
+function filled(dtype: CodeType, dims: readonly number[], value: number): Tensor {
+  return tensor(dtype, dims, new Uint8Array(elementCount(dims)).fill(ZERO_POINTS[dtype] + value));
 }

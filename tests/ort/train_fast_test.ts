@@ -7,7 +7,7 @@ import {
 } from "../../src/ops/internal/quantized_linear.ts";
 import { weightType } from "../../src/ops/internal/integer_form.ts";
 import { rotationBlock, rotationNode } from "../../src/ops/internal/rotation.ts";
-import { ZERO_POINTS } from "../../src/ops/internal/rounded_rows.ts";
+import { ZERO_POINTS } from "../../src/graph/codes.ts";
 import { inferTraining, TRAINING_OPSETS } from "../../src/ops/registry.ts";
 import { callOf } from "../../src/plan/call.ts";
 import { roundedRows } from "../../src/plan/quantize_linears.ts";

@@ -8,11 +8,10 @@
  *
  * All hold the same integers, so that kernels which do not saturate give the same sums.
  */
+import type { CodeType } from "../../graph/codes.ts";
+
 export const INTEGER_FORMS = ["u8s8", "u8u8", "s8s8"] as const;
 export type IntegerForm = (typeof INTEGER_FORMS)[number];
-
-/** Types of the codes; {@linkcode ZERO_POINTS} of `rounded_rows.ts` tells where their 0 stands. */
-export type CodeType = "int8" | "uint8";
 
 /** The type that a form's weights have. */
 export function weightType(form: IntegerForm): CodeType {

@@ -16,12 +16,13 @@
  */
 import { int, intAttribute, ints } from "../../graph/attributes.ts";
 import type { GraphBuilder } from "../../graph/builder.ts";
-import { elementCount, tensor } from "../../graph/tensor.ts";
+import { type CodeType, ZERO_POINTS } from "../../graph/codes.ts";
+import { elementCount } from "../../graph/tensor.ts";
 import { GRAFT, type Node } from "../../graph/types.ts";
 import { shared } from "../contrib/support.ts";
 import { label, required } from "../args.ts";
 import type { OpRule } from "../types.ts";
-import { emitRowCodes, emitRowScales, ZERO_POINTS } from "./rounded_rows.ts";
+import { emitRowCodes, emitRowScales, zeroPoint } from "./rounded_rows.ts";
 
 /** What {@linkcode emitQuantizedLinear} multiplies. */
 export interface QuantizedLinearSpec {
@@ -114,16 +115,14 @@ export const quantizedLinear: OpRule = {
     const dims = b.dims(x);
     const { codes, scale } = quantizedRows(b, x, pre);
     const matrix = transB ? b.op("Transpose", [weight], { perm: ints([1, 0]) }) : weight;
-    const zeroPoint = b.constant(tensor("uint8", [], Uint8Array.of(ZERO_POINTS.uint8)));
-    const isSigned = b.known(weight).dtype === "int8";
     // Every kernel takes one scale for the activations; the rows' own follow.
     const product = b.microsoft("MatMulIntegerToFloat", [
       codes,
       matrix,
       b.scalar(1),
       post === undefined ? b.scalar(1) : b.reshape(post, flat(b, post)),
-      zeroPoint,
-      ...(isSigned ? [] : [zeroPoint]),
+      zeroPoint(b, "uint8"),
+      zeroPoint(b, b.known(weight).dtype as CodeType),
     ]);
     const lead = dims.slice(0, -1);
     const width = b.dims(product)[1];

@@ -1,16 +1,19 @@
 /** Rows of a matrix in 8 bits, each with a scale of its own. */
 import { int } from "../../graph/attributes.ts";
 import type { GraphBuilder } from "../../graph/builder.ts";
+import { type CodeType, ZERO_POINTS } from "../../graph/codes.ts";
 import { tensor } from "../../graph/tensor.ts";
-import type { CodeType } from "./integer_form.ts";
 
 /** Largest distance of a code from the zero point. */
 const LEVELS = 127;
 /** Scale of a row of zeros, by which something can be divided. */
 const LEAST = 1e-30;
 
-/** Where 0 stands: kernels that multiply unsigned codes are the fast ones. */
-export const ZERO_POINTS: Readonly<Record<CodeType, number>> = { int8: 0, uint8: 128 };
+/** The zero point of codes as an input of a product; a zero point of 0 is an input left out. */
+export function zeroPoint(b: GraphBuilder, dtype: CodeType): string {
+  const zero = ZERO_POINTS[dtype];
+  return zero === 0 ? "" : b.constant(tensor(dtype, [], Uint8Array.of(zero)), "zero_point");
+}
 
 /** Scales of the rows of `matrix`, float32 [rows]: the largest absolute value is {@linkcode LEVELS} away from 0. */
 export function emitRowScales(b: GraphBuilder, matrix: string): string {
