@@ -1,17 +1,36 @@
 /**
- * The everyday tests, tier by tier: `deno task test [TIER…] [-- flags of deno test]`.
+ * The everyday tests, tier by tier: `deno task test [TIER…] [-- flags of deno test]`. Some files at a
+ * time, in processes beside each other (GRAFT_TEST_JOBS, else one for each core).
  *
  * The last line is `N passed, N failed`; the exit code is 1 where any test failed or a tier did not
  * run. Skipped tests print `skipped: why` where they are declared; with GRAFT_REQUIRE_TOOLS=1 and
  * GRAFT_REQUIRE_PYTHON=1 none may be skipped.
  */
 
-/** The tiers, cheapest first, with the permissions each may have. */
-const TIERS: Readonly<Record<string, readonly string[]>> = {
-  pure: [], // no permission at all: a pure function cannot reach a file or a library
-  ort: ["-A"],
-  e2e: ["-A"],
+interface Tier {
+  /** What its tests may do. */
+  readonly permissions: readonly string[];
+  /** Test files of one process: their variables and working folder are the process's. */
+  readonly filesAtOnce: number;
+  /** Files that take longest: begun first, so that nothing waits for them in the end. */
+  readonly slowest?: readonly string[];
+}
+
+/** The tiers, cheapest first. */
+const TIERS: Readonly<Record<string, Tier>> = {
+  // No permission at all: a pure function cannot reach a file or a library.
+  pure: { permissions: [], filesAtOnce: 60 },
+  ort: { permissions: ["-A"], filesAtOnce: 4 },
+  // Most of a file's time goes by in processes of graft.
+  e2e: {
+    permissions: ["-A"],
+    filesAtOnce: 1,
+    slowest: ["train_resume_test.ts", "service_systemd_test.ts", "quickstart_test.ts"],
+  },
 };
+
+/** Bytes of memory that a process of tests, with what it starts, can take. */
+const JOB_BYTES = 3 * 2 ** 30;
 
 export interface Counts {
   readonly passed: number;
@@ -30,20 +49,75 @@ export function countCases(junit: string): Counts {
   return { passed, failed, skipped };
 }
 
-/** Runs one tier and counts; a tier that could not run, or failed outside its tests, is a failure. */
-async function runTier(tier: string, flags: readonly string[], report: string): Promise<Counts> {
-  console.log(`--- tests/${tier}`);
-  const { success } = await new Deno.Command(Deno.execPath(), {
+/** The sum of counts. */
+export function sumCounts(all: readonly Counts[]): Counts {
+  const sum = (key: keyof Counts) => all.reduce((total, counts) => total + counts[key], 0);
+  return { passed: sum("passed"), failed: sum("failed"), skipped: sum("skipped") };
+}
+
+/**
+ * Divides files among processes: of files whose names begin alike, and which therefore take long
+ * together, each process gets some.
+ *
+ * @param most files of one process
+ */
+export function divideFiles(files: readonly string[], most: number): string[][] {
+  const processes = Math.ceil(files.length / Math.min(most, files.length));
+  return Array.from(
+    { length: processes },
+    (_, p) => files.filter((_, i) => i % processes === p),
+  );
+}
+
+/**
+ * Calls a function for each value, `jobs` of them at a time.
+ *
+ * @returns what it returned, in the order of the values
+ */
+export async function inTurns<T, R>(
+  values: readonly T[],
+  jobs: number,
+  each: (value: T, index: number) => Promise<R>,
+): Promise<R[]> {
+  const results: R[] = [];
+  const left = values.entries();
+  const worker = async () => {
+    for (const [index, value] of left) results[index] = await each(value, index);
+  };
+  await Promise.all(Array.from({ length: jobs }, worker));
+  return results;
+}
+
+/** Runs test files in a process; what could not run, or failed outside its tests, is a failure. */
+async function runFiles(
+  files: readonly string[],
+  flags: readonly string[],
+  report: string,
+): Promise<Counts> {
+  const child = new Deno.Command(Deno.execPath(), {
     args: [
       "test",
       "--no-prompt",
       "--no-check", // `deno task ok` checks types, once for all
       `--junit-path=${report}`,
-      ...TIERS[tier],
       ...flags,
-      `tests/${tier}`,
+      ...files,
     ],
-  }).spawn().status;
+    stdin: "null",
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
+  // Told at once: lines of processes beside each other would not be told apart.
+  const chunks: Uint8Array<ArrayBuffer>[] = [];
+  const collect = async (stream: ReadableStream<Uint8Array<ArrayBuffer>>) => {
+    for await (const chunk of stream) chunks.push(chunk);
+  };
+  const [{ success }] = await Promise.all([
+    child.status,
+    collect(child.stdout),
+    collect(child.stderr),
+  ]);
+  console.log(await new Blob(chunks).text());
   let counts: Counts = { passed: 0, failed: 0, skipped: 0 };
   try {
     counts = countCases(await Deno.readTextFile(report));
@@ -51,6 +125,27 @@ async function runTier(tier: string, flags: readonly string[], report: string): 
     if (!(error instanceof Deno.errors.NotFound)) throw error;
   }
   return success || counts.failed > 0 ? counts : { ...counts, failed: 1 };
+}
+
+function testFiles(tier: string): string[] {
+  const names = [...Deno.readDirSync(`tests/${tier}`)].map(({ name }) => name)
+    .filter((name) => name.endsWith("_test.ts"));
+  const { slowest = [] } = TIERS[tier];
+  const rank = (name: string) => slowest.includes(name) ? 0 : 1;
+  return names.sort((a, b) => rank(a) - rank(b) || (a < b ? -1 : 1))
+    .map((name) => `tests/${tier}/${name}`);
+}
+
+function jobCount(): number {
+  const asked = Deno.env.get("GRAFT_TEST_JOBS");
+  if (asked !== undefined) {
+    const jobs = Number(asked);
+    if (Number.isInteger(jobs) && jobs > 0) return jobs;
+    console.error(`GRAFT_TEST_JOBS must be a whole number >= 1: current value is "${asked}"`);
+    Deno.exit(2);
+  }
+  const fitting = Math.floor(Deno.systemMemoryInfo().total / JOB_BYTES);
+  return Math.max(1, Math.min(navigator.hardwareConcurrency, fitting));
 }
 
 if (import.meta.main) {
@@ -62,23 +157,39 @@ if (import.meta.main) {
     console.error(`Unknown tier "${unknown}": tiers are ${Object.keys(TIERS).join(", ")}`);
     Deno.exit(2);
   }
+  const jobs = jobCount();
   const directory = await Deno.makeTempDir({ prefix: "graft-tests-" });
   const all: Counts[] = [];
   try {
     for (const tier of named.length > 0 ? named : Object.keys(TIERS)) {
-      all.push(await runTier(tier, flags, `${directory}/${tier}.xml`));
+      const { permissions, filesAtOnce } = TIERS[tier];
+      console.log(`--- tests/${tier}`);
+      const start = performance.now();
+      const counts = sumCounts(
+        await inTurns(
+          divideFiles(testFiles(tier), filesAtOnce),
+          jobs,
+          (files, i) =>
+            runFiles(files, [...permissions, ...flags], `${directory}/${tier}-${i}.xml`),
+        ),
+      );
+      const seconds = Math.round((performance.now() - start) / 1000);
+      console.log(
+        `--- tests/${tier}: ${counts.passed} passed, ${counts.failed} failed in ${seconds} s`,
+      );
+      all.push(counts);
     }
   } finally {
     await Deno.remove(directory, { recursive: true });
   }
-  const sum = (key: keyof Counts) => all.reduce((total, counts) => total + counts[key], 0);
+  const { passed, failed: broken, skipped } = sumCounts(all);
   // Where everything must be there (.ci/run), a test that does not run is one that failed.
   const maySkip = ["GRAFT_REQUIRE_TOOLS", "GRAFT_REQUIRE_PYTHON"]
     .some((name) => Deno.env.get(name) !== "1");
-  if (sum("skipped") > 0) {
-    console.log(`\n${sum("skipped")} skipped${maySkip ? "" : ", which counts as failed here"}`);
+  if (skipped > 0) {
+    console.log(`\n${skipped} skipped${maySkip ? "" : ", which counts as failed here"}`);
   }
-  const failed = sum("failed") + (maySkip ? 0 : sum("skipped"));
-  console.log(`\n${sum("passed")} passed, ${failed} failed`);
+  const failed = broken + (maySkip ? 0 : skipped);
+  console.log(`\n${passed} passed, ${failed} failed`);
   if (failed > 0) Deno.exit(1);
 }

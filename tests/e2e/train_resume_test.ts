@@ -6,17 +6,17 @@ import { pairs, readMetrics, sha256 } from "../helpers/training_runs.ts";
 import { inTempDir } from "../helpers/temp_dir.ts";
 
 /** So many that a signal at the tenth still meets a run: a step takes a few milliseconds. */
-const STEPS = 60;
+const STEPS = 40;
 const KILLED = 137;
 
 /** Shuffled rows, dropout, several micro-batches a step, validation. */
-function argsOf(path: string): string[] {
+function argsOf(path: string, steps = STEPS): string[] {
   Deno.writeTextFileSync(join(path, "train.jsonl"), pairs(20));
   Deno.writeTextFileSync(join(path, "valid.jsonl"), pairs(4));
   return [
     "train",
     ...["--model", modelDir("tiny-llama-genai-int4"), "--data", path, "--threads=1"],
-    ...[`--iters=${STEPS}`, "--save-every=3", "--steps-per-report=1", "--steps-per-eval=20"],
+    ...[`--iters=${steps}`, "--save-every=3", "--steps-per-report=1", "--steps-per-eval=20"],
     ...["--batch-size=3", "--grad-accumulation-steps=2", "--learning-rate=1e-2"],
     ...["--lora-dropout=0.2", "--target-modules=all-linear", "--no-load-best"],
   ];
@@ -59,7 +59,7 @@ Deno.test("graft train, killed and interrupted and resumed, ends with the bytes 
 
 Deno.test("graft train --resume keeps as much as the run did that it goes on with, whatever is free", () =>
   inTempDir(async (path) => {
-    const args = argsOf(path);
+    const args = argsOf(path, 25);
     const adapters = ["recomputing", "keeping", "resumed"].map((name) => join(path, name));
     const [recomputing, keeping, resumed] = adapters;
     for (const [adapter, flag] of [[recomputing, "--grad-checkpoint"], [keeping, "--threads=1"]]) {
@@ -77,7 +77,8 @@ Deno.test("graft train --resume keeps as much as the run did that it goes on wit
 
 Deno.test("graft train, killed before its first checkpoint, starts anew when it is told to", () =>
   inTempDir(async (path) => {
-    const args = [...argsOf(path), "--adapter-path", join(path, "adapter")];
+    const steps = 20;
+    const args = [...argsOf(path, steps), "--adapter-path", join(path, "adapter")];
     const killed = await graftSignalled(/step 1\//, "SIGKILL", ...args);
     assertEquals(killed.code, KILLED, killed.stderr);
     const resumed = await graft(...args, "--resume");
@@ -85,5 +86,5 @@ Deno.test("graft train, killed before its first checkpoint, starts anew when it 
     assertStringIncludes(resumed.stderr, "has no whole checkpoint");
     const again = await graft(...args);
     assertEquals(again.code, 0, again.stderr);
-    assertEquals(readMetrics(join(path, "adapter")).filter(({ loss }) => loss).length, STEPS);
+    assertEquals(readMetrics(join(path, "adapter")).filter(({ loss }) => loss).length, steps);
   }));

@@ -1,5 +1,5 @@
-import { assertEquals } from "@std/assert";
-import { countCases } from "../../scripts/test.ts";
+import { assertEquals, assertRejects } from "@std/assert";
+import { countCases, divideFiles, inTurns, sumCounts } from "../../scripts/test.ts";
 
 Deno.test("countCases() tells passed, failed and skipped test cases of a JUnit report apart", () => {
   const report = `<?xml version="1.0" encoding="UTF-8"?>
@@ -18,4 +18,36 @@ Deno.test("countCases() tells passed, failed and skipped test cases of a JUnit r
 </testsuites>`;
   assertEquals(countCases(report), { passed: 2, failed: 1, skipped: 1 });
   assertEquals(countCases("<testsuites></testsuites>"), { passed: 0, failed: 0, skipped: 0 });
+});
+
+Deno.test("sumCounts() adds up", () => {
+  assertEquals(
+    sumCounts([{ passed: 1, failed: 2, skipped: 3 }, { passed: 10, failed: 0, skipped: 1 }]),
+    { passed: 11, failed: 2, skipped: 4 },
+  );
+});
+
+Deno.test("divideFiles() gives each process some of files with like names, every file once", () => {
+  const files = ["a1", "a2", "a3", "b1", "b2"];
+  assertEquals(divideFiles(files, 2), [["a1", "b1"], ["a2", "b2"], ["a3"]]);
+  assertEquals(divideFiles(files, 1), files.map((file) => [file]));
+  assertEquals(divideFiles(files, Infinity), [files]);
+  assertEquals(divideFiles([], 4), []);
+});
+
+Deno.test("inTurns() keeps so many at work, and results in order", async () => {
+  let [working, most] = [0, 0];
+  const waits = [3, 1, 2, 0, 1];
+  const results = await inTurns(waits, 2, async (turns, index) => {
+    most = Math.max(most, ++working);
+    for (let turn = 0; turn < turns; turn++) await Promise.resolve();
+    working--;
+    return 10 * index + turns;
+  });
+  assertEquals(most, 2);
+  assertEquals(results, [3, 11, 22, 30, 41]);
+});
+
+Deno.test("inTurns() fails where one call does", async () => {
+  await assertRejects(() => inTurns([1, 2], 1, (value) => Promise.reject(Error(`${value}`))));
 });
