@@ -26,7 +26,8 @@ export { type PlanOptions, planTraining, type TrainingPlan } from "./src/plan/pl
 // Running
 export { createOrtRunner, type OrtRunnerOptions } from "./src/runtime/ort_runner.ts";
 export type { CompileOptions, DeviceTensor, Executable, Runner } from "./src/runtime/runner.ts";
-export { PlannedModel, type PlannedModelOptions } from "./src/train/planned_model.ts";
+export { PlannedModel } from "./src/train/planned_model.ts";
+export type { PlannedModelOptions } from "./src/train/planned_options.ts";
 export { graphOptimizer } from "./src/train/graph_optimizer.ts";
 export { train } from "./src/train/loop.ts";
 export { evaluate } from "./src/eval/evaluate.ts";

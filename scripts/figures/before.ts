@@ -3,14 +3,17 @@
  * brings on a machine whose speed changes by the minute.
  *
  * usage: deno run -A scripts/figures/before.ts OTHER_CHECKOUT [rounds, default 3] [rows, default 256]
+ *   [flags of graft train that are added, as --lora-dropout 0.05]
  */
 import { resolve } from "@std/path";
 import { graftOf, tokensPerSecond } from "./children.ts";
 import { sharedData, workload } from "./workloads.ts";
 
-const [other, rounds = "3", rows = "256"] = Deno.args;
+const [other, rounds = "3", rows = "256", ...more] = Deno.args;
 if (other === undefined) {
-  console.error("usage: deno run -A scripts/figures/before.ts OTHER_CHECKOUT [rounds] [rows]");
+  console.error(
+    "usage: deno run -A scripts/figures/before.ts OTHER_CHECKOUT [rounds] [rows] [flags]",
+  );
   Deno.exit(2);
 }
 const SHARED = resolve("../shared");
@@ -27,7 +30,8 @@ for (let round = 0; round < Number(rounds); round++) {
       const adapter = `${folder}/adapter`;
       await graftOf(
         `${root}/`,
-        ...["train", ...flags, "--numeric", numeric, "--adapter-path", adapter, "--overwrite"],
+        ...["train", ...flags, ...more, "--numeric", numeric],
+        ...["--adapter-path", adapter, "--overwrite"],
       );
       found[name] = Math.round(tokensPerSecond(`${adapter}/metrics.jsonl`));
     }

@@ -42,6 +42,7 @@ const FLAGS = {
     group: SWEEP,
   }),
   targetModules: TRAIN_FLAGS.targetModules,
+  loraDropout: TRAIN_FLAGS.loraDropout,
   steps: integer("Steps to time, after two that are left out", { default: 6, min: 1 }),
   targetShare: number("Share of made-up tokens whose prediction counts", {
     default: 0.25,
@@ -154,6 +155,7 @@ function argumentsOf(flags: BenchTrainFlags, one: Configuration): readonly strin
     ...["--batch-size", String(one.batchSize), "--length", String(one.length)],
     ...["--num-layers", String(one.numLayers), "--rank", String(one.rank)],
     ...["--target-modules", flags.targetModules.join(), "--steps", String(flags.steps)],
+    ...given("--lora-dropout", flags.loraDropout),
     ...given("--target-share", flags.targetShare),
     ...["--numeric", flags.numeric],
     ...(gradCheckpoint === undefined

@@ -145,6 +145,7 @@ function trainFlags(flags: BenchTrainFlags, configuration: Configuration): Train
     numLayers,
     rank,
     targetModules: flags.targetModules,
+    loraDropout: flags.loraDropout,
     numeric: flags.numeric,
     gradCheckpoint: flags.gradCheckpoint,
     memoryBudget: flags.memoryBudget,

@@ -10,15 +10,23 @@ import { RefusedError } from "../errors.ts";
 import { parameterBytes, prepackedBytes } from "../model/predict_training.ts";
 import { type PredictedMemory, predictMemory } from "../plan/memory.ts";
 import type { Numeric } from "../plan/names.ts";
+import type { Pass, PlanOptions } from "../plan/options.ts";
 import { planTraining } from "../plan/plan.ts";
+import type { Schedule } from "../plan/schedule.ts";
 import { collectGarbage, freeBytes, freeSwapBytes, processMemory } from "../system/memory.ts";
 import { type Fit, fitMemory } from "../train/fit_memory.ts";
 import { keepBudget } from "../train/keep_budget.ts";
 import { laneCount } from "../train/lanes.ts";
 import { partSize, sequencesAtOnce } from "../train/micro_batches.ts";
 import { PLANS_KEPT } from "../train/plan_cache.ts";
-import { PlannedModel, type PlannedModelOptions } from "../train/planned_model.ts";
+import {
+  packsTokens,
+  type PlannedModelOptions,
+  planOptionsFor,
+  type PlanUse,
+} from "../train/planned_options.ts";
 import type { BatchSource } from "../train/step.ts";
+import { prepare } from "../train/step_inputs.ts";
 import { UPDATE_RULES } from "../train/update_rules.ts";
 import { readChosenMemory } from "./chosen_memory.ts";
 import { formatBytes } from "./format.ts";
@@ -134,29 +142,35 @@ function predictor(
   const { options, weightBytes, tokenizerBytes } = parts;
   const { model, trainable, dropout } = options;
   const numeric = flags.train ? flags.numeric : "exact";
+  const packs = packsTokens(options);
+  const plan = (batch: TokenBatch, use: PlanUse, more: Partial<PlanOptions> = {}) =>
+    planTraining(model, { ...planOptionsFor(options, prepare(batch, packs), use), ...more });
+  /** What is computed before the first step is the same for every choice. */
+  const before = new Map<string, Schedule>();
+  const scheduleOf = (batch: TokenBatch, pass: Pass) => {
+    const key = `${pass} ${batch.inputIds.dims}`;
+    const found = before.get(key) ?? plan(batch, { passes: [pass] }, { keepBytes: 0 })[pass];
+    before.set(key, found);
+    return found;
+  };
   return (batch, keepBytes, unpack = false) => {
     // What decoding and the prediction before have left goes: nothing is known yet of what is free.
     collectGarbage();
-    using step = new PlannedModel({ ...options, keepBytes: 0 });
-    const planFor = (batch: TokenBatch, numeric: Numeric, parts = 1) =>
-      planTraining(model, {
-        ...step.planOf(batch).options,
-        passes: ["training"],
+    const training = (batch: TokenBatch, numeric: Numeric, parts = 1) =>
+      plan(batch, { passes: ["training"], dropout, numeric }, {
         keepBytes: Math.floor(keepBytes / parts),
-        dropout,
-        numeric,
         unpack,
       });
     const beside = shareBatch(batch, lanes);
     const largest = beside.reduce((a, b) => b.tokenCount > a.tokenCount ? b : a);
     const validated = evaluated && sliceBatch(evaluated, 0, batch.inputIds.dims[0]);
     return predictMemory({
-      plan: planFor(largest, numeric, beside.length),
+      plan: training(largest, numeric, beside.length),
       lanes: beside.length,
       before: [
-        step.planOf(comparedPart(batch)).logits,
-        ...(numeric === "fast" ? [planFor(checkedPart(batch), "exact").training] : []),
-        ...(validated ? [step.planOf(validated).evaluation] : []),
+        scheduleOf(comparedPart(batch), "logits"),
+        ...(numeric === "fast" ? [training(checkedPart(batch), "exact").training] : []),
+        ...(validated ? [scheduleOf(validated, "evaluation")] : []),
       ],
       parameterBytes: parameterBytes(model, trainable),
       moments: UPDATE_RULES[flags.optimizer].slots.length,

@@ -3,7 +3,8 @@ import type { TokenBatch } from "../data/targets.ts";
 import { RefusedError } from "../errors.ts";
 import type { Runner } from "../runtime/runner.ts";
 import { checkedPart, compareGradients, gradientOf } from "../train/check_fast.ts";
-import { PlannedModel, type PlannedModelOptions } from "../train/planned_model.ts";
+import { PlannedModel } from "../train/planned_model.ts";
+import type { PlannedModelOptions } from "../train/planned_options.ts";
 import { formatShare } from "./format.ts";
 import type { Terminal } from "./output.ts";
 

@@ -206,7 +206,7 @@ function frozenLayers(
   batch: TokenBatch,
   identity: string,
 ): FrozenLayers | undefined {
-  if (step.planOf(batch).frozen === undefined) return undefined;
+  if (step.planOf(batch, []).frozen === undefined) return undefined;
   return { identity, keepIn: (file) => step.activations = file };
 }
 

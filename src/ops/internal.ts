@@ -1,9 +1,11 @@
 /** Rules of operators that only graft's own graphs hold, one line each. */
+import { dropoutMask } from "./internal/dropout_mask.ts";
 import { quantizedLinear } from "./internal/quantized_linear.ts";
 import { rotation } from "./internal/rotation.ts";
 import type { OpRule } from "./types.ts";
 
 export const INTERNAL_RULES: readonly OpRule[] = [
+  dropoutMask,
   quantizedLinear,
   rotation,
 ];

@@ -33,6 +33,7 @@ const CHEAP = new Set([
     " ",
   ),
   ..."RotaryEmbedding LayerNormalization SimplifiedLayerNormalization RMSNormalization".split(" "),
+  "DropoutMask",
 ]);
 
 /** Packing and unpacking are cheap, other lookups are not: they may read the whole vocabulary. */

@@ -14,7 +14,8 @@ import { inlineIf } from "../ops/if.ts";
 import { inferTraining, ruleOf } from "../ops/registry.ts";
 import { rewriteDynamicQuantization } from "../ops/quantized/pattern.ts";
 import { BadInputError, GraftError } from "../errors.ts";
-import { DROPOUT_SEED, dropoutMask, MASK_SUFFIX, saltName, saltOf } from "./dropout.ts";
+import { emitDropoutMask } from "../ops/internal/dropout_mask.ts";
+import { DROPOUT_SEED, MASK_SUFFIX, saltName, saltOf } from "./dropout.ts";
 import { inFullPrecision, isHalf } from "./full_precision.ts";
 import { fuse } from "./fuse.ts";
 import type { BoundInput } from "./inputs.ts";
@@ -122,8 +123,9 @@ function emitMask(
   else {
     if (!b.has(DROPOUT_SEED)) b.input(DROPOUT_SEED, "int64", []);
     const masked = reader.inputs.find((input) => input !== mask)!;
+    const x = names.get(masked) ?? masked;
     const salt = b.initializer(saltName(mask), saltOf(saltName(mask)));
-    names.set(mask, dropoutMask(b, b.dims(names.get(masked) ?? masked), probability, salt));
+    names.set(mask, emitDropoutMask(b, { x, seed: DROPOUT_SEED, salt, probability }));
   }
 }
 

@@ -10,8 +10,6 @@ import { int } from "../graph/attributes.ts";
 import type { GraphBuilder } from "../graph/builder.ts";
 import { prune } from "../graph/passes/prune.ts";
 import { GRAFT, type Graph, type Node } from "../graph/types.ts";
-import { constantValues } from "../graph/passes/constants.ts";
-import { DROPOUT_SEED } from "./dropout.ts";
 import type { BatchShape } from "./inputs.ts";
 import { PACKED_PLACES, PACKED_ROWS } from "./names.ts";
 import { RowSubset } from "./row_subset.ts";
@@ -30,15 +28,8 @@ export function packTokens(
   rows: number,
   trainable: ReadonlySet<string>,
 ): Graph {
-  const constants = constantValues(lowered);
-  const seeded = new Set(
-    [...constantValues(lowered, [DROPOUT_SEED])].filter((name) => !constants.has(name)),
-  );
-  // Any rows of a dropout mask are as good as others, and those made from the seed need no places.
-  const choose = (b: GraphBuilder, value: string, flat: string) =>
-    seeded.has(value)
-      ? b.op("Slice", [flat, b.int64s([0]), b.int64s([rows]), b.int64s([0])])
-      : b.op("Gather", [flat, PACKED_PLACES], { axis: int(0) });
+  const choose = (b: GraphBuilder, flat: string) =>
+    b.op("Gather", [flat, PACKED_PLACES], { axis: int(0) });
   const packed = new RowSubset(lowered, shape, { trainable, rows, choose, suffix: PACKED });
   const { b, tokens } = packed;
   b.input(PACKED_PLACES, "int64", [rows]);

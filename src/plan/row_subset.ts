@@ -16,7 +16,7 @@ export class RowSubset {
   readonly tokens: TokenRows;
   readonly #shape: BatchShape;
   readonly #rows: number;
-  readonly #choose: (b: GraphBuilder, value: string, flat: string) => string;
+  readonly #choose: (b: GraphBuilder, flat: string) => string;
   readonly #suffix: string;
   readonly #originals: ReadonlyMap<string, readonly number[]>;
   /** Values that hold the chosen rows under their own names. */
@@ -37,7 +37,7 @@ export class RowSubset {
       readonly tokens?: TokenRows;
       readonly trainable: ReadonlySet<string>;
       readonly rows: number;
-      readonly choose: (b: GraphBuilder, value: string, flat: string) => string;
+      readonly choose: (b: GraphBuilder, flat: string) => string;
       readonly suffix: string;
     },
   ) {
@@ -89,7 +89,7 @@ export class RowSubset {
     const { batch, length } = this.#shape;
     const behind = this.b.dims(value).slice(this.tokens.leadingAxes(value)!);
     const flat = this.b.reshape(value, [batch * length, ...behind]);
-    return this.named(name, this.#choose(this.b, value, flat), this.#dims(value));
+    return this.named(name, this.#choose(this.b, flat), this.#dims(value));
   }
 
   /** A value of the graph before, in all its rows, of `flat`. */

@@ -39,7 +39,7 @@ export function selectEarly(
     tokens,
     trainable,
     rows,
-    choose: (b, _, flat) => b.op("Gather", [flat, TARGET_ROWS], { axis: int(0) }),
+    choose: (b, flat) => b.op("Gather", [flat, TARGET_ROWS], { axis: int(0) }),
     suffix: ".targets",
   });
   const { b } = reduced;

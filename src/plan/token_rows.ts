@@ -22,6 +22,9 @@ interface RowWise {
   readonly outputs: readonly string[];
 }
 
+/** graft's own operators that compute each row by itself; of a dropout mask any rows are as good. */
+const ROWS_OF_GRAFT = new Set(["QuantizedLinear", "DropoutMask"]);
+
 const REDUCTIONS = new Set(["ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin"]);
 
 export class TokenRows {
@@ -164,7 +167,7 @@ export class TokenRows {
   }
 
   #keepsRows(node: Node, x: string, from: Lead, lead: Lead): boolean {
-    if (node.domain === GRAFT) return node.opType === "QuantizedLinear" && from === lead;
+    if (node.domain === GRAFT) return ROWS_OF_GRAFT.has(node.opType) && from === lead;
     if (node.domain !== "") return false;
     if (node.opType === "Reshape") return true;
     if (from !== lead) return false;

@@ -1,18 +1,23 @@
 /** A `StepModel` over planned session calls: compiles a plan per batch shape and runs it. */
 import { float32, int64, type Tensor, toNumbers } from "../graph/tensor.ts";
-import type { Model } from "../graph/types.ts";
 import { shareBatch } from "../data/share_batch.ts";
 import { countCorrect, type Targets, type TokenBatch } from "../data/targets.ts";
-import { type DequantForm, dequantFormFor } from "../ops/dequantize.ts";
 import { DROPOUT_SEED } from "../plan/dropout.ts";
 import { gradientName, LOGITS, LOSS, type Numeric } from "../plan/names.ts";
 import { neighbourPlans } from "../plan/open_plan.ts";
-import { keyOf, type Pass, type PlanOptions, type PlanSettings } from "../plan/options.ts";
+import { keyOf, type Pass } from "../plan/options.ts";
 import { planTraining, type TrainingPlan } from "../plan/plan.ts";
 import type { DeviceTensor, Runner } from "../runtime/runner.ts";
 import type { ActivationFile } from "./activation_file.ts";
 import { type CompiledPlan, PlanCache, PLANS_KEPT } from "./plan_cache.ts";
 import { PlanTemplates } from "./plan_templates.ts";
+import {
+  ignoresPadding,
+  packsTokens,
+  type PlannedModelOptions,
+  planOptionsFor,
+  type PlanUse,
+} from "./planned_options.ts";
 import { PrefixRows } from "./prefix_cache.ts";
 import { type PartRun, runParts } from "./run_parts.ts";
 import { runSchedule, type ScheduleMeans } from "./run_schedule.ts";
@@ -27,28 +32,6 @@ import {
 } from "./step_inputs.ts";
 import { StepSlab } from "./step_slab.ts";
 
-/** What to train and how; the setting `numeric` is that of {@linkcode PlannedModel.accumulate}. */
-export interface PlannedModelOptions extends PlanSettings {
-  readonly runner: Runner;
-  /** The user's model with adapters injected. */
-  readonly model: Model;
-  readonly objective: "causal" | "classification";
-  /** Whether padding is left out of what treats tokens one by one; default true. */
-  readonly packing?: boolean;
-  /**
-   * Whether training may write over the initial values in `model`, so that they are not held twice;
-   * default false.
-   */
-  readonly ownsInitialValues?: boolean;
-  /**
-   * Parts of a batch that a step computes beside each other, each on a thread of its own; default 1:
-   * the runner's threads divide every operator instead. For a runner whose tensors are in place.
-   */
-  readonly lanes?: number;
-  /** How to dequantise blocks; default what is usually quickest on the runner's release. */
-  readonly dequantForm?: DequantForm;
-}
-
 export class PlannedModel implements StepModel<TokenBatch> {
   readonly parameters: readonly Parameter[];
   readonly #options: PlannedModelOptions;
@@ -59,9 +42,7 @@ export class PlannedModel implements StepModel<TokenBatch> {
   readonly #slab: StepSlab;
   readonly #means: ScheduleMeans;
   readonly #zeros = new Map<string, DeviceTensor>();
-  /** Whether padding is left out: wanted, and the model tells it from tokens. */
   readonly #packs: boolean;
-  /** Whether what padding holds changes nothing for real tokens. */
   readonly #ignoresPadding: boolean;
   #numeric: Numeric;
   /**
@@ -87,10 +68,8 @@ export class PlannedModel implements StepModel<TokenBatch> {
     });
     this.#means = { runner: this.#runner, plans: this.#plans, slab: this.#slab };
     this.#numeric = options.numeric ?? "exact";
-    const { model, objective, packing = true } = options;
-    const masked = model.graph.inputs.some(({ name }) => name === "attention_mask");
-    this.#ignoresPadding = masked || objective === "causal";
-    this.#packs = packing && this.#ignoresPadding;
+    this.#ignoresPadding = ignoresPadding(options);
+    this.#packs = packsTokens(options);
     this.parameters = [...options.trainable].map((name) => {
       const value = options.model.graph.initializers.get(name);
       if (value === undefined) throw new ReferenceError(`No initializer is named "${name}"`);
@@ -140,7 +119,7 @@ export class PlannedModel implements StepModel<TokenBatch> {
     const prepared = prepare(batch, this.#packs);
     const { targets } = prepared;
     if (targets.count === 0) return { lossSum: 0, targetCount: 0 };
-    const compiled = this.#planFor(prepared, ["evaluation"]);
+    const compiled = this.#planFor(prepared, { passes: ["evaluation"] });
     const env = this.#environment(compiled, prepared);
     const kept = this.#keptRows(compiled, prepared, "exact");
     // Steps that read what was made of the weights instead: two copies of all would be a peak.
@@ -158,7 +137,7 @@ export class PlannedModel implements StepModel<TokenBatch> {
   /** Logits of the batch's real target rows, float32 [rows, classes]. */
   async logits(batch: TokenBatch): Promise<Tensor> {
     const prepared = prepare(batch, this.#packs);
-    const compiled = this.#planFor(prepared, ["logits"]);
+    const compiled = this.#planFor(prepared, { passes: ["logits"] });
     const env = this.#environment(compiled, prepared);
     await runSchedule(compiled.plan.logits, env, this.#means);
     const parts = compiled.plan.logitsParts.map((name) => {
@@ -192,9 +171,15 @@ export class PlannedModel implements StepModel<TokenBatch> {
     }
   }
 
-  /** The plan for a batch's shape, for reports on memory and segments. */
-  planOf(batch: TokenBatch): TrainingPlan {
-    return this.#planFor(prepare(batch, this.#packs)).plan;
+  /**
+   * A plan for a batch's shape, made anew: to look at, not to run.
+   *
+   * @param passes what is wanted; default all
+   */
+  planOf(batch: TokenBatch, passes?: readonly Pass[]): TrainingPlan {
+    const { model } = this.#options;
+    const prepared = prepare(batch, this.#packs);
+    return planTraining(model, planOptionsFor(this.#settings, prepared, { passes }));
   }
 
   [Symbol.dispose](): void {
@@ -217,8 +202,13 @@ export class PlannedModel implements StepModel<TokenBatch> {
   #planned(batch: TokenBatch): { readonly part: Prepared; readonly compiled: CompiledPlan }[] {
     const parts = prepareParts(shareBatch(batch, this.#options.lanes ?? 1), this.#packs);
     const { dropout = 0 } = this.#options;
-    const how = { parts: parts.length, dropout, numeric: this.#numeric };
-    return parts.map((part) => ({ part, compiled: this.#planFor(part, ["training"], how) }));
+    const use: PlanUse = {
+      passes: ["training"],
+      parts: parts.length,
+      dropout,
+      numeric: this.#numeric,
+    };
+    return parts.map((part) => ({ part, compiled: this.#planFor(part, use) }));
   }
 
   /** Runs the schedules of a batch's parts and returns the sums of gradients by name. */
@@ -244,42 +234,20 @@ export class PlannedModel implements StepModel<TokenBatch> {
     }
   }
 
-  /** @param how `parts` share what may be kept */
-  #planFor(
-    { batch, targets, packing }: Prepared,
-    passes?: readonly Pass[],
-    { parts = 1, dropout = 0, numeric = "exact" }: {
-      readonly parts?: number;
-      readonly dropout?: number;
-      readonly numeric?: Numeric;
-    } = {},
-  ): CompiledPlan {
-    const { model, trainable, keepBytes, headChunk, objective, unpack } = this.#options;
-    const [sequences, length] = batch.inputIds.dims;
-    const targetRows = objective === "causal" ? targets.rows : undefined;
-    const planned: PlanOptions = {
-      passes,
-      batch: sequences,
-      length,
-      targetRows,
-      packedRows: packing?.rows,
-      trainable,
-      keepBytes: keepBytes && Math.floor(keepBytes / parts),
-      halves: this.#halves,
-      dropout,
-      numeric,
-      // One batch alone is not worth a second form of the weights.
-      unpack: unpack && passes?.includes("training"),
-      headChunk,
-      dequantForm: this.#options.dequantForm ?? dequantFormFor(this.#runner.version),
-      integerForm: this.#options.integerForm,
-    };
+  /** The options with what has changed of them. */
+  get #settings(): PlannedModelOptions {
+    return { ...this.#options, halves: this.#halves };
+  }
+
+  #planFor(prepared: Prepared, use: PlanUse): CompiledPlan {
+    const { model } = this.#options;
+    const options = planOptionsFor(this.#settings, prepared, use);
+    const trains = use.passes?.join() === "training";
     return this.#plans.get(
-      keyOf(planned),
-      () =>
-        passes?.join() === "training" && this.#templates.planOf(planned) ||
-        planTraining(model, planned),
-      (plan) => neighbourPlans(model, plan),
+      keyOf(options),
+      () => trains && this.#templates.planOf(options) || planTraining(model, options),
+      // Logits are asked for to compare them, of one batch.
+      (plan) => use.passes?.join() === "logits" ? [] : neighbourPlans(model, plan),
     );
   }
 

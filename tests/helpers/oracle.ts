@@ -12,7 +12,8 @@ import { resolveTargets } from "../../src/lora/targets.ts";
 import type { Runner } from "../../src/runtime/runner.ts";
 import { decodeSafetensors } from "../../src/safetensors/mod.ts";
 import { graphOptimizer } from "../../src/train/graph_optimizer.ts";
-import { PlannedModel, type PlannedModelOptions } from "../../src/train/planned_model.ts";
+import { PlannedModel } from "../../src/train/planned_model.ts";
+import type { PlannedModelOptions } from "../../src/train/planned_options.ts";
 import type { TokenBatch } from "../../src/data/targets.ts";
 import { modelDir, readModel, referenceDir } from "./fixture_models.ts";
 

@@ -9,7 +9,8 @@ import { inject } from "../../src/lora/inject.ts";
 import { findModules } from "../../src/lora/modules.ts";
 import { resolveTargets } from "../../src/lora/targets.ts";
 import type { Runner } from "../../src/runtime/runner.ts";
-import { PlannedModel, type PlannedModelOptions } from "../../src/train/planned_model.ts";
+import { PlannedModel } from "../../src/train/planned_model.ts";
+import type { PlannedModelOptions } from "../../src/train/planned_options.ts";
 import type { StepModel } from "../../src/train/step.ts";
 import { modelDir, readModel } from "./fixture_models.ts";
 

@@ -1,13 +1,17 @@
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { elementCount, float32, int64, type Tensor } from "../../src/graph/tensor.ts";
 import type { PlannedCall } from "../../src/plan/call.ts";
 import { neighbourPlans } from "../../src/plan/open_plan.ts";
+import type { PlanOptions } from "../../src/plan/options.ts";
 import { planTraining } from "../../src/plan/plan.ts";
+import { resizePlan, templateRows } from "../../src/plan/resize_plan.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
 import type { DeviceTensor, Runner } from "../../src/runtime/runner.ts";
 import { CallSessions } from "../../src/train/call_sessions.ts";
 import { Random } from "../../src/random.ts";
+import { modelDir, readModel } from "../helpers/fixture_models.ts";
 import { oracleModel } from "../helpers/oracle.ts";
+import { adapted } from "../helpers/training_step.ts";
 
 const { model, trainable } = oracleModel("tiny-llama-fp32.qv", "tiny-llama-genai-fp32");
 const planOf = (batch: number, length: number, targetRows: number) =>
@@ -53,3 +57,19 @@ function feedsOf(runner: Runner, { graph }: PlannedCall): Record<string, DeviceT
     return [name, runner.upload(value)];
   }));
 }
+
+Deno.test("CallSessions serves what a template gives for other numbers of rows, with dropout", () => {
+  using runner = createOrtRunner({ threads: 1 });
+  using sessions = new CallSessions(runner);
+  const dropout = 0.2;
+  const { model, trainable } = adapted(readModel(modelDir("tiny-llama-genai-int4")), { dropout });
+  const options: PlanOptions = {
+    ...{ batch: 8, length: 40, trainable, passes: ["training"], dropout, keepBytes: 1e9 },
+    ...{ packedRows: 200, targetRows: 160 },
+  };
+  const template = planTraining(model, { ...options, ...templateRows(options) });
+  sessions.admit(template, neighbourPlans(model, template));
+  for (const rows of [{ packedRows: 200, targetRows: 160 }, { packedRows: 216, targetRows: 104 }]) {
+    assert(sessions.admit(resizePlan(template, rows)!, []), JSON.stringify(rows));
+  }
+});

@@ -3,7 +3,8 @@ import { join } from "@std/path";
 import { timedRunner } from "../../src/bench/timed_runner.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
 import { ActivationFile } from "../../src/train/activation_file.ts";
-import type { PlannedModel, PlannedModelOptions } from "../../src/train/planned_model.ts";
+import type { PlannedModel } from "../../src/train/planned_model.ts";
+import type { PlannedModelOptions } from "../../src/train/planned_options.ts";
 import {
   batchOf,
   gradientDistance,

@@ -1,6 +1,6 @@
 import { assertEquals } from "@std/assert";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
-import type { PlannedModelOptions } from "../../src/train/planned_model.ts";
+import type { PlannedModelOptions } from "../../src/train/planned_options.ts";
 import { batchOf, gradientsOf, rowsOf, STEP_MODELS, stepOn } from "../helpers/training_step.ts";
 
 const name = "tiny-llama-genai-int4";

@@ -1,0 +1,142 @@
+/**
+ * graft.DropoutMask: a dropout mask made inside the graph from a seed, so that a backward call that
+ * recomputes its segment sees the same mask as the forward call, and only the seed crosses to the
+ * runtime.
+ *
+ *     mask[i, j] = 0 with `probability`, else 1 / (1 - probability),    of x's shape
+ *
+ * Row i has an odd number u_i, column j an odd number v_j, each module an odd number s, all hashed
+ * from the seed, s from the module's salt, too. An entry is dropped where u_i · v_j · s mod 2³², as a
+ * signed integer, reaches a threshold: one product and one comparison an entry. Any two columns, of
+ * one module or of two, are independent unless their numbers have a trivial ratio. x gives the shape
+ * alone: rows are independent, whatever leading axes they have.
+ */
+import { floatAttribute, int } from "../../graph/attributes.ts";
+import type { GraphBuilder } from "../../graph/builder.ts";
+import { ONNX_TYPE } from "../../graph/dtype.ts";
+import { int32, int64, type Tensor } from "../../graph/tensor.ts";
+import { GRAFT } from "../../graph/types.ts";
+import { label, required } from "../args.ts";
+import { shared } from "../contrib/support.ts";
+import type { OpRule } from "../types.ts";
+
+/** What {@linkcode emitDropoutMask} goes by. */
+export interface DropoutMaskSpec {
+  /** float32 [..., columns] */
+  readonly x: string;
+  /** int64 []: of a micro-step. */
+  readonly seed: string;
+  /** int64 []: {@linkcode saltTensor} of a module. */
+  readonly salt: string;
+  /** Of an entry to be 0; below 1. */
+  readonly probability: number;
+}
+
+/** Emits the operator and returns the mask, float32 of x's shape. */
+export function emitDropoutMask(
+  b: GraphBuilder,
+  { x, seed, salt, probability }: DropoutMaskSpec,
+): string {
+  const [mask] = b.emit({
+    opType: "DropoutMask",
+    domain: GRAFT,
+    inputs: [x, seed, salt],
+    attributes: { probability: { kind: "float", value: probability } },
+    outputCount: 1,
+  });
+  return mask;
+}
+
+/** The salt of a module, from what tells it from others: a number below 2²⁴. */
+export const saltTensor = (number: number): Tensor => int64([], [number + 1]);
+
+export const dropoutMask: OpRule = {
+  opType: "DropoutMask",
+  domain: GRAFT,
+
+  infer(node, inputs) {
+    const { dtype, dims } = required(node, inputs, 0);
+    if (dtype !== "float32" || dims.length < 2) {
+      throw new RangeError(`${label(node)} needs rows of float32: current is ${dtype}[${dims}]`);
+    }
+    return [{ dtype, dims }];
+  },
+
+  vjp: (_, node) => node.inputs.map(() => undefined),
+
+  expand(b, node) {
+    const [x, seed, salt] = node.inputs;
+    const dims = b.dims(x);
+    const probability = floatAttribute(node, "probability", 0);
+    const columns = dims[dims.length - 1];
+    const rows = dims.slice(0, -1).reduce((count, dim) => count * dim, 1);
+    const state = shared(b, `dropout state ${seed}`, () => mixed(b, seed));
+    const u = shared(b, `dropout rows ${seed} ${rows}`, () => {
+      const numbers = odd(b, hashed(b, multiples(b, mixed(b, state), rows)));
+      return b.op("Unsqueeze", [numbers, b.int64s([1])]);
+    });
+    const v = shared(
+      b,
+      `dropout columns ${seed} ${columns}`,
+      () => odd(b, hashed(b, multiples(b, state, columns))),
+    );
+    const s = odd(b, modulo(b, b.op("Mul", [state, salt])));
+    const kept = b.op("Less", [b.op("Mul", [u, b.op("Mul", [v, s])]), thresholdOf(b, probability)]);
+    const mask = b.op("Mul", [
+      b.op("Cast", [kept], { to: int(ONNX_TYPE.float32) }),
+      b.scalar(1 / (1 - probability)),
+    ]);
+    b.emit({
+      opType: "Reshape",
+      domain: "",
+      attributes: {},
+      inputs: [mask, b.int64s(dims)],
+      outputs: node.outputs,
+    });
+  },
+};
+
+/** The Mersenne prime 2³¹ - 1: products of two residues stay below 2⁶². */
+const PRIME = 2147483647;
+
+/** All of these are larger than any size, from which plans of other sizes tell them (`plan/resize_plan.ts`). */
+const [FACTOR, SUMMAND, SECOND_FACTOR] = [1103515245, 1013904223, 1812433253];
+
+const scalar = (b: GraphBuilder, n: number) =>
+  shared(b, `dropout number ${n}`, () => b.constant(int64([], [n])));
+
+const modulo = (b: GraphBuilder, value: string) => b.op("Mod", [value, scalar(b, PRIME)]);
+
+/** One round of mixing: x → ((a·x + c)² + x·d) mod p, all products below 2⁶³. */
+function mixed(b: GraphBuilder, value: string): string {
+  const reduced = modulo(b, value);
+  const scaled = b.op("Mul", [reduced, scalar(b, FACTOR)]);
+  const line = modulo(b, b.op("Add", [scaled, scalar(b, SUMMAND)]));
+  const square = modulo(b, b.op("Mul", [line, line]));
+  return modulo(b, b.op("Add", [square, b.op("Mul", [reduced, scalar(b, SECOND_FACTOR)])]));
+}
+
+const hashed = (b: GraphBuilder, value: string) => mixed(b, mixed(b, value));
+
+/** A residue's multiples, from once to `count` times: counted at run time, since numbers that lie in a graph look like sizes. */
+function multiples(b: GraphBuilder, residue: string, count: number): string {
+  const step = b.op("Max", [residue, scalar(b, 1)]);
+  return b.op("CumSum", [b.op("Expand", [step, b.int64s([count])]), scalar(b, 0)]);
+}
+
+/** 2x + 1 of residues below 2³¹, as int32: the upper half wraps around. */
+function odd(b: GraphBuilder, value: string): string {
+  const narrow = b.op("Cast", [value], { to: int(ONNX_TYPE.int32) });
+  const one = shared(b, "dropout one", () => b.constant(int32([], [1])));
+  return b.op("Add", [b.op("Add", [narrow, narrow]), one]);
+}
+
+/** The signed number below which a share of 1 - probability of all lies. */
+function thresholdOf(b: GraphBuilder, probability: number): string {
+  const threshold = Math.min(Math.round((0.5 - probability) * 2 ** 32), 2 ** 31 - 1);
+  return shared(
+    b,
+    `dropout threshold ${threshold}`,
+    () => b.constant(int32([], [threshold])),
+  );
+}

@@ -1,0 +1,79 @@
+/** What a model's plans are made for, batch by batch. */
+import type { Model } from "../graph/types.ts";
+import { type DequantForm, dequantFormFor } from "../ops/dequantize.ts";
+import type { Numeric } from "../plan/names.ts";
+import type { Pass, PlanOptions, PlanSettings } from "../plan/options.ts";
+import type { Runner } from "../runtime/runner.ts";
+import type { Prepared } from "./step_inputs.ts";
+
+/** What to train and how; the setting `numeric` is that of gradients. */
+export interface PlannedModelOptions extends PlanSettings {
+  readonly runner: Runner;
+  /** The user's model with adapters injected. */
+  readonly model: Model;
+  readonly objective: "causal" | "classification";
+  /** Whether padding is left out of what treats tokens one by one; default true. */
+  readonly packing?: boolean;
+  /**
+   * Whether training may write over the initial values in `model`, so that they are not held twice;
+   * default false.
+   */
+  readonly ownsInitialValues?: boolean;
+  /**
+   * Parts of a batch that a step computes beside each other, each on a thread of its own; default 1:
+   * the runner's threads divide every operator instead. For a runner whose tensors are in place.
+   */
+  readonly lanes?: number;
+  /** How to dequantise blocks; default what is usually quickest on the runner's release. */
+  readonly dequantForm?: DequantForm;
+}
+
+/** Whether what padding holds changes nothing for real tokens. */
+export function ignoresPadding({ model, objective }: PlannedModelOptions): boolean {
+  return objective === "causal" ||
+    model.graph.inputs.some(({ name }) => name === "attention_mask");
+}
+
+/** Whether padding is left out: wanted, and the model tells it from tokens. */
+export function packsTokens(options: PlannedModelOptions): boolean {
+  return (options.packing ?? true) && ignoresPadding(options);
+}
+
+/** What one plan has otherwise than others of the model. */
+export interface PlanUse {
+  /** Absent: all. */
+  readonly passes?: readonly Pass[];
+  /** Parts of a batch that share what may be kept; default 1. */
+  readonly parts?: number;
+  /** Default 0. */
+  readonly dropout?: number;
+  /** Default `exact`. */
+  readonly numeric?: Numeric;
+}
+
+/** What to plan for a batch, or a part of one. */
+export function planOptionsFor(
+  options: PlannedModelOptions,
+  { batch, targets, packing }: Prepared,
+  { passes, parts = 1, dropout = 0, numeric = "exact" }: PlanUse = {},
+): PlanOptions {
+  const { trainable, keepBytes, halves = true, headChunk, objective, unpack } = options;
+  const [sequences, length] = batch.inputIds.dims;
+  return {
+    passes,
+    batch: sequences,
+    length,
+    targetRows: objective === "causal" ? targets.rows : undefined,
+    packedRows: packing?.rows,
+    trainable,
+    keepBytes: keepBytes && Math.floor(keepBytes / parts),
+    halves,
+    dropout,
+    numeric,
+    // One batch alone is not worth a second form of the weights.
+    unpack: unpack && passes?.includes("training"),
+    headChunk,
+    dequantForm: options.dequantForm ?? dequantFormFor(options.runner.version),
+    integerForm: options.integerForm,
+  };
+}
