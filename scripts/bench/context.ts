@@ -1,5 +1,7 @@
 /** What all workloads of one call of the benchmark share. */
 import { fromFileUrl } from "@std/path";
+import { instructionSets } from "../../src/doctor/hardware.ts";
+import { readKernelFile } from "../../src/system/kernel_files.ts";
 import { processor } from "../../src/system/processor.ts";
 import { VERSION } from "../../src/version.ts";
 import { sharedData, type WorkloadData } from "../figures/workloads.ts";
@@ -43,8 +45,10 @@ export interface Machine {
 
 export function machineOf({ versions }: Context): Machine {
   const { name, threads } = processor();
+  // Processors of one name differ in them, and nothing says more of what kernels do.
+  const sets = instructionSets(readKernelFile("/proc/cpuinfo") ?? "").join(" ");
   return {
-    processor: `${name}, ${threads} threads`,
+    processor: `${name} (${sets}), ${threads} threads`,
     memory_gb: Math.round(Deno.systemMemoryInfo().total / 2 ** 30),
     kernel: Deno.osRelease(),
     deno: Deno.version.deno,

@@ -123,6 +123,7 @@ function section({ workload, about, measured_at, rounds, graft, peers, tables, n
 function runsTable(runs: readonly TrainResult[]): string[] {
   const columns: readonly (readonly [string, (run: TrainResult) => Cell])[] = [
     ["side", sideOf],
+    ["rows", (run) => run.examples],
     ["tok/s", (run) => run.tokens_per_s],
     ["peak MB", (run) => run.peak_rss_mb],
     ["validation loss", (run) => run.valid_loss?.toFixed(4)],

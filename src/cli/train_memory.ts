@@ -2,34 +2,18 @@
 import { Batches } from "../data/mod.ts";
 import { batchShapes } from "../data/largest_batch.ts";
 import { cutTokens, sliceBatch } from "../data/slice_batch.ts";
-import { shareBatch } from "../data/share_batch.ts";
 import type { TokenBatch } from "../data/targets.ts";
-import { checkedPart } from "../train/check_fast.ts";
-import { comparedPart } from "../train/compare_forward.ts";
 import { RefusedError } from "../errors.ts";
-import { parameterBytes, prepackedBytes } from "../model/predict_training.ts";
-import { type PredictedMemory, predictMemory } from "../plan/memory.ts";
-import type { Numeric } from "../plan/names.ts";
-import type { Pass, PlanOptions } from "../plan/options.ts";
-import { planTraining } from "../plan/plan.ts";
-import type { Schedule } from "../plan/schedule.ts";
-import { collectGarbage, freeBytes, freeSwapBytes, processMemory } from "../system/memory.ts";
+import { freeBytes, freeSwapBytes, processMemory } from "../system/memory.ts";
 import { type Fit, fitMemory } from "../train/fit_memory.ts";
 import { keepBudget } from "../train/keep_budget.ts";
 import { laneCount } from "../train/lanes.ts";
 import { partSize, sequencesAtOnce } from "../train/micro_batches.ts";
-import { PLANS_KEPT } from "../train/plan_cache.ts";
-import {
-  packsTokens,
-  type PlannedModelOptions,
-  planOptionsFor,
-  type PlanUse,
-} from "../train/planned_options.ts";
+import type { PlannedModelOptions } from "../train/planned_options.ts";
 import type { BatchSource } from "../train/step.ts";
-import { prepare } from "../train/step_inputs.ts";
-import { UPDATE_RULES } from "../train/update_rules.ts";
 import { readChosenMemory } from "./chosen_memory.ts";
 import { formatBytes } from "./format.ts";
+import { memoryPredictor, type Predict } from "./memory_predictor.ts";
 import { madeOf, megabytes } from "./memory_report.ts";
 import type { Terminal } from "./output.ts";
 import { parseSize } from "./size.ts";
@@ -78,7 +62,10 @@ export async function fitTraining(
   const [sequences, length] = largest.inputIds.dims;
   const most = Math.min(sequences, sequencesAtOnce(TOKENS_AT_ONCE, length));
   const planned = Math.min(shapes, microSteps(flags));
-  const predictPart = predictor(parts, flags, planned, validation?.largest, lanes);
+  const predictPart = memoryPredictor({
+    ...parts,
+    ...{ flags, lanes, shapes: planned, evaluated: validation?.largest },
+  });
   const predict = (count: number, keepBytes: number, unpack?: boolean) =>
     predictPart(sliceBatch(largest, 0, partSize(sequences, count, lanes)), keepBytes, unpack);
   const free = freeBytes();
@@ -127,64 +114,6 @@ export async function fitTraining(
   const tokens = fit.sequences * length;
   terminal.note(`  batches run ${tokens} tokens at a time and add up their gradients, to fit`);
   return { ...fit, tokens, unpack, lanes };
-}
-
-type Predict = (batch: TokenBatch, keepBytes: number, unpack?: boolean) => PredictedMemory;
-
-/** @param evaluated the largest validation batch */
-function predictor(
-  parts: MemoryParts,
-  flags: TrainFlags,
-  shapes: number,
-  evaluated: TokenBatch | undefined,
-  lanes: number,
-): Predict {
-  const { options, weightBytes, tokenizerBytes } = parts;
-  const { model, trainable, dropout } = options;
-  const numeric = flags.train ? flags.numeric : "exact";
-  const packs = packsTokens(options);
-  const plan = (batch: TokenBatch, use: PlanUse, more: Partial<PlanOptions> = {}) =>
-    planTraining(model, { ...planOptionsFor(options, prepare(batch, packs), use), ...more });
-  /** What is computed before the first step is the same for every choice. */
-  const before = new Map<string, Schedule>();
-  const scheduleOf = (batch: TokenBatch, pass: Pass) => {
-    const key = `${pass} ${batch.inputIds.dims}`;
-    const found = before.get(key) ?? plan(batch, { passes: [pass] }, { keepBytes: 0 })[pass];
-    before.set(key, found);
-    return found;
-  };
-  return (batch, keepBytes, unpack = false) => {
-    // What decoding and the prediction before have left goes: nothing is known yet of what is free.
-    collectGarbage();
-    const training = (batch: TokenBatch, numeric: Numeric, parts = 1) =>
-      plan(batch, { passes: ["training"], dropout, numeric }, {
-        keepBytes: Math.floor(keepBytes / parts),
-        unpack,
-      });
-    const beside = shareBatch(batch, lanes);
-    const largest = beside.reduce((a, b) => b.tokenCount > a.tokenCount ? b : a);
-    const validated = evaluated && sliceBatch(evaluated, 0, batch.inputIds.dims[0]);
-    return predictMemory({
-      plan: training(largest, numeric, beside.length),
-      lanes: beside.length,
-      before: [
-        scheduleOf(comparedPart(batch), "logits"),
-        ...(numeric === "fast" ? [training(checkedPart(batch), "exact").training] : []),
-        ...(validated ? [scheduleOf(validated, "evaluation")] : []),
-      ],
-      parameterBytes: parameterBytes(model, trainable),
-      moments: UPDATE_RULES[flags.optimizer].slots.length,
-      // The one before it waits for its collection.
-      copies: evaluated !== undefined && flags.loadBest ? 2 : 0,
-      // Batches that are as long run in parts, too, or for one sequence alone.
-      accumulates: flags.gradAccumulationSteps > 1 || flags.batchSize > batch.inputIds.dims[0],
-      weightBytes,
-      prepackedBytes: prepackedBytes(model),
-      tokenizerBytes,
-      compiled: Deno.build.standalone,
-      shapes: Math.min(shapes, PLANS_KEPT),
-    });
-  };
 }
 
 async function shapesOf(data: BatchSource<TokenBatch>, lanes: number) {

@@ -46,7 +46,7 @@ function correlation(one: readonly number[], other: readonly number[]): number {
   return mean(products) / Math.sqrt(m * (1 - m) * n * (1 - n));
 }
 
-Deno.test("dropoutMask() drops the asked share and keeps the mean at 1", async () => {
+Deno.test("DropoutMask drops the asked share and keeps the mean at 1", async () => {
   for (const probability of [0.05, 0.1, 0.5]) {
     const [mask] = await masks([7], probability);
     const share = mean(mask.map((value) => value === 0 ? 1 : 0));
@@ -57,7 +57,7 @@ Deno.test("dropoutMask() drops the asked share and keeps the mean at 1", async (
   }
 });
 
-Deno.test("dropoutMask() drops neighbouring entries, rows and columns independently", async () => {
+Deno.test("DropoutMask drops neighbouring entries, rows and columns independently", async () => {
   for (const [seed, mask] of (await masks([1, 2, 3], 0.1)).entries()) {
     for (const lag of [1, 2, 199, 200, 201, 400, 30000]) {
       const found = correlation(mask.slice(0, -lag), mask.slice(lag));
@@ -66,7 +66,7 @@ Deno.test("dropoutMask() drops neighbouring entries, rows and columns independen
   }
 });
 
-Deno.test("dropoutMask() repeats for one seed and differs between seeds and modules", async () => {
+Deno.test("DropoutMask repeats for one seed and differs between seeds and modules", async () => {
   const [first, again, other] = await masks([5, 5, 6], 0.3);
   assertEquals(first, again);
   assertNotEquals(first, other);
@@ -74,7 +74,7 @@ Deno.test("dropoutMask() repeats for one seed and differs between seeds and modu
   assertNotEquals(first, elsewhere);
 });
 
-Deno.test("dropoutMask() drops independently of other modules and other seeds", async () => {
+Deno.test("DropoutMask drops independently of other modules and other seeds", async () => {
   const names = Array.from({ length: 12 }, (_, i) => `model.layers.${i}.self_attn.q_proj`);
   const found = await Promise.all(names.map((name) => masks([5, 6], 0.3, name)));
   const all = found.flat();
@@ -87,7 +87,7 @@ Deno.test("dropoutMask() drops independently of other modules and other seeds", 
   }
 });
 
-Deno.test("dropoutMask() drops each row and each column as often as the others", async () => {
+Deno.test("DropoutMask drops each row and each column as often as the others", async () => {
   const probability = 0.2;
   const [mask] = await masks([9], probability);
   const columns = DIMS[2];

@@ -86,8 +86,8 @@ Deno.test("benchmarksPage() shows goals, runs, tables, notes and the machine", (
     const line of [
       "| B1 q,v | tok/s | 4 | ≥ 3 | yes |",
       "| B1 q,v | memory | 0.2 | ≤ 0.18 | no |",
-      "| graft fast | 800 | 500 | 1.5700 | 50 |",
-      "| PEFT float32 | 200 | 4000 | 1.5700 | 50 |",
+      "| graft fast | 512 | 800 | 500 | 1.5700 | 50 |",
+      "| PEFT float32 | 512 | 200 | 4000 | 1.5700 | 50 |",
       "| u8s8 | 1012 |",
       "Not measured: llama.cpp was not measured.",
       "B1 q,v: A CPU, 2 threads, 24 GB, Linux 6.1, Deno 2.9.6, graft 1.0.0; peers: torch 2.13.",

@@ -99,7 +99,7 @@ export const dropoutMask: OpRule = {
 /** The Mersenne prime 2³¹ - 1: products of two residues stay below 2⁶². */
 const PRIME = 2147483647;
 
-/** All of these are larger than any size, from which plans of other sizes tell them (`plan/resize_plan.ts`). */
+/** Larger than any size, from which plans of other sizes tell them (`plan/resize_plan.ts`). */
 const [FACTOR, SUMMAND, SECOND_FACTOR] = [1103515245, 1013904223, 1812433253];
 
 const scalar = (b: GraphBuilder, n: number) =>
@@ -118,7 +118,10 @@ function mixed(b: GraphBuilder, value: string): string {
 
 const hashed = (b: GraphBuilder, value: string) => mixed(b, mixed(b, value));
 
-/** A residue's multiples, from once to `count` times: counted at run time, since numbers that lie in a graph look like sizes. */
+/**
+ * A residue's multiples, from once to `count` times: counted at run time, since numbers that lie in a
+ * graph look like sizes.
+ */
 function multiples(b: GraphBuilder, residue: string, count: number): string {
   const step = b.op("Max", [residue, scalar(b, 1)]);
   return b.op("CumSum", [b.op("Expand", [step, b.int64s([count])]), scalar(b, 0)]);

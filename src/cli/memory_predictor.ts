@@ -1,0 +1,91 @@
+/** The peak memory of a training run, foretold for each choice of what it keeps. */
+import { shareBatch } from "../data/share_batch.ts";
+import { sliceBatch } from "../data/slice_batch.ts";
+import type { TokenBatch } from "../data/targets.ts";
+import { parameterBytes, prepackedBytes } from "../model/predict_training.ts";
+import { type PredictedMemory, predictMemory } from "../plan/memory.ts";
+import type { Numeric } from "../plan/names.ts";
+import type { Pass, PlanOptions } from "../plan/options.ts";
+import { planTraining } from "../plan/plan.ts";
+import type { Schedule } from "../plan/schedule.ts";
+import { collectGarbage } from "../system/memory.ts";
+import { checkedPart } from "../train/check_fast.ts";
+import { comparedPart } from "../train/compare_forward.ts";
+import { PLANS_KEPT } from "../train/plan_cache.ts";
+import {
+  packsTokens,
+  type PlannedModelOptions,
+  planOptionsFor,
+  type PlanUse,
+} from "../train/planned_options.ts";
+import { prepare } from "../train/step_inputs.ts";
+import { UPDATE_RULES } from "../train/update_rules.ts";
+import type { TrainFlags } from "./train_flags.ts";
+
+/** A run as far as its memory goes. */
+export interface PredictedRun {
+  readonly options: PlannedModelOptions;
+  readonly flags: TrainFlags;
+  readonly weightBytes: number;
+  /** Bytes of the tokenizer's files; 0 where no text is read. */
+  readonly tokenizerBytes: number;
+  /** Batch shapes whose plans are there at once, as far as that is limited otherwise. */
+  readonly shapes: number;
+  /** The largest validation batch. */
+  readonly evaluated?: TokenBatch;
+  /** Parts of a batch that are computed beside each other. */
+  readonly lanes: number;
+}
+
+/** @param unpack whether weights are taken apart once; default false */
+export type Predict = (batch: TokenBatch, keepBytes: number, unpack?: boolean) => PredictedMemory;
+
+/** What foretells a run whose largest batch is given. */
+export function memoryPredictor(run: PredictedRun): Predict {
+  const { options, flags, evaluated, lanes } = run;
+  const { model, trainable, dropout } = options;
+  const numeric = flags.train ? flags.numeric : "exact";
+  const packs = packsTokens(options);
+  const plan = (batch: TokenBatch, use: PlanUse, more: Partial<PlanOptions> = {}) =>
+    planTraining(model, { ...planOptionsFor(options, prepare(batch, packs), use), ...more });
+  /** What is computed before the first step is the same for every choice. */
+  const before = new Map<string, Schedule>();
+  const scheduleOf = (batch: TokenBatch, pass: Pass) => {
+    const key = `${pass} ${batch.inputIds.dims}`;
+    const found = before.get(key) ?? plan(batch, { passes: [pass] }, { keepBytes: 0 })[pass];
+    before.set(key, found);
+    return found;
+  };
+  return (batch, keepBytes, unpack = false) => {
+    // What decoding and the prediction before have left goes: nothing is known yet of what is free.
+    collectGarbage();
+    const training = (batch: TokenBatch, numeric: Numeric, parts = 1) =>
+      plan(batch, { passes: ["training"], dropout, numeric }, {
+        keepBytes: Math.floor(keepBytes / parts),
+        unpack,
+      });
+    const beside = shareBatch(batch, lanes);
+    const largest = beside.reduce((a, b) => b.tokenCount > a.tokenCount ? b : a);
+    const validated = evaluated && sliceBatch(evaluated, 0, batch.inputIds.dims[0]);
+    return predictMemory({
+      plan: training(largest, numeric, beside.length),
+      lanes: beside.length,
+      before: [
+        scheduleOf(comparedPart(batch), "logits"),
+        ...(numeric === "fast" ? [training(checkedPart(batch), "exact").training] : []),
+        ...(validated ? [scheduleOf(validated, "evaluation")] : []),
+      ],
+      parameterBytes: parameterBytes(model, trainable),
+      moments: UPDATE_RULES[flags.optimizer].slots.length,
+      // The one before it waits for its collection.
+      copies: evaluated !== undefined && flags.loadBest ? 2 : 0,
+      // Batches that are as long run in parts, too, or for one sequence alone.
+      accumulates: flags.gradAccumulationSteps > 1 || flags.batchSize > batch.inputIds.dims[0],
+      weightBytes: run.weightBytes,
+      prepackedBytes: prepackedBytes(model),
+      tokenizerBytes: run.tokenizerBytes,
+      compiled: Deno.build.standalone,
+      shapes: Math.min(run.shapes, PLANS_KEPT),
+    });
+  };
+}
