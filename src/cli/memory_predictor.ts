@@ -5,7 +5,7 @@ import type { TokenBatch } from "../data/targets.ts";
 import { parameterBytes, prepackedBytes } from "../model/predict_training.ts";
 import { type PredictedMemory, predictMemory } from "../plan/memory.ts";
 import type { Numeric } from "../plan/names.ts";
-import type { Pass, PlanOptions } from "../plan/options.ts";
+import type { Pass } from "../plan/options.ts";
 import { planTraining } from "../plan/plan.ts";
 import type { Schedule } from "../plan/schedule.ts";
 import { collectGarbage } from "../system/memory.ts";
@@ -46,13 +46,13 @@ export function memoryPredictor(run: PredictedRun): Predict {
   const { model, trainable, dropout } = options;
   const numeric = flags.train ? flags.numeric : "exact";
   const packs = packsTokens(options);
-  const plan = (batch: TokenBatch, use: PlanUse, more: Partial<PlanOptions> = {}) =>
-    planTraining(model, { ...planOptionsFor(options, prepare(batch, packs), use), ...more });
+  const plan = (settings: PlannedModelOptions, batch: TokenBatch, use: PlanUse) =>
+    planTraining(model, planOptionsFor(settings, prepare(batch, packs), use));
   /** What is computed before the first step is the same for every choice. */
   const before = new Map<string, Schedule>();
   const scheduleOf = (batch: TokenBatch, pass: Pass) => {
     const key = `${pass} ${batch.inputIds.dims}`;
-    const found = before.get(key) ?? plan(batch, { passes: [pass] }, { keepBytes: 0 })[pass];
+    const found = before.get(key) ?? plan(options, batch, { passes: [pass] })[pass];
     before.set(key, found);
     return found;
   };
@@ -60,9 +60,11 @@ export function memoryPredictor(run: PredictedRun): Predict {
     // What decoding and the prediction before have left goes: nothing is known yet of what is free.
     collectGarbage();
     const training = (batch: TokenBatch, numeric: Numeric, parts = 1) =>
-      plan(batch, { passes: ["training"], dropout, numeric }, {
-        keepBytes: Math.floor(keepBytes / parts),
-        unpack,
+      plan({ ...options, keepBytes, unpack }, batch, {
+        passes: ["training"],
+        parts,
+        dropout,
+        numeric,
       });
     const beside = shareBatch(batch, lanes);
     const largest = beside.reduce((a, b) => b.tokenCount > a.tokenCount ? b : a);

@@ -7,7 +7,6 @@
  */
 import { isFloating } from "../graph/dtype.ts";
 import type { Graph, Node } from "../graph/types.ts";
-import { DROPOUT_SEED } from "./dropout.ts";
 import { constantValues } from "../graph/passes/constants.ts";
 
 /** A piece of the graph with one activation in and one out. */
@@ -42,8 +41,7 @@ export interface Cut {
  */
 export function cutIntoSegments(
   lowered: Graph,
-  // Dropout masks count as constants: each call makes them anew from the seed.
-  constants: ReadonlySet<string> = constantValues(lowered, [DROPOUT_SEED]),
+  constants: ReadonlySet<string> = constantValues(lowered),
   before?: string,
 ): Cut {
   const carriers = carrierValues(lowered);

@@ -10,7 +10,6 @@ import type { Graph, Model } from "../graph/types.ts";
 import { BadInputError } from "../errors.ts";
 import { fedConstants, type PlannedCall } from "./call.ts";
 import { type Cut, cutIntoSegments } from "./cut.ts";
-import { DROPOUT_SEED } from "./dropout.ts";
 import { type FrozenPrefix, frozenPrefix } from "./frozen_prefix.ts";
 import type { BoundInput } from "./inputs.ts";
 import {
@@ -155,7 +154,7 @@ function contextOf(
   return {
     lowered: graph,
     trainable,
-    constants: constantValues(graph, [DROPOUT_SEED, ...derived]),
+    constants: constantValues(graph, [...derived]),
     fed: fedConstants(graph, trainable),
     halves: halves === false ? "none" : numeric === "fast" ? "all" : "wide",
     pickRows: targetRows !== undefined && computes === "all rows",

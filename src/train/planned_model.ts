@@ -242,12 +242,12 @@ export class PlannedModel implements StepModel<TokenBatch> {
   #planFor(prepared: Prepared, use: PlanUse): CompiledPlan {
     const { model } = this.#options;
     const options = planOptionsFor(this.#settings, prepared, use);
-    const trains = use.passes?.join() === "training";
+    const only = use.passes?.join();
     return this.#plans.get(
       keyOf(options),
-      () => trains && this.#templates.planOf(options) || planTraining(model, options),
+      () => only === "training" && this.#templates.planOf(options) || planTraining(model, options),
       // Logits are asked for to compare them, of one batch.
-      (plan) => use.passes?.join() === "logits" ? [] : neighbourPlans(model, plan),
+      (plan) => only === "logits" ? [] : neighbourPlans(model, plan),
     );
   }
 

@@ -14,7 +14,7 @@
 import { floatAttribute, int } from "../../graph/attributes.ts";
 import type { GraphBuilder } from "../../graph/builder.ts";
 import { ONNX_TYPE } from "../../graph/dtype.ts";
-import { int32, int64, type Tensor } from "../../graph/tensor.ts";
+import { elementCount, int32, int64, type Tensor } from "../../graph/tensor.ts";
 import { GRAFT } from "../../graph/types.ts";
 import { label, required } from "../args.ts";
 import { shared } from "../contrib/support.ts";
@@ -68,12 +68,11 @@ export const dropoutMask: OpRule = {
     const [x, seed, salt] = node.inputs;
     const dims = b.dims(x);
     const probability = floatAttribute(node, "probability", 0);
-    const columns = dims[dims.length - 1];
-    const rows = dims.slice(0, -1).reduce((count, dim) => count * dim, 1);
+    const [lead, columns] = [dims.slice(0, -1), dims[dims.length - 1]];
     const state = shared(b, `dropout state ${seed}`, () => mixed(b, seed));
-    const u = shared(b, `dropout rows ${seed} ${rows}`, () => {
-      const numbers = odd(b, hashed(b, multiples(b, mixed(b, state), rows)));
-      return b.op("Unsqueeze", [numbers, b.int64s([1])]);
+    const u = shared(b, `dropout rows ${seed} ${lead}`, () => {
+      const numbers = odd(b, hashed(b, multiples(b, mixed(b, state), elementCount(lead))));
+      return b.reshape(numbers, [...lead, 1]);
     });
     const v = shared(
       b,
@@ -81,16 +80,18 @@ export const dropoutMask: OpRule = {
       () => odd(b, hashed(b, multiples(b, state, columns))),
     );
     const s = odd(b, modulo(b, b.op("Mul", [state, salt])));
-    const kept = b.op("Less", [b.op("Mul", [u, b.op("Mul", [v, s])]), thresholdOf(b, probability)]);
-    const mask = b.op("Mul", [
-      b.op("Cast", [kept], { to: int(ONNX_TYPE.float32) }),
-      b.scalar(1 / (1 - probability)),
+    const kept = b.op("Less", [
+      b.op("Mul", [u, b.op("Mul", [v, s])]),
+      b.constant(int32([], [threshold(probability)])),
     ]);
     b.emit({
-      opType: "Reshape",
+      opType: "Mul",
       domain: "",
       attributes: {},
-      inputs: [mask, b.int64s(dims)],
+      inputs: [
+        b.op("Cast", [kept], { to: int(ONNX_TYPE.float32) }),
+        b.scalar(1 / (1 - probability)),
+      ],
       outputs: node.outputs,
     });
   },
@@ -102,8 +103,7 @@ const PRIME = 2147483647;
 /** Larger than any size, from which plans of other sizes tell them (`plan/resize_plan.ts`). */
 const [FACTOR, SUMMAND, SECOND_FACTOR] = [1103515245, 1013904223, 1812433253];
 
-const scalar = (b: GraphBuilder, n: number) =>
-  shared(b, `dropout number ${n}`, () => b.constant(int64([], [n])));
+const scalar = (b: GraphBuilder, n: number) => b.constant(int64([], [n]));
 
 const modulo = (b: GraphBuilder, value: string) => b.op("Mod", [value, scalar(b, PRIME)]);
 
@@ -130,16 +130,9 @@ function multiples(b: GraphBuilder, residue: string, count: number): string {
 /** 2x + 1 of residues below 2³¹, as int32: the upper half wraps around. */
 function odd(b: GraphBuilder, value: string): string {
   const narrow = b.op("Cast", [value], { to: int(ONNX_TYPE.int32) });
-  const one = shared(b, "dropout one", () => b.constant(int32([], [1])));
-  return b.op("Add", [b.op("Add", [narrow, narrow]), one]);
+  return b.op("Add", [b.op("Add", [narrow, narrow]), b.constant(int32([], [1]))]);
 }
 
 /** The signed number below which a share of 1 - probability of all lies. */
-function thresholdOf(b: GraphBuilder, probability: number): string {
-  const threshold = Math.min(Math.round((0.5 - probability) * 2 ** 32), 2 ** 31 - 1);
-  return shared(
-    b,
-    `dropout threshold ${threshold}`,
-    () => b.constant(int32([], [threshold])),
-  );
-}
+const threshold = (probability: number) =>
+  Math.min(Math.round((0.5 - probability) * 2 ** 32), 2 ** 31 - 1);
