@@ -2,7 +2,8 @@
  * Adds LoRA to a user's graph: y' = y + ((x·Aᵀ)·scale)·Bᵀ at every target.
  *
  * Only the new nodes stand between a target and its readers: the base's own nodes, and so its
- * numbers, stay as they are, and with B zero the result is the base's bit for bit. The adapter is
+ * numbers, stay as they are, and with B zero the result is the base's bit for bit (but for targets
+ * inside ONNX Runtime's fused attention, which is taken apart for them). The adapter is
  * added after the layer's bias, where optimisers that fuse a product with its bias still find both.
  */
 import { int } from "../graph/attributes.ts";
@@ -13,6 +14,7 @@ import { BadInputError } from "../errors.ts";
 import { GraphEdit } from "./edit.ts";
 import { indexGraph } from "./graph_index.ts";
 import { callsOf } from "./modules.ts";
+import { openAttention } from "./open_attention.ts";
 import type { LoraSite } from "./targets.ts";
 import { declareTrainable, type Trainable } from "./trainable.ts";
 
@@ -61,11 +63,13 @@ export function inject(
   adapters: ReadonlyMap<string, LoraWeights>,
   options: InjectOptions = {},
 ): Injected {
-  const edit = new GraphEdit(model.graph);
-  const index = indexGraph(model.graph);
+  const opened = openAttention(model, sites);
+  const { graph } = opened.model;
+  const edit = new GraphEdit(graph);
+  const index = indexGraph(graph);
   const trainable = new Map<string, Trainable>();
   const masks = new Map<string, DropoutMask>();
-  for (const group of groupByProduct(sites)) {
+  for (const group of groupByProduct(opened.sites)) {
     const weights = group.map((site) => checkWeights(site, adapters.get(site.module.path)));
     const declared = group.map((site, i) =>
       declare({ edit, options, trainable }, site, weights[i])
@@ -78,7 +82,7 @@ export function inject(
       addUpdate({ edit, anchor, group, declared, input, result, call, options, masks });
     }
   }
-  return { model: edit.apply(model), trainable, masks };
+  return { model: edit.apply(opened.model), trainable, masks };
 }
 
 /** Slices of one fused product share one edit. */

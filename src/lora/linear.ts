@@ -2,6 +2,7 @@
 import { bitsOf, type DataType } from "../graph/dtype.ts";
 import { floatAttribute, intAttribute } from "../graph/attributes.ts";
 import { MICROSOFT, type Node } from "../graph/types.ts";
+import { attentionLinear } from "./attention_linear.ts";
 import type { GraphIndex } from "./graph_index.ts";
 import { type LinearWeight, matrixBehind } from "./linear_weight.ts";
 
@@ -42,6 +43,8 @@ type Parts = Omit<LinearForm, "bias"> & { readonly fusedBias?: string };
 
 /** The linear layer that `node` multiplies for, `undefined` where it is none. */
 export function linearForm(index: GraphIndex, node: Node): LinearForm | undefined {
+  const attention = attentionLinear(index, node);
+  if (attention !== undefined) return attention;
   const parts = partsOf(index, node);
   if (parts === undefined) return undefined;
   const { fusedBias, ...form } = parts;

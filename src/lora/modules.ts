@@ -1,12 +1,13 @@
 /** Finds the linear layers of a user's graph and the Hugging Face names they go by. */
 import { equals } from "@std/bytes/equals";
 import { intAttribute } from "../graph/attributes.ts";
+import { hiddenSizes, isFusedAttention } from "../graph/fused_attention.ts";
 import { toNumbers } from "../graph/tensor.ts";
 import type { Model } from "../graph/types.ts";
 import { BadInputError } from "../errors.ts";
 import { type GraphIndex, indexGraph } from "./graph_index.ts";
 import { type LinearForm, linearForm } from "./linear.ts";
-import { nameLinears } from "./name_linears.ts";
+import { type LinearName, nameLinears } from "./name_linears.ts";
 import { layerOf } from "./names.ts";
 
 /** A linear layer under its Hugging Face name; one slice of a fused qkv counts as a layer of its own. */
@@ -53,19 +54,38 @@ export function findModules(
 }
 
 /** A linear as modules: itself, or its q, k and v where it is a fused one. */
-function split(index: GraphIndex, linear: LinearForm, path: string): readonly LinearModule[] {
-  const layer = layerOf(path);
-  const common = { ...linear, ...(layer === undefined ? {} : { layer }) };
+function split(index: GraphIndex, linear: LinearForm, name: LinearName): readonly LinearModule[] {
+  if (typeof name !== "string") {
+    const sizes = hiddenSizes(linear.node, linear.outFeatures);
+    return slices(linear, sizes, name.parts.map((part) => `${name.parent}.${part}`));
+  }
   const result = linear.bias?.output ?? linear.output;
-  const sizes = packedSizes(index, result, linear);
-  if (sizes === undefined) return [{ ...common, path, head: isHead(index, result, path) }];
-  const parent = path.slice(0, path.lastIndexOf(".") + 1);
+  const fused = isFusedAttention(linear.node);
+  const sizes = fused ? undefined : packedSizes(index, result, linear);
+  if (sizes === undefined) {
+    return [{ ...inLayer(linear, name), path: name, head: !fused && isHead(index, result, name) }];
+  }
+  const parent = name.slice(0, name.lastIndexOf(".") + 1);
+  return slices(linear, sizes, ["q_proj", "k_proj", "v_proj"].map((part) => parent + part));
+}
+
+function inLayer(linear: LinearForm, path: string) {
+  const layer = layerOf(path);
+  return layer === undefined ? linear : { ...linear, layer };
+}
+
+/** Neighbouring columns of a fused linear as layers of their own. */
+function slices(
+  linear: LinearForm,
+  sizes: readonly number[],
+  paths: readonly string[],
+): readonly LinearModule[] {
   let offset = 0;
   return sizes.map((size, i) => {
     const slice = { offset, size, total: linear.outFeatures };
     offset += size;
-    const name = ["q_proj", "k_proj", "v_proj"][i];
-    return { ...common, path: `${parent}${name}`, outFeatures: size, slice, head: false };
+    const path = paths[i];
+    return { ...inLayer(linear, path), path, outFeatures: size, slice, head: false };
   });
 }
 

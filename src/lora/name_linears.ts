@@ -1,7 +1,9 @@
 /** Gives every linear layer of a graph its module path. */
+import { isFusedAttention } from "../graph/fused_attention.ts";
 import type { Model } from "../graph/types.ts";
 import type { GraphIndex } from "./graph_index.ts";
 import type { LinearForm } from "./linear.ts";
+import { type AttentionNames, attentionNames } from "./name_attention.ts";
 import {
   huggingFacePath,
   pathFromMetadata,
@@ -12,12 +14,15 @@ import {
 } from "./names.ts";
 import { pathsFromStructure } from "./structure.ts";
 
-/** One path per linear: from what names it in the file, else from structure, else its output's name. */
+/** A linear's path, or the paths of the three in a fused attention. */
+export type LinearName = string | AttentionNames;
+
+/** One name per linear: from what names it in the file, else from structure, else its output's name. */
 export function nameLinears(
   model: Model,
   index: GraphIndex,
   linears: readonly LinearForm[],
-): readonly string[] {
+): readonly LinearName[] {
   const written = writtenPaths(linears);
   const stripped = stripRoot([...written.values()], rootScope(model));
   const named = new Map([...written.keys()].map((linear, i) => [linear, stripped[i]]));
@@ -27,8 +32,11 @@ export function nameLinears(
   const parallel = parallelLayers(named);
   return linears.map((linear) => {
     const path = named.get(linear);
-    if (path === undefined) return structure?.get(linear) ?? linear.output;
-    return huggingFacePath(path, parallel.has(layerPrefix(path)));
+    if (path !== undefined) return huggingFacePath(path, parallel.has(layerPrefix(path)));
+    const found = structure?.get(linear) ?? linear.output;
+    if (!isFusedAttention(linear.node)) return found;
+    const behind = linears.find(({ input }) => input === linear.output);
+    return attentionNames(behind === undefined ? undefined : named.get(behind), found);
   });
 }
 
@@ -56,8 +64,12 @@ function writtenPaths(linears: readonly LinearForm[]): ReadonlyMap<LinearForm, s
   const parameter = (name: string | undefined, kind: "weight" | "bias") =>
     name === undefined || uses.get(name) !== 1 ? undefined : pathFromParameter(name, kind);
   return new Map(linears.flatMap((linear) => {
-    const path = pathFromMetadata(linear.node) ?? pathFromNodeName(linear.node.name) ??
-      parameter(linear.weight, "weight") ?? parameter(linear.bias?.weight, "bias");
+    // A fused attention bears the name of what surrounds the three layers in it.
+    const node = isFusedAttention(linear.node)
+      ? undefined
+      : pathFromMetadata(linear.node) ?? pathFromNodeName(linear.node.name);
+    const path = node ?? parameter(linear.weight, "weight") ??
+      parameter(linear.bias?.weight, "bias");
     return path === undefined ? [] : [[linear, path] as const];
   }));
 }

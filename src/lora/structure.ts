@@ -7,6 +7,7 @@
  * BERT does: those are the names users will look for first.
  */
 import type { Node } from "../graph/types.ts";
+import { isFusedAttention } from "../graph/fused_attention.ts";
 import type { GraphIndex } from "./graph_index.ts";
 import type { LinearForm } from "./linear.ts";
 
@@ -51,6 +52,7 @@ export function pathsFromStructure(
     const quantiser = index.producer(node.inputs[0]);
     return quantiser?.opType === "DynamicQuantizeLinear" ? [node, quantiser] : [node];
   }));
+  for (const node of index.graph.nodes) if (isFusedAttention(node)) walls.add(node);
   const roles = new Map(linears.map((linear) => [linear, roleOf(index, linear, walls)]));
   const layers = layersOf(linears, roles);
   const gated = layers.some(({ rest }) => sharingInput(rest).length === 2);
@@ -112,6 +114,7 @@ function sharingInput(rest: readonly LinearForm[]): readonly LinearForm[] {
 }
 
 function roleOf(index: GraphIndex, linear: LinearForm, walls: ReadonlySet<Node>): Role | undefined {
+  if (isFusedAttention(linear.node)) return "qkv";
   const found = new Set<Role>();
   forward(index, linear.output, walls, (value, reader) => {
     const role = attentionOperand(index, value, reader);
@@ -152,6 +155,7 @@ function comesFrom(index: GraphIndex, value: string, opType: string, depth: numb
 /** Whether `value` is an attention's result, only reshaped. */
 function comesFromAttention(index: GraphIndex, value: string, walls: ReadonlySet<Node>): boolean {
   const node = index.producer(value);
+  if (node !== undefined && isFusedAttention(node)) return true;
   if (node === undefined || walls.has(node)) return false;
   if (ATTENTION_OPS.has(node.opType)) return true;
   if (isProduct(index, node)) return comesFrom(index, node.inputs[0], "Softmax", 4);

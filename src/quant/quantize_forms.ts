@@ -1,6 +1,7 @@
 /** The operators that a float linear layer becomes when its weight is quantised. */
 import { floatAttribute, int, intAttribute } from "../graph/attributes.ts";
 import type { DataType } from "../graph/dtype.ts";
+import { isFusedAttention } from "../graph/fused_attention.ts";
 import { byteLength } from "../graph/dtype.ts";
 import { elementCount, type Tensor } from "../graph/tensor.ts";
 import { MICROSOFT, type Node } from "../graph/types.ts";
@@ -103,7 +104,8 @@ function withBias(node: Node, product: (output: string) => Node): readonly Node[
 
 /** Whether a layer can take this form: a Gemm whose bias is scaled cannot. */
 export function canQuantize({ node, kind, scales }: FloatLinear): boolean {
-  if (scales !== undefined) return false;
+  // The operator around the product takes no quantised weight.
+  if (scales !== undefined || isFusedAttention(node)) return false;
   return kind === "MatMul" || (kind === "Gemm" && floatAttribute(node, "beta", 1) === 1);
 }
 

@@ -86,6 +86,16 @@ for (const name of [...Object.keys(CHECKPOINTS), "minilm"]) {
   });
 }
 
+for (const name of ["bert-attention", "bert-qattention"]) {
+  Deno.test(`findModules() finds the layers in the fused attention of ${name} by structure alone`, () => {
+    const found = findModules(nameless(`dialects/${name}`)).map(({ path }) => path);
+    const layer = ["self.query", "self.key", "self.value", "output.dense"];
+    for (const i of [0, 1]) {
+      for (const end of layer) assert(found.includes(`encoder.layer.${i}.attention.${end}`), end);
+    }
+  });
+}
+
 Deno.test("findModules() gives a layer that structure takes for another one a name of its own", () => {
   // Queries and keys of positions look like those of tokens; here each has a weight of its own.
   const model = nameless("dialects/deberta");
@@ -116,6 +126,12 @@ const DIALECTS: Readonly<Record<string, readonly string[]>> = {
   ),
   "bert-integer-to-float": ["key", "query", "value"].map((name) =>
     `bert.encoder.layer.0.attention.self.${name}`
+  ),
+  "bert-attention": ["self.query", "self.key", "self.value", "output.dense"].map((name) =>
+    `bert.encoder.layer.0.attention.${name}`
+  ),
+  "bert-qattention": ["self.query", "self.key", "self.value", "output.dense"].map((name) =>
+    `bert.encoder.layer.0.attention.${name}`
   ),
   "llama-int8-separate": ["q_proj", "k_proj", "v_proj", "o_proj"].map((name) =>
     `model.layers.0.self_attn.${name}`

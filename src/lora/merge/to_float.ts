@@ -1,5 +1,6 @@
 /** Replaces a quantised layer by a float one: what `--dequantize` asks for. */
 import { bitsOf, byteLength, type DataType } from "../../graph/dtype.ts";
+import { floatAttention, isFusedAttention } from "../../graph/fused_attention.ts";
 import type { Tensor } from "../../graph/tensor.ts";
 import { type Model, type Node, operatorName } from "../../graph/types.ts";
 import { readValues, slabs } from "../../quant/dequantize.ts";
@@ -69,7 +70,9 @@ function fromNBits(model: Model, module: LinearModule): FloatPlace {
 function fromInteger(model: Model, module: LinearModule): FloatPlace {
   const scaled = indexGraph(model.graph).producer(module.output);
   if (scaled === undefined) throw new RangeError(`No node makes "${module.output}"`);
-  const plain = plainProduct(module, module.input, module.output);
+  const plain = isFusedAttention(module.node)
+    ? [floatAttention(module.node, module.input, module.weight)]
+    : plainProduct(module, module.input, module.output);
   return {
     // The quantisation of the input is left without readers, and pruned. ONNX Runtime's fused forms
     // are one node, which is both.

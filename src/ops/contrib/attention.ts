@@ -2,8 +2,9 @@
  * com.microsoft.Attention: self-attention with the projections of queries, keys and values in one
  * weight, as ONNX Runtime's optimiser writes it for BERT and GPT-2.
  */
-import { floatAttribute, int, intAttribute, intsAttribute } from "../../graph/attributes.ts";
-import { MICROSOFT, type Node } from "../../graph/types.ts";
+import { floatAttribute, int, intAttribute } from "../../graph/attributes.ts";
+import { hiddenSizes } from "../../graph/fused_attention.ts";
+import { MICROSOFT } from "../../graph/types.ts";
 import type { OpRule } from "../types.ts";
 import { attend, biasMask } from "./attention_core.ts";
 import { MASK_FILTER, paddingMask } from "./padding_mask.ts";
@@ -16,17 +17,6 @@ import {
   required,
   requiredKnown,
 } from "./support.ts";
-
-/** Hidden sizes of queries, keys and values. */
-function hiddenSizes(node: Node, total: number): readonly number[] {
-  const sizes = intsAttribute(node, "qkv_hidden_sizes", [total / 3, total / 3, total / 3]);
-  if (sizes.length !== 3 || sizes.reduce((sum, size) => sum + size, 0) !== total) {
-    throw new RangeError(
-      `Attribute "qkv_hidden_sizes" of com.microsoft.Attention "${node.name}" must add up to ${total}: current value is [${sizes}]`,
-    );
-  }
-  return sizes;
-}
 
 export const attention: OpRule = {
   opType: "Attention",

@@ -15,6 +15,7 @@
  */
 import { intAttribute, tensorAttribute } from "../../graph/attributes.ts";
 import { ONNX_TYPE } from "../../graph/dtype.ts";
+import { floatAttention, fusedAttentionInputs } from "../../graph/fused_attention.ts";
 import type { Tensor } from "../../graph/tensor.ts";
 import type { Graph, Node } from "../../graph/types.ts";
 import { verify } from "../../graph/verify.ts";
@@ -190,19 +191,16 @@ class Rewriter {
   }
 
   #attention(node: Node): readonly Node[] | undefined {
-    const [x, weight, bias, scale, weightScale, mask = "", zero = "", weightZero = "", past = ""] =
-      node.inputs;
-    const left = this.#twins.get(x);
+    const { input, inputScale, inputZeroPoint, weight, weightScale, weightZeroPoint } =
+      fusedAttentionInputs(node);
+    const left = this.#twins.get(input);
     if (left === undefined) return undefined;
-    if (!this.#same(scale, left.scale) || !this.#same(zero, left.zeroPoint)) return undefined;
-    const constants = [weight, weightScale, weightZero].filter((name) => name !== "");
+    if (!this.#same(inputScale, left.scale)) return undefined;
+    if (!this.#same(inputZeroPoint, left.zeroPoint)) return undefined;
+    const constants = [weight, weightScale, weightZeroPoint].filter((name) => name !== "");
     if (!constants.every((name) => this.#constants.has(name))) return undefined;
-    const [nodes, dequantized] = this.#weights.dequantized(weight, weightScale, weightZero);
-    return [...nodes, {
-      ...node,
-      opType: "Attention",
-      inputs: [left.float, dequantized, bias, mask, past],
-    }];
+    const [nodes, dequantized] = this.#weights.dequantized(weight, weightScale, weightZeroPoint);
+    return [...nodes, floatAttention(node, left.float, dequantized)];
   }
 
   /** A Mul that applies scales to an integer product, or multiplies two scales first. */

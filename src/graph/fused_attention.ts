@@ -1,0 +1,78 @@
+/**
+ * ONNX Runtime's self-attention with the projections of queries, keys and values inside:
+ * `com.microsoft.Attention`, and `QAttention` over 8-bit integers.
+ */
+import { intsAttribute } from "./attributes.ts";
+import { MICROSOFT, type Node } from "./types.ts";
+
+/** The operators' inputs by name; "" where one is absent. */
+export interface FusedAttentionInputs {
+  /** Activations [batch, tokens, in]: floats, or what they were quantised to. */
+  readonly input: string;
+  /** [in, queries + keys + values] */
+  readonly weight: string;
+  readonly bias: string;
+  readonly mask: string;
+  readonly past: string;
+  /** Of Attention only. */
+  readonly attentionBias: string;
+  /** Of QAttention only. */
+  readonly inputScale: string;
+  readonly weightScale: string;
+  readonly inputZeroPoint: string;
+  readonly weightZeroPoint: string;
+}
+
+/** Whether a node is one of the two. */
+export function isFusedAttention({ domain, opType }: Node): boolean {
+  return domain === MICROSOFT && (opType === "Attention" || opType === "QAttention");
+}
+
+/** What a fused attention reads. */
+export function fusedAttentionInputs({ opType, inputs }: Node): FusedAttentionInputs {
+  const at = (i: number) => inputs[i] ?? "";
+  const common = { input: at(0), weight: at(1), bias: at(2) };
+  return opType === "QAttention"
+    ? {
+      ...common,
+      inputScale: at(3),
+      weightScale: at(4),
+      mask: at(5),
+      inputZeroPoint: at(6),
+      weightZeroPoint: at(7),
+      past: at(8),
+      attentionBias: "",
+    }
+    : {
+      ...common,
+      mask: at(3),
+      past: at(4),
+      attentionBias: at(5),
+      inputScale: "",
+      weightScale: "",
+      inputZeroPoint: "",
+      weightZeroPoint: "",
+    };
+}
+
+/** `Attention` in the place of a `QAttention`, over floats. */
+export function floatAttention(node: Node, input: string, weight: string): Node {
+  const { bias, mask, past } = fusedAttentionInputs(node);
+  return { ...node, opType: "Attention", inputs: [input, weight, bias, mask, past] };
+}
+
+/**
+ * Output columns of queries, keys and values.
+ *
+ * @param total columns of the weight
+ * @throws {RangeError} where the node's own sizes do not add up to them
+ */
+export function hiddenSizes(node: Node, total: number): readonly number[] {
+  const sizes = intsAttribute(node, "qkv_hidden_sizes", [total / 3, total / 3, total / 3]);
+  if (sizes.length !== 3 || sizes.reduce((sum, size) => sum + size, 0) !== total) {
+    throw new RangeError(
+      `Attribute "qkv_hidden_sizes" of com.microsoft.Attention "${node.name}" must add up to ${total}: current value is [${sizes}]`,
+    );
+  }
+  return sizes;
+}

@@ -1,0 +1,188 @@
+/** Adapters on the queries, keys and values inside ONNX Runtime's fused attention. */
+import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
+import { float, int, ints } from "../../src/graph/attributes.ts";
+import { float32, int32, int64, type Tensor, toNumbers } from "../../src/graph/tensor.ts";
+import type { Model } from "../../src/graph/types.ts";
+import { DEFAULT_LORA } from "../../src/lora/config.ts";
+import { inject } from "../../src/lora/inject.ts";
+import { mergeModel } from "../../src/lora/merge/mod.ts";
+import { findModules } from "../../src/lora/modules.ts";
+import { resolveTargets } from "../../src/lora/targets.ts";
+import { planQuantize } from "../../src/quant/quantize_model.ts";
+import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
+import { PlannedModel } from "../../src/train/planned_model.ts";
+import { normal } from "../helpers/directional.ts";
+import { modelDir, readModel } from "../helpers/fixture_models.ts";
+import { difference, runOutput, tokenFeeds } from "../helpers/logits.ts";
+import { tinyModel } from "../helpers/ort.ts";
+import { EACH_ORT } from "../helpers/oldest_ort.ts";
+import { adapted, batchOf, gradientsOf, rowsOf } from "../helpers/training_step.ts";
+
+const read = (name: string) => readModel(modelDir(`dialects/${name}`));
+const TARGETS = ["query", "key", "value"];
+// The optimiser would fuse what was taken apart in another order.
+const PLAIN = { optimization: "disabled" } as const;
+
+/** A random adapter on the modules that `targets` name, its up-projections `size` large. */
+function withAdapter(base: Model, targets: readonly string[], size: number) {
+  const config = { ...DEFAULT_LORA, rank: 4, alpha: 8, targetModules: targets };
+  const sites = resolveTargets(findModules(base), config);
+  const weights = new Map(sites.map(({ module: { path, inFeatures, outFeatures } }, i) => [path, {
+    a: normal([4, inFeatures], 2 * i, 0.1),
+    b: normal([outFeatures, 4], 2 * i + 1, size),
+  }]));
+  const changes = [...weights].map(([path, { a, b }]) => ({
+    path,
+    updates: [{
+      rank: 4,
+      scale: 2,
+      loraA: Float32Array.from(toNumbers(a)),
+      loraB: Float32Array.from(toNumbers(b)),
+    }],
+  }));
+  return { changes, model: inject(base, sites, weights).model };
+}
+
+/** Two rows of nine tokens, of which the second has six. */
+function padded(): Map<string, Tensor> {
+  const mask = Array.from({ length: 18 }, (_, i) => Number(i < 15));
+  return new Map([...tokenFeeds(2, 9, 100), ["attention_mask", int64([2, 9], mask)]]);
+}
+
+for (const name of ["bert-attention", "bert-qattention"]) {
+  for (const { on, ortLib, ignore } of EACH_ORT) {
+    Deno.test({
+      name: `inject() leaves ${name}'s logits where B is zero${on}`,
+      ignore,
+      async fn() {
+        using runner = createOrtRunner({ threads: 1, ortLib });
+        const base = read(name);
+        const { model } = withAdapter(base, TARGETS, 0);
+        const run = (model: Model) => runOutput(runner, model, padded(), "logits", PLAIN);
+        assert(difference(await run(model), await run(base)).relative <= 1e-5);
+      },
+    });
+  }
+
+  Deno.test(`mergeModel() writes the projections of ${name} into the attention's own weight`, async () => {
+    using runner = createOrtRunner({ threads: 1 });
+    const base = read(name);
+    const { changes, model } = withAdapter(base, TARGETS, 0.4);
+    // Sessions that optimise nothing saturate 8-bit products on processors without VNNI.
+    const run = (model: Model) => runOutput(runner, model, padded());
+    const wanted = await run(model);
+    const bare = difference(await run(base), wanted).absolute;
+    // In floats the inputs of layers are no longer rounded to 8 bits.
+    const float = name === "bert-attention" ? 1e-4 : 0.1;
+    for (const [method, bound] of [["float", float], ["nearest", 0.1]] as const) {
+      const merged = (await mergeModel(base, changes, method)).model;
+      const left = difference(await run(merged), wanted).absolute;
+      assert(left <= bound * bare, `${method}: ${left} of ${bare}`);
+      if (method === "float") continue;
+      assertEquals(merged.graph.nodes, base.graph.nodes);
+      const changed = [...merged.graph.initializers].filter(([name, { bytes }]) =>
+        String(bytes) !== String(base.graph.initializers.get(name)!.bytes)
+      );
+      assert(changed.every(([name]) => name.includes("qkv_weight")), changed.join());
+    }
+  });
+
+  Deno.test(`a step's gradient is that of differences for the projections of ${name}`, async () => {
+    using runner = createOrtRunner({ threads: 1 });
+    const made = adapted(read(name), { targetModules: TARGETS, dropout: 0 });
+    using step = new PlannedModel({ runner, ...made, objective: "classification" });
+    const rows = rowsOf([9, 5, 7]).map((row) => ({ ...row, ids: row.ids.map((id) => id % 100) }));
+    const batch = batchOf(rows, 16, "classification");
+    const { gradients } = await gradientsOf(step, [batch]);
+    assertEquals(step.parameters.length, 2 * 2 * TARGETS.length);
+    // Along its own direction a gradient is its length; taken one parameter at a time.
+    for (const { name, value, dims } of step.parameters) {
+      const gradient = gradients.get(name)!;
+      const length = Math.hypot(...gradient);
+      assert(length > 0, name);
+      const start = Float32Array.from(toNumbers(value.read()));
+      const lossAt = async (distance: number) => {
+        value.write(float32(dims, start.map((x, i) => x + distance * gradient[i] / length)));
+        const { lossSum, targetCount } = await step.evaluate(batch);
+        return lossSum / targetCount;
+      };
+      const found = (await lossAt(1e-2) - await lossAt(-1e-2)) / 2e-2;
+      value.write(float32(dims, start));
+      assertAlmostEquals(found, length, 0.01 * length + 2e-5, name);
+    }
+  });
+}
+
+/** x [2, 3, 4] through an attention of two heads whose values are wider than its queries. */
+function causal(): Model {
+  return tinyModel({
+    inputs: { x: ["float32", [2, 3, 4]] },
+    outputs: { y: ["float32", [2, 3, 8]] },
+    nodes: [["com.microsoft.Attention", ["x", "w", "b", "mask"], ["y"], {
+      num_heads: int(2),
+      unidirectional: int(1),
+      scale: float(0.7),
+      mask_filter_value: float(-20000),
+      qkv_hidden_sizes: ints([4, 4, 8]),
+    }]],
+    initializers: {
+      w: normal([4, 16], 1),
+      b: normal([16], 2),
+      mask: int32([2, 3], [1, 1, 1, 0, 1, 1]),
+    },
+  });
+}
+
+for (const { on, ortLib, ignore } of EACH_ORT) {
+  Deno.test({
+    name: `inject() keeps an attention's mask, direction, scale and sizes${on}`,
+    ignore,
+    async fn() {
+      using runner = createOrtRunner({ threads: 1, ortLib });
+      const base = causal();
+      const x = normal([2, 3, 4], 3);
+      const run = async (model: Model) => {
+        using executable = await runner.compile(model, PLAIN);
+        const { y } = await executable.run({ x: runner.upload(x) });
+        return Float32Array.from(toNumbers(y.read()));
+      };
+      const zero = withAdapter(base, ["*"], 0);
+      const before = await run(base);
+      assert(difference(await run(zero.model), before).relative <= 1e-5);
+      const { changes, model } = withAdapter(base, ["*"], 1);
+      const wanted = await run(model);
+      const merged = await mergeModel(base, changes, "nearest");
+      assert(difference(await run(merged.model), wanted).relative <= 1e-5);
+      assert(difference(before, wanted).relative > 0.01);
+    },
+  });
+}
+
+Deno.test("findModules() takes a weight that a checkpoint has in one piece for one layer", () => {
+  const { graph, ...rest } = causal();
+  const name = "transformer.h.0.attn.c_attn.weight";
+  const nodes = graph.nodes.map((node) => ({
+    ...node,
+    inputs: node.inputs.map((input) => input === "w" ? name : input),
+  }));
+  const initializers = new Map([...graph.initializers, [name, graph.initializers.get("w")!]]);
+  const [module, ...others] = findModules({ ...rest, graph: { ...graph, nodes, initializers } });
+  assertEquals([module.path, module.outFeatures, module.slice, others.length], [
+    "transformer.h.0.attn.c_attn",
+    16,
+    undefined,
+    0,
+  ]);
+});
+
+Deno.test("planQuantize() leaves the weight inside a fused attention as it is", () => {
+  const base = causal();
+  const plan = planQuantize(base, findModules(base), { bits: 8, minElements: 1 });
+  assertEquals([plan.tasks.length, plan.model.graph.nodes], [0, base.graph.nodes]);
+});
+
+Deno.test("findModules() gives a fused attention that keeps a cache no layers", () => {
+  const base = causal();
+  const nodes = base.graph.nodes.map((node) => ({ ...node, outputs: ["y", "present"] }));
+  assertEquals(findModules({ ...base, graph: { ...base.graph, nodes } }), []);
+});
