@@ -97,7 +97,7 @@ function joinCalls(index: GraphIndex, modules: readonly LinearModule[]): readonl
     const name = callName(module);
     const first = firsts.get(name);
     if (first === undefined) firsts.set(name, module);
-    else if (first.slice === undefined && isSameLayer(index, first, module)) {
+    else if (isSameLayer(index, first, module)) {
       again.set(first, [...again.get(first) ?? [], module]);
     }
   }
@@ -122,7 +122,8 @@ function isSameLayer(index: GraphIndex, one: LinearModule, other: LinearModule):
       String(x.dims) === String(y.dims) && equals(x.bytes, y.bytes);
   };
   return (one.path === other.path || one.weight === other.weight) && one.kind === other.kind &&
-    one.layout === other.layout && one.dtype === other.dtype &&
+    one.slice?.offset === other.slice?.offset && one.layout === other.layout &&
+    one.dtype === other.dtype &&
     same(one.weight, other.weight) && same(one.scales, other.scales) &&
     same(one.zeroPoints, other.zeroPoints) && same(one.bias?.weight, other.bias?.weight);
 }

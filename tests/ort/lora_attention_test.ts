@@ -14,7 +14,7 @@ import { PlannedModel } from "../../src/train/planned_model.ts";
 import { normal } from "../helpers/directional.ts";
 import { modelDir, readModel } from "../helpers/fixture_models.ts";
 import { difference, runOutput, tokenFeeds } from "../helpers/logits.ts";
-import { tinyModel } from "../helpers/ort.ts";
+import { tinyModel, type TinyNode } from "../helpers/ort.ts";
 import { EACH_ORT } from "../helpers/oldest_ort.ts";
 import { adapted, batchOf, gradientsOf, rowsOf } from "../helpers/training_step.ts";
 
@@ -157,6 +157,55 @@ for (const { on, ortLib, ignore } of EACH_ORT) {
     },
   });
 }
+
+/** An attention with its output layer, called twice, as exporters write ALBERT's. */
+function calledTwice(): Model {
+  const layer = (x: string, i: number, y: string): TinyNode[] => [
+    ["com.microsoft.Attention", [x, `w${i}`, `b${i}`], [`a${i}`], { num_heads: int(2) }],
+    ["MatMul", [`a${i}`, "o"], [y]],
+  ];
+  const model = tinyModel({
+    inputs: { x: ["float32", [2, 3, 4]] },
+    outputs: { y: ["float32", [2, 3, 4]] },
+    nodes: [...layer("x", 0, "h"), ...layer("h", 1, "y")],
+    initializers: {
+      w0: normal([4, 12], 1),
+      b0: normal([12], 2),
+      // The optimiser writes the fused weight anew for each call.
+      w1: normal([4, 12], 1),
+      b1: normal([12], 2),
+      o: normal([4, 4], 3),
+    },
+  });
+  const name = "/encoder/albert_layer_groups.0/albert_layers.0/attention/dense/MatMul";
+  const nodes = model.graph.nodes.map((node) =>
+    node.opType === "MatMul" ? { ...node, name } : node
+  );
+  const twice = nodes.map((node, i) => i === 3 ? { ...node, name: `${name}_1` } : node);
+  return { ...model, graph: { ...model.graph, nodes: twice } };
+}
+
+Deno.test("an adapter on a fused attention that is called again works at every call", async () => {
+  using runner = createOrtRunner({ threads: 1 });
+  const base = calledTwice();
+  const modules = findModules(base);
+  const parent = "encoder.albert_layer_groups.0.albert_layers.0.attention";
+  assertEquals(modules.map(({ path }) => path), [
+    ...["query", "key", "value", "dense"].map((name) => `${parent}.${name}`),
+  ]);
+  assert(modules.every(({ again }) => again?.length === 1));
+  const x = normal([2, 3, 4], 3);
+  const run = async (model: Model) => {
+    using executable = await runner.compile(model, PLAIN);
+    const { y } = await executable.run({ x: runner.upload(x) });
+    return Float32Array.from(toNumbers(y.read()));
+  };
+  const { changes, model } = withAdapter(base, TARGETS, 0.5);
+  const wanted = await run(model);
+  const merged = await mergeModel(base, changes, "nearest");
+  assert(difference(await run(merged.model), wanted).relative <= 1e-5);
+  assert(difference(await run(base), wanted).relative > 0.01);
+});
 
 Deno.test("findModules() takes a weight that a checkpoint has in one piece for one layer", () => {
   const { graph, ...rest } = causal();
