@@ -3,27 +3,22 @@
  * one weight [in, queries + keys + values].
  */
 import { intAttribute } from "../graph/attributes.ts";
-import { fusedAttentionInputs, isFusedAttention } from "../graph/fused_attention.ts";
+import { fusedAttentionInputs } from "../graph/fused_attention.ts";
 import type { Node } from "../graph/types.ts";
-import { bitsOf } from "../graph/dtype.ts";
 import type { GraphIndex } from "./graph_index.ts";
-import type { LinearForm } from "./linear.ts";
+import { integerParts } from "./integer_linear.ts";
+import type { LinearParts } from "./linear.ts";
 import { matrixBehind } from "./linear_weight.ts";
 
 /**
- * The linear layer in a fused attention. The graph has no value that leaves it: `output`, and the
- * value after its bias, are the attention's result, until `open_attention.ts` takes the node apart.
+ * The linear layer in an Attention or QAttention. The graph has no value that leaves it: `output` is
+ * the attention's result until `open_attention.ts` takes the node apart.
  *
  * @returns `undefined` where the attention cannot be taken apart: it rotates queries or keeps a cache
  */
-export function attentionLinear(index: GraphIndex, node: Node): LinearForm | undefined {
-  if (!isFusedAttention(node) || !canBeOpened(index, node)) return undefined;
-  const form = node.opType === "Attention"
-    ? floatProduct(index, node)
-    : integerProduct(index, node);
-  const { bias } = fusedAttentionInputs(node);
-  if (form === undefined || bias === "") return form;
-  return { ...form, bias: { weight: bias, output: form.output } };
+export function attentionLinear(index: GraphIndex, node: Node): LinearParts | undefined {
+  if (!canBeOpened(index, node)) return undefined;
+  return node.opType === "Attention" ? floatProduct(index, node) : integerProduct(index, node);
 }
 
 function canBeOpened(index: GraphIndex, node: Node): boolean {
@@ -36,38 +31,24 @@ function canBeOpened(index: GraphIndex, node: Node): boolean {
   );
 }
 
-function floatProduct(index: GraphIndex, node: Node): LinearForm | undefined {
-  const { input, weight } = fusedAttentionInputs(node);
+function floatProduct(index: GraphIndex, node: Node): LinearParts | undefined {
+  const { input, weight, bias } = fusedAttentionInputs(node);
   const stored = matrixBehind(index, weight);
   if (stored === undefined) return undefined;
-  return {
-    ...stored,
-    kind: stored.scales === undefined ? "MatMul" : "DequantizeLinear",
-    node,
-    input,
-    output: node.outputs[0],
-  };
+  const kind = stored.scales === undefined ? "MatMul" : "DequantizeLinear";
+  return { ...stored, kind, node, input, output: node.outputs[0], fusedBias: bias || undefined };
 }
 
-function integerProduct(index: GraphIndex, node: Node): LinearForm | undefined {
-  const { input, weight, weightScale, weightZeroPoint } = fusedAttentionInputs(node);
-  const quantiser = index.producer(input);
-  const stored = index.constant(weight);
-  if (quantiser?.opType !== "DynamicQuantizeLinear" || stored?.dims.length !== 2) return undefined;
-  if (index.constant(weightScale) === undefined) return undefined;
-  return {
-    kind: "MatMulInteger",
-    node,
+function integerProduct(index: GraphIndex, node: Node): LinearParts | undefined {
+  const inputs = fusedAttentionInputs(node);
+  const quantiser = index.producer(inputs.input);
+  if (quantiser?.opType !== "DynamicQuantizeLinear") return undefined;
+  return integerParts(index, node, {
     input: quantiser.inputs[0],
     output: node.outputs[0],
-    weight,
-    layout: "KN",
-    bits: bitsOf(stored.dtype),
-    scales: weightScale,
-    axis: 1,
-    ...(weightZeroPoint === "" ? {} : { zeroPoints: weightZeroPoint }),
-    inFeatures: stored.dims[0],
-    outFeatures: stored.dims[1],
-    dtype: "float32",
-  };
+    weight: inputs.weight,
+    scales: inputs.weightScale,
+    zeroPoints: inputs.weightZeroPoint,
+    fusedBias: inputs.bias,
+  });
 }

@@ -46,6 +46,14 @@ export function indexGraph(graph: Graph): GraphIndex {
   };
 }
 
+/** The one reader of `value` if it is an `opType` and the value is no graph output. */
+export function onlyReader(index: GraphIndex, value: string, opType: string): Node | undefined {
+  const readers = index.consumers(value);
+  const [reader] = readers;
+  if (readers.length !== 1 || index.isOutput(value)) return undefined;
+  return reader.opType === opType && reader.domain === "" ? reader : undefined;
+}
+
 /** Outer values that a node's subgraphs read. */
 function capturedBy(node: Node): readonly string[] {
   const captured: string[] = [];

@@ -63,13 +63,14 @@ export function inject(
   adapters: ReadonlyMap<string, LoraWeights>,
   options: InjectOptions = {},
 ): Injected {
-  const opened = openAttention(model, sites);
+  const opened = openAttention(model, sites.map(({ module }) => module));
   const { graph } = opened.model;
+  const openSites = sites.map((site, i) => ({ ...site, module: opened.modules[i] }));
   const edit = new GraphEdit(graph);
   const index = indexGraph(graph);
   const trainable = new Map<string, Trainable>();
   const masks = new Map<string, DropoutMask>();
-  for (const group of groupByProduct(opened.sites)) {
+  for (const group of groupByProduct(openSites)) {
     const weights = group.map((site) => checkWeights(site, adapters.get(site.module.path)));
     const declared = group.map((site, i) =>
       declare({ edit, options, trainable }, site, weights[i])

@@ -60,10 +60,11 @@ function split(index: GraphIndex, linear: LinearForm, name: LinearName): readonl
     return slices(linear, sizes, name.parts.map((part) => `${name.parent}.${part}`));
   }
   const result = linear.bias?.output ?? linear.output;
-  const fused = isFusedAttention(linear.node);
-  const sizes = fused ? undefined : packedSizes(index, result, linear);
+  const sizes = packedSizes(index, result, linear);
   if (sizes === undefined) {
-    return [{ ...inLayer(linear, name), path: name, head: !fused && isHead(index, result, name) }];
+    // A fused attention's result is no layer's.
+    const head = !isFusedAttention(linear.node) && isHead(index, result, name);
+    return [{ ...inLayer(linear, name), path: name, head }];
   }
   const parent = name.slice(0, name.lastIndexOf(".") + 1);
   return slices(linear, sizes, ["q_proj", "k_proj", "v_proj"].map((part) => parent + part));

@@ -6,6 +6,7 @@ import { UsageError } from "../errors.ts";
 import { GraphEdit } from "./edit.ts";
 import { indexGraph } from "./graph_index.ts";
 import type { LinearModule } from "./modules.ts";
+import { openAttention } from "./open_attention.ts";
 import { weightValues } from "./stored_matrix.ts";
 import {
   checkLinearWeights,
@@ -47,18 +48,20 @@ export function resolveModulesToSave(
  *   that does not compute in float32
  */
 export function makeTrainable(
-  model: Model,
-  module: LinearModule,
+  base: Model,
+  target: LinearModule,
   values?: { readonly weight: Tensor; readonly bias?: Tensor },
   options: { readonly asInputs?: boolean } = {},
 ): WithTrainable {
-  const { path, slice, again, dtype, output, bias, input } = module;
+  const { path, slice, again, dtype } = target;
   const refuse = (why: string) => {
     throw new UsageError(`Cannot train module "${path}" fully: ${why}`);
   };
   if (slice !== undefined) refuse("it is part of a fused linear");
   if (again !== undefined) refuse(`the model calls it ${again.length + 1} times`);
   if (dtype !== "float32") refuse(`it computes in ${dtype}`);
+  const { model, modules: [module] } = openAttention(base, [target]);
+  const { output, bias, input } = module;
   const index = indexGraph(model.graph);
   const weight = values?.weight ?? weightValues(index, module);
   const start = bias === undefined ? undefined : index.constant(bias.weight);

@@ -1,6 +1,6 @@
 /**
- * Takes a fused attention apart, so that an adapter can be added between its product and its core:
- * the product with its bias, a Split, and `com.microsoft.MultiHeadAttention`.
+ * Takes a fused attention apart, so that something can be added between its product and its core: the
+ * product with its bias, a Split, and `com.microsoft.MultiHeadAttention`.
  */
 import { int, ints } from "../graph/attributes.ts";
 import { ONNX_TYPE } from "../graph/dtype.ts";
@@ -10,24 +10,28 @@ import { type Attribute, MICROSOFT, type Model, type Node } from "../graph/types
 import { verify } from "../graph/verify.ts";
 import type { LinearForm } from "./linear.ts";
 import { callsOf, type LinearModule } from "./modules.ts";
-import type { LoraSite } from "./targets.ts";
 
-/** Attributes that both operators know. */
-const CORE = ["num_heads", "unidirectional", "scale", "mask_filter_value"];
+/** Attributes that MultiHeadAttention takes over. */
+const CORE: ReadonlySet<string> = new Set([
+  "num_heads",
+  "unidirectional",
+  "scale",
+  "mask_filter_value",
+]);
 
 /**
- * The model with the attention of every site taken apart that has its product inside, and the sites in
- * it. Results are the same but for the order of additions; the stored weights are the same bytes.
+ * The model with every attention taken apart that has one of the modules inside, and the modules in it.
+ * Results are the same but for the order of additions; the stored weights are the same bytes.
  */
 export function openAttention(
   model: Model,
-  sites: readonly LoraSite[],
-): { readonly model: Model; readonly sites: readonly LoraSite[] } {
+  modules: readonly LinearModule[],
+): { readonly model: Model; readonly modules: readonly LinearModule[] } {
   const forms = new Map(
-    sites.flatMap(({ module }) => callsOf(module)).filter(({ node }) => isFusedAttention(node))
+    modules.flatMap(callsOf).filter(({ node }) => isFusedAttention(node))
       .map((form) => [form.node, form]),
   );
-  if (forms.size === 0) return { model, sites };
+  if (forms.size === 0) return { model, modules };
   const { graph, opsets } = model;
   const initializers = new Map(graph.initializers);
   const nodes = graph.nodes.flatMap((node) => {
@@ -37,7 +41,7 @@ export function openAttention(
   const verified = verify({ ...graph, nodes, initializers }, "openAttention()");
   return {
     model: { ...model, graph: verified },
-    sites: sites.map((site) => ({ ...site, module: openedModule(site.module) })),
+    modules: modules.map(openedModule),
   };
 }
 
@@ -65,7 +69,6 @@ function opened(form: LinearForm, opset: number, initializers: Map<string, Tenso
   const { product, biased } = names(form);
   const { mask, attentionBias } = fusedAttentionInputs(node);
   const parts = ["query", "key", "value"].map((name) => `${node.outputs[0]}.${name}`);
-  const core = CORE.flatMap((name) => name in node.attributes ? [name] : []);
   return [
     ...productNodes(form, product),
     ...bias === undefined ? [] : [plain("Add", [product, bias.weight], biased)],
@@ -75,7 +78,9 @@ function opened(form: LinearForm, opset: number, initializers: Map<string, Tenso
       opType: "MultiHeadAttention",
       domain: MICROSOFT,
       inputs: withoutAbsent([...parts, "", mask, attentionBias]),
-      attributes: Object.fromEntries(core.map((name) => [name, node.attributes[name]])),
+      attributes: Object.fromEntries(
+        Object.entries(node.attributes).filter(([name]) => CORE.has(name)),
+      ),
     },
   ];
 }

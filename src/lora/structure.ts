@@ -6,8 +6,8 @@
  * layer's q is the feed-forward part. A gated feed-forward is named as Llama names it, a plain one as
  * BERT does: those are the names users will look for first.
  */
-import type { Node } from "../graph/types.ts";
 import { isFusedAttention } from "../graph/fused_attention.ts";
+import type { Node } from "../graph/types.ts";
 import type { GraphIndex } from "./graph_index.ts";
 import type { LinearForm } from "./linear.ts";
 
@@ -17,6 +17,7 @@ const ATTENTION_OPS: ReadonlySet<string> = new Set([
   "GroupQueryAttention",
   "MultiHeadAttention",
   "Attention",
+  "QAttention",
 ]);
 const ACTIVATIONS: ReadonlySet<string> = new Set(
   "Sigmoid Erf Tanh Relu Gelu FastGelu BiasGelu QuickGelu Elu LeakyRelu HardSwish Silu".split(" "),
@@ -155,9 +156,9 @@ function comesFrom(index: GraphIndex, value: string, opType: string, depth: numb
 /** Whether `value` is an attention's result, only reshaped. */
 function comesFromAttention(index: GraphIndex, value: string, walls: ReadonlySet<Node>): boolean {
   const node = index.producer(value);
-  if (node !== undefined && isFusedAttention(node)) return true;
-  if (node === undefined || walls.has(node)) return false;
+  if (node === undefined) return false;
   if (ATTENTION_OPS.has(node.opType)) return true;
+  if (walls.has(node)) return false;
   if (isProduct(index, node)) return comesFrom(index, node.inputs[0], "Softmax", 4);
   const passes = ["Reshape", "Transpose", "Identity", "Cast", "Squeeze", "Flatten"];
   return passes.includes(node.opType) && comesFromAttention(index, node.inputs[0], walls);

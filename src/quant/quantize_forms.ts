@@ -1,8 +1,7 @@
 /** The operators that a float linear layer becomes when its weight is quantised. */
 import { floatAttribute, int, intAttribute } from "../graph/attributes.ts";
-import type { DataType } from "../graph/dtype.ts";
+import { byteLength, type DataType } from "../graph/dtype.ts";
 import { isFusedAttention } from "../graph/fused_attention.ts";
-import { byteLength } from "../graph/dtype.ts";
 import { elementCount, type Tensor } from "../graph/tensor.ts";
 import { MICROSOFT, type Node } from "../graph/types.ts";
 import { BadInputError } from "../errors.ts";

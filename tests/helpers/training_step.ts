@@ -1,5 +1,5 @@
 /** Training steps on the fixtures' models: an adapter whose B is not zero, batches, gradients. */
-import { assert } from "@std/assert";
+import { assert, assertAlmostEquals } from "@std/assert";
 import { Random } from "../../src/random.ts";
 import { float32, int64, type Tensor, toNumbers } from "../../src/graph/tensor.ts";
 import type { Model } from "../../src/graph/types.ts";
@@ -116,6 +116,29 @@ export async function gradientsOf(
       Float64Array.from(toNumbers(grad!.read()), (value) => value / targetCount),
     ])),
   };
+}
+
+/** Every parameter's gradient of a batch is the difference of losses along it, one at a time. */
+export async function assertGradientsOfDifferences(
+  step: PlannedModel,
+  batch: TokenBatch,
+): Promise<void> {
+  const { gradients } = await gradientsOf(step, [batch]);
+  // Along its own direction a gradient is its length.
+  for (const { name, value, dims } of step.parameters) {
+    const gradient = gradients.get(name)!;
+    const length = Math.hypot(...gradient);
+    assert(length > 0, name);
+    const start = Float32Array.from(toNumbers(value.read()));
+    const lossAt = async (distance: number) => {
+      value.write(float32(dims, start.map((x, i) => x + distance * gradient[i] / length)));
+      const { lossSum, targetCount } = await step.evaluate(batch);
+      return lossSum / targetCount;
+    };
+    const found = (await lossAt(1e-2) - await lossAt(-1e-2)) / 2e-2;
+    value.write(float32(dims, start));
+    assertAlmostEquals(found, length, 0.01 * length + 2e-5, name);
+  }
 }
 
 export function norm(values: Iterable<number>): number {

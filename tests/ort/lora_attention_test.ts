@@ -1,47 +1,32 @@
 /** Adapters on the queries, keys and values inside ONNX Runtime's fused attention. */
-import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { float, int, ints } from "../../src/graph/attributes.ts";
-import { float32, int32, int64, type Tensor, toNumbers } from "../../src/graph/tensor.ts";
+import { int32, int64, type Tensor, toNumbers } from "../../src/graph/tensor.ts";
 import type { Model } from "../../src/graph/types.ts";
-import { DEFAULT_LORA } from "../../src/lora/config.ts";
-import { inject } from "../../src/lora/inject.ts";
 import { mergeModel } from "../../src/lora/merge/mod.ts";
 import { findModules } from "../../src/lora/modules.ts";
-import { resolveTargets } from "../../src/lora/targets.ts";
+import { makeTrainable } from "../../src/lora/modules_to_save.ts";
 import { planQuantize } from "../../src/quant/quantize_model.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
+import type { Runner } from "../../src/runtime/runner.ts";
 import { PlannedModel } from "../../src/train/planned_model.ts";
 import { normal } from "../helpers/directional.ts";
 import { modelDir, readModel } from "../helpers/fixture_models.ts";
 import { difference, runOutput, tokenFeeds } from "../helpers/logits.ts";
 import { tinyModel, type TinyNode } from "../helpers/ort.ts";
 import { EACH_ORT } from "../helpers/oldest_ort.ts";
-import { adapted, batchOf, gradientsOf, rowsOf } from "../helpers/training_step.ts";
+import { withRandomAdapter } from "../helpers/random_adapter.ts";
+import {
+  adapted,
+  assertGradientsOfDifferences,
+  batchOf,
+  rowsOf,
+} from "../helpers/training_step.ts";
 
 const read = (name: string) => readModel(modelDir(`dialects/${name}`));
 const TARGETS = ["query", "key", "value"];
 // The optimiser would fuse what was taken apart in another order.
 const PLAIN = { optimization: "disabled" } as const;
-
-/** A random adapter on the modules that `targets` name, its up-projections `size` large. */
-function withAdapter(base: Model, targets: readonly string[], size: number) {
-  const config = { ...DEFAULT_LORA, rank: 4, alpha: 8, targetModules: targets };
-  const sites = resolveTargets(findModules(base), config);
-  const weights = new Map(sites.map(({ module: { path, inFeatures, outFeatures } }, i) => [path, {
-    a: normal([4, inFeatures], 2 * i, 0.1),
-    b: normal([outFeatures, 4], 2 * i + 1, size),
-  }]));
-  const changes = [...weights].map(([path, { a, b }]) => ({
-    path,
-    updates: [{
-      rank: 4,
-      scale: 2,
-      loraA: Float32Array.from(toNumbers(a)),
-      loraB: Float32Array.from(toNumbers(b)),
-    }],
-  }));
-  return { changes, model: inject(base, sites, weights).model };
-}
 
 /** Two rows of nine tokens, of which the second has six. */
 function padded(): Map<string, Tensor> {
@@ -57,7 +42,7 @@ for (const name of ["bert-attention", "bert-qattention"]) {
       async fn() {
         using runner = createOrtRunner({ threads: 1, ortLib });
         const base = read(name);
-        const { model } = withAdapter(base, TARGETS, 0);
+        const { model } = withRandomAdapter(base, TARGETS, 0);
         const run = (model: Model) => runOutput(runner, model, padded(), "logits", PLAIN);
         assert(difference(await run(model), await run(base)).relative <= 1e-5);
       },
@@ -67,7 +52,7 @@ for (const name of ["bert-attention", "bert-qattention"]) {
   Deno.test(`mergeModel() writes the projections of ${name} into the attention's own weight`, async () => {
     using runner = createOrtRunner({ threads: 1 });
     const base = read(name);
-    const { changes, model } = withAdapter(base, TARGETS, 0.4);
+    const { changes, model } = withRandomAdapter(base, TARGETS, 0.4);
     // Sessions that optimise nothing saturate 8-bit products on processors without VNNI.
     const run = (model: Model) => runOutput(runner, model, padded());
     const wanted = await run(model);
@@ -83,6 +68,7 @@ for (const name of ["bert-attention", "bert-qattention"]) {
       const changed = [...merged.graph.initializers].filter(([name, { bytes }]) =>
         String(bytes) !== String(base.graph.initializers.get(name)!.bytes)
       );
+      assert(changed.length > 0);
       assert(changed.every(([name]) => name.includes("qkv_weight")), changed.join());
     }
   });
@@ -93,23 +79,8 @@ for (const name of ["bert-attention", "bert-qattention"]) {
     using step = new PlannedModel({ runner, ...made, objective: "classification" });
     const rows = rowsOf([9, 5, 7]).map((row) => ({ ...row, ids: row.ids.map((id) => id % 100) }));
     const batch = batchOf(rows, 16, "classification");
-    const { gradients } = await gradientsOf(step, [batch]);
     assertEquals(step.parameters.length, 2 * 2 * TARGETS.length);
-    // Along its own direction a gradient is its length; taken one parameter at a time.
-    for (const { name, value, dims } of step.parameters) {
-      const gradient = gradients.get(name)!;
-      const length = Math.hypot(...gradient);
-      assert(length > 0, name);
-      const start = Float32Array.from(toNumbers(value.read()));
-      const lossAt = async (distance: number) => {
-        value.write(float32(dims, start.map((x, i) => x + distance * gradient[i] / length)));
-        const { lossSum, targetCount } = await step.evaluate(batch);
-        return lossSum / targetCount;
-      };
-      const found = (await lossAt(1e-2) - await lossAt(-1e-2)) / 2e-2;
-      value.write(float32(dims, start));
-      assertAlmostEquals(found, length, 0.01 * length + 2e-5, name);
-    }
+    await assertGradientsOfDifferences(step, batch);
   });
 }
 
@@ -133,6 +104,12 @@ function causal(): Model {
   });
 }
 
+async function runTiny(runner: Runner, model: Model): Promise<Float32Array> {
+  using executable = await runner.compile(model, PLAIN);
+  const { y } = await executable.run({ x: runner.upload(normal([2, 3, 4], 3)) });
+  return Float32Array.from(toNumbers(y.read()));
+}
+
 for (const { on, ortLib, ignore } of EACH_ORT) {
   Deno.test({
     name: `inject() keeps an attention's mask, direction, scale and sizes${on}`,
@@ -140,16 +117,11 @@ for (const { on, ortLib, ignore } of EACH_ORT) {
     async fn() {
       using runner = createOrtRunner({ threads: 1, ortLib });
       const base = causal();
-      const x = normal([2, 3, 4], 3);
-      const run = async (model: Model) => {
-        using executable = await runner.compile(model, PLAIN);
-        const { y } = await executable.run({ x: runner.upload(x) });
-        return Float32Array.from(toNumbers(y.read()));
-      };
-      const zero = withAdapter(base, ["*"], 0);
+      const run = (model: Model) => runTiny(runner, model);
+      const zero = withRandomAdapter(base, ["*"], 0);
       const before = await run(base);
       assert(difference(await run(zero.model), before).relative <= 1e-5);
-      const { changes, model } = withAdapter(base, ["*"], 1);
+      const { changes, model } = withRandomAdapter(base, ["*"], 1);
       const wanted = await run(model);
       const merged = await mergeModel(base, changes, "nearest");
       assert(difference(await run(merged.model), wanted).relative <= 1e-5);
@@ -178,11 +150,9 @@ function calledTwice(): Model {
     },
   });
   const name = "/encoder/albert_layer_groups.0/albert_layers.0/attention/dense/MatMul";
-  const nodes = model.graph.nodes.map((node) =>
-    node.opType === "MatMul" ? { ...node, name } : node
-  );
-  const twice = nodes.map((node, i) => i === 3 ? { ...node, name: `${name}_1` } : node);
-  return { ...model, graph: { ...model.graph, nodes: twice } };
+  const names = ["", name, "", `${name}_1`];
+  const nodes = model.graph.nodes.map((node, i) => ({ ...node, name: names[i] }));
+  return { ...model, graph: { ...model.graph, nodes } };
 }
 
 Deno.test("an adapter on a fused attention that is called again works at every call", async () => {
@@ -194,20 +164,16 @@ Deno.test("an adapter on a fused attention that is called again works at every c
     ...["query", "key", "value", "dense"].map((name) => `${parent}.${name}`),
   ]);
   assert(modules.every(({ again }) => again?.length === 1));
-  const x = normal([2, 3, 4], 3);
-  const run = async (model: Model) => {
-    using executable = await runner.compile(model, PLAIN);
-    const { y } = await executable.run({ x: runner.upload(x) });
-    return Float32Array.from(toNumbers(y.read()));
-  };
-  const { changes, model } = withAdapter(base, TARGETS, 0.5);
+  const run = (model: Model) => runTiny(runner, model);
+  const { changes, model } = withRandomAdapter(base, TARGETS, 0.5);
   const wanted = await run(model);
   const merged = await mergeModel(base, changes, "nearest");
   assert(difference(await run(merged.model), wanted).relative <= 1e-5);
   assert(difference(await run(base), wanted).relative > 0.01);
 });
 
-Deno.test("findModules() takes a weight that a checkpoint has in one piece for one layer", () => {
+/** The attention with a weight that bears its checkpoint's name. */
+function inOnePiece(): Model {
   const { graph, ...rest } = causal();
   const name = "transformer.h.0.attn.c_attn.weight";
   const nodes = graph.nodes.map((node) => ({
@@ -215,12 +181,28 @@ Deno.test("findModules() takes a weight that a checkpoint has in one piece for o
     inputs: node.inputs.map((input) => input === "w" ? name : input),
   }));
   const initializers = new Map([...graph.initializers, [name, graph.initializers.get("w")!]]);
-  const [module, ...others] = findModules({ ...rest, graph: { ...graph, nodes, initializers } });
+  return { ...rest, graph: { ...graph, nodes, initializers } };
+}
+
+Deno.test("findModules() takes a weight that a checkpoint has in one piece for one layer", () => {
+  const [module, ...others] = findModules(inOnePiece());
   assertEquals([module.path, module.outFeatures, module.slice, others.length], [
     "transformer.h.0.attn.c_attn",
     16,
     undefined,
     0,
+  ]);
+});
+
+Deno.test("makeTrainable() trains the layer in an attention and leaves what it computes", async () => {
+  using runner = createOrtRunner({ threads: 1 });
+  const base = inOnePiece();
+  const { model, trainable } = makeTrainable(base, findModules(base)[0]);
+  const [before, after] = [await runTiny(runner, base), await runTiny(runner, model)];
+  assert(difference(after, before).relative <= 1e-5);
+  assertEquals([...trainable.values()].map(({ which, dims }) => [which, dims]), [
+    ["weight", [16, 4]],
+    ["bias", [16]],
   ]);
 });
 

@@ -1,7 +1,6 @@
 /** Layers that a network calls more than once: ALBERT's, and DeBERTa's queries and keys of positions. */
-import { assert, assertAlmostEquals, assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertThrows } from "@std/assert";
 import { UsageError } from "../../src/errors.ts";
-import { float32, toNumbers } from "../../src/graph/tensor.ts";
 import type { Model } from "../../src/graph/types.ts";
 import { DEFAULT_LORA } from "../../src/lora/config.ts";
 import { inject, loraName } from "../../src/lora/inject.ts";
@@ -17,7 +16,13 @@ import { normal } from "../helpers/directional.ts";
 import { modelDir, readModel } from "../helpers/fixture_models.ts";
 import { difference, runOutput, tokenFeeds } from "../helpers/logits.ts";
 import { inTempDir } from "../helpers/temp_dir.ts";
-import { adapted, batchOf, gradientsOf, rowsOf } from "../helpers/training_step.ts";
+import { withRandomAdapter } from "../helpers/random_adapter.ts";
+import {
+  adapted,
+  assertGradientsOfDifferences,
+  batchOf,
+  rowsOf,
+} from "../helpers/training_step.ts";
 
 const read = (name: string) => readModel(modelDir(`dialects/${name}`));
 
@@ -42,22 +47,7 @@ for (const [name, calls] of Object.entries(CALLS)) {
     using step = new PlannedModel({ runner, ...made, objective: "classification" });
     const rows = rowsOf([9, 5, 7]).map((row) => ({ ...row, ids: row.ids.map((id) => id % 100) }));
     const batch = batchOf(rows, 16, "classification");
-    const { gradients } = await gradientsOf(step, [batch]);
-    // Along its own direction a gradient is its length; taken one parameter at a time.
-    for (const { name, value, dims } of step.parameters) {
-      const gradient = gradients.get(name)!;
-      const length = Math.hypot(...gradient);
-      assert(length > 0, name);
-      const start = Float32Array.from(toNumbers(value.read()));
-      const lossAt = async (distance: number) => {
-        value.write(float32(dims, start.map((x, i) => x + distance * gradient[i] / length)));
-        const { lossSum, targetCount } = await step.evaluate(batch);
-        return lossSum / targetCount;
-      };
-      const found = (await lossAt(1e-2) - await lossAt(-1e-2)) / 2e-2;
-      value.write(float32(dims, start));
-      assertAlmostEquals(found, length, 0.01 * length + 2e-5, name);
-    }
+    await assertGradientsOfDifferences(step, batch);
   });
 
   for (const form of ["floats", "8 bits", "4 bits"]) {
@@ -67,16 +57,7 @@ for (const [name, calls] of Object.entries(CALLS)) {
         const base = form === "floats"
           ? read(name)
           : await quantised(runner, name, form === "4 bits" ? 4 : 8, `${dir}/q`);
-        const { weights, model } = withAdapter(base);
-        const changes = [...weights].map(([path, { a, b }]) => ({
-          path,
-          updates: [{
-            rank: 4,
-            scale: 2,
-            loraA: Float32Array.from(toNumbers(a)),
-            loraB: Float32Array.from(toNumbers(b)),
-          }],
-        }));
+        const { changes, model } = withRandomAdapter(base, ["all-linear"], 0.1);
         const feeds = tokenFeeds(2, 9, 100);
         // The optimiser would have activations rounded to 8 bits.
         const run = (model: Model) =>
@@ -103,17 +84,6 @@ async function quantised(
   const base = { path, ...loadOnnx(path) };
   await quantizeDirectory(runner, { base, savePath, bits, minElements: 512 });
   return readModel(savePath);
-}
-
-/** The model with a random adapter on all linears, and its matrices. */
-function withAdapter(base: Model) {
-  const config = { ...DEFAULT_LORA, rank: 4, alpha: 8, targetModules: ["all-linear"] };
-  const sites = resolveTargets(findModules(base), config);
-  const weights = new Map(sites.map(({ module: { path, inFeatures, outFeatures } }, i) => [path, {
-    a: normal([4, inFeatures], 2 * i, 0.1),
-    b: normal([outFeatures, 4], 2 * i + 1, 0.1),
-  }]));
-  return { weights, model: inject(base, sites, weights).model };
 }
 
 Deno.test("inject() with dropout drops at each call of a layer anew", () => {
