@@ -77,7 +77,8 @@ export async function timeSteps<B extends Batch>(
     clock.take();
     const start = performance.now();
     if (step === WARM_UP) began = start;
-    const done = (await accumulate(model, data, position, 1, random, undefined))!; // no signal
+    const batches = { data, position, count: 1, isLast: step + 1 === WARM_UP + steps };
+    const done = (await accumulate(model, batches, random, undefined))!; // no signal
     await applyStep(optimizer, done, 1e-4, 1);
     const time = performance.now() - start;
     position = done.next;

@@ -32,6 +32,8 @@ export interface PlannedPasses {
   readonly prologueCount: number;
   /** Bytes that the backward calls read of the forward pass. */
   readonly savedBytes: number;
+  /** Whether a larger budget would keep more than some. */
+  readonly keepsSome: boolean;
 }
 
 export function planPasses(
@@ -42,9 +44,9 @@ export function planPasses(
   const tail = cut.segments[cut.segments.length - 1];
   const prologue = prologueCall(context, cut);
   const planner = segmentPlanner(context);
-  const backward = passes.includes("training")
+  const { calls: backward, keepsSome } = passes.includes("training")
     ? planBackward(planner, body, first, keepBytes)
-    : new Map<number, Backward>();
+    : { calls: new Map<number, Backward>(), keepsSome: false };
   const forward = () => [...prologue, ...body.map((segment) => planner.forward(segment))];
   const evaluationTail = () => head?.evaluation() ?? [evaluationTailCall(context, tail, rows)];
   const callsOf: Readonly<Record<Pass, () => readonly PlannedCall[]>> = {
@@ -67,6 +69,7 @@ export function planPasses(
     logitsParts: head?.logitsParts ?? [LOGITS],
     prologueCount: prologue.length,
     savedBytes: savedBytes(context.lowered, body, backward),
+    keepsSome,
   };
 }
 
@@ -84,9 +87,10 @@ function planBackward(
   body: readonly Segment[],
   first: number,
   keepBytes: number,
-): ReadonlyMap<number, Backward> {
+): { readonly calls: ReadonlyMap<number, Backward>; readonly keepsSome: boolean } {
   const planned = new Map<number, Backward>();
   let budget = keepBytes;
+  let ended = false;
   body.forEach((segment, i) => {
     if (i < first) return;
     const wantInput = i > first;
@@ -96,11 +100,11 @@ function planBackward(
       planned.set(i, keeping);
     } else {
       // Kept segments come first, so that those left are the ones whose turn to go back comes first.
-      budget = 0;
+      [budget, ended] = [0, true];
       planned.set(i, planner.backward(segment, { wantInput, keep: false }));
     }
   });
-  return planned;
+  return { calls: planned, keepsSome: ended && keepBytes > 0 };
 }
 
 /** Bytes of the segments' inputs and of what is kept beside, in the forms in which they are kept. */

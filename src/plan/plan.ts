@@ -56,6 +56,8 @@ export interface TrainingPlan {
   readonly segmentCount: number;
   /** Bytes that the backward calls read of the forward pass: what ran between segments, and more. */
   readonly savedBytes: number;
+  /** Whether the budget for kept activations ends before they do, so that fewer rows would keep more. */
+  readonly keepsSome: boolean;
 }
 
 /**
@@ -94,7 +96,7 @@ function planStep(step: StepGraph, options: PlanOptions): TrainingPlan | undefin
   const cut = { ...some, segments };
   const first = firstTrained(context, cut, output);
   const head = chunkable && planChunkedHead(lowered, chunkable, rows, headChunk, options);
-  const { calls, logitsParts, prologueCount, savedBytes } = planPasses(
+  const { calls, logitsParts, prologueCount, savedBytes, keepsSome } = planPasses(
     { context, cut, first, rows, head },
     options,
   );
@@ -119,6 +121,7 @@ function planStep(step: StepGraph, options: PlanOptions): TrainingPlan | undefin
     rows,
     segmentCount: cut.segments.length,
     savedBytes,
+    keepsSome,
   };
 }
 

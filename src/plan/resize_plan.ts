@@ -24,21 +24,28 @@ export type PlanRows = Pick<PlanOptions, "packedRows" | "targetRows">;
 /** Smaller primes divide other sizes too often. */
 const LEAST_PRIME = 101;
 
+/** The numbers of packed rows that one template serves, of a batch's sequences and length. */
+export const TEMPLATE_SPANS = ["any", "half octave"] as const;
+export type TemplateSpan = typeof TEMPLATE_SPANS[number];
+
 /**
- * Primes to plan a template for that serves these numbers of rows, and all of the same half octave of
- * packed rows: no smaller, so that what a template keeps is within its budget at every size. Target
- * rows, which a step keeps little of, share theirs over two octaves.
+ * Primes to plan a template for that serves these numbers of rows, and all of a span of packed rows:
+ * no smaller, so that what a template keeps is within its budget at every size. Target rows, which a
+ * step keeps little of, share theirs over two octaves.
  *
  * @returns `undefined` where there are none, or nothing to exchange
  */
 export function templateRows(
   { batch, length, packedRows, targetRows }: PlanOptions,
+  span: TemplateSpan = "half octave",
 ): PlanRows | undefined {
   const sizes = [batch, length];
+  const places = batch * length;
   // Packed rows are fewer than the places that they are taken from.
-  const packed = packedRows && primeFor(packedRows, halfOctave(packedRows), batch * length, sizes);
+  const packed = packedRows &&
+    primeFor(packedRows, span === "any" ? places : halfOctave(packedRows), places, sizes);
   // Fewer than all rows, where that is so: few targets are chosen early.
-  const all = packed ?? batch * length;
+  const all = packed ?? places;
   const targets = targetRows && primeFor(
     targetRows,
     4 ** Math.ceil(Math.log2(targetRows) / 2),

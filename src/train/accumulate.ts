@@ -4,6 +4,16 @@ import type { Random } from "../random.ts";
 import type { DataPosition } from "./state.ts";
 import type { Batch, BatchSource, StepModel } from "./step.ts";
 
+/** The micro-batches of one step. */
+export interface StepBatches<B extends Batch> {
+  readonly data: BatchSource<B>;
+  readonly position: DataPosition;
+  /** At most so many; the last step of an epoch takes what is left of it. */
+  readonly count: number;
+  /** Whether no step comes after it. */
+  readonly isLast: boolean;
+}
+
 /** Sums over the micro-batches of one step. */
 export interface Accumulated {
   readonly lossSum: number;
@@ -21,30 +31,31 @@ function advance(position: DataPosition, batches: number): DataPosition {
 }
 
 /**
- * Accumulates the gradients of up to `count` micro-batches; the last step of an epoch takes what
- * is left of it.
+ * Accumulates the gradients of a step's micro-batches.
  *
  * @returns `undefined` if the signal fired: the gradients so far are worth nothing then
  */
 export async function accumulate<B extends Batch>(
   model: StepModel<B>,
-  data: BatchSource<B>,
-  position: DataPosition,
-  count: number,
+  { data, position, count, isLast }: StepBatches<B>,
   random: Random,
   signal: AbortSignal | undefined,
 ): Promise<Accumulated | undefined> {
   model.zeroGrad();
   let [lossSum, targetCount, tokens] = [0, 0, 0];
+  const batchAt = ({ epoch, batchIndex }: DataPosition) => data.batch(epoch, batchIndex);
   let at = position;
   for (let i = 0; i < count && at.epoch === position.epoch; i++) {
     if (signal?.aborted) return undefined;
-    const batch = await data.batch(at.epoch, at.batchIndex);
-    const loss = await model.accumulate(batch, random.next());
+    const batch = await batchAt(at);
+    const next = advance(at, data.batches(at.epoch));
+    const ends = isLast && (i + 1 === count || next.epoch !== position.epoch);
+    const upcoming = ends ? undefined : () => batchAt(next);
+    const loss = await model.accumulate(batch, random.next(), upcoming);
     lossSum += loss.lossSum;
     targetCount += loss.targetCount;
     tokens += batch.tokenCount;
-    at = advance(at, data.batches(at.epoch));
+    at = next;
   }
   return { lossSum, targetCount, tokens, next: at };
 }

@@ -157,14 +157,13 @@ class Run<B extends Batch> {
     const state = this.#state;
     const random = Random.fromState(state.random);
     this.#window.start();
-    const sums = await accumulate(
-      model,
+    const batches = {
       data,
-      state.position,
-      settings.accumulation,
-      random,
-      signal,
-    );
+      position: state.position,
+      count: settings.accumulation,
+      isLast: state.step + 1 >= settings.totalSteps,
+    };
+    const sums = await accumulate(model, batches, random, signal);
     if (sums === undefined) return;
     const learningRate = learningRateAt(settings.schedule, state.step);
     const result = await applyStep(optimizer, sums, learningRate, settings.maxGradNorm);

@@ -1,7 +1,7 @@
 /** Batches taken a few tokens at a time, for less memory. */
 import { sliceBatch } from "../data/slice_batch.ts";
 import type { TokenBatch } from "../data/targets.ts";
-import type { BatchLoss, Evaluation, Parameter, StepModel } from "./step.ts";
+import type { BatchLoss, Evaluation, Parameter, StepModel, Upcoming } from "./step.ts";
 
 /**
  * The model with every batch cut into parts of at most `tokens` tokens, padding counted, or of one
@@ -23,10 +23,17 @@ export class MicroBatches implements StepModel<TokenBatch> {
     return this.model.parameters;
   }
 
-  async accumulate(batch: TokenBatch, dropoutSeed: number): Promise<BatchLoss> {
+  async accumulate(
+    batch: TokenBatch,
+    dropoutSeed: number,
+    upcoming?: Upcoming<TokenBatch>,
+  ): Promise<BatchLoss> {
     let [lossSum, targetCount] = [0, 0];
-    for (const [i, part] of this.#parts(batch).entries()) {
-      const loss = await this.model.accumulate(part, (dropoutSeed + i) >>> 0);
+    const parts = this.#parts(batch);
+    const nextBatch = upcoming && (async () => this.#parts(await upcoming())[0]);
+    for (const [i, part] of parts.entries()) {
+      const next = i + 1 < parts.length ? () => Promise.resolve(parts[i + 1]) : nextBatch;
+      const loss = await this.model.accumulate(part, (dropoutSeed + i) >>> 0, next);
       lossSum += loss.lossSum;
       targetCount += loss.targetCount;
     }

@@ -1,7 +1,7 @@
 /** Plans of batch shapes, made from few that are planned for real. */
 import { keyOf, type PlanOptions } from "../plan/options.ts";
 import type { TrainingPlan } from "../plan/plan.ts";
-import { resizePlan, templateRows } from "../plan/resize_plan.ts";
+import { resizePlan, TEMPLATE_SPANS, templateRows } from "../plan/resize_plan.ts";
 
 /** Templates that stay; later ones take the place of those used longest ago. */
 const TEMPLATES_KEPT = 8;
@@ -19,37 +19,51 @@ export class PlanTemplates {
   readonly #means: TemplateMeans;
   /** Least recently used first; `undefined` where what came of one was not served. */
   readonly #templates = new Map<string, TrainingPlan | undefined>();
+  /** Keys of templates for so many rows that they keep less than fewer rows would. */
+  readonly #tooLarge = new Set<string>();
 
   constructor(means: TemplateMeans) {
     this.#means = means;
   }
 
   /**
-   * The plan of a shape, from the template of all that have its sequences and length and about as many
-   * rows: which one follows from the options alone, so that a run that is resumed computes the same.
+   * The plan of a shape, from the template of all that have its sequences and length; where that would
+   * have room to keep a part alone, from that of all with about as many rows too. Which one follows
+   * from the options alone, so that a run that is resumed computes the same.
    *
    * @returns `undefined` where no template gives it
    */
   planOf(options: PlanOptions): TrainingPlan | undefined {
-    const rows = templateRows(options);
-    if (rows === undefined) return undefined;
-    const prime = { ...options, ...rows };
-    const key = keyOf(prime);
-    const template = this.#templates.has(key) ? this.#templates.get(key) : this.#made(prime);
-    const plan = template && resizePlan(template, options);
-    const served = plan !== undefined && this.#means.serves(plan);
-    this.#templates.delete(key);
-    this.#templates.set(key, served ? template : undefined);
-    if (this.#templates.size > TEMPLATES_KEPT) {
-      const [oldest] = this.#templates.keys();
-      this.#templates.delete(oldest);
+    for (const span of TEMPLATE_SPANS) {
+      const rows = templateRows(options, span);
+      if (rows === undefined) continue;
+      const prime = { ...options, ...rows };
+      const key = keyOf(prime);
+      if (this.#tooLarge.has(key)) continue;
+      const template = this.#templates.has(key) ? this.#templates.get(key) : this.#made(prime);
+      if (span === "any" && template?.keepsSome) {
+        this.#tooLarge.add(key);
+        continue;
+      }
+      const plan = template && resizePlan(template, options);
+      const served = plan !== undefined && this.#means.serves(plan);
+      this.#put(key, served ? template : undefined);
+      return served ? plan : undefined;
     }
-    return served ? plan : undefined;
   }
 
   /** Drops all templates. */
   clear(): void {
     this.#templates.clear();
+  }
+
+  #put(key: string, template: TrainingPlan | undefined): void {
+    this.#templates.delete(key);
+    this.#templates.set(key, template);
+    if (this.#templates.size > TEMPLATES_KEPT) {
+      const [oldest] = this.#templates.keys();
+      this.#templates.delete(oldest);
+    }
   }
 
   #made(options: PlanOptions): TrainingPlan | undefined {

@@ -21,7 +21,7 @@ import {
 import { PrefixRows } from "./prefix_cache.ts";
 import { type PartRun, runParts } from "./run_parts.ts";
 import { runSchedule, type ScheduleMeans } from "./run_schedule.ts";
-import type { BatchLoss, Evaluation, Parameter, StepModel } from "./step.ts";
+import type { BatchLoss, Evaluation, Parameter, StepModel, Upcoming } from "./step.ts";
 import {
   batchInputs,
   partSeed,
@@ -87,7 +87,11 @@ export class PlannedModel implements StepModel<TokenBatch> {
     if (numeric === "exact") this.#plans.releaseDerived();
   }
 
-  async accumulate(batch: TokenBatch, dropoutSeed: number): Promise<BatchLoss> {
+  async accumulate(
+    batch: TokenBatch,
+    dropoutSeed: number,
+    upcoming?: Upcoming<TokenBatch>,
+  ): Promise<BatchLoss> {
     const dropout = this.#options.dropout ?? 0;
     const parts: TrainedPart[] = [];
     for (const [i, { part, compiled }] of this.#planned(batch).entries()) {
@@ -104,7 +108,7 @@ export class PlannedModel implements StepModel<TokenBatch> {
       const schedule = compiled.plan.training;
       parts.push({ compiled, schedule, env, kept, targets: part.targets });
     }
-    this.#setGradients(await this.#run(parts));
+    this.#setGradients(await this.#run(parts, upcoming));
     return parts.reduce((sum, { compiled, env, targets }) => {
       using loss = env.get(LOSS)!;
       this.#dropInputs(compiled, env);
@@ -212,15 +216,34 @@ export class PlannedModel implements StepModel<TokenBatch> {
   }
 
   /** Runs the schedules of a batch's parts and returns the sums of gradients by name. */
-  async #run(parts: readonly PartRun[]): Promise<ReadonlyMap<string, DeviceTensor>> {
+  async #run(
+    parts: readonly PartRun[],
+    upcoming: Upcoming<TokenBatch> | undefined,
+  ): Promise<ReadonlyMap<string, DeviceTensor>> {
     if (parts.length > 1) {
       const sums = new Set(this.parameters.map(({ name }) => gradientName(name)));
-      return await runParts(parts, sums, this.#means);
+      const meanwhile = async () => {
+        if (upcoming !== undefined) await this.#getReady(upcoming);
+      };
+      return await runParts(parts, sums, this.#means, meanwhile);
     }
     const [only] = parts;
     if (only === undefined) return new Map();
     await runSchedule(only.schedule, only.env, this.#means, { kept: only.kept });
     return only.env;
+  }
+
+  /** Plans a batch and compiles its sessions, so that it does not wait for that when its turn comes. */
+  async #getReady(upcoming: Upcoming<TokenBatch>): Promise<void> {
+    try {
+      const parts = this.#planned(await upcoming());
+      const threads = parts.length > 1 ? "one" : "pool";
+      for (const { compiled } of parts) {
+        for (const call of compiled.plan.training.calls) await this.#plans.session(call, threads);
+      }
+    } catch {
+      // What cannot be planned says so when its turn comes.
+    }
   }
 
   #setGradients(sums: ReadonlyMap<string, DeviceTensor>): void {

@@ -30,12 +30,14 @@ export interface PartMeans {
 
 /**
  * @param sums names of the sums of gradients
+ * @param meanwhile done while the parts' threads are at work, for this one waits for them then
  * @returns the new sums by name, as far as a part adds to them: the caller's
  */
 export async function runParts(
   parts: readonly PartRun[],
   sums: ReadonlySet<string>,
   means: PartMeans,
+  meanwhile: () => Promise<void> = () => Promise.resolve(),
 ): Promise<ReadonlyMap<string, DeviceTensor>> {
   const places = means.slab.tensorsOf(parts.map(({ schedule }) => schedule));
   const whole = parts.map((part, p): Stretch => ({
@@ -48,7 +50,7 @@ export async function runParts(
     ...part,
     calls: part.calls.slice(part.kept?.prefix.end ?? 0),
   }));
-  return await runCalls(trained, sums, means);
+  return await runCalls(trained, sums, means, meanwhile);
 }
 
 /** Calls of a part. */
@@ -77,6 +79,7 @@ async function runCalls(
   stretches: readonly Stretch[],
   sums: ReadonlySet<string>,
   { runner, plans }: PartMeans,
+  meanwhile: () => Promise<void> = () => Promise.resolve(),
 ): Promise<ReadonlyMap<string, DeviceTensor>> {
   /** By sum: the run that added to it last. */
   const latest = new Map<string, EarlierResult>();
@@ -102,7 +105,7 @@ async function runCalls(
     lists.push(runs);
   }
   const made = new Map<string, DeviceTensor>();
-  const results = await runner.runLists(lists);
+  const [results] = await Promise.all([runner.runLists(lists), meanwhile()]);
   for (const [list, { calls, env }] of stretches.entries()) {
     for (const [run, call] of calls.entries()) {
       for (const [canonical, result] of Object.entries(results[list][run].outputs)) {

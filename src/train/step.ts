@@ -34,6 +34,9 @@ export interface Evaluation extends BatchLoss {
   readonly correct?: number;
 }
 
+/** Gives the batch that comes next; asked for only where there is time for it. */
+export type Upcoming<B extends Batch = Batch> = () => Promise<B>;
+
 /** A model that can take training steps. Only token ids, masks and scalars cross per step. */
 export interface StepModel<B extends Batch = Batch> extends Disposable {
   readonly parameters: readonly Parameter[];
@@ -41,8 +44,10 @@ export interface StepModel<B extends Batch = Batch> extends Disposable {
    * Adds the gradient of the sum of this batch's token losses to every parameter's `grad`.
    *
    * @param dropoutSeed 32-bit seed of this micro-step's dropout masks
+   * @param upcoming what the model may get ready for while it computes; absent: nothing follows. What
+   *   is computed does not depend on it
    */
-  accumulate(batch: B, dropoutSeed: number): Promise<BatchLoss>;
+  accumulate(batch: B, dropoutSeed: number, upcoming?: Upcoming<B>): Promise<BatchLoss>;
   /** Loss without dropout and without gradients. */
   evaluate(batch: B): Promise<Evaluation>;
   /**

@@ -112,18 +112,34 @@ function templatesOf(serves: (plan: TrainingPlan) => boolean) {
   return { planOf, made };
 }
 
-Deno.test("PlanTemplates plans once for numbers of rows of one half octave", () => {
-  const { planOf, made } = templatesOf(() => true);
-  for (const rows of [200, 208, 216, 250]) {
-    const { options } = planOf(rows, 160)!;
-    assertEquals([options.packedRows, options.targetRows], [rows, 160]);
+Deno.test("PlanTemplates plans once for all numbers of rows of a batch's sequences and length", () => {
+  for (const keepBytes of [0, 1e9]) {
+    const { planOf, made } = templatesOf(() => true);
+    for (const rows of [200, 208, 104, 300]) {
+      const { options } = planOf(rows, 160, { keepBytes })!;
+      assertEquals([options.packedRows, options.targetRows], [rows, 160]);
+    }
+    assertEquals(made.length, 1);
+    assert(made[0].packedRows! >= 300);
+    planOf(200, 160, { keepBytes, length: 48 });
+    planOf(200, 160, { keepBytes, numeric: "fast" });
+    assertEquals(made.length, 3);
   }
-  assertEquals(made.length, 1);
-  assert(made[0].packedRows! >= 256);
-  planOf(150, 160);
-  planOf(200, 160, { length: 48 });
-  planOf(200, 160, { numeric: "fast" });
-  assertEquals(made.length, 4);
+});
+
+Deno.test("PlanTemplates plans once for a half octave of rows where more would have no room to keep all", () => {
+  const { planOf, made } = templatesOf(() => true);
+  const all = planOf(200, 160, { keepBytes: 1e9 })!.savedBytes;
+  const keepBytes = Math.floor(all / 2);
+  made.length = 0;
+  for (const rows of [200, 208, 216, 250]) {
+    assertEquals(planOf(rows, 160, { keepBytes })!.options.packedRows, rows);
+  }
+  const whole = made[0].packedRows!;
+  assertEquals(made.map(({ packedRows }) => packedRows), [whole, 257]);
+  assert(whole > 300, "all rows were tried, once");
+  planOf(150, 160, { keepBytes });
+  assertEquals(made.length, 3);
 });
 
 Deno.test("PlanTemplates gives nothing that sessions do not serve, and does not try again", () => {

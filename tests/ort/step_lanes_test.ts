@@ -1,5 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { join } from "@std/path";
+import { over } from "../../src/bench/over.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
 import { ActivationFile } from "../../src/train/activation_file.ts";
 import {
@@ -77,6 +78,35 @@ for (const [model, objective] of Object.entries(STEP_MODELS)) {
     assert(gradientDistance(found, alike).error > 0.01, "both lanes have the same masks");
   });
 }
+
+Deno.test("accumulate() in lanes compiles what the next batch needs, and is not harmed where that fails", async () => {
+  let compiled = 0;
+  const inner = createOrtRunner({ threads: 2 });
+  using runner = over(inner, {
+    compile: (...args) => {
+      compiled++;
+      return inner.compile(...args);
+    },
+  });
+  const [batch, next] = [LENGTHS, LENGTHS.map((length) => length + 40)]
+    .map((lengths) => batchOf(rowsOf(lengths), Math.max(...lengths), "causal"));
+  using plain = stepOn(runner, "tiny-llama-genai-int4", { lanes: 2 });
+  using ready = stepOn(runner, "tiny-llama-genai-int4", { lanes: 2 });
+  const during = async (work: () => Promise<unknown>) => {
+    const before = compiled;
+    await work();
+    return compiled - before;
+  };
+  await plain.accumulate(batch, 0);
+  assert(await during(() => plain.accumulate(next, 0)) > 0);
+  await ready.accumulate(batch, 0, () => Promise.resolve(next));
+  assertEquals(await during(() => ready.accumulate(next, 0)), 0);
+  await ready.accumulate(batch, 0, () => Promise.reject(new Error("no such batch")));
+  await plain.accumulate(batch, 0);
+  for (const [i, { name, grad }] of plain.parameters.entries()) {
+    assertEquals(ready.parameters[i].grad!.read(), grad!.read(), name);
+  }
+});
 
 Deno.test("accumulate() in lanes takes a batch whole that does not divide, and one without a target", async () => {
   using runner = createOrtRunner({ threads: 2 });

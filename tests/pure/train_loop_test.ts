@@ -21,7 +21,7 @@ import {
   writeParameters,
 } from "../../src/train/loop.ts";
 import type { Gate } from "../../src/train/pause.ts";
-import type { BatchSource } from "../../src/train/step.ts";
+import type { BatchSource, Upcoming } from "../../src/train/step.ts";
 import { HostAdamW, LeastSquares, planeData, type Rows } from "../helpers/host_training.ts";
 
 const SETTINGS: TrainSettings = {
@@ -180,6 +180,22 @@ Deno.test("train() stops when the validation loss has not fallen for `patience` 
     sum += (await job.model.evaluate(await validation.batch(0, i))).lossSum;
   }
   assertAlmostEquals(sum / 12, best.loss, 1e-12);
+});
+
+Deno.test("train() tells the model of the batch that comes next, whatever step it is in, but after the last", async () => {
+  const model = new LeastSquares();
+  const accumulate = model.accumulate.bind(model);
+  const upcoming: (Rows | undefined)[] = [];
+  const taken: Rows[] = [];
+  model.accumulate = async (batch, seed, next?: Upcoming<Rows>) => {
+    taken.push(batch);
+    upcoming.push(await next?.());
+    return accumulate(batch, seed);
+  };
+  for (const accumulation of [1, 2]) {
+    await train(makeJob({ accumulation, totalSteps: 9 }, { model }));
+    assertEquals(upcoming.splice(0), [...taken.splice(0).slice(1), undefined]);
+  }
 });
 
 Deno.test("train() keeps the last parameters where loadBest is off", async () => {

@@ -2,19 +2,25 @@ import { assertEquals } from "@std/assert";
 import { int64, toNumbers } from "../../src/graph/tensor.ts";
 import type { TokenBatch } from "../../src/data/targets.ts";
 import { MicroBatches } from "../../src/train/micro_batches.ts";
-import type { StepModel } from "../../src/train/step.ts";
+import type { StepModel, Upcoming } from "../../src/train/step.ts";
 
 /** A model whose loss is the sum of the ids, and which remembers what it was asked. */
 class Sums implements StepModel<TokenBatch> {
   readonly parameters = [];
   readonly asked: (readonly [sequences: number, seed?: number])[] = [];
+  /** Ids of the batches that were said to come next. */
+  readonly upcoming: (readonly number[] | undefined)[] = [];
   constructor(readonly counts: boolean) {}
   #sum(batch: TokenBatch, seed?: number) {
     this.asked.push([batch.inputIds.dims[0], seed]);
     const lossSum = Array.from(toNumbers(batch.inputIds)).reduce((sum, id) => sum + id, 0);
     return { lossSum, targetCount: batch.inputIds.dims[0] };
   }
-  accumulate = (batch: TokenBatch, seed: number) => Promise.resolve(this.#sum(batch, seed));
+  accumulate = async (batch: TokenBatch, seed: number, upcoming?: Upcoming<TokenBatch>) => {
+    const next = await upcoming?.();
+    this.upcoming.push(next && Array.from(toNumbers(next.inputIds), Number));
+    return this.#sum(batch, seed);
+  };
   evaluate = (batch: TokenBatch) =>
     Promise.resolve({ ...this.#sum(batch), ...(this.counts ? { correct: 1 } : {}) });
   zeroGrad() {}
@@ -34,6 +40,15 @@ Deno.test("MicroBatches sums over parts of a batch, each with dropout of its own
   assertEquals(await parts.accumulate(batch, 7), { lossSum: 55, targetCount: 5 });
   assertEquals(model.asked, [[2, 7], [2, 8], [1, 9]]);
   assertEquals(await parts.evaluate(batch), { lossSum: 55, targetCount: 5, correct: 3 });
+});
+
+Deno.test("MicroBatches tells of the part that comes next, of the next batch's after the last", async () => {
+  const model = new Sums(true);
+  const parts = new MicroBatches(model, 5);
+  await parts.accumulate(batch, 0);
+  assertEquals(model.upcoming.splice(0), [[5, 6, 7, 8], [9, 10], undefined]);
+  await parts.accumulate(batch, 0, () => Promise.resolve(batch));
+  assertEquals(model.upcoming, [[5, 6, 7, 8], [9, 10], [1, 2, 3, 4]]);
 });
 
 Deno.test("MicroBatches takes whole what it may, else parts of about one size, one sequence at least", async () => {
