@@ -1,6 +1,6 @@
 /**
  * Prints how the numeric setting `fast` compares with `exact`: the gradients' cosine and relative
- * error, and seconds of a pass over some batches, both settings in turn; and what float16 costs
+ * error on the first sequences of some batches and on each whole batch, and seconds of a pass over some batches, both settings in turn; and what float16 costs
  * `exact`: the relative error of the gradient, whole and of its worst tensor. CPU seconds tell more
  * than the clock's on a machine that does other work.
  *
@@ -38,7 +38,15 @@ for (const what of trainedCases(shared)) {
     for (const batch of batches) await model.accumulate(batch, 0);
     model.zeroGrad();
   };
-  const check = await checkFast(model, batches[0]);
+  const checks = [];
+  for (const batch of batches) {
+    const { cosine, relativeError } = await checkFast(model, batch);
+    model.numeric = "exact";
+    const exact = await gradientOf(model, batch);
+    model.numeric = "fast";
+    const whole = compareGradients(exact, await gradientOf(model, batch));
+    checks.push({ dims: batch.inputIds.dims, cosine, relativeError, whole });
+  }
   const taken = { exact: { clock: [], cpu: [] }, fast: { clock: [], cpu: [] } } as Record<
     Numeric,
     { clock: number[]; cpu: number[] }
@@ -61,8 +69,7 @@ for (const what of trainedCases(shared)) {
   const ratio = (of: "clock" | "cpu") => median(taken.exact[of]) / median(taken.fast[of]);
   console.log(JSON.stringify({
     ...what,
-    cosine: check.cosine,
-    relativeError: check.relativeError,
+    checks,
     fasterByClock: ratio("clock"),
     fasterByCpu: ratio("cpu"),
     float16: {

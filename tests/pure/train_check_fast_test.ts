@@ -1,0 +1,67 @@
+import { assert, assertEquals } from "@std/assert";
+import { int64, toNumbers } from "../../src/graph/tensor.ts";
+import type { TokenBatch } from "../../src/data/targets.ts";
+import type { Numeric } from "../../src/plan/names.ts";
+import { checkFast, type ComparedModel, FAST_THRESHOLD } from "../../src/train/check_fast.ts";
+import { hostParameter, HostTensor } from "../helpers/host_training.ts";
+
+/** A model whose gradient is [1, 0] a sequence, and in `fast` [1, the sequence's token]. */
+function modelOf() {
+  const parameter = hostParameter("weight", [2], [0, 0]);
+  const asked: string[] = [];
+  const model: ComparedModel = {
+    numeric: "exact" as Numeric,
+    parameters: [parameter],
+    accumulate: ({ inputIds }) => {
+      const tokens = Array.from(toNumbers(inputIds), Number);
+      asked.push(`${model.numeric} ${tokens}`);
+      const before = parameter.grad === undefined ? [0, 0] : toNumbers(parameter.grad.read());
+      const error = model.numeric === "fast" ? tokens.reduce((sum, token) => sum + token, 0) : 0;
+      const values = [Number(before[0]) + tokens.length, Number(before[1]) + error];
+      parameter.grad = new HostTensor([2], Float32Array.from(values));
+      return Promise.resolve({ lossSum: 1, targetCount: tokens.length });
+    },
+    zeroGrad: () => parameter.grad = undefined,
+  };
+  return { model, asked };
+}
+
+const batchOf = (tokens: readonly number[]): TokenBatch => ({
+  inputIds: int64([tokens.length, 1], tokens),
+  attentionMask: int64([tokens.length, 1], tokens.map(() => 1)),
+  classIds: tokens.map(() => 0),
+  tokenCount: tokens.length,
+});
+
+Deno.test("checkFast() compares few sequences where they agree", async () => {
+  const { model, asked } = modelOf();
+  const { cosine, passed } = await checkFast(model, batchOf([0, 0, 0, 0, 9, 9]));
+  assertEquals([cosine, passed, model.numeric], [1, true, "fast"]);
+  assertEquals(asked, ["exact 0,0,0,0", "fast 0,0,0,0"]);
+  assertEquals(model.parameters[0].grad, undefined);
+});
+
+Deno.test("checkFast() decides by more sequences where few differ", async () => {
+  const { model, asked } = modelOf();
+  // What rounding does to the first is undone by the others.
+  const { cosine, passed } = await checkFast(model, batchOf([1, 1, 1, 1, -1, -1, -1, -1, 0]));
+  assertEquals([cosine, passed, model.numeric], [1, true, "fast"]);
+  assertEquals(asked, [
+    ...["exact 1,1,1,1", "fast 1,1,1,1"],
+    ...["exact -1,-1,-1,-1", "exact 0", "fast -1,-1,-1,-1", "fast 0"],
+  ]);
+});
+
+Deno.test("checkFast() goes back to exact where more sequences differ too, sixteen at most", async () => {
+  const { model, asked } = modelOf();
+  const { cosine, passed } = await checkFast(model, batchOf(Array(40).fill(1)));
+  assert(cosine < FAST_THRESHOLD && !passed);
+  assertEquals(model.numeric, "exact");
+  assertEquals(asked.filter((text) => text.startsWith("fast")).length, 4);
+});
+
+Deno.test("checkFast() of no more sequences than it compares at once asks for no others", async () => {
+  const { model, asked } = modelOf();
+  assertEquals((await checkFast(model, batchOf([1, 1, 1]))).passed, false);
+  assertEquals(asked, ["exact 1,1,1", "fast 1,1,1"]);
+});
