@@ -22,6 +22,7 @@ import { dynamicQuantizeLinear } from "./quantized/dynamic_quantize_linear.ts";
 import { dynamicQuantizeMatMul } from "./quantized/dynamic_quantize_mat_mul.ts";
 import { matMulInteger } from "./quantized/mat_mul_integer.ts";
 import { qAttention } from "./quantized/q_attention.ts";
+import { qEmbedLayerNormalization } from "./quantized/q_embed_layer_normalization.ts";
 import { microsoftQuantizeLinear, quantizeLinear } from "./quantized/quantize_linear.ts";
 import { matMulIntegerToFloat } from "./quantized/mat_mul_integer_to_float.ts";
 
@@ -49,6 +50,7 @@ export const CONTRIB_RULES: readonly OpRule[] = [
   microsoftQuantizeLinear,
   multiHeadAttention,
   qAttention,
+  qEmbedLayerNormalization,
   quantizeLinear,
   quickGelu,
   rotaryEmbedding,

@@ -1,7 +1,7 @@
 import { assertThrows } from "@std/assert";
 import { float, int } from "../../src/graph/attributes.ts";
 import { GraphBuilder } from "../../src/graph/builder.ts";
-import { float32, int32, type Tensor } from "../../src/graph/tensor.ts";
+import { float32, int32, type Tensor, tensor, toNumbers } from "../../src/graph/tensor.ts";
 import { inferTraining } from "../../src/ops/registry.ts";
 import { UnsupportedError } from "../../src/ops/types.ts";
 import {
@@ -123,4 +123,51 @@ const EMBEDDINGS: Readonly<Record<string, FusedCase>> = {
 
 for (const [what, test] of Object.entries(EMBEDDINGS)) {
   Deno.test(`EmbedLayerNormalization: ${what}`, () => checkFused(test));
+}
+
+/** Any bytes. */
+const bytes = (dtype: "uint8" | "int8", dims: readonly number[], seed: number): TestInput => {
+  const values = toNumbers(normal(dims, seed)) as Float32Array;
+  return constant(tensor(dtype, dims, Uint8Array.from(values, (value) => 60 * value + 128)));
+};
+
+/** The quantised layer: a scale and a zero point of each table and of gamma and beta. */
+function quantisedEmbed(options: {
+  readonly dtype?: "uint8" | "int8";
+  readonly segments?: boolean;
+  readonly scalars?: readonly number[];
+  readonly mask?: Tensor;
+}): FusedCase {
+  const { dtype = "uint8", segments = true, scalars = [], mask } = options;
+  const sizes = [[7, HIDDEN], [9, HIDDEN], [2, HIDDEN], [HIDDEN], [HIDDEN]];
+  const ofEach = (input: (dims: readonly number[], i: number) => TestInput) =>
+    sizes.map((dims, i) => i === 2 && !segments ? undefined : input(dims, i));
+  return {
+    opType: "QEmbedLayerNormalization",
+    attributes: epsilon,
+    inputs: [
+      IDS,
+      segments ? int32([2, 4], [0, 0, 1, 1, 0, 1, 1, 1]) : undefined,
+      ...ofEach((dims, i) => bytes(dtype, dims, 11 + i)),
+      mask,
+      ...ofEach((_, i) => constant(float32(scalars, [0.01 * (i + 1)]))),
+      ...ofEach((_, i) =>
+        constant(tensor(dtype, scalars, Uint8Array.of(dtype === "int8" ? i : 120 + i)))
+      ),
+    ],
+    outputs: [0, 1],
+  };
+}
+
+const QUANTISED_EMBEDDINGS: Readonly<Record<string, FusedCase>> = {
+  "words, positions and segments": quantisedEmbed({}),
+  "signed, no segments": quantisedEmbed({ dtype: "int8", segments: false }),
+  "scales of one dimension, a mask": quantisedEmbed({
+    scalars: [1],
+    mask: int32([2, 4], [1, 1, 1, 1, 1, 1, 0, 0]),
+  }),
+};
+
+for (const [what, test] of Object.entries(QUANTISED_EMBEDDINGS)) {
+  Deno.test(`QEmbedLayerNormalization: ${what}`, () => checkFused(test));
 }

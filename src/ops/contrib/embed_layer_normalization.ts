@@ -2,12 +2,28 @@
 import { float, floatAttribute, int } from "../../graph/attributes.ts";
 import type { GraphBuilder } from "../../graph/builder.ts";
 import { int32 } from "../../graph/tensor.ts";
-import { MICROSOFT, type Node } from "../../graph/types.ts";
+import { MICROSOFT, type Node, operatorName } from "../../graph/types.ts";
 import type { OpRule } from "../types.ts";
 import { cast, namedInputs, onlyAttributes, required, requiredKnown } from "./support.ts";
 
-/** Position embeddings, [B or 1, S, hidden]: those of 0 to S-1 unless the node names others. */
-function positions(b: GraphBuilder, table: string, ids: string | undefined, tokens: number) {
+/** What an embedding layer reads: values by their names in the schema. */
+export interface Embedding {
+  /** [B, S] */
+  readonly ids: string;
+  readonly segmentIds?: string;
+  /** Those of 0 to S-1 if absent. */
+  readonly positionIds?: string;
+  /** int32 [B, S], 1 where there is a token. */
+  readonly mask?: string;
+  readonly words: string;
+  readonly positions: string;
+  readonly segments?: string;
+  readonly gamma: string;
+  readonly beta: string;
+}
+
+/** Position embeddings, [B or 1, S, hidden]. */
+function positionRows(b: GraphBuilder, table: string, ids: string | undefined, tokens: number) {
   if (ids !== undefined) return b.op("Gather", [table, ids], { axis: int(0) });
   const rows = b.op("Slice", [table, b.int64s([0]), b.int64s([tokens]), b.int64s([0])]);
   return b.reshape(rows, [1, tokens, b.dims(table)[1]]);
@@ -23,9 +39,44 @@ function maskIndex(b: GraphBuilder, mask: string | undefined, batch: number): st
 function checkSegments(node: Node, ids: string | undefined, table: string | undefined): void {
   if ((ids === undefined) !== (table === undefined)) {
     throw new SyntaxError(
-      `Inputs "segment_ids" and "segment_embedding" of com.microsoft.EmbedLayerNormalization "${node.name}" belong together: only one is present`,
+      `Inputs "segment_ids" and "segment_embedding" of ${
+        operatorName(node)
+      } "${node.name}" belong together: only one is present`,
     );
   }
+}
+
+/**
+ * Emits an embedding layer.
+ *
+ * @param floats what rows of a table, or a vector, are as floats; the table is named as in `layer`
+ * @returns the normalised sum, the mask index where `needed`, and the sum
+ */
+export function embedded(
+  b: GraphBuilder,
+  node: Node,
+  layer: Embedding,
+  needed: readonly boolean[],
+  floats: (rows: string, table: string) => string = (rows) => rows,
+): readonly [normal: string, maskIndex: string, sum: string] {
+  const { ids, segmentIds, segments, words, positions, gamma, beta } = layer;
+  checkSegments(node, segmentIds, segments);
+  const [batch, tokens] = b.dims(ids);
+  const rows = (table: string, of: string) =>
+    floats(b.op("Gather", [table, of], { axis: int(0) }), table);
+  let sum = b.op("Add", [
+    rows(words, ids),
+    floats(positionRows(b, positions, layer.positionIds, tokens), positions),
+  ]);
+  if (segmentIds !== undefined && segments !== undefined) {
+    sum = b.op("Add", [sum, rows(segments, segmentIds)]);
+  }
+  const normal = b.op("LayerNormalization", [sum, floats(gamma, gamma), floats(beta, beta)], {
+    axis: int(-1),
+    epsilon: float(floatAttribute(node, "epsilon", 1e-12)),
+    stash_type: int(1),
+  });
+  return [normal, needed[1] ? maskIndex(b, layer.mask, batch) : "", sum];
 }
 
 export const embedLayerNormalization: OpRule = {
@@ -53,30 +104,17 @@ export const embedLayerNormalization: OpRule = {
       "mask",
       "position_ids",
     ]);
-    const ids = required(node, "input_ids", inputs.input_ids);
-    const [batch, tokens] = b.dims(ids);
-    const { segment_ids, segment_embedding } = inputs;
-    checkSegments(node, segment_ids, segment_embedding);
-
-    const words = required(node, "word_embedding", inputs.word_embedding);
-    const table = required(node, "position_embedding", inputs.position_embedding);
-    let sum = b.op("Add", [
-      b.op("Gather", [words, ids], { axis: int(0) }),
-      positions(b, table, inputs.position_ids, tokens),
-    ]);
-    if (segment_ids !== undefined && segment_embedding !== undefined) {
-      const segments = b.op("Gather", [segment_embedding, segment_ids], { axis: int(0) });
-      sum = b.op("Add", [sum, segments]);
-    }
-    const normal = b.op("LayerNormalization", [
-      sum,
-      required(node, "gamma", inputs.gamma),
-      required(node, "beta", inputs.beta),
-    ], {
-      axis: int(-1),
-      epsilon: float(floatAttribute(node, "epsilon", 1e-12)),
-      stash_type: int(1),
-    });
-    return [normal, needed[1] ? maskIndex(b, inputs.mask, batch) : "", sum];
+    const layer: Embedding = {
+      ids: required(node, "input_ids", inputs.input_ids),
+      segmentIds: inputs.segment_ids,
+      positionIds: inputs.position_ids,
+      mask: inputs.mask,
+      words: required(node, "word_embedding", inputs.word_embedding),
+      positions: required(node, "position_embedding", inputs.position_embedding),
+      segments: inputs.segment_embedding,
+      gamma: required(node, "gamma", inputs.gamma),
+      beta: required(node, "beta", inputs.beta),
+    };
+    return embedded(b, node, layer, needed);
   },
 };
