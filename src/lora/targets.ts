@@ -120,6 +120,13 @@ function noMatch(modules: readonly LinearModule[], target: string): UsageError {
   const hint = near.length === 0
     ? ""
     : `; did you mean ${near.map(({ name }) => name).join(" or ")}?`;
+  if (modules.length === 0) {
+    return new UsageError(
+      `Cannot inject LoRA at "${target}": this model has no linear layer that graft can adapt ` +
+        "(`graft inspect` shows its operators); export it in floats and quantise that, say with " +
+        "`graft quantize`",
+    );
+  }
   return new UsageError(
     `Cannot inject LoRA at "${target}": this model has no such module${hint}; it has ` +
       `${names.join(", ")} (and the shorthands ${SHORTHANDS.join(", ")})`,

@@ -4,6 +4,7 @@
  */
 import { relativeDistance } from "../statistics.ts";
 import { firstNonFinite } from "../graph/finite.ts";
+import { constantValues } from "../graph/passes/constants.ts";
 import { toNumbers } from "../graph/tensor.ts";
 import { intAttribute } from "../graph/attributes.ts";
 import type { Graph, Model } from "../graph/types.ts";
@@ -89,10 +90,19 @@ export async function compareForward(
   const tolerance = dynamic ? DYNAMIC_TOLERANCE : half ? HALF_TOLERANCE : FORWARD_TOLERANCE;
   // Written so that NaN is refused too.
   if (!(relativeDifference <= tolerance)) {
+    const [what, todo] = dynamic
+      ? [
+        "without the rounding of activations to 8 bits, which training leaves out, the model computes " +
+        "something else",
+        "quantise it with ranges of data like this, or train the model in floats",
+      ]
+      : [
+        "the lowered graph does not compute what the model computes",
+        "please report the model's exporter",
+      ];
     throw new RefusedError(
-      "Cannot train: the lowered graph does not compute what the model computes: relative " +
-        `difference of the logits must be <= ${tolerance}: current value is ${relativeDifference}` +
-        `; please report the model's exporter`,
+      `Cannot train: ${what}: relative difference of the logits must be <= ${tolerance}: ` +
+        `current value is ${relativeDifference}; ${todo}`,
     );
   }
   if (compared.classIds === undefined) await checkDirection(step, compared, lowered);
@@ -108,10 +118,12 @@ function culprit({ graph }: Model): string {
   return ": its file is damaged, or it overflows";
 }
 
-/** Whether activations are rounded to 8 bits at run time, with scales that depend on the batch. */
+/** Whether activations are rounded to 8 bits at run time, by scales of the batch or of the file. */
 function quantizesActivations(graph: Graph): boolean {
+  const constants = constantValues(graph);
   return graph.nodes.some((node) =>
     node.opType === "DynamicQuantizeLinear" || node.opType === "DynamicQuantizeMatMul" ||
+    (node.opType === "QuantizeLinear" && !constants.has(node.inputs[0])) ||
     (node.opType === "MatMulNBits" && intAttribute(node, "accuracy_level", 0) === 4)
   );
 }

@@ -3,6 +3,7 @@ import { BadInputError, RefusedError } from "../../src/errors.ts";
 import { float32, toNumbers } from "../../src/graph/tensor.ts";
 import type { Model } from "../../src/graph/types.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
+import type { Runner } from "../../src/runtime/runner.ts";
 import {
   compareForward,
   DYNAMIC_TOLERANCE,
@@ -38,6 +39,41 @@ for (const { name, dynamic, least } of CASES) {
     assert(found.rows > 0);
   });
 }
+
+/** bert-qdq and a batch that it reads, its activations' steps times `factor`. */
+function statically(runner: Runner, factor: number) {
+  const read = readModel(modelDir("dialects/bert-qdq"));
+  const scales = new Set(
+    read.graph.nodes.flatMap(({ opType, inputs }) => opType === "QuantizeLinear" ? inputs[1] : []),
+  );
+  const initializers = new Map([...read.graph.initializers].map(([name, value]) => [
+    name,
+    scales.has(name) ? float32(value.dims, [toNumbers(value)[0] as number * factor]) : value,
+  ]));
+  const made = adapted({ ...read, graph: { ...read.graph, initializers } });
+  const step = new PlannedModel({ runner, ...made, objective: "classification" });
+  const rows = rowsOf([9, 6]).map((row) => ({ ...row, ids: row.ids.map((id) => id % 100) }));
+  return { model: made.model, step, batch: batchOf(rows, 9, "classification") };
+}
+
+Deno.test("compareForward() expects a difference where a file's own scales round activations", async () => {
+  using runner = createOrtRunner({ threads: 1 });
+  const { model, step, batch } = statically(runner, 1);
+  using _step = step;
+  const { dynamic, relativeDifference } = await compareForward(runner, model, step, batch);
+  assert(dynamic && relativeDifference > FORWARD_TOLERANCE, `${relativeDifference}`);
+});
+
+Deno.test("compareForward() refuses activations rounded to next to nothing, and says what to do", async () => {
+  using runner = createOrtRunner({ threads: 1 });
+  const { model, step, batch } = statically(runner, 30);
+  using _step = step;
+  await assertRejects(
+    () => compareForward(runner, model, step, batch),
+    RefusedError,
+    "quantise it with ranges of data like this",
+  );
+});
 
 Deno.test("compareForward() refuses to learn texts with a model that sees the tokens it predicts", async () => {
   using runner = createOrtRunner({ threads: 1 });

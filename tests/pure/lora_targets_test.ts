@@ -127,6 +127,14 @@ Deno.test("resolveTargets() names what there is where a target matches nothing",
   assert(error.message.includes("gate_proj"), error.message);
 });
 
+Deno.test("resolveTargets() says so where a model has no linear layer at all", () => {
+  const error = assertThrows(
+    () => resolveTargets([], { ...DEFAULT_LORA, targetModules: ["all-linear"] }),
+    UsageError,
+  ) as Error;
+  assert(error.message.includes("this model has no linear layer that graft can adapt"));
+});
+
 Deno.test("resolveTargets() gives each site its rank, alpha and scale, patterns first", () => {
   const sites = resolve(LLAMA, {
     targetModules: ["q_proj"],
