@@ -4,7 +4,7 @@ import { bitsOf, byteLength, type DataType, ONNX_TYPE } from "../graph/dtype.ts"
 import { elementCount, type Tensor } from "../graph/tensor.ts";
 import { rotateBeforeAttention } from "../graph/passes/rotate_before_attention.ts";
 import type { Model } from "../graph/types.ts";
-import { RuntimeFailure, UsageError } from "../errors.ts";
+import { BadInputError, type GraftError, RuntimeFailure, UsageError } from "../errors.ts";
 import { insideBinary } from "../system/embedded.ts";
 import { openMapped } from "../system/mapped_file.ts";
 import { openOrt } from "./brought_library.ts";
@@ -15,7 +15,7 @@ import { asFailure, attempt, attemptAsync } from "./failure.ts";
 import { OrtLists } from "./ort_lists.ts";
 import { OrtExecutable } from "./ort_executable.ts";
 import { OrtTensor, type TensorOwner } from "./ort_tensor.ts";
-import { isBefore, releaseLimit } from "./release_limits.ts";
+import { invalidModel, isBefore, releaseLimit } from "./release_limits.ts";
 import type { CompileOptions, DeviceTensor, Executable, ListedRun, Runner } from "./runner.ts";
 import { fileMultipliesBySigned, multipliesBySigned, PRECISION, saturates } from "./saturates.ts";
 import { type ProviderOptions, SessionProviders } from "./session_providers.ts";
@@ -246,7 +246,7 @@ class OrtRunner implements Runner, TensorOwner {
         label,
       })
     ).catch((error) => {
-      throw this.#beyondRelease(error, label) ?? asFailure(error, `Cannot compile "${label}"`);
+      throw this.#explained(error, label) ?? asFailure(error, `Cannot compile "${label}"`);
     });
     const executable = new OrtExecutable(this, session, {
       label,
@@ -298,9 +298,14 @@ class OrtRunner implements Runner, TensorOwner {
     return new OrtTensor(this, value, { dtype, dims: [...dims] }, { readOnly, memory });
   }
 
-  /** What to throw where a model needs what this release does not have. */
-  #beyondRelease(error: unknown, label: string): RuntimeFailure | undefined {
-    const limit = error instanceof OrtError ? releaseLimit(error.message) : undefined;
+  /** What to throw where a model is not valid, or needs what this release does not have. */
+  #explained(error: unknown, label: string): GraftError | undefined {
+    const message = error instanceof OrtError ? error.message : "";
+    const invalid = invalidModel(message);
+    if (invalid !== undefined) {
+      return new BadInputError(`Cannot compile "${label}": ${invalid}`, { cause: error });
+    }
+    const limit = releaseLimit(message);
     if (limit === undefined) return undefined;
     const { version, path } = this.#environment.ort;
     return new RuntimeFailure(

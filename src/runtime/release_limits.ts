@@ -37,7 +37,8 @@ const EXPLANATIONS: readonly Explanation[] = [
         : undefined,
   ],
   [
-    /In Node, \("(.*?)", .*Unrecognized attribute: (\S+) for operator (\w+)/s,
+    // Of the runtime's own operators; ONNX's have the attributes of the file's operator set.
+    /In Node, \("(.*?)", \w+, "com\.microsoft".*Unrecognized attribute: (\S+) for operator (\w+)/s,
     (node, attribute, operator) =>
       `gives ${operator} no attribute "${attribute}": node "${node}" has it`,
   ],
@@ -62,6 +63,21 @@ const EXPLANATIONS: readonly Explanation[] = [
     () => `has MatMulNBits with 4 bits only; 8 came with ${EIGHT_BITS_SINCE.join(".")}`,
   ],
 ];
+
+/**
+ * What is wrong with a file that no release reads, where a message is about that.
+ *
+ * @param message ONNX Runtime's, from making a session
+ */
+export function invalidModel(message: string): string | undefined {
+  const found = /In Node, \("(.*?)", (\w+), "".*Unrecognized attribute: (\S+) for operator/s
+    .exec(message);
+  if (found === null) return undefined;
+  const [, node, operator, attribute] = found;
+  return `node "${node}" has the attribute "${attribute}", which ${operator} does not have in the ` +
+    "file's operator set: what made the file may have raised the set's number and left the nodes " +
+    "as they were; convert the model to that set first";
+}
 
 /**
  * The rest of the sentence "ONNX Runtime 1.18.0 …", where a message is about something that other

@@ -1,7 +1,7 @@
 /** What the oldest supported ONNX Runtime lacks is said in words that help. */
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
-import { RuntimeFailure } from "../../src/errors.ts";
-import { float, int } from "../../src/graph/attributes.ts";
+import { BadInputError, RuntimeFailure } from "../../src/errors.ts";
+import { float, int, ints } from "../../src/graph/attributes.ts";
 import { float32, tensor } from "../../src/graph/tensor.ts";
 import type { Model } from "../../src/graph/types.ts";
 import { encodeModel } from "../../src/onnx/mod.ts";
@@ -55,8 +55,8 @@ const CASES: Readonly<Record<string, readonly [Model, string]>> = {
     'gives Relu at most 1 inputs: node "node0" has 2',
   ],
   "an attribute": [
-    model(["Relu", ["x"], ["y"], { softcap: float(1) }]),
-    'gives Relu no attribute "softcap": node "node0" has it',
+    model(["com.microsoft.BiasGelu", ["x", "s"], ["y"], { softcap: float(1) }]),
+    'gives BiasGelu no attribute "softcap": node "node0" has it',
   ],
   "an operator of Microsoft's": [
     model(["com.microsoft.GatherBlockQuantized", ["w", "x", "s"], ["y"]]),
@@ -109,6 +109,16 @@ Deno.test("Runner.compile() of an operator that no release has names it and the 
   const { message } = await assertRejects(() => runner.compile(nothing), RuntimeFailure);
   assertStringIncludes(message, "has no operator com.microsoft.Nothing: point --ort-lib");
   assert(message.endsWith("at a release that has what the model needs"), message);
+});
+
+Deno.test("Runner.compile() of a node with an attribute of another operator set says that the model is wrong", async () => {
+  using runner = createOrtRunner({ logLevel: "fatal" });
+  const wrong = model(["Relu", ["x"], ["y"], { axes: ints([1]) }]);
+  const { message } = await assertRejects(() => runner.compile(wrong), BadInputError);
+  assertStringIncludes(
+    message,
+    'node "node0" has the attribute "axes", which Relu does not have in the file\'s operator set',
+  );
 });
 
 Deno.test("releaseLimit() leaves alone what is no matter of a release", () => {
