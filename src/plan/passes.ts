@@ -32,7 +32,7 @@ export interface PlannedPasses {
   readonly prologueCount: number;
   /** Bytes that the backward calls read of the forward pass. */
   readonly savedBytes: number;
-  /** Whether a larger budget would keep more than some. */
+  /** Whether the budget for kept activations ends before they do. */
   readonly keepsSome: boolean;
 }
 

@@ -22,6 +22,9 @@ export interface Embedding {
   readonly beta: string;
 }
 
+/** What of an embedding layer has weights. */
+export type EmbeddingPart = "words" | "positions" | "segments" | "gamma" | "beta";
+
 /** Position embeddings, [B or 1, S, hidden]. */
 function positionRows(b: GraphBuilder, table: string, ids: string | undefined, tokens: number) {
   if (ids !== undefined) return b.op("Gather", [table, ids], { axis: int(0) });
@@ -49,7 +52,7 @@ function checkSegments(node: Node, ids: string | undefined, table: string | unde
 /**
  * Emits an embedding layer.
  *
- * @param floats what rows of a table, or a vector, are as floats; the table is named as in `layer`
+ * @param floats what rows of a part, or the part itself where it is a vector, are as floats
  * @returns the normalised sum, the mask index where `needed`, and the sum
  */
 export function embedded(
@@ -57,21 +60,20 @@ export function embedded(
   node: Node,
   layer: Embedding,
   needed: readonly boolean[],
-  floats: (rows: string, table: string) => string = (rows) => rows,
+  floats: (rows: string, part: EmbeddingPart) => string = (rows) => rows,
 ): readonly [normal: string, maskIndex: string, sum: string] {
   const { ids, segmentIds, segments, words, positions, gamma, beta } = layer;
   checkSegments(node, segmentIds, segments);
   const [batch, tokens] = b.dims(ids);
-  const rows = (table: string, of: string) =>
-    floats(b.op("Gather", [table, of], { axis: int(0) }), table);
+  const rows = (table: string, of: string) => b.op("Gather", [table, of], { axis: int(0) });
   let sum = b.op("Add", [
-    rows(words, ids),
-    floats(positionRows(b, positions, layer.positionIds, tokens), positions),
+    floats(rows(words, ids), "words"),
+    floats(positionRows(b, positions, layer.positionIds, tokens), "positions"),
   ]);
   if (segmentIds !== undefined && segments !== undefined) {
-    sum = b.op("Add", [sum, rows(segments, segmentIds)]);
+    sum = b.op("Add", [sum, floats(rows(segments, segmentIds), "segments")]);
   }
-  const normal = b.op("LayerNormalization", [sum, floats(gamma, gamma), floats(beta, beta)], {
+  const normal = b.op("LayerNormalization", [sum, floats(gamma, "gamma"), floats(beta, "beta")], {
     axis: int(-1),
     epsilon: float(floatAttribute(node, "epsilon", 1e-12)),
     stash_type: int(1),

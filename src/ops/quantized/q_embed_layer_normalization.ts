@@ -5,7 +5,11 @@
  * Rows are looked up as integers, so that no table is ever there in floats.
  */
 import { MICROSOFT } from "../../graph/types.ts";
-import { embedded, type Embedding } from "../contrib/embed_layer_normalization.ts";
+import {
+  embedded,
+  type Embedding,
+  type EmbeddingPart,
+} from "../contrib/embed_layer_normalization.ts";
 import { namedInputs, onlyAttributes, required, requiredKnown } from "../contrib/support.ts";
 import type { OpRule } from "../types.ts";
 
@@ -17,6 +21,14 @@ const QUANTISED = [
   "gamma",
   "beta",
 ] as const;
+
+const NAMES: Readonly<Record<EmbeddingPart, typeof QUANTISED[number]>> = {
+  words: "word_embedding",
+  positions: "position_embedding",
+  segments: "segment_embedding",
+  gamma: "gamma",
+  beta: "beta",
+};
 
 const scaleOf = <T extends string>(name: T) => `${name}_scale` as const;
 const zeroPointOf = <T extends string>(name: T) => `${name}_zero_point` as const;
@@ -45,11 +57,9 @@ export const qEmbedLayerNormalization: OpRule = {
     onlyAttributes(node, ["epsilon"]);
     const inputs = namedInputs(node, INPUTS);
     const given = (name: typeof INPUTS[number]) => required(node, name, inputs[name]);
-    /** Names in the schema by value. */
-    const names = new Map(QUANTISED.map((name) => [inputs[name], name]));
     const scalar = (value: string) => b.reshape(value, []);
-    const floats = (rows: string, table: string) => {
-      const name = names.get(table)!;
+    const floats = (rows: string, part: EmbeddingPart) => {
+      const name = NAMES[part];
       const zeroPoint = inputs[zeroPointOf(name)];
       const scale = scalar(given(scaleOf(name)));
       return b.op("DequantizeLinear", [
