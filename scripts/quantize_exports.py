@@ -22,6 +22,7 @@ from onnxruntime.quantization import (
     quantize_dynamic,
     quantize_static,
 )
+from onnxruntime.quantization.shape_inference import quant_pre_process
 from onnxruntime.transformers import optimizer
 
 #: Tokens that every vocabulary has.
@@ -62,8 +63,12 @@ def fused_int8(source, target, heads, hidden):
 
 
 def static(source, target, heads, hidden):
+    # Calls of one layer read its weight through Identity; as they are, the second's would be rounded
+    # as if it were an activation.
+    between = target.with_name("prepared.onnx")
+    quant_pre_process(str(source), str(between), skip_symbolic_shape=True)
     quantize_static(
-        str(source),
+        str(between),
         str(target),
         Calibration(),
         quant_format=QuantFormat.QDQ,
@@ -71,6 +76,7 @@ def static(source, target, heads, hidden):
         weight_type=QuantType.QInt8,
         op_types_to_quantize=["MatMul", "Gemm"],
     )
+    between.unlink()
 
 
 FORMS = {"fused": fused, "fused-int8": fused_int8, "static": static}
