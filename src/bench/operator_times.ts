@@ -22,13 +22,10 @@ export class OperatorClock implements Disposable {
       profilePrefix: join(this.#folder, `session-${sessions++}`),
     });
     return over(inner, {
-      load: async (path, given) =>
-        this.#watch(await inner.load(path, options(given)), given?.label ?? path),
-      compile: async (model, given) =>
-        this.#watch(
-          await inner.compile(model, options(given)),
-          given?.label ?? model.graph.name,
-        ),
+      load: (path, given) =>
+        this.#watch(() => inner.load(path, options(given)), given?.label ?? path),
+      compile: (model, given) =>
+        this.#watch(() => inner.compile(model, options(given)), given?.label ?? model.graph.name),
     });
   }
 
@@ -54,8 +51,11 @@ export class OperatorClock implements Disposable {
     Deno.removeSync(this.#folder, { recursive: true });
   }
 
-  #watch(executable: Executable, label: string): Executable {
-    this.#open.set(executable, { label, made: performance.now() });
+  async #watch(make: () => Promise<Executable>, label: string): Promise<Executable> {
+    // A profile counts from the moment at which the runtime begins to make its session.
+    const made = performance.now();
+    const executable = await make();
+    this.#open.set(executable, { label, made });
     return over(executable, {
       [Symbol.dispose]: () => {
         this.#end(executable);
