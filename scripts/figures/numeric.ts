@@ -1,8 +1,9 @@
 /**
  * Prints how the numeric setting `fast` compares with `exact`: the gradients' cosine and relative
- * error on the first sequences of some batches and on each whole batch, and seconds of a pass over some batches, both settings in turn; and what float16 costs
- * `exact`: the relative error of the gradient, whole and of its worst tensor. CPU seconds tell more
- * than the clock's on a machine that does other work.
+ * error on the first sequences of some batches and on each whole batch, and seconds of a pass over the
+ * batches, both settings in turn; and what float16 costs `exact`: the relative error of the gradient,
+ * whole and of its worst tensor. CPU seconds tell more than the clock's on a machine that does other
+ * work.
  *
  * usage: deno run -A scripts/figures/numeric.ts [SHARED] [ROUNDS] (default: ../shared and 5)
  */
@@ -11,7 +12,12 @@ import { processTerminal } from "../../src/cli/output.ts";
 import { TRAIN_FLAGS, type TrainFlags } from "../../src/cli/train_flags.ts";
 import { setUpTraining } from "../../src/cli/train_setup.ts";
 import type { Numeric } from "../../src/plan/names.ts";
-import { checkFast, compareGradients, gradientOf } from "../../src/train/check_fast.ts";
+import {
+  checkFast,
+  compareGradients,
+  gradientOf,
+  gradientsInBoth,
+} from "../../src/train/check_fast.ts";
 import type { MicroBatches } from "../../src/train/micro_batches.ts";
 import { PlannedModel } from "../../src/train/planned_model.ts";
 import { median } from "../../src/statistics.ts";
@@ -41,10 +47,8 @@ for (const what of trainedCases(shared)) {
   const checks = [];
   for (const batch of batches) {
     const { cosine, relativeError } = await checkFast(model, batch);
-    model.numeric = "exact";
-    const exact = await gradientOf(model, batch);
-    model.numeric = "fast";
-    const whole = compareGradients(exact, await gradientOf(model, batch));
+    const { exact, fast } = await gradientsInBoth(model, [batch]);
+    const whole = compareGradients(exact, fast);
     checks.push({ dims: batch.inputIds.dims, cosine, relativeError, whole });
   }
   const taken = { exact: { clock: [], cpu: [] }, fast: { clock: [], cpu: [] } } as Record<

@@ -25,6 +25,12 @@ export function sliceBatch(batch: TokenBatch, start: number, end: number): Token
   };
 }
 
+/** A batch in parts of `size` sequences each, the last of what is left. */
+export function cutBatch(batch: TokenBatch, size: number): TokenBatch[] {
+  const count = Math.ceil(batch.inputIds.dims[0] / size);
+  return Array.from({ length: count }, (_, i) => sliceBatch(batch, i * size, (i + 1) * size));
+}
+
 /**
  * The first `length` tokens of some sequences.
  *

@@ -6,7 +6,7 @@ import { intAttribute } from "../graph/attributes.ts";
 import { fusedAttentionInputs } from "../graph/fused_attention.ts";
 import type { Node } from "../graph/types.ts";
 import type { GraphIndex } from "./graph_index.ts";
-import { integerParts } from "./integer_linear.ts";
+import { integerParts, quantiserOf } from "./integer_linear.ts";
 import type { LinearParts } from "./linear.ts";
 import { matrixBehind } from "./linear_weight.ts";
 
@@ -41,8 +41,8 @@ function floatProduct(index: GraphIndex, node: Node): LinearParts | undefined {
 
 function integerProduct(index: GraphIndex, node: Node): LinearParts | undefined {
   const inputs = fusedAttentionInputs(node);
-  const quantiser = index.producer(inputs.input);
-  if (quantiser?.opType !== "DynamicQuantizeLinear") return undefined;
+  const quantiser = quantiserOf(index, inputs.input);
+  if (quantiser === undefined) return undefined;
   return integerParts(index, node, {
     input: quantiser.inputs[0],
     output: node.outputs[0],

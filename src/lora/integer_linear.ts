@@ -4,11 +4,17 @@ import type { Node } from "../graph/types.ts";
 import { type GraphIndex, onlyReader } from "./graph_index.ts";
 import type { LinearParts } from "./linear.ts";
 
+/** The node that rounded an activation as the graph runs. */
+export function quantiserOf(index: GraphIndex, quantised: string): Node | undefined {
+  const node = index.producer(quantised);
+  return node?.opType === "DynamicQuantizeLinear" ? node : undefined;
+}
+
 /** `DynamicQuantizeLinear → MatMulInteger → Cast → Mul`, written out. */
 export function matMulInteger(index: GraphIndex, node: Node): LinearParts | undefined {
   const [quantised, weight, , zeroPoints] = node.inputs;
-  const quantiser = index.producer(quantised);
-  if (quantiser?.opType !== "DynamicQuantizeLinear") return undefined;
+  const quantiser = quantiserOf(index, quantised);
+  if (quantiser === undefined) return undefined;
   const cast = onlyReader(index, node.outputs[0], "Cast");
   const scaled = cast === undefined ? undefined : onlyReader(index, cast.outputs[0], "Mul");
   if (cast === undefined || scaled === undefined) return undefined;
@@ -37,8 +43,8 @@ export function dynamicQuantizeMatMul(index: GraphIndex, node: Node): LinearPart
 /** ONNX Runtime's fusion from the quantised input on. */
 export function matMulIntegerToFloat(index: GraphIndex, node: Node): LinearParts | undefined {
   const [quantised, weight, , scales, , zeroPoints, fusedBias] = node.inputs;
-  const quantiser = index.producer(quantised);
-  if (quantiser?.opType !== "DynamicQuantizeLinear") return undefined;
+  const quantiser = quantiserOf(index, quantised);
+  if (quantiser === undefined) return undefined;
   const [input] = quantiser.inputs;
   const output = node.outputs[0];
   return integerParts(index, node, { input, output, weight, scales, zeroPoints, fusedBias });

@@ -9,6 +9,7 @@
 import { isFusedAttention } from "../graph/fused_attention.ts";
 import type { Node } from "../graph/types.ts";
 import type { GraphIndex } from "./graph_index.ts";
+import { quantiserOf } from "./integer_linear.ts";
 import type { LinearForm } from "./linear.ts";
 
 type Role = "q" | "k" | "v" | "qkv" | "o";
@@ -50,8 +51,8 @@ export function pathsFromStructure(
   linears: readonly LinearForm[],
 ): ReadonlyMap<LinearForm, string> {
   const walls = new Set<Node>(linears.flatMap(({ node }) => {
-    const quantiser = index.producer(node.inputs[0]);
-    return quantiser?.opType === "DynamicQuantizeLinear" ? [node, quantiser] : [node];
+    const quantiser = quantiserOf(index, node.inputs[0]);
+    return quantiser === undefined ? [node] : [node, quantiser];
   }));
   for (const node of index.graph.nodes) if (isFusedAttention(node)) walls.add(node);
   const roles = new Map(linears.map((linear) => [linear, roleOf(index, linear, walls)]));

@@ -111,6 +111,13 @@ function layerRange(modules: readonly LinearModule[]): string {
 }
 
 function noMatch(modules: readonly LinearModule[], target: string): UsageError {
+  if (modules.length === 0) {
+    return new UsageError(
+      `Cannot inject LoRA at "${target}": this model has no linear layer that graft can adapt ` +
+        "(`graft inspect` shows its operators); export it in floats and quantise that, say with " +
+        "`graft quantize`",
+    );
+  }
   const names = [...new Set(modules.map((module) => suffixOf(module.path)))];
   const near = [...names, ...SHORTHANDS]
     .map((name) => ({ name, distance: levenshteinDistance(target, name) as number }))
@@ -120,13 +127,6 @@ function noMatch(modules: readonly LinearModule[], target: string): UsageError {
   const hint = near.length === 0
     ? ""
     : `; did you mean ${near.map(({ name }) => name).join(" or ")}?`;
-  if (modules.length === 0) {
-    return new UsageError(
-      `Cannot inject LoRA at "${target}": this model has no linear layer that graft can adapt ` +
-        "(`graft inspect` shows its operators); export it in floats and quantise that, say with " +
-        "`graft quantize`",
-    );
-  }
   return new UsageError(
     `Cannot inject LoRA at "${target}": this model has no such module${hint}; it has ` +
       `${names.join(", ")} (and the shorthands ${SHORTHANDS.join(", ")})`,

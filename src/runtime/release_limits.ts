@@ -1,5 +1,5 @@
 /**
- * Says in graft's words what a model asks of ONNX Runtime that its release does not have.
+ * Says in graft's words what a model asks of ONNX Runtime that its release, or any, does not have.
  *
  * ONNX Runtime's own messages name a line of its source and not what to do; their texts are those of
  * releases 1.18 to 1.30. One that is not known here stays as it is.

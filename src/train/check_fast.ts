@@ -3,7 +3,7 @@
  * first step: how much rounding to 8 bits costs depends on the model, its outliers and the
  * processor (kernels without VNNI saturate).
  */
-import { sliceBatch } from "../data/slice_batch.ts";
+import { cutBatch, sliceBatch } from "../data/slice_batch.ts";
 import { targetsOf, type TokenBatch } from "../data/targets.ts";
 import { toNumbers } from "../graph/tensor.ts";
 import type { PlannedModel } from "./planned_model.ts";
@@ -46,11 +46,11 @@ const DECIDING_SEQUENCES = 16;
  * and leaves the model in `fast` where they agree, else in `exact`. Accumulated gradients are dropped.
  */
 export async function checkFast(step: ComparedModel, batch: TokenBatch): Promise<FastCheck> {
-  const few = await gradientsOf(step, [checkedPart(batch)]);
+  const few = await gradientsInBoth(step, [checkedPart(batch)]);
   let compared = compareGradients(few.exact, few.fast);
   const others = othersOf(batch);
   if (compared.cosine < FAST_THRESHOLD && others.length > 0) {
-    const more = await gradientsOf(step, others);
+    const more = await gradientsInBoth(step, others);
     compared = compareGradients(sumOf(few.exact, more.exact), sumOf(few.fast, more.fast));
   }
   // Numbers that are none pass no comparison.
@@ -60,7 +60,7 @@ export async function checkFast(step: ComparedModel, batch: TokenBatch): Promise
 }
 
 /** The sums of some batches' gradients in both settings; leaves the model in `fast`. */
-async function gradientsOf(step: ComparedModel, batches: readonly TokenBatch[]) {
+export async function gradientsInBoth(step: ComparedModel, batches: readonly TokenBatch[]) {
   step.numeric = "exact";
   const exact = await gradientOf(step, ...batches);
   step.numeric = "fast";
@@ -100,9 +100,7 @@ export function checkedPart(batch: TokenBatch): TokenBatch {
 /** Later sequences, a few at once, as far as they have targets; none where the first have none. */
 function othersOf(batch: TokenBatch): TokenBatch[] {
   if (checkedPart(batch) === batch) return [];
-  const end = Math.min(batch.inputIds.dims[0], DECIDING_SEQUENCES);
-  const starts = Array.from({ length: Math.ceil(end / SEQUENCES) - 1 }, (_, i) => i + 1);
-  return starts.map((i) => sliceBatch(batch, i * SEQUENCES, Math.min(end, (i + 1) * SEQUENCES)))
+  return cutBatch(sliceBatch(batch, 0, DECIDING_SEQUENCES), SEQUENCES).slice(1)
     .filter((part) => targetsOf(part).count > 0);
 }
 

@@ -1,5 +1,5 @@
 /** Batches taken a few tokens at a time, for less memory. */
-import { sliceBatch } from "../data/slice_batch.ts";
+import { cutBatch } from "../data/slice_batch.ts";
 import type { TokenBatch } from "../data/targets.ts";
 import type { BatchLoss, Evaluation, Parameter, StepModel, Upcoming } from "./step.ts";
 
@@ -70,12 +70,7 @@ export class MicroBatches implements StepModel<TokenBatch> {
     const [sequences, length] = batch.inputIds.dims;
     const most = sequencesAtOnce(this.tokens, length);
     if (sequences <= most) return [batch];
-    const size = partSize(sequences, most, this.lanes);
-    const parts: TokenBatch[] = [];
-    for (let start = 0; start < sequences; start += size) {
-      parts.push(sliceBatch(batch, start, start + size));
-    }
-    return parts;
+    return cutBatch(batch, partSize(sequences, most, this.lanes));
   }
 }
 

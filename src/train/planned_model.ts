@@ -222,9 +222,7 @@ export class PlannedModel implements StepModel<TokenBatch> {
   ): Promise<ReadonlyMap<string, DeviceTensor>> {
     if (parts.length > 1) {
       const sums = new Set(this.parameters.map(({ name }) => gradientName(name)));
-      const meanwhile = async () => {
-        if (upcoming !== undefined) await this.#getReady(upcoming);
-      };
+      const meanwhile = upcoming && (() => this.#getReady(upcoming));
       return await runParts(parts, sums, this.#means, meanwhile);
     }
     const [only] = parts;

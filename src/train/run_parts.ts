@@ -37,7 +37,7 @@ export async function runParts(
   parts: readonly PartRun[],
   sums: ReadonlySet<string>,
   means: PartMeans,
-  meanwhile: () => Promise<void> = () => Promise.resolve(),
+  meanwhile?: () => Promise<void>,
 ): Promise<ReadonlyMap<string, DeviceTensor>> {
   const places = means.slab.tensorsOf(parts.map(({ schedule }) => schedule));
   const whole = parts.map((part, p): Stretch => ({
@@ -79,7 +79,7 @@ async function runCalls(
   stretches: readonly Stretch[],
   sums: ReadonlySet<string>,
   { runner, plans }: PartMeans,
-  meanwhile: () => Promise<void> = () => Promise.resolve(),
+  meanwhile?: () => Promise<void>,
 ): Promise<ReadonlyMap<string, DeviceTensor>> {
   /** By sum: the run that added to it last. */
   const latest = new Map<string, EarlierResult>();
@@ -105,7 +105,7 @@ async function runCalls(
     lists.push(runs);
   }
   const made = new Map<string, DeviceTensor>();
-  const [results] = await Promise.all([runner.runLists(lists), meanwhile()]);
+  const [results] = await Promise.all([runner.runLists(lists), meanwhile?.()]);
   for (const [list, { calls, env }] of stretches.entries()) {
     for (const [run, call] of calls.entries()) {
       for (const [canonical, result] of Object.entries(results[list][run].outputs)) {

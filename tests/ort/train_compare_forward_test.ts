@@ -21,6 +21,9 @@ import {
 
 const batchFor = (name: StepModelName) => batchOf(rowsOf([9, 6]), 9, STEP_MODELS[name]);
 
+/** Rows for a vocabulary of 128. */
+const SMALL_IDS = rowsOf([9, 6]).map((row) => ({ ...row, ids: row.ids.map((id) => id % 100) }));
+
 const CASES = [
   { name: "tiny-llama-torch-fp32", dynamic: false, least: 0 },
   { name: "tiny-llama-genai-int4", dynamic: true, least: 1e-4 },
@@ -52,8 +55,7 @@ function statically(runner: Runner, factor: number) {
   ]));
   const made = adapted({ ...read, graph: { ...read.graph, initializers } });
   const step = new PlannedModel({ runner, ...made, objective: "classification" });
-  const rows = rowsOf([9, 6]).map((row) => ({ ...row, ids: row.ids.map((id) => id % 100) }));
-  return { model: made.model, step, batch: batchOf(rows, 9, "classification") };
+  return { model: made.model, step, batch: batchOf(SMALL_IDS, 9, "classification") };
 }
 
 Deno.test("compareForward() expects a difference where a file's own scales round activations", async () => {
@@ -79,9 +81,8 @@ Deno.test("compareForward() refuses to learn texts with a model that sees the to
   using runner = createOrtRunner({ threads: 1 });
   const made = adapted(readModel(modelDir("dialects/bert-masked")));
   using step = new PlannedModel({ runner, ...made, objective: "causal" });
-  const rows = rowsOf([9, 6]).map((row) => ({ ...row, ids: row.ids.map((id) => id % 100) }));
   await assertRejects(
-    () => compareForward(runner, made.model, step, batchOf(rows, 9, "causal")),
+    () => compareForward(runner, made.model, step, batchOf(SMALL_IDS, 9, "causal")),
     BadInputError,
     "the model is no language model: what it predicts of a token changes with the tokens after it",
   );

@@ -6,24 +6,26 @@ import { MICROSOFT, type Node, operatorName } from "../../graph/types.ts";
 import type { OpRule } from "../types.ts";
 import { cast, namedInputs, onlyAttributes, required, requiredKnown } from "./support.ts";
 
-/** What an embedding layer reads: values by their names in the schema. */
-export interface Embedding {
-  /** [B, S] */
-  readonly ids: string;
-  readonly segmentIds?: string;
-  /** Those of 0 to S-1 if absent. */
-  readonly positionIds?: string;
-  /** int32 [B, S], 1 where there is a token. */
-  readonly mask?: string;
-  readonly words: string;
-  readonly positions: string;
-  readonly segments?: string;
-  readonly gamma: string;
-  readonly beta: string;
-}
+/** Inputs of an embedding layer as its schema names them, in its order. */
+const INPUTS = [
+  "input_ids",
+  "segment_ids",
+  "word_embedding",
+  "position_embedding",
+  "segment_embedding",
+  "gamma",
+  "beta",
+  "mask",
+  "position_ids",
+] as const;
 
-/** What of an embedding layer has weights. */
-export type EmbeddingPart = "words" | "positions" | "segments" | "gamma" | "beta";
+/** An input with weights. */
+export type EmbeddingWeight =
+  | "word_embedding"
+  | "position_embedding"
+  | "segment_embedding"
+  | "gamma"
+  | "beta";
 
 /** Position embeddings, [B or 1, S, hidden]. */
 function positionRows(b: GraphBuilder, table: string, ids: string | undefined, tokens: number) {
@@ -52,33 +54,39 @@ function checkSegments(node: Node, ids: string | undefined, table: string | unde
 /**
  * Emits an embedding layer.
  *
- * @param floats what rows of a part, or the part itself where it is a vector, are as floats
+ * @param inputs positions are 0 to S-1 where there are no `position_ids`
+ * @param floats what rows of a table, or a vector as it is, are as floats
  * @returns the normalised sum, the mask index where `needed`, and the sum
  */
 export function embedded(
   b: GraphBuilder,
   node: Node,
-  layer: Embedding,
+  inputs: Readonly<Partial<Record<typeof INPUTS[number], string>>>,
   needed: readonly boolean[],
-  floats: (rows: string, part: EmbeddingPart) => string = (rows) => rows,
+  floats: (rows: string, of: EmbeddingWeight) => string = (rows) => rows,
 ): readonly [normal: string, maskIndex: string, sum: string] {
-  const { ids, segmentIds, segments, words, positions, gamma, beta } = layer;
-  checkSegments(node, segmentIds, segments);
+  const { segment_ids, segment_embedding, position_ids, mask } = inputs;
+  checkSegments(node, segment_ids, segment_embedding);
+  const given = (name: typeof INPUTS[number]) => required(node, name, inputs[name]);
+  const ids = given("input_ids");
   const [batch, tokens] = b.dims(ids);
   const rows = (table: string, of: string) => b.op("Gather", [table, of], { axis: int(0) });
+  const positions = positionRows(b, given("position_embedding"), position_ids, tokens);
   let sum = b.op("Add", [
-    floats(rows(words, ids), "words"),
-    floats(positionRows(b, positions, layer.positionIds, tokens), "positions"),
+    floats(rows(given("word_embedding"), ids), "word_embedding"),
+    floats(positions, "position_embedding"),
   ]);
-  if (segmentIds !== undefined && segments !== undefined) {
-    sum = b.op("Add", [sum, floats(rows(segments, segmentIds), "segments")]);
+  if (segment_ids !== undefined && segment_embedding !== undefined) {
+    const segments = rows(segment_embedding, segment_ids);
+    sum = b.op("Add", [sum, floats(segments, "segment_embedding")]);
   }
-  const normal = b.op("LayerNormalization", [sum, floats(gamma, "gamma"), floats(beta, "beta")], {
+  const scaling = (["gamma", "beta"] as const).map((name) => floats(given(name), name));
+  const normal = b.op("LayerNormalization", [sum, ...scaling], {
     axis: int(-1),
     epsilon: float(floatAttribute(node, "epsilon", 1e-12)),
     stash_type: int(1),
   });
-  return [normal, needed[1] ? maskIndex(b, layer.mask, batch) : "", sum];
+  return [normal, needed[1] ? maskIndex(b, mask, batch) : "", sum];
 }
 
 export const embedLayerNormalization: OpRule = {
@@ -95,28 +103,6 @@ export const embedLayerNormalization: OpRule = {
   lower(b, node, { needed }) {
     // mask_index_type only tells shape inference whether output 1 exists.
     onlyAttributes(node, ["epsilon", "mask_index_type"]);
-    const inputs = namedInputs(node, [
-      "input_ids",
-      "segment_ids",
-      "word_embedding",
-      "position_embedding",
-      "segment_embedding",
-      "gamma",
-      "beta",
-      "mask",
-      "position_ids",
-    ]);
-    const layer: Embedding = {
-      ids: required(node, "input_ids", inputs.input_ids),
-      segmentIds: inputs.segment_ids,
-      positionIds: inputs.position_ids,
-      mask: inputs.mask,
-      words: required(node, "word_embedding", inputs.word_embedding),
-      positions: required(node, "position_embedding", inputs.position_embedding),
-      segments: inputs.segment_embedding,
-      gamma: required(node, "gamma", inputs.gamma),
-      beta: required(node, "beta", inputs.beta),
-    };
-    return embedded(b, node, layer, needed);
+    return embedded(b, node, namedInputs(node, INPUTS), needed);
   },
 };

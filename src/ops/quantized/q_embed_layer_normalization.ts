@@ -5,11 +5,7 @@
  * Rows are looked up as integers, so that no table is ever there in floats.
  */
 import { MICROSOFT } from "../../graph/types.ts";
-import {
-  embedded,
-  type Embedding,
-  type EmbeddingPart,
-} from "../contrib/embed_layer_normalization.ts";
+import { embedded, type EmbeddingWeight } from "../contrib/embed_layer_normalization.ts";
 import { namedInputs, onlyAttributes, required, requiredKnown } from "../contrib/support.ts";
 import type { OpRule } from "../types.ts";
 
@@ -20,15 +16,7 @@ const QUANTISED = [
   "segment_embedding",
   "gamma",
   "beta",
-] as const;
-
-const NAMES: Readonly<Record<EmbeddingPart, typeof QUANTISED[number]>> = {
-  words: "word_embedding",
-  positions: "position_embedding",
-  segments: "segment_embedding",
-  gamma: "gamma",
-  beta: "beta",
-};
+] as const satisfies readonly EmbeddingWeight[];
 
 const scaleOf = <T extends string>(name: T) => `${name}_scale` as const;
 const zeroPointOf = <T extends string>(name: T) => `${name}_zero_point` as const;
@@ -56,29 +44,17 @@ export const qEmbedLayerNormalization: OpRule = {
   lower(b, node, { needed }) {
     onlyAttributes(node, ["epsilon"]);
     const inputs = namedInputs(node, INPUTS);
-    const given = (name: typeof INPUTS[number]) => required(node, name, inputs[name]);
     const scalar = (value: string) => b.reshape(value, []);
-    const floats = (rows: string, part: EmbeddingPart) => {
-      const name = NAMES[part];
-      const zeroPoint = inputs[zeroPointOf(name)];
-      const scale = scalar(given(scaleOf(name)));
+    const floats = (rows: string, of: EmbeddingWeight) => {
+      const scale = required(node, scaleOf(of), inputs[scaleOf(of)]);
+      const zeroPoint = inputs[zeroPointOf(of)];
       return b.op("DequantizeLinear", [
         rows,
-        scale,
+        scalar(scale),
         ...(zeroPoint === undefined ? [] : [scalar(zeroPoint)]),
       ]);
     };
-    const layer: Embedding = {
-      ids: given("input_ids"),
-      segmentIds: inputs.segment_ids,
-      mask: inputs.mask,
-      words: given("word_embedding"),
-      positions: given("position_embedding"),
-      segments: inputs.segment_embedding,
-      gamma: given("gamma"),
-      beta: given("beta"),
-    };
-    const [normal, maskIndex] = embedded(b, node, layer, needed, floats);
+    const [normal, maskIndex] = embedded(b, node, inputs, needed, floats);
     return [normal, maskIndex];
   },
 };
