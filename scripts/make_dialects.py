@@ -22,7 +22,6 @@ import onnxruntime as ort
 import torch
 import transformers as tf
 from onnxruntime.quantization import (
-    CalibrationDataReader,
     QuantFormat,
     QuantType,
     quantize_dynamic,
@@ -31,6 +30,7 @@ from onnxruntime.quantization import (
 from onnxruntime.transformers import optimizer
 from onnxruntime.transformers.fusion_options import FusionOptions
 
+from calibration import Calibration
 from tiny_models import (
     HEADS,
     HIDDEN,
@@ -224,32 +224,16 @@ def bert_integer_to_float():
         session_optimized(f"{temporary}/quantized.onnx", target)
 
 
-class Calibration(CalibrationDataReader):
-    """A few random batches."""
-
-    def __init__(self):
-        generator = np.random.default_rng(3)
-        tokens = [generator.integers(0, VOCABULARY, (2, 9)) for _ in range(4)]
-        self.batches = iter([
-            {
-                "input_ids": ids,
-                "attention_mask": np.ones_like(ids),
-                "token_type_ids": np.zeros_like(ids),
-            } for ids in tokens
-        ])
-
-    def get_next(self):
-        return next(self.batches, None)
-
-
 def bert_qdq():
     """QuantizeLinear → DequantizeLinear around activations, int8 weights per channel."""
+    generator = np.random.default_rng(3)
+    tokens = [generator.integers(0, VOCABULARY, (2, 9)) for _ in range(4)]
     with tempfile.TemporaryDirectory() as temporary:
         bert(f"{temporary}/bert.onnx")
         quantize_static(
             f"{temporary}/bert.onnx",
             str(directory("bert-qdq") / "model.onnx"),
-            Calibration(),
+            Calibration(tokens, TOKEN_INPUTS),
             quant_format=QuantFormat.QDQ,
             per_channel=True,
             activation_type=QuantType.QUInt8,

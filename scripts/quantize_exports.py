@@ -1,11 +1,11 @@
 """What ONNX Runtime's own tools make of exported models.
 
-usage: quantize_exports.py FOLDER HEADS HIDDEN NAME...
+usage: quantize_exports.py FOLDER NAME...
 
 For each FOLDER/NAME writes beside it NAME-fused, by the optimiser for transformers; NAME-fused-int8,
 that with weights in 8 bits and activations rounded as it runs; and NAME-static, weights in 8 bits and
 activations rounded by scales of the file (QDQ). Prints a line of JSON for each: its form, or what the
-tool says against it. Needs onnx and onnxruntime.
+tool says against it. Needs torch, onnx and onnxruntime.
 """
 import json
 import logging
@@ -16,7 +16,6 @@ import sys
 import numpy as np
 import onnx
 from onnxruntime.quantization import (
-    CalibrationDataReader,
     QuantFormat,
     QuantType,
     quantize_dynamic,
@@ -25,44 +24,35 @@ from onnxruntime.quantization import (
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from onnxruntime.transformers import optimizer
 
+from calibration import Calibration
+from tiny_models import HEADS, HIDDEN
+
 #: Tokens that every vocabulary has.
 TOKENS = 500
 #: The quantiser cannot tell the types of what the optimiser's operators give.
 FLOATS = {"DefaultTensorType": onnx.TensorProto.FLOAT}
 
 
-class Calibration(CalibrationDataReader):
-    """A few random batches."""
-
-    def __init__(self):
-        generator = np.random.default_rng(3)
-        tokens = [generator.integers(3, TOKENS, (8, length)) for length in range(4, 20)]
-        self.batches = iter(
-            [{"input_ids": ids, "attention_mask": np.ones_like(ids)} for ids in tokens]
-        )
-
-    def get_next(self):
-        return next(self.batches, None)
-
-
-def fused(source, target, heads, hidden):
+def fused(source, target):
     kind = "gpt2" if source.parent.name.startswith("GPT2") else "bert"
     model = optimizer.optimize_model(
-        str(source), model_type=kind, num_heads=heads, hidden_size=hidden, opt_level=0
+        str(source), model_type=kind, num_heads=HEADS, hidden_size=HIDDEN, opt_level=0
     )
     model.save_model_to_file(str(target))
 
 
-def fused_int8(source, target, heads, hidden):
+def fused_int8(source, target):
     between = target.with_name("fused.onnx")
-    fused(source, between, heads, hidden)
+    fused(source, between)
     quantize_dynamic(
         str(between), str(target), weight_type=QuantType.QInt8, extra_options=FLOATS
     )
     between.unlink()
 
 
-def static(source, target, heads, hidden):
+def static(source, target):
+    generator = np.random.default_rng(3)
+    tokens = [generator.integers(3, TOKENS, (8, length)) for length in range(4, 20)]
     # Calls of one layer read its weight through Identity; as they are, the second's would be rounded
     # as if it were an activation.
     between = target.with_name("prepared.onnx")
@@ -70,7 +60,7 @@ def static(source, target, heads, hidden):
     quantize_static(
         str(between),
         str(target),
-        Calibration(),
+        Calibration(tokens, ("input_ids", "attention_mask")),
         quant_format=QuantFormat.QDQ,
         per_channel=True,
         weight_type=QuantType.QInt8,
@@ -83,7 +73,7 @@ FORMS = {"fused": fused, "fused-int8": fused_int8, "static": static}
 
 
 def main():
-    folder, heads, hidden, *names = sys.argv[1:]
+    folder, *names = sys.argv[1:]
     logging.disable(logging.WARNING)
     for name in names:
         source = pathlib.Path(folder, name)
@@ -92,7 +82,7 @@ def main():
             shutil.copytree(source, target, ignore=shutil.ignore_patterns("*.onnx*"))
             line = {"name": name, "form": form}
             try:
-                make(source / "model.onnx", target / "model.onnx", int(heads), int(hidden))
+                make(source / "model.onnx", target / "model.onnx")
             except Exception as error:  # the tools' limits are not graft's
                 line["not_made"] = f"{type(error).__name__}: {error}"[:200]
             print("\n" + json.dumps(line), flush=True)
