@@ -224,22 +224,36 @@ def bert_integer_to_float():
         session_optimized(f"{temporary}/quantized.onnx", target)
 
 
-def bert_qdq():
-    """QuantizeLinear → DequantizeLinear around activations, int8 weights per channel."""
+def quantized_statically(name, **options):
     generator = np.random.default_rng(3)
     tokens = [generator.integers(0, VOCABULARY, (2, 9)) for _ in range(4)]
     with tempfile.TemporaryDirectory() as temporary:
         bert(f"{temporary}/bert.onnx")
         quantize_static(
             f"{temporary}/bert.onnx",
-            str(directory("bert-qdq") / "model.onnx"),
+            str(directory(name) / "model.onnx"),
             Calibration(tokens, TOKEN_INPUTS),
             quant_format=QuantFormat.QDQ,
             per_channel=True,
-            activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             op_types_to_quantize=["MatMul", "Gemm"],
+            **options,
         )
+
+
+def bert_qdq():
+    """QuantizeLinear → DequantizeLinear around activations, int8 weights per channel."""
+    quantized_statically("bert-qdq", activation_type=QuantType.QUInt8)
+
+
+def bert_qdq_floats():
+    """As TensorRT takes it: weights as floats before QuantizeLinear → DequantizeLinear."""
+    quantized_statically(
+        "bert-qdq-floats",
+        activation_type=QuantType.QInt8,
+        extra_options={"AddQDQPairToWeight": True, "ActivationSymmetric": True},
+    )
+
 
 def program(model, name):
     export_program(random_weights(model), TOKEN_INPUTS[:2], directory(name) / "model.onnx")
@@ -352,6 +366,7 @@ MAKERS = [
     bert_qattention,
     bert_integer_to_float,
     bert_qdq,
+    bert_qdq_floats,
     albert,
     deberta,
     bert_masked,

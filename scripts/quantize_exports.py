@@ -3,8 +3,9 @@
 usage: quantize_exports.py FOLDER NAME...
 
 For each FOLDER/NAME writes beside it NAME-fused, by the optimiser for transformers; NAME-fused-int8,
-that with weights in 8 bits and activations rounded as it runs; and NAME-static, weights in 8 bits and
-activations rounded by scales of the file (QDQ). Prints a line of JSON for each: its form, or what the
+that with weights in 8 bits and activations rounded as it runs; NAME-static, weights in 8 bits and
+activations rounded by scales of the file (QDQ); and NAME-static-floats, that with the weights as floats
+before their own QuantizeLinear and DequantizeLinear, as TensorRT takes it. Prints a line of JSON for each: its form, or what the
 tool says against it. Needs torch, onnx and onnxruntime.
 """
 import json
@@ -50,7 +51,7 @@ def fused_int8(source, target):
     between.unlink()
 
 
-def static(source, target):
+def static(source, target, **options):
     generator = np.random.default_rng(3)
     tokens = [generator.integers(3, TOKENS, (8, length)) for length in range(4, 20)]
     # Calls of one layer read its weight through Identity; as they are, the second's would be rounded
@@ -65,11 +66,21 @@ def static(source, target):
         per_channel=True,
         weight_type=QuantType.QInt8,
         op_types_to_quantize=["MatMul", "Gemm"],
+        **options,
     )
     between.unlink()
 
 
-FORMS = {"fused": fused, "fused-int8": fused_int8, "static": static}
+def static_floats(source, target):
+    static(source, target, extra_options={"AddQDQPairToWeight": True})
+
+
+FORMS = {
+    "fused": fused,
+    "fused-int8": fused_int8,
+    "static": static,
+    "static-floats": static_floats,
+}
 
 
 def main():

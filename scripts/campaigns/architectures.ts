@@ -29,6 +29,7 @@ const FORMS: Readonly<Record<string, Tolerances>> = {
   fused: FLOATS,
   "fused-int8": ROUNDED,
   static: ROUNDED,
+  "static-floats": ROUNDED,
 };
 
 const folder = Deno.makeTempDirSync({ prefix: "graft-architectures-" });

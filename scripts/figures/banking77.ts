@@ -3,7 +3,9 @@
  * the inference graph, of the adapter and of the model merged at the base's own bits.
  *
  * usage: deno run -A scripts/figures/banking77.ts [--seeds 0,1,2] [--shared ../shared] [--keep FOLDER]
- *   FOLDER keeps the adapters; those of an earlier call are used again
+ *   [--model FOLDER]
+ *   --keep keeps the adapters; those of an earlier call are used again
+ *   --model trains another encoder, such as `scripts/static_minilm.py` writes
  */
 import { parseArgs } from "@std/cli/parse-args";
 import { exists } from "../../src/system/durable_files.ts";
@@ -11,12 +13,12 @@ import { graft } from "./children.ts";
 import { workload } from "./workloads.ts";
 
 const flags = parseArgs(Deno.args, {
-  string: ["seeds", "shared", "keep"],
+  string: ["seeds", "shared", "keep", "model"],
   default: { seeds: "0,1,2", shared: "../shared" },
 });
 const folder = flags.keep ?? Deno.makeTempDirSync({ prefix: "graft-figures-" });
-const train = workload(flags.shared, "banking77").graft;
-const model = train[train.indexOf("--model") + 1];
+const { graft: train, model: embedded } = workload(flags.shared, "banking77");
+const model = flags.model ?? embedded;
 const test = `${flags.shared}/data/banking77/test.csv`;
 
 async function accuracy(...args: readonly string[]): Promise<number> {
@@ -31,7 +33,10 @@ for (const seed of flags.seeds.split(",")) {
   if (!exists(adapter)) {
     // One that was interrupted is an adapter, too: only a whole run gets the name.
     const unfinished = `${adapter}.unfinished`;
-    await graft("train", ...train, "--seed", seed, "--adapter-path", unfinished, "--overwrite");
+    await graft(
+      ...["train", ...train, "--model", model],
+      ...["--seed", seed, "--adapter-path", unfinished, "--overwrite"],
+    );
     Deno.renameSync(unfinished, adapter);
   }
   const merged = async (method: string) => {

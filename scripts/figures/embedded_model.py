@@ -50,4 +50,5 @@ def main() -> None:
     print(json.dumps({"sentences": len(cosines), "mean": np.mean(cosines), "least": min(cosines)}))
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -3,6 +3,7 @@ import { dirname } from "@std/path";
 import { type TrainingForms, trainingForms } from "../bench/training_forms.ts";
 import { GuardedText } from "../data/mod.ts";
 import { sliceBatch } from "../data/slice_batch.ts";
+import { quantizedConstantBytes } from "../graph/passes/quantize_constants.ts";
 import { elementCount } from "../graph/tensor.ts";
 import type { Model } from "../graph/types.ts";
 import type { AdapterCard } from "../lora/adapter_card.ts";
@@ -101,7 +102,7 @@ export async function setUpTraining(
     {
       options,
       data,
-      weightBytes: sizeBytes,
+      weightBytes: sizeBytes + quantizedConstantBytes(model.graph),
       tokenizerBytes: own.loadData ? 0 : tokenizerSize(folder),
       lanes: own.lanes,
     },

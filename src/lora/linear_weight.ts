@@ -1,6 +1,7 @@
 /** The stored weight behind what a linear layer multiplies by. */
 import { intAttribute, intsAttribute } from "../graph/attributes.ts";
 import { bitsOf, type DataType, isFloating } from "../graph/dtype.ts";
+import { type Rounding, roundingOf } from "../graph/quantize_linear.ts";
 import type { Node } from "../graph/types.ts";
 import type { GraphIndex } from "./graph_index.ts";
 
@@ -13,8 +14,10 @@ export interface LinearWeight {
    * [out, blocks, bytes per block].
    */
   readonly layout: "KN" | "NK" | "NBits";
-  /** Bits of one stored weight. */
+  /** Bits of one weight: as it is stored, or as it is rounded. */
   readonly bits: number;
+  /** Type that the graph rounds the stored floats to, before it dequantises them; else absent. */
+  readonly roundedTo?: Rounding["dtype"];
   /** Value name of the scales, for quantised weights. */
   readonly scales?: string;
   /** Value name of the zero points, where the quantisation has them. */
@@ -40,11 +43,12 @@ interface Preparation {
   swap: boolean;
   /** The type it has for the product, where a node decides it. */
   dtype?: DataType;
-  quantised?: Pick<LinearWeight, "scales" | "zeroPoints" | "axis" | "blockSize">;
+  quantised?: Pick<LinearWeight, "scales" | "zeroPoints" | "axis" | "blockSize" | "roundedTo">;
 }
 
 /**
- * The constant matrix behind a value, looking through Transpose, Cast, Identity and DequantizeLinear.
+ * The constant matrix behind a value, looking through Transpose, Cast, Identity, DequantizeLinear
+ * and the QuantizeLinear before it.
  *
  * @param transposed whether the product itself reads the value the other way round
  */
@@ -67,7 +71,7 @@ export function matrixBehind(
   return {
     weight: now,
     layout: swap ? "NK" : "KN",
-    bits: bitsOf(dtype),
+    bits: bitsOf(quantised?.roundedTo ?? dtype),
     inFeatures: swap ? columns : rows,
     outFeatures: swap ? rows : columns,
     dtype: preparation.dtype ?? dtype,
@@ -88,6 +92,8 @@ function lookThrough(index: GraphIndex, node: Node, preparation: Preparation): b
     }
     case "Identity":
       return true;
+    case "QuantizeLinear":
+      return preparation.quantised?.roundedTo !== undefined;
     case "Cast":
       // Only the type that leaves the last Cast is the activations'.
       preparation.dtype ??= castType(intAttribute(node, "to", 0));
@@ -100,8 +106,10 @@ function lookThrough(index: GraphIndex, node: Node, preparation: Preparation): b
 function lookThroughDequantize(index: GraphIndex, node: Node, preparation: Preparation): boolean {
   const [weight, scales, zeroPoints] = node.inputs;
   const scale = index.constant(scales);
+  const roundedTo = roundedBefore(index, node);
   // Scales are stored along the weight's own axes: nothing may turn it before it is dequantised.
-  if (scale === undefined || index.constant(weight) === undefined) return false;
+  if (scale === undefined) return false;
+  if (roundedTo === undefined && index.constant(weight) === undefined) return false;
   const blockSize = intAttribute(node, "block_size", 0);
   const axis = intAttribute(node, "axis", 1);
   preparation.quantised = {
@@ -109,9 +117,23 @@ function lookThroughDequantize(index: GraphIndex, node: Node, preparation: Prepa
     axis: axis < 0 ? axis + 2 : axis,
     ...(zeroPoints ? { zeroPoints } : {}),
     ...(blockSize > 0 ? { blockSize } : {}),
+    ...(roundedTo === undefined ? {} : { roundedTo }),
   };
   preparation.dtype ??= scale.dtype;
   return true;
+}
+
+/**
+ * What the node before a DequantizeLinear rounds floats of the file to; `undefined` where it is none
+ * that the same scales undo.
+ */
+function roundedBefore(index: GraphIndex, node: Node): Rounding["dtype"] | undefined {
+  const before = index.producer(node.inputs[0]);
+  if (before?.opType !== "QuantizeLinear") return undefined;
+  const isUndone = [1, 2].every((i) => (before.inputs[i] ?? "") === (node.inputs[i] ?? "")) &&
+    intAttribute(before, "axis", 1) === intAttribute(node, "axis", 1) &&
+    intAttribute(before, "block_size", 0) === intAttribute(node, "block_size", 0);
+  return isUndone ? roundingOf(before, index.constant)?.dtype : undefined;
 }
 
 const castType = (to: number): DataType | undefined =>

@@ -4,6 +4,7 @@ import { readValues } from "../quant/dequantize.ts";
 import { floatMatrix } from "../quant/float_matrix.ts";
 import { IntegerMatrix } from "../quant/integer_matrix.ts";
 import { NBitsMatrix } from "../quant/nbits_matrix.ts";
+import { RoundedMatrix } from "../quant/rounded_matrix.ts";
 import type { MatrixTensors, StoredMatrix } from "../quant/types.ts";
 import { float32, type Tensor } from "../graph/tensor.ts";
 import type { GraphIndex } from "./graph_index.ts";
@@ -36,7 +37,8 @@ export function storedMatrix(index: GraphIndex, linear: LinearForm): StoredMatri
 }
 
 function open(linear: LinearForm, tensors: MatrixTensors): StoredMatrix {
-  const { layout, bits, blockSize = 0 } = linear;
+  const { layout, bits, roundedTo, axis = 1, blockSize = 0 } = linear;
+  const { scales, zeroPoints } = tensors;
   if (layout === "NBits") {
     if (bits !== 4 && bits !== 8) {
       throw new RangeError(`MatMulNBits weights must have 4 or 8 bits: current value is ${bits}`);
@@ -45,8 +47,10 @@ function open(linear: LinearForm, tensors: MatrixTensors): StoredMatrix {
     return new NBitsMatrix({ bits, blockSize, rows, cols: linear.inFeatures }, tensors);
   }
   const outFirst = layout === "NK";
-  if (tensors.scales === undefined) return floatMatrix(tensors.codes, outFirst);
-  return new IntegerMatrix({ outFirst, axis: linear.axis ?? 1, blockSize }, tensors);
+  if (scales === undefined) return floatMatrix(tensors.codes, outFirst);
+  if (roundedTo === undefined) return new IntegerMatrix({ outFirst, axis, blockSize }, tensors);
+  const rounding = { dtype: roundedTo, scales, zeroPoints, axis, blockSize };
+  return new RoundedMatrix(tensors, rounding, outFirst);
 }
 
 /** A linear's weight as float32 [out, in]; of a fused one only the slice's rows. */

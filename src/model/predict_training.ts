@@ -1,4 +1,5 @@
 /** What training a model would take in memory, from the plan of a real step. */
+import { quantizedConstantBytes } from "../graph/passes/quantize_constants.ts";
 import { elementCount } from "../graph/tensor.ts";
 import type { Model } from "../graph/types.ts";
 import { rowBucket } from "../data/targets.ts";
@@ -82,7 +83,7 @@ export function predictTraining(model: Model, run: TrainingToPredict): Predicted
     parameterBytes: parameterBytes(trained, trainable),
     moments: MOMENTS,
     accumulates: false,
-    weightBytes: sizeBytes,
+    weightBytes: sizeBytes + quantizedConstantBytes(model.graph),
     prepackedBytes: prepackedBytes(model),
     tokenizerBytes: 0,
   });

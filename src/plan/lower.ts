@@ -7,6 +7,7 @@ import { GraphBuilder } from "../graph/builder.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import { oncePerGraph } from "../graph/once_per_graph.ts";
 import { prune, readBy } from "../graph/passes/prune.ts";
+import { quantizeConstants } from "../graph/passes/quantize_constants.ts";
 import { type Graph, type Model, type Node, operatorName } from "../graph/types.ts";
 import { type DequantForm, setDequantForm } from "../ops/dequantize.ts";
 import { constantsAsInitializers } from "../ops/constant.ts";
@@ -107,7 +108,7 @@ export function lowerSource(
 const sourceFor = oncePerGraph((graph, names) => {
   const outputs: readonly string[] = JSON.parse(names);
   const wanted = graph.outputs.filter(({ name }) => outputs.includes(name));
-  const needed = constantsAsInitializers(prune({ ...graph, outputs: wanted }));
+  const needed = quantizeConstants(constantsAsInitializers(prune({ ...graph, outputs: wanted })));
   return prune(rewriteDynamicQuantization(inFullPrecision(needed)));
 });
 

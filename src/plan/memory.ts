@@ -28,7 +28,7 @@ export interface RunToPredict {
   readonly copies?: number;
   /** Whether a step sums the gradients of several micro-batches. */
   readonly accumulates: boolean;
-  /** Bytes of the model's files, all of whose pages are read. */
+  /** Bytes of the model's files, all of whose pages are read, and of floats of theirs once rounded. */
   readonly weightBytes: number;
   /** Bytes that the user's graph takes when it runs once, beside the weights: see `prepackedBytes`. */
   readonly prepackedBytes: number;
@@ -44,7 +44,7 @@ export interface RunToPredict {
 export interface PredictedMemory {
   /**
    * Pages of the model's files, which the system can drop under pressure and read again; weights
-   * rounded for the fast setting or taken apart for exact, too.
+   * rounded as the graph rounds them or for the fast setting, or taken apart for exact, too.
    */
   readonly weightBytes: number;
   /** Activations held from the forward pass for the backward pass. */

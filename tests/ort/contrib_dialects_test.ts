@@ -119,6 +119,7 @@ const DIALECTS: Readonly<Record<string, number>> = {
   "bert-qattention": U8S8_IS_RIGHT ? 0.1 : 0.2, // sessions that optimise nothing saturate there
   "bert-integer-to-float": 0.1,
   "bert-qdq": 0.1,
+  "bert-qdq-floats": 0.1,
 };
 
 for (const [name, tolerance] of Object.entries(DIALECTS)) {

@@ -6,6 +6,7 @@ import type { Model } from "../../src/graph/types.ts";
 import { DEFAULT_LORA } from "../../src/lora/config.ts";
 import { indexGraph } from "../../src/lora/graph_index.ts";
 import { inject } from "../../src/lora/inject.ts";
+import { mergeModel } from "../../src/lora/merge/mod.ts";
 import { findModules } from "../../src/lora/modules.ts";
 import { weightValues } from "../../src/lora/stored_matrix.ts";
 import { replaceByFloat } from "../../src/lora/merge/to_float.ts";
@@ -77,6 +78,37 @@ const FORMS: Readonly<Record<string, () => Model>> = {
       ],
       { w: int8s(6, 4), s: float32([6], [0.01, 0.02, 0.03, 0.01, 0.02, 0.03]), b: floats(6) },
     ),
+  "QuantizeLinear and DequantizeLinear per channel": () =>
+    model([
+      ["QuantizeLinear", ["w", "s", "z"], ["q"]],
+      ["DequantizeLinear", ["q", "s", "z"], ["d"]],
+      ["MatMul", ["x", "d"], ["y"]],
+    ], {
+      w: floats(4, 6),
+      s: float32([6], [0.004, 0.002, 0.003, 0.005, 0.006, 0.0071]),
+      z: tensor("int8", [6], new Uint8Array(6)),
+    }),
+  "QuantizeLinear and DequantizeLinear to uint8 before Gemm": () =>
+    model([
+      ["QuantizeLinear", ["w", "s", "z"], ["q"]],
+      ["DequantizeLinear", ["q", "s", "z"], ["d"]],
+      ["Gemm", ["x", "d", "b"], ["y"], { transB: int(1) }],
+    ], {
+      w: floats(6, 4),
+      s: float32([], [0.0041]),
+      z: tensor("uint8", [], Uint8Array.of(131)),
+      b: floats(6),
+    }),
+  "QuantizeLinear and DequantizeLinear in blocks": () =>
+    model([
+      ["QuantizeLinear", ["w", "s", "z"], ["q"], { axis: int(0), block_size: int(2) }],
+      ["DequantizeLinear", ["q", "s", "z"], ["d"], { axis: int(0), block_size: int(2) }],
+      ["MatMul", ["x", "d"], ["y"]],
+    ], {
+      w: floats(4, 6),
+      s: float32([2, 6], Array.from({ length: 12 }, (_, i) => 0.004 + 0.0003 * i)),
+      z: tensor("int8", [2, 6], new Uint8Array(12)),
+    }),
   "MatMulInteger": () =>
     model(dynamicLinear("x", "w", "y"), {
       w: int8s(4, 6),
@@ -148,22 +180,37 @@ for (const [form, make] of Object.entries(FORMS)) {
 
   Deno.test(`weightValues() reads the matrix that ${form} multiplies by`, async () => {
     const base = make();
-    const x = base.graph.inputs[0].type!.dtype === "float16" ? halves(floats(3, 4)) : floats(3, 4);
-    const [module] = findModules(base);
-    const weight = toNumbers(weightValues(indexGraph(base.graph), module));
-    const bias = module.bias === undefined
-      ? new Float32Array(6)
-      : toNumbers(base.graph.initializers.get(module.bias.weight)!);
-    const expected = product(toNumbers(x), weight, 4).map((value, i) => value + bias[i % 6]);
-    const { absolute } = difference(await run(base, x), expected);
-    // float16 rounds; dynamic quantisation rounds x to 8 bits.
-    const tolerance = module.kind === "MatMulInteger"
-      ? 2e-2
-      : form.includes("float16")
-      ? 2e-3
-      : 1e-5;
-    assert(absolute <= tolerance, `difference is ${absolute}`);
+    const error = await distanceFromProduct(base);
+    assert(error <= toleranceOf(base), `difference is ${error}`);
   });
+
+  Deno.test(`mergeModel() writes the matrix that ${form} multiplies by then`, async () => {
+    const base = make();
+    const [{ path }] = findModules(base);
+    const update = { rank: 2, loraA: toNumbers(floats(2, 4)), loraB: toNumbers(floats(6, 2)) };
+    const change = { path, updates: [{ ...update, scale: 0.1 }] };
+    const { model: merged, matrices: [{ changed }] } = await mergeModel(base, [change], "nearest");
+    const error = await distanceFromProduct(merged);
+    assert(changed && error <= toleranceOf(base), `difference is ${error}`);
+  });
+}
+
+/** How far what the runtime computes is from x·Wᵀ + b with W as graft reads it. */
+async function distanceFromProduct(base: Model): Promise<number> {
+  const x = base.graph.inputs[0].type!.dtype === "float16" ? halves(floats(3, 4)) : floats(3, 4);
+  const [module] = findModules(base);
+  const weight = toNumbers(weightValues(indexGraph(base.graph), module));
+  const bias = module.bias === undefined
+    ? new Float32Array(6)
+    : toNumbers(base.graph.initializers.get(module.bias.weight)!);
+  const expected = product(toNumbers(x), weight, 4).map((value, i) => value + bias[i % 6]);
+  return difference(await run(base, x), expected).absolute;
+}
+
+/** float16 rounds; dynamic quantisation rounds x to 8 bits. */
+function toleranceOf(base: Model): number {
+  const [{ kind, dtype }] = findModules(base);
+  return kind === "MatMulInteger" ? 2e-2 : dtype === "float16" ? 2e-3 : 1e-5;
 }
 
 Deno.test("replaceByFloat() keeps the bias that a fused dynamic product adds itself", async () => {

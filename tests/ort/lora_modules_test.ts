@@ -124,6 +124,9 @@ const DIALECTS: Readonly<Record<string, readonly string[]>> = {
   "bert-qdq": ["query", "key", "value"].map((name) =>
     `bert.encoder.layer.0.attention.self.${name}`
   ),
+  "bert-qdq-floats": ["query", "key", "value"].map((name) =>
+    `bert.encoder.layer.0.attention.self.${name}`
+  ),
   "bert-integer-to-float": ["key", "query", "value"].map((name) =>
     `bert.encoder.layer.0.attention.self.${name}`
   ),

@@ -14,6 +14,7 @@ const MODELS = {
   "dialects/bert-qattention": true,
   "dialects/bert-integer-to-float": false, // unsigned weights
   "dialects/bert-qdq": false,
+  "dialects/bert-qdq-floats": false,
   "tiny-llama-genai-int4": false,
   "tiny-llama-torch-fp32": false,
 };

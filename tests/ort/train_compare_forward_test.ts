@@ -66,6 +66,14 @@ Deno.test("compareForward() expects a difference where a file's own scales round
   assert(dynamic && relativeDifference > FORWARD_TOLERANCE, `${relativeDifference}`);
 });
 
+Deno.test("compareForward() lets activations differ more that a file's own scales round", async () => {
+  using runner = createOrtRunner({ threads: 1 });
+  const { model, step, batch } = statically(runner, 4);
+  using _step = step;
+  const { relativeDifference } = await compareForward(runner, model, step, batch);
+  assert(relativeDifference > DYNAMIC_TOLERANCE, `${relativeDifference}`);
+});
+
 Deno.test("compareForward() refuses activations rounded to next to nothing, and says what to do", async () => {
   using runner = createOrtRunner({ threads: 1 });
   const { model, step, batch } = statically(runner, 30);

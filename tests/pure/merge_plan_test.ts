@@ -60,6 +60,8 @@ const nbitsNode = (x: string, name: string, y: string, rows: number, cols: numbe
     { K: int(cols), N: int(rows), bits: int(4), block_size: int(16) },
   ] as const;
 
+const int8Zeros = (count: number) => tensor("int8", [count], new Uint8Array(count));
+
 /** One model per stored form, its module 4 → 3 called `y` (or `b` where a bias follows). */
 const FORMS: Readonly<Record<string, () => Model>> = {
   "MatMul": () => graphOf([["MatMul", ["x", "w"], ["y"]]], { w: floats(4, 3) }),
@@ -81,6 +83,23 @@ const FORMS: Readonly<Record<string, () => Model>> = {
       s: float32([], [0.02]),
       z: tensor("uint8", [], Uint8Array.of(120)),
     }),
+  "QuantizeLinear and DequantizeLinear per channel": () =>
+    graphOf([
+      ["QuantizeLinear", ["v", "s", "z"], ["q"], { axis: int(-1) }],
+      ["DequantizeLinear", ["q", "s", "z"], ["w"], { axis: int(-1) }],
+      ["MatMul", ["x", "w"], ["y"]],
+    ], { v: floats(4, 3), s: float32([3], [0.004, 0.005, 0.006]), z: int8Zeros(3) }),
+  "QuantizeLinear and DequantizeLinear per tensor, transposed": () =>
+    graphOf([
+      ["QuantizeLinear", ["v", "s", "z"], ["q"]],
+      ["DequantizeLinear", ["q", "s", "z"], ["w"]],
+      ["Transpose", ["w"], ["t"]],
+      ["MatMul", ["x", "t"], ["y"]],
+    ], {
+      v: floats(3, 4),
+      s: float32([], [0.005]),
+      z: tensor("uint8", [], Uint8Array.of(120)),
+    }),
   "MatMulInteger": () =>
     graphOf([
       ["DynamicQuantizeLinear", ["x"], ["xq", "xs", "xz"]],
@@ -91,7 +110,7 @@ const FORMS: Readonly<Record<string, () => Model>> = {
     ], {
       q: int8s(4, 3),
       s: float32([3], [0.01, 0.02, 0.03]),
-      z: tensor("int8", [3], new Uint8Array(3)),
+      z: int8Zeros(3),
     }),
 };
 
@@ -128,6 +147,46 @@ for (const [form, make] of Object.entries(FORMS)) {
     assertEquals(model.graph.nodes.filter(({ opType }) => /Quantize|Integer/.test(opType)), []);
   });
 }
+
+Deno.test("mergeModel() gives rounded floats a scale of their own where a layer shares its pair", async () => {
+  const base = graphOf([
+    ["QuantizeLinear", ["v", "s", "z"], ["q"], { axis: int(1) }],
+    ["DequantizeLinear", ["q", "s", "z"], ["w"], { axis: int(1) }],
+    ["MatMul", ["x", "w"], ["h"]],
+    ["QuantizeLinear", ["v2", "s", "z"], ["q2"], { axis: int(1) }],
+    ["DequantizeLinear", ["q2", "s", "z"], ["w2"], { axis: int(1) }],
+    ["MatMul", ["h", "w2"], ["y"]],
+  ], {
+    v: floats(4, 4),
+    v2: floats(4, 4),
+    s: float32([4], [0.004, 0.005, 0.006, 0.007]),
+    z: int8Zeros(4),
+  });
+  const [first, second] = findModules(base);
+  const { model } = await mergeModel(base, [change(first.path, 4, 4, 0.5)], "nearest");
+  assertEquals(weightAt(model, second.path), weightAt(base, second.path));
+  const [quantize, dequantize] = model.graph.nodes;
+  assertEquals(quantize.inputs.slice(1), dequantize.inputs.slice(1));
+  const wanted = dense(change(first.path, 4, 4, 0.5), 4, 4)
+    .map((value, i) => value + weightAt(base, first.path)[i]);
+  assert(norm(weightAt(model, first.path), wanted) < 0.02 * norm(wanted));
+});
+
+Deno.test("mergeModel() leaves a float alone that is rounded to its code as it is", async () => {
+  const base = FORMS["QuantizeLinear and DequantizeLinear per channel"]();
+  const [{ path }] = findModules(base);
+  const [update] = change(path, 4, 3, 0.05).updates;
+  // Of three rows of W the first alone changes.
+  const loraB = Array.from(update.loraB, (value, i) => i < update.rank ? value : 0);
+  const delta = { path, updates: [{ ...update, loraB }] };
+  const { model, matrices: [{ changedCodes }] } = await mergeModel(base, [delta], "nearest");
+  const [before, after] = [base, model].map(({ graph }) => toNumbers(graph.initializers.get("v")!));
+  const kept = Array.from(before).filter((value, i) => value === after[i]).length;
+  assert(
+    changedCodes > 0 && kept >= 8,
+    `${changedCodes} of the codes changed, ${kept} floats kept`,
+  );
+});
 
 /** Two layers of 32 → 32 as MatMulNBits. */
 const twoLayers = () =>

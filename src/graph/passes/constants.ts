@@ -1,5 +1,17 @@
 /** Which values of a graph do not depend on its inputs. */
+import { tensorAttribute } from "../attributes.ts";
+import type { Tensor } from "../tensor.ts";
 import type { Graph } from "../types.ts";
+
+/** What initializers and `Constant` nodes hold. */
+export function constantsOf(graph: Graph): ReadonlyMap<string, Tensor> {
+  const constants = new Map(graph.initializers);
+  for (const node of graph.nodes) {
+    const value = node.opType === "Constant" ? tensorAttribute(node, "value") : undefined;
+    if (value !== undefined) constants.set(node.outputs[0], value);
+  }
+  return constants;
+}
 
 /** Values that depend on initializers, and on the values named in `also`, alone. */
 export function constantValues(

@@ -38,9 +38,9 @@ export function isolate(modules: Modules, path: string, parts: readonly LayerPar
     if (name === undefined) continue;
     const lifted = liftConstant(now, name);
     const index = lifted === now.model ? now.index : indexGraph(lifted.graph);
-    const readers = callsOf(module).map((call) => {
+    const readers = callsOf(module).flatMap((call) => {
       const own = part === "bias" ? call.bias!.weight : call[part]!;
-      return { own, node: readerOf(index, module, call, own) };
+      return readersOf(index, module, call, own).map((node) => ({ own, node }));
     });
     const joined = readAlike(lifted, name, readers);
     const nodes = joined.graph.nodes.filter(({ outputs }) =>
@@ -93,11 +93,19 @@ function liftConstant({ model, index }: Modules, name: string): Model {
   return { ...model, graph: lifted };
 }
 
-/** The node that reads an initializer on behalf of a call of a module. */
-function readerOf(index: GraphIndex, module: LinearModule, call: LinearForm, name: string): Node {
+/**
+ * The nodes that read an initializer on behalf of a call of a module: one, or two for the scales of
+ * weights that the graph rounds and dequantises.
+ */
+function readersOf(
+  index: GraphIndex,
+  module: LinearModule,
+  call: LinearForm,
+  name: string,
+): readonly Node[] {
   const readers = index.consumers(name);
-  const own = [...chainOf(index, module, call)].find((node) => readers.includes(node));
-  if (own === undefined) throw new RangeError(`No node of "${module.path}" reads "${name}"`);
+  const own = [...chainOf(index, module, call)].filter((node) => readers.includes(node));
+  if (own.length === 0) throw new RangeError(`No node of "${module.path}" reads "${name}"`);
   return own;
 }
 

@@ -110,7 +110,10 @@ function plainProduct(module: LinearModule, input: string, output: string): read
 
 function fromDequantize(model: Model, module: LinearModule): FloatPlace {
   const index = indexGraph(model.graph);
-  const nodes = index.consumers(module.weight).filter((n) =>
+  const readers = index.consumers(module.weight);
+  const rounded = readers.filter((n) => n.opType === "QuantizeLinear");
+  // What rounds the floats before they are dequantised is left without readers, and pruned.
+  const nodes = [...readers, ...rounded.flatMap((n) => index.consumers(n.outputs[0]))].filter((n) =>
     n.opType === "DequantizeLinear" && n.inputs[1] === module.scales
   );
   if (nodes.length === 0) {

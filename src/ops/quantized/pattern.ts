@@ -13,9 +13,10 @@
  * Results keep their names. What inference runs stays the user's graph; `graft train` prints how
  * far the two differ.
  */
-import { intAttribute, tensorAttribute } from "../../graph/attributes.ts";
+import { intAttribute } from "../../graph/attributes.ts";
 import { ONNX_TYPE } from "../../graph/dtype.ts";
 import { floatAttention, fusedAttentionInputs } from "../../graph/fused_attention.ts";
+import { constantsOf } from "../../graph/passes/constants.ts";
 import type { Tensor } from "../../graph/tensor.ts";
 import type { Graph, Node } from "../../graph/types.ts";
 import { verify } from "../../graph/verify.ts";
@@ -52,16 +53,6 @@ const MOVES = new Set([
 /** See the module. Nodes that nothing reads any more are left to `prune`. */
 export function rewriteDynamicQuantization(graph: Graph): Graph {
   return new Rewriter(graph).graph();
-}
-
-/** What initializers and Constant nodes hold. */
-function constantsOf(graph: Graph): Map<string, Tensor> {
-  const constants = new Map(graph.initializers);
-  for (const node of graph.nodes) {
-    const value = node.opType === "Constant" ? tensorAttribute(node, "value") : undefined;
-    if (value !== undefined) constants.set(node.outputs[0], value);
-  }
-  return constants;
 }
 
 class Rewriter {
