@@ -32,6 +32,10 @@ export default command({
       "For 4 bits: 4 computes with int8 activations, faster and less exact; exact if absent",
       { min: 0, max: 4 },
     ),
+    useQdq: boolean(
+      "For 4 bits: DequantizeLinear of int4 before MatMul, as TensorRT takes it, not MatMulNBits",
+      { default: false },
+    ),
     minElements: integer("Weights of fewer elements stay floats", { default: 4096, min: 1 }),
     head: boolean("Quantise the head that makes the logits, too", { default: false }),
     force: boolean("Replace --save-path", { default: false }),
@@ -52,6 +56,13 @@ export default command({
         `--block-size must be a power of two: current value is ${flags.blockSize}`,
       );
     }
+    if (flags.useQdq && (flags.bits !== "4" || flags.accuracyLevel !== undefined)) {
+      throw new UsageError(
+        flags.bits === "4"
+          ? "--accuracy-level is MatMulNBits', which --use-qdq does not write: leave one out"
+          : "--use-qdq is for 4 bits: 8 bits are DequantizeLinear already",
+      );
+    }
     const path = findModelFile(named);
     using base = loadOnnx(path, openMapped);
     using runner = openRunner(flags);
@@ -65,6 +76,7 @@ export default command({
           bits: flags.bits === "4" ? 4 : 8,
           blockSize: flags.blockSize,
           accuracyLevel: flags.accuracyLevel,
+          useQdq: flags.useQdq,
           minElements: flags.minElements,
           includeHead: flags.head,
           force: flags.force,

@@ -84,6 +84,60 @@ export function blockwiseForm(
   };
 }
 
+/** First operator set with blocks of int4, and the file format's version that came with it. */
+const INT4_SINCE = { opset: 21, irVersion: 10 };
+
+/**
+ * `DequantizeLinear` of int4 with a scale per block of inputs, before a `MatMul`: the form of 4 bits
+ * that TensorRT takes, its blocks along the first axis of [in, out]. ONNX Runtime makes MatMulNBits
+ * of it as it loads.
+ *
+ * @throws {BadInputError} where the operator set or the file format is too old for it
+ */
+export function blockwiseQdqForm(
+  linear: FloatLinear,
+  blockSize: number,
+  { opset, irVersion }: typeof INT4_SINCE,
+): QuantisedForm {
+  if (opset < INT4_SINCE.opset || irVersion < INT4_SINCE.irVersion) {
+    throw new BadInputError(
+      `Cannot quantise "${linear.weight}" to int4 for DequantizeLinear: blocks of it need opset ` +
+        `${INT4_SINCE.opset} and IR version ${INT4_SINCE.irVersion}: current values are ${opset} and ` +
+        `${irVersion}; export the model anew, or write MatMulNBits instead`,
+    );
+  }
+  const { node, dtype, inFeatures: cols } = linear;
+  const rows = rowsOf(linear);
+  const names = { codes: `${linear.weight}_DQ_Q4`, scales: `${linear.weight}_DQ_scales` };
+  const types = {
+    codes: ["int4", [cols, rows]],
+    scales: [dtype, [Math.ceil(cols / blockSize), rows]],
+  } as const;
+  const dequantized = `${node.outputs[0]}.weight`;
+  const dequantize: Node = {
+    name: `${node.name}.DequantizeLinear`,
+    opType: "DequantizeLinear",
+    domain: "",
+    inputs: [names.codes, names.scales],
+    outputs: [dequantized],
+    attributes: { axis: int(0), block_size: int(blockSize) },
+  };
+  const product = (output: string): Node => ({
+    ...node,
+    opType: "MatMul",
+    inputs: [node.inputs[0], dequantized],
+    outputs: [output],
+    attributes: {},
+  });
+  return {
+    nodes: [dequantize, ...withBias(node, product)],
+    names,
+    types,
+    empty: (scratch) =>
+      new IntegerMatrix({ outFirst: false, axis: 0, blockSize }, zeros(types, scratch)),
+  };
+}
+
 /** Gemm's addition on its own, since MatMulNBits takes a bias in newer releases only. */
 function withBias(node: Node, product: (output: string) => Node): readonly Node[] {
   const [output] = node.outputs;

@@ -12,6 +12,7 @@ import { floatMatrix } from "./float_matrix.ts";
 import { quantizeRows } from "./nearest.ts";
 import {
   blockwiseForm,
+  blockwiseQdqForm,
   canQuantize,
   type FloatLinear,
   perChannelForm,
@@ -26,6 +27,8 @@ export interface QuantizeOptions {
    * 4: `com.microsoft.MatMulNBits`, a scale per block of inputs.
    */
   readonly bits: 4 | 8;
+  /** For 4 bits: `DequantizeLinear` of int4 blocks before a `MatMul` instead; default false. */
+  readonly useQdq?: boolean;
   /** Inputs per scale, for 4 bits: a power of two from 16; default 32. */
   readonly blockSize?: number;
   /** MatMulNBits' `accuracy_level`: 4 computes with int8 activations; default: exact. */
@@ -74,6 +77,7 @@ export function planQuantize(
   options: QuantizeOptions,
 ): QuantizePlan {
   const { bits, blockSize = 32, minElements = 4096 } = options;
+  const { irVersion, opsets: { "": opset = 1 } } = model;
   if (bits === 4 && !(blockSize >= 16 && (blockSize & (blockSize - 1)) === 0)) {
     throw new RangeError(
       `A block size must be a power of two of at least 16: current value is ${blockSize}`,
@@ -89,9 +93,11 @@ export function planQuantize(
     // Slices of a fused layer come one by one; the first stands for the whole.
     const done = replaced.has(linear.node);
     if (weight === undefined || done || small || !canQuantize(linear)) continue;
-    const form = bits === 4
-      ? blockwiseForm(linear, blockSize, options.accuracyLevel)
-      : perChannelForm(linear, model.opsets[""] ?? 1);
+    const form = bits === 8
+      ? perChannelForm(linear, opset)
+      : options.useQdq
+      ? blockwiseQdqForm(linear, blockSize, { opset, irVersion })
+      : blockwiseForm(linear, blockSize, options.accuracyLevel);
     // Layers that share a weight share its codes, where they read it the same way round.
     const known = initializers.get(form.names.codes);
     if (known !== undefined && String(known.dims) !== String(form.types.codes[1])) continue;
@@ -103,9 +109,8 @@ export function planQuantize(
   }
   const nodes = model.graph.nodes.flatMap((node) => replaced.get(node) ?? [node]);
   const inputs = new Set(model.graph.inputs.map(({ name }) => name));
-  const opsets = bits === 4 && tasks.length > 0 && model.opsets[MICROSOFT] === undefined
-    ? { ...model.opsets, [MICROSOFT]: 1 }
-    : model.opsets;
+  const usesMicrosoft = bits === 4 && !options.useQdq && tasks.length > 0;
+  const opsets = usesMicrosoft ? { [MICROSOFT]: 1, ...model.opsets } : model.opsets;
   const graph = verify(prune({ ...model.graph, nodes, initializers }, inputs), "quantizeModel()");
   return { model: { ...model, opsets, graph }, tasks };
 }

@@ -83,6 +83,32 @@ for (const { model, bits, weights, worst } of CASES) {
     }));
 }
 
+Deno.test("quantizeDirectory() writes int4 blocks with DequantizeLinear as near as MatMulNBits", () =>
+  inTempDir(async (dir) => {
+    using runner = createOrtRunner();
+    const base = load("tiny-llama-genai-fp32");
+    const request = { base, bits: 4, minElements: 1024 } as const;
+    const savePath = `${dir}/qdq`;
+    const result = await quantizeDirectory(runner, { ...request, savePath, useQdq: true });
+    const other = await quantizeDirectory(runner, { ...request, savePath: `${dir}/nbits` });
+    const [error, others] = [result, other].map(({ outputErrors }) => outputErrors.get("logits")!);
+    assert(error > 0 && error < 1.2 * others, `${error}, MatMulNBits ${others}`);
+    assert(result.sizeBytesAfter < 1.02 * other.sizeBytesAfter);
+    const { DequantizeLinear, MatMul, MatMulNBits } = operators(`${savePath}/model.onnx`);
+    assertEquals([DequantizeLinear, MatMul, MatMulNBits], [10, 11, undefined]);
+  }));
+
+Deno.test("quantizeDirectory() refuses int4 with DequantizeLinear in an operator set without it", () =>
+  inTempDir(async (dir) => {
+    using runner = createOrtRunner();
+    const base = loadFile(write(overFloats(SINES), `${dir}/base`));
+    await assertRejects(
+      () => quantizeDirectory(runner, { base, savePath: `${dir}/q`, bits: 4, useQdq: true }),
+      BadInputError,
+      "need opset 21 and IR version 10: current values are 17 and 9",
+    );
+  }));
+
 Deno.test("quantizeDirectory() leaves the head alone unless asked, and refuses quantised models", () =>
   inTempDir(async (dir) => {
     using runner = createOrtRunner();
