@@ -203,6 +203,10 @@ class OrtRunner implements Runner, TensorOwner {
     return !this.#copiesInputs;
   }
 
+  get onDevice(): boolean {
+    return this.#memory !== undefined;
+  }
+
   allocate(dtype: DataType, dims: readonly number[]): DeviceTensor {
     if (this.#resides({ dtype, dims })) {
       this.#check(dtype);

@@ -182,6 +182,11 @@ export interface Runner extends Disposable {
    */
   readonly inPlace: boolean;
   /**
+   * Whether tensors lie in a device's own memory, but for those that are shared: kernels of that
+   * device read and write them where they lie.
+   */
+  readonly onDevice: boolean;
+  /**
    * Runs lists beside each other, each in order and on one thread; graphs that are compiled for a
    * single thread then share no core. For a runner that is {@linkcode inPlace}.
    *

@@ -1,10 +1,11 @@
 /**
  * Runs a model whose attention writes keys and values behind those that are there, into one buffer
- * for each cache. What a run reads and writes is bound once and lies in this process's own memory:
- * a token costs its kernels, and nothing is copied for it.
+ * for each cache. What a run reads and writes is bound once: a token costs its kernels, and nothing is
+ * copied for it. Where tensors lie on a device the caches do, and what crosses are a token and a row
+ * of logits.
  */
-import { bitsOf } from "../graph/dtype.ts";
-import { elementCount, type Tensor } from "../graph/tensor.ts";
+import { bitsOf, byteLength, type DataType } from "../graph/dtype.ts";
+import { elementCount } from "../graph/tensor.ts";
 import type { Graph } from "../graph/types.ts";
 import { bindInputs, type BoundInput, isCache } from "../plan/inputs.ts";
 import { TARGET_ROWS } from "../plan/select_rows.ts";
@@ -27,7 +28,7 @@ export class InPlaceReader implements Reader {
   /** Types of the caches, their length 0. */
   readonly #types = new Map<string, BoundInput>();
   /** Buffers of the caches: [1, heads, capacity, head size]. */
-  readonly #caches = new Map<string, Tensor>();
+  readonly #caches = new Map<string, DeviceTensor>();
   readonly #clock = new RunClock();
   #capacity = 0;
   #bound: BoundRun | undefined;
@@ -35,7 +36,8 @@ export class InPlaceReader implements Reader {
   /** Whether a model can be run so. */
   static fits({ runner, graph, pairs }: ReaderParts): boolean {
     const vocabulary = logitsType(graph);
-    return runner.inPlace && vocabulary !== undefined && cachesShareBuffers(graph, pairs) &&
+    return (runner.inPlace || runner.onDevice) && vocabulary !== undefined &&
+      cachesShareBuffers(graph, pairs) &&
       graph.inputs.some(({ name }) => name === TARGET_ROWS) &&
       graph.inputs.every(({ name, type }) =>
         isCache(name)
@@ -76,6 +78,7 @@ export class InPlaceReader implements Reader {
   [Symbol.dispose](): void {
     this.#unbind();
     this.#inputs[Symbol.dispose]();
+    for (const cache of this.#caches.values()) cache[Symbol.dispose]();
     this.#caches.clear();
     this.#capacity = 0;
   }
@@ -92,17 +95,35 @@ export class InPlaceReader implements Reader {
     const capacity = total + Math.max(ROOM, total >> 1);
     for (const [name, { dtype, dims: [, heads, , size] }] of this.#types) {
       const dims = [1, heads, capacity, size];
-      const bytesPerToken = size * bitsOf(dtype) / 8;
-      const bytes = new Uint8Array(elementCount([heads, capacity]) * bytesPerToken);
       const old = this.#caches.get(name);
-      for (let head = 0; old !== undefined && head < heads; head++) {
-        const from = head * this.#capacity * bytesPerToken;
-        const filled = old.bytes.subarray(from, from + kept * bytesPerToken);
-        bytes.set(filled, head * capacity * bytesPerToken);
-      }
-      this.#caches.set(name, { dtype, dims, bytes });
+      const filled = kept > 0 ? old?.view().bytes : undefined;
+      this.#caches.set(
+        name,
+        filled === undefined
+          ? this.#parts.runner.allocate(dtype, dims)
+          : this.#grown(dtype, dims, filled, kept),
+      );
+      old?.[Symbol.dispose]();
     }
     this.#capacity = capacity;
+  }
+
+  /** A cache with the first `kept` tokens of a smaller one. */
+  #grown(
+    dtype: DataType,
+    dims: readonly number[],
+    smaller: Uint8Array,
+    kept: number,
+  ): DeviceTensor {
+    const [, heads, capacity, size] = dims;
+    const bytesPerToken = byteLength(dtype, size);
+    const bytes = new Uint8Array(byteLength(dtype, elementCount(dims)));
+    for (let head = 0; head < heads; head++) {
+      const from = head * this.#capacity * bytesPerToken;
+      const tokens = smaller.subarray(from, from + kept * bytesPerToken);
+      bytes.set(tokens, head * capacity * bytesPerToken);
+    }
+    return this.#parts.runner.upload({ dtype, dims, bytes });
   }
 
   /** Binds the caches, each as past and present, and the logits. */
@@ -113,7 +134,7 @@ export class InPlaceReader implements Reader {
     const feeds: Record<string, DeviceTensor> = Object.fromEntries(fed);
     const outputs: Record<string, DeviceTensor> = {};
     for (const { past, present } of pairs) {
-      const cache = handles.use(runner.share(this.#caches.get(past)!));
+      const cache = this.#caches.get(past)!;
       feeds[past] = cache;
       outputs[present] = cache;
     }
@@ -125,10 +146,11 @@ export class InPlaceReader implements Reader {
 
   /**
    * Columns of the mask. That of a token by itself is padded to the caches' room where it may be: all
-   * shapes then stay from one token to the next, and with them the runtime's plan of its memory.
+   * shapes then stay from one token to the next, and with them the runtime's plan of its memory. Of
+   * the processor's kernels that is known; a device's get what there is.
    */
   #maskLength(fresh: number, total: number): number {
-    if (fresh > 1) return total;
+    if (fresh > 1 || this.#parts.runner.onDevice) return total;
     return Math.max(total, Math.min(this.#capacity, this.#longestPadded));
   }
 }
