@@ -2,11 +2,16 @@
 
 usage: quantize_exports.py FOLDER NAME...
 
-For each FOLDER/NAME writes beside it NAME-fused, by the optimiser for transformers; NAME-fused-int8,
-that with weights in 8 bits and activations rounded as it runs; NAME-static, weights in 8 bits and
-activations rounded by scales of the file (QDQ); and NAME-static-floats, that with the weights as floats
-before their own QuantizeLinear and DequantizeLinear, as TensorRT takes it. Prints a line of JSON for each: its form, or what the
-tool says against it. Needs torch, onnx and onnxruntime.
+For each FOLDER/NAME writes beside it
+
+- NAME-fused, by the optimiser for transformers;
+- NAME-fused-int8, that with weights in 8 bits and activations rounded as it runs;
+- NAME-static, weights in 8 bits and activations rounded by scales of the file (QDQ);
+- NAME-static-floats, that with the weights as floats before their own QuantizeLinear and
+  DequantizeLinear, as TensorRT takes it.
+
+Prints a line of JSON for each: its form, or what the tool says against it. Needs torch, onnx and
+onnxruntime.
 """
 import json
 import logging

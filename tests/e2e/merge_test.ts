@@ -1,5 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { EXIT } from "../../src/errors.ts";
+import { loadOnnx } from "../../src/model/load_onnx.ts";
 import { modelDir } from "../helpers/fixture_models.ts";
 import { graft } from "../helpers/graft.ts";
 import { inTempDir } from "../helpers/temp_dir.ts";
@@ -85,4 +86,37 @@ Deno.test("graft quantize reports each weight and what it does to the outputs", 
     assertEquals(JSON.parse(json.stdout).weights.length, 10);
     const wrong = await graft("quantize", model, "--block-size", "48");
     assertEquals(wrong.code, EXIT.usage);
+  }));
+
+Deno.test("graft quantize --use-qdq makes a base that is trained, and merged in its own form", () =>
+  inTempDir(async (dir) => {
+    const float = modelDir("tiny-llama-genai-fp32");
+    const quantize = (...args: string[]) =>
+      graft("quantize", float, "--save-path", `${dir}/q`, "--use-qdq", ...args);
+    for (const wrong of [["--bits", "8"], ["--accuracy-level", "4"]]) {
+      const refused = await quantize(...wrong);
+      assertEquals(refused.code, EXIT.usage);
+      assert(refused.stderr.includes("--use-qdq"), refused.stderr);
+    }
+    const made = await quantize("--min-elements", "1024");
+    assertEquals(made.code, EXIT.ok, made.stderr);
+    const rows = ["red lamp", "blue door"].map((text) => JSON.stringify({ text }));
+    Deno.writeTextFileSync(`${dir}/data.jsonl`, rows.join("\n"));
+    const model = ["--model", `${dir}/q`, "--adapter-path", `${dir}/adapter`];
+    const trained = await graft(
+      ...["train", ...model, "--data", `${dir}/data.jsonl`, "--iters", "3", "--batch-size", "2"],
+      ...["--learning-rate", "1e-2", "--numeric", "fast"],
+    );
+    assertEquals(trained.code, EXIT.ok, trained.stderr);
+    const merged = await graft(
+      ...["merge", ...model, "--save-path", `${dir}/m`, "--method", "nearest", "--force"],
+    );
+    assertEquals(merged.code, EXIT.ok, merged.stderr);
+    for (const folder of ["q", "m"]) {
+      using loaded = loadOnnx(`${dir}/${folder}/model.onnx`);
+      const blocks = loaded.model.graph.nodes.filter(({ opType, attributes }) =>
+        opType === "DequantizeLinear" && attributes.block_size !== undefined
+      );
+      assertEquals(blocks.length, 10);
+    }
   }));
