@@ -69,6 +69,17 @@ export function findChunkableHead(
   return { hidden, logits, weight, preparing, vocabulary: dims[1] };
 }
 
+/** The product that makes logits of more classes than a chunk has, before its bias; where there is one. */
+export function wideLogits(lowered: Graph, chunk: number): string | undefined {
+  const [{ name }] = lowered.outputs;
+  const classes = lowered.valueInfo.get(name)?.type?.shape?.at(-1);
+  if (typeof classes !== "number" || classes <= chunk) return undefined;
+  const producers = producersOf(lowered.nodes);
+  const node = producers.get(name);
+  if (node?.opType !== "Add") return node && name;
+  return node.inputs.find((input) => producers.get(input)?.opType === "MatMul");
+}
+
 /** Operators that treat rows of a weight independently, along the first axis. */
 const SLICEABLE = new Set([
   ..."DequantizeLinear GatherBlockQuantized Cast Identity Mul Sub Add".split(" "),

@@ -17,6 +17,7 @@ import {
   findChunkableHead,
   HEAD_CHUNK,
   planChunkedHead,
+  wideLogits,
 } from "./head_chunks.ts";
 import type { PlanOptions } from "./options.ts";
 import { planPasses } from "./passes.ts";
@@ -81,7 +82,7 @@ function planStep(step: StepGraph, options: PlanOptions): TrainingPlan | undefin
   const { padded, packed, rows, foldings } = step;
   const folded = foldings?.current;
   const chunkable = chunkableHead(step, trainable, headChunk);
-  const quantized = inNumeric(packed, options, chunkable);
+  const quantized = inNumeric(packed, options, chunkable, headChunk);
   const { graph: lowered } = quantized;
   const context = contextOf(quantized, step, options);
   const some = cutIntoSegments(lowered, context.constants, chunkable?.hidden);
@@ -135,14 +136,19 @@ function chunkableHead(
   return findChunkableHead(packed, constantValues(packed), trainable, chunk);
 }
 
-/** The graph as the numeric setting computes it; a head in chunks prepares its weight by itself. */
+/**
+ * The graph as the numeric setting computes it; a head in chunks prepares its weight by itself, and a
+ * wide one that is in none stays in floats: rounded as any layer, it loses the gradient of a softmax.
+ */
 function inNumeric(
   graph: Graph,
   { numeric = "exact", integerForm, unpack = false, trainable }: PlanOptions,
   head: ChunkableHead | undefined,
+  headChunk: number,
 ): DerivedGraph {
   if (numeric === "fast") {
-    return quantizeLinears(graph, trainable, new Set(head && [head.logits]), integerForm);
+    const logits = head?.logits ?? wideLogits(graph, headChunk);
+    return quantizeLinears(graph, trainable, new Set(logits && [logits]), integerForm);
   }
   return unpack
     ? unpackWeights(graph, trainable, new Set(head?.preparing))

@@ -168,6 +168,17 @@ for (const name of Object.keys(STEP_MODELS) as StepModelName[]) {
   });
 }
 
+Deno.test("fast leaves a head of many classes in floats where it lies so that it has no chunks", async () => {
+  using runner = createOrtRunner({ threads: 1 });
+  const name = "tiny-llama-torch-fp32";
+  const errorWith = async (headChunk: number) => {
+    using step = stepOn(runner, name, { headChunk, integerForm: FORM });
+    return (await checkFast(step, batchFor(name))).relativeError;
+  };
+  const [wide, narrow] = [await errorWith(100), await errorWith(1e6)];
+  assert(wide < 0.8 * narrow, `${wide} with more classes than a chunk has, ${narrow} with fewer`);
+});
+
 Deno.test("fast computes the same gradient whether activations are kept or computed again", async () => {
   using runner = createOrtRunner({ threads: 1 });
   const name = "tiny-llama-genai-int4";
