@@ -4,13 +4,15 @@
  * that wants to round them itself (TensorRT).
  */
 import { intAttribute } from "./attributes.ts";
+import { codeRange, type CodeType } from "./codes.ts";
 import { dataTypeOf } from "./dtype.ts";
+import { roundHalfEven } from "./round_half_even.ts";
 import { elementCount, type Tensor, tensor, toNumbers } from "./tensor.ts";
 import type { Node } from "./types.ts";
 
 /** How floats become integers of 8 bits. */
 export interface Rounding {
-  readonly dtype: keyof typeof LIMITS;
+  readonly dtype: CodeType;
   readonly scales: Tensor;
   /** As many as scales; without them 0. */
   readonly zeroPoints?: Tensor;
@@ -19,9 +21,6 @@ export interface Rounding {
   /** Neighbours along `axis` that share a scale, where scales are per block; 0 else. */
   readonly blockSize: number;
 }
-
-/** Smallest and largest code. */
-const LIMITS = { int8: [-128, 127], uint8: [0, 255] } as const;
 
 /**
  * How a QuantizeLinear node rounds a constant.
@@ -65,12 +64,12 @@ function fits({ dims }: Tensor, { scales, zeroPoints, axis, blockSize }: Roundin
 /** The codes of `values`, in their dimensions. */
 export function quantizeLinear(values: Tensor, rounding: Rounding): Tensor {
   const { dims } = values;
-  const [min, max] = LIMITS[rounding.dtype];
+  const { min, max } = codeRange(rounding.dtype);
   const codes = new Uint8Array(elementCount(dims));
   const numbers = toNumbers(values);
   forEachRun(dims, rounding, (from, to, scale, zero) => {
     for (let i = from; i < to; i++) {
-      const steps = nearestEven(Math.fround(numbers[i] / scale)) + zero;
+      const steps = roundHalfEven(Math.fround(numbers[i] / scale)) + zero;
       codes[i] = steps < min ? min : steps > max ? max : steps;
     }
   });
@@ -83,12 +82,6 @@ export function dequantizeLinear(codes: Tensor, rounding: Rounding, into: Float3
   forEachRun(codes.dims, rounding, (from, to, scale, zero) => {
     for (let i = from; i < to; i++) into[i] = (numbers[i] - zero) * scale;
   });
-}
-
-/** The nearest whole number, the even one of two. */
-function nearestEven(value: number): number {
-  const up = Math.round(value);
-  return up - value === 0.5 && up % 2 !== 0 ? up - 1 : up;
 }
 
 /** Goes through the elements in order, in runs that share a scale. */

@@ -6,6 +6,7 @@
  * `Reciprocal` at 0) the cotangent is infinite or not a number, as PyTorch's is.
  */
 import type { GraphBuilder, Known } from "../graph/builder.ts";
+import { roundHalfEven } from "../graph/round_half_even.ts";
 import { intAttribute } from "../graph/attributes.ts";
 import type { Node } from "../graph/types.ts";
 import { required } from "./args.ts";
@@ -59,13 +60,6 @@ function predicate(
 /** 1 - y². */
 function oneMinusSquare(b: GraphBuilder, y: string): string {
   return b.op("Sub", [scalarLike(b, y, 1), b.op("Mul", [y, y])]);
-}
-
-/** Halves round to even, as ONNX's Round does. */
-function roundHalfEven(x: number): number {
-  const down = Math.floor(x);
-  if (x - down !== 0.5) return Math.round(x);
-  return down % 2 === 0 ? down : down + 1;
 }
 
 const infinite = (x: number, node: Node) =>

@@ -5,11 +5,12 @@
  * one per index of an axis, or one per block along an axis (DequantizeLinear's `block_size`); zero
  * points, if any, have the scales' shape and the codes' type. Source: ONNX Operators.md.
  */
+import { codeRange } from "../graph/codes.ts";
 import { bitsOf } from "../graph/dtype.ts";
 import { elementCount, type Tensor, tensor } from "../graph/tensor.ts";
 import type { CodeGrid, CodeSlab, MatrixEditor, MatrixTensors, QuantisedMatrix } from "./types.ts";
 import { Scratch } from "./scratch.ts";
-import { codeRange, codeTensor, floatsOf, floatTensor, roundToFloat } from "./numbers.ts";
+import { codeTensor, floatsOf, floatTensor, roundToFloat } from "./numbers.ts";
 
 /** How scales relate to the stored tensor. */
 export interface IntegerLayout {

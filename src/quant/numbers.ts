@@ -76,22 +76,6 @@ export function codeTensor(
   throw new TypeError(`Cannot store quantised codes: type ${dtype} is not supported`);
 }
 
-/** Code range of an integer type. */
-export function codeRange(dtype: DataType): { readonly min: number; readonly max: number } {
-  switch (dtype) {
-    case "int8":
-      return { min: -128, max: 127 };
-    case "uint8":
-      return { min: 0, max: 255 };
-    case "int4":
-      return { min: -8, max: 7 };
-    case "uint4":
-      return { min: 0, max: 15 };
-    default:
-      throw new TypeError(`Cannot read quantised codes: type ${dtype} is not supported`);
-  }
-}
-
 /** All values of a tensor as float32 (a copy: the tensor may be a view over a file). */
 export function floatsOf(t: Tensor): Float32Array {
   return Float32Array.from(toNumbers(t));

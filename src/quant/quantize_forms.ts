@@ -1,5 +1,6 @@
 /** The operators that a float linear layer becomes when its weight is quantised. */
 import { floatAttribute, int, intAttribute } from "../graph/attributes.ts";
+import { dequantizeNode, INT4_BLOCKS_SINCE } from "../graph/dequantize_node.ts";
 import { byteLength, type DataType } from "../graph/dtype.ts";
 import { isFusedAttention } from "../graph/fused_attention.ts";
 import { elementCount, type Tensor } from "../graph/tensor.ts";
@@ -84,9 +85,6 @@ export function blockwiseForm(
   };
 }
 
-/** First operator set with blocks of int4, and the file format's version that came with it. */
-const INT4_SINCE = { opset: 21, irVersion: 10 };
-
 /**
  * `DequantizeLinear` of int4 with a scale per block of inputs, before a `MatMul`: the form of 4 bits
  * that TensorRT takes, its blocks along the first axis of [in, out]. ONNX Runtime makes MatMulNBits
@@ -97,12 +95,12 @@ const INT4_SINCE = { opset: 21, irVersion: 10 };
 export function blockwiseQdqForm(
   linear: FloatLinear,
   blockSize: number,
-  { opset, irVersion }: typeof INT4_SINCE,
+  { opset, irVersion }: typeof INT4_BLOCKS_SINCE,
 ): QuantisedForm {
-  if (opset < INT4_SINCE.opset || irVersion < INT4_SINCE.irVersion) {
+  if (opset < INT4_BLOCKS_SINCE.opset || irVersion < INT4_BLOCKS_SINCE.irVersion) {
     throw new BadInputError(
       `Cannot quantise "${linear.weight}" to int4 for DequantizeLinear: blocks of it need opset ` +
-        `${INT4_SINCE.opset} and IR version ${INT4_SINCE.irVersion}: current values are ${opset} and ` +
+        `${INT4_BLOCKS_SINCE.opset} and IR version ${INT4_BLOCKS_SINCE.irVersion}: current values are ${opset} and ` +
         `${irVersion}; export the model anew, or write MatMulNBits instead`,
     );
   }
@@ -113,15 +111,11 @@ export function blockwiseQdqForm(
     codes: ["int4", [cols, rows]],
     scales: [dtype, [Math.ceil(cols / blockSize), rows]],
   } as const;
-  const dequantized = `${node.outputs[0]}.weight`;
-  const dequantize: Node = {
-    name: `${node.name}.DequantizeLinear`,
-    opType: "DequantizeLinear",
-    domain: "",
-    inputs: [names.codes, names.scales],
-    outputs: [dequantized],
-    attributes: { axis: int(0), block_size: int(blockSize) },
-  };
+  const dequantize = dequantizeNode(node, [names.codes, names.scales], {
+    axis: int(0),
+    block_size: int(blockSize),
+  });
+  const [dequantized] = dequantize.outputs;
   const product = (output: string): Node => ({
     ...node,
     opType: "MatMul",
@@ -184,15 +178,8 @@ export function perChannelForm(linear: FloatLinear, opset: number): QuantisedFor
     scales: [dtype, [rows]],
   } as const;
   const axis = outFirst ? 0 : 1;
-  const dequantized = `${node.outputs[0]}.weight`;
-  const dequantize: Node = {
-    name: `${node.name}.DequantizeLinear`,
-    opType: "DequantizeLinear",
-    domain: "",
-    inputs: [names.codes, names.scales],
-    outputs: [dequantized],
-    attributes: { axis: int(axis) },
-  };
+  const dequantize = dequantizeNode(node, [names.codes, names.scales], { axis: int(axis) });
+  const [dequantized] = dequantize.outputs;
   const inputs = node.inputs.map((input, i) => i === 1 ? dequantized : input);
   return {
     nodes: [dequantize, { ...node, inputs }],

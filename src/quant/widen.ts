@@ -1,9 +1,10 @@
 /** The same values in more bits: an int4 matrix as an int8 one, exactly, with room for small changes. */
+import { codeRange } from "../graph/codes.ts";
 import type { DataType } from "../graph/dtype.ts";
 import { type Tensor, tensor, toNumbers } from "../graph/tensor.ts";
 import { IntegerMatrix } from "./integer_matrix.ts";
 import { NBitsMatrix } from "./nbits_matrix.ts";
-import { codeRange, codeTensor, floatsOf, floatTensor } from "./numbers.ts";
+import { codeTensor, floatsOf, floatTensor } from "./numbers.ts";
 import { isFloating } from "../graph/dtype.ts";
 import { Scratch } from "./scratch.ts";
 import type { QuantisedMatrix } from "./types.ts";

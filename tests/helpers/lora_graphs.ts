@@ -1,6 +1,6 @@
 /** Small graphs in the forms that exporters and quantisers give linear layers. */
 import { int } from "../../src/graph/attributes.ts";
-import { float32, type Tensor, tensor } from "../../src/graph/tensor.ts";
+import { float32, type Tensor, tensor, toNumbers } from "../../src/graph/tensor.ts";
 import type { Model, Node } from "../../src/graph/types.ts";
 import { tinyModel, type TinyNode } from "./ort.ts";
 
@@ -8,6 +8,12 @@ import { tinyModel, type TinyNode } from "./ort.ts";
 export function floats(...dims: number[]): Tensor {
   const count = dims.reduce((a, b) => a * b, 1);
   return float32(dims, Array.from({ length: count }, (_, i) => ((i * 37) % 19 - 9) / 20));
+}
+
+/** The tensor in float16. */
+export function halves(t: Tensor): Tensor {
+  const values = Float16Array.from(toNumbers(t));
+  return tensor("float16", t.dims, new Uint8Array(values.buffer));
 }
 
 /** An int8 tensor of small, different values. */

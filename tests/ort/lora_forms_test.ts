@@ -13,7 +13,7 @@ import { replaceByFloat } from "../../src/lora/merge/to_float.ts";
 import { resolveTargets } from "../../src/lora/targets.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
 import { difference } from "../helpers/logits.ts";
-import { dynamicLinear, floats, int8s } from "../helpers/lora_graphs.ts";
+import { dynamicLinear, floats, halves, int8s } from "../helpers/lora_graphs.ts";
 import { tinyModel, type TinyNode } from "../helpers/ort.ts";
 
 /** x [3, 4] → y [3, 6] through one linear layer in the given form. */
@@ -30,10 +30,6 @@ function model(
   });
 }
 
-const halves = (t: Tensor) => {
-  const values = Float16Array.from(toNumbers(t));
-  return tensor("float16", t.dims, new Uint8Array(values.buffer));
-};
 /** 4-bit codes of both halves of a byte. */
 const nibbles = (dims: number[], dtype: "int4" | "uint4") =>
   tensor(

@@ -4,6 +4,7 @@ import { quantizeConstants } from "../../src/graph/passes/quantize_constants.ts"
 import { float32, type Tensor, tensor } from "../../src/graph/tensor.ts";
 import type { Model } from "../../src/graph/types.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
+import { halves } from "../helpers/lora_graphs.ts";
 import { tinyModel } from "../helpers/ort.ts";
 import { gaussians } from "../helpers/quant.ts";
 
@@ -27,11 +28,6 @@ function values(): Tensor {
     (_, i) => i % 3 === 0 ? (Math.round(40 * random()) + 0.5) / 32 : 2 * random(),
   );
   return float32([ROWS, COLUMNS], numbers);
-}
-
-function halves(t: Tensor): Tensor {
-  const numbers = Float16Array.from(new Float32Array(t.bytes.buffer as ArrayBuffer));
-  return tensor("float16", t.dims, new Uint8Array(numbers.buffer));
 }
 
 for (const [name, { dims, axis, block }] of Object.entries(PARAMETERS)) {

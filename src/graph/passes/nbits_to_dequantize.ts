@@ -7,17 +7,16 @@
  * ONNX's DequantizeLinear-21; NVIDIA's "Working with Quantized Types".
  */
 import { int, intAttribute } from "../attributes.ts";
+import { dequantizeNode, INT4_BLOCKS_SINCE } from "../dequantize_node.ts";
 import type { Tensor } from "../tensor.ts";
 import { readBy } from "./prune.ts";
 import { type Graph, MICROSOFT, type Model, type Node } from "../types.ts";
 import { verify } from "../verify.ts";
 
-/** First operator set with int4, and the file format's version that came with it. */
-const [OPSET, IR_VERSION] = [21, 10];
-
 /** The model in that form; layers with stored zero points, a bias or other bits stay as they are. */
 export function nbitsToDequantize(model: Model): Model {
-  if ((model.opsets[""] ?? 0) < OPSET || model.irVersion < IR_VERSION) return model;
+  const { opset, irVersion } = INT4_BLOCKS_SINCE;
+  if ((model.opsets[""] ?? 0) < opset || model.irVersion < irVersion) return model;
   const { graph } = model;
   const initializers = new Map(graph.initializers);
   const nodes = graph.nodes.flatMap((node) => rewritten(node, graph, initializers));
@@ -43,7 +42,6 @@ function rewritten(node: Node, graph: Graph, initializers: Map<string, Tensor>):
   const names = {
     codes: `${b}.int4`,
     scales: `${s}.transposed`,
-    weight: `${node.outputs[0]}.weight`,
   };
   initializers.set(names.codes, {
     dtype: "int4",
@@ -51,20 +49,17 @@ function rewritten(node: Node, graph: Graph, initializers: Map<string, Tensor>):
     bytes: transposedCodes(codes.bytes, rows, cols),
   });
   initializers.set(names.scales, transposedScales(scales, rows, cols / block));
+  const dequantize = dequantizeNode(node, [names.codes, names.scales], {
+    axis: int(0),
+    block_size: int(block),
+  });
   return [
-    {
-      name: `${node.name}.DequantizeLinear`,
-      opType: "DequantizeLinear",
-      domain: "",
-      inputs: [names.codes, names.scales],
-      outputs: [names.weight],
-      attributes: { axis: int(0), block_size: int(block) },
-    },
+    dequantize,
     {
       ...node,
       opType: "MatMul",
       domain: "",
-      inputs: [x, names.weight],
+      inputs: [x, dequantize.outputs[0]],
       attributes: {},
     },
   ];
