@@ -1,5 +1,6 @@
 /** Transpose. */
 import { ints, intsAttribute } from "../graph/attributes.ts";
+import type { GraphBuilder } from "../graph/builder.ts";
 import type { Node } from "../graph/types.ts";
 import { label, required } from "./args.ts";
 import { range } from "./axes.ts";
@@ -15,6 +16,14 @@ function permutation(node: Node, rank: number): readonly number[] {
     );
   }
   return perm;
+}
+
+/**
+ * Turns a matrix. The permutation is always written: without it ONNX Runtime 1.30 ends the process
+ * where its optimiser meets a `Transpose` of dequantised values.
+ */
+export function turned(b: GraphBuilder, matrix: string): string {
+  return b.op("Transpose", [matrix], { perm: ints([1, 0]) });
 }
 
 export const Transpose: OpRule = {
@@ -37,7 +46,9 @@ export const Transpose: OpRule = {
   },
   lower(b, node) {
     const perm = permutation(node, b.dims(node.inputs[0]).length);
-    return perm.every((axis, i) => axis === i) ? [node.inputs[0]] : undefined;
+    if (perm.every((axis, i) => axis === i)) return [node.inputs[0]];
+    if (node.attributes.perm !== undefined) return undefined;
+    return [b.op("Transpose", [node.inputs[0]], { perm: ints(perm) })]; // see turned()
   },
   vjp(b, node, [ct]) {
     const perm = permutation(node, b.dims(ct!).length);

@@ -1,7 +1,7 @@
 /**
  * A chunk of the head in the `fast` setting: both of its products in 8-bit integers.
  *
- * With codes C (whole numbers up to 127) and scales s of the chunk's rows, W = s ⊙ C and l = h·Wᵀ,
+ * With codes C (whole numbers up to 127) and scales s of the chunk's rows, W = s ⊙ C and l = h·Wᵀ + b,
  * the way back needs Σ_j e_j·s_j·C_j, e = exp(l − m). Rounded as they are, all but the likeliest
  * tokens would be lost, and with them most of the gradient. Therefore
  *
@@ -10,7 +10,7 @@
  * - each token has a threshold of its own at which a fraction counts as one more, the thresholds
  *   spread evenly over [0, 1): of many small values as many count as their sum says.
  *
- * ln s enters as the product's bias, so that the exponential is e·s at once; the sum of e alone is a
+ * ln s enters with the product's bias, so that the exponential is e·s at once; the sum of e alone is a
  * product with the vector 1/s.
  */
 import { int } from "../graph/attributes.ts";
@@ -19,11 +19,12 @@ import { ONNX_TYPE } from "../graph/dtype.ts";
 import { float32, tensor } from "../graph/tensor.ts";
 import { inferTraining } from "../ops/registry.ts";
 import { rotate, rotationBlock } from "../ops/internal/rotation.ts";
+import { turned } from "../ops/transpose.ts";
 import { zeroPoint } from "../ops/internal/rounded_rows.ts";
 import { ZERO_POINTS } from "../graph/codes.ts";
 import { callOf, type PlannedCall } from "./call.ts";
 import { carriedName, type Chunk, chunkBuilder, labelInChunk } from "./head_chunks.ts";
-import { type ChunkContext, chunkWeight } from "./head_weight.ts";
+import { chunkBias, type ChunkContext, chunkWeight } from "./head_weight.ts";
 import type { Derivation } from "./derivations.ts";
 import { roundedRows } from "./quantize_linears.ts";
 
@@ -41,7 +42,9 @@ const roundedNames = (index: number) => ({
 /** Rounds a chunk of the weight to 8-bit rows, with the logarithms and inverses of their scales. */
 export function roundedChunk(c: ChunkContext, { index, start, size }: Chunk): Derivation {
   const b = new GraphBuilder(inferTraining);
-  const { codes, scale } = roundedRows(b, chunkWeight(b, c, start, size), c.codes);
+  const weight = chunkWeight(b, c, start, size);
+  const inRows = c.head.axis === 0 ? weight : turned(b, weight);
+  const { codes, scale } = roundedRows(b, inRows, c.codes);
   const names = roundedNames(index);
   const outputs = new Map([
     [codes, names.codes],
@@ -55,13 +58,15 @@ export function roundedChunk(c: ChunkContext, { index, start, size }: Chunk): De
 /** A chunk's part of the loss, and of the sums over the weight's rows, rotated as these are. */
 export function fastChunkCall(c: ChunkContext, chunk: Chunk): PlannedCall {
   const { b, startName, carried } = chunkBuilder(c, chunk);
-  const { index: i, size } = chunk;
+  const { index: i, start, size } = chunk;
   const [max, sum, picked] = [carried("max"), carried("sum"), carried("picked")];
   const names = roundedNames(i);
   const codes = b.input(names.codes, c.codes, [size, c.width]);
   const scale = b.input(names.scale, "float32", [size]);
   const logScale = b.input(names.logScale, "float32", [size]);
-  const shifted = scaledLogits(b, c, codes, scale, logScale);
+  const bias = chunkBias(b, c, start, size);
+  const addend = bias.length > 0 ? b.op("Add", [logScale, ...bias]) : logScale;
+  const shifted = scaledLogits(b, c, codes, scale, addend);
   // exp(l + ln s), the largest of the chunk at 255.
   const top = b.op("Sub", [
     b.op("ReduceMax", [shifted, b.int64s([1])]),
@@ -103,7 +108,7 @@ export function fastChunkCall(c: ChunkContext, chunk: Chunk): PlannedCall {
 }
 
 /**
- * l + ln s, [rows, size]. All rows of the hidden state are rounded with one scale: it was
+ * h·Wᵀ and a row, [rows, size]. All rows of the hidden state are rounded with one scale: it was
  * normalised, and a scale for each row would take another pass over the logits.
  */
 function scaledLogits(
@@ -111,14 +116,14 @@ function scaledLogits(
   c: ChunkContext,
   codes: string,
   scale: string,
-  logScale: string,
+  addend: string,
 ): string {
   const rotated = rotate(b, c.head.hidden, rotationBlock(c.width));
   const [hidden, hiddenScale, hiddenZero] = b.ops("DynamicQuantizeLinear", [rotated], 3);
-  const transposed = b.op("Transpose", [codes]);
+  const transposed = turned(b, codes);
   return b.microsoft(
     "MatMulIntegerToFloat",
-    [hidden, transposed, hiddenScale, scale, hiddenZero, zeroPoint(b, c.codes), logScale],
+    [hidden, transposed, hiddenScale, scale, hiddenZero, zeroPoint(b, c.codes), addend],
   );
 }
 

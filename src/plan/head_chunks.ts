@@ -2,110 +2,31 @@
  * A frozen language-model head in chunks of the vocabulary: neither the dequantised head nor the
  * logits of all tokens ever exist at once.
  *
- * One pass, forward and backward together, per chunk c with weights W_c: l_c = h·W_cᵀ; the running
+ * One pass, forward and backward together, per chunk c with weights W_c: l_c = h·W_cᵀ + b_c; the running
  * maximum m and sum s of e_c = exp(l_c − m) are carried from chunk to chunk, and with them
  * t = Σ e_c·W_c, scaled anew whenever m grows, and the label's own row of W. In the end
  * dh = t/s − W[label].
  * Source: the online softmax of Milakov and Gimelshein, arXiv:1805.02867.
  */
+import { int } from "../graph/attributes.ts";
 import { GraphBuilder } from "../graph/builder.ts";
-import { producersOf } from "../graph/facts.ts";
+import { dimsIn } from "../graph/facts.ts";
 import { float32, int64, type Tensor } from "../graph/tensor.ts";
-import type { Graph, Node } from "../graph/types.ts";
+import type { Graph } from "../graph/types.ts";
 import { inferTraining } from "../ops/registry.ts";
 import { weightType } from "../ops/internal/integer_form.ts";
 import { rotate, rotationBlock } from "../ops/internal/rotation.ts";
+import { turned } from "../ops/transpose.ts";
 import { callOf, type PlannedCall } from "./call.ts";
 import type { PlanSettings } from "./options.ts";
 import { cotangentName, LABELS, LOSS, ROW_WEIGHTS } from "./names.ts";
 import { fastChunkCall, roundedChunk } from "./fast_head.ts";
-import { type ChunkContext, chunkWeight, isMultiple } from "./head_weight.ts";
+import type { ChunkableHead } from "./chunkable_head.ts";
+import { chunkBias, type ChunkContext, chunkWeight } from "./head_weight.ts";
 import type { Derivation } from "./derivations.ts";
 
 /** Entries of the vocabulary per chunk, unless a plan says otherwise. */
 export const HEAD_CHUNK = 4096;
-
-/** A head that can run in chunks: logits = hidden · weightᵀ. */
-export interface ChunkableHead {
-  /** [rows, K] */
-  readonly hidden: string;
-  readonly logits: string;
-  /** Value of the weight, [vocabulary, K]. */
-  readonly weight: string;
-  /** Nodes that prepare the weight from initializers. */
-  readonly preparing: readonly Node[];
-  readonly vocabulary: number;
-}
-
-/** Finds a head whose weight is frozen and lies row by row; `undefined` where there is none. */
-export function findChunkableHead(
-  lowered: Graph,
-  constants: ReadonlySet<string>,
-  trainable: ReadonlySet<string>,
-  chunk: number,
-): ChunkableHead | undefined {
-  const logits = lowered.outputs[0].name;
-  const producers = producersOf(lowered.nodes);
-  const node = producers.get(logits);
-  if (node === undefined || node.inputs.length !== 2) return undefined;
-  const [hidden, right] = node.inputs;
-  const weight = rowMajorWeight(node, right, producers);
-  if (weight === undefined || !constants.has(weight) || constants.has(hidden)) return undefined;
-  const dims = lowered.valueInfo.get(logits)?.type?.shape;
-  if (dims?.length !== 2 || typeof dims[1] !== "number" || dims[1] <= chunk) return undefined;
-  const preparing: Node[] = [];
-  const visit = (value: string): boolean => {
-    const producer = producers.get(value);
-    if (producer === undefined) return !trainable.has(value);
-    if (preparing.includes(producer)) return true;
-    const fine = producer.inputs.every((input) => input === "" || visit(input));
-    preparing.push(producer);
-    const rows = lowered.valueInfo.get(producer.outputs[0])?.type?.shape?.[0];
-    const axis = producer.attributes.axis;
-    const joinsRows = producer.opType === "Concat" && axis?.kind === "int" && axis.value === 0;
-    return fine && SLICEABLE.has(producer.opType) && isMultiple(rows, dims[1]) && !joinsRows;
-  };
-  if (!visit(weight)) return undefined;
-  return { hidden, logits, weight, preparing, vocabulary: dims[1] };
-}
-
-/** The product that makes logits of more classes than a chunk has, before its bias; where there is one. */
-export function wideLogits(lowered: Graph, chunk: number): string | undefined {
-  const [{ name }] = lowered.outputs;
-  const classes = lowered.valueInfo.get(name)?.type?.shape?.at(-1);
-  if (typeof classes !== "number" || classes <= chunk) return undefined;
-  const producers = producersOf(lowered.nodes);
-  const node = producers.get(name);
-  if (node?.opType !== "Add") return node && name;
-  return node.inputs.find((input) => producers.get(input)?.opType === "MatMul");
-}
-
-/** Operators that treat rows of a weight independently, along the first axis. */
-const SLICEABLE = new Set([
-  ..."DequantizeLinear GatherBlockQuantized Cast Identity Mul Sub Add".split(" "),
-  ..."BitwiseAnd BitShift Concat Reshape".split(" "),
-]);
-
-function rowMajorWeight(
-  node: Node,
-  right: string,
-  producers: ReadonlyMap<string, Node>,
-): string | undefined {
-  const flag = (name: string) => {
-    const attribute = node.attributes[name];
-    return attribute?.kind === "int" && attribute.value === 1;
-  };
-  if (node.opType === "Gemm") {
-    const plain = ["alpha", "beta"].every((name) => {
-      const attribute = node.attributes[name];
-      return attribute === undefined || (attribute.kind === "float" && attribute.value === 1);
-    });
-    return flag("transB") && !flag("transA") && plain ? right : undefined;
-  }
-  if (node.opType !== "MatMul") return undefined;
-  const transpose = producers.get(right);
-  return transpose?.opType === "Transpose" ? transpose.inputs[0] : undefined;
-}
 
 /** The calls of a chunked head, and the slices of its weights that they read. */
 export interface ChunkedHead {
@@ -131,7 +52,7 @@ export function planChunkedHead(
   { numeric = "exact", integerForm = "u8s8" }: Pick<PlanSettings, "numeric" | "integerForm"> = {},
 ): ChunkedHead {
   const constants = new Map<string, Tensor>();
-  const width = lowered.valueInfo.get(head.weight)!.type!.shape![1] as number;
+  const width = dimsIn(lowered, head.hidden)[1];
   constants.set("head.max:0", float32([rows, 1], new Float32Array(rows).fill(-1e30)));
   constants.set("head.sum:0", float32([rows, 1], new Float32Array(rows)));
   constants.set("head.picked:0", float32([rows, 1], new Float32Array(rows)));
@@ -215,7 +136,9 @@ function chunkCall(c: ChunkContext, chunk: Chunk, wanted: Wanted): PlannedCall {
   const { index: i, start, size } = chunk;
   const [max, sum, picked] = [carried("max"), carried("sum"), carried("picked")];
   const weight = chunkWeight(b, c, start, size);
-  const logits = b.op("Gemm", [c.head.hidden, weight], { transB: { kind: "int", value: 1 } });
+  const bias = chunkBias(b, c, start, size);
+  const inRows = c.head.axis === 0;
+  const logits = b.op("Gemm", [c.head.hidden, weight, ...bias], { transB: int(inRows ? 1 : 0) });
   const axis = b.int64s([1]);
   const newMax = b.op("Max", [max, b.op("ReduceMax", [logits, axis])]);
   const grown = b.op("Exp", [b.op("Sub", [max, newMax])]);
@@ -231,9 +154,11 @@ function chunkCall(c: ChunkContext, chunk: Chunk, wanted: Wanted): PlannedCall {
   ]);
   if (wanted === "logits") outputs.set(logits, `head.logits:${i}`);
   if (wanted === "gradient") {
-    const product = b.op("MatMul", [exponentials, weight]);
+    const product = b.op("Gemm", [exponentials, weight], { transB: int(inRows ? 0 : 1) });
     const newTotal = b.op("Add", [b.op("Mul", [carried("total"), grown]), product]);
-    const row = b.op("Gather", [weight, b.reshape(index, [c.rows])]);
+    const label = b.reshape(index, [c.rows]);
+    const gathered = b.op("Gather", [weight, label], { axis: int(c.head.axis) });
+    const row = inRows ? gathered : turned(b, gathered);
     const newOwn = b.op("Add", [carried("own"), b.op("Mul", [row, inside])]);
     outputs.set(newTotal, carriedName("total", i + 1));
     outputs.set(newOwn, carriedName("own", i + 1));

@@ -1,10 +1,12 @@
 /** The weight of a head that runs in chunks: slices of its initializers. */
+import { int } from "../graph/attributes.ts";
 import type { GraphBuilder } from "../graph/builder.ts";
 import { byteLength } from "../graph/dtype.ts";
 import { int64, type Tensor } from "../graph/tensor.ts";
-import type { Dim, Graph } from "../graph/types.ts";
+import type { Graph } from "../graph/types.ts";
 import type { CodeType } from "../graph/codes.ts";
-import type { ChunkableHead } from "./head_chunks.ts";
+import { sliceAxis } from "../ops/slice.ts";
+import { type ChunkableHead, isMultiple } from "./chunkable_head.ts";
 
 /** What the calls of a head's chunks have in common. */
 export interface ChunkContext {
@@ -17,12 +19,13 @@ export interface ChunkContext {
   readonly codes: CodeType;
 }
 
-/** Emits the chunk's weight [size, K] from slices of the initializers. */
+/** Emits the chunk's weight from slices of the initializers: [size, K], or [K, size] where it lies so. */
 export function chunkWeight(b: GraphBuilder, c: ChunkContext, start: number, size: number): string {
+  const part = c.head.axis === 0 ? rowsPart : columnsPart;
   const names = new Map<string, string>();
   const slice = (name: string): string => {
     let found = names.get(name);
-    if (found === undefined) names.set(name, found = sliced(b, c, name, start, size));
+    if (found === undefined) names.set(name, found = part(b, c, name, start, size));
     return found;
   };
   for (const node of c.head.preparing) {
@@ -43,35 +46,86 @@ export function chunkWeight(b: GraphBuilder, c: ChunkContext, start: number, siz
   return slice(c.head.weight);
 }
 
+/** Emits the chunk's bias [size]; nothing where the head has none. */
+export function chunkBias(
+  b: GraphBuilder,
+  { lowered, head: { bias, vocabulary }, constants }: ChunkContext,
+  start: number,
+  size: number,
+): readonly string[] {
+  if (bias === undefined) return [];
+  const whole = { ...lowered.initializers.get(bias)!, dims: [vocabulary] };
+  return [view(b, constants, `${bias}[${start}:${start + size}]`, rowsOf(whole, start, size))];
+}
+
 /** An initializer's rows [start, start + size), fed as a view; one that has no rows as it is. */
-function sliced(b: GraphBuilder, c: ChunkContext, name: string, start: number, size: number) {
-  const whole = c.lowered.initializers.get(name);
-  if (whole === undefined) throw new ReferenceError(`"${name}" is no weight of the head`);
-  const cut = isMultiple(whole.dims[0], c.head.vocabulary);
-  if (!cut && whole.bytes.byteLength <= SMALL_BYTES) return b.constant(whole);
-  const named = cut ? `${name}[${start}:${start + size}]` : name;
+function rowsPart(b: GraphBuilder, c: ChunkContext, name: string, start: number, size: number) {
+  const whole = weightOf(c, name);
+  if (!isMultiple(whole.dims[0], c.head.vocabulary)) return asItIs(b, c, name, whole);
   const perRow = whole.dims[0] / c.head.vocabulary;
-  const tensor = cut ? rowsOf(whole, start * perRow, size * perRow) : whole;
-  c.constants.set(named, tensor);
-  return b.input(named, tensor.dtype, tensor.dims);
+  const rows = rowsOf(whole, start * perRow, size * perRow);
+  return view(b, c.constants, `${name}[${start}:${start + size}]`, rows);
+}
+
+/**
+ * An initializer's columns [start, start + size), copied as the chunk is computed: they are nowhere
+ * side by side. One that has no columns of the vocabulary's is fed as it is.
+ *
+ * Where its width has a common divisor with the chunks', all chunks share a graph, which is told what
+ * to gather; elsewhere each has one of its own.
+ */
+function columnsPart(b: GraphBuilder, c: ChunkContext, name: string, start: number, size: number) {
+  const whole = weightOf(c, name);
+  const { vocabulary } = c.head;
+  if (whole.dims.at(-1) !== vocabulary) return asItIs(b, c, name, whole);
+  if (whole.dims.length === 1) {
+    return view(b, c.constants, `${name}[${start}:${start + size}]`, rowsOf(whole, start, size));
+  }
+  view(b, c.constants, name, whole);
+  const run = commonDivisor(vocabulary, commonDivisor(start, size));
+  if (run < LEAST_RUN) return sliceAxis(b, name, 1, start, start + size);
+  const [rows] = whole.dims;
+  const runs = b.reshape(name, [rows, vocabulary / run, run]);
+  const numbers = int64(
+    [size / run],
+    Array.from({ length: size / run }, (_, i) => start / run + i),
+  );
+  const wanted = view(b, c.constants, `head.runs:${start}:${run}`, numbers);
+  return b.reshape(b.op("Gather", [runs, wanted], { axis: int(1) }), [rows, size]);
+}
+
+/** Entries from which on gathering runs of them costs about what slicing does. */
+const LEAST_RUN = 16;
+
+function commonDivisor(a: number, b: number): number {
+  return b === 0 ? a : commonDivisor(b, a % b);
+}
+
+function weightOf({ lowered }: ChunkContext, name: string): Tensor {
+  const found = lowered.initializers.get(name);
+  if (found === undefined) throw new ReferenceError(`"${name}" is no weight of the head`);
+  return found;
+}
+
+function asItIs(b: GraphBuilder, c: ChunkContext, name: string, whole: Tensor): string {
+  return whole.bytes.byteLength <= SMALL_BYTES
+    ? b.constant(whole)
+    : view(b, c.constants, name, whole);
+}
+
+/** Feeds a tensor under a name. */
+function view(b: GraphBuilder, constants: Map<string, Tensor>, name: string, tensor: Tensor) {
+  constants.set(name, tensor);
+  return b.has(name) ? name : b.input(name, tensor.dtype, tensor.dims);
 }
 
 /** Scalars and the like are written into the graph. */
 const SMALL_BYTES = 64;
 
-/** Whether each row of the vocabulary takes the same number of rows: one, or one per block. */
-export function isMultiple(rows: Dim | undefined, vocabulary: Dim): boolean {
-  return typeof rows === "number" && typeof vocabulary === "number" && rows > 0 &&
-    rows % vocabulary === 0;
-}
-
 /** The numbers of a chunk's rows, int64 [size]. */
 function chunkRows(b: GraphBuilder, c: ChunkContext, size: number): string {
-  const name = `head.rows:${size}`;
-  if (!c.constants.has(name)) {
-    c.constants.set(name, int64([size], Array.from({ length: size }, (_, row) => row)));
-  }
-  return b.has(name) ? name : b.input(name, "int64", [size]);
+  const rows = int64([size], Array.from({ length: size }, (_, row) => row));
+  return view(b, c.constants, `head.rows:${size}`, rows);
 }
 
 /** Rows [start, start + size) of a tensor's first axis, as a view. */

@@ -12,13 +12,8 @@ import { fedConstants, type PlannedCall } from "./call.ts";
 import { type Cut, cutIntoSegments } from "./cut.ts";
 import { type FrozenPrefix, frozenPrefix } from "./frozen_prefix.ts";
 import type { BoundInput } from "./inputs.ts";
-import {
-  type ChunkableHead,
-  findChunkableHead,
-  HEAD_CHUNK,
-  planChunkedHead,
-  wideLogits,
-} from "./head_chunks.ts";
+import { type ChunkableHead, findChunkableHead, wideLogits } from "./chunkable_head.ts";
+import { HEAD_CHUNK, planChunkedHead } from "./head_chunks.ts";
 import type { PlanOptions } from "./options.ts";
 import { planPasses } from "./passes.ts";
 import { type PlanContext, trainablesOf } from "./segment_calls.ts";
@@ -147,7 +142,7 @@ function inNumeric(
   headChunk: number,
 ): DerivedGraph {
   if (numeric === "fast") {
-    const logits = head?.logits ?? wideLogits(graph, headChunk);
+    const logits = head?.product ?? wideLogits(graph, headChunk);
     return quantizeLinears(graph, trainable, new Set(logits && [logits]), integerForm);
   }
   return unpack

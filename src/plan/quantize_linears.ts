@@ -6,7 +6,7 @@
  * step, to 8 bits per output channel by a small graph of their own (`derivations.ts`): blocks of 4 or
  * 8 bits, float weights, integers with zero points.
  */
-import { floatAttribute, int, intAttribute, ints, intsAttribute } from "../graph/attributes.ts";
+import { floatAttribute, int, intAttribute, intsAttribute } from "../graph/attributes.ts";
 import type { GraphBuilder } from "../graph/builder.ts";
 import { type CodeType, ZERO_POINTS } from "../graph/codes.ts";
 import { dimsIn, typeIn } from "../graph/facts.ts";
@@ -18,6 +18,7 @@ import { verify } from "../graph/verify.ts";
 import { quantizedLinearNode } from "../ops/internal/quantized_linear.ts";
 import { rotate, rotationBlock, rotationNode } from "../ops/internal/rotation.ts";
 import { type IntegerForm, weightType } from "../ops/internal/integer_form.ts";
+import { turned } from "../ops/transpose.ts";
 import { emitRowCodes, emitRowScales } from "../ops/internal/rounded_rows.ts";
 import { Derivations, type DerivedGraph } from "./derivations.ts";
 
@@ -192,7 +193,7 @@ class Pass {
     if (!this.derivations.has(right)) {
       const about = { label: `8-bit ${right}`, names: [weight, post], how: String(transB) };
       this.derivations.add(right, about, (b, matrix) => {
-        const rows = transB ? matrix : b.op("Transpose", [matrix], { perm: ints([1, 0]) });
+        const rows = transB ? matrix : turned(b, matrix);
         const { codes, scale } = roundedRows(b, rows, this.#codes);
         return [codes, scale];
       });

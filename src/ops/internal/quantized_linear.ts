@@ -14,13 +14,14 @@
  * (signed by signed has no fast kernel on x86), so 0 stands at 128. Rows are independent: leading axes
  * are whatever they are.
  */
-import { int, intAttribute, ints } from "../../graph/attributes.ts";
+import { int, intAttribute } from "../../graph/attributes.ts";
 import type { GraphBuilder } from "../../graph/builder.ts";
 import { type CodeType, ZERO_POINTS } from "../../graph/codes.ts";
 import { elementCount } from "../../graph/tensor.ts";
 import { GRAFT, type Node } from "../../graph/types.ts";
 import { shared } from "../contrib/support.ts";
 import { label, required } from "../args.ts";
+import { turned } from "../transpose.ts";
 import type { OpRule } from "../types.ts";
 import { emitRowCodes, emitRowScales, zeroPoint } from "./rounded_rows.ts";
 
@@ -114,7 +115,7 @@ export const quantizedLinear: OpRule = {
     const { x, weight, transB, pre, post } = specOf(node);
     const dims = b.dims(x);
     const { codes, scale } = quantizedRows(b, x, pre);
-    const matrix = transB ? b.op("Transpose", [weight], { perm: ints([1, 0]) }) : weight;
+    const matrix = transB ? turned(b, weight) : weight;
     // Every kernel takes one scale for the activations; the rows' own follow.
     const product = b.microsoft("MatMulIntegerToFloat", [
       codes,

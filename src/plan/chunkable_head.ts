@@ -1,0 +1,146 @@
+/** Which heads can run in chunks of the vocabulary: a product with a frozen weight, and a bias. */
+import { floatAttribute, intAttribute, intsAttribute } from "../graph/attributes.ts";
+import { dimsIn, producersOf, typeIn } from "../graph/facts.ts";
+import type { Dim, Graph, Node } from "../graph/types.ts";
+
+/** A head that can run in chunks: logits = hidden · weightᵀ + bias, or hidden · weight + bias. */
+export interface ChunkableHead {
+  /** [rows, K] */
+  readonly hidden: string;
+  readonly logits: string;
+  /** What the product makes: the logits, or what the bias is added to. */
+  readonly product: string;
+  /** [vocabulary, K], or [K, vocabulary]. */
+  readonly weight: string;
+  /** The weight's axis that the vocabulary lies on. */
+  readonly axis: 0 | 1;
+  /** Initializer of as many entries as the vocabulary has. */
+  readonly bias?: string;
+  /** Nodes that prepare the weight from initializers. */
+  readonly preparing: readonly Node[];
+  readonly vocabulary: number;
+}
+
+/** Finds a head whose weight and bias are frozen and come apart; `undefined` where there is none. */
+export function findChunkableHead(
+  lowered: Graph,
+  constants: ReadonlySet<string>,
+  trainable: ReadonlySet<string>,
+  chunk: number,
+): ChunkableHead | undefined {
+  const logits = lowered.outputs[0].name;
+  const [, vocabulary, ...more] = dimsIn(lowered, logits);
+  if (vocabulary === undefined || more.length > 0 || vocabulary <= chunk) return undefined;
+  const producers = producersOf(lowered.nodes);
+  const found = productOf(lowered, logits, producers);
+  if (found === undefined) return undefined;
+  const { product, bias } = found;
+  const [hidden] = product.inputs;
+  const { weight, axis } = weightOf(product, producers);
+  if (!constants.has(weight) || constants.has(hidden)) return undefined;
+  const isFrozen = (value: string) => lowered.initializers.has(value) && !trainable.has(value);
+  if (bias !== undefined && !(isFrozen(bias) && isBias(lowered, bias, vocabulary))) {
+    return undefined;
+  }
+  const preparing: Node[] = [];
+  const comesApart = axis === 0 ? comesApartInRows : comesApartInColumns;
+  const visit = (value: string): boolean => {
+    const producer = producers.get(value);
+    if (producer === undefined) {
+      return !trainable.has(value) && (axis === 0 || comesApart(lowered, value, vocabulary));
+    }
+    if (preparing.includes(producer)) return true;
+    const fine = producer.inputs.every((input) => input === "" || visit(input));
+    preparing.push(producer);
+    return fine && SLICEABLE[axis].has(producer.opType) && !joinsRows(producer) &&
+      comesApart(lowered, value, vocabulary);
+  };
+  if (!visit(weight)) return undefined;
+  const [y] = product.outputs;
+  return { hidden, logits, product: y, weight, axis, bias, preparing, vocabulary };
+}
+
+/** The product that makes logits of more classes than a chunk has; where there is one. */
+export function wideLogits(lowered: Graph, chunk: number): string | undefined {
+  const [{ name }] = lowered.outputs;
+  const classes = dimsIn(lowered, name).at(-1);
+  if (classes === undefined || classes <= chunk) return undefined;
+  return productOf(lowered, name, producersOf(lowered.nodes))?.product.outputs[0] ?? name;
+}
+
+/** Whether each row of the vocabulary takes the same number of rows: one, or one per block. */
+export function isMultiple(rows: Dim | undefined, vocabulary: Dim): boolean {
+  return typeof rows === "number" && typeof vocabulary === "number" && rows > 0 &&
+    rows % vocabulary === 0;
+}
+
+/** Operators that treat the entries of a weight's axis independently, by the axis. */
+const SLICEABLE = [
+  new Set(
+    "DequantizeLinear GatherBlockQuantized Cast Identity Mul Sub Add BitwiseAnd BitShift Concat Reshape"
+      .split(" "),
+  ),
+  new Set("DequantizeLinear Cast Identity Mul Sub Add".split(" ")),
+] as const;
+
+const joinsRows = (node: Node) => node.opType === "Concat" && intAttribute(node, "axis", 0) === 0;
+
+/** Whether a computed value has rows for each entry of the vocabulary. */
+function comesApartInRows(lowered: Graph, value: string, vocabulary: number): boolean {
+  return isMultiple(dimsIn(lowered, value)[0], vocabulary);
+}
+
+/** Whether a value has a column for each entry of the vocabulary, or is the same for all of them. */
+function comesApartInColumns(lowered: Graph, value: string, vocabulary: number): boolean {
+  const { dtype, dims } = typeIn(lowered, value)!;
+  const last = dims.at(-1) ?? 1;
+  if (last === 1 || dims.length === 1) return last === 1 || last === vocabulary;
+  // Two entries of 4 bits share a byte, and a column of them is nothing that can be gathered.
+  const isPacked = dtype === "int4" || dtype === "uint4";
+  return last === vocabulary && dims[0] !== vocabulary && !isPacked;
+}
+
+/** A product of two operands, the bias that is added to it, and nothing else. */
+function productOf(
+  lowered: Graph,
+  logits: string,
+  producers: ReadonlyMap<string, Node>,
+): { readonly product: Node; readonly bias?: string } | undefined {
+  const node = producers.get(logits);
+  if (node?.opType !== "Add") return node && plainProduct(node);
+  for (const [side, bias] of [node.inputs, node.inputs.toReversed()]) {
+    const made = producers.get(side);
+    const found = made && plainProduct(made);
+    if (found !== undefined && found.bias === undefined && lowered.initializers.has(bias)) {
+      return { ...found, bias };
+    }
+  }
+  return undefined;
+}
+
+function plainProduct(node: Node): { readonly product: Node; readonly bias?: string } | undefined {
+  if (node.domain !== "") return undefined;
+  if (node.opType === "MatMul") return { product: node };
+  if (node.opType !== "Gemm" || intAttribute(node, "transA", 0) === 1) return undefined;
+  const isPlain = ["alpha", "beta"].every((name) => floatAttribute(node, name, 1) === 1);
+  return isPlain ? { product: node, bias: node.inputs[2] || undefined } : undefined;
+}
+
+/** The weight as it lies before a product turns it, and its axis of output features. */
+function weightOf(
+  product: Node,
+  producers: ReadonlyMap<string, Node>,
+): { readonly weight: string; readonly axis: 0 | 1 } {
+  const [, right] = product.inputs;
+  const transB = product.opType === "Gemm" && intAttribute(product, "transB", 0) === 1;
+  const producer = producers.get(right);
+  const isTurned = producer?.opType === "Transpose" &&
+    intsAttribute(producer, "perm", [1, 0]).join() === "1,0";
+  return { weight: isTurned ? producer.inputs[0] : right, axis: isTurned === transB ? 1 : 0 };
+}
+
+/** Whether a bias has an entry for each of the vocabulary, and one alone. */
+function isBias(lowered: Graph, bias: string, vocabulary: number): boolean {
+  const dims = dimsIn(lowered, bias);
+  return dims.at(-1) === vocabulary && dims.slice(0, -1).every((dim) => dim === 1);
+}

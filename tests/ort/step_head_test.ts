@@ -1,0 +1,95 @@
+import { assert, assertEquals } from "@std/assert";
+import { node } from "../../src/graph/node.ts";
+import { float32, toNumbers } from "../../src/graph/tensor.ts";
+import type { Model } from "../../src/graph/types.ts";
+import { planTraining } from "../../src/plan/plan.ts";
+import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
+import { checkFast } from "../../src/train/check_fast.ts";
+import { PlannedModel } from "../../src/train/planned_model.ts";
+import { modelDir, readModel } from "../helpers/fixture_models.ts";
+import { RIGHT_FORMS } from "../helpers/integer_forms.ts";
+import { testOnEachOrt } from "../helpers/oldest_ort.ts";
+import { quantized } from "../helpers/quantized_model.ts";
+import { adapted, assertSame, batchOf, gradientsOf, rowsOf } from "../helpers/training_step.ts";
+
+/** Its head lies as MatMul's [K, vocabulary]. */
+const base = () => readModel(modelDir("tiny-llama-torch-fp32"));
+const VOCABULARY = 512;
+const batch = batchOf(rowsOf([9, 6, 16]), 16, "causal");
+
+/** The model with a row added to its logits, as CodeGen and Phi have it. */
+function withBias(model: Model): Model {
+  const { nodes, initializers } = model.graph;
+  const bias = Float32Array.from({ length: VOCABULARY }, (_, i) => Math.sin(i));
+  const renamed = nodes.map((node) => ({
+    ...node,
+    outputs: node.outputs.map((name) => name === "logits" ? "unbiased" : name),
+  }));
+  return {
+    ...model,
+    graph: {
+      ...model.graph,
+      nodes: [...renamed, node("Add", ["head.bias", "unbiased"], "logits")],
+      initializers: new Map([...initializers, ["head.bias", float32([VOCABULARY], bias)]]),
+    },
+  };
+}
+
+const HEADS: Readonly<Record<string, () => Model>> = {
+  "floats": base,
+  "8 bits per channel": () => quantized(base(), { bits: 8, minElements: 1024 }),
+  "floats and a bias": () => withBias(base()),
+  "blocks of 4 bits and a bias": () => withBias(quantized(base(), { bits: 4, minElements: 1024 })),
+};
+
+for (const [what, model] of Object.entries(HEADS)) {
+  testOnEachOrt(
+    `accumulate() has the same loss and gradients with a head of ${what} in chunks, and logits() the same logits`,
+    async (ortLib) => {
+      using runner = createOrtRunner({ threads: 1, ortLib });
+      const numbers = async (headChunk: number) => {
+        using step = new PlannedModel({
+          ...{ runner, ...adapted(model()), objective: "causal", headChunk },
+        });
+        const gradients = await gradientsOf(step, [batch]);
+        const { lossSum, targetCount } = await step.evaluate(batch);
+        const logits = toNumbers(await step.logits(batch)) as Float32Array;
+        return { gradients, loss: lossSum / targetCount, logits };
+      };
+      const whole = await numbers(VOCABULARY);
+      // 128 divides the vocabulary, 100 leaves a rest.
+      for (const chunk of [128, 100]) {
+        const { gradients, loss, logits } = await numbers(chunk);
+        assertSame(gradients, whole.gradients);
+        assert(Math.abs(loss - whole.loss) < 1e-5 * whole.loss, `loss ${loss}, not ${whole.loss}`);
+        logits.forEach((value, i) => assert(Math.abs(value - whole.logits[i]) < 1e-5));
+      }
+    },
+  );
+
+  Deno.test(`fast rounds a head of ${what} in chunks, within the stated cosine`, async () => {
+    using runner = createOrtRunner({ threads: 1 });
+    const [integerForm] = RIGHT_FORMS;
+    const made = { ...adapted(model()), headChunk: 100, integerForm };
+    using step = new PlannedModel({ runner, ...made, objective: "causal" });
+    const { cosine, passed } = await checkFast(step, batch);
+    assert(passed && cosine > 0.99, `cosine ${cosine}`);
+    const shape = { batch: 2, length: 8, targetRows: 16 };
+    const { derivations } = planTraining(made.model, { ...shape, ...made, numeric: "fast" });
+    const rounded = derivations.filter(({ label }) => label.startsWith("8-bit head, chunk "));
+    assertEquals(rounded.length, 6);
+  });
+}
+
+Deno.test("planTraining() gives all chunks of a head in columns one graph where their runs divide it", () => {
+  const { model, trainable } = adapted(base());
+  const graphs = (headChunk: number) => {
+    const shape = { batch: 2, length: 8, targetRows: 16, trainable, headChunk };
+    const chunks = planTraining(model, shape).training.calls
+      .filter(({ label }) => label.startsWith("head, chunk "));
+    return [chunks.length, new Set(chunks.map(({ key }) => key)).size];
+  };
+  assertEquals(graphs(128), [4, 1]);
+  assertEquals(graphs(100), [6, 6]);
+  assertEquals(graphs(VOCABULARY), [0, 0]);
+});
