@@ -14,6 +14,8 @@ import { commonShape } from "./model_shapes.ts";
 export interface TrainingForms {
   readonly dequantForm?: DequantForm;
   readonly integerForm?: IntegerForm;
+  /** Of a run whose gradient in `fast` is right only so: see `PlanSettings`. */
+  readonly rotated?: boolean;
 }
 
 /** Rows of the activations that a short measurement multiplies. */

@@ -42,15 +42,20 @@ export function writeChosenMemory(adapterPath: string, chosen: ChosenMemory): vo
     keep_bytes: keepBytes,
     sequences,
     lanes,
-    forms: forms && { dequant: forms.dequantForm, integer: forms.integerForm },
+    forms: forms && {
+      dequant: forms.dequantForm,
+      integer: forms.integerForm,
+      rotated: forms.rotated,
+    },
   });
   replaceFile(join(adapterPath, FILE), new TextEncoder().encode(text + "\n"));
 }
 
 /** Forms that this release of graft does not have are none. */
-function formsOf({ dequant, integer }: Readonly<Record<string, unknown>>): TrainingForms {
+function formsOf({ dequant, integer, rotated }: Readonly<Record<string, unknown>>): TrainingForms {
   return {
     dequantForm: DEQUANT_FORMS.find((form) => form === dequant),
     integerForm: INTEGER_FORMS.find((form) => form === integer),
+    rotated: rotated === true,
   };
 }

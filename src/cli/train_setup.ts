@@ -40,7 +40,7 @@ import {
   labelsFor,
   targetsOf,
 } from "./train_adapter.ts";
-import { chooseNumeric } from "./train_numeric.ts";
+import { type Arithmetic, chooseNumeric } from "./train_numeric.ts";
 import { checkProvider } from "./train_provider.ts";
 import { loadTrainData, type TrainData } from "./train_data.ts";
 import { TRAIN_FLAGS, type TrainFlags } from "./train_flags.ts";
@@ -98,31 +98,43 @@ export async function setUpTraining(
     dropout: flags.loraDropout,
     ...forms,
   };
-  const { keepBytes, sequences, tokens, unpack, lanes } = await fitTraining(
-    {
-      options,
-      data,
-      weightBytes: sizeBytes + quantizedConstantBytes(model.graph),
-      tokenizerBytes: own.loadData ? 0 : tokenizerSize(folder),
-      lanes: own.lanes,
-    },
-    flags,
-    terminal,
-  );
-  const step = resources.use(
-    new PlannedModel({ ...options, keepBytes, unpack, ownsInitialValues: true, lanes }),
-  );
+  const open = async (arithmetic: Arithmetic) => {
+    const settings = { ...options, rotated: arithmetic.rotated };
+    const fit = await fitTraining(
+      {
+        options: settings,
+        data,
+        weightBytes: sizeBytes + quantizedConstantBytes(model.graph),
+        tokenizerBytes: own.loadData ? 0 : tokenizerSize(folder),
+        lanes: own.lanes,
+      },
+      { ...flags, numeric: arithmetic.numeric },
+      terminal,
+    );
+    const { keepBytes, unpack, lanes } = fit;
+    const step = new PlannedModel({
+      ...{ ...settings, keepBytes, unpack, ownsInitialValues: true, lanes },
+    });
+    return { arithmetic, fit, step };
+  };
+  const asked = flags.train && flags.numeric === "fast" ? "fast" : "exact";
+  const first = await open({ numeric: asked, rotated: forms.rotated ?? false });
+  using untilChosen = new DisposableStack();
+  untilChosen.use(first.step);
   const batch = await data.train.batch(0, 0);
-  const firstRows = sliceBatch(batch, 0, sequences);
-  await checkForward(runner, adapted.model, step, batch, terminal);
+  await checkForward(runner, adapted.model, first.step, batch, terminal);
   if (runner.providers.length > 0) {
     using processor = openProcessor(flags);
-    await checkProvider(step, options, processor, firstRows, terminal);
+    const rows = sliceBatch(batch, 0, first.fit.sequences);
+    await checkProvider(first.step, options, processor, rows, terminal);
   }
   // Reads all weights: before those of `fast` are made, so that both are never there at once.
   const baseDigest = modelDigest(model);
-  const asked = flags.train && flags.numeric === "fast" ? "fast" : "exact";
-  const numeric = await chooseNumeric(asked, step, firstRows, terminal);
+  const { opened, choice } = await chooseNumeric(first, open, batch, terminal);
+  untilChosen.move();
+  const step = resources.use(opened.step);
+  const { keepBytes, sequences, tokens, lanes } = opened.fit;
+  const { rotated } = opened.arithmetic;
   const optimizer = resources.use(
     await graphOptimizer(runner, step.parameters, {
       ...OPTIMIZER_DEFAULTS,
@@ -138,10 +150,12 @@ export async function setUpTraining(
     pooling: adapted.newHead ? flags.pooling : undefined,
     dataDigest: data.identity.train_data,
     parents: parentsOf(flags.resumeAdapterFile),
-    config: fileValues({ ...flags, numeric: numeric.setting }, TRAIN_FLAGS),
+    config: fileValues({ ...flags, numeric: choice.setting }, TRAIN_FLAGS),
   };
-  const prefixIdentity = JSON.stringify([baseDigest, runner.description, VERSION, forms]);
-  const frozen = frozenLayers(step, firstRows, prefixIdentity);
+  const prefixIdentity = JSON.stringify([
+    ...[baseDigest, runner.description, VERSION, { ...forms, rotated }],
+  ]);
+  const frozen = frozenLayers(step, sliceBatch(batch, 0, sequences), prefixIdentity);
   step.forgetComparisons();
   const kept = resources.move();
   return {
@@ -150,8 +164,8 @@ export async function setUpTraining(
     data: data.train,
     validation: data.validation,
     test: data.test,
-    numeric,
-    memory: { keepBytes, sequences, lanes, forms },
+    numeric: choice,
+    memory: { keepBytes, sequences, lanes, forms: { ...forms, rotated } },
     frozen,
     identity: { base: baseDigest, tokenizer: tokenizerDigest, ...data.identity },
     saveAdapter: (directory, parameters) =>
@@ -207,7 +221,7 @@ function frozenLayers(
   batch: TokenBatch,
   identity: string,
 ): FrozenLayers | undefined {
-  if (step.planOf(batch, []).frozen === undefined) return undefined;
+  if (step.planOf(batch, { passes: [] }).frozen === undefined) return undefined;
   return { identity, keepIn: (file) => step.activations = file };
 }
 

@@ -15,6 +15,8 @@ export interface DerivedGraph {
   readonly derivations: readonly Derivation[];
   /** What the derivations make; the graph reads it like initializers. */
   readonly derived: ReadonlySet<string>;
+  /** Whether products in 8 bits read weights as the file holds them; absent: none do. */
+  readonly readsStored?: boolean;
 }
 
 /** Plans derivations of one lowered graph; those of weights alike differ in names, and are made once. */

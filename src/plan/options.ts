@@ -23,6 +23,11 @@ export interface PlanSettings {
   readonly dropout?: number;
   /** Whether frozen products are computed in 8-bit integers; default `exact`: they are not. */
   readonly numeric?: Numeric;
+  /**
+   * Whether `fast` rotates and rounds anew weights that the file holds in 8 bits per channel, too;
+   * default false: it reads them as they lie, beside activations whose outliers nothing spreads.
+   */
+  readonly rotated?: boolean;
   /** Whether `exact` takes packed weights apart once (`unpackWeights`); default false. */
   readonly unpack?: boolean;
   /** How 4- and 8-bit blocks are dequantised (`dequantFormFor` tells what a runtime has). */

@@ -54,6 +54,8 @@ export interface TrainingPlan {
   readonly savedBytes: number;
   /** Whether the budget for kept activations ends before they do, so that fewer rows would keep more. */
   readonly keepsSome: boolean;
+  /** Whether products in 8 bits read weights as the file holds them: `rotated` would change that. */
+  readonly readsStored: boolean;
 }
 
 /**
@@ -118,6 +120,7 @@ function planStep(step: StepGraph, options: PlanOptions): TrainingPlan | undefin
     segmentCount: cut.segments.length,
     savedBytes,
     keepsSome,
+    readsStored: quantized.readsStored ?? false,
   };
 }
 
@@ -137,13 +140,13 @@ function chunkableHead(
  */
 function inNumeric(
   graph: Graph,
-  { numeric = "exact", integerForm, unpack = false, trainable }: PlanOptions,
+  { numeric = "exact", integerForm, rotated, unpack = false, trainable }: PlanOptions,
   head: ChunkableHead | undefined,
   headChunk: number,
 ): DerivedGraph {
   if (numeric === "fast") {
     const logits = head?.product ?? wideLogits(graph, headChunk);
-    return quantizeLinears(graph, trainable, new Set(logits && [logits]), integerForm);
+    return quantizeLinears(graph, trainable, new Set(logits && [logits]), integerForm, rotated);
   }
   return unpack
     ? unpackWeights(graph, trainable, new Set(head?.preparing))

@@ -30,14 +30,16 @@ const LEAST_WIDTH = 32;
  * @param trainable initializers that change, whose products stay float
  * @param except values whose products stay as they are (a head that runs in chunks)
  * @param form how the products are computed
+ * @param rotated whether weights that the file holds in 8 bits are rounded anew like all others
  */
 export function quantizeLinears(
   lowered: Graph,
   trainable: ReadonlySet<string>,
   except: ReadonlySet<string> = new Set(),
   form: IntegerForm = "u8s8",
+  rotated = false,
 ): DerivedGraph {
-  const pass = new Pass(lowered, trainable, weightType(form));
+  const pass = new Pass(lowered, trainable, weightType(form), rotated);
   const nodes = lowered.nodes.flatMap((node) =>
     except.has(node.outputs[0]) ? [node] : pass.quantized(node) ?? [node]
   );
@@ -50,7 +52,12 @@ export function quantizeLinears(
   const derivations = pass.derivations.calls;
   const derived = derivations.flatMap((call) => [...call.fetches.values()]);
   const given = new Set(derived.filter((name) => read.has(name)));
-  return { graph: verify(graph, "quantizeLinears()", given), derivations, derived: given };
+  return {
+    graph: verify(graph, "quantizeLinears()", given),
+    derivations,
+    derived: given,
+    readsStored: pass.readsStored,
+  };
 }
 
 /** 8-bit weights of a product and their scales, as {@linkcode quantizedLinearNode} reads them. */
@@ -74,15 +81,27 @@ interface Product {
 class Pass {
   readonly values: ValueInfo[] = [];
   readonly derivations: Derivations;
+  /** Whether a product reads weights as the file holds them. */
+  readsStored = false;
   readonly #lowered: Graph;
   readonly #codes: CodeType;
+  readonly #rotated: boolean;
   readonly #views = new Map<string, string>();
   readonly #rotations = new Set<string>();
 
-  /** @param codes type of the weights' codes */
-  constructor(lowered: Graph, trainable: ReadonlySet<string>, codes: CodeType) {
+  /**
+   * @param codes type of the weights' codes
+   * @param rotated whether all weights are rounded anew
+   */
+  constructor(
+    lowered: Graph,
+    trainable: ReadonlySet<string>,
+    codes: CodeType,
+    rotated: boolean,
+  ) {
     this.#lowered = lowered;
     this.#codes = codes;
+    this.#rotated = rotated;
     this.derivations = new Derivations(lowered, trainable);
   }
 
@@ -154,7 +173,9 @@ class Pass {
 
   /** The weight's own integers where the file holds int8 per channel, else rounded to that. */
   #weight(right: string, transB: boolean): QuantizedWeight {
-    return this.#stored(right, transB) ?? this.#rounded(right, transB);
+    const stored = this.#rotated ? undefined : this.#stored(right, transB);
+    if (stored !== undefined) this.readsStored = true;
+    return stored ?? this.#rounded(right, transB);
   }
 
   #stored(right: string, transB: boolean): QuantizedWeight | undefined {

@@ -5,7 +5,7 @@ import { countCorrect, type Targets, type TokenBatch } from "../data/targets.ts"
 import { DROPOUT_SEED } from "../plan/dropout.ts";
 import { gradientName, LOGITS, LOSS, type Numeric } from "../plan/names.ts";
 import { neighbourPlans } from "../plan/open_plan.ts";
-import { keyOf, type Pass } from "../plan/options.ts";
+import { keyOf } from "../plan/options.ts";
 import { planTraining, type TrainingPlan } from "../plan/plan.ts";
 import type { DeviceTensor, Runner } from "../runtime/runner.ts";
 import type { ActivationFile } from "./activation_file.ts";
@@ -178,12 +178,12 @@ export class PlannedModel implements StepModel<TokenBatch> {
   /**
    * A plan for a batch's shape, made anew: to look at, not to run.
    *
-   * @param passes what is wanted; default all
+   * @param use what for; default all passes in `exact`
    */
-  planOf(batch: TokenBatch, passes?: readonly Pass[]): TrainingPlan {
+  planOf(batch: TokenBatch, use: PlanUse = {}): TrainingPlan {
     const { model } = this.#options;
     const prepared = prepare(batch, this.#packs);
-    return planTraining(model, planOptionsFor(this.#settings, prepared, { passes }));
+    return planTraining(model, planOptionsFor(this.#settings, prepared, use));
   }
 
   [Symbol.dispose](): void {

@@ -75,5 +75,6 @@ export function planOptionsFor(
     headChunk,
     dequantForm: options.dequantForm ?? dequantFormFor(options.runner.version),
     integerForm: options.integerForm,
+    rotated: options.rotated,
   };
 }

@@ -1,8 +1,10 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { join } from "@std/path";
+import type { Model } from "../../src/graph/types.ts";
 import { encodeModel } from "../../src/onnx/mod.ts";
 import { modelDir, readModel } from "../helpers/fixture_models.ts";
 import { graft, graftSignalled } from "../helpers/graft.ts";
+import { quantized } from "../helpers/quantized_model.ts";
 import { withOutlier } from "../helpers/outlier_model.ts";
 import { pairs, sha256 } from "../helpers/training_runs.ts";
 import { inTempDir } from "../helpers/temp_dir.ts";
@@ -15,6 +17,18 @@ function argsOf(path: string, model: string): string[] {
     ...["train", "--model", model, "--data", data, "--threads=1", "--numeric=fast"],
     ...["--iters=120", "--save-every=3", "--steps-per-report=1", "--learning-rate=1e-2"],
   ];
+}
+
+/** A folder with what is made of a model in floats. */
+function modelIn(path: string, make: (floats: Model) => Model): string {
+  const base = modelDir("tiny-llama-torch-fp32");
+  const model = join(path, "model");
+  Deno.mkdirSync(model);
+  for (const { name } of Deno.readDirSync(base)) {
+    Deno.copyFileSync(join(base, name), join(model, name));
+  }
+  Deno.writeFileSync(join(model, "model.onnx"), encodeModel(make(readModel(base))));
+  return model;
 }
 
 /** The line of metrics.jsonl that tells of the comparison. */
@@ -58,16 +72,35 @@ Deno.test("graft train --numeric fast prints the cosine, records it, and goes on
     assert(await weights(exact) !== await weights(straight), "fast computes in 8 bits");
   }));
 
+Deno.test("graft train --numeric fast rotates weights of 8 bits where it needs that, and at once on a resume", () =>
+  inTempDir(async (path) => {
+    const model = modelIn(
+      path,
+      (floats) => quantized(withOutlier(floats, 30), { bits: 8, minElements: 1024 }),
+    );
+    const args = argsOf(path, model);
+    const foretold = (stderr: string) => stderr.match(/Memory: about/g)?.length;
+    const straight = join(path, "straight");
+    const whole = await graft(...args, "--adapter-path", straight);
+    assertEquals(whole.code, 0, whole.stderr);
+    assertStringIncludes(whole.stderr, "fast, weights of 8 bits rotated and rounded anew: its");
+    assertEquals(foretold(whole.stderr), 2);
+    const [line] = comparison(straight);
+    assertEquals(line.numeric, "fast");
+    assert(line.fast_cosine > 0.98, `cosine ${line.fast_cosine}`);
+
+    const broken = join(path, "broken");
+    const stopped = await graftSignalled(/step 4\//, "SIGINT", ...args, "--adapter-path", broken);
+    assertEquals(stopped.code, 130, stopped.stderr);
+    const hint = stopped.stderr.match(/To go on: graft (.*)/)!;
+    const resumed = await graft(...hint[1].split(" "));
+    assertEquals([resumed.code, foretold(resumed.stderr)], [0, 1], resumed.stderr);
+    assertEquals(await weights(broken), await weights(straight));
+  }));
+
 Deno.test("graft train --numeric fast goes on in exact where 8 bits lose the gradient, and says so", () =>
   inTempDir(async (path) => {
-    const base = modelDir("tiny-llama-torch-fp32");
-    const model = join(path, "model");
-    Deno.mkdirSync(model);
-    for (const { name } of Deno.readDirSync(base)) {
-      Deno.copyFileSync(join(base, name), join(model, name));
-    }
-    Deno.writeFileSync(join(model, "model.onnx"), encodeModel(withOutlier(readModel(base), 1e5)));
-    const args = argsOf(path, model);
+    const args = argsOf(path, modelIn(path, (floats) => withOutlier(floats, 1e5)));
     const [fallen, exact] = [join(path, "fallen"), join(path, "exact")];
     const run = await graft(...args, "--adapter-path", fallen);
     assertEquals(run.code, 0, run.stderr);

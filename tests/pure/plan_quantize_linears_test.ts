@@ -52,6 +52,16 @@ function builderOf(graph: Graph, derived: ReadonlySet<string>): GraphBuilder {
 const linearOf = (graph: Graph) =>
   graph.nodes.find((node) => node.opType === "QuantizedLinear") as Node;
 
+Deno.test("quantizeLinears() rounds int8 channels anew, rotated, where that is asked for", () => {
+  const graph = stored(1, [N]);
+  const asTheyLie = quantizeLinears(graph, new Set());
+  const rotated = quantizeLinears(graph, new Set(), new Set(), "u8s8", true);
+  assertEquals([asTheyLie.readsStored, rotated.readsStored], [true, false]);
+  assertEquals(asTheyLie.derivations.length, 0);
+  assertEquals(rotated.derivations.map(({ feeds }) => [...feeds.values()]), [["W", "s"]]);
+  assertEquals(rotated.graph.nodes.map(({ opType }) => opType), ["Rotation", "QuantizedLinear"]);
+});
+
 Deno.test("quantizeLinears() reads int8 channels as the file holds them, whichever axis has the scales", () => {
   for (
     const [axis, scales, post, pre] of [[1, [N], "s", ""], [0, [K], "", "s"], [
