@@ -11,6 +11,7 @@ import { bindInputs } from "./inputs.ts";
 import { lowerSource, trainingSource } from "./lower.ts";
 import type { PlanOptions } from "./options.ts";
 import { packTokens } from "./pack_tokens.ts";
+import { scaleHidden } from "./scale_hidden.ts";
 import { selectEarly } from "./select_early.ts";
 import { selectTargetRows, TARGET_ROWS } from "./select_rows.ts";
 
@@ -45,7 +46,7 @@ export function stepGraph(model: Model, options: PlanOptions): StepGraph {
   const lowered = lowerSource(foldings?.current?.graph ?? source, model, bound, options);
   const padded = selected === undefined
     ? lowered
-    : selectEarly(lowered, options, targetRows!, trainable);
+    : scaleHidden(selectEarly(lowered, options, targetRows!, trainable), trainable);
   const packed = packedRows === undefined
     ? padded
     : packTokens(padded, options, packedRows, trainable);

@@ -4,6 +4,7 @@ import { float32, toNumbers } from "../../src/graph/tensor.ts";
 import type { Model } from "../../src/graph/types.ts";
 import { planTraining } from "../../src/plan/plan.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
+import { compareForward } from "../../src/train/compare_forward.ts";
 import { checkFast } from "../../src/train/check_fast.ts";
 import { PlannedModel } from "../../src/train/planned_model.ts";
 import { modelDir, readModel } from "../helpers/fixture_models.ts";
@@ -35,9 +36,27 @@ function withBias(model: Model): Model {
   };
 }
 
+/** The model with its logits divided by a number, as Granite has it. */
+function withScale(model: Model): Model {
+  const { nodes, initializers } = model.graph;
+  const renamed = nodes.map((node) => ({
+    ...node,
+    outputs: node.outputs.map((name) => name === "logits" ? "unscaled" : name),
+  }));
+  return {
+    ...model,
+    graph: {
+      ...model.graph,
+      nodes: [...renamed, node("Div", ["unscaled", "head.scale"], "logits")],
+      initializers: new Map([...initializers, ["head.scale", float32([], [1.75])]]),
+    },
+  };
+}
+
 const HEADS: Readonly<Record<string, () => Model>> = {
   "floats": base,
   "8 bits per channel": () => quantized(base(), { bits: 8, minElements: 1024 }),
+  "floats and a divisor": () => withScale(base()),
   "floats and a bias": () => withBias(base()),
   "blocks of 4 bits and a bias": () => withBias(quantized(base(), { bits: 4, minElements: 1024 })),
 };
@@ -47,10 +66,11 @@ for (const [what, model] of Object.entries(HEADS)) {
     `accumulate() has the same loss and gradients with a head of ${what} in chunks, and logits() the same logits`,
     async (ortLib) => {
       using runner = createOrtRunner({ threads: 1, ortLib });
+      const made = adapted(model());
       const numbers = async (headChunk: number) => {
-        using step = new PlannedModel({
-          ...{ runner, ...adapted(model()), objective: "causal", headChunk },
-        });
+        using step = new PlannedModel({ runner, ...made, objective: "causal", headChunk });
+        const compared = await compareForward(runner, made.model, step, batch);
+        assert(compared.relativeDifference < 1e-5, `${compared.relativeDifference}`);
         const gradients = await gradientsOf(step, [batch]);
         const { lossSum, targetCount } = await step.evaluate(batch);
         const logits = toNumbers(await step.logits(batch)) as Float32Array;

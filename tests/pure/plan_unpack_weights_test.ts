@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { ints } from "../../src/graph/attributes.ts";
+import { int, ints } from "../../src/graph/attributes.ts";
 import { GraphBuilder } from "../../src/graph/builder.ts";
 import { float32, tensor } from "../../src/graph/tensor.ts";
 import { type DequantForm, dequantizeBlocks, setDequantForm } from "../../src/ops/dequantize.ts";
@@ -41,6 +41,38 @@ Deno.test("unpackWeights() leaves one DequantizeLinear a weight, and shares what
   for (const name of derived) {
     const shape = [ROWS * COLUMNS / BLOCK, BLOCK];
     assertEquals(graph.valueInfo.get(name)?.type, { dtype: "uint8", shape });
+  }
+});
+
+/** x · W, W [ROWS, COLUMNS] in 4-bit codes with a scale a block of its first axis. */
+function packedProduct(dtype: "int4" | "uint4", zeroPoints: boolean) {
+  const b = new GraphBuilder(inferTraining);
+  const codes = (name: string, rows: number) =>
+    b.initializer(
+      name,
+      tensor(dtype, [rows, COLUMNS], new Uint8Array(rows * COLUMNS / 2).fill(0x53)),
+    );
+  const scales = float32([ROWS / BLOCK, COLUMNS], new Float32Array(ROWS / BLOCK * COLUMNS));
+  const inputs = [codes("q", ROWS), b.initializer("s", scales)];
+  if (zeroPoints) inputs.push(codes("z", ROWS / BLOCK));
+  const attributes = { axis: int(0), block_size: int(BLOCK) };
+  const x = b.input("x", "float32", [5, ROWS]);
+  return b.build("g", [b.op("MatMul", [x, b.op("DequantizeLinear", inputs, attributes)])]);
+}
+
+Deno.test("unpackWeights() widens codes of 4 bits, and their zero points, to the type of 8", () => {
+  for (const [dtype, wide] of [["int4", "int8"], ["uint4", "uint8"]] as const) {
+    const { graph, derivations } = unpackWeights(packedProduct(dtype, true), new Set());
+    const [dequantize] = graph.nodes;
+    assertEquals(dequantize.inputs, [`q.${wide}`, "s", `z.${wide}`]);
+    assertEquals(graph.valueInfo.get(`q.${wide}`)?.type, { dtype: wide, shape: [ROWS, COLUMNS] });
+    assertEquals(derivations.flatMap(({ feeds }) => [...feeds.values()]).sort(), ["q", "z"]);
+  }
+  const symmetric = unpackWeights(packedProduct("int4", false), new Set());
+  assertEquals(symmetric.graph.nodes[0].inputs, ["q.int8", "s"]);
+  for (const trained of ["q", "z"]) {
+    const { derivations } = unpackWeights(packedProduct("int4", true), new Set([trained]));
+    assertEquals(derivations, []);
   }
 });
 
