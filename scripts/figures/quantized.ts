@@ -1,6 +1,6 @@
 /**
- * Trains what `graft quantize` makes of a language model, at 8 bits per channel and at 4 in blocks, in
- * `exact` and in `fast` in turn: medians of tokens per second, the processes' peak memory, and what
+ * Trains what `graft quantize` makes of a language model, at 8 bits per channel and at 4 in blocks, as
+ * MatMulNBits and as DequantizeLinear, in `exact` and in `fast` in turn: medians of tokens per second, the processes' peak memory, and what
  * each run says of its gradient. The model in floats is SmolLM2 dequantised.
  *
  * usage: deno run -A scripts/figures/quantized.ts [SHARED] [ROUNDS] (default: ../shared and 3)
@@ -20,9 +20,9 @@ try {
   await graft("train", "-m", base, "--data", data, "--iters", "1", ...adapter);
   const floats = ["--dequantize", "--no-latency", "--force", "--save-path", path("floats")];
   await graft("merge", "-m", base, ...adapter, ...floats);
-  for (const bits of ["8", "4"]) {
-    const model = path(`bits-${bits}`);
-    await graft("quantize", path("floats"), "--bits", bits, "--save-path", model);
+  for (const how of [["--bits", "8"], ["--bits", "4"], ["--bits", "4", "--use-qdq"]]) {
+    const model = path(how.join(""));
+    await graft("quantize", path("floats"), ...how, "--save-path", model);
     const runs = { exact: [], fast: [] } as Record<
       typeof NUMERICS[number],
       { numeric: string; tokens_per_s: number; peak_rss_mb: number }[]
@@ -41,7 +41,9 @@ try {
       tokensPerSecond: median(runs[numeric].map((run) => run.tokens_per_s)),
       peakMb: median(runs[numeric].map((run) => run.peak_rss_mb)),
     });
-    console.log(JSON.stringify({ bits, exact: figures("exact"), fast: figures("fast") }));
+    console.log(
+      JSON.stringify({ quantize: how.join(" "), exact: figures("exact"), fast: figures("fast") }),
+    );
   }
 } finally {
   Deno.removeSync(folder, { recursive: true });

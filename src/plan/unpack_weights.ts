@@ -3,8 +3,8 @@
  * 4-bit codes become a byte each, and what is left in the calls is one DequantizeLinear. The numbers
  * are the same to the bit; a weight takes a byte instead of half of one.
  *
- * Codes that calls compute are made beforehand; those of a 4-bit type, whose kernel takes six times as
- * long as that for bytes (ONNX Runtime 1.32), get the type of 8 bits.
+ * Codes that calls compute are made beforehand; those of a 4-bit type, whose kernel takes several
+ * times as long as that for bytes, get the type of 8 bits.
  */
 import { int } from "../graph/attributes.ts";
 import type { GraphBuilder } from "../graph/builder.ts";
