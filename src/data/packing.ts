@@ -1,6 +1,5 @@
 /** Which rows of a padded batch are real tokens, and how many rows a graph is made for that runs over them alone. */
 import { int64, type Tensor, toNumbers } from "../graph/tensor.ts";
-import { stepAt } from "./buckets.ts";
 import type { TokenBatch } from "./targets.ts";
 
 /** Real tokens of a batch as rows. */
@@ -38,11 +37,10 @@ export function packingOf(batch: TokenBatch, least = 0): Packing | undefined {
   return { rows, places: int64([rows], places), rowOf: int64([total], rowOf) };
 }
 
-/**
- * Rows for a number of real tokens: at least one row more than there are tokens, at most a sixteenth
- * beyond 128; few numbers, few shapes.
- */
+/** Rows are made up to a multiple of so many: few numbers, few shapes. */
+const STEP = 8;
+
+/** Rows for a number of real tokens: at least one row more than there are tokens. */
 export function packedRows(real: number): number {
-  const step = stepAt(real, 8, 16);
-  return Math.ceil((real + 1) / step) * step;
+  return Math.ceil((real + 1) / STEP) * STEP;
 }

@@ -80,6 +80,10 @@ const SESSION_NODE_BYTES = 16 * 1024;
 const KINDS_OF_SHAPES = 2;
 /** Plan of one batch shape: JavaScript objects, tensors over what it reads. */
 const PLAN_BYTES = 1.5 * MIB;
+/** Shapes that are planned for themselves, or as templates of others. */
+const PLANNED_SHAPES = 16;
+/** Plan that came of a template, with whose graphs it shares most. */
+const RESIZED_PLAN_BYTES = 0.1 * MIB;
 /** A thread for a part of a batch: a V8 isolate with little in it. */
 const LANE_BYTES = 9 * MIB;
 /** What planning further shapes leaves before it is collected, as `collectGarbage` has it. */
@@ -121,7 +125,7 @@ export function predictMemory(run: RunToPredict): PredictedMemory {
     savedBytes,
     temporaryBytes: Math.max(0, stepBytes - savedBytes - gradientBytes - derivedBytes),
     adapterBytes: held + gradientBytes,
-    baseBytes: program + nodes * SESSION_NODE_BYTES + shapes * PLAN_BYTES +
+    baseBytes: program + nodes * SESSION_NODE_BYTES + planBytes(shapes) +
       (shapes > 1 ? GARBAGE_BYTES : 0) + (lanes > 1 ? lanes * LANE_BYTES : 0) +
       simulation.arena.regionBytes * ARENA_BOOKKEEPING,
   };
@@ -131,9 +135,15 @@ export function predictMemory(run: RunToPredict): PredictedMemory {
   return { ...parts, peakBytes: Math.ceil(Math.max(training, encoding, comparing)) };
 }
 
+function planBytes(shapes: number): number {
+  const planned = Math.min(shapes, PLANNED_SHAPES);
+  return planned * PLAN_BYTES + (shapes - planned) * RESIZED_PLAN_BYTES;
+}
+
 /** Bytes of the weights that a plan makes others of and does not read any more. */
-function sourceBytes({ derivations, constants }: TrainingPlan): number {
+function sourceBytes({ derivations, training, constants }: TrainingPlan): number {
   const sources = new Set(derivations.flatMap(({ feeds }) => [...feeds.values()]));
+  for (const { feeds } of training.calls) for (const name of feeds.values()) sources.delete(name);
   return [...sources].reduce((sum, name) => sum + constants.get(name)!.bytes.byteLength, 0);
 }
 
