@@ -54,7 +54,12 @@ export async function workloadSteps(
   const shape = step.planOf(batch).options;
   const workOf = (numeric: Setting) =>
     stepWork(
-      planTraining(model, { ...shape, numeric, keepBytes: Number.MAX_SAFE_INTEGER, unpack: true })
+      planTraining(model, {
+        ...shape,
+        numeric,
+        keepBytes: Number.MAX_SAFE_INTEGER,
+        readyWeights: true,
+      })
         .training.calls,
     );
   return { tokens: batch.tokenCount, work: { exact: workOf("exact"), fast: workOf("fast") } };

@@ -37,8 +37,12 @@ export interface PredictedRun {
   readonly lanes: number;
 }
 
-/** @param unpack whether weights are taken apart once; default false */
-export type Predict = (batch: TokenBatch, keepBytes: number, unpack?: boolean) => PredictedMemory;
+/** @param readyWeights as `PlanSettings` has it; default false */
+export type Predict = (
+  batch: TokenBatch,
+  keepBytes: number,
+  readyWeights?: boolean,
+) => PredictedMemory;
 
 /** What foretells a run whose largest batch is given. */
 export function memoryPredictor(run: PredictedRun): Predict {
@@ -56,11 +60,11 @@ export function memoryPredictor(run: PredictedRun): Predict {
     before.set(key, found);
     return found;
   };
-  return (batch, keepBytes, unpack = false) => {
+  return (batch, keepBytes, readyWeights = false) => {
     // What decoding and the prediction before have left goes: nothing is known yet of what is free.
     collectGarbage();
     const training = (batch: TokenBatch, numeric: Numeric, parts = 1) =>
-      plan({ ...options, keepBytes, unpack }, batch, {
+      plan({ ...options, keepBytes, readyWeights }, batch, {
         passes: ["training"],
         parts,
         dropout,

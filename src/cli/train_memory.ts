@@ -46,7 +46,7 @@ export interface MemoryParts {
 /**
  * Predicts the run's peak, chooses what is kept and how many sequences run at once, and tells both.
  *
- * @returns the choice, whether weights are taken apart once, how many parts of a batch are computed
+ * @returns the choice, whether weights are made ready for the calls, how many parts of a batch are computed
  * beside each other, and how many tokens run at once where a batch has more
  * @throws {RefusedError} with the numbers, where nothing fits
  */
@@ -54,7 +54,9 @@ export async function fitTraining(
   parts: MemoryParts,
   flags: TrainFlags,
   terminal: Terminal,
-): Promise<Fit & { readonly tokens: number; readonly unpack: boolean; readonly lanes: number }> {
+): Promise<
+  Fit & { readonly tokens: number; readonly readyWeights: boolean; readonly lanes: number }
+> {
   const chosen = flags.resume ? readChosenMemory(flags.adapterPath) : undefined;
   const lanes = laneCount(parts.options.runner, parts.lanes ?? chosen?.lanes ?? flags.threads);
   const { largest, shapes } = await shapesOf(parts.data.train, lanes);
@@ -66,8 +68,8 @@ export async function fitTraining(
     ...parts,
     ...{ flags, lanes, shapes: planned, evaluated: validation?.largest },
   });
-  const predict = (count: number, keepBytes: number, unpack?: boolean) =>
-    predictPart(sliceBatch(largest, 0, partSize(sequences, count, lanes)), keepBytes, unpack);
+  const predict = (count: number, keepBytes: number, readyWeights?: boolean) =>
+    predictPart(sliceBatch(largest, 0, partSize(sequences, count, lanes)), keepBytes, readyWeights);
   const free = freeBytes();
   const budget = budgetOf(flags, free);
   const packed = goOnAsBefore() ?? fitMemory({
@@ -88,13 +90,18 @@ export async function fitTraining(
       "There is less memory than when this run began: it keeps less, and the last bits may differ",
     );
   }
-  const { unpack, ...fit } = unpacked(packed);
-  /** With weights taken apart once, where they still fit: the numbers are the same. */
-  function unpacked(fit: Fit): Fit & { readonly unpack: boolean } {
-    const wanted = fit.fits && flags.train && flags.numeric === "exact" && !flags.gradCheckpoint;
+  const { readyWeights, ...fit } = madeReady(packed);
+  /**
+   * With weights as calls need them, where they still fit: the numbers are the same. In `fast` that
+   * saves less than activations that are kept do, and takes what those leave.
+   */
+  function madeReady(fit: Fit): Fit & { readonly readyWeights: boolean } {
+    const wanted = fit.fits && flags.train && !flags.gradCheckpoint;
     const predicted = wanted ? predict(fit.sequences, fit.keepBytes, true) : undefined;
-    const unpack = predicted !== undefined && predicted.peakBytes <= budget.bytes;
-    return unpack ? { ...fit, predicted, unpack } : { ...fit, unpack };
+    const room = flags.numeric === "exact" ? Infinity : fit.keepBytes - fit.predicted.savedBytes;
+    const readyWeights = predicted !== undefined && predicted.peakBytes <= budget.bytes &&
+      predicted.peakBytes - fit.predicted.peakBytes <= room;
+    return readyWeights ? { ...fit, predicted, readyWeights } : { ...fit, readyWeights };
   }
   const needed = fit.predicted.peakBytes;
   if (!fit.fits && needed > budget.bytes + budget.swapBytes) {
@@ -110,10 +117,10 @@ export async function fitTraining(
       `${budget.source}`,
   );
   if (!fit.fits) terminal.note("  that is more than is free: the system will swap");
-  if (fit.sequences === most) return { ...fit, tokens: TOKENS_AT_ONCE, unpack, lanes };
+  if (fit.sequences === most) return { ...fit, tokens: TOKENS_AT_ONCE, readyWeights, lanes };
   const tokens = fit.sequences * length;
   terminal.note(`  batches run ${tokens} tokens at a time and add up their gradients, to fit`);
-  return { ...fit, tokens, unpack, lanes };
+  return { ...fit, tokens, readyWeights, lanes };
 }
 
 async function shapesOf(data: BatchSource<TokenBatch>, lanes: number) {

@@ -111,9 +111,9 @@ export async function setUpTraining(
       { ...flags, numeric: arithmetic.numeric },
       terminal,
     );
-    const { keepBytes, unpack, lanes } = fit;
+    const { keepBytes, readyWeights, lanes } = fit;
     const step = new PlannedModel({
-      ...{ ...settings, keepBytes, unpack, ownsInitialValues: true, lanes },
+      ...{ ...settings, keepBytes, readyWeights, ownsInitialValues: true, lanes },
     });
     return { arithmetic, fit, step };
   };

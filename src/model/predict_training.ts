@@ -66,13 +66,13 @@ export function predictTraining(model: Model, run: TrainingToPredict): Predicted
     keepBytes,
     // What is quickest on the release that graft brings.
     dequantForm: "arithmetic",
-    unpack: true,
+    readyWeights: true,
     ...rowsOf(batch, Infinity),
   };
   const few = Math.min(COMPARED.sequences, run.batch);
   const compared = planTraining(trained, {
     ...options,
-    unpack: false,
+    readyWeights: false,
     batch: few,
     ...rowsOf(few, COMPARED.rows),
   });

@@ -28,8 +28,11 @@ export interface PlanSettings {
    * default false: it reads them as they lie, beside activations whose outliers nothing spreads.
    */
   readonly rotated?: boolean;
-  /** Whether `exact` takes packed weights apart once (`unpackWeights`); default false. */
-  readonly unpack?: boolean;
+  /**
+   * Whether weights take more memory so that calls do less with them: `exact` takes packed ones apart
+   * once (`unpackWeights`), `fast` has them both ways round; default false.
+   */
+  readonly readyWeights?: boolean;
   /** How 4- and 8-bit blocks are dequantised (`dequantFormFor` tells what a runtime has). */
   readonly dequantForm?: DequantForm;
   /** How activations and weights are rounded in the setting `fast`; default `u8s8`. */

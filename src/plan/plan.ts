@@ -140,15 +140,19 @@ function chunkableHead(
  */
 function inNumeric(
   graph: Graph,
-  { numeric = "exact", integerForm, rotated, unpack = false, trainable }: PlanOptions,
+  { numeric = "exact", integerForm, rotated, readyWeights, trainable }: PlanOptions,
   head: ChunkableHead | undefined,
   headChunk: number,
 ): DerivedGraph {
   if (numeric === "fast") {
     const logits = head?.product ?? wideLogits(graph, headChunk);
-    return quantizeLinears(graph, trainable, new Set(logits && [logits]), integerForm, rotated);
+    const quantized = quantizeLinears(graph, trainable, {
+      ...{ except: new Set(logits && [logits]), form: integerForm, rotated },
+      bothWays: readyWeights,
+    });
+    return quantized;
   }
-  return unpack
+  return readyWeights
     ? unpackWeights(graph, trainable, new Set(head?.preparing))
     : { graph, derivations: [], derived: new Set() };
 }

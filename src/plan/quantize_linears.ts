@@ -11,7 +11,7 @@ import type { GraphBuilder } from "../graph/builder.ts";
 import { type CodeType, ZERO_POINTS } from "../graph/codes.ts";
 import { dimsIn, typeIn } from "../graph/facts.ts";
 import { prune } from "../graph/passes/prune.ts";
-import { ONNX_TYPE } from "../graph/dtype.ts";
+import { type DataType, ONNX_TYPE } from "../graph/dtype.ts";
 import { elementCount, tensor } from "../graph/tensor.ts";
 import type { Graph, Node, ValueInfo } from "../graph/types.ts";
 import { verify } from "../graph/verify.ts";
@@ -25,23 +25,30 @@ import { Derivations, type DerivedGraph } from "./derivations.ts";
 /** Rows and columns below which a product is left alone: rounding costs more than it saves. */
 const LEAST_WIDTH = 32;
 
+export interface QuantizeLinears {
+  /** Values whose products stay as they are (a head that runs in chunks). */
+  readonly except?: ReadonlySet<string>;
+  /** How the products are computed; default `u8s8`. */
+  readonly form?: IntegerForm;
+  /** Whether weights that the file holds in 8 bits are rounded anew like all others; default false. */
+  readonly rotated?: boolean;
+  /** Whether weights are made both ways round, so that no call turns them; default false. */
+  readonly bothWays?: boolean;
+}
+
 /**
  * @param lowered graph of float operators
  * @param trainable initializers that change, whose products stay float
- * @param except values whose products stay as they are (a head that runs in chunks)
- * @param form how the products are computed
- * @param rotated whether weights that the file holds in 8 bits are rounded anew like all others
  */
 export function quantizeLinears(
   lowered: Graph,
   trainable: ReadonlySet<string>,
-  except: ReadonlySet<string> = new Set(),
-  form: IntegerForm = "u8s8",
-  rotated = false,
+  how: QuantizeLinears = {},
 ): DerivedGraph {
-  const pass = new Pass(lowered, trainable, weightType(form), rotated);
+  const pass = new Pass(lowered, trainable, how);
+  const { except } = how;
   const nodes = lowered.nodes.flatMap((node) =>
-    except.has(node.outputs[0]) ? [node] : pass.quantized(node) ?? [node]
+    except?.has(node.outputs[0]) ? [node] : pass.quantized(node) ?? [node]
   );
   const graph = prune({
     ...lowered,
@@ -64,6 +71,7 @@ export function quantizeLinears(
 export interface QuantizedWeight {
   readonly weight: string;
   readonly transB: boolean;
+  readonly turned?: string;
   readonly pre?: string;
   readonly post?: string;
   /** Whether its rows are rotated in blocks, as x must then be. */
@@ -86,22 +94,19 @@ class Pass {
   readonly #lowered: Graph;
   readonly #codes: CodeType;
   readonly #rotated: boolean;
+  readonly #bothWays: boolean;
   readonly #views = new Map<string, string>();
   readonly #rotations = new Set<string>();
 
-  /**
-   * @param codes type of the weights' codes
-   * @param rotated whether all weights are rounded anew
-   */
   constructor(
     lowered: Graph,
     trainable: ReadonlySet<string>,
-    codes: CodeType,
-    rotated: boolean,
+    { form = "u8s8", rotated = false, bothWays = false }: QuantizeLinears,
   ) {
     this.#lowered = lowered;
-    this.#codes = codes;
+    this.#codes = weightType(form);
     this.#rotated = rotated;
+    this.#bothWays = bothWays;
     this.derivations = new Derivations(lowered, trainable);
   }
 
@@ -190,40 +195,55 @@ class Pass {
     if (zeroPoint !== "" && !initializers.get(zeroPoint)?.bytes.every((byte) => byte === 0)) {
       return undefined;
     }
-    const weight = this.#codes === "int8" ? integers : this.#moved(integers, codes.dims);
-    if (elementCount(scales.dims) === 1) return { weight, transB, post: scale };
+    const read = { ...this.#readable(integers, codes.dims), transB };
+    if (elementCount(scales.dims) === 1) return { ...read, post: scale };
     const axis = intAttribute(node, "axis", 1);
     const onOutput = (axis < 0 ? axis + 2 : axis) === (transB ? 0 : 1);
-    return onOutput ? { weight, transB, post: scale } : { weight, transB, pre: scale };
+    return onOutput ? { ...read, post: scale } : { ...read, pre: scale };
   }
 
-  /** Integers of the file as uint8 around another zero. */
-  #moved(integers: string, dims: readonly number[]): string {
-    const moved = `${integers}.${this.#codes}`;
-    if (!this.derivations.has(integers)) {
-      const about = { label: `unsigned ${integers}`, names: [moved] };
-      this.derivations.add(integers, about, (b, codes) => [unsigned(b, codes)]);
-      this.values.push({ name: moved, type: { dtype: this.#codes, shape: dims } });
+  /** Integers of the file, as uint8 around another zero where products want that, and turned. */
+  #readable(integers: string, dims: readonly number[]): Pick<QuantizedWeight, "weight" | "turned"> {
+    const moves = this.#codes !== "int8";
+    const weight = moves ? `${integers}.${this.#codes}` : integers;
+    const turnedName = this.#bothWays ? turnedOf(weight) : undefined;
+    const made = [...(moves ? [weight] : []), ...(turnedName ? [turnedName] : [])];
+    if (made.length > 0 && !this.derivations.has(integers)) {
+      const about = {
+        label: `${made.length > 1 || !turnedName ? "unsigned" : "turned"} ${integers}`,
+        names: made,
+      };
+      this.derivations.add(integers, about, (b, stored) => {
+        const codes = moves ? unsigned(b, stored) : stored;
+        return [...(moves ? [codes] : []), ...(turnedName ? [turned(b, codes)] : [])];
+      });
+      if (moves) this.#declare(weight, this.#codes, dims);
+      if (turnedName) this.#declare(turnedName, this.#codes, dims.toReversed());
     }
-    return moved;
+    return { weight, turned: turnedName };
+  }
+
+  #declare(name: string, dtype: DataType, shape: readonly number[]): void {
+    this.values.push({ name, type: { dtype, shape } });
   }
 
   #rounded(right: string, transB: boolean): QuantizedWeight {
     const [weight, post] = [`${right}.8bit`, `${right}.8bit_scale`];
+    const turnedName = this.#bothWays ? turnedOf(weight) : undefined;
     const [n, k] = transB ? this.#dims(right) : this.#dims(right).toReversed();
     if (!this.derivations.has(right)) {
-      const about = { label: `8-bit ${right}`, names: [weight, post], how: String(transB) };
+      const names = [weight, post, ...(turnedName ? [turnedName] : [])];
+      const about = { label: `8-bit ${right}`, names, how: String(transB) };
       this.derivations.add(right, about, (b, matrix) => {
         const rows = transB ? matrix : turned(b, matrix);
         const { codes, scale } = roundedRows(b, rows, this.#codes);
-        return [codes, scale];
+        return [codes, scale, ...(turnedName ? [turned(b, codes)] : [])];
       });
-      this.values.push(
-        { name: weight, type: { dtype: this.#codes, shape: [n, k] } },
-        { name: post, type: { dtype: "float32", shape: [n] } },
-      );
+      this.#declare(weight, this.#codes, [n, k]);
+      this.#declare(post, "float32", [n]);
+      if (turnedName) this.#declare(turnedName, this.#codes, [k, n]);
     }
-    return { weight, transB: true, post, isRotated: rotationBlock(k) > 1 };
+    return { weight, turned: turnedName, transB: true, post, isRotated: rotationBlock(k) > 1 };
   }
 
   #dims(value: string): readonly number[] {
@@ -234,6 +254,8 @@ class Pass {
     return typeIn(this.#lowered, value)?.dtype;
   }
 }
+
+const turnedOf = (weight: string) => `${weight}.turned`;
 
 const rotatedName = (x: string) => `${x}.rotated`;
 

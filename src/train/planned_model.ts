@@ -127,7 +127,7 @@ export class PlannedModel implements StepModel<TokenBatch> {
     const env = this.#environment(compiled, prepared);
     const kept = this.#keptRows(compiled, prepared, "exact");
     // Steps that read what was made of the weights instead: two copies of all would be a peak.
-    const derives = this.#numeric === "fast" || this.#options.unpack;
+    const derives = this.#numeric === "fast" || this.#options.readyWeights;
     const passing = derives ? compiled.plan.constants : undefined;
     await runSchedule(compiled.plan.evaluation, env, this.#means, { kept, passing });
     using loss = env.get(LOSS)!;

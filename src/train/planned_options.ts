@@ -57,7 +57,7 @@ export function planOptionsFor(
   { batch, targets, packing }: Prepared,
   { passes, parts = 1, dropout = 0, numeric = "exact" }: PlanUse = {},
 ): PlanOptions {
-  const { trainable, keepBytes, halves = true, headChunk, objective, unpack } = options;
+  const { trainable, keepBytes, halves = true, headChunk, objective, readyWeights } = options;
   const [sequences, length] = batch.inputIds.dims;
   return {
     passes,
@@ -71,7 +71,7 @@ export function planOptionsFor(
     dropout,
     numeric,
     // One batch alone is not worth a second form of the weights.
-    unpack: unpack && passes?.includes("training"),
+    readyWeights: readyWeights && passes?.includes("training"),
     headChunk,
     dequantForm: options.dequantForm ?? dequantFormFor(options.runner.version),
     integerForm: options.integerForm,

@@ -131,7 +131,7 @@ export async function runOracle(
   runner: Runner,
   name: string,
   onnxModel: string,
-  how: Pick<PlannedModelOptions, "keepBytes" | "headChunk" | "unpack"> = {},
+  how: Pick<PlannedModelOptions, "keepBytes" | "headChunk" | "readyWeights"> = {},
 ): Promise<OracleReport> {
   const { model, trainable, oracle } = oracleModel(name, onnxModel);
   const tensors = readTensors(`${referenceDir(name)}/tensors.safetensors`);

@@ -9,7 +9,7 @@ const LOSS_TOLERANCE = { fp32: 1e-5, int4: 1e-4, int8: 1e-4 };
 /** Each way of running a step must give the same gradients. */
 const WAYS = {
   "recomputing activations": {},
-  "keeping activations and weights taken apart": { keepBytes: 1e9, unpack: true },
+  "keeping activations and weights taken apart": { keepBytes: 1e9, readyWeights: true },
   "with its head in chunks": { headChunk: 200 },
 };
 

@@ -26,9 +26,9 @@ for (const name of ["tiny-llama-genai-int4", "dialects/llama-qdq-int4"]) {
     };
     const packed = await gradients({});
     assertEquals(packed.again, packed.found);
-    assertEquals(await gradients({ unpack: true }), packed);
+    assertEquals(await gradients({ readyWeights: true }), packed);
     assertEquals(
-      (await gradients({ unpack: true, keepBytes: 1e9, halves: false })).found,
+      (await gradients({ readyWeights: true, keepBytes: 1e9, halves: false })).found,
       packed.found,
     );
   });

@@ -55,11 +55,33 @@ const linearOf = (graph: Graph) =>
 Deno.test("quantizeLinears() rounds int8 channels anew, rotated, where that is asked for", () => {
   const graph = stored(1, [N]);
   const asTheyLie = quantizeLinears(graph, new Set());
-  const rotated = quantizeLinears(graph, new Set(), new Set(), "u8s8", true);
+  const rotated = quantizeLinears(graph, new Set(), { rotated: true });
   assertEquals([asTheyLie.readsStored, rotated.readsStored], [true, false]);
   assertEquals(asTheyLie.derivations.length, 0);
   assertEquals(rotated.derivations.map(({ feeds }) => [...feeds.values()]), [["W", "s"]]);
   assertEquals(rotated.graph.nodes.map(({ opType }) => opType), ["Rotation", "QuantizedLinear"]);
+});
+
+Deno.test("quantizeLinears() makes weights both ways round where that is asked for, and none is turned", () => {
+  for (const form of ["u8s8", "u8u8"] as const) {
+    for (const rotated of [false, true]) {
+      const { graph, derived } = quantizeLinears(stored(1, [N]), new Set(), {
+        ...{ form, rotated, bothWays: true },
+      });
+      const turned = linearOf(graph).inputs[4];
+      assert(derived.has(turned), turned);
+      const transB = rotated;
+      const shape = graph.valueInfo.get(turned)!.type!.shape;
+      assertEquals(shape, transB ? [K, N] : [N, K]);
+      const b = builderOf(graph, derived);
+      const ct = b.input("ct", "float32", [2, 5, N]);
+      const [{ name: y }] = graph.outputs;
+      const dx = pullback(b, graph.nodes, new Map([[y, ct]]), new Set(["x"])).get("x")!;
+      const expanded = callOf(b, "test", new Map([[y, "y"], [dx, "dx"]]));
+      const operators = expanded.graph.nodes.map(({ opType }) => opType);
+      assertEquals(operators.filter((operator) => operator === "Transpose"), []);
+    }
+  }
 });
 
 Deno.test("quantizeLinears() reads int8 channels as the file holds them, whichever axis has the scales", () => {
@@ -80,7 +102,7 @@ Deno.test("quantizeLinears() reads int8 channels as the file holds them, whichev
 
 Deno.test("quantizeLinears() moves int8 channels to uint8 once where products want unsigned weights", () => {
   const none: ReadonlySet<string> = new Set();
-  const { graph, derivations, derived } = quantizeLinears(stored(1, [N]), none, none, "u8u8");
+  const { graph, derivations, derived } = quantizeLinears(stored(1, [N]), none, { form: "u8u8" });
   assertEquals(linearOf(graph).inputs, ["x", "W.uint8", "s", ""]);
   assertEquals(derived, new Set(["W.uint8"]));
   assertEquals(derivations.map(({ feeds }) => [...feeds.values()]), [["W"]]);

@@ -9,7 +9,8 @@
  *
  *     dx = ((dy ⊙ post) · Wᵀ) ⊙ pre,
  *
- * so that one copy of the weights serves both directions. Each row of x ⊙ pre is rounded to 8 bits
+ * so that one copy of the weights serves both directions: the call that reads it the other way turns it
+ * first, unless it is given turned, too. Each row of x ⊙ pre is rounded to 8 bits
  * with a scale of its own when the operator is expanded: kernels multiply unsigned activations
  * (signed by signed has no fast kernel on x86), so 0 stands at 128. Rows are independent: leading axes
  * are whatever they are.
@@ -21,7 +22,7 @@ import { elementCount } from "../../graph/tensor.ts";
 import { GRAFT, type Node } from "../../graph/types.ts";
 import { shared } from "../contrib/support.ts";
 import { label, required } from "../args.ts";
-import { turned } from "../transpose.ts";
+import { turned as turn } from "../transpose.ts";
 import type { OpRule } from "../types.ts";
 import { emitRowCodes, emitRowScales, zeroPoint } from "./rounded_rows.ts";
 
@@ -32,6 +33,8 @@ export interface QuantizedLinearSpec {
   /** int8 or uint8 [K, N], or [N, K] with `transB`. */
   readonly weight: string;
   readonly transB: boolean;
+  /** The weight turned, for the direction that reads it so. */
+  readonly turned?: string;
   /** float32 [K] or a scalar. */
   readonly pre?: string;
   /** float32 [N] or a scalar. */
@@ -45,21 +48,22 @@ export function emitQuantizedLinear(b: GraphBuilder, spec: QuantizedLinearSpec):
 
 /** The node without its outputs. */
 export function quantizedLinearNode(spec: QuantizedLinearSpec) {
-  const { x, weight, transB, pre, post } = spec;
+  const { x, weight, transB, pre = "", post = "" } = spec;
   return {
     opType: "QuantizedLinear",
     domain: GRAFT,
-    inputs: [x, weight, post ?? "", pre ?? ""],
+    inputs: [x, weight, post, pre, ...(spec.turned === undefined ? [] : [spec.turned])],
     attributes: { transB: int(Number(transB)) },
   };
 }
 
 function specOf(node: Node) {
-  const [x, weight, post = "", pre = ""] = node.inputs;
+  const [x, weight, post = "", pre = "", turned] = node.inputs;
   return {
     x,
     weight,
     transB: intAttribute(node, "transB", 0) === 1,
+    turned,
     ...(post === "" ? {} : { post }),
     ...(pre === "" ? {} : { pre }),
   };
@@ -101,10 +105,10 @@ export const quantizedLinear: OpRule = {
   },
 
   vjp(b, node, [ct], wanted) {
-    const { weight, transB, pre, post } = specOf(node);
+    const { weight, transB, turned, pre, post } = specOf(node);
     const none = node.inputs.slice(1).map(() => undefined);
     if (!wanted[0]) return [undefined, ...none];
-    const back = { x: ct!, weight, transB: !transB };
+    const back = { x: ct!, weight, transB: !transB, turned };
     // One scale for all costs nothing after the product, and a pass over dy before it.
     const after = post !== undefined && isScalar(b, post) && pre === undefined;
     const scales = after ? { post } : { pre: post, post: pre };
@@ -112,10 +116,10 @@ export const quantizedLinear: OpRule = {
   },
 
   expand(b, node) {
-    const { x, weight, transB, pre, post } = specOf(node);
+    const { x, weight, transB, turned, pre, post } = specOf(node);
     const dims = b.dims(x);
     const { codes, scale } = quantizedRows(b, x, pre);
-    const matrix = transB ? turned(b, weight) : weight;
+    const matrix = transB ? turned ?? turn(b, weight) : weight;
     // Every kernel takes one scale for the activations; the rows' own follow.
     const product = b.microsoft("MatMulIntegerToFloat", [
       codes,
