@@ -4,6 +4,7 @@ import type { GraphBuilder } from "../graph/builder.ts";
 import { required, unsupported } from "./args.ts";
 import { broadcastDims, reduceTo, scalarLike } from "./broadcast.ts";
 import { foldElementwise } from "./fold.ts";
+import { emitCumulative, emitSlope } from "./gelu.ts";
 import type { OpRule } from "./types.ts";
 import { unary } from "./unary.ts";
 
@@ -15,19 +16,6 @@ function betweenZeroAndOne(b: GraphBuilder, y: string, value: string): string {
     b.op("Less", [y, scalarLike(b, y, 1)]),
   ]);
   return b.op("Where", [inside, value, zero]);
-}
-
-/** Slope of x·Φ(x): Φ(x) + x·φ(x), with the normal distribution's Φ and φ. */
-function exactGeluSlope(b: GraphBuilder, x: string): string {
-  const half = scalarLike(b, x, 0.5);
-  const erf = b.op("Erf", [b.op("Mul", [x, scalarLike(b, x, Math.SQRT1_2)])]);
-  const cumulative = b.op("Add", [b.op("Mul", [erf, half]), half]);
-  const square = b.op("Mul", [b.op("Mul", [x, x]), scalarLike(b, x, -0.5)]);
-  const density = b.op("Mul", [
-    b.op("Exp", [square]),
-    scalarLike(b, x, 1 / Math.sqrt(2 * Math.PI)),
-  ]);
-  return b.op("Add", [cumulative, b.op("Mul", [x, density])]);
 }
 
 /**
@@ -137,7 +125,7 @@ export const ACTIVATION_RULES: readonly OpRule[] = [
   }),
   unary("Gelu", (b, x, _y, ct, node) => {
     const exact = stringAttribute(node, "approximate", "none") === "none";
-    return b.op("Mul", [ct, exact ? exactGeluSlope(b, x) : tanhGeluSlope(b, x)]);
+    return b.op("Mul", [ct, exact ? emitSlope(b, x, emitCumulative(b, x)) : tanhGeluSlope(b, x)]);
   }),
   Clip,
   PRelu,

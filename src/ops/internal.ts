@@ -1,11 +1,13 @@
 /** Rules of operators that only graft's own graphs hold, one line each. */
 import { dropoutMask } from "./internal/dropout_mask.ts";
+import { geluAndSlope } from "./internal/gelu_and_slope.ts";
 import { quantizedLinear } from "./internal/quantized_linear.ts";
 import { rotation } from "./internal/rotation.ts";
 import type { OpRule } from "./types.ts";
 
 export const INTERNAL_RULES: readonly OpRule[] = [
   dropoutMask,
+  geluAndSlope,
   quantizedLinear,
   rotation,
 ];

@@ -20,6 +20,7 @@ import { type PlanContext, trainablesOf } from "./segment_calls.ts";
 import { constantValues } from "../graph/passes/constants.ts";
 import type { Derivation, DerivedGraph } from "./derivations.ts";
 import { quantizeLinears } from "./quantize_linears.ts";
+import { keepSlopes } from "./keep_slopes.ts";
 import { type Schedule, scheduled } from "./schedule.ts";
 import { graphSharing } from "./share_graphs.ts";
 import { repeatSegments } from "./repeat_segments.ts";
@@ -150,7 +151,7 @@ function inNumeric(
       ...{ except: new Set(logits && [logits]), form: integerForm, rotated },
       bothWays: readyWeights,
     });
-    return quantized;
+    return { ...quantized, graph: keepSlopes(quantized.graph, quantized.derived) };
   }
   return readyWeights
     ? unpackWeights(graph, trainable, new Set(head?.preparing))

@@ -7,6 +7,8 @@ import {
 } from "../../src/ops/internal/quantized_linear.ts";
 import { weightType } from "../../src/ops/internal/integer_form.ts";
 import { rotationBlock, rotationNode } from "../../src/ops/internal/rotation.ts";
+import { pullback } from "../../src/autodiff/pullback.ts";
+import { geluAndSlopeNode } from "../../src/ops/internal/gelu_and_slope.ts";
 import { ZERO_POINTS } from "../../src/graph/codes.ts";
 import { inferTraining, TRAINING_OPSETS } from "../../src/ops/registry.ts";
 import { callOf } from "../../src/plan/call.ts";
@@ -47,6 +49,14 @@ function gaussian(count: number, seed: number): Float32Array {
     { length: count },
     () => Math.sqrt(-2 * Math.log(uniform())) * Math.cos(2 * Math.PI * uniform()),
   );
+}
+
+/** x·Φ(x), Φ by Simpson's rule over the density. */
+function geluOf(x: number): number {
+  const [steps, density] = [400, (t: number) => Math.exp(-t * t / 2) / Math.sqrt(2 * Math.PI)];
+  let sum = density(0) + density(x);
+  for (let i = 1; i < steps; i++) sum += (i % 2 === 1 ? 4 : 2) * density(x * i / steps);
+  return x * (0.5 + sum * x / steps / 3);
 }
 
 /** x [M, k] · w, w [k, n] or [n, k] with `transB`. */
@@ -185,6 +195,35 @@ Deno.test("fast leaves a head of many classes in floats where its weight does no
   assert(wide < 0.8 * narrow, `${wide} with more classes than a chunk has, ${narrow} with fewer`);
 });
 
+testOnEachOrt("GeluAndSlope computes GELU, and its slope within half a step", async (ortLib) => {
+  using runner = createOrtRunner({ threads: 1, ortLib });
+  const values = Float32Array.from({ length: 1301 }, (_, i) => (i - 650) / 100);
+  const b = new GraphBuilder(inferTraining);
+  const x = b.input("x", "float32", [1, values.length]);
+  const ct = b.input("ct", "float32", [1, values.length]);
+  const [y] = b.emit({ ...geluAndSlopeNode(x), outputCount: 2 });
+  const dx = pullback(b, b.nodes, new Map([[y, ct]]), new Set(["x"])).get("x")!;
+  const { graph } = callOf(b, "test", new Map([[y, "y"], [dx, "dx"]]));
+  using executable = await runner.compile({
+    ...{ irVersion: 10, opsets: TRAINING_OPSETS, metadata: {}, graph },
+  });
+  const feeds = graph.inputs.map(({ name }, i) =>
+    [
+      name,
+      float32([1, values.length], i === 0 ? values : new Float32Array(values.length).fill(1)),
+    ] as const
+  );
+  const fed = Object.fromEntries(feeds.map(([name, value]) => [name, runner.upload(value)]));
+  const [found, slopes] = Object.values(await executable.run(fed))
+    .map((result) => toNumbers(result.read()) as Float32Array);
+  values.forEach((x, i) => {
+    const h = 1e-2;
+    assert(Math.abs(found[i] - geluOf(x)) < 1e-5, `GELU of ${x} is ${found[i]}`);
+    const slope = (geluOf(x + h) - geluOf(x - h)) / (2 * h);
+    assert(Math.abs(slopes[i] - slope) < 0.5 / 200 + 1e-4, `slope at ${x} is ${slopes[i]}`);
+  });
+});
+
 Deno.test("fast computes the same gradient whether activations are kept or computed again", async () => {
   using runner = createOrtRunner({ threads: 1 });
   const name = "tiny-llama-genai-int4";
@@ -202,6 +241,17 @@ Deno.test("fast computes the same gradient whether activations are kept or compu
     assert(error > 0 && error < 0.05, `error is ${error}`);
   }
 });
+
+for (const name of Object.keys(STEP_MODELS) as StepModelName[]) {
+  Deno.test(`fast computes the same gradient to the bit with weights both ways round, ${name}`, async () => {
+    using runner = createOrtRunner({ threads: 1 });
+    const gradients = async (how: Partial<PlannedModelOptions>) => {
+      using step = stepOn(runner, name, { numeric: "fast", integerForm: FORM, ...how });
+      return await gradientsOf(step, [batchFor(name)]);
+    };
+    assertEquals(await gradients({ readyWeights: true }), await gradients({}));
+  });
+}
 
 Deno.test("losses without gradients and the compared logits stay exact in fast", async () => {
   using runner = createOrtRunner({ threads: 1 });

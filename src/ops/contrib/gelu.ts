@@ -4,21 +4,10 @@
  * The kernel is kept in training graphs: one pass forward. Hendrycks and Gimpel,
  * "Gaussian Error Linear Units", 2016.
  */
-import type { GraphBuilder } from "../../graph/builder.ts";
 import { MICROSOFT } from "../../graph/types.ts";
+import { emitCumulative, emitSlope } from "../gelu.ts";
 import type { OpRule } from "../types.ts";
-import { inferLike, onlyAttributes, requiredKnown, scalarOf } from "./support.ts";
-
-/** d/dx x·Φ(x) = Φ(x) + x·φ(x), where Φ(x) = (1 + erf(x/√2))/2 and φ(x) = exp(-x²/2)/√(2π). */
-function slope(b: GraphBuilder, x: string): string {
-  const { dtype } = b.known(x);
-  const scalar = (value: number) => scalarOf(b, dtype, value);
-  const erf = b.op("Erf", [b.op("Mul", [x, scalar(Math.SQRT1_2)])]);
-  const cumulative = b.op("Mul", [b.op("Add", [erf, scalar(1)]), scalar(0.5)]);
-  const exponent = b.op("Mul", [b.op("Mul", [x, x]), scalar(-0.5)]);
-  const density = b.op("Mul", [b.op("Exp", [exponent]), scalar(1 / Math.sqrt(2 * Math.PI))]);
-  return b.op("Add", [cumulative, b.op("Mul", [x, density])]);
-}
+import { inferLike, onlyAttributes, requiredKnown } from "./support.ts";
 
 export const gelu: OpRule = {
   opType: "Gelu",
@@ -31,7 +20,11 @@ export const gelu: OpRule = {
   },
 
   vjp(b, node, [ct], [wanted]) {
-    return [ct !== undefined && wanted ? b.op("Mul", [ct, slope(b, node.inputs[0])]) : undefined];
+    return [
+      ct !== undefined && wanted
+        ? b.op("Mul", [ct, emitSlope(b, node.inputs[0], emitCumulative(b, node.inputs[0]))])
+        : undefined,
+    ];
   },
 };
 

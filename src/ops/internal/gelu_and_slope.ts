@@ -1,0 +1,58 @@
+/**
+ * graft.GeluAndSlope: GELU, and its slope in 8 bits for the way back.
+ *
+ *     y = x·Φ(x),    slope = Φ(x) + x·φ(x), rounded to steps of 1/200
+ *
+ * The slope lies between -0.13 and 1.13, so that all of it is rounded with one scale that is known
+ * beforehand: finer than what comes of an x that was rounded with the scale of its row, computed once
+ * instead of from x on the way back, and with a part of what y takes anyway.
+ */
+import type { GraphBuilder } from "../../graph/builder.ts";
+import { tensor } from "../../graph/tensor.ts";
+import { GRAFT, type Node } from "../../graph/types.ts";
+import { required } from "../args.ts";
+import { emitCumulative, emitSlope } from "../gelu.ts";
+import type { OpRule } from "../types.ts";
+
+/** Of the slope: 255 steps from -0.14 to 1.135. */
+const STEP = 1 / 200;
+const ZERO_POINT = 28;
+
+/** The node without its outputs: y, float32, and the slope's codes, uint8. */
+export function geluAndSlopeNode(
+  x: string,
+): Pick<Node, "opType" | "domain" | "inputs" | "attributes"> {
+  return { opType: "GeluAndSlope", domain: GRAFT, inputs: [x], attributes: {} };
+}
+
+export const geluAndSlope: OpRule = {
+  opType: "GeluAndSlope",
+  domain: GRAFT,
+
+  infer(node, inputs) {
+    const { dtype, dims } = required(node, inputs, 0);
+    return [{ dtype, dims }, { dtype: "uint8", dims }];
+  },
+
+  vjp(b, node, [ct]) {
+    const slope = b.op("DequantizeLinear", [node.outputs[1], ...scaleOf(b)]);
+    return [b.op("Mul", [ct!, slope])];
+  },
+
+  expand(b, node) {
+    const [x] = node.inputs;
+    const [y, slope] = node.outputs;
+    const made = emitCumulative(b, x);
+    named(b, "Mul", [x, made.cumulative], y);
+    named(b, "QuantizeLinear", [emitSlope(b, x, made), ...scaleOf(b)], slope);
+  },
+};
+
+const scaleOf = (b: GraphBuilder) => [
+  b.scalar(STEP),
+  b.constant(tensor("uint8", [], Uint8Array.of(ZERO_POINT)), "zero_point"),
+];
+
+function named(b: GraphBuilder, opType: string, inputs: readonly string[], output: string): void {
+  b.emit({ opType, domain: "", inputs, attributes: {}, outputs: [output] });
+}

@@ -1,0 +1,40 @@
+/**
+ * Of activation functions whose result only products in 8 bits read, the way back needs the slope alone:
+ * the forward pass leaves it in 8 bits, instead of what it would be computed from.
+ */
+import { stringAttribute } from "../graph/attributes.ts";
+import { readersOf, typeIn } from "../graph/facts.ts";
+import { GRAFT, type Graph, MICROSOFT, type Node, type ValueInfo } from "../graph/types.ts";
+import { verify } from "../graph/verify.ts";
+import { geluAndSlopeNode } from "../ops/internal/gelu_and_slope.ts";
+
+/** Operators that need nothing of what they read to take a cotangent back. */
+const LINEAR = new Set(["QuantizedLinear", "Rotation"]);
+
+/**
+ * @param quantized graph whose products with frozen weights are `QuantizedLinear`
+ * @param given values that are made before the first step
+ */
+export function keepSlopes(quantized: Graph, given: ReadonlySet<string>): Graph {
+  const readers = readersOf(quantized);
+  const isLinear = (node: Node | undefined) => node?.domain === GRAFT && LINEAR.has(node.opType);
+  const slopes: ValueInfo[] = [];
+  const nodes = quantized.nodes.map((node) => {
+    if (!isExactGelu(node)) return node;
+    const [y] = node.outputs;
+    const { dtype, dims } = typeIn(quantized, y)!;
+    if (dtype !== "float32" || !(readers.get(y) ?? []).every(isLinear)) return node;
+    const slope = { name: `${y}.slope`, type: { dtype: "uint8", shape: dims } } as const;
+    slopes.push(slope);
+    return { ...node, ...geluAndSlopeNode(node.inputs[0]), outputs: [y, slope.name] };
+  });
+  if (slopes.length === 0) return quantized;
+  const valueInfo = new Map(quantized.valueInfo);
+  for (const slope of slopes) valueInfo.set(slope.name, slope);
+  return verify({ ...quantized, nodes, valueInfo }, "keepSlopes()", given);
+}
+
+function isExactGelu(node: Node): boolean {
+  if (node.opType !== "Gelu") return false;
+  return node.domain === MICROSOFT || stringAttribute(node, "approximate", "none") === "none";
+}

@@ -1,0 +1,50 @@
+import { assertEquals } from "@std/assert";
+import { int, string } from "../../src/graph/attributes.ts";
+import { GraphBuilder } from "../../src/graph/builder.ts";
+import { tensor } from "../../src/graph/tensor.ts";
+import { emitQuantizedLinear } from "../../src/ops/internal/quantized_linear.ts";
+import { rotationNode } from "../../src/ops/internal/rotation.ts";
+import { inferTraining } from "../../src/ops/registry.ts";
+import { keepSlopes } from "../../src/plan/keep_slopes.ts";
+
+const K = 8;
+
+/** The operators of a graph that ends with what `emit` makes of x [2, K] and a weight. */
+function operators(emit: (b: GraphBuilder, x: string, weight: string) => string): string[] {
+  const b = new GraphBuilder(inferTraining);
+  const x = b.input("x", "float32", [2, K]);
+  const weight = b.variable("W", tensor("int8", [K, K], new Uint8Array(K * K)));
+  const graph = keepSlopes(b.build("g", [emit(b, x, weight)]), new Set());
+  return graph.nodes.map(({ opType, outputs }) => `${opType} ${outputs.length}`);
+}
+
+const linear = (b: GraphBuilder, x: string, weight: string) =>
+  emitQuantizedLinear(b, { x, weight, transB: false });
+
+Deno.test("keepSlopes() leaves the slope of a GELU that products in 8 bits alone read", () => {
+  const kept = ["GeluAndSlope 2", "QuantizedLinear 1"];
+  assertEquals(operators((b, x, w) => linear(b, b.microsoft("Gelu", [x]), w)), kept);
+  assertEquals(operators((b, x, w) => linear(b, b.op("Gelu", [x]), w)), kept);
+  const rotated = (b: GraphBuilder, x: string, w: string) => {
+    const [y] = b.emit({ ...rotationNode(b.microsoft("Gelu", [x]), 4), outputCount: 1 });
+    return linear(b, y, w);
+  };
+  assertEquals(operators(rotated)[0], "GeluAndSlope 2");
+});
+
+Deno.test("keepSlopes() leaves alone what others read, and other functions", () => {
+  const tanh = { approximate: string("tanh") };
+  assertEquals(
+    [
+      operators((b, x) => b.op("Add", [b.microsoft("Gelu", [x]), x])),
+      operators((b, x, w) => {
+        const y = b.microsoft("Gelu", [x]);
+        return b.op("Add", [linear(b, y, w), y]);
+      }),
+      operators((b, x) => b.microsoft("Gelu", [x])),
+      operators((b, x, w) => linear(b, b.op("Gelu", [x], tanh), w)),
+      operators((b, x, w) => linear(b, b.op("Softmax", [x], { axis: int(-1) }), w)),
+    ].map(([first]) => first),
+    ["Gelu 1", "Gelu 1", "Gelu 1", "Gelu 1", "Softmax 1"],
+  );
+});
