@@ -86,10 +86,17 @@ export function missing(
 /**
  * The data files, or their first parts: whole where there is no limit. Of the classes' files rows
  * are taken evenly, since they are sorted, and of the test file those whose class was trained.
+ *
+ * @param texts limit of the classes' files, whose rows are short
  */
-export function limitedData(shared: string, folder: string, limit: number | undefined) {
+export function limitedData(
+  shared: string,
+  folder: string,
+  limit: number | undefined,
+  texts = limit,
+) {
   const whole = sharedData(shared);
-  if (limit === undefined) return whole;
+  if (limit === undefined || texts === undefined) return whole;
   const lines = (path: string) => Deno.readTextFileSync(path).trimEnd().split(/\r?\n/);
   const write = (name: string, rows: readonly string[]) => {
     const path = `${folder}/${name}`;
@@ -102,8 +109,8 @@ export function limitedData(shared: string, folder: string, limit: number | unde
     return { heading, rows: rows.filter((row) => /^("[^"]*"|[^",]*),\w+$/.test(row)) };
   };
   const some = (rows: readonly string[]) => {
-    const step = Math.max(1, Math.floor(rows.length / limit));
-    return rows.filter((_, i) => i % step === 0).slice(0, limit);
+    const step = Math.max(1, Math.floor(rows.length / texts));
+    return rows.filter((_, i) => i % step === 0).slice(0, texts);
   };
   const className = (row: string) => row.slice(row.lastIndexOf(",") + 1);
   const train = table(whole.bankingTrain);
