@@ -14,7 +14,7 @@ export interface CompiledPlan {
 }
 
 /** Batch shapes whose plans stay; later ones take the place of those used longest ago. */
-export const PLANS_KEPT = 64;
+export const PLANS_KEPT = 48;
 
 /** Keeps what the most recently used plans need; sessions and tensors are shared between plans. */
 export class PlanCache implements Disposable {

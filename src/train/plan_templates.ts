@@ -4,7 +4,7 @@ import type { TrainingPlan } from "../plan/plan.ts";
 import { resizePlan, TEMPLATE_SPANS, templateRows } from "../plan/resize_plan.ts";
 
 /** Templates that stay; later ones take the place of those used longest ago. */
-const TEMPLATES_KEPT = 16;
+const TEMPLATES_KEPT = 8;
 
 export interface TemplateMeans {
   /** Plans a shape. */
