@@ -60,13 +60,25 @@ export function findChunkableHead(
   return { hidden, logits, product: y, weight, axis, bias, preparing, vocabulary };
 }
 
-/** The product that makes logits of more classes than a chunk has; where there is one. */
-export function wideLogits(lowered: Graph, chunk: number): string | undefined {
-  const [{ name }] = lowered.outputs;
-  const classes = dimsIn(lowered, name).at(-1);
-  if (classes === undefined || classes <= chunk) return undefined;
-  return productOf(lowered, name, producersOf(lowered.nodes))?.product.outputs[0] ?? name;
+/** What the products make that logits of more classes than a chunk has are computed from, entry by entry. */
+export function wideProducts(lowered: Graph, chunk: number): ReadonlySet<string> {
+  const found = new Set<string>();
+  const [{ name: logits }] = lowered.outputs;
+  const classes = dimsIn(lowered, logits).at(-1);
+  if (classes === undefined || classes <= chunk) return found;
+  const producers = producersOf(lowered.nodes);
+  const visit = (value: string) => {
+    const node = producers.get(value);
+    if (node === undefined) return;
+    if (plainProduct(node) !== undefined) found.add(value);
+    else if (ENTRY_BY_ENTRY.has(node.opType)) node.inputs.forEach(visit);
+  };
+  visit(logits);
+  return found;
 }
+
+/** What may follow a head's product: a bias, an adapter's part, a factor, a soft cap. */
+const ENTRY_BY_ENTRY = new Set("Add Sub Mul Div Tanh Cast Identity Reshape".split(" "));
 
 /** Whether each row of the vocabulary takes the same number of rows: one, or one per block. */
 export function isMultiple(rows: Dim | undefined, vocabulary: Dim): boolean {

@@ -12,7 +12,7 @@ import { fedConstants, type PlannedCall } from "./call.ts";
 import { type Cut, cutIntoSegments } from "./cut.ts";
 import { type FrozenPrefix, frozenPrefix } from "./frozen_prefix.ts";
 import type { BoundInput } from "./inputs.ts";
-import { type ChunkableHead, findChunkableHead, wideLogits } from "./chunkable_head.ts";
+import { type ChunkableHead, findChunkableHead, wideProducts } from "./chunkable_head.ts";
 import { HEAD_CHUNK, planChunkedHead } from "./head_chunks.ts";
 import type { PlanOptions } from "./options.ts";
 import { planPasses } from "./passes.ts";
@@ -146,9 +146,9 @@ function inNumeric(
   headChunk: number,
 ): DerivedGraph {
   if (numeric === "fast") {
-    const logits = head?.product ?? wideLogits(graph, headChunk);
+    const except = head ? new Set([head.product]) : wideProducts(graph, headChunk);
     const quantized = quantizeLinears(graph, trainable, {
-      ...{ except: new Set(logits && [logits]), form: integerForm, rotated },
+      ...{ except, form: integerForm, rotated },
       bothWays: readyWeights,
     });
     return { ...quantized, graph: keepSlopes(quantized.graph, quantized.derived) };

@@ -207,12 +207,9 @@ class Pass {
     const moves = this.#codes !== "int8";
     const weight = moves ? `${integers}.${this.#codes}` : integers;
     const turnedName = this.#bothWays ? turnedOf(weight) : undefined;
-    const made = [...(moves ? [weight] : []), ...(turnedName ? [turnedName] : [])];
-    if (made.length > 0 && !this.derivations.has(integers)) {
-      const about = {
-        label: `${made.length > 1 || !turnedName ? "unsigned" : "turned"} ${integers}`,
-        names: made,
-      };
+    const names = [...(moves ? [weight] : []), ...(turnedName ? [turnedName] : [])];
+    if (names.length > 0 && !this.derivations.has(integers)) {
+      const about = { label: `${moves ? "unsigned" : "turned"} ${integers}`, names };
       this.derivations.add(integers, about, (b, stored) => {
         const codes = moves ? unsigned(b, stored) : stored;
         return [...(moves ? [codes] : []), ...(turnedName ? [turned(b, codes)] : [])];

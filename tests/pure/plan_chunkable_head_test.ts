@@ -5,7 +5,7 @@ import { byteLength, type DataType } from "../../src/graph/dtype.ts";
 import { constantValues } from "../../src/graph/passes/constants.ts";
 import { elementCount, tensor } from "../../src/graph/tensor.ts";
 import { inferTraining } from "../../src/ops/registry.ts";
-import { findChunkableHead, wideLogits } from "../../src/plan/chunkable_head.ts";
+import { findChunkableHead, wideProducts } from "../../src/plan/chunkable_head.ts";
 
 const [ROWS, K, VOCABULARY] = [4, 16, 96];
 const zeros = (dtype: DataType, ...dims: number[]) =>
@@ -24,9 +24,8 @@ function headOf(emit: Emit, trainable: readonly string[] = [], chunk = 32) {
   const logits = emit(b, (name, dtype, ...dims) => b.variable(name, zeros(dtype, ...dims)));
   const graph = b.build("g", [logits]);
   const found = findChunkableHead(graph, constantValues(graph), new Set(trainable), chunk);
-  const wide = wideLogits(graph, chunk);
   return found === undefined
-    ? wide === undefined ? "narrow" : "whole"
+    ? wideProducts(graph, chunk).size === 0 ? "narrow" : "whole"
     : [found.weight, found.axis, found.bias].join();
 }
 
@@ -100,4 +99,17 @@ Deno.test("findChunkableHead() leaves whole what is trained, computed otherwise 
   ];
   for (const emit of others) assertEquals(headOf(emit), "whole");
   assertEquals(headOf(product, [], VOCABULARY), "narrow");
+});
+
+Deno.test("wideProducts() finds the products behind a bias, an adapter and a soft cap", () => {
+  const b = new GraphBuilder(inferTraining);
+  const h = b.input("h", "float32", [ROWS, K]);
+  const given = (name: string, ...dims: number[]) => b.variable(name, zeros("float32", ...dims));
+  const base = b.op("MatMul", [h, given("W", K, VOCABULARY)]);
+  const low = b.op("MatMul", [h, given("A", K, 2)]);
+  const update = b.op("MatMul", [low, given("B", 2, VOCABULARY)]);
+  const capped = b.op("Tanh", [b.op("Add", [base, b.op("Mul", [update, given("s", 1)])])]);
+  const graph = b.build("g", [b.op("Mul", [given("c", 1), capped])]);
+  assertEquals(wideProducts(graph, 32), new Set([base, update]));
+  assertEquals(wideProducts(graph, VOCABULARY), new Set());
 });
