@@ -53,9 +53,11 @@ export class RepositoryFolder {
     }
   }
 
-  /** Notes what a revision stands for. */
-  writeRef(revision: string, commit: string): void {
-    if (revision === commit || this.commitOf(revision) === commit) return;
+  /** Notes what a revision stands for; one process after the other, for they would write one file. */
+  async writeRef(revision: string, commit: string): Promise<void> {
+    if (revision === commit) return;
+    using _lock = await waitForLock(this.lock("refs"));
+    if (this.commitOf(revision) === commit) return;
     make(dirname(this.ref(revision)));
     replaceFile(this.ref(revision), new TextEncoder().encode(commit));
   }

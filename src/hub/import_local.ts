@@ -113,8 +113,8 @@ export async function importModel(
   }
   const commit = createHash("sha256").update(JSON.stringify([...blobs])).digest("hex").slice(0, 40);
   await place.addSnapshot(commit, blobs);
-  place.writeRef(LOCAL, commit);
-  place.writeRef(DEFAULT_REVISION, commit);
+  await place.writeRef(LOCAL, commit);
+  await place.writeRef(DEFAULT_REVISION, commit);
   return { folder: place.snapshot(commit), commit };
 }
 

@@ -111,7 +111,7 @@ export async function pull(http: HubHttp, request: PullRequest): Promise<Pulled>
 
   const files = [...chosen, ...more];
   await target.appear(commit, files);
-  if (request.localDir === undefined) place.writeRef(revision, commit);
+  if (request.localDir === undefined) await place.writeRef(revision, commit);
   return { ...plan, files, paths: files.map(({ path }) => path), folder: target.folder(commit) };
 }
 
