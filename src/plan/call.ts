@@ -132,7 +132,9 @@ export function callOf(
   const expanded = expand(neededNodes(computing, outputs.keys()), constants, known);
   const inputs = new Set([...built.inputs.map((input) => input.name), ...stored.keys()]);
   const names = new CanonicalNames(inputs, expanded.initializers);
-  const nodes = expanded.nodes.map((node, i) => renamed(node, i, names));
+  // Of an operator with two results one may be wanted alone.
+  const needed = neededNodes(expanded.nodes, outputs.keys());
+  const nodes = needed.map((node, i) => renamed(node, i, names));
   const fetches = new Map<string, string>();
   for (const [value, target] of outputs) {
     const name = names.read(value);

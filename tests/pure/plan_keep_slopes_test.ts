@@ -4,7 +4,9 @@ import { GraphBuilder } from "../../src/graph/builder.ts";
 import { tensor } from "../../src/graph/tensor.ts";
 import { emitQuantizedLinear } from "../../src/ops/internal/quantized_linear.ts";
 import { rotationNode } from "../../src/ops/internal/rotation.ts";
+import { geluAndSlopeNode } from "../../src/ops/internal/gelu_and_slope.ts";
 import { inferTraining } from "../../src/ops/registry.ts";
+import { callOf } from "../../src/plan/call.ts";
 import { keepSlopes } from "../../src/plan/keep_slopes.ts";
 
 const K = 8;
@@ -47,4 +49,16 @@ Deno.test("keepSlopes() leaves alone what others read, and other functions", () 
     ].map(([first]) => first),
     ["Gelu 1", "Gelu 1", "Gelu 1", "Gelu 1", "Softmax 1"],
   );
+});
+
+Deno.test("callOf() computes no slope that nobody wants", () => {
+  const operatorsOf = (wanted: number[]) => {
+    const b = new GraphBuilder(inferTraining);
+    const x = b.input("x", "float32", [2, K]);
+    const made = b.emit({ ...geluAndSlopeNode(x), outputCount: 2 });
+    const outputs = new Map(wanted.map((i) => [made[i], `result ${i}`]));
+    return callOf(b, "test", outputs).graph.nodes.map(({ opType }) => opType);
+  };
+  assertEquals(operatorsOf([0]), ["Mul", "Erf", "HardSigmoid", "Mul"]);
+  assertEquals(operatorsOf([0, 1]).at(-1), "QuantizeLinear");
 });
