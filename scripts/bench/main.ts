@@ -9,9 +9,9 @@
  * --quick: one round on the first 128 rows of each file; writes no page unless --out is given.
  *
  * The first round trains on all rows: losses, accuracies and memory are its; later ones add speeds
- * on the first 96 rows of long texts, 640 of short ones. Everything takes about 50 minutes on two quiet cores, half of them PEFT's:
- * B1 to B4 share their runs and take 27, B3 alone 12, B5 8, B6 2, B7 1, growth 13. Estimated from one
- * round on 256 rows.
+ * on the first 96 rows of long texts, 640 of short ones. Everything takes about 50 minutes on two
+ * quiet cores, half of them PEFT's: B1 to B4 share their runs and take 27, B3 alone 12, B5 8, B6 2,
+ * B7 1, growth 13. Estimated from one round on 256 rows.
  * GRAFT_PYTHON names the Python with the peers (tests/requirements.txt), too.
  */
 import { parseArgs } from "@std/cli/parse-args";

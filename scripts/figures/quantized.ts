@@ -1,7 +1,8 @@
 /**
  * Trains what `graft quantize` makes of a language model, at 8 bits per channel and at 4 in blocks, as
- * MatMulNBits and as DequantizeLinear, in `exact` and in `fast` in turn: medians of tokens per second, the processes' peak memory, and what
- * each run says of its gradient. The model in floats is SmolLM2 dequantised.
+ * MatMulNBits and as DequantizeLinear, in `exact` and in `fast` in turn: medians of tokens per second
+ * and the processes' peak memory. What a run says of its gradient passes through. The model in floats
+ * is SmolLM2 dequantised.
  *
  * usage: deno run -A scripts/figures/quantized.ts [SHARED] [ROUNDS] (default: ../shared and 3)
  */

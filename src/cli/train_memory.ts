@@ -46,8 +46,8 @@ export interface MemoryParts {
 /**
  * Predicts the run's peak, chooses what is kept and how many sequences run at once, and tells both.
  *
- * @returns the choice, whether weights are made ready for the calls, how many parts of a batch are computed
- * beside each other, and how many tokens run at once where a batch has more
+ * @returns the choice, whether weights are made ready for the calls, how many parts of a batch are
+ * computed beside each other, and how many tokens run at once where a batch has more
  * @throws {RefusedError} with the numbers, where nothing fits
  */
 export async function fitTraining(
@@ -96,9 +96,9 @@ export async function fitTraining(
    * saves less than activations that are kept do, and takes what those leave.
    */
   function madeReady(fit: Fit): Fit & { readonly readyWeights: boolean } {
-    const wanted = fit.fits && flags.train && !flags.gradCheckpoint;
-    const predicted = wanted ? predict(fit.sequences, fit.keepBytes, true) : undefined;
     const room = flags.numeric === "exact" ? Infinity : fit.keepBytes - fit.predicted.savedBytes;
+    const wanted = fit.fits && flags.train && !flags.gradCheckpoint && room >= 0;
+    const predicted = wanted ? predict(fit.sequences, fit.keepBytes, true) : undefined;
     const readyWeights = predicted !== undefined && predicted.peakBytes <= budget.bytes &&
       predicted.peakBytes - fit.predicted.peakBytes <= room;
     return readyWeights ? { ...fit, predicted, readyWeights } : { ...fit, readyWeights };

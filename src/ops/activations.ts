@@ -4,7 +4,7 @@ import type { GraphBuilder } from "../graph/builder.ts";
 import { required, unsupported } from "./args.ts";
 import { broadcastDims, reduceTo, scalarLike } from "./broadcast.ts";
 import { foldElementwise } from "./fold.ts";
-import { emitCumulative, emitSlope } from "./gelu.ts";
+import { emitSlope } from "./gelu.ts";
 import type { OpRule } from "./types.ts";
 import { unary } from "./unary.ts";
 
@@ -125,7 +125,7 @@ export const ACTIVATION_RULES: readonly OpRule[] = [
   }),
   unary("Gelu", (b, x, _y, ct, node) => {
     const exact = stringAttribute(node, "approximate", "none") === "none";
-    return b.op("Mul", [ct, exact ? emitSlope(b, x, emitCumulative(b, x)) : tanhGeluSlope(b, x)]);
+    return b.op("Mul", [ct, exact ? emitSlope(b, x) : tanhGeluSlope(b, x)]);
   }),
   Clip,
   PRelu,

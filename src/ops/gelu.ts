@@ -12,12 +12,9 @@ export function emitCumulative(b: GraphBuilder, x: string) {
   return { scaled, cumulative };
 }
 
-/** Emits the slope at x, with what {@linkcode emitCumulative} has made of it. */
-export function emitSlope(
-  b: GraphBuilder,
-  x: string,
-  { scaled, cumulative }: ReturnType<typeof emitCumulative>,
-): string {
+/** Emits the slope at x, with what {@linkcode emitCumulative} has made of it where that is there. */
+export function emitSlope(b: GraphBuilder, x: string, made = emitCumulative(b, x)): string {
+  const { scaled, cumulative } = made;
   const logOfFactor = scalarLike(b, x, -0.5 * Math.log(2 * Math.PI));
   const exponent = b.op("Sub", [logOfFactor, b.op("Mul", [scaled, scaled])]);
   return b.op("Add", [cumulative, b.op("Mul", [x, b.op("Exp", [exponent])])]);

@@ -1,7 +1,8 @@
 /** Which heads can run in chunks of the vocabulary: a product with a frozen weight, and a bias. */
-import { floatAttribute, intAttribute, intsAttribute } from "../graph/attributes.ts";
+import { intAttribute, intsAttribute } from "../graph/attributes.ts";
 import { dimsIn, producersOf, typeIn } from "../graph/facts.ts";
-import type { Dim, Graph, Node } from "../graph/types.ts";
+import type { Graph, Node } from "../graph/types.ts";
+import { type PlainProduct, plainProduct } from "./plain_product.ts";
 
 /** A head that can run in chunks: logits = hidden · weightᵀ + bias, or hidden · weight + bias. */
 export interface ChunkableHead {
@@ -81,9 +82,8 @@ export function wideProducts(lowered: Graph, chunk: number): ReadonlySet<string>
 const ENTRY_BY_ENTRY = new Set("Add Sub Mul Div Tanh Cast Identity Reshape".split(" "));
 
 /** Whether each row of the vocabulary takes the same number of rows: one, or one per block. */
-export function isMultiple(rows: Dim | undefined, vocabulary: Dim): boolean {
-  return typeof rows === "number" && typeof vocabulary === "number" && rows > 0 &&
-    rows % vocabulary === 0;
+export function isMultiple(rows: number | undefined, vocabulary: number): boolean {
+  return rows !== undefined && rows > 0 && rows % vocabulary === 0;
 }
 
 /** Operators that treat the entries of a weight's axis independently, by the axis. */
@@ -117,7 +117,7 @@ function productOf(
   lowered: Graph,
   logits: string,
   producers: ReadonlyMap<string, Node>,
-): { readonly product: Node; readonly bias?: string } | undefined {
+): PlainProduct | undefined {
   const node = producers.get(logits);
   if (node?.opType !== "Add") return node && plainProduct(node);
   for (const [side, bias] of [node.inputs, node.inputs.toReversed()]) {
@@ -128,14 +128,6 @@ function productOf(
     }
   }
   return undefined;
-}
-
-function plainProduct(node: Node): { readonly product: Node; readonly bias?: string } | undefined {
-  if (node.domain !== "") return undefined;
-  if (node.opType === "MatMul") return { product: node };
-  if (node.opType !== "Gemm" || intAttribute(node, "transA", 0) === 1) return undefined;
-  const isPlain = ["alpha", "beta"].every((name) => floatAttribute(node, name, 1) === 1);
-  return isPlain ? { product: node, bias: node.inputs[2] || undefined } : undefined;
 }
 
 /** The weight as it lies before a product turns it, and its axis of output features. */

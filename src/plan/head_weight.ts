@@ -55,7 +55,7 @@ export function chunkBias(
 ): readonly string[] {
   if (bias === undefined) return [];
   const whole = { ...lowered.initializers.get(bias)!, dims: [vocabulary] };
-  return [view(b, constants, `${bias}[${start}:${start + size}]`, rowsOf(whole, start, size))];
+  return [rowsView(b, constants, bias, whole, { start, size })];
 }
 
 /** An initializer's rows [start, start + size), fed as a view; one that has no rows as it is. */
@@ -63,8 +63,7 @@ function rowsPart(b: GraphBuilder, c: ChunkContext, name: string, start: number,
   const whole = weightOf(c, name);
   if (!isMultiple(whole.dims[0], c.head.vocabulary)) return asItIs(b, c, name, whole);
   const perRow = whole.dims[0] / c.head.vocabulary;
-  const rows = rowsOf(whole, start * perRow, size * perRow);
-  return view(b, c.constants, `${name}[${start}:${start + size}]`, rows);
+  return rowsView(b, c.constants, name, whole, { start, size, perRow });
 }
 
 /**
@@ -78,9 +77,7 @@ function columnsPart(b: GraphBuilder, c: ChunkContext, name: string, start: numb
   const whole = weightOf(c, name);
   const { vocabulary } = c.head;
   if (whole.dims.at(-1) !== vocabulary) return asItIs(b, c, name, whole);
-  if (whole.dims.length === 1) {
-    return view(b, c.constants, `${name}[${start}:${start + size}]`, rowsOf(whole, start, size));
-  }
+  if (whole.dims.length === 1) return rowsView(b, c.constants, name, whole, { start, size });
   view(b, c.constants, name, whole);
   const run = commonDivisor(vocabulary, commonDivisor(start, size));
   if (run < LEAST_RUN) return sliceAxis(b, name, 1, start, start + size);
@@ -111,6 +108,18 @@ function asItIs(b: GraphBuilder, c: ChunkContext, name: string, whole: Tensor): 
   return whole.bytes.byteLength <= SMALL_BYTES
     ? b.constant(whole)
     : view(b, c.constants, name, whole);
+}
+
+/** Feeds the rows of entries [start, start + size), which have `perRow` each. */
+function rowsView(
+  b: GraphBuilder,
+  constants: Map<string, Tensor>,
+  name: string,
+  whole: Tensor,
+  { start, size, perRow = 1 }: { start: number; size: number; perRow?: number },
+): string {
+  const rows = rowsOf(whole, start * perRow, size * perRow);
+  return view(b, constants, `${name}[${start}:${start + size}]`, rows);
 }
 
 /** Feeds a tensor under a name. */

@@ -6,7 +6,7 @@
  * step, to 8 bits per output channel by a small graph of their own (`derivations.ts`): blocks of 4 or
  * 8 bits, float weights, integers with zero points.
  */
-import { floatAttribute, int, intAttribute, intsAttribute } from "../graph/attributes.ts";
+import { int, intAttribute, intsAttribute } from "../graph/attributes.ts";
 import type { GraphBuilder } from "../graph/builder.ts";
 import { type CodeType, ZERO_POINTS } from "../graph/codes.ts";
 import { dimsIn, typeIn } from "../graph/facts.ts";
@@ -15,12 +15,13 @@ import { type DataType, ONNX_TYPE } from "../graph/dtype.ts";
 import { elementCount, tensor } from "../graph/tensor.ts";
 import type { Graph, Node, ValueInfo } from "../graph/types.ts";
 import { verify } from "../graph/verify.ts";
-import { quantizedLinearNode } from "../ops/internal/quantized_linear.ts";
+import { quantizedLinearNode, type QuantizedLinearSpec } from "../ops/internal/quantized_linear.ts";
 import { rotate, rotationBlock, rotationNode } from "../ops/internal/rotation.ts";
 import { type IntegerForm, weightType } from "../ops/internal/integer_form.ts";
 import { turned } from "../ops/transpose.ts";
 import { emitRowCodes, emitRowScales } from "../ops/internal/rounded_rows.ts";
 import { Derivations, type DerivedGraph } from "./derivations.ts";
+import { plainProduct } from "./plain_product.ts";
 
 /** Rows and columns below which a product is left alone: rounding costs more than it saves. */
 const LEAST_WIDTH = 32;
@@ -67,13 +68,8 @@ export function quantizeLinears(
   };
 }
 
-/** 8-bit weights of a product and their scales, as {@linkcode quantizedLinearNode} reads them. */
-export interface QuantizedWeight {
-  readonly weight: string;
-  readonly transB: boolean;
-  readonly turned?: string;
-  readonly pre?: string;
-  readonly post?: string;
+/** 8-bit weights of a product and their scales. */
+export interface QuantizedWeight extends Omit<QuantizedLinearSpec, "x"> {
   /** Whether its rows are rotated in blocks, as x must then be. */
   readonly isRotated?: boolean;
 }
@@ -164,7 +160,7 @@ class Pass {
       const perm = turned?.opType === "Transpose" ? intsAttribute(turned, "perm", [1, 0]) : [];
       const transB = perm.join() === "1,0" && this.derivations.frozen.has(turned!.inputs[0]);
       product = { x, right: transB ? turned!.inputs[0] : right, transB };
-    } else if (node.opType === "Gemm" && isPlain(node)) {
+    } else if (plainProduct(node) !== undefined) {
       const transB = intAttribute(node, "transB", 0) === 1;
       product = { x, right, transB, ...(bias === "" ? {} : { bias }) };
     } else return undefined;
@@ -255,12 +251,6 @@ class Pass {
 const turnedOf = (weight: string) => `${weight}.turned`;
 
 const rotatedName = (x: string) => `${x}.rotated`;
-
-/** A·B (+ C), nothing else. */
-function isPlain(node: Node): boolean {
-  return intAttribute(node, "transA", 0) === 0 && floatAttribute(node, "alpha", 1) === 1 &&
-    floatAttribute(node, "beta", 1) === 1;
-}
 
 /** int8 codes as uint8 around {@linkcode ZERO_POINTS}. */
 function unsigned(b: GraphBuilder, codes: string): string {

@@ -6,6 +6,7 @@ import { producersOf, readersOf, typeIn } from "../graph/facts.ts";
 import { elementCount } from "../graph/tensor.ts";
 import type { Graph, Node } from "../graph/types.ts";
 import { verify } from "../graph/verify.ts";
+import { plainProduct } from "./plain_product.ts";
 
 /**
  * @param lowered graph of concrete shapes, whose output are the logits
@@ -18,19 +19,20 @@ export function scaleHidden(lowered: Graph, trainable: ReadonlySet<string>): Gra
   const producers = producersOf(lowered.nodes);
   const scaling = producers.get(logits);
   if (scaling === undefined) return lowered;
-  const found = scaledValue(lowered, scaling, trainable);
-  const product = found && producers.get(found.value);
-  if (!product || !isProduct(product)) return lowered;
-  if (readersOf(lowered).get(found.value)!.length > 1) return lowered;
-  const [hidden, ...others] = product.inputs;
+  const unscaled = scaledValue(lowered, scaling, trainable);
+  const made = unscaled === undefined ? undefined : producers.get(unscaled);
+  const plain = made && plainProduct(made);
+  if (plain === undefined || plain.bias !== undefined) return lowered;
+  if (readersOf(lowered).get(unscaled!)!.length > 1) return lowered;
+  const [hidden, ...others] = plain.product.inputs;
   const scaled = `${hidden}.scaled`;
   const nodes = lowered.nodes.flatMap((node) => {
     if (node === scaling) return [];
-    if (node !== product) return [node];
-    const inputs = found.first ? [hidden, found.factor] : [found.factor, hidden];
+    if (node !== plain.product) return [node];
+    const inputs = scaling.inputs.map((input) => input === unscaled ? hidden : input);
     return [
       { ...scaling, name: scaled, inputs, outputs: [scaled] },
-      { ...product, inputs: [scaled, ...others], outputs: [logits] },
+      { ...node, inputs: [scaled, ...others], outputs: [logits] },
     ];
   });
   const { dtype, dims: shape } = typeIn(lowered, hidden)!;
@@ -41,21 +43,17 @@ export function scaleHidden(lowered: Graph, trainable: ReadonlySet<string>): Gra
   return verify({ ...lowered, nodes, valueInfo }, "scaleHidden()");
 }
 
-/** A product of activations and a weight, and nothing else. */
-function isProduct({ opType, domain, inputs }: Node): boolean {
-  const isPlain = opType === "MatMul" || (opType === "Gemm" && (inputs[2] ?? "") === "");
-  return domain === "" && isPlain;
-}
-
 /** What a node multiplies by a frozen number, or divides by it; `undefined` for any other node. */
-function scaledValue(lowered: Graph, node: Node, trainable: ReadonlySet<string>) {
+function scaledValue(
+  { initializers }: Graph,
+  { opType, inputs: [a, b] }: Node,
+  trainable: ReadonlySet<string>,
+): string | undefined {
   const isNumber = (name: string) => {
-    const value = lowered.initializers.get(name);
+    const value = initializers.get(name);
     return value !== undefined && !trainable.has(name) && elementCount(value.dims) === 1 &&
       value.dims.length <= 2;
   };
-  const [a, b] = node.inputs;
-  if (node.opType !== "Mul" && node.opType !== "Div") return undefined;
-  if (isNumber(b)) return { value: a, factor: b, first: true };
-  return node.opType === "Mul" && isNumber(a) ? { value: b, factor: a, first: false } : undefined;
+  if ((opType === "Mul" || opType === "Div") && isNumber(b)) return a;
+  return opType === "Mul" && isNumber(a) ? b : undefined;
 }

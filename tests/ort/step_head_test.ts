@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { node } from "../../src/graph/node.ts";
-import { float32, toNumbers } from "../../src/graph/tensor.ts";
+import { float32, type Tensor, toNumbers } from "../../src/graph/tensor.ts";
 import type { Model } from "../../src/graph/types.ts";
 import { planTraining } from "../../src/plan/plan.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
@@ -18,40 +18,33 @@ const base = () => readModel(modelDir("tiny-llama-torch-fp32"));
 const VOCABULARY = 512;
 const batch = batchOf(rowsOf([9, 6, 16]), 16, "causal");
 
-/** The model with a row added to its logits, as CodeGen and Phi have it. */
-function withBias(model: Model): Model {
+/** The model with one more operator behind its logits, and what that reads beside them. */
+function withTail(model: Model, opType: string, operand: Tensor): Model {
   const { nodes, initializers } = model.graph;
-  const bias = Float32Array.from({ length: VOCABULARY }, (_, i) => Math.sin(i));
   const renamed = nodes.map((node) => ({
     ...node,
-    outputs: node.outputs.map((name) => name === "logits" ? "unbiased" : name),
+    outputs: node.outputs.map((name) => name === "logits" ? "before" : name),
   }));
   return {
     ...model,
     graph: {
       ...model.graph,
-      nodes: [...renamed, node("Add", ["head.bias", "unbiased"], "logits")],
-      initializers: new Map([...initializers, ["head.bias", float32([VOCABULARY], bias)]]),
+      nodes: [...renamed, node(opType, ["before", "operand"], "logits")],
+      initializers: new Map([...initializers, ["operand", operand]]),
     },
   };
 }
 
-/** The model with its logits divided by a number, as Granite has it. */
-function withScale(model: Model): Model {
-  const { nodes, initializers } = model.graph;
-  const renamed = nodes.map((node) => ({
-    ...node,
-    outputs: node.outputs.map((name) => name === "logits" ? "unscaled" : name),
-  }));
-  return {
-    ...model,
-    graph: {
-      ...model.graph,
-      nodes: [...renamed, node("Div", ["unscaled", "head.scale"], "logits")],
-      initializers: new Map([...initializers, ["head.scale", float32([], [1.75])]]),
-    },
-  };
-}
+/** A row added to the logits, as CodeGen and Phi have it. */
+const withBias = (model: Model) =>
+  withTail(
+    model,
+    "Add",
+    float32([VOCABULARY], Float32Array.from({ length: VOCABULARY }, (_, i) => Math.sin(i))),
+  );
+
+/** The logits divided by a number, as Granite has it. */
+const withScale = (model: Model) => withTail(model, "Div", float32([], [1.75]));
 
 const HEADS: Readonly<Record<string, () => Model>> = {
   "floats": base,

@@ -5,7 +5,7 @@
  * "Gaussian Error Linear Units", 2016.
  */
 import { MICROSOFT } from "../../graph/types.ts";
-import { emitCumulative, emitSlope } from "../gelu.ts";
+import { emitSlope } from "../gelu.ts";
 import type { OpRule } from "../types.ts";
 import { inferLike, onlyAttributes, requiredKnown } from "./support.ts";
 
@@ -20,11 +20,8 @@ export const gelu: OpRule = {
   },
 
   vjp(b, node, [ct], [wanted]) {
-    return [
-      ct !== undefined && wanted
-        ? b.op("Mul", [ct, emitSlope(b, node.inputs[0], emitCumulative(b, node.inputs[0]))])
-        : undefined,
-    ];
+    const [x] = node.inputs;
+    return [ct !== undefined && wanted ? b.op("Mul", [ct, emitSlope(b, x)]) : undefined];
   },
 };
 

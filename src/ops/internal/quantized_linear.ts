@@ -9,11 +9,10 @@
  *
  *     dx = ((dy ⊙ post) · Wᵀ) ⊙ pre,
  *
- * so that one copy of the weights serves both directions: the call that reads it the other way turns it
- * first, unless it is given turned, too. Each row of x ⊙ pre is rounded to 8 bits
- * with a scale of its own when the operator is expanded: kernels multiply unsigned activations
- * (signed by signed has no fast kernel on x86), so 0 stands at 128. Rows are independent: leading axes
- * are whatever they are.
+ * so that one copy of the weights serves both directions: the call that reads it the other way turns
+ * it first, unless it is given turned, too. Each row of x ⊙ pre is rounded to 8 bits with a scale of
+ * its own when the operator is expanded: kernels multiply unsigned activations (signed by signed has
+ * no fast kernel on x86), so 0 stands at 128. Rows are independent: leading axes are whatever they are.
  */
 import { int, intAttribute } from "../../graph/attributes.ts";
 import type { GraphBuilder } from "../../graph/builder.ts";
