@@ -8,6 +8,7 @@ import { rewriteDynamicQuantization } from "../ops/quantized/pattern.ts";
 import { BadInputError } from "../errors.ts";
 import { type Foldings, foldingsOf } from "./alike_blocks.ts";
 import { bindInputs } from "./inputs.ts";
+import { joinAdapters } from "./join_adapters.ts";
 import { lowerSource, trainingSource } from "./lower.ts";
 import type { PlanOptions } from "./options.ts";
 import { packTokens } from "./pack_tokens.ts";
@@ -47,9 +48,10 @@ export function stepGraph(model: Model, options: PlanOptions): StepGraph {
   const padded = selected === undefined
     ? lowered
     : scaleHidden(selectEarly(lowered, options, targetRows!, trainable), trainable);
-  const packed = packedRows === undefined
-    ? padded
-    : packTokens(padded, options, packedRows, trainable);
+  const packed = joinAdapters(
+    packedRows === undefined ? padded : packTokens(padded, options, packedRows, trainable),
+    trainable,
+  );
   const logits = dimsIn(packed, packed.outputs[0].name);
   return {
     padded,
