@@ -3,6 +3,7 @@ import { dropoutMask } from "./internal/dropout_mask.ts";
 import { geluAndSlope } from "./internal/gelu_and_slope.ts";
 import { quantizedLinear } from "./internal/quantized_linear.ts";
 import { rotation } from "./internal/rotation.ts";
+import { swiglu } from "./internal/swiglu.ts";
 import type { OpRule } from "./types.ts";
 
 export const INTERNAL_RULES: readonly OpRule[] = [
@@ -10,4 +11,5 @@ export const INTERNAL_RULES: readonly OpRule[] = [
   geluAndSlope,
   quantizedLinear,
   rotation,
+  swiglu,
 ];

@@ -34,6 +34,7 @@ const CHEAP = new Set([
   ),
   ..."RotaryEmbedding LayerNormalization SimplifiedLayerNormalization RMSNormalization".split(" "),
   "DropoutMask",
+  "SwiGLU",
 ]);
 
 /** Packing and unpacking are cheap, other lookups are not: they may read the whole vocabulary. */

@@ -1,5 +1,5 @@
 /** Operators that compute each row (all but the last axis) by itself, given the same constants for all. */
-import { MICROSOFT, type Node } from "../graph/types.ts";
+import { GRAFT, MICROSOFT, type Node } from "../graph/types.ts";
 
 const ELEMENTWISE = new Set([
   ..."Abs Add BiasGelu Cast Clip Cos Div Elu Erf Exp FastGelu Gelu Greater HardSigmoid".split(" "),
@@ -16,8 +16,9 @@ const NORMALIZATIONS = new Set([
 ]);
 
 /** Whether a node computes each entry by itself, its operands broadcast. */
-export function isElementwise(node: Node): boolean {
-  return ELEMENTWISE.has(node.opType) && (node.domain === "" || node.domain === MICROSOFT);
+export function isElementwise({ opType, domain }: Node): boolean {
+  return domain === GRAFT ? opType === "SwiGLU" : ELEMENTWISE.has(opType) &&
+    (domain === "" || domain === MICROSOFT);
 }
 
 /** Whether a node normalises over its axis and what lies behind it: by default, the last axis. */
