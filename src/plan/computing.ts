@@ -2,9 +2,10 @@
  * How nodes of the lowered graph are computed, where the obvious way is slow. Derivatives see the
  * nodes as they are.
  */
-import { floatAttribute, int, intAttribute } from "../graph/attributes.ts";
+import { int, intAttribute } from "../graph/attributes.ts";
 import type { GraphBuilder } from "../graph/builder.ts";
-import { MICROSOFT, type Node } from "../graph/types.ts";
+import type { Node } from "../graph/types.ts";
+import { isSilu } from "./silu.ts";
 
 /** Adds what computes a node. */
 export function addComputing(b: GraphBuilder, node: Node): void {
@@ -43,9 +44,4 @@ function addSilu(b: GraphBuilder, node: Node): void {
   const [x] = node.inputs;
   const product = [x, b.op("Sigmoid", [x])];
   b.add({ ...node, opType: "Mul", domain: "", inputs: product, attributes: {}, rest: undefined });
-}
-
-function isSilu(node: Node): boolean {
-  return node.opType === "QuickGelu" && node.domain === MICROSOFT &&
-    floatAttribute(node, "alpha", 1.702) === 1;
 }

@@ -1,6 +1,6 @@
 /**
  * Puts back together what exporters take apart: LayerNormalization, root-mean-square normalisation,
- * GELU, SiLU and SwiGLU. One kernel runs where five to nine passes over the activation would, and its derivative
+ * GELU and SiLU. One kernel runs where five to nine passes over the activation would, and its derivative
  * reads one or two values where theirs read all of them.
  *
  * Works on lowered graphs, where shapes are concrete and constants known. What other nodes read of
@@ -9,19 +9,16 @@
 import { float, int } from "../graph/attributes.ts";
 import { prune } from "../graph/passes/prune.ts";
 import { type Graph, MICROSOFT, type Node, type ValueInfo } from "../graph/types.ts";
-import { readersOf } from "../graph/facts.ts";
 import { verify } from "../graph/verify.ts";
-import { swigluNode } from "../ops/internal/swiglu.ts";
 import { GraphView } from "./graph_view.ts";
 
 /** A lowered graph with its fused forms. */
 export function fuse(lowered: Graph): Graph {
   const view = new GraphView(lowered);
-  const readers = readersOf(lowered);
   const valueInfo = new Map(lowered.valueInfo);
   const nodes = lowered.nodes.map((node) => {
     const fused = layerNormalization(view, node) ?? rmsNormalization(view, node) ??
-      gelu(view, node) ?? swiglu(view, node, readers) ?? silu(view, node);
+      gelu(view, node) ?? silu(view, node);
     if (fused === undefined) return node;
     for (const info of fused.values) valueInfo.set(info.name, info);
     return fused.node;
@@ -122,32 +119,11 @@ function gelu(view: GraphView, node: Node): Fused | undefined {
 function silu(view: GraphView, node: Node): Fused | undefined {
   if (node.opType !== "Mul") return undefined;
   const [output] = node.outputs;
-  const x = gateOf(view, output);
-  return x === undefined ? undefined : activation("QuickGelu", x, output, { alpha: float(1) });
-}
-
-/** x · sigmoid(x) · y, where nothing else reads x · sigmoid(x). */
-function swiglu(
-  view: GraphView,
-  node: Node,
-  readers: ReturnType<typeof readersOf>,
-): Fused | undefined {
-  if (node.opType !== "Mul") return undefined;
-  const [output] = node.outputs;
-  for (const [activated, up] of view.bothWays(output, "Mul")) {
-    const gate = gateOf(view, activated);
-    if (gate === undefined || readers.get(activated)!.length > 1) continue;
-    if (view.dims(gate).join() !== view.dims(up).join()) continue;
-    return { node: { ...swigluNode(gate, up), name: output, outputs: [output] }, values: [] };
+  for (const [x, gate] of view.bothWays(output, "Mul")) {
+    if (view.inputsOf(gate, "Sigmoid")?.[0] !== x) continue;
+    return activation("QuickGelu", x, output, { alpha: float(1) });
   }
   return undefined;
-}
-
-/** x, where a value is x · sigmoid(x). */
-function gateOf(view: GraphView, value: string): string | undefined {
-  return view.bothWays(value, "Mul").find(([x, sigmoid]) =>
-    view.inputsOf(sigmoid, "Sigmoid")?.[0] === x
-  )?.[0];
 }
 
 function activation(

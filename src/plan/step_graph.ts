@@ -9,6 +9,7 @@ import { BadInputError } from "../errors.ts";
 import { type Foldings, foldingsOf } from "./alike_blocks.ts";
 import { bindInputs } from "./inputs.ts";
 import { joinAdapters } from "./join_adapters.ts";
+import { joinGates } from "./join_gates.ts";
 import { lowerSource, trainingSource } from "./lower.ts";
 import type { PlanOptions } from "./options.ts";
 import { packTokens } from "./pack_tokens.ts";
@@ -48,10 +49,10 @@ export function stepGraph(model: Model, options: PlanOptions): StepGraph {
   const padded = selected === undefined
     ? lowered
     : scaleHidden(selectEarly(lowered, options, targetRows!, trainable), trainable);
-  const packed = joinAdapters(
-    packedRows === undefined ? padded : packTokens(padded, options, packedRows, trainable),
-    trainable,
-  );
+  const whole = packedRows === undefined
+    ? padded
+    : packTokens(padded, options, packedRows, trainable);
+  const packed = joinGates(joinAdapters(whole, trainable));
   const logits = dimsIn(packed, packed.outputs[0].name);
   return {
     padded,

@@ -71,27 +71,6 @@ Deno.test("fuse() puts GELU back together, in every order of its factors", () =>
   }
 });
 
-/** x · sigmoid(x) */
-const silu = (b: GraphBuilder) => b.op("Mul", [b.op("Sigmoid", ["x"]), "x"]);
-
-Deno.test("fuse() puts SwiGLU together, and SiLU where that is read elsewhere or by another shape", () => {
-  const up = (b: GraphBuilder) => b.op("Relu", ["x"]);
-  for (
-    const order of [(b: GraphBuilder) => [silu(b), up(b)], (b: GraphBuilder) => [up(b), silu(b)]]
-  ) {
-    const fused = fuse(graphOf((b) => b.op("Mul", order(b))));
-    assertEquals(opsOf(fused), ["Relu", "SwiGLU"]);
-    assertEquals(fused.nodes[1].inputs, ["x", fused.nodes[0].outputs[0]]);
-  }
-  const readTwice = graphOf((b) => {
-    const activated = silu(b);
-    return b.op("Add", [b.op("Mul", [activated, up(b)]), activated]);
-  });
-  assertEquals(opsOf(fuse(readTwice)), ["QuickGelu", "Relu", "Mul", "Add"]);
-  const scaled = graphOf((b) => b.op("Mul", [silu(b), "scale"]));
-  assertEquals(opsOf(fuse(scaled)), ["QuickGelu", "Mul"]);
-});
-
 Deno.test("fuse() leaves alone what only looks like a pattern", () => {
   const otherAxis = graphOf((b) => decomposed(b, 1));
   const otherValue = graphOf((b) => {
