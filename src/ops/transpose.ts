@@ -26,6 +26,12 @@ export function turned(b: GraphBuilder, matrix: string): string {
   return b.op("Transpose", [matrix], { perm: ints([1, 0]) });
 }
 
+/** The matrix that a node turns; `undefined` for any other node. */
+export function turnedMatrix(node: Node | undefined): string | undefined {
+  if (node?.opType !== "Transpose" || node.domain !== "") return undefined;
+  return intsAttribute(node, "perm", [1, 0]).join() === "1,0" ? node.inputs[0] : undefined;
+}
+
 export const Transpose: OpRule = {
   opType: "Transpose",
   domain: "",

@@ -1,7 +1,8 @@
 /** Which heads can run in chunks of the vocabulary: a product with a frozen weight, and a bias. */
-import { intAttribute, intsAttribute } from "../graph/attributes.ts";
+import { intAttribute } from "../graph/attributes.ts";
 import { dimsIn, producersOf, typeIn } from "../graph/facts.ts";
 import type { Graph, Node } from "../graph/types.ts";
+import { turnedMatrix } from "../ops/transpose.ts";
 import { type PlainProduct, plainProduct } from "./plain_product.ts";
 
 /** A head that can run in chunks: logits = hidden · weightᵀ + bias, or hidden · weight + bias. */
@@ -137,10 +138,8 @@ function weightOf(
 ): { readonly weight: string; readonly axis: 0 | 1 } {
   const [, right] = product.inputs;
   const transB = product.opType === "Gemm" && intAttribute(product, "transB", 0) === 1;
-  const producer = producers.get(right);
-  const isTurned = producer?.opType === "Transpose" &&
-    intsAttribute(producer, "perm", [1, 0]).join() === "1,0";
-  return { weight: isTurned ? producer.inputs[0] : right, axis: isTurned === transB ? 1 : 0 };
+  const matrix = turnedMatrix(producers.get(right));
+  return { weight: matrix ?? right, axis: (matrix !== undefined) === transB ? 1 : 0 };
 }
 
 /** Whether a bias has an entry for each of the vocabulary, and one alone. */

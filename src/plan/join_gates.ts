@@ -13,25 +13,22 @@ import { isSilu } from "./silu.ts";
 export function joinGates(lowered: Graph): Graph {
   const producers = producersOf(lowered.nodes);
   const readers = readersOf(lowered);
-  /** g, where a value is silu(g), of the shape of `up`, and nothing but one node reads it. */
+  /** g, where a value is silu(g) of the shape of `up`, and nothing but one node reads it. */
   const gateOf = (value: string, up: string): string | undefined => {
     const made = producers.get(value);
-    if (made === undefined || !isSilu(made) || readers.get(value)!.length > 1) return undefined;
-    return dimsIn(lowered, value).join() === dimsIn(lowered, up).join()
+    const isWhole = dimsIn(lowered, value).join() === dimsIn(lowered, up).join();
+    return made !== undefined && isSilu(made) && isWhole && readers.get(value)!.length === 1
       ? made.inputs[0]
       : undefined;
   };
-  let joined = false;
-  const nodes = lowered.nodes.map((node): Node => {
-    if (node.opType !== "Mul" || node.domain !== "") return node;
-    const [a, b] = node.inputs;
-    for (const [activated, up] of [[a, b], [b, a]]) {
+  const joined = (node: Node): Node | undefined => {
+    if (node.opType !== "Mul" || node.domain !== "") return undefined;
+    for (const [activated, up] of [node.inputs, node.inputs.toReversed()]) {
       const gate = gateOf(activated, up);
-      if (gate === undefined) continue;
-      joined = true;
-      return { ...node, ...swigluNode(gate, up) };
+      if (gate !== undefined) return { ...node, ...swigluNode(gate, up) };
     }
-    return node;
-  });
-  return joined ? verify(prune({ ...lowered, nodes }), "joinGates()") : lowered;
+    return undefined;
+  };
+  const nodes = lowered.nodes.map((node) => joined(node) ?? node);
+  return verify(prune({ ...lowered, nodes }), "joinGates()");
 }

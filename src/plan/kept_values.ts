@@ -29,12 +29,12 @@ const CHEAP = new Set([
   ..."Reshape Identity Squeeze Unsqueeze Flatten Transpose Split Slice Concat Expand Cast".split(
     " ",
   ),
-  ..."Add Sub Mul Div Neg Sqrt Reciprocal Pow Erf Tanh Sigmoid Relu Gelu QuickGelu Where".split(
-    " ",
-  ),
+  ..."Add Sub Mul Div Neg Sqrt Reciprocal Pow Erf Tanh Sigmoid Relu Gelu QuickGelu SwiGLU Where"
+    .split(
+      " ",
+    ),
   ..."RotaryEmbedding LayerNormalization SimplifiedLayerNormalization RMSNormalization".split(" "),
   "DropoutMask",
-  "SwiGLU",
 ]);
 
 /** Packing and unpacking are cheap, other lookups are not: they may read the whole vocabulary. */

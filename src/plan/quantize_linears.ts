@@ -6,7 +6,7 @@
  * step, to 8 bits per output channel by a small graph of their own (`derivations.ts`): blocks of 4 or
  * 8 bits, float weights, integers with zero points.
  */
-import { int, intAttribute, intsAttribute } from "../graph/attributes.ts";
+import { int, intAttribute } from "../graph/attributes.ts";
 import type { GraphBuilder } from "../graph/builder.ts";
 import { type CodeType, ZERO_POINTS } from "../graph/codes.ts";
 import { dimsIn, typeIn } from "../graph/facts.ts";
@@ -18,7 +18,7 @@ import { verify } from "../graph/verify.ts";
 import { quantizedLinearNode, type QuantizedLinearSpec } from "../ops/internal/quantized_linear.ts";
 import { rotate, rotationBlock, rotationNode } from "../ops/internal/rotation.ts";
 import { type IntegerForm, weightType } from "../ops/internal/integer_form.ts";
-import { turned } from "../ops/transpose.ts";
+import { turned, turnedMatrix } from "../ops/transpose.ts";
 import { emitRowCodes, emitRowScales } from "../ops/internal/rounded_rows.ts";
 import { Derivations, type DerivedGraph } from "./derivations.ts";
 import { plainProduct } from "./plain_product.ts";
@@ -156,10 +156,9 @@ class Pass {
     }
     let product: Product;
     if (node.opType === "MatMul") {
-      const turned = this.derivations.producers.get(right);
-      const perm = turned?.opType === "Transpose" ? intsAttribute(turned, "perm", [1, 0]) : [];
-      const transB = perm.join() === "1,0" && this.derivations.frozen.has(turned!.inputs[0]);
-      product = { x, right: transB ? turned!.inputs[0] : right, transB };
+      const matrix = turnedMatrix(this.derivations.producers.get(right));
+      const transB = matrix !== undefined && this.derivations.frozen.has(matrix);
+      product = { x, right: transB ? matrix : right, transB };
     } else if (plainProduct(node) !== undefined) {
       const transB = intAttribute(node, "transB", 0) === 1;
       product = { x, right, transB, ...(bias === "" ? {} : { bias }) };

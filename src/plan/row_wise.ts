@@ -6,8 +6,9 @@ const ELEMENTWISE = new Set([
   ..."HardSwish Identity LeakyRelu Less Log Max Min Mul Neg Not Pow QuickGelu Reciprocal".split(
     " ",
   ),
-  ..."Relu Sigmoid Sin Softplus Sqrt Sub Tanh Where And Or Equal".split(" "),
+  ..."Relu Sigmoid Sin Softplus Sqrt Sub SwiGLU Tanh Where And Or Equal".split(" "),
 ]);
+const DOMAINS = ["", MICROSOFT, GRAFT];
 
 const NORMALIZATIONS = new Set([
   "LayerNormalization",
@@ -17,8 +18,7 @@ const NORMALIZATIONS = new Set([
 
 /** Whether a node computes each entry by itself, its operands broadcast. */
 export function isElementwise({ opType, domain }: Node): boolean {
-  return domain === GRAFT ? opType === "SwiGLU" : ELEMENTWISE.has(opType) &&
-    (domain === "" || domain === MICROSOFT);
+  return ELEMENTWISE.has(opType) && DOMAINS.includes(domain);
 }
 
 /** Whether a node normalises over its axis and what lies behind it: by default, the last axis. */

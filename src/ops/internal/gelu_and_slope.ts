@@ -8,6 +8,7 @@
  * instead of from x on the way back, and with a part of what y takes anyway.
  */
 import type { GraphBuilder } from "../../graph/builder.ts";
+import { node as nodeOf } from "../../graph/node.ts";
 import { tensor } from "../../graph/tensor.ts";
 import { GRAFT, type Node } from "../../graph/types.ts";
 import { required } from "../args.ts";
@@ -43,8 +44,8 @@ export const geluAndSlope: OpRule = {
     const [x] = node.inputs;
     const [y, slope] = node.outputs;
     const made = emitCumulative(b, x);
-    named(b, "Mul", [x, made.cumulative], y);
-    named(b, "QuantizeLinear", [emitSlope(b, x, made), ...scaleOf(b)], slope);
+    b.add(nodeOf("Mul", [x, made.cumulative], y));
+    b.add(nodeOf("QuantizeLinear", [emitSlope(b, x, made), ...scaleOf(b)], slope));
   },
 };
 
@@ -52,7 +53,3 @@ const scaleOf = (b: GraphBuilder) => [
   b.scalar(STEP),
   b.constant(tensor("uint8", [], Uint8Array.of(ZERO_POINT)), "zero_point"),
 ];
-
-function named(b: GraphBuilder, opType: string, inputs: readonly string[], output: string): void {
-  b.emit({ opType, domain: "", inputs, attributes: {}, outputs: [output] });
-}

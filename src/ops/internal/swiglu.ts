@@ -11,6 +11,7 @@
  * Source: Shazeer, "GLU Variants Improve Transformer" (arXiv:2002.05202).
  */
 import type { GraphBuilder } from "../../graph/builder.ts";
+import { node as nodeOf } from "../../graph/node.ts";
 import { GRAFT, type Node } from "../../graph/types.ts";
 import { label, required } from "../args.ts";
 import type { OpRule } from "../types.ts";
@@ -52,13 +53,7 @@ export const swiglu: OpRule = {
   expand(b, node) {
     const [gate, up] = node.inputs;
     const { silu } = emitSilu(b, gate);
-    b.emit({
-      opType: "Mul",
-      domain: "",
-      inputs: [silu, up],
-      attributes: {},
-      outputs: node.outputs,
-    });
+    b.add(nodeOf("Mul", [silu, up], node.outputs[0]));
   },
 };
 
