@@ -1,6 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
-import { GraphBuilder } from "../../src/graph/builder.ts";
-import { float32, tensor, toNumbers } from "../../src/graph/tensor.ts";
+import { float32, tensor } from "../../src/graph/tensor.ts";
 import {
   emitQuantizedLinear,
   type QuantizedLinearSpec,
@@ -10,8 +9,6 @@ import { rotationBlock, rotationNode } from "../../src/ops/internal/rotation.ts"
 import { pullback } from "../../src/autodiff/pullback.ts";
 import { geluAndSlopeNode } from "../../src/ops/internal/gelu_and_slope.ts";
 import { ZERO_POINTS } from "../../src/graph/codes.ts";
-import { inferTraining, TRAINING_OPSETS } from "../../src/ops/registry.ts";
-import { callOf } from "../../src/plan/call.ts";
 import { roundedRows } from "../../src/plan/quantize_linears.ts";
 import { Random } from "../../src/random.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
@@ -20,6 +17,7 @@ import { checkFast, FAST_THRESHOLD } from "../../src/train/check_fast.ts";
 import { compareForward, FORWARD_TOLERANCE } from "../../src/train/compare_forward.ts";
 import { PlannedModel } from "../../src/train/planned_model.ts";
 import type { PlannedModelOptions } from "../../src/train/planned_options.ts";
+import { runEmitted } from "../helpers/emitted.ts";
 import { modelDir, readModel } from "../helpers/fixture_models.ts";
 import { RIGHT_FORMS } from "../helpers/integer_forms.ts";
 import { testOnEachOrt } from "../helpers/oldest_ort.ts";
@@ -71,41 +69,19 @@ function product(x: Float32Array, w: ArrayLike<number>, k: number, n: number, tr
   return y;
 }
 
-/** What an emitted graph over these inputs computes. */
-async function compute(
-  runner: Runner,
-  inputs: Record<string, ReturnType<typeof float32>>,
-  emit: (b: GraphBuilder) => string,
-): Promise<ArrayLike<number>> {
-  const b = new GraphBuilder(inferTraining);
-  for (const [name, { dtype, dims }] of Object.entries(inputs)) b.input(name, dtype, dims);
-  const call = callOf(b, "test", new Map([[emit(b), "y"]]));
-  using session = await runner.compile({
-    irVersion: 10,
-    opsets: TRAINING_OPSETS,
-    graph: call.graph,
-    metadata: {},
-  });
-  const feeds = Object.fromEntries(
-    [...call.feeds].map(([canonical, name]) => [canonical, runner.upload(inputs[name])]),
-  );
-  const [y] = Object.values(await session.run(feeds));
-  return toNumbers(y.read());
-}
-
 const distance = (found: ArrayLike<number>, expected: Float64Array) =>
   norm(expected.map((value, i) => value - found[i])) / norm(expected);
 
 /** Error of x · Wᵀ with W rounded by graft. */
 async function roundedError(runner: Runner, x: Float32Array): Promise<number> {
   const w = gaussian(N * K, 2);
-  const y = await compute(
+  const [y] = await runEmitted(
     runner,
     { x: float32([M, K], x), w: float32([N, K], w) },
     (b) => {
       const { codes, scale } = roundedRows(b, "w", weightType(FORM));
       const [rotated] = b.emit({ ...rotationNode("x", rotationBlock(K)), outputCount: 1 });
-      return emitQuantizedLinear(b, { x: rotated, weight: codes, transB: true, post: scale });
+      return [emitQuantizedLinear(b, { x: rotated, weight: codes, transB: true, post: scale })];
     },
   );
   return distance(y, product(x, w, K, N, true));
@@ -141,10 +117,10 @@ Deno.test("QuantizedLinear multiplies by 8-bit channels as they are, in both dir
     [{ transB: true }, whole(N), N, K],
   ];
   for (const [spec, x, inner, outer] of cases) {
-    const y = await compute(
+    const [y] = await runEmitted(
       runner,
       { x: float32([M, inner], x), w: weight, s: float32([N], s) },
-      (b) => emitQuantizedLinear(b, { x: "x", weight: "w", transB: false, ...spec }),
+      (b) => [emitQuantizedLinear(b, { x: "x", weight: "w", transB: false, ...spec })],
     );
     const scaled = spec.post === undefined
       ? w
@@ -157,10 +133,10 @@ Deno.test("QuantizedLinear computes 0 for rows of zeros, and no numbers for rows
   using runner = createOrtRunner({ threads: 1 });
   const x = new Float32Array(2 * K);
   x[K + 3] = Infinity;
-  const y = await compute(
+  const [y] = await runEmitted(
     runner,
     { x: float32([2, K], x), w: tensor("int8", [K, N], new Uint8Array(K * N).fill(9)) },
-    (b) => emitQuantizedLinear(b, { x: "x", weight: "w", transB: false }),
+    (b) => [emitQuantizedLinear(b, { x: "x", weight: "w", transB: false })],
   );
   assertEquals(Array.from(y).slice(0, N), new Array(N).fill(0));
   assert(Array.from(y).slice(N).every((value) => !Number.isFinite(value)));
@@ -198,24 +174,12 @@ Deno.test("fast leaves a head of many classes in floats where its weight does no
 testOnEachOrt("GeluAndSlope computes GELU, and its slope within half a step", async (ortLib) => {
   using runner = createOrtRunner({ threads: 1, ortLib });
   const values = Float32Array.from({ length: 1301 }, (_, i) => (i - 650) / 100);
-  const b = new GraphBuilder(inferTraining);
-  const x = b.input("x", "float32", [1, values.length]);
-  const ct = b.input("ct", "float32", [1, values.length]);
-  const [y] = b.emit({ ...geluAndSlopeNode(x), outputCount: 2 });
-  const dx = pullback(b, b.nodes, new Map([[y, ct]]), new Set(["x"])).get("x")!;
-  const { graph } = callOf(b, "test", new Map([[y, "y"], [dx, "dx"]]));
-  using executable = await runner.compile({
-    ...{ irVersion: 10, opsets: TRAINING_OPSETS, metadata: {}, graph },
+  const row = (numbers: Float32Array) => float32([1, values.length], numbers);
+  const ct = new Float32Array(values.length).fill(1);
+  const [found, slopes] = await runEmitted(runner, { x: row(values), ct: row(ct) }, (b) => {
+    const [y] = b.emit({ ...geluAndSlopeNode("x"), outputCount: 2 });
+    return [y, pullback(b, b.nodes, new Map([[y, "ct"]]), new Set(["x"])).get("x")!];
   });
-  const feeds = graph.inputs.map(({ name }, i) =>
-    [
-      name,
-      float32([1, values.length], i === 0 ? values : new Float32Array(values.length).fill(1)),
-    ] as const
-  );
-  const fed = Object.fromEntries(feeds.map(([name, value]) => [name, runner.upload(value)]));
-  const [found, slopes] = Object.values(await executable.run(fed))
-    .map((result) => toNumbers(result.read()) as Float32Array);
   values.forEach((x, i) => {
     const h = 1e-2;
     assert(Math.abs(found[i] - geluOf(x)) < 1e-5, `GELU of ${x} is ${found[i]}`);
