@@ -19,7 +19,10 @@ import {
   type IntegerForm,
   weightType,
 } from "../ops/internal/integer_form.ts";
+import { emitQuantizedLinear } from "../ops/internal/quantized_linear.ts";
 import { inferTraining } from "../ops/registry.ts";
+import { expand } from "../plan/expand.ts";
+import { signedGraph } from "../plan/signed_activations.ts";
 
 /** A weight matrix and how it is stored. */
 export interface StoredShape {
@@ -83,11 +86,29 @@ function integerProduct(form: IntegerForm): Emit {
     ]);
 }
 
+/** As a training step in `exact` computes it, from float activations to the float result. */
+function slicedProduct(form: IntegerForm): Emit {
+  return (b, shape, tokens) =>
+    emitQuantizedLinear(b, {
+      x: activations(b, "float32", shape, tokens),
+      weight: b.input("w.columns", weightType(form), [shape.columns, shape.rows]),
+      transB: false,
+      post: b.input("scales", "float32", [shape.rows]),
+      slices: 2,
+    });
+}
+
 const gemm = (b: GraphBuilder, x: string, weight: string) =>
   b.op("Gemm", [x, weight], { transB: int(1) });
 
 /** Name of the form that dequantises in a certain way. */
 export const dequantKernel = (form: DequantForm) => `dequantize_${form}`;
+
+/** Name of the form that multiplies slices of activations in a form of 8-bit integers. */
+export const slicedKernel = (form: IntegerForm) => `${form}_sliced`;
+
+/** What {@linkcode slicedKernel} forms stand in for. */
+export const FLOAT_ROWS = "dequantize_linear";
 
 /** All forms; a shape has those of its storage. */
 export const KERNEL_FORMS: readonly KernelForm[] = [
@@ -119,7 +140,7 @@ export const KERNEL_FORMS: readonly KernelForm[] = [
     },
   })),
   {
-    name: "dequantize_linear",
+    name: FLOAT_ROWS,
     about: "DequantizeLinear with a scale a column, then MatMul",
     storage: "rows",
     emit: (b, shape, tokens) => {
@@ -149,6 +170,14 @@ export const KERNEL_FORMS: readonly KernelForm[] = [
     } weights`,
     emit: integerProduct(form),
   })),
+  ...INTEGER_FORMS.map((form): KernelForm => ({
+    name: slicedKernel(form),
+    about: `activations rounded to 16 bits, two products of ${activationType(form)} by ${
+      weightType(form)
+    }`,
+    storage: "rows",
+    emit: slicedProduct(form),
+  })),
 ];
 
 /** The forms that a stored matrix can be multiplied in. */
@@ -161,5 +190,10 @@ export function formsFor({ bits, blockSize }: StoredShape): readonly KernelForm[
 export function kernelGraph(form: KernelForm, shape: StoredShape, tokens: number): Graph {
   const b = new GraphBuilder(inferTraining);
   const product = form.emit(b, shape, tokens);
-  return b.build(form.name, [product]);
+  const graph = b.build(form.name, [product]);
+  const expanded = {
+    ...graph,
+    ...expand(graph.nodes, graph.initializers, (name) => b.known(name)),
+  };
+  return form.name === slicedKernel("s8s8") ? signedGraph(expanded) : expanded;
 }

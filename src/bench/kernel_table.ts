@@ -1,11 +1,11 @@
 /** Measured kernels as a table that can be kept, read back and asked. */
 import { DEQUANT_FORMS, type DequantForm } from "../ops/dequantize.ts";
 import { INTEGER_FORMS, type IntegerForm, weightType } from "../ops/internal/integer_form.ts";
-import { dequantKernel, type StoredShape } from "./kernel_graphs.ts";
+import { dequantKernel, FLOAT_ROWS, slicedKernel, type StoredShape } from "./kernel_graphs.ts";
 import { quickestForm } from "./quickest_form.ts";
 
 /** Version of the table's text: another one is measured again. */
-const FORMAT = 2;
+const FORMAT = 3;
 
 /** How long one product took. */
 export interface KernelTiming extends StoredShape {
@@ -66,6 +66,18 @@ export function integerFormOf(table: KernelTable): IntegerForm | undefined {
   // Unsigned weights are a copy of those that a file holds as int8: only where it must be.
   const signed = usable.filter((form) => weightType(form) === "int8");
   return quickestOf(table, signed.length > 0 ? signed : usable, (form) => form);
+}
+
+/**
+ * Whether products of 16-bit activations with 8-bit weights are quicker here than those of floats, in
+ * the form of {@linkcode integerFormOf}; `undefined` where the table cannot tell.
+ */
+export function slicesAreQuicker(table: KernelTable): boolean | undefined {
+  const form = integerFormOf(table);
+  if (form === undefined) return undefined;
+  const kernels = [slicedKernel(form), FLOAT_ROWS];
+  const quickest = quickestOf(table, kernels, (kernel) => kernel);
+  return quickest === undefined ? undefined : quickest !== FLOAT_ROWS;
 }
 
 /**

@@ -3,7 +3,13 @@ import { activationType, INTEGER_FORMS, weightType } from "../ops/internal/integ
 import type { Runner } from "../runtime/runner.ts";
 import { saturates } from "../runtime/saturates.ts";
 import { median } from "../statistics.ts";
-import { formsFor, type KernelForm, kernelGraph, type StoredShape } from "./kernel_graphs.ts";
+import {
+  formsFor,
+  type KernelForm,
+  kernelGraph,
+  slicedKernel,
+  type StoredShape,
+} from "./kernel_graphs.ts";
 import type { KernelTiming } from "./kernel_table.ts";
 import { TimedGraph } from "./timed_graph.ts";
 
@@ -57,6 +63,6 @@ export async function measureProduct(
 
 /** Products of floats saturate nowhere. */
 async function isWrong(runner: Runner, { name }: KernelForm): Promise<boolean> {
-  const form = INTEGER_FORMS.find((form) => form === name);
+  const form = INTEGER_FORMS.find((form) => form === name || slicedKernel(form) === name);
   return form !== undefined && await saturates(runner, activationType(form), weightType(form));
 }

@@ -1,6 +1,6 @@
 /** `graft bench kernels`: the matrix products that a training step can choose from. */
 import { kernelCachePath, kernelSource, loadKernels, saveKernels } from "../bench/kernel_cache.ts";
-import { formsFor, KERNEL_FORMS, type StoredShape } from "../bench/kernel_graphs.ts";
+import { formsFor, KERNEL_FORMS, slicedKernel, type StoredShape } from "../bench/kernel_graphs.ts";
 import { measureProduct } from "../bench/kernels.ts";
 import {
   dequantFormOf,
@@ -9,6 +9,7 @@ import {
   type KernelTable,
   type KernelTiming,
   productName,
+  slicesAreQuicker,
   timingJson,
   withTimings,
 } from "../bench/kernel_table.ts";
@@ -104,6 +105,7 @@ function show(
   const timings = products.flatMap((product) => timingsOf(table, product));
   const dequantForm = dequantFormOf(table) ?? null;
   const integerForm = integerFormOf(table) ?? null;
+  const sliced = slicesAreQuicker(table) ?? null;
   const { processor, threads, runtime, measuredAt } = table;
   const file = kernelCachePath(table) ?? null;
   if (json) {
@@ -116,6 +118,7 @@ function show(
       cache_file: file,
       dequant_form: dequantForm,
       integer_form: integerForm,
+      sliced,
       kernels: timings.map(timingJson),
     }));
     return;
@@ -138,6 +141,12 @@ function show(
     terminal.print(
       `graft train --numeric fast computes ${integerForm}: the quickest here that does not ` +
         "saturate, weights unsigned only where signed ones do",
+    );
+  }
+  if (sliced !== null) {
+    terminal.print(
+      "graft train --numeric exact multiplies 8-bit weights " +
+        (sliced ? `as ${slicedKernel(integerForm!)}` : "in floats") + ", the quickest here",
     );
   }
   if (measured < products.length) {

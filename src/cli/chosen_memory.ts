@@ -46,16 +46,19 @@ export function writeChosenMemory(adapterPath: string, chosen: ChosenMemory): vo
       dequant: forms.dequantForm,
       integer: forms.integerForm,
       rotated: forms.rotated,
+      sliced: forms.sliced,
     },
   });
   replaceFile(join(adapterPath, FILE), new TextEncoder().encode(text + "\n"));
 }
 
 /** Forms that this release of graft does not have are none. */
-function formsOf({ dequant, integer, rotated }: Readonly<Record<string, unknown>>): TrainingForms {
+function formsOf(forms: Readonly<Record<string, unknown>>): TrainingForms {
+  const { dequant, integer, rotated, sliced } = forms;
   return {
     dequantForm: DEQUANT_FORMS.find((form) => form === dequant),
     integerForm: INTEGER_FORMS.find((form) => form === integer),
     rotated: rotated === true,
+    sliced: sliced === true,
   };
 }

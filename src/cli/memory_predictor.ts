@@ -4,7 +4,6 @@ import { sliceBatch } from "../data/slice_batch.ts";
 import type { TokenBatch } from "../data/targets.ts";
 import { parameterBytes, prepackedBytes } from "../model/predict_training.ts";
 import { type PredictedMemory, predictMemory } from "../plan/memory.ts";
-import type { Numeric } from "../plan/names.ts";
 import type { Pass } from "../plan/options.ts";
 import { planTraining } from "../plan/plan.ts";
 import type { Schedule } from "../plan/schedule.ts";
@@ -49,6 +48,7 @@ export function memoryPredictor(run: PredictedRun): Predict {
   const { options, flags, evaluated, lanes } = run;
   const { model, trainable, dropout } = options;
   const numeric = flags.train ? flags.numeric : "exact";
+  const sliced = flags.train && options.sliced;
   const packs = packsTokens(options);
   const plan = (settings: PlannedModelOptions, batch: TokenBatch, use: PlanUse) =>
     planTraining(model, planOptionsFor(settings, prepare(batch, packs), use));
@@ -63,22 +63,21 @@ export function memoryPredictor(run: PredictedRun): Predict {
   return (batch, keepBytes, readyWeights = false) => {
     // What decoding and the prediction before have left goes: nothing is known yet of what is free.
     collectGarbage();
-    const training = (batch: TokenBatch, numeric: Numeric, parts = 1) =>
+    const training = (batch: TokenBatch, use: PlanUse) =>
       plan({ ...options, keepBytes, readyWeights }, batch, {
         passes: ["training"],
-        parts,
         dropout,
-        numeric,
+        ...use,
       });
     const beside = shareBatch(batch, lanes);
     const largest = beside.reduce((a, b) => b.tokenCount > a.tokenCount ? b : a);
     const validated = evaluated && sliceBatch(evaluated, 0, batch.inputIds.dims[0]);
     return predictMemory({
-      plan: training(largest, numeric, beside.length),
+      plan: training(largest, { numeric, sliced, parts: beside.length }),
       lanes: beside.length,
       before: [
         scheduleOf(comparedPart(batch), "logits"),
-        ...(numeric === "fast" ? [training(checkedPart(batch), "exact").training] : []),
+        ...(numeric === "fast" || sliced ? [training(checkedPart(batch), {}).training] : []),
         ...(validated ? [scheduleOf(validated, "evaluation")] : []),
       ],
       parameterBytes: parameterBytes(model, trainable),

@@ -1,9 +1,10 @@
-/** `--numeric`: the setting asked for, checked on the first batch before it is used. */
+/** `--numeric`: how gradients are computed, checked on the first batch before it is used. */
 import { sliceBatch } from "../data/slice_batch.ts";
 import type { TokenBatch } from "../data/targets.ts";
 import { RefusedError } from "../errors.ts";
 import type { Numeric } from "../plan/names.ts";
 import { checkFast, FAST_THRESHOLD, type FastCheck } from "../train/check_fast.ts";
+import { checkSliced, SLICED_LIMIT } from "../train/check_sliced.ts";
 import type { PlannedModel } from "../train/planned_model.ts";
 import { formatShare } from "./format.ts";
 import { paint, type Terminal } from "./output.ts";
@@ -20,6 +21,8 @@ export interface Arithmetic {
   readonly numeric: Numeric;
   /** Whether `fast` rotates weights of 8 bits, too (see `PlanSettings`). */
   readonly rotated: boolean;
+  /** Whether `exact` multiplies weights of 8 bits in integers (see `PlanSettings`). */
+  readonly sliced: boolean;
 }
 
 /** A model that is ready to train. */
@@ -31,9 +34,10 @@ export interface Opened {
 }
 
 /**
- * Goes on with the model as it was opened where its gradient is that of `exact`. Where it is not, and
- * reads weights of 8 bits as they lie, tries rotated ones, and in the end `exact`: each opened anew, as
- * each needs other memory. A model that is not gone on with is disposed of.
+ * Goes on with the model as it was opened where its gradient is that of `exact` in floats. Where that of
+ * `fast` is not, and reads weights of 8 bits as they lie, tries rotated ones, and then `exact`, in the
+ * end in floats: each opened anew, as each needs other memory. A model that is not gone on with is
+ * disposed of.
  *
  * @param open opens the model to compute otherwise; throws a {@linkcode RefusedError} where memory
  * does not suffice
@@ -44,15 +48,18 @@ export async function chooseNumeric<O extends Opened>(
   batch: TokenBatch,
   terminal: Terminal,
 ): Promise<{ readonly opened: O; readonly choice: NumericChoice }> {
-  const { numeric, rotated } = first.arithmetic;
-  if (numeric === "exact") return { opened: first, choice: { setting: "exact" } };
+  const { numeric, rotated, sliced } = first.arithmetic;
+  if (numeric === "exact") {
+    const opened = await inSlicesOrFloats(first, open, batch, terminal);
+    return { opened, choice: { setting: "exact" } };
+  }
   let check = await checked(first, batch, terminal);
   if (check.passed) return { opened: first, choice: { setting: "fast", check } };
   const use = { passes: ["training"], numeric: "fast" } as const;
   const { readsStored } = first.step.planOf(rowsAtOnce(first, batch), use);
   first.step[Symbol.dispose]();
   const second = !rotated && readsStored
-    ? await openWhereItFits(open, { numeric: "fast", rotated: true })
+    ? await openWhereItFits(open, { numeric: "fast", rotated: true, sliced })
     : undefined;
   if (second !== undefined) {
     check = await checked(second, batch, terminal);
@@ -65,8 +72,42 @@ export async function chooseNumeric<O extends Opened>(
     `Numeric setting fast computes another gradient of the first batch than exact: ` +
       `${formatCheck(check)}, and the cosine must be >= ${FAST_THRESHOLD}; going on in exact`,
   ));
-  const opened = await open({ numeric: "exact", rotated: false });
+  const exact = await open({ numeric: "exact", rotated: false, sliced });
+  const opened = await inSlicesOrFloats(exact, open, batch, terminal);
   return { opened, choice: { setting: "exact", check } };
+}
+
+/** The setting `exact`, in floats alone where products in integers have another gradient. */
+async function inSlicesOrFloats<O extends Opened>(
+  exact: O,
+  open: (arithmetic: Arithmetic) => Promise<O>,
+  batch: TokenBatch,
+  terminal: Terminal,
+): Promise<O> {
+  if (!exact.step.sliced) return exact;
+  const { readsStored } = exact.step.planOf(rowsAtOnce(exact, batch), {
+    passes: ["training"],
+    sliced: true,
+  });
+  if (!readsStored) {
+    exact.step.sliced = false;
+    return exact;
+  }
+  const { relativeError, passed } = await checkSliced(exact.step, rowsAtOnce(exact, batch));
+  const found = `relative error ${formatShare(relativeError)}`;
+  if (passed) {
+    terminal.note(
+      `Products with 8-bit weights run in integers, activations in 16 bits: the gradient of the ` +
+        `first batch beside that in floats: ${found}`,
+    );
+    return exact;
+  }
+  terminal.note(
+    `Activations in 16 bits have another gradient of the first batch than floats: ${found}, and ` +
+      `at most ${formatShare(SLICED_LIMIT)} is allowed; going on in floats`,
+  );
+  exact.step[Symbol.dispose]();
+  return await open({ ...exact.arithmetic, sliced: false });
 }
 
 /** Compares, and tells what lets a run go on. */

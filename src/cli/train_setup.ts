@@ -99,7 +99,9 @@ export async function setUpTraining(
     ...forms,
   };
   const open = async (arithmetic: Arithmetic) => {
-    const settings = { ...options, rotated: arithmetic.rotated };
+    const { numeric, rotated } = arithmetic;
+    const sliced = numeric === "exact" && arithmetic.sliced;
+    const settings = { ...options, rotated, sliced };
     const fit = await fitTraining(
       {
         options: settings,
@@ -108,7 +110,7 @@ export async function setUpTraining(
         tokenizerBytes: own.loadData ? 0 : tokenizerSize(folder),
         lanes: own.lanes,
       },
-      { ...flags, numeric: arithmetic.numeric },
+      { ...flags, numeric },
       terminal,
     );
     const { keepBytes, readyWeights, lanes } = fit;
@@ -118,7 +120,12 @@ export async function setUpTraining(
     return { arithmetic, fit, step };
   };
   const asked = flags.train && flags.numeric === "fast" ? "fast" : "exact";
-  const first = await open({ numeric: asked, rotated: forms.rotated ?? false });
+  const { rotated: rotates = false, sliced: slices = false } = forms;
+  const first = await open({
+    numeric: asked,
+    rotated: rotates,
+    sliced: slices && flags.train && runner.inPlace,
+  });
   using untilChosen = new DisposableStack();
   untilChosen.use(first.step);
   const batch = await data.train.batch(0, 0);
@@ -134,7 +141,7 @@ export async function setUpTraining(
   untilChosen.move();
   const step = resources.use(opened.step);
   const { keepBytes, sequences, tokens, lanes } = opened.fit;
-  const { rotated } = opened.arithmetic;
+  const used = { ...forms, rotated: opened.arithmetic.rotated, sliced: opened.step.sliced };
   const optimizer = resources.use(
     await graphOptimizer(runner, step.parameters, {
       ...OPTIMIZER_DEFAULTS,
@@ -153,7 +160,7 @@ export async function setUpTraining(
     config: fileValues({ ...flags, numeric: choice.setting }, TRAIN_FLAGS),
   };
   const prefixIdentity = JSON.stringify([
-    ...[baseDigest, runner.description, VERSION, { ...forms, rotated }],
+    ...[baseDigest, runner.description, VERSION, used],
   ]);
   const frozen = frozenLayers(step, sliceBatch(batch, 0, sequences), prefixIdentity);
   step.forgetComparisons();
@@ -165,7 +172,7 @@ export async function setUpTraining(
     validation: data.validation,
     test: data.test,
     numeric: choice,
-    memory: { keepBytes, sequences, lanes, forms: { ...forms, rotated } },
+    memory: { keepBytes, sequences, lanes, forms: used },
     frozen,
     identity: { base: baseDigest, tokenizer: tokenizerDigest, ...data.identity },
     saveAdapter: (directory, parameters) =>

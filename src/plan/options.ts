@@ -29,6 +29,11 @@ export interface PlanSettings {
    */
   readonly rotated?: boolean;
   /**
+   * Whether `exact` multiplies weights that the file holds in 8 bits per channel in integers, too, with
+   * activations in two slices of 8 bits; default false: all its products are of floats.
+   */
+  readonly sliced?: boolean;
+  /**
    * Whether weights take more memory so that calls do less with them: `exact` takes packed ones apart
    * once (`unpackWeights`), `fast` has them both ways round; default false.
    */
@@ -60,10 +65,20 @@ export interface PlanOptions extends BatchShape, PlanSettings {
 }
 
 /** Equal for options of one run that give the same plan: what differs from batch to batch. */
-export function keyOf(
-  { passes, batch, length, packedRows, targetRows, keepBytes, halves, dropout, numeric }:
-    PlanOptions,
-): string {
-  return [passes, batch, length, packedRows, targetRows, keepBytes, halves, dropout, numeric]
+export function keyOf(options: PlanOptions): string {
+  const { passes, batch, length, packedRows, targetRows, keepBytes, halves, dropout } = options;
+  const { numeric, sliced } = options;
+  return [
+    passes,
+    batch,
+    length,
+    packedRows,
+    targetRows,
+    keepBytes,
+    halves,
+    dropout,
+    numeric,
+    sliced,
+  ]
     .join();
 }

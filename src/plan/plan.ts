@@ -141,17 +141,22 @@ function chunkableHead(
  */
 function inNumeric(
   graph: Graph,
-  { numeric = "exact", integerForm, rotated, readyWeights, trainable }: PlanOptions,
+  { numeric = "exact", integerForm, rotated, sliced, readyWeights, trainable }: PlanOptions,
   head: ChunkableHead | undefined,
   headChunk: number,
 ): DerivedGraph {
+  const except = head ? new Set([head.product]) : wideProducts(graph, headChunk);
   if (numeric === "fast") {
-    const except = head ? new Set([head.product]) : wideProducts(graph, headChunk);
     const quantized = quantizeLinears(graph, trainable, {
       ...{ except, form: integerForm, rotated },
       bothWays: readyWeights,
     });
     return { ...quantized, graph: keepSlopes(quantized.graph, quantized.derived) };
+  }
+  if (sliced) {
+    const how = { except, form: integerForm, storedOnly: true, slices: 2 } as const;
+    const quantized = quantizeLinears(graph, trainable, how);
+    if (quantized.readsStored) return quantized;
   }
   return readyWeights
     ? unpackWeights(graph, trainable, new Set(head?.preparing))

@@ -1,5 +1,6 @@
 /**
- * The `fast` setting: products with frozen weights become {@linkcode QuantizedLinear} operators.
+ * Products with frozen weights become {@linkcode QuantizedLinear} operators: all of them in the `fast`
+ * setting, in `exact` those with weights that a file holds in 8 bits, beside activations in 16.
  *
  * Weights that a file holds as int8 per channel, symmetric, are read as they lie, or once moved to
  * uint8 where the device's fast products want that. All others are rounded once, before the first
@@ -15,7 +16,11 @@ import { type DataType, ONNX_TYPE } from "../graph/dtype.ts";
 import { elementCount, tensor } from "../graph/tensor.ts";
 import type { Graph, Node, ValueInfo } from "../graph/types.ts";
 import { verify } from "../graph/verify.ts";
-import { quantizedLinearNode, type QuantizedLinearSpec } from "../ops/internal/quantized_linear.ts";
+import {
+  quantizedLinearNode,
+  type QuantizedLinearSpec,
+  type Slices,
+} from "../ops/internal/quantized_linear.ts";
 import { rotate, rotationBlock, rotationNode } from "../ops/internal/rotation.ts";
 import { type IntegerForm, weightType } from "../ops/internal/integer_form.ts";
 import { turned, turnedMatrix } from "../ops/transpose.ts";
@@ -35,6 +40,10 @@ export interface QuantizeLinears {
   readonly rotated?: boolean;
   /** Whether weights are made both ways round, so that no call turns them; default false. */
   readonly bothWays?: boolean;
+  /** Whether no product changes but those with weights that the file holds in 8 bits; default false. */
+  readonly storedOnly?: boolean;
+  /** Slices of 8 bits that activations are rounded to; default 1. */
+  readonly slices?: Slices;
 }
 
 /**
@@ -91,18 +100,28 @@ class Pass {
   readonly #codes: CodeType;
   readonly #rotated: boolean;
   readonly #bothWays: boolean;
+  readonly #storedOnly: boolean;
+  readonly #slices: Slices;
   readonly #views = new Map<string, string>();
   readonly #rotations = new Set<string>();
 
   constructor(
     lowered: Graph,
     trainable: ReadonlySet<string>,
-    { form = "u8s8", rotated = false, bothWays = false }: QuantizeLinears,
+    {
+      form = "u8s8",
+      rotated = false,
+      bothWays = false,
+      storedOnly = false,
+      slices = 1,
+    }: QuantizeLinears,
   ) {
     this.#lowered = lowered;
     this.#codes = weightType(form);
     this.#rotated = rotated;
     this.#bothWays = bothWays;
+    this.#storedOnly = storedOnly;
+    this.#slices = slices;
     this.derivations = new Derivations(lowered, trainable);
   }
 
@@ -110,11 +129,13 @@ class Pass {
   quantized(node: Node): readonly Node[] | undefined {
     const product = this.#product(node);
     if (product === undefined) return undefined;
-    const { isRotated, ...weight } = this.#weight(product.right, product.transB);
+    const found = this.#weight(product.right, product.transB);
+    if (found === undefined) return undefined;
+    const { isRotated, ...weight } = found;
     const unified = this.#unified(product.x);
     const before = isRotated ? this.#rotation(unified) : [];
     const x = isRotated ? rotatedName(unified) : unified;
-    const linear = quantizedLinearNode({ x, ...weight });
+    const linear = quantizedLinearNode({ x, ...weight, slices: this.#slices });
     const [y] = node.outputs;
     if (product.bias === undefined) {
       return [...before, { ...linear, name: node.name, outputs: [y] }];
@@ -172,10 +193,10 @@ class Pass {
   }
 
   /** The weight's own integers where the file holds int8 per channel, else rounded to that. */
-  #weight(right: string, transB: boolean): QuantizedWeight {
+  #weight(right: string, transB: boolean): QuantizedWeight | undefined {
     const stored = this.#rotated ? undefined : this.#stored(right, transB);
     if (stored !== undefined) this.readsStored = true;
-    return stored ?? this.#rounded(right, transB);
+    return stored ?? (this.#storedOnly ? undefined : this.#rounded(right, transB));
   }
 
   #stored(right: string, transB: boolean): QuantizedWeight | undefined {

@@ -26,7 +26,15 @@ export function withSignedActivations(calls: readonly PlannedCall[]): readonly P
   });
 }
 
-function signedGraph(graph: Graph): Graph {
+/** Which input holds the zero point of the activations, of operators that make or read them. */
+const ZERO_POINT: Readonly<Record<string, number>> = {
+  QuantizeLinear: 2,
+  MatMulIntegerToFloat: 4,
+  DequantizeLinear: 2,
+};
+
+/** One call's graph with signed activations. */
+export function signedGraph(graph: Graph): Graph {
   const { nodes, initializers } = graph;
   const isMiddle = (name: string) => {
     const value = initializers.get(name);
@@ -35,11 +43,11 @@ function signedGraph(graph: Graph): Graph {
   const readers = readersOf(graph);
   const multiplied = (codes: string) =>
     readers.get(codes)?.every((node) =>
-      node?.opType === "MatMulIntegerToFloat" && node.inputs[0] === codes &&
-      isMiddle(node.inputs[4])
+      node?.inputs[0] === codes && isMiddle(node.inputs[ZERO_POINT[node.opType]])
     );
   const rounded = nodes.filter(({ opType, inputs, outputs }) =>
-    opType === "QuantizeLinear" && isMiddle(inputs[2]) && multiplied(outputs[0])
+    opType === "QuantizeLinear" && isMiddle(inputs[ZERO_POINT.QuantizeLinear]) &&
+    multiplied(outputs[0])
   );
   if (rounded.length === 0) return graph;
   const codes = new Set(rounded.flatMap(({ outputs }) => outputs));
@@ -50,8 +58,8 @@ function signedGraph(graph: Graph): Graph {
     return `${name}.signed`;
   };
   const changed = nodes.map((node): Node => {
-    const index = codes.has(node.outputs[0]) ? 2 : codes.has(node.inputs[0]) ? 4 : undefined;
-    if (index === undefined) return node;
+    if (!codes.has(node.outputs[0]) && !codes.has(node.inputs[0])) return node;
+    const index = ZERO_POINT[node.opType];
     return { ...node, inputs: node.inputs.with(index, zeroOf(node.inputs[index])) };
   });
   const read = new Set(changed.flatMap(({ inputs }) => inputs));

@@ -106,7 +106,7 @@ function othersOf(batch: TokenBatch): TokenBatch[] {
 
 /** The sum of some batches' gradients, a vector a parameter; none where no loss depends on it. */
 export async function gradientOf(
-  step: ComparedModel,
+  step: Omit<ComparedModel, "numeric">,
   ...batches: readonly TokenBatch[]
 ): Promise<Float32Array[]> {
   step.zeroGrad();

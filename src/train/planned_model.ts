@@ -5,7 +5,7 @@ import { countCorrect, type Targets, type TokenBatch } from "../data/targets.ts"
 import { DROPOUT_SEED } from "../plan/dropout.ts";
 import { gradientName, LOGITS, LOSS, type Numeric } from "../plan/names.ts";
 import { neighbourPlans } from "../plan/open_plan.ts";
-import { keyOf } from "../plan/options.ts";
+import { keyOf, type PlanOptions } from "../plan/options.ts";
 import { planTraining, type TrainingPlan } from "../plan/plan.ts";
 import type { DeviceTensor, Runner } from "../runtime/runner.ts";
 import type { ActivationFile } from "./activation_file.ts";
@@ -45,6 +45,7 @@ export class PlannedModel implements StepModel<TokenBatch> {
   readonly #packs: boolean;
   readonly #ignoresPadding: boolean;
   #numeric: Numeric;
+  #sliced: boolean;
   /**
    * Where results of the frozen layers below everything trained are kept, and read instead of being
    * computed again; nowhere unless it is set. Stays the caller's.
@@ -68,6 +69,7 @@ export class PlannedModel implements StepModel<TokenBatch> {
     });
     this.#means = { runner: this.#runner, plans: this.#plans, slab: this.#slab };
     this.#numeric = options.numeric ?? "exact";
+    this.#sliced = options.sliced ?? false;
     this.#ignoresPadding = ignoresPadding(options);
     this.#packs = packsTokens(options);
     this.parameters = [...options.trainable].map((name) => {
@@ -87,6 +89,16 @@ export class PlannedModel implements StepModel<TokenBatch> {
     if (numeric === "exact") this.#plans.releaseDerived();
   }
 
+  /** Whether `exact` multiplies 8-bit weights in integers (see `PlanSettings`). */
+  get sliced(): boolean {
+    return this.#sliced;
+  }
+
+  set sliced(sliced: boolean) {
+    if (sliced !== this.#sliced) this.#plans.releaseDerived();
+    this.#sliced = sliced;
+  }
+
   async accumulate(
     batch: TokenBatch,
     dropoutSeed: number,
@@ -104,7 +116,7 @@ export class PlannedModel implements StepModel<TokenBatch> {
       for (const parameter of this.parameters) {
         env.set(gradientName(parameter.name), parameter.grad ?? this.#zerosLike(parameter));
       }
-      const kept = this.#keptRows(compiled, part, this.#numeric);
+      const kept = this.#keptRows(compiled, part, compiled.plan.options);
       const schedule = compiled.plan.training;
       parts.push({ compiled, schedule, env, kept, targets: part.targets });
     }
@@ -125,7 +137,7 @@ export class PlannedModel implements StepModel<TokenBatch> {
     if (targets.count === 0) return { lossSum: 0, targetCount: 0 };
     const compiled = this.#planFor(prepared, { passes: ["evaluation"] });
     const env = this.#environment(compiled, prepared);
-    const kept = this.#keptRows(compiled, prepared, "exact");
+    const kept = this.#keptRows(compiled, prepared, compiled.plan.options);
     // Steps that read what was made of the weights instead: two copies of all would be a peak.
     const derives = this.#numeric === "fast" || this.#options.readyWeights;
     const passing = derives ? compiled.plan.constants : undefined;
@@ -156,8 +168,8 @@ export class PlannedModel implements StepModel<TokenBatch> {
   /** Frees what only comparisons before the first step have needed. */
   forgetComparisons(): void {
     this.#templates.clear();
-    this.#plans.keep(({ options: { passes, numeric } }) =>
-      numeric === this.#numeric && passes?.join() === "training"
+    this.#plans.keep(({ options: { passes, numeric, sliced } }) =>
+      numeric === this.#numeric && sliced === this.#sliced && passes?.join() === "training"
     );
   }
 
@@ -211,6 +223,7 @@ export class PlannedModel implements StepModel<TokenBatch> {
       parts: parts.length,
       dropout,
       numeric: this.#numeric,
+      sliced: this.#sliced,
     };
     return parts.map((part) => ({ part, compiled: this.#planFor(part, use) }));
   }
@@ -299,11 +312,11 @@ export class PlannedModel implements StepModel<TokenBatch> {
   #keptRows(
     { plan: { frozen } }: CompiledPlan,
     { batch, packing }: Prepared,
-    numeric: Numeric,
+    arithmetic: Pick<PlanOptions, "numeric" | "sliced">,
   ): PrefixRows | undefined {
     const file = this.activations;
     if (file === undefined || frozen === undefined || !this.#ignoresPadding) return undefined;
-    return PrefixRows.of(file, { prefix: frozen, batch, packing, numeric });
+    return PrefixRows.of(file, { prefix: frozen, batch, packing, arithmetic });
   }
 
   #zerosLike(parameter: Parameter): DeviceTensor {

@@ -49,13 +49,15 @@ export interface PlanUse {
   readonly dropout?: number;
   /** Default `exact`. */
   readonly numeric?: Numeric;
+  /** As `PlanSettings` has it. */
+  readonly sliced?: boolean;
 }
 
 /** What to plan for a batch, or a part of one. */
 export function planOptionsFor(
   options: PlannedModelOptions,
   { batch, targets, packing }: Prepared,
-  { passes, parts = 1, dropout = 0, numeric = "exact" }: PlanUse = {},
+  { passes, parts = 1, dropout = 0, numeric = "exact", sliced = false }: PlanUse = {},
 ): PlanOptions {
   const { trainable, keepBytes, halves = true, headChunk, objective, readyWeights } = options;
   const [sequences, length] = batch.inputIds.dims;
@@ -76,5 +78,6 @@ export function planOptionsFor(
     dequantForm: options.dequantForm ?? dequantFormFor(options.runner.version),
     integerForm: options.integerForm,
     rotated: options.rotated,
+    sliced,
   };
 }

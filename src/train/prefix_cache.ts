@@ -11,7 +11,7 @@ import type { Packing } from "../data/packing.ts";
 import type { TokenBatch } from "../data/targets.ts";
 import { elementCount, type Tensor, tensor, toNumbers } from "../graph/tensor.ts";
 import type { FrozenPrefix } from "../plan/frozen_prefix.ts";
-import type { Numeric } from "../plan/names.ts";
+import type { PlanOptions } from "../plan/options.ts";
 import type { ActivationFile, ActivationKey } from "./activation_file.ts";
 
 /** How a batch is computed, as far as the frozen part goes. */
@@ -19,7 +19,7 @@ export interface PrefixUse {
   readonly prefix: FrozenPrefix;
   readonly batch: TokenBatch;
   readonly packing?: Packing;
-  readonly numeric: Numeric;
+  readonly arithmetic: Pick<PlanOptions, "numeric" | "sliced">;
 }
 
 /** A batch's sequences in the frozen part's result. */
@@ -99,7 +99,7 @@ interface Sequence {
 }
 
 /** The sequences that have tokens, in the order of their rows. */
-function sequencesOf({ prefix, batch, packing, numeric }: PrefixUse): Sequence[] | undefined {
+function sequencesOf({ prefix, batch, packing, arithmetic }: PrefixUse): Sequence[] | undefined {
   if (prefix.packed && packing === undefined) return undefined;
   const { inputIds, attentionMask, tokenTypeIds } = batch;
   const [count, length] = inputIds.dims;
@@ -116,7 +116,10 @@ function sequencesOf({ prefix, batch, packing, numeric }: PrefixUse): Sequence[]
     const hash = createHash("sha256");
     // Positions are 0, 1, 2 … in every sequence.
     hash.update(
-      JSON.stringify([prefix.depth, prefix.width, numeric, tokenTypeIds !== undefined]),
+      JSON.stringify([
+        ...[prefix.depth, prefix.width, arithmetic.numeric, tokenTypeIds !== undefined],
+        ...(arithmetic.sliced ? ["sliced"] : []),
+      ]),
     );
     for (const ids of tokenTypeIds === undefined ? [inputIds] : [inputIds, tokenTypeIds]) {
       const idBytes = ids.bytes.length / (count * length);

@@ -25,6 +25,7 @@ Deno.test("bench kernels measures a model's shapes once, keeps them, and again o
       "cache_file",
       "dequant_form",
       "integer_form",
+      "sliced",
       "kernels",
     ]);
     // 128×64, 64×64, 64×128 and the head's 512×64.

@@ -1,9 +1,14 @@
-import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { join } from "@std/path";
+import { kernelSource, saveKernels } from "../../src/bench/kernel_cache.ts";
+import { FLOAT_ROWS, formsFor, slicedKernel } from "../../src/bench/kernel_graphs.ts";
 import type { Model } from "../../src/graph/types.ts";
 import { encodeModel } from "../../src/onnx/mod.ts";
+import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
+import { withCache } from "../helpers/cache_folder.ts";
 import { modelDir, readModel } from "../helpers/fixture_models.ts";
 import { graft, graftSignalled } from "../helpers/graft.ts";
+import { RIGHT_FORMS } from "../helpers/integer_forms.ts";
 import { quantized } from "../helpers/quantized_model.ts";
 import { withOutlier } from "../helpers/outlier_model.ts";
 import { pairs, sha256 } from "../helpers/training_runs.ts";
@@ -97,6 +102,68 @@ Deno.test("graft train --numeric fast rotates weights of 8 bits where it needs t
     assertEquals([resumed.code, foretold(resumed.stderr)], [0, 1], resumed.stderr);
     assertEquals(await weights(broken), await weights(straight));
   }));
+
+/** Has the device of one thread be quicker in slices than in floats, or not. */
+function pretendSlices(quicker: boolean): void {
+  using runner = createOrtRunner({ threads: 1 });
+  const [right] = RIGHT_FORMS;
+  const times = new Map([[right, 1], [slicedKernel(right), quicker ? 1 : 3], [FLOAT_ROWS, 2]]);
+  const shape = { rows: 64, columns: 64, bits: 8 };
+  saveKernels({
+    ...kernelSource(runner, 1),
+    measuredAt: "",
+    timings: formsFor(shape).map(({ name }) => ({
+      ...{ ...shape, tokens: 128, form: name, milliseconds: times.get(name) },
+    })),
+  });
+}
+
+Deno.test("graft train multiplies 8-bit weights in integers where that is quicker, and goes on so over a resume", () =>
+  withCache(() =>
+    inTempDir(async (path) => {
+      const model = modelIn(path, (floats) => quantized(floats, { bits: 8, minElements: 1024 }));
+      const args = [...argsOf(path, model), "--numeric=exact"];
+      pretendSlices(false);
+      const [floats, straight] = [join(path, "floats"), join(path, "straight")];
+      const without = await graft(...args, "--adapter-path", floats);
+      assertEquals(without.code, 0, without.stderr);
+      assert(!without.stderr.includes("in integers"), without.stderr);
+
+      pretendSlices(true);
+      const whole = await graft(...args, "--adapter-path", straight);
+      assertEquals(whole.code, 0, whole.stderr);
+      assertMatch(whole.stderr, /activations in 16 bits: .* relative error 0\.0\d+%/);
+      assert(await weights(straight) !== await weights(floats), "slices are not floats");
+
+      const broken = join(path, "broken");
+      const stopped = await graftSignalled(/step 4\//, "SIGINT", ...args, "--adapter-path", broken);
+      assertEquals(stopped.code, 130, stopped.stderr);
+      pretendSlices(false);
+      const resumed = await graft(...args, "--adapter-path", broken, "--resume");
+      assertEquals(resumed.code, 0, resumed.stderr);
+      assertEquals(await weights(broken), await weights(straight));
+    })
+  ));
+
+Deno.test("graft train goes on in floats where 16 bits lose the gradient, and says so", () =>
+  withCache(() =>
+    inTempDir(async (path) => {
+      pretendSlices(true);
+      const model = modelIn(
+        path,
+        (floats) => quantized(withOutlier(floats, 3e4), { bits: 8, minElements: 1024 }),
+      );
+      const args = [...argsOf(path, model), "--numeric=exact"];
+      const [fallen, exact] = [join(path, "fallen"), join(path, "exact")];
+      const run = await graft(...args, "--adapter-path", fallen);
+      assertEquals(run.code, 0, run.stderr);
+      assertMatch(run.stderr, /at most 0\.1% is allowed; going on in floats/);
+      pretendSlices(false);
+      const floats = await graft(...args, "--adapter-path", exact);
+      assertEquals(floats.code, 0, floats.stderr);
+      assertEquals(await weights(fallen), await weights(exact));
+    })
+  ));
 
 Deno.test("graft train --numeric fast goes on in exact where 8 bits lose the gradient, and says so", () =>
   inTempDir(async (path) => {

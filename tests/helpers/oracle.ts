@@ -131,7 +131,10 @@ export async function runOracle(
   runner: Runner,
   name: string,
   onnxModel: string,
-  how: Pick<PlannedModelOptions, "keepBytes" | "headChunk" | "readyWeights"> = {},
+  how: Pick<
+    PlannedModelOptions,
+    "keepBytes" | "headChunk" | "readyWeights" | "sliced" | "integerForm"
+  > = {},
 ): Promise<OracleReport> {
   const { model, trainable, oracle } = oracleModel(name, onnxModel);
   const tensors = readTensors(`${referenceDir(name)}/tensors.safetensors`);

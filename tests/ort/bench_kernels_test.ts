@@ -7,7 +7,7 @@ import {
 } from "../../src/bench/kernel_cache.ts";
 import { formsFor } from "../../src/bench/kernel_graphs.ts";
 import { measureProduct } from "../../src/bench/kernels.ts";
-import { dequantFormOf, integerFormOf } from "../../src/bench/kernel_table.ts";
+import { dequantFormOf, integerFormOf, slicesAreQuicker } from "../../src/bench/kernel_table.ts";
 import { trainingForms } from "../../src/bench/training_forms.ts";
 import { INTEGER_FORMS } from "../../src/ops/internal/integer_form.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
@@ -63,6 +63,25 @@ Deno.test("trainingForms() measures what a device has never measured, keeps it, 
     assertEquals(fast, { dequantForm: exact.dequantForm, integerForm: integerFormOf(all) });
     // Another number of threads is another device.
     assertEquals(loadKernels(kernelSource(runner, 2)), undefined);
+  }));
+
+Deno.test("trainingForms() decides between slices and floats where the file holds weights in 8 bits", () =>
+  withCache(async () => {
+    using runner = createOrtRunner({ threads: 1 });
+    const source = kernelSource(runner, 1);
+    const model = readModel(modelDir("tiny-bert-dynamic-int8"));
+    const { sliced, integerForm } = await trainingForms(runner, 1, model, "exact");
+    const kept = loadKernels(source)!;
+    assertEquals(sliced, slicesAreQuicker(kept));
+    assertEquals(integerForm, integerFormOf(kept));
+    // One of them is made the quickest by far.
+    for (const wanted of [true, false]) {
+      const timings = kept.timings.map((timing) =>
+        timing.form.endsWith("_sliced") ? { ...timing, milliseconds: wanted ? 1e-6 : 1e6 } : timing
+      );
+      saveKernels({ ...kept, timings });
+      assertEquals((await trainingForms(runner, 1, model, "exact")).sliced, wanted);
+    }
   }));
 
 Deno.test("trainingForms() are what a kept table says", () =>

@@ -14,7 +14,11 @@ Deno.test("readChosenMemory() reads what was chosen, forms included, and only fo
         keepBytes: 1000,
         sequences: 2,
         lanes: 4,
-        forms: { dequantForm: "arithmetic", integerForm, rotated: integerForm === "s8s8" },
+        forms: {
+          ...{ dequantForm: "arithmetic", integerForm },
+          rotated: integerForm === "s8s8",
+          sliced: integerForm === "u8s8",
+        },
       };
       writeChosenMemory(folder, chosen);
       assertEquals(readChosenMemory(folder), chosen);
@@ -27,6 +31,7 @@ Deno.test("readChosenMemory() reads what was chosen, forms included, and only fo
       dequantForm: undefined,
       integerForm: "s8s8",
       rotated: false,
+      sliced: false,
     });
     for (
       const [keepBytes, sequences, lanes] of [[-1, 1, 1], [0, 0, 1], [0, 1, 0], [0, 1, undefined]]

@@ -1,7 +1,10 @@
 import { assert, assertEquals } from "@std/assert";
+import { elementCount, float32 } from "../../src/graph/tensor.ts";
+import { checkSliced, SLICED_LIMIT } from "../../src/train/check_sliced.ts";
+import type { PlannedModelOptions } from "../../src/train/planned_options.ts";
 import type { IntegerForm } from "../../src/ops/internal/integer_form.ts";
 import type { PlannedCall } from "../../src/plan/call.ts";
-import { planTraining } from "../../src/plan/plan.ts";
+import { planTraining, type TrainingPlan } from "../../src/plan/plan.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
 import { modelDir, readModel } from "../helpers/fixture_models.ts";
 import { RIGHT_FORMS } from "../helpers/integer_forms.ts";
@@ -30,6 +33,77 @@ function activations(calls: readonly PlannedCall[]): string[] {
   }
   return [...found].sort();
 }
+
+const INT8 = "tiny-bert-dynamic-int8";
+const INT8_BATCH = batchOf(rowsOf([9, 6, 16]), 16, STEP_MODELS[INT8]);
+
+Deno.test("exact with activations of 16 bits has the gradient of floats within 2e-4, in every form", async () => {
+  using runner = createOrtRunner({ threads: 1 });
+  const gradients = async (how: Partial<PlannedModelOptions>) => {
+    using step = stepOn(runner, INT8, how);
+    return await gradientsOf(step, [INT8_BATCH]);
+  };
+  const floats = await gradients({});
+  for (const integerForm of RIGHT_FORMS) {
+    for (const readyWeights of [false, true]) {
+      const found = await gradients({ sliced: true, integerForm, readyWeights });
+      const { error } = gradientDistance(found, floats);
+      assert(error > 1e-7 && error < 2e-4, `error of ${integerForm} is ${error}`);
+    }
+  }
+});
+
+Deno.test("planTraining() computes activations of 16 bits as the form says", () => {
+  const { model, trainable } = adapted(readModel(modelDir(INT8)));
+  const plan = (integerForm: IntegerForm) =>
+    planTraining(model, {
+      ...{ batch: 2, length: 8, trainable },
+      ...{ sliced: true, integerForm },
+    });
+  assert(plan("u8s8").readsStored);
+  assertEquals(activations(plan("u8s8").training.calls), ["QuantizeLinear, uint8 128, uint8 128"]);
+  assertEquals(activations(plan("s8s8").training.calls), ["QuantizeLinear, int8 0, int8 0"]);
+  assertEquals(weights(plan("u8u8").training.calls), ["uint8 around 128"]);
+});
+
+Deno.test("activations of 16 bits change no weights but those that the file holds in 8", () => {
+  const { model, trainable } = adapted(readModel(modelDir("tiny-llama-genai-int4")));
+  const plan = (sliced: boolean) =>
+    planTraining(model, {
+      ...{ batch: 2, length: 8, targetRows: 16, headChunk: 100, trainable },
+      ...{ sliced, readyWeights: true },
+    });
+  const keys = ({ training, derivations }: TrainingPlan) =>
+    [...training.calls, ...derivations].map(({ key }) => key);
+  assertEquals(keys(plan(true)), keys(plan(false)));
+});
+
+Deno.test("losses without gradients stay in floats with activations of 16 bits", async () => {
+  using runner = createOrtRunner({ threads: 1 });
+  using step = stepOn(runner, INT8, { integerForm: RIGHT_FORMS[0] });
+  const floats = await step.evaluate(INT8_BATCH);
+  const { lossSum } = await step.accumulate(INT8_BATCH, 0);
+  step.sliced = true;
+  assertEquals(await step.evaluate(INT8_BATCH), floats);
+  const sliced = await step.accumulate(INT8_BATCH, 0);
+  assert(sliced.lossSum !== lossSum && Math.abs(sliced.lossSum - lossSum) < 1e-4 * lossSum);
+});
+
+Deno.test("checkSliced() goes on with 16 bits where they keep the gradient, else in floats", async () => {
+  using runner = createOrtRunner({ threads: 1 });
+  using step = stepOn(runner, INT8, { sliced: true, integerForm: RIGHT_FORMS[0] });
+  const { relativeError, passed } = await checkSliced(step, INT8_BATCH);
+  assertEquals([passed, step.sliced], [relativeError <= SLICED_LIMIT, true]);
+  assert(step.parameters.every(({ grad }) => grad === undefined));
+  step.parameters[0].value.write(
+    float32(
+      step.parameters[0].dims,
+      new Float32Array(elementCount(step.parameters[0].dims)).fill(NaN),
+    ),
+  );
+  assertEquals((await checkSliced(step, INT8_BATCH)).passed, false);
+  assertEquals(step.sliced, false, "no number passes no comparison");
+});
 
 /** Types of the weights that a plan's products in integers read, with their zero points. */
 function weights(calls: readonly PlannedCall[]): string[] {

@@ -129,6 +129,37 @@ Deno.test("QuantizedLinear multiplies by 8-bit channels as they are, in both dir
   }
 });
 
+Deno.test("QuantizedLinear of two slices is within 1e-4 of float32, outliers within 5e-4, both ways", async () => {
+  using runner = createOrtRunner({ threads: 1 });
+  const dtype = weightType(FORM);
+  const random = Random.fromSeed(3);
+  const w = Int8Array.from({ length: K * N }, () => random.next() % 255 - 127);
+  const weight = tensor(dtype, [K, N], Uint8Array.from(w, (value) => value + ZERO_POINTS[dtype]));
+  const s = Float32Array.from({ length: N }, (_, i) => 0.01 * (1 + i % 5));
+  const scaled = Float64Array.from(w, (value, i) => value * s[i % N]);
+  const errors = async (x: Float32Array) => {
+    const given = { x: float32([M, K], x), w: weight, s: float32([N], s) };
+    const [y, dx] = await runEmitted(
+      runner,
+      { ...given, ct: float32([M, N], gaussian(M * N, 4)) },
+      (b) => {
+        const spec = { x: "x", weight: "w", transB: false, post: "s", slices: 2 } as const;
+        const y = emitQuantizedLinear(b, spec);
+        return [y, pullback(b, b.nodes, new Map([[y, "ct"]]), new Set(["x"])).get("x")!];
+      },
+    );
+    return [
+      distance(y, product(x, scaled, K, N, false)),
+      distance(dx, product(gaussian(M * N, 4), scaled, N, K, true)),
+    ];
+  };
+  const x = gaussian(M * K, 1);
+  for (const error of await errors(x)) assert(error > 1e-6 && error < 1e-4, `error is ${error}`);
+  const peaked = x.map((value, i) => i % K === 5 ? 30 * Math.sign(value) : value);
+  const [withPeak] = await errors(peaked);
+  assert(withPeak < 5e-4, `error with outliers is ${withPeak}`);
+});
+
 Deno.test("QuantizedLinear computes 0 for rows of zeros, and no numbers for rows that overflowed", async () => {
   using runner = createOrtRunner({ threads: 1 });
   const x = new Float32Array(2 * K);

@@ -8,6 +8,7 @@ import {
   type KernelTable,
   type KernelTiming,
   parseKernelTable,
+  slicesAreQuicker,
   withTimings,
 } from "../../src/bench/kernel_table.ts";
 import { phaseOf } from "../../src/bench/train_steps.ts";
@@ -84,6 +85,22 @@ Deno.test("a table of kernels chooses the quickest way to dequantise, and to rou
   assertEquals(integers(1, 20, { milliseconds: undefined }), "s8s8", "no such kernel");
 });
 
+Deno.test("a table of kernels tells whether slices of 16 bits are quicker than floats, in the form in use", () => {
+  const timings = (u8s8: number, sliced: number, floats: number) => [
+    { ...SHAPE, form: "u8s8", milliseconds: u8s8 },
+    { ...SHAPE, form: "s8s8", milliseconds: 2 },
+    { ...SHAPE, form: "u8s8_sliced", milliseconds: sliced },
+    { ...SHAPE, form: "s8s8_sliced", milliseconds: 9 },
+    { ...SHAPE, form: "dequantize_linear", milliseconds: floats },
+  ];
+  const quicker = (timings: KernelTiming[]) => slicesAreQuicker({ ...TABLE, timings });
+  assertEquals(quicker(timings(1, 3, 4)), true);
+  assertEquals(quicker(timings(1, 5, 4)), false);
+  assertEquals(quicker(timings(3, 1, 4)), false, "u8s8 is not the form in use");
+  assertEquals(quicker(timings(1, 3, 4).slice(2)), undefined);
+  assertEquals(quicker(timings(1, 3, 4).slice(0, 4)), undefined);
+});
+
 Deno.test("parseKernelTable() reads back what formatKernelTable() wrote, for its own machine alone", () => {
   const text = formatKernelTable(TABLE);
   assertEquals(parseKernelTable(text, SOURCE), TABLE);
@@ -105,7 +122,7 @@ Deno.test("parseKernelTable() takes no text that is damaged", () => {
       "",
       "null",
       text.slice(0, -20),
-      text.replace('"format": 2', '"format": 1'),
+      text.replace('"format": 3', '"format": 2'),
       text.replace('"saturates": true', '"saturates": "no"'),
       text.replace('"rows": 64', '"rows": "64"'),
       text.replace('"milliseconds": 3', '"milliseconds": -3'),

@@ -13,6 +13,13 @@
  * it first, unless it is given turned, too. Each row of x ⊙ pre is rounded to 8 bits with a scale of
  * its own when the operator is expanded: kernels multiply unsigned activations (signed by signed has
  * no fast kernel on x86), so 0 stands at 128. Rows are independent: leading axes are whatever they are.
+ *
+ * With `slices` 2 the rows are rounded to 16 bits, as two slices of 8, of which the second is what the
+ * first has left, and multiplied slice by slice:
+ *
+ *     x ⊙ pre = s·(high + low/254),    y = s·(high·W + low·W/254) ⊙ post.
+ *
+ * Source: Ootomo, Ozaki and Yokota, arXiv:2306.11975.
  */
 import { int, intAttribute } from "../../graph/attributes.ts";
 import type { GraphBuilder } from "../../graph/builder.ts";
@@ -23,7 +30,13 @@ import { shared } from "../contrib/support.ts";
 import { label, required } from "../args.ts";
 import { turned as turn } from "../transpose.ts";
 import type { OpRule } from "../types.ts";
-import { emitRowCodes, emitRowScales, zeroPoint } from "./rounded_rows.ts";
+import {
+  emitLowCodes,
+  emitRowCodes,
+  emitRowScales,
+  SLICE_STEPS,
+  zeroPoint,
+} from "./rounded_rows.ts";
 
 /** What {@linkcode emitQuantizedLinear} multiplies. */
 export interface QuantizedLinearSpec {
@@ -38,7 +51,11 @@ export interface QuantizedLinearSpec {
   readonly pre?: string;
   /** float32 [N] or a scalar. */
   readonly post?: string;
+  /** Slices of 8 bits that the activations are rounded to; default 1. */
+  readonly slices?: Slices;
 }
+
+export type Slices = 1 | 2;
 
 /** Emits the operator and returns y, float32 [..., N]. */
 export function emitQuantizedLinear(b: GraphBuilder, spec: QuantizedLinearSpec): string {
@@ -47,12 +64,15 @@ export function emitQuantizedLinear(b: GraphBuilder, spec: QuantizedLinearSpec):
 
 /** The node without its outputs. */
 export function quantizedLinearNode(spec: QuantizedLinearSpec) {
-  const { x, weight, transB, pre = "", post = "" } = spec;
+  const { x, weight, transB, pre = "", post = "", slices = 1 } = spec;
   return {
     opType: "QuantizedLinear",
     domain: GRAFT,
     inputs: [x, weight, post, pre, ...(spec.turned === undefined ? [] : [spec.turned])],
-    attributes: { transB: int(Number(transB)) },
+    attributes: {
+      transB: int(Number(transB)),
+      ...(slices === 1 ? {} : { slices: int(slices) }),
+    },
   };
 }
 
@@ -63,6 +83,7 @@ function specOf(node: Node) {
     weight,
     transB: intAttribute(node, "transB", 0) === 1,
     turned,
+    slices: (intAttribute(node, "slices", 1) === 2 ? 2 : 1) satisfies Slices as Slices,
     ...(post === "" ? {} : { post }),
     ...(pre === "" ? {} : { pre }),
   };
@@ -104,10 +125,10 @@ export const quantizedLinear: OpRule = {
   },
 
   vjp(b, node, [ct], wanted) {
-    const { weight, transB, turned, pre, post } = specOf(node);
+    const { transB, pre, post, ...same } = specOf(node);
     const none = node.inputs.slice(1).map(() => undefined);
     if (!wanted[0]) return [undefined, ...none];
-    const back = { x: ct!, weight, transB: !transB, turned };
+    const back = { ...same, x: ct!, transB: !transB, pre: undefined, post: undefined };
     // One scale for all costs nothing after the product, and a pass over dy before it.
     const after = post !== undefined && isScalar(b, post) && pre === undefined;
     const scales = after ? { post } : { pre: post, post: pre };
@@ -115,41 +136,55 @@ export const quantizedLinear: OpRule = {
   },
 
   expand(b, node) {
-    const { x, weight, transB, turned, pre, post } = specOf(node);
-    const dims = b.dims(x);
-    const { codes, scale } = quantizedRows(b, x, pre);
+    const { x, weight, transB, turned, slices, pre, post } = specOf(node);
     const matrix = transB ? turned ?? turn(b, weight) : weight;
-    // Every kernel takes one scale for the activations; the rows' own follow.
-    const product = b.microsoft("MatMulIntegerToFloat", [
-      codes,
-      matrix,
-      b.scalar(1),
-      post === undefined ? b.scalar(1) : b.reshape(post, flat(b, post)),
-      zeroPoint(b, "uint8"),
-      zeroPoint(b, b.known(weight).dtype as CodeType),
-    ]);
-    const lead = dims.slice(0, -1);
-    const width = b.dims(product)[1];
+    const { high, low, scale } = quantizedRows(b, x, pre, slices);
+    const first = multiply(b, high, matrix, post);
+    const y = low === undefined
+      ? first
+      : b.op("Add", [first, multiply(b, low, matrix, post, SLICE_STEPS)]);
+    const lead = b.dims(x).slice(0, -1);
     b.emit({
       opType: "Mul",
       domain: "",
       attributes: {},
-      inputs: [b.reshape(product, [...lead, width]), b.reshape(scale, [...lead, 1])],
+      // Every kernel takes one scale for the activations; the rows' own follow.
+      inputs: [b.reshape(y, [...lead, b.dims(y)[1]]), b.reshape(scale, [...lead, 1])],
       outputs: node.outputs,
     });
   },
 };
+
+/** (codes · matrix) ⊙ post / `divisor`, float32 [rows, N]. */
+function multiply(
+  b: GraphBuilder,
+  codes: string,
+  matrix: string,
+  post: string | undefined,
+  divisor = 1,
+): string {
+  const whole = post === undefined ? b.scalar(1) : b.reshape(post, flat(b, post));
+  return b.microsoft("MatMulIntegerToFloat", [
+    codes,
+    matrix,
+    b.scalar(1),
+    divisor === 1 ? whole : b.op("Mul", [whole, b.scalar(1 / divisor)]),
+    zeroPoint(b, "uint8"),
+    zeroPoint(b, b.known(matrix).dtype as CodeType),
+  ]);
+}
 
 const isScalar = (b: GraphBuilder, name: string) => elementCount(b.dims(name)) === 1;
 
 const flat = (b: GraphBuilder, name: string) => isScalar(b, name) ? [] : [b.dims(name)[0]];
 
 /**
- * Rows of x ⊙ pre in 8 bits; made once for all products that read the same x.
+ * Rows of x ⊙ pre in slices of 8 bits; made once for all products that read the same x.
  *
- * @returns codes uint8 [rows, K] and their scales, float32 [rows]
+ * @returns codes uint8 [rows, K], those of the second slice where there is one, and the rows' scales,
+ *   float32 [rows]
  */
-function quantizedRows(b: GraphBuilder, x: string, pre: string | undefined) {
+function quantizedRows(b: GraphBuilder, x: string, pre: string | undefined, slices: Slices) {
   const dims = b.dims(x);
   const width = dims[dims.length - 1];
   const rows = elementCount(dims.slice(0, -1));
@@ -159,6 +194,9 @@ function quantizedRows(b: GraphBuilder, x: string, pre: string | undefined) {
     return b.reshape(scaled, [rows, width]);
   });
   const scale = shared(b, `${key}: scale`, () => emitRowScales(b, values));
-  const codes = shared(b, `${key}: codes`, () => emitRowCodes(b, values, scale, "uint8"));
-  return { codes, scale };
+  const high = shared(b, `${key}: codes`, () => emitRowCodes(b, values, scale, "uint8"));
+  const low = slices === 1
+    ? undefined
+    : shared(b, `${key}: low`, () => emitLowCodes(b, { values, codes: high, scale }, "uint8"));
+  return { high, low, scale };
 }

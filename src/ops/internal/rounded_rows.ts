@@ -6,6 +6,8 @@ import { tensor } from "../../graph/tensor.ts";
 
 /** Largest distance of a code from the zero point. */
 const LEVELS = 127;
+/** Steps of a row's second slice in one of its first: rounding leaves half a step on either side. */
+export const SLICE_STEPS = 2 * LEVELS;
 /** Scale of a row of zeros, by which something can be divided. */
 const LEAST = 1e-30;
 
@@ -33,8 +35,37 @@ export function emitRowCodes(
   scales: string,
   dtype: CodeType,
 ): string {
-  const [rows] = b.dims(matrix);
-  const zeros = new Uint8Array(rows).fill(ZERO_POINTS[dtype]);
-  const zeroPoints = b.constant(tensor(dtype, [rows], zeros), "zero_points");
-  return b.op("QuantizeLinear", [matrix, scales, zeroPoints], { axis: int(0) });
+  return b.op("QuantizeLinear", [matrix, scales, zeroPoints(b, scales, dtype)], { axis: int(0) });
+}
+
+function zeroPoints(b: GraphBuilder, scales: string, dtype: CodeType): string {
+  const rows = b.dims(scales);
+  const zeros = new Uint8Array(rows[0]).fill(ZERO_POINTS[dtype]);
+  return b.constant(tensor(dtype, rows, zeros), "zero_points");
+}
+
+/** Rows and what they were rounded to. */
+export interface RoundedRows {
+  /** float32 [rows, columns] */
+  readonly values: string;
+  /** As {@linkcode emitRowCodes} gives them. */
+  readonly codes: string;
+  /** As {@linkcode emitRowScales} gives them. */
+  readonly scale: string;
+}
+
+/**
+ * The second slice of rows: codes of what rounding has left of them, [rows, columns], in steps of
+ * scale / {@linkcode SLICE_STEPS}.
+ */
+export function emitLowCodes(
+  b: GraphBuilder,
+  { values, codes, scale }: RoundedRows,
+  dtype: CodeType,
+): string {
+  const high = b.op("DequantizeLinear", [codes, scale, zeroPoints(b, scale, dtype)], {
+    axis: int(0),
+  });
+  const steps = b.op("Mul", [scale, b.scalar(1 / SLICE_STEPS)]);
+  return emitRowCodes(b, b.op("Sub", [values, high]), steps, dtype);
 }
