@@ -43,20 +43,21 @@ export async function workloadSteps(
     { ...processTerminal(), note: () => {} },
   );
   const { model, trainable } = addAdapter(base.model, flags, data.labels);
+  const forms = await trainingForms(runner, undefined, base.model, "fast");
   using step = new PlannedModel({
     runner,
     model,
     trainable: new Set(trainable.keys()),
     objective: data.task,
-    ...await trainingForms(runner, undefined, base.model, "fast"),
+    ...forms,
   });
   const batch = await medianBatch(data.train);
   const shape = step.planOf(batch).options;
   const workOf = (numeric: Setting) =>
     stepWork(
       planTraining(model, {
-        ...shape,
-        numeric,
+        ...{ ...shape, numeric },
+        sliced: numeric === "exact" && forms.sliced,
         keepBytes: Number.MAX_SAFE_INTEGER,
         readyWeights: true,
       })

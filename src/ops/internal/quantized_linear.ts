@@ -78,12 +78,13 @@ export function quantizedLinearNode(spec: QuantizedLinearSpec) {
 
 function specOf(node: Node) {
   const [x, weight, post = "", pre = "", turned] = node.inputs;
+  const slices: Slices = intAttribute(node, "slices", 1) === 2 ? 2 : 1;
   return {
     x,
     weight,
     transB: intAttribute(node, "transB", 0) === 1,
     turned,
-    slices: (intAttribute(node, "slices", 1) === 2 ? 2 : 1) satisfies Slices as Slices,
+    slices,
     ...(post === "" ? {} : { post }),
     ...(pre === "" ? {} : { pre }),
   };
