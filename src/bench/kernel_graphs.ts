@@ -45,6 +45,8 @@ export interface KernelForm {
   readonly about: string;
   /** Storage that the form reads; absent where the weights would be converted once, before training. */
   readonly storage?: "blocks" | "rows";
+  /** How its products in 8-bit integers are rounded; absent where it multiplies floats. */
+  readonly integers?: IntegerForm;
   readonly emit: Emit;
 }
 
@@ -168,6 +170,7 @@ export const KERNEL_FORMS: readonly KernelForm[] = [
     about: `MatMulIntegerToFloat, ${activationType(form)} activations by ${
       weightType(form)
     } weights`,
+    integers: form,
     emit: integerProduct(form),
   })),
   ...INTEGER_FORMS.map((form): KernelForm => ({
@@ -176,6 +179,7 @@ export const KERNEL_FORMS: readonly KernelForm[] = [
       weightType(form)
     }`,
     storage: "rows",
+    integers: form,
     emit: slicedProduct(form),
   })),
 ];
@@ -195,5 +199,5 @@ export function kernelGraph(form: KernelForm, shape: StoredShape, tokens: number
     ...graph,
     ...expand(graph.nodes, graph.initializers, (name) => b.known(name)),
   };
-  return form.name === slicedKernel("s8s8") ? signedGraph(expanded) : expanded;
+  return form.integers === "s8s8" ? signedGraph(expanded) : expanded;
 }

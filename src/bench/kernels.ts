@@ -1,15 +1,9 @@
 /** Measures the kernels of `kernel_graphs.ts` on this device. */
-import { activationType, INTEGER_FORMS, weightType } from "../ops/internal/integer_form.ts";
+import { activationType, weightType } from "../ops/internal/integer_form.ts";
 import type { Runner } from "../runtime/runner.ts";
 import { saturates } from "../runtime/saturates.ts";
 import { median } from "../statistics.ts";
-import {
-  formsFor,
-  type KernelForm,
-  kernelGraph,
-  slicedKernel,
-  type StoredShape,
-} from "./kernel_graphs.ts";
+import { formsFor, type KernelForm, kernelGraph, type StoredShape } from "./kernel_graphs.ts";
 import type { KernelTiming } from "./kernel_table.ts";
 import { TimedGraph } from "./timed_graph.ts";
 
@@ -62,7 +56,7 @@ export async function measureProduct(
 }
 
 /** Products of floats saturate nowhere. */
-async function isWrong(runner: Runner, { name }: KernelForm): Promise<boolean> {
-  const form = INTEGER_FORMS.find((form) => form === name || slicedKernel(form) === name);
-  return form !== undefined && await saturates(runner, activationType(form), weightType(form));
+async function isWrong(runner: Runner, { integers }: KernelForm): Promise<boolean> {
+  return integers !== undefined &&
+    await saturates(runner, activationType(integers), weightType(integers));
 }

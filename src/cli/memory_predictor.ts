@@ -46,9 +46,8 @@ export type Predict = (
 /** What foretells a run whose largest batch is given. */
 export function memoryPredictor(run: PredictedRun): Predict {
   const { options, flags, evaluated, lanes } = run;
-  const { model, trainable, dropout } = options;
+  const { model, trainable, dropout, sliced } = options;
   const numeric = flags.train ? flags.numeric : "exact";
-  const sliced = flags.train && options.sliced;
   const packs = packsTokens(options);
   const plan = (settings: PlannedModelOptions, batch: TokenBatch, use: PlanUse) =>
     planTraining(model, planOptionsFor(settings, prepare(batch, packs), use));

@@ -120,11 +120,10 @@ export async function setUpTraining(
     return { arithmetic, fit, step };
   };
   const asked = flags.train && flags.numeric === "fast" ? "fast" : "exact";
-  const { rotated: rotates = false, sliced: slices = false } = forms;
   const first = await open({
     numeric: asked,
-    rotated: rotates,
-    sliced: slices && flags.train && runner.inPlace,
+    rotated: forms.rotated ?? false,
+    sliced: forms.sliced === true && flags.train && runner.inPlace,
   });
   using untilChosen = new DisposableStack();
   untilChosen.use(first.step);

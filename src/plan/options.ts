@@ -66,19 +66,8 @@ export interface PlanOptions extends BatchShape, PlanSettings {
 
 /** Equal for options of one run that give the same plan: what differs from batch to batch. */
 export function keyOf(options: PlanOptions): string {
-  const { passes, batch, length, packedRows, targetRows, keepBytes, halves, dropout } = options;
-  const { numeric, sliced } = options;
-  return [
-    passes,
-    batch,
-    length,
-    packedRows,
-    targetRows,
-    keepBytes,
-    halves,
-    dropout,
-    numeric,
-    sliced,
-  ]
-    .join();
+  const { passes, batch, length, packedRows, targetRows } = options;
+  const { keepBytes, halves, dropout, numeric, sliced } = options;
+  const shape = [batch, length, packedRows, targetRows];
+  return [passes, ...shape, keepBytes, halves, dropout, numeric, sliced].join();
 }

@@ -19,7 +19,7 @@ import { planPasses } from "./passes.ts";
 import { type PlanContext, trainablesOf } from "./segment_calls.ts";
 import { constantValues } from "../graph/passes/constants.ts";
 import type { Derivation, DerivedGraph } from "./derivations.ts";
-import { quantizeLinears } from "./quantize_linears.ts";
+import { type QuantizeLinears, quantizeLinears } from "./quantize_linears.ts";
 import { keepSlopes } from "./keep_slopes.ts";
 import { type Schedule, scheduled } from "./schedule.ts";
 import { graphSharing } from "./share_graphs.ts";
@@ -145,17 +145,18 @@ function inNumeric(
   head: ChunkableHead | undefined,
   headChunk: number,
 ): DerivedGraph {
-  const except = head ? new Set([head.product]) : wideProducts(graph, headChunk);
-  if (numeric === "fast") {
-    const quantized = quantizeLinears(graph, trainable, {
-      ...{ except, form: integerForm, rotated },
-      bothWays: readyWeights,
+  const inIntegers = (how: Pick<QuantizeLinears, "rotated" | "bothWays" | "slices">) =>
+    quantizeLinears(graph, trainable, {
+      except: head ? new Set([head.product]) : wideProducts(graph, headChunk),
+      form: integerForm,
+      ...how,
     });
+  if (numeric === "fast") {
+    const quantized = inIntegers({ rotated, bothWays: readyWeights });
     return { ...quantized, graph: keepSlopes(quantized.graph, quantized.derived) };
   }
   if (sliced) {
-    const how = { except, form: integerForm, storedOnly: true, slices: 2 } as const;
-    const quantized = quantizeLinears(graph, trainable, how);
+    const quantized = inIntegers({ slices: 2 });
     if (quantized.readsStored) return quantized;
   }
   return readyWeights

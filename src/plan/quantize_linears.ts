@@ -40,9 +40,10 @@ export interface QuantizeLinears {
   readonly rotated?: boolean;
   /** Whether weights are made both ways round, so that no call turns them; default false. */
   readonly bothWays?: boolean;
-  /** Whether no product changes but those with weights that the file holds in 8 bits; default false. */
-  readonly storedOnly?: boolean;
-  /** Slices of 8 bits that activations are rounded to; default 1. */
+  /**
+   * Slices of 8 bits that activations are rounded to; default 1. With 2 no product changes but those
+   * with weights that the file holds in 8 bits: others would lose by rounding what the slices keep.
+   */
   readonly slices?: Slices;
 }
 
@@ -100,7 +101,6 @@ class Pass {
   readonly #codes: CodeType;
   readonly #rotated: boolean;
   readonly #bothWays: boolean;
-  readonly #storedOnly: boolean;
   readonly #slices: Slices;
   readonly #views = new Map<string, string>();
   readonly #rotations = new Set<string>();
@@ -108,19 +108,12 @@ class Pass {
   constructor(
     lowered: Graph,
     trainable: ReadonlySet<string>,
-    {
-      form = "u8s8",
-      rotated = false,
-      bothWays = false,
-      storedOnly = false,
-      slices = 1,
-    }: QuantizeLinears,
+    { form = "u8s8", rotated = false, bothWays = false, slices = 1 }: QuantizeLinears,
   ) {
     this.#lowered = lowered;
     this.#codes = weightType(form);
     this.#rotated = rotated;
     this.#bothWays = bothWays;
-    this.#storedOnly = storedOnly;
     this.#slices = slices;
     this.derivations = new Derivations(lowered, trainable);
   }
@@ -192,11 +185,14 @@ class Pass {
       : undefined;
   }
 
-  /** The weight's own integers where the file holds int8 per channel, else rounded to that. */
+  /**
+   * The weight's own integers where the file holds int8 per channel, else rounded to that, as far as
+   * products may be rounded so.
+   */
   #weight(right: string, transB: boolean): QuantizedWeight | undefined {
     const stored = this.#rotated ? undefined : this.#stored(right, transB);
     if (stored !== undefined) this.readsStored = true;
-    return stored ?? (this.#storedOnly ? undefined : this.#rounded(right, transB));
+    return stored ?? (this.#slices === 1 ? this.#rounded(right, transB) : undefined);
   }
 
   #stored(right: string, transB: boolean): QuantizedWeight | undefined {

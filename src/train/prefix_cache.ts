@@ -102,6 +102,7 @@ interface Sequence {
 function sequencesOf({ prefix, batch, packing, arithmetic }: PrefixUse): Sequence[] | undefined {
   if (prefix.packed && packing === undefined) return undefined;
   const { inputIds, attentionMask, tokenTypeIds } = batch;
+  const { numeric, sliced } = arithmetic;
   const [count, length] = inputIds.dims;
   const mask = toNumbers(attentionMask);
   const sequences: Sequence[] = [];
@@ -116,10 +117,7 @@ function sequencesOf({ prefix, batch, packing, arithmetic }: PrefixUse): Sequenc
     const hash = createHash("sha256");
     // Positions are 0, 1, 2 … in every sequence.
     hash.update(
-      JSON.stringify([
-        ...[prefix.depth, prefix.width, arithmetic.numeric, tokenTypeIds !== undefined],
-        ...(arithmetic.sliced ? ["sliced"] : []),
-      ]),
+      JSON.stringify([prefix.depth, prefix.width, numeric, sliced, tokenTypeIds !== undefined]),
     );
     for (const ids of tokenTypeIds === undefined ? [inputIds] : [inputIds, tokenTypeIds]) {
       const idBytes = ids.bytes.length / (count * length);

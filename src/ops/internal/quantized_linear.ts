@@ -129,7 +129,7 @@ export const quantizedLinear: OpRule = {
     const { transB, pre, post, ...same } = specOf(node);
     const none = node.inputs.slice(1).map(() => undefined);
     if (!wanted[0]) return [undefined, ...none];
-    const back = { ...same, x: ct!, transB: !transB, pre: undefined, post: undefined };
+    const back = { ...same, x: ct!, transB: !transB };
     // One scale for all costs nothing after the product, and a pass over dy before it.
     const after = post !== undefined && isScalar(b, post) && pre === undefined;
     const scales = after ? { post } : { pre: post, post: pre };
