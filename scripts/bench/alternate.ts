@@ -5,29 +5,42 @@ import { type Setting, trainGraft } from "./graft_side.ts";
 import { type PeftType, type PeftTypes, trainPeft } from "./peft_side.ts";
 import { medianResult, type TrainResult } from "./results.ts";
 
-/** Medians of all rounds, by side. */
+/** All rounds as one result, by side. */
 export interface Measured {
   readonly graft: Readonly<Partial<Record<Setting, TrainResult>>>;
   readonly peft: Readonly<Partial<Record<PeftType, TrainResult>>>;
   readonly notes: readonly string[];
 }
 
+export interface Rounds {
+  /** Called at the start of each, for what must be measured in the same hour. */
+  readonly before?: () => Promise<void> | undefined;
+  /** What those after the first train on: a short part of the data, for more speeds, or all of it. */
+  readonly later: "short part" | "all with other seeds";
+  /** What is to be known of an adapter that was trained on all data. */
+  readonly judge?: (adapter: string) => Promise<Partial<TrainResult>>;
+}
+
 /**
- * Runs the sides alternately: once on all data, then on its short part for more speeds. The first
- * round's adapters stay in the context's folder.
- *
- * @param before called at the start of each round, for what must be measured in the same hour
+ * Runs the sides alternately: on all data first. The first round's adapters stay in the context's
+ * folder.
  */
 export async function alternate(
   context: Context,
   work: Workload,
   settings: readonly Setting[],
   peft: PeftTypes,
-  before: () => Promise<void> | undefined = () => undefined,
+  { before, later, judge }: Rounds,
 ): Promise<Measured> {
   const notes = [...peft.notes];
   const short = workload(context.shared, work.name, context.shortData);
-  type Run = (work: Workload, first: boolean) => Promise<TrainResult>;
+  const workOf = (round: number): Workload => {
+    if (round === 0) return work;
+    if (later === "short part") return short;
+    const seed = ["--seed", String(round)];
+    return { ...work, graft: [...work.graft, ...seed], peft: [...work.peft, ...seed] };
+  };
+  type Run = (work: Workload, round: number) => Promise<TrainResult>;
   const sides: { readonly runs: TrainResult[]; readonly run: Run }[] = [];
   const add = (run: Run) => {
     const runs: TrainResult[] = [];
@@ -37,8 +50,11 @@ export async function alternate(
   const graftRuns = new Map<Setting, TrainResult[]>();
   for (const setting of settings) {
     const adapter = adapterOf(context, work, setting);
-    const run: Run = (work, first) =>
-      trainGraft(work, setting, first ? adapter : `${adapter}-short`);
+    const run: Run = async (work, round) => {
+      const path = round === 0 ? adapter : `${adapter}-later`;
+      const trained = await trainGraft(work, setting, path);
+      return { ...trained, ...work === short ? {} : await judge?.(path) };
+    };
     graftRuns.set(setting, add(run));
   }
   const peftRuns = new Map<PeftType, TrainResult[]>();
@@ -49,24 +65,25 @@ export async function alternate(
     );
   }
   for (let round = 0; round < context.rounds; round++) {
-    await before();
+    await before?.();
     for (const { runs, run } of sides) {
-      const found = await run(round === 0 ? work : short, round === 0);
+      const found = await run(workOf(round), round);
       runs.push(found);
       console.error(
         `${work.name}, round ${round + 1}: ${found.peer} ${found.dtype} ` +
-          `${found.tokens_per_s.toFixed(1)} tok/s, ${Math.round(found.peak_rss_mb)} MB`,
+          `${found.tokens_per_s.toFixed(1)} tok/s, ${Math.round(found.peak_rss_mb)} MB` +
+          (found.accuracy === undefined ? "" : `, accuracy ${found.accuracy.toFixed(4)}`),
       );
     }
   }
   if (graftRuns.get("fast")?.some(({ dtype }) => dtype !== "fast")) {
     notes.push("the setting fast: graft found its gradient too far from exact's and went back");
   }
-  const medians = <K extends string>(runs: ReadonlyMap<K, TrainResult[]>) =>
+  const results = <K extends string>(runs: ReadonlyMap<K, TrainResult[]>) =>
     Object.fromEntries([...runs].map(([key, all]) => [key, medianResult(all)])) as Partial<
       Record<K, TrainResult>
     >;
-  return { graft: medians(graftRuns), peft: medians(peftRuns), notes };
+  return { graft: results(graftRuns), peft: results(peftRuns), notes };
 }
 
 /** Where the adapter of a side lies. */

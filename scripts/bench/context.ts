@@ -86,17 +86,10 @@ export function missing(
 /**
  * The data files, or their first parts: whole where there is no limit. Of the classes' files rows
  * are taken evenly, since they are sorted, and of the test file those whose class was trained.
- *
- * @param texts limit of the classes' files, whose rows are short
  */
-export function limitedData(
-  shared: string,
-  folder: string,
-  limit: number | undefined,
-  texts = limit,
-) {
+export function limitedData(shared: string, folder: string, limit: number | undefined) {
   const whole = sharedData(shared);
-  if (limit === undefined || texts === undefined) return whole;
+  if (limit === undefined) return whole;
   const lines = (path: string) => Deno.readTextFileSync(path).trimEnd().split(/\r?\n/);
   const write = (name: string, rows: readonly string[]) => {
     const path = `${folder}/${name}`;
@@ -109,8 +102,8 @@ export function limitedData(
     return { heading, rows: rows.filter((row) => /^("[^"]*"|[^",]*),\w+$/.test(row)) };
   };
   const some = (rows: readonly string[]) => {
-    const step = Math.max(1, Math.floor(rows.length / texts));
-    return rows.filter((_, i) => i % step === 0).slice(0, texts);
+    const step = Math.max(1, Math.floor(rows.length / limit));
+    return rows.filter((_, i) => i % step === 0).slice(0, limit);
   };
   const className = (row: string) => row.slice(row.lastIndexOf(",") + 1);
   const train = table(whole.bankingTrain);

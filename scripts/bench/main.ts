@@ -8,10 +8,8 @@
  *   [--shared ../shared] [--python .venv/bin/python] [--out docs]
  * --quick: one round on the first 128 rows of each file; writes no page unless --out is given.
  *
- * The first round trains on all rows: losses, accuracies and memory are its; later ones add speeds
- * on the first 96 rows of long texts, 640 of short ones. Everything takes about 50 minutes on two
- * quiet cores, half of them PEFT's: B1 to B4 share their runs and take 27, B3 alone 12, B5 8, B6 2,
- * B7 1, growth 13. Estimated from one round on 256 rows.
+ * The first round trains on all rows, and losses are its; later ones of B1 to B4 add speeds on the
+ * first 96 rows, those of B5 train on all with other seeds.
  * GRAFT_PYTHON names the Python with the peers (tests/requirements.txt), too.
  */
 import { parseArgs } from "@std/cli/parse-args";
@@ -28,8 +26,6 @@ const WORKLOADS = ["B1", "B2", "B3", "B4", "B5", "B6", "B7", "growth"];
 const QUICK_ROWS = 128;
 /** A dozen steps: enough for a speed. */
 const SHORT_ROWS = 96;
-/** Short texts in batches of 32: each length is met. */
-const SHORT_TEXTS = 640;
 const PLOT = "benchmarks.svg";
 
 /** What the command line asks for; ends the script where that is impossible. */
@@ -111,7 +107,6 @@ try {
       settings.shared,
       short,
       Math.min(settings.limit ?? Infinity, SHORT_ROWS),
-      Math.min(settings.limit ?? Infinity, SHORT_TEXTS),
     ),
     versions: peerVersions(settings.python),
   };

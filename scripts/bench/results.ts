@@ -29,15 +29,33 @@ export interface TrainResult {
   readonly accuracy?: number;
   /** Accuracy after merging into the base's own bits. */
   readonly merged_accuracy?: number;
+  /** Those that {@linkcode accuracy} is the mean of, where several runs have one. */
+  readonly accuracies?: readonly number[];
 }
 
-/** The first run, which is on all data, with the median speed of all and the largest memory. */
+/**
+ * The first run, which is on all data, with the median speed of all, the largest memory and the mean
+ * of the accuracies.
+ */
 export function medianResult(runs: readonly TrainResult[]): TrainResult {
+  const merged = knownOf(runs, "merged_accuracy");
+  const accuracies = knownOf(runs, "accuracy");
   return {
     ...runs[0],
     tokens_per_s: median(runs.map((run) => run.tokens_per_s)),
     peak_rss_mb: Math.max(...runs.map((run) => run.peak_rss_mb)),
+    ...accuracies.length > 0 && { accuracy: mean(accuracies) },
+    ...merged.length > 0 && { merged_accuracy: mean(merged) },
+    ...accuracies.length > 1 && { accuracies },
   };
+}
+
+function knownOf(runs: readonly TrainResult[], key: "accuracy" | "merged_accuracy"): number[] {
+  return runs.flatMap(({ [key]: value }) => value === undefined ? [] : [value]);
+}
+
+function mean(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0) / values.length;
 }
 
 /** A figure and the goal it has. */

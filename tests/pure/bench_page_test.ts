@@ -59,6 +59,16 @@ const REPORT: KeptReport = {
   },
 };
 
+Deno.test("medianResult() has the mean of the accuracies, and each of them", () => {
+  const run = (accuracy: number) => ({ ...RUN, accuracy, merged_accuracy: accuracy - 0.25 });
+  const found = medianResult([run(0.5), run(0.75), run(1)]);
+  assertEquals([found.accuracy, found.merged_accuracy], [0.75, 0.5]);
+  assertEquals(found.accuracies, [0.5, 0.75, 1]);
+  assertEquals(medianResult([run(0.5)]), run(0.5));
+  const page = benchmarksPage([{ ...REPORT, graft: found }], undefined);
+  assertStringIncludes(page, "| 0.7500 | 0.5000, 0.7500, 1.0000 | 0.5000 |");
+});
+
 Deno.test("medianResult() is the first run with the median speed and the largest memory", () => {
   const runs = [100, 300, 200].map((tokens_per_s, i) => ({
     ...RUN,
