@@ -1,7 +1,8 @@
 /** Error-compensated rounding of many rows at once; see `compensated.ts` for the method. */
+import { codeArray, nearestCode } from "./code_grid.ts";
 import { ScaleFit } from "./scale_fit.ts";
 import { sweepRows } from "./sweep.ts";
-import type { CodeGrid, CodeSlab } from "./types.ts";
+import type { CodeGrid, Codes, CodeSlab } from "./types.ts";
 import { sideBySide, type Weigher } from "./weigher.ts";
 
 /** Rows of a matrix as they are being rounded: [cols, rows] and [groups, rows], in the Hessian's order. */
@@ -9,7 +10,7 @@ export interface Batch {
   readonly rows: number;
   /** Group of the column at each position. */
   readonly groupAt: Int32Array;
-  readonly codes: Int16Array;
+  readonly codes: Codes;
   readonly scales: Float32Array;
   readonly zeros: Float32Array;
   /** w − ŵ. */
@@ -52,7 +53,7 @@ export class BatchRounder {
     const batch: Batch = {
       rows,
       groupAt: order.map((column) => Math.floor(column / grid.groupCols)),
-      codes: scratch.int16("side codes", cols * rows),
+      codes: codeArray(grid, scratch, "side codes", cols * rows),
       scales: scratch.float32("side scales", parts),
       zeros: scratch.float32("side zeros", parts),
       errors: scratch.float32("side errors", cols * rows),
@@ -120,7 +121,7 @@ export class BatchRounder {
   #walkBlock([from, to]: readonly [number, number], v: Float32Array): void {
     const { rows, groupAt, codes, scales, zeros, errors, energies } = this.#batch;
     const { packed, cols } = this.#weigher.hessian;
-    const { min, max } = this.#grid;
+    const grid = this.#grid;
     const target = this.#target;
     for (let j = to - 1; j >= from; j--) {
       const pivot = packed[j * cols + j];
@@ -131,10 +132,9 @@ export class BatchRounder {
         const scale = scales[g + r];
         const zero = zeros[g + r];
         // Added to the column's value, what is carried over makes up for the errors after it.
-        const wanted = scale === 0
+        const code = scale === 0
           ? zero
-          : Math.round((target[at] + v[own + r] / pivot) / scale) + zero;
-        const code = wanted < min ? min : wanted > max ? max : wanted;
+          : nearestCode(grid, (target[at] + v[own + r] / pivot) / scale + zero);
         const error = target[at] - scale * (code - zero);
         codes[at] = code;
         errors[at] = error;

@@ -5,6 +5,7 @@
  * it every unchanged value is exact. Others are tried where values left the range or where the error
  * of the old scale is larger, and the one with the smallest squared error is kept.
  */
+import { codeArray, nearestCode } from "./code_grid.ts";
 import { Scratch } from "./scratch.ts";
 import type { CodeGrid, CodeSlab, QuantisedMatrix } from "./types.ts";
 
@@ -42,7 +43,7 @@ export function roundToNearest(
   const { grid } = matrix;
   const out: CodeSlab = {
     ...slab,
-    codes: scratch.int16("rounded", slab.codes.length),
+    codes: codeArray(grid, scratch, "rounded", slab.codes.length),
     scales: scratch.float32("rounded scales", slab.scales.length),
     zeros: scratch.float32("rounded zeros", slab.zeros.length),
   };
@@ -81,7 +82,7 @@ export function quantizeRows(
     from,
     rows,
     cols,
-    codes: scratch.int16("rounded", values.length).fill(zero),
+    codes: codeArray(grid, scratch, "rounded", values.length).fill(zero),
     scales: scratch.float32("rounded scales", groups).fill(0),
     zeros: scratch.float32("rounded zeros", groups).fill(zero),
   };
@@ -144,7 +145,7 @@ function considerRange(search: ScaleSearch, zero: number, negativeScales: boolea
     const scale = (high - low) / (grid.max - grid.min);
     for (const stretch of STRETCHES) {
       const s = scale * stretch;
-      search.consider(s, clampCode(Math.round(grid.min - low / s), grid));
+      search.consider(s, nearestCode(grid, grid.min - low / s));
     }
     return;
   }
@@ -195,11 +196,7 @@ class ScaleSearch {
 
 /** The nearest code of a value under a scale and zero point. */
 function codeOf(value: number, { scale, zero }: Candidate, grid: CodeGrid): number {
-  return scale === 0 ? zero : clampCode(Math.round(value / scale) + zero, grid);
-}
-
-function clampCode(code: number, grid: CodeGrid): number {
-  return code < grid.min ? grid.min : code > grid.max ? grid.max : code;
+  return scale === 0 ? zero : nearestCode(grid, value / scale + zero);
 }
 
 /** Σ (scale·(code − zero) − value)²; where that reaches `enough`, any number that is no less. */
@@ -207,15 +204,13 @@ function squaredError(
   values: Float32Array,
   scale: number,
   zero: number,
-  { min, max }: CodeGrid,
+  grid: CodeGrid,
   enough: number,
 ): number {
   let sum = 0;
   for (let i = 0; i < values.length && sum < enough; i++) {
     const value = values[i];
-    const nearest = Math.round(value / scale) + zero;
-    const code = nearest < min ? min : nearest > max ? max : nearest;
-    const error = scale * (code - zero) - value;
+    const error = scale * (nearestCode(grid, value / scale + zero) - zero) - value;
     sum += error * error;
   }
   return sum;

@@ -1,6 +1,7 @@
 /** Coordinate descent over codes, many rows at once. */
 import type { Batch } from "./batch_rounder.ts";
-import type { CodeGrid } from "./types.ts";
+import { codeArray, leastStep, nearestCode } from "./code_grid.ts";
+import type { CodeGrid, Codes } from "./types.ts";
 import type { Weigher } from "./weigher.ts";
 
 /** Most sweeps; few rows need them all. */
@@ -32,7 +33,7 @@ export async function sweepRows(
       .filter((r) => batch.energies[r] < (1 - SETTLED) * before[r]);
     if (active.length === 0) return;
     if (2 * active.length > batch.rows) continue;
-    const some = picked(weigher, batch, active, nesting);
+    const some = picked(weigher, grid, batch, active, nesting);
     await sweepRows(weigher, grid, some, left - 1, nesting + 1);
     putBack(batch, active, some);
     return;
@@ -42,11 +43,12 @@ export async function sweepRows(
 /** @param gradient H·(w − ŵ) at columns [from, to); kept up within them */
 function sweepColumns(
   { hessian: { packed, diagonal, cols } }: Weigher,
-  { min, max }: CodeGrid,
+  grid: CodeGrid,
   { rows, groupAt, codes, scales, errors, energies }: Batch,
   [from, to]: readonly [number, number],
   gradient: Float32Array,
 ): void {
+  const least = leastStep(grid);
   for (let j = from; j < to; j++) {
     const own = (j - from) * rows;
     const g = groupAt[j] * rows;
@@ -55,10 +57,9 @@ function sweepColumns(
       const slope = gradient[own + r];
       const scale = scales[g + r];
       // Less than half a step: the nearest code is the one that it has.
-      if (2 * Math.abs(slope) <= bend * Math.abs(scale) || scale === 0) continue;
+      if (2 * Math.abs(slope) <= bend * Math.abs(scale) * least || scale === 0) continue;
       const at = j * rows + r;
-      const wanted = Math.round(codes[at] + slope / (bend * scale));
-      const code = wanted < min ? min : wanted > max ? max : wanted;
+      const code = nearestCode(grid, codes[at] + slope / (bend * scale));
       if (code === codes[at]) continue;
       const step = scale * (code - codes[at]);
       const change = step * (step * bend - 2 * slope);
@@ -76,9 +77,15 @@ function sweepColumns(
 }
 
 /** A batch of some rows of another. */
-function picked({ scratch }: Weigher, batch: Batch, chosen: Int32Array, nesting: number): Batch {
+function picked(
+  { scratch }: Weigher,
+  grid: CodeGrid,
+  batch: Batch,
+  chosen: Int32Array,
+  nesting: number,
+): Batch {
   const rows = chosen.length;
-  const pick = <T extends Float32Array | Int16Array>(from: T, to: T): T => {
+  const pick = <T extends Codes>(from: T, to: T): T => {
     for (let at = 0, source = 0; at < to.length; at += rows, source += batch.rows) {
       for (let r = 0; r < rows; r++) to[at + r] = from[source + chosen[r]];
     }
@@ -89,7 +96,10 @@ function picked({ scratch }: Weigher, batch: Batch, chosen: Int32Array, nesting:
   return {
     rows,
     groupAt: batch.groupAt,
-    codes: pick(batch.codes, scratch.int16(`codes ${nesting}`, batch.groupAt.length * rows)),
+    codes: pick(
+      batch.codes,
+      codeArray(grid, scratch, `codes ${nesting}`, batch.codes.length / batch.rows * rows),
+    ),
     scales: floats("scales", batch.scales),
     zeros: floats("zeros", batch.zeros),
     errors: floats("errors", batch.errors) as Float32Array<ArrayBuffer>,

@@ -2,7 +2,7 @@
  * What rounding needs to know of a stored matrix, whatever operator reads it.
  *
  * Every layout graft meets is one formula: W[n, k] = scale[g]·(code[n, k] − zero[g]), where g is the
- * group of (n, k). Matrices are seen as W [rows, cols] = [out, in] (y = x·Wᵀ), also where the file
+ * group of (n, k). Codes are the integers of a range, or the numbers that a codebook has. Matrices are seen as W [rows, cols] = [out, in] (y = x·Wᵀ), also where the file
  * stores [in, out].
  */
 import type { Tensor } from "../graph/tensor.ts";
@@ -13,6 +13,8 @@ export interface CodeGrid {
   /** Smallest and largest code, both usable. */
   readonly min: number;
   readonly max: number;
+  /** The codes of a codebook, ascending; absent where they are the integers of the range. */
+  readonly levels?: Float32Array;
   /** Rows one scale covers: 1 per output channel, `rows` per tensor. */
   readonly groupRows: number;
   /** Columns one scale covers: the block size, or `cols`. */
@@ -21,15 +23,18 @@ export interface CodeGrid {
   readonly hasZeroPoints: boolean;
 }
 
+/** Integers, or numbers of a codebook. */
+export type Codes = Int16Array | Float32Array;
+
 /**
- * Rows [from, from + rows) of a matrix as integers. `scales` and `zeros` are row-major
+ * Rows [from, from + rows) of a matrix as codes. `scales` and `zeros` are row-major
  * [ceil(rows / groupRows), ceil(cols / groupCols)]; a slab always holds whole groups.
  */
 export interface CodeSlab {
   readonly from: number;
   readonly rows: number;
   readonly cols: number;
-  readonly codes: Int16Array;
+  readonly codes: Codes;
   readonly scales: Float32Array;
   readonly zeros: Float32Array;
 }
@@ -41,7 +46,7 @@ export interface MatrixTensors {
   readonly zeroPoints?: Tensor;
 }
 
-/** A matrix of integer codes in the layout of its operator. */
+/** A matrix of codes in the layout of its operator. */
 export interface QuantisedMatrix {
   readonly kind: "quantised";
   readonly rows: number;

@@ -130,6 +130,26 @@ Deno.test("roundToNearest() stores zero points only where the layout has them", 
   assert(norm(errors(asymmetric, out, target)) < 0.35);
 });
 
+Deno.test("roundToNearest() rounds around zero points that are no integers", () => {
+  const layout = { bits: 4, blockSize: 8, rows: 1, cols: 8 } as const;
+  const matrix = new NBitsMatrix(layout, {
+    codes: tensor("uint8", [1, 1, 4], Uint8Array.of(0x10, 0x32, 0x54, 0xf6)),
+    scales: float32([1, 1], [0.1]),
+    zeroPoints: float32([1, 1], [7.75]),
+  });
+  // One value moves, so that the old range stays the best.
+  const target = readValues(matrix, 0, 1).map((value, i) => i === 3 ? value - 0.045 : value);
+  const { codes, scales: [scale], zeros: [zero] } = roundToNearest(
+    matrix,
+    matrix.read(0, 1),
+    target,
+  );
+  const nearest = target.map((value) =>
+    Math.max(0, Math.min(15, Math.round(value / scale + zero)))
+  );
+  assertEquals([...codes], [...nearest]);
+});
+
 Deno.test("choleskyInPlace() and choleskySolve() solve a random positive definite system", () => {
   const random = gaussians(8);
   const n = 7;
