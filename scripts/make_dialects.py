@@ -27,6 +27,7 @@ from onnxruntime.quantization import (
     quantize_dynamic,
     quantize_static,
 )
+from onnxruntime.quantization.matmul_bnb4_quantizer import MatMulBnb4Quantizer
 from onnxruntime.transformers import optimizer
 from onnxruntime.transformers.fusion_options import FusionOptions
 
@@ -101,6 +102,20 @@ def llama_int8_separate():
 def llama_qdq_int4():
     """DequantizeLinear of int4 in blocks, and MatMul."""
     genai("llama-qdq-int4", llama(), "int4", use_qdq="true", block_size=16)
+
+
+def llama_bnb4():
+    """MatMulBnb4: the layers in NF4, the head in FP4."""
+    genai("llama-bnb4", llama(), "fp32")
+    path = directory("llama-bnb4") / "model.onnx"
+    model = onnx.load(path)
+    head = ["/lm_head/MatMul"]
+    for quant_type, exclude in ((MatMulBnb4Quantizer.NF4, head), (MatMulBnb4Quantizer.FP4, [])):
+        quantizer = MatMulBnb4Quantizer(model, quant_type, block_size=16, nodes_to_exclude=exclude)
+        quantizer.process()
+        model = quantizer.model.model
+    (path.parent / "model.onnx.data").unlink()
+    onnx.save(model, path)
 
 
 def qwen3():
@@ -355,6 +370,7 @@ MAKERS = [
     llama_int4_zero_points,
     llama_int8_separate,
     llama_qdq_int4,
+    llama_bnb4,
     qwen3,
     llama_rotary,
     llama_multi_head,

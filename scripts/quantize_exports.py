@@ -1,12 +1,13 @@
 """What ONNX Runtime's own tools make of exported models.
 
-usage: quantize_exports.py FOLDER NAME...
+usage: quantize_exports.py FOLDER FORM,... NAME...
 
-For each FOLDER/NAME writes beside it
+For each FOLDER/NAME writes beside it, as far as they are asked for
 
 - NAME-fused, by the optimiser for transformers;
 - NAME-fused-int8, that with weights in 8 bits and activations rounded as it runs;
 - NAME-static, weights in 8 bits and activations rounded by scales of the file (QDQ);
+- NAME-nf4, weights in bitsandbytes' 4 bits;
 - NAME-static-floats, that with the weights as floats before their own QuantizeLinear and
   DequantizeLinear, as TensorRT takes it.
 
@@ -27,6 +28,7 @@ from onnxruntime.quantization import (
     quantize_dynamic,
     quantize_static,
 )
+from onnxruntime.quantization.matmul_bnb4_quantizer import MatMulBnb4Quantizer
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from onnxruntime.transformers import optimizer
 
@@ -80,25 +82,34 @@ def static_floats(source, target):
     static(source, target, extra_options={"AddQDQPairToWeight": True})
 
 
+def nf4(source, target):
+    quantizer = MatMulBnb4Quantizer(
+        onnx.load(source), MatMulBnb4Quantizer.NF4, block_size=16
+    )
+    quantizer.process()
+    onnx.save(quantizer.model.model, target)
+
+
 FORMS = {
     "fused": fused,
     "fused-int8": fused_int8,
     "static": static,
     "static-floats": static_floats,
+    "nf4": nf4,
 }
 
 
 def main():
-    folder, *names = sys.argv[1:]
+    folder, forms, *names = sys.argv[1:]
     logging.disable(logging.WARNING)
     for name in names:
         source = pathlib.Path(folder, name)
-        for form, make in FORMS.items():
+        for form in forms.split(","):
             target = pathlib.Path(folder, f"{name}-{form}")
             shutil.copytree(source, target, ignore=shutil.ignore_patterns("*.onnx*"))
             line = {"name": name, "form": form}
             try:
-                make(source / "model.onnx", target / "model.onnx")
+                FORMS[form](source / "model.onnx", target / "model.onnx")
             except Exception as error:  # the tools' limits are not graft's
                 line["not_made"] = f"{type(error).__name__}: {error}"[:200]
             print("\n" + json.dumps(line), flush=True)

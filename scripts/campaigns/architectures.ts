@@ -1,6 +1,6 @@
 /**
  * Trains, evaluates and merges tiny models of many architectures, as PyTorch's two exporters write them,
- * in floats and in 4 bits, and encoders and GPT-2 as ONNX Runtime's optimiser and its quantisers make
+ * in floats and in 4 bits, integers and NF4, and encoders and GPT-2 as ONNX Runtime's optimiser and its quantisers make
  * them: `deno task campaign:architectures [NAME…]`.
  *
  * What must hold: the first loss of training is that of the inference graph, the adapter lowers it, and
@@ -26,6 +26,7 @@ const ROUNDED = { first: 0.1, merged: 0.2 };
 const FORMS: Readonly<Record<string, Tolerances>> = {
   floats: FLOATS,
   int4: { first: 1e-4 },
+  nf4: { first: 1e-4 },
   fused: FLOATS,
   "fused-int8": ROUNDED,
   static: ROUNDED,
@@ -96,6 +97,18 @@ async function objectsOf(script: string, ...args: string[]) {
     .map((line) => JSON.parse(line));
 }
 
+/** Writes forms of exported models beside them. */
+async function quantized(
+  models: string,
+  forms: readonly string[],
+  exported: readonly { readonly name: string }[],
+) {
+  const names = exported.map(({ name }) => name);
+  return names.length === 0
+    ? []
+    : await objectsOf("quantize_exports", models, forms.join(), ...names);
+}
+
 let failed = false;
 try {
   for (const [task, rows] of Object.entries(DATA)) {
@@ -105,14 +118,15 @@ try {
   for (const exporter of EXPORTERS) {
     const models = `${folder}/${exporter}`;
     const exported = await objectsOf("export_architectures", models, exporter, ...Deno.args);
+    const there = exported.filter(({ not_exported }) => not_exported === undefined);
     // What ONNX Runtime's optimiser knows is how the older exporter writes these.
-    const known = exported.filter(({ name, task, not_exported }) =>
-      exporter === "torchscript" && not_exported === undefined &&
-      (task === "classification" || name === "GPT2")
+    const known = there.filter(({ name, task }) =>
+      exporter === "torchscript" && (task === "classification" || name === "GPT2")
     );
-    const tried = known.length === 0
-      ? []
-      : await objectsOf("quantize_exports", models, ...known.map(({ name }) => name));
+    const tried = [
+      ...await quantized(models, ["nf4"], there),
+      ...await quantized(models, ["fused", "fused-int8", "static", "static-floats"], known),
+    ];
     for (const { name, form, not_made } of tried) {
       if (not_made !== undefined) console.log(JSON.stringify({ name, exporter, form, not_made }));
     }

@@ -14,13 +14,20 @@ const SCALE_INPUTS: Readonly<Record<string, readonly number[]>> = {
   "com.microsoft.DequantizeLinear": [1],
   "com.microsoft.MatMulIntegerToFloat": [2, 3],
   "com.microsoft.DynamicQuantizeMatMul": [2],
+  "com.microsoft.MatMulBnb4": [2],
   "com.microsoft.MatMulNBits": [2],
   "com.microsoft.GatherBlockQuantized": [2],
 };
 
+const BLOCK_WISE: ReadonlySet<string> = new Set([
+  "GatherBlockQuantized",
+  "MatMulBnb4",
+  "MatMulNBits",
+]);
+
 /** Whether each scale belongs to a few neighbouring weights; all of them may be 0, and so the scale. */
 function isBlockWise(node: Node): boolean {
-  if (node.opType === "MatMulNBits" || node.opType === "GatherBlockQuantized") return true;
+  if (BLOCK_WISE.has(node.opType)) return true;
   const size = node.attributes.block_size;
   return size?.kind === "int" && size.value > 0;
 }

@@ -1,5 +1,6 @@
 /** Recognises the operator forms in which exporters and quantisers write a linear layer. */
 import type { DataType } from "../graph/dtype.ts";
+import { codebookOf } from "../graph/codebook.ts";
 import { floatAttribute, intAttribute } from "../graph/attributes.ts";
 import { MICROSOFT, type Node } from "../graph/types.ts";
 import { attentionLinear } from "./attention_linear.ts";
@@ -13,7 +14,13 @@ import { type LinearWeight, matrixBehind } from "./linear_weight.ts";
  * to, `DequantizeLinear` for a `MatMul` or `Gemm` over a dequantised weight. A product inside a fused
  * attention is of the kind that it becomes when the attention is taken apart.
  */
-export type LinearKind = "MatMul" | "Gemm" | "MatMulNBits" | "MatMulInteger" | "DequantizeLinear";
+export type LinearKind =
+  | "MatMul"
+  | "Gemm"
+  | "MatMulNBits"
+  | "MatMulBnb4"
+  | "MatMulInteger"
+  | "DequantizeLinear";
 
 /** Output columns [offset, offset + size) of a fused linear with `total` columns. */
 export interface Slice {
@@ -61,6 +68,8 @@ function partsOf(index: GraphIndex, node: Node): LinearParts | undefined {
     switch (node.opType) {
       case "MatMulNBits":
         return matMulNBits(index, node);
+      case "MatMulBnb4":
+        return matMulBnb4(index, node);
       case "DynamicQuantizeMatMul":
         return dynamicQuantizeMatMul(index, node);
       case "MatMulIntegerToFloat":
@@ -129,6 +138,27 @@ function matMulNBits(index: GraphIndex, node: Node): LinearParts | undefined {
     outFeatures: intAttribute(node, "N", 0),
     dtype: scale.dtype,
     fusedBias: bias ? bias : undefined,
+  };
+}
+
+function matMulBnb4(index: GraphIndex, node: Node): LinearParts | undefined {
+  const [, weight, scales] = node.inputs;
+  const scale = index.constant(scales);
+  const codebook = codebookOf(node);
+  const known = index.constant(weight) !== undefined && intAttribute(node, "transB", 1) === 1;
+  if (!known || scale === undefined || codebook === undefined) return undefined;
+  return {
+    kind: "MatMulBnb4",
+    ...ends(node),
+    weight,
+    layout: "Bnb4",
+    bits: 4,
+    blockSize: intAttribute(node, "block_size", 0),
+    codebook,
+    scales,
+    inFeatures: intAttribute(node, "K", 0),
+    outFeatures: intAttribute(node, "N", 0),
+    dtype: scale.dtype,
   };
 }
 

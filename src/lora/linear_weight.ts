@@ -2,6 +2,7 @@
 import { intAttribute, intsAttribute } from "../graph/attributes.ts";
 import { bitsOf, type DataType, isFloating } from "../graph/dtype.ts";
 import { type Rounding, roundingOf } from "../graph/quantize_linear.ts";
+import type { Codebook } from "../graph/codebook.ts";
 import type { Node } from "../graph/types.ts";
 import type { GraphIndex } from "./graph_index.ts";
 
@@ -11,9 +12,9 @@ export interface LinearWeight {
   readonly weight: string;
   /**
    * Order of the stored dimensions: `KN` is [in, out], `NK` is [out, in], `NBits` is MatMulNBits'
-   * [out, blocks, bytes per block].
+   * [out, blocks, bytes per block], `Bnb4` is MatMulBnb4's [out · in / 2].
    */
-  readonly layout: "KN" | "NK" | "NBits";
+  readonly layout: "KN" | "NK" | "NBits" | "Bnb4";
   /** Bits of one weight: as it is stored, or as it is rounded. */
   readonly bits: number;
   /** Type that the graph rounds the stored floats to, before it dequantises them; else absent. */
@@ -24,8 +25,10 @@ export interface LinearWeight {
   readonly zeroPoints?: string;
   /** Stored axis that scales run along: per channel, or per block where there is a `blockSize`. */
   readonly axis?: number;
-  /** Weights that share a scale along `axis` (MatMulNBits: along the input dimension). */
+  /** Weights that share a scale along `axis` (MatMulNBits, MatMulBnb4: along the input dimension). */
   readonly blockSize?: number;
+  /** What the codes stand for, where they are no integers. */
+  readonly codebook?: Codebook;
 }
 
 /** A stored matrix, and what is multiplied by once it was prepared. */

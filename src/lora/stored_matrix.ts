@@ -1,5 +1,6 @@
 /** The weight of a linear layer as its file stores it, seen as [out, in] whatever the layout. */
 import { BadInputError } from "../errors.ts";
+import { CodebookMatrix } from "../quant/codebook_matrix.ts";
 import { readValues } from "../quant/dequantize.ts";
 import { floatMatrix } from "../quant/float_matrix.ts";
 import { IntegerMatrix } from "../quant/integer_matrix.ts";
@@ -37,14 +38,15 @@ export function storedMatrix(index: GraphIndex, linear: LinearForm): StoredMatri
 }
 
 function open(linear: LinearForm, tensors: MatrixTensors): StoredMatrix {
-  const { layout, bits, roundedTo, axis = 1, blockSize = 0 } = linear;
+  const { layout, bits, roundedTo, axis = 1, blockSize = 0, codebook } = linear;
   const { scales, zeroPoints } = tensors;
+  const size = { rows: linear.slice?.total ?? linear.outFeatures, cols: linear.inFeatures };
+  if (codebook !== undefined) return new CodebookMatrix({ ...size, codebook, blockSize }, tensors);
   if (layout === "NBits") {
     if (bits !== 4 && bits !== 8) {
       throw new RangeError(`MatMulNBits weights must have 4 or 8 bits: current value is ${bits}`);
     }
-    const rows = linear.slice?.total ?? linear.outFeatures;
-    return new NBitsMatrix({ bits, blockSize, rows, cols: linear.inFeatures }, tensors);
+    return new NBitsMatrix({ ...size, bits, blockSize }, tensors);
   }
   const outFirst = layout === "NK";
   if (scales === undefined) return floatMatrix(tensors.codes, outFirst);

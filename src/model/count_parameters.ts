@@ -51,6 +51,7 @@ function packedWeights(graph: Graph): ReadonlyMap<string, number> {
 const BESIDE: Readonly<Record<string, readonly number[]>> = {
   DequantizeLinear: [1, 2],
   QuantizeLinear: [1, 2],
+  MatMulBnb4: [2],
   MatMulNBits: [2, 3],
   GatherBlockQuantized: [2, 3],
   MatMulInteger: [2, 3],

@@ -35,14 +35,17 @@ export function methodsFor(
   const paths = new Set(changes.map(({ path }) => path));
   const adapted = findModules(base).filter((module) => paths.has(module.path));
   const missing = noEightBits(runner, adapted);
+  const coded = adapted.find(({ codebook }) => codebook !== undefined);
+  const narrow = adapted.some(widens);
   if (method !== undefined) {
     if (method === "8bit" && missing !== undefined) throw refused(missing);
+    if (method === "8bit" && coded !== undefined && !narrow) throw noWideCodes(coded);
     return [method];
   }
-  const narrow = adapted.some(({ bits }) => bits < 8);
   if (!measured) {
     // Rounding to nearest in 4 bits may lose everything, which only data could show.
     if (narrow && missing !== undefined) throw refused(missing);
+    if (coded !== undefined) throw unmeasured(coded);
     return [narrow ? "8bit" : "nearest"];
   }
   if (adapted.every(({ scales }) => scales === undefined)) return ["nearest"];
@@ -50,6 +53,23 @@ export function methodsFor(
   if (missing === undefined) return ["nearest", "compensated", "8bit"];
   onNote?.(missing);
   return ["nearest", "compensated"];
+}
+
+/** Whether a layer's weight can have 8 bits instead of fewer. */
+const widens = ({ bits, codebook }: LinearModule) => bits < 8 && codebook === undefined;
+
+function noWideCodes({ path, codebook, node }: LinearModule): UsageError {
+  return new UsageError(
+    `Cannot merge "${path}" at 8 bits: ${node.opType} has ${codebook} in 4 bits only: choose --method ` +
+      "nearest or compensated, or --dequantize",
+  );
+}
+
+function unmeasured({ path, codebook }: LinearModule): UsageError {
+  return new UsageError(
+    `Cannot merge into "${path}" without data: rounding to ${codebook} may lose what was trained, which ` +
+      "only data shows: name the training data with --data, or choose --method nearest, or --dequantize",
+  );
 }
 
 /** Why the adapted matrices cannot be merged at 8 bits, where the runtime could not run them. */

@@ -10,6 +10,7 @@ import { fusedMatMul, transposeMatMul } from "./contrib/fused_mat_mul.ts";
 import { gatherBlockQuantized } from "./contrib/gather_block_quantized.ts";
 import { biasGelu, gelu } from "./contrib/gelu.ts";
 import { groupQueryAttention } from "./contrib/group_query_attention.ts";
+import { matMulBnb4 } from "./contrib/mat_mul_bnb4.ts";
 import { matMulNBits } from "./contrib/mat_mul_n_bits.ts";
 import { multiHeadAttention } from "./contrib/multi_head_attention.ts";
 import { quickGelu } from "./contrib/quick_gelu.ts";
@@ -43,6 +44,7 @@ export const CONTRIB_RULES: readonly OpRule[] = [
   gatherBlockQuantized,
   gelu,
   groupQueryAttention,
+  matMulBnb4,
   matMulInteger,
   matMulIntegerToFloat,
   matMulNBits,

@@ -186,7 +186,7 @@ function unpacked(b: GraphBuilder, bytes: string, bits: 4 | 8): string {
  * A value under other dimensions: where it is an initializer, another one over the same memory;
  * else a Reshape.
  */
-function view(b: GraphBuilder, name: string, dims: readonly number[]): string {
+export function view(b: GraphBuilder, name: string, dims: readonly number[]): string {
   const { value, dims: now } = b.known(name);
   if (now.length === dims.length && now.every((dim, i) => dim === dims[i])) return name;
   if (value === undefined) return b.reshape(name, dims);

@@ -54,7 +54,7 @@ export function findChunkableHead(
     if (preparing.includes(producer)) return true;
     const fine = producer.inputs.every((input) => input === "" || visit(input));
     preparing.push(producer);
-    return fine && SLICEABLE[axis].has(producer.opType) && !joinsRows(producer) &&
+    return fine && isSliceable(lowered, producer, axis, vocabulary) &&
       comesApart(lowered, value, vocabulary);
   };
   if (!visit(weight)) return undefined;
@@ -96,7 +96,15 @@ const SLICEABLE = [
   new Set("DequantizeLinear Cast Identity Mul Sub Add".split(" ")),
 ] as const;
 
-const joinsRows = (node: Node) => node.opType === "Concat" && intAttribute(node, "axis", 0) === 0;
+/** Whether what a node makes for some entries of a weight's axis follows from theirs alone. */
+function isSliceable(lowered: Graph, node: Node, axis: 0 | 1, vocabulary: number): boolean {
+  const along = intAttribute(node, "axis", 0);
+  // Codes that are looked up in a table, which is no part of the weight.
+  if (node.opType === "Gather") {
+    return axis === 0 && along === 0 && !isMultiple(dimsIn(lowered, node.inputs[0])[0], vocabulary);
+  }
+  return SLICEABLE[axis].has(node.opType) && !(node.opType === "Concat" && along === 0);
+}
 
 /** Whether a computed value has rows for each entry of the vocabulary. */
 function comesApartInRows(lowered: Graph, value: string, vocabulary: number): boolean {

@@ -20,6 +20,7 @@ const PARAMETERS: Readonly<Record<string, readonly number[]>> = {
   DequantizeLinear: [1, 2],
   GatherBlockQuantized: [2, 3],
   GroupQueryAttention: [7, 8],
+  MatMulBnb4: [2],
   MatMulNBits: [2, 3],
   RotaryEmbedding: [1, 2, 3],
 };

@@ -100,7 +100,7 @@ function headSize(graph: Graph): number | undefined {
 function outputWidth(graph: Graph, value: string): number | undefined {
   const node: Node | undefined = graph.nodes.find((n) => n.outputs.includes(value));
   if (node === undefined) return undefined;
-  if (node.opType === "MatMulNBits") return intAttribute(node, "N", 0) || undefined;
+  if (/^MatMul(NBits|Bnb4)$/.test(node.opType)) return intAttribute(node, "N", 0) || undefined;
   if (node.opType === "RotaryEmbedding") return outputWidth(graph, node.inputs[0]);
   for (const input of node.inputs) {
     const dims = graph.initializers.get(input)?.dims;

@@ -11,7 +11,7 @@ import { isElementwise, isNormalization } from "./row_wise.ts";
 /** Name of the graph input that says which rows of the flattened [batch · length] to keep. */
 export const TARGET_ROWS = "target_rows";
 
-const LINEAR = new Set(["MatMul", "Gemm", "MatMulNBits"]);
+const LINEAR = new Set(["MatMul", "Gemm", "MatMulBnb4", "MatMulNBits"]);
 
 /**
  * Inserts `Gather(Reshape(h, [-1, H]), target_rows)` before the last linear layer, so that `logits`
@@ -104,7 +104,7 @@ function hiddenWidth(graph: Graph, crossed: readonly Node[], hidden: string): nu
   for (const n of crossed) {
     if (!n.inputs.includes(hidden)) continue;
     const k = n.attributes.K;
-    if (n.opType === "MatMulNBits" && k?.kind === "int") return k.value;
+    if (/^MatMul(NBits|Bnb4)$/.test(n.opType) && k?.kind === "int") return k.value;
     const dims = graph.initializers.get(n.inputs[1])?.dims;
     if (dims === undefined || dims.length !== 2) continue;
     const transB = n.opType === "Gemm" && n.attributes.transB?.kind === "int" &&

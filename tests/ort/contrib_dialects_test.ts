@@ -101,6 +101,7 @@ const DIALECTS: Readonly<Record<string, number>> = {
   "llama-int4-zero-points": 1e-5,
   "llama-int8-separate": 1e-5,
   "llama-qdq-int4": 1e-5,
+  "llama-bnb4": 1e-5,
   "llama-rotary": 1e-5,
   "llama-multi-head": 1e-5,
   "qwen3": 1e-5,

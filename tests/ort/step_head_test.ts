@@ -7,6 +7,7 @@ import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
 import { compareForward } from "../../src/train/compare_forward.ts";
 import { checkFast } from "../../src/train/check_fast.ts";
 import { PlannedModel } from "../../src/train/planned_model.ts";
+import { withCodebook } from "../helpers/codebook_model.ts";
 import { modelDir, readModel } from "../helpers/fixture_models.ts";
 import { RIGHT_FORMS } from "../helpers/integer_forms.ts";
 import { testOnEachOrt } from "../helpers/oldest_ort.ts";
@@ -51,6 +52,7 @@ const HEADS: Readonly<Record<string, () => Model>> = {
   "8 bits per channel": () => quantized(base(), { bits: 8, minElements: 1024 }),
   "floats and a divisor": () => withScale(base()),
   "floats and a bias": () => withBias(base()),
+  "a codebook of 4 bits": () => withCodebook(base(), "nf4"),
   "blocks of 4 bits and a bias": () => withBias(quantized(base(), { bits: 4, minElements: 1024 })),
 };
 

@@ -5,6 +5,8 @@ import { findModules } from "../../src/lora/modules.ts";
 import type { MergeMethod } from "../../src/lora/merge/mod.ts";
 import { int } from "../../src/graph/attributes.ts";
 import { float32 } from "../../src/graph/tensor.ts";
+import type { Model } from "../../src/graph/types.ts";
+import { bnb4Attributes } from "../helpers/codebook_model.ts";
 import { tinyModel } from "../helpers/ort.ts";
 
 /** A layer of 4 bits. */
@@ -23,15 +25,30 @@ const BASE = tinyModel({
   },
 });
 
-function methods(
-  version: readonly [number, number, number],
-  request: { readonly method?: MergeMethod; readonly measured?: boolean } = {},
-) {
+/** A layer of a codebook. */
+const CODED = tinyModel({
+  inputs: { x: ["float32", ["n", 32]] },
+  outputs: { y: ["float32", ["n", 16]] },
+  nodes: [["com.microsoft.MatMulBnb4", ["x", "w", "s"], ["y"], bnb4Attributes(16, 32, "nf4", 32)]],
+  initializers: {
+    w: { dtype: "uint8", dims: [256], bytes: new Uint8Array(256) },
+    s: float32([16], new Array(16).fill(0.1)),
+  },
+});
+
+interface Asked {
+  readonly base?: Model;
+  readonly method?: MergeMethod;
+  readonly measured?: boolean;
+}
+
+function methods(version: readonly [number, number, number], request: Asked = {}) {
   const notes: string[] = [];
-  const changes = findModules(BASE).map(({ path }) => ({ path, updates: [] }));
+  const { base = BASE } = request;
+  const changes = findModules(base).map(({ path }) => ({ path, updates: [] }));
   const found = methodsFor(
     { version },
-    { base: BASE, measured: true, onNote: (note) => notes.push(note), ...request },
+    { base, measured: true, onNote: (note) => notes.push(note), ...request },
     { changes },
   );
   return { found, notes };
@@ -55,6 +72,23 @@ Deno.test("methodsFor() refuses 8 bits on such a release where they are asked fo
   assertThrows(() => methods([1, 18, 0], { method: "8bit" }), RuntimeFailure, message);
   assertThrows(() => methods([1, 18, 0], { measured: false }), RuntimeFailure, message);
   assertEquals(methods([1, 18, 0], { method: "nearest", measured: false }).found, ["nearest"]);
+});
+
+Deno.test("methodsFor() keeps a codebook's 4 bits, and refuses what would need more or may lose all", () => {
+  const version = [1, 30, 0] as const;
+  assertEquals(methods(version, { base: CODED }).found, ["nearest", "compensated"]);
+  assertThrows(
+    () => methods(version, { base: CODED, method: "8bit" }),
+    UsageError,
+    "MatMulBnb4 has nf4 in 4 bits only",
+  );
+  assertThrows(
+    () => methods(version, { base: CODED, measured: false }),
+    UsageError,
+    "name the training data with --data, or choose --method nearest, or --dequantize",
+  );
+  const asked = { base: CODED, method: "nearest", measured: false } as const;
+  assertEquals(methods(version, asked).found, ["nearest"]);
 });
 
 Deno.test("methodsFor() refuses error compensation without data", () =>

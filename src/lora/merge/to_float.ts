@@ -41,7 +41,8 @@ export function replaceByFloat(model: Model, module: LinearModule): FloatPlace {
 function replaceCall(model: Model, module: LinearModule): FloatPlace {
   switch (module.kind) {
     case "MatMulNBits":
-      return fromNBits(model, module);
+    case "MatMulBnb4":
+      return fromBlocks(model, module);
     case "MatMulInteger":
       return fromInteger(model, module);
     case "DequantizeLinear":
@@ -56,7 +57,7 @@ function replaceCall(model: Model, module: LinearModule): FloatPlace {
   }
 }
 
-function fromNBits(model: Model, module: LinearModule): FloatPlace {
+function fromBlocks(model: Model, module: LinearModule): FloatPlace {
   const { node, weight } = module;
   const plain = plainProduct(module, node.inputs[0], node.outputs[0]);
   return {

@@ -5,7 +5,7 @@
  * allows kernels to round activations and therefore does not occur in the lowered form.
  */
 import { intAttribute } from "../../graph/attributes.ts";
-import { MICROSOFT, type Node } from "../../graph/types.ts";
+import { MICROSOFT } from "../../graph/types.ts";
 import { dequantizeBlocks } from "../dequantize.ts";
 import { frozenLinear } from "../linear.ts";
 import type { OpRule } from "../types.ts";
@@ -17,20 +17,10 @@ import {
   requireAttribute,
   required,
   requiredKnown,
+  requiredSize,
 } from "./support.ts";
 
 const ATTRIBUTES = ["K", "N", "bits", "block_size", "accuracy_level", "weight_prepacked"];
-
-/** A required integer attribute. */
-function size(node: Node, name: string): number {
-  const value = intAttribute(node, name, undefined);
-  if (value === undefined || value < 1) {
-    throw new RangeError(
-      `Attribute "${name}" of com.microsoft.MatMulNBits "${node.name}" must be >= 1: current value is ${value}`,
-    );
-  }
-  return value;
-}
 
 export const matMulNBits: OpRule = {
   opType: "MatMulNBits",
@@ -39,7 +29,7 @@ export const matMulNBits: OpRule = {
 
   infer(node, inputs) {
     const a = requiredKnown(node, "A", inputs, 0);
-    return [{ dtype: a.dtype, dims: [...a.dims.slice(0, -1), size(node, "N")] }];
+    return [{ dtype: a.dtype, dims: [...a.dims.slice(0, -1), requiredSize(node, "N")] }];
   },
 
   lower(b, node) {
@@ -58,10 +48,10 @@ export const matMulNBits: OpRule = {
       data,
       scales: required(node, "scales", scales),
       zeroPoints: zero_points,
-      rows: size(node, "N"),
-      columns: size(node, "K"),
+      rows: requiredSize(node, "N"),
+      columns: requiredSize(node, "K"),
       bits,
-      blockSize: size(node, "block_size"),
+      blockSize: requiredSize(node, "block_size"),
     });
     return [frozenLinear(b, x, cast(b, weight, b.known(x).dtype), bias)];
   },

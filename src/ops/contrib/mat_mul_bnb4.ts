@@ -1,0 +1,56 @@
+/** com.microsoft.MatMulBnb4: a linear layer whose frozen weights are bitsandbytes' NF4 or FP4. */
+import { intAttribute } from "../../graph/attributes.ts";
+import { codebookOf } from "../../graph/codebook.ts";
+import { MICROSOFT } from "../../graph/types.ts";
+import { dequantizeCodebook } from "../codebook.ts";
+import { frozenLinear } from "../linear.ts";
+import type { OpRule } from "../types.ts";
+import {
+  cast,
+  namedInputs,
+  onlyAttributes,
+  refuse,
+  requireAttribute,
+  required,
+  requiredKnown,
+  requiredSize,
+} from "./support.ts";
+
+/** `training_mode` chooses between kernels that compute the same. */
+const ATTRIBUTES = ["K", "N", "block_size", "quant_type", "training_mode", "transB"];
+
+export const matMulBnb4: OpRule = {
+  opType: "MatMulBnb4",
+  domain: MICROSOFT,
+  remark: "weights in whole blocks",
+
+  infer(node, inputs) {
+    const a = requiredKnown(node, "A", inputs, 0);
+    return [{ dtype: a.dtype, dims: [...a.dims.slice(0, -1), requiredSize(node, "N")] }];
+  },
+
+  lower(b, node) {
+    onlyAttributes(node, ATTRIBUTES);
+    requireAttribute(node, "transB", 1);
+    const { A, B, absmax } = namedInputs(node, ["A", "B", "absmax"]);
+    const [rows, columns] = [requiredSize(node, "N"), requiredSize(node, "K")];
+    const blockSize = requiredSize(node, "block_size");
+    const codebook = codebookOf(node);
+    if (codebook === undefined) {
+      refuse(node, `attribute "quant_type" = ${intAttribute(node, "quant_type", undefined)}`);
+    }
+    if (blockSize % 2 !== 0 || rows * columns % blockSize !== 0) {
+      refuse(node, `blocks of ${blockSize} that ${rows}x${columns} weights do not fill`);
+    }
+    const x = required(node, "A", A);
+    const weight = dequantizeCodebook(b, {
+      codebook,
+      data: required(node, "B", B),
+      scales: required(node, "absmax", absmax),
+      rows,
+      columns,
+      blockSize,
+    });
+    return [frozenLinear(b, x, cast(b, weight, b.known(x).dtype))];
+  },
+};
