@@ -21,7 +21,8 @@ const ATTENTION_OPS: ReadonlySet<string> = new Set([
   "QAttention",
 ]);
 const ACTIVATIONS: ReadonlySet<string> = new Set(
-  "Sigmoid Erf Tanh Relu Gelu FastGelu BiasGelu QuickGelu Elu LeakyRelu HardSwish Silu".split(" "),
+  "Sigmoid Erf Tanh Relu Gelu FastGelu BiasGelu QuickGelu Elu Selu Celu Mish LeakyRelu HardSwish Silu"
+    .split(" "),
 );
 
 const LLAMA = {

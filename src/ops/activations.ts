@@ -88,6 +88,46 @@ const PRelu: OpRule = {
   },
 };
 
+/** x·tanh(log(1 + eˣ)). */
+const Mish: OpRule = {
+  ...unary("Mish", undefined),
+  lower: (b, { inputs: [x] }) => [b.op("Mul", [x, b.op("Tanh", [b.op("Softplus", [x])])])],
+};
+
+/** γ·Elu(x) with Elu's α. */
+const Selu: OpRule = {
+  ...unary("Selu", undefined),
+  lower(b, node) {
+    const [x] = node.inputs;
+    const alpha = floatAttribute(node, "alpha", 1.67326319217681884765625);
+    const gamma = floatAttribute(node, "gamma", 1.05070102214813232421875);
+    const elu = b.op("Elu", [x], { alpha: float(alpha) });
+    return [b.op("Mul", [elu, scalarLike(b, x, gamma)])];
+  },
+};
+
+/** x where it is positive, else α·(e^(x/α) - 1): α·Elu(x/α) with Elu's own α 1. */
+const Celu: OpRule = {
+  ...unary("Celu", undefined),
+  lower(b, node) {
+    const [x] = node.inputs;
+    const alpha = floatAttribute(node, "alpha", 1);
+    if (alpha === 1) return [b.op("Elu", [x])];
+    const elu = b.op("Elu", [b.op("Mul", [x, scalarLike(b, x, 1 / alpha)])]);
+    return [b.op("Mul", [elu, scalarLike(b, x, alpha)])];
+  },
+};
+
+/** x where it is above α, else 0. */
+const ThresholdedRelu: OpRule = {
+  ...unary("ThresholdedRelu", undefined),
+  lower(b, node) {
+    const [x] = node.inputs;
+    const above = b.op("Greater", [x, scalarLike(b, x, floatAttribute(node, "alpha", 1))]);
+    return [b.op("Where", [above, x, scalarLike(b, x, 0)])];
+  },
+};
+
 /** Swish (operator set 24): x·σ(αx). */
 const Swish: OpRule = {
   ...unary("Swish", undefined),
@@ -127,7 +167,11 @@ export const ACTIVATION_RULES: readonly OpRule[] = [
     const exact = stringAttribute(node, "approximate", "none") === "none";
     return b.op("Mul", [ct, exact ? emitSlope(b, x) : tanhGeluSlope(b, x)]);
   }),
+  Celu,
   Clip,
+  Mish,
   PRelu,
+  Selu,
   Swish,
+  ThresholdedRelu,
 ];

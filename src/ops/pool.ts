@@ -1,10 +1,10 @@
-/** AveragePool and GlobalAveragePool. */
-import { intAttribute, intsAttribute } from "../graph/attributes.ts";
+/** Pooling: averages and largest values, of windows and of all positions. */
+import { int, intAttribute, intsAttribute, string } from "../graph/attributes.ts";
 import type { Known } from "../graph/builder.ts";
 import type { Node } from "../graph/types.ts";
 import { label, required, unsupported } from "./args.ts";
 import { product, range } from "./axes.ts";
-import { mean } from "./broadcast.ts";
+import { mean, zeros } from "./broadcast.ts";
 import { type Geometry, geometryAttributes, geometryOf, positions } from "./conv.ts";
 import { fromNumbers } from "./fold.ts";
 import type { OpRule } from "./types.ts";
@@ -78,4 +78,42 @@ const GlobalAveragePool: OpRule = {
   ],
 };
 
-export const POOL_RULES: readonly OpRule[] = [AveragePool, GlobalAveragePool];
+const MaxPool: OpRule = {
+  opType: "MaxPool",
+  domain: "",
+  infer(node, inputs) {
+    const x = required(node, inputs, 0);
+    const dims = pooledDims(node, x);
+    return [{ dtype: x.dtype, dims }, { dtype: "int64", dims }];
+  },
+  /** A window's cotangent goes to the first of its largest values, as PyTorch's does. */
+  vjp(b, node, [ct]) {
+    const [x] = node.inputs;
+    const { dtype, dims } = b.known(x);
+    const { storage_order: _, ...attributes } = node.attributes;
+    const [, positions] = b.ops("MaxPool", [x], 2, attributes);
+    const windows = [product(b.dims(ct!))];
+    const sums = b.op("ScatterElements", [
+      zeros(b, dtype, [product(dims)]),
+      b.reshape(positions, windows),
+      b.reshape(ct!, windows),
+    ], { axis: int(0), reduction: string("add") });
+    return [b.reshape(sums, dims)];
+  },
+};
+
+const GlobalMaxPool: OpRule = {
+  ...GlobalAveragePool,
+  opType: "GlobalMaxPool",
+  lower(b, { inputs: [x] }) {
+    const axes = b.int64s(range(b.dims(x).length).slice(2));
+    return [b.op("ReduceMax", [x, axes])];
+  },
+};
+
+export const POOL_RULES: readonly OpRule[] = [
+  AveragePool,
+  GlobalAveragePool,
+  GlobalMaxPool,
+  MaxPool,
+];

@@ -29,6 +29,7 @@ const ATTRIBUTES: Readonly<Record<string, readonly string[]>> = {
   BatchNormalization: ["epsilon", "momentum", /* training only */ "spatial", "training_mode"],
   Cast: ["to", "round_mode", "saturate"], // the last two: 8-bit floats only
   CastLike: ["round_mode", "saturate"], // 8-bit floats only
+  Celu: ["alpha"],
   Clip: ["max", "min"],
   Concat: ["axis"],
   Constant: ["value", "value_float", "value_floats", "value_int", "value_ints"],
@@ -54,6 +55,7 @@ const ATTRIBUTES: Readonly<Record<string, readonly string[]>> = {
   LeakyRelu: ["alpha"],
   LogSoftmax: ["axis"],
   LpNormalization: ["axis", "p"],
+  MaxPool: [...KERNEL, "ceil_mode", "storage_order"], // the last: indices only
   Mod: ["fmod"],
   OneHot: ["axis"],
   Pad: ["mode", "pads", "value"],
@@ -71,6 +73,7 @@ const ATTRIBUTES: Readonly<Record<string, readonly string[]>> = {
   RotaryEmbedding: ["interleaved", "num_heads", "rotary_embedding_dim"],
   ScatterElements: ["axis", "reduction"],
   ScatterND: ["reduction"],
+  Selu: ["alpha", "gamma"],
   Shape: ["end", "start"],
   SimplifiedLayerNormalization: ["axis", "epsilon", "stash_type"],
   Slice: ["axes", "ends", "starts"],
@@ -78,6 +81,7 @@ const ATTRIBUTES: Readonly<Record<string, readonly string[]>> = {
   Split: ["axis", "num_outputs", "split"],
   Squeeze: ["axes"],
   Swish: ["alpha"],
+  ThresholdedRelu: ["alpha"],
   TopK: ["axis", "k", "largest", "sorted"],
   Transpose: ["perm"],
   Trilu: ["upper"],
@@ -88,6 +92,7 @@ const ATTRIBUTES: Readonly<Record<string, readonly string[]>> = {
 const SINCE: Readonly<Record<string, number>> = {
   Attention: 23,
   CastLike: 15,
+  Celu: 12,
   ConstantOfShape: 9,
   CumSum: 11,
   Einsum: 12,
@@ -103,6 +108,7 @@ const SINCE: Readonly<Record<string, number>> = {
   IsNaN: 9,
   LayerNormalization: 17,
   LessOrEqual: 12,
+  Mish: 18,
   Mod: 10,
   NonZero: 9,
   OneHot: 9,
@@ -114,6 +120,7 @@ const SINCE: Readonly<Record<string, number>> = {
   ScatterND: 11,
   Sign: 9,
   Swish: 24,
+  ThresholdedRelu: 10,
   Trilu: 14,
   Where: 9,
 };
@@ -131,6 +138,7 @@ const REMARKS: Readonly<Record<string, string>> = {
   GroupNormalization: "one scale a channel",
   If: "the branch that shapes select",
   LayerNormalization: "its first output",
+  MaxPool: "ceil_mode only where it changes nothing; its first output",
   NonZero: "of constants",
   Pad: 'mode "constant"',
   ScatterElements: 'reductions "none" and "add"',

@@ -2,11 +2,14 @@
 import { GRAFT, MICROSOFT, type Node } from "../graph/types.ts";
 
 const ELEMENTWISE = new Set([
-  ..."Abs Add BiasGelu Cast Clip Cos Div Elu Erf Exp FastGelu Gelu Greater HardSigmoid".split(" "),
-  ..."HardSwish Identity LeakyRelu Less Log Max Min Mul Neg Not Pow QuickGelu Reciprocal".split(
+  ..."Abs Add BiasGelu Cast Celu Clip Cos Div Elu Erf Exp FastGelu Gelu Greater HardSigmoid".split(
     " ",
   ),
-  ..."Relu Sigmoid Sin Softplus Sqrt Sub SwiGLU Tanh Where And Or Equal".split(" "),
+  ..."HardSwish Identity LeakyRelu Less Log Max Min Mish Mul Neg Not Pow QuickGelu Reciprocal"
+    .split(
+      " ",
+    ),
+  ..."Relu Selu Sigmoid Sin Softplus Sqrt Sub SwiGLU Tanh Where And Or Equal".split(" "),
 ]);
 const DOMAINS = ["", MICROSOFT, GRAFT];
 

@@ -199,6 +199,27 @@ export const LAYER_CASES: readonly OpCase[] = [
     },
   },
   { title: "images", opType: "GlobalAveragePool", inputs: [f([2, 2, 2, 3])] },
+  { title: "images", opType: "GlobalMaxPool", inputs: [f([2, 2, 2, 3])] },
+  { title: "texts", opType: "GlobalMaxPool", inputs: [f([2, 3, 5])] },
+  {
+    title: "windows that share elements, with padding",
+    opType: "MaxPool",
+    inputs: [f([2, 2, 5, 4])],
+    attributes: {
+      kernel_shape: ints([3, 3]),
+      strides: ints([2, 2]),
+      pads: ints([1, 1, 1, 1]),
+    },
+  },
+  {
+    title: "dilated windows of texts",
+    opType: "MaxPool",
+    inputs: [f([1, 3, 7])],
+    attributes: {
+      kernel_shape: ints([2]),
+      dilations: ints([2]),
+    },
+  },
   ...[
     "ij,jk->ik",
     "bij,bjk->bik",
