@@ -1,6 +1,6 @@
 /** A new classification head on a model that has none: pooling over tokens, then a linear layer. */
 import { int } from "../graph/attributes.ts";
-import { ONNX_TYPE } from "../graph/dtype.ts";
+import { type DataType, isFloating, ONNX_TYPE } from "../graph/dtype.ts";
 import { float32, int64 } from "../graph/tensor.ts";
 import type { Model } from "../graph/types.ts";
 import { UsageError } from "../errors.ts";
@@ -29,12 +29,19 @@ export const HEAD = { weight: "head.weight", bias: "head.bias" } as const;
 /** The output that a classifier's scores leave by. */
 const LOGITS_OUTPUT = "logits";
 
+/** A model's token states: an output [batch, sequence, hidden]. */
+export interface TokenStates {
+  readonly name: string;
+  readonly hidden: number;
+  readonly dtype: DataType;
+}
+
 /**
- * The output that holds token states, and their size.
+ * The output that holds token states.
  *
  * @throws {UsageError} where the model has no such output, or has `logits` already
  */
-export function tokenStates(model: Model, name?: string): { name: string; hidden: number } {
+export function tokenStates(model: Model, name?: string): TokenStates {
   const { outputs } = model.graph;
   if (outputs.some((output) => output.name === LOGITS_OUTPUT)) {
     throw new UsageError(
@@ -44,18 +51,19 @@ export function tokenStates(model: Model, name?: string): { name: string; hidden
   }
   const found = outputs.filter((output) =>
     name === undefined
-      ? output.type?.shape?.length === 3 && output.type.dtype === "float32"
+      ? output.type?.shape?.length === 3 && isFloating(output.type.dtype)
       : output.name === name
   );
-  const hidden = found[0]?.type?.shape?.at(-1);
-  if (found.length !== 1 || typeof hidden !== "number") {
-    const names = outputs.map((output) => output.name).join(", ");
+  const { dtype, shape } = found[0]?.type ?? {};
+  const hidden = shape?.at(-1);
+  if (found.length !== 1 || dtype === undefined || typeof hidden !== "number") {
+    const shown = outputs.map(({ name, type }) => `${name} [${type?.shape?.join(", ") ?? "?"}]`);
     throw new UsageError(
       `Cannot add a classification head: the model needs one output of token states ` +
-        `[batch, sequence, hidden]: current outputs are ${names}`,
+        `[batch, sequence, hidden], hidden a number: current outputs are ${shown.join(", ")}`,
     );
   }
-  return { name: found[0].name, hidden };
+  return { name: found[0].name, hidden, dtype };
 }
 
 /**
@@ -68,13 +76,17 @@ export function addClassificationHead(
   head: LinearWeights,
   options: HeadOptions,
 ): WithTrainable {
-  const { name: states, hidden } = tokenStates(model, options.states);
+  const { name, hidden, dtype } = tokenStates(model, options.states);
   checkLinearWeights("head", head, hidden);
   const classes = head.weight.dims[0];
   const edit = new GraphEdit(model.graph);
   const last = model.graph.nodes.at(-1);
   const op = (type: string, inputs: readonly string[], name: string, attributes = {}) =>
     edit.add(last, type, inputs, edit.name(name), attributes);
+  // The head computes in float32, whatever the model does.
+  const states = dtype === "float32"
+    ? name
+    : op("Cast", [name], "head.states", { to: int(ONNX_TYPE.float32) });
   const pooled = options.pooling === "mean"
     ? meanOverMask(model, edit, op, states)
     : op("Gather", [states, edit.initializer("head.first", int64([], [0]))], "head.pooled", {
@@ -92,7 +104,7 @@ export function addClassificationHead(
     );
   const inputs = [pooled, put("weight"), put("bias")];
   edit.add(last, "Gemm", inputs, edit.name(LOGITS_OUTPUT), { transB: int(1) });
-  const batch = outputShape(model, states)[0];
+  const batch = outputShape(model, name)[0];
   edit.output({ name: LOGITS_OUTPUT, type: { dtype: "float32", shape: [batch, classes] } });
   return { model: edit.apply(model), trainable };
 }

@@ -1,4 +1,4 @@
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertThrows } from "@std/assert";
 import { int } from "../../src/graph/attributes.ts";
 import { elementCount, float32, int64, type Tensor, toNumbers } from "../../src/graph/tensor.ts";
 import type { Model } from "../../src/graph/types.ts";
@@ -15,6 +15,9 @@ import { applyAdapter } from "../../src/lora/apply.ts";
 import { loadAdapter } from "../../src/model/adapter_dir.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
 import { Random } from "../../src/random.ts";
+import { UsageError } from "../../src/errors.ts";
+import { prune } from "../../src/graph/passes/prune.ts";
+import { halfModel } from "../helpers/half_model.ts";
 import { MINILM_DIR, modelDir, readModel, referenceDir } from "../helpers/fixture_models.ts";
 import { difference, runOutput, tokenFeeds } from "../helpers/logits.ts";
 import { withNodes } from "../helpers/lora_graphs.ts";
@@ -159,3 +162,41 @@ for (const pooling of ["mean", "first"] as const) {
     assert(difference(logits, expected).relative <= 1e-5);
   });
 }
+
+/** The tiny BERT without its head: token states of 64 numbers. */
+function tinyEncoder(): Model {
+  const model = readModel(modelDir("tiny-bert-torch-fp32"));
+  const last = model.graph.nodes.findLast(({ opType }) => opType === "LayerNormalization")!;
+  const [name] = last.outputs;
+  const type = { dtype: "float32", shape: ["batch", "sequence", 64] } as const;
+  const graph = { ...model.graph, outputs: [{ name, type }], valueInfo: new Map() };
+  return { ...model, graph: prune(graph) };
+}
+
+Deno.test("addClassificationHead() computes in float32 over token states in float16", async () => {
+  using runner = createOrtRunner({ threads: 1 });
+  const head = initLinear(3, 64, Random.fromSeed(3));
+  const feeds = tokenFeeds(2, 6, 500);
+  const logits = async (base: Model) => {
+    const { model } = addClassificationHead(base, head, { pooling: "mean" });
+    assertEquals(model.graph.outputs.at(-1)!.type!.dtype, "float32");
+    return await runOutput(runner, model, feeds);
+  };
+  const { relative } = difference(
+    await logits(halfModel(tinyEncoder())),
+    await logits(tinyEncoder()),
+  );
+  assert(relative > 0 && relative < 0.01, `relative difference is ${relative}`);
+});
+
+Deno.test("addClassificationHead() refuses token states of a size that the graph leaves open", () => {
+  const base = tinyEncoder();
+  const [{ name }] = base.graph.outputs;
+  const type = { dtype: "float32", shape: ["batch", "sequence", "hidden"] } as const;
+  const open = { ...base, graph: { ...base.graph, outputs: [{ name, type }] } };
+  assertThrows(
+    () => addClassificationHead(open, initLinear(3, 64, Random.fromSeed(3)), { pooling: "mean" }),
+    UsageError,
+    `hidden a number: current outputs are ${name} [batch, sequence, hidden]`,
+  );
+});
