@@ -87,16 +87,45 @@ ENCODERS = {
     "NomicBert": ENCODER,
     "EuroBert": ENCODER | dict(num_key_value_heads=2),
 }
+# Token states without a head, which graft adds one to.
+BARE = {
+    "T5": dict(vocab_size=VOCABULARY, d_model=HIDDEN, d_kv=16, d_ff=48, num_layers=2)
+    | dict(num_heads=HEADS),
+    "CLIPText": BLOCKS | ENDS,
+    "Qwen3States": DECODER | dict(head_dim=16),
+    "RoFormer": ENCODER | dict(embedding_size=HIDDEN),
+    "ConvBert": ENCODER | dict(embedding_size=HIDDEN),
+    "Nystromformer": ENCODER | dict(num_landmarks=64, segment_means_seq_len=64),
+    "Ernie": ENCODER,
+    "Camembert": ENCODER | dict(max_position_embeddings=70),
+    "XLNet": dict(vocab_size=VOCABULARY, d_model=HIDDEN, n_layer=2, n_head=HEADS, d_inner=48),
+    "BigBird": ENCODER | dict(attention_type="original_full"),
+    "XGLMStates": dict(vocab_size=VOCABULARY, d_model=HIDDEN, ffn_dim=48, num_layers=2)
+    | dict(attention_heads=HEADS, max_position_embeddings=64),
+}
 # Where names of configurations and models are not made of the architecture's alone.
-CONFIGS = {"Gemma3": "Gemma3TextConfig"}
-MODELS = {"GPT2": "GPT2LMHeadModel"}
+CONFIGS = {
+    "Gemma3": "Gemma3TextConfig",
+    "Qwen3States": "Qwen3Config",
+    "XGLMStates": "XGLMConfig",
+}
+MODELS = {
+    "GPT2": "GPT2LMHeadModel",
+    "T5": "T5EncoderModel",
+    "Qwen3States": "Qwen3Model",
+    "XGLMStates": "XGLMModel",
+}
+KINDS = {
+    "ForCausalLM": DECODERS,
+    "ForSequenceClassification": ENCODERS,
+    "Model": BARE,
+}
 
 
-def model_of(name, causal):
+def model_of(name, kind):
     torch.manual_seed(0)
-    options = (DECODERS if causal else ENCODERS)[name]
+    options = KINDS[kind][name]
     config = getattr(tf, CONFIGS.get(name, f"{name}Config"))(**options)
-    kind = "ForCausalLM" if causal else "ForSequenceClassification"
     made = getattr(tf, MODELS.get(name, name + kind))
     model = made._from_config(config, attn_implementation="eager").eval()
     # Gentler than the fixtures' weights: a few large steps must lower every loss.
@@ -109,13 +138,15 @@ def model_of(name, causal):
     return model
 
 
-def export(model, causal, path, dynamo):
+def export(model, kind, path, dynamo):
     names = ("input_ids", "attention_mask")
+    output = "last_hidden_state" if kind == "Model" else "logits"
     if dynamo:
-        export_program(model, names, path)
+        export_program(model, names, path, output)
     else:
-        axes = {0: "batch_size"} | ({1: "sequence_length"} if causal else {})
-        export_torchscript(model, names, path, axes, opset=17)
+        one_per_token = kind != "ForSequenceClassification"
+        axes = {0: "batch_size"} | ({1: "sequence_length"} if one_per_token else {})
+        export_torchscript(model, names, path, axes, opset=17, output=output)
     # Some are written for the sample's shape alone.
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     ids = torch.randint(3, VOCABULARY, (3, 9)).numpy()
@@ -124,16 +155,16 @@ def export(model, causal, path, dynamo):
 
 def main():
     folder, exporter, *wanted = sys.argv[1:]
-    for name in [*DECODERS, *ENCODERS]:
+    for kind, name in [(kind, name) for kind, names in KINDS.items() for name in names]:
         if wanted and name not in wanted:
             continue
-        causal = name in DECODERS
+        task = "causal" if kind == "ForCausalLM" else "classification"
         target = pathlib.Path(folder, name)
         target.mkdir(parents=True)
-        line = {"name": name, "task": "causal" if causal else "classification"}
+        line = {"name": name, "task": task, "has_head": kind != "Model"}
         try:
-            model = model_of(name, causal)
-            export(model, causal, target / "model.onnx", exporter == "dynamo")
+            model = model_of(name, kind)
+            export(model, kind, target / "model.onnx", exporter == "dynamo")
             model.config.save_pretrained(target)
             for file in ("tokenizer.json", "tokenizer_config.json"):
                 shutil.copy(TOKENIZER / file, target / file)

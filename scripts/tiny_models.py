@@ -29,17 +29,18 @@ def random_weights(model):
     return model.eval()
 
 
-class Logits(torch.nn.Module):
-    """A transformers model from tensors to logits."""
+class OneOutput(torch.nn.Module):
+    """A transformers model from tensors to one of its outputs."""
 
-    def __init__(self, model, names):
+    def __init__(self, model, names, output):
         super().__init__()
-        self.model, self.names = model, names
+        self.model, self.names, self.output = model, names, output
         caches = getattr(model.config, "use_cache", False)
         self.options = {"use_cache": False} if caches else {}
 
     def forward(self, *tensors):
-        return self.model(**dict(zip(self.names, tensors)), **self.options).logits
+        results = self.model(**dict(zip(self.names, tensors)), **self.options)
+        return getattr(results, self.output)
 
 
 def samples(model, names):
@@ -50,35 +51,35 @@ def samples(model, names):
     return tuple(made[name] for name in names)
 
 
-def export_torchscript(model, names, path, logits_axes, opset=14):
+def export_torchscript(model, names, path, axes, opset=14, output="logits"):
     """By the exporter that goes through TorchScript."""
     token_axes = {0: "batch_size", 1: "sequence_length"}
     torch.onnx.export(
-        Logits(model, names),
+        OneOutput(model, names, output),
         samples(model, names),
         str(path),
         dynamo=False,
         opset_version=opset,
         input_names=list(names),
-        output_names=["logits"],
-        dynamic_axes={name: token_axes for name in names} | {"logits": logits_axes},
+        output_names=[output],
+        dynamic_axes={name: token_axes for name in names} | {output: axes},
     )
 
 
-def export_program(model, names, path):
+def export_program(model, names, path, output="logits"):
     """By the exporter that PyTorch uses since 2.9."""
     axes = {
         0: torch.export.Dim("batch_size", min=1, max=64),
         1: torch.export.Dim("sequence_length", min=2, max=60),
     }
     torch.onnx.export(
-        Logits(model, names).eval(),
+        OneOutput(model, names, output).eval(),
         samples(model, names),
         str(path),
         dynamo=True,
         external_data=False,
         input_names=list(names),
-        output_names=["logits"],
+        output_names=[output],
         dynamic_shapes=((axes, axes),),
     )
     # Where in whose files a node comes from is of no use here.

@@ -1,6 +1,7 @@
-/** Constant, ConstantOfShape and Range: values that depend on no data. */
-import { tensorAttribute } from "../graph/attributes.ts";
+/** Constant, ConstantOfShape, EyeLike and Range: values that depend on no data. */
+import { intAttribute, tensorAttribute } from "../graph/attributes.ts";
 import type { Known } from "../graph/builder.ts";
+import { dataTypeOf, ONNX_TYPE } from "../graph/dtype.ts";
 import { elementCount, float32, int64, type Tensor, toNumbers } from "../graph/tensor.ts";
 import type { Graph, Node } from "../graph/types.ts";
 import { label, required, requiredInts, unsupported } from "./args.ts";
@@ -71,6 +72,31 @@ export const ConstantOfShape: OpRule = {
         [],
         () => rearranged(value, dims, new Uint32Array(elementCount(dims))),
       ),
+    ];
+  },
+};
+
+/** Ones on a diagonal of a matrix like the input, whose contents do not matter. */
+export const EyeLike: OpRule = {
+  opType: "EyeLike",
+  domain: "",
+  infer(node, inputs) {
+    const like = required(node, inputs, 0);
+    const { dims } = like;
+    if (dims.length !== 2) throw new RangeError(`${label(node)}: [${dims}] is no matrix`);
+    const type = intAttribute(node, "dtype", ONNX_TYPE[like.dtype]);
+    const dtype = dataTypeOf(type);
+    if (dtype === undefined) throw unsupported(node, `there is no type with number ${type}`);
+    const diagonal = intAttribute(node, "k", 0);
+    return [
+      folded(dtype, dims, [], () => {
+        const [rows, columns] = dims;
+        const ones = Array.from(
+          { length: rows * columns },
+          (_, i) => Number(i % columns - Math.floor(i / columns) === diagonal),
+        );
+        return fitting(dtype, dims, ones);
+      }),
     ];
   },
 };

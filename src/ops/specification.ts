@@ -40,6 +40,7 @@ const ATTRIBUTES: Readonly<Record<string, readonly string[]>> = {
   Dropout: ["ratio", "seed"], // training only
   Einsum: ["equation"],
   Elu: ["alpha"],
+  EyeLike: ["dtype", "k"],
   Flatten: ["axis"],
   Gather: ["axis"],
   GatherElements: ["axis"],
@@ -98,6 +99,7 @@ const SINCE: Readonly<Record<string, number>> = {
   Einsum: 12,
   Erf: 9,
   Expand: 8,
+  EyeLike: 9,
   GatherElements: 11,
   GatherND: 11,
   Gelu: 20,

@@ -6,7 +6,7 @@ import { Cast, CastLike } from "./cast.ts";
 import { CHANNEL_NORMALIZATION_RULES } from "./channel_normalization.ts";
 import { COMPARISON_RULES } from "./comparison.ts";
 import { Concat, Split } from "./concat.ts";
-import { Constant, ConstantOfShape, Range } from "./constant.ts";
+import { Constant, ConstantOfShape, EyeLike, Range } from "./constant.ts";
 import { Conv, ConvTranspose } from "./conv.ts";
 import { CumSum } from "./cumsum.ts";
 import { Dropout } from "./dropout.ts";
@@ -52,6 +52,7 @@ const RULES: readonly OpRule[] = [
   Dropout,
   Einsum,
   Expand,
+  EyeLike,
   Gather,
   GatherElements,
   GatherND,

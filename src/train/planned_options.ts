@@ -1,5 +1,6 @@
 /** What a model's plans are made for, batch by batch. */
-import type { Model } from "../graph/types.ts";
+import { intsAttribute } from "../graph/attributes.ts";
+import type { Graph, Model, Node } from "../graph/types.ts";
 import { type DequantForm, dequantFormFor } from "../ops/dequantize.ts";
 import type { Numeric } from "../plan/names.ts";
 import type { Pass, PlanOptions, PlanSettings } from "../plan/options.ts";
@@ -28,10 +29,23 @@ export interface PlannedModelOptions extends PlanSettings {
   readonly dequantForm?: DequantForm;
 }
 
-/** Whether what padding holds changes nothing for real tokens. */
-export function ignoresPadding({ model, objective }: PlannedModelOptions): boolean {
-  return objective === "causal" ||
-    model.graph.inputs.some(({ name }) => name === "attention_mask");
+/**
+ * Whether what padding holds changes nothing for real tokens: it comes after them, or attention leaves it
+ * out and nothing else looks at neighbours.
+ */
+export function ignoresPadding(
+  { model: { graph }, objective }: Pick<PlannedModelOptions, "model" | "objective">,
+): boolean {
+  if (objective === "causal") return true;
+  return graph.inputs.some(({ name }) => name === "attention_mask") &&
+    !graph.nodes.some((node) => seesNeighbours(graph, node));
+}
+
+/** Whether a node computes from windows of more than one place, as convolutions over tokens do. */
+function seesNeighbours({ initializers }: Graph, node: Node): boolean {
+  if (!/^(Conv|ConvTranspose|AveragePool|MaxPool)$/.test(node.opType)) return false;
+  const [, , ...sizes] = initializers.get(node.inputs[1])?.dims ?? [];
+  return intsAttribute(node, "kernel_shape", sizes).some((size) => size !== 1);
 }
 
 /** Whether padding is left out: wanted, and the model tells it from tokens. */
