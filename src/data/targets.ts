@@ -1,5 +1,7 @@
 /** What the loss looks at in a batch: rows of logits, their labels, their weights. */
+import type { DataType } from "../graph/dtype.ts";
 import { int64, type Tensor, toNumbers } from "../graph/tensor.ts";
+import { inTokenType } from "../graph/token_types.ts";
 import { stepAt } from "./buckets.ts";
 
 /** A batch of token sequences, padded on the right to one length. */
@@ -101,11 +103,22 @@ export function countCorrect(logits: Tensor, targets: Targets): number {
   return correct;
 }
 
-/** What a batch has for a model's token input; `undefined` for inputs of another kind. */
+/**
+ * What a batch has for a model's token input; `undefined` for inputs of another kind.
+ *
+ * @param dtype the input's type
+ */
 export function tokenInput(
   name: string,
   batch: TokenBatch,
+  dtype: DataType = "int64",
 ): Tensor | undefined {
+  const value = tokenNumbers(name, batch);
+  return value && inTokenType(value, dtype);
+}
+
+/** As int64. */
+function tokenNumbers(name: string, batch: TokenBatch): Tensor | undefined {
   const [sequences, length] = batch.inputIds.dims;
   switch (name) {
     case "input_ids":

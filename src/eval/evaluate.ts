@@ -147,7 +147,7 @@ export async function runOn(
     }
     const bound = bindInputs({ ...graph, inputs }, { batch: sequences, length });
     for (const [name, { dtype, dims }] of bound) {
-      const given = tokenInput(name, batch);
+      const given = tokenInput(name, batch, dtype);
       if (given === undefined && !dims.includes(0)) {
         throw new ReferenceError(`The batch has nothing for input "${name}"`);
       }

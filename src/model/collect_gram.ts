@@ -243,7 +243,7 @@ class Pass implements Disposable {
     const bound = bindInputs({ ...graph, inputs }, { batch: rows, length });
     for (const [name, { dtype, dims }] of bound) {
       const empty = { dtype, dims, bytes: new Uint8Array(byteLength(dtype, 0)) };
-      feed(name, tokenInput(name, batch) ?? empty);
+      feed(name, tokenInput(name, batch, dtype) ?? empty);
     }
     const read = new Set(graph.inputs.map(({ name }) => name));
     for (const name of this.#given) {

@@ -100,7 +100,7 @@ class Timed implements Disposable {
     const feeds: Record<string, DeviceTensor> = {};
     for (const [name, { dtype, dims }] of bindInputs(graph, { batch: rows, length })) {
       const empty = { dtype, dims, bytes: new Uint8Array(byteLength(dtype, 0)) };
-      feeds[name] = runner.upload(tokenInput(name, batch) ?? empty);
+      feeds[name] = runner.upload(tokenInput(name, batch, dtype) ?? empty);
     }
     return new Timed(executable, feeds);
   }

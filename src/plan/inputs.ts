@@ -1,7 +1,8 @@
 /** Concrete shapes for a model's inputs: which of them is a batch, a length, an empty cache. */
 import { intAttribute } from "../graph/attributes.ts";
 import type { DataType } from "../graph/dtype.ts";
-import { type Graph, MICROSOFT, type Node } from "../graph/types.ts";
+import { TOKEN_TYPES } from "../graph/token_types.ts";
+import { type Dim, type Graph, MICROSOFT, type Node } from "../graph/types.ts";
 import { BadInputError } from "../errors.ts";
 import { MASK_SUFFIX } from "./dropout.ts";
 
@@ -49,9 +50,28 @@ export function bindInputs(graph: Graph, shape: BatchShape): Map<string, BoundIn
         `Cannot bind input "${name}": dimension ${axis} ("${dim}") is neither a batch nor a length`,
       );
     });
+    if (isTokenInput(name) && !TOKEN_TYPES.includes(type.dtype)) {
+      throw new BadInputError(
+        `Cannot bind input "${name}": its type must be one of ${TOKEN_TYPES.join(", ")}: ` +
+          `current value is ${type.dtype}`,
+      );
+    }
+    if (isTokenInput(name)) checkFixed(name, type.shape, shape);
     bound.set(name, { dtype: type.dtype, dims });
   }
   return bound;
+}
+
+/** @throws {BadInputError} where a token input has one shape only, and it is not the batch's */
+function checkFixed(name: string, dims: readonly Dim[], { batch, length }: BatchShape): void {
+  const [sequences = batch, tokens = length] = dims.map((dim) =>
+    typeof dim === "number" ? dim : undefined
+  );
+  if (dims.length !== 2 || sequences === batch && tokens === length) return;
+  throw new BadInputError(
+    `Cannot bind input "${name}" [${dims.join(", ")}] to a batch [${batch}, ${length}]: ` +
+      "export the model with a batch size and a sequence length that are left open (dynamic axes)",
+  );
 }
 
 /** Inputs of one number per token. */

@@ -56,7 +56,7 @@ export class AppendingReader implements Reader {
       if (this.#cache.has(name)) continue;
       const value = isCache(name)
         ? { dtype, dims, bytes: new Uint8Array(0) }
-        : tokenInput(name, fresh, start);
+        : tokenInput(name, fresh, start, dtype);
       feeds[name] = runner.upload(value);
     }
     if (inputs.length < graph.inputs.length) {

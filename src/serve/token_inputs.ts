@@ -1,15 +1,28 @@
 /** What a language model's inputs say about the tokens that are read. */
 import { BadInputError } from "../errors.ts";
+import type { DataType } from "../graph/dtype.ts";
 import { int64, type Tensor } from "../graph/tensor.ts";
+import { inTokenType } from "../graph/token_types.ts";
 
 /**
  * The value of an input for tokens that follow others, all of them real.
  *
  * @param fresh token ids to read
  * @param start how many were read before
+ * @param dtype the input's type
  * @throws {BadInputError} for an input that graft does not know
  */
-export function tokenInput(name: string, fresh: readonly number[], start: number): Tensor {
+export function tokenInput(
+  name: string,
+  fresh: readonly number[],
+  start: number,
+  dtype: DataType = "int64",
+): Tensor {
+  return inTokenType(tokenNumbers(name, fresh, start), dtype);
+}
+
+/** As int64. */
+function tokenNumbers(name: string, fresh: readonly number[], start: number): Tensor {
   const total = start + fresh.length;
   switch (name) {
     case "input_ids":

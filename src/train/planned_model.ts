@@ -291,7 +291,7 @@ export class PlannedModel implements StepModel<TokenBatch> {
   ): Map<string, DeviceTensor> {
     const env = new Map(constants);
     for (const parameter of this.parameters) env.set(parameter.name, parameter.value);
-    for (const [name, value] of batchInputs(prepared)) {
+    for (const [name, value] of batchInputs(prepared, plan.inputs)) {
       if (plan.inputs.has(name) || STEP_INPUTS.has(name)) env.set(name, this.#runner.upload(value));
     }
     for (const name of plan.inputs.keys()) {

@@ -51,8 +51,15 @@ export function prepare(batch: TokenBatch, packs: boolean): Prepared {
 /** Inputs that a step may have beside those of the user's graph. */
 export const STEP_INPUTS = new Set([LABELS, ROW_WEIGHTS, TARGET_ROWS, DROPOUT_SEED]);
 
-/** Everything a step may feed from a batch. */
-export function batchInputs({ batch, targets, packing }: Prepared): Map<string, Tensor> {
+/**
+ * Everything a step may feed from a batch.
+ *
+ * @param types of the step's inputs
+ */
+export function batchInputs(
+  { batch, targets, packing }: Prepared,
+  types: ReadonlyMap<string, Pick<Tensor, "dtype">>,
+): Map<string, Tensor> {
   const inputs = new Map<string, Tensor>([
     [LABELS, int64([targets.rows], targets.labels)],
     [ROW_WEIGHTS, float32([targets.rows], targets.weights)],
@@ -61,7 +68,9 @@ export function batchInputs({ batch, targets, packing }: Prepared): Map<string, 
     inputs.set(PACKED_PLACES, packing.places);
     inputs.set(PACKED_ROWS, packing.rowOf);
   }
-  for (const name of TOKEN_INPUTS) inputs.set(name, tokenInput(name, batch)!);
+  for (const name of TOKEN_INPUTS) {
+    inputs.set(name, tokenInput(name, batch, types.get(name)?.dtype)!);
+  }
   if (targets.positions !== undefined) {
     inputs.set(TARGET_ROWS, int64([targets.rows], targets.positions));
   }
