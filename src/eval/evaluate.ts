@@ -3,7 +3,7 @@ import { byteLength } from "../graph/dtype.ts";
 import { float32, int64, type Tensor, toNumbers } from "../graph/tensor.ts";
 import type { Graph, Model } from "../graph/types.ts";
 import { MASK_SUFFIX } from "../plan/dropout.ts";
-import { bindInputs } from "../plan/inputs.ts";
+import { bindInputs, unknownInput } from "../plan/inputs.ts";
 import { LABELS } from "../plan/names.ts";
 import { TARGET_ROWS } from "../plan/select_rows.ts";
 import type {
@@ -148,9 +148,7 @@ export async function runOn(
     const bound = bindInputs({ ...graph, inputs }, { batch: sequences, length });
     for (const [name, { dtype, dims }] of bound) {
       const given = tokenInput(name, batch, dtype);
-      if (given === undefined && !dims.includes(0)) {
-        throw new ReferenceError(`The batch has nothing for input "${name}"`);
-      }
+      if (given === undefined && !dims.includes(0)) throw unknownInput(name);
       feeds[name] = runner.wrap(
         given ?? { dtype, dims, bytes: new Uint8Array(byteLength(dtype, 0)) },
       );

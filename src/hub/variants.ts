@@ -78,6 +78,8 @@ export function chooseVariant(
     order.indexOf(storageOf(path)) +
     // A part of a model that is split over several files is the last choice.
     (/(^|\/)model[^/]*$/.test(path) ? 0 : 10) +
+    // Of a decoder's parts, those that read keys of earlier tokens cannot be trained.
+    (/_with_past|_merged/.test(path) ? 5 : 0) +
     (/cuda|directml|dml|webgpu|gpu|tensorrt|qnn/i.test(path) ? 100 : 0);
   return variants.reduce<Variant | undefined>(
     (best, variant) => best === undefined || rank(variant) < rank(best) ? variant : best,

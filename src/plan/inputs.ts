@@ -74,6 +74,16 @@ function checkFixed(name: string, dims: readonly Dim[], { batch, length }: Batch
   );
 }
 
+/** What to say of an input that no batch has anything for. */
+export function unknownInput(name: string): BadInputError {
+  return new BadInputError(
+    `Cannot feed input "${name}": graft has ${
+      TOKEN_INPUTS.join(", ")
+    } and empty caches for a model, ` +
+      "and nothing else; export it without that input (of a decoder's files, take one that is not merged)",
+  );
+}
+
 /** Inputs of one number per token. */
 export const TOKEN_INPUTS: readonly string[] = [
   "input_ids",

@@ -3,6 +3,7 @@ import { float32, int64, type Tensor, toNumbers } from "../graph/tensor.ts";
 import { shareBatch } from "../data/share_batch.ts";
 import { countCorrect, type Targets, type TokenBatch } from "../data/targets.ts";
 import { DROPOUT_SEED } from "../plan/dropout.ts";
+import { unknownInput } from "../plan/inputs.ts";
 import { gradientName, LOGITS, LOSS, type Numeric } from "../plan/names.ts";
 import { neighbourPlans } from "../plan/open_plan.ts";
 import { keyOf, type PlanOptions } from "../plan/options.ts";
@@ -296,7 +297,7 @@ export class PlannedModel implements StepModel<TokenBatch> {
     }
     for (const name of plan.inputs.keys()) {
       if (!env.has(name) && name !== DROPOUT_SEED) {
-        throw new ReferenceError(`The batch has nothing for input "${name}"`);
+        throw unknownInput(name);
       }
     }
     return env;

@@ -1,5 +1,5 @@
 /** Models that take tokens in other types than int64, as some exporters and optimisers leave them. */
-import { assert, assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { BadInputError } from "../../src/errors.ts";
 import { int } from "../../src/graph/attributes.ts";
 import { type DataType, ONNX_TYPE } from "../../src/graph/dtype.ts";
@@ -59,6 +59,21 @@ for (const [name, objective] of Object.entries(MODELS)) {
     });
   }
 }
+
+Deno.test("compareForward() refuses a model with an input that is no token's, naming it", async () => {
+  using runner = createOrtRunner({ threads: 1 });
+  const model = readModel(modelDir("tiny-llama-torch-fp32"));
+  const branch = { name: "use_cache_branch", type: { dtype: "bool", shape: [1] } } as const;
+  const inputs = [...model.graph.inputs, branch];
+  const made = adapted({ ...model, graph: { ...model.graph, inputs } });
+  using step = new PlannedModel({ runner, ...made, objective: "causal" });
+  const batch = batchOf(rowsOf([9, 6]), 9, "causal");
+  await assertRejects(
+    () => compareForward(runner, made.model, step, batch),
+    BadInputError,
+    'Cannot feed input "use_cache_branch": graft has input_ids, attention_mask',
+  );
+});
 
 Deno.test("CausalModel reads tokens into int32 as into int64", async () => {
   const model = readModel(modelDir("tiny-llama-torch-fp32"));

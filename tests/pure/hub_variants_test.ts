@@ -56,6 +56,14 @@ Deno.test("chooseVariant() takes what a CPU runs, a whole model, and what there 
     chosen("onnx/model_qint8_avx512.onnx", "onnx/model_O2.onnx", "onnx/model.onnx"),
     "onnx/model_qint8_avx512.onnx",
   );
+  assertEquals(
+    chosen(
+      "onnx/decoder_model_merged_quantized.onnx",
+      "onnx/decoder_model_quantized.onnx",
+      "onnx/decoder_with_past_model_quantized.onnx",
+    ),
+    "onnx/decoder_model_quantized.onnx",
+  );
   assertEquals(chosen("model_fp16.onnx"), "model_fp16.onnx");
   assertEquals(chosen("model.safetensors"), undefined);
 });
