@@ -1,9 +1,9 @@
 /** Evaluates a model through its inference graph: what a user's runtime would compute. */
-import { byteLength } from "../graph/dtype.ts";
 import { float32, int64, type Tensor, toNumbers } from "../graph/tensor.ts";
 import type { Graph, Model } from "../graph/types.ts";
 import { MASK_SUFFIX } from "../plan/dropout.ts";
-import { bindInputs, unknownInput } from "../plan/inputs.ts";
+import { bindInputs } from "../plan/inputs.ts";
+import { batchFeed } from "./batch_feed.ts";
 import { LABELS } from "../plan/names.ts";
 import { TARGET_ROWS } from "../plan/select_rows.ts";
 import type {
@@ -13,7 +13,7 @@ import type {
   Runner,
   RunOptions,
 } from "../runtime/runner.ts";
-import { targetsOf, type TokenBatch, tokenInput } from "../data/targets.ts";
+import { targetsOf, type TokenBatch } from "../data/targets.ts";
 import { inParts, logitRowLimit } from "./in_parts.ts";
 import { ROW_LOGITS, ROW_LOSSES, withLoss } from "./loss_graph.ts";
 import { ClassificationMetrics } from "./metrics.ts";
@@ -146,13 +146,7 @@ export async function runOn(
       if (name.endsWith(MASK_SUFFIX)) feeds[name] = runner.upload(float32([1], [1]));
     }
     const bound = bindInputs({ ...graph, inputs }, { batch: sequences, length });
-    for (const [name, { dtype, dims }] of bound) {
-      const given = tokenInput(name, batch, dtype);
-      if (given === undefined && !dims.includes(0)) throw unknownInput(name);
-      feeds[name] = runner.wrap(
-        given ?? { dtype, dims, bytes: new Uint8Array(byteLength(dtype, 0)) },
-      );
-    }
+    for (const [name, input] of bound) feeds[name] = runner.wrap(batchFeed(name, input, batch));
     return await executable.run(feeds, outputs, options);
   } finally {
     for (const feed of Object.values(feeds)) feed[Symbol.dispose]();

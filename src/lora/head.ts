@@ -2,7 +2,7 @@
 import { int } from "../graph/attributes.ts";
 import { type DataType, isFloating, ONNX_TYPE } from "../graph/dtype.ts";
 import { float32, int64 } from "../graph/tensor.ts";
-import type { Model } from "../graph/types.ts";
+import type { Dim, Model } from "../graph/types.ts";
 import { UsageError } from "../errors.ts";
 import { GraphEdit } from "./edit.ts";
 import {
@@ -32,8 +32,9 @@ const LOGITS_OUTPUT = "logits";
 /** A model's token states: an output [batch, sequence, hidden]. */
 export interface TokenStates {
   readonly name: string;
-  readonly hidden: number;
   readonly dtype: DataType;
+  readonly batch: Dim;
+  readonly hidden: number;
 }
 
 /**
@@ -54,8 +55,9 @@ export function tokenStates(model: Model, name?: string): TokenStates {
       ? output.type?.shape?.length === 3 && isFloating(output.type.dtype)
       : output.name === name
   );
-  const { dtype, shape } = found[0]?.type ?? {};
-  const hidden = shape?.at(-1);
+  const { dtype, shape = [] } = found[0]?.type ?? {};
+  const [batch] = shape;
+  const hidden = shape.at(-1);
   if (found.length !== 1 || dtype === undefined || typeof hidden !== "number") {
     const shown = outputs.map(({ name, type }) => `${name} [${type?.shape?.join(", ") ?? "?"}]`);
     throw new UsageError(
@@ -63,7 +65,7 @@ export function tokenStates(model: Model, name?: string): TokenStates {
         `[batch, sequence, hidden], hidden a number: current outputs are ${shown.join(", ")}`,
     );
   }
-  return { name: found[0].name, hidden, dtype };
+  return { name: found[0].name, dtype, batch, hidden };
 }
 
 /**
@@ -76,7 +78,7 @@ export function addClassificationHead(
   head: LinearWeights,
   options: HeadOptions,
 ): WithTrainable {
-  const { name, hidden, dtype } = tokenStates(model, options.states);
+  const { name, dtype, batch, hidden } = tokenStates(model, options.states);
   checkLinearWeights("head", head, hidden);
   const classes = head.weight.dims[0];
   const edit = new GraphEdit(model.graph);
@@ -104,7 +106,6 @@ export function addClassificationHead(
     );
   const inputs = [pooled, put("weight"), put("bias")];
   edit.add(last, "Gemm", inputs, edit.name(LOGITS_OUTPUT), { transB: int(1) });
-  const batch = outputShape(model, name)[0];
   edit.output({ name: LOGITS_OUTPUT, type: { dtype: "float32", shape: [batch, classes] } });
   return { model: edit.apply(model), trainable };
 }
@@ -137,8 +138,4 @@ function meanOverMask(model: Model, edit: GraphEdit, op: Op, states: string): st
   const count = op("Reshape", [squares, shape("head.count_shape", [0, -1])], "head.count");
   const least = edit.initializer("head.least", float32([], [1e-9]));
   return op("Div", [flat, op("Max", [count, least], "head.divisor")], "head.pooled");
-}
-
-function outputShape(model: Model, name: string) {
-  return model.graph.outputs.find((output) => output.name === name)?.type?.shape ?? [];
 }

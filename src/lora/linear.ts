@@ -2,6 +2,7 @@
 import type { DataType } from "../graph/dtype.ts";
 import { codebookOf } from "../graph/codebook.ts";
 import { floatAttribute, intAttribute } from "../graph/attributes.ts";
+import { packedFeatures } from "../graph/packed_linear.ts";
 import { MICROSOFT, type Node } from "../graph/types.ts";
 import { attentionLinear } from "./attention_linear.ts";
 import { type GraphIndex, onlyReader } from "./graph_index.ts";
@@ -134,8 +135,7 @@ function matMulNBits(index: GraphIndex, node: Node): LinearParts | undefined {
     blockSize: intAttribute(node, "block_size", 0),
     scales,
     ...(zeroPoints ? { zeroPoints } : {}),
-    inFeatures: intAttribute(node, "K", 0),
-    outFeatures: intAttribute(node, "N", 0),
+    ...packedFeatures(node)!,
     dtype: scale.dtype,
     fusedBias: bias ? bias : undefined,
   };
@@ -156,8 +156,7 @@ function matMulBnb4(index: GraphIndex, node: Node): LinearParts | undefined {
     blockSize: intAttribute(node, "block_size", 0),
     codebook,
     scales,
-    inFeatures: intAttribute(node, "K", 0),
-    outFeatures: intAttribute(node, "N", 0),
+    ...packedFeatures(node)!,
     dtype: scale.dtype,
   };
 }

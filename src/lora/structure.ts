@@ -20,10 +20,10 @@ const ATTENTION_OPS: ReadonlySet<string> = new Set([
   "Attention",
   "QAttention",
 ]);
-const ACTIVATIONS: ReadonlySet<string> = new Set(
-  "Sigmoid Erf Tanh Relu Gelu FastGelu BiasGelu QuickGelu Elu Selu Celu Mish LeakyRelu HardSwish Silu"
-    .split(" "),
-);
+const ACTIVATIONS: ReadonlySet<string> = new Set([
+  ..."BiasGelu Celu Elu Erf FastGelu Gelu HardSwish LeakyRelu Mish QuickGelu Relu Selu".split(" "),
+  ..."Sigmoid Silu Tanh".split(" "),
+]);
 
 const LLAMA = {
   layer: (i: number) => `model.layers.${i}`,

@@ -6,8 +6,7 @@
  * that the next one goes on from there instead of computing all layers below again.
  */
 import { join } from "@std/path";
-import { type TokenBatch, tokenInput } from "../data/targets.ts";
-import { byteLength } from "../graph/dtype.ts";
+import type { TokenBatch } from "../data/targets.ts";
 import { feedWeights } from "../graph/passes/feed_weights.ts";
 import { narrowestPlace, type Place, resumeWith } from "../graph/passes/resume.ts";
 import type { Tensor } from "../graph/tensor.ts";
@@ -15,6 +14,7 @@ import type { Model } from "../graph/types.ts";
 import { type GramNames, withGramOutputs } from "../lora/merge/gram_graph.ts";
 import type { GramRequest, GramSource } from "../lora/merge/merge.ts";
 import { bindInputs } from "../plan/inputs.ts";
+import { batchFeed } from "../eval/batch_feed.ts";
 import { Scratch } from "../quant/scratch.ts";
 import type { DeviceTensor, Executable, Runner } from "../runtime/runner.ts";
 import { ActivationLog } from "./activation_log.ts";
@@ -241,10 +241,7 @@ class Pass implements Disposable {
     const feed = (name: string, value: Tensor) =>
       values.set(name, tensors.use(this.#runner.wrap(value)));
     const bound = bindInputs({ ...graph, inputs }, { batch: rows, length });
-    for (const [name, { dtype, dims }] of bound) {
-      const empty = { dtype, dims, bytes: new Uint8Array(byteLength(dtype, 0)) };
-      feed(name, tokenInput(name, batch, dtype) ?? empty);
-    }
+    for (const [name, input] of bound) feed(name, batchFeed(name, input, batch));
     const read = new Set(graph.inputs.map(({ name }) => name));
     for (const name of this.#given) {
       const value = this.#reader!.next(name);

@@ -1,11 +1,11 @@
 /** Compares run times of models fairly: interleaved runs, and the base against itself as a control. */
-import { byteLength } from "../graph/dtype.ts";
 import type { Graph } from "../graph/types.ts";
 import type { Latency } from "../lora/merge/certificate.ts";
 import { median } from "../statistics.ts";
 import { bindInputs } from "../plan/inputs.ts";
+import { batchFeed } from "../eval/batch_feed.ts";
 import type { DeviceTensor, Executable, Runner } from "../runtime/runner.ts";
-import { type TokenBatch, tokenInput } from "../data/targets.ts";
+import type { TokenBatch } from "../data/targets.ts";
 
 /** A model on disk and its graph, for the shapes of its inputs. */
 export interface TimedModel {
@@ -98,9 +98,8 @@ class Timed implements Disposable {
     const executable = await runner.load(path, { label: "latency" });
     const [rows, length] = batch.inputIds.dims;
     const feeds: Record<string, DeviceTensor> = {};
-    for (const [name, { dtype, dims }] of bindInputs(graph, { batch: rows, length })) {
-      const empty = { dtype, dims, bytes: new Uint8Array(byteLength(dtype, 0)) };
-      feeds[name] = runner.upload(tokenInput(name, batch, dtype) ?? empty);
+    for (const [name, input] of bindInputs(graph, { batch: rows, length })) {
+      feeds[name] = runner.upload(batchFeed(name, input, batch));
     }
     return new Timed(executable, feeds);
   }

@@ -1,6 +1,7 @@
 /** Concrete shapes for a model's inputs: which of them is a batch, a length, an empty cache. */
 import { intAttribute } from "../graph/attributes.ts";
 import type { DataType } from "../graph/dtype.ts";
+import { packedFeatures } from "../graph/packed_linear.ts";
 import { TOKEN_TYPES } from "../graph/token_types.ts";
 import { type Dim, type Graph, MICROSOFT, type Node } from "../graph/types.ts";
 import { BadInputError } from "../errors.ts";
@@ -50,20 +51,25 @@ export function bindInputs(graph: Graph, shape: BatchShape): Map<string, BoundIn
         `Cannot bind input "${name}": dimension ${axis} ("${dim}") is neither a batch nor a length`,
       );
     });
-    if (isTokenInput(name) && !TOKEN_TYPES.includes(type.dtype)) {
-      throw new BadInputError(
-        `Cannot bind input "${name}": its type must be one of ${TOKEN_TYPES.join(", ")}: ` +
-          `current value is ${type.dtype}`,
-      );
-    }
-    if (isTokenInput(name)) checkFixed(name, type.shape, shape);
+    if (isTokenInput(name)) checkTokens(name, type.dtype, type.shape, shape);
     bound.set(name, { dtype: type.dtype, dims });
   }
   return bound;
 }
 
-/** @throws {BadInputError} where a token input has one shape only, and it is not the batch's */
-function checkFixed(name: string, dims: readonly Dim[], { batch, length }: BatchShape): void {
+/** @throws {BadInputError} where a token input is of no type for tokens, or of another shape alone */
+function checkTokens(
+  name: string,
+  dtype: DataType,
+  dims: readonly Dim[],
+  { batch, length }: BatchShape,
+): void {
+  if (!TOKEN_TYPES.includes(dtype)) {
+    throw new BadInputError(
+      `Cannot bind input "${name}": its type must be one of ${TOKEN_TYPES.join(", ")}: ` +
+        `current value is ${dtype}`,
+    );
+  }
   const [sequences = batch, tokens = length] = dims.map((dim) =>
     typeof dim === "number" ? dim : undefined
   );
@@ -130,7 +136,8 @@ function headSize(graph: Graph): number | undefined {
 function outputWidth(graph: Graph, value: string): number | undefined {
   const node: Node | undefined = graph.nodes.find((n) => n.outputs.includes(value));
   if (node === undefined) return undefined;
-  if (/^MatMul(NBits|Bnb4)$/.test(node.opType)) return intAttribute(node, "N", 0) || undefined;
+  const packed = packedFeatures(node);
+  if (packed !== undefined) return packed.outFeatures || undefined;
   if (node.opType === "RotaryEmbedding") return outputWidth(graph, node.inputs[0]);
   for (const input of node.inputs) {
     const dims = graph.initializers.get(input)?.dims;

@@ -2,14 +2,10 @@
 import { GRAFT, MICROSOFT, type Node } from "../graph/types.ts";
 
 const ELEMENTWISE = new Set([
-  ..."Abs Add BiasGelu Cast Celu Clip Cos Div Elu Erf Exp FastGelu Gelu Greater HardSigmoid".split(
-    " ",
-  ),
-  ..."HardSwish Identity LeakyRelu Less Log Max Min Mish Mul Neg Not Pow QuickGelu Reciprocal"
-    .split(
-      " ",
-    ),
-  ..."Relu Selu Sigmoid Sin Softplus Sqrt Sub SwiGLU Tanh Where And Or Equal".split(" "),
+  ..."Abs Add And BiasGelu Cast Celu Clip Cos Div Elu Equal Erf Exp FastGelu Gelu".split(" "),
+  ..."Greater HardSigmoid HardSwish Identity LeakyRelu Less Log Max Min Mish Mul Neg".split(" "),
+  ..."Not Or Pow QuickGelu Reciprocal Relu Selu Sigmoid Sin Softplus Sqrt Sub SwiGLU".split(" "),
+  ..."Tanh Where".split(" "),
 ]);
 const DOMAINS = ["", MICROSOFT, GRAFT];
 

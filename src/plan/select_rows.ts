@@ -4,6 +4,7 @@
  */
 import { constantValues } from "../graph/passes/constants.ts";
 import { node } from "../graph/node.ts";
+import { packedFeatures } from "../graph/packed_linear.ts";
 import { int64 } from "../graph/tensor.ts";
 import type { Graph, Node } from "../graph/types.ts";
 import { isElementwise, isNormalization } from "./row_wise.ts";
@@ -103,8 +104,8 @@ function hiddenWidth(graph: Graph, crossed: readonly Node[], hidden: string): nu
   if (typeof annotated === "number") return annotated;
   for (const n of crossed) {
     if (!n.inputs.includes(hidden)) continue;
-    const k = n.attributes.K;
-    if (/^MatMul(NBits|Bnb4)$/.test(n.opType) && k?.kind === "int") return k.value;
+    const packed = packedFeatures(n);
+    if (packed !== undefined) return packed.inFeatures || undefined;
     const dims = graph.initializers.get(n.inputs[1])?.dims;
     if (dims === undefined || dims.length !== 2) continue;
     const transB = n.opType === "Gemm" && n.attributes.transB?.kind === "int" &&

@@ -84,10 +84,8 @@ export class CodebookMatrix implements QuantisedMatrix {
 
   edit(scratch = new Scratch()): MatrixEditor<CodeSlab> {
     const { codes, scales } = this.tensors;
-    const bytes = scratch.uint8("edited", codes.bytes.length);
-    bytes.set(codes.bytes);
-    const newScales = scratch.uint8("edited scales", scales!.bytes.length);
-    newScales.set(scales!.bytes);
+    const bytes = scratch.copy("edited", codes.bytes);
+    const newScales = scratch.copy("edited scales", scales!.bytes);
     const nibbles = new Map([...this.#values].map((value, nibble) => [value, nibble]));
     const nibbleOf = (value: number, before: number) =>
       // Of 0 and -0 the one that it was.

@@ -1,6 +1,5 @@
 /** Weights of plain MatMul and Gemm: float32, float16 or bfloat16, stored [in, out] or [out, in]. */
-import { byteLength } from "../graph/dtype.ts";
-import { elementCount, type Tensor, tensor } from "../graph/tensor.ts";
+import { type Tensor, tensor } from "../graph/tensor.ts";
 import type { FloatMatrix, FloatSlab, MatrixEditor } from "./types.ts";
 import { readFloats, writeFloats } from "./numbers.ts";
 import { Scratch } from "./scratch.ts";
@@ -31,8 +30,7 @@ export function floatMatrix(values: Tensor, outFirst: boolean): FloatMatrix {
     },
     edit(scratch = new Scratch()): MatrixEditor<FloatSlab> {
       const { dtype, dims } = values;
-      const bytes = scratch.uint8("edited", byteLength(dtype, elementCount(dims)));
-      bytes.set(values.bytes);
+      const bytes = scratch.copy("edited", values.bytes);
       return {
         write(slab) {
           if (outFirst) return writeFloats(dtype, bytes, slab.from * cols, slab.values);

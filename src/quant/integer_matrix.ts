@@ -121,8 +121,7 @@ export class IntegerMatrix implements QuantisedMatrix {
 
   edit(scratch = new Scratch()): MatrixEditor<CodeSlab> {
     const { codes, scales, zeroPoints } = this.tensors;
-    const bytes = scratch.uint8("edited", codes.bytes.length);
-    bytes.set(codes.bytes);
+    const bytes = scratch.copy("edited", codes.bytes);
     const put = codeWriter(codes, bytes);
     const newScales = this.#scales.slice();
     const newZeros = this.#zeros.slice();

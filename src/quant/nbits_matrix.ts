@@ -104,11 +104,10 @@ export class NBitsMatrix implements QuantisedMatrix {
   edit(scratch = new Scratch()): MatrixEditor<CodeSlab> {
     const { bits } = this.layout;
     const { codes, scales, zeroPoints } = this.tensors;
-    const bytes = copied(codes, scratch.uint8("edited", codes.bytes.length));
-    const newScales = copied(scales!, scratch.uint8("edited scales", scales!.bytes.length));
+    const bytes = scratch.copy("edited", codes.bytes);
+    const newScales = scratch.copy("edited scales", scales!.bytes);
     // The unused nibble that ends an odd row keeps whatever the file has there.
-    const newZeros = zeroPoints &&
-      copied(zeroPoints, scratch.uint8("edited zeros", zeroPoints.bytes.length));
+    const newZeros = zeroPoints && scratch.copy("edited zeros", zeroPoints.bytes);
     const rowBytes = this.blocks * this.#blob;
     return {
       write: (slab) => {
@@ -154,11 +153,6 @@ export class NBitsMatrix implements QuantisedMatrix {
       }
     }
   }
-}
-
-function copied({ bytes }: Tensor, out: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
-  out.set(bytes);
-  return out;
 }
 
 function expectBytes(what: string, t: Tensor, bytes: number): void {

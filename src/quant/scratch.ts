@@ -18,6 +18,13 @@ export class Scratch {
     return new Uint8Array(this.#buffer(name, length), 0, length);
   }
 
+  /** {@linkcode uint8} with the same bytes. */
+  copy(name: string, bytes: Uint8Array): Uint8Array<ArrayBuffer> {
+    const copied = this.uint8(name, bytes.length);
+    copied.set(bytes);
+    return copied;
+  }
+
   /** As {@linkcode uint8}. */
   int16(name: string, length: number): Int16Array<ArrayBuffer> {
     return new Int16Array(this.#buffer(name, 2 * length), 0, length);

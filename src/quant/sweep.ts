@@ -98,7 +98,7 @@ function picked(
     groupAt: batch.groupAt,
     codes: pick(
       batch.codes,
-      codeArray(grid, scratch, `codes ${nesting}`, batch.codes.length / batch.rows * rows),
+      codeArray(grid, scratch, `codes ${nesting}`, batch.groupAt.length * rows),
     ),
     scales: floats("scales", batch.scales),
     zeros: floats("zeros", batch.zeros),

@@ -2,8 +2,8 @@
  * What rounding needs to know of a stored matrix, whatever operator reads it.
  *
  * Every layout graft meets is one formula: W[n, k] = scale[g]·(code[n, k] − zero[g]), where g is the
- * group of (n, k). Codes are the integers of a range, or the numbers that a codebook has. Matrices are seen as W [rows, cols] = [out, in] (y = x·Wᵀ), also where the file
- * stores [in, out].
+ * group of (n, k). Codes are the integers of a range, or the numbers that a codebook has. Matrices are
+ * seen as W [rows, cols] = [out, in] (y = x·Wᵀ), also where the file stores [in, out].
  */
 import type { Tensor } from "../graph/tensor.ts";
 import type { Scratch } from "./scratch.ts";

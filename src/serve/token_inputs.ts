@@ -16,7 +16,7 @@ export function tokenInput(
   name: string,
   fresh: readonly number[],
   start: number,
-  dtype: DataType = "int64",
+  dtype: DataType,
 ): Tensor {
   return inTokenType(tokenNumbers(name, fresh, start), dtype);
 }

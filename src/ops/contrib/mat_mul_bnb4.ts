@@ -5,6 +5,7 @@ import { MICROSOFT } from "../../graph/types.ts";
 import { dequantizeCodebook } from "../codebook.ts";
 import { frozenLinear } from "../linear.ts";
 import type { OpRule } from "../types.ts";
+import { inferPackedLinear, packedSizes } from "./packed_linear.ts";
 import {
   cast,
   namedInputs,
@@ -12,8 +13,6 @@ import {
   refuse,
   requireAttribute,
   required,
-  requiredKnown,
-  requiredSize,
 } from "./support.ts";
 
 /** `training_mode` chooses between kernels that compute the same. */
@@ -24,17 +23,14 @@ export const matMulBnb4: OpRule = {
   domain: MICROSOFT,
   remark: "weights in whole blocks",
 
-  infer(node, inputs) {
-    const a = requiredKnown(node, "A", inputs, 0);
-    return [{ dtype: a.dtype, dims: [...a.dims.slice(0, -1), requiredSize(node, "N")] }];
-  },
+  infer: inferPackedLinear,
 
   lower(b, node) {
     onlyAttributes(node, ATTRIBUTES);
     requireAttribute(node, "transB", 1);
     const { A, B, absmax } = namedInputs(node, ["A", "B", "absmax"]);
-    const [rows, columns] = [requiredSize(node, "N"), requiredSize(node, "K")];
-    const blockSize = requiredSize(node, "block_size");
+    const sizes = packedSizes(node);
+    const { rows, columns, blockSize } = sizes;
     const codebook = codebookOf(node);
     if (codebook === undefined) {
       refuse(node, `attribute "quant_type" = ${intAttribute(node, "quant_type", undefined)}`);
@@ -47,9 +43,7 @@ export const matMulBnb4: OpRule = {
       codebook,
       data: required(node, "B", B),
       scales: required(node, "absmax", absmax),
-      rows,
-      columns,
-      blockSize,
+      ...sizes,
     });
     return [frozenLinear(b, x, cast(b, weight, b.known(x).dtype))];
   },

@@ -9,6 +9,7 @@ import { MICROSOFT } from "../../graph/types.ts";
 import { dequantizeBlocks } from "../dequantize.ts";
 import { frozenLinear } from "../linear.ts";
 import type { OpRule } from "../types.ts";
+import { inferPackedLinear, packedSizes } from "./packed_linear.ts";
 import {
   cast,
   namedInputs,
@@ -16,8 +17,6 @@ import {
   refuse,
   requireAttribute,
   required,
-  requiredKnown,
-  requiredSize,
 } from "./support.ts";
 
 const ATTRIBUTES = ["K", "N", "bits", "block_size", "accuracy_level", "weight_prepacked"];
@@ -27,10 +26,7 @@ export const matMulNBits: OpRule = {
   domain: MICROSOFT,
   remark: "4 and 8 bits, without group indices",
 
-  infer(node, inputs) {
-    const a = requiredKnown(node, "A", inputs, 0);
-    return [{ dtype: a.dtype, dims: [...a.dims.slice(0, -1), requiredSize(node, "N")] }];
-  },
+  infer: inferPackedLinear,
 
   lower(b, node) {
     onlyAttributes(node, ATTRIBUTES);
@@ -48,10 +44,8 @@ export const matMulNBits: OpRule = {
       data,
       scales: required(node, "scales", scales),
       zeroPoints: zero_points,
-      rows: requiredSize(node, "N"),
-      columns: requiredSize(node, "K"),
+      ...packedSizes(node),
       bits,
-      blockSize: requiredSize(node, "block_size"),
     });
     return [frozenLinear(b, x, cast(b, weight, b.known(x).dtype), bias)];
   },

@@ -4,7 +4,7 @@ import type { GraphBuilder, Known } from "../../graph/builder.ts";
 import { float32 } from "../../graph/tensor.ts";
 import { type Attribute, type Node, operatorName } from "../../graph/types.ts";
 import { ONNX_TYPE } from "../../graph/dtype.ts";
-import { int, intAttribute } from "../../graph/attributes.ts";
+import { int } from "../../graph/attributes.ts";
 import { type OpRule, UnsupportedError } from "../types.ts";
 
 /** Throws an `UnsupportedError` that names the node, the operator and what of it is missing. */
@@ -64,19 +64,6 @@ export function namedInputs<N extends string>(
     found[name] = value;
   });
   return found;
-}
-
-/** A required integer attribute that is a size. */
-export function requiredSize(node: Node, name: string): number {
-  const value = intAttribute(node, name, undefined);
-  if (value === undefined || value < 1) {
-    throw new RangeError(
-      `Attribute "${name}" of ${
-        operatorName(node)
-      } "${node.name}" must be >= 1: current value is ${value}`,
-    );
-  }
-  return value;
 }
 
 /** An input that the operator's schema requires: its name, or what is known of it. */
