@@ -101,7 +101,7 @@ export async function setUpTraining(
   const open = async (arithmetic: Arithmetic) => {
     const { numeric, rotated } = arithmetic;
     const sliced = numeric === "exact" && arithmetic.sliced;
-    const settings = { ...options, rotated, sliced };
+    const settings = { ...options, numeric, rotated, sliced };
     const fit = await fitTraining(
       {
         options: settings,

@@ -86,8 +86,8 @@ export class PlannedModel implements StepModel<TokenBatch> {
   }
 
   set numeric(numeric: Numeric) {
+    if (numeric !== this.#numeric) this.#plans.releaseDerived();
     this.#numeric = numeric;
-    if (numeric === "exact") this.#plans.releaseDerived();
   }
 
   /** Whether `exact` multiplies 8-bit weights in integers (see `PlanSettings`). */

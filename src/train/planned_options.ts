@@ -7,7 +7,10 @@ import type { Pass, PlanOptions, PlanSettings } from "../plan/options.ts";
 import type { Runner } from "../runtime/runner.ts";
 import type { Prepared } from "./step_inputs.ts";
 
-/** What to train and how; the setting `numeric` is that of gradients. */
+/**
+ * What to train and how; the setting `numeric` is that of gradients, until it is changed to compare
+ * another one's. Weights are ready (`readyWeights`) for this setting alone.
+ */
 export interface PlannedModelOptions extends PlanSettings {
   readonly runner: Runner;
   /** The user's model with adapters injected. */
@@ -86,8 +89,9 @@ export function planOptionsFor(
     halves,
     dropout,
     numeric,
-    // One batch alone is not worth a second form of the weights.
-    readyWeights: readyWeights && passes?.includes("training"),
+    // One batch alone, to evaluate it or to compare, is not worth a second form of the weights.
+    readyWeights: readyWeights && passes?.includes("training") &&
+      numeric === (options.numeric ?? "exact"),
     headChunk,
     dequantForm: options.dequantForm ?? dequantFormFor(options.runner.version),
     integerForm: options.integerForm,

@@ -9,6 +9,7 @@ import { rotationBlock, rotationNode } from "../../src/ops/internal/rotation.ts"
 import { pullback } from "../../src/autodiff/pullback.ts";
 import { geluAndSlopeNode } from "../../src/ops/internal/gelu_and_slope.ts";
 import { ZERO_POINTS } from "../../src/graph/codes.ts";
+import type { Numeric } from "../../src/plan/names.ts";
 import { roundedRows } from "../../src/plan/quantize_linears.ts";
 import { Random } from "../../src/random.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
@@ -247,6 +248,19 @@ for (const name of Object.keys(STEP_MODELS) as StepModelName[]) {
     assertEquals(await gradients({ readyWeights: true }), await gradients({}));
   });
 }
+
+Deno.test("planOf() makes weights ready for the setting that trains, not for the one it is compared with", () => {
+  using runner = createOrtRunner({ threads: 1 });
+  const name = "tiny-llama-genai-int4";
+  const derived = (trained: Numeric, compared: Numeric) => {
+    using step = stepOn(runner, name, { numeric: trained, readyWeights: true });
+    const plan = step.planOf(batchFor(name), { passes: ["training"], numeric: compared });
+    return plan.derivations.length > 0;
+  };
+  assertEquals(derived("exact", "exact"), true);
+  assertEquals(derived("fast", "fast"), true);
+  assertEquals(derived("fast", "exact"), false);
+});
 
 Deno.test("losses without gradients and the compared logits stay exact in fast", async () => {
   using runner = createOrtRunner({ threads: 1 });
