@@ -2,7 +2,8 @@
 import { shareBatch } from "../data/share_batch.ts";
 import { sliceBatch } from "../data/slice_batch.ts";
 import type { TokenBatch } from "../data/targets.ts";
-import { parameterBytes, prepackedBytes } from "../model/predict_training.ts";
+import { parameterBytes } from "../model/predict_training.ts";
+import { comparedBytes } from "../plan/compared_pieces.ts";
 import { type PredictedMemory, predictMemory } from "../plan/memory.ts";
 import type { Pass } from "../plan/options.ts";
 import { planTraining } from "../plan/plan.ts";
@@ -68,16 +69,24 @@ export function memoryPredictor(run: PredictedRun): Predict {
         dropout,
         ...use,
       });
-    const beside = shareBatch(batch, lanes);
-    const largest = beside.reduce((a, b) => b.tokenCount > a.tokenCount ? b : a);
+    /** The largest of a batch's parts, and how many are computed beside each other. */
+    const largest = (batch: TokenBatch, use: PlanUse) => {
+      const beside = shareBatch(batch, lanes);
+      const part = beside.reduce((a, b) => b.tokenCount > a.tokenCount ? b : a);
+      return { plan: training(part, { ...use, parts: beside.length }), lanes: beside.length };
+    };
+    /** Before the first step the gradient is also computed in floats. */
+    const checked = () => {
+      const { plan, lanes } = largest(checkedPart(batch), {});
+      return { schedule: plan.training, lanes };
+    };
     const validated = evaluated && sliceBatch(evaluated, 0, batch.inputIds.dims[0]);
     return predictMemory({
-      plan: training(largest, { numeric, sliced, parts: beside.length }),
-      lanes: beside.length,
+      ...largest(batch, { numeric, sliced }),
       before: [
-        scheduleOf(comparedPart(batch), "logits"),
-        ...(numeric === "fast" || sliced ? [training(checkedPart(batch), {}).training] : []),
-        ...(validated ? [scheduleOf(validated, "evaluation")] : []),
+        { schedule: scheduleOf(comparedPart(batch), "logits") },
+        ...(numeric === "fast" || sliced ? [checked()] : []),
+        ...(validated ? [{ schedule: scheduleOf(validated, "evaluation") }] : []),
       ],
       parameterBytes: parameterBytes(model, trainable),
       moments: UPDATE_RULES[flags.optimizer].slots.length,
@@ -86,7 +95,7 @@ export function memoryPredictor(run: PredictedRun): Predict {
       // Batches that are as long run in parts, too, or for one sequence alone.
       accumulates: flags.gradAccumulationSteps > 1 || flags.batchSize > batch.inputIds.dims[0],
       weightBytes: run.weightBytes,
-      prepackedBytes: prepackedBytes(model),
+      comparedBytes: comparedBytes(model.graph, run.weightBytes),
       tokenizerBytes: run.tokenizerBytes,
       compiled: Deno.build.standalone,
       shapes: Math.min(run.shapes, PLANS_KEPT),

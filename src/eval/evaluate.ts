@@ -13,6 +13,7 @@ import type {
   Runner,
   RunOptions,
 } from "../runtime/runner.ts";
+import { inPieces } from "../runtime/in_pieces.ts";
 import { targetsOf, type TokenBatch } from "../data/targets.ts";
 import { inParts, logitRowLimit } from "./in_parts.ts";
 import { ROW_LOGITS, ROW_LOSSES, withLoss } from "./loss_graph.ts";
@@ -38,6 +39,11 @@ export interface EvaluateOptions {
   /** Target rows whose logits to return; default 0. */
   readonly logitRows?: number;
   readonly compile?: CompileOptions;
+  /**
+   * Bytes of weights that are to be in memory at once: every batch then compiles the graph anew, piece
+   * by piece. Default: one session has them all.
+   */
+  readonly weightBytesAtOnce?: number;
 }
 
 /**
@@ -52,7 +58,11 @@ export async function evaluate(
 ): Promise<EvaluationResult> {
   const causal = options.objective === "causal";
   const evaluated = causal ? withLoss(model) : model;
-  using executable = await runner.compile(evaluated, { label: "evaluation", ...options.compile });
+  const compile = { label: "evaluation", ...options.compile };
+  using resources = new DisposableStack();
+  const executable = options.weightBytesAtOnce === undefined
+    ? resources.use(await runner.compile(evaluated, compile))
+    : inPieces(runner, evaluated, options.weightBytesAtOnce, compile);
   const sample = new LogitSample(options.logitRows ?? 0);
   const run: RunBatch = (batch, extra, outputs) =>
     runOn(runner, executable, evaluated.graph, batch, extra, outputs);
@@ -129,7 +139,7 @@ async function evaluateClasses(
  */
 export async function runOn(
   runner: Runner,
-  executable: Executable,
+  executable: Pick<Executable, "run">,
   graph: Graph,
   batch: TokenBatch,
   extra: ReadonlyMap<string, Tensor>,

@@ -12,6 +12,7 @@ import {
   type LoraSite,
   tokenStates,
 } from "../lora/mod.ts";
+import { comparedBytes } from "../plan/compared_pieces.ts";
 import { type PredictedMemory, predictMemory } from "../plan/memory.ts";
 import { type PlanOptions, planTraining } from "../plan/plan.ts";
 import { Random } from "../random.ts";
@@ -76,15 +77,16 @@ export function predictTraining(model: Model, run: TrainingToPredict): Predicted
     batch: few,
     ...rowsOf(few, COMPARED.rows),
   });
+  const weightBytes = sizeBytes + quantizedConstantBytes(model.graph);
   return predictMemory({
     plan: planTraining(trained, options),
     lanes,
-    before: [compared.logits],
+    before: [{ schedule: compared.logits }],
     parameterBytes: parameterBytes(trained, trainable),
     moments: MOMENTS,
     accumulates: false,
-    weightBytes: sizeBytes + quantizedConstantBytes(model.graph),
-    prepackedBytes: prepackedBytes(model),
+    weightBytes,
+    comparedBytes: comparedBytes(trained.graph, weightBytes),
     tokenizerBytes: 0,
   });
 }
@@ -106,18 +108,4 @@ export function parameterBytes(model: Model, trainable: ReadonlySet<string>): nu
     4 * elementCount(model.graph.initializers.get(name)!.dims)
   );
   return sizes.reduce((sum, bytes) => sum + bytes, 0);
-}
-
-/**
- * Bytes that the runtime repacks weights into when it runs the user's graph: blocks of bits are
- * ordered anew for its kernels, everything else graft tells it to leave.
- */
-export function prepackedBytes({ graph }: Model): number {
-  const weights = new Set(
-    graph.nodes.flatMap((node) => node.opType === "MatMulNBits" ? [node.inputs[1]] : []),
-  );
-  return [...weights].reduce(
-    (sum, name) => sum + (graph.initializers.get(name)?.bytes.byteLength ?? 0),
-    0,
-  );
 }

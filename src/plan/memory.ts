@@ -11,6 +11,7 @@ import type { PlannedCall } from "./call.ts";
 import { type CallMemory, callMemory } from "./call_memory.ts";
 import { gradientName } from "./names.ts";
 import type { Schedule, TrainingPlan } from "./plan.ts";
+import { replacedBytes } from "./replaced_bytes.ts";
 
 /** What a run is, as far as its memory goes. */
 export interface RunToPredict {
@@ -18,8 +19,8 @@ export interface RunToPredict {
   readonly plan: TrainingPlan;
   /** Parts of that batch which are computed beside each other; default 1. */
   readonly lanes?: number;
-  /** What runs once before the first step, in order: comparisons, an evaluation. */
-  readonly before?: readonly Schedule[];
+  /** What runs once before the first step, in order: comparisons, an evaluation; `lanes` as above. */
+  readonly before?: readonly { readonly schedule: Schedule; readonly lanes?: number }[];
   /** Bytes of all trained tensors, float32. */
   readonly parameterBytes: number;
   /** Tensors that the optimiser keeps for each trained one: 2 for AdamW. */
@@ -30,8 +31,8 @@ export interface RunToPredict {
   readonly accumulates: boolean;
   /** Bytes of the model's files, all of whose pages are read, and of floats of theirs once rounded. */
   readonly weightBytes: number;
-  /** Bytes that the user's graph takes when it runs once, beside the weights: see `prepackedBytes`. */
-  readonly prepackedBytes: number;
+  /** Bytes that weights take where the user's graph runs once, to be compared: `comparedBytes`. */
+  readonly comparedBytes: number;
   /** Bytes of the tokenizer's files; 0 where the data is at hand already. */
   readonly tokenizerBytes: number;
   /** Whether it is the compiled program that runs; default false. */
@@ -90,8 +91,6 @@ const LANE_BYTES = 9 * MIB;
 const GARBAGE_BYTES = 16 * MIB;
 /** The arena keeps 8 bytes for each of its granules of 256. */
 const ARENA_BOOKKEEPING = 8 / 256;
-/** What repacking weights takes for each byte that it leaves, the copies on the way included. */
-const PREPACKING_FACTOR = 1.75;
 /** Deno with graft's code and a tokenizer, before the runtime is opened. */
 const TEXT_BYTES = 130 * MIB;
 /** The tokenizer's tables as JavaScript objects, for each byte of its file (SmolLM2's 3.5 MB: 200). */
@@ -101,7 +100,7 @@ const TOKENIZER_FACTOR = 58;
 export function predictMemory(run: RunToPredict): PredictedMemory {
   const { plan, weightBytes, parameterBytes, lanes = 1 } = run;
   const simulation = new Simulation(lanes);
-  for (const schedule of run.before ?? []) simulation.once(schedule);
+  for (const { schedule, lanes } of run.before ?? []) simulation.once(schedule, lanes);
   const nodesBefore = simulation.nodeCount;
   const derivedBytes = simulation.derive(plan.derivations);
   // What the first step leaves, the second works in.
@@ -131,7 +130,7 @@ export function predictMemory(run: RunToPredict): PredictedMemory {
   };
   const training = Object.values(parts).reduce((sum, bytes) => sum + bytes, 0);
   const encoding = TEXT_BYTES + TOKENIZER_FACTOR * run.tokenizerBytes;
-  const comparing = program + weightBytes + PREPACKING_FACTOR * run.prepackedBytes;
+  const comparing = program + run.comparedBytes;
   return { ...parts, peakBytes: Math.ceil(Math.max(training, encoding, comparing)) };
 }
 
@@ -140,16 +139,9 @@ function planBytes(shapes: number): number {
   return planned * PLAN_BYTES + (shapes - planned) * RESIZED_PLAN_BYTES;
 }
 
-/** Bytes of the weights that a plan makes others of and does not read any more. */
-function sourceBytes({ derivations, training, constants }: TrainingPlan): number {
-  const sources = new Set(derivations.flatMap(({ feeds }) => [...feeds.values()]));
-  for (const { feeds } of training.calls) for (const name of feeds.values()) sources.delete(name);
-  return [...sources].reduce((sum, name) => sum + constants.get(name)!.bytes.byteLength, 0);
-}
-
 /** Bytes of the model's files but for what a plan made others of. */
 function unchangedBytes(plan: TrainingPlan, weightBytes: number): number {
-  return Math.max(0, weightBytes - sourceBytes(plan));
+  return Math.max(0, weightBytes - replacedBytes(plan));
 }
 
 /** An arena with what lies in it by name. */
@@ -179,9 +171,9 @@ class Simulation {
   }
 
   /** Runs calls whose results are read and freed. */
-  once(schedule: Schedule): void {
+  once(schedule: Schedule, lanes = 1): void {
     const before = new Set(this.#held.keys());
-    this.#runAll(schedule);
+    this.#runAll(schedule, lanes);
     for (const name of this.#held.keys()) if (!before.has(name)) this.#free(name);
   }
 

@@ -11,6 +11,7 @@ import type { Graph, Model } from "../graph/types.ts";
 import { BadInputError, RefusedError } from "../errors.ts";
 import type { Runner } from "../runtime/runner.ts";
 import { evaluate } from "../eval/evaluate.ts";
+import { readsBlocks, WEIGHT_BYTES_AT_ONCE } from "../plan/compared_pieces.ts";
 import { holdsHalves } from "../plan/full_precision.ts";
 import type { PlannedModel } from "./planned_model.ts";
 import { giveBackFreed } from "../system/memory.ts";
@@ -37,14 +38,6 @@ export const HALF_TOLERANCE = 0.05;
 const OWN_ARENA = { "session.use_env_allocators": "0" };
 /** For a graph that runs once: slower, and without a second copy of the weights. */
 const WITHOUT_REPACKING = { ...OWN_ARENA, "session.disable_prepacking": "1" };
-
-/**
- * Whether weights are read by MatMulNBits, which over weights as they lie dequantises a whole
- * matrix at a time and ignores its `accuracy_level`: neither small nor what the user's runtime does.
- */
-function readsBlocks(graph: Graph): boolean {
-  return graph.nodes.some((node) => node.opType === "MatMulNBits");
-}
 
 export interface ForwardComparison {
   /** ‖lowered − user's‖₂ / ‖user's‖₂ over the logits of the batch's target rows. */
@@ -76,7 +69,9 @@ export async function compareForward(
   const { logits: users } = await evaluate(runner, model, [compared], {
     objective: compared.classIds === undefined ? "causal" : "classification",
     logitRows: rows,
-    compile: { config: readsBlocks(model.graph) ? OWN_ARENA : WITHOUT_REPACKING },
+    ...(readsBlocks(model.graph)
+      ? { compile: { config: OWN_ARENA }, weightBytesAtOnce: WEIGHT_BYTES_AT_ONCE }
+      : { compile: { config: WITHOUT_REPACKING } }),
   });
   giveBackFreed();
   if (!users.every(Number.isFinite)) {

@@ -5,6 +5,7 @@ import { type Tensor, toNumbers } from "../../src/graph/tensor.ts";
 import type { Model, Node } from "../../src/graph/types.ts";
 import { applyAdapter } from "../../src/lora/apply.ts";
 import { loadAdapter } from "../../src/model/adapter_dir.ts";
+import { relativeDistance } from "../../src/statistics.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
 import { targetsOf, type TokenBatch } from "../../src/data/targets.ts";
 import { modelDir, readModel, referenceDir } from "../helpers/fixture_models.ts";
@@ -140,6 +141,16 @@ Deno.test("evaluate() reads a loss per target, and logits of the rows asked for 
     const expected = Number(reference[positions![Math.floor(i / 512)] * 512 + i % 512]);
     assertAlmostEquals(logits[i], expected, 1e-4);
   }
+});
+
+Deno.test("evaluate() gives the same in pieces of few weights", async () => {
+  using runner = createOrtRunner({ threads: 1 });
+  const { batch, base, objective } = oracle("tiny-llama-int4.all", "tiny-llama-genai-int4");
+  const how = { objective, logitRows: 3 } as const;
+  const whole = await evaluate(runner, base, [batch], how);
+  const pieces = await evaluate(runner, base, [batch], { ...how, weightBytesAtOnce: 1 });
+  assertAlmostEquals(pieces.loss, whole.loss, 1e-6);
+  assert(relativeDistance(pieces.logits, whole.logits) < 1e-6);
 });
 
 Deno.test("withLoss() also fits a model whose head cannot be cut to the target rows", async () => {

@@ -1,0 +1,36 @@
+/** How much memory the user's graph takes where it runs once, to be compared with what is lowered from it. */
+import { piecesOf } from "../graph/pieces.ts";
+import type { Graph } from "../graph/types.ts";
+
+/** Bytes of weights that are in memory at once, where the runtime repacks them. */
+export const WEIGHT_BYTES_AT_ONCE = 2 ** 26;
+
+/** What repacking weights takes for each byte that it leaves, the copies on the way included. */
+const PREPACKING_FACTOR = 1.75;
+
+/**
+ * Whether weights are read by MatMulNBits, which over weights as they lie dequantises a whole
+ * matrix at a time and ignores its `accuracy_level`: neither small nor what the user's runtime does.
+ */
+export function readsBlocks(graph: Graph): boolean {
+  return graph.nodes.some(({ opType }) => opType === "MatMulNBits");
+}
+
+/**
+ * Bytes that the weights take at most: those of all files, as pages, or where the runtime repacks
+ * them those of a piece, as they lie and repacked.
+ */
+export function comparedBytes(graph: Graph, weightBytes: number): number {
+  if (!readsBlocks(graph)) return weightBytes;
+  const wanted = graph.outputs.map(({ name }) => name);
+  const pieces = piecesOf(graph, WEIGHT_BYTES_AT_ONCE, wanted).map(({ nodes, initializers }) => {
+    const sizeOf = (name: string) => initializers.get(name)?.bytes.byteLength ?? 0;
+    const repacked = new Set(
+      nodes.flatMap(({ opType, inputs }) => opType === "MatMulNBits" ? [inputs[1]] : []),
+    );
+    const sum = (names: Iterable<string>) =>
+      [...names].reduce((bytes, name) => bytes + sizeOf(name), 0);
+    return sum(initializers.keys()) + PREPACKING_FACTOR * sum(repacked);
+  });
+  return Math.max(...pieces);
+}

@@ -1,0 +1,50 @@
+/** Runs a graph that runs once, a piece after the other: no more weights are in memory than a piece reads. */
+import { type Piece, piecesOf } from "../graph/pieces.ts";
+import type { Model } from "../graph/types.ts";
+import type { CompileOptions, DeviceTensor, Executable, Runner } from "./runner.ts";
+
+/** What runs so: sessions come and go with every run. */
+export type InPieces = Pick<Executable, "run">;
+
+type Tensors = Readonly<Record<string, DeviceTensor>>;
+
+/**
+ * @param model whose values between nodes are tensors
+ * @param weightBytes that a session's weights may have, unless a single node reads more
+ */
+export function inPieces(
+  runner: Runner,
+  model: Model,
+  weightBytes: number,
+  options: CompileOptions = {},
+): InPieces {
+  const all = model.graph.outputs.map(({ name }) => name);
+  return {
+    async run(feeds, fetches = all) {
+      const known = new Map(Object.entries(feeds));
+      using values = new DisposableStack();
+      using untilDone = new DisposableStack();
+      for (const piece of piecesOf(model.graph, weightBytes, fetches)) {
+        const read = Object.fromEntries(piece.reads.map((name) => [name, known.get(name)!]));
+        using session = await runner.compile(modelOf(piece, read, model), options);
+        for (const [name, made] of Object.entries(await session.run(read, piece.makes))) {
+          // A copy: what a session made holds all of its memory, repacked weights too.
+          using original = made;
+          const owner = fetches.includes(name) ? untilDone : values;
+          known.set(name, owner.use(runner.upload(original.view())));
+        }
+      }
+      untilDone.move();
+      return Object.fromEntries(fetches.map((name) => [name, known.get(name)!]));
+    },
+  };
+}
+
+/** A piece of a model, for what it is to read. */
+function modelOf({ nodes, makes, initializers }: Piece, read: Tensors, model: Model): Model {
+  const inputs = Object.entries(read)
+    .map(([name, { dtype, dims: shape }]) => ({ name, type: { dtype, shape } }));
+  const outputs = makes.map((name) => ({ name }));
+  const { name } = model.graph;
+  return { ...model, graph: { name, nodes, initializers, inputs, outputs, valueInfo: new Map() } };
+}
