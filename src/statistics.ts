@@ -10,6 +10,11 @@ export function relativeDistance(found: ArrayLike<number>, expected: ArrayLike<n
   return Math.sqrt(difference / norm);
 }
 
+/** `NaN` for none. */
+export function mean(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0) / values.length;
+}
+
 /** The middle value, or the mean of the two middle ones; `NaN` for none. */
 export function median(values: readonly number[]): number {
   const sorted = values.toSorted((a, b) => a - b);

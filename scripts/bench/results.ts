@@ -1,5 +1,5 @@
 /** What a run of a side gave, what a workload came to, and whether its goals are met. */
-import { median } from "../../src/statistics.ts";
+import { mean, median } from "../../src/statistics.ts";
 import type { Machine } from "./context.ts";
 
 /** A training run, under the names that the peer's script prints. */
@@ -52,10 +52,6 @@ export function medianResult(runs: readonly TrainResult[]): TrainResult {
 
 function knownOf(runs: readonly TrainResult[], key: "accuracy" | "merged_accuracy"): number[] {
   return runs.flatMap(({ [key]: value }) => value === undefined ? [] : [value]);
-}
-
-function mean(values: readonly number[]): number {
-  return values.reduce((sum, value) => sum + value, 0) / values.length;
 }
 
 /** A figure and the goal it has. */

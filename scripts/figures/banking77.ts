@@ -8,6 +8,7 @@
  *   --model trains another encoder, such as `scripts/static_minilm.py` writes
  */
 import { parseArgs } from "@std/cli/parse-args";
+import { mean } from "../../src/statistics.ts";
 import { exists } from "../../src/system/durable_files.ts";
 import { graft } from "./children.ts";
 import { workload } from "./workloads.ts";
@@ -55,11 +56,10 @@ for (const seed of flags.seeds.split(",")) {
   console.log(JSON.stringify({ seed, ...row }));
   rows.push(row);
 }
-const mean = (key: keyof (typeof rows)[0]) =>
-  rows.reduce((sum, row) => sum + row[key], 0) / rows.length;
+const meanOf = (key: keyof (typeof rows)[0]) => mean(rows.map((row) => row[key]));
 console.log(JSON.stringify({
   seeds: flags.seeds,
-  adapter: mean("adapter"),
-  mergedNearest: mean("nearest"),
-  mergedCompensated: mean("compensated"),
+  adapter: meanOf("adapter"),
+  mergedNearest: meanOf("nearest"),
+  mergedCompensated: meanOf("compensated"),
 }));

@@ -1,23 +1,18 @@
 /** Evaluates a model through its inference graph: what a user's runtime would compute. */
-import { float32, int64, type Tensor, toNumbers } from "../graph/tensor.ts";
-import type { Graph, Model } from "../graph/types.ts";
-import { MASK_SUFFIX } from "../plan/dropout.ts";
-import { bindInputs } from "../plan/inputs.ts";
-import { batchFeed } from "./batch_feed.ts";
-import { LABELS } from "../plan/names.ts";
-import { TARGET_ROWS } from "../plan/select_rows.ts";
-import type {
-  CompileOptions,
-  DeviceTensor,
-  Executable,
-  Runner,
-  RunOptions,
-} from "../runtime/runner.ts";
+import { type Tensor, toNumbers } from "../graph/tensor.ts";
+import type { Model } from "../graph/types.ts";
 import { inPieces } from "../runtime/in_pieces.ts";
+import type { CompileOptions, DeviceTensor, Runner } from "../runtime/runner.ts";
 import { targetsOf, type TokenBatch } from "../data/targets.ts";
-import { inParts, logitRowLimit } from "./in_parts.ts";
-import { ROW_LOGITS, ROW_LOSSES, withLoss } from "./loss_graph.ts";
 import { ClassificationMetrics } from "./metrics.ts";
+import { RowLosses } from "./row_losses.ts";
+import { runOn } from "./run_on.ts";
+
+/**
+ * An arena of a session's own, which goes with it: in the shared one, what an evaluation took would stay,
+ * between the blocks of what comes after.
+ */
+const OWN_ARENA = { "session.use_env_allocators": "0" };
 
 /** What an evaluation found. */
 export interface EvaluationResult {
@@ -56,52 +51,39 @@ export async function evaluate(
   batches: AsyncIterable<TokenBatch> | Iterable<TokenBatch>,
   options: EvaluateOptions,
 ): Promise<EvaluationResult> {
-  const causal = options.objective === "causal";
-  const evaluated = causal ? withLoss(model) : model;
-  const compile = { label: "evaluation", ...options.compile };
-  using resources = new DisposableStack();
-  const executable = options.weightBytesAtOnce === undefined
-    ? resources.use(await runner.compile(evaluated, compile))
-    : inPieces(runner, evaluated, options.weightBytesAtOnce, compile);
   const sample = new LogitSample(options.logitRows ?? 0);
-  const run: RunBatch = (batch, extra, outputs) =>
-    runOn(runner, executable, evaluated.graph, batch, extra, outputs);
-  return causal
-    ? await evaluateCausal(run, inParts(batches, logitRowLimit(model.graph)), sample)
-    : await evaluateClasses(run, batches, sample);
+  const compile = {
+    label: "evaluation",
+    ...options.compile,
+    config: { ...OWN_ARENA, ...options.compile?.config },
+  };
+  using sessions = new DisposableStack();
+  const open = async (part: Model) =>
+    options.weightBytesAtOnce === undefined
+      ? sessions.use(await runner.compile(part, compile))
+      : inPieces(runner, part, options.weightBytesAtOnce, compile);
+  if (options.objective === "causal") {
+    return await evaluateCausal(new RowLosses(runner, model, open), batches, sample);
+  }
+  const executable = await open(model);
+  const run = (batch: TokenBatch) =>
+    runOn(runner, executable, model.graph, batch, new Map(), ["logits"]);
+  return await evaluateClasses(run, batches, sample);
 }
 
 type Batches = AsyncIterable<TokenBatch> | Iterable<TokenBatch>;
 
-/** Runs the evaluated graph: a batch, inputs beside it, names of the outputs to fetch. */
-type RunBatch = (
-  batch: TokenBatch,
-  extra: ReadonlyMap<string, Tensor>,
-  outputs: readonly string[],
-) => Promise<Record<string, DeviceTensor>>;
-
 async function evaluateCausal(
-  run: RunBatch,
+  scores: RowLosses,
   batches: Batches,
   sample: LogitSample,
 ): Promise<EvaluationResult> {
   let sum = 0;
   let count = 0;
-  for await (const batch of batches) {
-    const targets = targetsOf(batch);
-    if (targets.count === 0) continue;
-    const rows = new Map<string, Tensor>([
-      [TARGET_ROWS, int64([targets.count], targets.positions!)],
-      [LABELS, int64([targets.count], targets.labels)],
-    ]);
-    // What is not asked for, the runtime lets go of as soon as it can.
-    const outputs = sample.wanted ? [ROW_LOSSES, ROW_LOGITS] : [ROW_LOSSES];
-    const results = await run(batch, rows, outputs);
-    using losses = results[ROW_LOSSES];
-    using logits = results[ROW_LOGITS] as DeviceTensor | undefined;
-    for (const loss of toNumbers(losses.read())) sum += loss;
-    count += targets.count;
-    if (logits !== undefined) sample.add(logits.read());
+  for await (const scored of scores.of(batches, () => sample.wanted)) {
+    for (const loss of toNumbers(scored.losses.read())) sum += loss;
+    count += scored.count;
+    if (scored.logits !== undefined) sample.add(scored.logits.read());
   }
   if (count === 0) throw new RangeError("There is nothing to evaluate");
   const loss = sum / count;
@@ -109,14 +91,13 @@ async function evaluateCausal(
 }
 
 async function evaluateClasses(
-  run: RunBatch,
+  run: (batch: TokenBatch) => Promise<Record<string, DeviceTensor>>,
   batches: Batches,
   sample: LogitSample,
 ): Promise<EvaluationResult> {
   let metrics: ClassificationMetrics | undefined;
   for await (const batch of batches) {
-    const results = await run(batch, new Map(), ["logits"]);
-    using held = results.logits;
+    using held = (await run(batch)).logits;
     const logits = held.read();
     const classes = logits.dims[logits.dims.length - 1];
     metrics ??= new ClassificationMetrics(classes);
@@ -130,37 +111,6 @@ async function evaluateClasses(
   if (metrics === undefined) throw new RangeError("There is nothing to evaluate");
   const { loss, accuracy, macroF1, count } = metrics;
   return { loss, accuracy, macroF1, count, logits: sample.values() };
-}
-
-/**
- * Runs a graph on a batch; empty caches stand for "no past".
- *
- * @param outputs names of those to fetch, which are then the caller's; default all
- */
-export async function runOn(
-  runner: Runner,
-  executable: Pick<Executable, "run">,
-  graph: Graph,
-  batch: TokenBatch,
-  extra: ReadonlyMap<string, Tensor>,
-  outputs?: readonly string[],
-  options?: RunOptions,
-): Promise<Record<string, DeviceTensor>> {
-  const [sequences, length] = batch.inputIds.dims;
-  const feeds: Record<string, DeviceTensor> = {};
-  try {
-    for (const [name, value] of extra) feeds[name] = runner.wrap(value);
-    const inputs = graph.inputs.filter(({ name }) => !extra.has(name));
-    // Outside training nothing is dropped.
-    for (const { name } of inputs) {
-      if (name.endsWith(MASK_SUFFIX)) feeds[name] = runner.upload(float32([1], [1]));
-    }
-    const bound = bindInputs({ ...graph, inputs }, { batch: sequences, length });
-    for (const [name, input] of bound) feeds[name] = runner.wrap(batchFeed(name, input, batch));
-    return await executable.run(feeds, outputs, options);
-  } finally {
-    for (const feed of Object.values(feeds)) feed[Symbol.dispose]();
-  }
 }
 
 /** Collects logits of the first rows. */

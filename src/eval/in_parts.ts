@@ -4,12 +4,14 @@ import { IGNORED, type TokenBatch } from "../data/targets.ts";
 import type { Graph } from "../graph/types.ts";
 
 /** Bytes of float32 logits that a run may make; the loss takes about as much again beside them. */
-const LOGITS_BYTES = 256 << 20;
+const LOGITS_BYTES = 64 << 20;
 
 /** Rows of logits a run may make; unbounded where the graph does not state its vocabulary. */
 export function logitRowLimit(graph: Graph): number {
   const vocabulary = graph.outputs.find(({ name }) => name === "logits")?.type?.shape?.at(-1);
-  return typeof vocabulary === "number" ? Math.max(1, LOGITS_BYTES / 4 / vocabulary) : Infinity;
+  return typeof vocabulary === "number"
+    ? Math.max(1, Math.floor(LOGITS_BYTES / 4 / vocabulary))
+    : Infinity;
 }
 
 /**

@@ -6,6 +6,7 @@ import { bindInputs } from "../plan/inputs.ts";
 import { batchFeed } from "../eval/batch_feed.ts";
 import type { DeviceTensor, Executable, Runner } from "../runtime/runner.ts";
 import type { TokenBatch } from "../data/targets.ts";
+import { freeBytes as freeNow } from "../system/memory.ts";
 
 /** A model on disk and its graph, for the shapes of its inputs. */
 export interface TimedModel {
@@ -21,8 +22,28 @@ export interface LatencyOptions {
   readonly maxRounds?: number;
   /** Time after which no further round begins; default 5 s. */
   readonly budgetMs?: number;
+  /** Memory that can be taken; default: what the system says is free. */
+  readonly freeBytes?: number;
   /** Ends it between two rounds: its reason is thrown. */
   readonly signal?: AbortSignal;
+}
+
+/** Models that are open at once: base, control and candidate. */
+const OPEN = 3;
+/** A session's weights beside its file's pages: repacked for the kernels. */
+const BYTES_OF_FILE = 2;
+/** Share of the free memory that may be taken. */
+const SHARE_OF_FREE = 0.8;
+
+/** Why models of a size are not timed: three of them do not fit; `undefined` where they do. */
+export function whyNotTimed(
+  sizeBytes: number,
+  { freeBytes = freeNow() }: LatencyOptions = {},
+): string | undefined {
+  const needed = OPEN * BYTES_OF_FILE * sizeBytes;
+  if (freeBytes === undefined || needed <= SHARE_OF_FREE * freeBytes) return undefined;
+  const [takes, free] = [needed, freeBytes].map((bytes) => `${Math.round(bytes / 1e6)} MB`);
+  return `Latency is left out: base twice and merged model take about ${takes}, and ${free} is free`;
 }
 
 /** Times candidates against one base, which is loaded twice and stays loaded. */

@@ -22,11 +22,12 @@ import {
 import { certificateJson, type Decision } from "../lora/merge/certificate_report.ts";
 import type { Runner } from "../runtime/runner.ts";
 import { openMapped } from "../system/mapped_file.ts";
+import { giveBackFreed } from "../system/memory.ts";
 import type { TokenBatch } from "../data/targets.ts";
 import { type GramData, gramSource } from "./collect_gram.ts";
 import { unpadded } from "./equal_lengths.ts";
 import { giveWay, untilAborted } from "./give_way.ts";
-import { LatencyBench, type LatencyOptions } from "./latency.ts";
+import { LatencyBench, type LatencyOptions, whyNotTimed } from "./latency.ts";
 import { clearLeftovers } from "./leftovers.ts";
 import { loadOnnx } from "./load_onnx.ts";
 import { methodsFor } from "./merge_methods.ts";
@@ -246,7 +247,9 @@ async function evaluated(
 ): Promise<Evaluated> {
   const { heldOut, objective } = data!;
   const batches = counted(heldOut(), (done) => onProgress?.(`Measuring (${what}): batch ${done}`));
-  return await evaluate(runner, model, batches, { objective, logitRows: LOGIT_ROWS });
+  const found = await evaluate(runner, model, batches, { objective, logitRows: LOGIT_ROWS });
+  giveBackFreed();
+  return found;
 }
 
 async function* counted<T>(
@@ -289,9 +292,14 @@ async function candidateOf(
 
 async function openBench(
   runner: Runner,
-  { base, data, latency = true }: MergeRequest,
+  { base, data, latency = true, onNote }: MergeRequest,
 ): Promise<LatencyBench | undefined> {
   if (data === undefined || latency === false) return undefined;
+  const why = whyNotTimed(base.sizeBytes, typeof latency === "object" ? latency : {});
+  if (why !== undefined) {
+    onNote?.(why);
+    return undefined;
+  }
   for await (const batch of data.heldOut()) {
     for (const row of unpadded(batch)) {
       return await LatencyBench.open(runner, { path: base.path, graph: base.model.graph }, row);

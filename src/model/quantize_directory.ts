@@ -2,7 +2,7 @@
 import { basename, dirname, join } from "@std/path";
 import type { TokenBatch } from "../data/targets.ts";
 import { BadInputError, UsageError } from "../errors.ts";
-import { runOn } from "../eval/evaluate.ts";
+import { runOn } from "../eval/run_on.ts";
 import { tensorsOf } from "../graph/nested.ts";
 import { int64, type Tensor, toNumbers } from "../graph/tensor.ts";
 import type { Graph, Model } from "../graph/types.ts";

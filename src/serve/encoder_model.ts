@@ -2,7 +2,7 @@
 import { elementCount, type Tensor, toNumbers } from "../graph/tensor.ts";
 import type { Graph } from "../graph/types.ts";
 import { BadInputError } from "../errors.ts";
-import { runOn } from "../eval/evaluate.ts";
+import { runOn } from "../eval/run_on.ts";
 import type { Executable, Runner } from "../runtime/runner.ts";
 import type { TokenBatch } from "../data/targets.ts";
 import { SENTENCE_OUTPUTS, TOKEN_OUTPUTS } from "./embedding_graph.ts";

@@ -31,13 +31,8 @@ export const STATIC_TOLERANCE = 0.75;
 /** The same where the graph computes in 16-bit floats. */
 export const HALF_TOLERANCE = 0.05;
 
-/**
- * An arena of the session's own, which goes with it: in the shared one, its blocks would stand between
- * those of the steps to come.
- */
-const OWN_ARENA = { "session.use_env_allocators": "0" };
 /** For a graph that runs once: slower, and without a second copy of the weights. */
-const WITHOUT_REPACKING = { ...OWN_ARENA, "session.disable_prepacking": "1" };
+const WITHOUT_REPACKING = { "session.disable_prepacking": "1" };
 
 export interface ForwardComparison {
   /** ‖lowered − user's‖₂ / ‖user's‖₂ over the logits of the batch's target rows. */
@@ -70,7 +65,7 @@ export async function compareForward(
     objective: compared.classIds === undefined ? "causal" : "classification",
     logitRows: rows,
     ...(readsBlocks(model.graph)
-      ? { compile: { config: OWN_ARENA }, weightBytesAtOnce: WEIGHT_BYTES_AT_ONCE }
+      ? { weightBytesAtOnce: WEIGHT_BYTES_AT_ONCE }
       : { compile: { config: WITHOUT_REPACKING } }),
   });
   giveBackFreed();

@@ -1,11 +1,12 @@
 import { assert, assertAlmostEquals, assertEquals, assertRejects } from "@std/assert";
 import { evaluate } from "../../src/eval/evaluate.ts";
 import { ROW_LOGITS, withLoss } from "../../src/eval/loss_graph.ts";
+import { RowLosses } from "../../src/eval/row_losses.ts";
 import { type Tensor, toNumbers } from "../../src/graph/tensor.ts";
 import type { Model, Node } from "../../src/graph/types.ts";
 import { applyAdapter } from "../../src/lora/apply.ts";
 import { loadAdapter } from "../../src/model/adapter_dir.ts";
-import { relativeDistance } from "../../src/statistics.ts";
+import { mean, relativeDistance } from "../../src/statistics.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
 import { targetsOf, type TokenBatch } from "../../src/data/targets.ts";
 import { modelDir, readModel, referenceDir } from "../helpers/fixture_models.ts";
@@ -151,6 +152,34 @@ Deno.test("evaluate() gives the same in pieces of few weights", async () => {
   const pieces = await evaluate(runner, base, [batch], { ...how, weightBytesAtOnce: 1 });
   assertAlmostEquals(pieces.loss, whole.loss, 1e-6);
   assert(relativeDistance(pieces.logits, whole.logits) < 1e-6);
+});
+
+Deno.test("RowLosses gives the losses of all targets in order, few rows at a time", async () => {
+  using runner = createOrtRunner({ threads: 1 });
+  const { batch, base, tensors } = oracle("tiny-llama-fp32.qv", "tiny-llama-genai-fp32");
+  using sessions = new DisposableStack();
+  const open = async (model: Model) => sessions.use(await runner.compile(model));
+  const scoresOf = async (rows: number) => {
+    const losses: number[] = [];
+    const logits: number[] = [];
+    for await (
+      const scored of new RowLosses(runner, base, open, rows).of([batch, batch], () => true)
+    ) {
+      assert(scored.count <= rows);
+      losses.push(...toNumbers(scored.losses.read()) as Float32Array);
+      logits.push(...toNumbers(scored.logits!.read()) as Float32Array);
+    }
+    return { losses, logits };
+  };
+  const { count } = targetsOf(batch);
+  const whole = await scoresOf(count);
+  assertEquals(whole.losses.length, 2 * count);
+  assertAlmostEquals(mean(whole.losses), lossOf(tensors.get("logits_base")!, batch), 1e-5);
+  const few = await scoresOf(3);
+  for (const what of ["losses", "logits"] as const) {
+    assertEquals(few[what].length, whole[what].length);
+    assert(relativeDistance(few[what], whole[what]) < 1e-6);
+  }
 });
 
 Deno.test("withLoss() also fits a model whose head cannot be cut to the target rows", async () => {

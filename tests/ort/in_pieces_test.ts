@@ -1,6 +1,6 @@
 import { assert } from "@std/assert";
 import { toNumbers } from "../../src/graph/tensor.ts";
-import { runOn } from "../../src/eval/evaluate.ts";
+import { runOn } from "../../src/eval/run_on.ts";
 import { inPieces } from "../../src/runtime/in_pieces.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
 import { relativeDistance } from "../../src/statistics.ts";

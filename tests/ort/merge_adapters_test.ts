@@ -220,6 +220,26 @@ Deno.test(
 );
 
 Deno.test(
+  "mergeAdapters() leaves out what it would time where memory does not suffice, and says so",
+  () =>
+    inTempDir(async (dir) => {
+      using runner = createOrtRunner();
+      const request = fixture("tiny-llama-int4.all", "tiny-llama-genai-int4");
+      const notes: string[] = [];
+      const needed = 6 * request.base.sizeBytes;
+      const { chosen } = await mergeAdapters(runner, {
+        ...request,
+        savePath: `${dir}/merged`,
+        latency: { freeBytes: needed },
+        onNote: (line) => notes.push(line),
+      });
+      assertEquals(chosen.latency, undefined);
+      assert(chosen.evaluated !== undefined);
+      assertEquals(notes.filter((line) => line.includes("Latency is left out")).length, 1);
+    }),
+);
+
+Deno.test(
   "mergeAdapters() dequantises a whole model with method float",
   () =>
     inTempDir(async (dir) => {

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { BadInputError } from "../../src/errors.ts";
-import { runOn } from "../../src/eval/evaluate.ts";
+import { runOn } from "../../src/eval/run_on.ts";
 import type { Model } from "../../src/graph/types.ts";
 import { TARGET_ROWS } from "../../src/plan/select_rows.ts";
 import type { Runner } from "../../src/runtime/runner.ts";

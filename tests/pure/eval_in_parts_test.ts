@@ -43,6 +43,6 @@ Deno.test("logitRowLimit() follows the vocabulary", () => {
     ({
       outputs: [{ name: "logits", type: { dtype: "float32", shape: ["b", "s", vocabulary] } }],
     }) as unknown as Graph;
-  assertEquals(logitRowLimit(graph(1 << 16)), 1024);
+  assertEquals(logitRowLimit(graph(1 << 16)), 256);
   assertEquals(logitRowLimit(graph("vocabulary")), Infinity);
 });
