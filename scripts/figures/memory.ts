@@ -7,6 +7,7 @@
  */
 import { parseArgs } from "@std/cli/parse-args";
 import { measureTraining } from "../../tests/helpers/measured_training.ts";
+import { longTexts, writeLongTexts } from "./long_texts.ts";
 
 const flags = parseArgs(Deno.args, {
   string: ["model", "shared"],
@@ -19,28 +20,13 @@ const STEPS = { alike: "3", real: "40" };
 
 const folder = Deno.makeTempDirSync({ prefix: "graft-figures-" });
 
-/** Rows of a file joined to texts of many tokens, so that every row is as long as a flag allows. */
-function longTexts(file: string, pick: (line: string) => string): string[] {
-  const lines = Deno.readTextFileSync(`${flags.shared}/data/${file}`).trim().split("\n").slice(1);
-  const texts = lines.map(pick);
-  const joined = 64;
-  return Array.from(
-    { length: 64 },
-    (_, i) => texts.slice(i * joined, (i + 1) * joined).join(" ").slice(0, 5000),
-  );
-}
-
 const causal = `${folder}/texts.jsonl`;
-Deno.writeTextFileSync(
-  causal,
-  longTexts("e2e/train.jsonl", (line) => JSON.parse(line).completion)
-    .map((text) => JSON.stringify({ text }) + "\n").join(""),
-);
+writeLongTexts(flags.shared, causal);
 const classes = `${folder}/classes.csv`;
 Deno.writeTextFileSync(
   classes,
   "text,label\n" +
-    longTexts("banking77/train.csv", (line) => line.replaceAll('"', ""))
+    longTexts(`${flags.shared}/data/banking77/train.csv`, (line) => line.replaceAll('"', ""))
       .map((text, i) => `"${text}",class ${i % 8}\n`).join(""),
 );
 
