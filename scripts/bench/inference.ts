@@ -4,7 +4,7 @@ import { exists } from "../../src/system/durable_files.ts";
 import { graft, run } from "../figures/children.ts";
 import { workload } from "../figures/workloads.ts";
 import { memoryBandwidth } from "./bandwidth.ts";
-import { cacheBytes, decodingCeiling } from "./decode_ceiling.ts";
+import { cacheBytes, type DecodingCeiling, decodingCeiling } from "./decode_ceiling.ts";
 import { type Context, missing, ROOT } from "./context.ts";
 import { mergeGraft } from "./graft_side.ts";
 import { atLeast, atMost, type Report } from "./results.ts";
@@ -160,7 +160,7 @@ export async function* decoding(context: Context): AsyncGenerator<Report> {
     ? [["graft", await decodeAlone(context, merged)] as const]
     : SIDES.map((name) => [name, figureOf(compared, `${name}, per second`)] as const);
   const bandwidth = await memoryBandwidth();
-  const ceiling = await decodingCeiling(merged);
+  const ceiling = await decodingCeiling(merged, TOKENS + TOKENS / 2);
   const read = size + cacheBytes(merged, TOKENS, TOKENS);
   const needed = SHARE_OF_BANDWIDTH * bandwidth / read;
   const ratio = (name: string) => figureOf(compared!, `${name}, ratio`);
@@ -187,19 +187,27 @@ export async function* decoding(context: Context): AsyncGenerator<Report> {
         "tok/s": tokens,
       })),
     }, {
-      title: "Goals beside what the kernels allow: the model's MatMulNBits alone, one token's",
+      title:
+        "Goals beside what the kernels allow: the model's MatMulNBits alone, one token's, and " +
+        "with its GroupQueryAttention",
       rows: [{
         goal: `${SHARE_OF_BANDWIDTH} of the memory's bandwidth`,
         "needs, tok/s": needed,
-        "products alone, tok/s": ceiling,
-        "on this machine": needed > ceiling
-          ? `out of reach: needs ${Math.round(needed)} tok/s; the products alone allow ` +
-            Math.round(ceiling)
-          : "the products allow it",
+        "products alone, tok/s": ceiling.products,
+        "with attention, tok/s": ceiling.withAttention,
+        "on this machine": reached(needed, ceiling),
       }],
     }],
     notes,
   };
+}
+
+function reached(needed: number, { products, withAttention }: DecodingCeiling): string {
+  const allowed = (who: string, speed: number) =>
+    `out of reach: needs ${Math.round(needed)} tok/s; ${who} allow ${Math.round(speed)}`;
+  if (needed > products) return allowed("the products alone", products);
+  if (needed > withAttention) return allowed("products and attention", withAttention);
+  return "the kernels allow it";
 }
 
 async function besideGenai({ python, rounds, shared }: Context, merged: string): Promise<Compared> {
