@@ -1,6 +1,6 @@
 /** Losses of a language model's target rows, batch by batch. */
 import { byteLength } from "../graph/dtype.ts";
-import { int64 } from "../graph/tensor.ts";
+import { int64, type Tensor } from "../graph/tensor.ts";
 import type { Model } from "../graph/types.ts";
 import { type Targets, targetsOf, type TokenBatch } from "../data/targets.ts";
 import { LABELS } from "../plan/names.ts";
@@ -60,7 +60,8 @@ export class RowLosses {
     for await (const batch of headScores ? batches : inParts(batches, this.#rowLimit)) {
       const targets = targetsOf(batch);
       if (targets.count === 0) continue;
-      using states = await this.#states(batch, targets);
+      using made = await this.#states(batch, targets);
+      const states = made.view();
       const rows = headScores ? this.#rowLimit : targets.count;
       for (let start = 0; start < targets.count; start += rows) {
         const labels = targets.labels.slice(start, start + rows);
@@ -79,12 +80,11 @@ export class RowLosses {
   }
 
   async #score(
-    states: DeviceTensor,
+    { dtype, dims: [, width], bytes }: Tensor,
     start: number,
     labels: Targets["labels"],
     logits: boolean,
   ): Promise<Scored> {
-    const { dtype, dims: [, width], bytes } = states.view();
     const type = { dtype, shape: ["rows", width] };
     const executable = this.#head ??= await this.#open(this.#cut.head(type));
     const [from, to] = [start, start + labels.length].map((row) => byteLength(dtype, row * width));
