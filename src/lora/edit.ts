@@ -16,6 +16,8 @@ export class GraphEdit {
   /** New nodes by the node they follow. */
   readonly #after = new Map<Node | undefined, Node[]>();
   readonly #replaced = new Map<Node, Node>();
+  /** Names that stand for nothing, or for something else now. */
+  readonly #freed = new Set<string>();
 
   constructor(graph: Graph) {
     this.#graph = graph;
@@ -95,6 +97,16 @@ export class GraphEdit {
     });
   }
 
+  /** Gives a value that a node computes another name, so that its own can stand for something else. */
+  renameValue(from: string, to: string): void {
+    for (const node of this.#graph.nodes) {
+      if (node.outputs.includes(from)) this.renameOutput(node, from, to);
+      if (node.inputs.includes(from)) this.renameInput(node, from, to);
+    }
+    this.#taken.delete(from);
+    this.#freed.add(from);
+  }
+
   /** The model with all changes made. */
   apply(model: Model): Model {
     const first = this.#after.get(undefined) ?? [];
@@ -109,6 +121,9 @@ export class GraphEdit {
         inputs: [...this.#graph.inputs, ...this.#inputs],
         outputs: [...this.#graph.outputs, ...this.#outputs],
         initializers: new Map([...this.#graph.initializers, ...this.#initializers]),
+        valueInfo: new Map(
+          [...this.#graph.valueInfo].filter(([name]) => !this.#freed.has(name)),
+        ),
         nodes: [...first, ...nodes],
       }, "GraphEdit"),
     };

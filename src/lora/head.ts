@@ -82,6 +82,8 @@ export function addClassificationHead(
   checkLinearWeights("head", head, hidden);
   const classes = head.weight.dims[0];
   const edit = new GraphEdit(model.graph);
+  // No output, or there would be no need for a head.
+  if (edit.has(LOGITS_OUTPUT)) edit.renameValue(LOGITS_OUTPUT, `${LOGITS_OUTPUT}.inner`);
   const last = model.graph.nodes.at(-1);
   const op = (type: string, inputs: readonly string[], name: string, attributes = {}) =>
     edit.add(last, type, inputs, edit.name(name), attributes);

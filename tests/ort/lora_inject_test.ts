@@ -173,6 +173,35 @@ function tinyEncoder(): Model {
   return { ...model, graph: prune(graph) };
 }
 
+Deno.test("addClassificationHead() goes on a model that calls an inner value logits", async () => {
+  using runner = createOrtRunner({ threads: 1 });
+  const base = tinyEncoder();
+  const inner = base.graph.nodes.find(({ opType }) => opType === "LayerNormalization")!.outputs[0];
+  const renamed = (names: readonly string[]) =>
+    names.map((name) => name === inner ? "logits" : name);
+  const nodes = base.graph.nodes.map((node) => ({
+    ...node,
+    inputs: renamed(node.inputs),
+    outputs: renamed(node.outputs),
+  }));
+  const type = { dtype: "float32", shape: ["batch", "sequence", 64] } as const;
+  const valueInfo = new Map([["logits", { name: "logits", type }]]);
+  const named = { ...base, graph: { ...base.graph, nodes, valueInfo } };
+  const head = initLinear(3, 64, Random.fromSeed(3));
+  const feeds = tokenFeeds(2, 6, 100);
+  const found = await runOutput(
+    runner,
+    addClassificationHead(named, head, { pooling: "mean" }).model,
+    feeds,
+  );
+  const expected = await runOutput(
+    runner,
+    addClassificationHead(base, head, { pooling: "mean" }).model,
+    feeds,
+  );
+  assertEquals(found, expected);
+});
+
 Deno.test("addClassificationHead() computes in float32 over token states in float16", async () => {
   using runner = createOrtRunner({ threads: 1 });
   const head = initLinear(3, 64, Random.fromSeed(3));
