@@ -37,8 +37,11 @@ export interface CollectOptions {
   readonly signal?: AbortSignal;
 }
 
-/** Tokens of a run: dequantising a weight for fewer costs as much, activations of more take memory. */
-const RUN_TOKENS = 192;
+/**
+ * Tokens of a run: dequantising the weights for fewer costs as much, activations of more take memory.
+ * Of that there is the more, the larger the file is.
+ */
+const RUN_TOKENS = { least: 192, most: 1024, forEachByte: 1 / 2 ** 19 };
 const DEFAULT_TOKENS = 16_384;
 
 /** Inputs whose contents go through the whole network; masks and positions are computed again. */
@@ -72,7 +75,7 @@ export function gramSource(
       { place, log: new ActivationLog(join(folder!, `activations-${turn++ % 2}`)) };
     using pass = await Pass.open(runner, model, { requests, from, keep, scratch });
     const { maxTokens = DEFAULT_TOKENS } = data;
-    const batches = inEqualLengths(sequences(data.batches(), maxTokens), RUN_TOKENS);
+    const batches = inEqualLengths(sequences(data.batches(), maxTokens), runTokens(model));
     for await (const batch of untilAborted(batches, signal)) {
       await pass.run(batch);
       onTokens?.(pass.tokens, maxTokens);
@@ -81,6 +84,13 @@ export function gramSource(
     left = keep;
     return pass.grams();
   };
+}
+
+function runTokens({ graph }: Model): number {
+  const { least, most, forEachByte } = RUN_TOKENS;
+  const weights = [...graph.initializers.values()];
+  const bytes = weights.reduce((sum, { bytes }) => sum + bytes.byteLength, 0);
+  return Math.min(most, Math.max(least, Math.floor(bytes * forEachByte)));
 }
 
 /** What a request leaves live, and where it is kept. */
