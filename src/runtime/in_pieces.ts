@@ -24,10 +24,14 @@ export function inPieces(
       const known = new Map(Object.entries(feeds));
       using values = new DisposableStack();
       using untilDone = new DisposableStack();
-      for (const piece of piecesOf(model.graph, weightBytes, fetches)) {
+      // All outputs stay such: some are there for what the runtime does to those that are none.
+      const pieces = piecesOf(model.graph, weightBytes, all);
+      const needed = new Set([...fetches, ...pieces.flatMap(({ reads }) => reads)]);
+      for (const piece of pieces) {
         const read = Object.fromEntries(piece.reads.map((name) => [name, known.get(name)!]));
         using session = await runner.compile(modelOf(piece, read, model), options);
-        for (const [name, made] of Object.entries(await session.run(read, piece.makes))) {
+        const makes = piece.makes.filter((name) => needed.has(name));
+        for (const [name, made] of Object.entries(await session.run(read, makes))) {
           // A copy: what a session made holds all of its memory, repacked weights too.
           using original = made;
           const owner = fetches.includes(name) ? untilDone : values;
