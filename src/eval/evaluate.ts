@@ -2,17 +2,16 @@
 import { type Tensor, toNumbers } from "../graph/tensor.ts";
 import type { Model } from "../graph/types.ts";
 import { inPieces } from "../runtime/in_pieces.ts";
-import type { CompileOptions, DeviceTensor, Runner } from "../runtime/runner.ts";
+import {
+  type CompileOptions,
+  type DeviceTensor,
+  OWN_ARENA,
+  type Runner,
+} from "../runtime/runner.ts";
 import { targetsOf, type TokenBatch } from "../data/targets.ts";
 import { ClassificationMetrics } from "./metrics.ts";
 import { RowLosses } from "./row_losses.ts";
 import { runOn } from "./run_on.ts";
-
-/**
- * An arena of a session's own, which goes with it: in the shared one, what an evaluation took would stay,
- * between the blocks of what comes after.
- */
-const OWN_ARENA = { "session.use_env_allocators": "0" };
 
 /** What an evaluation found. */
 export interface EvaluationResult {

@@ -7,6 +7,7 @@ import { tensorsOf } from "../graph/nested.ts";
 import { int64, type Tensor, toNumbers } from "../graph/tensor.ts";
 import type { Graph, Model } from "../graph/types.ts";
 import { callsOf, findModules } from "../lora/modules.ts";
+import { readsBlocks, WEIGHT_BYTES_AT_ONCE } from "../plan/compared_pieces.ts";
 import { bindInputs, TOKEN_INPUTS } from "../plan/inputs.ts";
 import {
   planQuantize,
@@ -15,8 +16,9 @@ import {
   type QuantizeReport,
 } from "../quant/quantize_model.ts";
 import { Scratch } from "../quant/scratch.ts";
-import type { Runner } from "../runtime/runner.ts";
-import { openMapped } from "../system/mapped_file.ts";
+import { inPieces } from "../runtime/in_pieces.ts";
+import { type Runner, WITHOUT_REPACKING } from "../runtime/runner.ts";
+import { forgetMapped, openMapped } from "../system/mapped_file.ts";
 import { giveWay } from "./give_way.ts";
 import { clearLeftovers } from "./leftovers.ts";
 import { loadOnnx } from "./load_onnx.ts";
@@ -138,6 +140,7 @@ export async function writeQuantized(
     for (const task of tasks) {
       const { tensors, report } = task.compute(scratch);
       for (const [name, { bytes }] of tensors) write(name, bytes);
+      forgetMapped(task.source.bytes as Uint8Array<ArrayBuffer>);
       weights.push(report);
       onWeight?.(report, weights.length, tasks.length);
       await giveWay(signal);
@@ -155,7 +158,8 @@ async function outputsOf(
   const names = model.graph.outputs
     .filter(({ name, type }) => !name.startsWith("present") && type?.dtype.startsWith("float"))
     .map(({ name }) => name);
-  using executable = await runner.compile(model, { label: "comparison" });
+  const config = readsBlocks(model.graph) ? {} : WITHOUT_REPACKING;
+  const executable = inPieces(runner, model, WEIGHT_BYTES_AT_ONCE, { label: "comparison", config });
   const results = await runOn(runner, executable, model.graph, batch, new Map(), names);
   const out = new Map<string, Tensor>();
   for (const [name, held] of Object.entries(results)) {

@@ -51,6 +51,8 @@ export interface QuantizeReport {
 
 /** One weight to quantise. */
 export interface QuantizeTask {
+  /** The weight that it reads. */
+  readonly source: Tensor;
   /** @param scratch holds the tensors until the next call with it */
   compute(
     scratch?: Scratch,
@@ -105,7 +107,10 @@ export function planQuantize(
     if (known !== undefined) continue;
     initializers.set(form.names.codes, pendingTensor(...form.types.codes));
     initializers.set(form.names.scales, pendingTensor(...form.types.scales));
-    tasks.push({ compute: (scratch) => quantize(linear, weight, form, scratch) });
+    tasks.push({
+      source: weight,
+      compute: (scratch) => quantize(linear, weight, form, scratch),
+    });
   }
   const nodes = model.graph.nodes.flatMap((node) => replaced.get(node) ?? [node]);
   const inputs = new Set(model.graph.inputs.map(({ name }) => name));

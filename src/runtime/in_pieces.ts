@@ -1,7 +1,13 @@
 /** Runs a graph that runs once, a piece after the other: no more weights are in memory than a piece reads. */
 import { type Piece, piecesOf } from "../graph/pieces.ts";
 import type { Model } from "../graph/types.ts";
-import type { CompileOptions, DeviceTensor, Executable, Runner } from "./runner.ts";
+import {
+  type CompileOptions,
+  type DeviceTensor,
+  type Executable,
+  OWN_ARENA,
+  type Runner,
+} from "./runner.ts";
 
 /** What runs so: sessions come and go with every run. */
 export type InPieces = Pick<Executable, "run">;
@@ -19,6 +25,7 @@ export function inPieces(
   options: CompileOptions = {},
 ): InPieces {
   const all = model.graph.outputs.map(({ name }) => name);
+  const compile = { ...options, config: { ...OWN_ARENA, ...options.config } };
   return {
     async run(feeds, fetches = all) {
       const known = new Map(Object.entries(feeds));
@@ -29,7 +36,7 @@ export function inPieces(
       const needed = new Set([...fetches, ...pieces.flatMap(({ reads }) => reads)]);
       for (const piece of pieces) {
         const read = Object.fromEntries(piece.reads.map((name) => [name, known.get(name)!]));
-        using session = await runner.compile(modelOf(piece, read, model), options);
+        using session = await runner.compile(modelOf(piece, read, model), compile);
         const makes = piece.makes.filter((name) => needed.has(name));
         for (const [name, made] of Object.entries(await session.run(read, makes))) {
           // A copy: what a session made holds all of its memory, repacked weights too.

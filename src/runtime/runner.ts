@@ -121,6 +121,18 @@ export interface ListedResult {
   readonly milliseconds: number;
 }
 
+/**
+ * Session configuration: an arena of the session's own, which goes with it. In the one that sessions
+ * share, what a short-lived one took would stay, between the blocks of what comes after.
+ */
+export const OWN_ARENA: NonNullable<CompileOptions["config"]> = {
+  "session.use_env_allocators": "0",
+};
+/** Session configuration for a graph that runs once: slower, and without a second copy of the weights. */
+export const WITHOUT_REPACKING: NonNullable<CompileOptions["config"]> = {
+  "session.disable_prepacking": "1",
+};
+
 export interface CompileOptions {
   /** ORT's graph optimisation level; default `all`. Graphs that must keep their own memory plan choose `basic` or `disabled`. */
   readonly optimization?: "disabled" | "basic" | "extended" | "all";

@@ -9,7 +9,7 @@ import { toNumbers } from "../graph/tensor.ts";
 import { intAttribute } from "../graph/attributes.ts";
 import type { Graph, Model } from "../graph/types.ts";
 import { BadInputError, RefusedError } from "../errors.ts";
-import type { Runner } from "../runtime/runner.ts";
+import { type Runner, WITHOUT_REPACKING } from "../runtime/runner.ts";
 import { evaluate } from "../eval/evaluate.ts";
 import { readsBlocks, WEIGHT_BYTES_AT_ONCE } from "../plan/compared_pieces.ts";
 import { holdsHalves } from "../plan/full_precision.ts";
@@ -30,9 +30,6 @@ export const DYNAMIC_TOLERANCE = 0.25;
 export const STATIC_TOLERANCE = 0.75;
 /** The same where the graph computes in 16-bit floats. */
 export const HALF_TOLERANCE = 0.05;
-
-/** For a graph that runs once: slower, and without a second copy of the weights. */
-const WITHOUT_REPACKING = { "session.disable_prepacking": "1" };
 
 export interface ForwardComparison {
   /** ‖lowered − user's‖₂ / ‖user's‖₂ over the logits of the batch's target rows. */
