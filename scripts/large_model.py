@@ -1,9 +1,10 @@
-"""A language model of a size that is in use, random weights in int4 as onnxruntime-genai's builder writes them.
+"""A language model of a size that is in use, random weights as onnxruntime-genai's builder writes them.
 
-usage: large_model.py SIZE TOKENIZER FOLDER
+usage: large_model.py SIZE TOKENIZER FOLDER [PRECISION]
 
 SIZE is 0.5B (24 layers of 896, a vocabulary of 151,936) or 1.2B (16 layers of 2,048, 128,256); the
-tokenizer comes from the folder TOKENIZER and knows fewer tokens. Memory and speed are those of a
+tokenizer comes from the folder TOKENIZER and knows fewer tokens. PRECISION is int4 or fp32, int4 if
+absent. Memory and speed are those of a
 trained model; losses and gradients mean nothing. Needs torch, transformers and onnxruntime-genai,
 and for 1.2B about 12 GB of memory and as much on the disk.
 """
@@ -40,7 +41,8 @@ SIZES = {"0.5B": small, "1.2B": large}
 
 
 def main():
-    size, tokenizer, folder = sys.argv[1:]
+    size, tokenizer, folder, *precision = sys.argv[1:]
+    precision = precision[0] if precision else "int4"
     torch.manual_seed(0)
     with tempfile.TemporaryDirectory() as temporary:
         source = pathlib.Path(temporary, "source")
@@ -50,7 +52,7 @@ def main():
         subprocess.run(
             [
                 *(sys.executable, "-m", "onnxruntime_genai.models.builder"),
-                *("-m", source, "-i", source, "-o", folder, "-p", "int4", "-e", "cpu"),
+                *("-m", source, "-i", source, "-o", folder, "-p", precision, "-e", "cpu"),
                 *("-c", pathlib.Path(temporary, "cache")),
                 *("--extra_options", "int4_accuracy_level=4"),
             ],
