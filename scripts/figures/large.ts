@@ -36,18 +36,18 @@ const what = flags.what.split(",");
 
 let worst = 0;
 for (const size of flags.size.split(",")) {
-  const int4 = await make(size, "int4");
-  if (what.includes("train")) { for (const how of RUNS) await train(size, int4, how); }
-  if (what.includes("merge")) await merge(size, int4);
-  Deno.removeSync(int4, { recursive: true });
-  if (!what.includes("quantize")) continue;
-  const floats = await make(size, "fp32");
-  const target = `${folder}/quantized`;
-  print(size, {
-    quantize: 4,
-    ...await taken("quantize", floats, "--save-path", target, "--force"),
-  });
-  Deno.removeSync(floats, { recursive: true });
+  if (what.includes("train") || what.includes("merge")) {
+    const int4 = await make(size, "int4");
+    if (what.includes("train")) { for (const how of RUNS) await train(size, int4, how); }
+    if (what.includes("merge")) await merge(size, int4);
+    Deno.removeSync(int4, { recursive: true });
+  }
+  if (what.includes("quantize")) {
+    const floats = await make(size, "fp32");
+    const to = ["--save-path", `${folder}/quantized`, "--force"];
+    print(size, { quantize: 4, ...await taken("quantize", floats, ...to) });
+    Deno.removeSync(floats, { recursive: true });
+  }
 }
 print("all", { worst, tolerance: TOLERANCE });
 Deno.removeSync(folder, { recursive: true });
