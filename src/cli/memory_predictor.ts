@@ -52,6 +52,7 @@ export function memoryPredictor(run: PredictedRun): Predict {
   const packs = packsTokens(options);
   const plan = (settings: PlannedModelOptions, batch: TokenBatch, use: PlanUse) =>
     planTraining(model, planOptionsFor(settings, prepare(batch, packs), use));
+  const compared = comparedBytes(model.graph, run.weightBytes);
   /** What is computed before the first step is the same for every choice. */
   const before = new Map<string, Schedule>();
   const scheduleOf = (batch: TokenBatch, pass: Pass) => {
@@ -95,7 +96,7 @@ export function memoryPredictor(run: PredictedRun): Predict {
       // Batches that are as long run in parts, too, or for one sequence alone.
       accumulates: flags.gradAccumulationSteps > 1 || flags.batchSize > batch.inputIds.dims[0],
       weightBytes: run.weightBytes,
-      comparedBytes: comparedBytes(model.graph, run.weightBytes),
+      comparedBytes: compared,
       tokenizerBytes: run.tokenizerBytes,
       compiled: Deno.build.standalone,
       shapes: Math.min(run.shapes, PLANS_KEPT),

@@ -28,7 +28,7 @@ export async function checkProvider(
   terminal: Terminal,
 ): Promise<void> {
   const compared = checkedPart(batch);
-  step.numeric = "exact";
+  step.numeric = "exact"; // as the processor; that of the run is chosen afterwards
   const found = await gradientOf(step, compared);
   using onProcessor = new PlannedModel({ ...options, runner: processor });
   const expected = await gradientOf(onProcessor, compared);

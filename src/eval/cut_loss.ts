@@ -3,7 +3,7 @@
  * other the losses of as many rows at a time as there is room for their logits.
  */
 import { prune } from "../graph/passes/prune.ts";
-import type { Graph, Model, ValueInfo, ValueType } from "../graph/types.ts";
+import type { Graph, Model, ValueType } from "../graph/types.ts";
 import { LABELS } from "../plan/names.ts";
 import { TARGET_ROWS } from "../plan/select_rows.ts";
 import { ROW_LOGITS, ROW_LOSSES, withLoss } from "./loss_graph.ts";
@@ -24,8 +24,6 @@ export interface CutLoss {
   readonly headScores: boolean;
 }
 
-const nameOf = ({ name }: ValueInfo) => name;
-
 /** @param model with an output `logits` */
 export function cutLoss(model: Model): CutLoss {
   const { graph } = withLoss(model);
@@ -35,12 +33,10 @@ export function cutLoss(model: Model): CutLoss {
   const [states] = chosen.outputs;
   const held = graph.outputs.filter(({ name }) => name !== ROW_LOSSES && name !== ROW_LOGITS);
   // What the model takes it takes, read or not: an input that nobody knows is to be told.
+  const taken = new Set(model.graph.inputs.map(({ name }) => name));
   const part = (own: Partial<Graph>) => ({
     ...model,
-    graph: prune(
-      { ...graph, ...own, valueInfo: new Map() },
-      new Set(model.graph.inputs.map(nameOf)),
-    ),
+    graph: prune({ ...graph, ...own, valueInfo: new Map() }, taken),
   });
   const head = part({
     nodes: graph.nodes.filter((node) => node !== chosen),

@@ -5,14 +5,11 @@ import type { Model } from "../graph/types.ts";
 import { type Targets, targetsOf, type TokenBatch } from "../data/targets.ts";
 import { LABELS } from "../plan/names.ts";
 import { TARGET_ROWS } from "../plan/select_rows.ts";
-import type { DeviceTensor, Executable, Runner } from "../runtime/runner.ts";
+import type { DeviceTensor, Runnable, Runner } from "../runtime/runner.ts";
 import { type CutLoss, cutLoss } from "./cut_loss.ts";
 import { inParts, logitRowLimit } from "./in_parts.ts";
 import { ROW_LOGITS, ROW_LOSSES } from "./loss_graph.ts";
 import { runOn } from "./run_on.ts";
-
-/** What can be run of a model. */
-export type Runnable = Pick<Executable, "run">;
 
 /** Opens a part of the evaluated model; what has to be closed is not the caller's. */
 export type Open = (model: Model) => Promise<Runnable>;

@@ -4,7 +4,7 @@ import { float32, type Tensor } from "../graph/tensor.ts";
 import type { Graph } from "../graph/types.ts";
 import { MASK_SUFFIX } from "../plan/dropout.ts";
 import { bindInputs } from "../plan/inputs.ts";
-import type { DeviceTensor, Executable, Runner, RunOptions } from "../runtime/runner.ts";
+import type { DeviceTensor, Runnable, Runner, RunOptions } from "../runtime/runner.ts";
 import { batchFeed } from "./batch_feed.ts";
 
 /**
@@ -14,7 +14,7 @@ import { batchFeed } from "./batch_feed.ts";
  */
 export async function runOn(
   runner: Runner,
-  executable: Pick<Executable, "run">,
+  executable: Runnable,
   graph: Graph,
   batch: TokenBatch,
   extra: ReadonlyMap<string, Tensor>,

@@ -284,18 +284,21 @@ async function candidateOf(
     ...(bench === undefined ? {} : {
       latency: await bench.measure(
         { path, graph: written.model.graph },
-        { ...(typeof latency === "object" ? latency : {}), signal },
+        { ...timing(latency), signal },
       ),
     }),
   };
 }
+
+const timing = (latency: MergeRequest["latency"]): LatencyOptions =>
+  typeof latency === "object" ? latency : {};
 
 async function openBench(
   runner: Runner,
   { base, data, latency = true, onNote }: MergeRequest,
 ): Promise<LatencyBench | undefined> {
   if (data === undefined || latency === false) return undefined;
-  const why = whyNotTimed(base.sizeBytes, typeof latency === "object" ? latency : {});
+  const why = whyNotTimed(base.sizeBytes, timing(latency));
   if (why !== undefined) {
     onNote?.(why);
     return undefined;

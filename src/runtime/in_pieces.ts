@@ -4,17 +4,16 @@ import type { Model } from "../graph/types.ts";
 import {
   type CompileOptions,
   type DeviceTensor,
-  type Executable,
   OWN_ARENA,
+  type Runnable,
   type Runner,
 } from "./runner.ts";
-
-/** What runs so: sessions come and go with every run. */
-export type InPieces = Pick<Executable, "run">;
 
 type Tensors = Readonly<Record<string, DeviceTensor>>;
 
 /**
+ * Sessions come and go with every run.
+ *
  * @param model whose values between nodes are tensors
  * @param weightBytes that a session's weights may have, unless a single node reads more
  */
@@ -23,16 +22,16 @@ export function inPieces(
   model: Model,
   weightBytes: number,
   options: CompileOptions = {},
-): InPieces {
+): Runnable {
   const all = model.graph.outputs.map(({ name }) => name);
+  // All outputs stay such: some are there for what the runtime does to those that are none.
+  const pieces = piecesOf(model.graph, weightBytes, all);
   const compile = { ...options, config: { ...OWN_ARENA, ...options.config } };
   return {
     async run(feeds, fetches = all) {
       const known = new Map(Object.entries(feeds));
       using values = new DisposableStack();
       using untilDone = new DisposableStack();
-      // All outputs stay such: some are there for what the runtime does to those that are none.
-      const pieces = piecesOf(model.graph, weightBytes, all);
       const needed = new Set([...fetches, ...pieces.flatMap(({ reads }) => reads)]);
       for (const piece of pieces) {
         const read = Object.fromEntries(piece.reads.map((name) => [name, known.get(name)!]));

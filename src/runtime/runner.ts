@@ -97,6 +97,9 @@ export interface Executable extends Disposable {
   endProfiling(): string;
 }
 
+/** What runs like a compiled graph, however it is held. */
+export type Runnable = Pick<Executable, "run">;
+
 /** A result of an earlier run of some lists, as a feed. */
 export interface EarlierResult {
   /** Number of its list: the same or a lower one. */
