@@ -30,6 +30,19 @@ export interface Slice {
   readonly total: number;
 }
 
+/**
+ * A bias in int32 beside quantised activations and weights. ONNX Runtime makes one integer operator
+ * of them, which takes the bias to have the product of their scales, whatever its own says: who
+ * changes the weight's scale must round the bias anew.
+ */
+export interface IntegerBias {
+  /** Value names of initializers. */
+  readonly codes: string;
+  readonly scales: string;
+  /** The activations' scale: a constant. */
+  readonly inputScale: string;
+}
+
 /** A linear layer as found in a graph, before it has a name. */
 export interface LinearForm extends LinearWeight {
   readonly kind: LinearKind;
@@ -45,6 +58,8 @@ export interface LinearForm extends LinearWeight {
   readonly dtype: DataType;
   /** The bias: its value name, and the value after it was added (`output` where the operator adds it). */
   readonly bias?: { readonly weight: string; readonly output: string };
+  /** Where a bias lies that is added to a product of integers. */
+  readonly integerBias?: IntegerBias;
   /** Which part of a fused linear this is; `outFeatures` is then the part's. */
   readonly slice?: Slice;
 }
@@ -119,7 +134,19 @@ function gemm(index: GraphIndex, node: Node): LinearParts | undefined {
     kind: stored.scales === undefined ? "Gemm" : "DequantizeLinear",
     ...ends(node),
     fusedBias: bias === undefined || bias === "" ? undefined : bias,
+    ...integerBiasOf(index, node),
   };
+}
+
+function integerBiasOf(index: GraphIndex, { inputs }: Node): Pick<LinearForm, "integerBias"> {
+  const [input, , bias] = [0, 1, 2].map((i) => index.producer(inputs[i] ?? ""));
+  if (input?.opType !== "DequantizeLinear" || bias?.opType !== "DequantizeLinear") return {};
+  const [codes, scales] = bias.inputs;
+  const inputScale = input.inputs[1];
+  const { initializers } = index.graph;
+  if (initializers.get(codes)?.dtype !== "int32" || !initializers.has(scales)) return {};
+  if (index.constant(inputScale) === undefined) return {};
+  return { integerBias: { codes, scales, inputScale } };
 }
 
 function matMulNBits(index: GraphIndex, node: Node): LinearParts | undefined {

@@ -25,7 +25,8 @@ export const FORWARD_TOLERANCE = 1e-3;
 export const DYNAMIC_TOLERANCE = 0.25;
 /**
  * The same where scales of the file round them. A third is usual of a model that ONNX Runtime's
- * quantiser has calibrated (`scripts/figures/static.ts`), and training helps it no less.
+ * quantiser has calibrated (`scripts/static_minilm.py`), and training helps it no less
+ * (`scripts/figures/banking77.ts --model`).
  */
 export const STATIC_TOLERANCE = 0.75;
 /** The same where the graph computes in 16-bit floats. */

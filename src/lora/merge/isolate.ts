@@ -4,7 +4,7 @@ import type { Graph, Model, Node } from "../../graph/types.ts";
 import { BadInputError } from "../../errors.ts";
 import { GraphEdit } from "../edit.ts";
 import { type GraphIndex, indexGraph } from "../graph_index.ts";
-import type { LinearForm } from "../linear.ts";
+import type { IntegerBias, LinearForm } from "../linear.ts";
 import { callsOf, findModules, type LinearModule } from "../modules.ts";
 import { splitShared } from "../split_shared.ts";
 
@@ -22,7 +22,13 @@ export function modulesOf(model: Model): Modules {
 }
 
 /** Tensors of a layer that a merge may rewrite. */
-export type LayerPart = "weight" | "scales" | "zeroPoints" | "bias";
+export type LayerPart =
+  | "weight"
+  | "scales"
+  | "zeroPoints"
+  | "bias"
+  | "integerBias.codes"
+  | "integerBias.scales";
 
 /**
  * Gives the layer at `path` some tensors of its own: weights from `Constant` nodes become initializers,
@@ -34,12 +40,12 @@ export function isolate(modules: Modules, path: string, parts: readonly LayerPar
   let now = modules;
   for (const part of parts) {
     const module = moduleAt(now, path);
-    const name = part === "bias" ? module.bias?.weight : module[part];
+    const name = tensorOf(module, module, part);
     if (name === undefined) continue;
     const lifted = liftConstant(now, name);
     const index = lifted === now.model ? now.index : indexGraph(lifted.graph);
     const readers = callsOf(module).flatMap((call) => {
-      const own = part === "bias" ? call.bias!.weight : call[part]!;
+      const own = tensorOf(module, call, part)!;
       return readersOf(index, module, call, own).map((node) => ({ own, node }));
     });
     const joined = readAlike(lifted, name, readers);
@@ -50,6 +56,25 @@ export function isolate(modules: Modules, path: string, parts: readonly LayerPar
     if (split !== now.model) now = modulesOf(split);
   }
   return now;
+}
+
+/** The bias that is rounded anew beside a weight of other scales; each call of a layer would need its own. */
+export function ownIntegerBias({ integerBias, again }: LinearModule): IntegerBias | undefined {
+  return again === undefined ? integerBias : undefined;
+}
+
+/** @param call of the module */
+function tensorOf(module: LinearModule, call: LinearForm, part: LayerPart): string | undefined {
+  switch (part) {
+    case "bias":
+      return call.bias?.weight;
+    case "integerBias.codes":
+      return ownIntegerBias(module)?.codes;
+    case "integerBias.scales":
+      return ownIntegerBias(module)?.scales;
+    default:
+      return call[part];
+  }
 }
 
 /** Calls of a layer whose weight was written several times read the first. */
@@ -119,6 +144,8 @@ function* chainOf(index: GraphIndex, module: LinearModule, call: LinearForm): Ge
     const add = index.producer(call.bias.output);
     if (add !== undefined) yield add;
   }
+  const rounded = ownIntegerBias(module) && index.producer(call.bias!.weight);
+  if (rounded !== undefined) yield* unshared(index, module, rounded);
   if (call.kind === "MatMulInteger") {
     const scaled = index.producer(call.output);
     for (const input of scaled?.inputs ?? []) {

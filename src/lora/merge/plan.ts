@@ -20,8 +20,16 @@ import type { GraphIndex } from "../graph_index.ts";
 import { callsOf, type LinearModule } from "../modules.ts";
 import { storedMatrix } from "../stored_matrix.ts";
 import type { ModuleChange, RowChange } from "./delta.ts";
-import { isolate, type LayerPart, moduleAt, type Modules, modulesOf } from "./isolate.ts";
+import {
+  isolate,
+  type LayerPart,
+  moduleAt,
+  type Modules,
+  modulesOf,
+  ownIntegerBias,
+} from "./isolate.ts";
 import { type MatrixReport, mergeMatrix } from "./matrix.ts";
+import { ScaledBias } from "./scaled_bias.ts";
 import { mergeToFloat, replaceByFloat } from "./to_float.ts";
 
 /**
@@ -113,7 +121,9 @@ export function planMerge(
 }
 
 function partsOf(change: ModuleChange | undefined): readonly LayerPart[] {
-  const parts = ["weight", "scales", "zeroPoints"] as const;
+  const parts = [
+    ...["weight", "scales", "zeroPoints", "integerBias.codes", "integerBias.scales"] as const,
+  ];
   return change?.bias === undefined ? parts : [...parts, "bias"];
 }
 
@@ -206,6 +216,8 @@ class Planner {
       if (name !== undefined && type !== undefined) this.#pending(name, type);
     }
     if (wide !== undefined && module.kind === "MatMulNBits") this.#setBits(module, 8);
+    const bias = this.#scaledBias(module);
+    for (const [name, type] of bias?.tensors ?? []) this.#pending(name, type);
     const labels = { weight: module.weight, bits: wide === undefined ? module.bits : 8 };
     const isWide = wide !== undefined;
     this.#task(module, matrix, async (write, inputs, scratch = new Scratch()) => {
@@ -219,8 +231,26 @@ class Planner {
         const tensor = made.tensors[part];
         if (name !== undefined && tensor !== undefined) write(name, tensor.bytes);
       }
+      if (bias !== undefined && made.tensors.scales !== undefined) {
+        for (const [name, { bytes }] of bias.beside(made.tensors.scales)) write(name, bytes);
+      }
       return made.report;
-    }, Object.values(names).filter((name) => name !== undefined));
+    }, [
+      ...Object.values(names).filter((name) => name !== undefined),
+      ...(bias?.tensors ?? []).map(([name]) => name),
+    ]);
+  }
+
+  #scaledBias(module: LinearModule): ScaledBias | undefined {
+    const integerBias = ownIntegerBias(module);
+    if (integerBias === undefined || module.scales === undefined) return undefined;
+    const [weightScales, inputScale] = [module.scales, integerBias.inputScale].map((name) =>
+      this.#index.constant(name)!
+    );
+    const [codes, biasScales] = [integerBias.codes, integerBias.scales].map((name) =>
+      [name, this.#index.constant(name)!] as const
+    );
+    return ScaledBias.of(codes, biasScales, weightScales, inputScale);
   }
 
   #addFloat(module: LinearModule, changes: readonly RowChange[]): void {
