@@ -239,7 +239,7 @@ def bert_integer_to_float():
         session_optimized(f"{temporary}/quantized.onnx", target)
 
 
-def quantized_statically(name, **options):
+def quantized_statically(name, quant_format=QuantFormat.QDQ, **options):
     generator = np.random.default_rng(3)
     tokens = [generator.integers(0, VOCABULARY, (2, 9)) for _ in range(4)]
     with tempfile.TemporaryDirectory() as temporary:
@@ -248,11 +248,10 @@ def quantized_statically(name, **options):
             f"{temporary}/bert.onnx",
             str(directory(name) / "model.onnx"),
             Calibration(tokens, TOKEN_INPUTS),
-            quant_format=QuantFormat.QDQ,
+            quant_format=quant_format,
             per_channel=True,
             weight_type=QuantType.QInt8,
-            op_types_to_quantize=["MatMul", "Gemm"],
-            **options,
+            **{"op_types_to_quantize": ["MatMul", "Gemm"], **options},
         )
 
 
@@ -267,6 +266,16 @@ def bert_qdq_floats():
         "bert-qdq-floats",
         activation_type=QuantType.QInt8,
         extra_options={"AddQDQPairToWeight": True, "ActivationSymmetric": True},
+    )
+
+
+def bert_qoperator():
+    """QLinearMatMul, QGemm and other operators on quantised activations."""
+    quantized_statically(
+        "bert-qoperator",
+        QuantFormat.QOperator,
+        activation_type=QuantType.QUInt8,
+        op_types_to_quantize=None,
     )
 
 
@@ -383,6 +392,7 @@ MAKERS = [
     bert_integer_to_float,
     bert_qdq,
     bert_qdq_floats,
+    bert_qoperator,
     albert,
     deberta,
     bert_masked,

@@ -7,6 +7,8 @@ For each FOLDER/NAME writes beside it, as far as they are asked for
 - NAME-fused, by the optimiser for transformers;
 - NAME-fused-int8, that with weights in 8 bits and activations rounded as it runs;
 - NAME-static, weights in 8 bits and activations rounded by scales of the file (QDQ);
+- NAME-static-qoperator, that with products, softmax and what only moves elements as operators on
+  quantised activations;
 - NAME-nf4, weights in bitsandbytes' 4 bits;
 - NAME-static-floats, that with the weights as floats before their own QuantizeLinear and
   DequantizeLinear, as TensorRT takes it.
@@ -58,7 +60,7 @@ def fused_int8(source, target):
     between.unlink()
 
 
-def static(source, target, **options):
+def static(source, target, quant_format=QuantFormat.QDQ, **options):
     generator = np.random.default_rng(3)
     tokens = [generator.integers(3, TOKENS, (8, length)) for length in range(4, 20)]
     # Calls of one layer read its weight through Identity; as they are, the second's would be rounded
@@ -69,17 +71,22 @@ def static(source, target, **options):
         str(between),
         str(target),
         Calibration(tokens, ("input_ids", "attention_mask")),
-        quant_format=QuantFormat.QDQ,
+        quant_format=quant_format,
         per_channel=True,
         weight_type=QuantType.QInt8,
-        op_types_to_quantize=["MatMul", "Gemm"],
-        **options,
+        **{"op_types_to_quantize": ["MatMul", "Gemm"], **options},
     )
     between.unlink()
 
 
 def static_floats(source, target):
     static(source, target, extra_options={"AddQDQPairToWeight": True})
+
+
+def static_qoperator(source, target):
+    # Sums are left out: that of scores and a mask has a scale that leaves nothing of the scores.
+    types = ["MatMul", "Gemm", "Softmax", "Gather", "Split", "Reshape", "Transpose"]
+    static(source, target, QuantFormat.QOperator, op_types_to_quantize=types)
 
 
 def nf4(source, target):
@@ -95,6 +102,7 @@ FORMS = {
     "fused-int8": fused_int8,
     "static": static,
     "static-floats": static_floats,
+    "static-qoperator": static_qoperator,
     "nf4": nf4,
 }
 

@@ -31,7 +31,9 @@ const FORMS: Readonly<Record<string, Tolerances>> = {
   "fused-int8": ROUNDED,
   static: ROUNDED,
   "static-floats": ROUNDED,
+  "static-qoperator": ROUNDED,
 };
+const OF_OPTIMIZER = ["fused", "fused-int8", "static", "static-floats", "static-qoperator"];
 
 const folder = Deno.makeTempDirSync({ prefix: "graft-architectures-" });
 
@@ -126,7 +128,7 @@ try {
     );
     const tried = [
       ...await quantized(models, ["nf4"], there),
-      ...await quantized(models, ["fused", "fused-int8", "static", "static-floats"], known),
+      ...await quantized(models, OF_OPTIMIZER, known),
     ];
     for (const { name, form, not_made } of tried) {
       if (not_made !== undefined) console.log(JSON.stringify({ name, exporter, form, not_made }));

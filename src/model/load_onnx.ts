@@ -1,5 +1,6 @@
 /** Loads an ONNX file with the data files beside it. */
 import { BadInputError, StorageError } from "../errors.ts";
+import { qoperatorsToQdq } from "../graph/passes/qoperators_to_qdq.ts";
 import type { Model } from "../graph/types.ts";
 import { decodeModel, type ExternalRef } from "../onnx/mod.ts";
 import { openMapped } from "../system/mapped_file.ts";
@@ -33,7 +34,8 @@ function modelFile(path: string): string {
 }
 
 /**
- * Maps a model file and its external data and decodes it.
+ * Maps a model file and its external data and decodes it; operators on quantised activations become
+ * those that all verbs know (see `qoperatorsToQdq()`).
  *
  * @param path of the `.onnx` file; data files are looked for in this path's folder, not in that of
  * a file it links to.
@@ -76,7 +78,8 @@ export function loadOnnx(path: string, open: (path: string) => OpenFile = openMa
     return bytes.subarray(offset, offset + length);
   };
   try {
-    const model = decodeModel(bytesOf(modelFile(path)), { file: path, external });
+    const decoded = decodeModel(bytesOf(modelFile(path)), { file: path, external });
+    const model = qoperatorsToQdq(decoded);
     const files = [...opened.keys()];
     const sizeBytes = [...opened.values()].reduce((sum, { bytes }) => sum + bytes.byteLength, 0);
     return { model, files, sizeBytes, [Symbol.dispose]: close };

@@ -1,5 +1,6 @@
 /** Decoded models of the fixtures, and the oracles beside them. */
 import { decodeModel } from "../../src/onnx/mod.ts";
+import { qoperatorsToQdq } from "../../src/graph/passes/qoperators_to_qdq.ts";
 import type { Model } from "../../src/graph/types.ts";
 
 const FIXTURES = new URL("../fixtures/", import.meta.url).pathname;
@@ -13,11 +14,11 @@ export const referenceDir = (name: string) => `${FIXTURES}reference/${name}`;
 /** The model that graft embeds. */
 export const MINILM_DIR = new URL("../../models/all-minilm-l6-v2-int8", import.meta.url).pathname;
 
-/** Reads `model.onnx` of a folder with its external data. */
+/** Reads `model.onnx` of a folder with its external data, as graft's verbs do. */
 export function readModel(dir: string): Model {
   const file = `${dir}/model.onnx`;
   const data = new Map<string, Uint8Array>();
-  return decodeModel(Deno.readFileSync(file), {
+  const decoded = decodeModel(Deno.readFileSync(file), {
     file,
     external({ location, offset, length }) {
       let bytes = data.get(location);
@@ -25,4 +26,5 @@ export function readModel(dir: string): Model {
       return bytes.subarray(offset, offset + length);
     },
   });
+  return qoperatorsToQdq(decoded);
 }

@@ -127,6 +127,9 @@ const DIALECTS: Readonly<Record<string, readonly string[]>> = {
   "bert-qdq-floats": ["query", "key", "value"].map((name) =>
     `bert.encoder.layer.0.attention.self.${name}`
   ),
+  "bert-qoperator": ["query", "key", "value"].map((name) =>
+    `bert.encoder.layer.0.attention.self.${name}`
+  ),
   "bert-integer-to-float": ["key", "query", "value"].map((name) =>
     `bert.encoder.layer.0.attention.self.${name}`
   ),

@@ -176,6 +176,20 @@ Deno.test("rewriteDynamicQuantization() moves floats where the graph moves integ
   assertEquals(graph.nodes[1].attributes, { perm: ints([0]) });
 });
 
+Deno.test("rewriteDynamicQuantization() splits floats where the graph splits integers", () => {
+  const nodes = [
+    Q,
+    node("Split", ["q", "shape"], ["a", "b"]),
+    node("DequantizeLinear", ["a", "q_scale", "q_zero"], ["y"]),
+    node("DequantizeLinear", ["b", "q_scale", "q_zero"], ["z"]),
+  ];
+  assertEquals(shown(rewritten(nodes, "y", "z")), [
+    "a.float,b.float = Split(x,shape)",
+    "y = Identity(a.float)",
+    "z = Identity(b.float)",
+  ]);
+});
+
 Deno.test("rewriteDynamicQuantization() keeps pairs of other scales and quantised constants", () => {
   const other = [Q, node("DequantizeLinear", ["q", "q_scale_else", "q_zero"], ["y"])];
   assertEquals(rewritten(other, "y").nodes, other);

@@ -45,6 +45,7 @@ const MOVES = new Set([
   "Identity",
   "Reshape",
   "Slice",
+  "Split",
   "Squeeze",
   "Transpose",
   "Unsqueeze",
@@ -121,13 +122,16 @@ class Rewriter {
   #moved(node: Node): readonly Node[] | undefined {
     const twin = this.#twins.get(node.inputs[0]);
     if (twin === undefined || node.domain !== "" || !MOVES.has(node.opType)) return undefined;
-    const float = this.#weights.fresh(`${node.outputs[0]}.float`);
-    this.#twins.set(node.outputs[0], { ...twin, float });
+    const floats = node.outputs.map((output) => {
+      const float = this.#weights.fresh(`${output}.float`);
+      this.#twins.set(output, { ...twin, float });
+      return float;
+    });
     return [node, {
       ...node,
-      name: float,
+      name: floats[0],
       inputs: [twin.float, ...node.inputs.slice(1)],
-      outputs: [float],
+      outputs: floats,
     }];
   }
 
