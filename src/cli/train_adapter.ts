@@ -17,6 +17,7 @@ import {
   type LoraWeights,
   makeTrainable,
   parseLayers,
+  reachOf,
   resolveModulesToSave,
   resolveTargets,
   targetNames,
@@ -32,8 +33,10 @@ import type { TrainFlags } from "./train_flags.ts";
 /** A model with an adapter in it, ready to train. */
 export interface AdaptedModel {
   readonly model: Model;
-  /** Tensors to train, by name. */
+  /** Tensors of the adapter, by name. */
   readonly trainable: ReadonlyMap<string, Trainable>;
+  /** Those that the loss depends on: what is trained. */
+  readonly trained: ReadonlySet<string>;
   /** Whether a classification head was added. */
   readonly newHead: boolean;
   /** What `adapter_config.json` will say. */
@@ -128,11 +131,15 @@ export interface AdapterTargets {
 export function targetsOf(model: Model, flags: TrainFlags): AdapterTargets {
   const config = loraConfigOf(flags);
   const modules = findModules(model);
-  return {
-    modules,
-    sites: resolveTargets(modules, config),
-    saved: resolveModulesToSave(modules, config.modulesToSave),
-  };
+  const reaches = reachOf(model);
+  const saved = resolveModulesToSave(modules, config.modulesToSave);
+  const unreached = saved.find((module) => !reaches(module));
+  if (unreached !== undefined) {
+    throw new UsageError(
+      `Cannot train "${unreached.path}" (--modules-to-save): the loss does not depend on it`,
+    );
+  }
+  return { modules, sites: resolveTargets(modules, config, reaches), saved };
 }
 
 /** Adds a new adapter, fully trained modules and, for classes without an output `logits`, a head. */
@@ -161,7 +168,13 @@ export function addAdapter(
     for (const [name, what] of edited.trainable) trainable.set(name, what);
   }
   const adapted = targetNames(sites.map(({ module }) => module.path), modules);
-  return { model: now, trainable, newHead, config: peftConfigOf(flags, adapted, labels, newHead) };
+  return {
+    model: now,
+    trainable,
+    trained: new Set(trainable.keys()),
+    newHead,
+    config: peftConfigOf(flags, adapted, labels, newHead),
+  };
 }
 
 /**
@@ -188,17 +201,24 @@ export function continueAdapter(
   }
   const config = { ...adapter.config, dropout };
   const applied = applyAdapter(model, { ...adapter, config }, { dropout: true });
+  // PEFT adapts BERT's pooler, too, where nothing reads it.
+  const reaches = reachOf(model);
+  const others = new Set(
+    findModules(model).filter((module) => !reaches(module)).map(({ path }) => path),
+  );
+  const trained = [...applied.trainable].filter(([, { path }]) => !others.has(path));
   return {
     model: applied.model,
     trainable: applied.trainable,
+    trained: new Set(trained.map(([name]) => name)),
     newHead: adapter.head !== undefined,
     config,
   };
 }
 
-/** Sorts trained tensors into an adapter. */
+/** Sorts tensors into an adapter; what was not trained is as it was. */
 export function adapterOf(
-  { trainable, newHead, config }: AdaptedModel,
+  { model, trainable, newHead, config }: AdaptedModel,
   parameters: ReadonlyMap<string, Tensor>,
   card: AdapterCard,
 ): Adapter & { readonly card: AdapterCard } {
@@ -206,7 +226,7 @@ export function adapterOf(
   for (const [name, { path, which }] of trainable) {
     if (newHead && (name === HEAD.weight || name === HEAD.bias)) continue;
     const parts = byPath.get(path) ?? {};
-    parts[which] = parameters.get(name);
+    parts[which] = parameters.get(name) ?? model.graph.initializers.get(name);
     byPath.set(path, parts);
   }
   const lora = new Map<string, LoraWeights>();

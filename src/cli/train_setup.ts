@@ -93,7 +93,7 @@ export async function setUpTraining(
   const options = {
     runner,
     model: adapted.model,
-    trainable: new Set(adapted.trainable.keys()),
+    trainable: adapted.trained,
     objective: data.task,
     dropout: flags.loraDropout,
     ...forms,
@@ -191,8 +191,8 @@ async function chosenForms(
 }
 
 /** The trainable share, as the first thing a run says. */
-function formatTrainable(base: Model, { model, trainable }: AdaptedModel): string {
-  const count = [...trainable.keys()].reduce(
+function formatTrainable(base: Model, { model, trained }: AdaptedModel): string {
+  const count = [...trained].reduce(
     (sum, name) => sum + elementCount(model.graph.initializers.get(name)!.dims),
     0,
   );

@@ -27,7 +27,7 @@ export interface HeadOptions {
 /** Names of a new head's tensors, in the graph and in `head.safetensors`. */
 export const HEAD = { weight: "head.weight", bias: "head.bias" } as const;
 /** The output that a classifier's scores leave by. */
-const LOGITS_OUTPUT = "logits";
+export const LOGITS_OUTPUT = "logits";
 
 /** A model's token states: an output [batch, sequence, hidden]. */
 export interface TokenStates {

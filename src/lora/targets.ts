@@ -17,6 +17,9 @@ export interface LoraSite {
   readonly dropout: number;
 }
 
+/** Whether what is trained depends on a module; see `reachOf()`. */
+export type Reach = (module: LinearModule) => boolean;
+
 /**
  * Chooses the modules a configuration targets, in the graph's order.
  *
@@ -24,11 +27,13 @@ export interface LoraSite {
  * (`q`, `v`, `attention`, `mlp`, `all-linear`: all but the head), a glob (`model.layers.*.q_proj`) or
  * a regular expression over the whole path. Modules of `modulesToSave` are left out.
  *
+ * @param reaches modules that it is false for are left out; default all are reached
  * @throws {UsageError} where a target or a key of a pattern matches nothing, listing what there is
  */
 export function resolveTargets(
   modules: readonly LinearModule[],
   config: LoraConfig,
+  reaches: Reach = () => true,
 ): readonly LoraSite[] {
   validateLoraConfig(config);
   const saved = (path: string) => config.modulesToSave.some((name) => endsWith(path, name));
@@ -37,7 +42,13 @@ export function resolveTargets(
   for (const target of config.targetModules) {
     const found = matching(modules, target);
     if (found.length === 0) throw noMatch(modules, target);
-    for (const module of found) if (allowed(module) && !saved(module.path)) chosen.add(module);
+    const reached = found.filter(reaches);
+    if (reached.length === 0) {
+      throw new UsageError(
+        `Cannot train LoRA at "${target}": the loss does not depend on ${found[0].path}`,
+      );
+    }
+    for (const module of reached) if (allowed(module) && !saved(module.path)) chosen.add(module);
   }
   if (chosen.size === 0 && config.targetModules.length > 0) {
     throw new UsageError(

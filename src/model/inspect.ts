@@ -5,6 +5,7 @@ import { graphsWithin } from "../graph/nested.ts";
 import { type Dim, type Model, operatorName, type Opsets } from "../graph/types.ts";
 import { DEFAULT_LORA } from "../lora/config.ts";
 import { findModules, type LinearModule } from "../lora/modules.ts";
+import { reachOf } from "../lora/reach.ts";
 import { resolveTargets, usualTargets } from "../lora/targets.ts";
 import { countParameters } from "./count_parameters.ts";
 import type { PredictedMemory } from "../plan/memory.ts";
@@ -81,7 +82,7 @@ export function inspectModel(model: Model, options: InspectOptions): Inspection 
   const modules = findModules(model, { allowAmbiguous: true });
   const targetModules = options.targetModules ?? usualTargets(modules);
   const config = { ...DEFAULT_LORA, rank, targetModules };
-  const sites = modules.length === 0 ? [] : resolveTargets(modules, config);
+  const sites = modules.length === 0 ? [] : resolveTargets(modules, config, reachOf(model));
   const trainable = sites.reduce(
     (sum, { module, rank }) => sum + rank * (module.inFeatures + module.outFeatures),
     0,

@@ -1,0 +1,29 @@
+/** Which linear layers what is trained depends on. */
+import { neededNodes } from "../graph/passes/prune.ts";
+import type { Model } from "../graph/types.ts";
+import { UsageError } from "../errors.ts";
+import { LOGITS_OUTPUT, tokenStates } from "./head.ts";
+import { callsOf, type LinearModule } from "./modules.ts";
+
+/**
+ * Tells the layers that the loss depends on: through `logits`, or through the token states that a new
+ * head reads. BERT's pooler, for one, makes an output of its own, and has no gradient beside a new head.
+ */
+export function reachOf(model: Model): (module: LinearModule) => boolean {
+  const output = lossOutput(model);
+  if (output === undefined) return () => true;
+  const needed = neededNodes(model.graph.nodes, [output]);
+  const values = new Set(needed.flatMap(({ outputs }) => outputs));
+  return (module) => callsOf(module).some((call) => values.has(call.output));
+}
+
+/** `undefined` where the model has none, which is told where it is needed. */
+function lossOutput(model: Model): string | undefined {
+  if (model.graph.outputs.some(({ name }) => name === LOGITS_OUTPUT)) return LOGITS_OUTPUT;
+  try {
+    return tokenStates(model).name;
+  } catch (error) {
+    if (error instanceof UsageError) return undefined;
+    throw error;
+  }
+}
