@@ -12,6 +12,8 @@ import {
   type TextProcessor,
   TokenStore,
 } from "../data/mod.ts";
+import type { Graph } from "../graph/types.ts";
+import { fixedShape } from "../plan/inputs.ts";
 import { TemporaryBytes } from "../data/io/file_source.ts";
 import type { DataFlags } from "./data_flags.ts";
 import { formatCount } from "./format.ts";
@@ -25,8 +27,18 @@ export interface ModelText {
   readonly text: TextProcessor;
   /** Whether the model has an input `token_type_ids`. */
   readonly tokenTypeIds: boolean;
+  /** Tokens of every sequence, where the model takes no other number. */
+  readonly length?: number;
   /** Rows of the embedding, where known. */
   readonly vocabSize?: number;
+}
+
+/** What of it the graph tells. */
+export function inputsOf(graph: Graph): Pick<ModelText, "tokenTypeIds" | "length"> {
+  return {
+    tokenTypeIds: graph.inputs.some(({ name }) => name === "token_type_ids"),
+    length: fixedShape(graph).length,
+  };
 }
 
 export type RowOrder = OrderOptions["order"];
@@ -68,7 +80,7 @@ export async function encodeBatches(
 ): Promise<Batches> {
   const large = dataset.source.sizeBytes >= ON_DISK_FROM_BYTES;
   const bytes = large ? resources.use(new TemporaryBytes()) : new MemoryBytes();
-  const maxLength = maxLengthOf(flags, model.text);
+  const maxLength = model.length ?? maxLengthOf(flags, model.text);
   const { rows, report } = await prepareRows(dataset, model.text, {
     maxLength,
     maskPrompt: flags.maskPrompt,
@@ -89,7 +101,7 @@ export async function encodeBatches(
     order,
     seed: flags.seed,
     padId: model.text.info.padId ?? 0,
-    buckets: defaultBuckets(maxLength),
+    buckets: model.length === undefined ? defaultBuckets(maxLength) : [model.length],
     tokenTypeIds: model.tokenTypeIds,
   });
 }

@@ -7,7 +7,7 @@ import { classCount } from "../model/model_kind.ts";
 import { withCarried, withCarriedNames } from "../model/carried_model.ts";
 import type { OpenedModel } from "../model/open_model.ts";
 import type { DataFlags } from "./data_flags.ts";
-import { columnsOf, encodeBatches } from "./encode_data.ts";
+import { columnsOf, encodeBatches, inputsOf } from "./encode_data.ts";
 import type { Terminal } from "./output.ts";
 
 export interface EvalData extends Disposable {
@@ -53,7 +53,7 @@ export async function loadEvalData(
     order: "by-length",
     model: {
       text: opened.text,
-      tokenTypeIds: graph.inputs.some(({ name }) => name === "token_type_ids"),
+      ...inputsOf(graph),
       vocabSize: task === "causal" ? classes : undefined,
     },
     flags: { ...flags, seed: 0 },

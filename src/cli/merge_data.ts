@@ -12,6 +12,7 @@ import { readTextFiles } from "../model/tokenizer_files.ts";
 import type { TokenBatch } from "../data/targets.ts";
 import type { BatchSource } from "../train/step.ts";
 import { parseConfig, resolveValues } from "./config.ts";
+import { inputsOf } from "./encode_data.ts";
 import type { Terminal } from "./output.ts";
 import { labelsFor } from "./train_adapter.ts";
 import { loadTrainData } from "./train_data.ts";
@@ -95,11 +96,10 @@ async function open(
   using resources = new DisposableStack();
   const folder = homeOf(modelFile);
   const text = resources.use(await GuardedText.start(readTextFiles(folder)));
-  const tokenTypeIds = model.graph.inputs.some(({ name }) => name === "token_type_ids");
   const loaded = resources.use(
     await loadTrainData(
       settings,
-      { text, tokenTypeIds },
+      { text, ...inputsOf(model.graph) },
       (found, source) => card?.labels ?? labelsFor(model, readModelLabels(folder), found, source),
       terminal,
     ),

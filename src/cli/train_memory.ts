@@ -1,9 +1,10 @@
 /** What a training run will take, said before its first step, and what it keeps so that it fits. */
 import { Batches } from "../data/mod.ts";
 import { batchShapes } from "../data/largest_batch.ts";
-import { cutTokens, sliceBatch } from "../data/slice_batch.ts";
+import { firstTokens, sliceBatch } from "../data/slice_batch.ts";
 import type { TokenBatch } from "../data/targets.ts";
 import { RefusedError } from "../errors.ts";
+import { fixedShape } from "../plan/inputs.ts";
 import { freeBytes, freeSwapBytes, processMemory } from "../system/memory.ts";
 import { type Fit, fitMemory } from "../train/fit_memory.ts";
 import { keepBudget } from "../train/keep_budget.ts";
@@ -59,8 +60,10 @@ export async function fitTraining(
 > {
   const chosen = flags.resume ? readChosenMemory(flags.adapterPath) : undefined;
   const lanes = laneCount(parts.options.runner, parts.lanes ?? chosen?.lanes ?? flags.threads);
-  const { largest, shapes } = await shapesOf(parts.data.train, lanes);
-  const validation = parts.data.validation && await shapesOf(parts.data.validation, lanes);
+  const { sequences: together } = fixedShape(parts.options.model.graph);
+  const { largest, shapes } = await shapesOf(parts.data.train, lanes, together);
+  const validation = parts.data.validation &&
+    await shapesOf(parts.data.validation, lanes, together);
   const [sequences, length] = largest.inputIds.dims;
   const most = Math.min(sequences, sequencesAtOnce(TOKENS_AT_ONCE, length));
   const planned = Math.min(shapes, microSteps(flags));
@@ -123,14 +126,15 @@ export async function fitTraining(
   return { ...fit, tokens, readyWeights, lanes };
 }
 
-async function shapesOf(data: BatchSource<TokenBatch>, lanes: number) {
-  if (data instanceof Batches) {
-    return await batchShapes(
+/** @param together sequences that the model takes at once, where it takes no other number */
+async function shapesOf(data: BatchSource<TokenBatch>, lanes: number, together?: number) {
+  const { largest, shapes } = data instanceof Batches
+    ? await batchShapes(
       data,
       (sequences, length) => partSize(sequences, sequencesAtOnce(TOKENS_AT_ONCE, length), lanes),
-    );
-  }
-  return { largest: await data.batch(0, 0), shapes: 1 };
+    )
+    : { largest: await data.batch(0, 0), shapes: 1 };
+  return { largest: sliceBatch(largest, 0, together ?? Infinity), shapes };
 }
 
 /** Batches that a run looks at; unbounded where it counts epochs. */
@@ -164,7 +168,7 @@ function whatFits(predict: Predict, one: TokenBatch, budgetBytes: number): strin
   let [, length] = one.inputIds.dims;
   let smallest = Infinity;
   while ((length = length >> 1) >= SHORTEST) {
-    const { peakBytes } = predict(shortened(one, length), 0);
+    const { peakBytes } = predict(firstTokens(one, length), 0);
     if (peakBytes <= budgetBytes) {
       return `--max-seq-length ${length} would fit, in ${formatBytes(peakBytes)} one at a time`;
     }
@@ -173,19 +177,4 @@ function whatFits(predict: Predict, one: TokenBatch, budgetBytes: number): strin
   return smallest === Infinity
     ? "a smaller model would fit"
     : `even ${SHORTEST} tokens would take ${formatBytes(smallest)}: the model is too large for it`;
-}
-
-/** The first tokens of each sequence. */
-function shortened(batch: TokenBatch, length: number): TokenBatch {
-  const [sequences, whole] = batch.inputIds.dims;
-  const rows = Array.from({ length: sequences }, (_, row) => row);
-  const cut = (value: TokenBatch["inputIds"]) => cutTokens(value, rows, length);
-  const { labels, tokenTypeIds } = batch;
-  return {
-    ...batch,
-    inputIds: cut(batch.inputIds),
-    attentionMask: cut(batch.attentionMask),
-    ...(tokenTypeIds && { tokenTypeIds: cut(tokenTypeIds) }),
-    ...(labels && { labels: Array.from(labels).filter((_, i) => i % whole < length) }),
-  };
 }

@@ -1,5 +1,6 @@
 /** `--numeric`: how gradients are computed, checked on the first batch before it is used. */
 import { sliceBatch } from "../data/slice_batch.ts";
+import { type RowCut, together } from "../data/row_cuts.ts";
 import type { TokenBatch } from "../data/targets.ts";
 import { RefusedError } from "../errors.ts";
 import type { Numeric } from "../plan/names.ts";
@@ -39,6 +40,7 @@ export interface Opened {
  * end in floats: each opened anew, as each needs other memory. A model that is not gone on with is
  * disposed of.
  *
+ * @param cut which sequences run together
  * @param open opens the model to compute otherwise; throws a {@linkcode RefusedError} where memory
  * does not suffice
  */
@@ -47,13 +49,14 @@ export async function chooseNumeric<O extends Opened>(
   open: (arithmetic: Arithmetic) => Promise<O>,
   batch: TokenBatch,
   terminal: Terminal,
+  cut: RowCut = together,
 ): Promise<{ readonly opened: O; readonly choice: NumericChoice }> {
   const { numeric, rotated, sliced } = first.arithmetic;
   if (numeric === "exact") {
-    const opened = await inSlicesOrFloats(first, open, batch, terminal);
+    const opened = await inSlicesOrFloats(first, open, batch, terminal, cut);
     return { opened, choice: { setting: "exact" } };
   }
-  let check = await checked(first, batch, terminal);
+  let check = await checked(first, batch, terminal, cut);
   if (check.passed) return { opened: first, choice: { setting: "fast", check } };
   const use = { passes: ["training"], numeric: "fast" } as const;
   const { readsStored } = first.step.planOf(rowsAtOnce(first, batch), use);
@@ -62,7 +65,7 @@ export async function chooseNumeric<O extends Opened>(
     ? await openWhereItFits(open, { numeric: "fast", rotated: true, sliced })
     : undefined;
   if (second !== undefined) {
-    check = await checked(second, batch, terminal);
+    check = await checked(second, batch, terminal, cut);
     if (check.passed) return { opened: second, choice: { setting: "fast", check } };
     second.step[Symbol.dispose]();
   }
@@ -73,7 +76,7 @@ export async function chooseNumeric<O extends Opened>(
       `${formatCheck(check)}, and the cosine must be >= ${FAST_THRESHOLD}; going on in exact`,
   ));
   const exact = await open({ numeric: "exact", rotated: false, sliced });
-  const opened = await inSlicesOrFloats(exact, open, batch, terminal);
+  const opened = await inSlicesOrFloats(exact, open, batch, terminal, cut);
   return { opened, choice: { setting: "exact", check } };
 }
 
@@ -83,6 +86,7 @@ async function inSlicesOrFloats<O extends Opened>(
   open: (arithmetic: Arithmetic) => Promise<O>,
   batch: TokenBatch,
   terminal: Terminal,
+  cut: RowCut,
 ): Promise<O> {
   if (!exact.step.sliced) return exact;
   const { readsStored } = exact.step.planOf(rowsAtOnce(exact, batch), {
@@ -93,7 +97,11 @@ async function inSlicesOrFloats<O extends Opened>(
     exact.step.sliced = false;
     return exact;
   }
-  const { relativeError, passed } = await checkSliced(exact.step, rowsAtOnce(exact, batch));
+  const { relativeError, passed } = await checkSliced(
+    exact.step,
+    rowsAtOnce(exact, batch),
+    cut,
+  );
   const found = `relative error ${formatShare(relativeError)}`;
   if (passed) {
     terminal.note(
@@ -115,8 +123,9 @@ async function checked(
   opened: Opened,
   batch: TokenBatch,
   terminal: Terminal,
+  cut: RowCut,
 ): Promise<FastCheck> {
-  const check = await checkFast(opened.step, rowsAtOnce(opened, batch));
+  const check = await checkFast(opened.step, rowsAtOnce(opened, batch), cut);
   const how = opened.arithmetic.rotated ? ", weights of 8 bits rotated and rounded anew" : "";
   if (check.passed) {
     terminal.note(

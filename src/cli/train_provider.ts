@@ -1,4 +1,5 @@
 /** Compares what an execution provider trains with what the processor does, before the first step. */
+import { type RowCut, together } from "../data/row_cuts.ts";
 import type { TokenBatch } from "../data/targets.ts";
 import { RefusedError } from "../errors.ts";
 import type { Runner } from "../runtime/runner.ts";
@@ -26,12 +27,13 @@ export async function checkProvider(
   processor: Runner,
   batch: TokenBatch,
   terminal: Terminal,
+  cut: RowCut = together,
 ): Promise<void> {
-  const compared = checkedPart(batch);
+  const compared = cut(checkedPart(batch));
   step.numeric = "exact"; // as the processor; that of the run is chosen afterwards
-  const found = await gradientOf(step, compared);
+  const found = await gradientOf(step, ...compared);
   using onProcessor = new PlannedModel({ ...options, runner: processor });
-  const expected = await gradientOf(onProcessor, compared);
+  const expected = await gradientOf(onProcessor, ...compared);
   const { cosine, relativeError } = compareGradients(expected, found);
   const figures = `cosine ${cosine.toFixed(4)}, relative error ${formatShare(relativeError)}`;
   const { description } = options.runner;

@@ -2,6 +2,7 @@
 import { dirname } from "@std/path";
 import { type TrainingForms, trainingForms } from "../bench/training_forms.ts";
 import { GuardedText } from "../data/mod.ts";
+import { type RowCut, withoutPadding } from "../data/row_cuts.ts";
 import { sliceBatch } from "../data/slice_batch.ts";
 import { quantizedConstantBytes } from "../graph/passes/quantize_constants.ts";
 import { elementCount } from "../graph/tensor.ts";
@@ -25,6 +26,7 @@ import { OPTIMIZER_DEFAULTS } from "../train/update_rules.ts";
 import { VERSION } from "../version.ts";
 import { readChosenMemory } from "./chosen_memory.ts";
 import { fileValues } from "./config.ts";
+import { inputsOf } from "./encode_data.ts";
 import { formatCount, formatShare } from "./format.ts";
 import { holdNotes, type Terminal } from "./output.ts";
 import type { FrozenLayers } from "./prefix_cache.ts";
@@ -128,15 +130,15 @@ export async function setUpTraining(
   using untilChosen = new DisposableStack();
   untilChosen.use(first.step);
   const batch = await data.train.batch(0, 0);
-  await checkForward(runner, adapted.model, first.step, batch, terminal);
+  const cut = await checkForward(runner, adapted.model, first.step, batch, terminal);
   if (runner.providers.length > 0) {
     using processor = openProcessor(flags);
     const rows = sliceBatch(batch, 0, first.fit.sequences);
-    await checkProvider(first.step, options, processor, rows, terminal);
+    await checkProvider(first.step, options, processor, rows, terminal, cut);
   }
   // Reads all weights: before those of `fast` are made, so that both are never there at once.
   const baseDigest = modelDigest(model);
-  const { opened, choice } = await chooseNumeric(first, open, batch, terminal);
+  const { opened, choice } = await chooseNumeric(first, open, batch, terminal, cut);
   untilChosen.move();
   const step = resources.use(opened.step);
   const { keepBytes, sequences, tokens, lanes } = opened.fit;
@@ -165,7 +167,7 @@ export async function setUpTraining(
   step.forgetComparisons();
   const kept = resources.move();
   return {
-    model: new MicroBatches(step, tokens, lanes),
+    model: new MicroBatches(step, tokens, lanes, cut),
     optimizer,
     data: data.train,
     validation: data.validation,
@@ -214,7 +216,7 @@ async function encodeData(
   using text = await GuardedText.start(readTextFiles(folder));
   const data = await loadTrainData(
     flags,
-    { text, tokenTypeIds: hasInput(model, "token_type_ids"), vocabSize: vocabularyOf(model) },
+    { text, ...inputsOf(model.graph), vocabSize: vocabularyOf(model) },
     (found, source) => labelsFor(model, readModelLabels(folder), found, source),
     terminal,
   );
@@ -259,19 +261,26 @@ async function checkForward(
   step: PlannedModel,
   batch: TokenBatch,
   terminal: Terminal,
-): Promise<void> {
-  const { relativeDifference, dynamic, half } = await compareForward(runner, model, step, batch);
-  if (!dynamic && !half) return;
+): Promise<RowCut> {
+  const { relativeDifference, dynamic, half, cut } = await compareForward(
+    runner,
+    model,
+    step,
+    batch,
+  );
+  if (cut === withoutPadding) {
+    terminal.note(
+      "What the model computes depends on the padding behind a text: each runs by itself, without",
+    );
+  }
+  if (!dynamic && !half) return cut;
   const ways = dynamic
     ? "rounds activations to 8 bits as it runs; training computes them in floats"
     : "computes in 16-bit floats; training computes in 32-bit ones";
   terminal.note(
     `The model ${ways}: the logits of a batch differ by ${formatShare(relativeDifference)}`,
   );
-}
-
-function hasInput(model: Model, name: string): boolean {
-  return model.graph.inputs.some((input) => input.name === name);
+  return cut;
 }
 
 /** Rows of a language model's embedding, by its logits. */

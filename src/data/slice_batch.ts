@@ -1,5 +1,5 @@
 /** Parts of a batch. */
-import { type Tensor, tensor } from "../graph/tensor.ts";
+import { int64, type Tensor, tensor, toNumbers } from "../graph/tensor.ts";
 import type { TokenBatch } from "./targets.ts";
 
 /** Sequences [start, end) of a batch, as far as it has them; what was padded stays so. */
@@ -29,6 +29,47 @@ export function sliceBatch(batch: TokenBatch, start: number, end: number): Token
 export function cutBatch(batch: TokenBatch, size: number): TokenBatch[] {
   const count = Math.ceil(batch.inputIds.dims[0] / size);
   return Array.from({ length: count }, (_, i) => sliceBatch(batch, i * size, (i + 1) * size));
+}
+
+/** The first tokens of each sequence; the count of real tokens is that of all. */
+export function firstTokens(batch: TokenBatch, length: number): TokenBatch {
+  const [sequences, whole] = batch.inputIds.dims;
+  const rows = Array.from({ length: sequences }, (_, row) => row);
+  const cut = (value: Tensor) => cutTokens(value, rows, length);
+  const { labels, tokenTypeIds } = batch;
+  return {
+    ...batch,
+    inputIds: cut(batch.inputIds),
+    attentionMask: cut(batch.attentionMask),
+    ...(tokenTypeIds && { tokenTypeIds: cut(tokenTypeIds) }),
+    ...(labels && { labels: Array.from(labels).filter((_, i) => i % whole < length) }),
+  };
+}
+
+/**
+ * Sequences with padding up to `length` tokens behind them; without labels.
+ *
+ * @param padId default 0, for models that a mask tells padding from tokens
+ */
+export function padTokens(batch: TokenBatch, length: number, padId = 0): TokenBatch {
+  const [sequences, whole] = batch.inputIds.dims;
+  const pad = (value: Tensor, by: number) => {
+    const ids = toNumbers(value);
+    return int64(
+      [sequences, length],
+      Array.from({ length: sequences * length }, (_, i) => {
+        const [row, token] = [Math.floor(i / length), i % length];
+        return token < whole ? ids[row * whole + token] : by;
+      }),
+    );
+  };
+  const { inputIds, attentionMask, tokenTypeIds, tokenCount } = batch;
+  return {
+    inputIds: pad(inputIds, padId),
+    attentionMask: pad(attentionMask, 0),
+    ...(tokenTypeIds && { tokenTypeIds: pad(tokenTypeIds, 0) }),
+    tokenCount,
+  };
 }
 
 /**

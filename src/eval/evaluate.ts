@@ -2,13 +2,11 @@
 import { type Tensor, toNumbers } from "../graph/tensor.ts";
 import type { Model } from "../graph/types.ts";
 import { inPieces } from "../runtime/in_pieces.ts";
-import {
-  type CompileOptions,
-  type DeviceTensor,
-  OWN_ARENA,
-  type Runner,
-} from "../runtime/runner.ts";
+import { type CompileOptions, OWN_ARENA, type Runner } from "../runtime/runner.ts";
+import { cutAll, type RowCut, singly, together } from "../data/row_cuts.ts";
 import { targetsOf, type TokenBatch } from "../data/targets.ts";
+import { fixedShape } from "../plan/inputs.ts";
+import { chooseCut } from "./choose_cut.ts";
 import { ClassificationMetrics } from "./metrics.ts";
 import { RowLosses } from "./row_losses.ts";
 import { runOn } from "./run_on.ts";
@@ -26,6 +24,8 @@ export interface EvaluationResult {
   readonly count: number;
   /** Logits of the first target rows, [rows, classes] one after the other, as many as were asked for. */
   readonly logits: Float32Array;
+  /** Which sequences ran together. */
+  readonly cut: RowCut;
 }
 
 export interface EvaluateOptions {
@@ -62,12 +62,23 @@ export async function evaluate(
       ? sessions.use(await runner.compile(part, compile))
       : inPieces(runner, part, options.weightBytesAtOnce, compile);
   if (options.objective === "causal") {
-    return await evaluateCausal(new RowLosses(runner, model, open), batches, sample);
+    const cut = fixedShape(model.graph).sequences === 1 ? singly : together;
+    const scores = new RowLosses(runner, model, open);
+    return { ...await evaluateCausal(scores, cutAll(batches, cut), sample), cut };
   }
   const executable = await open(model);
-  const run = (batch: TokenBatch) =>
-    runOn(runner, executable, model.graph, batch, new Map(), ["logits"]);
-  return await evaluateClasses(run, batches, sample);
+  const run = async (batch: TokenBatch) => {
+    using logits = (await runOn(runner, executable, model.graph, batch, new Map(), ["logits"]))
+      .logits;
+    return copyOf(logits.read());
+  };
+  let cut: RowCut | undefined;
+  const choose = async (batch: TokenBatch) => {
+    cut ??= await chooseCut(model.graph, batch, async (rows) => toFloats(await run(rows)));
+    return cut(batch);
+  };
+  const result = await evaluateClasses(run, batches, choose, sample);
+  return { ...result, cut: cut! };
 }
 
 type Batches = AsyncIterable<TokenBatch> | Iterable<TokenBatch>;
@@ -76,7 +87,7 @@ async function evaluateCausal(
   scores: RowLosses,
   batches: Batches,
   sample: LogitSample,
-): Promise<EvaluationResult> {
+): Promise<Omit<EvaluationResult, "cut">> {
   let sum = 0;
   let count = 0;
   for await (const scored of scores.of(batches, () => sample.wanted)) {
@@ -90,27 +101,32 @@ async function evaluateCausal(
 }
 
 async function evaluateClasses(
-  run: (batch: TokenBatch) => Promise<Record<string, DeviceTensor>>,
+  run: (batch: TokenBatch) => Promise<Tensor>,
   batches: Batches,
+  cut: (batch: TokenBatch) => Promise<readonly TokenBatch[]>,
   sample: LogitSample,
-): Promise<EvaluationResult> {
+): Promise<Omit<EvaluationResult, "cut">> {
   let metrics: ClassificationMetrics | undefined;
   for await (const batch of batches) {
-    using held = (await run(batch)).logits;
-    const logits = held.read();
-    const classes = logits.dims[logits.dims.length - 1];
-    metrics ??= new ClassificationMetrics(classes);
-    const values = Float32Array.from(toNumbers(logits));
-    const { labels, count } = targetsOf(batch);
-    for (let row = 0; row < count; row++) {
-      metrics.add(values.subarray(row * classes, (row + 1) * classes), labels[row]);
+    for (const part of await cut(batch)) {
+      const logits = await run(part);
+      const classes = logits.dims[logits.dims.length - 1];
+      metrics ??= new ClassificationMetrics(classes);
+      const values = toFloats(logits);
+      const { labels, count } = targetsOf(part);
+      for (let row = 0; row < count; row++) {
+        metrics.add(values.subarray(row * classes, (row + 1) * classes), labels[row]);
+      }
+      if (sample.wanted) sample.add(logits);
     }
-    if (sample.wanted) sample.add(logits);
   }
   if (metrics === undefined) throw new RangeError("There is nothing to evaluate");
   const { loss, accuracy, macroF1, count } = metrics;
   return { loss, accuracy, macroF1, count, logits: sample.values() };
 }
+
+const copyOf = (value: Tensor): Tensor => ({ ...value, bytes: value.bytes.slice() });
+const toFloats = (value: Tensor) => Float32Array.from(toNumbers(value));
 
 /** Collects logits of the first rows. */
 class LogitSample {

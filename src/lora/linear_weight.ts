@@ -31,6 +31,9 @@ export interface LinearWeight {
   readonly codebook?: Codebook;
 }
 
+/** Bits of codes that a merge writes. */
+const MOST_BITS = 8;
+
 /** A stored matrix, and what is multiplied by once it was prepared. */
 export interface MatrixBehind extends LinearWeight {
   readonly layout: "KN" | "NK";
@@ -70,6 +73,10 @@ export function matrixBehind(
   const { dims, dtype } = index.constant(now)!;
   const { swap, quantised } = preparation;
   if (dims.length !== 2 || quantised === undefined && !isFloating(dtype)) return undefined;
+  // Codes of 16 bits can be read, but not merged into.
+  if (quantised !== undefined && quantised.roundedTo === undefined && bitsOf(dtype) > MOST_BITS) {
+    return undefined;
+  }
   const [rows, columns] = dims;
   return {
     weight: now,

@@ -1,4 +1,5 @@
 /** A model folder as graft's verbs use it: the graph, how it reads text, what it is called. */
+import { fixedShape } from "../plan/inputs.ts";
 import type { TextProcessor } from "../data/text.ts";
 import { GuardedText } from "../data/guarded.ts";
 import type { Model } from "../graph/types.ts";
@@ -51,7 +52,10 @@ export async function openModel(path: string): Promise<OpenedModel> {
         ...generation.endIds,
         ...(text.info.eosId === undefined ? [] : [text.info.eosId]),
       ]),
-      maxLength: shortest(generation.maxLength, text.info.modelMaxLength),
+      maxLength: shortest(
+        generation.maxLength,
+        shortest(text.info.modelMaxLength, fixedShape(loaded.model.graph).length),
+      ),
       kind: modelKind(loaded.model.graph),
       labels: readModelLabels(folder),
       [Symbol.dispose]() {

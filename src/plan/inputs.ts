@@ -57,6 +57,18 @@ export function bindInputs(graph: Graph, shape: BatchShape): Map<string, BoundIn
   return bound;
 }
 
+/** Sizes of batches that a model takes alone; absent where any will do. */
+export function fixedShape(
+  { inputs }: Pick<Graph, "inputs">,
+): { readonly sequences?: number; readonly length?: number } {
+  const shape = inputs.find(({ name }) => name === TOKEN_INPUTS[0])?.type?.shape;
+  const [sequences, length] = shape?.length === 2 ? shape : [];
+  return {
+    ...(typeof sequences === "number" ? { sequences } : {}),
+    ...(typeof length === "number" ? { length } : {}),
+  };
+}
+
 /** @throws {BadInputError} where a token input is of no type for tokens, or of another shape alone */
 function checkTokens(
   name: string,

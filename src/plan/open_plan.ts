@@ -1,6 +1,7 @@
 /** Open graphs of a plan's calls, from the plan of a batch shape beside its own. */
 import type { Model } from "../graph/types.ts";
 import type { PlannedCall } from "./call.ts";
+import { fixedShape } from "./inputs.ts";
 import { ShapeError } from "./lower.ts";
 import { type OpenGraph, openGraph, SizedGraph } from "./open_graph.ts";
 import { type PlanOptions, planTraining, type TrainingPlan } from "./plan.ts";
@@ -13,6 +14,11 @@ const LENGTH_STEP = 8;
 
 /** Plans of a model for the shapes beside a plan's, one after the other as they are asked for. */
 export function* neighbourPlans(model: Model, { options }: TrainingPlan): Iterable<TrainingPlan> {
+  if (fixedShape(model.graph).length !== undefined) {
+    const other = options.batch === 1 ? undefined : neighbour(options, options.length);
+    if (other !== undefined) yield planTraining(model, other);
+    return;
+  }
   const longer = neighbour(options, options.length + LENGTH_STEP);
   const plan = longer && planWithinPositions(model, longer);
   if (plan !== undefined) yield plan;

@@ -2,11 +2,15 @@
 import { elementCount, type Tensor, toNumbers } from "../graph/tensor.ts";
 import type { Graph } from "../graph/types.ts";
 import { BadInputError } from "../errors.ts";
+import { type RowCut, together } from "../data/row_cuts.ts";
+import { padTokens } from "../data/slice_batch.ts";
+import { chooseCut } from "../eval/choose_cut.ts";
 import { runOn } from "../eval/run_on.ts";
+import { fixedShape } from "../plan/inputs.ts";
 import type { Executable, Runner } from "../runtime/runner.ts";
 import type { TokenBatch } from "../data/targets.ts";
 import { SENTENCE_OUTPUTS, TOKEN_OUTPUTS } from "./embedding_graph.ts";
-import { lengthGroups } from "./length_groups.ts";
+import { type LengthGroup, lengthGroups } from "./length_groups.ts";
 import { RunClock } from "../runtime/run_clock.ts";
 import { type RunOutput, ShapedRuns } from "./shaped_runs.ts";
 
@@ -18,8 +22,10 @@ export class EncoderModel implements Disposable {
   readonly #executable: Executable;
   readonly #graph: Graph;
   readonly #shaped: ShapedRuns;
-  /** Whether batch and length are free and padding is told from tokens. */
+  /** Whether batch and length are free. */
   readonly #takesAnyShape: boolean;
+  /** Which sequences run together, once it was found out. */
+  #cut: Promise<RowCut> | undefined;
 
   /** @param executable the model's graph, for embeddings best by `withSentenceEmbedding`; stays the caller's */
   constructor(runner: Runner, executable: Executable, graph: Graph) {
@@ -27,9 +33,8 @@ export class EncoderModel implements Disposable {
     this.#executable = executable;
     this.#graph = graph;
     this.#shaped = new ShapedRuns(runner, executable, graph);
-    const inputs = new Map(graph.inputs.map(({ name, type }) => [name, type?.shape]));
-    this.#takesAnyShape = inputs.has("attention_mask") &&
-      (inputs.get("input_ids")?.every((dim) => typeof dim === "string") ?? false);
+    const { sequences, length } = fixedShape(graph);
+    this.#takesAnyShape = sequences === undefined && length === undefined;
   }
 
   /**
@@ -38,10 +43,11 @@ export class EncoderModel implements Disposable {
    */
   async classify(batch: TokenBatch): Promise<Float32Array[]> {
     const name = this.#find(["logits"], "classify");
-    return await this.#inGroups(batch, async (group) => {
-      const { values, dims } = await this.#output(group, name);
-      return rowsOf(values, dims[dims.length - 1]).map(softmax);
-    });
+    return await this.#inGroups(
+      batch,
+      name,
+      ({ values, dims }) => rowsOf(values, dims[dims.length - 1]).map(softmax),
+    );
   }
 
   /**
@@ -51,21 +57,44 @@ export class EncoderModel implements Disposable {
    */
   async embed(batch: TokenBatch): Promise<Float32Array[]> {
     const name = this.#find([...SENTENCE_OUTPUTS, ...TOKEN_OUTPUTS], "embed");
-    return await this.#inGroups(batch, async (group) => {
-      const { values, dims } = await this.#output(group, name);
+    return await this.#inGroups(batch, name, ({ values, dims }, group) => {
       const rows = rowsOf(values, dims[dims.length - 1]);
       return (dims.length === 2 ? rows : pooled(rows, group)).map(normalized);
     });
   }
 
-  /** Runs a batch in groups of texts about as long, and puts the results in the batch's order. */
-  async #inGroups<T>(batch: TokenBatch, run: (group: TokenBatch) => Promise<T[]>): Promise<T[]> {
-    if (!this.#takesAnyShape) return await run(batch);
+  /**
+   * Runs a batch in groups of texts about as long, or as the model takes it, and puts the results in
+   * the batch's order.
+   */
+  async #inGroups<T>(
+    batch: TokenBatch,
+    name: string,
+    read: (output: RunOutput, group: TokenBatch) => T[],
+  ): Promise<T[]> {
+    const { length } = fixedShape(this.#graph);
+    const whole = length === undefined ? batch : padTokens(batch, length);
     const results: T[] = [];
-    for (const { rows, batch: group } of lengthGroups(batch)) {
-      (await run(group)).forEach((result, i) => results[rows[i]] = result);
+    for (const { rows, batch: group } of await this.#groups(whole, name)) {
+      read(await this.#output(group, name), group).forEach((result, i) =>
+        results[rows[i]] = result
+      );
     }
     return results;
+  }
+
+  async #groups(batch: TokenBatch, name: string): Promise<LengthGroup[]> {
+    const [sequences] = batch.inputIds.dims;
+    const rows = Array.from({ length: sequences }, (_, row) => row);
+    if (sequences === 1) return [{ rows, batch }];
+    this.#cut ??= chooseCut(
+      this.#graph,
+      batch,
+      async (part) => (await this.#output(part, name)).values,
+    );
+    const cut = await this.#cut;
+    if (cut !== together) return cut(batch).map((part, row) => ({ rows: [row], batch: part }));
+    return this.#takesAnyShape ? lengthGroups(batch) : [{ rows, batch }];
   }
 
   #find(names: readonly string[], what: string): string {

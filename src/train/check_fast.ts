@@ -4,6 +4,7 @@
  * processor (kernels without VNNI saturate).
  */
 import { cutBatch, sliceBatch } from "../data/slice_batch.ts";
+import { type RowCut, together } from "../data/row_cuts.ts";
 import { targetsOf, type TokenBatch } from "../data/targets.ts";
 import { toNumbers } from "../graph/tensor.ts";
 import type { PlannedModel } from "./planned_model.ts";
@@ -44,11 +45,17 @@ const DECIDING_SEQUENCES = 16;
 /**
  * Computes the gradients of a batch's first sequences in both settings, of more where those differ,
  * and leaves the model in `fast` where they agree, else in `exact`. Accumulated gradients are dropped.
+ *
+ * @param cut which sequences run together
  */
-export async function checkFast(step: ComparedModel, batch: TokenBatch): Promise<FastCheck> {
-  const few = await gradientsInBoth(step, [checkedPart(batch)]);
+export async function checkFast(
+  step: ComparedModel,
+  batch: TokenBatch,
+  cut: RowCut = together,
+): Promise<FastCheck> {
+  const few = await gradientsInBoth(step, cut(checkedPart(batch)));
   let compared = compareGradients(few.exact, few.fast);
-  const others = othersOf(batch);
+  const others = othersOf(batch).flatMap(cut);
   if (compared.cosine < FAST_THRESHOLD && others.length > 0) {
     const more = await gradientsInBoth(step, others);
     compared = compareGradients(sumOf(few.exact, more.exact), sumOf(few.fast, more.fast));

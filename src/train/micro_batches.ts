@@ -1,4 +1,5 @@
 /** Batches taken a few tokens at a time, for less memory. */
+import { type RowCut, together } from "../data/row_cuts.ts";
 import { cutBatch } from "../data/slice_batch.ts";
 import type { TokenBatch } from "../data/targets.ts";
 import type { BatchLoss, Evaluation, Parameter, StepModel, Upcoming } from "./step.ts";
@@ -12,11 +13,13 @@ export class MicroBatches implements StepModel<TokenBatch> {
    * @param tokens at least 1
    * @param lanes parts that the model computes beside each other: what it is given has as many
    *   sequences for each
+   * @param cut which sequences run together
    */
   constructor(
     readonly model: StepModel<TokenBatch>,
     readonly tokens: number,
     readonly lanes = 1,
+    readonly cut: RowCut = together,
   ) {}
 
   get parameters(): readonly Parameter[] {
@@ -67,6 +70,10 @@ export class MicroBatches implements StepModel<TokenBatch> {
   }
 
   #parts(batch: TokenBatch): TokenBatch[] {
+    return this.cut(batch).flatMap((part) => this.#cutByTokens(part));
+  }
+
+  #cutByTokens(batch: TokenBatch): TokenBatch[] {
     const [sequences, length] = batch.inputIds.dims;
     const most = sequencesAtOnce(this.tokens, length);
     if (sequences <= most) return [batch];
