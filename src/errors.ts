@@ -85,6 +85,14 @@ export class HubError extends GraftError {
   }
 }
 
+/** Another process has what this one needs; another try may do. */
+export class BusyError extends GraftError {
+  override name = "BusyError";
+  constructor(message: string, options?: ErrorOptions) {
+    super(message, EXIT.tryAgain, options);
+  }
+}
+
 /** The hub refuses access; the message says what gives it. */
 export class AccessError extends GraftError {
   override name = "AccessError";

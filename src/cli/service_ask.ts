@@ -33,11 +33,14 @@ export default command({
 async function ask(path: string, text: string): Promise<string> {
   try {
     using connection = await Deno.connect({ transport: "unix", path });
-    await new Blob([`${text}\n`]).stream().pipeTo(connection.writable, { preventClose: true });
+    // Who is turned away finds the connection closed, and the reason in it.
+    const sent = new Blob([`${text}\n`]).stream().pipeTo(connection.writable, {
+      preventClose: true,
+    }).catch((error: Error) => error);
     const lines: ReadableStream<string> = connection.readable
       .pipeThrough(new TextDecoderStream()).pipeThrough(new TextLineStream());
     for await (const line of lines) return line;
-    throw new Error("it ended the connection");
+    throw (await sent) ?? new Error("it ended the connection");
   } catch (cause) {
     throw new RuntimeFailure(
       `The service does not answer on ${path}: ${(cause as Error).message}; is it running? ` +

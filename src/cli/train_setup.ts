@@ -160,8 +160,10 @@ export async function setUpTraining(
     parents: parentsOf(flags.resumeAdapterFile),
     config: fileValues({ ...flags, numeric: choice.setting }, TRAIN_FLAGS),
   };
+  const { dequantForm, integerForm, rotated, sliced } = used;
+  // Value by value: an object's order depends on whether it was measured or read by a resume.
   const prefixIdentity = JSON.stringify([
-    ...[baseDigest, runner.description, VERSION, used],
+    ...[baseDigest, runner.description, VERSION, dequantForm, integerForm, rotated, sliced],
   ]);
   const frozen = frozenLayers(step, sliceBatch(batch, 0, sequences), prefixIdentity);
   step.forgetComparisons();

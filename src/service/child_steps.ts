@@ -1,5 +1,5 @@
 /** The job's steps as processes of their own: `graft train`, `merge` and `eval` on a cycle's folder. */
-import { join } from "@std/path";
+import { join, resolve } from "@std/path";
 import { TextLineStream } from "@std/streams";
 import { EXIT } from "../errors.ts";
 import type { ColumnNames } from "../data/rows.ts";
@@ -69,7 +69,7 @@ export class ChildSteps implements JobSteps {
 
   async train(cycle: string): Promise<StepEnd> {
     const adapter = join(cycle, "adapter");
-    endOrphan(adapter);
+    endOrphans(cycle);
     const resume = hasCheckpoint(join(adapter, "checkpoints"));
     const end = endOf(
       await this.#run(cycle, [
@@ -85,6 +85,7 @@ export class ChildSteps implements JobSteps {
   }
 
   async merge(cycle: string): Promise<StepEnd> {
+    endOrphans(cycle);
     const path = join(cycle, "model");
     if (exists(path)) removeDirectory(path);
     return endOf(
@@ -163,13 +164,17 @@ function endOf({ code, signal, said }: Ended): StepEnd {
 }
 
 /**
- * Ends a training that has lost its job: a job that was killed by itself leaves one behind, which must
- * not write beside the one that goes on. Under systemd it is killed with the job.
+ * Ends children that have lost their job: one that was killed by itself leaves them behind, and they must
+ * not write beside the one that goes on. Under systemd they are killed with the job.
  */
-function endOrphan(adapter: string): void {
+function endOrphans(cycle: string): void {
+  const folder = `${resolve(cycle)}/`;
   for (const pid of listKernelFolder("/proc").filter((name) => /^\d+$/.test(name))) {
     const words = (readKernelFile(`/proc/${pid}/cmdline`) ?? "").split("\0");
-    if (!words.includes("train") || words[words.indexOf("--adapter-path") + 1] !== adapter) {
+    if (!VERBS.some((verb) => words.includes(verb))) continue;
+    const paths = words.filter((_, i) => PATH_FLAGS.includes(words[i - 1]));
+    const home = paths.length === 0 ? undefined : workingFolder(pid);
+    if (home === undefined || !paths.some((path) => resolve(home, path).startsWith(folder))) {
       continue;
     }
     try {
@@ -177,6 +182,19 @@ function endOrphan(adapter: string): void {
     } catch {
       // it has ended by itself
     }
+  }
+}
+
+/** What children are asked to do, and flags that name a place in the cycle. */
+const VERBS = ["train", "merge", "eval"];
+const PATH_FLAGS = ["--adapter-path", "--save-path", "--data"];
+
+/** Paths of a command line begin there. */
+function workingFolder(pid: string): string | undefined {
+  try {
+    return Deno.readLinkSync(`/proc/${pid}/cwd`);
+  } catch {
+    return undefined; // it has ended, or is another user's
   }
 }
 

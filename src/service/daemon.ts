@@ -31,6 +31,8 @@ export interface DaemonOptions {
   readonly signal: AbortSignal;
 }
 
+/** Looks between two tries to load a model that could not be loaded. */
+const RETRY_LOOKS = 30;
 /** Answers in work and waiting; a line more is turned away. */
 const MOST_WAITING = 16;
 
@@ -58,11 +60,12 @@ export async function serve(options: DaemonOptions): Promise<boolean> {
   const turns = new Turns(MOST_WAITING);
   const stopAnswers = new AbortController();
   using pulse = pulseOf(options, () => turns.take(() => probe(loaded.answerer)));
-  const server = new LineServer({
+  const server = await LineServer.listen({
     ...socket,
     ending: ENDING,
+    busy: BUSY,
     answer: async (line) => {
-      if (turns.full) return errorJson("busy", "The service is busy: try again later");
+      if (turns.full) return BUSY;
       return await turns.take(() =>
         answer(loaded, line, stopAnswers.signal, options, () => pulse?.prove())
       );
@@ -129,6 +132,9 @@ function fired(signal: AbortSignal): Promise<void> {
 /** What a line gets that comes too late. */
 const ENDING = errorJson("ending", "The service is ending: try again once it has started anew");
 
+/** What a line gets that is one too many. */
+const BUSY = errorJson("busy", "The service is busy: try again later");
+
 function errorJson(status: ErrorStatus, message: string): string {
   return JSON.stringify({ error: { status, message } });
 }
@@ -167,12 +173,14 @@ function followModel(
   use: (next: Loaded) => Promise<void>,
 ): { stop(): void } {
   const { log, lookMs, inUse } = options;
-  let [stopped, tried]: [boolean, CycleName | null | undefined] = [false, undefined];
+  let stopped = false;
+  let tried: { readonly name: CycleName | null; readonly at: number } | undefined;
   const look = async () => {
     const wanted = inUse().name;
     if (wanted === current()) return void (tried = undefined);
-    if (wanted === tried) return; // it did not answer before either
-    tried = wanted;
+    // It did not answer before either; what was wrong may be put right.
+    if (wanted === tried?.name && performance.now() - tried.at < RETRY_LOOKS * lookMs) return;
+    tried = { name: wanted, at: performance.now() };
     try {
       const next = await load(options);
       await use(next);

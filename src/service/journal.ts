@@ -3,9 +3,9 @@
  *
  * A line is 16 hexadecimal digits, a space and JSON. The digits are the beginning of SHA-256 over the
  * digits of the line before and this line's JSON, so that a line stands for all lines before it. A
- * record counts once its line is on the disk. A write that was cut leaves a last line that does not
- * fit, which the next record overwrites; a line that does not fit with others after it was changed by
- * somebody, and is refused.
+ * record counts once its line is on the disk. A write that was cut leaves a last line without its end,
+ * which the next record overwrites; a whole line that does not fit was changed by somebody, or by the
+ * disk, and is refused.
  */
 import { createHash } from "node:crypto";
 import { BadInputError } from "../errors.ts";
@@ -55,8 +55,8 @@ export function parseJournal(bytes: Uint8Array, path: string): ReadJournal {
     digits = line.slice(0, DIGITS);
     at = end + 1;
   }
-  // One write is one line: whole lines after one that does not fit were there before it changed.
-  if (WHOLE_LINE.test(new TextDecoder().decode(bytes.subarray(at)).replace(/^[^\n]*\n?/, ""))) {
+  // One write is one line, and its end comes last: a whole line that does not fit was changed.
+  if (WHOLE_LINE.test(new TextDecoder().decode(bytes.subarray(at)))) {
     throw new BadInputError(
       `${path}:${
         records.length + 1
@@ -68,4 +68,4 @@ export function parseJournal(bytes: Uint8Array, path: string): ReadJournal {
 }
 
 const LF = 0x0a;
-const WHOLE_LINE = /^[0-9a-f]{16} \{.*\}$/m;
+const WHOLE_LINE = /^[0-9a-f]{16} \{.*\}\n/m;

@@ -10,6 +10,8 @@ export interface LineServerOptions {
   readonly answer: (line: string) => Promise<string>;
   /** What a line gets that comes after {@linkcode LineServer.drain} was called. */
   readonly ending: string;
+  /** What a client gets that is one too many. */
+  readonly busy: string;
 }
 
 /** Clients at a time; others are turned away. */
@@ -18,6 +20,8 @@ const MOST_CLIENTS = 32;
 const MAX_LINE_BYTES = 65_536;
 /** A client that says nothing for so long is gone. */
 const IDLE_MS = 60_000;
+/** So is one that reads nothing of its answer. */
+const UNREAD_MS = 10_000;
 
 const LF = 0x0a;
 const encoder = new TextEncoder();
@@ -30,19 +34,28 @@ export class LineServer {
   #ending = false;
   #closed = false;
 
-  /** @throws {StorageError} where the socket cannot be made */
-  constructor(options: LineServerOptions) {
-    const { path, mode } = options;
+  /** Which of the sockets that had this path is this one's. */
+  readonly #inode: number | null;
+
+  private constructor(options: LineServerOptions, listener: Deno.UnixListener) {
     this.#options = options;
+    this.#listener = listener;
+    this.#inode = Deno.lstatSync(options.path).ino;
+    this.#accept();
+  }
+
+  /** @throws {StorageError} where the socket cannot be made, or another service answers there */
+  static async listen(options: LineServerOptions): Promise<LineServer> {
+    const { path, mode } = options;
     try {
-      removeSocket(path);
-      this.#listener = Deno.listen({ transport: "unix", path });
+      await clearSocket(path);
+      const listener = Deno.listen({ transport: "unix", path });
       Deno.chmodSync(path, mode);
+      return new LineServer(options, listener);
     } catch (error) {
       const message = `Cannot listen on ${path}: ${(error as Error).message}`;
       throw new StorageError(message, { cause: error });
     }
-    this.#accept();
   }
 
   async #accept(): Promise<void> {
@@ -56,7 +69,7 @@ export class LineServer {
         continue;
       }
       if (this.#clients.size >= MOST_CLIENTS) {
-        client.close();
+        writeAll(client, this.#options.busy).catch(() => {}).finally(() => close(client));
         continue;
       }
       this.#clients.add(client);
@@ -124,7 +137,7 @@ export class LineServer {
     this.#closed = true;
     this.#listener.close();
     for (const client of this.#clients) close(client);
-    removeSocket(this.#options.path);
+    removeSocket(this.#options.path, this.#inode);
     return inTime;
   }
 }
@@ -137,12 +150,33 @@ function close(client: Deno.UnixConn): void {
   }
 }
 
-function removeSocket(path: string): void {
+/** Removes what a killed service left. */
+async function clearSocket(path: string): Promise<void> {
+  const there = socketAt(path);
+  if (there === undefined) return;
+  if (!there.isSocket) throw new Error("there is something that is no socket");
   try {
-    if (Deno.lstatSync(path).isSocket) Deno.removeSync(path);
-  } catch (error) {
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
+    using _ = await Deno.connect({ transport: "unix", path });
+  } catch {
+    removeSocket(path, there.ino);
+    return;
   }
+  throw new Error("another service answers there; end it, or choose another --socket");
+}
+
+function socketAt(path: string): Deno.FileInfo | undefined {
+  try {
+    return Deno.lstatSync(path);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return undefined;
+    throw error;
+  }
+}
+
+/** Removes a socket, unless another one has its path by now. */
+function removeSocket(path: string, inode: number | null): void {
+  const there = socketAt(path);
+  if (there?.isSocket && there.ino === inode) Deno.removeSync(path);
 }
 
 function joined(a: Uint8Array, b: Uint8Array): Uint8Array<ArrayBuffer> {
@@ -154,5 +188,10 @@ function joined(a: Uint8Array, b: Uint8Array): Uint8Array<ArrayBuffer> {
 
 async function writeAll(client: Deno.UnixConn, line: string): Promise<void> {
   const bytes = encoder.encode(`${line}\n`);
-  for (let done = 0; done < bytes.length;) done += await client.write(bytes.subarray(done));
+  const unread = setTimeout(() => close(client), UNREAD_MS);
+  try {
+    for (let done = 0; done < bytes.length;) done += await client.write(bytes.subarray(done));
+  } finally {
+    clearTimeout(unread);
+  }
 }

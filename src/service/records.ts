@@ -40,6 +40,14 @@ export type JournalEvent =
     readonly margin: number;
     readonly better: boolean;
   }
+  /** The journal is new, but there are models: of a journal that was moved away or lost. */
+  | {
+    readonly step: "found";
+    /** The model that the link led to; `null` for the base. */
+    readonly inUse: CycleName | null;
+    /** All that are there, oldest first. */
+    readonly models: readonly CycleName[];
+  }
   /** The decision; the link follows it. */
   | { readonly step: "promoted"; readonly cycle: CycleName; readonly from: CycleName | null }
   | { readonly step: "rejected"; readonly cycle: CycleName; readonly why: string }
@@ -91,6 +99,10 @@ function after(standing: Standing, record: JournalRecord): Standing {
     }
     case "interrupted":
       return standing;
+    case "found": {
+      const before = record.models.filter((name) => name !== record.inUse);
+      return { inUse: record.inUse, before: [null, ...before], promoted: record.models };
+    }
     case "rolled back": {
       const at = before.lastIndexOf(record.to);
       return {
@@ -125,9 +137,10 @@ function after(standing: Standing, record: JournalRecord): Standing {
   }
 }
 
-/** The name of the cycle after the last one. */
-export function nextCycle({ last }: Standing): CycleName {
-  return String(Number(last?.name ?? 0) + 1).padStart(4, "0");
+/** The name of the cycle after the last one, and after all models. */
+export function nextCycle({ last, promoted }: Standing): CycleName {
+  const numbers = [last?.name ?? 0, ...promoted].map(Number);
+  return String(Math.max(...numbers) + 1).padStart(4, "0");
 }
 
 /**

@@ -12,7 +12,7 @@
  * {@linkcode ServiceState.settle} where a kill came between the two.
  */
 import { join } from "@std/path";
-import { RefusedError, StorageError, UsageError } from "../errors.ts";
+import { BusyError, StorageError, UsageError } from "../errors.ts";
 import { claimDirectory } from "../system/claim.ts";
 import {
   appendAndSync,
@@ -93,19 +93,21 @@ export class ServiceState implements Disposable {
   /**
    * Opens the folder, made where it is missing, and puts right what a kill left.
    *
-   * @throws {RefusedError} where another process has it
+   * @throws {BusyError} where another process has it
    * @throws {StorageError} where it cannot be written
    */
   static open(folder: string): ServiceState {
     for (const name of ["cycles", "models"]) makeDirectory(join(folder, name));
     const claim = claimDirectory(folder);
     if (claim === undefined) {
-      throw new RefusedError(
-        `${folder} is in use by another job, or cannot be locked: try again when it has ended`,
+      throw new BusyError(
+        `${folder} is in use by another job, or cannot be locked: try again when it has ended, or ` +
+          "end it (systemctl stop graft-train): the next round goes on with its work",
       );
     }
     try {
       const state = new ServiceState(folder, claim, readJournal(folder));
+      if (state.records.length === 0) state.find();
       state.settle();
       return state;
     } catch (error) {
@@ -142,9 +144,20 @@ export class ServiceState implements Disposable {
     this.#records.push(record);
   }
 
+  /** Writes down what is there without a journal: nothing of it is lost, and no name is used again. */
+  protected find(): void {
+    const names = Array.from(Deno.readDirSync(join(this.folder, "models")), ({ name }) => name);
+    const models = names.filter((name) => /^\d+$/.test(name)).sort();
+    if (models.length === 0) return;
+    const { name } = readInUse(this.folder);
+    const inUse = name !== null && models.includes(name) ? name : null;
+    this.record({ step: "found", inUse, models });
+  }
+
   /** Puts a cycle's model among the promoted ones, to be pointed at. */
   adopt(name: CycleName): void {
-    if (exists(this.model(name))) return;
+    // A kill came between this and the record of the promotion.
+    if (!exists(this.cycle(name)) && exists(this.model(name))) return;
     for (const done of ["data", "adapter/checkpoints"]) {
       const path = join(this.cycle(name), done);
       if (exists(path)) removeDirectory(path);

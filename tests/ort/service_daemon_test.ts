@@ -1,5 +1,6 @@
-import { assert, assertEquals, assertMatch } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { join } from "@std/path";
+import { StorageError } from "../../src/errors.ts";
 import type { Answerer } from "../../src/service/answerer.ts";
 import { serve } from "../../src/service/daemon.ts";
 import type { InUse } from "../../src/service/state.ts";
@@ -198,6 +199,55 @@ Deno.test("serve() takes over another model once it answers, and stays where it 
     assertEquals((await ask(path, "x")).by, "0001");
     assertEquals(opened, [null, "0001", "0002"]); // not again and again
     assert(running.events.includes("Stays with model 0001: it is broken"), running.events.join());
+    running.stop();
+    await running.ended;
+  }));
+
+Deno.test("serve() leaves a socket alone on which another service answers", () =>
+  inTempDir(async (folder) => {
+    const path = join(folder, "socket");
+    const first = daemon(path, { open: () => Promise.resolve(echo("first")) });
+    await until("the socket", () => isSocket(path));
+    const second = daemon(path, { open: () => Promise.resolve(echo("second")) });
+    await assertRejects(() => second.ended, StorageError, "another service answers there");
+    assertEquals((await ask(path, "who")).by, "first");
+    first.stop();
+    await first.ended;
+    assertEquals(isSocket(path), undefined);
+  }));
+
+Deno.test("serve() says so to a client that is one too many", () =>
+  inTempDir(async (folder) => {
+    const path = join(folder, "socket");
+    const running = daemon(path, { open: () => Promise.resolve(echo("base")) });
+    await until("the socket", () => isSocket(path));
+    const clients: Deno.UnixConn[] = [];
+    for (let i = 0; i < 32; i++) clients.push(await Deno.connect({ transport: "unix", path }));
+    await until("all are accepted", async () => {
+      const text = await answerOn(await Deno.connect({ transport: "unix", path }), "one more")
+        .catch(() => "");
+      return text.includes('"busy"') || undefined;
+    });
+    for (const client of clients) client.close();
+    running.stop();
+    await running.ended;
+  }));
+
+Deno.test("serve() tries a model again that could not be loaded", () =>
+  inTempDir(async (folder) => {
+    const path = join(folder, "socket");
+    let [wanted, tries]: [string | null, number] = [null, 0];
+    const running = daemon(path, {
+      inUse: () => ({ name: wanted }),
+      open: ({ name }) => {
+        if (name !== null && ++tries === 1) return Promise.reject(new Error("not there yet"));
+        return Promise.resolve(echo(name ?? "base"));
+      },
+    });
+    await until("the socket", () => isSocket(path));
+    wanted = "0001";
+    await until("it is loaded", async () => (await ask(path, "who")).by === "0001" || undefined);
+    assertEquals(tries, 2);
     running.stop();
     await running.ended;
   }));

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { dirname, join } from "@std/path";
-import { RefusedError, UsageError } from "../../src/errors.ts";
+import { BusyError, UsageError } from "../../src/errors.ts";
 import { type JobSteps, runJob, type StepEnd } from "../../src/service/job.ts";
 import type { Score } from "../../src/service/records.ts";
 import { readInUse, ServiceState } from "../../src/service/state.ts";
@@ -207,5 +207,30 @@ Deno.test("ServiceState.rollBack() goes to the model before, a named one or the 
     assertThrows(() => state.rollBack(), UsageError, "the base is in use already");
     assertEquals(state.rollBack("0002"), "0002");
     assertEquals(modelInUse(folder), "merged from second");
-    assertThrows(() => ServiceState.open(folder), RefusedError, "in use by another job");
+    assertThrows(() => ServiceState.open(folder), BusyError, "in use by another job");
+  }));
+
+Deno.test("runJob() without its journal goes on with the model in use, and takes no name again", () =>
+  inTempDir(async (folder) => {
+    for (const data of ["first", "second"]) await job(folder, new FakeSteps(data, 0.5));
+    for (
+      const [i, lose] of [() => Deno.removeSync(join(folder, "journal")), () => {
+        Deno.writeFileSync(join(folder, "journal"), new Uint8Array());
+      }].entries()
+    ) {
+      const before = modelInUse(folder);
+      const models = names(join(folder, "models"));
+      lose();
+      const failing = new FakeSteps(`broken ${i}`, 0.5);
+      failing.train = () => Promise.resolve({ ended: "failed", why: "no memory", code: 1 });
+      assertEquals((await job(folder, failing)).outcome, "failed");
+      assertEquals([modelInUse(folder), names(join(folder, "models"))], [before, models]);
+      assertEquals((await job(folder, new FakeSteps(`third ${i}`, 0.5))).outcome, "promoted");
+      assertEquals(modelInUse(folder), `merged from third ${i}`);
+      assert(!models.includes(readInUse(folder).name!));
+      using state = ServiceState.open(folder);
+      state.rollBack();
+      assertEquals(modelInUse(folder), before);
+      state.rollBack(names(join(folder, "models")).at(-1));
+    }
   }));

@@ -58,6 +58,18 @@ Deno.test("parseJournal() takes what a power loss left after the last record for
   }
 });
 
+Deno.test("parseJournal() refuses a journal whose last line was changed after it was written", () => {
+  const bytes = journalOf(cycle("0001"));
+  for (const at of [5, 40, 200]) {
+    const changed = bytes.slice();
+    changed[changed.length - at] ^= 1;
+    if (changed.subarray(0, -1).lastIndexOf(0x0a) !== bytes.subarray(0, -1).lastIndexOf(0x0a)) {
+      continue;
+    }
+    assertThrows(() => parseJournal(changed, "journal"), BadInputError, "journal:");
+  }
+});
+
 Deno.test("parseJournal() refuses a journal of which a line before the last was changed, naming it", () => {
   const bytes = journalOf(cycle("0001"));
   const changed = bytes.slice();
