@@ -64,7 +64,7 @@ function checkNotEmpty(text: string): string {
 }
 
 /**
- * The texts to work on, one after the other; empty lines are passed over.
+ * The texts to work on, one after the other; empty lines are passed over, and told at the end.
  *
  * @param given the command line's text, which wins over standard input
  * @param whole whether standard input is one text, where it is no terminal
@@ -81,11 +81,26 @@ export async function* inputTexts(
   const lines = stream.isTerminal()
     ? askLines(stream.readable, terminal)
     : readLines(stream.readable);
-  let count = 0;
+  let [count, read]: [number, number] = [0, 0];
+  const empty: number[] = [];
   for await (const line of lines) {
-    if (line.trim() === "") continue;
+    read++;
+    if (line.trim() === "") {
+      empty.push(read);
+      continue;
+    }
     count++;
     yield line;
   }
-  if (count === 0 && !stream.isTerminal()) checkNotEmpty("");
+  if (stream.isTerminal()) return;
+  if (count === 0) checkNotEmpty("");
+  if (empty.length > 0) {
+    terminal.note(`Empty lines of standard input have no answer: ${listed(empty)}`);
+  }
+}
+
+/** The first few of some line numbers. */
+function listed(lines: readonly number[]): string {
+  const shown = lines.slice(0, 5).join(", ");
+  return lines.length > 5 ? `${shown} and ${lines.length - 5} more` : shown;
 }

@@ -75,9 +75,13 @@ export async function compareForward(
       `Cannot train: the model's own logits of the first batch are no numbers${culprit(model)}`,
     );
   }
-  const parts: number[] = [];
-  for (const part of cut(compared)) parts.push(...toNumbers(await step.logits(part)));
-  const lowered = Float32Array.from(parts);
+  const lowered = new Float32Array(users.length);
+  let at = 0;
+  for (const part of cut(compared)) {
+    const logits = toNumbers(await step.logits(part));
+    lowered.set(logits, at);
+    at += logits.length;
+  }
   const relativeDifference = relativeDistance(lowered, users);
   const largestDifference = users.reduce(
     (most, x, i) => Math.max(most, Math.abs(lowered[i] - x)),
