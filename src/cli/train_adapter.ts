@@ -85,10 +85,16 @@ export function labelsFor(
   }
   const shape = model.graph.outputs.find(({ name }) => name === "logits")?.type?.shape;
   const classes = shape?.at(-1);
-  if (shape?.length !== 2 || typeof classes !== "number") {
+  if (shape === undefined || shape.length === 2 && typeof classes !== "number") {
     throw new UsageError(
-      `Cannot learn the classes of ${source}: the model's output "logits" scores tokens; ` +
-        `--task causal trains on the text`,
+      `Cannot learn the classes of ${source}: the model does not say how many its output "logits" ` +
+        "scores; export it with the output's shape",
+    );
+  }
+  if (shape.length !== 2 || typeof classes !== "number") {
+    throw new UsageError(
+      `Cannot learn the classes of ${source}: the model's output "logits" scores tokens, not whole ` +
+        "texts; a language model learns the texts with --task causal",
     );
   }
   const sorted = labelsToTrain(found, source);

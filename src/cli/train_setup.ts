@@ -16,6 +16,7 @@ import { findModelFile, homeOf } from "../model/find_model.ts";
 import { loadOnnx } from "../model/load_onnx.ts";
 import { readModelLabels } from "../model/model_labels.ts";
 import { readTextFiles, tokenizerSize } from "../model/tokenizer_files.ts";
+import { checkInputs } from "../plan/inputs.ts";
 import type { Runner } from "../runtime/runner.ts";
 import { compareForward } from "../train/compare_forward.ts";
 import { graphOptimizer } from "../train/graph_optimizer.ts";
@@ -78,6 +79,7 @@ export async function setUpTraining(
   const modelFile = findModelFile(flags.model);
   const folder = homeOf(modelFile);
   const { model, sizeBytes } = resources.use(loadOnnx(modelFile));
+  checkInputs(model.graph);
   // A target that is not there is told before hours of data are encoded.
   const targets = flags.resumeAdapterFile === undefined ? targetsOf(model, flags) : undefined;
   using later = holdNotes(terminal);

@@ -62,7 +62,8 @@ export function tokenStates(model: Model, name?: string): TokenStates {
     const shown = outputs.map(({ name, type }) => `${name} [${type?.shape?.join(", ") ?? "?"}]`);
     throw new UsageError(
       `Cannot add a classification head: the model needs one output of token states ` +
-        `[batch, sequence, hidden], hidden a number: current outputs are ${shown.join(", ")}`,
+        `[batch, sequence, hidden], hidden a number: current outputs are ${shown.join(", ")} ` +
+        `(an output of scores must be called "${LOGITS_OUTPUT}")`,
     );
   }
   return { name: found[0].name, dtype, batch, hidden };

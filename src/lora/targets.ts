@@ -130,6 +130,12 @@ function noMatch(modules: readonly LinearModule[], target: string): UsageError {
     );
   }
   const names = [...new Set(modules.map((module) => suffixOf(module.path)))];
+  if (target === "all-linear") {
+    return new UsageError(
+      `Cannot inject LoRA at "all-linear": the only layers that graft can adapt make the model's ` +
+        `output, and are adapted where they are named: ${names.join(", ")}`,
+    );
+  }
   const near = [...names, ...SHORTHANDS]
     .map((name) => ({ name, distance: levenshteinDistance(target, name) as number }))
     .filter(({ name, distance }) => distance <= Math.max(1, Math.floor(name.length / 3)))

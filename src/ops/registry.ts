@@ -1,6 +1,6 @@
 /** Every operator graft knows, by domain and name. */
 import type { Infer } from "../graph/builder.ts";
-import { GRAFT, type Node, operatorName, type Opsets } from "../graph/types.ts";
+import { GRAFT, MICROSOFT, type Node, operatorName, type Opsets } from "../graph/types.ts";
 import { type OpRule, TRAINING_OPSET, UnsupportedError } from "./types.ts";
 import { CONTRIB_RULES } from "./contrib.ts";
 import { INTERNAL_RULES } from "./internal.ts";
@@ -26,9 +26,11 @@ export function findRule(node: Pick<Node, "domain" | "opType">): OpRule | undefi
 export function ruleOf(node: Pick<Node, "domain" | "opType" | "name">): OpRule {
   const rule = findRule(node);
   if (rule === undefined) {
+    const isFunction = node.domain !== "" && node.domain !== MICROSOFT;
     throw new UnsupportedError(
       `Cannot train through node "${node.name}": operator ${operatorName(node)} is not supported` +
-        `; export the model without it (\`graft inspect --operators\` lists what is supported)`,
+        `; export the model without it (\`graft inspect --operators\` lists what is supported)` +
+        (isFunction ? ", or, if it is a function of the model's, inline it (onnx.inliner)" : ""),
     );
   }
   return rule;

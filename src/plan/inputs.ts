@@ -47,6 +47,7 @@ export function bindInputs(graph: Graph, shape: BatchShape): Map<string, BoundIn
       const size = sizes.get(dim) ?? (/past/i.test(dim) ? 0 : undefined) ??
         (isCache(name) ? cacheDim(graph, axis, shape) : undefined);
       if (size !== undefined) return size;
+      if (!isTokenInput(name) && !isCache(name)) throw unknownInput(name);
       throw new BadInputError(
         `Cannot bind input "${name}": dimension ${axis} ("${dim}") is neither a batch nor a length`,
       );
@@ -90,6 +91,20 @@ function checkTokens(
     `Cannot bind input "${name}" [${dims.join(", ")}] to a batch [${batch}, ${length}]: ` +
       "export the model with a batch size and a sequence length that are left open (dynamic axes)",
   );
+}
+
+/** Keys and values are [batch, heads, past, head size], in one tensor or, fewer, without the heads. */
+const CACHE_RANK = 4;
+
+/** @throws {BadInputError} for an input that no batch has anything for, naming it */
+export function checkInputs({ inputs, initializers }: Graph): void {
+  for (const { name, type } of inputs) {
+    if (initializers.has(name) || isTokenInput(name)) continue;
+    // A merged decoder's `use_cache_branch` is no cache.
+    if (!isCache(name) || (type?.shape?.length ?? CACHE_RANK) < CACHE_RANK - 1) {
+      throw unknownInput(name);
+    }
+  }
 }
 
 /** What to say of an input that no batch has anything for. */

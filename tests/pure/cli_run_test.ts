@@ -41,6 +41,10 @@ Deno.test("inputTexts() prefers the command line, then takes a pipe whole or by 
   assertEquals(await texts("a", "b", true), ["a"]);
   assertEquals(await texts(undefined, "a\nb\n", true), ["a\nb"]);
   assertEquals(await texts(undefined, "a\n \nb\n", false), ["a", "b"]);
+  const notes: string[] = [];
+  const noting = { ...silent, note: (line: string) => void notes.push(line) };
+  await Array.fromAsync(inputTexts(undefined, pipe("a\n\nb\n \n"), false, noting));
+  assertEquals(notes, ["Empty lines of standard input have no answer: 2, 4"]);
   for (const whole of [true, false]) {
     await assertRejects(() => texts(undefined, "\n", whole), UsageError, "The text is empty");
   }
