@@ -2,7 +2,8 @@
  * The data of a cycle: a copy of what lies in the data folder, with held-out rows apart.
  *
  * Which rows are held out depends on nothing but their prompts, so that a row stays on its side from
- * cycle to cycle and no model is measured on what an earlier one learned.
+ * cycle to cycle and no model is measured on what an earlier one learned. The exception are rows of a
+ * class that would have none to learn from, until there are others of it.
  */
 import { createHash } from "node:crypto";
 import { basename, join } from "@std/path";
@@ -118,7 +119,7 @@ export async function takeSnapshot(
   const files = filesIn(from);
   if (!files.some(({ part }) => part === "train")) return undefined;
   const split = files.every(({ part }) => part === "train");
-  const border = split ? await borderOf(files, validationSplit, columns) : -1;
+  const holdsOut = split ? await splitBy(files, validationSplit, columns) : () => false;
   const hash = createHash("sha256");
   const labels: Record<"train" | "held", Map<string, number>> = {
     train: new Map(),
@@ -130,7 +131,7 @@ export async function takeSnapshot(
   using copies = new Copies(into);
   for (const file of files) {
     for await (const row of rowsOf(file.path, file.part, columns)) {
-      const part = split && placeOf(row.group) <= border ? "valid" : row.part;
+      const part = holdsOut(row) ? "valid" : row.part;
       copies.write(part, row.line);
       hash.update(`${part} ${row.line}\n`);
       counts[part]++;
@@ -141,6 +142,7 @@ export async function takeSnapshot(
       seen.set(row.label, (seen.get(row.label) ?? 0) + 1);
     }
   }
+  if (split && counts.valid === 0) throw nothingHeldOut(files);
   if (counts.train === 0) {
     throw new BadInputError(`${from} has rows to evaluate on only, and none to learn from`);
   }
@@ -155,25 +157,37 @@ export async function takeSnapshot(
   };
 }
 
-/** Rows at or below it are held out: the share asked for, at least one prompt, and never all. */
-async function borderOf(
-  files: readonly { readonly path: string; readonly part: Part }[],
+type Files = readonly { readonly path: string; readonly part: Part }[];
+
+/**
+ * Tells rows to hold out: the share asked for, at least one prompt, and never all. Of a class of which
+ * none would be left to learn from, none is.
+ */
+async function splitBy(
+  files: Files,
   share: number,
   columns?: ColumnNames,
-): Promise<number> {
+): Promise<(row: CopiedRow) => boolean> {
   let [least, most] = [Infinity, -Infinity];
+  /** Of each class the row that is held out last. */
+  const last = new Map<string, number>();
   for (const { path, part } of files) {
-    for await (const { group } of rowsOf(path, part, columns)) {
-      least = Math.min(least, placeOf(group));
-      most = Math.max(most, placeOf(group));
+    for await (const { group, label } of rowsOf(path, part, columns)) {
+      const place = placeOf(group);
+      [least, most] = [Math.min(least, place), Math.max(most, place)];
+      if (label !== undefined) last.set(label, Math.max(last.get(label) ?? 0, place));
     }
   }
-  if (least < most) return most < share ? least : Math.max(least, share);
-  throw new BadInputError(
-    `${
-      files.map(({ path }) => basename(path)).join(", ")
-    }: cannot hold rows out to evaluate on: all ` +
-      "have one prompt: add more, or a valid.jsonl",
+  if (!(least < most)) throw nothingHeldOut(files);
+  const border = most < share ? least : Math.max(least, share);
+  return ({ group, label }) =>
+    placeOf(group) <= border && (label === undefined || last.get(label)! > border);
+}
+
+function nothingHeldOut(files: Files): BadInputError {
+  return new BadInputError(
+    `${files.map(({ path }) => basename(path)).join(", ")}: cannot hold rows out to evaluate on: ` +
+      "all have one prompt, or a class of their own: add more, or a valid.jsonl",
   );
 }
 

@@ -40,6 +40,22 @@ Deno.test("takeSnapshot() joins files of several kinds and holds prompts out", (
     assert([...train, ...valid].includes('{"text":"open my card now","label":"open"}'));
   }));
 
+Deno.test("takeSnapshot() holds out no class of which nothing would be left to learn from", () =>
+  withData({ "a.csv": requests(30) }, async (from, into) => {
+    await takeSnapshot(from, `${into}-1`, SPLIT);
+    const [heldOut] = lines(join(`${into}-1`, "valid.jsonl"));
+    const { text } = JSON.parse(heldOut);
+    const renamed = Deno.readTextFileSync(join(from, "a.csv"))
+      .replace(new RegExp(`^${text},.*$`, "m"), `${text},tpyo`);
+    Deno.writeTextFileSync(join(from, "a.csv"), renamed);
+    await takeSnapshot(from, `${into}-2`, SPLIT);
+    const labelsIn = (part: string) =>
+      new Set(lines(join(`${into}-2`, `${part}.jsonl`)).map((row) => JSON.parse(row).label));
+    assert(labelsIn("train").has("tpyo"));
+    assertEquals(labelsIn("valid").difference(labelsIn("train")).size, 0);
+    assert(labelsIn("valid").size > 0);
+  }));
+
 Deno.test("takeSnapshot() leaves a row on its side when data is added", () =>
   withData({ "a.jsonl": pairs(20) }, async (from, into) => {
     const first = await takeSnapshot(from, `${into}-1`, SPLIT);
