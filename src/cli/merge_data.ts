@@ -109,12 +109,18 @@ async function open(
   if (heldOut === undefined) {
     terminal.note("There is no held-out data: the training data stands in for it");
   }
+  const measured = heldOut ?? train;
+  const all = measured.batches(0);
+  if (valBatches >= 0 && valBatches < all) {
+    terminal.note(`Of it ${valBatches} of ${all} batches are measured (--val-batches -1: all)`);
+  }
   const kept = resources.move();
   return {
     data: {
       objective: task,
       train: { batches: () => batchesOf(train, -1), maxTokens: calibrationTokens },
-      heldOut: () => batchesOf(heldOut ?? train, valBatches),
+      heldOut: () => batchesOf(measured, valBatches),
+      source: { data: settings.data, trainedOn: heldOut === undefined },
     },
     [Symbol.dispose]: () => kept.dispose(),
   };

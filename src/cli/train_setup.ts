@@ -33,9 +33,11 @@ import { holdNotes, type Terminal } from "./output.ts";
 import type { FrozenLayers } from "./prefix_cache.ts";
 import type { TrainSetup } from "./run_training.ts";
 import { openProcessor, openRunner } from "./runtime_flags.ts";
+import { otherProducts } from "../lora/mod.ts";
 import {
   type AdaptedModel,
   adapterOf,
+  type AdapterTargets,
   addAdapter,
   checkScoresTokens,
   continueAdapter,
@@ -83,6 +85,7 @@ export async function setUpTraining(
   // A target that is not there is told before hours of data are encoded.
   const targets = flags.resumeAdapterFile === undefined ? targetsOf(model, flags) : undefined;
   using later = holdNotes(terminal);
+  if (targets !== undefined) tellOthers(model, targets.modules, later);
   const { data, tokenizerDigest } = own.loadData?.(model) ??
     await encodeData(flags, model, folder, later);
   resources.use(data);
@@ -285,6 +288,18 @@ async function checkForward(
     `The model ${ways}: the logits of a batch differ by ${formatShare(relativeDifference)}`,
   );
   return cut;
+}
+
+/** Says of layers that graft does not see that they are not adapted. */
+function tellOthers(model: Model, modules: AdapterTargets["modules"], terminal: Terminal): void {
+  const others = otherProducts(model, modules);
+  if (others.length === 0) return;
+  terminal.note(
+    `${
+      formatCount(others.length)
+    } products with weights of the file are no targets: graft does not ` +
+      `see through what prepares them (the first is node "${others[0].name}")`,
+  );
 }
 
 /** Rows of a language model's embedding, by its logits. */

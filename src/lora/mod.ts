@@ -14,6 +14,7 @@ export type { LinearKind, Slice } from "./linear.ts";
 export type { LinearWeight } from "./linear_weight.ts";
 export { findModules, type LinearModule } from "./modules.ts";
 export { makeTrainable, resolveModulesToSave } from "./modules_to_save.ts";
+export { otherProducts } from "./other_products.ts";
 export { reachOf } from "./reach.ts";
 export { splitShared } from "./split_shared.ts";
 export { type LoraSite, resolveTargets, targetNames } from "./targets.ts";

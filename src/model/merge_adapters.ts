@@ -19,7 +19,11 @@ import {
   type WeightedAdapter,
   withAdapters,
 } from "../lora/merge/mod.ts";
-import { certificateJson, type Decision } from "../lora/merge/certificate_report.ts";
+import {
+  certificateJson,
+  type Decision,
+  type MeasuredOn,
+} from "../lora/merge/certificate_report.ts";
 import type { Runner } from "../runtime/runner.ts";
 import { openMapped } from "../system/mapped_file.ts";
 import { giveBackFreed } from "../system/memory.ts";
@@ -43,6 +47,8 @@ export interface MergeData {
   readonly train: GramData;
   /** Held-out data, given again from the start each time. */
   heldOut(): Iterable<TokenBatch> | AsyncIterable<TokenBatch>;
+  /** What that is, for the certificate; default nothing is said of it. */
+  readonly source?: MeasuredOn;
 }
 
 export interface MergeRequest {
@@ -97,6 +103,7 @@ export async function mergeAdapters(runner: Runner, given: MergeRequest): Promis
     baseDigest: modelDigest(base.model),
     adapters: adapters.map(({ label, weight }) => ({ label, weight })),
     runtime: runner.description,
+    measuredOn: request.data?.source,
   };
   const directory = staged.of(decision.chosen);
   writeLabels(directory, adapters);

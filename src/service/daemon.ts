@@ -56,7 +56,18 @@ const nameOf = (name: CycleName | null): string => name === null ? "the base" : 
 export async function serve(options: DaemonOptions): Promise<boolean> {
   const { manager, log, socket } = options;
   manager.status("Loading the model");
-  let loaded = await load(options);
+  let loaded: Loaded;
+  try {
+    loaded = await load(options);
+  } catch (error) {
+    if (options.inUse().name !== null) {
+      log(
+        "error",
+        "The model in use cannot be loaded: `graft service rollback` goes back to another",
+      );
+    }
+    throw error;
+  }
   const turns = new Turns(MOST_WAITING);
   const stopAnswers = new AbortController();
   using pulse = pulseOf(options, () => turns.take(() => probe(loaded.answerer)));

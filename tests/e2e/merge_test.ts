@@ -35,7 +35,8 @@ Deno.test("graft merge measures on the adapter's own data and writes a model tha
     assert(/→ own bits, \w+/.test(merged.stdout), merged.stdout);
     assert(merged.stdout.includes(`Saved the merged model in ${dir}/merged`));
     const certificate = JSON.parse(Deno.readTextFileSync(`${dir}/merged/certificate.json`));
-    assertEquals(certificate.held_out.targets, 16);
+    const { targets, data, trained_on } = certificate.held_out;
+    assertEquals({ targets, data, trained_on }, { targets: 16, data: dir, trained_on: false });
     const config = JSON.parse(Deno.readTextFileSync(`${dir}/merged/config.json`));
     assertEquals(Object.values(config.id2label), ["lost", "topup"]);
 

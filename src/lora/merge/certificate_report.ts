@@ -11,6 +11,14 @@ import type { MatrixReport } from "./matrix.ts";
 /** Raised when a reader of the old format could not read the new. */
 export const CERTIFICATE_FORMAT_VERSION = 1;
 
+/** Data that models are compared on. */
+export interface MeasuredOn {
+  /** As the user names it. */
+  readonly data: string;
+  /** Whether the adapter was trained on it, for want of other data. */
+  readonly trainedOn: boolean;
+}
+
 /** A merge as decided. */
 export interface Decision {
   readonly measured: Measurements;
@@ -23,6 +31,7 @@ export interface Decision {
   readonly adapters: readonly { readonly label: string; readonly weight: number }[];
   /** E.g. `onnxruntime 1.30.0 (CPUExecutionProvider)`. */
   readonly runtime?: string;
+  readonly measuredOn?: MeasuredOn;
 }
 
 /** The content of `certificate.json`. */
@@ -38,6 +47,10 @@ export function certificateJson(decision: Decision): string {
     least_gain_kept: decision.leastGainKept,
     forced: decision.forced,
     held_out: base === undefined || adapter === undefined ? null : {
+      ...(decision.measuredOn === undefined ? {} : {
+        data: decision.measuredOn.data,
+        trained_on: decision.measuredOn.trainedOn,
+      }),
       targets: base.count,
       base: figures(base),
       adapter: {

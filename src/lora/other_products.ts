@@ -1,0 +1,30 @@
+/** Products with weights of the file that no adapter goes to. */
+import { elementCount } from "../graph/tensor.ts";
+import { constantValues } from "../graph/passes/constants.ts";
+import type { Model, Node } from "../graph/types.ts";
+import { indexGraph } from "./graph_index.ts";
+import { callsOf, type LinearModule } from "./modules.ts";
+
+const PRODUCTS = /^(Fused)?(MatMul|Gemm)$/;
+/** A weight has more elements than what rotates positions, say. */
+const LEAST_ELEMENTS = 1024;
+
+/**
+ * Products of activations with constants that {@linkcode findModules} does not know for linear layers:
+ * nodes that it does not see through lie between the file's weight and the product.
+ */
+export function otherProducts(model: Model, modules: readonly LinearModule[]): readonly Node[] {
+  const index = indexGraph(model.graph);
+  const constants = constantValues(model.graph);
+  const known = new Set(modules.flatMap((module) => callsOf(module).map(({ node }) => node)));
+  const sizeOf = (value: string): number => {
+    const constant = index.constant(value);
+    if (constant !== undefined) return elementCount(constant.dims);
+    const [source] = index.producer(value)?.inputs ?? [];
+    return source === undefined ? 0 : sizeOf(source);
+  };
+  return model.graph.nodes.filter((node) =>
+    PRODUCTS.test(node.opType) && !known.has(node) && constants.has(node.inputs[1]) &&
+    !constants.has(node.inputs[0]) && sizeOf(node.inputs[1]) >= LEAST_ELEMENTS
+  );
+}
