@@ -75,11 +75,10 @@ export async function serve(options: DaemonOptions): Promise<boolean> {
     ...socket,
     ending: ENDING,
     busy: BUSY,
-    answer: async (line) => {
+    answer: async (line, gone) => {
       if (turns.full) return BUSY;
-      return await turns.take(() =>
-        answer(loaded, line, stopAnswers.signal, options, () => pulse?.prove())
-      );
+      const signals = { stop: stopAnswers.signal, gone };
+      return await turns.take(() => answer(loaded, line, signals, options, () => pulse?.prove()));
     },
   });
   manager.ready(`Answers with ${nameOf(loaded.name)} on ${socket.path}`);
@@ -117,14 +116,15 @@ export async function serve(options: DaemonOptions): Promise<boolean> {
 async function answer(
   { name, answerer }: Loaded,
   line: string,
-  stop: AbortSignal,
+  { stop, gone }: { readonly stop: AbortSignal; readonly gone: AbortSignal },
   { maxTokens, log }: DaemonOptions,
   onInference: () => void,
 ): Promise<string> {
-  // Its turn did not come before the bound.
-  if (stop.aborted) return ENDING;
+  // Its turn did not come before the bound, or before who asked went away.
+  if (stop.aborted || gone.aborted) return ENDING;
   try {
-    const found = await answerer.ask(line, { maxTokens, signal: stop, onInference });
+    const signal = AbortSignal.any([stop, gone]);
+    const found = await answerer.ask(line, { maxTokens, signal, onInference });
     return JSON.stringify({ model: name ?? "base", ...found });
   } catch (error) {
     const refused = error instanceof GraftError;

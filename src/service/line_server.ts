@@ -6,8 +6,8 @@ export interface LineServerOptions {
   readonly path: string;
   /** Permissions of the socket. */
   readonly mode: number;
-  /** The answer to a line; never rejects. */
-  readonly answer: (line: string) => Promise<string>;
+  /** The answer to a line; never rejects. `gone` fires when nobody is there to read it. */
+  readonly answer: (line: string, gone: AbortSignal) => Promise<string>;
   /** What a line gets that comes after {@linkcode LineServer.drain} was called. */
   readonly ending: string;
   /** What a client gets that is one too many. */
@@ -22,8 +22,11 @@ const MAX_LINE_BYTES = 65_536;
 const IDLE_MS = 60_000;
 /** So is one that reads nothing of its answer. */
 const UNREAD_MS = 10_000;
+/** How often it is looked whether a client waits for its answer still. */
+const LOOK_MS = 500;
 
 const LF = 0x0a;
+const NOTHING = new Uint8Array();
 const encoder = new TextEncoder();
 
 export class LineServer {
@@ -91,14 +94,30 @@ export class LineServer {
       for (let end = pending.indexOf(LF); end >= 0; end = pending.indexOf(LF)) {
         const line = new TextDecoder().decode(pending.subarray(0, end)).replace(/\r$/, "");
         pending = pending.slice(end + 1);
-        const { answer, ending } = this.#options;
-        await this.#write(client, this.#ending ? Promise.resolve(ending) : answer(line));
+        await this.#write(client, this.#ending ? this.#ended() : this.#answer(client, line));
       }
       if (pending.length > MAX_LINE_BYTES) {
         const message = `A line may have at most ${MAX_LINE_BYTES} bytes`;
         const error = { status: "refused", message };
         return await writeAll(client, JSON.stringify({ error }));
       }
+    }
+  }
+
+  #ended(): Promise<string> {
+    return Promise.resolve(this.#options.ending);
+  }
+
+  async #answer(client: Deno.UnixConn, line: string): Promise<string> {
+    const gone = new AbortController();
+    const look = setInterval(() => {
+      // Nothing is written; where the other end is closed altogether, that is an error all the same.
+      client.write(NOTHING).catch(() => gone.abort());
+    }, LOOK_MS);
+    try {
+      return await this.#options.answer(line, gone.signal);
+    } finally {
+      clearInterval(look);
     }
   }
 

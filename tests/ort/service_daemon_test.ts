@@ -251,3 +251,41 @@ Deno.test("serve() tries a model again that could not be loaded", () =>
     running.stop();
     await running.ended;
   }));
+
+Deno.test("serve() ends an answer that nobody waits for, and not that of who has said all", () =>
+  inTempDir(async (folder) => {
+    const path = join(folder, "socket");
+    const [begun, cut]: [string[], string[]] = [[], []];
+    const slow: Answerer = {
+      kind: "causal",
+      async ask(text, { signal }) {
+        begun.push(text);
+        for (let i = 0; i < 40 && signal?.aborted !== true && text !== "ready"; i++) {
+          await new Promise((resolve) => setTimeout(resolve, 50));
+        }
+        if (signal?.aborted) cut.push(text);
+        return { echo: text };
+      },
+      [Symbol.dispose]() {},
+    };
+    const running = daemon(path, { open: () => Promise.resolve(slow) });
+    await until("the socket", () => isSocket(path));
+    const write = async (client: Deno.UnixConn, line: string) =>
+      await client.write(new TextEncoder().encode(`${line}\n`));
+    for (const line of ["gone", "gone, too"]) {
+      const client = await Deno.connect({ transport: "unix", path });
+      await write(client, line);
+      await until("it has arrived", () => line !== "gone" || begun.includes(line) || undefined);
+      client.close();
+    }
+    const waiting = await Deno.connect({ transport: "unix", path });
+    await write(waiting, "waiting");
+    await waiting.closeWrite();
+    const chunk = new Uint8Array(100);
+    const count = await waiting.read(chunk);
+    waiting.close();
+    assertEquals(JSON.parse(new TextDecoder().decode(chunk.subarray(0, count!))).echo, "waiting");
+    assert(cut.includes("gone") && !cut.includes("waiting"), cut.join());
+    running.stop();
+    await running.ended;
+  }));
