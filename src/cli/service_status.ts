@@ -1,12 +1,13 @@
 /** `graft service status`: what is in use, what happened, and what systemd says. */
 import { EXIT, GraftError } from "../errors.ts";
 import { runSystemctl } from "../service/install.ts";
-import { type JournalRecord, standingOf } from "../service/records.ts";
+import { standingOf } from "../service/records.ts";
 import { readInUse, readJournal } from "../service/state.ts";
 import { UNITS } from "../service/units.ts";
 import { command } from "./command.ts";
 import { boolean, integer } from "./flags.ts";
 import { STATE_FLAG, stateFolder } from "./service_flags.ts";
+import { formatRecord } from "./service_records.ts";
 import { printTable } from "./table.ts";
 
 /** What systemd tells of a unit. */
@@ -68,7 +69,7 @@ export default command({
       ], terminal);
     }
     terminal.print(`in use    ${inUse.name === null ? "the base" : `model ${inUse.name}`}`);
-    if (last !== undefined) terminal.print(`cycle     ${last.name}, ${last.done}`);
+    if (last !== undefined) terminal.print(`round     ${last.name}, ${last.done}`);
     for (const record of shown) terminal.print(formatRecord(record));
     return EXIT.ok;
   },
@@ -98,12 +99,4 @@ async function unitStates(): Promise<Readonly<Record<string, UnitState>> | undef
     }
   }
   return units;
-}
-
-/** A record as a line for people. */
-function formatRecord({ at, step, ...rest }: JournalRecord): string {
-  const facts = Object.entries(rest).map(([name, value]) =>
-    `${name} ${typeof value === "object" ? JSON.stringify(value) : value}`
-  );
-  return `${at}  ${step.padEnd(11)}  ${facts.join(", ")}`;
 }

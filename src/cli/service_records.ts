@@ -1,0 +1,44 @@
+/** What happened in a service, as lines for people. */
+import type { CycleName, JournalRecord, Score } from "../service/records.ts";
+import { formatCount } from "./format.ts";
+
+/** A record of the journal on a line. */
+export function formatRecord(record: JournalRecord): string {
+  return `${record.at.slice(0, 19)}Z  ${record.step.padEnd(11)}  ${factsOf(record)}`.trimEnd();
+}
+
+function factsOf(record: JournalRecord): string {
+  switch (record.step) {
+    case "begun": {
+      const { cycle, rows, heldOut, forgotten = 0 } = record;
+      return `${cycle}: ${formatCount(rows)} rows, ${formatCount(heldOut)} held out` +
+        (forgotten === 0 ? "" : `, without ${formatCount(forgotten)} that are gone`);
+    }
+    case "trained":
+    case "merged":
+      return record.cycle;
+    case "evaluated": {
+      const { cycle, candidate, inUse, against, better } = record;
+      const other = inUse.guessed === undefined ? modelName(against) : "guessing";
+      return `${cycle}: ${scoreOf(candidate)}; ${other}: ${scoreOf(inUse)}: ` +
+        (better ? "better" : "no better");
+    }
+    case "promoted":
+      return `${record.cycle} in the place of ${modelName(record.from)}`;
+    case "found":
+      return `${record.models.join(", ")}; in use: ${modelName(record.inUse)}`;
+    case "rolled back":
+      return `${modelName(record.from)} to ${modelName(record.to)}`;
+    case "interrupted":
+    case "rejected":
+    case "failed":
+      return `${record.cycle}: ${record.why}`;
+  }
+}
+
+const modelName = (name: CycleName | null) => name ?? "the base";
+
+function scoreOf({ loss, accuracy }: Score): string {
+  const shown = `loss ${loss.toFixed(4)}`;
+  return accuracy === undefined ? shown : `${shown}, accuracy ${(100 * accuracy).toFixed(1)}%`;
+}
