@@ -7,9 +7,9 @@ Generated from the registry by \`deno run --allow-write=docs scripts/operators.t
 
 Models may use operator sets 7 and later. Training happens in a graph of ONNX's operator set 21, to
 which the user's graph is lowered once batch size and sequence length are known; what runs at
-inference stays the user's graph. \`QLinearMatMul\`, \`QLinearConv\`, \`QGemm\` and the other
-operators on quantised activations are read as \`DequantizeLinear\`, the operator on floats and
-\`QuantizeLinear\` (\`src/graph/passes/qoperators_to_qdq.ts\`).
+inference stays the user's graph. \`QLinearMatMul\`, \`QLinearConv\`, \`QGemm\` and the other operators on
+quantised activations are read as \`DequantizeLinear\`, the operator on floats and \`QuantizeLinear\`
+(\`src/graph/passes/qoperators_to_qdq.ts\`).
 
 - **differentiated**: gradients pass by a rule of the operator's own.
 - **lowered**: rewritten for training into operators that have one.

@@ -75,7 +75,7 @@ function adapter({ lora, parameters }: Inspection): readonly string[] {
     `LoRA of rank ${lora.rank} on ${lora.targetModules.join(",")}: ` +
     `${
       formatCount(lora.trainableParameters)
-    } trainable parameters (${share}) in ${lora.modules} layers`,
+    } trainable parameters (${share}) in ${lora.modules} modules`,
     `  r·(in + out) for each, 2·d·r where it is square, against ` +
     `${formatCount(lora.adaptedParameters)} weights (d²)`,
   ];

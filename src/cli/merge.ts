@@ -99,6 +99,10 @@ export default command({
     const adapters = loadAdapters(flags.adapterPath, flags.adapterWeights, terminal);
     for (const { adapter, label } of adapters) checkBase(adapter, base.model, label);
     const card = adapters.find(({ adapter }) => adapter.card !== undefined)?.adapter.card;
+    if (flags.data === undefined && adapters.length > 1) {
+      const { label } = adapters.find(({ adapter }) => adapter.card === card) ?? adapters[0];
+      terminal.note(`Measured on the data of ${label} alone: --data names data of all adapters`);
+    }
     using opened = await loadMergeData(flags, path, base.model, card, terminal);
     using runner = openRunner(flags);
     const decision = await untilStopped(

@@ -1,5 +1,5 @@
 /** A training run from its parts: configuration saved, resumed, shown, checkpointed, adapter saved. */
-import { join } from "@std/path";
+import { join, resolve } from "@std/path";
 import { EXIT, UsageError } from "../errors.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import { makeDirectory, replaceFile } from "../system/durable_files.ts";
@@ -106,7 +106,10 @@ function findCheckpoint(
   if (flags.resume) {
     const found = checkpoints.load((warning) => terminal.note(paint(terminal, "yellow", warning)));
     if (found === undefined) {
-      throw new UsageError(`Cannot resume: ${flags.adapterPath} has no whole checkpoint`);
+      throw new UsageError(
+        `Cannot resume: ${resolve(flags.adapterPath)} has no whole checkpoint (paths of a ` +
+          "configuration file begin at the current folder)",
+      );
     }
     terminal.note(`Resuming from ${found.path}`);
     return found;

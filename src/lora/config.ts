@@ -72,7 +72,7 @@ export function validateLoraConfig(config: LoraConfig): void {
   if (
     numLayers !== undefined && numLayers !== -1 && !(Number.isInteger(numLayers) && numLayers >= 1)
   ) {
-    fail(where, `number of layers must be >= 1, or -1 for all: current value is ${numLayers}`);
+    fail(where, `--num-layers must be >= 1, or -1 for all: current value is ${numLayers}`);
   }
 }
 
