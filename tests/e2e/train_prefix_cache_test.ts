@@ -3,7 +3,7 @@ import { join } from "@std/path";
 import { modelDir } from "../helpers/fixture_models.ts";
 import { graft, graftSignalled, graftUnder } from "../helpers/graft.ts";
 import { testWithTool } from "../helpers/requirements.ts";
-import { pairs, readMetrics, sha256 } from "../helpers/training_runs.ts";
+import { pairs, readMetrics, requests, sha256 } from "../helpers/training_runs.ts";
 import { inTempDir } from "../helpers/temp_dir.ts";
 
 /** Twenty-four epochs of five steps over a model whose first layer is frozen. */
@@ -75,6 +75,23 @@ Deno.test("graft train with a prefix cache, killed and interrupted and resumed, 
     assertMatch(last.stderr, /; 15 sequences are there/);
     assertEquals(await weights(broken), await weights(straight));
     assert(!exists(cacheOf(broken)));
+  }));
+
+Deno.test("graft train finds its prefix cache when it resumes over an int8 encoder", () =>
+  inTempDir(async (path) => {
+    Deno.writeTextFileSync(join(path, "train.csv"), requests(15));
+    const adapter = join(path, "adapter");
+    const args = [
+      "train",
+      ...["--model", modelDir("tiny-bert-dynamic-int8"), "--data", path, "--threads=1"],
+      ...["--num-layers=1", "--target-modules=query", "--epochs=24", "--batch-size=3"],
+      ...["--save-every=3", "--steps-per-report=1", "--adapter-path", adapter],
+    ];
+    const stopped = await graftSignalled(/step 8\//, "SIGINT", ...args);
+    assertEquals(stopped.code, 130, stopped.stderr);
+    const last = await graft(...args, "--resume");
+    assertEquals(last.code, 0, last.stderr);
+    assertMatch(last.stderr, /; 15 sequences are there/);
   }));
 
 Deno.test("graft train goes on without what is damaged in its prefix cache", () =>
