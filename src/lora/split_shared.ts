@@ -40,7 +40,8 @@ export function splitShared(
   return { model: edit.apply(model), name };
 }
 
-function freeName(edit: GraphEdit, hint: string): string {
+/** A name that nothing has yet, made from `hint`. */
+export function freeName(edit: GraphEdit, hint: string): string {
   let name = hint;
   for (let i = 1; edit.has(name); i++) name = `${hint}.${i}`;
   return name;

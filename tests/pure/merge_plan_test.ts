@@ -308,6 +308,33 @@ Deno.test("mergeModel() splits an initializer that others read before it changes
   assert(model.graph.nodes[0].inputs[1] !== "w");
 });
 
+Deno.test("mergeModel() gives a layer a DequantizeLinear of its own where an embedding reads it too", async () => {
+  const base = graphOf([
+    ["DequantizeLinear", ["q", "s"], ["w"], { axis: int(0) }],
+    ["Gather", ["w", "ids"], ["embedded"]],
+    ["Transpose", ["w"], ["t"]],
+    ["MatMul", ["embedded", "t"], ["y"]],
+  ], {
+    q: int8s(3, 4),
+    s: float32([3], [0.01, 0.02, 0.03]),
+    ids: tensor("int64", [2], new Uint8Array(16)),
+  });
+  const [{ path }] = findModules(base);
+  const delta = change(path, 4, 3, 0.05);
+  const before = weightAt(base, path);
+  const { model } = await mergeModel(base, [delta], "nearest");
+  const wanted = dense(delta, 4, 3).map((value, i) => value + before[i]);
+  assert(norm(weightAt(model, path), wanted) < 0.1 * norm(dense(delta, 4, 3)));
+  const [embedding] = model.graph.nodes.filter(({ outputs }) => outputs[0] === "w");
+  for (const name of embedding.inputs) {
+    assertEquals(
+      model.graph.initializers.get(name)!.bytes,
+      base.graph.initializers.get(name)!.bytes,
+    );
+  }
+  assertEquals(model.graph.nodes.filter(({ opType }) => opType === "DequantizeLinear").length, 2);
+});
+
 Deno.test("mergeModel() replaces weight and bias that were trained in full", async () => {
   const base = FORMS["Gemm with transB"]();
   const [{ path }] = findModules(base);

@@ -6,7 +6,7 @@ import { GraphEdit } from "../edit.ts";
 import { type GraphIndex, indexGraph } from "../graph_index.ts";
 import type { IntegerBias, LinearForm } from "../linear.ts";
 import { callsOf, findModules, type LinearModule } from "../modules.ts";
-import { splitShared } from "../split_shared.ts";
+import { freeName, splitShared } from "../split_shared.ts";
 
 /** A model and its linear modules by path. */
 export interface Modules {
@@ -37,7 +37,7 @@ export type LayerPart =
  * @throws {BadInputError} where a computed weight, not an initializer, is shared
  */
 export function isolate(modules: Modules, path: string, parts: readonly LayerPart[]): Modules {
-  let now = modules;
+  let now = withOwnChain(modules, path);
   for (const part of parts) {
     const module = moduleAt(now, path);
     const name = tensorOf(module, module, part);
@@ -56,6 +56,39 @@ export function isolate(modules: Modules, path: string, parts: readonly LayerPar
     if (split !== now.model) now = modulesOf(split);
   }
   return now;
+}
+
+/**
+ * The model with nodes of the layer's own between the file's weight and the product, where others read
+ * what such a node gives: a head and an embedding may read one DequantizeLinear.
+ */
+function withOwnChain(modules: Modules, path: string): Modules {
+  const { model, index } = modules;
+  const { node: product, again, kind } = moduleAt(modules, path);
+  if (again !== undefined || kind === "MatMulInteger") return modules;
+  const chain: Node[] = [];
+  for (
+    let node = index.producer(product.inputs[1]);
+    node !== undefined;
+    node = index.producer(node.inputs[0])
+  ) chain.unshift(node);
+  const edit = new GraphEdit(model.graph);
+  let [read, own]: [string, string] = ["", ""];
+  for (const node of chain) {
+    const [output] = node.outputs;
+    const shared = index.consumers(output).length > 1 || index.isOutput(output);
+    if (shared && node.domain === "") {
+      const inputs = node.inputs.map((input) => input === read ? own : input);
+      own = edit.add(node, node.opType, inputs, freeName(edit, `${output}.own`), node.attributes);
+      read = output;
+    } else if (read !== own) {
+      edit.renameInput(node, read, own);
+      [read, own] = ["", ""];
+    }
+  }
+  if (read !== own) edit.renameInput(product, read, own);
+  const edited = edit.apply(model);
+  return edited.graph.nodes.length === model.graph.nodes.length ? modules : modulesOf(edited);
 }
 
 /** The bias that is rounded anew beside a weight of other scales; each call of a layer would need its own. */
