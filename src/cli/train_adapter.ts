@@ -56,7 +56,14 @@ export function hasLogits(model: Model): boolean {
 export function checkScoresTokens({ graph: { outputs } }: Model, source: string): void {
   const logits = outputs.find(({ name }) => name === "logits");
   // Where the graph does not state the shape, the comparison with the lowered graph finds out.
-  const rank = logits?.type?.shape?.length ?? 3;
+  const shape = logits?.type?.shape;
+  const rank = shape?.length ?? 3;
+  if (shape !== undefined && rank === 3 && shape[1] === 1) {
+    throw new UsageError(
+      `Cannot learn the texts of ${source}: the model scores the last token alone: export it without ` +
+        "that (onnxruntime-genai's builder: prune_lm_head=false)",
+    );
+  }
   if (logits !== undefined && rank === 3) return;
   const what = logits === undefined
     ? 'it has no output "logits"'

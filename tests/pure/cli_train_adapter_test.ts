@@ -1,5 +1,5 @@
 import { assertEquals, assertThrows } from "@std/assert";
-import { labelsFor } from "../../src/cli/train_adapter.ts";
+import { checkScoresTokens, labelsFor } from "../../src/cli/train_adapter.ts";
 import { BadInputError, UsageError } from "../../src/errors.ts";
 import type { Dim, Model } from "../../src/graph/types.ts";
 import { checkInputs } from "../../src/plan/inputs.ts";
@@ -26,6 +26,15 @@ Deno.test("labelsFor() tells why it cannot say which classes a model scores", ()
   refused(scoring("batch", "sequence", 2), "scores tokens, not whole texts");
   refused(shapeless(scoring("batch", 2)), "does not say how many");
   refused(scoring("batch", "classes"), "does not say how many");
+});
+
+Deno.test("checkScoresTokens() refuses a model that scores the last token alone", () => {
+  checkScoresTokens(scoring("batch", "sequence", 32), "rows");
+  assertThrows(
+    () => checkScoresTokens(scoring("batch", 1, 32), "rows"),
+    UsageError,
+    "the last token alone",
+  );
 });
 
 Deno.test("checkInputs() names an input that no batch has anything for", () => {
