@@ -1,6 +1,6 @@
 /** `graft service rollback`: back to the model before. */
 import { EXIT, UsageError } from "../errors.ts";
-import { ServiceState } from "../service/state.ts";
+import { readInUse, readJournal, ServiceState } from "../service/state.ts";
 import { command } from "./command.ts";
 import { text } from "./flags.ts";
 import { STATE_FLAG, stateFolder } from "./service_flags.ts";
@@ -26,7 +26,11 @@ export default command({
     if (to !== undefined && to !== "base" && !/^\d+$/.test(to)) {
       throw new UsageError(`--to must be a model's number or base: current value is "${to}"`);
     }
-    using state = ServiceState.open(stateFolder(flags));
+    const folder = stateFolder(flags);
+    if (readJournal(folder).records.length === 0 && readInUse(folder).name === null) {
+      throw new UsageError(`Cannot roll back: no round has promoted anything in ${folder}`);
+    }
+    using state = ServiceState.open(folder);
     const target = to === undefined ? undefined : to === "base" ? null : to.padStart(4, "0");
     const now = state.rollBack(target);
     terminal.print(`In use now: ${now === null ? "the base" : `model ${now}`}`);
