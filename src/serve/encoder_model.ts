@@ -92,7 +92,11 @@ export class EncoderModel implements Disposable {
       batch,
       async (part) => (await this.#output(part, name)).values,
     );
-    const cut = await this.#cut;
+    // A run that failed has found out nothing.
+    const cut = await this.#cut.catch((error) => {
+      this.#cut = undefined;
+      throw error;
+    });
     if (cut !== together) return cut(batch).map((part, row) => ({ rows: [row], batch: part }));
     return this.#takesAnyShape ? lengthGroups(batch) : [{ rows, batch }];
   }

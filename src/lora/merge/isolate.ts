@@ -72,12 +72,15 @@ function withOwnChain(modules: Modules, path: string): Modules {
     node !== undefined;
     node = index.producer(node.inputs[0])
   ) chain.unshift(node);
+  const isShared = ({ domain, outputs: [output] }: Node) =>
+    domain === "" && (index.consumers(output).length > 1 || index.isOutput(output));
+  if (!chain.some(isShared)) return modules;
   const edit = new GraphEdit(model.graph);
+  /** What the layer read of the last shared node, and what it reads instead. */
   let [read, own]: [string, string] = ["", ""];
   for (const node of chain) {
     const [output] = node.outputs;
-    const shared = index.consumers(output).length > 1 || index.isOutput(output);
-    if (shared && node.domain === "") {
+    if (isShared(node)) {
       const inputs = node.inputs.map((input) => input === read ? own : input);
       own = edit.add(node, node.opType, inputs, freeName(edit, `${output}.own`), node.attributes);
       read = output;
@@ -87,8 +90,7 @@ function withOwnChain(modules: Modules, path: string): Modules {
     }
   }
   if (read !== own) edit.renameInput(product, read, own);
-  const edited = edit.apply(model);
-  return edited.graph.nodes.length === model.graph.nodes.length ? modules : modulesOf(edited);
+  return modulesOf(edit.apply(model));
 }
 
 /** The bias that is rounded anew beside a weight of other scales; each call of a layer would need its own. */

@@ -121,10 +121,10 @@ export function planMerge(
 }
 
 function partsOf(change: ModuleChange | undefined): readonly LayerPart[] {
-  const parts = [
+  return [
     ...["weight", "scales", "zeroPoints", "integerBias.codes", "integerBias.scales"] as const,
+    ...change?.bias === undefined ? [] : ["bias"] as const,
   ];
-  return change?.bias === undefined ? parts : [...parts, "bias"];
 }
 
 /** Slices of one fused layer belong together. */
