@@ -120,6 +120,12 @@ async function openCycle(
   log: Log,
 ): Promise<Cycle | "no data" | "nothing new"> {
   const { last, inUse } = state.standing;
+  const found = state.records.at(-1);
+  if (found?.step === "found") {
+    log("warning", `There was no journal: models ${found.models.join(", ")} were found`, {
+      STEP: "found",
+    });
+  }
   if (last !== undefined && last.done !== "ended") {
     log("notice", `Going on with cycle ${last.name} after "${last.done}"`, {
       CYCLE: last.name,
