@@ -163,6 +163,9 @@ async function runLoop<B extends Batch>(
   );
   const found = findCheckpoint(checkpoints, flags, terminal);
   const firstStep = found?.checkpoint.state.step ?? 0;
+  if (found !== undefined && firstStep >= settings.totalSteps) {
+    terminal.note("That was its end: no step is left to train; more --iters or --epochs train on");
+  }
   makeDirectory(directory);
   replaceFile(
     join(directory, CONFIG_FILE),

@@ -87,4 +87,7 @@ Deno.test("graft train, killed before its first checkpoint, starts anew when it 
     const again = await graft(...args);
     assertEquals(again.code, 0, again.stderr);
     assertEquals(readMetrics(join(path, "adapter")).filter(({ loss }) => loss).length, steps);
+    const ended = await graft(...args, "--resume");
+    assertEquals(ended.code, 0, ended.stderr);
+    assertStringIncludes(ended.stderr, "no step is left to train");
   }));
