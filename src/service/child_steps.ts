@@ -164,19 +164,18 @@ function endOf({ code, signal, said }: Ended): StepEnd {
 }
 
 /**
- * Ends children that have lost their job: one that was killed by itself leaves them behind, and they must
- * not write beside the one that goes on. Under systemd they are killed with the job.
+ * Ends children that have lost their job and write: one that was killed by itself leaves them behind,
+ * and they must not write beside the one that goes on. Under systemd they are killed with the job.
  */
 function endOrphans(cycle: string): void {
   const folder = `${resolve(cycle)}/`;
   for (const pid of listKernelFolder("/proc").filter((name) => /^\d+$/.test(name))) {
     const words = (readKernelFile(`/proc/${pid}/cmdline`) ?? "").split("\0");
-    if (!VERBS.some((verb) => words.includes(verb))) continue;
-    const paths = words.filter((_, i) => PATH_FLAGS.includes(words[i - 1]));
-    const home = paths.length === 0 ? undefined : workingFolder(pid);
-    if (home === undefined || !paths.some((path) => resolve(home, path).startsWith(folder))) {
-      continue;
-    }
+    const writes = WRITING.find(([verb, flag]) => words.includes(verb) && words.includes(flag));
+    const home = writes && workingFolder(pid);
+    if (home === undefined) continue;
+    const path = words[words.indexOf(writes![1]) + 1] ?? "";
+    if (!resolve(home, path).startsWith(folder)) continue;
     try {
       Deno.kill(Number(pid), "SIGKILL");
     } catch {
@@ -185,9 +184,8 @@ function endOrphans(cycle: string): void {
   }
 }
 
-/** What children are asked to do, and flags that name a place in the cycle. */
-const VERBS = ["train", "merge", "eval"];
-const PATH_FLAGS = ["--adapter-path", "--save-path", "--data"];
+/** Verbs of children that write, and flags that say where to; who only reads a cycle is left alone. */
+const WRITING = [["train", "--adapter-path"], ["merge", "--save-path"]] as const;
 
 /** Paths of a command line begin there. */
 function workingFolder(pid: string): string | undefined {
