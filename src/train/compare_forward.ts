@@ -25,7 +25,7 @@ export const FORWARD_TOLERANCE = 1e-3;
 /** The same where the graph rounds activations to 8 bits by scales that it takes from them. */
 export const DYNAMIC_TOLERANCE = 0.25;
 /**
- * The same where scales of the file round them. A third is usual of a model that ONNX Runtime's
+ * The same where scales of the file round them, or a head is new. A third is usual of a model that ONNX Runtime's
  * quantiser has calibrated (`scripts/static_minilm.py`), and training helps it no less
  * (`scripts/figures/banking77.ts --model`).
  */
@@ -91,7 +91,7 @@ export async function compareForward(
   const dynamic = byFile || roundsAsItRuns(model.graph);
   const half = holdsHalves(model.graph);
   // Scores of a head that was not trained yet are small: what rounding does to the states behind them
-  // is as large as a third of them on some texts.
+  // is a large part of them on some texts.
   const newHead = step.parameters.some(({ name }) => name === HEAD.weight);
   const tolerance = byFile || dynamic && newHead
     ? STATIC_TOLERANCE
