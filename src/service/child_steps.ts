@@ -68,8 +68,8 @@ export class ChildSteps implements JobSteps {
   }
 
   async train(cycle: string): Promise<StepEnd> {
-    const adapter = join(cycle, "adapter");
     endOrphans(cycle);
+    const adapter = resolve(cycle, "adapter");
     const resume = hasCheckpoint(join(adapter, "checkpoints"));
     const end = endOf(
       await this.#run(cycle, [
@@ -86,7 +86,7 @@ export class ChildSteps implements JobSteps {
 
   async merge(cycle: string): Promise<StepEnd> {
     endOrphans(cycle);
-    const path = join(cycle, "model");
+    const path = resolve(cycle, "model");
     if (exists(path)) removeDirectory(path);
     return endOf(
       await this.#run(cycle, [
@@ -166,16 +166,17 @@ function endOf({ code, signal, said }: Ended): StepEnd {
 /**
  * Ends children that have lost their job and write: one that was killed by itself leaves them behind,
  * and they must not write beside the one that goes on. Under systemd they are killed with the job.
+ * Children get whole paths, by which those of a service in another folder are others; where they began
+ * cannot be read with the permissions that a compiled graft has.
  */
 function endOrphans(cycle: string): void {
   const folder = `${resolve(cycle)}/`;
   for (const pid of listKernelFolder("/proc").filter((name) => /^\d+$/.test(name))) {
     const words = (readKernelFile(`/proc/${pid}/cmdline`) ?? "").split("\0");
-    const writes = WRITING.find(([verb, flag]) => words.includes(verb) && words.includes(flag));
-    const home = writes && workingFolder(pid);
-    if (home === undefined) continue;
-    const path = words[words.indexOf(writes![1]) + 1] ?? "";
-    if (!resolve(home, path).startsWith(folder)) continue;
+    const writes = WRITING.some(([verb, flag]) =>
+      words.includes(verb) && words[words.indexOf(flag) + 1].startsWith(folder)
+    );
+    if (!writes) continue;
     try {
       Deno.kill(Number(pid), "SIGKILL");
     } catch {
@@ -186,15 +187,6 @@ function endOrphans(cycle: string): void {
 
 /** Verbs of children that write, and flags that say where to; who only reads a cycle is left alone. */
 const WRITING = [["train", "--adapter-path"], ["merge", "--save-path"]] as const;
-
-/** Paths of a command line begin there. */
-function workingFolder(pid: string): string | undefined {
-  try {
-    return Deno.readLinkSync(`/proc/${pid}/cwd`);
-  } catch {
-    return undefined; // it has ended, or is another user's
-  }
-}
 
 function hasCheckpoint(folder: string): boolean {
   return exists(folder) &&

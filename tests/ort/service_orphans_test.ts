@@ -22,10 +22,10 @@ Deno.test("ChildSteps ends what a killed job left writing in its cycle, and noth
     }
     const cycle = "state/cycles/0001";
     const processes = {
-      merging: waiting(own, "merge", "--save-path", `${cycle}/model`),
+      merging: waiting(own, "merge", "--save-path", join(own, cycle, "model")),
       training: waiting(path, "train", "--adapter-path", join(own, cycle, "adapter")),
-      elsewhere: waiting(other, "merge", "--save-path", `${cycle}/model`),
-      reading: waiting(own, "eval", "model", "--data", `${cycle}/data`),
+      elsewhere: waiting(other, "merge", "--save-path", join(other, cycle, "model")),
+      reading: waiting(own, "eval", "model", "--data", join(own, cycle, "data")),
     };
     try {
       const steps = new ChildSteps(SETTINGS, () => {}, AbortSignal.abort());
