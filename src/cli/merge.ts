@@ -98,12 +98,13 @@ export default command({
     using base = loadOnnx(path, openMapped);
     const adapters = loadAdapters(flags.adapterPath, flags.adapterWeights, terminal);
     for (const { adapter, label } of adapters) checkBase(adapter, base.model, label);
-    const card = adapters.find(({ adapter }) => adapter.card !== undefined)?.adapter.card;
-    if (flags.data === undefined && adapters.length > 1) {
-      const { label } = adapters.find(({ adapter }) => adapter.card === card) ?? adapters[0];
-      terminal.note(`Measured on the data of ${label} alone: --data names data of all adapters`);
+    const made = adapters.find(({ adapter }) => adapter.card !== undefined);
+    if (flags.data === undefined && adapters.length > 1 && made !== undefined) {
+      terminal.note(
+        `Measured on the data of ${made.label} alone: --data names data of all adapters`,
+      );
     }
-    using opened = await loadMergeData(flags, path, base.model, card, terminal);
+    using opened = await loadMergeData(flags, path, base.model, made?.adapter.card, terminal);
     using runner = openRunner(flags);
     const decision = await untilStopped(
       flags.savePath,
