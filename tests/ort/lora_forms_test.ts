@@ -11,10 +11,10 @@ import { findModules } from "../../src/lora/modules.ts";
 import { weightValues } from "../../src/lora/stored_matrix.ts";
 import { replaceByFloat } from "../../src/lora/merge/to_float.ts";
 import { resolveTargets } from "../../src/lora/targets.ts";
-import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
 import { difference } from "../helpers/logits.ts";
 import { dynamicLinear, floats, halves, int8s } from "../helpers/lora_graphs.ts";
 import { tinyModel, type TinyNode } from "../helpers/ort.ts";
+import { runTiny } from "../helpers/run_tiny.ts";
 
 /** x [3, 4] → y [3, 6] through one linear layer in the given form. */
 function model(
@@ -131,12 +131,7 @@ function dynamicWeights() {
   };
 }
 
-async function run(target: Model, x: Tensor): Promise<Float32Array> {
-  using runner = createOrtRunner({ threads: 1 });
-  using executable = await runner.compile(target, { optimization: "disabled" });
-  const { y } = await executable.run({ x: runner.upload(x) });
-  return Float32Array.from(toNumbers(y.read()));
-}
+const run = (model: Model, x: Tensor) => runTiny(model, x, { optimization: "disabled" });
 
 /** Row-major x·Wᵀ of x [rows, in] and W [out, in]. */
 function product(x: ArrayLike<number>, w: ArrayLike<number>, size: number): Float32Array {

@@ -6,9 +6,9 @@ import { indexGraph } from "../../src/lora/graph_index.ts";
 import { mergeModel } from "../../src/lora/merge/mod.ts";
 import { findModules } from "../../src/lora/modules.ts";
 import { weightValues } from "../../src/lora/stored_matrix.ts";
-import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
 import { floats, int8s } from "../helpers/lora_graphs.ts";
 import { tinyModel } from "../helpers/ort.ts";
+import { runTiny } from "../helpers/run_tiny.ts";
 
 const STEP = 0.02;
 const INPUT_SCALE = 0.01;
@@ -64,7 +64,7 @@ for (const [how, scales] of Object.entries(SCALES)) {
     const [module] = findModules(model);
     const weight = toNumbers(weightValues(indexGraph(model.graph), module)) as Float32Array;
     const x = toNumbers(floats(3, 4)) as Float32Array;
-    const found = await run(model);
+    const found = await runTiny(model, floats(3, 4));
     found.forEach((value, i) => {
       let wanted = BIAS[i % 6];
       for (let k = 0; k < 4; k++) {
@@ -75,14 +75,4 @@ for (const [how, scales] of Object.entries(SCALES)) {
       assert(Math.abs(value - clipped) <= 0.6 * STEP, `${value} at ${i} must be ${clipped}`);
     });
   });
-}
-
-async function run(model: Model): Promise<Float32Array> {
-  using runner = createOrtRunner({ threads: 1 });
-  using executable = await runner.compile(model);
-  using x = runner.upload(floats(3, 4));
-  const { y } = await executable.run({ x });
-  const values = Float32Array.from(toNumbers(y.read()));
-  y[Symbol.dispose]();
-  return values;
 }

@@ -1,11 +1,11 @@
 import { assert, assertEquals } from "@std/assert";
 import { float, int, ints } from "../../src/graph/attributes.ts";
-import { float32, int32, type Tensor, tensor, toNumbers } from "../../src/graph/tensor.ts";
+import { float32, int32, type Tensor, tensor } from "../../src/graph/tensor.ts";
 import { qoperatorsToQdq } from "../../src/graph/passes/qoperators_to_qdq.ts";
 import type { Model } from "../../src/graph/types.ts";
-import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
 import { floats, int8s } from "../helpers/lora_graphs.ts";
 import { tinyModel, type TinyNode } from "../helpers/ort.ts";
+import { runTiny } from "../helpers/run_tiny.ts";
 
 const STEP = 0.02;
 const scale = (value: number) => float32([], [value]);
@@ -92,16 +92,11 @@ function model(node: TinyNode): Model {
   });
 }
 
-async function run(target: Model, optimization: "all" | "disabled"): Promise<Float32Array> {
-  using runner = createOrtRunner({ threads: 1 });
-  using executable = await runner.compile(target, { optimization });
-  const dims = target.graph.inputs[0].type!.shape as readonly number[];
-  using x = runner.upload({ ...floats(3, 4), dims });
-  const { y } = await executable.run({ x });
-  const values = Float32Array.from(toNumbers(y.read()));
-  y[Symbol.dispose]();
-  return values;
-}
+/** The same numbers in the shape that a model takes. */
+const inputOf = ({ graph }: Model): Tensor => ({
+  ...floats(3, 4),
+  dims: graph.inputs[0].type!.shape as readonly number[],
+});
 
 for (const [name, node] of Object.entries(CASES)) {
   Deno.test(`qoperatorsToQdq() computes what ${name} computes`, async () => {
@@ -112,9 +107,9 @@ for (const [name, node] of Object.entries(CASES)) {
         !opType.startsWith("Q") || opType === "QuantizeLinear"
       ),
     );
-    const wanted = await run(base, "all");
+    const wanted = await runTiny(base, inputOf(base));
     for (const optimization of ["all", "disabled"] as const) {
-      const found = await run(converted, optimization);
+      const found = await runTiny(converted, inputOf(base), { optimization });
       assertEquals(found.length, wanted.length);
       // An integer kernel and floats may fall on either side of a half.
       found.forEach((value, i) => assert(Math.abs(value - wanted[i]) <= 1.01 * STEP));
