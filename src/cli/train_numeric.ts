@@ -40,9 +40,9 @@ export interface Opened {
  * end in floats: each opened anew, as each needs other memory. A model that is not gone on with is
  * disposed of.
  *
- * @param cut which sequences run together
  * @param open opens the model to compute otherwise; throws a {@linkcode RefusedError} where memory
  * does not suffice
+ * @param cut which sequences run together
  */
 export async function chooseNumeric<O extends Opened>(
   first: O,

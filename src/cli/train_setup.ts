@@ -10,6 +10,7 @@ import type { Model } from "../graph/types.ts";
 import type { AdapterCard } from "../lora/adapter_card.ts";
 import { adapterDigest } from "../hub/adapter_store.ts";
 import { modelDigest } from "../lora/digest.ts";
+import { type LinearModule, otherProducts } from "../lora/mod.ts";
 import { adapterFolder, loadAdapter, readAdapterFiles, saveAdapter } from "../model/adapter_dir.ts";
 import { countParameters } from "../model/count_parameters.ts";
 import { findModelFile, homeOf } from "../model/find_model.ts";
@@ -33,11 +34,9 @@ import { holdNotes, type Terminal } from "./output.ts";
 import type { FrozenLayers } from "./prefix_cache.ts";
 import type { TrainSetup } from "./run_training.ts";
 import { openProcessor, openRunner } from "./runtime_flags.ts";
-import { otherProducts } from "../lora/mod.ts";
 import {
   type AdaptedModel,
   adapterOf,
-  type AdapterTargets,
   addAdapter,
   checkScoresTokens,
   continueAdapter,
@@ -291,7 +290,7 @@ async function checkForward(
 }
 
 /** Says of layers that graft does not see that they are not adapted. */
-function tellOthers(model: Model, modules: AdapterTargets["modules"], terminal: Terminal): void {
+function tellOthers(model: Model, modules: readonly LinearModule[], terminal: Terminal): void {
   const others = otherProducts(model, modules);
   if (others.length === 0) return;
   terminal.note(

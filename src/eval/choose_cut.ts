@@ -30,20 +30,24 @@ export async function chooseCut(
   batch: TokenBatch,
   run: (batch: TokenBatch) => Promise<ArrayLike<number>>,
 ): Promise<RowCut> {
-  const { sequences, length } = fixedShape(graph);
-  if (length !== undefined) return sequences === 1 ? singly : together;
+  const padded = cutOf(graph);
+  if (fixedShape(graph).length !== undefined) return padded;
   if (!graph.inputs.some(({ name }) => name === "attention_mask")) return withoutPadding;
   // Scales that are taken from all activations depend on those of padding: small scores, as a new
   // head gives them, differ by a tenth and more. Such a model is taken to mind its mask.
-  if (roundsAsItRuns(graph)) return sequences === 1 ? singly : together;
+  if (roundsAsItRuns(graph)) return padded;
   const [row] = withoutPadding(shortest(batch));
   const without = await run(row);
   const longer = Math.min(PADDED_TIMES * row.tokenCount, PADDED_LENGTH);
   const most = Math.max(batch.inputIds.dims[1], longer);
   const difference = relativeDistance(await run(padTokens(row, most, paddingOf(batch))), without);
-  // Written so that NaN is no agreement either.
-  if (!(difference <= PADDING_LIMIT)) return withoutPadding;
-  return sequences === 1 ? singly : together;
+  // NaN is no agreement either.
+  return difference <= PADDING_LIMIT ? padded : withoutPadding;
+}
+
+/** Of a model that padding does not change. */
+export function cutOf(graph: Graph): RowCut {
+  return fixedShape(graph).sequences === 1 ? singly : together;
 }
 
 function shortest(batch: TokenBatch): TokenBatch {

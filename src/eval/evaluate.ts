@@ -1,12 +1,11 @@
 /** Evaluates a model through its inference graph: what a user's runtime would compute. */
-import { type Tensor, toNumbers } from "../graph/tensor.ts";
+import { float32, type Tensor, toNumbers } from "../graph/tensor.ts";
 import type { Model } from "../graph/types.ts";
 import { inPieces } from "../runtime/in_pieces.ts";
 import { type CompileOptions, OWN_ARENA, type Runner } from "../runtime/runner.ts";
-import { cutAll, type RowCut, singly, together } from "../data/row_cuts.ts";
+import { cutAll, type RowCut } from "../data/row_cuts.ts";
 import { targetsOf, type TokenBatch } from "../data/targets.ts";
-import { fixedShape } from "../plan/inputs.ts";
-import { chooseCut } from "./choose_cut.ts";
+import { chooseCut, cutOf } from "./choose_cut.ts";
 import { ClassificationMetrics } from "./metrics.ts";
 import { RowLosses } from "./row_losses.ts";
 import { runOn } from "./run_on.ts";
@@ -62,7 +61,7 @@ export async function evaluate(
       ? sessions.use(await runner.compile(part, compile))
       : inPieces(runner, part, options.weightBytesAtOnce, compile);
   if (options.objective === "causal") {
-    const cut = fixedShape(model.graph).sequences === 1 ? singly : together;
+    const cut = cutOf(model.graph);
     const scores = new RowLosses(runner, model, open);
     return { ...await evaluateCausal(scores, cutAll(batches, cut), sample), cut };
   }
@@ -70,11 +69,12 @@ export async function evaluate(
   const run = async (batch: TokenBatch) => {
     using logits = (await runOn(runner, executable, model.graph, batch, new Map(), ["logits"]))
       .logits;
-    return copyOf(logits.read());
+    const value = logits.read();
+    return float32(value.dims, toNumbers(value));
   };
   let cut: RowCut | undefined;
   const choose = async (batch: TokenBatch) => {
-    cut ??= await chooseCut(model.graph, batch, async (rows) => toFloats(await run(rows)));
+    cut ??= await chooseCut(model.graph, batch, async (rows) => toNumbers(await run(rows)));
     return cut(batch);
   };
   const result = await evaluateClasses(run, batches, choose, sample);
@@ -112,7 +112,7 @@ async function evaluateClasses(
       const logits = await run(part);
       const classes = logits.dims[logits.dims.length - 1];
       metrics ??= new ClassificationMetrics(classes);
-      const values = toFloats(logits);
+      const values = toNumbers(logits) as Float32Array;
       const { labels, count } = targetsOf(part);
       for (let row = 0; row < count; row++) {
         metrics.add(values.subarray(row * classes, (row + 1) * classes), labels[row]);
@@ -124,9 +124,6 @@ async function evaluateClasses(
   const { loss, accuracy, macroF1, count } = metrics;
   return { loss, accuracy, macroF1, count, logits: sample.values() };
 }
-
-const copyOf = (value: Tensor): Tensor => ({ ...value, bytes: value.bytes.slice() });
-const toFloats = (value: Tensor) => Float32Array.from(toNumbers(value));
 
 /** Collects logits of the first rows. */
 class LogitSample {

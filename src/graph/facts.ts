@@ -22,6 +22,24 @@ export function dimsIn(graph: Graph, value: string): readonly number[] {
   return typeIn(graph, value)?.dims ?? [];
 }
 
+/** Names of all values of a graph. */
+export function valueNames(
+  { inputs, initializers, nodes }: Pick<Graph, "inputs" | "initializers" | "nodes">,
+): Set<string> {
+  return new Set([
+    ...inputs.map(({ name }) => name),
+    ...initializers.keys(),
+    ...nodes.flatMap(({ outputs }) => outputs),
+  ]);
+}
+
+/** A name that is not taken, made from `hint`. */
+export function freeName(taken: ReadonlySet<string>, hint: string): string {
+  let name = hint;
+  for (let i = 1; taken.has(name); i++) name = `${hint}.${i}`;
+  return name;
+}
+
 /** The node that makes each computed value. */
 export function producersOf(nodes: readonly Node[]): ReadonlyMap<string, Node> {
   return new Map(nodes.flatMap((node) => node.outputs.map((output) => [output, node] as const)));

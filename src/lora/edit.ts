@@ -1,4 +1,5 @@
 /** Small edits of a user's graph: new nodes after a value, under names nobody uses yet. */
+import { freeName, valueNames } from "../graph/facts.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import type { Attribute, Graph, Model, Node, ValueInfo } from "../graph/types.ts";
 import { verify } from "../graph/verify.ts";
@@ -21,11 +22,7 @@ export class GraphEdit {
 
   constructor(graph: Graph) {
     this.#graph = graph;
-    this.#taken = new Set([
-      ...graph.inputs.map((input) => input.name),
-      ...graph.initializers.keys(),
-      ...graph.nodes.flatMap((node) => node.outputs),
-    ]);
+    this.#taken = valueNames(graph);
   }
 
   /** Reserves a name; throws a `RangeError` where the graph has it already. */
@@ -40,6 +37,11 @@ export class GraphEdit {
   /** Whether a value of this name exists, in the graph or among the changes. */
   has(name: string): boolean {
     return this.#taken.has(name);
+  }
+
+  /** A name that no value has yet, made from `hint`; not reserved. */
+  freeName(hint: string): string {
+    return freeName(this.#taken, hint);
   }
 
   initializer(name: string, value: Tensor): string {

@@ -46,6 +46,15 @@ export function indexGraph(graph: Graph): GraphIndex {
   };
 }
 
+/** The nodes behind a value, each the maker of the first input of the one before: what prepares a weight. */
+export function* preparing(index: GraphIndex, value: string): Generator<Node> {
+  for (
+    let node = index.producer(value);
+    node !== undefined;
+    node = index.producer(node.inputs[0])
+  ) yield node;
+}
+
 /** The one reader of `value` if it is an `opType` and the value is no graph output. */
 export function onlyReader(index: GraphIndex, value: string, opType: string): Node | undefined {
   const readers = index.consumers(value);

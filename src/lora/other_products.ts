@@ -2,7 +2,7 @@
 import { elementCount } from "../graph/tensor.ts";
 import { constantValues } from "../graph/passes/constants.ts";
 import type { Model, Node } from "../graph/types.ts";
-import { indexGraph } from "./graph_index.ts";
+import { indexGraph, preparing } from "./graph_index.ts";
 import { callsOf, type LinearModule } from "./modules.ts";
 
 const PRODUCTS = /^(Fused)?(MatMul|Gemm)$/;
@@ -18,10 +18,9 @@ export function otherProducts(model: Model, modules: readonly LinearModule[]): r
   const constants = constantValues(model.graph);
   const known = new Set(modules.flatMap((module) => callsOf(module).map(({ node }) => node)));
   const sizeOf = (value: string): number => {
-    const constant = index.constant(value);
-    if (constant !== undefined) return elementCount(constant.dims);
-    const [source] = index.producer(value)?.inputs ?? [];
-    return source === undefined ? 0 : sizeOf(source);
+    const behind = Array.from(preparing(index, value), ({ inputs: [source] }) => source);
+    const constant = [value, ...behind].map(index.constant).find((found) => found !== undefined);
+    return constant === undefined ? 0 : elementCount(constant.dims);
   };
   return model.graph.nodes.filter((node) =>
     PRODUCTS.test(node.opType) && !known.has(node) && constants.has(node.inputs[1]) &&

@@ -5,11 +5,14 @@ import { UsageError } from "../errors.ts";
 import { LOGITS_OUTPUT, tokenStates } from "./head.ts";
 import { callsOf, type LinearModule } from "./modules.ts";
 
+/** Whether what is trained depends on a module. */
+export type Reach = (module: LinearModule) => boolean;
+
 /**
  * Tells the layers that the loss depends on: through `logits`, or through the token states that a new
  * head reads. BERT's pooler, for one, makes an output of its own, and has no gradient beside a new head.
  */
-export function reachOf(model: Model): (module: LinearModule) => boolean {
+export function reachOf(model: Model): Reach {
   const output = lossOutput(model);
   if (output === undefined) return () => true;
   const needed = neededNodes(model.graph.nodes, [output]);

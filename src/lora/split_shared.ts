@@ -34,15 +34,8 @@ export function splitShared(
     !index.isOutput(initializer);
   if (alone) return { model, name: initializer };
   const edit = new GraphEdit(graph);
-  const name = freeName(edit, `${initializer}.split`);
+  const name = edit.freeName(`${initializer}.split`);
   edit.initializer(name, value);
   for (const reader of readers) edit.renameInput(reader, initializer, name);
   return { model: edit.apply(model), name };
-}
-
-/** A name that nothing has yet, made from `hint`. */
-export function freeName(edit: GraphEdit, hint: string): string {
-  let name = hint;
-  for (let i = 1; edit.has(name); i++) name = `${hint}.${i}`;
-  return name;
 }

@@ -5,6 +5,7 @@ import { DEFAULT_LORA, type LoraConfig, loraScale, validateLoraConfig } from "./
 import type { LinearModule } from "./modules.ts";
 import { suffixOf } from "./names.ts";
 import { isPattern, patternTest, patternValue } from "./pattern.ts";
+import type { Reach } from "./reach.ts";
 import { shorthandMatches, SHORTHANDS } from "./shorthand.ts";
 
 /** One linear layer with what its adapter looks like. */
@@ -16,9 +17,6 @@ export interface LoraSite {
   readonly scale: number;
   readonly dropout: number;
 }
-
-/** Whether what is trained depends on a module; see `reachOf()`. */
-export type Reach = (module: LinearModule) => boolean;
 
 /**
  * Chooses the modules a configuration targets, in the graph's order.

@@ -1,10 +1,10 @@
 /** A model folder as graft's verbs use it: the graph, how it reads text, what it is called. */
-import { fixedShape } from "../plan/inputs.ts";
 import type { TextProcessor } from "../data/text.ts";
 import { GuardedText } from "../data/guarded.ts";
 import type { Model } from "../graph/types.ts";
 import { applyAdapter, checkBase } from "../lora/apply.ts";
 import { loadAdapter } from "./adapter_dir.ts";
+import { fixedShape } from "../plan/inputs.ts";
 import { findModelFile, homeOf } from "./find_model.ts";
 import { readGenerationConfig } from "./generation_config.ts";
 import { loadOnnx } from "./load_onnx.ts";

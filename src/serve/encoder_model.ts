@@ -22,8 +22,7 @@ export class EncoderModel implements Disposable {
   readonly #executable: Executable;
   readonly #graph: Graph;
   readonly #shaped: ShapedRuns;
-  /** Whether batch and length are free. */
-  readonly #takesAnyShape: boolean;
+  readonly #fixed: ReturnType<typeof fixedShape>;
   /** Which sequences run together, once it was found out. */
   #cut: Promise<RowCut> | undefined;
 
@@ -33,8 +32,7 @@ export class EncoderModel implements Disposable {
     this.#executable = executable;
     this.#graph = graph;
     this.#shaped = new ShapedRuns(runner, executable, graph);
-    const { sequences, length } = fixedShape(graph);
-    this.#takesAnyShape = sequences === undefined && length === undefined;
+    this.#fixed = fixedShape(graph);
   }
 
   /**
@@ -72,7 +70,7 @@ export class EncoderModel implements Disposable {
     name: string,
     read: (output: RunOutput, group: TokenBatch) => T[],
   ): Promise<T[]> {
-    const { length } = fixedShape(this.#graph);
+    const { length } = this.#fixed;
     const whole = length === undefined ? batch : padTokens(batch, length);
     const results: T[] = [];
     for (const { rows, batch: group } of await this.#groups(whole, name)) {
@@ -99,6 +97,11 @@ export class EncoderModel implements Disposable {
     });
     if (cut !== together) return cut(batch).map((part, row) => ({ rows: [row], batch: part }));
     return this.#takesAnyShape ? lengthGroups(batch) : [{ rows, batch }];
+  }
+
+  /** Whether batch and length are free. */
+  get #takesAnyShape(): boolean {
+    return this.#fixed.sequences === undefined && this.#fixed.length === undefined;
   }
 
   #find(names: readonly string[], what: string): string {

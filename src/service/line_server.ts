@@ -94,7 +94,9 @@ export class LineServer {
       for (let end = pending.indexOf(LF); end >= 0; end = pending.indexOf(LF)) {
         const line = new TextDecoder().decode(pending.subarray(0, end)).replace(/\r$/, "");
         pending = pending.slice(end + 1);
-        await this.#write(client, this.#ending ? this.#ended() : this.#answer(client, line));
+        const { ending } = this.#options;
+        const answer = this.#ending ? Promise.resolve(ending) : this.#answer(client, line);
+        await this.#write(client, answer);
       }
       if (pending.length > MAX_LINE_BYTES) {
         const message = `A line may have at most ${MAX_LINE_BYTES} bytes`;
@@ -102,10 +104,6 @@ export class LineServer {
         return await writeAll(client, JSON.stringify({ error }));
       }
     }
-  }
-
-  #ended(): Promise<string> {
-    return Promise.resolve(this.#options.ending);
   }
 
   async #answer(client: Deno.UnixConn, line: string): Promise<string> {

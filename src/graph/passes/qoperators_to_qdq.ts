@@ -8,16 +8,22 @@
  */
 import { float, floatAttribute, int, intAttribute } from "../attributes.ts";
 import type { Attributes } from "../builder.ts";
+import { freeName, valueNames } from "../facts.ts";
+import { node as onnxNode } from "../node.ts";
 import { elementCount, float32, type Tensor, toNumbers } from "../tensor.ts";
 import { MICROSOFT, type Model, type Node, operatorName } from "../types.ts";
 import { verify } from "../verify.ts";
 import { constantsOf } from "./constants.ts";
 
-/** A quantised value that an operator reads: names, "" for a zero point of 0. */
-interface Operand {
-  readonly value: string;
+/** How a value is quantised: names, "" for a zero point of 0. */
+interface Scale {
   readonly scale: string;
   readonly zeroPoint: string;
+}
+
+/** A quantised value that an operator reads. */
+interface Operand extends Scale {
+  readonly value: string;
   /** Axis of a scale for each channel; without it the scale is one. */
   readonly axis?: number;
 }
@@ -34,7 +40,7 @@ interface OnFloats {
   /** A name stands for an input that is not quantised. */
   readonly inputs: readonly (Operand | Bias | string)[];
   /** How the result is quantised; absent where it is floats. */
-  readonly result?: { readonly scale: string; readonly zeroPoint: string };
+  readonly result?: Scale;
   readonly attributes: Attributes;
 }
 
@@ -65,11 +71,7 @@ class Rewriter {
   constructor({ graph, opsets }: Model) {
     this.#constants = constantsOf(graph);
     this.#perChannel = (opsets[""] ?? 0) >= PER_CHANNEL_SINCE;
-    this.#names = new Set([
-      ...graph.initializers.keys(),
-      ...graph.inputs.map(({ name }) => name),
-      ...graph.nodes.flatMap(({ outputs }) => outputs),
-    ]);
+    this.#names = valueNames(graph);
   }
 
   add(node: Node): void {
@@ -86,14 +88,7 @@ class Rewriter {
     );
     this.nodes.push({ ...node, opType, domain: "", inputs, outputs: [floats], attributes });
     if (result === undefined) return;
-    this.nodes.push({
-      name: `${node.name}.QuantizeLinear`,
-      opType: "QuantizeLinear",
-      domain: "",
-      inputs: [floats, result.scale, ...result.zeroPoint === "" ? [] : [result.zeroPoint]],
-      outputs: [output],
-      attributes: {},
-    });
+    this.nodes.push(onnxNode("QuantizeLinear", withScale(floats, result), output));
   }
 
   /** Whether ONNX's QuantizeLinear and DequantizeLinear take all scales. */
@@ -134,24 +129,26 @@ class Rewriter {
     if (found !== undefined) return found;
     const floats = this.#fresh(`${value}.float`);
     this.#floats.set(key, floats);
-    this.nodes.push({
-      name: `${floats}.DequantizeLinear`,
-      opType: "DequantizeLinear",
-      domain: "",
-      inputs: [value, scale, ...zeroPoint === "" ? [] : [zeroPoint]],
-      outputs: [floats],
-      attributes: axis === undefined || this.#scaleCount(scale) === 1 ? {} : { axis: int(axis) },
-    });
+    const perChannel = axis !== undefined && this.#scaleCount(scale) > 1;
+    const inputs = withScale(value, { scale, zeroPoint });
+    const attributes: Attributes = perChannel ? { axis: int(axis) } : {};
+    this.nodes.push(onnxNode("DequantizeLinear", inputs, floats, attributes));
     return floats;
   }
 
   #fresh(hint: string): string {
-    let name = hint;
-    for (let i = 1; this.#names.has(name); i++) name = `${hint}.${i}`;
+    const name = freeName(this.#names, hint);
     this.#names.add(name);
     return name;
   }
 }
+
+/** Inputs of QuantizeLinear and DequantizeLinear. */
+const withScale = (value: string, { scale, zeroPoint }: Scale): string[] => [
+  value,
+  scale,
+  ...zeroPoint === "" ? [] : [zeroPoint],
+];
 
 type Form = (node: Node, constant: (name: string) => Tensor | undefined) => OnFloats | undefined;
 
@@ -161,14 +158,14 @@ const FORMS: Readonly<Record<string, Form>> = {
     return {
       opType: "MatMul",
       inputs: [operand(inputs, 0), operand(inputs, 3, weight && weight.dims.length - 1)],
-      result: resultAt(inputs, 6),
+      result: scaleAt(inputs, 6),
       attributes: {},
     };
   },
   QLinearConv: ({ inputs, attributes }) => ({
     opType: "Conv",
     inputs: [operand(inputs, 0), operand(inputs, 3, 0), ...biasAt(inputs, 8, 1)],
-    result: resultAt(inputs, 6),
+    result: scaleAt(inputs, 6),
     attributes,
   }),
   [`${MICROSOFT}.QGemm`]: (node) => {
@@ -178,7 +175,7 @@ const FORMS: Readonly<Record<string, Form>> = {
     return {
       opType: "Gemm",
       inputs: [operand(inputs, 0), operand(inputs, 3, 1 - transB), ...biasAt(inputs, 6, alpha)],
-      ...(inputs[7] ?? "") === "" ? {} : { result: resultAt(inputs, 7) },
+      ...(inputs[7] ?? "") === "" ? {} : { result: scaleAt(inputs, 7) },
       attributes: {
         alpha: float(alpha),
         transA: int(intAttribute(node, "transA", 0)),
@@ -201,12 +198,12 @@ const FORMS: Readonly<Record<string, Form>> = {
   [`${MICROSOFT}.QLinearConcat`]: ({ inputs, attributes }) => {
     const parts: Operand[] = [];
     for (let i = 2; i < inputs.length; i += 3) parts.push(operand(inputs, i));
-    return { opType: "Concat", inputs: parts, result: resultAt(inputs, 0), attributes };
+    return { opType: "Concat", inputs: parts, result: scaleAt(inputs, 0), attributes };
   },
   [`${MICROSOFT}.QLinearWhere`]: ({ inputs }) => ({
     opType: "Where",
     inputs: [inputs[0], operand(inputs, 1), operand(inputs, 4)],
-    result: resultAt(inputs, 7),
+    result: scaleAt(inputs, 7),
     attributes: {},
   }),
 };
@@ -215,7 +212,7 @@ function ofTwo(opType: string): (node: Node) => OnFloats {
   return ({ inputs }) => ({
     opType,
     inputs: [operand(inputs, 0), operand(inputs, 3)],
-    result: resultAt(inputs, 6),
+    result: scaleAt(inputs, 6),
     attributes: {},
   });
 }
@@ -225,7 +222,7 @@ function ofOne(opType: string, kept: readonly string[] = []): (node: Node) => On
   return ({ inputs, attributes }) => ({
     opType,
     inputs: [operand(inputs, 0)],
-    result: resultAt(inputs, 3),
+    result: scaleAt(inputs, 3),
     attributes: Object.fromEntries(
       Object.entries(attributes).filter(([name]) => kept.includes(name)),
     ),
@@ -242,10 +239,10 @@ function pooling(opType: string): Form {
 
 /** A value with its scale and zero point behind it. */
 function operand(inputs: readonly string[], at: number, axis?: number): Operand {
-  return { value: inputs[at], scale: inputs[at + 1], zeroPoint: inputs[at + 2] ?? "", axis };
+  return { value: inputs[at], ...scaleAt(inputs, at + 1), axis };
 }
 
-const resultAt = (inputs: readonly string[], at: number) => ({
+const scaleAt = (inputs: readonly string[], at: number): Scale => ({
   scale: inputs[at],
   zeroPoint: inputs[at + 1] ?? "",
 });

@@ -3,10 +3,10 @@ import { prune } from "../../graph/passes/prune.ts";
 import type { Graph, Model, Node } from "../../graph/types.ts";
 import { BadInputError } from "../../errors.ts";
 import { GraphEdit } from "../edit.ts";
-import { type GraphIndex, indexGraph } from "../graph_index.ts";
+import { type GraphIndex, indexGraph, preparing } from "../graph_index.ts";
 import type { IntegerBias, LinearForm } from "../linear.ts";
 import { callsOf, findModules, type LinearModule } from "../modules.ts";
-import { freeName, splitShared } from "../split_shared.ts";
+import { splitShared } from "../split_shared.ts";
 
 /** A model and its linear modules by path. */
 export interface Modules {
@@ -66,12 +66,7 @@ function withOwnChain(modules: Modules, path: string): Modules {
   const { model, index } = modules;
   const { node: product, again, kind } = moduleAt(modules, path);
   if (again !== undefined || kind === "MatMulInteger") return modules;
-  const chain: Node[] = [];
-  for (
-    let node = index.producer(product.inputs[1]);
-    node !== undefined;
-    node = index.producer(node.inputs[0])
-  ) chain.unshift(node);
+  const chain = [...preparing(index, product.inputs[1])].reverse();
   const isShared = ({ domain, outputs: [output] }: Node) =>
     domain === "" && (index.consumers(output).length > 1 || index.isOutput(output));
   if (!chain.some(isShared)) return modules;
@@ -82,7 +77,7 @@ function withOwnChain(modules: Modules, path: string): Modules {
     const [output] = node.outputs;
     if (isShared(node)) {
       const inputs = node.inputs.map((input) => input === read ? own : input);
-      own = edit.add(node, node.opType, inputs, freeName(edit, `${output}.own`), node.attributes);
+      own = edit.add(node, node.opType, inputs, edit.freeName(`${output}.own`), node.attributes);
       read = output;
     } else if (read !== own) {
       edit.renameInput(node, read, own);
@@ -191,13 +186,7 @@ function* chainOf(index: GraphIndex, module: LinearModule, call: LinearForm): Ge
     }
     return;
   }
-  let operand = call.node.inputs[1];
-  for (;;) {
-    const node = index.producer(operand);
-    if (node === undefined) return;
-    yield* unshared(index, module, node);
-    operand = node.inputs[0];
-  }
+  for (const node of preparing(index, call.node.inputs[1])) yield* unshared(index, module, node);
 }
 
 function* unshared(index: GraphIndex, module: LinearModule, node: Node): Generator<Node> {

@@ -1,5 +1,6 @@
 /** DequantizeLinear nodes for quantised weights, one for each weight however often it is read. */
 import { int } from "../../graph/attributes.ts";
+import { freeName, valueNames } from "../../graph/facts.ts";
 import { elementCount, type Tensor } from "../../graph/tensor.ts";
 import type { Graph, Node } from "../../graph/types.ts";
 import { columnParameters } from "./column_parameters.ts";
@@ -13,17 +14,12 @@ export class FloatWeights {
 
   constructor(graph: Graph, constants: ReadonlyMap<string, Tensor>) {
     this.#constants = constants;
-    this.#names = new Set([
-      ...graph.initializers.keys(),
-      ...graph.inputs.map((input) => input.name),
-      ...graph.nodes.flatMap((node) => node.outputs),
-    ]);
+    this.#names = valueNames(graph);
   }
 
   /** A value name that the graph does not have yet. */
   fresh(hint: string): string {
-    let name = hint;
-    for (let i = 1; this.#names.has(name); i++) name = `${hint}.${i}`;
+    const name = freeName(this.#names, hint);
     this.#names.add(name);
     return name;
   }
