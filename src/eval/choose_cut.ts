@@ -34,7 +34,7 @@ export async function chooseCut(
   if (fixedShape(graph).length !== undefined) return padded;
   if (!graph.inputs.some(({ name }) => name === "attention_mask")) return withoutPadding;
   // Scales that are taken from all activations depend on those of padding: small scores, as a new
-  // head gives them, differ by a tenth and more. Such a model is taken to mind its mask.
+  // head gives them, differ by much. Such a model is taken to mind its mask.
   if (roundsAsItRuns(graph)) return padded;
   const [row] = withoutPadding(shortest(batch));
   const without = await run(row);
