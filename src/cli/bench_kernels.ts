@@ -21,6 +21,7 @@ import type { Runner } from "../runtime/runner.ts";
 import { JSON_FLAG, wholeNumbers } from "./bench_flags.ts";
 import { command } from "./command.ts";
 import { boolean, list, text } from "./flags.ts";
+import { longWork } from "./long_work.ts";
 import type { Terminal } from "./output.ts";
 import { openRunner, RUNTIME_FLAGS } from "./runtime_flags.ts";
 import { printTable } from "./table.ts";
@@ -87,8 +88,9 @@ async function measure(
 ): Promise<KernelTable> {
   if (products.length === 0) return table;
   const timings: KernelTiming[] = [];
+  const show = longWork(terminal);
   for (const product of products) {
-    if (terminal.interactive) terminal.status(`Measuring ${productName(product)}`);
+    show(`Measuring ${productName(product)}`);
     const { tokens, ...shape } = product;
     timings.push(...await measureProduct(runner, shape, tokens));
   }

@@ -6,6 +6,7 @@ import { benchTraining, type Configuration, type TrainingFigures } from "./bench
 import { command } from "./command.ts";
 import { boolean, integer, list, number, text, type Values } from "./flags.ts";
 import { startSelf } from "../system/own_process.ts";
+import { longWork } from "./long_work.ts";
 import type { Terminal } from "./output.ts";
 import { providerArguments, RUNTIME_FLAGS } from "./runtime_flags.ts";
 import { type Column, printTable } from "./table.ts";
@@ -125,8 +126,9 @@ async function inOwnProcesses(
 ): Promise<Found> {
   const found: TrainingFigures[] = [];
   let machine: Found["machine"] | undefined;
+  const show = longWork(terminal);
   for (const [i, configuration] of all.entries()) {
-    if (terminal.interactive) terminal.status(`Configuration ${i + 1} of ${all.length}`);
+    show(`Configuration ${i + 1} of ${all.length}`);
     const child = startSelf(argumentsOf(flags, configuration));
     const [{ code }, stdout] = await Promise.all([
       child.status,

@@ -32,6 +32,8 @@ export interface Command<F extends Flags = Flags> {
   readonly summary: string;
   /** Operands as the usage line prints them, e.g. `[MODEL]`; absent if the verb takes none. */
   readonly operands?: string;
+  /** What the first operand can be, where that is known. */
+  readonly choices?: readonly string[];
   /** Most operands accepted; 0 if absent. */
   readonly maxOperands?: number;
   readonly flags: F;

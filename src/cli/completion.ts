@@ -8,6 +8,7 @@ export default command({
   name: "completion",
   summary: "Print a script by which bash, zsh or fish complete verbs and flags",
   operands: "SHELL",
+  choices: SHELLS,
   maxOperands: 1,
   flags: {},
   examples: [

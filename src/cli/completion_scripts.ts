@@ -34,7 +34,11 @@ function bash(verbs: readonly PlacedVerb[]): string {
   const cases = verbs.map((verb) => {
     const flags = flagsOf(verb);
     const second = verb.words.length === 1 ? secondWords(verbs, verb.words[0]) : [];
-    const words = [...flags.flatMap(namesOf), ...second.map(({ words }) => words[1])];
+    const words = [
+      ...flags.flatMap(namesOf),
+      ...second.map(({ words }) => words[1]),
+      ...verb.command.choices ?? [],
+    ];
     const values = flags.flatMap((flag) =>
       flag.value === undefined
         ? []
@@ -107,14 +111,18 @@ function zsh(verbs: readonly PlacedVerb[]): string {
     list.map(({ words, command }) =>
       `'${words.at(-1)}:${quoted(command.summary.replaceAll(":", "\\:"))}'`
     ).join(" ");
+  const argumentsOf = (verb: PlacedVerb) => {
+    const { choices } = verb.command;
+    const operands = choices === undefined ? "'*:file:_files'" : `':value:(${choices.join(" ")})'`;
+    return `_arguments ${flagsOf(verb).map(spec).join(" ")} ${operands}`;
+  };
   const cases = firstWords(verbs).map((verb) => {
     const [name] = verb.words;
-    const own = `_arguments ${flagsOf(verb).map(spec).join(" ")} '*:file:_files'`;
+    const own = argumentsOf(verb);
     const second = secondWords(verbs, name);
     if (second.length === 0) return `    ${name}) ${own} ;;`;
     const inner = second.map((verb) =>
-      `        ${verb.words[1]}) shift words; ((CURRENT--)); ` +
-      `_arguments ${flagsOf(verb).map(spec).join(" ")} '*:file:_files' ;;`
+      `        ${verb.words[1]}) shift words; ((CURRENT--)); ${argumentsOf(verb)} ;;`
     );
     return `    ${name})
       if ((CURRENT == 2)); then
@@ -154,6 +162,10 @@ function fish(verbs: readonly PlacedVerb[]): string {
     const here = `-n '__graft_at ${verb.words.join(" ")}'`;
     for (const { words, command } of secondWords(verbs, verb.words.join(" "))) {
       lines.push(`complete -c graft ${here} -f -a ${words[1]} -d '${quoted(command.summary)}'`);
+    }
+    const { choices } = verb.command;
+    if (choices !== undefined) {
+      lines.push(`complete -c graft ${here} -f -a '${choices.join(" ")}'`);
     }
     for (const { long, short, value, about } of flagsOf(verb)) {
       const names = [

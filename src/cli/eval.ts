@@ -8,6 +8,7 @@ import { DATA_FLAGS } from "./data_flags.ts";
 import { loadEvalData } from "./eval_data.ts";
 import { boolean, integer, text } from "./flags.ts";
 import { formatCount, formatShare } from "./format.ts";
+import { longWork } from "./long_work.ts";
 import { MODEL_TEXT } from "./model_text.ts";
 import type { Terminal } from "./output.ts";
 import { openRunner, RUNTIME_FLAGS } from "./runtime_flags.ts";
@@ -72,11 +73,12 @@ export default command({
   },
 });
 
-/** All batches of a pass, with a note of how far it is on a terminal. */
+/** All batches of a pass, with a word on how far it is. */
 async function* eachBatch(batches: Batches, terminal: Terminal): AsyncGenerator<Batch> {
   const count = batches.batches(0);
+  const show = longWork(terminal);
   for (let i = 0; i < count; i++) {
-    if (terminal.interactive) terminal.status(`batch ${i + 1} of ${count}`);
+    show(`batch ${i + 1} of ${count}`);
     yield await batches.batch(0, i);
   }
 }

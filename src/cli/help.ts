@@ -27,9 +27,11 @@ export function exitCodes(): (readonly [code: number, meaning: string])[] {
     .map((name) => [EXIT[name], EXIT_MEANING[name]]);
 }
 
-/** The meaning of every exit code, one a line. */
-export function exitCodeLines(): string[] {
-  return exitCodes().map(([code, meaning]) => `  ${String(code).padStart(3)}  ${meaning}`);
+/** The meaning of every exit code. */
+export function exitCodeLines(columns = HELP_COLUMNS): string[] {
+  return exitCodes().flatMap(([code, meaning]) =>
+    hanging(`  ${String(code).padStart(3)}  `, meaning, columns)
+  );
 }
 
 /** Variables of the environment that graft reads, with what they do. */
@@ -49,25 +51,42 @@ export const ENVIRONMENT: readonly (readonly [name: string, meaning: string])[] 
   ],
 ];
 
+/** Widest lines of a help text; narrower ones where the terminal is. */
+export const HELP_COLUMNS = 100;
+
+/** A term and what it means, in lines of at most `columns` characters; what follows stays beside it. */
+function hanging(term: string, meaning: string, columns: number): string[] {
+  const [first, ...rest] = wrap(meaning, columns - term.length);
+  return [term + first, ...rest.map((line) => " ".repeat(term.length) + line)];
+}
+
 /** `graft --help`. */
-export function generalHelp(commands: readonly Command[], version: string): string {
+export function generalHelp(
+  commands: readonly Command[],
+  version: string,
+  columns = HELP_COLUMNS,
+): string {
   const width = Math.max(...commands.map((c) => c.name.length));
+  const paragraphs = [
+    "`graft doctor` tells what this machine can do, `graft quickstart` shows the whole way. The " +
+    'model that graft carries is named "default", the quickstart\'s data "quickstart".',
+    "`graft help VERB` explains a verb, `graft help --man` prints the manual page, " +
+    "`graft --version` what graft is made of. GRAFT_ORT_LIB names another libonnxruntime to use, " +
+    "NO_COLOR turns colours off, GRAFT_DEBUG=1 adds the stack to an error.",
+  ];
   return [
-    `graft ${version}: fine-tunes quantised ONNX models on the device, merges and runs them`,
+    ...wrap(
+      `graft ${version}: fine-tunes quantised ONNX models on the device, merges and runs them`,
+      columns,
+    ),
     "",
     "Usage: graft VERB [flags]",
     "",
-    ...commands.map((c) => `  ${c.name.padEnd(width)}  ${c.summary}`),
+    ...commands.flatMap((c) => hanging(`  ${c.name.padEnd(width)}  `, c.summary, columns)),
     "",
-    "`graft doctor` tells what this machine can do, `graft quickstart` shows the whole way. The model",
-    'that graft carries is named "default", the quickstart\'s data "quickstart".',
-    "",
-    "`graft help VERB` explains a verb, `graft help --man` prints the manual page, `graft --version` what",
-    "graft is made of. GRAFT_ORT_LIB names another libonnxruntime to use, NO_COLOR turns colours off,",
-    "GRAFT_DEBUG=1 adds the stack to an error.",
-    "",
+    ...paragraphs.flatMap((paragraph) => [...wrap(paragraph, columns), ""]),
     "Exit codes:",
-    ...exitCodeLines(),
+    ...exitCodeLines(columns),
   ].join("\n");
 }
 
@@ -121,11 +140,11 @@ function wrap(value: string, width: number): string[] {
 }
 
 /** `graft help VERB`. */
-export function commandHelp(command: Command, columns = 100): string {
+export function commandHelp(command: Command, columns = HELP_COLUMNS): string {
   const entries = Object.entries(command.flags);
   const groups = Map.groupBy(entries, ([, flag]) => flag.group ?? "Flags");
   const lines = [
-    `graft ${command.name}: ${command.summary}`,
+    ...wrap(`graft ${command.name}: ${command.summary}`, columns),
     "",
     `Usage: graft ${command.name}${command.operands ? ` ${command.operands}` : ""} [flags]`,
   ];
@@ -142,7 +161,9 @@ export function commandHelp(command: Command, columns = 100): string {
   }
   if (command.examples.length > 0) {
     lines.push("", "Examples:");
-    for (const { command: line, does } of command.examples) lines.push(`  # ${does}`, `  ${line}`);
+    for (const { command: line, does } of command.examples) {
+      lines.push(...wrap(does, columns - 4).map((part) => `  # ${part}`), `  ${line}`);
+    }
   }
   return lines.join("\n");
 }

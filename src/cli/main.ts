@@ -5,7 +5,7 @@ import { parseArguments } from "./args.ts";
 import type { Command, Need, Verbs } from "./command.ts";
 import { parseConfig, resolveValues } from "./config.ts";
 import { exitCodeOf, formatError } from "./exit.ts";
-import { commandHelp, generalHelp } from "./help.ts";
+import { commandHelp, generalHelp, HELP_COLUMNS } from "./help.ts";
 import { suggestion } from "./nearest.ts";
 import { processTerminal, type Terminal } from "./output.ts";
 import { readTextFile } from "./read.ts";
@@ -41,12 +41,14 @@ function dropPermissions(needs: readonly Need[]): void {
   }
 }
 
+const helpColumns = ({ columns }: Terminal) => Math.min(HELP_COLUMNS, columns);
+
 async function runVerb(words: readonly string[], terminal: Terminal): Promise<number> {
   const { command, rest } = await findVerb(words);
   const { name } = command;
   const parsed = parseArguments(rest, command.flags);
   if (parsed.help) {
-    terminal.print(commandHelp(command));
+    terminal.print(commandHelp(command, helpColumns(terminal)));
     return EXIT.ok;
   }
   const most = command.maxOperands ?? 0;
@@ -78,12 +80,14 @@ async function dispatch(argv: readonly string[], terminal: Terminal): Promise<nu
     return EXIT.ok;
   }
   if (verb === "help" && rest.length > 0 && rest[0] !== "help") {
-    terminal.print(commandHelp((await findVerb(rest)).command));
+    terminal.print(commandHelp((await findVerb(rest)).command, helpColumns(terminal)));
     return EXIT.ok;
   }
   if (verb === undefined || verb === "help" || verb === "--help" || verb === "-h") {
     const loaded = await Promise.all(Object.values(VERBS).map((load) => load()));
-    terminal.print(generalHelp(loaded.map((module) => module.default), VERSION));
+    terminal.print(
+      generalHelp(loaded.map((module) => module.default), VERSION, helpColumns(terminal)),
+    );
     return verb === undefined ? EXIT.usage : EXIT.ok;
   }
   if (verb.startsWith("-")) {

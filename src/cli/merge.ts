@@ -13,6 +13,7 @@ import { openMapped } from "../system/mapped_file.ts";
 import { keepHeapSmall } from "../system/memory.ts";
 import { command } from "./command.ts";
 import { boolean, integer, list, number, text } from "./flags.ts";
+import { longWork } from "./long_work.ts";
 import { loadMergeData } from "./merge_data.ts";
 import { BASE_TEXT } from "./model_text.ts";
 import type { Terminal } from "./output.ts";
@@ -120,7 +121,7 @@ export default command({
           force: flags.force,
           latency: flags.latency,
           onNote: (line) => terminal.note(line),
-          onProgress: (line) => terminal.interactive ? terminal.status(line) : undefined,
+          onProgress: longWork(terminal),
           signal,
         }),
     );

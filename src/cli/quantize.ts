@@ -8,6 +8,7 @@ import { openMapped } from "../system/mapped_file.ts";
 import { command } from "./command.ts";
 import { boolean, integer, text } from "./flags.ts";
 import { formatBytes, formatShare } from "./format.ts";
+import { longWork } from "./long_work.ts";
 import type { Terminal } from "./output.ts";
 import { openRunner, RUNTIME_FLAGS } from "./runtime_flags.ts";
 import { untilStopped } from "./stop_signal.ts";
@@ -66,6 +67,7 @@ export default command({
     const path = findModelFile(named);
     using base = loadOnnx(path, openMapped);
     using runner = openRunner(flags);
+    const show = longWork(terminal);
     const result = await untilStopped(
       flags.savePath,
       terminal,
@@ -80,10 +82,7 @@ export default command({
           minElements: flags.minElements,
           includeHead: flags.head,
           force: flags.force,
-          onWeight: ({ weight }, done, total) =>
-            terminal.interactive
-              ? terminal.status(`Quantising: ${done} of ${total}, ${weight}`)
-              : undefined,
+          onWeight: ({ weight }, done, total) => show(`Quantising: ${done} of ${total}, ${weight}`),
           signal,
         }),
     );

@@ -12,6 +12,7 @@ import { command } from "./command.ts";
 import { resolveValues } from "./config.ts";
 import { integer, text } from "./flags.ts";
 import { askLines } from "./input_text.ts";
+import { longWork } from "./long_work.ts";
 import { batchesOf } from "./merge_data.ts";
 import type { Terminal } from "./output.ts";
 import { accuracyBefore } from "./quickstart_before.ts";
@@ -99,7 +100,7 @@ export default command({
           train: { batches: () => batchesOf(setup.data, -1) },
           heldOut: () => batchesOf(heldOut, -1),
         },
-        onProgress: (line) => terminal.interactive ? terminal.status(line) : undefined,
+        onProgress: longWork(terminal),
         signal,
       }));
     for (const line of outcomeLines(before, decision, folder)) terminal.print(line);

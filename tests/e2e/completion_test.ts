@@ -38,6 +38,7 @@ testWithTool(
       assertEquals(await complete("train", "--task", "=", "ca"), "causal");
       assertEquals(await complete("bench", "dec"), "decode");
       assertEquals(await complete("train", "--rank", ""), "");
+      assertEquals(await complete("completion", "z"), "zsh");
     }),
 );
 
@@ -54,6 +55,7 @@ testWithTool(
       assert((await complete("graft train --learn")).includes("--learning-rate"));
       assertEquals(await complete("graft train --task c"), ["causal", "classification"]);
       assertEquals(await complete("graft bench dec"), ["decode"]);
+      assertEquals(await complete("graft completion z"), ["zsh"]);
     }),
 );
 

@@ -4,6 +4,7 @@ import { exitCodeOf, formatError } from "../../src/cli/exit.ts";
 import { boolean, integer, text } from "../../src/cli/flags.ts";
 import { commandHelp, exitCodeLines, generalHelp } from "../../src/cli/help.ts";
 import { nearest } from "../../src/cli/nearest.ts";
+import { loadVerbs } from "../../src/cli/verb_tree.ts";
 import { BadInputError, EXIT, StorageError } from "../../src/errors.ts";
 
 const GREET = command({
@@ -29,11 +30,24 @@ Deno.test("commandHelp() lists every flag with its default, choices and group, a
   for (const line of help.split("\n")) assert(line.length <= 100, line);
 });
 
+Deno.test("help fits into a terminal of 80 columns, but for commands to copy", async () => {
+  const verbs = await loadVerbs();
+  const helps = [
+    generalHelp(verbs.map(({ command }) => command), "1.2.3", 80),
+    ...verbs.map(({ command }) => commandHelp(command, 80)),
+  ];
+  const copied = new Set(
+    verbs.flatMap(({ command }) => command.examples.map((example) => `  ${example.command}`)),
+  );
+  const lines = helps.flatMap((help) => help.split("\n")).filter((line) => !copied.has(line));
+  assertEquals(lines.filter((line) => line.length > 80), []);
+});
+
 Deno.test("generalHelp() lists the verbs and every exit code", () => {
   const help = generalHelp([GREET], "1.2.3");
   assertStringIncludes(help, "graft 1.2.3");
   assertStringIncludes(help, "  greet  Say hello");
-  assertEquals(exitCodeLines().length, Object.keys(EXIT).length);
+  assertEquals(exitCodeLines(1000).length, Object.keys(EXIT).length);
   for (const code of Object.values(EXIT)) assertStringIncludes(help, `${code}  `);
 });
 

@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { formatBytes, formatCount, formatSeconds, formatShare } from "../../src/cli/format.ts";
+import { longWork } from "../../src/cli/long_work.ts";
 import type { Terminal } from "../../src/cli/output.ts";
 import { formatProgress, formatReport, progressCallbacks } from "../../src/cli/progress.ts";
 
@@ -50,6 +51,17 @@ Deno.test("formatProgress() fits the width it is given", () => {
   const line = formatProgress(state, 200);
   assertMatch(line, /^█{10}░{10} 50\/100 {2}loss 1\.5000 {2}652 tok\/s {2}473 MB {2}2:13 left$/);
   assertEquals(formatProgress(state, 40).length, 39);
+});
+
+Deno.test("longWork() redraws a line on a terminal, and elsewhere notes one in half a minute", () => {
+  const [screen, log] = [recorder(true), recorder(false)];
+  for (const terminal of [screen, log]) {
+    let seconds = 0;
+    const show = longWork(terminal, () => seconds * 1000);
+    for (; seconds < 100; seconds += 7) show(`at ${seconds}`);
+  }
+  assertEquals([screen.lines.length, screen.statuses.length], [0, 15]);
+  assertEquals([log.lines, log.statuses], [["at 35", "at 70"], []]);
 });
 
 Deno.test("formatReport() gives loss, rate, norm, speed, memory and time left in one line", () => {
