@@ -37,6 +37,12 @@ export interface Command<F extends Flags = Flags> {
   /** Most operands accepted; 0 if absent. */
   readonly maxOperands?: number;
   readonly flags: F;
+  /**
+   * The configuration file to read where the flag `config` names none.
+   *
+   * @param given values of the command line
+   */
+  impliedConfig?(given: Readonly<Record<string, unknown>>): string | undefined;
   /** Verbs of a second word, each with flags of its own; `run` is called where none is given. */
   readonly verbs?: Verbs;
   readonly examples: readonly Example[];

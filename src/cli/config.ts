@@ -138,7 +138,11 @@ export function resolveValues(
   fromCommandLine: Mapping,
   fromFile: Mapping = {},
 ): { readonly values: Mapping; readonly given: ReadonlySet<string> } {
-  const set = { ...fromFile, ...fromCommandLine };
+  const stays = ([key]: [string, unknown]) => {
+    const { yieldsTo } = flags[key];
+    return yieldsTo === undefined || fromCommandLine[yieldsTo] === undefined;
+  };
+  const set = { ...Object.fromEntries(Object.entries(fromFile).filter(stays)), ...fromCommandLine };
   const values: Mapping = {};
   for (const [key, flag] of Object.entries(flags)) {
     values[key] = set[key] ?? flag.default;

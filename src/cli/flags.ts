@@ -32,6 +32,8 @@ export interface Flag<T = unknown> {
   readonly aliases?: readonly string[];
   /** Whether a text of a list is one item, commas and spaces included. */
   readonly verbatim?: boolean;
+  /** Key of a flag that, given on the command line, takes the place of this one's in a file. */
+  readonly yieldsTo?: string;
   /** `false` for flags that make no sense in a configuration file. */
   readonly inFile?: boolean;
 }

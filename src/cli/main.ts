@@ -59,7 +59,9 @@ async function runVerb(words: readonly string[], terminal: Terminal): Promise<nu
     );
   }
   // A verb that takes a configuration file declares the flag `config` for it.
-  const path = command.flags.config === undefined ? undefined : parsed.values.config as string;
+  const path = command.flags.config === undefined
+    ? undefined
+    : parsed.values.config as string | undefined ?? command.impliedConfig?.(parsed.values);
   const fromFile = path === undefined ? {} : parseConfig(readTextFile(path), command.flags, path);
   const { values, given } = resolveValues(command.flags, parsed.values, fromFile);
   dropPermissions(command.needs ?? []);

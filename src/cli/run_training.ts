@@ -1,6 +1,6 @@
 /** A training run from its parts: configuration saved, resumed, shown, checkpointed, adapter saved. */
-import { join, resolve } from "@std/path";
-import { EXIT, UsageError } from "../errors.ts";
+import { join } from "@std/path";
+import { EXIT } from "../errors.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import { makeDirectory, replaceFile } from "../system/durable_files.ts";
 import { processMemory } from "../system/memory.ts";
@@ -23,11 +23,9 @@ import { StopSignal } from "./stop_signal.ts";
 import { DEFAULT_EPOCHS, TRAIN_FLAGS, type TrainFlags } from "./train_flags.ts";
 import { type ChosenMemory, writeChosenMemory } from "./chosen_memory.ts";
 import { type FrozenLayers, openPrefixCache } from "./prefix_cache.ts";
-import { checkFlags, checkParts, checkpointsOf } from "./train_checks.ts";
+import { changedSettings, checkpointsOf, CONFIG_FILE, nothingToResume } from "./resumed_config.ts";
+import { checkFlags, checkParts } from "./train_checks.ts";
 import type { NumericChoice } from "./train_numeric.ts";
-
-/** Name of the resolved configuration beside the adapter. */
-const CONFIG_FILE = "graft_config.yaml";
 
 /** The parts of a run, ready to go. */
 export interface TrainSetup<B extends Batch = Batch> extends Disposable {
@@ -105,13 +103,12 @@ function findCheckpoint(
 ): FoundCheckpoint | undefined {
   if (flags.resume) {
     const found = checkpoints.load((warning) => terminal.note(paint(terminal, "yellow", warning)));
-    if (found === undefined) {
-      throw new UsageError(
-        `Cannot resume: ${resolve(flags.adapterPath)} has no whole checkpoint (paths of a ` +
-          "configuration file begin at the current folder)",
-      );
-    }
+    if (found === undefined) throw nothingToResume(flags.adapterPath);
     terminal.note(`Resuming from ${found.path}`);
+    const changed = changedSettings(flags);
+    if (changed.length > 0) {
+      terminal.note(`Going on with other settings than the run had: ${changed.join(", ")}`);
+    }
     return found;
   }
   if (flags.overwrite) checkpoints.clear();
@@ -214,11 +211,13 @@ async function runLoop<B extends Batch>(
 }
 
 function tellInterrupted({ step }: TrainOutcome, flags: TrainFlags, terminal: Terminal): number {
-  const config = join(flags.adapterPath, CONFIG_FILE);
+  const where = flags.adapterPath === TRAIN_FLAGS.adapterPath.default
+    ? ""
+    : ` --adapter-path ${shellWord(flags.adapterPath)}`;
   terminal.note(
     `Stopped after step ${step}; ${flags.adapterPath} has the adapter so far and a checkpoint`,
   );
-  terminal.note(`To go on: graft train --config ${shellWord(config)} --resume`);
+  terminal.note(`To go on: graft train --resume${where}`);
   return EXIT.interrupted;
 }
 

@@ -2,6 +2,7 @@
 import { UsageError } from "../errors.ts";
 import { keepHeapSmall } from "../system/memory.ts";
 import { command } from "./command.ts";
+import { configToResume } from "./resumed_config.ts";
 import { runTraining } from "./run_training.ts";
 import { checkFlags } from "./train_checks.ts";
 import { TRAIN_FLAGS } from "./train_flags.ts";
@@ -30,10 +31,11 @@ export default command({
       does: "trains at night, and pauses while the box is hot",
     },
     {
-      command: "graft train --config adapters/graft_config.yaml --resume",
-      does: "goes on with a run that was stopped",
+      command: "graft train --resume",
+      does: "goes on with a run that was stopped, as it was begun; its adapter is in ./adapters",
     },
   ],
+  impliedConfig: configToResume,
   async run({ flags, terminal }) {
     if (flags.useDora) {
       throw new UsageError(

@@ -1,14 +1,11 @@
 /** What `graft train` refuses before the work: flags that contradict each other, or what is there. */
-import { join } from "@std/path";
 import { UsageError } from "../errors.ts";
 import { checkAdapterName } from "../hub/adapter_store.ts";
 import { hasCheckpoints } from "../train/checkpoint_files.ts";
 import { prefixCacheBytes } from "./prefix_cache.ts";
+import { checkpointsOf, nothingToResume } from "./resumed_config.ts";
 import type { TrainSetup } from "./run_training.ts";
 import type { TrainFlags } from "./train_flags.ts";
-
-/** Where a run's checkpoints are, in the adapter's folder. */
-export const checkpointsOf = (flags: TrainFlags) => join(flags.adapterPath, "checkpoints");
 
 /**
  * Refuses what neither model nor data would mend.
@@ -32,9 +29,7 @@ export function checkFlags(flags: TrainFlags): void {
 function checkOtherRuns(flags: TrainFlags): void {
   const where = flags.adapterPath;
   const found = hasCheckpoints(checkpointsOf(flags));
-  if (flags.resume && !found) {
-    throw new UsageError(`Cannot resume: ${where} has no whole checkpoint`);
-  }
+  if (flags.resume && !found) throw nothingToResume(where);
   if (found && !flags.resume && !flags.overwrite) {
     throw new UsageError(
       `${where} has checkpoints of an earlier run: --resume goes on with it, --overwrite drops them, ` +

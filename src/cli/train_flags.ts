@@ -107,8 +107,13 @@ export const TRAIN_FLAGS = {
   epochs: integer("Passes over the data; 3 where --iters is absent, too", {
     min: 1,
     group: TRAINING,
+    yieldsTo: "iters",
   }),
-  iters: integer("Steps in all, instead of --epochs", { min: 1, group: TRAINING }),
+  iters: integer("Steps in all, instead of --epochs", {
+    min: 1,
+    group: TRAINING,
+    yieldsTo: "epochs",
+  }),
   learningRate: number("Highest learning rate", { default: 2e-4, min: 0, group: TRAINING }),
   lrSchedule: text("How the learning rate falls", {
     choices: SCHEDULE_NAMES,
@@ -192,11 +197,14 @@ export const TRAIN_FLAGS = {
   }),
   saveEvery: integer("Steps between checkpoints", { default: 100, min: 1, group: SAVING }),
   keepCheckpoints: integer("Checkpoints to keep", { default: 3, min: 1, group: SAVING }),
-  resume: boolean("Go on exactly from the newest checkpoint in --adapter-path", {
-    default: false,
-    group: SAVING,
-    inFile: false,
-  }),
+  resume: boolean(
+    "Go on exactly from the newest checkpoint in --adapter-path, without --config with the settings of its run",
+    {
+      default: false,
+      group: SAVING,
+      inFile: false,
+    },
+  ),
   overwrite: boolean("Drop the checkpoints of an earlier run in --adapter-path", {
     default: false,
     group: SAVING,

@@ -57,6 +57,33 @@ Deno.test("graft train, killed and interrupted and resumed, ends with the bytes 
     assert(await weights(join(path, "other")) !== await weights(straight));
   }));
 
+Deno.test("graft train --resume takes its run's settings, and tells those that are given anew", () =>
+  inTempDir(async (path) => {
+    const args = argsOf(path, 10);
+    const straight = join(path, "straight");
+    const whole = await graft(...args, "--adapter-path", straight);
+    assertEquals(whole.code, 0, whole.stderr);
+    const broken = join(path, "broken");
+    const stopped = await graftSignalled(/step 5\//, "SIGINT", ...args, "--adapter-path", broken);
+    assertEquals(stopped.code, 130, stopped.stderr);
+    const resumed = await graft("train", "--resume", "--adapter-path", broken);
+    assertEquals(resumed.code, 0, resumed.stderr);
+    assert(!resumed.stderr.includes("other settings"), resumed.stderr);
+    assertEquals(await weights(broken), await weights(straight));
+
+    const further = ["--resume", "--epochs=7", "--learning-rate=0.001"];
+    const on = await graft("train", "--adapter-path", broken, ...further);
+    assertEquals(on.code, 0, on.stderr);
+    assertStringIncludes(
+      on.stderr,
+      "Going on with other settings than the run had: --learning-rate 0.001 (was 0.01), " +
+        "--epochs 7 (was not given), --iters not given (was 10)\n",
+    );
+    const elsewhere = await graft("train", "--resume", "--adapter-path", join(path, "nowhere"));
+    assertEquals(elsewhere.code, 2, elsewhere.stderr);
+    assertStringIncludes(elsewhere.stderr, "nowhere has no whole checkpoint (--adapter-path names");
+  }));
+
 Deno.test("graft train --resume keeps as much as the run did that it goes on with, whatever is free", () =>
   inTempDir(async (path) => {
     const args = argsOf(path, 25);

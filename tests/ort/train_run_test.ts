@@ -172,7 +172,7 @@ Deno.test("runTraining() stopped by SIGTERM saves, says how to resume, and ends 
     const [setup, terminal] = [makeSetup(model), recorder()];
     assertEquals(await runTraining(setup, flagsFor(path), terminal), 130);
     assertStringIncludes(terminal.text(), "Stopped after step 5");
-    assertStringIncludes(terminal.text(), `--config ${path}/graft_config.yaml --resume`);
+    assertStringIncludes(terminal.text(), `graft train --resume --adapter-path ${path}`);
     assert(Deno.statSync(join(path, "checkpoints/step-000005/manifest.json")).isFile);
     assertEquals(setup.saved.length, 1);
   }));

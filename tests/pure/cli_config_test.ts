@@ -77,6 +77,14 @@ Deno.test("resolveValues() lets the command line override the file, and the file
   assertEquals([...given].sort(), ["data", "maskPrompt", "model", "rank", "seed"]);
 });
 
+Deno.test("resolveValues() lets --epochs of the command line take the place of a file's iters, and back", () => {
+  const file = { model: "m", data: "d", iters: 9 };
+  const values = (given: Record<string, unknown>, from = file) =>
+    resolveValues(TRAIN_FLAGS, given, from).values;
+  assertEquals(values({}).iters, 9);
+  assertEquals([values({ epochs: 2 }).epochs, values({ epochs: 2 }).iters], [2, undefined]);
+});
+
 Deno.test("resolveValues() names a required flag that has no value", () => {
   assertThrows(() => resolveValues(TRAIN_FLAGS, { model: "m" }), UsageError, "Missing --data");
 });
