@@ -3,7 +3,7 @@ import { dirname, join } from "@std/path";
 import { EXIT, RefusedError } from "../errors.ts";
 import { openAnswerer } from "../service/answerer.ts";
 import { serve } from "../service/daemon.ts";
-import { readInUse, ServiceState } from "../service/state.ts";
+import { readEarlier, readInUse, ServiceState } from "../service/state.ts";
 import { DRAIN_SECONDS } from "../service/units.ts";
 import { makeDirectory } from "../system/durable_files.ts";
 import { openLog } from "../system/journal_log.ts";
@@ -61,6 +61,7 @@ export default command({
       manager: ServiceManager.fromEnvironment(),
       log,
       inUse: () => readInUse(folder),
+      earlier: () => readEarlier(folder),
       open: ({ path }) => openAnswerer(runner, path ?? flags.model),
       signal: stop.signal,
     });

@@ -25,6 +25,8 @@ export interface DaemonOptions {
   readonly log: Log;
   /** The model that is to be in use. */
   readonly inUse: () => InUse;
+  /** Models to answer with where that cannot be loaded, the best first. */
+  readonly earlier: () => readonly InUse[];
   /** Opens it: a promoted one or the base. */
   readonly open: (inUse: InUse) => Promise<Answerer>;
   /** Fires when the service is to end. */
@@ -51,23 +53,12 @@ const nameOf = (name: CycleName | null): string => name === null ? "the base" : 
  * Serves until the signal fires.
  *
  * @returns whether all answers in work were written
- * @throws {GraftError} where the model in use cannot be loaded or does not answer
+ * @throws {GraftError} where the model in use cannot be loaded or does not answer, nor an earlier one
  */
 export async function serve(options: DaemonOptions): Promise<boolean> {
   const { manager, log, socket } = options;
   manager.status("Loading the model");
-  let loaded: Loaded;
-  try {
-    loaded = await load(options);
-  } catch (error) {
-    if (options.inUse().name !== null) {
-      log(
-        "error",
-        "The model in use cannot be loaded: `graft service rollback` goes back to another",
-      );
-    }
-    throw error;
-  }
+  let loaded = await loadFirst(options);
   const turns = new Turns(MOST_WAITING);
   const stopAnswers = new AbortController();
   using pulse = pulseOf(options, () => turns.take(() => probe(loaded.answerer)));
@@ -150,9 +141,39 @@ function errorJson(status: ErrorStatus, message: string): string {
   return JSON.stringify({ error: { status, message } });
 }
 
-/** Loads the model in use and has it answer once. */
-async function load({ inUse, open }: DaemonOptions): Promise<Loaded> {
-  const wanted = inUse();
+/**
+ * Loads the model in use, or where that cannot be loaded, one that was in use before it: somebody may
+ * be asleep. Never the base instead of it, which has learned nothing of what is asked.
+ *
+ * @throws what the model in use cannot be loaded for, where no other can
+ */
+async function loadFirst(options: DaemonOptions): Promise<Loaded> {
+  const wanted = options.inUse();
+  try {
+    return await load(options, wanted);
+  } catch (error) {
+    if (wanted.name === null) throw error;
+    for (const other of options.earlier()) {
+      const loaded = await load(options, other).catch(() => undefined);
+      if (loaded === undefined) continue;
+      options.log(
+        "error",
+        `The model in use, ${wanted.name}, cannot be loaded: ${(error as Error).message}. ` +
+          `${nameOf(loaded.name)} answers until it can; \`graft service rollback\` has that stay`,
+        { MODEL: loaded.name ?? "base", EVENT: "fell back" },
+      );
+      return loaded;
+    }
+    options.log(
+      "error",
+      "The model in use cannot be loaded: `graft service rollback` goes back to another",
+    );
+    throw error;
+  }
+}
+
+/** Loads a model and has it answer once. */
+async function load({ open }: DaemonOptions, wanted: InUse): Promise<Loaded> {
   const answerer = await open(wanted);
   try {
     await probe(answerer);
@@ -187,13 +208,14 @@ function followModel(
   let stopped = false;
   let tried: { readonly name: CycleName | null; readonly at: number } | undefined;
   const look = async () => {
-    const wanted = inUse().name;
+    const model = inUse();
+    const wanted = model.name;
     if (wanted === current()) return void (tried = undefined);
     // It did not answer before either; what was wrong may be put right.
     if (wanted === tried?.name && performance.now() - tried.at < RETRY_LOOKS * lookMs) return;
     tried = { name: wanted, at: performance.now() };
     try {
-      const next = await load(options);
+      const next = await load(options, model);
       await use(next);
       log("notice", `Answers with ${nameOf(next.name)} now`, {
         MODEL: next.name ?? "base",

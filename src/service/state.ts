@@ -64,6 +64,14 @@ export function readInUse(folder: string): InUse {
   }
 }
 
+/** Promoted models that a rollback would go back to and that are still there, the newest first. */
+export function readEarlier(folder: string): InUse[] {
+  const { before } = standingOf(readJournal(folder).records);
+  const names = new Set(before.toReversed().filter((name) => name !== null));
+  const earlier = [...names].map((name) => ({ name, path: join(folder, "models", name, "model") }));
+  return earlier.filter(({ path }) => exists(path));
+}
+
 /** Records of a folder's journal; none where there is no journal. */
 export function readJournal(folder: string): ReadJournal {
   const path = join(folder, JOURNAL);

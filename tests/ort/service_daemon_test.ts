@@ -40,6 +40,7 @@ async function answerOn(client: Deno.UnixConn, line: string): Promise<string> {
 function daemon(path: string, options: {
   readonly open: (inUse: InUse) => Promise<Answerer>;
   readonly inUse?: () => InUse;
+  readonly earlier?: readonly string[];
   readonly variables?: Readonly<Record<string, string>>;
   readonly drainMs?: number;
 }) {
@@ -53,6 +54,7 @@ function daemon(path: string, options: {
     manager: ServiceManager.fromEnvironment((name) => options.variables?.[name]),
     log: openLog((line) => events.push(line), () => undefined),
     inUse: options.inUse ?? (() => ({ name: null })),
+    earlier: () => (options.earlier ?? []).map((name) => ({ name })),
     open: options.open,
     signal: stop.signal,
   });
@@ -201,6 +203,39 @@ Deno.test("serve() takes over another model once it answers, and stays where it 
     assert(running.events.includes("Stays with model 0001: it is broken"), running.events.join());
     running.stop();
     await running.ended;
+  }));
+
+Deno.test("serve() begins with the newest earlier model that loads, and takes over the one in use once it does", () =>
+  inTempDir(async (folder) => {
+    const path = join(folder, "socket");
+    const broken = new Set(["0003", "0002"]);
+    const running = daemon(path, {
+      inUse: () => ({ name: "0003" }),
+      earlier: ["0002", "0001"],
+      open: ({ name }) =>
+        broken.has(name!)
+          ? Promise.reject(new Error(`${name} is broken`))
+          : Promise.resolve(echo(name!)),
+    });
+    await until("it listens", () => isSocket(path));
+    assertEquals(await ask(path, "x"), { model: "0001", echo: "x", by: "0001" });
+    const [first] = running.events;
+    assertMatch(first, /in use, 0003, cannot be loaded: 0003 is broken\. model 0001 answers until/);
+    broken.delete("0003");
+    await until("it takes over", async () => (await ask(path, "x")).by === "0003" || undefined);
+    running.stop();
+    await running.ended;
+  }));
+
+Deno.test("serve() fails with what the model in use cannot be loaded for, where no earlier one can", () =>
+  inTempDir(async (folder) => {
+    const running = daemon(join(folder, "socket"), {
+      inUse: () => ({ name: "0002" }),
+      earlier: ["0001"],
+      open: ({ name }) => Promise.reject(new StorageError(`${name} is broken`)),
+    });
+    await assertRejects(() => running.ended, StorageError, "0002 is broken");
+    assert(running.events.join().includes("graft service rollback"), running.events.join());
   }));
 
 Deno.test("serve() leaves a socket alone on which another service answers", () =>

@@ -3,7 +3,7 @@ import { dirname, join } from "@std/path";
 import { BusyError, UsageError } from "../../src/errors.ts";
 import { type JobSteps, runJob, type StepEnd } from "../../src/service/job.ts";
 import type { Score } from "../../src/service/records.ts";
-import { readInUse, ServiceState } from "../../src/service/state.ts";
+import { readEarlier, readInUse, ServiceState } from "../../src/service/state.ts";
 import { inTempDir } from "../helpers/temp_dir.ts";
 
 const OPTIONS = { margin: 0.1, keep: 2, attempts: 2 };
@@ -199,12 +199,15 @@ Deno.test("ServiceState.rollBack() goes to the model before, a named one or the 
   inTempDir(async (folder) => {
     for (const data of ["first", "second"]) await job(folder, new FakeSteps(data, 0.5));
     using state = ServiceState.open(folder);
+    const earlier = () => readEarlier(folder).map(({ name }) => name);
+    assertEquals(earlier(), ["0001"]);
     assertThrows(() => state.rollBack("0007"), UsageError, "models that are there: 0001, 0002");
     assertThrows(() => state.rollBack("0002"), UsageError, "it is in use already");
     assertEquals(state.rollBack(), "0001");
     assertEquals(state.rollBack(), null);
     assertEquals(modelInUse(folder), "base");
     assertThrows(() => state.rollBack(), UsageError, "the base is in use already");
+    assertEquals(earlier(), []); // the base is none of them
     assertEquals(state.rollBack("0002"), "0002");
     assertEquals(modelInUse(folder), "merged from second");
     assertThrows(() => ServiceState.open(folder), BusyError, "in use by another job");
