@@ -15,6 +15,7 @@ import { loadVerbs } from "../src/cli/verb_tree.ts";
 import { CARRIED, sectionsEnd } from "../src/system/embedded.ts";
 import { VERSION } from "../src/version.ts";
 import { insertFiles } from "./compile/append.ts";
+import { readCrateTable, unknownCrates } from "./compile/crate_notices.ts";
 import { type Crate, cratesIn } from "./compile/crates.ts";
 import { compareReleases, lowestGlibc, machineOf, type Target } from "./compile/elf.ts";
 import { licenseOf } from "./compile/packages.ts";
@@ -111,6 +112,10 @@ async function compile(target: Target, options: Options): Promise<void> {
     checkGlibc(path, program);
     const bill = `${name}.cdx.json`;
     const crates = cratesIn(compiled.subarray(0, sectionsEnd(compiled)));
+    const unknown = unknownCrates(readCrateTable(ROOT), crates);
+    if (unknown.length > 0) {
+      console.warn(`No licence is known of these crates in the runtime: ${unknown.join(", ")}`);
+    }
     const text = await billOf(path, target, staged, deno, crates);
     await Deno.writeTextFile(join(options.out, bill), text);
     if (staged.notes.ort !== undefined && !(CARRIED.libraryNotices in staged.notes.appended)) {
@@ -189,7 +194,7 @@ async function billOf(
     license: "Apache-2.0",
     sha256: await sha256File(path),
   };
-  return billOfMaterials(binary, parts, packages, crates);
+  return billOfMaterials(binary, parts, packages, crates, readCrateTable(ROOT));
 }
 
 if (import.meta.main) {

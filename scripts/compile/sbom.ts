@@ -1,4 +1,5 @@
 /** What is in a binary, as a CycloneDX bill of materials. */
+import type { CrateTable } from "./crate_notices.ts";
 import type { Crate } from "./crates.ts";
 import type { Locked } from "./lockfile.ts";
 
@@ -23,13 +24,15 @@ export type LicensedPackage = Locked & { readonly license: string };
  * Source: CycloneDX 1.5 JSON; package URLs as purl-spec has them for npm and cargo.
  *
  * @param binary the finished file
- * @param crates of the runtime, as far as they are known; their licences are not
+ * @param crates of the runtime, as far as they are known
+ * @param table their licences
  */
 export function billOfMaterials(
   binary: Omit<Part, "type">,
   parts: readonly Part[],
   packages: readonly LicensedPackage[],
   crates: readonly Crate[],
+  table: CrateTable,
 ): string {
   const bom = {
     bomFormat: "CycloneDX",
@@ -39,7 +42,7 @@ export function billOfMaterials(
     components: [
       ...parts.map(component),
       ...packages.map(npmComponent),
-      ...crates.map(crateComponent),
+      ...crates.map((crate) => crateComponent(crate, table)),
     ],
   };
   return `${JSON.stringify(bom, undefined, 2)}\n`;
@@ -57,9 +60,12 @@ function component({ type, name, version, license, sha256, purl }: Part) {
   };
 }
 
-function crateComponent({ name, version }: Crate) {
+function crateComponent({ name, version }: Crate, table: CrateTable) {
   const purl = `pkg:cargo/${name}@${version.replaceAll("+", "%2B")}`;
-  return { type: "library", "bom-ref": purl, name, version, purl };
+  const part = { type: "library", "bom-ref": purl, name, version, purl };
+  return Object.hasOwn(table, name)
+    ? { ...part, licenses: [{ expression: table[name].license }] }
+    : part;
 }
 
 function npmComponent({ name, version, integrity, license }: LicensedPackage) {

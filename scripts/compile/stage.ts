@@ -2,6 +2,7 @@
 import { join, relative } from "@std/path";
 import { type BuildNotes, CARRIED } from "../../src/system/embedded.ts";
 import { type LargeFile, placeFiles } from "./append.ts";
+import { crateNotices, licenseText, readCrateTable } from "./crate_notices.ts";
 import type { Target } from "./elf.ts";
 import { type Locked, lockedPackages, type Lockfile, packageOf, pruneLock } from "./lockfile.ts";
 import { licenseTexts } from "./packages.ts";
@@ -34,6 +35,7 @@ const WORKERS = ["src/data/guard_worker.ts", "ffi/run_lists_worker.ts"];
 /** Files that `graft licenses` prints. */
 const LEGAL = ["LICENSE", "THIRD_PARTY_NOTICES"];
 const PACKAGE_LICENSES = "PACKAGE_LICENSES";
+const CRATE_LICENSES = "CRATE_LICENSES";
 
 export async function sha256File(path: string): Promise<string> {
   const digest = await crypto.subtle.digest("SHA-256", await Deno.readFile(path));
@@ -68,6 +70,7 @@ export async function stage(root: string, folder: string, contents: Contents): P
   for (const name of ["src", "ffi"]) await copyTree(join(root, name), join(folder, name));
   for (const name of LEGAL) await Deno.copyFile(join(root, name), join(folder, name));
   await write(PACKAGE_LICENSES, licenseTexts(root, packages));
+  await write(CRATE_LICENSES, crateNotices(readCrateTable(root), (id) => licenseText(root, id)));
 
   const large: LargeFile[] = [];
   if (contents.library) {
@@ -97,7 +100,7 @@ export async function stage(root: string, folder: string, contents: Contents): P
   const included = [
     ...WORKERS,
     ...LEGAL,
-    ...[PACKAGE_LICENSES, CARRIED.notes],
+    ...[PACKAGE_LICENSES, CRATE_LICENSES, CARRIED.notes],
     ...(contents.model ? [CARRIED.models] : []),
   ];
   return { folder, notes, packages, included, large };

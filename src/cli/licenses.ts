@@ -3,9 +3,9 @@ import { EXIT } from "../errors.ts";
 import { CARRIED, carriedPath, findAppended, readStretch } from "../system/embedded.ts";
 import { command } from "./command.ts";
 
-/** Files of the checkout, and in a binary the licences that its packages bring. */
+/** Files of the checkout, and in a binary those of its packages and of its runtime's crates. */
 const FILES = ["LICENSE", "THIRD_PARTY_NOTICES"];
-const BINARY_FILES = [...FILES, "PACKAGE_LICENSES"];
+const BINARY_FILES = [...FILES, "PACKAGE_LICENSES", "CRATE_LICENSES"];
 
 export default command({
   name: "licenses",

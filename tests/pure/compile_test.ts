@@ -1,5 +1,6 @@
-import { assert, assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { insertFiles, placeFiles } from "../../scripts/compile/append.ts";
+import { crateNotices, licensesOf, unknownCrates } from "../../scripts/compile/crate_notices.ts";
 import { cratesIn } from "../../scripts/compile/crates.ts";
 import {
   compareReleases,
@@ -104,11 +105,21 @@ Deno.test("pruneLock() keeps what is imported and what that depends on", () => {
 
 Deno.test("billOfMaterials() names packages by purl, with licence and digest", () => {
   const binary = { name: "graft", version: "1", license: "Apache-2.0", sha256: "ab" };
-  const text = billOfMaterials(binary, [], [
-    { name: "@s/b", version: "2.0.0", integrity: "sha512-AQID", license: "(MIT OR CC0-1.0)" },
-  ], [{ name: "ash", version: "0.38.0+1.3" }]);
-  const { components: [component, crate] } = JSON.parse(text);
+  const text = billOfMaterials(
+    binary,
+    [],
+    [
+      { name: "@s/b", version: "2.0.0", integrity: "sha512-AQID", license: "(MIT OR CC0-1.0)" },
+    ],
+    [{ name: "ash", version: "0.38.0+1.3" }, { name: "toString", version: "1.0.0" }],
+    {
+      ash: { license: "MIT OR Apache-2.0", copyright: [] },
+    },
+  );
+  const { components: [component, crate, unknown] } = JSON.parse(text);
   assertEquals(crate.purl, "pkg:cargo/ash@0.38.0%2B1.3");
+  assertEquals(crate.licenses, [{ expression: "MIT OR Apache-2.0" }]);
+  assertEquals(unknown.licenses, undefined);
   assertEquals(component.purl, "pkg:npm/%40s/b@2.0.0");
   assertEquals(component.licenses, [{ expression: "MIT OR CC0-1.0" }]);
   assertEquals(component.hashes, [{ alg: "SHA-512", content: "010203" }]);
@@ -128,6 +139,20 @@ Deno.test("cratesIn() finds the crates whose source files a program names", () =
     { name: "wasm-bindgen", version: "0.2.92" },
   ]);
   assertEquals(cratesIn(new TextEncoder().encode("/src/index.crates.io-x/a-1.0.0/b.rs")), []);
+});
+
+Deno.test("crateNotices() lists crates with licence and copyright, and each licence's text once", () => {
+  const table = {
+    b: { license: "MIT AND (Apache-2.0 WITH LLVM-exception OR ISC)", copyright: ["2020 B"] },
+    a: { license: "MIT", copyright: ["2019 A", "2021 C"] },
+  };
+  const expected = ["MIT", "Apache-2.0", "LLVM-exception", "ISC"];
+  assertEquals(licensesOf(table.b.license), expected);
+  const text = crateNotices(table, (id) => `text of ${id}`);
+  assertStringIncludes(text, `a: MIT\n    2019 A\n    2021 C\nb: ${table.b.license}\n    2020 B\n`);
+  for (const id of expected) assertEquals(text.split(`text of ${id}\n`).length, 2, id);
+  const crates = ["a", "toString", "toString"].map((name) => ({ name, version: "1.0.0" }));
+  assertEquals(unknownCrates(table, crates), ["toString"]);
 });
 
 Deno.test("unzip() takes a file by the end of its name", () => {
