@@ -281,7 +281,7 @@ async function checkForward(
   }
   if (!dynamic && !half) return cut;
   const ways = dynamic
-    ? "rounds activations to 8 bits as it runs; training computes them in floats"
+    ? "rounds activations to integers as it runs; training computes them in floats"
     : "computes in 16-bit floats; training computes in 32-bit ones";
   terminal.note(
     `The model ${ways}: the logits of a batch differ by ${formatShare(relativeDifference)}`,

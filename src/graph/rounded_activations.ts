@@ -3,7 +3,7 @@ import { intAttribute } from "./attributes.ts";
 import { constantValues } from "./passes/constants.ts";
 import type { Graph } from "./types.ts";
 
-/** Whether scales of the file round activations to 8 bits. */
+/** Whether scales of the file round activations to integers. */
 export function roundsByFile(graph: Graph): boolean {
   const constants = constantValues(graph);
   return graph.nodes.some(({ opType, inputs }) =>
@@ -11,7 +11,7 @@ export function roundsByFile(graph: Graph): boolean {
   );
 }
 
-/** Whether activations are rounded to 8 bits by scales that are computed from them. */
+/** Whether activations are rounded to 8-bit integers by scales that are computed from them. */
 export function roundsAsItRuns(graph: Graph): boolean {
   return graph.nodes.some((node) =>
     node.opType === "DynamicQuantizeLinear" || node.opType === "DynamicQuantizeMatMul" ||

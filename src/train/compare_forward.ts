@@ -22,7 +22,7 @@ import { checkDirection } from "./check_direction.ts";
 
 /** Largest relative difference ‖lowered − user's‖₂ / ‖user's‖₂ of logits that graft trains through. */
 export const FORWARD_TOLERANCE = 1e-3;
-/** The same where the graph rounds activations to 8 bits by scales that it takes from them. */
+/** The same where the graph rounds activations to integers by scales that it takes from them. */
 export const DYNAMIC_TOLERANCE = 0.25;
 /**
  * The same where scales of the file round them, or a head is new. A third is usual of a model that ONNX Runtime's
@@ -104,8 +104,8 @@ export async function compareForward(
   if (!(relativeDifference <= tolerance)) {
     const [what, todo] = dynamic
       ? [
-        "without the rounding of activations to 8 bits, which training leaves out, the model computes " +
-        "something else",
+        "without the rounding of activations to integers, which training leaves out, the model " +
+        "computes something else",
         "quantise it with ranges of data like this, or train the model in floats",
       ]
       : [

@@ -76,7 +76,7 @@ Deno.test("graft train learns classes beside an existing head, and --test tells 
       ...["--adapter-path", join(path, "adapter")],
     );
     assertEquals(result.code, 0, result.stderr);
-    assertStringIncludes(result.stderr, "The model rounds activations to 8 bits as it runs");
+    assertStringIncludes(result.stderr, "The model rounds activations to integers as it runs");
     const accuracy = /Test loss [\d.]+, accuracy ([\d.]+)%/.exec(result.stdout);
     assert(accuracy !== null, result.stdout);
     const card = JSON.parse(Deno.readTextFileSync(join(path, "adapter", "graft.json")));
