@@ -15,7 +15,7 @@ import { loadVerbs } from "../src/cli/verb_tree.ts";
 import { CARRIED, sectionsEnd } from "../src/system/embedded.ts";
 import { VERSION } from "../src/version.ts";
 import { insertFiles } from "./compile/append.ts";
-import { readCrateTable, unknownCrates } from "./compile/crate_notices.ts";
+import { type CrateTable, readCrateTable, unknownCrates } from "./compile/crate_notices.ts";
 import { type Crate, cratesIn } from "./compile/crates.ts";
 import { compareReleases, lowestGlibc, machineOf, type Target } from "./compile/elf.ts";
 import { licenseOf } from "./compile/packages.ts";
@@ -98,7 +98,8 @@ async function compile(target: Target, options: Options): Promise<void> {
   const work = join(options.out, `.stage-${target}`);
   await Deno.remove(work, { recursive: true }).catch(() => {});
   try {
-    const staged = await stage(ROOT, work, { target, ...options });
+    const table = readCrateTable(ROOT);
+    const staged = await stage(ROOT, work, { target, ...options, crates: table });
     await run(deno, [
       ...["compile", "--quiet", "--frozen", "--no-prompt", "--no-code-cache"],
       ...PERMISSIONS.map((permission) => `--allow-${permission}`),
@@ -112,11 +113,11 @@ async function compile(target: Target, options: Options): Promise<void> {
     checkGlibc(path, program);
     const bill = `${name}.cdx.json`;
     const crates = cratesIn(compiled.subarray(0, sectionsEnd(compiled)));
-    const unknown = unknownCrates(readCrateTable(ROOT), crates);
+    const unknown = unknownCrates(table, crates);
     if (unknown.length > 0) {
       console.warn(`No licence is known of these crates in the runtime: ${unknown.join(", ")}`);
     }
-    const text = await billOf(path, target, staged, deno, crates);
+    const text = await billOf(path, target, staged, deno, crates, table);
     await Deno.writeTextFile(join(options.out, bill), text);
     if (staged.notes.ort !== undefined && !(CARRIED.libraryNotices in staged.notes.appended)) {
       console.warn("ONNX Runtime's own notices are not in it: GRAFT_ORT_NOTICES names none");
@@ -149,6 +150,7 @@ async function billOf(
   staged: Stage,
   deno: string,
   crates: readonly Crate[],
+  table: CrateTable,
 ): Promise<string> {
   const version = (await run(deno, ["eval", "console.log(Deno.version.deno)"])).trim();
   const denort = denortFor(target);
@@ -194,7 +196,7 @@ async function billOf(
     license: "Apache-2.0",
     sha256: await sha256File(path),
   };
-  return billOfMaterials(binary, parts, packages, crates, readCrateTable(ROOT));
+  return billOfMaterials(binary, parts, packages, crates, table);
 }
 
 if (import.meta.main) {

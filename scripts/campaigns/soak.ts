@@ -1,7 +1,8 @@
 /**
  * What graft holds while it works for a long time: memory of its own, open files, threads, mappings.
  * A service that is asked and swapped all the time, with an encoder and with a language model, and
- * trainings of many epochs. Prints a JSON line each; ends with 1 where one goes on growing.
+ * trainings of many epochs. Prints a JSON line each; ends with 1 where one goes on growing, which all
+ * do in their first minutes.
  *
  * usage: deno run -A scripts/campaigns/soak.ts [MINUTES of each, default 10]
  */
@@ -20,29 +21,16 @@ const folder = Deno.makeTempDirSync({ prefix: "graft-soak-" });
 const llama = modelDir("tiny-llama-genai-int4");
 const data = join(folder, "pairs.jsonl");
 Deno.writeTextFileSync(data, pairs(200));
-const inFolder = (name: string) => {
-  Deno.mkdirSync(join(folder, name));
-  return join(folder, name);
+const training = (model: string, ...flags: readonly string[]) => () => {
+  const adapter = Deno.makeTempDirSync({ dir: folder });
+  return soakTraining(["--model", model, "--adapter-path", adapter, ...flags], minutes);
 };
-const training = (model: string, ...flags: readonly string[]) => () =>
-  soakTraining([
-    "--model",
-    model,
-    "--adapter-path",
-    Deno.makeTempDirSync({ dir: folder }),
-    ...flags,
-  ], minutes);
+const toLearn = ["--data", "quickstart", "--target-modules", "all-linear"];
 
 const runs = {
-  "service, encoder": () => soakService(MINILM_DIR, inFolder("encoder"), minutes),
-  "service, language model": () => soakService(llama, inFolder("causal"), minutes),
-  "training, encoder": training(
-    "default",
-    "--data",
-    "quickstart",
-    "--target-modules",
-    "all-linear",
-  ),
+  "service, encoder": () => soakService(MINILM_DIR, join(folder, "encoder"), minutes),
+  "service, language model": () => soakService(llama, join(folder, "causal"), minutes),
+  "training, encoder": training("default", ...toLearn),
   "training, language model": training(llama, "--data", data, "--numeric", "fast"),
 };
 let sound = true;

@@ -4,6 +4,7 @@
  * (`scripts/crate_licenses.py`), and what was read in the repositories of others.
  */
 import { join } from "@std/path";
+import { underlined } from "../../src/cli/format.ts";
 import type { Crate } from "./crates.ts";
 
 /** What is known of a crate. */
@@ -43,14 +44,13 @@ export function unknownCrates(table: CrateTable, crates: readonly Crate[]): stri
 
 /** All crates of the table with their licences, and the texts of these. */
 export function crateNotices(table: CrateTable, textOf: (license: string) => string): string {
-  const heading = (text: string) => `${text}\n${"-".repeat(text.length)}`;
   const names = Object.keys(table).sort();
   const crates = names.map((name) => {
     const { license, copyright } = table[name];
     return [`${name}: ${license}`, ...copyright.map((line) => `    ${line}`)].join("\n");
   });
   const licenses = [...new Set(names.flatMap((name) => licensesOf(table[name].license)))].sort();
-  const texts = licenses.map((id) => `${heading(id)}\n\n${textOf(id)}`);
-  return [heading("Rust crates in Deno's runtime"), crates.join("\n"), ...texts].join("\n\n") +
+  const texts = licenses.map((id) => `${underlined(id)}\n\n${textOf(id)}`);
+  return [underlined("Rust crates in Deno's runtime"), crates.join("\n"), ...texts].join("\n\n") +
     "\n";
 }

@@ -1,5 +1,6 @@
 /** npm packages as they lie in `node_modules`: folders, licences. */
 import { join } from "@std/path";
+import { underlined } from "../../src/cli/format.ts";
 import type { Locked } from "./lockfile.ts";
 
 /** The folder of an installed package. */
@@ -25,9 +26,9 @@ export function licenseTexts(root: string, packages: readonly Locked[]): string 
     const folder = packageFolder(root, locked);
     const files = [...Deno.readDirSync(folder)].map(({ name }) => name).sort();
     for (const file of files.filter((name) => LICENSE_FILE.test(name))) {
-      const heading = `${locked.name} ${locked.version}: ${file}`;
+      const heading = underlined(`${locked.name} ${locked.version}: ${file}`);
       const text = Deno.readTextFileSync(join(folder, file)).trim();
-      parts.push(`${heading}\n${"-".repeat(heading.length)}\n\n${text}\n`);
+      parts.push(`${heading}\n\n${text}\n`);
     }
   }
   return parts.join("\n\n");

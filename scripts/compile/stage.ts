@@ -2,7 +2,7 @@
 import { join, relative } from "@std/path";
 import { type BuildNotes, CARRIED } from "../../src/system/embedded.ts";
 import { type LargeFile, placeFiles } from "./append.ts";
-import { crateNotices, licenseText, readCrateTable } from "./crate_notices.ts";
+import { crateNotices, type CrateTable, licenseText } from "./crate_notices.ts";
 import type { Target } from "./elf.ts";
 import { type Locked, lockedPackages, type Lockfile, packageOf, pruneLock } from "./lockfile.ts";
 import { licenseTexts } from "./packages.ts";
@@ -13,6 +13,8 @@ export interface Contents {
   readonly target: Target;
   readonly library: boolean;
   readonly model: boolean;
+  /** What is known of the runtime's crates. */
+  readonly crates: CrateTable;
 }
 
 /** A folder that is ready to be compiled. */
@@ -32,10 +34,6 @@ const LIBRARY_NOTICES = "GRAFT_ORT_NOTICES";
 
 /** The modules that are started by name and imported by none. */
 const WORKERS = ["src/data/guard_worker.ts", "ffi/run_lists_worker.ts"];
-/** Files that `graft licenses` prints. */
-const LEGAL = ["LICENSE", "THIRD_PARTY_NOTICES"];
-const PACKAGE_LICENSES = "PACKAGE_LICENSES";
-const CRATE_LICENSES = "CRATE_LICENSES";
 
 export async function sha256File(path: string): Promise<string> {
   const digest = await crypto.subtle.digest("SHA-256", await Deno.readFile(path));
@@ -68,9 +66,10 @@ export async function stage(root: string, folder: string, contents: Contents): P
   await write("deno.json", JSON.stringify({ nodeModulesDir: "none", imports, compilerOptions }));
   await write("deno.lock", JSON.stringify(lock));
   for (const name of ["src", "ffi"]) await copyTree(join(root, name), join(folder, name));
-  for (const name of LEGAL) await Deno.copyFile(join(root, name), join(folder, name));
-  await write(PACKAGE_LICENSES, licenseTexts(root, packages));
-  await write(CRATE_LICENSES, crateNotices(readCrateTable(root), (id) => licenseText(root, id)));
+  for (const name of CARRIED.legal) await Deno.copyFile(join(root, name), join(folder, name));
+  await write(CARRIED.packageLicenses, licenseTexts(root, packages));
+  const textOf = (license: string) => licenseText(root, license);
+  await write(CARRIED.crateLicenses, crateNotices(contents.crates, textOf));
 
   const large: LargeFile[] = [];
   if (contents.library) {
@@ -99,8 +98,8 @@ export async function stage(root: string, folder: string, contents: Contents): P
   await write(CARRIED.notes, JSON.stringify(notes));
   const included = [
     ...WORKERS,
-    ...LEGAL,
-    ...[PACKAGE_LICENSES, CRATE_LICENSES, CARRIED.notes],
+    ...CARRIED.legal,
+    ...[CARRIED.packageLicenses, CARRIED.crateLicenses, CARRIED.notes],
     ...(contents.model ? [CARRIED.models] : []),
   ];
   return { folder, notes, packages, included, large };

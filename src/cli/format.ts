@@ -34,3 +34,8 @@ export function formatShare(share: number): string {
 export function shellWord(path: string): string {
   return /^[\w./+-]+$/.test(path) ? path : `'${path.replaceAll("'", `'\\''`)}'`;
 }
+
+/** A heading with a line under it, for plain text. */
+export function underlined(heading: string): string {
+  return `${heading}\n${"-".repeat(heading.length)}`;
+}

@@ -53,10 +53,12 @@ export const ENVIRONMENT: readonly (readonly [name: string, meaning: string])[] 
 
 /** Widest lines of a help text; narrower ones where the terminal is. */
 export const HELP_COLUMNS = 100;
+/** Characters of a line that a meaning has at least, however narrow the terminal is. */
+const LEAST_MEANING = 40;
 
 /** A term and what it means, in lines of at most `columns` characters; what follows stays beside it. */
 function hanging(term: string, meaning: string, columns: number): string[] {
-  const [first, ...rest] = wrap(meaning, columns - term.length);
+  const [first, ...rest] = wrap(meaning, Math.max(LEAST_MEANING, columns - term.length));
   return [term + first, ...rest.map((line) => " ".repeat(term.length) + line)];
 }
 
@@ -153,10 +155,10 @@ export function commandHelp(command: Command, columns = HELP_COLUMNS): string {
     lines.push("", `${group}:`);
     for (const [key, flag] of members) {
       const name = `  ${flagName(key, flag)}`;
-      const about = wrap(flag.description + flagNote(flag), Math.max(40, columns - indent));
-      if (name.length + 2 > indent) lines.push(name);
-      else lines.push(name.padEnd(indent) + about.shift());
-      lines.push(...about.map((line) => " ".repeat(indent) + line));
+      const isLong = name.length + 2 > indent;
+      if (isLong) lines.push(name);
+      const term = (isLong ? "" : name).padEnd(indent);
+      lines.push(...hanging(term, flag.description + flagNote(flag), columns));
     }
   }
   if (command.examples.length > 0) {

@@ -64,12 +64,16 @@ export function readInUse(folder: string): InUse {
   }
 }
 
+/** Folder of a promoted model itself. */
+const modelIn = (folder: string, name: CycleName) => join(folder, "models", name, "model");
+
 /** Promoted models that a rollback would go back to and that are still there, the newest first. */
 export function readEarlier(folder: string): InUse[] {
-  const { before } = standingOf(readJournal(folder).records);
+  const { before, inUse } = standingOf(readJournal(folder).records);
   const names = new Set(before.toReversed().filter((name) => name !== null));
-  const earlier = [...names].map((name) => ({ name, path: join(folder, "models", name, "model") }));
-  return earlier.filter(({ path }) => exists(path));
+  return [...names].filter((name) => name !== inUse)
+    .map((name) => ({ name, path: modelIn(folder, name) }))
+    .filter(({ path }) => exists(path));
 }
 
 /** Records of a folder's journal; none where there is no journal. */
@@ -191,7 +195,7 @@ export class ServiceState implements Disposable {
     if (standing.inUse === null && (to === undefined || to === null)) {
       throw new UsageError("Cannot roll back: the base is in use already");
     }
-    const there = (name: CycleName) => exists(join(this.model(name), "model"));
+    const there = (name: CycleName) => exists(modelIn(this.folder, name));
     if (typeof to === "string" && !there(to)) {
       const names = standing.promoted.filter(there).join(", ") || "none";
       throw new UsageError(`Cannot roll back to "${to}": models that are there: ${names}`);

@@ -32,6 +32,10 @@ export const CARRIED = {
   library: "lib/libonnxruntime.so.1",
   libraryNotices: "lib/ThirdPartyNotices.txt",
   models: "models",
+  /** Of the checkout, too. */
+  legal: ["LICENSE", "THIRD_PARTY_NOTICES"],
+  packageLicenses: "PACKAGE_LICENSES",
+  crateLicenses: "CRATE_LICENSES",
 } as const;
 
 /** The largest page that Linux has on these processors: what begins at one can be mapped. */

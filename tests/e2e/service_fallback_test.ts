@@ -4,25 +4,16 @@ import { join } from "@std/path";
 import { modelDir } from "../helpers/fixture_models.ts";
 import { graft, startGraft } from "../helpers/graft.ts";
 import { until } from "../helpers/systemd.ts";
+import { promotedModel } from "../helpers/promoted_model.ts";
 import { inTempDir } from "../helpers/temp_dir.ts";
 
 const MODEL = modelDir("tiny-llama-genai-int4");
 
-/** Copies a model into a service's folder as one that it promoted. */
-function promoted(state: string, name: string): string {
-  const folder = join(state, "models", name, "model");
-  Deno.mkdirSync(folder, { recursive: true });
-  for (const { name, isFile } of Deno.readDirSync(MODEL)) {
-    if (isFile) Deno.copyFileSync(join(MODEL, name), join(folder, name));
-  }
-  return folder;
-}
-
 Deno.test("graft service run answers with the model before one that is damaged", () =>
   inTempDir(async (path) => {
     const [state, socket] = [join(path, "state"), join(path, "socket")];
-    promoted(state, "0001");
-    const damaged = join(promoted(state, "0002"), "model.onnx");
+    promotedModel(MODEL, state, "0001");
+    const damaged = join(promotedModel(MODEL, state, "0002"), "model.onnx");
     Deno.truncateSync(damaged, Deno.statSync(damaged).size >> 1);
     Deno.symlinkSync("models/0002/model", join(state, "current"));
     const service = startGraft(

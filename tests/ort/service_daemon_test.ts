@@ -7,6 +7,7 @@ import type { InUse } from "../../src/service/state.ts";
 import { ServiceManager } from "../../src/system/notify.ts";
 import { openLog } from "../../src/system/journal_log.ts";
 import { listenDatagrams } from "../helpers/datagrams.ts";
+import { isSocket } from "../helpers/is_socket.ts";
 import { until } from "../helpers/systemd.ts";
 import { inTempDir } from "../helpers/temp_dir.ts";
 
@@ -60,14 +61,6 @@ function daemon(path: string, options: {
   });
   return { events, stop: () => stop.abort(), ended };
 }
-
-const isSocket = (path: string) => {
-  try {
-    return Deno.statSync(path).isSocket || undefined;
-  } catch {
-    return undefined;
-  }
-};
 
 Deno.test("serve() tells NOTIFY_SOCKET that it is ready after the model has answered, then pings, then stops", () =>
   inTempDir(async (folder) => {

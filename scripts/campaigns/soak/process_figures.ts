@@ -1,4 +1,6 @@
 /** What a process holds, from `/proc`. */
+import { median } from "../../../src/statistics.ts";
+import { processMemory } from "../../../src/system/memory.ts";
 
 /** A look at a process. */
 export interface Figures {
@@ -11,14 +13,30 @@ export interface Figures {
   readonly maps: number;
 }
 
-/** @throws where the process has ended */
-export function figuresOf(pid: number): Figures {
-  const status = Deno.readTextFileSync(`/proc/${pid}/status`);
-  const field = (name: string) => Number(new RegExp(`^${name}:\\s+(\\d+)`, "m").exec(status)![1]);
+/** Between two looks. */
+const LOOK_MS = 1000;
+
+/**
+ * Looks at a process from time to time.
+ *
+ * @param looks gets what was found
+ * @throws where the process has ended
+ */
+export async function lookAt(pid: number, goesOn: () => boolean, looks: Figures[]): Promise<void> {
+  while (goesOn()) {
+    looks.push(figuresOf(pid));
+    await sleep(LOOK_MS);
+  }
+}
+
+export const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+
+function figuresOf(pid: number): Figures {
+  const entries = (name: string) => [...Deno.readDirSync(`/proc/${pid}/${name}`)].length;
   return {
-    ownMb: field("RssAnon") / 1000,
-    files: [...Deno.readDirSync(`/proc/${pid}/fd`)].length,
-    threads: field("Threads"),
+    ownMb: processMemory(pid)!.anonymousBytes / 1e6,
+    files: entries("fd"),
+    threads: entries("task"),
     maps: Deno.readTextFileSync(`/proc/${pid}/maps`).split("\n").length,
   };
 }
@@ -55,14 +73,12 @@ export function growthOf(looks: readonly Figures[]): Growth {
 }
 
 function mediansOf(looks: readonly Figures[]): Figures {
-  const median = (key: keyof Figures) => {
-    const values = looks.map((look) => look[key]).sort((a, b) => a - b);
-    return Math.round(10 * values[values.length >> 1]) / 10;
-  };
+  const middle = (key: keyof Figures) =>
+    Math.round(10 * median(looks.map((look) => look[key]))) / 10;
   return {
-    ownMb: median("ownMb"),
-    files: median("files"),
-    threads: median("threads"),
-    maps: median("maps"),
+    ownMb: middle("ownMb"),
+    files: middle("files"),
+    threads: middle("threads"),
+    maps: middle("maps"),
   };
 }

@@ -1,9 +1,12 @@
 /** A service under load for minutes on end, models taking turns in it. */
 import { join } from "@std/path";
+import { TextLineStream } from "@std/streams";
 import { graft, startGraft } from "../../../tests/helpers/graft.ts";
+import { isSocket } from "../../../tests/helpers/is_socket.ts";
+import { promotedModel } from "../../../tests/helpers/promoted_model.ts";
 import { until } from "../../../tests/helpers/systemd.ts";
 import { Random } from "../../../src/random.ts";
-import { type Figures, figuresOf, type Growth, growthOf } from "./process_figures.ts";
+import { type Figures, type Growth, growthOf, lookAt, sleep } from "./process_figures.ts";
 
 export interface ServiceSoak extends Growth {
   readonly answers: number;
@@ -14,7 +17,6 @@ export interface ServiceSoak extends Growth {
 
 const CLIENTS = 4;
 const SWAP_MS = 10_000;
-const LOOK_MS = 1000;
 
 /**
  * Runs `graft service run` on two copies of a model that are swapped all the time, asked by clients
@@ -29,7 +31,7 @@ export async function soakService(
   minutes: number,
 ): Promise<ServiceSoak> {
   const [state, socket] = [join(folder, "state"), join(folder, "socket")];
-  for (const name of ["0001", "0002"]) copyFolder(model, join(state, "models", name, "model"));
+  for (const name of ["0001", "0002"]) promotedModel(model, state, name);
   const child = startGraft(
     ...["service", "run", "--model", model, "--state", state, "--socket", socket],
     ...["--n-predict", "24", "--threads", "2"],
@@ -39,7 +41,7 @@ export async function soakService(
     throw new Error(`The service ended: ${await log}`);
   });
   ends.catch(() => {});
-  await Promise.race([ends, until("it listens", () => isSocket(socket) || undefined)]);
+  await Promise.race([ends, until("it listens", () => isSocket(socket))]);
   const end = performance.now() + minutes * 60_000;
   const counts = { answers: 0, refused: 0, swaps: 0 };
   const looks: Figures[] = [];
@@ -50,7 +52,7 @@ export async function soakService(
       Promise.all([
         ...Array.from({ length: CLIENTS }, (_, i) => askOn(socket, i, goesOn, counts)),
         swapOn(state, goesOn, counts),
-        lookOn(child.pid, goesOn, looks),
+        lookAt(child.pid, goesOn, looks),
       ]),
     ]);
   } finally {
@@ -72,33 +74,21 @@ async function askOn(
   const draw = (below: number) => random.next() % below;
   while (goesOn()) {
     const connection = await Deno.connect({ transport: "unix", path });
-    const answers = linesOf(connection);
+    const lines: ReadableStream<string> = connection.readable
+      .pipeThrough(new TextDecoderStream()).pipeThrough(new TextLineStream());
+    const answers = lines.getReader();
     for (let asks = draw(20); asks >= 0 && goesOn(); asks--) {
       const words = draw(50) === 0 ? 0 : draw(40) === 0 ? 5000 : 1 + draw(60);
       const text = Array.from({ length: words }, () => `word${draw(1000)}`).join(" ");
       await connection.write(new TextEncoder().encode(`${text}\n`));
       // One in ten goes away while its answer is made.
       if (draw(10) === 0) break;
-      const { value } = await answers.next();
+      const { value } = await answers.read();
       if (value === undefined) break;
       if ("error" in JSON.parse(value)) counts.refused++;
       else counts.answers++;
     }
     connection.close();
-  }
-}
-
-async function* linesOf(connection: Deno.UnixConn): AsyncGenerator<string, undefined> {
-  let text = "";
-  const decoder = new TextDecoder();
-  const chunk = new Uint8Array(1 << 16);
-  for (;;) {
-    const count = await connection.read(chunk).catch(() => null);
-    if (count === null) return;
-    text += decoder.decode(chunk.subarray(0, count), { stream: true });
-    const lines = text.split("\n");
-    text = lines.pop()!;
-    yield* lines;
   }
 }
 
@@ -110,30 +100,5 @@ async function swapOn(state: string, goesOn: () => boolean, counts: Counts): Pro
     if (code !== 0) throw new Error(`Cannot swap to ${to}: ${stderr}`);
     counts.swaps++;
     await sleep(SWAP_MS);
-  }
-}
-
-export async function lookOn(pid: number, goesOn: () => boolean, looks: Figures[]): Promise<void> {
-  while (goesOn()) {
-    looks.push(figuresOf(pid));
-    await sleep(LOOK_MS);
-  }
-}
-
-const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
-
-function isSocket(path: string): boolean {
-  try {
-    return Deno.statSync(path).isSocket === true;
-  } catch {
-    return false;
-  }
-}
-
-function copyFolder(from: string, to: string): void {
-  Deno.mkdirSync(to, { recursive: true });
-  for (const { name, isDirectory } of Deno.readDirSync(from)) {
-    if (isDirectory) copyFolder(join(from, name), join(to, name));
-    else Deno.copyFileSync(join(from, name), join(to, name));
   }
 }

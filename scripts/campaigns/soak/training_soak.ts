@@ -1,7 +1,6 @@
 /** A training of many epochs, batches of all shapes. */
 import { startGraft } from "../../../tests/helpers/graft.ts";
-import { type Figures, type Growth, growthOf } from "./process_figures.ts";
-import { lookOn } from "./service_soak.ts";
+import { type Figures, type Growth, growthOf, lookAt } from "./process_figures.ts";
 
 export interface TrainingSoak extends Growth {
   /** Steps that the last report tells of. */
@@ -23,7 +22,7 @@ export async function soakTraining(
     ended = true;
   })();
   const looks: Figures[] = [];
-  await lookOn(child.pid, () => !ended && performance.now() < end, looks);
+  await lookAt(child.pid, () => !ended && performance.now() < end, looks);
   if (ended) throw new Error(`The training ended: ${log}`);
   child.kill("SIGINT");
   await Promise.all([reading, child.status]);
