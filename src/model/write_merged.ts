@@ -11,6 +11,7 @@ import {
   refusalOf,
 } from "../lora/merge/mod.ts";
 import type { Runner } from "../runtime/runner.ts";
+import { collectGarbage } from "../system/memory.ts";
 import { giveWay } from "./give_way.ts";
 import { RuntimeProduct } from "./matrix_product.ts";
 import { StagedDirectory } from "./staged_directory.ts";
@@ -71,6 +72,8 @@ export async function writeMerged(
   const plans = methods.map((method) =>
     planMerge(base.model, changes.changes, method, { finish: changes.finish })
   );
+  // Planning has looked at each layer anew: what that left is tens of megabytes.
+  collectGarbage();
   using product = grams === undefined ? undefined : await RuntimeProduct.open(runner);
   using folders = new DisposableStack();
   const directories = methods.map((method) => folders.use(new StagedDirectory(savePath, method)));
