@@ -13,6 +13,7 @@ export { type ModelMetadata, modelMetadata } from "./metadata.ts";
 export { addressOf, cStrings } from "./pointer.ts";
 export { type Provider, tryProvider } from "./providers.ts";
 export { type Earlier, encodeLists, type NativeRun } from "./run_lists.ts";
+export { RunConfiguration } from "./run_options.ts";
 export { RunThreads } from "./run_threads.ts";
 export { type Names, type Port, Session } from "./session.ts";
 export type { SessionSettings } from "./session_options.ts";

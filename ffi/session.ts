@@ -4,6 +4,7 @@ import { create, type Ort } from "./api.ts";
 import type { Environment } from "./environment.ts";
 import { IoBinding } from "./io_binding.ts";
 import { cString, type CStrings, type Handle, Out, readCString, whileHeld } from "./pointer.ts";
+import type { RunConfiguration } from "./run_options.ts";
 import {
   createSessionOptions,
   type SessionSettings,
@@ -161,37 +162,43 @@ export class Session extends Pinned {
    *
    * @param brief as for {@linkcode run}
    * @param synchronize whether to wait until outputs have left the device
+   * @param configuration what the run is told; ORT's own way where absent
    */
   async runWithBinding(
     binding: IoBinding,
-    { brief = false, synchronize = false }: {
+    { brief = false, synchronize = false, configuration }: {
       readonly brief?: boolean;
       readonly synchronize?: boolean;
+      readonly configuration?: RunConfiguration;
     } = {},
   ): Promise<void> {
     const { api } = this.ort;
     const handle = this.handle;
     if (brief) {
-      this.runWithBindingHere(binding);
+      this.runWithBindingHere(binding, configuration);
       if (synchronize) binding.synchronizeOutputs();
       return;
     }
     const bound = binding.handle;
+    const options = configuration?.handle ?? null;
     this.pin();
     binding.pin();
+    configuration?.pin();
     try {
-      unwrap(api, await api.RunWithBinding(handle, null, bound));
+      unwrap(api, await api.RunWithBinding(handle, options, bound));
       if (synchronize) unwrap(api, api.SynchronizeBoundOutputs(bound));
     } finally {
+      configuration?.unpin();
       binding.unpin();
       this.unpin();
     }
   }
 
   /** {@linkcode runWithBinding} on this thread, done when it returns. */
-  runWithBindingHere(binding: IoBinding): void {
+  runWithBindingHere(binding: IoBinding, configuration?: RunConfiguration): void {
     const { api } = this.ort;
-    unwrap(api, api.RunWithBindingHere(this.handle, null, binding.handle));
+    const options = configuration?.handle ?? null;
+    unwrap(api, api.RunWithBindingHere(this.handle, options, binding.handle));
   }
 
   /** An empty binding of this session. */

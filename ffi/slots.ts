@@ -104,6 +104,18 @@ export const SLOTS = {
   // OrtStatus* AllocatorFree(OrtAllocator* ort_allocator, void* p)
   AllocatorFree: { slot: 76, parameters: ["pointer", "pointer"], result: "pointer" },
 
+  // OrtStatus* CreateRunOptions(OrtRunOptions** out)
+  CreateRunOptions: { slot: 39, parameters: ["buffer"], result: "pointer" },
+  // void ReleaseRunOptions(OrtRunOptions* input)
+  ReleaseRunOptions: { slot: 97, parameters: ["pointer"], result: "void" },
+  // OrtStatus* AddRunConfigEntry(OrtRunOptions* options, const char* config_key,
+  //   const char* config_value)
+  AddRunConfigEntry: {
+    slot: 165,
+    parameters: ["pointer", "buffer", "buffer"],
+    result: "pointer",
+  },
+
   // OrtStatus* CreateSessionOptions(OrtSessionOptions** options)
   CreateSessionOptions: { slot: 10, parameters: ["buffer"], result: "pointer" },
   // OrtStatus* SetOptimizedModelFilePath(OrtSessionOptions* options,

@@ -2,7 +2,6 @@
 import type { Model } from "../graph/types.ts";
 import type { Runner } from "../runtime/runner.ts";
 import { CausalModel } from "../serve/causal_model.ts";
-import { withChosenLogits } from "../serve/last_logits.ts";
 import { argmax } from "../serve/sampler.ts";
 import { Random } from "../random.ts";
 
@@ -38,9 +37,7 @@ export async function timeDecoding(
   using resources = new DisposableStack();
   const readers: CausalModel[] = [];
   for (const model of models) {
-    const chosen = withChosenLogits(model);
-    const executable = resources.use(await runner.compile(chosen, { label: "decode" }));
-    readers.push(resources.use(new CausalModel(runner, executable, chosen.graph)));
+    readers.push(resources.use(await CausalModel.open(runner, model, "decode")));
   }
   const random = Random.fromSeed(0);
   const prompt = Array.from(

@@ -4,7 +4,6 @@ import { EXIT, GraftError, UsageError } from "../errors.ts";
 import type { OpenedModel } from "../model/open_model.ts";
 import type { Runner } from "../runtime/runner.ts";
 import { CausalModel } from "../serve/causal_model.ts";
-import { withChosenLogits } from "../serve/last_logits.ts";
 import { validateSampling } from "../serve/sampler.ts";
 import { type GeneratedText, TextGenerator, type TextOptions } from "../serve/text_generator.ts";
 import type { Terminal } from "./output.ts";
@@ -52,13 +51,9 @@ export async function openGenerator(
   opened: OpenedModel,
   contextSize: number | undefined,
 ): Promise<{ readonly generator: TextGenerator } & Disposable> {
-  using resources = new DisposableStack();
-  const model = withChosenLogits(opened.model);
-  const executable = resources.use(await runner.compile(model, { label: opened.file }));
-  const causal = resources.use(new CausalModel(runner, executable, model.graph));
+  const causal = await CausalModel.open(runner, opened.model, opened.file);
   const generator = new TextGenerator(causal, opened.text, { endIds: opened.endIds, contextSize });
-  const kept = resources.move();
-  return { generator, [Symbol.dispose]: () => kept.dispose() };
+  return { generator, [Symbol.dispose]: () => causal[Symbol.dispose]() };
 }
 
 /** Answers every prompt by itself. */

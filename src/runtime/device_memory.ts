@@ -21,6 +21,7 @@ import { identityModel } from "./identity_model.ts";
 const MEMORY: Readonly<Record<string, string>> = {
   CUDAExecutionProvider: "Cuda",
   TensorrtExecutionProvider: "Cuda",
+  WebGpuExecutionProvider: "WebGPU_Buffer",
 };
 
 /** Name of the memory that tensors are kept in, of the first provider that has its own. */

@@ -15,7 +15,9 @@ import type { Dim, ValueInfo } from "../graph/types.ts";
 import { UsageError } from "../errors.ts";
 import { canReside, type DeviceMemory } from "./device_memory.ts";
 import { asFailure, attempt, attemptAsync } from "./failure.ts";
+import { OrtBoundRun } from "./ort_bound_run.ts";
 import { OrtTensor, type TensorOwner } from "./ort_tensor.ts";
+import { Recorder } from "./recorded_runs.ts";
 import type {
   BoundRun,
   DeviceTensor,
@@ -47,6 +49,8 @@ export class OrtExecutable implements Executable {
   readonly #copiesInputs: boolean;
   /** Where outputs stay that the runtime allocates, if not in host memory. */
   readonly #memory: DeviceMemory | undefined;
+  /** Where the session was made for runs that are recorded. */
+  readonly #recorder: Recorder | undefined;
   /** Called once, after the first run or before an end without one. */
   #afterFirstRun: ((ran: boolean) => void) | undefined;
   /** What runs are wrapped in, where they may take minutes. */
@@ -64,6 +68,7 @@ export class OrtExecutable implements Executable {
       readonly label: string;
       readonly copiesInputs: boolean;
       readonly memory?: DeviceMemory;
+      readonly recorded?: boolean;
       readonly around: <T>(work: () => Promise<T>) => Promise<T>;
       readonly afterFirstRun: (ran: boolean) => void;
       readonly onDispose: (executable: OrtExecutable) => void;
@@ -74,6 +79,7 @@ export class OrtExecutable implements Executable {
     this.#label = options.label;
     this.#copiesInputs = options.copiesInputs;
     this.#memory = options.memory;
+    if (options.recorded) this.#recorder = new Recorder(session.ort);
     this.#around = options.around;
     this.#afterFirstRun = options.afterFirstRun;
     this.#onDispose = options.onDispose;
@@ -131,48 +137,24 @@ export class OrtExecutable implements Executable {
   }
 
   bind(feeds: Tensors, outputs: Tensors): BoundRun {
-    const inputs = this.#feedValues(feeds);
-    const fetches = Object.keys(outputs);
-    this.#namesOf(fetches);
-    const values = fetches.map((name) => this.#valueOf(outputs[name], name));
-    const binding = this.#session.bind();
-    try {
-      attempt(`Cannot bind "${this.#label}"`, () => {
-        this.inputNames.forEach((name, i) => binding.input(name, inputs[i]));
-        fetches.forEach((name, i) => binding.output(name, values[i]));
-      });
-    } catch (error) {
-      binding[Symbol.dispose]();
-      throw error;
-    }
-    return {
-      feed: (name, tensor) => {
-        const index = this.inputNames.indexOf(name);
-        if (index < 0) {
-          throw new UsageError(
-            `Cannot feed "${name}" to "${this.#label}": its inputs are ${
-              this.inputNames.join(", ")
-            }`,
-          );
-        }
-        inputs[index] = this.#valueOf(tensor, name);
-        attempt(`Cannot bind "${this.#label}"`, () => binding.input(name, inputs[index]));
+    const inputs = this.#feedTensors(feeds);
+    this.#namesOf(Object.keys(outputs));
+    const written = Object.entries(outputs)
+      .map(([name, tensor]) => [name, this.#tensorOf(tensor, name)] as const);
+    return new OrtBoundRun(
+      {
+        session: this.#session,
+        label: this.#label,
+        inputNames: this.inputNames,
+        copiesInputs: this.#copiesInputs,
+        recorder: this.#recorder,
+        tensorOf: (tensor, name) => this.#tensorOf(tensor, name),
+        around: this.#around,
+        ran: () => this.#ran(),
       },
-      run: ({ brief } = {}) =>
-        attemptAsync(`Cannot run "${this.#label}"`, async () => {
-          if (this.#copiesInputs) {
-            // What was written since; one that was disposed of nobody can have written to.
-            this.inputNames.forEach((name, i) => {
-              if (!inputs[i].disposed) binding.input(name, inputs[i]);
-            });
-            binding.synchronizeInputs();
-          }
-          const synchronize = this.#copiesInputs;
-          await this.#around(() => this.#session.runWithBinding(binding, { brief, synchronize }));
-          this.#ran();
-        }),
-      [Symbol.dispose]: () => binding[Symbol.dispose](),
-    };
+      inputs,
+      new Map(written),
+    );
   }
 
   /**
@@ -217,6 +199,7 @@ export class OrtExecutable implements Executable {
 
   [Symbol.dispose](): void {
     if (!this.#session.disposed) this.#ran(false);
+    this.#recorder?.[Symbol.dispose]();
     this.#session[Symbol.dispose]();
     this.#onDispose(this);
   }
@@ -276,7 +259,10 @@ export class OrtExecutable implements Executable {
         else binding.outputToHost(name);
       }
       binding.synchronizeInputs();
-      await this.#around(() => this.#session.runWithBinding(binding, { brief, synchronize: true }));
+      const configuration = this.#recorder?.unrecorded;
+      await this.#around(() =>
+        this.#session.runWithBinding(binding, { brief, synchronize: true, configuration })
+      );
       const result: Record<string, DeviceTensor> = {};
       binding.outputs().forEach((value, i) => {
         const name = fetches[i];
@@ -301,9 +287,13 @@ export class OrtExecutable implements Executable {
 
   /** The feeds' values in the order of the session's inputs. */
   #feedValues(feeds: Tensors): OrtValue[] {
-    const values = this.inputNames.map((name) => this.#valueOf(this.#fed(feeds, name), name));
+    return this.#feedTensors(feeds).map(({ value }) => value);
+  }
+
+  #feedTensors(feeds: Tensors): OrtTensor[] {
+    const tensors = this.inputNames.map((name) => this.#tensorOf(this.#fed(feeds, name), name));
     const given = Object.keys(feeds);
-    if (given.length !== values.length) {
+    if (given.length !== tensors.length) {
       const unknown = given.filter((name) => !this.inputNames.includes(name));
       throw new UsageError(
         `Cannot run "${this.#label}": it has no input "${unknown.join('", "')}": its inputs are ${
@@ -311,7 +301,7 @@ export class OrtExecutable implements Executable {
         }`,
       );
     }
-    return values;
+    return tensors;
   }
 
   #fed<T>(feeds: Readonly<Record<string, T>>, name: string): T {
@@ -321,6 +311,10 @@ export class OrtExecutable implements Executable {
   }
 
   #valueOf(tensor: DeviceTensor, name: string): OrtValue {
+    return this.#tensorOf(tensor, name).value;
+  }
+
+  #tensorOf(tensor: DeviceTensor, name: string): OrtTensor {
     if (!(tensor instanceof OrtTensor) || tensor.owner !== this.#owner) {
       throw new TypeError(
         `Cannot use the tensor for "${name}" in "${this.#label}": it belongs to another runner`,
@@ -331,7 +325,7 @@ export class OrtExecutable implements Executable {
         `Cannot use the tensor for "${name}" in "${this.#label}": it was disposed of`,
       );
     }
-    return tensor.value;
+    return tensor;
   }
 
   #namesOf(fetches: readonly string[]): Names {

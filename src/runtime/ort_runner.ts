@@ -30,6 +30,8 @@ export interface OrtRunnerOptions extends ProviderOptions {
   readonly spinning?: boolean;
   /** ORT's name of the memory that tensors are kept in; default: that of the providers. */
   readonly memory?: string;
+  /** {@linkcode Runner.records}; default: whether a provider's options say so. */
+  readonly records?: boolean;
   /** Optimisation level of sessions that name none; default `all`. */
   readonly optimization?: CompileOptions["optimization"];
   /** Least severe message that ORT writes to stderr; default `error`. */
@@ -207,6 +209,14 @@ class OrtRunner implements Runner, TensorOwner {
     return this.#memory !== undefined;
   }
 
+  note(line: string): void {
+    this.#options.note?.(line);
+  }
+
+  get records(): boolean {
+    return this.onDevice && (this.#options.records ?? this.#providers.records);
+  }
+
   allocate(dtype: DataType, dims: readonly number[]): DeviceTensor {
     if (this.#resides({ dtype, dims })) {
       this.#check(dtype);
@@ -256,6 +266,7 @@ class OrtRunner implements Runner, TensorOwner {
       label,
       copiesInputs: this.#copiesInputs,
       memory: this.#memory,
+      recorded: options.recorded,
       around,
       afterFirstRun: (ran) => afterFirstRun?.(session, ran),
       onDispose: (executable) => this.#executables.delete(executable),

@@ -48,6 +48,11 @@ export class OrtTensor implements DeviceTensor {
     else owner.tensors.add(this);
   }
 
+  /** Whether the elements lie in a device's memory, where runs find them without a copy. */
+  get onDevice(): boolean {
+    return this.#memory !== undefined;
+  }
+
   get dtype(): DataType {
     return this.#known().dtype;
   }

@@ -157,12 +157,6 @@ function sortOptions(
         `--ep-option must be key=value or PROVIDER:key=value: current value is "${option}"`,
       );
     }
-    if (key === "enable_cuda_graph" && value !== "0") {
-      throw new UsageError(
-        "--ep-option enable_cuda_graph cannot be set: graft's runs change shape and place, which " +
-          "a captured graph does not follow (docs/jetson.md says what it would take)",
-      );
-    }
     const name = prefix !== undefined
       ? listedName(prefix, trial)
       : key.startsWith("trt_")

@@ -51,12 +51,23 @@ export interface RunOptions {
   readonly into?: Readonly<Record<string, DeviceTensor>>;
 }
 
+/** How a bound run is called. */
+export interface BoundRunOptions extends Pick<RunOptions, "brief"> {
+  /**
+   * Whether the provider records the run, and plays back what it has recorded since the last
+   * {@linkcode BoundRun.feed}: the device works through one list instead of being told of kernel after
+   * kernel. All that is bound must lie on the device; what is written to it between runs is seen.
+   * Only for what was compiled with {@linkcode CompileOptions.recorded}.
+   */
+  readonly recorded?: boolean;
+}
+
 /** A graph with its inputs and outputs fixed to tensors, for many runs without further set-up. */
 export interface BoundRun extends Disposable {
   /** Feeds another tensor to a bound input, whatever its shape, from the next run on. */
   feed(name: string, tensor: DeviceTensor): void;
   /** Reads the bound feeds and overwrites the bound outputs. Blocks the event loop only if brief. */
-  run(options?: RunOptions): Promise<void>;
+  run(options?: BoundRunOptions): Promise<void>;
 }
 
 /** A compiled graph. */
@@ -151,6 +162,8 @@ export interface CompileOptions {
    * there are cores; default false: all runs share one pool of threads, each of which may help.
    */
   readonly singleThread?: boolean;
+  /** Whether bound runs can be recorded; only where {@linkcode Runner.records}. Default false. */
+  readonly recorded?: boolean;
   /** Session configuration entries, ORT's own key names. */
   readonly config?: Readonly<Record<string, string>>;
   /** Free-dimension overrides by name. */
@@ -201,6 +214,13 @@ export interface Runner extends Disposable {
    * device read and write them where they lie.
    */
   readonly onDevice: boolean;
+  /**
+   * Whether the user wants runs recorded that may be ({@linkcode CompileOptions.recorded}), by an
+   * option of a provider that can.
+   */
+  readonly records: boolean;
+  /** Tells the user what is done in another way than was asked for. */
+  note(line: string): void;
   /**
    * Runs lists beside each other, each in order and on one thread; graphs that are compiled for a
    * single thread then share no core. For a runner that is {@linkcode inPlace}.

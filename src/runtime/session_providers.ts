@@ -11,6 +11,7 @@ import {
 } from "../../ffi/mod.ts";
 import { RuntimeFailure } from "../errors.ts";
 import { nbitsToDequantize } from "../graph/passes/nbits_to_dequantize.ts";
+import { withOwnDeviation } from "../graph/passes/own_deviation.ts";
 import type { Model } from "../graph/types.ts";
 import { withPatience } from "./engine_patience.ts";
 import { placementOf, profilePrefix } from "./placement_profile.ts";
@@ -23,11 +24,13 @@ import {
   withEnginePrefix,
 } from "./provider_options.ts";
 import { providerFailure } from "./providers.ts";
+import { recordsRuns, withoutRecording } from "./recorded_runs.ts";
 import type { CompileOptions } from "./runner.ts";
 
 /** Names of providers that the library and its API spell in two ways. */
 const CPU = /^CPU(ExecutionProvider)?$/;
 const TENSORRT = /^Tensor(RT|rtExecutionProvider)$/;
+const WEBGPU = /^WebG(PU|puExecutionProvider)$/;
 
 /** Which providers a runner is to use. */
 export interface ProviderOptions {
@@ -56,6 +59,10 @@ export interface ModelProviders {
 /** Owns the account of where graphs run, which is told at the end at the latest. */
 export class SessionProviders implements Disposable {
   readonly list: readonly Provider[];
+  /** Whether sessions can be made whose runs are recorded. */
+  readonly records: boolean;
+  /** The list for these. */
+  readonly #recording: readonly Provider[];
   readonly #note: ((line: string) => void) | undefined;
   readonly #report: PlacementReport | undefined;
 
@@ -67,7 +74,9 @@ export class SessionProviders implements Disposable {
     const chosen = options.wish === undefined
       ? tried(environment, options.providers ?? [])
       : wished(environment, options.wish, options);
-    this.list = chosen.filter(({ name }) => !CPU.test(name));
+    this.#recording = chosen.filter(({ name }) => !CPU.test(name));
+    this.records = this.#recording.some(recordsRuns);
+    this.list = this.#recording.map(withoutRecording);
     this.#note = options.note;
     if (this.list.length > 0 && options.note !== undefined) {
       this.#report = new PlacementReport(this.names, options.note);
@@ -78,9 +87,10 @@ export class SessionProviders implements Disposable {
     return this.list.map(({ name }) => name);
   }
 
-  /** A model in the form that the providers take most of. */
+  /** A model in the form that the providers take most of, and compute right. */
   formOf(model: Model): Model {
-    return this.#tensorrt === undefined ? model : nbitsToDequantize(model);
+    const form = this.#tensorrt === undefined ? model : nbitsToDequantize(model);
+    return this.list.some(({ name }) => WEBGPU.test(name)) ? withOwnDeviation(form) : form;
   }
 
   get #tensorrt(): Provider | undefined {
@@ -90,7 +100,7 @@ export class SessionProviders implements Disposable {
   /** @param digest of the model, for the names of its engines */
   async forModel(
     label: string,
-    { config, profilePrefix: profile }: CompileOptions,
+    { config, profilePrefix: profile, recorded }: CompileOptions,
     digest: () => Promise<string>,
   ): Promise<ModelProviders> {
     const report = this.#report;
@@ -102,17 +112,16 @@ export class SessionProviders implements Disposable {
         if (ran && placement.size > 0) report.add(placement);
       },
     };
+    const list = recorded ? this.#recording : this.list;
     const tensorrt = this.#tensorrt;
-    if (tensorrt === undefined) {
-      return { ...told, settings: { providers: this.list, ...told.settings } };
-    }
+    if (tensorrt === undefined) return { ...told, settings: { providers: list, ...told.settings } };
     const folder = engineFolder(tensorrt.options ?? {});
     if (folder !== undefined) Deno.mkdirSync(folder, { recursive: true });
     const options = folder === undefined
       ? tensorrt.options
       : withEnginePrefix(tensorrt.options ?? {}, await digest());
-    const providers = this.list.map((provider) =>
-      provider === tensorrt ? { ...provider, options } : provider
+    const providers = list.map((provider) =>
+      provider.name === tensorrt.name ? { ...provider, options } : provider
     );
     const note = this.#note;
     return {
@@ -138,7 +147,8 @@ function wished(
     available: availableProviders(ort),
     hasGpu,
     defaults: (name) => defaultOptions(name, surroundings),
-    failure: (provider) => providerFailure(environment, provider),
+    // A trial's graph is not recorded.
+    failure: (provider) => providerFailure(environment, withoutRecording(provider)),
     note,
   });
 }

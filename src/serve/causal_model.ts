@@ -2,14 +2,17 @@
  * A language model that goes on from where it is: keys and values of earlier tokens stay with the
  * runtime. A model exported without a cache reads its whole text again for every token.
  */
-import type { Graph } from "../graph/types.ts";
-import { BadInputError } from "../errors.ts";
+import type { Graph, Model } from "../graph/types.ts";
+import { BadInputError, RuntimeFailure } from "../errors.ts";
 import { isBefore } from "../runtime/release_limits.ts";
 import type { Executable, Runner } from "../runtime/runner.ts";
 import { AppendingReader } from "./appending_reader.ts";
 import { pairCaches } from "./cache_pairs.ts";
 import { InPlaceReader } from "./in_place_reader.ts";
-import type { Reader } from "./reader.ts";
+import { withChosenLogits } from "./last_logits.ts";
+import { withLengthInputs } from "./length_inputs.ts";
+import type { Reader, ReaderParts } from "./reader.ts";
+import { RecordedReader } from "./recorded_reader.ts";
 
 /** Tokens of a prompt that are read at once: activations grow with them. */
 const PROMPT_CHUNK = 512;
@@ -22,13 +25,44 @@ export class CausalModel implements Disposable {
   readonly #reader: Reader;
   readonly #hasCache: boolean;
   #tokens: number[] = [];
+  /** The graph, where it is this object's. */
+  #owned: Disposable | undefined;
+
+  /**
+   * Compiles a model to generate with; the user is told where runs cannot be recorded that should be.
+   *
+   * @param label names it in errors
+   * @throws {BadInputError} as the constructor
+   */
+  static async open(runner: Runner, model: Model, label: string): Promise<CausalModel> {
+    const chosen = withChosenLogits(model);
+    if (runner.records) {
+      try {
+        return await CausalModel.#openRecorded(runner, chosen, label);
+      } catch (error) {
+        if (!(error instanceof RuntimeFailure)) throw error;
+        runner.note(`Runs are not recorded: ${error.message}`);
+      }
+    }
+    const executable = await runner.compile(chosen, { label });
+    return CausalModel.#owning(
+      executable,
+      () => new CausalModel(runner, executable, chosen.graph),
+    );
+  }
 
   /**
    * @param executable the model's graph, best by `withChosenLogits`; stays the caller's
    * @param graph the same graph, for its inputs and outputs
+   * @param read makes what runs it; default: what keeps the caches in place where that can be
    * @throws {BadInputError} where the model has no logits or a cache that graft cannot pair
    */
-  constructor(runner: Runner, executable: Executable, graph: Graph) {
+  constructor(
+    runner: Runner,
+    executable: Executable,
+    graph: Graph,
+    read: (parts: ReaderParts) => Reader = readAsEver,
+  ) {
     this.#runner = runner;
     if (!graph.outputs.some(({ name }) => name === "logits")) {
       throw new BadInputError(
@@ -39,9 +73,7 @@ export class CausalModel implements Disposable {
     }
     const parts = { runner, executable, graph, pairs: pairCaches(graph) };
     this.#hasCache = parts.pairs.length > 0;
-    this.#reader = InPlaceReader.fits(parts)
-      ? new InPlaceReader(parts)
-      : new AppendingReader(parts);
+    this.#reader = read(parts);
   }
 
   /** Number of tokens read so far. */
@@ -100,6 +132,35 @@ export class CausalModel implements Disposable {
   [Symbol.dispose](): void {
     this.reset();
     this.#reader[Symbol.dispose]();
+    this.#owned?.[Symbol.dispose]();
+  }
+
+  /** @throws {RuntimeFailure} where the provider cannot record the model's runs */
+  static async #openRecorded(
+    runner: Runner,
+    chosen: Model,
+    label: string,
+  ): Promise<CausalModel> {
+    const told = withLengthInputs(chosen);
+    if (told === undefined) throw new RuntimeFailure(NOT_RECORDABLE);
+    const { model, longest } = told;
+    const executable = await runner.compile(model, { label, recorded: true });
+    return CausalModel.#owning(
+      executable,
+      () =>
+        new CausalModel(runner, executable, model.graph, (parts) => {
+          if (!InPlaceReader.fits(parts)) throw new RuntimeFailure(NOT_RECORDABLE);
+          return new RecordedReader(parts, longest);
+        }),
+    );
+  }
+
+  static #owning(executable: Executable, make: () => CausalModel): CausalModel {
+    using resources = new DisposableStack();
+    resources.use(executable);
+    const model = make();
+    model.#owned = resources.move();
+    return model;
   }
 
   /** Tokens the model can read in one run now. */
@@ -107,4 +168,11 @@ export class CausalModel implements Disposable {
     const old = isBefore(this.#runner.version, SEVERAL_AFTER_PAST_SINCE);
     return old && this.#tokens.length > 0 ? 1 : PROMPT_CHUNK;
   }
+}
+
+const NOT_RECORDABLE = "the model's attention is not told of lengths alone, or its caches grow: " +
+  "GroupQueryAttention over caches of float values is what can be";
+
+function readAsEver(parts: ReaderParts): Reader {
+  return InPlaceReader.fits(parts) ? new InPlaceReader(parts) : new AppendingReader(parts);
 }

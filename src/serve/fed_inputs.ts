@@ -2,18 +2,22 @@
  * What a run is told about its tokens, each input in memory of its own that stays bound: a run whose
  * inputs have the last one's shapes costs a few numbers written, and no call into the runtime.
  */
+import { byteLength, type DataType } from "../graph/dtype.ts";
 import { elementCount, type Tensor } from "../graph/tensor.ts";
 import { TARGET_ROWS } from "../plan/select_rows.ts";
 import type { DeviceTensor, Runner } from "../runtime/runner.ts";
+import { FILLED_LENGTH, TOTAL_LENGTH_INPUT } from "./length_inputs.ts";
 
-/** Inputs that {@linkcode FedInputs} knows, of int64 numbers. */
-export const FED: readonly string[] = [
-  "input_ids",
-  "attention_mask",
-  "position_ids",
-  "token_type_ids",
-  TARGET_ROWS,
-];
+/** Inputs that {@linkcode FedInputs} knows, and the types that they must have. */
+export const FED: ReadonlyMap<string, DataType> = new Map([
+  ["input_ids", "int64"],
+  ["attention_mask", "int64"],
+  ["position_ids", "int64"],
+  ["token_type_ids", "int64"],
+  [TARGET_ROWS, "int64"],
+  [FILLED_LENGTH, "int32"],
+  [TOTAL_LENGTH_INPUT, "int32"],
+]);
 
 /** Memory is made for at least this many numbers more than are asked for. */
 const ROOM = 128;
@@ -75,6 +79,13 @@ export class FedInputs implements Disposable {
           this.#ones = start + count;
           break;
         }
+        // Numbers of 32 bits in the lower halves of memory for those of 64.
+        case FILLED_LENGTH:
+          place(name, [1])[0] = BigInt(start + count - 1);
+          break;
+        case TOTAL_LENGTH_INPUT:
+          place(name, [])[0] = BigInt(start + count);
+          break;
         default: // token types are all 0, as new memory is
           place(name, [1, count]);
       }
@@ -99,9 +110,10 @@ export class FedInputs implements Disposable {
       memory = new BigInt64Array(count + ROOM);
       if (name === "attention_mask") this.#ones = 0;
     }
-    const bytes = new Uint8Array(memory.buffer, 0, 8 * count);
+    const dtype = FED.get(name)!;
+    const bytes = new Uint8Array(memory.buffer, 0, byteLength(dtype, count));
     this.#tensors.get(name)?.[Symbol.dispose]();
-    this.#tensors.set(name, this.#share({ dtype: "int64", dims, bytes }));
+    this.#tensors.set(name, this.#share({ dtype, dims, bytes }));
     this.#fed.set(name, { memory, dims });
     changed.push(name);
     return memory;

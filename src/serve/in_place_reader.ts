@@ -43,7 +43,7 @@ export class InPlaceReader implements Reader {
         isCache(name)
           ? type?.shape?.length === 4 && typeof type.shape[2] === "string" &&
             bitsOf(type.dtype) >= 8
-          : FED.includes(name) && type?.dtype === "int64"
+          : FED.get(name) === type?.dtype
       );
   }
 
@@ -52,8 +52,7 @@ export class InPlaceReader implements Reader {
     const { graph, pairs } = parts;
     this.#parts = parts;
     this.#logits = new Float32Array(logitsType(graph) ?? 0);
-    const fed = graph.inputs.map(({ name }) => name).filter((name) => !isCache(name));
-    this.#inputs = new FedInputs(parts.runner, fed);
+    this.#inputs = new FedInputs(parts.runner, fedNames(graph));
     this.#longestPadded = longestPaddedMask(graph);
     const inputs = graph.inputs.filter(({ name }) => isCache(name) || name === "input_ids");
     const types = bindInputs({ ...graph, inputs }, { batch: 1, length: 1 });
@@ -62,7 +61,7 @@ export class InPlaceReader implements Reader {
 
   async read(fresh: readonly number[], start: number): Promise<Float32Array> {
     const total = start + fresh.length;
-    this.#reserve(total, start);
+    this.reserve(total, start);
     const changed = this.#inputs.write(fresh, start, this.#maskLength(fresh.length, total));
     const { tensors } = this.#inputs;
     let bound = this.#bound;
@@ -88,8 +87,30 @@ export class InPlaceReader implements Reader {
     this.#bound = undefined;
   }
 
+  /** Number of logits of a position. */
+  get vocabulary(): number {
+    return this.#logits.length;
+  }
+
+  /** Tokens that the caches have room for. */
+  get capacity(): number {
+    return this.#capacity;
+  }
+
+  /** The caches, each as what a run reads and what it writes, until they have to grow. */
+  caches(): Record<"feeds" | "outputs", Record<string, DeviceTensor>> {
+    const feeds: Record<string, DeviceTensor> = {};
+    const outputs: Record<string, DeviceTensor> = {};
+    for (const { past, present } of this.#parts.pairs) {
+      const cache = this.#caches.get(past)!;
+      feeds[past] = cache;
+      outputs[present] = cache;
+    }
+    return { feeds, outputs };
+  }
+
   /** Makes room for `total` tokens, keeping the first `kept`. */
-  #reserve(total: number, kept: number): void {
+  reserve(total: number, kept: number): void {
     if (total <= this.#capacity) return;
     this.#unbind();
     const capacity = total + Math.max(ROOM, total >> 1);
@@ -128,20 +149,14 @@ export class InPlaceReader implements Reader {
 
   /** Binds the caches, each as past and present, and the logits. */
   #bind(fed: ReadonlyMap<string, DeviceTensor>): BoundRun {
-    const { runner, executable, pairs } = this.#parts;
+    const { runner, executable } = this.#parts;
     // The binding keeps what it binds.
     using handles = new DisposableStack();
-    const feeds: Record<string, DeviceTensor> = Object.fromEntries(fed);
-    const outputs: Record<string, DeviceTensor> = {};
-    for (const { past, present } of pairs) {
-      const cache = this.#caches.get(past)!;
-      feeds[past] = cache;
-      outputs[present] = cache;
-    }
+    const { feeds, outputs } = this.caches();
     const dims = [1, this.#logits.length];
     const bytes = new Uint8Array(this.#logits.buffer);
-    outputs.logits = handles.use(runner.share({ dtype: "float32", dims, bytes }));
-    return executable.bind(feeds, outputs);
+    const logits = handles.use(runner.share({ dtype: "float32", dims, bytes }));
+    return executable.bind({ ...feeds, ...Object.fromEntries(fed) }, { ...outputs, logits });
   }
 
   /**
@@ -153,6 +168,11 @@ export class InPlaceReader implements Reader {
     if (fresh > 1 || this.#parts.runner.onDevice) return total;
     return Math.max(total, Math.min(this.#capacity, this.#longestPadded));
   }
+}
+
+/** Inputs that are told about tokens. */
+export function fedNames({ inputs }: Graph): readonly string[] {
+  return inputs.map(({ name }) => name).filter((name) => !isCache(name));
 }
 
 /** Number of logits of a position, where the graph states it and they are float32. */

@@ -4,8 +4,8 @@ import { capturedBy } from "../graph/toposort.ts";
 
 // Inputs of GroupQueryAttention.
 // Source: ORT's docs/ContribOperators.md, com.microsoft.GroupQueryAttention.
-const SEQUENCE_LENGTHS = 5;
-const TOTAL_LENGTH = 6;
+export const SEQUENCE_LENGTHS = 5;
+export const TOTAL_LENGTH = 6;
 const COSINES = 7;
 
 /**

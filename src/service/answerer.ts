@@ -6,7 +6,6 @@ import { CausalModel } from "../serve/causal_model.ts";
 import { withSentenceEmbedding } from "../serve/embedding_graph.ts";
 import { encodeText } from "../serve/encode_text.ts";
 import { EncoderModel } from "../serve/encoder_model.ts";
-import { withChosenLogits } from "../serve/last_logits.ts";
 import { TextGenerator } from "../serve/text_generator.ts";
 import { shortened, topClasses } from "../serve/top_classes.ts";
 import { RuntimeFailure } from "../errors.ts";
@@ -52,9 +51,7 @@ async function generator(
   opened: OpenedModel,
   resources: DisposableStack,
 ): Promise<Answerer["ask"]> {
-  const model = withChosenLogits(opened.model);
-  const executable = resources.use(await runner.compile(model, { label: opened.file }));
-  const causal = resources.use(new CausalModel(runner, executable, model.graph));
+  const causal = resources.use(await CausalModel.open(runner, opened.model, opened.file));
   const generator = new TextGenerator(causal, opened.text, {
     endIds: opened.endIds,
     contextSize: opened.maxLength,

@@ -13,6 +13,8 @@ import { type OptimizerSettings, UPDATE_RULES } from "./update_rules.ts";
  * themselves, few enough that what passes between operators stays in a processor's cache.
  */
 const GROUP_ELEMENTS = 2 ** 18;
+/** A kernel of WebGPU binds 16 buffers at most: a vector and what it comes apart into. */
+const WEBGPU_TENSORS = 15;
 
 /**
  * Makes an optimiser for a model's parameters. It owns the moments and one spare tensor per
@@ -32,7 +34,8 @@ export async function graphOptimizer(
   const sessions = new OptimizerSessions(runner, settings, lanes > 1);
   try {
     const groups: Group[] = [];
-    for (const members of grouped(parameters)) {
+    const isWebGpu = runner.providers.some((name) => name.startsWith("WebGpu"));
+    for (const members of grouped(parameters, isWebGpu ? WEBGPU_TENSORS : Infinity)) {
       const compiled = await sessions.of(members.map(({ dims }) => dims));
       groups.push(new Group(runner, members, UPDATE_RULES[settings.name].slots, compiled));
     }
@@ -44,12 +47,12 @@ export async function graphOptimizer(
 }
 
 /** Neighbours together, so that layers of one kind make groups of the same shapes. */
-function grouped(parameters: readonly Parameter[]): Parameter[][] {
+function grouped(parameters: readonly Parameter[], most: number): Parameter[][] {
   const groups: Parameter[][] = [];
   let size = Infinity;
   for (const parameter of parameters) {
     const elements = elementCount(parameter.dims);
-    if (size + elements > GROUP_ELEMENTS) {
+    if (size + elements > GROUP_ELEMENTS || groups.at(-1)?.length === most) {
       groups.push([]);
       size = 0;
     }

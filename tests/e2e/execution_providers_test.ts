@@ -1,7 +1,7 @@
 /**
  * `--ep` on the command line: on the library that graft brings, on PyPI's onnxruntime-gpu, whose
- * providers need libraries that are not here, and on PyPI's onnxruntime-openvino, whose provider runs
- * on any processor.
+ * providers need libraries that are not here, on PyPI's onnxruntime-openvino, whose provider runs on
+ * any processor, and on WebGPU over Mesa's software Vulkan.
  */
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { dirname } from "@std/path";
@@ -9,6 +9,7 @@ import { modelDir } from "../helpers/fixture_models.ts";
 import { graft, graftUnder } from "../helpers/graft.ts";
 import { libraryMissing } from "../helpers/gpu_library.ts";
 import { testNeeding } from "../helpers/requirements.ts";
+import { softwareVulkanMissing } from "../helpers/software_vulkan.ts";
 
 const MODEL = modelDir("tiny-llama-genai-int4");
 const run = (...args: string[]) => graft("run", MODEL, "hello", "-n", "2", ...args);
@@ -95,6 +96,43 @@ testNeeding(
     assertMatch(stderr, /openvino runs \d+ of \d+ nodes \(\d+%\) of 1 graph\n/);
     assertMatch(stderr, /cpu runs 2 of \d+ nodes \(\d+%\) of 1 graph: GroupQueryAttention 2\n/);
     assertStringIncludes(stderr, "GroupQueryAttention: this release's openvino has no kernel");
+  },
+);
+
+testNeeding(
+  softwareVulkanMissing(),
+  "GRAFT_REQUIRE_TOOLS",
+  "--ep webgpu trains, and answers the same from runs that it has recorded, wholly on the device",
+  async () => {
+    const folder = await Deno.makeTempDir();
+    try {
+      const [data, adapter] = [`${folder}/pairs.jsonl`, `${folder}/adapter`];
+      const row = { prompt: "colour: red", completion: "A red lid, the third from the left." };
+      await Deno.writeTextFile(data, `${JSON.stringify(row)}\n`);
+      const provider = ["--ep", "webgpu,cpu"];
+      const trained = await graft(
+        "train",
+        ...["--model", MODEL, "--data", data, "--adapter-path", adapter, "--iters", "3"],
+        ...provider,
+      );
+      assertEquals(trained.code, 0, trained.stderr);
+      assertMatch(trained.stderr, /beside the processor's: cosine 1\.0000/);
+      const answer = (...more: string[]) =>
+        graft(
+          "run",
+          ...[MODEL, "hello", "-n", "12", "--temp", "0", "--adapter-path", adapter],
+          ...provider,
+          ...more,
+        );
+      const plain = await answer();
+      const recorded = await answer("--ep-option", "enableGraphCapture=1");
+      assertEquals([plain.code, recorded.code], [0, 0], plain.stderr + recorded.stderr);
+      assertEquals(recorded.stdout, plain.stdout);
+      assertMatch(plain.stderr, /cpu runs \d+ of \d+ nodes .*ReduceSum/);
+      assertMatch(recorded.stderr, /webgpu runs (\d+) of \1 nodes \(100%\)/);
+    } finally {
+      await Deno.remove(folder, { recursive: true });
+    }
   },
 );
 

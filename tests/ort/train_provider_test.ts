@@ -11,6 +11,7 @@ import { libraryMissing } from "../helpers/gpu_library.ts";
 import { runOracle } from "../helpers/oracle.ts";
 import { testOnEachOrt } from "../helpers/oldest_ort.ts";
 import { testNeeding } from "../helpers/requirements.ts";
+import { softwareVulkanMissing } from "../helpers/software_vulkan.ts";
 import { adapted, batchOf, rowsOf, stepOn } from "../helpers/training_step.ts";
 import { modelDir, readModel } from "../helpers/fixture_models.ts";
 
@@ -24,6 +25,29 @@ for (
     `PlannedModel with tensors on a device agrees with PyTorch + PEFT on ${file}`,
     async (ortLib) => {
       using runner = createOrtRunner({ threads: 2, ortLib, memory: "Cpu" });
+      const report = await runOracle(runner, name, file, { keepBytes: 1e9 });
+      assert(report.lossError <= 1e-4, `initial loss off by ${report.lossError}`);
+      for (const [parameter, error] of report.gradientErrors) {
+        assert(error <= 1e-3, `gradient of ${parameter} off by ${error}`);
+      }
+      assert(report.lossCurveError <= 1e-3, `loss curve off by ${report.lossCurveError}`);
+    },
+  );
+}
+
+for (
+  const [name, file] of [
+    ["tiny-llama-int4.all", "tiny-llama-genai-int4"],
+    ["tiny-bert-int8.qv", "tiny-bert-dynamic-int8"],
+  ]
+) {
+  testNeeding(
+    softwareVulkanMissing(),
+    "GRAFT_REQUIRE_TOOLS",
+    `PlannedModel on WebGPU agrees with PyTorch + PEFT on ${file}`,
+    async () => {
+      using runner = createOrtRunner({ wish: { names: ["webgpu"], options: [] } });
+      assert(runner.onDevice);
       const report = await runOracle(runner, name, file, { keepBytes: 1e9 });
       assert(report.lossError <= 1e-4, `initial loss off by ${report.lossError}`);
       for (const [parameter, error] of report.gradientErrors) {

@@ -120,7 +120,6 @@ Deno.test("--ep-option says what is wrong with it", () => {
   refused(["cuda"], "device_id", 'must be key=value or PROVIDER:key=value: current value is "dev');
   refused(["cuda"], "trt_fp16_enable=1", "for tensorrt, which --ep does not name");
   refused(["cpu"], "device_id=1", "for cpu, which has no options");
-  refused(["cuda"], "enable_cuda_graph=1", "cannot be set");
   assertThrows(
     () => choose({ options: ["device_id=1"] }, { hasGpu: false }),
     UsageError,

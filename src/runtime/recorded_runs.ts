@@ -1,0 +1,50 @@
+/**
+ * Runs that a provider records once and plays back: CUDA graphs, and what WebGPU has of the kind. The
+ * user asks for them by the provider's own option; it is a session's, which then refuses graphs that
+ * are not wholly the provider's, so that only those sessions get it whose runs are to be recorded.
+ */
+import { type Ort, type Provider, RunConfiguration } from "../../ffi/mod.ts";
+
+/** The option of each provider that records. Source: ORT's cuda_provider_options.h, webgpu_provider_options.h. */
+const OPTIONS: Readonly<Record<string, string>> = {
+  CUDAExecutionProvider: "enable_cuda_graph",
+  WebGpuExecutionProvider: "enableGraphCapture",
+};
+
+/** Whether a provider is asked to record runs. */
+export function recordsRuns({ name, options = {} }: Provider): boolean {
+  const asked = options[OPTIONS[name] ?? ""];
+  return asked !== undefined && !/^(0|false)$/i.test(asked);
+}
+
+/** The provider for sessions whose runs are not recorded. */
+export function withoutRecording<P extends Provider>(provider: P): P {
+  const { [OPTIONS[provider.name] ?? ""]: _, ...options } = provider.options ?? {};
+  return { ...provider, options };
+}
+
+/** Run option by which a recording is named. Source: ORT's onnxruntime_run_options_config_keys.h. */
+const RECORDING_ID = "gpu_graph_id";
+const UNRECORDED = "-1";
+
+/** Names the recordings of one session. */
+export class Recorder implements Disposable {
+  /** For a run that is neither recorded nor played back. */
+  readonly unrecorded: RunConfiguration;
+  readonly #ort: Ort;
+  #recordings = 0;
+
+  constructor(ort: Ort) {
+    this.#ort = ort;
+    this.unrecorded = new RunConfiguration(ort, { [RECORDING_ID]: UNRECORDED });
+  }
+
+  /** For a run that is recorded, and played back where the same configuration is given again. */
+  recording(): RunConfiguration {
+    return new RunConfiguration(this.#ort, { [RECORDING_ID]: String(++this.#recordings) });
+  }
+
+  [Symbol.dispose](): void {
+    this.unrecorded[Symbol.dispose]();
+  }
+}
