@@ -3,7 +3,7 @@ import { dropoutMask } from "./internal/dropout_mask.ts";
 import { geluAndSlope } from "./internal/gelu_and_slope.ts";
 import { quantizedLinear } from "./internal/quantized_linear.ts";
 import { rotation } from "./internal/rotation.ts";
-import { swiglu } from "./internal/swiglu.ts";
+import { swiglu, swigluAndFactors } from "./internal/swiglu.ts";
 import type { OpRule } from "./types.ts";
 
 export const INTERNAL_RULES: readonly OpRule[] = [
@@ -12,4 +12,5 @@ export const INTERNAL_RULES: readonly OpRule[] = [
   quantizedLinear,
   rotation,
   swiglu,
+  swigluAndFactors,
 ];

@@ -1,12 +1,14 @@
 /**
  * Of activation functions whose result only products in 8 bits read, the way back needs the slope alone:
- * the forward pass leaves it in 8 bits, instead of what it would be computed from.
+ * the forward pass leaves it in 8 bits, instead of what it would be computed from. Of a gated unit it
+ * needs two factors, which are left as other activations are.
  */
 import { stringAttribute } from "../graph/attributes.ts";
 import { readersOf, typeIn } from "../graph/facts.ts";
 import { GRAFT, type Graph, MICROSOFT, type Node, type ValueInfo } from "../graph/types.ts";
 import { verify } from "../graph/verify.ts";
 import { geluAndSlopeNode } from "../ops/internal/gelu_and_slope.ts";
+import { swigluAndFactorsNode } from "../ops/internal/swiglu.ts";
 
 /** Operators that need nothing of what they read to take a cotangent back. */
 const LINEAR = new Set(["QuantizedLinear", "Rotation"]);
@@ -20,10 +22,21 @@ export function keepSlopes(quantized: Graph, given: ReadonlySet<string>): Graph 
   const isLinear = (node: Node | undefined) => node?.domain === GRAFT && LINEAR.has(node.opType);
   const slopes: ValueInfo[] = [];
   const nodes = quantized.nodes.map((node) => {
-    if (!isExactGelu(node)) return node;
+    const isGate = node.opType === "SwiGLU" && node.domain === GRAFT;
+    if (!isGate && !isExactGelu(node)) return node;
     const [y] = node.outputs;
     const { dtype, dims } = typeIn(quantized, y)!;
     if (dtype !== "float32" || !(readers.get(y) ?? []).every(isLinear)) return node;
+    if (isGate) {
+      const factors = ["silu", "slope"].map((name): ValueInfo => ({
+        name: `${y}.${name}`,
+        type: { dtype, shape: dims },
+      }));
+      slopes.push(...factors);
+      const [gate, up] = node.inputs;
+      const outputs = [y, ...factors.map(({ name }) => name)];
+      return { ...node, ...swigluAndFactorsNode(gate, up), outputs };
+    }
     const slope = { name: `${y}.slope`, type: { dtype: "uint8", shape: dims } } as const;
     slopes.push(slope);
     return { ...node, ...geluAndSlopeNode(node.inputs[0]), outputs: [y, slope.name] };

@@ -4,7 +4,8 @@ import { GRAFT, MICROSOFT, type Node } from "../graph/types.ts";
 const ELEMENTWISE = new Set([
   ..."Abs Add And BiasGelu Cast Celu Clip Cos Div Elu Equal Erf Exp FastGelu Gelu".split(" "),
   ..."Greater HardSigmoid HardSwish Identity LeakyRelu Less Log Max Min Mish Mul Neg".split(" "),
-  ..."Not Or Pow QuickGelu Reciprocal Relu Selu Sigmoid Sin Softplus Sqrt Sub SwiGLU".split(" "),
+  ..."Not Or Pow QuickGelu Reciprocal Relu Selu Sigmoid Sin Softplus Sqrt Sub SwiGLU SwiGLUAndFactors"
+    .split(" "),
   ..."Tanh Where".split(" "),
 ]);
 const DOMAINS = ["", MICROSOFT, GRAFT];

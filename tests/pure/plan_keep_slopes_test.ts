@@ -4,6 +4,7 @@ import { GraphBuilder } from "../../src/graph/builder.ts";
 import { tensor } from "../../src/graph/tensor.ts";
 import { emitQuantizedLinear } from "../../src/ops/internal/quantized_linear.ts";
 import { rotationNode } from "../../src/ops/internal/rotation.ts";
+import { swigluNode } from "../../src/ops/internal/swiglu.ts";
 import { geluAndSlopeNode } from "../../src/ops/internal/gelu_and_slope.ts";
 import { inferTraining } from "../../src/ops/registry.ts";
 import { callOf } from "../../src/plan/call.ts";
@@ -32,6 +33,18 @@ Deno.test("keepSlopes() leaves the slope of a GELU that products in 8 bits alone
     return linear(b, y, w);
   };
   assertEquals(operators(rotated)[0], "GeluAndSlope 2");
+});
+
+Deno.test("keepSlopes() leaves the factors of a gated unit that products in 8 bits alone read", () => {
+  const gated = (b: GraphBuilder, x: string) =>
+    b.emit({ ...swigluNode(x, b.op("Neg", [x])), outputCount: 1 })[0];
+  const [, unit] = operators((b, x, w) => linear(b, gated(b, x), w));
+  assertEquals(unit, "SwiGLUAndFactors 3");
+  const [, alone] = operators((b, x, w) => {
+    const y = gated(b, x);
+    return b.op("Add", [linear(b, y, w), y]);
+  });
+  assertEquals(alone, "SwiGLU 1");
 });
 
 Deno.test("keepSlopes() leaves alone what others read, and other functions", () => {

@@ -8,9 +8,12 @@
  *
  *     du = dy ⊙ silu(g),    dg = dy ⊙ silu'(g) ⊙ u = dy ⊙ (σ ⊙ (u − y) + y).
  *
+ * graft.SwiGLUAndFactors leaves these factors of dy beside y: a way back that is given both, and
+ * neither g nor u, is two products.
+ *
  * Source: Shazeer, "GLU Variants Improve Transformer" (arXiv:2002.05202).
  */
-import type { GraphBuilder } from "../../graph/builder.ts";
+import type { GraphBuilder, Known } from "../../graph/builder.ts";
 import { node as nodeOf } from "../../graph/node.ts";
 import { GRAFT, type Node } from "../../graph/types.ts";
 import { label, required } from "../args.ts";
@@ -24,28 +27,25 @@ export function swigluNode(
   return { opType: "SwiGLU", domain: GRAFT, inputs: [gate, up], attributes: {} };
 }
 
+/** The same with outputs for y, silu(g) and silu'(g) ⊙ u. */
+export function swigluAndFactorsNode(
+  gate: string,
+  up: string,
+): Pick<Node, "opType" | "domain" | "inputs" | "attributes"> {
+  return { ...swigluNode(gate, up), opType: "SwiGLUAndFactors" };
+}
+
 export const swiglu: OpRule = {
   opType: "SwiGLU",
   domain: GRAFT,
 
-  infer(node, inputs) {
-    const gate = required(node, inputs, 0);
-    const up = required(node, inputs, 1);
-    if (gate.dims.join() !== up.dims.join()) {
-      throw new RangeError(
-        `${label(node)} needs two operands of one shape: they are [${gate.dims}] and [${up.dims}]`,
-      );
-    }
-    return [{ dtype: gate.dtype, dims: gate.dims }];
-  },
+  infer: (node, inputs) => [known(node, inputs)],
 
   vjp(b, node, [ct], wanted) {
     const [gate, up] = node.inputs;
-    const [y] = node.outputs;
     const { sigmoid, silu } = emitSilu(b, gate);
-    const slope = () => b.op("Add", [b.op("Mul", [sigmoid, b.op("Sub", [up, y])]), y]);
     return [
-      wanted[0] ? b.op("Mul", [ct!, slope()]) : undefined,
+      wanted[0] ? b.op("Mul", [ct!, emitSlope(b, sigmoid, up, node.outputs[0])]) : undefined,
       wanted[1] ? b.op("Mul", [ct!, silu]) : undefined,
     ];
   },
@@ -56,6 +56,49 @@ export const swiglu: OpRule = {
     b.add(nodeOf("Mul", [silu, up], node.outputs[0]));
   },
 };
+
+export const swigluAndFactors: OpRule = {
+  opType: "SwiGLUAndFactors",
+  domain: GRAFT,
+
+  infer(node, inputs) {
+    const one = known(node, inputs);
+    return [one, one, one];
+  },
+
+  vjp(b, node, [ct], wanted) {
+    const [, silu, slope] = node.outputs;
+    return [
+      wanted[0] ? b.op("Mul", [ct!, slope]) : undefined,
+      wanted[1] ? b.op("Mul", [ct!, silu]) : undefined,
+    ];
+  },
+
+  expand(b, node) {
+    const [gate, up] = node.inputs;
+    const [y, silu, slope] = node.outputs;
+    const sigmoid = b.op("Sigmoid", [gate]);
+    b.add(nodeOf("Mul", [gate, sigmoid], silu));
+    b.add(nodeOf("Mul", [silu, up], y));
+    b.add(nodeOf("Add", [b.op("Mul", [sigmoid, b.op("Sub", [up, y])]), y], slope));
+  },
+};
+
+function known(node: Node, inputs: Parameters<OpRule["infer"]>[1]): Known {
+  const gate = required(node, inputs, 0);
+  const up = required(node, inputs, 1);
+  if (gate.dims.join() !== up.dims.join()) {
+    throw new RangeError(
+      `${label(node)} needs two operands of one shape: they are [${gate.dims}] and [${up.dims}]`,
+    );
+  }
+  return { dtype: gate.dtype, dims: gate.dims };
+}
+
+/** Emits silu'(g) ⊙ u. */
+function emitSlope(b: GraphBuilder, sigmoid: string, up: string, y: string): string {
+  return b.op("Add", [b.op("Mul", [sigmoid, b.op("Sub", [up, y])]), y]);
+}
 
 /** Emits the sigmoid apart, which both directions read: ONNX Runtime shares equal nodes. */
 function emitSilu(b: GraphBuilder, gate: string) {
