@@ -53,7 +53,11 @@ const FLAGS = {
     placeholder: "SIZE",
     group: LIMITS,
   }),
-  trainCpuQuota: text("Processor time of the training at most, 150% for one and a half cores", {
+  cpuQuota: text("Processor time of the service at most, 150% for one and a half cores", {
+    placeholder: "SHARE",
+    group: LIMITS,
+  }),
+  trainCpuQuota: text("Processor time of the training at most", {
     placeholder: "SHARE",
     group: LIMITS,
   }),
@@ -164,6 +168,7 @@ function settingsOf(flags: InstallFlags, config: string | undefined): UnitSettin
     keep: flags.keep,
     memoryMax: flags.memoryMax,
     trainMemoryMax: flags.trainMemoryMax,
+    cpuQuota: flags.cpuQuota,
     trainCpuQuota: flags.trainCpuQuota,
     socketMode: flags.socketMode,
     devices,

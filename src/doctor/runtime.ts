@@ -21,7 +21,11 @@ export function libraryFindings(
       const id = `ort.provider.${name}`;
       if (state === "loads") return { id, level: "ok", what: `${name} loads` };
       if (state === "untried") {
-        return { id, level: "ok", what: `${name} is in this build; graft is not made for it` };
+        return {
+          id,
+          level: "ok",
+          what: `${name} is in this build, for --ep; it was not tried now`,
+        };
       }
       const what = `${name} does not load: ${failure}`;
       return hasGpu

@@ -22,6 +22,7 @@ export interface UnitSettings {
   readonly memoryMax: string;
   readonly trainMemoryMax: string;
   /** Processor time at most, of all cores, e.g. `150%`; unbounded if absent. */
+  readonly cpuQuota?: string;
   readonly trainCpuQuota?: string;
   /** Permissions of the socket, octal digits. */
   readonly socketMode: string;
@@ -112,6 +113,7 @@ function serviceUnit(settings: UnitSettings): string {
       ["KillMode", "mixed"],
       ["OOMScoreAdjust", "-500"],
       ["MemoryMax", settings.memoryMax],
+      ["CPUQuota", settings.cpuQuota],
       ["CPUWeight", "200"],
       ["RuntimeDirectory", FOLDER],
       ["RuntimeDirectoryMode", "0755"],

@@ -144,6 +144,30 @@ testUnderSystemd(
 );
 
 testUnderSystemd(
+  "graft-train.timer starts the round when its time has come",
+  async (systemd) => {
+    await inTempDir(async (path) => {
+      const config = join(path, "train.yaml");
+      Deno.writeTextFileSync(config, "iters: 4\nlearning_rate: 0.003\nthreads: 1\n");
+      await install(systemd, MODEL, "--train-config", config, "--schedule", "*:*:0/2");
+      Deno.writeTextFileSync(join(path, "rows.jsonl"), pairs(20));
+      await systemd.run("cp", join(path, "rows.jsonl"), "/var/lib/graft/data/");
+      // Not in ten minutes.
+      await override(systemd, "graft-train.timer", "RandomizedDelaySec=0", "AccuracySec=100ms");
+      const restarted = await systemd.run("systemctl", "restart", "graft-train.timer");
+      assertEquals(restarted.code, 0, restarted.stderr);
+      const step = await until("the timer's round has ended", async () => {
+        const entries = await systemd.journal("graft-train.service");
+        return entries.find(({ GRAFT_STEP }) => /^(promoted|rejected)$/.test(GRAFT_STEP ?? ""));
+      });
+      assertEquals(step.GRAFT_CYCLE, "0001");
+      const { LastTriggerUSec } = await systemd.show("graft-train.timer");
+      assert(LastTriggerUSec !== "", "the timer has never elapsed");
+    });
+  },
+);
+
+testUnderSystemd(
   "graft-train.service refuses a training that does not fit its memory, and the service goes on",
   async (systemd) => {
     await install(systemd, MODEL);

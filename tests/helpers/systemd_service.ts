@@ -20,7 +20,8 @@ export async function install(
 /** Changes a unit as an operator does, before it starts. */
 export async function override(systemd: Systemd, unit: string, ...lines: string[]): Promise<void> {
   const folder = `/etc/systemd/system/${unit}.d`;
-  const text = ["[Service]", ...lines].join("\n");
+  const section = unit.endsWith(".timer") ? "[Timer]" : "[Service]";
+  const text = [section, ...lines].join("\n");
   await systemd.run(
     ...["sh", "-c", `mkdir -p ${folder} && printf '%s\\n' "$1" > ${folder}/test.conf`, "sh", text],
   );

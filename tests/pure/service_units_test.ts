@@ -16,6 +16,7 @@ const SETTINGS: UnitSettings = {
   keep: 4,
   memoryMax: "1G",
   trainMemoryMax: "2G",
+  cpuQuota: "90%",
   trainCpuQuota: "150%",
   socketMode: "660",
   devices: [],
@@ -31,7 +32,15 @@ Deno.test("unitFiles() puts the settings into the units", () => {
     service,
     "\nExecStart=/opt/graft/bin/graft service run --model /opt/graft/model --socket-mode 660",
   );
-  for (const line of ["Type=notify", "MemoryMax=1G", "DynamicUser=yes", "PrivateDevices=yes"]) {
+  for (
+    const line of [
+      "Type=notify",
+      "MemoryMax=1G",
+      "CPUQuota=90%",
+      "DynamicUser=yes",
+      "PrivateDevices=yes",
+    ]
+  ) {
     assertStringIncludes(service, `\n${line}\n`);
   }
   assertMatch(service, /\nWatchdogSec=\d+\n/);
