@@ -1,23 +1,24 @@
 /**
  * The way of an operator on the compiled binaries, from a clean clone on x64: `deno task edge`.
  *
- * Compiles both, or takes the files that `GRAFT_BINARY` and `GRAFT_BINARY_ARM64` name. Where Deno's
- * downloads cannot be reached, `eval "$(deno run -A scripts/denort.ts)"` comes first. Prints a line
- * of JSON for each step as it ends: sizes and start times; doctor, train, merge, run; the service
- * under a real systemd; the arm64 binary under qemu; the units' exposure. What the machine lacks for
- * a step is said as `skipped`. Ends with 1 where a step failed or a figure broke its limit, which is
- * then named in the step's `broken`.
+ * Compiles both, or takes the files that `GRAFT_BINARY` and `GRAFT_BINARY_ARM64` name; unless
+ * `DENORT_BIN` is set, `scripts/denort.ts` brings what that needs. Prints a line of JSON for each step
+ * as it ends: sizes and start times; doctor, train, merge, run; the service under a real systemd, with
+ * a round that trains and promotes, and its units' exposure; the arm64 binary under qemu. Ends with 1
+ * where a step failed, where the machine lacks something for one (`skipped`), or where a figure broke
+ * its limit, which is then named in the step's `broken`.
  */
 import { fromFileUrl, join } from "@std/path";
 import { median } from "../../src/statistics.ts";
 import { processor } from "../../src/system/processor.ts";
 import { type Binary, emulated, native, printed } from "../../tests/helpers/binary.ts";
 import { toolMissing } from "../../tests/helpers/requirements.ts";
-import { Systemd, systemdMissing } from "../../tests/helpers/systemd.ts";
+import { Systemd, systemdMissing, until } from "../../tests/helpers/systemd.ts";
 import { SLOW, tinyWay } from "../../tests/helpers/tiny_way.ts";
 import { readMetrics } from "../../tests/helpers/training_runs.ts";
 import { inTempDir } from "../../tests/helpers/temp_dir.ts";
 import { unitExposures } from "../../tests/helpers/unit_exposure.ts";
+import { UNITS } from "../../src/service/units.ts";
 import { binaryName } from "../compile.ts";
 import { compareReleases, lowestGlibc, type Target } from "../compile/elf.ts";
 import { run } from "../compile/run.ts";
@@ -27,7 +28,7 @@ import { measureStarts } from "./starts.ts";
 
 const ROOT = fromFileUrl(new URL("../..", import.meta.url));
 const SENTENCE = "turn on the light";
-const UNIT = "graft.service";
+const UNIT = UNITS.service;
 /** What a binary brings; both are compiled whole. */
 const WHOLE = { library: true, model: true };
 
@@ -49,6 +50,9 @@ const CAN_RUN: Limits = { canRun: { is: true } };
 const SERVICE_LIMITS: Limits = {
   state: { is: "active" },
   model: { is: "base" },
+  round: { is: "promoted" },
+  modelAfterRound: { is: "0001" },
+  largestExposure: { atMost: 1.5 },
   afterUninstall: { is: "not-found" },
 };
 /** The arm64 binary beside the x64 one. */
@@ -69,7 +73,10 @@ async function step(
   limits: Limits = {},
 ): Promise<void> {
   const print = (figures: Figures) => console.log(JSON.stringify({ step: name, ...figures }));
-  if (missing !== undefined) return print({ skipped: missing });
+  if (missing !== undefined) {
+    Deno.exitCode = 1;
+    return print({ skipped: missing });
+  }
   const start = performance.now();
   try {
     const figures = await body();
@@ -98,10 +105,26 @@ function glibcOf(path: string, target: Target): string {
   return needed.sort(compareReleases).at(-1)!;
 }
 
+/** Sets what `scripts/denort.ts` prints for a shell, `export NAME='VALUE'` a line. */
+async function bringRuntime(): Promise<void> {
+  if (Deno.env.has("DENORT_BIN")) return;
+  const script = join(ROOT, "scripts/denort.ts");
+  const { stdout } = await new Deno.Command(Deno.execPath(), {
+    args: ["run", "-A", script],
+    stderr: "inherit",
+  }).output();
+  for (const [, name, value] of new TextDecoder().decode(stdout).matchAll(EXPORT)) {
+    Deno.env.set(name, value);
+  }
+}
+
+const EXPORT = /^export (\w+)='(.*)'$/gm;
+
 /** The path of a binary: the one given, or compiled now. */
 async function binaryFor(target: Target, variable: string): Promise<string> {
   const given = Deno.env.get(variable);
   if (given) return Deno.realPathSync(given);
+  await bringRuntime();
   const compile = join(ROOT, "scripts/compile.ts");
   await run(Deno.execPath(), ["run", "-A", compile, "--target", target], { cwd: ROOT });
   return Deno.realPathSync(join(ROOT, "dist", binaryName(target, WHOLE)));
@@ -162,8 +185,13 @@ async function operatorsWay(binary: Binary, cwd: string): Promise<void> {
   }, CLASSIFIED_LIMITS);
 }
 
-/** Installs the service of the embedded model, asks it, and takes it away again. */
-async function serviceFigures(): Promise<Figures> {
+/**
+ * Installs the service of the embedded model, asks it, lets a round learn the quickstart's classes, asks
+ * again, and takes it away.
+ */
+async function serviceFigures(cwd: string): Promise<Figures> {
+  const config = join(cwd, "train.yaml");
+  await Deno.writeTextFile(config, "epochs: 1\nlearning_rate: 0.003\n");
   await using systemd = await Systemd.boot();
   const graft = async (...args: string[]): Promise<string> => {
     const { code, stdout, stderr } = await systemd.graft("service", ...args);
@@ -171,13 +199,35 @@ async function serviceFigures(): Promise<Figures> {
     return stdout;
   };
   const start = performance.now();
-  await graft("install", "--model", "default", ...systemd.execFlags);
+  await graft(
+    "install",
+    ...["--model", "default", "--train-config", config],
+    ...systemd.execFlags,
+  );
   const installSeconds = rounded((performance.now() - start) / 1000);
   const { ActiveState: state, StatusText: status } = await systemd.show(UNIT);
   const { model, embedding } = JSON.parse(await graft("ask", SENTENCE));
+  const exposures = await Promise.all([UNITS.service, UNITS.train].map(async (unit) => {
+    const { stdout } = await systemd.run("systemd-analyze", "security", "--no-pager", unit);
+    return Number(/exposure level for \S+: ([\d.]+)/.exec(stdout)?.[1]);
+  }));
+  const began = performance.now();
+  await systemd.run("cp", join(ROOT, "models/quickstart/train.csv"), "/var/lib/graft/data/");
+  await systemd.run("systemctl", "start", UNITS.train);
+  const roundSeconds = rounded((performance.now() - began) / 1000);
+  const steps = (await systemd.journal(UNITS.train)).flatMap(({ GRAFT_STEP }) => GRAFT_STEP ?? []);
+  await until(
+    "the service follows",
+    async () => (await systemd.show(UNIT)).StatusText.includes("0001") || undefined,
+  );
+  const { model: modelAfterRound } = JSON.parse(await graft("ask", SENTENCE));
   await graft("uninstall", "--purge");
   const { LoadState: afterUninstall } = await systemd.show(UNIT);
-  return { installSeconds, state, status, model, width: embedding.length, afterUninstall };
+  return {
+    ...{ installSeconds, state, status, model, width: embedding.length },
+    ...{ roundSeconds, round: steps.at(-1), modelAfterRound },
+    ...{ exposures, largestExposure: Math.max(...exposures), afterUninstall },
+  };
 }
 
 /** What the arm64 binary's doctor finds; its training, merge and run beside the x64 one's, on a tiny model. */
@@ -221,7 +271,7 @@ await step(
   START_LIMITS,
 );
 await inTempDir((cwd) => operatorsWay(x64, cwd));
-await step("x64 service", systemdMissing(), serviceFigures, SERVICE_LIMITS);
+await step("x64 service", systemdMissing(), () => inTempDir(serviceFigures), SERVICE_LIMITS);
 
 const [emulator, noEmulator] = typeof arm64 === "string" ? [x64, arm64] : [arm64, undefined];
 await step(
@@ -236,6 +286,7 @@ await step(
   ARM64_LIMITS,
 );
 
+// With a GPU, which this machine may lack, from the units as they would be written.
 await step("exposure", toolMissing("systemd-analyze"), () =>
   inTempDir((folder) => {
     const units = unitExposures(folder).map(({ unit, gpu, exposure }) => ({ unit, gpu, exposure }));
