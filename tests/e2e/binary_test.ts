@@ -2,7 +2,14 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { join } from "@std/path";
 import { VERSION } from "../../mod.ts";
-import { type Binary, ownBinary, printed, runAlone, type RunOptions } from "../helpers/binary.ts";
+import {
+  arm64Binary,
+  type Binary,
+  ownBinary,
+  printed,
+  runAlone,
+  type RunOptions,
+} from "../helpers/binary.ts";
 import { testNeeding, toolMissing } from "../helpers/requirements.ts";
 import { inTempDir } from "../helpers/temp_dir.ts";
 
@@ -164,9 +171,14 @@ test("the binary prints the licences of what is in it", async ({ options }) => {
   }
 });
 
-test("SHA256SUMS and the bill of materials name the binary", async () => {
-  const [folder, name] = [join(binary.path, ".."), binary.path.split("/").at(-1)!];
-  const digest = await sha256(binary.path);
+test("SHA256SUMS and the bills of materials name the binaries", async () => {
+  const both = [binary.path, ...typeof arm64Binary === "string" ? [] : [arm64Binary.path]];
+  for (const path of both) await checkBill(path);
+});
+
+async function checkBill(path: string): Promise<void> {
+  const [folder, name] = [join(path, ".."), path.split("/").at(-1)!];
+  const digest = await sha256(path);
   const sums = await Deno.readTextFile(join(folder, "SHA256SUMS"));
   assert(sums.split("\n").includes(`${digest}  ${name}`), sums);
   const bill = JSON.parse(await Deno.readTextFile(join(folder, `${name}.cdx.json`)));
@@ -180,4 +192,4 @@ test("SHA256SUMS and the bill of materials name the binary", async () => {
     assert(names.includes(part), `${names}`);
   }
   assert(!names.includes("fast-check"), "it is for tests only");
-});
+}
