@@ -111,6 +111,36 @@ Deno.test("graft service train learns from all rows in the folder, and says whic
     );
   }));
 
+Deno.test("graft service train rejects what is not better by the margin, and keeps the last models alone", () =>
+  inTempDir(async (path) => {
+    const [state, data] = [join(path, "state"), join(path, "data")];
+    Deno.mkdirSync(data);
+    let rows = 12;
+    const round = async (margin: string, iters: number) => {
+      const yaml = config(
+        join(path, "train.yaml"),
+        `iters: ${iters}\nlearning_rate: 0.01\ntarget_modules: [all-linear]\nthreads: 1\n`,
+      );
+      Deno.writeTextFileSync(join(data, "rows.jsonl"), pairs(rows += 6));
+      const { code, stdout, stderr } = await graft(
+        ...["service", "train", "--model", modelDir("tiny-llama-genai-int4"), "--state", state],
+        ...["--data", data, "--train-config", yaml, "--promote-margin", margin, "--keep", "1"],
+      );
+      assertEquals(code, 0, stderr);
+      const { stdout: status } = await graft("service", "status", "--state", state, "--json");
+      const models = [...Deno.readDirSync(join(state, "models"))].map(({ name }) => name).sort();
+      return { said: stdout + stderr, inUse: JSON.parse(status).in_use, models };
+    };
+    assertEquals((await round("0", 10)).inUse, "0001");
+    const rejected = await round("1", 20);
+    assertEquals([rejected.inUse, rejected.models], ["0001", ["0001"]]);
+    assertMatch(rejected.said, /rejected/);
+    const third = await round("0", 40);
+    assertEquals(third.inUse, "0003", third.said);
+    const fourth = await round("0", 80);
+    assertEquals([fourth.inUse, fourth.models], ["0004", ["0003", "0004"]], fourth.said);
+  }));
+
 Deno.test("graft service ask says that no service runs", () =>
   inTempDir(async (path) => {
     const { code, stderr } = await graft("service", "ask", "--socket", join(path, "none"), "hello");

@@ -73,8 +73,16 @@ Deno.test("appendProvider() gives CUDA and TensorRT their options through their 
     ],
   );
   assertEquals(
-    appended({ name: "TensorrtExecutionProvider", options: { trt_fp16_enable: "1" } }),
-    ["create TensorRT", "update TensorRT trt_fp16_enable=1", "append TensorRT", "release TensorRT"],
+    appended({
+      name: "TensorrtExecutionProvider",
+      options: { trt_fp16_enable: "1", trt_int8_enable: "1" },
+    }),
+    [
+      "create TensorRT",
+      "update TensorRT trt_fp16_enable=1,trt_int8_enable=1",
+      "append TensorRT",
+      "release TensorRT",
+    ],
   );
 });
 
