@@ -116,6 +116,7 @@ for (
   const [title, mount] of [
     ["a full disk", "size=4m"],
     ["a disk whose files may not be executed", "noexec,size=200m"],
+    ["a disk that may not be written to", "ro,size=200m"],
   ]
 ) {
   const needs = missing ?? toolMissing("unshare", ["-rm", "true"]);
