@@ -1,7 +1,7 @@
 /** Execution providers by name, with their options as ORT spells them. */
 import { create, type Ort } from "./api.ts";
 import { cString, cStrings, type Handle } from "./pointer.ts";
-import { unwrap } from "./status.ts";
+import { OrtError, unwrap } from "./status.ts";
 
 /** An execution provider to use before the CPU one. */
 export interface Provider {
@@ -61,6 +61,54 @@ export function appendProvider(ort: Ort, sessionOptions: Handle, provider: Provi
           count,
         ),
       );
+  }
+}
+
+/** `ArenaExtendStrategy::kSameAsRequested` */
+const SAME_AS_REQUESTED = 1;
+
+/**
+ * Has all sessions share one arena in a provider's memory, which grows by what is asked for: a limit
+ * then holds for all of them together. To be called before there are sessions.
+ *
+ * @param environment `OrtEnv`
+ * @param memory `OrtMemoryInfo` of the provider's memory
+ * @param limitBytes size of the arena at most
+ * @returns why ORT has made none, where it has not: each session then has an arena of its own
+ */
+export function shareArena(
+  { api }: Ort,
+  environment: Handle,
+  provider: Provider,
+  memory: Handle,
+  limitBytes: bigint,
+): string | undefined {
+  const entries = Object.entries(provider.options ?? {});
+  const keys = cStrings(entries.map(([key]) => key));
+  const values = cStrings(entries.map(([, value]) => value));
+  const arena = create(
+    api,
+    (out) => api.CreateArenaCfg(limitBytes, SAME_AS_REQUESTED, -1, -1, out),
+  );
+  try {
+    unwrap(
+      api,
+      api.CreateAndRegisterAllocatorV2(
+        environment,
+        cString(provider.name),
+        memory,
+        arena,
+        keys.pointers,
+        values.pointers,
+        keys.count,
+      ),
+    );
+    return undefined;
+  } catch (error) {
+    if (error instanceof OrtError) return error.message;
+    throw error;
+  } finally {
+    api.ReleaseArenaCfg(arena);
   }
 }
 

@@ -82,6 +82,15 @@ export const SLOTS = {
     parameters: ["pointer", "pointer", "pointer"],
     result: "pointer",
   },
+  // OrtStatus* CreateAndRegisterAllocatorV2(OrtEnv* env, const char* provider_type,
+  //   const OrtMemoryInfo* mem_info, const OrtArenaCfg* arena_cfg,
+  //   const char* const* provider_options_keys, const char* const* provider_options_values,
+  //   size_t num_keys)
+  CreateAndRegisterAllocatorV2: {
+    slot: 259,
+    parameters: ["pointer", "buffer", "pointer", "pointer", "buffer", "buffer", "usize"],
+    result: "pointer",
+  },
   // OrtStatus* GetAvailableProviders(char*** out_ptr, int* provider_length)
   GetAvailableProviders: { slot: 125, parameters: ["buffer", "buffer"], result: "pointer" },
   // OrtStatus* ReleaseAvailableProviders(char** ptr, int providers_length)

@@ -12,6 +12,7 @@ import {
   OrtValue,
   type Provider,
   Session,
+  shareArena,
 } from "../../ffi/mod.ts";
 import { bitsOf, type DataType, ONNX_TYPE } from "../graph/dtype.ts";
 import { elementCount, type Tensor } from "../graph/tensor.ts";
@@ -29,6 +30,9 @@ export function memoryOf(providers: readonly Provider[]): string | undefined {
   return providers.map(({ name }) => MEMORY[name]).find((name) => name !== undefined);
 }
 
+/** Option of CUDA's provider. */
+const ARENA_LIMIT = "gpu_mem_limit";
+
 /** Whether values of a type can lie on a device: what a graph can copy. */
 export function canReside(dtype: DataType): boolean {
   return dtype !== "string" && bitsOf(dtype) >= 8;
@@ -43,11 +47,31 @@ export class DeviceMemory implements Disposable {
   readonly #copiers = new Map<DataType, Session>();
   #disposed = false;
 
-  /** @param name ORT's name of the memory */
-  constructor(environment: Environment, providers: readonly Provider[], name: string) {
+  /**
+   * @param name ORT's name of the memory
+   * @param sharesArena whether sessions may share an arena there: not where runs are recorded, which
+   *   write to what was theirs as they are played back, whoever has it then
+   */
+  constructor(
+    environment: Environment,
+    providers: readonly Provider[],
+    name: string,
+    sharesArena: boolean,
+  ) {
     this.#environment = environment;
     this.#providers = providers;
     this.info = deviceMemory(environment.ort, name);
+    if (sharesArena) this.#shareArena();
+  }
+
+  /** Where a provider's arena is bounded, all sessions share one, so that they are bounded together. */
+  #shareArena(): void {
+    for (const provider of this.#providers) {
+      const limit = provider.options?.[ARENA_LIMIT];
+      if (limit === undefined || !/^\d+$/.test(limit)) continue;
+      const { ort, handle } = this.#environment;
+      if (shareArena(ort, handle, provider, this.info, BigInt(limit)) === undefined) return;
+    }
   }
 
   /** A new value on the device with what `tensor` holds. */

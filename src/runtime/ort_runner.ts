@@ -109,7 +109,9 @@ class OrtRunner implements Runner, TensorOwner {
     this.#lists = new OrtLists(this, environment.ort);
     const { list } = this.#providers;
     const memory = options.memory ?? memoryOf(list);
-    if (memory !== undefined) this.#memory = new DeviceMemory(environment, list, memory);
+    if (memory !== undefined) {
+      this.#memory = new DeviceMemory(environment, list, memory, !this.#providers.records);
+    }
   }
 
   get providers(): readonly string[] {

@@ -1,16 +1,19 @@
-import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
+import { assertEquals, assertMatch, assertStringIncludes, assertThrows } from "@std/assert";
 import type { Ort } from "../../ffi/api.ts";
-import { appendProvider, type Provider } from "../../ffi/providers.ts";
+import { Environment } from "../../ffi/environment.ts";
+import { appendProvider, type Provider, shareArena } from "../../ffi/providers.ts";
 import { readCString } from "../../ffi/pointer.ts";
 import { float32, toNumbers } from "../../src/graph/tensor.ts";
 import { RuntimeFailure } from "../../src/errors.ts";
+import { openOrt } from "../../src/runtime/brought_library.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
+import { testOnEachOrt } from "../helpers/oldest_ort.ts";
 import { tinyModel } from "../helpers/ort.ts";
 
 const anyPointer = Deno.UnsafePointer.create(0x1000n)!;
 
 /** An OrtApi that notes what providers are asked for, as a GPU build would see it. */
-function recordingOrt(log: string[]): Ort {
+function recordingOrt(log: string[], sharesArena = true): Ort {
   const texts = (pointers: BigUint64Array, count: bigint) =>
     Array.from(
       pointers.subarray(0, Number(count)),
@@ -49,6 +52,33 @@ function recordingOrt(log: string[]): Ort {
     SessionOptionsAppendExecutionProvider_TensorRT_V2: note("append TensorRT"),
     ReleaseTensorRTProviderOptions: note("release TensorRT"),
     SessionOptionsAppendExecutionProvider: generic,
+    CreateArenaCfg: (
+      limit: bigint,
+      strategy: number,
+      _: number,
+      __: number,
+      out: BigUint64Array,
+    ) => {
+      log.push(`arena of ${limit} bytes, strategy ${strategy}`);
+      out[0] = 0x3000n;
+      return null;
+    },
+    ReleaseArenaCfg: note("release arena"),
+    CreateAndRegisterAllocatorV2: (
+      _environment: unknown,
+      name: Uint8Array<ArrayBuffer>,
+      _memory: unknown,
+      _arena: unknown,
+      keys: BigUint64Array,
+      values: BigUint64Array,
+      count: bigint,
+    ) => {
+      update(`share ${readCString(Deno.UnsafePointer.of(name))}`)(null, keys, values, count);
+      return sharesArena ? null : anyPointer;
+    },
+    GetErrorCode: () => 1,
+    GetErrorMessage: () => null,
+    ReleaseStatus: () => {},
   };
   return { api } as unknown as Ort;
 }
@@ -84,6 +114,33 @@ Deno.test("appendProvider() gives CUDA and TensorRT their options through their 
       "release TensorRT",
     ],
   );
+});
+
+Deno.test("shareArena() gives the limit and the provider's options, and says whether ORT took them", () => {
+  const provider = { name: "CUDAExecutionProvider", options: { gpu_mem_limit: "4096" } };
+  for (const taken of [true, false]) {
+    const log: string[] = [];
+    const ort = recordingOrt(log, taken);
+    const refusal = shareArena(ort, anyPointer, provider, anyPointer, 4096n);
+    assertEquals(refusal, taken ? undefined : "");
+    assertEquals(log.slice(0, 2), [
+      "arena of 4096 bytes, strategy 1",
+      "share CUDAExecutionProvider gpu_mem_limit=4096",
+    ]);
+    assertEquals(log.at(-1), "release arena");
+  }
+});
+
+testOnEachOrt("shareArena() calls what ONNX Runtime has in that place", (ortLib) => {
+  const environment = Environment.acquire(openOrt(ortLib, () => {}));
+  try {
+    const { ort, handle, hostMemory } = environment;
+    const refusal = shareArena(ort, handle, { name: "Rocket" }, hostMemory, 0n);
+    assertMatch(refusal ?? "", /Rocket.*CreateAndRegisterAllocatorV2/);
+  } finally {
+    environment.release();
+  }
+  return Promise.resolve();
 });
 
 Deno.test("appendProvider() names other providers as ORT registers them", () => {
