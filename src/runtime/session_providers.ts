@@ -10,6 +10,7 @@ import {
   tryProvider,
 } from "../../ffi/mod.ts";
 import { RuntimeFailure } from "../errors.ts";
+import { integersToDequantize } from "../graph/passes/integers_to_dequantize.ts";
 import { nbitsToDequantize } from "../graph/passes/nbits_to_dequantize.ts";
 import { withOwnDeviation } from "../graph/passes/own_deviation.ts";
 import type { Model } from "../graph/types.ts";
@@ -89,7 +90,9 @@ export class SessionProviders implements Disposable {
 
   /** A model in the form that the providers take most of, and compute right. */
   formOf(model: Model): Model {
-    const form = this.#tensorrt === undefined ? model : nbitsToDequantize(model);
+    const form = this.#tensorrt === undefined
+      ? model
+      : integersToDequantize(nbitsToDequantize(model));
     return this.list.some(({ name }) => WEBGPU.test(name)) ? withOwnDeviation(form) : form;
   }
 
