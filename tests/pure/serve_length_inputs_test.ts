@@ -1,28 +1,19 @@
 import { assertEquals } from "@std/assert";
 import { float32, int64 } from "../../src/graph/tensor.ts";
-import { type Graph, MICROSOFT, type Model, type Node } from "../../src/graph/types.ts";
+import type { Graph, Model, Node } from "../../src/graph/types.ts";
 import { withLengthInputs } from "../../src/serve/length_inputs.ts";
-
-function node(opType: string, inputs: readonly string[], outputs: readonly string[]): Node {
-  const domain = opType === "GroupQueryAttention" ? MICROSOFT : "";
-  return { name: outputs[0], opType, domain, inputs, outputs, attributes: {} };
-}
+import { COUNTING, plainNode } from "../helpers/genai_lengths.ts";
 
 /** Two layers of attention, as onnxruntime-genai's builder tells them of lengths. */
 function genai(more: readonly Node[] = []): Model {
   const attention = (i: number) =>
-    node(
+    plainNode(
       "GroupQueryAttention",
       [`q${i}`, "k", "v", "past_k", "past_v", "lengths", "total", "cos", "sin"],
       [`q${i + 1}`, `present_k${i}`, `present_v${i}`],
     );
   const nodes = [
-    node("ReduceSum", ["attention_mask", "one"], ["sum"]),
-    node("Sub", ["sum", "one"], ["less"]),
-    node("Cast", ["less"], ["lengths"]),
-    node("Shape", ["attention_mask"], ["shape"]),
-    node("Gather", ["shape", "one"], ["columns"]),
-    node("Cast", ["columns"], ["total"]),
+    ...COUNTING,
     ...more,
     attention(0),
     attention(1),
@@ -56,6 +47,6 @@ Deno.test("withLengthInputs() has attention read lengths that are told, and noth
 });
 
 Deno.test("withLengthInputs() leaves a model alone whose mask says more than lengths", () => {
-  const positions = node("CumSum", ["attention_mask", "one"], ["past_k"]);
+  const positions = plainNode("CumSum", ["attention_mask", "one"], ["past_k"]);
   assertEquals(withLengthInputs(genai([positions])), undefined);
 });

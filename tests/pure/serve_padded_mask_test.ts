@@ -1,28 +1,14 @@
 import { assertEquals } from "@std/assert";
 import { float32 } from "../../src/graph/tensor.ts";
-import { type Graph, MICROSOFT, type Node } from "../../src/graph/types.ts";
+import type { Graph, Node } from "../../src/graph/types.ts";
 import { longestPaddedMask } from "../../src/serve/padded_mask.ts";
+import { COUNTING, plainNode } from "../helpers/genai_lengths.ts";
 
-function node(opType: string, inputs: readonly string[], outputs: readonly string[]): Node {
-  const domain = opType === "GroupQueryAttention" ? MICROSOFT : "";
-  return { name: outputs[0], opType, domain, inputs, outputs, attributes: {} };
-}
-
-const ATTENTION = node(
+const ATTENTION = plainNode(
   "GroupQueryAttention",
   ["q", "k", "v", "past_k", "past_v", "lengths", "total", "cos", "sin"],
   ["y", "present_k", "present_v"],
 );
-/** As onnxruntime-genai's builder writes it: the mask's ones less one, and its columns. */
-const COUNTING = [
-  node("ReduceSum", ["attention_mask", "axis"], ["sum"]),
-  node("Sub", ["sum", "one"], ["less"]),
-  node("Cast", ["less"], ["lengths"]),
-  node("Shape", ["attention_mask"], ["shape"]),
-  node("Gather", ["shape", "one"], ["columns"]),
-  node("Cast", ["columns"], ["total"]),
-];
-
 function graph(nodes: readonly Node[], outputs: readonly string[] = ["y"]): Graph {
   const table = float32([40, 4], new Float32Array(160));
   return {
@@ -52,14 +38,14 @@ Deno.test("longestPaddedMask() is 0 where something else looks at the mask", () 
   const cases: Record<string, Graph> = {
     "positions from the mask": graph([
       ...COUNTING,
-      node("CumSum", ["attention_mask", "axis"], ["positions"]),
+      plainNode("CumSum", ["attention_mask", "axis"], ["positions"]),
       ATTENTION,
     ]),
     "the number of tokens as an output": graph([...COUNTING, ATTENTION], ["y", "sum"]),
     "the columns beside attention": graph([
       ...COUNTING,
-      node("Range", ["zero", "columns", "one"], ["range"]),
-      node("Add", ["range", "q"], ["bias"]),
+      plainNode("Range", ["zero", "columns", "one"], ["range"]),
+      plainNode("Add", ["range", "q"], ["bias"]),
       { ...ATTENTION, inputs: [...ATTENTION.inputs, "", "bias"] },
     ]),
     "the mask's columns for what is filled": graph([
