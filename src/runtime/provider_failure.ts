@@ -42,6 +42,10 @@ const REMEDIES: readonly Remedy[] = [
     () => "the build has no code for this GPU: take one for its architecture (Orin: sm_87)",
   ],
   [
+    /WebGPU adapter/,
+    () => "no Vulkan driver shows a device: Debian has them as mesa-vulkan-drivers",
+  ],
+  [
     /out of memory|CUDA failure 2\b/,
     () => "end other programs that use the GPU, or set --ep-option gpu_mem_limit=BYTES lower",
   ],

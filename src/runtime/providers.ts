@@ -103,11 +103,13 @@ export function providerFailure(environment: Environment, provider: Provider): s
   }
 }
 
-/** What the dynamic loader or CUDA said, out of the library's account of where in its source that was. */
+/** What the dynamic loader, CUDA or WebGPU said, out of the library's account of where in its source that was. */
 export function plainReason(message: string): string {
   const [cuda] = /CUDA failure \d+: [^;]+/.exec(message) ?? [];
   if (cuda !== undefined) return cuda.trim();
   const [, library, reason] = /Failed to load library (\S+) with error: (.*)$/s.exec(message) ?? [];
-  if (library === undefined) return message;
+  if (library === undefined) {
+    return /Failed to get a WebGPU adapter: .*$/s.exec(message)?.[0] ?? message;
+  }
   return reason.startsWith(`${library}: `) ? reason : `${library}: ${reason}`;
 }

@@ -95,6 +95,10 @@ Deno.test("plainReason() leaves out where in its source ONNX Runtime noticed", (
     "/opt/libonnxruntime_providers_cuda.so: libcublas.so.12: cannot open shared object file",
   );
   assertEquals(plainReason("CUDA failure 100"), "CUDA failure 100");
+  assertEquals(
+    plainReason("webgpu_context.cc:136 status was false. Failed to get a WebGPU adapter: none"),
+    "Failed to get a WebGPU adapter: none",
+  );
 });
 
 Deno.test("gpuFindings() tells which devices this user may not open, and what to do", () => {

@@ -29,6 +29,7 @@ Deno.test("whatToDo() names what is missing, and nothing where it does not know"
       ["CUDA failure 35: CUDA driver version is insufficient", "driver is older"],
       ["CUDA failure 209: no kernel image is available", "sm_87"],
       ["CUDA failure 2: out of memory", "gpu_mem_limit"],
+      ["Failed to get a WebGPU adapter: No supported adapters", "Vulkan driver"],
     ]
   ) assertStringIncludes(whatToDo(failure), words);
   assertEquals(whatToDo("the moon is full"), "");
