@@ -4,6 +4,7 @@ import { instructionSets } from "../../src/doctor/hardware.ts";
 import { readKernelFile } from "../../src/system/kernel_files.ts";
 import { processor } from "../../src/system/processor.ts";
 import { VERSION } from "../../src/version.ts";
+import config from "../../deno.json" with { type: "json" };
 import { sharedData, type WorkloadData } from "../figures/workloads.ts";
 
 /** Packages of the peers, as pip calls them. */
@@ -40,6 +41,8 @@ export interface Machine {
   readonly kernel: string;
   readonly deno: string;
   readonly graft: string;
+  /** Release of ONNX Runtime that graft brings; figures of before it was told have none. */
+  readonly onnxruntime?: string;
   readonly peers: Context["versions"];
 }
 
@@ -53,6 +56,7 @@ export function machineOf({ versions }: Context): Machine {
     kernel: Deno.osRelease(),
     deno: Deno.version.deno,
     graft: VERSION,
+    onnxruntime: config.imports["onnxruntime-node"].replace(/^.*@/, ""),
     peers: versions,
   };
 }

@@ -1,6 +1,7 @@
 /**
  * The workloads B1 to B7 of BENCHMARKS.md, graft alternately with its peers where they are
- * installed, and tables of how training grows. Prints a JSON object a workload and writes
+ * installed, embeddings beside onnxruntime, and tables of how training grows, of memory that is
+ * foretold, and of what merges take. Prints a JSON object a workload and writes
  * docs/benchmarks.md, its plot, and the figures as docs/benchmarks.json; workloads that were not
  * asked for keep their earlier figures there.
  *
@@ -15,6 +16,7 @@
 import { parseArgs } from "@std/cli/parse-args";
 import { exists, makeDirectory } from "../../src/system/durable_files.ts";
 import { type Context, limitedData, machineOf, peerVersions, ROOT } from "./context.ts";
+import { embeddings, foretoldMemory, mergeMemory } from "./figure_tables.ts";
 import { growth } from "./growth.ts";
 import { decoding, mergedAgainstBase } from "./inference.ts";
 import { benchmarksPage, pointsOf } from "./page.ts";
@@ -22,7 +24,10 @@ import { memorySpeedPlot } from "./plot.ts";
 import { type KeptReport, type Report, reportJson, withoutLosses } from "./results.ts";
 import { classifier, languageModel } from "./training.ts";
 
-const WORKLOADS = ["B1", "B2", "B3", "B4", "B5", "B6", "B7", "growth"];
+const WORKLOADS = [
+  ..."B1 B2 B3 B4 B5 B6 B7".split(" "),
+  ..."embeddings growth memory merge".split(" "),
+];
 const QUICK_ROWS = 128;
 /** A dozen steps: enough for a speed. */
 const SHORT_ROWS = 96;
@@ -70,7 +75,10 @@ async function* reports(context: Context, only: ReadonlySet<string>): AsyncGener
   if (only.has("B5")) yield* classifier(context);
   if (only.has("B6")) yield* mergedAgainstBase(context);
   if (only.has("B7")) yield* decoding(context);
+  if (only.has("embeddings")) yield* embeddings(context);
   if (only.has("growth")) yield* growth(context);
+  if (only.has("memory")) yield* foretoldMemory(context);
+  if (only.has("merge")) yield* mergeMemory(context);
 }
 
 /** Puts a report into the folder's figures and writes the page anew. */

@@ -89,11 +89,13 @@ export function benchmarksPage(reports: readonly KeptReport[], plot: string | un
 function machines(reports: readonly KeptReport[]): string[] {
   const byMachine = Map.groupBy(reports, ({ machine }) => JSON.stringify(machine));
   return [...byMachine].flatMap(([key, all]) => {
-    const { processor, memory_gb, kernel, deno, graft, peers }: Machine = JSON.parse(key);
+    const { processor, memory_gb, kernel, deno, graft, onnxruntime, peers }: Machine = JSON
+      .parse(key);
+    const runtime = onnxruntime === undefined ? "" : ` on ONNX Runtime ${onnxruntime}`;
     const versions = Object.entries(peers).map(([name, version]) => `${name} ${version}`);
     return [
       `${all.map(({ workload }) => workload).join(", ")}: ${processor}, ${memory_gb} GB, Linux ` +
-      `${kernel}, Deno ${deno}, graft ${graft}; peers: ${versions.join(", ") || "none"}.`,
+      `${kernel}, Deno ${deno}, graft ${graft}${runtime}; peers: ${versions.join(", ") || "none"}.`,
       "",
     ];
   });

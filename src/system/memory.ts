@@ -44,7 +44,7 @@ function availableBytes(): number | undefined {
   return field(readKernelFile("/proc/meminfo") ?? "", "MemAvailable");
 }
 
-/** A control group's limit and what its processes take of it. */
+/** A control group's limit and what its processes take of it, but for files' pages that it can drop. */
 export interface CgroupMemory {
   readonly limitBytes: number;
   readonly usedBytes: number;
@@ -65,6 +65,7 @@ export function cgroupMemory(readText = readKernelFile): CgroupMemory | undefine
     const [root, limitFile, usedFile] = isV2
       ? ["/sys/fs/cgroup", "memory.max", "memory.current"]
       : ["/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes"];
+    const cached = isV2 ? "inactive_file" : "total_inactive_file";
     // Inside a container the path may name a group outside of it: the root is asked in any case.
     // One above the namespace's own is written with "/.." before it, though it is mounted from the root.
     const inside = path.replace(/^(\/\.\.)+/, "").replace(/\/$/, "");
@@ -72,7 +73,11 @@ export function cgroupMemory(readText = readKernelFile): CgroupMemory | undefine
       // "max" for none, or in the first version a number near 2^63.
       const limitBytes = Number(readText(`${root}${group}/${limitFile}`));
       if (limitBytes > 0 && limitBytes < 2 ** 60) {
-        const usedBytes = Number(readText(`${root}${group}/${usedFile}`) ?? 0);
+        // Pages of files that nobody has looked at lately go before anybody is refused any.
+        const stat = readText(`${root}${group}/memory.stat`) ?? "";
+        const droppable = Number(new RegExp(`^${cached} (\\d+)$`, "m").exec(stat)?.[1] ?? 0);
+        const counted = Number(readText(`${root}${group}/${usedFile}`) ?? 0);
+        const usedBytes = Math.max(0, counted - droppable);
         if (tightest === undefined || limitBytes - usedBytes < headroom(tightest)) {
           tightest = { limitBytes, usedBytes };
         }

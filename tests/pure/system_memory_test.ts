@@ -27,6 +27,24 @@ Deno.test("cgroupMemory() finds the group with the least left among all above", 
   assertEquals(cgroupMemory(read), { limitBytes: 1000, usedBytes: 900 });
 });
 
+Deno.test("cgroupMemory() does not count files' pages that the kernel drops first", () => {
+  const stat = "anon 300\nfile 600\nactive_file 100\ninactive_file 500\n";
+  const second = {
+    "/proc/self/cgroup": "0::/a\n",
+    "/sys/fs/cgroup/a/memory.max": "1000\n",
+    "/sys/fs/cgroup/a/memory.current": "900\n",
+    "/sys/fs/cgroup/a/memory.stat": stat,
+  };
+  assertEquals(cgroupMemory(files(second)), { limitBytes: 1000, usedBytes: 400 });
+  const first = {
+    "/proc/self/cgroup": "4:memory:/a\n",
+    "/sys/fs/cgroup/memory/a/memory.limit_in_bytes": "1000\n",
+    "/sys/fs/cgroup/memory/a/memory.usage_in_bytes": "900\n",
+    "/sys/fs/cgroup/memory/a/memory.stat": `${stat}total_inactive_file 600\n`,
+  };
+  assertEquals(cgroupMemory(files(first)), { limitBytes: 1000, usedBytes: 300 });
+});
+
 Deno.test("cgroupMemory() reads the first version's files, where no limit is a huge one", () => {
   const table = {
     "/proc/self/cgroup": "5:cpu,cpuacct:/a\n4:memory:/docker/1\n",
