@@ -19,8 +19,9 @@ const SWEEPS: readonly Sweep[] = [
   {
     title: "Tokens per batch",
     calls: [rows("1,2,4,8,16", "256")],
-    because: "every call works on all tokens of a batch: time and activations grow with them, " +
-      "weights and what a call costs by itself do not",
+    because: "every call works on all tokens that run at once: time and activations grow with " +
+      "them, weights and what a call costs by itself do not; beyond 1,024 tokens a batch runs a " +
+      "few rows at a time, so that memory stays what it is",
   },
   {
     title: "Length, 1,024 tokens a batch",
@@ -33,7 +34,8 @@ const SWEEPS: readonly Sweep[] = [
     ],
     because:
       "the same number of tokens; attention's scores grow with the length, and one sequence alone " +
-      "is not divided among the threads",
+      "is not divided among the threads: it runs in sessions of the pool, whose threads divide " +
+      "every operator and wait for each other at the end of each",
   },
   {
     title: "Layers adapted, 4×256 tokens",
