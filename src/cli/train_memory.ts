@@ -15,13 +15,11 @@ import type { BatchSource } from "../train/step.ts";
 import { readChosenMemory } from "./chosen_memory.ts";
 import { formatBytes } from "./format.ts";
 import { memoryPredictor, type Predict } from "./memory_predictor.ts";
+import { beyondFree, memoryBudget } from "./memory_budget.ts";
 import { madeOf, megabytes } from "./memory_report.ts";
 import type { Terminal } from "./output.ts";
-import { parseSize } from "./size.ts";
 import type { TrainFlags } from "./train_flags.ts";
 
-/** Share of what is free that a run may plan for: the prediction has an error of its own. */
-const SHARE_OF_FREE = 0.9;
 /**
  * Tokens that run at once, padding counted, where a batch has more of them: from fewer on products are
  * as quick as they get, what a call costs by itself is little, and memory would grow.
@@ -74,7 +72,12 @@ export async function fitTraining(
   const predict = (count: number, keepBytes: number, readyWeights?: boolean) =>
     predictPart(sliceBatch(largest, 0, partSize(sequences, count, lanes)), keepBytes, readyWeights);
   const free = freeBytes();
-  const budget = budgetOf(flags, free);
+  const there = {
+    freeBytes: free,
+    swapBytes: freeSwapBytes(),
+    ownBytes: processMemory().rssBytes,
+  };
+  const budget = memoryBudget(flags.memoryBudget, there);
   const packed = goOnAsBefore() ?? fitMemory({
     budgetBytes: budget.bytes,
     sequences: most,
@@ -107,7 +110,7 @@ export async function fitTraining(
     return readyWeights ? { ...fit, predicted, readyWeights } : { ...fit, readyWeights };
   }
   const needed = fit.predicted.peakBytes;
-  if (!fit.fits && needed > budget.bytes + budget.swapBytes) {
+  if (!fit.fits && needed > budget.mostBytes) {
     const one = sliceBatch(largest, 0, 1);
     throw new RefusedError(
       `Cannot train in ${formatBytes(budget.bytes)} of memory (${budget.source}): ` +
@@ -119,7 +122,8 @@ export async function fitTraining(
     `Memory: about ${megabytes(needed)} at the peak (${madeOf(fit.predicted)}), ` +
       `${budget.source}`,
   );
-  if (!fit.fits) terminal.note("  that is more than is free: the system will swap");
+  const excess = beyondFree(needed, there);
+  if (excess !== undefined) terminal.note(`  ${excess}`);
   if (fit.sequences === most) return { ...fit, tokens: TOKENS_AT_ONCE, readyWeights, lanes };
   const tokens = fit.sequences * length;
   terminal.note(`  batches run ${tokens} tokens at a time and add up their gradients, to fit`);
@@ -140,27 +144,6 @@ async function shapesOf(data: BatchSource<TokenBatch>, lanes: number, together?:
 /** Batches that a run looks at; unbounded where it counts epochs. */
 function microSteps({ iters = Infinity, gradAccumulationSteps }: TrainFlags): number {
   return iters * gradAccumulationSteps;
-}
-
-interface Budget {
-  readonly bytes: number;
-  readonly swapBytes: number;
-  /** Where the number comes from. */
-  readonly source: string;
-}
-
-function budgetOf(flags: TrainFlags, free: number | undefined): Budget {
-  const swapBytes = freeSwapBytes();
-  const swap = swapBytes > 0 ? ` and ${formatBytes(swapBytes)} of swap` : "";
-  if (flags.memoryBudget !== undefined) {
-    const bytes = parseSize(flags.memoryBudget, "--memory-budget");
-    const beside = free === undefined ? "" : `, ${formatBytes(free)} free${swap}`;
-    return { bytes, swapBytes: 0, source: `--memory-budget ${flags.memoryBudget}${beside}` };
-  }
-  if (free === undefined) return { bytes: Infinity, swapBytes, source: "free memory unknown" };
-  // What this process has already is its to use.
-  const bytes = SHARE_OF_FREE * free + processMemory().rssBytes;
-  return { bytes, swapBytes, source: `${formatBytes(free)}${swap} free` };
 }
 
 /** What a refusal advises. */

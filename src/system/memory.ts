@@ -44,11 +44,56 @@ function availableBytes(): number | undefined {
   return field(readKernelFile("/proc/meminfo") ?? "", "MemAvailable");
 }
 
+/** A control group around this process that may bound its memory. */
+interface MemoryGroup {
+  readonly isV2: boolean;
+  readonly folder: string;
+}
+
+/** From this process's own group to the outermost one. */
+function* memoryGroups(readText: typeof readKernelFile): Generator<MemoryGroup> {
+  for (const line of (readText("/proc/self/cgroup") ?? "").split("\n")) {
+    const [, controllers, path] = /^\d+:([^:]*):(\/.*)$/.exec(line) ?? [];
+    if (path === undefined) continue;
+    const isV2 = controllers === "";
+    if (!isV2 && !controllers.split(",").includes("memory")) continue;
+    const root = isV2 ? "/sys/fs/cgroup" : "/sys/fs/cgroup/memory";
+    // Inside a container the path may name a group outside of it: the root is asked in any case.
+    // One above the namespace's own is written with "/.." before it, though it is mounted from the root.
+    const inside = path.replace(/^(\/\.\.)+/, "").replace(/\/$/, "");
+    for (let group = inside;; group = group.slice(0, group.lastIndexOf("/"))) {
+      yield { isV2, folder: `${root}${group}` };
+      if (group === "") break;
+    }
+  }
+}
+
 /** A control group's limit and what its processes take of it, but for files' pages that it can drop. */
 export interface CgroupMemory {
   readonly limitBytes: number;
   readonly usedBytes: number;
 }
+
+/** A group's limit; `undefined` for none. */
+function groupMemory(
+  { isV2, folder }: MemoryGroup,
+  readText: typeof readKernelFile,
+): CgroupMemory | undefined {
+  const [limitFile, usedFile, cached] = isV2
+    ? ["memory.max", "memory.current", "inactive_file"]
+    : ["memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"];
+  // "max" for none, or in the first version a number near 2^63.
+  const limitBytes = Number(readText(`${folder}/${limitFile}`));
+  if (!(limitBytes > 0 && limitBytes < UNLIMITED)) return undefined;
+  // Pages of files that nobody has looked at lately go before anybody is refused any.
+  const stat = readText(`${folder}/memory.stat`) ?? "";
+  const droppable = Number(new RegExp(`^${cached} (\\d+)$`, "m").exec(stat)?.[1] ?? 0);
+  const counted = Number(readText(`${folder}/${usedFile}`) ?? 0);
+  return { limitBytes, usedBytes: Math.max(0, counted - droppable) };
+}
+
+/** The first version of control groups writes a number near 2^63 where there is no limit. */
+const UNLIMITED = 2 ** 60;
 
 /**
  * The tightest memory limit of the control groups around this process; `undefined` for none.
@@ -57,33 +102,10 @@ export interface CgroupMemory {
  */
 export function cgroupMemory(readText = readKernelFile): CgroupMemory | undefined {
   let tightest: CgroupMemory | undefined;
-  for (const line of (readText("/proc/self/cgroup") ?? "").split("\n")) {
-    const [, controllers, path] = /^\d+:([^:]*):(\/.*)$/.exec(line) ?? [];
-    if (path === undefined) continue;
-    const isV2 = controllers === "";
-    if (!isV2 && !controllers.split(",").includes("memory")) continue;
-    const [root, limitFile, usedFile] = isV2
-      ? ["/sys/fs/cgroup", "memory.max", "memory.current"]
-      : ["/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes"];
-    const cached = isV2 ? "inactive_file" : "total_inactive_file";
-    // Inside a container the path may name a group outside of it: the root is asked in any case.
-    // One above the namespace's own is written with "/.." before it, though it is mounted from the root.
-    const inside = path.replace(/^(\/\.\.)+/, "").replace(/\/$/, "");
-    for (let group = inside;; group = group.slice(0, group.lastIndexOf("/"))) {
-      // "max" for none, or in the first version a number near 2^63.
-      const limitBytes = Number(readText(`${root}${group}/${limitFile}`));
-      if (limitBytes > 0 && limitBytes < 2 ** 60) {
-        // Pages of files that nobody has looked at lately go before anybody is refused any.
-        const stat = readText(`${root}${group}/memory.stat`) ?? "";
-        const droppable = Number(new RegExp(`^${cached} (\\d+)$`, "m").exec(stat)?.[1] ?? 0);
-        const counted = Number(readText(`${root}${group}/${usedFile}`) ?? 0);
-        const usedBytes = Math.max(0, counted - droppable);
-        if (tightest === undefined || limitBytes - usedBytes < headroom(tightest)) {
-          tightest = { limitBytes, usedBytes };
-        }
-      }
-      if (group === "") break;
-    }
+  for (const group of memoryGroups(readText)) {
+    const found = groupMemory(group, readText);
+    if (found === undefined) continue;
+    if (tightest === undefined || headroom(found) < headroom(tightest)) tightest = found;
   }
   return tightest;
 }
@@ -103,22 +125,30 @@ export function freeBytes(): number | undefined {
 
 /**
  * Bytes of swap that this process can still take; 0 for none. Control groups of the second version
- * bound it by themselves.
+ * bound it by itself, those of the first together with memory.
  *
  * @param readText reads a file, `undefined` where it is missing; for tests
  */
 export function freeSwapBytes(readText = readKernelFile): number {
-  const machine = field(readText("/proc/meminfo") ?? "", "SwapFree") ?? 0;
-  const [, path] = /^0::(\/.*)$/m.exec(readText("/proc/self/cgroup") ?? "") ?? [];
-  if (path === undefined) return machine;
-  let least = machine;
-  for (let group = path.replace(/\/$/, "");; group = group.slice(0, group.lastIndexOf("/"))) {
-    const limit = Number(readText(`/sys/fs/cgroup${group}/memory.swap.max`));
-    const used = Number(readText(`/sys/fs/cgroup${group}/memory.swap.current`) ?? 0);
-    // "max" for none is no number.
-    if (limit >= 0) least = Math.min(least, Math.max(0, limit - used));
-    if (group === "") return least;
+  let least = field(readText("/proc/meminfo") ?? "", "SwapFree") ?? 0;
+  for (const group of memoryGroups(readText)) {
+    least = Math.min(least, groupSwap(group, readText) ?? Infinity);
   }
+  return least;
+}
+
+/** Bytes of swap that a group has left; `undefined` where it does not bound it. */
+function groupSwap(group: MemoryGroup, readText: typeof readKernelFile): number | undefined {
+  const [limitFile, usedFile] = group.isV2
+    ? ["memory.swap.max", "memory.swap.current"]
+    : ["memory.memsw.limit_in_bytes", "memory.memsw.usage_in_bytes"];
+  // "max" for none is no number.
+  const limit = Number(readText(`${group.folder}/${limitFile}`));
+  if (!(limit >= 0 && limit < UNLIMITED)) return undefined;
+  const left = Math.max(0, limit - Number(readText(`${group.folder}/${usedFile}`) ?? 0));
+  if (group.isV2) return left;
+  const memory = groupMemory(group, readText);
+  return memory && Math.max(0, left - Math.max(0, memory.limitBytes - memory.usedBytes));
 }
 
 /**

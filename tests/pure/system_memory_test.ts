@@ -80,3 +80,18 @@ Deno.test("freeSwapBytes() is what the machine and every group above have left",
   assertEquals(freeSwapBytes(files({ ...grouped, "/sys/fs/cgroup/memory.swap.max": "0\n" })), 0);
   assertEquals(freeSwapBytes(files({})), 0);
 });
+
+Deno.test("freeSwapBytes() takes the first version's limit of memory and swap together", () => {
+  const group = "/sys/fs/cgroup/memory/a";
+  const table = {
+    "/proc/meminfo": "SwapFree:  4 kB\n",
+    "/proc/self/cgroup": "4:memory:/a\n0::/a\n",
+    [`${group}/memory.limit_in_bytes`]: "1000\n",
+    [`${group}/memory.usage_in_bytes`]: "900\n",
+    [`${group}/memory.memsw.limit_in_bytes`]: "2500\n",
+    [`${group}/memory.memsw.usage_in_bytes`]: "1100\n",
+  };
+  assertEquals(freeSwapBytes(files(table)), 1300);
+  const none = { ...table, [`${group}/memory.memsw.limit_in_bytes`]: "9223372036854771712\n" };
+  assertEquals(freeSwapBytes(files(none)), 4096);
+});
