@@ -4,6 +4,7 @@
  */
 import { int, intAttribute } from "../graph/attributes.ts";
 import type { GraphBuilder } from "../graph/builder.ts";
+import { float32 } from "../graph/tensor.ts";
 import type { Node } from "../graph/types.ts";
 import { isSilu } from "./silu.ts";
 
@@ -28,7 +29,9 @@ const DEPTH = 60;
 function addFlooredSoftmax(b: GraphBuilder, node: Node): void {
   const [scores] = node.inputs;
   const largest = b.op("ReduceMax", [scores, b.int64s([-1])], { keepdims: int(1) });
-  const floor = b.op("Sub", [largest, b.scalar(DEPTH)]);
+  // Of equal rank: beside a number without dimensions the kernel takes one row's value at a time.
+  const depth = float32(b.dims(largest).map(() => 1), [DEPTH]);
+  const floor = b.op("Sub", [largest, b.constant(depth)]);
   b.add({ ...node, inputs: [b.op("Max", [scores, floor])], rest: undefined });
 }
 

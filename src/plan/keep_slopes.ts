@@ -19,7 +19,9 @@ const LINEAR = new Set(["QuantizedLinear", "Rotation"]);
  */
 export function keepSlopes(quantized: Graph, given: ReadonlySet<string>): Graph {
   const readers = readersOf(quantized);
-  const isLinear = (node: Node | undefined) => node?.domain === GRAFT && LINEAR.has(node.opType);
+  const isLinear = (node: Node | undefined): boolean =>
+    node?.domain === GRAFT && LINEAR.has(node.opType) ||
+    node?.opType === "Reshape" && (readers.get(node.outputs[0]) ?? []).every(isLinear);
   const slopes: ValueInfo[] = [];
   const nodes = quantized.nodes.map((node) => {
     const isGate = node.opType === "SwiGLU" && node.domain === GRAFT;

@@ -40,6 +40,8 @@ Deno.test("keepSlopes() leaves the factors of a gated unit that products in 8 bi
     b.emit({ ...swigluNode(x, b.op("Neg", [x])), outputCount: 1 })[0];
   const [, unit] = operators((b, x, w) => linear(b, gated(b, x), w));
   assertEquals(unit, "SwiGLUAndFactors 3");
+  const [, viewed] = operators((b, x, w) => linear(b, b.reshape(gated(b, x), [1, 2, K]), w));
+  assertEquals(viewed, "SwiGLUAndFactors 3");
   const [, alone] = operators((b, x, w) => {
     const y = gated(b, x);
     return b.op("Add", [linear(b, y, w), y]);
