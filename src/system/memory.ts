@@ -138,17 +138,20 @@ export function freeSwapBytes(readText = readKernelFile): number {
 }
 
 /** Bytes of swap that a group has left; `undefined` where it does not bound it. */
-function groupSwap(group: MemoryGroup, readText: typeof readKernelFile): number | undefined {
-  const [limitFile, usedFile] = group.isV2
-    ? ["memory.swap.max", "memory.swap.current"]
-    : ["memory.memsw.limit_in_bytes", "memory.memsw.usage_in_bytes"];
+function groupSwap(
+  { isV2, folder }: MemoryGroup,
+  readText: typeof readKernelFile,
+): number | undefined {
+  const bytes = (file: string) => Number(readText(`${folder}/${file}`) ?? 0);
   // "max" for none is no number.
-  const limit = Number(readText(`${group.folder}/${limitFile}`));
+  const limit = Number(readText(`${folder}/memory.${isV2 ? "swap.max" : "memsw.limit_in_bytes"}`));
   if (!(limit >= 0 && limit < UNLIMITED)) return undefined;
-  const left = Math.max(0, limit - Number(readText(`${group.folder}/${usedFile}`) ?? 0));
-  if (group.isV2) return left;
-  const memory = groupMemory(group, readText);
-  return memory && Math.max(0, left - Math.max(0, memory.limitBytes - memory.usedBytes));
+  const left = isV2
+    ? limit - bytes("memory.swap.current")
+    // The first version counts memory and swap together.
+    : limit - bytes("memory.limit_in_bytes") -
+      (bytes("memory.memsw.usage_in_bytes") - bytes("memory.usage_in_bytes"));
+  return Math.max(0, left);
 }
 
 /**

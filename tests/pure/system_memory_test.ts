@@ -92,6 +92,9 @@ Deno.test("freeSwapBytes() takes the first version's limit of memory and swap to
     [`${group}/memory.memsw.usage_in_bytes`]: "1100\n",
   };
   assertEquals(freeSwapBytes(files(table)), 1300);
+  // Files' pages that the kernel can drop are memory, not swap.
+  const cached = { ...table, [`${group}/memory.stat`]: "total_inactive_file 600\n" };
+  assertEquals(freeSwapBytes(files(cached)), 1300);
   const none = { ...table, [`${group}/memory.memsw.limit_in_bytes`]: "9223372036854771712\n" };
   assertEquals(freeSwapBytes(files(none)), 4096);
 });
