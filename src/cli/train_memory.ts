@@ -71,9 +71,8 @@ export async function fitTraining(
   });
   const predict = (count: number, keepBytes: number, readyWeights?: boolean) =>
     predictPart(sliceBatch(largest, 0, partSize(sequences, count, lanes)), keepBytes, readyWeights);
-  const free = freeBytes();
   const there = {
-    freeBytes: free,
+    freeBytes: freeBytes(),
     swapBytes: freeSwapBytes(),
     ownBytes: processMemory().rssBytes,
   };
@@ -82,7 +81,7 @@ export async function fitTraining(
     budgetBytes: budget.bytes,
     sequences: most,
     keepBytes: flags.memoryBudget === undefined || flags.gradCheckpoint !== undefined
-      ? keepBudget(flags.gradCheckpoint, parts.weightBytes, free, flags.numeric)
+      ? keepBudget(flags.gradCheckpoint, parts.weightBytes, there.freeBytes, flags.numeric)
       : Number.MAX_SAFE_INTEGER,
     mayRecompute: flags.gradCheckpoint === undefined,
     predict,

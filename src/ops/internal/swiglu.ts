@@ -45,7 +45,9 @@ export const swiglu: OpRule = {
     const [gate, up] = node.inputs;
     const { sigmoid, silu } = emitSilu(b, gate);
     return [
-      wanted[0] ? b.op("Mul", [ct!, emitSlope(b, sigmoid, up, node.outputs[0])]) : undefined,
+      wanted[0]
+        ? b.op("Mul", [ct!, b.op("Add", slopeTerms(b, sigmoid, up, node.outputs[0]))])
+        : undefined,
       wanted[1] ? b.op("Mul", [ct!, silu]) : undefined,
     ];
   },
@@ -80,7 +82,7 @@ export const swigluAndFactors: OpRule = {
     const sigmoid = b.op("Sigmoid", [gate]);
     b.add(nodeOf("Mul", [gate, sigmoid], silu));
     b.add(nodeOf("Mul", [silu, up], y));
-    b.add(nodeOf("Add", [b.op("Mul", [sigmoid, b.op("Sub", [up, y])]), y], slope));
+    b.add(nodeOf("Add", slopeTerms(b, sigmoid, up, y), slope));
   },
 };
 
@@ -95,9 +97,9 @@ function known(node: Node, inputs: Parameters<OpRule["infer"]>[1]): Known {
   return { dtype: gate.dtype, dims: gate.dims };
 }
 
-/** Emits silu'(g) ⊙ u. */
-function emitSlope(b: GraphBuilder, sigmoid: string, up: string, y: string): string {
-  return b.op("Add", [b.op("Mul", [sigmoid, b.op("Sub", [up, y])]), y]);
+/** Emits the two terms of silu'(g) ⊙ u. */
+function slopeTerms(b: GraphBuilder, sigmoid: string, up: string, y: string): [string, string] {
+  return [b.op("Mul", [sigmoid, b.op("Sub", [up, y])]), y];
 }
 
 /** Emits the sigmoid apart, which both directions read: ONNX Runtime shares equal nodes. */
