@@ -3,7 +3,7 @@
  * prints a JSON line each, and ends with 1 where one adds as much as the file. Measuring what a merge
  * keeps (the certificate) is not in it. Compensated rounding and 8 bits are measured twice: by made-up
  * sums (8 bits: by none), and with the runs that collect `--tokens` activations: a MiniLM with
- * all layers adapted then takes more than its file of 23 MB. Quantising is in
+ * all layers adapted then takes about as much as its file of 23 MB. Quantising is in
  * `tests/ort/rewrite_memory_test.ts`.
  *
  * `own` is the process's own memory, `pages` those of files, which the kernel may drop; both are

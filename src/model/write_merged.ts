@@ -11,7 +11,7 @@ import {
   refusalOf,
 } from "../lora/merge/mod.ts";
 import type { Runner } from "../runtime/runner.ts";
-import { collectGarbage } from "../system/memory.ts";
+import { collectGarbage, giveBackFreed } from "../system/memory.ts";
 import { giveWay } from "./give_way.ts";
 import { RuntimeProduct } from "./matrix_product.ts";
 import { StagedDirectory } from "./staged_directory.ts";
@@ -20,8 +20,10 @@ import { type BaseModel, writeModel } from "./write_model.ts";
 /** Most that Gram matrices take, as a share of the model's file. */
 const GRAM_SHARE = 1 / 5;
 /** As for what is worked on at once, of which there are some ten copies. */
-const SLAB_SHARE = 1 / 64;
+const SLAB_SHARE = 1 / 56;
 const MAX_SLAB_BYTES = 1 << 20;
+/** As for garbage that is left between two ways through the data. */
+const GARBAGE_SHARE = 1 / 8;
 
 /** Whether inputs of the layers can steer a method. */
 export function isSteered(method: MergeMethod): boolean {
@@ -81,9 +83,11 @@ export async function writeMerged(
   const compute = () =>
     computeMerges(ways, {
       slabBytes: Math.min(MAX_SLAB_BYTES, SLAB_SHARE * base.sizeBytes),
-      ...(product === undefined
-        ? {}
-        : { grams, gramBytes: GRAM_SHARE * base.sizeBytes, multiply: product.multiply }),
+      ...(product === undefined || grams === undefined ? {} : {
+        grams: tidied(grams, base),
+        gramBytes: GRAM_SHARE * base.sizeBytes,
+        multiply: product.multiply,
+      }),
       onMatrix: ({ paths }, done, total, method) => {
         onProgress?.(`Merging (${method}): ${done} of ${total} matrices, ${paths[0]}`);
         return giveWay(signal);
@@ -104,4 +108,19 @@ export async function writeMerged(
     directories[i][Symbol.dispose]();
     return { method, refused };
   });
+}
+
+/** Clears away what the work on earlier matrices has left, and what collecting itself leaves. */
+function tidied(
+  grams: GramSource,
+  { sizeBytes }: Pick<WriteMergedRequest["base"], "sizeBytes">,
+): GramSource {
+  return async (...request) => {
+    collectGarbage(GARBAGE_SHARE * sizeBytes);
+    giveBackFreed();
+    const collected = await grams(...request);
+    collectGarbage(GARBAGE_SHARE * sizeBytes);
+    giveBackFreed();
+    return collected;
+  };
 }

@@ -5,7 +5,7 @@ import type { Scratch } from "./scratch.ts";
 /** Columns that are factored one by one; what the blocks before them contribute is one product. */
 export const BLOCK = 64;
 /** Rows whose part of a product is packed at a time. */
-const CHUNK = 128;
+const CHUNK = 64;
 
 /**
  * Factors a symmetric positive definite A = L·Lᵀ given by its lower triangle, in its place; what lies

@@ -31,6 +31,7 @@ export class ScaleFit {
   /** Computes both sides of all rows' equations. */
   async gather(): Promise<void> {
     await this.#gatherRight();
+    if (this.#groups === 1) return await this.#gatherOnly();
     const { order } = this.#weigher.hessian;
     const positions = new Int32Array(order.length);
     for (let i = 0; i < order.length; i++) positions[order[i]] = i;
@@ -48,6 +49,23 @@ export class ScaleFit {
         for (let r = 0; r < rows; r++) {
           this.#right[to + r] += this.#centred(j, r) * gradient[from + r];
         }
+      }
+    }
+  }
+
+  /** The one entry of rows that have one scale: their group has all columns, in any order. */
+  async #gatherOnly(): Promise<void> {
+    const { rows, codes } = this.#batch;
+    const { scratch } = this.#weigher;
+    const centred = scratch.float32("centred", codes.length);
+    for (let j = 0, at = 0; at < codes.length; j++) {
+      for (let r = 0; r < rows; r++) centred[at++] = this.#centred(j, r);
+    }
+    for (const range of this.#weigher.blocks()) {
+      const product = this.#weigher.columns("gradient", range, rows);
+      await this.#weigher.timesHessian(range, centred, rows, product);
+      for (let i = 0, at = range[0] * rows; i < product.length;) {
+        for (let r = 0; r < rows; r++) this.#normal[r] += centred[at++] * product[i++];
       }
     }
   }

@@ -1,3 +1,6 @@
+/** What an array must have to be exchanged for a smaller one where less than half of it is asked for. */
+const LARGE_BYTES = 2 ** 20;
+
 /**
  * Arrays that are used again. Typed arrays that are dropped wait for the garbage collector, which
  * lets tens of megabytes of them pile up before it looks: a matrix rewritten slab by slab would take
@@ -42,7 +45,8 @@ export class Scratch {
 
   #buffer(name: string, sizeBytes: number): ArrayBuffer {
     let buffer = this.#buffers.get(name);
-    if (buffer === undefined || buffer.byteLength < sizeBytes) {
+    const has = buffer?.byteLength ?? 0;
+    if (buffer === undefined || has < sizeBytes || (has > LARGE_BYTES && 2 * sizeBytes < has)) {
       // What is moved out of is free at once, and not when garbage is collected.
       buffer?.transfer(0);
       this.#buffers.set(name, buffer = new ArrayBuffer(sizeBytes));

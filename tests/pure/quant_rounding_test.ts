@@ -6,6 +6,7 @@ import { curvature, type Gram, hessianOf, type HessianOptions } from "../../src/
 import { plainProduct } from "../../src/quant/product.ts";
 import { Scratch } from "../../src/quant/scratch.ts";
 import { Weigher } from "../../src/quant/weigher.ts";
+import { ScaleFit } from "../../src/quant/scale_fit.ts";
 import { roundCompensated } from "../../src/quant/compensated.ts";
 import { roundToNearest } from "../../src/quant/nearest.ts";
 import { dequantizeSlab, readValues } from "../../src/quant/dequantize.ts";
@@ -324,4 +325,62 @@ Deno.test("roundCompensated() gives as small an energy in blocks of columns as c
     found.push(energy(matrix, out, target, weigher));
   }
   for (const one of found) assertAlmostEquals(one, found[0], 1e-3 * found[0]);
+});
+
+for (const groups of [1, 4]) {
+  Deno.test(`ScaleFit finds the scales of least energy for rows of ${groups}`, async () => {
+    const [rows, cols] = [3, 96];
+    const weigher = await weigherOf(correlatedGram(27, cols, 400, 20));
+    const random = gaussians(28);
+    const groupAt = weigher.hessian.order.map((column) => Math.floor(column * groups / cols));
+    const codes = Int16Array.from({ length: cols * rows }, () => Math.round(5 * random()));
+    const zeros = new Float32Array(groups * rows).fill(1);
+    const scales = Float32Array.from({ length: groups * rows }, () => 1.5 + 0.1 * random());
+    const target = Float32Array.from(codes, (code) => code - 1 + random());
+    /** Of a row under some scales, in the matrix's order. */
+    const errorsOf = (row: number, scale: (group: number) => number) => {
+      const errors = new Float64Array(cols);
+      groupAt.forEach((group, j) => {
+        const at = j * rows + row;
+        errors[weigher.hessian.order[j]] = target[at] - scale(group) * (codes[at] - 1);
+      });
+      return errors;
+    };
+    const own = (row: number) => energyOf(weigher, errorsOf(row, (g) => scales[g * rows + row]));
+    const batch = {
+      rows,
+      groupAt,
+      codes,
+      scales,
+      zeros,
+      errors: target.map((value, at) => {
+        const group = groupAt[Math.floor(at / rows)];
+        return value - scales[group * rows + at % rows] * (codes[at] - 1);
+      }),
+      energies: Float64Array.from({ length: rows }, (_, row) => own(row)),
+    };
+    const fit = new ScaleFit(weigher, batch, groups, cols / groups);
+    await fit.gather();
+    for (let row = 0; row < rows; row++) {
+      const found = fit.solve(row, (scale) => scale)!;
+      const energyAt = (change: (group: number) => number) =>
+        energyOf(weigher, errorsOf(row, (g) => found.scales[g] + change(g)));
+      assertAlmostEquals(found.energy, energyAt(() => 0), 1e-4 * own(row));
+      assert(found.energy < 0.9 * own(row));
+      for (let group = 0; group < groups; group++) {
+        for (const step of [-0.02, 0.02]) {
+          assert(energyAt((g) => g === group ? step : 0) > energyAt(() => 0), `${group} ${step}`);
+        }
+      }
+    }
+  });
+}
+
+Deno.test("Scratch gives the memory of a large array back when far less is asked for", () => {
+  const scratch = new Scratch();
+  const large = scratch.float32("sums", 1 << 20);
+  assertEquals(scratch.float32("sums", 1 << 19).buffer, large.buffer);
+  const small = scratch.float32("sums", 1000);
+  assertEquals(large.buffer.detached, true);
+  assertEquals(small.buffer.byteLength, 4000);
 });
