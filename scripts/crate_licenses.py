@@ -3,7 +3,7 @@
 usage: python scripts/crate_licenses.py NAME... > facts.json      (Debian, after apt-get update)
 
 Prints JSON by crate: {"license": SPDX expression, "copyright": [line, ...]}; crates without a package are
-missing. scripts/compile/crates.json holds what it printed for the crates that Deno's runtime names, and what
+missing. scripts/compile/crates.json holds what it printed for the crates of scripts/runtime_crates.py, and what
 was read in the repositories of others.
 """
 import json, os, re, subprocess, sys, tempfile

@@ -1,7 +1,8 @@
 /**
- * Notices of the Rust crates in Deno's runtime. Neither Deno nor its releases come with them: licences and
- * copyright lines of `crates.json` are what Debian's packages of the crates state
- * (`scripts/crate_licenses.py`), and what was read in the repositories of others.
+ * Notices of the Rust crates that Deno's runtime is built from. Neither Deno nor its releases come with
+ * them: which they are its lockfile tells (`scripts/runtime_crates.py`), and licences and copyright lines
+ * of `crates.json` are what Debian's packages of the crates state (`scripts/crate_licenses.py`), and what
+ * was read in the repositories of others. Crates of several releases are in it.
  */
 import { join } from "@std/path";
 import { underlined } from "../../src/cli/format.ts";
@@ -51,6 +52,6 @@ export function crateNotices(table: CrateTable, textOf: (license: string) => str
   });
   const licenses = [...new Set(names.flatMap((name) => licensesOf(table[name].license)))].sort();
   const texts = licenses.map((id) => `${underlined(id)}\n\n${textOf(id)}`);
-  return [underlined("Rust crates in Deno's runtime"), crates.join("\n"), ...texts].join("\n\n") +
+  return [underlined("Rust crates that Deno's runtime is built from"), crates.join("\n"), ...texts].join("\n\n") +
     "\n";
 }

@@ -186,7 +186,7 @@ async function checkBill(path: string): Promise<void> {
   assertEquals(bill.metadata.component.hashes, [{ alg: "SHA-256", content: digest }]);
   const names = bill.components.map(({ name }: { name: string }) => name);
   const unlicensed = bill.components.filter(({ licenses }: { licenses?: unknown }) => !licenses);
-  assertEquals(unlicensed, []); // a new runtime has new crates: scripts/crate_licenses.py
+  assertEquals(unlicensed, []); // a new runtime has new crates: scripts/runtime_crates.py
   for (
     const part of ["onnxruntime", "all-minilm-l6-v2-int8", "@huggingface/tokenizers", "deno_core"]
   ) {
