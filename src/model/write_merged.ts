@@ -115,12 +115,14 @@ function tidied(
   grams: GramSource,
   { sizeBytes }: Pick<WriteMergedRequest["base"], "sizeBytes">,
 ): GramSource {
+  const tidy = () => {
+    collectGarbage(GARBAGE_SHARE * sizeBytes);
+    giveBackFreed();
+  };
   return async (...request) => {
-    collectGarbage(GARBAGE_SHARE * sizeBytes);
-    giveBackFreed();
+    tidy();
     const collected = await grams(...request);
-    collectGarbage(GARBAGE_SHARE * sizeBytes);
-    giveBackFreed();
+    tidy();
     return collected;
   };
 }

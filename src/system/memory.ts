@@ -174,7 +174,7 @@ export function keepHeapSmall(): void {
 }
 
 let collect: ((how: object) => void) | undefined;
-/** Gives freed pages back, too. Without `--expose-gc` from the start the engine does so unasked. */
+/** Has a compiled program's collector give freed pages back; the one that a script gets does so unasked. */
 const GIVING_BACK = { type: "major", execution: "sync", flavor: "last-resort" };
 /** JavaScript's heap after it was last collected here. */
 let liveBytes = 0;
