@@ -2,12 +2,12 @@
  * Runs written down as numbers, so that a thread which knows nothing of sessions and tensors can carry
  * them out: addresses in memory that all threads see, and what belongs where.
  *
- * A run of a list takes the results of earlier ones where they stand. Of another list it waits for.
+ * A run of a list takes the results of others where they stand; for one of another list it waits.
  */
 
-/** A result of an earlier run, as an input. */
+/** A result of another run, as an input: an earlier one of the same list, or any that does not wait for this. */
 export interface Earlier {
-  /** Number of its list: the same or a lower one. */
+  /** Number of its list. */
   readonly list: number;
   readonly run: number;
   /** Number of the output. */
@@ -20,7 +20,7 @@ export interface NativeRun {
   /** `const char**` */
   readonly inputNames: bigint;
   readonly outputNames: bigint;
-  /** An earlier result is released after this run: no other can take it. */
+  /** An earlier result is released after the last of the runs that take it. */
   readonly inputs: readonly (bigint | Earlier)[];
   /** 0: ORT allocates. */
   readonly outputs: readonly bigint[];
@@ -30,6 +30,8 @@ export interface NativeRun {
 export interface EncodedLists {
   /** Addresses, and behind each run's the values that it makes. */
   readonly cells: BigUint64Array;
+  /** For each cell, how many runs have yet to read the value in it. */
+  readonly readers: Int32Array;
   /** For each list: how many of its runs have ended; -1 for one that is given up. */
   readonly progress: Int32Array;
   /** For each list, its runs one after the other: six numbers, and four for each result it takes. */
@@ -91,6 +93,7 @@ export function encodeLists(
     0,
   );
   const cells = new BigUint64Array(new SharedArrayBuffer(Math.max(1, count) * CELL_BYTES));
+  const readers = new Int32Array(new SharedArrayBuffer(cells.length * 4));
   const outputsOf = lists.map(() => [] as number[]);
   const cellOf: CellOf = ({ list, run, output }) => outputsOf[list][run] + output;
   let at = 0;
@@ -98,23 +101,30 @@ export function encodeLists(
     cells.set(values, at);
     return (at += values.length) - values.length;
   };
-  const encoded = lists.map((list, l) => {
-    const numbers: number[] = [];
-    for (const { session, inputNames, outputNames, inputs, outputs } of list) {
+  // All places first: a run takes results of lists that come later, too.
+  const placed = lists.map((list, l) =>
+    list.map((run) => {
+      const { session, inputNames, outputNames, inputs, outputs } = run;
       const head = write([session, inputNames, outputNames]);
       const first = write(inputs.map((input) => typeof input === "bigint" ? input : 0n));
       outputsOf[l].push(write(outputs));
+      return { run, head, first, last: outputsOf[l].at(-1)! };
+    })
+  );
+  const encoded = placed.map((list) => {
+    const numbers: number[] = [];
+    for (const { run: { inputs, outputs }, head, first, last } of list) {
       const takes = inputs.flatMap((input, i) =>
         typeof input === "bigint" ? [] : [first + i, cellOf(input), input.list, input.run]
       );
-      numbers.push(head, first, inputs.length, outputsOf[l].at(-1)!, outputs.length);
-      numbers.push(takes.length / 4, ...takes);
+      for (let i = 1; i < takes.length; i += 4) readers[takes[i]]++;
+      numbers.push(head, first, inputs.length, last, outputs.length, takes.length / 4, ...takes);
     }
     return Int32Array.from(numbers);
   });
   const progress = new Int32Array(new SharedArrayBuffer(lists.length * 4));
   const times = lists.map(({ length }) => new Float64Array(new SharedArrayBuffer(length * 8)));
-  return { encoded: { cells, progress, lists: encoded, times }, cellOf };
+  return { encoded: { cells, readers, progress, lists: encoded, times }, cellOf };
 }
 
 /** What came of a list. */
@@ -127,7 +137,7 @@ export interface ListEnd {
 
 /** Carries out a list on this thread, which waits for other lists where it must. */
 export function carryOut(
-  { cells, progress, lists, times }: EncodedLists,
+  { cells, readers, progress, lists, times }: EncodedLists,
   number: number,
   { run, release }: ListFunctions,
 ): ListEnd {
@@ -162,8 +172,10 @@ export function carryOut(
     );
     if (status !== 0n) return failed(status);
     for (let i = taken; i < at; i += 4) {
-      release(cells[list[i]]);
-      cells[list[i + 1]] = 0n;
+      const from = list[i + 1];
+      if (Atomics.sub(readers, from, 1) > 1) continue;
+      release(cells[from]);
+      cells[from] = 0n;
     }
     times[number][done] = performance.now() - start;
     tell(progress, number, ++done);

@@ -52,6 +52,7 @@ export function crateNotices(table: CrateTable, textOf: (license: string) => str
   });
   const licenses = [...new Set(names.flatMap((name) => licensesOf(table[name].license)))].sort();
   const texts = licenses.map((id) => `${underlined(id)}\n\n${textOf(id)}`);
-  return [underlined("Rust crates that Deno's runtime is built from"), crates.join("\n"), ...texts].join("\n\n") +
+  return [underlined("Rust crates that Deno's runtime is built from"), crates.join("\n"), ...texts]
+    .join("\n\n") +
     "\n";
 }

@@ -30,6 +30,8 @@ export interface PlannedCall {
   readonly fetches: ReadonlyMap<string, string>;
   /** What this call is, for errors and profiles. */
   readonly label: string;
+  /** Whether it makes the same for all parts of a batch that run beside each other. */
+  readonly isShared?: boolean;
 }
 
 /** Constants up to this size are part of a graph's text; larger ones are fed, and never copied. */
@@ -134,7 +136,7 @@ export function callOf(
   const names = new CanonicalNames(inputs, expanded.initializers);
   // Of an operator with two results one may be wanted alone.
   const needed = neededNodes(expanded.nodes, outputs.keys());
-  const nodes = needed.map((node, i) => renamed(node, i, names));
+  const nodes = needed.map((node, i) => canonicalNode(node, i, names));
   const fetches = new Map<string, string>();
   for (const [value, target] of outputs) {
     const name = names.read(value);
@@ -163,8 +165,8 @@ export function callOf(
   return { key: textOf(graph), graph, feeds, fetches, label };
 }
 
-/** Order of first use, not of declaration, so that equal pieces get equal names. */
-function renamed(node: Node, index: number, names: CanonicalNames): Node {
+/** A node under canonical names: in the order of first use, so that equal pieces get equal names. */
+export function canonicalNode(node: Node, index: number, names: CanonicalNames): Node {
   const { opType, domain, attributes } = node;
   const inputs = node.inputs.map((input) => names.read(input));
   const outputs = node.outputs.map((output) => names.computed(output));

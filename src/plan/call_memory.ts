@@ -36,7 +36,7 @@ export interface CallMemory {
 }
 
 /** Operators whose first output is their first input under another shape. */
-const ALIASES = new Set("Reshape Squeeze Unsqueeze Flatten Identity".split(" "));
+export const ALIASES = new Set("Reshape Squeeze Unsqueeze Flatten Identity".split(" "));
 
 /**
  * Operators that write their output over their first input where nobody reads that any more; found by

@@ -197,7 +197,7 @@ class Simulation {
   #runAll({ calls, release, memory }: Schedule, lanes = 1): void {
     this.slabBytes = Math.max(this.slabBytes, lanes * memory.bytes);
     calls.forEach((call, i) => {
-      this.#run(call, memory.places, lanes);
+      this.#run(call, memory.places, call.isShared ? 1 : lanes);
       for (const name of release[i]) this.#free(name);
     });
   }

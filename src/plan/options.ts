@@ -58,6 +58,11 @@ export interface PlanOptions extends BatchShape, PlanSettings {
    * padding is computed like any token.
    */
   readonly packedRows?: number;
+  /**
+   * Whether what calls make of weights alone is made by calls of its own, for several parts of a batch
+   * at once; default false.
+   */
+  readonly sharesWeights?: boolean;
   /** Whether every one of a model's alike blocks is looked at, for comparison; default false. */
   readonly everyBlock?: boolean;
   /** The output that the loss reads; default `logits`. */
@@ -67,7 +72,8 @@ export interface PlanOptions extends BatchShape, PlanSettings {
 /** Equal for options of one run that give the same plan: what differs from batch to batch. */
 export function keyOf(options: PlanOptions): string {
   const { passes, batch, length, packedRows, targetRows } = options;
-  const { keepBytes, halves, dropout, numeric, sliced } = options;
+  const { keepBytes, halves, dropout, numeric, sliced, sharesWeights } = options;
   const shape = [batch, length, packedRows, targetRows];
-  return [passes, ...shape, keepBytes, halves, dropout, numeric, sliced].join();
+  return [passes, ...shape, keepBytes, halves, dropout, numeric, sliced, sharesWeights]
+    .join();
 }

@@ -23,6 +23,7 @@ import { type QuantizeLinears, quantizeLinears } from "./quantize_linears.ts";
 import { keepSlopes } from "./keep_slopes.ts";
 import { type Schedule, scheduled } from "./schedule.ts";
 import { graphSharing } from "./share_graphs.ts";
+import { withSharedWeights } from "./share_weights.ts";
 import { repeatSegments } from "./repeat_segments.ts";
 import { unwatched } from "../graph/watched.ts";
 import { unpackWeights } from "./unpack_weights.ts";
@@ -104,18 +105,28 @@ function planStep(step: StepGraph, options: PlanOptions): TrainingPlan | undefin
   const finished = (planned: readonly PlannedCall[]) =>
     share(options.integerForm === "s8s8" ? withSignedActivations(planned) : planned);
   const frozen = cut.segments.slice(0, first);
+  const prefix = frozenPrefix(frozen, prologueCount, padded, lowered, options, context.constants);
+  const constants = new Map([
+    ...[...whole.weights].map(([name, value]) => [name, unwatched(value)] as const),
+    ...(head?.constants ?? []),
+  ]);
+  const made = share([...derivations, ...(head?.derivations ?? [])]);
+  const training = finished(calls.training);
+  const fixed = new Set([
+    ...constants.keys(),
+    ...made.flatMap((call) => [...call.fetches.values()]),
+  ]);
   return {
     options,
-    training: scheduled(finished(calls.training)),
+    training: scheduled(
+      options.sharesWeights ? sharingAfter(training, prefix?.end ?? 0, fixed) : training,
+    ),
     evaluation: scheduled(finished(calls.evaluation)),
     logits: scheduled(finished(calls.logits), logitsParts),
     logitsParts,
-    constants: new Map([
-      ...[...whole.weights].map(([name, value]) => [name, unwatched(value)] as const),
-      ...(head?.constants ?? []),
-    ]),
-    derivations: share([...derivations, ...(head?.derivations ?? [])]),
-    frozen: frozenPrefix(frozen, prologueCount, padded, lowered, options, context.constants),
+    constants,
+    derivations: made,
+    frozen: prefix,
     inputs: inputsOf(lowered),
     rows,
     segmentCount: cut.segments.length,
@@ -123,6 +134,15 @@ function planStep(step: StepGraph, options: PlanOptions): TrainingPlan | undefin
     keepsSome,
     readsStored: quantized.readsStored ?? false,
   };
+}
+
+/** Calls with what they make of weights apart, but for those before `start`, which are known by number. */
+function sharingAfter(
+  calls: readonly PlannedCall[],
+  start: number,
+  frozen: ReadonlySet<string>,
+): readonly PlannedCall[] {
+  return [...calls.slice(0, start), ...withSharedWeights(calls.slice(start), frozen)];
 }
 
 /** A head that can run in chunks: it reads the hidden state of target rows alone. */

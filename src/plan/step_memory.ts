@@ -27,7 +27,8 @@ export interface StepMemory {
 export const ALIGNMENT = 64;
 
 /**
- * @param release for each call, the tensors that are freed after it; what is never freed has no place
+ * @param release for each call, the tensors that are freed after it; what is never freed has no place,
+ *   nor has what several parts of a batch share
  */
 export function placeTensors(
   calls: readonly PlannedCall[],
@@ -36,10 +37,10 @@ export function placeTensors(
   const freed = new Set(release.flat());
   const places = new Map<string, Place>();
   const live = new Live();
-  calls.forEach(({ graph, fetches }, i) => {
+  calls.forEach(({ graph, fetches, isShared }, i) => {
     for (const { name, type } of graph.outputs) {
       const tensor = fetches.get(name)!;
-      if (!freed.has(tensor)) continue;
+      if (!freed.has(tensor) || isShared) continue;
       const { dtype } = type!;
       const dims = type!.shape as readonly number[];
       const bytes = byteLength(dtype, elementCount(dims));

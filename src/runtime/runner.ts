@@ -111,9 +111,12 @@ export interface Executable extends Disposable {
 /** What runs like a compiled graph, however it is held. */
 export type Runnable = Pick<Executable, "run">;
 
-/** A result of an earlier run of some lists, as a feed. */
+/**
+ * A result of another run of some lists, as a feed: of an earlier one in its list, or of any in another
+ * that does not wait for this.
+ */
 export interface EarlierResult {
-  /** Number of its list: the same or a lower one. */
+  /** Number of its list. */
   readonly list: number;
   readonly run: number;
   readonly output: string;
@@ -122,7 +125,7 @@ export interface EarlierResult {
 /** A run of all outputs of a graph, in a list of such. */
 export interface ListedRun {
   readonly executable: Executable;
-  /** A result of an earlier run is the runtime's until this run has read it, and gone then. */
+  /** A result of another run is the runtime's until all that are fed it have run, and gone then. */
   readonly feeds: Readonly<Record<string, DeviceTensor | EarlierResult>>;
   /** Outputs that are written into tensors that exist already; the runtime allocates the others. */
   readonly into: Readonly<Record<string, DeviceTensor>>;

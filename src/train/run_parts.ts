@@ -1,9 +1,10 @@
 /**
  * Runs the schedules of a batch's parts beside each other. They share all but what passes between
- * their calls. Of each parameter there is one sum of gradients, whatever the parts: the first part adds
+ * their calls: what is made of weights alone, one of them makes for all. Of each parameter there is one sum of gradients, whatever the parts: the first part adds
  * to what there was, the second to what came of that, so that the sum does not depend on which part was
  * quicker.
  */
+import { elementCount } from "../graph/tensor.ts";
 import type { PlannedCall } from "../plan/call.ts";
 import type { Schedule } from "../plan/schedule.ts";
 import type { DeviceTensor, EarlierResult, ListedRun, Runner } from "../runtime/runner.ts";
@@ -81,16 +82,22 @@ async function runCalls(
   { runner, plans }: PartMeans,
   meanwhile?: () => Promise<void>,
 ): Promise<ReadonlyMap<string, DeviceTensor>> {
+  const owners = ownersOf(stretches);
+  const own = stretches.map(({ calls }, list) =>
+    calls.filter((call) => (owners.get(call) ?? list) === list)
+  );
+  /** For each part, the runs that make what has no place of its own. */
+  const made = unplaced(own, owners, stretches);
   /** By sum: the run that added to it last. */
   const latest = new Map<string, EarlierResult>();
   const lists: ListedRun[][] = [];
-  for (const [list, { calls, places, env }] of stretches.entries()) {
+  for (const [list, { places, env }] of stretches.entries()) {
     const runs: ListedRun[] = [];
-    for (const call of calls) {
+    for (const call of own[list]) {
       const { executable, constants } = await plans.session(call, "one");
       const feeds: Record<string, DeviceTensor | EarlierResult> = { ...constants };
       for (const [canonical, name] of call.feeds) {
-        const value = latest.get(name) ?? places.get(name) ?? env.get(name);
+        const value = made[list].get(name) ?? latest.get(name) ?? places.get(name) ?? env.get(name);
         if (value === undefined) throw new ReferenceError(`"${name}" is missing in ${call.label}`);
         feeds[canonical] = value;
       }
@@ -104,14 +111,62 @@ async function runCalls(
     }
     lists.push(runs);
   }
-  const made = new Map<string, DeviceTensor>();
+  const gradients = new Map<string, DeviceTensor>();
   const [results] = await Promise.all([runner.runLists(lists), meanwhile?.()]);
-  for (const [list, { calls, env }] of stretches.entries()) {
-    for (const [run, call] of calls.entries()) {
+  for (const [list, { env }] of stretches.entries()) {
+    for (const [run, call] of own[list].entries()) {
       for (const [canonical, result] of Object.entries(results[list][run].outputs)) {
         const name = call.fetches.get(canonical)!;
-        if (sums.has(name)) made.set(name, result);
+        if (sums.has(name)) gradients.set(name, result);
         else env.set(name, result);
+      }
+    }
+  }
+  return gradients;
+}
+
+/**
+ * Which part makes what all of them share; each makes its own where they run other calls than each
+ * other. Of what there is to make each gets as much as the others.
+ */
+function ownersOf(stretches: readonly Stretch[]): ReadonlyMap<PlannedCall, number> {
+  const [{ calls }] = stretches;
+  const alike = stretches.every((other) =>
+    other.calls.length === calls.length && other.calls.every((call, i) => call === calls[i])
+  );
+  const owners = new Map<PlannedCall, number>();
+  if (!alike) return owners;
+  const loads = stretches.map(() => 0);
+  for (const call of calls) {
+    if (!call.isShared) continue;
+    const owner = loads.indexOf(Math.min(...loads));
+    loads[owner] += outputElements(call);
+    owners.set(call, owner);
+  }
+  return owners;
+}
+
+function outputElements({ graph }: PlannedCall): number {
+  return graph.outputs.reduce(
+    (sum, { type }) => sum + elementCount(type!.shape as readonly number[]),
+    0,
+  );
+}
+
+/** What shared calls make, by name, for each part: its own results, or all of them those of one. */
+function unplaced(
+  own: readonly (readonly PlannedCall[])[],
+  owners: ReadonlyMap<PlannedCall, number>,
+  stretches: readonly Stretch[],
+): readonly ReadonlyMap<string, EarlierResult>[] {
+  const made = stretches.map(() => new Map<string, EarlierResult>());
+  for (const [list, calls] of own.entries()) {
+    for (const [run, call] of calls.entries()) {
+      if (!call.isShared) continue;
+      for (const [output, name] of call.fetches) {
+        for (const [reader, of] of made.entries()) {
+          if (owners.has(call) || reader === list) of.set(name, { list, run, output });
+        }
       }
     }
   }

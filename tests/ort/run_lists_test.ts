@@ -46,6 +46,36 @@ Deno.test("runLists() hands results from list to list in order, whichever is qui
   }
 });
 
+Deno.test("runLists() gives one result to runs of all lists, and frees it after the last of them", async () => {
+  using runner = createOrtRunner({ threads: 2 });
+  const size = MIB;
+  using large = await addition(runner, size);
+  using one = runner.upload(filled(size, 1));
+  const sum = (x: ListedRun["feeds"][string], s: ListedRun["feeds"][string]): ListedRun => ({
+    executable: large,
+    feeds: { x, s },
+    into: {},
+  });
+  const of = (list: number, run: number) => ({ list, run, output: "y" });
+  // Each list makes a value that both read, the first list's last one from what the second makes.
+  const lists = [
+    [sum(one, one), sum(of(0, 0), of(1, 0)), sum(of(0, 1), of(1, 1))],
+    [sum(one, one), sum(of(0, 0), of(1, 0)), sum(of(1, 0), of(1, 0))],
+  ];
+  const once = async () => {
+    const results = await runner.runLists(lists);
+    const left = results.map((list) => list.flatMap(({ outputs }) => Object.values(outputs)));
+    assertEquals(left.map((list) => list.map(first)), [[8], [4]]);
+    for (const tensor of left.flat()) tensor[Symbol.dispose]();
+  };
+  for (let i = 0; i < 10; i++) await once();
+  const before = processMemory().rssBytes;
+  for (let i = 0; i < 50; i++) await once();
+  const grown = processMemory().rssBytes - before;
+  // A result that stayed would be 4 MiB a turn.
+  assert(grown < 80 * MIB, `50 turns grew the process by ${grown / MIB} MiB`);
+});
+
 Deno.test("runLists() writes into tensors that exist, and times each run", async () => {
   using runner = createOrtRunner({ threads: 1 });
   const size = MIB;

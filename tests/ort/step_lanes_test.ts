@@ -40,30 +40,32 @@ for (const [model, objective] of Object.entries(STEP_MODELS)) {
     });
   }
 
-  Deno.test(`accumulate() in lanes reads and keeps activations of frozen layers, ${name}`, () =>
-    inTempDir(async (folder) => {
-      using runner = createOrtRunner({ threads: 2 });
-      using plain = stepOn(runner, name, {}, { layers: [1] });
-      using keeping = stepOn(runner, name, { lanes: 2 }, { layers: [1] });
-      using file = ActivationFile.open(join(folder, "activations"), {
-        identity: name,
-        limitBytes: 1e7,
-        resume: false,
-      })!;
-      keeping.activations = file;
-      const first = await gradientsOf(keeping, [batch]);
-      assertEquals(file.count, LENGTHS.length);
-      assertSame(first, await gradientsOf(plain, [batch]), 1e-5);
-      assertEquals(await gradientsOf(keeping, [batch]), first, "the same, to the bit");
-      // One lane has all of its sequences, the other has none: of four, the first two are new.
-      const mixed = batchOf([...rowsOf([13, 10]), ...rowsOf(LENGTHS).slice(1, 3)], 16, objective);
-      assertSame(
-        await gradientsOf(keeping, [mixed]),
-        await gradientsOf(plain, [mixed]),
-        1e-5,
-      );
-      assertEquals(file.count, LENGTHS.length + 2);
-    }));
+  for (const lanes of [2, 3]) {
+    Deno.test(`accumulate() in ${lanes} lanes reads and keeps activations of frozen layers, ${name}`, () =>
+      inTempDir(async (folder) => {
+        using runner = createOrtRunner({ threads: 2 });
+        using plain = stepOn(runner, name, {}, { layers: [1] });
+        using keeping = stepOn(runner, name, { lanes }, { layers: [1] });
+        using file = ActivationFile.open(join(folder, "activations"), {
+          identity: name,
+          limitBytes: 1e7,
+          resume: false,
+        })!;
+        keeping.activations = file;
+        const first = await gradientsOf(keeping, [batch]);
+        assertEquals(file.count, LENGTHS.length);
+        assertSame(first, await gradientsOf(plain, [batch]), 1e-5);
+        assertEquals(await gradientsOf(keeping, [batch]), first, "the same, to the bit");
+        // One lane has all of its sequences, another has none: of four, the first two are new.
+        const mixed = batchOf([...rowsOf([13, 10]), ...rowsOf(LENGTHS).slice(1, 3)], 16, objective);
+        assertSame(
+          await gradientsOf(keeping, [mixed]),
+          await gradientsOf(plain, [mixed]),
+          1e-5,
+        );
+        assertEquals(file.count, LENGTHS.length + 2);
+      }));
+  }
 
   Deno.test(`accumulate() in lanes drops other entries in each, ${name}`, async () => {
     using runner = createOrtRunner({ threads: 2 });

@@ -1,0 +1,168 @@
+/**
+ * What calls make of frozen weights alone (floats of packed ones, weights the other way round) becomes
+ * calls of its own, each a call ahead of the one that reads it: parts of a batch that run beside each
+ * other make it once for all of them, in turn, instead of each for itself.
+ */
+import { neededNodes } from "../graph/passes/prune.ts";
+import type { Known } from "../graph/builder.ts";
+import { elementCount, type Tensor } from "../graph/tensor.ts";
+import type { Graph, Node, ValueInfo } from "../graph/types.ts";
+import { canonicalNode, type PlannedCall } from "./call.ts";
+import { ALIASES, knownValues } from "./call_memory.ts";
+import { CanonicalNames } from "./canonical_names.ts";
+import { textOf } from "./graph_text.ts";
+
+/** Elements below which a value is not worth a call. */
+const LEAST_ELEMENTS = 2 ** 12;
+
+/**
+ * @param calls in the order in which they run
+ * @param frozen names of tensors that stay as they are from step to step
+ */
+export function withSharedWeights(
+  calls: readonly PlannedCall[],
+  frozen: ReadonlySet<string>,
+): readonly PlannedCall[] {
+  const splits = new Map<Graph, Map<string, Split | undefined>>();
+  const splitOf = ({ graph, feeds }: PlannedCall) => {
+    const own = [...feeds].filter(([, name]) => frozen.has(name)).map(([input]) => input);
+    const known = splits.get(graph) ?? new Map<string, Split | undefined>();
+    splits.set(graph, known);
+    const key = own.join();
+    if (!known.has(key)) known.set(key, split(graph, new Set(own)));
+    return known.get(key);
+  };
+  const parts = calls.map((call, i): Apart => {
+    const found = splitOf(call);
+    return found === undefined ? { call } : apart(call, found, `weights.${i}`);
+  });
+  return parts.flatMap(({ call }, i) => {
+    const ahead = [...i === 0 ? [parts[0]] : [], parts[i + 1]];
+    return [...ahead.flatMap((part) => part?.weights ?? []), call];
+  });
+}
+
+/** A call, and the one that makes what it reads of weights. */
+interface Apart {
+  readonly call: PlannedCall;
+  readonly weights?: PlannedCall;
+}
+
+/** A call's graph in two: what is made of frozen inputs alone, and what reads that. */
+interface Split {
+  readonly weights: Piece;
+  readonly rest: Piece;
+}
+
+interface Piece {
+  readonly graph: Graph;
+  readonly key: string;
+  /** Name of each input in the whole graph, by that in the piece. */
+  readonly inputs: ReadonlyMap<string, string>;
+  /** Of each output, likewise. */
+  readonly outputs: ReadonlyMap<string, string>;
+}
+
+function split(graph: Graph, frozen: ReadonlySet<string>): Split | undefined {
+  const nested = graph.nodes.some(({ attributes }) =>
+    Object.values(attributes).some(({ kind }) => kind === "graph")
+  );
+  if (frozen.size === 0 || nested) return undefined;
+  const made = new Map<string, Node>();
+  const isOfWeights = (name: string) => frozen.has(name) || made.has(name);
+  for (const node of graph.nodes) {
+    const inputs = node.inputs.filter((name) => name !== "" && !graph.initializers.has(name));
+    if (inputs.length === 0 || !inputs.every(isOfWeights)) continue;
+    for (const output of node.outputs) made.set(output, node);
+  }
+  const builder = knownValues(graph);
+  const known = (name: string) => builder.known(name);
+  const early = new Set(made.values());
+  const late = graph.nodes.filter((node) => !early.has(node));
+  const wide = late.flatMap(({ inputs }) => inputs)
+    .filter((name) => made.has(name) && elementCount(known(name).dims) >= LEAST_ELEMENTS);
+  const shared = [...new Set(wide.flatMap((name) => workFor(name, made) ?? []))];
+  if (shared.length === 0) return undefined;
+  const given = new Set(shared);
+  const whole = { known, constants: graph.initializers };
+  const others = graph.nodes.filter(({ outputs }) => !outputs.some((name) => given.has(name)));
+  const outputs = graph.outputs.map(({ name }) => name);
+  return {
+    weights: pieceOf([...early], frozen, shared, whole),
+    rest: pieceOf(
+      others,
+      new Set([...graph.inputs.map(({ name }) => name), ...given]),
+      outputs,
+      whole,
+    ),
+  };
+}
+
+/**
+ * The value that one is seen as in another shape, which costs a copy where a graph ends with it;
+ * `undefined` where no work is done for it.
+ */
+function workFor(name: string, made: ReadonlyMap<string, Node>): string | undefined {
+  const node = made.get(name);
+  return node !== undefined && ALIASES.has(node.opType)
+    ? workFor(node.inputs[0], made)
+    : node && name;
+}
+
+function pieceOf(
+  nodes: readonly Node[],
+  inputs: ReadonlySet<string>,
+  wanted: readonly string[],
+  { known, constants }: {
+    readonly known: (name: string) => Known;
+    readonly constants: ReadonlyMap<string, Tensor>;
+  },
+): Piece {
+  const names = new CanonicalNames(inputs, constants);
+  const renamed = neededNodes(nodes, wanted).map((node, i) => canonicalNode(node, i, names));
+  const info = (name: string, value: string): ValueInfo => {
+    const { dtype, dims } = known(value);
+    return { name, type: { dtype, shape: dims } };
+  };
+  const outputs = new Map(wanted.map((value) => [names.read(value), value]));
+  const graph: Graph = {
+    name: "step",
+    nodes: renamed,
+    inputs: [...names.feeds].map(([name, value]) => info(name, value)),
+    outputs: [...outputs].map(([name, value]) => info(name, value)),
+    initializers: names.initializers,
+    valueInfo: new Map(),
+  };
+  return { graph, key: textOf(graph), inputs: names.feeds, outputs };
+}
+
+/** @param prefix of the names of what is made of weights */
+function apart(
+  call: PlannedCall,
+  { weights, rest }: Split,
+  prefix: string,
+): Apart {
+  const shared = new Map(
+    [...weights.outputs.values()].map((value, i) => [value, `${prefix}.${i}`]),
+  );
+  const named = (of: ReadonlyMap<string, string>, names: ReadonlyMap<string, string>) =>
+    new Map([...of].map(([name, value]) => [name, shared.get(value) ?? names.get(value)!]));
+  const { label, feeds, fetches } = call;
+  return {
+    weights: {
+      graph: weights.graph,
+      key: weights.key,
+      label: `${label}, weights`,
+      feeds: named(weights.inputs, feeds),
+      fetches: named(weights.outputs, shared),
+      isShared: true,
+    },
+    call: {
+      graph: rest.graph,
+      key: rest.key,
+      label,
+      feeds: named(rest.inputs, feeds),
+      fetches: named(rest.outputs, fetches),
+    },
+  };
+}
