@@ -20,6 +20,8 @@ export const halfName = (value: string) => `half:${value}`;
 /** What is kept of an activation in 8 bits, and the scales of its rows. */
 export const codesName = (value: string) => `codes:${value}`;
 export const scalesName = (value: string) => `scales:${value}`;
+/** What is made of weights alone for a step's call, by the numbers of the call and of the value. */
+export const sharedName = (call: number, value: number) => `shared:${call}.${value}`;
 /** Gradient of a trainable tensor, summed over the micro-batches so far. */
 export const gradientName = (parameter: string) => `grad:${parameter}`;
 

@@ -11,6 +11,7 @@ import { canonicalNode, type PlannedCall } from "./call.ts";
 import { ALIASES, knownValues } from "./call_memory.ts";
 import { CanonicalNames } from "./canonical_names.ts";
 import { textOf } from "./graph_text.ts";
+import { sharedName } from "./names.ts";
 
 /** Elements below which a value is not worth a call. */
 const LEAST_ELEMENTS = 2 ** 12;
@@ -34,7 +35,7 @@ export function withSharedWeights(
   };
   const parts = calls.map((call, i): Apart => {
     const found = splitOf(call);
-    return found === undefined ? { call } : apart(call, found, `weights.${i}`);
+    return found === undefined ? { call } : apart(call, found, i);
   });
   return parts.flatMap(({ call }, i) => {
     const ahead = [...i === 0 ? [parts[0]] : [], parts[i + 1]];
@@ -136,14 +137,10 @@ function pieceOf(
   return { graph, key: textOf(graph), inputs: names.feeds, outputs };
 }
 
-/** @param prefix of the names of what is made of weights */
-function apart(
-  call: PlannedCall,
-  { weights, rest }: Split,
-  prefix: string,
-): Apart {
+/** @param number of the call in the step */
+function apart(call: PlannedCall, { weights, rest }: Split, number: number): Apart {
   const shared = new Map(
-    [...weights.outputs.values()].map((value, i) => [value, `${prefix}.${i}`]),
+    [...weights.outputs.values()].map((value, i) => [value, sharedName(number, i)]),
   );
   const named = (of: ReadonlyMap<string, string>, names: ReadonlyMap<string, string>) =>
     new Map([...of].map(([name, value]) => [name, shared.get(value) ?? names.get(value)!]));

@@ -1,12 +1,6 @@
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { insertFiles, placeFiles } from "../../scripts/compile/append.ts";
-import {
-  crateNotices,
-  licensesOf,
-  licenseText,
-  readCrateTable,
-  unknownCrates,
-} from "../../scripts/compile/crate_notices.ts";
+import { crateNotices, licensesOf, unknownCrates } from "../../scripts/compile/crate_notices.ts";
 import { cratesIn } from "../../scripts/compile/crates.ts";
 import {
   compareReleases,
@@ -159,18 +153,6 @@ Deno.test("crateNotices() lists crates with licence and copyright, and each lice
   for (const id of expected) assertEquals(text.split(`text of ${id}\n`).length, 2, id);
   const crates = ["a", "toString", "toString"].map((name) => ({ name, version: "1.0.0" }));
   assertEquals(unknownCrates(table, crates), ["toString"]);
-});
-
-Deno.test("the table of crates has a text for each licence and names each crate once", () => {
-  const root = new URL("../../", import.meta.url).pathname;
-  const table = readCrateTable(root);
-  const text = crateNotices(table, (id) => licenseText(root, id));
-  // Named by the runtime; only in its lockfile; carried inside a crate.
-  for (
-    const  of of["tokio: MIT", "itoa: MIT OR Apache-2.0", "libffi, in the crate libffi-sys: MIT"]
-  ) {
-    assertEquals(text.split(`\n${of}\n`).length, 2, of);
-  }
 });
 
 Deno.test("unzip() takes a file by the end of its name", () => {
