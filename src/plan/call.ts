@@ -8,6 +8,7 @@ import { GraphBuilder, type Known } from "../graph/builder.ts";
 import { typeIn } from "../graph/facts.ts";
 import { neededNodes } from "../graph/passes/prune.ts";
 import type { Graph, Node, ValueType } from "../graph/types.ts";
+import type { Tensor } from "../graph/tensor.ts";
 import { unwatched } from "../graph/watched.ts";
 import { declareTranspose } from "../ops/gather.ts";
 import { CanonicalNames, isComputed } from "./canonical_names.ts";
@@ -133,10 +134,31 @@ export function callOf(
   const known = (name: string): Known => stored.get(name) ?? b.known(name);
   const expanded = expand(neededNodes(computing, outputs.keys()), constants, known);
   const inputs = new Set([...built.inputs.map((input) => input.name), ...stored.keys()]);
-  const names = new CanonicalNames(inputs, expanded.initializers);
+  const values = { inputs, constants: expanded.initializers, known };
+  return canonicalCall(expanded.nodes, values, outputs, label);
+}
+
+/**
+ * Nodes as a call under canonical names, those alone that its outputs need.
+ *
+ * @param nodes of operators that the runtime has
+ * @param outputs value → name the result gets
+ */
+export function canonicalCall(
+  nodes: readonly Node[],
+  { inputs, constants, known }: {
+    /** What is fed. */
+    readonly inputs: ReadonlySet<string>;
+    /** What is written into the graph. */
+    readonly constants: ReadonlyMap<string, Tensor>;
+    readonly known: (value: string) => Known;
+  },
+  outputs: ReadonlyMap<string, string>,
+  label: string,
+): PlannedCall {
+  const names = new CanonicalNames(inputs, constants);
   // Of an operator with two results one may be wanted alone.
-  const needed = neededNodes(expanded.nodes, outputs.keys());
-  const nodes = needed.map((node, i) => canonicalNode(node, i, names));
+  const canonical = neededNodes(nodes, outputs.keys()).map((node, i) => renamed(node, i, names));
   const fetches = new Map<string, string>();
   for (const [value, target] of outputs) {
     const name = names.read(value);
@@ -144,7 +166,7 @@ export function callOf(
     else {
       // What is passed on, or wanted twice, still needs a node of its own.
       const copy = `p${fetches.size}`;
-      nodes.push(identity(name, copy));
+      canonical.push(identity(name, copy));
       fetches.set(copy, target);
     }
   }
@@ -156,7 +178,7 @@ export function callOf(
   const values = [...outputs.keys()];
   const graph: Graph = {
     name: "step",
-    nodes,
+    nodes: canonical,
     inputs: [...feeds].map(([name, value]) => ({ name, type: typeOf(value) })),
     outputs: [...fetches.keys()].map((name, i) => ({ name, type: typeOf(values[i]) })),
     initializers,
@@ -165,8 +187,8 @@ export function callOf(
   return { key: textOf(graph), graph, feeds, fetches, label };
 }
 
-/** A node under canonical names: in the order of first use, so that equal pieces get equal names. */
-export function canonicalNode(node: Node, index: number, names: CanonicalNames): Node {
+/** Order of first use, not of declaration, so that equal pieces get equal names. */
+function renamed(node: Node, index: number, names: CanonicalNames): Node {
   const { opType, domain, attributes } = node;
   const inputs = node.inputs.map((input) => names.read(input));
   const outputs = node.outputs.map((output) => names.computed(output));

@@ -110,22 +110,20 @@ function planStep(step: StepGraph, options: PlanOptions): TrainingPlan | undefin
     ...[...whole.weights].map(([name, value]) => [name, unwatched(value)] as const),
     ...(head?.constants ?? []),
   ]);
-  const made = share([...derivations, ...(head?.derivations ?? [])]);
+  const prepared = share([...derivations, ...(head?.derivations ?? [])]);
   const training = finished(calls.training);
-  const fixed = new Set([
-    ...constants.keys(),
-    ...made.flatMap((call) => [...call.fetches.values()]),
-  ]);
   return {
     options,
     training: scheduled(
-      options.sharesWeights ? sharingAfter(training, prefix?.end ?? 0, fixed) : training,
+      options.sharesWeights
+        ? sharingAfter(prefix?.end ?? 0, training, namesOf(constants, prepared))
+        : training,
     ),
     evaluation: scheduled(finished(calls.evaluation)),
     logits: scheduled(finished(calls.logits), logitsParts),
     logitsParts,
     constants,
-    derivations: made,
+    derivations: prepared,
     frozen: prefix,
     inputs: inputsOf(lowered),
     rows,
@@ -136,10 +134,21 @@ function planStep(step: StepGraph, options: PlanOptions): TrainingPlan | undefin
   };
 }
 
+/** Names of the tensors that no step changes. */
+function namesOf(
+  constants: ReadonlyMap<string, Tensor>,
+  derivations: readonly Derivation[],
+): ReadonlySet<string> {
+  return new Set([
+    ...constants.keys(),
+    ...derivations.flatMap(({ fetches }) => [...fetches.values()]),
+  ]);
+}
+
 /** Calls with what they make of weights apart, but for those before `start`, which are known by number. */
 function sharingAfter(
-  calls: readonly PlannedCall[],
   start: number,
+  calls: readonly PlannedCall[],
   frozen: ReadonlySet<string>,
 ): readonly PlannedCall[] {
   return [...calls.slice(0, start), ...withSharedWeights(calls.slice(start), frozen)];

@@ -3,14 +3,10 @@
  * calls of its own, each a call ahead of the one that reads it: parts of a batch that run beside each
  * other make it once for all of them, in turn, instead of each for itself.
  */
-import { neededNodes } from "../graph/passes/prune.ts";
-import type { Known } from "../graph/builder.ts";
-import { elementCount, type Tensor } from "../graph/tensor.ts";
-import type { Graph, Node, ValueInfo } from "../graph/types.ts";
-import { canonicalNode, type PlannedCall } from "./call.ts";
+import { elementCount } from "../graph/tensor.ts";
+import type { Graph, Node } from "../graph/types.ts";
+import { canonicalCall, type PlannedCall } from "./call.ts";
 import { ALIASES, knownValues } from "./call_memory.ts";
-import { CanonicalNames } from "./canonical_names.ts";
-import { textOf } from "./graph_text.ts";
 import { sharedName } from "./names.ts";
 
 /** Elements below which a value is not worth a call. */
@@ -49,19 +45,13 @@ interface Apart {
   readonly weights?: PlannedCall;
 }
 
-/** A call's graph in two: what is made of frozen inputs alone, and what reads that. */
+/**
+ * A call in two: what is made of frozen inputs alone, and what reads that. What they are fed and what
+ * comes of them has the names that it has in the call's graph.
+ */
 interface Split {
-  readonly weights: Piece;
-  readonly rest: Piece;
-}
-
-interface Piece {
-  readonly graph: Graph;
-  readonly key: string;
-  /** Name of each input in the whole graph, by that in the piece. */
-  readonly inputs: ReadonlyMap<string, string>;
-  /** Of each output, likewise. */
-  readonly outputs: ReadonlyMap<string, string>;
+  readonly weights: PlannedCall;
+  readonly rest: PlannedCall;
 }
 
 function split(graph: Graph, frozen: ReadonlySet<string>): Split | undefined {
@@ -85,17 +75,15 @@ function split(graph: Graph, frozen: ReadonlySet<string>): Split | undefined {
   const shared = [...new Set(wide.flatMap((name) => workFor(name, made) ?? []))];
   if (shared.length === 0) return undefined;
   const given = new Set(shared);
-  const whole = { known, constants: graph.initializers };
   const others = graph.nodes.filter(({ outputs }) => !outputs.some((name) => given.has(name)));
-  const outputs = graph.outputs.map(({ name }) => name);
+  const fed = new Set([...graph.inputs.map(({ name }) => name), ...given]);
+  const piece = (nodes: Iterable<Node>, inputs: ReadonlySet<string>, made: readonly string[]) => {
+    const outputs = new Map(made.map((name) => [name, name]));
+    return canonicalCall([...nodes], { inputs, constants: graph.initializers, known }, outputs, "");
+  };
   return {
-    weights: pieceOf([...early], frozen, shared, whole),
-    rest: pieceOf(
-      others,
-      new Set([...graph.inputs.map(({ name }) => name), ...given]),
-      outputs,
-      whole,
-    ),
+    weights: piece(early, frozen, shared),
+    rest: piece(others, fed, graph.outputs.map(({ name }) => name)),
   };
 }
 
@@ -110,56 +98,27 @@ function workFor(name: string, made: ReadonlyMap<string, Node>): string | undefi
     : node && name;
 }
 
-function pieceOf(
-  nodes: readonly Node[],
-  inputs: ReadonlySet<string>,
-  wanted: readonly string[],
-  { known, constants }: {
-    readonly known: (name: string) => Known;
-    readonly constants: ReadonlyMap<string, Tensor>;
-  },
-): Piece {
-  const names = new CanonicalNames(inputs, constants);
-  const renamed = neededNodes(nodes, wanted).map((node, i) => canonicalNode(node, i, names));
-  const info = (name: string, value: string): ValueInfo => {
-    const { dtype, dims } = known(value);
-    return { name, type: { dtype, shape: dims } };
-  };
-  const outputs = new Map(wanted.map((value) => [names.read(value), value]));
-  const graph: Graph = {
-    name: "step",
-    nodes: renamed,
-    inputs: [...names.feeds].map(([name, value]) => info(name, value)),
-    outputs: [...outputs].map(([name, value]) => info(name, value)),
-    initializers: names.initializers,
-    valueInfo: new Map(),
-  };
-  return { graph, key: textOf(graph), inputs: names.feeds, outputs };
-}
-
 /** @param number of the call in the step */
 function apart(call: PlannedCall, { weights, rest }: Split, number: number): Apart {
   const shared = new Map(
-    [...weights.outputs.values()].map((value, i) => [value, sharedName(number, i)]),
+    [...weights.fetches.values()].map((name, i) => [name, sharedName(number, i)]),
   );
   const named = (of: ReadonlyMap<string, string>, names: ReadonlyMap<string, string>) =>
     new Map([...of].map(([name, value]) => [name, shared.get(value) ?? names.get(value)!]));
   const { label, feeds, fetches } = call;
   return {
     weights: {
-      graph: weights.graph,
-      key: weights.key,
+      ...weights,
       label: `${label}, weights`,
-      feeds: named(weights.inputs, feeds),
-      fetches: named(weights.outputs, shared),
+      feeds: named(weights.feeds, feeds),
+      fetches: named(weights.fetches, shared),
       isShared: true,
     },
     call: {
-      graph: rest.graph,
-      key: rest.key,
+      ...rest,
       label,
-      feeds: named(rest.inputs, feeds),
-      fetches: named(rest.outputs, fetches),
+      feeds: named(rest.feeds, feeds),
+      fetches: named(rest.fetches, fetches),
     },
   };
 }

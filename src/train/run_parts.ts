@@ -1,8 +1,8 @@
 /**
  * Runs the schedules of a batch's parts beside each other. They share all but what passes between
- * their calls: what is made of weights alone, one of them makes for all. Of each parameter there is one sum of gradients, whatever the parts: the first part adds
- * to what there was, the second to what came of that, so that the sum does not depend on which part was
- * quicker.
+ * their calls: what is made of weights alone, one of them makes for all. Of each parameter there is one
+ * sum of gradients, whatever the parts: the first part adds to what there was, the second to what came
+ * of that, so that the sum does not depend on which part was quicker.
  */
 import { elementCount } from "../graph/tensor.ts";
 import type { PlannedCall } from "../plan/call.ts";
@@ -163,10 +163,9 @@ function unplaced(
   for (const [list, calls] of own.entries()) {
     for (const [run, call] of calls.entries()) {
       if (!call.isShared) continue;
+      const readers = owners.has(call) ? made : [made[list]];
       for (const [output, name] of call.fetches) {
-        for (const [reader, of] of made.entries()) {
-          if (owners.has(call) || reader === list) of.set(name, { list, run, output });
-        }
+        for (const reader of readers) reader.set(name, { list, run, output });
       }
     }
   }
