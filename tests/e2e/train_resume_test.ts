@@ -59,7 +59,8 @@ Deno.test("graft train, killed and interrupted and resumed, ends with the bytes 
 
 Deno.test("graft train --resume takes its run's settings, and tells those that are given anew", () =>
   inTempDir(async (path) => {
-    const args = argsOf(path, 10);
+    // So many that the run is not over before the signal reaches it.
+    const args = argsOf(path, 25);
     const straight = join(path, "straight");
     const whole = await graft(...args, "--adapter-path", straight);
     assertEquals(whole.code, 0, whole.stderr);
@@ -77,7 +78,7 @@ Deno.test("graft train --resume takes its run's settings, and tells those that a
     assertStringIncludes(
       on.stderr,
       "Going on with other settings than the run had: --learning-rate 0.001 (was 0.01), " +
-        "--epochs 7 (was not given), --iters not given (was 10)\n",
+        "--epochs 7 (was not given), --iters not given (was 25)\n",
     );
     const elsewhere = await graft("train", "--resume", "--adapter-path", join(path, "nowhere"));
     assertEquals(elsewhere.code, 2, elsewhere.stderr);
