@@ -1,5 +1,4 @@
 /** The peak memory of a training run, foretold for each choice of what it keeps. */
-import { shareBatch } from "../data/share_batch.ts";
 import { sliceBatch } from "../data/slice_batch.ts";
 import type { TokenBatch } from "../data/targets.ts";
 import { parameterBytes } from "../model/predict_training.ts";
@@ -11,14 +10,15 @@ import type { Schedule } from "../plan/schedule.ts";
 import { collectGarbage } from "../system/memory.ts";
 import { checkedPart } from "../train/check_fast.ts";
 import { comparedPart } from "../train/compare_forward.ts";
+import { divideBatch } from "../train/divide_batch.ts";
 import { PLANS_KEPT } from "../train/plan_cache.ts";
 import {
-  packsTokens,
+  packingRules,
   type PlannedModelOptions,
   planOptionsFor,
   type PlanUse,
 } from "../train/planned_options.ts";
-import { prepare } from "../train/step_inputs.ts";
+import { prepare, type Prepared } from "../train/step_inputs.ts";
 import { UPDATE_RULES } from "../train/update_rules.ts";
 import type { TrainFlags } from "./train_flags.ts";
 
@@ -49,9 +49,11 @@ export function memoryPredictor(run: PredictedRun): Predict {
   const { options, flags, evaluated, lanes } = run;
   const { model, trainable, dropout, sliced } = options;
   const numeric = flags.train ? flags.numeric : "exact";
-  const packs = packsTokens(options);
   const plan = (settings: PlannedModelOptions, batch: TokenBatch, use: PlanUse) =>
-    planTraining(model, planOptionsFor(settings, prepare(batch, packs), use));
+    planTraining(
+      model,
+      planOptionsFor(settings, prepare(batch, packingRules(settings, use)), use),
+    );
   const compared = comparedBytes(model.graph, run.weightBytes);
   /** What is computed before the first step is the same for every choice. */
   const before = new Map<string, Schedule>();
@@ -64,17 +66,15 @@ export function memoryPredictor(run: PredictedRun): Predict {
   return (batch, keepBytes, readyWeights = false) => {
     // What decoding and the prediction before have left goes: nothing is known yet of what is free.
     collectGarbage();
-    const training = (batch: TokenBatch, use: PlanUse) =>
-      plan({ ...options, keepBytes, readyWeights }, batch, {
-        passes: ["training"],
-        dropout,
-        ...use,
-      });
     /** The largest of a batch's parts, and how many are computed beside each other. */
-    const largest = (batch: TokenBatch, use: PlanUse) => {
-      const beside = shareBatch(batch, lanes);
-      const part = beside.reduce((a, b) => b.tokenCount > a.tokenCount ? b : a);
-      return { plan: training(part, { ...use, parts: beside.length }), lanes: beside.length };
+    const largest = (batch: TokenBatch, arithmetic: Pick<PlanUse, "numeric" | "sliced">) => {
+      const settings = { ...options, keepBytes, readyWeights, lanes };
+      const { parts, use } = divideBatch(settings, batch, { dropout, ...arithmetic });
+      const sequences = ({ batch }: Prepared) => batch.inputIds.dims[0];
+      const part = parts.length === 0
+        ? prepare(batch, packingRules(settings, use))
+        : parts.reduce((a, b) => sequences(b) > sequences(a) ? b : a);
+      return { plan: planTraining(model, planOptionsFor(settings, part, use)), lanes: use.parts };
     };
     /** Before the first step the gradient is also computed in floats. */
     const checked = () => {

@@ -63,6 +63,8 @@ export interface OwnParts {
   readonly loadData?: (model: Model) => LoadedData;
   /** Parts of a batch that are computed beside each other, instead of as many as usual. */
   readonly lanes?: number;
+  /** Whether what sequences begin with is computed once; default true. */
+  readonly sharesPrefixes?: boolean;
 }
 
 /**
@@ -102,6 +104,7 @@ export async function setUpTraining(
     trainable: adapted.trained,
     objective: data.task,
     dropout: flags.loraDropout,
+    sharesPrefixes: own.sharesPrefixes,
     ...forms,
   };
   const open = async (arithmetic: Arithmetic) => {

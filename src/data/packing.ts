@@ -1,46 +1,106 @@
-/** Which rows of a padded batch are real tokens, and how many rows a graph is made for that runs over them alone. */
+/**
+ * Which rows of a padded batch are real tokens, and how many rows a graph is made for that runs over
+ * them alone.
+ *
+ * A model that reads from left to right computes the same for tokens that several sequences begin
+ * with, as a chat template's: those may be one row for all of them.
+ */
 import { int64, type Tensor, toNumbers } from "../graph/tensor.ts";
+import { commonLength, tokenKeys } from "./prefixes.ts";
 import type { TokenBatch } from "./targets.ts";
 
 /** Real tokens of a batch as rows. */
 export interface Packing {
-  /** Rows, more than the real tokens and less than batch · length. */
+  /** Rows, more than hold tokens and less than batch · length. */
   readonly rows: number;
-  /** int64 [rows]: places in [batch · length]; real tokens, then one padding place again and again. */
+  /** int64 [rows]: places in [batch · length]; each row's first, then one other place again and again. */
   readonly places: Tensor;
-  /** int64 [batch · length]: the row of each place; padding has the first row after the real ones. */
+  /** int64 [batch · length]: the row of each place; padding has the first row after the tokens'. */
   readonly rowOf: Tensor;
+  /**
+   * int64 [batch · length]: the row of each place that is its row's first, for all others the last row,
+   * which no place has, so that its cotangent is zero: that of padding is nearly zero, and slow. Absent where no row has several places.
+   */
+  readonly firstOf?: Tensor;
+}
+
+/** How the tokens of a batch are packed. */
+export interface PackingRules {
+  /** Whether padding may be left out at all. */
+  readonly packs: boolean;
+  /** Whether what several sequences begin with is computed once. */
+  readonly sharesPrefixes: boolean;
+}
+
+/** A batch's tokens as rows, before they are padded to a number that graphs are made for. */
+export interface BatchRows {
+  /** First place in [batch · length] of each row. */
+  readonly places: readonly number[];
+  /** By place in [batch · length]: its row; `undefined` for padding. */
+  readonly rowOf: readonly (number | undefined)[];
+  readonly isShared: boolean;
+  /** The least number of rows that a graph is made for: there is one for padding, and one for no place. */
+  readonly least: number;
+}
+
+/** The rows of a batch; one for each token unless sequences share what they begin with. */
+export function rowsOf(
+  batch: TokenBatch,
+  { sharesPrefixes }: Pick<PackingRules, "sharesPrefixes"> = { sharesPrefixes: false },
+): BatchRows {
+  const [sequences, length] = batch.inputIds.dims;
+  const mask = toNumbers(batch.attentionMask);
+  const isShared = sharesPrefixes && sequences > 1;
+  const keys = isShared ? tokenKeys(batch) : [];
+  const places: number[] = [];
+  const rowOf = new Array<number | undefined>(sequences * length).fill(undefined);
+  for (let s = 0; s < sequences; s++) {
+    let [nearest, common] = [0, 0];
+    for (let earlier = 0; isShared && earlier < s; earlier++) {
+      const length = commonLength(keys[s], keys[earlier]);
+      if (length > common) [nearest, common] = [earlier, length];
+    }
+    for (let t = 0; t < length; t++) {
+      const place = s * length + t;
+      if (Number(mask[place]) === 0) continue;
+      if (t < common) rowOf[place] = rowOf[nearest * length + t];
+      else rowOf[place] = places.push(place) - 1;
+    }
+  }
+  return { places, rowOf, isShared, least: packedRows(places.length + (isShared ? 1 : 0)) };
 }
 
 /** Share of a batch's places below which leaving out the padding pays for moving rows about. */
 const WORTHWHILE = 0.95;
 
 /**
- * @param least rows that there are at least; default as few as graphs are made for
- * @returns `undefined` where too little of the batch is padding
+ * @param rows at least as many as the batch needs
+ * @returns `undefined` where too few of the batch's places are left out
  */
-export function packingOf(batch: TokenBatch, least = 0): Packing | undefined {
-  const mask = toNumbers(batch.attentionMask);
-  const total = mask.length;
-  const places: number[] = [];
-  let padding: number | undefined;
-  for (let place = 0; place < total; place++) {
-    if (Number(mask[place]) !== 0) places.push(place);
-    else padding ??= place;
-  }
-  const real = places.length;
-  const rows = Math.max(least, packedRows(real));
-  if (padding === undefined || rows > total * WORTHWHILE) return undefined;
-  const rowOf = new Array<number>(total).fill(real);
-  places.forEach((place, row) => rowOf[place] = row);
-  while (places.length < rows) places.push(padding);
-  return { rows, places: int64([rows], places), rowOf: int64([total], rowOf) };
+export function packingOf(
+  { places, rowOf, isShared, least }: BatchRows,
+  rows = least,
+): Packing | undefined {
+  const total = rowOf.length;
+  rows = Math.max(rows, least);
+  if (rows > total * WORTHWHILE) return undefined;
+  const count = places.length;
+  const filler = Math.max(0, rowOf.indexOf(undefined));
+  const filled = [...places, ...new Array<number>(rows - count).fill(filler)];
+  const firstOf = () =>
+    rowOf.map((row, place) => row !== undefined && places[row] === place ? row : rows - 1);
+  return {
+    rows,
+    places: int64([rows], filled),
+    rowOf: int64([total], rowOf.map((row) => row ?? count)),
+    ...(isShared && { firstOf: int64([total], firstOf()) }),
+  };
 }
 
 /** Rows are made up to a multiple of so many: few numbers, few shapes. */
 const STEP = 8;
 
-/** Rows for a number of real tokens: at least one row more than there are tokens. */
-export function packedRows(real: number): number {
-  return Math.ceil((real + 1) / STEP) * STEP;
+/** Rows for a number of tokens: at least one row more than there are tokens. */
+function packedRows(tokens: number): number {
+  return Math.ceil((tokens + 1) / STEP) * STEP;
 }

@@ -1,5 +1,6 @@
 /** A batch divided among threads, each of which computes its sequences alone. */
 import { type Tensor, toNumbers } from "../graph/tensor.ts";
+import { commonLength, type TokenKeys, tokenKeys } from "./prefixes.ts";
 import { cutTokens } from "./slice_batch.ts";
 import type { TokenBatch } from "./targets.ts";
 
@@ -7,21 +8,28 @@ import type { TokenBatch } from "./targets.ts";
 const WAITED = 0.15;
 
 /**
- * Divides a batch into parts of about as many sequences and real tokens each, in the order of the
- * batch; the padding stays, so that few shapes come of it.
+ * Divides a batch into parts of about as many sequences and tokens to compute each, in the order of
+ * the batch; the padding stays, so that few shapes come of it.
  *
  * @param shares parts that are wanted, at least 1
+ * @param sharesPrefixes whether a part computes once what several of its sequences begin with
  * @returns the batch alone where it has too few sequences for parts of about one size
  */
-export function shareBatch(batch: TokenBatch, shares: number): TokenBatch[] {
+export function shareBatch(
+  batch: TokenBatch,
+  shares: number,
+  sharesPrefixes = false,
+): TokenBatch[] {
   const [sequences] = batch.inputIds.dims;
   if (shares <= 1 || sequences < shares) return [batch];
   const tokens = tokenCounts(batch.attentionMask);
-  const parts = divide(tokens, shares);
+  const parts = divide(tokens, shares, new SharedTokens(sharesPrefixes ? tokenKeys(batch) : []));
   const longest = Math.max(...parts.map(({ sum }) => sum));
   const whole = tokens.reduce((sum, count) => sum + count, 0);
   if (whole < (1 - WAITED) * shares * longest) return [batch];
-  return parts.map((part) => pickRows(batch, part));
+  return parts.map(({ rows }) =>
+    pickRows(batch, rows, rows.reduce((sum, row) => sum + tokens[row], 0))
+  );
 }
 
 /** Real tokens of each sequence. */
@@ -37,29 +45,97 @@ function tokenCounts(mask: Tensor): number[] {
 
 interface Part {
   readonly rows: number[];
+  /** Tokens to compute. */
   sum: number;
 }
 
-/** The longest first, each to the part that has least and is not full. */
-function divide(tokens: readonly number[], shares: number): Part[] {
+/** How much more than its share the largest part may have before sequences are exchanged for it. */
+const UNEVEN = 0.01;
+/** Sequences of a batch that are looked at pair by pair for that: more make even parts as they come. */
+const FEW_SEQUENCES = 32;
+
+/** The longest first, each to the part that has least with it and is not full; then evened out. */
+function divide(tokens: readonly number[], shares: number, shared: SharedTokens): Part[] {
   const parts = Array.from({ length: shares }, (): Part => ({ rows: [], sum: 0 }));
   const [least, left] = [Math.floor(tokens.length / shares), tokens.length % shares];
   const room = parts.map((_, p) => least + (p < left ? 1 : 0));
   const longestFirst = tokens.map((_, row) => row).sort((a, b) => tokens[b] - tokens[a] || a - b);
   for (const row of longestFirst) {
+    const sums = parts.map(({ rows, sum }) => sum + tokens[row] - shared.most(row, rows));
     let best: number | undefined;
-    parts.forEach(({ rows, sum }, p) => {
-      if (rows.length < room[p] && (best === undefined || sum < parts[best].sum)) best = p;
+    parts.forEach(({ rows }, p) => {
+      if (rows.length < room[p] && (best === undefined || sums[p] < sums[best])) best = p;
     });
     parts[best!].rows.push(row);
-    parts[best!].sum += tokens[row];
+    parts[best!].sum = sums[best!];
   }
+  while (tokens.length <= FEW_SEQUENCES && evenOut(parts, tokens, shared));
   for (const { rows } of parts) rows.sort((a, b) => a - b);
   return parts;
 }
 
+/**
+ * Exchanges two sequences, one of them the largest part's, so that the larger of the two parts becomes
+ * as small as it can.
+ *
+ * @returns whether that made it smaller
+ */
+function evenOut(parts: readonly Part[], tokens: readonly number[], shared: SharedTokens): boolean {
+  const largest = parts.reduce((a, b) => b.sum > a.sum ? b : a);
+  const mean = parts.reduce((sum, part) => sum + part.sum, 0) / parts.length;
+  if (largest.sum <= (1 + UNEVEN) * mean) return false;
+  const partOf = (rows: readonly number[]): Part => ({ rows: [...rows], sum: sumOf(rows) });
+  const sumOf = (rows: readonly number[]) =>
+    rows.reduce((sum, row, i) => sum + tokens[row] - shared.most(row, rows.slice(0, i)), 0);
+  let least = largest.sum;
+  let exchanged: readonly (readonly [Part, Part])[] = [];
+  for (const other of parts) {
+    if (other === largest) continue;
+    for (const row of largest.rows) {
+      for (const its of other.rows) {
+        const mine = partOf(largest.rows.map((r) => r === row ? its : r));
+        const theirs = partOf(other.rows.map((r) => r === its ? row : r));
+        const most = Math.max(mine.sum, theirs.sum);
+        if (most >= least) continue;
+        least = most;
+        exchanged = [[largest, mine], [other, theirs]];
+      }
+    }
+  }
+  for (const [part, { rows, sum }] of exchanged) {
+    part.rows.splice(0, Infinity, ...rows);
+    part.sum = sum;
+  }
+  return exchanged.length > 0;
+}
+
+/** How many tokens each two sequences of a batch begin with in common. */
+class SharedTokens {
+  readonly #keys: readonly TokenKeys[];
+  readonly #common = new Map<number, number>();
+
+  /** @param keys of each sequence; none: no two have any in common */
+  constructor(keys: readonly TokenKeys[]) {
+    this.#keys = keys;
+  }
+
+  /** The most that one sequence shares with any of others. */
+  most(row: number, others: readonly number[]): number {
+    return others.reduce((most, other) => Math.max(most, this.#of(row, other)), 0);
+  }
+
+  #of(a: number, b: number): number {
+    const keys = this.#keys;
+    if (keys.length === 0) return 0;
+    const pair = Math.min(a, b) * keys.length + Math.max(a, b);
+    let found = this.#common.get(pair);
+    if (found === undefined) this.#common.set(pair, found = commonLength(keys[a], keys[b]));
+    return found;
+  }
+}
+
 /** Some sequences of a batch, with so many real tokens. */
-function pickRows(batch: TokenBatch, { rows, sum: tokenCount }: Part): TokenBatch {
+function pickRows(batch: TokenBatch, rows: readonly number[], tokenCount: number): TokenBatch {
   const [, length] = batch.inputIds.dims;
   const pick = (value: Tensor) => cutTokens(value, rows, length);
   const { tokenTypeIds, labels, classIds } = batch;

@@ -49,15 +49,38 @@ function gatherDims(node: Node, inputs: readonly (Known | undefined)[]) {
   return { axis, dims: [...dims.slice(0, axis), ...indices.dims, ...dims.slice(axis + 1)] };
 }
 
-const TRANSPOSES = new WeakMap<GraphBuilder, Map<string, string>>();
+/** How the cotangent of a Gather along axis 0 goes back: by another Gather, or summed on one thread. */
+type Transpose = { readonly indices: string } | "sum";
+
+const TRANSPOSES = new WeakMap<GraphBuilder, Map<string, Transpose>>();
 
 /**
  * Tells `b` that a Gather along axis 0 by `indices` is undone by one by `transpose`: no row that
  * matters is picked twice, so the cotangent is a Gather too and not a scatter.
  */
 export function declareTranspose(b: GraphBuilder, indices: string, transpose: string): void {
-  const declared = TRANSPOSES.get(b) ?? new Map<string, string>();
+  declare(b, indices, { indices: transpose });
+}
+
+/**
+ * Tells `b` that what undoes a Gather along axis 0 by `indices`, which pick rows several times, runs on
+ * one thread: there ScatterND adds whole rows in order, many times as fast as ScatterElements.
+ */
+export function declareSum(b: GraphBuilder, indices: string): void {
+  declare(b, indices, "sum");
+}
+
+function declare(b: GraphBuilder, indices: string, transpose: Transpose): void {
+  const declared = TRANSPOSES.get(b) ?? new Map<string, Transpose>();
   TRANSPOSES.set(b, declared.set(indices, transpose));
+}
+
+/** Zeros of shape `dims` with each row of `updates` added to the row that `indices` names. */
+function sumRows(b: GraphBuilder, dims: readonly number[], indices: string, updates: string) {
+  const index = b.reshape(indices, [...b.dims(indices), 1]);
+  return b.op("ScatterND", [zeros(b, b.known(updates).dtype, dims), index, updates], {
+    reduction: string("add"),
+  });
 }
 
 export const Gather: OpRule = {
@@ -96,7 +119,10 @@ export const Gather: OpRule = {
     const axis = normalizeAxis(node, intAttribute(node, "axis", 0), data.length);
     const transpose = TRANSPOSES.get(b)?.get(node.inputs[1]);
     if (transpose !== undefined && axis === 0) {
-      return [b.op("Gather", [ct!, transpose], { axis: int(0) }), undefined];
+      const back = transpose === "sum"
+        ? sumRows(b, data, node.inputs[1], ct!)
+        : b.op("Gather", [ct!, transpose.indices], { axis: int(0) });
+      return [back, undefined];
     }
     const count = product(indices);
     const flat = data.map((dim, i) => i === axis ? count : dim);

@@ -10,7 +10,7 @@ import { neededNodes } from "../graph/passes/prune.ts";
 import type { Graph, Node, ValueType } from "../graph/types.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import { unwatched } from "../graph/watched.ts";
-import { declareTranspose } from "../ops/gather.ts";
+import { declareSum, declareTranspose } from "../ops/gather.ts";
 import { CanonicalNames, isComputed } from "./canonical_names.ts";
 import { SALT_SUFFIX } from "./dropout.ts";
 import { expand } from "./expand.ts";
@@ -18,7 +18,7 @@ import { textOf } from "./graph_text.ts";
 import { inferTraining } from "../ops/registry.ts";
 import { addComputing } from "./computing.ts";
 import { type Kept, restoring, storedAs } from "./kept_form.ts";
-import { PACKED_PLACES, PACKED_ROWS } from "./names.ts";
+import { FIRST_ROWS, PACKED, SHARED } from "./names.ts";
 
 /** One run of a session within a step. */
 export interface PlannedCall {
@@ -75,19 +75,32 @@ export function builderOver(
   }
   for (const node of nodes) {
     for (const input of node.inputs) declare(b, lowered, input, fed);
-    if (PACKING.some((name) => node.inputs[1] === name)) declarePacking(b, lowered, fed);
+    declarePacking(b, lowered, node.inputs[1], fed);
     addComputing(b, node);
   }
   return b;
 }
 
-const PACKING = [PACKED_PLACES, PACKED_ROWS] as const;
-
-/** Packing and unpacking are each other's transposes. */
-function declarePacking(b: GraphBuilder, lowered: Graph, fed: ReadonlySet<string>): void {
-  const [places, rows] = PACKING.map((name) => declare(b, lowered, name, fed));
-  declareTranspose(b, places, rows);
-  declareTranspose(b, rows, places);
+/** How packing and unpacking, Gathers by `indices`, are undone: they are each other's transposes. */
+function declarePacking(
+  b: GraphBuilder,
+  lowered: Graph,
+  indices: string,
+  fed: ReadonlySet<string>,
+): void {
+  switch (indices) {
+    case PACKED.places:
+      return declareTranspose(b, indices, declare(b, lowered, PACKED.rows, fed));
+    case PACKED.rows:
+      return declareTranspose(b, indices, declare(b, lowered, PACKED.places, fed));
+    case SHARED.places: {
+      const { dtype, dims } = typeIn(lowered, SHARED.rows)!;
+      if (!b.has(FIRST_ROWS)) b.input(FIRST_ROWS, dtype, dims);
+      return declareTranspose(b, indices, FIRST_ROWS);
+    }
+    case SHARED.rows:
+      return declareSum(b, indices);
+  }
 }
 
 /** Declares a value of the lowered graph that a builder does not compute itself. */

@@ -3,7 +3,7 @@ import { dimsIn, producersOf } from "../graph/facts.ts";
 import { elementCount } from "../graph/tensor.ts";
 import type { Graph, Node } from "../graph/types.ts";
 import type { Segment } from "./cut.ts";
-import { PACKED_PLACES, PACKED_ROWS } from "./names.ts";
+import { PACKED, SHARED } from "./names.ts";
 
 /** Values of a segment that are kept. */
 export interface KeptValues {
@@ -40,8 +40,10 @@ const CHEAP = new Set([
 /** Packing and unpacking are cheap, other lookups are not: they may read the whole vocabulary. */
 function isCheap(node: Node): boolean {
   return CHEAP.has(node.opType) ||
-    node.opType === "Gather" && [PACKED_PLACES, PACKED_ROWS].includes(node.inputs[1]);
+    node.opType === "Gather" && PACKING.has(node.inputs[1]);
 }
+
+const PACKING = new Set([PACKED, SHARED].flatMap(({ places, rows }) => [places, rows]));
 
 /**
  * Activations to keep so that all that the derivatives read is at hand, or cheap to compute from it.

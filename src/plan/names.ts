@@ -4,10 +4,19 @@
 export const LABELS = "labels";
 /** Weight of each target row, float32 [rows]: 1, or 0 for rows that only pad. */
 export const ROW_WEIGHTS = "row_weights";
-/** The place in [batch · length] of each packed row, int64 [rows]. */
-export const PACKED_PLACES = "packed_places";
-/** The packed row of each place, int64 [batch · length]. */
-export const PACKED_ROWS = "packed_rows";
+/** Of packed tokens (`packTokens`). */
+export interface PackingNames {
+  /** The first place in [batch · length] of each packed row, int64 [rows]. */
+  readonly places: string;
+  /** The packed row of each place, int64 [batch · length]. */
+  readonly rows: string;
+}
+/** Where each place has a row of its own. */
+export const PACKED: PackingNames = { places: "packed_places", rows: "packed_rows" };
+/** Where sequences share the rows that they begin with. */
+export const SHARED: PackingNames = { places: "shared_places", rows: "shared_rows" };
+/** The packed row of each place that is its row's first, of others that of padding, int64 [batch · length]. */
+export const FIRST_ROWS = "first_rows";
 /** Sum of the weighted token losses, float32 []. */
 export const LOSS = "loss";
 /** Logits of the target rows, float32 [rows, classes]. */

@@ -59,6 +59,11 @@ export interface PlanOptions extends BatchShape, PlanSettings {
    */
   readonly packedRows?: number;
   /**
+   * Whether a packed row may stand for the same place of several sequences, whose cotangents it sums;
+   * what runs the sums must do so on one thread. Default false.
+   */
+  readonly sharesPrefixes?: boolean;
+  /**
    * Whether what calls make of weights alone is made by calls of its own, for several parts of a batch
    * at once; default false.
    */
@@ -72,8 +77,8 @@ export interface PlanOptions extends BatchShape, PlanSettings {
 /** Equal for options of one run that give the same plan: what differs from batch to batch. */
 export function keyOf(options: PlanOptions): string {
   const { passes, batch, length, packedRows, targetRows } = options;
-  const { keepBytes, halves, dropout, numeric, sliced, sharesWeights } = options;
-  const shape = [batch, length, packedRows, targetRows];
+  const { keepBytes, halves, dropout, numeric, sliced, sharesPrefixes, sharesWeights } = options;
+  const shape = [batch, length, packedRows, targetRows, sharesPrefixes];
   return [passes, ...shape, keepBytes, halves, dropout, numeric, sliced, sharesWeights]
     .join();
 }

@@ -4,42 +4,48 @@
  *
  * The first of the packed rows are the real tokens, the rest copies of one padding token, so that
  * unpacking gives every padding place what that token would have. Packing and unpacking are Gathers,
- * each the other's transpose: padding takes no part in the loss, so its cotangents are zero.
+ * each the other's transpose: padding takes no part in the loss, so its cotangents are zero. A row
+ * that several sequences share is packed from the first of its places, and the cotangents of all its
+ * places are summed.
  */
 import { int } from "../graph/attributes.ts";
 import type { GraphBuilder } from "../graph/builder.ts";
 import { prune } from "../graph/passes/prune.ts";
 import { GRAFT, type Graph, type Node } from "../graph/types.ts";
 import type { BatchShape } from "./inputs.ts";
-import { PACKED_PLACES, PACKED_ROWS } from "./names.ts";
+import { PACKED, SHARED } from "./names.ts";
 import { RowSubset } from "./row_subset.ts";
 import { isNormalization } from "./row_wise.ts";
 
 /**
  * @param lowered graph of concrete shapes
  * @param trainable initializers that change, from which nothing may be folded
- * @param rows packed rows: more than the real tokens, less than batch · length
- * @returns the graph with the inputs {@linkcode PACKED_PLACES} and {@linkcode PACKED_ROWS}; the same
- *   graph where nothing in it can be packed
+ * @param rows packed rows: more than hold tokens, less than batch · length
+ * @param sharesPrefixes whether sequences share rows
+ * @returns the graph with the inputs of {@linkcode PACKED} or {@linkcode SHARED}; the same graph where
+ *   nothing in it can be packed
  */
 export function packTokens(
   lowered: Graph,
   shape: BatchShape,
   rows: number,
   trainable: ReadonlySet<string>,
+  sharesPrefixes = false,
 ): Graph {
+  const names = sharesPrefixes ? SHARED : PACKED;
   const choose = (b: GraphBuilder, flat: string) =>
-    b.op("Gather", [flat, PACKED_PLACES], { axis: int(0) });
-  const packed = new RowSubset(lowered, shape, { trainable, rows, choose, suffix: PACKED });
+    b.op("Gather", [flat, names.places], { axis: int(0) });
+  const [suffix, padded] = PACKED_SUFFIXES;
+  const packed = new RowSubset(lowered, shape, { trainable, rows, choose, suffix });
   const { b, tokens } = packed;
-  b.input(PACKED_PLACES, "int64", [rows]);
-  b.input(PACKED_ROWS, "int64", [shape.batch * shape.length]);
+  b.input(names.places, "int64", [rows]);
+  b.input(names.rows, "int64", [shape.batch * shape.length]);
   const unpacked = (value: string): string => {
     const lead = packed.leadOf(value);
-    const name = `${value}${PADDED}`;
+    const name = `${value}${padded}`;
     if (lead === undefined || b.has(name)) return lead === undefined ? value : name;
     const flat = b.reshape(value, [rows, ...b.dims(value).slice(lead)]);
-    const gathered = b.op("Gather", [flat, PACKED_ROWS], { axis: int(0) });
+    const gathered = b.op("Gather", [flat, names.rows], { axis: int(0) });
     return packed.named(name, gathered, packed.before(value));
   };
   for (const node of lowered.nodes) {
@@ -55,7 +61,6 @@ export function packTokens(
 
 /** What the names of values end in that only take another form, packed or padded. */
 export const PACKED_SUFFIXES = [".packed", ".padded"] as const;
-const [PACKED, PADDED] = PACKED_SUFFIXES;
 
 /** Packing pays from the first product or normalisation on; what comes before is lookups. */
 function startsPacking(node: Node): boolean {

@@ -51,7 +51,7 @@ export function stepGraph(model: Model, options: PlanOptions): StepGraph {
     : scaleHidden(selectEarly(lowered, options, targetRows!, trainable), trainable);
   const whole = packedRows === undefined
     ? padded
-    : packTokens(padded, options, packedRows, trainable);
+    : packTokens(padded, options, packedRows, trainable, options.sharesPrefixes);
   const packed = joinGates(joinAdapters(whole, trainable));
   const logits = dimsIn(packed, packed.outputs[0].name);
   return {

@@ -7,6 +7,7 @@ import type { Model } from "../graph/types.ts";
 import { BadInputError, type GraftError, RuntimeFailure, UsageError } from "../errors.ts";
 import { insideBinary } from "../system/embedded.ts";
 import { openMapped } from "../system/mapped_file.ts";
+import { processor } from "../system/processor.ts";
 import { openOrt } from "./brought_library.ts";
 import { canReside, DeviceMemory, hasElements, memoryOf } from "./device_memory.ts";
 import { bytesDigest, folderDigest, modelDigest } from "./model_digest.ts";
@@ -201,6 +202,10 @@ class OrtRunner implements Runner, TensorOwner {
   runLists(lists: readonly (readonly ListedRun[])[]) {
     this.#alive();
     return this.#lists.run(lists);
+  }
+
+  get threads(): number {
+    return this.#options.threads ?? processor().cores;
   }
 
   get inPlace(): boolean {

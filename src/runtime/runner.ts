@@ -207,6 +207,8 @@ export interface Runner extends Disposable {
    * after a run. The bytes must neither move nor change size while the tensor lives.
    */
   share(value: Tensor): DeviceTensor;
+  /** Threads that divide a run's operators among them. */
+  readonly threads: number;
   /**
    * Whether kernels read and write tensors where they lie, on this host: one tensor can then be a
    * feed and an output of a run, for kernels that are made for it.

@@ -1,6 +1,5 @@
 /** A `StepModel` over planned session calls: compiles a plan per batch shape and runs it. */
 import { float32, int64, type Tensor, toNumbers } from "../graph/tensor.ts";
-import { shareBatch } from "../data/share_batch.ts";
 import { countCorrect, type Targets, type TokenBatch } from "../data/targets.ts";
 import { DROPOUT_SEED } from "../plan/dropout.ts";
 import { unknownInput } from "../plan/inputs.ts";
@@ -10,11 +9,12 @@ import { keyOf, type PlanOptions } from "../plan/options.ts";
 import { planTraining, type TrainingPlan } from "../plan/plan.ts";
 import type { DeviceTensor, Runner } from "../runtime/runner.ts";
 import type { ActivationFile } from "./activation_file.ts";
+import { divideBatch } from "./divide_batch.ts";
 import { type CompiledPlan, PlanCache, PLANS_KEPT } from "./plan_cache.ts";
 import { PlanTemplates } from "./plan_templates.ts";
 import {
   ignoresPadding,
-  packsTokens,
+  packingRules,
   type PlannedModelOptions,
   planOptionsFor,
   type PlanUse,
@@ -23,14 +23,7 @@ import { PrefixRows } from "./prefix_cache.ts";
 import { type PartRun, runParts } from "./run_parts.ts";
 import { runSchedule, type ScheduleMeans } from "./run_schedule.ts";
 import type { BatchLoss, Evaluation, Parameter, StepModel, Upcoming } from "./step.ts";
-import {
-  batchInputs,
-  partSeed,
-  prepare,
-  type Prepared,
-  prepareParts,
-  STEP_INPUTS,
-} from "./step_inputs.ts";
+import { batchInputs, partSeed, prepare, type Prepared, STEP_INPUTS } from "./step_inputs.ts";
 import { StepSlab } from "./step_slab.ts";
 
 export class PlannedModel implements StepModel<TokenBatch> {
@@ -43,7 +36,6 @@ export class PlannedModel implements StepModel<TokenBatch> {
   readonly #slab: StepSlab;
   readonly #means: ScheduleMeans;
   readonly #zeros = new Map<string, DeviceTensor>();
-  readonly #packs: boolean;
   readonly #ignoresPadding: boolean;
   #numeric: Numeric;
   #sliced: boolean;
@@ -72,7 +64,6 @@ export class PlannedModel implements StepModel<TokenBatch> {
     this.#numeric = options.numeric ?? "exact";
     this.#sliced = options.sliced ?? false;
     this.#ignoresPadding = ignoresPadding(options);
-    this.#packs = packsTokens(options);
     this.parameters = [...options.trainable].map((name) => {
       const value = options.model.graph.initializers.get(name);
       if (value === undefined) throw new ReferenceError(`No initializer is named "${name}"`);
@@ -133,10 +124,11 @@ export class PlannedModel implements StepModel<TokenBatch> {
   }
 
   async evaluate(batch: TokenBatch): Promise<Evaluation> {
-    const prepared = prepare(batch, this.#packs);
+    const use: PlanUse = { passes: ["evaluation"] };
+    const prepared = prepare(batch, packingRules(this.#options, use));
     const { targets } = prepared;
     if (targets.count === 0) return { lossSum: 0, targetCount: 0 };
-    const compiled = this.#planFor(prepared, { passes: ["evaluation"] });
+    const compiled = this.#planFor(prepared, use);
     const env = this.#environment(compiled, prepared);
     const kept = this.#keptRows(compiled, prepared, compiled.plan.options);
     // Steps that read what was made of the weights instead: two copies of all would be a peak.
@@ -153,8 +145,9 @@ export class PlannedModel implements StepModel<TokenBatch> {
 
   /** Logits of the batch's real target rows, float32 [rows, classes]. */
   async logits(batch: TokenBatch): Promise<Tensor> {
-    const prepared = prepare(batch, this.#packs);
-    const compiled = this.#planFor(prepared, { passes: ["logits"] });
+    const use: PlanUse = { passes: ["logits"] };
+    const prepared = prepare(batch, packingRules(this.#options, use));
+    const compiled = this.#planFor(prepared, use);
     const env = this.#environment(compiled, prepared);
     await runSchedule(compiled.plan.logits, env, this.#means);
     const parts = compiled.plan.logitsParts.map((name) => {
@@ -195,7 +188,7 @@ export class PlannedModel implements StepModel<TokenBatch> {
    */
   planOf(batch: TokenBatch, use: PlanUse = {}): TrainingPlan {
     const { model } = this.#options;
-    const prepared = prepare(batch, this.#packs);
+    const prepared = prepare(batch, packingRules(this.#settings, use));
     return planTraining(model, planOptionsFor(this.#settings, prepared, use));
   }
 
@@ -217,15 +210,11 @@ export class PlannedModel implements StepModel<TokenBatch> {
 
   /** The parts of a batch that have targets, with their plans. */
   #planned(batch: TokenBatch): { readonly part: Prepared; readonly compiled: CompiledPlan }[] {
-    const parts = prepareParts(shareBatch(batch, this.#options.lanes ?? 1), this.#packs);
-    const { dropout = 0 } = this.#options;
-    const use: PlanUse = {
-      passes: ["training"],
-      parts: parts.length,
-      dropout,
+    const { parts, use } = divideBatch(this.#options, batch, {
+      dropout: this.#options.dropout,
       numeric: this.#numeric,
       sliced: this.#sliced,
-    };
+    });
     return parts.map((part) => ({ part, compiled: this.#planFor(part, use) }));
   }
 

@@ -5,6 +5,7 @@ import { type DequantForm, dequantFormFor } from "../ops/dequantize.ts";
 import type { Numeric } from "../plan/names.ts";
 import type { Pass, PlanOptions, PlanSettings } from "../plan/options.ts";
 import type { Runner } from "../runtime/runner.ts";
+import type { PackingRules } from "../data/packing.ts";
 import type { Prepared } from "./step_inputs.ts";
 
 /**
@@ -18,6 +19,8 @@ export interface PlannedModelOptions extends PlanSettings {
   readonly objective: "causal" | "classification";
   /** Whether padding is left out of what treats tokens one by one; default true. */
   readonly packing?: boolean;
+  /** Whether what several sequences of a language model begin with is computed once; default true. */
+  readonly sharesPrefixes?: boolean;
   /**
    * Whether training may write over the initial values in `model`, so that they are not held twice;
    * default false.
@@ -56,6 +59,24 @@ export function packsTokens(options: PlannedModelOptions): boolean {
   return (options.packing ?? true) && ignoresPadding(options);
 }
 
+/**
+ * How a batch is packed. A language model computes the same for what several sequences begin with,
+ * unless each has dropout of its own. Their gradients are summed by what needs a thread for itself.
+ */
+export function packingRules(
+  options: PlannedModelOptions,
+  { passes, parts = 1, dropout = 0 }: PlanUse,
+): PackingRules {
+  const { objective, runner, sharesPrefixes = true } = options;
+  const packs = packsTokens(options);
+  const trains = passes?.includes("training") ?? true;
+  const sums = runner.inPlace && (!trains || parts > 1 || runner.threads === 1);
+  return {
+    packs,
+    sharesPrefixes: sharesPrefixes && packs && objective === "causal" && dropout === 0 && sums,
+  };
+}
+
 /** What one plan has otherwise than others of the model. */
 export interface PlanUse {
   /** Absent: all. */
@@ -90,6 +111,7 @@ export function planOptionsFor(
     length,
     targetRows: objective === "causal" ? targets.rows : undefined,
     packedRows: packing?.rows,
+    sharesPrefixes: packing?.firstOf !== undefined,
     trainable,
     keepBytes: keepBytes && Math.floor(keepBytes / parts),
     sharesWeights: parts > FEW_PARTS,

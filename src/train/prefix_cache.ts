@@ -28,7 +28,7 @@ export class PrefixRows {
   /** The calls that compute the result. */
   readonly prefix: FrozenPrefix;
   readonly #sequences: readonly Sequence[];
-  readonly #bytes: Uint8Array;
+  readonly #rowBytes: number;
   /** Sequences that the file does not have. */
   #missing: readonly Sequence[];
 
@@ -37,7 +37,7 @@ export class PrefixRows {
     this.prefix = prefix;
     this.#sequences = sequences;
     this.#missing = sequences;
-    this.#bytes = new Uint8Array(elementCount(prefix.dims) * Float32Array.BYTES_PER_ELEMENT);
+    this.#rowBytes = prefix.width * Float32Array.BYTES_PER_ELEMENT;
   }
 
   /** @returns `undefined` for a batch whose real tokens are not the first of each sequence */
@@ -48,65 +48,62 @@ export class PrefixRows {
 
   /** The result, where the file has all sequences. */
   read(): Tensor | undefined {
-    this.#missing = this.#sequences.filter((one) => !this.#file.get(one.key, this.#rowsOf(one)));
+    this.#missing = this.#sequences.filter((one) => !this.#file.get(one.key, one.content));
     return this.#missing.length === 0 ? this.#whole() : undefined;
   }
 
   /** The result with kept rows where there are such; the others' are kept from now on. */
   complete(computed: Tensor): Tensor {
+    const bytes = this.#rowBytes;
     const added = new Map<ActivationKey, Uint8Array>();
-    for (const one of this.#missing) {
-      const rows = this.#rowsOf(one);
-      const twin = added.get(one.key);
-      if (twin !== undefined) rows.set(twin);
+    for (const { key, rows, content } of this.#missing) {
+      const twin = added.get(key);
+      if (twin !== undefined) content.set(twin);
       else {
-        const start = rows.byteOffset;
-        rows.set(computed.bytes.subarray(start, start + rows.length));
-        added.set(one.key, rows);
-        this.#file.put(one.key, rows);
+        rows.forEach((row, t) =>
+          content.set(computed.bytes.subarray(row * bytes, (row + 1) * bytes), t * bytes)
+        );
+        added.set(key, content);
+        this.#file.put(key, content);
       }
     }
     this.#missing = [];
     return this.#whole();
   }
 
-  #rowsOf({ start, tokens }: Sequence): Uint8Array {
-    const rowBytes = this.prefix.width * Float32Array.BYTES_PER_ELEMENT;
-    return this.#bytes.subarray(start * rowBytes, (start + tokens) * rowBytes);
-  }
-
   #whole(): Tensor {
-    const rowBytes = this.prefix.width * Float32Array.BYTES_PER_ELEMENT;
-    const filler = this.#rowsOf(this.#sequences[0]).subarray(0, rowBytes);
-    let row = 0;
-    const fillTo = (end: number) => {
-      for (; row < end; row++) this.#bytes.set(filler, row * rowBytes);
-    };
-    for (const { start, tokens } of this.#sequences) {
-      fillTo(start);
-      row += tokens;
+    const bytes = this.#rowBytes;
+    const whole = new Uint8Array(elementCount(this.prefix.dims) * Float32Array.BYTES_PER_ELEMENT);
+    const filler = this.#sequences[0].content.subarray(0, bytes);
+    for (let at = 0; at < whole.length; at += bytes) whole.set(filler, at);
+    // Of sequences that share rows the first has the last word.
+    for (const { rows, content } of [...this.#sequences].reverse()) {
+      rows.forEach((row, t) =>
+        whole.set(content.subarray(t * bytes, (t + 1) * bytes), row * bytes)
+      );
     }
-    fillTo(this.#bytes.length / rowBytes);
-    return tensor("float32", this.prefix.dims, this.#bytes);
+    return tensor("float32", this.prefix.dims, whole);
   }
 }
 
 interface Sequence {
   readonly key: ActivationKey;
-  /** Its first row. */
-  readonly start: number;
-  readonly tokens: number;
+  /** The row of each of its tokens. */
+  readonly rows: readonly number[];
+  /** What is kept of it: those rows one after the other. */
+  readonly content: Uint8Array;
 }
 
-/** The sequences that have tokens, in the order of their rows. */
+/** The sequences that have tokens. */
 function sequencesOf({ prefix, batch, packing, arithmetic }: PrefixUse): Sequence[] | undefined {
   if (prefix.packed && packing === undefined) return undefined;
   const { inputIds, attentionMask, tokenTypeIds } = batch;
   const { numeric, sliced } = arithmetic;
   const [count, length] = inputIds.dims;
   const mask = toNumbers(attentionMask);
+  const rowOf = prefix.packed ? toNumbers(packing!.rowOf) : undefined;
+  const rowBytes = prefix.width * Float32Array.BYTES_PER_ELEMENT;
   const sequences: Sequence[] = [];
-  let packedRow = 0;
   for (let s = 0; s < count; s++) {
     let tokens = 0;
     while (tokens < length && Number(mask[s * length + tokens]) !== 0) tokens++;
@@ -124,8 +121,9 @@ function sequencesOf({ prefix, batch, packing, arithmetic }: PrefixUse): Sequenc
       hash.update(ids.bytes.subarray(s * length * idBytes, (s * length + tokens) * idBytes));
     }
     const key = hash.digest("hex").slice(0, 32);
-    sequences.push({ key, start: prefix.packed ? packedRow : s * length, tokens });
-    packedRow += tokens;
+    const places = Array.from({ length: tokens }, (_, t) => s * length + t);
+    const rows = places.map((place) => Number(rowOf?.[place] ?? place));
+    sequences.push({ key, rows, content: new Uint8Array(tokens * rowBytes) });
   }
   return sequences.length === 0 ? undefined : sequences;
 }

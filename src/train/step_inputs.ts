@@ -1,5 +1,5 @@
 /** What a step is fed of a batch. */
-import { packedRows, type Packing, packingOf } from "../data/packing.ts";
+import { type Packing, packingOf, type PackingRules, rowsOf } from "../data/packing.ts";
 import {
   rowBucket,
   type Targets,
@@ -10,7 +10,7 @@ import {
 import { float32, int64, type Tensor } from "../graph/tensor.ts";
 import { DROPOUT_SEED } from "../plan/dropout.ts";
 import { TOKEN_INPUTS } from "../plan/inputs.ts";
-import { LABELS, PACKED_PLACES, PACKED_ROWS, ROW_WEIGHTS } from "../plan/names.ts";
+import { FIRST_ROWS, LABELS, PACKED, ROW_WEIGHTS, SHARED } from "../plan/names.ts";
 import { TARGET_ROWS } from "../plan/select_rows.ts";
 
 /** A batch and what is worked out of it once for all that it is used for. */
@@ -24,32 +24,37 @@ export interface Prepared {
 /**
  * Prepares the parts of a batch, those with targets: all for one shape where they have as many
  * sequences, for whoever has least would wait for the others anyway.
- *
- * @param packs whether padding may be left out
  */
-export function prepareParts(parts: readonly TokenBatch[], packs: boolean): Prepared[] {
+export function prepareParts(parts: readonly TokenBatch[], rules: PackingRules): Prepared[] {
   const counted = parts.map((batch) => ({ batch, count: targetsOf(batch).count }))
     .filter(({ count }) => count > 0);
   const targetRows = rowBucket(Math.max(...counted.map(({ count }) => count)));
-  const rows = packedRows(Math.max(...counted.map(({ batch }) => batch.tokenCount)));
-  return counted.map(({ batch }) => ({
+  const packed = rules.packs ? counted.map(({ batch }) => rowsOf(batch, rules)) : [];
+  const rows = Math.max(...packed.map(({ least }) => least));
+  return counted.map(({ batch }, i) => ({
     batch,
     targets: targetsOf(batch, () => targetRows),
-    packing: packs ? packingOf(batch, rows) : undefined,
+    packing: rules.packs ? packingOf(packed[i], rows) : undefined,
   }));
 }
 
 /** {@linkcode prepareParts} of a batch that is computed as one, with or without targets. */
-export function prepare(batch: TokenBatch, packs: boolean): Prepared {
+export function prepare(batch: TokenBatch, rules: PackingRules): Prepared {
   return {
     batch,
     targets: targetsOf(batch, rowBucket),
-    packing: packs ? packingOf(batch) : undefined,
+    packing: rules.packs ? packingOf(rowsOf(batch, rules)) : undefined,
   };
 }
 
 /** Inputs that a step may have beside those of the user's graph. */
-export const STEP_INPUTS = new Set([LABELS, ROW_WEIGHTS, TARGET_ROWS, DROPOUT_SEED]);
+export const STEP_INPUTS = new Set([
+  LABELS,
+  ROW_WEIGHTS,
+  TARGET_ROWS,
+  FIRST_ROWS,
+  DROPOUT_SEED,
+]);
 
 /**
  * Everything a step may feed from a batch.
@@ -65,8 +70,11 @@ export function batchInputs(
     [ROW_WEIGHTS, float32([targets.rows], targets.weights)],
   ]);
   if (packing !== undefined) {
-    inputs.set(PACKED_PLACES, packing.places);
-    inputs.set(PACKED_ROWS, packing.rowOf);
+    const { places, rowOf, firstOf } = packing;
+    const names = firstOf === undefined ? PACKED : SHARED;
+    inputs.set(names.places, places);
+    inputs.set(names.rows, rowOf);
+    if (firstOf !== undefined) inputs.set(FIRST_ROWS, firstOf);
   }
   for (const name of TOKEN_INPUTS) {
     inputs.set(name, tokenInput(name, batch, types.get(name)?.dtype)!);

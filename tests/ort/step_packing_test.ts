@@ -44,3 +44,71 @@ for (const [model, objective] of Object.entries(STEP_MODELS)) {
     assert(share < rows + (1 - rows) / 2, `${share} of the bytes for ${rows} of the rows`);
   });
 }
+
+/** Rows of the lengths above, the first two, the next two and the last two of which begin alike. */
+function rowsWithPrefixes() {
+  const rows = rowsOf(LENGTHS);
+  const shared = [[4, 4], [3, 3], [7, 7]].flat();
+  return rows.map((row, r) => ({
+    ...row,
+    ids: row.ids.map((id, t) => t === 0 ? 9 : t < shared[r] ? rows[r - r % 2].ids[t] ?? id : id),
+  }));
+}
+
+for (const name of ["tiny-llama-genai-int4", "tiny-llama-torch-fp32"] as const) {
+  const batch = batchOf(rowsWithPrefixes(), 40, "causal");
+
+  Deno.test(`accumulate() that computes shared prefixes once gives the gradient of each sequence by itself, ${name}`, async () => {
+    using runner = createOrtRunner({ threads: 1 });
+    for (const numeric of ["exact", "fast"] as const) {
+      for (const keepBytes of [0, 1e8]) {
+        using sharing = stepOn(runner, name, { numeric, keepBytes, halves: false });
+        using separate = stepOn(runner, name, {
+          ...{ numeric, keepBytes, halves: false, sharesPrefixes: false },
+        });
+        const use = { passes: ["training"], numeric } as const;
+        const [fewer, all] = [sharing, separate].map((step) =>
+          step.planOf(batch, use).options.packedRows!
+        );
+        assert(fewer < all, `${fewer} of ${all} rows`);
+        const found = await gradientsOf(sharing, [batch]);
+        const expected = await gradientsOf(separate, [batch]);
+        const off = Math.abs(found.loss - expected.loss) / expected.loss;
+        assert(off <= 1e-6, `loss off by ${off}`);
+        const { parameter, error } = gradientDistance(found, expected);
+        // In 8 bits a sum of cotangents is rounded once, where each was.
+        const most = numeric === "exact" ? 1e-5 : 3e-2;
+        assert(error <= most, `${numeric}: gradient of ${parameter} off by ${error}`);
+      }
+    }
+  });
+
+  Deno.test(`accumulate() of parts beside each other computes once what a part's sequences begin with, ${name}`, async () => {
+    using runner = createOrtRunner({ threads: 2 });
+    using sharing = stepOn(runner, name, { lanes: 2, keepBytes: 1e8, halves: false });
+    using separate = stepOn(runner, name, { sharesPrefixes: false });
+    const found = await gradientsOf(sharing, [batch]);
+    const expected = await gradientsOf(separate, [batch]);
+    const off = Math.abs(found.loss - expected.loss) / expected.loss;
+    assert(off <= 1e-6, `loss off by ${off}`);
+    const { parameter, error } = gradientDistance(found, expected);
+    assert(error <= 1e-5, `gradient of ${parameter} off by ${error}`);
+  });
+
+  Deno.test(`evaluate() that computes shared prefixes once gives the loss of each sequence by itself, ${name}`, async () => {
+    using runner = createOrtRunner({ threads: 2 });
+    using sharing = stepOn(runner, name);
+    using separate = stepOn(runner, name, { sharesPrefixes: false });
+    const [found, expected] = [await sharing.evaluate(batch), await separate.evaluate(batch)];
+    const off = Math.abs(found.lossSum / expected.lossSum - 1);
+    assert(off <= 1e-6, `loss off by ${off}`);
+  });
+
+  Deno.test(`accumulate() shares no prefix under dropout, ${name}`, () => {
+    using runner = createOrtRunner({ threads: 1 });
+    using step = stepOn(runner, name, { dropout: 0.1 });
+    const shared = (dropout: number) =>
+      step.planOf(batch, { passes: ["training"], dropout }).options.sharesPrefixes;
+    assertEquals([shared(0), shared(0.1)], [true, false]);
+  });
+}

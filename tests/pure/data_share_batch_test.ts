@@ -62,3 +62,28 @@ Deno.test("shareBatch() of more sequences than parts differs by one sequence at 
   const parts = shareBatch(batchOf([4, 5, 4, 5, 4, 5, 4, 5, 4, 5, 4]), 2);
   assertEquals(parts.map(({ inputIds }) => inputIds.dims[0]), [6, 5]);
 });
+
+Deno.test("shareBatch() counts once what a part's sequences begin with, and brings together what begins alike", () => {
+  const begins = [1, 2, 2, 1].map((first) => new Array(6).fill(first));
+  const lengths = [8, 8, 7, 7];
+  const batch = {
+    ...batchOf(lengths),
+    tokenTypeIds: undefined,
+    inputIds: int64(
+      [4, LENGTH],
+      lengths.flatMap((length, s) =>
+        Array.from({ length: LENGTH }, (_, t) => begins[s][t] ?? (t < length ? 10 * s + t : 0))
+      ),
+    ),
+  };
+  const partsOf = (sharesPrefixes: boolean) =>
+    shareBatch(batch, 2, sharesPrefixes).map(({ classIds }) => classIds);
+  assertEquals(partsOf(true), [[0, 3], [1, 2]]);
+  assertEquals(partsOf(false), [[0, 2], [1, 3]]);
+});
+
+Deno.test("shareBatch() exchanges sequences where taking the longest first leaves uneven parts", () => {
+  // The longest first: 8 + 4 + 4 and 7 + 5 + 2.
+  const parts = shareBatch(batchOf([8, 7, 5, 4, 4, 2]), 2);
+  assertEquals(parts.map(({ tokenCount }) => tokenCount), [15, 15]);
+});

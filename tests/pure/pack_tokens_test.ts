@@ -3,9 +3,9 @@ import { int, ints } from "../../src/graph/attributes.ts";
 import { GraphBuilder } from "../../src/graph/builder.ts";
 import { float32, int64, toNumbers } from "../../src/graph/tensor.ts";
 import type { Graph } from "../../src/graph/types.ts";
-import { packingOf } from "../../src/data/packing.ts";
+import { packingOf, rowsOf } from "../../src/data/packing.ts";
 import { inferTraining } from "../../src/ops/registry.ts";
-import { PACKED_PLACES, PACKED_ROWS } from "../../src/plan/names.ts";
+import { PACKED } from "../../src/plan/names.ts";
 import { packTokens } from "../../src/plan/pack_tokens.ts";
 
 const SHAPE = { batch: 2, length: 4 };
@@ -38,7 +38,7 @@ Deno.test("packTokens() runs products and what follows over the packed rows, sum
   assertEquals(shapes(graph, "Relu"), [[1, ROWS, WIDTH]]);
   assertEquals(shapes(graph, "ReduceSum"), [[2, WIDTH]]);
   const inputs = graph.inputs.map(({ name }) => name);
-  assert(inputs.includes(PACKED_PLACES) && inputs.includes(PACKED_ROWS), `${inputs}`);
+  assert(inputs.includes(PACKED.places) && inputs.includes(PACKED.rows), `${inputs}`);
 });
 
 Deno.test("packTokens() leaves what a position takes part in to the padded rows", () => {
@@ -76,7 +76,7 @@ const batchOf = (lengths: readonly number[], length: number) => ({
 });
 
 Deno.test("packingOf() lists real tokens, then padding, and sends padding to the first such row", () => {
-  const packing = packingOf(batchOf([3, 1], 8))!;
+  const packing = packingOf(rowsOf(batchOf([3, 1], 8)))!;
   const places = Array.from(toNumbers(packing.places), Number);
   const rowOf = Array.from(toNumbers(packing.rowOf), Number);
   assertEquals(places.slice(0, 4), [0, 1, 2, 8]);
@@ -85,17 +85,66 @@ Deno.test("packingOf() lists real tokens, then padding, and sends padding to the
 });
 
 Deno.test("packingOf() pads to as many rows as are asked for, or to those that the tokens need", () => {
-  const real = packingOf(batchOf([30, 10], 64))!;
-  const wider = packingOf(batchOf([30, 10], 64), 96)!;
+  const real = packingOf(rowsOf(batchOf([30, 10], 64)))!;
+  const wider = packingOf(rowsOf(batchOf([30, 10], 64)), 96)!;
   assertEquals([real.rows, wider.rows], [48, 96]);
   const [places, more] = [real, wider].map(({ places }) => Array.from(toNumbers(places), Number));
   assertEquals(more.slice(0, 48), places);
   assertEquals(new Set(more.slice(40)), new Set([30]), "padding, again and again");
-  assertEquals(packingOf(batchOf([30, 10], 64), 8)!.rows, 48);
-  assertEquals(packingOf(batchOf([30, 10], 64), 128), undefined);
+  assertEquals(packingOf(rowsOf(batchOf([30, 10], 64)), 8)!.rows, 48);
+  assertEquals(packingOf(rowsOf(batchOf([30, 10], 64)), 128), undefined);
 });
 
 Deno.test("packingOf() is absent where there is next to no padding", () => {
-  assertEquals(packingOf(batchOf([64, 64], 64)), undefined);
-  assertEquals(packingOf(batchOf([64, 62], 64)), undefined);
+  assertEquals(packingOf(rowsOf(batchOf([64, 64], 64))), undefined);
+  assertEquals(packingOf(rowsOf(batchOf([64, 62], 64))), undefined);
+});
+
+/** Sequences of the given ids, padded to `length`. */
+const batchWith = (ids: readonly (readonly number[])[], length: number) => ({
+  ...batchOf(ids.map((row) => row.length), length),
+  inputIds: int64(
+    [ids.length, length],
+    ids.flatMap((row) => Array.from({ length }, (_, t) => row[t] ?? 0)),
+  ),
+});
+
+Deno.test("packingOf() has one row for what several sequences begin with, and returns its cotangent to the first", () => {
+  const batch = batchWith([[7, 8, 9], [7, 8, 5, 6], [4, 8], [7, 8, 5]], 8);
+  const { rows, places, rowOf, firstOf } = packingOf(rowsOf(batch, { sharesPrefixes: true }))!;
+  const numbers = (value: typeof places) => Array.from(toNumbers(value), Number);
+  assertEquals(rows, 16);
+  assertEquals(numbers(places), [0, 1, 2, 10, 11, 16, 17, ...new Array(9).fill(3)]);
+  const rowsWith = (...sequences: readonly (readonly number[])[]) =>
+    sequences.flatMap((row) => [...row, ...new Array(8 - row.length).fill(7)]);
+  assertEquals(numbers(rowOf), rowsWith([0, 1, 2], [0, 1, 3, 4], [5, 6], [0, 1, 3]));
+  assertEquals(
+    numbers(firstOf!).map((row, place) => row === 15 ? undefined : [place, row])
+      .filter((pair) => pair !== undefined),
+    [[0, 0], [1, 1], [2, 2], [10, 3], [11, 4], [16, 5], [17, 6]],
+  );
+});
+
+Deno.test("packingOf() shares nothing between tokens of other types, after a difference or behind padding", () => {
+  const batch = batchWith([[7, 8, 9], [7, 8, 9], [6, 8, 9]], 8);
+  const countOf = (how: Partial<typeof batch> & { tokenTypeIds?: typeof batch.inputIds }) =>
+    rowsOf({ ...batch, ...how }, { sharesPrefixes: true }).places.length;
+  assertEquals(countOf({}), 6);
+  const types = [0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+  assertEquals(countOf({ tokenTypeIds: int64([3, 8], types) }), 8);
+  // The second sequence's first place is padding.
+  const mask = Array.from(toNumbers(batch.attentionMask), Number);
+  [mask[8], mask[11]] = [0, 1];
+  assertEquals(countOf({ attentionMask: int64([3, 8], mask) }), 9);
+});
+
+Deno.test("packingOf() shares rows of sequences without any padding", () => {
+  const batch = batchWith([1, 2, 3, 4].map((last) => [5, 5, 5, 5, 5, 5, 5, last]), 8);
+  const { rows, rowOf, firstOf } = packingOf(rowsOf(batch, { sharesPrefixes: true }))!;
+  assertEquals(rows, 16);
+  assertEquals(Math.max(...Array.from(toNumbers(rowOf), Number)), 10);
+  assertEquals(Array.from(toNumbers(firstOf!), Number).slice(8, 16), [
+    ...[15, 15, 15, 15, 15, 15, 15],
+    8,
+  ]);
 });

@@ -2,8 +2,10 @@ import { assertEquals } from "@std/assert";
 import { batchOf, rowsOf } from "../helpers/training_step.ts";
 import { prepareParts } from "../../src/train/step_inputs.ts";
 
+const RULES = { packs: true, sharesPrefixes: false };
+
 const shapesOf = (lengths: readonly (readonly number[])[], packs = true) =>
-  prepareParts(lengths.map((part) => batchOf(rowsOf(part), 96, "causal")), packs)
+  prepareParts(lengths.map((part) => batchOf(rowsOf(part), 96, "causal")), { ...RULES, packs })
     .map(({ batch, targets, packing }) => [batch.inputIds.dims[0], targets.rows, packing?.rows]);
 
 Deno.test("prepareParts() gives parts of as many sequences one shape: that of the largest", () => {
@@ -17,6 +19,24 @@ Deno.test("prepareParts() gives parts of as many sequences one shape: that of th
 Deno.test("prepareParts() leaves out parts without a target", () => {
   const silent = rowsOf([20]).map((row) => ({ ...row, prompt: 20 }));
   const parts = [batchOf(silent, 96, "causal"), batchOf(rowsOf([20]), 96, "causal")];
-  assertEquals(prepareParts(parts, true).map(({ batch }) => batch), [parts[1]]);
-  assertEquals(prepareParts(parts.slice(0, 1), true), []);
+  assertEquals(prepareParts(parts, RULES).map(({ batch }) => batch), [parts[1]]);
+  assertEquals(prepareParts(parts.slice(0, 1), RULES), []);
+});
+
+Deno.test("prepareParts() makes rows for what the part with most of them computes, prefixes that it shares once", () => {
+  const part = (lengths: readonly number[], prefix: number) =>
+    batchOf(
+      rowsOf(lengths).map((row) => ({
+        ...row,
+        ids: row.ids.map((id, t) => t < prefix ? 3 : id),
+      })),
+      96,
+      "causal",
+    );
+  const parts = [part([60, 70], 40), part([55, 70], 8)];
+  const rowsWith = (sharesPrefixes: boolean) =>
+    prepareParts(parts, { ...RULES, sharesPrefixes }).map(({ packing }) => packing!.rows);
+  // 130 and 125 tokens; 90 and 117 different ones, and one row each for padding and for no place.
+  assertEquals(rowsWith(false), [136, 136]);
+  assertEquals(rowsWith(true), [120, 120]);
 });
