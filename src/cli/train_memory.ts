@@ -9,8 +9,8 @@ import { freeBytes, freeSwapBytes, processMemory } from "../system/memory.ts";
 import { type Fit, fitMemory } from "../train/fit_memory.ts";
 import { keepBudget } from "../train/keep_budget.ts";
 import { laneCount } from "../train/lanes.ts";
-import { partSize, sequencesAtOnce } from "../train/micro_batches.ts";
-import type { PlannedModelOptions } from "../train/planned_options.ts";
+import { type AtOnce, partSize, sequencesAtOnce, tokensEach } from "../train/micro_batches.ts";
+import { packingRules, type PlannedModelOptions } from "../train/planned_options.ts";
 import type { BatchSource } from "../train/step.ts";
 import { readChosenMemory } from "./chosen_memory.ts";
 import { formatBytes } from "./format.ts";
@@ -21,8 +21,9 @@ import type { Terminal } from "./output.ts";
 import type { TrainFlags } from "./train_flags.ts";
 
 /**
- * Tokens that run at once, padding counted, where a batch has more of them: from fewer on products are
- * as quick as they get, what a call costs by itself is little, and memory would grow.
+ * Tokens that run at once, padding counted and what all sequences begin with left out, where a batch has
+ * more of them: from fewer on products are as quick as they get, what a call costs by itself is little,
+ * and memory would grow.
  */
 const TOKENS_AT_ONCE = 1024;
 /** Shortest length that a refusal looks at. */
@@ -46,7 +47,7 @@ export interface MemoryParts {
  * Predicts the run's peak, chooses what is kept and how many sequences run at once, and tells both.
  *
  * @returns the choice, whether weights are made ready for the calls, how many parts of a batch are
- * computed beside each other, and how many tokens run at once where a batch has more
+ * computed beside each other, and how much of a batch runs at once
  * @throws {RefusedError} with the numbers, where nothing fits
  */
 export async function fitTraining(
@@ -54,7 +55,7 @@ export async function fitTraining(
   flags: TrainFlags,
   terminal: Terminal,
 ): Promise<
-  Fit & { readonly tokens: number; readonly readyWeights: boolean; readonly lanes: number }
+  Fit & { readonly atOnce: AtOnce; readonly readyWeights: boolean; readonly lanes: number }
 > {
   const chosen = flags.resume ? readChosenMemory(flags.adapterPath) : undefined;
   const lanes = laneCount(parts.options.runner, parts.lanes ?? chosen?.lanes ?? flags.threads);
@@ -63,7 +64,11 @@ export async function fitTraining(
   const validation = parts.data.validation &&
     await shapesOf(parts.data.validation, lanes, together);
   const [sequences, length] = largest.inputIds.dims;
-  const most = Math.min(sequences, sequencesAtOnce(TOKENS_AT_ONCE, length));
+  const { dropout } = parts.options;
+  const training = { passes: ["training"], dropout, parts: lanes } as const;
+  const { sharesPrefixes } = packingRules(parts.options, training);
+  const usual: AtOnce = { tokens: TOKENS_AT_ONCE, sharesPrefixes };
+  const most = Math.min(sequences, sequencesAtOnce(usual, largest));
   const planned = Math.min(shapes, microSteps(flags));
   const predictPart = memoryPredictor({
     ...parts,
@@ -123,10 +128,12 @@ export async function fitTraining(
   );
   const excess = beyondFree(needed, there);
   if (excess !== undefined) terminal.note(`  ${excess}`);
-  if (fit.sequences === most) return { ...fit, tokens: TOKENS_AT_ONCE, readyWeights, lanes };
-  const tokens = fit.sequences * length;
-  terminal.note(`  batches run ${tokens} tokens at a time and add up their gradients, to fit`);
-  return { ...fit, tokens, readyWeights, lanes };
+  if (fit.sequences === most) return { ...fit, atOnce: usual, readyWeights, lanes };
+  const tokens = fit.sequences * tokensEach(largest, sharesPrefixes);
+  terminal.note(
+    `  batches run ${fit.sequences * length} tokens at a time and add up their gradients, to fit`,
+  );
+  return { ...fit, atOnce: { tokens, sharesPrefixes }, readyWeights, lanes };
 }
 
 /** @param together sequences that the model takes at once, where it takes no other number */
@@ -134,7 +141,8 @@ async function shapesOf(data: BatchSource<TokenBatch>, lanes: number, together?:
   const { largest, shapes } = data instanceof Batches
     ? await batchShapes(
       data,
-      (sequences, length) => partSize(sequences, sequencesAtOnce(TOKENS_AT_ONCE, length), lanes),
+      (sequences, length) =>
+        partSize(sequences, Math.max(1, Math.floor(TOKENS_AT_ONCE / length)), lanes),
     )
     : { largest: await data.batch(0, 0), shapes: 1 };
   return { largest: sliceBatch(largest, 0, together ?? Infinity), shapes };

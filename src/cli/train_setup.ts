@@ -148,7 +148,7 @@ export async function setUpTraining(
   const { opened, choice } = await chooseNumeric(first, open, batch, terminal, cut);
   untilChosen.move();
   const step = resources.use(opened.step);
-  const { keepBytes, sequences, tokens, lanes } = opened.fit;
+  const { keepBytes, sequences, atOnce, lanes } = opened.fit;
   const used = { ...forms, rotated: opened.arithmetic.rotated, sliced: opened.step.sliced };
   const optimizer = resources.use(
     await graphOptimizer(runner, step.parameters, {
@@ -176,7 +176,7 @@ export async function setUpTraining(
   step.forgetComparisons();
   const kept = resources.move();
   return {
-    model: new MicroBatches(step, tokens, lanes, cut),
+    model: new MicroBatches(step, atOnce, lanes, cut),
     optimizer,
     data: data.train,
     validation: data.validation,

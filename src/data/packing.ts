@@ -6,6 +6,7 @@
  * with, as a chat template's: those may be one row for all of them.
  */
 import { int64, type Tensor, toNumbers } from "../graph/tensor.ts";
+import { stepAt } from "./buckets.ts";
 import { commonLength, tokenKeys } from "./prefixes.ts";
 import type { TokenBatch } from "./targets.ts";
 
@@ -22,6 +23,8 @@ export interface Packing {
    * which no place has, so that its cotangent is zero: that of padding is nearly zero, and slow. Absent where no row has several places.
    */
   readonly firstOf?: Tensor;
+  /** Tokens that all sequences begin with, as far as they are worth a part of attention's own; else 0. */
+  readonly common: number;
 }
 
 /** How the tokens of a batch are packed. */
@@ -39,6 +42,8 @@ export interface BatchRows {
   /** By place in [batch · length]: its row; `undefined` for padding. */
   readonly rowOf: readonly (number | undefined)[];
   readonly isShared: boolean;
+  /** Tokens that all sequences begin with, where rows are shared. */
+  readonly common: number;
   /** The least number of rows that a graph is made for: there is one for padding, and one for no place. */
   readonly least: number;
 }
@@ -53,11 +58,13 @@ export function rowsOf(
   const isShared = sharesPrefixes && sequences > 1;
   const keys = isShared ? tokenKeys(batch) : [];
   const places: number[] = [];
+  let commonToAll = isShared ? keys[0].length : 0;
   const rowOf = new Array<number | undefined>(sequences * length).fill(undefined);
   for (let s = 0; s < sequences; s++) {
     let [nearest, common] = [0, 0];
     for (let earlier = 0; isShared && earlier < s; earlier++) {
       const length = commonLength(keys[s], keys[earlier]);
+      if (earlier === 0) commonToAll = Math.min(commonToAll, length);
       if (length > common) [nearest, common] = [earlier, length];
     }
     for (let t = 0; t < length; t++) {
@@ -67,7 +74,8 @@ export function rowsOf(
       else rowOf[place] = places.push(place) - 1;
     }
   }
-  return { places, rowOf, isShared, least: packedRows(places.length + (isShared ? 1 : 0)) };
+  const least = packedRows(places.length + (isShared ? 1 : 0));
+  return { places, rowOf, isShared, common: commonToAll, least };
 }
 
 /** Share of a batch's places below which leaving out the padding pays for moving rows about. */
@@ -75,11 +83,13 @@ const WORTHWHILE = 0.95;
 
 /**
  * @param rows at least as many as the batch needs
+ * @param begin at most as many tokens as all sequences begin with
  * @returns `undefined` where too few of the batch's places are left out
  */
 export function packingOf(
-  { places, rowOf, isShared, least }: BatchRows,
+  { places, rowOf, isShared, common, least }: BatchRows,
   rows = least,
+  begin = common,
 ): Packing | undefined {
   const total = rowOf.length;
   rows = Math.max(rows, least);
@@ -94,7 +104,17 @@ export function packingOf(
     places: int64([rows], filled),
     rowOf: int64([total], rowOf.map((row) => row ?? count)),
     ...(isShared && { firstOf: int64([total], firstOf()) }),
+    common: commonBucket(Math.min(begin, common)),
   };
+}
+
+/** Beginnings that attention computes once: fewer tokens are not worth taking them apart. */
+const LEAST_COMMON = 16;
+
+/** Fewer tokens, so that few shapes come of it. */
+function commonBucket(tokens: number): number {
+  const step = stepAt(tokens, 8, 8);
+  return tokens < LEAST_COMMON ? 0 : Math.floor(tokens / step) * step;
 }
 
 /** Rows are made up to a multiple of so many: few numbers, few shapes. */

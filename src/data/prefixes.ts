@@ -37,3 +37,10 @@ export function commonLength(a: TokenKeys, b: TokenKeys): number {
   while (common < most && a[common] === b[common]) common++;
   return common;
 }
+
+/** How many tokens all sequences of a batch begin with; 0 of one alone. */
+export function commonTokens(batch: TokenBatch): number {
+  const [first, ...others] = tokenKeys(batch);
+  if (others.length === 0) return 0;
+  return Math.min(...others.map((keys) => commonLength(first, keys)));
+}

@@ -9,6 +9,7 @@ import { oncePerGraph } from "../graph/once_per_graph.ts";
 import { prune, readBy } from "../graph/passes/prune.ts";
 import { quantizeConstants } from "../graph/passes/quantize_constants.ts";
 import { type Graph, type Model, type Node, operatorName } from "../graph/types.ts";
+import { setCommonTokens } from "../ops/contrib/attention_core.ts";
 import { type DequantForm, setDequantForm } from "../ops/dequantize.ts";
 import { constantsAsInitializers } from "../ops/constant.ts";
 import { inlineIf } from "../ops/if.ts";
@@ -37,6 +38,8 @@ export interface LowerOptions {
   readonly dropout?: number;
   /** How 4- and 8-bit blocks are dequantised; default `gather_block`. */
   readonly dequantForm?: DequantForm;
+  /** How many tokens all sequences begin with that causal attention computes once; default 0. */
+  readonly commonTokens?: number;
 }
 
 /**
@@ -72,6 +75,7 @@ export function lowerSource(
 ): Graph {
   const b = new GraphBuilder(inferTraining);
   if (options.dequantForm !== undefined) setDequantForm(b, options.dequantForm);
+  setCommonTokens(b, options.commonTokens ?? 0);
   for (const { name } of source.inputs) {
     if (source.initializers.has(name)) continue;
     if (name.endsWith(MASK_SUFFIX)) continue;

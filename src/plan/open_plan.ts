@@ -19,11 +19,17 @@ export function* neighbourPlans(model: Model, { options }: TrainingPlan): Iterab
     if (other !== undefined) yield planTraining(model, other);
     return;
   }
-  const longer = neighbour(options, options.length + LENGTH_STEP);
+  const step = stepOf(options);
+  const longer = neighbour(options, options.length + step, LENGTH_STEP);
   const plan = longer && planWithinPositions(model, longer);
   if (plan !== undefined) yield plan;
-  const shorter = neighbour(options, options.length - LENGTH_STEP);
+  const shorter = neighbour(options, options.length - step, -LENGTH_STEP);
   if (shorter !== undefined) yield planTraining(model, shorter);
+}
+
+/** Where sequences begin alike, both that and what comes after it becomes longer or shorter. */
+function stepOf({ commonTokens = 0 }: PlanOptions): number {
+  return commonTokens > 0 ? 2 * LENGTH_STEP : LENGTH_STEP;
 }
 
 /** A plan, unless the model ends at a smaller length: only its graph tells how many tokens it takes. */
@@ -40,19 +46,26 @@ function planWithinPositions(model: Model, options: PlanOptions): TrainingPlan |
  * All sizes are others, so that nothing looks fixed that is not. A single sequence stays single:
  * graphs of one are of their own kind.
  *
+ * @param more tokens that sequences begin with, where they begin alike
  * @returns the options of another length, or `undefined` where it leaves no token
  */
-function neighbour(options: PlanOptions, length: number): PlanOptions | undefined {
-  const { targetRows, packedRows } = options;
+function neighbour(
+  options: PlanOptions,
+  length: number,
+  more = 0,
+): PlanOptions | undefined {
+  const { targetRows, packedRows, commonTokens = 0 } = options;
+  const otherCommon = commonTokens && commonTokens + more;
   const batch = options.batch === 1 ? 1 : options.batch + 1;
   const otherPacked = packedRows === undefined ? undefined : otherRows(packedRows, batch * length);
-  if (length < 1 || otherPacked === 0) return undefined;
+  if (length < 1 || otherPacked === 0 || commonTokens > 0 && otherCommon <= 0) return undefined;
   return {
     ...options,
     batch,
     length,
     targetRows: targetRows === undefined ? undefined : targetRows + 1,
     packedRows: otherPacked,
+    commonTokens: otherCommon,
   };
 }
 

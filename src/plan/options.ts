@@ -63,6 +63,8 @@ export interface PlanOptions extends BatchShape, PlanSettings {
    * what runs the sums must do so on one thread. Default false.
    */
   readonly sharesPrefixes?: boolean;
+  /** Tokens that all sequences begin with and that attention computes once; default 0. */
+  readonly commonTokens?: number;
   /**
    * Whether what calls make of weights alone is made by calls of its own, for several parts of a batch
    * at once; default false.
@@ -76,9 +78,9 @@ export interface PlanOptions extends BatchShape, PlanSettings {
 
 /** Equal for options of one run that give the same plan: what differs from batch to batch. */
 export function keyOf(options: PlanOptions): string {
-  const { passes, batch, length, packedRows, targetRows } = options;
+  const { passes, batch, length, packedRows, targetRows, commonTokens } = options;
   const { keepBytes, halves, dropout, numeric, sliced, sharesPrefixes, sharesWeights } = options;
-  const shape = [batch, length, packedRows, targetRows, sharesPrefixes];
+  const shape = [batch, length, packedRows, targetRows, commonTokens, sharesPrefixes];
   return [passes, ...shape, keepBytes, halves, dropout, numeric, sliced, sharesWeights]
     .join();
 }

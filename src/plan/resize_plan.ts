@@ -36,10 +36,10 @@ export type TemplateSpan = typeof TEMPLATE_SPANS[number];
  * @returns `undefined` where there are none, or nothing to exchange
  */
 export function templateRows(
-  { batch, length, packedRows, targetRows }: PlanOptions,
+  { batch, length, packedRows, targetRows, commonTokens = 0 }: PlanOptions,
   span: TemplateSpan = "half octave",
 ): PlanRows | undefined {
-  const sizes = [batch, length];
+  const sizes = [batch, length, ...(commonTokens > 0 ? [commonTokens] : [])];
   const places = batch * length;
   // Packed rows are fewer than the places that they are taken from.
   const packed = packedRows &&

@@ -1,23 +1,31 @@
 /** Batches taken a few tokens at a time, for less memory. */
+import { commonTokens } from "../data/prefixes.ts";
 import { type RowCut, together } from "../data/row_cuts.ts";
 import { cutBatch } from "../data/slice_batch.ts";
 import type { TokenBatch } from "../data/targets.ts";
 import type { BatchLoss, Evaluation, Parameter, StepModel, Upcoming } from "./step.ts";
 
+/** How much of a batch runs at once. */
+export interface AtOnce {
+  /** At least 1, padding counted; without what all sequences begin with where that is computed once. */
+  readonly tokens: number;
+  /** Whether it is. */
+  readonly sharesPrefixes?: boolean;
+}
+
 /**
- * The model with every batch cut into parts of at most `tokens` tokens, padding counted, or of one
- * sequence. Losses and gradients are sums over target tokens, so that the parts' sums are the batch's.
+ * The model with every batch cut into parts of so many tokens at most, or of one sequence. Losses and
+ * gradients are sums over target tokens, so that the parts' sums are the batch's.
  */
 export class MicroBatches implements StepModel<TokenBatch> {
   /**
-   * @param tokens at least 1
    * @param lanes parts that the model computes beside each other: what it is given has as many
    *   sequences for each
    * @param cut which sequences run together
    */
   constructor(
     readonly model: StepModel<TokenBatch>,
-    readonly tokens: number,
+    readonly atOnce: AtOnce,
     readonly lanes = 1,
     readonly cut: RowCut = together,
   ) {}
@@ -74,16 +82,22 @@ export class MicroBatches implements StepModel<TokenBatch> {
   }
 
   #cutByTokens(batch: TokenBatch): TokenBatch[] {
-    const [sequences, length] = batch.inputIds.dims;
-    const most = sequencesAtOnce(this.tokens, length);
+    const [sequences] = batch.inputIds.dims;
+    const most = sequencesAtOnce(this.atOnce, batch);
     if (sequences <= most) return [batch];
     return cutBatch(batch, partSize(sequences, most, this.lanes));
   }
 }
 
-/** Sequences of a length that run at once where so many tokens may. */
-export function sequencesAtOnce(tokens: number, length: number): number {
-  return Math.max(1, Math.floor(tokens / length));
+/** Sequences like those of a batch that run at once; any number where they are all the same. */
+export function sequencesAtOnce({ tokens, sharesPrefixes }: AtOnce, batch: TokenBatch): number {
+  return Math.max(1, Math.floor(tokens / tokensEach(batch, sharesPrefixes)));
+}
+
+/** Tokens of each sequence, padding counted; without those that all begin with where they are shared. */
+export function tokensEach(batch: TokenBatch, sharesPrefixes = false): number {
+  const [, length] = batch.inputIds.dims;
+  return length - (sharesPrefixes ? commonTokens(batch) : 0);
 }
 
 /**

@@ -112,6 +112,7 @@ export function planOptionsFor(
     targetRows: objective === "causal" ? targets.rows : undefined,
     packedRows: packing?.rows,
     sharesPrefixes: packing?.firstOf !== undefined,
+    commonTokens: packing?.common ?? 0,
     trainable,
     keepBytes: keepBytes && Math.floor(keepBytes / parts),
     sharesWeights: parts > FEW_PARTS,

@@ -31,10 +31,11 @@ export function prepareParts(parts: readonly TokenBatch[], rules: PackingRules):
   const targetRows = rowBucket(Math.max(...counted.map(({ count }) => count)));
   const packed = rules.packs ? counted.map(({ batch }) => rowsOf(batch, rules)) : [];
   const rows = Math.max(...packed.map(({ least }) => least));
+  const common = Math.min(...packed.filter(({ isShared }) => isShared).map(({ common }) => common));
   return counted.map(({ batch }, i) => ({
     batch,
     targets: targetsOf(batch, () => targetRows),
-    packing: rules.packs ? packingOf(packed[i], rows) : undefined,
+    packing: rules.packs ? packingOf(packed[i], rows, common) : undefined,
   }));
 }
 

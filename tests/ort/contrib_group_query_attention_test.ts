@@ -146,6 +146,33 @@ for (const [what, options] of Object.entries(TESTS)) {
   Deno.test(`GroupQueryAttention: ${what}`, () => checkFused(gqa(options)));
 }
 
+/** Sequences of packed queries, keys and values that begin with the same tokens. */
+function beginningAlike(test: FusedCase, common: number): FusedCase {
+  const packed = test.inputs[0] as Tensor;
+  const [, tokens, width] = packed.dims;
+  const values = Float32Array.from(toNumbers(packed), Number);
+  for (let s = 1; s < BATCH; s++) values.copyWithin(s * tokens * width, 0, common * width);
+  return { ...test, common, inputs: [float32(packed.dims, values), ...test.inputs.slice(1)] };
+}
+
+for (
+  const [what, common, options] of [
+    ["beginnings", 2, { rotary: { half: SIZE / 2 } }],
+    ["beginnings, window, softcap and sink", 4, {
+      sink: true,
+      attributes: { softcap: float(2), local_window_size: int(3) },
+    }],
+    ["long beginnings with a bias, in blocks", 130, { tokens: 260, bias: [1, 4, 260, 260] }],
+    ["long beginnings with a window, in blocks", 140, {
+      tokens: 150,
+      attributes: { local_window_size: int(20) },
+    }],
+  ] as const satisfies readonly (readonly [string, number, Options])[]
+) {
+  Deno.test(`GroupQueryAttention: ${what} that sequences share`, () =>
+    checkFused(beginningAlike(gqa(options), common)));
+}
+
 Deno.test("GroupQueryAttention: the present cache where something reads it", async () => {
   const test = gqa({ rotary: { half: SIZE / 2 } });
   await checkFused({ ...test, outputs: [0, 1, 2], ignore: undefined });

@@ -39,7 +39,7 @@ for (const [model, objective] of Object.entries(STEP_MODELS)) {
     const batch = batchOf(rowsOf(LENGTHS), 16, objective);
     const whole = await gradientsOf(step, [batch]);
     // Six sequences of 16 tokens, three at a time.
-    assertSame(await gradientsOf(new MicroBatches(step, 64), [batch]), whole);
+    assertSame(await gradientsOf(new MicroBatches(step, { tokens: 64 }), [batch]), whole);
   });
 
   Deno.test(`accumulate() is blind to padding, ${name}`, async () => {

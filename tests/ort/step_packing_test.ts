@@ -95,6 +95,32 @@ for (const name of ["tiny-llama-genai-int4", "tiny-llama-torch-fp32"] as const) 
     assert(error <= 1e-5, `gradient of ${parameter} off by ${error}`);
   });
 
+  Deno.test(`accumulate() attends once to what all sequences begin with, and gives the same gradient, ${name}`, async () => {
+    const cases = [
+      { lanes: 1, common: 20, attended: 16, lengths: [30, 44, 25, 39], length: 48 },
+      { lanes: 2, common: 20, attended: 16, lengths: [30, 44, 25, 39], length: 48 },
+      { lanes: 1, common: 150, attended: 144, lengths: [170, 190], length: 200 },
+    ];
+    for (const { lanes, common, attended, lengths, length } of cases) {
+      using runner = createOrtRunner({ threads: lanes });
+      const rows = rowsOf(lengths).map((row) => ({
+        ...row,
+        ids: row.ids.map((id, t) => t < common ? (t * 31 + 8) % 400 : id),
+      }));
+      const batch = batchOf(rows, length, "causal");
+      using sharing = stepOn(runner, name, { lanes, keepBytes: 1e8, halves: false });
+      using separate = stepOn(runner, name, { sharesPrefixes: false });
+      const { options } = sharing.planOf(batch, { passes: ["logits"] });
+      assertEquals(options.commonTokens, attended);
+      const found = await gradientsOf(sharing, [batch]);
+      const expected = await gradientsOf(separate, [batch]);
+      const off = Math.abs(found.loss - expected.loss) / expected.loss;
+      assert(off <= 1e-6, `loss off by ${off}`);
+      const { parameter, error } = gradientDistance(found, expected);
+      assert(error <= 1e-5, `${common} tokens: gradient of ${parameter} off by ${error}`);
+    }
+  });
+
   Deno.test(`evaluate() that computes shared prefixes once gives the loss of each sequence by itself, ${name}`, async () => {
     using runner = createOrtRunner({ threads: 2 });
     using sharing = stepOn(runner, name);

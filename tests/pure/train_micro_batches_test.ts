@@ -36,7 +36,7 @@ const batch: TokenBatch = {
 
 Deno.test("MicroBatches sums over parts of a batch, each with dropout of its own", async () => {
   const model = new Sums(true);
-  const parts = new MicroBatches(model, 5);
+  const parts = new MicroBatches(model, { tokens: 5 });
   assertEquals(await parts.accumulate(batch, 7), { lossSum: 55, targetCount: 5 });
   assertEquals(model.asked, [[2, 7], [2, 8], [1, 9]]);
   assertEquals(await parts.evaluate(batch), { lossSum: 55, targetCount: 5, correct: 3 });
@@ -44,7 +44,7 @@ Deno.test("MicroBatches sums over parts of a batch, each with dropout of its own
 
 Deno.test("MicroBatches tells of the part that comes next, of the next batch's after the last", async () => {
   const model = new Sums(true);
-  const parts = new MicroBatches(model, 5);
+  const parts = new MicroBatches(model, { tokens: 5 });
   await parts.accumulate(batch, 0);
   assertEquals(model.upcoming.splice(0), [[5, 6, 7, 8], [9, 10], undefined]);
   await parts.accumulate(batch, 0, () => Promise.resolve(batch));
@@ -54,7 +54,7 @@ Deno.test("MicroBatches tells of the part that comes next, of the next batch's a
 Deno.test("MicroBatches takes whole what it may, else parts of about one size, one sequence at least", async () => {
   for (const [tokens, sizes] of [[10, [5]], [9, [3, 2]], [4, [2, 2, 1]], [1, [1, 1, 1, 1, 1]]]) {
     const model = new Sums(true);
-    await new MicroBatches(model, tokens as number).accumulate(batch, 0);
+    await new MicroBatches(model, { tokens: tokens as number }).accumulate(batch, 0);
     assertEquals(model.asked.map(([sequences]) => sequences), sizes);
   }
 });
@@ -70,19 +70,35 @@ Deno.test("MicroBatches gives each of several lanes as many sequences, where tha
     ] as const
   ) {
     const model = new Sums(true);
-    await new MicroBatches(model, tokens, lanes).accumulate(batch, 0);
+    await new MicroBatches(model, { tokens }, lanes).accumulate(batch, 0);
     assertEquals(model.asked.map(([sequences]) => sequences), sizes, `${lanes} lanes, ${tokens}`);
   }
 });
 
+Deno.test("MicroBatches leaves out what all sequences begin with where that is computed once", async () => {
+  // Six tokens each, the first four the same.
+  const alike: TokenBatch = {
+    inputIds: int64([4, 6], [0, 1, 2, 3].flatMap((s) => [9, 9, 9, 9, s, s])),
+    attentionMask: int64([4, 6], new Array(24).fill(1)),
+    tokenCount: 24,
+  };
+  const sizesOf = async (sharesPrefixes: boolean) => {
+    const model = new Sums(true);
+    await new MicroBatches(model, { tokens: 8, sharesPrefixes }).accumulate(alike, 0);
+    return model.asked.map(([sequences]) => sequences);
+  };
+  assertEquals(await sizesOf(false), [1, 1, 1, 1]);
+  assertEquals(await sizesOf(true), [4]);
+});
+
 Deno.test("MicroBatches counts no right answers where the model counts none", async () => {
-  const parts = new MicroBatches(new Sums(false), 6);
+  const parts = new MicroBatches(new Sums(false), { tokens: 6 });
   assertEquals(await parts.evaluate(batch), { lossSum: 55, targetCount: 5 });
 });
 
 Deno.test("MicroBatches widens the model that it cuts batches for, and says whether that changed it", () => {
   const model: Sums & { widen?(): boolean } = new Sums(true);
-  const parts = new MicroBatches(model, 2);
+  const parts = new MicroBatches(model, { tokens: 2 });
   assertEquals(parts.widen(), false);
   let asked = 0;
   model.widen = () => ++asked === 1;

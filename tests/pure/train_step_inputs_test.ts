@@ -39,4 +39,12 @@ Deno.test("prepareParts() makes rows for what the part with most of them compute
   // 130 and 125 tokens; 90 and 117 different ones, and one row each for padding and for no place.
   assertEquals(rowsWith(false), [136, 136]);
   assertEquals(rowsWith(true), [120, 120]);
+  // Attention computes once what is common to each part's; eight tokens are not worth it.
+  const commonWith = (prefixes: readonly [number, number]) =>
+    prepareParts([part([60, 70], prefixes[0]), part([55, 70], prefixes[1])], {
+      ...RULES,
+      sharesPrefixes: true,
+    }).map(({ packing }) => packing!.common);
+  assertEquals(commonWith([40, 8]), [0, 0]);
+  assertEquals(commonWith([40, 30]), [24, 24]);
 });

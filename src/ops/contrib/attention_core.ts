@@ -4,11 +4,12 @@
  * Query heads that share a key head stand in one matrix, [tokens · group, size], so keys and values
  * are never repeated for grouped queries. Causal attention over long sequences goes block of
  * queries by block of queries, each against the keys it can see: fewer products, fewer masked
- * scores, and a fraction of the scores in memory at a time.
+ * scores, and a fraction of the scores in memory at a time. Tokens that all sequences begin with are
+ * attended to once.
  */
 import { int, ints } from "../../graph/attributes.ts";
 import type { GraphBuilder } from "../../graph/builder.ts";
-import { type Block, blockMask, type Causal } from "./attention_masks.ts";
+import { type Block, blockMask, type Causal, cut } from "./attention_masks.ts";
 import { cast, scalarOf } from "./support.ts";
 
 export { biasMask, MASKED } from "./attention_masks.ts";
@@ -38,12 +39,57 @@ export interface AttentionInputs {
   readonly sink?: string;
 }
 
+const COMMON = new WeakMap<GraphBuilder, number>();
+
+/**
+ * Tells `b` that in all that is emitted from now on the first `tokens` tokens of all sequences are the
+ * same: so is what causal attention makes of them.
+ */
+export function setCommonTokens(b: GraphBuilder, tokens: number): void {
+  COMMON.set(b, tokens);
+}
+
 /**
  * Softmax(query · keyᵀ · scale + masks) · value.
  *
  * @returns [B, T, H · valueSize]
  */
 export function attend(b: GraphBuilder, inputs: AttentionInputs): string {
+  const [batch, tokens] = b.dims(inputs.query);
+  const [, keys] = b.dims(inputs.value);
+  const common = COMMON.get(b) ?? 0;
+  const shares = inputs.causal !== undefined && tokens === keys && batch > 1;
+  if (!shares || common === 0 || common >= tokens) return attendFrom(b, inputs, 0);
+  const lengths = b.int64s([common, tokens - common]);
+  const [begin, query] = b.ops("Split", [inputs.query, lengths], 2, { axis: int(1) });
+  const first = attendFrom(b, firstSequence(b, { ...inputs, query: begin }, common), 0);
+  const [, , width] = b.dims(first);
+  const begins = b.op("Expand", [first, b.int64s([batch, common, width])]);
+  const rest = attendFrom(b, { ...inputs, query }, common);
+  return b.op("Concat", [begins, rest], { axis: int(1) });
+}
+
+/** Of one sequence the first tokens, that nothing after them is seen of. */
+function firstSequence(b: GraphBuilder, inputs: AttentionInputs, tokens: number): AttentionInputs {
+  const [batch, length] = b.dims(inputs.key);
+  const begin = (x: string) =>
+    b.op("Slice", [x, b.int64s([0, 0]), b.int64s([1, tokens]), b.int64s([0, 1])]);
+  const ofFirst = (mask: string) =>
+    [[-5, 1, batch], [-3, tokens, length], [-1, tokens, length]].reduce(
+      (x, [axis, to, size]) => cut(b, x, axis, 0, to, size),
+      mask,
+    );
+  return {
+    ...inputs,
+    query: begin(inputs.query),
+    key: begin(inputs.key),
+    value: begin(inputs.value),
+    masks: inputs.masks.map(ofFirst),
+  };
+}
+
+/** {@linkcode attend} where `inputs.query` has the tokens from `offset` on, of all that there are keys of. */
+function attendFrom(b: GraphBuilder, inputs: AttentionInputs, offset: number): string {
   const [batch, tokens, heads, size] = b.dims(inputs.query);
   const [, keys, keyHeads, valueSize] = b.dims(inputs.value);
   const group = heads / keyHeads;
@@ -56,7 +102,7 @@ export function attend(b: GraphBuilder, inputs: AttentionInputs): string {
   const key = b.op("Transpose", [inputs.key], { perm: ints([0, 2, 3, 1]) });
   const value = b.op("Transpose", [inputs.value], { perm: ints([0, 2, 1, 3]) });
 
-  const blocks = blocksOf(tokens, keys, inputs.causal);
+  const blocks = blocksOf(tokens, offset, keys, inputs.causal);
   const rows = b.int64s(blocks.map(({ from, to }) => (to - from) * group));
   const queries = blocks.length === 1
     ? [scaled]
@@ -65,7 +111,7 @@ export function attend(b: GraphBuilder, inputs: AttentionInputs): string {
     const mask = blockMask(b, inputs.masks, inputs.causal, block, [
       batch,
       keyHeads,
-      tokens,
+      offset + tokens,
       group,
       keys,
     ]);
@@ -84,15 +130,20 @@ export function attend(b: GraphBuilder, inputs: AttentionInputs): string {
   return b.reshape(outward, [batch, tokens, heads * valueSize]);
 }
 
-/** Blocks of queries, each with the keys that its queries can see. */
-function blocksOf(tokens: number, keys: number, causal: Causal | undefined): readonly Block[] {
-  const whole = { from: 0, to: tokens, first: 0, last: keys };
-  if (causal === undefined || tokens !== keys) return [whole];
+/** Blocks of the queries from `offset` on, each with the keys that its queries can see. */
+function blocksOf(
+  tokens: number,
+  offset: number,
+  keys: number,
+  causal: Causal | undefined,
+): readonly Block[] {
+  const whole = { from: offset, to: offset + tokens, first: 0, last: keys };
+  if (causal === undefined || offset + tokens !== keys) return [whole];
   const count = Math.min(MOST_BLOCKS, Math.floor(tokens / BLOCK_TOKENS));
   if (count < 2) return [whole];
   return Array.from({ length: count }, (_, i) => {
-    const from = Math.floor(i * tokens / count);
-    const to = Math.floor((i + 1) * tokens / count);
+    const from = offset + Math.floor(i * tokens / count);
+    const to = offset + Math.floor((i + 1) * tokens / count);
     const first = causal.window === undefined ? 0 : Math.max(0, from - causal.window + 1);
     return { from, to, first, last: to };
   });

@@ -91,7 +91,7 @@ export function blockMask(
 }
 
 /** Elements `from` to `to` along an axis counted from the end, unless it is broadcast or whole. */
-function cut(
+export function cut(
   b: GraphBuilder,
   mask: string,
   axis: number,
