@@ -8,22 +8,34 @@ import { loadTrainData } from "../../src/cli/train_data.ts";
 import { TRAIN_FLAGS, type TrainFlags } from "../../src/cli/train_flags.ts";
 import { GuardedText } from "../../src/data/mod.ts";
 import type { TokenBatch } from "../../src/data/targets.ts";
+import { elementCount } from "../../src/graph/tensor.ts";
 import { findModelFile } from "../../src/model/find_model.ts";
 import { loadOnnx } from "../../src/model/load_onnx.ts";
 import { readModelLabels } from "../../src/model/model_labels.ts";
 import { readTextFiles } from "../../src/model/tokenizer_files.ts";
 import { planTraining } from "../../src/plan/plan.ts";
 import type { Runner } from "../../src/runtime/runner.ts";
-import { PlannedModel } from "../../src/train/planned_model.ts";
+import { divideBatch } from "../../src/train/divide_batch.ts";
+import { laneCount } from "../../src/train/lanes.ts";
+import { type PlannedModelOptions, planOptionsFor } from "../../src/train/planned_options.ts";
 import type { BatchSource } from "../../src/train/step.ts";
 import type { Workload } from "../figures/workloads.ts";
 import type { Setting } from "./graft_side.ts";
 import { type StepWork, stepWork } from "./step_work.ts";
 
+/**
+ * What of a step's tokens is computed: each of them, or what sequences begin with once, in the parts
+ * that training divides the batch into.
+ */
+export const COMPUTED = ["every token", "as trained"] as const;
+export type Computed = typeof COMPUTED[number];
+
 export interface WorkloadSteps {
   /** Real tokens of the step. */
   readonly tokens: number;
-  readonly work: Readonly<Record<Setting, StepWork>>;
+  /** Rows that are computed for them, those that pad shapes included. */
+  readonly rows: Readonly<Record<Computed, number>>;
+  readonly work: Readonly<Record<Setting, Readonly<Record<Computed, StepWork>>>>;
 }
 
 /** Plans with all activations kept: what a plan computes twice to save memory is no ceiling's business. */
@@ -44,26 +56,47 @@ export async function workloadSteps(
   );
   const { model, trainable } = addAdapter(base.model, flags, data.labels);
   const forms = await trainingForms(runner, undefined, base.model, "fast");
-  using step = new PlannedModel({
+  const options: PlannedModelOptions = {
     runner,
     model,
     trainable: new Set(trainable.keys()),
     objective: data.task,
     ...forms,
-  });
+    lanes: laneCount(runner, undefined),
+  };
   const batch = await medianBatch(data.train);
-  const shape = step.planOf(batch).options;
-  const workOf = (numeric: Setting) =>
-    stepWork(
+  const whole = { ...options, lanes: 1, sharesPrefixes: false };
+  const divided = {
+    "every token": divideBatch(whole, batch),
+    "as trained": divideBatch(options, batch),
+  };
+  const workOf = (numeric: Setting, computed: Computed) => {
+    const { parts, use } = divided[computed];
+    const sliced = numeric === "exact" && forms.sliced;
+    const calls = parts.flatMap((part) =>
       planTraining(model, {
-        ...{ ...shape, numeric },
-        sliced: numeric === "exact" && forms.sliced,
+        ...planOptionsFor(options, part, { ...use, numeric, sliced }),
         keepBytes: Number.MAX_SAFE_INTEGER,
         readyWeights: true,
-      })
-        .training.calls,
+      }).training.calls
     );
-  return { tokens: batch.tokenCount, work: { exact: workOf("exact"), fast: workOf("fast") } };
+    return stepWork(calls);
+  };
+  const both = <T>(of: (computed: Computed) => T) =>
+    Object.fromEntries(COMPUTED.map((computed) => [computed, of(computed)])) as Record<Computed, T>;
+  return {
+    tokens: batch.tokenCount,
+    rows: both((computed) =>
+      divided[computed].parts.reduce(
+        (sum, { packing, batch }) => sum + (packing?.rows ?? elementCount(batch.inputIds.dims)),
+        0,
+      )
+    ),
+    work: {
+      exact: both((computed) => workOf("exact", computed)),
+      fast: both((computed) => workOf("fast", computed)),
+    },
+  };
 }
 
 async function medianBatch(source: BatchSource<TokenBatch>): Promise<TokenBatch> {

@@ -135,6 +135,8 @@ Deno.test("ticks() are round values between the ends", () => {
 Deno.test("verdict() tells what forbids a goal: the products, or the passes beside them", () => {
   const bounds = {
     setting: "exact" as const,
+    computed: "as trained" as const,
+    rows: 480,
     products: 600,
     withPasses: 450,
     seconds: { products: 1, passes: 1 / 3 },
