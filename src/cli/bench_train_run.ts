@@ -83,7 +83,9 @@ export async function benchTraining(
       : {}),
   });
   const times = await timeSteps(setup, clock, flags.steps);
-  const beside = shareBatch(await setup.data.batch(0, 0), setup.memory?.lanes ?? 1).length;
+  const first = await setup.data.batch(0, 0);
+  const isCausal = first.labels !== undefined;
+  const beside = shareBatch(first, setup.memory?.lanes ?? 1, isCausal).length;
   const { batchSize, length, numLayers, rank } = configuration;
   return {
     machine: machine(runner),

@@ -1,6 +1,7 @@
 /** What a training run will take, said before its first step, and what it keeps so that it fits. */
 import { Batches } from "../data/mod.ts";
 import { batchShapes } from "../data/largest_batch.ts";
+import { rowsOf } from "../data/packing.ts";
 import { firstTokens, sliceBatch } from "../data/slice_batch.ts";
 import type { TokenBatch } from "../data/targets.ts";
 import { RefusedError } from "../errors.ts";
@@ -60,13 +61,15 @@ export async function fitTraining(
   const chosen = flags.resume ? readChosenMemory(flags.adapterPath) : undefined;
   const lanes = laneCount(parts.options.runner, parts.lanes ?? chosen?.lanes ?? flags.threads);
   const { sequences: together } = fixedShape(parts.options.model.graph);
-  const { largest, shapes } = await shapesOf(parts.data.train, lanes, together);
-  const validation = parts.data.validation &&
-    await shapesOf(parts.data.validation, lanes, together);
-  const [sequences, length] = largest.inputIds.dims;
   const { dropout } = parts.options;
-  const training = { passes: ["training"], dropout, parts: lanes } as const;
-  const { sharesPrefixes } = packingRules(parts.options, training);
+  const { sharesPrefixes } = packingRules(parts.options, { dropout });
+  const computed = sharesPrefixes
+    ? (batch: TokenBatch) => rowsOf(batch, { sharesPrefixes }).places.length
+    : undefined;
+  const { largest, shapes } = await shapesOf(parts.data.train, { lanes, together, computed });
+  const validation = parts.data.validation &&
+    await shapesOf(parts.data.validation, { lanes, together, computed });
+  const [sequences, length] = largest.inputIds.dims;
   const usual: AtOnce = { tokens: TOKENS_AT_ONCE, sharesPrefixes };
   const most = Math.min(sequences, sequencesAtOnce(usual, largest));
   const planned = Math.min(shapes, microSteps(flags));
@@ -136,13 +139,19 @@ export async function fitTraining(
   return { ...fit, atOnce: { tokens, sharesPrefixes }, readyWeights, lanes };
 }
 
-/** @param together sequences that the model takes at once, where it takes no other number */
-async function shapesOf(data: BatchSource<TokenBatch>, lanes: number, together?: number) {
+async function shapesOf(data: BatchSource<TokenBatch>, { lanes, together, computed }: {
+  readonly lanes: number;
+  /** Sequences that the model takes at once, where it takes no other number. */
+  readonly together?: number;
+  /** How many of a batch's tokens are computed, where that is not all. */
+  readonly computed?: (batch: TokenBatch) => number;
+}) {
   const { largest, shapes } = data instanceof Batches
     ? await batchShapes(
       data,
       (sequences, length) =>
         partSize(sequences, Math.max(1, Math.floor(TOKENS_AT_ONCE / length)), lanes),
+      computed,
     )
     : { largest: await data.batch(0, 0), shapes: 1 };
   return { largest: sliceBatch(largest, 0, together ?? Infinity), shapes };

@@ -16,28 +16,38 @@ export interface BatchShapes {
   readonly shapes: number;
 }
 
+/** Batches of the most tokens that are looked into for how many of them are computed. */
+const LOOKED_INTO = 8;
+
 /**
- * Looks at the lengths of all rows; the tokens of one batch alone are read.
+ * Looks at the lengths of all rows; the tokens of few batches are read.
  *
  * @param atOnce how many of a batch's sequences of a length run at once
+ * @param computed how many of a batch's tokens are computed, where that is not all
  */
 export async function batchShapes(
   batches: Batches,
   atOnce: (sequences: number, length: number) => number,
+  computed?: (batch: Batch) => number,
 ): Promise<BatchShapes> {
   const { rows, options } = batches;
   const shapes = new Set<string>();
-  let largest = 0;
-  let most = -1;
+  const sizes: { readonly i: number; readonly size: number }[] = [];
   batches.rowsOf(0).forEach((chosen, i) => {
     const counts = Array.from(chosen, (row) => rows.tokenCount(row));
     const length = bucketFor(options.buckets, Math.max(1, ...counts));
     const tokens = counts.reduce((sum, count) => sum + count, 0);
     shapes.add(`${chosen.length}×${length}, ${Math.ceil(8 * Math.log2(Math.max(1, tokens)))}`);
     const share = atOnce(chosen.length, length) / chosen.length;
-    const size = share * (tokens + PADDING * (chosen.length * length - tokens));
-    if (size <= most) return;
-    [most, largest] = [size, i];
+    sizes.push({ i, size: share * (tokens + PADDING * (chosen.length * length - tokens)) });
   });
-  return { largest: await batches.batch(0, largest), shapes: shapes.size };
+  sizes.sort((a, b) => b.size - a.size || a.i - b.i);
+  let largest = await batches.batch(0, sizes[0]?.i ?? 0);
+  if (computed !== undefined) {
+    for (const { i } of sizes.slice(1, LOOKED_INTO)) {
+      const batch = await batches.batch(0, i);
+      if (computed(batch) > computed(largest)) largest = batch;
+    }
+  }
+  return { largest, shapes: shapes.size };
 }

@@ -23,9 +23,10 @@ export function shareBatch(
   const [sequences] = batch.inputIds.dims;
   if (shares <= 1 || sequences < shares) return [batch];
   const tokens = tokenCounts(batch.attentionMask);
-  const parts = divide(tokens, shares, new SharedTokens(sharesPrefixes ? tokenKeys(batch) : []));
+  const shared = new SharedTokens(sharesPrefixes ? tokenKeys(batch) : []);
+  const parts = divide(tokens, shares, shared);
   const longest = Math.max(...parts.map(({ sum }) => sum));
-  const whole = tokens.reduce((sum, count) => sum + count, 0);
+  const whole = computedOf([...tokens.keys()], tokens, shared);
   if (whole < (1 - WAITED) * shares * longest) return [batch];
   return parts.map(({ rows }) =>
     pickRows(batch, rows, rows.reduce((sum, row) => sum + tokens[row], 0))
@@ -84,9 +85,10 @@ function evenOut(parts: readonly Part[], tokens: readonly number[], shared: Shar
   const largest = parts.reduce((a, b) => b.sum > a.sum ? b : a);
   const mean = parts.reduce((sum, part) => sum + part.sum, 0) / parts.length;
   if (largest.sum <= (1 + UNEVEN) * mean) return false;
-  const partOf = (rows: readonly number[]): Part => ({ rows: [...rows], sum: sumOf(rows) });
-  const sumOf = (rows: readonly number[]) =>
-    rows.reduce((sum, row, i) => sum + tokens[row] - shared.most(row, rows.slice(0, i)), 0);
+  const partOf = (rows: readonly number[]): Part => ({
+    rows: [...rows],
+    sum: computedOf(rows, tokens, shared),
+  });
   let least = largest.sum;
   let exchanged: readonly (readonly [Part, Part])[] = [];
   for (const other of parts) {
@@ -107,6 +109,15 @@ function evenOut(parts: readonly Part[], tokens: readonly number[], shared: Shar
     part.sum = sum;
   }
   return exchanged.length > 0;
+}
+
+/** Tokens that sequences have to compute together. */
+function computedOf(
+  rows: readonly number[],
+  tokens: readonly number[],
+  shared: SharedTokens,
+): number {
+  return rows.reduce((sum, row, i) => sum + tokens[row] - shared.most(row, rows.slice(0, i)), 0);
 }
 
 /** How many tokens each two sequences of a batch begin with in common. */

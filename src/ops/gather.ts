@@ -49,7 +49,7 @@ function gatherDims(node: Node, inputs: readonly (Known | undefined)[]) {
   return { axis, dims: [...dims.slice(0, axis), ...indices.dims, ...dims.slice(axis + 1)] };
 }
 
-/** How the cotangent of a Gather along axis 0 goes back: by another Gather, or summed on one thread. */
+/** How the cotangent of a Gather along axis 0 goes back: by another Gather, or by sums of whole rows. */
 type Transpose = { readonly indices: string } | "sum";
 
 const TRANSPOSES = new WeakMap<GraphBuilder, Map<string, Transpose>>();
@@ -63,8 +63,9 @@ export function declareTranspose(b: GraphBuilder, indices: string, transpose: st
 }
 
 /**
- * Tells `b` that what undoes a Gather along axis 0 by `indices`, which pick rows several times, runs on
- * one thread: there ScatterND adds whole rows in order, many times as fast as ScatterElements.
+ * Tells `b` that ScatterND may undo a Gather along axis 0 by `indices`, which pick rows several times:
+ * it adds whole rows, many times as fast as ScatterElements. One vector of indices is for one thread
+ * alone; of a matrix, no row of which picks anything twice that matters, the rows are taken in turn.
  */
 export function declareSum(b: GraphBuilder, indices: string): void {
   declare(b, indices, "sum");
@@ -77,10 +78,20 @@ function declare(b: GraphBuilder, indices: string, transpose: Transpose): void {
 
 /** Zeros of shape `dims` with each row of `updates` added to the row that `indices` names. */
 function sumRows(b: GraphBuilder, dims: readonly number[], indices: string, updates: string) {
-  const index = b.reshape(indices, [...b.dims(indices), 1]);
-  return b.op("ScatterND", [zeros(b, b.known(updates).dtype, dims), index, updates], {
-    reduction: string("add"),
-  });
+  const none = zeros(b, b.known(updates).dtype, dims);
+  const add = (sum: string, index: string, rows: string) =>
+    b.op("ScatterND", [sum, index, rows], { reduction: string("add") });
+  const size = b.dims(indices);
+  if (size.length === 1) return add(none, b.reshape(indices, [...size, 1]), updates);
+  const [count, length] = size;
+  const parts = (x: string) =>
+    b.ops("Split", [x, b.int64s(new Array(count).fill(1))], count, { axis: int(0) });
+  const rows = parts(updates);
+  return parts(indices).reduce(
+    (sum, index, i) =>
+      add(sum, b.reshape(index, [length, 1]), b.reshape(rows[i], [length, ...dims.slice(1)])),
+    none,
+  );
 }
 
 export const Gather: OpRule = {

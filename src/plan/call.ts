@@ -10,6 +10,7 @@ import { neededNodes } from "../graph/passes/prune.ts";
 import type { Graph, Node, ValueType } from "../graph/types.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import { unwatched } from "../graph/watched.ts";
+import { product } from "../ops/axes.ts";
 import { declareSum, declareTranspose } from "../ops/gather.ts";
 import { CanonicalNames, isComputed } from "./canonical_names.ts";
 import { SALT_SUFFIX } from "./dropout.ts";
@@ -95,7 +96,7 @@ function declarePacking(
       return declareTranspose(b, indices, declare(b, lowered, PACKED.places, fed));
     case SHARED.places: {
       const { dtype, dims } = typeIn(lowered, SHARED.rows)!;
-      if (!b.has(FIRST_ROWS)) b.input(FIRST_ROWS, dtype, dims);
+      if (!b.has(FIRST_ROWS)) b.input(FIRST_ROWS, dtype, [product(dims)]);
       return declareTranspose(b, indices, FIRST_ROWS);
     }
     case SHARED.rows:

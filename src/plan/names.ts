@@ -8,7 +8,7 @@ export const ROW_WEIGHTS = "row_weights";
 export interface PackingNames {
   /** The first place in [batch · length] of each packed row, int64 [rows]. */
   readonly places: string;
-  /** The packed row of each place, int64 [batch · length]. */
+  /** The packed row of each place, int64 [batch · length], or [batch, length] to sum by sequence. */
   readonly rows: string;
 }
 /** Where each place has a row of its own. */

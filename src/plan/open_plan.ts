@@ -44,7 +44,7 @@ function planWithinPositions(model: Model, options: PlanOptions): TrainingPlan |
 
 /**
  * All sizes are others, so that nothing looks fixed that is not. A single sequence stays single:
- * graphs of one are of their own kind.
+ * graphs of one are of their own kind, and so are those with nodes for each of so many.
  *
  * @param more tokens that sequences begin with, where they begin alike
  * @returns the options of another length, or `undefined` where it leaves no token
@@ -56,7 +56,8 @@ function neighbour(
 ): PlanOptions | undefined {
   const { targetRows, packedRows, commonTokens = 0 } = options;
   const otherCommon = commonTokens && commonTokens + more;
-  const batch = options.batch === 1 ? 1 : options.batch + 1;
+  const { batch: sequences, prefixSums } = options;
+  const batch = sequences === 1 || prefixSums === "by sequence" ? sequences : sequences + 1;
   const otherPacked = packedRows === undefined ? undefined : otherRows(packedRows, batch * length);
   if (length < 1 || otherPacked === 0 || commonTokens > 0 && otherCommon <= 0) return undefined;
   return {

@@ -44,6 +44,12 @@ export interface PlanSettings {
   readonly integerForm?: IntegerForm;
 }
 
+/**
+ * In one go, which must run on one thread: several lose what they add to one row at a time. Or sequence
+ * after sequence, none of which has a row twice.
+ */
+export type PrefixSums = "together" | "by sequence";
+
 /** What to plan for. */
 export interface PlanOptions extends BatchShape, PlanSettings {
   /** What is wanted; the schedules of other passes are empty. Default: all. */
@@ -59,10 +65,10 @@ export interface PlanOptions extends BatchShape, PlanSettings {
    */
   readonly packedRows?: number;
   /**
-   * Whether a packed row may stand for the same place of several sequences, whose cotangents it sums;
-   * what runs the sums must do so on one thread. Default false.
+   * How a packed row that stands for the same place of several sequences sums their cotangents; absent:
+   * each has rows of its own.
    */
-  readonly sharesPrefixes?: boolean;
+  readonly prefixSums?: PrefixSums;
   /** Tokens that all sequences begin with and that attention computes once; default 0. */
   readonly commonTokens?: number;
   /**
@@ -79,8 +85,8 @@ export interface PlanOptions extends BatchShape, PlanSettings {
 /** Equal for options of one run that give the same plan: what differs from batch to batch. */
 export function keyOf(options: PlanOptions): string {
   const { passes, batch, length, packedRows, targetRows, commonTokens } = options;
-  const { keepBytes, halves, dropout, numeric, sliced, sharesPrefixes, sharesWeights } = options;
-  const shape = [batch, length, packedRows, targetRows, commonTokens, sharesPrefixes];
+  const { keepBytes, halves, dropout, numeric, sliced, prefixSums, sharesWeights } = options;
+  const shape = [batch, length, packedRows, targetRows, commonTokens, prefixSums];
   return [passes, ...shape, keepBytes, halves, dropout, numeric, sliced, sharesWeights]
     .join();
 }

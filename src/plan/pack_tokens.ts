@@ -14,6 +14,7 @@ import { prune } from "../graph/passes/prune.ts";
 import { GRAFT, type Graph, type Node } from "../graph/types.ts";
 import type { BatchShape } from "./inputs.ts";
 import { PACKED, SHARED } from "./names.ts";
+import type { PrefixSums } from "./options.ts";
 import { RowSubset } from "./row_subset.ts";
 import { isNormalization } from "./row_wise.ts";
 
@@ -21,7 +22,7 @@ import { isNormalization } from "./row_wise.ts";
  * @param lowered graph of concrete shapes
  * @param trainable initializers that change, from which nothing may be folded
  * @param rows packed rows: more than hold tokens, less than batch · length
- * @param sharesPrefixes whether sequences share rows
+ * @param prefixSums how rows that sequences share sum cotangents; absent: they share none
  * @returns the graph with the inputs of {@linkcode PACKED} or {@linkcode SHARED}; the same graph where
  *   nothing in it can be packed
  */
@@ -30,16 +31,18 @@ export function packTokens(
   shape: BatchShape,
   rows: number,
   trainable: ReadonlySet<string>,
-  sharesPrefixes = false,
+  prefixSums?: PrefixSums,
 ): Graph {
-  const names = sharesPrefixes ? SHARED : PACKED;
+  const names = prefixSums === undefined ? PACKED : SHARED;
   const choose = (b: GraphBuilder, flat: string) =>
     b.op("Gather", [flat, names.places], { axis: int(0) });
   const [suffix, padded] = PACKED_SUFFIXES;
   const packed = new RowSubset(lowered, shape, { trainable, rows, choose, suffix });
   const { b, tokens } = packed;
   b.input(names.places, "int64", [rows]);
-  b.input(names.rows, "int64", [shape.batch * shape.length]);
+  const { batch, length } = shape;
+  const bySequence = prefixSums === "by sequence";
+  b.input(names.rows, "int64", bySequence ? [batch, length] : [batch * length]);
   const unpacked = (value: string): string => {
     const lead = packed.leadOf(value);
     const name = `${value}${padded}`;

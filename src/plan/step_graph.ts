@@ -51,7 +51,7 @@ export function stepGraph(model: Model, options: PlanOptions): StepGraph {
     : scaleHidden(selectEarly(lowered, options, targetRows!, trainable), trainable);
   const whole = packedRows === undefined
     ? padded
-    : packTokens(padded, options, packedRows, trainable, options.sharesPrefixes);
+    : packTokens(padded, options, packedRows, trainable, options.prefixSums);
   const packed = joinGates(joinAdapters(whole, trainable));
   const logits = dimsIn(packed, packed.outputs[0].name);
   return {

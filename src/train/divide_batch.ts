@@ -18,9 +18,8 @@ export function divideBatch(
   use: Omit<PlanUse, "passes" | "parts"> = {},
 ): DividedBatch {
   const { lanes = 1 } = options;
-  const training = { ...use, passes: ["training"] } as const;
-  const rulesOf = (parts: number) => packingRules(options, { ...training, parts });
-  const shares = shareBatch(batch, lanes, rulesOf(lanes).sharesPrefixes);
-  const parts = prepareParts(shares, rulesOf(shares.length));
-  return { parts, use: { ...training, parts: shares.length } };
+  const rules = packingRules(options, use);
+  const shares = shareBatch(batch, lanes, rules.sharesPrefixes);
+  const parts = prepareParts(shares, rules);
+  return { parts, use: { ...use, passes: ["training"], parts: shares.length } };
 }

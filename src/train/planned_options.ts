@@ -61,20 +61,13 @@ export function packsTokens(options: PlannedModelOptions): boolean {
 
 /**
  * How a batch is packed. A language model computes the same for what several sequences begin with,
- * unless each has dropout of its own. Their gradients are summed by what needs a thread for itself.
+ * unless each has dropout of its own. That their cotangents sum up right was seen on the processor.
  */
-export function packingRules(
-  options: PlannedModelOptions,
-  { passes, parts = 1, dropout = 0 }: PlanUse,
-): PackingRules {
+export function packingRules(options: PlannedModelOptions, { dropout = 0 }: PlanUse): PackingRules {
   const { objective, runner, sharesPrefixes = true } = options;
   const packs = packsTokens(options);
-  const trains = passes?.includes("training") ?? true;
-  const sums = runner.inPlace && (!trains || parts > 1 || runner.threads === 1);
-  return {
-    packs,
-    sharesPrefixes: sharesPrefixes && packs && objective === "causal" && dropout === 0 && sums,
-  };
+  const shares = objective === "causal" && dropout === 0 && runner.inPlace;
+  return { packs, sharesPrefixes: sharesPrefixes && packs && shares };
 }
 
 /** What one plan has otherwise than others of the model. */
@@ -105,13 +98,15 @@ export function planOptionsFor(
 ): PlanOptions {
   const { trainable, keepBytes, halves = true, headChunk, objective, readyWeights } = options;
   const [sequences, length] = batch.inputIds.dims;
+  const sums = passes?.includes("training") ?? true;
+  const alone = !sums || parts > 1 || options.runner.threads === 1;
   return {
     passes,
     batch: sequences,
     length,
     targetRows: objective === "causal" ? targets.rows : undefined,
     packedRows: packing?.rows,
-    sharesPrefixes: packing?.firstOf !== undefined,
+    prefixSums: packing?.firstOf && (alone ? "together" : "by sequence"),
     commonTokens: packing?.common ?? 0,
     trainable,
     keepBytes: keepBytes && Math.floor(keepBytes / parts),

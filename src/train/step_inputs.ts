@@ -64,7 +64,7 @@ export const STEP_INPUTS = new Set([
  */
 export function batchInputs(
   { batch, targets, packing }: Prepared,
-  types: ReadonlyMap<string, Pick<Tensor, "dtype">>,
+  types: ReadonlyMap<string, Pick<Tensor, "dtype" | "dims">>,
 ): Map<string, Tensor> {
   const inputs = new Map<string, Tensor>([
     [LABELS, int64([targets.rows], targets.labels)],
@@ -74,7 +74,7 @@ export function batchInputs(
     const { places, rowOf, firstOf } = packing;
     const names = firstOf === undefined ? PACKED : SHARED;
     inputs.set(names.places, places);
-    inputs.set(names.rows, rowOf);
+    inputs.set(names.rows, { ...rowOf, dims: types.get(names.rows)?.dims ?? rowOf.dims });
     if (firstOf !== undefined) inputs.set(FIRST_ROWS, firstOf);
   }
   for (const name of TOKEN_INPUTS) {

@@ -96,13 +96,19 @@ for (const name of ["tiny-llama-genai-int4", "tiny-llama-torch-fp32"] as const) 
   });
 
   Deno.test(`accumulate() attends once to what all sequences begin with, and gives the same gradient, ${name}`, async () => {
+    const short = { common: 20, attended: 16, lengths: [30, 44, 25, 39], length: 48 };
     const cases = [
-      { lanes: 1, common: 20, attended: 16, lengths: [30, 44, 25, 39], length: 48 },
-      { lanes: 2, common: 20, attended: 16, lengths: [30, 44, 25, 39], length: 48 },
-      { lanes: 1, common: 150, attended: 144, lengths: [170, 190], length: 200 },
+      { threads: 1, lanes: 1, sums: "together", ...short },
+      { threads: 2, lanes: 2, sums: "together", ...short },
+      // Two threads divide every operator.
+      { threads: 2, lanes: 1, sums: "by sequence", ...short },
+      {
+        ...{ threads: 1, lanes: 1, sums: "together" },
+        ...{ common: 150, attended: 144, lengths: [170, 190], length: 200 },
+      },
     ];
-    for (const { lanes, common, attended, lengths, length } of cases) {
-      using runner = createOrtRunner({ threads: lanes });
+    for (const { threads, lanes, sums, common, attended, lengths, length } of cases) {
+      using runner = createOrtRunner({ threads });
       const rows = rowsOf(lengths).map((row) => ({
         ...row,
         ids: row.ids.map((id, t) => t < common ? (t * 31 + 8) % 400 : id),
@@ -110,8 +116,8 @@ for (const name of ["tiny-llama-genai-int4", "tiny-llama-torch-fp32"] as const) 
       const batch = batchOf(rows, length, "causal");
       using sharing = stepOn(runner, name, { lanes, keepBytes: 1e8, halves: false });
       using separate = stepOn(runner, name, { sharesPrefixes: false });
-      const { options } = sharing.planOf(batch, { passes: ["logits"] });
-      assertEquals(options.commonTokens, attended);
+      const { options } = sharing.planOf(batch, { passes: ["training"], parts: lanes });
+      assertEquals([options.commonTokens, options.prefixSums], [attended, sums]);
       const found = await gradientsOf(sharing, [batch]);
       const expected = await gradientsOf(separate, [batch]);
       const off = Math.abs(found.loss - expected.loss) / expected.loss;
@@ -133,8 +139,8 @@ for (const name of ["tiny-llama-genai-int4", "tiny-llama-torch-fp32"] as const) 
   Deno.test(`accumulate() shares no prefix under dropout, ${name}`, () => {
     using runner = createOrtRunner({ threads: 1 });
     using step = stepOn(runner, name, { dropout: 0.1 });
-    const shared = (dropout: number) =>
-      step.planOf(batch, { passes: ["training"], dropout }).options.sharesPrefixes;
-    assertEquals([shared(0), shared(0.1)], [true, false]);
+    const sums = (dropout: number) =>
+      step.planOf(batch, { passes: ["training"], dropout }).options.prefixSums;
+    assertEquals([sums(0), sums(0.1)], ["together", undefined]);
   });
 }

@@ -27,6 +27,13 @@ Deno.test("batchShapes() counts of a batch what runs at once", async () => {
   assertEquals(await lengthOf(batches, atOnce), 16);
 });
 
+Deno.test("batchShapes() looks into the batches of most tokens for how many of them are computed", async () => {
+  const batches = batchesOf([32, 32, 32, 32], [16, 16, 16, 16], [16, 16, 15, 16]);
+  const computed = ({ tokenCount }: { tokenCount: number }) => tokenCount === 128 ? 40 : tokenCount;
+  const { largest } = await batchShapes(batches, (sequences) => sequences, computed);
+  assertEquals(largest.tokenCount, 64);
+});
+
 Deno.test("batchShapes() tells shapes apart by length and tokens", async () => {
   const { shapes } = await batchShapes(
     batchesOf([16, 16, 16, 16], [15, 16, 16, 16], [16, 1, 1, 1], [8, 8, 8, 8]),

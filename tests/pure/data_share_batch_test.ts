@@ -82,6 +82,17 @@ Deno.test("shareBatch() counts once what a part's sequences begin with, and brin
   assertEquals(partsOf(false), [[0, 2], [1, 3]]);
 });
 
+Deno.test("shareBatch() leaves a batch whole where all parts would compute what it begins with", () => {
+  // Of 28 tokens 10 are computed by one, 16 by two.
+  const batch = {
+    ...batchOf([7, 7, 7, 7]),
+    tokenTypeIds: undefined,
+    inputIds: int64([4, LENGTH], [0, 1, 2, 3].flatMap((s) => [9, 9, 9, 9, 9, 9, s, 0])),
+  };
+  assertEquals(shareBatch(batch, 2, true).length, 1);
+  assertEquals(shareBatch(batch, 2).length, 2);
+});
+
 Deno.test("shareBatch() exchanges sequences where taking the longest first leaves uneven parts", () => {
   // The longest first: 8 + 4 + 4 and 7 + 5 + 2.
   const parts = shareBatch(batchOf([8, 7, 5, 4, 4, 2]), 2);
