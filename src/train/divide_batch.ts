@@ -21,5 +21,6 @@ export function divideBatch(
   const rules = packingRules(options, use);
   const shares = shareBatch(batch, lanes, rules.sharesPrefixes);
   const parts = prepareParts(shares, rules);
-  return { parts, use: { ...use, passes: ["training"], parts: shares.length } };
+  // One that is left of several runs on all threads.
+  return { parts, use: { ...use, passes: ["training"], parts: Math.max(1, parts.length) } };
 }

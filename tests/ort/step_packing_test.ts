@@ -1,6 +1,10 @@
 import { assert, assertEquals } from "@std/assert";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
+import { divideBatch } from "../../src/train/divide_batch.ts";
+import { planOptionsFor } from "../../src/train/planned_options.ts";
+import { modelDir, readModel } from "../helpers/fixture_models.ts";
 import {
+  adapted,
   batchOf,
   gradientDistance,
   gradientsOf,
@@ -44,6 +48,8 @@ for (const [model, objective] of Object.entries(STEP_MODELS)) {
     assert(share < rows + (1 - rows) / 2, `${share} of the bytes for ${rows} of the rows`);
   });
 }
+
+const modelOf = (name: StepModelName) => adapted(readModel(modelDir(name)));
 
 /** Rows of the lengths above, the first two, the next two and the last two of which begin alike. */
 function rowsWithPrefixes() {
@@ -125,6 +131,28 @@ for (const name of ["tiny-llama-genai-int4", "tiny-llama-torch-fp32"] as const) 
       const { parameter, error } = gradientDistance(found, expected);
       assert(error <= 1e-5, `${common} tokens: gradient of ${parameter} off by ${error}`);
     }
+  });
+
+  Deno.test(`accumulate() of the one part that has targets sums as all threads may, ${name}`, async () => {
+    using runner = createOrtRunner({ threads: 2 });
+    const rows = rowsWithPrefixes();
+    // All of one part.
+    const silent = [1, 2, 3];
+    const batch = batchOf(
+      rows.map((row, r) => silent.includes(r) ? { ...row, prompt: row.ids.length } : row),
+      40,
+      "causal",
+    );
+    using sharing = stepOn(runner, name, { lanes: 2 });
+    using separate = stepOn(runner, name, { sharesPrefixes: false });
+    const options = { runner, ...modelOf(name), objective: "causal", lanes: 2 } as const;
+    const { parts, use } = divideBatch(options, batch);
+    assertEquals(parts.length, 1);
+    assertEquals(planOptionsFor(options, parts[0], use).prefixSums, "by sequence");
+    const found = await gradientsOf(sharing, [batch]);
+    const expected = await gradientsOf(separate, [batch]);
+    const { parameter, error } = gradientDistance(found, expected);
+    assert(error <= 1e-5, `gradient of ${parameter} off by ${error}`);
   });
 
   Deno.test(`evaluate() that computes shared prefixes once gives the loss of each sequence by itself, ${name}`, async () => {
