@@ -102,6 +102,8 @@ class Resizing {
   isFixed = false;
   readonly #rows: PlanRows;
   readonly #exchanged: readonly (readonly [number, number])[];
+  /** One template's number of packed rows may be another's of target rows. */
+  readonly #exchange: string;
   readonly #graphs = new Map<Graph, Pick<PlannedCall, "graph" | "key">>();
 
   constructor(from: PlanRows, to: PlanRows) {
@@ -112,6 +114,7 @@ class Resizing {
       if (here !== there) throw new RangeError(`Both or neither plan must have ${name}`);
       return [];
     });
+    this.#exchange = this.#exchanged.map(([from, to]) => `${from}→${to}`).join();
   }
 
   plan(template: TrainingPlan): TrainingPlan {
@@ -143,7 +146,7 @@ class Resizing {
       const resized = this.#resized(graph);
       found = resized === graph
         ? { graph, key }
-        : { graph: resized, key: `${key}\nat ${this.#exchanged.map(([, to]) => to)}` };
+        : { graph: resized, key: `${key}\nat ${this.#exchange}` };
       this.#graphs.set(graph, found);
     }
     return found;

@@ -77,6 +77,42 @@ for (const [name, objective] of Object.entries(STEP_MODELS)) {
   }
 }
 
+Deno.test("resizePlan() of a language model whose sequences begin alike gives the plan that is made for other numbers of rows", () => {
+  const { model, trainable } = adapted(readModel(modelDir("tiny-llama-genai-int4")));
+  for (const prefixSums of ["together", "by sequence"] as const) {
+    const options: PlanOptions = {
+      ...{ batch: 4, length: 80, trainable, keepBytes: 1e9, passes: ["training"] },
+      ...{ prefixSums, commonTokens: 24, packedRows: 200, targetRows: 160 },
+    };
+    const template = planTraining(model, { ...options, ...templateRows(options) });
+    for (const [packedRows, targetRows] of [[200, 160], [184, 136]]) {
+      const rows = { packedRows, targetRows };
+      const planned = planTraining(model, { ...options, ...rows });
+      const resized = resizePlan(template, rows)!;
+      assertEquals(planText(model, comparable(resized)), planText(model, comparable(planned)));
+      assertEquals(placesOf(resized), placesOf(planned));
+    }
+  }
+});
+
+Deno.test("resizePlan() gives calls of two templates one key where they are the same graph alone", () => {
+  const { model, trainable } = adapted(readModel(modelDir("tiny-llama-genai-int4")));
+  const options = { batch: 8, length: 40, trainable, passes: ["training"] } as const;
+  const graphs = new Map<string, string>();
+  // What is a number of packed rows in one is one of target rows in the other.
+  for (const template of [[293, 257], [257, 251]]) {
+    const [packedRows, targetRows] = template;
+    const plan = planTraining(model, { ...options, packedRows, targetRows });
+    for (
+      const { key, graph } of resizePlan(plan, { packedRows: 200, targetRows: 128 })!.training.calls
+    ) {
+      const text = textOf(graph);
+      assertEquals(graphs.get(key) ?? text, text);
+      graphs.set(key, text);
+    }
+  }
+});
+
 Deno.test("templateRows() finds primes that are no smaller and leave room for padding", () => {
   const options = { batch: 4, length: 112, trainable: new Set<string>() };
   const of = (packedRows: number | undefined, targetRows?: number, length = 112) => {
