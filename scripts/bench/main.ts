@@ -5,8 +5,8 @@
  * docs/benchmarks.md, its plot, and the figures as docs/benchmarks.json; workloads that were not
  * asked for keep their earlier figures there.
  *
- * usage: deno task bench [--only B1,B5,growth] [--rounds 3] [--quick] [--limit ROWS]
- *   [--shared ../shared] [--python .venv/bin/python] [--out docs]
+ * usage: deno task bench [--only B1,B5,growth] [--adapters e2e.qv,e2e.all] [--rounds 3] [--quick]
+ *   [--limit ROWS] [--shared ../shared] [--python .venv/bin/python] [--out docs]
  * --quick: one round on the first 128 rows of each file; writes no page unless --out is given.
  *
  * The first round trains on all rows, and losses are its; later ones of B1 to B4 add speeds on the
@@ -22,7 +22,7 @@ import { decoding, mergedAgainstBase } from "./inference.ts";
 import { benchmarksPage, pointsOf } from "./page.ts";
 import { memorySpeedPlot } from "./plot.ts";
 import { type KeptReport, type Report, reportJson, withoutLosses } from "./results.ts";
-import { classifier, languageModel } from "./training.ts";
+import { ADAPTERS, classifier, languageModel } from "./training.ts";
 
 const WORKLOADS = [
   ..."B1 B2 B3 B4 B5 B6 B7".split(" "),
@@ -37,7 +37,7 @@ const PLOT = "benchmarks.svg";
 function settingsOf(args: readonly string[]) {
   const flags = parseArgs(args, {
     boolean: ["quick"],
-    string: ["only", "rounds", "limit", "shared", "python", "out"],
+    string: ["only", "adapters", "rounds", "limit", "shared", "python", "out"],
     default: { shared: "../shared" },
     // An hour of something else than what was asked for would follow.
     unknown: (flag: string) => refuse(`There is no ${flag}; this script begins with what it takes`),
@@ -46,6 +46,11 @@ function settingsOf(args: readonly string[]) {
   const unknown = [...only].filter((name) => !WORKLOADS.includes(name));
   if (unknown.length > 0) {
     refuse(`There is no workload ${unknown.join()}; there are ${WORKLOADS.join(", ")}`);
+  }
+  const adapters = new Set<string>(flags.adapters?.split(",") ?? ADAPTERS);
+  const strange = [...adapters].filter((name) => !ADAPTERS.includes(name));
+  if (strange.length > 0) {
+    refuse(`There are no adapters ${strange.join()}; B1 to B4 have ${ADAPTERS.join(", ")}`);
   }
   const limit = flags.limit === undefined
     ? flags.quick ? QUICK_ROWS : undefined
@@ -62,7 +67,7 @@ function settingsOf(args: readonly string[]) {
   }
   const python: string = flags.python ?? Deno.env.get("GRAFT_PYTHON") ?? ".venv/bin/python";
   const out: string | undefined = flags.out ?? (limit === undefined ? "docs" : undefined);
-  return { only, limit, rounds, shared, python, out };
+  return { only, adapters, limit, rounds, shared, python, out };
 }
 
 function refuse(message: string): never {
@@ -70,8 +75,14 @@ function refuse(message: string): never {
   Deno.exit(2);
 }
 
-async function* reports(context: Context, only: ReadonlySet<string>): AsyncGenerator<Report> {
-  if (["B1", "B2", "B3", "B4"].some((name) => only.has(name))) yield* languageModel(context, only);
+async function* reports(
+  context: Context,
+  only: ReadonlySet<string>,
+  adapters: ReadonlySet<string>,
+): AsyncGenerator<Report> {
+  if (["B1", "B2", "B3", "B4"].some((name) => only.has(name))) {
+    yield* languageModel(context, only, adapters);
+  }
   if (only.has("B5")) yield* classifier(context);
   if (only.has("B6")) yield* mergedAgainstBase(context);
   if (only.has("B7")) yield* decoding(context);
@@ -100,7 +111,7 @@ function write(out: string, report: KeptReport): void {
     .outputSync();
 }
 
-const { only, out, ...settings } = settingsOf(Deno.args);
+const { only, adapters, out, ...settings } = settingsOf(Deno.args);
 const folder = Deno.makeTempDirSync({ prefix: "graft-bench-" });
 // What was measured here before must not decide what is measured now.
 Deno.env.set("GRAFT_CACHE_DIR", `${folder}/cache`);
@@ -120,7 +131,7 @@ try {
   };
   const machine = machineOf(context);
   console.error(JSON.stringify(machine));
-  for await (const report of reports(context, only)) {
+  for await (const report of reports(context, only, adapters)) {
     console.log(reportJson({ ...report, machine }));
     if (out !== undefined) write(out, withoutLosses({ ...report, machine }));
   }

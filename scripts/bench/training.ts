@@ -27,14 +27,19 @@ const TARGETS: readonly Targets[] = [
   { name: "all seven", workload: "e2e.all", speed: { fast: 2.2, exact: 1.4 } },
 ];
 
+/** What B1 to B4 adapt, each a workload of its own. */
+export const ADAPTERS: readonly string[] = TARGETS.map(({ workload }) => workload);
+
 /**
  * B1 to B4, on both sets of targets: one set of runs serves all that are wanted.
  *
  * @param wanted names of the workloads: B1, B2, B3, B4
+ * @param adapters those of {@linkcode ADAPTERS} that are wanted
  */
 export async function* languageModel(
   context: Context,
   wanted: ReadonlySet<string>,
+  adapters: ReadonlySet<string>,
 ): AsyncGenerator<Report> {
   const settings: Setting[] = [];
   if (["B1", "B3", "B4"].some((name) => wanted.has(name))) settings.push("fast");
@@ -43,6 +48,7 @@ export async function* languageModel(
   const types = compared ? PEFT_TYPES : wanted.has("B4") ? ["float32" as const] : [];
   const peft = await peftTypes(context, TARGETS[0].workload, types);
   for (const targets of TARGETS) {
+    if (!adapters.has(targets.workload)) continue;
     if (!compared && !wanted.has("B3") && targets.name !== "q,v") continue;
     const work = workload(context.shared, targets.workload, context.data);
     const ceiling = wanted.has("B3") ? await Ceiling.of(work, settings) : undefined;
