@@ -20,7 +20,8 @@ export interface Packing {
   readonly rowOf: Tensor;
   /**
    * int64 [batch · length]: the row of each place that is its row's first, for all others the last row,
-   * which no place has, so that its cotangent is zero: that of padding is nearly zero, and slow. Absent where no row has several places.
+   * which no place has, so that its cotangent is zero: that of padding is nearly zero, and slow. Absent
+   * unless sequences may share rows.
    */
   readonly firstOf?: Tensor;
   /** Tokens that all sequences begin with, as far as they are worth a part of attention's own; else 0. */
