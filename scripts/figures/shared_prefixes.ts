@@ -42,8 +42,10 @@ for (const instructions of [0, 1, 4]) {
       const batches = await Promise.all(
         Array.from({ length: BATCHES }, (_, i) => setup.data.batch(0, i)),
       );
-      sides.push({ sharesPrefixes, setup, batches, speeds: [] as number[] });
+      sides.push({ setup, batches, speeds: [] as number[] });
     }
+    const [{ setup, batches }] = sides;
+    const tokens = batches.reduce((sum, { tokenCount }) => sum + tokenCount, 0);
     // The first round plans and compiles.
     for (let round = 0; round <= Number(rounds); round++) {
       for (const { setup, batches, speeds } of sides) {
@@ -51,12 +53,9 @@ for (const instructions of [0, 1, 4]) {
         for (const batch of batches) await setup.model.accumulate(batch, 0);
         const seconds = (performance.now() - start) / 1e3;
         setup.model.zeroGrad();
-        const tokens = batches.reduce((sum, { tokenCount }) => sum + tokenCount, 0);
         if (round > 0) speeds.push(tokens / seconds);
       }
     }
-    const [{ setup, batches }] = sides;
-    const tokens = batches.reduce((sum, { tokenCount }) => sum + tokenCount, 0);
     const computed = batches.flatMap((batch) => shareBatch(batch, setup.memory!.lanes, true))
       .reduce((sum, part) => sum + rowsOf(part, { sharesPrefixes: true }).places.length, 0);
     const [once, each] = sides.map(({ speeds }) => Math.round(median(speeds)));

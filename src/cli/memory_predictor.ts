@@ -49,17 +49,16 @@ export function memoryPredictor(run: PredictedRun): Predict {
   const { options, flags, evaluated, lanes } = run;
   const { model, trainable, dropout, sliced } = options;
   const numeric = flags.train ? flags.numeric : "exact";
-  const plan = (settings: PlannedModelOptions, batch: TokenBatch, use: PlanUse) =>
-    planTraining(
-      model,
-      planOptionsFor(settings, prepare(batch, packingRules(settings, use)), use),
-    );
   const compared = comparedBytes(model.graph, run.weightBytes);
   /** What is computed before the first step is the same for every choice. */
   const before = new Map<string, Schedule>();
   const scheduleOf = (batch: TokenBatch, pass: Pass) => {
     const key = `${pass} ${batch.inputIds.dims}`;
-    const found = before.get(key) ?? plan(options, batch, { passes: [pass] })[pass];
+    const planned = () => {
+      const prepared = prepare(batch, packingRules(options, {}));
+      return planTraining(model, planOptionsFor(options, prepared, { passes: [pass] }))[pass];
+    };
+    const found = before.get(key) ?? planned();
     before.set(key, found);
     return found;
   };

@@ -71,7 +71,8 @@ export async function fitTraining(
     await shapesOf(parts.data.validation, { lanes, together, computed });
   const [sequences, length] = largest.inputIds.dims;
   const usual: AtOnce = { tokens: TOKENS_AT_ONCE, sharesPrefixes };
-  const most = Math.min(sequences, sequencesAtOnce(usual, largest));
+  const each = tokensEach(largest, sharesPrefixes);
+  const most = Math.min(sequences, sequencesAtOnce(TOKENS_AT_ONCE, each));
   const planned = Math.min(shapes, microSteps(flags));
   const predictPart = memoryPredictor({
     ...parts,
@@ -132,7 +133,7 @@ export async function fitTraining(
   const excess = beyondFree(needed, there);
   if (excess !== undefined) terminal.note(`  ${excess}`);
   if (fit.sequences === most) return { ...fit, atOnce: usual, readyWeights, lanes };
-  const tokens = fit.sequences * tokensEach(largest, sharesPrefixes);
+  const tokens = fit.sequences * each;
   terminal.note(
     `  batches run ${fit.sequences * length} tokens at a time and add up their gradients, to fit`,
   );
@@ -149,8 +150,7 @@ async function shapesOf(data: BatchSource<TokenBatch>, { lanes, together, comput
   const { largest, shapes } = data instanceof Batches
     ? await batchShapes(
       data,
-      (sequences, length) =>
-        partSize(sequences, Math.max(1, Math.floor(TOKENS_AT_ONCE / length)), lanes),
+      (sequences, length) => partSize(sequences, sequencesAtOnce(TOKENS_AT_ONCE, length), lanes),
       computed,
     )
     : { largest: await data.batch(0, 0), shapes: 1 };

@@ -44,9 +44,11 @@ export async function batchShapes(
   sizes.sort((a, b) => b.size - a.size || a.i - b.i);
   let largest = await batches.batch(0, sizes[0]?.i ?? 0);
   if (computed !== undefined) {
+    let most = computed(largest);
     for (const { i } of sizes.slice(1, LOOKED_INTO)) {
       const batch = await batches.batch(0, i);
-      if (computed(batch) > computed(largest)) largest = batch;
+      const tokens = computed(batch);
+      if (tokens > most) [most, largest] = [tokens, batch];
     }
   }
   return { largest, shapes: shapes.size };

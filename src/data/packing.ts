@@ -7,7 +7,7 @@
  */
 import { int64, type Tensor, toNumbers } from "../graph/tensor.ts";
 import { stepAt } from "./buckets.ts";
-import { commonLength, tokenKeys } from "./prefixes.ts";
+import { commonLength, commonToAll, tokenKeys } from "./prefixes.ts";
 import type { TokenBatch } from "./targets.ts";
 
 /** Real tokens of a batch as rows. */
@@ -59,13 +59,11 @@ export function rowsOf(
   const isShared = sharesPrefixes && sequences > 1;
   const keys = isShared ? tokenKeys(batch) : [];
   const places: number[] = [];
-  let commonToAll = isShared ? keys[0].length : 0;
   const rowOf = new Array<number | undefined>(sequences * length).fill(undefined);
   for (let s = 0; s < sequences; s++) {
     let [nearest, common] = [0, 0];
     for (let earlier = 0; isShared && earlier < s; earlier++) {
       const length = commonLength(keys[s], keys[earlier]);
-      if (earlier === 0) commonToAll = Math.min(commonToAll, length);
       if (length > common) [nearest, common] = [earlier, length];
     }
     for (let t = 0; t < length; t++) {
@@ -76,7 +74,7 @@ export function rowsOf(
     }
   }
   const least = packedRows(places.length + (isShared ? 1 : 0));
-  return { places, rowOf, isShared, common: commonToAll, least };
+  return { places, rowOf, isShared, common: commonToAll(keys), least };
 }
 
 /** Share of a batch's places below which leaving out the padding pays for moving rows about. */

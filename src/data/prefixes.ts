@@ -1,5 +1,5 @@
 /** What the sequences of a batch begin with in common. */
-import { toNumbers } from "../graph/tensor.ts";
+import { type Tensor, toNumbers } from "../graph/tensor.ts";
 import type { TokenBatch } from "./targets.ts";
 
 /** One number a token: equal where the token and its type are. */
@@ -12,18 +12,28 @@ export type TokenKeys = Float64Array;
 export function tokenKeys(
   { inputIds, attentionMask, tokenTypeIds }: TokenBatch,
 ): readonly TokenKeys[] {
-  const [sequences, length] = inputIds.dims;
-  const [ids, mask] = [toNumbers(inputIds), toNumbers(attentionMask)];
+  const [, length] = inputIds.dims;
+  const ids = toNumbers(inputIds);
   const types = tokenTypeIds && toNumbers(tokenTypeIds);
-  return Array.from({ length: sequences }, (_, s) => {
+  return leadingTokens(attentionMask).map((tokens = 0, s) => {
     const start = s * length;
-    let tokens = 0;
-    while (tokens < length && Number(mask[start + tokens]) !== 0) tokens++;
-    for (let t = tokens; t < length; t++) if (Number(mask[start + t]) !== 0) tokens = 0;
     return Float64Array.from(
       { length: tokens },
       (_, t) => Number(ids[start + t]) + TYPE * Number(types?.[start + t] ?? 0),
     );
+  });
+}
+
+/** How many real tokens each sequence has, where they are the first of its places; else `undefined`. */
+export function leadingTokens(attentionMask: Tensor): readonly (number | undefined)[] {
+  const [sequences, length] = attentionMask.dims;
+  const mask = toNumbers(attentionMask);
+  return Array.from({ length: sequences }, (_, s) => {
+    const start = s * length;
+    let tokens = 0;
+    while (tokens < length && Number(mask[start + tokens]) !== 0) tokens++;
+    for (let t = tokens; t < length; t++) if (Number(mask[start + t]) !== 0) return undefined;
+    return tokens;
   });
 }
 
@@ -38,9 +48,8 @@ export function commonLength(a: TokenKeys, b: TokenKeys): number {
   return common;
 }
 
-/** How many tokens all sequences of a batch begin with; 0 of one alone. */
-export function commonTokens(batch: TokenBatch): number {
-  const [first, ...others] = tokenKeys(batch);
+/** How many tokens all sequences begin with; 0 of one alone. */
+export function commonToAll([first, ...others]: readonly TokenKeys[]): number {
   if (others.length === 0) return 0;
   return Math.min(...others.map((keys) => commonLength(first, keys)));
 }

@@ -1,5 +1,5 @@
 /** Batches taken a few tokens at a time, for less memory. */
-import { commonTokens } from "../data/prefixes.ts";
+import { commonToAll, tokenKeys } from "../data/prefixes.ts";
 import { type RowCut, together } from "../data/row_cuts.ts";
 import { cutBatch } from "../data/slice_batch.ts";
 import type { TokenBatch } from "../data/targets.ts";
@@ -83,21 +83,22 @@ export class MicroBatches implements StepModel<TokenBatch> {
 
   #cutByTokens(batch: TokenBatch): TokenBatch[] {
     const [sequences] = batch.inputIds.dims;
-    const most = sequencesAtOnce(this.atOnce, batch);
+    const { tokens, sharesPrefixes } = this.atOnce;
+    const most = sequencesAtOnce(tokens, tokensEach(batch, sharesPrefixes));
     if (sequences <= most) return [batch];
     return cutBatch(batch, partSize(sequences, most, this.lanes));
   }
 }
 
-/** Sequences like those of a batch that run at once; any number where they are all the same. */
-export function sequencesAtOnce({ tokens, sharesPrefixes }: AtOnce, batch: TokenBatch): number {
-  return Math.max(1, Math.floor(tokens / tokensEach(batch, sharesPrefixes)));
+/** Sequences of so many tokens each that run at once; any number where that is none. */
+export function sequencesAtOnce(tokens: number, each: number): number {
+  return Math.max(1, Math.floor(tokens / each));
 }
 
 /** Tokens of each sequence, padding counted; without those that all begin with where they are shared. */
 export function tokensEach(batch: TokenBatch, sharesPrefixes = false): number {
   const [, length] = batch.inputIds.dims;
-  return length - (sharesPrefixes ? commonTokens(batch) : 0);
+  return length - (sharesPrefixes ? commonToAll(tokenKeys(batch)) : 0);
 }
 
 /**

@@ -54,18 +54,17 @@ function seesNeighbours({ initializers }: Graph, node: Node): boolean {
   return intsAttribute(node, "kernel_shape", sizes).some((size) => size !== 1);
 }
 
-/** Whether padding is left out: wanted, and the model tells it from tokens. */
-export function packsTokens(options: PlannedModelOptions): boolean {
-  return (options.packing ?? true) && ignoresPadding(options);
-}
-
 /**
- * How a batch is packed. A language model computes the same for what several sequences begin with,
- * unless each has dropout of its own. That their cotangents sum up right was seen on the processor.
+ * How a batch is packed. Padding is left out where that is wanted, and the model tells it from tokens. A
+ * language model computes the same for what several sequences begin with, unless each has dropout of
+ * its own. That their cotangents sum up right was seen on the processor.
  */
-export function packingRules(options: PlannedModelOptions, { dropout = 0 }: PlanUse): PackingRules {
-  const { objective, runner, sharesPrefixes = true } = options;
-  const packs = packsTokens(options);
+export function packingRules(
+  options: PlannedModelOptions,
+  { dropout = 0 }: Pick<PlanUse, "dropout">,
+): PackingRules {
+  const { objective, runner, packing = true, sharesPrefixes = true } = options;
+  const packs = packing && ignoresPadding(options);
   const shares = objective === "causal" && dropout === 0 && runner.inPlace;
   return { packs, sharesPrefixes: sharesPrefixes && packs && shares };
 }

@@ -8,6 +8,7 @@
  */
 import { createHash } from "node:crypto";
 import type { Packing } from "../data/packing.ts";
+import { leadingTokens } from "../data/prefixes.ts";
 import type { TokenBatch } from "../data/targets.ts";
 import { elementCount, type Tensor, tensor, toNumbers } from "../graph/tensor.ts";
 import type { FrozenPrefix } from "../plan/frozen_prefix.ts";
@@ -100,16 +101,11 @@ function sequencesOf({ prefix, batch, packing, arithmetic }: PrefixUse): Sequenc
   const { inputIds, attentionMask, tokenTypeIds } = batch;
   const { numeric, sliced } = arithmetic;
   const [count, length] = inputIds.dims;
-  const mask = toNumbers(attentionMask);
   const rowOf = prefix.packed ? toNumbers(packing!.rowOf) : undefined;
   const rowBytes = prefix.width * Float32Array.BYTES_PER_ELEMENT;
   const sequences: Sequence[] = [];
-  for (let s = 0; s < count; s++) {
-    let tokens = 0;
-    while (tokens < length && Number(mask[s * length + tokens]) !== 0) tokens++;
-    for (let t = tokens; t < length; t++) {
-      if (Number(mask[s * length + t]) !== 0) return undefined;
-    }
+  for (const [s, tokens] of leadingTokens(attentionMask).entries()) {
+    if (tokens === undefined) return undefined;
     if (tokens === 0) continue;
     const hash = createHash("sha256");
     // Positions are 0, 1, 2 … in every sequence.

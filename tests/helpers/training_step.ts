@@ -147,10 +147,19 @@ export function norm(values: Iterable<number>): number {
   return Math.sqrt(sum);
 }
 
-/** Loss and gradients are the same but for a relative error. */
-export function assertSame(found: StepNumbers, expected: StepNumbers, tolerance = 1e-5): void {
+/**
+ * Loss and gradients are the same but for a relative error.
+ *
+ * @param ofLoss that of the loss, where it is another one
+ */
+export function assertSame(
+  found: StepNumbers,
+  expected: StepNumbers,
+  tolerance = 1e-5,
+  ofLoss = tolerance,
+): void {
   const off = Math.abs(found.loss - expected.loss);
-  assert(off <= tolerance * expected.loss, `loss off by ${off}`);
+  assert(off <= ofLoss * expected.loss, `loss off by ${off}`);
   const { parameter, error } = gradientDistance(found, expected);
   assert(error <= tolerance, `gradient of ${parameter} off by ${error}`);
 }

@@ -5,8 +5,8 @@ import { planOptionsFor } from "../../src/train/planned_options.ts";
 import { modelDir, readModel } from "../helpers/fixture_models.ts";
 import {
   adapted,
+  assertSame,
   batchOf,
-  gradientDistance,
   gradientsOf,
   rowsOf,
   STEP_MODELS,
@@ -29,11 +29,7 @@ for (const [model, objective] of Object.entries(STEP_MODELS)) {
     assert(packedRows !== undefined && packedRows > real && packedRows < 6 * 40, `${packedRows}`);
     assertEquals(padded.planOf(batch).options.packedRows, undefined);
     const found = await gradientsOf(packed, [batch]);
-    const expected = await gradientsOf(padded, [batch]);
-    const off = Math.abs(found.loss - expected.loss) / expected.loss;
-    assert(off <= 1e-6, `loss off by ${off}`);
-    const { parameter, error } = gradientDistance(found, expected);
-    assert(error <= 1e-5, `gradient of ${parameter} off by ${error}`);
+    assertSame(found, await gradientsOf(padded, [batch]), 1e-5, 1e-6);
   });
 
   Deno.test(`planTraining() keeps no padding between segments, ${name}`, () => {
@@ -77,14 +73,10 @@ for (const name of ["tiny-llama-genai-int4", "tiny-llama-torch-fp32"] as const) 
           step.planOf(batch, use).options.packedRows!
         );
         assert(fewer < all, `${fewer} of ${all} rows`);
-        const found = await gradientsOf(sharing, [batch]);
-        const expected = await gradientsOf(separate, [batch]);
-        const off = Math.abs(found.loss - expected.loss) / expected.loss;
-        assert(off <= 1e-6, `loss off by ${off}`);
-        const { parameter, error } = gradientDistance(found, expected);
         // In 8 bits a sum of cotangents is rounded once, where each was.
         const most = numeric === "exact" ? 1e-5 : 3e-2;
-        assert(error <= most, `${numeric}: gradient of ${parameter} off by ${error}`);
+        const found = await gradientsOf(sharing, [batch]);
+        assertSame(found, await gradientsOf(separate, [batch]), most, 1e-6);
       }
     }
   });
@@ -94,11 +86,7 @@ for (const name of ["tiny-llama-genai-int4", "tiny-llama-torch-fp32"] as const) 
     using sharing = stepOn(runner, name, { lanes: 2, keepBytes: 1e8, halves: false });
     using separate = stepOn(runner, name, { sharesPrefixes: false });
     const found = await gradientsOf(sharing, [batch]);
-    const expected = await gradientsOf(separate, [batch]);
-    const off = Math.abs(found.loss - expected.loss) / expected.loss;
-    assert(off <= 1e-6, `loss off by ${off}`);
-    const { parameter, error } = gradientDistance(found, expected);
-    assert(error <= 1e-5, `gradient of ${parameter} off by ${error}`);
+    assertSame(found, await gradientsOf(separate, [batch]), 1e-5, 1e-6);
   });
 
   Deno.test(`accumulate() attends once to what all sequences begin with, and gives the same gradient, ${name}`, async () => {
@@ -125,11 +113,7 @@ for (const name of ["tiny-llama-genai-int4", "tiny-llama-torch-fp32"] as const) 
       const { options } = sharing.planOf(batch, { passes: ["training"], parts: lanes });
       assertEquals([options.commonTokens, options.prefixSums], [attended, sums]);
       const found = await gradientsOf(sharing, [batch]);
-      const expected = await gradientsOf(separate, [batch]);
-      const off = Math.abs(found.loss - expected.loss) / expected.loss;
-      assert(off <= 1e-6, `loss off by ${off}`);
-      const { parameter, error } = gradientDistance(found, expected);
-      assert(error <= 1e-5, `${common} tokens: gradient of ${parameter} off by ${error}`);
+      assertSame(found, await gradientsOf(separate, [batch]), 1e-5, 1e-6);
     }
   });
 
@@ -150,9 +134,7 @@ for (const name of ["tiny-llama-genai-int4", "tiny-llama-torch-fp32"] as const) 
     assertEquals(parts.length, 1);
     assertEquals(planOptionsFor(options, parts[0], use).prefixSums, "by sequence");
     const found = await gradientsOf(sharing, [batch]);
-    const expected = await gradientsOf(separate, [batch]);
-    const { parameter, error } = gradientDistance(found, expected);
-    assert(error <= 1e-5, `gradient of ${parameter} off by ${error}`);
+    assertSame(found, await gradientsOf(separate, [batch]), 1e-5, 1e-6);
   });
 
   Deno.test(`evaluate() that computes shared prefixes once gives the loss of each sequence by itself, ${name}`, async () => {

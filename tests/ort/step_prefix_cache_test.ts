@@ -6,6 +6,7 @@ import { ActivationFile } from "../../src/train/activation_file.ts";
 import type { PlannedModel } from "../../src/train/planned_model.ts";
 import type { PlannedModelOptions } from "../../src/train/planned_options.ts";
 import {
+  assertSame,
   batchOf,
   gradientDistance,
   gradientsOf,
@@ -75,10 +76,7 @@ for (const [model, objective] of Object.entries(STEP_MODELS)) {
       for (const other of others) {
         const expected = await gradientsOf(plain, [other]);
         const found = await gradientsOf(keeping, [other]);
-        const off = Math.abs(found.loss - expected.loss) / expected.loss;
-        assert(off <= 1e-6, `loss off by ${off}`);
-        const { parameter, error } = gradientDistance(found, expected);
-        assert(error <= 1e-5, `gradient of ${parameter} off by ${error}`);
+        assertSame(found, expected, 1e-5, 1e-6);
       }
       // Each sequence was computed once, whatever the shapes of its batches.
       assertEquals(file.count, rows.length + 3);
