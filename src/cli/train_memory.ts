@@ -1,7 +1,7 @@
 /** What a training run will take, said before its first step, and what it keeps so that it fits. */
 import { Batches } from "../data/mod.ts";
 import { batchShapes } from "../data/largest_batch.ts";
-import { rowsOf } from "../data/packing.ts";
+import { type PackingRules, rowsOf } from "../data/packing.ts";
 import { firstTokens, sliceBatch } from "../data/slice_batch.ts";
 import type { TokenBatch } from "../data/targets.ts";
 import { RefusedError } from "../errors.ts";
@@ -10,7 +10,13 @@ import { freeBytes, freeSwapBytes, processMemory } from "../system/memory.ts";
 import { type Fit, fitMemory } from "../train/fit_memory.ts";
 import { keepBudget } from "../train/keep_budget.ts";
 import { laneCount } from "../train/lanes.ts";
-import { type AtOnce, partSize, sequencesAtOnce, tokensEach } from "../train/micro_batches.ts";
+import {
+  type AtOnce,
+  partSize,
+  PLACE,
+  sequencesAtOnce,
+  tokensEach,
+} from "../train/micro_batches.ts";
 import { packingRules, type PlannedModelOptions } from "../train/planned_options.ts";
 import type { BatchSource } from "../train/step.ts";
 import { readChosenMemory } from "./chosen_memory.ts";
@@ -22,9 +28,8 @@ import type { Terminal } from "./output.ts";
 import type { TrainFlags } from "./train_flags.ts";
 
 /**
- * Tokens that run at once, padding counted and what all sequences begin with left out, where a batch has
- * more of them: from fewer on products are as quick as they get, what a call costs by itself is little,
- * and memory would grow.
+ * Computed tokens that run at once where a batch has more of them: from fewer on products are as quick
+ * as they get, what a call costs by itself is little, and memory would grow.
  */
 const TOKENS_AT_ONCE = 1024;
 /** Shortest length that a refusal looks at. */
@@ -62,16 +67,13 @@ export async function fitTraining(
   const lanes = laneCount(parts.options.runner, parts.lanes ?? chosen?.lanes ?? flags.threads);
   const { sequences: together } = fixedShape(parts.options.model.graph);
   const { dropout } = parts.options;
-  const { sharesPrefixes } = packingRules(parts.options, { dropout });
-  const computed = sharesPrefixes
-    ? (batch: TokenBatch) => rowsOf(batch, { sharesPrefixes }).places.length
-    : undefined;
-  const { largest, shapes } = await shapesOf(parts.data.train, { lanes, together, computed });
+  const packing = packingRules(parts.options, { dropout });
+  const { largest, shapes } = await shapesOf(parts.data.train, { lanes, together, packing });
   const validation = parts.data.validation &&
-    await shapesOf(parts.data.validation, { lanes, together, computed });
+    await shapesOf(parts.data.validation, { lanes, together, packing });
   const [sequences, length] = largest.inputIds.dims;
-  const usual: AtOnce = { tokens: TOKENS_AT_ONCE, sharesPrefixes };
-  const each = tokensEach(largest, sharesPrefixes);
+  const usual: AtOnce = { tokens: TOKENS_AT_ONCE, packing };
+  const each = tokensEach(largest, packing);
   const most = Math.min(sequences, sequencesAtOnce(TOKENS_AT_ONCE, each));
   const planned = Math.min(shapes, microSteps(flags));
   const predictPart = memoryPredictor({
@@ -137,22 +139,24 @@ export async function fitTraining(
   terminal.note(
     `  batches run ${fit.sequences * length} tokens at a time and add up their gradients, to fit`,
   );
-  return { ...fit, atOnce: { tokens, sharesPrefixes }, readyWeights, lanes };
+  return { ...fit, atOnce: { tokens, packing }, readyWeights, lanes };
 }
 
-async function shapesOf(data: BatchSource<TokenBatch>, { lanes, together, computed }: {
+async function shapesOf(data: BatchSource<TokenBatch>, { lanes, together, packing }: {
   readonly lanes: number;
   /** Sequences that the model takes at once, where it takes no other number. */
   readonly together?: number;
-  /** How many of a batch's tokens are computed, where that is not all. */
-  readonly computed?: (batch: TokenBatch) => number;
+  readonly packing: PackingRules;
 }) {
   const { largest, shapes } = data instanceof Batches
-    ? await batchShapes(
-      data,
-      (sequences, length) => partSize(sequences, sequencesAtOnce(TOKENS_AT_ONCE, length), lanes),
-      computed,
-    )
+    ? await batchShapes(data, {
+      atOnce: (sequences, each) =>
+        partSize(sequences, sequencesAtOnce(TOKENS_AT_ONCE, each), lanes),
+      placeTakes: packing.packs ? PLACE : 1,
+      computed: packing.sharesPrefixes
+        ? (batch) => rowsOf(batch, packing).places.length
+        : undefined,
+    })
     : { largest: await data.batch(0, 0), shapes: 1 };
   return { largest: sliceBatch(largest, 0, together ?? Infinity), shapes };
 }

@@ -19,16 +19,20 @@ export interface BatchShapes {
 /** Batches of the most tokens that are looked into for how many of them are computed. */
 const LOOKED_INTO = 8;
 
-/**
- * Looks at the lengths of all rows; the tokens of few batches are read.
- *
- * @param atOnce how many of a batch's sequences of a length run at once
- * @param computed how many of a batch's tokens are computed, where that is not all
- */
+/** How much of a batch runs at once. */
+export interface ShapeRules {
+  /** How many of a batch's sequences, of so many computed tokens each. */
+  readonly atOnce: (sequences: number, each: number) => number;
+  /** What a place of a sequence takes at least, in tokens; default 1: padding is computed like any token. */
+  readonly placeTakes?: number;
+  /** How many of a batch's tokens are computed, where that is not all. */
+  readonly computed?: (batch: Batch) => number;
+}
+
+/** Looks at the lengths of all rows; the tokens of few batches are read. */
 export async function batchShapes(
   batches: Batches,
-  atOnce: (sequences: number, length: number) => number,
-  computed?: (batch: Batch) => number,
+  { atOnce, placeTakes = 1, computed }: ShapeRules,
 ): Promise<BatchShapes> {
   const { rows, options } = batches;
   const shapes = new Set<string>();
@@ -38,7 +42,8 @@ export async function batchShapes(
     const length = bucketFor(options.buckets, Math.max(1, ...counts));
     const tokens = counts.reduce((sum, count) => sum + count, 0);
     shapes.add(`${chosen.length}×${length}, ${Math.ceil(8 * Math.log2(Math.max(1, tokens)))}`);
-    const share = atOnce(chosen.length, length) / chosen.length;
+    const each = Math.max(tokens / chosen.length, placeTakes * length);
+    const share = atOnce(chosen.length, each) / chosen.length;
     sizes.push({ i, size: share * (tokens + PADDING * (chosen.length * length - tokens)) });
   });
   sizes.sort((a, b) => b.size - a.size || a.i - b.i);

@@ -1,4 +1,5 @@
 /** Batches taken a few tokens at a time, for less memory. */
+import { type PackingRules, rowsOf } from "../data/packing.ts";
 import { commonToAll, tokenKeys } from "../data/prefixes.ts";
 import { type RowCut, together } from "../data/row_cuts.ts";
 import { cutBatch } from "../data/slice_batch.ts";
@@ -7,10 +8,10 @@ import type { BatchLoss, Evaluation, Parameter, StepModel, Upcoming } from "./st
 
 /** How much of a batch runs at once. */
 export interface AtOnce {
-  /** At least 1, padding counted; without what all sequences begin with where that is computed once. */
+  /** At least 1, counted as {@linkcode tokensEach} does. */
   readonly tokens: number;
-  /** Whether it is. */
-  readonly sharesPrefixes?: boolean;
+  /** How batches are packed; default: not at all. */
+  readonly packing?: PackingRules;
 }
 
 /**
@@ -83,8 +84,8 @@ export class MicroBatches implements StepModel<TokenBatch> {
 
   #cutByTokens(batch: TokenBatch): TokenBatch[] {
     const [sequences] = batch.inputIds.dims;
-    const { tokens, sharesPrefixes } = this.atOnce;
-    const most = sequencesAtOnce(tokens, tokensEach(batch, sharesPrefixes));
+    const { tokens, packing } = this.atOnce;
+    const most = sequencesAtOnce(tokens, tokensEach(batch, packing));
     if (sequences <= most) return [batch];
     return cutBatch(batch, partSize(sequences, most, this.lanes));
   }
@@ -95,11 +96,26 @@ export function sequencesAtOnce(tokens: number, each: number): number {
   return Math.max(1, Math.floor(tokens / each));
 }
 
-/** Tokens of each sequence, padding counted; without those that all begin with where they are shared. */
-export function tokensEach(batch: TokenBatch, sharesPrefixes = false): number {
-  const [, length] = batch.inputIds.dims;
-  return length - (sharesPrefixes ? commonToAll(tokenKeys(batch)) : 0);
+/**
+ * What attention does with a place of padding that is left out everywhere else, beside what all layers
+ * do with a token: about, of short sequences.
+ */
+export const PLACE = 0.5;
+
+/**
+ * Tokens of each sequence that are computed, on average: padding counted unless it is left out, without
+ * those that all begin with where they are shared. No less than {@linkcode PLACE} for each of its places.
+ */
+export function tokensEach(batch: TokenBatch, packing: PackingRules = NOT_PACKED): number {
+  const [sequences, length] = batch.inputIds.dims;
+  const common = packing.sharesPrefixes ? commonToAll(tokenKeys(batch)) : 0;
+  const places = length - common;
+  if (!packing.packs) return places;
+  const tokens = rowsOf(batch, packing).places.length - common;
+  return Math.max(1, Math.ceil(tokens / sequences), Math.ceil(PLACE * places));
 }
+
+const NOT_PACKED: PackingRules = { packs: false, sharesPrefixes: false };
 
 /**
  * Sequences of the parts that a batch is taken in where at most `most` run at once: parts of about one

@@ -13,7 +13,7 @@ function batchesOf(...lengths: readonly number[][]): Batches {
 }
 
 const lengthOf = async (batches: Batches, atOnce = (sequences: number, _: number) => sequences) =>
-  (await batchShapes(batches, atOnce)).largest.inputIds.dims[1];
+  (await batchShapes(batches, { atOnce })).largest.inputIds.dims[1];
 
 Deno.test("batchShapes() takes more tokens for larger than more padding", async () => {
   assertEquals(await lengthOf(batchesOf([32, 2, 2, 2], [16, 16, 16, 16])), 16);
@@ -30,14 +30,22 @@ Deno.test("batchShapes() counts of a batch what runs at once", async () => {
 Deno.test("batchShapes() looks into the batches of most tokens for how many of them are computed", async () => {
   const batches = batchesOf([32, 32, 32, 32], [16, 16, 16, 16], [16, 16, 15, 16]);
   const computed = ({ tokenCount }: { tokenCount: number }) => tokenCount === 128 ? 40 : tokenCount;
-  const { largest } = await batchShapes(batches, (sequences) => sequences, computed);
+  const { largest } = await batchShapes(batches, { atOnce: (sequences) => sequences, computed });
   assertEquals(largest.tokenCount, 64);
+});
+
+Deno.test("batchShapes() counts places of padding as little as they take", async () => {
+  const batches = batchesOf([32, 10, 10, 10], [15, 15, 15, 15]);
+  const atOnce = (sequences: number, each: number) => each > 16 ? 1 : sequences;
+  const lengthWhere = async (placeTakes: number) =>
+    (await batchShapes(batches, { atOnce, placeTakes })).largest.inputIds.dims[1];
+  assertEquals([await lengthWhere(1), await lengthWhere(0.5)], [16, 32]);
 });
 
 Deno.test("batchShapes() tells shapes apart by length and tokens", async () => {
   const { shapes } = await batchShapes(
     batchesOf([16, 16, 16, 16], [15, 16, 16, 16], [16, 1, 1, 1], [8, 8, 8, 8]),
-    (sequences) => sequences,
+    { atOnce: (sequences) => sequences },
   );
   assertEquals(shapes, 3);
 });

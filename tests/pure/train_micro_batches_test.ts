@@ -84,11 +84,33 @@ Deno.test("MicroBatches leaves out what all sequences begin with where that is c
   };
   const sizesOf = async (sharesPrefixes: boolean) => {
     const model = new Sums(true);
-    await new MicroBatches(model, { tokens: 8, sharesPrefixes }).accumulate(alike, 0);
+    await new MicroBatches(model, { tokens: 8, packing: { packs: false, sharesPrefixes } })
+      .accumulate(alike, 0);
     return model.asked.map(([sequences]) => sequences);
   };
   assertEquals(await sizesOf(false), [1, 1, 1, 1]);
   assertEquals(await sizesOf(true), [4]);
+});
+
+Deno.test("MicroBatches counts the tokens of sequences whose padding is left out, and half of their places", async () => {
+  const lengths = [2, 3, 2, 8];
+  const uneven: TokenBatch = {
+    inputIds: int64([4, 8], new Array(32).fill(0)),
+    attentionMask: int64(
+      [4, 8],
+      lengths.flatMap((n) => [0, 1, 2, 3, 4, 5, 6, 7].map((t) => Number(t < n))),
+    ),
+    tokenCount: 15,
+  };
+  const sizesOf = async (packs: boolean, tokens: number) => {
+    const model = new Sums(true);
+    const packing = { packs, sharesPrefixes: false };
+    await new MicroBatches(model, { tokens, packing }).accumulate(uneven, 0);
+    return model.asked.map(([sequences]) => sequences);
+  };
+  assertEquals(await sizesOf(false, 16), [2, 2]);
+  assertEquals(await sizesOf(true, 16), [4]);
+  assertEquals(await sizesOf(true, 15), [2, 2]);
 });
 
 Deno.test("MicroBatches counts no right answers where the model counts none", async () => {
