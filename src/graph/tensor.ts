@@ -77,6 +77,13 @@ function aligned(t: Tensor, size: number): { buffer: ArrayBuffer; byteOffset: nu
   return { buffer: t.bytes.slice().buffer as ArrayBuffer, byteOffset: 0 };
 }
 
+/** A loop: planning reads thousands of shapes, and `from` takes several times as long for each. */
+function wholeNumbers(values: ArrayLike<bigint>): Float64Array {
+  const numbers = new Float64Array(values.length);
+  for (let i = 0; i < numbers.length; i++) numbers[i] = Number(values[i]);
+  return numbers;
+}
+
 /**
  * All values as numbers, in row-major order; a view without a copy for float32 where the bytes
  * are aligned. 64-bit integers beyond 2^53 lose precision: use {@linkcode toBigInts} for those.
@@ -102,7 +109,7 @@ export function toNumbers(t: Tensor): ArrayLike<number> & Iterable<number> {
     }
     case "int64":
     case "uint64":
-      return Float64Array.from(toBigInts(t), Number);
+      return wholeNumbers(toBigInts(t));
     case "int32": {
       const { buffer, byteOffset } = aligned(t, 4);
       return new Int32Array(buffer, byteOffset, count);

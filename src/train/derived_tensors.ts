@@ -21,7 +21,7 @@ export class DerivedTensors implements Disposable {
 
   /**
    * What a plan's derivations make, by name; computed where no earlier plan has done so. The weights
-   * that they read leave memory: the plan's step reads what was made of them instead.
+   * that are read for it leave memory: the plan's step reads what was made of them instead.
    */
   async of(compiled: CompiledPlan): Promise<ReadonlyMap<string, DeviceTensor>> {
     const known = this.#byPlan.get(compiled);
@@ -59,13 +59,13 @@ export class DerivedTensors implements Disposable {
         for (const canonical of call.fetches.keys()) {
           this.#made.set(key(canonical), results[canonical]);
         }
+        // One after the other, so that the weights and what is made of them are never all there.
+        for (const name of call.feeds.values()) {
+          forgetMapped(plan.constants.get(name)!.bytes as Uint8Array<ArrayBuffer>);
+        }
       }
       for (const [canonical, name] of call.fetches) {
         derived.set(name, this.#made.get(key(canonical))!);
-      }
-      // One after the other, so that the weights and what is made of them are never all there.
-      for (const name of call.feeds.values()) {
-        forgetMapped(plan.constants.get(name)!.bytes as Uint8Array<ArrayBuffer>);
       }
     }
     return derived;

@@ -234,14 +234,19 @@ export class PlannedModel implements StepModel<TokenBatch> {
     return only.env;
   }
 
-  /** Plans a batch and compiles its sessions, so that it does not wait for that when its turn comes. */
+  /**
+   * Plans a batch, compiles its sessions and places its tensors, so that it does not wait for that when
+   * its turn comes.
+   */
   async #getReady(upcoming: Upcoming<TokenBatch>): Promise<void> {
     try {
       const parts = this.#planned(await upcoming());
       const threads = parts.length > 1 ? "one" : "pool";
       for (const { compiled } of parts) {
         for (const call of compiled.plan.training.calls) await this.#plans.session(call, threads);
+        await this.#plans.derived(compiled);
       }
+      this.#slab.tensorsOf(parts.map(({ compiled }) => compiled.plan.training));
     } catch {
       // What cannot be planned says so when its turn comes.
     }
