@@ -2,6 +2,7 @@
 import type { DataType } from "../graph/dtype.ts";
 import type { GraphBuilder } from "../graph/builder.ts";
 import { int } from "../graph/attributes.ts";
+import { elementCount, float32 } from "../graph/tensor.ts";
 import { fromNumbers } from "./fold.ts";
 
 /** The shape that shapes broadcast to; throws a `RangeError` where they do not fit. */
@@ -37,8 +38,22 @@ export function reduceTo(b: GraphBuilder, ct: string, dims: readonly number[]): 
   if (sameDims(from, dims)) return ct;
   const lead = from.length - dims.length;
   const axes = from.flatMap((dim, i) => dim !== 1 && (i < lead || dims[i - lead] === 1) ? [i] : []);
-  const summed = axes.length === 0 ? ct : sum(b, ct, axes);
-  return b.reshape(summed, dims);
+  if (axes.length === 0) return b.reshape(ct, dims);
+  return b.reshape(sumOfFew(b, ct, axes) ?? sum(b, ct, axes), dims);
+}
+
+/** Tensors up to which a product with ones sums them, several times as fast as ReduceSum along a first axis. */
+const FEW = 256;
+
+/** The sum along the first axes of float32, where these are all of `axes` and no more than {@linkcode FEW} are summed. */
+function sumOfFew(b: GraphBuilder, ct: string, axes: readonly number[]): string | undefined {
+  const { dtype, dims } = b.known(ct);
+  const behind = Math.max(...axes) + 1;
+  const count = elementCount(dims.slice(0, behind));
+  const summed = elementCount(axes.map((axis) => dims[axis]));
+  if (dtype !== "float32" || summed !== count || count > FEW) return undefined;
+  const ones = b.constant(float32([1, count], new Float32Array(count).fill(1)), "ones");
+  return b.op("MatMul", [ones, b.reshape(ct, [count, elementCount(dims.slice(behind))])]);
 }
 
 /** ReduceSum with the axes kept as dimensions of 1. */
