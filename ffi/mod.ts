@@ -1,6 +1,7 @@
 /** ONNX Runtime's C API through Deno's FFI. Only `src/runtime` uses it. */
 export type { Ort } from "./api.ts";
 export { type AssignedNode, assignedNodes, RECORD_ASSIGNMENT } from "./assignment.ts";
+export { canFlushDenormals } from "./denormals.ts";
 export {
   availableProviders,
   deviceMemory,

@@ -1,4 +1,5 @@
 /** A thread that carries out lists of runs: see `run_threads.ts`. */
+import { canFlushDenormals, flushDenormals } from "./denormals.ts";
 import {
   carryOut,
   type EncodedLists,
@@ -20,6 +21,8 @@ declare const self: {
 let functions: ListFunctions;
 
 self.onmessage = ({ data }) => {
-  if ("run" in data) functions = listFunctions(data.run, data.release);
-  else self.postMessage(carryOut(data.encoded, data.number, functions));
+  if ("run" in data) {
+    if (canFlushDenormals()) flushDenormals();
+    functions = listFunctions(data.run, data.release);
+  } else self.postMessage(carryOut(data.encoded, data.number, functions));
 };

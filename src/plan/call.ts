@@ -19,7 +19,9 @@ import { textOf } from "./graph_text.ts";
 import { inferTraining } from "../ops/registry.ts";
 import { addComputing } from "./computing.ts";
 import { type Kept, restoring, storedAs } from "./kept_form.ts";
-import { FIRST_ROWS, PACKED, SHARED } from "./names.ts";
+import { withRowScalesDeferred } from "./defer_row_scales.ts";
+import { withFewerReshapes } from "./fewer_reshapes.ts";
+import { FIRST_ROWS, isRowsOrPart, PACKED, SHARED } from "./names.ts";
 
 /** One run of a session within a step. */
 export interface PlannedCall {
@@ -63,11 +65,19 @@ export function fedConstants(lowered: Graph, trainable: ReadonlySet<string>): Se
   return fed;
 }
 
+/** What the pieces of one graph have in common. */
+export interface Whole {
+  readonly lowered: Graph;
+  /** Initializers that are fed rather than embedded; the trainable ones included. */
+  readonly fed: ReadonlySet<string>;
+  /** Whether numbers too small to be normal are zero where it runs; default false. */
+  readonly flushed?: boolean;
+}
+
 /** A builder holding the given nodes, with what they read from outside declared as inputs. */
 export function builderOver(
-  lowered: Graph,
+  { lowered, fed, flushed = false }: Whole,
   nodes: readonly Node[],
-  fed: ReadonlySet<string>,
 ): GraphBuilder {
   const b = new GraphBuilder(inferTraining);
   for (const node of nodes) {
@@ -77,7 +87,7 @@ export function builderOver(
   for (const node of nodes) {
     for (const input of node.inputs) declare(b, lowered, input, fed);
     declarePacking(b, lowered, node.inputs[1], fed);
-    addComputing(b, node);
+    addComputing(b, node, flushed);
   }
   return b;
 }
@@ -99,8 +109,8 @@ function declarePacking(
       if (!b.has(FIRST_ROWS)) b.input(FIRST_ROWS, dtype, [product(dims)]);
       return declareTranspose(b, indices, FIRST_ROWS);
     }
-    case SHARED.rows:
-      return declareSum(b, indices);
+    default:
+      if (indices && isRowsOrPart(SHARED.rows, indices)) declareSum(b, indices);
   }
 }
 
@@ -119,17 +129,27 @@ export function declare(
   return b.input(name, type.dtype, type.dims);
 }
 
+export interface CallOptions {
+  /** Values not to compute but to take from the step: kept activations. */
+  readonly given?: Kept;
+  /**
+   * Whether rows may be rounded before they have the scales of the product that made them
+   * ({@linkcode withRowScalesDeferred}): default false. Then the last bits of what is rounded depend on
+   * what else is computed of it.
+   */
+  readonly defersScales?: boolean;
+}
+
 /**
  * Finishes a builder as a call: prunes, expands graft's own operators, renames canonically, keys.
  *
  * @param outputs value in the builder → name the result gets in the step
- * @param given values not to compute but to take from the step: kept activations
  */
 export function callOf(
   b: GraphBuilder,
   label: string,
   outputs: ReadonlyMap<string, string>,
-  given: Kept = new Map(),
+  { given = new Map(), defersScales = false }: CallOptions = {},
 ): PlannedCall {
   const built = b.build("step", [...outputs.keys()]);
   const restored = [...given].map(([value, form]) => restoring(value, form, b.known(value)));
@@ -145,11 +165,20 @@ export function callOf(
     [...given].flatMap(([value, form]) => storedAs(value, form, b.known(value)))
       .map(({ name, known }) => [name, known]),
   );
-  const known = (name: string): Known => stored.get(name) ?? b.known(name);
+  const between = new Map(restored.flatMap(({ known }) => [...known]));
+  const known = (name: string): Known => stored.get(name) ?? between.get(name) ?? b.known(name);
   const expanded = expand(neededNodes(computing, outputs.keys()), constants, known);
   const inputs = new Set([...built.inputs.map((input) => input.name), ...stored.keys()]);
   const values = { inputs, constants: expanded.initializers, known };
-  return canonicalCall(expanded.nodes, values, outputs, label);
+  const kept = new Set(outputs.keys());
+  const piece = {
+    nodes: expanded.nodes,
+    constants: expanded.initializers,
+    dims: (name: string) => expanded.known(name).dims,
+  };
+  const flat = withFewerReshapes(piece, kept);
+  const nodes = defersScales ? withRowScalesDeferred(flat, kept) : flat.nodes;
+  return canonicalCall(nodes, values, outputs, label);
 }
 
 /**

@@ -8,9 +8,13 @@ import { float32 } from "../graph/tensor.ts";
 import type { Node } from "../graph/types.ts";
 import { isSilu } from "./silu.ts";
 
-/** Adds what computes a node. */
-export function addComputing(b: GraphBuilder, node: Node): void {
-  if (isLastAxisSoftmax(b, node)) addFlooredSoftmax(b, node);
+/**
+ * Adds what computes a node.
+ *
+ * @param flushed whether numbers too small to be normal are zero where it runs
+ */
+export function addComputing(b: GraphBuilder, node: Node, flushed: boolean): void {
+  if (!flushed && isLastAxisSoftmax(b, node)) addFlooredSoftmax(b, node);
   else if (isSilu(node)) addSilu(b, node);
   else b.add(node);
 }

@@ -77,7 +77,7 @@ export class Derivations {
       this.#made.set(value, renamed(alike.call, alike.rename(all), label));
       return;
     }
-    const b = builderOver(this.#lowered, nodes, this.#fed);
+    const b = builderOver({ lowered: this.#lowered, fed: this.#fed }, nodes);
     const made = emit(b, declare(b, this.#lowered, value, this.#fed));
     const call = callOf(b, label, new Map(made.map((result, i) => [result, names[i]])));
     this.#alike.set(key, { rename: renaming(all), call });

@@ -8,6 +8,8 @@ import { inferTraining, ruleOf } from "../ops/registry.ts";
 export interface Expanded {
   readonly nodes: readonly Node[];
   readonly initializers: Graph["initializers"];
+  /** Facts of every value that the nodes read or compute. */
+  readonly known: (name: string) => Known;
 }
 
 /**
@@ -21,7 +23,7 @@ export function expand(
   initializers: Graph["initializers"],
   known: (name: string) => Known,
 ): Expanded {
-  if (!nodes.some(({ domain }) => domain === GRAFT)) return { nodes, initializers };
+  if (!nodes.some(({ domain }) => domain === GRAFT)) return { nodes, initializers, known };
   const b = new GraphBuilder(inferTraining);
   b.reserve(nodes.flatMap((node) => [...node.inputs, ...node.outputs]));
   const constants = new Map(initializers);
@@ -36,5 +38,9 @@ export function expand(
     else ruleOf(node).expand!(b, node); // every rule of that domain has one
   }
   for (const [name, value] of b.build("expanded", []).initializers) constants.set(name, value);
-  return { nodes: b.nodes, initializers: constants };
+  return {
+    nodes: b.nodes,
+    initializers: constants,
+    known: (name) => b.has(name) ? b.known(name) : known(name),
+  };
 }

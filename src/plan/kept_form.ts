@@ -5,6 +5,7 @@ import { byteLength, ONNX_TYPE } from "../graph/dtype.ts";
 import { elementCount, int64, type Tensor } from "../graph/tensor.ts";
 import type { Node } from "../graph/types.ts";
 import { castTo } from "../ops/cast.ts";
+import { LEAST_SILU } from "../ops/internal/swiglu.ts";
 import { emitRowCodes, emitRowScales } from "../ops/internal/rounded_rows.ts";
 import { codesName, halfName, scalesName } from "./names.ts";
 
@@ -45,27 +46,39 @@ export function emitStored(
   if (form === "whole") return new Map([[value, value]]);
   if (form === "half") return new Map([[castTo(b, value, "float16"), halfName(value)]]);
   const rows = b.reshape(value, asRows(b.dims(value)));
-  const scales = emitRowScales(b, rows);
+  const scales = emitRowScales(b, rows, leastOf(b, value));
   const codes = emitRowCodes(b, rows, scales, "int8");
   return new Map([[codes, codesName(value)], [scales, scalesName(value)]]);
 }
 
-/** Nodes that make a value, under its own name, of what stands for it, and the constants they read. */
-export function restoring(
-  value: string,
-  form: KeptForm,
-  { dtype, dims }: Known,
-): { readonly nodes: readonly Node[]; readonly constants: ReadonlyMap<string, Tensor> } {
+/** A number that a value is nowhere below, where it is known. */
+function leastOf({ nodes }: GraphBuilder, value: string): number | undefined {
+  const producer = nodes.find(({ outputs }) => outputs.includes(value));
+  const isSilu = producer?.opType === "SwiGLUAndFactors" && producer.outputs[1] === value;
+  return isSilu ? LEAST_SILU : undefined;
+}
+
+/** What makes a value of what stands for it. */
+export interface Restoring {
+  readonly nodes: readonly Node[];
+  readonly constants: ReadonlyMap<string, Tensor>;
+  /** Values on the way. */
+  readonly known: ReadonlyMap<string, Known>;
+}
+
+/** Makes a value, under its own name, of what stands for it. */
+export function restoring(value: string, form: KeptForm, { dtype, dims }: Known): Restoring {
   const node = (
     opType: string,
     inputs: string[],
     attributes: Node["attributes"],
     output = value,
   ) => ({ name: output, opType, domain: "", inputs, outputs: [output], attributes });
-  if (form === "whole") return { nodes: [], constants: new Map() };
+  const nothing = { constants: new Map(), known: new Map() };
+  if (form === "whole") return { nodes: [], ...nothing };
   if (form === "half") {
     const cast = node("Cast", [halfName(value)], { to: int(ONNX_TYPE[dtype]) });
-    return { nodes: [cast], constants: new Map() };
+    return { nodes: [cast], ...nothing };
   }
   const [rows, shape] = [`${value}.rows`, `${value}.shape`];
   const stored = [codesName(value), scalesName(value)];
@@ -75,6 +88,7 @@ export function restoring(
       node("Reshape", [rows, shape], { allowzero: int(1) }),
     ],
     constants: new Map([[shape, int64([dims.length], dims)]]),
+    known: new Map([[rows, { dtype, dims: asRows(dims) }]]),
   };
 }
 

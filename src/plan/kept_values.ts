@@ -3,7 +3,7 @@ import { dimsIn, producersOf } from "../graph/facts.ts";
 import { elementCount } from "../graph/tensor.ts";
 import type { Graph, Node } from "../graph/types.ts";
 import type { Segment } from "./cut.ts";
-import { PACKED, SHARED } from "./names.ts";
+import { isRowsOrPart, PACKED, SHARED } from "./names.ts";
 
 /** Values of a segment that are kept. */
 export interface KeptValues {
@@ -39,11 +39,15 @@ const CHEAP = new Set([
 
 /** Packing and unpacking are cheap, other lookups are not: they may read the whole vocabulary. */
 function isCheap(node: Node): boolean {
-  return CHEAP.has(node.opType) ||
-    node.opType === "Gather" && PACKING.has(node.inputs[1]);
+  const isPacking = node.opType === "Gather" &&
+    [PACKED, SHARED].some(({ places }) => node.inputs[1] === places);
+  return CHEAP.has(node.opType) || isPacking || isUnpacking(node);
 }
 
-const PACKING = new Set([PACKED, SHARED].flatMap(({ places, rows }) => [places, rows]));
+function isUnpacking({ opType, inputs: [, indices] }: Node): boolean {
+  return opType === "Gather" &&
+    [PACKED, SHARED].some(({ rows }) => isRowsOrPart(rows, indices));
+}
 
 /**
  * Activations to keep so that all that the derivatives read is at hand, or cheap to compute from it.
@@ -69,13 +73,16 @@ export function keptValues(
     for (const input of node.inputs) if (input !== "") leaves(input, found);
     return found;
   };
-  /** Goes back along a chain of cheap operators to what is smallest. */
+  /**
+   * Goes back along a chain of cheap operators to what is smallest, in any case to packed rows: whether
+   * they are more than a part of the places depends on the batch.
+   */
   const smallest = (value: string): string => {
     const node = producers.get(value)!;
     const inputs = node.inputs.filter((input) => input !== "" && producers.has(input));
     const [only] = inputs.filter((input) => !constants.has(input));
     if (!isAgain(node) || inputs.length !== 1 || only === undefined) return value;
-    return sizeOf(lowered, [only]) <= sizeOf(lowered, wholeOf(node, value))
+    return isUnpacking(node) || sizeOf(lowered, [only]) <= sizeOf(lowered, wholeOf(node, value))
       ? smallest(only)
       : value;
   };

@@ -76,6 +76,11 @@ export interface PlanOptions extends BatchShape, PlanSettings {
    * at once; default false.
    */
   readonly sharesWeights?: boolean;
+  /**
+   * Whether it runs where numbers too small to be normal are zero, so that nothing has to be kept away
+   * from them; default false.
+   */
+  readonly flushed?: boolean;
   /** Whether every one of a model's alike blocks is looked at, for comparison; default false. */
   readonly everyBlock?: boolean;
   /** The output that the loss reads; default `logits`. */
@@ -85,8 +90,9 @@ export interface PlanOptions extends BatchShape, PlanSettings {
 /** Equal for options of one run that give the same plan: what differs from batch to batch. */
 export function keyOf(options: PlanOptions): string {
   const { passes, batch, length, packedRows, targetRows, commonTokens } = options;
-  const { keepBytes, halves, dropout, numeric, sliced, prefixSums, sharesWeights } = options;
+  const { keepBytes, halves, dropout, numeric, sliced, prefixSums, sharesWeights, flushed } =
+    options;
   const shape = [batch, length, packedRows, targetRows, commonTokens, prefixSums];
-  return [passes, ...shape, keepBytes, halves, dropout, numeric, sliced, sharesWeights]
+  return [passes, ...shape, keepBytes, halves, dropout, numeric, sliced, sharesWeights, flushed]
     .join();
 }

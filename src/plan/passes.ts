@@ -77,7 +77,7 @@ function prologueCall(context: PlanContext, cut: Cut): PlannedCall[] {
   const computed = new Set(cut.prologue.flatMap((node) => node.outputs));
   const outputs = [...cut.shared].filter((name) => computed.has(name));
   if (outputs.length === 0) return [];
-  const b = builderOver(context.lowered, cut.prologue, context.fed);
+  const b = builderOver(context, cut.prologue);
   return [callOf(b, "prologue", new Map(outputs.map((name) => [name, name])))];
 }
 

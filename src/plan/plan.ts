@@ -196,13 +196,14 @@ function inNumeric(
 function contextOf(
   { graph, derived }: DerivedGraph,
   { computes }: StepGraph,
-  { trainable, targetRows, halves, numeric }: PlanOptions,
+  { trainable, targetRows, halves, numeric, flushed }: PlanOptions,
 ): PlanContext {
   return {
     lowered: graph,
     trainable,
     constants: constantValues(graph, [...derived]),
     fed: fedConstants(graph, trainable),
+    flushed,
     halves: halves === false ? "none" : numeric === "fast" ? "all" : "wide",
     pickRows: targetRows !== undefined && computes === "all rows",
   };

@@ -2,18 +2,14 @@
 import { pullback } from "../autodiff/pullback.ts";
 import type { GraphBuilder, Known } from "../graph/builder.ts";
 import { elementCount } from "../graph/tensor.ts";
-import type { Graph } from "../graph/types.ts";
-import { builderOver, callOf, type PlannedCall } from "./call.ts";
+import { builderOver, callOf, type PlannedCall, type Whole } from "./call.ts";
 import type { Segment } from "./cut.ts";
 import { emitStored, type Kept, type KeptForm, storedAs, storedBytes } from "./kept_form.ts";
 import { keptValues, NOTHING_KEPT } from "./kept_values.ts";
 import { cotangentName, gradientName } from "./names.ts";
 
 /** What the calls of one plan have in common. */
-export interface PlanContext {
-  readonly lowered: Graph;
-  /** Initializers that are fed rather than embedded; the trainable ones included. */
-  readonly fed: ReadonlySet<string>;
+export interface PlanContext extends Whole {
   readonly trainable: ReadonlySet<string>;
   /** Values that depend on initializers alone. */
   readonly constants: ReadonlySet<string>;
@@ -44,12 +40,14 @@ export function forwardCall(
   segment: Segment,
   kept: Kept = new Map(),
 ): PlannedCall {
-  const b = builderOver(context.lowered, segment.nodes, context.fed);
+  const b = builderOver(context, segment.nodes);
   const outputs = new Map([[segment.output, segment.output]]);
   for (const [value, form] of kept) {
     for (const [stored, name] of emitStored(b, value, form)) outputs.set(stored, name);
   }
-  return callOf(b, `forward to ${segment.output}`, outputs);
+  return callOf(b, `forward to ${segment.output}`, outputs, {
+    defersScales: context.halves === "all",
+  });
 }
 
 /** The backward call of a segment and the activations it takes from the forward call. */
@@ -72,7 +70,7 @@ export function backwardCall(
   segment: Segment,
   options: { readonly wantInput: boolean; readonly keep: boolean },
 ): Backward {
-  const b = builderOver(context.lowered, segment.nodes, context.fed);
+  const b = builderOver(context, segment.nodes);
   const forwardNodes = b.nodes.length;
   const { dtype, dims } = b.known(segment.output);
   const seed = b.input(cotangentName(segment.output), dtype, dims);
@@ -98,7 +96,10 @@ export function backwardCall(
   if (input !== undefined && halved && b.known(input).dtype === "float32") {
     wanted.set(input, "half");
   }
-  const call = callOf(b, `backward from ${segment.output}`, outputs, wanted);
+  const call = callOf(b, `backward from ${segment.output}`, outputs, {
+    given: wanted,
+    defersScales: context.halves === "all",
+  });
   const read = new Set(call.feeds.values());
   const kept = new Map(
     [...wanted].filter(([value, form]) => read.has(storedAs(value, form, b.known(value))[0].name)),

@@ -18,7 +18,7 @@ export function tailCall(
   rows: number,
   wantInput: boolean,
 ): PlannedCall {
-  const b = builderOver(context.lowered, segment.nodes, context.fed);
+  const b = builderOver(context, segment.nodes);
   const { logits, logProbabilities, loss } = lossOver(b, context, segment, rows);
   const weights = b.op("Unsqueeze", [ROW_WEIGHTS, b.int64s([1])]);
   const index = b.op("Unsqueeze", [LABELS, b.int64s([1])]);
@@ -40,7 +40,7 @@ export function evaluationTailCall(
   segment: Segment,
   rows: number,
 ): PlannedCall {
-  const b = builderOver(context.lowered, segment.nodes, context.fed);
+  const b = builderOver(context, segment.nodes);
   const { logits, loss } = lossOver(b, context, segment, rows);
   return callOf(b, "loss", new Map([[loss, LOSS], [logits.value, LOGITS]]));
 }

@@ -8,7 +8,7 @@
 import { intAttribute, intsAttribute } from "../graph/attributes.ts";
 import { dimsIn } from "../graph/facts.ts";
 import { elementCount, toNumbers } from "../graph/tensor.ts";
-import { GRAFT, type Graph, type Node } from "../graph/types.ts";
+import { GRAFT, type Graph, MICROSOFT, type Node } from "../graph/types.ts";
 import { type BatchShape, TOKEN_INPUTS } from "./inputs.ts";
 import { isElementwise, isNormalization } from "./row_wise.ts";
 
@@ -25,19 +25,32 @@ interface RowWise {
 /** graft's own operators that compute each row by itself; of a dropout mask any rows are as good. */
 const ROWS_OF_GRAFT = new Set(["QuantizedLinear", "DropoutMask"]);
 
+/** The position of every sequence's first token, where a node rotates all tokens by their positions. */
+export function firstPosition({ initializers }: Graph, node: Node): number | undefined {
+  if (node.opType !== "RotaryEmbedding" || node.domain !== MICROSOFT) return undefined;
+  const first = initializers.get(node.inputs[1]);
+  return first && elementCount(first.dims) === 1 ? Number(toNumbers(first)[0]) : undefined;
+}
+
 const REDUCTIONS = new Set(["ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin"]);
 
 export class TokenRows {
   readonly #graph: Graph;
   readonly #shape: BatchShape;
+  readonly #rotates: boolean;
   /** Values that token ids or masks reach. */
   readonly #fromTokens = new Set<string>();
   readonly #rows = new Set<string>();
   readonly #rowWise = new Map<Node, RowWise>();
 
-  constructor(lowered: Graph, shape: BatchShape) {
+  /**
+   * @param rotates whether rotations by positions count: whoever computes some of the rows has to give
+   *   each its own position then
+   */
+  constructor(lowered: Graph, shape: BatchShape, rotates = false) {
     this.#graph = lowered;
     this.#shape = shape;
+    this.#rotates = rotates;
     this.#followInputs();
     this.#followReaders();
   }
@@ -167,6 +180,9 @@ export class TokenRows {
   }
 
   #keepsRows(node: Node, x: string, from: Lead, lead: Lead): boolean {
+    if (firstPosition(this.#graph, node) !== undefined) {
+      return this.#rotates && lead === 2 && this.#dims(x).length === 3;
+    }
     if (node.domain === GRAFT) return ROWS_OF_GRAFT.has(node.opType) && from === lead;
     if (node.domain !== "") return false;
     if (node.opType === "Reshape") return true;

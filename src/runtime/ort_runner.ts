@@ -1,5 +1,12 @@
 /** {@linkcode Runner} over ONNX Runtime. */
-import { Environment, OrtError, OrtValue, Session, type SessionSettings } from "../../ffi/mod.ts";
+import {
+  canFlushDenormals,
+  Environment,
+  OrtError,
+  OrtValue,
+  Session,
+  type SessionSettings,
+} from "../../ffi/mod.ts";
 import { bitsOf, byteLength, type DataType, ONNX_TYPE } from "../graph/dtype.ts";
 import { elementCount, type Tensor } from "../graph/tensor.ts";
 import { rotateBeforeAttention } from "../graph/passes/rotate_before_attention.ts";
@@ -202,6 +209,10 @@ class OrtRunner implements Runner, TensorOwner {
   runLists(lists: readonly (readonly ListedRun[])[]) {
     this.#alive();
     return this.#lists.run(lists);
+  }
+
+  get listsFlush(): boolean {
+    return canFlushDenormals();
   }
 
   get threads(): number {

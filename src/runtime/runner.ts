@@ -235,6 +235,8 @@ export interface Runner extends Disposable {
   runLists(
     lists: readonly (readonly ListedRun[])[],
   ): Promise<readonly (readonly ListedResult[])[]>;
+  /** Whether threads that run lists take numbers too small to be normal for zero, as fast as others. */
+  readonly listsFlush: boolean;
   /** An uninitialised (zeroed) tensor. */
   allocate(dtype: DataType, dims: readonly number[]): DeviceTensor;
   /** Bytes that crossed between TypeScript and the runtime so far. */

@@ -110,6 +110,8 @@ export function planOptionsFor(
     trainable,
     keepBytes: keepBytes && Math.floor(keepBytes / parts),
     sharesWeights: parts > FEW_PARTS,
+    // Several parts run as lists do, one on the threads of a pool.
+    flushed: parts > 1 && options.runner.listsFlush,
     halves,
     dropout,
     numeric,

@@ -49,6 +49,23 @@ Deno.test("packTokens() leaves what a position takes part in to the padded rows"
   assertEquals(shapes(graph, "Add"), [[2, 4, WIDTH]]);
 });
 
+Deno.test("packTokens() rotates packed rows by their places in their sequences, others as they are", () => {
+  const table = float32([16, WIDTH / 2], new Float32Array(16 * WIDTH / 2));
+  const rotated = (positions: (b: GraphBuilder) => string) =>
+    packed(graphWith((b, x) => {
+      const [cos, sin] = ["cos", "sin"].map((name) => b.initializer(name, table));
+      return b.microsoft("RotaryEmbedding", [x, positions(b), cos, sin]);
+    }));
+  for (const first of [0, 5]) {
+    const graph = rotated((b) => b.int64s([first]));
+    assertEquals(shapes(graph, "RotaryEmbedding"), [[ROWS, 1, WIDTH]]);
+    assertEquals(shapes(graph, "Mod"), [[ROWS, 1]]);
+    assertEquals(shapes(graph, "Add").length, first === 0 ? 0 : 1);
+  }
+  const given = rotated((b) => b.input("position_ids", "int64", [2, 4]));
+  assertEquals(shapes(given, "RotaryEmbedding"), [[2, 4, WIDTH]]);
+});
+
 Deno.test("packTokens() packs what joins tokens' rows, and nothing whose axes only happen to fit", () => {
   const mixed = (b: GraphBuilder, x: string) => b.op("Transpose", [x], { perm: ints([0, 2, 1]) });
   // [2, 4, 4] crossed: its second axis is the width. A product over it is no token's.

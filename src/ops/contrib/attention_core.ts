@@ -60,11 +60,10 @@ export function attend(b: GraphBuilder, inputs: AttentionInputs): string {
   const common = COMMON.get(b) ?? 0;
   const shares = inputs.causal !== undefined && tokens === keys && batch > 1;
   if (!shares || common === 0 || common >= tokens) return attendFrom(b, inputs, 0);
-  const lengths = b.int64s([common, tokens - common]);
-  const [begin, query] = b.ops("Split", [inputs.query, lengths], 2, { axis: int(1) });
-  const first = attendFrom(b, firstSequence(b, { ...inputs, query: begin }, common), 0);
+  const first = attendFrom(b, firstSequence(b, inputs, common), 0);
   const [, , width] = b.dims(first);
   const begins = b.op("Expand", [first, b.int64s([batch, common, width])]);
+  const query = partOf(b, inputs.query, [0, batch], [common, tokens]);
   const rest = attendFrom(b, { ...inputs, query }, common);
   return b.op("Concat", [begins, rest], { axis: int(1) });
 }
@@ -72,8 +71,7 @@ export function attend(b: GraphBuilder, inputs: AttentionInputs): string {
 /** Of one sequence the first tokens, that nothing after them is seen of. */
 function firstSequence(b: GraphBuilder, inputs: AttentionInputs, tokens: number): AttentionInputs {
   const [batch, length] = b.dims(inputs.key);
-  const begin = (x: string) =>
-    b.op("Slice", [x, b.int64s([0, 0]), b.int64s([1, tokens]), b.int64s([0, 1])]);
+  const begin = (x: string) => partOf(b, x, [0, 1], [0, tokens]);
   const ofFirst = (mask: string) =>
     [[-5, 1, batch], [-3, tokens, length], [-1, tokens, length]].reduce(
       (x, [axis, to, size]) => cut(b, x, axis, 0, to, size),
@@ -86,6 +84,16 @@ function firstSequence(b: GraphBuilder, inputs: AttentionInputs, tokens: number)
     value: begin(inputs.value),
     masks: inputs.masks.map(ofFirst),
   };
+}
+
+/** Some sequences' tokens of [B, T, ...], each from one number to another, exclusive. */
+function partOf(
+  b: GraphBuilder,
+  x: string,
+  [first, last]: readonly [number, number],
+  [from, to]: readonly [number, number],
+): string {
+  return b.op("Slice", [x, b.int64s([first, from]), b.int64s([last, to]), b.int64s([0, 1])]);
 }
 
 /** {@linkcode attend} where `inputs.query` has the tokens from `offset` on, of all that there are keys of. */

@@ -17,15 +17,21 @@ export function zeroPoint(b: GraphBuilder, dtype: CodeType): string {
   return zero === 0 ? "" : b.constant(tensor(dtype, [], Uint8Array.of(zero)), "zero_point");
 }
 
-/** Scales of the rows of `matrix`, float32 [rows]: the largest absolute value is {@linkcode LEVELS} away from 0. */
-export function emitRowScales(b: GraphBuilder, matrix: string): string {
+/**
+ * Scales of the rows of `matrix`, float32 [rows]: the largest absolute value is {@linkcode LEVELS} away
+ * from 0.
+ *
+ * @param least a number that nothing in `matrix` is below, where one is known: rows whose largest number
+ *   is smaller than that is away from 0 are rounded as if it was among theirs
+ */
+export function emitRowScales(b: GraphBuilder, matrix: string, least?: number): string {
   const along = b.int64s([1]);
   const drop = { keepdims: int(0) };
   // Two reductions take half the time of one over absolute values.
   const above = b.op("ReduceMax", [matrix, along], drop);
-  const below = b.op("Neg", [b.op("ReduceMin", [matrix, along], drop)]);
-  const largest = b.op("Max", [above, below, b.scalar(LEAST)]);
-  return b.op("Mul", [largest, b.scalar(1 / LEVELS)]);
+  const below = () => b.op("Neg", [b.op("ReduceMin", [matrix, along], drop)]);
+  const floors = least === undefined ? [below(), b.scalar(LEAST)] : [b.scalar(-least)];
+  return b.op("Mul", [b.op("Max", [above, ...floors]), b.scalar(1 / LEVELS)]);
 }
 
 /** The rows' codes, [rows, columns]; `scales` as {@linkcode emitRowScales} gives them. */

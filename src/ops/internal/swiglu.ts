@@ -19,6 +19,9 @@ import { GRAFT, type Node } from "../../graph/types.ts";
 import { label, required } from "../args.ts";
 import type { OpRule } from "../types.ts";
 
+/** Just below silu's least value, at −1.2785. */
+export const LEAST_SILU = -0.2785;
+
 /** The node without its outputs; gate and up of one shape. */
 export function swigluNode(
   gate: string,

@@ -1,0 +1,179 @@
+/**
+ * Multiplies rows by their scales as late as possible. A product of rounded rows ends with a pass over
+ * all that it made, which multiplies each row by a number of its own. Where rows only come to be
+ * rounded to 8 bits again, by way of what is linear in them, their codes are the same without that
+ * pass: their new scales are multiplied instead, one number a row.
+ */
+import type { Node } from "../graph/types.ts";
+import { producersOf } from "../graph/facts.ts";
+import type { Piece } from "./fewer_reshapes.ts";
+
+/**
+ * @param piece nodes in topological order, all of which its outputs need
+ * @param outputs values that keep their names
+ * @returns nodes that compute the same, some of which nothing needs any more
+ */
+export function withRowScalesDeferred(piece: Piece, outputs: ReadonlySet<string>): readonly Node[] {
+  let now = piece;
+  for (const { outputs: [scaled] } of piece.nodes.filter(isScaling(piece))) {
+    const scaling = now.nodes.find((node) => node.outputs[0] === scaled)!;
+    now = new Deferral(now, outputs, scaling).result ?? now;
+  }
+  return now.nodes;
+}
+
+/** Tells the nodes that multiply rows of a product of rounded rows, [rows, columns], by [rows, 1]. */
+function isScaling({ nodes, dims }: Piece): (node: Node) => boolean {
+  const products = new Set(
+    nodes.filter(({ opType }) => opType === "MatMulIntegerToFloat").map(({ outputs }) =>
+      outputs[0]
+    ),
+  );
+  return ({ opType, inputs: [product, factor] }) =>
+    opType === "Mul" && products.has(product) && dims(product).length === 2 &&
+    dims(factor).join() === `${dims(product)[0]},1`;
+}
+
+/** One scaled value and all that is made of it until it is rounded. */
+class Deferral {
+  /** `undefined` where the rows' scales have to be there at once. */
+  readonly result: Piece | undefined;
+  readonly #nodes: readonly Node[];
+  readonly #dims: Piece["dims"];
+  readonly #outputs: ReadonlySet<string>;
+  readonly #producers: ReadonlyMap<string, Node>;
+  /** Values that lack the factor. */
+  readonly #lacking = new Set<string>();
+  /** Largest absolute values of their rows, and what of their making lacks the factor. */
+  readonly #inside = new Set<Node>();
+  /** Scales of theirs. */
+  readonly #scales = new Map<string, Node>();
+
+  constructor(piece: Piece, outputs: ReadonlySet<string>, scaling: Node) {
+    const { nodes, dims } = piece;
+    this.#nodes = nodes;
+    this.#dims = dims;
+    this.#outputs = outputs;
+    this.#producers = producersOf(nodes);
+    const factor = this.#numbersOf(scaling.inputs[1]);
+    if (factor === undefined || outputs.has(scaling.outputs[0])) return;
+    const [scaled] = scaling.outputs;
+    this.#lacking.add(scaled);
+    const [rows, columns] = dims(scaled);
+    const isLinear = nodes.every((node) =>
+      node === scaling || !node.inputs.some((input) => this.#lacking.has(input)) ||
+      this.#passes(node, rows, columns)
+    );
+    if (!isLinear || this.#scales.size === 0 || !this.#scalesAreWhole()) return;
+    const bare = new Set([...this.#scales.keys()].map(bareName));
+    this.result = {
+      ...piece,
+      nodes: this.#rewritten(scaling, factor),
+      dims: (name) => bare.has(name) ? [rows] : dims(name),
+    };
+  }
+
+  /** The numbers, [rows], of which a factor [rows, 1] is a view. */
+  #numbersOf(factor: string): string | undefined {
+    const view = this.#producers.get(factor);
+    const [rows] = this.#dims(factor);
+    return view?.opType === "Reshape" && this.#dims(view.inputs[0]).join() === `${rows}`
+      ? view.inputs[0]
+      : undefined;
+  }
+
+  /** Whether a node that reads what lacks the factor makes what lacks it too, or rounds. */
+  #passes(node: Node, rows: number, columns: number): boolean {
+    const { opType, domain, inputs, outputs } = node;
+    const lacking = inputs.map((input) => this.#lacking.has(input));
+    const one = lacking.filter(Boolean).length === 1;
+    if (domain !== "" || outputs.some((output) => this.#outputs.has(output))) {
+      return opType === "QuantizeLinear" && this.#rounds(node, rows);
+    }
+    switch (opType) {
+      case "Mul":
+        return one && this.#sameSize(node) && this.#lacks(node);
+      case "Add":
+      case "Sub":
+        return !one && this.#lacks(node);
+      case "Reshape":
+        return this.#lacks(node);
+      case "MatMul": {
+        // Every row of the product is of one row.
+        const [width] = this.#dims(inputs[0]).slice(-1);
+        return lacking[0] && one && this.#dims(inputs[1]).length === 2 && columns % width === 0 &&
+          this.#lacks(node);
+      }
+      case "ReduceMax":
+      case "ReduceMin":
+        this.#inside.add(node);
+        return true;
+      case "QuantizeLinear":
+        return this.#rounds(node, rows);
+      default:
+        return false;
+    }
+  }
+
+  #lacks({ outputs }: Node): boolean {
+    this.#lacking.add(outputs[0]);
+    return true;
+  }
+
+  #sameSize({ inputs, outputs }: Node): boolean {
+    const size = (name: string) => this.#dims(name).reduce((a, b) => a * b, 1);
+    return inputs.some((input) => this.#lacking.has(input) && size(input) === size(outputs[0]));
+  }
+
+  /** Whether a node rounds rows by the scale that they have by themselves: Mul(Max(max, −min, …), …). */
+  #rounds({ inputs: [x, scale] }: Node, rows: number): boolean {
+    const times = this.#producers.get(scale);
+    const largest = times && this.#producers.get(times.inputs[0]);
+    if (this.#dims(scale).join() !== `${rows}` || times?.opType !== "Mul") return false;
+    if (this.#dims(times.inputs[1]).length !== 0 || largest?.opType !== "Max") return false;
+    const above = this.#producers.get(largest.inputs[0]);
+    const turned = this.#producers.get(largest.inputs[1]);
+    const below = turned && this.#producers.get(turned.inputs[0]);
+    const isOf = (node: Node | undefined, opType: string) =>
+      node?.opType === opType && node.inputs[0] === x;
+    if (!isOf(above, "ReduceMax") || !isOf(below, "ReduceMin") || turned?.opType !== "Neg") {
+      return false;
+    }
+    for (const node of [above!, below!, turned, largest]) this.#inside.add(node);
+    this.#scales.set(scale, times);
+    return true;
+  }
+
+  /** Whether nothing else reads what scales are made of. */
+  #scalesAreWhole(): boolean {
+    const making = new Set([...this.#inside, ...this.#scales.values()]);
+    const made = new Set([...this.#inside].flatMap(({ outputs }) => outputs));
+    return this.#nodes.every((node) =>
+      making.has(node) || !node.inputs.some((input) => made.has(input))
+    ) && ![...made].some((name) => this.#outputs.has(name));
+  }
+
+  #rewritten(scaling: Node, factor: string): readonly Node[] {
+    const [scaled] = scaling.outputs;
+    const [product] = scaling.inputs;
+    return this.#nodes.flatMap((node) => {
+      if (node === scaling) return [];
+      const [output] = node.outputs;
+      if (this.#scales.get(output) === node) {
+        const made = { ...node, outputs: [bareName(output)] };
+        const inputs = [bareName(output), factor];
+        return [made, { ...node, name: output, inputs, attributes: {} }];
+      }
+      const rounds = node.opType === "QuantizeLinear" && this.#scales.has(node.inputs[1]) &&
+        (this.#lacking.has(node.inputs[0]));
+      const inputs = node.inputs.map((input, i) => {
+        if (input === scaled) return product;
+        return rounds && i === 1 ? bareName(input) : input;
+      });
+      return [{ ...node, inputs }];
+    });
+  }
+}
+
+/** Name of the scales of rows that lack a factor. */
+const bareName = (scale: string) => `${scale} of rows`;

@@ -1,0 +1,131 @@
+/**
+ * Takes Reshapes out of a piece of graph. Lowering and derivatives write each operator over the shape
+ * that it is easiest to state for, and a third of a step's nodes only turned one shape into the next:
+ * no bytes move, but every node takes its time to be dispatched and its memory in a session.
+ *
+ * A view of a view is a view of the first value; a view of a value's own shape is the value; arithmetic
+ * element by element over views of one shape is a view of arithmetic over what they show.
+ */
+import { neededNodes } from "../graph/passes/prune.ts";
+import { type Tensor, toNumbers } from "../graph/tensor.ts";
+import type { Node } from "../graph/types.ts";
+
+/** Operators that compute each element from the elements at its place alone. */
+const ELEMENTWISE = new Set("Add Sub Mul Div Neg Sigmoid Tanh Erf Exp Relu Sqrt".split(" "));
+
+/** A Reshape's result: elements of `base`, another value, in another shape. */
+interface View {
+  readonly base: string;
+  /** Of `base`. */
+  readonly dims: readonly number[];
+  /** Name of the constant that says the view's own shape. */
+  readonly shape: string;
+}
+
+/** Nodes in topological order, and what they read and compute. */
+export interface Piece {
+  readonly nodes: readonly Node[];
+  readonly constants: ReadonlyMap<string, Tensor>;
+  /** Shape of each value. */
+  readonly dims: (name: string) => readonly number[];
+}
+
+/**
+ * @param outputs values that keep their names and shapes
+ * @returns nodes that compute the same outputs, and only those that these need
+ */
+export function withFewerReshapes(piece: Piece, outputs: ReadonlySet<string>): Piece {
+  const pass = new Pass(piece, outputs);
+  const nodes = neededNodes(piece.nodes.flatMap((node) => pass.replaced(node)), outputs);
+  return { ...piece, nodes, dims: (name) => pass.dims(name) };
+}
+
+class Pass {
+  readonly #given: Piece;
+  readonly #outputs: ReadonlySet<string>;
+  readonly #views = new Map<string, View>();
+  /** Values in all their shapes: names by `<base> as <dims>`. */
+  readonly #shown = new Map<string, string>();
+  /** Views of a value in its own shape. */
+  readonly #same = new Map<string, string>();
+  /** Shapes of the values that this adds. */
+  readonly #added = new Map<string, readonly number[]>();
+
+  constructor(given: Piece, outputs: ReadonlySet<string>) {
+    this.#given = given;
+    this.#outputs = outputs;
+  }
+
+  replaced(given: Node): readonly Node[] {
+    const inputs = given.inputs.map((input) => this.#same.get(input) ?? input);
+    const node = { ...given, inputs };
+    if (node.domain !== "") return [node];
+    if (node.opType === "Reshape") return [this.#reshaped(node)];
+    return ELEMENTWISE.has(node.opType) ? this.#below(node) ?? [node] : [node];
+  }
+
+  #reshaped(node: Node): Node {
+    const [x, shape] = node.inputs;
+    const [y] = node.outputs;
+    const said = this.#given.constants.get(shape);
+    // One that leaves a size to its operand says another of another operand.
+    if (said === undefined || !isSame(Array.from(toNumbers(said)), this.dims(y))) return node;
+    const base = this.#views.get(x)?.base ?? x;
+    const dims = this.#views.get(x)?.dims ?? this.dims(x);
+    this.#views.set(y, { base, dims, shape });
+    this.#shown.set(`${base} as ${this.dims(y)}`, y);
+    if (!this.#outputs.has(y) && isSame(dims, this.dims(y))) this.#same.set(y, base);
+    return { ...node, inputs: [base, shape] };
+  }
+
+  /** Arithmetic over what its operands are views of, and the view of that; where they are all alike. */
+  #below(node: Node): readonly Node[] | undefined {
+    const [y] = node.outputs;
+    const dims = this.dims(y);
+    const views = node.inputs.flatMap((input) => this.#views.get(input) ?? []);
+    // Beside one number for all, the runtime would not find the product that takes it as a factor.
+    const alike = views.length === node.inputs.length &&
+      node.inputs.every((input) => isSame(this.dims(input), dims));
+    if (!alike) return undefined;
+    const inShape = (shape: readonly number[]) =>
+      new Map(views.map((view, i) => [node.inputs[i], this.#in(view, shape)]));
+    const first = views.find(({ dims: shape }) =>
+      !isSame(shape, dims) && [...inShape(shape).values()].every((name) => name !== undefined)
+    );
+    if (first === undefined) return undefined;
+    const bases = inShape(first.dims);
+    const base = `${y} as ${first.dims}`;
+    this.#added.set(base, first.dims);
+    this.#views.set(y, { base, dims: first.dims, shape: first.shape });
+    return [
+      {
+        ...node,
+        name: base,
+        inputs: node.inputs.map((input) => bases.get(input)!),
+        outputs: [base],
+      },
+      {
+        name: y,
+        opType: "Reshape",
+        domain: "",
+        inputs: [base, first.shape],
+        outputs: [y],
+        attributes: {},
+      },
+    ];
+  }
+
+  /** The value that has a view's elements in another shape, where there is one. */
+  #in({ base, dims }: View, shape: readonly number[]): string | undefined {
+    return isSame(dims, shape) ? base : this.#shown.get(`${base} as ${shape}`);
+  }
+
+  /** Shape of a value, also of one that this adds. */
+  dims(value: string): readonly number[] {
+    return this.#added.get(value) ?? this.#given.dims(value);
+  }
+}
+
+function isSame(a: readonly number[], b: readonly number[]): boolean {
+  return a.length === b.length && a.every((dim, i) => dim === b[i]);
+}
