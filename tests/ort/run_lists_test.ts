@@ -46,6 +46,19 @@ Deno.test("runLists() hands results from list to list in order, whichever is qui
   }
 });
 
+Deno.test("runLists() takes numbers too small to be normal for zero where listsFlush says so", async () => {
+  using runner = createOrtRunner({ threads: 2 });
+  using small = await addition(runner, 4);
+  using tiny = runner.upload(filled(4, 1e-39));
+  using normal = runner.upload(filled(4, 1e-37));
+  const sum = (x: DeviceTensor): ListedRun => ({ executable: small, feeds: { x, s: x }, into: {} });
+  const lists = await runner.runLists([[sum(tiny)], [sum(normal)]]);
+  const [flushed, kept] = lists.map(([{ outputs }]) => first(outputs.y));
+  lists.forEach(([{ outputs }]) => outputs.y[Symbol.dispose]());
+  assertEquals(flushed > 0, !runner.listsFlush);
+  assertEquals(kept, Math.fround(2 * Math.fround(1e-37)));
+});
+
 Deno.test("runLists() gives one result to runs of all lists, and frees it after the last of them", async () => {
   using runner = createOrtRunner({ threads: 2 });
   const size = MIB;
