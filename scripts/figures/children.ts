@@ -30,7 +30,7 @@ export async function run(
     stderr: "inherit",
     signal,
   }).spawn();
-  using watch = watchTree(child.pid, 50);
+  using watch = watchTree(child.pid);
   const { code, stdout } = await child.output();
   if (code !== 0) throw new Error(`${command} ${args.join(" ")} ended with ${code}`);
   return {

@@ -202,11 +202,15 @@ export function collectGarbage(atLeast = GARBAGE_BYTES): void {
   liveBytes = Deno.memoryUsage().heapTotal;
 }
 
-/**
- * Resident memory of a process and its descendants. Pages that several of them share are counted
- * for each.
- */
-export function treeRssBytes(root = Deno.pid): number {
+/** Resident memory of a process and its descendants. */
+export interface TreeMemory {
+  /** The sum. Pages that several of them share are counted for each. */
+  readonly rssBytes: number;
+  /** The largest that one of them has had so far. */
+  readonly peakRssBytes: number;
+}
+
+export function treeMemory(root = Deno.pid): TreeMemory {
   const children = new Map<number, number[]>();
   for (const name of listKernelFolder("/proc")) {
     if (!/^\d+$/.test(name)) continue;
@@ -216,29 +220,37 @@ export function treeRssBytes(root = Deno.pid): number {
     const parent = Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[1]);
     children.set(parent, [...(children.get(parent) ?? []), Number(name)]);
   }
-  const sum = (pid: number): number =>
-    (children.get(pid) ?? []).reduce(
-      (bytes, child) => bytes + sum(child),
-      processMemory(pid)?.rssBytes ?? 0,
-    );
-  return sum(root);
+  const under = (pid: number): TreeMemory => {
+    const own = processMemory(pid) ?? { rssBytes: 0, peakRssBytes: 0 };
+    return (children.get(pid) ?? []).map(under).reduce((all, child) => ({
+      rssBytes: all.rssBytes + child.rssBytes,
+      peakRssBytes: Math.max(all.peakRssBytes, child.peakRssBytes),
+    }), own);
+  };
+  return under(root);
 }
 
 /** Watches a process tree's memory; dispose of it to stop watching. */
 export interface TreeWatch extends Disposable {
-  /** Largest sum seen so far. */
+  /** Largest sum seen so far, and no less than one process has had, of which the kernel keeps account. */
   readonly peakBytes: number;
 }
 
-/** Samples {@linkcode treeRssBytes} every `intervalMs` milliseconds. */
-export function watchTree(root = Deno.pid, intervalMs = 100): TreeWatch {
-  let peakBytes = treeRssBytes(root);
-  const timer = setInterval(() => {
-    peakBytes = Math.max(peakBytes, treeRssBytes(root));
-  }, intervalMs);
+/**
+ * Looks at {@linkcode treeMemory} every `intervalMs` milliseconds. That takes a millisecond of a core,
+ * which what is watched may have need of.
+ */
+export function watchTree(root = Deno.pid, intervalMs = 250): TreeWatch {
+  let peakBytes = 0;
+  const look = () => {
+    const { rssBytes, peakRssBytes } = treeMemory(root);
+    return peakBytes = Math.max(peakBytes, rssBytes, peakRssBytes);
+  };
+  look();
+  const timer = setInterval(look, intervalMs);
   return {
     get peakBytes() {
-      return peakBytes = Math.max(peakBytes, treeRssBytes(root));
+      return look();
     },
     [Symbol.dispose]: () => clearInterval(timer),
   };

@@ -3,7 +3,7 @@ import {
   collectGarbage,
   freeBytes,
   processMemory,
-  treeRssBytes,
+  treeMemory,
   watchTree,
 } from "../../src/system/memory.ts";
 
@@ -39,7 +39,7 @@ Deno.test("freeBytes() is a plausible amount", () => {
 
 Deno.test("watchTree() sees a child's peak after the child is gone", async () => {
   using watch = watchTree(Deno.pid, 20);
-  const start = treeRssBytes();
+  const start = treeMemory().rssBytes;
   const child = await new Deno.Command(Deno.execPath(), {
     args: [
       "eval",
@@ -49,4 +49,27 @@ Deno.test("watchTree() sees a child's peak after the child is gone", async () =>
   }).output();
   assertEquals(new TextDecoder().decode(child.stdout).trim(), "1");
   assert(watch.peakBytes - start > 100 * MIB, `${(watch.peakBytes - start) / MIB} MiB`);
+});
+
+Deno.test("watchTree() sees what a process had between two looks", async () => {
+  using watch = watchTree(Deno.pid, 60_000);
+  const child = new Deno.Command(Deno.execPath(), {
+    args: [
+      "eval",
+      `const b = new ArrayBuffer(2 ** 28, { maxByteLength: 2 ** 28 });
+      new Uint8Array(b).fill(1);
+      b.resize(0);
+      console.log("freed");
+      await new Promise((resolve) => setTimeout(resolve, 60_000));`,
+    ],
+    stdout: "piped",
+  }).spawn();
+  const reader = child.stdout.getReader();
+  assertEquals(new TextDecoder().decode((await reader.read()).value).trim(), "freed");
+  const now = treeMemory(child.pid).rssBytes;
+  const seen = watch.peakBytes;
+  child.kill();
+  await reader.cancel();
+  await child.status;
+  assert(now < 200 * MIB && seen > 256 * MIB, `${now / MIB} MiB now, ${seen / MIB} seen`);
 });
