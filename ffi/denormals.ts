@@ -1,6 +1,5 @@
 /**
- * Numbers too small to be normal, on which processors take up to a hundred times as long, taken for
- * zero. Linux with glibc, whose `fenv_t` holds the register that says so.
+ * Numbers too small to be normal, on which processors take many times as long, taken for zero. Linux with glibc, whose `fenv_t` holds the register that says so.
  */
 
 const SYMBOLS = {

@@ -4,8 +4,10 @@
  * rounded to 8 bits again, by way of what is linear in them, their codes are the same without that
  * pass: their new scales are multiplied instead, one number a row.
  */
-import type { Node } from "../graph/types.ts";
 import { producersOf } from "../graph/facts.ts";
+import { elementCount } from "../graph/tensor.ts";
+import type { Node } from "../graph/types.ts";
+import { sameDims } from "../ops/broadcast.ts";
 import type { Piece } from "./fewer_reshapes.ts";
 
 /**
@@ -31,7 +33,7 @@ function isScaling({ nodes, dims }: Piece): (node: Node) => boolean {
   );
   return ({ opType, inputs: [product, factor] }) =>
     opType === "Mul" && products.has(product) && dims(product).length === 2 &&
-    dims(factor).join() === `${dims(product)[0]},1`;
+    sameDims(dims(factor), [dims(product)[0], 1]);
 }
 
 /** One scaled value and all that is made of it until it is rounded. */
@@ -77,7 +79,7 @@ class Deferral {
   #numbersOf(factor: string): string | undefined {
     const view = this.#producers.get(factor);
     const [rows] = this.#dims(factor);
-    return view?.opType === "Reshape" && this.#dims(view.inputs[0]).join() === `${rows}`
+    return view?.opType === "Reshape" && sameDims(this.#dims(view.inputs[0]), [rows])
       ? view.inputs[0]
       : undefined;
   }
@@ -121,7 +123,7 @@ class Deferral {
   }
 
   #sameSize({ inputs, outputs }: Node): boolean {
-    const size = (name: string) => this.#dims(name).reduce((a, b) => a * b, 1);
+    const size = (name: string) => elementCount(this.#dims(name));
     return inputs.some((input) => this.#lacking.has(input) && size(input) === size(outputs[0]));
   }
 
@@ -129,7 +131,7 @@ class Deferral {
   #rounds({ inputs: [x, scale] }: Node, rows: number): boolean {
     const times = this.#producers.get(scale);
     const largest = times && this.#producers.get(times.inputs[0]);
-    if (this.#dims(scale).join() !== `${rows}` || times?.opType !== "Mul") return false;
+    if (!sameDims(this.#dims(scale), [rows]) || times?.opType !== "Mul") return false;
     if (this.#dims(times.inputs[1]).length !== 0 || largest?.opType !== "Max") return false;
     const above = this.#producers.get(largest.inputs[0]);
     const turned = this.#producers.get(largest.inputs[1]);

@@ -8,6 +8,7 @@
  */
 import { neededNodes } from "../graph/passes/prune.ts";
 import { type Tensor, toNumbers } from "../graph/tensor.ts";
+import { sameDims } from "../ops/broadcast.ts";
 import type { Node } from "../graph/types.ts";
 
 /** Operators that compute each element from the elements at its place alone. */
@@ -69,12 +70,12 @@ class Pass {
     const [y] = node.outputs;
     const said = this.#given.constants.get(shape);
     // One that leaves a size to its operand says another of another operand.
-    if (said === undefined || !isSame(Array.from(toNumbers(said)), this.dims(y))) return node;
+    if (said === undefined || !sameDims(Array.from(toNumbers(said)), this.dims(y))) return node;
     const base = this.#views.get(x)?.base ?? x;
     const dims = this.#views.get(x)?.dims ?? this.dims(x);
     this.#views.set(y, { base, dims, shape });
     this.#shown.set(`${base} as ${this.dims(y)}`, y);
-    if (!this.#outputs.has(y) && isSame(dims, this.dims(y))) this.#same.set(y, base);
+    if (!this.#outputs.has(y) && sameDims(dims, this.dims(y))) this.#same.set(y, base);
     return { ...node, inputs: [base, shape] };
   }
 
@@ -85,12 +86,12 @@ class Pass {
     const views = node.inputs.flatMap((input) => this.#views.get(input) ?? []);
     // Beside one number for all, the runtime would not find the product that takes it as a factor.
     const alike = views.length === node.inputs.length &&
-      node.inputs.every((input) => isSame(this.dims(input), dims));
+      node.inputs.every((input) => sameDims(this.dims(input), dims));
     if (!alike) return undefined;
     const inShape = (shape: readonly number[]) =>
       new Map(views.map((view, i) => [node.inputs[i], this.#in(view, shape)]));
     const first = views.find(({ dims: shape }) =>
-      !isSame(shape, dims) && [...inShape(shape).values()].every((name) => name !== undefined)
+      !sameDims(shape, dims) && [...inShape(shape).values()].every((name) => name !== undefined)
     );
     if (first === undefined) return undefined;
     const bases = inShape(first.dims);
@@ -117,15 +118,11 @@ class Pass {
 
   /** The value that has a view's elements in another shape, where there is one. */
   #in({ base, dims }: View, shape: readonly number[]): string | undefined {
-    return isSame(dims, shape) ? base : this.#shown.get(`${base} as ${shape}`);
+    return sameDims(dims, shape) ? base : this.#shown.get(`${base} as ${shape}`);
   }
 
   /** Shape of a value, also of one that this adds. */
   dims(value: string): readonly number[] {
     return this.#added.get(value) ?? this.#given.dims(value);
   }
-}
-
-function isSame(a: readonly number[], b: readonly number[]): boolean {
-  return a.length === b.length && a.every((dim, i) => dim === b[i]);
 }

@@ -202,7 +202,7 @@ export function collectGarbage(atLeast = GARBAGE_BYTES): void {
   liveBytes = Deno.memoryUsage().heapTotal;
 }
 
-/** Resident memory of a process and its descendants. */
+/** Resident memory of a process and its descendants, in bytes. */
 export interface TreeMemory {
   /** The sum. Pages that several of them share are counted for each. */
   readonly rssBytes: number;
@@ -210,6 +210,7 @@ export interface TreeMemory {
   readonly peakRssBytes: number;
 }
 
+/** Looks at all processes there are, for those under `root`. */
 export function treeMemory(root = Deno.pid): TreeMemory {
   const children = new Map<number, number[]>();
   for (const name of listKernelFolder("/proc")) {
@@ -237,8 +238,8 @@ export interface TreeWatch extends Disposable {
 }
 
 /**
- * Looks at {@linkcode treeMemory} every `intervalMs` milliseconds. That takes a millisecond of a core,
- * which what is watched may have need of.
+ * Looks at {@linkcode treeMemory} every `intervalMs` milliseconds. A look takes time of a core, which
+ * what is watched may have need of.
  */
 export function watchTree(root = Deno.pid, intervalMs = 250): TreeWatch {
   let peakBytes = 0;

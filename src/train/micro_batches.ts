@@ -1,6 +1,5 @@
 /** Batches taken a few tokens at a time, for less memory. */
 import { type PackingRules, rowsOf } from "../data/packing.ts";
-import { commonToAll, tokenKeys } from "../data/prefixes.ts";
 import { type RowCut, together } from "../data/row_cuts.ts";
 import { cutBatch } from "../data/slice_batch.ts";
 import type { TokenBatch } from "../data/targets.ts";
@@ -100,19 +99,19 @@ export function sequencesAtOnce(tokens: number, each: number): number {
  * What attention does with a place of padding that is left out everywhere else, beside what all layers
  * do with a token: about, of short sequences.
  */
-export const PLACE = 0.5;
+export const PLACE_TAKES = 0.5;
 
 /**
  * Tokens of each sequence that are computed, on average: padding counted unless it is left out, without
- * those that all begin with where they are shared. No less than {@linkcode PLACE} for each of its places.
+ * those that all begin with where they are shared. No less than {@linkcode PLACE_TAKES} for each of its places.
  */
 export function tokensEach(batch: TokenBatch, packing: PackingRules = NOT_PACKED): number {
   const [sequences, length] = batch.inputIds.dims;
-  const common = packing.sharesPrefixes ? commonToAll(tokenKeys(batch)) : 0;
-  const places = length - common;
-  if (!packing.packs) return places;
-  const tokens = rowsOf(batch, packing).places.length - common;
-  return Math.max(1, Math.ceil(tokens / sequences), Math.ceil(PLACE * places));
+  const { places, common } = rowsOf(batch, packing);
+  const each = length - common;
+  if (!packing.packs) return each;
+  const tokens = places.length - common;
+  return Math.max(1, Math.ceil(tokens / sequences), Math.ceil(PLACE_TAKES * each));
 }
 
 const NOT_PACKED: PackingRules = { packs: false, sharesPrefixes: false };
