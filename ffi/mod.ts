@@ -11,6 +11,7 @@ export {
 export { IoBinding } from "./io_binding.ts";
 export { findLibrary, LOWEST_ORT, openLibrary, OrtLoadError } from "./library.ts";
 export { type ModelMetadata, modelMetadata } from "./metadata.ts";
+export { Pins } from "./pinned.ts";
 export { addressOf, cStrings } from "./pointer.ts";
 export { type Provider, shareArena, tryProvider } from "./providers.ts";
 export { type Earlier, encodeLists, type NativeRun } from "./run_lists.ts";

@@ -40,3 +40,20 @@ export abstract class Pinned implements Disposable {
   /** Frees what it owns; called once. */
   protected abstract release(): void;
 }
+
+/** What a stretch of work keeps alive: each once, however often it is named. */
+export class Pins implements Disposable {
+  readonly #held = new Set<Pinned>();
+
+  /** @throws {ReferenceError} where it was disposed of */
+  hold(one: Pinned): void {
+    if (this.#held.has(one)) return;
+    one.pin();
+    this.#held.add(one);
+  }
+
+  [Symbol.dispose](): void {
+    for (const one of this.#held) one.unpin();
+    this.#held.clear();
+  }
+}

@@ -53,6 +53,13 @@ export function int32(dims: readonly number[], values: ArrayLike<number>): Tenso
   return tensor("int32", dims, bytesOf(Int32Array.from(values)));
 }
 
+/** An int32 tensor [count] of the numbers from 0 on. */
+export function ascending(count: number): Tensor {
+  const numbers = new Int32Array(count); // a vocabulary's rows are many
+  for (let i = 0; i < count; i++) numbers[i] = i;
+  return tensor("int32", [count], bytesOf(numbers));
+}
+
 /** A bool tensor. */
 export function bool(dims: readonly number[], values: ArrayLike<boolean | number>): Tensor {
   return tensor("bool", dims, Uint8Array.from(Array.from(values), (v) => v ? 1 : 0));

@@ -15,7 +15,7 @@ import { declareSum, declareTranspose } from "../ops/gather.ts";
 import { CanonicalNames, isComputed } from "./canonical_names.ts";
 import { SALT_SUFFIX } from "./dropout.ts";
 import { expand } from "./expand.ts";
-import { textOf } from "./graph_text.ts";
+import { digestOf } from "./graph_text.ts";
 import { inferTraining } from "../ops/registry.ts";
 import { addComputing } from "./computing.ts";
 import { type Kept, restoring, storedAs } from "./kept_form.ts";
@@ -227,7 +227,7 @@ export function canonicalCall(
     initializers,
     valueInfo: new Map(),
   };
-  return { key: textOf(graph), graph, feeds, fetches, label };
+  return { key: digestOf(graph), graph, feeds, fetches, label };
 }
 
 /** Order of first use, not of declaration, so that equal pieces get equal names. */

@@ -1,4 +1,5 @@
 /** Graphs as text, to tell whether two compute the same. */
+import { createHash } from "node:crypto";
 import type { Attribute, Graph } from "../graph/types.ts";
 
 /** A graph as text; equal text means equal computation. */
@@ -16,6 +17,11 @@ export function textOf(graph: Graph): string {
     `out ${graph.outputs.map((o) => o.name)}`,
   ];
   return lines.join("\n");
+}
+
+/** The text's SHA-256: a plan holds on to many, and looks calls up by them. */
+export function digestOf(graph: Graph): string {
+  return createHash("sha256").update(textOf(graph)).digest("base64");
 }
 
 /** An attribute as text, equal for equal attributes. */

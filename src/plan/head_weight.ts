@@ -2,7 +2,7 @@
 import { int } from "../graph/attributes.ts";
 import type { GraphBuilder } from "../graph/builder.ts";
 import { byteLength } from "../graph/dtype.ts";
-import { int64, type Tensor } from "../graph/tensor.ts";
+import { ascending, int64, type Tensor } from "../graph/tensor.ts";
 import type { Graph } from "../graph/types.ts";
 import type { CodeType } from "../graph/codes.ts";
 import { sliceAxis } from "../ops/slice.ts";
@@ -131,10 +131,10 @@ function view(b: GraphBuilder, constants: Map<string, Tensor>, name: string, ten
 /** Scalars and the like are written into the graph. */
 const SMALL_BYTES = 64;
 
-/** The numbers of a chunk's rows, int64 [size]. */
+/** The numbers of a chunk's rows, int32 [size]. */
 function chunkRows(b: GraphBuilder, c: ChunkContext, size: number): string {
-  const rows = int64([size], Array.from({ length: size }, (_, row) => row));
-  return view(b, c.constants, `head.rows:${size}`, rows);
+  const name = `head.rows:${size}`;
+  return view(b, c.constants, name, c.constants.get(name) ?? ascending(size));
 }
 
 /** Rows [start, start + size) of a tensor's first axis, as a view. */

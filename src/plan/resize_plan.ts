@@ -146,7 +146,7 @@ class Resizing {
       const resized = this.#resized(graph);
       found = resized === graph
         ? { graph, key }
-        : { graph: resized, key: `${key}\nat ${this.#exchange}` };
+        : { graph: resized, key: `${key} at ${this.#exchange}` };
       this.#graphs.set(graph, found);
     }
     return found;
@@ -183,21 +183,18 @@ class Resizing {
     return n;
   }
 
-  /** A constant of other dimensions, where its elements are all the same. */
+  /** A constant of fewer elements, where all are the same. */
   #constant(value: Tensor): Tensor {
     const dims = this.#dims(value.dims);
     if (dims === value.dims) return value;
     const { dtype } = value;
     const { bytes } = unwatched(value);
-    const size = bytes.length / elementCount(value.dims);
-    const filled = new Uint8Array(byteLength(dtype, elementCount(dims)));
-    if (!Number.isInteger(size) || !equals(bytes.subarray(size), bytes.subarray(0, -size))) {
+    const length = byteLength(dtype, elementCount(dims));
+    if (length > bytes.length || !isUniform(value)) {
       this.isFixed = true;
       return value;
     }
-    filled.set(bytes.subarray(0, size));
-    for (let done = size; done < filled.length; done *= 2) filled.copyWithin(done, 0, done);
-    return { dtype, dims, bytes: filled };
+    return { dtype, dims, bytes: bytes.subarray(0, length) };
   }
 
   /** A constant with the sizes among its elements exchanged. */
@@ -217,6 +214,20 @@ class Resizing {
     }
     return changed ? { dtype: value.dtype, dims: value.dims, bytes: resized } : value;
   }
+}
+
+/** By constants of templates, each of which is asked about for every plan that comes of it. */
+const uniform = new WeakMap<Tensor, boolean>();
+
+/** Whether all elements are the same. */
+function isUniform(value: Tensor): boolean {
+  const known = uniform.get(value);
+  if (known !== undefined) return known;
+  const { bytes } = unwatched(value);
+  const size = bytes.length / elementCount(value.dims);
+  const found = Number.isInteger(size) && equals(bytes.subarray(size), bytes.subarray(0, -size));
+  uniform.set(value, found);
+  return found;
 }
 
 /** No size is as large; dropout has numbers that are. */

@@ -10,7 +10,7 @@ import { readersOf } from "../graph/facts.ts";
 import { tensor } from "../graph/tensor.ts";
 import type { Graph, Node } from "../graph/types.ts";
 import type { PlannedCall } from "./call.ts";
-import { textOf } from "./graph_text.ts";
+import { digestOf } from "./graph_text.ts";
 
 /** The calls with signed activations. */
 export function withSignedActivations(calls: readonly PlannedCall[]): readonly PlannedCall[] {
@@ -19,7 +19,7 @@ export function withSignedActivations(calls: readonly PlannedCall[]): readonly P
     let signed = made.get(call.key);
     if (signed === undefined) {
       const graph = signedGraph(call.graph);
-      signed = { graph, key: graph === call.graph ? call.key : textOf(graph) };
+      signed = { graph, key: graph === call.graph ? call.key : digestOf(graph) };
       made.set(call.key, signed);
     }
     return { ...call, ...signed };

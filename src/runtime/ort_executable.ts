@@ -7,6 +7,7 @@ import {
   type Names,
   type NativeRun,
   OrtValue,
+  type Pins,
   type Port,
   type Session,
 } from "../../ffi/mod.ts";
@@ -161,20 +162,18 @@ export class OrtExecutable implements Executable {
    * A run as numbers.
    *
    * @param earlier finds an earlier result
-   * @param pins keeps alive what the run needs, until it is disposed of
+   * @param pins holds what the run needs
    */
   listed(
     { feeds, into }: ListedRun,
     earlier: (result: EarlierResult) => Earlier,
-    pins: DisposableStack,
+    pins: Pins,
   ): NativeRun {
     const pinned = (value: OrtValue) => {
-      value.pin();
-      pins.defer(() => value.unpin());
+      pins.hold(value);
       return value.address;
     };
-    this.#session.pin();
-    pins.defer(() => this.#session.unpin());
+    pins.hold(this.#session);
     const fetches = this.#namesOf(this.outputNames);
     return {
       session: BigInt(Deno.UnsafePointer.value(this.#session.handle)),

@@ -1,5 +1,5 @@
 /** Lists of runs beside each other, over ONNX Runtime. */
-import { encodeLists, type Ort, OrtValue, RunThreads } from "../../ffi/mod.ts";
+import { encodeLists, type Ort, OrtValue, Pins, RunThreads } from "../../ffi/mod.ts";
 import { attempt } from "./failure.ts";
 import { OrtExecutable } from "./ort_executable.ts";
 import { OrtTensor, type TensorOwner } from "./ort_tensor.ts";
@@ -19,7 +19,7 @@ export class OrtLists implements Disposable {
   async run(
     lists: readonly (readonly ListedRun[])[],
   ): Promise<readonly (readonly ListedResult[])[]> {
-    using pins = new DisposableStack();
+    using pins = new Pins();
     const executables = lists.map((list) => list.map(({ executable }) => executableOf(executable)));
     const earlier = ({ list, run, output }: EarlierResult) => ({
       list,

@@ -1,6 +1,7 @@
 /** Tensors that plans make of weights once, before their first step, and share. */
 import type { Tensor } from "../graph/tensor.ts";
 import type { PlannedCall } from "../plan/call.ts";
+import type { TrainingPlan } from "../plan/plan.ts";
 import type { DeviceTensor, Executable } from "../runtime/runner.ts";
 import { forgetMapped } from "../system/mapped_file.ts";
 import type { CompiledPlan } from "./plan_cache.ts";
@@ -12,7 +13,8 @@ export class DerivedTensors implements Disposable {
   readonly #compile: Compile;
   /** By the computation and what it reads: names of weights may differ from plan to plan. */
   readonly #made = new Map<string, DeviceTensor>();
-  #byPlan = new WeakMap<CompiledPlan, ReadonlyMap<string, DeviceTensor>>();
+  /** By a plan's derivations, which plans of one template share with what they read. */
+  #byCalls = new WeakMap<TrainingPlan["derivations"], ReadonlyMap<string, DeviceTensor>>();
   readonly #sources = new Sources();
 
   constructor(compile: Compile) {
@@ -24,10 +26,11 @@ export class DerivedTensors implements Disposable {
    * that are read for it leave memory: the plan's step reads what was made of them instead.
    */
   async of(compiled: CompiledPlan): Promise<ReadonlyMap<string, DeviceTensor>> {
-    const known = this.#byPlan.get(compiled);
+    const { derivations } = compiled.plan;
+    const known = this.#byCalls.get(derivations);
     if (known !== undefined) return known;
     const derived = await this.#derive(compiled);
-    this.#byPlan.set(compiled, derived);
+    this.#byCalls.set(derivations, derived);
     return derived;
   }
 
@@ -35,7 +38,7 @@ export class DerivedTensors implements Disposable {
   [Symbol.dispose](): void {
     for (const tensor of this.#made.values()) tensor[Symbol.dispose]();
     this.#made.clear();
-    this.#byPlan = new WeakMap();
+    this.#byCalls = new WeakMap();
   }
 
   async #derive({ plan, constants }: CompiledPlan): Promise<Map<string, DeviceTensor>> {

@@ -1,7 +1,12 @@
 /** Plans of batch shapes, made from few that are planned for real. */
 import { keyOf, type PlanOptions } from "../plan/options.ts";
 import type { TrainingPlan } from "../plan/plan.ts";
-import { resizePlan, TEMPLATE_SPANS, templateRows } from "../plan/resize_plan.ts";
+import {
+  resizePlan,
+  TEMPLATE_SPANS,
+  templateRows,
+  type TemplateSpan,
+} from "../plan/resize_plan.ts";
 
 /** Templates that stay; later ones take the place of those used longest ago. */
 const TEMPLATES_KEPT = 8;
@@ -19,7 +24,7 @@ export class PlanTemplates {
   readonly #means: TemplateMeans;
   /** Least recently used first; `undefined` where what came of one was not served. */
   readonly #templates = new Map<string, TrainingPlan | undefined>();
-  /** Keys of templates for so many rows that they keep less than fewer rows would. */
+  /** Keys of templates for all numbers of rows that keep less than fewer rows would. */
   readonly #tooLarge = new Set<string>();
 
   constructor(means: TemplateMeans) {
@@ -39,9 +44,11 @@ export class PlanTemplates {
       if (rows === undefined) continue;
       const prime = { ...options, ...rows };
       const key = keyOf(prime);
-      if (this.#tooLarge.has(key)) continue;
-      const template = this.#templates.has(key) ? this.#templates.get(key) : this.#made(prime);
-      if (span === "any" && template?.keepsSome) {
+      if (span === "any" && this.#tooLarge.has(key)) continue;
+      const template = this.#templates.has(key)
+        ? this.#templates.get(key)
+        : this.#made(prime, span);
+      if (template === "too large") {
         this.#tooLarge.add(key);
         continue;
       }
@@ -66,9 +73,10 @@ export class PlanTemplates {
     }
   }
 
-  #made(options: PlanOptions): TrainingPlan | undefined {
+  #made(options: PlanOptions, span: TemplateSpan): TrainingPlan | "too large" | undefined {
     try {
       const template = this.#means.make(options);
+      if (span === "any" && template.keepsSome) return "too large";
       this.#means.admit(template);
       return template;
     } catch {

@@ -1,57 +1,53 @@
-/** Memory for the tensors that pass between a step's calls: one stretch for the plans of all batch shapes. */
+/**
+ * Memory for the tensors that pass between a step's calls: one stretch for the plans of all batch shapes,
+ * and one more for each schedule that runs beside others.
+ */
 import { collectGarbage } from "../system/memory.ts";
 import type { Schedule } from "../plan/schedule.ts";
-import { ALIGNMENT } from "../plan/step_memory.ts";
 import type { DeviceTensor, Runner } from "../runtime/runner.ts";
 
-/** Address space that is set aside; pages are taken when something is written to them. */
+/** Address space that a stretch sets aside; pages are taken when something is written to them. */
 const RESERVED_BYTES = 2 ** 36;
 
 export class StepSlab implements Disposable {
   readonly #runner: Runner;
-  /** Grows in place, so that tensors over it stay where they are. */
-  readonly #memory = new ArrayBuffer(0, { maxByteLength: RESERVED_BYTES });
-  /** By schedule and where it starts. */
-  readonly #tensors = new Map<Schedule, Map<number, ReadonlyMap<string, DeviceTensor>>>();
+  /** They grow in place, so that tensors over them stay where they are. */
+  readonly #stretches: ArrayBuffer[] = [];
+  /** By schedule and stretch. */
+  readonly #tensors = new Map<Schedule, Map<ArrayBuffer, ReadonlyMap<string, DeviceTensor>>>();
 
   constructor(runner: Runner) {
     this.#runner = runner;
   }
 
   /**
-   * Tensors by name, for each of some schedules that run beside each other: one after the other in
-   * this order. Those of other runs lie in the same place.
+   * Tensors by name, for each of some schedules that run beside each other: each in the stretch of its
+   * number. Those of other runs lie in the same place.
    */
   tensorsOf(schedules: readonly Schedule[]): ReadonlyMap<string, DeviceTensor>[] {
-    let start = 0;
-    return schedules.map((schedule) => {
-      const tensors = this.#tensorsAt(schedule, start);
-      start += Math.ceil(schedule.memory.bytes / ALIGNMENT) * ALIGNMENT;
-      return tensors;
+    return schedules.map((schedule, i) => {
+      this.#stretches[i] ??= new ArrayBuffer(0, { maxByteLength: RESERVED_BYTES });
+      return this.#tensorsIn(this.#stretches[i], schedule);
     });
   }
 
-  #tensorsAt(schedule: Schedule, start: number): ReadonlyMap<string, DeviceTensor> {
+  #tensorsIn(memory: ArrayBuffer, schedule: Schedule): ReadonlyMap<string, DeviceTensor> {
     let placed = this.#tensors.get(schedule);
     if (placed === undefined) this.#tensors.set(schedule, placed = new Map());
-    const found = placed.get(start);
+    const found = placed.get(memory);
     if (found !== undefined) return found;
     const { bytes, places } = schedule.memory;
-    if (this.#memory.byteLength < start + bytes) {
+    if (memory.byteLength < bytes) {
       collectGarbage(); // what planning has left, before native memory grows
-      this.#memory.resize(start + bytes);
+      memory.resize(bytes);
     }
     const tensors = new Map(
       [...places].map(([name, { offset, bytes, dtype, dims }]) => [
         name,
-        this.#runner.share({
-          dtype,
-          dims,
-          bytes: new Uint8Array(this.#memory, start + offset, bytes),
-        }),
+        this.#runner.share({ dtype, dims, bytes: new Uint8Array(memory, offset, bytes) }),
       ]),
     );
-    placed.set(start, tensors);
+    placed.set(memory, tensors);
     return tensors;
   }
 
@@ -65,6 +61,6 @@ export class StepSlab implements Disposable {
 
   [Symbol.dispose](): void {
     for (const schedule of [...this.#tensors.keys()]) this.forget(schedule);
-    this.#memory.resize(0);
+    for (const memory of this.#stretches) memory.resize(0);
   }
 }

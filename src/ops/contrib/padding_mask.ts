@@ -1,7 +1,7 @@
 /** Padding masks of com.microsoft.Attention and MultiHeadAttention as additive masks. */
 import { int } from "../../graph/attributes.ts";
 import type { GraphBuilder } from "../../graph/builder.ts";
-import { int32 } from "../../graph/tensor.ts";
+import { ascending, int32, reshaped } from "../../graph/tensor.ts";
 import type { Node } from "../../graph/types.ts";
 import { cast, refuse, scalarOf, shared } from "./support.ts";
 
@@ -10,7 +10,7 @@ export const MASK_FILTER = -10000;
 
 /** 0, 1, …, keys - 1 as [1, keys]. */
 function keyPositions(b: GraphBuilder, keys: number): string {
-  return b.constant(int32([1, keys], Array.from({ length: keys }, (_, i) => i)), "key_positions");
+  return b.constant(reshaped(ascending(keys), [1, keys]), "key_positions");
 }
 
 /** Which keys a mask shows, bool [B, 1 or T, L]. */
