@@ -20,6 +20,7 @@ import { inferTraining } from "../ops/registry.ts";
 import { addComputing } from "./computing.ts";
 import { type Kept, restoring, storedAs } from "./kept_form.ts";
 import { withRowScalesDeferred } from "./defer_row_scales.ts";
+import { withColumnTiles } from "./column_tiles.ts";
 import { withFewerReshapes } from "./fewer_reshapes.ts";
 import { FIRST_ROWS, isRowsOrPart, PACKED, SHARED } from "./names.ts";
 
@@ -138,6 +139,8 @@ export interface CallOptions {
    * what else is computed of it.
    */
   readonly defersScales?: boolean;
+  /** Whether what is wide is computed a few columns at a time ({@linkcode withColumnTiles}): default false. */
+  readonly inTiles?: boolean;
 }
 
 /**
@@ -149,7 +152,7 @@ export function callOf(
   b: GraphBuilder,
   label: string,
   outputs: ReadonlyMap<string, string>,
-  { given = new Map(), defersScales = false }: CallOptions = {},
+  { given = new Map(), defersScales = false, inTiles = false }: CallOptions = {},
 ): PlannedCall {
   const built = b.build("step", [...outputs.keys()]);
   const restored = [...given].map(([value, form]) => restoring(value, form, b.known(value)));
@@ -177,8 +180,9 @@ export function callOf(
     dims: (name: string) => expanded.known(name).dims,
   };
   const flat = withFewerReshapes(piece, kept);
-  const nodes = defersScales ? withRowScalesDeferred(flat, kept) : flat.nodes;
-  return canonicalCall(nodes, values, outputs, label);
+  const deferred = defersScales ? withRowScalesDeferred(flat, kept) : flat;
+  const { nodes, constants: written } = inTiles ? withColumnTiles(deferred, kept) : deferred;
+  return canonicalCall(nodes, { ...values, constants: written }, outputs, label);
 }
 
 /**

@@ -15,13 +15,13 @@ import type { Piece } from "./fewer_reshapes.ts";
  * @param outputs values that keep their names
  * @returns nodes that compute the same, some of which nothing needs any more
  */
-export function withRowScalesDeferred(piece: Piece, outputs: ReadonlySet<string>): readonly Node[] {
+export function withRowScalesDeferred(piece: Piece, outputs: ReadonlySet<string>): Piece {
   let now = piece;
   for (const { outputs: [scaled] } of piece.nodes.filter(isScaling(piece))) {
     const scaling = now.nodes.find((node) => node.outputs[0] === scaled)!;
     now = new Deferral(now, outputs, scaling).result ?? now;
   }
-  return now.nodes;
+  return now;
 }
 
 /** Tells the nodes that multiply rows of a product of rounded rows, [rows, columns], by [rows, 1]. */

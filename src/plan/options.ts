@@ -81,6 +81,11 @@ export interface PlanOptions extends BatchShape, PlanSettings {
    * from them; default false.
    */
   readonly flushed?: boolean;
+  /**
+   * Whether each call runs on one thread, so that what is wide is computed in tiles that its core's cache
+   * holds; where several threads divide it, each has a part anyway. Default false.
+   */
+  readonly inTiles?: boolean;
   /** Whether every one of a model's alike blocks is looked at, for comparison; default false. */
   readonly everyBlock?: boolean;
   /** The output that the loss reads; default `logits`. */
@@ -90,9 +95,9 @@ export interface PlanOptions extends BatchShape, PlanSettings {
 /** Equal for options of one run that give the same plan: what differs from batch to batch. */
 export function keyOf(options: PlanOptions): string {
   const { passes, batch, length, packedRows, targetRows, commonTokens } = options;
-  const { keepBytes, halves, dropout, numeric, sliced, prefixSums, sharesWeights, flushed } =
-    options;
+  const { keepBytes, halves, dropout, numeric, sliced, prefixSums } = options;
+  const { sharesWeights, flushed, inTiles } = options;
   const shape = [batch, length, packedRows, targetRows, commonTokens, prefixSums];
-  return [passes, ...shape, keepBytes, halves, dropout, numeric, sliced, sharesWeights, flushed]
-    .join();
+  const settings = [keepBytes, halves, dropout, numeric, sliced, sharesWeights, flushed, inTiles];
+  return [passes, ...shape, ...settings].join();
 }

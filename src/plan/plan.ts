@@ -196,7 +196,7 @@ function inNumeric(
 function contextOf(
   { graph, derived }: DerivedGraph,
   { computes }: StepGraph,
-  { trainable, targetRows, halves, numeric, flushed }: PlanOptions,
+  { trainable, targetRows, halves, numeric, flushed, inTiles }: PlanOptions,
 ): PlanContext {
   return {
     lowered: graph,
@@ -204,6 +204,7 @@ function contextOf(
     constants: constantValues(graph, [...derived]),
     fed: fedConstants(graph, trainable),
     flushed,
+    inTiles,
     halves: halves === false ? "none" : numeric === "fast" ? "all" : "wide",
     pickRows: targetRows !== undefined && computes === "all rows",
   };

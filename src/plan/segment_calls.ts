@@ -2,7 +2,7 @@
 import { pullback } from "../autodiff/pullback.ts";
 import type { GraphBuilder, Known } from "../graph/builder.ts";
 import { elementCount } from "../graph/tensor.ts";
-import { builderOver, callOf, type PlannedCall, type Whole } from "./call.ts";
+import { builderOver, callOf, type CallOptions, type PlannedCall, type Whole } from "./call.ts";
 import type { Segment } from "./cut.ts";
 import { emitStored, type Kept, type KeptForm, storedAs, storedBytes } from "./kept_form.ts";
 import { keptValues, NOTHING_KEPT } from "./kept_values.ts";
@@ -15,6 +15,8 @@ export interface PlanContext extends Whole {
   readonly constants: ReadonlySet<string>;
   /** Which activations are kept in fewer bits for the backward calls. */
   readonly halves: Halves;
+  /** Whether each call runs on one thread, which has a core's cache for itself. */
+  readonly inTiles?: boolean;
   /** Whether the graph computes logits of every token, so that target rows are picked after it. */
   readonly pickRows: boolean;
 }
@@ -46,8 +48,13 @@ export function forwardCall(
     for (const [stored, name] of emitStored(b, value, form)) outputs.set(stored, name);
   }
   return callOf(b, `forward to ${segment.output}`, outputs, {
-    defersScales: context.halves === "all",
+    ...inEightBits(context),
   });
+}
+
+/** How calls are written whose activations are kept in 8 bits. */
+function inEightBits({ halves, inTiles }: PlanContext): CallOptions {
+  return { defersScales: halves === "all", inTiles: inTiles && halves === "all" };
 }
 
 /** The backward call of a segment and the activations it takes from the forward call. */
@@ -98,7 +105,7 @@ export function backwardCall(
   }
   const call = callOf(b, `backward from ${segment.output}`, outputs, {
     given: wanted,
-    defersScales: context.halves === "all",
+    ...inEightBits(context),
   });
   const read = new Set(call.feeds.values());
   const kept = new Map(

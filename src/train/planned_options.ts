@@ -98,20 +98,21 @@ export function planOptionsFor(
   const { trainable, keepBytes, halves = true, headChunk, objective, readyWeights } = options;
   const [sequences, length] = batch.inputIds.dims;
   const sums = passes?.includes("training") ?? true;
-  const alone = !sums || parts > 1 || options.runner.threads === 1;
+  const alone = parts > 1 || options.runner.threads === 1;
   return {
     passes,
     batch: sequences,
     length,
     targetRows: objective === "causal" ? targets.rows : undefined,
     packedRows: packing?.rows,
-    prefixSums: packing?.firstOf && (alone ? "together" : "by sequence"),
+    prefixSums: packing?.firstOf && (alone || !sums ? "together" : "by sequence"),
     commonTokens: packing?.common ?? 0,
     trainable,
     keepBytes: keepBytes && Math.floor(keepBytes / parts),
     sharesWeights: parts > FEW_PARTS,
     // Several parts run as lists do, one on the threads of a pool.
     flushed: parts > 1 && options.runner.listsFlush,
+    inTiles: alone,
     halves,
     dropout,
     numeric,

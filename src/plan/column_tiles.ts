@@ -1,0 +1,296 @@
+/**
+ * Computes what is wide a few columns at a time. The inside of a gated layer is wider than a core's cache:
+ * each pass of arithmetic reads all of it from further away, and writes it back. In tiles of columns,
+ * from the product that makes them to the codes that they are rounded to, passes find what the pass
+ * before has left. Only the largest numbers of rows go over all tiles. Every number is the same to the bit.
+ */
+import { int, intsAttribute } from "../graph/attributes.ts";
+import { producersOf } from "../graph/facts.ts";
+import { int64, type Tensor, toNumbers } from "../graph/tensor.ts";
+import type { Node } from "../graph/types.ts";
+import { sameDims } from "../ops/broadcast.ts";
+import type { Piece } from "./fewer_reshapes.ts";
+
+/** Columns that are worth taking apart. */
+const LEAST_COLUMNS = 1024;
+/** Columns of a tile about: of 300 rows half a megabyte. */
+const TILE_COLUMNS = 384;
+const MOST_TILES = 8;
+/** Rotations mix columns within blocks of so many at most: tiles are whole blocks. */
+const BLOCK = 32;
+
+const ELEMENTWISE = new Set("Add Sub Mul Div Neg Sigmoid Tanh Erf Exp Relu Sqrt".split(" "));
+const REDUCTIONS: Readonly<Record<string, string>> = { ReduceMax: "Max", ReduceMin: "Min" };
+
+/**
+ * @param piece nodes in topological order
+ * @param outputs values that keep their names
+ * @returns nodes that compute the same outputs, some of which nothing needs any more
+ */
+export function withColumnTiles(piece: Piece, outputs: ReadonlySet<string>): Piece {
+  const widths = new Set(
+    piece.nodes.filter(isProduct).map(({ outputs: [y] }) => piece.dims(y).join()),
+  );
+  let now = piece;
+  for (const width of widths) {
+    const [rows, columns, ...more] = width.split(",").map(Number);
+    const count = more.length === 0 ? tilesOf(columns) : 1;
+    if (count > 1) now = new Tiling(now, outputs, { rows, columns, count }).result ?? now;
+  }
+  return now;
+}
+
+/** Tiles of so many columns; 1 where they are not worth it, or do not divide. */
+function tilesOf(columns: number): number {
+  if (columns < LEAST_COLUMNS || columns % BLOCK !== 0) return 1;
+  const blocks = columns / BLOCK;
+  const fits = (count: number) => blocks % count === 0;
+  const wanted = Math.min(MOST_TILES, Math.ceil(columns / TILE_COLUMNS));
+  const counts = Array.from({ length: MOST_TILES - 1 }, (_, i) => i + 2).filter(fits);
+  return counts.sort((a, b) => Math.abs(a - wanted) - Math.abs(b - wanted))[0] ?? 1;
+}
+
+function isProduct({ opType }: Node): boolean {
+  return opType === "MatMulIntegerToFloat";
+}
+
+/** What is made of all products that are so wide. */
+class Tiling {
+  /** `undefined` where something else needs the whole of what would be in tiles. */
+  readonly result: Piece | undefined;
+  readonly #piece: Piece;
+  readonly #rows: number;
+  readonly #columns: number;
+  readonly #count: number;
+  readonly #producers: ReadonlyMap<string, Node>;
+  /** Values that exist in tiles alone: as [rows, columns], or as rows of a block. */
+  readonly #inTiles = new Set<string>();
+  /** Nodes that are computed tile by tile. */
+  readonly #tiled = new Set<Node>();
+  readonly #constants: Map<string, Tensor>;
+  readonly #dims = new Map<string, readonly number[]>();
+  /** Names of the parts of what comes whole. */
+  readonly #parts = new Map<string, readonly string[]>();
+
+  constructor(
+    piece: Piece,
+    outputs: ReadonlySet<string>,
+    { rows, columns, count }: {
+      readonly rows: number;
+      readonly columns: number;
+      readonly count: number;
+    },
+  ) {
+    this.#piece = piece;
+    this.#rows = rows;
+    this.#columns = columns;
+    this.#count = count;
+    this.#producers = producersOf(piece.nodes);
+    this.#constants = new Map(piece.constants);
+    for (const node of piece.nodes) {
+      const reads = isProduct(node) || node.inputs.some((input) => this.#inTiles.has(input));
+      if (!reads) continue;
+      if (this.#isTiled(node)) this.#tiled.add(node);
+      else if (!isProduct(node) || node.inputs.some((input) => this.#inTiles.has(input))) return;
+    }
+    const whole = [...this.#inTiles].some((value) => outputs.has(value)) ||
+      piece.nodes.some((node) =>
+        !this.#tiled.has(node) && node.inputs.some((input) => this.#inTiles.has(input))
+      );
+    // A product whose result is left at once has nothing between to keep near.
+    const passes = [...this.#tiled].some(({ opType }) => ELEMENTWISE.has(opType));
+    if (whole || !passes) return;
+    const nodes = piece.nodes.flatMap((node) => this.#tiled.has(node) ? this.#inParts(node) : node);
+    this.result = {
+      nodes,
+      constants: this.#constants,
+      dims: (name) => this.#dims.get(name) ?? piece.dims(name),
+    };
+  }
+
+  /** Whether a node that reads tiles, or makes them, can be computed tile by tile. */
+  #isTiled(node: Node): boolean {
+    const { opType, inputs, outputs: [y] } = node;
+    const dims = this.#piece.dims(y);
+    const tiles = (value: string) => this.#inTiles.has(value);
+    const isWide = this.#isWide(y);
+    if (isProduct(node)) {
+      const [x, weight] = inputs;
+      if (!isWide || tiles(x) || tiles(weight)) return false;
+      this.#inTiles.add(y);
+      return true;
+    }
+    if (node.domain !== "") return false;
+    if (ELEMENTWISE.has(opType)) {
+      if (!isWide || !inputs.every((input) => tiles(input) || this.#comesInParts(input))) {
+        return false;
+      }
+      for (const input of inputs) {
+        if (!tiles(input) && this.#isWide(input)) this.#restoreInTiles(input);
+      }
+      this.#inTiles.add(y);
+      return true;
+    }
+    switch (opType) {
+      case "Reshape":
+        if (!isWide && !this.#isBlocks(dims)) return false;
+        this.#inTiles.add(y);
+        return true;
+      case "MatMul":
+        if (!this.#isBlocks(dims) || !tiles(inputs[0]) || tiles(inputs[1])) return false;
+        this.#inTiles.add(y);
+        return true;
+      case "ReduceMax":
+      case "ReduceMin": {
+        const axes = this.#piece.constants.get(inputs[1]);
+        return this.#isWide(inputs[0]) && sameDims(dims, [this.#rows]) &&
+          axes !== undefined && sameDims(Array.from(toNumbers(axes)), [1]);
+      }
+      case "QuantizeLinear":
+        return this.#isByRow(node) && !inputs.slice(1).some(tiles);
+      default:
+        return false;
+    }
+  }
+
+  #isWide(value: string): boolean {
+    return sameDims(this.#piece.dims(value), [this.#rows, this.#columns]);
+  }
+
+  /** Whether dimensions are those of rows of blocks of columns. */
+  #isBlocks(dims: readonly number[]): boolean {
+    const [rows, width] = dims;
+    return dims.length === 2 && rows * width === this.#rows * this.#columns &&
+      this.#columns / this.#count % width === 0;
+  }
+
+  /** Whether each tile's part of an operand that comes whole is known: numbers for all, rows, columns, or codes. */
+  #comesInParts(value: string): boolean {
+    const dims = this.#piece.dims(value);
+    const size = dims.reduce((product, dim) => product * dim, 1);
+    if (size === 1 || sameDims(dims, [this.#rows, 1]) || this.#isByColumn(value)) return true;
+    const producer = this.#producers.get(value);
+    return this.#isWide(value) && producer?.opType === "DequantizeLinear" &&
+      this.#isByRow(producer);
+  }
+
+  #isByRow({ inputs: [x, scale], attributes }: Node): boolean {
+    const { axis } = attributes;
+    return this.#isWide(x) && sameDims(this.#piece.dims(scale), [this.#rows]) &&
+      axis?.kind === "int" && Number(axis.value) === 0;
+  }
+
+  /** Codes are restored tile by tile, too. */
+  #restoreInTiles(value: string): void {
+    this.#inTiles.add(value);
+    this.#tiled.add(this.#producers.get(value)!);
+  }
+
+  /** A node's copies, one for each tile, and what puts their results together. */
+  #inParts(node: Node): readonly Node[] {
+    const [y] = node.outputs;
+    const before: Node[] = [];
+    const inputsOf = this.#inputsOf(node, before);
+    const dims = this.#tileDims(y);
+    const copies = this.#names(y).map((name, tile): Node => {
+      this.#dims.set(name, dims);
+      return { ...node, name, inputs: inputsOf(tile), outputs: [name] };
+    });
+    const joining = joined(node);
+    if (joining === undefined) return [...before, ...copies];
+    const parts = copies.map(({ outputs: [name] }) => name);
+    const whole = { ...joining, name: y, domain: "", inputs: parts, outputs: [y] };
+    return [...before, ...copies, whole];
+  }
+
+  /** What a node's copy reads; nodes that take apart what comes whole are added to `before`. */
+  #inputsOf(node: Node, before: Node[]): (tile: number) => readonly string[] {
+    const { opType, inputs, outputs: [y] } = node;
+    if (isProduct(node)) {
+      const [x, weight, xScale, ...more] = inputs;
+      const matrices = this.#matrices(weight, before);
+      const ofColumns = more.map((value) =>
+        value !== "" && this.#isByColumn(value) ? this.#apart(value, 0, before) : undefined
+      );
+      return (
+        tile,
+      ) => [x, matrices[tile], xScale, ...more.map((v, i) => ofColumns[i]?.[tile] ?? v)];
+    }
+    if (opType === "Reshape") {
+      const dims = this.#tileDims(y);
+      const shape = `a tile's shape [${dims}]`;
+      this.#constants.set(shape, int64([2], dims));
+      this.#dims.set(shape, [2]);
+      return (tile) => [this.#names(inputs[0])[tile], shape];
+    }
+    const parts = inputs.map((input) => {
+      if (this.#inTiles.has(input)) return this.#names(input);
+      if (this.#isWide(input)) return this.#apart(input, 1, before);
+      const isByColumn = ELEMENTWISE.has(opType) && this.#isByColumn(input);
+      return isByColumn ? this.#apart(input, 0, before) : undefined;
+    });
+    return (tile) => inputs.map((input, i) => parts[i]?.[tile] ?? input);
+  }
+
+  #isByColumn(value: string): boolean {
+    return sameDims(this.#piece.dims(value), [this.#columns]);
+  }
+
+  #names(value: string): readonly string[] {
+    return Array.from({ length: this.#count }, (_, tile) => `${value}, tile ${tile}`);
+  }
+
+  /** Dimensions of a tile of a value; those of a number a row are the same. */
+  #tileDims(value: string): readonly number[] {
+    const dims = this.#piece.dims(value);
+    if (this.#isWide(value)) return [this.#rows, this.#columns / this.#count];
+    return dims.length === 2 ? [dims[0] / this.#count, dims[1]] : dims;
+  }
+
+  /** The parts of what comes whole; the first that asks for them takes it apart. */
+  #apart(value: string, axis: number, before: Node[]): readonly string[] {
+    const known = this.#parts.get(value);
+    if (known !== undefined) return known;
+    const outputs = this.#names(value);
+    this.#parts.set(value, outputs);
+    const dims = this.#piece.dims(value).with(axis, this.#piece.dims(value)[axis] / this.#count);
+    for (const name of outputs) this.#dims.set(name, dims);
+    const attributes = { axis: int(axis), num_outputs: int(this.#count) };
+    before.push({
+      name: outputs[0],
+      opType: "Split",
+      domain: "",
+      inputs: [value],
+      outputs,
+      attributes,
+    });
+    return outputs;
+  }
+
+  /** A weight's columns; of one that is turned here, rows are turned one tile after the other. */
+  #matrices(weight: string, before: Node[]): readonly string[] {
+    const turning = this.#producers.get(weight);
+    const turns = turning?.opType === "Transpose" &&
+      sameDims(intsAttribute(turning, "perm", []), [1, 0]);
+    if (!turns) return this.#apart(weight, 1, before);
+    const known = this.#parts.get(weight);
+    if (known !== undefined) return known;
+    const rows = this.#apart(turning.inputs[0], 0, before);
+    const names = this.#names(weight);
+    this.#parts.set(weight, names);
+    const [columns, width] = this.#dims.get(rows[0])!;
+    for (const [tile, name] of names.entries()) {
+      this.#dims.set(name, [width, columns]);
+      before.push({ ...turning, name, inputs: [rows[tile]], outputs: [name] });
+    }
+    return names;
+  }
+}
+
+/** What makes a whole of the tiles' results, where others read it. */
+function joined({ opType }: Node): Pick<Node, "opType" | "attributes"> | undefined {
+  if (opType in REDUCTIONS) return { opType: REDUCTIONS[opType], attributes: {} };
+  return opType === "QuantizeLinear"
+    ? { opType: "Concat", attributes: { axis: int(1) } }
+    : undefined;
+}

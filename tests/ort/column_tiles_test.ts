@@ -1,0 +1,108 @@
+import { assertEquals } from "@std/assert";
+import { int } from "../../src/graph/attributes.ts";
+import { GraphBuilder } from "../../src/graph/builder.ts";
+import { float32, type Tensor, tensor } from "../../src/graph/tensor.ts";
+import { emitQuantizedLinear } from "../../src/ops/internal/quantized_linear.ts";
+import { rotationNode } from "../../src/ops/internal/rotation.ts";
+import { swigluAndFactorsNode } from "../../src/ops/internal/swiglu.ts";
+import { inferTraining } from "../../src/ops/registry.ts";
+import { callOf, type CallOptions } from "../../src/plan/call.ts";
+import { emitStored } from "../../src/plan/kept_form.ts";
+import { Random } from "../../src/random.ts";
+import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
+import { runEmitted } from "../helpers/emitted.ts";
+
+const random = Random.fromSeed(11);
+const floats = (...dims: number[]): Tensor =>
+  float32(
+    dims,
+    Float32Array.from(
+      { length: dims.reduce((a, c) => a * c, 1) },
+      () => random.next() / 2 ** 31 - 1,
+    ),
+  );
+const codes = (rows: number, columns: number): Tensor =>
+  tensor(
+    "int8",
+    [rows, columns],
+    Uint8Array.from({ length: rows * columns }, () => random.next() % 255),
+  );
+
+const ROWS = 5;
+const WIDTH = 32;
+/** Six tiles, as 1536 columns are four. */
+const COLUMNS = 2304;
+const inputs = {
+  x: floats(ROWS, WIDTH),
+  gate: codes(COLUMNS, WIDTH),
+  up: codes(COLUMNS, WIDTH),
+  scales: floats(COLUMNS),
+  down: codes(WIDTH, COLUMNS),
+  kept: codes(ROWS, COLUMNS),
+  rowScales: floats(ROWS),
+};
+const EIGHT_BITS: CallOptions = { defersScales: true };
+
+/** The way through a gated layer that leaves what its way back reads. */
+function forward(b: GraphBuilder): readonly string[] {
+  const [gate, up] = ["gate", "up"].map((weight) =>
+    emitQuantizedLinear(b, { x: "x", weight, transB: true, post: "scales" })
+  );
+  const unit = b.emit({ ...swigluAndFactorsNode(gate, up), outputCount: 3 });
+  const rotated = b.emit({ ...rotationNode(unit[0], 32), outputCount: 1 })[0];
+  const y = emitQuantizedLinear(b, { x: rotated, weight: "down", transB: true });
+  return [y, ...unit.slice(1).flatMap((value) => [...emitStored(b, value, "bytes").keys()])];
+}
+
+/** The way back from its output to its input. */
+function backward(b: GraphBuilder): readonly string[] {
+  const ct = emitQuantizedLinear(b, { x: "x", weight: "down", transB: false });
+  const rotated = b.emit({ ...rotationNode(ct, 32), outputCount: 1 })[0];
+  const factor = b.op("DequantizeLinear", ["kept", "rowScales"], { axis: int(0) });
+  const gate = b.op("Mul", [rotated, factor]);
+  return [emitQuantizedLinear(b, { x: gate, weight: "gate", transB: false, pre: "scales" })];
+}
+
+function operators(
+  emit: (b: GraphBuilder) => readonly string[],
+  options: CallOptions,
+): readonly string[] {
+  const b = new GraphBuilder(inferTraining);
+  for (const [name, { dtype, dims }] of Object.entries(inputs)) b.input(name, dtype, dims);
+  const outputs = new Map(emit(b).map((value, i) => [value, `y${i}`]));
+  return callOf(b, "test", outputs, options).graph.nodes.map(({ opType }) => opType);
+}
+
+const countOf = (all: readonly string[], opType: string) =>
+  all.filter((other) => other === opType).length;
+
+for (
+  const [name, emit, products] of [["forward", forward, 2], ["backward", backward, 1]] as const
+) {
+  Deno.test(`withColumnTiles() computes the same numbers tile by tile, ${name}`, async () => {
+    using runner = createOrtRunner({ threads: 1 });
+    const whole = operators(emit, EIGHT_BITS);
+    const tiled = operators(emit, { ...EIGHT_BITS, inTiles: true });
+    const product = "MatMulIntegerToFloat";
+    assertEquals(countOf(tiled, product) - countOf(whole, product), 5 * products);
+    const at = await runEmitted(runner, inputs, emit, EIGHT_BITS);
+    const inTiles = await runEmitted(runner, inputs, emit, { ...EIGHT_BITS, inTiles: true });
+    assertEquals(inTiles, at);
+  });
+}
+
+Deno.test("withColumnTiles() leaves whole what is read whole, and what nothing is computed of", () => {
+  const linear = (b: GraphBuilder) =>
+    emitQuantizedLinear(b, { x: "x", weight: "gate", transB: true });
+  const same = (emit: (b: GraphBuilder) => readonly string[]) =>
+    assertEquals(
+      operators(emit, { ...EIGHT_BITS, inTiles: true }),
+      operators(emit, EIGHT_BITS),
+    );
+  same((b) => [linear(b)]);
+  same((b) => [b.op("Softmax", [b.op("Sigmoid", [linear(b)])], { axis: int(-1) })]);
+  same((b) => {
+    const unit = b.op("Sigmoid", [linear(b)]);
+    return [unit, emitQuantizedLinear(b, { x: unit, weight: "down", transB: true })];
+  });
+});
