@@ -24,7 +24,7 @@ export interface StepMemory {
 }
 
 /** Kernels read whole cache lines. */
-export const ALIGNMENT = 64;
+const ALIGNMENT = 64;
 
 /**
  * @param release for each call, the tensors that are freed after it; what is never freed has no place,

@@ -71,6 +71,9 @@ for (const [name, objective] of Object.entries(STEP_MODELS)) {
           );
           assertEquals(placesOf(resized), placesOf(planned));
           assertEquals(inputsOf(resized), inputsOf(planned));
+          for (const [constant, { bytes }] of resized.constants) {
+            assert(bytes.buffer === template.constants.get(constant)!.bytes.buffer, "a view");
+          }
         }
       }
     });
@@ -130,22 +133,23 @@ Deno.test("templateRows() finds primes that are no smaller and leave room for pa
   assertEquals(of(undefined, 200, 257), [undefined, 263], "a prime that divides the length");
 });
 
-/** Templates of a tiny model, and how often something was planned. */
+/** Templates of a tiny model, what was planned, and which of it was made open graphs of. */
 function templatesOf(serves: (plan: TrainingPlan) => boolean) {
   const { model, trainable } = adapted(readModel(modelDir("tiny-llama-genai-int4")));
   const made: PlanOptions[] = [];
+  const admitted: PlanOptions[] = [];
   const templates = new PlanTemplates({
     make: (options) => {
       made.push(options);
       return planTraining(model, options);
     },
-    admit: () => {},
+    admit: ({ options }) => admitted.push(options),
     serves,
   });
   const options: PlanOptions = { batch: 8, length: 40, trainable, passes: ["training"] };
   const planOf = (packedRows: number, targetRows: number, more: Partial<PlanOptions> = {}) =>
     templates.planOf({ ...options, packedRows, targetRows, ...more });
-  return { planOf, made };
+  return { planOf, made, admitted };
 }
 
 Deno.test("PlanTemplates plans once for all numbers of rows of a batch's sequences and length", () => {
@@ -164,18 +168,24 @@ Deno.test("PlanTemplates plans once for all numbers of rows of a batch's sequenc
 });
 
 Deno.test("PlanTemplates plans once for a half octave of rows where more would have no room to keep all", () => {
-  const { planOf, made } = templatesOf(() => true);
+  const { planOf, made, admitted } = templatesOf(() => true);
   const all = planOf(200, 160, { keepBytes: 1e9 })!.savedBytes;
   const keepBytes = Math.floor(all / 2);
-  made.length = 0;
+  made.length = admitted.length = 0;
   for (const rows of [200, 208, 216, 250]) {
     assertEquals(planOf(rows, 160, { keepBytes })!.options.packedRows, rows);
   }
   const whole = made[0].packedRows!;
   assertEquals(made.map(({ packedRows }) => packedRows), [whole, 257]);
   assert(whole > 300, "all rows were tried, once");
+  assertEquals(admitted.map(({ packedRows }) => packedRows), [257], "the one that keeps enough");
+  // Nearly all places: the half octave's template is that of all rows.
+  for (const rows of [300, 308]) {
+    assertEquals(planOf(rows, 160, { keepBytes })!.options.packedRows, rows);
+  }
+  assertEquals(made.map(({ packedRows }) => packedRows), [whole, 257, whole]);
   planOf(150, 160, { keepBytes });
-  assertEquals(made.length, 3);
+  assertEquals(made.length, 4);
 });
 
 Deno.test("PlanTemplates gives nothing that sessions do not serve, and does not try again", () => {

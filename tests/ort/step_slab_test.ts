@@ -1,0 +1,33 @@
+import { assert, assertEquals } from "@std/assert";
+import type { Schedule } from "../../src/plan/schedule.ts";
+import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
+import { StepSlab } from "../../src/train/step_slab.ts";
+
+/** A schedule with one tensor between its calls, of so many numbers. */
+function scheduleOf(numbers: number): Schedule {
+  const place = { offset: 0, bytes: 4 * numbers, dtype: "float32", dims: [numbers] } as const;
+  const memory = { bytes: 4 * numbers, places: new Map([["x", place]]) };
+  return { calls: [], release: [], memory };
+}
+
+Deno.test("StepSlab.tensorsOf() gives parts beside each other memory of their own, and a part the same whatever stands before it", () => {
+  using runner = createOrtRunner({ threads: 1 });
+  using slab = new StepSlab(runner);
+  const [small, large, last] = [scheduleOf(10), scheduleOf(5000), scheduleOf(20)];
+  const [first, second] = slab.tensorsOf([small, last]);
+  const numbers = (length: number, value: number) => new Float32Array(length).fill(value);
+  const write = (tensors: typeof first, length: number, value: number) =>
+    tensors.get("x")!.write({
+      dtype: "float32",
+      dims: [length],
+      bytes: new Uint8Array(numbers(length, value).buffer),
+    });
+  write(first, 10, 1);
+  write(second, 20, 2);
+  const [other, again] = slab.tensorsOf([large, last]);
+  assert(again === second, "placed once");
+  write(other, 5000, 3);
+  assertEquals(new Float32Array(again.get("x")!.read().bytes.slice().buffer), numbers(20, 2));
+  slab.forget(last);
+  assert(slab.tensorsOf([small, last])[0] === first);
+});
