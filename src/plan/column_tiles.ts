@@ -9,7 +9,7 @@ import { producersOf } from "../graph/facts.ts";
 import { int64, type Tensor, toNumbers } from "../graph/tensor.ts";
 import type { Node } from "../graph/types.ts";
 import { sameDims } from "../ops/broadcast.ts";
-import type { Piece } from "./fewer_reshapes.ts";
+import { ELEMENTWISE, type Piece } from "./piece.ts";
 
 /** Columns that are worth taking apart. */
 const LEAST_COLUMNS = 1024;
@@ -19,7 +19,6 @@ const MOST_TILES = 8;
 /** Rotations mix columns within blocks of so many at most: tiles are whole blocks. */
 const BLOCK = 32;
 
-const ELEMENTWISE = new Set("Add Sub Mul Div Neg Sigmoid Tanh Erf Exp Relu Sqrt".split(" "));
 const REDUCTIONS: Readonly<Record<string, string>> = { ReduceMax: "Max", ReduceMin: "Min" };
 
 /**
@@ -88,10 +87,10 @@ class Tiling {
     this.#producers = producersOf(piece.nodes);
     this.#constants = new Map(piece.constants);
     for (const node of piece.nodes) {
-      const reads = isProduct(node) || node.inputs.some((input) => this.#inTiles.has(input));
-      if (!reads) continue;
+      const reads = node.inputs.some((input) => this.#inTiles.has(input));
+      if (!reads && !isProduct(node)) continue;
       if (this.#isTiled(node)) this.#tiled.add(node);
-      else if (!isProduct(node) || node.inputs.some((input) => this.#inTiles.has(input))) return;
+      else if (reads) return;
     }
     const whole = [...this.#inTiles].some((value) => outputs.has(value)) ||
       piece.nodes.some((node) =>

@@ -8,7 +8,7 @@ import { producersOf } from "../graph/facts.ts";
 import { elementCount } from "../graph/tensor.ts";
 import type { Node } from "../graph/types.ts";
 import { sameDims } from "../ops/broadcast.ts";
-import type { Piece } from "./fewer_reshapes.ts";
+import type { Piece } from "./piece.ts";
 
 /**
  * @param piece nodes in topological order, all of which its outputs need

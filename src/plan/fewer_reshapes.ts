@@ -7,12 +7,10 @@
  * element by element over views of one shape is a view of arithmetic over what they show.
  */
 import { neededNodes } from "../graph/passes/prune.ts";
-import { type Tensor, toNumbers } from "../graph/tensor.ts";
+import { toNumbers } from "../graph/tensor.ts";
 import { sameDims } from "../ops/broadcast.ts";
 import type { Node } from "../graph/types.ts";
-
-/** Operators that compute each element from the elements at its place alone. */
-const ELEMENTWISE = new Set("Add Sub Mul Div Neg Sigmoid Tanh Erf Exp Relu Sqrt".split(" "));
+import { ELEMENTWISE, type Piece } from "./piece.ts";
 
 /** A Reshape's result: elements of `base`, another value, in another shape. */
 interface View {
@@ -21,14 +19,6 @@ interface View {
   readonly dims: readonly number[];
   /** Name of the constant that says the view's own shape. */
   readonly shape: string;
-}
-
-/** Nodes in topological order, and what they read and compute. */
-export interface Piece {
-  readonly nodes: readonly Node[];
-  readonly constants: ReadonlyMap<string, Tensor>;
-  /** Shape of each value. */
-  readonly dims: (name: string) => readonly number[];
 }
 
 /**

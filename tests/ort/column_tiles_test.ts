@@ -11,6 +11,7 @@ import { emitStored } from "../../src/plan/kept_form.ts";
 import { Random } from "../../src/random.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
 import { runEmitted } from "../helpers/emitted.ts";
+import { testOnEachOrt } from "../helpers/oldest_ort.ts";
 
 const random = Random.fromSeed(11);
 const floats = (...dims: number[]): Tensor =>
@@ -79,16 +80,19 @@ const countOf = (all: readonly string[], opType: string) =>
 for (
   const [name, emit, products] of [["forward", forward, 2], ["backward", backward, 1]] as const
 ) {
-  Deno.test(`withColumnTiles() computes the same numbers tile by tile, ${name}`, async () => {
-    using runner = createOrtRunner({ threads: 1 });
-    const whole = operators(emit, EIGHT_BITS);
-    const tiled = operators(emit, { ...EIGHT_BITS, inTiles: true });
-    const product = "MatMulIntegerToFloat";
-    assertEquals(countOf(tiled, product) - countOf(whole, product), 5 * products);
-    const at = await runEmitted(runner, inputs, emit, EIGHT_BITS);
-    const inTiles = await runEmitted(runner, inputs, emit, { ...EIGHT_BITS, inTiles: true });
-    assertEquals(inTiles, at);
-  });
+  testOnEachOrt(
+    `withColumnTiles() computes the same numbers tile by tile, ${name}`,
+    async (ortLib) => {
+      using runner = createOrtRunner({ threads: 1, ortLib });
+      const whole = operators(emit, EIGHT_BITS);
+      const tiled = operators(emit, { ...EIGHT_BITS, inTiles: true });
+      const product = "MatMulIntegerToFloat";
+      assertEquals(countOf(tiled, product) - countOf(whole, product), 5 * products);
+      const at = await runEmitted(runner, inputs, emit, EIGHT_BITS);
+      const inTiles = await runEmitted(runner, inputs, emit, { ...EIGHT_BITS, inTiles: true });
+      assertEquals(inTiles, at);
+    },
+  );
 }
 
 Deno.test("withColumnTiles() leaves whole what is read whole, and what nothing is computed of", () => {

@@ -1,0 +1,16 @@
+/** A call's graph as the passes over it see it, before its values get their canonical names. */
+import type { Tensor } from "../graph/tensor.ts";
+import type { Node } from "../graph/types.ts";
+
+/** Nodes in topological order, and what they read and compute. */
+export interface Piece {
+  readonly nodes: readonly Node[];
+  readonly constants: ReadonlyMap<string, Tensor>;
+  /** Shape of each value. */
+  readonly dims: (name: string) => readonly number[];
+}
+
+/** Operators that compute each element from the elements at its place alone. */
+export const ELEMENTWISE: ReadonlySet<string> = new Set(
+  "Add Sub Mul Div Neg Sigmoid Tanh Erf Exp Relu Sqrt".split(" "),
+);
