@@ -6,7 +6,7 @@
  * Activations that use the whole range of uint8, as a head's probabilities do, stay as they are.
  */
 import { ZERO_POINTS } from "../graph/codes.ts";
-import { readersOf } from "../graph/facts.ts";
+import { producersOf, readersOf } from "../graph/facts.ts";
 import { tensor } from "../graph/tensor.ts";
 import type { Graph, Node } from "../graph/types.ts";
 import type { PlannedCall } from "./call.ts";
@@ -41,16 +41,26 @@ export function signedGraph(graph: Graph): Graph {
     return value?.dtype === "uint8" && value.bytes.every((byte) => byte === ZERO_POINTS.uint8);
   };
   const readers = readersOf(graph);
-  const multiplied = (codes: string) =>
-    readers.get(codes)?.every((node) =>
-      node?.inputs[0] === codes && isMiddle(node.inputs[ZERO_POINT[node.opType]])
+  const producers = producersOf(nodes);
+  const isRounding = (node: Node | undefined) =>
+    node?.opType === "QuantizeLinear" && isMiddle(node.inputs[ZERO_POINT.QuantizeLinear]);
+  /** Tiles of codes that are put together. */
+  const isWhole = (node: Node) =>
+    node.opType === "Concat" &&
+    node.inputs.every((input) =>
+      isRounding(producers.get(input)) && readers.get(input)?.length === 1
     );
-  const rounded = nodes.filter(({ opType, inputs, outputs }) =>
-    opType === "QuantizeLinear" && isMiddle(inputs[ZERO_POINT.QuantizeLinear]) &&
-    multiplied(outputs[0])
-  );
+  const multiplied = (codes: string): boolean =>
+    readers.get(codes)?.every((node) => {
+      if (node === undefined) return false;
+      if (isWhole(node)) return multiplied(node.outputs[0]);
+      return node.inputs[0] === codes && isMiddle(node.inputs[ZERO_POINT[node.opType]]);
+    }) ?? false;
+  const rounded = nodes.filter((node) => isRounding(node) && multiplied(node.outputs[0]));
   if (rounded.length === 0) return graph;
-  const codes = new Set(rounded.flatMap(({ outputs }) => outputs));
+  const parts = new Set(rounded.flatMap(({ outputs }) => outputs));
+  const wholes = nodes.filter((node) => isWhole(node) && parts.has(node.inputs[0]));
+  const codes = new Set([...parts, ...wholes.flatMap(({ outputs }) => outputs)]);
   const zeros = new Map(initializers);
   const zeroOf = (name: string) => {
     const { dims, bytes } = initializers.get(name)!;
@@ -58,7 +68,9 @@ export function signedGraph(graph: Graph): Graph {
     return `${name}.signed`;
   };
   const changed = nodes.map((node): Node => {
-    if (!codes.has(node.outputs[0]) && !codes.has(node.inputs[0])) return node;
+    if (!codes.has(node.outputs[0]) && !codes.has(node.inputs[0]) || wholes.includes(node)) {
+      return node;
+    }
     const index = ZERO_POINT[node.opType];
     return { ...node, inputs: node.inputs.with(index, zeroOf(node.inputs[index])) };
   });

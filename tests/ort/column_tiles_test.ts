@@ -5,9 +5,11 @@ import { float32, type Tensor, tensor } from "../../src/graph/tensor.ts";
 import { emitQuantizedLinear } from "../../src/ops/internal/quantized_linear.ts";
 import { rotationNode } from "../../src/ops/internal/rotation.ts";
 import { swigluAndFactorsNode } from "../../src/ops/internal/swiglu.ts";
+import type { Graph } from "../../src/graph/types.ts";
 import { inferTraining } from "../../src/ops/registry.ts";
 import { callOf, type CallOptions } from "../../src/plan/call.ts";
 import { emitStored } from "../../src/plan/kept_form.ts";
+import { signedGraph } from "../../src/plan/signed_activations.ts";
 import { Random } from "../../src/random.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
 import { runEmitted } from "../helpers/emitted.ts";
@@ -64,15 +66,15 @@ function backward(b: GraphBuilder): readonly string[] {
   return [emitQuantizedLinear(b, { x: gate, weight: "gate", transB: false, pre: "scales" })];
 }
 
-function operators(
-  emit: (b: GraphBuilder) => readonly string[],
-  options: CallOptions,
-): readonly string[] {
+function graphOf(emit: (b: GraphBuilder) => readonly string[], options: CallOptions): Graph {
   const b = new GraphBuilder(inferTraining);
   for (const [name, { dtype, dims }] of Object.entries(inputs)) b.input(name, dtype, dims);
   const outputs = new Map(emit(b).map((value, i) => [value, `y${i}`]));
-  return callOf(b, "test", outputs, options).graph.nodes.map(({ opType }) => opType);
+  return callOf(b, "test", outputs, options).graph;
 }
+
+const operators = (...how: Parameters<typeof graphOf>) =>
+  graphOf(...how).nodes.map(({ opType }) => opType);
 
 const countOf = (all: readonly string[], opType: string) =>
   all.filter((other) => other === opType).length;
@@ -109,4 +111,15 @@ Deno.test("withColumnTiles() leaves whole what is read whole, and what nothing i
     const unit = b.op("Sigmoid", [linear(b)]);
     return [unit, emitQuantizedLinear(b, { x: unit, weight: "down", transB: true })];
   });
+});
+
+Deno.test("signedGraph() makes the codes of tiles signed, as those of what is whole", () => {
+  const unsigned = ({ nodes, initializers }: Graph) =>
+    nodes.filter(({ opType, inputs }) =>
+      opType === "MatMulIntegerToFloat" && initializers.get(inputs[4])?.dtype !== "int8"
+    ).length;
+  const graph = graphOf(forward, { ...EIGHT_BITS, inTiles: true });
+  assertEquals(unsigned(graph), 13, "two products in six tiles, and one of what they make");
+  // What comes of x is read by all twelve, what the tiles round to by the last.
+  assertEquals(unsigned(signedGraph(graph)), 0);
 });
