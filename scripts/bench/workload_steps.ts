@@ -78,6 +78,8 @@ export async function workloadSteps(
         ...planOptionsFor(options, part, { ...use, numeric, sliced }),
         keepBytes: Number.MAX_SAFE_INTEGER,
         readyWeights: true,
+        // Of what is wide in one piece: tiles are a way to do it with less of memory.
+        inTiles: false,
       }).training.calls
     );
     return stepWork(calls);
