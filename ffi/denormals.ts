@@ -1,5 +1,6 @@
 /**
- * Numbers too small to be normal, on which processors take many times as long, taken for zero. Linux with glibc, whose `fenv_t` holds the register that says so.
+ * Numbers too small to be normal, on which processors take many times as long, taken for zero. Linux
+ * with glibc, whose `fenv_t` holds the register that says so.
  */
 
 const SYMBOLS = {

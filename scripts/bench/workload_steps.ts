@@ -78,7 +78,7 @@ export async function workloadSteps(
         ...planOptionsFor(options, part, { ...use, numeric, sliced }),
         keepBytes: Number.MAX_SAFE_INTEGER,
         readyWeights: true,
-        // Of what is wide in one piece: tiles are a way to do it with less of memory.
+        // Tiles change where passes find what they read, not what a step has to do.
         inTiles: false,
       }).training.calls
     );

@@ -4,12 +4,13 @@
  * from the product that makes them to the codes that they are rounded to, passes find what the pass
  * before has left. Only the largest numbers of rows go over all tiles. Every number is the same to the bit.
  */
-import { int, intsAttribute } from "../graph/attributes.ts";
+import { int, intAttribute } from "../graph/attributes.ts";
 import { producersOf } from "../graph/facts.ts";
-import { int64, type Tensor, toNumbers } from "../graph/tensor.ts";
+import { elementCount, int64, type Tensor, toNumbers } from "../graph/tensor.ts";
 import type { Node } from "../graph/types.ts";
 import { sameDims } from "../ops/broadcast.ts";
-import { ELEMENTWISE, type Piece } from "./piece.ts";
+import { turnedMatrix } from "../ops/transpose.ts";
+import { ELEMENTWISE, isRoundedProduct, type Piece } from "./piece.ts";
 
 /** Columns that are worth taking apart. */
 const LEAST_COLUMNS = 1024;
@@ -27,13 +28,13 @@ const REDUCTIONS: Readonly<Record<string, string>> = { ReduceMax: "Max", ReduceM
  * @returns nodes that compute the same outputs, some of which nothing needs any more
  */
 export function withColumnTiles(piece: Piece, outputs: ReadonlySet<string>): Piece {
-  const widths = new Set(
-    piece.nodes.filter(isProduct).map(({ outputs: [y] }) => piece.dims(y).join()),
+  const products = piece.nodes.filter(isRoundedProduct).map(({ outputs: [y] }) => piece.dims(y));
+  const matrices = new Map(
+    products.filter(({ length }) => length === 2).map((dims) => [dims.join(), dims]),
   );
   let now = piece;
-  for (const width of widths) {
-    const [rows, columns, ...more] = width.split(",").map(Number);
-    const count = more.length === 0 ? tilesOf(columns) : 1;
+  for (const [rows, columns] of matrices.values()) {
+    const count = tilesOf(columns);
     if (count > 1) now = new Tiling(now, outputs, { rows, columns, count }).result ?? now;
   }
   return now;
@@ -47,10 +48,6 @@ function tilesOf(columns: number): number {
   const wanted = Math.min(MOST_TILES, Math.ceil(columns / TILE_COLUMNS));
   const counts = Array.from({ length: MOST_TILES - 1 }, (_, i) => i + 2).filter(fits);
   return counts.sort((a, b) => Math.abs(a - wanted) - Math.abs(b - wanted))[0] ?? 1;
-}
-
-function isProduct({ opType }: Node): boolean {
-  return opType === "MatMulIntegerToFloat";
 }
 
 /** What is made of all products that are so wide. */
@@ -88,9 +85,14 @@ class Tiling {
     this.#constants = new Map(piece.constants);
     for (const node of piece.nodes) {
       const reads = node.inputs.some((input) => this.#inTiles.has(input));
-      if (!reads && !isProduct(node)) continue;
-      if (this.#isTiled(node)) this.#tiled.add(node);
-      else if (reads) return;
+      if (!reads && !isRoundedProduct(node)) continue;
+      const made = this.#madeInTiles(node);
+      if (made === undefined) {
+        if (reads) return;
+        continue;
+      }
+      this.#tiled.add(node);
+      if (made === "tiles") this.#inTiles.add(node.outputs[0]);
     }
     const whole = [...this.#inTiles].some((value) => outputs.has(value)) ||
       piece.nodes.some((node) =>
@@ -107,48 +109,34 @@ class Tiling {
     };
   }
 
-  /** Whether a node that reads tiles, or makes them, can be computed tile by tile. */
-  #isTiled(node: Node): boolean {
-    const { opType, inputs, outputs: [y] } = node;
-    const dims = this.#piece.dims(y);
+  /**
+   * What a node makes that reads tiles, or is a product: tiles again, or what is put together of what
+   * comes of each; `undefined` where it cannot be computed tile by tile.
+   */
+  #madeInTiles(node: Node): "tiles" | "whole" | undefined {
+    const { opType, domain, inputs, outputs: [y] } = node;
     const tiles = (value: string) => this.#inTiles.has(value);
-    const isWide = this.#isWide(y);
-    if (isProduct(node)) {
-      const [x, weight] = inputs;
-      if (!isWide || tiles(x) || tiles(weight)) return false;
-      this.#inTiles.add(y);
-      return true;
-    }
-    if (node.domain !== "") return false;
+    const inTiles = (may: boolean) => may ? "tiles" : undefined;
+    if (isRoundedProduct(node)) return inTiles(this.#isWide(y) && !inputs.some(tiles));
+    if (domain !== "") return undefined;
     if (ELEMENTWISE.has(opType)) {
-      if (!isWide || !inputs.every((input) => tiles(input) || this.#comesInParts(input))) {
-        return false;
-      }
+      const comes = inputs.every((input) => tiles(input) || this.#comesInParts(input));
+      if (!comes || !this.#isWide(y)) return undefined;
       for (const input of inputs) {
         if (!tiles(input) && this.#isWide(input)) this.#restoreInTiles(input);
       }
-      this.#inTiles.add(y);
-      return true;
+      return "tiles";
     }
     switch (opType) {
       case "Reshape":
-        if (!isWide && !this.#isBlocks(dims)) return false;
-        this.#inTiles.add(y);
-        return true;
+        return inTiles(this.#isWide(y) || this.#isBlocks(y));
       case "MatMul":
-        if (!this.#isBlocks(dims) || !tiles(inputs[0]) || tiles(inputs[1])) return false;
-        this.#inTiles.add(y);
-        return true;
+        return inTiles(this.#isBlocks(y) && tiles(inputs[0]) && !tiles(inputs[1]));
       case "ReduceMax":
-      case "ReduceMin": {
-        const axes = this.#piece.constants.get(inputs[1]);
-        return this.#isWide(inputs[0]) && sameDims(dims, [this.#rows]) &&
-          axes !== undefined && sameDims(Array.from(toNumbers(axes)), [1]);
-      }
+      case "ReduceMin":
+        return this.#isOverColumns(node) ? "whole" : undefined;
       case "QuantizeLinear":
-        return this.#isByRow(node) && !inputs.slice(1).some(tiles);
-      default:
-        return false;
+        return this.#isByRow(node) && !inputs.slice(1).some(tiles) ? "whole" : undefined;
     }
   }
 
@@ -156,8 +144,9 @@ class Tiling {
     return sameDims(this.#piece.dims(value), [this.#rows, this.#columns]);
   }
 
-  /** Whether dimensions are those of rows of blocks of columns. */
-  #isBlocks(dims: readonly number[]): boolean {
+  /** Whether a value is rows of blocks of columns. */
+  #isBlocks(value: string): boolean {
+    const dims = this.#piece.dims(value);
     const [rows, width] = dims;
     return dims.length === 2 && rows * width === this.#rows * this.#columns &&
       this.#columns / this.#count % width === 0;
@@ -166,17 +155,25 @@ class Tiling {
   /** Whether each tile's part of an operand that comes whole is known: numbers for all, rows, columns, or codes. */
   #comesInParts(value: string): boolean {
     const dims = this.#piece.dims(value);
-    const size = dims.reduce((product, dim) => product * dim, 1);
-    if (size === 1 || sameDims(dims, [this.#rows, 1]) || this.#isByColumn(value)) return true;
+    const isOne = elementCount(dims) === 1;
+    if (isOne || sameDims(dims, [this.#rows, 1]) || this.#isByColumn(value)) return true;
     const producer = this.#producers.get(value);
     return this.#isWide(value) && producer?.opType === "DequantizeLinear" &&
       this.#isByRow(producer);
   }
 
-  #isByRow({ inputs: [x, scale], attributes }: Node): boolean {
-    const { axis } = attributes;
+  /** Whether a node rounds rows, or restores them, each by a scale of its own. */
+  #isByRow(node: Node): boolean {
+    const [x, scale] = node.inputs;
     return this.#isWide(x) && sameDims(this.#piece.dims(scale), [this.#rows]) &&
-      axis?.kind === "int" && Number(axis.value) === 0;
+      intAttribute(node, "axis", 1) === 0;
+  }
+
+  /** Whether a reduction leaves a number a row. */
+  #isOverColumns({ inputs: [x, axes], outputs: [y] }: Node): boolean {
+    const said = this.#piece.constants.get(axes);
+    return this.#isWide(x) && sameDims(this.#piece.dims(y), [this.#rows]) &&
+      said !== undefined && sameDims(Array.from(toNumbers(said)), [1]);
   }
 
   /** Codes are restored tile by tile, too. */
@@ -205,22 +202,24 @@ class Tiling {
   /** What a node's copy reads; nodes that take apart what comes whole are added to `before`. */
   #inputsOf(node: Node, before: Node[]): (tile: number) => readonly string[] {
     const { opType, inputs, outputs: [y] } = node;
-    if (isProduct(node)) {
+    if (isRoundedProduct(node)) {
       const [x, weight, xScale, ...more] = inputs;
       const matrices = this.#matrices(weight, before);
       const ofColumns = more.map((value) =>
         value !== "" && this.#isByColumn(value) ? this.#apart(value, 0, before) : undefined
       );
-      return (
-        tile,
-      ) => [x, matrices[tile], xScale, ...more.map((v, i) => ofColumns[i]?.[tile] ?? v)];
+      return (tile) => {
+        const rest = more.map((value, i) => ofColumns[i]?.[tile] ?? value);
+        return [x, matrices[tile], xScale, ...rest];
+      };
     }
     if (opType === "Reshape") {
       const dims = this.#tileDims(y);
       const shape = `a tile's shape [${dims}]`;
       this.#constants.set(shape, int64([2], dims));
       this.#dims.set(shape, [2]);
-      return (tile) => [this.#names(inputs[0])[tile], shape];
+      const names = this.#names(inputs[0]);
+      return (tile) => [names[tile], shape];
     }
     const parts = inputs.map((input) => {
       if (this.#inTiles.has(input)) return this.#names(input);
@@ -252,7 +251,8 @@ class Tiling {
     if (known !== undefined) return known;
     const outputs = this.#names(value);
     this.#parts.set(value, outputs);
-    const dims = this.#piece.dims(value).with(axis, this.#piece.dims(value)[axis] / this.#count);
+    const whole = this.#piece.dims(value);
+    const dims = whole.with(axis, whole[axis] / this.#count);
     for (const name of outputs) this.#dims.set(name, dims);
     const attributes = { axis: int(axis), num_outputs: int(this.#count) };
     before.push({
@@ -269,18 +269,17 @@ class Tiling {
   /** A weight's columns; of one that is turned here, rows are turned one tile after the other. */
   #matrices(weight: string, before: Node[]): readonly string[] {
     const turning = this.#producers.get(weight);
-    const turns = turning?.opType === "Transpose" &&
-      sameDims(intsAttribute(turning, "perm", []), [1, 0]);
-    if (!turns) return this.#apart(weight, 1, before);
+    const matrix = turnedMatrix(turning);
+    if (matrix === undefined) return this.#apart(weight, 1, before);
     const known = this.#parts.get(weight);
     if (known !== undefined) return known;
-    const rows = this.#apart(turning.inputs[0], 0, before);
+    const rows = this.#apart(matrix, 0, before);
     const names = this.#names(weight);
     this.#parts.set(weight, names);
     const [columns, width] = this.#dims.get(rows[0])!;
     for (const [tile, name] of names.entries()) {
       this.#dims.set(name, [width, columns]);
-      before.push({ ...turning, name, inputs: [rows[tile]], outputs: [name] });
+      before.push({ ...turning!, name, inputs: [rows[tile]], outputs: [name] });
     }
     return names;
   }

@@ -8,7 +8,7 @@ import { producersOf } from "../graph/facts.ts";
 import { elementCount } from "../graph/tensor.ts";
 import type { Node } from "../graph/types.ts";
 import { sameDims } from "../ops/broadcast.ts";
-import type { Piece } from "./piece.ts";
+import { isRoundedProduct, type Piece } from "./piece.ts";
 
 /**
  * @param piece nodes in topological order, all of which its outputs need
@@ -26,11 +26,7 @@ export function withRowScalesDeferred(piece: Piece, outputs: ReadonlySet<string>
 
 /** Tells the nodes that multiply rows of a product of rounded rows, [rows, columns], by [rows, 1]. */
 function isScaling({ nodes, dims }: Piece): (node: Node) => boolean {
-  const products = new Set(
-    nodes.filter(({ opType }) => opType === "MatMulIntegerToFloat").map(({ outputs }) =>
-      outputs[0]
-    ),
-  );
+  const products = new Set(nodes.filter(isRoundedProduct).map(({ outputs }) => outputs[0]));
   return ({ opType, inputs: [product, factor] }) =>
     opType === "Mul" && products.has(product) && dims(product).length === 2 &&
     sameDims(dims(factor), [dims(product)[0], 1]);

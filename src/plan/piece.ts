@@ -14,3 +14,8 @@ export interface Piece {
 export const ELEMENTWISE: ReadonlySet<string> = new Set(
   "Add Sub Mul Div Neg Sigmoid Tanh Erf Exp Relu Sqrt".split(" "),
 );
+
+/** Whether a node multiplies rounded rows by a weight of integers. */
+export function isRoundedProduct({ opType }: Node): boolean {
+  return opType === "MatMulIntegerToFloat";
+}

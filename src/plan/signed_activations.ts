@@ -68,10 +68,9 @@ export function signedGraph(graph: Graph): Graph {
     return `${name}.signed`;
   };
   const changed = nodes.map((node): Node => {
-    if (!codes.has(node.outputs[0]) && !codes.has(node.inputs[0]) || wholes.includes(node)) {
-      return node;
-    }
-    const index = ZERO_POINT[node.opType];
+    const index: number | undefined = ZERO_POINT[node.opType];
+    const isChanged = codes.has(node.outputs[0]) || codes.has(node.inputs[0]);
+    if (!isChanged || index === undefined) return node;
     return { ...node, inputs: node.inputs.with(index, zeroOf(node.inputs[index])) };
   });
   const read = new Set(changed.flatMap(({ inputs }) => inputs));

@@ -1,7 +1,7 @@
 /** Tensors that plans make of weights once, before their first step, and share. */
 import type { Tensor } from "../graph/tensor.ts";
 import type { PlannedCall } from "../plan/call.ts";
-import type { TrainingPlan } from "../plan/plan.ts";
+import type { Derivation } from "../plan/derivations.ts";
 import type { DeviceTensor, Executable } from "../runtime/runner.ts";
 import { forgetMapped } from "../system/mapped_file.ts";
 import type { CompiledPlan } from "./plan_cache.ts";
@@ -14,7 +14,7 @@ export class DerivedTensors implements Disposable {
   /** By the computation and what it reads: names of weights may differ from plan to plan. */
   readonly #made = new Map<string, DeviceTensor>();
   /** By a plan's derivations, which plans of one template share with what they read. */
-  #byCalls = new WeakMap<TrainingPlan["derivations"], ReadonlyMap<string, DeviceTensor>>();
+  #byCalls = new WeakMap<readonly Derivation[], ReadonlyMap<string, DeviceTensor>>();
   readonly #sources = new Sources();
 
   constructor(compile: Compile) {

@@ -1,6 +1,7 @@
 /** Reproducible numbers, comparison within a tolerance, and running a graph on host tensors. */
 import { assert, assertEquals } from "@std/assert";
-import { type Tensor, toNumbers } from "../../src/graph/tensor.ts";
+import { type Tensor, tensor, toNumbers } from "../../src/graph/tensor.ts";
+import type { Random } from "../../src/random.ts";
 import type { Executable, Runner } from "../../src/runtime/runner.ts";
 
 /** Reproducible numbers in (-1.5, 1.5), another sequence for each text. */
@@ -11,6 +12,12 @@ export function numbersFor(text: string, count: number): number[] {
     state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
     return (state / 2 ** 32 - 0.5) * 3;
   });
+}
+
+/** A matrix of 8-bit codes. */
+export function codesOf(random: Random, rows: number, columns: number): Tensor {
+  const bytes = Uint8Array.from({ length: rows * columns }, () => random.next() % 255);
+  return tensor("int8", [rows, columns], bytes);
 }
 
 /** Runs a compiled graph on host tensors. */

@@ -1,7 +1,7 @@
 import { assertEquals } from "@std/assert";
 import { int } from "../../src/graph/attributes.ts";
 import { GraphBuilder } from "../../src/graph/builder.ts";
-import { float32, type Tensor, tensor } from "../../src/graph/tensor.ts";
+import { elementCount, float32 } from "../../src/graph/tensor.ts";
 import { emitQuantizedLinear } from "../../src/ops/internal/quantized_linear.ts";
 import { rotationNode } from "../../src/ops/internal/rotation.ts";
 import { swigluAndFactorsNode } from "../../src/ops/internal/swiglu.ts";
@@ -13,36 +13,26 @@ import { signedGraph } from "../../src/plan/signed_activations.ts";
 import { Random } from "../../src/random.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
 import { runEmitted } from "../helpers/emitted.ts";
+import { codesOf, numbersFor } from "../helpers/numbers.ts";
 import { testOnEachOrt } from "../helpers/oldest_ort.ts";
 
 const random = Random.fromSeed(11);
-const floats = (...dims: number[]): Tensor =>
-  float32(
-    dims,
-    Float32Array.from(
-      { length: dims.reduce((a, c) => a * c, 1) },
-      () => random.next() / 2 ** 31 - 1,
-    ),
-  );
-const codes = (rows: number, columns: number): Tensor =>
-  tensor(
-    "int8",
-    [rows, columns],
-    Uint8Array.from({ length: rows * columns }, () => random.next() % 255),
-  );
+const floats = (text: string, ...dims: number[]) =>
+  float32(dims, numbersFor(text, elementCount(dims)));
+const codes = (rows: number, columns: number) => codesOf(random, rows, columns);
 
 const ROWS = 5;
 const WIDTH = 32;
 /** Six tiles, as 1536 columns are four. */
 const COLUMNS = 2304;
 const inputs = {
-  x: floats(ROWS, WIDTH),
+  x: floats("x", ROWS, WIDTH),
   gate: codes(COLUMNS, WIDTH),
   up: codes(COLUMNS, WIDTH),
-  scales: floats(COLUMNS),
+  scales: floats("scales", COLUMNS),
   down: codes(WIDTH, COLUMNS),
   kept: codes(ROWS, COLUMNS),
-  rowScales: floats(ROWS),
+  rowScales: floats("rows", ROWS),
 };
 const EIGHT_BITS: CallOptions = { defersScales: true };
 

@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { GraphBuilder } from "../../src/graph/builder.ts";
-import { float32, type Tensor, tensor } from "../../src/graph/tensor.ts";
+import { float32, type Tensor } from "../../src/graph/tensor.ts";
 import { emitQuantizedLinear } from "../../src/ops/internal/quantized_linear.ts";
 import { rotationNode } from "../../src/ops/internal/rotation.ts";
 import { inferTraining } from "../../src/ops/registry.ts";
@@ -8,6 +8,7 @@ import { callOf } from "../../src/plan/call.ts";
 import { Random } from "../../src/random.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
 import { runEmitted } from "../helpers/emitted.ts";
+import { codesOf } from "../helpers/numbers.ts";
 
 const random = Random.fromSeed(7);
 const signed = () => random.next() / 2 ** 31 - 1;
@@ -17,12 +18,7 @@ const numbers = (rows: number, columns: number, scale: (row: number) => number):
     Float32Array.from({ length: rows * columns }, (_, i) =>
       signed() * scale(Math.floor(i / columns))),
   );
-const codes = (rows: number, columns: number): Tensor =>
-  tensor(
-    "int8",
-    [rows, columns],
-    Uint8Array.from({ length: rows * columns }, () => random.next() % 255),
-  );
+const codes = (rows: number, columns: number) => codesOf(random, rows, columns);
 
 /** Rows of very different sizes, one of zeros. */
 const x = numbers(5, 64, (row) => [1, 1e-6, 300, 0, 0.02][row]);

@@ -1,4 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
+import { float32, toNumbers } from "../../src/graph/tensor.ts";
 import type { Schedule } from "../../src/plan/schedule.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
 import { StepSlab } from "../../src/train/step_slab.ts";
@@ -17,17 +18,13 @@ Deno.test("StepSlab.tensorsOf() gives parts beside each other memory of their ow
   const [first, second] = slab.tensorsOf([small, last]);
   const numbers = (length: number, value: number) => new Float32Array(length).fill(value);
   const write = (tensors: typeof first, length: number, value: number) =>
-    tensors.get("x")!.write({
-      dtype: "float32",
-      dims: [length],
-      bytes: new Uint8Array(numbers(length, value).buffer),
-    });
+    tensors.get("x")!.write(float32([length], numbers(length, value)));
   write(first, 10, 1);
   write(second, 20, 2);
   const [other, again] = slab.tensorsOf([large, last]);
   assert(again === second, "placed once");
   write(other, 5000, 3);
-  assertEquals(new Float32Array(again.get("x")!.read().bytes.slice().buffer), numbers(20, 2));
+  assertEquals(toNumbers(again.get("x")!.read()), numbers(20, 2));
   slab.forget(last);
   assert(slab.tensorsOf([small, last])[0] === first);
 });
