@@ -2,8 +2,8 @@
  * The everyday tests, tier by tier: `deno task test [TIER…] [-- flags of deno test]`. Some files at a
  * time, in processes beside each other (GRAFT_TEST_JOBS, else one for each core).
  *
- * The last line is `N passed, N failed`; the exit code is 1 where any test failed or a tier did not
- * run. Skipped tests print `skipped: why` where they are declared; with GRAFT_REQUIRE_TOOLS=1 and
+ * What failed is told once more in the end. The last line is `N passed, N failed`; the exit code is 1
+ * where any test failed or a tier did not run. Skipped tests print `skipped: why` where they are declared; with GRAFT_REQUIRE_TOOLS=1 and
  * GRAFT_REQUIRE_PYTHON=1 none may be skipped.
  */
 
@@ -55,6 +55,17 @@ export function sumCounts(all: readonly Counts[]): Counts {
   return { passed: sum("passed"), failed: sum("failed"), skipped: sum("skipped") };
 }
 
+/** Lines of a failed process's end that are told again where `deno test` told no error. */
+const LINES_AGAIN = 40;
+
+/** What a process of tests told about what failed: its last part, from the errors on. */
+export function failureReport(output: string): string {
+  const lines = output.trimEnd().split("\n");
+  // In colour, the title stands behind an escape.
+  const errors = lines.findLastIndex((line) => /(^|\[\d+m) ERRORS /.test(line));
+  return lines.slice(errors < 0 ? -LINES_AGAIN : errors).join("\n");
+}
+
 /**
  * Divides files among processes: of files whose names begin alike, and which therefore take long
  * together, each process gets some.
@@ -88,11 +99,16 @@ export async function inTurns<T, R>(
   return results;
 }
 
-/** Runs test files in a process; what could not run, or failed outside its tests, is a failure. */
+/**
+ * Runs test files in a process; what could not run, or failed outside its tests, is a failure.
+ *
+ * @param told gets what is told of failures
+ */
 async function runFiles(
   files: readonly string[],
   flags: readonly string[],
   report: string,
+  told: string[],
 ): Promise<Counts> {
   const child = new Deno.Command(Deno.execPath(), {
     args: [
@@ -125,9 +141,11 @@ async function runFiles(
   }
   const ran = counts.passed + counts.failed + counts.skipped > 0;
   // A filter leaves most files without a test.
-  if (ran || !success) console.log(await new Blob(chunks).text());
+  const output = await new Blob(chunks).text();
+  if (ran || !success) console.log(output);
+  if (!success) told.push(failureReport(output));
   if (success || counts.failed > 0) return counts;
-  console.log(`${files.join(" ")}: ended with code ${code}`);
+  told.push(`${files.join(" ")}: ended with code ${code}`);
   return { ...counts, failed: 1 };
 }
 
@@ -164,6 +182,7 @@ if (import.meta.main) {
   const jobs = jobCount();
   const directory = await Deno.makeTempDir({ prefix: "graft-tests-" });
   const all: Counts[] = [];
+  const told: string[] = [];
   try {
     for (const tier of named.length > 0 ? named : Object.keys(TIERS)) {
       const { permissions, filesAtOnce } = TIERS[tier];
@@ -174,7 +193,7 @@ if (import.meta.main) {
           divideFiles(testFiles(tier), filesAtOnce),
           jobs,
           (files, i) =>
-            runFiles(files, [...permissions, ...flags], `${directory}/${tier}-${i}.xml`),
+            runFiles(files, [...permissions, ...flags], `${directory}/${tier}-${i}.xml`, told),
         ),
       );
       const seconds = Math.round((performance.now() - start) / 1000);
@@ -187,6 +206,7 @@ if (import.meta.main) {
     await Deno.remove(directory, { recursive: true });
   }
   const { passed, failed: broken, skipped } = sumCounts(all);
+  if (told.length > 0) console.log(`\n--- what failed\n\n${told.join("\n\n")}`);
   // Where everything must be there (.ci/run), a test that does not run is one that failed.
   const maySkip = ["GRAFT_REQUIRE_TOOLS", "GRAFT_REQUIRE_PYTHON"]
     .some((name) => Deno.env.get(name) !== "1");

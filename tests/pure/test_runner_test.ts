@@ -1,5 +1,5 @@
 import { assertEquals, assertRejects } from "@std/assert";
-import { countCases, divideFiles, inTurns, sumCounts } from "../../scripts/test.ts";
+import { countCases, divideFiles, failureReport, inTurns, sumCounts } from "../../scripts/test.ts";
 
 Deno.test("countCases() tells passed, failed and skipped test cases of a JUnit report apart", () => {
   const report = `<?xml version="1.0" encoding="UTF-8"?>
@@ -18,6 +18,18 @@ Deno.test("countCases() tells passed, failed and skipped test cases of a JUnit r
 </testsuites>`;
   assertEquals(countCases(report), { passed: 2, failed: 1, skipped: 1 });
   assertEquals(countCases("<testsuites></testsuites>"), { passed: 0, failed: 0, skipped: 0 });
+});
+
+Deno.test("failureReport() is what was told from the last errors on, else the last lines", () => {
+  const errors = (title: string) =>
+    `two ... FAILED\n\n${title}\n\ntwo => ./a_test.ts:1:6\nerror: Error: no\n`;
+  const told = "two => ./a_test.ts:1:6\nerror: Error: no";
+  assertEquals(failureReport(errors(" ERRORS ")), ` ERRORS \n\n${told}`);
+  const coloured = "\x1b[0m\x1b[1m\x1b[41m ERRORS \x1b[0m";
+  assertEquals(failureReport(errors(coloured)), `${coloured}\n\n${told}`);
+  assertEquals(failureReport("no ERRORS here\nend\n"), "no ERRORS here\nend");
+  const lines = Array.from({ length: 100 }, (_, i) => `line ${i}`);
+  assertEquals(failureReport(lines.join("\n")), lines.slice(60).join("\n"));
 });
 
 Deno.test("sumCounts() adds up", () => {
