@@ -9,12 +9,14 @@ import { medianResult, type TrainResult } from "./results.ts";
 export interface Measured {
   readonly graft: Readonly<Partial<Record<Setting, TrainResult>>>;
   readonly peft: Readonly<Partial<Record<PeftType, TrainResult>>>;
+  /** graft's tokens a second, by round. */
+  readonly speeds: Readonly<Partial<Record<Setting, readonly number[]>>>;
   readonly notes: readonly string[];
 }
 
 export interface Rounds {
-  /** Called at the start of each, for what must be measured in the same hour. */
-  readonly before?: () => Promise<void> | undefined;
+  /** Called before and after each one's runs of graft, for what these are compared with. */
+  readonly around?: (round: number) => Promise<void> | undefined;
   /** What those after the first train on: a short part of the data, for more speeds, or all of it. */
   readonly later: "short part" | "all with other seeds";
   /** What is to be known of an adapter that was trained on all data. */
@@ -30,7 +32,7 @@ export async function alternate(
   work: Workload,
   settings: readonly Setting[],
   peft: PeftTypes,
-  { before, later, judge }: Rounds,
+  { around, later, judge }: Rounds,
 ): Promise<Measured> {
   const notes = [...peft.notes];
   const short = workload(context.shared, work.name, context.shortData);
@@ -41,8 +43,13 @@ export async function alternate(
     return { ...work, graft: [...work.graft, ...seed], peft: [...work.peft, ...seed] };
   };
   type Run = (work: Workload, round: number) => Promise<TrainResult>;
-  const sides: { readonly runs: TrainResult[]; readonly run: Run }[] = [];
-  const add = (run: Run) => {
+  interface Side {
+    readonly runs: TrainResult[];
+    readonly run: Run;
+  }
+  const ours: Side[] = [];
+  const theirs: Side[] = [];
+  const add = (sides: Side[], run: Run) => {
     const runs: TrainResult[] = [];
     sides.push({ runs, run });
     return runs;
@@ -55,17 +62,13 @@ export async function alternate(
       const trained = await trainGraft(work, setting, path);
       return { ...trained, ...work === short ? {} : await judge?.(path) };
     };
-    graftRuns.set(setting, add(run));
+    graftRuns.set(setting, add(ours, run));
   }
   const peftRuns = new Map<PeftType, TrainResult[]>();
   for (const dtype of peft.types) {
-    peftRuns.set(
-      dtype,
-      add((work) => trainPeft(context, work, dtype)),
-    );
+    peftRuns.set(dtype, add(theirs, (work) => trainPeft(context, work, dtype)));
   }
-  for (let round = 0; round < context.rounds; round++) {
-    await before?.();
+  const runSides = async (sides: readonly Side[], round: number) => {
     for (const { runs, run } of sides) {
       const found = await run(workOf(round), round);
       runs.push(found);
@@ -75,6 +78,12 @@ export async function alternate(
           (found.accuracy === undefined ? "" : `, accuracy ${found.accuracy.toFixed(4)}`),
       );
     }
+  };
+  for (let round = 0; round < context.rounds; round++) {
+    await around?.(round);
+    await runSides(ours, round);
+    await around?.(round);
+    await runSides(theirs, round);
   }
   if (graftRuns.get("fast")?.some(({ dtype }) => dtype !== "fast")) {
     notes.push("the setting fast: graft found its gradient too far from exact's and went back");
@@ -83,7 +92,10 @@ export async function alternate(
     Object.fromEntries([...runs].map(([key, all]) => [key, medianResult(all)])) as Partial<
       Record<K, TrainResult>
     >;
-  return { graft: results(graftRuns), peft: results(peftRuns), notes };
+  const speeds = Object.fromEntries(
+    [...graftRuns].map(([setting, runs]) => [setting, runs.map((run) => run.tokens_per_s)]),
+  );
+  return { graft: results(graftRuns), peft: results(peftRuns), speeds, notes };
 }
 
 /** Where the adapter of a side lies. */

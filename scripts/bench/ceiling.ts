@@ -7,7 +7,7 @@
  * training does compute of the tokens: what sequences begin with once.
  */
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
-import { median } from "../../src/statistics.ts";
+import { mean, median } from "../../src/statistics.ts";
 import type { Workload } from "../figures/workloads.ts";
 import type { Setting } from "./graft_side.ts";
 import type { ReportTable } from "./results.ts";
@@ -37,7 +37,7 @@ export class Ceiling {
   readonly #times: readonly {
     readonly setting: Setting;
     readonly computed: Computed;
-    readonly taken: WorkTimes[];
+    readonly taken: (WorkTimes & { readonly round: number })[];
   }[];
 
   private constructor(readonly steps: WorkloadSteps, settings: readonly Setting[]) {
@@ -51,12 +51,29 @@ export class Ceiling {
     return new Ceiling(await workloadSteps(runner, work), settings);
   }
 
-  /** Measures once more. */
-  async measure(): Promise<void> {
+  /** Measures once more, in a round of those by which training is timed. */
+  async measure(round: number): Promise<void> {
     using runner = createOrtRunner();
     for (const { setting, computed, taken } of this.#times) {
-      taken.push(await timeWork(runner, this.steps.work[setting][computed]));
+      taken.push({ round, ...await timeWork(runner, this.steps.work[setting][computed]) });
     }
+  }
+
+  /**
+   * What share of the ceiling of BENCHMARKS.md, which computes every token, training reaches. A shared
+   * machine's speed changes from minute to minute: each round's training is compared with what was
+   * measured right before and after it.
+   *
+   * @param speeds tokens a second, by round
+   */
+  share(setting: Setting, speeds: readonly number[]): number {
+    const { taken } = this.#times.find((one) =>
+      one.setting === setting && one.computed === "every token"
+    )!;
+    return median(speeds.map((speed, round) => {
+      const times = taken.filter((one) => one.round === round).map(({ products }) => products);
+      return speed * mean(times) / this.steps.tokens;
+    }));
   }
 
   bounds(): readonly Bounds[] {
