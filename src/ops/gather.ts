@@ -76,21 +76,30 @@ function declare(b: GraphBuilder, indices: string, transpose: Transpose): void {
   TRANSPOSES.set(b, declared.set(indices, transpose));
 }
 
-/** Zeros of shape `dims` with each row of `updates` added to the row that `indices` names. */
-function sumRows(b: GraphBuilder, dims: readonly number[], indices: string, updates: string) {
-  const none = zeros(b, b.known(updates).dtype, dims);
+/**
+ * `sum` with each row of `updates` added to the row that `indices` names: by one vector of them, on one
+ * thread alone, or by the rows of a matrix in turn, none of which names a row twice that matters.
+ *
+ * @param sum [rows, ...]
+ * @param indices int64 [n], or [count, n]
+ * @param updates [...shape of the indices, ...]
+ */
+export function sumRows(b: GraphBuilder, sum: string, indices: string, updates: string): string {
   const add = (sum: string, index: string, rows: string) =>
     b.op("ScatterND", [sum, index, rows], { reduction: string("add") });
   const size = b.dims(indices);
-  if (size.length === 1) return add(none, b.reshape(indices, [...size, 1]), updates);
+  if (size.length === 1) return add(sum, b.reshape(indices, [...size, 1]), updates);
   const [count, length] = size;
+  const behind = b.dims(sum).slice(1);
   const parts = (x: string) =>
-    b.ops("Split", [x, b.int64s(new Array(count).fill(1))], count, { axis: int(0) });
+    count === 1
+      ? [x]
+      : b.ops("Split", [x, b.int64s(new Array(count).fill(1))], count, { axis: int(0) });
   const rows = parts(updates);
   return parts(indices).reduce(
     (sum, index, i) =>
-      add(sum, b.reshape(index, [length, 1]), b.reshape(rows[i], [length, ...dims.slice(1)])),
-    none,
+      add(sum, b.reshape(index, [length, 1]), b.reshape(rows[i], [length, ...behind])),
+    sum,
   );
 }
 
@@ -131,7 +140,7 @@ export const Gather: OpRule = {
     const transpose = TRANSPOSES.get(b)?.get(node.inputs[1]);
     if (transpose !== undefined && axis === 0) {
       const back = transpose === "sum"
-        ? sumRows(b, data, node.inputs[1], ct!)
+        ? sumRows(b, zeros(b, b.known(ct!).dtype, data), node.inputs[1], ct!)
         : b.op("Gather", [ct!, transpose.indices], { axis: int(0) });
       return [back, undefined];
     }

@@ -22,7 +22,7 @@ import { type Kept, restoring, storedAs } from "./kept_form.ts";
 import { withRowScalesDeferred } from "./defer_row_scales.ts";
 import { withColumnTiles } from "./column_tiles.ts";
 import { withFewerReshapes } from "./fewer_reshapes.ts";
-import { FIRST_ROWS, isRowsOrPart, PACKED, SHARED } from "./names.ts";
+import { FIRST_ROWS, PACKED, SHARED } from "./names.ts";
 
 /** One run of a session within a step. */
 export interface PlannedCall {
@@ -110,8 +110,8 @@ function declarePacking(
       if (!b.has(FIRST_ROWS)) b.input(FIRST_ROWS, dtype, [product(dims)]);
       return declareTranspose(b, indices, FIRST_ROWS);
     }
-    default:
-      if (indices && isRowsOrPart(SHARED.rows, indices)) declareSum(b, indices);
+    case SHARED.rows:
+      return declareSum(b, indices);
   }
 }
 

@@ -3,7 +3,7 @@ import { dimsIn, producersOf } from "../graph/facts.ts";
 import { elementCount } from "../graph/tensor.ts";
 import type { Graph, Node } from "../graph/types.ts";
 import type { Segment } from "./cut.ts";
-import { isRowsOrPart, PACKED, SHARED } from "./names.ts";
+import { PACKED, SHARED } from "./names.ts";
 
 /** Values of a segment that are kept. */
 export interface KeptValues {
@@ -34,7 +34,7 @@ const CHEAP = new Set([
       " ",
     ),
   ..."RotaryEmbedding LayerNormalization SimplifiedLayerNormalization RMSNormalization".split(" "),
-  "DropoutMask",
+  ..."DropoutMask JoinRows".split(" "),
 ]);
 
 /** Packing and unpacking are cheap, other lookups are not: they may read the whole vocabulary. */
@@ -45,8 +45,8 @@ function isCheap(node: Node): boolean {
 }
 
 function isUnpacking({ opType, inputs: [, indices] }: Node): boolean {
-  return opType === "Gather" &&
-    [PACKED, SHARED].some(({ rows }) => isRowsOrPart(rows, indices));
+  return opType === "PickRows" ||
+    opType === "Gather" && [PACKED, SHARED].some(({ rows }) => rows === indices);
 }
 
 /**
@@ -109,7 +109,7 @@ export function keptValues(
 /**
  * Products of two activations that are larger than both together, as attention's scores of long
  * sequences are, and what is made of them row by row: computing them again takes less than the room
- * that they would take from others.
+ * that they would take from others. Blocks of one attention count together.
  */
 function scoresOf(
   context: Context,
@@ -117,10 +117,16 @@ function scoresOf(
   producers: ReadonlyMap<string, Node>,
 ): ReadonlySet<Node> {
   const { lowered } = context;
+  const products = segment.nodes.filter((node) => isProduct(context, node));
+  const operands = new Map(
+    products.map((node) => [node, node.inputs.map((input) => pickedFrom(input, producers))]),
+  );
   const found = new Set<Node>();
   for (const node of segment.nodes) {
-    const isScores = isProduct(context, node)
-      ? sizeOf(lowered, node.outputs) > sizeOf(lowered, node.inputs)
+    const read = operands.get(node);
+    const together = read && products.filter((other) => `${operands.get(other)}` === `${read}`);
+    const isScores = together
+      ? sizeOf(lowered, together.flatMap(({ outputs }) => outputs)) > sizeOf(lowered, read!)
       : node.inputs.some((input) => found.has(producers.get(input)!)) &&
         (ROW_BY_ROW.has(node.opType) || isCheap(node));
     if (isScores) found.add(node);
@@ -128,9 +134,17 @@ function scoresOf(
   return found;
 }
 
+/** What a value, times a number or not, was picked from; else the value. */
+function pickedFrom(value: string, producers: ReadonlyMap<string, Node>): string {
+  const node = producers.get(value);
+  const scaled = node?.opType === "Mul" ? producers.get(node.inputs[0]) : node;
+  return scaled?.opType === "PickRows" ? scaled.inputs[0] : value;
+}
+
 /** Of two activations. */
 function isProduct({ constants }: Context, { opType, inputs }: Node): boolean {
-  return opType === "MatMul" && !inputs.some((input) => constants.has(input));
+  return (opType === "MatMul" || opType === "FusedMatMul") &&
+    !inputs.some((input) => constants.has(input));
 }
 
 const ROW_BY_ROW = new Set(["Softmax", "Max", "ReduceMax"]);

@@ -9,13 +9,14 @@ import { oncePerGraph } from "../graph/once_per_graph.ts";
 import { prune, readBy } from "../graph/passes/prune.ts";
 import { quantizeConstants } from "../graph/passes/quantize_constants.ts";
 import { type Graph, type Model, type Node, operatorName } from "../graph/types.ts";
-import { setCommonTokens } from "../ops/contrib/attention_core.ts";
+import { setAttentionForm } from "../ops/contrib/attention_core.ts";
 import { type DequantForm, setDequantForm } from "../ops/dequantize.ts";
 import { constantsAsInitializers } from "../ops/constant.ts";
 import { inlineIf } from "../ops/if.ts";
 import { inferTraining, ruleOf } from "../ops/registry.ts";
 import { rewriteDynamicQuantization } from "../ops/quantized/pattern.ts";
 import { BadInputError, GraftError } from "../errors.ts";
+import { emitAttend } from "../ops/internal/attend.ts";
 import { emitDropoutMask } from "../ops/internal/dropout_mask.ts";
 import { DROPOUT_SEED, MASK_SUFFIX, saltName, saltOf } from "./dropout.ts";
 import { inFullPrecision, isHalf } from "./full_precision.ts";
@@ -40,6 +41,8 @@ export interface LowerOptions {
   readonly dequantForm?: DequantForm;
   /** How many tokens all sequences begin with that causal attention computes once; default 0. */
   readonly commonTokens?: number;
+  /** Whether attention stays in one piece, for whoever packs tokens; default false. */
+  readonly keepsAttention?: boolean;
 }
 
 /**
@@ -75,7 +78,10 @@ export function lowerSource(
 ): Graph {
   const b = new GraphBuilder(inferTraining);
   if (options.dequantForm !== undefined) setDequantForm(b, options.dequantForm);
-  setCommonTokens(b, options.commonTokens ?? 0);
+  setAttentionForm(b, {
+    common: options.commonTokens,
+    emit: options.keepsAttention ? emitAttend : undefined,
+  });
   for (const { name } of source.inputs) {
     if (source.initializers.has(name)) continue;
     if (name.endsWith(MASK_SUFFIX)) continue;

@@ -15,15 +15,6 @@ export interface PackingNames {
 export const PACKED: PackingNames = { places: "packed_places", rows: "packed_rows" };
 /** Where sequences share the rows that they begin with. */
 export const SHARED: PackingNames = { places: "shared_places", rows: "shared_rows" };
-/** Part of {@linkcode PackingNames.rows}: of some sequences, and of some of their tokens. */
-export const partName = (
-  rows: string,
-  starts: readonly number[],
-  ends: readonly number[],
-): string => `${rows}[${starts.map((start, axis) => `${start}:${ends[axis]}`)}]`;
-/** Whether a name is that of packed rows, or of part of them. */
-export const isRowsOrPart = (rows: string, name: string): boolean =>
-  name === rows || name.startsWith(`${rows}[`);
 /** The packed row of each place that is its row's first, of others that of padding, int64 [batch · length]. */
 export const FIRST_ROWS = "first_rows";
 /** Sum of the weighted token losses, float32 []. */

@@ -11,31 +11,40 @@
 import { int } from "../graph/attributes.ts";
 import type { GraphBuilder } from "../graph/builder.ts";
 import { prune } from "../graph/passes/prune.ts";
-import { int64, toNumbers } from "../graph/tensor.ts";
+import { int64 } from "../graph/tensor.ts";
 import { GRAFT, type Graph, type Node } from "../graph/types.ts";
-import { product } from "../ops/axes.ts";
+import { attendByPlaces, type AttentionInputs } from "../ops/contrib/attention_core.ts";
 import { shared } from "../ops/contrib/support.ts";
+import { attendedOf } from "../ops/internal/attend.ts";
 import type { BatchShape } from "./inputs.ts";
-import { PACKED, partName, SHARED } from "./names.ts";
+import { PACKED, SHARED } from "./names.ts";
 import type { PrefixSums } from "./options.ts";
+import { attendPacked, type PackedPlaces } from "./packed_attention.ts";
 import { RowSubset } from "./row_subset.ts";
 import { isNormalization } from "./row_wise.ts";
 import { firstPosition, TokenRows } from "./token_rows.ts";
 
+/** What else is known of a batch's rows. */
+export interface PackingOptions {
+  /** How rows that sequences share sum cotangents; absent: they share none. */
+  readonly prefixSums?: PrefixSums;
+  /** Tokens that all sequences begin with; default 0. */
+  readonly common?: number;
+}
+
 /**
- * @param lowered graph of concrete shapes
+ * @param lowered graph of concrete shapes, attention in one piece (`ops/internal/attend.ts`)
  * @param trainable initializers that change, from which nothing may be folded
  * @param rows packed rows: more than hold tokens, less than batch · length
- * @param prefixSums how rows that sequences share sum cotangents; absent: they share none
- * @returns the graph with the inputs of {@linkcode PACKED} or {@linkcode SHARED}; the same graph where
- *   nothing in it can be packed
+ * @returns the graph with the inputs of {@linkcode PACKED} or {@linkcode SHARED}, as far as something
+ *   in it can be packed
  */
 export function packTokens(
   lowered: Graph,
   shape: BatchShape,
   rows: number,
   trainable: ReadonlySet<string>,
-  prefixSums?: PrefixSums,
+  { prefixSums, common = 0 }: PackingOptions = {},
 ): Graph {
   const names = prefixSums === undefined ? PACKED : SHARED;
   const choose = (b: GraphBuilder, flat: string) =>
@@ -56,53 +65,44 @@ export function packTokens(
     const gathered = b.op("Gather", [flat, names.rows], { axis: int(0) });
     return packed.named(name, gathered, packed.before(value));
   };
+  const places: PackedPlaces = { ...shape, names, prefixSums, common };
   for (const node of lowered.nodes) {
-    const part = prefixSums && partOf(lowered, node);
-    if (part !== undefined && packed.leadOf(node.inputs[0]) === 2) {
-      addPart(packed, node, part, shape);
-      continue;
-    }
+    const attended = attendedOf(node);
     const operands = tokens.operandsOf(node);
     const begins = startsPacking(node) || operands?.some((operand) => packed.leadOf(operand));
     const first = firstPosition(lowered, node);
-    if (operands !== undefined && begins) {
-      if (first === undefined) packed.addReduced(node, operands);
-      else addRotated(packed, node, shape, { first, places: names.places });
-    } else b.add({ ...node, inputs: node.inputs.map(unpacked), rest: undefined });
+    if (attended !== undefined) addAttention(packed, node, { attended, unpacked, places });
+    else if (operands === undefined || !begins) {
+      b.add({ ...node, inputs: node.inputs.map(unpacked), rest: undefined });
+    } else if (first === undefined) packed.addReduced(node, operands);
+    else addRotated(packed, node, shape, { first, places: names.places });
   }
-  if (packed.isEmpty) return lowered;
   const outputs = lowered.outputs.map(({ name }) => unpacked(name));
   return prune(b.build(lowered.name, outputs));
 }
 
-/** What a node takes of all sequences' tokens: the constants of a Slice along both axes. */
-function partOf({ initializers }: Graph, node: Node): readonly (readonly number[])[] | undefined {
-  if (node.opType !== "Slice" || node.domain !== "" || node.inputs.length !== 4) return undefined;
-  const constants = node.inputs.slice(1).map((input) => initializers.get(input));
-  const [starts, ends, axes] = constants.map((value) => value && Array.from(toNumbers(value)));
-  const isWhole = starts !== undefined && ends !== undefined && axes?.join() === "0,1" &&
-    [...starts, ...ends].every((at) => at >= 0);
-  return isWhole ? [starts, ends] : undefined;
-}
-
-/** Adds a node that takes part of a packed value's tokens, of which it unpacks no others. */
-function addPart(
+/** Adds attention: of the packed rows where all that it reads of the tokens is packed. */
+function addAttention(
   packed: RowSubset,
-  { inputs: [value], outputs: [output] }: Node,
-  [starts, ends]: readonly (readonly number[])[],
-  { batch, length }: BatchShape,
+  node: Node,
+  { attended, unpacked, places }: {
+    readonly attended: AttentionInputs;
+    readonly unpacked: (value: string) => string;
+    readonly places: PackedPlaces;
+  },
 ): void {
-  const { b } = packed;
-  const name = partName(SHARED.rows, starts, ends);
-  if (!b.has(name)) {
-    const grid = b.reshape(SHARED.rows, [batch, length]);
-    const part = b.op("Slice", [grid, b.int64s(starts), b.int64s(ends), b.int64s([0, 1])]);
-    const bySequence = b.dims(SHARED.rows).length === 2;
-    packed.named(name, part, bySequence ? b.dims(part) : [product(b.dims(part))]);
+  const { b, tokens } = packed;
+  const { query, key, value, masks, sink } = attended;
+  const [output] = node.outputs;
+  const others = { masks: masks.map(unpacked), sink: sink && unpacked(sink) };
+  const isPacked = tokens.leadOf(output) === 2 &&
+    [query, key, value].every((x) => packed.leadOf(x) === 2);
+  if (isPacked) packed.nameReduced(output, attendPacked(b, { ...attended, ...others }, places));
+  else {
+    const [q, k, v] = [query, key, value].map(unpacked);
+    const inputs = { ...attended, query: q, key: k, value: v, ...others };
+    packed.named(output, attendByPlaces(b, inputs, places.common));
   }
-  const [, rows, ...behind] = b.dims(value);
-  const flat = b.reshape(value, [rows, ...behind]);
-  packed.named(output, b.op("Gather", [flat, name], { axis: int(0) }));
 }
 
 /** Adds a rotation of tokens, the first of which has position `first`, for the packed rows. */
@@ -124,13 +124,7 @@ function addRotated(
   // Sequences of one token: the kernel takes none that are longer than its tables.
   const inputs = [b.reshape(x, [rows, 1, width]), positions, ...tables];
   const [rotated] = b.emit({ ...node, inputs, outputs: undefined, outputCount: 1 });
-  packed.addReduced({
-    ...node,
-    opType: "Reshape",
-    domain: "",
-    attributes: {},
-    inputs: [rotated, ""],
-  }, []);
+  packed.nameReduced(node.outputs[0], rotated);
 }
 
 /** What the names of values end in that only take another form, packed or padded. */

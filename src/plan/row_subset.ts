@@ -59,11 +59,6 @@ export class RowSubset {
     }
   }
 
-  /** Whether any value holds the chosen rows under its own name. */
-  get isEmpty(): boolean {
-    return this.#reduced.size === 0;
-  }
-
   /** How a value holds the chosen rows under its own name; `undefined` where it does not. */
   leadOf(value: string): Lead | undefined {
     return this.#reduced.get(value);
@@ -79,6 +74,12 @@ export class RowSubset {
     for (const output of node.outputs) {
       if (output !== "") this.#reduced.set(output, this.tokens.leadingAxes(output)!);
     }
+  }
+
+  /** Lets `rows` be the chosen rows of a value, under its own name. */
+  nameReduced(value: string, rows: string): void {
+    this.named(value, rows, this.#dims(value));
+    this.#reduced.set(value, this.tokens.leadingAxes(value)!);
   }
 
   /** The chosen rows of a value. */

@@ -45,13 +45,19 @@ export function stepGraph(model: Model, options: PlanOptions): StepGraph {
   if (selected !== undefined) bound.set(TARGET_ROWS, { dtype: "int64", dims: [targetRows!] });
   const source = trainingSource(graph, [output]);
   const foldings = options.everyBlock ? undefined : foldingsOf(source, trainable);
-  const lowered = lowerSource(foldings?.current?.graph ?? source, model, bound, options);
+  const lowered = lowerSource(foldings?.current?.graph ?? source, model, bound, {
+    ...options,
+    keepsAttention: packedRows !== undefined,
+  });
   const padded = selected === undefined
     ? lowered
     : scaleHidden(selectEarly(lowered, options, targetRows!, trainable), trainable);
   const whole = packedRows === undefined
     ? padded
-    : packTokens(padded, options, packedRows, trainable, options.prefixSums);
+    : packTokens(padded, options, packedRows, trainable, {
+      prefixSums: options.prefixSums,
+      common: options.commonTokens,
+    });
   const packed = joinGates(joinAdapters(whole, trainable));
   const logits = dimsIn(packed, packed.outputs[0].name);
   return {

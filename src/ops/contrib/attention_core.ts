@@ -2,22 +2,17 @@
  * Attention over heads in primitive operators; every fused attention operator lowers to this.
  *
  * Query heads that share a key head stand in one matrix, [tokens · group, size], so keys and values
- * are never repeated for grouped queries. Causal attention over long sequences goes block of
- * queries by block of queries, each against the keys it can see: fewer products, fewer masked
- * scores, and a fraction of the scores in memory at a time. Tokens that all sequences begin with are
- * attended to once.
+ * are never repeated for grouped queries. Causal attention goes block of queries by block of queries,
+ * each against the keys it can see: fewer products, fewer masked scores, and a fraction of the scores
+ * in memory at a time. Tokens that all sequences begin with are attended to once.
  */
 import { int, ints } from "../../graph/attributes.ts";
 import type { GraphBuilder } from "../../graph/builder.ts";
-import { type Block, blockMask, type Causal, cut } from "./attention_masks.ts";
+import { type Block, blocksOf } from "./attention_blocks.ts";
+import { blockMask, type Causal, cut } from "./attention_masks.ts";
 import { cast, scalarOf } from "./support.ts";
 
 export { biasMask, MASKED } from "./attention_masks.ts";
-
-/** Queries a block of causal attention has at least. */
-const BLOCK_TOKENS = 64;
-/** Blocks a sequence is cut into at most. */
-const MOST_BLOCKS = 8;
 
 /** Inputs of {@linkcode attend}; T queries, L keys, H query heads, G = H / keyHeads. */
 export interface AttentionInputs {
@@ -39,14 +34,22 @@ export interface AttentionInputs {
   readonly sink?: string;
 }
 
-const COMMON = new WeakMap<GraphBuilder, number>();
+/** How a graph's attention is lowered. */
+export interface AttentionForm {
+  /**
+   * Tokens that all sequences begin with, of which causal attention makes the same in each: it attends
+   * to them once. Default: none.
+   */
+  readonly common?: number;
+  /** Emits something else in the place of all attention from now on. */
+  readonly emit?: (b: GraphBuilder, inputs: AttentionInputs) => string;
+}
 
-/**
- * Tells `b` that in all that is emitted from now on the first `tokens` tokens of all sequences are the
- * same: so is what causal attention makes of them.
- */
-export function setCommonTokens(b: GraphBuilder, tokens: number): void {
-  COMMON.set(b, tokens);
+const FORMS = new WeakMap<GraphBuilder, AttentionForm>();
+
+/** Tells `b` how attention is lowered in all that is emitted from now on. */
+export function setAttentionForm(b: GraphBuilder, form: AttentionForm): void {
+  FORMS.set(b, form);
 }
 
 /**
@@ -55,11 +58,31 @@ export function setCommonTokens(b: GraphBuilder, tokens: number): void {
  * @returns [B, T, H · valueSize]
  */
 export function attend(b: GraphBuilder, inputs: AttentionInputs): string {
+  const { emit, common = 0 } = FORMS.get(b) ?? {};
+  return emit === undefined ? attendByPlaces(b, inputs, common) : emit(b, inputs);
+}
+
+/** How many of the tokens that all sequences begin with {@linkcode attend} attends to once. */
+export function sharedTokens(
+  causal: Causal | undefined,
+  batch: number,
+  tokens: number,
+  keys: number,
+  common: number,
+): number {
+  return causal !== undefined && tokens === keys && batch > 1 && common < tokens ? common : 0;
+}
+
+/** {@linkcode attend} over values that hold every place of a batch. */
+export function attendByPlaces(
+  b: GraphBuilder,
+  inputs: AttentionInputs,
+  commonTokens: number,
+): string {
   const [batch, tokens] = b.dims(inputs.query);
   const [, keys] = b.dims(inputs.value);
-  const common = COMMON.get(b) ?? 0;
-  const shares = inputs.causal !== undefined && tokens === keys && batch > 1;
-  if (!shares || common === 0 || common >= tokens) return attendFrom(b, inputs, 0);
+  const common = sharedTokens(inputs.causal, batch, tokens, keys, commonTokens);
+  if (common === 0) return attendFrom(b, inputs, 0);
   const first = attendFrom(b, firstSequence(b, inputs, common), 0);
   const [, , width] = b.dims(first);
   const begins = b.op("Expand", [first, b.int64s([batch, common, width])]);
@@ -107,7 +130,7 @@ function attendFrom(b: GraphBuilder, inputs: AttentionInputs, offset: number): s
   const byHead = b.op("Transpose", [grouped], { perm: ints([0, 2, 1, 3, 4]) });
   const query = b.reshape(byHead, [batch, keyHeads, tokens * group, size]);
   const scaled = b.op("Mul", [query, scalarOf(b, dtype, inputs.scale)]);
-  const key = b.op("Transpose", [inputs.key], { perm: ints([0, 2, 3, 1]) });
+  const key = b.op("Transpose", [inputs.key], { perm: ints([0, 2, 1, 3]) });
   const value = b.op("Transpose", [inputs.value], { perm: ints([0, 2, 1, 3]) });
 
   const blocks = blocksOf(tokens, offset, keys, inputs.causal);
@@ -125,7 +148,7 @@ function attendFrom(b: GraphBuilder, inputs: AttentionInputs, offset: number): s
     ]);
     return attendBlock(b, inputs, {
       query: queries[i],
-      key: range(b, key, 3, block, keys),
+      key: range(b, key, 2, block, keys),
       value: range(b, value, 2, block, keys),
       mask,
       grid: [batch, keyHeads, block.to - block.from, group, block.last - block.first],
@@ -136,25 +159,6 @@ function attendFrom(b: GraphBuilder, inputs: AttentionInputs, offset: number): s
     b.reshape(joined, [batch, keyHeads, tokens, group, valueSize]),
   ], { perm: ints([0, 2, 1, 3, 4]) });
   return b.reshape(outward, [batch, tokens, heads * valueSize]);
-}
-
-/** Blocks of the queries from `offset` on, each with the keys that its queries can see. */
-function blocksOf(
-  tokens: number,
-  offset: number,
-  keys: number,
-  causal: Causal | undefined,
-): readonly Block[] {
-  const whole = { from: offset, to: offset + tokens, first: 0, last: keys };
-  if (causal === undefined || offset + tokens !== keys) return [whole];
-  const count = Math.min(MOST_BLOCKS, Math.floor(tokens / BLOCK_TOKENS));
-  if (count < 2) return [whole];
-  return Array.from({ length: count }, (_, i) => {
-    const from = offset + Math.floor(i * tokens / count);
-    const to = offset + Math.floor((i + 1) * tokens / count);
-    const first = causal.window === undefined ? 0 : Math.max(0, from - causal.window + 1);
-    return { from, to, first, last: to };
-  });
 }
 
 /** A block's keys along an axis. */
@@ -168,16 +172,28 @@ function range(b: GraphBuilder, x: string, axis: number, block: Block, keys: num
   ]);
 }
 
-/** [B, keyHeads, queries · G, valueSize] of one block; `grid` is its scores' shape. */
-function attendBlock(b: GraphBuilder, inputs: AttentionInputs, block: {
+/** What a block of queries attends to, head by head. */
+export interface AttendedBlock {
+  /** Scaled, [B, keyHeads, queries · G, size] */
   readonly query: string;
+  /** [B, keyHeads, keys, size] */
   readonly key: string;
+  /** [B, keyHeads, keys, valueSize] */
   readonly value: string;
+  /** Of {@linkcode blockMask}. */
   readonly mask: string | undefined;
+  /** The scores' shape, [B, keyHeads, queries, G, keys]. */
   readonly grid: readonly number[];
-}): string {
+}
+
+/** @returns [B, keyHeads, queries · G, valueSize] */
+export function attendBlock(
+  b: GraphBuilder,
+  inputs: Pick<AttentionInputs, "softcap" | "sink">,
+  block: AttendedBlock,
+): string {
   const { grid, mask } = block;
-  let scores = b.op("MatMul", [block.query, block.key]);
+  let scores = b.microsoft("FusedMatMul", [block.query, block.key], { transB: int(1) });
   const { dtype, dims } = b.known(scores);
   if (inputs.softcap) scores = squash(b, scores, inputs.softcap);
   scores = b.reshape(scores, grid);

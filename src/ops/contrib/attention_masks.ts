@@ -2,6 +2,7 @@
 import { ints } from "../../graph/attributes.ts";
 import type { GraphBuilder } from "../../graph/builder.ts";
 import { float32 } from "../../graph/tensor.ts";
+import type { Block } from "./attention_blocks.ts";
 import { cast, shared } from "./support.ts";
 
 /**
@@ -15,14 +16,6 @@ export const MASKED = -1e9;
 export interface Causal {
   /** How many keys a query sees, its own included; absent for all. */
   readonly window?: number;
-}
-
-/** A rectangle of the scores: queries `from` to `to`, keys `first` to `last`, ends excluded. */
-export interface Block {
-  readonly from: number;
-  readonly to: number;
-  readonly first: number;
-  readonly last: number;
 }
 
 /**

@@ -1,11 +1,11 @@
 /** com.microsoft.FusedMatMul (and its older name TransposeMatMul): α · op(A) · op(B). */
-import { floatAttribute, intAttribute, ints } from "../../graph/attributes.ts";
+import { floatAttribute, int, intAttribute, ints } from "../../graph/attributes.ts";
 import type { GraphBuilder } from "../../graph/builder.ts";
 import { elementCount } from "../../graph/tensor.ts";
 import { MICROSOFT, type Node } from "../../graph/types.ts";
 import { matMulDims } from "../quantized/quantized_product.ts";
 import type { OpRule } from "../types.ts";
-import { onlyAttributes, requireAttribute, requiredKnown, scalarOf } from "./support.ts";
+import { onlyAttributes, refuse, requireAttribute, requiredKnown, scalarOf } from "./support.ts";
 
 function check(node: Node): void {
   onlyAttributes(node, ["alpha", "transA", "transB", "transBatchA", "transBatchB"]);
@@ -54,5 +54,22 @@ const rule = (opType: string): OpRule => ({
   },
 });
 
-export const fusedMatMul: OpRule = rule("FusedMatMul");
+/**
+ * As attention's scores are emitted: stacks of one shape, the right one read transposed. C = A·Bᵀ, so
+ * dA = dC·B and dB = dCᵀ·A.
+ */
+const vjp: OpRule["vjp"] = (b, node, [ct], wanted) => {
+  const [left, right] = node.inputs;
+  const stack = (value: string) => b.dims(value).slice(0, -2).join();
+  const asEmitted = intAttribute(node, "transB", 0) === 1 &&
+    floatAttribute(node, "alpha", 1) === 1 &&
+    intAttribute(node, "transA", 0) === 0 && stack(left) === stack(right);
+  if (!asEmitted) refuse(node, "the derivative of this form");
+  return [
+    wanted[0] ? b.op("MatMul", [ct!, right]) : undefined,
+    wanted[1] ? b.microsoft("FusedMatMul", [ct!, left], { transA: int(1) }) : undefined,
+  ];
+};
+
+export const fusedMatMul: OpRule = { ...rule("FusedMatMul"), vjp };
 export const transposeMatMul: OpRule = rule("TransposeMatMul");

@@ -1,0 +1,43 @@
+/** The blocks of queries that attention goes by. */
+import type { Causal } from "./attention_masks.ts";
+
+/** A rectangle of the scores: queries `from` to `to`, keys `first` to `last`, ends excluded. */
+export interface Block {
+  readonly from: number;
+  readonly to: number;
+  readonly first: number;
+  readonly last: number;
+}
+
+/** Queries a block of causal attention has at least. */
+const BLOCK_TOKENS = 64;
+/** Kernels of products take so many columns at a time. */
+const COLUMNS = 16;
+const aligned = (keys: number) => Math.round(keys / COLUMNS) * COLUMNS;
+/** Blocks a sequence is cut into at most. */
+const MOST_BLOCKS = 8;
+
+/**
+ * Blocks of the queries from `offset` on, each with the keys that its queries can see.
+ *
+ * @param least queries of a block
+ */
+export function blocksOf(
+  tokens: number,
+  offset: number,
+  keys: number,
+  causal: Causal | undefined,
+  least = BLOCK_TOKENS,
+): readonly Block[] {
+  const whole = { from: offset, to: offset + tokens, first: 0, last: keys };
+  if (causal === undefined || offset + tokens !== keys) return [whole];
+  const count = Math.min(MOST_BLOCKS, Math.floor(tokens / least));
+  if (count < 2) return [whole];
+  const end = (block: number) =>
+    block === 0 ? offset : block === count ? keys : aligned(offset + block * tokens / count);
+  return Array.from({ length: count }, (_, i) => {
+    const [from, to] = [end(i), end(i + 1)];
+    const first = causal.window === undefined ? 0 : Math.max(0, from - causal.window + 1);
+    return { from, to, first, last: to };
+  });
+}

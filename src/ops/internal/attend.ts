@@ -1,0 +1,58 @@
+/**
+ * graft.Attend: attention over heads as one operator, until it is settled in which rows its operands
+ * lie (`plan/pack_tokens.ts`). Nothing computes it, and it has no derivative.
+ *
+ *     Attend(query, key, value, sink or none, masks…): as `attend` of `contrib/attention_core.ts`
+ */
+import { float, floatAttribute, int, intAttribute } from "../../graph/attributes.ts";
+import type { GraphBuilder } from "../../graph/builder.ts";
+import { GRAFT, type Node } from "../../graph/types.ts";
+import { required } from "../args.ts";
+import type { AttentionInputs } from "../contrib/attention_core.ts";
+import type { OpRule } from "../types.ts";
+
+/** @returns [B, T, H · valueSize] */
+export function emitAttend(b: GraphBuilder, inputs: AttentionInputs): string {
+  const { query, key, value, sink = "", masks, scale, softcap = 0, causal } = inputs;
+  return b.emit({
+    opType: "Attend",
+    domain: GRAFT,
+    inputs: [query, key, value, sink, ...masks],
+    attributes: {
+      scale: float(scale),
+      softcap: float(softcap),
+      causal: int(causal === undefined ? 0 : 1),
+      window: int(causal?.window ?? 0),
+    },
+    outputCount: 1,
+  })[0];
+}
+
+/** What a node attends to; `undefined` where it is another operator. */
+export function attendedOf(node: Node): AttentionInputs | undefined {
+  if (node.opType !== "Attend" || node.domain !== GRAFT) return undefined;
+  const [query, key, value, sink, ...masks] = node.inputs;
+  const window = intAttribute(node, "window", 0);
+  const isCausal = intAttribute(node, "causal", 0) === 1;
+  return {
+    query,
+    key,
+    value,
+    masks,
+    scale: floatAttribute(node, "scale", 1),
+    softcap: floatAttribute(node, "softcap", 0),
+    ...(isCausal && { causal: window > 0 ? { window } : {} }),
+    ...(sink !== "" && { sink }),
+  };
+}
+
+export const attend: OpRule = {
+  opType: "Attend",
+  domain: GRAFT,
+
+  infer(node, inputs) {
+    const { dtype, dims: [batch, tokens, heads] } = required(node, inputs, 0);
+    const { dims: [, , , valueSize] } = required(node, inputs, 2);
+    return [{ dtype, dims: [batch, tokens, heads * valueSize] }];
+  },
+};

@@ -1,0 +1,156 @@
+/**
+ * graft.PickRows and graft.JoinRows: rows of one matrix in the order of several readers, and the way
+ * back from what they made of them.
+ *
+ *     PickRows(x, back, i₁, …): yₖ = x[iₖ];    JoinRows(back, y₁, …, i₁, …): x = [y₁; …][back]
+ *
+ * Each says how the other undoes it. A Gather's own derivative would add up what readers make of a row
+ * one number at a time; where each row that matters has one reader, it is a Gather again.
+ */
+import { int, string, stringAttribute } from "../../graph/attributes.ts";
+import type { GraphBuilder } from "../../graph/builder.ts";
+import { node as nodeOf } from "../../graph/node.ts";
+import { GRAFT, type Node } from "../../graph/types.ts";
+import { required } from "../args.ts";
+import { product } from "../axes.ts";
+import { zeros } from "../broadcast.ts";
+import { sumRows } from "../gather.ts";
+import type { OpRule } from "../types.ts";
+
+/**
+ * How cotangents come back to the rows that were picked: from the one place that has a row's, by
+ * indices into all that was picked, in order; or as sums over all places, either in one go, which must
+ * run on one thread, or one stretch of indices after another, none of which has a row twice that
+ * matters.
+ */
+export type RowsBack = { readonly by: string } | "sum" | "sum in turn";
+
+/**
+ * Emits lookups of rows.
+ *
+ * @param x [N, width]
+ * @param indices int64, of any shape; of `sum in turn` the first axis counts the stretches
+ * @returns for each the rows, [...its shape, width]
+ */
+export function emitPickedRows(
+  b: GraphBuilder,
+  x: string,
+  indices: readonly string[],
+  back: RowsBack,
+): readonly string[] {
+  const [by, sums] = typeof back === "string" ? ["", back] : [back.by, ""];
+  return b.emit({
+    opType: "PickRows",
+    domain: GRAFT,
+    inputs: [x, by, ...indices],
+    attributes: { sums: string(sums) },
+    outputCount: indices.length,
+  });
+}
+
+/**
+ * Emits the rows of several values that `back` names.
+ *
+ * @param back int64 [rows]: numbers of rows of all values, one after another
+ * @param values each with where its rows' cotangents come from: int64 of its shape but the last axis
+ * @returns [rows, width]
+ */
+export function emitJoinedRows(
+  b: GraphBuilder,
+  back: string,
+  values: readonly { readonly value: string; readonly from: string }[],
+): string {
+  const inputs = [back, ...values.map(({ value }) => value), ...values.map(({ from }) => from)];
+  return b.emit({
+    opType: "JoinRows",
+    domain: GRAFT,
+    inputs,
+    attributes: {},
+    outputCount: 1,
+  })[0];
+}
+
+const gather = (b: GraphBuilder, x: string, indices: string) =>
+  b.op("Gather", [x, indices], { axis: int(0) });
+
+/** All rows of several values, one after another. */
+function oneAfterAnother(b: GraphBuilder, values: readonly string[]): string {
+  const flat = values.map((value) => {
+    const dims = b.dims(value);
+    return b.reshape(value, [product(dims, 0, dims.length - 1), dims.at(-1)!]);
+  });
+  return flat.length === 1 ? flat[0] : b.op("Concat", flat, { axis: int(0) });
+}
+
+export const pickRows: OpRule = {
+  opType: "PickRows",
+  domain: GRAFT,
+
+  infer(node, inputs) {
+    const { dtype, dims: [, width] } = required(node, inputs, 0);
+    return node.outputs.map((_, k) => ({
+      dtype,
+      dims: [...required(node, inputs, 2 + k).dims, width],
+    }));
+  },
+
+  vjp(b, node, cotangents) {
+    const [x, by, ...indices] = node.inputs;
+    const none = node.inputs.map(() => undefined);
+    const given = node.outputs.map((y, k) =>
+      cotangents[k] ?? zeros(b, b.known(y).dtype, b.dims(y))
+    );
+    if (by !== "") return [gather(b, oneAfterAnother(b, given), by), ...none.slice(1)];
+    const inTurn = stringAttribute(node, "sums", "") === "sum in turn";
+    const sum = indices.reduce((sum, rows, k) => {
+      const dims = b.dims(rows);
+      const stretch = product(dims, 1);
+      const shape = inTurn ? [dims[0], stretch] : [dims[0] * stretch];
+      const width = b.dims(x)[1];
+      return sumRows(
+        b,
+        sum,
+        b.reshape(rows, shape),
+        b.reshape(given[k], [...shape, width]),
+      );
+    }, zeros(b, b.known(x).dtype, b.dims(x)));
+    return [sum, ...none.slice(1)];
+  },
+
+  expand(b, node) {
+    const [x, , ...indices] = node.inputs;
+    indices.forEach((rows, k) => {
+      b.add(nodeOf("Gather", [x, rows], node.outputs[k], { axis: int(0) }));
+    });
+  },
+};
+
+export const joinRows: OpRule = {
+  opType: "JoinRows",
+  domain: GRAFT,
+
+  infer(node, inputs) {
+    const { dtype, dims } = required(node, inputs, 1);
+    return [{ dtype, dims: [...required(node, inputs, 0).dims, dims.at(-1)!] }];
+  },
+
+  vjp(b, node, [ct], wanted) {
+    const { values, from } = joinedOf(node);
+    return [
+      undefined,
+      ...values.map((_, k) => wanted[1 + k] ? gather(b, ct!, from[k]) : undefined),
+      ...from.map(() => undefined),
+    ];
+  },
+
+  expand(b, node) {
+    const { back, values } = joinedOf(node);
+    const rows = oneAfterAnother(b, values);
+    b.add(nodeOf("Gather", [rows, back], node.outputs[0], { axis: int(0) }));
+  },
+};
+
+function joinedOf({ inputs: [back, ...others] }: Node) {
+  const count = others.length / 2;
+  return { back, values: others.slice(0, count), from: others.slice(count) };
+}

@@ -1,0 +1,208 @@
+/**
+ * Attention over packed tokens. What a block of queries reads lies in packed rows, token by token; it
+ * is looked up head by head where it is needed, and what comes of all blocks is looked up as packed
+ * rows: nothing is unpacked, turned, cut or joined on the way.
+ */
+import { int } from "../graph/attributes.ts";
+import type { GraphBuilder } from "../graph/builder.ts";
+import { ONNX_TYPE } from "../graph/dtype.ts";
+import { int32 } from "../graph/tensor.ts";
+import { type Block, blocksOf } from "../ops/contrib/attention_blocks.ts";
+import { attendBlock, type AttentionInputs, sharedTokens } from "../ops/contrib/attention_core.ts";
+import { blockMask, cut } from "../ops/contrib/attention_masks.ts";
+import { scalarOf, shared } from "../ops/contrib/support.ts";
+import { emitJoinedRows, emitPickedRows, type RowsBack } from "../ops/internal/pick_rows.ts";
+import type { BatchShape } from "./inputs.ts";
+import { FIRST_ROWS, type PackingNames } from "./names.ts";
+import type { PrefixSums } from "./options.ts";
+
+/** Where the tokens of a batch lie. */
+export interface PackedPlaces extends BatchShape {
+  readonly names: PackingNames;
+  /** How rows that sequences share sum cotangents; absent: they share none. */
+  readonly prefixSums?: PrefixSums;
+  /** Tokens that all sequences begin with. */
+  readonly common: number;
+}
+
+/** Queries a block of causal attention has at least: less than where blocks have to be cut out. */
+const BLOCK_TOKENS = 28;
+
+/** A block of queries of so many sequences: of the first one, for all of them, or of every one. */
+interface Part extends Block {
+  readonly sequences: number;
+}
+
+/**
+ * @param inputs query, key and value as [1, rows, heads, size], masks over all places
+ * @returns [rows · H, valueSize]
+ */
+export function attendPacked(
+  b: GraphBuilder,
+  inputs: AttentionInputs,
+  places: PackedPlaces,
+): string {
+  const { batch, length, names, prefixSums } = places;
+  const [, , heads] = b.dims(inputs.query);
+  const [, , keyHeads] = b.dims(inputs.value);
+  const group = heads / keyHeads;
+  const parts = partsOf(inputs, places);
+  const ofKeys = parts.map(({ sequences, first, last }): Tokens => ({
+    sequences,
+    from: first,
+    to: last,
+  }));
+  const rowsOf = (rows: string, tokens: readonly Tokens[], group: number) =>
+    tokens.map((some) => headRows(b, rows, places, some, [keyHeads, group]));
+  const queryRows = rowsOf(names.rows, parts, group);
+  const keyRows = rowsOf(names.rows, ofKeys, 1);
+  const back = joinedRows(b, places, parts, [keyHeads, group]);
+
+  const queries = pick(b, inputs.query, queryRows, { by: back });
+  const keysBack = keysBackOf(b, places, ofKeys, keyHeads);
+  const keys = pick(b, inputs.key, keyRows, keysBack);
+  const values = pick(b, inputs.value, keyRows, keysBack);
+  const scale = scalarOf(b, b.known(inputs.query).dtype, inputs.scale);
+  const mixed = parts.map((part, i) => {
+    const { sequences, from, to, first, last } = part;
+    const masks = inputs.masks.map((mask) => cut(b, mask, -5, 0, sequences, batch));
+    const whole = [sequences, keyHeads, length, group, length];
+    return attendBlock(b, inputs, {
+      query: b.op("Mul", [queries[i], scale]),
+      key: keys[i],
+      value: values[i],
+      mask: blockMask(b, masks, inputs.causal, { from, to, first, last }, whole),
+      grid: [sequences, keyHeads, to - from, group, last - first],
+    });
+  });
+  const cotangents = prefixSums === undefined
+    ? queryRows
+    : rowsOf(firstRows(b, places), parts, group);
+  return emitJoinedRows(b, back, mixed.map((value, i) => ({ value, from: cotangents[i] })));
+}
+
+function partsOf({ causal }: AttentionInputs, { batch, length, common }: PackedPlaces): Part[] {
+  const shared = sharedTokens(causal, batch, length, length, common);
+  const blocks = (tokens: number, offset: number, sequences: number) =>
+    blocksOf(tokens, offset, offset + tokens, causal, BLOCK_TOKENS)
+      .map((block) => ({ ...block, sequences }));
+  return [
+    ...shared > 0 ? blocks(shared, 0, 1) : [],
+    ...blocks(length - shared, shared, batch),
+  ];
+}
+
+/** Some tokens of the first so many sequences. */
+interface Tokens {
+  readonly sequences: number;
+  readonly from: number;
+  readonly to: number;
+}
+
+function pick(b: GraphBuilder, x: string, indices: readonly string[], back: RowsBack) {
+  const [, rows, heads, size] = b.dims(x);
+  return emitPickedRows(b, b.reshape(x, [rows * heads, size]), indices, back);
+}
+
+/** How the cotangents of keys and values come back: a packed row may be read by several blocks. */
+function keysBackOf(
+  b: GraphBuilder,
+  places: PackedPlaces,
+  read: readonly Tokens[],
+  keyHeads: number,
+): RowsBack {
+  const { length, prefixSums } = places;
+  const [{ from, to }] = read;
+  if (prefixSums === undefined && read.length === 1 && from === 0 && to === length) {
+    return { by: joinedRows(b, places, read, [keyHeads, 1]) };
+  }
+  return prefixSums === "together" ? "sum" : "sum in turn";
+}
+
+/** Of places that are their row's first the row, of all others one whose cotangent is zero. */
+function firstRows(b: GraphBuilder, { batch, length }: BatchShape): string {
+  if (!b.has(FIRST_ROWS)) b.input(FIRST_ROWS, "int64", [batch * length]);
+  return FIRST_ROWS;
+}
+
+/**
+ * Indices count in int32: numbers that lie in a graph as int64 look like sizes, which
+ * `resize_plan.ts` exchanges.
+ */
+const counted = (b: GraphBuilder, dims: readonly number[], numbers: Iterable<number>) =>
+  b.constant(int32(dims, Int32Array.from(numbers)), "counted");
+
+const upTo = (count: number) => Array.from({ length: count }, (_, i) => i);
+
+const asIndices = (b: GraphBuilder, counted: string, dims: readonly number[]) =>
+  b.op("Cast", [b.reshape(counted, dims)], { to: int(ONNX_TYPE.int64) });
+
+/**
+ * Where the heads of some tokens lie among those of all packed rows, [rows · H]; for all layers once.
+ *
+ * @param rows name of the packed row of each place
+ * @returns int64 [sequences, keyHeads, tokens · group]
+ */
+function headRows(
+  b: GraphBuilder,
+  rows: string,
+  { batch, length }: BatchShape,
+  { sequences, from, to }: Tokens,
+  [keyHeads, group]: readonly [number, number],
+): string {
+  const tokens = to - from;
+  return shared(b, `heads ${[rows, sequences, from, to, keyHeads, group]}`, () => {
+    const grid = shared(
+      b,
+      `counted ${rows}`,
+      () => b.op("Cast", [b.reshape(rows, [batch, length])], { to: int(ONNX_TYPE.int32) }),
+    );
+    const some = cut(b, cut(b, grid, -2, 0, sequences, batch), -1, from, to, length);
+    const firstHeads = b.op("Mul", [
+      b.reshape(some, [sequences, 1, tokens, 1]),
+      counted(b, [], [keyHeads * group]),
+    ]);
+    const heads = counted(b, [1, keyHeads, 1, group], upTo(keyHeads * group));
+    return asIndices(b, b.op("Add", [firstHeads, heads]), [sequences, keyHeads, tokens * group]);
+  });
+}
+
+/**
+ * Where the heads of all packed rows lie among those of some tokens, one {@linkcode headRows} after
+ * another; for all layers once.
+ *
+ * @returns int64 [rows · H]
+ */
+function joinedRows(
+  b: GraphBuilder,
+  { batch, length, names }: PackedPlaces,
+  parts: readonly Tokens[],
+  [keyHeads, group]: readonly [number, number],
+): string {
+  return shared(b, `joined ${JSON.stringify([parts, keyHeads, group])}`, () => {
+    const starts = new Int32Array(batch * length);
+    const strides = new Int32Array(batch * length);
+    let offset = 0;
+    for (const { sequences, from, to } of parts) {
+      const stride = (to - from) * group;
+      for (let s = 0; s < batch; s++) {
+        // Where one sequence stands for all, it is the first.
+        const of = Math.min(s, sequences - 1);
+        for (let t = from; t < to; t++) {
+          starts[s * length + t] = offset + of * keyHeads * stride + (t - from) * group;
+          strides[s * length + t] = stride;
+        }
+      }
+      offset += sequences * keyHeads * stride;
+    }
+    const [rows] = b.dims(names.places);
+    const ofRows = (numbers: Int32Array) => {
+      const all = counted(b, [batch * length], numbers);
+      return b.reshape(b.op("Gather", [all, names.places], { axis: int(0) }), [rows, 1, 1]);
+    };
+    const toHeads = b.op("Mul", [ofRows(strides), counted(b, [1, keyHeads, 1], upTo(keyHeads))]);
+    const firsts = b.op("Add", [ofRows(starts), toHeads]);
+    const heads = b.op("Add", [firsts, counted(b, [1, 1, group], upTo(group))]);
+    return asIndices(b, heads, [rows * keyHeads * group]);
+  });
+}
