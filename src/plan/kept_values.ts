@@ -109,7 +109,7 @@ export function keptValues(
 /**
  * Products of two activations that are larger than both together, as attention's scores of long
  * sequences are, and what is made of them row by row: computing them again takes less than the room
- * that they would take from others. Blocks of one attention count together.
+ * that they would take from others. Blocks of one attention count together, as if they were all of it.
  */
 function scoresOf(
   context: Context,
@@ -117,21 +117,35 @@ function scoresOf(
   producers: ReadonlyMap<string, Node>,
 ): ReadonlySet<Node> {
   const { lowered } = context;
-  const products = segment.nodes.filter((node) => isProduct(context, node));
-  const operands = new Map(
-    products.map((node) => [node, node.inputs.map((input) => pickedFrom(input, producers))]),
-  );
+  const attentions = new Map<string, Node[]>();
+  const attentionOf = (node: Node) => `${node.inputs.map((input) => pickedFrom(input, producers))}`;
+  for (const node of segment.nodes) {
+    if (!isProduct(context, node)) continue;
+    const key = attentionOf(node);
+    attentions.set(key, [...attentions.get(key) ?? [], node]);
+  }
   const found = new Set<Node>();
   for (const node of segment.nodes) {
-    const read = operands.get(node);
-    const together = read && products.filter((other) => `${operands.get(other)}` === `${read}`);
-    const isScores = together
-      ? sizeOf(lowered, together.flatMap(({ outputs }) => outputs)) > sizeOf(lowered, read!)
+    const isScores = isProduct(context, node)
+      ? isLarger(lowered, attentions.get(attentionOf(node))!)
       : node.inputs.some((input) => found.has(producers.get(input)!)) &&
         (ROW_BY_ROW.has(node.opType) || isCheap(node));
     if (isScores) found.add(node);
   }
   return found;
+}
+
+/** Whether products of parts of two activations would be larger than both, were they one of all rows. */
+function isLarger(lowered: Graph, products: readonly Node[]): boolean {
+  const widthOf = ({ outputs: [y] }: Node) => dimsIn(lowered, y).at(-1)!;
+  const width = Math.max(...products.map(widthOf));
+  const rows = products.reduce(
+    (sum, node) => sum + sizeOf(lowered, node.outputs) / widthOf(node),
+    0,
+  );
+  const left = products.map(({ inputs: [x] }) => x);
+  const right = products.map(({ inputs: [, x] }) => sizeOf(lowered, [x]));
+  return rows * width > sizeOf(lowered, left) + Math.max(...right);
 }
 
 /** What a value, times a number or not, was picked from; else the value. */

@@ -15,8 +15,7 @@ const LENGTH_STEP = 8;
 /** Plans of a model for the shapes beside a plan's, one after the other as they are asked for. */
 export function* neighbourPlans(model: Model, { options }: TrainingPlan): Iterable<TrainingPlan> {
   if (fixedShape(model.graph).length !== undefined) {
-    const other = options.batch === 1 ? undefined : neighbour(options, options.length);
-    if (other !== undefined) yield planTraining(model, other);
+    if (options.batch > 1) yield* otherBatch(model, options);
     return;
   }
   const step = stepOf(options);
@@ -25,6 +24,14 @@ export function* neighbourPlans(model: Model, { options }: TrainingPlan): Iterab
   if (plan !== undefined) yield plan;
   const shorter = neighbour(options, options.length - step, -LENGTH_STEP);
   if (shorter !== undefined) yield planTraining(model, shorter);
+  // Both ways attention may run in other blocks, or more may be computed again.
+  yield* otherBatch(model, options);
+}
+
+/** The plan of a shape of the same length, which is left open then. */
+function* otherBatch(model: Model, options: PlanOptions): Iterable<TrainingPlan> {
+  const other = neighbour(options, options.length);
+  if (other !== undefined) yield planTraining(model, other);
 }
 
 /** Where sequences begin alike, both that and what comes after it becomes longer or shorter. */
