@@ -23,7 +23,8 @@ interface Context {
 
 /**
  * Operators that cost little beside the products around them: computing them again from a kept value
- * takes less than keeping their result, which has to travel to memory and back.
+ * takes less than keeping their result, which has to travel to memory and back. Not so rotations by
+ * positions: their result, which attention reads, is as large as what they read.
  */
 const CHEAP = new Set([
   ..."Reshape Identity Squeeze Unsqueeze Flatten Transpose Split Slice Concat Expand Cast".split(
@@ -33,7 +34,7 @@ const CHEAP = new Set([
     .split(
       " ",
     ),
-  ..."RotaryEmbedding LayerNormalization SimplifiedLayerNormalization RMSNormalization".split(" "),
+  ..."LayerNormalization SimplifiedLayerNormalization RMSNormalization".split(" "),
   ..."DropoutMask JoinRows".split(" "),
 ]);
 
@@ -75,14 +76,14 @@ export function keptValues(
   };
   /**
    * Goes back along a chain of cheap operators to what is smallest, in any case to packed rows: whether
-   * they are more than a part of the places depends on the batch.
+   * they are more than a part of the places depends on the batch. Parts of a split are kept apart.
    */
   const smallest = (value: string): string => {
     const node = producers.get(value)!;
     const inputs = node.inputs.filter((input) => input !== "" && producers.has(input));
     const [only] = inputs.filter((input) => !constants.has(input));
     if (!isAgain(node) || inputs.length !== 1 || only === undefined) return value;
-    return isUnpacking(node) || sizeOf(lowered, [only]) <= sizeOf(lowered, wholeOf(node, value))
+    return isUnpacking(node) || sizeOf(lowered, [only]) <= sizeOf(lowered, [value])
       ? smallest(only)
       : value;
   };
@@ -177,11 +178,6 @@ function sourcesOf(
   };
   for (const node of nodes) node.inputs.forEach(visit);
   return new Set([...seen].filter((value) => kept.has(value)));
-}
-
-/** Every part of a split is read sooner or later: where one is kept, all are. */
-function wholeOf(node: Node, value: string): readonly string[] {
-  return node.opType === "Split" ? node.outputs : [value];
 }
 
 function sizeOf(lowered: Graph, values: readonly string[]): number {

@@ -50,7 +50,7 @@ Deno.test("planTraining() keeps in fast rows of tokens in 8 bits, and attention'
   assert(halves.has(`float16 ${WIDTH}`), "what runs between segments");
 });
 
-Deno.test("planTraining() keeps what scores are computed from, whole in exact, where scores are larger", () => {
+Deno.test("planTraining() keeps rotated queries and keys, and values, whole in exact, where scores are larger", () => {
   const { model, trainable } = adapted(readModel(modelDir("tiny-llama-genai-int4")));
   const keptAt = (length: number) => {
     const { training } = planTraining(model, {
@@ -69,12 +69,15 @@ Deno.test("planTraining() keeps what scores are computed from, whole in exact, w
   assert(keptAt(LENGTH).some(isScores(LENGTH)));
   const long = keptAt(LONG);
   assertEquals(long.filter(isScores(LONG)), []);
-  const joint = long.filter(({ kept }) => kept.includes("qkv_proj/MatMul"));
-  assert(joint.length > 0);
-  for (const { kept, dtype, width } of joint) {
-    assert(Number(width) > WIDTH, "wider than the residual stream");
-    assertEquals([kept.split(":").length, dtype], [1, "float32"]);
-  }
+  const kindOf = (value: string) => value.replace(/~.*/, "");
+  const attended = long.filter(({ kept }) => /^(half:)?(Rotary|Split|.*qkv_proj\/)/.test(kept))
+    .map(({ kept, dtype, width }) => [kindOf(kept), dtype, width]);
+  const ofLayer = [
+    ["RotaryEmbedding", "float32", WIDTH],
+    ["RotaryEmbedding", "float32", WIDTH / 2],
+    ["Split", "float32", WIDTH / 2],
+  ];
+  assertEquals(attended, [...ofLayer, ...ofLayer], "and not what these are made of");
 });
 
 for (const numeric of ["exact", "fast"] as const) {

@@ -39,16 +39,16 @@ const trainable = new Set(["head"]);
 const sizesOf = (plans: Iterable<TrainingPlan>) =>
   [...plans].map(({ options: { batch, length } }) => [batch, length]);
 
-Deno.test("neighbourPlans() plans a longer and a shorter batch of other sizes", () => {
+Deno.test("neighbourPlans() plans a longer, a shorter and an equally long batch of other sizes", () => {
   const model = withPositions();
   const plan = planTraining(model, { batch: 2, length: 12, trainable });
-  assertEquals(sizesOf(neighbourPlans(model, plan)), [[3, 20], [3, 4]]);
+  assertEquals(sizesOf(neighbourPlans(model, plan)), [[3, 20], [3, 4], [3, 12]]);
 });
 
 Deno.test("neighbourPlans() leaves out a length that the model has no positions for", () => {
   const model = withPositions();
   const plan = planTraining(model, { batch: 2, length: 16, trainable });
-  assertEquals(sizesOf(neighbourPlans(model, plan)), [[3, 8]]);
+  assertEquals(sizesOf(neighbourPlans(model, plan)), [[3, 8], [3, 16]]);
 });
 
 Deno.test("neighbourPlans() throws what else is wrong with a model", () => {
@@ -63,5 +63,5 @@ Deno.test("neighbourPlans() throws what else is wrong with a model", () => {
 Deno.test("neighbourPlans() leaves out a length whose packed batch has no token", () => {
   const model = withPositions();
   const plan = planTraining(model, { batch: 1, length: 9, packedRows: 8, trainable });
-  assertEquals(sizesOf(neighbourPlans(model, plan)), [[1, 17]]);
+  assertEquals(sizesOf(neighbourPlans(model, plan)), [[1, 17], [1, 9]]);
 });
