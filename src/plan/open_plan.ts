@@ -1,5 +1,7 @@
 /** Open graphs of a plan's calls, from the plan of a batch shape beside its own. */
-import type { Model } from "../graph/types.ts";
+import { intAttribute } from "../graph/attributes.ts";
+import type { Model, Node } from "../graph/types.ts";
+import { blockCount, PACKED_BLOCK_TOKENS } from "../ops/contrib/attention_blocks.ts";
 import type { PlannedCall } from "./call.ts";
 import { fixedShape } from "./inputs.ts";
 import { ShapeError } from "./lower.ts";
@@ -14,24 +16,32 @@ const LENGTH_STEP = 8;
 
 /** Plans of a model for the shapes beside a plan's, one after the other as they are asked for. */
 export function* neighbourPlans(model: Model, { options }: TrainingPlan): Iterable<TrainingPlan> {
-  if (fixedShape(model.graph).length !== undefined) {
-    if (options.batch > 1) yield* otherBatch(model, options);
-    return;
-  }
-  const step = stepOf(options);
-  const longer = neighbour(options, options.length + step, LENGTH_STEP);
-  const plan = longer && planWithinPositions(model, longer);
-  if (plan !== undefined) yield plan;
-  const shorter = neighbour(options, options.length - step, -LENGTH_STEP);
-  if (shorter !== undefined) yield planTraining(model, shorter);
-  // Both ways attention may run in other blocks, or more may be computed again.
-  yield* otherBatch(model, options);
-}
-
-/** The plan of a shape of the same length, which is left open then. */
-function* otherBatch(model: Model, options: PlanOptions): Iterable<TrainingPlan> {
+  if (fixedShape(model.graph).length === undefined) {
+    const runsInBlocks = model.graph.nodes.some(isCausalAttention);
+    for (const more of [LENGTH_STEP, -LENGTH_STEP]) {
+      const other = neighbour(options, options.length + Math.sign(more) * stepOf(options), more);
+      if (other === undefined || runsInBlocks && !hasAsManyBlocks(options, other)) continue;
+      const plan = planWithinPositions(model, other);
+      if (plan !== undefined) yield plan;
+    }
+  } else if (options.batch === 1) return;
+  // What is left: of the same length, which is no size that is left open then.
   const other = neighbour(options, options.length);
   if (other !== undefined) yield planTraining(model, other);
+}
+
+/** Whether a node runs in blocks of queries where sequences are long enough. */
+function isCausalAttention(node: Node): boolean {
+  return node.opType === "GroupQueryAttention" ||
+    ["unidirectional", "is_causal"].some((name) => intAttribute(node, name, 0) === 1);
+}
+
+function hasAsManyBlocks(options: PlanOptions, other: PlanOptions): boolean {
+  const counts = ({ length, commonTokens = 0, packedRows }: PlanOptions) =>
+    [commonTokens, length - commonTokens].map((tokens) =>
+      blockCount(tokens, packedRows === undefined ? undefined : PACKED_BLOCK_TOKENS)
+    );
+  return counts(options).join() === counts(other).join();
 }
 
 /** Where sequences begin alike, both that and what comes after it becomes longer or shorter. */

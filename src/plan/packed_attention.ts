@@ -7,7 +7,7 @@ import { int } from "../graph/attributes.ts";
 import type { GraphBuilder } from "../graph/builder.ts";
 import { ONNX_TYPE } from "../graph/dtype.ts";
 import { int32 } from "../graph/tensor.ts";
-import { type Block, blocksOf } from "../ops/contrib/attention_blocks.ts";
+import { type Block, blocksOf, PACKED_BLOCK_TOKENS } from "../ops/contrib/attention_blocks.ts";
 import { attendBlock, type AttentionInputs, sharedTokens } from "../ops/contrib/attention_core.ts";
 import { blockMask, cut } from "../ops/contrib/attention_masks.ts";
 import { scalarOf, shared } from "../ops/contrib/support.ts";
@@ -24,9 +24,6 @@ export interface PackedPlaces extends BatchShape {
   /** Tokens that all sequences begin with. */
   readonly common: number;
 }
-
-/** Queries a block of causal attention has at least: less than where blocks have to be cut out. */
-const BLOCK_TOKENS = 28;
 
 /** A block of queries of so many sequences: of the first one, for all of them, or of every one. */
 interface Part extends Block {
@@ -84,7 +81,7 @@ export function attendPacked(
 function partsOf({ causal }: AttentionInputs, { batch, length, common }: PackedPlaces): Part[] {
   const shared = sharedTokens(causal, batch, length, length, common);
   const blocks = (tokens: number, offset: number, sequences: number) =>
-    blocksOf(tokens, offset, offset + tokens, causal, BLOCK_TOKENS)
+    blocksOf(tokens, offset, offset + tokens, causal, PACKED_BLOCK_TOKENS)
       .map((block) => ({ ...block, sequences }));
   return [
     ...shared > 0 ? blocks(shared, 0, 1) : [],

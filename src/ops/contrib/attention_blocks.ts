@@ -9,13 +9,20 @@ export interface Block {
   readonly last: number;
 }
 
-/** Queries a block of causal attention has at least. */
+/** Queries a block of causal attention has at least, where blocks have to be cut out. */
 const BLOCK_TOKENS = 64;
+/** The same where each block looks up what it reads. */
+export const PACKED_BLOCK_TOKENS = 28;
 /** Kernels of products take so many columns at a time. */
 const COLUMNS = 16;
 const aligned = (keys: number) => Math.round(keys / COLUMNS) * COLUMNS;
 /** Blocks a sequence is cut into at most. */
 const MOST_BLOCKS = 8;
+
+/** In how many blocks causal attention of so many queries runs. */
+export function blockCount(tokens: number, least = BLOCK_TOKENS): number {
+  return Math.max(1, Math.min(MOST_BLOCKS, Math.floor(tokens / least)));
+}
 
 /**
  * Blocks of the queries from `offset` on, each with the keys that its queries can see.
@@ -31,8 +38,8 @@ export function blocksOf(
 ): readonly Block[] {
   const whole = { from: offset, to: offset + tokens, first: 0, last: keys };
   if (causal === undefined || offset + tokens !== keys) return [whole];
-  const count = Math.min(MOST_BLOCKS, Math.floor(tokens / least));
-  if (count < 2) return [whole];
+  const count = blockCount(tokens, least);
+  if (count === 1) return [whole];
   const end = (block: number) =>
     block === 0 ? offset : block === count ? keys : aligned(offset + block * tokens / count);
   return Array.from({ length: count }, (_, i) => {
