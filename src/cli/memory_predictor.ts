@@ -4,7 +4,7 @@ import type { TokenBatch } from "../data/targets.ts";
 import { parameterBytes } from "../model/predict_training.ts";
 import { comparedBytes } from "../plan/compared_pieces.ts";
 import { type PredictedMemory, predictMemory } from "../plan/memory.ts";
-import type { Pass } from "../plan/options.ts";
+import type { Pass, PlanSettings } from "../plan/options.ts";
 import { planTraining } from "../plan/plan.ts";
 import type { Schedule } from "../plan/schedule.ts";
 import { collectGarbage } from "../system/memory.ts";
@@ -37,11 +37,14 @@ export interface PredictedRun {
   readonly lanes: number;
 }
 
-/** @param readyWeights as `PlanSettings` has it; default false */
+/** As `PlanSettings` has it. */
+export type ReadyWeights = NonNullable<PlanSettings["readyWeights"]>;
+
+/** @param readyWeights default false */
 export type Predict = (
   batch: TokenBatch,
   keepBytes: number,
-  readyWeights?: boolean,
+  readyWeights?: ReadyWeights,
 ) => PredictedMemory;
 
 /** What foretells a run whose largest batch is given. */

@@ -21,7 +21,7 @@ import { packingRules, type PlannedModelOptions } from "../train/planned_options
 import type { BatchSource } from "../train/step.ts";
 import { readChosenMemory } from "./chosen_memory.ts";
 import { formatBytes } from "./format.ts";
-import { memoryPredictor, type Predict } from "./memory_predictor.ts";
+import { memoryPredictor, type Predict, type ReadyWeights } from "./memory_predictor.ts";
 import { beyondFree, memoryBudget } from "./memory_budget.ts";
 import { madeOf, megabytes } from "./memory_report.ts";
 import type { Terminal } from "./output.ts";
@@ -61,7 +61,7 @@ export async function fitTraining(
   flags: TrainFlags,
   terminal: Terminal,
 ): Promise<
-  Fit & { readonly atOnce: AtOnce; readonly readyWeights: boolean; readonly lanes: number }
+  Fit & { readonly atOnce: AtOnce; readonly readyWeights: ReadyWeights; readonly lanes: number }
 > {
   const chosen = flags.resume ? readChosenMemory(flags.adapterPath) : undefined;
   const lanes = laneCount(parts.options.runner, parts.lanes ?? chosen?.lanes ?? flags.threads);
@@ -80,7 +80,7 @@ export async function fitTraining(
     ...parts,
     ...{ flags, lanes, shapes: planned, evaluated: validation?.largest },
   });
-  const predict = (count: number, keepBytes: number, readyWeights?: boolean) =>
+  const predict = (count: number, keepBytes: number, readyWeights?: ReadyWeights) =>
     predictPart(sliceBatch(largest, 0, partSize(sequences, count, lanes)), keepBytes, readyWeights);
   const there = {
     freeBytes: freeBytes(),
@@ -111,13 +111,19 @@ export async function fitTraining(
    * With weights as calls need them, where they still fit: the numbers are the same. In `fast` that
    * saves less than activations that are kept do, and takes what those leave.
    */
-  function madeReady(fit: Fit): Fit & { readonly readyWeights: boolean } {
-    const room = flags.numeric === "exact" ? Infinity : fit.keepBytes - fit.predicted.savedBytes;
-    const wanted = fit.fits && flags.train && !flags.gradCheckpoint && room >= 0;
-    const predicted = wanted ? predict(fit.sequences, fit.keepBytes, true) : undefined;
-    const readyWeights = predicted !== undefined && predicted.peakBytes <= budget.bytes &&
-      predicted.peakBytes - fit.predicted.peakBytes <= room;
-    return readyWeights ? { ...fit, predicted, readyWeights } : { ...fit, readyWeights };
+  function madeReady(fit: Fit): Fit & { readonly readyWeights: ReadyWeights } {
+    const inFloats = flags.numeric === "exact";
+    const room = inFloats ? Infinity : fit.keepBytes - fit.predicted.savedBytes;
+    if (fit.fits && flags.train && !flags.gradCheckpoint && room >= 0) {
+      for (const readyWeights of inFloats ? [true] : [true, "deep" as const]) {
+        const predicted = predict(fit.sequences, fit.keepBytes, readyWeights);
+        const more = predicted.peakBytes - fit.predicted.peakBytes;
+        if (predicted.peakBytes <= budget.bytes && more <= room) {
+          return { ...fit, predicted, readyWeights };
+        }
+      }
+    }
+    return { ...fit, readyWeights: false };
   }
   const needed = fit.predicted.peakBytes;
   if (!fit.fits && needed > budget.mostBytes) {

@@ -35,9 +35,10 @@ export interface PlanSettings {
   readonly sliced?: boolean;
   /**
    * Whether weights take more memory so that calls do less with them: `exact` takes packed ones apart
-   * once (`unpackWeights`), `fast` has them both ways round; default false.
+   * once (`unpackWeights`), `fast` has them both ways round, or those that are deep alone
+   * (`quantizeLinears`); default false.
    */
-  readonly readyWeights?: boolean;
+  readonly readyWeights?: boolean | "deep";
   /** How 4- and 8-bit blocks are dequantised (`dequantFormFor` tells what a runtime has). */
   readonly dequantForm?: DequantForm;
   /** How activations and weights are rounded in the setting `fast`; default `u8s8`. */

@@ -188,7 +188,7 @@ function inNumeric(
     const quantized = inIntegers({ slices: 2 });
     if (quantized.readsStored) return quantized;
   }
-  return readyWeights
+  return readyWeights === true
     ? unpackWeights(graph, trainable, new Set(head?.preparing))
     : { graph, derivations: [], derived: new Set() };
 }

@@ -38,8 +38,11 @@ export interface QuantizeLinears {
   readonly form?: IntegerForm;
   /** Whether weights that the file holds in 8 bits are rounded anew like all others; default false. */
   readonly rotated?: boolean;
-  /** Whether weights are made both ways round, so that no call turns them; default false. */
-  readonly bothWays?: boolean;
+  /**
+   * Whether weights are made both ways round, so that no call turns them: all, or those alone that have
+   * more inputs than outputs, which take longest to turn for their size; default false.
+   */
+  readonly bothWays?: boolean | "deep";
   /**
    * Slices of 8 bits that activations are rounded to; default 1. With 2 no product changes but those
    * with weights that the file holds in 8 bits: others would lose by rounding what the slices keep.
@@ -100,7 +103,7 @@ class Pass {
   readonly #lowered: Graph;
   readonly #codes: CodeType;
   readonly #rotated: boolean;
-  readonly #bothWays: boolean;
+  readonly #bothWays: boolean | "deep";
   readonly #slices: Slices;
   readonly #views = new Map<string, string>();
   readonly #rotations = new Set<string>();
@@ -218,7 +221,7 @@ class Pass {
   #readable(integers: string, dims: readonly number[]): Pick<QuantizedWeight, "weight" | "turned"> {
     const moves = this.#codes !== "int8";
     const weight = moves ? `${integers}.${this.#codes}` : integers;
-    const turnedName = this.#bothWays ? turnedOf(weight) : undefined;
+    const turnedName = this.#turnedName(weight, dims);
     const names = [...(moves ? [weight] : []), ...(turnedName ? [turnedName] : [])];
     if (names.length > 0 && !this.derivations.has(integers)) {
       const about = { label: `${moves ? "unsigned" : "turned"} ${integers}`, names };
@@ -232,14 +235,20 @@ class Pass {
     return { weight, turned: turnedName };
   }
 
+  /** @param dims of the weight as the forward pass reads it turned: outputs, inputs */
+  #turnedName(weight: string, [outputs, inputs]: readonly number[]): string | undefined {
+    const wanted = this.#bothWays === "deep" ? inputs > outputs : this.#bothWays;
+    return wanted ? turnedOf(weight) : undefined;
+  }
+
   #declare(name: string, dtype: DataType, shape: readonly number[]): void {
     this.values.push({ name, type: { dtype, shape } });
   }
 
   #rounded(right: string, transB: boolean): QuantizedWeight {
     const [weight, post] = [`${right}.8bit`, `${right}.8bit_scale`];
-    const turnedName = this.#bothWays ? turnedOf(weight) : undefined;
     const [n, k] = transB ? this.#dims(right) : this.#dims(right).toReversed();
+    const turnedName = this.#turnedName(weight, [n, k]);
     if (!this.derivations.has(right)) {
       const names = [weight, post, ...(turnedName ? [turnedName] : [])];
       const about = { label: `8-bit ${right}`, names, how: String(transB) };

@@ -117,8 +117,8 @@ export function planOptionsFor(
     dropout,
     numeric,
     // One batch alone, to evaluate it or to compare, is not worth a second form of the weights.
-    readyWeights: readyWeights && passes?.includes("training") &&
-      numeric === (options.numeric ?? "exact"),
+    readyWeights: passes?.includes("training") && numeric === (options.numeric ?? "exact") &&
+      readyWeights,
     headChunk,
     dequantForm: options.dequantForm ?? dequantFormFor(options.runner.version),
     integerForm: options.integerForm,

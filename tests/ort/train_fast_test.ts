@@ -245,9 +245,29 @@ for (const name of Object.keys(STEP_MODELS) as StepModelName[]) {
       using step = stepOn(runner, name, { numeric: "fast", integerForm: FORM, ...how });
       return await gradientsOf(step, [batchFor(name)]);
     };
-    assertEquals(await gradients({ readyWeights: true }), await gradients({}));
+    const turning = await gradients({});
+    for (const readyWeights of [true, "deep"] as const) {
+      assertEquals(await gradients({ readyWeights }), turning);
+    }
   });
 }
+
+Deno.test("quantizeLinears() makes weights with more inputs than outputs both ways round where deep ones are to be", () => {
+  using runner = createOrtRunner({ threads: 1 });
+  const turnedBy = (readyWeights: boolean | "deep") => {
+    using step = stepOn(runner, "tiny-llama-genai-int4", { numeric: "fast", readyWeights });
+    const use = { passes: ["training"], numeric: "fast" } as const;
+    const { derivations } = step.planOf(batchFor("tiny-llama-genai-int4"), use);
+    return derivations.flatMap(({ graph, fetches }) =>
+      graph.outputs.filter(({ name }) => fetches.get(name)!.endsWith(".turned"))
+        .map(({ type }) => type!.shape as readonly number[])
+    );
+  };
+  const [deep, all] = [turnedBy("deep"), turnedBy(true)];
+  assertEquals(turnedBy(false), []);
+  assertEquals(deep, all.filter(([inputs, outputs]) => inputs > outputs));
+  assert(deep.length === 2 && all.length > 4, `of two layers ${deep.length} and ${all.length}`);
+});
 
 Deno.test("planOf() makes weights ready for the setting that trains, not for the one it is compared with", () => {
   using runner = createOrtRunner({ threads: 1 });
