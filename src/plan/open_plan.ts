@@ -1,7 +1,7 @@
 /** Open graphs of a plan's calls, from the plan of a batch shape beside its own. */
 import { intAttribute } from "../graph/attributes.ts";
 import type { Model, Node } from "../graph/types.ts";
-import { blockCount, PACKED_BLOCK_TOKENS } from "../ops/contrib/attention_blocks.ts";
+import { blockCount, packedBlockTokens } from "../ops/contrib/attention_blocks.ts";
 import type { PlannedCall } from "./call.ts";
 import { fixedShape } from "./inputs.ts";
 import { ShapeError } from "./lower.ts";
@@ -17,10 +17,11 @@ const LENGTH_STEP = 8;
 /** Plans of a model for the shapes beside a plan's, one after the other as they are asked for. */
 export function* neighbourPlans(model: Model, { options }: TrainingPlan): Iterable<TrainingPlan> {
   if (fixedShape(model.graph).length === undefined) {
-    const runsInBlocks = model.graph.nodes.some(isCausalAttention);
+    const groups = new Set(model.graph.nodes.flatMap((node) => causalGroup(node) ?? []));
     for (const more of [LENGTH_STEP, -LENGTH_STEP]) {
       const other = neighbour(options, options.length + Math.sign(more) * stepOf(options), more);
-      if (other === undefined || runsInBlocks && !hasAsManyBlocks(options, other)) continue;
+      if (other === undefined) continue;
+      if ([...groups].some((group) => !hasAsManyBlocks(options, other, group))) continue;
       const plan = planWithinPositions(model, other);
       if (plan !== undefined) yield plan;
     }
@@ -30,16 +31,22 @@ export function* neighbourPlans(model: Model, { options }: TrainingPlan): Iterab
   if (other !== undefined) yield planTraining(model, other);
 }
 
-/** Whether a node runs in blocks of queries where sequences are long enough. */
-function isCausalAttention(node: Node): boolean {
-  return node.opType === "GroupQueryAttention" ||
+/**
+ * Query heads of a key head, of a node that runs in blocks of queries where sequences are long enough;
+ * `undefined` for all others.
+ */
+function causalGroup(node: Node): number | undefined {
+  const isCausal = node.opType === "GroupQueryAttention" ||
     ["unidirectional", "is_causal"].some((name) => intAttribute(node, name, 0) === 1);
+  const heads = intAttribute(node, "num_heads", intAttribute(node, "q_num_heads", 1));
+  const keyHeads = intAttribute(node, "kv_num_heads", heads);
+  return isCausal ? heads / keyHeads : undefined;
 }
 
-function hasAsManyBlocks(options: PlanOptions, other: PlanOptions): boolean {
+function hasAsManyBlocks(options: PlanOptions, other: PlanOptions, group: number): boolean {
   const counts = ({ length, commonTokens = 0, packedRows }: PlanOptions) =>
     [commonTokens, length - commonTokens].map((tokens) =>
-      blockCount(tokens, packedRows === undefined ? undefined : PACKED_BLOCK_TOKENS)
+      blockCount(tokens, packedRows === undefined ? undefined : packedBlockTokens(group))
     );
   return counts(options).join() === counts(other).join();
 }

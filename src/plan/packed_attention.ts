@@ -7,9 +7,9 @@ import { int } from "../graph/attributes.ts";
 import type { GraphBuilder } from "../graph/builder.ts";
 import { ONNX_TYPE } from "../graph/dtype.ts";
 import { int32 } from "../graph/tensor.ts";
-import { type Block, blocksOf, PACKED_BLOCK_TOKENS } from "../ops/contrib/attention_blocks.ts";
+import { type Block, blocksOf, packedBlockTokens } from "../ops/contrib/attention_blocks.ts";
 import { attendBlock, type AttentionInputs, sharedTokens } from "../ops/contrib/attention_core.ts";
-import { blockMask, cut } from "../ops/contrib/attention_masks.ts";
+import { blockMask, type Causal, cut } from "../ops/contrib/attention_masks.ts";
 import { scalarOf, shared } from "../ops/contrib/support.ts";
 import { emitJoinedRows, emitPickedRows, type RowsBack } from "../ops/internal/pick_rows.ts";
 import type { BatchShape } from "./inputs.ts";
@@ -43,7 +43,7 @@ export function attendPacked(
   const [, , heads] = b.dims(inputs.query);
   const [, , keyHeads] = b.dims(inputs.value);
   const group = heads / keyHeads;
-  const parts = partsOf(inputs, places);
+  const parts = partsOf(inputs.causal, group, places);
   const ofKeys = parts.map(({ sequences, first, last }): Tokens => ({
     sequences,
     from: first,
@@ -78,10 +78,14 @@ export function attendPacked(
   return emitJoinedRows(b, back, mixed.map((value, i) => ({ value, from: cotangents[i] })));
 }
 
-function partsOf({ causal }: AttentionInputs, { batch, length, common }: PackedPlaces): Part[] {
+function partsOf(
+  causal: Causal | undefined,
+  group: number,
+  { batch, length, common }: PackedPlaces,
+): Part[] {
   const shared = sharedTokens(causal, batch, length, length, common);
   const blocks = (tokens: number, offset: number, sequences: number) =>
-    blocksOf(tokens, offset, offset + tokens, causal, PACKED_BLOCK_TOKENS)
+    blocksOf(tokens, offset, offset + tokens, causal, packedBlockTokens(group))
       .map((block) => ({ ...block, sequences }));
   return [
     ...shared > 0 ? blocks(shared, 0, 1) : [],

@@ -19,8 +19,8 @@ import { packTokens } from "../../src/plan/pack_tokens.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
 import { distance, modelOf, normal, runOn } from "../helpers/fused_check.ts";
 
-const LENGTHS = [70, 61, 90];
-const LENGTH = 96;
+const LENGTHS = [100, 91, 130];
+const LENGTH = 136;
 const BATCH = LENGTHS.length;
 /** Tokens that all sequences begin with. */
 const COMMON = 40;

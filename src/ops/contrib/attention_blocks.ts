@@ -11,8 +11,17 @@ export interface Block {
 
 /** Queries a block of causal attention has at least, where blocks have to be cut out. */
 const BLOCK_TOKENS = 64;
-/** The same where each block looks up what it reads. */
-export const PACKED_BLOCK_TOKENS = 28;
+
+/**
+ * Queries a block has at least where each looks up the keys that it sees: fewer where more heads share
+ * each key that is looked up.
+ *
+ * @param group query heads of a key head
+ */
+export function packedBlockTokens(group: number): number {
+  return Math.max(28, Math.min(BLOCK_TOKENS, Math.ceil(84 / group)));
+}
+
 /** Kernels of products take so many columns at a time. */
 const COLUMNS = 16;
 const aligned = (keys: number) => Math.round(keys / COLUMNS) * COLUMNS;
