@@ -35,7 +35,7 @@ const CHEAP = new Set([
       " ",
     ),
   ..."LayerNormalization SimplifiedLayerNormalization RMSNormalization".split(" "),
-  ..."DropoutMask JoinRows".split(" "),
+  "DropoutMask",
 ]);
 
 /** Packing and unpacking are cheap, other lookups are not: they may read the whole vocabulary. */

@@ -91,12 +91,11 @@ function addAttention(
     readonly places: PackedPlaces;
   },
 ): void {
-  const { b, tokens } = packed;
+  const { b } = packed;
   const { query, key, value, masks, sink } = attended;
   const [output] = node.outputs;
   const others = { masks: masks.map(unpacked), sink: sink && unpacked(sink) };
-  const isPacked = tokens.leadOf(output) === 2 &&
-    [query, key, value].every((x) => packed.leadOf(x) === 2);
+  const isPacked = [query, key, value].every((x) => packed.leadOf(x) === 2);
   if (isPacked) packed.nameReduced(output, attendPacked(b, { ...attended, ...others }, places));
   else {
     const [q, k, v] = [query, key, value].map(unpacked);

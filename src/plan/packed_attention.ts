@@ -32,7 +32,7 @@ interface Part extends Block {
 
 /**
  * @param inputs query, key and value as [1, rows, heads, size], masks over all places
- * @returns [rows · H, valueSize]
+ * @returns [1, rows, H · valueSize]
  */
 export function attendPacked(
   b: GraphBuilder,
@@ -172,7 +172,7 @@ function headRows(
  * Where the heads of all packed rows lie among those of some tokens, one {@linkcode headRows} after
  * another; for all layers once.
  *
- * @returns int64 [rows · H]
+ * @returns int64 [rows, H]
  */
 function joinedRows(
   b: GraphBuilder,
@@ -204,6 +204,6 @@ function joinedRows(
     const toHeads = b.op("Mul", [ofRows(strides), counted(b, [1, keyHeads, 1], upTo(keyHeads))]);
     const firsts = b.op("Add", [ofRows(starts), toHeads]);
     const heads = b.op("Add", [firsts, counted(b, [1, 1, group], upTo(group))]);
-    return asIndices(b, heads, [rows * keyHeads * group]);
+    return asIndices(b, heads, [rows, keyHeads * group]);
   });
 }

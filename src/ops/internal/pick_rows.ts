@@ -2,7 +2,7 @@
  * graft.PickRows and graft.JoinRows: rows of one matrix in the order of several readers, and the way
  * back from what they made of them.
  *
- *     PickRows(x, back, i₁, …): yₖ = x[iₖ];    JoinRows(back, y₁, …, i₁, …): x = [y₁; …][back]
+ *     PickRows(x, back, i₁, …): yₖ = x[iₖ];    JoinRows(back, y₁, …, i₁, …): z = [y₁; …][back]
  *
  * Each says how the other undoes it. A Gather's own derivative would add up what readers make of a row
  * one number at a time; where each row that matters has one reader, it is a Gather again.
@@ -49,11 +49,12 @@ export function emitPickedRows(
 }
 
 /**
- * Emits the rows of several values that `back` names.
+ * Emits the rows of several values that `back` names, some of them side by side.
  *
- * @param back int64 [rows]: numbers of rows of all values, one after another
- * @param values each with where its rows' cotangents come from: int64 of its shape but the last axis
- * @returns [rows, width]
+ * @param back int64 [rows, count]: numbers of rows of all values, one after another
+ * @param values each with where its rows' cotangents come from: int64 of its shape but the last axis,
+ *   numbers in [rows · count]
+ * @returns [1, rows, count · width]
  */
 export function emitJoinedRows(
   b: GraphBuilder,
@@ -100,7 +101,10 @@ export const pickRows: OpRule = {
     const given = node.outputs.map((y, k) =>
       cotangents[k] ?? zeros(b, b.known(y).dtype, b.dims(y))
     );
-    if (by !== "") return [gather(b, oneAfterAnother(b, given), by), ...none.slice(1)];
+    if (by !== "") {
+      const rows = gather(b, oneAfterAnother(b, given), by);
+      return [b.reshape(rows, b.dims(x)), ...none.slice(1)];
+    }
     const inTurn = stringAttribute(node, "sums", "") === "sum in turn";
     const sum = indices.reduce((sum, rows, k) => {
       const dims = b.dims(rows);
@@ -130,23 +134,27 @@ export const joinRows: OpRule = {
   domain: GRAFT,
 
   infer(node, inputs) {
+    const { dims: [rows, count] } = required(node, inputs, 0);
     const { dtype, dims } = required(node, inputs, 1);
-    return [{ dtype, dims: [...required(node, inputs, 0).dims, dims.at(-1)!] }];
+    return [{ dtype, dims: [1, rows, count * dims.at(-1)!] }];
   },
 
   vjp(b, node, [ct], wanted) {
-    const { values, from } = joinedOf(node);
+    const { back, values, from } = joinedOf(node);
+    const width = b.dims(values[0]).at(-1)!;
+    const rows = b.reshape(ct!, [product(b.dims(back)), width]);
     return [
       undefined,
-      ...values.map((_, k) => wanted[1 + k] ? gather(b, ct!, from[k]) : undefined),
+      ...values.map((_, k) => wanted[1 + k] ? gather(b, rows, from[k]) : undefined),
       ...from.map(() => undefined),
     ];
   },
 
   expand(b, node) {
     const { back, values } = joinedOf(node);
-    const rows = oneAfterAnother(b, values);
-    b.add(nodeOf("Gather", [rows, back], node.outputs[0], { axis: int(0) }));
+    const joined = gather(b, oneAfterAnother(b, values), back);
+    const [rows, count, width] = b.dims(joined);
+    b.add(nodeOf("Reshape", [joined, b.int64s([1, rows, count * width])], node.outputs[0]));
   },
 };
 
