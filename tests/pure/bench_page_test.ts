@@ -149,6 +149,9 @@ Deno.test("verdict() tells what forbids a goal: the products, or the passes besi
   );
   assertStringIncludes(verdict(bounds, 500), "its passes over memory allow 450");
   assertStringIncludes(verdict(bounds, 400), "the kernels allow it");
+  // As where tiles find in a cache what a pass would bring.
+  assertStringIncludes(verdict(bounds, 500, 510), "reached: needs 500 tok/s, is 510");
+  assertStringIncludes(verdict(bounds, 500, 490), "its passes over memory allow 450");
 });
 
 Deno.test("stepWork() counts a call's products as often as it is called, and the bytes of the rest", () => {
