@@ -47,29 +47,21 @@ export async function alternate(
     readonly runs: TrainResult[];
     readonly run: Run;
   }
-  const ours: Side[] = [];
-  const theirs: Side[] = [];
-  const add = (sides: Side[], run: Run) => {
-    const runs: TrainResult[] = [];
-    sides.push({ runs, run });
-    return runs;
-  };
-  const graftRuns = new Map<Setting, TrainResult[]>();
-  for (const setting of settings) {
+  const ours = new Map(settings.map((setting): [Setting, Side] => {
     const adapter = adapterOf(context, work, setting);
     const run: Run = async (work, round) => {
       const path = round === 0 ? adapter : `${adapter}-later`;
       const trained = await trainGraft(work, setting, path);
       return { ...trained, ...work === short ? {} : await judge?.(path) };
     };
-    graftRuns.set(setting, add(ours, run));
-  }
-  const peftRuns = new Map<PeftType, TrainResult[]>();
-  for (const dtype of peft.types) {
-    peftRuns.set(dtype, add(theirs, (work) => trainPeft(context, work, dtype)));
-  }
-  const runSides = async (sides: readonly Side[], round: number) => {
-    for (const { runs, run } of sides) {
+    return [setting, { runs: [], run }];
+  }));
+  const theirs = new Map(peft.types.map((dtype): [PeftType, Side] => {
+    const run: Run = (work) => trainPeft(context, work, dtype);
+    return [dtype, { runs: [], run }];
+  }));
+  const runSides = async (sides: ReadonlyMap<string, Side>, round: number) => {
+    for (const { runs, run } of sides.values()) {
       const found = await run(workOf(round), round);
       runs.push(found);
       console.error(
@@ -85,17 +77,19 @@ export async function alternate(
     await around?.(round);
     await runSides(theirs, round);
   }
-  if (graftRuns.get("fast")?.some(({ dtype }) => dtype !== "fast")) {
+  if (ours.get("fast")?.runs.some(({ dtype }) => dtype !== "fast")) {
     notes.push("the setting fast: graft found its gradient too far from exact's and went back");
   }
-  const results = <K extends string>(runs: ReadonlyMap<K, TrainResult[]>) =>
-    Object.fromEntries([...runs].map(([key, all]) => [key, medianResult(all)])) as Partial<
-      Record<K, TrainResult>
-    >;
-  const speeds = Object.fromEntries(
-    [...graftRuns].map(([setting, runs]) => [setting, runs.map((run) => run.tokens_per_s)]),
-  );
-  return { graft: results(graftRuns), peft: results(peftRuns), speeds, notes };
+  const ofEach = <K extends string, T>(
+    sides: ReadonlyMap<K, Side>,
+    of: (runs: readonly TrainResult[]) => T,
+  ) => Object.fromEntries([...sides].map(([key, { runs }]) => [key, of(runs)])) as Record<K, T>;
+  return {
+    graft: ofEach(ours, medianResult),
+    peft: ofEach(theirs, medianResult),
+    speeds: ofEach(ours, (runs) => runs.map((run) => run.tokens_per_s)),
+    notes,
+  };
 }
 
 /** Where the adapter of a side lies. */

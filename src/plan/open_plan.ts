@@ -9,8 +9,9 @@ import { type OpenGraph, openGraph, SizedGraph } from "./open_graph.ts";
 import { type PlanOptions, planTraining, type TrainingPlan } from "./plan.ts";
 
 /**
- * How far lengths lie apart: causal attention runs in at most eight blocks, each of which becomes
- * longer or shorter by a token at least.
+ * How far lengths lie apart: a token for each of the at most eight blocks that causal attention runs in.
+ * These end at multiples of a number of keys: one that has as many at both lengths is no size that is
+ * left open.
  */
 const LENGTH_STEP = 8;
 

@@ -68,7 +68,7 @@ export function attendPacked(
       query: b.op("Mul", [queries[i], scale]),
       key: keys[i],
       value: values[i],
-      mask: blockMask(b, masks, inputs.causal, { from, to, first, last }, whole),
+      mask: blockMask(b, masks, inputs.causal, part, whole),
       grid: [sequences, keyHeads, to - from, group, last - first],
     });
   });
@@ -135,8 +135,8 @@ const counted = (b: GraphBuilder, dims: readonly number[], numbers: Iterable<num
 
 const upTo = (count: number) => Array.from({ length: count }, (_, i) => i);
 
-const asIndices = (b: GraphBuilder, counted: string, dims: readonly number[]) =>
-  b.op("Cast", [b.reshape(counted, dims)], { to: int(ONNX_TYPE.int64) });
+const asIndices = (b: GraphBuilder, numbers: string, dims: readonly number[]) =>
+  b.op("Cast", [b.reshape(numbers, dims)], { to: int(ONNX_TYPE.int64) });
 
 /**
  * Where the heads of some tokens lie among those of all packed rows, [rows · H]; for all layers once.

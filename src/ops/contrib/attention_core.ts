@@ -8,7 +8,7 @@
  */
 import { int, ints } from "../../graph/attributes.ts";
 import type { GraphBuilder } from "../../graph/builder.ts";
-import { type Block, blocksOf } from "./attention_blocks.ts";
+import { blocksOf } from "./attention_blocks.ts";
 import { blockMask, type Causal, cut } from "./attention_masks.ts";
 import { cast, scalarOf } from "./support.ts";
 
@@ -148,8 +148,8 @@ function attendFrom(b: GraphBuilder, inputs: AttentionInputs, offset: number): s
     ]);
     return attendBlock(b, inputs, {
       query: queries[i],
-      key: range(b, key, 2, block, keys),
-      value: range(b, value, 2, block, keys),
+      key: cut(b, key, -2, block.first, block.last, keys),
+      value: cut(b, value, -2, block.first, block.last, keys),
       mask,
       grid: [batch, keyHeads, block.to - block.from, group, block.last - block.first],
     });
@@ -159,17 +159,6 @@ function attendFrom(b: GraphBuilder, inputs: AttentionInputs, offset: number): s
     b.reshape(joined, [batch, keyHeads, tokens, group, valueSize]),
   ], { perm: ints([0, 2, 1, 3, 4]) });
   return b.reshape(outward, [batch, tokens, heads * valueSize]);
-}
-
-/** A block's keys along an axis. */
-function range(b: GraphBuilder, x: string, axis: number, block: Block, keys: number): string {
-  if (block.first === 0 && block.last === keys) return x;
-  return b.op("Slice", [
-    x,
-    b.int64s([block.first]),
-    b.int64s([block.last]),
-    b.int64s([axis]),
-  ]);
 }
 
 /** What a block of queries attends to, head by head. */

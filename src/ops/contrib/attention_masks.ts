@@ -86,14 +86,14 @@ export function blockMask(
 /** Elements `from` to `to` along an axis counted from the end, unless it is broadcast or whole. */
 export function cut(
   b: GraphBuilder,
-  mask: string,
+  x: string,
   axis: number,
   from: number,
   to: number,
   size: number,
 ): string {
-  const dims = b.dims(mask);
+  const dims = b.dims(x);
   const at = dims.length + axis;
-  if (at < 0 || dims[at] === 1 || (from === 0 && to === size)) return mask;
-  return b.op("Slice", [mask, b.int64s([from]), b.int64s([to]), b.int64s([at])]);
+  if (at < 0 || dims[at] === 1 || (from === 0 && to === size)) return x;
+  return b.op("Slice", [x, b.int64s([from]), b.int64s([to]), b.int64s([at])]);
 }

@@ -106,17 +106,12 @@ export const pickRows: OpRule = {
       return [b.reshape(rows, b.dims(x)), ...none.slice(1)];
     }
     const inTurn = stringAttribute(node, "sums", "") === "sum in turn";
+    const [, width] = b.dims(x);
     const sum = indices.reduce((sum, rows, k) => {
       const dims = b.dims(rows);
-      const stretch = product(dims, 1);
-      const shape = inTurn ? [dims[0], stretch] : [dims[0] * stretch];
-      const width = b.dims(x)[1];
-      return sumRows(
-        b,
-        sum,
-        b.reshape(rows, shape),
-        b.reshape(given[k], [...shape, width]),
-      );
+      const shape = inTurn ? [dims[0], product(dims, 1)] : [product(dims)];
+      const updates = b.reshape(given[k], [...shape, width]);
+      return sumRows(b, sum, b.reshape(rows, shape), updates);
     }, zeros(b, b.known(x).dtype, b.dims(x)));
     return [sum, ...none.slice(1)];
   },
