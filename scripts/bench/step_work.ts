@@ -26,7 +26,9 @@ export interface StepWork {
   readonly meanBytes: number;
 }
 
-const PRODUCTS = new Set(["MatMul", "Gemm", "MatMulIntegerToFloat"]);
+const PRODUCTS = new Set(
+  "MatMul FusedMatMul Gemm MatMulInteger MatMulIntegerToFloat".split(" "),
+);
 
 /** Operators that only rename what they read. */
 const VIEWS = new Set("Reshape Squeeze Unsqueeze Flatten Identity".split(" "));

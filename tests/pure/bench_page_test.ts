@@ -159,13 +159,15 @@ Deno.test("stepWork() counts a call's products as often as it is called, and the
   const x = b.input("x", "float32", [10, 4]);
   const product = b.op("Gemm", [x, b.input("w", "float32", [6, 4])], { transB: int(1) });
   const rotated = b.op("MatMul", [product, b.initializer("turn", float32([6, 6], ROTATION))]);
-  const graph = b.build("step", [b.reshape(b.op("Neg", [rotated]), [60])]);
+  const scores = b.microsoft("FusedMatMul", [x, x], { transB: int(1) });
+  const graph = b.build("step", [b.reshape(b.op("Neg", [rotated]), [60]), scores]);
   const call = { key: "k", graph, feeds: new Map(), fetches: new Map(), label: "forward" };
   const work = stepWork([call, { ...call }]);
   assertEquals(work.products.map(({ node, count, flops }) => [node.opType, count, flops]), [
     ["Gemm", 2, 2 * 10 * 6 * 4],
+    ["FusedMatMul", 2, 2 * 10 * 10 * 4],
   ]);
-  assertEquals(flopsOf(work), 960);
+  assertEquals(flopsOf(work), 960 + 1600);
   // The rotation reads 60 + 36 numbers and writes 60, the negation 60 and 60; a view costs nothing.
   assertEquals(work.passBytes, 2 * 4 * (60 + 36 + 60 + 60 + 60));
   assertEquals(work.meanBytes, 4 * 60);
