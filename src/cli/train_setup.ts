@@ -63,6 +63,8 @@ export interface OwnParts {
   readonly loadData?: (model: Model) => LoadedData;
   /** Parts of a batch that are computed beside each other, instead of as many as usual. */
   readonly lanes?: number;
+  /** Whether padding is left out of what treats tokens one by one; default true. */
+  readonly packing?: boolean;
   /** Whether what sequences begin with is computed once; default true. */
   readonly sharesPrefixes?: boolean;
 }
@@ -104,6 +106,7 @@ export async function setUpTraining(
     trainable: adapted.trained,
     objective: data.task,
     dropout: flags.loraDropout,
+    packing: own.packing,
     sharesPrefixes: own.sharesPrefixes,
     ...forms,
   };

@@ -18,8 +18,9 @@ import { label, required } from "../args.ts";
 import type { OpRule } from "../types.ts";
 
 /**
- * Largest block. On SmolLM2-135M 32 leaves less gradient error than 16 or 64: it is the size of its
- * blocks of 4-bit weights, whose integers share a scale.
+ * Largest block. On SmolLM2-135M 32 leaves less gradient error than 16 or 64
+ * (`scripts/figures/rotation.ts`): it is the size of its blocks of 4-bit weights, whose integers share
+ * a scale.
  */
 const LARGEST_BLOCK = 32;
 
