@@ -16,15 +16,26 @@ export interface ByteStore {
   read(offset: number, length: number): Promise<Uint8Array>;
 }
 
+/** What is appended is a fraction of it, and an array for each would take more than it holds. */
+const BLOCK_BYTES = 2 ** 16;
+
 /** A byte store in memory. */
 export class MemoryBytes implements ByteStore {
-  readonly #parts: Uint8Array[] = [];
+  readonly #blocks: Uint8Array[] = [];
+  /** Bytes before each block. */
   readonly #starts = new Column(Float64Array);
   #sizeBytes = 0;
+  /** Bytes of the last block. */
+  #used = 0;
 
   append(bytes: Uint8Array): void {
-    this.#parts.push(bytes);
-    this.#starts.push(this.#sizeBytes);
+    if (this.#used + bytes.length > (this.#blocks.at(-1)?.length ?? -1)) {
+      this.#blocks.push(new Uint8Array(Math.max(BLOCK_BYTES, bytes.length)));
+      this.#starts.push(this.#sizeBytes);
+      this.#used = 0;
+    }
+    this.#blocks.at(-1)!.set(bytes, this.#used);
+    this.#used += bytes.length;
     this.#sizeBytes += bytes.length;
   }
 
@@ -38,7 +49,7 @@ export class MemoryBytes implements ByteStore {
       else high = middle - 1;
     }
     const begin = offset - this.#starts.at(low);
-    return Promise.resolve(this.#parts[low].subarray(begin, begin + length));
+    return Promise.resolve(this.#blocks[low].subarray(begin, begin + length));
   }
 }
 

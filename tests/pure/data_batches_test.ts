@@ -9,6 +9,7 @@ import {
   type EncodedRow,
   type EncodedRows,
   labelsToTrain,
+  MemoryBytes,
   type OrderOptions,
   sortLabels,
   splitByGroup,
@@ -207,4 +208,16 @@ Deno.test("sortLabels() sorts as Python does, and whole numbers by value", () =>
 
 Deno.test("labelsToTrain() refuses one class", () => {
   assertThrows(() => labelsToTrain(["a", "a"], "d.csv"), BadInputError, `only "a"`);
+});
+
+Deno.test("MemoryBytes.read() gives back what was appended, however it lies in blocks", async () => {
+  const bytes = new MemoryBytes();
+  const lengths = [0, 1, 40_000, 30_000, 200_000, 7, 0, 65_536, 3];
+  const appended = lengths.map((length, i) => new Uint8Array(length).fill(i + 1));
+  for (const each of appended) bytes.append(each);
+  let offset = 0;
+  for (const each of appended) {
+    assertEquals(await bytes.read(offset, each.length), each);
+    offset += each.length;
+  }
 });
