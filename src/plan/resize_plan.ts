@@ -9,7 +9,7 @@
  */
 import { equals } from "@std/bytes/equals";
 import { byteLength } from "../graph/dtype.ts";
-import { elementCount, type Tensor } from "../graph/tensor.ts";
+import { elementCount, type Tensor, toNumbers } from "../graph/tensor.ts";
 import type { Graph, ValueInfo } from "../graph/types.ts";
 import { unwatched } from "../graph/watched.ts";
 import type { PlannedCall } from "./call.ts";
@@ -105,6 +105,8 @@ class Resizing {
   /** One template's number of packed rows may be another's of target rows. */
   readonly #exchange: string;
   readonly #graphs = new Map<Graph, Pick<PlannedCall, "graph" | "key">>();
+  /** Sizes by their numbers: the calls of a plan have the same shapes again and again. */
+  readonly #sized = new Map<string, Tensor>();
 
   constructor(from: PlanRows, to: PlanRows) {
     this.#rows = to;
@@ -212,7 +214,14 @@ class Resizing {
       view.setBigInt64(at, BigInt(size), true);
       changed = true;
     }
-    return changed ? { dtype: value.dtype, dims: value.dims, bytes: resized } : value;
+    return changed ? this.#shared({ dtype: value.dtype, dims: value.dims, bytes: resized }) : value;
+  }
+
+  #shared(sizes: Tensor): Tensor {
+    const text = `[${sizes.dims}] ${toNumbers(sizes)}`;
+    const known = this.#sized.get(text) ?? sizes;
+    this.#sized.set(text, known);
+    return known;
   }
 }
 

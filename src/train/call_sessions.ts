@@ -10,6 +10,7 @@ import { constantsFor, type OpenGraph, type SizedGraph } from "../plan/open_grap
 import { callsOf, graphsOf, openGraphsOf } from "../plan/open_plan.ts";
 import type { TrainingPlan } from "../plan/plan.ts";
 import type { DeviceTensor, Executable, Runner } from "../runtime/runner.ts";
+import { TensorCache } from "./tensor_cache.ts";
 
 /** A compiled session as a call runs it. */
 export interface CallSession {
@@ -43,6 +44,7 @@ export class CallSessions implements Disposable {
   /** By the key of calls. */
   readonly #instances = new Map<string, Instance>();
   readonly #made: Readonly<Record<Threads, Made>> = { one: new Made(), pool: new Made() };
+  readonly #constants = new TensorCache();
 
   constructor(runner: Runner) {
     this.#runner = runner;
@@ -115,13 +117,11 @@ export class CallSessions implements Disposable {
 
   /** Frees what only other calls need than those of these keys. */
   retain(keys: ReadonlySet<string>): void {
-    for (const [key, { constants }] of this.#instances) {
-      if (keys.has(key)) continue;
-      this.#instances.delete(key);
-      for (const tensor of Object.values(constants)) tensor[Symbol.dispose]();
-    }
+    for (const key of this.#instances.keys()) if (!keys.has(key)) this.#instances.delete(key);
+    const instances = [...this.#instances.values()];
+    this.#constants.retain(new Set(instances.flatMap(({ constants }) => Object.values(constants))));
     const used = new Set<OpenGraph | string>(keys);
-    for (const { open } of this.#instances.values()) used.add(open);
+    for (const { open } of instances) used.add(open);
     for (const made of Object.values(this.#made)) made.retain(keys, used);
   }
 
@@ -142,7 +142,10 @@ export class CallSessions implements Disposable {
 
   #upload(constants: ReadonlyMap<string, Tensor>): Record<string, DeviceTensor> {
     return Object.fromEntries(
-      [...constants].map(([name, value]) => [name, this.#runner.wrap(value)]),
+      [...constants].map(([name, value]) => [
+        name,
+        this.#constants.get(value, () => this.#runner.wrap(value)),
+      ]),
     );
   }
 

@@ -1,11 +1,11 @@
 /** Plans of the batch shapes in use, with their compiled sessions and bound constants. */
-import type { Tensor } from "../graph/tensor.ts";
 import type { PlannedCall } from "../plan/call.ts";
 import { callsOf } from "../plan/open_plan.ts";
 import type { TrainingPlan } from "../plan/plan.ts";
 import type { DeviceTensor, Runner } from "../runtime/runner.ts";
 import { type CallSession, CallSessions, type Threads } from "./call_sessions.ts";
 import { DerivedTensors } from "./derived_tensors.ts";
+import { TensorCache } from "./tensor_cache.ts";
 
 /** A plan with its constants bound. */
 export interface CompiledPlan {
@@ -113,32 +113,5 @@ export class PlanCache implements Disposable {
     this.#derived[Symbol.dispose]();
     this.#tensors.retain(new Set());
     this.#sessions[Symbol.dispose]();
-  }
-}
-
-/** Wrapped tensors by the memory they look at: plans share the weights of one model. */
-class TensorCache {
-  readonly #buffers = new Map<ArrayBufferLike, Map<string, DeviceTensor>>();
-
-  get(value: Tensor, wrap: () => DeviceTensor): DeviceTensor {
-    const { buffer, byteOffset } = value.bytes;
-    let entries = this.#buffers.get(buffer);
-    if (entries === undefined) this.#buffers.set(buffer, entries = new Map());
-    const key = `${byteOffset}:${value.dtype}[${value.dims}]`;
-    let found = entries.get(key);
-    if (found === undefined) entries.set(key, found = wrap());
-    return found;
-  }
-
-  /** Disposes of all tensors but these. */
-  retain(kept: ReadonlySet<DeviceTensor>): void {
-    for (const [buffer, entries] of this.#buffers) {
-      for (const [key, tensor] of entries) {
-        if (kept.has(tensor)) continue;
-        entries.delete(key);
-        tensor[Symbol.dispose]();
-      }
-      if (entries.size === 0) this.#buffers.delete(buffer);
-    }
   }
 }
