@@ -5,14 +5,10 @@
  *
  * usage: deno run -A scripts/figures/lanes.ts [SHARED] [ROUNDS] (default: ../shared and 10)
  */
-import { resolveValues } from "../../src/cli/config.ts";
-import { processTerminal } from "../../src/cli/output.ts";
-import { TRAIN_FLAGS, type TrainFlags } from "../../src/cli/train_flags.ts";
-import { setUpTraining } from "../../src/cli/train_setup.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
 import { median } from "../../src/statistics.ts";
 import { laneCount } from "../../src/train/lanes.ts";
-import { trainedCases } from "./trained_cases.ts";
+import { quietTraining, trainedCases } from "./trained_cases.ts";
 
 const [shared = "../shared", rounds = "10"] = Deno.args;
 const BATCHES = 4;
@@ -24,17 +20,15 @@ function slowTenth(values: readonly number[]): number {
   return values.toSorted((a, b) => a - b)[Math.floor(0.9 * values.length)];
 }
 
-const silent = { ...processTerminal(), note: () => {} };
 using runner = createOrtRunner();
 const counts = [1, laneCount(runner, undefined)];
 for (const what of trainedCases(shared)) {
   for (const numeric of ["fast", "exact"] as const) {
-    const flags = resolveValues(TRAIN_FLAGS, { ...what, numeric }).values as unknown as TrainFlags;
     using resources = new DisposableStack();
     const times = new Map<number, number[]>(counts.map((lanes) => [lanes, []]));
     const setups = [];
     for (const lanes of counts) {
-      const setup = resources.use(await setUpTraining(flags, silent, { runner, lanes }));
+      const setup = resources.use(await quietTraining({ ...what, numeric }, { runner, lanes }));
       const batches = await Promise.all(
         Array.from({ length: BATCHES }, (_, i) => setup.data.batch(0, i)),
       );

@@ -6,13 +6,9 @@
  *
  * usage: deno run -A scripts/figures/padding.ts [SHARED] [ROUNDS] (default: ../shared and 3)
  */
-import { resolveValues } from "../../src/cli/config.ts";
-import { processTerminal } from "../../src/cli/output.ts";
-import { TRAIN_FLAGS, type TrainFlags } from "../../src/cli/train_flags.ts";
-import { setUpTraining } from "../../src/cli/train_setup.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
 import { median } from "../../src/statistics.ts";
-import { trainedCases } from "./trained_cases.ts";
+import { quietTraining, trainedCases } from "./trained_cases.ts";
 
 const [shared = "../shared", rounds = "3"] = Deno.args;
 /** Batches of a side, from the whole epoch. */
@@ -27,17 +23,15 @@ const SIDES = [false, true].flatMap((shuffle) =>
   }))
 );
 
-const silent = { ...processTerminal(), note: () => {} };
 using runner = createOrtRunner();
 for (const { model, data, batchSize } of trainedCases(shared)) {
   for (const numeric of ["fast", "exact"] as const) {
     using resources = new DisposableStack();
     const sides = [];
     for (const { shuffle, packing, ...told } of SIDES) {
-      const flags = resolveValues(TRAIN_FLAGS, { model, data, batchSize, numeric, shuffle })
-        .values as unknown as TrainFlags;
+      const values = { model, data, batchSize, numeric, shuffle };
       const own = { runner, packing, sharesPrefixes: false };
-      const { model: step, data: rows } = resources.use(await setUpTraining(flags, silent, own));
+      const { model: step, data: rows } = resources.use(await quietTraining(values, own));
       const count = rows.batches(0);
       const batches = [];
       for (let i = 0; i < BATCHES; i++) {

@@ -6,15 +6,11 @@
  * usage: deno run -A scripts/figures/rotation.ts [SHARED] [SIZE…] (default: ../shared 1 8 16 32 64)
  */
 import { resolve } from "@std/path";
-import { resolveValues } from "../../src/cli/config.ts";
-import { processTerminal } from "../../src/cli/output.ts";
-import { TRAIN_FLAGS, type TrainFlags } from "../../src/cli/train_flags.ts";
-import { setUpTraining } from "../../src/cli/train_setup.ts";
 import { compareGradients, gradientsInBoth } from "../../src/train/check_fast.ts";
 import type { MicroBatches } from "../../src/train/micro_batches.ts";
 import { PlannedModel } from "../../src/train/planned_model.ts";
 import { run } from "./children.ts";
-import { trainedCases } from "./trained_cases.ts";
+import { quietTraining, trainedCases } from "./trained_cases.ts";
 
 const ROOT = new URL("../../", import.meta.url).pathname;
 const SOURCE = "src/ops/internal/rotation.ts";
@@ -23,10 +19,8 @@ const BATCHES = 4;
 
 /** Of the sources that it runs from. */
 async function compared(shared: string) {
-  const [{ model, data, batchSize }] = trainedCases(shared);
-  const flags = resolveValues(TRAIN_FLAGS, { model, data, batchSize, numeric: "fast" })
-    .values as unknown as TrainFlags;
-  using setup = await setUpTraining(flags, { ...processTerminal(), note: () => {} });
+  const [what] = trainedCases(shared);
+  using setup = await quietTraining({ ...what, numeric: "fast" });
   const { model: step } = setup.model as MicroBatches;
   if (!(step instanceof PlannedModel)) throw new Error("Trains another way than by a plan");
   const batches = await Promise.all(

@@ -6,15 +6,11 @@
  * usage: deno run -A scripts/figures/shared_prefixes.ts [SHARED] [ROUNDS] (default: ../shared and 5)
  */
 import { resolve } from "@std/path";
-import { resolveValues } from "../../src/cli/config.ts";
-import { processTerminal } from "../../src/cli/output.ts";
-import { TRAIN_FLAGS, type TrainFlags } from "../../src/cli/train_flags.ts";
-import { setUpTraining } from "../../src/cli/train_setup.ts";
 import { rowsOf } from "../../src/data/packing.ts";
 import { shareBatch } from "../../src/data/share_batch.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
 import { median } from "../../src/statistics.ts";
-import { trainedCases } from "./trained_cases.ts";
+import { quietTraining, trainedCases } from "./trained_cases.ts";
 
 const [shared = "../shared", rounds = "5"] = Deno.args;
 const [{ model, data, batchSize }] = trainedCases(shared);
@@ -23,7 +19,6 @@ const INSTRUCTION =
   "Describe the restaurant below in one or two sentences. Mention every attribute " +
   "that is given, in any order, and nothing that is not given. Write the name as it stands there. ";
 
-const silent = { ...processTerminal(), note: () => {} };
 using runner = createOrtRunner();
 const folder = Deno.makeTempDirSync({ prefix: "graft-figures-" });
 for (const instructions of [0, 1, 4]) {
@@ -33,12 +28,11 @@ for (const instructions of [0, 1, 4]) {
     .map((row) => ({ ...row, prompt: INSTRUCTION.repeat(instructions) + row.prompt }));
   Deno.writeTextFileSync(path, rows.map((row) => JSON.stringify(row)).join("\n"));
   for (const numeric of ["fast", "exact"] as const) {
-    const flags = resolveValues(TRAIN_FLAGS, { model, data: path, batchSize, numeric })
-      .values as unknown as TrainFlags;
+    const values = { model, data: path, batchSize, numeric };
     using resources = new DisposableStack();
     const sides = [];
     for (const sharesPrefixes of [true, false]) {
-      const setup = resources.use(await setUpTraining(flags, silent, { runner, sharesPrefixes }));
+      const setup = resources.use(await quietTraining(values, { runner, sharesPrefixes }));
       const batches = await Promise.all(
         Array.from({ length: BATCHES }, (_, i) => setup.data.batch(0, i)),
       );
