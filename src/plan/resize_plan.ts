@@ -9,10 +9,11 @@
  */
 import { equals } from "@std/bytes/equals";
 import { byteLength } from "../graph/dtype.ts";
-import { elementCount, type Tensor, toNumbers } from "../graph/tensor.ts";
+import { elementCount, type Tensor } from "../graph/tensor.ts";
 import type { Graph, ValueInfo } from "../graph/types.ts";
 import { unwatched } from "../graph/watched.ts";
 import type { PlannedCall } from "./call.ts";
+import { bytesText } from "./graph_text.ts";
 import type { PlanOptions } from "./options.ts";
 import type { TrainingPlan } from "./plan.ts";
 import type { Schedule } from "./schedule.ts";
@@ -218,7 +219,7 @@ class Resizing {
   }
 
   #shared(sizes: Tensor): Tensor {
-    const text = `[${sizes.dims}] ${toNumbers(sizes)}`;
+    const text = `[${sizes.dims}]${bytesText(sizes.bytes)}`;
     const known = this.#sized.get(text) ?? sizes;
     this.#sized.set(text, known);
     return known;
