@@ -20,23 +20,16 @@ export const PLANS_KEPT = 48;
 export class PlanCache implements Disposable {
   readonly #runner: Runner;
   readonly #limit: number;
-  readonly #onEvict: (plan: TrainingPlan) => void;
   /** Least recently used first. */
   readonly #plans = new Map<string, CompiledPlan>();
   readonly #sessions: CallSessions;
   readonly #tensors = new TensorCache();
   readonly #derived = new DerivedTensors((call) => this.#sessions.compile(call));
 
-  /** @param onEvict told of each plan that is dropped */
-  constructor(
-    runner: Runner,
-    limit = PLANS_KEPT,
-    onEvict: (plan: TrainingPlan) => void = () => {},
-  ) {
+  constructor(runner: Runner, limit = PLANS_KEPT) {
     this.#runner = runner;
     this.#sessions = new CallSessions(runner);
     this.#limit = limit;
-    this.#onEvict = onEvict;
   }
 
   /** Compiled sessions held now. */
@@ -83,9 +76,7 @@ export class PlanCache implements Disposable {
   /** Drops other plans than these, and what no plan that stays shares with them. */
   keep(stays: (plan: TrainingPlan) => boolean): void {
     for (const [shape, { plan }] of this.#plans) {
-      if (stays(plan)) continue;
-      this.#plans.delete(shape);
-      this.#onEvict(plan);
+      if (!stays(plan)) this.#plans.delete(shape);
     }
     const plans = [...this.#plans.values()];
     const keys = new Set(plans.flatMap(({ plan }) => callsOf(plan).map(({ key }) => key)));

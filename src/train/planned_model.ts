@@ -10,7 +10,7 @@ import { planTraining, type TrainingPlan } from "../plan/plan.ts";
 import type { DeviceTensor, Runner } from "../runtime/runner.ts";
 import type { ActivationFile } from "./activation_file.ts";
 import { divideBatch } from "./divide_batch.ts";
-import { type CompiledPlan, PlanCache, PLANS_KEPT } from "./plan_cache.ts";
+import { type CompiledPlan, PlanCache } from "./plan_cache.ts";
 import { PlanTemplates } from "./plan_templates.ts";
 import {
   ignoresPadding,
@@ -50,11 +50,7 @@ export class PlannedModel implements StepModel<TokenBatch> {
     this.#halves = options.halves ?? true;
     this.#runner = options.runner;
     this.#slab = new StepSlab(options.runner);
-    this.#plans = new PlanCache(options.runner, PLANS_KEPT, (plan) => {
-      for (const schedule of [plan.training, plan.evaluation, plan.logits]) {
-        this.#slab.forget(schedule);
-      }
-    });
+    this.#plans = new PlanCache(options.runner);
     this.#templates = new PlanTemplates({
       make: (planned) => planTraining(options.model, planned),
       admit: (plan) => this.#plans.admit(plan, neighbourPlans(options.model, plan)),

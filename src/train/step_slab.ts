@@ -9,12 +9,26 @@ import type { DeviceTensor, Runner } from "../runtime/runner.ts";
 /** Address space that a stretch sets aside; pages are taken when something is written to them. */
 const RESERVED_BYTES = 2 ** 36;
 
+/**
+ * Runs whose tensors stay: a step's, what the next one needs and an evaluation between them. To make
+ * those of a shape again when it comes again is little beside its step; those of all shapes are not
+ * little beside what a small model takes.
+ */
+const RUNS_KEPT = 4;
+
+/** A schedule's tensors by name, for each stretch that it was placed in. */
+interface Placed {
+  readonly tensors: Map<ArrayBuffer, ReadonlyMap<string, DeviceTensor>>;
+  /** The number of the run that last asked for them. */
+  run: number;
+}
+
 export class StepSlab implements Disposable {
   readonly #runner: Runner;
   /** They grow in place, so that tensors over them stay where they are. */
   readonly #stretches: ArrayBuffer[] = [];
-  /** By schedule and stretch. */
-  readonly #tensors = new Map<Schedule, Map<ArrayBuffer, ReadonlyMap<string, DeviceTensor>>>();
+  readonly #placed = new Map<Schedule, Placed>();
+  #runs = 0;
 
   constructor(runner: Runner) {
     this.#runner = runner;
@@ -22,19 +36,26 @@ export class StepSlab implements Disposable {
 
   /**
    * Tensors by name, for each of some schedules that run beside each other: each in the stretch of its
-   * number. Those of other runs lie in the same place.
+   * number. Those of other runs lie in the same place. They last until others have been asked for
+   * {@linkcode RUNS_KEPT} times.
    */
   tensorsOf(schedules: readonly Schedule[]): ReadonlyMap<string, DeviceTensor>[] {
-    return schedules.map((schedule, i) => {
+    this.#runs++;
+    const tensors = schedules.map((schedule, i) => {
       this.#stretches[i] ??= new ArrayBuffer(0, { maxByteLength: RESERVED_BYTES });
       return this.#tensorsIn(this.#stretches[i], schedule);
     });
+    this.#keepSince(this.#runs - RUNS_KEPT + 1);
+    return tensors;
   }
 
   #tensorsIn(memory: ArrayBuffer, schedule: Schedule): ReadonlyMap<string, DeviceTensor> {
-    let placed = this.#tensors.get(schedule);
-    if (placed === undefined) this.#tensors.set(schedule, placed = new Map());
-    const found = placed.get(memory);
+    let placed = this.#placed.get(schedule);
+    if (placed === undefined) {
+      this.#placed.set(schedule, placed = { tensors: new Map(), run: this.#runs });
+    }
+    placed.run = this.#runs;
+    const found = placed.tensors.get(memory);
     if (found !== undefined) return found;
     const { bytes, places } = schedule.memory;
     if (memory.byteLength < bytes) {
@@ -47,20 +68,22 @@ export class StepSlab implements Disposable {
         this.#runner.share({ dtype, dims, bytes: new Uint8Array(memory, offset, bytes) }),
       ]),
     );
-    placed.set(memory, tensors);
+    placed.tensors.set(memory, tensors);
     return tensors;
   }
 
-  /** Forgets a schedule's tensors. */
-  forget(schedule: Schedule): void {
-    for (const tensors of this.#tensors.get(schedule)?.values() ?? []) {
-      for (const tensor of tensors.values()) tensor[Symbol.dispose]();
+  #keepSince(first: number): void {
+    for (const [schedule, { tensors, run }] of this.#placed) {
+      if (run >= first) continue;
+      for (const tensor of [...tensors.values()].flatMap((named) => [...named.values()])) {
+        tensor[Symbol.dispose]();
+      }
+      this.#placed.delete(schedule);
     }
-    this.#tensors.delete(schedule);
   }
 
   [Symbol.dispose](): void {
-    for (const schedule of [...this.#tensors.keys()]) this.forget(schedule);
+    this.#keepSince(Infinity);
     for (const memory of this.#stretches) memory.resize(0);
   }
 }

@@ -1,4 +1,4 @@
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertThrows } from "@std/assert";
 import { float32, toNumbers } from "../../src/graph/tensor.ts";
 import type { Schedule } from "../../src/plan/schedule.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
@@ -25,6 +25,19 @@ Deno.test("StepSlab.tensorsOf() gives parts beside each other memory of their ow
   assert(again === second, "placed once");
   write(other, 5000, 3);
   assertEquals(toNumbers(again.get("x")!.read()), numbers(20, 2));
-  slab.forget(last);
   assert(slab.tensorsOf([small, last])[0] === first);
+});
+
+Deno.test("StepSlab.tensorsOf() frees tensors that some runs have not asked for, and makes them anew", () => {
+  using runner = createOrtRunner({ threads: 1 });
+  using slab = new StepSlab(runner);
+  const [often, once] = [scheduleOf(10), scheduleOf(20)];
+  const [kept] = slab.tensorsOf([often]);
+  const [left] = slab.tensorsOf([once]);
+  for (let run = 0; run < 4; run++) assert(slab.tensorsOf([often])[0] === kept);
+  assertThrows(() => left.get("x")!.read());
+  const [anew] = slab.tensorsOf([once]);
+  anew.get("x")!.write(float32([20], new Float32Array(20).fill(3)));
+  assertEquals(toNumbers(anew.get("x")!.read()), new Float32Array(20).fill(3));
+  assert(slab.tensorsOf([often])[0] === kept);
 });
