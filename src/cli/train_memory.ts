@@ -13,7 +13,7 @@ import { laneCount } from "../train/lanes.ts";
 import {
   type AtOnce,
   partSize,
-  PLACE_TAKES,
+  placeTakes,
   sequencesAtOnce,
   tokensEach,
 } from "../train/micro_batches.ts";
@@ -158,7 +158,7 @@ async function shapesOf(data: BatchSource<TokenBatch>, { lanes, together, packin
     ? await batchShapes(data, {
       atOnce: (sequences, each) =>
         partSize(sequences, sequencesAtOnce(TOKENS_AT_ONCE, each), lanes),
-      placeTakes: packing.packs ? PLACE_TAKES : 1,
+      placeTakes: (length) => placeTakes(length, packing),
       computed: packing.sharesPrefixes
         ? (batch) => rowsOf(batch, packing).places.length
         : undefined,

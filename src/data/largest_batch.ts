@@ -23,8 +23,11 @@ const LOOKED_INTO = 8;
 export interface ShapeRules {
   /** How many of a batch's sequences, of so many computed tokens each. */
   readonly atOnce: (sequences: number, each: number) => number;
-  /** What a place of a sequence takes at least, in tokens; default 1: padding is computed like any token. */
-  readonly placeTakes?: number;
+  /**
+   * What a place of a sequence of such a length takes at least, in tokens; default 1: padding is computed
+   * like any token.
+   */
+  readonly placeTakes?: (length: number) => number;
   /** How many of a batch's tokens are computed, where that is not all. */
   readonly computed?: (batch: Batch) => number;
 }
@@ -32,7 +35,7 @@ export interface ShapeRules {
 /** Looks at the lengths of all rows; the tokens of few batches are read. */
 export async function batchShapes(
   batches: Batches,
-  { atOnce, placeTakes = 1, computed }: ShapeRules,
+  { atOnce, placeTakes = () => 1, computed }: ShapeRules,
 ): Promise<BatchShapes> {
   const { rows, options } = batches;
   const shapes = new Set<string>();
@@ -42,7 +45,7 @@ export async function batchShapes(
     const length = bucketFor(options.buckets, Math.max(1, ...counts));
     const tokens = counts.reduce((sum, count) => sum + count, 0);
     shapes.add(`${chosen.length}×${length}, ${Math.ceil(8 * Math.log2(Math.max(1, tokens)))}`);
-    const each = Math.max(tokens / chosen.length, placeTakes * length);
+    const each = Math.max(tokens / chosen.length, placeTakes(length) * length);
     const share = atOnce(chosen.length, each) / chosen.length;
     sizes.push({ i, size: share * (tokens + PADDING * (chosen.length * length - tokens)) });
   });

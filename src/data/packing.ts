@@ -34,6 +34,8 @@ export interface PackingRules {
   readonly packs: boolean;
   /** Whether what several sequences begin with is computed once. */
   readonly sharesPrefixes: boolean;
+  /** Whether tokens see those before them alone, so that attention goes by blocks. */
+  readonly isCausal: boolean;
 }
 
 /** A batch's tokens as rows, before they are padded to a number that graphs are made for. */

@@ -95,15 +95,23 @@ export function sequencesAtOnce(tokens: number, each: number): number {
   return Math.max(1, Math.floor(tokens / each));
 }
 
+/** What attention takes for a place of a short sequence, beside what all layers take for a token. */
+const PLACE_TAKES = 0.5;
+/** Places of a sequence whose scores of one another take as much for each as a token; blocks have fewer. */
+const PLACES_LIKE_TOKENS = 128;
+
 /**
- * What attention does with a place of padding that is left out everywhere else, beside what all layers
- * do with a token: about, of short sequences.
+ * What a place takes at least, in tokens, also one of padding that is left out of everything but
+ * attention; no more than one that is computed.
  */
-export const PLACE_TAKES = 0.5;
+export function placeTakes(length: number, { packs, isCausal }: PackingRules): number {
+  if (!packs) return 1;
+  return isCausal ? PLACE_TAKES : Math.min(1, Math.max(PLACE_TAKES, length / PLACES_LIKE_TOKENS));
+}
 
 /**
  * Tokens of each sequence that are computed, on average: padding counted unless it is left out, without
- * those that all begin with where they are shared. No less than {@linkcode PLACE_TAKES} for each of its places.
+ * those that all begin with where they are shared. No less than its places take ({@linkcode placeTakes}).
  */
 export function tokensEach(batch: TokenBatch, packing: PackingRules = NOT_PACKED): number {
   const [sequences, length] = batch.inputIds.dims;
@@ -111,10 +119,11 @@ export function tokensEach(batch: TokenBatch, packing: PackingRules = NOT_PACKED
   const each = length - common;
   if (!packing.packs) return each;
   const tokens = places.length - common;
-  return Math.max(1, Math.ceil(tokens / sequences), Math.ceil(PLACE_TAKES * each));
+  const least = placeTakes(each, packing) * each;
+  return Math.max(1, Math.ceil(tokens / sequences), Math.ceil(least));
 }
 
-const NOT_PACKED: PackingRules = { packs: false, sharesPrefixes: false };
+const NOT_PACKED: PackingRules = { packs: false, sharesPrefixes: false, isCausal: false };
 
 /**
  * Sequences of the parts that a batch is taken in where at most `most` run at once: parts of about one

@@ -65,8 +65,9 @@ export function packingRules(
 ): PackingRules {
   const { objective, runner, packing = true, sharesPrefixes = true } = options;
   const packs = packing && ignoresPadding(options);
-  const shares = objective === "causal" && dropout === 0 && runner.inPlace;
-  return { packs, sharesPrefixes: sharesPrefixes && packs && shares };
+  const isCausal = objective === "causal";
+  const shares = isCausal && dropout === 0 && runner.inPlace;
+  return { packs, sharesPrefixes: sharesPrefixes && packs && shares, isCausal };
 }
 
 /** What one plan has otherwise than others of the model. */

@@ -1,7 +1,7 @@
 import { assertEquals } from "@std/assert";
 import { int64, toNumbers } from "../../src/graph/tensor.ts";
 import type { TokenBatch } from "../../src/data/targets.ts";
-import { MicroBatches } from "../../src/train/micro_batches.ts";
+import { MicroBatches, placeTakes } from "../../src/train/micro_batches.ts";
 import type { StepModel, Upcoming } from "../../src/train/step.ts";
 
 /** A model whose loss is the sum of the ids, and which remembers what it was asked. */
@@ -84,7 +84,10 @@ Deno.test("MicroBatches leaves out what all sequences begin with where that is c
   };
   const sizesOf = async (sharesPrefixes: boolean) => {
     const model = new Sums(true);
-    await new MicroBatches(model, { tokens: 8, packing: { packs: false, sharesPrefixes } })
+    await new MicroBatches(model, {
+      tokens: 8,
+      packing: { packs: false, sharesPrefixes, isCausal: true },
+    })
       .accumulate(alike, 0);
     return model.asked.map(([sequences]) => sequences);
   };
@@ -104,13 +107,21 @@ Deno.test("MicroBatches counts the tokens of sequences whose padding is left out
   };
   const sizesOf = async (packs: boolean, tokens: number) => {
     const model = new Sums(true);
-    const packing = { packs, sharesPrefixes: false };
+    const packing = { packs, sharesPrefixes: false, isCausal: false };
     await new MicroBatches(model, { tokens, packing }).accumulate(uneven, 0);
     return model.asked.map(([sequences]) => sequences);
   };
   assertEquals(await sizesOf(false, 16), [2, 2]);
   assertEquals(await sizesOf(true, 16), [4]);
   assertEquals(await sizesOf(true, 15), [2, 2]);
+});
+
+Deno.test("placeTakes() grows with the places that a place is scored with, unless attention goes by blocks", () => {
+  const takes = (length: number, isCausal: boolean, packs = true) =>
+    placeTakes(length, { packs, isCausal, sharesPrefixes: false });
+  assertEquals([16, 64, 96, 512].map((length) => takes(length, false)), [0.5, 0.5, 0.75, 1]);
+  assertEquals([16, 64, 128, 512].map((length) => takes(length, true)), [0.5, 0.5, 0.5, 0.5]);
+  assertEquals(takes(512, false, false), 1, "padding is computed like any token");
 });
 
 Deno.test("MicroBatches counts no right answers where the model counts none", async () => {

@@ -2,7 +2,7 @@ import { assertEquals } from "@std/assert";
 import { batchOf, rowsOf } from "../helpers/training_step.ts";
 import { prepareParts } from "../../src/train/step_inputs.ts";
 
-const RULES = { packs: true, sharesPrefixes: false };
+const RULES = { packs: true, sharesPrefixes: false, isCausal: false };
 
 const shapesOf = (lengths: readonly (readonly number[])[], packs = true) =>
   prepareParts(lengths.map((part) => batchOf(rowsOf(part), 96, "causal")), { ...RULES, packs })
