@@ -182,7 +182,20 @@ export function callOf(
   const flat = withFewerReshapes(piece, kept);
   const deferred = defersScales ? withRowScalesDeferred(flat, kept) : flat;
   const { nodes, constants: written } = inTiles ? withColumnTiles(deferred, kept) : deferred;
-  return canonicalCall(nodes, { ...values, constants: written }, outputs, label);
+  const ordered = keptFirst(nodes, [...kept]);
+  return canonicalCall(ordered, { ...values, constants: written }, outputs, label);
+}
+
+/**
+ * Nodes whose results leave the call unread, but for that of its first output, behind all others. The
+ * runtime computes the last such node first, with all that it needs: what is kept for the way back of
+ * values that the call goes on from is then made beside them, and they do not wait for it.
+ */
+function keptFirst(nodes: readonly Node[], [first]: readonly string[]): readonly Node[] {
+  const read = new Set(nodes.flatMap(({ inputs }) => inputs));
+  const isLast = ({ outputs }: Node) =>
+    !outputs.includes(first) && !outputs.some((output) => read.has(output));
+  return [...nodes.filter((node) => !isLast(node)), ...nodes.filter(isLast)];
 }
 
 /**

@@ -59,7 +59,7 @@ class Tiling {
   readonly #columns: number;
   readonly #count: number;
   readonly #producers: ReadonlyMap<string, Node>;
-  /** Values that exist in tiles alone: as [rows, columns], or as rows of a block. */
+  /** Values that exist in tiles alone: as [..., columns], or as rows of a block. */
   readonly #inTiles = new Set<string>();
   /** Nodes that are computed tile by tile. */
   readonly #tiled = new Set<Node>();
@@ -135,13 +135,28 @@ class Tiling {
       case "ReduceMax":
       case "ReduceMin":
         return this.#isOverColumns(node) ? "whole" : undefined;
-      case "QuantizeLinear":
-        return this.#isByRow(node) && !inputs.slice(1).some(tiles) ? "whole" : undefined;
+      case "QuantizeLinear": {
+        const isKnown = this.#isByRow(node) || this.#isByOne(node);
+        return isKnown && !inputs.slice(1).some(tiles) ? "whole" : undefined;
+      }
     }
   }
 
+  /** Whether a value is all rows and columns, whatever axes the rows stand in. */
   #isWide(value: string): boolean {
+    const dims = this.#piece.dims(value);
+    return dims.length > 1 && dims.at(-1) === this.#columns &&
+      elementCount(dims) === this.#rows * this.#columns;
+  }
+
+  #isMatrix(value: string): boolean {
     return sameDims(this.#piece.dims(value), [this.#rows, this.#columns]);
+  }
+
+  /** Whether a value is a number a row, beside columns. */
+  #isByRows(value: string): boolean {
+    const dims = this.#piece.dims(value);
+    return dims.length > 1 && dims.at(-1) === 1 && elementCount(dims) === this.#rows;
   }
 
   /** Whether a value is rows of blocks of columns. */
@@ -154,25 +169,29 @@ class Tiling {
 
   /** Whether each tile's part of an operand that comes whole is known: numbers for all, rows, columns, or codes. */
   #comesInParts(value: string): boolean {
-    const dims = this.#piece.dims(value);
-    const isOne = elementCount(dims) === 1;
-    if (isOne || sameDims(dims, [this.#rows, 1]) || this.#isByColumn(value)) return true;
+    const isOne = elementCount(this.#piece.dims(value)) === 1;
+    if (isOne || this.#isByRows(value) || this.#isByColumn(value)) return true;
     const producer = this.#producers.get(value);
-    return this.#isWide(value) && producer?.opType === "DequantizeLinear" &&
-      this.#isByRow(producer);
+    return producer?.opType === "DequantizeLinear" &&
+      (this.#isByRow(producer) || this.#isByOne(producer));
   }
 
   /** Whether a node rounds rows, or restores them, each by a scale of its own. */
   #isByRow(node: Node): boolean {
     const [x, scale] = node.inputs;
-    return this.#isWide(x) && sameDims(this.#piece.dims(scale), [this.#rows]) &&
+    return this.#isMatrix(x) && sameDims(this.#piece.dims(scale), [this.#rows]) &&
       intAttribute(node, "axis", 1) === 0;
+  }
+
+  /** Whether a node rounds what is wide, or restores it, by one scale for all. */
+  #isByOne({ inputs: [x, scale] }: Node): boolean {
+    return this.#isWide(x) && this.#piece.dims(scale).length === 0;
   }
 
   /** Whether a reduction leaves a number a row. */
   #isOverColumns({ inputs: [x, axes], outputs: [y] }: Node): boolean {
     const said = this.#piece.constants.get(axes);
-    return this.#isWide(x) && sameDims(this.#piece.dims(y), [this.#rows]) &&
+    return this.#isMatrix(x) && sameDims(this.#piece.dims(y), [this.#rows]) &&
       said !== undefined && sameDims(Array.from(toNumbers(said)), [1]);
   }
 
@@ -192,7 +211,7 @@ class Tiling {
       this.#dims.set(name, dims);
       return { ...node, name, inputs: inputsOf(tile), outputs: [name] };
     });
-    const joining = joined(node);
+    const joining = joined(node, dims.length - 1);
     if (joining === undefined) return [...before, ...copies];
     const parts = copies.map(({ outputs: [name] }) => name);
     const whole = { ...joining, name: y, domain: "", inputs: parts, outputs: [y] };
@@ -216,14 +235,16 @@ class Tiling {
     if (opType === "Reshape") {
       const dims = this.#tileDims(y);
       const shape = `a tile's shape [${dims}]`;
-      this.#constants.set(shape, int64([2], dims));
-      this.#dims.set(shape, [2]);
+      this.#constants.set(shape, int64([dims.length], dims));
+      this.#dims.set(shape, [dims.length]);
       const names = this.#names(inputs[0]);
       return (tile) => [names[tile], shape];
     }
     const parts = inputs.map((input) => {
       if (this.#inTiles.has(input)) return this.#names(input);
-      if (this.#isWide(input)) return this.#apart(input, 1, before);
+      if (this.#isWide(input)) {
+        return this.#apart(input, this.#piece.dims(input).length - 1, before);
+      }
       const isByColumn = ELEMENTWISE.has(opType) && this.#isByColumn(input);
       return isByColumn ? this.#apart(input, 0, before) : undefined;
     });
@@ -241,7 +262,7 @@ class Tiling {
   /** Dimensions of a tile of a value; those of a number a row are the same. */
   #tileDims(value: string): readonly number[] {
     const dims = this.#piece.dims(value);
-    if (this.#isWide(value)) return [this.#rows, this.#columns / this.#count];
+    if (this.#isWide(value)) return dims.with(-1, this.#columns / this.#count);
     return dims.length === 2 ? [dims[0] / this.#count, dims[1]] : dims;
   }
 
@@ -286,9 +307,12 @@ class Tiling {
 }
 
 /** What makes a whole of the tiles' results, where others read it. */
-function joined({ opType }: Node): Pick<Node, "opType" | "attributes"> | undefined {
+function joined(
+  { opType }: Node,
+  columnAxis: number,
+): Pick<Node, "opType" | "attributes"> | undefined {
   if (opType in REDUCTIONS) return { opType: REDUCTIONS[opType], attributes: {} };
   return opType === "QuantizeLinear"
-    ? { opType: "Concat", attributes: { axis: int(1) } }
+    ? { opType: "Concat", attributes: { axis: int(columnAxis) } }
     : undefined;
 }

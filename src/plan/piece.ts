@@ -12,7 +12,7 @@ export interface Piece {
 
 /** Operators that compute each element from the elements at its place alone. */
 export const ELEMENTWISE: ReadonlySet<string> = new Set(
-  "Add Sub Mul Div Neg Sigmoid Tanh Erf Exp Relu Sqrt".split(" "),
+  "Add Sub Mul Div Neg Sigmoid HardSigmoid Tanh Erf Exp Relu Sqrt".split(" "),
 );
 
 /** Whether a node multiplies rounded rows by a weight of integers. */

@@ -2,6 +2,7 @@ import { assertEquals } from "@std/assert";
 import { int } from "../../src/graph/attributes.ts";
 import { GraphBuilder } from "../../src/graph/builder.ts";
 import { elementCount, float32 } from "../../src/graph/tensor.ts";
+import { geluAndSlopeNode } from "../../src/ops/internal/gelu_and_slope.ts";
 import { emitQuantizedLinear } from "../../src/ops/internal/quantized_linear.ts";
 import { rotationNode } from "../../src/ops/internal/rotation.ts";
 import { swigluAndFactorsNode } from "../../src/ops/internal/swiglu.ts";
@@ -56,6 +57,24 @@ function backward(b: GraphBuilder): readonly string[] {
   return [emitQuantizedLinear(b, { x: gate, weight: "gate", transB: false, pre: "scales" })];
 }
 
+/** The way through a layer with GELU, of rows of one sequence, that leaves the slope. */
+function geluForward(b: GraphBuilder): readonly string[] {
+  const x = b.reshape("x", [1, ROWS, WIDTH]);
+  const wide = emitQuantizedLinear(b, { x, weight: "gate", transB: true, post: "scales" });
+  const [y, slope] = b.emit({ ...geluAndSlopeNode(b.op("Add", [wide, "scales"])), outputCount: 2 });
+  return [emitQuantizedLinear(b, { x: y, weight: "down", transB: true }), slope];
+}
+
+/** The way back through it. */
+function geluBackward(b: GraphBuilder): readonly string[] {
+  const x = b.reshape("x", [1, ROWS, WIDTH]);
+  const ct = emitQuantizedLinear(b, { x, weight: "down", transB: false });
+  const kept = b.reshape("kept", [1, ROWS, COLUMNS]);
+  const slope = b.op("DequantizeLinear", [kept, b.scalar(0.005)]);
+  const wide = b.op("Mul", [ct, slope]);
+  return [emitQuantizedLinear(b, { x: wide, weight: "gate", transB: false, pre: "scales" })];
+}
+
 function graphOf(emit: (b: GraphBuilder) => readonly string[], options: CallOptions): Graph {
   const b = new GraphBuilder(inferTraining);
   for (const [name, { dtype, dims }] of Object.entries(inputs)) b.input(name, dtype, dims);
@@ -70,7 +89,12 @@ const countOf = (all: readonly string[], opType: string) =>
   all.filter((other) => other === opType).length;
 
 for (
-  const [name, emit, products] of [["forward", forward, 2], ["backward", backward, 1]] as const
+  const [name, emit, products] of [
+    ["forward", forward, 2],
+    ["backward", backward, 1],
+    ["forward through GELU", geluForward, 1],
+    ["backward through GELU", geluBackward, 1],
+  ] as const
 ) {
   testOnEachOrt(
     `withColumnTiles() computes the same numbers tile by tile, ${name}`,
