@@ -16,19 +16,14 @@ const RESERVED_BYTES = 2 ** 36;
  */
 const RUNS_KEPT = 4;
 
-/** A schedule's tensors by name, for each stretch that it was placed in. */
-interface Placed {
-  readonly tensors: Map<ArrayBuffer, ReadonlyMap<string, DeviceTensor>>;
-  /** The number of the run that last asked for them. */
-  run: number;
-}
-
 export class StepSlab implements Disposable {
   readonly #runner: Runner;
   /** They grow in place, so that tensors over them stay where they are. */
   readonly #stretches: ArrayBuffer[] = [];
-  readonly #placed = new Map<Schedule, Placed>();
-  #runs = 0;
+  /** By schedule and stretch. */
+  readonly #tensors = new Map<Schedule, Map<ArrayBuffer, ReadonlyMap<string, DeviceTensor>>>();
+  /** Schedules of the last runs. */
+  readonly #recent: (readonly Schedule[])[] = [];
 
   constructor(runner: Runner) {
     this.#runner = runner;
@@ -40,22 +35,22 @@ export class StepSlab implements Disposable {
    * {@linkcode RUNS_KEPT} times.
    */
   tensorsOf(schedules: readonly Schedule[]): ReadonlyMap<string, DeviceTensor>[] {
-    this.#runs++;
-    const tensors = schedules.map((schedule, i) => {
+    this.#recent.push(schedules);
+    if (this.#recent.length > RUNS_KEPT) this.#recent.shift();
+    const recent = new Set(this.#recent.flat());
+    for (const schedule of this.#tensors.keys()) {
+      if (!recent.has(schedule)) this.#forget(schedule);
+    }
+    return schedules.map((schedule, i) => {
       this.#stretches[i] ??= new ArrayBuffer(0, { maxByteLength: RESERVED_BYTES });
       return this.#tensorsIn(this.#stretches[i], schedule);
     });
-    this.#keepSince(this.#runs - RUNS_KEPT + 1);
-    return tensors;
   }
 
   #tensorsIn(memory: ArrayBuffer, schedule: Schedule): ReadonlyMap<string, DeviceTensor> {
-    let placed = this.#placed.get(schedule);
-    if (placed === undefined) {
-      this.#placed.set(schedule, placed = { tensors: new Map(), run: this.#runs });
-    }
-    placed.run = this.#runs;
-    const found = placed.tensors.get(memory);
+    let placed = this.#tensors.get(schedule);
+    if (placed === undefined) this.#tensors.set(schedule, placed = new Map());
+    const found = placed.get(memory);
     if (found !== undefined) return found;
     const { bytes, places } = schedule.memory;
     if (memory.byteLength < bytes) {
@@ -68,22 +63,19 @@ export class StepSlab implements Disposable {
         this.#runner.share({ dtype, dims, bytes: new Uint8Array(memory, offset, bytes) }),
       ]),
     );
-    placed.tensors.set(memory, tensors);
+    placed.set(memory, tensors);
     return tensors;
   }
 
-  #keepSince(first: number): void {
-    for (const [schedule, { tensors, run }] of this.#placed) {
-      if (run >= first) continue;
-      for (const tensor of [...tensors.values()].flatMap((named) => [...named.values()])) {
-        tensor[Symbol.dispose]();
-      }
-      this.#placed.delete(schedule);
+  #forget(schedule: Schedule): void {
+    for (const tensors of this.#tensors.get(schedule)?.values() ?? []) {
+      for (const tensor of tensors.values()) tensor[Symbol.dispose]();
     }
+    this.#tensors.delete(schedule);
   }
 
   [Symbol.dispose](): void {
-    this.#keepSince(Infinity);
+    for (const schedule of this.#tensors.keys()) this.#forget(schedule);
     for (const memory of this.#stretches) memory.resize(0);
   }
 }
