@@ -33,9 +33,8 @@ const SWEEPS: readonly Sweep[] = [
       rows("1", "1024"),
     ],
     because:
-      "the same number of tokens; attention's scores grow with the length, and one sequence alone " +
-      "is not divided among the threads: it runs in sessions of the pool, whose threads divide " +
-      "every operator and wait for each other at the end of each",
+      "the same number of tokens; attention's scores grow with the length; one sequence alone is " +
+      "divided into spans, one for each thread",
   },
   {
     title: "Layers adapted, 4×256 tokens",

@@ -85,7 +85,9 @@ export async function benchTraining(
   const times = await timeSteps(setup, clock, flags.steps);
   const first = await setup.data.batch(0, 0);
   const isCausal = first.labels !== undefined;
-  const beside = shareBatch(first, setup.memory?.lanes ?? 1, isCausal).length;
+  const lanes = setup.memory?.lanes ?? 1;
+  const isOne = isCausal && configuration.batchSize === 1;
+  const beside = isOne ? lanes : shareBatch(first, lanes, isCausal).length;
   const { batchSize, length, numLayers, rank } = configuration;
   return {
     machine: machine(runner),

@@ -10,7 +10,7 @@ import type { Schedule } from "../plan/schedule.ts";
 import { collectGarbage } from "../system/memory.ts";
 import { checkedPart } from "../train/check_fast.ts";
 import { comparedPart } from "../train/compare_forward.ts";
-import { divideBatch } from "../train/divide_batch.ts";
+import { divideBatch, ifDivisible } from "../train/divide_batch.ts";
 import { PLANS_KEPT } from "../train/plan_cache.ts";
 import {
   packingRules,
@@ -71,12 +71,14 @@ export function memoryPredictor(run: PredictedRun): Predict {
     /** The largest of a batch's parts, and how many are computed beside each other. */
     const largest = (batch: TokenBatch, arithmetic: Pick<PlanUse, "numeric" | "sliced">) => {
       const settings = { ...options, keepBytes, readyWeights, lanes };
-      const { parts, use } = divideBatch(settings, batch, { dropout, ...arithmetic });
-      const sequences = ({ batch }: Prepared) => batch.inputIds.dims[0];
-      const part = parts.length === 0
-        ? prepare(batch, packingRules(settings, use))
-        : parts.reduce((a, b) => sequences(b) > sequences(a) ? b : a);
-      return { plan: planTraining(model, planOptionsFor(settings, part, use)), lanes: use.parts };
+      return ifDivisible((dividesSequences) => {
+        const divided = { ...settings, dividesSequences };
+        const { parts, use } = divideBatch(divided, batch, { dropout, ...arithmetic });
+        const part = parts.length === 0
+          ? prepare(batch, packingRules(settings, use))
+          : parts.reduce((a, b) => placesOf(b) > placesOf(a) ? b : a);
+        return { plan: planTraining(model, planOptionsFor(settings, part, use)), lanes: use.parts };
+      });
     };
     /** Before the first step the gradient is also computed in floats. */
     const checked = () => {
@@ -104,4 +106,10 @@ export function memoryPredictor(run: PredictedRun): Predict {
       shapes: Math.min(run.shapes, PLANS_KEPT),
     });
   };
+}
+
+/** Places that attention looks at. */
+function placesOf({ batch }: Prepared): number {
+  const [sequences, length] = batch.inputIds.dims;
+  return sequences * length;
 }

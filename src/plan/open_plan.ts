@@ -7,6 +7,7 @@ import { fixedShape } from "./inputs.ts";
 import { ShapeError } from "./lower.ts";
 import { type OpenGraph, openGraph, SizedGraph } from "./open_graph.ts";
 import { type PlanOptions, planTraining, type TrainingPlan } from "./plan.ts";
+import type { Span } from "./span.ts";
 
 /**
  * How far lengths lie apart: a token for each of the at most eight blocks that causal attention runs in.
@@ -45,8 +46,8 @@ function causalGroup(node: Node): number | undefined {
 }
 
 function hasAsManyBlocks(options: PlanOptions, other: PlanOptions, group: number): boolean {
-  const counts = ({ length, commonTokens = 0, packedRows }: PlanOptions) =>
-    [commonTokens, length - commonTokens].map((tokens) =>
+  const counts = ({ length, commonTokens = 0, packedRows, span }: PlanOptions) =>
+    [commonTokens, length - commonTokens - (span?.from ?? 0)].map((tokens) =>
       blockCount(tokens, packedRows === undefined ? undefined : packedBlockTokens(group))
     );
   return counts(options).join() === counts(other).join();
@@ -83,6 +84,7 @@ function neighbour(
   const otherCommon = commonTokens && commonTokens + more;
   const { batch: sequences, prefixSums } = options;
   const batch = sequences === 1 || prefixSums === "by sequence" ? sequences : sequences + 1;
+  if (options.span !== undefined) return neighbourSpan(options, options.span, more);
   const otherPacked = packedRows === undefined ? undefined : otherRows(packedRows, batch * length);
   if (length < 1 || otherPacked === 0 || commonTokens > 0 && otherCommon <= 0) return undefined;
   return {
@@ -92,6 +94,20 @@ function neighbour(
     targetRows: targetRows === undefined ? undefined : targetRows + 1,
     packedRows: otherPacked,
     commonTokens: otherCommon,
+  };
+}
+
+/** Of a span both what comes before it, where something does, and the span are longer or shorter. */
+function neighbourSpan(options: PlanOptions, span: Span, more: number): PlanOptions | undefined {
+  const from = span.from > 0 ? span.from + more : 0;
+  const packedRows = options.packedRows! + more;
+  if (more === 0 || from < 0 || packedRows < 1) return undefined;
+  return {
+    ...options,
+    length: from + packedRows,
+    packedRows,
+    targetRows: options.targetRows === undefined ? undefined : options.targetRows + 1,
+    span: { ...span, from },
   };
 }
 

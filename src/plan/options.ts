@@ -3,6 +3,7 @@ import type { DequantForm } from "../ops/dequantize.ts";
 import type { IntegerForm } from "../ops/internal/integer_form.ts";
 import type { BatchShape } from "./inputs.ts";
 import type { Numeric } from "./names.ts";
+import type { Span } from "./span.ts";
 
 /** A way through a step's calls: to gradients, to the loss alone, or to logits. */
 export type Pass = "training" | "evaluation" | "logits";
@@ -73,6 +74,11 @@ export interface PlanOptions extends BatchShape, PlanSettings {
   /** Tokens that all sequences begin with and that attention computes once; default 0. */
   readonly commonTokens?: number;
   /**
+   * The tokens of a single sequence that are computed: from one on to its end, each a packed row; what
+   * comes before them is another plan's. Absent: all.
+   */
+  readonly span?: Span;
+  /**
    * Whether what calls make of weights alone is made by calls of its own, for several parts of a batch
    * at once; default false.
    */
@@ -97,8 +103,9 @@ export interface PlanOptions extends BatchShape, PlanSettings {
 export function keyOf(options: PlanOptions): string {
   const { passes, batch, length, packedRows, targetRows, commonTokens } = options;
   const { keepBytes, halves, dropout, numeric, sliced, prefixSums } = options;
-  const { sharesWeights, flushed, inTiles } = options;
-  const shape = [batch, length, packedRows, targetRows, commonTokens, prefixSums];
+  const { sharesWeights, flushed, inTiles, span } = options;
+  const part = span && `${span.from} ${span.continues}`;
+  const shape = [batch, length, packedRows, targetRows, commonTokens, prefixSums, part];
   const settings = [keepBytes, halves, dropout, numeric, sliced, sharesWeights, flushed, inTiles];
   return [passes, ...shape, ...settings].join();
 }

@@ -12,8 +12,9 @@ import { int } from "../graph/attributes.ts";
 import type { GraphBuilder } from "../graph/builder.ts";
 import { prune } from "../graph/passes/prune.ts";
 import { int64 } from "../graph/tensor.ts";
-import { GRAFT, type Graph, type Node } from "../graph/types.ts";
+import { GRAFT, type Graph, type Node, operatorName } from "../graph/types.ts";
 import { attendByPlaces, type AttentionInputs } from "../ops/contrib/attention_core.ts";
+import { cut } from "../ops/contrib/attention_masks.ts";
 import { shared } from "../ops/contrib/support.ts";
 import { attendedOf } from "../ops/internal/attend.ts";
 import type { BatchShape } from "./inputs.ts";
@@ -22,6 +23,8 @@ import type { PrefixSums } from "./options.ts";
 import { attendPacked, type PackedPlaces } from "./packed_attention.ts";
 import { RowSubset } from "./row_subset.ts";
 import { isNormalization } from "./row_wise.ts";
+import { IndivisibleError, type Span } from "./span.ts";
+import { TARGET_ROWS } from "./select_rows.ts";
 import { firstPosition, TokenRows } from "./token_rows.ts";
 
 /** What else is known of a batch's rows. */
@@ -30,6 +33,8 @@ export interface PackingOptions {
   readonly prefixSums?: PrefixSums;
   /** Tokens that all sequences begin with; default 0. */
   readonly common?: number;
+  /** Of a single sequence: the tokens that are packed rows, in order, none of them padding. */
+  readonly span?: Span;
 }
 
 /**
@@ -38,17 +43,21 @@ export interface PackingOptions {
  * @param rows packed rows: more than hold tokens, less than batch · length
  * @returns the graph with the inputs of {@linkcode PACKED} or {@linkcode SHARED}, as far as something
  *   in it can be packed
+ * @throws {IndivisibleError} where a span's tokens see others elsewhere than in attention
  */
 export function packTokens(
   lowered: Graph,
   shape: BatchShape,
   rows: number,
   trainable: ReadonlySet<string>,
-  { prefixSums, common = 0 }: PackingOptions = {},
+  { prefixSums, common = 0, span }: PackingOptions = {},
 ): Graph {
   const names = prefixSums === undefined ? PACKED : SHARED;
+  // A span's rows lie together; those of other tokens get no cotangent from it.
   const choose = (b: GraphBuilder, flat: string) =>
-    b.op("Gather", [flat, names.places], { axis: int(0) });
+    span === undefined
+      ? b.op("Gather", [flat, names.places], { axis: int(0) })
+      : cut(b, flat, -b.dims(flat).length, span.from, shape.length, shape.length);
   const [suffix, padded] = PACKED_SUFFIXES;
   const tokens = new TokenRows(lowered, shape, true);
   const packed = new RowSubset(lowered, shape, { tokens, trainable, rows, choose, suffix });
@@ -66,19 +75,36 @@ export function packTokens(
     return packed.named(name, gathered, packed.before(value));
   };
   const places: PackedPlaces = { ...shape, names, prefixSums, common };
+  let attentions = 0;
   for (const node of lowered.nodes) {
     const attended = attendedOf(node);
     const operands = tokens.operandsOf(node);
     const begins = startsPacking(node) || operands?.some((operand) => packed.leadOf(operand));
     const first = firstPosition(lowered, node);
-    if (attended !== undefined) addAttention(packed, node, { attended, unpacked, places });
-    else if (operands === undefined || !begins) {
+    if (attended !== undefined) {
+      const part = span && { ...span, attention: attentions++ };
+      addAttention(packed, node, { attended, unpacked, places: { ...places, span: part } });
+    } else if (operands === undefined || !begins) {
+      if (span !== undefined && !choosesTargets(node)) refuseUnpacked(packed, node);
       b.add({ ...node, inputs: node.inputs.map(unpacked), rest: undefined });
     } else if (first === undefined) packed.addReduced(node, operands);
     else addRotated(packed, node, shape, { first, places: names.places });
   }
   const outputs = lowered.outputs.map(({ name }) => unpacked(name));
   return prune(b.build(lowered.name, outputs));
+}
+
+/** Whether a node reads the rows of targets alone, which lie in the span. */
+function choosesTargets({ opType, inputs }: Node): boolean {
+  return opType === "Gather" && inputs[1] === TARGET_ROWS;
+}
+
+/** @throws {IndivisibleError} where a node reads rows of a span that it does not compute one by one */
+function refuseUnpacked(packed: RowSubset, node: Node): void {
+  if (node.inputs.every((input) => packed.leadOf(input) === undefined)) return;
+  throw new IndivisibleError(
+    `Node "${node.name}" (${operatorName(node)}) sees other tokens than its own`,
+  );
 }
 
 /** Adds attention: of the packed rows where all that it reads of the tokens is packed. */
@@ -97,7 +123,9 @@ function addAttention(
   const others = { masks: masks.map(unpacked), sink: sink && unpacked(sink) };
   const isPacked = [query, key, value].every((x) => packed.leadOf(x) === 2);
   if (isPacked) packed.nameReduced(output, attendPacked(b, { ...attended, ...others }, places));
-  else {
+  else if (places.span !== undefined) {
+    throw new IndivisibleError(`Attention "${node.name}" reads other values than a row a token`);
+  } else {
     const [q, k, v] = [query, key, value].map(unpacked);
     const inputs = { ...attended, query: q, key: k, value: v, ...others };
     packed.named(output, attendByPlaces(b, inputs, places.common));

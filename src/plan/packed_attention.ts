@@ -6,7 +6,7 @@
 import { int } from "../graph/attributes.ts";
 import type { GraphBuilder } from "../graph/builder.ts";
 import { ONNX_TYPE } from "../graph/dtype.ts";
-import { int32 } from "../graph/tensor.ts";
+import { int32, int64 } from "../graph/tensor.ts";
 import { type Block, blocksOf, packedBlockTokens } from "../ops/contrib/attention_blocks.ts";
 import { attendBlock, type AttentionInputs, sharedTokens } from "../ops/contrib/attention_core.ts";
 import { blockMask, type Causal, cut } from "../ops/contrib/attention_masks.ts";
@@ -15,6 +15,7 @@ import { emitJoinedRows, emitPickedRows, type RowsBack } from "../ops/internal/p
 import type { BatchShape } from "./inputs.ts";
 import { FIRST_ROWS, type PackingNames } from "./names.ts";
 import type { PrefixSums } from "./options.ts";
+import { earlierName, laterName, type Span } from "./span.ts";
 
 /** Where the tokens of a batch lie. */
 export interface PackedPlaces extends BatchShape {
@@ -23,6 +24,8 @@ export interface PackedPlaces extends BatchShape {
   readonly prefixSums?: PrefixSums;
   /** Tokens that all sequences begin with. */
   readonly common: number;
+  /** The tokens that the rows are, of one sequence, and the number of the attention among all. */
+  readonly span?: Span & { readonly attention: number };
 }
 
 /** A block of queries of so many sequences: of the first one, for all of them, or of every one. */
@@ -39,7 +42,7 @@ export function attendPacked(
   inputs: AttentionInputs,
   places: PackedPlaces,
 ): string {
-  const { batch, length, names, prefixSums } = places;
+  const { batch, length, names, prefixSums, span } = places;
   const [, , heads] = b.dims(inputs.query);
   const [, , keyHeads] = b.dims(inputs.value);
   const group = heads / keyHeads;
@@ -52,13 +55,13 @@ export function attendPacked(
   const rowsOf = (rows: string, tokens: readonly Tokens[], group: number) =>
     tokens.map((some) => headRows(b, rows, places, some, [keyHeads, group]));
   const queryRows = rowsOf(names.rows, parts, group);
-  const keyRows = rowsOf(names.rows, ofKeys, 1);
+  const keyRows = rowsOf(span === undefined ? names.rows : everyRow(b, length), ofKeys, 1);
   const back = joinedRows(b, places, parts, [keyHeads, group]);
 
-  const queries = pick(b, inputs.query, queryRows, { by: back });
+  const queries = emitPickedRows(b, headsOf(b, inputs.query), queryRows, { by: back });
   const keysBack = keysBackOf(b, places, ofKeys, keyHeads);
-  const keys = pick(b, inputs.key, keyRows, keysBack);
-  const values = pick(b, inputs.value, keyRows, keysBack);
+  const keys = emitPickedRows(b, keysSeen(b, inputs.key, "keys", span), keyRows, keysBack);
+  const values = emitPickedRows(b, keysSeen(b, inputs.value, "values", span), keyRows, keysBack);
   const scale = scalarOf(b, b.known(inputs.query).dtype, inputs.scale);
   const mixed = parts.map((part, i) => {
     const { sequences, from, to, first, last } = part;
@@ -81,12 +84,13 @@ export function attendPacked(
 function partsOf(
   causal: Causal | undefined,
   group: number,
-  { batch, length, common }: PackedPlaces,
+  { batch, length, common, span }: PackedPlaces,
 ): Part[] {
   const shared = sharedTokens(causal, batch, length, length, common);
   const blocks = (tokens: number, offset: number, sequences: number) =>
     blocksOf(tokens, offset, offset + tokens, causal, packedBlockTokens(group))
       .map((block) => ({ ...block, sequences }));
+  if (span !== undefined) return blocks(length - span.from, span.from, 1);
   return [
     ...shared > 0 ? blocks(shared, 0, 1) : [],
     ...blocks(length - shared, shared, batch),
@@ -100,9 +104,47 @@ interface Tokens {
   readonly to: number;
 }
 
-function pick(b: GraphBuilder, x: string, indices: readonly string[], back: RowsBack) {
+/** @returns [rows · heads, size] of [1, rows, heads, size] */
+function headsOf(b: GraphBuilder, x: string): string {
   const [, rows, heads, size] = b.dims(x);
-  return emitPickedRows(b, b.reshape(x, [rows * heads, size]), indices, back);
+  return b.reshape(x, [rows * heads, size]);
+}
+
+/**
+ * Keys, or values, of all tokens that a row may see: a span's behind those of the spans before it, and
+ * under the name by which the span after it reads them.
+ *
+ * @returns [tokens · heads, size]
+ */
+function keysSeen(
+  b: GraphBuilder,
+  x: string,
+  role: "keys" | "values",
+  span: PackedPlaces["span"],
+): string {
+  const own = headsOf(b, x);
+  if (span === undefined) return own;
+  const { from, continues, attention } = span;
+  const [, , heads, size] = b.dims(x);
+  const named = { domain: "", ...(continues && { outputs: [laterName(role, attention)] }) };
+  if (from > 0) {
+    const earlier = b.input(earlierName(role, attention), b.known(x).dtype, [from * heads, size]);
+    const attributes = { axis: int(0) };
+    return b.emit({
+      ...named,
+      ...{ opType: "Concat", inputs: [earlier, own], attributes, outputCount: 1 },
+    })[0];
+  }
+  const dims = b.int64s(b.dims(own));
+  return b.emit({
+    ...named,
+    ...{ opType: "Reshape", inputs: [x, dims], attributes: {}, outputCount: 1 },
+  })[0];
+}
+
+/** Rows of a sequence's tokens where each has one, in order: int64 [length]. */
+function everyRow(b: GraphBuilder, length: number): string {
+  return shared(b, `rows of ${length} tokens`, () => b.constant(int64([length], upTo(length))));
 }
 
 /** How the cotangents of keys and values come back: a packed row may be read by several blocks. */
@@ -112,9 +154,12 @@ function keysBackOf(
   read: readonly Tokens[],
   keyHeads: number,
 ): RowsBack {
-  const { length, prefixSums } = places;
+  const { length, prefixSums, span } = places;
   const [{ from, to }] = read;
-  if (prefixSums === undefined && read.length === 1 && from === 0 && to === length) {
+  if (
+    span === undefined && prefixSums === undefined && read.length === 1 && from === 0 &&
+    to === length
+  ) {
     return { by: joinedRows(b, places, read, [keyHeads, 1]) };
   }
   return prefixSums === "together" ? "sum" : "sum in turn";

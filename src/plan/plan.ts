@@ -29,6 +29,7 @@ import { unwatched } from "../graph/watched.ts";
 import { unpackWeights } from "./unpack_weights.ts";
 import { withSignedActivations } from "./signed_activations.ts";
 import { type StepGraph, stepGraph } from "./step_graph.ts";
+import { checkDivisible, isEarlier } from "./span.ts";
 
 export type { PlanOptions } from "./options.ts";
 export type { Schedule } from "./schedule.ts";
@@ -65,6 +66,7 @@ export interface TrainingPlan {
  * @throws {UnsupportedError} where an operator on the way is not supported
  * @throws {ShapeError} where a node's operands do not fit each other at the batch's shape
  * @throws {BadInputError} where nothing trainable reaches the output
+ * @throws {IndivisibleError} where `options.span` is given and the model's sequences have no spans
  */
 export function planTraining(model: Model, options: PlanOptions): TrainingPlan {
   while (true) {
@@ -94,6 +96,7 @@ function planStep(step: StepGraph, options: PlanOptions): TrainingPlan | undefin
   if (whole === undefined) return undefined;
   const { segments, derivations } = whole;
   const cut = { ...some, segments };
+  checkDivisible(segments.at(-1)!.nodes);
   const first = firstTrained(context, cut, output);
   const head = chunkable && planChunkedHead(lowered, chunkable, rows, headChunk, options);
   const { calls, logitsParts, prologueCount, savedBytes, keepsSome } = planPasses(
@@ -233,7 +236,7 @@ function weightsOf(
 
 function inputsOf({ inputs }: Graph): ReadonlyMap<string, BoundInput> {
   return new Map(
-    inputs.map(({ name, type }) => [
+    inputs.filter(({ name }) => !isEarlier(name)).map(({ name, type }) => [
       name,
       { dtype: type!.dtype, dims: type!.shape as number[] },
     ]),

@@ -1,6 +1,7 @@
 /** A pass's calls with the lifetimes of what runs between them. */
 import type { PlannedCall } from "./call.ts";
-import { gradientName, LOGITS, LOSS } from "./names.ts";
+import { cotangentName, gradientName, LOGITS, LOSS } from "./names.ts";
+import { earlierOf, isEarlier, isLater, laterOf } from "./span.ts";
 import { placeTensors, type StepMemory } from "./step_memory.ts";
 
 /** Calls in order, and when each intermediate tensor has been read for the last time. */
@@ -38,5 +39,22 @@ const GRADIENT = gradientName("");
 
 /** Whether a tensor outlives the step. */
 function isResult(name: string): boolean {
-  return RESULT.has(name) || name.startsWith(GRADIENT);
+  return RESULT.has(name) || name.startsWith(GRADIENT) || leavesSpan(name);
+}
+
+const COTANGENT = cotangentName("");
+
+/** Whether another span of the sequence reads a tensor: its keys and values, or their cotangents. */
+export function leavesSpan(name: string): boolean {
+  return isLater(name) || name.startsWith(COTANGENT) && isEarlier(name.slice(COTANGENT.length));
+}
+
+/** What the span that a tensor comes from calls it: the one before, or for a cotangent the one after. */
+export function nameInOtherSpan(
+  name: string,
+): { name: string; where: "before" | "after" } | undefined {
+  if (isEarlier(name)) return { name: laterOf(name), where: "before" };
+  const value = name.slice(COTANGENT.length);
+  if (!name.startsWith(COTANGENT) || !isLater(value)) return undefined;
+  return { name: cotangentName(earlierOf(value)), where: "after" };
 }

@@ -7,6 +7,7 @@ import type { Segment } from "./cut.ts";
 import { emitStored, type Kept, type KeptForm, storedAs, storedBytes } from "./kept_form.ts";
 import { keptValues, NOTHING_KEPT } from "./kept_values.ts";
 import { cotangentName, gradientName } from "./names.ts";
+import { isEarlier, isLater } from "./span.ts";
 
 /** What the calls of one plan have in common. */
 export interface PlanContext extends Whole {
@@ -44,12 +45,23 @@ export function forwardCall(
 ): PlannedCall {
   const b = builderOver(context, segment.nodes);
   const outputs = new Map([[segment.output, segment.output]]);
+  for (const value of laterValues(segment)) outputs.set(value, value);
   for (const [value, form] of kept) {
     for (const [stored, name] of emitStored(b, value, form)) outputs.set(stored, name);
   }
   return callOf(b, `forward to ${segment.output}`, outputs, {
     ...inEightBits(context),
   });
+}
+
+/** What a segment leaves for the span after its own. */
+function laterValues({ nodes }: Segment): readonly string[] {
+  return nodes.flatMap(({ outputs }) => outputs.filter(isLater));
+}
+
+/** What a segment reads of the span before its own. */
+function earlierValues({ nodes }: Segment): readonly string[] {
+  return [...new Set(nodes.flatMap(({ inputs }) => inputs.filter(isEarlier)))];
 }
 
 /** How calls are written whose activations are kept in 8 bits. */
@@ -80,14 +92,12 @@ export function backwardCall(
   const b = builderOver(context, segment.nodes);
   const forwardNodes = b.nodes.length;
   const { dtype, dims } = b.known(segment.output);
-  const seed = b.input(cotangentName(segment.output), dtype, dims);
-  const outputs = gradients(
-    b,
-    context,
-    segment,
-    new Map([[segment.output, seed]]),
-    options.wantInput,
-  );
+  const seeds = new Map([[segment.output, b.input(cotangentName(segment.output), dtype, dims)]]);
+  for (const value of laterValues(segment)) {
+    const { dtype, dims } = b.known(value);
+    seeds.set(value, b.input(cotangentName(value), dtype, dims));
+  }
+  const outputs = gradients(b, context, segment, seeds, options.wantInput);
   const values = options.keep
     ? keptValues(context, segment, b.nodes.slice(forwardNodes))
     : NOTHING_KEPT;
@@ -160,7 +170,8 @@ export function gradients(
   wantInput: boolean,
 ): Map<string, string> {
   const parameters = trainablesOf(context, segment);
-  const wrt = new Set(parameters);
+  const earlier = earlierValues(segment);
+  const wrt = new Set([...parameters, ...earlier]);
   if (wantInput && segment.input !== undefined) wrt.add(segment.input);
   const found = pullback(b, segment.nodes, seeds, wrt);
   const outputs = new Map<string, string>();
@@ -170,6 +181,10 @@ export function gradients(
     const { dtype, dims } = b.known(name);
     const sum = b.op("Add", [b.input(gradientName(name), dtype, dims), gradient]);
     outputs.set(sum, gradientName(name));
+  }
+  for (const name of earlier) {
+    const cotangent = found.get(name);
+    if (cotangent !== undefined) outputs.set(cotangent, cotangentName(name));
   }
   if (wantInput && segment.input !== undefined) {
     const cotangent = found.get(segment.input);

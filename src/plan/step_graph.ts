@@ -57,6 +57,7 @@ export function stepGraph(model: Model, options: PlanOptions): StepGraph {
     : packTokens(padded, options, packedRows, trainable, {
       prefixSums: options.prefixSums,
       common: options.commonTokens,
+      span: options.span,
     });
   const packed = joinGates(joinAdapters(whole, trainable));
   const logits = dimsIn(packed, packed.outputs[0].name);

@@ -9,6 +9,7 @@ import { intAttribute, intsAttribute } from "../graph/attributes.ts";
 import { dimsIn } from "../graph/facts.ts";
 import { elementCount, toNumbers } from "../graph/tensor.ts";
 import { GRAFT, type Graph, MICROSOFT, type Node } from "../graph/types.ts";
+import { attendedOf } from "../ops/internal/attend.ts";
 import { type BatchShape, TOKEN_INPUTS } from "./inputs.ts";
 import { isElementwise, isNormalization } from "./row_wise.ts";
 
@@ -97,7 +98,7 @@ export class TokenRows {
       const rowWise = this.#asRowWise(node, outputs);
       if (rowWise !== undefined) this.#rowWise.set(node, rowWise);
       const known = rowWise?.operands.some((operand) => this.#rows.has(operand)) ||
-        this.#readsEmbedding(node) || this.#standsBeside(node);
+        this.#readsEmbedding(node) || this.#standsBeside(node) || attendedOf(node) !== undefined;
       if (!known) continue;
       for (const output of outputs) if (this.leadingAxes(output)) this.#rows.add(output);
     }

@@ -1,8 +1,11 @@
 /** A batch in the parts that a step computes beside each other. */
 import { shareBatch } from "../data/share_batch.ts";
-import type { TokenBatch } from "../data/targets.ts";
+import { rowBucket, targetsOf, type TokenBatch } from "../data/targets.ts";
+import type { Model } from "../graph/types.ts";
+import { divideSequence, spanEnds } from "../data/divide_sequence.ts";
+import { IndivisibleError } from "../plan/span.ts";
 import { packingRules, type PlannedModelOptions, type PlanUse } from "./planned_options.ts";
-import { type Prepared, prepareParts } from "./step_inputs.ts";
+import { type Prepared, prepareParts, prepareSpans } from "./step_inputs.ts";
 
 /** A batch as training computes it. */
 export interface DividedBatch {
@@ -19,8 +22,50 @@ export function divideBatch(
 ): DividedBatch {
   const { lanes = 1 } = options;
   const rules = packingRules(options, use);
+  const spans = spansOf(options, batch, use);
+  if (spans !== undefined) {
+    return { parts: spans, use: { ...use, passes: ["training"], parts: spans.length } };
+  }
   const shares = shareBatch(batch, lanes, rules.sharesPrefixes);
   const parts = prepareParts(shares, rules);
   // One that is left of several runs on all threads.
   return { parts, use: { ...use, passes: ["training"], parts: Math.max(1, parts.length) } };
+}
+
+/** What comes of sequences divided into spans, or of whole ones where the model's have none. */
+export function ifDivisible<T>(plan: (dividesSequences: boolean) => T): T {
+  try {
+    return plan(true);
+  } catch (error) {
+    if (!(error instanceof IndivisibleError)) throw error;
+    return plan(false);
+  }
+}
+
+/**
+ * What a key that a token sees takes in attention, beside all else that is computed of a token, in a
+ * model as wide as one number: products of attention and its softmax, both ways.
+ */
+const KEY_TAKES = { exact: 0.55, fast: 1 };
+
+/** The spans of a single sequence of a language model; `undefined` where it is computed as one. */
+function spansOf(
+  { lanes = 1, objective, packing = true, dividesSequences = true, trainable, model }:
+    PlannedModelOptions,
+  batch: TokenBatch,
+  { numeric = "exact" }: Pick<PlanUse, "numeric">,
+): readonly Prepared[] | undefined {
+  const [sequences, length] = batch.inputIds.dims;
+  if (lanes === 1 || sequences > 1 || objective !== "causal" || !packing) return undefined;
+  if (!dividesSequences) return undefined;
+  if (targetsOf(batch).count === 0) return undefined;
+  const ends = spanEnds(length, lanes, KEY_TAKES[numeric] / widthOf(model, trainable));
+  if (ends.length === 1) return undefined;
+  return prepareSpans(divideSequence(batch, ends, rowBucket));
+}
+
+/** About the model's width: that of most of what is trained. */
+function widthOf({ graph }: Model, trainable: ReadonlySet<string>): number {
+  const widths = [...trainable].map((name) => Math.max(1, ...graph.initializers.get(name)!.dims));
+  return widths.sort((a, b) => a - b)[widths.length >> 1];
 }

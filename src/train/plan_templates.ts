@@ -39,6 +39,8 @@ export class PlanTemplates {
    * @returns `undefined` where no template gives it
    */
   planOf(options: PlanOptions): TrainingPlan | undefined {
+    // The rows of a span follow from its length.
+    if (options.span !== undefined) return undefined;
     for (const span of TEMPLATE_SPANS) {
       const rows = templateRows(options, span);
       if (rows === undefined) continue;

@@ -7,6 +7,7 @@ import { gradientName, LOGITS, LOSS, type Numeric } from "../plan/names.ts";
 import { neighbourPlans } from "../plan/open_plan.ts";
 import { keyOf, type PlanOptions } from "../plan/options.ts";
 import { planTraining, type TrainingPlan } from "../plan/plan.ts";
+import { IndivisibleError } from "../plan/span.ts";
 import type { DeviceTensor, Runner } from "../runtime/runner.ts";
 import type { ActivationFile } from "./activation_file.ts";
 import { divideBatch } from "./divide_batch.ts";
@@ -39,6 +40,7 @@ export class PlannedModel implements StepModel<TokenBatch> {
   readonly #ignoresPadding: boolean;
   #numeric: Numeric;
   #sliced: boolean;
+  #dividesSequences: boolean;
   /**
    * Where results of the frozen layers below everything trained are kept, and read instead of being
    * computed again; nowhere unless it is set. Stays the caller's.
@@ -59,6 +61,7 @@ export class PlannedModel implements StepModel<TokenBatch> {
     this.#means = { runner: this.#runner, plans: this.#plans, slab: this.#slab };
     this.#numeric = options.numeric ?? "exact";
     this.#sliced = options.sliced ?? false;
+    this.#dividesSequences = options.dividesSequences ?? true;
     this.#ignoresPadding = ignoresPadding(options);
     this.parameters = [...options.trainable].map((name) => {
       const value = options.model.graph.initializers.get(name);
@@ -206,7 +209,18 @@ export class PlannedModel implements StepModel<TokenBatch> {
 
   /** The parts of a batch that have targets, with their plans. */
   #planned(batch: TokenBatch): { readonly part: Prepared; readonly compiled: CompiledPlan }[] {
-    const { parts, use } = divideBatch(this.#options, batch, {
+    try {
+      // Rows of frozen layers are kept a sequence at a time.
+      return this.#plannedParts(batch, this.#dividesSequences && this.activations === undefined);
+    } catch (error) {
+      if (!(error instanceof IndivisibleError)) throw error;
+      this.#dividesSequences = false;
+      return this.#plannedParts(batch, false);
+    }
+  }
+
+  #plannedParts(batch: TokenBatch, dividesSequences: boolean) {
+    const { parts, use } = divideBatch({ ...this.#options, dividesSequences }, batch, {
       dropout: this.#options.dropout,
       numeric: this.#numeric,
       sliced: this.#sliced,

@@ -31,6 +31,11 @@ export interface PlannedModelOptions extends PlanSettings {
    * the runner's threads divide every operator instead. For a runner whose tensors are in place.
    */
   readonly lanes?: number;
+  /**
+   * Whether a single sequence of a language model divides into as many spans where it is long enough;
+   * default true. Some models' sequences cannot be: `IndivisibleError`.
+   */
+  readonly dividesSequences?: boolean;
   /** How to dequantise blocks; default what is usually quickest on the runner's release. */
   readonly dequantForm?: DequantForm;
 }
@@ -93,7 +98,7 @@ const FEW_PARTS = 2;
 /** What to plan for a batch, or a part of one. */
 export function planOptionsFor(
   options: PlannedModelOptions,
-  { batch, targets, packing }: Prepared,
+  { batch, targets, packing, span }: Prepared,
   { passes, parts = 1, dropout = 0, numeric = "exact", sliced = false }: PlanUse = {},
 ): PlanOptions {
   const { trainable, keepBytes, halves = true, headChunk, objective, readyWeights } = options;
@@ -108,9 +113,11 @@ export function planOptionsFor(
     packedRows: packing?.rows,
     prefixSums: packing?.firstOf && (alone || !sums ? "together" : "by sequence"),
     commonTokens: packing?.common ?? 0,
+    span,
     trainable,
     keepBytes: keepBytes && Math.floor(keepBytes / parts),
-    sharesWeights: parts > FEW_PARTS,
+    // Spans differ in their calls.
+    sharesWeights: parts > FEW_PARTS && span === undefined,
     // Several parts run as lists do, one on the threads of a pool.
     flushed: parts > 1 && options.runner.listsFlush,
     inTiles: alone,

@@ -6,7 +6,7 @@
  */
 import { elementCount } from "../graph/tensor.ts";
 import type { PlannedCall } from "../plan/call.ts";
-import type { Schedule } from "../plan/schedule.ts";
+import { leavesSpan, nameInOtherSpan, type Schedule } from "../plan/schedule.ts";
 import type { DeviceTensor, EarlierResult, ListedRun, Runner } from "../runtime/runner.ts";
 import type { PlanCache } from "./plan_cache.ts";
 import type { PrefixRows } from "./prefix_cache.ts";
@@ -88,16 +88,21 @@ async function runCalls(
   );
   /** For each part, the runs that make what has no place of its own. */
   const made = unplaced(own, owners, stretches);
+  const spans = own.map((calls, list) => leavingSpan(calls, list));
   /** By sum: the run that added to it last. */
   const latest = new Map<string, EarlierResult>();
-  const lists: ListedRun[][] = [];
-  for (const [list, { places, env }] of stretches.entries()) {
-    const runs: ListedRun[] = [];
+  const lists: ListedRun[][] = stretches.map(() => []);
+  const order = [...stretches.entries()];
+  // On the way back a span waits for the one after it, whose sums come first then.
+  if (spans.some(({ size }) => size > 0)) order.reverse();
+  for (const [list, { places, env }] of order) {
+    const runs = lists[list];
     for (const call of own[list]) {
       const { executable, constants } = await plans.session(call, "one");
       const feeds: Record<string, DeviceTensor | EarlierResult> = { ...constants };
       for (const [canonical, name] of call.feeds) {
-        const value = made[list].get(name) ?? latest.get(name) ?? places.get(name) ?? env.get(name);
+        const value = made[list].get(name) ?? latest.get(name) ?? places.get(name) ??
+          env.get(name) ?? fromOtherSpan(name, list, spans);
         if (value === undefined) throw new ReferenceError(`"${name}" is missing in ${call.label}`);
         feeds[canonical] = value;
       }
@@ -109,7 +114,6 @@ async function runCalls(
       }
       runs.push({ executable, feeds, into });
     }
-    lists.push(runs);
   }
   const gradients = new Map<string, DeviceTensor>();
   const [results] = await Promise.all([runner.runLists(lists), meanwhile?.()]);
@@ -118,6 +122,7 @@ async function runCalls(
       for (const [canonical, result] of Object.entries(results[list][run].outputs)) {
         const name = call.fetches.get(canonical)!;
         if (sums.has(name)) gradients.set(name, result);
+        else if (leavesSpan(name)) result[Symbol.dispose]();
         else env.set(name, result);
       }
     }
@@ -151,6 +156,30 @@ function outputElements({ graph }: PlannedCall): number {
     (sum, { type }) => sum + elementCount(type!.shape as readonly number[]),
     0,
   );
+}
+
+/** What a part's runs make for the spans of a sequence before and after its own, by name. */
+function leavingSpan(
+  calls: readonly PlannedCall[],
+  list: number,
+): ReadonlyMap<string, EarlierResult> {
+  const found = new Map<string, EarlierResult>();
+  for (const [run, { fetches }] of calls.entries()) {
+    for (const [output, name] of fetches) {
+      if (leavesSpan(name)) found.set(name, { list, run, output });
+    }
+  }
+  return found;
+}
+
+/** What a part reads of the part that computes the span before its own, or the one after it. */
+function fromOtherSpan(
+  name: string,
+  list: number,
+  spans: readonly ReadonlyMap<string, EarlierResult>[],
+): EarlierResult | undefined {
+  const there = nameInOtherSpan(name);
+  return there && spans[there.where === "before" ? list - 1 : list + 1]?.get(there.name);
 }
 
 /** What shared calls make, by name, for each part: its own results, or all of them those of one. */

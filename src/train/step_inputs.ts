@@ -1,4 +1,5 @@
 /** What a step is fed of a batch. */
+import type { SequenceSpan } from "../data/divide_sequence.ts";
 import { type Packing, packingOf, type PackingRules, rowsOf } from "../data/packing.ts";
 import {
   rowBucket,
@@ -9,6 +10,7 @@ import {
 } from "../data/targets.ts";
 import { float32, int64, type Tensor } from "../graph/tensor.ts";
 import { DROPOUT_SEED } from "../plan/dropout.ts";
+import type { Span } from "../plan/span.ts";
 import { TOKEN_INPUTS } from "../plan/inputs.ts";
 import { FIRST_ROWS, LABELS, PACKED, ROW_WEIGHTS, SHARED } from "../plan/names.ts";
 import { TARGET_ROWS } from "../plan/select_rows.ts";
@@ -19,6 +21,8 @@ export interface Prepared {
   readonly targets: Targets;
   /** Absent where padding is computed like any token. */
   readonly packing?: Packing;
+  /** Of a single sequence: the tokens that are computed. */
+  readonly span?: Span;
 }
 
 /**
@@ -37,6 +41,25 @@ export function prepareParts(parts: readonly TokenBatch[], rules: PackingRules):
     targets: targetsOf(batch, () => targetRows),
     packing: rules.packs ? packingOf(packed[i], rows, common) : undefined,
   }));
+}
+
+/** Prepares the spans of a sequence, those without targets included: the others read their keys. */
+export function prepareSpans(spans: readonly SequenceSpan[]): Prepared[] {
+  return spans.map(({ from, batch, targets }, i) => {
+    const [, length] = batch.inputIds.dims;
+    const tokens = Array.from({ length: length - from }, (_, t) => from + t);
+    return {
+      batch,
+      targets,
+      packing: {
+        rows: length - from,
+        places: int64([length - from], tokens),
+        rowOf: int64([length], Array.from({ length }, (_, t) => Math.max(0, t - from))),
+        common: 0,
+      },
+      span: { from, continues: i + 1 < spans.length },
+    };
+  });
 }
 
 /** {@linkcode prepareParts} of a batch that is computed as one, with or without targets. */
