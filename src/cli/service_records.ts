@@ -25,8 +25,11 @@ function factsOf(record: JournalRecord): string {
     }
     case "promoted":
       return `${record.cycle} in the place of ${modelName(record.from)}`;
-    case "found":
-      return `${record.models.join(", ")}; in use: ${modelName(record.inUse)}`;
+    case "found": {
+      const { models, inUse, damagedLine, keptAs } = record;
+      return `${models.join(", ") || "no models"}; in use: ${modelName(inUse)}` +
+        (damagedLine === undefined ? "" : `; damaged from line ${damagedLine} on: ${keptAs}`);
+    }
     case "rolled back":
       return `${modelName(record.from)} to ${modelName(record.to)}`;
     case "interrupted":
@@ -39,6 +42,7 @@ function factsOf(record: JournalRecord): string {
 const modelName = (name: CycleName | null) => name ?? "the base";
 
 function scoreOf({ loss, accuracy }: Score): string {
-  const shown = `loss ${loss.toFixed(4)}`;
+  // JSON writes null where it is no number.
+  const shown = `loss ${Number.isFinite(loss) ? loss.toFixed(4) : "no number"}`;
   return accuracy === undefined ? shown : `${shown}, accuracy ${(100 * accuracy).toFixed(1)}%`;
 }

@@ -1,6 +1,7 @@
 /** `graft service rollback`: back to the model before. */
 import { EXIT, UsageError } from "../errors.ts";
-import { readInUse, readJournal, ServiceState } from "../service/state.ts";
+import { ServiceState } from "../service/state.ts";
+import { readInUse, readJournal } from "../service/state_files.ts";
 import { command } from "./command.ts";
 import { text } from "./flags.ts";
 import { STATE_FLAG, stateFolder } from "./service_flags.ts";
@@ -27,7 +28,8 @@ export default command({
       throw new UsageError(`--to must be a model's number or base: current value is "${to}"`);
     }
     const folder = stateFolder(flags);
-    if (readJournal(folder).records.length === 0 && readInUse(folder).name === null) {
+    const { records, damage } = readJournal(folder);
+    if (records.length === 0 && damage === undefined && readInUse(folder).name === null) {
       throw new UsageError(`Cannot roll back: no round has promoted anything in ${folder}`);
     }
     using state = ServiceState.open(folder);

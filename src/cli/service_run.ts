@@ -1,9 +1,10 @@
 /** `graft service run`: what the unit starts: the model in use, answering on a unix socket. */
-import { dirname, join } from "@std/path";
-import { EXIT, RefusedError } from "../errors.ts";
+import { dirname } from "@std/path";
+import { EXIT } from "../errors.ts";
 import { openAnswerer } from "../service/answerer.ts";
 import { serve } from "../service/daemon.ts";
-import { readEarlier, readInUse, ServiceState } from "../service/state.ts";
+import { settle } from "../service/settle.ts";
+import { readEarlier, readInUse } from "../service/state_files.ts";
 import { DRAIN_SECONDS } from "../service/units.ts";
 import { makeDirectory } from "../system/durable_files.ts";
 import { openLog } from "../system/journal_log.ts";
@@ -49,7 +50,7 @@ export default command({
   async run({ flags, terminal }) {
     const folder = stateFolder(flags);
     const log = openLog((line) => terminal.note(line));
-    settle(folder);
+    settle(folder, log);
     makeDirectory(dirname(socketPath(flags)));
     using stop = new StopSignal(() => {});
     using runner = openRunner(flags);
@@ -70,13 +71,3 @@ export default command({
     return EXIT.ok;
   },
 });
-
-/** Makes the folder, and puts right what a kill left, unless a job is just at it. */
-function settle(folder: string): void {
-  makeDirectory(join(folder, "data"));
-  try {
-    ServiceState.open(folder)[Symbol.dispose]();
-  } catch (error) {
-    if (!(error instanceof RefusedError)) throw error;
-  }
-}

@@ -2,7 +2,7 @@
 import { EXIT, GraftError } from "../errors.ts";
 import { runSystemctl } from "../service/install.ts";
 import { standingOf } from "../service/records.ts";
-import { readInUse, readJournal } from "../service/state.ts";
+import { readInUse, readJournal } from "../service/state_files.ts";
 import { UNITS } from "../service/units.ts";
 import { command } from "./command.ts";
 import { boolean, integer } from "./flags.ts";
@@ -42,7 +42,7 @@ export default command({
   needs: ["run"],
   async run({ flags, terminal }) {
     const folder = stateFolder(flags);
-    const { records } = readJournal(folder);
+    const { records, damage, keptFiles } = readJournal(folder);
     const inUse = readInUse(folder);
     const { promoted, last } = standingOf(records);
     const units = await unitStates();
@@ -55,6 +55,8 @@ export default command({
         promoted,
         cycle: last ?? null,
         journal: shown,
+        journal_damaged_line: damage?.line ?? null,
+        journal_kept: keptFiles,
       }));
       return EXIT.ok;
     }
@@ -70,6 +72,17 @@ export default command({
     }
     terminal.print(`in use    ${inUse.name === null ? "the base" : `model ${inUse.name}`}`);
     if (last !== undefined) terminal.print(`round     ${last.name}, ${last.done}`);
+    if (damage !== undefined) {
+      terminal.print(
+        `journal   damaged from line ${damage.line} on: the model in use answers, and the next start ` +
+          "of the service or of a round keeps that part in a file of its own",
+      );
+    }
+    for (const name of keptFiles) {
+      terminal.print(
+        `journal   was damaged: ${name} keeps that part; remove it once it is looked at`,
+      );
+    }
     for (const record of shown) terminal.print(formatRecord(record));
     return EXIT.ok;
   },

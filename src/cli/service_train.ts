@@ -3,6 +3,7 @@ import { join } from "@std/path";
 import { EXIT } from "../errors.ts";
 import { ChildSteps } from "../service/child_steps.ts";
 import { type JobResult, runJob } from "../service/job.ts";
+import { checkRoundUser } from "../service/round_user.ts";
 import { ServiceState } from "../service/state.ts";
 import { makeDirectory } from "../system/durable_files.ts";
 import { openLog } from "../system/journal_log.ts";
@@ -60,6 +61,7 @@ export default command({
   needs: ["run"],
   async run({ flags, given, terminal }) {
     const folder = stateFolder(flags);
+    checkRoundUser(folder);
     const data = flags.data ?? join(folder, "data");
     makeDirectory(data);
     const trainConfig = flags.trainConfig === undefined ? "{}\n" : readTextFile(flags.trainConfig);

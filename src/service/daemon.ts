@@ -9,7 +9,7 @@ import { type Answerer, probe } from "./answerer.ts";
 import { LineServer } from "./line_server.ts";
 import { Pulse } from "./pulse.ts";
 import type { CycleName } from "./records.ts";
-import type { InUse } from "./state.ts";
+import type { InUse } from "./state_files.ts";
 import { Turns } from "./turns.ts";
 
 export interface DaemonOptions {
@@ -153,7 +153,7 @@ async function loadFirst(options: DaemonOptions): Promise<Loaded> {
     return await load(options, wanted);
   } catch (error) {
     if (wanted.name === null) throw error;
-    for (const other of options.earlier()) {
+    for (const other of earlierOf(options)) {
       const loaded = await load(options, other).catch(() => undefined);
       if (loaded === undefined) continue;
       options.log(
@@ -169,6 +169,16 @@ async function loadFirst(options: DaemonOptions): Promise<Loaded> {
       "The model in use cannot be loaded: `graft service rollback` goes back to another",
     );
     throw error;
+  }
+}
+
+/** Models that were in use before; none where their folder cannot be read. */
+function earlierOf({ earlier, log }: DaemonOptions): readonly InUse[] {
+  try {
+    return earlier();
+  } catch (error) {
+    log("error", (error as Error).message);
+    return [];
   }
 }
 

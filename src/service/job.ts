@@ -122,7 +122,11 @@ async function openCycle(
   const { last, inUse } = state.standing;
   const found = state.records.at(-1);
   if (found?.step === "found") {
-    log("warning", `There was no journal: models ${found.models.join(", ")} were found`, {
+    const { damagedLine, keptAs } = found;
+    const why = damagedLine === undefined
+      ? "There was no journal"
+      : `The journal was damaged from line ${damagedLine} on (kept in ${keptAs})`;
+    log("warning", `${why}: models ${found.models.join(", ") || "none"} were found`, {
       STEP: "found",
     });
   }

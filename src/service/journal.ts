@@ -5,21 +5,29 @@
  * digits of the line before and this line's JSON, so that a line stands for all lines before it. A
  * record counts once its line is on the disk. A write that was cut leaves a last line without its end,
  * which the next record overwrites; a whole line that does not fit was changed by somebody, or by the
- * disk, and is refused.
+ * disk: it and what follows it is damage, which no record overwrites.
  */
 import { createHash } from "node:crypto";
-import { BadInputError } from "../errors.ts";
+import { isRecord } from "./record_check.ts";
 import type { JournalRecord } from "./records.ts";
 
 const DIGITS = 16;
 
+/** A line that was changed after it was written, and all that follows it. */
+export interface Damage {
+  /** Number of the line, from 1. */
+  readonly line: number;
+  readonly bytes: Uint8Array<ArrayBuffer>;
+}
+
 /** What a journal's bytes say. */
 export interface ReadJournal {
   readonly records: readonly JournalRecord[];
-  /** Bytes of the whole lines; what comes after them is a cut write. */
+  /** Bytes of the whole lines; what comes after them is a cut write, or damage. */
   readonly sizeBytes: number;
   /** Digits of the last line. */
   readonly digits: string;
+  readonly damage?: Damage;
 }
 
 const START = "0".repeat(DIGITS);
@@ -38,34 +46,45 @@ export function formatRecord(
   return { line: new TextEncoder().encode(`${digits} ${json}\n`), digits };
 }
 
-/**
- * Reads a journal.
- *
- * @param path for the message
- * @throws {BadInputError} where a line was changed after it was written, naming it
- */
-export function parseJournal(bytes: Uint8Array, path: string): ReadJournal {
+/** Reads a journal, up to the first line that was changed after it was written. */
+export function parseJournal(bytes: Uint8Array<ArrayBuffer>): ReadJournal {
   const records: JournalRecord[] = [];
   let [at, digits] = [0, START];
   for (let end = bytes.indexOf(LF, at); end >= 0; end = bytes.indexOf(LF, at)) {
     const line = new TextDecoder().decode(bytes.subarray(at, end));
     const json = line.slice(DIGITS + 1);
-    if (line.slice(0, DIGITS) !== digitsOf(digits, json)) break;
-    records.push(JSON.parse(json));
+    if (line !== `${digitsOf(digits, json)} ${json}`) break;
+    const record = parsed(json);
+    if (record === undefined) break;
+    records.push(record);
     digits = line.slice(0, DIGITS);
     at = end + 1;
   }
-  // One write is one line, and its end comes last: a whole line that does not fit was changed.
-  if (WHOLE_LINE.test(new TextDecoder().decode(bytes.subarray(at)))) {
-    throw new BadInputError(
-      `${path}:${
-        records.length + 1
-      }: the line was changed after it was written: put a copy of the ` +
-        "file back, or move it away, by which the service forgets what it did",
-    );
+  const rest = new TextDecoder().decode(bytes.subarray(at));
+  const damaged = WHOLE_LINE.test(rest) || hasWrongEnd(rest, digits);
+  const damage = damaged ? { line: records.length + 1, bytes: bytes.slice(at) } : undefined;
+  return { records, sizeBytes: at, digits, damage };
+}
+
+function parsed(json: string): JournalRecord | undefined {
+  try {
+    const value = JSON.parse(json);
+    return isRecord(value) ? value : undefined;
+  } catch {
+    return undefined;
   }
-  return { records, sizeBytes: at, digits };
 }
 
 const LF = 0x0a;
-const WHOLE_LINE = /^[0-9a-f]{16} \{.*\}\n/m;
+/**
+ * One write is one line, and its end comes last: what has an end was whole. It may have been changed
+ * in its digits or behind them; what a power loss leaves looks like neither.
+ */
+const WHOLE_LINE = /^(?:[0-9a-f]{16}[^\n]*|[^\n]{17}\{[^\n]*)\n/m;
+
+/** Whether a record is whole and something else than a line's end follows it. */
+function hasWrongEnd(rest: string, before: string): boolean {
+  const json = rest.slice(DIGITS + 1, rest.lastIndexOf("}") + 1);
+  const whole = json !== "" && rest.startsWith(`${digitsOf(before, json)} ${json}`);
+  return whole && rest.length > DIGITS + 1 + json.length;
+}

@@ -40,13 +40,16 @@ export type JournalEvent =
     readonly margin: number;
     readonly better: boolean;
   }
-  /** The journal is new, but there are models: of a journal that was moved away or lost. */
+  /** There are models of which the journal says nothing: it was moved away, lost or damaged. */
   | {
     readonly step: "found";
     /** The model that the link led to; `null` for the base. */
     readonly inUse: CycleName | null;
     /** All that are there, oldest first. */
     readonly models: readonly CycleName[];
+    /** Of a damaged journal: the first line that was changed, and the file that keeps it and the rest. */
+    readonly damagedLine?: number;
+    readonly keptAs?: string;
   }
   /** The decision; the link follows it. */
   | { readonly step: "promoted"; readonly cycle: CycleName; readonly from: CycleName | null }

@@ -97,50 +97,11 @@ export function replaceDirectory(path: string, files: ReadonlyMap<string, FileCo
   syncDirectory(dirname(path));
 }
 
-/**
- * Makes a link lead elsewhere in one piece: a reader sees the old target or the new one.
- *
- * @param target relative to the link's folder, or absolute
- * @throws {StorageError} naming the link, which then is as it was
- */
-export function replaceLink(path: string, target: string): void {
-  const unfinished = sibling(path, basename(path));
-  if (exists(unfinished)) remove(unfinished);
-  attempt("link", unfinished, () => Deno.symlinkSync(target, unfinished));
-  rename(unfinished, path);
-  syncDirectory(dirname(path));
-}
-
-/** Removes a file or link that may be missing, for good. */
-export function removeFile(path: string): void {
-  if (!exists(path)) return;
-  remove(path);
-  syncDirectory(dirname(path));
-}
-
 /** Moves a file or folder to a path that nothing has, in one piece. */
 export function moveDurably(from: string, to: string): void {
   rename(from, to);
   syncDirectory(dirname(to));
   if (dirname(from) !== dirname(to)) syncDirectory(dirname(from));
-}
-
-/**
- * Writes at the end of a file, cut at `end` before, and returns when it is on the disk.
- *
- * @throws {StorageError} naming the path
- */
-export function appendAndSync(path: string, end: number, content: Uint8Array): void {
-  const isNew = !exists(path);
-  attempt("write", path, () => {
-    using file = Deno.openSync(path, { write: true, create: true });
-    file.truncateSync(end);
-    file.seekSync(end, Deno.SeekMode.Start);
-    let done = 0;
-    while (done < content.length) done += file.writeSync(content.subarray(done));
-    file.syncSync();
-  });
-  if (isNew) syncDirectory(dirname(path));
 }
 
 function remove(path: string): void {

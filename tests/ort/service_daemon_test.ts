@@ -3,7 +3,7 @@ import { join } from "@std/path";
 import { StorageError } from "../../src/errors.ts";
 import type { Answerer } from "../../src/service/answerer.ts";
 import { serve } from "../../src/service/daemon.ts";
-import type { InUse } from "../../src/service/state.ts";
+import type { InUse } from "../../src/service/state_files.ts";
 import { ServiceManager } from "../../src/system/notify.ts";
 import { openLog } from "../../src/system/journal_log.ts";
 import { listenDatagrams } from "../helpers/datagrams.ts";

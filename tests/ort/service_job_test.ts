@@ -3,7 +3,8 @@ import { dirname, join } from "@std/path";
 import { BusyError, UsageError } from "../../src/errors.ts";
 import { type JobSteps, runJob, type StepEnd } from "../../src/service/job.ts";
 import type { Score } from "../../src/service/records.ts";
-import { readEarlier, readInUse, ServiceState } from "../../src/service/state.ts";
+import { ServiceState } from "../../src/service/state.ts";
+import { readEarlier, readInUse } from "../../src/service/state_files.ts";
 import { inTempDir } from "../helpers/temp_dir.ts";
 
 const OPTIONS = { margin: 0.1, keep: 2, attempts: 2 };

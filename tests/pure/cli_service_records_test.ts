@@ -26,6 +26,22 @@ const LINES: readonly (readonly [JournalEvent, string])[] = [
     { step: "found", inUse: "0002", models: ["0001", "0002"] },
     "found        0001, 0002; in use: 0002",
   ],
+  [
+    { step: "found", inUse: null, models: [], damagedLine: 3, keptAs: "journal.damaged-0a1b2c3d" },
+    "found        no models; in use: the base; damaged from line 3 on: journal.damaged-0a1b2c3d",
+  ],
+  [
+    {
+      step: "evaluated",
+      cycle: "0003",
+      against: "0002",
+      inUse: { loss: 0.5 },
+      candidate: JSON.parse(JSON.stringify({ loss: Infinity })),
+      margin: 0.01,
+      better: false,
+    },
+    "evaluated    0003: loss no number; 0002: loss 0.5000: no better",
+  ],
   [{ step: "failed", cycle: "0003", why: "no memory" }, "failed       0003: no memory"],
 ];
 

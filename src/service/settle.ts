@@ -1,0 +1,45 @@
+/** Before the service answers: its folder is put right, where that can be done. */
+import { BusyError, GraftError } from "../errors.ts";
+import type { Log } from "../system/journal_log.ts";
+import { ServiceState } from "./state.ts";
+import { DAMAGED, readJournal } from "./state_files.ts";
+
+/**
+ * Makes the folder, and puts right what a kill or a damaged journal left. Nothing of it keeps the
+ * service from answering: what is in use can be read without.
+ */
+export function settle(folder: string, log: Log): void {
+  try {
+    using state = ServiceState.open(folder);
+    state.held.makeFolder("data");
+    if (state.damagedLine !== undefined) sayDamaged(folder, state.damagedLine, log);
+  } catch (error) {
+    if (!(error instanceof GraftError)) throw error;
+    if (error instanceof BusyError) return sayBusy(folder, log);
+    log("error", `${error.message}. The model in use answers all the same`, {
+      EVENT: "not settled",
+    });
+  }
+}
+
+function sayBusy(folder: string, log: Log): void {
+  log("notice", "A round is at work, or its folder cannot be locked: the model in use answers", {
+    EVENT: "round at work",
+  });
+  try {
+    const { damage } = readJournal(folder);
+    if (damage !== undefined) sayDamaged(folder, damage.line, log);
+  } catch (error) {
+    log("error", (error as Error).message, { EVENT: "not settled" });
+  }
+}
+
+function sayDamaged(folder: string, line: number, log: Log): void {
+  log(
+    "error",
+    `Line ${line} of ${folder}/journal was changed after it was written. The model in use answers all ` +
+      `the same; that line and what follows it is kept in ${folder}/${DAMAGED}… once no round is at ` +
+      "work (graft service status)",
+    { EVENT: "journal damaged" },
+  );
+}
