@@ -35,8 +35,9 @@ export interface DaemonOptions {
 
 /** Looks between two tries to load a model that could not be loaded. */
 const RETRY_LOOKS = 30;
-/** Answers in work and waiting; a line more is turned away. */
-const MOST_WAITING = 16;
+/** Answers in work and waiting, of all users and of one; a line more is turned away. */
+const MOST_WAITING = 64;
+const MOST_WAITING_EACH = 16;
 
 /** Why there is no answer (docs/service.md): at `busy` and `ending` another try may do. */
 export type ErrorStatus = "busy" | "ending" | "refused" | "failed";
@@ -59,17 +60,20 @@ export async function serve(options: DaemonOptions): Promise<boolean> {
   const { manager, log, socket } = options;
   manager.status("Loading the model");
   let loaded = await loadFirst(options);
-  const turns = new Turns(MOST_WAITING);
+  const turns = new Turns(MOST_WAITING, MOST_WAITING_EACH);
   const stopAnswers = new AbortController();
   using pulse = pulseOf(options, () => turns.take(() => probe(loaded.answerer)));
   const server = await LineServer.listen({
     ...socket,
     ending: ENDING,
     busy: BUSY,
-    answer: async (line, gone) => {
-      if (turns.full) return BUSY;
+    answer: async (line, gone, user) => {
+      if (turns.full(user)) return BUSY;
       const signals = { stop: stopAnswers.signal, gone };
-      return await turns.take(() => answer(loaded, line, signals, options, () => pulse?.prove()));
+      return await turns.takeFor(
+        user,
+        () => answer(loaded, line, signals, options, () => pulse?.prove()),
+      );
     },
   });
   manager.ready(`Answers with ${nameOf(loaded.name)} on ${socket.path}`);

@@ -1,38 +1,39 @@
 /** A unix socket on which a line of text is answered with a line of JSON. */
 import { StorageError } from "../errors.ts";
+import { PeerUsers } from "../system/peer_users.ts";
+import { type Bounds, Clients, type User } from "./clients.ts";
+import { LineClient, type Times } from "./line_client.ts";
 
 export interface LineServerOptions {
   /** Path of the socket; what a killed service left there is removed. */
   readonly path: string;
   /** Permissions of the socket. */
   readonly mode: number;
-  /** The answer to a line; never rejects. `gone` fires when nobody is there to read it. */
-  readonly answer: (line: string, gone: AbortSignal) => Promise<string>;
+  /** The answer to a user's line; never rejects. `gone` fires when nobody is there to read it. */
+  readonly answer: (line: string, gone: AbortSignal, user: User) => Promise<string>;
   /** What a line gets that comes after {@linkcode LineServer.drain} was called. */
   readonly ending: string;
   /** What a client gets that is one too many. */
   readonly busy: string;
+  /** For tests. */
+  readonly bounds?: Bounds;
+  readonly times?: Times;
 }
 
-/** Clients at a time; others are turned away. */
-const MOST_CLIENTS = 32;
-/** A longer line ends the connection. */
-const MAX_LINE_BYTES = 65_536;
-/** A client that says nothing for so long is gone. */
-const IDLE_MS = 60_000;
-/** So is one that reads nothing of its answer. */
-const UNREAD_MS = 10_000;
+const BOUNDS: Bounds = { most: 512, mostEach: 128 };
+const TIMES: Times = { idleMs: 60_000, requestMs: 10_000, unreadMs: 10_000 };
+/** Between two clients that are one too many: `mostEach` times this is what each has to ask in. */
+const PACE_MS = 1;
 /** How often it is looked whether a client waits for its answer still. */
 const LOOK_MS = 500;
 
-const LF = 0x0a;
 const NOTHING = new Uint8Array();
-const encoder = new TextEncoder();
 
 export class LineServer {
   readonly #listener: Deno.UnixListener;
   readonly #options: LineServerOptions;
-  readonly #clients = new Set<Deno.UnixConn>();
+  readonly #clients: Clients<LineClient>;
+  readonly #users: PeerUsers;
   readonly #answering = new Set<Promise<void>>();
   #ending = false;
   #closed = false;
@@ -43,6 +44,8 @@ export class LineServer {
   private constructor(options: LineServerOptions, listener: Deno.UnixListener) {
     this.#options = options;
     this.#listener = listener;
+    this.#clients = new Clients(options.bounds ?? BOUNDS);
+    this.#users = new PeerUsers(options.path);
     this.#inode = Deno.lstatSync(options.path).ino;
     this.#accept();
   }
@@ -63,64 +66,68 @@ export class LineServer {
 
   async #accept(): Promise<void> {
     while (!this.#closed) {
-      let client: Deno.UnixConn;
+      let connection: Deno.UnixConn;
       try {
-        client = await this.#listener.accept();
+        connection = await this.#listener.accept();
       } catch {
         if (this.#closed) return;
         await new Promise((resolve) => setTimeout(resolve, 100)); // out of descriptors: later
         continue;
       }
-      if (this.#clients.size >= MOST_CLIENTS) {
-        writeAll(client, this.#options.busy).catch(() => {}).finally(() => close(client));
-        continue;
-      }
-      this.#clients.add(client);
-      this.#serve(client).catch(() => {}).finally(() => {
-        this.#clients.delete(client);
-        close(client);
-      });
+      const client = new LineClient(connection, this.#users.next(), this.#options.times ?? TIMES);
+      // Where others come again at once, each still has a moment to ask before it has to go.
+      if (!this.#admit(client)) await new Promise((resolve) => setTimeout(resolve, PACE_MS));
     }
   }
 
-  async #serve(client: Deno.UnixConn): Promise<void> {
-    let pending = new Uint8Array();
-    const chunk = new Uint8Array(4096);
-    while (true) {
-      const idle = setTimeout(() => close(client), IDLE_MS);
-      const count = await client.read(chunk).finally(() => clearTimeout(idle));
-      if (count === null) return;
-      pending = joined(pending, chunk.subarray(0, count));
-      for (let end = pending.indexOf(LF); end >= 0; end = pending.indexOf(LF)) {
-        const line = new TextDecoder().decode(pending.subarray(0, end)).replace(/\r$/, "");
-        pending = pending.slice(end + 1);
-        const { ending } = this.#options;
-        const answer = this.#ending ? Promise.resolve(ending) : this.#answer(client, line);
-        await this.#write(client, answer);
-      }
-      if (pending.length > MAX_LINE_BYTES) {
-        const message = `A line may have at most ${MAX_LINE_BYTES} bytes`;
-        const error = { status: "refused", message };
-        return await writeAll(client, JSON.stringify({ error }));
-      }
+  /** Takes a client, or turns it away; whether there was room for it. */
+  #admit(client: LineClient): boolean {
+    const room = this.#clients.room(client.user);
+    if (room === "none") {
+      client.leave(this.#options.busy);
+      return false;
+    }
+    if (room !== "free") {
+      // Before it is closed: meanwhile it would count.
+      this.#clients.delete(room.instead);
+      room.instead.leave(this.#options.busy);
+    }
+    this.#clients.add(client);
+    this.#serve(client).catch(() => {}).finally(() => {
+      this.#clients.delete(client);
+      client.close();
+    });
+    return room === "free";
+  }
+
+  async #serve(client: LineClient): Promise<void> {
+    for (let line = await client.line(); line !== undefined; line = await client.line()) {
+      const { ending } = this.#options;
+      await this.#write(
+        client,
+        this.#ending ? Promise.resolve(ending) : this.#answer(client, line),
+      );
     }
   }
 
-  async #answer(client: Deno.UnixConn, line: string): Promise<string> {
+  async #answer(client: LineClient, line: string): Promise<string> {
     const gone = new AbortController();
     const look = setInterval(() => {
       // Nothing is written; where the other end is closed altogether, that is an error all the same.
-      client.write(NOTHING).catch(() => gone.abort());
+      client.connection.write(NOTHING).catch(() => gone.abort());
     }, LOOK_MS);
+    client.answering = true;
     try {
-      return await this.#options.answer(line, gone.signal);
+      return await this.#options.answer(line, gone.signal, client.user);
     } finally {
+      client.answering = false;
+      client.since = performance.now();
       clearInterval(look);
     }
   }
 
-  async #write(client: Deno.UnixConn, answer: Promise<string>): Promise<void> {
-    const work = answer.then((json) => writeAll(client, json));
+  async #write(client: LineClient, answer: Promise<string>): Promise<void> {
+    const work = answer.then((json) => client.write(json));
     this.#answering.add(work);
     try {
       await work;
@@ -153,17 +160,9 @@ export class LineServer {
     clearTimeout(timer);
     this.#closed = true;
     this.#listener.close();
-    for (const client of this.#clients) close(client);
+    for (const client of this.#clients) client.close();
     removeSocket(this.#options.path, this.#inode);
     return inTime;
-  }
-}
-
-function close(client: Deno.UnixConn): void {
-  try {
-    client.close();
-  } catch {
-    // closed already
   }
 }
 
@@ -194,21 +193,4 @@ function socketAt(path: string): Deno.FileInfo | undefined {
 function removeSocket(path: string, inode: number | null): void {
   const there = socketAt(path);
   if (there?.isSocket && there.ino === inode) Deno.removeSync(path);
-}
-
-function joined(a: Uint8Array, b: Uint8Array): Uint8Array<ArrayBuffer> {
-  const out = new Uint8Array(a.length + b.length);
-  out.set(a);
-  out.set(b, a.length);
-  return out;
-}
-
-async function writeAll(client: Deno.UnixConn, line: string): Promise<void> {
-  const bytes = encoder.encode(`${line}\n`);
-  const unread = setTimeout(() => close(client), UNREAD_MS);
-  try {
-    for (let done = 0; done < bytes.length;) done += await client.write(bytes.subarray(done));
-  } finally {
-    clearTimeout(unread);
-  }
 }

@@ -244,23 +244,6 @@ Deno.test("serve() leaves a socket alone on which another service answers", () =
     assertEquals(isSocket(path), undefined);
   }));
 
-Deno.test("serve() says so to a client that is one too many", () =>
-  inTempDir(async (folder) => {
-    const path = join(folder, "socket");
-    const running = daemon(path, { open: () => Promise.resolve(echo("base")) });
-    await until("the socket", () => isSocket(path));
-    const clients: Deno.UnixConn[] = [];
-    for (let i = 0; i < 32; i++) clients.push(await Deno.connect({ transport: "unix", path }));
-    await until("all are accepted", async () => {
-      const text = await answerOn(await Deno.connect({ transport: "unix", path }), "one more")
-        .catch(() => "");
-      return text.includes('"busy"') || undefined;
-    });
-    for (const client of clients) client.close();
-    running.stop();
-    await running.ended;
-  }));
-
 Deno.test("serve() tries a model again that could not be loaded", () =>
   inTempDir(async (folder) => {
     const path = join(folder, "socket");

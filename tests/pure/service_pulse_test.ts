@@ -65,17 +65,17 @@ Deno.test("Pulse does not ping while the event loop hangs", async () => {
 });
 
 Deno.test("Turns does one piece of work after another, past one that fails, and says when it is full", async () => {
-  const turns = new Turns(2);
+  const turns = new Turns(2, 2);
   const order: string[] = [];
   const first = turns.take(async () => {
     await wait(5);
     order.push("first");
     throw new Error("no");
   });
-  assertEquals(turns.full, false);
+  assertEquals(turns.full(1), false);
   const second = turns.take(() => Promise.resolve(order.push("second")));
-  assertEquals(turns.full, true);
+  assertEquals(turns.full(1), true);
   assertEquals(await first.catch((error) => error.message), "no");
   await second;
-  assertEquals([order, turns.full], [["first", "second"], false]);
+  assertEquals([order, turns.full(1)], [["first", "second"], false]);
 });
