@@ -114,7 +114,7 @@ export default command({
       );
     }
     const say = (line: string) => terminal.print(line);
-    if (flags.exec === undefined) copyProgram(PLACES, say);
+    if (flags.exec === undefined) copyProgram(Deno.execPath(), PLACES, say);
     const model = await copyModel(flags.model, PLACES, say);
     if (config !== undefined) copyConfig(config, PLACES, say);
     writeUnits(unitFiles({ ...settings, model }), PLACES, say);

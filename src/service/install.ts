@@ -7,7 +7,15 @@ import { StagedDirectory } from "../model/staged_directory.ts";
 import { writeModel } from "../model/write_model.ts";
 import { insideBinary } from "../system/embedded.ts";
 import { kernelAccess } from "../system/kernel_files.ts";
-import { exists, makeDirectory, removeDirectory, replaceFile } from "../system/durable_files.ts";
+import {
+  changeMode,
+  copyFile,
+  exists,
+  makeDirectory,
+  removeDirectory,
+  replaceFile,
+  syncDirectory,
+} from "../system/durable_files.ts";
 import { UNITS } from "./units.ts";
 
 /** Where things go; others in tests. */
@@ -43,23 +51,23 @@ export function checkVisible(path: string, flag: string): void {
 }
 
 /**
- * Copies the program that runs to where the units start it.
+ * Copies the program to where the units start it.
  *
  * @returns its path
  */
-export function copyProgram(places: Places, say: Say): string {
+export function copyProgram(program: string, places: Places, say: Say): string {
   const path = join(places.program, "bin", "graft");
-  const from = Deno.execPath();
   makeDirectory(dirname(path));
-  if (Deno.realPathSync(from) === path) return path;
-  const unfinished = `${path}.unfinished`;
-  attempt(path, () => {
-    Deno.copyFileSync(from, unfinished);
-    Deno.chmodSync(unfinished, 0o755);
-    Deno.renameSync(unfinished, path); // a service that runs keeps the old file
-  });
-  say(`Copied ${from} to ${path}`);
+  if (Deno.realPathSync(program) === path) return path;
+  copyFile(program, path, 0o755);
+  syncFolders(places);
+  say(`Copied ${program} to ${path}`);
   return path;
+}
+
+/** Puts the folder of the program, which may be new, on the disk in the one above it. */
+function syncFolders(places: Places): void {
+  for (const folder of [places.program, dirname(places.program)]) syncDirectory(folder);
 }
 
 /**
@@ -79,6 +87,7 @@ export async function copyModel(model: string, places: Places, say: Say): Promis
   await writeModel(staged, { path: file, model: base.model }, base.model, () => Promise.resolve());
   staged.commit(true);
   readableByAll(target);
+  syncFolders(places);
   say(`Copied ${dirname(file)} to ${target}`);
   return target;
 }
@@ -88,19 +97,18 @@ export function copyConfig(text: string, places: Places, say: Say): string {
   const path = join(places.program, "train.yaml");
   makeDirectory(places.program);
   replaceFile(path, new TextEncoder().encode(text));
-  attempt(path, () => Deno.chmodSync(path, 0o644));
+  changeMode(path, 0o644);
+  syncFolders(places);
   say(`Wrote ${path}`);
   return path;
 }
 
 function readableByAll(folder: string): void {
-  attempt(folder, () => {
-    Deno.chmodSync(folder, 0o755);
-    for (const { name, isDirectory } of Deno.readDirSync(folder)) {
-      if (isDirectory) readableByAll(join(folder, name));
-      else Deno.chmodSync(join(folder, name), 0o644);
-    }
-  });
+  changeMode(folder, 0o755);
+  for (const { name, isDirectory } of Deno.readDirSync(folder)) {
+    if (isDirectory) readableByAll(join(folder, name));
+    else changeMode(join(folder, name), 0o644);
+  }
 }
 
 /** Writes the unit files. */
@@ -109,7 +117,7 @@ export function writeUnits(files: ReadonlyMap<string, string>, places: Places, s
   for (const [name, text] of files) {
     const path = join(places.units, name);
     replaceFile(path, new TextEncoder().encode(text));
-    attempt(path, () => Deno.chmodSync(path, 0o644));
+    changeMode(path, 0o644);
     say(`Wrote ${path}`);
   }
 }

@@ -25,7 +25,7 @@ export function makeDirectory(path: string): void {
 }
 
 /** Puts a folder's entries (not the files' contents) on the disk. */
-function syncDirectory(path: string): void {
+export function syncDirectory(path: string): void {
   attempt("sync the folder", path, () => {
     using directory = Deno.openSync(path, { read: true });
     directory.syncSync();
@@ -76,6 +76,30 @@ export function replaceFile(path: string, content: FileContent): void {
   writeAndSync(unfinished, content);
   rename(unfinished, path);
   syncDirectory(dirname(path));
+}
+
+/**
+ * Copies a file to a path, or replaces one there, in one piece: a process that runs the older one keeps
+ * it.
+ *
+ * @param mode permissions of the copy
+ * @throws {StorageError} naming the path; an older file of the name is untouched then
+ */
+export function copyFile(from: string, path: string, mode: number): void {
+  const unfinished = sibling(path, basename(path));
+  attempt("write", path, () => Deno.copyFileSync(from, unfinished));
+  changeMode(unfinished, mode);
+  rename(unfinished, path);
+  syncDirectory(dirname(path));
+}
+
+/** Changes the permissions of a file or folder, and puts them and a file's content on the disk. */
+export function changeMode(path: string, mode: number): void {
+  attempt("change the permissions of", path, () => {
+    Deno.chmodSync(path, mode);
+    using file = Deno.openSync(path, { read: true });
+    file.syncSync();
+  });
 }
 
 /**
