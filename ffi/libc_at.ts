@@ -122,7 +122,6 @@ export interface FileFacts {
   readonly gid: number;
   /** Names that it has. */
   readonly links: number;
-  readonly inode: number;
   readonly sizeBytes: number;
 }
 
@@ -139,14 +138,13 @@ export function factsAt(folder: number, name: string): FileFacts {
   const buffer = new Uint8Array(STATX_BYTES);
   const flags = AT_SYMLINK_NOFOLLOW | (name === "" ? AT_EMPTY_PATH : 0);
   checked(libc().statx(folder, cString(name), flags, STATX_BASIC_STATS, buffer));
-  // struct statx: nlink at 16, uid, gid, mode (16 bits); inode at 32, size.
+  // struct statx: nlink at 16, uid, gid, mode (16 bits); size at 40.
   const view = new DataView(buffer.buffer);
   return {
     kind: KINDS.get(view.getUint16(28, true) & S_IFMT) ?? "device",
     links: view.getUint32(16, true),
     uid: view.getUint32(20, true),
     gid: view.getUint32(24, true),
-    inode: Number(view.getBigUint64(32, true)),
     sizeBytes: Number(view.getBigUint64(40, true)),
   };
 }

@@ -1,5 +1,4 @@
 /** Who is at the other end of this process's unix sockets: SO_PEERCRED, see unix(7). Linux with glibc. */
-import { factsAt } from "./libc_at.ts";
 import { listKernelFolder } from "./libc_files.ts";
 
 const SYMBOLS = {
@@ -7,6 +6,8 @@ const SYMBOLS = {
   getsockname: { parameters: ["i32", "buffer", "buffer"], result: "i32" },
   // int getsockopt(int sockfd, int level, int optname, void* optval, socklen_t* optlen)
   getsockopt: { parameters: ["i32", "i32", "i32", "buffer", "buffer"], result: "i32" },
+  // int statx(int dirfd, const char* pathname, int flags, unsigned int mask, struct statx* buf)
+  statx: { parameters: ["i32", "buffer", "i32", "u32", "buffer"], result: "i32" },
 } as const;
 
 let library: Deno.DynamicLibrary<typeof SYMBOLS> | undefined;
@@ -19,24 +20,43 @@ function libc() {
 const AF_UNIX = 1;
 const SOL_SOCKET = 1;
 const SO_PEERCRED = 17;
+const AT_EMPTY_PATH = 0x1000;
+const STATX_INO = 0x100;
+const STATX_BYTES = 256;
+/** Offset of the inode in `struct statx`. */
+const INODE = 32;
 /** Bytes of `struct sockaddr_un`, and of `struct ucred`: pid, uid, gid. */
 const ADDRESS_BYTES = 110;
 const CREDENTIAL_BYTES = 12;
 
-/** The user at the other end of each open socket with a path, by the socket's inode; the listening one included. */
-export function peersOf(path: string): ReadonlyMap<number, number> {
-  const peers = new Map<number, number>();
+/** Open descriptors of this process, each with the inode of what it leads to. */
+export function openInodes(): Map<number, number> {
+  const found = new Map<number, number>();
   for (const name of listKernelFolder("/proc/self/fd")) {
-    const fd = Number(name);
-    if (socketPath(fd) !== path) continue;
-    const credential = new Uint32Array(CREDENTIAL_BYTES / 4);
-    const size = Uint32Array.of(CREDENTIAL_BYTES);
-    if (libc().getsockopt(fd, SOL_SOCKET, SO_PEERCRED, bytesOf(credential), bytesOf(size)) !== 0) {
-      continue;
-    }
-    peers.set(factsAt(fd, "").inode, credential[1]);
+    const inode = inodeOf(Number(name));
+    if (inode !== undefined) found.set(Number(name), inode);
   }
-  return peers;
+  return found;
+}
+
+/** The user at the other end of a unix socket that was bound to a path; `undefined` for anything else. */
+export function peerOf(fd: number, path: string): number | undefined {
+  if (socketPath(fd) !== path) return undefined;
+  const credential = new Uint32Array(CREDENTIAL_BYTES / 4);
+  const size = bytesOf(Uint32Array.of(CREDENTIAL_BYTES));
+  const { getsockopt } = libc();
+  const failed = getsockopt(fd, SOL_SOCKET, SO_PEERCRED, bytesOf(credential), size) !== 0;
+  return failed ? undefined : credential[1];
+}
+
+// Made once: all descriptors are looked at for every client.
+const EMPTY_PATH = new Uint8Array(1);
+const facts = new Uint8Array(STATX_BYTES);
+const words = new DataView(facts.buffer);
+
+function inodeOf(fd: number): number | undefined {
+  if (libc().statx(fd, EMPTY_PATH, AT_EMPTY_PATH, STATX_INO, facts) !== 0) return undefined;
+  return Number(words.getBigUint64(INODE, true));
 }
 
 /** The path that a unix socket was bound to; `undefined` for what is none. */

@@ -29,12 +29,14 @@ export async function restOf(connection: Deno.Conn, untilLine = false): Promise<
 
 /** Clients that come again for as long as they are wanted; what they are told is counted by its status. */
 export interface Crowd extends AsyncDisposable {
-  /** Connections that were made. */
+  /** Connections that were made, and how long the longest of those lasted that the service ended. */
   connections: number;
+  longestMs: number;
   readonly told: Map<string, number>;
 }
 
-type Behaviour = (connection: Deno.UnixConn, goesOn: () => boolean) => Promise<void>;
+/** What a client does with a connection. */
+export type Behaviour = (connection: Deno.UnixConn, goesOn: () => boolean) => Promise<void>;
 
 /** Sends a byte every so often and never a line's end. */
 export const dripping = (everyMs: number): Behaviour => async (connection, goesOn) => {
@@ -48,20 +50,36 @@ export const dripping = (everyMs: number): Behaviour => async (connection, goesO
 export const silent: Behaviour = async (connection) =>
   void await connection.read(new Uint8Array(1));
 
+/** Asks and leaves before the answer. */
+export const leaving = (text: string): Behaviour => async (connection) => {
+  await connection.write(encoder.encode(`${text}\n`));
+  await sleep(20);
+  connection.close();
+};
+
 /** Asks on and on, and never reads. */
-export const unreading = (text: string): Behaviour => async (connection, goesOn) => {
+export const unreading = (text: string, everyMs: number): Behaviour =>
+async (
+  connection,
+  goesOn,
+) => {
   while (goesOn()) {
     await connection.write(encoder.encode(`${text}\n`));
-    await sleep(1);
+    await sleep(everyMs);
   }
 };
 
-/** Starts `size` clients that behave so, each again as soon as its connection has ended. */
-export function crowd(path: string, size: number, behaviour: Behaviour): Crowd {
+/**
+ * Starts `size` clients that behave so.
+ *
+ * @param againMs after which each comes again whose connection has ended
+ */
+export function crowd(path: string, size: number, behaviour: Behaviour, againMs = 0): Crowd {
   let wanted = true;
   const open = new Set<Deno.UnixConn>();
   const found: Crowd = {
     connections: 0,
+    longestMs: 0,
     told: new Map(),
     async [Symbol.asyncDispose]() {
       wanted = false;
@@ -77,13 +95,18 @@ export function crowd(path: string, size: number, behaviour: Behaviour): Crowd {
         continue;
       }
       found.connections++;
+      const start = performance.now();
       open.add(connection);
       await behaviour(connection, () => wanted).catch(() => {}); // it was ended
       const last = wanted ? (await restOf(connection)).trim().split("\n").at(-1)! : "";
       const status = /"status":"(\w+)"/.exec(last)?.[1] ?? "none";
-      if (wanted) found.told.set(status, (found.told.get(status) ?? 0) + 1);
+      if (wanted) {
+        found.told.set(status, (found.told.get(status) ?? 0) + 1);
+        found.longestMs = Math.max(found.longestMs, performance.now() - start);
+      }
       open.delete(connection);
       close(connection);
+      if (wanted) await sleep(againMs);
     }
   };
   const clients = Array.from({ length: size }, one);

@@ -102,7 +102,7 @@ Deno.test("LineServer answers others while 48 clients never read their answers",
     answer: (line) =>
       Promise.resolve(JSON.stringify({ echo: line.replace("long", "x".repeat(500_000)) })),
   }, async (path) => {
-    await using crowded = crowd(path, 48, unreading("long"));
+    await using crowded = crowd(path, 48, unreading("long", 1));
     await until("they are there", () => crowded.connections >= 48 || undefined);
     await assertServed(path);
   }));

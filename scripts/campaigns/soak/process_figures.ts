@@ -31,7 +31,8 @@ export async function lookAt(pid: number, goesOn: () => boolean, looks: Figures[
 
 export const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
-function figuresOf(pid: number): Figures {
+/** What a process holds now. */
+export function figuresOf(pid: number): Figures {
   const entries = (name: string) => [...Deno.readDirSync(`/proc/${pid}/${name}`)].length;
   return {
     ownMb: processMemory(pid)!.anonymousBytes / 1e6,
