@@ -2,9 +2,10 @@
 import type { CycleName, JournalRecord, Score } from "../service/records.ts";
 import { formatCount } from "./format.ts";
 
-/** A record of the journal on a line. */
+/** A record of the journal on a line, without what a terminal would obey: another user wrote it. */
 export function formatRecord(record: JournalRecord): string {
-  return `${record.at.slice(0, 19)}Z  ${record.step.padEnd(11)}  ${factsOf(record)}`.trimEnd();
+  const line = `${record.at.slice(0, 19)}Z  ${record.step.padEnd(11)}  ${factsOf(record)}`;
+  return line.replaceAll(/\p{Cc}+/gu, " ").trimEnd();
 }
 
 function factsOf(record: JournalRecord): string {

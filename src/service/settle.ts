@@ -11,7 +11,8 @@ import { DAMAGED, readJournal } from "./state_files.ts";
 export function settle(folder: string, log: Log): void {
   try {
     using state = ServiceState.open(folder);
-    state.held.makeFolder("data");
+    // A link there is the operator's, to where rows come.
+    if (state.held.kind("data") === undefined) state.held.makeFolder("data");
     if (state.damagedLine !== undefined) sayDamaged(folder, state.damagedLine, log);
   } catch (error) {
     if (!(error instanceof GraftError)) throw error;

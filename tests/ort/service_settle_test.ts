@@ -95,6 +95,16 @@ Deno.test("settle() says that a journal is damaged while a round is at work, and
     assertEquals(Deno.readFileSync(join(folder, "journal")), bytes);
   }));
 
+Deno.test("settle() makes the folder for rows, and leaves an operator's link to another alone", () =>
+  inTempDir((root) => {
+    const folder = join(root, "state");
+    assertEquals(settled(folder), []);
+    assertEquals(Deno.statSync(join(folder, "data")).isDirectory, true);
+    Deno.removeSync(join(folder, "data"));
+    Deno.symlinkSync(root, join(folder, "data"));
+    assertEquals(settled(folder), []);
+  }));
+
 Deno.test("settle() lets the service answer where its folder cannot be put right", () =>
   inTempDir((folder) => {
     serviceFolder(folder);

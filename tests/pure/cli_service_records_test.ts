@@ -42,6 +42,10 @@ const LINES: readonly (readonly [JournalEvent, string])[] = [
     },
     "evaluated    0003: loss no number; 0002: loss 0.5000: no better",
   ],
+  [
+    { step: "rejected", cycle: "0003", why: "\x1b]0;title\x07two\nlines" },
+    "rejected     0003:  ]0;title two lines",
+  ],
   [{ step: "failed", cycle: "0003", why: "no memory" }, "failed       0003: no memory"],
 ];
 
