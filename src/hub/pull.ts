@@ -1,16 +1,13 @@
 /** `graft pull` from a hub: which files, are they there, get them, check them, let them appear. */
-import { dirname, join } from "@std/path";
-import { BadInputError, StorageError } from "../errors.ts";
+import { StorageError } from "../errors.ts";
 import { freeDiskBytes } from "../system/disk.ts";
 import { shareDirectory } from "../system/file_lock.ts";
-import { openMapped } from "../system/mapped_file.ts";
 import { commitOf, contentUrl, listFiles, type RepositoryFile } from "./api.ts";
 import { getBlob, partialBytes } from "./blob.ts";
 import { RepositoryFolder } from "./cache.ts";
 import { fileContent, type Pieces } from "./content.ts";
-import { externalLocations } from "./external_files.ts";
 import type { HubHttp } from "./http.ts";
-import { checkFilePath } from "./names.ts";
+import { checkModel, dataFilesOf } from "./model_data.ts";
 import { selectFiles, type Selection, type Wanted } from "./select.ts";
 import { cacheTarget, folderTarget, type Target } from "./target.ts";
 import { variantsOf } from "./variants.ts";
@@ -105,9 +102,18 @@ export async function pull(http: HubHttp, request: PullRequest): Promise<Pulled>
     request.onFile?.(file);
   };
   for (const file of chosen) await get(file);
-  const more = dataFiles(selection, byPath, target);
+  const model = chosen.find(({ path }) => path === selection.variant?.path);
+  // Also those that only the model itself tells, whatever their names are.
+  const data = model === undefined
+    ? new Map<string, RepositoryFile>()
+    : dataFilesOf(model.path, target.at(model), byPath);
+  const more = [...new Set(data.values())].filter((file) => !chosen.includes(file));
   makeRoom(missingBytes(more, target), target.root, request.freeBytes);
   for (const file of more) await get(file);
+  if (model !== undefined) {
+    const places = new Map([...data].map(([location, file]) => [location, target.at(file)]));
+    checkModel(model.path, target.at(model), places);
+  }
 
   const files = [...chosen, ...more];
   await target.appear(commit, files);
@@ -138,25 +144,4 @@ function makeRoom(
     `${path} has no room for ${mb(missing)}, with ${mb(SPARE_BYTES)} left free: current value is ` +
       `${mb(free)}; make room, or name another disk with HF_HOME`,
   );
-}
-
-/** Data files that the chosen model itself names and that names alone did not tell. */
-function dataFiles(
-  { variant, paths }: Selection,
-  byPath: ReadonlyMap<string, RepositoryFile>,
-  target: Target,
-): readonly RepositoryFile[] {
-  if (variant === undefined) return [];
-  const model = byPath.get(variant.path)!;
-  using mapped = openMapped(target.at(model));
-  return [...externalLocations(mapped.bytes, variant.path)].flatMap((location) => {
-    const path = checkFilePath(join(dirname(variant.path), location), variant.path);
-    const file = byPath.get(path);
-    if (file === undefined) {
-      throw new BadInputError(
-        `${variant.path} keeps weights in "${location}", which the repository does not have`,
-      );
-    }
-    return paths.includes(path) ? [] : [file];
-  });
 }

@@ -58,7 +58,7 @@ export function normalDomain(domain: string): string {
  */
 export function decodeModel(bytes: Uint8Array, options: DecodeOptions = {}): Model {
   const context: DecodeContext = { file: options.file ?? "model", external: options.external };
-  const proto = parse(bytes, context);
+  const proto = parseModel(bytes, context.file);
   const bad = (problem: string) => new BadInputError(`${context.file}: ${problem}`);
   const irVersion = Number(proto.irVersion);
   if (irVersion < 1) throw bad(`no ONNX model: IR version is ${irVersion}`);
@@ -74,14 +74,19 @@ export function decodeModel(bytes: Uint8Array, options: DecodeOptions = {}): Mod
   return { irVersion, opsets, graph, metadata, rest: proto };
 }
 
-function parse(bytes: Uint8Array, context: DecodeContext): Proto<"ModelProto"> {
-  if (bytes.byteLength === 0) throw new BadInputError(`${context.file}: the file is empty`);
-  checkWire("ModelProto", bytes, context.file);
+/**
+ * The message of a model, of which nothing but its wire format is checked.
+ *
+ * @throws {BadInputError} for bytes that are none, naming the file and the place
+ */
+export function parseModel(bytes: Uint8Array, file: string): Proto<"ModelProto"> {
+  if (bytes.byteLength === 0) throw new BadInputError(`${file}: the file is empty`);
+  checkWire("ModelProto", bytes, file);
   try {
     return fromBinary(schemaOf("ModelProto"), bytes);
   } catch (error) {
     // The reader throws plain errors and RangeErrors; all of them are about the bytes.
-    throw new BadInputError(`${context.file}: no ONNX model: ${(error as Error).message}`, {
+    throw new BadInputError(`${file}: no ONNX model: ${(error as Error).message}`, {
       cause: error,
     });
   }

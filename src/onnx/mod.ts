@@ -7,6 +7,7 @@ export {
   type ExternalChoice,
   type ExternalLayout,
 } from "./external.ts";
+export { externalLocations } from "./external_locations.ts";
 export { externalRefOf } from "./external_ref.ts";
 export { decodeStrings } from "./string_tensor.ts";
 export type { ExternalRef } from "./tensor_data.ts";

@@ -4,74 +4,9 @@ import { BadInputError } from "../../src/errors.ts";
 import { toNumbers } from "../../src/graph/tensor.ts";
 import { loadOnnx } from "../../src/model/load_onnx.ts";
 import type { OpenFile } from "../../src/model/external_data.ts";
-import type { Proto } from "../../src/onnx/schema.ts";
-import {
-  entry,
-  fileOf,
-  floats,
-  message,
-  node,
-  smallGraph,
-  smallModel,
-} from "../helpers/onnx_messages.ts";
+import { PLACEMENTS } from "../helpers/external_models.ts";
+import { fileOf } from "../helpers/onnx_messages.ts";
 import { testWithTool } from "../helpers/requirements.ts";
-
-type Tensor = Proto<"TensorProto">;
-
-/** A float32[2] at `location`. */
-const externalTensor = (location: string, dataType = 1): Tensor =>
-  message("TensorProto", {
-    name: "v",
-    dims: [2n],
-    dataType,
-    dataLocation: 1,
-    externalData: [entry("location", location), entry("length", dataType === 1 ? "8" : "16")],
-  });
-
-const attribute = (fields: Partial<Proto<"AttributeProto">>) =>
-  message("AttributeProto", { name: "a", ...fields });
-const withAttribute = (fields: Partial<Proto<"AttributeProto">>) =>
-  smallModel({
-    node: [...smallGraph().node, node("Op", ["x"], ["q"], { attribute: [attribute(fields)] })],
-  });
-const sparse = (fields: Partial<Proto<"SparseTensorProto">>) =>
-  message("SparseTensorProto", { values: floats("s", [2], [1, 2]), dims: [4n], ...fields });
-
-/** Everywhere in a model that a tensor can be. */
-const PLACEMENTS: Record<string, (location: string) => Proto<"ModelProto">> = {
-  initializer: (at) =>
-    smallModel({ initializer: [...smallGraph().initializer, externalTensor(at)] }),
-  "sparse values": (at) =>
-    smallModel({ sparseInitializer: [sparse({ values: externalTensor(at) })] }),
-  "sparse indices": (at) =>
-    smallModel({ sparseInitializer: [sparse({ indices: externalTensor(at, 7) })] }),
-  attribute: (at) => withAttribute({ type: 4, t: externalTensor(at) }),
-  "list attribute": (at) => withAttribute({ type: 9, tensors: [externalTensor(at)] }),
-  "sparse attribute": (at) =>
-    withAttribute({ type: 11, sparseTensor: sparse({ values: externalTensor(at) }) }),
-  subgraph: (at) =>
-    withAttribute({
-      type: 5,
-      g: message("GraphProto", { name: "inner", initializer: [externalTensor(at)] }),
-    }),
-  function: (at) =>
-    smallModel({}, {
-      functions: [message("FunctionProto", {
-        name: "f",
-        node: [
-          node("Constant", [], ["c"], {
-            attribute: [attribute({ type: 4, t: externalTensor(at) })],
-          }),
-        ],
-      })],
-    }),
-  "training information": (at) =>
-    smallModel({}, {
-      trainingInfo: [message("TrainingInfoProto", {
-        algorithm: message("GraphProto", { initializer: [externalTensor(at)] }),
-      })],
-    }),
-};
 
 interface Folders extends AsyncDisposable {
   /** The model's folder, with everything in it that could lead out. */

@@ -1,0 +1,56 @@
+/** The data files of a model that is being pulled, before it lies in a folder with them. */
+import { dirname, join } from "@std/path";
+import { BadInputError } from "../errors.ts";
+import { decodeModel, externalLocations } from "../onnx/mod.ts";
+import { openMapped } from "../system/mapped_file.ts";
+import type { RepositoryFile } from "./api.ts";
+import { checkFilePath } from "./names.ts";
+
+/**
+ * The repository's files in which a model keeps data, by the locations that it names.
+ *
+ * @param path of the model in the repository
+ * @param at where its file can be read
+ * @param byPath all of the repository's files
+ * @throws {BadInputError} for no model, and for data out of the model's folder or the repository
+ */
+export function dataFilesOf(
+  path: string,
+  at: string,
+  byPath: ReadonlyMap<string, RepositoryFile>,
+): ReadonlyMap<string, RepositoryFile> {
+  using mapped = openMapped(at);
+  const found = new Map<string, RepositoryFile>();
+  for (const location of externalLocations(mapped.bytes, path)) {
+    // Below the folder of the model, as whoever loads it will ask.
+    const below = checkFilePath(location.replace(/^(\.\/)+/, ""), path);
+    const file = byPath.get(join(dirname(path), below));
+    if (file === undefined) {
+      throw new BadInputError(
+        `${path} keeps weights in "${below}", which the repository does not have`,
+      );
+    }
+    found.set(location, file);
+  }
+  return found;
+}
+
+/**
+ * Reads a model with its data, to say now and not when it is used what is wrong with it.
+ *
+ * @param path what messages call it
+ * @param at where its file can be read
+ * @param data where its data can be read, by the locations that it names
+ * @throws {BadInputError} for a model that is not sound
+ */
+export function checkModel(path: string, at: string, data: ReadonlyMap<string, string>): void {
+  using opened = new DisposableStack();
+  const bytes = new Map(
+    [...data].map(([location, file]) => [location, opened.use(openMapped(file)).bytes]),
+  );
+  decodeModel(opened.use(openMapped(at)).bytes, {
+    file: path,
+    external: ({ location, offset, length }) =>
+      bytes.get(location)!.subarray(offset, offset + length),
+  });
+}
