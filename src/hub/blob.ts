@@ -1,16 +1,19 @@
 /** One file of a repository on the disk: partial until it is whole and verified. */
 import { dirname } from "@std/path";
 import { BadInputError, StorageError } from "../errors.ts";
-import { exists } from "../system/durable_files.ts";
+import { makeDirectory, syncDirectory } from "../system/durable_files.ts";
 import { waitForLock } from "../system/file_lock.ts";
 import type { RepositoryFile } from "./api.ts";
-import { Digester, digestName } from "./digests.ts";
+import { sizeOf } from "./cache.ts";
+import { Digester, digestName, fileDigest } from "./digests.ts";
 
 /** Ends the names of partial files; huggingface_hub's are the same and hold the same. */
 const INCOMPLETE = ".incomplete";
 /** Times that a file is gotten whose digest is wrong: bytes that an earlier run left may be bad. */
 const ATTEMPTS = 2;
 const READ_BYTES = 1 << 20;
+/** Files up to this size are read again to see whether they are whole: it takes no time. */
+const READ_AGAIN_BYTES = 64 << 20;
 
 /** Gives a file's bytes from an offset on. */
 export type Fetch = (from: number) => AsyncIterable<Uint8Array>;
@@ -23,6 +26,8 @@ export interface BlobOptions {
   readonly onBytes?: (done: number) => void;
   /** Told that another process is getting the same file. */
   readonly onWait?: () => void;
+  /** Whether the file in its place is the one; {@linkcode isWhole} if absent. */
+  readonly isWhole?: (path: string, file: RepositoryFile) => boolean;
 }
 
 function attempt<T>(what: string, path: string, action: () => T): T {
@@ -31,6 +36,17 @@ function attempt<T>(what: string, path: string, action: () => T): T {
   } catch (error) {
     throw new StorageError(`Cannot ${what} ${path}: ${(error as Error).message}`, { cause: error });
   }
+}
+
+/**
+ * Whether a file is in its place and the one: by its size, which a cut one has not, and where it is
+ * not large by its digest, too.
+ *
+ * @throws {StorageError} where it cannot be read
+ */
+export function isWhole(path: string, { sizeBytes, digest }: RepositoryFile): boolean {
+  if (sizeOf(path) !== sizeBytes) return false;
+  return sizeBytes > READ_AGAIN_BYTES || fileDigest(path, digest.kind) === digest.hex;
 }
 
 /** How much of a file that is still to be gotten lies there from an earlier run. */
@@ -44,8 +60,8 @@ export function partialBytes(path: string, sizeBytes: number): number {
 }
 
 /**
- * Puts a file in its place, whole and verified, or not at all. What came before a failure stays
- * beside it for the next call.
+ * Puts a file in its place and on the disk, whole and verified, or not at all. One that is there and
+ * damaged is replaced. What came before a failure stays beside it for the next call.
  *
  * @param path its place
  * @throws {BadInputError} where the content has another digest
@@ -58,12 +74,11 @@ export async function getBlob(
   fetch: Fetch,
   options: BlobOptions,
 ): Promise<void> {
-  if (exists(path)) return;
+  const isThere = options.isWhole ?? isWhole;
+  if (isThere(path, file)) return;
   using _lock = await waitForLock(options.lock, options);
-  if (exists(path)) return; // the process that had the lock has gotten it
-  attempt("make the folder", dirname(path), () => {
-    Deno.mkdirSync(dirname(path), { recursive: true });
-  });
+  if (isThere(path, file)) return; // the process that had the lock has gotten it
+  makeDirectory(dirname(path));
   const partial = path + INCOMPLETE;
   for (let attempts = 1;; attempts++) {
     const found = await fill(partial, file, fetch, options);
@@ -78,6 +93,7 @@ export async function getBlob(
     );
   }
   attempt("rename to", path, () => Deno.renameSync(partial, path));
+  syncDirectory(dirname(path));
 }
 
 /** Fetches what is missing of a partial file and puts it on the disk; gives the whole's digest. */

@@ -12,9 +12,15 @@
  * uses a snapshot shares a lock on its folder, one that pulls shares one on the repository's; who
  * removes needs both alone.
  */
-import { dirname, join, relative } from "@std/path";
+import { basename, dirname, join, relative } from "@std/path";
 import { StorageError } from "../errors.ts";
-import { exists, replaceFile } from "../system/durable_files.ts";
+import {
+  exists,
+  makeDirectory,
+  moveDurably,
+  replaceFile,
+  syncDirectory,
+} from "../system/durable_files.ts";
 import { waitForLock } from "../system/file_lock.ts";
 import { folderOf, isCommit, repositoryOf } from "./names.ts";
 
@@ -58,7 +64,7 @@ export class RepositoryFolder {
     if (revision === commit) return;
     using _lock = await waitForLock(this.lock("refs"));
     if (this.commitOf(revision) === commit) return;
-    make(dirname(this.ref(revision)));
+    makeDirectory(dirname(this.ref(revision)));
     replaceFile(this.ref(revision), new TextEncoder().encode(commit));
   }
 
@@ -67,6 +73,7 @@ export class RepositoryFolder {
     const found = new Map<string, string>();
     const root = join(this.path, "refs");
     for (const path of pathsUnder(root)) {
+      if (basename(path).startsWith(".")) continue; // what a killed process was writing
       const name = relative(root, path);
       const commit = this.commitOf(name);
       if (commit !== undefined) found.set(name, commit);
@@ -87,45 +94,70 @@ export class RepositoryFolder {
     ).sort();
   }
 
+  /** Names of the blobs that a snapshot's links lead to, by path, also of those that are gone. */
+  links(commit: string): ReadonlyMap<string, string> {
+    const root = this.snapshot(commit);
+    const found = new Map<string, string>();
+    for (const path of pathsUnder(root)) {
+      const isLink = attempt("look at", path, () => Deno.lstatSync(path).isSymlink);
+      if (!isLink) continue;
+      const to = attempt("read the link", path, () => Deno.readLinkSync(path));
+      found.set(relative(root, path), basename(to));
+    }
+    return found;
+  }
+
   /**
    * Lets files appear in a snapshot. One that is new appears whole, by one rename; to one that is
    * there files are added, a model last, since it is what makes others usable.
    *
-   * @param blobs digests by path; the blobs are there and verified
+   * @param blobs digests by path; the blobs are there, verified and on the disk
    */
   async addSnapshot(commit: string, blobs: ReadonlyMap<string, string>): Promise<void> {
     using _lock = await waitForLock(this.lock("snapshots"));
     const target = this.snapshot(commit);
+    // As deep as the snapshot itself, so that the links lead to the same place.
+    const unfinished = join(this.path, ".unfinished", commit);
+    this.#clearUnfinished();
     if (!exists(target)) {
-      // As deep as the snapshot itself, so that the links lead to the same place.
-      const unfinished = join(this.path, ".unfinished", commit);
-      attempt("remove", unfinished, () => {
-        if (exists(unfinished)) Deno.removeSync(unfinished, { recursive: true });
-      });
-      for (const [path, hex] of blobs) this.#link(join(unfinished, path), hex);
-      make(dirname(target));
-      attempt("rename to", target, () => Deno.renameSync(unfinished, target));
-      attempt("remove", unfinished, () => Deno.removeSync(dirname(unfinished)));
-      sync(dirname(target));
-      return;
+      this.#link(unfinished, blobs);
+      makeDirectory(dirname(target));
+      moveDurably(unfinished, target);
+    } else {
+      const missing = [...blobs].filter(([path, hex]) =>
+        sizeOf(join(target, path)) !== sizeOf(this.blob(hex))
+      );
+      const isModel = ([path]: readonly [string, string]) => path.endsWith(".onnx");
+      for (const part of [missing.filter((entry) => !isModel(entry)), missing.filter(isModel)]) {
+        if (part.length === 0) continue;
+        this.#link(unfinished, new Map(part));
+        for (const [path] of part) {
+          makeDirectory(dirname(join(target, path)));
+          moveDurably(join(unfinished, path), join(target, path));
+        }
+      }
     }
-    const isModel = (path: string) => path.endsWith(".onnx") ? 1 : 0;
-    const last = [...blobs].sort(([a], [b]) => isModel(a) - isModel(b));
-    for (const [path, hex] of last) {
-      if (sizeOf(join(target, path)) === undefined) this.#link(join(target, path), hex);
-    }
-    sync(target);
+    this.#clearUnfinished();
   }
 
-  #link(path: string, hex: string): void {
-    make(dirname(path));
-    const to = relative(dirname(path), this.blob(hex));
-    const unfinished = `${path}.new-${Deno.pid}`;
-    attempt("link", path, () => {
-      if (exists(unfinished)) Deno.removeSync(unfinished);
-      Deno.symlinkSync(to, unfinished);
-      Deno.renameSync(unfinished, path);
-    });
+  /** Makes a folder of links and puts them on the disk. */
+  #link(folder: string, blobs: ReadonlyMap<string, string>): void {
+    makeDirectory(folder);
+    const folders = new Set([folder]);
+    for (const [name, hex] of blobs) {
+      const path = join(folder, name);
+      makeDirectory(dirname(path));
+      attempt("link", path, () => Deno.symlinkSync(relative(dirname(path), this.blob(hex)), path));
+      folders.add(dirname(path));
+    }
+    for (const path of folders) syncDirectory(path);
+  }
+
+  /** Removes what a killed process left; who adds to a snapshot has the lock. */
+  #clearUnfinished(): void {
+    const path = join(this.path, ".unfinished");
+    if (!exists(path)) return;
+    attempt("remove", path, () => Deno.removeSync(path, { recursive: true }));
   }
 }
 
@@ -137,23 +169,12 @@ export function repositoriesOf(cache: string): readonly RepositoryFolder[] {
   }).sort((a, b) => a.repository < b.repository ? -1 : 1);
 }
 
-function attempt(what: string, path: string, action: () => void): void {
+function attempt<T>(what: string, path: string, action: () => T): T {
   try {
-    action();
+    return action();
   } catch (error) {
     throw new StorageError(`Cannot ${what} ${path}: ${(error as Error).message}`, { cause: error });
   }
-}
-
-function make(path: string): void {
-  attempt("make the folder", path, () => Deno.mkdirSync(path, { recursive: true }));
-}
-
-function sync(path: string): void {
-  attempt("sync the folder", path, () => {
-    using directory = Deno.openSync(path, { read: true });
-    directory.syncSync();
-  });
 }
 
 function entriesOf(path: string): readonly Deno.DirEntry[] {

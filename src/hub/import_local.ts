@@ -3,15 +3,15 @@ import { createHash } from "node:crypto";
 import { join } from "@std/path";
 import { BadInputError, StorageError, UsageError } from "../errors.ts";
 import { freeDiskBytes } from "../system/disk.ts";
-import { exists, makeDirectory } from "../system/durable_files.ts";
+import { makeDirectory, moveDurably, syncFile } from "../system/durable_files.ts";
 import { shareDirectory } from "../system/file_lock.ts";
 import { getBlob } from "./blob.ts";
-import { RepositoryFolder } from "./cache.ts";
+import { RepositoryFolder, sizeOf } from "./cache.ts";
 import { fileDigest } from "./digests.ts";
 import { checkFilePath } from "./names.ts";
 import { DEFAULT_REVISION } from "./pulled.ts";
 
-/** Ref beside `main` by which a repository is known to come from this machine. */
+/** Ref beside `main` that tells, as `graft list` shows, that a model came from this machine. */
 const LOCAL = "local";
 
 /** A folder's file. */
@@ -47,20 +47,36 @@ export function filesUnder(root: string, below = ""): readonly LocalFile[] {
   }).sort((a, b) => a.path < b.path ? -1 : 1);
 }
 
+/** The commit of a folder's contents, given the digests of all its files in the order of paths. */
+function commitOfFiles(digests: ReadonlyMap<string, string>): string {
+  return createHash("sha256").update(JSON.stringify([...digests])).digest("hex").slice(0, 40);
+}
+
+/**
+ * Whether a snapshot came from this machine. Its commit tells, which a hub makes otherwise: there is
+ * no moment at which a kill could part the two.
+ */
+function isFromHere(place: RepositoryFolder, commit: string): boolean {
+  const links = [...place.links(commit)].sort(([a], [b]) => a < b ? -1 : 1);
+  return commitOfFiles(new Map(links)) === commit;
+}
+
 /**
  * Refuses a name that a model from elsewhere has: its branch would come to stand for this one.
  *
  * @throws {UsageError} naming both
  */
 export function checkOrigin(place: RepositoryFolder, from: "hub" | "here"): void {
-  const isLocal = place.commitOf(LOCAL) !== undefined;
+  const commits = place.commits();
+  if (commits.length === 0) return;
+  const isLocal = commits.some((commit) => isFromHere(place, commit));
   if (from === "hub" && isLocal) {
     throw new UsageError(
       `${place.repository} was pulled from a folder or an archive here: \`graft rm ` +
         `${place.repository}\` makes way for the hub's`,
     );
   }
-  if (from === "here" && !isLocal && place.commits().length > 0) {
+  if (from === "here" && !isLocal) {
     throw new UsageError(
       `${place.repository} was pulled from a hub: choose another name with --name`,
     );
@@ -100,18 +116,21 @@ export async function importModel(
     const hex = fileDigest(from, "sha256");
     const blob = place.blob(hex);
     blobs.set(path, hex);
-    if (exists(blob)) continue;
+    const isWhole = () => sizeOf(blob) === sizeBytes && fileDigest(blob, "sha256") === hex;
     if (options.move) {
-      Deno.renameSync(from, blob);
+      if (isWhole()) continue;
+      syncFile(from);
+      moveDurably(from, blob);
       continue;
     }
     const digest = { kind: "sha256", hex } as const;
     await getBlob(blob, { path, sizeBytes, digest }, (at) => chunksOf(from, at), {
       lock: place.lock(hex),
       signal: options.signal,
+      isWhole,
     });
   }
-  const commit = createHash("sha256").update(JSON.stringify([...blobs])).digest("hex").slice(0, 40);
+  const commit = commitOfFiles(blobs);
   await place.addSnapshot(commit, blobs);
   await place.writeRef(LOCAL, commit);
   await place.writeRef(DEFAULT_REVISION, commit);

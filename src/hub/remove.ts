@@ -1,8 +1,8 @@
 /** Removes a revision of a pulled model, and what no other revision uses. */
-import { join } from "@std/path";
+import { dirname, join } from "@std/path";
 import { RefusedError, StorageError } from "../errors.ts";
 import { claimDirectory } from "../system/claim.ts";
-import { exists } from "../system/durable_files.ts";
+import { exists, syncDirectory } from "../system/durable_files.ts";
 import { tryLock } from "../system/file_lock.ts";
 import { type RepositoryFolder, sizeOf } from "./cache.ts";
 
@@ -60,6 +60,8 @@ export function removeSnapshot(place: RepositoryFolder, commit: string): Removed
     const leaving = join(place.path, `.removed-${commit}`);
     if (exists(leaving)) Deno.removeSync(leaving, { recursive: true });
     Deno.renameSync(snapshot, leaving);
+    // A power loss must not bring back the links without what they lead to.
+    syncDirectory(dirname(snapshot));
     Deno.removeSync(leaving, { recursive: true });
     for (const hex of going) Deno.removeSync(place.blob(hex));
     if (others.length === 0) Deno.removeSync(place.path, { recursive: true });

@@ -1,8 +1,9 @@
 /** Where a pull puts files: the shared cache, or a folder of plain files. */
 import { dirname, join } from "@std/path";
 import { StorageError } from "../errors.ts";
-import { exists, makeDirectory } from "../system/durable_files.ts";
+import { copyFile, makeDirectory } from "../system/durable_files.ts";
 import type { RepositoryFile } from "./api.ts";
+import { isWhole } from "./blob.ts";
 import { type RepositoryFolder, sizeOf } from "./cache.ts";
 import { fileDigest } from "./digests.ts";
 
@@ -26,9 +27,14 @@ export interface Target {
 export function cacheTarget(place: RepositoryFolder): Target {
   makeDirectory(place.path);
   const blob = ({ digest }: RepositoryFile) => place.blob(digest.hex);
+  const whole = new Set<string>();
   return {
     root: place.path,
-    has: (file) => exists(blob(file)),
+    has(file) {
+      const path = blob(file);
+      if (!whole.has(path) && isWhole(path, file)) whole.add(path);
+      return whole.has(path);
+    },
     blob,
     at: blob,
     lock: ({ digest }) => place.lock(digest.hex),
@@ -57,28 +63,28 @@ export function folderTarget(folder: string): Target {
   };
   return {
     root: folder,
-    has: (file) => exists(blob(file)) || isInPlace(file),
+    has: (file) => isInPlace(file) || isWhole(blob(file), file),
     blob,
-    at: (file) => exists(blob(file)) ? blob(file) : place(file),
+    at: (file) => isInPlace(file) ? place(file) : blob(file),
     lock: (file) => `${blob(file)}.lock`,
     appear(_, files) {
       for (const file of files) {
         if (isInPlace(file)) continue;
-        const path = place(file);
-        makeDirectory(dirname(path));
-        try {
-          // A copy: several paths may have one content.
-          Deno.copyFileSync(blob(file), `${path}.new`);
-          Deno.renameSync(`${path}.new`, path);
-        } catch (error) {
-          throw new StorageError(`Cannot write ${path}: ${(error as Error).message}`, {
-            cause: error,
-          });
-        }
+        makeDirectory(dirname(place(file)));
+        // A copy: several paths may have one content.
+        copyFile(blob(file), place(file));
       }
-      Deno.removeSync(hidden, { recursive: true });
+      removeFolder(hidden);
       return Promise.resolve();
     },
     folder: () => folder,
   };
+}
+
+function removeFolder(path: string): void {
+  try {
+    Deno.removeSync(path, { recursive: true });
+  } catch (error) {
+    throw new StorageError(`Cannot remove ${path}: ${(error as Error).message}`, { cause: error });
+  }
 }

@@ -19,17 +19,44 @@ function attempt<T>(what: string, path: string, action: () => T): T {
   }
 }
 
-/** Makes a folder and those above it, where they are missing. */
+/** Makes a folder and those above it, where they are missing, and puts their names on the disk. */
 export function makeDirectory(path: string): void {
+  const missing: string[] = [];
+  for (let at = path; !isThere(at) && dirname(at) !== at; at = dirname(at)) missing.push(at);
+  makeFolders(path);
+  // Else a power loss takes a new folder with all that was put on the disk in it.
+  for (const made of missing.reverse()) syncDirectory(dirname(made));
+}
+
+function makeFolders(path: string): void {
   attempt("make the folder", path, () => Deno.mkdirSync(path, { recursive: true }));
+}
+
+function isThere(path: string): boolean {
+  try {
+    Deno.statSync(path);
+    return true;
+  } catch {
+    return false; // whatever is wrong with it, making the folder says so
+  }
+}
+
+/** Puts a file's content, or a folder's entries, on the disk. */
+function sync(what: string, path: string): void {
+  attempt(what, path, () => {
+    using opened = Deno.openSync(path, { read: true });
+    opened.syncSync();
+  });
 }
 
 /** Puts a folder's entries (not the files' contents) on the disk. */
 export function syncDirectory(path: string): void {
-  attempt("sync the folder", path, () => {
-    using directory = Deno.openSync(path, { read: true });
-    directory.syncSync();
-  });
+  sync("sync the folder", path);
+}
+
+/** Puts the content of a file that is there on the disk, whoever wrote it. */
+export function syncFile(path: string): void {
+  sync("sync", path);
 }
 
 /** A file's content, in one piece or in several one after the other. */
@@ -82,24 +109,22 @@ export function replaceFile(path: string, content: FileContent): void {
  * Copies a file to a path, or replaces one there, in one piece: a process that runs the older one keeps
  * it.
  *
- * @param mode permissions of the copy
+ * @param mode permissions of the copy; default those of the original
  * @throws {StorageError} naming the path; an older file of the name is untouched then
  */
-export function copyFile(from: string, path: string, mode: number): void {
+export function copyFile(from: string, path: string, mode?: number): void {
   const unfinished = sibling(path, basename(path));
   attempt("write", path, () => Deno.copyFileSync(from, unfinished));
-  changeMode(unfinished, mode);
+  if (mode === undefined) syncFile(unfinished);
+  else changeMode(unfinished, mode);
   rename(unfinished, path);
   syncDirectory(dirname(path));
 }
 
 /** Changes the permissions of a file or folder, and puts them and a file's content on the disk. */
 export function changeMode(path: string, mode: number): void {
-  attempt("change the permissions of", path, () => {
-    Deno.chmodSync(path, mode);
-    using file = Deno.openSync(path, { read: true });
-    file.syncSync();
-  });
+  attempt("change the permissions of", path, () => Deno.chmodSync(path, mode));
+  sync("sync", path);
 }
 
 /**
@@ -112,12 +137,20 @@ export function changeMode(path: string, mode: number): void {
 export function replaceDirectory(path: string, files: ReadonlyMap<string, FileContent>): void {
   const unfinished = sibling(path, basename(path));
   if (exists(unfinished)) remove(unfinished);
-  makeDirectory(unfinished);
+  makeDirectory(dirname(path));
+  makeFolders(unfinished);
   for (const [name, content] of files) writeAndSync(join(unfinished, name), content);
   syncDirectory(unfinished);
   // rename(2) does not replace a folder that has content.
   if (exists(path)) removeDirectory(path);
   rename(unfinished, path);
+  syncDirectory(dirname(path));
+}
+
+/** Removes a file or link that may be missing, for good. */
+export function removeFile(path: string): void {
+  if (!exists(path)) return;
+  remove(path);
   syncDirectory(dirname(path));
 }
 
