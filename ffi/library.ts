@@ -90,6 +90,7 @@ const opened = new Map<string, Ort>();
 export function openLibrary(path: string): Ort {
   const known = opened.get(path);
   if (known !== undefined) return known;
+  checkNoPipe(path);
   forbidTelemetry();
   let base: Deno.PointerValue | undefined;
   try {
@@ -115,6 +116,21 @@ export function openLibrary(path: string): Ort {
   const ort = bindLibrary(path, base);
   opened.set(path, ort);
   return ort;
+}
+
+/** The loader opens whatever it is given: with a pipe it would wait for its other end, for ever. */
+function checkNoPipe(path: string): void {
+  let info: Deno.FileInfo;
+  try {
+    info = Deno.statSync(path);
+  } catch {
+    return; // a name that the loader looks for, or a path that it will say more about
+  }
+  if (info.isFile || info.isDirectory) return;
+  throw new OrtLoadError(
+    `Cannot open ONNX Runtime at "${path}": it is no regular file: ${HINT}`,
+    "cannot open",
+  );
 }
 
 /**

@@ -5,6 +5,7 @@ import type { Runner } from "../runtime/runner.ts";
 import { cacheDirectory } from "../system/cache_directory.ts";
 import { makeDirectory, replaceFile } from "../system/durable_files.ts";
 import { processor } from "../system/processor.ts";
+import { readSmallText } from "../system/small_file.ts";
 import { VERSION } from "../version.ts";
 import {
   formatKernelTable,
@@ -40,7 +41,7 @@ export function loadKernels(source: KernelSource): KernelTable | undefined {
   const path = kernelCachePath(source);
   if (path === undefined) return undefined;
   try {
-    return parseKernelTable(Deno.readTextFileSync(path), source);
+    return parseKernelTable(readSmallText(path) ?? "", source);
   } catch {
     return undefined; // a cache that cannot be read is one that is not there
   }

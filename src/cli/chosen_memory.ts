@@ -8,6 +8,7 @@ import type { TrainingForms } from "../bench/training_forms.ts";
 import { DEQUANT_FORMS } from "../ops/dequantize.ts";
 import { INTEGER_FORMS } from "../ops/internal/integer_form.ts";
 import { replaceFile } from "../system/durable_files.ts";
+import { readSmallText } from "../system/small_file.ts";
 
 const FILE = "memory.json";
 
@@ -24,7 +25,7 @@ export interface ChosenMemory {
 export function readChosenMemory(adapterPath: string): ChosenMemory | undefined {
   try {
     const { keep_bytes, sequences, lanes, forms } = JSON.parse(
-      Deno.readTextFileSync(join(adapterPath, FILE)),
+      readSmallText(join(adapterPath, FILE)) ?? "",
     );
     const whole = [keep_bytes, sequences, lanes]
       .every((value) => Number.isInteger(value) && value >= 0);

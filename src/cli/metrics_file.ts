@@ -1,6 +1,7 @@
 /** `metrics.jsonl`: one JSON object per report and per evaluation. */
 import { StorageError } from "../errors.ts";
 import { replaceFile } from "../system/durable_files.ts";
+import { regularFileSize } from "../system/regular_file.ts";
 import type { TrainCallbacks } from "../train/events.ts";
 
 /** Appends to a metrics file; each line is whole or absent. */
@@ -66,12 +67,11 @@ export class MetricsFile implements Disposable {
 }
 
 function linesUntil(path: string, step: number): string {
-  if (step === 0) return "";
+  if (step === 0 || regularFileSize(path) === undefined) return "";
   let content: string;
   try {
     content = Deno.readTextFileSync(path);
   } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return "";
     throw new StorageError(`Cannot read ${path}: ${(error as Error).message}`, { cause: error });
   }
   return content.split("\n").filter((line) => {

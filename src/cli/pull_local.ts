@@ -1,6 +1,6 @@
 /** `graft pull` of what is on this machine already: a folder or a tar. */
 import { basename, join, resolve } from "@std/path";
-import { BadInputError, EXIT, UsageError } from "../errors.ts";
+import { BadInputError, EXIT, StorageError, UsageError } from "../errors.ts";
 import { checkAdapterName } from "../hub/adapter_store.ts";
 import { filesUnder, importModel } from "../hub/import_local.ts";
 import { parseModelName } from "../hub/names.ts";
@@ -9,7 +9,9 @@ import { unpackTar } from "../hub/tar.ts";
 import { variantsOf } from "../hub/variants.ts";
 import { claimDirectory } from "../system/claim.ts";
 import { freeDiskBytes } from "../system/disk.ts";
-import { exists, makeDirectory } from "../system/durable_files.ts";
+import { makeDirectory } from "../system/durable_files.ts";
+import { isFolder } from "../system/folders.ts";
+import { regularFileSize } from "../system/regular_file.ts";
 import { loadOnnx } from "../model/load_onnx.ts";
 import { formatBytes } from "./format.ts";
 import type { Terminal } from "./output.ts";
@@ -36,16 +38,18 @@ export async function pullLocal(
   if (given !== undefined) {
     throw new UsageError(`--${given === "localDir" ? "local-dir" : given} is for a hub's models`);
   }
-  if (!exists(source)) throw new BadInputError(`Cannot pull ${source}: there is no such file`);
   const name = nameFor(source, flags.name);
-  if (Deno.statSync(source).isDirectory) {
+  if (isFolder(source)) {
     return await take(source, source, name, false, flags, terminal, signal);
+  }
+  if (regularFileSize(source) === undefined) {
+    throw new BadInputError(`Cannot pull ${source}: there is no such file`);
   }
   const cache = hubCache();
   makeDirectory(cache);
   clearUnpacked(cache);
   // On the cache's disk, so that what is unpacked is moved there.
-  const unpacked = Deno.makeTempDirSync({ dir: cache, prefix: UNPACKED });
+  const unpacked = makeUnpacked(cache);
   using _claim = claimDirectory(unpacked);
   using _unpacked = { [Symbol.dispose]: () => remove(unpacked) };
   await unpackTar(source, unpacked, () => freeDiskBytes(cache), signal);
@@ -54,6 +58,16 @@ export async function pullLocal(
 
 /** Begins the names of folders that archives are unpacked to. */
 const UNPACKED = ".unpacked-";
+
+function makeUnpacked(cache: string): string {
+  try {
+    return Deno.makeTempDirSync({ dir: cache, prefix: UNPACKED });
+  } catch (error) {
+    throw new StorageError(`Cannot make a folder in ${cache}: ${(error as Error).message}`, {
+      cause: error,
+    });
+  }
+}
 
 /** Removes what killed processes have left; what a running one unpacks is claimed. */
 function clearUnpacked(cache: string): void {

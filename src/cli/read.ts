@@ -1,6 +1,6 @@
 /** Reading the small files a command line names. */
 import { BadInputError } from "../errors.ts";
-import { readSmallText } from "../model/small_file.ts";
+import { readSmallText } from "../system/small_file.ts";
 
 /**
  * The text of a file.

@@ -3,7 +3,7 @@ import { join } from "@std/path";
 import { type AdapterFacts, AdapterStore, type StoredAdapter } from "../hub/adapter_store.ts";
 import { decodeAdapter } from "../lora/adapter_files.ts";
 import { readAdapterFiles } from "../model/adapter_dir.ts";
-import { readSmallText } from "../model/small_file.ts";
+import { readSmallText } from "../system/small_file.ts";
 
 /**
  * Adds an adapter under a name.

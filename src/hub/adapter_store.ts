@@ -20,6 +20,7 @@ import {
   replaceDirectory,
   replaceFile,
 } from "../system/durable_files.ts";
+import { readSmallText } from "../system/small_file.ts";
 import { parseModelName } from "./names.ts";
 import { graftHome } from "./settings.ts";
 
@@ -120,12 +121,8 @@ export class AdapterStore {
   /** The adapter of a name; `undefined` where there is none. */
   find(name: string): StoredAdapter | undefined {
     const file = this.#nameFile(name);
-    let hex: string;
-    try {
-      hex = Deno.readTextFileSync(file).trim();
-    } catch {
-      return undefined;
-    }
+    const hex = readSmallText(file)?.trim();
+    if (hex === undefined) return undefined;
     if (!/^[0-9a-f]{64}$/.test(hex)) throw new BadInputError(`${file} names no adapter`);
     const folder = join(this.root, hex);
     return { name, folder, record: readRecord(join(folder, RECORD)) };

@@ -22,6 +22,7 @@ import {
   syncDirectory,
 } from "../system/durable_files.ts";
 import { waitForLock } from "../system/file_lock.ts";
+import { readSmallText } from "../system/small_file.ts";
 import { folderOf, isCommit, repositoryOf } from "./names.ts";
 
 /** Where one repository's things are. */
@@ -52,7 +53,7 @@ export class RepositoryFolder {
   commitOf(revision: string): string | undefined {
     if (isCommit(revision)) return revision;
     try {
-      const commit = Deno.readTextFileSync(this.ref(revision)).trim();
+      const commit = readSmallText(this.ref(revision))?.trim() ?? "";
       return isCommit(commit) ? commit : undefined;
     } catch {
       return undefined;

@@ -1,6 +1,7 @@
 /** What tells that a file is the one the hub meant. */
 import { createHash, type Hash } from "node:crypto";
 import { StorageError } from "../errors.ts";
+import { openRegularFile } from "../system/regular_file.ts";
 
 /**
  * A file's digest as the hub gives it: SHA-256 for large files (Git LFS), Git's SHA-1 of a blob for
@@ -40,11 +41,12 @@ const READ_BYTES = 1 << 20;
 /**
  * Digest of a file.
  *
+ * @throws {BadInputError} for what is no regular file
  * @throws {StorageError} where it cannot be read
  */
 export function fileDigest(path: string, kind: FileDigest["kind"]): string {
+  using file = openRegularFile(path);
   try {
-    using file = Deno.openSync(path, { read: true });
     const digester = new Digester(kind, file.statSync().size);
     const buffer = new Uint8Array(READ_BYTES);
     for (let n; (n = file.readSync(buffer)) !== null;) digester.update(buffer.subarray(0, n));

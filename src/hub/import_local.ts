@@ -4,6 +4,7 @@ import { join } from "@std/path";
 import { BadInputError, StorageError, UsageError } from "../errors.ts";
 import { freeDiskBytes } from "../system/disk.ts";
 import { makeDirectory, moveDurably, syncFile } from "../system/durable_files.ts";
+import { openRegularFile } from "../system/regular_file.ts";
 import { shareDirectory } from "../system/file_lock.ts";
 import { getBlob } from "./blob.ts";
 import { RepositoryFolder, sizeOf } from "./cache.ts";
@@ -138,8 +139,8 @@ export async function importModel(
 }
 
 async function* chunksOf(path: string, from: number): AsyncGenerator<Uint8Array> {
+  const file = openRegularFile(path);
   try {
-    const file = await Deno.open(path, { read: true });
     await file.seek(from, Deno.SeekMode.Start);
     yield* file.readable;
   } catch (error) {

@@ -1,6 +1,7 @@
 /** Where models come from and are kept: the environment variables that Hugging Face's tools know. */
 import { isAbsolute, join } from "@std/path";
 import { UsageError } from "../errors.ts";
+import { readSmallText } from "../system/small_file.ts";
 
 /** How the hub is reached. */
 export interface HubSettings {
@@ -111,13 +112,13 @@ function tokenOf(variable: Variable): string | undefined {
   if (given) return checkedToken(given, "HF_TOKEN");
   const named = variable("HF_TOKEN_PATH");
   const path = named ? expanded(named, variable) : join(hfHome(variable), "token");
-  let text: string;
+  let text: string | undefined;
   try {
-    text = Deno.readTextFileSync(path);
+    text = readSmallText(path);
   } catch {
     return undefined; // not logged in, or not for this user to read: public models need no token
   }
-  return text.trim() === "" ? undefined : checkedToken(text, path);
+  return text === undefined || text.trim() === "" ? undefined : checkedToken(text, path);
 }
 
 function checkedToken(text: string, where: string): string | undefined {

@@ -6,6 +6,7 @@
  */
 import { dirname, join } from "@std/path";
 import { BadInputError, StorageError } from "../errors.ts";
+import { openRegularFile } from "../system/regular_file.ts";
 import { checkFilePath } from "./names.ts";
 
 const BLOCK = 512;
@@ -112,7 +113,7 @@ export async function unpackTar(
   room: () => number | undefined,
   signal?: AbortSignal,
 ): Promise<void> {
-  const file = Deno.openSync(path, { read: true });
+  const file = openRegularFile(path);
   const magic = new Uint8Array(2);
   const read = file.readSync(magic);
   file.seekSync(0, Deno.SeekMode.Start);

@@ -3,7 +3,7 @@ import { basename, dirname, join } from "@std/path";
 import { BadInputError, StorageError } from "../errors.ts";
 import { findPulledModel } from "../hub/pulled.ts";
 import { withCarried } from "./carried_model.ts";
-import { readSmallText } from "./small_file.ts";
+import { readSmallText } from "../system/small_file.ts";
 
 /**
  * Path of the model file: `path` itself where it is a file; in a folder what `genai_config.json`

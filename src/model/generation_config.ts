@@ -1,7 +1,7 @@
 /** What a model folder's configuration files say about lengths and ends of texts. */
 import { join } from "@std/path";
 import { BadInputError } from "../errors.ts";
-import { readSmallText } from "./small_file.ts";
+import { readSmallText } from "../system/small_file.ts";
 
 export interface GenerationConfig {
   readonly endIds: readonly number[];

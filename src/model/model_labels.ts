@@ -1,7 +1,7 @@
 /** Class names that a classifier's `config.json` gives its logits. */
 import { join } from "@std/path";
 import { BadInputError } from "../errors.ts";
-import { readSmallText } from "./small_file.ts";
+import { readSmallText } from "../system/small_file.ts";
 
 /**
  * `id2label` of a model folder's `config.json`, in the order of the ids.

@@ -3,7 +3,7 @@ import { join } from "@std/path";
 import type { TextFiles } from "../data/text.ts";
 import { BadInputError } from "../errors.ts";
 import { findChatTemplate } from "./chat_template_files.ts";
-import { readSmallFile } from "./small_file.ts";
+import { readSmallFile } from "../system/small_file.ts";
 
 /**
  * The text files of a model folder, unchecked.

@@ -14,13 +14,22 @@ export async function modelDigest(model: Model, encoded: Uint8Array): Promise<st
 /** The same of a model file and all that lies in its folder, where its external data is. */
 export async function folderDigest(path: string): Promise<string> {
   const folder = dirname(path);
-  const names = [...Deno.readDirSync(folder)].filter(({ isFile, isSymlink }) => isFile || isSymlink)
-    .map(({ name }) => name).sort();
+  // Links as well, by which pulled models lie in their folders; pipes and devices have no end.
+  const names = Array.from(Deno.readDirSync(folder), ({ name }) => name)
+    .filter((name) => isFile(join(folder, name))).sort();
   const parts: string[] = [path.slice(folder.length)];
   for (const name of names) {
     parts.push(`${name} ${await bytesDigest(await Deno.readFile(join(folder, name)))}`);
   }
   return await bytesDigest(new TextEncoder().encode(parts.join("\n")));
+}
+
+function isFile(path: string): boolean {
+  try {
+    return Deno.statSync(path).isFile;
+  } catch {
+    return false; // a link that leads nowhere
+  }
 }
 
 /** The same of a file in memory that has its weights inside. */

@@ -1,5 +1,6 @@
 /** Data sets and encoded rows in files. */
-import { BadInputError, StorageError } from "../../errors.ts";
+import { StorageError } from "../../errors.ts";
+import { openRegularFile } from "../../system/regular_file.ts";
 import type { RandomAccess } from "../source.ts";
 import type { ByteStore } from "../token_store.ts";
 
@@ -16,10 +17,8 @@ export class FileSource implements RandomAccess, Disposable {
    * @throws {StorageError} where the file cannot be opened
    */
   static open(path: string): FileSource {
-    // Looked at before it is opened: opening a pipe waits for its other end.
-    const { isFile, size } = attempt(path, () => Deno.statSync(path));
-    if (!isFile) throw new BadInputError(`Cannot read ${path}: it is no regular file`);
-    return new FileSource(path, size, attempt(path, () => Deno.openSync(path, { read: true })));
+    const file = openRegularFile(path);
+    return new FileSource(path, attempt(path, () => file.statSync().size), file);
   }
 
   // deno-lint-ignore require-await -- a short read must reject

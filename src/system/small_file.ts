@@ -1,31 +1,29 @@
 /** Reading the small files that lie beside a model, and those that a command line names. */
 import { BadInputError, StorageError } from "../errors.ts";
+import { regularFileSize } from "./regular_file.ts";
 
 /** Larger files are none of those: the largest tokenizers in use have 35 MB. */
 const MAX_BYTES = 256 << 20;
 
 /**
- * A file's bytes. It is looked at before it is opened: a pipe would never end, a device never fill.
+ * A file's bytes.
  *
  * @returns `undefined` where there is no such file
  * @throws {BadInputError} for what is no regular file, or too large
  * @throws {StorageError} where it cannot be read
  */
 export function readSmallFile(path: string): Uint8Array | undefined {
+  const size = regularFileSize(path);
+  if (size === undefined) return undefined;
+  if (size > MAX_BYTES) {
+    throw new BadInputError(
+      `Cannot read ${path}: it may have at most ${MAX_BYTES} bytes: current value is ${size}`,
+    );
+  }
   try {
-    const { size, isFile } = Deno.statSync(path);
-    if (!isFile) throw new BadInputError(`Cannot read ${path}: it is no regular file`);
-    if (size > MAX_BYTES) {
-      throw new BadInputError(
-        `Cannot read ${path}: it may have at most ${MAX_BYTES} bytes: current value is ${size}`,
-      );
-    }
     return Deno.readFileSync(path);
   } catch (error) {
-    if (error instanceof BadInputError) throw error;
-    if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory) {
-      return undefined;
-    }
+    if (error instanceof Deno.errors.NotFound) return undefined; // removed meanwhile
     throw new StorageError(`Cannot read ${path}: ${(error as Error).message}`, { cause: error });
   }
 }
