@@ -10,6 +10,7 @@
  * | `state.json` | step, data position, random state, best, number of updates, identity |
  * | `manifest.json` | size and SHA-256 of each of the others |
  */
+import { isObject } from "../data/json.ts";
 import { BadInputError } from "../errors.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import { digestOf } from "../lora/digest.ts";
@@ -96,17 +97,24 @@ function parseJson(files: Files, name: string): Record<string, unknown> {
 }
 
 /**
- * Checks every file against the manifest.
+ * Checks every file of a checkpoint against the manifest.
  *
  * @throws {BadInputError} naming the first file that is missing, changed or not in the manifest
  */
 function verifyManifest(files: Files): void {
-  const manifest = parseJson(files, MANIFEST).files as Record<string, { digest: string }>;
-  for (const name of Object.keys(manifest)) {
+  const { files: named } = parseJson(files, MANIFEST);
+  if (!isObject(named)) throw new BadInputError(`${MANIFEST} has no list of files`);
+  const entries = new Map(Object.entries(named));
+  for (const [name, entry] of entries) {
     const bytes = files.get(name);
     if (bytes === undefined) throw new BadInputError(`${name} is missing`);
-    if (digestOf(bytes) !== manifest[name].digest) {
+    if (!isObject(entry) || digestOf(bytes) !== entry.digest) {
       throw new BadInputError(`${name} is not what ${MANIFEST} says: its SHA-256 differs`);
+    }
+  }
+  for (const name of [PARAMETERS, MOMENTS, STATE, PREVIOUS, BEST]) {
+    if (files.has(name) && !entries.has(name)) {
+      throw new BadInputError(`${name} is not in ${MANIFEST}: nothing tells whether it is whole`);
     }
   }
 }
@@ -121,16 +129,19 @@ export function decodeCheckpoint(
 ): { readonly checkpoint: Checkpoint; readonly identity: Identity } {
   verifyManifest(files);
   const { identity, updates, state } = parseJson(files, STATE);
+  if (!isObject(identity) || !isObject(state) || typeof updates !== "number") {
+    throw new BadInputError(`${STATE} has no identity, state or number of updates`);
+  }
   const tensors = (name: string) => {
     const bytes = files.get(name);
     if (bytes === undefined) throw new BadInputError(`${name} is missing`);
     return decodeSafetensors(bytes, { file: name }).tensors;
   };
   const checkpoint: Checkpoint = {
-    state: state as TrainState,
+    state: state as unknown as TrainState,
     parameters: tensors(PARAMETERS),
     optimizer: {
-      updates: updates as number,
+      updates,
       moments: tensors(MOMENTS),
       previous: files.has(PREVIOUS) ? tensors(PREVIOUS) : undefined,
     },

@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { BadInputError } from "../../src/errors.ts";
+import { digestOf } from "../../src/lora/digest.ts";
 import { float32, type Tensor, toNumbers } from "../../src/graph/tensor.ts";
 import {
   type Checkpoint,
@@ -80,6 +81,48 @@ Deno.test("decodeCheckpoint() refuses a file that is cut or missing, naming it",
     const without = new Map(files);
     without.delete(name);
     assertThrows(() => decodeCheckpoint(without), BadInputError, `${name} is missing`);
+  }
+});
+
+/** Replaces a JSON file of a checkpoint, and where it is not the manifest what that says of it. */
+function withJson(name: string, change: (value: Record<string, unknown>) => unknown) {
+  const files = filesOf(CHECKPOINT);
+  const json = (name: string) => JSON.parse(new TextDecoder().decode(files.get(name)));
+  const put = (name: string, value: unknown) =>
+    files.set(name, new TextEncoder().encode(JSON.stringify(value)));
+  put(name, change(json(name)));
+  if (name === "manifest.json") return files;
+  const manifest = json("manifest.json");
+  manifest.files[name] = { digest: digestOf(files.get(name)!) };
+  return put("manifest.json", manifest);
+}
+
+Deno.test("decodeCheckpoint() refuses a manifest that does not name every file", () => {
+  const { files: all } = JSON.parse(
+    new TextDecoder().decode(filesOf(CHECKPOINT).get("manifest.json")),
+  );
+  for (const files of [undefined, null, [], "all", 3]) {
+    const changed = withJson("manifest.json", (manifest) => ({ ...manifest, files }));
+    assertThrows(() => decodeCheckpoint(changed), BadInputError, "manifest.json has no list");
+  }
+  for (const name of Object.keys(all)) {
+    const files = Object.fromEntries(Object.entries(all).filter(([key]) => key !== name));
+    const changed = withJson("manifest.json", (manifest) => ({ ...manifest, files }));
+    assertThrows(() => decodeCheckpoint(changed), BadInputError, `${name} is not in manifest.json`);
+  }
+  const empty = withJson("manifest.json", (manifest) => ({ ...manifest, files: {} }));
+  assertThrows(() => decodeCheckpoint(empty), BadInputError, "is not in manifest.json");
+  for (const entry of [null, {}, "sha256:1", { digest: null }]) {
+    const files = { ...all, "state.json": entry };
+    const changed = withJson("manifest.json", (manifest) => ({ ...manifest, files }));
+    assertThrows(() => decodeCheckpoint(changed), BadInputError, "state.json is not what");
+  }
+});
+
+Deno.test("decodeCheckpoint() refuses a state without what a resume compares and goes on from", () => {
+  for (const key of ["identity", "state", "updates"]) {
+    const changed = withJson("state.json", (state) => ({ ...state, [key]: null }));
+    assertThrows(() => decodeCheckpoint(changed), BadInputError, "state.json has no identity");
   }
 });
 
