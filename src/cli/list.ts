@@ -25,7 +25,7 @@ export default command({
   ],
   run({ flags, terminal }) {
     const installed = installedIn(hubCache()).filter(({ kind }) => flags.all || kind !== "other");
-    const adapters = new AdapterStore().list();
+    const adapters = new AdapterStore().list(({ message }) => terminal.note(message));
     if (flags.json) {
       terminal.print(JSON.stringify(
         {

@@ -1,6 +1,6 @@
 /** What `list`, `show` and `rm` say of pulled models and stored adapters, and how they find them. */
 import { UsageError } from "../errors.ts";
-import { AdapterStore, type StoredAdapter } from "../hub/adapter_store.ts";
+import { type AdapterEntry, AdapterStore, type StoredAdapter } from "../hub/adapter_store.ts";
 import { type Installed, installedIn } from "../hub/installed.ts";
 import { parseModelName } from "../hub/names.ts";
 import { findSnapshot } from "../hub/pulled.ts";
@@ -35,7 +35,7 @@ export function formatMetrics(metrics: Readonly<Record<string, number>>): string
 
 /** What a name stands for. */
 export interface Named {
-  readonly adapter?: StoredAdapter;
+  readonly adapter?: AdapterEntry;
   /** Revisions of a pulled model: the one that was named, or all. */
   readonly revisions: readonly Installed[];
 }
@@ -50,7 +50,7 @@ export function findNamed(text: string, kind: "any" | "model" | "adapter"): Name
   const name = parseModelName(text);
   const adapter = name === undefined || kind === "model"
     ? undefined
-    : new AdapterStore().find(text);
+    : new AdapterStore().entry(text);
   let revisions: readonly Installed[] = [];
   if (name !== undefined && kind !== "adapter") {
     const cache = hubCache();

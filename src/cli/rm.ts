@@ -2,6 +2,7 @@
 import { EXIT, UsageError } from "../errors.ts";
 import { AdapterStore } from "../hub/adapter_store.ts";
 import { removeSnapshot } from "../hub/remove.ts";
+import { bytesUnder } from "../system/folders.ts";
 import { command } from "./command.ts";
 import { boolean, text } from "./flags.ts";
 import { formatBytes } from "./format.ts";
@@ -37,8 +38,8 @@ export default command({
     }
     let sizeBytes = 0;
     if (adapter !== undefined) {
+      sizeBytes = adapter.folder === undefined ? 0 : bytesUnder(adapter.folder) ?? 0;
       new AdapterStore().remove(adapter);
-      sizeBytes = adapter.record.size_bytes;
     }
     for (const { place, commit } of revisions) sizeBytes += removeSnapshot(place, commit).sizeBytes;
     if (flags.json) terminal.print(JSON.stringify({ removed: name, freed_bytes: sizeBytes }));

@@ -1,6 +1,7 @@
 /** Puts an adapter's folder into graft's store, with what its files say about it. */
 import { join } from "@std/path";
-import { type AdapterFacts, AdapterStore, type StoredAdapter } from "../hub/adapter_store.ts";
+import type { AdapterFacts } from "../hub/adapter_record.ts";
+import { AdapterStore, type StoredAdapter } from "../hub/adapter_store.ts";
 import { decodeAdapter } from "../lora/adapter_files.ts";
 import { readAdapterFiles } from "../model/adapter_dir.ts";
 import { readSmallText } from "../system/small_file.ts";
@@ -39,7 +40,8 @@ export function lastMetrics(text: string | undefined): Readonly<Record<string, n
     }
     for (const key of KEPT) {
       const value = fields[key];
-      if (typeof value === "number") found[key] = value;
+      // JSON has numbers that are read as infinite, and none to write those.
+      if (typeof value === "number" && Number.isFinite(value)) found[key] = value;
     }
   }
   return found;

@@ -1,6 +1,6 @@
 /** `graft show`: all that is known of a pulled model or a stored adapter. */
 import { EXIT, UsageError } from "../errors.ts";
-import type { StoredAdapter } from "../hub/adapter_store.ts";
+import { AdapterStore, type StoredAdapter } from "../hub/adapter_store.ts";
 import type { Installed } from "../hub/installed.ts";
 import { command } from "./command.ts";
 import { boolean, text } from "./flags.ts";
@@ -28,7 +28,9 @@ export default command({
   run({ flags, operands, terminal }) {
     const [name] = operands;
     if (name === undefined) throw new UsageError("graft show needs a name: `graft show NAME`");
-    const { adapter, revisions } = findNamed(name, flags.kind);
+    const named = findNamed(name, flags.kind);
+    const { revisions } = named;
+    const adapter = named.adapter && new AdapterStore().find(named.adapter.name);
     if (flags.json) {
       const models = revisions.map((revision) => ({
         ...installedJson(revision),

@@ -10,53 +10,41 @@
  * It is in `GRAFT_HOME` and not in a cache: an adapter cannot be pulled again.
  */
 import { basename, join } from "@std/path";
-import { BadInputError, RefusedError, UsageError } from "../errors.ts";
+import { BadInputError, GraftError, RefusedError, UsageError } from "../errors.ts";
 import { digestOf } from "../lora/digest.ts";
 import { claimDirectory } from "../system/claim.ts";
 import {
   exists,
   makeDirectory,
   removeDirectory,
+  removeFile,
   replaceDirectory,
   replaceFile,
 } from "../system/durable_files.ts";
 import { readSmallText } from "../system/small_file.ts";
+import {
+  type AdapterFacts,
+  type AdapterRecord,
+  isReadable,
+  readRecord,
+  RECORD,
+} from "./adapter_record.ts";
 import { parseModelName } from "./names.ts";
 import { graftHome } from "./settings.ts";
 
-/** What is known of an adapter beside its files; `null` where it is not. */
-export interface AdapterRecord {
-  readonly format_version: 1;
-  /** Of the files, as `sha256:<hex>`. */
-  readonly digest: string;
-  /** Digest of the model it was trained on. */
-  readonly base_digest: string | null;
-  /** That model as the run named it. */
-  readonly base: string | null;
-  readonly task: string | null;
-  readonly data_digest: string | null;
-  /** Digests of the adapters that it was trained on from. */
-  readonly parents: readonly string[];
-  readonly metrics: Readonly<Record<string, number>>;
-  /** When it was put here, ISO 8601. */
-  readonly created: string;
-  readonly size_bytes: number;
+/** An adapter's name and where it lies; what lies there is not looked at. */
+export interface AdapterEntry {
+  readonly name: string;
+  /** Absent where the file of the name is damaged and leads nowhere. */
+  readonly folder?: string;
 }
 
-/** What whoever adds an adapter knows. */
-export type AdapterFacts = Omit<
-  AdapterRecord,
-  "format_version" | "digest" | "created" | "size_bytes"
->;
-
 /** An adapter by name. */
-export interface StoredAdapter {
-  readonly name: string;
+export interface StoredAdapter extends AdapterEntry {
   readonly folder: string;
   readonly record: AdapterRecord;
 }
 
-const RECORD = "record.json";
 const NAMES = "names";
 
 /** Digest of an adapter's files, whatever order they come in. */
@@ -91,8 +79,8 @@ export class AdapterStore {
   }
 
   /**
-   * Adds an adapter, or gives one that is there a name more. A name that was in use moves: the
-   * adapter it stood for stays while another name has it.
+   * Adds an adapter, or gives one that is there a name more; one whose record is damaged is written
+   * anew. A name that was in use moves: the adapter it stood for stays while another name has it.
    *
    * @throws {StorageError} naming the path
    */
@@ -101,7 +89,7 @@ export class AdapterStore {
     const digest = adapterDigest(files);
     const folder = this.#folder(digest);
     makeDirectory(join(this.root, NAMES));
-    if (!exists(folder)) {
+    if (!exists(folder) || !isReadable(folder)) {
       const record: AdapterRecord = {
         format_version: 1,
         digest,
@@ -112,72 +100,104 @@ export class AdapterStore {
       const text = JSON.stringify(record, null, 2) + "\n";
       replaceDirectory(folder, new Map([...files, [RECORD, new TextEncoder().encode(text)]]));
     }
-    const before = this.find(name);
+    const before = this.entry(name);
     replaceFile(this.#nameFile(name), new TextEncoder().encode(basename(folder)));
-    if (before !== undefined && before.folder !== folder) this.#removeUnnamed(before);
+    if (before?.folder !== undefined && before.folder !== folder) {
+      this.#removeUnnamed(before.folder);
+    }
     return this.find(name)!;
   }
 
-  /** The adapter of a name; `undefined` where there is none. */
-  find(name: string): StoredAdapter | undefined {
-    const file = this.#nameFile(name);
-    const hex = readSmallText(file)?.trim();
+  /** Where the adapter of a name lies; `undefined` where there is no such name. */
+  entry(name: string): AdapterEntry | undefined {
+    const hex = readSmallText(this.#nameFile(name))?.trim();
     if (hex === undefined) return undefined;
-    if (!/^[0-9a-f]{64}$/.test(hex)) throw new BadInputError(`${file} names no adapter`);
-    const folder = join(this.root, hex);
-    return { name, folder, record: readRecord(join(folder, RECORD)) };
-  }
-
-  /** All adapters that have a name. */
-  list(): readonly StoredAdapter[] {
-    let names: string[];
-    try {
-      names = Array.from(Deno.readDirSync(join(this.root, NAMES)), ({ name }) => name);
-    } catch {
-      return []; // nothing was added yet
-    }
-    return names.filter((name) => !name.startsWith(".")).sort().flatMap((name) =>
-      this.find(name.replace("--", "/")) ?? []
-    );
+    return /^[0-9a-f]{64}$/.test(hex) ? { name, folder: join(this.root, hex) } : { name };
   }
 
   /**
-   * Removes a name, and the adapter where it has no other.
+   * The adapter of a name; `undefined` where there is none.
+   *
+   * @throws {BadInputError} where the name or the record is damaged, naming the file and what to do
+   */
+  find(name: string): StoredAdapter | undefined {
+    const entry = this.entry(name);
+    if (entry === undefined) return undefined;
+    const { folder } = entry;
+    try {
+      if (folder === undefined) throw new BadInputError(`${this.#nameFile(name)} names no adapter`);
+      return { name, folder, record: readRecord(folder) };
+    } catch (cause) {
+      if (!(cause instanceof BadInputError)) throw cause;
+      throw new BadInputError(
+        `The adapter ${name} is damaged: ${cause.message}; \`graft rm ${name}\` removes it, and ` +
+          "what saved it can keep it anew",
+        { cause },
+      );
+    }
+  }
+
+  /**
+   * All adapters that have a name.
+   *
+   * @param onDamaged told of each that cannot be read
+   */
+  list(onDamaged: (error: GraftError) => void = () => {}): readonly StoredAdapter[] {
+    return this.#names().flatMap((name) => {
+      try {
+        return this.find(name) ?? [];
+      } catch (error) {
+        if (!(error instanceof GraftError)) throw error;
+        onDamaged(error);
+        return [];
+      }
+    });
+  }
+
+  /**
+   * Removes a name, and the adapter where it has no other, damaged or not.
    *
    * @throws {RefusedError} where a process uses it
    */
-  remove(adapter: StoredAdapter): void {
-    const { folder, name } = adapter;
-    if (this.#namesOf(folder).length === 1 && exists(folder)) {
+  remove({ folder, name }: AdapterEntry): void {
+    if (folder !== undefined && this.#namesOf(folder).length === 1 && exists(folder)) {
       using claim = claimDirectory(folder);
       if (claim === undefined) {
         throw new RefusedError(`Cannot remove ${name}: a process uses it; stop that first`);
       }
-      Deno.removeSync(this.#nameFile(name));
+      removeFile(this.#nameFile(name));
       removeDirectory(folder);
-    } else Deno.removeSync(this.#nameFile(name));
+    } else removeFile(this.#nameFile(name));
   }
 
+  #names(): readonly string[] {
+    let files: string[];
+    try {
+      files = Array.from(Deno.readDirSync(join(this.root, NAMES)), ({ name }) => name);
+    } catch {
+      return []; // nothing was added yet
+    }
+    return files.map((file) => file.replace("--", "/")).filter((name) =>
+      parseModelName(name)?.repository === name
+    ).sort();
+  }
+
+  /** Names of an adapter; of others' nothing is read, whatever is wrong with them. */
   #namesOf(folder: string): readonly string[] {
-    return this.list().filter((other) => other.folder === folder).map(({ name }) => name);
+    return this.#names().filter((name) => {
+      try {
+        return this.entry(name)?.folder === folder;
+      } catch (error) {
+        if (!(error instanceof GraftError)) throw error;
+        return false;
+      }
+    });
   }
 
   /** One that a process uses stays: without a name it is no more than a folder. */
-  #removeUnnamed({ folder }: StoredAdapter): void {
+  #removeUnnamed(folder: string): void {
     if (this.#namesOf(folder).length > 0 || !exists(folder)) return;
     using claim = claimDirectory(folder);
     if (claim !== undefined) removeDirectory(folder);
   }
-}
-
-function readRecord(path: string): AdapterRecord {
-  let record: unknown;
-  try {
-    record = JSON.parse(Deno.readTextFileSync(path));
-  } catch (cause) {
-    throw new BadInputError(`Cannot read ${path}: ${(cause as Error).message}`, { cause });
-  }
-  const version = (record as Partial<AdapterRecord> | null)?.format_version;
-  if (version === 1) return record as AdapterRecord;
-  throw new BadInputError(`${path}: "format_version" must be 1: current value is ${version}`);
 }

@@ -84,7 +84,8 @@ export class RepositoryFolder {
 
   /** Commits that have a snapshot. */
   commits(): readonly string[] {
-    return entriesOf(join(this.path, "snapshots")).map(({ name }) => name).filter(isCommit);
+    return entriesOf(join(this.path, "snapshots")).filter(({ isDirectory }) => isDirectory)
+      .map(({ name }) => name).filter(isCommit);
   }
 
   /** Paths of a snapshot's files, relative to it, without those whose blob is gone. */

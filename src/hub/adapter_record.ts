@@ -1,0 +1,75 @@
+/** `record.json`: what graft's store knows of an adapter beside its files. */
+import { join } from "@std/path";
+import { BadInputError, GraftError } from "../errors.ts";
+import { JsonFields } from "../lora/json_fields.ts";
+import { readSmallText } from "../system/small_file.ts";
+
+/** The record's name in the adapter's folder. */
+export const RECORD = "record.json";
+
+/** What is known of an adapter beside its files; `null` where it is not. */
+export interface AdapterRecord {
+  readonly format_version: 1;
+  /** Of the files, as `sha256:<hex>`. */
+  readonly digest: string;
+  /** Digest of the model it was trained on. */
+  readonly base_digest: string | null;
+  /** That model as the run named it. */
+  readonly base: string | null;
+  readonly task: string | null;
+  readonly data_digest: string | null;
+  /** Digests of the adapters that it was trained on from. */
+  readonly parents: readonly string[];
+  readonly metrics: Readonly<Record<string, number>>;
+  /** When it was put here, ISO 8601. */
+  readonly created: string;
+  readonly size_bytes: number;
+}
+
+/** What whoever adds an adapter knows. */
+export type AdapterFacts = Omit<
+  AdapterRecord,
+  "format_version" | "digest" | "created" | "size_bytes"
+>;
+
+/** Whether an adapter's folder has a sound record. */
+export function isReadable(folder: string): boolean {
+  try {
+    readRecord(folder);
+    return true;
+  } catch (error) {
+    if (error instanceof GraftError) return false;
+    throw error;
+  }
+}
+
+/**
+ * Reads the record of an adapter's folder.
+ *
+ * @throws {BadInputError} where it is missing or damaged, naming the file and the field
+ * @throws {StorageError} where it cannot be read
+ */
+export function readRecord(folder: string): AdapterRecord {
+  const path = join(folder, RECORD);
+  const text = readSmallText(path);
+  if (text === undefined) throw new BadInputError(`${path} is missing`);
+  const fields = JsonFields.parse(text, path);
+  const version = fields.number("format_version");
+  if (version !== 1) throw fields.wrong("format_version", "1");
+  const needed = <T>(name: string, what: string, value: T | undefined): T => {
+    if (value === undefined) throw fields.wrong(name, what);
+    return value;
+  };
+  return {
+    format_version: version,
+    digest: needed("digest", "a string", fields.string("digest")),
+    base_digest: fields.string("base_digest") ?? null,
+    base: fields.string("base") ?? null,
+    task: fields.string("task") ?? null,
+    data_digest: fields.string("data_digest") ?? null,
+    parents: fields.strings("parents") ?? [],
+    metrics: fields.numbersByName("metrics") ?? {},
+    created: needed("created", "a time", fields.string("created")),
+    size_bytes: needed("size_bytes", "a number", fields.number("size_bytes")),
+  };
+}
