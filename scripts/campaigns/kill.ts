@@ -1,11 +1,13 @@
 /**
- * PROMISES 1, 2 and 3 (the everyday tests run a share): `deno run -A scripts/campaigns/kill.ts [SHARE]`.
+ * PROMISES 1, 2, 3 and 17 (the everyday tests run a share): `deno run -A scripts/campaigns/kill.ts [SHARE]`.
  *
  * SHARE is how much of the full counts to run, 1 if absent (about a quarter of an hour). Prints one
  * JSON object; ends with 1 where anything went wrong.
  */
+import { endPulls } from "../../tests/helpers/ended_pulls.ts";
 import { killAtRandom } from "../../tests/helpers/kills.ts";
 import { injectMergeFaults } from "../../tests/helpers/merge_faults.ts";
+import { killPulls } from "../../tests/helpers/pull_kills.ts";
 import { toolMissing } from "../../tests/helpers/requirements.ts";
 import { injectFaults } from "../../tests/helpers/strace.ts";
 
@@ -38,6 +40,12 @@ const resumed = await killAtRandom({
 });
 const injected = await injectFaults(stride);
 const merged = await injectMergeFaults(stride);
-console.log(JSON.stringify({ share, random, resumed, injected, merged }, null, 2));
-const sound = [random, resumed, injected, merged].every(({ faults }) => faults.length === 0);
+const pulls: Record<string, { readonly faults: readonly string[] }> = {};
+for (const source of ["folder", "tar", "hub"] as const) {
+  pulls[`${source}, killed`] = await killPulls(source, of(80));
+  pulls[`${source}, ended at a change`] = await endPulls(source, stride);
+}
+console.log(JSON.stringify({ share, random, resumed, injected, merged, pulls }, null, 2));
+const all = [random, resumed, injected, merged, ...Object.values(pulls)];
+const sound = all.every(({ faults }) => faults.length === 0);
 Deno.exit(sound ? 0 : 1);

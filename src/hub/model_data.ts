@@ -22,8 +22,8 @@ export function dataFilesOf(
   using mapped = openMapped(at);
   const found = new Map<string, RepositoryFile>();
   for (const location of externalLocations(mapped.bytes, path)) {
-    // Below the folder of the model, as whoever loads it will ask.
-    const below = checkFilePath(location.replace(/^(\.\/)+/, ""), path);
+    // Below the folder of the model, as whoever loads it asks for it.
+    const below = checkFilePath(plain(location), path);
     const file = byPath.get(join(dirname(path), below));
     if (file === undefined) {
       throw new BadInputError(
@@ -33,6 +33,11 @@ export function dataFilesOf(
     found.set(location, file);
   }
   return found;
+}
+
+/** A path without what leads nowhere: `./a//b` is `a/b`. */
+function plain(path: string): string {
+  return path.replace(/\/{2,}/g, "/").replace(/(^|\/)(\.\/)+/g, "$1");
 }
 
 /**

@@ -152,17 +152,20 @@ Deno.test("pull() takes a whole file where a server gives no stretches", () =>
     assertEquals(hub.seen.filter(isContent).length, 2);
   }));
 
-Deno.test("pull() refuses a flipped byte, keeps nothing of it, and names both digests", () =>
+Deno.test("pull() refuses a byte flipped at any of 20 offsets, keeps nothing, and names both digests", () =>
   withHub(async (hub, cache) => {
-    const flipped = BIG.slice();
-    flipped[54_321] ^= 1;
-    hub.fault = (request) => isContent(request) ? hub.served(flipped, request.range) : undefined;
-    const error = await assertRejects(() => cache.pull(), BadInputError, "data/big.bin");
-    assertStringIncludes(error.message, sha256(BIG));
-    assertStringIncludes(error.message, sha256(flipped));
-    assertEquals(cache.visible, []);
-    assertEquals(cache.partialBytes, 0);
-    assertEquals(hub.seen.filter(isContent).length, 2);
+    for (let i = 0; i < 20; i++) {
+      const flipped = BIG.slice();
+      flipped[Math.floor(i * BIG.length / 20)] ^= 1 << i % 8;
+      hub.fault = (request) => isContent(request) ? hub.served(flipped, request.range) : undefined;
+      hub.seen.length = 0;
+      const error = await assertRejects(() => cache.pull(), BadInputError, "data/big.bin");
+      assertStringIncludes(error.message, sha256(BIG));
+      assertStringIncludes(error.message, sha256(flipped));
+      assertEquals(cache.visible, []);
+      assertEquals(cache.partialBytes, 0);
+      assertEquals(hub.seen.filter(isContent).length, 2);
+    }
   }));
 
 Deno.test("pull() refuses a small file with another digest than Git's", () =>
