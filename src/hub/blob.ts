@@ -27,7 +27,7 @@ export interface BlobOptions {
   /** Told that another process is getting the same file. */
   readonly onWait?: () => void;
   /** Whether the file in its place is the one; {@linkcode isWhole} if absent. */
-  readonly isWhole?: (path: string, file: RepositoryFile) => boolean;
+  readonly isWhole?: (path: string, file: RepositoryFile) => boolean | Promise<boolean>;
 }
 
 function attempt<T>(what: string, path: string, action: () => T): T {
@@ -75,9 +75,9 @@ export async function getBlob(
   options: BlobOptions,
 ): Promise<void> {
   const isThere = options.isWhole ?? isWhole;
-  if (isThere(path, file)) return;
+  if (await isThere(path, file)) return;
   using _lock = await waitForLock(options.lock, options);
-  if (isThere(path, file)) return; // the process that had the lock has gotten it
+  if (await isThere(path, file)) return; // the process that had the lock has gotten it
   makeDirectory(dirname(path));
   const partial = path + INCOMPLETE;
   for (let attempts = 1;; attempts++) {

@@ -55,3 +55,24 @@ export function fileDigest(path: string, kind: FileDigest["kind"]): string {
     throw new StorageError(`Cannot read ${path}: ${(error as Error).message}`, { cause: error });
   }
 }
+
+/**
+ * SHA-256 of a file, however large: a signal ends it.
+ *
+ * @throws {BadInputError} for what is no regular file
+ * @throws {StorageError} where it cannot be read
+ * @throws the signal's reason
+ */
+export async function readDigest(path: string, signal?: AbortSignal): Promise<string> {
+  using file = openRegularFile(path);
+  const digester = new Digester("sha256", 0);
+  const buffer = new Uint8Array(READ_BYTES);
+  while (true) {
+    signal?.throwIfAborted();
+    const n = await file.read(buffer).catch((error: Error) => {
+      throw new StorageError(`Cannot read ${path}: ${error.message}`, { cause: error });
+    });
+    if (n === null) return digester.hex();
+    digester.update(buffer.subarray(0, n));
+  }
+}

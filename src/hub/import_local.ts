@@ -8,7 +8,7 @@ import { openRegularFile } from "../system/regular_file.ts";
 import { shareDirectory } from "../system/file_lock.ts";
 import { getBlob } from "./blob.ts";
 import { RepositoryFolder, sizeOf } from "./cache.ts";
-import { fileDigest } from "./digests.ts";
+import { readDigest } from "./digests.ts";
 import { checkFilePath } from "./names.ts";
 import { DEFAULT_REVISION } from "./pulled.ts";
 
@@ -114,12 +114,13 @@ export async function importModel(
   for (const { path, sizeBytes } of files) {
     options.signal?.throwIfAborted();
     const from = join(root, path);
-    const hex = fileDigest(from, "sha256");
+    const hex = await readDigest(from, options.signal);
     const blob = place.blob(hex);
     blobs.set(path, hex);
-    const isWhole = () => sizeOf(blob) === sizeBytes && fileDigest(blob, "sha256") === hex;
+    const isWhole = async () =>
+      sizeOf(blob) === sizeBytes && await readDigest(blob, options.signal) === hex;
     if (options.move) {
-      if (isWhole()) continue;
+      if (await isWhole()) continue;
       syncFile(from);
       moveDurably(from, blob);
       continue;

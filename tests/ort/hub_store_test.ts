@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { join } from "@std/path";
-import { BadInputError, RefusedError, UsageError } from "../../src/errors.ts";
+import { BadInputError, InterruptedError, RefusedError, UsageError } from "../../src/errors.ts";
 import { lastMetrics } from "../../src/cli/save_adapter_as.ts";
 import type { AdapterFacts } from "../../src/hub/adapter_record.ts";
 import { adapterDigest, AdapterStore } from "../../src/hub/adapter_store.ts";
@@ -84,6 +84,24 @@ Deno.test("importModel() keeps a folder's files, and a hub's name for the hub", 
 
   Deno.symlinkSync("/etc/passwd", join(folder, "link.json"));
   assertThrows(() => filesUnder(folder), BadInputError, "a link");
+});
+
+Deno.test("importModel() ends by a signal while it reads, and shows nothing", async () => {
+  await using hub = new FakeHub();
+  using cache = new TestCache(hub);
+  const folder = join(cache.root, "mine");
+  cache.write(join(folder, "model.onnx"), new Uint8Array(64 << 20));
+  const stop = new AbortController();
+  setTimeout(() => stop.abort(new InterruptedError("Stopped")), 0);
+  await assertRejects(
+    () =>
+      importModel(cache.path, "mine", folder, filesUnder(folder), {
+        move: true,
+        signal: stop.signal,
+      }),
+    InterruptedError,
+  );
+  assertEquals(installedIn(cache.path), []);
 });
 
 const FACTS: AdapterFacts = {
