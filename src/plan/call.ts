@@ -20,6 +20,7 @@ import { inferTraining } from "../ops/registry.ts";
 import { addComputing } from "./computing.ts";
 import { type Kept, restoring, storedAs } from "./kept_form.ts";
 import { withRowScalesDeferred } from "./defer_row_scales.ts";
+import { withBlocksInTurn } from "./blocks_in_turn.ts";
 import { withColumnTiles } from "./column_tiles.ts";
 import { withFewerReshapes } from "./fewer_reshapes.ts";
 import { FIRST_ROWS, PACKED, SHARED } from "./names.ts";
@@ -181,7 +182,8 @@ export function callOf(
   };
   const flat = withFewerReshapes(piece, kept);
   const deferred = defersScales ? withRowScalesDeferred(flat, kept) : flat;
-  const { nodes, constants: written } = inTiles ? withColumnTiles(deferred, kept) : deferred;
+  const tiled = inTiles ? withColumnTiles(deferred, kept) : deferred;
+  const { nodes, constants: written } = withBlocksInTurn(tiled);
   const ordered = keptFirst(nodes, [...kept]);
   return canonicalCall(ordered, { ...values, constants: written }, outputs, label);
 }

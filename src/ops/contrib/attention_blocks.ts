@@ -25,12 +25,15 @@ export function packedBlockTokens(group: number): number {
 /** Kernels of products take so many columns at a time. */
 const COLUMNS = 16;
 const aligned = (keys: number) => Math.round(keys / COLUMNS) * COLUMNS;
-/** Blocks a sequence is cut into at most. */
+/** Blocks that are enough for sequences of ordinary length. */
 const MOST_BLOCKS = 8;
+/** Queries that a block of a longer one has, so that its scores do not grow with the square of it. */
+const LONG_BLOCK_TOKENS = 192;
 
 /** In how many blocks causal attention of so many queries runs. */
 export function blockCount(tokens: number, least = BLOCK_TOKENS): number {
-  return Math.max(1, Math.min(MOST_BLOCKS, Math.floor(tokens / least)));
+  const most = Math.max(MOST_BLOCKS, Math.floor(tokens / LONG_BLOCK_TOKENS));
+  return Math.max(1, Math.min(most, Math.floor(tokens / least)));
 }
 
 /**
