@@ -19,7 +19,7 @@ import {
 import type { AdapterCard } from "../lora/adapter_card.ts";
 import { digestOf } from "../lora/digest.ts";
 import { findNamedAdapter } from "../hub/pulled.ts";
-import { makeDirectory, replaceFile } from "../system/durable_files.ts";
+import { makeDirectory, replaceFile, syncDirectory } from "../system/durable_files.ts";
 import { resolveExternalData } from "./external_data.ts";
 
 const PENDING = ".new";
@@ -56,6 +56,8 @@ function putInPlace(directory: string, files: ReadonlyMap<string, unknown>): voi
     // A save that is being finished may have renamed some of its files already.
     else if (exists(path + PENDING)) rename(path + PENDING, path);
   }
+  // Before the next save: the disk must not have that one's files and a card of this one.
+  syncDirectory(directory);
 }
 
 /** An adapter as loaded, with what the user should know about it. */

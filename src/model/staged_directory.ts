@@ -2,7 +2,7 @@
 import { basename, dirname, join, resolve } from "@std/path";
 import { StorageError, UsageError } from "../errors.ts";
 import { claimDirectory, tryLockPath } from "../system/claim.ts";
-import { exists } from "../system/durable_files.ts";
+import { exists, makeDirectory, syncDirectory, syncFile } from "../system/durable_files.ts";
 import { replacedPath, unfinishedPath } from "./leftovers.ts";
 
 function attempt<T>(what: string, path: string, action: () => T): T {
@@ -100,8 +100,8 @@ export class StagedDirectory implements Disposable {
    * @throws {UsageError} where the folder exists and `force` is not given
    */
   commit(force = false): void {
-    for (const name of this.#names) sync(join(this.path, name), { write: true });
-    sync(this.path, { read: true });
+    for (const name of this.#names) syncFile(join(this.path, name));
+    for (const folder of foldersOf(this.#names)) syncDirectory(join(this.path, folder));
     // Only now: another process may have put a folder there while the disk was busy.
     checkTarget(this.#target, force);
     this.#takePlace(force);
@@ -119,7 +119,7 @@ export class StagedDirectory implements Disposable {
     if (replaces) rename(target, aside);
     try {
       rename(this.path, target);
-      sync(dirname(target), { read: true });
+      syncDirectory(dirname(target));
     } catch (error) {
       if (!exists(this.path)) rename(target, this.path);
       if (replaces) rename(aside, target);
@@ -183,11 +183,7 @@ function makeUnfinished(
   target: string,
   variant: string,
 ): { readonly path: string; readonly claim: Disposable | undefined } {
-  attempt(
-    "make the folder",
-    dirname(target),
-    () => Deno.mkdirSync(dirname(target), { recursive: true }),
-  );
+  makeDirectory(dirname(target));
   let attempts = 1;
   while (true) {
     const path = unfinishedPath(target, variant, attempts);
@@ -222,9 +218,11 @@ function rename(from: string, to: string): void {
   attempt("rename to", to, () => Deno.renameSync(from, to));
 }
 
-function sync(path: string, how: Deno.OpenOptions): void {
-  attempt("sync", path, () => {
-    using file = Deno.openSync(path, how);
-    file.syncSync();
-  });
+/** Folders that hold files of these names, those above them included; "." is the whole. */
+function foldersOf(names: readonly string[]): ReadonlySet<string> {
+  const folders = new Set(["."]);
+  for (const name of names) {
+    for (let folder = dirname(name); folder !== "."; folder = dirname(folder)) folders.add(folder);
+  }
+  return folders;
 }

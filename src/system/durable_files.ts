@@ -142,9 +142,10 @@ export function replaceDirectory(path: string, files: ReadonlyMap<string, FileCo
   for (const [name, content] of files) writeAndSync(join(unfinished, name), content);
   syncDirectory(unfinished);
   // rename(2) does not replace a folder that has content.
-  if (exists(path)) removeDirectory(path);
+  const older = exists(path) ? moveAside(path) : undefined;
   rename(unfinished, path);
   syncDirectory(dirname(path));
+  if (older !== undefined) remove(older);
 }
 
 /** Removes a file or link that may be missing, for good. */
@@ -165,12 +166,20 @@ function remove(path: string): void {
   attempt("remove", path, () => Deno.removeSync(path, { recursive: true }));
 }
 
-/** Removes a folder; whoever looks sees all of it or nothing. */
+/** Removes a folder; whoever looks sees all of it or nothing, also after a power loss. */
 export function removeDirectory(path: string): void {
+  const leaving = moveAside(path);
+  // Before anything in it goes: the disk may have the new name later than what is removed there.
+  syncDirectory(dirname(path));
+  remove(leaving);
+}
+
+/** Gives a folder a name by which it is on its way out; returns its path. */
+function moveAside(path: string): string {
   const leaving = sibling(path, `${basename(path)}-removed`);
   if (exists(leaving)) remove(leaving);
   rename(path, leaving);
-  remove(leaving);
+  return leaving;
 }
 
 /** Removes what killed writers left behind in a folder. */

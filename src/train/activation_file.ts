@@ -11,8 +11,10 @@
  * Numbers are little endian. A record that was being written when its writer was killed is cut off.
  */
 import { createHash } from "node:crypto";
+import { dirname } from "@std/path";
 import { StorageError } from "../errors.ts";
 import { tryLockPath } from "../system/claim.ts";
+import { syncDirectory } from "../system/durable_files.ts";
 
 const MAGIC = new TextEncoder().encode("graftact");
 const HEADER_BYTES = 48;
@@ -87,6 +89,8 @@ export class ActivationFile implements Disposable {
       const opened = new ActivationFile(path, file, lock, options);
       const identity = createHash("sha256").update(options.identity).digest();
       if (!options.resume || !opened.#goOn(identity)) opened.#begin(identity);
+      // What is synced later is lost with the file's name where that is not on the disk.
+      syncDirectory(dirname(path));
       locks.move(); // the opened file's from here on
       return opened;
     } catch (error) {

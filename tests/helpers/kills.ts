@@ -24,20 +24,17 @@ export interface ChildSpec {
   readonly wrapper?: readonly string[];
 }
 
-export async function runChild(spec: ChildSpec): Promise<ChildRun> {
-  const { directory, backend, steps, saveEvery, killAfterMs, wrapper = [] } = spec;
-  const [command, ...args] = [
-    ...wrapper,
-    Deno.execPath(),
-    "run",
-    "-A",
-    "--no-check",
-    CHILD,
-    directory,
-    backend,
-    String(steps),
-    String(saveEvery),
+/** The child's command line. */
+export function childWords({ directory, backend, steps, saveEvery }: ChildSpec): string[] {
+  return [
+    ...[Deno.execPath(), "run", "-A", "--no-check", CHILD],
+    ...[directory, backend, String(steps), String(saveEvery)],
   ];
+}
+
+export async function runChild(spec: ChildSpec): Promise<ChildRun> {
+  const { killAfterMs, wrapper = [] } = spec;
+  const [command, ...args] = [...wrapper, ...childWords(spec)];
   const child = new Deno.Command(command, { args, stdout: "piped", stderr: "piped" }).spawn();
   const stderr = new Response(child.stderr).text();
   let text = "";

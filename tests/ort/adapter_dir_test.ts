@@ -1,55 +1,15 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { BadInputError } from "../../src/errors.ts";
-import { modelDigest } from "../../src/lora/digest.ts";
-import type { AdapterCard } from "../../src/lora/adapter_card.ts";
-import type { Adapter } from "../../src/lora/adapter_files.ts";
 import { loadAdapter, saveAdapter } from "../../src/model/adapter_dir.ts";
 import { adapterBytes } from "../helpers/adapter_bytes.ts";
-import { modelDir, readModel, referenceDir } from "../helpers/fixture_models.ts";
-import { floats } from "../helpers/lora_graphs.ts";
+import { adapterVersion, versionIn } from "../helpers/adapter_versions.ts";
 import { inTempDir } from "../helpers/temp_dir.ts";
-
-/** An adapter whose tensors all hold one number, so that versions can be told apart. */
-function version(value: number): Adapter & { card: AdapterCard } {
-  const { adapter } = loadAdapter(`${referenceDir("tiny-bert-fp32.qv")}/adapter_init`);
-  const filled = (...dims: number[]) => {
-    const tensor = floats(...dims);
-    new Float32Array(tensor.bytes.buffer).fill(value);
-    return tensor;
-  };
-  return {
-    ...adapter,
-    lora: new Map(
-      [...adapter.lora].map((
-        [path, { a, b }],
-      ) => [path, { a: filled(...a.dims), b: filled(...b.dims) }]),
-    ),
-    head: { weight: filled(5, 64), bias: filled(5) },
-    card: {
-      baseDigest: modelDigest(readModel(modelDir("tiny-bert-torch-fp32"))),
-      task: "classification",
-      labels: ["a", "b", "c", "d", "e"],
-      pooling: "mean",
-      config: {},
-    },
-  };
-}
-
-/** The number of the adapter that a folder holds; head and matrices must belong together. */
-function versionIn(directory: string): number {
-  const { adapter } = loadAdapter(directory);
-  const first = (bytes: Uint8Array) =>
-    new DataView(bytes.buffer, bytes.byteOffset).getFloat32(0, true);
-  const [pair] = adapter.lora.values();
-  assertEquals(first(pair.a.bytes), first(adapter.head!.bias.bytes));
-  return first(pair.a.bytes);
-}
 
 Deno.test("loadAdapter() reads what saveAdapter() wrote, over an older one too", () =>
   inTempDir((directory) => {
-    saveAdapter(`${directory}/a/b`, version(1));
+    saveAdapter(`${directory}/a/b`, adapterVersion(1));
     assertEquals(versionIn(`${directory}/a/b`), 1);
-    saveAdapter(`${directory}/a/b`, version(2));
+    saveAdapter(`${directory}/a/b`, adapterVersion(2));
     assertEquals(versionIn(`${directory}/a/b`), 2);
     assertEquals([...Deno.readDirSync(`${directory}/a/b`)].map(({ name }) => name).sort(), [
       "adapter_config.json",
@@ -61,17 +21,17 @@ Deno.test("loadAdapter() reads what saveAdapter() wrote, over an older one too",
 
 Deno.test("saveAdapter() removes the head of an older adapter that had one", () =>
   inTempDir((directory) => {
-    saveAdapter(directory, version(1));
-    saveAdapter(directory, { ...version(2), head: undefined });
+    saveAdapter(directory, adapterVersion(1));
+    saveAdapter(directory, { ...adapterVersion(2), head: undefined });
     assertEquals(loadAdapter(directory).adapter.head, undefined);
   }));
 
 Deno.test("loadAdapter() finds the old or the new adapter wherever a save was cut short", () => {
-  const files = [...adapterBytes(version(2))];
+  const files = [...adapterBytes(adapterVersion(2))];
   // Writes of the new files under their pending names, then the renames.
   for (let done = 0; done <= 2 * files.length; done++) {
     inTempDir((directory) => {
-      saveAdapter(directory, version(1));
+      saveAdapter(directory, adapterVersion(1));
       for (const [name, bytes] of files.slice(0, done)) {
         Deno.writeFileSync(`${directory}/${name}.new`, bytes);
       }
@@ -79,7 +39,7 @@ Deno.test("loadAdapter() finds the old or the new adapter wherever a save was cu
         Deno.renameSync(`${directory}/${name}.new`, `${directory}/${name}`);
       }
       assertEquals(versionIn(directory), done < files.length ? 1 : 2);
-      saveAdapter(directory, version(3));
+      saveAdapter(directory, adapterVersion(3));
       assertEquals(versionIn(directory), 3);
     });
   }
@@ -87,8 +47,8 @@ Deno.test("loadAdapter() finds the old or the new adapter wherever a save was cu
 
 Deno.test("loadAdapter() refuses files that are not those graft.json was saved with", () =>
   inTempDir((directory) => {
-    saveAdapter(directory, version(1));
-    const other = adapterBytes(version(2)).get("adapter_model.safetensors")!;
+    saveAdapter(directory, adapterVersion(1));
+    const other = adapterBytes(adapterVersion(2)).get("adapter_model.safetensors")!;
     Deno.writeFileSync(`${directory}/adapter_model.safetensors`, other);
     assertThrows(() => loadAdapter(directory), BadInputError, "remove graft.json");
     Deno.removeSync(`${directory}/graft.json`);
@@ -128,7 +88,7 @@ Deno.test("loadAdapter() opens nothing but regular files of the adapter's own fo
     };
     for (const file of ["adapter_model.safetensors", "adapter_config.json", "graft.json"]) {
       for (const [way, make] of Object.entries(ways)) {
-        saveAdapter(inside, version(1));
+        saveAdapter(inside, adapterVersion(1));
         Deno.renameSync(`${inside}/${file}`, elsewhere);
         make(`${inside}/${file}`);
         const { message } = assertThrows(() => loadAdapter(inside), BadInputError) as Error;
