@@ -80,7 +80,7 @@ const LF = 0x0a;
  * One write is one line, and its end comes last: what has an end was whole. It may have been changed
  * in its digits or behind them; what a power loss leaves looks like neither.
  */
-const WHOLE_LINE = /^(?:[0-9a-f]{16}[^\n]*|[^\n]{17}\{[^\n]*)\n/m;
+const WHOLE_LINE = /^(?:[0-9a-f]{16}[^\0\n]*|[^\0\n]{17}\{[^\0\n]*)\n/m;
 
 /** Whether a record is whole and something else than a line's end follows it. */
 function hasWrongEnd(rest: string, before: string): boolean {

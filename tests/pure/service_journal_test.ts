@@ -57,6 +57,13 @@ Deno.test("parseJournal() takes what a power loss left after the last record for
   }
 });
 
+Deno.test("parseJournal() takes a long last line for a cut write where blocks of it are zeros", () => {
+  const why = "no memory ".repeat(400);
+  const bytes = journalOf([...cycle("0001"), { step: "interrupted", cycle: "0001", why }]);
+  bytes.fill(0, bytes.length - 2000, bytes.length - 1000);
+  assertEquals(parseJournal(bytes).records.length, 5);
+});
+
 Deno.test("parseJournal() tells a byte that was changed anywhere in a journal, and loses nothing after it", () => {
   const bytes = journalOf(cycle("0001"));
   const begins = [0, ...bytes.keys().filter((at) => bytes[at - 1] === 0x0a)];

@@ -5,6 +5,7 @@
  * Prints `begins` when the folder is open, and then `in use NAME` for each model that came into use.
  */
 import { join } from "@std/path";
+import { EXIT } from "../../../src/errors.ts";
 import { ChildSteps } from "../../../src/service/child_steps.ts";
 import { type JobResult, runJob, type StepEnd } from "../../../src/service/job.ts";
 import type { Score } from "../../../src/service/records.ts";
@@ -17,7 +18,7 @@ const OPTIONS = { margin: 0.01, keep: 2, attempts: 1 };
 
 /** Takes the snapshot as the job does; each model is a little better than all before. */
 class QuickSteps extends ChildSteps {
-  constructor(data: string) {
+  constructor(data: string, readonly failure: string | undefined) {
     super(
       {
         model: "base",
@@ -33,6 +34,9 @@ class QuickSteps extends ChildSteps {
   }
 
   override train(cycle: string): Promise<StepEnd> {
+    if (this.failure !== undefined) {
+      return Promise.resolve({ ended: "failed", why: this.failure, code: EXIT.refused });
+    }
     makeDirectory(join(cycle, "adapter", "checkpoints"));
     replaceFile(join(cycle, "adapter", "adapter"), new TextEncoder().encode(nameOf(cycle)));
     return Promise.resolve(DONE);
@@ -52,12 +56,16 @@ class QuickSteps extends ChildSteps {
 /** The name of the cycle that a folder is of; a merge's text, too. */
 const nameOf = (cycle: string) => `model of ${cycle.split("/").at(-1)}`;
 
-/** Does one round on these rows. */
-export function doRound(state: ServiceState, rows: string): Promise<JobResult> {
+/**
+ * Does one round on these rows.
+ *
+ * @param failure what the training ends with, where it fails
+ */
+export function doRound(state: ServiceState, rows: string, failure?: string): Promise<JobResult> {
   const data = join(state.folder, "data");
   Deno.mkdirSync(data, { recursive: true });
   Deno.writeTextFileSync(join(data, "rows.jsonl"), rows);
-  return runJob(state, new QuickSteps(data), OPTIONS, () => {});
+  return runJob(state, new QuickSteps(data, failure), OPTIONS, () => {});
 }
 
 /** Rows that no other number gives. */
@@ -77,6 +85,8 @@ if (import.meta.main) {
     await doRound(state, rowsOf(number));
     tell();
   }
+  // A line of the journal that lies in many blocks of the disk.
+  await doRound(state, rowsOf(5), "no memory ".repeat(400));
   state.rollBack();
   tell();
   state.rollBack(null);

@@ -16,7 +16,7 @@ import { doRound, rowsOf } from "../rounds_child.ts";
 
 const CHILD = fromFileUrl(new URL("../rounds_child.ts", import.meta.url));
 /** What comes into use, one after the other. */
-const IN_USE = ["base", "0001", "0002", "0003", "0002", "base", "0004"];
+const IN_USE = ["base", "0001", "0002", "0003", "0002", "base", "0005"];
 
 /**
  * Whoever reads the folder finds the model before or the one after, whole; what was reported stays; a
