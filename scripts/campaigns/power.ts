@@ -18,6 +18,7 @@ import { pullCases } from "./power/cases/pulls.ts";
 import { roundsCase } from "./power/cases/rounds.ts";
 import { saveCase } from "./power/cases/saves.ts";
 import { serviceCase } from "./power/cases/service.ts";
+import { storeCase } from "./power/cases/store.ts";
 import { replay } from "./power/replay.ts";
 
 /** States of a case at SHARE 1, where there are as many. */
@@ -55,6 +56,7 @@ const cases = [
   adapterCase(join(work, "train"), GO_ON_EVERY),
   ...mergeCases(join(work, "base")),
   ...pullCases(join(work, "pull"), hub),
+  storeCase(),
   roundsCase(),
   serviceCase(join(work, "service"), GO_ON_EVERY),
 ].filter(({ name }) => names.length === 0 || names.some((part) => name.includes(part)));
