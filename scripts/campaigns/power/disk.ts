@@ -25,6 +25,9 @@ export interface Kept {
   block(operation: number, block: number): boolean;
 }
 
+/** Bytes of contents that are kept to be asked for again. */
+const MOST_KEPT_BYTES = 1 << 26;
+
 type Content = { readonly bytes: Uint8Array; readonly digest: string };
 
 /** Folders of an entry's operation; any of them being synced syncs it. */
@@ -47,6 +50,7 @@ export class Disk {
   readonly #changes = new Map<NodeId, number[]>();
   /** Contents by node and by what of its changes was kept. */
   readonly #contents = new Map<string, Content>();
+  #contentBytes = 0;
 
   constructor(recording: Recording) {
     this.#recording = recording;
@@ -175,6 +179,11 @@ export class Disk {
     reach(size);
     const whole = bytes.slice(0, size);
     const content = { bytes: whole, digest: createHash("sha256").update(whole).digest("hex") };
+    this.#contentBytes += size;
+    if (this.#contentBytes > MOST_KEPT_BYTES) {
+      this.#contents.clear();
+      this.#contentBytes = size;
+    }
     this.#contents.set(key, content);
     return content;
   }

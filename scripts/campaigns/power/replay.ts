@@ -41,13 +41,14 @@ export async function replay(
   { most = Infinity, ...options }: ReplayOptions,
 ): Promise<Replayed> {
   const recording = await inFolder(onDisk ? {} : inMemory(), record);
-  const all: CrashState[] = [...crashStates(recording, options)];
-  const count = Math.min(most, all.length);
-  const chosen = Array.from({ length: count }, (_, i) => all[Math.floor(i * all.length / count)]);
+  const states = () => crashStates(recording, options);
+  // Counted first: all at once would take gigabytes.
+  const all = states().reduce((count) => count + 1, 0);
+  const count = Math.min(most, all);
   const faults = new Map<string, string>();
   let failures = 0;
   await inFolder(inMemory(), async (folder) => {
-    for (const { after, kept, tree, said } of chosen) {
+    for (const { after, kept, tree, said } of evenly(states(), all, count)) {
       writeTree(folder, tree);
       const fault = await faultOf(() => check(folder, said));
       if (fault === undefined) continue;
@@ -67,6 +68,20 @@ export async function replay(
     failures,
     faults: [...faults.values()],
   };
+}
+
+/** So many of all states, at even distances. */
+function* evenly(
+  states: Iterable<CrashState>,
+  all: number,
+  count: number,
+): Generator<CrashState> {
+  let [index, chosen] = [0, 0];
+  for (const state of states) {
+    if (index++ !== Math.floor(chosen * all / count)) continue;
+    yield state;
+    chosen++;
+  }
 }
 
 /** Where syncs take no time. */

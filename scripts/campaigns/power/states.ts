@@ -1,4 +1,5 @@
 /** States that a power loss may leave of a recorded run. */
+import { createHash } from "node:crypto";
 import { Random } from "../../../src/random.ts";
 import { Disk, type Kept } from "./disk.ts";
 import { digestOfTree, type Recording, type Tree } from "./operations.ts";
@@ -43,7 +44,9 @@ export function* crashStates(
     const said = spoken.split("\n").slice(0, -1);
     for (const [kept, choice] of choicesAt(disk.unsynced(after), chance, random, alone)) {
       const tree = disk.after(after, choice);
-      const key = `${said.length}\n${digestOfTree(tree)}`;
+      const key = createHash("sha256").update(`${said.length}\n${digestOfTree(tree)}`).digest(
+        "hex",
+      );
       if (seen.has(key)) continue;
       seen.add(key);
       yield { after, kept, tree, said };
