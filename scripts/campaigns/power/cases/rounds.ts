@@ -1,6 +1,5 @@
 /** A service's folder: rounds that train and promote, rollbacks, the journal. */
-import { join } from "@std/path";
-import { fromFileUrl } from "@std/path";
+import { fromFileUrl, join } from "@std/path";
 import {
   type InUse,
   readEarlier,
@@ -22,10 +21,10 @@ const IN_USE = ["base", "0001", "0002", "0003", "0002", "base", "0005"];
  * Whoever reads the folder finds the model before or the one after, whole; what was reported stays; a
  * rollback is offered whole models only; the next round goes on and promotes.
  */
-export function roundsCase(name = "rounds"): PowerCase {
+export function roundsCase(): PowerCase {
   let isWhole: (model: InUse) => boolean;
   return {
-    name,
+    name: "rounds",
     async record(root): Promise<Recording> {
       const recording = await record(root, [
         ...[Deno.execPath(), "run", "-A", "--no-check", CHILD, root],
