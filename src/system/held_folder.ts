@@ -164,8 +164,9 @@ export class HeldFolder implements Disposable {
       if (kindAt(this.fd, name) === undefined) return;
       const leaving = this.#freeName(`${name}-removed`);
       renameAt(this.fd, name, this.fd, leaving);
-      removeTree(this.fd, leaving);
+      // Before anything in it goes: the disk may have the new name later than what is removed there.
       syncFd(this.fd);
+      removeTree(this.fd, leaving);
     });
   }
 

@@ -1,12 +1,12 @@
 /** A service's folder: rounds that train and promote, rollbacks, the journal. */
 import { fromFileUrl, join } from "@std/path";
+import { ServiceState } from "../../../../src/service/state.ts";
 import {
   type InUse,
   readEarlier,
   readInUse,
   readJournal,
-  ServiceState,
-} from "../../../../src/service/state.ts";
+} from "../../../../src/service/state_files.ts";
 import { treeOf } from "../folder.ts";
 import { digestOfTree, type Recording } from "../operations.ts";
 import { record } from "../record.ts";
@@ -38,7 +38,9 @@ export function roundsCase(): PowerCase {
       return recording;
     },
     async check(folder, said) {
-      readJournal(folder);
+      const { damage, keptFiles } = readJournal(folder);
+      if (damage !== undefined) return `the journal is damaged in line ${damage.line}`;
+      if (keptFiles.length > 0) return `the journal was damaged: ${keptFiles}`;
       const told = said.filter((line) => line.startsWith("in use ")).length;
       const before = readInUse(folder);
       if (!isWhole(before)) return `the link leads to a torn model, ${before.name}`;

@@ -1,6 +1,7 @@
 /** A round of the service by `graft service train`, and a rollback. */
 import { join } from "@std/path";
-import { readInUse, ServiceState } from "../../../../src/service/state.ts";
+import { ServiceState } from "../../../../src/service/state.ts";
+import { readInUse } from "../../../../src/service/state_files.ts";
 import { modelDir } from "../../../../tests/helpers/fixture_models.ts";
 import { graft } from "../../../../tests/helpers/graft.ts";
 import { pairs } from "../../../../tests/helpers/training_runs.ts";
