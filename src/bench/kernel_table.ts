@@ -1,6 +1,11 @@
 /** Measured kernels as a table that can be kept, read back and asked. */
 import { DEQUANT_FORMS, type DequantForm } from "../ops/dequantize.ts";
-import { INTEGER_FORMS, type IntegerForm, weightType } from "../ops/internal/integer_form.ts";
+import {
+  INTEGER_FORMS,
+  type IntegerForm,
+  rightForms,
+  weightType,
+} from "../ops/internal/integer_form.ts";
 import { dequantKernel, FLOAT_ROWS, slicedKernel, type StoredShape } from "./kernel_graphs.ts";
 import { quickestForm } from "./quickest_form.ts";
 
@@ -78,15 +83,6 @@ export function slicesAreQuicker(table: KernelTable): boolean | undefined {
   const kernels = [slicedKernel(form), FLOAT_ROWS];
   const quickest = quickestOf(table, kernels, (kernel) => kernel);
   return quickest === undefined ? undefined : quickest !== FLOAT_ROWS;
-}
-
-/**
- * The forms that add up right where some saturate. A head's probabilities are unsigned whatever the
- * form (`plan/fast_head.ts`): what saturates with weights of a type does so in every form with them.
- */
-export function rightForms(saturating: readonly IntegerForm[]): readonly IntegerForm[] {
-  const wrong = new Set(saturating.map(weightType));
-  return INTEGER_FORMS.filter((form) => !wrong.has(weightType(form)));
 }
 
 function quickestOf<Form extends string>(

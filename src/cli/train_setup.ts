@@ -1,6 +1,5 @@
 /** Everything `graft train` needs, from its flags: model, data, adapter, optimiser. */
 import { dirname } from "@std/path";
-import { type TrainingForms, trainingForms } from "../bench/training_forms.ts";
 import { GuardedText } from "../data/mod.ts";
 import { type RowCut, withoutPadding } from "../data/row_cuts.ts";
 import { sliceBatch } from "../data/slice_batch.ts";
@@ -26,13 +25,13 @@ import { PlannedModel } from "../train/planned_model.ts";
 import type { TokenBatch } from "../data/targets.ts";
 import { OPTIMIZER_DEFAULTS } from "../train/update_rules.ts";
 import { VERSION } from "../version.ts";
-import { readChosenMemory } from "./chosen_memory.ts";
 import { fileValues } from "./config.ts";
 import { inputsOf } from "./encode_data.ts";
 import { formatCount, formatShare } from "./format.ts";
 import { holdNotes, type Terminal } from "./output.ts";
 import type { FrozenLayers } from "./prefix_cache.ts";
 import type { TrainSetup } from "./run_training.ts";
+import { runForms } from "./run_forms.ts";
 import { openProcessor, openRunner } from "./runtime_flags.ts";
 import {
   type AdaptedModel,
@@ -99,7 +98,7 @@ export async function setUpTraining(
   terminal.note(formatTrainable(model, adapted));
   later.release();
   const runner = own.runner ?? resources.use(openRunner(flags));
-  const forms = await chosenForms(flags, runner, model);
+  const forms = await runForms(flags, runner, model, terminal);
   const options = {
     runner,
     model: adapted.model,
@@ -192,16 +191,6 @@ export async function setUpTraining(
       saveAdapter(directory, adapterOf(adapted, parameters, card)),
     [Symbol.dispose]: () => kept.dispose(),
   };
-}
-
-/** How products are computed; a run that is gone on with was measured when it began. */
-async function chosenForms(
-  { resume, adapterPath, threads, numeric }: TrainFlags,
-  runner: Runner,
-  model: Model,
-): Promise<TrainingForms> {
-  const before = resume ? readChosenMemory(adapterPath)?.forms : undefined;
-  return before ?? await trainingForms(runner, threads, model, numeric);
 }
 
 /** The trainable share, as the first thing a run says. */

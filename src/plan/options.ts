@@ -42,7 +42,10 @@ export interface PlanSettings {
   readonly readyWeights?: boolean | "deep";
   /** How 4- and 8-bit blocks are dequantised (`dequantFormFor` tells what a runtime has). */
   readonly dequantForm?: DequantForm;
-  /** How activations and weights are rounded in the setting `fast`; default `u8s8`. */
+  /**
+   * How activations and weights are rounded to integers; default `u8s8`, which saturates on x86 with AVX2
+   * and without VNNI (`formsHere` tells what does not).
+   */
   readonly integerForm?: IntegerForm;
 }
 

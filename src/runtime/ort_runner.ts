@@ -25,8 +25,9 @@ import { OrtExecutable } from "./ort_executable.ts";
 import { OrtTensor, type TensorOwner } from "./ort_tensor.ts";
 import { invalidModel, isBefore, releaseLimit } from "./release_limits.ts";
 import type { CompileOptions, DeviceTensor, Executable, ListedRun, Runner } from "./runner.ts";
-import { fileMultipliesBySigned, multipliesBySigned, PRECISION, saturates } from "./saturates.ts";
+import { saturates } from "./saturates.ts";
 import { type ProviderOptions, SessionProviders } from "./session_providers.ts";
+import { signedProductOptions, signedProductOptionsOf } from "./signed_products.ts";
 
 /** How the runtime is opened. */
 export interface OrtRunnerOptions extends ProviderOptions {
@@ -137,9 +138,8 @@ class OrtRunner implements Runner, TensorOwner {
 
   async load(path: string, options: CompileOptions = {}): Promise<Executable> {
     const label = options.label ?? path;
-    if (await this.#saturates() && fileMultipliesBySigned(path)) {
-      options = { ...options, config: { [PRECISION]: "1", ...options.config } };
-    }
+    const precise = await this.#saturates() ? signedProductOptionsOf(path) : undefined;
+    options = { ...options, config: { ...precise, ...options.config } };
     if (insideBinary(path)) {
       // Where ONNX Runtime cannot open it.
       using file = openMapped(path);
@@ -160,9 +160,9 @@ class OrtRunner implements Runner, TensorOwner {
     return attemptAsync(`Cannot compile "${label}"`, async () => {
       const form = this.#providers.formOf(this.#soundHere(model));
       const { bytes, config, handed } = placeInitializers(form, this.version);
-      const precision = multipliesBySigned(model.graph) && await this.#saturates()
-        ? { [PRECISION]: "1" }
-        : undefined;
+      // In this order: what asks the processor is itself a graph that is compiled.
+      const signed = signedProductOptions(model.graph);
+      const precise = signed !== undefined && await this.#saturates() ? signed : undefined;
       const values = new Map<string, OrtValue>();
       try {
         for (const [name, tensor] of handed) values.set(name, this.#over(tensor));
@@ -173,7 +173,7 @@ class OrtRunner implements Runner, TensorOwner {
           (settings) =>
             Session.fromBytes(this.#environment, bytes as Uint8Array<ArrayBuffer>, {
               ...settings,
-              config: { ...config, ...precision, ...settings.config },
+              config: { ...config, ...precise, ...settings.config },
               externalInitializers: values,
             }),
         );

@@ -1,19 +1,13 @@
 /**
  * Whether products in 8-bit integers add up wrong on this processor: ONNX Runtime's kernels for x86
- * without VNNI add pairs of products of unsigned and signed integers in 16 bits, and cut what does
- * not fit there. Their slower way, with unsigned weights, is a session's option.
+ * with AVX2 and without VNNI add pairs of products of unsigned and signed integers in 16 bits, and cut
+ * what does not fit there.
  */
 import { type CodeType, ZERO_POINTS } from "../graph/codes.ts";
-import { tensorsOf } from "../graph/nested.ts";
 import { elementCount, float32, type Tensor, tensor, toNumbers } from "../graph/tensor.ts";
-import { type Graph, MICROSOFT, type Node } from "../graph/types.ts";
-import { decodeModel } from "../onnx/mod.ts";
-import { openMapped } from "../system/mapped_file.ts";
-import { GraftError, RuntimeFailure } from "../errors.ts";
+import { type Graph, MICROSOFT } from "../graph/types.ts";
+import { RuntimeFailure } from "../errors.ts";
 import type { Runner } from "./runner.ts";
-
-/** The option of a session that multiplies by constant weights as unsigned ones: `"1"`. */
-export const PRECISION = "session.x64quantprecision";
 
 /** Several vectors in each direction, and sums that float32 holds exactly. */
 const [ROWS, INNER, COLUMNS] = [16, 64, 48];
@@ -59,39 +53,6 @@ async function multiplyLargest(
     throw error;
   }
 }
-
-/**
- * Whether a model multiplies rounded activations by constant int8 weights in operators that the option
- * changes. It breaks nodes that dequantise such weights (ONNX Runtime 1.30): a model with them is none.
- */
-export function multipliesBySigned(graph: Graph): boolean {
-  const { nodes } = graph;
-  const held = tensorsOf(graph);
-  // Zero points have the type of the weights, and are none.
-  const isWeight = (tensor: Tensor | undefined) =>
-    tensor?.dtype === "int8" && tensor.dims.length > 1;
-  const reads = ({ inputs }: Node) => inputs.some((input) => isWeight(held.get(input)));
-  return nodes.some((node) => PRODUCTS.has(node.opType) && reads(node)) &&
-    !nodes.some((node) => node.opType === "DequantizeLinear" && reads(node));
-}
-
-/** The same of a file; one that cannot be read is left to the runtime, which says why. */
-export function fileMultipliesBySigned(path: string): boolean {
-  try {
-    using file = openMapped(path);
-    // Types are all that is looked at.
-    const external = ({ length }: { readonly length: number }) => new Uint8Array(length);
-    return multipliesBySigned(decodeModel(file.bytes, { file: path, external }).graph);
-  } catch (error) {
-    if (error instanceof GraftError) return false;
-    throw error;
-  }
-}
-
-const PRODUCTS = new Set([
-  ..."MatMulInteger ConvInteger QLinearMatMul QLinearConv MatMulIntegerToFloat".split(" "),
-  ..."DynamicQuantizeMatMul QAttention QGemm".split(" "),
-]);
 
 function product(activations: CodeType, weights: CodeType): Graph {
   return {

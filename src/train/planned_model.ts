@@ -8,9 +8,11 @@ import { neighbourPlans } from "../plan/open_plan.ts";
 import { keyOf, type PlanOptions } from "../plan/options.ts";
 import { planTraining, type TrainingPlan } from "../plan/plan.ts";
 import { IndivisibleError } from "../plan/span.ts";
+import type { IntegerForm } from "../ops/internal/integer_form.ts";
 import type { DeviceTensor, Runner } from "../runtime/runner.ts";
 import type { ActivationFile } from "./activation_file.ts";
 import { divideBatch } from "./divide_batch.ts";
+import { formsHere } from "./integer_forms.ts";
 import { type CompiledPlan, PlanCache } from "./plan_cache.ts";
 import { PlanTemplates } from "./plan_templates.ts";
 import {
@@ -31,6 +33,7 @@ export class PlannedModel implements StepModel<TokenBatch> {
   readonly parameters: readonly Parameter[];
   readonly #options: PlannedModelOptions;
   #halves: boolean;
+  #integerForm: IntegerForm | undefined;
   readonly #runner: Runner;
   readonly #plans: PlanCache;
   readonly #templates: PlanTemplates;
@@ -50,6 +53,7 @@ export class PlannedModel implements StepModel<TokenBatch> {
   constructor(options: PlannedModelOptions) {
     this.#options = options;
     this.#halves = options.halves ?? true;
+    this.#integerForm = options.integerForm;
     this.#runner = options.runner;
     this.#slab = new StepSlab(options.runner);
     this.#plans = new PlanCache(options.runner);
@@ -95,6 +99,9 @@ export class PlannedModel implements StepModel<TokenBatch> {
     dropoutSeed: number,
     upcoming?: Upcoming<TokenBatch>,
   ): Promise<BatchLoss> {
+    if (this.#numeric === "fast" || this.#sliced) {
+      this.#integerForm ??= (await formsHere(this.#runner))[0];
+    }
     const dropout = this.#options.dropout ?? 0;
     const parts: TrainedPart[] = [];
     for (const [i, { part, compiled }] of this.#planned(batch).entries()) {
@@ -182,6 +189,8 @@ export class PlannedModel implements StepModel<TokenBatch> {
 
   /**
    * A plan for a batch's shape, made anew: to look at, not to run.
+   *
+   * Products in integers have the form that was given, or that the first step found right.
    *
    * @param use what for; default all passes in `exact`
    */
@@ -275,7 +284,7 @@ export class PlannedModel implements StepModel<TokenBatch> {
 
   /** The options with what has changed of them. */
   get #settings(): PlannedModelOptions {
-    return { ...this.#options, halves: this.#halves };
+    return { ...this.#options, halves: this.#halves, integerForm: this.#integerForm };
   }
 
   #planFor(prepared: Prepared, use: PlanUse): CompiledPlan {

@@ -2,6 +2,7 @@
 import { intsAttribute } from "../graph/attributes.ts";
 import type { Graph, Model, Node } from "../graph/types.ts";
 import { type DequantForm, dequantFormFor } from "../ops/dequantize.ts";
+import type { IntegerForm } from "../ops/internal/integer_form.ts";
 import type { Numeric } from "../plan/names.ts";
 import type { Pass, PlanOptions, PlanSettings } from "../plan/options.ts";
 import type { Runner } from "../runtime/runner.ts";
@@ -36,6 +37,11 @@ export interface PlannedModelOptions extends PlanSettings {
    * default true. Some models' sequences cannot be: `IndivisibleError`.
    */
   readonly dividesSequences?: boolean;
+  /**
+   * How products are rounded to integers; default the first of `INTEGER_FORMS` that adds up right on the
+   * runner's processor, which the first step that needs it finds out.
+   */
+  readonly integerForm?: IntegerForm;
   /** How to dequantise blocks; default what is usually quickest on the runner's release. */
   readonly dequantForm?: DequantForm;
 }

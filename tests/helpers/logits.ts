@@ -25,7 +25,7 @@ function feedsOf(model: Model, given: ReadonlyMap<string, Tensor>): Map<string, 
 
 /** One output of a model as numbers. */
 export async function runOutput(
-  runner: Runner,
+  runner: Pick<Runner, "compile" | "upload">,
   model: Model,
   given: ReadonlyMap<string, Tensor>,
   output = "logits",

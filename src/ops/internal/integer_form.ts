@@ -2,7 +2,7 @@
  * How activations and weights are rounded where a product runs in 8-bit integers.
  *
  * - `u8s8`: activations uint8 around 128, weights int8. The one that x86 has the fastest kernels for;
- *   without VNNI these add two products in 16 bits, and saturate.
+ *   those of AVX2 without VNNI add two products in 16 bits, and saturate.
  * - `u8u8`: both uint8 around 128. On x86 without VNNI the fastest that does not saturate.
  * - `s8s8`: both int8 around 0. The fast one on some arm64 processors; nowhere does it saturate.
  *
@@ -21,4 +21,13 @@ export function weightType(form: IntegerForm): CodeType {
 /** The type that a form's activations have. */
 export function activationType(form: IntegerForm): CodeType {
   return form === "s8s8" ? "int8" : "uint8";
+}
+
+/**
+ * The forms that add up right where some saturate. A head's probabilities are unsigned whatever the
+ * form (`plan/fast_head.ts`): what saturates with weights of a type does so in every form with them.
+ */
+export function rightForms(saturating: readonly IntegerForm[]): readonly IntegerForm[] {
+  const wrong = new Set(saturating.map(weightType));
+  return INTEGER_FORMS.filter((form) => !wrong.has(weightType(form)));
 }

@@ -1,0 +1,82 @@
+/**
+ * Which models multiply rounded activations by int8 weights when ONNX Runtime runs them, and the options
+ * of a session by which those products add up right where they saturate (`saturates.ts`).
+ */
+import { constantsOf, constantValues } from "../graph/passes/constants.ts";
+import { graphsWithin } from "../graph/nested.ts";
+import { roundsByFile } from "../graph/rounded_activations.ts";
+import type { Graph, Node } from "../graph/types.ts";
+import { decodeModel } from "../onnx/mod.ts";
+import { openMapped } from "../system/mapped_file.ts";
+import { GraftError } from "../errors.ts";
+
+/** The option of a session that multiplies by constant weights as unsigned ones: `"1"`. */
+export const PRECISION = "session.x64quantprecision";
+
+/** The option that leaves what QuantizeLinear and DequantizeLinear stand around in floats: `"1"`. */
+const FLOATS = "session.disable_quant_qdq";
+
+const PRODUCTS = new Set([
+  ..."MatMulInteger ConvInteger QLinearMatMul QLinearConv MatMulIntegerToFloat".split(" "),
+  ..."DynamicQuantizeMatMul QAttention QGemm".split(" "),
+]);
+
+/**
+ * What a session of the graph needs so that no product saturates; `undefined` where it has none that
+ * does: products are of floats, or weights are unsigned.
+ *
+ * A model may hold such products, or ONNX Runtime's optimiser makes them of floats between
+ * QuantizeLinear and DequantizeLinear, signed activations turned to unsigned ones.
+ */
+export function signedProductOptions(graph: Graph): Readonly<Record<string, string>> | undefined {
+  const found = [...graphsWithin(graph)].map(signedWeightReaders);
+  if (!found.some(({ multiplied, dequantized }) => multiplied || dequantized.length > 0)) {
+    return undefined;
+  }
+  // Weights that are turned to unsigned ones get one zero point, where the operator wants one for each
+  // channel (ONNX Runtime 1.30): such a session fails as it runs.
+  const breaks = found.some(({ lacksZeroPoint }) => lacksZeroPoint);
+  return { [PRECISION]: "1", ...(breaks ? { [FLOATS]: "1" } : {}) };
+}
+
+/** The same of a file; one that cannot be read is left to the runtime, which says why. */
+export function signedProductOptionsOf(path: string): ReturnType<typeof signedProductOptions> {
+  try {
+    using file = openMapped(path);
+    // Types are all that is looked at.
+    const external = ({ length }: { readonly length: number }) => new Uint8Array(length);
+    return signedProductOptions(decodeModel(file.bytes, { file: path, external }).graph);
+  } catch (error) {
+    if (error instanceof GraftError) return undefined;
+    throw error;
+  }
+}
+
+/** What reads the constant int8 matrices of a graph. */
+function signedWeightReaders(graph: Graph) {
+  const held = constantsOf(graph);
+  const constants = constantValues(graph);
+  // Zero points have the type of the weights, and are none.
+  const weights = new Set(
+    [...held].flatMap(([name, { dtype, dims }]) =>
+      dtype === "int8" && dims.length > 1 ? [name] : []
+    ),
+  );
+  for (const { opType, inputs, outputs } of graph.nodes) {
+    if (!constants.has(outputs[0])) continue;
+    // What the optimiser rounds or moves before the first run.
+    const rounds = opType === "QuantizeLinear" && held.get(inputs[2])?.dtype === "int8";
+    const moves = opType !== "DequantizeLinear" && weights.has(inputs[0]);
+    if (rounds || moves) weights.add(outputs[0]);
+  }
+  const readers = graph.nodes.filter(({ inputs }) => inputs.some((input) => weights.has(input)));
+  const dequantizing = readers.filter(({ opType }) => opType === "DequantizeLinear");
+  return {
+    multiplied: readers.some(({ opType }) => PRODUCTS.has(opType)),
+    /** Those whose floats are multiplied by rounded ones. */
+    dequantized: roundsByFile(graph) ? dequantizing : [],
+    lacksZeroPoint: dequantizing.some(lacksZeroPoint),
+  };
+}
+
+const lacksZeroPoint = ({ inputs }: Node) => !inputs[2];

@@ -1,0 +1,44 @@
+import { assertEquals } from "@std/assert";
+import type { TrainingForms } from "../../src/bench/training_forms.ts";
+import { writeChosenMemory } from "../../src/cli/chosen_memory.ts";
+import { runForms } from "../../src/cli/run_forms.ts";
+import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
+import type { Runner } from "../../src/runtime/runner.ts";
+import { modelDir, readModel } from "../helpers/fixture_models.ts";
+import { RIGHT_FORMS } from "../helpers/integer_forms.ts";
+import { saturatingRunner } from "../helpers/saturating_runner.ts";
+
+/** What a run into a folder goes on with that was begun with other forms, and what it says. */
+async function resumed(runner: Runner, forms: TrainingForms) {
+  const adapterPath = Deno.makeTempDirSync();
+  const notes: string[] = [];
+  try {
+    writeChosenMemory(adapterPath, { keepBytes: 0, sequences: 1, lanes: 1, forms });
+    const flags = { resume: true, adapterPath, threads: 1, numeric: "fast" } as const;
+    const model = readModel(modelDir("tiny-llama-genai-fp32"));
+    const found = await runForms(flags, runner, model, { note: (line) => notes.push(line) });
+    return { found, notes };
+  } finally {
+    Deno.removeSync(adapterPath, { recursive: true });
+  }
+}
+
+const BEFORE = { dequantForm: undefined, rotated: true, sliced: true } as const;
+
+Deno.test("runForms() of a resumed run are those it began with", async () => {
+  using runner = createOrtRunner({ threads: 1 });
+  for (const integerForm of RIGHT_FORMS) {
+    const forms = { ...BEFORE, integerForm };
+    assertEquals(await resumed(runner, forms), { found: forms, notes: [] });
+  }
+});
+
+Deno.test("runForms() leaves a form that saturates on the processor that a run goes on with", async () => {
+  using runner = saturatingRunner();
+  const { found, notes } = await resumed(runner, { ...BEFORE, integerForm: "u8s8" });
+  assertEquals(found, { ...BEFORE, integerForm: "u8u8" });
+  assertEquals(notes, [
+    "Products in 8-bit integers of the form u8s8, in which this run began, saturate on this " +
+    "processor: going on in u8u8",
+  ]);
+});
