@@ -158,7 +158,8 @@ function testFiles(tier: string): string[] {
     .map((name) => `tests/${tier}/${name}`);
 }
 
-function jobCount(): number {
+/** Processes at a time: `GRAFT_TEST_JOBS`, else as many as cores and memory allow. */
+export function jobCount(): number {
   const asked = Deno.env.get("GRAFT_TEST_JOBS");
   if (asked !== undefined) {
     const jobs = Number(asked);

@@ -1,96 +1,102 @@
 /**
- * Runs tests on ONNX Runtime's kernels for other processors, emulated:
- * `deno task campaign:processors [--cpu cortex-a72,Haswell] [FILE…]`.
+ * Runs tests as on other processors: `deno task campaign:processors [--cpu avx2,cortex-a72] [FILE…]`.
  *
- * Numbers are what the processors compute, times are not. Needs qemu and the C and C++ libraries of
- * arm64 (`apt-get install qemu-user libc6-arm64-cross libstdc++6-arm64-cross`); Deno for arm64 comes
- * from npm, ONNX Runtime's library from the package that graft uses anyway. Ends with 1 where a test
- * fails on a processor.
+ * ONNX Runtime's kernels differ by what a processor has, and so do their sums. x64 runs at full speed,
+ * instruction sets hidden from the process (`processors/cpuid_mask.c`, gcc), where its processor can
+ * make `cpuid` fault, else emulated; arm64 is emulated. Emulation gives the numbers that such a
+ * processor computes, and tells nothing of its speed. It needs qemu and the C and C++ libraries of
+ * arm64 (`apt-get install qemu-user libc6-arm64-cross libstdc++6-arm64-cross libgcc-s1-arm64-cross`);
+ * Deno for arm64 comes from npm, ONNX Runtime's library from the package that graft uses anyway.
+ *
+ * `--cpu` names kinds of `processors/ways.ts`, or any arm64 processor that qemu knows. Prints one JSON
+ * object a processor and ends with 1 where a test fails on one. A processor that cannot be run is told
+ * and left out, with GRAFT_REQUIRE_TOOLS=1 a failure.
  */
 import { parseArgs } from "@std/cli/parse-args";
 import { ROOT } from "../bench/context.ts";
+import { countCases, type Counts, inTurns, jobCount, sumCounts } from "../test.ts";
+import { thisHost } from "./processors/host.ts";
+import { type Kind, KINDS, type Way, wayTo } from "./processors/ways.ts";
 
-/**
- * By what they multiply 8-bit integers with: nothing of their own, dot products, matrices; of x64
- * SSE and AVX2, both without VNNI (qemu has no AVX-512).
- */
-const PROCESSORS: Readonly<Record<string, "arm64" | "x64">> = {
-  "cortex-a72": "arm64",
-  "cortex-a76": "arm64",
-  "max": "arm64",
-  "Nehalem": "x64",
-  "Haswell": "x64",
-};
-
-/** Every form of 8-bit product and of dequantising, forward and backward. */
+/** Every form of 8-bit product and of dequantising, forward and backward, and what rounds activations. */
 const TESTS = [
   "tests/ort/step_forms_test.ts",
-  "tests/ort/saturates_test.ts",
   "tests/ort/train_fast_test.ts",
+  "tests/ort/step_packing_test.ts",
+  "tests/ort/lora_inject_test.ts",
+  "tests/ort/saturates_test.ts",
   "tests/ort/contrib_mat_mul_n_bits_test.ts",
 ];
 
-/** Where Debian puts the libraries. */
-const LIBRARIES = "/usr/aarch64-linux-gnu";
-
 /** What graft would load on such a processor. */
 const libraryFor = (arch: string) =>
-  `node_modules/onnxruntime-node/bin/napi-v6/linux/${arch}/libonnxruntime.so.1`;
+  `${ROOT}node_modules/onnxruntime-node/bin/napi-v6/linux/${arch}/libonnxruntime.so.1`;
+
+/** A test file on a processor. */
+interface Task {
+  readonly processor: string;
+  readonly kind: Kind;
+  readonly way: Way;
+  readonly file: string;
+}
+
+/** Runs a test file, and prints what it said where it failed. */
+async function runTask({ processor, kind: { arch }, way, file }: Task): Promise<Counts> {
+  const own = Deno.makeTempDirSync({ dir: folder });
+  const report = `${own}/report.xml`;
+  const [command, ...before] = way.command;
+  const { success, stdout, stderr } = await new Deno.Command(command, {
+    args: [
+      ...[...before, "test", "-A", "--no-check", "--cached-only", "--node-modules-dir=manual"],
+      ...[`--junit-path=${report}`, file],
+    ],
+    cwd: ROOT,
+    env: {
+      ...way.env,
+      // Kernels measured on one processor hold for no other.
+      GRAFT_CACHE_DIR: own,
+      // Tests look for other releases, with the emulated Deno as a child, where none is named.
+      ...(way.how === "emulated"
+        ? { DENO_DIR: `${folder}/deno-${arch}`, GRAFT_ORT_LIB: libraryFor(arch) }
+        : {}),
+    },
+    stdin: "null",
+  }).output();
+  const counts = await Deno.readTextFile(report).then(countCases, () => sumCounts([]));
+  if (success && counts.passed > 0) return counts;
+  console.log(`${processor}: ${file}`);
+  for (const output of [stdout, stderr]) console.log(new TextDecoder().decode(output));
+  return counts.failed > 0 ? counts : { ...counts, failed: 1 };
+}
 
 const flags = parseArgs(Deno.args, { string: ["cpu"] });
-const processors: readonly string[] = flags.cpu?.split(",") ?? Object.keys(PROCESSORS);
-const tests = flags._.length > 0 ? flags._.map(String) : TESTS;
-
-function run(command: string, args: readonly string[], options: Deno.CommandOptions = {}) {
-  try {
-    return new Deno.Command(command, {
-      args: [...args],
-      stdout: "inherit",
-      stderr: "inherit",
-      ...options,
-    })
-      .outputSync();
-  } catch (error) {
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
-    console.error(`graft: ${command} is missing: see the head of scripts/campaigns/processors.ts`);
-    Deno.exit(69);
-  }
-}
-
-/** Fetches Deno for arm64, of this Deno's release, and returns its path. */
-function fetchDeno(folder: string): string {
-  const name = `@deno/linux-arm64-glibc@${Deno.version.deno}`;
-  const packed = run("npm", ["pack", "--silent", name], { cwd: folder, stdout: "piped" });
-  const file = new TextDecoder().decode(packed.stdout).trim();
-  if (!packed.success || !run("tar", ["xf", file], { cwd: folder }).success) Deno.exit(69);
-  return `${folder}/package/deno`;
-}
+const processors: readonly string[] = flags.cpu?.split(",") ?? Object.keys(KINDS);
+const tests: readonly string[] = flags._.length > 0 ? flags._.map(String) : TESTS;
+const maySkip = Deno.env.get("GRAFT_REQUIRE_TOOLS") !== "1";
 
 const folder = Deno.makeTempDirSync({ prefix: "graft-processors-" });
-let failed = 0;
+let failed = false;
 try {
-  let forArm64: string | undefined;
-  for (const processor of processors) {
-    const arch = PROCESSORS[processor] ?? "arm64";
-    const emulator = arch === "x64"
-      ? ["qemu-x86_64", "-cpu", processor, Deno.execPath()]
-      : ["qemu-aarch64", "-L", LIBRARIES, "-cpu", processor, forArm64 ??= fetchDeno(folder)];
-    const { success } = run(
-      emulator[0],
-      [
-        ...[...emulator.slice(1), "test", "-A", "--no-check", "--cached-only"],
-        ...["--node-modules-dir=manual", ...tests],
-      ],
-      {
-        cwd: ROOT,
-        // Tests look for other releases, with the emulated Deno as a child, where none is named.
-        env: { DENO_DIR: `${folder}/cache`, GRAFT_ORT_LIB: `${ROOT}${libraryFor(arch)}` },
-      },
-    );
-    console.log(JSON.stringify({ processor, tests, passed: success }));
-    if (!success) failed++;
+  const host = thisHost(folder);
+  const tasks: Task[] = processors.flatMap((processor) => {
+    const kind: Kind = KINDS[processor] ?? { arch: "arm64", emulated: processor };
+    const way = wayTo(kind, host);
+    if (!("missing" in way)) return tests.map((file) => ({ processor, kind, way, file }));
+    console.log(`skipped: ${processor}: ${way.missing}`);
+    failed ||= !maySkip;
+    return [];
+  });
+  // Emulated ones take longest: nothing waits for them in the end.
+  tasks.sort((a, b) => Number(b.way.how === "emulated") - Number(a.way.how === "emulated"));
+  const results = await inTurns(tasks, jobCount(), async (task) => {
+    return { ...task, counts: await runTask(task) };
+  });
+  for (const [processor, all] of Map.groupBy(results, ({ processor }) => processor)) {
+    const counts = sumCounts(all.map(({ counts }) => counts));
+    console.log(JSON.stringify({ processor, how: all[0].way.how, tests, ...counts }));
+    failed ||= counts.failed > 0;
   }
 } finally {
   Deno.removeSync(folder, { recursive: true });
 }
-Deno.exit(failed > 0 ? 1 : 0);
+Deno.exit(failed ? 1 : 0);
