@@ -8,8 +8,8 @@
  * arm64 (`apt-get install qemu-user libc6-arm64-cross libstdc++6-arm64-cross libgcc-s1-arm64-cross`);
  * Deno for arm64 comes from npm, ONNX Runtime's library from the package that graft uses anyway.
  *
- * `--cpu` names kinds of `processors/ways.ts`, or any arm64 processor that qemu knows. Prints one JSON
- * object a processor and ends with 1 where a test fails on one. A processor that cannot be run is told
+ * `--cpu` names kinds of `processors/ways.ts`, or any arm64 processor that qemu knows. With `--quick`
+ * emulated ones run the files that take them minutes (`QUICK`) alone. Prints one JSON object a processor and ends with 1 where a test fails on one. A processor that cannot be run is told
  * and left out, with GRAFT_REQUIRE_TOOLS=1 a failure.
  */
 import { parseArgs } from "@std/cli/parse-args";
@@ -19,13 +19,18 @@ import { thisHost } from "./processors/host.ts";
 import { type Kind, KINDS, type Way, wayTo } from "./processors/ways.ts";
 
 /** Every form of 8-bit product and of dequantising, forward and backward, and what rounds activations. */
-const TESTS = [
+const QUICK = [
   "tests/ort/step_forms_test.ts",
+  "tests/ort/saturates_test.ts",
+  "tests/ort/contrib_mat_mul_n_bits_test.ts",
+];
+
+/** Beside these, whole models that are computed in such products. */
+const TESTS = [
+  ...QUICK,
   "tests/ort/train_fast_test.ts",
   "tests/ort/step_packing_test.ts",
   "tests/ort/lora_inject_test.ts",
-  "tests/ort/saturates_test.ts",
-  "tests/ort/contrib_mat_mul_n_bits_test.ts",
 ];
 
 /** What graft would load on such a processor. */
@@ -69,9 +74,14 @@ async function runTask({ processor, kind: { arch }, way, file }: Task): Promise<
   return counts.failed > 0 ? counts : { ...counts, failed: 1 };
 }
 
-const flags = parseArgs(Deno.args, { string: ["cpu"] });
+const flags = parseArgs(Deno.args, { string: ["cpu"], boolean: ["quick"] });
 const processors: readonly string[] = flags.cpu?.split(",") ?? Object.keys(KINDS);
-const tests: readonly string[] = flags._.length > 0 ? flags._.map(String) : TESTS;
+const named = flags._.map(String);
+/** Test files for a way of running. */
+function testsFor({ how }: Way): readonly string[] {
+  if (named.length > 0) return named;
+  return flags.quick && how === "emulated" ? QUICK : TESTS;
+}
 const maySkip = Deno.env.get("GRAFT_REQUIRE_TOOLS") !== "1";
 
 const folder = Deno.makeTempDirSync({ prefix: "graft-processors-" });
@@ -81,7 +91,7 @@ try {
   const tasks: Task[] = processors.flatMap((processor) => {
     const kind: Kind = KINDS[processor] ?? { arch: "arm64", emulated: processor };
     const way = wayTo(kind, host);
-    if (!("missing" in way)) return tests.map((file) => ({ processor, kind, way, file }));
+    if (!("missing" in way)) return testsFor(way).map((file) => ({ processor, kind, way, file }));
     console.log(`skipped: ${processor}: ${way.missing}`);
     failed ||= !maySkip;
     return [];
@@ -93,7 +103,8 @@ try {
   });
   for (const [processor, all] of Map.groupBy(results, ({ processor }) => processor)) {
     const counts = sumCounts(all.map(({ counts }) => counts));
-    console.log(JSON.stringify({ processor, how: all[0].way.how, tests, ...counts }));
+    const [tests, { how }] = [all.map(({ file }) => file), all[0].way];
+    console.log(JSON.stringify({ processor, how, tests, ...counts }));
     failed ||= counts.failed > 0;
   }
 } finally {
