@@ -26,7 +26,8 @@ const SMALL_IDS = rowsOf([9, 6]).map((row) => ({ ...row, ids: row.ids.map((id) =
 
 const CASES = [
   { name: "tiny-llama-torch-fp32", dynamic: false, least: 0 },
-  { name: "tiny-llama-genai-int4", dynamic: true, least: 1e-4 },
+  // It allows to round activations; on x86 without AVX2 ONNX Runtime multiplies floats all the same.
+  { name: "tiny-llama-genai-int4", dynamic: true, least: 0 },
   { name: "tiny-bert-dynamic-int8", dynamic: true, least: 1e-4 },
 ] as const;
 
