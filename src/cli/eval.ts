@@ -48,6 +48,7 @@ export default command({
       does: "accuracy and macro F1 of a merged classifier",
     },
   ],
+  needs: ["run"],
   async run({ flags, operands, terminal }) {
     const path = flags.model ?? operands[0];
     if (path === undefined) {

@@ -42,6 +42,7 @@ export const ENVIRONMENT: readonly (readonly [name: string, meaning: string])[] 
     "folder for what can be made again; else graft in XDG_CACHE_HOME or ~/.cache",
   ],
   ["GRAFT_TEXT_DEADLINE_MS", "time for small work of tokenizer and template; 1500 if absent"],
+  ["GRAFT_EMULATOR", "words of a program that runs graft, for the processes that graft starts"],
   ["GRAFT_DEBUG", "1 adds the stack to an error"],
   ["NO_COLOR", "turns colours off"],
   ["HF_HOME, HF_HUB_CACHE", "where models of hubs lie, shared with other tools"],

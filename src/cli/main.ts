@@ -1,5 +1,6 @@
 /** The `graft` program: finds the verb, reads its flags, runs it, ends with its exit code. */
 import { VERSION } from "../version.ts";
+import { TEXT_PROCESS } from "../data/guard_protocol.ts";
 import { EXIT, OutputClosedError, UsageError } from "../errors.ts";
 import { parseArguments } from "./args.ts";
 import type { Command, Need, Verbs } from "./command.ts";
@@ -70,6 +71,11 @@ async function runVerb(words: readonly string[], terminal: Terminal): Promise<nu
 
 async function dispatch(argv: readonly string[], terminal: Terminal): Promise<number> {
   const [verb, ...rest] = argv;
+  if (verb === TEXT_PROCESS) {
+    const { serveText } = await import("../data/guard_process.ts");
+    await serveText();
+    return EXIT.ok;
+  }
   if (verb === "--version" || verb === "-V") {
     const { versionLines } = await import("./version_lines.ts");
     for (const line of versionLines((line) => terminal.note(line))) terminal.print(line);

@@ -82,6 +82,7 @@ export default command({
       does: "merges two adapters at once",
     },
   ],
+  needs: ["run"],
   async run({ flags, terminal }) {
     const method = methodOf(flags.method, flags.dequantize);
     const path = findModelFile(flags.model);

@@ -66,6 +66,7 @@ export default command({
       does: "tells what the sentence wants of the device",
     },
   ],
+  needs: ["run"],
   async run({ flags, operands, terminal }) {
     const folder = takeFolder(flags.out);
     const trainFlags = resolveValues(TRAIN_FLAGS, {

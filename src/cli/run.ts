@@ -33,6 +33,7 @@ export default command({
       does: "prints a vector for each line",
     },
   ],
+  needs: ["run"],
   async run({ flags, operands, terminal }) {
     const { path, given } = operandsOf(flags, operands);
     const note = (line: string) => terminal.note(line);

@@ -46,7 +46,7 @@ export default command({
       does: "the service without systemd, until Ctrl-C",
     },
   ],
-  needs: ["net"],
+  needs: ["net", "run"],
   async run({ flags, terminal }) {
     const folder = stateFolder(flags);
     const log = openLog((line) => terminal.note(line));

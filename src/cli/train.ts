@@ -36,6 +36,7 @@ export default command({
     },
   ],
   impliedConfig: configToResume,
+  needs: ["run"],
   async run({ flags, terminal }) {
     if (flags.useDora) {
       throw new UsageError(

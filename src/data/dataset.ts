@@ -6,6 +6,7 @@ import { parseCsvRecord, separatorOf } from "./csv.ts";
 import { type JsonObject, parseJsonObject } from "./json.ts";
 import { hash53 } from "./random.ts";
 import { decodeUtf8, type RawRecord, records } from "./records.ts";
+import { checkCharacters, rowCharacters } from "./row_size.ts";
 import {
   type ColumnNames,
   findShape,
@@ -155,6 +156,7 @@ export class Dataset {
 
   #add(record: RawRecord): void {
     const row = this.#parse(record);
+    checkCharacters(rowCharacters(row), `${this.source.name}:${record.line}`);
     this.#offsets.push(record.offset);
     this.#lengths.push(record.bytes.length);
     this.#lines.push(record.line);

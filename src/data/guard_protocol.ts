@@ -1,22 +1,21 @@
-/** What `guarded.ts` and its worker say to each other. */
+/** What `guarded.ts` and the text process (`guard_process.ts`) say to each other. */
 import type { TextProcessor } from "./text.ts";
+
+/** The first argument of the compiled program that makes it a text process. */
+export const TEXT_PROCESS = "text-process";
 
 /** The first call: its argument is the model's text files. */
 export const SETUP = "setup";
 
-/** Id of the reply that nobody asked for: the worker's own code is loaded. Its value is the worker's thread. */
-export const READY = -1;
-
 export type Method = "encodeRows" | "encode" | "decode" | "render";
 
 export interface Call {
-  readonly id: number;
   readonly method: typeof SETUP | Method;
   readonly args: readonly unknown[];
 }
 
+/** The answer to a call; the first one is to none and says that the process's own code is loaded. */
 export interface Reply {
-  readonly id: number;
   readonly value?: unknown;
   readonly error?: { readonly name: string; readonly message: string };
 }

@@ -1,19 +1,22 @@
 /**
  * Text work on a model's own files under a deadline and a memory limit.
  *
- * A tokenizer's patterns and a chat template come with a model and can be written to run for years.
- * They run in a worker; when it does not answer in time, the caller gets an error. The worker is
- * told to end, but code inside a regular expression does not listen (Deno 2.9): its thread goes on
- * until the process ends, so a command that fails this way must leave through `Deno.exit`.
+ * A tokenizer's patterns and a chat template come with a model and can be written to run for years
+ * or to multiply their text without end. They run in a process of their own (`guard_process.ts`):
+ * V8 ends a whole process that is out of memory, and a regular expression listens to nobody. Where
+ * one call ends the process, or does not end itself, that call fails and the next one finds a new
+ * process.
  */
-import { Worker } from "node:worker_threads";
-import { BadInputError, UsageError } from "../errors.ts";
-import { type ThreadWork, threadWork } from "../system/thread_work.ts";
+import { BadInputError, RuntimeFailure, UsageError } from "../errors.ts";
 import type { RenderOptions } from "./chat_template.ts";
 import type { PlacedRow } from "./dataset.ts";
 import type { EncodeOptions, EncodeResult } from "./encode.ts";
-import { type Call, type Method, READY, type Reply, SETUP, type Setup } from "./guard_protocol.ts";
+import { ChildEndedError, TextChild } from "./guard_child.ts";
+import { deadlineMs, heapMegabytes, memoryBytes, watched } from "./guard_limits.ts";
+import { type Call, type Method, SETUP, type Setup } from "./guard_protocol.ts";
 import type { Message } from "./messages.ts";
+import { type PackedRows, unpackRows } from "./packed_rows.ts";
+import { characters, checkCharacters, rowCharacters } from "./row_size.ts";
 import type { DecodeOptions, TextFiles, TextProcessor } from "./text.ts";
 import type { EncodeTextOptions } from "./tokenizer.ts";
 
@@ -25,65 +28,29 @@ export interface GuardOptions {
   readonly deadlineMs?: number;
 }
 
-/** Enough for a small call on a slow core, and still under two seconds. */
-const DEADLINE_MS = 1500;
+/** A call was ended since it took too long or too much memory. */
+class OverrunError extends BadInputError {}
 
-/** Time that input adds: a tenth of the speed measured on a slow core. */
-const MS_PER_CHARACTER = 0.02;
-const MS_PER_FILE_BYTE = 0.001;
-
-/** Memory of the worker: its tables take some eleven times the file, and four times that while they are made. */
-const MEMORY_MB = 64;
-const MEMORY_PER_FILE_BYTE = 64;
-
-/**
- * Waiting is counted in ticks of this thread, so that a suspended machine costs nothing, and only as
- * far as the worker's thread computed in them: beside other programs the same work takes longer.
- * Ticks through which that thread slept count apart: a worker out of memory says no word and never
- * wakes.
- */
-const TICK_MS = 50;
-/** Times the deadline by the clock, after which work ends however little it could compute. */
-const PATIENCE = 20;
-
-interface Waiting {
-  readonly resolve: (value: unknown) => void;
-  readonly reject: (error: Error) => void;
-}
-
-/** A {@linkcode TextProcessor} in a worker of its own. */
+/** A {@linkcode TextProcessor} in a process of its own. */
 export class GuardedText implements TextProcessor {
-  readonly #worker: Worker;
-  readonly #waiting = new Map<number, Waiting>();
-  /** Loading graft's own code is not on the clock. */
-  readonly #ready: Promise<unknown>;
-  /** The kernel's number of the worker's thread. */
-  #thread: number | undefined;
+  #child: Promise<TextChild> | undefined;
   #setup: Setup | undefined;
-  #failure: Error | undefined;
-  #calls = 0;
+  /** Settles when the calls before are done: each has the process, and its deadline, to itself. */
+  #turn: Promise<unknown> = Promise.resolve();
+  #closed = false;
 
-  private constructor(readonly files: TextFiles, readonly options: GuardOptions) {
-    const megabytes = MEMORY_MB + MEMORY_PER_FILE_BYTE * files.tokenizerJson.length / 2 ** 20;
-    this.#worker = new Worker(new URL("./guard_worker.ts", import.meta.url), {
-      resourceLimits: { maxOldGenerationSizeMb: Math.ceil(megabytes) },
-    });
-    this.#ready = new Promise((resolve, reject) => this.#waiting.set(READY, { resolve, reject }));
-    this.#worker.on("message", (reply: Reply) => this.#settle(reply));
-    this.#worker.on("error", (error: Error) => this.#fail(error));
-  }
+  private constructor(readonly files: TextFiles, readonly options: GuardOptions) {}
 
   /**
-   * Starts a worker on a model's files.
+   * Starts a process on a model's files.
    *
    * @throws {BadInputError} where they cannot be used, or not within the deadline
+   * @throws {RuntimeFailure} where the system cannot start it
    */
   static async start(files: TextFiles, options: GuardOptions = {}): Promise<GuardedText> {
     const guarded = new GuardedText(files, options);
     try {
-      guarded.#thread = await guarded.#ready as number | undefined;
-      const extraMs = files.tokenizerJson.length * MS_PER_FILE_BYTE;
-      guarded.#setup = await guarded.#call(SETUP, [files], extraMs) as Setup;
+      await guarded.#running();
       return guarded;
     } catch (error) {
       guarded[Symbol.dispose]();
@@ -99,16 +66,23 @@ export class GuardedText implements TextProcessor {
     return this.#setup!.hasTemplate;
   }
 
-  encodeRows(rows: readonly PlacedRow[], options: EncodeOptions): Promise<EncodeResult[]> {
-    return this.#ask(
-      "encodeRows",
-      [rows, options],
-      rows.reduce((sum, row) => sum + effort(row), 0),
-    );
+  async encodeRows(rows: readonly PlacedRow[], options: EncodeOptions): Promise<EncodeResult[]> {
+    for (const { row, place } of rows) checkCharacters(rowCharacters(row), place);
+    try {
+      return await this.#encodeRows(rows, options);
+    } catch (error) {
+      if (!(error instanceof OverrunError)) throw error;
+      if (rows.length === 1) throw new BadInputError(`${rows[0].place}: ${error.message}`);
+    }
+    // Each by itself: the error names the row that it belongs to.
+    const results: EncodeResult[] = [];
+    for (const row of rows) results.push(...await this.encodeRows([row], options));
+    return results;
   }
 
-  encode(texts: readonly string[], options?: EncodeTextOptions): Promise<number[][]> {
-    return this.#ask("encode", [texts, options], characters(texts));
+  async encode(texts: readonly string[], options?: EncodeTextOptions): Promise<number[][]> {
+    for (const text of texts) checkCharacters(text.length, this.files.name);
+    return await this.#ask("encode", [texts, options], characters(texts));
   }
 
   decode(
@@ -119,96 +93,113 @@ export class GuardedText implements TextProcessor {
     return this.#ask("decode", [sequences, options], ids);
   }
 
-  render(messages: readonly Message[], options?: RenderOptions): Promise<string> {
-    return this.#ask("render", [messages, options], characters(messages));
+  async render(messages: readonly Message[], options?: RenderOptions): Promise<string> {
+    const size = characters([messages, options]);
+    checkCharacters(size, this.files.name);
+    return await this.#ask("render", [messages, options], size);
   }
 
-  /** Ends the worker; calls in the air are rejected. */
+  /** Ends the process; calls in the air are rejected. */
   [Symbol.dispose](): void {
-    this.#fail(new Error("The text worker was closed"));
-    this.#worker.terminate();
+    this.#closed = true;
+    this.#child?.then((child) => child[Symbol.dispose](), () => {});
+  }
+
+  async #encodeRows(rows: readonly PlacedRow[], options: EncodeOptions): Promise<EncodeResult[]> {
+    const effort = rows.reduce((sum, row) => sum + effortOf(row, options), 0);
+    return unpackRows(await this.#ask<PackedRows>("encodeRows", [rows, options], effort));
   }
 
   #ask<T>(method: Method, args: readonly unknown[], inputCharacters: number): Promise<T> {
-    return this.#call(method, args, inputCharacters * MS_PER_CHARACTER) as Promise<T>;
+    const limitMs = deadlineMs(this.options.deadlineMs, { characters: inputCharacters });
+    const answer = this.#turn.then(async () =>
+      await this.#within(await this.#running(), { method, args }, limitMs) as T
+    );
+    this.#turn = answer.catch(() => {});
+    return answer;
   }
 
-  async #call(method: Call["method"], args: readonly unknown[], extraMs: number): Promise<unknown> {
-    if (this.#failure !== undefined) throw this.#failure;
-    const deadlineMs = (this.options.deadlineMs ?? usualDeadlineMs()) + extraMs;
-    const id = this.#calls++;
-    const spent = this.#watch();
-    const timer = setInterval(() => {
-      if (spent() < deadlineMs) return;
-      this.#fail(this.#tooSlow(method, deadlineMs));
-      this.#worker.terminate();
-    }, TICK_MS);
+  /** The process with the files read into it, started where there is none. */
+  #running(): Promise<TextChild> {
+    if (this.#closed) return Promise.reject(new Error("The text process was closed"));
+    return this.#child ??= this.#begin().catch((error) => {
+      this.#child = undefined;
+      throw error;
+    });
+  }
+
+  async #begin(): Promise<TextChild> {
+    const fileBytes = this.files.tokenizerJson.length;
+    const child = await started(heapMegabytes(fileBytes));
     try {
-      return await new Promise((resolve, reject) => {
-        this.#waiting.set(id, { resolve, reject });
-        this.#worker.postMessage({ id, method, args } satisfies Call);
-      });
-    } finally {
-      clearInterval(timer);
-      this.#waiting.delete(id);
+      const limitMs = deadlineMs(this.options.deadlineMs, { fileBytes });
+      this.#setup = await this.#within(
+        child,
+        { method: SETUP, args: [this.files] },
+        limitMs,
+      ) as Setup;
+      return child;
+    } catch (error) {
+      child[Symbol.dispose]();
+      throw error;
     }
   }
 
-  /** Milliseconds of the deadline that a call has used up, to be asked every tick. */
-  #watch(): () => number {
-    let [waitedMs, asleepMs] = [0, 0];
-    const began = this.#work();
-    let before = began;
-    return () => {
-      const now = this.#work();
-      waitedMs += TICK_MS;
-      // Where the kernel tells nothing, the clock is what there is.
-      if (began === undefined || before === undefined || now === undefined) return waitedMs;
-      const slept = now.asleep && now.computedMs === before.computedMs;
-      asleepMs = slept ? asleepMs + TICK_MS : 0;
-      before = now;
-      return Math.max(now.computedMs - began.computedMs, asleepMs, waitedMs / PATIENCE);
-    };
+  /** One call of a process, which does not outlive an overrun. */
+  async #within(child: TextChild, call: Call, limitMs: number): Promise<unknown> {
+    const limits = { ms: limitMs, memoryBytes: memoryBytes(this.files.tokenizerJson.length) };
+    const watch = watched(child, limits);
+    try {
+      const { value, error } = await child.ask(call);
+      if (error !== undefined) throw restored(error);
+      return value;
+    } catch (error) {
+      if (!(error instanceof ChildEndedError)) throw error;
+      child[Symbol.dispose]();
+      this.#child = undefined;
+      if (this.#closed) throw new Error("The text process was closed");
+      const overrun = this.#overrun(call.method, watch.overrun, limits);
+      // The next call need not wait for the start; where it fails that call says so.
+      if (call.method !== SETUP) this.#running().catch(() => {});
+      throw overrun;
+    } finally {
+      watch[Symbol.dispose]();
+    }
   }
 
-  #work(): ThreadWork | undefined {
-    return this.#thread === undefined ? undefined : threadWork(this.#thread);
-  }
-
-  #tooSlow(method: Call["method"], deadlineMs: number): BadInputError {
+  #overrun(
+    method: Call["method"],
+    what: "time" | "memory" | undefined,
+    limits: { readonly ms: number; readonly memoryBytes: number },
+  ): OverrunError {
     const { name, chatTemplate } = this.files;
     const culprit = method === "render" || (method === "encodeRows" && chatTemplate !== undefined)
       ? "a pattern of tokenizer.json or the chat template"
       : "a pattern of tokenizer.json";
-    return new BadInputError(
-      `${name}: text work did not end within ${(deadlineMs / 1000).toFixed(1)} s or its memory: ` +
-        `${culprit} may run without end; use the model's original files`,
+    const limit = what === "time"
+      ? `did not end within ${(limits.ms / 1000).toFixed(1)} s`
+      : `needs more than ${(limits.memoryBytes / 1e6).toFixed()} MB of memory`;
+    const advice = method === SETUP
+      ? "use the model's original files"
+      : `the text is too long for it, or ${culprit} runs without end: shorten the text, or use the ` +
+        "model's original files";
+    return new OverrunError(`${name}: text work ${limit}: ${advice}`);
+  }
+}
+
+async function started(heapMegabytes: number): Promise<TextChild> {
+  try {
+    return await TextChild.start(heapMegabytes);
+  } catch (cause) {
+    if (cause instanceof UsageError) throw cause;
+    throw new RuntimeFailure(
+      `Cannot start the process that reads text (${Deno.execPath()}): ${(cause as Error).message}`,
+      { cause },
     );
   }
-
-  #settle({ id, value, error }: Reply): void {
-    const waiting = this.#waiting.get(id);
-    if (error === undefined) waiting?.resolve(value);
-    else waiting?.reject(restored(error));
-  }
-
-  #fail(error: Error): void {
-    this.#failure ??= error;
-    for (const { reject } of this.#waiting.values()) reject(this.#failure);
-    this.#waiting.clear();
-  }
 }
 
-/** What the environment says where machines are very slow, as emulated ones are. */
-function usualDeadlineMs(): number {
-  const text = Deno.env.get("GRAFT_TEXT_DEADLINE_MS");
-  if (!text) return DEADLINE_MS;
-  const deadlineMs = Number(text);
-  if (deadlineMs > 0) return deadlineMs;
-  throw new UsageError(`GRAFT_TEXT_DEADLINE_MS must be > 0: current value is "${text}"`);
-}
-
-/** Errors lose their class on the way out of a worker. */
+/** Errors lose their class on the way out of a process. */
 function restored({ name, message }: { readonly name: string; readonly message: string }): Error {
   if (name === "BadInputError") return new BadInputError(message);
   if (name === "UsageError") return new UsageError(message);
@@ -218,15 +209,12 @@ function restored({ name, message }: { readonly name: string; readonly message: 
 }
 
 /** Characters that encoding a row handles: beginnings of a chat are rendered for each of its turns. */
-function effort({ row }: PlacedRow): number {
-  return characters(row) * (row.kind === "messages" ? row.messages.length + 1 : 2);
+function effortOf({ row }: PlacedRow, { maxLength }: EncodeOptions): number {
+  const size = rowCharacters(row);
+  if (row.kind !== "messages") return 2 * size;
+  const beginning = Math.min(size, maxLength * CHARACTERS_PER_TOKEN);
+  return 2 * size + row.messages.length * beginning;
 }
 
-/** Characters of all strings in a value. */
-function characters(value: unknown): number {
-  if (typeof value === "string") return value.length;
-  if (typeof value !== "object" || value === null) return 0;
-  let sum = 0;
-  for (const child of Object.values(value)) sum += characters(child);
-  return sum;
-}
+/** More than tokens have in the mean, in any language. */
+const CHARACTERS_PER_TOKEN = 8;

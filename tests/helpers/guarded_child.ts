@@ -1,4 +1,4 @@
-/** Runs one hostile tokenizer or template in a guarded worker and leaves as graft's commands do. */
+/** Runs one hostile tokenizer or template in a text process and leaves as graft's commands do. */
 import { GuardedText } from "../../src/data/mod.ts";
 import { GraftError } from "../../src/errors.ts";
 import { tinyFiles, tinyWith } from "./text_files.ts";
@@ -17,6 +17,17 @@ const CASES: Record<string, () => Promise<unknown>> = {
       tinyWith({ normalizer: { type: "Sequence", normalizers: new Array(40).fill(double) } }),
     );
     await text.encode(["a"]);
+  },
+  async multiplied() {
+    // 60 KB that make 400 MB: V8 ends a process that runs out of memory in such a step.
+    const normalizers = [
+      { type: "Prepend", prepend: "x".repeat(40_000) },
+      { type: "Replace", pattern: { Regex: "x" }, content: "y".repeat(10_000) },
+    ];
+    await GuardedText.start(tinyWith({ normalizer: { type: "Sequence", normalizers } }));
+  },
+  async "endless pieces"() {
+    await GuardedText.start(tinyWith({ pre_tokenizer: { type: "FixedLength", length: 0 } }));
   },
   async template() {
     const loop = "{% for a in range(60000) %}{% for b in range(60000) %}{% endfor %}{% endfor %}";

@@ -234,3 +234,12 @@ Deno.test("Dataset's promptGroup() is one number for rows of one prompt", async 
   assertEquals(dataset.promptGroup(0), dataset.promptGroup(1));
   assertEquals(dataset.promptGroup(0) === dataset.promptGroup(2), false);
 });
+
+Deno.test("Dataset.open() names a row of too many characters, and its size", async () => {
+  const rows = [{ text: "a" }, { text: "a".repeat(2 ** 20 + 1) }].map((row) => JSON.stringify(row));
+  await assertRejects(
+    () => Dataset.open(memorySource("d.jsonl", rows.join("\n"))),
+    BadInputError,
+    "d.jsonl:2: the text has 1048577 characters, and graft takes at most 1048576",
+  );
+});

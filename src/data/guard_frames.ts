@@ -1,0 +1,59 @@
+/** Messages of the text process as bytes: between standard input and output. */
+import { deserialize, serialize } from "node:v8";
+import type { Call, Reply } from "./guard_protocol.ts";
+
+/** A message is four bytes that say how many follow, and V8's form of a structured clone. */
+const LENGTH_BYTES = 4;
+
+export function encodeFrame(message: Call | Reply): Uint8Array {
+  const body = serialize(message);
+  const frame = new Uint8Array(LENGTH_BYTES + body.length);
+  new DataView(frame.buffer).setUint32(0, body.length, true);
+  frame.set(body, LENGTH_BYTES);
+  return frame;
+}
+
+/**
+ * The messages of a stream, until it ends.
+ *
+ * @param maxBytes the longest message taken
+ * @throws {RangeError} for a longer one
+ */
+export async function* decodeFrames(
+  stream: ReadableStream<Uint8Array>,
+  maxBytes: number,
+): AsyncGenerator<unknown> {
+  let chunks: Uint8Array[] = [];
+  let size = 0;
+  let wanted: number | undefined;
+  for await (const chunk of stream) {
+    chunks.push(chunk);
+    size += chunk.length;
+    while (size >= (wanted ?? LENGTH_BYTES)) {
+      const bytes = joined(chunks, size);
+      const rest = bytes.subarray(wanted ?? LENGTH_BYTES);
+      if (wanted === undefined) {
+        wanted = new DataView(bytes.buffer, bytes.byteOffset).getUint32(0, true);
+        if (wanted > maxBytes) {
+          throw new RangeError(`A message may have at most ${maxBytes} bytes, not ${wanted}`);
+        }
+      } else {
+        yield deserialize(bytes.subarray(0, wanted));
+        wanted = undefined;
+      }
+      chunks = [rest];
+      size = rest.length;
+    }
+  }
+}
+
+function joined(chunks: readonly Uint8Array[], size: number): Uint8Array {
+  if (chunks.length === 1) return chunks[0];
+  const bytes = new Uint8Array(size);
+  let at = 0;
+  for (const chunk of chunks) {
+    bytes.set(chunk, at);
+    at += chunk.length;
+  }
+  return bytes;
+}
