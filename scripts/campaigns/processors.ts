@@ -64,6 +64,10 @@ async function runTask({ processor, kind: { arch }, way, file }: Task): Promise<
       ...(way.how === "emulated"
         ? { DENO_DIR: `${folder}/deno-${arch}`, GRAFT_ORT_LIB: libraryFor(arch) }
         : {}),
+      // Processes that a test starts by its own path.
+      ...(way.how === "emulated" && arch === "arm64"
+        ? { GRAFT_EMULATOR: way.command.slice(0, -1).join(" ") }
+        : {}),
     },
     stdin: "null",
   }).output();

@@ -8,6 +8,8 @@ export interface Binary {
   readonly path: string;
   /** The words that start it. */
   readonly words: readonly string[];
+  /** What it needs to start its own processes. */
+  readonly env?: Readonly<Record<string, string>>;
 }
 
 /** Where Debian's cross libraries for arm64 are. */
@@ -28,7 +30,7 @@ export function emulated(path: string): Binary | string {
     return `${ARM64_LIBRARIES} has no libstdc++.so.6`;
   }
   const real = Deno.realPathSync(path);
-  return { path: real, words: [...QEMU, real] };
+  return { path: real, words: [...QEMU, real], env: { GRAFT_EMULATOR: QEMU.join(" ") } };
 }
 
 function named(variable: string, binaryAt: (path: string) => Binary | string): Binary | string {
@@ -80,7 +82,8 @@ export async function printed(
   options: RunOptions,
 ): Promise<string> {
   const words = [...options.under ?? [], ...binary.words, ...args];
-  const { code, stdout, stderr } = await runAlone(words, options);
+  const env = { ...binary.env, ...options.env };
+  const { code, stdout, stderr } = await runAlone(words, { ...options, env });
   assertEquals(code, 0, stderr);
   return stdout;
 }
