@@ -1,5 +1,6 @@
 /** Names of models, revisions and files: all of them become paths, so all are checked. */
 import { BadInputError, UsageError } from "../errors.ts";
+import { LinearPattern } from "../lora/linear_pattern.ts";
 
 /** What a name on the command line says: `org/name`, `name`, with `@revision` and `:variant`. */
 export interface ModelName {
@@ -76,8 +77,8 @@ export function checkFilePath(path: string, source: string): string {
   return path;
 }
 
-/** A pattern of `--include` or `--exclude` as a regular expression: `*` stands for `/` too, as in Python's fnmatch. */
-export function globExpression(pattern: string): RegExp {
+/** A pattern of `--include` or `--exclude` as an expression: `*` stands for `/` too, as in Python's fnmatch. */
+export function globExpression(pattern: string): LinearPattern {
   // A folder means all in it, as huggingface_hub reads it.
   const whole = pattern.endsWith("/") ? `${pattern}*` : pattern;
   const source = whole.replace(/\[!?[^\]]+\]|[\s\S]/g, (part) => {
@@ -87,7 +88,7 @@ export function globExpression(pattern: string): RegExp {
     return part.replace(/[\\^$.|+()[\]{}]/, "\\$&");
   });
   try {
-    return new RegExp(`^${source}$`);
+    return new LinearPattern(source);
   } catch (cause) {
     throw new UsageError(`The pattern ${JSON.stringify(pattern)} cannot be read`, { cause });
   }

@@ -15,7 +15,7 @@ import { type AdapterTensors, adapterTensors, peftTensors } from "./adapter_tens
 import { digestOf } from "./digest.ts";
 import { HEAD } from "./head.ts";
 import { formatPeftConfig, parsePeftConfig, type PeftConfig } from "./peft_config.ts";
-import { patternValue } from "./pattern.ts";
+import { PatternValues } from "./pattern.ts";
 import { checkLinearWeights, type LinearWeights } from "./trainable.ts";
 
 /** File names of an adapter. */
@@ -113,8 +113,9 @@ function text(bytes: Uint8Array, file: string): string {
 }
 
 function checkRanks({ lora }: AdapterTensors, config: PeftConfig, file: string): void {
+  const ranks = new PatternValues(config.rankPattern);
   for (const [path, { a }] of lora) {
-    const rank = patternValue(config.rankPattern, path) ?? config.rank;
+    const rank = ranks.of(path) ?? config.rank;
     if (a.dims[0] !== rank) {
       throw new BadInputError(
         `${file}: module "${path}" has rank ${a.dims[0]}, adapter_config.json says ${rank}`,

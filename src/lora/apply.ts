@@ -8,7 +8,7 @@ import { addClassificationHead } from "./head.ts";
 import { inject, type Injected, type InjectOptions } from "./inject.ts";
 import { findModules, type LinearModule } from "./modules.ts";
 import { makeTrainable } from "./modules_to_save.ts";
-import { patternValue } from "./pattern.ts";
+import { PatternValues } from "./pattern.ts";
 import type { LoraSite } from "./targets.ts";
 
 /**
@@ -20,12 +20,14 @@ export function adapterSites(
   modules: readonly LinearModule[],
   { lora, config }: Pick<Adapter, "lora" | "config">,
 ): readonly LoraSite[] {
-  for (const path of lora.keys()) moduleOf(modules, path);
+  const known = new Set(modules.map((module) => module.path));
+  for (const path of lora.keys()) if (!known.has(path)) throw unknownModule(modules, path);
+  const alphas = new PatternValues(config.alphaPattern);
   return modules.flatMap((module) => {
     const weights = lora.get(module.path);
     if (weights === undefined) return [];
     const rank = weights.a.dims[0];
-    const alpha = patternValue(config.alphaPattern, module.path) ?? config.alpha;
+    const alpha = alphas.of(module.path) ?? config.alpha;
     const scale = loraScale(alpha, rank, config.useRslora);
     return [{ module, rank, alpha, scale, dropout: config.dropout }];
   });
@@ -34,12 +36,16 @@ export function adapterSites(
 function moduleOf(modules: readonly LinearModule[], path: string): LinearModule {
   const found = modules.find((module) => module.path === path);
   if (found !== undefined) return found;
+  throw unknownModule(modules, path);
+}
+
+function unknownModule(modules: readonly LinearModule[], path: string): BadInputError {
   const last = path.slice(path.lastIndexOf(".") + 1);
   const alike = modules.filter((module) => module.path.endsWith(last)).slice(0, 3);
   const hint = alike.length === 0
     ? ""
     : `; it has ${alike.map((module) => module.path).join(", ")}`;
-  throw new BadInputError(
+  return new BadInputError(
     `The adapter targets module "${path}", which the base does not have${hint}`,
   );
 }

@@ -1,5 +1,6 @@
 /** Patterns over module paths: globs, regular expressions, PEFT's pattern keys. */
 import { BadInputError, UsageError } from "../errors.ts";
+import { LinearPattern } from "./linear_pattern.ts";
 
 /** What no glob contains. Inside one, `.*` means the same either way; at its start only one makes sense. */
 const REGEX_SYNTAX = /[\\()|[\]{}^$+]|^\.[*?]/;
@@ -13,60 +14,77 @@ export function isPattern(target: string): boolean {
  * A test for whole paths. With regular-expression syntax in it a pattern is one, as PEFT's
  * `target_modules` text; otherwise `*` stands for any text and `?` for one character.
  *
- * @throws {UsageError} for a malformed expression
+ * @throws {UsageError} for a malformed expression, or one that cannot be matched in bounded time
  */
 export function patternTest(target: string): (path: string) => boolean {
   const source = REGEX_SYNTAX.test(target)
     ? target
     : target.replaceAll(".", "\\.").replaceAll("*", ".*").replaceAll("?", ".");
-  let expression: RegExp;
   try {
-    expression = new RegExp(`^(?:${source})$`);
+    const pattern = new LinearPattern(source);
+    return (path) => pattern.test(path);
   } catch (cause) {
     throw new UsageError(
-      `Target modules must be names or valid patterns: current value is "${target}"`,
-      {
-        cause,
-      },
+      `Target modules must be names or valid patterns: current value is "${shown(target)}": ` +
+        (cause as Error).message,
+      { cause },
     );
   }
-  return (path) => expression.test(path);
 }
 
-/**
- * The value that a `rank_pattern` or `alpha_pattern` gives to a path, by PEFT's rule: the first key
- * that, as an expression, matches the end of the path at a component.
- *
- * @throws {BadInputError} for a key that could take exponential time or is malformed
- */
-export function patternValue(
-  pattern: Readonly<Record<string, number>>,
-  path: string,
-): number | undefined {
-  for (const [key, value] of Object.entries(pattern)) {
-    if (keyTest(key)(path)) return value;
-  }
-  return undefined;
-}
+/** Values of a `rank_pattern` or `alpha_pattern`, to be asked for many paths. */
+export class PatternValues {
+  /** Keys that are names, with their places. */
+  readonly #names = new Map<string, number>();
+  #longestName = 0;
+  /** Keys that are expressions, with theirs. */
+  readonly #expressions: { readonly place: number; readonly pattern: LinearPattern }[] = [];
+  readonly #values: readonly number[];
 
-function keyTest(key: string): (path: string) => boolean {
-  if (/^[\w.-]*$/.test(key)) return (path) => path === key || path.endsWith(`.${key}`);
-  // Repeated groups and long chains of repetitions are what makes matching explode.
-  const repetitions = key.match(/[*+{]/g)?.length ?? 0;
-  if (key.length > 200 || /\)[*+{?]/.test(key) || repetitions > 3) {
+  /** @throws {BadInputError} for a key that is malformed or cannot be matched in bounded time */
+  constructor(values: Readonly<Record<string, number>>) {
+    this.#values = Object.values(values);
+    Object.keys(values).forEach((key, place) => {
+      if (/^[\w.-]*$/.test(key)) {
+        this.#names.set(key, place);
+        this.#longestName = Math.max(this.#longestName, key.length);
+      } else this.#expressions.push({ place, pattern: keyPattern(key) });
+    });
+    const steps = this.#expressions.reduce((sum, { pattern }) => sum + pattern.size, 0);
+    if (steps <= MAX_STEPS) return;
     throw new BadInputError(
-      `Rank and alpha patterns must be simple: current key is "${key.slice(0, 80)}"`,
+      `Rank and alpha patterns may have expressions of ${MAX_STEPS} steps together: current count ` +
+        `is ${steps}: give modules by their names instead`,
     );
   }
+
+  /** By PEFT's rule: of the first key that matches the end of the path at a component. */
+  of(path: string): number | undefined {
+    let first = this.#names.get(path) ?? Infinity;
+    const from = Math.max(0, path.length - this.#longestName - 1);
+    for (let dot = path.indexOf(".", from); dot >= 0; dot = path.indexOf(".", dot + 1)) {
+      first = Math.min(first, this.#names.get(path.slice(dot + 1)) ?? Infinity);
+    }
+    const found = this.#expressions.find(({ place, pattern }) =>
+      place < first && pattern.test(path)
+    );
+    return this.#values[found?.place ?? first];
+  }
+}
+
+/** Steps of all expressions together: each is tried with each module. */
+const MAX_STEPS = 8192;
+
+function keyPattern(key: string): LinearPattern {
   try {
-    const expression = new RegExp(`^(?:.*\\.)?(?:${key})$`);
-    return (path) => expression.test(path);
+    return new LinearPattern(`(?:.*\\.)?(?:${key})`);
   } catch (cause) {
     throw new BadInputError(
-      `Rank and alpha patterns must be valid expressions: current key is "${key}"`,
-      {
-        cause,
-      },
+      `Rank and alpha patterns must be names or valid expressions: current key is ` +
+        `"${shown(key)}": ${(cause as Error).message}`,
+      { cause },
     );
   }
 }
+
+const shown = (text: string) => text.length > 80 ? `${text.slice(0, 79)}…` : text;

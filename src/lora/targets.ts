@@ -4,7 +4,7 @@ import { UsageError } from "../errors.ts";
 import { DEFAULT_LORA, type LoraConfig, loraScale, validateLoraConfig } from "./config.ts";
 import type { LinearModule } from "./modules.ts";
 import { suffixOf } from "./names.ts";
-import { isPattern, patternTest, patternValue } from "./pattern.ts";
+import { isPattern, patternTest, PatternValues } from "./pattern.ts";
 import type { Reach } from "./reach.ts";
 import { shorthandMatches, SHORTHANDS } from "./shorthand.ts";
 
@@ -58,26 +58,27 @@ export function resolveTargets(
   }
   const adapted = modules.filter((module) => chosen.has(module));
   checkPatternsMatch(adapted, config);
-  return adapted.map((module) => site(module, config));
+  const ranks = new PatternValues(config.rankPattern);
+  const alphas = new PatternValues(config.alphaPattern);
+  return adapted.map((module) => {
+    const rank = ranks.of(module.path) ?? config.rank;
+    const alpha = alphas.of(module.path) ?? config.alpha;
+    const scale = loraScale(alpha, rank, config.useRslora);
+    return { module, rank, alpha, scale, dropout: config.dropout };
+  });
 }
 
 /** A key that matches nothing would leave the user with another adapter than the one asked for. */
 function checkPatternsMatch(adapted: readonly LinearModule[], config: LoraConfig): void {
   for (const key of [...Object.keys(config.rankPattern), ...Object.keys(config.alphaPattern)]) {
-    if (adapted.some(({ path }) => patternValue({ [key]: 1 }, path) !== undefined)) continue;
+    const pattern = new PatternValues({ [key]: 1 });
+    if (adapted.some(({ path }) => pattern.of(path) !== undefined)) continue;
     const names = [...new Set(adapted.map(({ path }) => suffixOf(path)))];
     throw new UsageError(
       `Cannot give "${key}" a rank or alpha of its own: no adapted module has this name; ` +
         `adapted are ${names.join(", ")}`,
     );
   }
-}
-
-function site(module: LinearModule, config: LoraConfig): LoraSite {
-  const rank = patternValue(config.rankPattern, module.path) ?? config.rank;
-  const alpha = patternValue(config.alphaPattern, module.path) ?? config.alpha;
-  const scale = loraScale(alpha, rank, config.useRslora);
-  return { module, rank, alpha, scale, dropout: config.dropout };
 }
 
 const endsWith = (path: string, name: string) => path === name || path.endsWith(`.${name}`);
