@@ -33,7 +33,7 @@ export interface Stage {
 const LIBRARY_NOTICES = "GRAFT_ORT_NOTICES";
 
 /** The modules that are started by name and imported by none. */
-const WORKERS = ["src/data/guard_worker.ts", "ffi/run_lists_worker.ts"];
+const WORKERS = ["ffi/run_lists_worker.ts"];
 
 export async function sha256File(path: string): Promise<string> {
   const digest = await crypto.subtle.digest("SHA-256", await Deno.readFile(path));

@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import { BadInputError } from "../errors.ts";
 import { Column } from "./column.ts";
 import { parseCsvRecord, separatorOf } from "./csv.ts";
-import { type JsonObject, parseJsonObject } from "./json.ts";
+import { describe, type JsonObject, parseJsonObject } from "./json.ts";
 import { hash53 } from "./random.ts";
 import { decodeUtf8, type RawRecord, records } from "./records.ts";
 import { checkCharacters, rowCharacters } from "./row_size.ts";
@@ -206,11 +206,14 @@ async function detectDialect(source: RandomAccess, maxBytes: number): Promise<Di
 function readHeader(record: RawRecord, separator: string, place: string): string[] {
   const names = parseCsvRecord(decodeUtf8(record.bytes, place), separator, place)
     .map((name) => name.trim());
-  const twice = names.find((name, i) => names.indexOf(name) !== i);
-  if (twice !== undefined) {
-    throw new BadInputError(`${place}: the heading "${twice}" is there twice`);
+  const seen = new Set<string>();
+  for (const name of names) {
+    if (seen.has(name)) {
+      throw new BadInputError(`${place}: the heading ${describe(name)} is there twice`);
+    }
+    seen.add(name);
   }
-  if (names.includes("__proto__")) {
+  if (seen.has("__proto__")) {
     throw new BadInputError(`${place}: "__proto__" is no heading for data`);
   }
   return names;
@@ -230,6 +233,9 @@ function layoutOf(
     const { columns = {} } = options;
     return { shape: findShape(names, place, { ...options, columns }), fields: json };
   }
+  const shape = findShape(header, `${place} (its heading is the first line)`, options);
+  const wanted = new Set(Object.values(shape.columns));
+  const used = [...header.entries()].filter(([, name]) => wanted.has(name));
   const fields = (record: RawRecord, at: string) => {
     const values = parseCsvRecord(decodeUtf8(record.bytes, at), separatorText, at);
     if (values.length !== header.length) {
@@ -238,7 +244,7 @@ function layoutOf(
           `${values.length} (fields with a "${separatorText}" or a line end go in double quotes)`,
       );
     }
-    return Object.fromEntries(header.map((name, i) => [name, values[i]]));
+    return Object.fromEntries(used.map(([i, name]) => [name, values[i]]));
   };
-  return { shape: findShape(header, `${place} (its heading is the first line)`, options), fields };
+  return { shape, fields };
 }

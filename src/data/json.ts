@@ -50,7 +50,7 @@ export function describe(value: unknown): string {
   if (value === undefined) return "missing";
   if (Array.isArray(value)) return `an array of ${value.length}`;
   if (isObject(value)) {
-    return `an object with the keys ${Object.keys(value).slice(0, 8).join(", ")}`;
+    return `an object with the keys ${Object.keys(value).slice(0, 8).map(describe).join(", ")}`;
   }
   const text = JSON.stringify(value);
   return text.length > 60 ? text.slice(0, 57) + "…" : text;

@@ -109,7 +109,7 @@ export function findShape(
 }
 
 function listed(names: readonly string[]): string {
-  return `its columns are ${names.slice(0, 20).map((name) => `"${name}"`).join(", ")}`;
+  return `its columns are ${names.slice(0, 20).map(describe).join(", ")}`;
 }
 
 /**
