@@ -140,14 +140,21 @@ function encodeChat(
   const length = (text: string) => tokenizer.encode(text, { addSpecialTokens: false }).length;
   const spans: [number, number][] = [];
   let lastTurnOnly = false;
+  // A turn that begins behind the cut, and with it all but the last, has nothing to learn.
+  let behindCut = false;
   messages.forEach((message, i) => {
     if (message.role !== "assistant" || i < firstTarget || message.weight === 0) return;
-    const before = template.render(messages.slice(0, i), { tools, addGenerationPrompt: true });
     const isLast = i === messages.length - 1;
+    if (behindCut && !isLast) return;
+    const before = template.render(messages.slice(0, i), { tools, addGenerationPrompt: true });
     const upTo = isLast ? full : template.render(messages.slice(0, i + 1), { tools });
     // Some templates drop the reasoning of earlier turns: their beginnings do not add up.
     if (!isLast && !(full.startsWith(before) && full.startsWith(upTo))) lastTurnOnly = true;
-    else spans.push([length(before), isLast ? ids.length : length(upTo)]);
+    else {
+      const start = length(before);
+      behindCut = start >= maxLength;
+      if (!behindCut) spans.push([start, isLast ? ids.length : length(upTo)]);
+    }
   });
   return { ...cut(ids, spans, maxLength), lastTurnOnly };
 }

@@ -88,6 +88,7 @@ export class TextChild implements Disposable {
       // It has ended.
     }
     this.#input.abort().catch(() => {});
+    this.#replies.return(undefined).catch(() => {});
   }
 
   async #reply(): Promise<Reply> {

@@ -213,8 +213,11 @@ function effortOf({ row }: PlacedRow, { maxLength }: EncodeOptions): number {
   const size = rowCharacters(row);
   if (row.kind !== "messages") return 2 * size;
   const beginning = Math.min(size, maxLength * CHARACTERS_PER_TOKEN);
-  return 2 * size + row.messages.length * beginning;
+  return 2 * size + Math.min(row.messages.length * beginning, MAX_BEGINNINGS);
 }
 
 /** More than tokens have in the mean, in any language. */
 const CHARACTERS_PER_TOKEN = 8;
+
+/** Characters of a chat's beginnings that count at most: rows of so many turns are no chats. */
+const MAX_BEGINNINGS = 1 << 22;

@@ -1,4 +1,4 @@
-import { assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertThrows } from "@std/assert";
 import table from "../fixtures/data/token_ids.json" with { type: "json" };
 import { ChatTemplate } from "../../src/data/chat_template.ts";
 import {
@@ -90,6 +90,24 @@ Deno.test("encodeRow() with maskPrompt off learns everything", () => {
 
 Deno.test("encodeRow() learns a chat without an assistant's turn nowhere", () => {
   assertEquals(targetCount(encode(chat(CHAT.slice(0, 2)))), 0);
+});
+
+Deno.test("encodeRow() renders and encodes no beginnings of turns behind the cut", () => {
+  const turn = [{ role: "user", content: "one?" }, { role: "assistant", content: "Two." }] as const;
+  const messages = Array.from({ length: 300 }, () => turn).flat();
+  let renders = 0;
+  class Counted extends ChatTemplate {
+    override render(...args: Parameters<ChatTemplate["render"]>): string {
+      renders++;
+      return super.render(...args);
+    }
+  }
+  const { name, text } = tinyFiles().chatTemplate!;
+  const template = new Counted({ name, text }, TINY.tokenizer.info.specialTokens);
+  const cut = encode(chat(messages), { maxLength: 100 }, { ...TINY, template });
+  const { ids, spans } = encode(chat(messages.slice(0, 40)), { maxLength: 100 });
+  assertEquals([cut.ids, cut.spans, cut.truncated], [ids, spans, true]);
+  assert(renders < 40, `${renders} renderings`);
 });
 
 Deno.test("encodeRow() learns only the last turn where the template rewrites earlier ones", () => {
