@@ -128,8 +128,14 @@ export class GuardedText implements TextProcessor {
     });
   }
 
+  get #fileBytes(): number {
+    const { tokenizerJson, tokenizerConfig, specialTokensMap, chatTemplate } = this.files;
+    return tokenizerJson.length + (tokenizerConfig?.length ?? 0) +
+      (specialTokensMap?.length ?? 0) + (chatTemplate?.text.length ?? 0);
+  }
+
   async #begin(): Promise<TextChild> {
-    const fileBytes = this.files.tokenizerJson.length;
+    const fileBytes = this.#fileBytes;
     const child = await started(heapMegabytes(fileBytes));
     try {
       const limitMs = deadlineMs(this.options.deadlineMs, { fileBytes });
@@ -147,7 +153,7 @@ export class GuardedText implements TextProcessor {
 
   /** One call of a process, which does not outlive an overrun. */
   async #within(child: TextChild, call: Call, limitMs: number): Promise<unknown> {
-    const limits = { ms: limitMs, memoryBytes: memoryBytes(this.files.tokenizerJson.length) };
+    const limits = { ms: limitMs, memoryBytes: memoryBytes(this.#fileBytes) };
     const watch = watched(child, limits);
     try {
       const { value, error } = await child.ask(call);

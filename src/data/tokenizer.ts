@@ -68,12 +68,10 @@ export class Tokenizer {
       (json.model as { type?: unknown }).type !== "BPE";
     const vocab = this.#attempt("list the tokens of", () => this.#library.get_vocab());
     let vocabSize = 0;
-    const ids = new Set<number>();
-    for (const id of vocab.values()) {
-      ids.add(id);
-      vocabSize = Math.max(vocabSize, id + 1);
-    }
-    this.#known = (id) => ids.has(id);
+    for (const id of vocab.values()) vocabSize = Math.max(vocabSize, id + 1);
+    const known = new Uint8Array(vocabSize);
+    for (const id of vocab.values()) known[id] = 1;
+    this.#known = (id) => known[id] === 1;
     const specialTokens = specialTokensOf(config, map);
     const idOf = (text?: string) => text === undefined ? undefined : vocab.get(text);
     const { model_max_length: limit } = config;

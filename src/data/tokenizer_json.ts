@@ -5,6 +5,10 @@ import { describe, isObject, type JsonObject } from "./json.ts";
 /** Largest id accepted: the library keeps an array with a place for each one below it. */
 const MAX_ID = 1 << 22;
 
+/** Tokens and merges accepted: the largest vocabulary in use, XLM-V's, has 901,629. */
+const MAX_TOKENS = 1 << 20;
+const MAX_MERGES = 2 * MAX_TOKENS;
+
 /**
  * Parses the file's bytes and checks what the library takes for granted: a model with a vocabulary
  * of whole-number ids, merges, added tokens.
@@ -25,6 +29,7 @@ export function parseTokenizerJson(bytes: Uint8Array, name: string): JsonObject 
   checkMerges(model, fail);
   const added = json.added_tokens ?? [];
   if (!Array.isArray(added)) return fail(`"added_tokens" must be an array`);
+  checkCount("added tokens", added.length, MAX_TOKENS, fail);
   for (const token of added) {
     if (!isObject(token) || typeof token.content !== "string" || token.content === "") {
       return fail(`an added token has no content: ${describe(token)}`);
@@ -42,9 +47,8 @@ function checkVocabulary(model: JsonObject, fail: Fail): void {
   const { vocab, type } = model;
   if (Array.isArray(vocab)) {
     if (type !== "Unigram" && type !== undefined) fail(`a ${type} vocabulary must be an object`);
-    if (vocab.length === 0 || vocab.length > MAX_ID) {
-      fail(`its vocabulary has ${vocab.length} tokens`);
-    }
+    if (vocab.length === 0) fail("its vocabulary is empty");
+    checkCount("tokens", vocab.length, MAX_TOKENS, fail);
     for (const entry of vocab) {
       if (Array.isArray(entry) && typeof entry[0] === "string" && Number.isFinite(entry[1])) {
         continue;
@@ -57,8 +61,10 @@ function checkVocabulary(model: JsonObject, fail: Fail): void {
     fail(`"model.vocab" must be an object: current value is ${describe(vocab)}`);
   }
   if (type === "Unigram") fail(`a Unigram vocabulary must be an array`);
+  const entries = Object.entries(vocab as JsonObject);
+  checkCount("tokens", entries.length, MAX_TOKENS, fail);
   const seen = new Set<unknown>();
-  for (const [token, id] of Object.entries(vocab as JsonObject)) {
+  for (const [token, id] of entries) {
     checkId(id, token, fail);
     if (seen.has(id)) fail(`two tokens have the id ${id}`);
     seen.add(id);
@@ -69,6 +75,7 @@ function checkVocabulary(model: JsonObject, fail: Fail): void {
 function checkMerges(model: JsonObject, fail: Fail): void {
   if (model.type !== "BPE" && model.merges === undefined) return;
   if (!Array.isArray(model.merges)) fail(`"model.merges" must be an array`);
+  checkCount("merges", (model.merges as unknown[]).length, MAX_MERGES, fail);
   for (const merge of model.merges as unknown[]) {
     const parts = typeof merge === "string" ? merge.split(" ") : merge;
     if (Array.isArray(parts) && parts.length === 2 && parts.every((p) => typeof p === "string")) {
@@ -76,6 +83,10 @@ function checkMerges(model: JsonObject, fail: Fail): void {
     }
     fail(`a merge must be two tokens: current value is ${describe(merge)}`);
   }
+}
+
+function checkCount(what: string, count: number, most: number, fail: Fail): void {
+  if (count > most) fail(`it has ${count} ${what}, and graft takes at most ${most}`);
 }
 
 function checkId(id: unknown, token: string, fail: Fail): void {

@@ -5,6 +5,9 @@ import { BadInputError } from "../errors.ts";
 import { findChatTemplate } from "./chat_template_files.ts";
 import { readSmallFile } from "../system/small_file.ts";
 
+/** The largest tokenizers in use have 35 MB. */
+const MAX_TOKENIZER_BYTES = 64 << 20;
+
 /**
  * The text files of a model folder, unchecked.
  *
@@ -12,7 +15,7 @@ import { readSmallFile } from "../system/small_file.ts";
  * @throws {StorageError} where a file cannot be read
  */
 export function readTextFiles(folder: string): TextFiles {
-  const tokenizerJson = readSmallFile(join(folder, "tokenizer.json"));
+  const tokenizerJson = readSmallFile(join(folder, "tokenizer.json"), MAX_TOKENIZER_BYTES);
   if (tokenizerJson === undefined) {
     throw new BadInputError(
       `${folder} has no tokenizer.json: write one with transformers: ` +
@@ -25,7 +28,7 @@ export function readTextFiles(folder: string): TextFiles {
     tokenizerJson,
     tokenizerConfig,
     specialTokensMap: readSmallFile(join(folder, "special_tokens_map.json")),
-    chatTemplate: findChatTemplate(folder, readSmallFile, tokenizerConfig),
+    chatTemplate: findChatTemplate(folder, (path) => readSmallFile(path), tokenizerConfig),
   };
 }
 

@@ -2,22 +2,23 @@
 import { BadInputError, StorageError } from "../errors.ts";
 import { regularFileSize } from "./regular_file.ts";
 
-/** Larger files are none of those: the largest tokenizers in use have 35 MB. */
-const MAX_BYTES = 256 << 20;
+/** Larger files are none of those: configurations of models have kilobytes, few of them megabytes. */
+const MAX_BYTES = 16 << 20;
 
 /**
  * A file's bytes.
  *
+ * @param maxBytes the largest file taken
  * @returns `undefined` where there is no such file
  * @throws {BadInputError} for what is no regular file, or too large
  * @throws {StorageError} where it cannot be read
  */
-export function readSmallFile(path: string): Uint8Array | undefined {
+export function readSmallFile(path: string, maxBytes = MAX_BYTES): Uint8Array | undefined {
   const size = regularFileSize(path);
   if (size === undefined) return undefined;
-  if (size > MAX_BYTES) {
+  if (size > maxBytes) {
     throw new BadInputError(
-      `Cannot read ${path}: it may have at most ${MAX_BYTES} bytes: current value is ${size}`,
+      `Cannot read ${path}: it may have at most ${maxBytes} bytes: current value is ${size}`,
     );
   }
   try {

@@ -125,3 +125,12 @@ Deno.test("LocalText rejects what a worker would reject", async () => {
   const text = new LocalText(tinyFiles());
   await assertRejects(() => text.decode([[9999]]), BadInputError, "current value is 9999");
 });
+
+Deno.test("Tokenizer refuses a vocabulary that its tables have no room for, and says the bound", () => {
+  const vocab = new Array(2 ** 20 + 1).fill(["a", 0]);
+  assertThrows(
+    () => new Tokenizer(tinyModelWith({ type: "Unigram", vocab })),
+    BadInputError,
+    "it has 1048577 tokens, and graft takes at most 1048576",
+  );
+});
