@@ -95,7 +95,8 @@ async function open(
 ): Promise<OpenMergeData> {
   using resources = new DisposableStack();
   const folder = homeOf(modelFile);
-  const text = resources.use(await GuardedText.start(readTextFiles(folder)));
+  // Its process ends when the data is encoded.
+  using text = await GuardedText.start(readTextFiles(folder));
   const loaded = resources.use(
     await loadTrainData(
       settings,
