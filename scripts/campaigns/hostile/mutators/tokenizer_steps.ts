@@ -122,7 +122,11 @@ function otherWord(root: Json, random: Random): void {
     }
     if (random(3) === 0 && !Array.isArray(parent)) {
       delete parent[key];
-      Object.defineProperty(parent, pick(random, OBJECT_WORDS), { value, enumerable: true });
+      Object.defineProperty(parent, pick(random, OBJECT_WORDS), {
+        value,
+        enumerable: true,
+        writable: true,
+      });
     } else {parent[key] = typeof value === "number"
         ? pick(random, NUMBERS)
         : pick(random, OBJECT_WORDS);}
