@@ -78,6 +78,7 @@ const PURE = new Set([
 /** Files of no layer that every layer of `src` may import. */
 const COMMON = new Set([
   "src/errors.ts",
+  "src/records.ts",
   "src/random.ts",
   "src/statistics.ts",
   "src/version.ts",

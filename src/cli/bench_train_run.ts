@@ -22,6 +22,7 @@ import type { Terminal } from "./output.ts";
 import { openRunner } from "./runtime_flags.ts";
 import { TRAIN_FLAGS, type TrainFlags } from "./train_flags.ts";
 import { type LoadedData, setUpTraining } from "./train_setup.ts";
+import { emptyRecord } from "../records.ts";
 
 /** What a sweep varies. */
 export interface Configuration {
@@ -126,7 +127,7 @@ function operatorTimes(
   { began, steps }: StepTimes,
   beside: number,
 ): OperatorTimes {
-  const found: Record<string, Partial<Record<Phase, number>>> = {};
+  const found = emptyRecord<Partial<Record<Phase, number>>>();
   for (const [label, operators] of profiles.take(began)) {
     const phase = phaseOf(label);
     const count = phase === "optimizer" ? steps : steps * beside;

@@ -4,6 +4,7 @@ import { UsageError } from "../errors.ts";
 import { type Flags, kebab, snake } from "./flags.ts";
 import { suggestion } from "./nearest.ts";
 import { checkValue } from "./values.ts";
+import { ownValue } from "../records.ts";
 
 /** `lora_parameters: {…}` in flags' keys. */
 const LORA_PARAMETERS: Readonly<Record<string, string>> = {
@@ -41,7 +42,7 @@ function flattenSchedule(value: unknown, where: string): Mapping {
     );
   }
   const flat: Mapping = {
-    lr_schedule: typeof name === "string" ? SCHEDULE_NAMES[name] ?? name : name,
+    lr_schedule: typeof name === "string" ? ownValue(SCHEDULE_NAMES, name) ?? name : name,
     warmup_steps: warmup,
     learning_rate: args[0],
     lr_decay_steps: args[1],
@@ -61,7 +62,7 @@ function flattenLora(value: unknown, where: string): Mapping {
   }
   return Object.fromEntries(
     Object.entries(plain).map(([key, item]) => {
-      const name = LORA_PARAMETERS[key];
+      const name = ownValue(LORA_PARAMETERS, key);
       if (name === undefined) {
         throw new UsageError(
           `Unknown key "${key}" in ${where}${suggestion(key, Object.keys(LORA_PARAMETERS))}`,

@@ -6,6 +6,7 @@ import { MASK_SUFFIX } from "../plan/dropout.ts";
 import { bindInputs } from "../plan/inputs.ts";
 import type { DeviceTensor, Runnable, Runner, RunOptions } from "../runtime/runner.ts";
 import { batchFeed } from "./batch_feed.ts";
+import { emptyRecord } from "../records.ts";
 
 /**
  * Runs a graph on a batch; empty caches stand for "no past".
@@ -22,7 +23,7 @@ export async function runOn(
   options?: RunOptions,
 ): Promise<Record<string, DeviceTensor>> {
   const [sequences, length] = batch.inputIds.dims;
-  const feeds: Record<string, DeviceTensor> = {};
+  const feeds = emptyRecord<DeviceTensor>();
   try {
     for (const [name, value] of extra) feeds[name] = runner.wrap(value);
     const inputs = graph.inputs.filter(({ name }) => !extra.has(name));

@@ -5,7 +5,7 @@ import { type Tensor, toNumbers } from "./tensor.ts";
 import { type Graph, type Node, operatorName } from "./types.ts";
 
 /** Positions of the scales among the inputs of operators that have any. */
-const SCALE_INPUTS: Readonly<Record<string, readonly number[]>> = {
+const SCALE_INPUTS: ReadonlyMap<string, readonly number[]> = new Map(Object.entries({
   "QuantizeLinear": [1],
   "DequantizeLinear": [1],
   "QLinearMatMul": [1, 4, 6],
@@ -17,7 +17,7 @@ const SCALE_INPUTS: Readonly<Record<string, readonly number[]>> = {
   "com.microsoft.MatMulBnb4": [2],
   "com.microsoft.MatMulNBits": [2],
   "com.microsoft.GatherBlockQuantized": [2],
-};
+}));
 
 const BLOCK_WISE: ReadonlySet<string> = new Set([
   "GatherBlockQuantized",
@@ -47,7 +47,7 @@ function problemOf(scale: Tensor, mayBeZero: boolean): string | undefined {
  */
 export function scaleProblem(graph: Graph): string | undefined {
   for (const [i, node] of graph.nodes.entries()) {
-    for (const input of SCALE_INPUTS[operatorName(node)] ?? []) {
+    for (const input of SCALE_INPUTS.get(operatorName(node)) ?? []) {
       const scale = graph.initializers.get(node.inputs[input]);
       const problem = scale && problemOf(scale, isBlockWise(node));
       if (problem !== undefined) {

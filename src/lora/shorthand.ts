@@ -1,4 +1,5 @@
 /** Short words for target modules, over the names that model families give them. */
+import { ownValue } from "../records.ts";
 
 const NAMES = {
   q: "q_proj query q_lin Wq wq",
@@ -25,7 +26,8 @@ export const SHORTHANDS: readonly string[] = [
 
 /** Whether a shorthand (other than `all-linear`) covers a module path. */
 export function shorthandMatches(word: string, path: string): boolean {
-  const keys = GROUPS[word] ?? (word in NAMES ? [word as keyof typeof NAMES] : []);
+  const keys = ownValue(GROUPS, word) ??
+    (Object.hasOwn(NAMES, word) ? [word as keyof typeof NAMES] : []);
   return keys.some((key) =>
     NAMES[key].split(" ").some((name) => {
       // BERT's attention output ends like its feed-forward output.

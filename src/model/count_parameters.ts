@@ -48,7 +48,7 @@ function packedWeights(graph: Graph): ReadonlyMap<string, number> {
 }
 
 /** Inputs of operators that are no weights: scales and zero points, rotary tables. */
-const BESIDE: Readonly<Record<string, readonly number[]>> = {
+const BESIDE: ReadonlyMap<string, readonly number[]> = new Map(Object.entries({
   DequantizeLinear: [1, 2],
   QuantizeLinear: [1, 2],
   MatMulBnb4: [2],
@@ -57,10 +57,11 @@ const BESIDE: Readonly<Record<string, readonly number[]>> = {
   MatMulInteger: [2, 3],
   GroupQueryAttention: [7, 8],
   RotaryEmbedding: [2, 3],
-};
+}));
 
 function auxiliaries(graph: Graph, modules: readonly LinearModule[]): ReadonlySet<string> {
-  const names = (node: Node) => (BESIDE[node.opType] ?? []).flatMap((at) => node.inputs[at] ?? []);
+  const names = (node: Node) =>
+    (BESIDE.get(node.opType) ?? []).flatMap((at) => node.inputs[at] ?? []);
   return new Set([
     ...graph.nodes.flatMap(names),
     ...modules.flatMap(({ scales, zeroPoints }) => [scales ?? "", zeroPoints ?? ""]),

@@ -7,6 +7,7 @@ import { batchFeed } from "../eval/batch_feed.ts";
 import type { DeviceTensor, Executable, Runner } from "../runtime/runner.ts";
 import type { TokenBatch } from "../data/targets.ts";
 import { freeBytes as freeNow } from "../system/memory.ts";
+import { emptyRecord } from "../records.ts";
 
 /** A model on disk and its graph, for the shapes of its inputs. */
 export interface TimedModel {
@@ -118,7 +119,7 @@ class Timed implements Disposable {
   ): Promise<Timed> {
     const executable = await runner.load(path, { label: "latency" });
     const [rows, length] = batch.inputIds.dims;
-    const feeds: Record<string, DeviceTensor> = {};
+    const feeds = emptyRecord<DeviceTensor>();
     for (const [name, input] of bindInputs(graph, { batch: rows, length })) {
       feeds[name] = runner.upload(batchFeed(name, input, batch));
     }

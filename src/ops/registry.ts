@@ -5,6 +5,7 @@ import { type OpRule, TRAINING_OPSET, UnsupportedError } from "./types.ts";
 import { CONTRIB_RULES } from "./contrib.ts";
 import { INTERNAL_RULES } from "./internal.ts";
 import { STANDARD_RULES } from "./standard.ts";
+import { ownValue } from "../records.ts";
 
 const RULES: ReadonlyMap<string, OpRule> = new Map(
   [...STANDARD_RULES, ...CONTRIB_RULES, ...INTERNAL_RULES].map((
@@ -38,7 +39,8 @@ export function ruleOf(node: Pick<Node, "domain" | "opType" | "name">): OpRule {
 
 /** Shape inference over the registry, for nodes written against `opsets`. */
 export function inferWith(opsets: Opsets): Infer {
-  return (node, inputs) => ruleOf(node).infer(node, inputs, { opset: opsets[node.domain] ?? 1 });
+  return (node, inputs) =>
+    ruleOf(node).infer(node, inputs, { opset: ownValue(opsets, node.domain) ?? 1 });
 }
 
 /** Operator sets of the graphs graft builds. */

@@ -16,14 +16,14 @@ export const isHalf = (dtype: string | undefined): boolean =>
   dtype === "float16" || dtype === "bfloat16";
 
 /** Inputs that hold parameters and no weights, by operator. */
-const PARAMETERS: Readonly<Record<string, readonly number[]>> = {
+const PARAMETERS: ReadonlyMap<string, readonly number[]> = new Map(Object.entries({
   DequantizeLinear: [1, 2],
   GatherBlockQuantized: [2, 3],
   GroupQueryAttention: [7, 8],
   MatMulBnb4: [2],
   MatMulNBits: [2, 3],
   RotaryEmbedding: [1, 2, 3],
-};
+}));
 
 /** Elements that are widened whatever reads them: vectors of a layer's width. */
 const SMALL = 1 << 16;
@@ -129,7 +129,7 @@ class Widening {
 }
 
 function parametersOf({ opType, inputs }: Node): readonly string[] {
-  return (PARAMETERS[opType] ?? []).flatMap((i) => inputs[i] ? [inputs[i]] : []);
+  return (PARAMETERS.get(opType) ?? []).flatMap((i) => inputs[i] ? [inputs[i]] : []);
 }
 
 function inFloat32<T extends Graph["inputs"][number]>(value: T): T {

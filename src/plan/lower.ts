@@ -22,6 +22,7 @@ import { DROPOUT_SEED, MASK_SUFFIX, saltName, saltOf } from "./dropout.ts";
 import { inFullPrecision, isHalf } from "./full_precision.ts";
 import { fuse } from "./fuse.ts";
 import type { BoundInput } from "./inputs.ts";
+import { ownValue } from "../records.ts";
 
 /**
  * A node's operands do not fit each other at the shapes asked for: the model has no positions for
@@ -159,7 +160,7 @@ function lowerNode(
     return;
   }
   try {
-    const opset = model.opsets[node.domain] ?? 1;
+    const opset = ownValue(model.opsets, node.domain) ?? 1;
     const needed = node.outputs.map((output) => output !== "" && read.has(output));
     const lowered = ruleOf(node).lower?.(b, renamed, { opset, needed });
     if (lowered === undefined) b.add(renamed);

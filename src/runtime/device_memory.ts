@@ -17,6 +17,7 @@ import {
 import { bitsOf, type DataType, ONNX_TYPE } from "../graph/dtype.ts";
 import { elementCount, type Tensor } from "../graph/tensor.ts";
 import { identityModel } from "./identity_model.ts";
+import { ownValue } from "../records.ts";
 
 /** ORT's names of the memory of providers that have their own. Source: its `allocator.h`. */
 const MEMORY: Readonly<Record<string, string>> = {
@@ -27,7 +28,7 @@ const MEMORY: Readonly<Record<string, string>> = {
 
 /** Name of the memory that tensors are kept in, of the first provider that has its own. */
 export function memoryOf(providers: readonly Provider[]): string | undefined {
-  return providers.map(({ name }) => MEMORY[name]).find((name) => name !== undefined);
+  return providers.map(({ name }) => ownValue(MEMORY, name)).find((name) => name !== undefined);
 }
 
 /** Option of CUDA's provider. */

@@ -28,6 +28,7 @@ import type {
   ListedRun,
   RunOptions,
 } from "./runner.ts";
+import { emptyRecord, ownValue } from "../records.ts";
 
 type Tensors = Readonly<Record<string, DeviceTensor>>;
 
@@ -114,17 +115,18 @@ export class OrtExecutable implements Executable {
     const outputs = new BigUint64Array(Math.max(1, fetches.length));
     const written: OrtValue[] = [];
     fetches.forEach((name, i) => {
-      if (into[name] === undefined) return;
-      const value = this.#valueOf(into[name], name);
+      const tensor = ownValue(into, name);
+      if (tensor === undefined) return;
+      const value = this.#valueOf(tensor, name);
       written.push(value);
       outputs[i] = value.address;
     });
-    const result: Record<string, DeviceTensor> = {};
+    const result = emptyRecord<DeviceTensor>();
     await this.#run(feeds, fetches, outputs, { brief, written }, () => {
       const { ort } = this.#session;
       fetches.forEach((name, i) => {
-        if (into[name] !== undefined) result[name] = into[name];
-        else result[name] = new OrtTensor(this.#owner, OrtValue.adopt(ort, outputs[i]));
+        result[name] = ownValue(into, name) ??
+          new OrtTensor(this.#owner, OrtValue.adopt(ort, outputs[i]));
       });
     });
     return result;
@@ -183,9 +185,10 @@ export class OrtExecutable implements Executable {
         return "list" in feed ? earlier(feed) : pinned(this.#valueOf(feed, name));
       }),
       outputNames: addressOf(fetches.pointers),
-      outputs: this.outputNames.map((name) =>
-        into[name] === undefined ? 0n : pinned(this.#valueOf(into[name], name))
-      ),
+      outputs: this.outputNames.map((name) => {
+        const tensor = ownValue(into, name);
+        return tensor === undefined ? 0n : pinned(this.#valueOf(tensor, name));
+      }),
     };
   }
 
@@ -253,7 +256,8 @@ export class OrtExecutable implements Executable {
         return dtype !== undefined && canReside(dtype);
       };
       for (const name of fetches) {
-        if (into[name] !== undefined) binding.output(name, this.#valueOf(into[name], name));
+        const tensor = ownValue(into, name);
+        if (tensor !== undefined) binding.output(name, this.#valueOf(tensor, name));
         else if (resides(name)) binding.outputTo(name, memory.info);
         else binding.outputToHost(name);
       }
@@ -262,12 +266,13 @@ export class OrtExecutable implements Executable {
       await this.#around(() =>
         this.#session.runWithBinding(binding, { brief, synchronize: true, configuration })
       );
-      const result: Record<string, DeviceTensor> = {};
+      const result = emptyRecord<DeviceTensor>();
       binding.outputs().forEach((value, i) => {
         const name = fetches[i];
-        if (into[name] !== undefined) {
+        const tensor = ownValue(into, name);
+        if (tensor !== undefined) {
           value[Symbol.dispose]();
-          result[name] = into[name];
+          result[name] = tensor;
         } else {
           const place = resides(name) ? { memory } : {};
           result[name] = new OrtTensor(this.#owner, value, undefined, place);
@@ -304,7 +309,7 @@ export class OrtExecutable implements Executable {
   }
 
   #fed<T>(feeds: Readonly<Record<string, T>>, name: string): T {
-    const fed = feeds[name];
+    const fed = ownValue(feeds, name);
     if (fed !== undefined) return fed;
     throw new UsageError(`Cannot run "${this.#label}": the input "${name}" is not fed`);
   }

@@ -4,6 +4,7 @@ import { attempt } from "./failure.ts";
 import { OrtExecutable } from "./ort_executable.ts";
 import { OrtTensor, type TensorOwner } from "./ort_tensor.ts";
 import type { EarlierResult, ListedResult, ListedRun } from "./runner.ts";
+import { ownValue } from "../records.ts";
 
 export class OrtLists implements Disposable {
   readonly #owner: TensorOwner;
@@ -32,7 +33,7 @@ export class OrtLists implements Disposable {
     const resultsOf = (list: number, run: number): ListedResult => {
       const made = executables[list][run].outputNames.flatMap((name, output) => {
         const value = encoded.cells[cellOf({ list, run, output })];
-        if (value === 0n || lists[list][run].into[name] !== undefined) return [];
+        if (value === 0n || ownValue(lists[list][run].into, name) !== undefined) return [];
         return [[name, new OrtTensor(this.#owner, OrtValue.adopt(this.#ort, value))] as const];
       });
       return { outputs: Object.fromEntries(made), milliseconds: encoded.times[list][run] };

@@ -1,6 +1,7 @@
 /** From what a user asks for to the execution providers that sessions are made with. */
 import { RuntimeFailure, UsageError } from "../errors.ts";
 import { whatToDo } from "./provider_failure.ts";
+import { ownValue } from "../records.ts";
 
 /** A provider's name as ORT lists it, and its options. The same as the library's own type. */
 export interface ChosenProvider {
@@ -135,7 +136,7 @@ function chooseAutomatically(wish: ProviderWish, trial: ProviderTrial): readonly
 /** A name as ORT lists it. */
 function listedName(name: string, { available }: ProviderTrial): string {
   const short = shortName(name);
-  const listed = ALIASES[short] ?? available.find((other) => shortName(other) === short);
+  const listed = ownValue(ALIASES, short) ?? available.find((other) => shortName(other) === short);
   if (listed !== undefined) return listed;
   throw new UsageError(
     `--ep knows no provider "${name}": this ONNX Runtime has ` +

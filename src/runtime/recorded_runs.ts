@@ -4,6 +4,7 @@
  * are not wholly the provider's, so that only those sessions get it whose runs are to be recorded.
  */
 import { type Ort, type Provider, RunConfiguration } from "../../ffi/mod.ts";
+import { ownValue } from "../records.ts";
 
 /** The option of each provider that records. Source: ORT's cuda_provider_options.h, webgpu_provider_options.h. */
 const OPTIONS: Readonly<Record<string, string>> = {
@@ -13,13 +14,13 @@ const OPTIONS: Readonly<Record<string, string>> = {
 
 /** Whether a provider is asked to record runs. */
 export function recordsRuns({ name, options = {} }: Provider): boolean {
-  const asked = options[OPTIONS[name] ?? ""];
+  const asked = options[ownValue(OPTIONS, name) ?? ""];
   return asked !== undefined && !/^(0|false)$/i.test(asked);
 }
 
 /** The provider for sessions whose runs are not recorded. */
 export function withoutRecording<P extends Provider>(provider: P): P {
-  const { [OPTIONS[provider.name] ?? ""]: _, ...options } = provider.options ?? {};
+  const { [ownValue(OPTIONS, provider.name) ?? ""]: _, ...options } = provider.options ?? {};
   return { ...provider, options };
 }
 

@@ -9,6 +9,7 @@ import { int64 } from "../graph/tensor.ts";
 import type { DeviceTensor } from "../runtime/runner.ts";
 import type { Reader, ReaderParts } from "./reader.ts";
 import { tokenInput } from "./token_inputs.ts";
+import { emptyRecord } from "../records.ts";
 
 export class AppendingReader implements Reader {
   readonly #parts: ReaderParts;
@@ -49,7 +50,7 @@ export class AppendingReader implements Reader {
   /** All inputs but the caches that are held. */
   #tokenFeeds(fresh: readonly number[], start: number): Record<string, DeviceTensor> {
     const { graph, runner } = this.#parts;
-    const feeds: Record<string, DeviceTensor> = {};
+    const feeds = emptyRecord<DeviceTensor>();
     const inputs = graph.inputs.filter(({ name }) => name !== TARGET_ROWS);
     const bound = bindInputs({ ...graph, inputs }, { batch: 1, length: fresh.length });
     for (const [name, { dtype, dims }] of bound) {

@@ -15,6 +15,7 @@ import { FED, FedInputs } from "./fed_inputs.ts";
 import { longestPaddedMask } from "./padded_mask.ts";
 import type { Reader, ReaderParts } from "./reader.ts";
 import { RunClock } from "../runtime/run_clock.ts";
+import { emptyRecord } from "../records.ts";
 
 /** Buffers have room for at least this many tokens more than are asked for, or for half as many. */
 const ROOM = 128;
@@ -99,8 +100,8 @@ export class InPlaceReader implements Reader {
 
   /** The caches, each as what a run reads and what it writes, until they have to grow. */
   caches(): Record<"feeds" | "outputs", Record<string, DeviceTensor>> {
-    const feeds: Record<string, DeviceTensor> = {};
-    const outputs: Record<string, DeviceTensor> = {};
+    const feeds = emptyRecord<DeviceTensor>();
+    const outputs = emptyRecord<DeviceTensor>();
     for (const { past, present } of this.#parts.pairs) {
       const cache = this.#caches.get(past)!;
       feeds[past] = cache;

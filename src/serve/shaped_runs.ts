@@ -8,6 +8,7 @@ import { elementCount } from "../graph/tensor.ts";
 import type { Graph } from "../graph/types.ts";
 import { TOKEN_INPUTS } from "../plan/inputs.ts";
 import type { BoundRun, DeviceTensor, Executable, Runner } from "../runtime/runner.ts";
+import { emptyRecord } from "../records.ts";
 
 /** Beside the kernels of larger batches the runtime's calls are nothing. */
 const MOST_TOKENS = 256;
@@ -106,7 +107,7 @@ export class ShapedRuns implements Disposable {
     // The binding keeps what it binds.
     using handles = new DisposableStack();
     const inputs = new Map<string, Uint8Array<ArrayBuffer>>();
-    const feeds: Record<string, DeviceTensor> = {};
+    const feeds = emptyRecord<DeviceTensor>();
     for (const input of this.#graph.inputs) {
       const bytes = new Uint8Array(8 * elementCount(tokenDims));
       inputs.set(input.name, bytes);

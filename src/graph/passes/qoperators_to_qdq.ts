@@ -50,7 +50,7 @@ const PER_CHANNEL_SINCE = 13;
 /** The model in that form; itself where it holds no such operator. */
 export function qoperatorsToQdq(model: Model): Model {
   const { graph } = model;
-  if (!graph.nodes.some((node) => operatorName(node) in FORMS)) return model;
+  if (!graph.nodes.some((node) => FORMS.has(operatorName(node)))) return model;
   const rewriter = new Rewriter(model);
   for (const node of graph.nodes) rewriter.add(node);
   const initializers = new Map([...graph.initializers, ...rewriter.scales]);
@@ -75,7 +75,7 @@ class Rewriter {
   }
 
   add(node: Node): void {
-    const form = FORMS[operatorName(node)]?.(node, (name) => this.#constants.get(name));
+    const form = FORMS.get(operatorName(node))?.(node, (name) => this.#constants.get(name));
     if (form === undefined || !this.#fits(form)) {
       this.nodes.push(node);
       return;
@@ -152,7 +152,7 @@ const withScale = (value: string, { scale, zeroPoint }: Scale): string[] => [
 
 type Form = (node: Node, constant: (name: string) => Tensor | undefined) => OnFloats | undefined;
 
-const FORMS: Readonly<Record<string, Form>> = {
+const FORMS: ReadonlyMap<string, Form> = new Map(Object.entries<Form>({
   QLinearMatMul: ({ inputs }, constant) => {
     const weight = constant(inputs[3]);
     return {
@@ -206,7 +206,7 @@ const FORMS: Readonly<Record<string, Form>> = {
     result: scaleAt(inputs, 7),
     attributes: {},
   }),
-};
+}));
 
 function ofTwo(opType: string): (node: Node) => OnFloats {
   return ({ inputs }) => ({
