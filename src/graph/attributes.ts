@@ -1,4 +1,5 @@
 /** Typed access to a node's attributes, with the defaults that operator specifications give. */
+import { BadInputError } from "../errors.ts";
 import type { Tensor } from "./tensor.ts";
 import { type Attribute, type Node, operatorName } from "./types.ts";
 
@@ -25,13 +26,16 @@ function valueOf<K extends Kind>(node: Node, name: string, kind: K): Values[K] |
   const found = node.attributes[name];
   if (found === undefined) return undefined;
   if (found.kind === kind) return found.value as Values[K];
-  throw new SyntaxError(
+  throw new BadInputError(
     `Attribute "${name}" of ${operatorName(node)} "${node.name}" must be ${KIND_NAMES[kind]}: ` +
       `current kind is ${found.kind}`,
   );
 }
 
-/** An integer attribute, or `fallback` where the node has none. */
+/**
+ * An integer attribute, or `fallback` where the node has none; this and the functions below throw a
+ * `BadInputError` for an attribute of another kind.
+ */
 export function intAttribute<T extends number | undefined>(
   node: Node,
   name: string,

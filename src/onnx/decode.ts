@@ -3,6 +3,7 @@ import { fromBinary } from "@bufbuild/protobuf";
 import { BadInputError } from "../errors.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import { scaleProblem } from "../graph/scales.ts";
+import { sizeProblem } from "../graph/sizes.ts";
 import { CycleError, toposort } from "../graph/toposort.ts";
 import type { Attribute, Graph, Model, Node, ValueInfo } from "../graph/types.ts";
 import { graphProblem } from "../graph/verify.ts";
@@ -67,11 +68,21 @@ export function decodeModel(bytes: Uint8Array, options: DecodeOptions = {}): Mod
   // Tensors outside the graph first: what is wrong in a part graft ignores is wrong all the same.
   forEachTensor("ModelProto", proto, (tensor, place) => decodeTensor(tensor, place, context));
   const graph = decodeGraph(proto.graph, "", context);
-  const problem = graphProblem(graph) ?? scaleProblem(graph);
+  const problem = graphProblem(graph) ?? sizesProblem(graph) ?? scaleProblem(graph);
   if (problem !== undefined) throw bad(problem);
   const metadata = Object.fromEntries(proto.metadataProps.map(({ key, value }) => [key, value]));
   rememberList(metadata, proto.metadataProps);
   return { irVersion, opsets, graph, metadata, rest: proto };
+}
+
+/** {@linkcode sizeProblem}; an attribute of a wrong kind is a problem, too. */
+function sizesProblem(graph: Graph): string | undefined {
+  try {
+    return sizeProblem(graph);
+  } catch (error) {
+    if (error instanceof BadInputError) return error.message;
+    throw error;
+  }
 }
 
 /**

@@ -1,4 +1,5 @@
 /** Constant, ConstantOfShape, EyeLike and Range: values that depend on no data. */
+import { BadInputError } from "../errors.ts";
 import { intAttribute, tensorAttribute } from "../graph/attributes.ts";
 import type { Known } from "../graph/builder.ts";
 import { dataTypeOf, ONNX_TYPE } from "../graph/dtype.ts";
@@ -30,7 +31,7 @@ function contents(node: Node): Tensor {
         throw unsupported(node, `graft does not read attribute "${name}"`);
     }
   }
-  throw new SyntaxError(`${label(node)} needs an attribute with its value: it has none`);
+  throw new BadInputError(`${label(node)} needs an attribute with its value: it has none`);
 }
 
 /**

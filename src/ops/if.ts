@@ -2,6 +2,7 @@
  * If: PyTorch's older exporter guards squeezes and slices with conditions on shapes. Once shapes
  * are known so is the branch, and its nodes take the place of the If.
  */
+import { BadInputError } from "../errors.ts";
 import type { Known } from "../graph/builder.ts";
 import { tensorValue } from "../graph/attributes.ts";
 import { toNumbers } from "../graph/tensor.ts";
@@ -15,7 +16,7 @@ function takenBranch(node: Node, condition: Known): Graph {
   }
   const name = toNumbers(condition.value)[0] !== 0 ? "then_branch" : "else_branch";
   const branch = node.attributes[name];
-  if (branch?.kind !== "graph") throw new SyntaxError(`${label(node)} needs attribute "${name}"`);
+  if (branch?.kind !== "graph") throw new BadInputError(`${label(node)} needs attribute "${name}"`);
   return branch.value;
 }
 

@@ -1,0 +1,245 @@
+/**
+ * Holds attributes that size something against the bytes that are there, as a file is read: what
+ * they say decides how much memory others take, and a few bytes can say anything.
+ */
+import { intAttribute, intsAttribute } from "./attributes.ts";
+import { elementCount, type Tensor } from "./tensor.ts";
+import { type Graph, type Node, operatorName } from "./types.ts";
+
+/** Contents of a value that the file holds, `undefined` for one that is computed or fed. */
+type Constant = (name: string | undefined) => Tensor | undefined;
+
+/** What is wrong with a node's sizes, in words. */
+type Check = (node: Node, constant: Constant) => string | undefined;
+
+/** Sizes that nothing in the file bounds: heads of attention, windows of pools. */
+const MOST = 2 ** 24;
+
+const current = (value: unknown) => `: current value is ${value}`;
+
+/** An attribute is a whole number of at least `min`; absent is `fallback`. */
+function sizeOf(node: Node, name: string, fallback: number, min = 1): number | string {
+  const size = intAttribute(node, name, fallback);
+  if (Number.isSafeInteger(size) && size >= min && size <= 2 ** 40) return size;
+  return `attribute "${name}" must be a size >= ${min}${current(size)}`;
+}
+
+/** The first problem among sizes, else what `check` finds with them. */
+function withSizes(
+  sizes: readonly (number | string)[],
+  check: (...sizes: number[]) => string | undefined,
+): string | undefined {
+  const problem = sizes.find((size) => typeof size === "string");
+  return problem ?? check(...sizes as number[]);
+}
+
+/** Bytes or elements that a tensor must have, where the file holds it. */
+function holds(
+  what: string,
+  tensor: Tensor | undefined,
+  unit: "bytes" | "elements",
+  expected: number,
+): string | undefined {
+  if (tensor === undefined) return undefined;
+  const found = unit === "bytes" ? tensor.bytes.byteLength : elementCount(tensor.dims);
+  if (found === expected) return undefined;
+  return `its sizes need ${expected} ${unit} of ${what}: the file has ${found}`;
+}
+
+/** B is [N, blocks, bytes of a block], scales [N, blocks]. */
+const matMulNBits: Check = (node, constant) => {
+  const [, B, scales, zeroPoints] = node.inputs.map(constant);
+  const sizes = [
+    ...[sizeOf(node, "N", 0), sizeOf(node, "K", 0), sizeOf(node, "block_size", 0)],
+    sizeOf(node, "bits", 4),
+  ];
+  return withSizes(sizes, (N, K, blockSize, bits) => {
+    if (bits > 8) return `attribute "bits" must be at most 8${current(bits)}`;
+    const blocks = Math.ceil(K / blockSize);
+    const packed = N * blocks * Math.ceil(blockSize * bits / 8);
+    // What a runtime has packed for its own kernels has an order, and padding, of its own.
+    const prepacked = intAttribute(node, "weight_prepacked", 0) !== 0;
+    return (prepacked ? undefined : holds("B", B, "bytes", packed)) ??
+      holds("scales", scales, "elements", N * blocks) ??
+      (zeroPoints?.dtype === "uint8"
+        ? holds("zero_points", zeroPoints, "bytes", N * Math.ceil(blocks * bits / 8))
+        : holds("zero_points", zeroPoints, "elements", N * blocks));
+  });
+};
+
+/** B is [N · K / 2], absmax [N · K / block_size]. */
+const matMulBnb4: Check = (node, constant) => {
+  const [, B, absmax] = node.inputs.map(constant);
+  const sizes = ["N", "K", "block_size"].map((name) => sizeOf(node, name, 0));
+  return withSizes(sizes, (N, K, blockSize) =>
+    holds("B", B, "bytes", Math.ceil(N * K / 2)) ??
+      holds("absmax", absmax, "elements", Math.ceil(N * K / blockSize)));
+};
+
+/** Scales are as the data, with blocks in the place of the quantised axis' elements. */
+const gatherBlockQuantized: Check = (node, constant) => {
+  const [data, , scales] = node.inputs.map(constant);
+  const sizes = [sizeOf(node, "block_size", 128), sizeOf(node, "bits", 4)];
+  return withSizes(sizes, (blockSize, bits) => {
+    if (data === undefined) return undefined;
+    const perByte = data.dtype === "uint8" ? 8 / bits : 1;
+    const dims = data.dims.map((dim, i) => i === data.dims.length - 1 ? dim * perByte : dim);
+    const axis = axisOf(node, "quantize_axis", 1, dims.length);
+    if (typeof axis === "string") return axis;
+    return axisProblem(node, "gather_axis", 0, dims.length) ??
+      holds("scales", scales, "elements", blockedCount(dims, axis, blockSize));
+  });
+};
+
+const blockedCount = (dims: readonly number[], axis: number, blockSize: number) =>
+  elementCount(dims.map((dim, i) => i === axis ? Math.ceil(dim / blockSize) : dim));
+
+function axisOf(node: Node, name: string, fallback: number, rank: number): number | string {
+  const axis = intAttribute(node, name, fallback);
+  if (axis >= -rank && axis < rank) return axis < 0 ? axis + rank : axis;
+  return `attribute "${name}" must be an axis of ${rank} dimensions${current(axis)}`;
+}
+
+function axisProblem(node: Node, name: string, fallback: number, rank: number) {
+  const axis = axisOf(node, name, fallback, rank);
+  return typeof axis === "string" ? axis : undefined;
+}
+
+/** One scale for all, one for each index along an axis, or one for each block along it. */
+const quantization: Check = (node, constant) => {
+  const [values, scales, zeroPoints] = node.inputs.map(constant);
+  return withSizes([sizeOf(node, "block_size", 0, 0)], (blockSize) => {
+    if (values === undefined || scales === undefined) return undefined;
+    const count = elementCount(scales.dims);
+    const zeros = zeroPoints && holds("its zero point", zeroPoints, "elements", count);
+    if (zeros !== undefined || count === 1) return zeros;
+    const axis = axisOf(node, "axis", 1, values.dims.length);
+    if (typeof axis === "string") return axis;
+    const expected = blockSize === 0
+      ? values.dims[axis]
+      : blockedCount(values.dims, axis, blockSize);
+    return holds("its scale", scales, "elements", expected);
+  });
+};
+
+/** Heads of queries are a multiple of those of keys. */
+const heads =
+  (names: readonly [query: string, key?: string], required: boolean): Check => (node) => {
+    const sizes = names.map((name) => sizeOf(node, name!, required ? 0 : 1));
+    return withSizes(sizes, (query, keyValue = 1) => {
+      if (query > MOST) return `attribute "${names[0]}" must be <= ${MOST}${current(query)}`;
+      if (query % keyValue === 0) return undefined;
+      return `attribute "${names[0]}" must be a multiple of "${names[1]}"${
+        current(`${query} and ${keyValue}`)
+      }`;
+    });
+  };
+
+/** Columns of queries, keys and values make up those of the weight. */
+const fusedAttention: Check = (node, constant) => {
+  const problem = heads(["num_heads"], true)(node, constant);
+  const sizes = intsAttribute(node, "qkv_hidden_sizes", undefined);
+  const columns = constant(node.inputs[1])?.dims.at(-1);
+  if (problem !== undefined || sizes === undefined) return problem;
+  const sound = sizes.length === 3 && sizes.every((size) => Number.isSafeInteger(size) && size > 0);
+  const sum = sizes.reduce((sum, size) => sum + size, 0);
+  if (sound && (columns === undefined || columns === sum)) return undefined;
+  return `attribute "qkv_hidden_sizes" must be 3 sizes that add up to ${
+    columns ?? "the weight's columns"
+  }${current(`[${sizes}]`)}`;
+};
+
+/** The recurrent weight is [directions, gates · hidden_size, hidden_size]. */
+const recurrent: Check = (node, constant) => {
+  const weight = constant(node.inputs[2]);
+  if (weight === undefined) return undefined;
+  const size = sizeOf(node, "hidden_size", weight.dims.at(-1) ?? 0);
+  return withSizes(
+    [size],
+    (hidden) =>
+      weight.dims.at(-1) === hidden
+        ? undefined
+        : `attribute "hidden_size" must be that of the recurrent weight [${weight.dims}]${
+          current(hidden)
+        }`,
+  );
+};
+
+/** Windows of pools and convolutions. */
+const windows: Check = (node, constant) => {
+  const weight = /Conv/.test(node.opType) ? constant(node.inputs[1]) : undefined;
+  const kernel = intsAttribute(node, "kernel_shape", undefined);
+  if (
+    weight !== undefined && kernel !== undefined && String(kernel) !== String(weight.dims.slice(2))
+  ) {
+    return `attribute "kernel_shape" must be that of the weight [${weight.dims}]${
+      current(`[${kernel}]`)
+    }`;
+  }
+  for (
+    const [name, min] of [["kernel_shape", 1], ["strides", 1], ["dilations", 1], [
+      "pads",
+      0,
+    ]] as const
+  ) {
+    const bad = intsAttribute(node, name, []).find((size) => !(size >= min && size <= MOST));
+    if (bad !== undefined) {
+      return `attribute "${name}" must be sizes from ${min} to ${MOST}${current(bad)}`;
+    }
+  }
+  return withSizes([sizeOf(node, "group", 1)], () => undefined);
+};
+
+/** As many parts as the node has outputs. */
+const split: Check = (node) => {
+  const parts = intAttribute(node, "num_outputs", node.outputs.length);
+  if (parts === node.outputs.length) return undefined;
+  return `attribute "num_outputs" must be ${node.outputs.length}, its number of outputs${
+    current(parts)
+  }`;
+};
+
+const CHECKS: ReadonlyMap<string, Check> = new Map<string, Check>([
+  ["com.microsoft.MatMulNBits", matMulNBits],
+  ["com.microsoft.MatMulBnb4", matMulBnb4],
+  ["com.microsoft.GatherBlockQuantized", gatherBlockQuantized],
+  ...["DequantizeLinear", "QuantizeLinear"].flatMap((name) =>
+    ["", "com.microsoft."].map((domain) => [domain + name, quantization] as const)
+  ),
+  ["com.microsoft.GroupQueryAttention", heads(["num_heads", "kv_num_heads"], true)],
+  ["com.microsoft.MultiHeadAttention", heads(["num_heads"], true)],
+  ["com.microsoft.Attention", fusedAttention],
+  ["com.microsoft.QAttention", fusedAttention],
+  ["Attention", heads(["q_num_heads", "kv_num_heads"], false)],
+  ...["LSTM", "GRU", "RNN"].map((name) => [name, recurrent] as const),
+  ...["Conv", "ConvTranspose", "ConvInteger", "AveragePool", "MaxPool", "LpPool"]
+    .map((name) => [name, windows] as const),
+  ["Split", split],
+]);
+
+/**
+ * The first node of a graph or its subgraphs whose sizes its weights do not bear out, in words.
+ *
+ * @throws {BadInputError} for an attribute of another kind than the operator reads
+ */
+export function sizeProblem(graph: Graph, outer: Constant = () => undefined): string | undefined {
+  const held = new Map(graph.nodes.flatMap(({ opType, domain, outputs, attributes }) => {
+    const value = opType === "Constant" && domain === "" ? attributes.value : undefined;
+    return value?.kind === "tensor" ? [[outputs[0], value.value] as const] : [];
+  }));
+  const constant: Constant = (name) =>
+    name === undefined || name === ""
+      ? undefined
+      : graph.initializers.get(name) ?? held.get(name) ?? outer(name);
+  for (const [i, node] of graph.nodes.entries()) {
+    const problem = CHECKS.get(operatorName(node))?.(node, constant);
+    if (problem !== undefined) {
+      return `node ${i} (${operatorName(node)} "${node.name || node.outputs.join()}"): ${problem}`;
+    }
+    for (const attribute of Object.values(node.attributes)) {
+      const inner = attribute.kind === "graph" ? sizeProblem(attribute.value, constant) : undefined;
+      if (inner !== undefined) return inner;
+    }
+  }
+  return undefined;
+}
