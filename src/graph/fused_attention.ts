@@ -2,6 +2,7 @@
  * ONNX Runtime's self-attention with the projections of queries, keys and values inside:
  * `com.microsoft.Attention`, and `QAttention` over 8-bit integers.
  */
+import { BadInputError } from "../errors.ts";
 import { intsAttribute } from "./attributes.ts";
 import { MICROSOFT, type Node } from "./types.ts";
 
@@ -65,13 +66,14 @@ export function floatAttention(node: Node, input: string, weight: string): Node 
  * Output columns of queries, keys and values.
  *
  * @param total columns of the weight
- * @throws {RangeError} where the node's own sizes do not add up to them
+ * @throws {BadInputError} where the node's own sizes do not add up to them
  */
 export function hiddenSizes(node: Node, total: number): readonly number[] {
   const sizes = intsAttribute(node, "qkv_hidden_sizes", [total / 3, total / 3, total / 3]);
-  if (sizes.length !== 3 || sizes.reduce((sum, size) => sum + size, 0) !== total) {
-    throw new RangeError(
-      `Attribute "qkv_hidden_sizes" of com.microsoft.Attention "${node.name}" must add up to ${total}: current value is [${sizes}]`,
+  const isSound = sizes.every((size) => Number.isSafeInteger(size) && size > 0);
+  if (!isSound || sizes.length !== 3 || sizes.reduce((sum, size) => sum + size, 0) !== total) {
+    throw new BadInputError(
+      `Attribute "qkv_hidden_sizes" of com.microsoft.Attention "${node.name}" must be 3 sizes that add up to ${total}: current value is [${sizes}]`,
     );
   }
   return sizes;

@@ -19,9 +19,10 @@ export function longestRepeat(labels: readonly string[], count: number): Repeat 
   let best: Repeat | undefined;
   for (const share of ANCHORS) {
     const anchor = Math.floor(labels.length * share);
+    const repeatAt = repeatsAround(labels, anchor);
     for (let at = anchor + 1; at < labels.length; at++) {
       if (labels[at] !== labels[anchor]) continue;
-      const found = repeatAround(labels, anchor, at - anchor);
+      const found = repeatAt(at);
       if (found.length < count * found.period) continue;
       if (best === undefined || found.length > best.length) best = found;
     }
@@ -29,10 +30,36 @@ export function longestRepeat(labels: readonly string[], count: number): Repeat 
   return best;
 }
 
-function repeatAround(labels: readonly string[], anchor: number, period: number): Repeat {
-  const isEqual = (place: number) => labels[place] === labels[place + period];
-  let [start, end] = [anchor, anchor + 1];
-  while (start > 0 && isEqual(start - 1)) start--;
-  while (end + period < labels.length && isEqual(end)) end++;
-  return { start, period, length: end - start + period };
+/** Finds stretches around `anchor` whose period is the distance to another place. */
+function repeatsAround(labels: readonly string[], anchor: number): (at: number) => Repeat {
+  // What follows the anchor, and what comes before it seen backwards, against the same of each place.
+  const after = prefixLengths(labels.slice(anchor));
+  const before = prefixLengths([
+    ...labels.slice(0, anchor).reverse(),
+    undefined,
+    ...labels.toReversed(),
+  ]);
+  return (at) => {
+    const period = at - anchor;
+    const start = anchor - before[anchor + 1 + labels.length - at];
+    const end = anchor + after[period];
+    return { start, period, length: end - start + period };
+  };
+}
+
+/**
+ * For each place of a sequence the number of labels from there on that equal its first ones (the
+ * Z-function): in linear time, where a chain of equal nodes would take quadratic to compare.
+ */
+function prefixLengths(labels: readonly (string | undefined)[]): Int32Array {
+  const lengths = new Int32Array(labels.length);
+  // The known stretch that reaches furthest.
+  let [from, to] = [0, 0];
+  for (let at = 1; at < labels.length; at++) {
+    let length = at < to ? Math.min(to - at, lengths[at - from]) : 0;
+    while (at + length < labels.length && labels[length] === labels[at + length]) length++;
+    lengths[at] = length;
+    if (at + length > to) [from, to] = [at, at + length];
+  }
+  return lengths;
 }

@@ -2,6 +2,8 @@
 import { fromBinary } from "@bufbuild/protobuf";
 import { BadInputError } from "../errors.ts";
 import type { Tensor } from "../graph/tensor.ts";
+import { arityProblem } from "../graph/arity.ts";
+import { portProblem } from "../graph/ports.ts";
 import { scaleProblem } from "../graph/scales.ts";
 import { sizeProblem } from "../graph/sizes.ts";
 import { CycleError, toposort } from "../graph/toposort.ts";
@@ -14,6 +16,7 @@ import { rememberList } from "./sources.ts";
 import type { DecodeContext, ExternalRef } from "./tensor_data.ts";
 import { decodeTensor } from "./tensor_proto.ts";
 import { decodeValueInfo } from "./value_proto.ts";
+import { withPackedNumbers } from "./pack_numbers.ts";
 import { checkWire } from "./wire_check.ts";
 
 /** The newest operator set of the ONNX domain whose operators graft was written against. */
@@ -68,7 +71,8 @@ export function decodeModel(bytes: Uint8Array, options: DecodeOptions = {}): Mod
   // Tensors outside the graph first: what is wrong in a part graft ignores is wrong all the same.
   forEachTensor("ModelProto", proto, (tensor, place) => decodeTensor(tensor, place, context));
   const graph = decodeGraph(proto.graph, "", context);
-  const problem = graphProblem(graph) ?? sizesProblem(graph) ?? scaleProblem(graph);
+  const problem = graphProblem(graph) ?? arityProblem(graph) ?? portProblem(graph) ??
+    sizesProblem(graph) ?? scaleProblem(graph);
   if (problem !== undefined) throw bad(problem);
   const metadata = Object.fromEntries(proto.metadataProps.map(({ key, value }) => [key, value]));
   rememberList(metadata, proto.metadataProps);
@@ -92,9 +96,10 @@ function sizesProblem(graph: Graph): string | undefined {
  */
 export function parseModel(bytes: Uint8Array, file: string): Proto<"ModelProto"> {
   if (bytes.byteLength === 0) throw new BadInputError(`${file}: the file is empty`);
-  checkWire("ModelProto", bytes, file);
+  const hasUnpacked = checkWire("ModelProto", bytes, file);
   try {
-    return fromBinary(schemaOf("ModelProto"), bytes);
+    const packed = hasUnpacked ? withPackedNumbers("ModelProto", bytes) : bytes;
+    return fromBinary(schemaOf("ModelProto"), packed);
   } catch (error) {
     // The reader throws plain errors and RangeErrors; all of them are about the bytes.
     throw new BadInputError(`${file}: no ONNX model: ${(error as Error).message}`, {

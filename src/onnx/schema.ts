@@ -17,7 +17,10 @@ import {
 } from "@bufbuild/protobuf/wkt";
 import { create } from "@bufbuild/protobuf";
 
-/** `name: [number, type]`; `T[]` repeats, `T[packed]` repeats in one length-delimited record. */
+/**
+ * `name: [number, type]`; `T[]` repeats, `T[packed]` repeats in one length-delimited record, which
+ * stays the bytes that it is (see `packed_numbers.ts`).
+ */
 const MESSAGES = {
   ModelProto: {
     ir_version: [1, "int64"],
@@ -183,7 +186,8 @@ type Messages = typeof MESSAGES;
 /** Name of a message in the table. */
 export type ProtoName = keyof Messages;
 
-interface Scalars {
+/** Types of fields that hold no message. */
+export interface Scalars {
   float: number;
   double: number;
   int32: number;
@@ -199,7 +203,8 @@ type Camel<S extends string> = S extends `${infer Head}_${infer Tail}`
 type One<T extends string> = T extends keyof Scalars ? Scalars[T]
   : T extends ProtoName ? Proto<T>
   : never;
-type Value<T extends string> = T extends `${infer E}[${string}]` ? One<E>[]
+type Value<T extends string> = T extends `${string}[packed]` ? Uint8Array[]
+  : T extends `${infer E}[${string}]` ? One<E>[]
   : T extends ProtoName ? Proto<T> | undefined
   : One<T>;
 type TypeOf<F> = F extends readonly [number, infer T extends string] ? T : never;
@@ -223,7 +228,9 @@ const SCALAR_TYPE: Readonly<Record<keyof Scalars, FieldDescriptorProto_Type>> = 
 
 function fieldOf([name, [number, type]]: [string, readonly [number, string]]) {
   const [, element, repeat] = /^(\w+)(\[\w*\])?$/.exec(type)!;
-  const scalar = SCALAR_TYPE[element as keyof Scalars];
+  const scalar = repeat === "[packed]"
+    ? FieldDescriptorProto_Type.BYTES
+    : SCALAR_TYPE[element as keyof Scalars];
   return {
     name,
     number,
@@ -232,7 +239,7 @@ function fieldOf([name, [number, type]]: [string, readonly [number, string]]) {
       : FieldDescriptorProto_Label.REPEATED,
     type: scalar ?? FieldDescriptorProto_Type.MESSAGE,
     typeName: scalar === undefined ? `.onnx.${element}` : "",
-    // proto2 writes repeated numbers one record each unless the field says [packed = true].
+    // proto2 writes repeated numbers one record each.
     options: repeat === "[]" && scalar !== undefined
       ? { features: { repeatedFieldEncoding: FeatureSet_RepeatedFieldEncoding.EXPANDED } }
       : undefined,
@@ -254,6 +261,12 @@ const registry = createFileRegistry(
   }),
   () => undefined,
 );
+
+/** Type of the numbers in a field of packed records, `undefined` for any other field. */
+export function packedType(name: ProtoName, field: string): keyof Scalars | undefined {
+  const [, type] = (MESSAGES[name] as Readonly<Record<string, readonly [number, string]>>)[field];
+  return type.endsWith("[packed]") ? type.slice(0, -"[packed]".length) as keyof Scalars : undefined;
+}
 
 /** The descriptor of a message, for `fromBinary`, `toBinary` and `create`. */
 export function schemaOf<N extends ProtoName>(name: N): GenMessage<Proto<N>> {

@@ -2,6 +2,7 @@
 import { BadInputError } from "../errors.ts";
 import type { DataType } from "../graph/dtype.ts";
 import type { Proto } from "./schema.ts";
+import { fixedNumbers, varints32, varints64 } from "./packed_numbers.ts";
 import { encodeStrings } from "./string_tensor.ts";
 
 /** A stretch of a file beside the model. `location` is relative to the model's folder. */
@@ -45,22 +46,23 @@ export function typedBytes(
 ): Uint8Array {
   switch (dtype) {
     case "float32":
-      return bytesOf(Float32Array.from(proto.floatData));
+      return fixedNumbers(proto.floatData);
     case "float64":
-      return bytesOf(Float64Array.from(proto.doubleData));
+      return fixedNumbers(proto.doubleData);
     case "int64":
-      return bytesOf(BigInt64Array.from(proto.int64Data));
+      return bytesOf(varints64(proto.int64Data));
     case "uint64":
-      return bytesOf(BigUint64Array.from(proto.uint64Data));
+      return bytesOf(varints64(proto.uint64Data));
     case "uint32":
-      return bytesOf(Uint32Array.from(proto.uint64Data, Number));
+      return bytesOf(varints32(proto.uint64Data));
     case "int32":
-      return bytesOf(Int32Array.from(proto.int32Data));
+      return bytesOf(varints32(proto.int32Data));
     case "string":
       return encodeStrings(proto.stringData);
   }
   const [min, max] = MIN_MAX[dtype]!;
-  const bad = proto.int32Data.find((value) => value < min || value > max);
+  const numbers = varints32(proto.int32Data);
+  const bad = numbers.find((value) => value < min || value > max);
   if (bad !== undefined) {
     // A nibble pair is written signed by some exporters: 4-bit data is whole bytes all the same.
     const signedPair = (dtype === "int4" || dtype === "uint4") && bad >= -128 && bad < 0;
@@ -70,7 +72,7 @@ export function typedBytes(
   }
   const wide = dtype === "uint16" || dtype === "int16" || dtype === "float16" ||
     dtype === "bfloat16";
-  return bytesOf(wide ? Uint16Array.from(proto.int32Data) : Uint8Array.from(proto.int32Data));
+  return bytesOf(wide ? Uint16Array.from(numbers) : Uint8Array.from(numbers));
 }
 
 function wholeNumber(text: string | undefined, key: string, where: string): number | undefined {

@@ -10,6 +10,7 @@ import {
   rememberTensor,
   tensorOfProto,
 } from "./sources.ts";
+import { packedBytes } from "./packed_numbers.ts";
 import { decodeStrings } from "./string_tensor.ts";
 import { type DecodeContext, externalBytes, typedBytes } from "./tensor_data.ts";
 
@@ -68,14 +69,9 @@ function dataOf(
   const size = dtype === "string" ? undefined : byteLength(dtype, count);
   const isExternal = proto.dataLocation === EXTERNAL || proto.externalData.length > 0;
   const isRaw = proto.rawData.byteLength > 0;
-  const typed = [
-    proto.floatData,
-    proto.int32Data,
-    proto.int64Data,
-    proto.doubleData,
-    proto.uint64Data,
-    proto.stringData,
-  ].filter((list) => list.length > 0).length;
+  const { floatData, int32Data, int64Data, doubleData, uint64Data, stringData } = proto;
+  const typed = [floatData, int32Data, int64Data, doubleData, uint64Data]
+    .filter((records) => packedBytes(records) > 0).length + Number(stringData.length > 0);
   if (Number(isExternal) + Number(isRaw) + typed > 1) {
     throw new BadInputError(`${where}: its data is given more than once`);
   }

@@ -20,17 +20,24 @@ const UNKNOWN_BYTES = 250;
 const VIEW_BYTES = 120;
 /** Memory that objects may take: in small files anything, in large ones what real models need. */
 const maxObjectBytes = (fileBytes: number) => (64 << 20) + 16 * fileBytes;
-/** Numbers outside raw data; one takes up to 32 bytes until it is packed into its tensor. */
-const MAX_NUMBERS = 32 << 20;
+/** A number in a list that is none of a tensor's: an object and its place. */
+const NUMBER_BYTES = 32;
+/** Tensors' numbers outside raw data; in a tensor one may take eight times what it does here. */
+const MAX_PACKED_BYTES = 256 << 20;
+/** A varint of 64 bits. */
+const MAX_VARINT_BYTES = 10;
 
 /**
  * Walks the records of `bytes` as a message called `name`.
  *
+ * @returns whether numbers that belong into packed records lie in records of their own
  * @throws {BadInputError} naming `file` and the place, for a record that is cut, too long, of the
  * wrong wire type, or nested more than 100 deep, and for a file made to take many times its size.
  */
-export function checkWire(name: ProtoName, bytes: Uint8Array, file: string): void {
-  new WireCheck(bytes, file).run(planOf(name));
+export function checkWire(name: ProtoName, bytes: Uint8Array, file: string): boolean {
+  const check = new WireCheck(bytes, file);
+  check.run(planOf(name));
+  return check.hasUnpacked;
 }
 
 class WireCheck {
@@ -38,7 +45,8 @@ class WireCheck {
   /** Names of the fields on the way to the reader's position. */
   readonly #path: string[] = [];
   #objectBytes = 0;
-  #numbers = 0;
+  #packedBytes = 0;
+  hasUnpacked = false;
 
   constructor(readonly bytes: Uint8Array, readonly file: string) {
     this.#reader = new BinaryReader(bytes);
@@ -84,22 +92,23 @@ class WireCheck {
 
   #field(field: FieldPlan, wireType: WireType, end: number, depth: number): void {
     const reader = this.#reader;
-    const isPacked = field.content === "number" && field.repeats &&
-      wireType === WireType.LengthDelimited;
+    const isPacked = field.repeats && wireType === WireType.LengthDelimited &&
+      (field.content === "number" || field.content === "packed");
     if (wireType !== field.wireType && !isPacked) {
       throw this.#bad(`wire type ${wireType} before byte ${reader.pos} is not this field's`);
     }
     if (wireType !== WireType.LengthDelimited) {
       reader.skip(wireType);
-      this.#count(1);
+      if (field.content === "packed") this.hasUnpacked = true;
+      this.#count(field, 1);
       return;
     }
     const length = this.#length();
     const stop = reader.pos + length;
     if (stop > end) throw this.#bad(`${length} bytes at byte ${reader.pos} pass the end`);
     if (field.inner !== undefined) this.#message(field.inner, stop, depth + 1);
-    if (field.content === "bytes") this.#object(VIEW_BYTES);
-    if (isPacked) this.#packed(field.wireType, reader.pos, stop);
+    if (field.content === "bytes" || field.content === "packed") this.#object(VIEW_BYTES);
+    if (isPacked) this.#packed(field, reader.pos, stop);
     reader.pos = stop;
   }
 
@@ -114,35 +123,50 @@ class WireCheck {
     return length;
   }
 
-  #packed(wireType: WireType, start: number, stop: number): void {
+  #packed(field: FieldPlan, start: number, stop: number): void {
+    const { wireType } = field;
+    if (wireType !== WireType.Varint) {
+      const count = (stop - start) / (wireType === WireType.Bit32 ? 4 : 8);
+      if (!Number.isInteger(count)) throw this.#cutNumber(stop - start);
+      return this.#count(field, count);
+    }
     let count = 0;
-    if (wireType === WireType.Varint) {
+    let length = 0;
+    for (let at = start; at < stop; at++) {
+      length++;
+      if (length > MAX_VARINT_BYTES) throw this.#bad(`the number before byte ${at} has no end`);
       // The last byte of each number has no high bit.
-      for (let at = start; at < stop; at++) if (this.bytes[at] < 0x80) count++;
-    } else {
-      count = (stop - start) / (wireType === WireType.Bit32 ? 4 : 8);
+      if (this.bytes[at] >= 0x80) continue;
+      count++;
+      length = 0;
     }
-    const endsInside = wireType === WireType.Varint
-      ? stop > start && this.bytes[stop - 1] >= 0x80
-      : !Number.isInteger(count);
-    if (endsInside) {
-      throw this.#bad(`a list of ${stop - start} bytes ends inside a number`);
-    }
-    this.#count(count);
+    if (length > 0) throw this.#cutNumber(stop - start);
+    this.#count(field, count);
+  }
+
+  #cutNumber(bytes: number): BadInputError {
+    return this.#bad(`a list of ${bytes} bytes ends inside a number`);
   }
 
   #object(bytes: number): void {
     this.#objectBytes += bytes;
-    if (this.#objectBytes > maxObjectBytes(this.bytes.byteLength)) {
-      throw this.#bad("so many small records are too many for a file of this size");
+    const most = maxObjectBytes(this.bytes.byteLength);
+    if (this.#objectBytes > most) {
+      throw this.#bad(
+        `so many small records are too many for a file of this size: they take more than ${most} bytes`,
+      );
     }
   }
 
-  #count(numbers: number): void {
-    this.#numbers += numbers;
-    if (this.#numbers > MAX_NUMBERS) {
+  #count({ content, repeats, size }: FieldPlan, numbers: number): void {
+    if (content !== "packed") {
+      if (repeats) this.#object(numbers * NUMBER_BYTES);
+      return;
+    }
+    this.#packedBytes += numbers * size!;
+    if (this.#packedBytes > MAX_PACKED_BYTES) {
       throw this.#bad(
-        `more than ${MAX_NUMBERS} numbers lie outside raw data: save them as raw data`,
+        `numbers outside raw data make more than ${MAX_PACKED_BYTES} bytes of tensors: save them as raw data`,
       );
     }
   }

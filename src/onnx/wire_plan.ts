@@ -1,15 +1,17 @@
 /** What the records of each message must look like on the wire. */
 import { type DescField, ScalarType } from "@bufbuild/protobuf";
 import { WireType } from "@bufbuild/protobuf/wire";
-import { type ProtoName, schemaOf } from "./schema.ts";
+import { packedType, type ProtoName, type Scalars, schemaOf } from "./schema.ts";
 
 /** One field: its name, and what its records may hold. */
 export interface FieldPlan {
   readonly name: string;
   readonly repeats: boolean;
-  readonly content: "message" | "bytes" | "number";
-  /** Of one value; a list of numbers may come packed as well. */
+  readonly content: "message" | "bytes" | "number" | "packed";
+  /** Of one value; a list of numbers may come packed as well, and packed ones value by value. */
   readonly wireType: WireType;
+  /** Bytes that a packed number takes in a tensor. */
+  readonly size?: number;
   /** Of a nested message. */
   readonly inner?: MessagePlan;
 }
@@ -25,8 +27,26 @@ export function planOf(name: ProtoName): MessagePlan {
   if (known !== undefined) return known;
   const plan = new Map<number, FieldPlan>();
   plans.set(name, plan); // before the fields, which may lead back here
-  for (const field of schemaOf(name).fields) plan.set(field.number, fieldPlan(field));
+  for (const field of schemaOf(name).fields) {
+    const packed = packedType(name, field.name);
+    const made = packed === undefined ? fieldPlan(field) : packedPlan(field.name, packed);
+    plan.set(field.number, made);
+  }
   return plan;
+}
+
+/** Wire types of packed numbers, and what each takes in a tensor. */
+const PACKED = {
+  float: [WireType.Bit32, 4],
+  double: [WireType.Bit64, 8],
+  int32: [WireType.Varint, 4],
+  int64: [WireType.Varint, 8],
+  uint64: [WireType.Varint, 8],
+} as const;
+
+function packedPlan(name: string, type: keyof Scalars): FieldPlan {
+  const [wireType, size] = PACKED[type as keyof typeof PACKED];
+  return { name, repeats: true, content: "packed", wireType, size };
 }
 
 function fieldPlan(field: DescField): FieldPlan {

@@ -1,11 +1,22 @@
 /** ONNX files made message by message, for what the Graph type cannot say. */
 import { toBinary } from "@bufbuild/protobuf";
+import { BinaryWriter } from "@bufbuild/protobuf/wire";
 import { type Proto, type ProtoName, schemaOf } from "../../src/onnx/schema.ts";
 import { overlay } from "../../src/onnx/sources.ts";
 
 /** A message with some fields set. */
 export function message<N extends ProtoName>(name: N, fields: Partial<Proto<N>>): Proto<N> {
   return overlay(name, undefined, fields);
+}
+
+/** Numbers of a typed data field, packed as writers pack them. */
+export function packed(
+  type: "float" | "double" | "int32" | "int64" | "uint64",
+  values: readonly (number | bigint)[],
+): Uint8Array[] {
+  const writer = new BinaryWriter();
+  for (const value of values) writer[type](value as never);
+  return [writer.finish()];
 }
 
 /** The bytes of a model file. */
@@ -94,7 +105,7 @@ export function everythingModel(): Proto<"ModelProto"> {
     });
   const sparse = message("SparseTensorProto", {
     values: floats("sparse", [1], [5]),
-    indices: message("TensorProto", { dataType: 7, dims: [1n], int64Data: [1n] }),
+    indices: message("TensorProto", { dataType: 7, dims: [1n], int64Data: packed("int64", [1n]) }),
     dims: [3n],
   });
   const typeProto = message("TypeProto", {
@@ -213,7 +224,7 @@ export function everythingModel(): Proto<"ModelProto"> {
           name: "typed",
           dataType: 1,
           dims: [2n],
-          floatData: [3, 4],
+          floatData: packed("float", [3, 4]),
           docString: "in float_data",
           metadataProps: [entry("t", "u")],
         }),

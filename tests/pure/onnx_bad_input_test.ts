@@ -9,6 +9,7 @@ import {
   floats,
   message,
   node,
+  packed,
   smallGraph,
   smallModel,
   value,
@@ -86,7 +87,12 @@ const CASES: [string, Uint8Array, RegExp][] = [
   [
     "numbers that would take many times the file's size",
     record(7, record(5, record(7, new Uint8Array(34 << 20)))),
-    /int64_data\[0\]: more than \d+ numbers lie outside raw data/,
+    /int64_data\[0\]: numbers outside raw data make more than \d+ bytes of tensors/,
+  ],
+  [
+    "a number of more than 64 bits",
+    record(7, record(5, record(7, new Uint8Array(11).fill(0x80)))),
+    /int64_data\[0\]: the number before byte \d+ has no end/,
   ],
   ["an unknown group that never ends", Uint8Array.from([0xfb, 0x3e, 0xfb, 0x3e]), /no ONNX model/],
   ["text that is not UTF-8", record(2, Uint8Array.from([0xff])), /no ONNX model/],
@@ -158,8 +164,16 @@ const CASES: [string, Uint8Array, RegExp][] = [
   ["a negative value dimension", graph({ input: [value("x", [-2])] }), /"x": dimension 0/],
   ["too little raw data", tensor({ rawData: new Uint8Array(7) }), /needs 8 bytes: it has 7/],
   ["no data", tensor({}), /needs 8 bytes: it has 0/],
-  ["too many floats", tensor({ floatData: [1, 2, 3] }), /needs 8 bytes: it has 12/],
-  ["data given twice", tensor({ rawData: new Uint8Array(8), floatData: [1, 2] }), /more than once/],
+  [
+    "too many floats",
+    tensor({ floatData: packed("float", [1, 2, 3]) }),
+    /needs 8 bytes: it has 12/,
+  ],
+  [
+    "data given twice",
+    tensor({ rawData: new Uint8Array(8), floatData: packed("float", [1, 2]) }),
+    /more than once/,
+  ],
   [
     "a scale that is NaN",
     graph({
@@ -168,7 +182,11 @@ const CASES: [string, Uint8Array, RegExp][] = [
     }),
     /scale "w" of node 0 \(DequantizeLinear "z"\): element 0 is NaN/,
   ],
-  ["an int8 out of range", tensor({ dataType: 3, int32Data: [1, 200] }), /outside int8: 200/],
+  [
+    "an int8 out of range",
+    tensor({ dataType: 3, int32Data: packed("int32", [1, 200]) }),
+    /outside int8: 200/,
+  ],
   ["a string tensor without strings", tensor({ dataType: 8 }), /2 strings are needed: it has 0/],
   ["a tensor in segments", tensor({ segment: message("TensorProto_Segment", {}) }), /segments/],
   [

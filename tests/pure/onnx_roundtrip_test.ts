@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertNotStrictEquals, assertStrictEquals } from "@std/assert";
+import { toBinary } from "@bufbuild/protobuf";
 import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
-import { float32, toNumbers } from "../../src/graph/tensor.ts";
+import { float32, toBigInts, toNumbers } from "../../src/graph/tensor.ts";
 import type { Graph, Model, Node } from "../../src/graph/types.ts";
 import { decodeModel, decodeStrings, encodeModel } from "../../src/onnx/mod.ts";
 import { type Proto, type ProtoName, schemaOf } from "../../src/onnx/schema.ts";
@@ -10,6 +11,7 @@ import {
   floats,
   message,
   node,
+  packed,
   smallModel,
   value,
 } from "../helpers/onnx_messages.ts";
@@ -183,21 +185,21 @@ Deno.test("decodeModel() reads attributes and metadata named __proto__ as names 
 
 Deno.test("decodeModel() reads typed data fields of every element type", () => {
   const cases: [number, Partial<Proto<"TensorProto">>, number[]][] = [
-    [1, { floatData: [1.5, -2] }, [1.5, -2]],
-    [2, { int32Data: [0, 255] }, [0, 255]],
-    [3, { int32Data: [-128, 127] }, [-128, 127]],
-    [4, { int32Data: [0, 65535] }, [0, 65535]],
-    [5, { int32Data: [-32768, 3] }, [-32768, 3]],
-    [6, { int32Data: [-7, 2 ** 31 - 1] }, [-7, 2 ** 31 - 1]],
-    [7, { int64Data: [-7n, 9n] }, [-7, 9]],
-    [9, { int32Data: [0, 1] }, [0, 1]],
-    [10, { int32Data: [0x3c00, 0xc000] }, [1, -2]],
-    [11, { doubleData: [0.1, 2] }, [0.1, 2]],
-    [12, { uint64Data: [0n, 2n ** 32n - 1n] }, [0, 2 ** 32 - 1]],
-    [13, { uint64Data: [1n, 2n ** 40n] }, [1, 2 ** 40]],
-    [16, { int32Data: [0x3f80, 0xc000] }, [1, -2]],
-    [21, { int32Data: [0xf1] }, [1, 15]],
-    [22, { int32Data: [0xf1] }, [1, -1]],
+    [1, { floatData: packed("float", [1.5, -2]) }, [1.5, -2]],
+    [2, { int32Data: packed("int32", [0, 255]) }, [0, 255]],
+    [3, { int32Data: packed("int32", [-128, 127]) }, [-128, 127]],
+    [4, { int32Data: packed("int32", [0, 65535]) }, [0, 65535]],
+    [5, { int32Data: packed("int32", [-32768, 3]) }, [-32768, 3]],
+    [6, { int32Data: packed("int32", [-7, 2 ** 31 - 1]) }, [-7, 2 ** 31 - 1]],
+    [7, { int64Data: packed("int64", [-7n, 9n]) }, [-7, 9]],
+    [9, { int32Data: packed("int32", [0, 1]) }, [0, 1]],
+    [10, { int32Data: packed("int32", [0x3c00, 0xc000]) }, [1, -2]],
+    [11, { doubleData: packed("double", [0.1, 2]) }, [0.1, 2]],
+    [12, { uint64Data: packed("uint64", [0n, 2n ** 32n - 1n]) }, [0, 2 ** 32 - 1]],
+    [13, { uint64Data: packed("uint64", [1n, 2n ** 40n]) }, [1, 2 ** 40]],
+    [16, { int32Data: packed("int32", [0x3f80, 0xc000]) }, [1, -2]],
+    [21, { int32Data: packed("int32", [0xf1]) }, [1, 15]],
+    [22, { int32Data: packed("int32", [0xf1]) }, [1, -1]],
   ];
   for (const [dataType, fields, expected] of cases) {
     const proto = message("TensorProto", { name: "w", dataType, dims: [2n], ...fields });
@@ -206,6 +208,45 @@ Deno.test("decodeModel() reads typed data fields of every element type", () => {
     assertEquals(Array.from(toNumbers(model.graph.initializers.get("w")!)), expected);
     assertEquals(encodeModel(model), file);
   }
+});
+
+Deno.test("decodeModel() reads every number of 64 bits", () => {
+  const values = [0n, 1n, -1n, 127n, 128n, 2n ** 28n, -(2n ** 28n), 2n ** 31n, -(2n ** 31n) - 1n]
+    .concat([2n ** 32n, 2n ** 35n - 1n, 2n ** 56n, 2n ** 63n - 1n, -(2n ** 63n)]);
+  const dims = [BigInt(values.length)];
+  const [first, second] = [values.slice(0, 5), values.slice(5)];
+  const proto = message("TensorProto", {
+    name: "w",
+    dataType: 7,
+    dims,
+    // Writers may divide a list into several records.
+    int64Data: [...packed("int64", first), ...packed("int64", second)],
+  });
+  const model = decodeModel(fileOf(smallModel({ initializer: [proto] })));
+  assertEquals(Array.from(toBigInts(model.graph.initializers.get("w")!)), values);
+});
+
+Deno.test("decodeModel() reads numbers that lie in records of their own, as protobuf allows", () => {
+  const w = message("TensorProto", { name: "w", dataType: 7, dims: [3n] });
+  const records = new BinaryWriter();
+  for (const value of [-7n, 9n]) records.tag(7, WireType.Varint).int64(value);
+  records.tag(7, WireType.LengthDelimited).bytes(packed("int64", [2n ** 40n])[0]);
+  const tensor = new BinaryWriter().raw(toBinary(schemaOf("TensorProto"), w)).raw(records.finish());
+  const graph = new BinaryWriter()
+    .raw(toBinary(schemaOf("GraphProto"), smallModel({ initializer: [] }).graph!))
+    .tag(5, WireType.LengthDelimited).bytes(tensor.finish());
+  const file = new BinaryWriter()
+    .raw(toBinary(schemaOf("ModelProto"), smallModel({}, { graph: undefined })))
+    .tag(7, WireType.LengthDelimited).bytes(graph.finish());
+  // `w` is read by a node of the small model: no shape of it matters here.
+  const model = decodeModel(file.finish());
+  const values = toBigInts(model.graph.initializers.get("w")!);
+  assertEquals(Array.from(values), [-7n, 9n, 2n ** 40n]);
+  // Written again they are packed.
+  assertEquals(
+    Array.from(toBigInts(decodeModel(encodeModel(model)).graph.initializers.get("w")!)),
+    Array.from(values),
+  );
 });
 
 Deno.test("decodeStrings() unpacks a string tensor of a model", () => {
