@@ -81,8 +81,8 @@ export function evalLabels(
 ): LabelMap {
   const sorted = sortLabels(found);
   const count = classes ?? sorted.length;
-  const ids = Array.from({ length: count }, (_, id) => String(id));
-  if (sorted.every((name) => ids.includes(name))) return ids;
+  const isId = (name: string) => /^(0|[1-9]\d*)$/.test(name) && Number(name) < count;
+  if (sorted.every(isId)) return Array.from({ length: count }, (_, id) => String(id));
   if (sorted.length === count) return sorted;
   throw new UsageError(
     `Cannot tell which scores belong to the classes of ${source}: the model has ${count} and names ` +

@@ -1,4 +1,5 @@
 /** Small edits of a user's graph: new nodes after a value, under names nobody uses yet. */
+import { BadInputError } from "../errors.ts";
 import { freeName, valueNames } from "../graph/facts.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import type { Attribute, Graph, Model, Node, ValueInfo } from "../graph/types.ts";
@@ -25,10 +26,10 @@ export class GraphEdit {
     this.#taken = valueNames(graph);
   }
 
-  /** Reserves a name; throws a `RangeError` where the graph has it already. */
+  /** Reserves a name; throws a `BadInputError` where the graph, which is a file's, has it already. */
   name(name: string): string {
     if (this.#taken.has(name)) {
-      throw new RangeError(`Cannot add a value named "${name}": the graph has one already`);
+      throw new BadInputError(`Cannot add a value named "${name}": the graph has one already`);
     }
     this.#taken.add(name);
     return name;

@@ -3,7 +3,7 @@ import { equals } from "@std/bytes/equals";
 import { intAttribute } from "../graph/attributes.ts";
 import { hiddenSizes, isFusedAttention } from "../graph/fused_attention.ts";
 import { toNumbers } from "../graph/tensor.ts";
-import type { Model } from "../graph/types.ts";
+import { type Model, type Node, operatorName } from "../graph/types.ts";
 import { BadInputError } from "../errors.ts";
 import { type GraphIndex, indexGraph } from "./graph_index.ts";
 import { type LinearForm, linearForm } from "./linear.ts";
@@ -145,13 +145,25 @@ function packedSizes(
     const query = intAttribute(node, "num_heads", 0);
     const keyValue = intAttribute(node, "kv_num_heads", query);
     const head = outFeatures / (query + 2 * keyValue);
-    return [query * head, keyValue * head, keyValue * head];
+    return checkedSizes([query * head, keyValue * head, keyValue * head], outFeatures, node);
   }
   if (node.opType !== "Split" || node.outputs.length !== 3) return undefined;
   // Elsewhere a fused linear that is split is a module of that name (GPT-2's c_attn, Phi-3's qkv_proj).
   if (!/\/attn\/qkv_proj\/[^/]*$/.test(name)) return undefined;
   const sizes = index.constant(node.inputs[1] ?? "");
-  return sizes === undefined ? undefined : Array.from(toNumbers(sizes));
+  return sizes && checkedSizes(Array.from(toNumbers(sizes)), outFeatures, node);
+}
+
+/** @throws {BadInputError} for sizes that are none, or make up another width */
+function checkedSizes(sizes: readonly number[], width: number, node: Node): readonly number[] {
+  const isSound = sizes.length === 3 && sizes.every((size) => Number.isInteger(size) && size > 0);
+  if (isSound && sizes.reduce((sum, size) => sum + size, 0) === width) return sizes;
+  throw new BadInputError(
+    `${
+      operatorName(node)
+    } "${node.name}" does not divide its ${width} columns into queries, keys ` +
+      `and values: current sizes are [${sizes}]`,
+  );
 }
 
 function isHead(index: GraphIndex, result: string, path: string): boolean {

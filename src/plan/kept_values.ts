@@ -67,11 +67,16 @@ export function keptValues(
   const kept = new Set<string>();
   const given = (value: string) => !producers.has(value) || constants.has(value) || kept.has(value);
   /** Values that must be kept to compute `value` by cheap operators alone. */
-  const leaves = (value: string, found: Set<string>): Set<string> => {
-    if (given(value)) return found;
-    const node = producers.get(value)!;
-    if (!isAgain(node)) return found.add(value);
-    for (const input of node.inputs) if (input !== "") leaves(input, found);
+  const leavesOf = (value: string): Set<string> => {
+    const found = new Set<string>();
+    // Chains may be as long as a model, and a value that is read twice has all before it twice.
+    const seen = new Set([value]);
+    for (const at of seen) {
+      if (given(at)) continue;
+      const node = producers.get(at)!;
+      if (!isAgain(node)) found.add(at);
+      else for (const input of node.inputs) if (input !== "") seen.add(input);
+    }
     return found;
   };
   /**
@@ -97,7 +102,7 @@ export function keptValues(
   for (const node of segment.nodes) {
     for (const value of node.outputs) {
       if (!read.has(value)) continue;
-      const missing = leaves(value, new Set());
+      const missing = leavesOf(value);
       if (isStatistic(value) && !given(value)) kept.add(value);
       else if (missing.size === 1) kept.add([...missing][0]);
       else if (missing.size > 1) kept.add(smallest(value));

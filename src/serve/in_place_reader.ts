@@ -20,6 +20,17 @@ import { emptyRecord } from "../records.ts";
 /** Buffers have room for at least this many tokens more than are asked for, or for half as many. */
 const ROOM = 128;
 
+/** Elements of a cache for each token; what has more is read as the model makes it. */
+const MOST_PER_TOKEN = 1 << 16;
+
+/** Heads times head size of a cache; NaN where they are unknown. */
+function tokenSize(graph: Graph, name: string): number {
+  const inputs = graph.inputs.filter((input) => input.name === name);
+  const [, heads, , size] = bindInputs({ ...graph, inputs }, { batch: 1, length: 1 }).get(name)!
+    .dims;
+  return Number.isInteger(heads) && Number.isInteger(size) ? heads * size : NaN;
+}
+
 export class InPlaceReader implements Reader {
   readonly #parts: ReaderParts;
   readonly #logits: Float32Array<ArrayBuffer>;
@@ -43,7 +54,7 @@ export class InPlaceReader implements Reader {
       graph.inputs.every(({ name, type }) =>
         isCache(name)
           ? type?.shape?.length === 4 && typeof type.shape[2] === "string" &&
-            bitsOf(type.dtype) >= 8
+            bitsOf(type.dtype) >= 8 && tokenSize(graph, name) <= MOST_PER_TOKEN
           : FED.get(name) === type?.dtype
       );
   }

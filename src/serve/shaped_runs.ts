@@ -12,6 +12,8 @@ import { emptyRecord } from "../records.ts";
 
 /** Beside the kernels of larger batches the runtime's calls are nothing. */
 const MOST_TOKENS = 256;
+/** Widths beyond this are left to runs that see what the model makes: a file can state any. */
+const MOST_WIDTH = 1 << 16;
 /** Shapes that stay bound, those used last. */
 const MOST_SHAPES = 64;
 
@@ -84,7 +86,7 @@ export class ShapedRuns implements Disposable {
   #width(output: string): number | undefined {
     const type = this.#graph.outputs.find(({ name }) => name === output)?.type;
     const width = type?.dtype === "float32" && type.shape?.length === 2 ? type.shape[1] : undefined;
-    return typeof width === "number" ? width : undefined;
+    return typeof width === "number" && width <= MOST_WIDTH ? width : undefined;
   }
 
   /** The memory for a shape, which is then the one used last. */

@@ -1,4 +1,4 @@
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { longestRepeat } from "../../src/graph/repeats.ts";
 
 const repeat = (text: string, count: number) => longestRepeat([...text], count);
@@ -13,6 +13,14 @@ Deno.test("longestRepeat() counts a piece that has begun", () => {
 
 Deno.test("longestRepeat() takes the shortest piece that the stretch repeats", () => {
   assertEquals(repeat("abababababababab", 4), { start: 0, period: 2, length: 16 });
+});
+
+Deno.test("longestRepeat() of labels that are all equal takes linear time", () => {
+  const start = performance.now();
+  const labels = new Array(200_000).fill("x");
+  assertEquals(longestRepeat(labels, 4), { start: 0, period: 1, length: 200_000 });
+  // Comparing every pair takes minutes.
+  assert(performance.now() - start < 5000);
 });
 
 Deno.test("longestRepeat() finds nothing in fewer repetitions than asked for", () => {
