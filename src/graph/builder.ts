@@ -22,6 +22,19 @@ export type Infer = (node: Node, inputs: readonly (Known | undefined)[]) => read
 /** Attributes as passes write them. */
 export type Attributes = Readonly<Record<string, Attribute>>;
 
+/** Elements of a value: logits of 256 texts of a million tokens would not have as many. */
+const MOST_ELEMENTS = 2 ** 40;
+
+/** Sizes multiply: a few nodes that copy their input make more of it than there is memory. */
+function checkDims(name: string, dims: readonly number[]): void {
+  let count = 1;
+  for (const dim of dims) {
+    count *= dim;
+    if (Number.isInteger(dim) && dim >= 0 && count <= MOST_ELEMENTS) continue;
+    throw new RangeError(`"${name}" would be [${dims}], which no memory holds`);
+  }
+}
+
 export class GraphBuilder {
   readonly #infer: Infer;
   readonly #known = new Map<string, Known>();
@@ -230,6 +243,7 @@ export class GraphBuilder {
   #define(name: string, known: Known): void {
     if (name === "") throw new RangeError("A value needs a name");
     if (this.#known.has(name)) throw new RangeError(`Two values are named "${name}"`);
+    checkDims(name, known.dims);
     this.#known.set(name, known);
   }
 }

@@ -18,6 +18,7 @@ import type { PlanOptions } from "./options.ts";
 import { planPasses } from "./passes.ts";
 import { type PlanContext, trainablesOf } from "./segment_calls.ts";
 import { constantValues } from "../graph/passes/constants.ts";
+import { ShapeError } from "./lower.ts";
 import type { Derivation, DerivedGraph } from "./derivations.ts";
 import { type QuantizeLinears, quantizeLinears } from "./quantize_linears.ts";
 import { keepSlopes } from "./keep_slopes.ts";
@@ -69,11 +70,19 @@ export interface TrainingPlan {
  * @throws {IndivisibleError} where `options.span` is given and the model's sequences have no spans
  */
 export function planTraining(model: Model, options: PlanOptions): TrainingPlan {
-  while (true) {
-    const step = stepGraph(model, options);
-    const plan = planStep(step, options);
-    if (plan !== undefined) return plan;
-    step.foldings!.reject(); // a whole graph has a plan
+  try {
+    while (true) {
+      const step = stepGraph(model, options);
+      const plan = planStep(step, options);
+      if (plan !== undefined) return plan;
+      step.foldings!.reject(); // a whole graph has a plan
+    }
+  } catch (error) {
+    // Rules throw it where operands do not fit: derivatives of a graph that is not what it seems.
+    if (!(error instanceof RangeError)) throw error;
+    throw new ShapeError(`Cannot plan the training of this graph: ${error.message}`, {
+      cause: error,
+    });
   }
 }
 
