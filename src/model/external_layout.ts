@@ -42,10 +42,30 @@ export function layoutLike(base: Model, model: Model, newFile: string): External
   const outside = items.filter((item) =>
     item.old !== undefined || movesOut(item, first === newFile)
   );
-  if (outside.every(({ old, sizeBytes }) => old?.length === sizeBytes)) {
+  const fits = outside.every(({ old, sizeBytes }) => old?.length === sizeBytes);
+  if (fits && !overwritesOthers(outside)) {
     return { places: new Map(outside.map(({ tensor, old }) => [tensor, old!])), asInBase: true };
   }
   return { places: packed(outside, first), asInBase: false };
+}
+
+/** Whether a tensor that is new would be written over bytes that another one has as well. */
+function overwritesOthers(items: readonly Item[]): boolean {
+  const isNew = ({ tensor }: Item) => externalRefOf(tensor) === undefined;
+  const files = Map.groupBy(items, ({ old }) => old!.location);
+  return [...files.values()].some((inFile) => {
+    const byPlace = inFile.toSorted((a, b) => a.old!.offset - b.old!.offset);
+    // Furthest ends so far, of all tensors and of new ones.
+    let [end, newEnd] = [0, 0];
+    for (const item of byPlace) {
+      const { offset, length } = item.old!;
+      if (length === 0) continue;
+      if (offset < (isNew(item) ? end : newEnd)) return true;
+      end = Math.max(end, offset + length);
+      if (isNew(item)) newEnd = Math.max(newEnd, offset + length);
+    }
+    return false;
+  });
 }
 
 function itemsOf(base: Model, model: Model): readonly Item[] {

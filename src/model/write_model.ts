@@ -48,6 +48,11 @@ export async function writeModel<T>(
     file.write(offset, bytes);
   };
   const modelFile = basename(base.path);
+  if ([...places.values()].some(({ location }) => location === modelFile)) {
+    throw new BadInputError(
+      `Cannot write the model anew: its data lies in "${modelFile}", the model's own file`,
+    );
+  }
   try {
     copyOthers(staged, base.path, new Set([...places.values()].map(({ location }) => location)));
     const external = (_: string, tensor: Tensor) => places.get(tensor);
