@@ -6,18 +6,20 @@
  * disk ends none either; a result that cannot be written there is lost, and said to be.
  */
 import { OutputClosedError, StorageError } from "../errors.ts";
+import { printable } from "./printable.ts";
 
 /** The two streams and what they can show. */
 export interface Terminal {
-  /** Writes a result and a line end to standard output. */
+  /** Writes a result and a line end to standard output; control characters in it are escaped. */
   print(line: string): void;
   /**
-   * Writes text to standard output as it is: streamed tokens.
+   * Writes text to standard output: streamed tokens. A terminal gets no control characters of it,
+   * anything else the text as it is.
    *
    * @throws {OutputClosedError} where nobody reads it
    */
   write(text: string): void;
-  /** Writes a note about the work and a line end to standard error. */
+  /** Writes a note about the work and a line end to standard error; escaped as by `print`. */
   note(line: string): void;
   /** Redraws the last line of standard error in place; only where `interactive`. */
   status(line: string): void;
@@ -36,6 +38,8 @@ const CLEAR_LINE = "\r\x1b[K";
 export function processTerminal(): Terminal {
   const encoder = new TextEncoder();
   const interactive = Deno.stderr.isTerminal();
+  const toTerminal = Deno.stdout.isTerminal();
+  const colored = interactive && !Deno.noColor;
   let statusShown = false;
   const out = (text: string) => writeAll(Deno.stdout, encoder.encode(text));
   const err = (text: string) => {
@@ -51,22 +55,22 @@ export function processTerminal(): Terminal {
   return {
     print(line) {
       clearStatus();
-      out(line + "\n");
+      out(`${printable(line, colored)}\n`);
     },
     write(text) {
       clearStatus();
-      if (!out(text)) throw new OutputClosedError();
+      if (!out(toTerminal ? printable(text) : text)) throw new OutputClosedError();
     },
     note(line) {
       clearStatus();
-      err(line + "\n");
+      err(`${printable(line, colored)}\n`);
     },
     status(line) {
-      err(CLEAR_LINE + line);
+      err(CLEAR_LINE + printable(line, colored));
       statusShown = true;
     },
     interactive,
-    color: interactive && !Deno.noColor,
+    color: colored,
     get columns() {
       try {
         return Deno.consoleSize().columns || UNKNOWN_COLUMNS; // some terminals say 0

@@ -10,6 +10,7 @@ import { device } from "../system/device.ts";
 import { kernelAccess } from "../system/kernel_files.ts";
 import { freeBytes } from "../system/memory.ts";
 import { integer, list, text, type Values } from "./flags.ts";
+import { printable } from "./printable.ts";
 
 export const RUNTIME_FLAGS = {
   ortLib: text("libonnxruntime to use instead of the one graft brings (also GRAFT_ORT_LIB)", {
@@ -43,7 +44,7 @@ const LOG_LEVELS = ["verbose", "info", "warning", "error", "fatal"] as const;
  * @throws {RuntimeFailure} the library is missing, not ONNX Runtime, or too old; or no provider of the list can be used
  */
 export function openRunner(flags: Values<typeof RUNTIME_FLAGS>): Runner {
-  const note = (line: string) => console.error(line);
+  const note = (line: string) => console.error(printable(line));
   const hasGpu = gpuNodes(kernelFiles).length > 0;
   const wish = { names: flags.ep, options: flags.epOption };
   return createOrtRunner({

@@ -116,6 +116,26 @@ Deno.test("inspect plans a step of as many tokens as the model takes, at most 25
   assertEquals((await inspectJson(modelDir("tiny-llama-genai-int4"))).training.length, 256);
 });
 
+Deno.test("inspect escapes control characters in a file's words, in results and in errors", () =>
+  inTempDir(async (dir) => {
+    const evil = "\x1b]0;owned\x07\x1b[2J";
+    const model = readModel(modelDir("tiny-bert-dynamic-int8"));
+    const [first, ...inputs] = model.graph.inputs;
+    const named = (name: string) => name === first.name ? evil : name;
+    const graph = {
+      ...model.graph,
+      inputs: [{ ...first, name: evil }, ...inputs],
+      nodes: model.graph.nodes.map((node) => ({ ...node, inputs: node.inputs.map(named) })),
+    };
+    const path = `${dir}/${"\x1b[31m"}.onnx`;
+    Deno.writeFileSync(path, encodeModel({ ...model, graph }));
+    for (const args of [[path], [path, "--graph"], [`${path}.missing`]]) {
+      const { out, err } = await inspect(...args);
+      assert(!(out + err).includes("\x1b"), out + err);
+      assert((out + err).includes("\\u001b["), out + err);
+    }
+  }));
+
 Deno.test("inspect --graph prints one line a node", async () => {
   const { out } = await inspect(modelDir("tiny-llama-genai-int4"), "--graph");
   assert(out.split("\n").filter((line) => line.includes("MatMulNBits")).length === 11, out);
