@@ -1,6 +1,6 @@
 /** `graft eval`: how well a model, or an adapter on it, predicts held-out data. */
 import type { Batch, Batches } from "../data/mod.ts";
-import { EXIT, UsageError } from "../errors.ts";
+import { BadInputError, EXIT, UsageError } from "../errors.ts";
 import { evaluate, type EvaluationResult } from "../eval/evaluate.ts";
 import { openAdapted, openModel } from "../model/open_model.ts";
 import { command } from "./command.ts";
@@ -68,6 +68,12 @@ export default command({
     const result = await evaluate(runner, opened.model, eachBatch(data.batches, terminal), {
       objective: data.task,
     });
+    if (!Number.isFinite(result.loss)) {
+      throw new BadInputError(
+        `Cannot evaluate ${path}: the loss is ${result.loss} on ${data.path}: the model computes ` +
+          "numbers that are not finite; its weights, or those of an adapter, may be damaged",
+      );
+    }
     if (flags.json) terminal.print(JSON.stringify(evaluationJson(path, data.path, flags, result)));
     else for (const line of formatEvaluation(result)) terminal.print(line);
     return EXIT.ok;

@@ -1,4 +1,5 @@
 /** Evaluates a model through its inference graph: what a user's runtime would compute. */
+import { BadInputError } from "../errors.ts";
 import { float32, type Tensor, toNumbers } from "../graph/tensor.ts";
 import type { Model } from "../graph/types.ts";
 import { inPieces } from "../runtime/in_pieces.ts";
@@ -114,6 +115,12 @@ async function evaluateClasses(
       metrics ??= new ClassificationMetrics(classes);
       const values = toNumbers(logits) as Float32Array;
       const { labels, count } = targetsOf(part);
+      const beyond = labels.find((label) => label >= classes);
+      if (beyond !== undefined) {
+        throw new BadInputError(
+          `Cannot evaluate class ${beyond}: the model scores ${classes} classes, from 0 on`,
+        );
+      }
       for (let row = 0; row < count; row++) {
         metrics.add(values.subarray(row * classes, (row + 1) * classes), labels[row]);
       }

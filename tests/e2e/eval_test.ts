@@ -1,8 +1,11 @@
 import { assert, assertAlmostEquals, assertEquals, assertStringIncludes } from "@std/assert";
+import { concat } from "@std/bytes/concat";
 import { join } from "@std/path";
 import { EXIT } from "../../src/errors.ts";
+import { float32 } from "../../src/graph/tensor.ts";
 import { modelDigest } from "../../src/lora/digest.ts";
 import { loadAdapter, saveAdapter } from "../../src/model/adapter_dir.ts";
+import { encodeModelWithExternalData } from "../../src/onnx/mod.ts";
 import { MINILM_DIR, modelDir, readModel, referenceDir } from "../helpers/fixture_models.ts";
 import { graft } from "../helpers/graft.ts";
 import { testWithPython } from "../helpers/requirements.ts";
@@ -149,5 +152,31 @@ Deno.test("graft eval refuses models and data it cannot score", () =>
       const { code, stdout, stderr } = await graft("eval", ...args);
       assertEquals([code, stdout], [exit, ""], stderr);
       assertStringIncludes(stderr, message);
+    }
+  }));
+
+Deno.test("graft eval of a model that computes NaN ends with an error, not with figures", () =>
+  inTempDir(async (path) => {
+    const base = readModel(LLAMA);
+    // The last weight of the final normalisation.
+    const initializers = new Map(base.graph.initializers);
+    const [name, norm] = [...initializers].find(([name]) => name.includes("final_norm"))!;
+    initializers.set(name, float32(norm.dims, new Float32Array(norm.dims[0]).fill(NaN)));
+    const { data, model } = encodeModelWithExternalData(
+      { ...base, graph: { ...base.graph, initializers } },
+      "model.onnx.data",
+    );
+    const folder = join(path, "model");
+    Deno.mkdirSync(folder);
+    for (const { name } of Deno.readDirSync(LLAMA)) {
+      if (!name.startsWith("model.")) Deno.copyFileSync(join(LLAMA, name), join(folder, name));
+    }
+    Deno.writeFileSync(join(folder, "model.onnx"), model);
+    Deno.writeFileSync(join(folder, "model.onnx.data"), concat(data));
+    Deno.writeTextFileSync(join(path, "test.jsonl"), jsonl(PAIRS));
+    for (const flags of [[], ["--json"]]) {
+      const { code, stdout, stderr } = await graft("eval", folder, "--data", path, ...flags);
+      assertEquals([code, stdout], [EXIT.badInput, ""]);
+      assertStringIncludes(stderr, `Cannot evaluate ${folder}: the loss is NaN`);
     }
   }));
