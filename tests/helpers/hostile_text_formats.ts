@@ -1,10 +1,12 @@
 /** The text formats of {@linkcode FORMATS}: tokenizers with chat templates, and JSON lines. */
 import { Dataset, GuardedText } from "../../src/data/mod.ts";
-import type { HostileFormat } from "./hostile.ts";
+import type { HostileFormat } from "../../scripts/campaigns/hostile/format.ts";
+import { damaged } from "../../scripts/campaigns/hostile/mutators/bytes.ts";
+import { otherJson, SHARP_VALUES } from "../../scripts/campaigns/hostile/mutators/json.ts";
+import { pick, type Random } from "../../scripts/campaigns/hostile/random.ts";
 import { parseTokenizerJson } from "../../src/data/tokenizer_json.ts";
 import { memorySource } from "./memory_source.ts";
-import { damaged, pick, type Random } from "./mutants.ts";
-import { jsonBytes, tinyFiles, tinyWith } from "./text_files.ts";
+import { tinyFiles, tinyWith } from "./text_files.ts";
 
 /** Steps of other tokenizers than the tiny one's, so that mutants reach their code as well. */
 const OTHER_STEPS: readonly Record<string, unknown>[] = [
@@ -64,42 +66,18 @@ const TOKENIZER_WORDS = [
   `"`,
 ];
 
-/** Values that readers stumble over, of every type. */
-const SHARP_VALUES = [null, true, -1, 0, 0.5, 2 ** 31, 1e300, "", "a", "(a+)+$", "\u0000", [], {}, [
-  [],
-]];
-
-/** A valid JSON file with one to three of its values exchanged, dropped or doubled. */
-function otherJson(seeds: readonly Uint8Array[], random: Random): Uint8Array {
-  const root = JSON.parse(new TextDecoder().decode(pick(random, seeds)));
-  for (let i = 1 + random(3); i > 0; i--) {
-    let parent = root;
-    let key = pick(random, Object.keys(parent));
-    while (random(5) > 0 && parent[key] instanceof Object && Object.keys(parent[key]).length > 0) {
-      parent = parent[key];
-      key = pick(random, Object.keys(parent));
-    }
-    const other = pick(random, Object.keys(parent));
-    if (random(4) === 0) delete parent[key];
-    else {parent[key] = random(3) === 0
-        ? parent[other]
-        : structuredClone(pick(random, SHARP_VALUES));}
-    if (Object.keys(root).length === 0) break;
-  }
-  return jsonBytes(root);
-}
-
 /** Reads a tokenizer and uses it, as graft does: in a worker. */
 export const HOSTILE_TOKENIZER: HostileFormat = {
   name: "tokenizer",
-  mutant: (random) =>
+  seeds: () => tokenizerSeeds,
+  mutate: (random, seeds) =>
     random(2) === 0
-      ? damaged(tokenizerSeeds, TOKENIZER_WORDS, random)
-      : otherJson(tokenizerSeeds, random),
+      ? damaged(seeds, TOKENIZER_WORDS, random)
+      : otherJson(seeds, SHARP_VALUES, random),
   async prepare() {
     (await GuardedText.start(tinyFiles()))[Symbol.dispose]();
   },
-  async parse(file) {
+  async probe(file) {
     // The worker's own first look: most mutants end here, and no worker is started for them.
     parseTokenizerJson(file, "tokenizer.json");
     // Half the time allowed is for starting the worker.
@@ -149,18 +127,19 @@ const JSONL_WORDS = [
 function otherRow(random: Random): Uint8Array {
   const lines = new TextDecoder().decode(pick(random, jsonlSeeds)).split("\n");
   const row = random(lines.length);
-  const other = otherJson([new TextEncoder().encode(lines[row])], random);
+  const other = otherJson([new TextEncoder().encode(lines[row])], SHARP_VALUES, random);
   return new TextEncoder().encode(lines.with(row, new TextDecoder().decode(other)).join("\n"));
 }
 
 /** Reads a data set, JSON lines or CSV, and every row of it again. */
 export const HOSTILE_JSONL: HostileFormat = {
   name: "jsonl",
-  mutant: (random) =>
+  seeds: () => [...jsonlSeeds, ...csvSeeds],
+  mutate: (random) =>
     random(2) === 0
       ? damaged(pick(random, [jsonlSeeds, csvSeeds]), JSONL_WORDS, random)
       : otherRow(random),
-  async parse(file) {
+  async probe(file) {
     const data = await Dataset.open(memorySource("data", file));
     for await (const { index } of data.rows()) await data.row(index);
   },

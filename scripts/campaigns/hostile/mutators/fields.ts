@@ -1,40 +1,13 @@
-/** ONNX files that are well-formed protobuf and say something wrong. */
-import { type DescField, fromBinary, ScalarType, toBinary } from "@bufbuild/protobuf";
-import { type ProtoName, schemaOf } from "../../src/onnx/schema.ts";
-import { pick, type Random } from "./mutants.ts";
-
-type Fields = Record<string, unknown> & { $typeName: string };
+/** ONNX: any field of any message says something else. */
+import { type DescField, ScalarType } from "@bufbuild/protobuf";
+import { schemaOf } from "../../../../src/onnx/schema.ts";
+import { pick, type Random } from "../random.ts";
+import { copyOf, type Fields, messagesOf, type ModelMessage, nameOf } from "./messages.ts";
 
 const INTEGERS = [0n, 1n, -1n, 2n, 8n, 255n, 2n ** 31n, 2n ** 53n, 2n ** 62n, -(2n ** 63n)];
 const NUMBERS = [0, 1, -1, 2, 3, 7, 8, 9, 16, 22, 23, 127, 255, 2 ** 31 - 1, -(2 ** 31)];
 const FLOATS = [0, -0, 1, NaN, Infinity, -Infinity, 3e38, 1e-45];
 const TEXTS = ["", "x", "w", "..", "/etc/passwd", "\0", "__proto__", "ai.onnx", "If", "é", "1e99"];
-
-/** All messages by their kind. */
-function messagesOf(root: Fields): Map<string, Fields[]> {
-  const found = new Map<string, Fields[]>();
-  const walk = (message: Fields) => {
-    const list = found.get(message.$typeName) ?? [];
-    list.push(message);
-    found.set(message.$typeName, list);
-    for (const value of Object.values(message)) {
-      for (const child of Array.isArray(value) ? value : [value]) {
-        if (typeof child === "object" && child !== null && "$typeName" in child) {
-          walk(child as Fields);
-        }
-      }
-    }
-  };
-  walk(root);
-  return found;
-}
-
-const nameOf = ({ $typeName }: Fields) => $typeName.replace("onnx.", "") as ProtoName;
-
-function copyOf(message: Fields): Fields {
-  const schema = schemaOf(nameOf(message));
-  return fromBinary(schema, toBinary(schema, message as never)) as unknown as Fields;
-}
 
 function otherValue(field: DescField, found: Map<string, Fields[]>, random: Random): unknown {
   if (field.message !== undefined) {
@@ -83,15 +56,9 @@ function changeField(message: Fields, found: Map<string, Fields[]>, random: Rand
   message[field.localName] = list;
 }
 
-/** A model of which one to four fields say something else. */
-export function otherModel(seeds: readonly Uint8Array[], random: Random): Uint8Array {
-  const seed = pick(random, seeds);
-  const schema = schemaOf("ModelProto");
-  const model = fromBinary(schema, seed);
-  for (let i = 1 + random(4); i > 0; i--) {
-    const found = messagesOf(model as unknown as Fields);
-    // By kind first: nodes would otherwise crowd out everything there is one of.
-    changeField(pick(random, found.get(pick(random, [...found.keys()]))!), found, random);
-  }
-  return toBinary(schema, model);
+/** Changes a field of any message. */
+export function otherField(model: ModelMessage, random: Random): void {
+  const found = messagesOf(model as unknown as Fields);
+  // By kind first: nodes would otherwise crowd out everything there is one of.
+  changeField(pick(random, found.get(pick(random, [...found.keys()]))!), found, random);
 }
