@@ -1,4 +1,5 @@
 /** Integers that stand for numbers around a zero point. */
+import { BadInputError } from "../errors.ts";
 import type { DataType } from "./dtype.ts";
 
 /** Types of codes of 8 bits. */
@@ -19,6 +20,6 @@ export function codeRange(dtype: DataType): { readonly min: number; readonly max
     case "uint4":
       return { min: 0, max: 15 };
     default:
-      throw new TypeError(`Cannot read quantised codes: type ${dtype} is not supported`);
+      throw new BadInputError(`Cannot read quantised codes: type ${dtype} is not supported`);
   }
 }

@@ -4,6 +4,7 @@
  * Source: `TensorProto.DataType` of the ONNX specification and `ONNXTensorElementDataType` of
  * ONNX Runtime's C API, which number the types alike.
  */
+import { BadInputError } from "../errors.ts";
 
 /** An element type that graft reads, writes or passes through. */
 export type DataType =
@@ -71,9 +72,9 @@ export function dataTypeOf(onnxNumber: number): DataType | undefined {
   return BY_NUMBER.get(onnxNumber);
 }
 
-/** Bits of one element; throws a `TypeError` for strings, which have no fixed size. */
+/** Bits of one element; throws a `BadInputError` for strings, which have no fixed size. */
 export function bitsOf(dtype: DataType): number {
-  if (dtype === "string") throw new TypeError("String tensors have no fixed element size");
+  if (dtype === "string") throw new BadInputError("String tensors have no fixed element size");
   return BITS[dtype];
 }
 

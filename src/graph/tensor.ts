@@ -1,4 +1,5 @@
 /** A dense tensor in host memory: element type, dimensions, little-endian bytes. */
+import { BadInputError } from "../errors.ts";
 import { byteLength, type DataType } from "./dtype.ts";
 import { watchedView } from "./watched.ts";
 
@@ -148,7 +149,7 @@ export function toNumbers(t: Tensor): ArrayLike<number> & Iterable<number> {
       return out;
     }
     case "string":
-      throw new TypeError("A string tensor has no numbers");
+      throw new BadInputError("A string tensor has no numbers");
   }
 }
 
@@ -158,5 +159,5 @@ export function toBigInts(t: Tensor): BigInt64Array | BigUint64Array {
   const count = elementCount(t.dims);
   if (t.dtype === "int64") return new BigInt64Array(buffer, byteOffset, count);
   if (t.dtype === "uint64") return new BigUint64Array(buffer, byteOffset, count);
-  throw new TypeError(`Cannot read 64-bit integers: the tensor's type is ${t.dtype}`);
+  throw new BadInputError(`Cannot read 64-bit integers: the tensor's type is ${t.dtype}`);
 }

@@ -1,4 +1,5 @@
 /** Token ids, masks and positions in the types in which models take them. */
+import { BadInputError } from "../errors.ts";
 import type { DataType } from "./dtype.ts";
 import { bool, float32, int32, type Tensor, toNumbers } from "./tensor.ts";
 
@@ -23,6 +24,6 @@ export function inTokenType(value: Tensor, dtype: DataType): Tensor {
     case "bool":
       return bool(value.dims, numbers);
     default:
-      throw new TypeError(`Tokens cannot be ${dtype}`);
+      throw new BadInputError(`Tokens cannot be ${dtype}`);
   }
 }

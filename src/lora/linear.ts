@@ -70,7 +70,8 @@ export type LinearParts = Omit<LinearForm, "bias"> & { readonly fusedBias?: stri
 /** The linear layer that `node` multiplies for, `undefined` where it is none. */
 export function linearForm(index: GraphIndex, node: Node): LinearForm | undefined {
   const parts = partsOf(index, node);
-  if (parts === undefined) return undefined;
+  // A weight without an element has any size, and nothing to adapt.
+  if (parts === undefined || !(parts.inFeatures > 0 && parts.outFeatures > 0)) return undefined;
   const { fusedBias, ...form } = parts;
   if (fusedBias !== undefined) {
     return { ...form, bias: { weight: fusedBias, output: form.output } };

@@ -52,6 +52,10 @@ export function bindInputs(graph: Graph, shape: BatchShape): Map<string, BoundIn
         `Cannot bind input "${name}": dimension ${axis} ("${dim}") is neither a batch nor a length`,
       );
     });
+    const bad = dims.find((dim) => !Number.isSafeInteger(dim) || dim < 0);
+    if (bad !== undefined) {
+      throw new BadInputError(`Cannot bind input "${name}": its attention leaves it ${bad} values`);
+    }
     if (isTokenInput(name)) checkTokens(name, type.dtype, type.shape, shape);
     bound.set(name, { dtype: type.dtype, dims });
   }

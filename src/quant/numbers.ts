@@ -1,4 +1,5 @@
 /** Numbers in and out of the float and integer types that hold codes, scales and zero points. */
+import { BadInputError } from "../errors.ts";
 import { byteLength, type DataType, isFloating } from "../graph/dtype.ts";
 import { elementCount, type Tensor, tensor, toNumbers } from "../graph/tensor.ts";
 
@@ -26,7 +27,7 @@ export function roundToFloat(dtype: DataType, value: number): number {
     case "float64":
       return value;
     default:
-      throw new TypeError(`Cannot store a scale: ${dtype} is not a float type`);
+      throw new BadInputError(`Cannot store a scale: ${dtype} is not a float type`);
   }
 }
 
@@ -52,7 +53,7 @@ export function floatTensor(
       return make(bits);
     }
     default:
-      throw new TypeError(`Cannot make a float tensor: ${dtype} is not a float type`);
+      throw new BadInputError(`Cannot make a float tensor: ${dtype} is not a float type`);
   }
 }
 
@@ -73,7 +74,7 @@ export function codeTensor(
     for (let i = 0; i < values.length; i++) bytes[i >> 1] |= (values[i] & 15) << ((i & 1) * 4);
     return tensor(dtype, dims, bytes);
   }
-  throw new TypeError(`Cannot store quantised codes: type ${dtype} is not supported`);
+  throw new BadInputError(`Cannot store quantised codes: type ${dtype} is not supported`);
 }
 
 /** All values of a tensor as float32 (a copy: the tensor may be a view over a file). */

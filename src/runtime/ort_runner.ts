@@ -370,7 +370,9 @@ class OrtRunner implements Runner, TensorOwner {
 
   #check(dtype: DataType): void {
     this.#alive();
-    if (dtype === "string") throw new TypeError("Cannot make a tensor of strings: numbers only");
+    if (dtype === "string") {
+      throw new BadInputError("Cannot make a tensor of strings: numbers only");
+    }
     if (bitsOf(dtype) === 4 && isBefore(this.version, INT4_SINCE)) {
       const [major, minor] = INT4_SINCE;
       throw new RuntimeFailure(
