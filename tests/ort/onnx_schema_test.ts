@@ -1,5 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
-import { schemaOf } from "../../src/onnx/schema.ts";
+import { ScalarType } from "@bufbuild/protobuf";
+import { packedType, type ProtoName, schemaOf } from "../../src/onnx/schema.ts";
 import { testWithPython } from "../helpers/requirements.ts";
 import { runPython } from "../helpers/run_python.ts";
 
@@ -20,8 +21,12 @@ testWithPython(["onnx"], "schemaOf() has every field of Python's onnx as it is t
   const known = new Set(
     schemaOf("ModelProto").file.messages.flatMap((message) =>
       message.fields.map((field) => {
-        const kind = field.message?.name ?? (field as { scalar: number }).scalar;
-        const packed = field.fieldKind === "list" && field.packed ? 1 : 0;
+        // Packed numbers stay the bytes that they are.
+        const numbers = packedType(message.name as ProtoName, field.name);
+        const kind = numbers === undefined
+          ? field.message?.name ?? (field as { scalar: number }).scalar
+          : ScalarType[numbers.toUpperCase() as keyof typeof ScalarType];
+        const packed = numbers === undefined ? 0 : 1;
         return `${message.name} ${field.name} ${field.number} ${kind} ${packed}`;
       })
     ),
