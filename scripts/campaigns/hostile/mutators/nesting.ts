@@ -33,7 +33,7 @@ const chain = (depth: number, link: (input: string, output: string) => Proto<"No
       link(i === 0 ? input : `${output}.${i}`, i === depth - 1 ? output : `${output}.${i + 1}`),
   );
 
-/** ONNX Runtime itself takes seconds for more: its optimiser is quadratic in a chain of such. */
+/** ONNX Runtime takes seconds for more: its plan of memory is quadratic in values of unknown shape. */
 function longChain(model: ModelMessage, random: Random): void {
   const depth = pick(random, [10, 500, 2000]);
   const opType = pick(random, ["Identity", "Transpose", "Cast", "Reshape", "Dropout", "Neg"]);
