@@ -7,7 +7,7 @@ import { FORMATS } from "../../scripts/campaigns/hostile/registry.ts";
 for (const format of FORMATS) {
   Deno.test(`mutants of ${format.name} are read or refused, in time and memory`, async () => {
     // What is planned with and run takes longer.
-    const result = await attack(format, format.limits === RUNNING ? 40 : 200, 0);
+    const result = await attack(format, format.limits === RUNNING ? 20 : 200, 0);
     assertEquals(result.faults, []);
     // A campaign that is refused everywhere, or nowhere, attacks nothing.
     assert(result.accepted > 0 && result.refused > 0, JSON.stringify(result));

@@ -1,14 +1,17 @@
 /** The formats under attack. */
-import { HOSTILE_JSONL, HOSTILE_TOKENIZER } from "../../../tests/helpers/hostile_text_formats.ts";
 import type { HostileFormat } from "./format.ts";
 import { ADAPTER } from "./formats/adapter.ts";
+import { CHAT_TEMPLATE } from "./formats/chat_template.ts";
+import { DATA } from "./formats/data.ts";
 import { ONNX } from "./formats/onnx.ts";
 import { SAFETENSORS } from "./formats/safetensors.ts";
+import { TOKENIZER } from "./formats/tokenizer.ts";
 
 export const FORMATS: readonly HostileFormat[] = [
   ONNX,
   SAFETENSORS,
   ADAPTER,
-  HOSTILE_TOKENIZER,
-  HOSTILE_JSONL,
+  TOKENIZER,
+  CHAT_TEMPLATE,
+  DATA,
 ];
