@@ -2,10 +2,11 @@
  * Runs a model whose caches come out of each run longer than they went in, or that has none: the
  * runtime makes new ones for every run.
  */
-import { type Tensor, toNumbers } from "../graph/tensor.ts";
+import { BadInputError } from "../errors.ts";
+import type { DataType } from "../graph/dtype.ts";
+import { int64, type Tensor, toNumbers } from "../graph/tensor.ts";
 import { bindInputs, isCache } from "../plan/inputs.ts";
 import { TARGET_ROWS } from "../plan/select_rows.ts";
-import { int64 } from "../graph/tensor.ts";
 import type { DeviceTensor } from "../runtime/runner.ts";
 import type { Reader, ReaderParts } from "./reader.ts";
 import { tokenInput } from "./token_inputs.ts";
@@ -56,7 +57,7 @@ export class AppendingReader implements Reader {
     for (const [name, { dtype, dims }] of bound) {
       if (this.#cache.has(name)) continue;
       const value = isCache(name)
-        ? { dtype, dims, bytes: new Uint8Array(0) }
+        ? emptyCache(name, dtype, dims)
         : tokenInput(name, fresh, start, dtype);
       feeds[name] = runner.upload(value);
     }
@@ -65,6 +66,15 @@ export class AppendingReader implements Reader {
     }
     return feeds;
   }
+}
+
+/** @throws {BadInputError} for a cache that cannot be empty, as it must be before the first token */
+function emptyCache(name: string, dtype: DataType, dims: readonly number[]): Tensor {
+  if (dims.includes(0)) return { dtype, dims, bytes: new Uint8Array(0) };
+  throw new BadInputError(
+    `Cannot generate: the model's cache input "${name}" [${dims}] has a fixed length: export the ` +
+      "model with a past length that is left open",
+  );
 }
 
 /** The last position's logits of [1, length, vocabulary] or [1, vocabulary]. */

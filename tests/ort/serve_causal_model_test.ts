@@ -173,6 +173,34 @@ Deno.test("CausalModel forgets all after a run that failed", async () => {
   );
 });
 
+Deno.test("CausalModel refuses a cache of a fixed length, which cannot be empty", async () => {
+  const { graph, ...model } = readModel(modelDir("tiny-llama-torch-fp32"));
+  const past = { name: "past.0", type: { dtype: "float32", shape: [32] } } as const;
+  const keep = {
+    name: "present.0",
+    opType: "Identity",
+    domain: "",
+    inputs: ["past.0"],
+    outputs: ["present.0"],
+    attributes: {},
+  };
+  const cached = {
+    ...model,
+    graph: {
+      ...graph,
+      inputs: [...graph.inputs, past],
+      outputs: [...graph.outputs, { ...past, name: "present.0" }],
+      nodes: [...graph.nodes, keep],
+    },
+  };
+  await withModel(cached, (causal) =>
+    assertRejects(
+      () => causal.advance(PROMPT),
+      BadInputError,
+      'cache input "past.0" [32] has a fixed length',
+    ));
+});
+
 Deno.test("CausalModel refuses a model without logits", async () => {
   using runner = createOrtRunner({ threads: 1 });
   const model = readModel(MINILM_DIR);
