@@ -5,6 +5,7 @@
 import { attackWith, HostileResult, mutantOf, type Outcome } from "./attack.ts";
 import { type HostileFormat, type Limits, READING } from "./format.ts";
 import { memoryOf, processorMs } from "./process.ts";
+import { removeScratch } from "./scratch.ts";
 
 /** A campaign over one format. */
 export interface Campaign {
@@ -122,6 +123,7 @@ async function superviseChild(
   }
   clearInterval(watch);
   const { success, signal, code } = await child.status;
+  removeScratch(child.pid);
   if (success && killed === undefined) return next;
   result.fault(next, killed ?? `ended the process with ${signal ?? `exit code ${code}`}`);
   return begun === undefined ? next : next + 1;

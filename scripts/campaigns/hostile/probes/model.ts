@@ -29,6 +29,7 @@ import { withSentenceEmbedding } from "../../../../src/serve/embedding_graph.ts"
 import { EncoderModel } from "../../../../src/serve/encoder_model.ts";
 import { PlannedModel } from "../../../../src/train/planned_model.ts";
 import { lazily, RUNNING } from "../format.ts";
+import { scratchFolder } from "../scratch.ts";
 
 const FIXTURE =
   new URL("../../../../tests/fixtures/models/tiny-llama-genai-int4", import.meta.url).pathname;
@@ -40,8 +41,7 @@ const runner = lazily(() => createOrtRunner({ threads: 1, logLevel: "fatal" }));
 
 /** A folder in memory, with the data file that one of the seeds reads. */
 const folder = lazily(() => {
-  const path = Deno.makeTempDirSync({ dir: "/dev/shm", prefix: "graft-hostile-" });
-  globalThis.addEventListener("unload", () => Deno.removeSync(path, { recursive: true }));
+  const path = scratchFolder();
   Deno.copyFileSync(`${FIXTURE}/model.onnx.data`, `${path}/model.onnx.data`);
   return path;
 });
