@@ -35,6 +35,9 @@ async function findVerb(
   return { command: await findCommand(second, command.verbs, `${first} `), rest: words.slice(2) };
 }
 
+/** Takes away what a verb does not need. */
+type Restrict = (needs: readonly Need[]) => void;
+
 /** Gives back what the verb does not need, for itself and the workers that it starts. */
 function dropPermissions(needs: readonly Need[]): void {
   for (const name of ["net", "run"] as const) {
@@ -44,7 +47,11 @@ function dropPermissions(needs: readonly Need[]): void {
 
 const helpColumns = ({ columns }: Terminal) => Math.min(HELP_COLUMNS, columns);
 
-async function runVerb(words: readonly string[], terminal: Terminal): Promise<number> {
+async function runVerb(
+  words: readonly string[],
+  terminal: Terminal,
+  restrict: Restrict,
+): Promise<number> {
   const { command, rest } = await findVerb(words);
   const { name } = command;
   const parsed = parseArguments(rest, command.flags);
@@ -65,11 +72,15 @@ async function runVerb(words: readonly string[], terminal: Terminal): Promise<nu
     : parsed.values.config as string | undefined ?? command.impliedConfig?.(parsed.values);
   const fromFile = path === undefined ? {} : parseConfig(readTextFile(path), command.flags, path);
   const { values, given } = resolveValues(command.flags, parsed.values, fromFile);
-  dropPermissions(command.needs ?? []);
+  restrict(command.needs ?? []);
   return await command.run({ flags: values, given, operands: parsed.operands, terminal });
 }
 
-async function dispatch(argv: readonly string[], terminal: Terminal): Promise<number> {
+async function dispatch(
+  argv: readonly string[],
+  terminal: Terminal,
+  restrict: Restrict,
+): Promise<number> {
   const [verb, ...rest] = argv;
   if (verb === TEXT_PROCESS) {
     const { serveText } = await import("../data/guard_process.ts");
@@ -103,17 +114,22 @@ async function dispatch(argv: readonly string[], terminal: Terminal): Promise<nu
       `The verb comes first: "${verb}" is a flag; \`graft --help\` lists the verbs`,
     );
   }
-  return await runVerb(argv, terminal);
+  return await runVerb(argv, terminal, restrict);
 }
 
 /**
  * Runs a command line.
  *
+ * @param restrict takes the permissions away that the verb does not need, for the rest of the process
  * @returns the exit code; errors are printed, not thrown
  */
-async function main(argv: readonly string[], terminal: Terminal): Promise<number> {
+export async function main(
+  argv: readonly string[],
+  terminal: Terminal,
+  restrict: Restrict = dropPermissions,
+): Promise<number> {
   try {
-    return await dispatch(argv, terminal);
+    return await dispatch(argv, terminal, restrict);
   } catch (error) {
     const debug = Deno.env.get("GRAFT_DEBUG") !== undefined;
     if (!(error instanceof OutputClosedError)) terminal.note(formatError(error, debug));

@@ -2,7 +2,7 @@ import { assert, assertAlmostEquals, assertEquals, assertStringIncludes } from "
 import { EXIT } from "../../src/errors.ts";
 import { withCache } from "../helpers/cache_folder.ts";
 import { MINILM_DIR, modelDir } from "../helpers/fixture_models.ts";
-import { graft } from "../helpers/graft.ts";
+import { graftProcess as graft } from "../helpers/graft.ts";
 
 const LLAMA = modelDir("tiny-llama-genai-int4");
 

@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { graft } from "../helpers/graft.ts";
+import { graftProcess as graft } from "../helpers/graft.ts";
 
 Deno.test("graft doctor says that training can run here, and --json says it to programs", async () => {
   const { code, stdout, stderr } = await graft("doctor");

@@ -6,7 +6,7 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { dirname } from "@std/path";
 import { modelDir } from "../helpers/fixture_models.ts";
-import { graft, graftUnder } from "../helpers/graft.ts";
+import { graftProcess as graft, graftUnder } from "../helpers/graft.ts";
 import { libraryMissing } from "../helpers/gpu_library.ts";
 import { testNeeding } from "../helpers/requirements.ts";
 import { softwareVulkanMissing } from "../helpers/software_vulkan.ts";

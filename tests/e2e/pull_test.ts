@@ -3,7 +3,12 @@ import { join } from "@std/path";
 import { EXIT } from "../../src/errors.ts";
 import { FakeHub, stalledResponse } from "../helpers/fake_hub.ts";
 import { modelDir, referenceDir } from "../helpers/fixture_models.ts";
-import { graft, type GraftResult, graftSignalled, graftUnder } from "../helpers/graft.ts";
+import {
+  graftProcess as graft,
+  type GraftResult,
+  graftSignalled,
+  graftUnder,
+} from "../helpers/graft.ts";
 import { filesIn, noise } from "../helpers/hub_pull.ts";
 import { testWithPython, testWithTool } from "../helpers/requirements.ts";
 import { runPython } from "../helpers/run_python.ts";

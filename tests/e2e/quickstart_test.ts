@@ -2,7 +2,7 @@ import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/a
 import { join } from "@std/path";
 import { takeFolder } from "../../src/cli/quickstart_folder.ts";
 import { UsageError } from "../../src/errors.ts";
-import { graft } from "../helpers/graft.ts";
+import { graftProcess as graft } from "../helpers/graft.ts";
 import { inTempDir } from "../helpers/temp_dir.ts";
 
 Deno.test("graft quickstart learns, merges, certifies and answers", () =>

@@ -196,7 +196,6 @@ const WRONG: readonly (readonly [string, string[], number, string])[] = [
   ["no model", [], EXIT.usage, "graft run needs a model"],
   ["a model that is not there", ["/nowhere", "a"], EXIT.badInput, '"/nowhere"'],
   ["an empty text", [LLAMA, " "], EXIT.usage, "The text is empty"],
-  ["no text at all", [LLAMA], EXIT.usage, "The text is empty"],
   ["two texts", [LLAMA, "a", "--prompt", "b"], EXIT.usage, "The text is given twice"],
   ["a missing adapter", [LLAMA, "a", "--adapter-path", "/no"], EXIT.badInput, "no adapter here"],
   ["too long a context", [LLAMA, "a", "-c", "999"], EXIT.usage, "--ctx-size must be <= 256"],
@@ -213,6 +212,12 @@ for (const [what, args, exit, message] of WRONG) {
     assertStringIncludes(stderr, message);
   });
 }
+
+Deno.test("graft run says that it got no text at all", async () => {
+  const { code, stderr } = await graftWithInput("", "run", LLAMA);
+  assertEquals(code, EXIT.usage);
+  assertStringIncludes(stderr, "The text is empty");
+});
 
 Deno.test("graft run says that its input is no text", async () => {
   const { code, stderr } = await graftWithInput(Uint8Array.of(0xff, 0xfe), "run", LLAMA);

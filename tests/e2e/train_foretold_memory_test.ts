@@ -2,7 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import { join } from "@std/path";
 import { EXIT } from "../../src/errors.ts";
 import { MINILM_DIR } from "../helpers/fixture_models.ts";
-import { graft } from "../helpers/graft.ts";
+import { graftProcess as graft } from "../helpers/graft.ts";
 import { measureTraining } from "../helpers/measured_training.ts";
 import { inTempDir } from "../helpers/temp_dir.ts";
 

@@ -1,8 +1,10 @@
 /**
- * Runs the command line as users do: in a process of its own. `GRAFT_BINARY` names a compiled one,
- * which is then run in the source's place.
+ * Runs the command line. `graft()` runs it in the process of the tests, which is quicker; everything
+ * else as users do, in a process of its own. `GRAFT_BINARY` names a compiled one, of which all runs
+ * are then processes.
  */
 import { fromFileUrl } from "@std/path";
+import { graftHere } from "./graft_here.ts";
 
 const MAIN = fromFileUrl(new URL("../../src/cli/main.ts", import.meta.url));
 
@@ -38,12 +40,20 @@ export function startGraft(...args: string[]): Deno.ChildProcess {
   return command(args).spawn();
 }
 
-/** Runs `graft` with these arguments to its end. */
+/** Runs `graft` with these arguments to its end, in no process of its own where it is the source. */
 export function graft(...args: string[]): Promise<GraftResult> {
+  return BINARY ? graftProcess(...args) : graftHere(...args);
+}
+
+/**
+ * Runs `graft` in a process of its own: for what depends on one, as its memory, its standard input, a
+ * library that it loads, and verbs that start themselves again.
+ */
+export function graftProcess(...args: string[]): Promise<GraftResult> {
   return graftWith({}, ...args);
 }
 
-/** Runs `graft` with more environment to its end. */
+/** Runs `graft` in a process with more environment to its end. */
 export async function graftWith(
   env: Readonly<Record<string, string>>,
   ...args: string[]

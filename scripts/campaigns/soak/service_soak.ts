@@ -1,7 +1,7 @@
 /** A service under load for minutes on end, models taking turns in it. */
 import { join } from "@std/path";
 import { TextLineStream } from "@std/streams";
-import { graft, startGraft } from "../../../tests/helpers/graft.ts";
+import { graftProcess as graft, startGraft } from "../../../tests/helpers/graft.ts";
 import { isSocket } from "../../../tests/helpers/is_socket.ts";
 import { promotedModel } from "../../../tests/helpers/promoted_model.ts";
 import { until } from "../../../tests/helpers/systemd.ts";
