@@ -29,6 +29,15 @@ const TIERS: Readonly<Record<string, Tier>> = {
   },
 };
 
+/**
+ * Planning trainings makes much short-lived garbage. A large young heap, and none of the collections
+ * that graft asks for to stay small, halve the processor time of the tests.
+ */
+const UNCOLLECTED = [
+  "--v8-flags=--min-semi-space-size=64,--max-semi-space-size=64",
+  "--preload=tests/helpers/leave_garbage.ts",
+];
+
 /** Bytes of memory that a process of tests, with what it starts, can take. */
 const JOB_BYTES = 3 * 2 ** 30;
 
@@ -115,6 +124,7 @@ async function runFiles(
       "test",
       "--no-prompt",
       "--no-check", // `deno task ok` checks types, once for all
+      ...UNCOLLECTED,
       `--junit-path=${report}`,
       ...flags,
       ...files,
