@@ -3,7 +3,7 @@ import { join } from "@std/path";
 import { modelDir } from "../helpers/fixture_models.ts";
 import { type Systemd, testUnderSystemd, until } from "../helpers/systemd.ts";
 import { install, override } from "../helpers/systemd_service.ts";
-import { graft } from "../helpers/graft.ts";
+import { graftProcess } from "../helpers/graft.ts";
 import { pairs, sha256 } from "../helpers/training_runs.ts";
 import { inTempDir } from "../helpers/temp_dir.ts";
 
@@ -118,7 +118,7 @@ testUnderSystemd(
       assertEquals(steps.at(-1), "promoted");
 
       const straight = join(path, "straight");
-      const run = await graft(
+      const run = await graftProcess(
         ...["service", "train", "--state", straight, "--model", MODEL],
         ...["--data", data, "--train-config", config],
       );

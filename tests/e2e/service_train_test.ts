@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { join } from "@std/path";
 import { modelDir } from "../helpers/fixture_models.ts";
-import { graft, graftSignalled } from "../helpers/graft.ts";
+import { graft, graftProcess, graftSignalled } from "../helpers/graft.ts";
 import { pairs, requests, sha256 } from "../helpers/training_runs.ts";
 import { inTempDir } from "../helpers/temp_dir.ts";
 
@@ -34,11 +34,11 @@ Deno.test("graft service train that SIGTERM or SIGKILL ends goes on with the nex
     // Killed alone, the job leaves its training behind: the next start ends it first.
     const killed = await graftSignalled(/: saved /, "SIGKILL", ...args("state"));
     assertEquals(killed.code, 137);
-    const resumed = await graft(...args("state"));
+    const resumed = await graftProcess(...args("state"));
     assertEquals(resumed.code, 0, resumed.stderr);
     assertStringIncludes(resumed.stderr, "Resuming from");
     assertStringIncludes(resumed.stdout, "Model 0001 is in use now");
-    const straight = await graft(...args("straight"));
+    const straight = await graftProcess(...args("straight"));
     assertEquals(straight.code, 0, straight.stderr);
     assertEquals(
       await sha256(join(path, "state", ADAPTER)),
@@ -65,79 +65,60 @@ Deno.test("graft service train measures a first classifier against guessing", ()
       ...["service", "train", "--model", modelDir("tiny-bert-dynamic-int8"), "--state", state],
       ...["--train-config", yaml],
     ];
-    const { code, stdout, stderr } = await graft(...args);
+    const { code, stdout, stderr } = await graftProcess(...args);
     assertEquals(code, 0, stderr);
     assertStringIncludes(stdout, "Model 0001 is in use now");
     assertMatch(stderr, /held-out loss [\d.]+, guessing [\d.]+/);
     assert(!stderr.includes("internal error"), stderr);
   }));
 
-Deno.test("graft service train learns from all rows in the folder, and says which are gone", () =>
-  inTempDir(async (path) => {
-    const [state, data] = [join(path, "state"), join(path, "data")];
-    Deno.mkdirSync(data);
-    const rows = (from: number, to: number) =>
-      pairs(to).trim().split("\n").slice(from).map((line) => `${line}\n`).join("");
+/** A service's folder with data, and rounds over it. */
+function serviceIn(path: string) {
+  const [state, data] = [join(path, "state"), join(path, "data")];
+  Deno.mkdirSync(data);
+  const round = async (margin: number, iters: number) => {
     const yaml = config(
       join(path, "train.yaml"),
-      "iters: 60\nlearning_rate: 0.01\ntarget_modules: [all-linear]\nthreads: 1\n",
+      `iters: ${iters}\nlearning_rate: 0.01\ntarget_modules: [all-linear]\nthreads: 1\n`,
     );
-    const round = async () => {
-      const { code, stderr } = await graft(
-        ...["service", "train", "--model", modelDir("tiny-llama-genai-int4"), "--state", state],
-        ...["--data", data, "--train-config", yaml, "--promote-margin", "0"],
-      );
-      assertEquals(code, 0, stderr);
-      const status = await graft("service", "status", "--state", state, "--json", "--last=100");
-      const { journal } = JSON.parse(status.stdout);
-      const begun = journal.findLast(({ step }: { step: string }) => step === "begun");
-      return { stderr, begun, heldOut: begun.heldOut };
-    };
-    Deno.writeTextFileSync(join(data, "monday.jsonl"), rows(0, 12));
-    const first = await round();
-    assertStringIncludes(first.stderr, "Model 0001 is in use");
-    Deno.writeTextFileSync(join(data, "tuesday.jsonl"), rows(12, 20));
-    const second = await round();
-    assertEquals([second.begun.rows + second.heldOut, second.begun.forgotten], [20, undefined]);
-    // The same rows by another name are still there; Monday's are not.
-    const [inUse] = /Model 000\d(?= is in use)/.exec(second.stderr) ?? ["Model 0001"];
-    Deno.removeSync(join(data, "monday.jsonl"));
-    Deno.renameSync(join(data, "tuesday.jsonl"), join(data, "wednesday.jsonl"));
-    const third = await round();
-    assert(third.begun.forgotten >= 12 - first.heldOut, JSON.stringify(third.begun));
-    assertStringIncludes(
-      third.stderr,
-      `learns without ${third.begun.forgotten} rows that ${inUse.toLowerCase()} learned from`,
+    const { code, stdout, stderr } = await graftProcess(
+      ...["service", "train", "--model", modelDir("tiny-llama-genai-int4"), "--state", state],
+      ...["--data", data, "--train-config", yaml, "--promote-margin", `${margin}`, "--keep", "1"],
     );
-  }));
+    assertEquals(code, 0, stderr);
+    const status = await graft("service", "status", "--state", state, "--json", "--last=100");
+    const { in_use: inUse, journal } = JSON.parse(status.stdout);
+    const begun = journal.findLast(({ step }: { step: string }) => step === "begun");
+    const models = [...Deno.readDirSync(join(state, "models"))].map(({ name }) => name).sort();
+    return { said: stdout + stderr, inUse, begun, models };
+  };
+  return { data, round };
+}
 
-Deno.test("graft service train rejects what is not better by the margin, and keeps the last models alone", () =>
+Deno.test("graft service train learns from all rows in the folder, rejects what is not better by the margin, says which rows are gone, and keeps the last models alone", () =>
   inTempDir(async (path) => {
-    const [state, data] = [join(path, "state"), join(path, "data")];
-    Deno.mkdirSync(data);
-    let rows = 12;
-    const round = async (margin: string, iters: number) => {
-      const yaml = config(
-        join(path, "train.yaml"),
-        `iters: ${iters}\nlearning_rate: 0.01\ntarget_modules: [all-linear]\nthreads: 1\n`,
-      );
-      Deno.writeTextFileSync(join(data, "rows.jsonl"), pairs(rows += 6));
-      const { code, stdout, stderr } = await graft(
-        ...["service", "train", "--model", modelDir("tiny-llama-genai-int4"), "--state", state],
-        ...["--data", data, "--train-config", yaml, "--promote-margin", margin, "--keep", "1"],
-      );
-      assertEquals(code, 0, stderr);
-      const { stdout: status } = await graft("service", "status", "--state", state, "--json");
-      const models = [...Deno.readDirSync(join(state, "models"))].map(({ name }) => name).sort();
-      return { said: stdout + stderr, inUse: JSON.parse(status).in_use, models };
-    };
-    assertEquals((await round("0", 10)).inUse, "0001");
-    const rejected = await round("1", 20);
+    const { data, round } = serviceIn(path);
+    const rows = (from: number, to: number) =>
+      pairs(to).trim().split("\n").slice(from).map((line) => `${line}\n`).join("");
+    Deno.writeTextFileSync(join(data, "monday.jsonl"), rows(0, 12));
+    const first = await round(0, 10);
+    assertEquals(first.inUse, "0001", first.said);
+    Deno.writeTextFileSync(join(data, "tuesday.jsonl"), rows(12, 20));
+    const rejected = await round(1, 20);
     assertEquals([rejected.inUse, rejected.models], ["0001", ["0001"]]);
     assertMatch(rejected.said, /rejected/);
-    const third = await round("0", 40);
+    const { begun } = rejected;
+    assertEquals([begun.rows + begun.heldOut, begun.forgotten], [20, undefined]);
+    // The same rows by another name are still there; Monday's are not.
+    Deno.removeSync(join(data, "monday.jsonl"));
+    Deno.renameSync(join(data, "tuesday.jsonl"), join(data, "wednesday.jsonl"));
+    const third = await round(0, 40);
+    const { forgotten } = third.begun;
+    assert(forgotten >= 12 - first.begun.heldOut, JSON.stringify(third.begun));
+    assertStringIncludes(third.said, `learns without ${forgotten} rows that model 0001 learned`);
     assertEquals(third.inUse, "0003", third.said);
-    const fourth = await round("0", 80);
+    Deno.writeTextFileSync(join(data, "monday.jsonl"), rows(0, 12));
+    const fourth = await round(0, 80);
     assertEquals([fourth.inUse, fourth.models], ["0004", ["0003", "0004"]], fourth.said);
   }));
 

@@ -7,7 +7,7 @@ import { encodeModel } from "../../src/onnx/mod.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
 import { withCache } from "../helpers/cache_folder.ts";
 import { modelDir, readModel } from "../helpers/fixture_models.ts";
-import { graft, graftSignalled } from "../helpers/graft.ts";
+import { graft, graftStopped } from "../helpers/graft.ts";
 import { RIGHT_FORMS } from "../helpers/integer_forms.ts";
 import { quantized } from "../helpers/quantized_model.ts";
 import { withOutlier } from "../helpers/outlier_model.ts";
@@ -20,7 +20,7 @@ function argsOf(path: string, model: string): string[] {
   Deno.writeTextFileSync(data, pairs(20));
   return [
     ...["train", "--model", model, "--data", data, "--threads=1", "--numeric=fast"],
-    ...["--iters=120", "--save-every=3", "--steps-per-report=1", "--learning-rate=1e-2"],
+    ...["--iters=40", "--save-every=3", "--steps-per-report=1", "--learning-rate=1e-2"],
   ];
 }
 
@@ -59,7 +59,7 @@ Deno.test("graft train --numeric fast prints the cosine, records it, and goes on
     assertStringIncludes(config(straight), "numeric: fast");
 
     const broken = join(path, "broken");
-    const stopped = await graftSignalled(/step 4\//, "SIGINT", ...args, "--adapter-path", broken);
+    const stopped = await graftStopped(/step 4\//, ...args, "--adapter-path", broken);
     assertEquals(stopped.code, 130, stopped.stderr);
     const other = await graft(...args, "--adapter-path", broken, "--resume", "--numeric=exact");
     assertEquals(other.code, 2, other.stderr);
@@ -95,7 +95,7 @@ Deno.test("graft train --numeric fast rotates weights of 8 bits where it needs t
     assert(line.fast_cosine > 0.98, `cosine ${line.fast_cosine}`);
 
     const broken = join(path, "broken");
-    const stopped = await graftSignalled(/step 4\//, "SIGINT", ...args, "--adapter-path", broken);
+    const stopped = await graftStopped(/step 4\//, ...args, "--adapter-path", broken);
     assertEquals(stopped.code, 130, stopped.stderr);
     const hint = stopped.stderr.match(/To go on: graft (.*)/)!;
     const resumed = await graft(...hint[1].split(" "));
@@ -136,7 +136,7 @@ Deno.test("graft train multiplies 8-bit weights in integers where that is quicke
       assert(await weights(straight) !== await weights(floats), "slices are not floats");
 
       const broken = join(path, "broken");
-      const stopped = await graftSignalled(/step 4\//, "SIGINT", ...args, "--adapter-path", broken);
+      const stopped = await graftStopped(/step 4\//, ...args, "--adapter-path", broken);
       assertEquals(stopped.code, 130, stopped.stderr);
       pretendSlices(false);
       const resumed = await graft(...args, "--adapter-path", broken, "--resume");

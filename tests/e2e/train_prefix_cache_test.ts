@@ -1,19 +1,19 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { join } from "@std/path";
 import { modelDir } from "../helpers/fixture_models.ts";
-import { graft, graftSignalled, graftUnder } from "../helpers/graft.ts";
+import { graft, graftSignalled, graftStopped, graftUnder } from "../helpers/graft.ts";
 import { testWithTool } from "../helpers/requirements.ts";
 import { pairs, readMetrics, requests, sha256 } from "../helpers/training_runs.ts";
 import { inTempDir } from "../helpers/temp_dir.ts";
 
-/** Twenty-four epochs of five steps over a model whose first layer is frozen. */
+/** Twelve epochs of five steps over a model whose first layer is frozen. */
 function argsOf(path: string): string[] {
   Deno.writeTextFileSync(join(path, "train.jsonl"), pairs(15));
   Deno.writeTextFileSync(join(path, "valid.jsonl"), pairs(4));
   return [
     "train",
     ...["--model", modelDir("tiny-llama-genai-int4"), "--data", path, "--threads=1"],
-    ...["--num-layers=1", "--epochs=24", "--batch-size=3", "--learning-rate=1e-2"],
+    ...["--num-layers=1", "--epochs=12", "--batch-size=3", "--learning-rate=1e-2"],
     ...["--save-every=3", "--steps-per-report=1", "--steps-per-eval=30", "--no-load-best"],
   ];
 }
@@ -84,10 +84,10 @@ Deno.test("graft train finds its prefix cache when it resumes over an int8 encod
     const args = [
       "train",
       ...["--model", modelDir("tiny-bert-dynamic-int8"), "--data", path, "--threads=1"],
-      ...["--num-layers=1", "--target-modules=query", "--epochs=24", "--batch-size=3"],
+      ...["--num-layers=1", "--target-modules=query", "--epochs=12", "--batch-size=3"],
       ...["--save-every=3", "--steps-per-report=1", "--adapter-path", adapter],
     ];
-    const stopped = await graftSignalled(/step 8\//, "SIGINT", ...args);
+    const stopped = await graftStopped(/step 8\//, ...args);
     assertEquals(stopped.code, 130, stopped.stderr);
     const last = await graft(...args, "--resume");
     assertEquals(last.code, 0, last.stderr);
@@ -101,7 +101,7 @@ Deno.test("graft train goes on without what is damaged in its prefix cache", () 
     const whole = await graft(...args, "--adapter-path", straight);
     assertEquals(whole.code, 0, whole.stderr);
     const run = [...args, "--adapter-path", damaged];
-    const stopped = await graftSignalled(/step 7\//, "SIGINT", ...run);
+    const stopped = await graftStopped(/step 7\//, ...run);
     assertEquals(stopped.code, 130, stopped.stderr);
     const bytes = Deno.readFileSync(cacheOf(damaged));
     for (let at = 200; at < bytes.length; at += 500) bytes[at] ^= 0x10;
@@ -119,7 +119,7 @@ Deno.test("graft train keeps to the size of its prefix cache", () =>
     const whole = await graft(...args, "--adapter-path", all);
     assertEquals(whole.code, 0, whole.stderr);
     const run = [...args, "--adapter-path", some, "--prefix-cache=20k"];
-    const stopped = await graftSignalled(/step 12\//, "SIGINT", ...run);
+    const stopped = await graftStopped(/step 12\//, ...run);
     assertEquals(stopped.code, 130, stopped.stderr);
     const { size } = Deno.statSync(cacheOf(some));
     assert(size > 10_000 && size <= 20_000, `${size} bytes`);

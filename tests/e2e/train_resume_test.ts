@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { join } from "@std/path";
 import { modelDir } from "../helpers/fixture_models.ts";
-import { graft, graftSignalled } from "../helpers/graft.ts";
+import { graft, graftSignalled, graftStopped } from "../helpers/graft.ts";
 import { pairs, readMetrics, sha256 } from "../helpers/training_runs.ts";
 import { inTempDir } from "../helpers/temp_dir.ts";
 
@@ -65,7 +65,7 @@ Deno.test("graft train --resume takes its run's settings, and tells those that a
     const whole = await graft(...args, "--adapter-path", straight);
     assertEquals(whole.code, 0, whole.stderr);
     const broken = join(path, "broken");
-    const stopped = await graftSignalled(/step 5\//, "SIGINT", ...args, "--adapter-path", broken);
+    const stopped = await graftStopped(/step 5\//, ...args, "--adapter-path", broken);
     assertEquals(stopped.code, 130, stopped.stderr);
     const resumed = await graft("train", "--resume", "--adapter-path", broken);
     assertEquals(resumed.code, 0, resumed.stderr);
@@ -96,7 +96,7 @@ Deno.test("graft train --resume keeps as much as the run did that it goes on wit
     }
     assert(await weights(keeping) !== await weights(recomputing), "what is kept shows nowhere");
     const run = [...args, "--adapter-path", resumed];
-    const stopped = await graftSignalled(/step 5\//, "SIGINT", ...run, "--grad-checkpoint");
+    const stopped = await graftStopped(/step 5\//, ...run, "--grad-checkpoint");
     assertEquals(stopped.code, 130, stopped.stderr);
     const last = await graft(...run, "--resume");
     assertEquals(last.code, 0, last.stderr);

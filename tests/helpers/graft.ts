@@ -1,10 +1,10 @@
 /**
- * Runs the command line. `graft()` runs it in the process of the tests, which is quicker; everything
- * else as users do, in a process of its own. `GRAFT_BINARY` names a compiled one, of which all runs
+ * Runs the command line. `graft()` and `graftStopped()` run it in the process of the tests, which is
+ * quicker; everything else as users do, in a process of its own. `GRAFT_BINARY` names a compiled one, of which all runs
  * are then processes.
  */
 import { fromFileUrl } from "@std/path";
-import { graftHere } from "./graft_here.ts";
+import { graftHere, graftStoppedHere } from "./graft_here.ts";
 
 const MAIN = fromFileUrl(new URL("../../src/cli/main.ts", import.meta.url));
 
@@ -42,7 +42,7 @@ export function startGraft(...args: string[]): Deno.ChildProcess {
 
 /** Runs `graft` with these arguments to its end, in no process of its own where it is the source. */
 export function graft(...args: string[]): Promise<GraftResult> {
-  return BINARY ? graftProcess(...args) : graftHere(...args);
+  return BINARY ? graftProcess(...args) : graftHere(args);
 }
 
 /**
@@ -101,7 +101,12 @@ export async function graftWithInput(
   return { code, stdout: text.decode(stdout), stderr: text.decode(stderr) };
 }
 
-/** Runs `graft` and sends it a signal once its standard error matches. */
+/** Runs `graft` as `graft()` does, and stops it by SIGTERM once its standard error matches. */
+export function graftStopped(when: RegExp, ...args: string[]): Promise<GraftResult> {
+  return BINARY ? graftSignalled(when, "SIGTERM", ...args) : graftStoppedHere(when, args);
+}
+
+/** Runs `graft` in a process and sends it a signal once its standard error matches. */
 export function graftSignalled(
   when: RegExp,
   signal: Deno.Signal,
