@@ -6,11 +6,12 @@
  * where any test failed or a tier did not run. Skipped tests print `skipped: why` where they are
  * declared; with GRAFT_REQUIRE_TOOLS=1 and GRAFT_REQUIRE_PYTHON=1 none may be skipped.
  */
+import { resolve, toFileUrl } from "@std/path";
 
 interface Tier {
   /** What its tests may do. */
   readonly permissions: readonly string[];
-  /** Test files of one process: their variables and working folder are the process's. */
+  /** Test files of one process: variables, working folder and the state of modules are shared. */
   readonly filesAtOnce: number;
   /** Files that take longest: begun first, so that nothing waits for them in the end. */
   readonly slowest?: readonly string[];
@@ -20,7 +21,7 @@ interface Tier {
 const TIERS: Readonly<Record<string, Tier>> = {
   // No permission at all: a pure function cannot reach a file or a library.
   pure: { permissions: [], filesAtOnce: 60 },
-  ort: { permissions: ["-A"], filesAtOnce: 4 },
+  ort: { permissions: ["-A"], filesAtOnce: 6 },
   // Most of a file's time goes by in processes of graft.
   e2e: {
     permissions: ["-A"],
@@ -37,6 +38,14 @@ const UNCOLLECTED = [
   "--v8-flags=--min-semi-space-size=64,--max-semi-space-size=64",
   "--preload=tests/helpers/leave_garbage.ts",
 ];
+
+/**
+ * A module of several test files. By itself each file gets an engine of its own, which loads and
+ * compiles graft anew.
+ */
+export function jointModule(files: readonly string[]): string {
+  return files.map((file) => `import "${toFileUrl(resolve(file))}";\n`).join("");
+}
 
 /** Bytes of memory that a process of tests, with what it starts, can take. */
 const JOB_BYTES = 3 * 2 ** 30;
@@ -119,6 +128,11 @@ async function runFiles(
   report: string,
   told: string[],
 ): Promise<Counts> {
+  let entry = files[0];
+  if (files.length > 1) {
+    entry = report.replace(/\.xml$/, "_test.ts");
+    await Deno.writeTextFile(entry, jointModule(files));
+  }
   const child = new Deno.Command(Deno.execPath(), {
     args: [
       "test",
@@ -126,8 +140,9 @@ async function runFiles(
       "--no-check", // `deno task ok` checks types, once for all
       ...UNCOLLECTED,
       `--junit-path=${report}`,
+      "--config=deno.json",
       ...flags,
-      ...files,
+      entry,
     ],
     stdin: "null",
     stdout: "piped",

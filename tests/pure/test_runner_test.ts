@@ -1,5 +1,12 @@
 import { assertEquals, assertRejects } from "@std/assert";
-import { countCases, divideFiles, failureReport, inTurns, sumCounts } from "../../scripts/test.ts";
+import {
+  countCases,
+  divideFiles,
+  failureReport,
+  inTurns,
+  jointModule,
+  sumCounts,
+} from "../../scripts/test.ts";
 
 Deno.test("countCases() tells passed, failed and skipped test cases of a JUnit report apart", () => {
   const report = `<?xml version="1.0" encoding="UTF-8"?>
@@ -45,6 +52,13 @@ Deno.test("divideFiles() gives each process some of files with like names, every
   assertEquals(divideFiles(files, 1), files.map((file) => [file]));
   assertEquals(divideFiles(files, Infinity), [files]);
   assertEquals(divideFiles([], 4), []);
+});
+
+Deno.test("jointModule() imports each file by its whole address, whatever stands in its path", () => {
+  assertEquals(
+    jointModule(["/a b/one_test.ts", '/"/two_test.ts']),
+    'import "file:///a%20b/one_test.ts";\nimport "file:///%22/two_test.ts";\n',
+  );
 });
 
 Deno.test("inTurns() keeps so many at work, and results in order", async () => {
