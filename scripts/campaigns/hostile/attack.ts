@@ -84,9 +84,13 @@ export async function attack(
   seed: number,
 ): Promise<HostileResult> {
   const result = new HostileResult(format.name, count, seed);
-  await format.prepare?.();
-  for (let number = 0; number < count; number++) {
-    result.add(number, await attackWith(format, mutantOf(format, number, seed)));
+  try {
+    await format.prepare?.();
+    for (let number = 0; number < count; number++) {
+      result.add(number, await attackWith(format, mutantOf(format, number, seed)));
+    }
+  } finally {
+    format.finish?.();
   }
   return result;
 }

@@ -12,6 +12,8 @@ export interface HostileFormat {
   prepare?(): Promise<void>;
   /** Reads a file and works with it as the product does; throws what the product throws. */
   probe(file: Uint8Array): void | Promise<void>;
+  /** Frees what probes have opened: a process has one runner at a time. */
+  finish?(): void;
   /** Default {@linkcode READING}. */
   readonly limits?: Limits;
 }

@@ -9,7 +9,7 @@ import { damaged } from "../mutators/bytes.ts";
 import { otherHeader } from "../mutators/headers.ts";
 import { otherJson } from "../mutators/json.ts";
 import { HOSTILE_WORDS } from "../mutators/words.ts";
-import { mergeModel, runModel } from "../probes/model.ts";
+import { closeProbes, mergeModel, runModel } from "../probes/model.ts";
 import { pick, type Random } from "../random.ts";
 
 const FIXTURES = new URL("../../../../tests/fixtures/", import.meta.url).pathname;
@@ -80,5 +80,6 @@ export const ADAPTER: HostileFormat = {
   mutate: mutant,
   prepare: async () => await probe(ADAPTER.seeds()[0]),
   probe,
+  finish: closeProbes,
   limits: RUNNING,
 };

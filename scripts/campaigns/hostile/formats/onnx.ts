@@ -11,7 +11,7 @@ import { deeper } from "../mutators/nesting.ts";
 import { otherNode } from "../mutators/nodes.ts";
 import { otherSizes } from "../mutators/sizes.ts";
 import { spliced } from "../mutators/splices.ts";
-import { probeModel } from "../probes/model.ts";
+import { closeProbes, probeModel } from "../probes/model.ts";
 import { pick, type Random } from "../random.ts";
 
 const MODELS = new URL("../../../../tests/fixtures/models/", import.meta.url).pathname;
@@ -80,5 +80,6 @@ export const ONNX: HostileFormat = {
     for (const seed of seeds().slice(1, 5)) await probeModel(seed);
   },
   probe: probeModel,
+  finish: closeProbes,
   limits: RUNNING,
 };

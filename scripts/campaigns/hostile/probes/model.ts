@@ -37,7 +37,17 @@ const FIXTURE =
 const [BATCH, LENGTH] = [2, 6];
 const RANK = 2;
 
-const runner = lazily(() => createOrtRunner({ threads: 1, logLevel: "fatal" }));
+let opened: Runner | undefined;
+
+function runner(): Runner {
+  return opened ??= createOrtRunner({ threads: 1, logLevel: "fatal" });
+}
+
+/** Closes the runner of the probes, until the next one opens it again. */
+export function closeProbes(): void {
+  opened?.[Symbol.dispose]();
+  opened = undefined;
+}
 
 /** A folder in memory, with the data file that one of the seeds reads. */
 const folder = lazily(() => {
