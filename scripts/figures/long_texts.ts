@@ -9,7 +9,7 @@ const ROWS = 64;
  * @param file with a row a line, its first left out
  * @param pick the text of a line
  */
-export function longTexts(file: string, pick: (line: string) => string): string[] {
+function longTexts(file: string, pick: (line: string) => string): string[] {
   const texts = Deno.readTextFileSync(file).trim().split("\n").slice(1).map(pick);
   return Array.from(
     { length: ROWS },

@@ -1,16 +1,18 @@
 /** The peak memory of a training run, foretold for each choice of what it keeps. */
-import { sliceBatch } from "../data/slice_batch.ts";
+import { cutBatch, firstTokens } from "../data/slice_batch.ts";
 import type { TokenBatch } from "../data/targets.ts";
 import { parameterBytes } from "../model/predict_training.ts";
 import { comparedBytes } from "../plan/compared_pieces.ts";
-import { type PredictedMemory, predictMemory } from "../plan/memory.ts";
+import { type PredictedMemory, predictMemory, type ShapesToPredict } from "../plan/memory.ts";
 import type { Pass, PlanSettings } from "../plan/options.ts";
 import { planTraining } from "../plan/plan.ts";
 import type { Schedule } from "../plan/schedule.ts";
 import { collectGarbage } from "../system/memory.ts";
+import { batchKinds } from "../train/batch_kinds.ts";
 import { checkedPart } from "../train/check_fast.ts";
 import { comparedPart } from "../train/compare_forward.ts";
 import { divideBatch, ifDivisible } from "../train/divide_batch.ts";
+import { partSize, sequencesAtOnce, tokensEach } from "../train/micro_batches.ts";
 import { PLANS_KEPT } from "../train/plan_cache.ts";
 import {
   packingRules,
@@ -31,8 +33,10 @@ export interface PredictedRun {
   readonly tokenizerBytes: number;
   /** Batch shapes whose plans are there at once, as far as that is limited otherwise. */
   readonly shapes: number;
-  /** The largest validation batch. */
-  readonly evaluated?: TokenBatch;
+  /** A batch of every shape; what of it runs at once is as large as what of the largest does. */
+  readonly batches?: readonly TokenBatch[];
+  /** The same of validation. */
+  readonly evaluated?: readonly TokenBatch[];
   /** Parts of a batch that are computed beside each other. */
   readonly lanes: number;
 }
@@ -40,11 +44,15 @@ export interface PredictedRun {
 /** As `PlanSettings` has it. */
 export type ReadyWeights = NonNullable<PlanSettings["readyWeights"]>;
 
-/** @param readyWeights default false */
+/**
+ * @param readyWeights default false
+ * @param longest tokens that sequences of other batches are cut to; default: they stay
+ */
 export type Predict = (
   batch: TokenBatch,
   keepBytes: number,
   readyWeights?: ReadyWeights,
+  longest?: number,
 ) => PredictedMemory;
 
 /** What foretells a run whose largest batch is given. */
@@ -55,6 +63,12 @@ export function memoryPredictor(run: PredictedRun): Predict {
   const compared = comparedBytes(model.graph, run.weightBytes);
   /** What is computed before the first step is the same for every choice. */
   const before = new Map<string, Schedule>();
+  const kinds = new Map<string, ShapesToPredict>();
+  const kindsOf = (key: string, make: () => ShapesToPredict) => {
+    const found = kinds.get(key) ?? make();
+    kinds.set(key, found);
+    return found;
+  };
   const scheduleOf = (batch: TokenBatch, pass: Pass) => {
     const key = `${pass} ${batch.inputIds.dims}`;
     const planned = () => {
@@ -65,7 +79,7 @@ export function memoryPredictor(run: PredictedRun): Predict {
     before.set(key, found);
     return found;
   };
-  return (batch, keepBytes, readyWeights = false) => {
+  return (batch, keepBytes, readyWeights = false, longest = Infinity) => {
     // What decoding and the prediction before have left goes: nothing is known yet of what is free.
     collectGarbage();
     /** The largest of a batch's parts, and how many are computed beside each other. */
@@ -85,14 +99,32 @@ export function memoryPredictor(run: PredictedRun): Predict {
       const { plan, lanes } = largest(checkedPart(batch), {});
       return { schedule: plan.training, lanes };
     };
-    const validated = evaluated && sliceBatch(evaluated, 0, batch.inputIds.dims[0]);
+    const arithmetic = { dropout, numeric, sliced };
+    const sequences = batch.inputIds.dims[0];
+    const packing = packingRules(options, { dropout });
+    const tokens = sequences * tokensEach(batch, packing);
+    /** Other batches in the parts that run at once where that one does. */
+    const atOnce = (batches: readonly TokenBatch[]) =>
+      batches.flatMap((whole) => {
+        const other = whole.inputIds.dims[1] > longest ? firstTokens(whole, longest) : whole;
+        const most = sequencesAtOnce(tokens, tokensEach(other, packing));
+        return cutBatch(other, partSize(other.inputIds.dims[0], most, lanes));
+      });
     return predictMemory({
-      ...largest(batch, { numeric, sliced }),
+      ...largest(batch, arithmetic),
       before: [
         { schedule: scheduleOf(comparedPart(batch), "logits") },
         ...(numeric === "fast" || sliced ? [checked()] : []),
-        ...(validated ? [{ schedule: scheduleOf(validated, "evaluation") }] : []),
       ],
+      evaluated: evaluated && kindsOf(
+        `evaluation ${tokens} ${longest}`,
+        () => batchKinds(options, atOnce(evaluated), {}, "evaluation"),
+      ),
+      // Weights that are ready change little of what lies between calls.
+      others: run.batches && kindsOf(
+        `training ${tokens} ${longest} ${keepBytes}`,
+        () => batchKinds({ ...options, keepBytes, lanes }, atOnce(run.batches!), arithmetic),
+      ),
       parameterBytes: parameterBytes(model, trainable),
       moments: UPDATE_RULES[flags.optimizer].slots.length,
       // The one before it waits for its collection.

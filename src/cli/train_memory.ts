@@ -68,17 +68,17 @@ export async function fitTraining(
   const { sequences: together } = fixedShape(parts.options.model.graph);
   const { dropout } = parts.options;
   const packing = packingRules(parts.options, { dropout });
-  const { largest, shapes } = await shapesOf(parts.data.train, { lanes, together, packing });
+  const rules = { lanes, together, packing };
+  const { largest, shapes, samples } = await shapesOf(parts.data.train, rules, microSteps(flags));
   const validation = parts.data.validation &&
-    await shapesOf(parts.data.validation, { lanes, together, packing });
+    await shapesOf(parts.data.validation, rules);
   const [sequences, length] = largest.inputIds.dims;
   const usual: AtOnce = { tokens: TOKENS_AT_ONCE, packing };
   const each = tokensEach(largest, packing);
   const most = Math.min(sequences, sequencesAtOnce(TOKENS_AT_ONCE, each));
-  const planned = Math.min(shapes, microSteps(flags));
   const predictPart = memoryPredictor({
     ...parts,
-    ...{ flags, lanes, shapes: planned, evaluated: validation?.largest },
+    ...{ flags, lanes, shapes, batches: samples, evaluated: validation?.samples },
   });
   const predict = (count: number, keepBytes: number, readyWeights?: ReadyWeights) =>
     predictPart(sliceBatch(largest, 0, partSize(sequences, count, lanes)), keepBytes, readyWeights);
@@ -148,23 +148,25 @@ export async function fitTraining(
   return { ...fit, atOnce: { tokens, packing }, readyWeights, lanes };
 }
 
+/** @param most batches that are run; default all */
 async function shapesOf(data: BatchSource<TokenBatch>, { lanes, together, packing }: {
   readonly lanes: number;
   /** Sequences that the model takes at once, where it takes no other number. */
   readonly together?: number;
   readonly packing: PackingRules;
-}) {
-  const { largest, shapes } = data instanceof Batches
-    ? await batchShapes(data, {
-      atOnce: (sequences, each) =>
-        partSize(sequences, sequencesAtOnce(TOKENS_AT_ONCE, each), lanes),
-      placeTakes: (length) => placeTakes(length, packing),
-      computed: packing.sharesPrefixes
-        ? (batch) => rowsOf(batch, packing).places.length
-        : undefined,
-    })
-    : { largest: await data.batch(0, 0), shapes: 1 };
-  return { largest: sliceBatch(largest, 0, together ?? Infinity), shapes };
+}, most?: number) {
+  const first = (batch: TokenBatch) => sliceBatch(batch, 0, together ?? Infinity);
+  if (!(data instanceof Batches)) {
+    const largest = first(await data.batch(0, 0));
+    return { largest, shapes: 1, samples: [largest] };
+  }
+  const { largest, shapes, samples } = await batchShapes(data, {
+    most,
+    atOnce: (sequences, each) => partSize(sequences, sequencesAtOnce(TOKENS_AT_ONCE, each), lanes),
+    placeTakes: (length) => placeTakes(length, packing),
+    computed: packing.sharesPrefixes ? (batch) => rowsOf(batch, packing).places.length : undefined,
+  });
+  return { largest: first(largest), shapes, samples: samples.map(first) };
 }
 
 /** Batches that a run looks at; unbounded where it counts epochs. */
@@ -177,7 +179,7 @@ function whatFits(predict: Predict, one: TokenBatch, budgetBytes: number): strin
   let [, length] = one.inputIds.dims;
   let smallest = Infinity;
   while ((length = length >> 1) >= SHORTEST) {
-    const { peakBytes } = predict(firstTokens(one, length), 0);
+    const { peakBytes } = predict(firstTokens(one, length), 0, false, length);
     if (peakBytes <= budgetBytes) {
       return `--max-seq-length ${length} would fit, in ${formatBytes(peakBytes)} one at a time`;
     }

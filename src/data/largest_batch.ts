@@ -14,7 +14,12 @@ export interface BatchShapes {
    * and targets they have, of which steps of an eighth are told apart.
    */
   readonly shapes: number;
+  /** A batch of each, or of {@linkcode MOST_SAMPLES} that are spread over them. */
+  readonly samples: readonly Batch[];
 }
+
+/** Batches that are read to see their shapes. */
+const MOST_SAMPLES = 48;
 
 /** Batches of the most tokens that are looked into for how many of them are computed. */
 const LOOKED_INTO = 8;
@@ -28,6 +33,8 @@ export interface ShapeRules {
    * like any token.
    */
   readonly placeTakes?: (length: number) => number;
+  /** Batches that are run, the first of the epoch: others' shapes do not count; default all. */
+  readonly most?: number;
   /** How many of a batch's tokens are computed, where that is not all. */
   readonly computed?: (batch: Batch) => number;
 }
@@ -35,16 +42,18 @@ export interface ShapeRules {
 /** Looks at the lengths of all rows; the tokens of few batches are read. */
 export async function batchShapes(
   batches: Batches,
-  { atOnce, placeTakes = () => 1, computed }: ShapeRules,
+  { atOnce, placeTakes = () => 1, computed, most = Infinity }: ShapeRules,
 ): Promise<BatchShapes> {
   const { rows, options } = batches;
-  const shapes = new Set<string>();
+  /** By shape: its first batch. */
+  const shapes = new Map<string, number>();
   const sizes: { readonly i: number; readonly size: number }[] = [];
   batches.rowsOf(0).forEach((chosen, i) => {
     const counts = Array.from(chosen, (row) => rows.tokenCount(row));
     const length = bucketFor(options.buckets, Math.max(1, ...counts));
     const tokens = counts.reduce((sum, count) => sum + count, 0);
-    shapes.add(`${chosen.length}×${length}, ${Math.ceil(8 * Math.log2(Math.max(1, tokens)))}`);
+    const shape = `${chosen.length}×${length}, ${Math.ceil(8 * Math.log2(Math.max(1, tokens)))}`;
+    if (i < most && !shapes.has(shape)) shapes.set(shape, i);
     const each = Math.max(tokens / chosen.length, placeTakes(length) * length);
     const share = atOnce(chosen.length, each) / chosen.length;
     sizes.push({ i, size: share * (tokens + PADDING * (chosen.length * length - tokens)) });
@@ -52,12 +61,20 @@ export async function batchShapes(
   sizes.sort((a, b) => b.size - a.size || a.i - b.i);
   let largest = await batches.batch(0, sizes[0]?.i ?? 0);
   if (computed !== undefined) {
-    let most = computed(largest);
+    let fullest = computed(largest);
     for (const { i } of sizes.slice(1, LOOKED_INTO)) {
       const batch = await batches.batch(0, i);
       const tokens = computed(batch);
-      if (tokens > most) [most, largest] = [tokens, batch];
+      if (tokens > fullest) [fullest, largest] = [tokens, batch];
     }
   }
-  return { largest, shapes: shapes.size };
+  const firsts = [...shapes.values()];
+  const count = Math.min(firsts.length, MOST_SAMPLES);
+  const samples = await Promise.all(
+    Array.from(
+      { length: count },
+      (_, k) => batches.batch(0, firsts[Math.floor(k * firsts.length / count)]),
+    ),
+  );
+  return { largest, shapes: shapes.size, samples };
 }

@@ -19,8 +19,12 @@ export interface RunToPredict {
   readonly plan: TrainingPlan;
   /** Parts of that batch which are computed beside each other; default 1. */
   readonly lanes?: number;
-  /** What runs once before the first step, in order: comparisons, an evaluation; `lanes` as above. */
-  readonly before?: readonly { readonly schedule: Schedule; readonly lanes?: number }[];
+  /** Comparisons, which run once before the first step, in order. */
+  readonly before?: readonly PredictedStep[];
+  /** Evaluations of batches of all shapes; default: there are none. */
+  readonly evaluated?: ShapesToPredict;
+  /** Steps of batches of all shapes; default: every batch is as the largest. */
+  readonly others?: ShapesToPredict;
   /** Bytes of all trained tensors, float32. */
   readonly parameterBytes: number;
   /** Tensors that the optimiser keeps for each trained one: 2 for AdamW. */
@@ -39,6 +43,21 @@ export interface RunToPredict {
   readonly compiled?: boolean;
   /** Batch shapes that plans and sessions are kept for; default 1. */
   readonly shapes?: number;
+}
+
+/** Calls and how many parts of a batch run them beside each other. */
+export interface PredictedStep {
+  readonly schedule: Schedule;
+  /** Default 1. */
+  readonly lanes?: number;
+}
+
+/** Batches of all shapes, as far as their memory goes. */
+export interface ShapesToPredict {
+  /** Of the smallest and the largest of each form. */
+  readonly steps: readonly PredictedStep[];
+  /** Nodes of the sessions that all of them need. */
+  readonly sessionNodes: number;
 }
 
 /** A peak of resident memory and what it is made of, in bytes. */
@@ -69,16 +88,15 @@ const MIB = 2 ** 20;
 const PROCESS_BYTES = 142 * MIB;
 /** What the compiled program takes more: its own code as text and bytecode (MiniLM 4×64: 222 against 189 MiB). */
 const COMPILED_BYTES = 30 * MIB;
+/** A compiled session and its graph's objects, for each node: what 27 and what 98 of them left. */
+const SESSION_NODE_BYTES = 10 * 1024;
 /**
- * A compiled session and its graph's objects, for each node: what 11 to 40 sessions of MiniLM and
- * SmolLM2 leave between runs of few nodes and of many.
+ * The same of a training step, for each node that planning tells of. Which of a segment's values a step
+ * keeps depends on a batch's exact size, so that a run has half as many sessions again as there are
+ * kinds: 7,600 nodes were told of where there were 10,900 (SmolLM2's blocks, 60 batches of up to 256
+ * tokens). With few shapes it is what 11 to 40 sessions of MiniLM and SmolLM2 left.
  */
-const SESSION_NODE_BYTES = 16 * 1024;
-/**
- * Sessions for each of a step's different calls where shapes differ: most serve all shapes, but
- * attention is in more blocks for longer sequences.
- */
-const KINDS_OF_SHAPES = 2;
+const TRAINED_NODE_BYTES = 16 * 1024;
 /** Plan of one batch shape: JavaScript objects, tensors over what it reads. */
 const PLAN_BYTES = 1.5 * MIB;
 /** Shapes that are planned for themselves, or as templates of others. */
@@ -98,15 +116,22 @@ const TOKENIZER_FACTOR = 58;
 
 /** Simulates the run's arena and adds up the rest. */
 export function predictMemory(run: RunToPredict): PredictedMemory {
-  const { plan, weightBytes, parameterBytes, lanes = 1 } = run;
-  const simulation = new Simulation(lanes);
-  for (const { schedule, lanes } of run.before ?? []) simulation.once(schedule, lanes);
+  const { plan, weightBytes, parameterBytes, lanes = 1, evaluated, others } = run;
+  const simulation = new Simulation();
+  for (const step of run.before ?? []) simulation.once(step);
   const nodesBefore = simulation.nodeCount;
+  for (const step of evaluated?.steps ?? []) simulation.once(step);
   const derivedBytes = simulation.derive(plan.derivations);
+  for (const step of others?.steps ?? []) {
+    simulation.train(step);
+    simulation.zeroGradients();
+  }
+  const nodesOthers = simulation.nodeCount;
+  const largest = { schedule: plan.training, lanes };
   // What the first step leaves, the second works in.
   for (let step = 0; step < 2; step++) {
-    simulation.train(plan.training);
-    if (run.accumulates) simulation.train(plan.training);
+    simulation.train(largest);
+    if (run.accumulates) simulation.train(largest);
     simulation.zeroGradients();
   }
   const stepBytes = simulation.slabBytes + simulation.arena.touchedBytes;
@@ -114,8 +139,9 @@ export function predictMemory(run: RunToPredict): PredictedMemory {
   // What is trained, and a spare of it.
   const held = parameterBytes * (2 + run.moments + (run.copies ?? 0));
   const shapes = run.shapes ?? 1;
-  const nodes = nodesBefore +
-    (simulation.nodeCount - nodesBefore) * Math.min(shapes, KINDS_OF_SHAPES);
+  const nodes = nodesBefore + (others?.sessionNodes ?? simulation.nodeCount - nodesOthers);
+  const sessionBytes = TRAINED_NODE_BYTES * nodes +
+    SESSION_NODE_BYTES * (evaluated?.sessionNodes ?? 0);
   const savedBytes = Math.min(lanes * plan.savedBytes, stepBytes);
   // What others were made of leaves memory; an evaluation reads it call by call.
   const program = PROCESS_BYTES + (run.compiled ? COMPILED_BYTES : 0);
@@ -124,7 +150,7 @@ export function predictMemory(run: RunToPredict): PredictedMemory {
     savedBytes,
     temporaryBytes: Math.max(0, stepBytes - savedBytes - gradientBytes - derivedBytes),
     adapterBytes: held + gradientBytes,
-    baseBytes: program + nodes * SESSION_NODE_BYTES + planBytes(shapes) +
+    baseBytes: program + sessionBytes + planBytes(shapes) +
       (shapes > 1 ? GARBAGE_BYTES : 0) + (lanes > 1 ? lanes * LANE_BYTES : 0) +
       simulation.arena.regionBytes * ARENA_BOOKKEEPING,
   };
@@ -147,15 +173,13 @@ function unchangedBytes(plan: TrainingPlan, weightBytes: number): number {
 /** An arena with what lies in it by name. */
 class Simulation {
   readonly arena = new Arena();
-  /** The stretch in which the tensors between calls lie. */
-  slabBytes = 0;
-  readonly #lanes: number;
+  /** The stretches in which the tensors between calls lie, one for each part of a batch. */
+  readonly #slabs: number[] = [];
   readonly #calls = new Map<string, CallMemory>();
   readonly #held = new Map<string, Block>();
 
-  /** @param lanes parts of a batch that train beside each other */
-  constructor(lanes: number) {
-    this.#lanes = lanes;
+  get slabBytes(): number {
+    return this.#slabs.reduce((sum, bytes) => sum + bytes, 0);
   }
 
   /** Nodes of the different graphs that have run. */
@@ -171,18 +195,18 @@ class Simulation {
   }
 
   /** Runs calls whose results are read and freed. */
-  once(schedule: Schedule, lanes = 1): void {
+  once(step: PredictedStep): void {
     const before = new Set(this.#held.keys());
-    this.#runAll(schedule, lanes);
+    this.#runAll(step);
     for (const name of this.#held.keys()) if (!before.has(name)) this.#free(name);
   }
 
   /** Runs a step. Sums of gradients replace those of the micro-batch before when it is over. */
-  train(schedule: Schedule): void {
+  train(step: PredictedStep): void {
     const sums = [...this.#held].filter(([name]) => name.startsWith(GRADIENT));
     for (const [name] of sums) this.#held.delete(name);
     const before = new Set(this.#held.keys());
-    this.#runAll(schedule, this.#lanes);
+    this.#runAll(step);
     for (const [, block] of sums) this.arena.release(block);
     for (const name of this.#held.keys()) {
       if (!before.has(name) && !name.startsWith(GRADIENT)) this.#free(name);
@@ -194,8 +218,10 @@ class Simulation {
     for (const name of this.#held.keys()) if (name.startsWith(GRADIENT)) this.#free(name);
   }
 
-  #runAll({ calls, release, memory }: Schedule, lanes = 1): void {
-    this.slabBytes = Math.max(this.slabBytes, lanes * memory.bytes);
+  #runAll({ schedule: { calls, release, memory }, lanes = 1 }: PredictedStep): void {
+    for (let lane = 0; lane < lanes; lane++) {
+      this.#slabs[lane] = Math.max(this.#slabs[lane] ?? 0, memory.bytes);
+    }
     calls.forEach((call, i) => {
       this.#run(call, memory.places, call.isShared ? 1 : lanes);
       for (const name of release[i]) this.#free(name);

@@ -1,6 +1,6 @@
 /** Open graphs of a plan's calls, from the plan of a batch shape beside its own. */
 import { intAttribute } from "../graph/attributes.ts";
-import type { Model, Node } from "../graph/types.ts";
+import type { Graph, Model, Node } from "../graph/types.ts";
 import { blockCount, packedBlockTokens } from "../ops/contrib/attention_blocks.ts";
 import type { PlannedCall } from "./call.ts";
 import { fixedShape } from "./inputs.ts";
@@ -19,11 +19,11 @@ const LENGTH_STEP = 8;
 /** Plans of a model for the shapes beside a plan's, one after the other as they are asked for. */
 export function* neighbourPlans(model: Model, { options }: TrainingPlan): Iterable<TrainingPlan> {
   if (fixedShape(model.graph).length === undefined) {
-    const groups = new Set(model.graph.nodes.flatMap((node) => causalGroup(node) ?? []));
     for (const more of [LENGTH_STEP, -LENGTH_STEP]) {
       const other = neighbour(options, options.length + Math.sign(more) * stepOf(options), more);
       if (other === undefined) continue;
-      if ([...groups].some((group) => !hasAsManyBlocks(options, other, group))) continue;
+      const blocks = [options, other].map((shape) => attentionBlocks(model.graph, shape).join());
+      if (blocks[0] !== blocks[1]) continue;
       const plan = planWithinPositions(model, other);
       if (plan !== undefined) yield plan;
     }
@@ -45,12 +45,20 @@ function causalGroup(node: Node): number | undefined {
   return isCausal ? heads / keyHeads : undefined;
 }
 
-function hasAsManyBlocks(options: PlanOptions, other: PlanOptions, group: number): boolean {
-  const counts = ({ length, commonTokens = 0, packedRows, span }: PlanOptions) =>
+/**
+ * In how many blocks of queries a graph's attention runs: of what all sequences begin with, and of what
+ * comes after it.
+ */
+export function attentionBlocks(
+  { nodes }: Graph,
+  { length, commonTokens = 0, packedRows, span }: PlanOptions,
+): readonly number[] {
+  const groups = new Set(nodes.flatMap((node) => causalGroup(node) ?? []));
+  return [...groups].flatMap((group) =>
     [commonTokens, length - commonTokens - (span?.from ?? 0)].map((tokens) =>
       blockCount(tokens, packedRows === undefined ? undefined : packedBlockTokens(group))
-    );
-  return counts(options).join() === counts(other).join();
+    )
+  );
 }
 
 /** Where sequences begin alike, both that and what comes after it becomes longer or shorter. */

@@ -49,3 +49,12 @@ Deno.test("batchShapes() tells shapes apart by length and tokens", async () => {
   );
   assertEquals(shapes, 3);
 });
+
+Deno.test("batchShapes() reads a batch of each shape that a run meets", async () => {
+  const batches = batchesOf([16, 16, 16, 16], [15, 16, 16, 16], [8, 8, 8, 8], [32, 1, 1, 1]);
+  const lengths = async (most?: number) =>
+    (await batchShapes(batches, { atOnce: (sequences) => sequences, most })).samples
+      .map(({ inputIds }) => inputIds.dims[1]);
+  assertEquals(await lengths(), [16, 8, 32]);
+  assertEquals(await lengths(3), [16, 8]);
+});

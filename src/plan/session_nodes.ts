@@ -1,0 +1,70 @@
+/**
+ * How many nodes the sessions of a run have in all. One session serves all batch shapes of a kind
+ * (`open_graph.ts`): attention in more blocks needs others, and so do sequences that run alone.
+ */
+import type { Graph } from "../graph/types.ts";
+import type { PlannedCall } from "./call.ts";
+import { SizedGraph } from "./open_graph.ts";
+import { attentionBlocks } from "./open_plan.ts";
+import type { PlanOptions } from "./options.ts";
+
+/** What decides which sessions a shape's plan runs, as far as that is known before planning. */
+export interface ShapeKind {
+  /** Equal for shapes that differ in sizes and blocks at most. */
+  readonly form: string;
+  /** Blocks of queries, of all parts of the sequences. */
+  readonly blocks: number;
+}
+
+export function shapeKind(graph: Graph, options: PlanOptions): ShapeKind {
+  const { batch, packedRows, targetRows, prefixSums, commonTokens = 0 } = options;
+  const form = [
+    ...[batch === 1, packedRows === undefined, targetRows === undefined],
+    ...[prefixSums, commonTokens > 0, options.inTiles],
+  ];
+  const blocks = attentionBlocks(graph, options).reduce((sum, count) => sum + count, 0);
+  return { form: form.join(), blocks };
+}
+
+/** Calls of a plan and the blocks that its attention runs in. */
+export interface KindCalls {
+  readonly blocks: number;
+  readonly calls: readonly PlannedCall[];
+}
+
+/**
+ * Nodes of the sessions for all batches of one form: every block is as many nodes.
+ *
+ * @param fewest a plan with the fewest blocks
+ * @param most one with the most; may be the same
+ * @param blocks of all kinds, each once
+ */
+export function sessionNodes(
+  fewest: KindCalls,
+  most: KindCalls,
+  blocks: readonly number[],
+): number {
+  const both = nodesOf([fewest.calls, most.calls]);
+  const [few, many] = [both - nodesOf([most.calls]), both - nodesOf([fewest.calls])];
+  const span = most.blocks - fewest.blocks;
+  const between = blocks.filter((count) => count !== fewest.blocks && count !== most.blocks)
+    .map((count) => few + (many - few) * (count - fewest.blocks) / span);
+  return between.reduce((sum, nodes) => sum + nodes, both);
+}
+
+/** Nodes of all sessions that some plans need together. */
+function nodesOf(plans: readonly (readonly PlannedCall[])[]): number {
+  /** By outline: its nodes, and how many sessions of it a plan has. */
+  const found = new Map<string, { readonly nodes: number; readonly sessions: number }>();
+  for (const calls of plans) {
+    const counts = new Map<string, number>();
+    for (const graph of new Map(calls.map(({ key, graph }) => [key, graph])).values()) {
+      const { outline } = new SizedGraph(graph);
+      const sessions = (counts.get(outline) ?? 0) + 1;
+      counts.set(outline, sessions);
+      const before = found.get(outline)?.sessions ?? 0;
+      found.set(outline, { nodes: graph.nodes.length, sessions: Math.max(sessions, before) });
+    }
+  }
+  return [...found.values()].reduce((sum, { nodes, sessions }) => sum + nodes * sessions, 0);
+}

@@ -1,0 +1,81 @@
+/**
+ * What batches of other shapes than the largest add to a run's memory: sessions of their own, and steps
+ * whose tensors lie otherwise.
+ */
+import type { TokenBatch } from "../data/targets.ts";
+import type { ShapesToPredict } from "../plan/memory.ts";
+import type { PlanOptions } from "../plan/options.ts";
+import { planTraining } from "../plan/plan.ts";
+import { sessionNodes, shapeKind } from "../plan/session_nodes.ts";
+import { divideBatch } from "./divide_batch.ts";
+import {
+  packingRules,
+  type PlannedModelOptions,
+  planOptionsFor,
+  type PlanUse,
+} from "./planned_options.ts";
+import { prepare } from "./step_inputs.ts";
+
+/** What of a batch is planned, and how many of it are computed beside each other. */
+interface Planned {
+  readonly options: PlanOptions;
+  readonly parts: number;
+  readonly blocks: number;
+}
+
+/**
+ * Plans, of the batches whose sessions are of one form, the smallest and the largest.
+ *
+ * @param batches one of every shape, as large as they run at once
+ */
+export function batchKinds(
+  options: PlannedModelOptions,
+  batches: readonly TokenBatch[],
+  use: Omit<PlanUse, "passes" | "parts">,
+  pass: "training" | "evaluation" = "training",
+): ShapesToPredict {
+  /** By form and number of blocks: the one with the most rows. */
+  const forms = new Map<string, Map<number, Planned>>();
+  for (const batch of batches) {
+    for (const planned of pass === "training" ? trained(batch) : [evaluated(batch)]) {
+      const { form, blocks } = shapeKind(options.model.graph, planned.options);
+      const kinds = forms.get(form) ?? new Map<number, Planned>();
+      forms.set(form, kinds);
+      const other = kinds.get(blocks);
+      if (other === undefined || rowsOf(planned) > rowsOf(other)) {
+        kinds.set(blocks, { ...planned, blocks });
+      }
+    }
+  }
+  const ofForms = [...forms.values()].map((kinds) => {
+    const counts = [...kinds.keys()].sort((a, b) => a - b);
+    const [fewest, most] = [counts[0], counts[counts.length - 1]].map((count) => {
+      const { options: planned, parts, blocks } = kinds.get(count)!;
+      const schedule = planTraining(options.model, planned)[pass];
+      return { blocks, calls: schedule.calls, step: { schedule, lanes: parts } };
+    });
+    return {
+      steps: fewest.blocks === most.blocks ? [most.step] : [fewest.step, most.step],
+      nodes: sessionNodes(fewest, most, counts),
+    };
+  });
+  return {
+    steps: ofForms.flatMap(({ steps }) => steps),
+    sessionNodes: ofForms.reduce((sum, { nodes }) => sum + nodes, 0),
+  };
+
+  function trained(batch: TokenBatch): Omit<Planned, "blocks">[] {
+    const { parts, use: divided } = divideBatch(options, batch, use);
+    return parts.map((part) => ({
+      options: planOptionsFor(options, part, divided),
+      parts: parts.length,
+    }));
+  }
+  function evaluated(batch: TokenBatch): Omit<Planned, "blocks"> {
+    const prepared = prepare(batch, packingRules(options, {}));
+    return { options: planOptionsFor(options, prepared, { passes: [pass] }), parts: 1 };
+  }
+}
+
+const rowsOf = ({ options: { packedRows, batch, length } }: Pick<Planned, "options">) =>
+  packedRows ?? batch * length;
