@@ -1,6 +1,7 @@
 /** Training runs drawn at random, to see whether their memory is foretold. */
 import { Random } from "../../src/random.ts";
 import { OPTIMIZER_NAMES } from "../../src/train/update_rules.ts";
+import { writeRows } from "./drawn_rows.ts";
 
 /** A run of `graft train` but for the adapter's path. */
 export interface Configuration {
@@ -57,10 +58,6 @@ const keepFlags = (budget: string): Readonly<Record<string, readonly string[]>> 
   "a budget": ["--memory-budget", budget],
 });
 
-/** An instruction that sequences begin with. */
-const BEGINNING =
-  "You answer questions of a bank's customers. Be short and polite, and name what the customer should do next. The customer writes: ";
-
 /** The same for the same seed. */
 export function drawConfigurations(seed: number, count: number, places: Places): Configuration[] {
   const random = Random.fromSeed(seed);
@@ -100,45 +97,4 @@ function draw(random: Random, number: number, { shared, folder }: Places): Confi
       ...keepFlags(budget)[how.keep] ?? [],
     ],
   };
-}
-
-/** Sentences that are joined to one row at most: some 300 tokens. */
-const MOST_JOINED = 24;
-
-/** Writes so many rows of data and returns its path. */
-function writeRows(
-  what: string,
-  count: number,
-  path: string,
-  shared: string,
-  random: Random,
-): string {
-  const lines = (file: string) =>
-    Deno.readTextFileSync(`${shared}/data/${file}`).trim().split("\n");
-  const pick = (all: readonly string[]) => all[random.next() % all.length];
-  const many = (row: () => string) => Array.from({ length: count }, row);
-  if (what === "e2e") {
-    const rows = lines("e2e/train.jsonl");
-    return write(`${path}.jsonl`, many(() => pick(rows)));
-  }
-  const [head, ...questions] = lines("banking77/train.csv");
-  if (what === "banking77") return write(`${path}.csv`, [head, ...many(() => pick(questions))]);
-  const words = questions.map((line) => line.replaceAll('"', "").replace(/,[^,]*$/, ""));
-  const text = () => {
-    const sentences = 1 + random.next() % MOST_JOINED;
-    return Array.from({ length: sentences }, () => pick(words)).join(" ");
-  };
-  if (what === "long classes") {
-    return write(`${path}.csv`, [
-      "text,label",
-      ...many(() => `"${text()}",class ${random.next() % 8}`),
-    ]);
-  }
-  const beginning = what === "common beginning" ? BEGINNING : "";
-  return write(`${path}.jsonl`, many(() => JSON.stringify({ text: beginning + text() })));
-}
-
-function write(path: string, lines: readonly string[]): string {
-  Deno.writeTextFileSync(path, lines.join("\n") + "\n");
-  return path;
 }

@@ -82,21 +82,14 @@ export interface PredictedMemory {
 const MIB = 2 ** 20;
 
 /**
- * Deno, graft's code and ONNX Runtime, the young heap included: what is left of peaks of runs with one
- * batch shape once all else here is taken off (MiniLM 4×64, 8×128, 1×256, SmolLM2 2×256: 137 to 154).
+ * Deno, graft's code and ONNX Runtime, the young heap included: what is left of peaks once all else here
+ * is taken off (MiniLM 143, SmolLM2 157).
  */
-const PROCESS_BYTES = 142 * MIB;
+const PROCESS_BYTES = 150 * MIB;
 /** What the compiled program takes more: its own code as text and bytecode (MiniLM 4×64: 222 against 189 MiB). */
 const COMPILED_BYTES = 30 * MIB;
-/** A compiled session and its graph's objects, for each node: what 27 and what 98 of them left. */
+/** A compiled session and its graph's objects, for each node: what 27 and what 98 of SmolLM2's left. */
 const SESSION_NODE_BYTES = 10 * 1024;
-/**
- * The same of a training step, for each node that planning tells of. Which of a segment's values a step
- * keeps depends on a batch's exact size, so that a run has half as many sessions again as there are
- * kinds: 7,600 nodes were told of where there were 10,900 (SmolLM2's blocks, 60 batches of up to 256
- * tokens). With few shapes it is what 11 to 40 sessions of MiniLM and SmolLM2 left.
- */
-const TRAINED_NODE_BYTES = 16 * 1024;
 /** Plan of one batch shape: JavaScript objects, tensors over what it reads. */
 const PLAN_BYTES = 1.5 * MIB;
 /** Shapes that are planned for themselves, or as templates of others. */
@@ -105,7 +98,8 @@ const PLANNED_SHAPES = 16;
 const RESIZED_PLAN_BYTES = 0.1 * MIB;
 /** A thread for a part of a batch: a V8 isolate with little in it. */
 const LANE_BYTES = 9 * MIB;
-/** What planning further shapes leaves before it is collected, as `collectGarbage` has it. */
+/** What plans that came of templates leave before it is collected, and at most: as `collectGarbage` has it. */
+const RESIZING_GARBAGE_BYTES = 0.5 * MIB;
 const GARBAGE_BYTES = 16 * MIB;
 /** The arena keeps 8 bytes for each of its granules of 256. */
 const ARENA_BOOKKEEPING = 8 / 256;
@@ -139,9 +133,9 @@ export function predictMemory(run: RunToPredict): PredictedMemory {
   // What is trained, and a spare of it.
   const held = parameterBytes * (2 + run.moments + (run.copies ?? 0));
   const shapes = run.shapes ?? 1;
-  const nodes = nodesBefore + (others?.sessionNodes ?? simulation.nodeCount - nodesOthers);
-  const sessionBytes = TRAINED_NODE_BYTES * nodes +
-    SESSION_NODE_BYTES * (evaluated?.sessionNodes ?? 0);
+  const trained = others?.sessionNodes ?? simulation.nodeCount - nodesOthers;
+  // What comparisons have left, later sessions take.
+  const nodes = Math.max(nodesBefore, trained + (evaluated?.sessionNodes ?? 0));
   const savedBytes = Math.min(lanes * plan.savedBytes, stepBytes);
   // What others were made of leaves memory; an evaluation reads it call by call.
   const program = PROCESS_BYTES + (run.compiled ? COMPILED_BYTES : 0);
@@ -150,8 +144,8 @@ export function predictMemory(run: RunToPredict): PredictedMemory {
     savedBytes,
     temporaryBytes: Math.max(0, stepBytes - savedBytes - gradientBytes - derivedBytes),
     adapterBytes: held + gradientBytes,
-    baseBytes: program + sessionBytes + planBytes(shapes) +
-      (shapes > 1 ? GARBAGE_BYTES : 0) + (lanes > 1 ? lanes * LANE_BYTES : 0) +
+    baseBytes: program + nodes * SESSION_NODE_BYTES + planBytes(shapes) +
+      (lanes > 1 ? lanes * LANE_BYTES : 0) +
       simulation.arena.regionBytes * ARENA_BOOKKEEPING,
   };
   const training = Object.values(parts).reduce((sum, bytes) => sum + bytes, 0);
@@ -162,7 +156,9 @@ export function predictMemory(run: RunToPredict): PredictedMemory {
 
 function planBytes(shapes: number): number {
   const planned = Math.min(shapes, PLANNED_SHAPES);
-  return planned * PLAN_BYTES + (shapes - planned) * RESIZED_PLAN_BYTES;
+  const resized = shapes - planned;
+  return planned * PLAN_BYTES + resized * RESIZED_PLAN_BYTES +
+    Math.min(GARBAGE_BYTES, resized * RESIZING_GARBAGE_BYTES);
 }
 
 /** Bytes of the model's files but for what a plan made others of. */

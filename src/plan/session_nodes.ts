@@ -26,6 +26,13 @@ export function shapeKind(graph: Graph, options: PlanOptions): ShapeKind {
   return { form: form.join(), blocks };
 }
 
+/**
+ * Sessions of a training step beside those of the kinds, where there are several: which of a segment's
+ * values it keeps depends on a batch's exact size (10,900 nodes where the kinds have 7,200, of SmolLM2's
+ * blocks in 60 batches of up to 256 tokens).
+ */
+export const SIZE_VARIANTS = 0.5;
+
 /** Calls of a plan and the blocks that its attention runs in. */
 export interface KindCalls {
   readonly blocks: number;

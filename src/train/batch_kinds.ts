@@ -6,7 +6,7 @@ import type { TokenBatch } from "../data/targets.ts";
 import type { ShapesToPredict } from "../plan/memory.ts";
 import type { PlanOptions } from "../plan/options.ts";
 import { planTraining } from "../plan/plan.ts";
-import { sessionNodes, shapeKind } from "../plan/session_nodes.ts";
+import { sessionNodes, shapeKind, SIZE_VARIANTS } from "../plan/session_nodes.ts";
 import { divideBatch } from "./divide_batch.ts";
 import {
   packingRules,
@@ -54,10 +54,10 @@ export function batchKinds(
       const schedule = planTraining(options.model, planned)[pass];
       return { blocks, calls: schedule.calls, step: { schedule, lanes: parts } };
     });
-    return {
-      steps: fewest.blocks === most.blocks ? [most.step] : [fewest.step, most.step],
-      nodes: sessionNodes(fewest, most, counts),
-    };
+    const nodes = sessionNodes(fewest, most, counts);
+    if (fewest.blocks === most.blocks) return { steps: [most.step], nodes };
+    const more = pass === "training" ? 1 + SIZE_VARIANTS : 1;
+    return { steps: [fewest.step, most.step], nodes: nodes * more };
   });
   return {
     steps: ofForms.flatMap(({ steps }) => steps),
