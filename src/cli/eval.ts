@@ -1,11 +1,12 @@
 /** `graft eval`: how well a model, or an adapter on it, predicts held-out data. */
 import type { Batch, Batches } from "../data/mod.ts";
 import { BadInputError, EXIT, UsageError } from "../errors.ts";
-import { evaluate, type EvaluationResult } from "../eval/evaluate.ts";
+import type { EvaluationResult } from "../eval/evaluate.ts";
 import { openAdapted, openModel } from "../model/open_model.ts";
 import { command } from "./command.ts";
 import { DATA_FLAGS } from "./data_flags.ts";
 import { loadEvalData } from "./eval_data.ts";
+import { evaluatorFor } from "./evaluator.ts";
 import { boolean, integer, text } from "./flags.ts";
 import { formatCount, formatShare } from "./format.ts";
 import { longWork } from "./long_work.ts";
@@ -65,13 +66,21 @@ export default command({
       : await openAdapted(path, flags.adapterPath, note);
     using data = await loadEvalData(opened, flags, terminal);
     using runner = openRunner(flags);
-    const result = await evaluate(runner, opened.model, eachBatch(data.batches, terminal), {
+    const evaluate = await evaluatorFor(runner, flags.threads, opened.model, data.task);
+    const result = await evaluate(opened.model, eachBatch(data.batches, terminal), {
       objective: data.task,
     });
     if (!Number.isFinite(result.loss)) {
       throw new BadInputError(
         `Cannot evaluate ${path}: the loss is ${result.loss} on ${data.path}: the model computes ` +
           "numbers that are not finite; its weights, or those of an adapter, may be damaged",
+      );
+    }
+    const { roundingDifference } = result;
+    if (roundingDifference !== undefined) {
+      terminal.note(
+        "Losses are of activations in floats; the runtime may round them to 8 bits: the logits of the " +
+          `first targets differ by ${formatShare(roundingDifference)}`,
       );
     }
     if (flags.json) terminal.print(JSON.stringify(evaluationJson(path, data.path, flags, result)));
@@ -94,7 +103,7 @@ function evaluationJson(
   model: string,
   data: string,
   { adapterPath }: { readonly adapterPath?: string },
-  { loss, perplexity, accuracy, macroF1, count }: EvaluationResult,
+  { loss, perplexity, accuracy, macroF1, count, roundingDifference }: EvaluationResult,
 ) {
   return {
     model,
@@ -104,6 +113,7 @@ function evaluationJson(
     ...(perplexity === undefined
       ? { accuracy, macro_f1: macroF1, rows: count }
       : { perplexity, target_tokens: count }),
+    ...(roundingDifference === undefined ? {} : { rounding_difference: roundingDifference }),
   };
 }
 

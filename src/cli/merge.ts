@@ -10,6 +10,7 @@ import { mergeAdapters } from "../model/merge_adapters.ts";
 import { checkTarget } from "../model/staged_directory.ts";
 import { checkNotBase, checkSpares } from "../model/write_model.ts";
 import { openMapped } from "../system/mapped_file.ts";
+import { evaluatorFor } from "./evaluator.ts";
 import { keepHeapSmall } from "../system/memory.ts";
 import { command } from "./command.ts";
 import { boolean, integer, list, number, text } from "./flags.ts";
@@ -108,6 +109,8 @@ export default command({
     }
     using opened = await loadMergeData(flags, path, base.model, made?.adapter.card, terminal);
     using runner = openRunner(flags);
+    const evaluate = opened &&
+      await evaluatorFor(runner, flags.threads, base.model, opened.data.objective);
     const decision = await untilStopped(
       flags.savePath,
       terminal,
@@ -118,6 +121,7 @@ export default command({
           savePath: flags.savePath,
           method,
           data: opened?.data,
+          evaluate,
           leastGainKept: flags.minGainKept,
           force: flags.force,
           latency: flags.latency,

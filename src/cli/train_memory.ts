@@ -15,6 +15,7 @@ import {
   partSize,
   placeTakes,
   sequencesAtOnce,
+  TOKENS_AT_ONCE,
   tokensEach,
 } from "../train/micro_batches.ts";
 import { packingRules, type PlannedModelOptions } from "../train/planned_options.ts";
@@ -27,11 +28,6 @@ import { madeOf, megabytes } from "./memory_report.ts";
 import type { Terminal } from "./output.ts";
 import type { TrainFlags } from "./train_flags.ts";
 
-/**
- * Computed tokens that run at once where a batch has more of them: from fewer on products are as quick
- * as they get, what a call costs by itself is little, and memory would grow.
- */
-const TOKENS_AT_ONCE = 1024;
 /** Shortest length that a refusal looks at. */
 const SHORTEST = 16;
 

@@ -1,6 +1,6 @@
 /** Parts of a batch. */
 import { int64, type Tensor, tensor, toNumbers } from "../graph/tensor.ts";
-import type { TokenBatch } from "./targets.ts";
+import { IGNORED, type TokenBatch } from "./targets.ts";
 
 /** Sequences [start, end) of a batch, as far as it has them; what was padded stays so. */
 export function sliceBatch(batch: TokenBatch, start: number, end: number): TokenBatch {
@@ -29,6 +29,20 @@ export function sliceBatch(batch: TokenBatch, start: number, end: number): Token
 export function cutBatch(batch: TokenBatch, size: number): TokenBatch[] {
   const count = Math.ceil(batch.inputIds.dims[0] / size);
   return Array.from({ length: count }, (_, i) => sliceBatch(batch, i * size, (i + 1) * size));
+}
+
+/** The sequences that have the first `count` targets of a language model's batch, with a loss on these alone. */
+export function firstTargets(batch: TokenBatch, count: number): TokenBatch {
+  const [, length] = batch.inputIds.dims;
+  let [left, end] = [count, 0];
+  const labels = Array.from(batch.labels!, (label, at) => {
+    // Nothing predicts a sequence's first token.
+    if (label === IGNORED || at % length === 0 || left === 0) return IGNORED;
+    left--;
+    end = Math.floor(at / length) + 1;
+    return label;
+  });
+  return sliceBatch({ ...batch, labels }, 0, end);
 }
 
 /** The first tokens of each sequence; the count of real tokens is that of all. */

@@ -26,7 +26,19 @@ export interface EvaluationResult {
   readonly logits: Float32Array;
   /** Which sequences ran together. */
   readonly cut: RowCut;
+  /**
+   * Where the losses are of floats though the runtime's kernels may round activations: how much that
+   * changes {@linkcode EvaluationResult.logits}, which are the runtime's, relative to them.
+   */
+  readonly roundingDifference?: number;
 }
+
+/** Evaluates a model on batches. */
+export type Evaluator = (
+  model: Model,
+  batches: AsyncIterable<TokenBatch> | Iterable<TokenBatch>,
+  options: Pick<EvaluateOptions, "objective" | "logitRows">,
+) => Promise<EvaluationResult>;
 
 export interface EvaluateOptions {
   readonly objective: "causal" | "classification";

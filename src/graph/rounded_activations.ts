@@ -11,10 +11,26 @@ export function roundsByFile(graph: Graph): boolean {
   );
 }
 
+/** Whether nodes of the graph round activations to 8-bit integers by scales that are computed from them. */
+function roundsBySizes(graph: Graph): boolean {
+  return graph.nodes.some(({ opType }) =>
+    opType === "DynamicQuantizeLinear" || opType === "DynamicQuantizeMatMul"
+  );
+}
+
+/** Whether kernels may round activations to 8-bit integers: it is theirs to do so, and how. */
+export function allowsRounding(graph: Graph): boolean {
+  return graph.nodes.some((node) =>
+    node.opType === "MatMulNBits" && intAttribute(node, "accuracy_level", 0) === 4
+  );
+}
+
 /** Whether activations are rounded to 8-bit integers by scales that are computed from them. */
 export function roundsAsItRuns(graph: Graph): boolean {
-  return graph.nodes.some((node) =>
-    node.opType === "DynamicQuantizeLinear" || node.opType === "DynamicQuantizeMatMul" ||
-    (node.opType === "MatMulNBits" && intAttribute(node, "accuracy_level", 0) === 4)
-  );
+  return roundsBySizes(graph) || allowsRounding(graph);
+}
+
+/** Whether the graph itself says that activations are rounded to integers. */
+export function demandsRounding(graph: Graph): boolean {
+  return roundsByFile(graph) || roundsBySizes(graph);
 }

@@ -1,7 +1,7 @@
 /** Merges adapters into a model on disk, measures every way of doing so and keeps the best. */
 import { basename, dirname, join } from "@std/path";
 import { RefusedError, RuntimeFailure } from "../errors.ts";
-import { evaluate } from "../eval/evaluate.ts";
+import { evaluate, type Evaluator } from "../eval/evaluate.ts";
 import type { Model } from "../graph/types.ts";
 import { checkBase } from "../lora/apply.ts";
 import { modelDigest } from "../lora/digest.ts";
@@ -59,6 +59,8 @@ export interface MergeRequest {
   /** One way of rounding; absent: all that make sense are measured and the smallest good one kept. */
   readonly method?: MergeMethod;
   readonly data?: MergeData;
+  /** Measures models on held-out data; default: through the inference graph. */
+  readonly evaluate?: Evaluator;
   /** Least share of the gain to keep; default {@linkcode LEAST_GAIN_KEPT}. */
   readonly leastGainKept?: number;
   /** Replaces an existing folder, and writes the best candidate even where it keeps too little. */
@@ -249,12 +251,15 @@ async function write(
 async function evaluated(
   runner: Runner,
   model: Model,
-  { data, onProgress }: MergeRequest,
+  { data, evaluate: evaluator, onProgress }: MergeRequest,
   what: string,
 ): Promise<Evaluated> {
   const { heldOut, objective } = data!;
   const batches = counted(heldOut(), (done) => onProgress?.(`Measuring (${what}): batch ${done}`));
-  const found = await evaluate(runner, model, batches, { objective, logitRows: LOGIT_ROWS });
+  const options = { objective, logitRows: LOGIT_ROWS };
+  const found = evaluator === undefined
+    ? await evaluate(runner, model, batches, options)
+    : await evaluator(model, batches, options);
   giveBackFreed();
   return found;
 }

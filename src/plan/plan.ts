@@ -14,7 +14,7 @@ import { type FrozenPrefix, frozenPrefix } from "./frozen_prefix.ts";
 import type { BoundInput } from "./inputs.ts";
 import { type ChunkableHead, findChunkableHead, wideProducts } from "./chunkable_head.ts";
 import { HEAD_CHUNK, planChunkedHead } from "./head_chunks.ts";
-import type { PlanOptions } from "./options.ts";
+import { ALL_PASSES, type Pass, type PlanOptions } from "./options.ts";
 import { planPasses } from "./passes.ts";
 import { type PlanContext, trainablesOf } from "./segment_calls.ts";
 import { constantValues } from "../graph/passes/constants.ts";
@@ -106,7 +106,7 @@ function planStep(step: StepGraph, options: PlanOptions): TrainingPlan | undefin
   const { segments, derivations } = whole;
   const cut = { ...some, segments };
   checkDivisible(segments.at(-1)!.nodes);
-  const first = firstTrained(context, cut, output);
+  const first = firstTrained(context, cut, options.passes ?? ALL_PASSES, output);
   const head = chunkable && planChunkedHead(lowered, chunkable, rows, headChunk, options);
   const { calls, logitsParts, prologueCount, savedBytes, keepsSome } = planPasses(
     { context, cut, first, rows, head },
@@ -222,10 +222,16 @@ function contextOf(
   };
 }
 
-/** Number of the first segment with something to train. */
-function firstTrained(context: PlanContext, { segments }: Cut, output: string): number {
+/** Number of the first segment with something to train; without a training pass there may be none. */
+function firstTrained(
+  context: PlanContext,
+  { segments }: Cut,
+  passes: readonly Pass[],
+  output: string,
+): number {
   const first = segments.findIndex((segment) => trainablesOf(context, segment).length > 0);
   if (first >= 0) return first;
+  if (!passes.includes("training")) return 0;
   throw new BadInputError(`Cannot train: nothing trainable reaches the output "${output}"`);
 }
 

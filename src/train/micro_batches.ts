@@ -5,6 +5,12 @@ import { cutBatch } from "../data/slice_batch.ts";
 import type { TokenBatch } from "../data/targets.ts";
 import type { BatchLoss, Evaluation, Parameter, StepModel, Upcoming } from "./step.ts";
 
+/**
+ * Computed tokens that run at once where a batch has more of them: from fewer on products are as quick
+ * as they get, what a call costs by itself is little, and memory would grow.
+ */
+export const TOKENS_AT_ONCE = 1024;
+
 /** How much of a batch runs at once. */
 export interface AtOnce {
   /** At least 1, counted as {@linkcode tokensEach} does. */

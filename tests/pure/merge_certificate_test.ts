@@ -141,3 +141,20 @@ Deno.test("formatCertificate() prints a row for each model and says what was for
   assert(/1\.0100 .*99\.0% .*1\.200×/.test(row("8 bit")));
   assert(lines.some((line) => line.includes("--force")));
 });
+
+Deno.test("certificates say that losses are of floats where the runtime may round, and what that changes", () => {
+  assert(!formatCertificate(decision).some((line) => line.includes("round them")));
+  const { base, adapter, ...rest } = decision.measured;
+  const rounded = {
+    ...decision,
+    measured: {
+      ...rest,
+      base: { ...base!, roundingDifference: 0.02 },
+      adapter: { ...adapter!, roundingDifference: 0.031 },
+    },
+  };
+  assert(formatCertificate(rounded).some((line) => /may round them .* up to 3\.1%/.test(line)));
+  const { held_out } = JSON.parse(certificateJson(rounded));
+  assertEquals(held_out.base.rounding_difference, 0.02);
+  assertEquals(held_out.adapter.rounding_difference, 0.031);
+});

@@ -11,8 +11,10 @@ export interface Evaluated {
   readonly macroF1?: number;
   /** Targets counted. */
   readonly count: number;
-  /** Logits of some held-out targets, the same ones for every model. */
+  /** The runtime's logits of some held-out targets, the same ones for every model. */
   readonly logits: Float32Array;
+  /** Where the runtime may round activations and the loss is of floats: what that changes of the logits. */
+  readonly roundingDifference?: number;
 }
 
 /** Run times of one model against the base, from interleaved runs. */

@@ -65,10 +65,11 @@ export function certificateJson(decision: Decision): string {
   return JSON.stringify(fields, null, 2) + "\n";
 }
 
-const figures = ({ loss, accuracy, macroF1 }: Evaluated) => ({
+const figures = ({ loss, accuracy, macroF1, roundingDifference }: Evaluated) => ({
   loss,
   ...(accuracy === undefined ? {} : { accuracy }),
   ...(macroF1 === undefined ? {} : { macro_f1: macroF1 }),
+  ...(roundingDifference === undefined ? {} : { rounding_difference: roundingDifference }),
 });
 
 function candidateJson(measured: Measurements, candidate: Candidate) {
@@ -196,6 +197,14 @@ function summary({ chosen, leastGainKept, forced, measured }: Decision): readonl
         `${latency.baseMilliseconds.toFixed(2)} ms; base against itself ${
           latency.controlRatio.toFixed(3)
         }×`,
+    );
+  }
+  const rounding = [measured.base, measured.adapter, chosen.evaluated]
+    .flatMap((evaluated) => evaluated?.roundingDifference ?? []);
+  if (rounding.length > 0) {
+    lines.push(
+      "Losses are of activations in floats; the runtime may round them to 8 bits: the logits of some " +
+        `targets differ by up to ${percent(Math.max(...rounding))}`,
     );
   }
   if (measured.base === undefined) {

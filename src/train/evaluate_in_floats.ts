@@ -1,0 +1,172 @@
+/**
+ * Evaluates language models as training validates: through the forward pass of a planned step, whose
+ * products run over real tokens alone, in floats. That is within what a graph in blocks asks of its
+ * runtime (`accuracy_level` is the least accuracy), it is never slower than validation, and no
+ * processor's rounding is in it: SmolLM2's losses through the runtime's own kernels differ by 0.002
+ * between AVX2 and AVX-512.
+ */
+import { firstTargets } from "../data/slice_batch.ts";
+import { targetsOf, type TokenBatch } from "../data/targets.ts";
+import { GraftError } from "../errors.ts";
+import { cutOf } from "../eval/choose_cut.ts";
+import { evaluate, type Evaluator } from "../eval/evaluate.ts";
+import { intAttribute } from "../graph/attributes.ts";
+import { allowsRounding, demandsRounding } from "../graph/rounded_activations.ts";
+import { elementCount, toNumbers } from "../graph/tensor.ts";
+import type { Graph, Model } from "../graph/types.ts";
+import type { DequantForm } from "../ops/dequantize.ts";
+import { holdsHalves } from "../plan/full_precision.ts";
+import type { Runner } from "../runtime/runner.ts";
+import { relativeDistance } from "../statistics.ts";
+import { giveBackFreed } from "../system/memory.ts";
+import { DYNAMIC_TOLERANCE, FORWARD_TOLERANCE } from "./compare_forward.ts";
+import { MicroBatches, TOKENS_AT_ONCE } from "./micro_batches.ts";
+import { PlannedModel } from "./planned_model.ts";
+import { packingRules } from "./planned_options.ts";
+import type { StepModel } from "./step.ts";
+
+/** Target rows whose logits are compared with the runtime's where nobody asks for more. */
+const COMPARED_ROWS = 16;
+
+/**
+ * Multiplications that are not worth planning for: planning some shapes and compiling their sessions takes
+ * some three seconds of a core, and saves a third of what 2,200 tokens of SmolLM2 take.
+ */
+const FEW_PRODUCTS = 3e11;
+
+export interface FloatEvaluation {
+  /** Multiplications up to which data goes through the runtime's kernels; default 3e11. */
+  readonly fewProducts?: number;
+  /** How to dequantise blocks; default what is usually quickest on the runner's release. */
+  readonly dequantForm?: DequantForm;
+}
+
+/**
+ * An evaluator in floats. Through the runtime's own kernels go classifiers, graphs that say themselves
+ * that activations are rounded or are in 16 bits, other execution providers, and what cannot be planned
+ * or does not compute what the runtime does.
+ */
+export function evaluatorInFloats(
+  runner: Runner,
+  { fewProducts = FEW_PRODUCTS, ...how }: FloatEvaluation = {},
+): Evaluator {
+  /** What is compared with each other is computed alike: the first model decides. */
+  let tooFew: boolean | undefined;
+  return async (model, batches, options) => {
+    if (options.objective !== "causal" || !mayRunInFloats(runner, model.graph)) {
+      return await evaluate(runner, model, batches, options);
+    }
+    const rows = Math.max(COMPARED_ROWS, options.logitRows ?? 0);
+    const fewTokens = fewProducts / productsPerToken(model.graph);
+    const { first, few, all } = await startOf(batches, rows, fewTokens);
+    if (tooFew ??= few) return await evaluate(runner, model, all, options);
+    const { logits, ...runtimes } = await evaluate(runner, model, first, {
+      ...options,
+      logitRows: rows,
+    });
+    giveBackFreed();
+    const planned = {
+      runner,
+      model,
+      trainable: new Set<string>(),
+      objective: "causal",
+      ...how,
+    } as const;
+    using step = new PlannedModel(planned);
+    const cut = cutOf(model.graph);
+    const difference = await differenceFrom(step, first.flatMap(cut), logits);
+    if (!(difference <= (allowsRounding(model.graph) ? DYNAMIC_TOLERANCE : FORWARD_TOLERANCE))) {
+      return await evaluate(runner, model, all, options);
+    }
+    const atOnce = { tokens: TOKENS_AT_ONCE, packing: packingRules(planned, {}) };
+    const { loss, count } = await lossOf(new MicroBatches(step, atOnce, 1, cut), all);
+    const classes = logits.length / runtimes.count;
+    return {
+      ...{ loss, perplexity: Math.exp(loss), count, cut },
+      logits: logits.subarray(0, (options.logitRows ?? 0) * classes),
+      roundingDifference: allowsRounding(model.graph) ? difference : undefined,
+    };
+  };
+}
+
+function mayRunInFloats(runner: Runner, graph: Graph): boolean {
+  return runner.inPlace && runner.providers.length === 0 && !demandsRounding(graph) &&
+    !holdsHalves(graph);
+}
+
+/** Multiplications of activations with weights. */
+function productsPerToken({ nodes, initializers }: Graph): number {
+  const weights = nodes.map((node) => {
+    if (node.opType === "MatMulNBits") {
+      return intAttribute(node, "N", 0) * intAttribute(node, "K", 0);
+    }
+    const weight = /^(MatMul|Gemm)$/.test(node.opType) && initializers.get(node.inputs[1]);
+    return weight ? elementCount(weight.dims) : 0;
+  });
+  return weights.reduce((sum, count) => sum + count, 1);
+}
+
+type Batches = AsyncIterable<TokenBatch> | Iterable<TokenBatch>;
+
+/** The first so many targets, as batches of nothing else, whether there are few tokens, and all batches. */
+async function startOf(batches: Batches, rows: number, fewTokens: number) {
+  const iterator = Symbol.asyncIterator in batches
+    ? batches[Symbol.asyncIterator]()
+    : batches[Symbol.iterator]();
+  const read: TokenBatch[] = [];
+  const first: TokenBatch[] = [];
+  let [left, tokens, few] = [rows, 0, false];
+  while (left > 0 || tokens <= fewTokens) {
+    const { value, done } = await iterator.next();
+    if (done) {
+      few = tokens <= fewTokens;
+      break;
+    }
+    read.push(value);
+    tokens += value.tokenCount;
+    const part = firstTargets(value, left);
+    left -= targetsOf(part).count;
+    if (targetsOf(part).count > 0) first.push(part);
+  }
+  async function* all(): AsyncGenerator<TokenBatch> {
+    yield* read;
+    for (let next = await iterator.next(); !next.done; next = await iterator.next()) {
+      yield next.value;
+    }
+  }
+  return { first, few, all: all() };
+}
+
+/** How far the plan's logits are from the runtime's; infinite where it cannot be planned. */
+async function differenceFrom(
+  step: PlannedModel,
+  batches: readonly TokenBatch[],
+  runtimes: Float32Array,
+): Promise<number> {
+  const found = new Float32Array(runtimes.length);
+  let at = 0;
+  try {
+    for (const batch of batches) {
+      const logits = toNumbers(await step.logits(batch));
+      found.set(logits, at);
+      at += logits.length;
+    }
+  } catch (error) {
+    if (error instanceof GraftError) return Infinity;
+    throw error;
+  }
+  return relativeDistance(found, runtimes);
+}
+
+async function lossOf(
+  parts: StepModel<TokenBatch>,
+  batches: AsyncIterable<TokenBatch>,
+): Promise<{ readonly loss: number; readonly count: number }> {
+  let [sum, count] = [0, 0];
+  for await (const batch of batches) {
+    const { lossSum, targetCount } = await parts.evaluate(batch);
+    sum += lossSum;
+    count += targetCount;
+  }
+  return { loss: sum / count, count };
+}
