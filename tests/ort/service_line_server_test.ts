@@ -44,7 +44,7 @@ async function assertServed(path: string, times = 8): Promise<void> {
     const start = performance.now();
     assertEquals(await askOnce(path, `text ${i}`), { echo: `text ${i}` });
     const took = performance.now() - start;
-    assert(took < 2000, `an answer took ${took} ms`);
+    assert(took < 5000, `an answer took ${took} ms`);
     await sleep(20);
   }
 }
