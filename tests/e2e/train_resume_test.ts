@@ -6,7 +6,7 @@ import { pairs, readMetrics, sha256 } from "../helpers/training_runs.ts";
 import { inTempDir } from "../helpers/temp_dir.ts";
 
 /** So many that a signal at the tenth still meets a run: a step takes a few milliseconds. */
-const STEPS = 40;
+const STEPS = 28;
 const KILLED = 137;
 
 /** Shuffled rows, dropout, several micro-batches a step, validation. */

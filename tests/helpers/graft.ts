@@ -7,13 +7,14 @@ import { fromFileUrl } from "@std/path";
 import { graftHere, graftStoppedHere } from "./graft_here.ts";
 
 const MAIN = fromFileUrl(new URL("../../src/cli/main.ts", import.meta.url));
+const LEAVE_GARBAGE = fromFileUrl(new URL("leave_garbage.ts", import.meta.url));
 
 const BINARY = Deno.env.get("GRAFT_BINARY");
 
 /** What begins a command line of graft. */
 const [PROGRAM, ...BEFORE]: readonly string[] = BINARY
   ? [Deno.realPathSync(BINARY)]
-  : [Deno.execPath(), "run", "-A", "--no-check", MAIN];
+  : [Deno.execPath(), "run", "-A", "--no-check", `--preload=${LEAVE_GARBAGE}`, MAIN];
 
 export interface GraftResult {
   readonly code: number;

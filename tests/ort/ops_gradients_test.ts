@@ -6,12 +6,11 @@ import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
 import { checkCase } from "../helpers/gradcheck.ts";
 import { STANDARD_CASES } from "../helpers/op_cases/mod.ts";
 
-const runner = createOrtRunner({ threads: 1, ortLib: Deno.env.get("GRAFT_ORT_LIB") });
-
 for (const { opType } of STANDARD_RULES) {
   const cases = STANDARD_CASES.filter((test) => test.opType === opType);
   if (cases.length === 0) continue;
   Deno.test(`${opType}: inference, folding, lowering and cotangents agree with ONNX Runtime`, async (t) => {
+    using runner = createOrtRunner({ threads: 1, ortLib: Deno.env.get("GRAFT_ORT_LIB") });
     for (const test of cases) await t.step(test.title, () => checkCase(runner, test));
   });
 }
