@@ -13,7 +13,7 @@ import { evaluate, type Evaluator } from "../eval/evaluate.ts";
 import { intAttribute } from "../graph/attributes.ts";
 import { allowsRounding, demandsRounding } from "../graph/rounded_activations.ts";
 import { elementCount, toNumbers } from "../graph/tensor.ts";
-import type { Graph, Model } from "../graph/types.ts";
+import type { Graph } from "../graph/types.ts";
 import type { DequantForm } from "../ops/dequantize.ts";
 import { holdsHalves } from "../plan/full_precision.ts";
 import type { Runner } from "../runtime/runner.ts";
@@ -59,7 +59,8 @@ export function evaluatorInFloats(
     const rows = Math.max(COMPARED_ROWS, options.logitRows ?? 0);
     const fewTokens = fewProducts / productsPerToken(model.graph);
     const { first, few, all } = await startOf(batches, rows, fewTokens);
-    if (tooFew ??= few) return await evaluate(runner, model, all, options);
+    tooFew ??= few;
+    if (tooFew) return await evaluate(runner, model, all, options);
     const { logits, ...runtimes } = await evaluate(runner, model, first, {
       ...options,
       logitRows: rows,
