@@ -2,7 +2,7 @@
 import { assert } from "@std/assert";
 import { processorMs } from "../../scripts/campaigns/hostile/process.ts";
 import { readModel, writeModel } from "../../scripts/campaigns/hostile/mutators/messages.ts";
-import { useModel } from "../../scripts/campaigns/hostile/probes/model.ts";
+import { useModelAlone } from "../../scripts/campaigns/hostile/probes/model.ts";
 import { inspectModel } from "../../src/model/inspect.ts";
 import { decodeModel } from "../../src/onnx/mod.ts";
 import { modelDir } from "../helpers/fixture_models.ts";
@@ -33,7 +33,7 @@ for (
 ) {
   Deno.test(`${what} is inspected, trained and run in time`, async () => {
     const start = processorMs();
-    await useModel(decodeModel(file), 4 * file.byteLength);
+    await useModelAlone(decodeModel(file), 4 * file.byteLength);
     const ms = processorMs() - start;
     assert(ms < 10_000, `it took ${ms} ms of the processor`);
   });

@@ -11,7 +11,7 @@ import { parseConfig } from "../../src/cli/config.ts";
 import { TRAIN_FLAGS } from "../../src/cli/train_flags.ts";
 import { readModel, writeModel } from "../../scripts/campaigns/hostile/mutators/messages.ts";
 import { OBJECT_WORDS } from "../../scripts/campaigns/hostile/mutators/words.ts";
-import { useModel } from "../../scripts/campaigns/hostile/probes/model.ts";
+import { useModelAlone } from "../../scripts/campaigns/hostile/probes/model.ts";
 import { modelDir } from "../helpers/fixture_models.ts";
 
 const FILE = Deno.readFileSync(`${modelDir("tiny-bert-dynamic-int8")}/model.onnx`);
@@ -39,7 +39,7 @@ function renamed(): Uint8Array {
 
 Deno.test("a model whose values are named after what all objects inherit trains, merges and runs", async () => {
   const bytes = renamed();
-  await useModel(decodeModel(bytes), bytes.byteLength + 4 - bytes.byteLength % 4);
+  await useModelAlone(decodeModel(bytes), bytes.byteLength + 4 - bytes.byteLength % 4);
 });
 
 for (const word of ["constructor", "toString", "__proto__"]) {
@@ -48,7 +48,7 @@ for (const word of ["constructor", "toString", "__proto__"]) {
     for (const node of model.graph!.node) if (node.opType === "Softmax") node.opType = word;
     const bytes = writeModel(model);
     const error = await assertRejects(
-      () => useModel(decodeModel(bytes), bytes.byteLength),
+      () => useModelAlone(decodeModel(bytes), bytes.byteLength),
       BadInputError,
     );
     assert(error.message.includes(`operator ${word} is not supported`), error.message);
@@ -58,7 +58,7 @@ for (const word of ["constructor", "toString", "__proto__"]) {
     const model = readModel(FILE);
     for (const node of model.graph!.node) if (node.opType === "Softmax") node.domain = word;
     const bytes = writeModel(model);
-    await assertRejects(() => useModel(decodeModel(bytes), bytes.byteLength), BadInputError);
+    await assertRejects(() => useModelAlone(decodeModel(bytes), bytes.byteLength), BadInputError);
   });
 
   Deno.test(`--target-modules ${word} names no module`, () => {

@@ -93,6 +93,15 @@ export async function useModel(model: Model, sizeBytes: number): Promise<void> {
   if (refusal !== undefined) throw refusal;
 }
 
+/** {@linkcode useModel} by itself, without a runner that stays open. */
+export async function useModelAlone(model: Model, sizeBytes: number): Promise<void> {
+  try {
+    await useModel(model, sizeBytes);
+  } finally {
+    closeProbes();
+  }
+}
+
 function write(model: Model): void {
   encodeModel(model);
   formatGraph(model.graph);
