@@ -33,7 +33,6 @@ const folder = Deno.makeTempDirSync({ prefix: "graft-figures-" });
 const silent = { ...processTerminal(), note: () => {} };
 /** Rows of a batch, as `graft eval` has them unless told otherwise. */
 const BATCH_SIZE = 8;
-const CLASSES = 77;
 
 /** Seconds that this process has computed. */
 function cpuSeconds(): number {
@@ -43,9 +42,12 @@ function cpuSeconds(): number {
 
 /** A classifier with a head that is not trained: what it computes takes as long. */
 function withHead(opened: OpenedModel): OpenedModel {
-  const head = initLinear(CLASSES, tokenStates(opened.model).hidden, Random.fromSeed(0));
+  const labels: string[] = JSON.parse(
+    Deno.readTextFileSync(`${shared}/data/banking77/categories.json`),
+  );
+  const head = initLinear(labels.length, tokenStates(opened.model).hidden, Random.fromSeed(0));
   const { model } = addClassificationHead(opened.model, head, { pooling: "mean" });
-  return { ...opened, model, kind: modelKind(model.graph) };
+  return { ...opened, model, kind: modelKind(model.graph), labels };
 }
 
 for (
