@@ -1,6 +1,6 @@
 /** Data sets and encoded rows in files. */
 import { StorageError } from "../../errors.ts";
-import { openRegularFile } from "../../system/regular_file.ts";
+import { openRegularFile, regularFileSize } from "../../system/regular_file.ts";
 import type { RandomAccess } from "../source.ts";
 import type { ByteStore } from "../token_store.ts";
 
@@ -17,8 +17,9 @@ export class FileSource implements RandomAccess, Disposable {
    * @throws {StorageError} where the file cannot be opened
    */
   static open(path: string): FileSource {
-    const file = openRegularFile(path);
-    return new FileSource(path, attempt(path, () => file.statSync().size), file);
+    // By its path: files in the compiled program cannot be asked once they are open.
+    const size = regularFileSize(path) ?? 0;
+    return new FileSource(path, size, openRegularFile(path));
   }
 
   // deno-lint-ignore require-await -- a short read must reject
