@@ -69,7 +69,9 @@ async function standsStillAmidAnswers(
     return answer;
   }));
   await until("the first answer is there", () => answered > 0 || undefined);
-  const { code, stderr } = await systemd.run("systemctl", "kill", "--signal=SIGSTOP", UNIT);
+  // The main process alone: it alone is sent SIGCONT when it is told to stop.
+  const kill = ["kill", "--kill-whom=main", "--signal=SIGSTOP", UNIT];
+  const { code, stderr } = await systemd.run("systemctl", ...kill);
   assertEquals(code, 0, stderr);
   await new Promise((resolve) => setTimeout(resolve, 100)); // what was written arrives, is asked
   still = true;
