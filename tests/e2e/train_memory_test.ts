@@ -1,7 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { join } from "@std/path";
 import { processMemory, watchTree } from "../../src/system/memory.ts";
-import { startGraft } from "../helpers/graft.ts";
+import { startTidyGraft } from "../helpers/graft.ts";
 import { modelFolders } from "../helpers/model_folders.ts";
 import { readMetrics } from "../helpers/training_runs.ts";
 import { inTempDir } from "../helpers/temp_dir.ts";
@@ -17,7 +17,7 @@ async function checkPeak(model: string, path: string): Promise<void> {
     "with bread and butter beside the fire, where it sleeps until the morning comes again.";
   Deno.writeTextFileSync(data, `${JSON.stringify({ text })}\n`.repeat(4));
   const adapter = join(path, "adapter");
-  const child = startGraft(
+  const child = startTidyGraft(
     ...["train", "--model", model, "--data", data, "--adapter-path", adapter],
     ...["--iters=2", "--batch-size=1", "--max-seq-length=32", "--steps-per-report=1"],
   );
