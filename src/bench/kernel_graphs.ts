@@ -112,10 +112,13 @@ export const slicedKernel = (form: IntegerForm) => `${form}_sliced`;
 /** What {@linkcode slicedKernel} forms stand in for. */
 export const FLOAT_ROWS = "dequantize_linear";
 
+/** What products in integers are ahead of, or not. */
+export const FLOATS = "fp32_gemm";
+
 /** All forms; a shape has those of its storage. */
 export const KERNEL_FORMS: readonly KernelForm[] = [
   {
-    name: "fp32_gemm",
+    name: FLOATS,
     about: "Gemm over float weights",
     emit: (b, shape, tokens) =>
       gemm(

@@ -6,7 +6,14 @@ import {
   rightForms,
   weightType,
 } from "../ops/internal/integer_form.ts";
-import { dequantKernel, FLOAT_ROWS, slicedKernel, type StoredShape } from "./kernel_graphs.ts";
+import {
+  dequantKernel,
+  FLOAT_ROWS,
+  FLOATS,
+  slicedKernel,
+  type StoredShape,
+} from "./kernel_graphs.ts";
+import { median } from "../statistics.ts";
 import { quickestForm } from "./quickest_form.ts";
 
 /** Version of the table's text: another one is measured again. */
@@ -83,6 +90,21 @@ export function slicesAreQuicker(table: KernelTable): boolean | undefined {
   const kernels = [slicedKernel(form), FLOAT_ROWS];
   const quickest = quickestOf(table, kernels, (kernel) => kernel);
   return quickest === undefined ? undefined : quickest !== FLOAT_ROWS;
+}
+
+/**
+ * Times that products in the form of {@linkcode integerFormOf} are quicker than those of floats;
+ * `undefined` where the table cannot tell.
+ */
+export function integerLead(table: KernelTable): number | undefined {
+  const integers = integerFormOf(table);
+  const leads = [...Map.groupBy(table.timings, productName).values()].flatMap((timings) => {
+    const timeOf = (kernel: string | undefined) =>
+      timings.find(({ form }) => form === kernel)?.milliseconds;
+    const [slow, quick] = [timeOf(FLOATS), timeOf(integers)];
+    return slow === undefined || quick === undefined ? [] : [slow / quick];
+  });
+  return leads.length === 0 ? undefined : median(leads);
 }
 
 function quickestOf<Form extends string>(

@@ -5,11 +5,12 @@ import { INTEGER_FORMS, type IntegerForm } from "../ops/internal/integer_form.ts
 import type { Numeric } from "../plan/names.ts";
 import type { Runner } from "../runtime/runner.ts";
 import { kernelSource, loadKernels, saveKernels } from "./kernel_cache.ts";
-import { dequantKernel, FLOAT_ROWS, formsFor, slicedKernel } from "./kernel_graphs.ts";
+import { dequantKernel, FLOAT_ROWS, FLOATS, formsFor, slicedKernel } from "./kernel_graphs.ts";
 import { type Effort, measureProduct } from "./kernels.ts";
 import {
   dequantFormOf,
   integerFormOf,
+  integerLead,
   type KernelTable,
   slicesAreQuicker,
   withTimings,
@@ -24,6 +25,10 @@ export interface TrainingForms {
   readonly rotated?: boolean;
   /** Whether `exact` multiplies weights of 8 bits in integers: see `PlanSettings`. */
   readonly sliced?: boolean;
+  /** Times that a product in integers is quicker than one in floats. */
+  readonly integerLead?: number;
+  /** Of a run that asked for `fast`: the setting whose whole steps were quicker. */
+  readonly quicker?: Numeric;
 }
 
 /** Rows of the activations that a short measurement multiplies. */
@@ -52,6 +57,7 @@ export async function trainingForms(
   const kernels = [
     ...DEQUANT_FORMS.map(dequantKernel),
     ...(numeric === "fast" || inRows ? INTEGER_FORMS : []),
+    ...(numeric === "fast" ? [FLOATS] : []),
     // Those of `exact`, which `fast` may go back to.
     ...(inRows ? [FLOAT_ROWS, ...INTEGER_FORMS.map(slicedKernel)] : []),
   ];
@@ -70,6 +76,7 @@ export async function trainingForms(
 const formsOf = (table: KernelTable, inRows: boolean): TrainingForms => ({
   dequantForm: dequantFormOf(table),
   integerForm: integerFormOf(table),
+  integerLead: integerLead(table),
   ...(inRows ? { sliced: slicesAreQuicker(table) } : {}),
 });
 

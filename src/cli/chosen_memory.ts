@@ -48,6 +48,7 @@ export function writeChosenMemory(adapterPath: string, chosen: ChosenMemory): vo
       integer: forms.integerForm,
       rotated: forms.rotated,
       sliced: forms.sliced,
+      quicker: forms.quicker,
     },
   });
   replaceFile(join(adapterPath, FILE), new TextEncoder().encode(text + "\n"));
@@ -55,11 +56,12 @@ export function writeChosenMemory(adapterPath: string, chosen: ChosenMemory): vo
 
 /** Forms that this release of graft does not have are none. */
 function formsOf(forms: Readonly<Record<string, unknown>>): TrainingForms {
-  const { dequant, integer, rotated, sliced } = forms;
+  const { dequant, integer, rotated, sliced, quicker } = forms;
   return {
     dequantForm: DEQUANT_FORMS.find((form) => form === dequant),
     integerForm: INTEGER_FORMS.find((form) => form === integer),
     rotated: rotated === true,
     sliced: sliced === true,
+    ...(quicker === "exact" || quicker === "fast" ? { quicker } : {}),
   };
 }

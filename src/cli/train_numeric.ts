@@ -1,11 +1,13 @@
 /** `--numeric`: how gradients are computed, checked on the first batch before it is used. */
+import type { TrainingForms } from "../bench/training_forms.ts";
 import { sliceBatch } from "../data/slice_batch.ts";
 import { type RowCut, together } from "../data/row_cuts.ts";
 import type { TokenBatch } from "../data/targets.ts";
 import { RefusedError } from "../errors.ts";
 import type { Numeric } from "../plan/names.ts";
-import { checkFast, FAST_THRESHOLD, type FastCheck } from "../train/check_fast.ts";
+import { checkedPart, checkFast, FAST_THRESHOLD, type FastCheck } from "../train/check_fast.ts";
 import { checkSliced, SLICED_LIMIT } from "../train/check_sliced.ts";
+import { quickerSetting, timeSettings } from "../train/quicker_setting.ts";
 import type { PlannedModel } from "../train/planned_model.ts";
 import { formatShare } from "./format.ts";
 import { paint, type Terminal } from "./output.ts";
@@ -15,6 +17,8 @@ export interface NumericChoice {
   readonly setting: Numeric;
   /** What speaks for or against `fast`, where it was asked for. */
   readonly check?: FastCheck;
+  /** The setting whose steps were quicker, where that was measured or an earlier run has found it. */
+  readonly quicker?: Numeric;
 }
 
 /** How a run's gradients are computed. */
@@ -34,6 +38,18 @@ export interface Opened {
   readonly step: PlannedModel;
 }
 
+/** What is known before a setting is chosen. */
+export interface Known extends Pick<TrainingForms, "integerLead" | "quicker"> {
+  /** Which sequences run together; default all. */
+  readonly cut?: RowCut;
+}
+
+/**
+ * Lead of products in integers from which steps in `fast` are quicker without being measured: the
+ * other operators of a step, and rounding, take less than what the products gain.
+ */
+const CLEAR_LEAD = 1.8;
+
 /**
  * Goes on with the model as it was opened where its gradient is that of `exact` in floats. Where that of
  * `fast` is not, and reads weights of 8 bits as they lie, tries rotated ones, and then `exact`, in the
@@ -42,22 +58,22 @@ export interface Opened {
  *
  * @param open opens the model to compute otherwise; throws a {@linkcode RefusedError} where memory
  * does not suffice
- * @param cut which sequences run together
  */
 export async function chooseNumeric<O extends Opened>(
   first: O,
   open: (arithmetic: Arithmetic) => Promise<O>,
   batch: TokenBatch,
   terminal: Terminal,
-  cut: RowCut = together,
+  known: Known = {},
 ): Promise<{ readonly opened: O; readonly choice: NumericChoice }> {
+  const { cut = together, quicker } = known;
   const { numeric, rotated, sliced } = first.arithmetic;
   if (numeric === "exact") {
     const opened = await inSlicesOrFloats(first, open, batch, terminal, cut);
-    return { opened, choice: { setting: "exact" } };
+    return { opened, choice: { setting: "exact", quicker } };
   }
   let check = await checked(first, batch, terminal, cut);
-  if (check.passed) return { opened: first, choice: { setting: "fast", check } };
+  if (check.passed) return await inQuicker(first, open, batch, terminal, { ...known, check });
   const use = { passes: ["training"], numeric: "fast" } as const;
   const { readsStored } = first.step.planOf(rowsAtOnce(first, batch), use);
   first.step[Symbol.dispose]();
@@ -66,7 +82,7 @@ export async function chooseNumeric<O extends Opened>(
     : undefined;
   if (second !== undefined) {
     check = await checked(second, batch, terminal, cut);
-    if (check.passed) return { opened: second, choice: { setting: "fast", check } };
+    if (check.passed) return await inQuicker(second, open, batch, terminal, { ...known, check });
     second.step[Symbol.dispose]();
   }
   terminal.note(paint(
@@ -78,6 +94,33 @@ export async function chooseNumeric<O extends Opened>(
   const exact = await open({ numeric: "exact", rotated: false, sliced });
   const opened = await inSlicesOrFloats(exact, open, batch, terminal, cut);
   return { opened, choice: { setting: "exact", check } };
+}
+
+/** `fast`, whose gradient is right, or `exact` where whole steps are quicker in it. */
+async function inQuicker<O extends Opened>(
+  fast: O,
+  open: (arithmetic: Arithmetic) => Promise<O>,
+  batch: TokenBatch,
+  terminal: Terminal,
+  { cut = together, integerLead = Infinity, quicker, check }: Known & { readonly check: FastCheck },
+): Promise<{ readonly opened: O; readonly choice: NumericChoice }> {
+  if (quicker !== undefined || integerLead >= CLEAR_LEAD) {
+    return { opened: fast, choice: { setting: "fast", check, quicker } };
+  }
+  const times = await timeSettings(fast.step, cut(checkedPart(rowsAtOnce(fast, batch))));
+  const found = quickerSetting(times);
+  if (found === "fast") {
+    return { opened: fast, choice: { setting: "fast", check, quicker: found } };
+  }
+  terminal.note(
+    `Numeric setting exact is quicker on this device: ${seconds(times.exact)} for the first ` +
+      `sequences, ${seconds(times.fast)} in fast; going on in exact`,
+  );
+  const { sliced } = fast.arithmetic;
+  fast.step[Symbol.dispose]();
+  const exact = await open({ numeric: "exact", rotated: false, sliced });
+  const opened = await inSlicesOrFloats(exact, open, batch, terminal, cut);
+  return { opened, choice: { setting: "exact", check, quicker: found } };
 }
 
 /** The setting `exact`, in floats alone where products in integers have another gradient. */
@@ -149,6 +192,8 @@ async function openWhereItFits<O>(
     throw error;
   }
 }
+
+const seconds = (milliseconds: number) => `${(milliseconds / 1000).toFixed(2)} s`;
 
 const formatCheck = ({ cosine, relativeError }: FastCheck) =>
   `cosine ${cosine.toFixed(4)}, relative error ${formatShare(relativeError)}`;

@@ -130,7 +130,9 @@ export async function setUpTraining(
     });
     return { arithmetic, fit, step };
   };
-  const asked = flags.train && flags.numeric === "fast" ? "fast" : "exact";
+  const asked = flags.train && flags.numeric === "fast" && forms.quicker !== "exact"
+    ? "fast"
+    : "exact";
   const first = await open({
     numeric: asked,
     rotated: forms.rotated ?? false,
@@ -147,11 +149,16 @@ export async function setUpTraining(
   }
   // Reads all weights: before those of `fast` are made, so that both are never there at once.
   const baseDigest = modelDigest(model);
-  const { opened, choice } = await chooseNumeric(first, open, batch, terminal, cut);
+  const { opened, choice } = await chooseNumeric(first, open, batch, terminal, { ...forms, cut });
   untilChosen.move();
   const step = resources.use(opened.step);
   const { keepBytes, sequences, atOnce, lanes } = opened.fit;
-  const used = { ...forms, rotated: opened.arithmetic.rotated, sliced: opened.step.sliced };
+  const used = {
+    ...forms,
+    rotated: opened.arithmetic.rotated,
+    sliced: opened.step.sliced,
+    quicker: choice.quicker,
+  };
   const optimizer = resources.use(
     await graphOptimizer(runner, step.parameters, {
       ...OPTIMIZER_DEFAULTS,

@@ -7,7 +7,12 @@ import {
 } from "../../src/bench/kernel_cache.ts";
 import { formsFor } from "../../src/bench/kernel_graphs.ts";
 import { measureProduct } from "../../src/bench/kernels.ts";
-import { dequantFormOf, integerFormOf, slicesAreQuicker } from "../../src/bench/kernel_table.ts";
+import {
+  dequantFormOf,
+  integerFormOf,
+  integerLead,
+  slicesAreQuicker,
+} from "../../src/bench/kernel_table.ts";
 import { trainingForms } from "../../src/bench/training_forms.ts";
 import { INTEGER_FORMS } from "../../src/ops/internal/integer_form.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
@@ -59,8 +64,13 @@ Deno.test("trainingForms() measures what a device has never measured, keeps it, 
     const fast = await trainingForms(runner, 1, model, "fast");
     const all = loadKernels(source)!;
     assertEquals(all.timings.slice(0, 2), kept.timings);
-    assertEquals(all.timings.slice(2).map(({ form }) => form), [...INTEGER_FORMS]);
-    assertEquals(fast, { dequantForm: exact.dequantForm, integerForm: integerFormOf(all) });
+    const others = all.timings.slice(2).map(({ form }) => form);
+    assertEquals(others.toSorted(), ["fp32_gemm", ...INTEGER_FORMS].toSorted());
+    assertEquals(fast, {
+      dequantForm: exact.dequantForm,
+      integerForm: integerFormOf(all),
+      integerLead: integerLead(all),
+    });
     // Another number of threads is another device.
     assertEquals(loadKernels(kernelSource(runner, 2)), undefined);
   }));
@@ -96,6 +106,7 @@ Deno.test("trainingForms() are what a kept table says", () =>
       timings: [
         ...dequantForms.map((form) => `dequantize_${form}`),
         ...integerForms,
+        "fp32_gemm",
       ].map((form, i) => ({ ...timing, form, milliseconds: 1 + i })),
     });
     for (
@@ -108,6 +119,7 @@ Deno.test("trainingForms() are what a kept table says", () =>
       assertEquals(await trainingForms(runner, 1, model, "fast"), {
         dequantForm: dequantForms[0],
         integerForm: integerForms[0],
+        integerLead: 2,
       });
     }
   }));

@@ -5,6 +5,7 @@ import {
   formatKernelTable,
   gflops,
   integerFormOf,
+  integerLead,
   type KernelTable,
   type KernelTiming,
   parseKernelTable,
@@ -99,6 +100,19 @@ Deno.test("a table of kernels tells whether slices of 16 bits are quicker than f
   assertEquals(quicker(timings(3, 1, 4)), false, "u8s8 is not the form in use");
   assertEquals(quicker(timings(1, 3, 4).slice(2)), undefined);
   assertEquals(quicker(timings(1, 3, 4).slice(0, 4)), undefined);
+});
+
+Deno.test("a table of kernels tells how far integers are ahead of floats over the same stored weights", () => {
+  const lead = (timings: KernelTiming[]) => integerLead({ ...TABLE, timings });
+  const timings = [
+    { ...SHAPE, form: "u8s8", milliseconds: 2 },
+    { ...SHAPE, form: "u8u8", milliseconds: 9 },
+    { ...SHAPE, form: "s8s8", milliseconds: 9 },
+    { ...SHAPE, form: "fp32_gemm", milliseconds: 3 },
+  ];
+  assertEquals(lead(timings), 1.5);
+  assertEquals(lead(timings.slice(3)), undefined);
+  assertEquals(lead(timings.slice(0, 3)), undefined);
 });
 
 Deno.test("parseKernelTable() reads back what formatKernelTable() wrote, for its own machine alone", () => {

@@ -1,0 +1,42 @@
+/** Which numeric setting computes a model's gradients quicker on this device, by whole passes. */
+import type { TokenBatch } from "../data/targets.ts";
+import type { Numeric } from "../plan/names.ts";
+import { type ComparedModel, gradientOf } from "./check_fast.ts";
+
+/** Passes in each setting, in turn; the shortest of each counts. */
+const ROUNDS = 2;
+/** Passes shorter than this are not told apart: what else the machine does decides them. */
+const LEAST_MILLISECONDS = 200;
+/** By how much `exact` has to be quicker than the setting that was asked for. */
+const MARGIN = 0.95;
+
+/** Milliseconds of a forward and a backward pass in each setting. */
+export type SettingTimes = Readonly<Record<Numeric, number>>;
+
+/**
+ * Times the gradients of some batches in both settings, whose sessions were compiled before, and leaves
+ * the model in `fast`. Accumulated gradients are dropped.
+ *
+ * @param now the clock, in milliseconds
+ */
+export async function timeSettings(
+  step: ComparedModel,
+  batches: readonly TokenBatch[],
+  now: () => number = () => performance.now(),
+): Promise<SettingTimes> {
+  const times = { exact: Infinity, fast: Infinity };
+  for (let round = 0; round < ROUNDS; round++) {
+    for (const numeric of ["exact", "fast"] as const) {
+      step.numeric = numeric;
+      const start = now();
+      await gradientOf(step, ...batches);
+      times[numeric] = Math.min(times[numeric], now() - start);
+    }
+  }
+  return times;
+}
+
+/** The setting that a run which asked for `fast` goes on in. */
+export function quickerSetting({ exact, fast }: SettingTimes): Numeric {
+  return exact >= LEAST_MILLISECONDS && exact < MARGIN * fast ? "exact" : "fast";
+}
