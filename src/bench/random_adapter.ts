@@ -28,5 +28,5 @@ export function randomAdapter(
     );
     return [path, { a, b: float32(b.dims, values) }];
   }));
-  return { lora, saved: new Map(), config: { ...config, gaussian: false } };
+  return { lora, saved: new Map(), config: { ...config, adapterType: "lora", gaussian: false } };
 }

@@ -2,7 +2,7 @@
 import { EXIT, UsageError } from "../errors.ts";
 import { formatCertificate } from "../lora/merge/certificate_report.ts";
 import { checkBase } from "../lora/apply.ts";
-import { LEAST_GAIN_KEPT, type MergeMethod, type WeightedAdapter } from "../lora/merge/mod.ts";
+import { type MergeMethod, MIN_GAIN_KEPT, type WeightedAdapter } from "../lora/merge/mod.ts";
 import { loadAdapter } from "../model/adapter_dir.ts";
 import { findModelFile } from "../model/find_model.ts";
 import { loadOnnx } from "../model/load_onnx.ts";
@@ -19,6 +19,7 @@ import { loadMergeData } from "./merge_data.ts";
 import { BASE_TEXT } from "./model_text.ts";
 import type { Terminal } from "./output.ts";
 import { openRunner, RUNTIME_FLAGS } from "./runtime_flags.ts";
+import { scaleTuner } from "./scale_tuner.ts";
 import { untilStopped } from "./stop_signal.ts";
 
 const MEASURING = "Measuring";
@@ -39,8 +40,13 @@ export default command({
     adapterWeights: list("Weight of each adapter; 1 if absent", { placeholder: "NUMBERS" }),
     savePath: text("Folder to write", { default: "merged", placeholder: "DIR" }),
     method: text(
-      "How to round: auto measures all and takes the smallest that keeps enough of the gain",
-      { choices: ["auto", "nearest", "compensated", "8bit"], default: "auto" },
+      "How to round: auto tries one after another until enough of the gain is kept; tuned trains the " +
+        "scales of what compensated has rounded",
+      { choices: ["auto", "nearest", "compensated", "tuned", "8bit"], default: "auto" },
+    ),
+    allowLarger: boolean(
+      "Move the adapted matrices to 8 bits where their own bits keep too little",
+      { default: false },
     ),
     dequantize: boolean("Store all linear layers as floats instead", { default: false }),
     force: boolean("Replace --save-path, and write the best way even where it keeps too little", {
@@ -50,19 +56,27 @@ export default command({
       placeholder: "PATH",
       group: MEASURING,
     }),
-    minGainKept: number("Least share of the adapter's gain on held-out data to keep", {
-      default: LEAST_GAIN_KEPT,
-      max: 1,
-      group: MEASURING,
-    }),
+    minGainKept: number(
+      "Share of the adapter's gain on held-out data to aim at; refused below 0.9",
+      {
+        default: MIN_GAIN_KEPT,
+        max: 1,
+        group: MEASURING,
+      },
+    ),
     valBatches: integer("Held-out batches to evaluate on, at least 1; -1 for all", {
       default: 25,
       min: -1,
       group: MEASURING,
     }),
     calibrationTokens: integer("Training tokens whose activations steer compensated rounding", {
-      default: 16_384,
+      default: 4096,
       min: 1,
+      group: MEASURING,
+    }),
+    tuneSteps: integer("Updates of the scales where they are tuned; 0 tunes none", {
+      default: 16,
+      min: 0,
       group: MEASURING,
     }),
     latency: boolean("Time the merged model against the base", { default: true, group: MEASURING }),
@@ -76,7 +90,7 @@ export default command({
     {
       command: "graft merge --model default --adapter-path mill --min-gain-kept 0.95",
       does:
-        "an adapter of graft's store, on the model that graft carries; refused below 95% of its gain",
+        "an adapter of graft's store, on the model that graft carries; the first way that keeps 95%",
     },
     {
       command: "graft merge -m base --adapter-path style,facts --adapter-weights 0.5,1",
@@ -122,7 +136,15 @@ export default command({
           method,
           data: opened?.data,
           evaluate,
-          leastGainKept: flags.minGainKept,
+          tune: opened && flags.tuneSteps > 0
+            ? scaleTuner(runner, flags.threads, flags.tuneSteps, {
+              task: opened.data.objective,
+              batches: opened.training,
+              modelBytes: base.sizeBytes,
+            })
+            : undefined,
+          minGainKept: flags.minGainKept,
+          allowLarger: flags.allowLarger,
           force: flags.force,
           latency: flags.latency,
           onNote: (line) => terminal.note(line),
@@ -137,7 +159,7 @@ export default command({
 });
 
 function methodOf(
-  method: "auto" | "nearest" | "compensated" | "8bit",
+  method: "auto" | "nearest" | "compensated" | "tuned" | "8bit",
   dequantize: boolean,
 ): MergeMethod | undefined {
   if (!dequantize) return method === "auto" ? undefined : method;

@@ -31,6 +31,8 @@ export interface MergeDataFlags {
 /** Merge data and what it holds open. */
 export interface OpenMergeData extends Disposable {
   readonly data: MergeData;
+  /** The training data in the batches that it was trained in. */
+  readonly training: BatchSource<TokenBatch>;
 }
 
 /**
@@ -123,6 +125,7 @@ async function open(
       heldOut: () => batchesOf(measured, valBatches),
       source: { data: settings.data, trainedOn: heldOut === undefined },
     },
+    training: train,
     [Symbol.dispose]: () => kept.dispose(),
   };
 }

@@ -27,6 +27,8 @@ import {
 import type { SavedModule } from "../lora/adapter_tensors.ts";
 import type { LinearModule } from "../lora/modules.ts";
 import type { PeftConfig, TaskType } from "../lora/peft_config.ts";
+import { indexGraph } from "../lora/graph_index.ts";
+import { injectScales, scaleGrid } from "../lora/scale_adapter.ts";
 import type { LoraSite } from "../lora/targets.ts";
 import type { TrainFlags } from "./train_flags.ts";
 
@@ -163,8 +165,15 @@ export function addAdapter(
   { modules, sites, saved }: AdapterTargets = targetsOf(model, flags),
 ): AdaptedModel {
   const config = loraConfigOf(flags);
-  const weights = initAdapter(sites, config.init, randomFor(flags.seed, "adapter"));
-  const injected = inject(model, sites, weights, { dropout: true });
+  const scales = flags.adapterType === "scales";
+  const index = indexGraph(model.graph);
+  const weights = initAdapter(
+    sites,
+    config.init,
+    randomFor(flags.seed, "adapter"),
+    scales ? ({ module }) => scaleGrid(index, module).blocks : undefined,
+  );
+  const injected = (scales ? injectScales : inject)(model, sites, weights, { dropout: true });
   const trainable = new Map(injected.trainable);
   let now = injected.model;
   for (const module of saved) {
@@ -261,6 +270,7 @@ function peftConfigOf(
   newHead: boolean,
 ): PeftConfig {
   return {
+    adapterType: flags.adapterType,
     rank: flags.rank,
     alpha: flags.loraAlpha,
     dropout: flags.loraDropout,

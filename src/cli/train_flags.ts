@@ -79,6 +79,11 @@ export const TRAIN_FLAGS = {
     default: false,
     group: ADAPTER,
   }),
+  adapterType: text(
+    "What to adapt: lora adds low-rank matrices to the weights; scales multiplies the scales of " +
+      "quantised weights by low-rank factors, which merges exactly",
+    { choices: ["lora", "scales"], default: "lora", group: ADAPTER },
+  ),
   initLoraWeights: text("How A starts; B starts at zero", {
     choices: ["kaiming", "gaussian"],
     default: "kaiming",

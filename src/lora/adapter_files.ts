@@ -50,7 +50,7 @@ export function encodeAdapter(
 ): ReadonlyMap<string, readonly Uint8Array[]> {
   const files = new Map<string, readonly Uint8Array[]>([
     [ADAPTER_FILES.config, [utf8(formatPeftConfig(adapter.config))]],
-    [ADAPTER_FILES.tensors, safetensorsParts(peftTensors(adapter))],
+    [ADAPTER_FILES.tensors, safetensorsParts(peftTensors(adapter, adapter.config.adapterType))],
   ]);
   if (adapter.head !== undefined) {
     const { weight, bias } = adapter.head;
@@ -81,7 +81,7 @@ export function decodeAdapter(files: Files, where: string): Adapter {
   );
   const tensorsFile = path(ADAPTER_FILES.tensors);
   const raw = decodeSafetensors(need(ADAPTER_FILES.tensors), { file: tensorsFile }).tensors;
-  const tensors = adapterTensors(raw, tensorsFile);
+  const tensors = adapterTensors(raw, tensorsFile, config.adapterType);
   checkRanks(tensors, config, tensorsFile);
   const headBytes = files.get(ADAPTER_FILES.head);
   const head = headBytes && decodeHead(headBytes, path(ADAPTER_FILES.head));

@@ -3,6 +3,8 @@ import { BadInputError } from "../errors.ts";
 import { isFloating } from "../graph/dtype.ts";
 import { float32, type Tensor, toNumbers } from "../graph/tensor.ts";
 import { loraName, type LoraWeights } from "./inject.ts";
+import type { AdapterType } from "./peft_config.ts";
+import { scalesName } from "./scale_adapter.ts";
 
 /** Tensors of a module trained in full: weight [out, in], bias [out] where it has one. */
 export interface SavedModule {
@@ -12,6 +14,7 @@ export interface SavedModule {
 
 /** The content of `adapter_model.safetensors`, by module path. */
 export interface AdapterTensors {
+  /** A and B: of the weights, or of their scales. */
   readonly lora: ReadonlyMap<string, LoraWeights>;
   readonly saved: ReadonlyMap<string, SavedModule>;
 }
@@ -19,12 +22,21 @@ export interface AdapterTensors {
 /** What PEFT puts before every module path. */
 const PREFIX = "base_model.model.";
 
-/** Tensors under the names PEFT loads them by. */
-export function peftTensors({ lora, saved }: AdapterTensors): ReadonlyMap<string, Tensor> {
+/** Names of an adapter's matrices, behind PEFT's prefix. */
+const NAMES: Readonly<Record<AdapterType, typeof loraName>> = {
+  lora: loraName,
+  scales: scalesName,
+};
+
+/** Tensors under the names PEFT loads them by, those of adapters of scales under graft's own. */
+export function peftTensors(
+  { lora, saved }: AdapterTensors,
+  type: AdapterType = "lora",
+): ReadonlyMap<string, Tensor> {
   const tensors = new Map<string, Tensor>();
   for (const [path, { a, b }] of lora) {
-    tensors.set(PREFIX + loraName(path, "A"), a);
-    tensors.set(PREFIX + loraName(path, "B"), b);
+    tensors.set(PREFIX + NAMES[type](path, "A"), a);
+    tensors.set(PREFIX + NAMES[type](path, "B"), b);
   }
   for (const [path, { weight, bias }] of saved) {
     tensors.set(`${PREFIX}${path}.weight`, weight);
@@ -43,11 +55,12 @@ type Part = "A" | "B" | "weight" | "bias";
 export function adapterTensors(
   tensors: ReadonlyMap<string, Tensor>,
   file = "adapter_model.safetensors",
+  type: AdapterType = "lora",
 ): AdapterTensors {
   const bad = (problem: string) => new BadInputError(`${file}: ${problem}`);
   const modules = new Map<string, Partial<Record<Part, Tensor>>>();
   for (const [name, tensor] of tensors) {
-    const { path, part } = placeOf(name, bad);
+    const { path, part } = placeOf(name, type, bad);
     const module = modules.get(path) ?? {};
     if (module[part] !== undefined) throw bad(`module "${path}" has ${part} twice`);
     module[part] = asFloat32(name, tensor, bad);
@@ -57,7 +70,7 @@ export function adapterTensors(
   const lora = new Map<string, LoraWeights>();
   const saved = new Map<string, SavedModule>();
   for (const [path, { A, B, weight, bias }] of modules) {
-    if (A !== undefined || B !== undefined) lora.set(path, pair(path, A, B, bad));
+    if (A !== undefined || B !== undefined) lora.set(path, pair(path, A, B, type, bad));
     if (weight !== undefined) saved.set(path, savedModule(path, weight, bias, bad));
     else if (bias !== undefined) throw bad(`module "${path}" has a bias without a weight`);
   }
@@ -66,7 +79,7 @@ export function adapterTensors(
 
 type Bad = (problem: string) => BadInputError;
 
-function placeOf(name: string, bad: Bad): { path: string; part: Part } {
+function placeOf(name: string, type: AdapterType, bad: Bad): { path: string; part: Part } {
   const quoted = JSON.stringify(name.slice(0, 120));
   if (!name.startsWith(PREFIX)) throw bad(`tensor ${quoted} does not begin with "${PREFIX}"`);
   const inner = name.slice(PREFIX.length);
@@ -77,10 +90,10 @@ function placeOf(name: string, bad: Bad): { path: string; part: Part } {
     throw bad(`tensor ${quoted} adapts an embedding, which is not supported`);
   }
   // In memory PEFT puts the adapter's name between; some tools save it so.
-  const lora = /^(.+)\.lora_([AB])(?:\.default)?\.weight$/.exec(inner);
-  if (lora !== null) return { path: lora[1], part: lora[2] as "A" | "B" };
+  const lora = /^(.+)\.(lora|scales)_([AB])(?:\.default)?\.weight$/.exec(inner);
+  if (lora?.[2] === type) return { path: lora[1], part: lora[3] as "A" | "B" };
   const full = /^(.+?)(?:\.modules_to_save(?:\.default)?)?\.(weight|bias)$/.exec(inner);
-  if (full === null || inner.includes(".lora_")) {
+  if (full === null || /\.(lora|scales)_/.test(inner)) {
     throw bad(`tensor ${quoted} is of no kind graft knows`);
   }
   return { path: full[1], part: full[2] as "weight" | "bias" };
@@ -93,14 +106,20 @@ function asFloat32(name: string, tensor: Tensor, bad: Bad): Tensor {
   return tensor.dtype === "float32" ? tensor : float32(tensor.dims, toNumbers(tensor));
 }
 
-function pair(path: string, a: Tensor | undefined, b: Tensor | undefined, bad: Bad): LoraWeights {
+function pair(
+  path: string,
+  a: Tensor | undefined,
+  b: Tensor | undefined,
+  type: AdapterType,
+  bad: Bad,
+): LoraWeights {
   if (a === undefined || b === undefined) {
     const [has, lacks] = a === undefined ? ["B", "A"] : ["A", "B"];
-    throw bad(`module "${path}" has lora_${has} without lora_${lacks}`);
+    throw bad(`module "${path}" has ${type}_${has} without ${type}_${lacks}`);
   }
   if (a.dims.length !== 2 || b.dims.length !== 2 || a.dims[0] !== b.dims[1] || a.dims[0] < 1) {
     throw bad(
-      `module "${path}": lora_A must be [rank, in] and lora_B [out, rank]: ` +
+      `module "${path}": ${type}_A must be [rank, in] and ${type}_B [out, rank]: ` +
         `current shapes are [${a.dims}] and [${b.dims}]`,
     );
   }

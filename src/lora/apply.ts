@@ -9,6 +9,7 @@ import { inject, type Injected, type InjectOptions } from "./inject.ts";
 import { findModules, type LinearModule } from "./modules.ts";
 import { makeTrainable } from "./modules_to_save.ts";
 import { PatternValues } from "./pattern.ts";
+import { injectScales } from "./scale_adapter.ts";
 import type { LoraSite } from "./targets.ts";
 
 /**
@@ -80,7 +81,8 @@ export function applyAdapter(
   options: InjectOptions = {},
 ): Injected {
   const modules = findModules(model);
-  const injected = inject(model, adapterSites(modules, adapter), adapter.lora, options);
+  const add = adapter.config.adapterType === "scales" ? injectScales : inject;
+  const injected = add(model, adapterSites(modules, adapter), adapter.lora, options);
   const trainable = new Map(injected.trainable);
   let now = injected.model;
   const take = (edited: { model: Model; trainable: Injected["trainable"] }) => {

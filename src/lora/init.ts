@@ -14,18 +14,23 @@ export interface RandomSource {
  *
  * `kaiming` draws A from U(−1/√in, 1/√in), which is PyTorch's Kaiming initialisation with a = √5 and
  * PEFT's default; `gaussian` from N(0, 1/rank²), PEFT's `init_lora_weights="gaussian"`.
+ *
+ * @param columnsOf the width of a site's A, which stands for `in`; default its layer's inputs
  */
 export function initAdapter(
   sites: readonly LoraSite[],
   init: LoraInit,
   random: RandomSource,
+  columnsOf: (site: LoraSite) => number = ({ module }) => module.inFeatures,
 ): ReadonlyMap<string, LoraWeights> {
-  return new Map(sites.map(({ module: { path, inFeatures, outFeatures }, rank }) => {
+  return new Map(sites.map((site) => {
+    const { module: { path, outFeatures }, rank } = site;
+    const columns = columnsOf(site);
     const draw = init === "gaussian"
       ? () => gaussian(random) / rank
-      : () => symmetric(random) / Math.sqrt(inFeatures);
+      : () => symmetric(random) / Math.sqrt(columns);
     return [path, {
-      a: filled([rank, inFeatures], draw),
+      a: filled([rank, columns], draw),
       b: filled([outFeatures, rank], () => 0),
     }];
   }));

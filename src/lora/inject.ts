@@ -8,15 +8,22 @@
  */
 import { int } from "../graph/attributes.ts";
 import { ONNX_TYPE } from "../graph/dtype.ts";
-import { float32, type Tensor } from "../graph/tensor.ts";
+import type { Tensor } from "../graph/tensor.ts";
 import type { Model, Node } from "../graph/types.ts";
-import { BadInputError } from "../errors.ts";
 import { GraphEdit } from "./edit.ts";
 import { indexGraph } from "./graph_index.ts";
+import {
+  checkedPair,
+  declarePair,
+  groupByProduct,
+  type Op,
+  scaleOf,
+  stackedRows,
+} from "./low_rank_parts.ts";
 import { callsOf } from "./modules.ts";
 import { openAttention } from "./open_attention.ts";
 import type { LoraSite } from "./targets.ts";
-import { declareTrainable, type Trainable } from "./trainable.ts";
+import type { Trainable } from "./trainable.ts";
 
 /** A pair of adapter matrices: A [rank, in], B [out, rank], float32. */
 export interface LoraWeights {
@@ -71,10 +78,11 @@ export function inject(
   const trainable = new Map<string, Trainable>();
   const masks = new Map<string, DropoutMask>();
   for (const group of groupByProduct(openSites)) {
-    const weights = group.map((site) => checkWeights(site, adapters.get(site.module.path)));
-    const declared = group.map((site, i) =>
-      declare({ edit, options, trainable }, site, weights[i])
-    );
+    const declared = group.map((site) => {
+      const { path, inFeatures, outFeatures } = site.module;
+      const weights = checkedPair(site, adapters.get(path), inFeatures, outFeatures);
+      return declarePair({ edit, options, trainable }, site, weights, loraName);
+    });
     for (const [number, { input, output, bias }] of callsOf(group[0].module).entries()) {
       const result = bias?.output ?? output;
       const anchor = index.producer(result);
@@ -86,46 +94,9 @@ export function inject(
   return { model: edit.apply(opened.model), trainable, masks };
 }
 
-/** Slices of one fused product share one edit. */
-function groupByProduct(sites: readonly LoraSite[]): readonly (readonly LoraSite[])[] {
-  const groups = new Map<string, LoraSite[]>();
-  for (const site of sites) {
-    const group = groups.get(site.module.output);
-    if (group === undefined) groups.set(site.module.output, [site]);
-    else group.push(site);
-  }
-  return [...groups.values()];
-}
-
-function checkWeights(site: LoraSite, weights: LoraWeights | undefined): LoraWeights {
-  const { path, inFeatures, outFeatures } = site.module;
-  if (weights === undefined) {
-    throw new BadInputError(`Cannot inject LoRA at "${path}": the adapter has no matrices for it`);
-  }
-  const check = (which: "A" | "B", found: Tensor, rows: number, columns: number) => {
-    if (
-      found.dtype !== "float32" || found.dims.length !== 2 || found.dims[0] !== rows ||
-      found.dims[1] !== columns
-    ) {
-      throw new BadInputError(
-        `Cannot inject LoRA at "${path}": lora_${which} must be float32[${rows},${columns}]: ` +
-          `current value is ${found.dtype}[${found.dims}]`,
-      );
-    }
-  };
-  check("A", weights.a, site.rank, inFeatures);
-  check("B", weights.b, outFeatures, site.rank);
-  return weights;
-}
-
-/** Where adapter tensors are declared. */
-interface Declaring {
+interface Update {
   readonly edit: GraphEdit;
   readonly options: InjectOptions;
-  readonly trainable: Map<string, Trainable>;
-}
-
-interface Update extends Pick<Declaring, "edit" | "options"> {
   /** Node after which the update goes; it makes `result`. */
   readonly anchor: Node;
   readonly group: readonly LoraSite[];
@@ -157,32 +128,14 @@ function addUpdate(update: Update): void {
     [down, edit.initializer(`${scope}.lora.scale`, scaleOf(group))],
     "scaled",
   );
-  const b = stack(update, declared.map(({ b }) => b), op);
+  const b = stackedRows(edit, group, declared.map(({ b }) => b), op);
   const delta = op("MatMul", [scaled, op("Transpose", [b], "up_T", TRANSPOSE)], "delta");
   const base = `${result}.base`;
   edit.renameOutput(anchor, result, base);
   edit.add(anchor, "Add", [base, cast(delta, dtype, "delta_cast")], result);
 }
 
-type Op = (
-  opType: string,
-  inputs: readonly string[],
-  name: string,
-  attributes?: Node["attributes"],
-) => string;
-
 const TRANSPOSE = { perm: { kind: "ints", value: [1, 0] } } as const;
-
-/** Declares A and B of a site as initializers or inputs. */
-function declare({ edit, options, trainable }: Declaring, site: LoraSite, weights: LoraWeights) {
-  const { path } = site.module;
-  const put = (which: "A" | "B", value: Tensor) => {
-    const name = loraName(path, which);
-    const what = { path, which, dims: value.dims };
-    return declareTrainable(edit, trainable, name, what, value, options);
-  };
-  return { a: put("A", weights.a), b: put("B", weights.b) };
-}
 
 /** x·Aᵀ [.., ranks]; the slices' A are stacked, with dropout each meets its own x. */
 function project(update: Update, x: string, a: readonly string[], op: Op): string {
@@ -200,48 +153,3 @@ function project(update: Update, x: string, a: readonly string[], op: Op): strin
   });
   return parts.length === 1 ? parts[0] : op("Concat", parts, "low", { axis: int(-1) });
 }
-
-/** One factor for all, or one per column of x·Aᵀ where the slices' differ. */
-function scaleOf(group: readonly LoraSite[]): Tensor {
-  const [{ scale }] = group;
-  if (group.every((site) => site.scale === scale)) return float32([], [scale]);
-  const factors = group.flatMap((site) => Array<number>(site.rank).fill(site.scale));
-  return float32([factors.length], factors);
-}
-
-/**
- * B of the whole product, [total, ranks]: each slice's B stands in its rows and in the columns of its
- * ranks, zeros elsewhere. That costs a few products more than adding to each part, and spares
- * cutting the activation apart and joining it again.
- */
-function stack({ edit, group }: Update, b: readonly string[], op: Op): string {
-  const { slice } = group[0].module;
-  if (slice === undefined) return b[0];
-  const zeros = (rows: number, columns: number) =>
-    edit.shared(
-      `lora_zeros.${rows}x${columns}`,
-      () => float32([rows, columns], new Float32Array(rows * columns)),
-    );
-  const ranks = group.reduce((sum, site) => sum + site.rank, 0);
-  const byOffset = group.map((site, i) => ({ site, b: b[i], column: columnOf(group, i) }))
-    .sort((p, q) => p.site.module.slice!.offset - q.site.module.slice!.offset);
-  const rows: string[] = [];
-  let row = 0;
-  for (const { site, b, column } of byOffset) {
-    const { offset, size } = site.module.slice!;
-    if (offset > row) rows.push(zeros(offset - row, ranks));
-    const right = ranks - column - site.rank;
-    const blocks = [
-      ...column > 0 ? [zeros(size, column)] : [],
-      b,
-      ...right > 0 ? [zeros(size, right)] : [],
-    ];
-    rows.push(blocks.length === 1 ? b : op("Concat", blocks, `up_${offset}`, { axis: int(1) }));
-    row = offset + size;
-  }
-  if (row < slice.total) rows.push(zeros(slice.total - row, ranks));
-  return rows.length === 1 ? rows[0] : op("Concat", rows, "up", { axis: int(0) });
-}
-
-const columnOf = (group: readonly LoraSite[], at: number) =>
-  group.slice(0, at).reduce((sum, site) => sum + site.rank, 0);

@@ -10,8 +10,16 @@ import { JsonFields } from "./json_fields.ts";
 /** PEFT's task types that graft trains. */
 export type TaskType = "CAUSAL_LM" | "SEQ_CLS" | "FEATURE_EXTRACTION";
 
+/** What an adapter changes: the weight by a low-rank sum, or its scales by low-rank factors. */
+export type AdapterType = (typeof ADAPTER_TYPES)[number];
+export const ADAPTER_TYPES = ["lora", "scales"] as const;
+
+/** `peft_type` of each; PEFT itself has no adapters of scales, and says so. */
+const PEFT_TYPES: Readonly<Record<AdapterType, string>> = { lora: "LORA", scales: "GRAFT_SCALES" };
+
 /** What an adapter's `adapter_config.json` says, as far as it decides what the adapter computes. */
 export interface PeftConfig {
+  readonly adapterType: AdapterType;
   readonly rank: number;
   readonly alpha: number;
   readonly dropout: number;
@@ -45,7 +53,7 @@ export function formatPeftConfig(config: PeftConfig): string {
     megatron_config: null,
     megatron_core: "megatron.core",
     modules_to_save: config.modulesToSave.length === 0 ? null : config.modulesToSave,
-    peft_type: "LORA",
+    peft_type: PEFT_TYPES[config.adapterType],
     r: config.rank,
     rank_pattern: config.rankPattern,
     revision: null,
@@ -86,6 +94,7 @@ export function parsePeftConfig(text: string, file = "adapter_config.json"): Pef
   if (!(dropout >= 0 && dropout < 1)) throw json.wrong("lora_dropout", "in [0, 1)");
   const targets = json.fields.get("target_modules");
   return {
+    adapterType: json.string("peft_type") === PEFT_TYPES.scales ? "scales" : "lora",
     rank,
     alpha,
     dropout,
@@ -102,10 +111,12 @@ export function parsePeftConfig(text: string, file = "adapter_config.json"): Pef
 
 function refuseUnsupported(json: JsonFields): void {
   const refuse = (what: string) => {
-    throw new BadInputError(`${json.file}: ${what} is not supported; graft reads plain LoRA`);
+    throw new BadInputError(
+      `${json.file}: ${what} is not supported; graft reads plain LoRA and its own adapters of scales`,
+    );
   };
   const kind = json.string("peft_type");
-  if (kind !== "LORA") refuse(`adapter kind "${kind}"`);
+  if (!Object.values(PEFT_TYPES).includes(kind ?? "")) refuse(`adapter kind "${kind}"`);
   if (json.boolean("use_dora") === true) refuse("DoRA (use_dora)");
   const bias = json.string("bias") ?? "none";
   if (bias !== "none") refuse(`trained biases (bias: "${bias}")`);

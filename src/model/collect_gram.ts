@@ -24,7 +24,7 @@ import { untilAborted } from "./give_way.ts";
 /** Training data, given again from the start each time it is asked for. */
 export interface GramData {
   batches(): Iterable<TokenBatch> | AsyncIterable<TokenBatch>;
-  /** Tokens to stop after; default 16,384. */
+  /** Tokens to stop after; default 4,096. */
   readonly maxTokens?: number;
 }
 
@@ -42,7 +42,7 @@ export interface CollectOptions {
  * Of that there is the more, the larger the file is.
  */
 const RUN_TOKENS = { least: 192, most: 1024, forEachByte: 1 / 2 ** 19 };
-const DEFAULT_TOKENS = 16_384;
+const DEFAULT_TOKENS = 4096;
 
 /** Inputs whose contents go through the whole network; masks and positions are computed again. */
 const SOURCES: ReadonlySet<string> = new Set(["input_ids", "inputs_embeds"]);

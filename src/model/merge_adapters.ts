@@ -1,6 +1,6 @@
 /** Merges adapters into a model on disk, measures every way of doing so and keeps the best. */
 import { basename, dirname, join } from "@std/path";
-import { RefusedError, RuntimeFailure } from "../errors.ts";
+import { BadInputError, RefusedError, RuntimeFailure, UsageError } from "../errors.ts";
 import { evaluate, type Evaluator } from "../eval/evaluate.ts";
 import type { Model } from "../graph/types.ts";
 import { checkBase } from "../lora/apply.ts";
@@ -11,11 +11,16 @@ import {
   bestCandidate,
   type Candidate,
   chooseCandidate,
+  compareMerged,
   type Evaluated,
   gainKept,
+  isKept,
+  isSteered,
   LEAST_GAIN_KEPT,
+  type LowRankUpdate,
   type Measurements,
   type MergeMethod,
+  MIN_GAIN_KEPT,
   type WeightedAdapter,
   withAdapters,
 } from "../lora/merge/mod.ts";
@@ -37,7 +42,7 @@ import { loadOnnx } from "./load_onnx.ts";
 import { methodsFor } from "./merge_methods.ts";
 import { configWithLabels } from "./model_labels.ts";
 import { checkTarget, StagedDirectory } from "./staged_directory.ts";
-import { isSteered, type RefusedMerge, writeMerged, type WrittenMerge } from "./write_merged.ts";
+import { type RefusedMerge, writeMerged, type WrittenMerge } from "./write_merged.ts";
 import { type BaseModel, checkNotBase } from "./write_model.ts";
 
 /** Data to merge with, in the order it is to be used. */
@@ -61,8 +66,12 @@ export interface MergeRequest {
   readonly data?: MergeData;
   /** Measures models on held-out data; default: through the inference graph. */
   readonly evaluate?: Evaluator;
-  /** Least share of the gain to keep; default {@linkcode LEAST_GAIN_KEPT}. */
-  readonly leastGainKept?: number;
+  /** Tunes the scales of a model on data; without it none are tuned. */
+  readonly tune?: ScaleTuner;
+  /** Share of the gain to aim at; default {@linkcode MIN_GAIN_KEPT}. */
+  readonly minGainKept?: number;
+  /** Whether adapted matrices may move to 8 bits where their own keep too little; default false. */
+  readonly allowLarger?: boolean;
   /** Replaces an existing folder, and writes the best candidate even where it keeps too little. */
   readonly force?: boolean;
   /** Whether to time the models; default true where there is data. */
@@ -74,6 +83,21 @@ export interface MergeRequest {
   /** Ends the work at the next matrix, batch or round: its reason is thrown and nothing is left. */
   readonly signal?: AbortSignal;
 }
+
+/**
+ * Finds changes of the scales of modules of a merged model that bring back what rounding took.
+ *
+ * @param paths of the adapted modules; those without scales of their rows or blocks are left alone
+ * @throws {UsageError | BadInputError | RefusedError} where none of them can be tuned
+ */
+export type ScaleTuner = (
+  model: Model,
+  paths: ReadonlySet<string>,
+  how: {
+    readonly onStep?: (step: number, steps: number, loss: number) => void;
+    readonly signal?: AbortSignal;
+  },
+) => Promise<ReadonlyMap<string, LowRankUpdate>>;
 
 /** Held-out targets whose logits are compared. */
 const LOGIT_ROWS = 64;
@@ -136,18 +160,22 @@ function writeLabels(directory: StagedDirectory, adapters: readonly WeightedAdap
 
 /** Unfinished folders by method; those not committed are removed in the end. */
 class StagedCandidates implements Disposable {
-  readonly #directories = new Map<MergeMethod, StagedDirectory>();
+  readonly #written = new Map<MergeMethod, WrittenMerge>();
 
-  add(method: MergeMethod, directory: StagedDirectory): void {
-    this.#directories.set(method, directory);
+  add(written: WrittenMerge): void {
+    this.#written.set(written.method, written);
+  }
+
+  get(method: MergeMethod): WrittenMerge | undefined {
+    return this.#written.get(method);
   }
 
   of({ method }: Candidate): StagedDirectory {
-    return this.#directories.get(method)!;
+    return this.#written.get(method)!.directory;
   }
 
   [Symbol.dispose](): void {
-    for (const directory of this.#directories.values()) directory[Symbol.dispose]();
+    for (const { directory } of this.#written.values()) directory[Symbol.dispose]();
   }
 }
 
@@ -161,7 +189,14 @@ async function measure(
   // Before any measuring, which takes minutes.
   const methods = methodsFor(
     runner,
-    { base: base.model, method, measured: data !== undefined, onNote },
+    {
+      base: base.model,
+      method,
+      measured: data !== undefined,
+      tunes: request.tune !== undefined,
+      allowLarger: request.allowLarger,
+      onNote,
+    },
     changes,
   );
   const adapted = data && withAdapters(base.model, changes);
@@ -181,10 +216,9 @@ async function measure(
   using bench = await openBench(runner, request);
   const candidates: Candidate[] = [];
   const failures = new Map<MergeMethod, Error>();
-  for (const together of rewrites(methods, data !== undefined)) {
-    const all = await write(runner, request, changes, adapted, together);
+  const take = async (all: readonly (WrittenMerge | RefusedMerge)[]) => {
     for (const written of all) {
-      if ("directory" in written) staged.add(written.method, written.directory);
+      if ("directory" in written) staged.add(written);
       else failures.set(written.method, written.refused);
     }
     for (const written of all) {
@@ -199,6 +233,17 @@ async function measure(
         failures.set(method, error);
       }
     }
+  };
+  const { minGainKept = MIN_GAIN_KEPT } = request;
+  for (const together of rewrites(methods, data !== undefined)) {
+    // What takes longer is tried only where nothing before it keeps enough.
+    if (candidates.some((found) => isKept({ ...references }, found, minGainKept))) break;
+    if (together[0] !== "tuned") {
+      await take(await write(runner, request, changes, adapted, together));
+      continue;
+    }
+    const start = staged.get("compensated") ?? staged.get("nearest");
+    if (start !== undefined) await take([await writeTuned(runner, request, changes, start)]);
   }
   // What went wrong is said once: as the error where nothing is left, else as notes.
   const refused = [...failures.values()].findLast((error) => error instanceof RefusedError);
@@ -216,14 +261,25 @@ function checkFinite({ loss }: Evaluated, what: string): void {
   );
 }
 
-/** Methods that are computed together: those that activations steer share these. */
+/**
+ * Methods that are computed together, in the order they are tried: those that activations steer share
+ * these.
+ */
 function rewrites(
   methods: readonly MergeMethod[],
   measured: boolean,
 ): readonly (readonly MergeMethod[])[] {
   const shared = measured ? methods.filter(isSteered) : [];
-  const alone = methods.filter((method) => !shared.includes(method)).map((method) => [method]);
-  return shared.length === 0 ? alone : [...alone, shared];
+  // Tuning starts from what compensated rounding gives.
+  const steered = methods.includes("tuned") && shared.length === 0
+    ? ["compensated"] as const
+    : shared;
+  return [
+    ...methods.filter((method) => method !== "tuned" && !isSteered(method)).map((m) => [m]),
+    ...steered.length > 0 ? [steered] : [],
+    ...methods.includes("tuned") ? [["tuned"] as const] : [],
+    ...measured ? [] : methods.filter(isSteered).map((m) => [m]),
+  ];
 }
 
 /** Writes candidates; those that change nothing are refused. */
@@ -246,6 +302,50 @@ async function write(
     signal,
   });
   return await writeMerged({ ...request, runner, changes, methods, grams });
+}
+
+/** Tunes the scales of what a way of rounding has written, into a folder of its own. */
+async function writeTuned(
+  runner: Runner,
+  request: MergeRequest,
+  changes: AdapterChanges,
+  start: WrittenMerge,
+): Promise<WrittenMerge | RefusedMerge> {
+  const { base, tune, signal, onProgress } = request;
+  const path = join(start.directory.path, basename(base.path));
+  using written = loadOnnx(path, openMapped);
+  const paths = new Set(changes.changes.map(({ path }) => path));
+  try {
+    const scales = await tune!(written.model, paths, {
+      onStep: (step, steps, loss) =>
+        onProgress?.(`Tuning scales: step ${step} of ${steps}, loss ${loss.toFixed(4)}`),
+      signal,
+    });
+    giveBackFreed();
+    const [tuned] = await writeMerged({
+      ...request,
+      base: { path, model: written.model, sizeBytes: written.sizeBytes },
+      runner,
+      changes: {
+        changes: [...scales].map(([path, update]) => ({
+          path,
+          updates: [],
+          scaleUpdates: [update],
+        })),
+      },
+      methods: ["scales"],
+    });
+    if (!("directory" in tuned)) return { ...tuned, method: "tuned" };
+    using after = loadOnnx(join(tuned.directory.path, basename(base.path)), openMapped);
+    const matrices = await compareMerged(base.model, changes.changes, after.model, start.matrices);
+    return { method: "tuned", directory: tuned.directory, matrices };
+  } catch (error) {
+    // A model that merges need not be one that trains.
+    const canDoWithout = error instanceof UsageError || error instanceof BadInputError ||
+      error instanceof RefusedError;
+    if (!canDoWithout) throw error;
+    return { method: "tuned", refused: new RefusedError(error.message, { cause: error }) };
+  }
 }
 
 async function evaluated(
@@ -328,12 +428,13 @@ async function openBench(
  */
 function decide(
   measured: Measurements,
-  { leastGainKept = LEAST_GAIN_KEPT, force = false }: MergeRequest,
-): Pick<Decision, "chosen" | "forced" | "leastGainKept"> {
-  const chosen = chooseCandidate(measured, leastGainKept);
-  if (chosen !== undefined) return { chosen, forced: false, leastGainKept };
+  { minGainKept = MIN_GAIN_KEPT, force = false, allowLarger = false }: MergeRequest,
+): Pick<Decision, "chosen" | "forced" | "minGainKept"> {
+  const chosen = chooseCandidate(measured, minGainKept);
+  if (chosen !== undefined) return { chosen, forced: false, minGainKept };
   const best = bestCandidate(measured)!;
-  if (force) return { chosen: best, forced: true, leastGainKept };
+  if (force) return { chosen: best, forced: true, minGainKept };
+  const least = Math.min(minGainKept, LEAST_GAIN_KEPT);
   const { base, adapter } = measured;
   const share = gainKept(base!, adapter!, best.evaluated!);
   throw new RefusedError(
@@ -345,7 +446,9 @@ function decide(
       }); --force writes it all the same`
       : `Refused the merge: the best way ("${best.method}") keeps ${
         (share * 100).toFixed(1)
-      }% of the adapter's gain, less than ${(leastGainKept * 100).toFixed(1)}%; ` +
-        "choose a lower --min-gain-kept, --method 8bit or --dequantize, or add --force",
+      }% of the adapter's gain, less than ${(least * 100).toFixed(1)}%: give more training data, ` +
+        `${
+          allowLarger ? "" : "--allow-larger, "
+        }a lower --min-gain-kept or --dequantize, or add --force`,
   );
 }

@@ -1,7 +1,7 @@
 /** Which ways of merging are worth trying for a base, its data and the runtime that will measure them. */
 import { RuntimeFailure, UsageError } from "../errors.ts";
 import type { Model } from "../graph/types.ts";
-import type { AdapterChanges, MergeMethod } from "../lora/merge/mod.ts";
+import type { AdapterChanges, MergeMethod, ModuleChange } from "../lora/merge/mod.ts";
 import { findModules, type LinearModule } from "../lora/modules.ts";
 import { EIGHT_BITS_SINCE, isBefore } from "../runtime/release_limits.ts";
 import type { Runner } from "../runtime/runner.ts";
@@ -12,24 +12,29 @@ export interface MethodsRequest {
   readonly method?: MergeMethod;
   /** Whether there is data to steer and measure with. */
   readonly measured: boolean;
+  /** Whether scales can be tuned on that data. */
+  readonly tunes?: boolean;
+  /** Whether adapted matrices may move to 8 bits where their own keep too little. */
+  readonly allowLarger?: boolean;
   /** Told of a way that is left out. */
   readonly onNote?: (text: string) => void;
 }
 
 /**
- * The ways to try, in the order of their sizes.
+ * The ways to try, in the order of what they take: the first that keeps enough ends the search.
  *
- * @throws {UsageError} where the method that was asked for needs data
+ * @throws {UsageError} where the method that was asked for needs data, or no way is safe without
  * @throws {RuntimeFailure} where it makes a model that the runtime cannot run
  */
 export function methodsFor(
   runner: Pick<Runner, "version">,
-  { base, method, measured, onNote }: MethodsRequest,
+  { base, method, measured, tunes = false, allowLarger = false, onNote }: MethodsRequest,
   { changes }: AdapterChanges,
 ): readonly MergeMethod[] {
-  if (method === "compensated" && !measured) {
+  if ((method === "compensated" || method === "tuned") && !measured) {
+    const what = method === "tuned" ? "Tuning scales" : "Error-compensated rounding";
     throw new UsageError(
-      "Error-compensated rounding needs the training data: name it with --data, or choose another --method",
+      `${what} needs the training data: name it with --data, or choose another --method`,
     );
   }
   const paths = new Set(changes.map(({ path }) => path));
@@ -37,23 +42,39 @@ export function methodsFor(
   const missing = noEightBits(runner, adapted);
   const coded = adapted.find(({ codebook }) => codebook !== undefined);
   const narrow = adapted.some(widens);
+  if (changes.every(isOfScales)) {
+    if (method === undefined || method === "float") return [method ?? "scales"];
+    throw new UsageError(
+      `An adapter of scales is merged exactly, without rounding: current --method is ${method}; leave it out`,
+    );
+  }
   if (method !== undefined) {
     if (method === "8bit" && missing !== undefined) throw refused(missing);
     if (method === "8bit" && coded !== undefined && !narrow) throw noWideCodes(coded);
     return [method];
   }
+  const wide = allowLarger && narrow;
   if (!measured) {
     // Rounding to nearest in 4 bits may lose everything, which only data could show.
-    if (narrow && missing !== undefined) throw refused(missing);
-    if (coded !== undefined) throw unmeasured(coded);
-    return [narrow ? "8bit" : "nearest"];
+    if (wide && missing !== undefined) throw refused(missing);
+    if (coded !== undefined) throw unmeasured(coded, false);
+    if (narrow && !wide) throw unmeasured(adapted.find(widens)!, true);
+    return [wide ? "8bit" : "nearest"];
   }
-  if (adapted.every(({ scales }) => scales === undefined)) return ["nearest"];
-  if (!narrow) return ["nearest", "compensated"];
-  if (missing === undefined) return ["nearest", "compensated", "8bit"];
-  onNote?.(missing);
-  return ["nearest", "compensated"];
+  const quantised = adapted.some(({ scales }) => scales !== undefined);
+  if (!quantised) return ["nearest"];
+  if (wide && missing !== undefined) onNote?.(missing);
+  return [
+    "nearest",
+    "compensated",
+    ...tunes ? ["tuned"] as const : [],
+    ...wide && missing === undefined ? ["8bit"] as const : [],
+  ];
 }
+
+/** Whether a change leaves the codes as they are. */
+const isOfScales = ({ updates, weight, scaleUpdates = [] }: ModuleChange) =>
+  scaleUpdates.length > 0 && updates.length === 0 && weight === undefined;
 
 /** Whether a layer's weight can have 8 bits instead of fewer. */
 const widens = ({ bits, codebook }: LinearModule) => bits < 8 && codebook === undefined;
@@ -65,10 +86,13 @@ function noWideCodes({ path, codebook, node }: LinearModule): UsageError {
   );
 }
 
-function unmeasured({ path, codebook }: LinearModule): UsageError {
+function unmeasured({ path, codebook, bits }: LinearModule, widens: boolean): UsageError {
   return new UsageError(
-    `Cannot merge into "${path}" without data: rounding to ${codebook} may lose what was trained, which ` +
-      "only data shows: name the training data with --data, or choose --method nearest, or --dequantize",
+    `Cannot merge into "${path}" without data: rounding to ${
+      codebook ?? `${bits} bits`
+    } may lose ` +
+      "what was trained, which only data shows: name the training data with --data, or choose " +
+      `--method nearest, ${widens ? "--allow-larger " : ""}or --dequantize`,
   );
 }
 

@@ -25,11 +25,6 @@ const MAX_SLAB_BYTES = 1 << 20;
 /** As for garbage that is left between two ways through the data. */
 const GARBAGE_SHARE = 1 / 8;
 
-/** Whether inputs of the layers can steer a method. */
-export function isSteered(method: MergeMethod): boolean {
-  return method === "compensated" || method === "8bit";
-}
-
 export interface WriteMergedRequest {
   readonly base: BaseModel & { readonly sizeBytes: number };
   /** Folder that one of the results is to become. */

@@ -70,7 +70,10 @@ export function dequantizeBlocks(b: GraphBuilder, w: BlockQuantized): string {
     data: view(b, w.data, [w.rows, blocks * w.blockSize * w.bits / 8]),
     scales: view(b, w.scales, [w.rows, blocks]),
   };
-  const padded = dequantForm(b) === "gather_block" ? gatherRows(b, packed) : computeRows(b, packed);
+  // The kernel that gathers has no derivative by its scales.
+  const areFrozen = b.known(packed.scales).value !== undefined;
+  const gathers = areFrozen && dequantForm(b) === "gather_block";
+  const padded = gathers ? gatherRows(b, packed) : computeRows(b, packed);
   if (blocks * w.blockSize === w.columns) return padded;
   return b.op("Slice", [padded, b.int64s([0]), b.int64s([w.columns]), b.int64s([1])]);
 }

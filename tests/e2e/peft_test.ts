@@ -78,6 +78,7 @@ function trained(base: Model, overrides: Partial<LoraConfig>): Adapter & { card:
       ) => [path, initLinear(outFeatures, inFeatures, random)]),
     ),
     config: {
+      adapterType: "lora",
       ...config,
       targetModules: targetNames(sites.map(({ module }) => module.path), modules),
       taskType: saved.length > 0 ? "SEQ_CLS" : undefined,

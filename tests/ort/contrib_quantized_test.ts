@@ -53,10 +53,26 @@ function dequantize(
   };
 }
 
+/** The same with scales that have a gradient. */
+const byScales = (test: FusedCase): FusedCase => ({
+  ...test,
+  inputs: test.inputs.map((input, i) =>
+    i === 1 && input !== undefined && "constant" in input ? input.constant : input
+  ),
+  wrt: [1],
+});
+
 const DEQUANTIZE: Readonly<Record<string, FusedCase>> = {
   "int8 per tensor": dequantize(integers("int8", [6, 8]), [], true),
   "uint8 per tensor": dequantize(integers("uint8", [6, 8]), [], true),
   "int8 without zero point": dequantize(integers("int8", [6, 8]), [], false),
+  "int8 per tensor, by its scale": byScales(dequantize(integers("int8", [6, 8]), [], true)),
+  "int8 per column, by its scales": byScales(
+    dequantize(integers("int8", [6, 8]), [8], true, { axis: int(1) }),
+  ),
+  "uint8 per row, by its scales": byScales(
+    dequantize(integers("uint8", [6, 8]), [6], true, { axis: int(0) }),
+  ),
   "int8 per column": dequantize(integers("int8", [6, 8]), [8], true, { axis: int(1) }),
   "int8 per row": dequantize(integers("int8", [6, 8]), [6], true, { axis: int(0) }),
   "axis from the end": dequantize(integers("uint8", [6, 8]), [8], true, { axis: int(-1) }),
@@ -72,6 +88,12 @@ const DEQUANTIZE: Readonly<Record<string, FusedCase>> = {
 };
 
 const BLOCKS: Readonly<Record<string, FusedCase>> = {
+  "int8 in blocks, by its scales": byScales(
+    dequantize(integers("int8", [6, 32]), [6, 2], true, { axis: int(1), block_size: int(16) }),
+  ),
+  "int8 in blocks of rows, by its scales": byScales(
+    dequantize(integers("int8", [32, 6]), [2, 6], false, { axis: int(0), block_size: int(16) }),
+  ),
   "int4 in blocks of rows": dequantize(integers("int4", [32, 6]), [2, 6], false, {
     axis: int(0),
     block_size: int(16),

@@ -19,6 +19,7 @@ function adapter(): Adapter & { card: AdapterCard } {
     saved: new Map([["score", { weight: floats(3, 6), bias: floats(3) }]]),
     head: { weight: floats(5, 6), bias: floats(5) },
     config: {
+      adapterType: "lora",
       rank: 2,
       alpha: 4,
       dropout: 0.1,
@@ -64,6 +65,20 @@ Deno.test("decodeAdapter() reads what encodeAdapter() wrote", () => {
   const { lora, saved, head, config, card } = adapter();
   assertEquals([read.lora, read.saved, read.head], [lora, saved, head]);
   assertEquals([read.config, read.card], [config, card]);
+});
+
+Deno.test("decodeAdapter() reads an adapter of scales as one, and none of its tensors as LoRA's", () => {
+  const made = adapter();
+  const scales = { ...made, config: { ...made.config, adapterType: "scales" as const } };
+  const files = adapterBytes(scales);
+  const read = decodeAdapter(files, "dir");
+  assertEquals([read.config.adapterType, read.lora], ["scales", scales.lora]);
+  const config = adapterBytes(made).get("adapter_config.json")!;
+  assertThrows(
+    () => decodeAdapter(new Map([...files, ["adapter_config.json", config]]), "dir"),
+    BadInputError,
+    'scales_A.weight" is of no kind graft knows',
+  );
 });
 
 Deno.test("decodeAdapter() reads an adapter without graft.json, as PEFT makes it", () => {

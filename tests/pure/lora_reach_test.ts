@@ -44,7 +44,15 @@ Deno.test("continueAdapter() keeps what the loss does not depend on as it was", 
   const weights = (value: number) => ({ a: floats(value, 4), b: floats(4, value) });
   const lora = new Map([["dense", weights(2)], ["pooler", weights(2)]]);
   const config = {
-    ...{ rank: 2, alpha: 4, dropout: 0, rankPattern: {}, alphaPattern: {}, useRslora: false },
+    ...{
+      adapterType: "lora" as const,
+      rank: 2,
+      alpha: 4,
+      dropout: 0,
+      rankPattern: {},
+      alphaPattern: {},
+      useRslora: false,
+    },
     ...{ targetModules: ["dense", "pooler"], modulesToSave: [], gaussian: false },
   };
   const adapter = { lora, saved: new Map(), config };

@@ -62,9 +62,11 @@ Deno.test("chooseCandidate() takes the smallest that keeps enough, of equal ones
     candidate("8bit", 120, 1.01),
   ];
   const all = measured(wide, nearest, compensated);
-  assertEquals(chooseCandidate(all), compensated);
+  assertEquals(chooseCandidate(all, 0.9), compensated);
   assertEquals(chooseCandidate(all, 0.95), wide);
-  assertEquals(chooseCandidate(all, 0.995), undefined);
+  assertEquals(chooseCandidate(all, 0.995), wide, "none keeps it: the one that keeps most");
+  assertEquals(chooseCandidate(measured(nearest), 0.995), undefined, "below 90%");
+  assertEquals(chooseCandidate(measured(nearest), 0.5), nearest, "less was aimed at");
   assertEquals(bestCandidate(all), wide);
   assertEquals(
     chooseCandidate(measured(nearest, candidate("compensated", 100, 1.4)), 0.5)?.method,
@@ -104,7 +106,7 @@ const decision: Decision = {
     { ...candidate("8bit", 120, 1.01), latency },
   ),
   chosen: { ...candidate("nearest", 100, 1.5), latency },
-  leastGainKept: 0.9,
+  minGainKept: 0.9,
   forced: true,
   baseDigest: "sha256:00",
   adapters: [{ label: "adapters", weight: 1 }],

@@ -40,6 +40,8 @@ interface Asked {
   readonly base?: Model;
   readonly method?: MergeMethod;
   readonly measured?: boolean;
+  readonly tunes?: boolean;
+  readonly allowLarger?: boolean;
 }
 
 function methods(version: readonly [number, number, number], request: Asked = {}) {
@@ -54,13 +56,40 @@ function methods(version: readonly [number, number, number], request: Asked = {}
   return { found, notes };
 }
 
-Deno.test("methodsFor() measures 8 bits where the runtime can run them", () => {
-  assertEquals(methods([1, 22, 0]), { found: ["nearest", "compensated", "8bit"], notes: [] });
-  assertEquals(methods([1, 30, 0], { measured: false }).found, ["8bit"]);
+Deno.test("methodsFor() merges adapters of scales as they are, and refuses to round them", () => {
+  const change = { rank: 1, scale: 1, loraA: [1], loraB: [1] };
+  const changes = findModules(BASE).map(({ path }) => ({
+    path,
+    updates: [],
+    scaleUpdates: [change],
+  }));
+  const of = (method?: MergeMethod) =>
+    methodsFor({ version: [1, 30, 0] }, { base: BASE, method, measured: true, tunes: true }, {
+      changes,
+    });
+  assertEquals(of(), ["scales"]);
+  assertThrows(() => of("8bit"), UsageError, "merged exactly, without rounding");
+});
+
+Deno.test("methodsFor() keeps the base's bits: 8 bits only where larger files are allowed", () => {
+  assertEquals(methods([1, 22, 0]), { found: ["nearest", "compensated"], notes: [] });
+  assertEquals(methods([1, 22, 0], { tunes: true }).found, ["nearest", "compensated", "tuned"]);
+  const larger = { tunes: true, allowLarger: true };
+  assertEquals(methods([1, 22, 0], larger).found, ["nearest", "compensated", "tuned", "8bit"]);
+  assertEquals(methods([1, 30, 0], { measured: false, allowLarger: true }).found, ["8bit"]);
+});
+
+Deno.test("methodsFor() refuses to round 4 bits without data, naming what would be safe", () => {
+  assertThrows(
+    () => methods([1, 30, 0], { measured: false }),
+    UsageError,
+    "rounding to 4 bits may lose what was trained, which only data shows: name the training data " +
+      "with --data, or choose --method nearest, --allow-larger or --dequantize",
+  );
 });
 
 Deno.test("methodsFor() leaves 8 bits out on a release that cannot run them, and says so", () => {
-  const { found, notes } = methods([1, 21, 1]);
+  const { found, notes } = methods([1, 21, 1], { allowLarger: true });
   assertEquals(found, ["nearest", "compensated"]);
   assertEquals(notes.length, 1);
   assertStringIncludes(notes[0], "at 8 bits: MatMulNBits has them since ONNX Runtime 1.22.0");
@@ -70,7 +99,8 @@ Deno.test("methodsFor() leaves 8 bits out on a release that cannot run them, and
 Deno.test("methodsFor() refuses 8 bits on such a release where they are asked for or the only safe way", () => {
   const message = "choose another --method, or point --ort-lib or GRAFT_ORT_LIB at a later release";
   assertThrows(() => methods([1, 18, 0], { method: "8bit" }), RuntimeFailure, message);
-  assertThrows(() => methods([1, 18, 0], { measured: false }), RuntimeFailure, message);
+  const unmeasured = { measured: false, allowLarger: true };
+  assertThrows(() => methods([1, 18, 0], unmeasured), RuntimeFailure, message);
   assertEquals(methods([1, 18, 0], { method: "nearest", measured: false }).found, ["nearest"]);
 });
 
@@ -91,9 +121,12 @@ Deno.test("methodsFor() keeps a codebook's 4 bits, and refuses what would need m
   assertEquals(methods(version, asked).found, ["nearest"]);
 });
 
-Deno.test("methodsFor() refuses error compensation without data", () =>
-  void assertThrows(
-    () => methods([1, 30, 0], { method: "compensated", measured: false }),
-    UsageError,
-    "needs the training data",
-  ));
+Deno.test("methodsFor() refuses error compensation and tuning without data", () => {
+  for (const method of ["compensated", "tuned"] as const) {
+    assertThrows(
+      () => methods([1, 30, 0], { method, measured: false }),
+      UsageError,
+      "needs the training data",
+    );
+  }
+});

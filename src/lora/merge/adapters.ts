@@ -6,8 +6,11 @@ import type { Adapter } from "../adapter_files.ts";
 import { adapterSites } from "../apply.ts";
 import { addClassificationHead } from "../head.ts";
 import { inject, type LoraWeights } from "../inject.ts";
-import { findModules } from "../modules.ts";
+import { indexGraph } from "../graph_index.ts";
+import { findModules, type LinearModule } from "../modules.ts";
 import { makeTrainable } from "../modules_to_save.ts";
+import type { AdapterType } from "../peft_config.ts";
+import { injectScales, scaleGrid } from "../scale_adapter.ts";
 import type { LoraSite } from "../targets.ts";
 import type { LowRankUpdate, ModuleChange } from "./delta.ts";
 
@@ -39,26 +42,35 @@ export function adapterChanges(
   adapters: readonly WeightedAdapter[],
 ): AdapterChanges {
   const modules = findModules(model);
-  const updates = new Map<string, LowRankUpdate[]>();
+  const updates = new Map<string, Record<AdapterType, LowRankUpdate[]>>();
   for (const { adapter, weight, label } of adapters) {
     if (!Number.isFinite(weight)) {
       throw new UsageError(`The weight of ${label} must be a number: current value is ${weight}`);
     }
     for (const { module, rank, scale } of adapterSites(modules, adapter)) {
       const { a, b } = adapter.lora.get(module.path)!;
-      const list = updates.get(module.path) ?? [];
-      updates.set(module.path, list);
-      list.push({ rank, loraA: toNumbers(a), loraB: toNumbers(b), scale: scale * weight });
+      const lists = updates.get(module.path) ?? { lora: [], scales: [] };
+      updates.set(module.path, lists);
+      lists[adapter.config.adapterType].push({
+        rank,
+        loraA: toNumbers(a),
+        loraB: toNumbers(b),
+        scale: scale * weight,
+      });
     }
   }
   const replaced = replacements(adapters);
   const paths = new Set([...updates.keys(), ...replaced.keys()]);
   return {
-    changes: [...paths].map((path) => ({
-      path,
-      updates: updates.get(path) ?? [],
-      ...replaced.get(path),
-    })),
+    changes: [...paths].map((path) => {
+      const { lora = [], scales = [] } = updates.get(path) ?? {};
+      return {
+        path,
+        updates: lora,
+        ...(scales.length === 0 ? {} : { scaleUpdates: scales }),
+        ...replaced.get(path),
+      };
+    }),
     ...headOf(adapters),
   };
 }
@@ -96,16 +108,16 @@ function headOf(adapters: readonly WeightedAdapter[]): Pick<AdapterChanges, "fin
  */
 export function withAdapters(model: Model, { changes, finish }: AdapterChanges): Model {
   const modules = new Map(findModules(model).map((module) => [module.path, module]));
-  const sites: LoraSite[] = [];
-  const weights = new Map<string, LoraWeights>();
-  for (const { path, updates } of changes) {
-    const module = modules.get(path);
-    if (module === undefined || updates.length === 0) continue;
-    const rank = updates.reduce((sum, update) => sum + update.rank, 0);
-    sites.push({ module, rank, alpha: rank, scale: 1, dropout: 0 });
-    weights.set(path, stacked(updates, rank, module.outFeatures, module.inFeatures));
-  }
-  let adapted = inject(model, sites, weights).model;
+  const index = indexGraph(model.graph);
+  const { sites: scaled, weights: factors } = joined(
+    modules,
+    changes,
+    "scaleUpdates",
+    (module) => scaleGrid(index, module).blocks,
+  );
+  let adapted = scaled.length === 0 ? model : injectScales(model, scaled, factors).model;
+  const { sites, weights } = joined(modules, changes, "updates", (module) => module.inFeatures);
+  adapted = inject(adapted, sites, weights).model;
   for (const { path, weight, bias } of changes) {
     if (weight === undefined) continue;
     const module = modules.get(path)!;
@@ -115,6 +127,25 @@ export function withAdapters(model: Model, { changes, finish }: AdapterChanges):
     }).model;
   }
   return finish === undefined ? adapted : finish(adapted);
+}
+
+/** The adapters of each module as one. */
+function joined(
+  modules: ReadonlyMap<string, LinearModule>,
+  changes: readonly ModuleChange[],
+  of: "updates" | "scaleUpdates",
+  columnsOf: (module: LinearModule) => number,
+) {
+  const sites: LoraSite[] = [];
+  const weights = new Map<string, LoraWeights>();
+  for (const { path, [of]: updates = [] } of changes) {
+    const module = modules.get(path);
+    if (module === undefined || updates.length === 0) continue;
+    const rank = updates.reduce((sum, update) => sum + update.rank, 0);
+    sites.push({ module, rank, alpha: rank, scale: 1, dropout: 0 });
+    weights.set(path, stacked(updates, rank, module.outFeatures, columnsOf(module)));
+  }
+  return { sites, weights };
 }
 
 function stacked(

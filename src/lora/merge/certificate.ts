@@ -48,7 +48,9 @@ export interface Measurements {
   readonly candidates: readonly Candidate[];
 }
 
-/** Least share of the gain to keep. */
+/** Share of the gain to aim at: the first way of merging that keeps it ends the search. */
+export const MIN_GAIN_KEPT = 0.995;
+/** Share of the gain below which a merge is refused, where no less was aimed at. */
 export const LEAST_GAIN_KEPT = 0.9;
 
 /**
@@ -81,17 +83,23 @@ export function isKept(
 }
 
 /**
- * The smallest candidate that keeps enough, of equally large ones the one that keeps most.
+ * The smallest candidate that keeps the share aimed at, of equally large ones the one that keeps most;
+ * where none does, the one that keeps most of all.
  *
- * @returns `undefined` where none keeps enough
+ * @param min share of the gain to aim at
+ * @returns `undefined` where none keeps {@linkcode LEAST_GAIN_KEPT}, or less where less is aimed at
  */
 export function chooseCandidate(
   measured: Measurements,
-  least = LEAST_GAIN_KEPT,
+  min = MIN_GAIN_KEPT,
 ): Candidate | undefined {
-  return measured.candidates
-    .filter((candidate) => isKept(measured, candidate, least))
-    .toSorted((a, b) => a.sizeBytes - b.sizeBytes || lossOf(a) - lossOf(b))[0];
+  const [best] = measured.candidates
+    .filter((candidate) => isKept(measured, candidate, min))
+    .toSorted((a, b) => a.sizeBytes - b.sizeBytes || lossOf(a) - lossOf(b));
+  if (best !== undefined) return best;
+  const most = bestCandidate(measured);
+  const enough = most !== undefined && isKept(measured, most, Math.min(min, LEAST_GAIN_KEPT));
+  return enough ? most : undefined;
 }
 
 /** The candidate of the lowest held-out loss: the best there is where none keeps enough. */

@@ -3,7 +3,9 @@ import {
   type Candidate,
   type Evaluated,
   gainKept,
+  isKept,
   largestDifference,
+  LEAST_GAIN_KEPT,
   type Measurements,
 } from "./certificate.ts";
 import type { MatrixReport } from "./matrix.ts";
@@ -23,8 +25,8 @@ export interface MeasuredOn {
 export interface Decision {
   readonly measured: Measurements;
   readonly chosen: Candidate;
-  /** Least share of the gain that was asked for. */
-  readonly leastGainKept: number;
+  /** Share of the gain that was aimed at. */
+  readonly minGainKept: number;
   /** Whether the chosen candidate keeps less and was written all the same. */
   readonly forced: boolean;
   readonly baseDigest: string;
@@ -44,7 +46,7 @@ export function certificateJson(decision: Decision): string {
     adapters,
     runtime: decision.runtime ?? null,
     method: chosen.method,
-    least_gain_kept: decision.leastGainKept,
+    least_gain_kept: decision.minGainKept,
     forced: decision.forced,
     held_out: base === undefined || adapter === undefined ? null : {
       ...(decision.measuredOn === undefined ? {} : {
@@ -131,6 +133,8 @@ function weighted(
 const METHOD_NAMES = {
   nearest: "own bits, nearest",
   compensated: "own bits, compensated",
+  tuned: "own bits, compensated, scales tuned",
+  scales: "own bits, scales alone",
   "8bit": "adapted matrices 8 bit",
   float: "dequantised",
 } as const;
@@ -179,7 +183,7 @@ export function formatCertificate(decision: Decision): readonly string[] {
   return [...table([head, ...rows]), "", ...summary(decision)];
 }
 
-function summary({ chosen, leastGainKept, forced, measured }: Decision): readonly string[] {
+function summary({ chosen, minGainKept, forced, measured }: Decision): readonly string[] {
   const { matrices, latency } = chosen;
   const outputs = matrices.every(({ outputError }) => outputError !== undefined)
     ? ` (${percent(weighted(matrices, "outputError"))} in the layers' outputs)`
@@ -212,8 +216,13 @@ function summary({ chosen, leastGainKept, forced, measured }: Decision): readonl
       "No held-out data was given: what the merge keeps of the adapter's gain is not measured",
     );
   } else if (forced) {
+    lines.push(`Keeps less than ${percent(LEAST_GAIN_KEPT)}; written because of --force`);
+  } else if (!isKept(measured, chosen, minGainKept)) {
     lines.push(
-      `Keeps less than the ${percent(leastGainKept)} asked for; written because of --force`,
+      `Keeps less than the ${
+        percent(minGainKept)
+      } aimed at (--min-gain-kept): more training data ` +
+        "to tune with helps, or --allow-larger",
     );
   }
   return lines;

@@ -1,4 +1,7 @@
-/** What a merge adds to one weight: sums of low-rank updates, or a weight trained in full. */
+/**
+ * What a merge changes of one weight: sums of low-rank updates are added to it or multiply its scales,
+ * or a weight trained in full takes its place.
+ */
 
 /** weight·scale·B·A for one adapter at one module; A is [rank, in], B is [out, rank], row-major. */
 export interface LowRankUpdate {
@@ -15,6 +18,11 @@ export interface ModuleChange {
   readonly path: string;
   /** Updates of all adapters, summed. */
   readonly updates: readonly LowRankUpdate[];
+  /**
+   * Changes of the scales, s' = s ⊙ (1 + Σ scale·B·A), before anything is added; A is [rank, blocks of
+   * a row], B [out, rank].
+   */
+  readonly scaleUpdates?: readonly LowRankUpdate[];
   /** A weight trained in full, [out, in] row-major, to take the base's place before the updates. */
   readonly weight?: Float32Array;
   /** A bias trained in full, [out]. */

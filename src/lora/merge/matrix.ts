@@ -10,6 +10,7 @@ import { Scratch } from "../../quant/scratch.ts";
 import type { CodeSlab, MatrixTensors, StoredMatrix } from "../../quant/types.ts";
 import type { Weigher } from "../../quant/weigher.ts";
 import { addChanges, type RowChange } from "./delta.ts";
+import { withScaleChanges } from "./scale_changes.ts";
 import { Sums } from "./sums.ts";
 
 /** What a merge did to one matrix. */
@@ -102,11 +103,12 @@ async function mergeCodes(
 ): Promise<MatrixTensors> {
   const editor = matrix.edit(scratch);
   for (const [from, to] of slabs(matrix, scratch.slabBytes)) {
-    const slab = matrix.read(from, to, scratch);
+    const before = matrix.read(from, to, scratch);
+    const slab = withScaleChanges(matrix, before, changes, scratch);
     const floats = (name: string) => scratch.float32(name, slab.codes.length);
-    const base = dequantizeSlab(matrix.grid, slab, floats("values"));
-    const target = floats("target");
-    target.set(base);
+    const base = dequantizeSlab(matrix.grid, before, floats("values"));
+    const target = dequantizeSlab(matrix.grid, slab, floats("target"));
+    const rescaled = target.some((value, i) => value !== base[i]);
     const changed = addChanges(target, from, to, matrix.cols, changes);
     const isChanged = (row: number) => changed[row];
     let rounded: CodeSlab = slab;
@@ -114,11 +116,12 @@ async function mergeCodes(
       rounded = steer === undefined
         ? roundToNearest(matrix, slab, target, isChanged, scratch)
         : await roundCompensated(matrix, slab, target, steer, isChanged);
-      editor.write(rounded);
     }
-    await sums.add(base, target, dequantizeSlab(matrix.grid, rounded, floats("stored")), changed);
+    if (rescaled || changed.includes(true)) editor.write(rounded);
+    const stored = dequantizeSlab(matrix.grid, rounded, floats("stored"));
+    await sums.add(base, target, stored, rescaled ? changed.map(() => true) : changed);
     for (let i = 0; i < slab.codes.length; i++) {
-      if (rounded.codes[i] !== slab.codes[i]) sums.changedCodes++;
+      if (rounded.codes[i] !== before.codes[i]) sums.changedCodes++;
     }
   }
   return editor.tensors();

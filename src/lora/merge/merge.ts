@@ -165,6 +165,8 @@ function requestsOf(batch: readonly Tasks[]): readonly GramRequest[] {
 const MORE_EXACT: Readonly<Record<MergeMethod, string>> = {
   nearest: "use error-compensated rounding or 8 bits",
   compensated: "use 8 bits or store floats",
+  tuned: "use 8 bits or store floats",
+  scales: "its changes are too small for the type of the scales",
   "8bit": "store floats",
   float: "its updates are too small even for floats",
 };

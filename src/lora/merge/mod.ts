@@ -16,7 +16,9 @@ export {
   type Latency,
   LEAST_GAIN_KEPT,
   type Measurements,
+  MIN_GAIN_KEPT,
 } from "./certificate.ts";
+export { compareMerged } from "./compare_merged.ts";
 export type { LowRankUpdate, ModuleChange } from "./delta.ts";
 export type { MatrixReport } from "./matrix.ts";
 export {
@@ -31,6 +33,7 @@ export {
   refusalOf,
 } from "./merge.ts";
 export {
+  isSteered,
   type MatrixTask,
   type MergeMethod,
   type MergePlan,

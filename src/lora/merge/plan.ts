@@ -19,7 +19,8 @@ import { widened, widenedTypes } from "../../quant/widen.ts";
 import type { GraphIndex } from "../graph_index.ts";
 import { callsOf, type LinearModule } from "../modules.ts";
 import { storedMatrix } from "../stored_matrix.ts";
-import type { ModuleChange, RowChange } from "./delta.ts";
+import { scaleGrid } from "../scale_adapter.ts";
+import type { LowRankUpdate, ModuleChange, RowChange } from "./delta.ts";
 import {
   isolate,
   type LayerPart,
@@ -35,9 +36,15 @@ import { mergeToFloat, replaceByFloat } from "./to_float.ts";
 /**
  * How W + ΔW is stored: in the base's own bits, rounded to nearest or with error compensation; with
  * the adapted 4-bit matrices at 8 bits (with error compensation where activations are given); or
- * with every linear layer in floats.
+ * with every linear layer in floats. Adapters of scales alone change scales and no code: `scales`. So
+ * does, of what was rounded with error compensation, training the scales on data: `tuned`.
  */
-export type MergeMethod = "nearest" | "compensated" | "8bit" | "float";
+export type MergeMethod = "nearest" | "compensated" | "tuned" | "scales" | "8bit" | "float";
+
+/** Whether inputs of the layers can steer a method. */
+export function isSteered(method: MergeMethod): boolean {
+  return method === "compensated" || method === "8bit";
+}
 
 /** One matrix to compute. */
 export interface MatrixTask {
@@ -109,7 +116,7 @@ export function planMerge(
   const planner = new Planner(modules, method);
   for (const change of changes) planner.replaceBias(change);
   for (const group of groupByNode(modules, touched)) {
-    planner.add(group, group.flatMap((module) => rowChange(module, changes)));
+    planner.add(group, group.flatMap((module) => rowChange(modules.index, module, changes)));
   }
   let model = planner.finish();
   if (options.finish !== undefined) model = options.finish(model);
@@ -139,17 +146,26 @@ function groupByNode(modules: Modules, paths: readonly string[]): readonly Linea
   return [...groups.values()];
 }
 
-function rowChange(module: LinearModule, changes: readonly ModuleChange[]): readonly RowChange[] {
+function rowChange(
+  index: GraphIndex,
+  module: LinearModule,
+  changes: readonly ModuleChange[],
+): readonly RowChange[] {
   const change = changes.find(({ path }) => path === module.path);
   if (change === undefined) return [];
   const { inFeatures, outFeatures, path } = module;
-  for (const { rank, loraA, loraB } of change.updates) {
-    if (loraA.length !== rank * inFeatures || loraB.length !== outFeatures * rank) {
+  const check = (updates: readonly LowRankUpdate[], columns: number) => {
+    for (const { rank, loraA, loraB } of updates) {
+      if (loraA.length === rank * columns && loraB.length === outFeatures * rank) continue;
       throw new BadInputError(
-        `Cannot merge into "${path}": A must be [${rank},${inFeatures}] and B [${outFeatures},${rank}]: ` +
+        `Cannot merge into "${path}": A must be [${rank},${columns}] and B [${outFeatures},${rank}]: ` +
           `current values have ${loraA.length} and ${loraB.length} elements`,
       );
     }
+  };
+  check(change.updates, inFeatures);
+  if (change.scaleUpdates !== undefined) {
+    check(change.scaleUpdates, scaleGrid(index, module).blocks);
   }
   if (change.weight !== undefined && change.weight.length !== outFeatures * inFeatures) {
     throw new BadInputError(
@@ -224,7 +240,7 @@ class Planner {
       const own = this.#open(module);
       const stored = isWide ? widened(own as QuantisedMatrix, scratch)! : own;
       // Even 8 bits are too coarse for the small ΔW of a short training: they are steered as well.
-      const steer = this.#method === "nearest" ? undefined : inputs;
+      const steer = isSteered(this.#method) ? inputs : undefined;
       const made = await mergeMatrix(stored, changes, labels, steer, inputs, scratch);
       for (const part of ["codes", "scales", "zeroPoints"] as const) {
         const name = names[part];

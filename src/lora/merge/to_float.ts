@@ -3,7 +3,7 @@ import { bitsOf, byteLength, type DataType } from "../../graph/dtype.ts";
 import { floatAttention, isFusedAttention } from "../../graph/fused_attention.ts";
 import type { Tensor } from "../../graph/tensor.ts";
 import { type Model, type Node, operatorName } from "../../graph/types.ts";
-import { readValues, slabs } from "../../quant/dequantize.ts";
+import { dequantizeSlab, readValues, slabs } from "../../quant/dequantize.ts";
 import { floatBytes } from "../../quant/numbers.ts";
 import { Scratch } from "../../quant/scratch.ts";
 import type { StoredMatrix } from "../../quant/types.ts";
@@ -11,6 +11,7 @@ import { indexGraph } from "../graph_index.ts";
 import type { LinearModule } from "../modules.ts";
 import { addChanges, type RowChange } from "./delta.ts";
 import { type MatrixReport, rounded } from "./matrix.ts";
+import { withScaleChanges } from "./scale_changes.ts";
 import { Sums } from "./sums.ts";
 
 /** Where a layer's float weight goes. */
@@ -164,7 +165,11 @@ export async function mergeToFloat(
   for (const [from, to] of slabs(matrix)) {
     const base = readValues(matrix, from, to, scratch);
     const target = scratch.float32("target", base.length);
-    target.set(base);
+    if (matrix.kind === "float") target.set(base);
+    else {
+      const slab = matrix.read(from, to, scratch);
+      dequantizeSlab(matrix.grid, withScaleChanges(matrix, slab, changes, scratch), target);
+    }
     const changed = addChanges(target, from, to, cols, changes);
     const stored = rounded(place.dtype, target, scratch);
     await sums.add(base, target, stored, changed);

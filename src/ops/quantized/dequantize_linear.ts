@@ -3,15 +3,18 @@
  * per block.
  *
  * Training keeps the node, so that weights stay quantised in memory. Its input holds integers, so
- * no gradient passes.
+ * no gradient passes to it; that of a scale is the sum over what it scales:
+ *
+ *     dL/ds = Σ dL/dy · (x − zeroPoint).
  */
-import { intAttribute } from "../../graph/attributes.ts";
+import { int, intAttribute } from "../../graph/attributes.ts";
+import type { GraphBuilder } from "../../graph/builder.ts";
 import { dataTypeOf } from "../../graph/dtype.ts";
 import { elementCount, float32, toNumbers } from "../../graph/tensor.ts";
 import { MICROSOFT, type Node } from "../../graph/types.ts";
 import { folded } from "../fold.ts";
 import type { OpRule } from "../types.ts";
-import { cast, onlyAttributes, requiredKnown } from "../contrib/support.ts";
+import { cast, onlyAttributes, refuse, requiredKnown, shared } from "../contrib/support.ts";
 
 /** The axis from the front. */
 function quantizationAxis(node: Node, rank: number): number {
@@ -72,8 +75,38 @@ const rule = (domain: string): OpRule => ({
     return [asked === undefined ? y : cast(b, y, asked)];
   },
 
-  vjp: (_b, node) => node.inputs.map(() => undefined),
+  vjp(b, node, [ct], wanted) {
+    const none: (string | undefined)[] = node.inputs.map(() => undefined);
+    return wanted[1] ? none.with(1, scaleCotangent(b, node, ct!)) : none;
+  },
 });
+
+/** The cotangent of the scales: the operator's own, with scales of 1, times `ct`, summed. */
+function scaleCotangent(b: GraphBuilder, node: Node, ct: string): string {
+  const [x, scale, ...zero] = node.inputs;
+  const { dims, dtype } = b.known(scale);
+  const ones = shared(b, `ones ${dtype} ${dims}`, () => {
+    const values = float32(dims, new Float32Array(elementCount(dims)).fill(1));
+    return cast(b, b.constant(values, "ones"), dtype);
+  });
+  const codes = b.op("DequantizeLinear", [x, ones, ...zero], node.attributes);
+  const products = b.op("Mul", [ct, codes]);
+  const size = b.dims(x);
+  const axis = quantizationAxis(node, size.length);
+  const block = intAttribute(node, "block_size", 0);
+  if (block === 0) {
+    const perTensor = elementCount(dims) === 1 && size[axis] !== 1;
+    const axes = size.flatMap((_, i) => i === axis && !perTensor ? [] : [i]);
+    const sum = b.op("ReduceSum", [products, b.int64s(axes)], { keepdims: int(0) });
+    return b.reshape(sum, dims);
+  }
+  if (size[axis] % block !== 0) {
+    refuse(node, `scales that change over blocks of ${block} which ${size[axis]} does not fill`);
+  }
+  const blocked = [...dims.slice(0, axis + 1), block, ...dims.slice(axis + 1)];
+  const apart = b.reshape(products, blocked);
+  return b.op("ReduceSum", [apart, b.int64s([axis + 1])], { keepdims: int(0) });
+}
 
 export const dequantizeLinear: OpRule = rule("");
 export const microsoftDequantizeLinear: OpRule = rule(MICROSOFT);

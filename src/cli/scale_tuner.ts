@@ -1,0 +1,45 @@
+/** How a merge tunes scales: on the data that the adapter was trained on, as that was trained. */
+import { trainingForms } from "../bench/training_forms.ts";
+import type { Task } from "../data/mod.ts";
+import type { TokenBatch } from "../data/targets.ts";
+import { cutOf } from "../eval/choose_cut.ts";
+import type { ScaleTuner } from "../model/merge_adapters.ts";
+import { randomFor } from "../data/mod.ts";
+import type { Runner } from "../runtime/runner.ts";
+import { freeBytes } from "../system/memory.ts";
+import { keepBudget } from "../train/keep_budget.ts";
+import { laneCount } from "../train/lanes.ts";
+import type { BatchSource } from "../train/step.ts";
+import { tuneScales } from "../train/tune_scales.ts";
+
+export interface TuningData {
+  readonly task: Task;
+  readonly batches: BatchSource<TokenBatch>;
+  /** Bytes of the model's files. */
+  readonly modelBytes: number;
+}
+
+/** @param steps updates of the scales */
+export function scaleTuner(
+  runner: Runner,
+  threads: number | undefined,
+  steps: number,
+  { task, batches, modelBytes }: TuningData,
+): ScaleTuner {
+  return async (model, paths, { onStep, signal }) => {
+    const { dequantForm } = await trainingForms(runner, threads, model, "exact");
+    return await tuneScales(runner, model, {
+      paths,
+      objective: task,
+      data: batches,
+      steps,
+      random: randomFor(0, "scales"),
+      lanes: laneCount(runner, threads),
+      keepBytes: keepBudget(undefined, modelBytes, freeBytes()),
+      dequantForm,
+      cut: cutOf(model.graph),
+      onStep: (step, loss) => onStep?.(step, steps, loss),
+      signal,
+    });
+  };
+}

@@ -1,0 +1,213 @@
+/**
+ * Adapters of the scales of quantised weights: s' = s ⊙ (1 + scale·B·A), codes as they are.
+ *
+ * A scale stands for a row of the weight, or for a block of one: A is [rank, blocks of a row], B
+ * [rows, rank], B zero at the start. What a file stores is exactly what was trained, so that merging
+ * such an adapter loses nothing: the scales change, no code does. The full-rank form is PEQA (Kim et
+ * al., "Memory-Efficient Fine-Tuning of Compressed Large Language Models", arXiv:2305.14152).
+ *
+ * Scales of blocks are computed in front of the operator that reads them; ONNX Runtime folds them when
+ * it loads the graph, which its MatMulNBits needs with `accuracy_level` 4 (given other scales than
+ * constants that kernel returns zeros): such an adapter cannot be an input of the graph. One scale a row comes to one
+ * factor a column of the result, y' = y ⊙ (1 + scale·B·A)ᵀ, which takes no gradient of the weight.
+ */
+import { int } from "../graph/attributes.ts";
+import { type DataType, ONNX_TYPE } from "../graph/dtype.ts";
+import { float32, int64 } from "../graph/tensor.ts";
+import type { Model, Node } from "../graph/types.ts";
+import { UsageError } from "../errors.ts";
+import { GraphEdit } from "./edit.ts";
+import { type GraphIndex, indexGraph, preparing } from "./graph_index.ts";
+import type { Injected, InjectOptions, LoraWeights } from "./inject.ts";
+import type { LinearForm } from "./linear.ts";
+import {
+  checkedPair,
+  declarePair,
+  groupByProduct,
+  type Op,
+  scaleOf,
+  stackedRows,
+} from "./low_rank_parts.ts";
+import { callsOf, type LinearModule } from "./modules.ts";
+import { openAttention } from "./open_attention.ts";
+import type { LoraSite } from "./targets.ts";
+import type { Trainable } from "./trainable.ts";
+
+/** Names of an adapter's tensors in the graph, and in files after PEFT's prefix. */
+export const scalesName = (path: string, which: "A" | "B") => `${path}.scales_${which}.weight`;
+
+/** How the scales of a linear layer lie. */
+export interface ScaleGrid {
+  /** Scales of a row of W [out, in]; 1 where one scale stands for the whole row. */
+  readonly blocks: number;
+  /** Whether the file has them as [blocks, rows]. */
+  readonly transposed: boolean;
+}
+
+/**
+ * @throws {UsageError} where the layer has no scales of its rows or blocks
+ */
+export function scaleGrid(index: GraphIndex, module: LinearModule): ScaleGrid {
+  const refuse = (why: string): never => {
+    throw new UsageError(`Cannot adapt the scales of "${module.path}": ${why}`);
+  };
+  const { layout, blockSize, scales, axis = 1, inFeatures, slice, outFeatures } = module;
+  const value = scales === undefined ? undefined : index.constant(scales);
+  if (value === undefined) return refuse("its weight is not quantised; train LoRA instead");
+  const rows = slice?.total ?? outFeatures;
+  if (layout === "NBits" || layout === "Bnb4") {
+    if (inFeatures % blockSize! !== 0) {
+      return refuse(`blocks of ${blockSize} do not end at its rows`);
+    }
+    return { blocks: inFeatures / blockSize!, transposed: false };
+  }
+  const outFirst = layout === "NK";
+  if (blockSize !== undefined) {
+    if ((axis === 1) !== outFirst) return refuse("its blocks lie along the outputs");
+    if (inFeatures % blockSize !== 0) {
+      return refuse(`blocks of ${blockSize} do not end at its rows`);
+    }
+    return { blocks: inFeatures / blockSize, transposed: !outFirst };
+  }
+  const count = value.dims.reduce((product, dim) => product * dim, 1);
+  if (count !== rows || (axis === 0) !== outFirst) {
+    return refuse("it has one scale for the whole matrix; train LoRA instead");
+  }
+  return { blocks: 1, transposed: false };
+}
+
+/** Whether a layer has scales of its rows or blocks. */
+export function hasScales(index: GraphIndex, module: LinearModule): boolean {
+  try {
+    scaleGrid(index, module);
+    return true;
+  } catch (error) {
+    if (error instanceof UsageError) return false;
+    throw error;
+  }
+}
+
+/**
+ * Adds adapters of scales to a graph.
+ *
+ * @param adapters matrices by module path, one pair for every site
+ * @throws {UsageError} where a site has no scales to adapt
+ * @throws {BadInputError} where a site has no matrices or they do not fit it
+ */
+export function injectScales(
+  model: Model,
+  sites: readonly LoraSite[],
+  adapters: ReadonlyMap<string, LoraWeights>,
+  options: InjectOptions = {},
+): Injected {
+  const opened = openAttention(model, sites.map(({ module }) => module));
+  const openSites = sites.map((site, i) => ({ ...site, module: opened.modules[i] }));
+  const edit = new GraphEdit(opened.model.graph);
+  const index = indexGraph(opened.model.graph);
+  const trainable = new Map<string, Trainable>();
+  for (const group of groupByProduct(openSites)) {
+    const grid = scaleGrid(index, group[0].module);
+    const declared = group.map((site) => {
+      const { path, outFeatures } = site.module;
+      const weights = checkedPair(site, adapters.get(path), grid.blocks, outFeatures);
+      return declarePair({ edit, options, trainable }, site, weights, scalesName);
+    });
+    for (const [number, call] of callsOf(group[0].module).entries()) {
+      const update = { edit, index, group, declared, grid, call, number };
+      if (grid.blocks === 1) multiplyResult(update);
+      else multiplyScales(update);
+    }
+  }
+  return { model: edit.apply(opened.model), trainable, masks: new Map() };
+}
+
+interface Update {
+  readonly edit: GraphEdit;
+  readonly index: GraphIndex;
+  readonly group: readonly LoraSite[];
+  /** Names of each site's A and B. */
+  readonly declared: readonly { readonly a: string; readonly b: string }[];
+  readonly grid: ScaleGrid;
+  readonly call: LinearForm;
+  /** Number of the call of the layer. */
+  readonly number: number;
+}
+
+/** Adds nodes after `anchor` under names of the layer. */
+function opAt({ edit, group, number }: Update, anchor: Node | undefined): Op {
+  const { path, slice } = group[0].module;
+  const layer = slice === undefined ? path : `${path.slice(0, path.lastIndexOf("."))}.qkv_proj`;
+  const scope = `${layer}${number === 0 ? "" : `.${number}`}.scales`;
+  return (opType, inputs, name, attributes = {}) =>
+    edit.add(anchor, opType, inputs, edit.name(`${scope}.${name}`), attributes);
+}
+
+/** 1 + scale·B·A of the whole product, [rows, blocks]. */
+function factors({ edit, group, declared }: Update, op: Op): string {
+  const a = declared.map(({ a }) => a);
+  const all = a.length === 1 ? a[0] : op("Concat", a, "down", { axis: int(0) });
+  const scale = scaleOf(group);
+  const column = scale.dims.length === 0 ? scale : { ...scale, dims: [scale.dims[0], 1] };
+  const name = edit.shared(
+    `scales_scale.${[...new Float32Array(column.bytes.slice().buffer)]}`,
+    () => column,
+  );
+  const scaled = op("Mul", [all, name], "scaled");
+  const product = op(
+    "MatMul",
+    [stackedRows(edit, group, declared.map(({ b }) => b), op), scaled],
+    "change",
+  );
+  return op("Add", [product, edit.shared("scales_one", () => float32([], [1]))], "factors");
+}
+
+/** Blocks: the scales themselves. */
+function multiplyScales(update: Update): void {
+  const { edit, index, call, grid } = update;
+  const { dims, dtype } = index.constant(call.scales!)!;
+  const reader = readerOf(index, call);
+  // Where the layer's own input is made: a cut of the graph before it has nothing of this to carry.
+  const op = opAt(update, index.producer(call.input));
+  const cast = (value: string, to: DataType, name: string) =>
+    dtype === "float32" ? value : op("Cast", [value], name, { to: int(ONNX_TYPE[to]) });
+  let by = factors(update, op);
+  if (grid.transposed) {
+    by = op("Transpose", [by], "factors_T", { perm: { kind: "ints", value: [1, 0] } });
+  }
+  if (dims.length !== 2) {
+    const shape = edit.shared(`scales_shape.${dims}`, () => int64([dims.length], dims));
+    by = op("Reshape", [by, shape], "factors_flat");
+  }
+  const product = op("Mul", [cast(call.scales!, "float32", "floats"), by], "product");
+  edit.renameInput(reader, call.scales!, cast(product, dtype, "new"));
+}
+
+/** The node that multiplies codes by their scales. */
+function readerOf(index: GraphIndex, { node, scales, layout }: LinearForm): Node {
+  if (layout === "NBits" || layout === "Bnb4") return node;
+  for (const input of node.inputs) {
+    for (const maker of preparing(index, input)) {
+      if (maker.opType === "DequantizeLinear" && maker.inputs[1] === scales) return maker;
+    }
+  }
+  throw new RangeError(`No node of the graph dequantises the weight of "${node.name}"`);
+}
+
+/** One scale a row: the result's columns; a bias that the operator adds keeps its place. */
+function multiplyResult(update: Update): void {
+  const { edit, index, call } = update;
+  const { output, bias, dtype } = call;
+  const anchor = index.producer(output);
+  if (anchor === undefined) throw new RangeError(`No node of the graph makes "${output}"`);
+  const op = opAt(update, anchor);
+  const rows = factors(update, op);
+  const shape = edit.shared("scales_row", () => int64([1], [-1]));
+  const flat = op("Reshape", [rows, shape], "factors_flat");
+  const by = dtype === "float32" ? flat : op("Cast", [flat], "cast", { to: int(ONNX_TYPE[dtype]) });
+  const base = `${output}.unscaled`;
+  edit.renameOutput(anchor, output, base);
+  const added = bias?.output === output ? bias.weight : undefined;
+  if (added === undefined) return void edit.add(anchor, "Mul", [base, by], output);
+  const alone = op("Sub", [base, added], "alone");
+  edit.add(anchor, "Add", [op("Mul", [alone, by], "product"), added], output);
+}

@@ -1,0 +1,127 @@
+/**
+ * Tunes the scales of a merged model's adapted matrices on data, codes as they are: what rounding has
+ * taken of an adapter's gain comes back without another byte in the file.
+ */
+import { UsageError } from "../errors.ts";
+import type { RowCut } from "../data/row_cuts.ts";
+import type { TokenBatch } from "../data/targets.ts";
+import { toNumbers } from "../graph/tensor.ts";
+import type { Model } from "../graph/types.ts";
+import { indexGraph } from "../lora/graph_index.ts";
+import { initAdapter, type RandomSource } from "../lora/init.ts";
+import type { LowRankUpdate } from "../lora/merge/delta.ts";
+import { findModules } from "../lora/modules.ts";
+import { hasScales, injectScales, scaleGrid, scalesName } from "../lora/scale_adapter.ts";
+import type { LoraSite } from "../lora/targets.ts";
+import type { Runner } from "../runtime/runner.ts";
+import { graphOptimizer } from "./graph_optimizer.ts";
+import { train } from "./loop.ts";
+import { MicroBatches, TOKENS_AT_ONCE } from "./micro_batches.ts";
+import { OPTIMIZER_DEFAULTS } from "./update_rules.ts";
+import { PlannedModel } from "./planned_model.ts";
+import { packingRules, type PlannedModelOptions } from "./planned_options.ts";
+import type { BatchSource } from "./step.ts";
+
+export interface TuneOptions {
+  /** Paths of the modules whose scales are tuned. */
+  readonly paths: ReadonlySet<string>;
+  readonly objective: "causal" | "classification";
+  readonly data: BatchSource<TokenBatch>;
+  /** Updates of the scales. */
+  readonly steps: number;
+  /** Rank of the change of a matrix's scales; default 16. */
+  readonly rank?: number;
+  /** Default 3e-3. */
+  readonly learningRate?: number;
+  /** Draws the change's A. */
+  readonly random: RandomSource;
+  /** Parts of a batch that are computed beside each other. */
+  readonly lanes?: number;
+  /** Bytes of activations that are kept for the backward pass; default 0. */
+  readonly keepBytes?: number;
+  readonly dequantForm?: PlannedModelOptions["dequantForm"];
+  /** Which sequences run together. */
+  readonly cut?: RowCut;
+  /** Told of each update. */
+  readonly onStep?: (step: number, loss: number) => void;
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * Changes of the scales by module path, as {@linkcode ModuleChange} has them. Modules without scales of
+ * their rows or blocks are left alone.
+ *
+ * @throws {UsageError} where none has them
+ * @throws {AbortError} where the signal fires
+ */
+export async function tuneScales(
+  runner: Runner,
+  model: Model,
+  options: TuneOptions,
+): Promise<ReadonlyMap<string, LowRankUpdate>> {
+  const { paths, objective, data, steps, rank = 16, learningRate = 3e-3, lanes = 1 } = options;
+  const index = indexGraph(model.graph);
+  const sites = findModules(model).filter((module) =>
+    paths.has(module.path) && hasScales(index, module)
+  )
+    .map((module): LoraSite => ({ module, rank, alpha: rank, scale: 1, dropout: 0 }));
+  if (sites.length === 0) {
+    throw new UsageError("None of the adapted layers has scales of its rows or blocks to tune");
+  }
+  const start = initAdapter(
+    sites,
+    "kaiming",
+    options.random,
+    ({ module }) => scaleGrid(index, module).blocks,
+  );
+  const injected = injectScales(model, sites, start);
+  const planned: PlannedModelOptions = {
+    runner,
+    model: injected.model,
+    trainable: new Set(injected.trainable.keys()),
+    objective,
+    dequantForm: options.dequantForm,
+    keepBytes: options.keepBytes,
+    lanes,
+  };
+  using step = new PlannedModel(planned);
+  using optimizer = await graphOptimizer(runner, step.parameters, {
+    ...OPTIMIZER_DEFAULTS,
+    name: "adamw",
+    weightDecay: 0,
+  }, lanes);
+  const atOnce = { tokens: TOKENS_AT_ONCE, packing: packingRules(planned, {}) };
+  await train({
+    model: new MicroBatches(step, atOnce, lanes, options.cut),
+    optimizer,
+    data,
+    settings: {
+      totalSteps: steps,
+      accumulation: 1,
+      schedule: {
+        name: "linear",
+        learningRate,
+        warmupSteps: Math.min(2, steps - 1),
+        totalSteps: steps,
+      },
+      maxGradNorm: 1,
+      stepsPerReport: steps + 1,
+      stepsPerEval: steps + 1,
+      valBatches: 0,
+      saveEvery: steps + 1,
+      patience: 0,
+      loadBest: false,
+      seed: 0,
+    },
+    callbacks: { onStep: ({ step, loss }) => options.onStep?.(step, loss) },
+    signal: options.signal,
+  });
+  options.signal?.throwIfAborted();
+  const values = new Map(step.parameters.map(({ name, value }) => [name, toNumbers(value.read())]));
+  return new Map(sites.map(({ module: { path } }) => [path, {
+    rank,
+    scale: 1,
+    loraA: values.get(scalesName(path, "A"))!,
+    loraB: values.get(scalesName(path, "B"))!,
+  }]));
+}
