@@ -67,15 +67,16 @@ export default command({
       return Promise.resolve(EXIT.ok);
     }
     const { maxLength: longest } = readGenerationConfig(dirname(file));
+    const length = given.has("maxSeqLength")
+      ? flags.maxSeqLength
+      : Math.min(flags.maxSeqLength, longest ?? Infinity);
     const found = inspectModel(model, {
       sizeBytes,
       rank: flags.rank,
       targetModules: flags.targetModules,
       batch: flags.batchSize,
-      length: given.has("maxSeqLength")
-        ? flags.maxSeqLength
-        : Math.min(flags.maxSeqLength, longest ?? Infinity),
-      keepBytes: keepBudget(undefined, sizeBytes, freeBytes()),
+      length,
+      keepBytes: keepBudget(undefined, sizeBytes, freeBytes(), "exact", length),
       lanes: processor().cores,
     });
     const unsupported = Object.entries(found.operators).flatMap(([name]) =>

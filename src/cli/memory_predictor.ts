@@ -5,7 +5,7 @@ import { parameterBytes } from "../model/predict_training.ts";
 import { comparedBytes } from "../plan/compared_pieces.ts";
 import { type PredictedMemory, predictMemory, type ShapesToPredict } from "../plan/memory.ts";
 import type { Pass, PlanSettings } from "../plan/options.ts";
-import { planTraining } from "../plan/plan.ts";
+import { planTraining, type TrainingPlan } from "../plan/plan.ts";
 import type { Schedule } from "../plan/schedule.ts";
 import { collectGarbage } from "../system/memory.ts";
 import { batchKinds } from "../train/batch_kinds.ts";
@@ -82,23 +82,22 @@ export function memoryPredictor(run: PredictedRun): Predict {
   return (batch, keepBytes, readyWeights = false, longest = Infinity) => {
     // What decoding and the prediction before have left goes: nothing is known yet of what is free.
     collectGarbage();
-    /** The largest of a batch's parts, and how many are computed beside each other. */
-    const largest = (batch: TokenBatch, arithmetic: Pick<PlanUse, "numeric" | "sliced">) => {
+    /** Of what a batch's parts run beside each other: spans each its own, others what the largest does. */
+    const plansOf = (batch: TokenBatch, arithmetic: Pick<PlanUse, "numeric" | "sliced">) => {
       const settings = { ...options, keepBytes, readyWeights, lanes };
       return ifDivisible((dividesSequences) => {
         const divided = { ...settings, dividesSequences };
         const { parts, use } = divideBatch(divided, batch, { dropout, ...arithmetic });
+        const planFor = (part: Prepared) =>
+          planTraining(model, planOptionsFor(settings, part, use));
+        if (parts[0]?.span !== undefined) return parts.map(planFor);
         const part = parts.length === 0
           ? prepare(batch, packingRules(settings, use))
           : parts.reduce((a, b) => placesOf(b) > placesOf(a) ? b : a);
-        return { plan: planTraining(model, planOptionsFor(settings, part, use)), lanes: use.parts };
+        return Array<TrainingPlan>(use.parts).fill(planFor(part));
       });
     };
-    /** Before the first step the gradient is also computed in floats. */
-    const checked = () => {
-      const { plan, lanes } = largest(checkedPart(batch), {});
-      return { schedule: plan.training, lanes };
-    };
+    const schedulesOf = (plans: readonly TrainingPlan[]) => plans.map(({ training }) => training);
     const arithmetic = { dropout, numeric, sliced };
     const sequences = batch.inputIds.dims[0];
     const packing = packingRules(options, { dropout });
@@ -111,10 +110,11 @@ export function memoryPredictor(run: PredictedRun): Predict {
         return cutBatch(other, partSize(other.inputIds.dims[0], most, lanes));
       });
     return predictMemory({
-      ...largest(batch, arithmetic),
+      plans: plansOf(batch, arithmetic),
       before: [
-        { schedule: scheduleOf(comparedPart(batch), "logits") },
-        ...(numeric === "fast" || sliced ? [checked()] : []),
+        [scheduleOf(comparedPart(batch), "logits")],
+        // Before the first step the gradient is also computed in floats.
+        ...(numeric === "fast" || sliced ? [schedulesOf(plansOf(checkedPart(batch), {}))] : []),
       ],
       evaluated: evaluated && kindsOf(
         `evaluation ${tokens} ${longest}`,

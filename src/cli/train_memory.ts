@@ -6,6 +6,7 @@ import { firstTokens, sliceBatch } from "../data/slice_batch.ts";
 import type { TokenBatch } from "../data/targets.ts";
 import { RefusedError } from "../errors.ts";
 import { fixedShape } from "../plan/inputs.ts";
+import { LONG_TOKENS } from "../plan/passes.ts";
 import { freeBytes, freeSwapBytes, processMemory } from "../system/memory.ts";
 import { type Fit, fitMemory } from "../train/fit_memory.ts";
 import { keepBudget } from "../train/keep_budget.ts";
@@ -88,7 +89,7 @@ export async function fitTraining(
     budgetBytes: budget.bytes,
     sequences: most,
     keepBytes: flags.memoryBudget === undefined || flags.gradCheckpoint !== undefined
-      ? keepBudget(flags.gradCheckpoint, parts.weightBytes, there.freeBytes, flags.numeric)
+      ? keepBudget(flags.gradCheckpoint, parts.weightBytes, there.freeBytes, flags.numeric, length)
       : Number.MAX_SAFE_INTEGER,
     mayRecompute: flags.gradCheckpoint === undefined,
     predict,
@@ -105,11 +106,13 @@ export async function fitTraining(
   const { readyWeights, ...fit } = madeReady(packed);
   /**
    * With weights as calls need them, where they still fit: the numbers are the same. In `fast` that
-   * saves less than activations that are kept do, and takes what those leave.
+   * saves less than activations that are kept do, and takes what those leave; so it does of sequences
+   * whose every call has thousands of tokens to do for what it makes of a weight.
    */
   function madeReady(fit: Fit): Fit & { readonly readyWeights: ReadyWeights } {
     const inFloats = flags.numeric === "exact";
-    const room = inFloats ? Infinity : fit.keepBytes - fit.predicted.savedBytes;
+    const takesAny = inFloats && length <= LONG_TOKENS;
+    const room = takesAny ? Infinity : fit.keepBytes - fit.predicted.savedBytes;
     if (fit.fits && flags.train && !flags.gradCheckpoint && room >= 0) {
       for (const readyWeights of inFloats ? [true] : [true, "deep" as const]) {
         const predicted = predict(fit.sequences, fit.keepBytes, readyWeights);

@@ -79,9 +79,8 @@ export function predictTraining(model: Model, run: TrainingToPredict): Predicted
   });
   const weightBytes = sizeBytes + quantizedConstantBytes(model.graph);
   return predictMemory({
-    plan: planTraining(trained, options),
-    lanes,
-    before: [{ schedule: compared.logits }],
+    plans: Array(lanes).fill(planTraining(trained, options)),
+    before: [[compared.logits]],
     parameterBytes: parameterBytes(trained, trainable),
     moments: MOMENTS,
     accumulates: false,

@@ -45,16 +45,16 @@ function softmax(
 }
 
 /**
- * dx = y·(ct - Σ ct·y).
+ * dx = y·(ct - Σ ct·y): the difference first, so that of attention's scores no more than three values
+ * are there at once, `y` included, which others may still read.
  *
  * A row with nothing to attend to (all scores -∞) is not a number; PyTorch exports such attention
  * with IsNaN and a Where that puts zeros in its place, so its cotangent is 0 and what comes out must
  * be 0 too.
  */
 export const Softmax = softmax("Softmax", (b, y, ct, axis) => {
-  const product = b.op("Mul", [ct, y]);
-  const total = sum(b, product, [axis]);
-  const dx = b.op("Sub", [product, b.op("Mul", [y, total])]);
+  const total = sum(b, b.op("Mul", [ct, y]), [axis]);
+  const dx = b.op("Mul", [y, b.op("Sub", [ct, total])]);
   const guarded = b.nodes.some(({ opType, inputs }) => opType === "IsNaN" && inputs[0] === y);
   if (!guarded) return dx;
   return b.op("Where", [b.op("IsNaN", [total]), scalarLike(b, dx, 0), dx]);

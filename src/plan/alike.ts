@@ -7,7 +7,7 @@ import type { Node } from "../graph/types.ts";
 import type { PlannedCall } from "./call.ts";
 import type { Segment } from "./cut.ts";
 import { attributeText, bytesText } from "./graph_text.ts";
-import type { Kept } from "./kept_form.ts";
+import type { Kept, KeptForm } from "./kept_form.ts";
 import { codesName, cotangentName, gradientName, halfName, scalesName } from "./names.ts";
 import {
   type Backward,
@@ -19,7 +19,7 @@ import {
 
 /** A segment's calls. */
 export interface SegmentPlanner {
-  forward(segment: Segment, kept?: Kept): PlannedCall;
+  forward(segment: Segment, kept?: Kept, from?: KeptForm): PlannedCall;
   backward(segment: Segment, options: BackwardOptions): Backward;
 }
 
@@ -30,30 +30,30 @@ export function segmentPlanner(context: PlanContext): SegmentPlanner {
   const forwards = new Map<string, { rename: Renaming; call: PlannedCall }>();
   const backwards = new Map<string, { rename: Renaming; backward: Backward }>();
   const planner: SegmentPlanner = {
-    forward(segment, kept = new Map()) {
+    forward(segment, kept = new Map(), from = "whole") {
       const { text, names, places } = signatureOf(context, segment);
       const stored = [...kept].map(([value, form]) => `${places.get(value)} ${form}`);
-      const key = `${text}\n${stored}`;
+      const key = `${text}\n${stored}\n${from}`;
       const { copyOf } = segment;
       if (!forwards.has(key) && copyOf !== undefined) {
         const original = signatureOf(context, copyOf.segment).names;
         const keptThere = [...kept].map(([value, form]) =>
           [original[places.get(value)!], form] as const
         );
-        planner.forward(copyOf.segment, new Map(keptThere));
+        planner.forward(copyOf.segment, new Map(keptThere), from);
       }
       const found = forwards.get(key);
       if (found !== undefined) {
         const rename = found.rename(names);
         return renamed(found.call, rename, `forward to ${segment.output}`);
       }
-      const call = forwardCall(context, segment, kept);
+      const call = forwardCall(context, segment, kept, from);
       forwards.set(key, { rename: renaming(names), call });
       return call;
     },
     backward(segment, options) {
       const { text, names } = signatureOf(context, segment);
-      const key = `${text}\n${options.wantInput} ${options.keep}`;
+      const key = `${text}\n${options.wantInput} ${options.keep} ${options.again}`;
       if (!backwards.has(key) && segment.copyOf !== undefined) {
         planner.backward(segment.copyOf.segment, options);
       }

@@ -69,7 +69,7 @@ function scoreBlocks({ nodes, dims }: Piece): readonly ScoreBlock[] {
       }
       for (const reader of node.outputs.flatMap((output) => readers.get(output) ?? [])) {
         if (reader.outputs.some(hasScores)) visit(reader);
-        else if (isProduct(reader)) ends.add(reader);
+        else if (isProduct(reader)) ends.add(addedUp(reader, readers));
       }
     };
     visit(softmax);
@@ -81,6 +81,20 @@ function scoreBlocks({ nodes, dims }: Piece): readonly ScoreBlock[] {
   }
   return found;
 }
+
+/** The sum over blocks that a product enters: until it is taken, the product stays in memory. */
+function addedUp(product: Node, readers: ReadonlyMap<string, readonly Node[]>): Node {
+  let node = product;
+  for (;;) {
+    const [reader, ...others] = readers.get(node.outputs[0]) ?? [];
+    if (reader === undefined || others.length > 0) return product;
+    if (SUMS.has(reader.opType)) return reader;
+    if (reader.opType !== "Reshape") return product;
+    node = reader;
+  }
+}
+
+const SUMS = new Set(["ScatterElements", "ScatterND"]);
 
 function isProduct({ opType }: Node): boolean {
   return opType === "MatMul" || opType === "FusedMatMul";

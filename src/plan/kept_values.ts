@@ -108,7 +108,7 @@ export function keptValues(
       else if (missing.size > 1) kept.add(smallest(value));
     }
   }
-  const attending = segment.nodes.filter((node) => isProduct(context, node));
+  const attending = segment.nodes.filter((node) => isProductOfActivations(context, node));
   return { kept, attended: sourcesOf(attending, kept, producers) };
 }
 
@@ -126,13 +126,13 @@ function scoresOf(
   const attentions = new Map<string, Node[]>();
   const attentionOf = (node: Node) => `${node.inputs.map((input) => pickedFrom(input, producers))}`;
   for (const node of segment.nodes) {
-    if (!isProduct(context, node)) continue;
+    if (!isProductOfActivations(context, node)) continue;
     const key = attentionOf(node);
     attentions.set(key, [...attentions.get(key) ?? [], node]);
   }
   const found = new Set<Node>();
   for (const node of segment.nodes) {
-    const isScores = isProduct(context, node)
+    const isScores = isProductOfActivations(context, node)
       ? isLarger(lowered, attentions.get(attentionOf(node))!)
       : node.inputs.some((input) => found.has(producers.get(input)!)) &&
         (ROW_BY_ROW.has(node.opType) || isCheap(node));
@@ -161,8 +161,11 @@ function pickedFrom(value: string, producers: ReadonlyMap<string, Node>): string
   return scaled?.opType === "PickRows" ? scaled.inputs[0] : value;
 }
 
-/** Of two activations. */
-function isProduct({ constants }: Context, { opType, inputs }: Node): boolean {
+/** Whether a node is a product of two activations, as attention has them. */
+export function isProductOfActivations(
+  { constants }: Pick<Context, "constants">,
+  { opType, inputs }: Node,
+): boolean {
   return (opType === "MatMul" || opType === "FusedMatMul") &&
     !inputs.some((input) => constants.has(input));
 }

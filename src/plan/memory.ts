@@ -12,13 +12,15 @@ import { type CallMemory, callMemory } from "./call_memory.ts";
 import { gradientName } from "./names.ts";
 import type { Schedule, TrainingPlan } from "./plan.ts";
 import { replacedBytes } from "./replaced_bytes.ts";
+import { leavesSpan, nameInOtherSpan } from "./schedule.ts";
 
 /** What a run is, as far as its memory goes. */
 export interface RunToPredict {
-  /** The step that takes most: usually that of the longest batch, or of its largest part. */
-  readonly plan: TrainingPlan;
-  /** Parts of that batch which are computed beside each other; default 1. */
-  readonly lanes?: number;
+  /**
+   * The step that takes most, usually that of the longest batch: a plan for each of its parts that are
+   * computed beside each other, spans of a sequence in their order.
+   */
+  readonly plans: readonly TrainingPlan[];
   /** Comparisons, which run once before the first step, in order. */
   readonly before?: readonly PredictedStep[];
   /** Evaluations of batches of all shapes; default: there are none. */
@@ -45,12 +47,8 @@ export interface RunToPredict {
   readonly shapes?: number;
 }
 
-/** Calls and how many parts of a batch run them beside each other. */
-export interface PredictedStep {
-  readonly schedule: Schedule;
-  /** Default 1. */
-  readonly lanes?: number;
-}
+/** The calls of each part of a batch that is computed beside the others, in the order of the parts. */
+export type PredictedStep = readonly Schedule[];
 
 /** Batches of all shapes, as far as their memory goes. */
 export interface ShapesToPredict {
@@ -110,7 +108,9 @@ const TOKENIZER_FACTOR = 58;
 
 /** Simulates the run's arena and adds up the rest. */
 export function predictMemory(run: RunToPredict): PredictedMemory {
-  const { plan, weightBytes, parameterBytes, lanes = 1, evaluated, others } = run;
+  const { plans, weightBytes, parameterBytes, evaluated, others } = run;
+  const [plan] = plans;
+  const lanes = plans.length;
   const simulation = new Simulation();
   for (const step of run.before ?? []) simulation.once(step);
   const nodesBefore = simulation.nodeCount;
@@ -121,7 +121,7 @@ export function predictMemory(run: RunToPredict): PredictedMemory {
     simulation.zeroGradients();
   }
   const nodesOthers = simulation.nodeCount;
-  const largest = { schedule: plan.training, lanes };
+  const largest = plans.map(({ training }) => training);
   // What the first step leaves, the second works in.
   for (let step = 0; step < 2; step++) {
     simulation.train(largest);
@@ -136,7 +136,8 @@ export function predictMemory(run: RunToPredict): PredictedMemory {
   const trained = others?.sessionNodes ?? simulation.nodeCount - nodesOthers;
   // What comparisons have left, later sessions take.
   const nodes = Math.max(nodesBefore, trained + (evaluated?.sessionNodes ?? 0));
-  const savedBytes = Math.min(lanes * plan.savedBytes, stepBytes);
+  const saved = plans.reduce((sum, { savedBytes }) => sum + savedBytes, 0);
+  const savedBytes = Math.min(saved, stepBytes);
   // What others were made of leaves memory; an evaluation reads it call by call.
   const program = PROCESS_BYTES + (run.compiled ? COMPILED_BYTES : 0);
   const parts = {
@@ -186,7 +187,7 @@ class Simulation {
   /** Makes tensors that stay, and says how many bytes they are. */
   derive(calls: readonly PlannedCall[]): number {
     const before = this.arena.usedBytes;
-    for (const call of calls) this.#run(call);
+    for (const call of calls) this.#run([{ lane: 0, call, places: new Map() }]);
     return this.arena.usedBytes - before;
   }
 
@@ -214,48 +215,69 @@ class Simulation {
     for (const name of this.#held.keys()) if (name.startsWith(GRADIENT)) this.#free(name);
   }
 
-  #runAll({ schedule: { calls, release, memory }, lanes = 1 }: PredictedStep): void {
-    for (let lane = 0; lane < lanes; lane++) {
+  #runAll(parts: PredictedStep): void {
+    for (const [lane, { memory }] of parts.entries()) {
       this.#slabs[lane] = Math.max(this.#slabs[lane] ?? 0, memory.bytes);
     }
-    calls.forEach((call, i) => {
-      this.#run(call, memory.places, call.isShared ? 1 : lanes);
-      for (const name of release[i]) this.#free(name);
-    });
+    const readLast = lastReads(parts);
+    const count = Math.max(...parts.map(({ calls }) => calls.length));
+    for (let i = 0; i < count; i++) {
+      const running = parts.flatMap(({ calls, memory: { places } }, lane): LaneCall[] =>
+        calls[i] === undefined || calls[i].isShared && lane > 0
+          ? []
+          : [{ lane, call: calls[i], places }]
+      );
+      this.#run(running);
+      for (const { release } of parts) for (const name of release[i] ?? []) this.#free(name);
+      for (const name of readLast.get(i) ?? []) this.#free(name);
+    }
   }
 
-  /**
-   * Runs a call in as many lanes, in step with each other: the most that they can take together.
-   *
-   * @param placed tensors that lie elsewhere
-   */
-  #run(call: PlannedCall, placed: ReadonlyMap<string, unknown> = new Map(), lanes = 1): void {
-    let memory = this.#calls.get(call.key);
-    if (memory === undefined) this.#calls.set(call.key, memory = callMemory(call.graph));
-    const elsewhere = new Set(
-      [...call.fetches].filter(([, name]) => placed.has(name))
-        .map(([output]) => memory.outputs.get(output)!),
-    );
-    const blocks = Array.from({ length: lanes }, (): Block[] => []);
-    for (const { takes, scratchBytes, releases } of memory.nodes) {
-      for (const lane of blocks) {
-        for (const { buffer, bytes } of takes) {
-          if (!elsewhere.has(buffer)) lane[buffer] = this.arena.take(bytes);
+  /** Runs calls of several lanes in step with each other: the most that they can take together. */
+  #run(running: readonly LaneCall[]): void {
+    const lanes = running.map(({ call, places }) => {
+      const memory = this.#memoryOf(call);
+      const elsewhere = new Set(
+        [...call.fetches].filter(([, name]) => places.has(name))
+          .map(([output]) => memory.outputs.get(output)!),
+      );
+      return { memory, elsewhere, blocks: [] as Block[] };
+    });
+    const count = Math.max(0, ...lanes.map(({ memory }) => memory.nodes.length));
+    for (let node = 0; node < count; node++) {
+      for (const { memory: { nodes }, elsewhere, blocks } of lanes) {
+        for (const { buffer, bytes } of nodes[node]?.takes ?? []) {
+          if (!elsewhere.has(buffer)) blocks[buffer] = this.arena.take(bytes);
         }
       }
-      const scratch = blocks.flatMap(() => scratchBytes.map((bytes) => this.arena.take(bytes)));
+      const scratch = lanes.flatMap(({ memory: { nodes } }) =>
+        (nodes[node]?.scratchBytes ?? []).map((bytes) => this.arena.take(bytes))
+      );
       for (const block of scratch) this.arena.release(block);
-      for (const lane of blocks) {
-        for (const buffer of releases) this.arena.release(lane[buffer]);
+      for (const { memory: { nodes }, blocks } of lanes) {
+        for (const buffer of nodes[node]?.releases ?? []) this.arena.release(blocks[buffer]);
       }
     }
-    for (const [output, name] of call.fetches) {
-      if (placed.has(name)) continue;
-      // A sum is one, whatever the lanes: each gives up that of the one before.
-      const made = blocks.map((lane) => lane[memory.outputs.get(output)!]);
-      this.#held.set(name, made.pop()!);
-      for (const block of made) this.arena.release(block);
+    const made = new Map<string, Block>();
+    for (const [i, { lane, call, places }] of running.entries()) {
+      const { memory, blocks } = lanes[i];
+      for (const [output, name] of call.fetches) {
+        if (places.has(name)) continue;
+        const block = blocks[memory.outputs.get(output)!];
+        // Keys and values are each span's own; a sum is one: each lane gives up that of the one before.
+        const key = leavesSpan(name) ? ofSpan(lane, name) : name;
+        const before = made.get(key);
+        if (before !== undefined) this.arena.release(before);
+        made.set(key, block);
+      }
     }
+    for (const [name, block] of made) this.#held.set(name, block);
+  }
+
+  #memoryOf(call: PlannedCall): CallMemory {
+    let memory = this.#calls.get(call.key);
+    if (memory === undefined) this.#calls.set(call.key, memory = callMemory(call.graph));
+    return memory;
   }
 
   #free(name: string): void {
@@ -265,6 +287,34 @@ class Simulation {
     this.#held.delete(name);
     this.arena.release(block);
   }
+}
+
+/** A call of one of the parts that run beside each other, and which tensors lie elsewhere. */
+interface LaneCall {
+  readonly lane: number;
+  readonly call: PlannedCall;
+  readonly places: ReadonlyMap<string, unknown>;
+}
+
+const ofSpan = (lane: number, name: string) => `${name} of span ${lane}`;
+
+/** After which call what passes between spans has been read by all of them: names by call. */
+function lastReads(parts: PredictedStep): ReadonlyMap<number, readonly string[]> {
+  const last = new Map<string, number>();
+  for (const [lane, { calls }] of parts.entries()) {
+    for (const [i, { feeds, fetches }] of calls.entries()) {
+      for (const name of [...feeds.values(), ...fetches.values()]) {
+        const other = nameInOtherSpan(name);
+        const key = leavesSpan(name)
+          ? ofSpan(lane, name)
+          : other && ofSpan(other.where === "before" ? lane - 1 : lane + 1, other.name);
+        if (key !== undefined) last.set(key, Math.max(last.get(key) ?? 0, i));
+      }
+    }
+  }
+  const found = new Map<number, string[]>();
+  for (const [key, i] of last) found.set(i, [...found.get(i) ?? [], key]);
+  return found;
 }
 
 const GRADIENT = gradientName("");

@@ -26,6 +26,8 @@ export const LOGITS = "logits";
 export const cotangentName = (value: string) => `ct:${value}`;
 /** What is kept of an activation in float16. */
 export const halfName = (value: string) => `half:${value}`;
+/** An activation that is computed again for the way back. */
+export const againName = (value: string) => `again:${value}`;
 /** What is kept of an activation in 8 bits, and the scales of its rows. */
 export const codesName = (value: string) => `codes:${value}`;
 export const scalesName = (value: string) => `scales:${value}`;

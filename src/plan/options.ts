@@ -18,6 +18,11 @@ export interface PlanSettings {
   readonly keepBytes?: number;
   /** Whether activations are kept in fewer bits as far as the setting allows; default true. */
   readonly halves?: boolean;
+  /**
+   * Whether of what runs between segments only half is kept, and what comes of a segment without attention
+   * is computed again from what enters it; default: where sequences are longer than 2,048 tokens.
+   */
+  readonly thinStream?: boolean;
   /** Vocabulary entries per chunk of a language model's head; default `HEAD_CHUNK`. */
   readonly headChunk?: number;
   /** Probability of LoRA dropout; default 0. */
@@ -106,9 +111,19 @@ export interface PlanOptions extends BatchShape, PlanSettings {
 export function keyOf(options: PlanOptions): string {
   const { passes, batch, length, packedRows, targetRows, commonTokens } = options;
   const { keepBytes, halves, dropout, numeric, sliced, prefixSums } = options;
-  const { sharesWeights, flushed, inTiles, span } = options;
+  const { sharesWeights, flushed, inTiles, span, thinStream } = options;
   const part = span && `${span.from} ${span.continues}`;
   const shape = [batch, length, packedRows, targetRows, commonTokens, prefixSums, part];
-  const settings = [keepBytes, halves, dropout, numeric, sliced, sharesWeights, flushed, inTiles];
+  const settings = [
+    keepBytes,
+    halves,
+    dropout,
+    numeric,
+    sliced,
+    sharesWeights,
+    flushed,
+    inTiles,
+    thinStream,
+  ];
   return [passes, ...shape, ...settings].join();
 }

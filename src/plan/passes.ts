@@ -1,12 +1,13 @@
 /** The calls of a step's passes: prologue, forward segments, loss, backward segments. */
 import { typeIn } from "../graph/facts.ts";
 import type { Graph } from "../graph/types.ts";
-import { type SegmentPlanner, segmentPlanner } from "./alike.ts";
+import { renamed, type SegmentPlanner, segmentPlanner } from "./alike.ts";
 import { builderOver, callOf, type PlannedCall } from "./call.ts";
 import { type Cut, originalOf, type Segment } from "./cut.ts";
 import type { ChunkedHead } from "./head_chunks.ts";
 import { storedBytes } from "./kept_form.ts";
-import { LOGITS } from "./names.ts";
+import { isProductOfActivations } from "./kept_values.ts";
+import { againName, LOGITS } from "./names.ts";
 import { ALL_PASSES, type Pass, type PlanOptions } from "./options.ts";
 import type { Backward, PlanContext } from "./segment_calls.ts";
 import { evaluationTailCall, tailCall } from "./tail.ts";
@@ -36,17 +37,28 @@ export interface PlannedPasses {
   readonly keepsSome: boolean;
 }
 
+/** Tokens of a sequence beyond which memory counts more than to compute an eighth of a step twice. */
+export const LONG_TOKENS = 2048;
+
 export function planPasses(
   { context, cut, first, rows, head }: StepPieces,
-  { passes = ALL_PASSES, keepBytes = 0 }: Pick<PlanOptions, "passes" | "keepBytes">,
+  {
+    length,
+    passes = ALL_PASSES,
+    keepBytes = 0,
+    thinStream = length > LONG_TOKENS,
+  }: Pick<PlanOptions, "length" | "passes" | "keepBytes" | "thinStream">,
 ): PlannedPasses {
   const body = cut.segments.slice(0, -1);
   const tail = cut.segments[cut.segments.length - 1];
   const prologue = prologueCall(context, cut);
   const planner = segmentPlanner(context);
   const { calls: backward, keepsSome } = passes.includes("training")
-    ? planBackward(planner, body, first, keepBytes)
-    : { calls: new Map<number, Backward>(), keepsSome: false };
+    ? planBackward(planner, body, first, {
+      keepBytes,
+      isCheap: (segment) => thinStream && !hasProductOfActivations(context, segment),
+    })
+    : { calls: new Map<number, PlannedBackward>(), keepsSome: false };
   const forward = () => [...prologue, ...body.map((segment) => planner.forward(segment))];
   const evaluationTail = () => head?.evaluation() ?? [evaluationTailCall(context, tail, rows)];
   const callsOf: Readonly<Record<Pass, () => readonly PlannedCall[]>> = {
@@ -54,7 +66,7 @@ export function planPasses(
       ...prologue,
       ...body.map((segment, i) => planner.forward(segment, backward.get(i)?.kept)),
       ...(head?.training() ?? [tailCall(context, tail, rows, first < body.length)]),
-      ...[...backward.values()].reverse().map(({ call }) => call),
+      ...[...backward.values()].reverse().flatMap(({ again = [], call }) => [...again, call]),
     ],
     evaluation: () => [...forward(), ...evaluationTail()],
     logits: () => [...forward(), ...(head?.logits() ?? evaluationTail())],
@@ -81,14 +93,28 @@ function prologueCall(context: PlanContext, cut: Cut): PlannedCall[] {
   return [callOf(b, "prologue", new Map(outputs.map((name) => [name, name])))];
 }
 
-/** Backward calls of the segments from the first trainable one on, by segment number. */
+interface PlannedBackward extends Backward {
+  /** Calls that compute the segment's input again, which does not wait in memory then. */
+  readonly again?: readonly PlannedCall[];
+}
+
+/**
+ * Backward calls of the segments from the first trainable one on, by segment number.
+ *
+ * @param isCheap whether what a segment leaves may be computed again for the one after it
+ */
 function planBackward(
   planner: SegmentPlanner,
   body: readonly Segment[],
   first: number,
-  keepBytes: number,
-): { readonly calls: ReadonlyMap<number, Backward>; readonly keepsSome: boolean } {
-  const planned = new Map<number, Backward>();
+  { keepBytes, isCheap }: {
+    readonly keepBytes: number;
+    readonly isCheap: (segment: Segment) => boolean;
+  },
+): { readonly calls: ReadonlyMap<number, PlannedBackward>; readonly keepsSome: boolean } {
+  const planned = new Map<number, PlannedBackward>();
+  /** Segments that keep nothing but their input. */
+  const bare = new Set<number>();
   let budget = keepBytes;
   let ended = false;
   body.forEach((segment, i) => {
@@ -101,23 +127,54 @@ function planBackward(
     } else {
       // Kept segments come first, so that those left are the ones whose turn to go back comes first.
       [budget, ended] = [0, true];
-      planned.set(i, planner.backward(segment, { wantInput, keep: false }));
+      // From the input of the segment before, which must be there.
+      const isAgain = bare.has(i - 1) && isCheap(body[i - 1]);
+      if (isAgain) {
+        planned.set(i, backwardAgain(planner, body[i - 1], segment, planned.get(i - 1)!));
+      } else {
+        bare.add(i);
+        planned.set(i, planner.backward(segment, { wantInput, keep: false }));
+      }
     }
   });
   return { calls: planned, keepsSome: ended && keepBytes > 0 };
+}
+
+/** The backward call of a segment whose input is computed again, from that of the segment before. */
+function backwardAgain(
+  planner: SegmentPlanner,
+  before: Segment,
+  segment: Segment,
+  { kept }: Backward,
+): PlannedBackward {
+  const input = segment.input!;
+  const rename = (name: string) => name === input ? againName(name) : name;
+  const from = before.input === undefined ? "whole" : kept.get(before.input);
+  const forward = planner.forward(before, new Map(), from);
+  const backward = planner.backward(segment, { wantInput: true, keep: false, again: true });
+  return {
+    ...backward,
+    call: renamed(backward.call, rename, backward.call.label),
+    again: [renamed(forward, rename, `${forward.label} again`)],
+  };
+}
+
+/** Whether a segment has attention, which is dear to compute again and leaves keys for other spans. */
+function hasProductOfActivations(context: PlanContext, { nodes }: Segment): boolean {
+  return nodes.some((node) => isProductOfActivations(context, node));
 }
 
 /** Bytes of the segments' inputs and of what is kept beside, in the forms in which they are kept. */
 function savedBytes(
   lowered: Graph,
   body: readonly Segment[],
-  backward: ReadonlyMap<number, Backward>,
+  backward: ReadonlyMap<number, PlannedBackward>,
 ): number {
   let sum = 0;
-  for (const [i, { kept, keptBytes }] of backward) {
+  for (const [i, { kept, keptBytes, again }] of backward) {
     const { input } = body[i];
     sum += keptBytes;
-    if (input === undefined) continue;
+    if (input === undefined || again !== undefined) continue;
     const type = typeIn(lowered, originalOf(body[i]).input!)!;
     sum += storedBytes(input, kept.get(input) ?? "whole", type);
   }

@@ -208,7 +208,7 @@ function inNumeric(
 function contextOf(
   { graph, derived }: DerivedGraph,
   { computes }: StepGraph,
-  { trainable, targetRows, halves, numeric, flushed, inTiles }: PlanOptions,
+  { trainable, targetRows, halves, numeric, flushed, inTiles, keepBytes = 0 }: PlanOptions,
 ): PlanContext {
   return {
     lowered: graph,
@@ -218,6 +218,7 @@ function contextOf(
     flushed,
     inTiles,
     halves: halves === false ? "none" : numeric === "fast" ? "all" : "wide",
+    recomputesAlone: keepBytes === 0,
     pickRows: targetRows !== undefined && computes === "all rows",
   };
 }

@@ -16,6 +16,11 @@ export interface PlanContext extends Whole {
   readonly constants: ReadonlySet<string>;
   /** Which activations are kept in fewer bits for the backward calls. */
   readonly halves: Halves;
+  /**
+   * Whether nothing is kept but what runs between segments: in `exact`, all is computed again from what
+   * the forward pass had.
+   */
+  readonly recomputesAlone?: boolean;
   /** Whether each call runs on one thread, which has a core's cache for itself. */
   readonly inTiles?: boolean;
   /** Whether the graph computes logits of every token, so that target rows are picked after it. */
@@ -37,11 +42,16 @@ export function trainablesOf(context: PlanContext, segment: Segment): string[] {
   return [...context.trainable].filter((name) => read.has(name));
 }
 
-/** Computes a segment's output, and the values its backward call wants kept. */
+/**
+ * Computes a segment's output, and the values its backward call wants kept.
+ *
+ * @param from the form in which the segment's input is there
+ */
 export function forwardCall(
   context: PlanContext,
   segment: Segment,
   kept: Kept = new Map(),
+  from: KeptForm = "whole",
 ): PlannedCall {
   const b = builderOver(context, segment.nodes);
   const outputs = new Map([[segment.output, segment.output]]);
@@ -49,7 +59,9 @@ export function forwardCall(
   for (const [value, form] of kept) {
     for (const [stored, name] of emitStored(b, value, form)) outputs.set(stored, name);
   }
+  const { input } = segment;
   return callOf(b, `forward to ${segment.output}`, outputs, {
+    given: new Map(input !== undefined && from !== "whole" ? [[input, from]] : []),
     ...inEightBits(context),
   });
 }
@@ -83,11 +95,12 @@ export interface Backward {
  *
  * @param keep false: recompute everything from the segment's input; true: take from the forward call
  *   what the derivatives read
+ * @param again whether the input itself is computed again, and so is there as it was; default false
  */
 export function backwardCall(
   context: PlanContext,
   segment: Segment,
-  options: { readonly wantInput: boolean; readonly keep: boolean },
+  options: { readonly wantInput: boolean; readonly keep: boolean; readonly again?: boolean },
 ): Backward {
   const b = builderOver(context, segment.nodes);
   const forwardNodes = b.nodes.length;
@@ -108,9 +121,9 @@ export function backwardCall(
     ]),
   );
   const { input } = segment;
-  // Where all is computed again in `exact`, it is computed from what the forward pass had.
-  const halved = context.halves === "all" || context.halves === "wide" && options.keep;
-  if (input !== undefined && halved && b.known(input).dtype === "float32") {
+  const halved = context.halves === "all" ||
+    context.halves === "wide" && !context.recomputesAlone;
+  if (input !== undefined && halved && !options.again && b.known(input).dtype === "float32") {
     wanted.set(input, "half");
   }
   const call = callOf(b, `backward from ${segment.output}`, outputs, {

@@ -3,10 +3,11 @@
  * whose tensors lie otherwise.
  */
 import type { TokenBatch } from "../data/targets.ts";
+import type { Graph } from "../graph/types.ts";
 import type { ShapesToPredict } from "../plan/memory.ts";
 import type { PlanOptions } from "../plan/options.ts";
 import { planTraining } from "../plan/plan.ts";
-import { sessionNodes, shapeKind, SIZE_VARIANTS } from "../plan/session_nodes.ts";
+import { sessionNodes, type ShapeKind, shapeKind, SIZE_VARIANTS } from "../plan/session_nodes.ts";
 import { divideBatch } from "./divide_batch.ts";
 import {
   packingRules,
@@ -16,10 +17,9 @@ import {
 } from "./planned_options.ts";
 import { prepare } from "./step_inputs.ts";
 
-/** What of a batch is planned, and how many of it are computed beside each other. */
+/** What of a batch is planned: each of the parts that are computed beside each other. */
 interface Planned {
-  readonly options: PlanOptions;
-  readonly parts: number;
+  readonly parts: readonly PlanOptions[];
   readonly blocks: number;
 }
 
@@ -38,7 +38,7 @@ export function batchKinds(
   const forms = new Map<string, Map<number, Planned>>();
   for (const batch of batches) {
     for (const planned of pass === "training" ? trained(batch) : [evaluated(batch)]) {
-      const { form, blocks } = shapeKind(options.model.graph, planned.options);
+      const { form, blocks } = kindOf(options.model.graph, planned);
       const kinds = forms.get(form) ?? new Map<number, Planned>();
       forms.set(form, kinds);
       const other = kinds.get(blocks);
@@ -50,9 +50,15 @@ export function batchKinds(
   const ofForms = [...forms.values()].map((kinds) => {
     const counts = [...kinds.keys()].sort((a, b) => a - b);
     const [fewest, most] = [counts[0], counts[counts.length - 1]].map((count) => {
-      const { options: planned, parts, blocks } = kinds.get(count)!;
-      const schedule = planTraining(options.model, planned)[pass];
-      return { blocks, calls: schedule.calls, step: { schedule, lanes: parts } };
+      const { parts, blocks } = kinds.get(count)!;
+      const schedules = new Map(
+        [...new Set(parts)].map((part) => [part, planTraining(options.model, part)[pass]]),
+      );
+      return {
+        blocks,
+        calls: [...schedules.values()].flatMap(({ calls }) => calls),
+        step: parts.map((part) => schedules.get(part)!),
+      };
     });
     const nodes = sessionNodes(fewest, most, counts);
     if (fewest.blocks === most.blocks) return { steps: [most.step], nodes };
@@ -66,16 +72,25 @@ export function batchKinds(
 
   function trained(batch: TokenBatch): Omit<Planned, "blocks">[] {
     const { parts, use: divided } = divideBatch(options, batch, use);
-    return parts.map((part) => ({
-      options: planOptionsFor(options, part, divided),
-      parts: parts.length,
-    }));
+    const planned = parts.map((part) => planOptionsFor(options, part, divided));
+    // Spans of a sequence differ; of other parts each may be the largest.
+    if (planned[0]?.span !== undefined) return [{ parts: planned }];
+    return planned.map((part) => ({ parts: planned.map(() => part) }));
   }
   function evaluated(batch: TokenBatch): Omit<Planned, "blocks"> {
     const prepared = prepare(batch, packingRules(options, {}));
-    return { options: planOptionsFor(options, prepared, { passes: [pass] }), parts: 1 };
+    return { parts: [planOptionsFor(options, prepared, { passes: [pass] })] };
   }
 }
 
-const rowsOf = ({ options: { packedRows, batch, length } }: Pick<Planned, "options">) =>
-  packedRows ?? batch * length;
+/** Of all that runs beside each other: spans have sessions of their own each, other parts the same. */
+function kindOf(graph: Graph, { parts }: Omit<Planned, "blocks">): ShapeKind {
+  const kinds = [...new Set(parts)].map((part) => shapeKind(graph, part));
+  return {
+    form: kinds.map(({ form }) => form).join("; "),
+    blocks: kinds.reduce((sum, { blocks }) => sum + blocks, 0),
+  };
+}
+
+const rowsOf = ({ parts }: Omit<Planned, "blocks">) =>
+  Math.max(...parts.map(({ packedRows, batch, length }) => packedRows ?? batch * length));

@@ -127,6 +127,7 @@ export function planOptionsFor(
     // Several parts run as lists do, one on the threads of a pool.
     flushed: parts > 1 && options.runner.listsFlush,
     inTiles: alone,
+    thinStream: options.thinStream,
     halves,
     dropout,
     numeric,

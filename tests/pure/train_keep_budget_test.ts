@@ -13,6 +13,13 @@ Deno.test("keepBudget() keeps twice the model's size in fast", () => {
   assertEquals(keepBudget(undefined, GB, 2 * GB, "fast"), 0.5 * GB);
 });
 
+Deno.test("keepBudget() keeps less of sequences beyond 1,024 tokens, by the square of their length", () => {
+  assertEquals(keepBudget(undefined, GB, 100 * GB, "exact", 1024), 4 * GB);
+  assertEquals(keepBudget(undefined, GB, 100 * GB, "exact", 4096), GB / 4);
+  assertEquals(keepBudget(undefined, GB, 100 * GB, "fast", 2048), GB / 2);
+  assertEquals(keepBudget(false, GB, 0, "exact", 4096), Number.MAX_SAFE_INTEGER);
+});
+
 Deno.test("keepBudget() keeps nothing where nothing says how much is free", () => {
   assertEquals(keepBudget(undefined, GB, undefined), 0);
 });
