@@ -10,6 +10,13 @@ export function relativeDistance(found: ArrayLike<number>, expected: ArrayLike<n
   return Math.sqrt(difference / norm);
 }
 
+/** The sum of some numbers. */
+export function total(values: ArrayLike<number>): number {
+  let sum = 0;
+  for (let i = 0; i < values.length; i++) sum += values[i];
+  return sum;
+}
+
 /** `NaN` for none. */
 export function mean(values: readonly number[]): number {
   return values.reduce((sum, value) => sum + value, 0) / values.length;

@@ -8,6 +8,7 @@ import { cutAll, type RowCut } from "../data/row_cuts.ts";
 import { targetsOf, type TokenBatch } from "../data/targets.ts";
 import { chooseCut, cutOf } from "./choose_cut.ts";
 import { ClassificationMetrics } from "./metrics.ts";
+import { total } from "../statistics.ts";
 import { RowLosses } from "./row_losses.ts";
 import { runOn } from "./run_on.ts";
 
@@ -22,6 +23,11 @@ export interface EvaluationResult {
   readonly macroF1?: number;
   /** Target tokens or examples. */
   readonly count: number;
+  /**
+   * Sums of losses over parts of the data, in its order, that can be taken for independent: examples
+   * of a classifier, of a language model the sequences that ran together. Empty where they are unknown.
+   */
+  readonly partLosses: readonly number[];
   /** Logits of the first target rows, [rows, classes] one after the other, as many as were asked for. */
   readonly logits: Float32Array;
   /** Which sequences ran together. */
@@ -101,16 +107,16 @@ async function evaluateCausal(
   batches: Batches,
   sample: LogitSample,
 ): Promise<Omit<EvaluationResult, "cut">> {
-  let sum = 0;
   let count = 0;
+  const partLosses: number[] = [];
   for await (const scored of scores.of(batches, () => sample.wanted)) {
-    for (const loss of toNumbers(scored.losses.read())) sum += loss;
+    partLosses.push(total(toNumbers(scored.losses.read())));
     count += scored.count;
     if (scored.logits !== undefined) sample.add(scored.logits.read());
   }
   if (count === 0) throw new RangeError("There is nothing to evaluate");
-  const loss = sum / count;
-  return { loss, perplexity: Math.exp(loss), count, logits: sample.values() };
+  const loss = total(partLosses) / count;
+  return { loss, perplexity: Math.exp(loss), count, partLosses, logits: sample.values() };
 }
 
 async function evaluateClasses(
@@ -120,6 +126,7 @@ async function evaluateClasses(
   sample: LogitSample,
 ): Promise<Omit<EvaluationResult, "cut">> {
   let metrics: ClassificationMetrics | undefined;
+  const partLosses: number[] = [];
   for await (const batch of batches) {
     for (const part of await cut(batch)) {
       const logits = await run(part);
@@ -134,14 +141,16 @@ async function evaluateClasses(
         );
       }
       for (let row = 0; row < count; row++) {
-        metrics.add(values.subarray(row * classes, (row + 1) * classes), labels[row]);
+        partLosses.push(
+          metrics.add(values.subarray(row * classes, (row + 1) * classes), labels[row]),
+        );
       }
       if (sample.wanted) sample.add(logits);
     }
   }
   if (metrics === undefined) throw new RangeError("There is nothing to evaluate");
   const { loss, accuracy, macroF1, count } = metrics;
-  return { loss, accuracy, macroF1, count, logits: sample.values() };
+  return { loss, accuracy, macroF1, count, partLosses, logits: sample.values() };
 }
 
 /** Collects logits of the first rows. */

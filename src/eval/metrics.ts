@@ -14,21 +14,23 @@ export class ClassificationMetrics {
   }
 
   /**
-   * Adds one example.
+   * Adds one example and returns its loss.
    *
    * @param logits [classes]
    * @param label the right class
    */
-  add(logits: ArrayLike<number>, label: number): void {
+  add(logits: ArrayLike<number>, label: number): number {
     let best = 0;
     for (let c = 1; c < this.classes; c++) if (logits[c] > logits[best]) best = c;
     let sum = 0;
     for (let c = 0; c < this.classes; c++) sum += Math.exp(logits[c] - logits[best]);
-    this.#lossSum += Math.log(sum) + logits[best] - logits[label];
+    const loss = Math.log(sum) + logits[best] - logits[label];
+    this.#lossSum += loss;
     this.#predicted[best]++;
     this.#actual[label]++;
     if (best === label) this.#truePositives[label]++;
     this.#count++;
+    return loss;
   }
 
   get count(): number {

@@ -361,7 +361,7 @@ async function evaluated(
     ? await evaluate(runner, model, batches, options)
     : await evaluator(model, batches, options);
   giveBackFreed();
-  return found;
+  return { ...found, logitRows: Math.min(LOGIT_ROWS, found.count) };
 }
 
 async function* counted<T>(

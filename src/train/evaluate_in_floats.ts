@@ -9,7 +9,7 @@ import { firstTargets } from "../data/slice_batch.ts";
 import { targetsOf, type TokenBatch } from "../data/targets.ts";
 import { GraftError } from "../errors.ts";
 import { cutOf } from "../eval/choose_cut.ts";
-import { evaluate, type Evaluator } from "../eval/evaluate.ts";
+import { evaluate, type EvaluationResult, type Evaluator } from "../eval/evaluate.ts";
 import { intAttribute } from "../graph/attributes.ts";
 import { allowsRounding, demandsRounding } from "../graph/rounded_activations.ts";
 import { elementCount, toNumbers } from "../graph/tensor.ts";
@@ -17,7 +17,7 @@ import type { Graph } from "../graph/types.ts";
 import type { DequantForm } from "../ops/dequantize.ts";
 import { holdsHalves } from "../plan/full_precision.ts";
 import type { Runner } from "../runtime/runner.ts";
-import { relativeDistance } from "../statistics.ts";
+import { relativeDistance, total } from "../statistics.ts";
 import { giveBackFreed } from "../system/memory.ts";
 import { DYNAMIC_TOLERANCE, FORWARD_TOLERANCE } from "./compare_forward.ts";
 import { MicroBatches, TOKENS_AT_ONCE } from "./micro_batches.ts";
@@ -80,10 +80,10 @@ export function evaluatorInFloats(
       return await evaluate(runner, model, all, options);
     }
     const atOnce = { tokens: TOKENS_AT_ONCE, packing: packingRules(planned, {}) };
-    const { loss, count } = await lossOf(new MicroBatches(step, atOnce, 1, cut), all);
+    const { loss, count, partLosses } = await lossOf(new MicroBatches(step, atOnce, 1, cut), all);
     const classes = logits.length / runtimes.count;
     return {
-      ...{ loss, perplexity: Math.exp(loss), count, cut },
+      ...{ loss, perplexity: Math.exp(loss), count, partLosses, cut },
       logits: logits.subarray(0, (options.logitRows ?? 0) * classes),
       roundingDifference: allowsRounding(model.graph) ? difference : undefined,
     };
@@ -162,12 +162,13 @@ async function differenceFrom(
 async function lossOf(
   parts: StepModel<TokenBatch>,
   batches: AsyncIterable<TokenBatch>,
-): Promise<{ readonly loss: number; readonly count: number }> {
-  let [sum, count] = [0, 0];
+): Promise<Pick<EvaluationResult, "loss" | "count" | "partLosses">> {
+  let count = 0;
+  const partLosses: number[] = [];
   for await (const batch of batches) {
     const { lossSum, targetCount } = await parts.evaluate(batch);
-    sum += lossSum;
+    partLosses.push(lossSum);
     count += targetCount;
   }
-  return { loss: sum / count, count };
+  return { loss: total(partLosses) / count, count, partLosses };
 }

@@ -1,4 +1,5 @@
 /** What a merge is worth: how much of an adapter's gain the merged model keeps, at which cost. */
+import { Random } from "../../random.ts";
 import type { MatrixReport } from "./matrix.ts";
 import type { MergeMethod } from "./plan.ts";
 
@@ -11,8 +12,12 @@ export interface Evaluated {
   readonly macroF1?: number;
   /** Targets counted. */
   readonly count: number;
+  /** Sums of losses over independent parts of the data, the same parts for every model. */
+  readonly partLosses?: readonly number[];
   /** The runtime's logits of some held-out targets, the same ones for every model. */
   readonly logits: Float32Array;
+  /** How many targets these are; default unknown. */
+  readonly logitRows?: number;
   /** Where the runtime may round activations and the loss is of floats: what that changes of the logits. */
   readonly roundingDifference?: number;
 }
@@ -66,6 +71,43 @@ export function gainKept(
   return gain > 0 ? (base.loss - merged.loss) / gain : undefined;
 }
 
+/** Resamples of the data, and the share of their results on either side that an interval leaves out. */
+const BOOTSTRAP = { resamples: 2000, tail: 0.025 };
+/** Parts of the data below which resampling says nothing. */
+const LEAST_PARTS = 5;
+
+/**
+ * The 95% interval of {@linkcode gainKept}: percentiles over resamples of the parts of the held-out data
+ * (Efron, "Bootstrap Methods: Another Look at the Jackknife", 1979). The same for the same losses.
+ *
+ * @returns `undefined` where the parts are too few or not the same ones, or nothing is gained
+ */
+export function gainKeptInterval(
+  base: Evaluated,
+  adapter: Evaluated,
+  merged: Evaluated,
+): readonly [low: number, high: number] | undefined {
+  const [from, best, found] = [base, adapter, merged].map(({ partLosses = [] }) => partLosses);
+  const parts = from.length;
+  const alike = best.length === parts && found.length === parts;
+  if (parts < LEAST_PARTS || !alike || gainKept(base, adapter, merged) === undefined) {
+    return undefined;
+  }
+  const random = Random.fromSeed(0);
+  const shares = Array.from({ length: BOOTSTRAP.resamples }, () => {
+    let [kept, gain] = [0, 0];
+    for (let i = 0; i < parts; i++) {
+      const part = Math.floor(random.next() / 2 ** 32 * parts);
+      kept += from[part] - found[part];
+      gain += from[part] - best[part];
+    }
+    return gain > 0 ? kept / gain : 0;
+  }).sort((a, b) => a - b);
+  const at = (share: number) =>
+    shares[Math.min(shares.length - 1, Math.floor(share * shares.length))];
+  return [at(BOOTSTRAP.tail), at(1 - BOOTSTRAP.tail)];
+}
+
 /** Loss that an adapter without gain on the held-out data may lose by merging, relative. */
 const LOSS_TOLERANCE = 0.01;
 
@@ -116,4 +158,28 @@ export function largestDifference(a: Float32Array, b: Float32Array): number {
     largest = Math.max(largest, Math.abs(a[i] - b[i]));
   }
   return largest;
+}
+
+/**
+ * Share of the sampled targets for which two models rate the same answer best: the greedy next token of
+ * a language model, given what stands before it.
+ *
+ * @returns `undefined` where the number of targets is unknown
+ */
+export function sameBest(a: Evaluated, b: Evaluated): number | undefined {
+  const { logitRows: rows = 0 } = a;
+  if (rows === 0 || b.logits.length !== a.logits.length) return undefined;
+  const classes = a.logits.length / rows;
+  let same = 0;
+  for (let row = 0; row < rows; row++) {
+    const [from, to] = [row * classes, (row + 1) * classes];
+    if (bestOf(a.logits.subarray(from, to)) === bestOf(b.logits.subarray(from, to))) same++;
+  }
+  return same / rows;
+}
+
+function bestOf(logits: Float32Array): number {
+  let best = 0;
+  for (let i = 1; i < logits.length; i++) if (logits[i] > logits[best]) best = i;
+  return best;
 }

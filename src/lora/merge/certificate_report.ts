@@ -3,10 +3,12 @@ import {
   type Candidate,
   type Evaluated,
   gainKept,
+  gainKeptInterval,
   isKept,
   largestDifference,
   LEAST_GAIN_KEPT,
   type Measurements,
+  sameBest,
 } from "./certificate.ts";
 import type { MatrixReport } from "./matrix.ts";
 
@@ -84,6 +86,8 @@ function candidateJson(measured: Measurements, candidate: Candidate) {
     ...(evaluated === undefined || base === undefined || adapter === undefined ? {} : {
       ...figures(evaluated),
       gain_kept: gainKept(base, adapter, evaluated) ?? null,
+      gain_kept_interval: gainKeptInterval(base, adapter, evaluated) ?? null,
+      same_best_answer_as_adapter: sameBest(evaluated, adapter) ?? null,
       largest_logit_difference_from_adapter: largestDifference(evaluated.logits, adapter.logits),
       largest_logit_difference_from_base: largestDifference(evaluated.logits, base.logits),
     }),
@@ -183,6 +187,25 @@ export function formatCertificate(decision: Decision): readonly string[] {
   return [...table([head, ...rows]), "", ...summary(decision)];
 }
 
+/** How sure the share is that a candidate keeps. */
+function intervalLine(
+  { base, adapter }: Measurements,
+  { evaluated }: Candidate,
+): readonly string[] {
+  const interval = base && adapter && evaluated && gainKeptInterval(base, adapter, evaluated);
+  if (interval === undefined) return [];
+  const [low, high] = interval.map(percent);
+  const same = sameBest(evaluated!, adapter!);
+  return [
+    `Gain kept, 95% interval over the held-out data: ${low} to ${high}` +
+    (same === undefined
+      ? ""
+      : `; the same best answer as base + adapter for ${percent(same)} of ${
+        adapter!.logitRows
+      } targets`),
+  ];
+}
+
 function summary({ chosen, minGainKept, forced, measured }: Decision): readonly string[] {
   const { matrices, latency } = chosen;
   const outputs = matrices.every(({ outputError }) => outputError !== undefined)
@@ -192,6 +215,7 @@ function summary({ chosen, minGainKept, forced, measured }: Decision): readonly 
     `${matrices.length} matrices: ‖ΔW‖/‖W‖ ${percent(weighted(matrices, "relativeDelta"))}, ` +
     `rounding error ${percent(weighted(matrices, "requantisationError"))} of ‖ΔW‖${outputs}, ` +
     `${percent(weighted(matrices, "changedCodes"))} of the codes changed`,
+    ...intervalLine(measured, chosen),
   ];
   if (latency !== undefined) {
     lines.push(

@@ -11,12 +11,14 @@ export {
   chooseCandidate,
   type Evaluated,
   gainKept,
+  gainKeptInterval,
   isKept,
   largestDifference,
   type Latency,
   LEAST_GAIN_KEPT,
   type Measurements,
   MIN_GAIN_KEPT,
+  sameBest,
 } from "./certificate.ts";
 export { compareMerged } from "./compare_merged.ts";
 export type { LowRankUpdate, ModuleChange } from "./delta.ts";
