@@ -1,0 +1,63 @@
+// Inputs whose rank only a run tells: ONNX Runtime ends the process where they have too few dimensions.
+import { assertEquals, assertRejects } from "@std/assert";
+import { RuntimeFailure } from "../../src/errors.ts";
+import { int } from "../../src/graph/attributes.ts";
+import { float32, int32, type Tensor } from "../../src/graph/tensor.ts";
+import type { Model } from "../../src/graph/types.ts";
+import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
+import { tinyModel } from "../helpers/ort.ts";
+import { testOnEachOrt } from "../helpers/oldest_ort.ts";
+
+const table = (...dims: number[]) => float32(dims, new Float32Array(32).fill(0.5));
+
+/** Attention over 2 tokens of 16 columns, which takes its table of cosines from outside. */
+function attention(cosines: Partial<Model["graph"]["inputs"][number]>): Model {
+  const model = tinyModel({
+    inputs: { packed: ["float32", [1, 2, 48]], last: ["int32", [1]], total: ["int32", [1]] },
+    outputs: { y: ["float32", [1, 2, 16]] },
+    initializers: { sines: table(4, 8) },
+    nodes: [
+      [
+        "com.microsoft.GroupQueryAttention",
+        ["packed", "", "", "", "", "last", "total", "cosines", "sines"],
+        ["y", "keys", "values"],
+        { num_heads: int(1), kv_num_heads: int(1), do_rotary: int(1) },
+      ],
+    ],
+  });
+  const { graph } = model;
+  const inputs = [...graph.inputs, { name: "cosines", ...cosines }];
+  return { ...model, graph: { ...graph, inputs } };
+}
+
+const ofAnyRank = attention({ type: { dtype: "float32" } });
+const ofRank2 = attention({ type: { dtype: "float32", shape: [4, 8] } });
+
+async function attend(model: Model, cosines: Tensor, ortLib: string | undefined) {
+  using runner = createOrtRunner({ threads: 1, ortLib, logLevel: "fatal" });
+  using executable = await runner.compile(model);
+  using packed = runner.upload(float32([1, 2, 48], Float32Array.from({ length: 96 }, Math.sin)));
+  using last = runner.upload(int32([1], [1]));
+  using total = runner.upload(int32([1], [2]));
+  using given = runner.upload(cosines);
+  const { y } = await executable.run({ packed, last, total, cosines: given });
+  return y.read();
+}
+
+testOnEachOrt("run() of attention with too few dimensions ends with an error", async (ortLib) => {
+  await assertRejects(
+    () => attend(ofAnyRank, table(32), ortLib),
+    RuntimeFailure,
+    "cos_cache of",
+  );
+});
+
+testOnEachOrt(
+  "run() of attention of an unknown rank computes what one of a known does",
+  async (ortLib) => {
+    assertEquals(
+      await attend(ofAnyRank, table(4, 8), ortLib),
+      await attend(ofRank2, table(4, 8), ortLib),
+    );
+  },
+);
