@@ -21,6 +21,7 @@ import { canReside, DeviceMemory, hasElements, memoryOf } from "./device_memory.
 import { bytesDigest, folderDigest, modelDigest } from "./model_digest.ts";
 import { placeInitializers } from "./initializers.ts";
 import { asFailure, attempt, attemptAsync } from "./failure.ts";
+import { limitedConfig, tooLarge } from "./memory_limit.ts";
 import { OrtLists } from "./ort_lists.ts";
 import { OrtExecutable } from "./ort_executable.ts";
 import { OrtTensor, type TensorOwner } from "./ort_tensor.ts";
@@ -42,6 +43,8 @@ export interface OrtRunnerOptions extends ProviderOptions {
   readonly memory?: string;
   /** {@linkcode Runner.records}; default: whether a provider's options say so. */
   readonly records?: boolean;
+  /** {@linkcode Runner.memoryBytes}; default no limit. */
+  readonly memoryBytes?: number;
   /** Optimisation level of sessions that name none; default `all`. */
   readonly optimization?: CompileOptions["optimization"];
   /** Least severe message that ORT writes to stderr; default `error`. */
@@ -75,7 +78,7 @@ const ROTATES_SINCE = [1, 20, 0] as const;
  * @throws {RuntimeFailure} the library is missing, not ONNX Runtime, too old, or a provider does not load
  */
 export function createOrtRunner(options: OrtRunnerOptions = {}): Runner {
-  const { threads, spinning, logLevel } = options;
+  const { threads, spinning, logLevel, memoryBytes: arenaBytes } = options;
   if (threads !== undefined && !(Number.isInteger(threads) && threads >= 1)) {
     throw new UsageError(
       `Cannot open ONNX Runtime: threads must be >= 1: current value is ${threads}`,
@@ -83,7 +86,7 @@ export function createOrtRunner(options: OrtRunnerOptions = {}): Runner {
   }
   return attempt("Cannot open ONNX Runtime", () => {
     const ort = openOrt(options.ortLib, options.note ?? (() => {}));
-    const environment = Environment.acquire(ort, { threads, spinning, logLevel });
+    const environment = Environment.acquire(ort, { threads, spinning, logLevel, arenaBytes });
     try {
       return new OrtRunner(environment, options);
     } catch (error) {
@@ -130,6 +133,10 @@ class OrtRunner implements Runner, TensorOwner {
 
   get disposed(): boolean {
     return this.#disposed;
+  }
+
+  get memoryBytes(): number | undefined {
+    return this.#options.memoryBytes;
   }
 
   /** Whether values must be copied to a device of their own when they are bound. */
@@ -275,6 +282,7 @@ class OrtRunner implements Runner, TensorOwner {
       open({
         ...options,
         ...settings,
+        config: limitedConfig(this.memoryBytes, { ...options.config, ...settings.config }),
         optimization: options.optimization ?? this.#options.optimization ?? "all",
         label,
       })
@@ -352,11 +360,22 @@ class OrtRunner implements Runner, TensorOwner {
 
   #allocate(dtype: DataType, dims: readonly number[]): OrtTensor {
     this.#check(dtype);
+    const allocatedBytes = byteLength(dtype, elementCount(dims));
+    this.#checkRoom(allocatedBytes, `Cannot allocate a ${dtype}[${dims}] tensor`);
     const value = attempt(
       `Cannot allocate a ${dtype}[${dims}] tensor`,
       () => OrtValue.allocate(this.#environment.ort, ONNX_TYPE[dtype], dims),
     );
-    return new OrtTensor(this, value, { dtype, dims: [...dims] });
+    return new OrtTensor(this, value, { dtype, dims: [...dims] }, { allocatedBytes });
+  }
+
+  /** @throws {RefusedError} where tensors would take more than runs may */
+  #checkRoom(bytes: number, what: string): void {
+    const limit = this.memoryBytes;
+    if (limit === undefined) return;
+    let needed = bytes;
+    for (const { allocatedBytes } of this.tensors) needed += allocatedBytes;
+    if (needed > limit) throw tooLarge(what, needed, limit);
   }
 
   #over({ dtype, dims, bytes }: Tensor): OrtValue {
