@@ -28,6 +28,7 @@ import { OrtTensor, type TensorOwner } from "./ort_tensor.ts";
 import { invalidModel, isBefore, releaseLimit } from "./release_limits.ts";
 import type { CompileOptions, DeviceTensor, Executable, ListedRun, Runner } from "./runner.ts";
 import { saturates } from "./saturates.ts";
+import { withSessionPatience } from "./session_patience.ts";
 import { type ProviderOptions, SessionProviders } from "./session_providers.ts";
 import { signedProductOptions, signedProductOptionsOf } from "./signed_products.ts";
 
@@ -179,11 +180,16 @@ class OrtRunner implements Runner, TensorOwner {
           options,
           () => modelDigest(form, bytes),
           (settings) =>
-            Session.fromBytes(this.#environment, bytes as Uint8Array<ArrayBuffer>, {
-              ...settings,
-              config: { ...config, ...precise, ...settings.config },
-              externalInitializers: values,
-            }),
+            this.#patiently(
+              label,
+              model.graph.nodes.length,
+              () =>
+                Session.fromBytes(this.#environment, bytes as Uint8Array<ArrayBuffer>, {
+                  ...settings,
+                  config: { ...config, ...precise, ...settings.config },
+                  externalInitializers: values,
+                }),
+            ),
         );
       } finally {
         for (const value of values.values()) value[Symbol.dispose]();
@@ -302,6 +308,12 @@ class OrtRunner implements Runner, TensorOwner {
     // The runner may have been disposed of while the session was being made.
     if (this.#disposed) executable[Symbol.dispose]();
     return executable;
+  }
+
+  /** Tells the user of a session that takes long; nobody, where nobody listens. */
+  #patiently<T>(label: string, nodes: number, work: () => Promise<T>): Promise<T> {
+    const { note } = this.#options;
+    return note === undefined ? work() : withSessionPatience(label, nodes, note, work);
   }
 
   /** The model without what this release computes wrongly. */
