@@ -74,6 +74,12 @@ const gather: Rule = ({ node, shape }) => {
   return [...data.slice(0, at), ...indices, ...data.slice(at + 1)];
 };
 
+/** Blocks are packed along the last axis: how many columns there are the table does not tell. */
+const gatherBlocks: Rule = ({ shape }) => {
+  const [data, indices] = [shape(0)?.length, shape(1)?.length];
+  return unknown(data === undefined || indices === undefined ? undefined : data + indices - 1);
+};
+
 const expand: Rule = ({ shape, numbers }) => {
   const sizes = numbers(1, "shape")?.length ?? shape(1)?.[0];
   const rank = shape(0)?.length;
@@ -184,6 +190,7 @@ const rows: readonly (readonly [Rule, string])[] = [
   [ofRank(0), "Size"],
   [({ shape }) => shape(1), "GatherElements"],
   [gather, "Gather"],
+  [gatherBlocks, "com.microsoft.GatherBlockQuantized"],
   [asLongAs(1), "Reshape"],
   [asLongAs(0), "ConstantOfShape RandomUniform RandomNormal"],
   [expand, "Expand"],

@@ -1,10 +1,13 @@
 // Inputs whose rank only a run tells: ONNX Runtime ends the process where they have too few dimensions.
-import { assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertRejects } from "@std/assert";
 import { RuntimeFailure } from "../../src/errors.ts";
 import { int } from "../../src/graph/attributes.ts";
 import { float32, int32, type Tensor } from "../../src/graph/tensor.ts";
 import type { Model } from "../../src/graph/types.ts";
+import { guardRanks } from "../../src/graph/passes/guard_ranks.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
+import { exists } from "../../src/system/durable_files.ts";
+import { modelDir, readModel } from "../helpers/fixture_models.ts";
 import { tinyModel } from "../helpers/ort.ts";
 import { testOnEachOrt } from "../helpers/oldest_ort.ts";
 
@@ -48,7 +51,7 @@ testOnEachOrt("run() of attention with too few dimensions ends with an error", a
   await assertRejects(
     () => attend(ofAnyRank, table(32), ortLib),
     RuntimeFailure,
-    "cos_cache of",
+    "cos_cache",
   );
 });
 
@@ -61,3 +64,15 @@ testOnEachOrt(
     );
   },
 );
+
+Deno.test("guardRanks() adds nothing to what exporters and quantisers write", () => {
+  const folders = ["", "dialects/"].flatMap((folder) =>
+    [...Deno.readDirSync(modelDir(folder))].map(({ name }) => modelDir(folder + name))
+  );
+  const models = folders.filter((folder) => exists(`${folder}/model.onnx`));
+  assert(models.length > 20);
+  for (const folder of models) {
+    const model = readModel(folder);
+    assertEquals(guardRanks(model).graph.nodes.length, model.graph.nodes.length, folder);
+  }
+});
