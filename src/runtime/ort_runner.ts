@@ -10,6 +10,7 @@ import {
 import { bitsOf, byteLength, type DataType, ONNX_TYPE } from "../graph/dtype.ts";
 import { elementCount, type Tensor } from "../graph/tensor.ts";
 import { guardRanks } from "../graph/passes/guard_ranks.ts";
+import { trimInputs } from "../graph/passes/trim_inputs.ts";
 import { rotateBeforeAttention } from "../graph/passes/rotate_before_attention.ts";
 import type { Model } from "../graph/types.ts";
 import { BadInputError, type GraftError, RuntimeFailure, UsageError } from "../errors.ts";
@@ -167,7 +168,7 @@ class OrtRunner implements Runner, TensorOwner {
   compile(model: Model, options: CompileOptions = {}): Promise<Executable> {
     const label = options.label ?? (model.graph.name || "graph");
     return attemptAsync(`Cannot compile "${label}"`, async () => {
-      const form = this.#providers.formOf(guardRanks(this.#soundHere(model)));
+      const form = this.#providers.formOf(guardRanks(trimInputs(this.#soundHere(model))));
       const { bytes, config, handed } = placeInitializers(form, this.version);
       // In this order: what asks the processor is itself a graph that is compiled.
       const signed = signedProductOptions(model.graph);

@@ -1,0 +1,42 @@
+// Optional inputs at the end of a node may be left out, or have an empty name.
+import { assertEquals } from "@std/assert";
+import { trimInputs } from "../../src/graph/passes/trim_inputs.ts";
+import type { Graph, Model } from "../../src/graph/types.ts";
+import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
+import { modelDir, readModel } from "../helpers/fixture_models.ts";
+import { runOutput, tokenFeeds } from "../helpers/logits.ts";
+
+/** The model with one more input, of no name, at nodes of an operator. */
+function withBlanks(model: Model, opType: string): Model {
+  const nodes = model.graph.nodes.map((node) =>
+    node.opType === opType ? { ...node, inputs: [...node.inputs, ""] } : node
+  );
+  return { ...model, graph: { ...model.graph, nodes } };
+}
+
+Deno.test("compile() of LayerNormalization with an empty name for its bias computes what it does without", async () => {
+  const model = readModel(modelDir("dialects/modernbert"));
+  const [{ name: output }] = model.graph.outputs;
+  using runner = createOrtRunner({ threads: 1 });
+  const run = (model: Model) => runOutput(runner, model, tokenFeeds(2, 6, 100), output);
+  assertEquals(await run(withBlanks(model, "LayerNormalization")), await run(model));
+});
+
+Deno.test("trimInputs() takes names at the end alone, in branches as well, and returns sound models as they are", () => {
+  const model = readModel(modelDir("dialects/modernbert"));
+  assertEquals(trimInputs(model) === model, true);
+  const inputs = ["x", "", "low", "", ""];
+  const clip = { name: "clip", opType: "Clip", domain: "", inputs, outputs: ["y"], attributes: {} };
+  const branch: Graph = { ...model.graph, nodes: [clip] };
+  const choice = {
+    ...clip,
+    opType: "If",
+    inputs: ["condition"],
+    attributes: { then_branch: { kind: "graph" as const, value: branch } },
+  };
+  const found = trimInputs({ ...model, graph: { ...model.graph, nodes: [clip, choice] } });
+  const [first, second] = found.graph.nodes;
+  assertEquals(first.inputs, ["x", "", "low"]);
+  const { then_branch } = second.attributes;
+  assertEquals(then_branch.kind === "graph" && then_branch.value.nodes[0].inputs, first.inputs);
+});
