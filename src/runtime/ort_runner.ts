@@ -9,8 +9,6 @@ import {
 } from "../../ffi/mod.ts";
 import { bitsOf, byteLength, type DataType, ONNX_TYPE } from "../graph/dtype.ts";
 import { elementCount, type Tensor } from "../graph/tensor.ts";
-import { guardRanks } from "../graph/passes/guard_ranks.ts";
-import { trimInputs } from "../graph/passes/trim_inputs.ts";
 import { rotateBeforeAttention } from "../graph/passes/rotate_before_attention.ts";
 import type { Model } from "../graph/types.ts";
 import { BadInputError, type GraftError, RuntimeFailure, UsageError } from "../errors.ts";
@@ -28,6 +26,7 @@ import { OrtExecutable } from "./ort_executable.ts";
 import { OrtTensor, type TensorOwner } from "./ort_tensor.ts";
 import { invalidModel, isBefore, releaseLimit } from "./release_limits.ts";
 import type { CompileOptions, DeviceTensor, Executable, ListedRun, Runner } from "./runner.ts";
+import { safeForm } from "./safe_form.ts";
 import { saturates } from "./saturates.ts";
 import { withSessionPatience } from "./session_patience.ts";
 import { type ProviderOptions, SessionProviders } from "./session_providers.ts";
@@ -168,7 +167,7 @@ class OrtRunner implements Runner, TensorOwner {
   compile(model: Model, options: CompileOptions = {}): Promise<Executable> {
     const label = options.label ?? (model.graph.name || "graph");
     return attemptAsync(`Cannot compile "${label}"`, async () => {
-      const form = this.#providers.formOf(guardRanks(trimInputs(this.#soundHere(model))));
+      const form = this.#providers.formOf(safeForm(this.#soundHere(model)));
       const { bytes, config, handed } = placeInitializers(form, this.version);
       // In this order: what asks the processor is itself a graph that is compiled.
       const signed = signedProductOptions(model.graph);

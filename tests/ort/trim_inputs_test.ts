@@ -1,7 +1,9 @@
-// Optional inputs at the end of a node may be left out, or have an empty name.
+// Optional inputs at the end of a node may be left out, or have an empty name: for the bias of a
+// LayerNormalization ONNX Runtime would end the process.
 import { assertEquals } from "@std/assert";
 import { trimInputs } from "../../src/graph/passes/trim_inputs.ts";
 import type { Graph, Model } from "../../src/graph/types.ts";
+import { whyNotLoaded } from "../../src/model/latency.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
 import { modelDir, readModel } from "../helpers/fixture_models.ts";
 import { runOutput, tokenFeeds } from "../helpers/logits.ts";
@@ -22,21 +24,31 @@ Deno.test("compile() of LayerNormalization with an empty name for its bias compu
   assertEquals(await run(withBlanks(model, "LayerNormalization")), await run(model));
 });
 
-Deno.test("trimInputs() takes names at the end alone, in branches as well, and returns sound models as they are", () => {
+Deno.test("trimInputs() takes the bias of no name from LayerNormalization alone, in branches as well", () => {
   const model = readModel(modelDir("dialects/modernbert"));
   assertEquals(trimInputs(model) === model, true);
-  const inputs = ["x", "", "low", "", ""];
-  const clip = { name: "clip", opType: "Clip", domain: "", inputs, outputs: ["y"], attributes: {} };
-  const branch: Graph = { ...model.graph, nodes: [clip] };
+  const norm = {
+    ...model.graph.nodes.find(({ opType }) => opType === "LayerNormalization")!,
+    inputs: ["x", "w", ""],
+  };
+  const clip = { ...norm, opType: "Clip" };
+  const branch: Graph = { ...model.graph, nodes: [norm] };
   const choice = {
-    ...clip,
+    ...norm,
     opType: "If",
     inputs: ["condition"],
     attributes: { then_branch: { kind: "graph" as const, value: branch } },
   };
-  const found = trimInputs({ ...model, graph: { ...model.graph, nodes: [clip, choice] } });
-  const [first, second] = found.graph.nodes;
-  assertEquals(first.inputs, ["x", "", "low"]);
-  const { then_branch } = second.attributes;
+  const found = trimInputs({ ...model, graph: { ...model.graph, nodes: [norm, clip, choice] } });
+  const [first, other, last] = found.graph.nodes;
+  assertEquals([first.inputs, other], [["x", "w"], clip]);
+  const { then_branch } = last.attributes;
   assertEquals(then_branch.kind === "graph" && then_branch.value.nodes[0].inputs, first.inputs);
+});
+
+Deno.test("whyNotLoaded() keeps files from being timed that ONNX Runtime is given in another form", () => {
+  const model = readModel(modelDir("dialects/modernbert"));
+  assertEquals(whyNotLoaded(model), undefined);
+  const found = whyNotLoaded(withBlanks(model, "LayerNormalization")) ?? "";
+  assertEquals(found.startsWith("Latency is left out: ONNX Runtime may crash"), true);
 });

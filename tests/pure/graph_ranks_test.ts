@@ -160,7 +160,7 @@ Deno.test("partialShapes() knows how many dimensions shape arithmetic makes", ()
 
 Deno.test("guardRanks() changes a model only where a rank is not known", () => {
   const known = attention(positions("Identity", ["ids"]));
-  assertEquals(guardRanks(known).graph.nodes, known.graph.nodes);
+  assertEquals(guardRanks(known) === known, true);
   const unknown = guardRanks(attention(positions("Loop", ["scalar", ""])));
   assertEquals(unknown.graph.nodes.map(({ opType }) => opType), [
     "Loop",

@@ -45,13 +45,15 @@ const isUnchecked = (node: Node, position: number) => {
 
 /**
  * Puts a dimension behind the last that the input must have, and takes it away again: both change no
- * byte, and there is no such place in a value of fewer dimensions. Subgraphs stay as they are.
+ * byte, and there is no such place in a value of fewer dimensions. Subgraphs stay as they are, and so
+ * does a model in which there is nothing to guard.
  */
 export function guardRanks(model: Model): Model {
   const { graph, opsets } = model;
   if (!graph.nodes.some((node) => rankedInputs(node).length > 0)) return model;
   const axesAreInput = (opsets[""] ?? 1) >= AXES_ARE_INPUT_SINCE;
-  return { ...model, graph: guarded(graph, partialShapes(graph), axesAreInput) };
+  const found = guarded(graph, partialShapes(graph), axesAreInput);
+  return found === graph ? model : { ...model, graph: found };
 }
 
 function guarded(
@@ -92,5 +94,5 @@ function guarded(
     }
     return before.length === 0 ? [node] : [...before, { ...node, inputs }];
   });
-  return { ...graph, nodes, initializers };
+  return nodes.length === graph.nodes.length ? graph : { ...graph, nodes, initializers };
 }
