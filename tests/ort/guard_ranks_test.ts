@@ -4,7 +4,6 @@ import { RuntimeFailure } from "../../src/errors.ts";
 import { int } from "../../src/graph/attributes.ts";
 import { float32, int32, type Tensor } from "../../src/graph/tensor.ts";
 import type { Model } from "../../src/graph/types.ts";
-
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
 import { safeForm } from "../../src/runtime/safe_form.ts";
 import { exists } from "../../src/system/durable_files.ts";
