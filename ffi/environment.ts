@@ -20,6 +20,8 @@ export interface EnvironmentOptions {
   readonly spinning?: boolean;
   /** Least severe message that ORT writes to stderr; default `error`. */
   readonly logLevel?: keyof typeof LOG_LEVEL;
+  /** Bytes that the arena may have; default as many as there are. */
+  readonly arenaBytes?: number;
 }
 
 const live = new Map<string, Environment>();
@@ -56,12 +58,14 @@ export class Environment {
     unwrap(api, api.DisableTelemetryEvents(this.handle));
     // OrtArenaAllocator = 1, OrtMemTypeDefault = 0
     this.hostMemory = create(api, (out) => api.CreateCpuMemoryInfo(1, 0, out));
-    this.#shareArena();
+    this.#shareArena(options.arenaBytes ?? 0);
   }
 
-  #shareArena(): void {
+  /** @param limitBytes 0 for none */
+  #shareArena(limitBytes: number): void {
     const { api } = this.ort;
-    const arena = create(api, (out) => api.CreateArenaCfg(0n, -1, -1, -1, out));
+    const most = BigInt(Math.floor(limitBytes));
+    const arena = create(api, (out) => api.CreateArenaCfg(most, -1, -1, -1, out));
     try {
       unwrap(api, api.CreateAndRegisterAllocator(this.handle, this.hostMemory, arena));
     } catch (error) {
@@ -74,7 +78,7 @@ export class Environment {
 
   /**
    * The environment of `ort`, made when nobody holds it. ORT keeps one environment a process, so
-   * a second holder must ask for the same set-up or for none.
+   * a second holder must ask for the same set-up or for none; the arena stays as it is.
    *
    * @throws {RangeError} another set-up is live
    */

@@ -65,7 +65,7 @@ export default command({
       ? await openModel(path)
       : await openAdapted(path, flags.adapterPath, note);
     using data = await loadEvalData(opened, flags, terminal);
-    using runner = openRunner(flags);
+    using runner = openRunner(flags, { modelBytes: opened.sizeBytes });
     const evaluate = await evaluatorFor(runner, flags.threads, opened.model, data.task);
     const result = await evaluate(opened.model, eachBatch(data.batches, terminal), {
       objective: data.task,

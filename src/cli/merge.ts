@@ -122,7 +122,7 @@ export default command({
       );
     }
     using opened = await loadMergeData(flags, path, base.model, made?.adapter.card, terminal);
-    using runner = openRunner(flags);
+    using runner = openRunner(flags, { modelBytes: base.sizeBytes });
     const evaluate = opened &&
       await evaluatorFor(runner, flags.threads, base.model, opened.data.objective);
     const decision = await untilStopped(

@@ -66,7 +66,7 @@ export default command({
     }
     const path = findModelFile(named);
     using base = loadOnnx(path, openMapped);
-    using runner = openRunner(flags);
+    using runner = openRunner(flags, { modelBytes: base.sizeBytes });
     const show = longWork(terminal);
     const result = await untilStopped(
       flags.savePath,

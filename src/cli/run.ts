@@ -41,7 +41,7 @@ export default command({
       ? await openModel(path)
       : await openAdapted(path, flags.adapterPath, note);
     const contextSize = contextSizeOf(flags, opened);
-    using runner = openRunner(flags);
+    using runner = openRunner(flags, { modelBytes: opened.sizeBytes });
     if (flags.embedding || opened.kind !== "causal") {
       const texts = inputTexts(given, Deno.stdin, false, terminal);
       return await runEncoder(runner, opened, texts, contextSize, flags, terminal);

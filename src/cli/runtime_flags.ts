@@ -4,11 +4,12 @@ import { UsageError } from "../errors.ts";
 import { findGpuLibrary } from "../runtime/gpu_library.ts";
 import { createOrtRunner } from "../runtime/ort_runner.ts";
 import { type ProviderWish, wantsGpu } from "../runtime/provider_choice.ts";
+import { runMemory } from "../runtime/memory_limit.ts";
 import type { Runner } from "../runtime/runner.ts";
 import { cacheDirectory } from "../system/cache_directory.ts";
 import { device } from "../system/device.ts";
 import { kernelAccess } from "../system/kernel_files.ts";
-import { freeBytes } from "../system/memory.ts";
+import { freeBytes, freeSwapBytes } from "../system/memory.ts";
 import { integer, list, text, type Values } from "./flags.ts";
 import { printable } from "./printable.ts";
 
@@ -36,6 +37,12 @@ export const RUNTIME_FLAGS = {
 
 const LOG_LEVELS = ["verbose", "info", "warning", "error", "fatal"] as const;
 
+/** Of a runner that a verb opens. */
+export interface RunnerNeeds {
+  /** Bytes of the model's files: what its runs may take is bounded by them and by what is free. */
+  readonly modelBytes?: number;
+}
+
 /**
  * Opens ONNX Runtime as the flags ask; `GRAFT_ORT_LIB` says what `--ort-lib` does not, and where
  * neither does and a GPU is wanted, an `onnxruntime-gpu` that is installed is taken.
@@ -43,13 +50,17 @@ const LOG_LEVELS = ["verbose", "info", "warning", "error", "fatal"] as const;
  * @throws {UsageError} for providers or options that make no sense
  * @throws {RuntimeFailure} the library is missing, not ONNX Runtime, or too old; or no provider of the list can be used
  */
-export function openRunner(flags: Values<typeof RUNTIME_FLAGS>): Runner {
+export function openRunner(
+  flags: Values<typeof RUNTIME_FLAGS>,
+  { modelBytes }: RunnerNeeds = {},
+): Runner {
   const note = (line: string) => console.error(printable(line));
   const hasGpu = gpuNodes(kernelFiles).length > 0;
   const wish = { names: flags.ep, options: flags.epOption };
   return createOrtRunner({
     ortLib: libraryFor(flags.ortLib, wish, hasGpu, note),
     threads: flags.threads,
+    ...(modelBytes === undefined ? {} : { memoryBytes: runMemory(modelBytes, thereBytes()) }),
     wish,
     hasGpu,
     logLevel: logLevel(),
@@ -60,6 +71,12 @@ export function openRunner(flags: Values<typeof RUNTIME_FLAGS>): Runner {
     },
     note,
   });
+}
+
+/** Memory and swap that this process can still take; `undefined` where the system does not say. */
+function thereBytes(): number | undefined {
+  const free = freeBytes();
+  return free === undefined ? undefined : free + freeSwapBytes();
 }
 
 /** The providers as another process of graft takes them. */

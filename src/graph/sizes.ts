@@ -48,7 +48,7 @@ function holds(
 
 /** B is [N, blocks, bytes of a block], scales [N, blocks]. */
 const matMulNBits: Check = (node, constant) => {
-  const [, B, scales, zeroPoints] = node.inputs.map(constant);
+  const [, B, scales, zeroPoints, groups] = node.inputs.map(constant);
   const sizes = [
     ...[sizeOf(node, "N", 0), sizeOf(node, "K", 0), sizeOf(node, "block_size", 0)],
     sizeOf(node, "bits", 4),
@@ -61,6 +61,8 @@ const matMulNBits: Check = (node, constant) => {
     const prepacked = intAttribute(node, "weight_prepacked", 0) !== 0;
     return (prepacked ? undefined : holds("B", B, "bytes", packed)) ??
       holds("scales", scales, "elements", N * blocks) ??
+      // A group for each row, those that fill the last block included or not.
+      holds("g_idx", groups, "elements", groups?.dims[0] === K ? K : blocks * blockSize) ??
       (zeroPoints?.dtype === "uint8"
         ? holds("zero_points", zeroPoints, "bytes", N * Math.ceil(blocks * bits / 8))
         : holds("zero_points", zeroPoints, "elements", N * blocks));

@@ -157,13 +157,16 @@ function comesFrom(index: GraphIndex, value: string, opType: string, depth: numb
 
 /** Whether `value` is an attention's result, only reshaped. */
 function comesFromAttention(index: GraphIndex, value: string, walls: ReadonlySet<Node>): boolean {
-  const node = index.producer(value);
-  if (node === undefined) return false;
-  if (ATTENTION_OPS.has(node.opType)) return true;
-  if (walls.has(node)) return false;
-  if (isProduct(index, node)) return comesFrom(index, node.inputs[0], "Softmax", 4);
   const passes = ["Reshape", "Transpose", "Identity", "Cast", "Squeeze", "Flatten"];
-  return passes.includes(node.opType) && comesFromAttention(index, node.inputs[0], walls);
+  // A loop, since a chain may be of any length.
+  for (let node = index.producer(value); node !== undefined;) {
+    if (ATTENTION_OPS.has(node.opType)) return true;
+    if (walls.has(node)) return false;
+    if (isProduct(index, node)) return comesFrom(index, node.inputs[0], "Softmax", 4);
+    if (!passes.includes(node.opType)) return false;
+    node = index.producer(node.inputs[0]);
+  }
+  return false;
 }
 
 function reachesActivation(

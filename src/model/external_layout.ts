@@ -1,5 +1,6 @@
 /** Places tensors in the data files beside a model that is written anew. */
 import { byteLength } from "../graph/dtype.ts";
+import { isShapeList } from "../graph/shape_list.ts";
 import { elementCount, type Tensor } from "../graph/tensor.ts";
 import type { Model } from "../graph/types.ts";
 import { encodeModelChunks, type ExternalRef, externalRefOf } from "../onnx/mod.ts";
@@ -91,10 +92,11 @@ function itemsOf(base: Model, model: Model): readonly Item[] {
 
 /**
  * Whether a tensor that the base has inside the model, or not at all, goes to a data file: new ones
- * do unless they are small, and so do small ones that have grown.
+ * do unless they are small or lists that say sizes, and so do small ones that have grown.
  */
-function movesOut({ sizeBytes, isInitializer, replaces }: Item, all: boolean): boolean {
-  return isInitializer && sizeBytes >= (replaces && !all ? PAGED_BYTES : INLINE_BELOW);
+function movesOut({ tensor, sizeBytes, isInitializer, replaces }: Item, all: boolean): boolean {
+  return isInitializer && !isShapeList(tensor) &&
+    sizeBytes >= (replaces && !all ? PAGED_BYTES : INLINE_BELOW);
 }
 
 interface Item {

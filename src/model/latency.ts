@@ -1,5 +1,5 @@
 /** Compares run times of models fairly: interleaved runs, and the base against itself as a control. */
-import type { Graph } from "../graph/types.ts";
+import type { Graph, Model } from "../graph/types.ts";
 import type { Latency } from "../lora/merge/certificate.ts";
 import { median } from "../statistics.ts";
 import { bindInputs } from "../plan/inputs.ts";
@@ -8,6 +8,7 @@ import type { DeviceTensor, Executable, Runner } from "../runtime/runner.ts";
 import type { TokenBatch } from "../data/targets.ts";
 import { freeBytes as freeNow } from "../system/memory.ts";
 import { emptyRecord } from "../records.ts";
+import { safeForm } from "../runtime/safe_form.ts";
 
 /** A model on disk and its graph, for the shapes of its inputs. */
 export interface TimedModel {
@@ -45,6 +46,15 @@ export function whyNotTimed(
   if (freeBytes === undefined || needed <= SHARE_OF_FREE * freeBytes) return undefined;
   const [takes, free] = [needed, freeBytes].map((bytes) => `${Math.round(bytes / 1e6)} MB`);
   return `Latency is left out: base twice and merged model take about ${takes}, and ${free} is free`;
+}
+
+/**
+ * Why a model is not timed, which its runtime would load as it is: the file holds what ends the process;
+ * `undefined` where it does not.
+ */
+export function whyNotLoaded(model: Model): string | undefined {
+  if (safeForm(model) === model) return undefined;
+  return "Latency is left out: ONNX Runtime may crash over the model's file, which graft runs in another form";
 }
 
 /** Times candidates against one base, which is loaded twice and stays loaded. */

@@ -36,7 +36,7 @@ import type { TokenBatch } from "../data/targets.ts";
 import { type GramData, gramSource } from "./collect_gram.ts";
 import { unpadded } from "./equal_lengths.ts";
 import { giveWay, untilAborted } from "./give_way.ts";
-import { LatencyBench, type LatencyOptions, whyNotTimed } from "./latency.ts";
+import { LatencyBench, type LatencyOptions, whyNotLoaded, whyNotTimed } from "./latency.ts";
 import { clearLeftovers } from "./leftovers.ts";
 import { loadOnnx } from "./load_onnx.ts";
 import { methodsFor } from "./merge_methods.ts";
@@ -410,7 +410,7 @@ async function openBench(
   { base, data, latency = true, onNote }: MergeRequest,
 ): Promise<LatencyBench | undefined> {
   if (data === undefined || latency === false) return undefined;
-  const why = whyNotTimed(base.sizeBytes, timing(latency));
+  const why = whyNotTimed(base.sizeBytes, timing(latency)) ?? whyNotLoaded(base.model);
   if (why !== undefined) {
     onNote?.(why);
     return undefined;

@@ -4,6 +4,7 @@ import { BadInputError } from "../errors.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import { arityProblem } from "../graph/arity.ts";
 import { portProblem } from "../graph/ports.ts";
+import { rankProblem } from "../graph/ranks.ts";
 import { scaleProblem } from "../graph/scales.ts";
 import { sizeProblem } from "../graph/sizes.ts";
 import { CycleError, toposort } from "../graph/toposort.ts";
@@ -79,10 +80,10 @@ export function decodeModel(bytes: Uint8Array, options: DecodeOptions = {}): Mod
   return { irVersion, opsets, graph, metadata, rest: proto };
 }
 
-/** {@linkcode sizeProblem}; an attribute of a wrong kind is a problem, too. */
+/** Sizes and ranks that do not fit together; an attribute of a wrong kind is a problem, too. */
 function sizesProblem(graph: Graph): string | undefined {
   try {
-    return sizeProblem(graph);
+    return sizeProblem(graph) ?? rankProblem(graph);
   } catch (error) {
     if (error instanceof BadInputError) return error.message;
     throw error;

@@ -1,4 +1,5 @@
 /** Moving tensor data between the model and files beside it. */
+import { isShapeList } from "../graph/shape_list.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import type { Model } from "../graph/types.ts";
 import { chunksOf, concatenated } from "./chunks.ts";
@@ -49,7 +50,7 @@ function entriesOf({ location, offset, length }: ExternalRef): Proto<"StringStri
 
 /** How {@linkcode encodeModelWithExternalData} lays out the data file. */
 export interface ExternalLayout {
-  /** Tensors of fewer bytes stay in the model. Default 1024. */
+  /** Tensors of fewer bytes stay in the model, and lists that say sizes. Default 1024. */
   readonly threshold?: number;
   /** Where large tensors begin: multiples of this many bytes, so that they can be mapped. Default 4096. */
   readonly align?: number;
@@ -99,7 +100,7 @@ export function encodeModelWithExternalData(
   const proto = externalise(modelProto(model), (_name, tensor) => {
     const { bytes } = tensor;
     const mayMove = initializers.has(tensor) || externalRefOf(tensor) !== undefined;
-    if (!mayMove || bytes.byteLength < threshold) return "inline";
+    if (!mayMove || bytes.byteLength < threshold || isShapeList(tensor)) return "inline";
     const known = placed.get(bytes);
     if (known !== undefined) return known;
     const step = bytes.byteLength >= PAGED_BYTES ? align : SMALL_ALIGN;

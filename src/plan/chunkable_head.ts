@@ -69,13 +69,16 @@ export function wideProducts(lowered: Graph, chunk: number): ReadonlySet<string>
   const classes = dimsIn(lowered, logits).at(-1);
   if (classes === undefined || classes <= chunk) return found;
   const producers = producersOf(lowered.nodes);
-  const visit = (value: string) => {
+  // Chains may be of any length, and a value that is read twice has all before it twice.
+  const reached = new Set([logits]);
+  for (const value of reached) {
     const node = producers.get(value);
-    if (node === undefined) return;
+    if (node === undefined) continue;
     if (plainProduct(node) !== undefined) found.add(value);
-    else if (ENTRY_BY_ENTRY.has(node.opType)) node.inputs.forEach(visit);
-  };
-  visit(logits);
+    else if (ENTRY_BY_ENTRY.has(node.opType)) {
+      for (const input of node.inputs) reached.add(input);
+    }
+  }
   return found;
 }
 

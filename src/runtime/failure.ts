@@ -1,10 +1,16 @@
 /** ONNX Runtime's errors under the names that graft's callers know. */
 import { OrtError, OrtLoadError } from "../../ffi/mod.ts";
 import { RuntimeFailure } from "../errors.ts";
+import { arenaRefusal } from "./memory_limit.ts";
 
-/** What to throw for `error`: ORT's own errors become a {@linkcode RuntimeFailure}. */
+/**
+ * What to throw for `error`: ORT's own errors become a {@linkcode RuntimeFailure}, or a `RefusedError`
+ * where an arena's limit was reached.
+ */
 export function asFailure(error: unknown, what: string): unknown {
   if (error instanceof OrtError) {
+    const refusal = arenaRefusal(what, error.message);
+    if (refusal !== undefined) return refusal;
     return new RuntimeFailure(`${what}: ${error.message} (${error.code})`, { cause: error });
   }
   if (error instanceof OrtLoadError) return new RuntimeFailure(error.message, { cause: error });

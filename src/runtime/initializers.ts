@@ -5,13 +5,14 @@
  * the weights stay out of anonymous memory. Other tensors are handed over by `AddExternalInitializers`,
  * from which ORT makes the one copy that it keeps.
  */
+import { isShapeList } from "../graph/shape_list.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import type { Model } from "../graph/types.ts";
 import { encodeModel, type ExternalRef } from "../onnx/mod.ts";
 import { locateMapped } from "../system/mapped_file.ts";
 import { isBefore, type Release } from "./release_limits.ts";
 
-/** Initializers from this size on stay outside the protobuf. */
+/** Initializers from this size on stay outside the protobuf, lists that say sizes aside. */
 const EXTERNAL_FROM_BYTES = 1024;
 /** First release with the session option that says where external data of a model in memory lies. */
 const FOLDER_OPTION_SINCE = [1, 22, 0] as const;
@@ -54,7 +55,7 @@ export function placeInitializers(
       const size = tensor.bytes.byteLength;
       // Tensors in attributes and subgraphs are out of reach of AddExternalInitializers.
       const isInitializer = model.graph.initializers.get(name)?.bytes === tensor.bytes;
-      if (size < EXTERNAL_FROM_BYTES || !isInitializer) return "inline";
+      if (size < EXTERNAL_FROM_BYTES || !isInitializer || isShapeList(tensor)) return "inline";
       const ref = named(tensor);
       if (ref !== undefined) return ref;
       handed.set(name, tensor);

@@ -20,12 +20,15 @@ import { canReside, DeviceMemory, hasElements, memoryOf } from "./device_memory.
 import { bytesDigest, folderDigest, modelDigest } from "./model_digest.ts";
 import { placeInitializers } from "./initializers.ts";
 import { asFailure, attempt, attemptAsync } from "./failure.ts";
+import { limitedConfig, tooLarge } from "./memory_limit.ts";
 import { OrtLists } from "./ort_lists.ts";
 import { OrtExecutable } from "./ort_executable.ts";
 import { OrtTensor, type TensorOwner } from "./ort_tensor.ts";
 import { invalidModel, isBefore, releaseLimit } from "./release_limits.ts";
 import type { CompileOptions, DeviceTensor, Executable, ListedRun, Runner } from "./runner.ts";
+import { safeForm } from "./safe_form.ts";
 import { saturates } from "./saturates.ts";
+import { withSessionPatience } from "./session_patience.ts";
 import { type ProviderOptions, SessionProviders } from "./session_providers.ts";
 import { signedProductOptions, signedProductOptionsOf } from "./signed_products.ts";
 
@@ -41,6 +44,8 @@ export interface OrtRunnerOptions extends ProviderOptions {
   readonly memory?: string;
   /** {@linkcode Runner.records}; default: whether a provider's options say so. */
   readonly records?: boolean;
+  /** {@linkcode Runner.memoryBytes}; default no limit. */
+  readonly memoryBytes?: number;
   /** Optimisation level of sessions that name none; default `all`. */
   readonly optimization?: CompileOptions["optimization"];
   /** Least severe message that ORT writes to stderr; default `error`. */
@@ -74,7 +79,7 @@ const ROTATES_SINCE = [1, 20, 0] as const;
  * @throws {RuntimeFailure} the library is missing, not ONNX Runtime, too old, or a provider does not load
  */
 export function createOrtRunner(options: OrtRunnerOptions = {}): Runner {
-  const { threads, spinning, logLevel } = options;
+  const { threads, spinning, logLevel, memoryBytes: arenaBytes } = options;
   if (threads !== undefined && !(Number.isInteger(threads) && threads >= 1)) {
     throw new UsageError(
       `Cannot open ONNX Runtime: threads must be >= 1: current value is ${threads}`,
@@ -82,7 +87,7 @@ export function createOrtRunner(options: OrtRunnerOptions = {}): Runner {
   }
   return attempt("Cannot open ONNX Runtime", () => {
     const ort = openOrt(options.ortLib, options.note ?? (() => {}));
-    const environment = Environment.acquire(ort, { threads, spinning, logLevel });
+    const environment = Environment.acquire(ort, { threads, spinning, logLevel, arenaBytes });
     try {
       return new OrtRunner(environment, options);
     } catch (error) {
@@ -131,6 +136,10 @@ class OrtRunner implements Runner, TensorOwner {
     return this.#disposed;
   }
 
+  get memoryBytes(): number | undefined {
+    return this.#options.memoryBytes;
+  }
+
   /** Whether values must be copied to a device of their own when they are bound. */
   get #copiesInputs(): boolean {
     return this.providers.length > 0 || this.#memory !== undefined;
@@ -158,7 +167,7 @@ class OrtRunner implements Runner, TensorOwner {
   compile(model: Model, options: CompileOptions = {}): Promise<Executable> {
     const label = options.label ?? (model.graph.name || "graph");
     return attemptAsync(`Cannot compile "${label}"`, async () => {
-      const form = this.#providers.formOf(this.#soundHere(model));
+      const form = this.#providers.formOf(safeForm(this.#soundHere(model)));
       const { bytes, config, handed } = placeInitializers(form, this.version);
       // In this order: what asks the processor is itself a graph that is compiled.
       const signed = signedProductOptions(model.graph);
@@ -171,11 +180,16 @@ class OrtRunner implements Runner, TensorOwner {
           options,
           () => modelDigest(form, bytes),
           (settings) =>
-            Session.fromBytes(this.#environment, bytes as Uint8Array<ArrayBuffer>, {
-              ...settings,
-              config: { ...config, ...precise, ...settings.config },
-              externalInitializers: values,
-            }),
+            this.#patiently(
+              label,
+              model.graph.nodes.length,
+              () =>
+                Session.fromBytes(this.#environment, bytes as Uint8Array<ArrayBuffer>, {
+                  ...settings,
+                  config: { ...config, ...precise, ...settings.config },
+                  externalInitializers: values,
+                }),
+            ),
         );
       } finally {
         for (const value of values.values()) value[Symbol.dispose]();
@@ -274,6 +288,7 @@ class OrtRunner implements Runner, TensorOwner {
       open({
         ...options,
         ...settings,
+        config: limitedConfig(this.memoryBytes, { ...options.config, ...settings.config }),
         optimization: options.optimization ?? this.#options.optimization ?? "all",
         label,
       })
@@ -293,6 +308,12 @@ class OrtRunner implements Runner, TensorOwner {
     // The runner may have been disposed of while the session was being made.
     if (this.#disposed) executable[Symbol.dispose]();
     return executable;
+  }
+
+  /** Tells the user of a session that takes long; nobody, where nobody listens. */
+  #patiently<T>(label: string, nodes: number, work: () => Promise<T>): Promise<T> {
+    const { note } = this.#options;
+    return note === undefined ? work() : withSessionPatience(label, nodes, note, work);
   }
 
   /** The model without what this release computes wrongly. */
@@ -351,11 +372,22 @@ class OrtRunner implements Runner, TensorOwner {
 
   #allocate(dtype: DataType, dims: readonly number[]): OrtTensor {
     this.#check(dtype);
+    const allocatedBytes = byteLength(dtype, elementCount(dims));
+    this.#checkRoom(allocatedBytes, `Cannot allocate a ${dtype}[${dims}] tensor`);
     const value = attempt(
       `Cannot allocate a ${dtype}[${dims}] tensor`,
       () => OrtValue.allocate(this.#environment.ort, ONNX_TYPE[dtype], dims),
     );
-    return new OrtTensor(this, value, { dtype, dims: [...dims] });
+    return new OrtTensor(this, value, { dtype, dims: [...dims] }, { allocatedBytes });
+  }
+
+  /** @throws {RefusedError} where tensors would take more than runs may */
+  #checkRoom(bytes: number, what: string): void {
+    const limit = this.memoryBytes;
+    if (limit === undefined) return;
+    let needed = bytes;
+    for (const { allocatedBytes } of this.tensors) needed += allocatedBytes;
+    if (needed > limit) throw tooLarge(what, needed, limit);
   }
 
   #over({ dtype, dims, bytes }: Tensor): OrtValue {

@@ -25,6 +25,8 @@ export interface TensorOwner {
 export class OrtTensor implements DeviceTensor {
   readonly value: OrtValue;
   readonly owner: TensorOwner;
+  /** Bytes that the runtime allocated for it alone; 0 for what runs made, and over others' bytes. */
+  readonly allocatedBytes: number;
   readonly #readOnly: boolean;
   /** Where the elements lie, if not in host memory. */
   readonly #memory: DeviceMemory | undefined;
@@ -35,9 +37,13 @@ export class OrtTensor implements DeviceTensor {
     owner: TensorOwner,
     value: OrtValue,
     info?: { dtype: DataType; dims: readonly number[] },
-    { readOnly = false, memory }: { readonly readOnly?: boolean; readonly memory?: DeviceMemory } =
-      {},
+    { readOnly = false, memory, allocatedBytes = 0 }: {
+      readonly readOnly?: boolean;
+      readonly memory?: DeviceMemory;
+      readonly allocatedBytes?: number;
+    } = {},
   ) {
+    this.allocatedBytes = allocatedBytes;
     this.owner = owner;
     this.value = value;
     this.#info = info;

@@ -224,6 +224,11 @@ export interface Runner extends Disposable {
    * option of a provider that can.
    */
   readonly records: boolean;
+  /**
+   * Bytes that runs may take, beside weights that stay in mapped files; absent where nothing but the
+   * machine bounds them. What asks for more ends with a `RefusedError`.
+   */
+  readonly memoryBytes?: number;
   /** Tells the user what is done in another way than was asked for. */
   note(line: string): void;
   /**

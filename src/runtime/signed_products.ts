@@ -2,13 +2,14 @@
  * Which models multiply rounded activations by int8 weights when ONNX Runtime runs them, and the options
  * of a session by which those products add up right where they saturate (`saturates.ts`).
  */
+import { dirname, isAbsolute, join } from "@std/path";
 import { constantsOf, constantValues } from "../graph/passes/constants.ts";
 import { graphsWithin } from "../graph/nested.ts";
 import { roundsByFile } from "../graph/rounded_activations.ts";
 import type { Graph, Node } from "../graph/types.ts";
-import { decodeModel } from "../onnx/mod.ts";
+import { decodeModel, type ExternalRef } from "../onnx/mod.ts";
 import { openMapped } from "../system/mapped_file.ts";
-import { GraftError } from "../errors.ts";
+import { BadInputError, GraftError } from "../errors.ts";
 
 /** The option of a session that multiplies by constant weights as unsigned ones: `"1"`. */
 export const PRECISION = "session.x64quantprecision";
@@ -42,14 +43,36 @@ export function signedProductOptions(graph: Graph): Readonly<Record<string, stri
 /** The same of a file; one that cannot be read is left to the runtime, which says why. */
 export function signedProductOptionsOf(path: string): ReturnType<typeof signedProductOptions> {
   try {
-    using file = openMapped(path);
-    // Types are all that is looked at.
-    const external = ({ length }: { readonly length: number }) => new Uint8Array(length);
+    using files = new DisposableStack();
+    const file = files.use(openMapped(path));
+    const external = dataBeside(path, files);
     return signedProductOptions(decodeModel(file.bytes, { file: path, external }).graph);
   } catch (error) {
     if (error instanceof GraftError) return undefined;
     throw error;
   }
+}
+
+/**
+ * Reads data files in a model's folder where they lie: what a file claims to have outside takes nothing.
+ *
+ * @param files keeps them open
+ */
+function dataBeside(path: string, files: DisposableStack): (ref: ExternalRef) => Uint8Array {
+  const folder = dirname(path);
+  const opened = new Map<string, Uint8Array>();
+  return ({ location, offset, length }) => {
+    if (isAbsolute(location) || location.split(/[/\\]/).includes("..")) {
+      throw new BadInputError(`"${location}" does not lie in the model's folder`);
+    }
+    let bytes = opened.get(location);
+    if (bytes === undefined) {
+      bytes = files.use(openMapped(join(folder, location))).bytes;
+      opened.set(location, bytes);
+    }
+    // Shorter where the file ends before: decoding refuses it.
+    return bytes.subarray(offset, offset + length);
+  };
 }
 
 /** What reads the constant int8 matrices of a graph. */

@@ -14,11 +14,12 @@ const COSINES = 7;
  * of its ones (what of a cache is filled) and of its columns (which for one token is but a bound).
  */
 export function longestPaddedMask(graph: Graph): number {
-  const readers = readersOf(graph, "attention_mask");
+  const readersOf = readersIn(graph);
+  const readers = readersOf("attention_mask");
   const counted = readers.length > 0 &&
     readers.every((node) =>
-      (isPlain(node, "ReduceSum") && reachesOnly(graph, node, SEQUENCE_LENGTHS)) ||
-      (isPlain(node, "Shape") && reachesOnly(graph, node, TOTAL_LENGTH))
+      (isPlain(node, "ReduceSum") && reachesOnly(graph, readersOf, node, SEQUENCE_LENGTHS)) ||
+      (isPlain(node, "Shape") && reachesOnly(graph, readersOf, node, TOTAL_LENGTH))
     );
   if (!counted) return 0;
   // Attention wants a row of its table of rotations for every column.
@@ -34,18 +35,34 @@ const isPlain = (node: Node, opType: string) => node.opType === opType && node.d
 const isAttention = (node: Node) =>
   node.opType === "GroupQueryAttention" && node.domain === MICROSOFT;
 
-/** Whether what comes of a node's outputs ends as this one input of attention nodes. */
-function reachesOnly(graph: Graph, node: Node, input: number): boolean {
-  return node.outputs.every((value) =>
-    !graph.outputs.some(({ name }) => name === value) &&
-    readersOf(graph, value).every((reader) =>
-      isAttention(reader)
-        ? reader.inputs.every((name, i) => name !== value || i === input)
-        : reachesOnly(graph, reader, input)
-    )
-  );
+/** The nodes that read a value, in their subgraphs or themselves. */
+type ReadersOf = (value: string) => readonly Node[];
+
+function readersIn(graph: Graph): ReadersOf {
+  const readers = new Map<string, Node[]>();
+  for (const node of graph.nodes) {
+    for (const value of new Set([...node.inputs, ...capturedBy(node)])) {
+      const found = readers.get(value);
+      if (found === undefined) readers.set(value, [node]);
+      else found.push(node);
+    }
+  }
+  return (value) => readers.get(value) ?? [];
 }
 
-function readersOf(graph: Graph, value: string): Node[] {
-  return graph.nodes.filter((node) => node.inputs.includes(value) || capturedBy(node).has(value));
+/** Whether what comes of a node's outputs ends as this one input of attention nodes. */
+function reachesOnly(graph: Graph, readersOf: ReadersOf, from: Node, input: number): boolean {
+  const outputs = new Set(graph.outputs.map(({ name }) => name));
+  // A list, not a recursion: files have chains of any length, and values that are read twice again and again.
+  const reached = new Set([from]);
+  for (const node of reached) {
+    for (const value of node.outputs) {
+      if (outputs.has(value)) return false;
+      for (const reader of readersOf(value)) {
+        if (!isAttention(reader)) reached.add(reader);
+        else if (reader.inputs.some((name, i) => name === value && i !== input)) return false;
+      }
+    }
+  }
+  return true;
 }

@@ -4,6 +4,8 @@
  */
 import { collectGarbage } from "../system/memory.ts";
 import type { Schedule } from "../plan/schedule.ts";
+import type { Place } from "../plan/step_memory.ts";
+import { tooLarge } from "../runtime/memory_limit.ts";
 import type { DeviceTensor, Runner } from "../runtime/runner.ts";
 
 /** Address space that a stretch sets aside; pages are taken when something is written to them. */
@@ -53,6 +55,8 @@ export class StepSlab implements Disposable {
     const found = placed.get(memory);
     if (found !== undefined) return found;
     const { bytes, places } = schedule.memory;
+    const limit = this.#runner.memoryBytes ?? Infinity;
+    if (bytes > limit) throw tooLarge(`Cannot compute ${largestOf(places)}`, bytes, limit);
     if (memory.byteLength < bytes) {
       collectGarbage(); // what planning has left, before native memory grows
       memory.resize(bytes);
@@ -78,4 +82,10 @@ export class StepSlab implements Disposable {
     for (const schedule of this.#tensors.keys()) this.#forget(schedule);
     for (const memory of this.#stretches) memory.resize(0);
   }
+}
+
+/** Names the tensor that takes most, which is what a step takes too much for. */
+function largestOf(places: ReadonlyMap<string, Place>): string {
+  const [name, { dtype, dims }] = [...places].reduce((a, b) => a[1].bytes > b[1].bytes ? a : b);
+  return `"${name}", ${dtype}[${dims}]`;
 }

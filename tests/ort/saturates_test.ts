@@ -1,4 +1,9 @@
 import { assert, assertEquals } from "@std/assert";
+import {
+  readModel as readMessage,
+  writeModel as writeMessage,
+} from "../../scripts/campaigns/hostile/mutators/messages.ts";
+import { encodeModelWithExternalData } from "../../src/onnx/mod.ts";
 import { type Tensor, tensor } from "../../src/graph/tensor.ts";
 import type { Graph, Node } from "../../src/graph/types.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
@@ -125,6 +130,40 @@ Deno.test("signedProductOptionsOf() leaves what is no model to the runtime", () 
   const config = `${modelDir("tiny-bert-dynamic-int8")}/config.json`;
   assertEquals(signedProductOptionsOf(config), undefined);
   assertEquals(signedProductOptionsOf(modelDir("no-such-model")), undefined);
+});
+
+/** A folder with bert-qdq, its weights in a file beside it. */
+async function besideFolder(): Promise<string> {
+  const folder = await Deno.makeTempDir();
+  const { model, data } = encodeModelWithExternalData(
+    readModel(modelDir("dialects/bert-qdq")),
+    "model.onnx.data",
+    { threshold: 4 },
+  );
+  await Deno.writeFile(`${folder}/model.onnx`, model);
+  await Deno.writeFile(`${folder}/model.onnx.data`, ReadableStream.from(data));
+  return folder;
+}
+
+Deno.test("signedProductOptionsOf() reads data files, and takes no memory for what is not in them", async () => {
+  const folder = await besideFolder();
+  const path = `${folder}/model.onnx`;
+  try {
+    assertEquals(
+      signedProductOptionsOf(path),
+      signedProductOptionsOf(`${modelDir("dialects/bert-qdq")}/model.onnx`),
+    );
+    const file = readMessage(await Deno.readFile(path));
+    // 16 TiB, which no JavaScript array can have.
+    const claimed = file.graph!.initializer.find(({ externalData }) => externalData.length > 0)!;
+    claimed.dims = [2n ** 42n];
+    claimed.externalData.find(({ key }) => key === "length")!.value = String(2 ** 44);
+    claimed.dataType = 1;
+    await Deno.writeFile(path, writeMessage(file));
+    assertEquals(signedProductOptionsOf(path), undefined);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
 });
 
 Deno.test("accumulate() in integers takes a form that adds up right where none is given", async () => {

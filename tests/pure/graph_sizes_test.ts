@@ -79,6 +79,8 @@ Deno.test("sizeProblem() accepts sizes that the weights bear out", () => {
     nbits({}),
     nbits({}, ""),
     nbits({}, floats(8)),
+    graphOf("MatMulNBits", [bytes(4, 2, 16), floats(8), "", bytes(40)], NBITS),
+    graphOf("MatMulNBits", [bytes(4, 2, 16), floats(8), "", bytes(64)], NBITS),
     // 40 columns at 8 bits, as a runtime's kernel has ordered them.
     nbits({ weight_prepacked: int(1), K: int(64) }, ""),
     bnb4({}),
@@ -104,6 +106,11 @@ const BAD: readonly [what: string, graph: Graph, problem: string][] = [
   ["MatMulNBits with many bits", nbits({ bits: int(64) }), '"bits" must be at most 8'],
   ["MatMulNBits with other blocks", nbits({ block_size: int(16) }), "bytes of B"],
   ["MatMulNBits with more zero points", nbits({}, bytes(8)), "bytes of zero_points"],
+  [
+    "MatMulNBits with fewer groups than rows",
+    graphOf("MatMulNBits", [bytes(4, 2, 16), floats(8), "", bytes(1)], NBITS),
+    "elements of g_idx: the file has 1",
+  ],
   ["MatMulBnb4 with a large K", bnb4({ K: int(2 ** 31) }), "bytes of B: the file has 80"],
   ["MatMulBnb4 with other blocks", bnb4({ block_size: int(16) }), "elements of absmax"],
   ["a table with other blocks", table({ block_size: int(1) }), "elements of scales"],

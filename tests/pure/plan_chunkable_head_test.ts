@@ -113,3 +113,12 @@ Deno.test("wideProducts() finds the products behind a bias, an adapter and a sof
   assertEquals(wideProducts(graph, 32), new Set([base, update]));
   assertEquals(wideProducts(graph, VOCABULARY), new Set());
 });
+
+Deno.test("wideProducts() looks once at logits that are added to themselves 60 times", () => {
+  const added: Emit = (b, given) => {
+    let logits = product(b, given);
+    for (let i = 0; i < 60; i++) logits = b.op("Add", [logits, logits]);
+    return logits;
+  };
+  assertEquals(headOf(added), "whole");
+});

@@ -12,6 +12,7 @@ import {
   withEnginePrefix,
 } from "../../src/runtime/provider_options.ts";
 import { withPatience } from "../../src/runtime/engine_patience.ts";
+import { withSessionPatience } from "../../src/runtime/session_patience.ts";
 
 const [CPU, CUDA, TENSORRT] = ["CPU", "CUDA", "Tensorrt"].map((name) => `${name}ExecutionProvider`);
 
@@ -73,6 +74,21 @@ Deno.test("withPatience() tells how long an engine has been building", async () 
   const before = notes.length;
   await wait(10);
   assertEquals(notes.length, before);
+});
+
+Deno.test("withSessionPatience() tells how long a session has been made, and how large it is", async () => {
+  const notes: string[] = [];
+  const note = (line: string) => void notes.push(line);
+  const wait = (milliseconds: number) => new Promise((done) => setTimeout(done, milliseconds));
+  // A second of a millisecond.
+  await withSessionPatience("m.onnx", 16012, note, async () => {
+    while (notes.length < 2) await wait(1);
+  }, 1);
+  assertStringIncludes(notes[0], 'ONNX Runtime prepares "m.onnx", a graph of 16012 nodes: ');
+  await wait(40);
+  assertEquals(notes.length, 2);
+  await withSessionPatience("m.onnx", 1, note, () => Promise.resolve());
+  assertEquals(notes.length, 2);
 });
 
 Deno.test("findGpuLibrary() takes the library beside CUDA's provider, the user's before the system's", () => {

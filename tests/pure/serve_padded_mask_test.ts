@@ -58,3 +58,18 @@ Deno.test("longestPaddedMask() is 0 where something else looks at the mask", () 
     assertEquals(longestPaddedMask(given), 0, what);
   }
 });
+
+Deno.test("longestPaddedMask() follows long chains, and values that are read twice again and again", () => {
+  const [sum, ...others] = COUNTING;
+  const chain = (length: number, opType: string, reads: number) => {
+    const values = Array.from({ length }, (_, i) => `link${i}`);
+    const inputs = (i: number) => new Array(reads).fill(values[i]);
+    return [
+      { ...sum, outputs: [values[0]] },
+      ...values.map((_, i) => plainNode(opType, inputs(i), [values[i + 1] ?? sum.outputs[0]])),
+    ];
+  };
+  for (const links of [chain(20_000, "Identity", 1), chain(60, "Add", 2)]) {
+    assertEquals(longestPaddedMask(graph([...links, ...others, ATTENTION])), 40);
+  }
+});

@@ -17,8 +17,8 @@ export interface Campaign {
 
 /** How often a child is looked at. */
 const WATCH_MS = 50;
-/** Longest silence of a child: on a busy machine it may wait for the processor. */
-const SILENCE_MS = 120_000;
+/** Longest silence of a child: on a busy machine one of low priority waits for the processor for minutes. */
+const SILENCE_MS = 600_000;
 /** Limits here, as multiples of a mutant's: one that is just over its limit reports itself. */
 const PATIENCE = 2;
 /** Mutants that one child runs: what the engine keeps of earlier ones is not the next one's fault. */

@@ -5,6 +5,13 @@ import { HOSTILE_WORDS, OBJECT_WORDS } from "./words.ts";
 const LONG = [10, 1000, 200_000, 1_200_000];
 const MANY = [2, 100, 5000];
 
+/** Data of more than a megabyte may take longer than a mutant has: encoding takes half a second for each. */
+const MOST_BYTES = 1 << 20;
+
+/** As many rows as are wanted, or as there is room for. */
+const rowsOf = (many: number, word: string) =>
+  Math.min(many, Math.ceil(MOST_BYTES / (word.length + 10)));
+
 const row = (value: unknown) => JSON.stringify(value);
 
 function jsonLines(random: Random): string {
@@ -40,7 +47,7 @@ function jsonLines(random: Random): string {
         tools: [word],
       });
     default:
-      return new Array(many).fill(row({ text: word })).join("\n");
+      return new Array(rowsOf(many, word)).fill(row({ text: word })).join("\n");
   }
 }
 
@@ -61,7 +68,7 @@ function separated(random: Random): string {
       return `text\n"${"a\n".repeat(pick(random, LONG) / 2)}"`;
     default:
       return `text${separator}label\n` +
-        Array.from({ length: many }, (_, i) => `${i}${separator}${word}`).join("\n");
+        Array.from({ length: rowsOf(many, word) }, (_, i) => `${i}${separator}${word}`).join("\n");
   }
 }
 

@@ -22,6 +22,7 @@ import { loadOnnx } from "../../../../src/model/load_onnx.ts";
 import { modelKind } from "../../../../src/model/model_kind.ts";
 import { encodeModel } from "../../../../src/onnx/mod.ts";
 import { Random } from "../../../../src/random.ts";
+import { runMemory } from "../../../../src/runtime/memory_limit.ts";
 import { createOrtRunner } from "../../../../src/runtime/ort_runner.ts";
 import type { Runner } from "../../../../src/runtime/runner.ts";
 import { CausalModel } from "../../../../src/serve/causal_model.ts";
@@ -39,8 +40,10 @@ const RANK = 2;
 
 let opened: Runner | undefined;
 
+/** The verbs bound what runs take by the model's size; none of the campaign's files has a megabyte. */
 function runner(): Runner {
-  return opened ??= createOrtRunner({ threads: 1, logLevel: "fatal" });
+  const memoryBytes = runMemory(1e6);
+  return opened ??= createOrtRunner({ threads: 1, logLevel: "fatal", memoryBytes });
 }
 
 /** Closes the runner of the probes, until the next one opens it again. */
@@ -71,8 +74,8 @@ export async function probeModel(file: Uint8Array): Promise<void> {
 /**
  * Every use of a model that was read. Training compiles most, and so only every fourth trains.
  *
- * A model that computes gigabytes takes them where it is run: what is planned to take more than a
- * mutant may is not, as `train` refuses what does not fit the machine.
+ * What is planned to take more than a mutant may is not trained, as `train` refuses what does not fit
+ * the machine.
  */
 export async function useModel(model: Model, sizeBytes: number): Promise<void> {
   let refusal: GraftError | undefined;
@@ -88,7 +91,7 @@ export async function useModel(model: Model, sizeBytes: number): Promise<void> {
   await use(() => write(model));
   await use(() => inspect(model, sizeBytes, (small) => isSmall = small));
   await use(() => merge(model));
-  if (isSmall) await use(() => runModel(model));
+  await use(() => runModel(model));
   if (isSmall && sizeBytes % 4 === 0) await use(() => train(model));
   if (refusal !== undefined) throw refusal;
 }

@@ -1,0 +1,35 @@
+/**
+ * Says that ONNX Runtime makes a session, where that takes long: its time grows with the square of a
+ * chain of nodes, so that a file of a few hundred kilobytes can take minutes.
+ */
+
+/** Seconds after which a wait is worth a line, and between lines from then on. */
+const FIRST_SECONDS = 4;
+const SECONDS = 15;
+
+/**
+ * Waits for `work`, with a line after four seconds and every fifteen from then on.
+ *
+ * @param label names the model
+ * @param nodes of its graph
+ */
+export async function withSessionPatience<T>(
+  label: string,
+  nodes: number,
+  note: (line: string) => void,
+  work: () => Promise<T>,
+  secondMs = 1000,
+): Promise<T> {
+  const began = performance.now();
+  const tell = () => {
+    const seconds = Math.round((performance.now() - began) / secondMs);
+    note(`ONNX Runtime prepares "${label}", a graph of ${nodes} nodes: ${seconds} s`);
+    timer = setTimeout(tell, SECONDS * secondMs);
+  };
+  let timer = setTimeout(tell, FIRST_SECONDS * secondMs);
+  try {
+    return await work();
+  } finally {
+    clearTimeout(timer);
+  }
+}
