@@ -3,7 +3,7 @@
  * first step: how much rounding to 8 bits costs depends on the model, its outliers and the
  * processor (kernels without VNNI saturate).
  */
-import { cutBatch, sliceBatch } from "../data/slice_batch.ts";
+import { cutBatch, firstTokens, sliceBatch } from "../data/slice_batch.ts";
 import { type RowCut, together } from "../data/row_cuts.ts";
 import { targetsOf, type TokenBatch } from "../data/targets.ts";
 import { toNumbers } from "../graph/tensor.ts";
@@ -101,13 +101,23 @@ export function compareGradients(
 /** What of a batch is compared. */
 export function checkedPart(batch: TokenBatch): TokenBatch {
   const few = sliceBatch(batch, 0, SEQUENCES);
-  return targetsOf(few).count > 0 ? few : batch;
+  return [shortened(few), few].find((part) => targetsOf(part).count > 0) ?? batch;
+}
+
+/**
+ * Tokens of a sequence that are compared: enough to tell, and no step of the run needs the memory of
+ * `exact` over longer ones.
+ */
+const TOKENS = 1024;
+
+function shortened(batch: TokenBatch): TokenBatch {
+  return batch.inputIds.dims[1] > TOKENS ? firstTokens(batch, TOKENS) : batch;
 }
 
 /** Later sequences, a few at once, as far as they have targets; none where the first have none. */
 function othersOf(batch: TokenBatch): TokenBatch[] {
   if (checkedPart(batch) === batch) return [];
-  return cutBatch(sliceBatch(batch, 0, DECIDING_SEQUENCES), SEQUENCES).slice(1)
+  return cutBatch(sliceBatch(batch, 0, DECIDING_SEQUENCES), SEQUENCES).slice(1).map(shortened)
     .filter((part) => targetsOf(part).count > 0);
 }
 

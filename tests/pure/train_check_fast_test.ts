@@ -2,7 +2,12 @@ import { assert, assertEquals } from "@std/assert";
 import { int64, toNumbers } from "../../src/graph/tensor.ts";
 import type { TokenBatch } from "../../src/data/targets.ts";
 import type { Numeric } from "../../src/plan/names.ts";
-import { checkFast, type ComparedModel, FAST_THRESHOLD } from "../../src/train/check_fast.ts";
+import {
+  checkedPart,
+  checkFast,
+  type ComparedModel,
+  FAST_THRESHOLD,
+} from "../../src/train/check_fast.ts";
 import { hostParameter, HostTensor } from "../helpers/host_training.ts";
 
 /** A model whose gradient is [1, 0] a sequence, and in `fast` [1, the sequence's token]. */
@@ -64,4 +69,16 @@ Deno.test("checkFast() of no more sequences than it compares at once asks for no
   const { model, asked } = modelOf();
   assertEquals((await checkFast(model, batchOf([1, 1, 1]))).passed, false);
   assertEquals(asked, ["exact 1,1,1", "fast 1,1,1"]);
+});
+
+Deno.test("checkedPart() is the first 1,024 tokens of long sequences, all where the targets come later", () => {
+  const tokens = 3000;
+  const long = (firstTarget: number): TokenBatch => ({
+    inputIds: int64([1, tokens], Array(tokens).fill(1)),
+    attentionMask: int64([1, tokens], Array(tokens).fill(1)),
+    labels: Array.from({ length: tokens }, (_, i) => i < firstTarget ? -100 : 1),
+    tokenCount: tokens,
+  });
+  assertEquals(checkedPart(long(0)).inputIds.dims, [1, 1024]);
+  assertEquals(checkedPart(long(2000)).inputIds.dims, [1, tokens]);
 });
