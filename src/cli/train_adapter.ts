@@ -154,7 +154,18 @@ export function targetsOf(model: Model, flags: TrainFlags): AdapterTargets {
       `Cannot train "${unreached.path}" (--modules-to-save): the loss does not depend on it`,
     );
   }
-  return { modules, sites: resolveTargets(modules, config, reaches), saved };
+  const sites = resolveTargets(modules, config, reaches);
+  if (flags.adapterType === "scales") {
+    if (flags.loraDropout > 0) {
+      throw new UsageError(
+        `--lora-dropout drops inputs of LoRA's matrices, which an adapter of scales has not: current ` +
+          `value is ${flags.loraDropout}`,
+      );
+    }
+    const index = indexGraph(model.graph);
+    for (const { module } of sites) scaleGrid(index, module);
+  }
+  return { modules, sites, saved };
 }
 
 /** Adds a new adapter, fully trained modules and, for classes without an output `logits`, a head. */

@@ -3,6 +3,7 @@ import { EXIT } from "../../src/errors.ts";
 import { loadOnnx } from "../../src/model/load_onnx.ts";
 import { modelDir } from "../helpers/fixture_models.ts";
 import { graft } from "../helpers/graft.ts";
+import { pairs } from "../helpers/training_runs.ts";
 import { inTempDir } from "../helpers/temp_dir.ts";
 
 const MODEL = modelDir("tiny-bert-dynamic-int8");
@@ -51,6 +52,40 @@ Deno.test("graft merge measures on the adapter's own data and writes a model tha
     assertEquals(twice.code, EXIT.badInput);
     assert(twice.stderr.includes("belongs to another base"), twice.stderr);
   }));
+
+Deno.test("graft train --adapter-type scales and graft merge write exactly what was trained", () =>
+  inTempDir(async (dir) => {
+    const model = modelDir("tiny-llama-genai-int4");
+    Deno.writeTextFileSync(`${dir}/train.jsonl`, pairs(24));
+    Deno.writeTextFileSync(`${dir}/valid.jsonl`, pairs(8));
+    const trained = await graft(
+      ...["train", "--model", model, "--data", dir, "--adapter-path", `${dir}/adapter`],
+      ...["--adapter-type", "scales", "--target-modules", "all-linear", "--iters", "12"],
+      ...["--learning-rate", "0.02", "--rank", "4"],
+    );
+    assertEquals(trained.code, EXIT.ok, trained.stderr);
+    const merged = await graft(
+      ...["merge", "--model", model, "--adapter-path", `${dir}/adapter`],
+      ...["--save-path", `${dir}/merged`, "--no-latency"],
+    );
+    assertEquals(merged.code, EXIT.ok, merged.stderr);
+    assert(merged.stdout.includes("→ own bits, scales alone"), merged.stdout);
+    const certificate = JSON.parse(Deno.readTextFileSync(`${dir}/merged/certificate.json`));
+    const [{ gain_kept, changed_codes, size_ratio }] = certificate.candidates;
+    assertEquals([changed_codes, size_ratio], [0, 1]);
+    assert(Math.abs(gain_kept - 1) < 0.01, `gain kept is ${gain_kept}`);
+  }));
+
+Deno.test("graft train --adapter-type scales refuses what it cannot adapt, before it reads data", async () => {
+  const args = ["train", "--model", modelDir("tiny-llama-genai-int4"), "--data", "nowhere.jsonl"];
+  const dropout = await graft(...args, "--adapter-type=scales", "--lora-dropout=0.1");
+  assertEquals(dropout.code, EXIT.usage);
+  assert(dropout.stderr.includes("--lora-dropout drops inputs"), dropout.stderr);
+  const floats = ["train", "--model", modelDir("tiny-llama-torch-fp32"), "--data", "nowhere.jsonl"];
+  const unscaled = await graft(...floats, "--adapter-type=scales");
+  assertEquals(unscaled.code, EXIT.usage);
+  assert(unscaled.stderr.includes("its weight is not quantised; train LoRA"), unscaled.stderr);
+});
 
 Deno.test("graft merge refuses flags that contradict each other", async () => {
   const both = await graft("merge", "-m", MODEL, "--dequantize", "--method", "nearest");
