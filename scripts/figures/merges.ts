@@ -1,0 +1,172 @@
+/**
+ * What merging keeps of an adapter's gain, and what it takes: for workloads, targets and ranks, a LoRA
+ * is trained and merged in each way, and an adapter of scales is trained for the same steps. Prints a
+ * JSON line a merge: the share of the LoRA's gain kept with its 95% interval, the file's size and the
+ * latency against the base's, and seconds beside those of the training.
+ *
+ * usage: deno run -A scripts/figures/merges.ts [--workloads e2e,plain,chats,banking77]
+ *   [--targets qv,all] [--ranks 4,16,64] [--ways nearest,compensated,tuned,scales] [--iters 48]
+ *   [--rows 192] [--shared ../shared]
+ * banking77 is MiniLM in int8 per tensor, a classifier; the others SmolLM2 in int4 blocks of 32.
+ */
+import { parseArgs } from "@std/cli/parse-args";
+import { join } from "@std/path";
+import { parse } from "@std/csv";
+import { run } from "./children.ts";
+
+const flags = parseArgs(Deno.args, {
+  string: ["workloads", "targets", "ranks", "ways", "iters", "rows", "shared"],
+  default: {
+    workloads: "e2e,plain,chats,banking77",
+    targets: "qv,all",
+    ranks: "4,16,64",
+    ways: "nearest,compensated,tuned,scales",
+    iters: "48",
+    rows: "192",
+    shared: "../shared",
+  },
+});
+/** Held-out rows. */
+const HELD_OUT = 64;
+/** Texts of banking77 that make a row of plain text. */
+const TEXTS_A_ROW = 8;
+const rows = Number(flags.rows);
+
+interface Workload {
+  readonly model: string;
+  /** Training and held-out rows, as a file's text. */
+  readonly data: (part: "train" | "valid") => string;
+  readonly extension: "jsonl" | "csv";
+  readonly targets: Readonly<Record<string, string>>;
+  readonly arguments: readonly string[];
+}
+
+const lines = (values: readonly unknown[]) =>
+  values.map((v) => JSON.stringify(v)).join("\n") + "\n";
+
+function e2eRows(part: "train" | "valid"): { prompt: string; completion: string }[] {
+  const name = part === "train" ? "bench512" : "bench_valid";
+  const all = Deno.readTextFileSync(`${flags.shared}/data/e2e/${name}.jsonl`).trim().split("\n");
+  return all.slice(0, part === "train" ? rows : HELD_OUT).map((line) => JSON.parse(line));
+}
+
+function bankingRows(part: "train" | "valid"): string[][] {
+  const name = part === "train" ? "train" : "test";
+  const all: string[][] = parse(
+    Deno.readTextFileSync(`${flags.shared}/data/banking77/${name}.csv`),
+  ).slice(1);
+  // The file is sorted by class.
+  const step = 7919;
+  return all.map((_, i) => all[(i * step) % all.length]);
+}
+
+function plainRows(part: "train" | "valid") {
+  const texts = bankingRows(part).map(([text]) => text);
+  return Array.from({ length: part === "train" ? rows : HELD_OUT }, (_, i) => ({
+    text: texts.slice(i * TEXTS_A_ROW, (i + 1) * TEXTS_A_ROW).join(" "),
+  }));
+}
+
+const language = {
+  model: `${flags.shared}/models/smollm2-135m-instruct-int4`,
+  extension: "jsonl",
+  targets: { qv: "q,v", all: "all-linear" },
+  arguments: ["--batch-size", "4", "--learning-rate", "5e-4"],
+} as const;
+
+const WORKLOADS: Readonly<Record<string, Workload>> = {
+  e2e: { ...language, data: (part) => lines(e2eRows(part)) },
+  plain: { ...language, data: (part) => lines(plainRows(part)) },
+  chats: {
+    ...language,
+    data: (part) =>
+      lines(
+        e2eRows(part).map(({ prompt, completion }) => ({
+          messages: [{ role: "user", content: prompt }, { role: "assistant", content: completion }],
+        })),
+      ),
+  },
+  banking77: {
+    model: `${flags.shared}/models/all-minilm-l6-v2-int8`,
+    extension: "csv",
+    targets: { qv: "query,value", all: "all-linear" },
+    arguments: ["--batch-size", "32", "--learning-rate", "2e-3"],
+    data: (part) =>
+      [["text", "label"], ...bankingRows(part).slice(0, part === "train" ? 8 * rows : 4 * HELD_OUT)]
+        .map((row) => row.map((cell) => `"${cell.replaceAll('"', '""')}"`).join()).join("\n") +
+      "\n",
+  },
+};
+
+const graft = (...args: string[]) => run(Deno.execPath(), ["task", "--quiet", "graft", ...args]);
+
+const folder = Deno.makeTempDirSync({ prefix: "graft-figures-" });
+try {
+  for (const name of flags.workloads.split(",")) {
+    const work = WORKLOADS[name];
+    const data = join(folder, name);
+    Deno.mkdirSync(data);
+    for (const part of ["train", "valid"] as const) {
+      Deno.writeTextFileSync(join(data, `${part}.${work.extension}`), work.data(part));
+    }
+    for (const targets of flags.targets.split(",")) {
+      for (const rank of flags.ranks.split(",")) await figuresOf(name, work, data, targets, rank);
+    }
+  }
+} finally {
+  Deno.removeSync(folder, { recursive: true });
+}
+
+async function figuresOf(
+  name: string,
+  work: Workload,
+  data: string,
+  targets: string,
+  rank: string,
+): Promise<void> {
+  const train = async (type: string, more: readonly string[] = []) => {
+    const path = join(folder, type);
+    const { seconds } = await graft(
+      ...["train", "--model", work.model, "--data", data, "--adapter-path", path, "--overwrite"],
+      ...["--numeric", "fast", "--rank", rank, "--lora-alpha", String(2 * Number(rank))],
+      ...["--target-modules", work.targets[targets], "--iters", flags.iters],
+      ...["--steps-per-eval", "1000000", "--adapter-type", type, ...work.arguments, ...more],
+    );
+    return { path, seconds };
+  };
+  const merge = async (path: string, method: string) => {
+    const target = join(folder, "merged");
+    const { seconds } = await graft(
+      ...["merge", "--model", work.model, "--adapter-path", path, "--save-path", target, "--force"],
+      ...["--method", method],
+    );
+    const certificate = JSON.parse(Deno.readTextFileSync(join(target, "certificate.json")));
+    return { seconds, certificate };
+  };
+  const lora = await train("lora");
+  let gain: number | undefined;
+  for (const way of flags.ways.split(",")) {
+    // Scales learn at ten times the rate.
+    const trained = way === "scales" ? await train("scales", ["--learning-rate", "5e-3"]) : lora;
+    const { seconds, certificate } = await merge(trained.path, way === "scales" ? "auto" : way);
+    const { held_out, candidates } = certificate;
+    const found = candidates.find(({ method }: { method: string }) => method === way);
+    if (way !== "scales") gain = held_out.base.loss - held_out.adapter.loss;
+    console.log(JSON.stringify({
+      ...{ workload: name, targets, rank: Number(rank), way },
+      base: held_out.base.loss,
+      adapter: held_out.adapter.loss,
+      merged: found.loss,
+      gain_kept: way === "scales" && gain !== undefined
+        ? (held_out.base.loss - found.loss) / gain
+        : found.gain_kept,
+      interval: found.gain_kept_interval,
+      size: found.size_ratio,
+      latency: found.latency?.ratio ?? null,
+      latency_control: found.latency?.control_ratio ?? null,
+      training_seconds: trained.seconds,
+      merge_seconds: seconds,
+      share_of_training: seconds / trained.seconds,
+    }));
+  }
+}
