@@ -16,6 +16,7 @@ import {
   gainKept,
   isKept,
   isSteered,
+  type Latency,
   LEAST_GAIN_KEPT,
   type LowRankUpdate,
   type Measurements,
@@ -30,6 +31,7 @@ import {
   type MeasuredOn,
 } from "../lora/merge/certificate_report.ts";
 import type { Runner } from "../runtime/runner.ts";
+import { mean } from "../statistics.ts";
 import { openMapped } from "../system/mapped_file.ts";
 import { giveBackFreed } from "../system/memory.ts";
 import type { TokenBatch } from "../data/targets.ts";
@@ -122,16 +124,25 @@ export async function mergeAdapters(runner: Runner, given: MergeRequest): Promis
   for (const { adapter, label } of adapters) checkBase(adapter, base.model, label);
   const changes = adapterChanges(base.model, adapters);
   using staged = new StagedCandidates();
-  const measured = await measure(runner, request, changes, staged);
+  const found = await measure(runner, request, changes, staged);
+  const decided = decide(found, request);
+  const written = staged.get(decided.chosen.method)!;
+  const latency = await latencyOf(runner, request, written);
+  const chosen = latency === undefined ? decided.chosen : { ...decided.chosen, latency };
+  const measured = {
+    ...found,
+    candidates: found.candidates.map((other) => other === decided.chosen ? chosen : other),
+  };
   const decision: Decision = {
-    ...decide(measured, request),
+    ...decided,
+    chosen,
     measured,
     baseDigest: modelDigest(base.model),
     adapters: adapters.map(({ label, weight }) => ({ label, weight })),
     runtime: runner.description,
     measuredOn: request.data?.source,
   };
-  const directory = staged.of(decision.chosen);
+  const { directory } = written;
   writeLabels(directory, adapters);
   directory.replace(CERTIFICATE_FILE, new TextEncoder().encode(certificateJson(decision)));
   await giveWay(signal); // the last moment to stop: from here on the target is replaced
@@ -168,10 +179,6 @@ class StagedCandidates implements Disposable {
 
   get(method: MergeMethod): WrittenMerge | undefined {
     return this.#written.get(method);
-  }
-
-  of({ method }: Candidate): StagedDirectory {
-    return this.#written.get(method)!.directory;
   }
 
   [Symbol.dispose](): void {
@@ -213,9 +220,12 @@ async function measure(
     checkFinite(references.base, "the base");
     checkFinite(references.adapter, "the base with the adapter");
   }
-  using bench = await openBench(runner, request);
   const candidates: Candidate[] = [];
   const failures = new Map<MergeMethod, Error>();
+  const evaluate = async (written: WrittenMerge) =>
+    void candidates.push(await candidateOf(runner, request, written));
+  /** What cannot keep enough is measured only where there is nothing else. */
+  let hopeless: WrittenMerge | undefined;
   const take = async (all: readonly (WrittenMerge | RefusedMerge)[]) => {
     for (const written of all) {
       if ("directory" in written) staged.add(written);
@@ -224,8 +234,12 @@ async function measure(
     for (const written of all) {
       if (!("directory" in written)) continue;
       const { method } = written;
+      if (methods.length > 1 && data !== undefined && losesMost(written)) {
+        hopeless = written;
+        continue;
+      }
       try {
-        candidates.push(await candidateOf(runner, request, written, bench));
+        await evaluate(written);
       } catch (error) {
         // Not every build of ONNX Runtime has a kernel for 8 bits.
         const other = error instanceof RuntimeFailure && method === "8bit" && methods.length > 1;
@@ -245,11 +259,25 @@ async function measure(
     const start = staged.get("compensated") ?? staged.get("nearest");
     if (start !== undefined) await take([await writeTuned(runner, request, changes, start)]);
   }
+  if (hopeless !== undefined) {
+    if (candidates.length === 0) await evaluate(hopeless);
+    else onNote?.(`"${hopeless.method}" is not measured: rounding loses most of what changes`);
+  }
   // What went wrong is said once: as the error where nothing is left, else as notes.
   const refused = [...failures.values()].findLast((error) => error instanceof RefusedError);
   if (candidates.length === 0) throw refused!; // 8 bits, which may not run, are never alone
   for (const [way, { message }] of failures) onNote?.(`"${way}" is left out: ${message}`);
   return { baseSizeBytes: base.sizeBytes, ...references, candidates };
+}
+
+/** Rounding error of a matrix, of ‖ΔW‖, from which on rounding to nearest keeps little of any gain. */
+const LOST = 0.5;
+
+/** Whether plain rounding undoes most of the change; steered rounding errs more and keeps more. */
+function losesMost({ method, matrices }: WrittenMerge): boolean {
+  const changed = matrices.filter(({ deltaNorm }) => deltaNorm > 0);
+  return method === "nearest" && changed.length > 0 &&
+    mean(changed.map(({ requantisationError }) => requantisationError)) > LOST;
 }
 
 /** Nothing can be kept of what is no number, whatever `--force` says. */
@@ -379,27 +407,30 @@ async function candidateOf(
   runner: Runner,
   request: MergeRequest,
   { method, directory, matrices }: WrittenMerge,
-  bench: LatencyBench | undefined,
 ): Promise<Candidate> {
-  const { base, data, latency, signal, onProgress } = request;
+  const { base, data } = request;
   const path = join(directory.path, basename(base.path));
   using written = loadOnnx(path, openMapped);
   const measured = data === undefined
     ? {}
     : { evaluated: await evaluated(runner, written.model, request, method) };
-  if (bench !== undefined) onProgress?.(`Timing (${method})`);
-  return {
-    method,
-    sizeBytes: written.sizeBytes,
-    matrices,
-    ...measured,
-    ...(bench === undefined ? {} : {
-      latency: await bench.measure(
-        { path, graph: written.model.graph },
-        { ...timing(latency), signal },
-      ),
-    }),
-  };
+  return { method, sizeBytes: written.sizeBytes, matrices, ...measured };
+}
+
+/** How long a candidate's runs take beside the base's; `undefined` where that is not to be measured. */
+async function latencyOf(
+  runner: Runner,
+  request: MergeRequest,
+  { directory }: WrittenMerge,
+): Promise<Latency | undefined> {
+  using bench = await openBench(runner, request);
+  if (bench === undefined) return undefined;
+  const { base, latency, signal, onProgress } = request;
+  onProgress?.("Timing");
+  const path = join(directory.path, basename(base.path));
+  using written = loadOnnx(path, openMapped);
+  const merged = { path, graph: written.model.graph };
+  return await bench.measure(merged, { ...timing(latency), signal });
 }
 
 const timing = (latency: MergeRequest["latency"]): LatencyOptions =>
