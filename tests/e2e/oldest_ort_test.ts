@@ -180,13 +180,11 @@ testOfOldest(
     const args = ["--model", model, "--adapter-path", adapter, "--data", data, "--force"];
     const why =
       /at 8 bits: MatMulNBits has them since ONNX Runtime 1\.22\.0: current value is 1\.18\.0/;
-    const auto = ["--save-path", `${path}/auto`, "--no-latency"];
+    const auto = ["--save-path", `${path}/auto`, "--no-latency", "--allow-larger"];
     assertMatch((await done(onOldest("merge", ...args, ...auto))).stderr, why);
     const certificate = JSON.parse(Deno.readTextFileSync(`${path}/auto/certificate.json`));
-    assertEquals(
-      certificate.candidates.map(({ method }: { method: string }) => method),
-      ["nearest", "compensated"],
-    );
+    const methods = certificate.candidates.map(({ method }: { method: string }) => method);
+    assert(methods.length > 0 && !methods.includes("8bit"), methods);
     const wide = ["--save-path", `${path}/8bit`, "--method=8bit"];
     const refused = await onOldest("merge", ...args, ...wide);
     assertEquals(refused.code, EXIT.runtime);
