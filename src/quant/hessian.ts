@@ -123,8 +123,3 @@ function reorder(values: Float32Array, order: Int32Array): void {
     done[at] = 1;
   }
 }
-
-/** H at two positions. */
-export function curvature({ cols, packed, diagonal }: Hessian, i: number, j: number): number {
-  return i === j ? diagonal[i] : packed[i < j ? i * cols + j : j * cols + i];
-}

@@ -17,6 +17,8 @@ export class ScaleFit {
   readonly #normal: Float32Array;
   /** Cᵀ·H·(w − ŵ), [groups, rows]. */
   readonly #right: Float64Array;
+  /** Codes without their zero points, [cols, rows]. */
+  readonly #centred: Float32Array<ArrayBuffer>;
 
   constructor(weigher: Weigher, batch: Batch, groups: number, groupCols: number) {
     this.#weigher = weigher;
@@ -26,6 +28,16 @@ export class ScaleFit {
     const { scratch } = weigher;
     this.#normal = scratch.float32("normal", groups * (groups + 1) / 2 * batch.rows).fill(0);
     this.#right = scratch.float64("right", groups * batch.rows).fill(0);
+    this.#centred = scratch.float32("centred", batch.codes.length);
+    this.#centre();
+  }
+
+  #centre(): void {
+    const { rows, codes, zeros, groupAt } = this.#batch;
+    for (let j = 0, at = 0; j < groupAt.length; j++) {
+      const zero = groupAt[j] * rows;
+      for (let r = 0; r < rows; r++, at++) this.#centred[at] = codes[at] - zeros[zero + r];
+    }
   }
 
   /** Computes both sides of all rows' equations. */
@@ -40,32 +52,30 @@ export class ScaleFit {
 
   async #gatherRight(): Promise<void> {
     const { rows, errors, groupAt } = this.#batch;
+    const centred = this.#centred;
+    const right = this.#right;
     for (const range of this.#weigher.blocks()) {
       const gradient = this.#weigher.columns("gradient", range, rows);
       await this.#weigher.timesHessian(range, errors, rows, gradient);
       for (let j = range[0]; j < range[1]; j++) {
         const to = groupAt[j] * rows;
         const from = (j - range[0]) * rows;
-        for (let r = 0; r < rows; r++) {
-          this.#right[to + r] += this.#centred(j, r) * gradient[from + r];
-        }
+        const own = j * rows;
+        for (let r = 0; r < rows; r++) right[to + r] += centred[own + r] * gradient[from + r];
       }
     }
   }
 
   /** The one entry of rows that have one scale: their group has all columns, in any order. */
   async #gatherOnly(): Promise<void> {
-    const { rows, codes } = this.#batch;
-    const { scratch } = this.#weigher;
-    const centred = scratch.float32("centred", codes.length);
-    for (let j = 0, at = 0; at < codes.length; j++) {
-      for (let r = 0; r < rows; r++) centred[at++] = this.#centred(j, r);
-    }
+    const { rows } = this.#batch;
+    const centred = this.#centred;
+    const normal = this.#normal;
     for (const range of this.#weigher.blocks()) {
       const product = this.#weigher.columns("gradient", range, rows);
       await this.#weigher.timesHessian(range, centred, rows, product);
       for (let i = 0, at = range[0] * rows; i < product.length;) {
-        for (let r = 0; r < rows; r++) this.#normal[r] += centred[at++] * product[i++];
+        for (let r = 0; r < rows; r++) normal[r] += centred[at++] * product[i++];
       }
     }
   }
@@ -74,29 +84,25 @@ export class ScaleFit {
   async #gatherGroup(group: number, positions: Int32Array): Promise<void> {
     const { rows, groupAt } = this.#batch;
     const { block, scratch } = this.#weigher;
+    const centred = this.#centred;
+    const normal = this.#normal;
     const first = group * this.#groupCols;
     const members = positions.subarray(first, first + this.#groupCols);
-    const centred = scratch.float32("centred", members.length * rows);
+    const own = scratch.float32("centred members", members.length * rows);
     for (let k = 0; k < members.length; k++) {
-      for (let r = 0; r < rows; r++) centred[k * rows + r] = this.#centred(members[k], r);
+      own.set(centred.subarray(members[k] * rows, (members[k] + 1) * rows), k * rows);
     }
     for (let from = first; from < positions.length; from += block) {
       const others = positions.subarray(from, from + block);
       const product = scratch.float32("gradient", others.length * rows);
-      await this.#weigher.timesPart(others, members, centred, rows, product);
+      await this.#weigher.timesPart(others, members, own, rows, product);
       for (let i = 0; i < others.length; i++) {
         const g = groupAt[others[i]];
         const to = (g * (g + 1) / 2 + group) * rows;
-        for (let r = 0; r < rows; r++) {
-          this.#normal[to + r] += this.#centred(others[i], r) * product[i * rows + r];
-        }
+        const [at, by] = [others[i] * rows, i * rows];
+        for (let r = 0; r < rows; r++) normal[to + r] += centred[at + r] * product[by + r];
       }
     }
-  }
-
-  #centred(position: number, r: number): number {
-    const { rows, codes, zeros, groupAt } = this.#batch;
-    return codes[position * rows + r] - zeros[groupAt[position] * rows + r];
   }
 
   /** A row's best scales, as they can be stored, and its energy with them. */

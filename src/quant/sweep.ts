@@ -34,7 +34,7 @@ export async function sweepRows(
     }
     const active = Int32Array.from(before.keys())
       .filter((r) => batch.energies[r] < (1 - SETTLED) * before[r]);
-    if (active.length === 0) return;
+    if (active.length === 0 || left === 1) return;
     if (2 * active.length > batch.rows) continue;
     const some = picked(weigher, grid, batch, active, nesting);
     await sweepRows(weigher, grid, some, left - 1, nesting + 1);

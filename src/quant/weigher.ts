@@ -1,6 +1,6 @@
 /** Products of a Hessian with many rows at once. */
 import { BLOCK } from "./factor.ts";
-import { curvature, type Hessian } from "./hessian.ts";
+import type { Hessian } from "./hessian.ts";
 import { type MatrixProduct, plainProduct } from "./product.ts";
 import { Scratch } from "./scratch.ts";
 
@@ -117,8 +117,13 @@ export class Weigher {
   ): Promise<void> {
     const [m, k] = [left.length, right.length];
     const panel = this.scratch.float32("panel", m * k);
+    const { packed, cols, diagonal } = this.hessian;
     for (let i = 0; i < m; i++) {
-      for (let j = 0; j < k; j++) panel[i * k + j] = curvature(this.hessian, left[i], right[j]);
+      const p = left[i];
+      for (let j = 0; j < k; j++) {
+        const q = right[j];
+        panel[i * k + j] = p === q ? diagonal[p] : packed[p < q ? p * cols + q : q * cols + p];
+      }
     }
     await this.multiply(panel, x, out, { m, k, n: rows });
   }
