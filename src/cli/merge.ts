@@ -75,7 +75,7 @@ export default command({
       group: MEASURING,
     }),
     tuneSteps: integer("Updates of the scales where they are tuned; 0 tunes none", {
-      default: 16,
+      default: 24,
       min: 0,
       group: MEASURING,
     }),
