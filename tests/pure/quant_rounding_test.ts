@@ -2,7 +2,12 @@ import { assert, assertAlmostEquals, assertEquals, assertRejects } from "@std/as
 import { float32, tensor } from "../../src/graph/tensor.ts";
 import { choleskyInPlace, choleskySolve } from "../../src/quant/cholesky.ts";
 import { factorLower } from "../../src/quant/factor.ts";
-import { curvature, type Gram, hessianOf, type HessianOptions } from "../../src/quant/hessian.ts";
+import {
+  type Gram,
+  type Hessian,
+  hessianOf,
+  type HessianOptions,
+} from "../../src/quant/hessian.ts";
 import { plainProduct } from "../../src/quant/product.ts";
 import { Scratch } from "../../src/quant/scratch.ts";
 import { Weigher } from "../../src/quant/weigher.ts";
@@ -14,6 +19,10 @@ import { IntegerMatrix } from "../../src/quant/integer_matrix.ts";
 import { NBitsMatrix } from "../../src/quant/nbits_matrix.ts";
 import type { CodeSlab, QuantisedMatrix } from "../../src/quant/types.ts";
 import { correlatedGram, gaussians, norm, randomNBits } from "../helpers/quant.ts";
+
+/** H at two positions. */
+const curvature = ({ cols, packed, diagonal }: Hessian, i: number, j: number) =>
+  i === j ? diagonal[i] : packed[i < j ? i * cols + j : j * cols + i];
 
 /** The matrix plus a random rank-2 change of a given relative size. */
 function shifted(matrix: QuantisedMatrix, seed: number, relative: number): Float32Array {
