@@ -14,7 +14,7 @@ import { CausalModel } from "../../src/serve/causal_model.ts";
 import { withSentenceEmbedding } from "../../src/serve/embedding_graph.ts";
 import { EncoderModel } from "../../src/serve/encoder_model.ts";
 import { withChosenLogits } from "../../src/serve/last_logits.ts";
-import { argmax } from "../../src/serve/sampler.ts";
+import { argmax } from "../../src/statistics.ts";
 
 const [modelPath, encoderPath, threads] = Deno.args;
 using runner = createOrtRunner({

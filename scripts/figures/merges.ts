@@ -7,7 +7,7 @@
  * usage: deno run -A scripts/figures/merges.ts [--workloads e2e,plain,chats,banking77]
  *   [--targets qv,all] [--ranks 4,16,64] [--ways nearest,compensated,tuned,scales] [--iters 48]
  *   [--rows 192] [--shared ../shared]
- * banking77 is MiniLM in int8 per tensor, a classifier; the others SmolLM2 in int4 blocks of 32.
+ * banking77 is MiniLM in int8 per channel, a classifier; the others SmolLM2 in int4 blocks of 32.
  */
 import { parseArgs } from "@std/cli/parse-args";
 import { join } from "@std/path";

@@ -2,7 +2,7 @@
 import type { Model } from "../graph/types.ts";
 import type { Runner } from "../runtime/runner.ts";
 import { CausalModel } from "../serve/causal_model.ts";
-import { argmax } from "../serve/sampler.ts";
+import { argmax } from "../statistics.ts";
 import { Random } from "../random.ts";
 
 /** What one model took. */

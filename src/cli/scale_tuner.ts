@@ -1,10 +1,9 @@
 /** How a merge tunes scales: on the data that the adapter was trained on, as that was trained. */
 import { trainingForms } from "../bench/training_forms.ts";
-import type { Task } from "../data/mod.ts";
+import { randomFor, type Task } from "../data/mod.ts";
 import type { TokenBatch } from "../data/targets.ts";
 import { cutOf } from "../eval/choose_cut.ts";
 import type { ScaleTuner } from "../model/merge_adapters.ts";
-import { randomFor } from "../data/mod.ts";
 import type { Runner } from "../runtime/runner.ts";
 import { freeBytes } from "../system/memory.ts";
 import { keepBudget } from "../train/keep_budget.ts";

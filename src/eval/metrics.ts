@@ -1,4 +1,5 @@
 /** Figures of merit from predictions. */
+import { argmax } from "../statistics.ts";
 
 /** Counts over an evaluation of a classifier. */
 export class ClassificationMetrics {
@@ -20,8 +21,7 @@ export class ClassificationMetrics {
    * @param label the right class
    */
   add(logits: ArrayLike<number>, label: number): number {
-    let best = 0;
-    for (let c = 1; c < this.classes; c++) if (logits[c] > logits[best]) best = c;
+    const best = argmax(logits);
     let sum = 0;
     for (let c = 0; c < this.classes; c++) sum += Math.exp(logits[c] - logits[best]);
     const loss = Math.log(sum) + logits[best] - logits[label];

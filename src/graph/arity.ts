@@ -4,6 +4,7 @@
  *
  * Sources: the schemas of ONNX 1.23, over all operator sets; docs/ContribOperators.md of ONNX Runtime.
  */
+import { firstNodeProblem } from "./node_problem.ts";
 import { type Graph, MICROSOFT, type Node, operatorName } from "./types.ts";
 
 /** How many inputs and how many outputs ("2", "1..3", "1.." without an end), and of which operators. */
@@ -171,15 +172,5 @@ function nodeProblem(node: Node): string | undefined {
  * has, in words.
  */
 export function arityProblem(graph: Graph): string | undefined {
-  for (const [i, node] of graph.nodes.entries()) {
-    const problem = nodeProblem(node);
-    if (problem !== undefined) {
-      return `node ${i} (${operatorName(node)} "${node.name || node.outputs.join()}"): ${problem}`;
-    }
-    for (const attribute of Object.values(node.attributes)) {
-      const inner = attribute.kind === "graph" ? arityProblem(attribute.value) : undefined;
-      if (inner !== undefined) return inner;
-    }
-  }
-  return undefined;
+  return firstNodeProblem(graph, () => undefined, nodeProblem);
 }

@@ -5,6 +5,7 @@
  * Sources: the schemas of ONNX 1.23; docs/ContribOperators.md and the kernels of ONNX Runtime.
  */
 import { stringAttribute } from "./attributes.ts";
+import { firstNodeProblem } from "./node_problem.ts";
 import { partialShapes } from "./partial_shapes.ts";
 import type { PartialShape } from "./shape_rules.ts";
 import { type Graph, type Node, operatorName } from "./types.ts";
@@ -197,20 +198,6 @@ function nodeProblem(
  *
  * @throws {BadInputError} for an attribute of another kind than the operator reads
  */
-export function rankProblem(
-  graph: Graph,
-  outer?: ReadonlyMap<string, PartialShape>,
-): string | undefined {
-  const shapes = partialShapes(graph, outer);
-  for (const [i, node] of graph.nodes.entries()) {
-    const problem = nodeProblem(node, shapes);
-    if (problem !== undefined) {
-      return `node ${i} (${operatorName(node)} "${node.name || node.outputs.join()}"): ${problem}`;
-    }
-    for (const attribute of Object.values(node.attributes)) {
-      const inner = attribute.kind === "graph" ? rankProblem(attribute.value, shapes) : undefined;
-      if (inner !== undefined) return inner;
-    }
-  }
-  return undefined;
+export function rankProblem(graph: Graph): string | undefined {
+  return firstNodeProblem<ReadonlyMap<string, PartialShape>>(graph, partialShapes, nodeProblem);
 }

@@ -2,6 +2,8 @@
  * Holds attributes that size something against the bytes that are there, as a file is read: what
  * they say decides how much memory others take, and a few bytes can say anything.
  */
+import { firstNodeProblem } from "./node_problem.ts";
+import { tensorsOf } from "./nested.ts";
 import { intAttribute, intsAttribute } from "./attributes.ts";
 import { elementCount, type Tensor } from "./tensor.ts";
 import { type Graph, type Node, operatorName } from "./types.ts";
@@ -224,24 +226,15 @@ const CHECKS: ReadonlyMap<string, Check> = new Map<string, Check>([
  *
  * @throws {BadInputError} for an attribute of another kind than the operator reads
  */
-export function sizeProblem(graph: Graph, outer: Constant = () => undefined): string | undefined {
-  const held = new Map(graph.nodes.flatMap(({ opType, domain, outputs, attributes }) => {
-    const value = opType === "Constant" && domain === "" ? attributes.value : undefined;
-    return value?.kind === "tensor" ? [[outputs[0], value.value] as const] : [];
-  }));
-  const constant: Constant = (name) =>
-    name === undefined || name === ""
-      ? undefined
-      : graph.initializers.get(name) ?? held.get(name) ?? outer(name);
-  for (const [i, node] of graph.nodes.entries()) {
-    const problem = CHECKS.get(operatorName(node))?.(node, constant);
-    if (problem !== undefined) {
-      return `node ${i} (${operatorName(node)} "${node.name || node.outputs.join()}"): ${problem}`;
-    }
-    for (const attribute of Object.values(node.attributes)) {
-      const inner = attribute.kind === "graph" ? sizeProblem(attribute.value, constant) : undefined;
-      if (inner !== undefined) return inner;
-    }
-  }
-  return undefined;
+export function sizeProblem(graph: Graph): string | undefined {
+  return firstNodeProblem<Constant>(
+    graph,
+    constantsIn,
+    (node, constant) => CHECKS.get(operatorName(node))?.(node, constant),
+  );
+}
+
+function constantsIn(graph: Graph, outer: Constant = () => undefined): Constant {
+  const held = tensorsOf(graph);
+  return (name) => name === undefined || name === "" ? undefined : held.get(name) ?? outer(name);
 }

@@ -10,18 +10,18 @@ import { int } from "../graph/attributes.ts";
 import { ONNX_TYPE } from "../graph/dtype.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import type { Model, Node } from "../graph/types.ts";
-import { GraphEdit } from "./edit.ts";
-import { indexGraph } from "./graph_index.ts";
+import type { GraphIndex } from "./graph_index.ts";
 import {
-  checkedPair,
-  declarePair,
-  groupByProduct,
+  type AdaptedProduct,
+  callScope,
+  callSuffix,
+  editProducts,
   type Op,
+  opsAfter,
   scaleOf,
   stackedRows,
 } from "./low_rank_parts.ts";
-import { callsOf } from "./modules.ts";
-import { openAttention } from "./open_attention.ts";
+import { callsOf, type LinearModule } from "./modules.ts";
 import type { LoraSite } from "./targets.ts";
 import type { Trainable } from "./trainable.ts";
 
@@ -70,53 +70,43 @@ export function inject(
   adapters: ReadonlyMap<string, LoraWeights>,
   options: InjectOptions = {},
 ): Injected {
-  const opened = openAttention(model, sites.map(({ module }) => module));
-  const { graph } = opened.model;
-  const openSites = sites.map((site, i) => ({ ...site, module: opened.modules[i] }));
-  const edit = new GraphEdit(graph);
-  const index = indexGraph(graph);
-  const trainable = new Map<string, Trainable>();
   const masks = new Map<string, DropoutMask>();
-  for (const group of groupByProduct(openSites)) {
-    const declared = group.map((site) => {
-      const { path, inFeatures, outFeatures } = site.module;
-      const weights = checkedPair(site, adapters.get(path), inFeatures, outFeatures);
-      return declarePair({ edit, options, trainable }, site, weights, loraName);
-    });
-    for (const [number, { input, output, bias }] of callsOf(group[0].module).entries()) {
+  const how = {
+    options,
+    nameOf: loraName,
+    columnsOf: (_: GraphIndex, { inFeatures }: LinearModule) => inFeatures,
+  };
+  const edited = editProducts(model, sites, adapters, how, (product) => {
+    const [{ module }] = product.group;
+    for (const [number, { input, output, bias }] of callsOf(module).entries()) {
       const result = bias?.output ?? output;
-      const anchor = index.producer(result);
+      const anchor = product.index.producer(result);
       if (anchor === undefined) throw new RangeError(`No node of the graph makes "${result}"`);
-      const call = number === 0 ? "" : `.${number}`;
-      addUpdate({ edit, anchor, group, declared, input, result, call, options, masks });
+      const scope = `${callScope(module, number)}.lora`;
+      const call = callSuffix(number);
+      addUpdate({ ...product, options, anchor, input, result, scope, call, masks });
     }
-  }
-  return { model: edit.apply(opened.model), trainable, masks };
+  });
+  return { ...edited, masks };
 }
 
-interface Update {
-  readonly edit: GraphEdit;
+interface Update extends AdaptedProduct {
   readonly options: InjectOptions;
   /** Node after which the update goes; it makes `result`. */
   readonly anchor: Node;
-  readonly group: readonly LoraSite[];
-  /** Names of each site's A and B. */
-  readonly declared: readonly { readonly a: string; readonly b: string }[];
   readonly input: string;
   readonly result: string;
+  /** What the names of the update's values begin with. */
+  readonly scope: string;
   /** Sets the names of a further call of the layer apart. */
   readonly call: string;
   readonly masks: Map<string, DropoutMask>;
 }
 
 function addUpdate(update: Update): void {
-  const { edit, anchor, group, declared, result, call } = update;
-  const { path, dtype, slice } = group[0].module;
-  const layer = slice === undefined ? path : `${path.slice(0, path.lastIndexOf("."))}.qkv_proj`;
-  const scope = layer + call;
-  const label = (name: string) => edit.name(`${scope}.lora.${name}`);
-  const op = (opType: string, inputs: readonly string[], name: string, attributes = {}) =>
-    edit.add(anchor, opType, inputs, label(name), attributes);
+  const { edit, anchor, group, declared, result, scope } = update;
+  const { dtype } = group[0].module;
+  const op = opsAfter(update, anchor);
   const cast = (value: string, to: "float32" | typeof dtype, name: string) =>
     dtype === "float32" ? value : op("Cast", [value], name, { to: int(ONNX_TYPE[to]) });
 
@@ -125,7 +115,7 @@ function addUpdate(update: Update): void {
   const down = project(update, x, declared.map(({ a }) => a), op);
   const scaled = op(
     "Mul",
-    [down, edit.initializer(`${scope}.lora.scale`, scaleOf(group))],
+    [down, edit.initializer(`${scope}.scale`, scaleOf(group))],
     "scaled",
   );
   const b = stackedRows(edit, group, declared.map(({ b }) => b), op);

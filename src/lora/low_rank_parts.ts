@@ -1,12 +1,15 @@
 /** What every low-rank update of a product is made of, whatever it updates. */
 import { int } from "../graph/attributes.ts";
 import { float32, type Tensor } from "../graph/tensor.ts";
-import type { Node } from "../graph/types.ts";
+import type { Model, Node } from "../graph/types.ts";
 import { BadInputError } from "../errors.ts";
-import type { GraphEdit } from "./edit.ts";
+import { GraphEdit } from "./edit.ts";
+import { type GraphIndex, indexGraph } from "./graph_index.ts";
 import type { InjectOptions, LoraWeights } from "./inject.ts";
+import type { LinearModule } from "./modules.ts";
+import { openAttention } from "./open_attention.ts";
 import type { LoraSite } from "./targets.ts";
-import { declareTrainable, type Trainable } from "./trainable.ts";
+import { declareTrainable, type Trainable, type WithTrainable } from "./trainable.ts";
 
 /** Adds a node and returns its output; `name` tells it apart within the layer. */
 export type Op = (
@@ -17,7 +20,7 @@ export type Op = (
 ) => string;
 
 /** Slices of one fused product share one edit. */
-export function groupByProduct(sites: readonly LoraSite[]): readonly (readonly LoraSite[])[] {
+function groupByProduct(sites: readonly LoraSite[]): readonly (readonly LoraSite[])[] {
   const groups = new Map<string, LoraSite[]>();
   for (const site of sites) {
     const group = groups.get(site.module.output);
@@ -32,7 +35,7 @@ export function groupByProduct(sites: readonly LoraSite[]): readonly (readonly L
  *
  * @throws {BadInputError} where there are none or they do not fit
  */
-export function checkedPair(
+function checkedPair(
   { module: { path }, rank }: LoraSite,
   weights: LoraWeights | undefined,
   columns: number,
@@ -57,25 +60,45 @@ export function checkedPair(
   return weights;
 }
 
-/** Where adapter tensors are declared. */
-export interface Declaring {
+/** A product whose layers have low-rank matrices, in the graph that is edited. */
+export interface AdaptedProduct {
   readonly edit: GraphEdit;
+  /** Of the graph before its edits. */
+  readonly index: GraphIndex;
+  /** The layers that the product computes: one, or slices of a fused one. */
+  readonly group: readonly LoraSite[];
+  /** Names of each site's A and B. */
+  readonly declared: readonly { readonly a: string; readonly b: string }[];
+}
+
+/** What sets one kind of adapter apart. */
+export interface LowRankKind {
   readonly options: InjectOptions;
-  readonly trainable: Map<string, Trainable>;
+  /** Names of a module's A and B in the graph. */
+  readonly nameOf: (path: string, which: "A" | "B") => string;
+  /** Columns of a module's A. */
+  readonly columnsOf: (index: GraphIndex, module: LinearModule) => number;
 }
 
 /**
- * Declares A and B of a site as initializers or inputs.
+ * Declares A and B of all sites, as initializers or inputs, and has each product updated by them.
  *
- * @param nameOf their names in the graph
+ * @param adapters matrices by module path, one pair for every site
+ * @throws {BadInputError} where a site has no matrices or they do not fit it
  */
-export function declarePair(
-  { edit, options, trainable }: Declaring,
-  { module: { path } }: LoraSite,
-  { a, b }: LoraWeights,
-  nameOf: (path: string, which: "A" | "B") => string,
-): { readonly a: string; readonly b: string } {
-  const put = (which: "A" | "B", value: Tensor) =>
+export function editProducts(
+  model: Model,
+  sites: readonly LoraSite[],
+  adapters: ReadonlyMap<string, LoraWeights>,
+  { options, nameOf, columnsOf }: LowRankKind,
+  update: (product: AdaptedProduct) => void,
+): WithTrainable {
+  const opened = openAttention(model, sites.map(({ module }) => module));
+  const openSites = sites.map((site, i) => ({ ...site, module: opened.modules[i] }));
+  const edit = new GraphEdit(opened.model.graph);
+  const index = indexGraph(opened.model.graph);
+  const trainable = new Map<string, Trainable>();
+  const declare = (path: string, which: "A" | "B", value: Tensor) =>
     declareTrainable(
       edit,
       trainable,
@@ -84,7 +107,34 @@ export function declarePair(
       value,
       options,
     );
-  return { a: put("A", a), b: put("B", b) };
+  for (const group of groupByProduct(openSites)) {
+    const declared = group.map((site) => {
+      const { path, outFeatures } = site.module;
+      const columns = columnsOf(index, site.module);
+      const { a, b } = checkedPair(site, adapters.get(path), columns, outFeatures);
+      return { a: declare(path, "A", a), b: declare(path, "B", b) };
+    });
+    update({ edit, index, group, declared });
+  }
+  return { model: edit.apply(opened.model), trainable };
+}
+
+/** Sets the names of a further call of a layer apart. */
+export const callSuffix = (number: number) => number === 0 ? "" : `.${number}`;
+
+/** What names of values begin with that belong to a call of a product's layers. */
+export function callScope({ path, slice }: LinearModule, number: number): string {
+  const layer = slice === undefined ? path : `${path.slice(0, path.lastIndexOf("."))}.qkv_proj`;
+  return layer + callSuffix(number);
+}
+
+/** Adds nodes after `anchor` (`undefined`: first) under names of a scope. */
+export function opsAfter(
+  { edit, scope }: { readonly edit: GraphEdit; readonly scope: string },
+  anchor: Node | undefined,
+): Op {
+  return (opType, inputs, name, attributes = {}) =>
+    edit.add(anchor, opType, inputs, edit.name(`${scope}.${name}`), attributes);
 }
 
 /** The factor on a product's update: one for all, or one for each rank, [ranks], where the slices' differ. */

@@ -13,25 +13,23 @@
  */
 import { int } from "../graph/attributes.ts";
 import { type DataType, ONNX_TYPE } from "../graph/dtype.ts";
-import { float32, int64 } from "../graph/tensor.ts";
+import { elementCount, float32, int64 } from "../graph/tensor.ts";
 import type { Model, Node } from "../graph/types.ts";
 import { UsageError } from "../errors.ts";
-import { GraphEdit } from "./edit.ts";
-import { type GraphIndex, indexGraph, preparing } from "./graph_index.ts";
+import { type GraphIndex, preparing } from "./graph_index.ts";
 import type { Injected, InjectOptions, LoraWeights } from "./inject.ts";
 import type { LinearForm } from "./linear.ts";
 import {
-  checkedPair,
-  declarePair,
-  groupByProduct,
+  type AdaptedProduct,
+  callScope,
+  editProducts,
   type Op,
+  opsAfter,
   scaleOf,
   stackedRows,
 } from "./low_rank_parts.ts";
 import { callsOf, type LinearModule } from "./modules.ts";
-import { openAttention } from "./open_attention.ts";
 import type { LoraSite } from "./targets.ts";
-import type { Trainable } from "./trainable.ts";
 
 /** Names of an adapter's tensors in the graph, and in files after PEFT's prefix. */
 export const scalesName = (path: string, which: "A" | "B") => `${path}.scales_${which}.weight`;
@@ -44,47 +42,37 @@ export interface ScaleGrid {
   readonly transposed: boolean;
 }
 
+/** The scales of a layer's rows or blocks, or why it has none. */
+function gridOf(index: GraphIndex, module: LinearModule): ScaleGrid | string {
+  const { layout, blockSize, scales, axis = 1, inFeatures, slice, outFeatures } = module;
+  const value = scales === undefined ? undefined : index.constant(scales);
+  if (value === undefined) return "its weight is not quantised; train LoRA instead";
+  const packed = layout === "NBits" || layout === "Bnb4";
+  const outFirst = packed || layout === "NK";
+  if (blockSize !== undefined) {
+    if (!packed && (axis === 1) !== outFirst) return "its blocks lie along the outputs";
+    if (inFeatures % blockSize !== 0) return `blocks of ${blockSize} do not end at its rows`;
+    return { blocks: inFeatures / blockSize, transposed: !outFirst };
+  }
+  const isPerRow = elementCount(value.dims) === (slice?.total ?? outFeatures) &&
+    (axis === 0) === outFirst;
+  return isPerRow
+    ? { blocks: 1, transposed: false }
+    : "it has one scale for the whole matrix; train LoRA instead";
+}
+
 /**
  * @throws {UsageError} where the layer has no scales of its rows or blocks
  */
 export function scaleGrid(index: GraphIndex, module: LinearModule): ScaleGrid {
-  const refuse = (why: string): never => {
-    throw new UsageError(`Cannot adapt the scales of "${module.path}": ${why}`);
-  };
-  const { layout, blockSize, scales, axis = 1, inFeatures, slice, outFeatures } = module;
-  const value = scales === undefined ? undefined : index.constant(scales);
-  if (value === undefined) return refuse("its weight is not quantised; train LoRA instead");
-  const rows = slice?.total ?? outFeatures;
-  if (layout === "NBits" || layout === "Bnb4") {
-    if (inFeatures % blockSize! !== 0) {
-      return refuse(`blocks of ${blockSize} do not end at its rows`);
-    }
-    return { blocks: inFeatures / blockSize!, transposed: false };
-  }
-  const outFirst = layout === "NK";
-  if (blockSize !== undefined) {
-    if ((axis === 1) !== outFirst) return refuse("its blocks lie along the outputs");
-    if (inFeatures % blockSize !== 0) {
-      return refuse(`blocks of ${blockSize} do not end at its rows`);
-    }
-    return { blocks: inFeatures / blockSize, transposed: !outFirst };
-  }
-  const count = value.dims.reduce((product, dim) => product * dim, 1);
-  if (count !== rows || (axis === 0) !== outFirst) {
-    return refuse("it has one scale for the whole matrix; train LoRA instead");
-  }
-  return { blocks: 1, transposed: false };
+  const found = gridOf(index, module);
+  if (typeof found !== "string") return found;
+  throw new UsageError(`Cannot adapt the scales of "${module.path}": ${found}`);
 }
 
 /** Whether a layer has scales of its rows or blocks. */
 export function hasScales(index: GraphIndex, module: LinearModule): boolean {
-  try {
-    scaleGrid(index, module);
-    return true;
-  } catch (error) {
-    if (error instanceof UsageError) return false;
-    throw error;
-  }
+  return typeof gridOf(index, module) !== "string";
 }
 
 /**
@@ -100,59 +88,37 @@ export function injectScales(
   adapters: ReadonlyMap<string, LoraWeights>,
   options: InjectOptions = {},
 ): Injected {
-  const opened = openAttention(model, sites.map(({ module }) => module));
-  const openSites = sites.map((site, i) => ({ ...site, module: opened.modules[i] }));
-  const edit = new GraphEdit(opened.model.graph);
-  const index = indexGraph(opened.model.graph);
-  const trainable = new Map<string, Trainable>();
-  for (const group of groupByProduct(openSites)) {
-    const grid = scaleGrid(index, group[0].module);
-    const declared = group.map((site) => {
-      const { path, outFeatures } = site.module;
-      const weights = checkedPair(site, adapters.get(path), grid.blocks, outFeatures);
-      return declarePair({ edit, options, trainable }, site, weights, scalesName);
-    });
-    for (const [number, call] of callsOf(group[0].module).entries()) {
-      const update = { edit, index, group, declared, grid, call, number };
+  const how = {
+    options,
+    nameOf: scalesName,
+    columnsOf: (index: GraphIndex, module: LinearModule) => scaleGrid(index, module).blocks,
+  };
+  const edited = editProducts(model, sites, adapters, how, (product) => {
+    const [{ module }] = product.group;
+    const grid = scaleGrid(product.index, module);
+    for (const [number, call] of callsOf(module).entries()) {
+      const update = { ...product, grid, call, scope: `${callScope(module, number)}.scales` };
       if (grid.blocks === 1) multiplyResult(update);
       else multiplyScales(update);
     }
-  }
-  return { model: edit.apply(opened.model), trainable, masks: new Map() };
+  });
+  return { ...edited, masks: new Map() };
 }
 
-interface Update {
-  readonly edit: GraphEdit;
-  readonly index: GraphIndex;
-  readonly group: readonly LoraSite[];
-  /** Names of each site's A and B. */
-  readonly declared: readonly { readonly a: string; readonly b: string }[];
+interface Update extends AdaptedProduct {
   readonly grid: ScaleGrid;
   readonly call: LinearForm;
-  /** Number of the call of the layer. */
-  readonly number: number;
-}
-
-/** Adds nodes after `anchor` under names of the layer. */
-function opAt({ edit, group, number }: Update, anchor: Node | undefined): Op {
-  const { path, slice } = group[0].module;
-  const layer = slice === undefined ? path : `${path.slice(0, path.lastIndexOf("."))}.qkv_proj`;
-  const scope = `${layer}${number === 0 ? "" : `.${number}`}.scales`;
-  return (opType, inputs, name, attributes = {}) =>
-    edit.add(anchor, opType, inputs, edit.name(`${scope}.${name}`), attributes);
+  /** What the names of the update's values begin with. */
+  readonly scope: string;
 }
 
 /** 1 + scale·B·A of the whole product, [rows, blocks]. */
-function factors({ edit, group, declared }: Update, op: Op): string {
+function factors({ edit, group, declared, scope }: Update, op: Op): string {
   const a = declared.map(({ a }) => a);
   const all = a.length === 1 ? a[0] : op("Concat", a, "down", { axis: int(0) });
   const scale = scaleOf(group);
   const column = scale.dims.length === 0 ? scale : { ...scale, dims: [scale.dims[0], 1] };
-  const name = edit.shared(
-    `scales_scale.${[...new Float32Array(column.bytes.slice().buffer)]}`,
-    () => column,
-  );
-  const scaled = op("Mul", [all, name], "scaled");
+  const scaled = op("Mul", [all, edit.initializer(`${scope}.scale`, column)], "scaled");
   const product = op(
     "MatMul",
     [stackedRows(edit, group, declared.map(({ b }) => b), op), scaled],
@@ -167,7 +133,7 @@ function multiplyScales(update: Update): void {
   const { dims, dtype } = index.constant(call.scales!)!;
   const reader = readerOf(index, call);
   // Where the layer's own input is made: a cut of the graph before it has nothing of this to carry.
-  const op = opAt(update, index.producer(call.input));
+  const op = opsAfter(update, index.producer(call.input));
   const cast = (value: string, to: DataType, name: string) =>
     dtype === "float32" ? value : op("Cast", [value], name, { to: int(ONNX_TYPE[to]) });
   let by = factors(update, op);
@@ -199,7 +165,7 @@ function multiplyResult(update: Update): void {
   const { output, bias, dtype } = call;
   const anchor = index.producer(output);
   if (anchor === undefined) throw new RangeError(`No node of the graph makes "${output}"`);
-  const op = opAt(update, anchor);
+  const op = opsAfter(update, anchor);
   const rows = factors(update, op);
   const shape = edit.shared("scales_row", () => int64([1], [-1]));
   const flat = op("Reshape", [rows, shape], "factors_flat");

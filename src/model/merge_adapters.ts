@@ -249,9 +249,9 @@ async function measure(
     }
   };
   const { minGainKept = MIN_GAIN_KEPT } = request;
-  for (const together of rewrites(methods, data !== undefined)) {
+  for (const together of rewrites(methods)) {
     // What takes longer is tried only where nothing before it keeps enough.
-    if (candidates.some((found) => isKept({ ...references }, found, minGainKept))) break;
+    if (candidates.some((found) => isKept(references, found, minGainKept))) break;
     if (together[0] !== "tuned") {
       await take(await write(runner, request, changes, adapted, together));
       continue;
@@ -291,23 +291,14 @@ function checkFinite({ loss }: Evaluated, what: string): void {
 
 /**
  * Methods that are computed together, in the order they are tried: those that activations steer share
- * these.
+ * these, and tuning starts from what compensated rounding gives.
  */
-function rewrites(
-  methods: readonly MergeMethod[],
-  measured: boolean,
-): readonly (readonly MergeMethod[])[] {
-  const shared = measured ? methods.filter(isSteered) : [];
-  // Tuning starts from what compensated rounding gives.
-  const steered = methods.includes("tuned") && shared.length === 0
-    ? ["compensated"] as const
-    : shared;
-  return [
-    ...methods.filter((method) => method !== "tuned" && !isSteered(method)).map((m) => [m]),
-    ...steered.length > 0 ? [steered] : [],
-    ...methods.includes("tuned") ? [["tuned"] as const] : [],
-    ...measured ? [] : methods.filter(isSteered).map((m) => [m]),
-  ];
+function rewrites(methods: readonly MergeMethod[]): readonly (readonly MergeMethod[])[] {
+  const tuned = methods.filter((method) => method === "tuned");
+  const asked = methods.filter(isSteered);
+  const steered = asked.length === 0 ? tuned.map(() => "compensated" as const) : asked;
+  const alone = methods.filter((method) => !isSteered(method) && method !== "tuned");
+  return [...alone.map((method) => [method]), steered, tuned].filter(({ length }) => length > 0);
 }
 
 /** Writes candidates; those that change nothing are refused. */

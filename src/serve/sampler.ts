@@ -1,5 +1,6 @@
 /** Chooses the next token from logits: greedy, or sampled from a tempered, truncated distribution. */
 import { UsageError } from "../errors.ts";
+import { argmax } from "../statistics.ts";
 
 /** How to choose, in llama.cpp's and OpenAI's words. */
 export interface SamplingOptions {
@@ -57,13 +58,6 @@ export function sample(
   const temperature = options.temperature ?? 0;
   if (temperature === 0 || options.topK === 1) return argmax(logits);
   return draw(nucleus(logits, temperature, options.topK ?? 0, options.topP ?? 1), uniform);
-}
-
-/** Index of the largest value, the first of equals. */
-export function argmax(values: ArrayLike<number>): number {
-  let best = 0;
-  for (let i = 1; i < values.length; i++) if (values[i] > values[best]) best = i;
-  return best;
 }
 
 interface Candidate {

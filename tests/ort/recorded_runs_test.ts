@@ -6,7 +6,7 @@ import type { Model } from "../../src/graph/types.ts";
 import { createOrtRunner, type OrtRunnerOptions } from "../../src/runtime/ort_runner.ts";
 import type { BoundRunOptions, Executable, Runner } from "../../src/runtime/runner.ts";
 import { CausalModel } from "../../src/serve/causal_model.ts";
-import { argmax } from "../../src/serve/sampler.ts";
+import { argmax } from "../../src/statistics.ts";
 import { modelDir, readModel } from "../helpers/fixture_models.ts";
 import { testNeeding } from "../helpers/requirements.ts";
 import { softwareVulkanMissing } from "../helpers/software_vulkan.ts";

@@ -5,7 +5,7 @@ import { placementOfProfile } from "../../src/runtime/placement.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
 import { CausalModel } from "../../src/serve/causal_model.ts";
 import { withChosenLogits } from "../../src/serve/last_logits.ts";
-import { argmax } from "../../src/serve/sampler.ts";
+import { argmax } from "../../src/statistics.ts";
 import { modelDir, readModel } from "../helpers/fixture_models.ts";
 import { libraryMissing } from "../helpers/gpu_library.ts";
 import { oldestOrt, testOnEachOrt } from "../helpers/oldest_ort.ts";

@@ -8,7 +8,7 @@ import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
 import { CausalModel } from "../../src/serve/causal_model.ts";
 import { generate } from "../../src/serve/generate.ts";
 import { withChosenLogits } from "../../src/serve/last_logits.ts";
-import { argmax } from "../../src/serve/sampler.ts";
+import { argmax } from "../../src/statistics.ts";
 import { MINILM_DIR, modelDir, readModel } from "../helpers/fixture_models.ts";
 import { difference, runOutput } from "../helpers/logits.ts";
 import { forOldest } from "../helpers/older_models.ts";

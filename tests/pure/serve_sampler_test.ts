@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { argmax, sample, validateSampling } from "../../src/serve/sampler.ts";
+import { sample, validateSampling } from "../../src/serve/sampler.ts";
+import { argmax } from "../../src/statistics.ts";
 import { StopStrings } from "../../src/serve/generate.ts";
 import { Random } from "../../src/random.ts";
 

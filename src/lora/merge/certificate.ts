@@ -1,5 +1,6 @@
 /** What a merge is worth: how much of an adapter's gain the merged model keeps, at which cost. */
 import { Random } from "../../random.ts";
+import { argmax } from "../../statistics.ts";
 import type { MatrixReport } from "./matrix.ts";
 import type { MergeMethod } from "./plan.ts";
 
@@ -173,13 +174,7 @@ export function sameBest(a: Evaluated, b: Evaluated): number | undefined {
   let same = 0;
   for (let row = 0; row < rows; row++) {
     const [from, to] = [row * classes, (row + 1) * classes];
-    if (bestOf(a.logits.subarray(from, to)) === bestOf(b.logits.subarray(from, to))) same++;
+    if (argmax(a.logits.subarray(from, to)) === argmax(b.logits.subarray(from, to))) same++;
   }
   return same / rows;
-}
-
-function bestOf(logits: Float32Array): number {
-  let best = 0;
-  for (let i = 1; i < logits.length; i++) if (logits[i] > logits[best]) best = i;
-  return best;
 }

@@ -1,0 +1,29 @@
+/** What is wrong with a graph, by its nodes. */
+import { type Graph, type Node, operatorName } from "./types.ts";
+
+/**
+ * The first node of a graph or its subgraphs with a problem, in words that name it.
+ *
+ * @param scopeOf what is known within a graph, from what is known around it
+ */
+export function firstNodeProblem<Scope>(
+  graph: Graph,
+  scopeOf: (graph: Graph, outer: Scope | undefined) => Scope,
+  problemOf: (node: Node, scope: Scope) => string | undefined,
+  outer?: Scope,
+): string | undefined {
+  const scope = scopeOf(graph, outer);
+  for (const [i, node] of graph.nodes.entries()) {
+    const problem = problemOf(node, scope);
+    if (problem !== undefined) {
+      return `node ${i} (${operatorName(node)} "${node.name || node.outputs.join()}"): ${problem}`;
+    }
+    for (const attribute of Object.values(node.attributes)) {
+      const inner = attribute.kind === "graph"
+        ? firstNodeProblem(attribute.value, scopeOf, problemOf, scope)
+        : undefined;
+      if (inner !== undefined) return inner;
+    }
+  }
+  return undefined;
+}
