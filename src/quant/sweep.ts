@@ -4,10 +4,7 @@ import { codeArray, leastStep, nearestCode } from "./code_grid.ts";
 import type { CodeGrid, Codes } from "./types.ts";
 import type { Weigher } from "./weigher.ts";
 
-/**
- * Sweeps unless more are asked for. On SmolLM2's int4 blocks a dozen take most of a merge's time, and
- * keep less of an adapter's gain than one does: they fit the inputs that were collected.
- */
+/** Sweeps unless more are asked for: on SmolLM2's int4 blocks twelve keep no more of a gain than one. */
 const SWEEPS = 1;
 /** A row is settled when a sweep lowers its energy by less than this share. */
 const SETTLED = 1e-3;
