@@ -4,6 +4,7 @@ import { loadAdapter } from "../model/adapter_dir.ts";
 import { DEFAULT_MODEL, QUICKSTART_DATA, withCarried } from "../model/carried_model.ts";
 import { findModelFile } from "../model/find_model.ts";
 import { loadOnnx } from "../model/load_onnx.ts";
+import { LEAST_GAIN_KEPT } from "../lora/merge/mod.ts";
 import { mergeAdapters } from "../model/merge_adapters.ts";
 import { openModel } from "../model/open_model.ts";
 import type { Runner } from "../runtime/runner.ts";
@@ -95,7 +96,8 @@ export default command({
         base: { path, model: base.model, sizeBytes: base.sizeBytes },
         adapters: [{ label: folder.adapter, weight: 1, ...loadAdapter(folder.adapter) }],
         savePath: folder.merged,
-        method: "nearest", // in int8 it loses nothing, and a minute is short
+        method: "nearest", // in int8 it loses little, and a minute is short
+        minGainKept: LEAST_GAIN_KEPT,
         data: {
           objective: "classification",
           train: { batches: () => batchesOf(setup.data, -1) },

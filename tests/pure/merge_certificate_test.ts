@@ -142,6 +142,25 @@ const decision: Decision = {
   adapters: [{ label: "adapters", weight: 1 }],
 };
 
+Deno.test("formatCertificate() names larger files as a help where there are fewer than 8 bits", () => {
+  const lineFor = (bits: number) => {
+    const chosen = { ...candidate("nearest", 100, 1.05), matrices: [{ ...matrix, bits }] };
+    const short = {
+      ...decision,
+      measured: measured(chosen),
+      chosen,
+      minGainKept: 0.99,
+      forced: false,
+    };
+    return formatCertificate(short).at(-1)!;
+  };
+  assert(
+    lineFor(4).endsWith("more training data to tune with helps, or --allow-larger"),
+    lineFor(4),
+  );
+  assert(lineFor(8).endsWith("more training data to tune with helps"), lineFor(8));
+});
+
 Deno.test("certificateJson() holds what the merge is judged by, per candidate and per matrix", () => {
   const json = JSON.parse(certificateJson(decision));
   assertEquals(json.method, "nearest");

@@ -242,11 +242,12 @@ function summary({ chosen, minGainKept, forced, measured }: Decision): readonly 
   } else if (forced) {
     lines.push(`Keeps less than ${percent(LEAST_GAIN_KEPT)}; written because of --force`);
   } else if (!isKept(measured, chosen, minGainKept)) {
+    const narrow = matrices.some(({ bits }) => bits < 8);
     lines.push(
       `Keeps less than the ${
         percent(minGainKept)
       } aimed at (--min-gain-kept): more training data ` +
-        "to tune with helps, or --allow-larger",
+        `to tune with helps${narrow ? ", or --allow-larger" : ""}`,
     );
   }
   return lines;
