@@ -4,7 +4,7 @@ import { codeArray, leastStep, nearestCode } from "./code_grid.ts";
 import type { CodeGrid, Codes } from "./types.ts";
 import type { Weigher } from "./weigher.ts";
 
-/** Sweeps unless more are asked for: on SmolLM2's int4 blocks twelve keep no more of a gain than one. */
+/** Sweeps unless more are asked for, which were seen to keep no more of an adapter's gain. */
 const SWEEPS = 1;
 /** A row is settled when a sweep lowers its energy by less than this share. */
 const SETTLED = 1e-3;
