@@ -126,6 +126,7 @@ function otherWord(root: Json, random: Random): void {
         value,
         enumerable: true,
         writable: true,
+        configurable: true,
       });
     } else {parent[key] = typeof value === "number"
         ? pick(random, NUMBERS)
