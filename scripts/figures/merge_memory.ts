@@ -1,8 +1,8 @@
 /**
  * What the rewrite of a merge adds to the process at its peak, beside the size of the model's files;
  * prints a JSON line each, and ends with 1 where one adds as much as the file. Measuring what a merge
- * keeps (the certificate) is not in it. Compensated rounding and 8 bits are measured twice: by made-up
- * sums (8 bits: by none), and with the runs that collect `--tokens` activations: a MiniLM with
+ * keeps (the certificate) is not in it. Compensated rounding, fitted scales and 8 bits are measured twice: by
+ * made-up sums (8 bits: by none), and with the runs that collect `--tokens` activations: a MiniLM with
  * all layers adapted then takes about as much as its file of 23 MB. Quantising is in
  * `tests/ort/rewrite_memory_test.ts`.
  *
@@ -17,7 +17,7 @@ import { measureRewrite, type Rewrite } from "../../tests/helpers/measured_rewri
 
 const flags = parseArgs(Deno.args, {
   string: ["model", "how", "targets", "tokens", "shared"],
-  default: { shared: "../shared", tokens: "0,512", how: "nearest,8bit,float,compensated" },
+  default: { shared: "../shared", tokens: "0,512", how: "nearest,8bit,float,compensated,fitted" },
 });
 
 const MODELS: Readonly<Record<string, string>> = {
@@ -29,7 +29,7 @@ const mb = (bytes: number) => Math.round(bytes / 1e5) / 10;
 const share = (bytes: number, of: number) => Math.round(1000 * bytes / of) / 1000;
 
 /** Activations steer these alone. */
-const STEERED: readonly string[] = ["compensated", "8bit"];
+const STEERED: readonly string[] = ["compensated", "8bit", "fitted"];
 const ways = flags.tokens.split(",").map(Number).flatMap((tokens: number) =>
   (flags.how.split(",") as Rewrite["how"][])
     .filter((how) => tokens === 0 || STEERED.includes(how))

@@ -1,15 +1,21 @@
-/** `graft bench merge`: what merging an adapter costs. */
+/** `graft bench merge`: what merging an adapter costs, and where its time goes. */
 import { join } from "@std/path";
 import { randomAdapter } from "../bench/random_adapter.ts";
 import { EXIT } from "../errors.ts";
+import { gainKept } from "../lora/merge/mod.ts";
+import type { Decision } from "../lora/merge/certificate_report.ts";
 import { loadAdapter } from "../model/adapter_dir.ts";
 import { findModelFile } from "../model/find_model.ts";
 import { loadOnnx } from "../model/load_onnx.ts";
 import { mergeAdapters } from "../model/merge_adapters.ts";
+import { MergeProgress } from "../model/merge_progress.ts";
+import { openMapped } from "../system/mapped_file.ts";
 import { processMemory } from "../system/memory.ts";
 import { JSON_FLAG, machine, MODEL_FLAG } from "./bench_flags.ts";
 import { command } from "./command.ts";
 import { integer, text } from "./flags.ts";
+import { longWork } from "./long_work.ts";
+import { MEASURING_FLAGS, openMeasuring } from "./merge_flags.ts";
 import type { Terminal } from "./output.ts";
 import { openRunner, RUNTIME_FLAGS } from "./runtime_flags.ts";
 import { printTable } from "./table.ts";
@@ -19,13 +25,20 @@ const MADE_UP = "Made-up adapter";
 
 export default command({
   name: "bench merge",
-  summary: "Measure time and memory of a merge, without the measurements of its certificate",
+  summary: "Measure time and memory of a merge, stage by stage",
   flags: {
     model: MODEL_FLAG,
     adapterPath: text("Adapter to merge; a made-up one if absent", { placeholder: "DIR" }),
     rank: integer("Its rank", { short: "r", default: 8, min: 1, group: MADE_UP }),
     targetModules: { ...TRAIN_FLAGS.targetModules, group: MADE_UP },
-    method: text("How to round", { choices: ["nearest", "8bit", "float"], default: "nearest" }),
+    method: text(
+      "How to round; all but nearest, 8bit and float need data: --data, or the adapter's own",
+      {
+        choices: ["auto", "nearest", "compensated", "tuned", "8bit", "float"],
+        default: "nearest",
+      },
+    ),
+    ...MEASURING_FLAGS,
     json: JSON_FLAG,
     ...RUNTIME_FLAGS,
   },
@@ -35,36 +48,54 @@ export default command({
       does: "merges a made-up adapter on all layers and drops the result",
     },
     {
+      command: "graft bench merge --model ./smollm2-int4 --adapter-path adapters --method auto",
+      does: "merges and measures as graft merge does, and tells what each stage takes",
+    },
+    {
       command: "TMPDIR=/var/tmp graft bench merge --model ./smollm2-int4 --adapter-path adapters",
       does: "writes to another disk than the one of temporary files",
     },
   ],
+  needs: ["run"],
   async run({ flags, terminal }) {
     const path = findModelFile(flags.model);
     const folder = Deno.makeTempDirSync({ prefix: "graft-bench-" });
     try {
       using runner = openRunner(flags);
-      using base = loadOnnx(path);
+      using base = loadOnnx(path, openMapped);
       const adapter = flags.adapterPath === undefined
         ? randomAdapter(base.model, flags)
         : loadAdapter(flags.adapterPath).adapter;
+      const from = { path, model: base.model, sizeBytes: base.sizeBytes };
+      const measures = flags.data !== undefined ||
+        !["nearest", "8bit", "float"].includes(flags.method);
+      using measuring = measures
+        ? await openMeasuring(flags, runner, from, adapter.card, terminal)
+        : undefined;
       const before = processMemory();
       let anonymous = before.anonymousBytes;
-      const start = performance.now();
-      const { chosen } = await mergeAdapters(runner, {
-        base: { path, model: base.model, sizeBytes: base.sizeBytes },
+      const show = longWork(terminal);
+      const progress = new MergeProgress(({ text, share }) => {
+        // Called after every matrix, when the most is held.
+        anonymous = Math.max(anonymous, processMemory().anonymousBytes);
+        show(text, share);
+      });
+      const decision = await mergeAdapters(runner, {
+        latency: false,
+        ...measuring?.request,
+        base: from,
         adapters: [{ label: flags.adapterPath ?? "the made-up adapter", adapter, weight: 1 }],
         savePath: join(folder, "merged"),
-        method: flags.method,
-        latency: false,
-        // Called after every matrix, when the most is held.
-        onProgress: () => anonymous = Math.max(anonymous, processMemory().anonymousBytes),
-      });
-      const seconds = (performance.now() - start) / 1000;
+        method: flags.method === "auto" ? undefined : flags.method,
+        force: true,
+        onNote: (line) => terminal.note(line),
+      }, progress);
+      const seconds = progress.elapsed;
       const { peakRssBytes } = processMemory();
-      show(
+      const { chosen } = decision;
+      report(
         {
-          method: flags.method,
+          method: chosen.method,
           modules: adapter.lora.size,
           seconds,
           model_mb: mb(base.sizeBytes),
@@ -73,6 +104,8 @@ export default command({
           peak_rss_mb: mb(peakRssBytes),
           added_mb: mb(peakRssBytes - before.peakRssBytes),
           added_anonymous_mb: mb(anonymous - before.anonymousBytes),
+          gain_kept: shareOf(decision),
+          stages: Object.fromEntries(progress.seconds),
         },
         { model: flags.model, ...machine(runner) },
         flags.json,
@@ -87,6 +120,11 @@ export default command({
 
 const mb = (bytes: number) => bytes / 2 ** 20;
 
+function shareOf({ measured: { base, adapter }, chosen: { evaluated } }: Decision): number | null {
+  if (base === undefined || adapter === undefined || evaluated === undefined) return null;
+  return gainKept(base, adapter, evaluated) ?? null;
+}
+
 /** Figures of a merge, under the names that `--json` prints. */
 interface MergeFigures {
   readonly method: string;
@@ -100,9 +138,29 @@ interface MergeFigures {
   readonly added_mb: number;
   /** Growth of what is the process's own. */
   readonly added_anonymous_mb: number;
+  /** `null` where nothing was measured. */
+  readonly gain_kept: number | null;
+  /** Seconds by stage. */
+  readonly stages: Readonly<Record<string, number>>;
 }
 
-function show(
+/** What the stages do, as a reader may know them. */
+const STAGES: Readonly<Record<string, string>> = {
+  base: "measuring the base",
+  adapter: "measuring base + adapter",
+  nearest: "rounding to nearest",
+  fitted: "fitting scales, activations collected",
+  compensated: "compensated rounding, activations collected",
+  scales: "writing scales",
+  "8bit": "moving to 8 bits",
+  float: "storing floats",
+  tuning: "tuning scales",
+  comparing: "comparing weights",
+  measuring: "measuring what was merged",
+  timing: "timing runs",
+};
+
+function report(
   figures: MergeFigures,
   measured: { readonly model: string; readonly processor: string; readonly runtime: string },
   json: boolean,
@@ -117,10 +175,17 @@ function show(
     { heading: "method", cell: (row) => row.method },
     { heading: "matrices", cell: (row) => row.modules },
     { heading: "seconds", cell: (row) => row.seconds },
+    { heading: "gain kept %", cell: (row) => row.gain_kept === null ? "–" : 100 * row.gain_kept },
     { heading: "model MB", cell: (row) => row.model_mb },
     { heading: "merged MB", cell: (row) => row.merged_mb },
     { heading: "peak MB", cell: (row) => row.peak_rss_mb },
     { heading: "added MB", cell: (row) => row.added_mb },
     { heading: "of its own MB", cell: (row) => row.added_anonymous_mb },
+  ], terminal);
+  terminal.print("");
+  printTable(Object.entries(figures.stages), [
+    { heading: "stage", cell: ([name]) => STAGES[name] ?? name },
+    { heading: "seconds", cell: ([, seconds]) => seconds },
+    { heading: "%", cell: ([, seconds]) => 100 * seconds / figures.seconds },
   ], terminal);
 }

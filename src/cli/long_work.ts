@@ -1,22 +1,42 @@
 /** How far long work is, on a terminal and where there is none. */
+import { formatSeconds } from "./format.ts";
 import type { Terminal } from "./output.ts";
 
 /** Between two lines where lines stay: a log is for whoever looks whether the work goes on. */
 const EVERY_MS = 30_000;
+/** Share of the work that must be done before what is left can be told. */
+const LEAST_SHARE = 0.05;
+const BAR_WIDTH = 12;
 
 /**
  * @param now milliseconds, for tests
- * @returns shows a line: redrawn in place on a terminal; elsewhere a note, one in half a minute at most
+ * @returns shows a line: redrawn in place on a terminal; elsewhere a note, one in half a minute at
+ *   most. With the share of all work that is done, 0 to 1, also a bar and the time left
  */
 export function longWork(
   terminal: Terminal,
   now: () => number = () => performance.now(),
-): (line: string) => void {
-  let last = now();
-  return (line) => {
-    if (terminal.interactive) return terminal.status(line);
+): (line: string, share?: number) => void {
+  const began = now();
+  let last = began;
+  return (line, share) => {
+    if (terminal.interactive) {
+      const bar = share === undefined ? "" : `${barOf(share)} `;
+      return terminal.status(`${bar}${line}${timeLeft(now() - began, share)}`);
+    }
     if (now() - last < EVERY_MS) return;
     last = now();
-    terminal.note(line);
+    terminal.note(`${line}${timeLeft(now() - began, share)}`);
   };
+}
+
+function barOf(share: number): string {
+  const filled = Math.floor(BAR_WIDTH * Math.min(1, share));
+  return "█".repeat(filled) + "░".repeat(BAR_WIDTH - filled);
+}
+
+/** Assumes that the rest goes on as the work did so far. */
+function timeLeft(milliseconds: number, share: number | undefined): string {
+  if (share === undefined || share < LEAST_SHARE) return "";
+  return `; about ${formatSeconds(milliseconds / 1000 * (1 - share) / share)} left`;
 }

@@ -2,7 +2,7 @@
 import { EXIT, UsageError } from "../errors.ts";
 import { formatCertificate } from "../lora/merge/certificate_report.ts";
 import { checkBase } from "../lora/apply.ts";
-import { type MergeMethod, MIN_GAIN_KEPT, type WeightedAdapter } from "../lora/merge/mod.ts";
+import type { MergeMethod, WeightedAdapter } from "../lora/merge/mod.ts";
 import { loadAdapter } from "../model/adapter_dir.ts";
 import { findModelFile } from "../model/find_model.ts";
 import { loadOnnx } from "../model/load_onnx.ts";
@@ -10,19 +10,15 @@ import { mergeAdapters } from "../model/merge_adapters.ts";
 import { checkTarget } from "../model/staged_directory.ts";
 import { checkNotBase, checkSpares } from "../model/write_model.ts";
 import { openMapped } from "../system/mapped_file.ts";
-import { evaluatorFor } from "./evaluator.ts";
 import { keepHeapSmall } from "../system/memory.ts";
 import { command } from "./command.ts";
-import { boolean, integer, list, number, text } from "./flags.ts";
+import { boolean, list, text } from "./flags.ts";
 import { longWork } from "./long_work.ts";
-import { loadMergeData } from "./merge_data.ts";
+import { MEASURING_FLAGS, openMeasuring } from "./merge_flags.ts";
 import { BASE_TEXT } from "./model_text.ts";
 import type { Terminal } from "./output.ts";
 import { openRunner, RUNTIME_FLAGS } from "./runtime_flags.ts";
-import { scaleTuner } from "./scale_tuner.ts";
 import { untilStopped } from "./stop_signal.ts";
-
-const MEASURING = "Measuring";
 
 export default command({
   name: "merge",
@@ -40,8 +36,8 @@ export default command({
     adapterWeights: list("Weight of each adapter; 1 if absent", { placeholder: "NUMBERS" }),
     savePath: text("Folder to write", { default: "merged", placeholder: "DIR" }),
     method: text(
-      "How to round: auto tries one after another until enough of the gain is kept; tuned trains the " +
-        "scales of what compensated has rounded",
+      "How to round: auto tries one after another until enough of the gain is kept; tuned puts the " +
+        "change into the scales and trains these, codes as they are",
       { choices: ["auto", "nearest", "compensated", "tuned", "8bit"], default: "auto" },
     ),
     allowLarger: boolean(
@@ -52,34 +48,7 @@ export default command({
     force: boolean("Replace --save-path, and write the best way even where it keeps too little", {
       default: false,
     }),
-    data: text("Data to steer and measure with; what the adapter was trained on if absent", {
-      placeholder: "PATH",
-      group: MEASURING,
-    }),
-    minGainKept: number(
-      "Share of the adapter's gain on held-out data to aim at; refused below 0.9",
-      {
-        default: MIN_GAIN_KEPT,
-        max: 1,
-        group: MEASURING,
-      },
-    ),
-    valBatches: integer("Held-out batches to evaluate on, at least 1; -1 for all", {
-      default: 25,
-      min: -1,
-      group: MEASURING,
-    }),
-    calibrationTokens: integer("Training tokens whose activations steer compensated rounding", {
-      default: 4096,
-      min: 1,
-      group: MEASURING,
-    }),
-    tuneSteps: integer("Updates of the scales where they are tuned; 0 tunes none", {
-      default: 24,
-      min: 0,
-      group: MEASURING,
-    }),
-    latency: boolean("Time the merged model against the base", { default: true, group: MEASURING }),
+    ...MEASURING_FLAGS,
     ...RUNTIME_FLAGS,
   },
   examples: [
@@ -108,9 +77,6 @@ export default command({
     }
     if (flags.data !== undefined) checkSpares(flags.savePath, flags.data, `the data ${flags.data}`);
     checkTarget(flags.savePath, flags.force);
-    if (flags.valBatches === 0) {
-      throw new UsageError("--val-batches must be >= 1, or -1 for all: current value is 0");
-    }
     keepHeapSmall();
     using base = loadOnnx(path, openMapped);
     const adapters = loadAdapters(flags.adapterPath, flags.adapterWeights, terminal);
@@ -121,34 +87,24 @@ export default command({
         `Measured on the data of ${made.label} alone: --data names data of all adapters`,
       );
     }
-    using opened = await loadMergeData(flags, path, base.model, made?.adapter.card, terminal);
     using runner = openRunner(flags, { modelBytes: base.sizeBytes });
-    const evaluate = opened &&
-      await evaluatorFor(runner, flags.threads, base.model, opened.data.objective);
+    const from = { path, model: base.model, sizeBytes: base.sizeBytes };
+    using measuring = await openMeasuring(flags, runner, from, made?.adapter.card, terminal);
+    const show = longWork(terminal);
     const decision = await untilStopped(
       flags.savePath,
       terminal,
       (signal) =>
         mergeAdapters(runner, {
-          base: { path, model: base.model, sizeBytes: base.sizeBytes },
+          ...measuring.request,
+          base: from,
           adapters,
           savePath: flags.savePath,
           method,
-          data: opened?.data,
-          evaluate,
-          tune: opened && flags.tuneSteps > 0
-            ? scaleTuner(runner, flags.threads, flags.tuneSteps, {
-              task: opened.data.objective,
-              batches: opened.training,
-              modelBytes: base.sizeBytes,
-            })
-            : undefined,
-          minGainKept: flags.minGainKept,
           allowLarger: flags.allowLarger,
           force: flags.force,
-          latency: flags.latency,
           onNote: (line) => terminal.note(line),
-          onProgress: longWork(terminal),
+          onProgress: ({ text, share }) => show(text, share),
           signal,
         }),
     );

@@ -4,7 +4,7 @@ import { GuardedText } from "../data/mod.ts";
 import { BadInputError, UsageError } from "../errors.ts";
 import type { Model } from "../graph/types.ts";
 import type { AdapterCard } from "../lora/adapter_card.ts";
-import type { MergeData } from "../model/merge_adapters.ts";
+import type { MergeData } from "../model/merge_request.ts";
 import { withCarried } from "../model/carried_model.ts";
 import { homeOf } from "../model/find_model.ts";
 import { readModelLabels } from "../model/model_labels.ts";
@@ -123,6 +123,7 @@ async function open(
       objective: task,
       train: { batches: () => batchesOf(train, -1), maxTokens: calibrationTokens },
       heldOut: () => batchesOf(measured, valBatches),
+      heldOutBatches: valBatches < 0 ? all : Math.min(all, valBatches),
       source: { data: settings.data, trainedOn: heldOut === undefined },
     },
     training: train,

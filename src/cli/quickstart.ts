@@ -91,6 +91,7 @@ export default command({
     const code = await runTraining(setup, { ...trainFlags, test: false }, terminal);
     if (code !== EXIT.ok) return code;
 
+    const show = longWork(terminal);
     const decision = await untilStopped(folder.merged, terminal, (signal) =>
       mergeAdapters(runner, {
         base: { path, model: base.model, sizeBytes: base.sizeBytes },
@@ -103,7 +104,7 @@ export default command({
           train: { batches: () => batchesOf(setup.data, -1) },
           heldOut: () => batchesOf(heldOut, -1),
         },
-        onProgress: longWork(terminal),
+        onProgress: ({ text, share }) => show(text, share),
         signal,
       }));
     for (const line of outcomeLines(before, decision, folder)) terminal.print(line);

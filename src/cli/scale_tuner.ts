@@ -3,7 +3,7 @@ import { trainingForms } from "../bench/training_forms.ts";
 import { randomFor, type Task } from "../data/mod.ts";
 import type { TokenBatch } from "../data/targets.ts";
 import { cutOf } from "../eval/choose_cut.ts";
-import type { ScaleTuner } from "../model/merge_adapters.ts";
+import type { ScaleTuner } from "../model/merge_request.ts";
 import type { Runner } from "../runtime/runner.ts";
 import { freeBytes } from "../system/memory.ts";
 import { keepBudget } from "../train/keep_budget.ts";
@@ -18,21 +18,22 @@ export interface TuningData {
   readonly modelBytes: number;
 }
 
-/** @param steps updates of the scales */
+/** @param steps updates of the scales in a round */
 export function scaleTuner(
   runner: Runner,
   threads: number | undefined,
   steps: number,
   { task, batches, modelBytes }: TuningData,
 ): ScaleTuner {
-  return async (model, paths, { onStep, signal }) => {
+  return async (model, paths, { round, onStep, signal }) => {
     const { dequantForm } = await trainingForms(runner, threads, model, "exact");
     return await tuneScales(runner, model, {
       paths,
       objective: task,
       data: batches,
       steps,
-      random: randomFor(0, "scales"),
+      skip: round * steps,
+      random: randomFor(round, "scales"),
       lanes: laneCount(runner, threads),
       keepBytes: keepBudget(undefined, modelBytes, freeBytes()),
       dequantForm,

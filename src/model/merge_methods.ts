@@ -2,7 +2,9 @@
 import { RuntimeFailure, UsageError } from "../errors.ts";
 import type { Model } from "../graph/types.ts";
 import type { AdapterChanges, MergeMethod, ModuleChange } from "../lora/merge/mod.ts";
+import { indexGraph } from "../lora/graph_index.ts";
 import { findModules, type LinearModule } from "../lora/modules.ts";
+import { hasScales } from "../lora/scale_adapter.ts";
 import { EIGHT_BITS_SINCE, isBefore } from "../runtime/release_limits.ts";
 import type { Runner } from "../runtime/runner.ts";
 
@@ -64,10 +66,13 @@ export function methodsFor(
   const quantised = adapted.some(({ scales }) => scales !== undefined);
   if (!quantised) return ["nearest"];
   if (wide && missing !== undefined) onNote?.(missing);
+  const index = indexGraph(base.graph);
+  const tunable = tunes && adapted.some((module) => hasScales(index, module));
   return [
     "nearest",
+    // Quicker than error-compensated rounding, and it was seen to keep more.
+    ...tunable ? ["tuned"] as const : [],
     "compensated",
-    ...tunes ? ["tuned"] as const : [],
     ...wide && missing === undefined ? ["8bit"] as const : [],
   ];
 }

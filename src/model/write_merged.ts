@@ -14,6 +14,7 @@ import type { Runner } from "../runtime/runner.ts";
 import { collectGarbage, giveBackFreed } from "../system/memory.ts";
 import { giveWay } from "./give_way.ts";
 import { RuntimeProduct } from "./matrix_product.ts";
+import { RuntimeScaleProducts } from "./runtime_scale_products.ts";
 import { StagedDirectory } from "./staged_directory.ts";
 import { type BaseModel, writeModel } from "./write_model.ts";
 
@@ -32,12 +33,12 @@ export interface WriteMergedRequest {
   readonly changes: AdapterChanges;
   /** At least one; several must all be steered, and share what `grams` gives. */
   readonly methods: readonly MergeMethod[];
-  /** Inputs of the adapted model, for methods that they steer; needed for `compensated`. */
+  /** Inputs of the adapted model, for methods that they steer; needed for `compensated` and `fitted`. */
   readonly grams?: GramSource;
   /** Computes products where there are `grams`. */
   readonly runner: Runner;
-  /** Told of each matrix as it is merged. */
-  readonly onProgress?: (text: string) => void;
+  /** Told of each matrix as it is merged, and of the share of all that is done. */
+  readonly onProgress?: (text: string, share: number) => void;
   /** Ends the work between two matrices: its reason is thrown and nothing is left. */
   readonly signal?: AbortSignal;
 }
@@ -72,6 +73,7 @@ export async function writeMerged(
   // Planning has looked at each layer anew: what that left is tens of megabytes.
   collectGarbage();
   using product = grams === undefined ? undefined : await RuntimeProduct.open(runner);
+  using scaleProducts = new RuntimeScaleProducts(runner);
   using folders = new DisposableStack();
   const directories = methods.map((method) => folders.use(new StagedDirectory(savePath, method)));
   const ways: MergeWay[] = [];
@@ -82,9 +84,11 @@ export async function writeMerged(
         grams: tidied(grams, base),
         gramBytes: GRAM_SHARE * base.sizeBytes,
         multiply: product.multiply,
+        scaleProducts: scaleProducts.compute,
       }),
       onMatrix: ({ paths }, done, total, method) => {
-        onProgress?.(`Merging (${method}): ${done} of ${total} matrices, ${paths[0]}`);
+        const text = `Merging (${method}): ${done} of ${total} matrices, ${paths[0]}`;
+        onProgress?.(text, done / total);
         return giveWay(signal);
       },
     });

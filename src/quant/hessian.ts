@@ -97,7 +97,7 @@ export function traceOf({ cols, values }: Gram): number {
  * features dominate the mean diagonal, so that 1% of it drowns what many inputs say of the others:
  * on SmolLM2 a short training kept 66% of its gain with 1% and 75% with a hundredth of that.
  */
-function dampingFor({ cols, count }: Gram): number {
+export function dampingFor({ cols, count }: Gram): number {
   return Math.min(0.01, Math.max(1e-4, 0.01 * cols / count));
 }
 

@@ -1,6 +1,6 @@
 /** The scales that are best for a row's codes, by least squares. */
 import type { Batch } from "./batch_rounder.ts";
-import { choleskyInPlace, choleskySolve } from "./cholesky.ts";
+import { bestScales } from "./best_scales.ts";
 import type { Weigher } from "./weigher.ts";
 
 /**
@@ -110,37 +110,20 @@ export class ScaleFit {
     r: number,
     storedScale: (scale: number) => number,
   ): { readonly scales: Float32Array; readonly energy: number } | undefined {
-    const { rows, scales: old, energies } = this.#batch;
+    const { rows, scales, energies } = this.#batch;
     const n = this.#groups;
     const normal = new Float64Array(n * n);
     const right = new Float64Array(n);
+    const old = new Float32Array(n);
     for (let i = 0; i < n; i++) {
       right[i] = this.#right[i * rows + r];
+      old[i] = scales[i * rows + r];
       for (let j = 0; j <= i; j++) {
         const value = this.#normal[(i * (i + 1) / 2 + j) * rows + r];
         normal[i * n + j] = normal[j * n + i] = value;
       }
     }
-    const change = solveDamped(normal, right);
-    if (change === undefined) return undefined;
-    const scales = Float32Array.from(change, (by, g) => storedScale(old[g * rows + r] + by));
-    const moved = Float64Array.from(scales, (scale, g) => scale - old[g * rows + r]);
-    let energy = energies[r];
-    for (let g = 0; g < n; g++) {
-      energy -= 2 * moved[g] * right[g];
-      for (let b = 0; b < n; b++) energy += moved[g] * normal[g * n + b] * moved[b];
-    }
-    return { scales, energy };
+    const best = bestScales({ normal, right }, old, storedScale);
+    return best && { scales: best.scales, energy: energies[r] + best.change };
   }
-}
-
-/** Solves A·x = b for a small positive semidefinite A; `undefined` where A is zero. */
-function solveDamped(a: Float64Array, b: Float64Array): Float64Array | undefined {
-  const n = b.length;
-  let trace = 0;
-  for (let i = 0; i < n; i++) trace += a[i * n + i];
-  if (!(trace > 0)) return undefined;
-  const damped = a.slice();
-  for (let i = 0; i < n; i++) damped[i * n + i] += 1e-6 * trace / n;
-  return choleskyInPlace(damped, n) ? choleskySolve(damped, n, b) : undefined;
 }

@@ -29,9 +29,11 @@ export interface TuneOptions {
   readonly data: BatchSource<TokenBatch>;
   /** Updates of the scales. */
   readonly steps: number;
+  /** Batches to pass over, from the start of the data; default 0. */
+  readonly skip?: number;
   /** Rank of the change of a matrix's scales; default 16. */
   readonly rank?: number;
-  /** Default 3e-3. */
+  /** Default 1e-2. */
   readonly learningRate?: number;
   /** Draws the change's A. */
   readonly random: RandomSource;
@@ -59,7 +61,7 @@ export async function tuneScales(
   model: Model,
   options: TuneOptions,
 ): Promise<ReadonlyMap<string, LowRankUpdate>> {
-  const { paths, objective, data, steps, rank = 16, learningRate = 3e-3, lanes = 1 } = options;
+  const { paths, objective, data, steps, rank = 16, learningRate = 1e-2, lanes = 1 } = options;
   const index = indexGraph(model.graph);
   const sites = findModules(model).filter((module) =>
     paths.has(module.path) && hasScales(index, module)
@@ -94,7 +96,7 @@ export async function tuneScales(
   await train({
     model: new MicroBatches(step, atOnce, lanes, options.cut),
     optimizer,
-    data,
+    data: after(data, options.skip ?? 0),
     settings: {
       totalSteps: steps,
       accumulation: 1,
@@ -124,4 +126,16 @@ export async function tuneScales(
     loraA: values.get(scalesName(path, "A"))!,
     loraB: values.get(scalesName(path, "B"))!,
   }]));
+}
+
+/** Data from a later batch on, and from the start again at its end. */
+function after(data: BatchSource<TokenBatch>, skip: number): BatchSource<TokenBatch> {
+  return {
+    batches: (epoch) => data.batches(epoch),
+    batch(epoch, index) {
+      const count = data.batches(epoch);
+      const at = epoch * count + index + skip;
+      return data.batch(Math.floor(at / count), at % count);
+    },
+  };
 }

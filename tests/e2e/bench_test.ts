@@ -175,6 +175,7 @@ Deno.test("bench merge tells time and memory, and leaves nothing behind", async 
     assertEquals(found.modules, 14);
     assertEquals(found.merged_mb, found.model_mb);
     assert(found.seconds > 0 && found.peak_rss_mb > found.added_mb);
+    assert(found.stages.nearest > 0 && found.stages.nearest < found.seconds);
     const left = [...Deno.readDirSync(temporary)].filter(({ name }) => name.startsWith("graft"));
     assertEquals(left, []);
   } finally {

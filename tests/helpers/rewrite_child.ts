@@ -75,7 +75,7 @@ try {
     await writeQuantized(staged, base, planQuantize(base.model, linears, { bits: 4 }));
   } else {
     const changes = adapterChanges(base.model, [{ label: "random", adapter, weight: 1 }]);
-    const madeUp = how === "compensated" ? madeUpGrams() : undefined;
+    const madeUp = how === "compensated" || how === "fitted" ? madeUpGrams() : undefined;
     const grams = tokens === 0 ? madeUp : gramSource(
       runner,
       withAdapters(base.model, changes),

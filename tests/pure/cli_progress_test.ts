@@ -64,6 +64,22 @@ Deno.test("longWork() redraws a line on a terminal, and elsewhere notes one in h
   assertEquals([log.lines, log.statuses], [["at 35", "at 70"], []]);
 });
 
+Deno.test("longWork() shows a bar and the time left where the share of the work is known", () => {
+  const [screen, log] = [recorder(true), recorder(false)];
+  for (const terminal of [screen, log]) {
+    let seconds = 0;
+    const show = longWork(terminal, () => seconds * 1000);
+    show("begins", 0.01);
+    seconds = 40;
+    show("goes on", 0.25);
+  }
+  assertEquals(screen.statuses, [
+    "░░░░░░░░░░░░ begins",
+    "███░░░░░░░░░ goes on; about 2:00 left",
+  ]);
+  assertEquals(log.lines, ["goes on; about 2:00 left"]);
+});
+
 Deno.test("formatReport() gives loss, rate, norm, speed, memory and time left in one line", () => {
   assertEquals(
     formatReport(REPORT, 473e6, 133),

@@ -73,9 +73,9 @@ Deno.test("methodsFor() merges adapters of scales as they are, and refuses to ro
 
 Deno.test("methodsFor() keeps the base's bits: 8 bits only where larger files are allowed", () => {
   assertEquals(methods([1, 22, 0]), { found: ["nearest", "compensated"], notes: [] });
-  assertEquals(methods([1, 22, 0], { tunes: true }).found, ["nearest", "compensated", "tuned"]);
+  assertEquals(methods([1, 22, 0], { tunes: true }).found, ["nearest", "tuned", "compensated"]);
   const larger = { tunes: true, allowLarger: true };
-  assertEquals(methods([1, 22, 0], larger).found, ["nearest", "compensated", "tuned", "8bit"]);
+  assertEquals(methods([1, 22, 0], larger).found, ["nearest", "tuned", "compensated", "8bit"]);
   assertEquals(methods([1, 30, 0], { measured: false, allowLarger: true }).found, ["8bit"]);
 });
 

@@ -136,8 +136,9 @@ function weighted(
 
 const METHOD_NAMES = {
   nearest: "own bits, nearest",
+  fitted: "own bits, scales fitted",
   compensated: "own bits, compensated",
-  tuned: "own bits, compensated, scales tuned",
+  tuned: "own bits, scales tuned",
   scales: "own bits, scales alone",
   "8bit": "adapted matrices 8 bit",
   float: "dequantised",

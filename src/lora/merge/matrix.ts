@@ -6,9 +6,10 @@ import { roundCompensated } from "../../quant/compensated.ts";
 import { dequantizeSlab, readValues, slabs } from "../../quant/dequantize.ts";
 import { roundToNearest } from "../../quant/nearest.ts";
 import { roundToFloat } from "../../quant/numbers.ts";
+import { ScaleFitter } from "../../quant/scale_fitter.ts";
 import { Scratch } from "../../quant/scratch.ts";
 import type { CodeSlab, MatrixTensors, StoredMatrix } from "../../quant/types.ts";
-import type { Weigher } from "../../quant/weigher.ts";
+import { Weigher } from "../../quant/weigher.ts";
 import { addChanges, type RowChange } from "./delta.ts";
 import { withScaleChanges } from "./scale_changes.ts";
 import { Sums } from "./sums.ts";
@@ -40,10 +41,17 @@ export interface MatrixReport {
 }
 
 /**
+ * How W + ΔW becomes codes and scales: each to the nearest; or as the layer's inputs weigh errors, which
+ * are compensated column by column, or fitted by scales alone.
+ */
+export type Rounding = "nearest" | LayerInputs;
+
+/** Inputs of a layer, ready to compensate rounding errors by or to fit scales by. */
+export type LayerInputs = Weigher | ScaleFitter;
+
+/**
  * W + ΔW in a matrix's own layout, computed slab by slab.
  *
- * @param steer inputs of the layer, for error-compensated rounding; without it values are rounded to
- *   the nearest
  * @param measure inputs to report the output error with, where they do not steer the rounding
  * @param scratch holds the tensors until the next call with it
  */
@@ -51,14 +59,14 @@ export async function mergeMatrix(
   matrix: StoredMatrix,
   changes: readonly RowChange[],
   labels: { readonly weight: string; readonly bits: number },
-  steer?: Weigher,
-  measure: Weigher | undefined = steer,
+  how: Rounding = "nearest",
+  measure: LayerInputs | undefined = typeof how === "object" ? how : undefined,
   scratch = new Scratch(),
 ): Promise<{ readonly tensors: MatrixTensors; readonly report: MatrixReport }> {
-  const sums = new Sums(matrix.cols, measure);
+  const sums = new Sums(matrix.cols, measure instanceof Weigher ? measure : undefined);
   const tensors = matrix.kind === "float"
     ? await mergeFloats(matrix, changes, sums, scratch)
-    : await mergeCodes(matrix, changes, sums, steer, scratch);
+    : await mergeCodes(matrix, changes, sums, how, scratch);
   return {
     tensors,
     report: {
@@ -98,7 +106,7 @@ async function mergeCodes(
   matrix: StoredMatrix & { kind: "quantised" },
   changes: readonly RowChange[],
   sums: Sums,
-  steer: Weigher | undefined,
+  how: Rounding,
   scratch: Scratch,
 ): Promise<MatrixTensors> {
   const editor = matrix.edit(scratch);
@@ -113,9 +121,15 @@ async function mergeCodes(
     const isChanged = (row: number) => changed[row];
     let rounded: CodeSlab = slab;
     if (changed.includes(true)) {
-      rounded = steer === undefined
-        ? roundToNearest(matrix, slab, target, isChanged, scratch)
-        : await roundCompensated(matrix, slab, target, steer, isChanged);
+      if (how === "nearest") {
+        rounded = roundToNearest(matrix, slab, target, isChanged, scratch);
+      } else if (how instanceof ScaleFitter) {
+        const fitted = await how.fit(matrix, slab, target, isChanged);
+        rounded = fitted.slab;
+        sums.addOutputs(fitted.wanted, fitted.missing);
+      } else {
+        rounded = await roundCompensated(matrix, slab, target, how, isChanged);
+      }
     }
     if (rescaled || changed.includes(true)) editor.write(rounded);
     const stored = dequantizeSlab(matrix.grid, rounded, floats("stored"));

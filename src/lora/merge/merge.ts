@@ -6,10 +6,12 @@ import type { Model } from "../../graph/types.ts";
 import { RefusedError } from "../../errors.ts";
 import { type Gram, hessianOf, traceOf } from "../../quant/hessian.ts";
 import type { MatrixProduct } from "../../quant/product.ts";
+import { ScaleFitter } from "../../quant/scale_fitter.ts";
+import type { ScaleProducts } from "../../quant/scale_products.ts";
 import { Scratch } from "../../quant/scratch.ts";
 import { Weigher } from "../../quant/weigher.ts";
 import type { ModuleChange } from "./delta.ts";
-import type { MatrixReport } from "./matrix.ts";
+import type { LayerInputs, MatrixReport } from "./matrix.ts";
 import {
   type MatrixTask,
   type MergeMethod,
@@ -39,7 +41,7 @@ export type GramSource = (
 
 export interface ComputeOptions {
   /**
-   * Needed by `compensated`, used by `8bit` where given; for the other methods it adds output errors
+   * Needed by `compensated` and `fitted`, used by `8bit` where given; for the other methods it adds output errors
    * to the report.
    */
   readonly grams?: GramSource;
@@ -49,6 +51,8 @@ export interface ComputeOptions {
   readonly slabBytes?: number;
   /** Computes products of matrices, most of the work where there are `grams`; default: in loops. */
   readonly multiply?: MatrixProduct;
+  /** Computes what scales are fitted by; default: in loops. */
+  readonly scaleProducts?: ScaleProducts;
   /** Told of each matrix when it is done; the next one waits for it. */
   readonly onMatrix?: (
     report: MatrixReport,
@@ -100,16 +104,15 @@ export async function computeMerges(
   const batches = [...gramBatches(ways, options)];
   for (const [i, batch] of batches.entries()) {
     const grams = await options.grams?.(requestsOf(batch), requestsOf(batches[i + 1] ?? []));
-    const weighers = new Map<string, Weigher>();
+    const layers = new Map<string, LayerInputs>();
     for (const [input, gram] of grams ?? []) {
       if (!Number.isFinite(traceOf(gram))) throw overflowed(input);
-      const hessian = await hessianOf(gram, { multiply: options.multiply, scratch });
-      weighers.set(input, new Weigher(hessian, options.multiply, scratch));
+      layers.set(input, await prepared(gram, ways, options, scratch));
     }
     for (const tasks of batch) {
       for (const [way, { plan: { method, tasks: { length } }, write }] of ways.entries()) {
-        const inputs = weighers.get(tasks[way].input);
-        if (method === "compensated" && inputs === undefined) {
+        const inputs = layers.get(tasks[way].input);
+        if (inputs === undefined && (method === "compensated" || method === "fitted")) {
           throw new RangeError(`No activations were given for "${tasks[way].input}"`);
         }
         const report = await tasks[way].compute(write, inputs, scratch);
@@ -120,6 +123,25 @@ export async function computeMerges(
     }
   }
   return reports;
+}
+
+/**
+ * Inputs as all of the ways use them, in the space of their sums.
+ *
+ * @throws {RangeError} where one way fits scales and another rounds
+ */
+async function prepared(
+  gram: Gram,
+  ways: readonly MergeWay[],
+  { multiply, scaleProducts }: ComputeOptions,
+  scratch: Scratch,
+): Promise<LayerInputs> {
+  const fitted = ways.filter(({ plan }) => plan.method === "fitted");
+  if (fitted.length === 0) {
+    return new Weigher(await hessianOf(gram, { multiply, scratch }), multiply, scratch);
+  }
+  if (fitted.length < ways.length) throw new RangeError("Scales are fitted by themselves");
+  return new ScaleFitter(gram, scaleProducts, scratch);
 }
 
 const overflowed = (input: string) =>
@@ -164,6 +186,7 @@ function requestsOf(batch: readonly Tasks[]): readonly GramRequest[] {
 /** What to try where rounding loses everything. */
 const MORE_EXACT: Readonly<Record<MergeMethod, string>> = {
   nearest: "use error-compensated rounding or 8 bits",
+  fitted: "use error-compensated rounding or 8 bits",
   compensated: "use 8 bits or store floats",
   tuned: "use 8 bits or store floats",
   scales: "its changes are too small for the type of the scales",

@@ -23,6 +23,7 @@ export {
 export { compareMerged } from "./compare_merged.ts";
 export type { LowRankUpdate, ModuleChange } from "./delta.ts";
 export type { MatrixReport } from "./matrix.ts";
+export { nearestLoss } from "./nearest_loss.ts";
 export {
   computeMerge,
   computeMerges,

@@ -14,7 +14,6 @@ import { BadInputError } from "../../errors.ts";
 import { floatTensor } from "../../quant/numbers.ts";
 import { Scratch } from "../../quant/scratch.ts";
 import type { QuantisedMatrix, StoredMatrix } from "../../quant/types.ts";
-import type { Weigher } from "../../quant/weigher.ts";
 import { widened, widenedTypes } from "../../quant/widen.ts";
 import type { GraphIndex } from "../graph_index.ts";
 import { callsOf, type LinearModule } from "../modules.ts";
@@ -29,21 +28,28 @@ import {
   modulesOf,
   ownIntegerBias,
 } from "./isolate.ts";
-import { type MatrixReport, mergeMatrix } from "./matrix.ts";
+import { type LayerInputs, type MatrixReport, mergeMatrix } from "./matrix.ts";
 import { ScaledBias } from "./scaled_bias.ts";
 import { mergeToFloat, replaceByFloat } from "./to_float.ts";
 
 /**
- * How W + ΔW is stored: in the base's own bits, rounded to nearest or with error compensation; with
- * the adapted 4-bit matrices at 8 bits (with error compensation where activations are given); or
+ * How W + ΔW is stored: in the base's own bits, rounded to nearest or with error compensation, or with
+ * its codes as they are and scales fitted; with the adapted 4-bit matrices at 8 bits (with error compensation where activations are given); or
  * with every linear layer in floats. Adapters of scales alone change scales and no code: `scales`. So
- * does, of what was rounded with error compensation, training the scales on data: `tuned`.
+ * does, of what was rounded or fitted, training the scales on data: `tuned`.
  */
-export type MergeMethod = "nearest" | "compensated" | "tuned" | "scales" | "8bit" | "float";
+export type MergeMethod =
+  | "nearest"
+  | "fitted"
+  | "compensated"
+  | "tuned"
+  | "scales"
+  | "8bit"
+  | "float";
 
 /** Whether inputs of the layers can steer a method. */
 export function isSteered(method: MergeMethod): boolean {
-  return method === "compensated" || method === "8bit";
+  return method === "fitted" || method === "compensated" || method === "8bit";
 }
 
 /** One matrix to compute. */
@@ -62,7 +68,7 @@ export interface MatrixTask {
    * @param inputs weighs errors by them
    * @param scratch what the work is done in; nothing of it is needed afterwards
    */
-  compute(write: WriteBytes, inputs?: Weigher, scratch?: Scratch): Promise<MatrixReport>;
+  compute(write: WriteBytes, inputs?: LayerInputs, scratch?: Scratch): Promise<MatrixReport>;
 }
 
 /**

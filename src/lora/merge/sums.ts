@@ -36,13 +36,19 @@ export class Sums {
     this.#outputError += await outputEnergy(weigher, stored, target, rows);
   }
 
+  /** What a change of outputs was to be and what of it is missing, squared, where that is known. */
+  addOutputs(wanted: number, missing: number): void {
+    this.#outputDelta += wanted;
+    this.#outputError += missing;
+  }
+
   report(count: number) {
     const ratio = (a: number, b: number) => b > 0 ? Math.sqrt(a / b) : 0;
     return {
       deltaNorm: Math.sqrt(this.#delta),
       relativeDelta: ratio(this.#delta, this.#base),
       requantisationError: ratio(this.#error, this.#delta),
-      ...(this.weigher === undefined
+      ...(this.weigher === undefined && this.#outputDelta === 0
         ? {}
         : { outputError: ratio(this.#outputError, this.#outputDelta) }),
       changedCodes: count === 0 ? 0 : this.changedCodes / count,

@@ -1,0 +1,52 @@
+/** A row's scales of least energy for its codes. */
+import { choleskyInPlace, choleskySolve } from "./cholesky.ts";
+
+/** N·Δs = r for one row: its groups' scales change its energy by Δsᵀ·N·Δs − 2·Δsᵀ·r. */
+export interface ScaleEquation {
+  /** Symmetric [groups, groups], row-major. */
+  readonly normal: Float64Array;
+  /** [groups] */
+  readonly right: Float64Array;
+}
+
+/** Scales as they can be stored, and what they change the row's energy by. */
+export interface BestScales {
+  readonly scales: Float32Array;
+  readonly change: number;
+}
+
+/**
+ * Solves a row's equation and rounds what it finds to scales that can be stored.
+ *
+ * @param old the row's scales, [groups]
+ * @param storedScale the nearest scale that the layout can store
+ * @returns `undefined` where the equation says nothing
+ */
+export function bestScales(
+  { normal, right }: ScaleEquation,
+  old: ArrayLike<number>,
+  storedScale: (scale: number) => number,
+): BestScales | undefined {
+  const n = right.length;
+  const wanted = solveDamped(normal, right);
+  if (wanted === undefined) return undefined;
+  const scales = Float32Array.from(wanted, (by, g) => storedScale(old[g] + by));
+  const moved = Float64Array.from(scales, (scale, g) => scale - old[g]);
+  let change = 0;
+  for (let g = 0; g < n; g++) {
+    change -= 2 * moved[g] * right[g];
+    for (let b = 0; b < n; b++) change += moved[g] * normal[g * n + b] * moved[b];
+  }
+  return { scales, change };
+}
+
+/** Solves A·x = b for a small positive semidefinite A; `undefined` where A is zero. */
+function solveDamped(a: Float64Array, b: Float64Array): Float64Array | undefined {
+  const n = b.length;
+  let trace = 0;
+  for (let i = 0; i < n; i++) trace += a[i * n + i];
+  if (!(trace > 0)) return undefined;
+  const damped = a.slice();
+  for (let i = 0; i < n; i++) damped[i * n + i] += 1e-6 * trace / n;
+  return choleskyInPlace(damped, n) ? choleskySolve(damped, n, b) : undefined;
+}
