@@ -2,13 +2,18 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import { RefusedError, UsageError } from "../../src/errors.ts";
 import { evaluate } from "../../src/eval/evaluate.ts";
 import { float32, int64, type Tensor } from "../../src/graph/tensor.ts";
-import { nearestLoss, withAdapters } from "../../src/lora/merge/mod.ts";
+import { gainKept, nearestLoss, withAdapters } from "../../src/lora/merge/mod.ts";
 import { adapterChanges } from "../../src/lora/merge/adapters.ts";
 import { loadAdapter } from "../../src/model/adapter_dir.ts";
 import { loadOnnx } from "../../src/model/load_onnx.ts";
 import { CERTIFICATE_FILE, mergeAdapters } from "../../src/model/merge_adapters.ts";
-import type { MergeData } from "../../src/model/merge_request.ts";
+import type { MergeData, ScaleTuner } from "../../src/model/merge_request.ts";
+import { findModules } from "../../src/lora/modules.ts";
+import { indexGraph } from "../../src/lora/graph_index.ts";
+import { storedMatrix } from "../../src/lora/stored_matrix.ts";
+import { readValues } from "../../src/quant/dequantize.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
+import type { Runner } from "../../src/runtime/runner.ts";
 import type { TokenBatch } from "../../src/data/targets.ts";
 import { modelDir, referenceDir } from "../helpers/fixture_models.ts";
 import { oracleBatch, readOracle, readTensors } from "../helpers/oracle.ts";
@@ -100,49 +105,109 @@ Deno.test(
     }),
 );
 
+/** A tuner on one batch, and the rounds that it was asked for. */
+function tunerOn(runner: Runner, batch: TokenBatch) {
+  const rounds: number[] = [];
+  const tune: ScaleTuner = (model, paths, { round }) => {
+    rounds.push(round);
+    return tuneScales(runner, model, {
+      paths,
+      objective: "causal",
+      data: { batches: () => 1, batch: () => Promise.resolve(batch) },
+      steps: 8,
+      learningRate: 1e-3,
+      random: Random.fromSeed(1),
+    });
+  };
+  return { rounds, tune };
+}
+
 Deno.test(
-  "mergeAdapters() tunes scales in rounds until enough is kept, in the base's own bits, size and codes",
+  "mergeAdapters() tunes what it has rounded, in the base's own bits and size, until enough is kept",
   () =>
     inTempDir(async (dir) => {
       using runner = createOrtRunner({ threads: 1 });
       const request = fixture("tiny-llama-int4.all", "tiny-llama-genai-int4");
       const [batch] = [...request.data.heldOut() as Iterable<TokenBatch>];
-      const [rounds, notes]: [number[], string[]] = [[], []];
-      const { measured, chosen } = await mergeAdapters(runner, {
-        ...request,
-        adapters: request.adapters.map((adapter) => ({ ...adapter, weight: 0.3 })),
-        savePath: `${dir}/merged`,
-        // More than any keeps, so that no round is the last.
-        minGainKept: 1000,
-        latency: false,
-        onNote: (line) => notes.push(line),
-        tune: (model, paths, { round }) => {
-          rounds.push(round);
-          return tuneScales(runner, model, {
-            paths,
-            objective: "causal",
-            data: { batches: () => 1, batch: () => Promise.resolve(batch) },
-            steps: 8,
-            random: Random.fromSeed(1),
-          });
-        },
-      });
-      const [compensated, tuned] = (["compensated", "tuned"] as const).map((wanted) =>
-        measured.candidates.find(({ method }) => method === wanted)!
-      );
-      assertEquals(rounds, [0, 1, 2]);
+      const merge = async (name: string, minGainKept: number, method?: "tuned") => {
+        const notes: string[] = [];
+        const { rounds, tune } = tunerOn(runner, batch);
+        const decision = await mergeAdapters(runner, {
+          ...request,
+          adapters: request.adapters.map((adapter) => ({ ...adapter, weight: 0.3 })),
+          savePath: `${dir}/${name}`,
+          ...{ method, minGainKept, tune, force: true, latency: false },
+          onNote: (line) => notes.push(line),
+        });
+        return { ...decision, rounds, notes };
+      };
+      // Random weights: their scales hold little of a change, which goes through their codes.
+      const { measured, chosen, rounds, notes } = await merge("merged", 1000);
+      assertEquals(rounds, [0]);
+      const [compensated, tuned] = measured.candidates;
+      assertEquals([compensated.method, tuned.method], ["compensated", "tuned"]);
       assert(tuned.evaluated!.loss < compensated.evaluated!.loss);
       assertEquals([chosen.method, chosen.sizeBytes], ["tuned", measured.baseSizeBytes]);
-      assert(tuned.matrices.every(({ changedCodes }) => changedCodes === 0));
+      const codes = ({ matrices }: typeof tuned) =>
+        matrices.map(({ changedCodes }) => changedCodes);
+      assertEquals(codes(tuned), codes(compensated));
       const merged = loadOnnx(`${dir}/merged/model.onnx`).model;
       const again = await evaluate(runner, merged, request.data.heldOut(), { objective: "causal" });
       assertEquals(again.loss, tuned.evaluated!.loss);
-      assertEquals(names(dir), ["merged"]);
       // Rounding to nearest undoes such an update: nothing is spent on measuring that.
-      assert(!measured.candidates.some(({ method }) => method === "nearest"));
       assertEquals(notes.filter((line) => line.includes('"nearest" is not ')).length, 1);
+
+      const first = await merge("first", 0.1, "tuned");
+      assertEquals([first.rounds, first.measured.candidates.length], [[0], 1]);
+      const { base, adapter } = first.measured;
+      const kept = gainKept(base!, adapter!, first.chosen.evaluated!)!;
+      const more = await merge("more", kept + 0.01, "tuned");
+      assertEquals(more.rounds.slice(0, 2), [0, 1]);
+      assert(more.chosen.evaluated!.loss < first.chosen.evaluated!.loss);
+      assertEquals(names(dir), ["first", "merged", "more"]);
     }),
 );
+
+Deno.test("mergeAdapters() puts a change into scales alone where these hold it", () =>
+  inTempDir(async (dir) => {
+    using runner = createOrtRunner({ threads: 1 });
+    const { base, adapters: [{ adapter }], data } = fixture(
+      "tiny-llama-int4.all",
+      "tiny-llama-genai-int4",
+    );
+    const index = indexGraph(base.model.graph);
+    // ΔW[n] = δ[n]·W[n]: A is the identity.
+    const lora = new Map(
+      findModules(base.model).map((module) => {
+        const { path, inFeatures, outFeatures } = module;
+        const weight = readValues(storedMatrix(index, module), 0, outFeatures);
+        const by = adapter.config.alpha / inFeatures;
+        const b = weight.map((value, i) =>
+          value * 0.02 * (Math.floor(i / inFeatures) % 3 - 1) / by
+        );
+        const identity = Float32Array.from(
+          { length: inFeatures ** 2 },
+          (_, i) => i % (inFeatures + 1) === 0 ? 1 : 0,
+        );
+        return [path, {
+          a: float32([inFeatures, inFeatures], identity),
+          b: float32([outFeatures, inFeatures], b),
+        }] as const;
+      }).filter(([, { b, a }]) => b.dims[0] >= a.dims[0]),
+    );
+    const [batch] = [...data.heldOut() as Iterable<TokenBatch>];
+    const { rounds, tune } = tunerOn(runner, batch);
+    const { chosen } = await mergeAdapters(runner, {
+      base,
+      data,
+      adapters: [{ adapter: { ...adapter, lora }, label: "rows", weight: 1 }],
+      savePath: `${dir}/merged`,
+      ...{ method: "tuned", tune, latency: false } as const,
+    });
+    assertEquals(rounds, [0]);
+    assertEquals(chosen.matrices.length, lora.size);
+    assert(chosen.matrices.every(({ changedCodes, changed }) => changedCodes === 0 && changed));
+  }));
 
 Deno.test("mergeAdapters() tries no other way after its time budget, once it has one to write", () =>
   inTempDir(async (dir) => {
