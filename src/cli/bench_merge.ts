@@ -4,7 +4,7 @@ import { randomAdapter } from "../bench/random_adapter.ts";
 import { EXIT } from "../errors.ts";
 import { gainKept } from "../lora/merge/mod.ts";
 import type { Decision } from "../lora/merge/certificate_report.ts";
-import { loadAdapter } from "../model/adapter_dir.ts";
+import { adapterFolder, loadAdapter } from "../model/adapter_dir.ts";
 import { findModelFile } from "../model/find_model.ts";
 import { loadOnnx } from "../model/load_onnx.ts";
 import { mergeAdapters } from "../model/merge_adapters.ts";
@@ -70,7 +70,10 @@ export default command({
       const measures = flags.data !== undefined ||
         !["nearest", "8bit", "float"].includes(flags.method);
       using measuring = measures
-        ? await openMeasuring(flags, runner, from, adapter.card, terminal)
+        ? await openMeasuring(flags, runner, from, {
+          card: adapter.card,
+          folder: flags.adapterPath && adapterFolder(flags.adapterPath),
+        }, terminal)
         : undefined;
       const before = processMemory();
       let anonymous = before.anonymousBytes;

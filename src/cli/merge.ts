@@ -3,7 +3,7 @@ import { EXIT, UsageError } from "../errors.ts";
 import { formatCertificate } from "../lora/merge/certificate_report.ts";
 import { checkBase } from "../lora/apply.ts";
 import type { MergeMethod, WeightedAdapter } from "../lora/merge/mod.ts";
-import { loadAdapter } from "../model/adapter_dir.ts";
+import { adapterFolder, loadAdapter } from "../model/adapter_dir.ts";
 import { findModelFile } from "../model/find_model.ts";
 import { loadOnnx } from "../model/load_onnx.ts";
 import { mergeAdapters } from "../model/merge_adapters.ts";
@@ -89,7 +89,12 @@ export default command({
     }
     using runner = openRunner(flags, { modelBytes: base.sizeBytes });
     const from = { path, model: base.model, sizeBytes: base.sizeBytes };
-    using measuring = await openMeasuring(flags, runner, from, made?.adapter.card, terminal);
+    const alone = adapters.length === 1 && adapters[0].weight === 1 ? adapters[0] : undefined;
+    const measured = {
+      card: made?.adapter.card,
+      folder: alone && adapterFolder(alone.label),
+    };
+    using measuring = await openMeasuring(flags, runner, from, measured, terminal);
     const show = longWork(terminal);
     const decision = await untilStopped(
       flags.savePath,

@@ -134,7 +134,7 @@ async function open(
 /**
  * The batches of one pass.
  *
- * @param limit batches at most; negative for all
+ * @param limit batches at most, evenly spread; negative for all
  */
 export async function* batchesOf(
   batches: BatchSource<TokenBatch>,
@@ -142,5 +142,6 @@ export async function* batchesOf(
 ): AsyncGenerator<TokenBatch> {
   const all = batches.batches(0);
   const count = limit < 0 ? all : Math.min(limit, all);
-  for (let i = 0; i < count; i++) yield await batches.batch(0, i);
+  // As training evaluates: sources may be sorted by length.
+  for (let i = 0; i < count; i++) yield await batches.batch(0, Math.floor(i * all / count));
 }

@@ -1,8 +1,10 @@
 /** Flags of what a merge measures, and the parts of a merge that they decide. */
+import { batchesDigest } from "../data/batches_digest.ts";
 import type { Model } from "../graph/types.ts";
 import type { AdapterCard } from "../lora/adapter_card.ts";
 import { MIN_GAIN_KEPT } from "../lora/merge/mod.ts";
-import type { MergeRequest } from "../model/merge_request.ts";
+import { readEvaluationRecord } from "../model/evaluation_record.ts";
+import type { MergeData, MergeRequest } from "../model/merge_request.ts";
 import type { Runner } from "../runtime/runner.ts";
 import { UsageError } from "../errors.ts";
 import { evaluatorFor } from "./evaluator.ts";
@@ -57,17 +59,24 @@ export interface Measuring extends Disposable {
   >;
 }
 
+/** What a merge knows of an adapter's training. */
+export interface MeasuredAdapter {
+  readonly card: AdapterCard | undefined;
+  /** Where the losses that its training found may be; absent where they are not those of the merge. */
+  readonly folder?: string;
+}
+
 /**
  * Opens the data and what measures and tunes with it; without data nothing is measured.
  *
- * @param card of the adapter whose data is used where none is named
+ * @param adapter whose data is used where none is named
  * @throws {UsageError | BadInputError} for data that the flags name and that cannot be used
  */
 export async function openMeasuring(
   flags: Values<typeof MEASURING_FLAGS> & { readonly threads?: number },
   runner: Runner,
   base: { readonly path: string; readonly model: Model; readonly sizeBytes: number },
-  card: AdapterCard | undefined,
+  { card, folder }: MeasuredAdapter,
   terminal: Terminal,
 ): Promise<Measuring> {
   if (flags.valBatches === 0) {
@@ -85,10 +94,13 @@ export async function openMeasuring(
       modelBytes: base.sizeBytes,
     })
     : undefined;
+  const known = opened && folder !== undefined
+    ? await knownLosses(runner, opened.data, folder)
+    : undefined;
   const kept = resources.move();
   return {
     request: {
-      data: opened?.data,
+      data: opened && { ...opened.data, known },
       evaluate,
       tune,
       minGainKept: flags.minGainKept,
@@ -97,4 +109,15 @@ export async function openMeasuring(
     },
     [Symbol.dispose]: () => kept.dispose(),
   };
+}
+
+/** Losses that training has found on the same held-out data. */
+async function knownLosses(
+  runner: Runner,
+  data: MergeData,
+  folder: string,
+): Promise<MergeData["known"]> {
+  const record = readEvaluationRecord(folder);
+  if (record?.runtime !== runner.description || data.objective !== "causal") return undefined;
+  return record.dataDigest === await batchesDigest(data.heldOut()) ? record : undefined;
 }

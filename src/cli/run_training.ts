@@ -14,6 +14,7 @@ import type { Batch, BatchSource, StepModel } from "../train/step.ts";
 import { formatConfig } from "./config.ts";
 import { kebab } from "./flags.ts";
 import { shellWord } from "./format.ts";
+import { Evaluations, type FoundLosses } from "./evaluations.ts";
 import { MetricsFile } from "./metrics_file.ts";
 import { paint, type Terminal } from "./output.ts";
 import { pauseGate } from "./pause_gate.ts";
@@ -44,6 +45,8 @@ export interface TrainSetup<B extends Batch = Batch> extends Disposable {
   readonly identity: Identity;
   /** Writes the adapter with these parameters. */
   saveAdapter(directory: string, parameters: ReadonlyMap<string, Tensor>): void;
+  /** Writes beside it what the held-out data said of it; nothing where that is not known. */
+  saveEvaluation?(directory: string, found: FoundLosses | undefined): Promise<void>;
 }
 
 /** Flags that decide which numbers a step computes; a resume must not change them. */
@@ -131,8 +134,10 @@ export async function runTraining<B extends Batch>(
   checkFlags(flags);
   checkParts(setup, flags);
   if (flags.train) {
-    const outcome = await runLoop(setup, flags, terminal);
+    const evaluations = new Evaluations();
+    const outcome = await runLoop(setup, flags, terminal, evaluations);
     setup.saveAdapter(flags.adapterPath, viewParameters(setup.model));
+    await setup.saveEvaluation?.(flags.adapterPath, evaluations.around(outcome.parametersOfStep));
     if (outcome.end === "interrupted") return tellInterrupted(outcome, flags, terminal);
     if (outcome.end === "diverged") return tellDiverged(outcome, flags, terminal);
     tellFinished(outcome, flags, terminal);
@@ -149,6 +154,7 @@ async function runLoop<B extends Batch>(
   setup: TrainSetup<B>,
   flags: TrainFlags,
   terminal: Terminal,
+  evaluations: Evaluations,
 ): Promise<TrainOutcome> {
   const settings = settingsOf(flags, setup.data);
   const gate = pauseGate(flags);
@@ -170,7 +176,10 @@ async function runLoop<B extends Batch>(
   );
   if (setup.memory !== undefined) writeChosenMemory(directory, setup.memory);
   const peakMemory = () => processMemory().peakRssBytes;
-  const callbacks = [progressCallbacks(terminal, settings.totalSteps, peakMemory, firstStep)];
+  const callbacks = [
+    progressCallbacks(terminal, settings.totalSteps, peakMemory, firstStep),
+    evaluations.callbacks,
+  ];
   using metrics = flags.reportTo.includes("jsonl")
     ? new MetricsFile(join(directory, "metrics.jsonl"), firstStep)
     : undefined;

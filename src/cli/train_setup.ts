@@ -1,5 +1,6 @@
 /** Everything `graft train` needs, from its flags: model, data, adapter, optimiser. */
 import { dirname } from "@std/path";
+import { batchesDigest } from "../data/batches_digest.ts";
 import { GuardedText } from "../data/mod.ts";
 import { type RowCut, withoutPadding } from "../data/row_cuts.ts";
 import { sliceBatch } from "../data/slice_batch.ts";
@@ -11,6 +12,7 @@ import { adapterDigest } from "../hub/adapter_store.ts";
 import { modelDigest } from "../lora/digest.ts";
 import { type LinearModule, otherProducts } from "../lora/mod.ts";
 import { adapterFolder, loadAdapter, readAdapterFiles, saveAdapter } from "../model/adapter_dir.ts";
+import { writeEvaluationRecord } from "../model/evaluation_record.ts";
 import { countParameters } from "../model/count_parameters.ts";
 import { findModelFile, homeOf } from "../model/find_model.ts";
 import { loadOnnx } from "../model/load_onnx.ts";
@@ -28,6 +30,7 @@ import { VERSION } from "../version.ts";
 import { fileValues } from "./config.ts";
 import { inputsOf } from "./encode_data.ts";
 import { formatCount, formatShare } from "./format.ts";
+import { batchesOf } from "./merge_data.ts";
 import { holdNotes, type Terminal } from "./output.ts";
 import type { FrozenLayers } from "./prefix_cache.ts";
 import type { TrainSetup } from "./run_training.ts";
@@ -196,6 +199,13 @@ export async function setUpTraining(
     identity: { base: baseDigest, tokenizer: tokenizerDigest, ...data.identity },
     saveAdapter: (directory, parameters) =>
       saveAdapter(directory, adapterOf(adapted, parameters, card)),
+    saveEvaluation: async (directory, found) => {
+      // Only an adapter that began as nothing was the base before its first step.
+      const isBase = flags.resumeAdapterFile === undefined && data.task === "causal";
+      if (found === undefined || !isBase || data.validation === undefined) return;
+      const dataDigest = await batchesDigest(batchesOf(data.validation, flags.valBatches));
+      writeEvaluationRecord(directory, { runtime: runner.description, dataDigest, ...found });
+    },
     [Symbol.dispose]: () => kept.dispose(),
   };
 }

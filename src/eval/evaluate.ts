@@ -39,11 +39,22 @@ export interface EvaluationResult {
   readonly roundingDifference?: number;
 }
 
-/** Evaluates a model on batches. */
+/** Losses of a model that were found before: a sum and the number of targets of each batch. */
+export interface KnownLosses {
+  readonly losses: readonly number[];
+  readonly targets: readonly number[];
+}
+
+/**
+ * Evaluates a model on batches.
+ *
+ * @param options.known losses of the same model over the same batches, found in floats: where they
+ *   would be computed so again, they are taken
+ */
 export type Evaluator = (
   model: Model,
   batches: AsyncIterable<TokenBatch> | Iterable<TokenBatch>,
-  options: Pick<EvaluateOptions, "objective" | "logitRows">,
+  options: Pick<EvaluateOptions, "objective" | "logitRows"> & { readonly known?: KnownLosses },
 ) => Promise<EvaluationResult>;
 
 export interface EvaluateOptions {

@@ -10,7 +10,7 @@ import { unpadded } from "./equal_lengths.ts";
 import { LatencyBench, type LatencyOptions, whyNotLoaded, whyNotTimed } from "./latency.ts";
 import { loadOnnx } from "./load_onnx.ts";
 import type { MergeProgress, MergeStage } from "./merge_progress.ts";
-import type { MergeRequest } from "./merge_request.ts";
+import type { MergeData, MergeRequest } from "./merge_request.ts";
 import type { WrittenMerge } from "./write_merged.ts";
 
 /** Held-out targets whose logits are compared. */
@@ -28,7 +28,7 @@ export async function measureModel(
   progress: MergeProgress,
   [stage, what]: readonly [MergeStage, string],
 ): Promise<Evaluated> {
-  const { heldOut, objective, heldOutBatches } = data!;
+  const { heldOut, objective, heldOutBatches, known } = data!;
   return await progress.run(stage, async (tell) => {
     const batches = counted(
       heldOut(),
@@ -37,11 +37,14 @@ export async function measureModel(
     const options = { objective, logitRows: LOGIT_ROWS };
     const found = evaluator === undefined
       ? await evaluate(runner, model, batches, options)
-      : await evaluator(model, batches, options);
+      : await evaluator(model, batches, { ...options, known: knownOf(known, stage) });
     giveBackFreed();
     return { ...found, logitRows: Math.min(LOGIT_ROWS, found.count) };
   });
 }
+
+const knownOf = (known: MergeData["known"], stage: MergeStage) =>
+  stage === "base" || stage === "adapter" ? known?.[stage] : undefined;
 
 async function* counted<T>(
   items: Iterable<T> | AsyncIterable<T>,

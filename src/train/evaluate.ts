@@ -1,5 +1,5 @@
 /** Loss and accuracy over validation data. */
-import type { Batch, BatchSource, StepModel } from "./step.ts";
+import type { Batch, BatchLoss, BatchSource, StepModel } from "./step.ts";
 
 /** Means over all target tokens. */
 export interface Metrics {
@@ -7,6 +7,8 @@ export interface Metrics {
   /** Absent where the task has no right answers to count. */
   readonly accuracy?: number;
   readonly targetCount: number;
+  /** What each batch's evaluation found, in their order. */
+  readonly parts: readonly BatchLoss[];
 }
 
 /**
@@ -27,9 +29,11 @@ export async function evaluate<B extends Batch>(
   const count = limit < 0 ? all : Math.min(limit, all);
   let [lossSum, targetCount, correct] = [0, 0, 0];
   let counted = count > 0;
+  const parts: BatchLoss[] = [];
   for (let i = 0; i < count; i++) {
     if (signal?.aborted) return undefined;
     const result = await model.evaluate(await data.batch(0, Math.floor(i * all / count)));
+    parts.push({ lossSum: result.lossSum, targetCount: result.targetCount });
     lossSum += result.lossSum;
     targetCount += result.targetCount;
     if (result.correct === undefined) counted = false;
@@ -37,5 +41,6 @@ export async function evaluate<B extends Batch>(
   }
   if (targetCount === 0) throw new RangeError("Cannot evaluate: the data has no target token");
   const loss = lossSum / targetCount;
-  return counted ? { loss, accuracy: correct / targetCount, targetCount } : { loss, targetCount };
+  const found = { loss, targetCount, parts };
+  return counted ? { ...found, accuracy: correct / targetCount } : found;
 }

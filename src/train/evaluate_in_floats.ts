@@ -9,7 +9,12 @@ import { firstTargets } from "../data/slice_batch.ts";
 import { targetsOf, type TokenBatch } from "../data/targets.ts";
 import { GraftError } from "../errors.ts";
 import { cutOf } from "../eval/choose_cut.ts";
-import { evaluate, type EvaluationResult, type Evaluator } from "../eval/evaluate.ts";
+import {
+  evaluate,
+  type EvaluationResult,
+  type Evaluator,
+  type KnownLosses,
+} from "../eval/evaluate.ts";
 import { intAttribute } from "../graph/attributes.ts";
 import { allowsRounding, demandsRounding } from "../graph/rounded_activations.ts";
 import { elementCount, toNumbers } from "../graph/tensor.ts";
@@ -80,7 +85,9 @@ export function evaluatorInFloats(
       return await evaluate(runner, model, all, options);
     }
     const atOnce = { tokens: TOKENS_AT_ONCE, packing: packingRules(planned, {}) };
-    const { loss, count, partLosses } = await lossOf(new MicroBatches(step, atOnce, 1, cut), all);
+    const { loss, count, partLosses } = options.known === undefined
+      ? await lossOf(new MicroBatches(step, atOnce, 1, cut), all)
+      : meanOf(options.known);
     const classes = logits.length / runtimes.count;
     return {
       ...{ loss, perplexity: Math.exp(loss), count, partLosses, cut },
@@ -157,6 +164,11 @@ async function differenceFrom(
     throw error;
   }
   return relativeDistance(found, runtimes);
+}
+
+function meanOf({ losses, targets }: KnownLosses) {
+  const count = total(targets);
+  return { loss: total(losses) / count, count, partLosses: losses };
 }
 
 async function lossOf(

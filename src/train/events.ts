@@ -1,5 +1,6 @@
 /** What a training run tells; callbacks are its only way to say anything. */
 import type { Best } from "./state.ts";
+import type { BatchLoss } from "./step.ts";
 
 /** The window since the last report. */
 export interface StepReport {
@@ -25,6 +26,8 @@ export interface EvaluationReport {
   readonly loss: number;
   /** Share of right answers, where the task has them. */
   readonly accuracy?: number;
+  /** Of each batch that was evaluated. */
+  readonly parts: readonly BatchLoss[];
   readonly seconds: number;
   /** Whether it is the best so far. */
   readonly improved: boolean;

@@ -211,7 +211,7 @@ class Run<B extends Batch> {
     const began = performance.now();
     const metrics = await evaluate(model, validation!, settings.valBatches, signal);
     if (metrics === undefined) return;
-    const { loss, accuracy } = metrics;
+    const { loss, accuracy, parts } = metrics;
     const { step, best } = this.#state;
     // The untrained adapter is the measure, not a candidate.
     const improved = step > 0 && loss < (best?.loss ?? Infinity);
@@ -224,7 +224,7 @@ class Run<B extends Batch> {
       evaluationsSinceBest: since,
     };
     const seconds = (performance.now() - began) / 1000;
-    callbacks?.onEvaluate?.({ step, loss, accuracy, seconds, improved });
+    callbacks?.onEvaluate?.({ step, loss, accuracy, parts, seconds, improved });
   }
 
   #outOfPatience(): boolean {

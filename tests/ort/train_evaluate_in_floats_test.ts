@@ -46,6 +46,23 @@ for (const name of ["tiny-llama-genai-int4", "tiny-llama-genai-fp32", "tiny-llam
   });
 }
 
+Deno.test("evaluatorInFloats() takes losses that are known in floats, and never beside the runtime's", async () => {
+  using runner = createOrtRunner({ threads: 1 });
+  const model = readModel(modelDir("tiny-llama-genai-int4"));
+  const batches = batchesFor("causal");
+  const options = { objective: "causal", logitRows: 20 } as const;
+  const computed = await evaluatorInFloats(runner, { fewProducts: 0 })(model, batches, options);
+  const known = { losses: [30, 60, 90], targets: [20, 20, 20] };
+  const taken = await evaluatorInFloats(runner, { fewProducts: 0 })(model, batches, {
+    ...options,
+    known,
+  });
+  assertEquals([taken.loss, taken.count, taken.partLosses], [3, 60, known.losses]);
+  assertEquals(taken.logits, computed.logits);
+  const few = await evaluatorInFloats(runner)(model, batches, { ...options, known });
+  assertEquals(few, await evaluate(runner, model, batches, options));
+});
+
 Deno.test("evaluatorInFloats() leaves rounding that the graph demands, and little data, to the runtime", async () => {
   using runner = createOrtRunner({ threads: 1 });
   for (

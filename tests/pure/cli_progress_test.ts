@@ -99,7 +99,7 @@ Deno.test("progressCallbacks() draws a bar on a terminal and writes plain lines 
   const written = progressCallbacks(plain, 20, () => 1e6);
   written.onStep!({ step: 10, loss: 1, tokens: 8 });
   written.onReport!(REPORT);
-  written.onEvaluate!({ step: 10, loss: 2, accuracy: 0.5, seconds: 1, improved: true });
+  written.onEvaluate!({ step: 10, loss: 2, accuracy: 0.5, parts: [], seconds: 1, improved: true });
   written.onSkip!({ step: 11, reason: "its loss is NaN" });
   assertEquals(plain.statuses, []);
   assert(plain.lines[0].startsWith("step 10/20: loss 1.2346"));
