@@ -25,13 +25,14 @@ export function scaleTuner(
   steps: number,
   { task, batches, modelBytes }: TuningData,
 ): ScaleTuner {
-  return async (model, paths, { round, onStep, signal }) => {
+  return async (model, paths, { round, learningRate, onStep, signal }) => {
     const { dequantForm } = await trainingForms(runner, threads, model, "exact");
     return await tuneScales(runner, model, {
       paths,
       objective: task,
       data: batches,
       steps,
+      learningRate,
       skip: round * steps,
       random: randomFor(round, "scales"),
       lanes: laneCount(runner, threads),

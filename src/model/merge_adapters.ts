@@ -21,12 +21,13 @@ import type { Runner } from "../runtime/runner.ts";
 import { giveWay, untilAborted } from "./give_way.ts";
 import { clearLeftovers } from "./leftovers.ts";
 import { measureLatency, measureModel } from "./measure_merge.ts";
+import { MergeCandidates, type References } from "./merge_candidates.ts";
 import { methodsFor } from "./merge_methods.ts";
 import { MergeProgress } from "./merge_progress.ts";
 import type { MergeData, MergeRequest } from "./merge_request.ts";
 import { configWithLabels } from "./model_labels.ts";
 import { checkTarget, type StagedDirectory } from "./staged_directory.ts";
-import { type References, stagesOf, Ways } from "./try_ways.ts";
+import { stagesOf, tryWays } from "./try_ways.ts";
 import { checkNotBase } from "./write_model.ts";
 
 /** Name of the certificate in the written folder. */
@@ -77,11 +78,12 @@ export async function mergeAdapters(
     adapted,
     request.onNote,
   );
-  using ways = new Ways(runner, request, changes, adapted, references, progress);
-  await ways.tryAll(methods);
-  const found = { baseSizeBytes: base.sizeBytes, ...references, candidates: ways.candidates };
+  const context = { runner, request, changes, adapted, references, progress };
+  using candidates = new MergeCandidates(context);
+  await tryWays(context, methods, candidates);
+  const found = { baseSizeBytes: base.sizeBytes, ...references, candidates: candidates.all };
   const decided = decide(found, request);
-  const written = ways.written(decided.chosen);
+  const written = candidates.written(decided.chosen.method)!;
   const latency = await measureLatency(runner, request, written, progress);
   const chosen = latency === undefined ? decided.chosen : { ...decided.chosen, latency };
   const measured = {

@@ -69,6 +69,8 @@ export type ScaleTuner = (
   how: {
     /** How often this model has been tuned before: each time goes on in the data. */
     readonly round: number;
+    /** Of the first updates. */
+    readonly learningRate: number;
     readonly onStep?: (step: number, steps: number, loss: number) => void;
     readonly signal?: AbortSignal;
   },

@@ -14,14 +14,14 @@ import { type RefusedMerge, writeMerged, type WrittenMerge } from "./write_merge
  * Tunes the scales of what a way of rounding has written. Its matrices' reports are those of the start:
  * they no longer hold.
  *
- * @param round how often it has been tuned before
+ * @param how how often it has been tuned before, and how fast to
  */
 export async function writeTuned(
   runner: Runner,
   request: MergeRequest,
   changes: AdapterChanges,
   { directory, matrices }: WrittenMerge,
-  round: number,
+  how: { readonly round: number; readonly learningRate: number },
   progress: MergeProgress,
 ): Promise<WrittenMerge | RefusedMerge> {
   const { base, tune, signal } = request;
@@ -31,7 +31,7 @@ export async function writeTuned(
   try {
     const scales = await progress.run("tuning", (tell) =>
       tune!(written.model, paths, {
-        round,
+        ...how,
         onStep: (step, steps, loss) =>
           tell(`Tuning scales: step ${step} of ${steps}, loss ${loss.toFixed(4)}`, step / steps),
         signal,
