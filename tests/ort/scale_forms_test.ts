@@ -4,7 +4,7 @@ import { float32 } from "../../src/graph/tensor.ts";
 import type { Model } from "../../src/graph/types.ts";
 import { indexGraph } from "../../src/lora/graph_index.ts";
 import type { LowRankUpdate } from "../../src/lora/merge/delta.ts";
-import { mergeModel } from "../../src/lora/merge/mod.ts";
+import { mergeModel, withAdapters } from "../../src/lora/merge/mod.ts";
 import { findModules } from "../../src/lora/modules.ts";
 import { hasScales, injectScales, scaleGrid } from "../../src/lora/scale_adapter.ts";
 import type { LoraSite } from "../../src/lora/targets.ts";
@@ -147,6 +147,8 @@ for (const [form, { make, objective = "causal", tolerance = 1e-5 }] of Object.en
     assert(change > 0.1, `the adapter changes outputs by ${change}`);
     const { relative } = difference(after, adapted);
     assert(relative <= tolerance, `relative difference is ${relative}`);
+    // What a certificate compares with has the very scales that are written.
+    assertEquals(await run(withAdapters(base, { changes })), after);
   });
 
   Deno.test(`injectScales() into ${form} has the gradient of finite differences`, async () => {
