@@ -1,5 +1,6 @@
 /** Adapters of scales on each stored form of weights: trained, merged, and run by ONNX Runtime. */
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { UsageError } from "../../src/errors.ts";
 import { float32 } from "../../src/graph/tensor.ts";
 import type { Model } from "../../src/graph/types.ts";
 import { indexGraph } from "../../src/lora/graph_index.ts";
@@ -178,3 +179,20 @@ for (const [form, { make, objective = "causal", tolerance = 1e-5 }] of Object.en
     await assertGradientsOfDifferences(step, batchFor(objective));
   });
 }
+
+Deno.test("tuneScales() says of weights with one scale a matrix what to do instead", async () => {
+  using runner = createOrtRunner({ threads: 1 });
+  const base = fixture("dialects/bert-integer-to-float");
+  await assertRejects(
+    () =>
+      tuneScales(runner, base, {
+        paths: new Set(findModules(base).map(({ path }) => path)),
+        objective: "classification",
+        data: { batches: () => 1, batch: () => Promise.resolve(batchFor("classification")) },
+        steps: 1,
+        random: Random.fromSeed(1),
+      }),
+    UsageError,
+    "merge with --method compensated, or with --allow-larger",
+  );
+});
