@@ -61,8 +61,8 @@ function bankingRows(part: "train" | "valid"): string[][] {
   const all: string[][] = parse(
     Deno.readTextFileSync(`${flags.shared}/data/banking77/${name}.csv`),
   ).slice(1);
-  // The file is sorted by class.
-  const step = 7919;
+  // The file is sorted by class: steps near the golden section of its length come by all of them soon.
+  const step = 6183;
   return all.map((_, i) => all[(i * step) % all.length]);
 }
 
