@@ -1,23 +1,28 @@
 /**
- * What merging keeps of an adapter's gain, and what it takes: for workloads, targets and ranks, a LoRA
- * is trained and merged in each way, and an adapter of scales is trained for the same steps. Prints a
- * JSON line a merge: the share of the LoRA's gain kept with its 95% interval, the file's size and the
- * latency against the base's, and seconds beside those of the training.
+ * What merging keeps of an adapter's gain, and what it takes: for workloads, stored forms of the model,
+ * targets and ranks, a LoRA is trained and merged in each way, and an adapter of scales is trained for
+ * the same steps. Prints a JSON line a merge: the share of the LoRA's gain kept with its 95% interval,
+ * the file's size and the latency against the base's, and seconds beside those of the training.
  *
  * usage: deno run -A scripts/figures/merges.ts [--workloads e2e,plain,chats,banking77]
- *   [--targets qv,all] [--ranks 4,16,64] [--ways nearest,compensated,tuned,scales] [--iters 48]
- *   [--rows 192] [--shared ../shared]
- * banking77 is MiniLM in int8 per channel, a classifier; the others SmolLM2 in int4 blocks of 32.
+ *   [--forms int4-32,int4-128-zero-points,qdq-int4,nf4,int8,int4] [--targets qv,all]
+ *   [--ranks 4,16,64] [--ways nearest,compensated,tuned,scales] [--iters 48] [--rows 192]
+ *   [--shared ../shared] [--models FOLDER]
+ * banking77 is MiniLM, a classifier, in int8 per channel (int8) and int4 blocks of 32 (int4); the others
+ * are SmolLM2, in the other forms. --models keeps the models that scripts/figures/merge_forms.ts makes
+ * for other runs; GRAFT_PYTHON names a Python with onnx and onnxruntime, which make some of them.
  */
 import { parseArgs } from "@std/cli/parse-args";
 import { join } from "@std/path";
 import { parse } from "@std/csv";
 import { run } from "./children.ts";
+import { type Family, formsOf, MergeForms } from "./merge_forms.ts";
 
 const flags = parseArgs(Deno.args, {
-  string: ["workloads", "targets", "ranks", "ways", "iters", "rows", "shared"],
+  string: ["workloads", "forms", "targets", "ranks", "ways", "iters", "rows", "shared", "models"],
   default: {
     workloads: "e2e,plain,chats,banking77",
+    forms: "int4-32,int4-128-zero-points,qdq-int4,nf4,int8,int4",
     targets: "qv,all",
     ranks: "4,16,64",
     ways: "nearest,compensated,tuned,scales",
@@ -33,7 +38,8 @@ const TEXTS_A_ROW = 8;
 const rows = Number(flags.rows);
 
 interface Workload {
-  readonly model: string;
+  /** Whose forms are measured. */
+  readonly family: Family;
   /** Training and held-out rows, as a file's text. */
   readonly data: (part: "train" | "valid") => string;
   readonly extension: "jsonl" | "csv";
@@ -55,8 +61,8 @@ function bankingRows(part: "train" | "valid"): string[][] {
   const all: string[][] = parse(
     Deno.readTextFileSync(`${flags.shared}/data/banking77/${name}.csv`),
   ).slice(1);
-  // The file is sorted by class.
-  const step = 7919;
+  // The file is sorted by class: steps near the golden section of its length come by all of them soon.
+  const step = 6183;
   return all.map((_, i) => all[(i * step) % all.length]);
 }
 
@@ -68,7 +74,7 @@ function plainRows(part: "train" | "valid") {
 }
 
 const language = {
-  model: `${flags.shared}/models/smollm2-135m-instruct-int4`,
+  family: "smollm2",
   extension: "jsonl",
   targets: { qv: "q,v", all: "all-linear" },
   arguments: ["--batch-size", "4", "--learning-rate", "5e-4"],
@@ -87,7 +93,7 @@ const WORKLOADS: Readonly<Record<string, Workload>> = {
       ),
   },
   banking77: {
-    model: `${flags.shared}/models/all-minilm-l6-v2-int8`,
+    family: "minilm",
     extension: "csv",
     targets: { qv: "query,value", all: "all-linear" },
     arguments: ["--batch-size", "32", "--learning-rate", "2e-3"],
@@ -101,6 +107,8 @@ const WORKLOADS: Readonly<Record<string, Workload>> = {
 const graft = (...args: string[]) => run(Deno.execPath(), ["task", "--quiet", "graft", ...args]);
 
 const folder = Deno.makeTempDirSync({ prefix: "graft-figures-" });
+if (flags.models !== undefined) Deno.mkdirSync(flags.models, { recursive: true });
+const models = new MergeForms(flags.shared, flags.models ?? folder);
 try {
   for (const name of flags.workloads.split(",")) {
     const work = WORKLOADS[name];
@@ -109,26 +117,44 @@ try {
     for (const part of ["train", "valid"] as const) {
       Deno.writeTextFileSync(join(data, `${part}.${work.extension}`), work.data(part));
     }
-    for (const targets of flags.targets.split(",")) {
-      for (const rank of flags.ranks.split(",")) await figuresOf(name, work, data, targets, rank);
+    for (const form of flags.forms.split(",")) {
+      if (!formsOf(work.family).includes(form)) continue;
+      const model = await models.model(work.family, form);
+      for (const targets of flags.targets.split(",")) {
+        for (const rank of flags.ranks.split(",")) {
+          await figuresOf({ workload: name, form, targets, rank: Number(rank) }, work, model, data);
+        }
+      }
     }
   }
 } finally {
   Deno.removeSync(folder, { recursive: true });
 }
 
+/** What a line of figures is about. */
+interface Case {
+  readonly workload: string;
+  readonly form: string;
+  readonly targets: string;
+  readonly rank: number;
+}
+
+/**
+ * @param model folder of the base
+ * @param data folder of the rows
+ */
 async function figuresOf(
-  name: string,
+  measured: Case,
   work: Workload,
+  model: string,
   data: string,
-  targets: string,
-  rank: string,
 ): Promise<void> {
+  const { targets, rank } = measured;
   const train = async (type: string, more: readonly string[] = []) => {
     const path = join(folder, type);
     const { seconds } = await graft(
-      ...["train", "--model", work.model, "--data", data, "--adapter-path", path, "--overwrite"],
-      ...["--numeric", "fast", "--rank", rank, "--lora-alpha", String(2 * Number(rank))],
+      ...["train", "--model", model, "--data", data, "--adapter-path", path, "--overwrite"],
+      ...["--numeric", "fast", "--rank", String(rank), "--lora-alpha", String(2 * rank)],
       ...["--target-modules", work.targets[targets], "--iters", flags.iters],
       ...["--steps-per-eval", "1000000", "--adapter-type", type, ...work.arguments, ...more],
     );
@@ -137,7 +163,7 @@ async function figuresOf(
   const merge = async (path: string, method: string) => {
     const target = join(folder, "merged");
     const { seconds } = await graft(
-      ...["merge", "--model", work.model, "--adapter-path", path, "--save-path", target, "--force"],
+      ...["merge", "--model", model, "--adapter-path", path, "--save-path", target, "--force"],
       ...["--method", method],
     );
     const certificate = JSON.parse(Deno.readTextFileSync(join(target, "certificate.json")));
@@ -153,7 +179,8 @@ async function figuresOf(
     const found = candidates.find(({ method }: { method: string }) => method === way);
     if (way !== "scales") gain = held_out.base.loss - held_out.adapter.loss;
     console.log(JSON.stringify({
-      ...{ workload: name, targets, rank: Number(rank), way },
+      ...measured,
+      way,
       base: held_out.base.loss,
       adapter: held_out.adapter.loss,
       merged: found.loss,

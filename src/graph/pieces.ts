@@ -14,64 +14,121 @@ export interface Piece {
 }
 
 /**
+ * A value that depends on nothing that enters the graph is computed in each piece that reads it, not
+ * passed: kernels ask for constants (MatMulNBits with `accuracy_level` 4 takes no other scales), and the
+ * runtime makes constants of them as it loads a piece.
+ *
  * @param weightBytes that the initializers of a piece may have, unless a single node reads more
  * @param wanted values that the nodes make and that are asked for
- * @returns the pieces in the order in which they run; a Constant is in each that reads it
+ * @returns the pieces in the order in which they run
  */
 export function piecesOf(
-  { nodes, inputs, initializers }: Pick<Graph, "nodes" | "inputs" | "initializers">,
+  graph: Pick<Graph, "nodes" | "inputs" | "initializers">,
   weightBytes: number,
   wanted: Iterable<string>,
 ): Piece[] {
-  const constants = new Map(
-    nodes.filter(isConstant).map((node) => [node.outputs[0], node]),
-  );
+  const { nodes, inputs, initializers } = graph;
+  const later = new Set(wanted);
+  const fixed = fixedNodes(graph, later);
   // A branch's own values have names, too, and what is left out has an empty one.
   const passing = new Set([
     ...inputs.map(({ name }) => name),
     ...nodes.flatMap(({ outputs }) => outputs).filter((name) => name !== ""),
   ]);
-  const stretches = cut(nodes.filter((node) => !isConstant(node)), initializers, weightBytes);
-  const later = new Set(wanted);
+  const makers = new Set(fixed.values());
+  const others = nodes.filter((node) => !makers.has(node));
+  const stretches = cut(others, initializers, fixed, weightBytes);
   return stretches.reverse().map((stretch): Piece => {
-    const made = new Set(stretch.flatMap(({ outputs }) => outputs));
-    const read = new Set(stretch.flatMap((node) => [...readBy(node)]));
+    const made = new Set(stretch.nodes.flatMap(({ outputs }) => outputs));
     const makes = [...made].filter((name) => later.has(name));
-    const own = [...read].flatMap((name) => constants.get(name) ?? []);
-    const reads = [...read].filter((name) =>
-      passing.has(name) && !made.has(name) && !constants.has(name) && !initializers.has(name)
+    const reads = [...stretch.read].filter((name) =>
+      passing.has(name) && !made.has(name) && !fixed.has(name) && !initializers.has(name)
     );
     for (const name of reads) later.add(name);
     return {
-      nodes: [...own, ...stretch],
+      nodes: [...nodes.filter((node) => stretch.fixed.has(node)), ...stretch.nodes],
       reads,
       makes,
-      initializers: new Map([...initializers].filter(([name]) => read.has(name))),
+      initializers: new Map([...initializers].filter(([name]) => stretch.read.has(name))),
     };
   }).reverse();
 }
 
-const isConstant = ({ opType, domain }: Node) => opType === "Constant" && domain === "";
+/** Each run gives another result. */
+const RANDOM = /^(Random|Multinomial$|Bernoulli$|Dropout$)/;
+
+/** The nodes whose results are always the same, by the names of these, but for those that are wanted. */
+function fixedNodes(
+  { nodes, inputs, initializers }: Pick<Graph, "nodes" | "inputs" | "initializers">,
+  wanted: ReadonlySet<string>,
+): ReadonlyMap<string, Node> {
+  const given = new Set(inputs.map(({ name }) => name));
+  const fixed = new Map<string, Node>();
+  for (const node of nodes) {
+    const { opType, inputs, outputs, attributes } = node;
+    const hasBranch = Object.values(attributes).some(({ kind }) => kind === "graph");
+    if (hasBranch || RANDOM.test(opType) || outputs.some((name) => wanted.has(name))) continue;
+    const isKnown = (name: string) =>
+      name === "" || fixed.has(name) || initializers.has(name) && !given.has(name);
+    if (!inputs.every(isKnown)) continue;
+    for (const name of outputs) if (name !== "") fixed.set(name, node);
+  }
+  return fixed;
+}
+
+/** What becomes a piece. */
+interface Stretch {
+  readonly nodes: readonly Node[];
+  /** Nodes of fixed results that these read. */
+  readonly fixed: ReadonlySet<Node>;
+  /** All names that either read. */
+  readonly read: ReadonlySet<string>;
+}
 
 function cut(
   nodes: readonly Node[],
   initializers: ReadonlyMap<string, Tensor>,
+  fixed: ReadonlyMap<string, Node>,
   weightBytes: number,
-): Node[][] {
-  const stretches: Node[][] = [];
-  let held = new Set<string>();
+): Stretch[] {
+  const empty = () => ({ nodes: [] as Node[], fixed: new Set<Node>(), read: new Set<string>() });
+  const stretches: ReturnType<typeof empty>[] = [];
   let bytes = Infinity;
   for (const node of nodes) {
-    const fresh = [...readBy(node)].filter((name) => initializers.has(name) && !held.has(name));
-    const more = fresh.reduce((sum, name) => sum + initializers.get(name)!.bytes.byteLength, 0);
-    if (bytes + more > weightBytes && (more > 0 || stretches.length === 0)) {
-      stretches.push([]);
-      held = new Set();
+    let needed = behind(node, fixed, stretches.at(-1) ?? empty());
+    const sizeOf = () =>
+      [...needed.read].reduce((sum, name) => sum + (initializers.get(name)?.bytes.length ?? 0), 0);
+    if (bytes + sizeOf() > weightBytes && (sizeOf() > 0 || stretches.length === 0)) {
+      stretches.push(empty());
       bytes = 0;
+      needed = behind(node, fixed, empty());
     }
-    stretches.at(-1)!.push(node);
-    for (const name of fresh) held.add(name);
-    bytes += more;
+    const stretch = stretches.at(-1)!;
+    bytes += sizeOf();
+    stretch.nodes.push(node);
+    for (const name of needed.read) stretch.read.add(name);
+    for (const maker of needed.fixed) stretch.fixed.add(maker);
   }
   return stretches;
+}
+
+/** What a node reads, and which nodes of fixed results that takes, beyond what a stretch has. */
+function behind(
+  node: Node,
+  fixed: ReadonlyMap<string, Node>,
+  has: Pick<Stretch, "fixed" | "read">,
+): Pick<Stretch, "fixed" | "read"> {
+  const found = { fixed: new Set<Node>(), read: new Set<string>() };
+  const open = [node];
+  for (let next = open.pop(); next !== undefined; next = open.pop()) {
+    for (const name of readBy(next)) {
+      if (has.read.has(name) || found.read.has(name)) continue;
+      found.read.add(name);
+      const maker = fixed.get(name);
+      if (maker === undefined || has.fixed.has(maker) || found.fixed.has(maker)) continue;
+      found.fixed.add(maker);
+      open.push(maker);
+    }
+  }
+  return found;
 }

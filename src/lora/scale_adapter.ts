@@ -36,7 +36,10 @@ export const scalesName = (path: string, which: "A" | "B") => `${path}.scales_${
 
 /** How the scales of a linear layer lie. */
 export interface ScaleGrid {
-  /** Scales of a row of W [out, in]; 1 where one scale stands for the whole row. */
+  /**
+   * Scales of a row of W [out, in]; 1 where one scale stands for the whole row. The last block of a row
+   * may be a part of one.
+   */
   readonly blocks: number;
   /** Whether the file has them as [blocks, rows]. */
   readonly transposed: boolean;
@@ -50,9 +53,10 @@ function gridOf(index: GraphIndex, module: LinearModule): ScaleGrid | string {
   const packed = layout === "NBits" || layout === "Bnb4";
   const outFirst = packed || layout === "NK";
   if (blockSize !== undefined) {
-    if (!packed && (axis === 1) !== outFirst) return "its blocks lie along the outputs";
-    if (inFeatures % blockSize !== 0) return `blocks of ${blockSize} do not end at its rows`;
-    return { blocks: inFeatures / blockSize, transposed: !outFirst };
+    if (!packed && (axis === 1) !== outFirst) {
+      return "its blocks lie along the outputs; train LoRA instead";
+    }
+    return { blocks: Math.ceil(inFeatures / blockSize), transposed: !outFirst };
   }
   const isPerRow = elementCount(value.dims) === (slice?.total ?? outFeatures) &&
     (axis === 0) === outFirst;

@@ -51,7 +51,7 @@ export class ScaleFitter {
 
   /**
    * Gives rows the scales that bring their outputs nearest to those of `target`. Where rows share a
-   * scale, or the last group of a row is a shorter one, they are rounded to nearest instead.
+   * scale they are rounded to nearest instead.
    *
    * @param target row-major [slab.rows, slab.cols]
    * @param changed rows whose target differs from the slab; all others are returned bit for bit
@@ -70,36 +70,52 @@ export class ScaleFitter {
         `Activations must have ${cols} features: current value is ${this.#gram.cols}`,
       );
     }
-    if (groupRows !== 1 || cols % groupCols !== 0) {
+    if (groupRows !== 1) {
       const rounded = roundToNearest(matrix, slab, target, changed, this.#scratch);
       return { slab: rounded, wanted: 0, missing: 0 };
     }
     const scales = this.#scratch.float32("fitted scales", slab.scales.length);
     scales.set(slab.scales);
     const chosen = Int32Array.from({ length: rows }, (_, row) => row).filter(changed);
-    const groups = cols / groupCols;
+    const groups = Math.ceil(cols / groupCols);
+    const gram = this.#gramOf(groups * groupCols);
     const productBytes = PRODUCT_SHARE * this.#scratch.slabBytes;
-    const atOnce = Math.max(LEAST_ROWS, Math.floor(productBytes / (4 * groups * cols)));
+    const atOnce = Math.max(
+      LEAST_ROWS,
+      Math.floor(productBytes / (4 * groups * groups * groupCols)),
+    );
     let [wanted, missing] = [0, 0];
     for (let first = 0; first < chosen.length; first += atOnce) {
       const part = chosen.subarray(first, first + atOnce);
-      const found = await this.#fitRows(matrix, slab, target, part, scales);
+      const found = await this.#fitRows(matrix, gram, slab, target, part, scales);
       wanted += found.wanted;
       missing += found.missing;
     }
     return { slab: { ...slab, scales }, wanted, missing };
   }
 
+  /** The sums with zeros for the columns that the last group of a row lacks. */
+  #gramOf(padded: number): Float32Array<ArrayBuffer> {
+    const { cols, values } = this.#gram;
+    if (padded === cols) return values;
+    const gram = this.#scratch.float32("fit gram", padded * padded).fill(0);
+    for (let i = 0; i < cols; i++) {
+      gram.set(values.subarray(i * cols, (i + 1) * cols), i * padded);
+    }
+    return gram;
+  }
+
   async #fitRows(
     matrix: Pick<QuantisedMatrix, "grid" | "storedScale">,
+    gram: Float32Array<ArrayBuffer>,
     slab: CodeSlab,
     target: Float32Array,
     chosen: Int32Array,
     scales: Float32Array,
   ): Promise<Omit<Fitted, "slab">> {
     const { groupCols } = matrix.grid;
-    const { cols } = slab;
-    const groups = cols / groupCols;
+    const groups = Math.ceil(slab.cols / groupCols);
+    const cols = groups * groupCols;
     const rows = chosen.length;
     const array = (name: string, length: number) => this.#scratch.float32(`fit ${name}`, length);
     const [centred, errors] = [array("centred", cols * rows), array("errors", cols * rows)];
@@ -109,7 +125,7 @@ export class ScaleFitter {
       right: array("right", groups * rows),
       energies: array("energies", rows),
     };
-    await this.#products(this.#gram.values, centred, errors, { rows, cols, groupCols }, sums);
+    await this.#products(gram, centred, errors, { rows, cols, groupCols }, sums);
     let [wanted, missing] = [0, 0];
     const equation = {
       normal: new Float64Array(groups * groups),
@@ -138,7 +154,10 @@ function isBetter({ scales, change }: BestScales, old: Float32Array): boolean {
   return change < 0 && scales.every((scale, g) => scale * old[g] > 0 || scale === old[g]);
 }
 
-/** Rows side by side: codes without their zero points, and what their values lack, [cols, rows] each. */
+/**
+ * Rows side by side: codes without their zero points, and what their values lack, [cols, rows] each; zeros
+ * for the columns that the last group lacks.
+ */
 function spread(
   { cols, codes, scales, zeros }: CodeSlab,
   target: Float32Array,
@@ -148,12 +167,13 @@ function spread(
   errors: Float32Array,
 ): void {
   const rows = chosen.length;
-  const groups = cols / groupCols;
+  const groups = Math.ceil(cols / groupCols);
+  for (let i = cols * rows; i < groups * groupCols * rows; i++) centred[i] = errors[i] = 0;
   for (let r = 0; r < rows; r++) {
     for (let group = 0, col = 0; group < groups; group++) {
       const at = chosen[r] * groups + group;
       const [scale, zero] = [scales[at], zeros[at]];
-      for (const end = col + groupCols; col < end; col++) {
+      for (const end = Math.min(col + groupCols, cols); col < end; col++) {
         const from = chosen[r] * cols + col;
         const code = codes[from] - zero;
         centred[col * rows + r] = code;

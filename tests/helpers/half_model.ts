@@ -52,6 +52,7 @@ export function halfModel(model: Model): Model {
       ...graph,
       inputs: graph.inputs.map(ported),
       outputs: graph.outputs.map(ported),
+      valueInfo: new Map([...graph.valueInfo].map(([name, value]) => [name, ported(value)])),
       nodes,
     },
   };

@@ -58,6 +58,14 @@ export const FORMS: Readonly<Record<string, () => Model>> = {
       ],
       { w: nibbles([6, 4], "int4"), s: floats(6, 2) },
     ),
+  "DequantizeLinear int4 in blocks, the last a part of one": () =>
+    model(
+      [
+        ["DequantizeLinear", ["w", "s", "z"], ["d"], { axis: int(0), block_size: int(3) }],
+        ["MatMul", ["x", "d"], ["y"]],
+      ],
+      { w: nibbles([4, 6], "uint4"), s: floats(2, 6), z: nibbles([2, 6], "uint4") },
+    ),
   "DequantizeLinear before Gemm": () =>
     model(
       [

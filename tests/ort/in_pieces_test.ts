@@ -1,11 +1,18 @@
 import { assert } from "@std/assert";
+import { evaluate } from "../../src/eval/evaluate.ts";
 import { toNumbers } from "../../src/graph/tensor.ts";
 import { runOn } from "../../src/eval/run_on.ts";
+import { DEFAULT_LORA } from "../../src/lora/config.ts";
+import { indexGraph } from "../../src/lora/graph_index.ts";
+import { findModules } from "../../src/lora/modules.ts";
+import { injectScales, scaleGrid } from "../../src/lora/scale_adapter.ts";
+import { resolveTargets } from "../../src/lora/targets.ts";
 import { inPieces } from "../../src/runtime/in_pieces.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
 import type { Runnable } from "../../src/runtime/runner.ts";
 import { relativeDistance } from "../../src/statistics.ts";
 import { modelDir, readModel } from "../helpers/fixture_models.ts";
+import { floats } from "../helpers/lora_graphs.ts";
 import { batchOf, rowsOf, STEP_MODELS, type StepModelName } from "../helpers/training_step.ts";
 
 for (const name of Object.keys(STEP_MODELS) as StepModelName[]) {
@@ -27,3 +34,24 @@ for (const name of Object.keys(STEP_MODELS) as StepModelName[]) {
     });
   }
 }
+
+Deno.test("inPieces() keeps the scales that an adapter of scales computes constants", async () => {
+  using runner = createOrtRunner({ threads: 1 });
+  const base = readModel(modelDir("tiny-llama-genai-int4"));
+  const index = indexGraph(base.graph);
+  const sites = resolveTargets(findModules(base), { ...DEFAULT_LORA, rank: 2 });
+  const scales = new Map(sites.map(({ module }) => [module.path, {
+    a: floats(2, scaleGrid(index, module).blocks),
+    b: floats(module.outFeatures, 2),
+  }]));
+  const { model } = injectScales(base, sites, scales);
+  const logits = (weightBytesAtOnce?: number) =>
+    evaluate(runner, model, [batchOf(rowsOf([9, 6]), 9, "causal")], {
+      objective: "causal",
+      logitRows: 8,
+      weightBytesAtOnce,
+    });
+  const { logits: whole } = await logits();
+  const { logits: found } = await logits(1);
+  assert(relativeDistance(found, whole) < 1e-6);
+});

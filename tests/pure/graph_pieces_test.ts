@@ -66,3 +66,29 @@ Deno.test("piecesOf() passes what a branch reads of the graph around it", () => 
   assertEquals(second.reads.toSorted(), ["a", "which"]);
   assertEquals([...second.initializers.keys()], ["w2"]);
 });
+
+Deno.test("piecesOf() computes in each piece what it reads of values that nothing that enters changes", () => {
+  const { graph } = tinyModel({
+    inputs: { x: ["float32", [2, 2]] },
+    outputs: { y: ["float32", [2, 2]] },
+    nodes: [
+      ["Mul", ["w1", "factor"], ["scaled1"]],
+      ["Mul", ["w2", "factor"], ["scaled2"]],
+      ["RandomUniform", [], ["noise"]],
+      ["MatMul", ["x", "scaled1"], ["a"]],
+      ["Add", ["a", "noise"], ["b"]],
+      ["MatMul", ["b", "scaled2"], ["c"]],
+      ["Add", ["c", "noise"], ["y"]],
+    ],
+    initializers: { w1: weight, w2: weight, factor: float32([1], [2]) },
+  });
+  const pieces = piecesOf(graph, 20, ["y"]).map(({ nodes, reads, initializers }) => ({
+    nodes: nodes.map(({ outputs }) => outputs[0]).join(),
+    reads: reads.join(),
+    weights: [...initializers.keys()].join(),
+  }));
+  assertEquals(pieces, [
+    { nodes: "scaled1,noise,a,b", reads: "x", weights: "w1,factor" },
+    { nodes: "scaled2,c,y", reads: "b,noise", weights: "w2,factor" },
+  ]);
+});

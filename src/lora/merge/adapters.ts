@@ -13,6 +13,7 @@ import type { AdapterType } from "../peft_config.ts";
 import { injectScales, scaleGrid } from "../scale_adapter.ts";
 import type { LoraSite } from "../targets.ts";
 import type { LowRankUpdate, ModuleChange } from "./delta.ts";
+import { withNewScales } from "./new_scales.ts";
 
 /** One of the adapters of a merge. */
 export interface WeightedAdapter {
@@ -107,15 +108,16 @@ function headOf(adapters: readonly WeightedAdapter[]): Pick<AdapterChanges, "fin
  * times the Aᵢ stacked.
  */
 export function withAdapters(model: Model, { changes, finish }: AdapterChanges): Model {
-  const modules = new Map(findModules(model).map((module) => [module.path, module]));
-  const index = indexGraph(model.graph);
+  const { model: rescaled, left } = withNewScales(model, changes);
+  const modules = new Map(findModules(rescaled).map((module) => [module.path, module]));
+  const index = indexGraph(rescaled.graph);
   const { sites: scaled, weights: factors } = joined(
     modules,
-    changes,
+    left,
     "scaleUpdates",
     (module) => scaleGrid(index, module).blocks,
   );
-  let adapted = scaled.length === 0 ? model : injectScales(model, scaled, factors).model;
+  let adapted = scaled.length === 0 ? rescaled : injectScales(rescaled, scaled, factors).model;
   const { sites, weights } = joined(modules, changes, "updates", (module) => module.inFeatures);
   adapted = inject(adapted, sites, weights).model;
   for (const { path, weight, bias } of changes) {

@@ -141,7 +141,7 @@ function partsOf(change: ModuleChange | undefined): readonly LayerPart[] {
 }
 
 /** Slices of one fused layer belong together. */
-function groupByNode(modules: Modules, paths: readonly string[]): readonly LinearModule[][] {
+export function groupByNode(modules: Modules, paths: readonly string[]): readonly LinearModule[][] {
   const groups = new Map<string, LinearModule[]>();
   for (const path of paths) {
     const module = moduleAt(modules, path);
@@ -152,7 +152,12 @@ function groupByNode(modules: Modules, paths: readonly string[]): readonly Linea
   return [...groups.values()];
 }
 
-function rowChange(
+/**
+ * A module's change as one of its matrix's rows; none where `changes` have nothing of it.
+ *
+ * @throws {BadInputError} where its tensors do not fit the module
+ */
+export function rowChange(
   index: GraphIndex,
   module: LinearModule,
   changes: readonly ModuleChange[],

@@ -1,6 +1,6 @@
 /** Changes of the scales of a stored matrix; the codes stay. */
 import type { Scratch } from "../../quant/scratch.ts";
-import type { CodeSlab, QuantisedMatrix } from "../../quant/types.ts";
+import type { CodeGrid, CodeSlab, QuantisedMatrix } from "../../quant/types.ts";
 import type { RowChange } from "./delta.ts";
 
 /**
@@ -9,12 +9,12 @@ import type { RowChange } from "./delta.ts";
  *
  * @param scratch holds the scales until the next call with it
  */
-export function withScaleChanges(
-  matrix: Pick<QuantisedMatrix, "grid" | "storedScale">,
-  slab: CodeSlab,
+export function withScaleChanges<Slab extends Pick<CodeSlab, "from" | "rows" | "cols" | "scales">>(
+  matrix: Pick<QuantisedMatrix, "storedScale"> & { readonly grid: Pick<CodeGrid, "groupCols"> },
+  slab: Slab,
   changes: readonly RowChange[],
   scratch: Scratch,
-): CodeSlab {
+): Slab {
   if (changes.every(({ scaleUpdates = [] }) => scaleUpdates.length === 0)) return slab;
   const blocks = Math.ceil(slab.cols / matrix.grid.groupCols);
   const scales = scratch.float32("changed scales", slab.scales.length);

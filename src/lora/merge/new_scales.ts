@@ -1,0 +1,82 @@
+/** Adapters of scales as what they come to: other scales in the place of the file's. */
+import { elementCount, type Tensor } from "../../graph/tensor.ts";
+import type { Model } from "../../graph/types.ts";
+import { BadInputError } from "../../errors.ts";
+import { floatsOf, floatTensor, roundToFloat } from "../../quant/numbers.ts";
+import { Scratch } from "../../quant/scratch.ts";
+import type { LinearModule } from "../modules.ts";
+import { scaleGrid } from "../scale_adapter.ts";
+import type { ModuleChange, RowChange } from "./delta.ts";
+import { isolate, moduleAt, modulesOf } from "./isolate.ts";
+import { groupByNode, rowChange } from "./plan.ts";
+import { withScaleChanges } from "./scale_changes.ts";
+
+/** A model with other scales, and the changes whose scales it does not have yet. */
+export interface Rescaled {
+  readonly model: Model;
+  readonly left: readonly ModuleChange[];
+}
+
+/**
+ * Gives layers the very scales that a merge of the changes writes: computed by nodes of the graph these
+ * could be a last bit off, which kernels that round activations to 8 bits make much of.
+ *
+ * @param changes of which only `scaleUpdates` are looked at; left are those of layers with floats that
+ *   the graph rounds by the same scales, and with a bias in int32, which is rounded by them, too
+ * @throws {BadInputError} where one does not fit the model
+ */
+export function withNewScales(model: Model, changes: readonly ModuleChange[]): Rescaled {
+  let modules = modulesOf(model);
+  const scaled = changes.filter(({ scaleUpdates = [] }) => scaleUpdates.length > 0);
+  const now = scaled.filter(({ path }) => {
+    const { roundedTo, integerBias } = moduleAt(modules, path);
+    return roundedTo === undefined && integerBias === undefined;
+  });
+  for (const { path } of now) modules = isolate(modules, path, ["scales"]);
+  const { graph } = modules.model;
+  const initializers = new Map(graph.initializers);
+  for (const group of groupByNode(modules, now.map(({ path }) => path))) {
+    const rows = group.flatMap((module) => rowChange(modules.index, module, now));
+    const [module] = group;
+    const scales = modules.index.constant(module.scales!)!;
+    const { blocks, transposed } = scaleGrid(modules.index, module);
+    initializers.set(module.scales!, changedScales(module, scales, rows, { blocks, transposed }));
+  }
+  return {
+    model: now.length === 0 ? model : { ...modules.model, graph: { ...graph, initializers } },
+    left: scaled.filter((change) => !now.includes(change)),
+  };
+}
+
+function changedScales(
+  { path, slice, outFeatures, inFeatures, blockSize }: LinearModule,
+  { dtype, dims, ...scales }: Tensor,
+  changes: readonly RowChange[],
+  { blocks, transposed }: ReturnType<typeof scaleGrid>,
+): Tensor {
+  const rows = slice?.total ?? outFeatures;
+  if (elementCount(dims) !== rows * blocks) {
+    throw new BadInputError(
+      `Cannot adapt the scales of "${path}": there must be ${
+        rows * blocks
+      }: current shape is [${dims}]`,
+    );
+  }
+  const stored = floatsOf({ dtype, dims, ...scales });
+  const matrix = {
+    grid: { groupCols: blockSize ?? inFeatures },
+    storedScale: (scale: number) => roundToFloat(dtype, scale),
+  };
+  const byRows = transposed ? turned(stored, blocks, rows) : stored;
+  const slab = { from: 0, rows, cols: inFeatures, scales: byRows };
+  const made = withScaleChanges(matrix, slab, changes, new Scratch()).scales;
+  return floatTensor(dtype, dims, transposed ? turned(made, rows, blocks) : made);
+}
+
+/** [rows, columns] as [columns, rows]. */
+function turned(values: Float32Array, rows: number, columns: number): Float32Array {
+  return Float32Array.from(
+    { length: rows * columns },
+    (_, i) => values[(i % rows) * columns + Math.floor(i / rows)],
+  );
+}
