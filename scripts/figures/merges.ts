@@ -3,10 +3,11 @@
  * targets and ranks, a LoRA is trained and merged in each way, and an adapter of scales is trained for
  * the same steps. Prints a JSON line a merge: the share of the LoRA's gain kept with its 95% interval,
  * the file's size and the latency against the base's, and seconds beside those of the training.
+ * scripts/figures/merges_page.ts makes docs/merging.md of such lines.
  *
  * usage: deno run -A scripts/figures/merges.ts [--workloads e2e,plain,chats,banking77]
  *   [--forms int4-32,int4-128-zero-points,qdq-int4,nf4,int8,int4] [--targets qv,all]
- *   [--ranks 4,16,64] [--ways nearest,compensated,tuned,scales] [--iters 48] [--rows 192]
+ *   [--ranks 4,16,64] [--ways auto,nearest,compensated,tuned,scales] [--iters 48] [--rows 192]
  *   [--shared ../shared] [--models FOLDER]
  * banking77 is MiniLM, a classifier, in int8 per channel (int8) and int4 blocks of 32 (int4); the others
  * are SmolLM2, in the other forms. --models keeps the models that scripts/figures/merge_forms.ts makes
@@ -15,6 +16,7 @@
 import { parseArgs } from "@std/cli/parse-args";
 import { join } from "@std/path";
 import { parse } from "@std/csv";
+import { processor } from "../../src/system/processor.ts";
 import { run } from "./children.ts";
 import { type Family, formsOf, MergeForms } from "./merge_forms.ts";
 
@@ -25,7 +27,7 @@ const flags = parseArgs(Deno.args, {
     forms: "int4-32,int4-128-zero-points,qdq-int4,nf4,int8,int4",
     targets: "qv,all",
     ranks: "4,16,64",
-    ways: "nearest,compensated,tuned,scales",
+    ways: "auto,nearest,compensated,tuned,scales",
     iters: "48",
     rows: "192",
     shared: "../shared",
@@ -36,6 +38,7 @@ const HELD_OUT = 64;
 /** Texts of banking77 that make a row of plain text. */
 const TEXTS_A_ROW = 8;
 const rows = Number(flags.rows);
+const { name: processorName, threads } = processor();
 
 interface Workload {
   /** Whose forms are measured. */
@@ -176,24 +179,33 @@ async function figuresOf(
     const trained = way === "scales" ? await train("scales", ["--learning-rate", "5e-3"]) : lora;
     const { seconds, certificate } = await merge(trained.path, way === "scales" ? "auto" : way);
     const { held_out, candidates } = certificate;
-    const found = candidates.find(({ method }: { method: string }) => method === way);
+    const written = way === "auto" ? certificate.method : way;
+    const found = candidates.find(({ method }: { method: string }) => method === written);
+    if (found === undefined) {
+      console.error(`${JSON.stringify({ ...measured, way })}: it could not be merged so`);
+      continue;
+    }
     if (way !== "scales") gain = held_out.base.loss - held_out.adapter.loss;
     console.log(JSON.stringify({
       ...measured,
+      iters: Number(flags.iters),
       way,
+      method: written,
       base: held_out.base.loss,
       adapter: held_out.adapter.loss,
       merged: found.loss,
       gain_kept: way === "scales" && gain !== undefined
         ? (held_out.base.loss - found.loss) / gain
-        : found.gain_kept,
-      interval: found.gain_kept_interval,
+        : found.gain_kept ?? null,
+      // That of scales is of their own gain, all of which is kept.
+      interval: way === "scales" ? null : found.gain_kept_interval ?? null,
       size: found.size_ratio,
       latency: found.latency?.ratio ?? null,
       latency_control: found.latency?.control_ratio ?? null,
       training_seconds: trained.seconds,
       merge_seconds: seconds,
       share_of_training: seconds / trained.seconds,
+      processor: `${processorName}, ${threads} threads`,
     }));
   }
 }
