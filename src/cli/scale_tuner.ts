@@ -4,6 +4,7 @@ import { randomFor, type Task } from "../data/mod.ts";
 import type { TokenBatch } from "../data/targets.ts";
 import { cutOf } from "../eval/choose_cut.ts";
 import type { ScaleTuner } from "../model/merge_request.ts";
+import { UnsupportedError } from "../ops/types.ts";
 import type { Runner } from "../runtime/runner.ts";
 import { freeBytes } from "../system/memory.ts";
 import { keepBudget } from "../train/keep_budget.ts";
@@ -25,9 +26,9 @@ export function scaleTuner(
   steps: number,
   { task, batches, modelBytes }: TuningData,
 ): ScaleTuner {
-  return async (model, paths, { round, learningRate, onStep, signal }) => {
+  return async (model, paths, { round, learningRate, leader, onStep, signal }) => {
     const { dequantForm } = await trainingForms(runner, threads, model, "exact");
-    return await tuneScales(runner, model, {
+    const how = {
       paths,
       objective: task,
       data: batches,
@@ -39,8 +40,15 @@ export function scaleTuner(
       keepBytes: keepBudget(undefined, modelBytes, freeBytes()),
       dequantForm,
       cut: cutOf(model.graph),
-      onStep: (step, loss) => onStep?.(step, steps, loss),
+      onStep: (step: number, loss: number) => onStep?.(step, steps, loss),
       signal,
-    });
+    };
+    try {
+      return await tuneScales(runner, model, { ...how, leader });
+    } catch (error) {
+      // Not every head runs in chunks, which a leader must.
+      if (leader === undefined || !(error instanceof UnsupportedError)) throw error;
+      return await tuneScales(runner, model, how);
+    }
   };
 }

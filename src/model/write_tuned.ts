@@ -7,21 +7,21 @@ import { openMapped } from "../system/mapped_file.ts";
 import { giveBackFreed } from "../system/memory.ts";
 import { loadOnnx } from "./load_onnx.ts";
 import type { MergeProgress } from "./merge_progress.ts";
-import type { MergeRequest } from "./merge_request.ts";
+import type { MergeRequest, ScaleTuner } from "./merge_request.ts";
 import { type RefusedMerge, writeMerged, type WrittenMerge } from "./write_merged.ts";
 
 /**
  * Tunes the scales of what a way of rounding has written. Its matrices' reports are those of the start:
  * they no longer hold.
  *
- * @param how how often it has been tuned before, and how fast to
+ * @param how how often it has been tuned before, how fast and towards what to tune it
  */
 export async function writeTuned(
   runner: Runner,
   request: MergeRequest,
   changes: AdapterChanges,
   { directory, matrices }: WrittenMerge,
-  how: { readonly round: number; readonly learningRate: number },
+  how: Pick<Parameters<ScaleTuner>[2], "round" | "learningRate" | "leader">,
   progress: MergeProgress,
 ): Promise<WrittenMerge | RefusedMerge> {
   const { base, tune, signal } = request;

@@ -19,7 +19,7 @@ import { rotate, rotationBlock } from "../ops/internal/rotation.ts";
 import { turned } from "../ops/transpose.ts";
 import { callOf, type PlannedCall } from "./call.ts";
 import type { PlanSettings } from "./options.ts";
-import { cotangentName, LABELS, LOSS, ROW_WEIGHTS } from "./names.ts";
+import { cotangentName, EXPECTED_ROWS, LABELS, LOSS, ROW_WEIGHTS } from "./names.ts";
 import { fastChunkCall, roundedChunk } from "./fast_head.ts";
 import type { ChunkableHead } from "./chunkable_head.ts";
 import { chunkBias, type ChunkContext, chunkWeight } from "./head_weight.ts";
@@ -49,7 +49,10 @@ export function planChunkedHead(
   head: ChunkableHead,
   rows: number,
   chunk: number,
-  { numeric = "exact", integerForm = "u8s8" }: Pick<PlanSettings, "numeric" | "integerForm"> = {},
+  { numeric = "exact", integerForm = "u8s8", led = false }: Pick<
+    PlanSettings,
+    "numeric" | "integerForm" | "led"
+  > = {},
 ): ChunkedHead {
   const constants = new Map<string, Tensor>();
   const width = dimsIn(lowered, head.hidden)[1];
@@ -67,16 +70,20 @@ export function planChunkedHead(
   const context = { lowered, head, rows, width, constants, codes };
   const calls = (wanted: Wanted) => chunks.map((chunk) => chunkCall(context, chunk, wanted));
   const fast = numeric === "fast";
+  if (fast && led) throw new RangeError("A model is led by another one in `exact` alone");
   const count = chunks.length;
   return {
     // Losses alone are those of the model that inference runs, whatever the setting.
-    evaluation: () => [...calls("loss"), lossCall(rows, count)],
+    evaluation: () =>
+      led
+        ? [...calls("gradient"), lossCall(rows, count), expectedCall(context, count)]
+        : [...calls("loss"), lossCall(rows, count)],
     logits: () => calls("logits"),
     logitsParts: chunks.map(({ index }) => `head.logits:${index}`),
     training: () => [
       ...(fast ? chunks.map((chunk) => fastChunkCall(context, chunk)) : calls("gradient")),
       lossCall(rows, count),
-      cotangentCall(context, count, fast),
+      cotangentCall(context, count, { rotated: fast, led }),
     ],
     constants,
     derivations: fast ? chunks.map((chunk) => roundedChunk(context, chunk)) : [],
@@ -179,15 +186,34 @@ function lossCall(rows: number, count: number): PlannedCall {
   return callOf(b, "head, loss", new Map([[loss, LOSS]]));
 }
 
-/** The cotangent of the hidden state, each row with its weight; `rotated` as the sums are. */
-function cotangentCall(c: ChunkContext, count: number, rotated: boolean): PlannedCall {
-  const b = new GraphBuilder(inferTraining);
-  const sums = (what: string) => b.input(`head.${what}:${count}`, "float32", [c.rows, c.width]);
-  const [total, ownRows] = [sums("total"), sums("own")];
+/** Σ of the weight's rows by their tokens' probabilities, t/s. */
+function expectedRows(b: GraphBuilder, c: ChunkContext, count: number): string {
+  const total = b.input(`head.total:${count}`, "float32", [c.rows, c.width]);
   const sum = b.input(`head.sum:${count}`, "float32", [c.rows, 1]);
+  return b.op("Div", [total, sum]);
+}
+
+function expectedCall(c: ChunkContext, count: number): PlannedCall {
+  const b = new GraphBuilder(inferTraining);
+  return callOf(b, "head, expected", new Map([[expectedRows(b, c, count), EXPECTED_ROWS]]));
+}
+
+/**
+ * The cotangent of the hidden state, each row with its weight; `rotated` as the sums are. Where another
+ * model leads, that of its cross entropy with this one's logits: as that of the labels, but for the rows
+ * that it expects in the place of the labels' own.
+ */
+function cotangentCall(
+  c: ChunkContext,
+  count: number,
+  { rotated, led }: { readonly rotated: boolean; readonly led: boolean },
+): PlannedCall {
+  const b = new GraphBuilder(inferTraining);
+  const wanted = led ? EXPECTED_ROWS : `head.own:${count}`;
+  const ownRows = b.input(wanted, "float32", [c.rows, c.width]);
   b.input(ROW_WEIGHTS, "float32", [c.rows]);
   const weights = b.op("Unsqueeze", [ROW_WEIGHTS, b.int64s([1])]);
-  const gradient = b.op("Sub", [b.op("Div", [total, sum]), ownRows]);
+  const gradient = b.op("Sub", [expectedRows(b, c, count), ownRows]);
   const scaled = b.op("Mul", [gradient, weights]);
   const result = rotated ? rotate(b, scaled, rotationBlock(c.width)) : scaled;
   return callOf(b, "head, cotangent", new Map([[result, cotangentName(c.head.hidden)]]));

@@ -17,6 +17,11 @@ export const PACKED: PackingNames = { places: "packed_places", rows: "packed_row
 export const SHARED: PackingNames = { places: "shared_places", rows: "shared_rows" };
 /** The packed row of each place that is its row's first, of others that of padding, int64 [batch · length]. */
 export const FIRST_ROWS = "first_rows";
+/**
+ * Of each target row the head's rows of weights, each as likely as its token is by a model's logits,
+ * float32 [rows, width]: where another model leads the training, its own stand for the labels' rows.
+ */
+export const EXPECTED_ROWS = "expected_rows";
 /** Sum of the weighted token losses, float32 []. */
 export const LOSS = "loss";
 /** Logits of the target rows, float32 [rows, classes]. */

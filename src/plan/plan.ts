@@ -8,6 +8,7 @@
 import type { Tensor } from "../graph/tensor.ts";
 import type { Graph, Model } from "../graph/types.ts";
 import { BadInputError } from "../errors.ts";
+import { UnsupportedError } from "../ops/types.ts";
 import { fedConstants, type PlannedCall } from "./call.ts";
 import { type Cut, cutIntoSegments } from "./cut.ts";
 import { type FrozenPrefix, frozenPrefix } from "./frozen_prefix.ts";
@@ -108,6 +109,9 @@ function planStep(step: StepGraph, options: PlanOptions): TrainingPlan | undefin
   checkDivisible(segments.at(-1)!.nodes);
   const first = firstTrained(context, cut, options.passes ?? ALL_PASSES, output);
   const head = chunkable && planChunkedHead(lowered, chunkable, rows, headChunk, options);
+  if (options.led && head === undefined) {
+    throw new UnsupportedError("A model is led by another one where its head runs in chunks alone");
+  }
   const { calls, logitsParts, prologueCount, savedBytes, keepsSome } = planPasses(
     { context, cut, first, rows, head },
     options,

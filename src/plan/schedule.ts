@@ -1,6 +1,6 @@
 /** A pass's calls with the lifetimes of what runs between them. */
 import type { PlannedCall } from "./call.ts";
-import { cotangentName, gradientName, LOGITS, LOSS } from "./names.ts";
+import { cotangentName, EXPECTED_ROWS, gradientName, LOGITS, LOSS } from "./names.ts";
 import { earlierOf, isEarlier, isLater, laterOf } from "./span.ts";
 import { placeTensors, type StepMemory } from "./step_memory.ts";
 
@@ -34,7 +34,7 @@ export function scheduled(
   return { calls, release, memory: placeTensors(calls, release) };
 }
 
-const RESULT = new Set([LOSS, LOGITS]);
+const RESULT = new Set([LOSS, LOGITS, EXPECTED_ROWS]);
 const GRADIENT = gradientName("");
 
 /** Whether a tensor outlives the step. */

@@ -3,7 +3,7 @@ import { float32, int64, type Tensor, toNumbers } from "../graph/tensor.ts";
 import { countCorrect, type Targets, type TokenBatch } from "../data/targets.ts";
 import { DROPOUT_SEED } from "../plan/dropout.ts";
 import { unknownInput } from "../plan/inputs.ts";
-import { gradientName, LOGITS, LOSS, type Numeric } from "../plan/names.ts";
+import { EXPECTED_ROWS, gradientName, LOGITS, LOSS, type Numeric } from "../plan/names.ts";
 import { neighbourPlans } from "../plan/open_plan.ts";
 import { keyOf, type PlanOptions } from "../plan/options.ts";
 import { planTraining, type TrainingPlan } from "../plan/plan.ts";
@@ -111,6 +111,10 @@ export class PlannedModel implements StepModel<TokenBatch> {
       if (dropout > 0) {
         env.set(DROPOUT_SEED, this.#runner.upload(int64([], [partSeed(dropoutSeed, i)])));
       }
+      const { leader } = this.#options;
+      if (leader !== undefined) {
+        env.set(EXPECTED_ROWS, this.#runner.upload(await leader.expectedRows(part)));
+      }
       for (const parameter of this.parameters) {
         env.set(gradientName(parameter.name), parameter.grad ?? this.#zerosLike(parameter));
       }
@@ -147,6 +151,23 @@ export class PlannedModel implements StepModel<TokenBatch> {
     const result = { lossSum: scalarOf(loss), targetCount: targets.count };
     if (this.#options.objective === "causal" || logits === undefined) return result;
     return { ...result, correct: countCorrect(logits.read(), targets) };
+  }
+
+  /**
+   * What a model that this one leads is trained towards: `EXPECTED_ROWS` of a part of a batch.
+   *
+   * @throws {UnsupportedError} where the model's head does not run in chunks
+   */
+  async expectedRows(prepared: Prepared): Promise<Tensor> {
+    const compiled = this.#planFor(prepared, { passes: ["evaluation"] });
+    const env = this.#environment(compiled, prepared);
+    await runSchedule(compiled.plan.evaluation, env, this.#means);
+    env.get(LOSS)![Symbol.dispose]();
+    using rows = env.get(EXPECTED_ROWS)!;
+    const value = rows.read();
+    const copy = { ...value, bytes: value.bytes.slice() };
+    this.#dropInputs(compiled, env);
+    return copy;
   }
 
   /** Logits of the batch's real target rows, float32 [rows, classes]. */

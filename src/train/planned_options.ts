@@ -7,6 +7,7 @@ import type { Numeric } from "../plan/names.ts";
 import type { Pass, PlanOptions, PlanSettings } from "../plan/options.ts";
 import type { Runner } from "../runtime/runner.ts";
 import type { PackingRules } from "../data/packing.ts";
+import type { Tensor } from "../graph/tensor.ts";
 import type { Prepared } from "./step_inputs.ts";
 
 /**
@@ -18,6 +19,11 @@ export interface PlannedModelOptions extends PlanSettings {
   /** The user's model with adapters injected. */
   readonly model: Model;
   readonly objective: "causal" | "classification";
+  /**
+   * Of a language model that is led by another one: that one, planned `led` for the same batches; stays
+   * the caller's. Labels then only choose the rows, and the loss is still theirs.
+   */
+  readonly leader?: { expectedRows(prepared: Prepared): Promise<Tensor> };
   /** Whether padding is left out of what treats tokens one by one; default true. */
   readonly packing?: boolean;
   /** Whether what several sequences of a language model begin with is computed once; default true. */
@@ -135,6 +141,7 @@ export function planOptionsFor(
     readyWeights: passes?.includes("training") && numeric === (options.numeric ?? "exact") &&
       readyWeights,
     headChunk,
+    led: options.led,
     dequantForm: options.dequantForm ?? dequantFormFor(options.runner.version),
     integerForm: options.integerForm,
     rotated: options.rotated,

@@ -12,7 +12,7 @@ import { float32, int64, type Tensor } from "../graph/tensor.ts";
 import { DROPOUT_SEED } from "../plan/dropout.ts";
 import type { Span } from "../plan/span.ts";
 import { TOKEN_INPUTS } from "../plan/inputs.ts";
-import { FIRST_ROWS, LABELS, PACKED, ROW_WEIGHTS, SHARED } from "../plan/names.ts";
+import { EXPECTED_ROWS, FIRST_ROWS, LABELS, PACKED, ROW_WEIGHTS, SHARED } from "../plan/names.ts";
 import { TARGET_ROWS } from "../plan/select_rows.ts";
 
 /** A batch and what is worked out of it once for all that it is used for. */
@@ -75,6 +75,7 @@ export function prepare(batch: TokenBatch, rules: PackingRules): Prepared {
 export const STEP_INPUTS = new Set([
   LABELS,
   ROW_WEIGHTS,
+  EXPECTED_ROWS,
   TARGET_ROWS,
   FIRST_ROWS,
   DROPOUT_SEED,

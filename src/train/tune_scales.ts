@@ -27,6 +27,11 @@ export interface TuneOptions {
   readonly paths: ReadonlySet<string>;
   readonly objective: "causal" | "classification";
   readonly data: BatchSource<TokenBatch>;
+  /**
+   * A language model to come near to, token by token; default none: what counts is the loss over the
+   * data's own labels.
+   */
+  readonly leader?: Model;
   /** Updates of the scales. */
   readonly steps: number;
   /** Batches to pass over, from the start of the data; default 0. */
@@ -42,6 +47,8 @@ export interface TuneOptions {
   /** Bytes of activations that are kept for the backward pass; default 0. */
   readonly keepBytes?: number;
   readonly dequantForm?: PlannedModelOptions["dequantForm"];
+  /** Vocabulary entries per chunk of a language model's head. */
+  readonly headChunk?: number;
   /** Which sequences run together. */
   readonly cut?: RowCut;
   /** Told of each update. */
@@ -54,6 +61,7 @@ export interface TuneOptions {
  * their rows or blocks are left alone.
  *
  * @throws {UsageError} where none has them
+ * @throws {UnsupportedError} where a leader is given whose head does not run in chunks
  * @throws {AbortError} where the signal fires
  */
 export async function tuneScales(
@@ -80,14 +88,25 @@ export async function tuneScales(
     ({ module }) => scaleGrid(index, module).blocks,
   );
   const injected = injectScales(model, sites, start);
-  const planned: PlannedModelOptions = {
+  using resources = new DisposableStack();
+  const leads = options.leader !== undefined && objective === "causal";
+  const common = {
     runner,
-    model: injected.model,
-    trainable: new Set(injected.trainable.keys()),
     objective,
     dequantForm: options.dequantForm,
-    keepBytes: options.keepBytes,
+    headChunk: options.headChunk,
     lanes,
+    // A sequence in spans has no rows of its own for the leader to look at.
+    ...(leads ? { led: true, dividesSequences: false } : {}),
+  };
+  const planned: PlannedModelOptions = {
+    ...common,
+    model: injected.model,
+    trainable: new Set(injected.trainable.keys()),
+    keepBytes: options.keepBytes,
+    leader: leads
+      ? resources.use(new PlannedModel({ ...common, model: options.leader!, trainable: new Set() }))
+      : undefined,
   };
   using step = new PlannedModel(planned);
   using optimizer = await graphOptimizer(runner, step.parameters, {

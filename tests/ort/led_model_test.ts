@@ -1,0 +1,134 @@
+import { assert, assertAlmostEquals, assertEquals, assertRejects } from "@std/assert";
+import { UnsupportedError } from "../../src/ops/types.ts";
+import { float32, toNumbers } from "../../src/graph/tensor.ts";
+import type { Model } from "../../src/graph/types.ts";
+import { mergeModel } from "../../src/lora/merge/mod.ts";
+import { findModules } from "../../src/lora/modules.ts";
+import { Random } from "../../src/random.ts";
+import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
+import { PlannedModel } from "../../src/train/planned_model.ts";
+import { tuneScales } from "../../src/train/tune_scales.ts";
+import { modelDir, readModel } from "../helpers/fixture_models.ts";
+import { adapted, batchOf, rowsOf } from "../helpers/training_step.ts";
+
+const NAME = "tiny-llama-genai-int4";
+
+/** Σ over target rows of the cross entropy of a row's logits with the probabilities of another's. */
+function crossEntropy(leader: Float32Array, led: Float32Array, classes: number): number {
+  let sum = 0;
+  for (let row = 0; row < led.length; row += classes) {
+    const [p, q] = [leader, led].map((of) => {
+      const logits = Float64Array.from(of.subarray(row, row + classes));
+      const most = Math.max(...logits);
+      const scale = logits.reduce((total, value) => total + Math.exp(value - most), 0);
+      return logits.map((value) => value - most - Math.log(scale));
+    });
+    for (let i = 0; i < classes; i++) sum -= Math.exp(p[i]) * q[i];
+  }
+  return sum;
+}
+
+Deno.test("PlannedModel that is led has the gradient of its cross entropy with its leader", async () => {
+  using runner = createOrtRunner({ threads: 1 });
+  const base = readModel(modelDir(NAME));
+  const { model, trainable } = adapted(base, { targetModules: ["v_proj"] });
+  const batch = batchOf(rowsOf([9, 14, 6]), 14, "causal");
+  // Small chunks, so that the head has several.
+  const common = { runner, objective: "causal", led: true, headChunk: 128 } as const;
+  using leader = new PlannedModel({ ...common, model: base, trainable: new Set() });
+  using led = new PlannedModel({ ...common, model, trainable, leader });
+  led.zeroGrad();
+  await led.accumulate(batch, 0);
+  const [parameter] = led.parameters;
+  const gradient = toNumbers(parameter.grad!.read()) as Float32Array;
+  const wanted = await leader.logits(batch);
+  const classes = wanted.dims[1];
+  const start = Float32Array.from(toNumbers(parameter.value.read()));
+  const lossWith = async (values: Float32Array) => {
+    const changed = new Map(model.graph.initializers)
+      .set(parameter.name, float32(parameter.dims, values));
+    using step = new PlannedModel({
+      ...common,
+      model: { ...model, graph: { ...model.graph, initializers: changed } },
+      trainable,
+      leader,
+    });
+    const found = await step.logits(batch);
+    return crossEntropy(
+      toNumbers(wanted) as Float32Array,
+      toNumbers(found) as Float32Array,
+      classes,
+    );
+  };
+  // Along the gradient itself, where the difference is largest.
+  const norm = Math.hypot(...gradient);
+  assert(norm > 1e-3, `${norm}`);
+  const step = 0.02;
+  const at = (by: number) => lossWith(start.map((value, i) => value + by * gradient[i] / norm));
+  const slope = (await at(step) - await at(-step)) / (2 * step);
+  assertAlmostEquals(slope, norm, 0.01 * norm);
+});
+
+Deno.test("PlannedModel that is led by itself has a gradient of nothing, and the labels' loss", async () => {
+  using runner = createOrtRunner({ threads: 1 });
+  const { model, trainable } = adapted(readModel(modelDir(NAME)), { targetModules: ["v_proj"] });
+  const batch = batchOf(rowsOf([9, 14, 6]), 14, "causal");
+  const common = { runner, model, trainable, objective: "causal", headChunk: 128 } as const;
+  using leader = new PlannedModel({ ...common, led: true });
+  using led = new PlannedModel({ ...common, led: true, leader });
+  using alone = new PlannedModel(common);
+  const norms: number[] = [];
+  const losses: number[] = [];
+  for (const step of [led, alone]) {
+    step.zeroGrad();
+    losses.push((await step.accumulate(batch, 0)).lossSum);
+    norms.push(Math.hypot(...step.parameters.flatMap(({ grad }) => [...toNumbers(grad!.read())])));
+  }
+  assertAlmostEquals(losses[0], losses[1], 1e-4);
+  assert(norms[0] < 1e-4 * norms[1], `${norms}`);
+  assertEquals(led.parameters.length, alone.parameters.length);
+});
+
+Deno.test("tuneScales() with a leader brings a model nearer to it than its labels do", async () => {
+  using runner = createOrtRunner({ threads: 1 });
+  const base = readModel(modelDir(NAME));
+  const { model: leader } = adapted(base, { targetModules: ["v_proj", "down_proj"] });
+  const batch = batchOf(rowsOf([9, 14, 6]), 14, "causal");
+  const all = findModules(base).map(({ path }) => path);
+  const paths = new Set(all.filter((path) => path !== "lm_head"));
+  const logits = async (model: Model) => {
+    using step = new PlannedModel({ runner, model, trainable: new Set(), objective: "causal" });
+    return await step.logits(batch);
+  };
+  const wanted = await logits(leader);
+  const distance = async (model: Model) =>
+    crossEntropy(
+      toNumbers(wanted) as Float32Array,
+      toNumbers(await logits(model)) as Float32Array,
+      wanted.dims[1],
+    );
+  const tuned = async (to: Model | undefined, some: Iterable<string> = paths) => {
+    const scales = await tuneScales(runner, base, {
+      paths: new Set(some),
+      objective: "causal",
+      data: { batches: () => 1, batch: () => Promise.resolve(batch) },
+      leader: to,
+      steps: 8,
+      learningRate: 3e-3,
+      random: Random.fromSeed(1),
+      headChunk: 128,
+    });
+    const changes = [...scales].map(([path, by]) => ({ path, updates: [], scaleUpdates: [by] }));
+    return await distance((await mergeModel(base, changes, "scales")).model);
+  };
+  const least = await distance(leader);
+  const [before, led, labelled] = [
+    await distance(base) - least,
+    await tuned(leader) - least,
+    await tuned(undefined) - least,
+  ];
+  // A head that is trained itself does not run in chunks.
+  await assertRejects(() => tuned(leader, all), UnsupportedError, "where its head runs in chunks");
+  assert(led < 0.8 * before, `${led} of ${before}`);
+  assert(led < labelled, `${led} and ${labelled} of ${before}`);
+});
