@@ -90,12 +90,12 @@ export class MergeProgress {
       });
     } finally {
       this.#done += WORK[stage];
-      this.add(stage, (this.now() - start) / 1000);
+      this.#add(stage, (this.now() - start) / 1000);
     }
   }
 
-  /** Counts seconds for a stage; those of a stage within another are to be taken off that one. */
-  add(stage: MergeStage, seconds: number): void {
+  /** Counts seconds for a stage. */
+  #add(stage: MergeStage, seconds: number): void {
     this.seconds.set(stage, (this.seconds.get(stage) ?? 0) + seconds);
   }
 }
