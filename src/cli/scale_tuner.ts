@@ -26,7 +26,7 @@ export function scaleTuner(
   steps: number,
   { task, batches, modelBytes }: TuningData,
 ): ScaleTuner {
-  return async (model, paths, { round, learningRate, leader, onStep, signal }) => {
+  return async (model, paths, { round, learningRate, teacher, onStep, signal }) => {
     const { dequantForm } = await trainingForms(runner, threads, model, "exact");
     const how = {
       paths,
@@ -44,10 +44,10 @@ export function scaleTuner(
       signal,
     };
     try {
-      return await tuneScales(runner, model, { ...how, leader });
+      return await tuneScales(runner, model, { ...how, teacher });
     } catch (error) {
-      // Not every head runs in chunks, which a leader must.
-      if (leader === undefined || !(error instanceof UnsupportedError)) throw error;
+      // Not every head runs in chunks, which distillation needs.
+      if (teacher === undefined || !(error instanceof UnsupportedError)) throw error;
       return await tuneScales(runner, model, how);
     }
   };

@@ -71,8 +71,8 @@ export type ScaleTuner = (
     readonly round: number;
     /** Of the first updates. */
     readonly learningRate: number;
-    /** What to come near to; absent: the data's labels. */
-    readonly leader?: Model;
+    /** What to distil from; absent: what counts are the data's labels. */
+    readonly teacher?: Model;
     readonly onStep?: (step: number, steps: number, loss: number) => void;
     readonly signal?: AbortSignal;
   },

@@ -12,8 +12,8 @@ import { writeTuned } from "./write_tuned.ts";
 const ROUNDS = 3;
 /**
  * Learning rates of the first round, by what is tuned. Fitted scales lack what their blocks cannot
- * express, and learn it from the data's labels. What was rounded well is near base + adapter, which
- * leads it: labels took it away from there (97.8% of a gain became 97.4%, with the leader 98.3%).
+ * express, and learn it from the data's labels. What was rounded well is near base + adapter, from which
+ * it is distilled: labels took it away from there (97.8% of a gain became 97.4%, distilled 98.3%).
  */
 const RATES = { fitted: 1e-2, rounded: 3e-3 };
 /** Share of the gain that another round may be expected to bring. */
@@ -33,11 +33,11 @@ export async function tuneRounds(
   const { runner, request, changes, progress } = context;
   const isFitted = start.method === "fitted";
   const rate = isFitted ? RATES.fitted : RATES.rounded;
-  const leader = isFitted ? undefined : context.adapted;
+  const teacher = isFitted ? undefined : context.adapted;
   let from = start;
   let before = candidates.get(start.method);
   for (let round = 0; round < ROUNDS; round++) {
-    const how = { round, learningRate: rate / 2 ** round, leader };
+    const how = { round, learningRate: rate / 2 ** round, teacher };
     const tuned = await writeTuned(runner, request, changes, from, how, progress);
     if (!("directory" in tuned)) return round === 0 ? tuned.refused : undefined;
     candidates.keep(tuned);

@@ -21,7 +21,7 @@ export async function writeTuned(
   request: MergeRequest,
   changes: AdapterChanges,
   { directory, matrices }: WrittenMerge,
-  how: Pick<Parameters<ScaleTuner>[2], "round" | "learningRate" | "leader">,
+  how: Pick<Parameters<ScaleTuner>[2], "round" | "learningRate" | "teacher">,
   progress: MergeProgress,
 ): Promise<WrittenMerge | RefusedMerge> {
   const { base, tune, signal } = request;

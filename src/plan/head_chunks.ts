@@ -49,9 +49,9 @@ export function planChunkedHead(
   head: ChunkableHead,
   rows: number,
   chunk: number,
-  { numeric = "exact", integerForm = "u8s8", led = false }: Pick<
+  { numeric = "exact", integerForm = "u8s8", distils = false }: Pick<
     PlanSettings,
-    "numeric" | "integerForm" | "led"
+    "numeric" | "integerForm" | "distils"
   > = {},
 ): ChunkedHead {
   const constants = new Map<string, Tensor>();
@@ -70,12 +70,12 @@ export function planChunkedHead(
   const context = { lowered, head, rows, width, constants, codes };
   const calls = (wanted: Wanted) => chunks.map((chunk) => chunkCall(context, chunk, wanted));
   const fast = numeric === "fast";
-  if (fast && led) throw new RangeError("A model is led by another one in `exact` alone");
+  if (fast && distils) throw new RangeError("Distillation is in `exact` alone");
   const count = chunks.length;
   return {
     // Losses alone are those of the model that inference runs, whatever the setting.
     evaluation: () =>
-      led
+      distils
         ? [...calls("gradient"), lossCall(rows, count), expectedCall(context, count)]
         : [...calls("loss"), lossCall(rows, count)],
     logits: () => calls("logits"),
@@ -83,7 +83,7 @@ export function planChunkedHead(
     training: () => [
       ...(fast ? chunks.map((chunk) => fastChunkCall(context, chunk)) : calls("gradient")),
       lossCall(rows, count),
-      cotangentCall(context, count, { rotated: fast, led }),
+      cotangentCall(context, count, { rotated: fast, distils }),
     ],
     constants,
     derivations: fast ? chunks.map((chunk) => roundedChunk(context, chunk)) : [],
@@ -186,7 +186,7 @@ function lossCall(rows: number, count: number): PlannedCall {
   return callOf(b, "head, loss", new Map([[loss, LOSS]]));
 }
 
-/** Σ of the weight's rows by their tokens' probabilities, t/s. */
+/** The mean of the weight's rows by their tokens' probabilities, t/s. */
 function expectedRows(b: GraphBuilder, c: ChunkContext, count: number): string {
   const total = b.input(`head.total:${count}`, "float32", [c.rows, c.width]);
   const sum = b.input(`head.sum:${count}`, "float32", [c.rows, 1]);
@@ -199,17 +199,17 @@ function expectedCall(c: ChunkContext, count: number): PlannedCall {
 }
 
 /**
- * The cotangent of the hidden state, each row with its weight; `rotated` as the sums are. Where another
- * model leads, that of its cross entropy with this one's logits: as that of the labels, but for the rows
- * that it expects in the place of the labels' own.
+ * The cotangent of the hidden state, each row with its weight; `rotated` as the sums are. In distillation
+ * it is that of the cross entropy with the teacher's probabilities: the same, with the rows that the
+ * teacher expects in place of the labels' own.
  */
 function cotangentCall(
   c: ChunkContext,
   count: number,
-  { rotated, led }: { readonly rotated: boolean; readonly led: boolean },
+  { rotated, distils }: { readonly rotated: boolean; readonly distils: boolean },
 ): PlannedCall {
   const b = new GraphBuilder(inferTraining);
-  const wanted = led ? EXPECTED_ROWS : `head.own:${count}`;
+  const wanted = distils ? EXPECTED_ROWS : `head.own:${count}`;
   const ownRows = b.input(wanted, "float32", [c.rows, c.width]);
   b.input(ROW_WEIGHTS, "float32", [c.rows]);
   const weights = b.op("Unsqueeze", [ROW_WEIGHTS, b.int64s([1])]);

@@ -18,8 +18,8 @@ export const SHARED: PackingNames = { places: "shared_places", rows: "shared_row
 /** The packed row of each place that is its row's first, of others that of padding, int64 [batch · length]. */
 export const FIRST_ROWS = "first_rows";
 /**
- * Of each target row the head's rows of weights, each as likely as its token is by a model's logits,
- * float32 [rows, width]: where another model leads the training, its own stand for the labels' rows.
+ * Of each target row the mean of the head's rows, weighted by a teacher's probabilities of their tokens,
+ * float32 [rows, width]: in distillation it stands for the label's own row.
  */
 export const EXPECTED_ROWS = "expected_rows";
 /** Sum of the weighted token losses, float32 []. */

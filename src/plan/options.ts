@@ -26,11 +26,11 @@ export interface PlanSettings {
   /** Vocabulary entries per chunk of a language model's head; default `HEAD_CHUNK`. */
   readonly headChunk?: number;
   /**
-   * Whether a language model is led by another one instead of by labels: a head in chunks then reads
+   * Whether a language model learns from a teacher instead of labels: a head in chunks then reads
    * `EXPECTED_ROWS` for gradients, and leaves them where it computes the loss alone. In `exact`, and
    * where the head runs in chunks; default false.
    */
-  readonly led?: boolean;
+  readonly distils?: boolean;
   /** Probability of LoRA dropout; default 0. */
   readonly dropout?: number;
   /** Whether frozen products are computed in 8-bit integers; default `exact`: they are not. */

@@ -109,8 +109,8 @@ function planStep(step: StepGraph, options: PlanOptions): TrainingPlan | undefin
   checkDivisible(segments.at(-1)!.nodes);
   const first = firstTrained(context, cut, options.passes ?? ALL_PASSES, output);
   const head = chunkable && planChunkedHead(lowered, chunkable, rows, headChunk, options);
-  if (options.led && head === undefined) {
-    throw new UnsupportedError("A model is led by another one where its head runs in chunks alone");
+  if (options.distils && head === undefined) {
+    throw new UnsupportedError("Distillation needs a head that runs in chunks");
   }
   const { calls, logitsParts, prologueCount, savedBytes, keepsSome } = planPasses(
     { context, cut, first, rows, head },

@@ -111,9 +111,9 @@ export class PlannedModel implements StepModel<TokenBatch> {
       if (dropout > 0) {
         env.set(DROPOUT_SEED, this.#runner.upload(int64([], [partSeed(dropoutSeed, i)])));
       }
-      const { leader } = this.#options;
-      if (leader !== undefined) {
-        env.set(EXPECTED_ROWS, this.#runner.upload(await leader.expectedRows(part)));
+      const { teacher } = this.#options;
+      if (teacher !== undefined) {
+        env.set(EXPECTED_ROWS, this.#runner.upload(await teacher.expectedRows(part)));
       }
       for (const parameter of this.parameters) {
         env.set(gradientName(parameter.name), parameter.grad ?? this.#zerosLike(parameter));
@@ -154,9 +154,9 @@ export class PlannedModel implements StepModel<TokenBatch> {
   }
 
   /**
-   * What a model that this one leads is trained towards: `EXPECTED_ROWS` of a part of a batch.
+   * What this model teaches of a part of a batch: `EXPECTED_ROWS`.
    *
-   * @throws {UnsupportedError} where the model's head does not run in chunks
+   * @throws {UnsupportedError} where its head does not run in chunks
    */
   async expectedRows(prepared: Prepared): Promise<Tensor> {
     const compiled = this.#planFor(prepared, { passes: ["evaluation"] });

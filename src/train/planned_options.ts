@@ -20,10 +20,10 @@ export interface PlannedModelOptions extends PlanSettings {
   readonly model: Model;
   readonly objective: "causal" | "classification";
   /**
-   * Of a language model that is led by another one: that one, planned `led` for the same batches; stays
+   * The teacher that a language model is distilled from, planned with `distils` for the same batches; stays
    * the caller's. Labels then only choose the rows, and the loss is still theirs.
    */
-  readonly leader?: { expectedRows(prepared: Prepared): Promise<Tensor> };
+  readonly teacher?: { expectedRows(prepared: Prepared): Promise<Tensor> };
   /** Whether padding is left out of what treats tokens one by one; default true. */
   readonly packing?: boolean;
   /** Whether what several sequences of a language model begin with is computed once; default true. */
@@ -141,7 +141,7 @@ export function planOptionsFor(
     readyWeights: passes?.includes("training") && numeric === (options.numeric ?? "exact") &&
       readyWeights,
     headChunk,
-    led: options.led,
+    distils: options.distils,
     dequantForm: options.dequantForm ?? dequantFormFor(options.runner.version),
     integerForm: options.integerForm,
     rotated: options.rotated,

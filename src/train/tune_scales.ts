@@ -27,11 +27,8 @@ export interface TuneOptions {
   readonly paths: ReadonlySet<string>;
   readonly objective: "causal" | "classification";
   readonly data: BatchSource<TokenBatch>;
-  /**
-   * A language model to come near to, token by token; default none: what counts is the loss over the
-   * data's own labels.
-   */
-  readonly leader?: Model;
+  /** A language model to distil from; default none: what counts is the loss over the data's labels. */
+  readonly teacher?: Model;
   /** Updates of the scales. */
   readonly steps: number;
   /** Batches to pass over, from the start of the data; default 0. */
@@ -61,7 +58,7 @@ export interface TuneOptions {
  * their rows or blocks are left alone.
  *
  * @throws {UsageError} where none has them
- * @throws {UnsupportedError} where a leader is given whose head does not run in chunks
+ * @throws {UnsupportedError} where a teacher is given whose head does not run in chunks
  * @throws {AbortError} where the signal fires
  */
 export async function tuneScales(
@@ -89,23 +86,25 @@ export async function tuneScales(
   );
   const injected = injectScales(model, sites, start);
   using resources = new DisposableStack();
-  const leads = options.leader !== undefined && objective === "causal";
+  const distils = options.teacher !== undefined && objective === "causal";
   const common = {
     runner,
     objective,
     dequantForm: options.dequantForm,
     headChunk: options.headChunk,
     lanes,
-    // A sequence in spans has no rows of its own for the leader to look at.
-    ...(leads ? { led: true, dividesSequences: false } : {}),
+    // The teacher looks at whole sequences.
+    ...(distils ? { distils: true, dividesSequences: false } : {}),
   };
   const planned: PlannedModelOptions = {
     ...common,
     model: injected.model,
     trainable: new Set(injected.trainable.keys()),
     keepBytes: options.keepBytes,
-    leader: leads
-      ? resources.use(new PlannedModel({ ...common, model: options.leader!, trainable: new Set() }))
+    teacher: distils
+      ? resources.use(
+        new PlannedModel({ ...common, model: options.teacher!, trainable: new Set() }),
+      )
       : undefined,
   };
   using step = new PlannedModel(planned);

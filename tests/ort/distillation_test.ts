@@ -14,10 +14,10 @@ import { adapted, batchOf, rowsOf } from "../helpers/training_step.ts";
 const NAME = "tiny-llama-genai-int4";
 
 /** Σ over target rows of the cross entropy of a row's logits with the probabilities of another's. */
-function crossEntropy(leader: Float32Array, led: Float32Array, classes: number): number {
+function crossEntropy(teacher: Float32Array, student: Float32Array, classes: number): number {
   let sum = 0;
-  for (let row = 0; row < led.length; row += classes) {
-    const [p, q] = [leader, led].map((of) => {
+  for (let row = 0; row < student.length; row += classes) {
+    const [p, q] = [teacher, student].map((of) => {
       const logits = Float64Array.from(of.subarray(row, row + classes));
       const most = Math.max(...logits);
       const scale = logits.reduce((total, value) => total + Math.exp(value - most), 0);
@@ -28,20 +28,20 @@ function crossEntropy(leader: Float32Array, led: Float32Array, classes: number):
   return sum;
 }
 
-Deno.test("PlannedModel that is led has the gradient of its cross entropy with its leader", async () => {
+Deno.test("PlannedModel with a teacher has the gradient of its cross entropy with the teacher", async () => {
   using runner = createOrtRunner({ threads: 1 });
   const base = readModel(modelDir(NAME));
   const { model, trainable } = adapted(base, { targetModules: ["v_proj"] });
   const batch = batchOf(rowsOf([9, 14, 6]), 14, "causal");
   // Small chunks, so that the head has several.
-  const common = { runner, objective: "causal", led: true, headChunk: 128 } as const;
-  using leader = new PlannedModel({ ...common, model: base, trainable: new Set() });
-  using led = new PlannedModel({ ...common, model, trainable, leader });
-  led.zeroGrad();
-  await led.accumulate(batch, 0);
-  const [parameter] = led.parameters;
+  const common = { runner, objective: "causal", distils: true, headChunk: 128 } as const;
+  using teacher = new PlannedModel({ ...common, model: base, trainable: new Set() });
+  using student = new PlannedModel({ ...common, model, trainable, teacher });
+  student.zeroGrad();
+  await student.accumulate(batch, 0);
+  const [parameter] = student.parameters;
   const gradient = toNumbers(parameter.grad!.read()) as Float32Array;
-  const wanted = await leader.logits(batch);
+  const wanted = await teacher.logits(batch);
   const classes = wanted.dims[1];
   const start = Float32Array.from(toNumbers(parameter.value.read()));
   const lossWith = async (values: Float32Array) => {
@@ -51,7 +51,7 @@ Deno.test("PlannedModel that is led has the gradient of its cross entropy with i
       ...common,
       model: { ...model, graph: { ...model.graph, initializers: changed } },
       trainable,
-      leader,
+      teacher,
     });
     const found = await step.logits(batch);
     return crossEntropy(
@@ -69,30 +69,30 @@ Deno.test("PlannedModel that is led has the gradient of its cross entropy with i
   assertAlmostEquals(slope, norm, 0.01 * norm);
 });
 
-Deno.test("PlannedModel that is led by itself has a gradient of nothing, and the labels' loss", async () => {
+Deno.test("PlannedModel that is its own teacher has a gradient of nothing, and the labels' loss", async () => {
   using runner = createOrtRunner({ threads: 1 });
   const { model, trainable } = adapted(readModel(modelDir(NAME)), { targetModules: ["v_proj"] });
   const batch = batchOf(rowsOf([9, 14, 6]), 14, "causal");
   const common = { runner, model, trainable, objective: "causal", headChunk: 128 } as const;
-  using leader = new PlannedModel({ ...common, led: true });
-  using led = new PlannedModel({ ...common, led: true, leader });
+  using teacher = new PlannedModel({ ...common, distils: true });
+  using student = new PlannedModel({ ...common, distils: true, teacher });
   using alone = new PlannedModel(common);
   const norms: number[] = [];
   const losses: number[] = [];
-  for (const step of [led, alone]) {
+  for (const step of [student, alone]) {
     step.zeroGrad();
     losses.push((await step.accumulate(batch, 0)).lossSum);
     norms.push(Math.hypot(...step.parameters.flatMap(({ grad }) => [...toNumbers(grad!.read())])));
   }
   assertAlmostEquals(losses[0], losses[1], 1e-4);
   assert(norms[0] < 1e-4 * norms[1], `${norms}`);
-  assertEquals(led.parameters.length, alone.parameters.length);
+  assertEquals(student.parameters.length, alone.parameters.length);
 });
 
-Deno.test("tuneScales() with a leader brings a model nearer to it than its labels do", async () => {
+Deno.test("tuneScales() with a teacher brings a model nearer to it than labels do", async () => {
   using runner = createOrtRunner({ threads: 1 });
   const base = readModel(modelDir(NAME));
-  const { model: leader } = adapted(base, { targetModules: ["v_proj", "down_proj"] });
+  const { model: teacher } = adapted(base, { targetModules: ["v_proj", "down_proj"] });
   const batch = batchOf(rowsOf([9, 14, 6]), 14, "causal");
   const all = findModules(base).map(({ path }) => path);
   const paths = new Set(all.filter((path) => path !== "lm_head"));
@@ -100,7 +100,7 @@ Deno.test("tuneScales() with a leader brings a model nearer to it than its label
     using step = new PlannedModel({ runner, model, trainable: new Set(), objective: "causal" });
     return await step.logits(batch);
   };
-  const wanted = await logits(leader);
+  const wanted = await logits(teacher);
   const distance = async (model: Model) =>
     crossEntropy(
       toNumbers(wanted) as Float32Array,
@@ -112,7 +112,7 @@ Deno.test("tuneScales() with a leader brings a model nearer to it than its label
       paths: new Set(some),
       objective: "causal",
       data: { batches: () => 1, batch: () => Promise.resolve(batch) },
-      leader: to,
+      teacher: to,
       steps: 8,
       learningRate: 3e-3,
       random: Random.fromSeed(1),
@@ -121,14 +121,18 @@ Deno.test("tuneScales() with a leader brings a model nearer to it than its label
     const changes = [...scales].map(([path, by]) => ({ path, updates: [], scaleUpdates: [by] }));
     return await distance((await mergeModel(base, changes, "scales")).model);
   };
-  const least = await distance(leader);
-  const [before, led, labelled] = [
+  const least = await distance(teacher);
+  const [before, student, labelled] = [
     await distance(base) - least,
-    await tuned(leader) - least,
+    await tuned(teacher) - least,
     await tuned(undefined) - least,
   ];
   // A head that is trained itself does not run in chunks.
-  await assertRejects(() => tuned(leader, all), UnsupportedError, "where its head runs in chunks");
-  assert(led < 0.8 * before, `${led} of ${before}`);
-  assert(led < labelled, `${led} and ${labelled} of ${before}`);
+  await assertRejects(
+    () => tuned(teacher, all),
+    UnsupportedError,
+    "needs a head that runs in chunks",
+  );
+  assert(student < 0.8 * before, `${student} of ${before}`);
+  assert(student < labelled, `${student} and ${labelled} of ${before}`);
 });
