@@ -1,7 +1,7 @@
 /** How a merge tunes scales: on the data that the adapter was trained on, as that was trained. */
 import { trainingForms } from "../bench/training_forms.ts";
 import { randomFor, type Task } from "../data/mod.ts";
-import type { TokenBatch } from "../data/targets.ts";
+import { targetsOf, type TokenBatch } from "../data/targets.ts";
 import { cutOf } from "../eval/choose_cut.ts";
 import type { ScaleTuner } from "../model/merge_request.ts";
 import { UnsupportedError } from "../ops/types.ts";
@@ -10,7 +10,7 @@ import { freeBytes } from "../system/memory.ts";
 import { keepBudget } from "../train/keep_budget.ts";
 import { laneCount } from "../train/lanes.ts";
 import type { BatchSource } from "../train/step.ts";
-import { tuneScales } from "../train/tune_scales.ts";
+import { rateFor, tuneScales } from "../train/tune_scales.ts";
 
 export interface TuningData {
   readonly task: Task;
@@ -28,12 +28,13 @@ export function scaleTuner(
 ): ScaleTuner {
   return async (model, paths, { round, learningRate, teacher, onStep, signal }) => {
     const { dequantForm } = await trainingForms(runner, threads, model, "exact");
+    const targets = task === "causal" ? targetsOf(await batches.batch(0, 0)).count : Infinity;
     const how = {
       paths,
       objective: task,
       data: batches,
       steps,
-      learningRate,
+      learningRate: rateFor(learningRate, targets),
       skip: round * steps,
       random: randomFor(round, "scales"),
       lanes: laneCount(runner, threads),

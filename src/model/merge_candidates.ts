@@ -4,6 +4,7 @@ import {
   type AdapterChanges,
   type Candidate,
   isKept,
+  type MatrixReport,
   type Measurements,
   type MergeMethod,
   MIN_GAIN_KEPT,
@@ -75,6 +76,13 @@ export class MergeCandidates implements Disposable {
       this.#written.set(method, written);
     }
     return found;
+  }
+
+  /** Gives a candidate other reports of its matrices. */
+  describe(method: MergeMethod, matrices: readonly MatrixReport[]): void {
+    const [found, written] = [this.#found.get(method), this.#written.get(method)];
+    if (found !== undefined) this.#found.set(method, { ...found, matrices });
+    if (written !== undefined) this.#written.set(method, { ...written, matrices });
   }
 
   /** Whether one keeps what is aimed at. */

@@ -69,7 +69,7 @@ export type ScaleTuner = (
   how: {
     /** How often this model has been tuned before: each time goes on in the data. */
     readonly round: number;
-    /** Of the first updates. */
+    /** Of the first updates, where these are of some hundred targets. */
     readonly learningRate: number;
     /** What to distil from; absent: what counts are the data's labels. */
     readonly teacher?: Model;

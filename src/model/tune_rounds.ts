@@ -1,17 +1,23 @@
 /** Tunes the scales of what a way of merging has written, in rounds. */
 import { basename, join } from "@std/path";
 import type { RefusedError } from "../errors.ts";
-import { type Candidate, compareMerged, gainKept, MIN_GAIN_KEPT } from "../lora/merge/mod.ts";
+import {
+  type Candidate,
+  compareMerged,
+  gainKept,
+  type MatrixReport,
+  MIN_GAIN_KEPT,
+} from "../lora/merge/mod.ts";
 import { openMapped } from "../system/mapped_file.ts";
 import { loadOnnx } from "./load_onnx.ts";
 import { lossOf, type MergeCandidates, type MergeContext } from "./merge_candidates.ts";
 import type { WrittenMerge } from "./write_merged.ts";
 import { writeTuned } from "./write_tuned.ts";
 
-/** Rounds of tuning from one start, each at half the rate of the one before. */
+/** Rounds of tuning from one start. */
 const ROUNDS = 3;
 /**
- * Learning rates of the first round, by what is tuned. Fitted scales lack what their blocks cannot
+ * Learning rates by what is tuned. Fitted scales lack what their blocks cannot
  * express, and learn it from the data's labels. What was rounded well is near base + adapter, from which
  * it is distilled: labels took it away from there (97.8% of a gain became 97.4%, distilled 98.3%).
  */
@@ -30,38 +36,47 @@ export async function tuneRounds(
   candidates: MergeCandidates,
   start: WrittenMerge,
 ): Promise<RefusedError | undefined> {
+  const refused = await tune(context, candidates, start);
+  const best = candidates.written("tuned");
+  if (best !== undefined) candidates.describe("tuned", await reportsOf(context, best));
+  return refused;
+}
+
+async function tune(
+  context: MergeContext,
+  candidates: MergeCandidates,
+  start: WrittenMerge,
+): Promise<RefusedError | undefined> {
   const { runner, request, changes, progress } = context;
   const isFitted = start.method === "fitted";
-  const rate = isFitted ? RATES.fitted : RATES.rounded;
+  const learningRate = isFitted ? RATES.fitted : RATES.rounded;
   const teacher = isFitted ? undefined : context.adapted;
   let from = start;
   let before = candidates.get(start.method);
   for (let round = 0; round < ROUNDS; round++) {
-    const how = { round, learningRate: rate / 2 ** round, teacher };
+    const how = { round, learningRate, teacher };
     const tuned = await writeTuned(runner, request, changes, from, how, progress);
     if (!("directory" in tuned)) return round === 0 ? tuned.refused : undefined;
     candidates.keep(tuned);
-    const found = await candidates.measure(await compared(context, tuned));
+    const found = await candidates.measure(tuned);
     const isBetter = before === undefined || lossOf(found) < lossOf(before);
     const isOver = progress.elapsed > (request.timeBudget ?? Infinity);
     if (candidates.isEnough(found) || !isBetter || isOver) return;
     if (!isWithinReach(context, before, found)) return;
     [from, before] = [tuned, found];
-    progress.expect("tuning", "scales", "comparing", "measuring");
+    progress.expect("tuning", "scales", "measuring");
   }
 }
 
-/** With reports of what tuning made of the matrices. */
-async function compared(
+/** What tuning made of the matrices, of which a start's reports no longer hold. */
+async function reportsOf(
   { request: { base }, changes, progress }: MergeContext,
-  tuned: WrittenMerge,
-): Promise<WrittenMerge> {
+  { directory, matrices }: WrittenMerge,
+): Promise<readonly MatrixReport[]> {
   return await progress.run("comparing", async (tell) => {
     tell("Comparing weights", 0);
-    using after = loadOnnx(join(tuned.directory.path, basename(base.path)), openMapped);
-    const { model } = after;
-    const matrices = await compareMerged(base.model, changes.changes, model, tuned.matrices);
-    return { ...tuned, matrices };
+    using after = loadOnnx(join(directory.path, basename(base.path)), openMapped);
+    return await compareMerged(base.model, changes.changes, after.model, matrices);
   });
 }
 

@@ -53,6 +53,18 @@ export interface TuneOptions {
   readonly signal?: AbortSignal;
 }
 
+/** Targets of an update that a learning rate is meant for, and the least share of it that is left. */
+const FULL_RATE = { targets: 400, leastShare: 0.2 };
+
+/**
+ * A learning rate for updates of so many target tokens: gradients of few are noisy, and the loss of
+ * scales tuned on answers of thirty tokens rose at the rate that suits whole texts.
+ */
+export function rateFor(learningRate: number, targets: number): number {
+  const { targets: full, leastShare } = FULL_RATE;
+  return learningRate * Math.min(1, Math.max(leastShare, targets / full));
+}
+
 /**
  * Changes of the scales by module path, as {@linkcode ModuleChange} has them. Modules without scales of
  * their rows or blocks are left alone.

@@ -7,7 +7,7 @@ import { findModules } from "../../src/lora/modules.ts";
 import { Random } from "../../src/random.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
 import { PlannedModel } from "../../src/train/planned_model.ts";
-import { tuneScales } from "../../src/train/tune_scales.ts";
+import { rateFor, tuneScales } from "../../src/train/tune_scales.ts";
 import { modelDir, readModel } from "../helpers/fixture_models.ts";
 import { adapted, batchOf, rowsOf } from "../helpers/training_step.ts";
 
@@ -135,4 +135,14 @@ Deno.test("tuneScales() with a teacher brings a model nearer to it than labels d
   );
   assert(student < 0.8 * before, `${student} of ${before}`);
   assert(student < labelled, `${student} and ${labelled} of ${before}`);
+});
+
+Deno.test("rateFor() lowers the rate of updates with few targets, and no further than to a fifth", () => {
+  assertEquals([1000, 400, 200, 80, 3].map((targets) => rateFor(0.01, targets)), [
+    0.01,
+    0.01,
+    0.005,
+    0.002,
+    0.002,
+  ]);
 });
