@@ -119,4 +119,5 @@ ${
 `,
 );
 Deno.writeTextFileSync(`${DOCS}merging.svg`, keptPlot(merges));
-await new Deno.Command(Deno.execPath(), { args: ["fmt", "--quiet", `${DOCS}merging.md`] }).output();
+const written = [`${DOCS}merging.md`, `${DOCS}merging.svg`];
+await new Deno.Command(Deno.execPath(), { args: ["fmt", "--quiet", ...written] }).output();
