@@ -91,8 +91,8 @@ for (const signal of ["INT", "TERM"] as const) {
     `graft merge stopped by SIG${signal} while it measures leaves nothing behind`,
     () =>
       inTempDir(async (path) => {
-        // The one before has been measured.
-        const { strace } = signalAt(path, "compensated", "write", signal);
+        // What was rounded to nearest has been measured by then, and its scales tuned.
+        const { strace } = signalAt(path, "scales", "write", signal);
         const { code, stderr } = await graftUnder(strace, ...measuredArgs(path));
         assertEquals(code, EXIT.interrupted, stderr);
         assertStringIncludes(stderr, `nothing is written to ${path}/merged`);
