@@ -1,6 +1,6 @@
 /** The models that merges are measured on: those of ../shared, and what is made of them in other forms. */
 import { basename, join } from "@std/path";
-import { computeMerges, planMerge } from "../../src/lora/merge/mod.ts";
+import { computeMatrices, planMerge } from "../../src/lora/merge/mod.ts";
 import { findModelFile } from "../../src/model/find_model.ts";
 import { loadOnnx } from "../../src/model/load_onnx.ts";
 import { StagedDirectory } from "../../src/model/staged_directory.ts";
@@ -107,7 +107,7 @@ async function writeFloats(source: string, target: string): Promise<void> {
     staged,
     { path, model: base.model },
     plan.model,
-    (write) => computeMerges([{ plan, write }]),
+    (write) => computeMatrices(plan, write),
   );
   staged.commit(false);
 }

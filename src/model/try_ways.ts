@@ -159,9 +159,9 @@ class Attempt {
     const { runner, request, changes, adapted, progress } = this.#context;
     const { data, savePath, signal } = request;
     return await progress.run(method, async (tell) => {
-      const how = { ...request, runner, changes, methods: [method], onProgress: tell };
+      const how = { ...request, runner, changes, method, onProgress: tell };
       if (data === undefined || adapted === undefined || !isSteered(method)) {
-        return (await writeMerged(how))[0];
+        return await writeMerged(how);
       }
       // Never committed: goes with the rewrite.
       using room = new StagedDirectory(savePath, "activations");
@@ -172,7 +172,7 @@ class Attempt {
         onTokens: (done, atMost) => tell(`Collecting activations: ${done} of ${atMost} tokens`, 0),
         signal,
       });
-      return (await writeMerged({ ...how, grams }))[0];
+      return await writeMerged({ ...how, grams });
     });
   }
 }

@@ -2,11 +2,10 @@
 import type { RefusedError } from "../errors.ts";
 import {
   type AdapterChanges,
-  computeMerges,
+  computeMatrices,
   type GramSource,
   type MatrixReport,
   type MergeMethod,
-  type MergeWay,
   planMerge,
   refusalOf,
 } from "../lora/merge/mod.ts";
@@ -31,8 +30,7 @@ export interface WriteMergedRequest {
   /** Folder that one of the results is to become. */
   readonly savePath: string;
   readonly changes: AdapterChanges;
-  /** At least one; several must all be steered, and share what `grams` gives. */
-  readonly methods: readonly MergeMethod[];
+  readonly method: MergeMethod;
   /** Inputs of the adapted model, for methods that they steer; needed for `compensated` and `fitted`. */
   readonly grams?: GramSource;
   /** Computes products where there are `grams`. */
@@ -57,56 +55,47 @@ export interface RefusedMerge {
 }
 
 /**
- * Computes the matrices of a merge one at a time and writes each where it belongs, by each method in
- * turn. No weights are kept, so that the work takes less memory than the file; `grams` add their sums,
- * up to a fifth of the file or one matrix.
+ * Computes the matrices of a merge one at a time and writes each where it belongs. No weights are kept,
+ * so that the work takes less memory than the file; `grams` add their sums, up to a fifth of the file or
+ * one matrix.
  *
  * @throws {BadInputError} for changes that do not fit the base
  * @throws {StorageError} naming the path
  */
 export async function writeMerged(
-  { base, savePath, changes, methods, grams, runner, onProgress, signal }: WriteMergedRequest,
-): Promise<readonly (WrittenMerge | RefusedMerge)[]> {
-  const plans = methods.map((method) =>
-    planMerge(base.model, changes.changes, method, { finish: changes.finish })
-  );
+  { base, savePath, changes, method, grams, runner, onProgress, signal }: WriteMergedRequest,
+): Promise<WrittenMerge | RefusedMerge> {
+  const plan = planMerge(base.model, changes.changes, method, { finish: changes.finish });
   // Planning has looked at each layer anew: what that left is tens of megabytes.
   collectGarbage();
   using product = grams === undefined ? undefined : await RuntimeProduct.open(runner);
   using scaleProducts = new RuntimeScaleProducts(runner);
   using folders = new DisposableStack();
-  const directories = methods.map((method) => folders.use(new StagedDirectory(savePath, method)));
-  const ways: MergeWay[] = [];
-  const compute = () =>
-    computeMerges(ways, {
-      slabBytes: Math.min(MAX_SLAB_BYTES, SLAB_SHARE * base.sizeBytes),
-      ...(product === undefined || grams === undefined ? {} : {
-        grams: tidied(grams, base),
-        gramBytes: GRAM_SHARE * base.sizeBytes,
-        multiply: product.multiply,
-        scaleProducts: scaleProducts.compute,
+  const directory = folders.use(new StagedDirectory(savePath, method));
+  const matrices = await writeModel(
+    directory,
+    base,
+    plan.model,
+    (write) =>
+      computeMatrices(plan, write, {
+        slabBytes: Math.min(MAX_SLAB_BYTES, SLAB_SHARE * base.sizeBytes),
+        ...(product === undefined || grams === undefined ? {} : {
+          grams: tidied(grams, base),
+          gramBytes: GRAM_SHARE * base.sizeBytes,
+          multiply: product.multiply,
+          scaleProducts: scaleProducts.compute,
+        }),
+        onMatrix: ({ paths }, done, total) => {
+          const text = `Merging (${method}): ${done} of ${total} matrices, ${paths[0]}`;
+          onProgress?.(text, done / total);
+          return giveWay(signal);
+        },
       }),
-      onMatrix: ({ paths }, done, total, method) => {
-        const text = `Merging (${method}): ${done} of ${total} matrices, ${paths[0]}`;
-        onProgress?.(text, done / total);
-        return giveWay(signal);
-      },
-    });
-  // Each folder's files are open while all are filled.
-  const fill = (i: number): ReturnType<typeof compute> =>
-    i === plans.length ? compute() : writeModel(directories[i], base, plans[i].model, (write) => {
-      ways.push({ plan: plans[i], write });
-      return fill(i + 1);
-    });
-  const reports = await fill(0);
+  );
+  const refused = refusalOf(plan, matrices);
+  if (refused !== undefined) return { method, refused };
   folders.move();
-  return plans.map((plan, i) => {
-    const { method } = plan;
-    const refused = refusalOf(plan, reports[i]);
-    if (refused === undefined) return { method, directory: directories[i], matrices: reports[i] };
-    directories[i][Symbol.dispose]();
-    return { method, refused };
-  });
+  return { method, directory, matrices };
 }
 
 /** Clears away what the work on earlier matrices has left, and what collecting itself leaves. */

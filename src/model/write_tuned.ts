@@ -37,7 +37,7 @@ export async function writeTuned(
         signal,
       }));
     giveBackFreed();
-    const [tuned] = await progress.run("scales", () =>
+    const tuned = await progress.run("scales", () =>
       writeMerged({
         ...request,
         onProgress: undefined,
@@ -50,7 +50,7 @@ export async function writeTuned(
             scaleUpdates: [update],
           })),
         },
-        methods: ["scales"],
+        method: "scales",
       }));
     return "directory" in tuned
       ? { method: "tuned", directory: tuned.directory, matrices }

@@ -82,11 +82,10 @@ try {
       { batches: () => randomBatches(tokens) },
       { folder: target },
     );
-    const request = { base, savePath, changes, methods: [how], grams, runner };
-    for (const written of await writeMerged(request)) {
-      if (!("directory" in written)) throw written.refused;
-      written.directory[Symbol.dispose]();
-    }
+    const request = { base, savePath, changes, method: how, grams, runner };
+    const written = await writeMerged(request);
+    if (!("directory" in written)) throw written.refused;
+    written.directory[Symbol.dispose]();
   }
   const seconds = (performance.now() - start) / 1000;
   console.log(JSON.stringify({ before, seconds, sizeBytes: loaded.sizeBytes }));

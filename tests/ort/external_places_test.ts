@@ -37,11 +37,11 @@ async function merged(dir: string, change: (model: ModelMessage) => void, target
   const { changes } = withRandomAdapter(loaded.model, targets, 0.1);
   const expected = (await mergeModel(loaded.model, changes, "nearest")).model.graph.initializers;
   using runner = createOrtRunner({ threads: 1 });
-  const [written] = await writeMerged({
+  const written = await writeMerged({
     base: { path, model: loaded.model, sizeBytes: loaded.sizeBytes },
     savePath: `${dir}/merged`,
     changes: { changes },
-    methods: ["nearest"],
+    method: "nearest",
     runner,
   });
   if ("refused" in written) throw written.refused;

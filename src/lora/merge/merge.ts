@@ -41,8 +41,8 @@ export type GramSource = (
 
 export interface ComputeOptions {
   /**
-   * Needed by `compensated` and `fitted`, used by `8bit` where given; for the other methods it adds output errors
-   * to the report.
+   * Needed by `compensated` and `fitted`, used by `8bit` where given; for the other methods it adds
+   * output errors to the report.
    */
   readonly grams?: GramSource;
   /** Most bytes of Gram matrices held at a time; default 64 MiB. More means fewer passes over the data. */
@@ -58,15 +58,7 @@ export interface ComputeOptions {
     report: MatrixReport,
     done: number,
     total: number,
-    method: MergeMethod,
   ) => void | Promise<void>;
-}
-
-/** A plan and where its matrices go. */
-export interface MergeWay {
-  readonly plan: MergePlan;
-  /** Receives the contents of each pending initializer, whole or in stretches. */
-  readonly write: WriteBytes;
 }
 
 /**
@@ -81,67 +73,56 @@ export async function computeMerge(
   write: WriteBytes,
   options: ComputeOptions = {},
 ): Promise<readonly MatrixReport[]> {
-  const [reports] = await computeMerges([{ plan, write }], options);
+  const reports = await computeMatrices(plan, write, options);
   const refused = refusalOf(plan, reports);
   if (refused !== undefined) throw refused;
   return reports;
 }
 
 /**
- * Computes several plans of one merge together, a matrix of each in turn: Gram matrices are asked for
- * and factored once for all of them.
+ * As {@linkcode computeMerge}, also where nothing changes: {@linkcode refusalOf} tells whether it does.
  *
- * @param ways plans by methods that change the same matrices
- * @returns for each what was done to each matrix; {@linkcode refusalOf} tells whether that is anything
  * @throws {RefusedError} where activations are not finite
  */
-export async function computeMerges(
-  ways: readonly MergeWay[],
+export async function computeMatrices(
+  { method, tasks }: MergePlan,
+  write: WriteBytes,
   options: ComputeOptions = {},
-): Promise<readonly (readonly MatrixReport[])[]> {
-  const reports = ways.map((): MatrixReport[] => []);
+): Promise<readonly MatrixReport[]> {
+  const reports: MatrixReport[] = [];
   const scratch = new Scratch(options.slabBytes);
-  const batches = [...gramBatches(ways, options)];
+  const batches = [...gramBatches(tasks, options)];
   for (const [i, batch] of batches.entries()) {
     const grams = await options.grams?.(requestsOf(batch), requestsOf(batches[i + 1] ?? []));
     const layers = new Map<string, LayerInputs>();
     for (const [input, gram] of grams ?? []) {
       if (!Number.isFinite(traceOf(gram))) throw overflowed(input);
-      layers.set(input, await prepared(gram, ways, options, scratch));
+      layers.set(input, await prepared(gram, method, options, scratch));
     }
-    for (const tasks of batch) {
-      for (const [way, { plan: { method, tasks: { length } }, write }] of ways.entries()) {
-        const inputs = layers.get(tasks[way].input);
-        if (inputs === undefined && (method === "compensated" || method === "fitted")) {
-          throw new RangeError(`No activations were given for "${tasks[way].input}"`);
-        }
-        const report = await tasks[way].compute(write, inputs, scratch);
-        if (report.paths.length === 0) continue;
-        reports[way].push(report);
-        await options.onMatrix?.(report, reports[way].length, length, method);
+    for (const task of batch) {
+      const inputs = layers.get(task.input);
+      if (inputs === undefined && (method === "compensated" || method === "fitted")) {
+        throw new RangeError(`No activations were given for "${task.input}"`);
       }
+      const report = await task.compute(write, inputs, scratch);
+      if (report.paths.length === 0) continue;
+      reports.push(report);
+      await options.onMatrix?.(report, reports.length, tasks.length);
     }
   }
   return reports;
 }
 
-/**
- * Inputs as all of the ways use them, in the space of their sums.
- *
- * @throws {RangeError} where one way fits scales and another rounds
- */
+/** Inputs as a method uses them, in the space of their sums. */
 async function prepared(
   gram: Gram,
-  ways: readonly MergeWay[],
+  method: MergeMethod,
   { multiply, scaleProducts }: ComputeOptions,
   scratch: Scratch,
 ): Promise<LayerInputs> {
-  const fitted = ways.filter(({ plan }) => plan.method === "fitted");
-  if (fitted.length === 0) {
-    return new Weigher(await hessianOf(gram, { multiply, scratch }), multiply, scratch);
-  }
-  if (fitted.length < ways.length) throw new RangeError("Scales are fitted by themselves");
-  return new ScaleFitter(gram, scaleProducts, scratch);
+  return method === "fitted"
+    ? new ScaleFitter(gram, scaleProducts, scratch)
+    : new Weigher(await hessianOf(gram, { multiply, scratch }), multiply, scratch);
 }
 
 const overflowed = (input: string) =>
@@ -150,37 +131,32 @@ const overflowed = (input: string) =>
       "or whose squares are not: --method nearest looks at no data",
   );
 
-/** One matrix as each way computes it. */
-type Tasks = readonly MatrixTask[];
-
 /** Runs of matrices whose Gram matrices fit into memory together. */
 function* gramBatches(
-  ways: readonly MergeWay[],
+  tasks: readonly MatrixTask[],
   { grams, gramBytes = 64 << 20 }: ComputeOptions,
-): Generator<readonly Tasks[]> {
-  const [{ plan: first }] = ways;
-  const all = first.tasks.map((_, i) => ways.map(({ plan }) => plan.tasks[i]));
-  if (grams === undefined) return yield all;
-  let batch: Tasks[] = [];
+): Generator<readonly MatrixTask[]> {
+  if (grams === undefined) return yield tasks;
+  let batch: MatrixTask[] = [];
   let bytes = 0;
   let inputs = new Set<string>();
   // Layers that share an input (q, k and v; gate and up) share its Gram matrix.
-  for (const tasks of all) {
-    const [{ input, cols }] = tasks;
+  for (const task of tasks) {
+    const { input, cols } = task;
     const sizeBytes = 4 * cols * cols;
     if (batch.length > 0 && !inputs.has(input) && bytes + sizeBytes > gramBytes) {
       yield batch;
       [batch, bytes, inputs] = [[], 0, new Set()];
     }
-    batch.push(tasks);
+    batch.push(task);
     if (!inputs.has(input)) bytes += sizeBytes;
     inputs.add(input);
   }
   yield batch;
 }
 
-function requestsOf(batch: readonly Tasks[]): readonly GramRequest[] {
-  return [...new Map(batch.map(([{ input, cols }]) => [input, { value: input, cols }])).values()];
+function requestsOf(batch: readonly MatrixTask[]): readonly GramRequest[] {
+  return [...new Map(batch.map(({ input, cols }) => [input, { value: input, cols }])).values()];
 }
 
 /** What to try where rounding loses everything. */

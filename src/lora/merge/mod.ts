@@ -25,14 +25,13 @@ export type { LowRankUpdate, ModuleChange } from "./delta.ts";
 export type { MatrixReport } from "./matrix.ts";
 export { nearestLoss } from "./nearest_loss.ts";
 export {
+  computeMatrices,
   computeMerge,
-  computeMerges,
   type ComputeOptions,
   type GramRequest,
   type GramSource,
   type Merged,
   mergeModel,
-  type MergeWay,
   refusalOf,
 } from "./merge.ts";
 export {

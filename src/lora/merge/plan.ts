@@ -34,9 +34,10 @@ import { mergeToFloat, replaceByFloat } from "./to_float.ts";
 
 /**
  * How W + ΔW is stored: in the base's own bits, rounded to nearest or with error compensation, or with
- * its codes as they are and scales fitted; with the adapted 4-bit matrices at 8 bits (with error compensation where activations are given); or
- * with every linear layer in floats. Adapters of scales alone change scales and no code: `scales`. So
- * does, of what was rounded or fitted, training the scales on data: `tuned`.
+ * its codes as they are and scales fitted; with the adapted 4-bit matrices at 8 bits (with error
+ * compensation where activations are given); or with every linear layer in floats. Adapters of scales
+ * alone change scales and no code: `scales`. So does, of what was rounded or fitted, training the
+ * scales on data: `tuned`.
  */
 export type MergeMethod =
   | "nearest"
