@@ -69,7 +69,7 @@ export async function mergeAdapters(
     changes,
   );
   if (data !== undefined) progress.expect("base", "adapter");
-  progress.expect(...stagesOf(methods), "timing");
+  progress.expect(...stagesOf(methods[0]), "timing");
   const adapted = data && withAdapters(base.model, changes);
   // A model without logits gets the new head, so that what the adapter adds to it shows.
   const references = adapted === undefined ? {} : await referencesOf(

@@ -26,8 +26,8 @@ const MOST_MISSED = 0.45;
  */
 const FIT_TOKENS = 1024;
 
-/** Stages that the first of some ways takes. */
-export function stagesOf([method]: readonly MergeMethod[]): readonly MergeStage[] {
+/** Stages that a way takes. */
+export function stagesOf(method: MergeMethod): readonly MergeStage[] {
   return method === "tuned"
     ? ["fitted", "tuning", "scales", "comparing", "measuring"]
     : [method, "measuring"];
@@ -49,13 +49,16 @@ export async function tryWays(
   const attempt = new Attempt(context, candidates, methods);
   // Not worth looking at where there is nothing to choose from.
   const lost = methods.includes("tuned") ? await nearestLoss(base.model, changes.changes) ?? 0 : 0;
-  for (const method of methods) {
+  for (const [i, method] of methods.entries()) {
     if (candidates.areEnough) break;
+    if (i > 0) progress.expect(...stagesOf(method));
     if (candidates.all.length > 0 && progress.elapsed > timeBudget) {
+      progress.cancel(...stagesOf(method));
       onNote?.(`"${method}" is not tried: the time budget of ${timeBudget} s has ended`);
     } else if (method === "tuned") {
       await attempt.tune(lost);
     } else if (method === "nearest" && methods.length > 1 && lost > LOST.sampled) {
+      progress.cancel(...stagesOf(method));
       onNote?.('"nearest" is not tried: rounding loses most of what changes');
     } else {
       await attempt.round(method);
@@ -92,6 +95,7 @@ class Attempt {
     const isOnly = this.#methods.length === 1;
     if (!isOnly && this.#context.request.data !== undefined && losesMost(written)) {
       this.#hopeless = written;
+      this.#context.progress.cancel("measuring");
       return;
     }
     try {
