@@ -1,12 +1,6 @@
 /** What a run's evaluations found, for whoever measures the same later. */
-import type { KnownLosses } from "../eval/evaluate.ts";
+import type { KnownLosses, ReferenceLosses } from "../eval/evaluate.ts";
 import type { TrainCallbacks } from "../train/events.ts";
-
-/** Losses before the first step, which are the base's, and of an adapter. */
-export interface FoundLosses {
-  readonly base: KnownLosses;
-  readonly adapter: KnownLosses;
-}
 
 /** Collects the evaluations of one run. */
 export class Evaluations {
@@ -22,10 +16,10 @@ export class Evaluations {
   };
 
   /**
-   * Losses of the base and of the adapter of a step; `undefined` where either was not evaluated in this
+   * Losses before the first step, which are the base's, and of the adapter of a step; `undefined` where either was not evaluated in this
    * run, as after a resume.
    */
-  around(step: number): FoundLosses | undefined {
+  around(step: number): ReferenceLosses | undefined {
     const [base, adapter] = [this.#byStep.get(0), this.#byStep.get(step)];
     return step > 0 && base !== undefined && adapter !== undefined ? { base, adapter } : undefined;
   }

@@ -10,6 +10,7 @@ import { homeOf } from "../model/find_model.ts";
 import { readModelLabels } from "../model/model_labels.ts";
 import { readTextFiles } from "../model/tokenizer_files.ts";
 import type { TokenBatch } from "../data/targets.ts";
+import { spreadBatches, spreadCount } from "../train/spread_batches.ts";
 import type { BatchSource } from "../train/step.ts";
 import { parseConfig, resolveValues } from "./config.ts";
 import { inputsOf } from "./encode_data.ts";
@@ -121,27 +122,12 @@ async function open(
   return {
     data: {
       objective: task,
-      train: { batches: () => batchesOf(train, -1), maxTokens: calibrationTokens },
-      heldOut: () => batchesOf(measured, valBatches),
-      heldOutBatches: valBatches < 0 ? all : Math.min(all, valBatches),
+      train: { batches: () => spreadBatches(train, -1), maxTokens: calibrationTokens },
+      heldOut: () => spreadBatches(measured, valBatches),
+      heldOutBatches: spreadCount(measured, valBatches),
       source: { data: settings.data, trainedOn: heldOut === undefined },
     },
     training: train,
     [Symbol.dispose]: () => kept.dispose(),
   };
-}
-
-/**
- * The batches of one pass.
- *
- * @param limit batches at most, evenly spread; negative for all
- */
-export async function* batchesOf(
-  batches: BatchSource<TokenBatch>,
-  limit: number,
-): AsyncGenerator<TokenBatch> {
-  const all = batches.batches(0);
-  const count = limit < 0 ? all : Math.min(limit, all);
-  // As training evaluates: sources may be sorted by length.
-  for (let i = 0; i < count; i++) yield await batches.batch(0, Math.floor(i * all / count));
 }

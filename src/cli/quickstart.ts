@@ -8,13 +8,13 @@ import { LEAST_GAIN_KEPT } from "../lora/merge/mod.ts";
 import { mergeAdapters } from "../model/merge_adapters.ts";
 import { openModel } from "../model/open_model.ts";
 import type { Runner } from "../runtime/runner.ts";
+import { spreadBatches } from "../train/spread_batches.ts";
 import { insideBinary } from "../system/embedded.ts";
 import { command } from "./command.ts";
 import { resolveValues } from "./config.ts";
 import { integer, text } from "./flags.ts";
 import { askLines } from "./input_text.ts";
 import { longWork } from "./long_work.ts";
-import { batchesOf } from "./merge_data.ts";
 import type { Terminal } from "./output.ts";
 import { accuracyBefore } from "./quickstart_before.ts";
 import { takeFolder } from "./quickstart_folder.ts";
@@ -101,8 +101,8 @@ export default command({
         minGainKept: LEAST_GAIN_KEPT,
         data: {
           objective: "classification",
-          train: { batches: () => batchesOf(setup.data, -1) },
-          heldOut: () => batchesOf(heldOut, -1),
+          train: { batches: () => spreadBatches(setup.data, -1) },
+          heldOut: () => spreadBatches(heldOut, -1),
         },
         onProgress: ({ text, share }) => show(text, share),
         signal,

@@ -14,7 +14,8 @@ import type { Batch, BatchSource, StepModel } from "../train/step.ts";
 import { formatConfig } from "./config.ts";
 import { kebab } from "./flags.ts";
 import { shellWord } from "./format.ts";
-import { Evaluations, type FoundLosses } from "./evaluations.ts";
+import type { ReferenceLosses } from "../eval/evaluate.ts";
+import { Evaluations } from "./evaluations.ts";
 import { MetricsFile } from "./metrics_file.ts";
 import { paint, type Terminal } from "./output.ts";
 import { pauseGate } from "./pause_gate.ts";
@@ -46,7 +47,7 @@ export interface TrainSetup<B extends Batch = Batch> extends Disposable {
   /** Writes the adapter with these parameters. */
   saveAdapter(directory: string, parameters: ReadonlyMap<string, Tensor>): void;
   /** Writes beside it what the held-out data said of it; nothing where that is not known. */
-  saveEvaluation?(directory: string, found: FoundLosses | undefined): Promise<void>;
+  saveEvaluation?(directory: string, found: ReferenceLosses | undefined): Promise<void>;
 }
 
 /** Flags that decide which numbers a step computes; a resume must not change them. */

@@ -20,6 +20,7 @@ import { readModelLabels } from "../model/model_labels.ts";
 import { readTextFiles, tokenizerSize } from "../model/tokenizer_files.ts";
 import { checkInputs } from "../plan/inputs.ts";
 import type { Runner } from "../runtime/runner.ts";
+import { spreadBatches } from "../train/spread_batches.ts";
 import { compareForward } from "../train/compare_forward.ts";
 import { graphOptimizer } from "../train/graph_optimizer.ts";
 import { MicroBatches } from "../train/micro_batches.ts";
@@ -30,7 +31,6 @@ import { VERSION } from "../version.ts";
 import { fileValues } from "./config.ts";
 import { inputsOf } from "./encode_data.ts";
 import { formatCount, formatShare } from "./format.ts";
-import { batchesOf } from "./merge_data.ts";
 import { holdNotes, type Terminal } from "./output.ts";
 import type { FrozenLayers } from "./prefix_cache.ts";
 import type { TrainSetup } from "./run_training.ts";
@@ -203,7 +203,7 @@ export async function setUpTraining(
       // Only an adapter that began as nothing was the base before its first step.
       const isBase = flags.resumeAdapterFile === undefined && data.task === "causal";
       if (found === undefined || !isBase || data.validation === undefined) return;
-      const dataDigest = await batchesDigest(batchesOf(data.validation, flags.valBatches));
+      const dataDigest = await batchesDigest(spreadBatches(data.validation, flags.valBatches));
       writeEvaluationRecord(directory, { runtime: runner.description, dataDigest, ...found });
     },
     [Symbol.dispose]: () => kept.dispose(),

@@ -45,6 +45,12 @@ export interface KnownLosses {
   readonly targets: readonly number[];
 }
 
+/** Such losses of a base alone and with its adapter, over the same batches. */
+export interface ReferenceLosses {
+  readonly base: KnownLosses;
+  readonly adapter: KnownLosses;
+}
+
 /**
  * Evaluates a model on batches.
  *

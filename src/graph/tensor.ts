@@ -34,6 +34,11 @@ export function float32(dims: readonly number[], values: ArrayLike<number>): Ten
   return tensor("float32", dims, bytesOf(Float32Array.from(values)));
 }
 
+/** A float32 tensor over the caller's own array, which may be longer than it. */
+export function float32Over(dims: readonly number[], values: Float32Array<ArrayBuffer>): Tensor {
+  return { dtype: "float32", dims, bytes: bytesOf(values.subarray(0, elementCount(dims))) };
+}
+
 /** An int64 tensor from whole numbers. */
 export function int64(dims: readonly number[], values: ArrayLike<number | bigint>): Tensor {
   const out = new BigInt64Array(values.length);

@@ -9,7 +9,7 @@ import { join } from "@std/path";
 import type { TokenBatch } from "../data/targets.ts";
 import { feedWeights } from "../graph/passes/feed_weights.ts";
 import { narrowestPlace, type Place, resumeWith } from "../graph/passes/resume.ts";
-import type { Tensor } from "../graph/tensor.ts";
+import { float32Over, type Tensor } from "../graph/tensor.ts";
 import type { Model } from "../graph/types.ts";
 import { type GramNames, withGramOutputs } from "../lora/merge/gram_graph.ts";
 import type { GramRequest, GramSource } from "../lora/merge/merge.ts";
@@ -111,12 +111,6 @@ function comesAfter({ graph }: Model, place: Place, requests: readonly GramReque
 function goneOnWith(model: Model, { place: { live }, log }: Kept): Model {
   const types = log.types(live.length).map((type, i) => [live[i], type] as const);
   return { ...model, graph: resumeWith(model.graph, new Map(types)) };
-}
-
-/** The caller's floats as a tensor. */
-function float32Over(dims: readonly number[], values: Float32Array<ArrayBuffer>): Tensor {
-  const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
-  return { dtype: "float32", dims, bytes };
 }
 
 async function* sequences(

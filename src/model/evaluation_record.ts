@@ -5,7 +5,7 @@
  */
 import { join } from "@std/path";
 import { BadInputError, StorageError } from "../errors.ts";
-import type { KnownLosses } from "../eval/evaluate.ts";
+import type { KnownLosses, ReferenceLosses } from "../eval/evaluate.ts";
 import { ADAPTER_FILES } from "../lora/adapter_files.ts";
 import { digestOf } from "../lora/digest.ts";
 import { JsonFields } from "../lora/json_fields.ts";
@@ -16,14 +16,12 @@ const EVALUATION_FILE = "evaluation.json";
 /** Raised when a reader of the old format could not read the new. */
 const FORMAT_VERSION = 1;
 
-/** Losses of the base alone and with the adapter, over the same batches. */
-export interface EvaluationRecord {
+/** What training found, and on what. */
+export interface EvaluationRecord extends ReferenceLosses {
   /** What computed them, as a runner describes itself. */
   readonly runtime: string;
   /** Of the batches, by `batchesDigest`. */
   readonly dataDigest: string;
-  readonly base: KnownLosses;
-  readonly adapter: KnownLosses;
 }
 
 /** Digest of an adapter folder's `graft.json`, which has those of all its files. */

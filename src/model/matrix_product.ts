@@ -1,5 +1,6 @@
 /** Products of matrices, computed by the runtime. */
 import { int } from "../graph/attributes.ts";
+import { float32Over } from "../graph/tensor.ts";
 import type { Model } from "../graph/types.ts";
 import type { MatrixProduct } from "../quant/product.ts";
 import type { Executable, Runner } from "../runtime/runner.ts";
@@ -30,10 +31,8 @@ export class RuntimeProduct implements Disposable {
   /** Reads and writes the caller's arrays where they lie. */
   readonly multiply: MatrixProduct = async (a, b, out, { m, k, n, transposed = false }) => {
     using tensors = new DisposableStack();
-    const shared = (values: Float32Array<ArrayBuffer>, dims: readonly [number, number]) => {
-      const bytes = new Uint8Array(values.buffer, values.byteOffset, 4 * dims[0] * dims[1]);
-      return tensors.use(this.#runner.share({ dtype: "float32", dims, bytes }));
-    };
+    const shared = (values: Float32Array<ArrayBuffer>, dims: readonly [number, number]) =>
+      tensors.use(this.#runner.share(float32Over(dims, values)));
     const feeds = { a: shared(a, transposed ? [k, m] : [m, k]), b: shared(b, [k, n]) };
     await (transposed ? this.#transposed : this.#plain).run(feeds, ["out"], {
       brief: true,

@@ -1,6 +1,6 @@
 /** What a merge is asked for. */
 import type { TokenBatch } from "../data/targets.ts";
-import type { Evaluator, KnownLosses } from "../eval/evaluate.ts";
+import type { Evaluator, ReferenceLosses } from "../eval/evaluate.ts";
 import type { Model } from "../graph/types.ts";
 import type { MeasuredOn } from "../lora/merge/certificate_report.ts";
 import type { LowRankUpdate, MergeMethod, WeightedAdapter } from "../lora/merge/mod.ts";
@@ -19,7 +19,7 @@ export interface MergeData {
   /** Batches of held-out data, where that is known: for the progress shown. */
   readonly heldOutBatches?: number;
   /** Losses on it that were found before, in floats. */
-  readonly known?: { readonly base: KnownLosses; readonly adapter: KnownLosses };
+  readonly known?: ReferenceLosses;
   /** What that is, for the certificate; default nothing is said of it. */
   readonly source?: MeasuredOn;
 }

@@ -1,6 +1,6 @@
 /** The sums that scales are fitted by, computed by the runtime. */
 import { int } from "../graph/attributes.ts";
-import { int64 } from "../graph/tensor.ts";
+import { float32Over, int64 } from "../graph/tensor.ts";
 import type { Model, Node } from "../graph/types.ts";
 import type { ScaleProducts } from "../quant/scale_products.ts";
 import type { Executable, Runner } from "../runtime/runner.ts";
@@ -22,11 +22,8 @@ export class RuntimeScaleProducts implements Disposable {
     const groups = cols / groupCols;
     const executable = await this.#open(cols, groupCols);
     using tensors = new DisposableStack();
-    const shared = (values: Float32Array<ArrayBuffer>, ...dims: readonly number[]) => {
-      const length = 4 * dims.reduce((product, dim) => product * dim, 1);
-      const bytes = new Uint8Array(values.buffer, values.byteOffset, length);
-      return tensors.use(this.#runner.share({ dtype: "float32", dims, bytes }));
-    };
+    const shared = (values: Float32Array<ArrayBuffer>, ...dims: readonly number[]) =>
+      tensors.use(this.#runner.share(float32Over(dims, values)));
     await executable.run(
       {
         gram: shared(gram, cols, cols),

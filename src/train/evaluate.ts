@@ -1,4 +1,5 @@
 /** Loss and accuracy over validation data. */
+import { spreadBatches, spreadCount } from "./spread_batches.ts";
 import type { Batch, BatchLoss, BatchSource, StepModel } from "./step.ts";
 
 /** Means over all target tokens. */
@@ -12,8 +13,7 @@ export interface Metrics {
 }
 
 /**
- * Evaluates the model on `limit` batches of a source (epoch 0), the same ones every time and evenly
- * spread: sources may be sorted by length, so that the first ones would all be short.
+ * Evaluates the model on batches of a source, as {@linkcode spreadBatches} gives them.
  *
  * @param limit number of batches; negative for all
  * @returns `undefined` if the signal fired before the end
@@ -25,14 +25,12 @@ export async function evaluate<B extends Batch>(
   limit = -1,
   signal?: AbortSignal,
 ): Promise<Metrics | undefined> {
-  const all = data.batches(0);
-  const count = limit < 0 ? all : Math.min(limit, all);
-  let [lossSum, targetCount, correct] = [0, 0, 0];
-  let counted = count > 0;
   const parts: BatchLoss[] = [];
-  for (let i = 0; i < count; i++) {
+  let [lossSum, targetCount, correct] = [0, 0, 0];
+  let counted = spreadCount(data, limit) > 0;
+  for await (const batch of spreadBatches(data, limit)) {
     if (signal?.aborted) return undefined;
-    const result = await model.evaluate(await data.batch(0, Math.floor(i * all / count)));
+    const result = await model.evaluate(batch);
     parts.push({ lossSum: result.lossSum, targetCount: result.targetCount });
     lossSum += result.lossSum;
     targetCount += result.targetCount;

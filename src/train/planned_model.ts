@@ -102,7 +102,7 @@ export class PlannedModel implements StepModel<TokenBatch> {
     if (this.#numeric === "fast" || this.#sliced) {
       this.#integerForm ??= (await formsHere(this.#runner))[0];
     }
-    const dropout = this.#options.dropout ?? 0;
+    const { dropout = 0, teacher } = this.#options;
     const parts: TrainedPart[] = [];
     for (const [i, { part, compiled }] of this.#planned(batch).entries()) {
       const derived = await this.#plans.derived(compiled);
@@ -111,7 +111,6 @@ export class PlannedModel implements StepModel<TokenBatch> {
       if (dropout > 0) {
         env.set(DROPOUT_SEED, this.#runner.upload(int64([], [partSeed(dropoutSeed, i)])));
       }
-      const { teacher } = this.#options;
       if (teacher !== undefined) {
         env.set(EXPECTED_ROWS, this.#runner.upload(await teacher.expectedRows(part)));
       }

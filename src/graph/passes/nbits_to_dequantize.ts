@@ -6,6 +6,7 @@
  * zero 0, and blocks along the first axis of [K, N]. Sources: docs/ContribOperators.md of ONNX Runtime;
  * ONNX's DequantizeLinear-21; NVIDIA's "Working with Quantized Types".
  */
+import { transposedMatrix } from "../transposed_matrix.ts";
 import { int, intAttribute } from "../attributes.ts";
 import { dequantizeNode, INT4_BLOCKS_SINCE } from "../dequantize_node.ts";
 import type { Tensor } from "../tensor.ts";
@@ -48,7 +49,7 @@ function rewritten(node: Node, graph: Graph, initializers: Map<string, Tensor>):
     dims: [cols, rows],
     bytes: transposedCodes(codes.bytes, rows, cols),
   });
-  initializers.set(names.scales, transposedScales(scales, rows, cols / block));
+  initializers.set(names.scales, transposedMatrix(scales, rows, cols / block));
   const dequantize = dequantizeNode(node, [names.codes, names.scales], {
     axis: int(0),
     block_size: int(block),
@@ -78,17 +79,4 @@ function transposedCodes(bytes: Uint8Array, rows: number, cols: number): Uint8Ar
     }
   }
   return result;
-}
-
-/** Scales [rows, blocks] of any floating type as [blocks, rows]. */
-function transposedScales({ dtype, bytes }: Tensor, rows: number, blocks: number): Tensor {
-  const size = bytes.byteLength / (rows * blocks);
-  const result = new Uint8Array(bytes.byteLength);
-  for (let n = 0; n < rows; n++) {
-    for (let i = 0; i < blocks; i++) {
-      const from = (n * blocks + i) * size;
-      result.set(bytes.subarray(from, from + size), (i * rows + n) * size);
-    }
-  }
-  return { dtype, dims: [blocks, rows], bytes: result };
 }

@@ -1,5 +1,6 @@
 /** Adapters of scales as what they come to: other scales in the place of the file's. */
 import { elementCount, type Tensor } from "../../graph/tensor.ts";
+import { transposedMatrix } from "../../graph/transposed_matrix.ts";
 import type { Model } from "../../graph/types.ts";
 import { BadInputError } from "../../errors.ts";
 import { floatsOf, floatTensor, roundToFloat } from "../../quant/numbers.ts";
@@ -62,21 +63,14 @@ function changedScales(
       }: current shape is [${dims}]`,
     );
   }
-  const stored = floatsOf({ dtype, dims, ...scales });
+  const own = { dtype, dims, ...scales };
+  const stored = floatsOf(transposed ? transposedMatrix(own, blocks, rows) : own);
   const matrix = {
     grid: { groupCols: blockSize ?? inFeatures },
     storedScale: (scale: number) => roundToFloat(dtype, scale),
   };
-  const byRows = transposed ? turned(stored, blocks, rows) : stored;
-  const slab = { from: 0, rows, cols: inFeatures, scales: byRows };
-  const made = withScaleChanges(matrix, slab, changes, new Scratch()).scales;
-  return floatTensor(dtype, dims, transposed ? turned(made, rows, blocks) : made);
-}
-
-/** [rows, columns] as [columns, rows]. */
-function turned(values: Float32Array, rows: number, columns: number): Float32Array {
-  return Float32Array.from(
-    { length: rows * columns },
-    (_, i) => values[(i % rows) * columns + Math.floor(i / rows)],
-  );
+  const slab = { from: 0, rows, cols: inFeatures, scales: stored };
+  const { scales: made } = withScaleChanges(matrix, slab, changes, new Scratch());
+  const byRows = floatTensor(dtype, transposed ? [rows, blocks] : dims, made);
+  return transposed ? { ...transposedMatrix(byRows, rows, blocks), dims } : byRows;
 }
