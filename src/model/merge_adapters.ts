@@ -179,8 +179,7 @@ function decide(
       : `Refused the merge: the best way ("${best.method}") keeps ${
         (share * 100).toFixed(1)
       }% of the adapter's gain, less than ${(least * 100).toFixed(1)}%: give more training data, ` +
-        `${
-          allowLarger ? "" : "--allow-larger, "
-        }a lower --min-gain-kept or --dequantize, or add --force`,
+        `${allowLarger ? "" : "--allow-larger, "}a lower --min-gain-kept or --dequantize, add ` +
+        "--force, or train an adapter of scales (graft train --adapter-type scales), which merges exactly",
   );
 }

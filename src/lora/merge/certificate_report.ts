@@ -247,8 +247,10 @@ function summary({ chosen, minGainKept, forced, measured }: Decision): readonly 
     lines.push(
       `Keeps less than the ${
         percent(minGainKept)
-      } aimed at (--min-gain-kept): more training data ` +
-        `to tune with helps${narrow ? ", or --allow-larger" : ""}`,
+      } aimed at (--min-gain-kept): more training data to tune with helps` +
+        (narrow
+          ? ", or --allow-larger; an adapter of scales (graft train --adapter-type scales) merges exactly"
+          : ""),
     );
   }
   return lines;

@@ -37,14 +37,17 @@ export async function compareMerged(
     ];
     const sums = new Sums(from.cols, undefined);
     for (const [first, last] of slabs(from)) {
-      const values = Float32Array.from(readValues(from, first, last, scratch));
-      const target = values.slice();
+      const read = readValues(from, first, last, scratch);
+      const floats = (name: string) => scratch.float32(`compared ${name}`, read.length);
+      const [values, target] = [floats("base"), floats("target")];
+      values.set(read);
+      target.set(read);
       const changed = addChanges(target, first, last, from.cols, rows);
       if (from.kind === "quantised" && to.kind === "quantised") {
         const codes = from.read(first, last, scratch).codes.slice();
         const slab = to.read(first, last, scratch);
         for (let i = 0; i < codes.length; i++) if (codes[i] !== slab.codes[i]) sums.changedCodes++;
-        await sums.add(values, target, dequantizeSlab(to.grid, slab), changed);
+        await sums.add(values, target, dequantizeSlab(to.grid, slab, floats("merged")), changed);
       } else {
         await sums.add(values, target, readValues(to, first, last, scratch), changed);
       }

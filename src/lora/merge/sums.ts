@@ -23,13 +23,16 @@ export class Sums {
     changed: readonly boolean[],
   ): Promise<void> {
     const { weigher } = this;
+    // Numbers in fields would be allocated anew by every addition.
+    let [ofBase, ofDelta, ofError] = [this.#base, this.#delta, this.#error];
     for (let i = 0; i < base.length; i++) {
       const delta = target[i] - base[i];
       const error = stored[i] - target[i];
-      this.#base += base[i] * base[i];
-      this.#delta += delta * delta;
-      this.#error += error * error;
+      ofBase += base[i] * base[i];
+      ofDelta += delta * delta;
+      ofError += error * error;
     }
+    [this.#base, this.#delta, this.#error] = [ofBase, ofDelta, ofError];
     if (weigher === undefined || !changed.includes(true)) return;
     const rows = Int32Array.from(changed.keys()).filter((row) => changed[row]);
     this.#outputDelta += await outputEnergy(weigher, target, base, rows);
