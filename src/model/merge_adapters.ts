@@ -36,7 +36,7 @@ export const CERTIFICATE_FILE = "certificate.json";
 /**
  * Merges, measures, and writes the smallest candidate that keeps enough of the adapters' gain.
  *
- * @param progress keeps account of where the time goes; default: one that tells the request
+ * @param progress tracks where the time goes; default: one that reports to the request
  * @returns what was measured and decided
  * @throws {UsageError} where the folder exists or is the base's, or a method needs data
  * @throws {BadInputError} for an adapter of another base
@@ -94,6 +94,7 @@ export async function mergeAdapters(
     ...decided,
     chosen,
     measured,
+    addsHead: changes.finish !== undefined,
     baseDigest: modelDigest(base.model),
     adapters: adapters.map(({ label, weight }) => ({ label, weight })),
     runtime: runner.description,

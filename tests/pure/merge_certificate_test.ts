@@ -163,6 +163,24 @@ Deno.test("formatCertificate() names larger files as a help where there are fewe
   assert(lineFor(8).endsWith("more training data to tune with helps"), lineFor(8));
 });
 
+Deno.test("certificates say why a merged model is slower than its base, and nothing where it is not", () => {
+  const reasonOf = (ratio: number, controlRatio: number, more: Partial<Decision> = {}) => {
+    const chosen = {
+      ...candidate("nearest", 100, 1.5),
+      latency: { ...latency, ratio, controlRatio },
+    };
+    const decided = { ...decision, chosen, ...more };
+    const reason: string | null = JSON.parse(certificateJson(decided)).slower_because;
+    const line = formatCertificate(decided).find((text) => text.startsWith("Slower by"));
+    assertEquals(line?.slice(line.indexOf(":") + 2), reason ?? undefined);
+    return reason;
+  };
+  assertEquals(reasonOf(1.01, 1), null);
+  assert(reasonOf(1.03, 0.96)?.startsWith("the base differs as much from itself"));
+  assert(reasonOf(1.03, 1.01)?.endsWith("the machine was busy: time it again"));
+  assertEquals(reasonOf(1.03, 1, { addsHead: true }), "it has the adapter's new head");
+});
+
 Deno.test("certificateJson() holds what the merge is judged by, per candidate and per matrix", () => {
   const json = JSON.parse(certificateJson(decision));
   assertEquals(json.method, "nearest");

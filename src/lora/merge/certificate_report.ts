@@ -11,6 +11,7 @@ import {
   sameBest,
 } from "./certificate.ts";
 import type { MatrixReport } from "./matrix.ts";
+import { slowerThanBase } from "./slower_than_base.ts";
 
 /** Raised when a reader of the old format could not read the new. */
 export const CERTIFICATE_FORMAT_VERSION = 1;
@@ -31,6 +32,8 @@ export interface Decision {
   readonly minGainKept: number;
   /** Whether the chosen candidate keeps less and was written all the same. */
   readonly forced: boolean;
+  /** Whether the adapters bring a head that the base lacks; default false. */
+  readonly addsHead?: boolean;
   readonly baseDigest: string;
   readonly adapters: readonly { readonly label: string; readonly weight: number }[];
   /** E.g. `onnxruntime 1.30.0 (CPUExecutionProvider)`. */
@@ -50,6 +53,7 @@ export function certificateJson(decision: Decision): string {
     method: chosen.method,
     least_gain_kept: decision.minGainKept,
     forced: decision.forced,
+    slower_because: slowerThanBase(chosen, decision.addsHead ?? false) ?? null,
     held_out: base === undefined || adapter === undefined ? null : {
       ...(decision.measuredOn === undefined ? {} : {
         data: decision.measuredOn.data,
@@ -207,7 +211,9 @@ function intervalLine(
   ];
 }
 
-function summary({ chosen, minGainKept, forced, measured }: Decision): readonly string[] {
+function summary(
+  { chosen, minGainKept, forced, measured, addsHead = false }: Decision,
+): readonly string[] {
   const { matrices, latency } = chosen;
   const outputs = matrices.every(({ outputError }) => outputError !== undefined)
     ? ` (${percent(weighted(matrices, "outputError"))} in the layers' outputs)`
@@ -227,6 +233,8 @@ function summary({ chosen, minGainKept, forced, measured }: Decision): readonly 
           latency.controlRatio.toFixed(3)
         }×`,
     );
+    const why = slowerThanBase(chosen, addsHead);
+    if (why !== undefined) lines.push(`Slower by ${percent(latency.ratio - 1)}: ${why}`);
   }
   const rounding = [measured.base, measured.adapter, chosen.evaluated]
     .flatMap((evaluated) => evaluated?.roundingDifference ?? []);

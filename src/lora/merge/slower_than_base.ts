@@ -1,0 +1,37 @@
+/** Why a merged model runs slower than its base. */
+import type { Candidate, Latency } from "./certificate.ts";
+
+/** Latency against the base's from which on a reason is asked for. */
+const MOST = 1.01;
+
+/**
+ * @param addsHead whether the adapter brings a classification head that the base lacks
+ * @returns `undefined` where it is not slower, or was not timed
+ */
+export function slowerThanBase(
+  { latency, method, matrices }: Candidate,
+  addsHead: boolean,
+): string | undefined {
+  if (latency === undefined || !(latency.ratio > MOST)) return undefined;
+  const reasons = [
+    ...method === "float" ? ["its weights are floats, which are more to read"] : [],
+    ...method === "8bit"
+      ? [
+        `${
+          matrices.filter(({ bits }) => bits === 8).length
+        } matrices have 8 bits, which are more to read`,
+      ]
+      : [],
+    ...addsHead ? ["it has the adapter's new head"] : [],
+  ];
+  return reasons.length > 0 ? reasons.join(", and ") : sameWork(latency);
+}
+
+/** Of a model that has the base's operators, sizes and types. */
+function sameWork({ ratio, controlRatio }: Latency): string {
+  const work = "it computes the same products on weights of the same types";
+  const noise = Math.abs(controlRatio - 1);
+  return noise >= ratio - 1
+    ? `the base differs as much from itself, and ${work}`
+    : `${work}, so that the machine was busy: time it again`;
+}
