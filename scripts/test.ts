@@ -33,7 +33,7 @@ const TIERS: Readonly<Record<string, Tier>> = {
       "merge_faults_test.ts",
       "train_resume_test.ts",
       "execution_providers_test.ts",
-      "train_foretold_memory_test.ts",
+      "train_predicted_memory_test.ts",
       "oldest_ort_test.ts",
     ],
   },

@@ -1,4 +1,4 @@
-/** Figures of `scripts/figures` that have goals and belong on the page: memory foretold, merges, embeddings. */
+/** Figures of `scripts/figures` that have goals and belong on the page: memory predicted, merges, embeddings. */
 import { type Context, missing, ROOT } from "./context.ts";
 import { atLeast, atMost, type Report, type ReportTable } from "./results.ts";
 
@@ -33,22 +33,22 @@ function report(
 /** How far off predictions of training's peak memory may be. */
 const PREDICTION_TOLERANCE = 0.15;
 
-/** Peaks of trainings as they are foretold and as they come. */
-export async function* foretoldMemory({ shared }: Context): AsyncGenerator<Report> {
+/** Peaks of trainings as they are predicted and as they come. */
+export async function* predictedMemory({ shared }: Context): AsyncGenerator<Report> {
   const lines = await linesOf("memory.ts", "--shared", shared);
   const measured = lines.filter(({ ratio }) => ratio !== undefined);
   const worst = Math.max(...measured.map(({ ratio }) => Math.abs(Number(ratio) - 1)));
   yield report(
     {
       workload: "memory",
-      about: "Peak memory of a training, foretold before its first step and measured",
+      about: "Peak memory of a training, predicted before its first step and measured",
       goals: [atMost("largest relative error of a prediction", worst, PREDICTION_TOLERANCE)],
     },
     "Resident memory over the process tree",
     measured.map(({ model, how, predictedMb, measuredMb, ratio }) => ({
       model: String(model),
       flags: String(how),
-      "foretold MB": Number(predictedMb),
+      "predicted MB": Number(predictedMb),
       "measured MB": Number(measuredMb),
       ratio: Number(ratio),
     })),

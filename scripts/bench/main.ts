@@ -1,7 +1,7 @@
 /**
  * The workloads B1 to B7 of BENCHMARKS.md, graft alternately with its peers where they are
  * installed, embeddings beside onnxruntime, and tables of how training grows, of memory that is
- * foretold, and of what merges take. Prints a JSON object a workload and writes
+ * predicted, and of what merges take. Prints a JSON object a workload and writes
  * docs/benchmarks.md, its plot, and the figures as docs/benchmarks.json; workloads that were not
  * asked for keep their earlier figures there.
  *
@@ -16,7 +16,7 @@
 import { parseArgs } from "@std/cli/parse-args";
 import { exists, makeDirectory } from "../../src/system/durable_files.ts";
 import { type Context, limitedData, machineOf, peerVersions, ROOT } from "./context.ts";
-import { embeddings, foretoldMemory, mergeMemory } from "./figure_tables.ts";
+import { embeddings, mergeMemory, predictedMemory } from "./figure_tables.ts";
 import { growth } from "./growth.ts";
 import { decoding, mergedAgainstBase } from "./inference.ts";
 import { benchmarksPage, pointsOf } from "./page.ts";
@@ -88,7 +88,7 @@ async function* reports(
   if (only.has("B7")) yield* decoding(context);
   if (only.has("embeddings")) yield* embeddings(context);
   if (only.has("growth")) yield* growth(context);
-  if (only.has("memory")) yield* foretoldMemory(context);
+  if (only.has("memory")) yield* predictedMemory(context);
   if (only.has("merge")) yield* mergeMemory(context);
 }
 

@@ -1,5 +1,5 @@
 /**
- * What kept activations give: tokens per second and peak memory, foretold and taken, over budgets, on
+ * What kept activations give: tokens per second and peak memory, predicted and taken, over budgets, on
  * the first rows of e2e in both settings and of banking77. Budgets take turns, so that a machine that
  * slows down slows all of them. Prints a JSON line each.
  *

@@ -1,6 +1,6 @@
 /**
  * The memory that training, merging and quantising of larger language models take, for training beside
- * what is foretold; prints a JSON line each, and ends with 1 where a prediction is off by more than 15%.
+ * what is predicted; prints a JSON line each, and ends with 1 where a prediction is off by more than 15%.
  *
  * usage: deno run -A scripts/figures/large.ts [--size 0.5B,1.2B] [--what train,merge,quantize]
  *   [--shared ../shared]

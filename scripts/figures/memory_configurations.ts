@@ -1,4 +1,4 @@
-/** Training runs drawn at random, to see whether their memory is foretold. */
+/** Training runs drawn at random, to see whether their memory is predicted. */
 import { Random } from "../../src/random.ts";
 import { OPTIMIZER_NAMES } from "../../src/train/update_rules.ts";
 import { writeRows } from "./drawn_rows.ts";

@@ -1,4 +1,4 @@
-/** The peak memory of a training run, foretold for each choice of what it keeps. */
+/** The peak memory of a training run, predicted for each choice of what it keeps. */
 import { cutBatch, firstTokens } from "../data/slice_batch.ts";
 import type { TokenBatch } from "../data/targets.ts";
 import { parameterBytes } from "../model/predict_training.ts";
@@ -55,7 +55,7 @@ export type Predict = (
   longest?: number,
 ) => PredictedMemory;
 
-/** What foretells a run whose largest batch is given. */
+/** What predicts a run whose largest batch is given. */
 export function memoryPredictor(run: PredictedRun): Predict {
   const { options, flags, evaluated, lanes } = run;
   const { model, trainable, dropout, sliced } = options;

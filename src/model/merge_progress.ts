@@ -37,7 +37,7 @@ export interface MergeReport {
   readonly share: number;
 }
 
-/** Keeps account of a merge's stages. */
+/** Tracks the stages of a merge. */
 export class MergeProgress {
   /** Seconds by stage, in the order they began. */
   readonly seconds: Map<MergeStage, number> = new Map();

@@ -204,7 +204,7 @@ function common(settings: UnitSettings): Section {
 
 /**
  * What no part of graft needs. MemoryDenyWriteExecute is not among it, since the JavaScript engine
- * compiles as it runs, nor ProcSubset=pid, since memory is foretold from /proc/meminfo.
+ * compiles as it runs, nor ProcSubset=pid, since memory is predicted from /proc/meminfo.
  */
 const HARDENING: Section = [
   ["NoNewPrivileges", "yes"],

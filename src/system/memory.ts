@@ -233,7 +233,7 @@ export function treeMemory(root = Deno.pid): TreeMemory {
 
 /** Watches a process tree's memory; dispose of it to stop watching. */
 export interface TreeWatch extends Disposable {
-  /** Largest sum seen so far, and no less than one process has had, of which the kernel keeps account. */
+  /** Largest sum seen so far, and no less than one process has had, which the kernel keeps. */
   readonly peakBytes: number;
 }
 

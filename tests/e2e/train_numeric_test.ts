@@ -84,12 +84,12 @@ Deno.test("graft train --numeric fast rotates weights of 8 bits where it needs t
       (floats) => quantized(withOutlier(floats, 30), { bits: 8, minElements: 1024 }),
     );
     const args = argsOf(path, model);
-    const foretold = (stderr: string) => stderr.match(/Memory: about/g)?.length;
+    const predicted = (stderr: string) => stderr.match(/Memory: about/g)?.length;
     const straight = join(path, "straight");
     const whole = await graft(...args, "--adapter-path", straight);
     assertEquals(whole.code, 0, whole.stderr);
     assertStringIncludes(whole.stderr, "fast, weights of 8 bits rotated and rounded anew: its");
-    assertEquals(foretold(whole.stderr), 2);
+    assertEquals(predicted(whole.stderr), 2);
     const [line] = comparison(straight);
     assertEquals(line.numeric, "fast");
     assert(line.fast_cosine > 0.98, `cosine ${line.fast_cosine}`);
@@ -99,7 +99,7 @@ Deno.test("graft train --numeric fast rotates weights of 8 bits where it needs t
     assertEquals(stopped.code, 130, stopped.stderr);
     const hint = stopped.stderr.match(/To go on: graft (.*)/)!;
     const resumed = await graft(...hint[1].split(" "));
-    assertEquals([resumed.code, foretold(resumed.stderr)], [0, 1], resumed.stderr);
+    assertEquals([resumed.code, predicted(resumed.stderr)], [0, 1], resumed.stderr);
     assertEquals(await weights(broken), await weights(straight));
   }));
 

@@ -1,4 +1,4 @@
-/** Trains through the command line and compares the memory it foretold with what it took. */
+/** Trains through the command line and compares the memory it predicted with what it took. */
 import { processMemory, watchTree } from "../../src/system/memory.ts";
 
 const ROOT = new URL("../../", import.meta.url).pathname;
@@ -14,7 +14,7 @@ export interface MeasuredTraining {
 
 /**
  * @param args of `graft train`
- * @throws {Error} where the run fails, or foretells nothing
+ * @throws {Error} where the run fails, or predicts nothing
  */
 export async function measureTraining(args: readonly string[]): Promise<MeasuredTraining> {
   // The flags of `deno task graft`: the young heap's size counts.
@@ -37,7 +37,7 @@ export async function measureTraining(args: readonly string[]): Promise<Measured
   const notes = new TextDecoder().decode(stderr);
   if (code !== 0) throw new Error(`graft train ${args.join(" ")} ended with ${code}: ${notes}`);
   const [, predicted] = /Memory: about ([\d,]+) MB/.exec(notes) ?? [];
-  if (predicted === undefined) throw new Error(`Nothing was foretold: ${notes}`);
+  if (predicted === undefined) throw new Error(`Nothing was predicted: ${notes}`);
   return {
     predictedMb: Number(predicted.replaceAll(",", "")),
     measuredMb: Math.round(Math.max(highWater, tree.peakBytes) / 1e6),

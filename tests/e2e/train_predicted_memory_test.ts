@@ -40,11 +40,11 @@ const CONFIGURATIONS = {
 };
 
 for (const [name, args] of Object.entries(CONFIGURATIONS)) {
-  Deno.test(`graft train foretells its peak memory, ${name}`, () =>
+  Deno.test(`graft train predicts its peak memory, ${name}`, () =>
     inTempDir(async (path) => {
       const { predictedMb, measuredMb } = await measureTraining(run(path, ...args));
       const error = predictedMb / measuredMb - 1;
-      assert(Math.abs(error) <= TOLERANCE, `${predictedMb} MB foretold, ${measuredMb} MB taken`);
+      assert(Math.abs(error) <= TOLERANCE, `${predictedMb} MB predicted, ${measuredMb} MB taken`);
     }));
 }
 
