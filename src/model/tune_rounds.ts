@@ -5,12 +5,18 @@ import {
   type Candidate,
   compareMerged,
   gainKept,
+  isWithinReach,
   type MatrixReport,
   MIN_GAIN_KEPT,
 } from "../lora/merge/mod.ts";
 import { openMapped } from "../system/mapped_file.ts";
 import { loadOnnx } from "./load_onnx.ts";
-import { lossOf, type MergeCandidates, type MergeContext } from "./merge_candidates.ts";
+import {
+  lossOf,
+  type MergeCandidates,
+  type MergeContext,
+  type References,
+} from "./merge_candidates.ts";
 import type { WrittenMerge } from "./write_merged.ts";
 import { writeTuned } from "./write_tuned.ts";
 
@@ -22,12 +28,6 @@ const ROUNDS = 3;
  * it is distilled: labels took it away from there (97.8% of a gain became 97.4%, distilled 98.3%).
  */
 const RATES = { fitted: 1e-2, rounded: 3e-3 };
-/**
- * Share of the gain that another round may be expected to bring, or what the one before has brought where
- * that is more. Labels go on teaching: of the adapter of two projections 73% were kept before tuning, 95%
- * after twelve steps and 125% after thirty-six. Distillation ends at the teacher.
- */
-const WITHIN_REACH = { fitted: 0.2, rounded: 0.05 };
 
 /**
  * Tunes until enough is kept, or more rounds would not bring it.
@@ -52,10 +52,9 @@ async function tune(
   start: WrittenMerge,
 ): Promise<RefusedError | undefined> {
   const { runner, request, changes, progress } = context;
-  const isFitted = start.method === "fitted";
-  const learningRate = isFitted ? RATES.fitted : RATES.rounded;
-  const reach = isFitted ? WITHIN_REACH.fitted : WITHIN_REACH.rounded;
-  const teacher = isFitted ? undefined : context.adapted;
+  const kind = start.method === "fitted" ? "fitted" : "rounded";
+  const learningRate = RATES[kind];
+  const teacher = kind === "fitted" ? undefined : context.adapted;
   let from = start;
   let before = candidates.get(start.method);
   for (let round = 0; round < ROUNDS; round++) {
@@ -64,13 +63,30 @@ async function tune(
     if (!("directory" in tuned)) return round === 0 ? tuned.refused : undefined;
     candidates.keep(tuned);
     const found = await candidates.measure(tuned);
+    tell(context, found, round);
     const isBetter = before === undefined || lossOf(found) < lossOf(before);
     const isOver = progress.elapsed > (request.timeBudget ?? Infinity);
     if (candidates.isEnough(found) || !isBetter || isOver) return;
-    if (!isWithinReach(context, before, found, reach)) return;
+    if (!mayBeReached(context, kind, before, found)) return;
     [from, before] = [tuned, found];
     progress.expect("tuning", "scales", "measuring");
   }
+}
+
+function tell({ references, request }: MergeContext, found: Candidate, round: number): void {
+  const kept = shareKept(references, found);
+  if (kept === undefined) return;
+  request.onNote?.(
+    `Scales tuned, round ${round + 1}: ${(100 * kept).toFixed(1)}% of the gain kept`,
+  );
+}
+
+/** Share of the adapter's gain that a candidate keeps; `undefined` where none is known. */
+function shareKept(
+  { base, adapter }: References,
+  found: Candidate | undefined,
+): number | undefined {
+  return base && adapter && found?.evaluated && gainKept(base, adapter, found.evaluated);
 }
 
 /** What tuning made of the matrices, of which a start's reports no longer hold. */
@@ -86,17 +102,14 @@ async function reportsOf(
 }
 
 /** Whether another round may bring what is missing. */
-function isWithinReach(
-  { references: { base, adapter }, request: { minGainKept = MIN_GAIN_KEPT } }: MergeContext,
+function mayBeReached(
+  { references, request: { minGainKept: aim = MIN_GAIN_KEPT } }: MergeContext,
+  kind: "fitted" | "rounded",
   before: Candidate | undefined,
   found: Candidate,
-  reach: number,
 ): boolean {
-  if (base === undefined || adapter === undefined) return false;
-  const [kept, keptBefore] = [found, before].map((candidate) =>
-    candidate?.evaluated && gainKept(base, adapter, candidate.evaluated)
-  );
+  if (references.base === undefined) return false;
+  const [kept, keptBefore] = [found, before].map((candidate) => shareKept(references, candidate));
   // An adapter that gains nothing is held to its loss, which every round lowers.
-  if (kept === undefined) return true;
-  return minGainKept - kept < Math.max(reach, kept - (keptBefore ?? kept));
+  return kept === undefined || isWithinReach(kind, { kept, keptBefore, aim });
 }

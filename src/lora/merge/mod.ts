@@ -43,3 +43,4 @@ export {
   type PlanOptions,
 } from "./plan.ts";
 export { withGramOutputs } from "./gram_graph.ts";
+export { isWithinReach } from "./within_reach.ts";
