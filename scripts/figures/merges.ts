@@ -35,6 +35,8 @@ const flags = parseArgs(Deno.args, {
 });
 /** Held-out rows. */
 const HELD_OUT = 64;
+/** Questions and answers of e2e that make a chat. */
+const TURNS = 3;
 /** Texts of banking77 that make a row of plain text. */
 const TEXTS_A_ROW = 8;
 const rows = Number(flags.rows);
@@ -90,8 +92,13 @@ const WORKLOADS: Readonly<Record<string, Workload>> = {
     ...language,
     data: (part) =>
       lines(
-        e2eRows(part).map(({ prompt, completion }) => ({
-          messages: [{ role: "user", content: prompt }, { role: "assistant", content: completion }],
+        e2eRows(part).map((_, i, pairs) => ({
+          messages: Array.from({ length: TURNS }, (_, turn) =>
+            pairs[(TURNS * i + turn) % pairs.length])
+            .flatMap(({ prompt, completion }) => [
+              { role: "user", content: prompt },
+              { role: "assistant", content: completion },
+            ]),
         })),
       ),
   },
