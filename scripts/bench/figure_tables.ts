@@ -35,22 +35,27 @@ const PREDICTION_TOLERANCE = 0.15;
 
 /** Peaks of trainings as they are predicted and as they come. */
 export async function* predictedMemory({ shared }: Context): AsyncGenerator<Report> {
-  const lines = await linesOf("memory.ts", "--shared", shared);
-  const measured = lines.filter(({ ratio }) => ratio !== undefined);
-  const worst = Math.max(...measured.map(({ ratio }) => Math.abs(Number(ratio) - 1)));
-  yield report(
+  yield memoryReport(await linesOf("memory.ts", "--shared", shared));
+}
+
+/** @param lines of scripts/figures/memory.ts */
+export function memoryReport(lines: readonly Line[]): Report {
+  const measured = lines.filter(({ error }) => error !== undefined);
+  if (measured.length === 0) throw new Error("scripts/figures/memory.ts measured nothing");
+  const worst = Math.max(...measured.map(({ error }) => Math.abs(Number(error))));
+  return report(
     {
       workload: "memory",
       about: "Peak memory of a training, predicted before its first step and measured",
       goals: [atMost("largest relative error of a prediction", worst, PREDICTION_TOLERANCE)],
     },
     "Resident memory over the process tree",
-    measured.map(({ model, how, predictedMb, measuredMb, ratio }) => ({
+    measured.map(({ number: _, model, predictedMb, measuredMb, error, ...how }) => ({
       model: String(model),
-      flags: String(how),
+      training: Object.entries(how).map(([name, value]) => `${name} ${value}`).join(", "),
       "predicted MB": Number(predictedMb),
       "measured MB": Number(measuredMb),
-      ratio: Number(ratio),
+      ratio: 1 + Number(error),
     })),
   );
 }
