@@ -8,10 +8,11 @@
  * usage: deno run -A scripts/figures/merges.ts [--workloads e2e,plain,chats,banking77]
  *   [--forms int4-32,int4-128-zero-points,qdq-int4,nf4,int8,int4] [--targets qv,all]
  *   [--ranks 4,16,64] [--ways auto,nearest,compensated,tuned,scales] [--iters 48] [--rows 192]
- *   [--shared ../shared] [--models FOLDER]
+ *   [--learning-rate X] [--shared ../shared] [--models FOLDER] [--keep FOLDER]
  * banking77 is MiniLM, a classifier, in int8 per channel (int8) and int4 blocks of 32 (int4); the others
  * are SmolLM2, in the other forms. --models keeps the models that scripts/figures/merge_forms.ts makes
- * for other runs; GRAFT_PYTHON names a Python with onnx and onnxruntime, which make some of them.
+ * for other runs; --keep leaves rows and adapters in a folder, for scripts/figures/tuning.ts and
+ * straight_through.py. --learning-rate is LoRA's, in the place of its workload's. GRAFT_PYTHON names a Python with onnx and onnxruntime, which make some of them.
  */
 import { parseArgs } from "@std/cli/parse-args";
 import { join } from "@std/path";
@@ -21,7 +22,10 @@ import { run } from "./children.ts";
 import { type Family, formsOf, MergeForms } from "./merge_forms.ts";
 
 const flags = parseArgs(Deno.args, {
-  string: ["workloads", "forms", "targets", "ranks", "ways", "iters", "rows", "shared", "models"],
+  string: [
+    ..."workloads forms targets ranks ways iters rows shared models keep".split(" "),
+    "learning-rate",
+  ],
   default: {
     workloads: "e2e,plain,chats,banking77",
     forms: "int4-32,int4-128-zero-points,qdq-int4,nf4,int8,int4",
@@ -116,14 +120,15 @@ const WORKLOADS: Readonly<Record<string, Workload>> = {
 
 const graft = (...args: string[]) => run(Deno.execPath(), ["task", "--quiet", "graft", ...args]);
 
-const folder = Deno.makeTempDirSync({ prefix: "graft-figures-" });
+const folder = flags.keep ?? Deno.makeTempDirSync({ prefix: "graft-figures-" });
+Deno.mkdirSync(folder, { recursive: true });
 if (flags.models !== undefined) Deno.mkdirSync(flags.models, { recursive: true });
 const models = new MergeForms(flags.shared, flags.models ?? folder);
 try {
   for (const name of flags.workloads.split(",")) {
     const work = WORKLOADS[name];
     const data = join(folder, name);
-    Deno.mkdirSync(data);
+    Deno.mkdirSync(data, { recursive: true });
     for (const part of ["train", "valid"] as const) {
       Deno.writeTextFileSync(join(data, `${part}.${work.extension}`), work.data(part));
     }
@@ -138,7 +143,7 @@ try {
     }
   }
 } finally {
-  Deno.removeSync(folder, { recursive: true });
+  if (flags.keep === undefined) Deno.removeSync(folder, { recursive: true });
 }
 
 /** What a line of figures is about. */
@@ -179,7 +184,8 @@ async function figuresOf(
     const certificate = JSON.parse(Deno.readTextFileSync(join(target, "certificate.json")));
     return { seconds, certificate };
   };
-  const lora = await train("lora");
+  const rate = flags["learning-rate"];
+  const lora = await train("lora", rate === undefined ? [] : ["--learning-rate", rate]);
   let gain: number | undefined;
   for (const way of flags.ways.split(",")) {
     // Scales learn at ten times the rate.

@@ -8,8 +8,8 @@ that rounded weights, whatever the gradient says, are the base's. Adapters of sc
 usage: straight_through.py MODEL.onnx DATA [--rank 16] [--alpha 32] [--lr 5e-4] [--steps 48]
          [--share 0.25] [--rates 1,10]
 
-MODEL is SmolLM2 in blocks of 4 bits, DATA a folder with train.jsonl and valid.jsonl of texts. --rates are
-factors on the learning rate from where rounding is seen. Prints a JSON line each for the LoRA, for
+MODEL is SmolLM2 in blocks of 4 bits, DATA a folder with train.jsonl and valid.jsonl of texts, such as
+FOLDER/plain after scripts/figures/merges.ts --workloads plain --keep FOLDER. --rates are factors on the learning rate from where rounding is seen. Prints a JSON line each for the LoRA, for
 it rounded, and for each rate: loss, share of the LoRA's gain kept, share of codes that changed. Needs
 torch, transformers and onnx.
 """
@@ -129,13 +129,13 @@ def load(path, rank, alpha):
     unknown = [name for name in missing if not name.endswith("_proj.weight")]
     assert not unexpected and not unknown, (unexpected, unknown)
     model.requires_grad_(False)
-    adapted = {}
+    adapted = []
     for name, matrix in blocks.items():
         parent, _, last = name.rpartition(".")
         assert last in PROJECTIONS, name
-        adapted[name] = Adapted(matrix, rank, alpha)
-        setattr(model.get_submodule(parent), last, adapted[name])
-    return tokenizer, model, list(adapted.values())
+        adapted.append(Adapted(matrix, rank, alpha))
+        setattr(model.get_submodule(parent), last, adapted[-1])
+    return tokenizer, model, adapted
 
 
 def batches(tokenizer, path):
@@ -161,11 +161,6 @@ def evaluated(model, data):
             total += model(**batch).loss.item() * targets
             count += targets
     return total / count
-
-
-def seen(layers, sees_grid):
-    for layer in layers:
-        layer.sees_grid = sees_grid
 
 
 def main():
@@ -214,7 +209,8 @@ def main():
 
     print(json.dumps({"what": "base", "loss": base}), flush=True)
     tell("base + adapter", adapter)
-    seen(layers, True)
+    for layer in layers:
+        layer.sees_grid = True
     tell("rounded to nearest", evaluated(model, valid))
     for factor in map(float, flags.rates.split(",")):
         with torch.no_grad():
