@@ -16,8 +16,8 @@ export class Evaluations {
   };
 
   /**
-   * Losses before the first step, which are the base's, and of the adapter of a step; `undefined` where either was not evaluated in this
-   * run, as after a resume.
+   * Losses before the first step, which are the base's, and of the adapter of a step; `undefined` where
+   * either was not evaluated in this run, as after a resume.
    */
   around(step: number): ReferenceLosses | undefined {
     const [base, adapter] = [this.#byStep.get(0), this.#byStep.get(step)];

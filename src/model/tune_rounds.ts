@@ -8,6 +8,7 @@ import {
   isWithinReach,
   type MatrixReport,
   MIN_GAIN_KEPT,
+  type TuningStart,
 } from "../lora/merge/mod.ts";
 import { openMapped } from "../system/mapped_file.ts";
 import { loadOnnx } from "./load_onnx.ts";
@@ -23,11 +24,11 @@ import { writeTuned } from "./write_tuned.ts";
 /** Rounds of tuning from one start. */
 const ROUNDS = 3;
 /**
- * Learning rates by what is tuned. Fitted scales lack what their blocks cannot
- * express, and learn it from the data's labels. What was rounded well is near base + adapter, from which
- * it is distilled: labels took it away from there (97.8% of a gain became 97.4%, distilled 98.3%).
+ * Learning rates by what is tuned. Fitted scales lack what their blocks cannot express, and learn it
+ * from the data's labels. What was rounded well is near base + adapter, from which it is distilled:
+ * labels took it away from there (97.8% of a gain became 97.4%, distilled 98.3%).
  */
-const RATES = { fitted: 1e-2, rounded: 3e-3 };
+const RATES: Readonly<Record<TuningStart, number>> = { fitted: 1e-2, rounded: 3e-3 };
 
 /**
  * Tunes until enough is kept, or more rounds would not bring it.
@@ -52,7 +53,7 @@ async function tune(
   start: WrittenMerge,
 ): Promise<RefusedError | undefined> {
   const { runner, request, changes, progress } = context;
-  const kind = start.method === "fitted" ? "fitted" : "rounded";
+  const kind: TuningStart = start.method === "fitted" ? "fitted" : "rounded";
   const learningRate = RATES[kind];
   const teacher = kind === "fitted" ? undefined : context.adapted;
   let from = start;
@@ -63,7 +64,7 @@ async function tune(
     if (!("directory" in tuned)) return round === 0 ? tuned.refused : undefined;
     candidates.keep(tuned);
     const found = await candidates.measure(tuned);
-    tell(context, found, round);
+    reportRound(context, found, round);
     const isBetter = before === undefined || lossOf(found) < lossOf(before);
     const isOver = progress.elapsed > (request.timeBudget ?? Infinity);
     if (candidates.isEnough(found) || !isBetter || isOver) return;
@@ -73,7 +74,7 @@ async function tune(
   }
 }
 
-function tell({ references, request }: MergeContext, found: Candidate, round: number): void {
+function reportRound({ references, request }: MergeContext, found: Candidate, round: number): void {
   const kept = shareKept(references, found);
   if (kept === undefined) return;
   request.onNote?.(
@@ -104,7 +105,7 @@ async function reportsOf(
 /** Whether another round may bring what is missing. */
 function mayBeReached(
   { references, request: { minGainKept: aim = MIN_GAIN_KEPT } }: MergeContext,
-  kind: "fitted" | "rounded",
+  kind: TuningStart,
   before: Candidate | undefined,
   found: Candidate,
 ): boolean {

@@ -155,8 +155,9 @@ Deno.test("formatCertificate() names larger files as a help where there are fewe
     return formatCertificate(short).at(-1)!;
   };
   assert(
-    lineFor(4).includes(
-      "more training data to tune with helps, or --allow-larger; an adapter of scales",
+    lineFor(4).endsWith(
+      "more training data to tune with helps, or --allow-larger; " +
+        "an adapter of scales (graft train --adapter-type scales) merges exactly",
     ),
     lineFor(4),
   );

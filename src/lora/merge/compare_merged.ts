@@ -2,6 +2,7 @@
 import type { Model } from "../../graph/types.ts";
 import { dequantizeSlab, readValues, slabs } from "../../quant/dequantize.ts";
 import { Scratch } from "../../quant/scratch.ts";
+import type { StoredMatrix } from "../../quant/types.ts";
 import { storedMatrix } from "../stored_matrix.ts";
 import { addChanges, type ModuleChange } from "./delta.ts";
 import { moduleAt, modulesOf } from "./isolate.ts";
@@ -22,7 +23,8 @@ export async function compareMerged(
   before: readonly MatrixReport[],
 ): Promise<readonly MatrixReport[]> {
   const [old, now] = [modulesOf(base), modulesOf(merged)];
-  const scratch = new Scratch();
+  // What is read of one side stays while the other is read.
+  const [ours, theirs] = [new Scratch(), new Scratch()];
   const reports: MatrixReport[] = [];
   for (const { outputError: _, ...report } of before) {
     const modules = report.paths.map((path) => moduleAt(old, path));
@@ -37,22 +39,28 @@ export async function compareMerged(
     ];
     const sums = new Sums(from.cols, undefined);
     for (const [first, last] of slabs(from)) {
-      const read = readValues(from, first, last, scratch);
-      const floats = (name: string) => scratch.float32(`compared ${name}`, read.length);
-      const [values, target] = [floats("base"), floats("target")];
-      values.set(read);
-      target.set(read);
+      const base = contentsOf(from, first, last, ours);
+      const made = contentsOf(to, first, last, theirs);
+      const target = ours.float32("target", base.values.length);
+      target.set(base.values);
       const changed = addChanges(target, first, last, from.cols, rows);
-      if (from.kind === "quantised" && to.kind === "quantised") {
-        const codes = from.read(first, last, scratch).codes.slice();
-        const slab = to.read(first, last, scratch);
-        for (let i = 0; i < codes.length; i++) if (codes[i] !== slab.codes[i]) sums.changedCodes++;
-        await sums.add(values, target, dequantizeSlab(to.grid, slab, floats("merged")), changed);
-      } else {
-        await sums.add(values, target, readValues(to, first, last, scratch), changed);
+      if (base.codes !== undefined && made.codes !== undefined) {
+        const { codes } = made;
+        for (let i = 0; i < codes.length; i++) if (codes[i] !== base.codes[i]) sums.changedCodes++;
       }
+      await sums.add(base.values, target, made.values, changed);
     }
     reports.push({ ...report, ...sums.report(from.rows * from.cols) });
   }
   return reports;
+}
+
+/** Values of rows [first, last), and their codes where they have any; good until the next call. */
+function contentsOf(matrix: StoredMatrix, first: number, last: number, scratch: Scratch) {
+  if (matrix.kind === "float") {
+    return { values: readValues(matrix, first, last, scratch), codes: undefined };
+  }
+  const slab = matrix.read(first, last, scratch);
+  const values = scratch.float32("values", slab.codes.length);
+  return { values: dequantizeSlab(matrix.grid, slab, values), codes: slab.codes };
 }

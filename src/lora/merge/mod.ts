@@ -43,4 +43,4 @@ export {
   type PlanOptions,
 } from "./plan.ts";
 export { withGramOutputs } from "./gram_graph.ts";
-export { isWithinReach } from "./within_reach.ts";
+export { isWithinReach, type TuningStart } from "./within_reach.ts";

@@ -7,6 +7,9 @@
  */
 const WITHIN_REACH = { fitted: 0.2, rounded: 0.05 };
 
+/** What a tuning starts from. */
+export type TuningStart = keyof typeof WITHIN_REACH;
+
 /** Shares of the gain. */
 export interface RoundGains {
   /** What is kept now. */
@@ -19,8 +22,8 @@ export interface RoundGains {
 
 /** A round may bring what the one before has brought, or what its kind is expected to bring. */
 export function isWithinReach(
-  tuned: keyof typeof WITHIN_REACH,
+  start: TuningStart,
   { kept, keptBefore, aim }: RoundGains,
 ): boolean {
-  return aim - kept < Math.max(WITHIN_REACH[tuned], kept - (keptBefore ?? kept));
+  return aim - kept < Math.max(WITHIN_REACH[start], kept - (keptBefore ?? kept));
 }
