@@ -16,7 +16,7 @@ import { readTextFiles } from "../../src/model/tokenizer_files.ts";
 import { planTraining } from "../../src/plan/plan.ts";
 import type { Runner } from "../../src/runtime/runner.ts";
 import { divideBatch } from "../../src/train/divide_batch.ts";
-import { laneCount } from "../../src/train/lanes.ts";
+import { shardCount } from "../../src/train/shard_count.ts";
 import { type PlannedModelOptions, planOptionsFor } from "../../src/train/planned_options.ts";
 import type { BatchSource } from "../../src/train/step.ts";
 import type { Workload } from "../figures/workloads.ts";
@@ -62,10 +62,10 @@ export async function workloadSteps(
     trainable: new Set(trainable.keys()),
     objective: data.task,
     ...forms,
-    lanes: laneCount(runner, undefined),
+    shards: shardCount(runner, undefined),
   };
   const batch = await medianBatch(data.train);
-  const whole = { ...options, lanes: 1, sharesPrefixes: false };
+  const whole = { ...options, shards: 1, sharesPrefixes: false };
   const divided = {
     "every token": divideBatch(whole, batch),
     "as trained": divideBatch(options, batch),

@@ -1,7 +1,7 @@
 /**
  * Times batches of e2e and of banking77 whose padding is computed and where it is left out, each with
  * rows in the file's order and with rows of similar length together, in turn: real tokens per second
- * of both numeric settings, and how many places a batch has for each of its tokens. What sequences
+ * of both numeric settings, and how many positions a batch has for each of its tokens. What sequences
  * begin with is computed by each of them.
  *
  * usage: deno run -A scripts/figures/padding.ts [SHARED] [ROUNDS] (default: ../shared and 3)
@@ -50,10 +50,10 @@ for (const { model, data, batchSize } of trainedCases(shared)) {
       }
     }
     for (const { told, batches, speeds } of sides) {
-      const places = batches.reduce((sum, { inputIds: { dims } }) => sum + dims[0] * dims[1], 0);
+      const positions = batches.reduce((sum, { inputIds: { dims } }) => sum + dims[0] * dims[1], 0);
       console.log(JSON.stringify({
         ...{ model: model.slice(model.lastIndexOf("/") + 1), numeric, ...told },
-        placesPerToken: Number((places / tokensOf(batches)).toFixed(2)),
+        positionsPerToken: Number((positions / tokensOf(batches)).toFixed(2)),
         tokensPerSecond: Math.round(median(speeds)),
       }));
     }

@@ -50,8 +50,8 @@ for (const instructions of [0, 1, 4]) {
         if (round > 0) speeds.push(tokens / seconds);
       }
     }
-    const computed = batches.flatMap((batch) => shareBatch(batch, setup.memory!.lanes, true))
-      .reduce((sum, part) => sum + rowsOf(part, { sharesPrefixes: true }).places.length, 0);
+    const computed = batches.flatMap((batch) => shareBatch(batch, setup.memory!.shards, true))
+      .reduce((sum, part) => sum + rowsOf(part, { sharesPrefixes: true }).positions.length, 0);
     const [once, each] = sides.map(({ speeds }) => Math.round(median(speeds)));
     console.log(JSON.stringify({
       instructions,

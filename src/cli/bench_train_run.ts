@@ -86,9 +86,9 @@ export async function benchTraining(
   const times = await timeSteps(setup, clock, flags.steps);
   const first = await setup.data.batch(0, 0);
   const isCausal = first.labels !== undefined;
-  const lanes = setup.memory?.lanes ?? 1;
+  const shards = setup.memory?.shards ?? 1;
   const isOne = isCausal && configuration.batchSize === 1;
-  const beside = isOne ? lanes : shareBatch(first, lanes, isCausal).length;
+  const beside = isOne ? shards : shareBatch(first, shards, isCausal).length;
   const { batchSize, length, numLayers, rank } = configuration;
   return {
     machine: machine(runner),

@@ -17,20 +17,20 @@ export interface ChosenMemory {
   readonly keepBytes: number;
   readonly sequences: number;
   /** Parts of a batch that are computed beside each other. */
-  readonly lanes: number;
+  readonly shards: number;
   readonly forms?: TrainingForms;
 }
 
 /** The choice of an earlier run into this folder; `undefined` where none can be read. */
 export function readChosenMemory(adapterPath: string): ChosenMemory | undefined {
   try {
-    const { keep_bytes, sequences, lanes, forms } = JSON.parse(
+    const { keep_bytes, sequences, lanes: shards, forms } = JSON.parse(
       readSmallText(join(adapterPath, FILE)) ?? "",
     );
-    const whole = [keep_bytes, sequences, lanes]
+    const whole = [keep_bytes, sequences, shards]
       .every((value) => Number.isInteger(value) && value >= 0);
-    if (!whole || sequences === 0 || lanes === 0) return undefined;
-    return { keepBytes: keep_bytes, sequences, lanes, ...(forms && { forms: formsOf(forms) }) };
+    if (!whole || sequences === 0 || shards === 0) return undefined;
+    return { keepBytes: keep_bytes, sequences, shards, ...(forms && { forms: formsOf(forms) }) };
   } catch {
     return undefined;
   }
@@ -38,11 +38,11 @@ export function readChosenMemory(adapterPath: string): ChosenMemory | undefined 
 
 /** @throws {StorageError} where it cannot be written */
 export function writeChosenMemory(adapterPath: string, chosen: ChosenMemory): void {
-  const { keepBytes, sequences, lanes, forms } = chosen;
+  const { keepBytes, sequences, shards, forms } = chosen;
   const text = JSON.stringify({
     keep_bytes: keepBytes,
     sequences,
-    lanes,
+    lanes: shards,
     forms: forms && {
       dequant: forms.dequantForm,
       integer: forms.integerForm,

@@ -77,7 +77,7 @@ export default command({
       batch: flags.batchSize,
       length,
       keepBytes: keepBudget(undefined, sizeBytes, freeBytes(), "exact", length),
-      lanes: processor().cores,
+      shards: processor().cores,
     });
     const unsupported = Object.entries(found.operators).flatMap(([name]) =>
       model.graph.nodes.some((node) => operatorName(node) === name && findRule(node) === undefined)

@@ -1,6 +1,6 @@
 /** `graft licenses`: graft's own licence, and the notices of all that it carries. */
 import { EXIT } from "../errors.ts";
-import { CARRIED, carriedPath, findAppended, readStretch } from "../system/embedded.ts";
+import { CARRIED, carriedPath, findAppended, readRange } from "../system/embedded.ts";
 import { command } from "./command.ts";
 import { underlined } from "./format.ts";
 
@@ -18,7 +18,7 @@ export default command({
     const notices = findAppended(carriedPath(CARRIED.libraryNotices));
     if (notices !== undefined) {
       terminal.print(`${underlined("Notices of what is in ONNX Runtime's library")}\n`);
-      terminal.print(new TextDecoder().decode(readStretch(notices)));
+      terminal.print(new TextDecoder().decode(readRange(notices)));
     }
     return Promise.resolve(EXIT.ok);
   },

@@ -38,7 +38,7 @@ export interface PredictedRun {
   /** The same of validation. */
   readonly evaluated?: readonly TokenBatch[];
   /** Parts of a batch that are computed beside each other. */
-  readonly lanes: number;
+  readonly shards: number;
 }
 
 /** As `PlanSettings` has it. */
@@ -57,7 +57,7 @@ export type Predict = (
 
 /** What predicts a run whose largest batch is given. */
 export function memoryPredictor(run: PredictedRun): Predict {
-  const { options, flags, evaluated, lanes } = run;
+  const { options, flags, evaluated, shards } = run;
   const { model, trainable, dropout, sliced } = options;
   const numeric = flags.train ? flags.numeric : "exact";
   const compared = comparedBytes(model.graph, run.weightBytes);
@@ -84,7 +84,7 @@ export function memoryPredictor(run: PredictedRun): Predict {
     collectGarbage();
     /** Of what a batch's parts run beside each other: spans each its own, others what the largest does. */
     const plansOf = (batch: TokenBatch, arithmetic: Pick<PlanUse, "numeric" | "sliced">) => {
-      const settings = { ...options, keepBytes, readyWeights, lanes };
+      const settings = { ...options, keepBytes, readyWeights, shards };
       return ifDivisible((dividesSequences) => {
         const divided = { ...settings, dividesSequences };
         const { parts, use } = divideBatch(divided, batch, { dropout, ...arithmetic });
@@ -107,7 +107,7 @@ export function memoryPredictor(run: PredictedRun): Predict {
       batches.flatMap((whole) => {
         const other = whole.inputIds.dims[1] > longest ? firstTokens(whole, longest) : whole;
         const most = sequencesAtOnce(tokens, tokensEach(other, packing));
-        return cutBatch(other, partSize(other.inputIds.dims[0], most, lanes));
+        return cutBatch(other, partSize(other.inputIds.dims[0], most, shards));
       });
     return predictMemory({
       plans: plansOf(batch, arithmetic),
@@ -123,7 +123,7 @@ export function memoryPredictor(run: PredictedRun): Predict {
       // Weights that are ready change little of what lies between calls.
       others: run.batches && kindsOf(
         `training ${tokens} ${longest} ${keepBytes}`,
-        () => batchKinds({ ...options, keepBytes, lanes }, atOnce(run.batches!), arithmetic),
+        () => batchKinds({ ...options, keepBytes, shards }, atOnce(run.batches!), arithmetic),
       ),
       parameterBytes: parameterBytes(model, trainable),
       moments: UPDATE_RULES[flags.optimizer].slots.length,

@@ -8,7 +8,7 @@ import { UnsupportedError } from "../ops/types.ts";
 import type { Runner } from "../runtime/runner.ts";
 import { freeBytes } from "../system/memory.ts";
 import { keepBudget } from "../train/keep_budget.ts";
-import { laneCount } from "../train/lanes.ts";
+import { shardCount } from "../train/shard_count.ts";
 import type { BatchSource } from "../train/step.ts";
 import { rateFor, tuneScales } from "../train/tune_scales.ts";
 
@@ -37,7 +37,7 @@ export function scaleTuner(
       learningRate: rateFor(learningRate, targets),
       skip: round * steps,
       random: randomFor(round, "scales"),
-      lanes: laneCount(runner, threads),
+      shards: shardCount(runner, threads),
       keepBytes: keepBudget(undefined, modelBytes, freeBytes()),
       dequantForm,
       cut: cutOf(model.graph),

@@ -10,11 +10,11 @@ import { LONG_TOKENS } from "../plan/passes.ts";
 import { freeBytes, freeSwapBytes, processMemory } from "../system/memory.ts";
 import { type Fit, fitMemory } from "../train/fit_memory.ts";
 import { keepBudget } from "../train/keep_budget.ts";
-import { laneCount } from "../train/lanes.ts";
+import { shardCount } from "../train/shard_count.ts";
 import {
   type AtOnce,
   partSize,
-  placeTakes,
+  positionCost,
   sequencesAtOnce,
   TOKENS_AT_ONCE,
   tokensEach,
@@ -43,7 +43,7 @@ export interface MemoryParts {
   /** Bytes of the tokenizer's files; 0 where no text is read. */
   readonly tokenizerBytes: number;
   /** Parts of a batch that are to be computed beside each other; absent: as many as usual. */
-  readonly lanes?: number;
+  readonly shards?: number;
 }
 
 /**
@@ -58,14 +58,14 @@ export async function fitTraining(
   flags: TrainFlags,
   terminal: Terminal,
 ): Promise<
-  Fit & { readonly atOnce: AtOnce; readonly readyWeights: ReadyWeights; readonly lanes: number }
+  Fit & { readonly atOnce: AtOnce; readonly readyWeights: ReadyWeights; readonly shards: number }
 > {
   const chosen = flags.resume ? readChosenMemory(flags.adapterPath) : undefined;
-  const lanes = laneCount(parts.options.runner, parts.lanes ?? chosen?.lanes ?? flags.threads);
+  const shards = shardCount(parts.options.runner, parts.shards ?? chosen?.shards ?? flags.threads);
   const { sequences: together } = fixedShape(parts.options.model.graph);
   const { dropout } = parts.options;
   const packing = packingRules(parts.options, { dropout });
-  const rules = { lanes, together, packing };
+  const rules = { shards, together, packing };
   const { largest, shapes, samples } = await shapesOf(parts.data.train, rules, microSteps(flags));
   const validation = parts.data.validation &&
     await shapesOf(parts.data.validation, rules);
@@ -75,10 +75,14 @@ export async function fitTraining(
   const most = Math.min(sequences, sequencesAtOnce(TOKENS_AT_ONCE, each));
   const predictPart = memoryPredictor({
     ...parts,
-    ...{ flags, lanes, shapes, batches: samples, evaluated: validation?.samples },
+    ...{ flags, shards, shapes, batches: samples, evaluated: validation?.samples },
   });
   const predict = (count: number, keepBytes: number, readyWeights?: ReadyWeights) =>
-    predictPart(sliceBatch(largest, 0, partSize(sequences, count, lanes)), keepBytes, readyWeights);
+    predictPart(
+      sliceBatch(largest, 0, partSize(sequences, count, shards)),
+      keepBytes,
+      readyWeights,
+    );
   const there = {
     freeBytes: freeBytes(),
     swapBytes: freeSwapBytes(),
@@ -139,17 +143,17 @@ export async function fitTraining(
   );
   const excess = beyondFree(needed, there);
   if (excess !== undefined) terminal.note(`  ${excess}`);
-  if (fit.sequences === most) return { ...fit, atOnce: usual, readyWeights, lanes };
+  if (fit.sequences === most) return { ...fit, atOnce: usual, readyWeights, shards };
   const tokens = fit.sequences * each;
   terminal.note(
     `  batches run ${fit.sequences * length} tokens at a time and add up their gradients, to fit`,
   );
-  return { ...fit, atOnce: { tokens, packing }, readyWeights, lanes };
+  return { ...fit, atOnce: { tokens, packing }, readyWeights, shards };
 }
 
 /** @param most batches that are run; default all */
-async function shapesOf(data: BatchSource<TokenBatch>, { lanes, together, packing }: {
-  readonly lanes: number;
+async function shapesOf(data: BatchSource<TokenBatch>, { shards, together, packing }: {
+  readonly shards: number;
   /** Sequences that the model takes at once, where it takes no other number. */
   readonly together?: number;
   readonly packing: PackingRules;
@@ -161,9 +165,11 @@ async function shapesOf(data: BatchSource<TokenBatch>, { lanes, together, packin
   }
   const { largest, shapes, samples } = await batchShapes(data, {
     most,
-    atOnce: (sequences, each) => partSize(sequences, sequencesAtOnce(TOKENS_AT_ONCE, each), lanes),
-    placeTakes: (length) => placeTakes(length, packing),
-    computed: packing.sharesPrefixes ? (batch) => rowsOf(batch, packing).places.length : undefined,
+    atOnce: (sequences, each) => partSize(sequences, sequencesAtOnce(TOKENS_AT_ONCE, each), shards),
+    positionCost: (length) => positionCost(length, packing),
+    computed: packing.sharesPrefixes
+      ? (batch) => rowsOf(batch, packing).positions.length
+      : undefined,
   });
   return { largest: first(largest), shapes, samples: samples.map(first) };
 }

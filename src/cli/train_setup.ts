@@ -64,7 +64,7 @@ export interface OwnParts {
   readonly runner?: Runner;
   readonly loadData?: (model: Model) => LoadedData;
   /** Parts of a batch that are computed beside each other, instead of as many as usual. */
-  readonly lanes?: number;
+  readonly shards?: number;
   /** Whether padding is left out of what treats tokens one by one; default true. */
   readonly packing?: boolean;
   /** Whether what sequences begin with is computed once; default true. */
@@ -122,14 +122,14 @@ export async function setUpTraining(
         data,
         weightBytes: sizeBytes + quantizedConstantBytes(model.graph),
         tokenizerBytes: own.loadData ? 0 : tokenizerSize(folder),
-        lanes: own.lanes,
+        shards: own.shards,
       },
       { ...flags, numeric },
       terminal,
     );
-    const { keepBytes, readyWeights, lanes } = fit;
+    const { keepBytes, readyWeights, shards } = fit;
     const step = new PlannedModel({
-      ...{ ...settings, keepBytes, readyWeights, ownsInitialValues: true, lanes },
+      ...{ ...settings, keepBytes, readyWeights, ownsInitialValues: true, shards },
     });
     return { arithmetic, fit, step };
   };
@@ -155,7 +155,7 @@ export async function setUpTraining(
   const { opened, choice } = await chooseNumeric(first, open, batch, terminal, { ...forms, cut });
   untilChosen.move();
   const step = resources.use(opened.step);
-  const { keepBytes, sequences, atOnce, lanes } = opened.fit;
+  const { keepBytes, sequences, atOnce, shards } = opened.fit;
   const used = {
     ...forms,
     rotated: opened.arithmetic.rotated,
@@ -167,7 +167,7 @@ export async function setUpTraining(
       ...OPTIMIZER_DEFAULTS,
       name: flags.optimizer,
       weightDecay: flags.weightDecay,
-    }, lanes),
+    }, shards),
   );
   const card: AdapterCard = {
     baseDigest,
@@ -188,13 +188,13 @@ export async function setUpTraining(
   step.forgetComparisons();
   const kept = resources.move();
   return {
-    model: new MicroBatches(step, atOnce, lanes, cut),
+    model: new MicroBatches(step, atOnce, shards, cut),
     optimizer,
     data: data.train,
     validation: data.validation,
     test: data.test,
     numeric: choice,
-    memory: { keepBytes, sequences, lanes, forms: used },
+    memory: { keepBytes, sequences, shards, forms: used },
     frozen,
     identity: { base: baseDigest, tokenizer: tokenizerDigest, ...data.identity },
     saveAdapter: (directory, parameters) =>

@@ -2,7 +2,7 @@
 import type { Batch, Batches } from "./batches.ts";
 import { bucketFor } from "./buckets.ts";
 
-/** What a padded place takes beside a token: its part in attention's scores. */
+/** What a padded position takes beside a token: its part in attention's scores. */
 const PADDING = 0.05;
 
 /** Batch shapes of a data set's first epoch. */
@@ -29,10 +29,10 @@ export interface ShapeRules {
   /** How many of a batch's sequences, of so many computed tokens each. */
   readonly atOnce: (sequences: number, each: number) => number;
   /**
-   * What a place of a sequence of such a length takes at least, in tokens; default 1: padding is computed
+   * What a position of a sequence of such a length takes at least, in tokens; default 1: padding is computed
    * like any token.
    */
-  readonly placeTakes?: (length: number) => number;
+  readonly positionCost?: (length: number) => number;
   /** Batches that are run, the first of the epoch: others' shapes do not count; default all. */
   readonly most?: number;
   /** How many of a batch's tokens are computed, where that is not all. */
@@ -42,7 +42,7 @@ export interface ShapeRules {
 /** Looks at the lengths of all rows; the tokens of few batches are read. */
 export async function batchShapes(
   batches: Batches,
-  { atOnce, placeTakes = () => 1, computed, most = Infinity }: ShapeRules,
+  { atOnce, positionCost = () => 1, computed, most = Infinity }: ShapeRules,
 ): Promise<BatchShapes> {
   const { rows, options } = batches;
   /** By shape: its first batch. */
@@ -54,7 +54,7 @@ export async function batchShapes(
     const tokens = counts.reduce((sum, count) => sum + count, 0);
     const shape = `${chosen.length}×${length}, ${Math.ceil(8 * Math.log2(Math.max(1, tokens)))}`;
     if (i < most && !shapes.has(shape)) shapes.set(shape, i);
-    const each = Math.max(tokens / chosen.length, placeTakes(length) * length);
+    const each = Math.max(tokens / chosen.length, positionCost(length) * length);
     const share = atOnce(chosen.length, each) / chosen.length;
     sizes.push({ i, size: share * (tokens + PADDING * (chosen.length * length - tokens)) });
   });

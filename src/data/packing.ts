@@ -14,13 +14,13 @@ import type { TokenBatch } from "./targets.ts";
 export interface Packing {
   /** Rows, more than hold tokens and less than batch · length. */
   readonly rows: number;
-  /** int64 [rows]: places in [batch · length]; each row's first, then one other place again and again. */
-  readonly places: Tensor;
-  /** int64 [batch · length]: the row of each place; padding has the first row after the tokens'. */
+  /** int64 [rows]: positions in [batch · length]; each row's first, then one other position again and again. */
+  readonly positions: Tensor;
+  /** int64 [batch · length]: the row of each position; padding has the first row after the tokens'. */
   readonly rowOf: Tensor;
   /**
-   * int64 [batch · length]: the row of each place that is its row's first, for all others the last row,
-   * which no place has, so that its cotangent is zero: that of padding is nearly zero, and slow. Absent
+   * int64 [batch · length]: the row of each position that is its row's first, for all others the last row,
+   * which no position has, so that its cotangent is zero: that of padding is nearly zero, and slow. Absent
    * unless sequences may share rows.
    */
   readonly firstOf?: Tensor;
@@ -40,14 +40,14 @@ export interface PackingRules {
 
 /** A batch's tokens as rows, before they are padded to a number that graphs are made for. */
 export interface BatchRows {
-  /** First place in [batch · length] of each row. */
-  readonly places: readonly number[];
-  /** By place in [batch · length]: its row; `undefined` for padding. */
+  /** First position in [batch · length] of each row. */
+  readonly positions: readonly number[];
+  /** By position in [batch · length]: its row; `undefined` for padding. */
   readonly rowOf: readonly (number | undefined)[];
   readonly isShared: boolean;
   /** Tokens that all sequences begin with, where rows are shared. */
   readonly common: number;
-  /** The least number of rows that a graph is made for: there is one for padding, and one for no place. */
+  /** The least number of rows that a graph is made for: there is one for padding, and one for no position. */
   readonly least: number;
 }
 
@@ -60,7 +60,7 @@ export function rowsOf(
   const mask = toNumbers(batch.attentionMask);
   const isShared = sharesPrefixes && sequences > 1;
   const keys = isShared ? tokenKeys(batch) : [];
-  const places: number[] = [];
+  const positions: number[] = [];
   const rowOf = new Array<number | undefined>(sequences * length).fill(undefined);
   for (let s = 0; s < sequences; s++) {
     let [nearest, common] = [0, 0];
@@ -69,40 +69,40 @@ export function rowsOf(
       if (length > common) [nearest, common] = [earlier, length];
     }
     for (let t = 0; t < length; t++) {
-      const place = s * length + t;
-      if (Number(mask[place]) === 0) continue;
-      if (t < common) rowOf[place] = rowOf[nearest * length + t];
-      else rowOf[place] = places.push(place) - 1;
+      const position = s * length + t;
+      if (Number(mask[position]) === 0) continue;
+      if (t < common) rowOf[position] = rowOf[nearest * length + t];
+      else rowOf[position] = positions.push(position) - 1;
     }
   }
-  const least = packedRows(places.length + (isShared ? 1 : 0));
-  return { places, rowOf, isShared, common: commonToAll(keys), least };
+  const least = packedRows(positions.length + (isShared ? 1 : 0));
+  return { positions, rowOf, isShared, common: commonToAll(keys), least };
 }
 
-/** Share of a batch's places below which leaving out the padding pays for moving rows about. */
+/** Share of a batch's positions below which leaving out the padding pays for moving rows about. */
 const WORTHWHILE = 0.95;
 
 /**
  * @param rows at least as many as the batch needs
  * @param begin at most as many tokens as all sequences begin with
- * @returns `undefined` where too few of the batch's places are left out
+ * @returns `undefined` where too few of the batch's positions are left out
  */
 export function packingOf(
-  { places, rowOf, isShared, common, least }: BatchRows,
+  { positions, rowOf, isShared, common, least }: BatchRows,
   rows = least,
   begin = common,
 ): Packing | undefined {
   const total = rowOf.length;
   rows = Math.max(rows, least);
   if (rows > total * WORTHWHILE) return undefined;
-  const count = places.length;
+  const count = positions.length;
   const filler = Math.max(0, rowOf.indexOf(undefined));
-  const filled = [...places, ...new Array<number>(rows - count).fill(filler)];
+  const filled = [...positions, ...new Array<number>(rows - count).fill(filler)];
   const firstOf = () =>
-    rowOf.map((row, place) => row !== undefined && places[row] === place ? row : rows - 1);
+    rowOf.map((row, position) => row !== undefined && positions[row] === position ? row : rows - 1);
   return {
     rows,
-    places: int64([rows], filled),
+    positions: int64([rows], filled),
     rowOf: int64([total], rowOf.map((row) => row ?? count)),
     ...(isShared && { firstOf: int64([total], firstOf()) }),
     common: commonBucket(Math.min(begin, common)),

@@ -6,7 +6,7 @@ import type { TokenBatch } from "./targets.ts";
 export type TokenKeys = Float64Array;
 
 /**
- * The real tokens of each sequence; none of one whose first places are padding or that has some in
+ * The real tokens of each sequence; none of one whose first positions are padding or that has some in
  * between, for what stands at a place there may have another position.
  */
 export function tokenKeys(
@@ -24,7 +24,7 @@ export function tokenKeys(
   });
 }
 
-/** How many real tokens each sequence has, where they are the first of its places; else `undefined`. */
+/** How many real tokens each sequence has, where they are the first of its positions; else `undefined`. */
 export function leadingTokens(attentionMask: Tensor): readonly (number | undefined)[] {
   const [sequences, length] = attentionMask.dims;
   const mask = toNumbers(attentionMask);

@@ -6,7 +6,7 @@
 import { int64 } from "../graph/tensor.ts";
 import type { Model, Node, ValueInfo } from "../graph/types.ts";
 import { verify } from "../graph/verify.ts";
-import { holdsHalves } from "../plan/full_precision.ts";
+import { hasFloat16 } from "../plan/full_precision.ts";
 import { selectTargetRows, TARGET_ROWS } from "../plan/select_rows.ts";
 import { LABELS } from "../plan/names.ts";
 
@@ -84,5 +84,5 @@ export function withLoss(model: Model): Model {
  * the Cast made of the empty cache, which is too small: outputs get memory of their own.
  */
 function heldCaches(graph: Model["graph"]): readonly ValueInfo[] {
-  return holdsHalves(graph) ? graph.outputs.filter(({ name }) => name !== "logits") : [];
+  return hasFloat16(graph) ? graph.outputs.filter(({ name }) => name !== "logits") : [];
 }

@@ -37,19 +37,19 @@ export function piecesOf(
   ]);
   const makers = new Set(fixed.values());
   const others = nodes.filter((node) => !makers.has(node));
-  const stretches = cut(others, initializers, fixed, weightBytes);
-  return stretches.reverse().map((stretch): Piece => {
-    const made = new Set(stretch.nodes.flatMap(({ outputs }) => outputs));
+  const ranges = cut(others, initializers, fixed, weightBytes);
+  return ranges.reverse().map((range): Piece => {
+    const made = new Set(range.nodes.flatMap(({ outputs }) => outputs));
     const makes = [...made].filter((name) => later.has(name));
-    const reads = [...stretch.read].filter((name) =>
+    const reads = [...range.read].filter((name) =>
       passing.has(name) && !made.has(name) && !fixed.has(name) && !initializers.has(name)
     );
     for (const name of reads) later.add(name);
     return {
-      nodes: [...nodes.filter((node) => stretch.fixed.has(node)), ...stretch.nodes],
+      nodes: [...nodes.filter((node) => range.fixed.has(node)), ...range.nodes],
       reads,
       makes,
-      initializers: new Map([...initializers].filter(([name]) => stretch.read.has(name))),
+      initializers: new Map([...initializers].filter(([name]) => range.read.has(name))),
     };
   }).reverse();
 }
@@ -77,7 +77,7 @@ function fixedNodes(
 }
 
 /** What becomes a piece. */
-interface Stretch {
+interface NodeRange {
   readonly nodes: readonly Node[];
   /** Nodes of fixed results that these read. */
   readonly fixed: ReadonlySet<Node>;
@@ -90,34 +90,34 @@ function cut(
   initializers: ReadonlyMap<string, Tensor>,
   fixed: ReadonlyMap<string, Node>,
   weightBytes: number,
-): Stretch[] {
+): NodeRange[] {
   const empty = () => ({ nodes: [] as Node[], fixed: new Set<Node>(), read: new Set<string>() });
-  const stretches: ReturnType<typeof empty>[] = [];
+  const ranges: ReturnType<typeof empty>[] = [];
   let bytes = Infinity;
   for (const node of nodes) {
-    let needed = behind(node, fixed, stretches.at(-1) ?? empty());
+    let needed = behind(node, fixed, ranges.at(-1) ?? empty());
     const sizeOf = () =>
       [...needed.read].reduce((sum, name) => sum + (initializers.get(name)?.bytes.length ?? 0), 0);
-    if (bytes + sizeOf() > weightBytes && (sizeOf() > 0 || stretches.length === 0)) {
-      stretches.push(empty());
+    if (bytes + sizeOf() > weightBytes && (sizeOf() > 0 || ranges.length === 0)) {
+      ranges.push(empty());
       bytes = 0;
       needed = behind(node, fixed, empty());
     }
-    const stretch = stretches.at(-1)!;
+    const range = ranges.at(-1)!;
     bytes += sizeOf();
-    stretch.nodes.push(node);
-    for (const name of needed.read) stretch.read.add(name);
-    for (const maker of needed.fixed) stretch.fixed.add(maker);
+    range.nodes.push(node);
+    for (const name of needed.read) range.read.add(name);
+    for (const maker of needed.fixed) range.fixed.add(maker);
   }
-  return stretches;
+  return ranges;
 }
 
-/** What a node reads, and which nodes of fixed results that takes, beyond what a stretch has. */
+/** What a node reads, and which nodes of fixed results that takes, beyond what a range has. */
 function behind(
   node: Node,
   fixed: ReadonlyMap<string, Node>,
-  has: Pick<Stretch, "fixed" | "read">,
-): Pick<Stretch, "fixed" | "read"> {
+  has: Pick<NodeRange, "fixed" | "read">,
+): Pick<NodeRange, "fixed" | "read"> {
   const found = { fixed: new Set<Node>(), read: new Set<string>() };
   const open = [node];
   for (let next = open.pop(); next !== undefined; next = open.pop()) {

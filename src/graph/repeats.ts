@@ -1,6 +1,6 @@
 /** Finds where a sequence repeats itself, as the nodes of a model of alike blocks do. */
 
-/** A stretch in which every label equals the one `period` places further on. */
+/** A range in which every label equals the one `period` places further on. */
 export interface Repeat {
   readonly start: number;
   readonly period: number;
@@ -12,7 +12,7 @@ export interface Repeat {
 const ANCHORS = [1 / 4, 1 / 2, 3 / 4];
 
 /**
- * The longest stretch that repeats one piece at least `count` times, of equal ones that of the shortest
+ * The longest range that repeats one piece at least `count` times, of equal ones that of the shortest
  * piece; `undefined` where there is none.
  */
 export function longestRepeat(labels: readonly string[], count: number): Repeat | undefined {
@@ -30,7 +30,7 @@ export function longestRepeat(labels: readonly string[], count: number): Repeat 
   return best;
 }
 
-/** Finds stretches around `anchor` whose period is the distance to another place. */
+/** Finds ranges around `anchor` whose period is the distance to another place. */
 function repeatsAround(labels: readonly string[], anchor: number): (at: number) => Repeat {
   // What follows the anchor, and what comes before it seen backwards, against the same of each place.
   const after = prefixLengths(labels.slice(anchor));
@@ -53,7 +53,7 @@ function repeatsAround(labels: readonly string[], anchor: number): (at: number) 
  */
 function prefixLengths(labels: readonly (string | undefined)[]): Int32Array {
   const lengths = new Int32Array(labels.length);
-  // The known stretch that reaches furthest.
+  // The known range that reaches furthest.
   let [from, to] = [0, 0];
   for (let at = 1; at < labels.length; at++) {
     let length = at < to ? Math.min(to - at, lengths[at - from]) : 0;

@@ -14,8 +14,8 @@ export interface Pieces {
   readonly connections?: number;
 }
 
-/** A stretch of a file. */
-interface Stretch {
+/** A range of a file. */
+interface ByteRange {
   readonly start: number;
   /** Not in it any more; grows where a server gives everything whatever is asked. */
   end: number;
@@ -25,12 +25,12 @@ interface Stretch {
 class Source {
   /** Where the last redirect led: the hub is not asked again for each piece. */
   #place: URL | undefined;
-  /** Whether the server gives stretches, once it is known. */
+  /** Whether the server gives ranges, once it is known. */
   givesRanges: boolean | undefined;
 
   constructor(readonly http: HubHttp, readonly url: URL, readonly file: RepositoryFile) {}
 
-  /** Opens a stretch; the chunks begin at `start`, or at 0 where the server gives no stretches. */
+  /** Opens a range; the chunks begin at `start`, or at 0 where the server gives no ranges. */
   async open(start: number, end: number, signal: AbortSignal): Promise<Answer> {
     const { sizeBytes } = this.file;
     const headers: Record<string, string> = start === 0 && end === sizeBytes
@@ -71,36 +71,36 @@ function checkRange({ headers, url }: Answer, start: number, sizeBytes: number):
   const [, from, total] = /^bytes (\d+)-\d+\/(\d+|\*)$/.exec(range) ?? [];
   if (Number(from) === start && (total === "*" || Number(total) === sizeBytes)) return;
   throw new BadInputError(
-    `${shown(url)} gives another stretch than bytes ${start} on of ${sizeBytes}: ` +
+    `${shown(url)} gives another range than bytes ${start} on of ${sizeBytes}: ` +
       `current value is ${JSON.stringify(range.slice(0, 80))}`,
   );
 }
 
-/** A stretch's bytes in order; goes on where it was cut. */
-async function* stretchOf(
+/** A range's bytes in order; goes on where it was cut. */
+async function* rangeOf(
   source: Source,
-  stretch: Stretch,
+  range: ByteRange,
   signal: AbortSignal,
 ): AsyncGenerator<Uint8Array<ArrayBuffer>> {
   const patience = source.http.patience(shown(source.url), signal);
-  let at = stretch.start;
-  while (at < stretch.end) {
+  let at = range.start;
+  while (at < range.end) {
     try {
-      const answer = await source.open(at, stretch.end, signal);
-      if (!source.givesRanges) stretch.end = source.file.sizeBytes;
+      const answer = await source.open(at, range.end, signal);
+      if (!source.givesRanges) range.end = source.file.sizeBytes;
       let skip = answer.status === 206 ? 0 : at;
       for await (const chunk of answer.chunks()) {
         const passed = Math.min(skip, chunk.length);
         skip -= passed;
-        const part = chunk.subarray(passed, passed + stretch.end - at);
+        const part = chunk.subarray(passed, passed + range.end - at);
         if (part.length === 0) continue;
         at += part.length;
         patience.renew();
         yield part;
-        if (at === stretch.end) break;
+        if (at === range.end) break;
       }
-      if (at < stretch.end) {
-        throw new Transient(`the connection ended ${stretch.end - at} bytes early`);
+      if (at < range.end) {
+        throw new Transient(`the connection ended ${range.end - at} bytes early`);
       }
     } catch (error) {
       await patience.after(error);
@@ -163,20 +163,20 @@ export async function* fileContent(
   const source = new Source(http, url, file);
   const own = new AbortController();
   const signal = outer === undefined ? own.signal : AbortSignal.any([outer, own.signal]);
-  const queue: { readonly stretch: Stretch; readonly ahead: ReadAhead }[] = [];
+  const queue: { readonly range: ByteRange; readonly ahead: ReadAhead }[] = [];
   let next = from;
   const start = () => {
-    const stretch = { start: next, end: Math.min(next + pieceBytes, file.sizeBytes) };
-    queue.push({ stretch, ahead: new ReadAhead(stretchOf(source, stretch, signal)) });
-    next = stretch.end;
+    const range = { start: next, end: Math.min(next + pieceBytes, file.sizeBytes) };
+    queue.push({ range, ahead: new ReadAhead(rangeOf(source, range, signal)) });
+    next = range.end;
   };
   try {
     if (next < file.sizeBytes) start();
     while (queue.length > 0) {
-      const { stretch, ahead } = queue[0];
+      const { range, ahead } = queue[0];
       for await (const chunk of ahead.chunks()) {
-        // Only now it is known whether the server gives stretches at all.
-        if (!source.givesRanges) next = Math.max(next, stretch.end);
+        // Only now it is known whether the server gives ranges at all.
+        if (!source.givesRanges) next = Math.max(next, range.end);
         while (source.givesRanges && next < file.sizeBytes && queue.length < connections) start();
         yield chunk;
       }

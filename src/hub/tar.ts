@@ -14,7 +14,7 @@ const BLOCK = 512;
 const LONGEST_HEADER = 1 << 16;
 const MOST_FILES = 10_000;
 
-/** Takes exact stretches from a stream. */
+/** Takes exact ranges from a stream. */
 class Bytes {
   readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
   #rest: Uint8Array = new Uint8Array();

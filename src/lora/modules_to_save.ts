@@ -95,7 +95,7 @@ export function makeTrainable(
     result,
     edit.has(`${result}.base`) ? `${result}.frozen` : `${result}.base`,
   );
-  const turned = edit.add(
+  const transposed = edit.add(
     anchor,
     "Transpose",
     [put("weight", weight)],
@@ -105,7 +105,7 @@ export function makeTrainable(
     },
   );
   const product = biasValue === undefined ? result : edit.name(`${path}.trained.product`);
-  edit.add(anchor, "MatMul", [input, turned], product);
+  edit.add(anchor, "MatMul", [input, transposed], product);
   if (biasValue !== undefined) edit.add(anchor, "Add", [product, put("bias", biasValue)], result);
   const edited = edit.apply(model);
   const keep = new Set(edited.graph.inputs.map((info) => info.name));

@@ -18,7 +18,7 @@ export interface ExternalLayout {
   readonly places: ReadonlyMap<Tensor, ExternalRef>;
   /**
    * Whether everything lies exactly where it lay in the base: its data files can be copied and the
-   * changed stretches overwritten.
+   * changed ranges overwritten.
    */
   readonly asInBase: boolean;
 }

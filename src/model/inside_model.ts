@@ -59,7 +59,7 @@ export class InsideModel {
     this.#held.get(name)!.bytes.set(bytes, offset);
   }
 
-  /** The file but for the large initializers, in stretches with their offsets. */
+  /** The file but for the large initializers, in ranges with their offsets. */
   *rest(): Generator<readonly [offset: number, chunk: Uint8Array]> {
     const holes = new Set([...this.#holes.values()].map(({ bytes }) => bytes));
     const model = withTensors(this.#model, new Map([...this.#holes, ...this.#held]));

@@ -68,7 +68,7 @@ export interface InspectOptions {
   /** Bytes of activations that the run may keep. */
   readonly keepBytes: number;
   /** Parts of a batch that a step computes beside each other. */
-  readonly lanes: number;
+  readonly shards: number;
 }
 
 /**
@@ -78,7 +78,7 @@ export interface InspectOptions {
  */
 export function inspectModel(model: Model, options: InspectOptions): Inspection {
   const { graph, opsets } = model;
-  const { sizeBytes, rank, batch, length, keepBytes, lanes } = options;
+  const { sizeBytes, rank, batch, length, keepBytes, shards } = options;
   const modules = findModules(model, { allowAmbiguous: true });
   const targetModules = options.targetModules ?? usualTargets(modules);
   const config = { ...DEFAULT_LORA, rank, targetModules };
@@ -117,7 +117,7 @@ export function inspectModel(model: Model, options: InspectOptions): Inspection 
         batch,
         length,
         keepBytes,
-        lanes,
+        shards,
         sizeBytes,
       }),
     },

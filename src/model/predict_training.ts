@@ -28,7 +28,7 @@ export interface TrainingToPredict {
   /** Bytes of activations that may be kept. */
   readonly keepBytes: number;
   /** Parts of a batch that are computed beside each other, where it divides into as many. */
-  readonly lanes: number;
+  readonly shards: number;
   /** Bytes of the model's files. */
   readonly sizeBytes: number;
 }
@@ -47,9 +47,9 @@ const COMPARED = { sequences: 2, rows: 16 };
  */
 export function predictTraining(model: Model, run: TrainingToPredict): PredictedMemory {
   const { length, sizeBytes } = run;
-  const lanes = run.batch % run.lanes === 0 ? run.lanes : 1;
-  const batch = run.batch / lanes;
-  const keepBytes = Math.floor(run.keepBytes / lanes);
+  const shards = run.batch % run.shards === 0 ? run.shards : 1;
+  const batch = run.batch / shards;
+  const keepBytes = Math.floor(run.keepBytes / shards);
   const random = Random.fromSeed(0);
   const injected = inject(model, run.sites, initAdapter(run.sites, run.init, random));
   const logits = model.graph.outputs.find(({ name }) => name === "logits");
@@ -79,7 +79,7 @@ export function predictTraining(model: Model, run: TrainingToPredict): Predicted
   });
   const weightBytes = sizeBytes + quantizedConstantBytes(model.graph);
   return predictMemory({
-    plans: Array(lanes).fill(planTraining(trained, options)),
+    plans: Array(shards).fill(planTraining(trained, options)),
     before: [[compared.logits]],
     parameterBytes: parameterBytes(trained, trainable),
     moments: MOMENTS,

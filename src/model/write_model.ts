@@ -25,7 +25,7 @@ export interface BaseModel {
  * model file are held to the end.
  *
  * @param model an edit of `base.model`; pending initializers are filled by `fill`
- * @param fill computes them, calling its argument for each, for the whole or for stretches
+ * @param fill computes them, calling its argument for each, for the whole or for ranges
  * @returns what `fill` returned
  * @throws {StorageError} naming the path
  */

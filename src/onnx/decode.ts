@@ -28,7 +28,7 @@ export interface DecodeOptions {
   /** The file's name, for messages; `model` where absent. */
   readonly file?: string;
   /**
-   * Bytes of a stretch of an external data file. Must check the location itself and throw a
+   * Bytes of a range of an external data file. Must check the location itself and throw a
    * `BadInputError` for one it refuses. It is asked for every tensor in the file, also those that
    * graft does not interpret, in functions, sparse tensors and training information.
    */

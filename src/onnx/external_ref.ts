@@ -10,7 +10,7 @@ function plainLocation(location: string): string {
   return parts.filter((part, i) => part !== "." && (part !== "" || i === 0)).join("/");
 }
 
-/** The stretch of a file beside the model that holds a decoded tensor; `undefined` if it is inside. */
+/** The range of a file beside the model that holds a decoded tensor; `undefined` if it is inside. */
 export function externalRefOf(tensor: Tensor): ExternalRef | undefined {
   const proto = protoOfTensor(tensor);
   if (proto?.dataLocation !== EXTERNAL) return undefined;

@@ -14,7 +14,7 @@ export function packedBytes(records: PackedRecords): number {
   return records.reduce((sum, record) => sum + record.byteLength, 0);
 }
 
-/** Numbers in a stretch of varints: the last byte of each has no high bit. */
+/** Numbers in a range of varints: the last byte of each has no high bit. */
 export function varintCount(bytes: Uint8Array): number {
   let count = 0;
   for (let at = 0; at < bytes.byteLength; at++) if (bytes[at] < 0x80) count++;

@@ -5,7 +5,7 @@ import type { Proto } from "./schema.ts";
 import { fixedNumbers, varints32, varints64 } from "./packed_numbers.ts";
 import { encodeStrings } from "./string_tensor.ts";
 
-/** A stretch of a file beside the model. `location` is relative to the model's folder. */
+/** A range of a file beside the model. `location` is relative to the model's folder. */
 export interface ExternalRef {
   /** As the model gives it; not checked. */
   readonly location: string;

@@ -241,7 +241,7 @@ export const GatherND: OpRule = {
     const batches = product(data, 0, batch);
     const indexed = data.slice(batch, batch + depth);
     const rows = batches === 0 ? 0 : product(indexDims, 0, indexDims.length - 1) / batches;
-    const flat = flatPlaces(b, b.reshape(node.inputs[1], [batches, rows, depth]), indexed);
+    const flat = flatIndices(b, b.reshape(node.inputs[1], [batches, rows, depth]), indexed);
     const inner = product(tail);
     const places = expandTo(b, flat, [batches, rows, inner]);
     const updates = b.reshape(ct!, [batches, rows, inner]);
@@ -251,7 +251,7 @@ export const GatherND: OpRule = {
 };
 
 /** [..., depth] tuples of indices to [..., 1] places in a row-major array of shape `dims`. */
-function flatPlaces(b: GraphBuilder, indices: string, dims: readonly number[]): string {
+function flatIndices(b: GraphBuilder, indices: string, dims: readonly number[]): string {
   const vector = (values: readonly number[]) => b.int64s(values);
   // ONNX's Mod gives the divisor's sign: a negative index counts from the end.
   const within = b.op("Mod", [indices, vector(dims.map((dim) => Math.max(dim, 1)))]);

@@ -19,15 +19,15 @@ function permutation(node: Node, rank: number): readonly number[] {
 }
 
 /**
- * Turns a matrix. The permutation is always written: without it ONNX Runtime 1.30 ends the process
+ * Transposes a matrix. The permutation is always written: without it ONNX Runtime 1.30 ends the process
  * where its optimiser meets a `Transpose` of dequantised values.
  */
-export function turned(b: GraphBuilder, matrix: string): string {
+export function transpose(b: GraphBuilder, matrix: string): string {
   return b.op("Transpose", [matrix], { perm: ints([1, 0]) });
 }
 
-/** The matrix that a node turns; `undefined` for any other node. */
-export function turnedMatrix(node: Node | undefined): string | undefined {
+/** The matrix that a node transposes; `undefined` for any other node. */
+export function transposedMatrix(node: Node | undefined): string | undefined {
   if (node?.opType !== "Transpose" || node.domain !== "") return undefined;
   return intsAttribute(node, "perm", [1, 0]).join() === "1,0" ? node.inputs[0] : undefined;
 }
@@ -54,7 +54,7 @@ export const Transpose: OpRule = {
     const perm = permutation(node, b.dims(node.inputs[0]).length);
     if (perm.every((axis, i) => axis === i)) return [node.inputs[0]];
     if (node.attributes.perm !== undefined) return undefined;
-    return [b.op("Transpose", [node.inputs[0]], { perm: ints(perm) })]; // see turned()
+    return [b.op("Transpose", [node.inputs[0]], { perm: ints(perm) })]; // see transpose()
   },
   vjp(b, node, [ct]) {
     const perm = permutation(node, b.dims(ct!).length);

@@ -8,7 +8,7 @@ import type { PlannedCall } from "./call.ts";
 import type { Segment } from "./cut.ts";
 import { attributeText, bytesText } from "./graph_text.ts";
 import type { Kept, KeptForm } from "./kept_form.ts";
-import { codesName, cotangentName, gradientName, halfName, scalesName } from "./names.ts";
+import { codesName, cotangentName, float16Name, gradientName, scalesName } from "./names.ts";
 import {
   type Backward,
   backwardCall,
@@ -30,15 +30,15 @@ export function segmentPlanner(context: PlanContext): SegmentPlanner {
   const forwards = new Map<string, { rename: Renaming; call: PlannedCall }>();
   const backwards = new Map<string, { rename: Renaming; backward: Backward }>();
   const planner: SegmentPlanner = {
-    forward(segment, kept = new Map(), from = "whole") {
-      const { text, names, places } = signatureOf(context, segment);
-      const stored = [...kept].map(([value, form]) => `${places.get(value)} ${form}`);
+    forward(segment, kept = new Map(), from = "unchanged") {
+      const { text, names, numbers } = signatureOf(context, segment);
+      const stored = [...kept].map(([value, form]) => `${numbers.get(value)} ${form}`);
       const key = `${text}\n${stored}\n${from}`;
       const { copyOf } = segment;
       if (!forwards.has(key) && copyOf !== undefined) {
         const original = signatureOf(context, copyOf.segment).names;
         const keptThere = [...kept].map(([value, form]) =>
-          [original[places.get(value)!], form] as const
+          [original[numbers.get(value)!], form] as const
         );
         planner.forward(copyOf.segment, new Map(keptThere), from);
       }
@@ -81,7 +81,7 @@ export interface Signature {
   readonly text: string;
   /** Names in the order in which the text first speaks of them. */
   readonly names: readonly string[];
-  readonly places: ReadonlyMap<string, number>;
+  readonly numbers: ReadonlyMap<string, number>;
 }
 
 const signatures = new WeakMap<Segment, Signature>();
@@ -102,7 +102,7 @@ function renamedSignature(
   rename: (name: string) => string,
 ): Signature {
   const others = names.map(rename);
-  return { text, names: others, places: new Map(others.map((name, place) => [name, place])) };
+  return { text, names: others, numbers: new Map(others.map((name, number) => [name, number])) };
 }
 
 /**
@@ -115,26 +115,26 @@ export function signature(
   nodes: readonly Node[],
   ends: readonly string[],
 ): Signature {
-  const places = new Map<string, number>();
+  const numbers = new Map<string, number>();
   const lines: string[] = [];
-  const place = (name: string): string => {
+  const numberOf = (name: string): string => {
     if (name === "") return "";
-    let found = places.get(name);
+    let found = numbers.get(name);
     if (found === undefined) {
-      places.set(name, found = places.size);
+      numbers.set(name, found = numbers.size);
       lines.push(`${found}: ${describe(context, name)}`);
     }
     return String(found);
   };
   for (const node of nodes) {
-    const inputs = node.inputs.map(place);
-    const outputs = node.outputs.map(place);
+    const inputs = node.inputs.map(numberOf);
+    const outputs = node.outputs.map(numberOf);
     const attributes = Object.keys(node.attributes).sort()
       .map((key) => `${key}=${attributeText(node.attributes[key])}`);
     lines.push(`${outputs} = ${node.domain}.${node.opType}(${inputs}) ${attributes}`);
   }
-  const last = ends.map(place);
-  return { text: [...lines, last].join("\n"), names: [...places.keys()], places };
+  const last = ends.map(numberOf);
+  return { text: [...lines, last].join("\n"), names: [...numbers.keys()], numbers };
 }
 
 /** All that planning looks at of a value beside who makes and reads it. */
@@ -154,18 +154,18 @@ function describe(
 /** From the names of the segment that was planned to those of one alike; others, such as labels, stay. */
 export type Renaming = (to: readonly string[]) => (name: string) => string;
 
-const DERIVED_NAMES = [cotangentName, halfName, codesName, scalesName, gradientName];
+const RELATED_NAMES = [cotangentName, float16Name, codesName, scalesName, gradientName];
 
 /** @param from names in the order of those that will stand in their places */
 export function renaming(from: readonly string[]): Renaming {
-  const places = new Map<string, (to: readonly string[]) => string>();
+  const replacements = new Map<string, (to: readonly string[]) => string>();
   from.forEach((name, i) => {
-    places.set(name, (to) => to[i]);
-    for (const derived of DERIVED_NAMES) {
-      places.set(derived(name), (to) => derived(to[i]));
+    replacements.set(name, (to) => to[i]);
+    for (const related of RELATED_NAMES) {
+      replacements.set(related(name), (to) => related(to[i]));
     }
   });
-  return (to) => (name) => places.get(name)?.(to) ?? name;
+  return (to) => (name) => replacements.get(name)?.(to) ?? name;
 }
 
 /** The call with the names of its feeds and results replaced. */

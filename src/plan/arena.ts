@@ -18,7 +18,7 @@ const MOST_DEAD_BYTES = 128 * 2 ** 20;
 /** What the system hands out at a time. */
 const PAGE_BYTES = 4096;
 
-/** A stretch of a region, free or in use. */
+/** A range of a region, free or in use. */
 interface Chunk {
   readonly region: Region;
   readonly start: number;

@@ -102,11 +102,11 @@ function declarePacking(
   fed: ReadonlySet<string>,
 ): void {
   switch (indices) {
-    case PACKED.places:
+    case PACKED.positions:
       return declareTranspose(b, indices, declare(b, lowered, PACKED.rows, fed));
     case PACKED.rows:
-      return declareTranspose(b, indices, declare(b, lowered, PACKED.places, fed));
-    case SHARED.places: {
+      return declareTranspose(b, indices, declare(b, lowered, PACKED.positions, fed));
+    case SHARED.positions: {
       const { dtype, dims } = typeIn(lowered, SHARED.rows)!;
       if (!b.has(FIRST_ROWS)) b.input(FIRST_ROWS, dtype, [product(dims)]);
       return declareTranspose(b, indices, FIRST_ROWS);

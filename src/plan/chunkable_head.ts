@@ -2,7 +2,7 @@
 import { intAttribute } from "../graph/attributes.ts";
 import { dimsIn, producersOf, typeIn } from "../graph/facts.ts";
 import type { Graph, Node } from "../graph/types.ts";
-import { turnedMatrix } from "../ops/transpose.ts";
+import { transposedMatrix } from "../ops/transpose.ts";
 import { type PlainProduct, plainProduct } from "./plain_product.ts";
 
 /** A head that can run in chunks: logits = hidden · weightᵀ + bias, or hidden · weight + bias. */
@@ -149,7 +149,7 @@ function weightOf(
 ): { readonly weight: string; readonly axis: 0 | 1 } {
   const [, right] = product.inputs;
   const transB = product.opType === "Gemm" && intAttribute(product, "transB", 0) === 1;
-  const matrix = turnedMatrix(producers.get(right));
+  const matrix = transposedMatrix(producers.get(right));
   return { weight: matrix ?? right, axis: (matrix !== undefined) === transB ? 1 : 0 };
 }
 

@@ -9,7 +9,7 @@ import { producersOf } from "../graph/facts.ts";
 import { elementCount, int64, type Tensor, toNumbers } from "../graph/tensor.ts";
 import type { Node } from "../graph/types.ts";
 import { sameDims } from "../ops/broadcast.ts";
-import { turnedMatrix } from "../ops/transpose.ts";
+import { transposedMatrix } from "../ops/transpose.ts";
 import { ELEMENTWISE, isRoundedProduct, type Piece } from "./piece.ts";
 
 /** Columns that are worth taking apart. */
@@ -287,10 +287,10 @@ class Tiling {
     return outputs;
   }
 
-  /** A weight's columns; of one that is turned here, rows are turned one tile after the other. */
+  /** A weight's columns; of one that is transposed here, its rows, one tile after the other. */
   #matrices(weight: string, before: Node[]): readonly string[] {
-    const turning = this.#producers.get(weight);
-    const matrix = turnedMatrix(turning);
+    const transposition = this.#producers.get(weight);
+    const matrix = transposedMatrix(transposition);
     if (matrix === undefined) return this.#apart(weight, 1, before);
     const known = this.#parts.get(weight);
     if (known !== undefined) return known;
@@ -300,7 +300,7 @@ class Tiling {
     const [columns, width] = this.#dims.get(rows[0])!;
     for (const [tile, name] of names.entries()) {
       this.#dims.set(name, [width, columns]);
-      before.push({ ...turning!, name, inputs: [rows[tile]], outputs: [name] });
+      before.push({ ...transposition!, name, inputs: [rows[tile]], outputs: [name] });
     }
     return names;
   }

@@ -19,13 +19,13 @@ import { ONNX_TYPE } from "../graph/dtype.ts";
 import { float32, tensor } from "../graph/tensor.ts";
 import { inferTraining } from "../ops/registry.ts";
 import { rotate, rotationBlock } from "../ops/internal/rotation.ts";
-import { turned } from "../ops/transpose.ts";
+import { transpose } from "../ops/transpose.ts";
 import { zeroPoint } from "../ops/internal/rounded_rows.ts";
 import { ZERO_POINTS } from "../graph/codes.ts";
 import { callOf, type PlannedCall } from "./call.ts";
 import { carriedName, type Chunk, chunkBuilder, labelInChunk } from "./head_chunks.ts";
 import { chunkBias, type ChunkContext, chunkWeight } from "./head_weight.ts";
-import type { Derivation } from "./derivations.ts";
+import type { PreprocessingCall } from "./weight_preprocessing.ts";
 import { roundedRows } from "./quantize_linears.ts";
 
 /** Largest code of a probability. */
@@ -40,10 +40,10 @@ const roundedNames = (index: number) => ({
 });
 
 /** Rounds a chunk of the weight to 8-bit rows, with the logarithms and inverses of their scales. */
-export function roundedChunk(c: ChunkContext, { index, start, size }: Chunk): Derivation {
+export function roundedChunk(c: ChunkContext, { index, start, size }: Chunk): PreprocessingCall {
   const b = new GraphBuilder(inferTraining);
   const weight = chunkWeight(b, c, start, size);
-  const inRows = c.head.axis === 0 ? weight : turned(b, weight);
+  const inRows = c.head.axis === 0 ? weight : transpose(b, weight);
   const { codes, scale } = roundedRows(b, inRows, c.codes);
   const names = roundedNames(index);
   const outputs = new Map([
@@ -120,10 +120,10 @@ function scaledLogits(
 ): string {
   const rotated = rotate(b, c.head.hidden, rotationBlock(c.width));
   const [hidden, hiddenScale, hiddenZero] = b.ops("DynamicQuantizeLinear", [rotated], 3);
-  const transposed = turned(b, codes);
+  const codesTransposed = transpose(b, codes);
   return b.microsoft(
     "MatMulIntegerToFloat",
-    [hidden, transposed, hiddenScale, scale, hiddenZero, zeroPoint(b, c.codes), addend],
+    [hidden, codesTransposed, hiddenScale, scale, hiddenZero, zeroPoint(b, c.codes), addend],
   );
 }
 

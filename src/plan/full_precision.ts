@@ -41,13 +41,13 @@ function widened(value: Tensor): Tensor {
 }
 
 /** Whether a graph computes in half precision somewhere, its subgraphs included. */
-export function holdsHalves(graph: Graph): boolean {
+export function hasFloat16(graph: Graph): boolean {
   return graph.inputs.some(({ type }) => isHalf(type?.dtype)) ||
     [...graph.initializers.values()].some(({ dtype }) => isHalf(dtype)) ||
     graph.nodes.some(({ attributes }) =>
       Object.entries(attributes).some(([name, attribute]) =>
         attribute.kind === "graph"
-          ? holdsHalves(attribute.value)
+          ? hasFloat16(attribute.value)
           : wideAttribute(name, attribute) !== attribute
       )
     );
@@ -55,7 +55,7 @@ export function holdsHalves(graph: Graph): boolean {
 
 /** The graph in float32; itself where it holds nothing in half precision. */
 export function inFullPrecision(graph: Graph): Graph {
-  return holdsHalves(graph) ? verify(new Widening(graph).graph(), "inFullPrecision()") : graph;
+  return hasFloat16(graph) ? verify(new Widening(graph).graph(), "inFullPrecision()") : graph;
 }
 
 class Widening {

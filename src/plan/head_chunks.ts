@@ -16,14 +16,14 @@ import type { Graph } from "../graph/types.ts";
 import { inferTraining } from "../ops/registry.ts";
 import { weightType } from "../ops/internal/integer_form.ts";
 import { rotate, rotationBlock } from "../ops/internal/rotation.ts";
-import { turned } from "../ops/transpose.ts";
+import { transpose } from "../ops/transpose.ts";
 import { callOf, type PlannedCall } from "./call.ts";
 import type { PlanSettings } from "./options.ts";
 import { cotangentName, EXPECTED_ROWS, LABELS, LOSS, ROW_WEIGHTS } from "./names.ts";
 import { fastChunkCall, roundedChunk } from "./fast_head.ts";
 import type { ChunkableHead } from "./chunkable_head.ts";
 import { chunkBias, type ChunkContext, chunkWeight } from "./head_weight.ts";
-import type { Derivation } from "./derivations.ts";
+import type { PreprocessingCall } from "./weight_preprocessing.ts";
 
 /** Entries of the vocabulary per chunk, unless a plan says otherwise. */
 export const HEAD_CHUNK = 4096;
@@ -40,7 +40,7 @@ export interface ChunkedHead {
   /** Slices of initializers (views), starting values, by name: what the calls made so far read. */
   readonly constants: ReadonlyMap<string, Tensor>;
   /** Calls that round the weight to 8 bits, a chunk each; none in the `exact` setting. */
-  readonly derivations: readonly Derivation[];
+  readonly preprocessing: readonly PreprocessingCall[];
 }
 
 /** Plans a head's calls for `rows` target rows. */
@@ -86,7 +86,7 @@ export function planChunkedHead(
       cotangentCall(context, count, { rotated: fast, distils }),
     ],
     constants,
-    derivations: fast ? chunks.map((chunk) => roundedChunk(context, chunk)) : [],
+    preprocessing: fast ? chunks.map((chunk) => roundedChunk(context, chunk)) : [],
   };
 }
 
@@ -165,7 +165,7 @@ function chunkCall(c: ChunkContext, chunk: Chunk, wanted: Wanted): PlannedCall {
     const newTotal = b.op("Add", [b.op("Mul", [carried("total"), grown]), product]);
     const label = b.reshape(index, [c.rows]);
     const gathered = b.op("Gather", [weight, label], { axis: int(c.head.axis) });
-    const row = inRows ? gathered : turned(b, gathered);
+    const row = inRows ? gathered : transpose(b, gathered);
     const newOwn = b.op("Add", [carried("own"), b.op("Mul", [row, inside])]);
     outputs.set(newTotal, carriedName("total", i + 1));
     outputs.set(newOwn, carriedName("own", i + 1));

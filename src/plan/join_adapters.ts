@@ -11,7 +11,7 @@ import { prune } from "../graph/passes/prune.ts";
 import { int64 } from "../graph/tensor.ts";
 import type { Graph, Node } from "../graph/types.ts";
 import { verify } from "../graph/verify.ts";
-import { turnedMatrix } from "../ops/transpose.ts";
+import { transposedMatrix } from "../ops/transpose.ts";
 
 /** A product x·Aᵀ. */
 interface Down {
@@ -37,17 +37,17 @@ export function joinAdapters(lowered: Graph, trainable: ReadonlySet<string>): Gr
     const lead = dimsIn(lowered, x).slice(0, -1);
     const width = dimsIn(lowered, x).at(-1)!;
     const name = `${outputs[0]}.joined`;
-    const [matrix, turned, sizes] = [`${name}.A`, `${name}.A.turned`, `${name}.ranks`];
+    const [matrix, transposed, sizes] = [`${name}.A`, `${name}.A.transposed`, `${name}.ranks`];
     const declare = (value: string, shape: readonly number[]) =>
       void valueInfo.set(value, { name: value, type: { dtype: "float32", shape } });
     declare(matrix, [rank, width]);
-    declare(turned, [width, rank]);
+    declare(transposed, [width, rank]);
     declare(name, [...lead, rank]);
     initializers.set(sizes, int64([ranks.length], ranks));
     replaced.set(downs[0].product, [
       node("Concat", downs.map((down) => down.matrix), matrix, { axis: int(0) }),
-      node("Transpose", [matrix], turned, { perm: ints([1, 0]) }),
-      node("MatMul", [x, turned], name),
+      node("Transpose", [matrix], transposed, { perm: ints([1, 0]) }),
+      node("MatMul", [x, transposed], name),
       { ...node("Split", [name, sizes], `${name}.split`, { axis: int(-1) }), outputs },
     ]);
     for (const { product } of downs.slice(1)) replaced.set(product, []);
@@ -62,7 +62,7 @@ function downsOf(lowered: Graph, trainable: ReadonlySet<string>): readonly Down[
   return lowered.nodes.flatMap((product) => {
     if (product.opType !== "MatMul" || product.domain !== "") return [];
     const [x, right] = product.inputs;
-    const matrix = turnedMatrix(producers.get(right));
+    const matrix = transposedMatrix(producers.get(right));
     const isTrained = matrix !== undefined && trainable.has(matrix);
     return isTrained && dimsIn(lowered, matrix).length === 2 ? [{ x, matrix, product }] : [];
   });

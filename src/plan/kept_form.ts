@@ -7,13 +7,13 @@ import type { Node } from "../graph/types.ts";
 import { castTo } from "../ops/cast.ts";
 import { LEAST_SILU } from "../ops/internal/swiglu.ts";
 import { emitRowCodes, emitRowScales } from "../ops/internal/rounded_rows.ts";
-import { codesName, halfName, scalesName } from "./names.ts";
+import { codesName, float16Name, scalesName } from "./names.ts";
 
 /**
  * As it is; in float16; or rounded to 8 bits, each row along the last axis with a scale of its own, as
  * the products of the setting `fast` round what they read.
  */
-export type KeptForm = "whole" | "half" | "bytes";
+export type KeptForm = "unchanged" | "float16" | "int8";
 
 /** Activations that are kept, with their forms. */
 export type Kept = ReadonlyMap<string, KeptForm>;
@@ -28,8 +28,8 @@ interface Stored {
 /** The tensors that stand for a value of which `known` is known. */
 export function storedAs(value: string, form: KeptForm, known: Known): readonly Stored[] {
   const { dims } = known;
-  if (form === "whole") return [{ name: value, known }];
-  if (form === "half") return [{ name: halfName(value), known: { dtype: "float16", dims } }];
+  if (form === "unchanged") return [{ name: value, known }];
+  if (form === "float16") return [{ name: float16Name(value), known: { dtype: "float16", dims } }];
   const matrix = asRows(dims);
   return [
     { name: codesName(value), known: { dtype: "int8", dims: matrix } },
@@ -43,8 +43,8 @@ export function emitStored(
   value: string,
   form: KeptForm,
 ): ReadonlyMap<string, string> {
-  if (form === "whole") return new Map([[value, value]]);
-  if (form === "half") return new Map([[castTo(b, value, "float16"), halfName(value)]]);
+  if (form === "unchanged") return new Map([[value, value]]);
+  if (form === "float16") return new Map([[castTo(b, value, "float16"), float16Name(value)]]);
   const rows = b.reshape(value, asRows(b.dims(value)));
   const scales = emitRowScales(b, rows, leastOf(b, value));
   const codes = emitRowCodes(b, rows, scales, "int8");
@@ -75,9 +75,9 @@ export function restoring(value: string, form: KeptForm, { dtype, dims }: Known)
     output = value,
   ) => ({ name: output, opType, domain: "", inputs, outputs: [output], attributes });
   const nothing = { constants: new Map(), known: new Map() };
-  if (form === "whole") return { nodes: [], ...nothing };
-  if (form === "half") {
-    const cast = node("Cast", [halfName(value)], { to: int(ONNX_TYPE[dtype]) });
+  if (form === "unchanged") return { nodes: [], ...nothing };
+  if (form === "float16") {
+    const cast = node("Cast", [float16Name(value)], { to: int(ONNX_TYPE[dtype]) });
     return { nodes: [cast], ...nothing };
   }
   const [rows, shape] = [`${value}.rows`, `${value}.shape`];

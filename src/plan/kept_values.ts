@@ -41,7 +41,7 @@ const CHEAP = new Set([
 /** Packing and unpacking are cheap, other lookups are not: they may read the whole vocabulary. */
 function isCheap(node: Node): boolean {
   const isPacking = node.opType === "Gather" &&
-    [PACKED, SHARED].some(({ places }) => node.inputs[1] === places);
+    [PACKED, SHARED].some(({ positions }) => node.inputs[1] === positions);
   return CHEAP.has(node.opType) || isPacking || isUnpacking(node);
 }
 
@@ -81,7 +81,7 @@ export function keptValues(
   };
   /**
    * Goes back along a chain of cheap operators to what is smallest, in any case to packed rows: whether
-   * they are more than a part of the places depends on the batch. Parts of a split are kept apart.
+   * they are more than a part of the positions depends on the batch. Parts of a split are kept apart.
    */
   const smallest = (value: string): string => {
     const node = producers.get(value)!;

@@ -95,7 +95,7 @@ const PLANNED_SHAPES = 16;
 /** Plan that came of a template, with whose graphs it shares most. */
 const RESIZED_PLAN_BYTES = 0.1 * MIB;
 /** A thread for a part of a batch: a V8 isolate with little in it. */
-const LANE_BYTES = 9 * MIB;
+const SHARD_BYTES = 9 * MIB;
 /** What plans that came of templates leave before it is collected, and at most: as `collectGarbage` has it. */
 const RESIZING_GARBAGE_BYTES = 0.5 * MIB;
 const GARBAGE_BYTES = 16 * MIB;
@@ -110,12 +110,12 @@ const TOKENIZER_FACTOR = 58;
 export function predictMemory(run: RunToPredict): PredictedMemory {
   const { plans, weightBytes, parameterBytes, evaluated, others } = run;
   const [plan] = plans;
-  const lanes = plans.length;
+  const shards = plans.length;
   const simulation = new Simulation();
   for (const step of run.before ?? []) simulation.once(step);
   const nodesBefore = simulation.nodeCount;
   for (const step of evaluated?.steps ?? []) simulation.once(step);
-  const derivedBytes = simulation.derive(plan.derivations);
+  const preprocessedBytes = simulation.preprocess(plan.preprocessing);
   for (const step of others?.steps ?? []) {
     simulation.train(step);
     simulation.zeroGradients();
@@ -141,12 +141,12 @@ export function predictMemory(run: RunToPredict): PredictedMemory {
   // What others were made of leaves memory; an evaluation reads it call by call.
   const program = PROCESS_BYTES + (run.compiled ? COMPILED_BYTES : 0);
   const parts = {
-    weightBytes: unchangedBytes(plan, weightBytes) + derivedBytes,
+    weightBytes: unchangedBytes(plan, weightBytes) + preprocessedBytes,
     savedBytes,
-    temporaryBytes: Math.max(0, stepBytes - savedBytes - gradientBytes - derivedBytes),
+    temporaryBytes: Math.max(0, stepBytes - savedBytes - gradientBytes - preprocessedBytes),
     adapterBytes: held + gradientBytes,
     baseBytes: program + nodes * SESSION_NODE_BYTES + planBytes(shapes) +
-      (lanes > 1 ? lanes * LANE_BYTES : 0) +
+      (shards > 1 ? shards * SHARD_BYTES : 0) +
       simulation.arena.regionBytes * ARENA_BOOKKEEPING,
   };
   const training = Object.values(parts).reduce((sum, bytes) => sum + bytes, 0);
@@ -170,7 +170,7 @@ function unchangedBytes(plan: TrainingPlan, weightBytes: number): number {
 /** An arena with what lies in it by name. */
 class Simulation {
   readonly arena = new Arena();
-  /** The stretches in which the tensors between calls lie, one for each part of a batch. */
+  /** The slabs in which the tensors between calls lie, one for each part of a batch. */
   readonly #slabs: number[] = [];
   readonly #calls = new Map<string, CallMemory>();
   readonly #held = new Map<string, Block>();
@@ -185,9 +185,9 @@ class Simulation {
   }
 
   /** Makes tensors that stay, and says how many bytes they are. */
-  derive(calls: readonly PlannedCall[]): number {
+  preprocess(calls: readonly PlannedCall[]): number {
     const before = this.arena.usedBytes;
-    for (const call of calls) this.#run([{ lane: 0, call, places: new Map() }]);
+    for (const call of calls) this.#run([{ shard: 0, call, placements: new Map() }]);
     return this.arena.usedBytes - before;
   }
 
@@ -216,16 +216,16 @@ class Simulation {
   }
 
   #runAll(parts: PredictedStep): void {
-    for (const [lane, { memory }] of parts.entries()) {
-      this.#slabs[lane] = Math.max(this.#slabs[lane] ?? 0, memory.bytes);
+    for (const [shard, { memory }] of parts.entries()) {
+      this.#slabs[shard] = Math.max(this.#slabs[shard] ?? 0, memory.bytes);
     }
     const readLast = lastReads(parts);
     const count = Math.max(...parts.map(({ calls }) => calls.length));
     for (let i = 0; i < count; i++) {
-      const running = parts.flatMap(({ calls, memory: { places } }, lane): LaneCall[] =>
-        calls[i] === undefined || calls[i].isShared && lane > 0
+      const running = parts.flatMap(({ calls, memory: { placements } }, shard): ShardCall[] =>
+        calls[i] === undefined || calls[i].isShared && shard > 0
           ? []
-          : [{ lane, call: calls[i], places }]
+          : [{ shard, call: calls[i], placements }]
       );
       this.#run(running);
       for (const { release } of parts) for (const name of release[i] ?? []) this.#free(name);
@@ -233,39 +233,39 @@ class Simulation {
     }
   }
 
-  /** Runs calls of several lanes in step with each other: the most that they can take together. */
-  #run(running: readonly LaneCall[]): void {
-    const lanes = running.map(({ call, places }) => {
+  /** Runs calls of several shards in step with each other: the most that they can take together. */
+  #run(running: readonly ShardCall[]): void {
+    const shards = running.map(({ call, placements }) => {
       const memory = this.#memoryOf(call);
       const elsewhere = new Set(
-        [...call.fetches].filter(([, name]) => places.has(name))
+        [...call.fetches].filter(([, name]) => placements.has(name))
           .map(([output]) => memory.outputs.get(output)!),
       );
       return { memory, elsewhere, blocks: [] as Block[] };
     });
-    const count = Math.max(0, ...lanes.map(({ memory }) => memory.nodes.length));
+    const count = Math.max(0, ...shards.map(({ memory }) => memory.nodes.length));
     for (let node = 0; node < count; node++) {
-      for (const { memory: { nodes }, elsewhere, blocks } of lanes) {
+      for (const { memory: { nodes }, elsewhere, blocks } of shards) {
         for (const { buffer, bytes } of nodes[node]?.takes ?? []) {
           if (!elsewhere.has(buffer)) blocks[buffer] = this.arena.take(bytes);
         }
       }
-      const scratch = lanes.flatMap(({ memory: { nodes } }) =>
+      const scratch = shards.flatMap(({ memory: { nodes } }) =>
         (nodes[node]?.scratchBytes ?? []).map((bytes) => this.arena.take(bytes))
       );
       for (const block of scratch) this.arena.release(block);
-      for (const { memory: { nodes }, blocks } of lanes) {
+      for (const { memory: { nodes }, blocks } of shards) {
         for (const buffer of nodes[node]?.releases ?? []) this.arena.release(blocks[buffer]);
       }
     }
     const made = new Map<string, Block>();
-    for (const [i, { lane, call, places }] of running.entries()) {
-      const { memory, blocks } = lanes[i];
+    for (const [i, { shard, call, placements }] of running.entries()) {
+      const { memory, blocks } = shards[i];
       for (const [output, name] of call.fetches) {
-        if (places.has(name)) continue;
+        if (placements.has(name)) continue;
         const block = blocks[memory.outputs.get(output)!];
-        // Keys and values are each span's own; a sum is one: each lane gives up that of the one before.
-        const key = leavesSpan(name) ? ofSpan(lane, name) : name;
+        // Keys and values are each span's own; a sum is one: each shard gives up that of the one before.
+        const key = leavesSpan(name) ? ofSpan(shard, name) : name;
         const before = made.get(key);
         if (before !== undefined) this.arena.release(before);
         made.set(key, block);
@@ -290,24 +290,24 @@ class Simulation {
 }
 
 /** A call of one of the parts that run beside each other, and which tensors lie elsewhere. */
-interface LaneCall {
-  readonly lane: number;
+interface ShardCall {
+  readonly shard: number;
   readonly call: PlannedCall;
-  readonly places: ReadonlyMap<string, unknown>;
+  readonly placements: ReadonlyMap<string, unknown>;
 }
 
-const ofSpan = (lane: number, name: string) => `${name} of span ${lane}`;
+const ofSpan = (shard: number, name: string) => `${name} of span ${shard}`;
 
 /** After which call what passes between spans has been read by all of them: names by call. */
 function lastReads(parts: PredictedStep): ReadonlyMap<number, readonly string[]> {
   const last = new Map<string, number>();
-  for (const [lane, { calls }] of parts.entries()) {
+  for (const [shard, { calls }] of parts.entries()) {
     for (const [i, { feeds, fetches }] of calls.entries()) {
       for (const name of [...feeds.values(), ...fetches.values()]) {
         const other = nameInOtherSpan(name);
         const key = leavesSpan(name)
-          ? ofSpan(lane, name)
-          : other && ofSpan(other.where === "before" ? lane - 1 : lane + 1, other.name);
+          ? ofSpan(shard, name)
+          : other && ofSpan(other.where === "before" ? shard - 1 : shard + 1, other.name);
         if (key !== undefined) last.set(key, Math.max(last.get(key) ?? 0, i));
       }
     }

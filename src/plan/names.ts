@@ -6,16 +6,16 @@ export const LABELS = "labels";
 export const ROW_WEIGHTS = "row_weights";
 /** Of packed tokens (`packTokens`). */
 export interface PackingNames {
-  /** The first place in [batch · length] of each packed row, int64 [rows]. */
-  readonly places: string;
-  /** The packed row of each place, int64 [batch · length], or [batch, length] to sum by sequence. */
+  /** The first position in [batch · length] of each packed row, int64 [rows]. */
+  readonly positions: string;
+  /** The packed row of each position, int64 [batch · length], or [batch, length] to sum by sequence. */
   readonly rows: string;
 }
-/** Where each place has a row of its own. */
-export const PACKED: PackingNames = { places: "packed_places", rows: "packed_rows" };
+/** Where each position has a row of its own. */
+export const PACKED: PackingNames = { positions: "packed_positions", rows: "packed_rows" };
 /** Where sequences share the rows that they begin with. */
-export const SHARED: PackingNames = { places: "shared_places", rows: "shared_rows" };
-/** The packed row of each place that is its row's first, of others that of padding, int64 [batch · length]. */
+export const SHARED: PackingNames = { positions: "shared_positions", rows: "shared_rows" };
+/** The packed row of each position that is its row's first, of others that of padding, int64 [batch · length]. */
 export const FIRST_ROWS = "first_rows";
 /**
  * Of each target row the mean of the head's rows, weighted by a teacher's probabilities of their tokens,
@@ -30,7 +30,7 @@ export const LOGITS = "logits";
 /** Cotangent of an activation. */
 export const cotangentName = (value: string) => `ct:${value}`;
 /** What is kept of an activation in float16. */
-export const halfName = (value: string) => `half:${value}`;
+export const float16Name = (value: string) => `float16:${value}`;
 /** An activation that is computed again for the way back. */
 export const againName = (value: string) => `again:${value}`;
 /** What is kept of an activation in 8 bits, and the scales of its rows. */

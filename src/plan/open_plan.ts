@@ -119,12 +119,12 @@ function neighbourSpan(options: PlanOptions, span: Span, more: number): PlanOpti
   };
 }
 
-/** Packed rows that are fewer than the places that they are taken from; 0 where there are none. */
-function otherRows(rows: number, places: number): number {
-  return rows + 1 < places ? rows + 1 : Math.min(rows, places) - 1;
+/** Packed rows that are fewer than the positions that they are taken from; 0 where there are none. */
+function otherRows(rows: number, positions: number): number {
+  return rows + 1 < positions ? rows + 1 : Math.min(rows, positions) - 1;
 }
 
-/** All calls of a plan, those of its derivations aside. */
+/** All calls of a plan, those of its preprocessing aside. */
 export function callsOf({ training, evaluation, logits }: TrainingPlan): readonly PlannedCall[] {
   return [training, evaluation, logits].flatMap(({ calls }) => calls);
 }

@@ -17,7 +17,7 @@ export interface PlanSettings {
   /** Bytes of activations that may be kept instead of recomputed; default 0. */
   readonly keepBytes?: number;
   /** Whether activations are kept in fewer bits as far as the setting allows; default true. */
-  readonly halves?: boolean;
+  readonly float16Activations?: boolean;
   /**
    * Whether of what runs between segments only half is kept, and what comes of a segment without attention
    * is computed again from what enters it; default: where sequences are longer than 2,048 tokens.
@@ -116,13 +116,13 @@ export interface PlanOptions extends BatchShape, PlanSettings {
 /** Equal for options of one run that give the same plan: what differs from batch to batch. */
 export function keyOf(options: PlanOptions): string {
   const { passes, batch, length, packedRows, targetRows, commonTokens } = options;
-  const { keepBytes, halves, dropout, numeric, sliced, prefixSums } = options;
+  const { keepBytes, float16Activations, dropout, numeric, sliced, prefixSums } = options;
   const { sharesWeights, flushed, inTiles, span, thinStream } = options;
   const part = span && `${span.from} ${span.continues}`;
   const shape = [batch, length, packedRows, targetRows, commonTokens, prefixSums, part];
   const settings = [
     keepBytes,
-    halves,
+    float16Activations,
     dropout,
     numeric,
     sliced,

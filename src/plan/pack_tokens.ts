@@ -3,24 +3,24 @@
  * attention sees the padding.
  *
  * The first of the packed rows are the real tokens, the rest copies of one padding token, so that
- * unpacking gives every padding place what that token would have. Packing and unpacking are Gathers,
+ * unpacking gives every padding position what that token would have. Packing and unpacking are Gathers,
  * each the other's transpose: padding takes no part in the loss, so its cotangents are zero. A row
- * that several sequences share is packed from the first of its places, and the cotangents of all its
- * places are summed.
+ * that several sequences share is packed from the first of its positions, and the cotangents of all its
+ * positions are summed.
  */
 import { int } from "../graph/attributes.ts";
 import type { GraphBuilder } from "../graph/builder.ts";
 import { prune } from "../graph/passes/prune.ts";
 import { int64 } from "../graph/tensor.ts";
 import { GRAFT, type Graph, type Node, operatorName } from "../graph/types.ts";
-import { attendByPlaces, type AttentionInputs } from "../ops/contrib/attention_core.ts";
+import { attendByPositions, type AttentionInputs } from "../ops/contrib/attention_core.ts";
 import { cut } from "../ops/contrib/attention_masks.ts";
 import { shared } from "../ops/contrib/support.ts";
 import { attendedOf } from "../ops/internal/attend.ts";
 import type { BatchShape } from "./inputs.ts";
 import { PACKED, SHARED } from "./names.ts";
 import type { PrefixSums } from "./options.ts";
-import { attendPacked, type PackedPlaces } from "./packed_attention.ts";
+import { attendPacked, type PackedTokens } from "./packed_attention.ts";
 import { RowSubset } from "./row_subset.ts";
 import { isNormalization } from "./row_wise.ts";
 import { IndivisibleError, type Span } from "./span.ts";
@@ -56,13 +56,13 @@ export function packTokens(
   // A span's rows lie together; those of other tokens get no cotangent from it.
   const choose = (b: GraphBuilder, flat: string) =>
     span === undefined
-      ? b.op("Gather", [flat, names.places], { axis: int(0) })
+      ? b.op("Gather", [flat, names.positions], { axis: int(0) })
       : cut(b, flat, -b.dims(flat).length, span.from, shape.length, shape.length);
   const [suffix, padded] = PACKED_SUFFIXES;
   const tokens = new TokenRows(lowered, shape, true);
   const packed = new RowSubset(lowered, shape, { tokens, trainable, rows, choose, suffix });
   const { b } = packed;
-  b.input(names.places, "int64", [rows]);
+  b.input(names.positions, "int64", [rows]);
   const { batch, length } = shape;
   const bySequence = prefixSums === "by sequence";
   b.input(names.rows, "int64", bySequence ? [batch, length] : [batch * length]);
@@ -74,7 +74,7 @@ export function packTokens(
     const gathered = b.op("Gather", [flat, names.rows], { axis: int(0) });
     return packed.named(name, gathered, packed.before(value));
   };
-  const places: PackedPlaces = { ...shape, names, prefixSums, common };
+  const packedTokens: PackedTokens = { ...shape, names, prefixSums, common };
   let attentions = 0;
   for (const node of lowered.nodes) {
     const attended = attendedOf(node);
@@ -83,12 +83,16 @@ export function packTokens(
     const first = firstPosition(lowered, node);
     if (attended !== undefined) {
       const part = span && { ...span, attention: attentions++ };
-      addAttention(packed, node, { attended, unpacked, places: { ...places, span: part } });
+      addAttention(packed, node, {
+        attended,
+        unpacked,
+        packedTokens: { ...packedTokens, span: part },
+      });
     } else if (operands === undefined || !begins) {
       if (span !== undefined && !choosesTargets(node)) refuseUnpacked(packed, node);
       b.add({ ...node, inputs: node.inputs.map(unpacked), rest: undefined });
     } else if (first === undefined) packed.addReduced(node, operands);
-    else addRotated(packed, node, shape, { first, places: names.places });
+    else addRotated(packed, node, shape, { first, flat: names.positions });
   }
   const outputs = lowered.outputs.map(({ name }) => unpacked(name));
   return prune(b.build(lowered.name, outputs));
@@ -111,10 +115,10 @@ function refuseUnpacked(packed: RowSubset, node: Node): void {
 function addAttention(
   packed: RowSubset,
   node: Node,
-  { attended, unpacked, places }: {
+  { attended, unpacked, packedTokens }: {
     readonly attended: AttentionInputs;
     readonly unpacked: (value: string) => string;
-    readonly places: PackedPlaces;
+    readonly packedTokens: PackedTokens;
   },
 ): void {
   const { b } = packed;
@@ -122,13 +126,14 @@ function addAttention(
   const [output] = node.outputs;
   const others = { masks: masks.map(unpacked), sink: sink && unpacked(sink) };
   const isPacked = [query, key, value].every((x) => packed.leadOf(x) === 2);
-  if (isPacked) packed.nameReduced(output, attendPacked(b, { ...attended, ...others }, places));
-  else if (places.span !== undefined) {
+  if (isPacked) {
+    packed.nameReduced(output, attendPacked(b, { ...attended, ...others }, packedTokens));
+  } else if (packedTokens.span !== undefined) {
     throw new IndivisibleError(`Attention "${node.name}" reads other values than a row a token`);
   } else {
     const [q, k, v] = [query, key, value].map(unpacked);
     const inputs = { ...attended, query: q, key: k, value: v, ...others };
-    packed.named(output, attendByPlaces(b, inputs, places.common));
+    packed.named(output, attendByPositions(b, inputs, packedTokens.common));
   }
 }
 
@@ -137,15 +142,15 @@ function addRotated(
   packed: RowSubset,
   node: Node,
   { length }: BatchShape,
-  { first, places }: { readonly first: number; readonly places: string },
+  { first, flat }: { readonly first: number; readonly flat: string },
 ): void {
   const { b } = packed;
   const [value, , ...tables] = node.inputs;
   const x = packed.chosen(value);
   const [, rows, width] = b.dims(x);
   const positions = shared(b, `positions of rows from ${first}`, () => {
-    const place = b.reshape(places, [rows, 1]);
-    const inSequence = b.op("Mod", [place, b.constant(int64([], [length]))]);
+    const position = b.reshape(flat, [rows, 1]);
+    const inSequence = b.op("Mod", [position, b.constant(int64([], [length]))]);
     return first === 0 ? inSequence : b.op("Add", [inSequence, b.constant(int64([], [first]))]);
   });
   // Sequences of one token: the kernel takes none that are longer than its tables.

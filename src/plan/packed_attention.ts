@@ -1,7 +1,7 @@
 /**
  * Attention over packed tokens. What a block of queries reads lies in packed rows, token by token; it
  * is looked up head by head where it is needed, and what comes of all blocks is looked up as packed
- * rows: nothing is unpacked, turned, cut or joined on the way.
+ * rows: nothing is unpacked, transposed, cut or joined on the way.
  */
 import { int } from "../graph/attributes.ts";
 import type { GraphBuilder } from "../graph/builder.ts";
@@ -18,7 +18,7 @@ import type { PrefixSums } from "./options.ts";
 import { earlierName, laterName, type Span } from "./span.ts";
 
 /** Where the tokens of a batch lie. */
-export interface PackedPlaces extends BatchShape {
+export interface PackedTokens extends BatchShape {
   readonly names: PackingNames;
   /** How rows that sequences share sum cotangents; absent: they share none. */
   readonly prefixSums?: PrefixSums;
@@ -34,32 +34,32 @@ interface Part extends Block {
 }
 
 /**
- * @param inputs query, key and value as [1, rows, heads, size], masks over all places
+ * @param inputs query, key and value as [1, rows, heads, size], masks over all positions
  * @returns [1, rows, H · valueSize]
  */
 export function attendPacked(
   b: GraphBuilder,
   inputs: AttentionInputs,
-  places: PackedPlaces,
+  packed: PackedTokens,
 ): string {
-  const { batch, length, names, prefixSums, span } = places;
+  const { batch, length, names, prefixSums, span } = packed;
   const [, , heads] = b.dims(inputs.query);
   const [, , keyHeads] = b.dims(inputs.value);
   const group = heads / keyHeads;
-  const parts = partsOf(inputs.causal, group, places);
+  const parts = partsOf(inputs.causal, group, packed);
   const ofKeys = parts.map(({ sequences, first, last }): Tokens => ({
     sequences,
     from: first,
     to: last,
   }));
   const rowsOf = (rows: string, tokens: readonly Tokens[], group: number) =>
-    tokens.map((some) => headRows(b, rows, places, some, [keyHeads, group]));
+    tokens.map((some) => headRows(b, rows, packed, some, [keyHeads, group]));
   const queryRows = rowsOf(names.rows, parts, group);
   const keyRows = rowsOf(span === undefined ? names.rows : everyRow(b, length), ofKeys, 1);
-  const back = joinedRows(b, places, parts, [keyHeads, group]);
+  const back = joinedRows(b, packed, parts, [keyHeads, group]);
 
   const queries = emitPickedRows(b, headsOf(b, inputs.query), queryRows, { by: back });
-  const keysBack = keysBackOf(b, places, ofKeys, keyHeads);
+  const keysBack = keysBackOf(b, packed, ofKeys, keyHeads);
   const keys = emitPickedRows(b, keysSeen(b, inputs.key, "keys", span), keyRows, keysBack);
   const values = emitPickedRows(b, keysSeen(b, inputs.value, "values", span), keyRows, keysBack);
   const scale = scalarOf(b, b.known(inputs.query).dtype, inputs.scale);
@@ -77,14 +77,14 @@ export function attendPacked(
   });
   const cotangents = prefixSums === undefined
     ? queryRows
-    : rowsOf(firstRows(b, places), parts, group);
+    : rowsOf(firstRows(b, packed), parts, group);
   return emitJoinedRows(b, back, mixed.map((value, i) => ({ value, from: cotangents[i] })));
 }
 
 function partsOf(
   causal: Causal | undefined,
   group: number,
-  { batch, length, common, span }: PackedPlaces,
+  { batch, length, common, span }: PackedTokens,
 ): Part[] {
   const shared = sharedTokens(causal, batch, length, length, common);
   const blocks = (tokens: number, offset: number, sequences: number) =>
@@ -120,7 +120,7 @@ function keysSeen(
   b: GraphBuilder,
   x: string,
   role: "keys" | "values",
-  span: PackedPlaces["span"],
+  span: PackedTokens["span"],
 ): string {
   const own = headsOf(b, x);
   if (span === undefined) return own;
@@ -150,22 +150,22 @@ function everyRow(b: GraphBuilder, length: number): string {
 /** How the cotangents of keys and values come back: a packed row may be read by several blocks. */
 function keysBackOf(
   b: GraphBuilder,
-  places: PackedPlaces,
+  packed: PackedTokens,
   read: readonly Tokens[],
   keyHeads: number,
 ): RowsBack {
-  const { length, prefixSums, span } = places;
+  const { length, prefixSums, span } = packed;
   const [{ from, to }] = read;
   if (
     span === undefined && prefixSums === undefined && read.length === 1 && from === 0 &&
     to === length
   ) {
-    return { by: joinedRows(b, places, read, [keyHeads, 1]) };
+    return { by: joinedRows(b, packed, read, [keyHeads, 1]) };
   }
   return prefixSums === "together" ? "sum" : "sum in turn";
 }
 
-/** Of places that are their row's first the row, of all others one whose cotangent is zero. */
+/** Of positions that are their row's first the row, of all others one whose cotangent is zero. */
 function firstRows(b: GraphBuilder, { batch, length }: BatchShape): string {
   if (!b.has(FIRST_ROWS)) b.input(FIRST_ROWS, "int64", [batch * length]);
   return FIRST_ROWS;
@@ -186,7 +186,7 @@ const asIndices = (b: GraphBuilder, numbers: string, dims: readonly number[]) =>
 /**
  * Where the heads of some tokens lie among those of all packed rows, [rows · H]; for all layers once.
  *
- * @param rows name of the packed row of each place
+ * @param rows name of the packed row of each position
  * @returns int64 [sequences, keyHeads, tokens · group]
  */
 function headRows(
@@ -221,7 +221,7 @@ function headRows(
  */
 function joinedRows(
   b: GraphBuilder,
-  { batch, length, names }: PackedPlaces,
+  { batch, length, names }: PackedTokens,
   parts: readonly Tokens[],
   [keyHeads, group]: readonly [number, number],
 ): string {
@@ -241,10 +241,10 @@ function joinedRows(
       }
       offset += sequences * keyHeads * stride;
     }
-    const [rows] = b.dims(names.places);
+    const [rows] = b.dims(names.positions);
     const ofRows = (numbers: Int32Array) => {
       const all = counted(b, [batch * length], numbers);
-      return b.reshape(b.op("Gather", [all, names.places], { axis: int(0) }), [rows, 1, 1]);
+      return b.reshape(b.op("Gather", [all, names.positions], { axis: int(0) }), [rows, 1, 1]);
     };
     const toHeads = b.op("Mul", [ofRows(strides), counted(b, [1, keyHeads, 1], upTo(keyHeads))]);
     const firsts = b.op("Add", [ofRows(starts), toHeads]);

@@ -149,7 +149,7 @@ function backwardAgain(
 ): PlannedBackward {
   const input = segment.input!;
   const rename = (name: string) => name === input ? againName(name) : name;
-  const from = before.input === undefined ? "whole" : kept.get(before.input);
+  const from = before.input === undefined ? "unchanged" : kept.get(before.input);
   const forward = planner.forward(before, new Map(), from);
   const backward = planner.backward(segment, { wantInput: true, keep: false, again: true });
   return {
@@ -176,7 +176,7 @@ function savedBytes(
     sum += keptBytes;
     if (input === undefined || again !== undefined) continue;
     const type = typeIn(lowered, originalOf(body[i]).input!)!;
-    sum += storedBytes(input, kept.get(input) ?? "whole", type);
+    sum += storedBytes(input, kept.get(input) ?? "unchanged", type);
   }
   return sum;
 }

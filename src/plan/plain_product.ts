@@ -9,7 +9,7 @@ export interface PlainProduct {
   readonly bias?: string;
 }
 
-/** A node that is A·B (+ C), B as it is or turned, and nothing else; `undefined` for any other. */
+/** A node that is A·B (+ C), B as it is or transposed, and nothing else; `undefined` for any other. */
 export function plainProduct(node: Node): PlainProduct | undefined {
   if (node.domain !== "") return undefined;
   if (node.opType === "MatMul") return { product: node };

@@ -20,7 +20,7 @@ import { planPasses } from "./passes.ts";
 import { type PlanContext, trainablesOf } from "./segment_calls.ts";
 import { constantValues } from "../graph/passes/constants.ts";
 import { ShapeError } from "./lower.ts";
-import type { Derivation, DerivedGraph } from "./derivations.ts";
+import type { PreprocessedGraph, PreprocessingCall } from "./weight_preprocessing.ts";
 import { type QuantizeLinears, quantizeLinears } from "./quantize_linears.ts";
 import { keepSlopes } from "./keep_slopes.ts";
 import { type Schedule, scheduled } from "./schedule.ts";
@@ -48,7 +48,7 @@ export interface TrainingPlan {
   /** Tensors to bind by name: weights as they lie in the file, starting values. */
   readonly constants: ReadonlyMap<string, Tensor>;
   /** Calls that make more such tensors of them; once for all plans of a model. */
-  readonly derivations: readonly Derivation[];
+  readonly preprocessing: readonly PreprocessingCall[];
   /** The calls below everything trained, where there are such. */
   readonly frozen?: FrozenPrefix;
   /** Batch inputs that the calls read. */
@@ -99,12 +99,12 @@ function planStep(step: StepGraph, options: PlanOptions): TrainingPlan | undefin
   const some = cutIntoSegments(lowered, context.constants, chunkable?.hidden);
   const found = {
     segments: some.segments,
-    derivations: quantized.derivations,
-    weights: weightsOf(packed, context, quantized.derivations),
+    preprocessing: quantized.preprocessing,
+    weights: weightsOf(packed, context, quantized.preprocessing),
   };
   const whole = folded === undefined ? found : repeatSegments(found, context, folded);
   if (whole === undefined) return undefined;
-  const { segments, derivations } = whole;
+  const { segments, preprocessing } = whole;
   const cut = { ...some, segments };
   checkDivisible(segments.at(-1)!.nodes);
   const first = firstTrained(context, cut, options.passes ?? ALL_PASSES, output);
@@ -126,7 +126,7 @@ function planStep(step: StepGraph, options: PlanOptions): TrainingPlan | undefin
     ...[...whole.weights].map(([name, value]) => [name, unwatched(value)] as const),
     ...(head?.constants ?? []),
   ]);
-  const prepared = share([...derivations, ...(head?.derivations ?? [])]);
+  const prepared = share([...preprocessing, ...(head?.preprocessing ?? [])]);
   const training = finished(calls.training);
   return {
     options,
@@ -139,7 +139,7 @@ function planStep(step: StepGraph, options: PlanOptions): TrainingPlan | undefin
     logits: scheduled(finished(calls.logits), logitsParts),
     logitsParts,
     constants,
-    derivations: prepared,
+    preprocessing: prepared,
     frozen: prefix,
     inputs: inputsOf(lowered),
     rows,
@@ -153,11 +153,11 @@ function planStep(step: StepGraph, options: PlanOptions): TrainingPlan | undefin
 /** Names of the tensors that no step changes. */
 function namesOf(
   constants: ReadonlyMap<string, Tensor>,
-  derivations: readonly Derivation[],
+  preprocessing: readonly PreprocessingCall[],
 ): ReadonlySet<string> {
   return new Set([
     ...constants.keys(),
-    ...derivations.flatMap(({ fetches }) => [...fetches.values()]),
+    ...preprocessing.flatMap(({ fetches }) => [...fetches.values()]),
   ]);
 }
 
@@ -189,7 +189,7 @@ function inNumeric(
   { numeric = "exact", integerForm, rotated, sliced, readyWeights, trainable }: PlanOptions,
   head: ChunkableHead | undefined,
   headChunk: number,
-): DerivedGraph {
+): PreprocessedGraph {
   const inIntegers = (how: Pick<QuantizeLinears, "rotated" | "bothWays" | "slices">) =>
     quantizeLinears(graph, trainable, {
       except: head ? new Set([head.product]) : wideProducts(graph, headChunk),
@@ -198,7 +198,7 @@ function inNumeric(
     });
   if (numeric === "fast") {
     const quantized = inIntegers({ rotated, bothWays: readyWeights });
-    return { ...quantized, graph: keepSlopes(quantized.graph, quantized.derived) };
+    return { ...quantized, graph: keepSlopes(quantized.graph, quantized.preprocessed) };
   }
   if (sliced) {
     const quantized = inIntegers({ slices: 2 });
@@ -206,22 +206,23 @@ function inNumeric(
   }
   return readyWeights === true
     ? unpackWeights(graph, trainable, new Set(head?.preparing))
-    : { graph, derivations: [], derived: new Set() };
+    : { graph, preprocessing: [], preprocessed: new Set() };
 }
 
 function contextOf(
-  { graph, derived }: DerivedGraph,
+  { graph, preprocessed }: PreprocessedGraph,
   { computes }: StepGraph,
-  { trainable, targetRows, halves, numeric, flushed, inTiles, keepBytes = 0 }: PlanOptions,
+  { trainable, targetRows, float16Activations, numeric, flushed, inTiles, keepBytes = 0 }:
+    PlanOptions,
 ): PlanContext {
   return {
     lowered: graph,
     trainable,
-    constants: constantValues(graph, [...derived]),
+    constants: constantValues(graph, [...preprocessed]),
     fed: fedConstants(graph, trainable),
     flushed,
     inTiles,
-    halves: halves === false ? "none" : numeric === "fast" ? "all" : "wide",
+    float16Activations: float16Activations === false ? "none" : numeric === "fast" ? "all" : "wide",
     recomputesAlone: keepBytes === 0,
     pickRows: targetRows !== undefined && computes === "all rows",
   };
@@ -244,10 +245,10 @@ function firstTrained(
 function weightsOf(
   { initializers }: Graph,
   { fed, trainable }: PlanContext,
-  derivations: readonly Derivation[],
+  preprocessing: readonly PreprocessingCall[],
 ): ReadonlyMap<string, Tensor> {
   const found = new Map<string, Tensor>();
-  for (const name of [...fed, ...derivations.flatMap(({ feeds }) => [...feeds.values()])]) {
+  for (const name of [...fed, ...preprocessing.flatMap(({ feeds }) => [...feeds.values()])]) {
     const value = initializers.get(name);
     if (value !== undefined && !trainable.has(name)) found.set(name, value);
   }

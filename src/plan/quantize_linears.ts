@@ -4,7 +4,7 @@
  *
  * Weights that a file holds as int8 per channel, symmetric, are read as they lie, or once moved to
  * uint8 where the device's fast products want that. All others are rounded once, before the first
- * step, to 8 bits per output channel by a small graph of their own (`derivations.ts`): blocks of 4 or
+ * step, to 8 bits per output channel by a small graph of their own (`weight_preprocessing.ts`): blocks of 4 or
  * 8 bits, float weights, integers with zero points.
  */
 import { int, intAttribute } from "../graph/attributes.ts";
@@ -23,9 +23,9 @@ import {
 } from "../ops/internal/quantized_linear.ts";
 import { rotate, rotationBlock, rotationNode } from "../ops/internal/rotation.ts";
 import { type IntegerForm, weightType } from "../ops/internal/integer_form.ts";
-import { turned, turnedMatrix } from "../ops/transpose.ts";
+import { transpose, transposedMatrix } from "../ops/transpose.ts";
 import { emitRowCodes, emitRowScales } from "../ops/internal/rounded_rows.ts";
-import { Derivations, type DerivedGraph } from "./derivations.ts";
+import { type PreprocessedGraph, WeightPreprocessing } from "./weight_preprocessing.ts";
 import { plainProduct } from "./plain_product.ts";
 
 /** Rows and columns below which a product is left alone: rounding costs more than it saves. */
@@ -58,7 +58,7 @@ export function quantizeLinears(
   lowered: Graph,
   trainable: ReadonlySet<string>,
   how: QuantizeLinears = {},
-): DerivedGraph {
+): PreprocessedGraph {
   const pass = new Pass(lowered, trainable, how);
   const { except } = how;
   const nodes = lowered.nodes.flatMap((node) =>
@@ -70,13 +70,13 @@ export function quantizeLinears(
     valueInfo: new Map([...lowered.valueInfo, ...pass.values.map((v) => [v.name, v] as const)]),
   });
   const read = new Set(graph.nodes.flatMap((node) => node.inputs));
-  const derivations = pass.derivations.calls;
-  const derived = derivations.flatMap((call) => [...call.fetches.values()]);
-  const given = new Set(derived.filter((name) => read.has(name)));
+  const preprocessing = pass.preprocessing.calls;
+  const preprocessed = preprocessing.flatMap((call) => [...call.fetches.values()]);
+  const given = new Set(preprocessed.filter((name) => read.has(name)));
   return {
     graph: verify(graph, "quantizeLinears()", given),
-    derivations,
-    derived: given,
+    preprocessing,
+    preprocessed: given,
     readsStored: pass.readsStored,
   };
 }
@@ -97,7 +97,7 @@ interface Product {
 
 class Pass {
   readonly values: ValueInfo[] = [];
-  readonly derivations: Derivations;
+  readonly preprocessing: WeightPreprocessing;
   /** Whether a product reads weights as the file holds them. */
   readsStored = false;
   readonly #lowered: Graph;
@@ -118,7 +118,7 @@ class Pass {
     this.#rotated = rotated;
     this.#bothWays = bothWays;
     this.#slices = slices;
-    this.derivations = new Derivations(lowered, trainable);
+    this.preprocessing = new WeightPreprocessing(lowered, trainable);
   }
 
   /** The nodes that replace a product with a frozen weight, `undefined` for any other node. */
@@ -147,7 +147,7 @@ class Pass {
 
   /** One name for all views of a value in one shape, so that its rows are rounded once. */
   #unified(x: string): string {
-    const view = this.derivations.producers.get(x);
+    const view = this.preprocessing.producers.get(x);
     if (view?.opType !== "Reshape") return x;
     const key = `${view.inputs[0]} ${this.#dims(x)}`;
     const first = this.#views.get(key);
@@ -168,13 +168,15 @@ class Pass {
   #product(node: Node): Product | undefined {
     if (node.domain !== "") return undefined;
     const [x, right, bias = ""] = node.inputs;
-    if (x === undefined || this.derivations.frozen.has(x) || !this.derivations.frozen.has(right)) {
+    if (
+      x === undefined || this.preprocessing.frozen.has(x) || !this.preprocessing.frozen.has(right)
+    ) {
       return undefined;
     }
     let product: Product;
     if (node.opType === "MatMul") {
-      const matrix = turnedMatrix(this.derivations.producers.get(right));
-      const transB = matrix !== undefined && this.derivations.frozen.has(matrix);
+      const matrix = transposedMatrix(this.preprocessing.producers.get(right));
+      const transB = matrix !== undefined && this.preprocessing.frozen.has(matrix);
       product = { x, right: transB ? matrix : right, transB };
     } else if (plainProduct(node) !== undefined) {
       const transB = intAttribute(node, "transB", 0) === 1;
@@ -199,7 +201,7 @@ class Pass {
   }
 
   #stored(right: string, transB: boolean): QuantizedWeight | undefined {
-    const node = this.derivations.producers.get(right);
+    const node = this.preprocessing.producers.get(right);
     if (node?.opType !== "DequantizeLinear" || intAttribute(node, "block_size", 0) !== 0) {
       return undefined;
     }
@@ -217,28 +219,31 @@ class Pass {
     return onOutput ? { ...read, post: scale } : { ...read, pre: scale };
   }
 
-  /** Integers of the file, as uint8 around another zero where products want that, and turned. */
-  #readable(integers: string, dims: readonly number[]): Pick<QuantizedWeight, "weight" | "turned"> {
+  /** Integers of the file, as uint8 around another zero where products want that, and transposed. */
+  #readable(
+    integers: string,
+    dims: readonly number[],
+  ): Pick<QuantizedWeight, "weight" | "transposed"> {
     const moves = this.#codes !== "int8";
     const weight = moves ? `${integers}.${this.#codes}` : integers;
-    const turnedName = this.#turnedName(weight, dims);
-    const names = [...(moves ? [weight] : []), ...(turnedName ? [turnedName] : [])];
-    if (names.length > 0 && !this.derivations.has(integers)) {
-      const about = { label: `${moves ? "unsigned" : "turned"} ${integers}`, names };
-      this.derivations.add(integers, about, (b, stored) => {
+    const transposedName = this.#transposedName(weight, dims);
+    const names = [...(moves ? [weight] : []), ...(transposedName ? [transposedName] : [])];
+    if (names.length > 0 && !this.preprocessing.has(integers)) {
+      const about = { label: `${moves ? "unsigned" : "transposed"} ${integers}`, names };
+      this.preprocessing.add(integers, about, (b, stored) => {
         const codes = moves ? unsigned(b, stored) : stored;
-        return [...(moves ? [codes] : []), ...(turnedName ? [turned(b, codes)] : [])];
+        return [...(moves ? [codes] : []), ...(transposedName ? [transpose(b, codes)] : [])];
       });
       if (moves) this.#declare(weight, this.#codes, dims);
-      if (turnedName) this.#declare(turnedName, this.#codes, dims.toReversed());
+      if (transposedName) this.#declare(transposedName, this.#codes, dims.toReversed());
     }
-    return { weight, turned: turnedName };
+    return { weight, transposed: transposedName };
   }
 
-  /** @param dims of the weight as the forward pass reads it turned: outputs, inputs */
-  #turnedName(weight: string, [outputs, inputs]: readonly number[]): string | undefined {
+  /** @param dims of the weight as the forward pass reads it transposed: outputs, inputs */
+  #transposedName(weight: string, [outputs, inputs]: readonly number[]): string | undefined {
     const wanted = this.#bothWays === "deep" ? inputs > outputs : this.#bothWays;
-    return wanted ? turnedOf(weight) : undefined;
+    return wanted ? transposedOf(weight) : undefined;
   }
 
   #declare(name: string, dtype: DataType, shape: readonly number[]): void {
@@ -248,20 +253,26 @@ class Pass {
   #rounded(right: string, transB: boolean): QuantizedWeight {
     const [weight, post] = [`${right}.8bit`, `${right}.8bit_scale`];
     const [n, k] = transB ? this.#dims(right) : this.#dims(right).toReversed();
-    const turnedName = this.#turnedName(weight, [n, k]);
-    if (!this.derivations.has(right)) {
-      const names = [weight, post, ...(turnedName ? [turnedName] : [])];
+    const transposedName = this.#transposedName(weight, [n, k]);
+    if (!this.preprocessing.has(right)) {
+      const names = [weight, post, ...(transposedName ? [transposedName] : [])];
       const about = { label: `8-bit ${right}`, names, how: String(transB) };
-      this.derivations.add(right, about, (b, matrix) => {
-        const rows = transB ? matrix : turned(b, matrix);
+      this.preprocessing.add(right, about, (b, matrix) => {
+        const rows = transB ? matrix : transpose(b, matrix);
         const { codes, scale } = roundedRows(b, rows, this.#codes);
-        return [codes, scale, ...(turnedName ? [turned(b, codes)] : [])];
+        return [codes, scale, ...(transposedName ? [transpose(b, codes)] : [])];
       });
       this.#declare(weight, this.#codes, [n, k]);
       this.#declare(post, "float32", [n]);
-      if (turnedName) this.#declare(turnedName, this.#codes, [k, n]);
+      if (transposedName) this.#declare(transposedName, this.#codes, [k, n]);
     }
-    return { weight, turned: turnedName, transB: true, post, isRotated: rotationBlock(k) > 1 };
+    return {
+      weight,
+      transposed: transposedName,
+      transB: true,
+      post,
+      isRotated: rotationBlock(k) > 1,
+    };
   }
 
   #dims(value: string): readonly number[] {
@@ -273,7 +284,7 @@ class Pass {
   }
 }
 
-const turnedOf = (weight: string) => `${weight}.turned`;
+const transposedOf = (weight: string) => `${weight}.transposed`;
 
 const rotatedName = (x: string) => `${x}.rotated`;
 

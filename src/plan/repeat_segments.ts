@@ -7,7 +7,7 @@ import { renamed, type Signature, signatureOf } from "./alike.ts";
 import { copied, type FoldedBlocks } from "./alike_blocks.ts";
 import { SECOND } from "./block_nodes.ts";
 import type { Segment } from "./cut.ts";
-import type { Derivation } from "./derivations.ts";
+import type { PreprocessingCall } from "./weight_preprocessing.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import { unwatched } from "../graph/watched.ts";
 import type { PlanContext } from "./segment_calls.ts";
@@ -15,7 +15,7 @@ import type { PlanContext } from "./segment_calls.ts";
 /** The pieces of a folded graph. */
 export interface FoldedPieces {
   readonly segments: readonly Segment[];
-  readonly derivations: readonly Derivation[];
+  readonly preprocessing: readonly PreprocessingCall[];
   /** All weights that the pieces read, as they lie in the file. */
   readonly weights: ReadonlyMap<string, Tensor>;
 }
@@ -26,13 +26,13 @@ export interface FoldedPieces {
  * @returns `undefined` where the segments of the second block are not the last one's over other weights
  */
 export function repeatSegments(
-  { segments, derivations, weights }: FoldedPieces,
+  { segments, preprocessing, weights }: FoldedPieces,
   context: PlanContext,
   folded: FoldedBlocks,
 ): FoldedPieces | undefined {
-  const stretch = findStretch(segments, context, folded);
-  if (stretch === undefined) return undefined;
-  const { begin, end, own, border } = stretch;
+  const range = findRepeatedRange(segments, context, folded);
+  if (range === undefined) return undefined;
+  const { begin, end, own, border } = range;
   const left = folded.count - 3;
   /** Names of the second block in a copy of it, counted from 1. */
   const nameIn = (copy: number) => (name: string): string => {
@@ -43,7 +43,7 @@ export function repeatSegments(
       : folded.counterpart(name, SECOND + copy);
   };
   const copies = Array.from({ length: left }, (_, i) => nameIn(i + 1));
-  const made = derivations.filter(({ fetches }) => [...fetches.values()].some((n) => own.has(n)));
+  const made = preprocessing.filter(({ fetches }) => [...fetches.values()].some((n) => own.has(n)));
   for (const { feeds } of made) {
     for (const name of feeds.values()) {
       if (isOwn(name, weights.get(name)!, folded)) own.add(name);
@@ -54,7 +54,7 @@ export function repeatSegments(
   if (!all.every(([name, value]) => own.has(name) || !isOwn(name, value, folded))) return undefined;
   const read = [...weights].filter(([name]) => own.has(name));
   const behind = segments.slice(end);
-  const lastMade = derivations.findLastIndex((call) => made.includes(call)) + 1;
+  const lastMade = preprocessing.findLastIndex((call) => made.includes(call)) + 1;
   return {
     segments: [
       ...segments.slice(0, end),
@@ -64,10 +64,10 @@ export function repeatSegments(
       copyOf(behind[0], (name) => name === border.output ? copied(name, left) : name),
       ...behind.slice(1),
     ],
-    derivations: [
-      ...derivations.slice(0, lastMade),
+    preprocessing: [
+      ...preprocessing.slice(0, lastMade),
       ...copies.flatMap((name) => made.map((call) => copyOfCall(call, name))),
-      ...derivations.slice(lastMade),
+      ...preprocessing.slice(lastMade),
     ],
     weights: new Map([
       ...weights,
@@ -85,7 +85,7 @@ function isOwn(name: string, value: Tensor, folded: FoldedBlocks): boolean {
   return folded.blockOf(name) === SECOND || folded.tensorIn(SECOND, name, value) !== undefined;
 }
 
-function copyOfCall(call: Derivation, rename: (name: string) => string): Derivation {
+function copyOfCall(call: PreprocessingCall, rename: (name: string) => string): PreprocessingCall {
   const [made] = call.fetches.values();
   return renamed(call, rename, rename(made));
 }
@@ -101,7 +101,7 @@ function copyOf(segment: Segment, rename: (name: string) => string): Segment {
 }
 
 /** The second block's segments. */
-interface Stretch {
+interface RepeatedRange {
   readonly begin: number;
   /** The segment after the last of them, the last block's first. */
   readonly end: number;
@@ -111,11 +111,11 @@ interface Stretch {
   readonly border: { readonly input: string; readonly output: string };
 }
 
-function findStretch(
+function findRepeatedRange(
   segments: readonly Segment[],
   context: PlanContext,
   folded: FoldedBlocks,
-): Stretch | undefined {
+): RepeatedRange | undefined {
   const signatures = segments.map((segment) => signatureOf(context, segment));
   // The last segment is the head.
   for (let size = 1; 2 * size < segments.length; size++) {

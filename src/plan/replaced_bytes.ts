@@ -3,7 +3,7 @@ import type { PlannedCall } from "./call.ts";
 import type { TrainingPlan } from "./plan.ts";
 
 /** What of a plan tells which weights are read, and when. */
-type Weights = Pick<TrainingPlan, "derivations" | "constants"> & {
+type Weights = Pick<TrainingPlan, "preprocessing" | "constants"> & {
   readonly training: Pick<TrainingPlan["training"], "calls">;
 };
 
@@ -11,13 +11,13 @@ type Weights = Pick<TrainingPlan, "derivations" | "constants"> & {
  * Bytes of the weights that a plan makes others of and does not read any more, under whatever name: a
  * table of embeddings may be the head's weight, of which others are made chunk by chunk.
  */
-export function replacedBytes({ derivations, training, constants }: Weights): number {
+export function replacedBytes({ preprocessing, training, constants }: Weights): number {
   const read = (calls: readonly PlannedCall[]) => {
     const names = new Set(calls.flatMap(({ feeds }) => [...feeds.values()]));
     return [...names].flatMap((name) => constants.get(name)?.bytes ?? []);
   };
   const still = read(training.calls);
-  return read(derivations).filter((bytes) => !still.some((other) => overlap(bytes, other)))
+  return read(preprocessing).filter((bytes) => !still.some((other) => overlap(bytes, other)))
     .reduce((sum, { byteLength }) => sum + byteLength, 0);
 }
 

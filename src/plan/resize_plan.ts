@@ -41,12 +41,12 @@ export function templateRows(
   span: TemplateSpan = "half octave",
 ): PlanRows | undefined {
   const sizes = [batch, length, ...(commonTokens > 0 ? [commonTokens] : [])];
-  const places = batch * length;
-  // Packed rows are fewer than the places that they are taken from.
+  const positions = batch * length;
+  // Packed rows are fewer than the positions that they are taken from.
   const packed = packedRows &&
-    primeFor(packedRows, span === "any" ? places : halfOctave(packedRows), places, sizes);
+    primeFor(packedRows, span === "any" ? positions : halfOctave(packedRows), positions, sizes);
   // Fewer than all rows, where that is so: few targets are chosen early.
-  const all = packed ?? places;
+  const all = packed ?? positions;
   const targets = targetRows && primeFor(
     targetRows,
     4 ** Math.ceil(Math.log2(targetRows) / 2),

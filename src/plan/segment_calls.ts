@@ -15,7 +15,7 @@ export interface PlanContext extends Whole {
   /** Values that depend on initializers alone. */
   readonly constants: ReadonlySet<string>;
   /** Which activations are kept in fewer bits for the backward calls. */
-  readonly halves: Halves;
+  readonly float16Activations: Float16Activations;
   /**
    * Whether nothing is kept but what runs between segments: in `exact`, all is computed again from what
    * the forward pass had.
@@ -32,7 +32,7 @@ export interface PlanContext extends Whole {
  * memory for little of the gradient (`scripts/figures/numeric.ts` prints how little); or all, for the
  * setting that computes in 8 bits: most of what is inside segments in 8 bits, the rest in float16.
  */
-export type Halves = "none" | "wide" | "all";
+export type Float16Activations = "none" | "wide" | "all";
 
 /** Trainable tensors that a segment reads. */
 export function trainablesOf(context: PlanContext, segment: Segment): string[] {
@@ -51,7 +51,7 @@ export function forwardCall(
   context: PlanContext,
   segment: Segment,
   kept: Kept = new Map(),
-  from: KeptForm = "whole",
+  from: KeptForm = "unchanged",
 ): PlannedCall {
   const b = builderOver(context, segment.nodes);
   const outputs = new Map([[segment.output, segment.output]]);
@@ -61,7 +61,7 @@ export function forwardCall(
   }
   const { input } = segment;
   return callOf(b, `forward to ${segment.output}`, outputs, {
-    given: new Map(input !== undefined && from !== "whole" ? [[input, from]] : []),
+    given: new Map(input !== undefined && from !== "unchanged" ? [[input, from]] : []),
     ...inEightBits(context),
   });
 }
@@ -77,8 +77,11 @@ function earlierValues({ nodes }: Segment): readonly string[] {
 }
 
 /** How calls are written whose activations are kept in 8 bits. */
-function inEightBits({ halves, inTiles }: PlanContext): CallOptions {
-  return { defersScales: halves === "all", inTiles: inTiles && halves === "all" };
+function inEightBits({ float16Activations, inTiles }: PlanContext): CallOptions {
+  return {
+    defersScales: float16Activations === "all",
+    inTiles: inTiles && float16Activations === "all",
+  };
 }
 
 /** The backward call of a segment and the activations it takes from the forward call. */
@@ -117,14 +120,14 @@ export function backwardCall(
   const wanted = new Map(
     [...values.kept].map((value) => [
       value,
-      keptForm(context.halves, b.known(value), dims, values.attended.has(value)),
+      keptForm(context.float16Activations, b.known(value), dims, values.attended.has(value)),
     ]),
   );
   const { input } = segment;
-  const halved = context.halves === "all" ||
-    context.halves === "wide" && !context.recomputesAlone;
-  if (input !== undefined && halved && !options.again && b.known(input).dtype === "float32") {
-    wanted.set(input, "half");
+  const reduced = context.float16Activations === "all" ||
+    context.float16Activations === "wide" && !context.recomputesAlone;
+  if (input !== undefined && reduced && !options.again && b.known(input).dtype === "float32") {
+    wanted.set(input, "float16");
   }
   const call = callOf(b, `backward from ${segment.output}`, outputs, {
     given: wanted,
@@ -153,16 +156,16 @@ export function backwardCall(
  * @param attended whether attention reads it
  */
 function keptForm(
-  halves: Halves,
+  kept: Float16Activations,
   { dtype, dims }: Known,
   boundary: readonly number[],
   attended: boolean,
 ): KeptForm {
-  if (dtype !== "float32" || dims.length < 2 || halves === "none") return "whole";
+  if (dtype !== "float32" || dims.length < 2 || kept === "none") return "unchanged";
   const isAsWide = dims.at(-1)! >= boundary.at(-1)!;
-  if (halves === "wide") return isAsWide && !attended ? "half" : "whole";
-  if (elementCount(dims) < NARROW * elementCount(boundary)) return "whole";
-  return isAsWide && rowsOf(dims) <= rowsOf(boundary) ? "bytes" : "half";
+  if (kept === "wide") return isAsWide && !attended ? "float16" : "unchanged";
+  if (elementCount(dims) < NARROW * elementCount(boundary)) return "unchanged";
+  return isAsWide && rowsOf(dims) <= rowsOf(boundary) ? "int8" : "float16";
 }
 
 /** Activations that are a smaller share of what runs between segments stay as they are. */

@@ -30,7 +30,7 @@ export function selectEarly(
   const gather = lowered.nodes.find(({ opType, inputs }) =>
     opType === "Gather" && inputs[1] === TARGET_ROWS
   );
-  // As many rows as there are places are no fewer.
+  // As many rows as there are positions are no fewer.
   if (gather === undefined || rows >= shape.batch * shape.length) return lowered;
   const tokens = new TokenRows(lowered, shape);
   const crossed = crossable(lowered, tokens, gather);

@@ -1,5 +1,5 @@
 /**
- * Where in one stretch of memory the tensors lie that pass between a step's calls.
+ * Where in one slab of memory the tensors lie that pass between a step's calls.
  *
  * Placed by their lifetimes, they take what is alive at the fullest moment and little more; a
  * general arena, asked for other sizes with every batch shape, touches page after page.
@@ -9,7 +9,7 @@ import { elementCount } from "../graph/tensor.ts";
 import type { PlannedCall } from "./call.ts";
 
 /** A tensor's place. */
-export interface Place {
+export interface Placement {
   readonly offset: number;
   readonly bytes: number;
   readonly dtype: DataType;
@@ -17,10 +17,10 @@ export interface Place {
 }
 
 export interface StepMemory {
-  /** Size of the stretch. */
+  /** Size of the slab. */
   readonly bytes: number;
   /** By name; a name is made by one call and freed once. */
-  readonly places: ReadonlyMap<string, Place>;
+  readonly placements: ReadonlyMap<string, Placement>;
 }
 
 /** Kernels read whole cache lines. */
@@ -35,7 +35,7 @@ export function placeTensors(
   release: readonly (readonly string[])[],
 ): StepMemory {
   const freed = new Set(release.flat());
-  const places = new Map<string, Place>();
+  const placements = new Map<string, Placement>();
   const live = new Live();
   calls.forEach(({ graph, fetches, isShared }, i) => {
     for (const { name, type } of graph.outputs) {
@@ -44,37 +44,37 @@ export function placeTensors(
       const { dtype } = type!;
       const dims = type!.shape as readonly number[];
       const bytes = byteLength(dtype, elementCount(dims));
-      places.set(tensor, live.take({ bytes, dtype, dims }));
+      placements.set(tensor, live.take({ bytes, dtype, dims }));
     }
     for (const name of release[i]) {
-      const place = places.get(name);
+      const place = placements.get(name);
       if (place !== undefined) live.free(place);
     }
   });
-  return { bytes: live.mostBytes, places };
+  return { bytes: live.mostBytes, placements };
 }
 
 /** What is alive, in the order of its offsets. */
 class Live {
-  readonly #places: Place[] = [];
+  readonly #placements: Placement[] = [];
   mostBytes = 0;
 
   /** Puts a tensor into the lowest gap that holds it. */
-  take(tensor: Omit<Place, "offset">): Place {
+  take(tensor: Omit<Placement, "offset">): Placement {
     let offset = 0;
     let index = 0;
-    for (; index < this.#places.length; index++) {
-      const next = this.#places[index];
+    for (; index < this.#placements.length; index++) {
+      const next = this.#placements[index];
       if (offset + tensor.bytes <= next.offset) break;
       offset = Math.ceil((next.offset + next.bytes) / ALIGNMENT) * ALIGNMENT;
     }
     const place = { ...tensor, offset };
-    this.#places.splice(index, 0, place);
+    this.#placements.splice(index, 0, place);
     this.mostBytes = Math.max(this.mostBytes, offset + tensor.bytes);
     return place;
   }
 
-  free(place: Place): void {
-    this.#places.splice(this.#places.indexOf(place), 1);
+  free(place: Placement): void {
+    this.#placements.splice(this.#placements.indexOf(place), 1);
   }
 }

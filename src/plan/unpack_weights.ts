@@ -14,7 +14,7 @@ import { prune } from "../graph/passes/prune.ts";
 import { elementCount } from "../graph/tensor.ts";
 import type { Graph, Node, ValueInfo } from "../graph/types.ts";
 import { verify } from "../graph/verify.ts";
-import { Derivations, type DerivedGraph } from "./derivations.ts";
+import { type PreprocessedGraph, WeightPreprocessing } from "./weight_preprocessing.ts";
 
 /** Elements below which a value stays where it is computed: zero points of a few blocks. */
 const LEAST_ELEMENTS = 1024;
@@ -32,9 +32,9 @@ export function unpackWeights(
   lowered: Graph,
   trainable: ReadonlySet<string>,
   except: ReadonlySet<Node> = new Set(),
-): DerivedGraph {
-  const derivations = new Derivations(lowered, trainable);
-  const { frozen, producers } = derivations;
+): PreprocessedGraph {
+  const preprocessing = new WeightPreprocessing(lowered, trainable);
+  const { frozen, producers } = preprocessing;
   const values = new Map<string, ValueInfo>();
   /** The value of 8 bits that stands for one of 4. */
   const widened = (value: string): string => {
@@ -42,9 +42,9 @@ export function unpackWeights(
     const wide = WIDER[dtype];
     if (wide === undefined) return value;
     const name = `${value}.${wide}`;
-    if (!derivations.has(value)) {
+    if (!preprocessing.has(value)) {
       const about = { label: `codes ${value}`, names: [name] };
-      derivations.add(value, about, (b, codes) => [asBytes(b, codes, wide)]);
+      preprocessing.add(value, about, (b, codes) => [asBytes(b, codes, wide)]);
     }
     values.set(name, { name, type: { dtype: wide, shape: dims } });
     return name;
@@ -59,20 +59,20 @@ export function unpackWeights(
       const points = zeroPoint.map((name) => name && widened(name));
       return { ...node, inputs: [widened(codes), scales, ...points] };
     }
-    if (producers.has(codes) && !derivations.has(codes) && BYTES.has(dtype)) {
-      derivations.add(codes, { label: `codes ${codes}`, names: [codes] }, (_, value) => [value]);
+    if (producers.has(codes) && !preprocessing.has(codes) && BYTES.has(dtype)) {
+      preprocessing.add(codes, { label: `codes ${codes}`, names: [codes] }, (_, value) => [value]);
     }
     return node;
   });
-  const derived = new Set(derivations.calls.flatMap(({ fetches }) => [...fetches.values()]));
-  if (derived.size === 0) return { graph: lowered, derivations: [], derived };
+  const preprocessed = new Set(preprocessing.calls.flatMap(({ fetches }) => [...fetches.values()]));
+  if (preprocessed.size === 0) return { graph: lowered, preprocessing: [], preprocessed };
   const unpacked = prune({
     ...lowered,
-    nodes: nodes.filter(({ outputs }) => !outputs.some((name) => derived.has(name))),
+    nodes: nodes.filter(({ outputs }) => !outputs.some((name) => preprocessed.has(name))),
     valueInfo: new Map([...lowered.valueInfo, ...values]),
   });
-  const graph = verify(unpacked, "unpackWeights()", derived);
-  return { graph, derivations: derivations.calls, derived };
+  const graph = verify(unpacked, "unpackWeights()", preprocessed);
+  return { graph, preprocessing: preprocessing.calls, preprocessed };
 }
 
 /** 4-bit codes a byte each. */

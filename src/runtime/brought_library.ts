@@ -2,7 +2,7 @@
 import { findLibrary, LOWEST_ORT, openLibrary, type Ort, OrtLoadError } from "../../ffi/mod.ts";
 import { fileInMemory } from "../../ffi/libc_files.ts";
 import { cacheDirectory } from "../system/cache_directory.ts";
-import { buildNotes, CARRIED, carriedPath, findAppended, readStretch } from "../system/embedded.ts";
+import { buildNotes, CARRIED, carriedPath, findAppended, readRange } from "../system/embedded.ts";
 import { type Packed, unpack, type Unpacked } from "../system/unpack.ts";
 
 /** What happens to the copy of a library; replaced in tests. */
@@ -41,7 +41,7 @@ function openCarried(note: (line: string) => void): Ort {
   const packed: Packed = {
     name: "libonnxruntime.so.1",
     ...buildNotes().appended[CARRIED.library],
-    read: () => readStretch(place),
+    read: () => readRange(place),
   };
   return openPacked(packed, { cache: cacheDirectory(), open: openLibrary, note });
 }

@@ -83,26 +83,26 @@ export function buildNotes(): BuildNotes {
   return notes ??= JSON.parse(Deno.readTextFileSync(carriedPath(CARRIED.notes)));
 }
 
-/** A stretch of a file. */
-export interface Stretch {
+/** A range of a file. */
+export interface FileRange {
   readonly file: string;
   readonly offset: number;
   readonly sizeBytes: number;
 }
 
 /** Where a large file of the binary lies; `undefined` for other paths. */
-export function findAppended(path: string): Stretch | undefined {
+export function findAppended(path: string): FileRange | undefined {
   if (!insideBinary(path)) return undefined;
   const entry = buildNotes().appended[relative(ROOT, path)];
   if (entry === undefined) return undefined;
   const file = Deno.execPath();
-  const header = readStretch({ file, offset: 0, sizeBytes: HEADER_BYTES });
+  const header = readRange({ file, offset: 0, sizeBytes: HEADER_BYTES });
   return { file, offset: appendedStart(header) + entry.offset, sizeBytes: entry.sizeBytes };
 }
 
-/** Reads a stretch of a file into memory. */
-export function readStretch(
-  { file, offset, sizeBytes }: Stretch,
+/** Reads a range of a file into memory. */
+export function readRange(
+  { file, offset, sizeBytes }: FileRange,
 ): Uint8Array<ArrayBuffer> {
   using opened = Deno.openSync(file, { read: true });
   opened.seekSync(offset, Deno.SeekMode.Start);

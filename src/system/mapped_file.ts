@@ -36,7 +36,7 @@ export function forgetMapped(bytes: Uint8Array<ArrayBuffer>): void {
 }
 
 /**
- * Maps a file read-only, or the stretch of a compiled binary that is one. An empty file is an empty
+ * Maps a file read-only, or the range of a compiled binary that is one. An empty file is an empty
  * array.
  *
  * @throws {BadInputError} no such file, or a directory or device

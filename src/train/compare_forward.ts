@@ -12,7 +12,7 @@ import { type Runner, WITHOUT_REPACKING } from "../runtime/runner.ts";
 import { evaluate } from "../eval/evaluate.ts";
 import { HEAD } from "../lora/mod.ts";
 import { readsBlocks, WEIGHT_BYTES_AT_ONCE } from "../plan/compared_pieces.ts";
-import { holdsHalves } from "../plan/full_precision.ts";
+import { hasFloat16 } from "../plan/full_precision.ts";
 import type { PlannedModel } from "./planned_model.ts";
 import { giveBackFreed } from "../system/memory.ts";
 import { sliceBatch } from "../data/slice_batch.ts";
@@ -89,7 +89,7 @@ export async function compareForward(
   );
   const byFile = roundsByFile(model.graph);
   const dynamic = byFile || roundsAsItRuns(model.graph);
-  const half = holdsHalves(model.graph);
+  const half = hasFloat16(model.graph);
   // Scores of a head that was not trained yet are small: what rounding does to the states behind them
   // is a large part of them on some texts.
   const newHead = step.parameters.some(({ name }) => name === HEAD.weight);

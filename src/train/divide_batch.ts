@@ -20,13 +20,13 @@ export function divideBatch(
   batch: TokenBatch,
   use: Omit<PlanUse, "passes" | "parts"> = {},
 ): DividedBatch {
-  const { lanes = 1 } = options;
+  const { shards = 1 } = options;
   const rules = packingRules(options, use);
   const spans = spansOf(options, batch, use);
   if (spans !== undefined) {
     return { parts: spans, use: { ...use, passes: ["training"], parts: spans.length } };
   }
-  const shares = shareBatch(batch, lanes, rules.sharesPrefixes);
+  const shares = shareBatch(batch, shards, rules.sharesPrefixes);
   const parts = prepareParts(shares, rules);
   // One that is left of several runs on all threads.
   return { parts, use: { ...use, passes: ["training"], parts: Math.max(1, parts.length) } };
@@ -50,16 +50,16 @@ const KEY_TAKES = { exact: 0.55, fast: 1 };
 
 /** The spans of a single sequence of a language model; `undefined` where it is computed as one. */
 function spansOf(
-  { lanes = 1, objective, packing = true, dividesSequences = true, trainable, model }:
+  { shards = 1, objective, packing = true, dividesSequences = true, trainable, model }:
     PlannedModelOptions,
   batch: TokenBatch,
   { numeric = "exact" }: Pick<PlanUse, "numeric">,
 ): readonly Prepared[] | undefined {
   const [sequences, length] = batch.inputIds.dims;
-  if (lanes === 1 || sequences > 1 || objective !== "causal" || !packing) return undefined;
+  if (shards === 1 || sequences > 1 || objective !== "causal" || !packing) return undefined;
   if (!dividesSequences) return undefined;
   if (targetsOf(batch).count === 0) return undefined;
-  const ends = spanEnds(length, lanes, KEY_TAKES[numeric] / widthOf(model, trainable));
+  const ends = spanEnds(length, shards, KEY_TAKES[numeric] / widthOf(model, trainable));
   if (ends.length === 1) return undefined;
   return prepareSpans(divideSequence(batch, ends, rowBucket));
 }

@@ -20,7 +20,7 @@ import { allowsRounding, demandsRounding } from "../graph/rounded_activations.ts
 import { elementCount, toNumbers } from "../graph/tensor.ts";
 import type { Graph } from "../graph/types.ts";
 import type { DequantForm } from "../ops/dequantize.ts";
-import { holdsHalves } from "../plan/full_precision.ts";
+import { hasFloat16 } from "../plan/full_precision.ts";
 import type { Runner } from "../runtime/runner.ts";
 import { relativeDistance, total } from "../statistics.ts";
 import { giveBackFreed } from "../system/memory.ts";
@@ -99,7 +99,7 @@ export function evaluatorInFloats(
 
 function mayRunInFloats(runner: Runner, graph: Graph): boolean {
   return runner.inPlace && runner.providers.length === 0 && !demandsRounding(graph) &&
-    !holdsHalves(graph);
+    !hasFloat16(graph);
 }
 
 /** Multiplications of activations with weights. */

@@ -20,7 +20,7 @@ const WEBGPU_TENSORS = 15;
  * Makes an optimiser for a model's parameters. It owns the moments and one spare tensor per
  * parameter; the parameters' values stay the model's, which swaps in the spare at every update.
  *
- * @param lanes threads that take a part of the parameters each, as they take a part of a batch; with
+ * @param shards threads that take a part of the parameters each, as they take a part of a batch; with
  *   1, the runner's threads divide every operator
  * @throws {RangeError} where there is nothing to train
  */
@@ -28,10 +28,10 @@ export async function graphOptimizer(
   runner: Runner,
   parameters: readonly Parameter[],
   settings: OptimizerSettings,
-  lanes = 1,
+  shards = 1,
 ): Promise<Optimizer> {
   if (parameters.length === 0) throw new RangeError("Cannot make an optimiser without parameters");
-  const sessions = new OptimizerSessions(runner, settings, lanes > 1);
+  const sessions = new OptimizerSessions(runner, settings, shards > 1);
   try {
     const groups: Group[] = [];
     const isWebGpu = runner.providers.some((name) => name.startsWith("WebGpu"));
@@ -39,7 +39,7 @@ export async function graphOptimizer(
       const compiled = await sessions.of(members.map(({ dims }) => dims));
       groups.push(new Group(runner, members, UPDATE_RULES[settings.name].slots, compiled));
     }
-    return new GraphOptimizer(runner, groups, settings, sessions, lanes);
+    return new GraphOptimizer(runner, groups, settings, sessions, shards);
   } catch (error) {
     sessions[Symbol.dispose]();
     throw error;
@@ -72,7 +72,7 @@ class GraphOptimizer implements Optimizer {
     readonly groups: readonly Group[],
     readonly settings: OptimizerSettings,
     readonly sessions: OptimizerSessions,
-    readonly lanes: number,
+    readonly shards: number,
   ) {
     this.#scalars = new Map(
       scalarNames(settings).map((name) => [name, runner.allocate("float32", [])]),
@@ -106,13 +106,13 @@ class GraphOptimizer implements Optimizer {
   /** @returns what is not written into a place of its own, in the order of the runs */
   async #runAll(runs: readonly FedRun[]): Promise<Readonly<Record<string, DeviceTensor>>[]> {
     const made: Record<string, DeviceTensor>[] = [];
-    if (this.lanes === 1 || runs.length === 1) {
+    if (this.shards === 1 || runs.length === 1) {
       for (const run of runs) made.push(await runAlone(run));
       return made;
     }
     const shares = Array.from(
-      { length: Math.min(this.lanes, runs.length) },
-      (_, lane) => [...runs.keys()].filter((i) => i % this.lanes === lane),
+      { length: Math.min(this.shards, runs.length) },
+      (_, shard) => [...runs.keys()].filter((i) => i % this.shards === shard),
     );
     const results = await this.runner.runLists(shares.map((share) => share.map((i) => runs[i])));
     shares.forEach((share, l) => share.forEach((i, r) => made[i] = results[l][r].outputs));

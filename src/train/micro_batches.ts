@@ -25,14 +25,14 @@ export interface AtOnce {
  */
 export class MicroBatches implements StepModel<TokenBatch> {
   /**
-   * @param lanes parts that the model computes beside each other: what it is given has as many
+   * @param shards parts that the model computes beside each other: what it is given has as many
    *   sequences for each
    * @param cut which sequences run together
    */
   constructor(
     readonly model: StepModel<TokenBatch>,
     readonly atOnce: AtOnce,
-    readonly lanes = 1,
+    readonly shards = 1,
     readonly cut: RowCut = together,
   ) {}
 
@@ -92,7 +92,7 @@ export class MicroBatches implements StepModel<TokenBatch> {
     const { tokens, packing } = this.atOnce;
     const most = sequencesAtOnce(tokens, tokensEach(batch, packing));
     if (sequences <= most) return [batch];
-    return cutBatch(batch, partSize(sequences, most, this.lanes));
+    return cutBatch(batch, partSize(sequences, most, this.shards));
   }
 }
 
@@ -110,22 +110,22 @@ const PLACES_LIKE_TOKENS = 128;
  * What a place takes at least, in tokens, also one of padding that is left out of everything but
  * attention; no more than one that is computed.
  */
-export function placeTakes(length: number, { packs, isCausal }: PackingRules): number {
+export function positionCost(length: number, { packs, isCausal }: PackingRules): number {
   if (!packs) return 1;
   return isCausal ? PLACE_TAKES : Math.min(1, Math.max(PLACE_TAKES, length / PLACES_LIKE_TOKENS));
 }
 
 /**
  * Tokens of each sequence that are computed, on average: padding counted unless it is left out, without
- * those that all begin with where they are shared. No less than its places take ({@linkcode placeTakes}).
+ * those that all begin with where they are shared. No less than its positions take ({@linkcode positionCost}).
  */
 export function tokensEach(batch: TokenBatch, packing: PackingRules = NOT_PACKED): number {
   const [sequences, length] = batch.inputIds.dims;
-  const { places, common } = rowsOf(batch, packing);
+  const { positions, common } = rowsOf(batch, packing);
   const each = length - common;
   if (!packing.packs) return each;
-  const tokens = places.length - common;
-  const least = placeTakes(each, packing) * each;
+  const tokens = positions.length - common;
+  const least = positionCost(each, packing) * each;
   return Math.max(1, Math.ceil(tokens / sequences), Math.ceil(least));
 }
 
@@ -135,11 +135,11 @@ const NOT_PACKED: PackingRules = { packs: false, sharesPrefixes: false, isCausal
  * Sequences of the parts that a batch is taken in where at most `most` run at once: parts of about one
  * size, so that few shapes are planned and none is left with little to do.
  *
- * @param lanes what each part divides into where it is cut and there are as many
+ * @param shards what each part divides into where it is cut and there are as many
  */
-export function partSize(sequences: number, most: number, lanes = 1): number {
+export function partSize(sequences: number, most: number, shards = 1): number {
   if (sequences <= most) return sequences;
-  const limit = most < lanes ? most : most - most % lanes;
+  const limit = most < shards ? most : most - most % shards;
   const size = Math.ceil(sequences / Math.ceil(sequences / limit));
-  return limit < lanes ? size : Math.min(limit, Math.ceil(size / lanes) * lanes);
+  return limit < shards ? size : Math.min(limit, Math.ceil(size / shards) * shards);
 }

@@ -4,7 +4,7 @@ import { callsOf } from "../plan/open_plan.ts";
 import type { TrainingPlan } from "../plan/plan.ts";
 import type { DeviceTensor, Runner } from "../runtime/runner.ts";
 import { type CallSession, CallSessions, type Threads } from "./call_sessions.ts";
-import { DerivedTensors } from "./derived_tensors.ts";
+import { PreprocessedTensors } from "./preprocessed_tensors.ts";
 import { TensorCache } from "./tensor_cache.ts";
 
 /** A plan with its constants bound. */
@@ -24,7 +24,7 @@ export class PlanCache implements Disposable {
   readonly #plans = new Map<string, CompiledPlan>();
   readonly #sessions: CallSessions;
   readonly #tensors = new TensorCache();
-  readonly #derived = new DerivedTensors((call) => this.#sessions.compile(call));
+  readonly #preprocessed = new PreprocessedTensors((call) => this.#sessions.compile(call));
 
   constructor(runner: Runner, limit = PLANS_KEPT) {
     this.#runner = runner;
@@ -85,13 +85,13 @@ export class PlanCache implements Disposable {
   }
 
   /** Tensors that a plan's calls read beside its constants. */
-  derived(compiled: CompiledPlan): Promise<ReadonlyMap<string, DeviceTensor>> {
-    return this.#derived.of(compiled);
+  preprocessed(compiled: CompiledPlan): Promise<ReadonlyMap<string, DeviceTensor>> {
+    return this.#preprocessed.of(compiled);
   }
 
-  /** Frees what plans have derived; a plan that is used again derives it anew. */
-  releaseDerived(): void {
-    this.#derived[Symbol.dispose]();
+  /** Frees what plans have made of weights; a plan that is used again makes it anew. */
+  releasePreprocessed(): void {
+    this.#preprocessed[Symbol.dispose]();
   }
 
   /** The compiled session of a call. */
@@ -101,7 +101,7 @@ export class PlanCache implements Disposable {
 
   [Symbol.dispose](): void {
     this.#plans.clear();
-    this.#derived[Symbol.dispose]();
+    this.#preprocessed[Symbol.dispose]();
     this.#tensors.retain(new Set());
     this.#sessions[Symbol.dispose]();
   }

@@ -32,7 +32,7 @@ import { StepSlab } from "./step_slab.ts";
 export class PlannedModel implements StepModel<TokenBatch> {
   readonly parameters: readonly Parameter[];
   readonly #options: PlannedModelOptions;
-  #halves: boolean;
+  #float16Activations: boolean;
   #integerForm: IntegerForm | undefined;
   readonly #runner: Runner;
   readonly #plans: PlanCache;
@@ -52,7 +52,7 @@ export class PlannedModel implements StepModel<TokenBatch> {
 
   constructor(options: PlannedModelOptions) {
     this.#options = options;
-    this.#halves = options.halves ?? true;
+    this.#float16Activations = options.float16Activations ?? true;
     this.#integerForm = options.integerForm;
     this.#runner = options.runner;
     this.#slab = new StepSlab(options.runner);
@@ -80,7 +80,7 @@ export class PlannedModel implements StepModel<TokenBatch> {
   }
 
   set numeric(numeric: Numeric) {
-    if (numeric !== this.#numeric) this.#plans.releaseDerived();
+    if (numeric !== this.#numeric) this.#plans.releasePreprocessed();
     this.#numeric = numeric;
   }
 
@@ -90,7 +90,7 @@ export class PlannedModel implements StepModel<TokenBatch> {
   }
 
   set sliced(sliced: boolean) {
-    if (sliced !== this.#sliced) this.#plans.releaseDerived();
+    if (sliced !== this.#sliced) this.#plans.releasePreprocessed();
     this.#sliced = sliced;
   }
 
@@ -105,9 +105,9 @@ export class PlannedModel implements StepModel<TokenBatch> {
     const { dropout = 0, teacher } = this.#options;
     const parts: TrainedPart[] = [];
     for (const [i, { part, compiled }] of this.#planned(batch).entries()) {
-      const derived = await this.#plans.derived(compiled);
+      const preprocessed = await this.#plans.preprocessed(compiled);
       const env = this.#environment(compiled, part);
-      for (const [name, value] of derived) env.set(name, value);
+      for (const [name, value] of preprocessed) env.set(name, value);
       if (dropout > 0) {
         env.set(DROPOUT_SEED, this.#runner.upload(int64([], [partSeed(dropoutSeed, i)])));
       }
@@ -195,8 +195,8 @@ export class PlannedModel implements StepModel<TokenBatch> {
 
   widen(): boolean {
     const { keepBytes = 0 } = this.#options;
-    if (!this.#halves || keepBytes === 0 && this.#numeric === "exact") return false;
-    this.#halves = false;
+    if (!this.#float16Activations || keepBytes === 0 && this.#numeric === "exact") return false;
+    this.#float16Activations = false;
     return true;
   }
 
@@ -283,7 +283,7 @@ export class PlannedModel implements StepModel<TokenBatch> {
       const threads = parts.length > 1 ? "one" : "pool";
       for (const { compiled } of parts) {
         for (const call of compiled.plan.training.calls) await this.#plans.session(call, threads);
-        await this.#plans.derived(compiled);
+        await this.#plans.preprocessed(compiled);
       }
       this.#slab.tensorsOf(parts.map(({ compiled }) => compiled.plan.training));
     } catch {
@@ -304,7 +304,11 @@ export class PlannedModel implements StepModel<TokenBatch> {
 
   /** The options with what has changed of them. */
   get #settings(): PlannedModelOptions {
-    return { ...this.#options, halves: this.#halves, integerForm: this.#integerForm };
+    return {
+      ...this.#options,
+      float16Activations: this.#float16Activations,
+      integerForm: this.#integerForm,
+    };
   }
 
   #planFor(prepared: Prepared, use: PlanUse): CompiledPlan {

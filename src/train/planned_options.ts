@@ -37,7 +37,7 @@ export interface PlannedModelOptions extends PlanSettings {
    * Parts of a batch that a step computes beside each other, each on a thread of its own; default 1:
    * the runner's threads divide every operator instead. For a runner whose tensors are in place.
    */
-  readonly lanes?: number;
+  readonly shards?: number;
   /**
    * Whether a single sequence of a language model divides into as many spans where it is long enough;
    * default true. Some models' sequences cannot be: `IndivisibleError`.
@@ -113,7 +113,8 @@ export function planOptionsFor(
   { batch, targets, packing, span }: Prepared,
   { passes, parts = 1, dropout = 0, numeric = "exact", sliced = false }: PlanUse = {},
 ): PlanOptions {
-  const { trainable, keepBytes, halves = true, headChunk, objective, readyWeights } = options;
+  const { trainable, keepBytes, float16Activations = true, headChunk, objective, readyWeights } =
+    options;
   const [sequences, length] = batch.inputIds.dims;
   const sums = passes?.includes("training") ?? true;
   const alone = parts > 1 || options.runner.threads === 1;
@@ -134,7 +135,7 @@ export function planOptionsFor(
     flushed: parts > 1 && options.runner.listsFlush,
     inTiles: alone,
     thinStream: options.thinStream,
-    halves,
+    float16Activations,
     dropout,
     numeric,
     // One batch alone, to evaluate it or to compare, is not worth a second form of the weights.

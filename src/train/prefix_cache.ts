@@ -117,8 +117,8 @@ function sequencesOf({ prefix, batch, packing, arithmetic }: PrefixUse): Sequenc
       hash.update(ids.bytes.subarray(s * length * idBytes, (s * length + tokens) * idBytes));
     }
     const key = hash.digest("hex").slice(0, 32);
-    const places = Array.from({ length: tokens }, (_, t) => s * length + t);
-    const rows = places.map((place) => Number(rowOf?.[place] ?? place));
+    const positions = Array.from({ length: tokens }, (_, t) => s * length + t);
+    const rows = positions.map((position) => Number(rowOf?.[position] ?? position));
     sequences.push({ key, rows, content: new Uint8Array(tokens * rowBytes) });
   }
   return sequences.length === 0 ? undefined : sequences;

@@ -40,10 +40,10 @@ export async function runParts(
   means: PartMeans,
   meanwhile?: () => Promise<void>,
 ): Promise<ReadonlyMap<string, DeviceTensor>> {
-  const places = means.slab.tensorsOf(parts.map(({ schedule }) => schedule));
-  const whole = parts.map((part, p): Stretch => ({
+  const placements = means.slab.tensorsOf(parts.map(({ schedule }) => schedule));
+  const whole = parts.map((part, p): RunningPart => ({
     ...part,
-    places: places[p],
+    placements: placements[p],
     calls: part.schedule.calls,
   }));
   if (parts.some(({ kept }) => kept !== undefined)) await runFrozen(whole, means);
@@ -55,60 +55,60 @@ export async function runParts(
 }
 
 /** Calls of a part. */
-interface Stretch extends PartRun {
+interface RunningPart extends PartRun {
   readonly calls: readonly PlannedCall[];
   /** Tensors between calls. */
-  readonly places: ReadonlyMap<string, DeviceTensor>;
+  readonly placements: ReadonlyMap<string, DeviceTensor>;
 }
 
 /** Runs the parts' calls up to the last frozen one, or up to the first where what they make is kept. */
-async function runFrozen(parts: readonly Stretch[], means: PartMeans): Promise<void> {
+async function runFrozen(parts: readonly RunningPart[], means: PartMeans): Promise<void> {
   const found = parts.map(({ kept }) => kept?.read());
-  const frozen = parts.map((part, p): Stretch => {
+  const frozen = parts.map((part, p): RunningPart => {
     const { start = 0, end = 0 } = part.kept?.prefix ?? {};
     return { ...part, calls: part.calls.slice(0, found[p] === undefined ? end : start) };
   });
   await runCalls(frozen, new Set(), means);
-  for (const [p, { kept, places }] of parts.entries()) {
+  for (const [p, { kept, placements }] of parts.entries()) {
     if (kept === undefined) continue;
-    const result = places.get(kept.prefix.output)!;
+    const result = placements.get(kept.prefix.output)!;
     result.write(found[p] ?? kept.complete(result.read()));
   }
 }
 
 async function runCalls(
-  stretches: readonly Stretch[],
+  running: readonly RunningPart[],
   sums: ReadonlySet<string>,
   { runner, plans }: PartMeans,
   meanwhile?: () => Promise<void>,
 ): Promise<ReadonlyMap<string, DeviceTensor>> {
-  const owners = ownersOf(stretches);
-  const own = stretches.map(({ calls }, list) =>
+  const owners = ownersOf(running);
+  const own = running.map(({ calls }, list) =>
     calls.filter((call) => (owners.get(call) ?? list) === list)
   );
   /** For each part, the runs that make what has no place of its own. */
-  const made = unplaced(own, owners, stretches);
+  const made = unplaced(own, owners, running);
   const spans = own.map((calls, list) => leavingSpan(calls, list));
   /** By sum: the run that added to it last. */
   const latest = new Map<string, EarlierResult>();
-  const lists: ListedRun[][] = stretches.map(() => []);
-  const order = [...stretches.entries()];
+  const lists: ListedRun[][] = running.map(() => []);
+  const order = [...running.entries()];
   // On the way back a span waits for the one after it, whose sums come first then.
   if (spans.some(({ size }) => size > 0)) order.reverse();
-  for (const [list, { places, env }] of order) {
+  for (const [list, { placements, env }] of order) {
     const runs = lists[list];
     for (const call of own[list]) {
       const { executable, constants } = await plans.session(call, "one");
       const feeds: Record<string, DeviceTensor | EarlierResult> = { ...constants };
       for (const [canonical, name] of call.feeds) {
-        const value = made[list].get(name) ?? latest.get(name) ?? places.get(name) ??
+        const value = made[list].get(name) ?? latest.get(name) ?? placements.get(name) ??
           env.get(name) ?? fromOtherSpan(name, list, spans);
         if (value === undefined) throw new ReferenceError(`"${name}" is missing in ${call.label}`);
         feeds[canonical] = value;
       }
       const into: Record<string, DeviceTensor> = {};
       for (const [canonical, name] of call.fetches) {
-        const place = places.get(name);
+        const place = placements.get(name);
         if (place !== undefined) into[canonical] = place;
         else if (sums.has(name)) latest.set(name, { list, run: runs.length, output: canonical });
       }
@@ -117,7 +117,7 @@ async function runCalls(
   }
   const gradients = new Map<string, DeviceTensor>();
   const [results] = await Promise.all([runner.runLists(lists), meanwhile?.()]);
-  for (const [list, { env }] of stretches.entries()) {
+  for (const [list, { env }] of running.entries()) {
     for (const [run, call] of own[list].entries()) {
       for (const [canonical, result] of Object.entries(results[list][run].outputs)) {
         const name = call.fetches.get(canonical)!;
@@ -134,14 +134,14 @@ async function runCalls(
  * Which part makes what all of them share; each makes its own where they run other calls than each
  * other. Of what there is to make each gets as much as the others.
  */
-function ownersOf(stretches: readonly Stretch[]): ReadonlyMap<PlannedCall, number> {
-  const [{ calls }] = stretches;
-  const alike = stretches.every((other) =>
+function ownersOf(running: readonly RunningPart[]): ReadonlyMap<PlannedCall, number> {
+  const [{ calls }] = running;
+  const alike = running.every((other) =>
     other.calls.length === calls.length && other.calls.every((call, i) => call === calls[i])
   );
   const owners = new Map<PlannedCall, number>();
   if (!alike) return owners;
-  const loads = stretches.map(() => 0);
+  const loads = running.map(() => 0);
   for (const call of calls) {
     if (!call.isShared) continue;
     const owner = loads.indexOf(Math.min(...loads));
@@ -186,9 +186,9 @@ function fromOtherSpan(
 function unplaced(
   own: readonly (readonly PlannedCall[])[],
   owners: ReadonlyMap<PlannedCall, number>,
-  stretches: readonly Stretch[],
+  running: readonly RunningPart[],
 ): readonly ReadonlyMap<string, EarlierResult>[] {
-  const made = stretches.map(() => new Map<string, EarlierResult>());
+  const made = running.map(() => new Map<string, EarlierResult>());
   for (const [list, calls] of own.entries()) {
     for (const [run, call] of calls.entries()) {
       if (!call.isShared) continue;

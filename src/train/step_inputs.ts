@@ -53,7 +53,7 @@ export function prepareSpans(spans: readonly SequenceSpan[]): Prepared[] {
       targets,
       packing: {
         rows: length - from,
-        places: int64([length - from], tokens),
+        positions: int64([length - from], tokens),
         rowOf: int64([length], Array.from({ length }, (_, t) => Math.max(0, t - from))),
         common: 0,
       },
@@ -95,9 +95,9 @@ export function batchInputs(
     [ROW_WEIGHTS, float32([targets.rows], targets.weights)],
   ]);
   if (packing !== undefined) {
-    const { places, rowOf, firstOf } = packing;
+    const { positions, rowOf, firstOf } = packing;
     const names = firstOf === undefined ? PACKED : SHARED;
-    inputs.set(names.places, places);
+    inputs.set(names.positions, positions);
     inputs.set(names.rows, { ...rowOf, dims: types.get(names.rows)?.dims ?? rowOf.dims });
     if (firstOf !== undefined) inputs.set(FIRST_ROWS, firstOf);
   }

@@ -1,14 +1,14 @@
 /**
- * Memory for the tensors that pass between a step's calls: one stretch for the plans of all batch shapes,
+ * Memory for the tensors that pass between a step's calls: one slab for the plans of all batch shapes,
  * and one more for each schedule that runs beside others.
  */
 import { collectGarbage } from "../system/memory.ts";
 import type { Schedule } from "../plan/schedule.ts";
-import type { Place } from "../plan/step_memory.ts";
+import type { Placement } from "../plan/step_memory.ts";
 import { tooLarge } from "../runtime/memory_limit.ts";
 import type { DeviceTensor, Runner } from "../runtime/runner.ts";
 
-/** Address space that a stretch sets aside; pages are taken when something is written to them. */
+/** Address space that a slab sets aside; pages are taken when something is written to them. */
 const RESERVED_BYTES = 2 ** 36;
 
 /**
@@ -21,8 +21,8 @@ const RUNS_KEPT = 4;
 export class StepSlab implements Disposable {
   readonly #runner: Runner;
   /** They grow in place, so that tensors over them stay where they are. */
-  readonly #stretches: ArrayBuffer[] = [];
-  /** By schedule and stretch. */
+  readonly #slabs: ArrayBuffer[] = [];
+  /** By schedule and slab. */
   readonly #tensors = new Map<Schedule, Map<ArrayBuffer, ReadonlyMap<string, DeviceTensor>>>();
   /** Schedules of the last runs. */
   readonly #recent: (readonly Schedule[])[] = [];
@@ -32,7 +32,7 @@ export class StepSlab implements Disposable {
   }
 
   /**
-   * Tensors by name, for each of some schedules that run beside each other: each in the stretch of its
+   * Tensors by name, for each of some schedules that run beside each other: each in the slab of its
    * number. Those of other runs lie in the same place. They last until others have been asked for
    * {@linkcode RUNS_KEPT} times.
    */
@@ -44,8 +44,8 @@ export class StepSlab implements Disposable {
       if (!recent.has(schedule)) this.#forget(schedule);
     }
     return schedules.map((schedule, i) => {
-      this.#stretches[i] ??= new ArrayBuffer(0, { maxByteLength: RESERVED_BYTES });
-      return this.#tensorsIn(this.#stretches[i], schedule);
+      this.#slabs[i] ??= new ArrayBuffer(0, { maxByteLength: RESERVED_BYTES });
+      return this.#tensorsIn(this.#slabs[i], schedule);
     });
   }
 
@@ -54,15 +54,15 @@ export class StepSlab implements Disposable {
     if (placed === undefined) this.#tensors.set(schedule, placed = new Map());
     const found = placed.get(memory);
     if (found !== undefined) return found;
-    const { bytes, places } = schedule.memory;
+    const { bytes, placements } = schedule.memory;
     const limit = this.#runner.memoryBytes ?? Infinity;
-    if (bytes > limit) throw tooLarge(`Cannot compute ${largestOf(places)}`, bytes, limit);
+    if (bytes > limit) throw tooLarge(`Cannot compute ${largestOf(placements)}`, bytes, limit);
     if (memory.byteLength < bytes) {
       collectGarbage(); // what planning has left, before native memory grows
       memory.resize(bytes);
     }
     const tensors = new Map(
-      [...places].map(([name, { offset, bytes, dtype, dims }]) => [
+      [...placements].map(([name, { offset, bytes, dtype, dims }]) => [
         name,
         this.#runner.share({ dtype, dims, bytes: new Uint8Array(memory, offset, bytes) }),
       ]),
@@ -80,12 +80,12 @@ export class StepSlab implements Disposable {
 
   [Symbol.dispose](): void {
     for (const schedule of this.#tensors.keys()) this.#forget(schedule);
-    for (const memory of this.#stretches) memory.resize(0);
+    for (const memory of this.#slabs) memory.resize(0);
   }
 }
 
 /** Names the tensor that takes most, which is what a step takes too much for. */
-function largestOf(places: ReadonlyMap<string, Place>): string {
-  const [name, { dtype, dims }] = [...places].reduce((a, b) => a[1].bytes > b[1].bytes ? a : b);
+function largestOf(placements: ReadonlyMap<string, Placement>): string {
+  const [name, { dtype, dims }] = [...placements].reduce((a, b) => a[1].bytes > b[1].bytes ? a : b);
   return `"${name}", ${dtype}[${dims}]`;
 }

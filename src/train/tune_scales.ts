@@ -40,7 +40,7 @@ export interface TuneOptions {
   /** Draws the change's A. */
   readonly random: RandomSource;
   /** Parts of a batch that are computed beside each other. */
-  readonly lanes?: number;
+  readonly shards?: number;
   /** Bytes of activations that are kept for the backward pass; default 0. */
   readonly keepBytes?: number;
   readonly dequantForm?: PlannedModelOptions["dequantForm"];
@@ -78,7 +78,7 @@ export async function tuneScales(
   model: Model,
   options: TuneOptions,
 ): Promise<ReadonlyMap<string, LowRankUpdate>> {
-  const { paths, objective, data, steps, rank = 16, learningRate = 1e-2, lanes = 1 } = options;
+  const { paths, objective, data, steps, rank = 16, learningRate = 1e-2, shards = 1 } = options;
   const index = indexGraph(model.graph);
   const sites = findModules(model).filter((module) =>
     paths.has(module.path) && hasScales(index, module)
@@ -104,7 +104,7 @@ export async function tuneScales(
     objective,
     dequantForm: options.dequantForm,
     headChunk: options.headChunk,
-    lanes,
+    shards,
     // The teacher looks at whole sequences.
     ...(distils ? { distils: true, dividesSequences: false } : {}),
   };
@@ -124,10 +124,10 @@ export async function tuneScales(
     ...OPTIMIZER_DEFAULTS,
     name: "adamw",
     weightDecay: 0,
-  }, lanes);
+  }, shards);
   const atOnce = { tokens: TOKENS_AT_ONCE, packing: packingRules(planned, {}) };
   await train({
-    model: new MicroBatches(step, atOnce, lanes, options.cut),
+    model: new MicroBatches(step, atOnce, shards, options.cut),
     optimizer,
     data: after(data, options.skip ?? 0),
     settings: {

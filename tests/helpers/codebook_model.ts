@@ -52,11 +52,11 @@ export function withCodebook(model: Model, codebook: Codebook, blockSize = 16): 
     if (node.opType !== "MatMul" || weight?.dims.length !== 2) return node;
     const [columns, rows] = weight.dims;
     const stored = toNumbers(weight) as Float32Array;
-    const turned = Float32Array.from(
+    const transposed = Float32Array.from(
       { length: rows * columns },
       (_, i) => stored[(i % columns) * rows + Math.floor(i / columns)],
     );
-    const { codes, absmax } = inCodebook(turned, codebook, blockSize);
+    const { codes, absmax } = inCodebook(transposed, codebook, blockSize);
     initializers.delete(name);
     initializers.set(`${name}_Bnb4`, codes).set(`${name}_absmax`, absmax);
     return {

@@ -163,7 +163,7 @@ export class FakeHub implements AsyncDisposable {
     return response;
   }
 
-  /** A file's bytes, the stretch that was asked for. */
+  /** A file's bytes, the range that was asked for. */
   served(file: Uint8Array<ArrayBuffer>, range: string | null): Response {
     const [start, end] = rangeOf(range, file.length);
     return new Response(file.slice(start, end), {

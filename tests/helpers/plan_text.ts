@@ -2,10 +2,10 @@
 import type { Model } from "../../src/graph/types.ts";
 import type { TrainingPlan } from "../../src/plan/plan.ts";
 
-const DERIVED = ["ct:", "half:", "codes:", "scales:", "grad:"];
+const DERIVED = ["ct:", "float16:", "codes:", "scales:", "grad:"];
 
 /**
- * A plan's calls, lifetimes, derivations and weights. Names of the model's own tensors stay, other
+ * A plan's calls, lifetimes, preprocessing and weights. Names of the model's own tensors stay, other
  * constants are told by their contents, and the rest is numbered in the order in which it comes.
  */
 export function planText({ graph }: Model, plan: TrainingPlan): string[] {
@@ -22,11 +22,11 @@ export function planText({ graph }: Model, plan: TrainingPlan): string[] {
   };
   const names = (pairs: ReadonlyMap<string, string>) =>
     [...pairs].map(([canonical, name]) => `${canonical}=${named(name)}`);
-  const calls = (listed: TrainingPlan["derivations"]) =>
+  const calls = (listed: TrainingPlan["preprocessing"]) =>
     listed.map(({ key, feeds, fetches }) => `${key}\n${names(feeds)} -> ${names(fetches)}`);
   const schedules = [plan.training, plan.evaluation, plan.logits];
   return [
-    ...calls(plan.derivations),
+    ...calls(plan.preprocessing),
     ...schedules.flatMap((schedule) => [
       ...calls(schedule.calls),
       ...schedule.release.map((freed) => `free ${freed.map(named)}`),

@@ -13,7 +13,7 @@ Deno.test("readChosenMemory() reads what was chosen, forms included, and only fo
       const chosen: ChosenMemory = {
         keepBytes: 1000,
         sequences: 2,
-        lanes: 4,
+        shards: 4,
         forms: {
           ...{ dequantForm: "arithmetic", integerForm },
           rotated: integerForm === "s8s8",
@@ -34,9 +34,9 @@ Deno.test("readChosenMemory() reads what was chosen, forms included, and only fo
       sliced: false,
     });
     for (
-      const [keepBytes, sequences, lanes] of [[-1, 1, 1], [0, 0, 1], [0, 1, 0], [0, 1, undefined]]
+      const [keepBytes, sequences, shards] of [[-1, 1, 1], [0, 0, 1], [0, 1, 0], [0, 1, undefined]]
     ) {
-      const text = JSON.stringify({ keep_bytes: keepBytes, sequences, lanes });
+      const text = JSON.stringify({ keep_bytes: keepBytes, sequences, lanes: shards });
       Deno.writeTextFileSync(`${folder}/memory.json`, text);
       assertEquals(readChosenMemory(folder), undefined, text);
     }

@@ -45,7 +45,7 @@ function forward(b: GraphBuilder): readonly string[] {
   const unit = b.emit({ ...swigluAndFactorsNode(gate, up), outputCount: 3 });
   const rotated = b.emit({ ...rotationNode(unit[0], 32), outputCount: 1 })[0];
   const y = emitQuantizedLinear(b, { x: rotated, weight: "down", transB: true });
-  return [y, ...unit.slice(1).flatMap((value) => [...emitStored(b, value, "bytes").keys()])];
+  return [y, ...unit.slice(1).flatMap((value) => [...emitStored(b, value, "int8").keys()])];
 }
 
 /** The way back from its output to its input. */

@@ -200,14 +200,14 @@ Deno.test("withLoss() also fits a model whose head cannot be cut to the target r
     node.outputs.includes("logits")
       ? [
         { ...node, outputs: ["scores"], rest: undefined },
-        turn("scores", "turned"),
-        turn("turned", "logits"),
+        turn("scores", "transposed"),
+        turn("transposed", "logits"),
       ]
       : [node]
   );
-  const turned = { ...base, graph: { ...graph, nodes } };
-  assert(withLoss(turned).graph.outputs.some(({ name }) => name === ROW_LOGITS));
-  const found = await evaluate(runner, turned, [batch], { objective: "causal" });
+  const transposed = { ...base, graph: { ...graph, nodes } };
+  assert(withLoss(transposed).graph.outputs.some(({ name }) => name === ROW_LOGITS));
+  const found = await evaluate(runner, transposed, [batch], { objective: "causal" });
   assertAlmostEquals(found.loss, expected.loss, 1e-6);
 });
 

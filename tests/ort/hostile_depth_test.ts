@@ -47,7 +47,7 @@ Deno.test("inspectModel() of a value that is joined to itself 40 times says that
     batch: 2,
     length: 6,
     keepBytes: 1 << 20,
-    lanes: 1,
+    shards: 1,
   });
   assert("problem" in training && training.problem.includes("which no memory holds"));
 });

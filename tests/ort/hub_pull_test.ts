@@ -138,7 +138,7 @@ Deno.test("pull() gets pieces of a large file at once, and mends cuts in each", 
     assertEquals(most, PIECES.connections);
   }));
 
-Deno.test("pull() takes a whole file where a server gives no stretches", () =>
+Deno.test("pull() takes a whole file where a server gives no ranges", () =>
   withHub(async (hub, cache) => {
     let first = true;
     hub.fault = (request) => {

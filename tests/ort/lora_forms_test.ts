@@ -77,8 +77,8 @@ Deno.test("replaceByFloat() keeps the bias that a fused dynamic product adds its
   const [module] = findModules(base);
   const { model: plain, name } = replaceByFloat(base, module);
   const weight = toNumbers(weightValues(indexGraph(base.graph), module));
-  const turned = Array.from({ length: 24 }, (_, i) => weight[(i % 6) * 4 + Math.floor(i / 6)]);
-  const initializers = new Map([...plain.graph.initializers, [name, float32([4, 6], turned)]]);
+  const transposed = Array.from({ length: 24 }, (_, i) => weight[(i % 6) * 4 + Math.floor(i / 6)]);
+  const initializers = new Map([...plain.graph.initializers, [name, float32([4, 6], transposed)]]);
   const found = await runForm({ ...plain, graph: { ...plain.graph, initializers } }, floats(3, 4));
   const { absolute } = difference(found, await runForm(base, floats(3, 4)));
   assert(absolute <= 2e-2, `difference is ${absolute}`);

@@ -79,7 +79,7 @@ Deno.test("StepSlab refuses a step beyond the limit, naming its largest tensor",
   using slab = new StepSlab(runner);
   const dims = [100, 1_000_000];
   const place = { offset: 0, bytes: 400e6, dtype: "float32", dims } as const;
-  const memory = { bytes: 400e6, places: new Map([["scores", place]]) };
+  const memory = { bytes: 400e6, placements: new Map([["scores", place]]) };
   const error = assertThrows(
     () => slab.tensorsOf([{ calls: [], release: [], memory }]),
     RefusedError,

@@ -51,13 +51,13 @@ const FORMS: Readonly<Record<string, Form>> = {
 
 const ids = (s: number, t: number) => t < COMMON ? t : 50 + (s * 131 + t * 17) % 150;
 const isReal = (s: number, t: number) => t < LENGTHS[s];
-const ofPlaces = <T>(value: (s: number, t: number) => T): T[] =>
+const ofPositions = <T>(value: (s: number, t: number) => T): T[] =>
   LENGTHS.flatMap((_, s) => Array.from({ length: LENGTH }, (_, t) => value(s, t)));
 
-const inputIds = int64([BATCH, LENGTH], ofPlaces((s, t) => isReal(s, t) ? ids(s, t) : 0));
+const inputIds = int64([BATCH, LENGTH], ofPositions((s, t) => isReal(s, t) ? ids(s, t) : 0));
 const batch = {
   inputIds,
-  attentionMask: int64([BATCH, LENGTH], ofPlaces((s, t) => Number(isReal(s, t)))),
+  attentionMask: int64([BATCH, LENGTH], ofPositions((s, t) => Number(isReal(s, t)))),
   tokenCount: 0,
 };
 
@@ -81,7 +81,7 @@ function graphOf({ causal, softcap, sink, padded, common }: Form, keepsAttention
     b.reshape(b.op("MatMul", [x, weight]), [BATCH, LENGTH, count, size]);
   const mask = float32(
     [BATCH, 1, 1, 1, LENGTH],
-    ofPlaces((s, t) => isReal(s, t) ? 0 : -1e9),
+    ofPositions((s, t) => isReal(s, t) ? 0 : -1e9),
   );
   const attended = attend(b, {
     query: heads("query", HEADS, SIZE),
@@ -97,11 +97,14 @@ function graphOf({ causal, softcap, sink, padded, common }: Form, keepsAttention
   return b.build("attention", [y]);
 }
 
-function feedsOf({ places, rowOf, firstOf }: Packing, bySequence: boolean): Record<string, Tensor> {
+function feedsOf(
+  { positions, rowOf, firstOf }: Packing,
+  bySequence: boolean,
+): Record<string, Tensor> {
   const names = firstOf === undefined ? PACKED : SHARED;
   const rows = bySequence ? { ...rowOf, dims: [BATCH, LENGTH] } : rowOf;
   return {
-    [names.places]: places,
+    [names.positions]: positions,
     [names.rows]: rows,
     ...(firstOf !== undefined && { [FIRST_ROWS]: firstOf }),
   };
@@ -113,7 +116,7 @@ async function computed(graph: Graph, feeds: Readonly<Record<string, Tensor>>) {
   const b = builderOver({ lowered: graph, fed: new Set(TRAINED) }, graph.nodes);
   const [{ name: y }] = graph.outputs;
   const seed = normal([BATCH, LENGTH, WIDTH], 7);
-  const real = ofPlaces(isReal).flatMap((is) => new Array(WIDTH).fill(Number(is)));
+  const real = ofPositions(isReal).flatMap((is) => new Array(WIDTH).fill(Number(is)));
   const seeds = b.op("Mul", [
     b.initializer("seed", seed),
     b.initializer("real", float32(seed.dims, real)),
@@ -138,7 +141,7 @@ const ofType = (graph: Graph, opType: string) =>
   graph.nodes.filter((node) => node.opType === opType);
 
 for (const [title, form] of Object.entries(FORMS)) {
-  Deno.test(`attendPacked() computes and differentiates attention as over all places: ${title}`, async () => {
+  Deno.test(`attendPacked() computes and differentiates attention as over all positions: ${title}`, async () => {
     const { prefixSums } = form;
     const shape = { batch: BATCH, length: LENGTH };
     const packing = packingOf(rowsOf(batch, { sharesPrefixes: prefixSums !== undefined }))!;
@@ -148,7 +151,7 @@ for (const [title, form] of Object.entries(FORMS)) {
     assertEquals(
       ofType(found.call.graph, "Transpose").length,
       0,
-      "heads are looked up, not turned",
+      "heads are looked up, not transposed",
     );
     const { values } = await computed(graphOf({ ...form, common: 0 }, false), {});
     for (const [name, expected] of values) {
@@ -160,7 +163,7 @@ for (const [title, form] of Object.entries(FORMS)) {
   });
 }
 
-Deno.test("packTokens() leaves attention whose keys are no packed rows to the places", () => {
+Deno.test("packTokens() leaves attention whose keys are no packed rows to the positions", () => {
   const b = new GraphBuilder(inferTraining);
   setAttentionForm(b, { emit: emitAttend });
   b.input("input_ids", "int64", [BATCH, LENGTH]);

@@ -11,7 +11,7 @@ import { adapted, batchOf, rowsOf } from "../helpers/training_step.ts";
 function spanPlans(): TrainingPlan[] {
   using runner = createOrtRunner({ threads: 1 });
   const made = adapted(readModel(modelDir("tiny-llama-genai-int4")));
-  const options = { runner, ...made, objective: "causal", lanes: 2, keepBytes: 1 } as const;
+  const options = { runner, ...made, objective: "causal", shards: 2, keepBytes: 1 } as const;
   const { parts, use } = divideBatch(options, batchOf(rowsOf([256]), 256, "causal"));
   return parts.map((part) => planTraining(made.model, planOptionsFor(options, part, use)));
 }

@@ -42,7 +42,7 @@ function comparable(plan: TrainingPlan): TrainingPlan {
 
 const placesOf = (
   { training: { memory } }: TrainingPlan,
-) => [memory.bytes, ...memory.places.values()];
+) => [memory.bytes, ...memory.placements.values()];
 const inputsOf = ({ inputs }: TrainingPlan) => [...inputs].sort(([a], [b]) => a < b ? -1 : 1);
 
 for (const [name, objective] of Object.entries(STEP_MODELS)) {

@@ -23,7 +23,7 @@ const SHARED: Readonly<Record<string, Tensor>> = {
   each: float32([6], [0.01, 0.02, 0.03, 0.011, 0.021, 0.031]),
   eachZero: tensor("int8", [6], new Uint8Array(6)),
   bias: int32([6], [4000, -3000, 2000, -1000, 500, 0]),
-  turned: int8s(6, 4),
+  transposed: int8s(6, 4),
   c: tensor("uint8", [4], Uint8Array.of(10, 90, 170, 250)),
   cs: scale(0.008),
   cz: zero(100),
@@ -44,7 +44,7 @@ const CASES: Readonly<Record<string, TinyNode>> = {
   "QGemm": ["com.microsoft.QGemm", [...X, "w", "ws", "wz", "bias", ...Y], ["yq"]],
   "QGemm per channel with transB": [
     "com.microsoft.QGemm",
-    [...X, "turned", "each", "eachZero", "bias", ...Y],
+    [...X, "transposed", "each", "eachZero", "bias", ...Y],
     ["yq"],
     { transB: int(1), alpha: float(1) },
   ],

@@ -73,8 +73,8 @@ Deno.test("activations of 16 bits change no weights but those that the file hold
       ...{ batch: 2, length: 8, targetRows: 16, headChunk: 100, trainable },
       ...{ sliced, readyWeights: true },
     });
-  const keys = ({ training, derivations }: TrainingPlan) =>
-    [...training.calls, ...derivations].map(({ key }) => key);
+  const keys = ({ training, preprocessing }: TrainingPlan) =>
+    [...training.calls, ...preprocessing].map(({ key }) => key);
   assertEquals(keys(plan(true)), keys(plan(false)));
 });
 
@@ -114,9 +114,9 @@ function weights(calls: readonly PlannedCall[]): string[] {
     );
     for (const { opType, inputs } of graph.nodes) {
       if (opType !== "MatMulIntegerToFloat") continue;
-      const turned = graph.nodes.find(({ outputs }) => outputs[0] === inputs[1]);
+      const transposed = graph.nodes.find(({ outputs }) => outputs[0] === inputs[1]);
       const zero = graph.initializers.get(inputs[5] ?? "");
-      const dtype = types.get(turned?.inputs[0] ?? inputs[1]);
+      const dtype = types.get(transposed?.inputs[0] ?? inputs[1]);
       found.add(zero === undefined ? String(dtype) : `${dtype} around ${zero.bytes[0]}`);
     }
   }

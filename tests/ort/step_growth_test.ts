@@ -16,15 +16,15 @@ const STEPS = 120;
 setFlagsFromString("--expose-gc");
 const collect = runInNewContext("gc") as () => void;
 
-for (const lanes of [1, 2]) {
-  Deno.test(`steps of many shapes leave nothing that grows, ${lanes} beside each other`, async () => {
+for (const shards of [1, 2]) {
+  Deno.test(`steps of many shapes leave nothing that grows, ${shards} beside each other`, async () => {
     using runner = createOrtRunner({ threads: 2 });
-    using step = stepOn(runner, "tiny-llama-genai-int4", { dropout: 0.1, lanes });
+    using step = stepOn(runner, "tiny-llama-genai-int4", { dropout: 0.1, shards });
     using optimizer = await graphOptimizer(
       runner,
       step.parameters,
       { ...OPTIMIZER_DEFAULTS, name: "adamw" },
-      lanes,
+      shards,
     );
     const batches = Array.from({ length: SHAPES }, (_, i) => {
       const lengths = [5 + i, 12, 9 + i % 5, 3 + 2 * i];

@@ -90,8 +90,8 @@ for (const [what, model] of Object.entries(HEADS)) {
     const { cosine, passed } = await checkFast(step, batch);
     assert(passed && cosine > 0.99, `cosine ${cosine}`);
     const shape = { batch: 2, length: 8, targetRows: 16 };
-    const { derivations } = planTraining(made.model, { ...shape, ...made, numeric: "fast" });
-    const rounded = derivations.filter(({ label }) => label.startsWith("8-bit head, chunk "));
+    const { preprocessing } = planTraining(made.model, { ...shape, ...made, numeric: "fast" });
+    const rounded = preprocessing.filter(({ label }) => label.startsWith("8-bit head, chunk "));
     assertEquals(rounded.length, 6);
   });
 }

@@ -45,9 +45,9 @@ Deno.test("planTraining() keeps in fast rows of tokens in 8 bits, and attention'
   for (const { type, dims } of of("scales")) {
     assert(type === "float32" && dims.length === 1 && isRows(dims[0]), `${type} ${dims}`);
   }
-  const halves = new Set(of("half").map(({ type, dims }) => `${type} ${dims.at(-1)}`));
-  assert(halves.has(`float16 ${LENGTH}`), "probabilities");
-  assert(halves.has(`float16 ${WIDTH}`), "what runs between segments");
+  const inFloat16 = new Set(of("float16").map(({ type, dims }) => `${type} ${dims.at(-1)}`));
+  assert(inFloat16.has(`float16 ${LENGTH}`), "probabilities");
+  assert(inFloat16.has(`float16 ${WIDTH}`), "what runs between segments");
 });
 
 Deno.test("planTraining() keeps rotated queries and keys, and values, whole in exact, where scores are larger", () => {
@@ -89,8 +89,8 @@ for (const numeric of ["exact", "fast"] as const) {
       using step = stepOn(runner, name, how);
       return await gradientsOf(step, [batch]);
     };
-    const all = await gradient({ numeric, keepBytes: 0, halves: false });
-    const kept = await gradient({ numeric, keepBytes: 1e9, halves: false });
+    const all = await gradient({ numeric, keepBytes: 0, float16Activations: false });
+    const kept = await gradient({ numeric, keepBytes: 1e9, float16Activations: false });
     const { parameter, error } = gradientDistance(kept, all);
     assert(error <= 1e-5, `gradient of ${parameter} off by ${error}`);
   });

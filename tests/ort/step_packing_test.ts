@@ -64,9 +64,9 @@ for (const name of ["tiny-llama-genai-int4", "tiny-llama-torch-fp32"] as const) 
     using runner = createOrtRunner({ threads: 1 });
     for (const numeric of ["exact", "fast"] as const) {
       for (const keepBytes of [0, 1e8]) {
-        using sharing = stepOn(runner, name, { numeric, keepBytes, halves: false });
+        using sharing = stepOn(runner, name, { numeric, keepBytes, float16Activations: false });
         using separate = stepOn(runner, name, {
-          ...{ numeric, keepBytes, halves: false, sharesPrefixes: false },
+          ...{ numeric, keepBytes, float16Activations: false, sharesPrefixes: false },
         });
         const use = { passes: ["training"], numeric } as const;
         const [fewer, all] = [sharing, separate].map((step) =>
@@ -83,7 +83,7 @@ for (const name of ["tiny-llama-genai-int4", "tiny-llama-torch-fp32"] as const) 
 
   Deno.test(`accumulate() of parts beside each other computes once what a part's sequences begin with, ${name}`, async () => {
     using runner = createOrtRunner({ threads: 2 });
-    using sharing = stepOn(runner, name, { lanes: 2, keepBytes: 1e8, halves: false });
+    using sharing = stepOn(runner, name, { shards: 2, keepBytes: 1e8, float16Activations: false });
     using separate = stepOn(runner, name, { sharesPrefixes: false });
     const found = await gradientsOf(sharing, [batch]);
     assertSame(found, await gradientsOf(separate, [batch]), 1e-5, 1e-6);
@@ -92,25 +92,25 @@ for (const name of ["tiny-llama-genai-int4", "tiny-llama-torch-fp32"] as const) 
   Deno.test(`accumulate() attends once to what all sequences begin with, and gives the same gradient, ${name}`, async () => {
     const short = { common: 20, attended: 16, lengths: [30, 44, 25, 39], length: 48 };
     const cases = [
-      { threads: 1, lanes: 1, sums: "together", ...short },
-      { threads: 2, lanes: 2, sums: "together", ...short },
+      { threads: 1, shards: 1, sums: "together", ...short },
+      { threads: 2, shards: 2, sums: "together", ...short },
       // Two threads divide every operator.
-      { threads: 2, lanes: 1, sums: "by sequence", ...short },
+      { threads: 2, shards: 1, sums: "by sequence", ...short },
       {
-        ...{ threads: 1, lanes: 1, sums: "together" },
+        ...{ threads: 1, shards: 1, sums: "together" },
         ...{ common: 150, attended: 144, lengths: [170, 190], length: 200 },
       },
     ];
-    for (const { threads, lanes, sums, common, attended, lengths, length } of cases) {
+    for (const { threads, shards, sums, common, attended, lengths, length } of cases) {
       using runner = createOrtRunner({ threads });
       const rows = rowsOf(lengths).map((row) => ({
         ...row,
         ids: row.ids.map((id, t) => t < common ? (t * 31 + 8) % 400 : id),
       }));
       const batch = batchOf(rows, length, "causal");
-      using sharing = stepOn(runner, name, { lanes, keepBytes: 1e8, halves: false });
+      using sharing = stepOn(runner, name, { shards, keepBytes: 1e8, float16Activations: false });
       using separate = stepOn(runner, name, { sharesPrefixes: false });
-      const { options } = sharing.planOf(batch, { passes: ["training"], parts: lanes });
+      const { options } = sharing.planOf(batch, { passes: ["training"], parts: shards });
       assertEquals([options.commonTokens, options.prefixSums], [attended, sums]);
       const found = await gradientsOf(sharing, [batch]);
       assertSame(found, await gradientsOf(separate, [batch]), 1e-5, 1e-6);
@@ -127,9 +127,9 @@ for (const name of ["tiny-llama-genai-int4", "tiny-llama-torch-fp32"] as const) 
       40,
       "causal",
     );
-    using sharing = stepOn(runner, name, { lanes: 2 });
+    using sharing = stepOn(runner, name, { shards: 2 });
     using separate = stepOn(runner, name, { sharesPrefixes: false });
-    const options = { runner, ...modelOf(name), objective: "causal", lanes: 2 } as const;
+    const options = { runner, ...modelOf(name), objective: "causal", shards: 2 } as const;
     const { parts, use } = divideBatch(options, batch);
     assertEquals(parts.length, 1);
     assertEquals(planOptionsFor(options, parts[0], use).prefixSums, "by sequence");

@@ -7,7 +7,7 @@ import { StepSlab } from "../../src/train/step_slab.ts";
 /** A schedule with one tensor between its calls, of so many numbers. */
 function scheduleOf(numbers: number): Schedule {
   const place = { offset: 0, bytes: 4 * numbers, dtype: "float32", dims: [numbers] } as const;
-  const memory = { bytes: 4 * numbers, places: new Map([["x", place]]) };
+  const memory = { bytes: 4 * numbers, placements: new Map([["x", place]]) };
   return { calls: [], release: [], memory };
 }
 

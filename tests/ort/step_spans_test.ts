@@ -9,7 +9,7 @@ import { type PlannedModelOptions, planOptionsFor } from "../../src/train/planne
 import { modelDir, readModel } from "../helpers/fixture_models.ts";
 import { adapted, assertSame, batchOf, gradientsOf, rowsOf } from "../helpers/training_step.ts";
 
-/** A step over a model in some lanes, and the plans of a batch's parts. */
+/** A step over a model in some shards, and the plans of a batch's parts. */
 function stepIn(options: PlannedModelOptions) {
   const plansOf = (batch: ReturnType<typeof batchOf>) => {
     const { parts, use } = divideBatch(options, batch, { numeric: options.numeric });
@@ -30,7 +30,7 @@ const GENAI = readModel(modelDir("tiny-llama-genai-int4"));
 for (
   const [title, how, tolerance] of [
     ["exact", {}, 1e-5],
-    ["exact, activations kept", { keepBytes: 1e9, halves: false }, 1e-5],
+    ["exact, activations kept", { keepBytes: 1e9, float16Activations: false }, 1e-5],
     // Activations are rounded by scales of their own in each span.
     ["fast", { numeric: "fast", keepBytes: 1e9 }, 0.02],
   ] as const
@@ -41,13 +41,13 @@ for (
     using one = new PlannedModel(options);
     const batch = sequence(200, 1);
     const expected = await gradientsOf(one, [batch, batch]);
-    for (const lanes of [2, 3]) {
-      const { step, plansOf } = stepIn({ ...options, lanes });
+    for (const shards of [2, 3]) {
+      const { step, plansOf } = stepIn({ ...options, shards });
       using spans = step;
       const found = await gradientsOf(spans, [batch, batch]);
       assertSame(found, expected, tolerance);
       assertEquals(await gradientsOf(spans, [batch, batch]), found, "the same, to the bit");
-      assertEquals(plansOf(batch).map(({ options }) => options.span!.continues).length, lanes);
+      assertEquals(plansOf(batch).map(({ options }) => options.span!.continues).length, shards);
     }
   });
 }
@@ -69,10 +69,10 @@ for (const [name, config] of Object.entries(DIALECTS)) {
       ...made,
       objective: "causal",
       keepBytes: 1e8,
-      halves: false,
+      float16Activations: false,
     } as const;
     using one = new PlannedModel(options);
-    const { step, plansOf } = stepIn({ ...options, lanes: 2 });
+    const { step, plansOf } = stepIn({ ...options, shards: 2 });
     using spans = step;
     // No target is in the first span.
     const batch = sequence(52, 40);
@@ -84,7 +84,7 @@ for (const [name, config] of Object.entries(DIALECTS)) {
 Deno.test("accumulate() of a sequence in spans drops other entries in each", async () => {
   using runner = createOrtRunner({ threads: 2 });
   const made = adapted(GENAI, { dropout: 0.3 });
-  using step = new PlannedModel({ runner, ...made, objective: "causal", lanes: 2, dropout: 0.3 });
+  using step = new PlannedModel({ runner, ...made, objective: "causal", shards: 2, dropout: 0.3 });
   const batch = sequence(60, 1);
   const found = await gradientsOf(step, [batch], 7);
   assertEquals(await gradientsOf(step, [batch], 7), found);
@@ -95,15 +95,15 @@ Deno.test("accumulate() computes a sequence as one where tokens see each other e
   const made = adapted(readModel(modelDir("tiny-llama-torch-fp32")));
   const options = { runner, ...made, objective: "causal" } as const;
   using one = new PlannedModel(options);
-  const { step, plansOf } = stepIn({ ...options, lanes: 2 });
-  using lanes = step;
+  const { step, plansOf } = stepIn({ ...options, shards: 2 });
+  using shards = step;
   const batch = sequence(60, 1);
   assertThrows(() => plansOf(batch), IndivisibleError);
-  assertSame(await gradientsOf(lanes, [batch]), await gradientsOf(one, [batch]), 1e-5);
+  assertSame(await gradientsOf(shards, [batch]), await gradientsOf(one, [batch]), 1e-5);
 });
 
 Deno.test("accumulate() of a sequence in spans, none of which has a target, adds nothing", async () => {
   using runner = createOrtRunner({ threads: 2 });
-  using step = new PlannedModel({ runner, ...adapted(GENAI), objective: "causal", lanes: 2 });
+  using step = new PlannedModel({ runner, ...adapted(GENAI), objective: "causal", shards: 2 });
   assertEquals(await step.accumulate(sequence(60, 60), 0), { lossSum: 0, targetCount: 0 });
 });

@@ -16,11 +16,11 @@ const NAME = "tiny-llama-genai-int4";
 
 for (
   const [title, how, tolerance] of [
-    ["exact", { halves: false }, 1e-6],
+    ["exact", { float16Activations: false }, 1e-6],
     ["exact, the stream in float16", { keepBytes: 1 }, 1e-3],
     ["fast", { numeric: "fast", keepBytes: 1 }, 0.02],
-    ["dropout", { halves: false, dropout: 0.3 }, 1e-6],
-    ["spans", { halves: false, lanes: 2 }, 1e-5],
+    ["dropout", { float16Activations: false, dropout: 0.3 }, 1e-6],
+    ["spans", { float16Activations: false, shards: 2 }, 1e-5],
   ] as const
 ) {
   Deno.test(`thinStream has the gradient of all that runs between segments kept, ${title}`, async () => {

@@ -28,7 +28,7 @@ for (const name of ["tiny-llama-genai-int4", "dialects/llama-qdq-int4"]) {
     assertEquals(packed.again, packed.found);
     assertEquals(await gradients({ readyWeights: true }), packed);
     assertEquals(
-      (await gradients({ readyWeights: true, keepBytes: 1e9, halves: false })).found,
+      (await gradients({ readyWeights: true, keepBytes: 1e9, float16Activations: false })).found,
       packed.found,
     );
   });

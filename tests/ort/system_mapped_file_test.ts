@@ -90,7 +90,7 @@ Deno.test("pages of a mapped file stay out of anonymous memory, wrapped or read"
   assert(grownBytes < size / 2, `${grownBytes} bytes`);
 });
 
-Deno.test("a wrapped stretch of a mapped file reads as the tensor it holds", async () => {
+Deno.test("a wrapped range of a mapped file reads as the tensor it holds", async () => {
   const bytes = new Uint8Array(20);
   bytes.set(float32([2], [1.5, -2]).bytes, 12);
   using file = openMapped(await temporary(bytes));

@@ -227,9 +227,9 @@ Deno.test("fast computes the same gradient whether activations are kept or compu
     using step = stepOn(runner, name, { numeric: "fast", ...how });
     return await gradientsOf(step, [batchFor(name)]);
   };
-  const expected = await gradients({ halves: false });
+  const expected = await gradients({ float16Activations: false });
   const keepBytes = Number.MAX_SAFE_INTEGER;
-  assertEquals(await gradients({ keepBytes, halves: false }), expected);
+  assertEquals(await gradients({ keepBytes, float16Activations: false }), expected);
   // What stays in 8 bits or in float16, what runs between segments at least, may round to the next of
   // the 8 bits' steps.
   for (const how of [{}, { keepBytes }]) {
@@ -254,17 +254,17 @@ for (const name of Object.keys(STEP_MODELS) as StepModelName[]) {
 
 Deno.test("quantizeLinears() makes weights with more inputs than outputs both ways round where deep ones are to be", () => {
   using runner = createOrtRunner({ threads: 1 });
-  const turnedBy = (readyWeights: boolean | "deep") => {
+  const transposedBy = (readyWeights: boolean | "deep") => {
     using step = stepOn(runner, "tiny-llama-genai-int4", { numeric: "fast", readyWeights });
     const use = { passes: ["training"], numeric: "fast" } as const;
-    const { derivations } = step.planOf(batchFor("tiny-llama-genai-int4"), use);
-    return derivations.flatMap(({ graph, fetches }) =>
-      graph.outputs.filter(({ name }) => fetches.get(name)!.endsWith(".turned"))
+    const { preprocessing } = step.planOf(batchFor("tiny-llama-genai-int4"), use);
+    return preprocessing.flatMap(({ graph, fetches }) =>
+      graph.outputs.filter(({ name }) => fetches.get(name)!.endsWith(".transposed"))
         .map(({ type }) => type!.shape as readonly number[])
     );
   };
-  const [deep, all] = [turnedBy("deep"), turnedBy(true)];
-  assertEquals(turnedBy(false), []);
+  const [deep, all] = [transposedBy("deep"), transposedBy(true)];
+  assertEquals(transposedBy(false), []);
   assertEquals(deep, all.filter(([inputs, outputs]) => inputs > outputs));
   assert(deep.length === 2 && all.length > 4, `of two layers ${deep.length} and ${all.length}`);
 });
@@ -272,14 +272,14 @@ Deno.test("quantizeLinears() makes weights with more inputs than outputs both wa
 Deno.test("planOf() makes weights ready for the setting that trains, not for the one it is compared with", () => {
   using runner = createOrtRunner({ threads: 1 });
   const name = "tiny-llama-genai-int4";
-  const derived = (trained: Numeric, compared: Numeric) => {
+  const preprocessed = (trained: Numeric, compared: Numeric) => {
     using step = stepOn(runner, name, { numeric: trained, readyWeights: true });
     const plan = step.planOf(batchFor(name), { passes: ["training"], numeric: compared });
-    return plan.derivations.length > 0;
+    return plan.preprocessing.length > 0;
   };
-  assertEquals(derived("exact", "exact"), true);
-  assertEquals(derived("fast", "fast"), true);
-  assertEquals(derived("fast", "exact"), false);
+  assertEquals(preprocessed("exact", "exact"), true);
+  assertEquals(preprocessed("fast", "fast"), true);
+  assertEquals(preprocessed("fast", "exact"), false);
 });
 
 Deno.test("losses without gradients and the compared logits stay exact in fast", async () => {

@@ -119,8 +119,8 @@ Deno.test("restore() refuses a state of other parameters by name", async () => {
   assertThrows(() => two.restore(one.state()), RangeError, 'moment "b.m" must be [2,3]');
 });
 
-for (const lanes of [1, 2, 5]) {
-  Deno.test(`graphOptimizer() treats every one of many parameters as it treats one, ${lanes} lanes`, async () => {
+for (const shards of [1, 2, 5]) {
+  Deno.test(`graphOptimizer() treats every one of many parameters as it treats one, ${shards} shards`, async () => {
     using runner = createOrtRunner({ threads: 1 });
     // The large one does not fit into one call with the others.
     const large = [513, 512];
@@ -133,7 +133,7 @@ for (const lanes of [1, 2, 5]) {
     ];
     const alone = parameterOf(runner);
     using one = await graphOptimizer(runner, [alone], settings("adamw"));
-    using all = await graphOptimizer(runner, many, settings("adamw"), lanes);
+    using all = await graphOptimizer(runner, many, settings("adamw"), shards);
     const small = many.filter(({ name }) => name !== "large");
     for (const parameter of [alone, ...small]) setGrad(runner, parameter, GRAD);
     const norm = await one.gradientNorm();

@@ -37,8 +37,9 @@ Deno.test("batchShapes() looks into the batches of most tokens for how many of t
 Deno.test("batchShapes() counts places of padding as little as they take", async () => {
   const batches = batchesOf([32, 10, 10, 10], [15, 15, 15, 15]);
   const atOnce = (sequences: number, each: number) => each > 16 ? 1 : sequences;
-  const lengthWhere = async (placeTakes: number) =>
-    (await batchShapes(batches, { atOnce, placeTakes: () => placeTakes })).largest.inputIds.dims[1];
+  const lengthWhere = async (positionCost: number) =>
+    (await batchShapes(batches, { atOnce, positionCost: () => positionCost })).largest.inputIds
+      .dims[1];
   assertEquals([await lengthWhere(1), await lengthWhere(0.5)], [16, 32]);
 });
 

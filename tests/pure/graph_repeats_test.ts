@@ -3,7 +3,7 @@ import { longestRepeat } from "../../src/graph/repeats.ts";
 
 const repeat = (text: string, count: number) => longestRepeat([...text], count);
 
-Deno.test("longestRepeat() finds the longest stretch of one piece again and again", () => {
+Deno.test("longestRepeat() finds the longest range of one piece again and again", () => {
   assertEquals(repeat("xxabcabcabcabcyz", 4), { start: 2, period: 3, length: 12 });
 });
 
@@ -11,7 +11,7 @@ Deno.test("longestRepeat() counts a piece that has begun", () => {
   assertEquals(repeat("xabcabcabcabcaby", 4), { start: 1, period: 3, length: 14 });
 });
 
-Deno.test("longestRepeat() takes the shortest piece that the stretch repeats", () => {
+Deno.test("longestRepeat() takes the shortest piece that the range repeats", () => {
   assertEquals(repeat("abababababababab", 4), { start: 0, period: 2, length: 16 });
 });
 

@@ -220,8 +220,10 @@ Deno.test("modelDigest() changes with a weight, an attribute or a connection, no
     "fc.weight": tensor("float32", [4, 6], bytes),
   });
   assert(modelDigest(changed) !== digest);
-  const turned = graphOf([["MatMul", ["fc.weight", "x"], ["y"]]], { "fc.weight": floats(4, 6) });
-  assert(modelDigest(turned) !== digest);
+  const transposed = graphOf([["MatMul", ["fc.weight", "x"], ["y"]]], {
+    "fc.weight": floats(4, 6),
+  });
+  assert(modelDigest(transposed) !== digest);
 });
 
 Deno.test("decodeAdapter() refuses labels that are not as many as the head's classes", () => {

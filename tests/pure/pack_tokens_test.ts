@@ -38,7 +38,7 @@ Deno.test("packTokens() runs products and what follows over the packed rows, sum
   assertEquals(shapes(graph, "Relu"), [[1, ROWS, WIDTH]]);
   assertEquals(shapes(graph, "ReduceSum"), [[2, WIDTH]]);
   const inputs = graph.inputs.map(({ name }) => name);
-  assert(inputs.includes(PACKED.places) && inputs.includes(PACKED.rows), `${inputs}`);
+  assert(inputs.includes(PACKED.positions) && inputs.includes(PACKED.rows), `${inputs}`);
 });
 
 Deno.test("packTokens() leaves what a position takes part in to the padded rows", () => {
@@ -49,7 +49,7 @@ Deno.test("packTokens() leaves what a position takes part in to the padded rows"
   assertEquals(shapes(graph, "Add"), [[2, 4, WIDTH]]);
 });
 
-Deno.test("packTokens() rotates packed rows by their places in their sequences, others as they are", () => {
+Deno.test("packTokens() rotates packed rows by their positions in their sequences, others as they are", () => {
   const table = float32([16, WIDTH / 2], new Float32Array(16 * WIDTH / 2));
   const rotated = (positions: (b: GraphBuilder) => string) =>
     packed(graphWith((b, x) => {
@@ -94,10 +94,13 @@ const batchOf = (lengths: readonly number[], length: number) => ({
 
 Deno.test("packingOf() lists real tokens, then padding, and sends padding to the first such row", () => {
   const packing = packingOf(rowsOf(batchOf([3, 1], 8)))!;
-  const places = Array.from(toNumbers(packing.places), Number);
+  const positions = Array.from(toNumbers(packing.positions), Number);
   const rowOf = Array.from(toNumbers(packing.rowOf), Number);
-  assertEquals(places.slice(0, 4), [0, 1, 2, 8]);
-  assert(packing.rows > 4 && places.slice(4).every((place) => place === 3), `${places}`);
+  assertEquals(positions.slice(0, 4), [0, 1, 2, 8]);
+  assert(
+    packing.rows > 4 && positions.slice(4).every((position) => position === 3),
+    `${positions}`,
+  );
   assertEquals(rowOf, [0, 1, 2, 4, 4, 4, 4, 4, 3, 4, 4, 4, 4, 4, 4, 4]);
 });
 
@@ -105,8 +108,10 @@ Deno.test("packingOf() pads to as many rows as are asked for, or to those that t
   const real = packingOf(rowsOf(batchOf([30, 10], 64)))!;
   const wider = packingOf(rowsOf(batchOf([30, 10], 64)), 96)!;
   assertEquals([real.rows, wider.rows], [48, 96]);
-  const [places, more] = [real, wider].map(({ places }) => Array.from(toNumbers(places), Number));
-  assertEquals(more.slice(0, 48), places);
+  const [positions, more] = [real, wider].map(({ positions }) =>
+    Array.from(toNumbers(positions), Number)
+  );
+  assertEquals(more.slice(0, 48), positions);
   assertEquals(new Set(more.slice(40)), new Set([30]), "padding, again and again");
   assertEquals(packingOf(rowsOf(batchOf([30, 10], 64)), 8)!.rows, 48);
   assertEquals(packingOf(rowsOf(batchOf([30, 10], 64)), 128), undefined);
@@ -128,15 +133,15 @@ const batchWith = (ids: readonly (readonly number[])[], length: number) => ({
 
 Deno.test("packingOf() has one row for what several sequences begin with, and returns its cotangent to the first", () => {
   const batch = batchWith([[7, 8, 9], [7, 8, 5, 6], [4, 8], [7, 8, 5]], 8);
-  const { rows, places, rowOf, firstOf } = packingOf(rowsOf(batch, { sharesPrefixes: true }))!;
-  const numbers = (value: typeof places) => Array.from(toNumbers(value), Number);
+  const { rows, positions, rowOf, firstOf } = packingOf(rowsOf(batch, { sharesPrefixes: true }))!;
+  const numbers = (value: typeof positions) => Array.from(toNumbers(value), Number);
   assertEquals(rows, 16);
-  assertEquals(numbers(places), [0, 1, 2, 10, 11, 16, 17, ...new Array(9).fill(3)]);
+  assertEquals(numbers(positions), [0, 1, 2, 10, 11, 16, 17, ...new Array(9).fill(3)]);
   const rowsWith = (...sequences: readonly (readonly number[])[]) =>
     sequences.flatMap((row) => [...row, ...new Array(8 - row.length).fill(7)]);
   assertEquals(numbers(rowOf), rowsWith([0, 1, 2], [0, 1, 3, 4], [5, 6], [0, 1, 3]));
   assertEquals(
-    numbers(firstOf!).map((row, place) => row === 15 ? undefined : [place, row])
+    numbers(firstOf!).map((row, position) => row === 15 ? undefined : [position, row])
       .filter((pair) => pair !== undefined),
     [[0, 0], [1, 1], [2, 2], [10, 3], [11, 4], [16, 5], [17, 6]],
   );
@@ -145,11 +150,11 @@ Deno.test("packingOf() has one row for what several sequences begin with, and re
 Deno.test("packingOf() shares nothing between tokens of other types, after a difference or behind padding", () => {
   const batch = batchWith([[7, 8, 9], [7, 8, 9], [6, 8, 9]], 8);
   const countOf = (how: Partial<typeof batch> & { tokenTypeIds?: typeof batch.inputIds }) =>
-    rowsOf({ ...batch, ...how }, { sharesPrefixes: true }).places.length;
+    rowsOf({ ...batch, ...how }, { sharesPrefixes: true }).positions.length;
   assertEquals(countOf({}), 6);
   const types = [0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
   assertEquals(countOf({ tokenTypeIds: int64([3, 8], types) }), 8);
-  // The second sequence's first place is padding.
+  // The second sequence's first position is padding.
   const mask = Array.from(toNumbers(batch.attentionMask), Number);
   [mask[8], mask[11]] = [0, 1];
   assertEquals(countOf({ attentionMask: int64([3, 8], mask) }), 9);

@@ -31,7 +31,7 @@ Deno.test("joinAdapters() multiplies one activation by all matrices at once, and
   assertEquals(operators(graph), [
     "Concat a,b,c",
     `Transpose ${name}.A`,
-    `MatMul x,${name}.A.turned`,
+    `MatMul x,${name}.A.transposed`,
     `Split ${name},${name}.ranks`,
   ]);
   assertEquals([...toNumbers(graph.initializers.get(`${name}.ranks`)!)].map(Number), [4, 8, 2]);

@@ -37,10 +37,10 @@ const stored = (axis: number, scales: number[], zero?: Tensor) =>
   });
 
 /** A builder that holds a graph over x, and what is made before the first step. */
-function builderOf(graph: Graph, derived: ReadonlySet<string>): GraphBuilder {
+function builderOf(graph: Graph, preprocessed: ReadonlySet<string>): GraphBuilder {
   const b = new GraphBuilder(inferTraining);
   b.input("x", "float32", [2, 5, K]);
-  for (const name of derived) {
+  for (const name of preprocessed) {
     const { dtype, shape } = graph.valueInfo.get(name)!.type!;
     b.input(name, dtype, shape as number[]);
   }
@@ -57,23 +57,23 @@ Deno.test("quantizeLinears() rounds int8 channels anew, rotated, where that is a
   const asTheyLie = quantizeLinears(graph, new Set());
   const rotated = quantizeLinears(graph, new Set(), { rotated: true });
   assertEquals([asTheyLie.readsStored, rotated.readsStored], [true, false]);
-  assertEquals(asTheyLie.derivations.length, 0);
-  assertEquals(rotated.derivations.map(({ feeds }) => [...feeds.values()]), [["W", "s"]]);
+  assertEquals(asTheyLie.preprocessing.length, 0);
+  assertEquals(rotated.preprocessing.map(({ feeds }) => [...feeds.values()]), [["W", "s"]]);
   assertEquals(rotated.graph.nodes.map(({ opType }) => opType), ["Rotation", "QuantizedLinear"]);
 });
 
-Deno.test("quantizeLinears() makes weights both ways round where that is asked for, and none is turned", () => {
+Deno.test("quantizeLinears() makes weights both ways round where that is asked for, and none is transposed", () => {
   for (const form of ["u8s8", "u8u8"] as const) {
     for (const rotated of [false, true]) {
-      const { graph, derived } = quantizeLinears(stored(1, [N]), new Set(), {
+      const { graph, preprocessed } = quantizeLinears(stored(1, [N]), new Set(), {
         ...{ form, rotated, bothWays: true },
       });
-      const turned = linearOf(graph).inputs[4];
-      assert(derived.has(turned), turned);
+      const transposed = linearOf(graph).inputs[4];
+      assert(preprocessed.has(transposed), transposed);
       const transB = rotated;
-      const shape = graph.valueInfo.get(turned)!.type!.shape;
+      const shape = graph.valueInfo.get(transposed)!.type!.shape;
       assertEquals(shape, transB ? [K, N] : [N, K]);
-      const b = builderOf(graph, derived);
+      const b = builderOf(graph, preprocessed);
       const ct = b.input("ct", "float32", [2, 5, N]);
       const [{ name: y }] = graph.outputs;
       const dx = pullback(b, graph.nodes, new Map([[y, ct]]), new Set(["x"])).get("x")!;
@@ -93,8 +93,8 @@ Deno.test("quantizeLinears() reads int8 channels as the file holds them, whichev
       "",
     ]] as const
   ) {
-    const { graph, derivations } = quantizeLinears(stored(axis, [...scales]), new Set());
-    assertEquals(derivations, []);
+    const { graph, preprocessing } = quantizeLinears(stored(axis, [...scales]), new Set());
+    assertEquals(preprocessing, []);
     assertEquals(linearOf(graph).inputs, ["x", "W", post, pre]);
     assertEquals(graph.nodes.length, 1, "nothing is dequantised or rotated");
   }
@@ -102,23 +102,32 @@ Deno.test("quantizeLinears() reads int8 channels as the file holds them, whichev
 
 Deno.test("quantizeLinears() moves int8 channels to uint8 once where products want unsigned weights", () => {
   const none: ReadonlySet<string> = new Set();
-  const { graph, derivations, derived } = quantizeLinears(stored(1, [N]), none, { form: "u8u8" });
+  const { graph, preprocessing, preprocessed } = quantizeLinears(stored(1, [N]), none, {
+    form: "u8u8",
+  });
   assertEquals(linearOf(graph).inputs, ["x", "W.uint8", "s", ""]);
-  assertEquals(derived, new Set(["W.uint8"]));
-  assertEquals(derivations.map(({ feeds }) => [...feeds.values()]), [["W"]]);
+  assertEquals(preprocessed, new Set(["W.uint8"]));
+  assertEquals(preprocessing.map(({ feeds }) => [...feeds.values()]), [["W"]]);
   assertEquals(graph.valueInfo.get("W.uint8")?.type, { dtype: "uint8", shape: [K, N] });
 });
 
 Deno.test("quantizeLinears() takes zero points of 0 for none and rounds weights with others once", () => {
   const symmetric = tensor("int8", [N], new Uint8Array(N));
-  assertEquals(quantizeLinears(stored(1, [N], symmetric), new Set()).derivations, []);
+  assertEquals(quantizeLinears(stored(1, [N], symmetric), new Set()).preprocessing, []);
   const shifted = tensor("uint8", [N], new Uint8Array(N).fill(128));
-  const { graph, derivations, derived } = quantizeLinears(stored(1, [N], shifted), new Set());
-  assertEquals(derivations.length, 1);
+  const { graph, preprocessing, preprocessed } = quantizeLinears(
+    stored(1, [N], shifted),
+    new Set(),
+  );
+  assertEquals(preprocessing.length, 1);
   const [, weight, post] = linearOf(graph).inputs;
-  assertEquals(derived, new Set([weight, post]));
+  assertEquals(preprocessed, new Set([weight, post]));
   assertEquals(graph.valueInfo.get(weight)?.type, { dtype: "int8", shape: [N, K] });
-  assertEquals([...derivations[0].feeds.values()], ["W", "s", "z"], "made of the file's own bytes");
+  assertEquals(
+    [...preprocessing[0].feeds.values()],
+    ["W", "s", "z"],
+    "made of the file's own bytes",
+  );
 });
 
 Deno.test("quantizeLinears() leaves products with trained, narrow and computed operands in floats", () => {
@@ -132,7 +141,7 @@ Deno.test("quantizeLinears() leaves products with trained, narrow and computed o
   for (const graph of [trained, narrow, computed]) {
     assertEquals(quantizeLinears(graph, new Set(["A"])).graph.nodes, graph.nodes);
   }
-  assertEquals(quantizeLinears(trained, new Set()).derivations.length, 1, "frozen it is rounded");
+  assertEquals(quantizeLinears(trained, new Set()).preprocessing.length, 1, "frozen it is rounded");
 });
 
 Deno.test("quantizeLinears() keeps a Gemm's bias and the value's name", () => {
@@ -161,8 +170,8 @@ Deno.test("a call rounds an activation once for all products that read it", () =
       });
     return b.op("Add", [layer("gate"), layer("up")]);
   });
-  const { graph: fast, derived } = quantizeLinears(graph, new Set());
-  const b = builderOf(fast, derived);
+  const { graph: fast, preprocessed } = quantizeLinears(graph, new Set());
+  const b = builderOf(fast, preprocessed);
   const { graph: session } = callOf(b, "both", new Map([[fast.outputs[0].name, "y"]]));
   const count = (opType: string) => session.nodes.filter((node) => node.opType === opType).length;
   assertEquals(count("QuantizedLinear"), 0, "ONNX Runtime has no such operator");
@@ -176,8 +185,8 @@ Deno.test("pullback() adds the cotangents of an activation that is read rotated 
     const layer = (name: string) => b.op("MatMul", ["x", b.initializer(name, floats(K, N))]);
     return b.op("Add", [layer("gate"), layer("up")]);
   });
-  const { graph, derived } = quantizeLinears(layers, new Set());
-  const b = builderOf(graph, derived);
+  const { graph, preprocessed } = quantizeLinears(layers, new Set());
+  const b = builderOf(graph, preprocessed);
   const seeds = new Map([[graph.outputs[0].name, b.input("dy", "float32", [2, 5, N])]]);
   const before = b.nodes.length;
   const dx = pullback(b, graph.nodes, seeds, new Set(["x"])).get("x")!;

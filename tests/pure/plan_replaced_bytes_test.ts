@@ -31,10 +31,10 @@ function reading(...names: string[]): PlannedCall {
   };
 }
 
-const replaced = (derivations: PlannedCall[], calls: PlannedCall[]) =>
-  replacedBytes({ derivations, training: { calls }, constants });
+const replaced = (preprocessing: PlannedCall[], calls: PlannedCall[]) =>
+  replacedBytes({ preprocessing, training: { calls }, constants });
 
-Deno.test("replacedBytes() counts what derivations alone read, once", () => {
+Deno.test("replacedBytes() counts what preprocessing alone read, once", () => {
   assertEquals(replaced([reading("weight", "scales"), reading("scales")], [reading("x")]), 48);
   assertEquals(replaced([reading("weight", "scales")], [reading("scales")]), 40);
 });

@@ -32,12 +32,12 @@ function schedules(): readonly Schedule[] {
   return [plan.training, plan.evaluation, plan.logits];
 }
 
-/** For each call, the places of the tensors that are alive during it. */
+/** For each call, the placements of the tensors that are alive during it. */
 function liveDuring({ calls, release, memory }: Schedule) {
   const live = new Set<string>();
   return calls.map(({ fetches }, i) => {
-    for (const name of fetches.values()) if (memory.places.has(name)) live.add(name);
-    const now = [...live].map((name) => ({ name, ...memory.places.get(name)! }));
+    for (const name of fetches.values()) if (memory.placements.has(name)) live.add(name);
+    const now = [...live].map((name) => ({ name, ...memory.placements.get(name)! }));
     for (const name of release[i]) live.delete(name);
     return now;
   });
@@ -45,10 +45,10 @@ function liveDuring({ calls, release, memory }: Schedule) {
 
 Deno.test("placeTensors() never lays two tensors that are alive together over each other", () => {
   for (const schedule of schedules()) {
-    for (const places of liveDuring(schedule)) {
-      places.sort((a, b) => a.offset - b.offset);
-      places.slice(1).forEach((place, i) => {
-        const before = places[i];
+    for (const placements of liveDuring(schedule)) {
+      placements.sort((a, b) => a.offset - b.offset);
+      placements.slice(1).forEach((place, i) => {
+        const before = placements[i];
         assert(before.offset + before.bytes <= place.offset, `${before.name} and ${place.name}`);
         assertEquals(place.offset % 64, 0);
       });
@@ -59,7 +59,9 @@ Deno.test("placeTensors() never lays two tensors that are alive together over ea
 Deno.test("placeTensors() takes little more than what is alive at the fullest moment", () => {
   for (const schedule of schedules()) {
     const fullest = Math.max(
-      ...liveDuring(schedule).map((places) => places.reduce((sum, { bytes }) => sum + bytes, 0)),
+      ...liveDuring(schedule).map((placements) =>
+        placements.reduce((sum, { bytes }) => sum + bytes, 0)
+      ),
     );
     const { bytes } = schedule.memory;
     assert(bytes >= fullest && bytes <= 1.2 * fullest, `${bytes} for ${fullest}`);
@@ -70,6 +72,6 @@ Deno.test("placeTensors() has a place for all that is freed, and for nothing tha
   for (const { calls, release, memory } of schedules()) {
     const made = new Set(calls.flatMap(({ fetches }) => [...fetches.values()]));
     const freed = release.flat().filter((name) => made.has(name));
-    assertEquals(new Set(memory.places.keys()), new Set(freed));
+    assertEquals(new Set(memory.placements.keys()), new Set(freed));
   }
 });

@@ -28,17 +28,20 @@ function twoProducts(form: DequantForm, bits: 4 | 8) {
 }
 
 Deno.test("unpackWeights() leaves one DequantizeLinear a weight, and shares what takes them apart", () => {
-  const { graph, derivations, derived } = unpackWeights(twoProducts("arithmetic", 4), new Set());
+  const { graph, preprocessing, preprocessed } = unpackWeights(
+    twoProducts("arithmetic", 4),
+    new Set(),
+  );
   const operators = graph.nodes.map(({ opType }) => opType);
   assertEquals(operators.filter((operator) => operator === "DequantizeLinear").length, 2);
   assertEquals(operators.filter((operator) => /^Bit|Concat/.test(operator)), []);
-  assertEquals(derivations.map(({ feeds }) => [...feeds.values()]), [["p"], ["q"]]);
-  assertEquals(derivations[0].key, derivations[1].key);
+  assertEquals(preprocessing.map(({ feeds }) => [...feeds.values()]), [["p"], ["q"]]);
+  assertEquals(preprocessing[0].key, preprocessing[1].key);
   const read = graph.nodes.flatMap((node) =>
     node.opType === "DequantizeLinear" ? [node.inputs[0]] : []
   );
-  assertEquals(new Set(read), derived);
-  for (const name of derived) {
+  assertEquals(new Set(read), preprocessed);
+  for (const name of preprocessed) {
     const shape = [ROWS * COLUMNS / BLOCK, BLOCK];
     assertEquals(graph.valueInfo.get(name)?.type, { dtype: "uint8", shape });
   }
@@ -62,17 +65,17 @@ function packedProduct(dtype: "int4" | "uint4", zeroPoints: boolean) {
 
 Deno.test("unpackWeights() widens codes of 4 bits, and their zero points, to the type of 8", () => {
   for (const [dtype, wide] of [["int4", "int8"], ["uint4", "uint8"]] as const) {
-    const { graph, derivations } = unpackWeights(packedProduct(dtype, true), new Set());
+    const { graph, preprocessing } = unpackWeights(packedProduct(dtype, true), new Set());
     const [dequantize] = graph.nodes;
     assertEquals(dequantize.inputs, [`q.${wide}`, "s", `z.${wide}`]);
     assertEquals(graph.valueInfo.get(`q.${wide}`)?.type, { dtype: wide, shape: [ROWS, COLUMNS] });
-    assertEquals(derivations.flatMap(({ feeds }) => [...feeds.values()]).sort(), ["q", "z"]);
+    assertEquals(preprocessing.flatMap(({ feeds }) => [...feeds.values()]).sort(), ["q", "z"]);
   }
   const symmetric = unpackWeights(packedProduct("int4", false), new Set());
   assertEquals(symmetric.graph.nodes[0].inputs, ["q.int8", "s"]);
   for (const trained of ["q", "z"]) {
-    const { derivations } = unpackWeights(packedProduct("int4", true), new Set([trained]));
-    assertEquals(derivations, []);
+    const { preprocessing } = unpackWeights(packedProduct("int4", true), new Set([trained]));
+    assertEquals(preprocessing, []);
   }
 });
 
@@ -84,6 +87,6 @@ Deno.test("unpackWeights() leaves alone what is not packed, is trained or is exc
     unpackWeights(packed, new Set(["p", "q"])),
     unpackWeights(packed, new Set(), new Set(packed.nodes)),
   ];
-  assertEquals(untouched.map(({ derivations }) => derivations), [[], [], [], []]);
-  assertEquals(unpackWeights(packed, new Set(["q"])).derivations.length, 1);
+  assertEquals(untouched.map(({ preprocessing }) => preprocessing), [[], [], [], []]);
+  assertEquals(unpackWeights(packed, new Set(["q"])).preprocessing.length, 1);
 });

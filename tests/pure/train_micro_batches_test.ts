@@ -1,7 +1,7 @@
 import { assertEquals } from "@std/assert";
 import { int64, toNumbers } from "../../src/graph/tensor.ts";
 import type { TokenBatch } from "../../src/data/targets.ts";
-import { MicroBatches, placeTakes } from "../../src/train/micro_batches.ts";
+import { MicroBatches, positionCost } from "../../src/train/micro_batches.ts";
 import type { StepModel, Upcoming } from "../../src/train/step.ts";
 
 /** A model whose loss is the sum of the ids, and which remembers what it was asked. */
@@ -59,19 +59,19 @@ Deno.test("MicroBatches takes whole what it may, else parts of about one size, o
   }
 });
 
-Deno.test("MicroBatches gives each of several lanes as many sequences, where that may be", async () => {
+Deno.test("MicroBatches gives each of several shards as many sequences, where that may be", async () => {
   for (
-    const [lanes, tokens, sizes] of [
+    const [shards, tokens, sizes] of [
       [2, 10, [5]], // whole: nothing to cut
       [2, 9, [4, 1]],
       [2, 7, [2, 2, 1]],
       [3, 9, [3, 2]],
-      [4, 6, [3, 2]], // fewer than there are lanes
+      [4, 6, [3, 2]], // fewer than there are shards
     ] as const
   ) {
     const model = new Sums(true);
-    await new MicroBatches(model, { tokens }, lanes).accumulate(batch, 0);
-    assertEquals(model.asked.map(([sequences]) => sequences), sizes, `${lanes} lanes, ${tokens}`);
+    await new MicroBatches(model, { tokens }, shards).accumulate(batch, 0);
+    assertEquals(model.asked.map(([sequences]) => sequences), sizes, `${shards} shards, ${tokens}`);
   }
 });
 
@@ -116,9 +116,9 @@ Deno.test("MicroBatches counts the tokens of sequences whose padding is left out
   assertEquals(await sizesOf(true, 15), [2, 2]);
 });
 
-Deno.test("placeTakes() grows with the places that a place is scored with, unless attention goes by blocks", () => {
+Deno.test("positionCost() grows with the places that a place is scored with, unless attention goes by blocks", () => {
   const takes = (length: number, isCausal: boolean, packs = true) =>
-    placeTakes(length, { packs, isCausal, sharesPrefixes: false });
+    positionCost(length, { packs, isCausal, sharesPrefixes: false });
   assertEquals([16, 64, 96, 512].map((length) => takes(length, false)), [0.5, 0.5, 0.75, 1]);
   assertEquals([16, 64, 128, 512].map((length) => takes(length, true)), [0.5, 0.5, 0.5, 0.5]);
   assertEquals(takes(512, false, false), 1, "padding is computed like any token");

@@ -9,7 +9,7 @@ export interface Figures {
   /** Open files and sockets. */
   readonly files: number;
   readonly threads: number;
-  /** Stretches of its address space. */
+  /** Ranges of its address space. */
   readonly maps: number;
 }
 

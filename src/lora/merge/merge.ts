@@ -64,7 +64,7 @@ export interface ComputeOptions {
 /**
  * Computes the matrices of a plan one at a time.
  *
- * @param write receives the contents of each pending initializer, whole or in stretches
+ * @param write receives the contents of each pending initializer, whole or in ranges
  * @returns what was done to each matrix
  * @throws {RefusedError} where nothing in the model would change
  */

@@ -73,7 +73,7 @@ export interface MatrixTask {
 }
 
 /**
- * Takes contents of a pending initializer: all bytes, or a stretch of them that begins at `offset`
+ * Takes contents of a pending initializer: all bytes, or a range of them that begins at `offset`
  * (default 0). The bytes are lent for the length of the call.
  */
 export type WriteBytes = (name: string, bytes: Uint8Array, offset?: number) => void;

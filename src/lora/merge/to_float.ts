@@ -150,7 +150,7 @@ function weightOf(model: Model, module: LinearModule): Tensor {
 /**
  * W + ΔW as floats, computed slab by slab.
  *
- * @param write takes stretches of the tensor's bytes, which are only lent, and where they begin
+ * @param write takes ranges of the tensor's bytes, which are only lent, and where they begin
  */
 export async function mergeToFloat(
   matrix: StoredMatrix,
@@ -188,20 +188,20 @@ export async function mergeToFloat(
   };
 }
 
-type WriteStretch = (bytes: Uint8Array, offset: number) => void;
+type WriteRange = (bytes: Uint8Array, offset: number) => void;
 
-function writeRows(values: Float32Array, at: number, dtype: DataType, write: WriteStretch): void {
+function writeRows(values: Float32Array, at: number, dtype: DataType, write: WriteRange): void {
   write(floatBytes(dtype, values), byteLength(dtype, at));
 }
 
-/** Writes rows of W into Wᵀ: a stretch for each of its rows, one for all where they are whole. */
+/** Writes rows of W into Wᵀ: a range for each of its rows, one for all where they are whole. */
 function writeColumns(
   values: Float32Array,
   from: number,
   rows: number,
   cols: number,
   dtype: DataType,
-  write: WriteStretch,
+  write: WriteRange,
   scratch: Scratch,
 ): void {
   const count = values.length / cols;

@@ -59,7 +59,7 @@ export function setAttentionForm(b: GraphBuilder, form: AttentionForm): void {
  */
 export function attend(b: GraphBuilder, inputs: AttentionInputs): string {
   const { emit, common = 0 } = FORMS.get(b) ?? {};
-  return emit === undefined ? attendByPlaces(b, inputs, common) : emit(b, inputs);
+  return emit === undefined ? attendByPositions(b, inputs, common) : emit(b, inputs);
 }
 
 /** How many of the tokens that all sequences begin with {@linkcode attend} attends to once. */
@@ -74,7 +74,7 @@ export function sharedTokens(
 }
 
 /** {@linkcode attend} over values that hold every place of a batch. */
-export function attendByPlaces(
+export function attendByPositions(
   b: GraphBuilder,
   inputs: AttentionInputs,
   commonTokens: number,

@@ -10,7 +10,7 @@
  *     dx = ((dy ⊙ post) · Wᵀ) ⊙ pre,
  *
  * so that one copy of the weights serves both directions: the call that reads it the other way turns
- * it first, unless it is given turned, too. Each row of x ⊙ pre is rounded to 8 bits with a scale of
+ * it first, unless it is given transposed, too. Each row of x ⊙ pre is rounded to 8 bits with a scale of
  * its own when the operator is expanded: kernels multiply unsigned activations (signed by signed has
  * no fast kernel on x86), so 0 stands at 128. Rows are independent: leading axes are whatever they are.
  *
@@ -28,7 +28,7 @@ import { elementCount } from "../../graph/tensor.ts";
 import { GRAFT, type Node } from "../../graph/types.ts";
 import { shared } from "../contrib/support.ts";
 import { label, required } from "../args.ts";
-import { turned as turn } from "../transpose.ts";
+import { transpose } from "../transpose.ts";
 import type { OpRule } from "../types.ts";
 import {
   emitLowCodes,
@@ -45,8 +45,8 @@ export interface QuantizedLinearSpec {
   /** int8 or uint8 [K, N], or [N, K] with `transB`. */
   readonly weight: string;
   readonly transB: boolean;
-  /** The weight turned, for the direction that reads it so. */
-  readonly turned?: string;
+  /** The weight transposed, for the direction that reads it so. */
+  readonly transposed?: string;
   /** float32 [K] or a scalar. */
   readonly pre?: string;
   /** float32 [N] or a scalar. */
@@ -68,7 +68,7 @@ export function quantizedLinearNode(spec: QuantizedLinearSpec) {
   return {
     opType: "QuantizedLinear",
     domain: GRAFT,
-    inputs: [x, weight, post, pre, ...(spec.turned === undefined ? [] : [spec.turned])],
+    inputs: [x, weight, post, pre, ...(spec.transposed === undefined ? [] : [spec.transposed])],
     attributes: {
       transB: int(Number(transB)),
       ...(slices === 1 ? {} : { slices: int(slices) }),
@@ -77,13 +77,13 @@ export function quantizedLinearNode(spec: QuantizedLinearSpec) {
 }
 
 function specOf(node: Node) {
-  const [x, weight, post = "", pre = "", turned] = node.inputs;
+  const [x, weight, post = "", pre = "", transposed] = node.inputs;
   const slices: Slices = intAttribute(node, "slices", 1) === 2 ? 2 : 1;
   return {
     x,
     weight,
     transB: intAttribute(node, "transB", 0) === 1,
-    turned,
+    transposed,
     slices,
     ...(post === "" ? {} : { post }),
     ...(pre === "" ? {} : { pre }),
@@ -137,8 +137,8 @@ export const quantizedLinear: OpRule = {
   },
 
   expand(b, node) {
-    const { x, weight, transB, turned, slices, pre, post } = specOf(node);
-    const matrix = transB ? turned ?? turn(b, weight) : weight;
+    const { x, weight, transB, transposed, slices, pre, post } = specOf(node);
+    const matrix = transB ? transposed ?? transpose(b, weight) : weight;
     const { high, low, scale } = quantizedRows(b, x, pre, slices);
     const first = multiply(b, high, matrix, post);
     const y = low === undefined

@@ -117,7 +117,7 @@ function inspect(model: Model, sizeBytes: number, tell: (isSmall: boolean) => vo
     batch: BATCH,
     length: LENGTH,
     keepBytes: 1 << 20,
-    lanes: 1,
+    shards: 1,
   });
   formatInspection("model.onnx", found);
   const { training } = found;

@@ -1,7 +1,7 @@
 /** Tensors that plans make of weights once, before their first step, and share. */
 import type { Tensor } from "../graph/tensor.ts";
 import type { PlannedCall } from "../plan/call.ts";
-import type { Derivation } from "../plan/derivations.ts";
+import type { PreprocessingCall } from "../plan/weight_preprocessing.ts";
 import type { DeviceTensor, Executable } from "../runtime/runner.ts";
 import { forgetMapped } from "../system/mapped_file.ts";
 import type { CompiledPlan } from "./plan_cache.ts";
@@ -9,12 +9,12 @@ import type { CompiledPlan } from "./plan_cache.ts";
 /** Compiles a call; the caller disposes of what comes back. */
 export type Compile = (call: PlannedCall) => Promise<Executable>;
 
-export class DerivedTensors implements Disposable {
+export class PreprocessedTensors implements Disposable {
   readonly #compile: Compile;
   /** By the computation and what it reads: names of weights may differ from plan to plan. */
   readonly #made = new Map<string, DeviceTensor>();
-  /** By a plan's derivations, which plans of one template share with what they read. */
-  #byCalls = new WeakMap<readonly Derivation[], ReadonlyMap<string, DeviceTensor>>();
+  /** By a plan's preprocessing, which plans of one template share with what they read. */
+  #byCalls = new WeakMap<readonly PreprocessingCall[], ReadonlyMap<string, DeviceTensor>>();
   readonly #sources = new Sources();
 
   constructor(compile: Compile) {
@@ -22,16 +22,16 @@ export class DerivedTensors implements Disposable {
   }
 
   /**
-   * What a plan's derivations make, by name; computed where no earlier plan has done so. The weights
+   * What a plan's preprocessing computes, by name; computed where no earlier plan has done so. The weights
    * that are read for it leave memory: the plan's step reads what was made of them instead.
    */
   async of(compiled: CompiledPlan): Promise<ReadonlyMap<string, DeviceTensor>> {
-    const { derivations } = compiled.plan;
-    const known = this.#byCalls.get(derivations);
+    const { preprocessing } = compiled.plan;
+    const known = this.#byCalls.get(preprocessing);
     if (known !== undefined) return known;
-    const derived = await this.#derive(compiled);
-    this.#byCalls.set(derivations, derived);
-    return derived;
+    const preprocessed = await this.#preprocess(compiled);
+    this.#byCalls.set(preprocessing, preprocessed);
+    return preprocessed;
   }
 
   /** Frees all of them; {@linkcode of} makes them anew. */
@@ -41,11 +41,11 @@ export class DerivedTensors implements Disposable {
     this.#byCalls = new WeakMap();
   }
 
-  async #derive({ plan, constants }: CompiledPlan): Promise<Map<string, DeviceTensor>> {
-    const derived = new Map<string, DeviceTensor>();
+  async #preprocess({ plan, constants }: CompiledPlan): Promise<Map<string, DeviceTensor>> {
+    const preprocessed = new Map<string, DeviceTensor>();
     using sessions = new DisposableStack();
     const compiled = new Map<string, Executable>();
-    for (const call of plan.derivations) {
+    for (const call of plan.preprocessing) {
       const sources = [...call.feeds.values()].map((name) =>
         this.#sources.identity(plan.constants.get(name)!)
       );
@@ -68,16 +68,16 @@ export class DerivedTensors implements Disposable {
         }
       }
       for (const [canonical, name] of call.fetches) {
-        derived.set(name, this.#made.get(key(canonical))!);
+        preprocessed.set(name, this.#made.get(key(canonical))!);
       }
     }
-    return derived;
+    return preprocessed;
   }
 }
 
 /**
  * Tells tensors apart by their contents: each lowering makes some constants anew, and what was
- * derived of equal ones is equal. Weights differ in their first bytes, so that this reads few.
+ * computed from equal ones is equal. Weights differ in their first bytes, so that this reads few.
  */
 class Sources {
   readonly #distinct = new Map<string, Tensor[]>();
@@ -86,11 +86,11 @@ class Sources {
   identity(tensor: Tensor): string {
     const { buffer, byteOffset } = tensor.bytes;
     const type = `${tensor.dtype}[${tensor.dims}]`;
-    let places = this.#known.get(buffer);
-    if (places === undefined) this.#known.set(buffer, places = new Map());
-    const place = `${byteOffset} ${type}`;
-    let found = places.get(place);
-    if (found === undefined) places.set(place, found = `${type} ${this.#number(tensor, type)}`);
+    let identities = this.#known.get(buffer);
+    if (identities === undefined) this.#known.set(buffer, identities = new Map());
+    const at = `${byteOffset} ${type}`;
+    let found = identities.get(at);
+    if (found === undefined) identities.set(at, found = `${type} ${this.#number(tensor, type)}`);
     return found;
   }
 

@@ -1,4 +1,4 @@
-/** Calls that make tensors of frozen weights alone: once, before the first step, for all plans of a model. */
+/** Preprocessing of frozen weights: calls that compute tensors from them alone, once, before the first step, for all plans of a model. */
 import type { GraphBuilder } from "../graph/builder.ts";
 import { producersOf } from "../graph/facts.ts";
 import { constantValues } from "../graph/passes/constants.ts";
@@ -6,30 +6,30 @@ import type { Graph, Node } from "../graph/types.ts";
 import { renamed, type Renaming, renaming, signature } from "./alike.ts";
 import { builderOver, callOf, declare, fedConstants, type PlannedCall } from "./call.ts";
 
-/** A call that makes tensors of weights alone. */
-export type Derivation = PlannedCall;
+/** A call that computes tensors from frozen weights alone. */
+export type PreprocessingCall = PlannedCall;
 
 /** A lowered graph of which some values are made once, before the first step. */
-export interface DerivedGraph {
+export interface PreprocessedGraph {
   readonly graph: Graph;
-  readonly derivations: readonly Derivation[];
-  /** What the derivations make; the graph reads it like initializers. */
-  readonly derived: ReadonlySet<string>;
+  readonly preprocessing: readonly PreprocessingCall[];
+  /** What the calls compute; the graph reads it like initializers. */
+  readonly preprocessed: ReadonlySet<string>;
   /** Whether products in 8 bits read weights as the file holds them; absent: none do. */
   readonly readsStored?: boolean;
 }
 
-/** Plans derivations of one lowered graph; those of weights alike differ in names, and are made once. */
-export class Derivations {
+/** Plans the preprocessing of one lowered graph; calls of equal weights differ only in names and are planned once. */
+export class WeightPreprocessing {
   /** Values that depend on initializers alone, none of which is trained. */
   readonly frozen: ReadonlySet<string>;
   /** The node that makes each computed value. */
   readonly producers: ReadonlyMap<string, Node>;
   readonly #lowered: Graph;
   readonly #fed: ReadonlySet<string>;
-  readonly #made = new Map<string, Derivation>();
+  readonly #made = new Map<string, PreprocessingCall>();
   /** By what they compute. */
-  readonly #alike = new Map<string, { rename: Renaming; call: Derivation }>();
+  readonly #alike = new Map<string, { rename: Renaming; call: PreprocessingCall }>();
 
   /** @param trainable initializers that change */
   constructor(lowered: Graph, trainable: ReadonlySet<string>) {
@@ -43,7 +43,7 @@ export class Derivations {
     });
   }
 
-  get calls(): readonly Derivation[] {
+  get calls(): readonly PreprocessingCall[] {
     return [...this.#made.values()];
   }
 
@@ -55,7 +55,7 @@ export class Derivations {
    * Plans what is made of a frozen value.
    *
    * @param names of the tensors that are made
-   * @param how tells derivations apart that make different things of values alike
+   * @param how distinguishes calls that compute different tensors from equal values
    * @param emit makes them of the value, in the order of `names`
    */
   add(

@@ -22,16 +22,18 @@ for (const [model, objective] of Object.entries(STEP_MODELS)) {
   const name = model as StepModelName;
   const batch = batchOf(rowsOf(LENGTHS), 16, objective);
 
-  for (const how of [{}, { keepBytes: 1e9, halves: false }, { numeric: "fast" }] as const) {
+  for (
+    const how of [{}, { keepBytes: 1e9, float16Activations: false }, { numeric: "fast" }] as const
+  ) {
     const setting = JSON.stringify(how);
-    Deno.test(`accumulate() in lanes gives the gradient of the batch as one, ${name}, ${setting}`, async () => {
+    Deno.test(`accumulate() in shards gives the gradient of the batch as one, ${name}, ${setting}`, async () => {
       using runner = createOrtRunner({ threads: 2 });
       using one = stepOn(runner, name, how);
       const expected = await gradientsOf(one, [batch, batch]);
       // Fast rounds activations by scales of its own in each part.
       const tolerance = "numeric" in how ? 0.02 : 1e-5;
-      for (const lanes of [2, 3]) {
-        using step = stepOn(runner, name, { ...how, lanes });
+      for (const shards of [2, 3]) {
+        using step = stepOn(runner, name, { ...how, shards });
         const found = await gradientsOf(step, [batch, batch]);
         assertSame(found, expected, tolerance);
         assertEquals(await gradientsOf(step, [batch, batch]), found, "the same, to the bit");
@@ -40,12 +42,12 @@ for (const [model, objective] of Object.entries(STEP_MODELS)) {
     });
   }
 
-  for (const lanes of [2, 3]) {
-    Deno.test(`accumulate() in ${lanes} lanes reads and keeps activations of frozen layers, ${name}`, () =>
+  for (const shards of [2, 3]) {
+    Deno.test(`accumulate() in ${shards} shards reads and keeps activations of frozen layers, ${name}`, () =>
       inTempDir(async (folder) => {
         using runner = createOrtRunner({ threads: 2 });
         using plain = stepOn(runner, name, {}, { layers: [1] });
-        using keeping = stepOn(runner, name, { lanes }, { layers: [1] });
+        using keeping = stepOn(runner, name, { shards }, { layers: [1] });
         using file = ActivationFile.open(join(folder, "activations"), {
           identity: name,
           limitBytes: 1e7,
@@ -56,7 +58,7 @@ for (const [model, objective] of Object.entries(STEP_MODELS)) {
         assertEquals(file.count, LENGTHS.length);
         assertSame(first, await gradientsOf(plain, [batch]), 1e-5);
         assertEquals(await gradientsOf(keeping, [batch]), first, "the same, to the bit");
-        // One lane has all of its sequences, another has none: of four, the first two are new.
+        // One shard has all of its sequences, another has none: of four, the first two are new.
         const mixed = batchOf([...rowsOf([13, 10]), ...rowsOf(LENGTHS).slice(1, 3)], 16, objective);
         assertSame(
           await gradientsOf(keeping, [mixed]),
@@ -67,21 +69,21 @@ for (const [model, objective] of Object.entries(STEP_MODELS)) {
       }));
   }
 
-  Deno.test(`accumulate() in lanes drops other entries in each, ${name}`, async () => {
+  Deno.test(`accumulate() in shards drops other entries in each, ${name}`, async () => {
     using runner = createOrtRunner({ threads: 2 });
-    using step = stepOn(runner, name, { lanes: 2, dropout: 0.3 });
+    using step = stepOn(runner, name, { shards: 2, dropout: 0.3 });
     using one = stepOn(runner, name, { dropout: 0.3 });
-    // Both lanes have the same sequence.
+    // Both shards have the same sequence.
     const [row] = rowsOf([12]);
     const twice = batchOf([row, row], 16, objective);
     const found = await gradientsOf(step, [twice], 7);
     assertEquals(await gradientsOf(step, [twice], 7), found);
     const alike = await gradientsOf(one, [batchOf([row], 16, objective)], 7);
-    assert(gradientDistance(found, alike).error > 0.01, "both lanes have the same masks");
+    assert(gradientDistance(found, alike).error > 0.01, "both shards have the same masks");
   });
 }
 
-Deno.test("accumulate() in lanes compiles what the next batch needs, and is not harmed where that fails", async () => {
+Deno.test("accumulate() in shards compiles what the next batch needs, and is not harmed where that fails", async () => {
   let compiled = 0;
   const inner = createOrtRunner({ threads: 2 });
   using runner = over(inner, {
@@ -92,8 +94,8 @@ Deno.test("accumulate() in lanes compiles what the next batch needs, and is not 
   });
   const [batch, next] = [LENGTHS, LENGTHS.map((length) => length + 40)]
     .map((lengths) => batchOf(rowsOf(lengths), Math.max(...lengths), "causal"));
-  using plain = stepOn(runner, "tiny-llama-genai-int4", { lanes: 2 });
-  using ready = stepOn(runner, "tiny-llama-genai-int4", { lanes: 2 });
+  using plain = stepOn(runner, "tiny-llama-genai-int4", { shards: 2 });
+  using ready = stepOn(runner, "tiny-llama-genai-int4", { shards: 2 });
   const during = async (work: () => Promise<unknown>) => {
     const before = compiled;
     await work();
@@ -110,10 +112,10 @@ Deno.test("accumulate() in lanes compiles what the next batch needs, and is not 
   }
 });
 
-Deno.test("accumulate() in lanes takes a batch whole that does not divide, and one without a target", async () => {
+Deno.test("accumulate() in shards takes a batch whole that does not divide, and one without a target", async () => {
   using runner = createOrtRunner({ threads: 2 });
   using one = stepOn(runner, "tiny-llama-genai-int4");
-  using step = stepOn(runner, "tiny-llama-genai-int4", { lanes: 2 });
+  using step = stepOn(runner, "tiny-llama-genai-int4", { shards: 2 });
   const rows = rowsOf([12, 4]);
   const batches = [
     batchOf(rows, 16, "causal"),
