@@ -1,10 +1,10 @@
-/** Linear layers whose weight is packed into bytes, so that attributes alone have their sizes. */
+/** Linear layers whose weight is packed into bytes, so that only attributes give their sizes. */
 import { intAttribute } from "./attributes.ts";
 import type { Node } from "./types.ts";
 
 const PACKED: ReadonlySet<string> = new Set(["MatMulBnb4", "MatMulNBits"]);
 
-/** The sizes of such a layer, 0 where the attribute is missing; `undefined` for any other node. */
+/** The sizes of such a layer, 0 if the attribute is missing; `undefined` for any other node. */
 export function packedFeatures(
   node: Node,
 ): { readonly inFeatures: number; readonly outFeatures: number } | undefined {

@@ -1,4 +1,4 @@
-/** Checks the scales of quantised tensors: one that is no number makes all that follows none. */
+/** Checks the scales of quantised tensors: a NaN scale turns all later values into NaN. */
 import { isFloating } from "./dtype.ts";
 import { firstNonFinite } from "./finite.ts";
 import { type Tensor, toNumbers } from "./tensor.ts";
@@ -25,7 +25,10 @@ const BLOCK_WISE: ReadonlySet<string> = new Set([
   "MatMulNBits",
 ]);
 
-/** Whether each scale belongs to a few neighbouring weights; all of them may be 0, and so the scale. */
+/**
+ * Whether each scale belongs to a few neighbouring weights: all of these may be 0, and then the scale is
+ * 0.
+ */
 function isBlockWise(node: Node): boolean {
   if (BLOCK_WISE.has(node.opType)) return true;
   const size = node.attributes.block_size;
@@ -42,8 +45,8 @@ function problemOf(scale: Tensor, mayBeZero: boolean): string | undefined {
 }
 
 /**
- * The first scale in a graph or its subgraphs that cannot be one, in words: NaN, infinite or, other
- * than for a block of weights, 0. Looks at scales that are initializers.
+ * Describes the first invalid scale in a graph or its subgraphs: NaN, infinite or, except for a block of
+ * weights, 0. Checks scales that are initializers.
  */
 export function scaleProblem(graph: Graph): string | undefined {
   for (const [i, node] of graph.nodes.entries()) {

@@ -1,23 +1,23 @@
 /**
- * A graph as graft's passes see it: plain data, names as edges, ONNX's spelling.
+ * Types of a graph for graft's passes: plain data, names as edges, ONNX's spelling.
  *
- * A graph read from a file keeps what graft does not interpret in `rest` fields (opaque to
- * everything but `src/onnx`), so that encoding it again loses nothing. Nodes and attributes are
- * immutable: a pass replaces them. Passes return new graphs; they never change their argument.
+ * A graph read from a file keeps data that graft does not interpret in `rest` fields (opaque outside
+ * `src/onnx`), so that encoding it again loses nothing. Nodes and attributes are immutable: a pass
+ * replaces them. Passes return new graphs; they never change their argument.
  */
 import type { DataType } from "./dtype.ts";
 import type { Tensor } from "./tensor.ts";
 
-/** A dimension: a size, or the name of one that is not known before run time. */
+/** A dimension: a size, or the name of one that is only known at run time. */
 export type Dim = number | string;
 
-/** Element type and shape of a value. `shape` is absent where not even the rank is known. */
+/** Element type and shape of a value. `shape` is absent if not even the rank is known. */
 export interface ValueType {
   readonly dtype: DataType;
   readonly shape?: readonly Dim[];
 }
 
-/** A graph input or output, or an annotated value inside. */
+/** A graph input or output, or an annotated inner value. */
 export interface ValueInfo {
   readonly name: string;
   /** Absent for sequences, maps and optionals, which graft passes through untouched. */
@@ -40,7 +40,7 @@ export type Attribute =
   )
   & { readonly rest?: unknown };
 
-/** One operator application. An empty string among `inputs` or `outputs` is an absent optional. */
+/** One operator application. An empty string in `inputs` or `outputs` stands for an absent optional one. */
 export interface Node {
   readonly name: string;
   readonly opType: string;
@@ -49,7 +49,7 @@ export interface Node {
   readonly inputs: readonly string[];
   readonly outputs: readonly string[];
   readonly attributes: Readonly<Record<string, Attribute>>;
-  /** The node's `metadata_props`, where it has any (PyTorch's exporter writes module scopes there). */
+  /** The node's `metadata_props`, if any (PyTorch's exporter writes module scopes there). */
   readonly metadata?: Readonly<Record<string, string>>;
   readonly rest?: unknown;
 }
@@ -61,7 +61,7 @@ export interface Graph {
   readonly outputs: readonly ValueInfo[];
   readonly initializers: ReadonlyMap<string, Tensor>;
   readonly nodes: readonly Node[];
-  /** Annotations of inner values, where the file has them. */
+  /** Annotations of inner values, if the file has them. */
   readonly valueInfo: ReadonlyMap<string, ValueInfo>;
   readonly rest?: unknown;
 }
@@ -69,7 +69,7 @@ export interface Graph {
 /** Operator-set version per domain, `""` for ONNX's own. */
 export type Opsets = Readonly<Record<string, number>>;
 
-/** A model: a graph and what it was written against. */
+/** A model: a graph with its operator sets and other data of the file. */
 export interface Model {
   readonly irVersion: number;
   readonly opsets: Opsets;
