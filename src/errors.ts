@@ -1,13 +1,13 @@
 /**
- * Errors a user can act on, and the exit codes they end with.
+ * Errors that a user can act on, and their exit codes.
  *
- * Anything thrown that is none of these is a bug in graft and ends with exit code 70.
+ * Any other exception is a bug in graft and ends with exit code 70.
  */
 
-/** Exit codes, documented in the README and in `graft help`. */
+/** Exit codes, documented in docs/reference.md and in `graft help`. */
 export const EXIT = {
   ok: 0,
-  /** The job ran and its answer is "no": a merge beyond tolerance, a run that needs too much memory. */
+  /** The work was done and the answer is no: a merge beyond tolerance, a run that needs too much memory. */
   refused: 1,
   /** Unknown flag, missing argument, value out of range. */
   usage: 2,
@@ -19,17 +19,20 @@ export const EXIT = {
   io: 74,
   /** ONNX Runtime is missing, too old or failed. */
   runtime: 69,
-  /** Another try may do: the hub cannot be reached or does not answer as one; the service is busy. */
+  /**
+   * Another try may succeed: the hub cannot be reached or does not answer like a hub; the service is
+   * busy.
+   */
   tryAgain: 75,
   /** The hub refuses access: a token or an agreement is missing. */
   access: 77,
-  /** Stopped by Ctrl-C or SIGTERM: training has saved then, a pull can go on, others have written nothing. */
+  /** Stopped by Ctrl-C or SIGTERM: training has saved, a pull can continue, others have written nothing. */
   interrupted: 130,
-  /** What reads standard output has ended (`graft run … | head`): a shell's code for SIGPIPE. */
+  /** The reader of standard output has ended (`graft run … | head`): a shell's code for SIGPIPE. */
   outputClosed: 141,
 } as const;
 
-/** Base of the errors that name what is wrong and what to do. */
+/** Base class of errors whose message gives the problem and the remedy. */
 export class GraftError extends Error {
   override name = "GraftError";
   constructor(message: string, readonly exitCode: number, options?: ErrorOptions) {
@@ -37,7 +40,7 @@ export class GraftError extends Error {
   }
 }
 
-/** A file's content is not what it should be; the message names the file and the place in it. */
+/** A file's content is invalid; the message names the file and the place in it. */
 export class BadInputError extends GraftError {
   override name = "BadInputError";
   constructor(message: string, options?: ErrorOptions) {
@@ -77,7 +80,7 @@ export class StorageError extends GraftError {
   }
 }
 
-/** The hub cannot be reached, or does not answer as one; the message names the URL without secrets. */
+/** The hub cannot be reached, or does not answer like a hub; the message names the URL without secrets. */
 export class HubError extends GraftError {
   override name = "HubError";
   constructor(message: string, options?: ErrorOptions) {
@@ -85,7 +88,7 @@ export class HubError extends GraftError {
   }
 }
 
-/** Another process has what this one needs; another try may do. */
+/** Another process holds a resource that this one needs; another try may succeed. */
 export class BusyError extends GraftError {
   override name = "BusyError";
   constructor(message: string, options?: ErrorOptions) {
@@ -93,7 +96,7 @@ export class BusyError extends GraftError {
   }
 }
 
-/** The hub refuses access; the message says what gives it. */
+/** The hub refuses access; the message says how to get it. */
 export class AccessError extends GraftError {
   override name = "AccessError";
   constructor(message: string, options?: ErrorOptions) {
@@ -109,7 +112,7 @@ export class InterruptedError extends GraftError {
   }
 }
 
-/** Nobody reads what is being streamed; there is no message, since the reader ended it. */
+/** Nobody reads the streamed output; no message is printed, because the reader ended it. */
 export class OutputClosedError extends GraftError {
   override name = "OutputClosedError";
   constructor(options?: ErrorOptions) {
