@@ -1,4 +1,4 @@
-/** A model that answers texts, one after another: with a text, classes or a vector, as it can. */
+/** A model that answers texts, one after another: with a text, classes or a vector, by its kind. */
 import type { OpenedModel } from "../model/open_model.ts";
 import { openModel } from "../model/open_model.ts";
 import type { Runner } from "../runtime/runner.ts";
@@ -16,7 +16,7 @@ export type Answer = Readonly<Record<string, unknown>>;
 export interface AskOptions {
   /** Tokens to generate at most. */
   readonly maxTokens: number;
-  /** Ends a generated text where it is. */
+  /** Ends the generation. */
   readonly signal?: AbortSignal;
   /** Called whenever an inference has ended. */
   readonly onInference?: () => void;
@@ -28,13 +28,13 @@ export interface Answerer extends Disposable {
   ask(text: string, options: AskOptions): Promise<Answer>;
 }
 
-/** What the probe asks: short, and the same each time. */
+/** Text of the probe, short and always the same. */
 const PROBE_TEXT = "ready";
 
 /**
  * Opens a model folder and compiles it.
  *
- * @throws {GraftError} where it cannot be loaded
+ * @throws {GraftError} if it cannot be loaded
  */
 export async function openAnswerer(runner: Runner, path: string): Promise<Answerer> {
   using resources = new DisposableStack();
@@ -99,7 +99,7 @@ function finite(values: Float32Array): Float32Array {
   throw new RuntimeFailure("The model's answer has values that are no numbers");
 }
 
-/** Has a model answer something short; rejects where it does not. */
+/** Lets a model answer a short text; rejects if it does not. */
 export async function probe(answerer: Answerer): Promise<void> {
   await answerer.ask(PROBE_TEXT, { maxTokens: 1 });
 }
