@@ -2,11 +2,11 @@
 import { BadInputError } from "../errors.ts";
 import { describe, isObject, textIn } from "./json.ts";
 
-/** Who may speak in a chat. */
+/** Roles of a chat. */
 const ROLES = ["system", "developer", "user", "assistant", "tool"] as const;
 export type Role = typeof ROLES[number];
 
-/** One message; fields beside these go to the chat template as they are. */
+/** One message; other fields are passed to the chat template unchanged. */
 export interface Message {
   readonly role: Role;
   readonly content: string;
@@ -16,7 +16,7 @@ export interface Message {
 }
 
 /**
- * A row's messages.
+ * Parses a row's messages.
  *
  * @param place file and line for messages
  * @throws {BadInputError} for anything but a non-empty array of `{role, content}` of known roles
@@ -51,7 +51,7 @@ function parseMessage(value: unknown, place: string): Message {
   return { ...value, role: role as Role, content: contentOf(value, place) };
 }
 
-/** Text, the text parts of OpenAI's list form joined, or nothing beside tool calls. */
+/** Reads text, or the joined text parts of OpenAI's list form; may be absent beside tool calls. */
 function contentOf(message: { readonly [field: string]: unknown }, place: string): string {
   const { content } = message;
   if (Array.isArray(content)) {
