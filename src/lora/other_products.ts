@@ -1,4 +1,4 @@
-/** Products with weights of the file that no adapter goes to. */
+/** Finds products with weights of the file that cannot have an adapter. */
 import { elementCount } from "../graph/tensor.ts";
 import { constantValues } from "../graph/passes/constants.ts";
 import type { Model, Node } from "../graph/types.ts";
@@ -6,12 +6,12 @@ import { indexGraph, preparing } from "./graph_index.ts";
 import { callsOf, type LinearModule } from "./modules.ts";
 
 const PRODUCTS = /^(Fused)?(MatMul|Gemm)$/;
-/** A weight has more elements than what rotates positions, say. */
+/** Least number of elements of a weight; rotary tables, for example, have fewer. */
 const LEAST_ELEMENTS = 1024;
 
 /**
- * Products of activations with constants that {@linkcode findModules} does not know for linear layers:
- * nodes that it does not see through lie between the file's weight and the product.
+ * Products of activations with constants that {@linkcode findModules} does not recognise as linear
+ * layers, because of other nodes between the file's weight and the product.
  */
 export function otherProducts(model: Model, modules: readonly LinearModule[]): readonly Node[] {
   const index = indexGraph(model.graph);
