@@ -1,10 +1,10 @@
-/** What a user can do about an execution provider that does not load. */
+/** Remedies for an execution provider that does not load. */
 
 type Remedy = readonly [pattern: RegExp, remedy: (...groups: string[]) => string];
 
 const FOLDER = "or name its folder in LD_LIBRARY_PATH before graft starts";
 
-/** By what the dynamic loader, CUDA or TensorRT say. */
+/** Remedies by messages of the dynamic loader, CUDA or TensorRT. */
 const REMEDIES: readonly Remedy[] = [
   [
     /libonnxruntime_providers_\w+\.so: cannot open shared object file/,
@@ -51,7 +51,7 @@ const REMEDIES: readonly Remedy[] = [
   ],
 ];
 
-/** `: what to do`, or nothing where no reason is known. */
+/** `: remedy`, or nothing if no reason is known. */
 export function whatToDo(failure: string): string {
   for (const [pattern, remedy] of REMEDIES) {
     const found = pattern.exec(failure);
