@@ -45,13 +45,19 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[] | undefined>> = {
   ],
   "src/serve": ["src/graph", "src/plan", "src/data", "src/runtime", "src/eval"],
   "src/doctor": ["src/graph", "src/ops", "src/system", "src/runtime"],
-  "src/bench": [
+  "src/kernels": [
     "src/graph",
     "src/ops",
     "src/lora",
     "src/plan",
-    "src/data",
     "src/system",
+    "src/runtime",
+    "src/train",
+  ],
+  "src/bench": [
+    "src/graph",
+    "src/lora",
+    "src/data",
     "src/runtime",
     "src/train",
     "src/serve",

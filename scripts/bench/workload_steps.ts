@@ -1,5 +1,5 @@
 /** The step of a workload that stands for all: its batch of median size, planned in both settings. */
-import { trainingForms } from "../../src/bench/training_forms.ts";
+import { trainingForms } from "../../src/kernels/training_forms.ts";
 import { parseArguments } from "../../src/cli/args.ts";
 import { resolveValues } from "../../src/cli/config.ts";
 import { processTerminal } from "../../src/cli/output.ts";

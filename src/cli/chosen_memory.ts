@@ -4,7 +4,7 @@
  * so that its numbers are the same to the bit.
  */
 import { join } from "@std/path";
-import type { TrainingForms } from "../bench/training_forms.ts";
+import type { TrainingForms } from "../kernels/training_forms.ts";
 import { DEQUANT_FORMS } from "../ops/dequantize.ts";
 import { INTEGER_FORMS } from "../ops/internal/integer_form.ts";
 import { replaceFile } from "../system/durable_files.ts";

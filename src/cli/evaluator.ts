@@ -1,5 +1,5 @@
 /** How a verb evaluates models. */
-import { trainingForms } from "../bench/training_forms.ts";
+import { trainingForms } from "../kernels/training_forms.ts";
 import type { Task } from "../data/mod.ts";
 import { evaluate, type Evaluator } from "../eval/evaluate.ts";
 import type { Model } from "../graph/types.ts";

@@ -1,5 +1,5 @@
 /** How a run's products are computed: as was measured when it began. */
-import { type TrainingForms, trainingForms } from "../bench/training_forms.ts";
+import { type TrainingForms, trainingForms } from "../kernels/training_forms.ts";
 import type { Model } from "../graph/types.ts";
 import type { Runner } from "../runtime/runner.ts";
 import { formsHere } from "../train/integer_forms.ts";

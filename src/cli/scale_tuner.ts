@@ -1,5 +1,5 @@
 /** How a merge tunes scales: on the data that the adapter was trained on, as that was trained. */
-import { trainingForms } from "../bench/training_forms.ts";
+import { trainingForms } from "../kernels/training_forms.ts";
 import { randomFor, type Task } from "../data/mod.ts";
 import { targetsOf, type TokenBatch } from "../data/targets.ts";
 import { cutOf } from "../eval/choose_cut.ts";

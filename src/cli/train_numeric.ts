@@ -1,5 +1,5 @@
 /** `--numeric`: how gradients are computed, checked on the first batch before it is used. */
-import type { TrainingForms } from "../bench/training_forms.ts";
+import type { TrainingForms } from "../kernels/training_forms.ts";
 import { sliceBatch } from "../data/slice_batch.ts";
 import { type RowCut, together } from "../data/row_cuts.ts";
 import type { TokenBatch } from "../data/targets.ts";

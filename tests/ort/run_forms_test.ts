@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import type { TrainingForms } from "../../src/bench/training_forms.ts";
+import type { TrainingForms } from "../../src/kernels/training_forms.ts";
 import { writeChosenMemory } from "../../src/cli/chosen_memory.ts";
 import { runForms } from "../../src/cli/run_forms.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";

@@ -6,7 +6,7 @@ import type { Numeric } from "../plan/names.ts";
 import type { Runner } from "../runtime/runner.ts";
 import { kernelSource, loadKernels, saveKernels } from "./kernel_cache.ts";
 import { dequantKernel, FLOAT_ROWS, FLOATS, formsFor, slicedKernel } from "./kernel_graphs.ts";
-import { type Effort, measureProduct } from "./kernels.ts";
+import { type Effort, measureProduct } from "./measure_product.ts";
 import {
   dequantFormOf,
   integerFormOf,
