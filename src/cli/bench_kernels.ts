@@ -1,6 +1,16 @@
 /** `graft bench kernels`: the matrix products that a training step can choose from. */
-import { kernelCachePath, kernelSource, loadKernels, saveKernels } from "../kernels/kernel_cache.ts";
-import { formsFor, KERNEL_FORMS, slicedKernel, type StoredShape } from "../kernels/kernel_graphs.ts";
+import {
+  kernelCachePath,
+  kernelSource,
+  loadKernels,
+  saveKernels,
+} from "../kernels/kernel_cache.ts";
+import {
+  formsFor,
+  KERNEL_FORMS,
+  slicedKernel,
+  type StoredShape,
+} from "../kernels/kernel_graphs.ts";
 import { measureProduct } from "../kernels/measure_product.ts";
 import {
   dequantFormOf,

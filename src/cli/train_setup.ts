@@ -35,7 +35,8 @@ import { holdNotes, type Terminal } from "./output.ts";
 import type { FrozenLayers } from "./prefix_cache.ts";
 import type { TrainSetup } from "./run_training.ts";
 import { runForms } from "./run_forms.ts";
-import { openProcessor, openRunner } from "./runtime_flags.ts";
+import { openProcessor } from "../runtime/open_runner.ts";
+import { openRunner } from "./runtime_flags.ts";
 import {
   type AdaptedModel,
   adapterOf,
