@@ -7,6 +7,7 @@
 /** What each layer may import besides itself, the common files and packages; `undefined`: anything. */
 const MAY_IMPORT: Readonly<Record<string, readonly string[] | undefined>> = {
   "ffi": [],
+  "src/config": [],
   "src/graph": [],
   "src/onnx": ["src/graph"],
   "src/safetensors": ["src/graph"],
@@ -71,6 +72,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[] | undefined>> = {
  * `node:crypto` is pure: its digests need no permission.
  */
 const PURE = new Set([
+  "src/config",
   "src/graph",
   "src/onnx",
   "src/safetensors",

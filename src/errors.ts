@@ -29,18 +29,46 @@ export const EXIT = {
   outputClosed: 141,
 } as const;
 
+/**
+ * How a message names a parameter of a configuration, and a value of it where it gives one.
+ *
+ * @param parameter key of the parameter, as `learningRate`
+ */
+export type NameParameter = (parameter: string, value?: unknown) => string;
+
+/** A message, or how it reads with the names by which its readers know the parameters. */
+export type Message = string | ((name: NameParameter) => string);
+
+/** Parameters as a program writes them: `learningRate`, `ep: cpu`. */
+export const asProperty: NameParameter = (parameter, value) =>
+  value === undefined ? parameter : `${parameter}: ${value}`;
+
+/** A message as text. */
+export function worded(message: Message, name: NameParameter = asProperty): string {
+  return typeof message === "string" ? message : message(name);
+}
+
 /** Base of the errors that name what is wrong and what to do. */
 export class GraftError extends Error {
   override name = "GraftError";
-  constructor(message: string, readonly exitCode: number, options?: ErrorOptions) {
-    super(message, options);
+  readonly #message: Message;
+
+  /** @param message names parameters as a program writes them, unless it is worded otherwise */
+  constructor(message: Message, readonly exitCode: number, options?: ErrorOptions) {
+    super(worded(message), options);
+    this.#message = message;
+  }
+
+  /** The message for readers who know parameters by other names, such as flags. */
+  worded(name: NameParameter): string {
+    return worded(this.#message, name);
   }
 }
 
 /** A file's content is not what it should be; the message names the file and the place in it. */
 export class BadInputError extends GraftError {
   override name = "BadInputError";
-  constructor(message: string, options?: ErrorOptions) {
+  constructor(message: Message, options?: ErrorOptions) {
     super(message, EXIT.badInput, options);
   }
 }
@@ -48,15 +76,24 @@ export class BadInputError extends GraftError {
 /** The command line or a configuration file asks for something impossible. */
 export class UsageError extends GraftError {
   override name = "UsageError";
-  constructor(message: string, options?: ErrorOptions) {
+  constructor(message: Message, options?: ErrorOptions) {
     super(message, EXIT.usage, options);
+  }
+}
+
+/** A parameter of a configuration has a value that cannot be used. */
+export class ParameterError extends UsageError {
+  override name = "ParameterError";
+  /** @param parameter its key in the configuration, as `learningRate` */
+  constructor(readonly parameter: string, message: Message, options?: ErrorOptions) {
+    super(message, options);
   }
 }
 
 /** graft did the work and declines the result; the message gives the numbers. */
 export class RefusedError extends GraftError {
   override name = "RefusedError";
-  constructor(message: string, options?: ErrorOptions) {
+  constructor(message: Message, options?: ErrorOptions) {
     super(message, EXIT.refused, options);
   }
 }
@@ -64,7 +101,7 @@ export class RefusedError extends GraftError {
 /** ONNX Runtime is missing, too old, or reported an error. */
 export class RuntimeFailure extends GraftError {
   override name = "RuntimeFailure";
-  constructor(message: string, options?: ErrorOptions) {
+  constructor(message: Message, options?: ErrorOptions) {
     super(message, EXIT.runtime, options);
   }
 }
@@ -72,7 +109,7 @@ export class RuntimeFailure extends GraftError {
 /** The operating system refused a read or a write; the message names the path. */
 export class StorageError extends GraftError {
   override name = "StorageError";
-  constructor(message: string, options?: ErrorOptions) {
+  constructor(message: Message, options?: ErrorOptions) {
     super(message, EXIT.io, options);
   }
 }
@@ -80,7 +117,7 @@ export class StorageError extends GraftError {
 /** The hub cannot be reached, or does not answer as one; the message names the URL without secrets. */
 export class HubError extends GraftError {
   override name = "HubError";
-  constructor(message: string, options?: ErrorOptions) {
+  constructor(message: Message, options?: ErrorOptions) {
     super(message, EXIT.tryAgain, options);
   }
 }
@@ -88,7 +125,7 @@ export class HubError extends GraftError {
 /** Another process has what this one needs; another try may do. */
 export class BusyError extends GraftError {
   override name = "BusyError";
-  constructor(message: string, options?: ErrorOptions) {
+  constructor(message: Message, options?: ErrorOptions) {
     super(message, EXIT.tryAgain, options);
   }
 }
@@ -96,7 +133,7 @@ export class BusyError extends GraftError {
 /** The hub refuses access; the message says what gives it. */
 export class AccessError extends GraftError {
   override name = "AccessError";
-  constructor(message: string, options?: ErrorOptions) {
+  constructor(message: Message, options?: ErrorOptions) {
     super(message, EXIT.access, options);
   }
 }
@@ -104,7 +141,7 @@ export class AccessError extends GraftError {
 /** Ctrl-C or SIGTERM ended the work before it was done. */
 export class InterruptedError extends GraftError {
   override name = "InterruptedError";
-  constructor(message: string, options?: ErrorOptions) {
+  constructor(message: Message, options?: ErrorOptions) {
     super(message, EXIT.interrupted, options);
   }
 }

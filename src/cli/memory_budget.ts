@@ -1,6 +1,6 @@
 /** How much memory a training run may take, and what is said where that is more than there is. */
 import { formatBytes } from "./format.ts";
-import { parseSize } from "./size.ts";
+import { parseSize } from "../config/size.ts";
 
 /** Share of what is free that a run may plan for: the prediction has an error of its own. */
 const SHARE_OF_FREE = 0.9;
@@ -32,7 +32,7 @@ export function memoryBudget(given: string | undefined, there: MemoryThere): Mem
   const { freeBytes, swapBytes, ownBytes } = there;
   const swap = swapBytes > 0 ? ` and ${formatBytes(swapBytes)} of swap` : "";
   if (given !== undefined) {
-    const bytes = parseSize(given, "--memory-budget");
+    const bytes = parseSize(given, "memoryBudget");
     const beside = freeBytes === undefined ? "" : `, ${formatBytes(freeBytes)} free${swap}`;
     return { bytes, mostBytes: bytes, source: `--memory-budget ${given}${beside}` };
   }

@@ -8,7 +8,7 @@ import { stepsOf, type TrainSettings } from "../train/loop.ts";
 import type { BatchSource } from "../train/step.ts";
 import { formatBytes, formatCount } from "./format.ts";
 import { paint, type Terminal } from "./output.ts";
-import { parseSize } from "./size.ts";
+import { parseSize } from "../config/size.ts";
 import type { TrainFlags } from "./train_flags.ts";
 
 /** Name of the file in the adapter's folder. It goes when the run ends, and stays for a resume. */
@@ -74,7 +74,7 @@ export function openPrefixCache(
 
 /** @throws {UsageError} for a size that is none */
 export function prefixCacheBytes(size: string): number {
-  return /^0+$/.test(size.trim()) ? 0 : parseSize(size, "--prefix-cache");
+  return /^0+$/.test(size.trim()) ? 0 : parseSize(size, "prefixCache");
 }
 
 function removeOlder(path: string): void {

@@ -3,8 +3,8 @@ import { join } from "@std/path";
 import { UsageError } from "../errors.ts";
 import { hasCheckpoints } from "../train/checkpoint_files.ts";
 import { exists } from "../system/durable_files.ts";
-import { parseConfig } from "./config.ts";
-import { kebab } from "./flags.ts";
+import { parseConfig } from "../config/file.ts";
+import { kebab } from "../config/parameter.ts";
 import { readTextFile } from "./read.ts";
 import { TRAIN_FLAGS, type TrainFlags } from "./train_flags.ts";
 

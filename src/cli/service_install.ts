@@ -15,7 +15,7 @@ import {
 import { gpuDevices, unitFiles, UNITS, type UnitSettings } from "../service/units.ts";
 import { listKernelFolder, readKernelFile } from "../system/kernel_files.ts";
 import { command } from "./command.ts";
-import { parseConfig } from "./config.ts";
+import { parseConfig } from "../config/file.ts";
 import { boolean, list, text, type Values } from "./flags.ts";
 import { readTextFile } from "./read.ts";
 import { DEFAULT_STATE, fileMode, MODEL_FLAG } from "./service_flags.ts";

@@ -28,7 +28,7 @@ import { PlannedModel } from "../train/planned_model.ts";
 import type { TokenBatch } from "../data/targets.ts";
 import { OPTIMIZER_DEFAULTS } from "../train/update_rules.ts";
 import { VERSION } from "../version.ts";
-import { fileValues } from "./config.ts";
+import { fileValues } from "../config/file.ts";
 import { inputsOf } from "./encode_data.ts";
 import { formatCount, formatShare } from "./format.ts";
 import { holdNotes, type Terminal } from "./output.ts";

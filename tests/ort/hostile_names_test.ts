@@ -7,7 +7,7 @@ import { findModules } from "../../src/lora/modules.ts";
 import { resolveTargets } from "../../src/lora/targets.ts";
 import { DEFAULT_LORA } from "../../src/lora/config.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
-import { parseConfig } from "../../src/cli/config.ts";
+import { parseConfig } from "../../src/config/file.ts";
 import { TRAIN_FLAGS } from "../../src/cli/train_flags.ts";
 import { readModel, writeModel } from "../../scripts/campaigns/hostile/mutators/messages.ts";
 import { OBJECT_WORDS } from "../../scripts/campaigns/hostile/mutators/words.ts";

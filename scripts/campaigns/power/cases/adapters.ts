@@ -1,6 +1,6 @@
 /** What `graft train` leaves: an adapter, its configuration, checkpoints and kept activations. */
 import { join } from "@std/path";
-import { parseConfig } from "../../../../src/cli/config.ts";
+import { parseConfig } from "../../../../src/config/file.ts";
 import { CONFIG_FILE } from "../../../../src/cli/resumed_config.ts";
 import { TRAIN_FLAGS } from "../../../../src/cli/train_flags.ts";
 import { adapterDigest } from "../../../../src/hub/adapter_store.ts";
