@@ -45,7 +45,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[] | undefined>> = {
     "src/eval",
   ],
   "src/serve": ["src/graph", "src/plan", "src/data", "src/runtime", "src/eval"],
-  "src/doctor": ["src/graph", "src/ops", "src/system", "src/runtime"],
+  "src/doctor": ["src/config", "src/graph", "src/ops", "src/system", "src/runtime"],
   "src/kernels": [
     "src/graph",
     "src/ops",

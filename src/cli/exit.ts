@@ -1,7 +1,7 @@
 /** How an error becomes a line on standard error and an exit code. */
-import { asFlag } from "../config/parameter.ts";
 import { EXIT, GraftError } from "../errors.ts";
 import { withCarriedNames } from "../model/carried_model.ts";
+import { asCommandLine } from "./parameter_names.ts";
 
 /** Exit code of an error; anything graft did not foresee is a bug of its own. */
 export function exitCodeOf(error: unknown): number {
@@ -10,7 +10,7 @@ export function exitCodeOf(error: unknown): number {
 
 /** What an error says, with parameters named as the command line has them. */
 export function messageOf(error: unknown): string {
-  if (error instanceof GraftError) return error.worded(asFlag);
+  if (error instanceof GraftError) return error.worded(asCommandLine);
   return error instanceof Error ? error.message : String(error);
 }
 

@@ -17,6 +17,7 @@ import { longWork } from "./long_work.ts";
 import { MEASURING_FLAGS, openMeasuring } from "./merge_flags.ts";
 import { BASE_TEXT } from "./model_text.ts";
 import type { Terminal } from "./output.ts";
+import { asCommandLine } from "./parameter_names.ts";
 import { openRunner, RUNTIME_FLAGS } from "./runtime_flags.ts";
 import { untilStopped } from "./stop_signal.ts";
 
@@ -113,7 +114,7 @@ export default command({
           signal,
         }),
     );
-    for (const line of formatCertificate(decision)) terminal.print(line);
+    for (const line of formatCertificate(decision, asCommandLine)) terminal.print(line);
     terminal.print(`Saved the merged model in ${flags.savePath}`);
     return EXIT.ok;
   },

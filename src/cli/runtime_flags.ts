@@ -1,8 +1,10 @@
 /** The flags of every verb that runs a model, and the runner they describe. */
+import type { Message } from "../errors.ts";
 import * as library from "../runtime/open_runner.ts";
 import type { RunnerPurpose } from "../runtime/open_runner.ts";
 import type { Runner } from "../runtime/runner.ts";
 import { integer, list, text, type Values } from "./flags.ts";
+import { inFlags } from "./parameter_names.ts";
 import { printable } from "./printable.ts";
 
 export const RUNTIME_FLAGS = {
@@ -28,7 +30,7 @@ export const RUNTIME_FLAGS = {
 } as const;
 
 /** Notes of the runtime go to standard error. */
-export const noteOfRuntime = (line: string) => console.error(printable(line));
+const noteOfRuntime = (message: Message) => console.error(printable(inFlags(message)));
 
 /** Opens ONNX Runtime as the flags ask. */
 export function openRunner(

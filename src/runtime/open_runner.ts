@@ -1,5 +1,5 @@
 /** ONNX Runtime as graft uses it on this machine: its library, providers, threads and memory. */
-import { UsageError } from "../errors.ts";
+import { type Message, UsageError } from "../errors.ts";
 import { cacheDirectory } from "../system/cache_directory.ts";
 import { device } from "../system/device.ts";
 import { gpuNodes } from "../system/gpu_nodes.ts";
@@ -36,7 +36,7 @@ export interface RunnerPurpose {
   /** Bytes of the model's files: what its runs may take is bounded by them and by what is free. */
   readonly modelBytes?: number;
   /** Called with what is done in another way than asked for, and with what takes minutes. */
-  readonly onNote?: (text: string) => void;
+  readonly onNote?: (message: Message) => void;
 }
 
 const LOG_LEVELS = ["verbose", "info", "warning", "error", "fatal"] as const;
@@ -112,7 +112,7 @@ function libraryFor(
   ortLib: string | undefined,
   wish: ProviderWish,
   hasGpu: boolean,
-  onNote: (text: string) => void,
+  onNote: (message: Message) => void,
 ): string | undefined {
   const named = ortLib ?? Deno.env.get("GRAFT_ORT_LIB");
   if (named || !wantsGpu(wish, hasGpu)) return named;

@@ -2,7 +2,7 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { checkProvider } from "../../src/cli/train_provider.ts";
 import type { Terminal } from "../../src/cli/output.ts";
-import { RefusedError } from "../../src/errors.ts";
+import { RefusedError, worded } from "../../src/errors.ts";
 import { float32, toNumbers } from "../../src/graph/tensor.ts";
 import { PlannedModel } from "../../src/train/planned_model.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
@@ -119,7 +119,7 @@ testNeeding(
         ortLib,
         threads: 1,
         providers: [{ name: "OpenVINO", options }],
-        note: (line) => told.push(line),
+        note: (line) => told.push(worded(line)),
       });
       const [note] = await compare(runner, processor);
       assertStringIncludes(note, "cosine 1.0000");
