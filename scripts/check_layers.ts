@@ -16,7 +16,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[] | undefined>> = {
   "src/autodiff": ["src/graph", "src/ops"],
   "src/lora": ["src/graph", "src/quant", "src/safetensors"],
   "src/plan": ["src/graph", "src/ops", "src/autodiff"],
-  "src/data": ["src/graph", "src/system"],
+  "src/data": ["src/config", "src/graph", "src/system"],
   "src/system": ["ffi"],
   "src/runtime": ["ffi", "src/graph", "src/onnx", "src/system"],
   "src/hub": ["src/onnx", "src/lora", "src/system"],
@@ -86,6 +86,7 @@ const PURE = new Set([
 /** Files of no layer that every layer of `src` may import. */
 const COMMON = new Set([
   "src/errors.ts",
+  "src/format.ts",
   "src/records.ts",
   "src/random.ts",
   "src/statistics.ts",

@@ -6,8 +6,11 @@ import { UsageError } from "../errors.ts";
 import { classCount } from "../model/model_kind.ts";
 import { withCarried, withCarriedNames } from "../model/carried_model.ts";
 import type { OpenedModel } from "../model/open_model.ts";
+import { columnsOf } from "../data/data_config.ts";
+import { encodeBatches } from "../data/encode_batches.ts";
+import { textInputsOf } from "../model/text_inputs.ts";
 import type { DataFlags } from "./data_flags.ts";
-import { columnsOf, encodeBatches, inputsOf } from "./encode_data.ts";
+import { noteEncoded } from "./encoded_note.ts";
 import type { Terminal } from "./output.ts";
 
 export interface EvalData extends Disposable {
@@ -49,18 +52,17 @@ export async function loadEvalData(
   const dataset = await Dataset.open(source, { columns: columnsOf(flags), task });
   const classes = classCount(graph);
   const batches = await encodeBatches(dataset, {
-    what: withCarriedNames(path),
     order: "by-length",
     model: {
       text: opened.text,
-      ...inputsOf(graph),
+      ...textInputsOf(graph),
       vocabSize: task === "causal" ? classes : undefined,
     },
-    flags: { ...flags, seed: 0 },
+    config: { ...flags, seed: 0 },
     labels: task === "causal"
       ? undefined
       : opened.labels ?? evalLabels(dataset.labels, classes, path),
-    terminal,
+    onEncoded: (report) => noteEncoded(withCarriedNames(path), report, task !== "causal", terminal),
     resources,
   });
   const kept = resources.move();

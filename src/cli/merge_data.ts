@@ -14,7 +14,7 @@ import { spreadBatches, spreadCount } from "../train/spread_batches.ts";
 import type { BatchSource } from "../train/step.ts";
 import { parseConfig } from "../config/file.ts";
 import { resolveValues } from "./config.ts";
-import { inputsOf } from "./encode_data.ts";
+import { textInputsOf } from "../model/text_inputs.ts";
 import type { Terminal } from "./output.ts";
 import { labelsFor } from "./train_adapter.ts";
 import { loadTrainData } from "./train_data.ts";
@@ -104,7 +104,7 @@ async function open(
   const loaded = resources.use(
     await loadTrainData(
       settings,
-      { text, ...inputsOf(model.graph) },
+      { text, ...textInputsOf(model.graph) },
       (found, source) => card?.labels ?? labelsFor(model, readModelLabels(folder), found, source),
       terminal,
     ),

@@ -1,5 +1,6 @@
 /** `graft service train`: what the timer starts: train on new data, evaluate, promote what is better. */
 import { join } from "@std/path";
+import { columnsOf } from "../data/data_config.ts";
 import { EXIT } from "../errors.ts";
 import { ChildSteps } from "../service/child_steps.ts";
 import { type JobResult, runJob } from "../service/job.ts";
@@ -11,7 +12,6 @@ import { command } from "./command.ts";
 import { parseConfig } from "../config/file.ts";
 import { kebab } from "../config/parameter.ts";
 import { DATA_FLAGS } from "./data_flags.ts";
-import { columnsOf } from "./encode_data.ts";
 import { integer, number, text } from "./flags.ts";
 import { readTextFile } from "./read.ts";
 import { RUNTIME_FLAGS } from "./runtime_flags.ts";

@@ -2,11 +2,13 @@
 import { type Batches, Dataset, type LabelMap, splitByGroup, type Task } from "../data/mod.ts";
 import { findData } from "../data/io/data_folder.ts";
 import { FileSource } from "../data/io/file_source.ts";
+import { columnsOf } from "../data/data_config.ts";
+import { encodeBatches, type ModelText, type RowOrder } from "../data/encode_batches.ts";
 import type { TokenBatch } from "../data/targets.ts";
 import { UsageError } from "../errors.ts";
 import { withCarried } from "../model/carried_model.ts";
 import type { BatchSource } from "../train/step.ts";
-import { columnsOf, encodeBatches, type ModelText, type RowOrder } from "./encode_data.ts";
+import { noteEncoded } from "./encoded_note.ts";
 import type { Terminal } from "./output.ts";
 import type { TrainFlags } from "./train_flags.ts";
 
@@ -52,7 +54,10 @@ export async function loadTrainData(
     order: RowOrder,
     indices?: Uint32Array,
   ): Promise<Batches> =>
-    encodeBatches(dataset, { what, order, indices, model, flags, labels, terminal, resources });
+    encodeBatches(dataset, {
+      ...{ order, indices, model, config: flags, labels, resources },
+      onEncoded: (report) => noteEncoded(what, report, labels !== undefined, terminal),
+    });
 
   const valid = paths.valid === undefined ? undefined : await open(paths.valid, task);
   const split = valid === undefined && flags.validationSplit > 0

@@ -29,7 +29,7 @@ import type { TokenBatch } from "../data/targets.ts";
 import { OPTIMIZER_DEFAULTS } from "../train/update_rules.ts";
 import { VERSION } from "../version.ts";
 import { fileValues } from "../config/file.ts";
-import { inputsOf } from "./encode_data.ts";
+import { textInputsOf } from "../model/text_inputs.ts";
 import { formatCount, formatShare } from "./format.ts";
 import { holdNotes, type Terminal } from "./output.ts";
 import type { FrozenLayers } from "./prefix_cache.ts";
@@ -235,7 +235,7 @@ async function encodeData(
   using text = await GuardedText.start(readTextFiles(folder));
   const data = await loadTrainData(
     flags,
-    { text, ...inputsOf(model.graph), vocabSize: vocabularyOf(model) },
+    { text, ...textInputsOf(model.graph), vocabSize: vocabularyOf(model) },
     (found, source) => labelsFor(model, readModelLabels(folder), found, source),
     terminal,
   );
