@@ -3,6 +3,7 @@ import type { Message } from "../errors.ts";
 import * as library from "../runtime/open_runner.ts";
 import type { RunnerPurpose } from "../runtime/open_runner.ts";
 import type { Runner } from "../runtime/runner.ts";
+import { RUNTIME_PARAMETERS } from "../runtime/runtime_config.ts";
 import { integer, list, text, type Values } from "./flags.ts";
 import { inFlags } from "./parameter_names.ts";
 import { printable } from "./printable.ts";
@@ -15,22 +16,22 @@ export const RUNTIME_FLAGS = {
   ep: list(
     "Execution providers in order, the next where one cannot be used: auto, cpu, cuda, tensorrt, " +
       "or a name that ONNX Runtime lists; auto is cuda where it can be used, else cpu",
-    { default: ["auto"], placeholder: "NAME,…", group: "Runtime" },
+    { ...RUNTIME_PARAMETERS.ep, placeholder: "NAME,…", group: "Runtime" },
   ),
   epOption: list(
     "Option of the first provider, in ONNX Runtime's names, as gpu_mem_limit=2000000000; " +
       "trt_… goes to tensorrt, NAME:KEY=VALUE to the one named; may be given several times",
-    { default: [], placeholder: "KEY=VALUE", verbatim: true, group: "Runtime" },
+    { ...RUNTIME_PARAMETERS.epOption, placeholder: "KEY=VALUE", group: "Runtime" },
   ),
   threads: integer("Threads of ONNX Runtime; all cores if absent", {
-    min: 1,
+    ...RUNTIME_PARAMETERS.threads,
     short: "t",
     group: "Runtime",
   }),
 } as const;
 
 /** Notes of the runtime go to standard error. */
-const noteOfRuntime = (message: Message) => console.error(printable(inFlags(message)));
+export const noteOfRuntime = (message: Message) => console.error(printable(inFlags(message)));
 
 /** Opens ONNX Runtime as the flags ask. */
 export function openRunner(
