@@ -56,8 +56,11 @@ export default command({
       terminal,
       (signal) =>
         quantize({ ...flags, model, bits: Number(bits) }, {
-          onNote: noteOfRuntime,
-          onWeight: ({ weight }, done, total) => show(`Quantising: ${done} of ${total}, ${weight}`),
+          onEvent(event) {
+            if (event.kind === "runtime note") return noteOfRuntime(event.message);
+            const { report: { weight }, done, total } = event;
+            show(`Quantising: ${done} of ${total}, ${weight}`);
+          },
           signal,
         }),
     );

@@ -9,7 +9,27 @@ import { runMemory } from "./memory_limit.ts";
 import { createOrtRunner } from "./ort_runner.ts";
 import { type ProviderWish, wantsGpu } from "./provider_choice.ts";
 import type { Runner } from "./runner.ts";
-import { RUNTIME_PARAMETERS, type RuntimeConfig } from "./runtime_config.ts";
+
+/** Which ONNX Runtime is used, and how. */
+export interface RuntimeOptions {
+  /**
+   * Path of `libonnxruntime`; default: `GRAFT_ORT_LIB`, else an `onnxruntime-gpu` that is installed
+   * where a GPU is wanted, else the library that graft brings.
+   */
+  readonly ortLib?: string;
+  /**
+   * Execution providers in order, the next where one cannot be used: `auto`, `cpu`, `cuda`, `tensorrt`,
+   * or a name that ONNX Runtime lists; default `auto`, which is CUDA where it can be used, else the CPU.
+   */
+  readonly ep?: readonly string[];
+  /**
+   * Options of the first provider in ONNX Runtime's names, as `gpu_mem_limit=2000000000`; those that
+   * begin with `trt_` are TensorRT's, `NAME:KEY=VALUE` is for the provider named.
+   */
+  readonly epOption?: readonly string[];
+  /** Threads; default: one for each physical core. */
+  readonly threads?: number;
+}
 
 /** What a runner is opened for. */
 export interface RunnerPurpose {
@@ -21,9 +41,9 @@ export interface RunnerPurpose {
 
 const LOG_LEVELS = ["verbose", "info", "warning", "error", "fatal"] as const;
 
-const wishOf = ({ ep, epOption }: Partial<RuntimeConfig>): ProviderWish => ({
-  names: ep ?? RUNTIME_PARAMETERS.ep.default,
-  options: epOption ?? RUNTIME_PARAMETERS.epOption.default,
+const wishOf = ({ ep = ["auto"], epOption = [] }: RuntimeOptions): ProviderWish => ({
+  names: ep,
+  options: epOption,
 });
 
 /**
@@ -45,7 +65,7 @@ const wishOf = ({ ep, epOption }: Partial<RuntimeConfig>): ProviderWish => ({
  * ```
  */
 export function openRunner(
-  options: Partial<RuntimeConfig> = {},
+  options: RuntimeOptions = {},
   { modelBytes, onNote = () => {} }: RunnerPurpose = {},
 ): Runner {
   const hasGpu = gpuNodes().length > 0;
@@ -72,7 +92,7 @@ export function openRunner(
  *
  * @throws {RuntimeFailure} where the library is missing, not ONNX Runtime, or too old
  */
-export function openProcessor(options: Partial<RuntimeConfig>): Runner {
+export function openProcessor(options: RuntimeOptions): Runner {
   const hasGpu = gpuNodes().length > 0;
   return createOrtRunner({
     ortLib: libraryFor(options.ortLib, wishOf(options), hasGpu, () => {}),

@@ -41,6 +41,9 @@ export const INSPECT_PARAMETERS = {
   maxSeqLength: { kind: "integer", min: 1 },
 } as const satisfies ParametersOf<InspectConfig>;
 
+/** An {@linkcode InspectConfig} as a program writes it: what is absent takes its default. */
+export type InspectInput = Given<InspectConfig, "model">;
+
 /** What {@linkcode inspect} found. */
 export interface InspectedModel extends Inspection {
   /** Operators that graft cannot train through. */
@@ -63,8 +66,8 @@ export interface InspectedModel extends Inspection {
  * if ("peakBytes" in training) console.log(training.peakBytes / 1e6, "MB");
  * ```
  */
-export function inspect(given: Given<InspectConfig, "model">): InspectedModel {
-  const config = wholeConfig<InspectConfig>(INSPECT_PARAMETERS, given);
+export function inspect(input: InspectInput): InspectedModel {
+  const config = wholeConfig<InspectConfig>(INSPECT_PARAMETERS, input);
   const file = findModelFile(config.model);
   using loaded = loadOnnx(file, openMapped);
   const { model, sizeBytes } = loaded;

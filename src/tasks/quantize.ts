@@ -1,17 +1,18 @@
 /** Quantises a model: a call with paths and settings, for programs and the command line. */
 import type { ParametersOf } from "../config/parameter.ts";
 import { type Given, wholeConfig } from "../config/given.ts";
-import { type Message, ParameterError } from "../errors.ts";
+import { ParameterError } from "../errors.ts";
 import { findModelFile } from "../model/find_model.ts";
 import { loadOnnx } from "../model/load_onnx.ts";
 import { quantizeDirectory, type QuantizeResult } from "../model/quantize_directory.ts";
 import type { QuantizeReport } from "../quant/quantize_model.ts";
-import { openRunner } from "../runtime/open_runner.ts";
-import { RUNTIME_PARAMETERS, type RuntimeConfig } from "../runtime/runtime_config.ts";
+import { openRunner, type RuntimeOptions } from "../runtime/open_runner.ts";
+import { RUNTIME_PARAMETERS } from "../runtime/runtime_parameters.ts";
 import { openMapped } from "../system/mapped_file.ts";
+import type { RuntimeNote, Watch } from "./watch.ts";
 
 /** What is quantised, and how. */
-export interface QuantizeConfig extends RuntimeConfig {
+export interface QuantizeConfig extends RuntimeOptions {
   /** Folder of an fp32 or fp16 model, its `.onnx` file, or the name of a pulled model. */
   readonly model: string;
   /** Folder to write; default `quantized`. */
@@ -54,15 +55,19 @@ export const QUANTIZE_PARAMETERS = {
   force: { kind: "boolean", default: false },
 } as const satisfies ParametersOf<QuantizeConfig>;
 
-/** What a quantisation reports, and what ends it. */
-export interface QuantizeEvents {
-  /** Called with what the runtime does in another way than asked for. */
-  readonly onNote?: (message: Message) => void;
-  /** Called after each weight, with how many of how many are done. */
-  readonly onWeight?: (report: QuantizeReport, done: number, total: number) => void;
-  /** Ends the work after the weight or run in work: its reason is thrown and nothing is left. */
-  readonly signal?: AbortSignal;
-}
+/** What a quantisation tells while it goes on. */
+export type QuantizeEvent =
+  | RuntimeNote
+  /** A weight is done, with how many of how many. */
+  | {
+    readonly kind: "weight";
+    readonly report: QuantizeReport;
+    readonly done: number;
+    readonly total: number;
+  };
+
+/** A {@linkcode QuantizeConfig} as a program writes it: what is absent takes its default. */
+export type QuantizeInput = Given<QuantizeConfig, "model">;
 
 /**
  * Writes a copy of a model whose linear layers have quantised weights, and compares outputs.
@@ -87,14 +92,17 @@ export interface QuantizeEvents {
  * ```
  */
 export async function quantize(
-  given: Given<QuantizeConfig, "model">,
-  { onNote, onWeight, signal }: QuantizeEvents = {},
+  input: QuantizeInput,
+  { onEvent, signal }: Watch<QuantizeEvent> = {},
 ): Promise<QuantizeResult> {
-  const config = wholeConfig<QuantizeConfig>(QUANTIZE_PARAMETERS, given);
+  const config = wholeConfig<QuantizeConfig>(QUANTIZE_PARAMETERS, input);
   const bits = checkedBits(config);
   const path = findModelFile(config.model);
   using base = loadOnnx(path, openMapped);
-  using runner = openRunner(config, { modelBytes: base.sizeBytes, onNote });
+  using runner = openRunner(config, {
+    modelBytes: base.sizeBytes,
+    onNote: (message) => onEvent?.({ kind: "runtime note", message }),
+  });
   return await quantizeDirectory(runner, {
     base: { path, model: base.model, sizeBytes: base.sizeBytes },
     savePath: config.savePath,
@@ -105,7 +113,7 @@ export async function quantize(
     minElements: config.minElements,
     includeHead: config.head,
     force: config.force,
-    onWeight,
+    onWeight: (report, done, total) => onEvent?.({ kind: "weight", report, done, total }),
     signal,
   });
 }
