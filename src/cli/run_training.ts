@@ -20,7 +20,7 @@ import { MetricsFile } from "./metrics_file.ts";
 import { paint, type Terminal } from "./output.ts";
 import { pauseGate } from "./pause_gate.ts";
 import { progressCallbacks } from "./progress.ts";
-import { saveAdapterAs } from "./save_adapter_as.ts";
+import { saveAdapterAs } from "../model/store_adapter.ts";
 import { StopSignal } from "./stop_signal.ts";
 import { DEFAULT_EPOCHS, TRAIN_FLAGS, type TrainFlags } from "./train_flags.ts";
 import { type ChosenMemory, writeChosenMemory } from "./chosen_memory.ts";

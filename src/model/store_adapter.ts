@@ -3,7 +3,7 @@ import { join } from "@std/path";
 import type { AdapterFacts } from "../hub/adapter_record.ts";
 import { AdapterStore, type StoredAdapter } from "../hub/adapter_store.ts";
 import { decodeAdapter } from "../lora/adapter_files.ts";
-import { readAdapterFiles } from "../model/adapter_dir.ts";
+import { readAdapterFiles } from "./adapter_dir.ts";
 import { readSmallText } from "../system/small_file.ts";
 
 /**

@@ -1,7 +1,7 @@
-/** `graft pull` of what is on this machine already: a folder or a tar. */
+/** Takes what is on this machine already: a folder or a tar archive. */
 import { basename, join, resolve } from "@std/path";
-import { BadInputError, EXIT, StorageError, UsageError } from "../errors.ts";
-import { checkAdapterName } from "../hub/adapter_store.ts";
+import { BadInputError, ParameterError, StorageError } from "../errors.ts";
+import { checkAdapterName, type StoredAdapter } from "../hub/adapter_store.ts";
 import { filesUnder, importModel } from "../hub/import_local.ts";
 import { parseModelName } from "../hub/names.ts";
 import { hubCache } from "../hub/settings.ts";
@@ -13,35 +13,48 @@ import { makeDirectory } from "../system/durable_files.ts";
 import { isFolder } from "../system/folders.ts";
 import { regularFileSize } from "../system/regular_file.ts";
 import { loadOnnx } from "../model/load_onnx.ts";
-import { formatBytes } from "./format.ts";
-import type { Terminal } from "./output.ts";
-import type { PullFlags } from "./pull.ts";
-import { saveAdapterAs } from "./save_adapter_as.ts";
+import { saveAdapterAs } from "../model/store_adapter.ts";
+import type { PullConfig } from "./pull_config.ts";
 
-/** Flags that only a hub knows. */
+/** What came from this machine. */
+export type PulledLocally =
+  | {
+    readonly from: "here";
+    /** The name that it is known by now. */
+    readonly name: string;
+    readonly commit: string;
+    readonly folder: string;
+    /** Names of the ONNX models in it. */
+    readonly variants: readonly string[];
+    /** Number of files. */
+    readonly files: number;
+    readonly sizeBytes: number;
+  }
+  /** An adapter, which graft's store has now. */
+  | { readonly from: "adapter"; readonly name: string; readonly adapter: StoredAdapter };
+
+/** Parameters that only a hub knows. */
 const HUB_ONLY = ["revision", "variant", "include", "exclude", "localDir"] as const;
 
 /**
  * Takes a folder or an archive into the cache, or an adapter into the store.
  *
+ * @throws {ParameterError} for a parameter of a hub
  * @throws {UsageError} for a name that cannot be one, or is taken
  * @throws {BadInputError} for what holds neither a model nor an adapter, or what is refused
  * @throws {StorageError} where it does not fit or cannot be written
  */
 export async function pullLocal(
-  source: string,
-  flags: PullFlags,
-  terminal: Terminal,
-  signal: AbortSignal,
-): Promise<number> {
-  const given = HUB_ONLY.find((key) => flags[key] !== undefined);
+  config: PullConfig,
+  signal?: AbortSignal,
+): Promise<PulledLocally> {
+  const { source } = config;
+  const given = HUB_ONLY.find((key) => config[key] !== undefined);
   if (given !== undefined) {
-    throw new UsageError(`--${given === "localDir" ? "local-dir" : given} is for a hub's models`);
+    throw new ParameterError(given, (name) => `${name(given)} is for a hub's models`);
   }
-  const name = nameFor(source, flags.name);
-  if (isFolder(source)) {
-    return await take(source, source, name, false, flags, terminal, signal);
-  }
+  const name = nameFor(source, config.name);
+  if (isFolder(source)) return await take(source, source, name, false, signal);
   if (regularFileSize(source) === undefined) {
     throw new BadInputError(`Cannot pull ${source}: there is no such file`);
   }
@@ -53,7 +66,7 @@ export async function pullLocal(
   using _claim = claimDirectory(unpacked);
   using _unpacked = { [Symbol.dispose]: () => remove(unpacked) };
   await unpackTar(source, unpacked, () => freeDiskBytes(cache), signal);
-  return await take(rootOf(unpacked), source, name, true, flags, terminal, signal);
+  return await take(rootOf(unpacked), source, name, true, signal);
 }
 
 /** Begins the names of folders that archives are unpacked to. */
@@ -92,9 +105,12 @@ function nameFor(source: string, given: string | undefined): string {
   if (parsed !== undefined && parsed.revision === undefined && parsed.variant === undefined) {
     return name;
   }
-  throw new UsageError(
-    `--name must be letters, digits and _.-, with one / at most: current value is ` +
-      JSON.stringify(name),
+  throw new ParameterError(
+    "name",
+    (parameter) =>
+      `${parameter("name")} must be letters, digits and _.-, with one / at most: current value is ${
+        JSON.stringify(name)
+      }`,
   );
 }
 
@@ -113,42 +129,30 @@ async function take(
   source: string,
   name: string,
   move: boolean,
-  flags: PullFlags,
-  terminal: Terminal,
-  signal: AbortSignal,
-): Promise<number> {
+  signal: AbortSignal | undefined,
+): Promise<PulledLocally> {
   const files = filesUnder(folder);
   const paths = files.map(({ path }) => path);
   const variants = variantsOf(paths);
   if (variants.length === 0) {
-    if (paths.includes("adapter_config.json")) return keepAdapter(name, folder, flags, terminal);
+    if (paths.includes("adapter_config.json")) {
+      return { from: "adapter", name, adapter: saveAdapterAs(checkAdapterName(name), folder) };
+    }
     throw new BadInputError(`${source} has no .onnx file and no adapter_config.json`);
   }
   // What cannot be loaded is said now, and not when it is used.
   for (const { path } of variants) loadOnnx(join(folder, path))[Symbol.dispose]();
-  const size = files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
-  const made = await importModel(hubCache(), name, folder, files, { move, signal });
-  if (flags.json) {
-    terminal.print(JSON.stringify({
-      name,
-      commit: made.commit,
-      folder: made.folder,
-      variants: variants.map(({ name }) => name),
-      size_bytes: size,
-    }));
-  } else {
-    terminal.print(`Pulled ${name} from ${source}: ${files.length} files, ${formatBytes(size)}`);
-    terminal.print(`In ${made.folder}`);
-  }
-  return EXIT.ok;
-}
-
-function keepAdapter(name: string, folder: string, flags: PullFlags, terminal: Terminal): number {
-  const { record, folder: place } = saveAdapterAs(checkAdapterName(name), folder);
-  if (flags.json) terminal.print(JSON.stringify({ name, folder: place, ...record }));
-  else {
-    terminal.print(`Keeps the adapter ${name}, ${record.digest}`);
-    terminal.print(`In ${place}`);
-  }
-  return EXIT.ok;
+  const { commit, folder: place } = await importModel(hubCache(), name, folder, files, {
+    move,
+    signal,
+  });
+  return {
+    from: "here",
+    name,
+    commit,
+    folder: place,
+    variants: variants.map(({ name }) => name),
+    files: files.length,
+    sizeBytes: files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0),
+  };
 }
