@@ -79,7 +79,14 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[] | undefined>> = {
     "src/serve",
     "src/kernels",
   ],
-  "src/service": ["src/data", "src/system", "src/runtime", "src/model", "src/serve"],
+  "src/service": [
+    "src/data",
+    "src/system",
+    "src/runtime",
+    "src/model",
+    "src/serve",
+    "src/tasks",
+  ],
   "src/cli": undefined,
 };
 

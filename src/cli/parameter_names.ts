@@ -7,6 +7,7 @@ import { type Message, type NameParameter, worded } from "../errors.ts";
  * `train.adapterType`, is a flag of that verb.
  */
 export const asCommandLine: NameParameter = (parameter, value) => {
+  if (parameter === "maxTokens") return "-n";
   if (parameter === "method" && value === "float") return "--dequantize";
   const [verb, key] = parameter.split(".");
   return key === undefined ? asFlag(verb, value) : `graft ${verb} ${asFlag(key, value)}`;

@@ -6,10 +6,10 @@ import { findModelFile } from "../model/find_model.ts";
 import { loadOnnx } from "../model/load_onnx.ts";
 import { LEAST_GAIN_KEPT } from "../lora/merge/mod.ts";
 import { mergeAdapters } from "../model/merge_adapters.ts";
-import { openModel } from "../model/open_model.ts";
 import type { Runner } from "../runtime/runner.ts";
 import { spreadBatches } from "../train/spread_batches.ts";
 import { insideBinary } from "../system/embedded.ts";
+import { InferenceModel } from "../tasks/inference_model.ts";
 import { command } from "./command.ts";
 import { resolveValues } from "./config.ts";
 import { integer, text } from "./flags.ts";
@@ -26,7 +26,6 @@ import {
   WHAT_HAPPENS,
 } from "./quickstart_words.ts";
 import { runEncoder } from "./run_encoder.ts";
-import { RUN_FLAGS, type RunFlags } from "./run_flags.ts";
 import { runTraining } from "./run_training.ts";
 import { openRunner, RUNTIME_FLAGS } from "./runtime_flags.ts";
 import { untilStopped } from "./stop_signal.ts";
@@ -129,9 +128,9 @@ async function ask(
   given: string,
   terminal: Terminal,
 ): Promise<void> {
-  using opened = await openModel(merged);
-  const flags = resolveValues(RUN_FLAGS, { topClasses: 2 }).values as RunFlags;
-  await runEncoder(runner, opened, sentences(given, terminal), opened.maxLength, flags, terminal);
+  using model = await InferenceModel.open({ model: merged }, { runner });
+  const flags = { embedding: false, topClasses: 2, json: false };
+  await runEncoder(model, sentences(given, terminal), flags, terminal);
 }
 
 /** The user's sentence, else those typed at a terminal, else an example. */

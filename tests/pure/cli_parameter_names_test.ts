@@ -8,6 +8,7 @@ Deno.test("asCommandLine() names parameters as flags, of another verb where they
   assertEquals(asCommandLine("ep", "cuda,cpu"), "--ep cuda,cpu");
   assertEquals(asCommandLine("method", "nearest"), "--method nearest");
   assertEquals(asCommandLine("method", "float"), "--dequantize");
+  assertEquals(asCommandLine("maxTokens"), "-n");
   assertEquals(asCommandLine("train.adapterType", "scales"), "graft train --adapter-type scales");
 });
 
