@@ -18,7 +18,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[] | undefined>> = {
   "src/plan": ["src/graph", "src/ops", "src/autodiff"],
   "src/data": ["src/config", "src/graph", "src/system"],
   "src/system": ["ffi"],
-  "src/runtime": ["ffi", "src/graph", "src/onnx", "src/system"],
+  "src/runtime": ["ffi", "src/config", "src/graph", "src/onnx", "src/system"],
   "src/hub": ["src/onnx", "src/lora", "src/system"],
   "src/eval": ["src/graph", "src/plan", "src/data", "src/runtime"],
   "src/model": [
@@ -34,6 +34,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[] | undefined>> = {
     "src/hub",
   ],
   "src/train": [
+    "src/config",
     "src/graph",
     "src/ops",
     "src/safetensors",
@@ -45,6 +46,21 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[] | undefined>> = {
     "src/eval",
   ],
   "src/serve": ["src/graph", "src/plan", "src/data", "src/runtime", "src/eval"],
+  "src/finetune": [
+    "src/config",
+    "src/graph",
+    "src/ops",
+    "src/kernels",
+    "src/lora",
+    "src/plan",
+    "src/data",
+    "src/system",
+    "src/runtime",
+    "src/hub",
+    "src/eval",
+    "src/model",
+    "src/train",
+  ],
   "src/doctor": ["src/graph", "src/ops", "src/system", "src/runtime"],
   "src/kernels": [
     "src/graph",

@@ -16,7 +16,7 @@ import { loadOnnx } from "../model/load_onnx.ts";
 import { formatBytes } from "./format.ts";
 import type { Terminal } from "./output.ts";
 import type { PullFlags } from "./pull.ts";
-import { saveAdapterAs } from "./save_adapter_as.ts";
+import { saveAdapterAs } from "../model/store_adapter.ts";
 
 /** Flags that only a hub knows. */
 const HUB_ONLY = ["revision", "variant", "include", "exclude", "localDir"] as const;

@@ -1,9 +1,12 @@
 /** The flags of every verb that runs a model, and the runner they describe. */
 import * as library from "../runtime/open_runner.ts";
 import type { RunnerPurpose } from "../runtime/open_runner.ts";
+import { RUNTIME_PARAMETERS } from "../runtime/runtime_parameters.ts";
 import type { Runner } from "../runtime/runner.ts";
 import { integer, list, text, type Values } from "./flags.ts";
 import { printable } from "./printable.ts";
+
+const P = RUNTIME_PARAMETERS;
 
 export const RUNTIME_FLAGS = {
   ortLib: text("libonnxruntime to use instead of the one graft brings (also GRAFT_ORT_LIB)", {
@@ -13,15 +16,15 @@ export const RUNTIME_FLAGS = {
   ep: list(
     "Execution providers in order, the next where one cannot be used: auto, cpu, cuda, tensorrt, " +
       "or a name that ONNX Runtime lists; auto is cuda where it can be used, else cpu",
-    { default: ["auto"], placeholder: "NAME,…", group: "Runtime" },
+    { ...P.ep, placeholder: "NAME,…", group: "Runtime" },
   ),
   epOption: list(
     "Option of the first provider, in ONNX Runtime's names, as gpu_mem_limit=2000000000; " +
       "trt_… goes to tensorrt, NAME:KEY=VALUE to the one named; may be given several times",
-    { default: [], placeholder: "KEY=VALUE", verbatim: true, group: "Runtime" },
+    { ...P.epOption, placeholder: "KEY=VALUE", group: "Runtime" },
   ),
   threads: integer("Threads of ONNX Runtime; all cores if absent", {
-    min: 1,
+    ...P.threads,
     short: "t",
     group: "Runtime",
   }),
