@@ -34,6 +34,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[] | undefined>> = {
     "src/hub",
   ],
   "src/train": [
+    "src/config",
     "src/graph",
     "src/ops",
     "src/safetensors",
@@ -46,6 +47,21 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[] | undefined>> = {
   ],
   "src/serve": ["src/graph", "src/plan", "src/data", "src/runtime", "src/eval"],
   "src/doctor": ["src/config", "src/graph", "src/ops", "src/system", "src/runtime"],
+  "src/finetune": [
+    "src/config",
+    "src/graph",
+    "src/ops",
+    "src/kernels",
+    "src/lora",
+    "src/plan",
+    "src/data",
+    "src/system",
+    "src/runtime",
+    "src/hub",
+    "src/eval",
+    "src/model",
+    "src/train",
+  ],
   "src/kernels": [
     "src/graph",
     "src/ops",
@@ -78,6 +94,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[] | undefined>> = {
     "src/train",
     "src/serve",
     "src/kernels",
+    "src/finetune",
   ],
   "src/service": [
     "src/data",

@@ -2,6 +2,9 @@
 import { findData } from "../data/io/data_folder.ts";
 import { GuardedText } from "../data/mod.ts";
 import { BadInputError, UsageError } from "../errors.ts";
+import { FINE_TUNE_PARAMETERS, type FineTuneConfig } from "../finetune/mod.ts";
+import { labelsFor } from "../finetune/model_outputs.ts";
+import { loadTrainingData } from "../finetune/training_data.ts";
 import type { Model } from "../graph/types.ts";
 import type { AdapterCard } from "../lora/adapter_card.ts";
 import type { MergeData } from "../model/merge_request.ts";
@@ -13,12 +16,11 @@ import type { TokenBatch } from "../data/targets.ts";
 import { spreadBatches, spreadCount } from "../train/spread_batches.ts";
 import type { BatchSource } from "../train/step.ts";
 import { parseConfig } from "../config/file.ts";
-import { resolveValues } from "./config.ts";
+import { resolveParameters } from "../config/resolve.ts";
 import { textInputsOf } from "../model/text_inputs.ts";
+import { messageOf } from "./exit.ts";
 import type { Terminal } from "./output.ts";
-import { labelsFor } from "./train_adapter.ts";
-import { loadTrainData } from "./train_data.ts";
-import { TRAIN_FLAGS, type TrainFlags } from "./train_flags.ts";
+import { notePreparation } from "./preparation_notes.ts";
 
 /** What the command line says about data. */
 export interface MergeDataFlags {
@@ -60,7 +62,7 @@ export async function loadMergeData(
   } catch (error) {
     const own = flags.data === undefined;
     if (!own || !(error instanceof BadInputError || error instanceof UsageError)) throw error;
-    terminal.note(`The adapter's training data cannot be read: ${error.message}`);
+    terminal.note(`The adapter's training data cannot be read: ${messageOf(error)}`);
     terminal.note("So nothing is measured: --data names where the data is now");
     return undefined;
   }
@@ -71,15 +73,15 @@ function settingsOf(
   { data }: MergeDataFlags,
   modelFile: string,
   card: AdapterCard | undefined,
-): TrainFlags {
+): FineTuneConfig {
   // JSON is YAML; settings of a newer or older graft are checked like a user's file.
   const saved = card === undefined
     ? {}
-    : parseConfig(JSON.stringify(card.config), TRAIN_FLAGS, "graft.json");
+    : parseConfig(JSON.stringify(card.config), FINE_TUNE_PARAMETERS, "graft.json");
   const task = card === undefined ? {} : { task: card.task };
   const path = data ?? saved.data;
   const given = { ...saved, ...task, data: path, model: modelFile, test: hasTestOnly(path) };
-  return resolveValues(TRAIN_FLAGS, given, {}).values as TrainFlags;
+  return resolveParameters(FINE_TUNE_PARAMETERS, given) as unknown as FineTuneConfig;
 }
 
 /** Whether a data folder has held-out rows in a test part alone. */
@@ -91,7 +93,7 @@ function hasTestOnly(path: unknown): boolean {
 
 async function open(
   { valBatches, calibrationTokens }: MergeDataFlags,
-  settings: TrainFlags,
+  settings: FineTuneConfig,
   modelFile: string,
   model: Model,
   card: AdapterCard | undefined,
@@ -102,11 +104,11 @@ async function open(
   // Its process ends when the data is encoded.
   using text = await GuardedText.start(readTextFiles(folder));
   const loaded = resources.use(
-    await loadTrainData(
+    await loadTrainingData(
       settings,
       { text, ...textInputsOf(model.graph) },
       (found, source) => card?.labels ?? labelsFor(model, readModelLabels(folder), found, source),
-      terminal,
+      (event) => notePreparation(event, terminal),
     ),
   );
   const { task, train, validation, test } = loaded;

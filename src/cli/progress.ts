@@ -1,4 +1,6 @@
 /** What a training run shows while it runs: a bar on a terminal, plain lines elsewhere. */
+import { asFlag } from "../config/parameter.ts";
+import { worded } from "../errors.ts";
 import type { EvaluationReport, StepReport, TrainCallbacks } from "../train/events.ts";
 import { formatBytes, formatSeconds } from "./format.ts";
 import { paint, type Terminal } from "./output.ts";
@@ -94,7 +96,9 @@ export function progressCallbacks(
       terminal.note(paint(terminal, "yellow", `step ${step} was skipped: ${reason}`));
     },
     onPause({ step, reason }) {
-      terminal.note(paint(terminal, "yellow", `Paused after step ${step}: ${reason}`));
+      terminal.note(
+        paint(terminal, "yellow", `Paused after step ${step}: ${worded(reason, asFlag)}`),
+      );
     },
     onGoOn({ step, seconds }) {
       terminal.note(`Going on after step ${step}, ${formatSeconds(seconds)} later`);

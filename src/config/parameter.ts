@@ -49,6 +49,11 @@ export function snake(key: string): string {
   return key.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 }
 
+/** The key of a parameter by its flag: `learningRate` of `--learning-rate`. */
+export function keyOfFlag(flag: string): string {
+  return flag.replace(/^--/, "").replace(/-([a-z])/g, (_, letter) => letter.toUpperCase());
+}
+
 /** Parameters as the command line has them: `--learning-rate`, `--ep cpu`, `--no-train`. */
 export const asFlag: NameParameter = (parameter, value) => {
   if (value === false) return `--no-${kebab(parameter)}`;
