@@ -9,10 +9,10 @@
  * usage: deno run -A scripts/figures/tuning.ts MODEL ADAPTER START[:STEPS:RATE[:distilled]]…
  *   e.g. fitted/1024 fitted/1024:12:1e-2 compensated/2048:12:3e-3:distilled
  */
-import { evaluatorFor } from "../../src/cli/evaluator.ts";
+import { evaluatorFor } from "../../src/tasks/evaluator.ts";
 import { loadMergeData } from "../../src/cli/merge_data.ts";
 import { processTerminal } from "../../src/cli/output.ts";
-import { scaleTuner } from "../../src/cli/scale_tuner.ts";
+import { scaleTuner } from "../../src/tasks/scale_tuner.ts";
 import type { Model } from "../../src/graph/types.ts";
 import { adapterChanges, gainKept, mergeModel, withAdapters } from "../../src/lora/merge/mod.ts";
 import { loadAdapter } from "../../src/model/adapter_dir.ts";

@@ -7,11 +7,11 @@ import { readEvaluationRecord } from "../model/evaluation_record.ts";
 import type { MergeData, MergeRequest } from "../model/merge_request.ts";
 import type { Runner } from "../runtime/runner.ts";
 import { UsageError } from "../errors.ts";
-import { evaluatorFor } from "./evaluator.ts";
+import { evaluatorFor } from "../tasks/evaluator.ts";
 import { boolean, integer, number, text, type Values } from "./flags.ts";
 import { loadMergeData } from "./merge_data.ts";
 import type { Terminal } from "./output.ts";
-import { scaleTuner } from "./scale_tuner.ts";
+import { scaleTuner } from "../tasks/scale_tuner.ts";
 
 const MEASURING = "Measuring";
 
