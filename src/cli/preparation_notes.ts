@@ -9,7 +9,8 @@ import { noteEncoded } from "./encoded_note.ts";
 import { formatCount, formatShare } from "./format.ts";
 import { paint, type Terminal } from "./output.ts";
 
-const PART: Readonly<Record<DataPart, string>> = {
+/** Parts of a data set at the beginning of a line. */
+export const PART: Readonly<Record<DataPart, string>> = {
   training: "Training",
   validation: "Validation",
   test: "Test",
