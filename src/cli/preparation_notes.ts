@@ -1,6 +1,4 @@
 /** What `graft train` says before the first step: model, data and device, and what was chosen for them. */
-import { asFlag } from "../config/parameter.ts";
-import { worded } from "../errors.ts";
 import type { DataPart, NumericEvent, PreparationEvent } from "../finetune/mod.ts";
 import { madeOf, megabytes } from "../model/memory_report.ts";
 import { FAST_THRESHOLD, type FastCheck } from "../train/check_fast.ts";
@@ -8,6 +6,7 @@ import { SLICED_LIMIT } from "../train/check_sliced.ts";
 import { noteEncoded } from "./encoded_note.ts";
 import { formatCount, formatShare } from "./format.ts";
 import { paint, type Terminal } from "./output.ts";
+import { inFlags } from "./parameter_names.ts";
 
 /** Parts of a data set at the beginning of a line. */
 export const PART: Readonly<Record<DataPart, string>> = {
@@ -47,7 +46,7 @@ function sentence(event: Exclude<PreparationEvent, NumericEvent | Of<"encoded" |
     case "adapter note":
       return event.text;
     case "runtime note":
-      return worded(event.message, asFlag);
+      return inFlags(event.message);
     case "parameters":
       return `Trainable parameters: ${formatShare(event.trainable / event.all)} ` +
         `(${formatCount(event.trainable)} of ${formatCount(event.all)})`;
@@ -109,7 +108,7 @@ function noteMemory(
 ): void {
   terminal.note(
     `Memory: about ${megabytes(predicted.peakBytes)} at the peak (${madeOf(predicted)}), ` +
-      worded(budget.source, asFlag),
+      inFlags(budget.source),
   );
   if (beyondFree !== undefined) {
     terminal.note(

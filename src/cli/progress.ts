@@ -1,9 +1,8 @@
 /** What a training run shows while it runs: a bar on a terminal, plain lines elsewhere. */
-import { asFlag } from "../config/parameter.ts";
-import { worded } from "../errors.ts";
 import type { EvaluationReport, StepReport, TrainCallbacks } from "../train/events.ts";
 import { formatBytes, formatSeconds } from "./format.ts";
 import { paint, type Terminal } from "./output.ts";
+import { inFlags } from "./parameter_names.ts";
 
 /** Least time between two drawings of the bar. */
 const REDRAW_MS = 100;
@@ -97,7 +96,7 @@ export function progressCallbacks(
     },
     onPause({ step, reason }) {
       terminal.note(
-        paint(terminal, "yellow", `Paused after step ${step}: ${worded(reason, asFlag)}`),
+        paint(terminal, "yellow", `Paused after step ${step}: ${inFlags(reason)}`),
       );
     },
     onGoOn({ step, seconds }) {

@@ -1,5 +1,4 @@
 /** What `graft train` prints of a fine-tuning's events. */
-import { asFlag } from "../config/parameter.ts";
 import type {
   ChangedSetting,
   FineTuneEvent,
@@ -11,6 +10,7 @@ import { processMemory } from "../system/memory.ts";
 import type { TrainCallbacks, TrainOutcome } from "../train/events.ts";
 import { formatBytes, formatCount, shellWord } from "./format.ts";
 import { paint, type Terminal } from "./output.ts";
+import { asCommandLine } from "./parameter_names.ts";
 import { notePreparation } from "./preparation_notes.ts";
 import { progressCallbacks } from "./progress.ts";
 import { TRAIN_FLAGS, type TrainFlags } from "./train_flags.ts";
@@ -83,7 +83,7 @@ function noteResumed({ path, changed }: Of<"resumed">, terminal: Terminal): void
 }
 
 const formatChange = ({ parameter, now, before }: ChangedSetting) =>
-  `${asFlag(parameter)} ${now ?? "not given"} (was ${before ?? "not given"})`;
+  `${asCommandLine(parameter)} ${now ?? "not given"} (was ${before ?? "not given"})`;
 
 function noteSaved(
   { adapterPath, outcome }: Of<"saved">,

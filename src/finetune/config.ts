@@ -1,4 +1,5 @@
 /** The configuration of a fine-tuning: PEFT's words for the adapter, mlx-lm's for the rest. */
+import type { Given } from "../config/given.ts";
 import type { DataConfig } from "../data/data_config.ts";
 import type { Numeric } from "../plan/names.ts";
 import type { RuntimeOptions } from "../runtime/open_runner.ts";
@@ -147,6 +148,4 @@ export interface FineTuneConfig
     RuntimeOptions {}
 
 /** A configuration as a program writes it: what is absent takes its default. */
-export type FineTuneInput =
-  & Pick<FineTuneConfig, "model" | "data">
-  & Partial<FineTuneConfig>;
+export type FineTuneInput = Given<FineTuneConfig, "model" | "data">;

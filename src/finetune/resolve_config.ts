@@ -1,5 +1,5 @@
 /** From what a program gives to a configuration that a training can begin with. */
-import { resolveParameters } from "../config/resolve.ts";
+import { wholeConfig } from "../config/given.ts";
 import { parseSize } from "../config/size.ts";
 import { ParameterError, UsageError } from "../errors.ts";
 import { checkAdapterName } from "../hub/adapter_store.ts";
@@ -24,10 +24,7 @@ import { prefixCacheBytes } from "./prefix_cache.ts";
  * ```
  */
 export function resolveConfig(input: FineTuneInput): FineTuneConfig {
-  const config = resolveParameters(
-    FINE_TUNE_PARAMETERS,
-    input as unknown as Readonly<Record<string, unknown>>,
-  ) as unknown as FineTuneConfig;
+  const config = wholeConfig<FineTuneConfig>(FINE_TUNE_PARAMETERS, input);
   checkConfig(config);
   return config;
 }

@@ -1,4 +1,4 @@
-/** Which files `--data` names. */
+/** Which files a data set has. */
 import { join } from "@std/path";
 import { BadInputError } from "../../errors.ts";
 
