@@ -32,18 +32,46 @@ export const EXIT = {
   outputClosed: 141,
 } as const;
 
+/**
+ * Names a parameter of a configuration in a message, with a value if one is given.
+ *
+ * @param parameter key of the parameter, such as `learningRate`
+ */
+export type NameParameter = (parameter: string, value?: unknown) => string;
+
+/** A message, or a function that words it with its readers' names for the parameters. */
+export type Message = string | ((name: NameParameter) => string);
+
+/** Names parameters as a program writes them: `learningRate`, `ep: cpu`. */
+export const asProperty: NameParameter = (parameter, value) =>
+  value === undefined ? parameter : `${parameter}: ${value}`;
+
+/** Returns a message as text. */
+export function worded(message: Message, name: NameParameter = asProperty): string {
+  return typeof message === "string" ? message : message(name);
+}
+
 /** Base class of errors whose message gives the problem and the remedy. */
 export class GraftError extends Error {
   override name = "GraftError";
-  constructor(message: string, readonly exitCode: number, options?: ErrorOptions) {
-    super(message, options);
+  readonly #message: Message;
+
+  /** @param message names parameters as a program writes them, unless it is worded otherwise */
+  constructor(message: Message, readonly exitCode: number, options?: ErrorOptions) {
+    super(worded(message), options);
+    this.#message = message;
+  }
+
+  /** The message for readers who know parameters by other names, such as flags. */
+  worded(name: NameParameter): string {
+    return worded(this.#message, name);
   }
 }
 
 /** A file's content is invalid; the message names the file and the place in it. */
 export class BadInputError extends GraftError {
   override name = "BadInputError";
-  constructor(message: string, options?: ErrorOptions) {
+  constructor(message: Message, options?: ErrorOptions) {
     super(message, EXIT.badInput, options);
   }
 }
@@ -51,15 +79,24 @@ export class BadInputError extends GraftError {
 /** The command line or a configuration file asks for something impossible. */
 export class UsageError extends GraftError {
   override name = "UsageError";
-  constructor(message: string, options?: ErrorOptions) {
+  constructor(message: Message, options?: ErrorOptions) {
     super(message, EXIT.usage, options);
+  }
+}
+
+/** A parameter of a configuration has a value that cannot be used. */
+export class ParameterError extends UsageError {
+  override name = "ParameterError";
+  /** @param parameter its key in the configuration, as `learningRate` */
+  constructor(readonly parameter: string, message: Message, options?: ErrorOptions) {
+    super(message, options);
   }
 }
 
 /** graft did the work and declines the result; the message gives the numbers. */
 export class RefusedError extends GraftError {
   override name = "RefusedError";
-  constructor(message: string, options?: ErrorOptions) {
+  constructor(message: Message, options?: ErrorOptions) {
     super(message, EXIT.refused, options);
   }
 }
@@ -67,7 +104,7 @@ export class RefusedError extends GraftError {
 /** ONNX Runtime is missing, too old, or reported an error. */
 export class RuntimeFailure extends GraftError {
   override name = "RuntimeFailure";
-  constructor(message: string, options?: ErrorOptions) {
+  constructor(message: Message, options?: ErrorOptions) {
     super(message, EXIT.runtime, options);
   }
 }
@@ -75,7 +112,7 @@ export class RuntimeFailure extends GraftError {
 /** The operating system refused a read or a write; the message names the path. */
 export class StorageError extends GraftError {
   override name = "StorageError";
-  constructor(message: string, options?: ErrorOptions) {
+  constructor(message: Message, options?: ErrorOptions) {
     super(message, EXIT.io, options);
   }
 }
@@ -83,7 +120,7 @@ export class StorageError extends GraftError {
 /** The hub cannot be reached, or does not answer like a hub; the message names the URL without secrets. */
 export class HubError extends GraftError {
   override name = "HubError";
-  constructor(message: string, options?: ErrorOptions) {
+  constructor(message: Message, options?: ErrorOptions) {
     super(message, EXIT.tryAgain, options);
   }
 }
@@ -91,7 +128,7 @@ export class HubError extends GraftError {
 /** Another process holds a resource that this one needs; another try may succeed. */
 export class BusyError extends GraftError {
   override name = "BusyError";
-  constructor(message: string, options?: ErrorOptions) {
+  constructor(message: Message, options?: ErrorOptions) {
     super(message, EXIT.tryAgain, options);
   }
 }
@@ -99,7 +136,7 @@ export class BusyError extends GraftError {
 /** The hub refuses access; the message says how to get it. */
 export class AccessError extends GraftError {
   override name = "AccessError";
-  constructor(message: string, options?: ErrorOptions) {
+  constructor(message: Message, options?: ErrorOptions) {
     super(message, EXIT.access, options);
   }
 }
@@ -107,7 +144,7 @@ export class AccessError extends GraftError {
 /** Ctrl-C or SIGTERM ended the work before it was done. */
 export class InterruptedError extends GraftError {
   override name = "InterruptedError";
-  constructor(message: string, options?: ErrorOptions) {
+  constructor(message: Message, options?: ErrorOptions) {
     super(message, EXIT.interrupted, options);
   }
 }

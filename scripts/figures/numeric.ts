@@ -7,10 +7,9 @@
  *
  * usage: deno run -A scripts/figures/numeric.ts [SHARED] [ROUNDS] (default: ../shared and 5)
  */
-import { resolveValues } from "../../src/cli/config.ts";
 import { processTerminal } from "../../src/cli/output.ts";
-import { TRAIN_FLAGS, type TrainFlags } from "../../src/cli/train_flags.ts";
-import { setUpTraining } from "../../src/cli/train_setup.ts";
+import { trainingNotes } from "../../src/cli/training_notes.ts";
+import { prepareTraining, resolveConfig } from "../../src/finetune/mod.ts";
 import type { Numeric } from "../../src/plan/names.ts";
 import {
   checkFast,
@@ -33,8 +32,9 @@ function cpuSeconds(): number {
 }
 
 for (const what of trainedCases(shared)) {
-  const flags = resolveValues(TRAIN_FLAGS, what).values as unknown as TrainFlags;
-  using setup = await setUpTraining(flags, processTerminal());
+  const config = resolveConfig(what);
+  const onEvent = trainingNotes(config, processTerminal());
+  using setup = await prepareTraining(config, { onEvent });
   const { model } = setup.model as MicroBatches;
   if (!(model instanceof PlannedModel)) throw new Error("Trains another way than by a plan");
   const batches = await Promise.all(

@@ -1,5 +1,5 @@
 /** The shapes of training data: kinds of rows, and detection of a data set's shape. */
-import { BadInputError } from "../errors.ts";
+import { BadInputError, type NameParameter } from "../errors.ts";
 import { describe, type JsonObject, textIn } from "./json.ts";
 import { type Message, parseMessages } from "./messages.ts";
 
@@ -100,12 +100,17 @@ export function findShape(
     (task === undefined || (shape.kind === "label") === (task === "classification"))
   );
   if (fits.length > 0) return fits[0];
-  const wanted = kind !== undefined
-    ? `as "${kind}" rows`
-    : task === "classification"
-    ? "for classification, which needs a text and a label (text,label; --label-column names another)"
-    : "as messages, prompt and completion, text, or text and label";
-  throw new BadInputError(`${place}: cannot read the data ${wanted}: ${listed(present)}`);
+  const wanted = (name: NameParameter) =>
+    kind !== undefined
+      ? `as "${kind}" rows`
+      : task === "classification"
+      ? `for classification, which needs a text and a label (text,label; ${
+        name("labelColumn")
+      } names another)`
+      : "as messages, prompt and completion, text, or text and label";
+  throw new BadInputError((name) =>
+    `${place}: cannot read the data ${wanted(name)}: ${listed(present)}`
+  );
 }
 
 function listed(names: readonly string[]): string {

@@ -45,9 +45,9 @@ export interface TokenStates {
 export function tokenStates(model: Model, name?: string): TokenStates {
   const { outputs } = model.graph;
   if (outputs.some((output) => output.name === LOGITS_OUTPUT)) {
-    throw new UsageError(
+    throw new UsageError((name) =>
       `Cannot add a classification head: the model has "${LOGITS_OUTPUT}" already; ` +
-        "`--modules-to-save classifier` trains an existing head",
+      `\`${name("modulesToSave", "classifier")}\` trains an existing head`
     );
   }
   const found = outputs.filter((output) =>

@@ -1,6 +1,6 @@
 /** Selects the linear layers of an adapter, with rank and scale. */
 import { levenshteinDistance } from "@std/text/levenshtein-distance";
-import { UsageError } from "../errors.ts";
+import { ParameterError } from "../errors.ts";
 import { DEFAULT_LORA, type LoraConfig, loraScale, validateLoraConfig } from "./config.ts";
 import type { LinearModule } from "./modules.ts";
 import { suffixOf } from "./names.ts";
@@ -26,7 +26,7 @@ export interface LoraSite {
  * a regular expression over the whole path. Modules of `modulesToSave` are left out.
  *
  * @param reaches modules for which it is false are left out; default: none
- * @throws {UsageError} if a target or a key of a pattern matches nothing, listing the modules
+ * @throws {ParameterError} if a target or a key of a pattern matches nothing, listing the modules
  */
 export function resolveTargets(
   modules: readonly LinearModule[],
@@ -42,14 +42,16 @@ export function resolveTargets(
     if (found.length === 0) throw noMatch(modules, target);
     const reached = found.filter(reaches);
     if (reached.length === 0) {
-      throw new UsageError(
+      throw new ParameterError(
+        "targetModules",
         `Cannot train LoRA at "${target}": the loss does not depend on ${found[0].path}`,
       );
     }
     for (const module of reached) if (allowed(module) && !saved(module.path)) chosen.add(module);
   }
   if (chosen.size === 0 && config.targetModules.length > 0) {
-    throw new UsageError(
+    throw new ParameterError(
+      config.layers === undefined ? "numLayers" : "layers",
       `Cannot inject LoRA at "${
         config.targetModules.join(",")
       }": no such module lies in the chosen layers` +
@@ -70,11 +72,13 @@ export function resolveTargets(
 
 /** Checks that every key matches a module: otherwise the adapter would differ from the user's request. */
 function checkPatternsMatch(adapted: readonly LinearModule[], config: LoraConfig): void {
-  for (const key of [...Object.keys(config.rankPattern), ...Object.keys(config.alphaPattern)]) {
+  const { rankPattern, alphaPattern } = config;
+  for (const key of [...Object.keys(rankPattern), ...Object.keys(alphaPattern)]) {
     const pattern = new PatternValues({ [key]: 1 });
     if (adapted.some(({ path }) => pattern.of(path) !== undefined)) continue;
     const names = [...new Set(adapted.map(({ path }) => suffixOf(path)))];
-    throw new UsageError(
+    throw new ParameterError(
+      Object.hasOwn(rankPattern, key) ? "rankPattern" : "alphaPattern",
       `Cannot give "${key}" a rank or alpha of its own: no adapted module has this name; ` +
         `adapted are ${names.join(", ")}`,
     );
@@ -120,9 +124,10 @@ function layerRange(modules: readonly LinearModule[]): string {
   return layers.length === 0 ? "none" : `0 to ${Math.max(...layers)}`;
 }
 
-function noMatch(modules: readonly LinearModule[], target: string): UsageError {
+function noMatch(modules: readonly LinearModule[], target: string): ParameterError {
   if (modules.length === 0) {
-    return new UsageError(
+    return new ParameterError(
+      "targetModules",
       `Cannot inject LoRA at "${target}": this model has no linear layer that graft can adapt ` +
         "(`graft inspect` shows its operators); export it in floats and quantise that, say with " +
         "`graft quantize`",
@@ -130,7 +135,8 @@ function noMatch(modules: readonly LinearModule[], target: string): UsageError {
   }
   const names = [...new Set(modules.map((module) => suffixOf(module.path)))];
   if (target === "all-linear") {
-    return new UsageError(
+    return new ParameterError(
+      "targetModules",
       `Cannot inject LoRA at "all-linear": the only layers that graft can adapt make the model's ` +
         `output, and are adapted where they are named: ${names.join(", ")}`,
     );
@@ -143,7 +149,8 @@ function noMatch(modules: readonly LinearModule[], target: string): UsageError {
   const hint = near.length === 0
     ? ""
     : `; did you mean ${near.map(({ name }) => name).join(" or ")}?`;
-  return new UsageError(
+  return new ParameterError(
+    "targetModules",
     `Cannot inject LoRA at "${target}": this model has no such module${hint}; it has ` +
       `${names.join(", ")} (and the shorthands ${SHORTHANDS.join(", ")})`,
   );

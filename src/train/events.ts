@@ -1,4 +1,5 @@
 /** What a training run tells; callbacks are its only way to say anything. */
+import type { Message } from "../errors.ts";
 import type { Best } from "./state.ts";
 import type { BatchLoss } from "./step.ts";
 
@@ -51,7 +52,7 @@ export interface TrainCallbacks {
   onSkip?(report: SkipReport): void;
   onCheckpoint?(checkpoint: { readonly step: number; readonly path: string }): void;
   /** The run waits before its next step; `reason` is a clause for a sentence. */
-  onPause?(pause: { readonly step: number; readonly reason: string }): void;
+  onPause?(pause: { readonly step: number; readonly reason: Message }): void;
   /** The wait has ended. */
   onGoOn?(pause: { readonly step: number; readonly seconds: number }): void;
 }

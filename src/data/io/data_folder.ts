@@ -1,4 +1,4 @@
-/** Finds the files that `--data` names. */
+/** Finds the files of a data set. */
 import { join } from "@std/path";
 import { BadInputError } from "../../errors.ts";
 

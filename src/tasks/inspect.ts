@@ -1,0 +1,94 @@
+/** Inspects a model on disk: a call with a path and settings, for programs and the command line. */
+import { dirname } from "@std/path";
+import { type Given, wholeConfig } from "../config/given.ts";
+import type { ParametersOf } from "../config/parameter.ts";
+import { type Model, operatorName } from "../graph/types.ts";
+import { findModelFile } from "../model/find_model.ts";
+import { readGenerationConfig } from "../model/generation_config.ts";
+import { type Inspection, inspectModel } from "../model/inspect.ts";
+import { loadOnnx } from "../model/load_onnx.ts";
+import { findRule } from "../ops/registry.ts";
+import { openMapped } from "../system/mapped_file.ts";
+import { freeBytes } from "../system/memory.ts";
+import { processor } from "../system/processor.ts";
+import { keepBudget } from "../train/keep_budget.ts";
+
+/** What is inspected, and the training whose memory is predicted. */
+export interface InspectConfig {
+  /** Folder of an ONNX model, its `.onnx` file, the name of a pulled model, or `default`. */
+  readonly model: string;
+  /** Rank of the adapter to count parameters for, at least 1; default 8. */
+  readonly rank: number;
+  /** Modules of that adapter; default `q`, `v`, or `all-linear` where the model has no such. */
+  readonly targetModules?: readonly string[];
+  /** Rows of a batch of the training to predict, at least 1; default 4. */
+  readonly batchSize: number;
+  /**
+   * Tokens of a row of the training to predict, at least 1; default 256, or as many as the model takes.
+   */
+  readonly maxSeqLength?: number;
+}
+
+/** Tokens of a row where none are named and the model takes as many. */
+export const INSPECTED_LENGTH = 256;
+
+/** What an {@linkcode InspectConfig} takes. */
+export const INSPECT_PARAMETERS = {
+  model: { kind: "text", required: true },
+  rank: { kind: "integer", default: 8, min: 1 },
+  targetModules: { kind: "list" },
+  batchSize: { kind: "integer", default: 4, min: 1 },
+  maxSeqLength: { kind: "integer", min: 1 },
+} as const satisfies ParametersOf<InspectConfig>;
+
+/** An {@linkcode InspectConfig} as a program writes it: what is absent takes its default. */
+export type InspectInput = Given<InspectConfig, "model">;
+
+/** What {@linkcode inspect} found. */
+export interface InspectedModel extends Inspection {
+  /** Operators that graft cannot train through. */
+  readonly unsupported: readonly string[];
+}
+
+/**
+ * Tells what a model is made of, what can be adapted in it, and the memory that training takes.
+ *
+ * @throws {ParameterError} for a setting that is unknown or out of range
+ * @throws {UsageError} for targets that the model does not have
+ * @throws {BadInputError} for a model that is missing or not what it should be
+ *
+ * @example
+ * ```ts
+ * import { inspect } from "./inspect.ts";
+ *
+ * const { layers, targets, training } = inspect({ model: "default", rank: 16 });
+ * console.log(layers, targets.map(({ name, count }) => `${name} ${count}`));
+ * if ("peakBytes" in training) console.log(training.peakBytes / 1e6, "MB");
+ * ```
+ */
+export function inspect(input: InspectInput): InspectedModel {
+  const config = wholeConfig<InspectConfig>(INSPECT_PARAMETERS, input);
+  const file = findModelFile(config.model);
+  using loaded = loadOnnx(file, openMapped);
+  const { model, sizeBytes } = loaded;
+  const { maxLength = Infinity } = readGenerationConfig(dirname(file));
+  const length = config.maxSeqLength ?? Math.min(INSPECTED_LENGTH, maxLength);
+  const found = inspectModel(model, {
+    sizeBytes,
+    rank: config.rank,
+    targetModules: config.targetModules,
+    batch: config.batchSize,
+    length,
+    keepBytes: keepBudget(undefined, sizeBytes, freeBytes(), "exact", length),
+    shards: processor().cores,
+  });
+  return { ...found, unsupported: unsupportedOf(model, Object.keys(found.operators)) };
+}
+
+/** Operators of a model, the most frequent first, that no rule of `src/ops` covers. */
+function unsupportedOf({ graph }: Model, operators: readonly string[]): readonly string[] {
+  const missing = new Set(
+    graph.nodes.filter((node) => findRule(node) === undefined).map(operatorName),
+  );
+  return operators.filter((name) => missing.has(name));
+}
