@@ -5,8 +5,12 @@ import { required, unsupported } from "./args.ts";
 import { broadcastDims, reduceTo, scalarLike } from "./broadcast.ts";
 import { foldElementwise } from "./fold.ts";
 import { emitSlope } from "./gelu.ts";
+import { elementwise } from "./traits.ts";
 import type { OpRule } from "./types.ts";
 import { unary } from "./unary.ts";
+
+const CHEAP = elementwise("activation", "cheap");
+const COSTLY = elementwise("activation", "costly");
 
 /** `value` where 0 < y < 1, else 0. */
 function betweenZeroAndOne(b: GraphBuilder, y: string, value: string): string {
@@ -38,6 +42,7 @@ function tanhGeluSlope(b: GraphBuilder, x: string): string {
 const Clip: OpRule = {
   opType: "Clip",
   domain: "",
+  traits: elementwise("other", "costly"),
   infer(node, inputs) {
     const x = required(node, inputs, 0);
     const bounds = [inputs[1], inputs[2]];
@@ -72,6 +77,7 @@ const Clip: OpRule = {
 const PRelu: OpRule = {
   opType: "PRelu",
   domain: "",
+  traits: COSTLY,
   infer(node, inputs) {
     const { dtype, dims } = required(node, inputs, 0);
     broadcastDims(dims, required(node, inputs, 1).dims);
@@ -90,13 +96,13 @@ const PRelu: OpRule = {
 
 /** x·tanh(log(1 + eˣ)). */
 const Mish: OpRule = {
-  ...unary("Mish", undefined),
+  ...unary("Mish", COSTLY, undefined),
   lower: (b, { inputs: [x] }) => [b.op("Mul", [x, b.op("Tanh", [b.op("Softplus", [x])])])],
 };
 
 /** γ·Elu(x) with Elu's α. */
 const Selu: OpRule = {
-  ...unary("Selu", undefined),
+  ...unary("Selu", COSTLY, undefined),
   lower(b, node) {
     const [x] = node.inputs;
     const alpha = floatAttribute(node, "alpha", 1.67326319217681884765625);
@@ -108,7 +114,7 @@ const Selu: OpRule = {
 
 /** x where it is positive, else α·(e^(x/α) - 1): α·Elu(x/α) with Elu's own α 1. */
 const Celu: OpRule = {
-  ...unary("Celu", undefined),
+  ...unary("Celu", COSTLY, undefined),
   lower(b, node) {
     const [x] = node.inputs;
     const alpha = floatAttribute(node, "alpha", 1);
@@ -120,7 +126,7 @@ const Celu: OpRule = {
 
 /** x where it is above α, else 0. */
 const ThresholdedRelu: OpRule = {
-  ...unary("ThresholdedRelu", undefined),
+  ...unary("ThresholdedRelu", COSTLY, undefined),
   lower(b, node) {
     const [x] = node.inputs;
     const above = b.op("Greater", [x, scalarLike(b, x, floatAttribute(node, "alpha", 1))]);
@@ -130,7 +136,7 @@ const ThresholdedRelu: OpRule = {
 
 /** Swish (operator set 24): x·σ(αx). */
 const Swish: OpRule = {
-  ...unary("Swish", undefined),
+  ...unary("Swish", COSTLY, undefined),
   lower(b, node) {
     const [x] = node.inputs;
     const alpha = floatAttribute(node, "alpha", 1);
@@ -140,30 +146,30 @@ const Swish: OpRule = {
 };
 
 export const ACTIVATION_RULES: readonly OpRule[] = [
-  unary("LeakyRelu", (b, x, _y, ct, node) => {
+  unary("LeakyRelu", COSTLY, (b, x, _y, ct, node) => {
     const slope = floatAttribute(node, "alpha", 0.01);
     const below = b.op("Mul", [ct, scalarLike(b, ct, slope)]);
     return b.op("Where", [b.op("Less", [x, scalarLike(b, x, 0)]), below, ct]);
   }),
   // x ≤ 0: α(eˣ - 1), whose slope is y + α
-  unary("Elu", (b, x, y, ct, node) => {
+  unary("Elu", COSTLY, (b, x, y, ct, node) => {
     const alpha = floatAttribute(node, "alpha", 1);
     const below = b.op("Mul", [ct, b.op("Add", [y, scalarLike(b, y, alpha)])]);
     return b.op("Where", [b.op("Greater", [x, scalarLike(b, x, 0)]), ct, below]);
   }),
   // max(0, min(1, αx + β))
-  unary("HardSigmoid", (b, _x, y, ct, node) => {
+  unary("HardSigmoid", COSTLY, (b, _x, y, ct, node) => {
     const slope = floatAttribute(node, "alpha", 0.2);
     return betweenZeroAndOne(b, y, b.op("Mul", [ct, scalarLike(b, ct, slope)]));
   }),
   // x·h with h = max(0, min(1, x/6 + 1/2)): h + x/6 inside, h outside
-  unary("HardSwish", (b, x, _y, ct) => {
+  unary("HardSwish", COSTLY, (b, x, _y, ct) => {
     const sixth = scalarLike(b, x, 1 / 6);
     const h = b.op("HardSigmoid", [x], { alpha: float(1 / 6), beta: float(0.5) });
     const inside = betweenZeroAndOne(b, h, b.op("Mul", [x, sixth]));
     return b.op("Mul", [ct, b.op("Add", [h, inside])]);
   }),
-  unary("Gelu", (b, x, _y, ct, node) => {
+  unary("Gelu", CHEAP, (b, x, _y, ct, node) => {
     const exact = stringAttribute(node, "approximate", "none") === "none";
     return b.op("Mul", [ct, exact ? emitSlope(b, x) : tanhGeluSlope(b, x)]);
   }),

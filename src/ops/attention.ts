@@ -58,6 +58,7 @@ function maskOf(b: GraphBuilder, node: Node, keyHeads: number, keys: number): st
 export const Attention: OpRule = {
   opType: "Attention",
   domain: "",
+  traits: { kind: "attention", rows: "mixed" },
   infer(node, inputs) {
     const query = required(node, inputs, 0);
     const { dtype } = query;

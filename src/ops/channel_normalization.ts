@@ -19,6 +19,7 @@ function likeInput(
   return {
     opType,
     domain: "",
+    traits: { kind: "normalization", rows: "mixed" },
     infer: inferLikeInput,
     lower: (b, node, context) => [lower(b, node, context)],
   };

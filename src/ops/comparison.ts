@@ -3,12 +3,14 @@ import { broadcastDims } from "./broadcast.ts";
 import { operands } from "./arithmetic.ts";
 import { sameType } from "./args.ts";
 import { foldElementwise } from "./fold.ts";
+import { elementwise } from "./traits.ts";
 import type { OpRule } from "./types.ts";
 
 function comparison(opType: string, test: (x: number, y: number) => boolean): OpRule {
   return {
     opType,
     domain: "",
+    traits: elementwise("other", "costly"),
     infer(node, inputs) {
       const pair = operands(node, inputs);
       sameType(node, pair);

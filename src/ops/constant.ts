@@ -7,6 +7,7 @@ import { elementCount, float32, int64, type Tensor, toNumbers } from "../graph/t
 import type { Graph, Node } from "../graph/types.ts";
 import { label, required, requiredInts, unsupported } from "./args.ts";
 import { exactNumbers, fitting, folded, rearranged } from "./fold.ts";
+import { mixed } from "./traits.ts";
 import type { OpRule } from "./types.ts";
 
 /** Attributes are doubles, in which the largest 64-bit integer rounds up to one that does not fit. */
@@ -54,6 +55,7 @@ export function constantsAsInitializers(graph: Graph): Graph {
 export const Constant: OpRule = {
   opType: "Constant",
   domain: "",
+  traits: mixed("other"),
   infer(node) {
     const value = contents(node);
     return [{ dtype: value.dtype, dims: value.dims, value }];
@@ -63,6 +65,7 @@ export const Constant: OpRule = {
 export const ConstantOfShape: OpRule = {
   opType: "ConstantOfShape",
   domain: "",
+  traits: mixed("shape"),
   infer(node, inputs) {
     const dims = requiredInts(node, inputs, 0, "input");
     const value = tensorAttribute(node, "value") ?? float32([1], [0]);
@@ -81,6 +84,7 @@ export const ConstantOfShape: OpRule = {
 export const EyeLike: OpRule = {
   opType: "EyeLike",
   domain: "",
+  traits: mixed("shape"),
   infer(node, inputs) {
     const like = required(node, inputs, 0);
     const { dims } = like;
@@ -115,6 +119,7 @@ function rangeLength(node: Node, inputs: readonly Known[]): number {
 export const Range: OpRule = {
   opType: "Range",
   domain: "",
+  traits: mixed("other"),
   infer(node, inputs) {
     const bounds = [0, 1, 2].map((i) => required(node, inputs, i));
     const dims = [rangeLength(node, bounds)];

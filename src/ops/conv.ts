@@ -6,6 +6,7 @@ import { label, required, unsupported } from "./args.ts";
 import { range } from "./axes.ts";
 import { sum } from "./broadcast.ts";
 import { sliceAxis } from "./slice.ts";
+import { mixed } from "./traits.ts";
 import type { OpRule } from "./types.ts";
 
 /** How a kernel moves over the spatial axes; one entry an axis. */
@@ -96,6 +97,7 @@ function weightCotangent(b: GraphBuilder, x: string, ct: string, g: Geometry): s
 export const Conv: OpRule = {
   opType: "Conv",
   domain: "",
+  traits: mixed("convolution"),
   infer(node, inputs) {
     const x = required(node, inputs, 0);
     const w = required(node, inputs, 1);
@@ -136,6 +138,7 @@ export const Conv: OpRule = {
 export const ConvTranspose: OpRule = {
   opType: "ConvTranspose",
   domain: "",
+  traits: mixed("convolution"),
   infer(node, inputs) {
     const x = required(node, inputs, 0);
     const w = required(node, inputs, 1);

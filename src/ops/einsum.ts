@@ -120,6 +120,7 @@ function read(node: Node, inputs: readonly (Known | undefined)[]) {
 export const Einsum: OpRule = {
   opType: "Einsum",
   domain: "",
+  traits: { kind: "other", rows: "mixed" },
   infer(node, inputs) {
     const { all, equation, sizes } = read(node, inputs);
     const dims = equation.output.map((name) => {

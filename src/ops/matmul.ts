@@ -10,6 +10,7 @@ import { label, required, sameType } from "./args.ts";
 import { product } from "./axes.ts";
 import { broadcastDims, reduceTo } from "./broadcast.ts";
 import { product2d } from "./gemm.ts";
+import { rowByRow, type RowTest } from "./traits.ts";
 import type { OpRule } from "./types.ts";
 
 /** The output's shape for operands of at least one dimension each. */
@@ -48,9 +49,16 @@ function matMul(
  */
 const NARROW = 8;
 
+/** Rows of what one matrix is multiplied by. */
+const rowsOfLeft: RowTest = ({ inputs: [left, right] }, { lead, leadOf, dims }) =>
+  leadOf(left) === lead && dims(left).length > lead && dims(right).length === 2
+    ? "first"
+    : undefined;
+
 export const MatMul: OpRule = {
   opType: "MatMul",
   domain: "",
+  traits: rowByRow("product", rowsOfLeft, "costly"),
   infer(node, inputs) {
     const a = required(node, inputs, 0);
     const b = required(node, inputs, 1);

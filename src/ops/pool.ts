@@ -7,6 +7,7 @@ import { product, range } from "./axes.ts";
 import { mean, zeros } from "./broadcast.ts";
 import { type Geometry, geometryAttributes, geometryOf, positions } from "./conv.ts";
 import { fromNumbers } from "./fold.ts";
+import { mixed } from "./traits.ts";
 import type { OpRule } from "./types.ts";
 
 function geometry(node: Node, spatial: readonly number[]): Geometry {
@@ -38,6 +39,7 @@ function covered(g: Geometry, axis: number, dim: number, count: number): number[
 const AveragePool: OpRule = {
   opType: "AveragePool",
   domain: "",
+  traits: { kind: "pooling", rows: "mixed" },
   infer(node, inputs) {
     const x = required(node, inputs, 0);
     return [{ dtype: x.dtype, dims: pooledDims(node, x) }];
@@ -69,6 +71,7 @@ const AveragePool: OpRule = {
 const GlobalAveragePool: OpRule = {
   opType: "GlobalAveragePool",
   domain: "",
+  traits: { kind: "other", rows: "mixed" },
   infer(node, inputs) {
     const { dtype, dims } = required(node, inputs, 0);
     return [{ dtype, dims: dims.map((dim, i) => i < 2 ? dim : 1) }];
@@ -81,6 +84,7 @@ const GlobalAveragePool: OpRule = {
 const MaxPool: OpRule = {
   opType: "MaxPool",
   domain: "",
+  traits: mixed("pooling"),
   infer(node, inputs) {
     const x = required(node, inputs, 0);
     const dims = pooledDims(node, x);

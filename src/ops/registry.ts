@@ -5,6 +5,8 @@ import { type OpRule, TRAINING_OPSET, UnsupportedError } from "./types.ts";
 import { CONTRIB_RULES } from "./contrib.ts";
 import { INTERNAL_RULES } from "./internal.ts";
 import { STANDARD_RULES } from "./standard.ts";
+import { type Kind, mixed, type Traits } from "./traits.ts";
+import { UNTRAINED } from "./untrained.ts";
 import { ownValue } from "../records.ts";
 
 const RULES: ReadonlyMap<string, OpRule> = new Map(
@@ -35,6 +37,28 @@ export function ruleOf(node: Pick<Node, "domain" | "opType" | "name">): OpRule {
     );
   }
   return rule;
+}
+
+const TRAITS: ReadonlyMap<string, Traits> = new Map(
+  [...RULES, ...UNTRAINED].map((
+    [name, { traits }],
+  ) => [name, { ...mixed(traits.kind), ...traits }]),
+);
+const UNKNOWN = mixed("other");
+
+/** The traits of a node's operator; of one that graft does not know, those that promise nothing. */
+export function traitsOf({ domain, opType }: Pick<Node, "domain" | "opType">): Traits {
+  return TRAITS.get(`${domain}:${opType}`) ?? UNKNOWN;
+}
+
+/** What a node's operator is. */
+export function kindOf(node: Pick<Node, "domain" | "opType">): Kind {
+  return traitsOf(node).kind;
+}
+
+/** Whether a node computes each entry by itself, its operands broadcast. */
+export function isElementwise(node: Pick<Node, "domain" | "opType">): boolean {
+  return traitsOf(node).rows === "elementwise";
 }
 
 /** Shape inference over the registry, for nodes written against `opsets`. */

@@ -13,6 +13,8 @@ import { expandTo, mean, reduceTo, scalarLike } from "./broadcast.ts";
 import { castTo } from "./cast.ts";
 import { normalizedAxes, statisticDims } from "./layer_normalization.ts";
 import { inferLikeInput } from "./like_input.ts";
+import { rowsBefore } from "./rows.ts";
+import { rowByRow } from "./traits.ts";
 import type { OpRule } from "./types.ts";
 
 /**
@@ -53,6 +55,7 @@ function lower(b: GraphBuilder, node: Node, needed: readonly boolean[]): readonl
 export const SimplifiedLayerNormalization: OpRule = {
   opType: "SimplifiedLayerNormalization",
   domain: "",
+  traits: rowByRow("normalization", rowsBefore("axis", -1), "cheap"),
   infer(node, inputs) {
     const x = required(node, inputs, 0);
     const statistics: Known = { dtype: "float32", dims: statisticDims(node, x.dims) };
@@ -92,6 +95,7 @@ function inverseRms(b: GraphBuilder, node: Node, x: string, axes: readonly numbe
 export const RMSNormalization: OpRule = {
   opType: "RMSNormalization",
   domain: "",
+  traits: { kind: "normalization", rows: rowsBefore("axis", -1) },
   infer: inferLikeInput,
   lower: (b, node, { needed }) => lower(b, node, needed),
 };

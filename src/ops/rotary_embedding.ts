@@ -28,6 +28,7 @@ function numbered(b: GraphBuilder, batch: number, tokens: number, cos: string, s
 export const RotaryEmbedding: OpRule = {
   opType: "RotaryEmbedding",
   domain: "",
+  traits: { kind: "other", rows: "mixed" },
   infer: inferLikeInput,
   /** X is [B, heads, T, size] or [B, T, heads·size]. */
   lower(b, node) {

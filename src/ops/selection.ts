@@ -7,12 +7,14 @@ import { knownInputs, label, required, requiredInts, unsupported } from "./args.
 import { normalizeAxis } from "./axes.ts";
 import { stridesOf } from "./fold.ts";
 import { scatterAdd } from "./gather.ts";
+import { mixed } from "./traits.ts";
 import type { OpRule } from "./types.ts";
 
 function arg(opType: string): OpRule {
   return {
     opType,
     domain: "",
+    traits: mixed("other"),
     infer(node, inputs) {
       const { dims } = required(node, inputs, 0);
       const axis = normalizeAxis(node, intAttribute(node, "axis", 0), dims.length);
@@ -31,6 +33,7 @@ function topCount(node: Node, inputs: readonly (Known | undefined)[]): number {
 const TopK: OpRule = {
   opType: "TopK",
   domain: "",
+  traits: mixed("other"),
   infer(node, inputs) {
     const { dtype, dims } = required(node, inputs, 0);
     const axis = normalizeAxis(node, intAttribute(node, "axis", -1), dims.length);
@@ -61,6 +64,7 @@ const TopK: OpRule = {
 const OneHot: OpRule = {
   opType: "OneHot",
   domain: "",
+  traits: mixed("other"),
   infer(node, inputs) {
     const { dims } = required(node, inputs, 0);
     const [depth] = requiredInts(node, inputs, 1, "depth");
@@ -74,6 +78,7 @@ const OneHot: OpRule = {
 const NonZero: OpRule = {
   opType: "NonZero",
   domain: "",
+  traits: mixed("other"),
   infer(node, inputs) {
     const { dims, value } = required(node, inputs, 0);
     if (value === undefined) {

@@ -2,11 +2,13 @@
 import { intAttribute } from "../graph/attributes.ts";
 import { elementCount, int64 } from "../graph/tensor.ts";
 import { required } from "./args.ts";
+import { mixed } from "./traits.ts";
 import type { OpRule } from "./types.ts";
 
 export const Shape: OpRule = {
   opType: "Shape",
   domain: "",
+  traits: mixed("shape"),
   infer(node, inputs) {
     const { dims } = required(node, inputs, 0);
     const out = dims.slice(
@@ -20,6 +22,7 @@ export const Shape: OpRule = {
 export const Size: OpRule = {
   opType: "Size",
   domain: "",
+  traits: mixed("shape"),
   infer(node, inputs) {
     const { dims } = required(node, inputs, 0);
     return [{ dtype: "int64", dims: [], value: int64([], [elementCount(dims)]) }];

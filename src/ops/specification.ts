@@ -160,11 +160,10 @@ function refuseUnknown(node: Node, known: readonly string[]): void {
 }
 
 /** The rule with these facts, refusing nodes with attributes that it does not know. */
-export function strict(rule: OpRule): OpRule {
+export function strict<Rule extends OpRule>(rule: Rule): Rule {
   const known = ATTRIBUTES[rule.opType] ?? [];
   const { infer, lower } = rule;
-  return {
-    ...rule,
+  const checking: Partial<OpRule> = {
     since: SINCE[rule.opType] ?? 7,
     remark: REMARKS[rule.opType],
     infer(node, inputs, context) {
@@ -178,4 +177,5 @@ export function strict(rule: OpRule): OpRule {
       },
     },
   };
+  return { ...rule, ...checking };
 }

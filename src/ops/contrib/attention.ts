@@ -22,6 +22,7 @@ export const attention: OpRule = {
   opType: "Attention",
   domain: MICROSOFT,
   remark: "without cached keys and rotary",
+  traits: { kind: "attention", rows: "mixed" },
 
   infer(node, inputs) {
     const { dtype, dims } = requiredKnown(node, "input", inputs, 0);

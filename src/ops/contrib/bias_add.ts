@@ -6,6 +6,7 @@ import { inferLike, onlyAttributes } from "./support.ts";
 export const biasAdd: OpRule = {
   opType: "BiasAdd",
   domain: MICROSOFT,
+  traits: { kind: "other", rows: "elementwise" },
 
   infer: inferLike("X"),
 

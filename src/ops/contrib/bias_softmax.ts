@@ -9,6 +9,7 @@ export const biasSoftmax: OpRule = {
   opType: "BiasSoftmax",
   domain: MICROSOFT,
   remark: "a bias of as many dimensions as the data",
+  traits: { kind: "other", rows: "mixed" },
 
   infer: inferLike("data"),
 

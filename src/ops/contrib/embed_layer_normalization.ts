@@ -92,6 +92,7 @@ export function embedded(
 export const embedLayerNormalization: OpRule = {
   opType: "EmbedLayerNormalization",
   domain: MICROSOFT,
+  traits: { kind: "normalization", rows: "mixed" },
 
   infer(node, inputs) {
     const ids = requiredKnown(node, "input_ids", inputs, 0);

@@ -5,6 +5,7 @@
  */
 import type { GraphBuilder } from "../../graph/builder.ts";
 import { MICROSOFT } from "../../graph/types.ts";
+import { elementwise } from "../traits.ts";
 import type { OpRule } from "../types.ts";
 import { inferLike, onlyAttributes, scalarOf } from "./support.ts";
 
@@ -31,6 +32,7 @@ function slope(b: GraphBuilder, x: string): string {
 export const fastGelu: OpRule = {
   opType: "FastGelu",
   domain: MICROSOFT,
+  traits: elementwise("activation", "costly"),
 
   infer: inferLike("X"),
 

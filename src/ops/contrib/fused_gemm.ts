@@ -11,6 +11,7 @@ export const fusedGemm: OpRule = {
   opType: "FusedGemm",
   domain: MICROSOFT,
   remark: "activations Relu, Sigmoid and Tanh",
+  traits: { kind: "product", rows: "mixed" },
 
   infer(node, inputs) {
     const a = requiredKnown(node, "A", inputs, 0);

@@ -4,7 +4,8 @@ import type { GraphBuilder } from "../../graph/builder.ts";
 import { elementCount } from "../../graph/tensor.ts";
 import { MICROSOFT, type Node } from "../../graph/types.ts";
 import { matMulDims } from "../quantized/quantized_product.ts";
-import type { OpRule } from "../types.ts";
+import { mixed } from "../traits.ts";
+import type { OpRule, TrainingRule } from "../types.ts";
 import { onlyAttributes, refuse, requireAttribute, requiredKnown, scalarOf } from "./support.ts";
 
 function check(node: Node): void {
@@ -20,10 +21,11 @@ function transposed(b: GraphBuilder, value: string): string {
   return b.op("Transpose", [value], { perm: ints(swapped(axes)) });
 }
 
-const rule = (opType: string): OpRule => ({
+const rule = (opType: string): TrainingRule => ({
   opType,
   domain: MICROSOFT,
   remark: "without batch transposition",
+  traits: mixed("product"),
 
   infer(node, inputs) {
     check(node);
@@ -58,7 +60,7 @@ const rule = (opType: string): OpRule => ({
  * As attention's scores are emitted: stacks of one shape, the right one read transposed. C = A·Bᵀ, so
  * dA = dC·B and dB = dCᵀ·A.
  */
-const vjp: OpRule["vjp"] = (b, node, [ct], wanted) => {
+const vjp: TrainingRule["vjp"] = (b, node, [ct], wanted) => {
   const [left, right] = node.inputs;
   const stack = (value: string) => b.dims(value).slice(0, -2).join();
   const asEmitted = intAttribute(node, "transB", 0) === 1 &&

@@ -1,6 +1,7 @@
 /** com.microsoft.GatherBlockQuantized: rows of a block-wise quantised table, dequantised. */
 import { intAttribute } from "../../graph/attributes.ts";
 import { MICROSOFT, type Node } from "../../graph/types.ts";
+import { mixed } from "../traits.ts";
 import type { OpRule } from "../types.ts";
 import { onlyAttributes, refuse, requiredKnown } from "./support.ts";
 
@@ -23,6 +24,7 @@ export const gatherBlockQuantized: OpRule = {
   opType: "GatherBlockQuantized",
   domain: MICROSOFT,
   remark: "int4, uint4 and uint8 tables, which stay frozen",
+  traits: mixed("packed lookup"),
 
   infer(node, inputs) {
     onlyAttributes(node, ["bits", "block_size", "gather_axis", "quantize_axis"]);

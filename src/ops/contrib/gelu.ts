@@ -6,12 +6,14 @@
  */
 import { MICROSOFT } from "../../graph/types.ts";
 import { emitSlope } from "../gelu.ts";
+import { elementwise } from "../traits.ts";
 import type { OpRule } from "../types.ts";
 import { inferLike, onlyAttributes, requiredKnown } from "./support.ts";
 
 export const gelu: OpRule = {
   opType: "Gelu",
   domain: MICROSOFT,
+  traits: elementwise("activation", "cheap"),
 
   infer(node, inputs) {
     onlyAttributes(node, []);
@@ -28,6 +30,7 @@ export const gelu: OpRule = {
 export const biasGelu: OpRule = {
   opType: "BiasGelu",
   domain: MICROSOFT,
+  traits: { kind: "activation", rows: "elementwise" },
 
   infer: inferLike("A"),
 

@@ -201,6 +201,7 @@ export const groupQueryAttention: OpRule = {
   opType: "GroupQueryAttention",
   domain: MICROSOFT,
   remark: "causal, without cached keys",
+  traits: { kind: "attention", rows: "mixed" },
 
   infer(node, inputs) {
     const { heads, keyHeads } = headCounts(node);

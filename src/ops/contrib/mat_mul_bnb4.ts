@@ -4,6 +4,7 @@ import { codebookOf } from "../../graph/codebook.ts";
 import { MICROSOFT } from "../../graph/types.ts";
 import { dequantizeCodebook } from "../codebook.ts";
 import { frozenLinear } from "../linear.ts";
+import { rowsOfFirst } from "../rows.ts";
 import type { OpRule } from "../types.ts";
 import { inferPackedLinear, packedSizes } from "./packed_linear.ts";
 import {
@@ -22,6 +23,7 @@ export const matMulBnb4: OpRule = {
   opType: "MatMulBnb4",
   domain: MICROSOFT,
   remark: "weights in whole blocks",
+  traits: { kind: "packed product", rows: rowsOfFirst },
 
   infer: inferPackedLinear,
 

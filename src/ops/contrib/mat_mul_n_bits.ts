@@ -8,6 +8,7 @@ import { intAttribute } from "../../graph/attributes.ts";
 import { MICROSOFT } from "../../graph/types.ts";
 import { dequantizeBlocks } from "../dequantize.ts";
 import { frozenLinear } from "../linear.ts";
+import { rowsOfFirst } from "../rows.ts";
 import type { OpRule } from "../types.ts";
 import { inferPackedLinear, packedSizes } from "./packed_linear.ts";
 import {
@@ -25,6 +26,7 @@ export const matMulNBits: OpRule = {
   opType: "MatMulNBits",
   domain: MICROSOFT,
   remark: "4 and 8 bits, without group indices",
+  traits: { kind: "packed product", rows: rowsOfFirst },
 
   infer: inferPackedLinear,
 

@@ -78,6 +78,7 @@ export const multiHeadAttention: OpRule = {
   opType: "MultiHeadAttention",
   domain: MICROSOFT,
   remark: "without cached keys",
+  traits: { kind: "attention", rows: "mixed" },
 
   infer(node, inputs) {
     const { dtype, dims: query } = requiredKnown(node, "query", inputs, 0);

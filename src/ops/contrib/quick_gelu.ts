@@ -1,12 +1,14 @@
 /** com.microsoft.QuickGelu: x·sigmoid(α·x), which is SiLU for α = 1. The kernel is kept for training. */
 import { floatAttribute } from "../../graph/attributes.ts";
 import { MICROSOFT } from "../../graph/types.ts";
+import { elementwise } from "../traits.ts";
 import type { OpRule } from "../types.ts";
 import { onlyAttributes, requiredKnown, scalarOf } from "./support.ts";
 
 export const quickGelu: OpRule = {
   opType: "QuickGelu",
   domain: MICROSOFT,
+  traits: elementwise("activation", "cheap"),
 
   infer(node, inputs) {
     onlyAttributes(node, ["alpha"]);

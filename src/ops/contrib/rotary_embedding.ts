@@ -9,6 +9,7 @@ import { intAttribute } from "../../graph/attributes.ts";
 import type { GraphBuilder } from "../../graph/builder.ts";
 import { elementCount, float32, toNumbers } from "../../graph/tensor.ts";
 import { MICROSOFT } from "../../graph/types.ts";
+import { mixed } from "../traits.ts";
 import type { OpRule } from "../types.ts";
 import { onlyAttributes, requireAttribute, requiredKnown, shared } from "./support.ts";
 
@@ -28,6 +29,7 @@ export const rotaryEmbedding: OpRule = {
   opType: "RotaryEmbedding",
   domain: MICROSOFT,
   remark: "without packed batches and scale",
+  traits: mixed("other"),
 
   infer(node, inputs) {
     onlyAttributes(node, [

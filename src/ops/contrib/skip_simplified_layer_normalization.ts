@@ -10,6 +10,7 @@ export const skipSimplifiedLayerNormalization: OpRule = {
   opType: "SkipSimplifiedLayerNormalization",
   domain: MICROSOFT,
   remark: "without mean and inv_std_var",
+  traits: { kind: "normalization", rows: "mixed" },
 
   infer: inferSkip,
 

@@ -9,6 +9,7 @@ import type { GraphBuilder } from "../../graph/builder.ts";
 import { GRAFT, type Node } from "../../graph/types.ts";
 import { required } from "../args.ts";
 import type { AttentionInputs } from "../contrib/attention_core.ts";
+import { mixed } from "../traits.ts";
 import type { OpRule } from "../types.ts";
 
 /** @returns [B, T, H · valueSize] */
@@ -49,6 +50,7 @@ export function attendedOf(node: Node): AttentionInputs | undefined {
 export const attend: OpRule = {
   opType: "Attend",
   domain: GRAFT,
+  traits: mixed("attention"),
 
   infer(node, inputs) {
     const { dtype, dims: [batch, tokens, heads] } = required(node, inputs, 0);

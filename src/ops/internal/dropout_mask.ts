@@ -18,6 +18,8 @@ import { elementCount, int32, int64, type Tensor } from "../../graph/tensor.ts";
 import { GRAFT } from "../../graph/types.ts";
 import { label, required } from "../args.ts";
 import { shared } from "../contrib/support.ts";
+import { rowsOfFirst } from "../rows.ts";
+import { rowByRow } from "../traits.ts";
 import type { OpRule } from "../types.ts";
 
 /** What {@linkcode emitDropoutMask} goes by. */
@@ -53,6 +55,7 @@ export const saltTensor = (number: number): Tensor => int64([], [number + 1]);
 export const dropoutMask: OpRule = {
   opType: "DropoutMask",
   domain: GRAFT,
+  traits: rowByRow("other", rowsOfFirst, "cheap"),
 
   infer(node, inputs) {
     const { dtype, dims } = required(node, inputs, 0);

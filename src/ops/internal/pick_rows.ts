@@ -15,6 +15,7 @@ import { required } from "../args.ts";
 import { product } from "../axes.ts";
 import { zeros } from "../broadcast.ts";
 import { sumRows } from "../gather.ts";
+import { mixed } from "../traits.ts";
 import type { OpRule } from "../types.ts";
 
 /**
@@ -86,6 +87,7 @@ function oneAfterAnother(b: GraphBuilder, values: readonly string[]): string {
 export const pickRows: OpRule = {
   opType: "PickRows",
   domain: GRAFT,
+  traits: mixed("lookup"),
 
   infer(node, inputs) {
     const { dtype, dims: [, width] } = required(node, inputs, 0);
@@ -127,6 +129,7 @@ export const pickRows: OpRule = {
 export const joinRows: OpRule = {
   opType: "JoinRows",
   domain: GRAFT,
+  traits: mixed("lookup"),
 
   infer(node, inputs) {
     const { dims: [rows, count] } = required(node, inputs, 0);

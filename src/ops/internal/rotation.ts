@@ -15,6 +15,8 @@ import { elementCount, float32, type Tensor } from "../../graph/tensor.ts";
 import { GRAFT } from "../../graph/types.ts";
 import { shared } from "../contrib/support.ts";
 import { label, required } from "../args.ts";
+import { rowsOfFirst } from "../rows.ts";
+import { rowByRow } from "../traits.ts";
 import type { OpRule } from "../types.ts";
 
 /**
@@ -39,6 +41,7 @@ export function rotationNode(x: string, block: number) {
 export const rotation: OpRule = {
   opType: "Rotation",
   domain: GRAFT,
+  traits: rowByRow("rotation", rowsOfFirst, "costly"),
 
   infer(node, inputs) {
     const { dtype, dims } = required(node, inputs, 0);

@@ -17,6 +17,7 @@ import type { GraphBuilder, Known } from "../../graph/builder.ts";
 import { node as nodeOf } from "../../graph/node.ts";
 import { GRAFT, type Node } from "../../graph/types.ts";
 import { label, required } from "../args.ts";
+import { elementwise } from "../traits.ts";
 import type { OpRule } from "../types.ts";
 
 /** Just below silu's least value, at −1.2785. */
@@ -41,6 +42,7 @@ export function swigluAndFactorsNode(
 export const swiglu: OpRule = {
   opType: "SwiGLU",
   domain: GRAFT,
+  traits: elementwise("activation", "cheap"),
 
   infer: (node, inputs) => [known(node, inputs)],
 
@@ -65,6 +67,7 @@ export const swiglu: OpRule = {
 export const swigluAndFactors: OpRule = {
   opType: "SwiGLUAndFactors",
   domain: GRAFT,
+  traits: elementwise("activation", "costly"),
 
   infer(node, inputs) {
     const one = known(node, inputs);

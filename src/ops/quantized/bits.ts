@@ -1,5 +1,6 @@
 /** BitwiseAnd and BitShift, with which packed weights are taken apart: integers, no gradient. */
 import { broadcastDims } from "../broadcast.ts";
+import { elementwise } from "../traits.ts";
 import type { OpRule } from "../types.ts";
 import { onlyAttributes, requiredKnown } from "../contrib/support.ts";
 
@@ -7,6 +8,7 @@ const rule = (opType: string, since: number, names: readonly [string, string]): 
   opType,
   domain: "",
   since,
+  traits: elementwise("other", "costly"),
   infer(node, inputs) {
     onlyAttributes(node, ["direction"]);
     const x = requiredKnown(node, names[0], inputs, 0);

@@ -13,6 +13,7 @@ import { dataTypeOf } from "../../graph/dtype.ts";
 import { elementCount, float32, toNumbers } from "../../graph/tensor.ts";
 import { MICROSOFT, type Node } from "../../graph/types.ts";
 import { folded } from "../fold.ts";
+import { mixed } from "../traits.ts";
 import type { OpRule } from "../types.ts";
 import { cast, onlyAttributes, refuse, requiredKnown, shared } from "../contrib/support.ts";
 
@@ -46,6 +47,7 @@ const rule = (domain: string): OpRule => ({
   opType: "DequantizeLinear",
   domain,
   since: domain === "" ? 10 : 1,
+  traits: mixed("dequantization"),
 
   infer(node, inputs) {
     const x = requiredKnown(node, "x", inputs, 0);

@@ -4,6 +4,7 @@
  * Before lowering `pattern.ts` replaces it, with the MatMulInteger behind it, by floats; one that
  * is left would cut the gradient silently and is refused.
  */
+import { mixed } from "../traits.ts";
 import type { OpRule } from "../types.ts";
 import { refuse, requiredKnown } from "../contrib/support.ts";
 
@@ -11,6 +12,7 @@ export const dynamicQuantizeLinear: OpRule = {
   opType: "DynamicQuantizeLinear",
   domain: "",
   remark: "before MatMulInteger; else refused",
+  traits: mixed("other"),
   since: 11,
 
   infer(node, inputs) {

@@ -10,6 +10,7 @@ import { dequantizedColumns, matMulDims } from "./quantized_product.ts";
 export const dynamicQuantizeMatMul: OpRule = {
   opType: "DynamicQuantizeMatMul",
   domain: MICROSOFT,
+  traits: { kind: "rounded product", rows: "mixed" },
 
   infer(node, inputs) {
     const a = requiredKnown(node, "A", inputs, 0);

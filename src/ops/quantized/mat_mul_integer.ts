@@ -4,6 +4,7 @@
  * Before lowering `pattern.ts` replaces it by a float product with dequantised weights; one that is
  * left has operands graft cannot dequantise and is refused.
  */
+import { mixed } from "../traits.ts";
 import type { OpRule } from "../types.ts";
 import { refuse, requiredKnown } from "../contrib/support.ts";
 import { matMulDims } from "./quantized_product.ts";
@@ -12,6 +13,7 @@ export const matMulInteger: OpRule = {
   opType: "MatMulInteger",
   domain: "",
   remark: "after DynamicQuantizeLinear, with constant weights; else refused",
+  traits: mixed("rounded product"),
   since: 10,
 
   infer(node, inputs) {

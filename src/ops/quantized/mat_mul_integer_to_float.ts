@@ -5,6 +5,7 @@
  * left would cut the gradient silently and is refused.
  */
 import { MICROSOFT } from "../../graph/types.ts";
+import { mixed } from "../traits.ts";
 import type { OpRule } from "../types.ts";
 import { refuse, requiredKnown } from "../contrib/support.ts";
 import { matMulDims } from "./quantized_product.ts";
@@ -13,6 +14,7 @@ export const matMulIntegerToFloat: OpRule = {
   opType: "MatMulIntegerToFloat",
   domain: MICROSOFT,
   remark: "after a quantising operator, with constant weights; else refused",
+  traits: mixed("rounded product"),
   infer(node, inputs) {
     const a = requiredKnown(node, "A", inputs, 0);
     const b = requiredKnown(node, "B", inputs, 1);

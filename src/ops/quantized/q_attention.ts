@@ -13,6 +13,7 @@ export const qAttention: OpRule = {
   opType: "QAttention",
   domain: MICROSOFT,
   remark: "after a quantising operator, with constant weights; else refused",
+  traits: { kind: "rounded attention", rows: "mixed" },
 
   infer(node, inputs) {
     const { dims: [batch, tokens] } = requiredKnown(node, "input", inputs, 0);

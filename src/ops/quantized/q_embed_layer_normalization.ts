@@ -33,6 +33,7 @@ const INPUTS = [
 export const qEmbedLayerNormalization: OpRule = {
   opType: "QEmbedLayerNormalization",
   domain: MICROSOFT,
+  traits: { kind: "normalization", rows: "mixed" },
 
   infer(node, inputs) {
     const ids = requiredKnown(node, "input_ids", inputs, 0);

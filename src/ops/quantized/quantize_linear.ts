@@ -8,6 +8,7 @@
 import { intAttribute } from "../../graph/attributes.ts";
 import { dataTypeOf } from "../../graph/dtype.ts";
 import { MICROSOFT } from "../../graph/types.ts";
+import { mixed } from "../traits.ts";
 import type { OpRule } from "../types.ts";
 import { onlyAttributes, refuse, requiredKnown } from "../contrib/support.ts";
 import { checkScales } from "./dequantize_linear.ts";
@@ -17,6 +18,7 @@ const rule = (domain: string): OpRule => ({
   domain,
   remark: "of constants, or before DequantizeLinear; else refused",
   since: domain === "" ? 10 : 1,
+  traits: mixed("other"),
 
   infer(node, inputs) {
     const x = requiredKnown(node, "x", inputs, 0);
