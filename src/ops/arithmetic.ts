@@ -155,7 +155,7 @@ function extreme(opType: string, fold: (...values: number[]) => number): OpRule 
   return {
     opType,
     domain: "",
-    traits: COSTLY,
+    traits: elementwise("other", "moderate"),
     infer: variadicInfer(fold),
     vjp(b, node, [ct], wanted) {
       const y = node.outputs[0];

@@ -63,7 +63,7 @@ function reduction({ opType, fold, derivative }: Reduction): OpRule {
   return {
     opType,
     domain: "",
-    traits: rowByRow("other", rowsBeforeAxes(1), "costly"),
+    traits: rowByRow("other", rowsBeforeAxes(1), "moderate"),
     infer(node, inputs) {
       const x = required(node, inputs, 0);
       const axes = reducedAxes(node, inputs);

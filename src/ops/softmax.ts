@@ -47,7 +47,7 @@ function softmax(
     opType,
     domain: "",
     traits: {
-      ...rowByRow("other", rowsBefore("axis", -1), "costly"),
+      ...rowByRow("other", rowsBefore("axis", -1), "moderate"),
       memory: "in place",
       scratch: otherAxis,
     },

@@ -81,10 +81,11 @@ export interface FileTraits {
 /** What is asked of operators in training graphs. */
 export interface Traits extends FileTraits {
   /**
-   * Whether computing a result again from kept operands takes less than keeping it, which has to travel
-   * to memory and back: `cheap` beside the products around it.
+   * What computing a result again from kept operands takes: less than keeping it, which has to travel to
+   * memory and back (`cheap`); less than the room of attention's scores, the square of a sequence's
+   * length (`moderate`); or more.
    */
-  readonly again: "cheap" | "costly";
+  readonly again: "cheap" | "moderate" | "costly";
   /**
    * Where the runtime puts the first output: in memory of its `own`; under another shape where the
    * first input lies, a `view`; or `in place` of the first input where nobody reads that any more.
