@@ -56,6 +56,18 @@ export function kindOf(node: Pick<Node, "domain" | "opType">): Kind {
   return traitsOf(node).kind;
 }
 
+const PRODUCTS: ReadonlySet<Kind> = new Set([
+  "convolution",
+  "packed product",
+  "product",
+  "rounded product",
+]);
+
+/** Whether a node's operator multiplies, with weights or with what is computed. */
+export function multiplies(node: Pick<Node, "domain" | "opType">): boolean {
+  return PRODUCTS.has(kindOf(node));
+}
+
 /** Whether a node computes each entry by itself, its operands broadcast. */
 export function isElementwise(node: Pick<Node, "domain" | "opType">): boolean {
   return traitsOf(node).rows === "elementwise";
