@@ -20,16 +20,18 @@ export interface Piece {
  *
  * @param weightBytes that the initializers of a piece may have, unless a single node reads more
  * @param wanted values that the nodes make and that are asked for
+ * @param isRandom tells the nodes that give another result each time
  * @returns the pieces in the order in which they run
  */
 export function piecesOf(
   graph: Pick<Graph, "nodes" | "inputs" | "initializers">,
   weightBytes: number,
   wanted: Iterable<string>,
+  isRandom: (node: Node) => boolean,
 ): Piece[] {
   const { nodes, inputs, initializers } = graph;
   const later = new Set(wanted);
-  const fixed = fixedNodes(graph, later);
+  const fixed = fixedNodes(graph, later, isRandom);
   // A branch's own values have names, too, and what is left out has an empty one.
   const passing = new Set([
     ...inputs.map(({ name }) => name),
@@ -54,20 +56,18 @@ export function piecesOf(
   }).reverse();
 }
 
-/** Each run gives another result. */
-const RANDOM = /^(Random|Multinomial$|Bernoulli$|Dropout$)/;
-
 /** The nodes whose results are always the same, by the names of these, but for those that are wanted. */
 function fixedNodes(
   { nodes, inputs, initializers }: Pick<Graph, "nodes" | "inputs" | "initializers">,
   wanted: ReadonlySet<string>,
+  isRandom: (node: Node) => boolean,
 ): ReadonlyMap<string, Node> {
   const given = new Set(inputs.map(({ name }) => name));
   const fixed = new Map<string, Node>();
   for (const node of nodes) {
-    const { opType, inputs, outputs, attributes } = node;
+    const { inputs, outputs, attributes } = node;
     const hasBranch = Object.values(attributes).some(({ kind }) => kind === "graph");
-    if (hasBranch || RANDOM.test(opType) || outputs.some((name) => wanted.has(name))) continue;
+    if (hasBranch || isRandom(node) || outputs.some((name) => wanted.has(name))) continue;
     const isKnown = (name: string) =>
       name === "" || fixed.has(name) || initializers.has(name) && !given.has(name);
     if (!inputs.every(isKnown)) continue;

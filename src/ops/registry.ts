@@ -40,7 +40,7 @@ export function ruleOf(node: Pick<Node, "domain" | "opType" | "name">): OpRule {
 }
 
 const TRAITS: ReadonlyMap<string, Traits> = new Map(
-  [...RULES, ...UNTRAINED].map((
+  [...UNTRAINED, ...RULES].map((
     [name, { traits }],
   ) => [name, { ...mixed(traits.kind), ...traits }]),
 );
@@ -54,18 +54,6 @@ export function traitsOf({ domain, opType }: Pick<Node, "domain" | "opType">): T
 /** What a node's operator is. */
 export function kindOf(node: Pick<Node, "domain" | "opType">): Kind {
   return traitsOf(node).kind;
-}
-
-const PRODUCTS: ReadonlySet<Kind> = new Set([
-  "convolution",
-  "packed product",
-  "product",
-  "rounded product",
-]);
-
-/** Whether a node's operator multiplies, with weights or with what is computed. */
-export function multiplies(node: Pick<Node, "domain" | "opType">): boolean {
-  return PRODUCTS.has(kindOf(node));
 }
 
 /** Whether a node computes each entry by itself, its operands broadcast. */

@@ -6,6 +6,7 @@ const KINDS: readonly (readonly [Kind, domain: string, operators: string])[] = [
   ["pooling", "", "LpPool"],
   ["random", "", "Bernoulli Multinomial"],
   ["random", "", "RandomNormal RandomNormalLike RandomUniform RandomUniformLike"],
+  ["recurrence", "", "GRU LSTM RNN"],
   ["rounded product", "", "ConvInteger QLinearConv QLinearMatMul"],
   ["rounded product", MICROSOFT, "QGemm"],
 ];

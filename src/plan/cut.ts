@@ -8,7 +8,7 @@
 import { isFloating } from "../graph/dtype.ts";
 import type { Graph, Node } from "../graph/types.ts";
 import { constantValues } from "../graph/passes/constants.ts";
-import { multiplies } from "../ops/registry.ts";
+import { multiplies } from "../ops/kinds.ts";
 
 /** A piece of the graph with one activation in and one out. */
 export interface Segment {

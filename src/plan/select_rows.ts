@@ -5,7 +5,7 @@
 import { constantValues } from "../graph/passes/constants.ts";
 import { node } from "../graph/node.ts";
 import { intAttribute } from "../graph/attributes.ts";
-import { packedFeatures } from "../graph/packed_linear.ts";
+import { packedFeatures } from "../ops/schema/packed_linear.ts";
 import { int64 } from "../graph/tensor.ts";
 import type { Graph, Node } from "../graph/types.ts";
 import { isElementwise, kindOf, traitsOf } from "../ops/registry.ts";

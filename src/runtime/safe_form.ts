@@ -1,5 +1,5 @@
 /** The form of a model that ONNX Runtime computes, or refuses with an error. */
-import { guardRanks } from "../graph/passes/guard_ranks.ts";
+import { guardRanks } from "../ops/schema/guard_ranks.ts";
 import { trimInputs } from "../graph/passes/trim_inputs.ts";
 import type { Model } from "../graph/types.ts";
 

@@ -30,3 +30,7 @@ Deno.test("ignoresPadding() is false where a convolution or a pool mixes neighbo
 
 Deno.test("ignoresPadding() is true where padding comes after all that is predicted", () =>
   assertEquals(ignores(encoder("Conv", {}, [2, 2, 3]), "causal"), true));
+
+Deno.test("ignoresPadding() is false where a layer goes from place to place", () => {
+  for (const opType of ["GRU", "LSTM", "RNN"]) assertEquals(ignores(encoder(opType)), false);
+});

@@ -2,11 +2,11 @@
  * What a graph itself tells of its values' shapes before anything is run: ranks, and the sizes that
  * are stated. Values whose rank only a run can tell are left out.
  */
-import { intsAttribute } from "./attributes.ts";
-import { tensorsOf } from "./nested.ts";
+import { intsAttribute } from "../../graph/attributes.ts";
+import { tensorsOf } from "../../graph/nested.ts";
 import { type Asked, OTHER_OUTPUTS, type PartialShape, SHAPE_RULES } from "./shape_rules.ts";
-import { elementCount, type Tensor, toNumbers } from "./tensor.ts";
-import { type Graph, type Node, operatorName } from "./types.ts";
+import { elementCount, type Tensor, toNumbers } from "../../graph/tensor.ts";
+import { type Graph, type Node, operatorName } from "../../graph/types.ts";
 
 /** What is known of the values before a node. */
 interface Values {

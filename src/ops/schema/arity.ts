@@ -4,8 +4,8 @@
  *
  * Sources: the schemas of ONNX 1.23, over all operator sets; docs/ContribOperators.md of ONNX Runtime.
  */
-import { firstNodeProblem } from "./node_problem.ts";
-import { type Graph, MICROSOFT, type Node, operatorName } from "./types.ts";
+import { firstNodeProblem } from "../../graph/node_problem.ts";
+import { type Graph, MICROSOFT, type Node, operatorName } from "../../graph/types.ts";
 
 /** How many inputs and how many outputs ("2", "1..3", "1.." without an end), and of which operators. */
 type Row = readonly [inputs: string, outputs: string, ...operators: string[]];

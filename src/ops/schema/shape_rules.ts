@@ -1,6 +1,6 @@
 /** Shapes of what operators make, as far as they follow from shapes and from constants. */
-import { intAttribute } from "./attributes.ts";
-import type { Node } from "./types.ts";
+import { intAttribute } from "../../graph/attributes.ts";
+import type { Node } from "../../graph/types.ts";
 
 /** One entry a dimension: its size, `undefined` where it is not known. */
 export type PartialShape = readonly (number | undefined)[];

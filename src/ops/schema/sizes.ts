@@ -2,11 +2,11 @@
  * Holds attributes that size something against the bytes that are there, as a file is read: what
  * they say decides how much memory others take, and a few bytes can say anything.
  */
-import { firstNodeProblem } from "./node_problem.ts";
-import { tensorsOf } from "./nested.ts";
-import { intAttribute, intsAttribute } from "./attributes.ts";
-import { elementCount, type Tensor } from "./tensor.ts";
-import { type Graph, type Node, operatorName } from "./types.ts";
+import { firstNodeProblem } from "../../graph/node_problem.ts";
+import { tensorsOf } from "../../graph/nested.ts";
+import { intAttribute, intsAttribute } from "../../graph/attributes.ts";
+import { elementCount, type Tensor } from "../../graph/tensor.ts";
+import { type Graph, type Node, operatorName } from "../../graph/types.ts";
 
 /** Contents of a value that the file holds, `undefined` for one that is computed or fed. */
 type Constant = (name: string | undefined) => Tensor | undefined;

@@ -2,13 +2,13 @@
  * Has runs fail, with an error, where an input has fewer dimensions than its operator takes and only
  * the run can tell: ONNX Runtime's kernels would end the process.
  */
-import { ints } from "../attributes.ts";
-import { freeName, valueNames } from "../facts.ts";
-import { partialShapes } from "../partial_shapes.ts";
-import type { PartialShape } from "../shape_rules.ts";
-import { rankedInputs } from "../ranks.ts";
-import { int64, type Tensor } from "../tensor.ts";
-import { type Graph, type Model, type Node, operatorName } from "../types.ts";
+import { ints } from "../../graph/attributes.ts";
+import { freeName, valueNames } from "../../graph/facts.ts";
+import { partialShapes } from "./partial_shapes.ts";
+import type { PartialShape } from "./shape_rules.ts";
+import { rankedInputs } from "./ranks.ts";
+import { int64, type Tensor } from "../../graph/tensor.ts";
+import { type Graph, type Model, type Node, operatorName } from "../../graph/types.ts";
 
 /** Since this operator set Unsqueeze and Squeeze have their axes as an input. */
 const AXES_ARE_INPUT_SINCE = 13;
