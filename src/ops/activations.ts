@@ -5,12 +5,20 @@ import { required, unsupported } from "./args.ts";
 import { broadcastDims, reduceTo, scalarLike } from "./broadcast.ts";
 import { foldElementwise } from "./fold.ts";
 import { emitSlope } from "./gelu.ts";
+import { inferLikeInput } from "./like_input.ts";
 import { elementwise } from "./traits.ts";
-import type { OpRule } from "./types.ts";
+import type { LoweredRule, OpRule } from "./types.ts";
 import { unary } from "./unary.ts";
 
 const CHEAP = elementwise("activation", "cheap");
 const COSTLY = elementwise("activation", "costly");
+
+/** Of activation functions that become others. */
+const LOWERED = {
+  domain: "",
+  traits: { kind: "activation", rows: "elementwise" },
+  infer: inferLikeInput,
+} as const;
 
 /** `value` where 0 < y < 1, else 0. */
 function betweenZeroAndOne(b: GraphBuilder, y: string, value: string): string {
@@ -95,14 +103,16 @@ const PRelu: OpRule = {
 };
 
 /** x·tanh(log(1 + eˣ)). */
-const Mish: OpRule = {
-  ...unary("Mish", COSTLY, undefined),
+const Mish: LoweredRule = {
+  ...LOWERED,
+  opType: "Mish",
   lower: (b, { inputs: [x] }) => [b.op("Mul", [x, b.op("Tanh", [b.op("Softplus", [x])])])],
 };
 
 /** γ·Elu(x) with Elu's α. */
-const Selu: OpRule = {
-  ...unary("Selu", COSTLY, undefined),
+const Selu: LoweredRule = {
+  ...LOWERED,
+  opType: "Selu",
   lower(b, node) {
     const [x] = node.inputs;
     const alpha = floatAttribute(node, "alpha", 1.67326319217681884765625);
@@ -113,8 +123,9 @@ const Selu: OpRule = {
 };
 
 /** x where it is positive, else α·(e^(x/α) - 1): α·Elu(x/α) with Elu's own α 1. */
-const Celu: OpRule = {
-  ...unary("Celu", COSTLY, undefined),
+const Celu: LoweredRule = {
+  ...LOWERED,
+  opType: "Celu",
   lower(b, node) {
     const [x] = node.inputs;
     const alpha = floatAttribute(node, "alpha", 1);
@@ -125,8 +136,9 @@ const Celu: OpRule = {
 };
 
 /** x where it is above α, else 0. */
-const ThresholdedRelu: OpRule = {
-  ...unary("ThresholdedRelu", COSTLY, undefined),
+const ThresholdedRelu: LoweredRule = {
+  ...LOWERED,
+  opType: "ThresholdedRelu",
   lower(b, node) {
     const [x] = node.inputs;
     const above = b.op("Greater", [x, scalarLike(b, x, floatAttribute(node, "alpha", 1))]);
@@ -135,8 +147,9 @@ const ThresholdedRelu: OpRule = {
 };
 
 /** Swish (operator set 24): x·σ(αx). */
-const Swish: OpRule = {
-  ...unary("Swish", COSTLY, undefined),
+const Swish: LoweredRule = {
+  ...LOWERED,
+  opType: "Swish",
   lower(b, node) {
     const [x] = node.inputs;
     const alpha = floatAttribute(node, "alpha", 1);

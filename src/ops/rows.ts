@@ -7,8 +7,9 @@ import type { RowFacts, RowTest } from "./traits.ts";
 /** Whether the first input has its rows on as many axes as the result. */
 const keepsAxes = ({ inputs: [x] }: Node, { leadOf, lead }: RowFacts) => leadOf(x) === lead;
 
-/** Rows are those of the first input, whatever lies behind the leading axes. */
-export const rowsOfFirst: RowTest = (node, facts) => keepsAxes(node, facts) ? "first" : undefined;
+/** Rows are those of the first input, each of which is its last axis at least. */
+export const rowsOfFirst: RowTest = (node, facts) =>
+  keepsAxes(node, facts) && facts.dims(node.inputs[0]).length > facts.lead ? "first" : undefined;
 
 /** The same, where the axis that an attribute names lies behind the leading axes. */
 export function rowsBefore(
