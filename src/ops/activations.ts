@@ -16,6 +16,7 @@ const COSTLY = elementwise("activation", "costly");
 /** Of activation functions that become others. */
 const LOWERED = {
   domain: "",
+  attributes: [],
   traits: { kind: "activation", rows: "elementwise" },
   infer: inferLikeInput,
 } as const;
@@ -50,6 +51,9 @@ function tanhGeluSlope(b: GraphBuilder, x: string): string {
 const Clip: OpRule = {
   opType: "Clip",
   domain: "",
+  since: 7,
+  attributes: ["max", "min"],
+  remark: "constant bounds",
   traits: elementwise("other", "costly"),
   infer(node, inputs) {
     const x = required(node, inputs, 0);
@@ -85,6 +89,8 @@ const Clip: OpRule = {
 const PRelu: OpRule = {
   opType: "PRelu",
   domain: "",
+  since: 7,
+  attributes: [],
   traits: COSTLY,
   infer(node, inputs) {
     const { dtype, dims } = required(node, inputs, 0);
@@ -106,6 +112,7 @@ const PRelu: OpRule = {
 const Mish: LoweredRule = {
   ...LOWERED,
   opType: "Mish",
+  since: 18,
   lower: (b, { inputs: [x] }) => [b.op("Mul", [x, b.op("Tanh", [b.op("Softplus", [x])])])],
 };
 
@@ -113,6 +120,8 @@ const Mish: LoweredRule = {
 const Selu: LoweredRule = {
   ...LOWERED,
   opType: "Selu",
+  since: 7,
+  attributes: ["alpha", "gamma"],
   lower(b, node) {
     const [x] = node.inputs;
     const alpha = floatAttribute(node, "alpha", 1.67326319217681884765625);
@@ -126,6 +135,8 @@ const Selu: LoweredRule = {
 const Celu: LoweredRule = {
   ...LOWERED,
   opType: "Celu",
+  since: 12,
+  attributes: ["alpha"],
   lower(b, node) {
     const [x] = node.inputs;
     const alpha = floatAttribute(node, "alpha", 1);
@@ -139,6 +150,8 @@ const Celu: LoweredRule = {
 const ThresholdedRelu: LoweredRule = {
   ...LOWERED,
   opType: "ThresholdedRelu",
+  since: 10,
+  attributes: ["alpha"],
   lower(b, node) {
     const [x] = node.inputs;
     const above = b.op("Greater", [x, scalarLike(b, x, floatAttribute(node, "alpha", 1))]);
@@ -150,6 +163,8 @@ const ThresholdedRelu: LoweredRule = {
 const Swish: LoweredRule = {
   ...LOWERED,
   opType: "Swish",
+  since: 24,
+  attributes: ["alpha"],
   lower(b, node) {
     const [x] = node.inputs;
     const alpha = floatAttribute(node, "alpha", 1);
@@ -159,33 +174,49 @@ const Swish: LoweredRule = {
 };
 
 export const ACTIVATION_RULES: readonly OpRule[] = [
-  unary("LeakyRelu", COSTLY, (b, x, _y, ct, node) => {
-    const slope = floatAttribute(node, "alpha", 0.01);
-    const below = b.op("Mul", [ct, scalarLike(b, ct, slope)]);
-    return b.op("Where", [b.op("Less", [x, scalarLike(b, x, 0)]), below, ct]);
-  }),
+  {
+    ...unary("LeakyRelu", COSTLY, (b, x, _y, ct, node) => {
+      const slope = floatAttribute(node, "alpha", 0.01);
+      const below = b.op("Mul", [ct, scalarLike(b, ct, slope)]);
+      return b.op("Where", [b.op("Less", [x, scalarLike(b, x, 0)]), below, ct]);
+    }),
+    attributes: ["alpha"],
+  },
   // x ≤ 0: α(eˣ - 1), whose slope is y + α
-  unary("Elu", COSTLY, (b, x, y, ct, node) => {
-    const alpha = floatAttribute(node, "alpha", 1);
-    const below = b.op("Mul", [ct, b.op("Add", [y, scalarLike(b, y, alpha)])]);
-    return b.op("Where", [b.op("Greater", [x, scalarLike(b, x, 0)]), ct, below]);
-  }),
+  {
+    ...unary("Elu", COSTLY, (b, x, y, ct, node) => {
+      const alpha = floatAttribute(node, "alpha", 1);
+      const below = b.op("Mul", [ct, b.op("Add", [y, scalarLike(b, y, alpha)])]);
+      return b.op("Where", [b.op("Greater", [x, scalarLike(b, x, 0)]), ct, below]);
+    }),
+    attributes: ["alpha"],
+  },
   // max(0, min(1, αx + β))
-  unary("HardSigmoid", COSTLY, (b, _x, y, ct, node) => {
-    const slope = floatAttribute(node, "alpha", 0.2);
-    return betweenZeroAndOne(b, y, b.op("Mul", [ct, scalarLike(b, ct, slope)]));
-  }),
+  {
+    ...unary("HardSigmoid", COSTLY, (b, _x, y, ct, node) => {
+      const slope = floatAttribute(node, "alpha", 0.2);
+      return betweenZeroAndOne(b, y, b.op("Mul", [ct, scalarLike(b, ct, slope)]));
+    }),
+    attributes: ["alpha", "beta"],
+  },
   // x·h with h = max(0, min(1, x/6 + 1/2)): h + x/6 inside, h outside
-  unary("HardSwish", COSTLY, (b, x, _y, ct) => {
-    const sixth = scalarLike(b, x, 1 / 6);
-    const h = b.op("HardSigmoid", [x], { alpha: float(1 / 6), beta: float(0.5) });
-    const inside = betweenZeroAndOne(b, h, b.op("Mul", [x, sixth]));
-    return b.op("Mul", [ct, b.op("Add", [h, inside])]);
-  }),
-  unary("Gelu", CHEAP, (b, x, _y, ct, node) => {
-    const exact = stringAttribute(node, "approximate", "none") === "none";
-    return b.op("Mul", [ct, exact ? emitSlope(b, x) : tanhGeluSlope(b, x)]);
-  }),
+  {
+    ...unary("HardSwish", COSTLY, (b, x, _y, ct) => {
+      const sixth = scalarLike(b, x, 1 / 6);
+      const h = b.op("HardSigmoid", [x], { alpha: float(1 / 6), beta: float(0.5) });
+      const inside = betweenZeroAndOne(b, h, b.op("Mul", [x, sixth]));
+      return b.op("Mul", [ct, b.op("Add", [h, inside])]);
+    }),
+    since: 14,
+  },
+  {
+    ...unary("Gelu", CHEAP, (b, x, _y, ct, node) => {
+      const exact = stringAttribute(node, "approximate", "none") === "none";
+      return b.op("Mul", [ct, exact ? emitSlope(b, x) : tanhGeluSlope(b, x)]);
+    }),
+    since: 20,
+    attributes: ["approximate"],
+  },
   Celu,
   Clip,
   Mish,

@@ -35,6 +35,8 @@ function arithmetic(
   return {
     opType,
     domain: "",
+    since: 7,
+    attributes: [],
     traits: CHEAP,
     infer(node, inputs) {
       const pair = operands(node, inputs);
@@ -69,6 +71,8 @@ function uniform(known: Known): number | undefined {
 const Pow: OpRule = {
   opType: "Pow",
   domain: "",
+  since: 7,
+  attributes: [],
   traits: CHEAP,
   infer(node, inputs) {
     const [x, exponent] = operands(node, inputs);
@@ -110,6 +114,8 @@ const Pow: OpRule = {
 const Mod: OpRule = {
   opType: "Mod",
   domain: "",
+  since: 10,
+  attributes: ["fmod"],
   traits: COSTLY,
   infer(node, inputs) {
     const pair = operands(node, inputs);
@@ -139,6 +145,8 @@ function variadicSum(opType: string, average: boolean): OpRule {
   return {
     opType,
     domain: "",
+    since: 7,
+    attributes: [],
     traits: COSTLY,
     infer: variadicInfer((...values) =>
       values.reduce((x, y) => x + y, 0) * (average ? 1 / values.length : 1)
@@ -155,6 +163,8 @@ function extreme(opType: string, fold: (...values: number[]) => number): OpRule 
   return {
     opType,
     domain: "",
+    since: 7,
+    attributes: [],
     traits: elementwise("other", "moderate"),
     infer: variadicInfer(fold),
     vjp(b, node, [ct], wanted) {

@@ -31,6 +31,9 @@ const convert = (from: DataType, to: DataType) => (x: number): number => {
 export const Cast: OpRule = {
   opType: "Cast",
   domain: "",
+  since: 7,
+  // The last two concern 8-bit floats only.
+  attributes: ["to", "round_mode", "saturate"],
   traits: elementwise("other", "cheap"),
   infer(node, inputs) {
     const x = required(node, inputs, 0);
@@ -49,6 +52,9 @@ export const Cast: OpRule = {
 export const CastLike: OpRule = {
   opType: "CastLike",
   domain: "",
+  since: 15,
+  // Both concern 8-bit floats only.
+  attributes: ["round_mode", "saturate"],
   traits: { kind: "other", rows: "mixed" },
   infer(node, inputs) {
     const [x, like] = [required(node, inputs, 0), required(node, inputs, 1)];

@@ -39,6 +39,8 @@ const joinAxis = (node: Node, rank: number) =>
 export const Concat: OpRule = {
   opType: "Concat",
   domain: "",
+  since: 7,
+  attributes: ["axis"],
   traits: rowByRow("other", rowsBefore("axis", 0, "all"), "cheap"),
   infer(node, inputs) {
     const all = inputs.map((_, i) => required(node, inputs, i));
@@ -118,6 +120,8 @@ function partOrZeros(b: GraphBuilder, part: string | undefined, like: string): s
 export const Split: OpRule = {
   opType: "Split",
   domain: "",
+  since: 7,
+  attributes: ["axis", "num_outputs", "split"],
   traits: rowByRow("movement", rowsBefore("axis", 0), "cheap"),
   infer(node, inputs) {
     const x = required(node, inputs, 0);

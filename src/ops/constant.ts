@@ -55,6 +55,8 @@ export function constantsAsInitializers(graph: Graph): Graph {
 export const Constant: OpRule = {
   opType: "Constant",
   domain: "",
+  since: 7,
+  attributes: ["value", "value_float", "value_floats", "value_int", "value_ints"],
   traits: mixed("other"),
   infer(node) {
     const value = contents(node);
@@ -65,6 +67,8 @@ export const Constant: OpRule = {
 export const ConstantOfShape: OpRule = {
   opType: "ConstantOfShape",
   domain: "",
+  since: 9,
+  attributes: ["value"],
   traits: mixed("shape"),
   infer(node, inputs) {
     const dims = requiredInts(node, inputs, 0, "input");
@@ -84,6 +88,8 @@ export const ConstantOfShape: OpRule = {
 export const EyeLike: OpRule = {
   opType: "EyeLike",
   domain: "",
+  since: 9,
+  attributes: ["dtype", "k"],
   traits: mixed("shape"),
   infer(node, inputs) {
     const like = required(node, inputs, 0);
@@ -119,6 +125,8 @@ function rangeLength(node: Node, inputs: readonly Known[]): number {
 export const Range: OpRule = {
   opType: "Range",
   domain: "",
+  since: 11,
+  attributes: [],
   traits: mixed("other"),
   infer(node, inputs) {
     const bounds = [0, 1, 2].map((i) => required(node, inputs, i));

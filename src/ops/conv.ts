@@ -94,9 +94,15 @@ function weightCotangent(b: GraphBuilder, x: string, ct: string, g: Geometry): s
   return swap(b, cut);
 }
 
+/** Attributes that say how a window moves. */
+export const KERNEL = ["auto_pad", "dilations", "group", "kernel_shape", "pads", "strides"];
+
 export const Conv: OpRule = {
   opType: "Conv",
   domain: "",
+  since: 7,
+  attributes: KERNEL,
+  remark: "weights are trained in one group only",
   traits: mixed("convolution"),
   infer(node, inputs) {
     const x = required(node, inputs, 0);
@@ -138,6 +144,9 @@ export const Conv: OpRule = {
 export const ConvTranspose: OpRule = {
   opType: "ConvTranspose",
   domain: "",
+  since: 7,
+  attributes: [...KERNEL, "output_padding", "output_shape"],
+  remark: "weights are not trained; explicit padding",
   traits: mixed("convolution"),
   infer(node, inputs) {
     const x = required(node, inputs, 0);

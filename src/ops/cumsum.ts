@@ -10,6 +10,8 @@ import type { OpRule } from "./types.ts";
 export const CumSum: OpRule = {
   opType: "CumSum",
   domain: "",
+  since: 11,
+  attributes: ["exclusive", "reverse"],
   traits: mixed("other"),
   infer(node, inputs) {
     const x = required(node, inputs, 0);

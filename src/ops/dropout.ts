@@ -6,6 +6,10 @@ import type { OpRule } from "./types.ts";
 export const Dropout: OpRule = {
   opType: "Dropout",
   domain: "",
+  since: 7,
+  // Both concern training only.
+  attributes: ["ratio", "seed"],
+  remark: "inference: the identity",
   traits: { kind: "random", rows: "mixed" },
   infer(node, inputs) {
     const x = required(node, inputs, 0);

@@ -14,6 +14,8 @@ function expandDims(node: Node, inputs: readonly (Known | undefined)[]): readonl
 export const Expand: OpRule = {
   opType: "Expand",
   domain: "",
+  since: 8,
+  attributes: [],
   traits: { ...mixed("movement"), again: "cheap" },
   infer(node, inputs) {
     const x = required(node, inputs, 0);
@@ -48,6 +50,8 @@ function repeats(node: Node, inputs: readonly (Known | undefined)[]): readonly n
 export const Tile: OpRule = {
   opType: "Tile",
   domain: "",
+  since: 7,
+  attributes: [],
   traits: mixed("movement"),
   infer(node, inputs) {
     const x = required(node, inputs, 0);

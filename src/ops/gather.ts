@@ -107,6 +107,8 @@ export function sumRows(b: GraphBuilder, sum: string, indices: string, updates: 
 export const Gather: OpRule = {
   opType: "Gather",
   domain: "",
+  since: 7,
+  attributes: ["axis"],
   traits: mixed("lookup"),
   infer(node, inputs) {
     const data = required(node, inputs, 0);
@@ -157,6 +159,8 @@ export const Gather: OpRule = {
 export const GatherElements: OpRule = {
   opType: "GatherElements",
   domain: "",
+  since: 11,
+  attributes: ["axis"],
   traits: mixed("lookup"),
   infer(node, inputs) {
     const data = required(node, inputs, 0);
@@ -222,6 +226,8 @@ function gatherNdSource(node: Node, data: readonly number[], indices: Tensor): n
 export const GatherND: OpRule = {
   opType: "GatherND",
   domain: "",
+  since: 11,
+  attributes: ["batch_dims"],
   traits: mixed("lookup"),
   infer(node, inputs) {
     const data = required(node, inputs, 0);

@@ -42,6 +42,8 @@ const rowsOfA: RowTest = (node, { lead, leadOf, dims }) => {
 export const Gemm: OpRule = {
   opType: "Gemm",
   domain: "",
+  since: 7,
+  attributes: ["alpha", "beta", "transA", "transB"],
   traits: rowByRow("product", rowsOfA, "costly"),
   infer(node, inputs) {
     const { transA, transB } = read(node);

@@ -75,6 +75,9 @@ function renameInputs(node: Node, rename: (name: string) => string): Node {
 export const If: OpRule = {
   opType: "If",
   domain: "",
+  since: 7,
+  attributes: ["else_branch", "then_branch"],
+  remark: "the branch that shapes select",
   traits: mixed("other"),
   infer(node) {
     throw unsupported(node, "its condition is computed from data");

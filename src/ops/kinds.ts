@@ -27,6 +27,24 @@ export function attends(node: Node): boolean {
   return kind === "attention" || kind === "rounded attention";
 }
 
+/** Whether a node normalises by a mean and deviation, or by a norm. */
+export function normalizes(node: Node): boolean {
+  const kind = kindOf(node);
+  return kind === "normalization" || kind === "channel normalization";
+}
+
+const OF_ALL_PLACES: ReadonlySet<Kind> = new Set([
+  "channel normalization",
+  "global pooling",
+  "recurrence",
+  "resampling",
+]);
+
+/** Whether a node computes each place from others, or all of them; windows say by themselves how wide they are. */
+export function seesOtherPlaces(node: Node): boolean {
+  return OF_ALL_PLACES.has(kindOf(node));
+}
+
 /** Whether a node looks up rows or elements of a table. */
 export function looksUp(node: Node): boolean {
   const kind = kindOf(node);

@@ -62,6 +62,9 @@ export function layerNormalize(
 export const LayerNormalization: OpRule = {
   opType: "LayerNormalization",
   domain: "",
+  since: 17,
+  attributes: ["axis", "epsilon", "stash_type"],
+  remark: "its first output",
   traits: rowByRow("normalization", rowsBefore("axis", -1), "cheap"),
   infer(node, inputs) {
     const x = required(node, inputs, 0);

@@ -58,6 +58,8 @@ const rowsOfLeft: RowTest = ({ inputs: [left, right] }, { lead, leadOf, dims }) 
 export const MatMul: OpRule = {
   opType: "MatMul",
   domain: "",
+  since: 7,
+  attributes: [],
   traits: rowByRow("product", rowsOfLeft, "costly"),
   infer(node, inputs) {
     const a = required(node, inputs, 0);

@@ -44,6 +44,9 @@ function lower(b: GraphBuilder, node: Node): readonly string[] {
 export const Pad: OpRule = {
   opType: "Pad",
   domain: "",
+  since: 7,
+  attributes: ["mode", "pads", "value"],
+  remark: 'mode "constant"',
   traits: mixed("other"),
   infer(node, inputs) {
     const { dtype, dims } = required(node, inputs, 0);

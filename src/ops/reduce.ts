@@ -63,6 +63,8 @@ function reduction({ opType, fold, derivative }: Reduction): OpRule {
   return {
     opType,
     domain: "",
+    since: 7,
+    attributes: ["axes", "keepdims", "noop_with_empty_axes"],
     traits: rowByRow("other", rowsBeforeAxes(1), "moderate"),
     infer(node, inputs) {
       const x = required(node, inputs, 0);

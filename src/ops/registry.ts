@@ -4,15 +4,17 @@ import { GRAFT, MICROSOFT, type Node, operatorName, type Opsets } from "../graph
 import { type OpRule, TRAINING_OPSET, UnsupportedError } from "./types.ts";
 import { CONTRIB_RULES } from "./contrib.ts";
 import { INTERNAL_RULES } from "./internal.ts";
+import { withKnownAttributes } from "./known_attributes.ts";
 import { STANDARD_RULES } from "./standard.ts";
 import { type Kind, mixed, type Traits } from "./traits.ts";
 import { UNTRAINED } from "./untrained.ts";
 import { ownValue } from "../records.ts";
 
 const RULES: ReadonlyMap<string, OpRule> = new Map(
-  [...STANDARD_RULES, ...CONTRIB_RULES, ...INTERNAL_RULES].map((
-    rule,
-  ) => [`${rule.domain}:${rule.opType}`, rule]),
+  [...STANDARD_RULES, ...CONTRIB_RULES, ...INTERNAL_RULES].map((rule) => [
+    `${rule.domain}:${rule.opType}`,
+    withKnownAttributes(rule),
+  ]),
 );
 
 /** The rules of all operators that models may hold, for the table of them and for tests over each. */

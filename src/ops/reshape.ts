@@ -64,11 +64,14 @@ function unsqueezeDims(node: Node, inputs: Inputs): readonly number[] {
 
 function renaming(
   opType: string,
+  attributes: readonly string[],
   outputDims: (node: Node, inputs: Inputs, context: OpsetContext) => readonly number[],
 ): TrainingRule {
   return {
     opType,
     domain: "",
+    since: 7,
+    attributes,
     traits: VIEW,
     infer: (node, inputs, context) => [
       renamed(required(node, inputs, 0), outputDims(node, inputs, context)),
@@ -80,7 +83,7 @@ function renaming(
 }
 
 const Reshape: OpRule = {
-  ...renaming("Reshape", reshapeDims),
+  ...renaming("Reshape", ["allowzero", "shape"], reshapeDims),
   // Leading axes of both are the same rows, on however many axes either has them.
   traits: {
     ...VIEW,
@@ -92,6 +95,8 @@ const Reshape: OpRule = {
 const Identity: OpRule = {
   opType: "Identity",
   domain: "",
+  since: 7,
+  attributes: [],
   traits: { ...VIEW, rows: "elementwise" },
   infer: (node, inputs) => [required(node, inputs, 0)],
   lower: (_b, node) => [node.inputs[0]],
@@ -99,8 +104,8 @@ const Identity: OpRule = {
 
 export const RESHAPE_RULES: readonly OpRule[] = [
   Reshape,
-  renaming("Flatten", flattenDims),
-  renaming("Squeeze", squeezeDims),
-  renaming("Unsqueeze", unsqueezeDims),
+  renaming("Flatten", ["axis"], flattenDims),
+  renaming("Squeeze", ["axes"], squeezeDims),
+  renaming("Unsqueeze", ["axes"], unsqueezeDims),
   Identity,
 ];

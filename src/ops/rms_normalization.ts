@@ -55,6 +55,9 @@ function lower(b: GraphBuilder, node: Node, needed: readonly boolean[]): readonl
 export const SimplifiedLayerNormalization: OpRule = {
   opType: "SimplifiedLayerNormalization",
   domain: "",
+  since: 7,
+  attributes: ["axis", "epsilon", "stash_type"],
+  remark: "ONNX Runtime's own, in ONNX's domain",
   traits: rowByRow("normalization", rowsBefore("axis", -1), "cheap"),
   infer(node, inputs) {
     const x = required(node, inputs, 0);
@@ -95,6 +98,8 @@ function inverseRms(b: GraphBuilder, node: Node, x: string, axes: readonly numbe
 export const RMSNormalization: OpRule = {
   opType: "RMSNormalization",
   domain: "",
+  since: 23,
+  attributes: ["axis", "epsilon", "stash_type"],
   traits: { kind: "normalization", rows: rowsBefore("axis", -1) },
   infer: inferLikeInput,
   lower: (b, node, { needed }) => lower(b, node, needed),

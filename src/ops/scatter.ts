@@ -18,6 +18,7 @@ function adds(node: Node): boolean {
 
 function scatter(
   opType: string,
+  own: readonly string[],
   memory: Traits["memory"],
   attributes: (node: Node) => Record<string, ReturnType<typeof int>>,
   gather: (b: GraphBuilder, node: Node, ct: string) => string,
@@ -25,6 +26,9 @@ function scatter(
   return {
     opType,
     domain: "",
+    since: 11,
+    attributes: [...own, "reduction"],
+    remark: 'reductions "none" and "add"',
     traits: { ...mixed("scatter"), memory },
     infer: inferLikeInput,
     /** Where updates replace, their indices must not repeat (ONNX's own condition). */
@@ -49,6 +53,7 @@ const axisOf = (node: Node) => ({ axis: int(intAttribute(node, "axis", 0)) });
 
 export const ScatterElements = scatter(
   "ScatterElements",
+  ["axis"],
   "in place",
   axisOf,
   (b, node, ct) => b.op("GatherElements", [ct, node.inputs[1]], axisOf(node)),
@@ -56,6 +61,7 @@ export const ScatterElements = scatter(
 
 export const ScatterND = scatter(
   "ScatterND",
+  [],
   "own",
   () => ({}),
   (b, node, ct) => b.op("GatherND", [ct, node.inputs[1]]),

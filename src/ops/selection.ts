@@ -14,6 +14,8 @@ function arg(opType: string): OpRule {
   return {
     opType,
     domain: "",
+    since: 7,
+    attributes: ["axis", "keepdims", "select_last_index"],
     traits: mixed("other"),
     infer(node, inputs) {
       const { dims } = required(node, inputs, 0);
@@ -33,6 +35,8 @@ function topCount(node: Node, inputs: readonly (Known | undefined)[]): number {
 const TopK: OpRule = {
   opType: "TopK",
   domain: "",
+  since: 7,
+  attributes: ["axis", "k", "largest", "sorted"],
   traits: mixed("other"),
   infer(node, inputs) {
     const { dtype, dims } = required(node, inputs, 0);
@@ -64,6 +68,8 @@ const TopK: OpRule = {
 const OneHot: OpRule = {
   opType: "OneHot",
   domain: "",
+  since: 9,
+  attributes: ["axis"],
   traits: mixed("other"),
   infer(node, inputs) {
     const { dims } = required(node, inputs, 0);
@@ -78,6 +84,9 @@ const OneHot: OpRule = {
 const NonZero: OpRule = {
   opType: "NonZero",
   domain: "",
+  since: 9,
+  attributes: [],
+  remark: "of constants",
   traits: mixed("other"),
   infer(node, inputs) {
     const { dims, value } = required(node, inputs, 0);

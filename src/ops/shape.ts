@@ -8,6 +8,8 @@ import type { OpRule } from "./types.ts";
 export const Shape: OpRule = {
   opType: "Shape",
   domain: "",
+  since: 7,
+  attributes: ["end", "start"],
   traits: mixed("shape"),
   infer(node, inputs) {
     const { dims } = required(node, inputs, 0);
@@ -22,6 +24,8 @@ export const Shape: OpRule = {
 export const Size: OpRule = {
   opType: "Size",
   domain: "",
+  since: 7,
+  attributes: [],
   traits: mixed("shape"),
   infer(node, inputs) {
     const { dims } = required(node, inputs, 0);

@@ -84,6 +84,8 @@ function reverseAxis(b: GraphBuilder, value: string, axis: number): string {
 export const Slice: OpRule = {
   opType: "Slice",
   domain: "",
+  since: 7,
+  attributes: ["axes", "ends", "starts"],
   traits: rowByRow("movement", rowsBeforeAxes(3), "cheap"),
   infer(node, inputs) {
     const x = required(node, inputs, 0);

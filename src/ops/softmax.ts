@@ -46,6 +46,8 @@ function softmax(
   return {
     opType,
     domain: "",
+    since: 7,
+    attributes: ["axis"],
     traits: {
       ...rowByRow("other", rowsBefore("axis", -1), "moderate"),
       memory: "in place",

@@ -28,14 +28,13 @@ import { SELECTION_RULES } from "./selection.ts";
 import { Shape, Size } from "./shape.ts";
 import { Slice } from "./slice.ts";
 import { LogSoftmax, Softmax } from "./softmax.ts";
-import { strict } from "./specification.ts";
 import { Transpose } from "./transpose.ts";
 import { Trilu } from "./trilu.ts";
 import { UNARY_RULES } from "./unary.ts";
 import { Where } from "./where.ts";
 import type { OpRule } from "./types.ts";
 
-const RULES: readonly OpRule[] = [
+export const STANDARD_RULES: readonly OpRule[] = [
   ...ACTIVATION_RULES,
   ...ARITHMETIC_RULES,
   Attention,
@@ -83,5 +82,3 @@ const RULES: readonly OpRule[] = [
   ...UNARY_RULES,
   Where,
 ];
-
-export const STANDARD_RULES: readonly OpRule[] = RULES.map(strict);

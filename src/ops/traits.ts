@@ -27,8 +27,12 @@ export type Kind =
   | "movement"
   /** Deviations from a mean, or a share of a norm. */
   | "normalization"
+  /** The same of each channel, over all places. */
+  | "channel normalization"
   /** One number of each window of places. */
   | "pooling"
+  /** One number of all places. */
+  | "global pooling"
   /** Matrices times matrices. */
   | "product"
   /** Rows times a frozen matrix in packed blocks. */
@@ -41,6 +45,8 @@ export type Kind =
   | "rotation"
   /** Each place from those before it, in turn. */
   | "recurrence"
+  /** More places, or fewer, from those nearby. */
+  | "resampling"
   /** Elements put, or added, at the places that indices name. */
   | "scatter"
   /** Sizes, or a value that only sizes decide. */

@@ -43,6 +43,8 @@ const keepsLeading: RowTest = (node, { lead, leadOf }) => {
 export const Transpose: OpRule = {
   opType: "Transpose",
   domain: "",
+  since: 7,
+  attributes: ["perm"],
   traits: rowByRow("movement", keepsLeading, "cheap"),
   infer(node, inputs) {
     const x = required(node, inputs, 0);

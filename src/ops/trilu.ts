@@ -14,6 +14,8 @@ const diagonal = (node: Node, inputs: readonly (Known | undefined)[]) =>
 export const Trilu: OpRule = {
   opType: "Trilu",
   domain: "",
+  since: 14,
+  attributes: ["upper"],
   traits: mixed("other"),
   infer(node, inputs) {
     const x = required(node, inputs, 0);

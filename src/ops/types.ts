@@ -27,8 +27,10 @@ interface Operator {
   readonly opType: string;
   /** `""` for ONNX, `"com.microsoft"` for ONNX Runtime's own. */
   readonly domain: string;
-  /** First operator set of its domain that the rule is for; 1 where absent. */
-  readonly since?: number;
+  /** First operator set of its domain that the rule is for; ONNX's of 7 and before count as 7. */
+  readonly since: number;
+  /** Attributes that the rule reads, or that change nothing graft computes. Any other is refused by name. */
+  readonly attributes: readonly string[];
   /** What the table of supported operators says beside it. */
   readonly remark?: string;
 

@@ -41,6 +41,8 @@ export function unary(
   return {
     opType,
     domain: "",
+    since: 7,
+    attributes: [],
     traits,
     infer(node, inputs) {
       const x = required(node, inputs, 0);
@@ -60,6 +62,8 @@ function predicate(
   return {
     opType,
     domain: "",
+    since: 7,
+    attributes: [],
     traits: COSTLY,
     infer(node, inputs) {
       const x: Known = required(node, inputs, 0);
@@ -97,10 +101,13 @@ export const UNARY_RULES: readonly OpRule[] = [
   unary("Exp", COSTLY, (b, _x, y, ct) => b.op("Mul", [ct, y]), Math.exp),
   unary("Log", COSTLY, (b, x, _y, ct) => b.op("Div", [ct, x]), Math.log),
   // d erf(x) = 2/√π exp(-x²)
-  unary("Erf", CHEAP_ACTIVATION, (b, x, _y, ct) => {
-    const gauss = b.op("Exp", [b.op("Neg", [b.op("Mul", [x, x])])]);
-    return b.op("Mul", [ct, b.op("Mul", [gauss, scalarLike(b, x, 2 / Math.sqrt(Math.PI))])]);
-  }),
+  {
+    ...unary("Erf", CHEAP_ACTIVATION, (b, x, _y, ct) => {
+      const gauss = b.op("Exp", [b.op("Neg", [b.op("Mul", [x, x])])]);
+      return b.op("Mul", [ct, b.op("Mul", [gauss, scalarLike(b, x, 2 / Math.sqrt(Math.PI))])]);
+    }),
+    since: 9,
+  },
   unary("Tanh", IN_PLACE, (b, _x, y, ct) => b.op("Mul", [ct, oneMinusSquare(b, y)]), Math.tanh),
   // dσ = σ(1 - σ)
   unary("Sigmoid", IN_PLACE, (b, _x, y, ct) => {
@@ -132,11 +139,15 @@ export const UNARY_RULES: readonly OpRule[] = [
     return b.op("Div", [ct, b.op("Mul", [bottom, bottom])]);
   }),
   // Steps: the slope is 0 wherever there is one.
-  unary("Sign", COSTLY, () => undefined, Math.sign),
+  { ...unary("Sign", COSTLY, () => undefined, Math.sign), since: 9 },
   unary("Floor", COSTLY, () => undefined, Math.floor),
   unary("Ceil", COSTLY, () => undefined, Math.ceil),
-  unary("Round", COSTLY, () => undefined, roundHalfEven),
+  { ...unary("Round", COSTLY, () => undefined, roundHalfEven), since: 11 },
   predicate("Not", (x) => x === 0),
-  predicate("IsNaN", Number.isNaN),
-  predicate("IsInf", infinite),
+  { ...predicate("IsNaN", Number.isNaN), since: 9 },
+  {
+    ...predicate("IsInf", infinite),
+    since: 10,
+    attributes: ["detect_negative", "detect_positive"],
+  },
 ];

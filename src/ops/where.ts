@@ -18,6 +18,8 @@ const branches: Scratch = (node, values) => {
 export const Where: OpRule = {
   opType: "Where",
   domain: "",
+  since: 9,
+  attributes: [],
   traits: { ...elementwise("other", "cheap"), scratch: branches },
   infer(node, inputs) {
     const [condition, x, y] = [0, 1, 2].map((i) => required(node, inputs, i));

@@ -3,6 +3,7 @@ import { intsAttribute } from "../graph/attributes.ts";
 import type { Graph, Model, Node } from "../graph/types.ts";
 import { type DequantForm, dequantFormFor } from "../ops/dequantize.ts";
 import type { IntegerForm } from "../ops/internal/integer_form.ts";
+import { seesOtherPlaces } from "../ops/kinds.ts";
 import { kindOf } from "../ops/registry.ts";
 import type { Numeric } from "../plan/names.ts";
 import type { Pass, PlanOptions, PlanSettings } from "../plan/options.ts";
@@ -65,11 +66,10 @@ export function ignoresPadding(
     !graph.nodes.some((node) => seesNeighbours(graph, node));
 }
 
-/** Whether a node computes a place from others: in turn, or from windows of them, as convolutions do. */
+/** Whether a node computes a place from others: from windows of them, as convolutions do, or from all. */
 function seesNeighbours({ initializers }: Graph, node: Node): boolean {
   const kind = kindOf(node);
-  if (kind === "recurrence") return true;
-  if (kind !== "convolution" && kind !== "pooling") return false;
+  if (kind !== "convolution" && kind !== "pooling") return seesOtherPlaces(node);
   const [, , ...sizes] = initializers.get(node.inputs[1])?.dims ?? [];
   return intsAttribute(node, "kernel_shape", sizes).some((size) => size !== 1);
 }

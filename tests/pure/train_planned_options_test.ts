@@ -31,6 +31,9 @@ Deno.test("ignoresPadding() is false where a convolution or a pool mixes neighbo
 Deno.test("ignoresPadding() is true where padding comes after all that is predicted", () =>
   assertEquals(ignores(encoder("Conv", {}, [2, 2, 3]), "causal"), true));
 
-Deno.test("ignoresPadding() is false where a layer goes from place to place", () => {
-  for (const opType of ["GRU", "LSTM", "RNN"]) assertEquals(ignores(encoder(opType)), false);
+Deno.test("ignoresPadding() is false where a layer sees all places, or goes from one to the next", () => {
+  const seeing = "GRU GlobalAveragePool GlobalMaxPool GroupNormalization InstanceNormalization " +
+    "LSTM Loop RNN Resize Scan Upsample";
+  for (const opType of seeing.split(" ")) assertEquals(ignores(encoder(opType)), false, opType);
+  assertEquals(ignores(encoder("BatchNormalization")), true);
 });

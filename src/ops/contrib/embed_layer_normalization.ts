@@ -4,7 +4,7 @@ import type { GraphBuilder } from "../../graph/builder.ts";
 import { int32 } from "../../graph/tensor.ts";
 import { MICROSOFT, type Node, operatorName } from "../../graph/types.ts";
 import type { OpRule } from "../types.ts";
-import { cast, namedInputs, onlyAttributes, required, requiredKnown } from "./support.ts";
+import { cast, namedInputs, required, requiredKnown } from "./support.ts";
 
 /** Inputs of an embedding layer as its schema names them, in its order. */
 const INPUTS = [
@@ -92,6 +92,8 @@ export function embedded(
 export const embedLayerNormalization: OpRule = {
   opType: "EmbedLayerNormalization",
   domain: MICROSOFT,
+  since: 1,
+  attributes: ["epsilon", "mask_index_type"],
   traits: { kind: "normalization", rows: "mixed" },
 
   infer(node, inputs) {
@@ -103,7 +105,6 @@ export const embedLayerNormalization: OpRule = {
 
   lower(b, node, { needed }) {
     // mask_index_type only tells shape inference whether output 1 exists.
-    onlyAttributes(node, ["epsilon", "mask_index_type"]);
     return embedded(b, node, namedInputs(node, INPUTS), needed);
   },
 };

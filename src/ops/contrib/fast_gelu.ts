@@ -7,7 +7,7 @@ import type { GraphBuilder } from "../../graph/builder.ts";
 import { MICROSOFT } from "../../graph/types.ts";
 import { elementwise } from "../traits.ts";
 import type { OpRule } from "../types.ts";
-import { inferLike, onlyAttributes, scalarOf } from "./support.ts";
+import { inferLike, scalarOf } from "./support.ts";
 
 const ROOT = Math.sqrt(2 / Math.PI);
 const CUBE = 0.044715;
@@ -32,12 +32,13 @@ function slope(b: GraphBuilder, x: string): string {
 export const fastGelu: OpRule = {
   opType: "FastGelu",
   domain: MICROSOFT,
+  since: 1,
+  attributes: [],
   traits: elementwise("activation", "costly"),
 
   infer: inferLike("X"),
 
   lower(b, node) {
-    onlyAttributes(node, []);
     const [x, bias = ""] = node.inputs;
     return bias === "" ? undefined : [b.microsoft("FastGelu", [b.op("Add", [x, bias])])];
   },

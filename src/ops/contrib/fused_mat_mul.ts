@@ -6,10 +6,9 @@ import { MICROSOFT, type Node } from "../../graph/types.ts";
 import { matMulDims } from "../quantized/quantized_product.ts";
 import { mixed } from "../traits.ts";
 import type { OpRule, TrainingRule } from "../types.ts";
-import { onlyAttributes, refuse, requireAttribute, requiredKnown, scalarOf } from "./support.ts";
+import { refuse, requireAttribute, requiredKnown, scalarOf } from "./support.ts";
 
 function check(node: Node): void {
-  onlyAttributes(node, ["alpha", "transA", "transB", "transBatchA", "transBatchB"]);
   requireAttribute(node, "transBatchA", 0);
   requireAttribute(node, "transBatchB", 0);
 }
@@ -24,6 +23,8 @@ function transposed(b: GraphBuilder, value: string): string {
 const rule = (opType: string): TrainingRule => ({
   opType,
   domain: MICROSOFT,
+  since: 1,
+  attributes: ["alpha", "transA", "transB", "transBatchA", "transBatchB"],
   remark: "without batch transposition",
   traits: mixed("product"),
 

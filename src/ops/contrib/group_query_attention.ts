@@ -17,7 +17,6 @@ import { attend, biasMask } from "./attention_core.ts";
 import {
   cast,
   namedInputs,
-  onlyAttributes,
   refuse,
   refuseOutputs,
   requireAttribute,
@@ -69,7 +68,6 @@ const ATTRIBUTES = [
 
 /** Refuses what graft does not compute, by name. */
 function check(node: Node, needed: readonly boolean[]): void {
-  onlyAttributes(node, ATTRIBUTES);
   requireAttribute(node, "causal", 1);
   requireAttribute(node, "kv_cache_bit_width", 0);
   requireAttribute(node, "k_quant_type", "NONE");
@@ -200,6 +198,8 @@ function checkPast(b: GraphBuilder, node: Node, name: string, past: string | und
 export const groupQueryAttention: OpRule = {
   opType: "GroupQueryAttention",
   domain: MICROSOFT,
+  since: 1,
+  attributes: ATTRIBUTES,
   remark: "causal, without cached keys",
   traits: { kind: "attention", rows: "mixed" },
 

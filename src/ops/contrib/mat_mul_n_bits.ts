@@ -11,27 +11,19 @@ import { frozenLinear } from "../linear.ts";
 import { rowsOfFirst } from "../rows.ts";
 import type { OpRule } from "../types.ts";
 import { inferPackedLinear, packedSizes } from "./packed_linear.ts";
-import {
-  cast,
-  namedInputs,
-  onlyAttributes,
-  refuse,
-  requireAttribute,
-  required,
-} from "./support.ts";
-
-const ATTRIBUTES = ["K", "N", "bits", "block_size", "accuracy_level", "weight_prepacked"];
+import { cast, namedInputs, refuse, requireAttribute, required } from "./support.ts";
 
 export const matMulNBits: OpRule = {
   opType: "MatMulNBits",
   domain: MICROSOFT,
+  since: 1,
+  attributes: ["K", "N", "bits", "block_size", "accuracy_level", "weight_prepacked"],
   remark: "4 and 8 bits, without group indices",
   traits: { kind: "packed product", rows: rowsOfFirst },
 
   infer: inferPackedLinear,
 
   lower(b, node) {
-    onlyAttributes(node, ATTRIBUTES);
     requireAttribute(node, "weight_prepacked", 0);
     const { A, B, scales, zero_points, bias } = namedInputs(
       node,

@@ -3,15 +3,16 @@ import { floatAttribute } from "../../graph/attributes.ts";
 import { MICROSOFT } from "../../graph/types.ts";
 import { elementwise } from "../traits.ts";
 import type { OpRule } from "../types.ts";
-import { onlyAttributes, requiredKnown, scalarOf } from "./support.ts";
+import { requiredKnown, scalarOf } from "./support.ts";
 
 export const quickGelu: OpRule = {
   opType: "QuickGelu",
   domain: MICROSOFT,
+  since: 1,
+  attributes: ["alpha"],
   traits: elementwise("activation", "cheap"),
 
   infer(node, inputs) {
-    onlyAttributes(node, ["alpha"]);
     const { dtype, dims } = requiredKnown(node, "X", inputs, 0);
     return [{ dtype, dims }];
   },

@@ -16,7 +16,8 @@ export function refuse(node: Node, what: string): never {
   );
 }
 
-function shown(attribute: Attribute): string {
+/** An attribute's value, for messages. */
+export function shown(attribute: Attribute): string {
   switch (attribute.kind) {
     case "int":
     case "float":
@@ -28,13 +29,6 @@ function shown(attribute: Attribute): string {
       return `[${attribute.value}]`;
     default:
       return `a ${attribute.kind}`;
-  }
-}
-
-/** Refuses every attribute that is not among `known`, so that none is ignored. */
-export function onlyAttributes(node: Node, known: readonly string[]): void {
-  for (const [name, attribute] of Object.entries(node.attributes)) {
-    if (!known.includes(name)) refuse(node, `attribute "${name}" = ${shown(attribute)}`);
   }
 }
 

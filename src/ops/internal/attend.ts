@@ -50,6 +50,8 @@ export function attendedOf(node: Node): AttentionInputs | undefined {
 export const attend: OpRule = {
   opType: "Attend",
   domain: GRAFT,
+  since: 1,
+  attributes: ["scale", "softcap", "causal", "window"],
   traits: mixed("attention"),
 
   infer(node, inputs) {

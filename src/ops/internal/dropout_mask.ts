@@ -55,6 +55,8 @@ export const saltTensor = (number: number): Tensor => int64([], [number + 1]);
 export const dropoutMask: OpRule = {
   opType: "DropoutMask",
   domain: GRAFT,
+  since: 1,
+  attributes: ["probability"],
   traits: rowByRow("other", rowsOfFirst, "cheap"),
 
   infer(node, inputs) {

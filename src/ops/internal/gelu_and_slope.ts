@@ -30,6 +30,8 @@ export function geluAndSlopeNode(
 export const geluAndSlope: OpRule = {
   opType: "GeluAndSlope",
   domain: GRAFT,
+  since: 1,
+  attributes: [],
   traits: elementwise("activation", "costly"),
 
   infer(node, inputs) {

@@ -87,6 +87,8 @@ function oneAfterAnother(b: GraphBuilder, values: readonly string[]): string {
 export const pickRows: OpRule = {
   opType: "PickRows",
   domain: GRAFT,
+  since: 1,
+  attributes: ["sums"],
   traits: mixed("lookup"),
 
   infer(node, inputs) {
@@ -129,6 +131,8 @@ export const pickRows: OpRule = {
 export const joinRows: OpRule = {
   opType: "JoinRows",
   domain: GRAFT,
+  since: 1,
+  attributes: [],
   traits: mixed("lookup"),
 
   infer(node, inputs) {

@@ -95,6 +95,8 @@ function specOf(node: Node) {
 export const quantizedLinear: OpRule = {
   opType: "QuantizedLinear",
   domain: GRAFT,
+  since: 1,
+  attributes: ["transB", "slices"],
   traits: rowByRow("rounded product", rowsOfFirst, "costly"),
 
   infer(node, inputs) {

@@ -41,6 +41,8 @@ export function rotationNode(x: string, block: number) {
 export const rotation: OpRule = {
   opType: "Rotation",
   domain: GRAFT,
+  since: 1,
+  attributes: ["block"],
   traits: rowByRow("rotation", rowsOfFirst, "costly"),
 
   infer(node, inputs) {

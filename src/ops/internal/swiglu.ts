@@ -42,6 +42,8 @@ export function swigluAndFactorsNode(
 export const swiglu: OpRule = {
   opType: "SwiGLU",
   domain: GRAFT,
+  since: 1,
+  attributes: [],
   traits: elementwise("activation", "cheap"),
 
   infer: (node, inputs) => [known(node, inputs)],
@@ -67,6 +69,8 @@ export const swiglu: OpRule = {
 export const swigluAndFactors: OpRule = {
   opType: "SwiGLUAndFactors",
   domain: GRAFT,
+  since: 1,
+  attributes: [],
   traits: elementwise("activation", "costly"),
 
   infer(node, inputs) {

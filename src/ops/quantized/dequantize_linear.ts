@@ -15,7 +15,7 @@ import { MICROSOFT, type Node } from "../../graph/types.ts";
 import { folded } from "../fold.ts";
 import { mixed } from "../traits.ts";
 import type { OpRule } from "../types.ts";
-import { cast, onlyAttributes, refuse, requiredKnown, shared } from "../contrib/support.ts";
+import { cast, refuse, requiredKnown, shared } from "../contrib/support.ts";
 
 /** The axis from the front. */
 function quantizationAxis(node: Node, rank: number): number {
@@ -47,6 +47,7 @@ const rule = (domain: string): OpRule => ({
   opType: "DequantizeLinear",
   domain,
   since: domain === "" ? 10 : 1,
+  attributes: ["axis", "block_size", "output_dtype"],
   traits: mixed("dequantization"),
 
   infer(node, inputs) {
@@ -67,7 +68,6 @@ const rule = (domain: string): OpRule => ({
   },
 
   lower(b, node) {
-    onlyAttributes(node, ["axis", "block_size", "output_dtype"]);
     if (domain === "" && node.attributes.output_dtype === undefined) return undefined;
     const attributes = { ...node.attributes };
     delete attributes.output_dtype;

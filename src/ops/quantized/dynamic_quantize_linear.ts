@@ -11,9 +11,10 @@ import { refuse, requiredKnown } from "../contrib/support.ts";
 export const dynamicQuantizeLinear: OpRule = {
   opType: "DynamicQuantizeLinear",
   domain: "",
+  since: 11,
+  attributes: [],
   remark: "before MatMulInteger; else refused",
   traits: mixed("other"),
-  since: 11,
 
   infer(node, inputs) {
     const { dims } = requiredKnown(node, "x", inputs, 0);

@@ -4,12 +4,14 @@
  */
 import { MICROSOFT } from "../../graph/types.ts";
 import type { OpRule } from "../types.ts";
-import { namedInputs, onlyAttributes, required, requiredKnown } from "../contrib/support.ts";
+import { namedInputs, required, requiredKnown } from "../contrib/support.ts";
 import { dequantizedColumns, matMulDims } from "./quantized_product.ts";
 
 export const dynamicQuantizeMatMul: OpRule = {
   opType: "DynamicQuantizeMatMul",
   domain: MICROSOFT,
+  since: 1,
+  attributes: [],
   traits: { kind: "rounded product", rows: "mixed" },
 
   infer(node, inputs) {
@@ -19,7 +21,6 @@ export const dynamicQuantizeMatMul: OpRule = {
   },
 
   lower(b, node) {
-    onlyAttributes(node, []);
     const { A, B, b_scale, b_zero_point, bias } = namedInputs(
       node,
       ["A", "B", "b_scale", "b_zero_point", "bias"],

@@ -12,9 +12,10 @@ import { matMulDims } from "./quantized_product.ts";
 export const matMulInteger: OpRule = {
   opType: "MatMulInteger",
   domain: "",
+  since: 10,
+  attributes: [],
   remark: "after DynamicQuantizeLinear, with constant weights; else refused",
   traits: mixed("rounded product"),
-  since: 10,
 
   infer(node, inputs) {
     const a = requiredKnown(node, "A", inputs, 0);

@@ -13,6 +13,8 @@ import { matMulDims } from "./quantized_product.ts";
 export const matMulIntegerToFloat: OpRule = {
   opType: "MatMulIntegerToFloat",
   domain: MICROSOFT,
+  since: 1,
+  attributes: [],
   remark: "after a quantising operator, with constant weights; else refused",
   traits: mixed("rounded product"),
   infer(node, inputs) {

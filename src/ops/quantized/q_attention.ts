@@ -12,6 +12,15 @@ import { refuse, requiredKnown } from "../contrib/support.ts";
 export const qAttention: OpRule = {
   opType: "QAttention",
   domain: MICROSOFT,
+  since: 1,
+  attributes: [
+    "num_heads",
+    "unidirectional",
+    "scale",
+    "mask_filter_value",
+    "do_rotary",
+    "past_present_share_buffer",
+  ],
   remark: "after a quantising operator, with constant weights; else refused",
   traits: { kind: "rounded attention", rows: "mixed" },
 

@@ -6,7 +6,7 @@
  */
 import { MICROSOFT } from "../../graph/types.ts";
 import { embedded, type EmbeddingWeight } from "../contrib/embed_layer_normalization.ts";
-import { namedInputs, onlyAttributes, required, requiredKnown } from "../contrib/support.ts";
+import { namedInputs, required, requiredKnown } from "../contrib/support.ts";
 import type { OpRule } from "../types.ts";
 
 /** What is quantised, in the order in which the schema has them, their scales and their zero points. */
@@ -33,6 +33,8 @@ const INPUTS = [
 export const qEmbedLayerNormalization: OpRule = {
   opType: "QEmbedLayerNormalization",
   domain: MICROSOFT,
+  since: 1,
+  attributes: ["epsilon"],
   traits: { kind: "normalization", rows: "mixed" },
 
   infer(node, inputs) {
@@ -43,7 +45,6 @@ export const qEmbedLayerNormalization: OpRule = {
   },
 
   lower(b, node, { needed }) {
-    onlyAttributes(node, ["epsilon"]);
     const inputs = namedInputs(node, INPUTS);
     const scalar = (value: string) => b.reshape(value, []);
     const floats = (rows: string, of: EmbeddingWeight) => {

@@ -10,7 +10,7 @@ import { dataTypeOf } from "../../graph/dtype.ts";
 import { MICROSOFT } from "../../graph/types.ts";
 import { mixed } from "../traits.ts";
 import type { OpRule } from "../types.ts";
-import { onlyAttributes, refuse, requiredKnown } from "../contrib/support.ts";
+import { refuse, requiredKnown } from "../contrib/support.ts";
 import { checkScales } from "./dequantize_linear.ts";
 
 const rule = (domain: string): OpRule => ({
@@ -18,6 +18,7 @@ const rule = (domain: string): OpRule => ({
   domain,
   remark: "of constants, or before DequantizeLinear; else refused",
   since: domain === "" ? 10 : 1,
+  attributes: ["axis", "saturate", "block_size", "output_dtype"],
   traits: mixed("other"),
 
   infer(node, inputs) {
@@ -28,7 +29,6 @@ const rule = (domain: string): OpRule => ({
   },
 
   lower(b, node) {
-    onlyAttributes(node, ["axis", "saturate", "block_size", "output_dtype"]);
     if (b.known(node.inputs[0]).value === undefined) {
       refuse(node, "integers computed from activations (without a matching DequantizeLinear)");
     }
