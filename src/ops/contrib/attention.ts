@@ -17,7 +17,7 @@ import {
   requiredKnown,
 } from "./support.ts";
 
-export const attention: OpRule = {
+export const Attention: OpRule = {
   opType: "Attention",
   domain: MICROSOFT,
   since: 1,

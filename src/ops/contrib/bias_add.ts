@@ -3,7 +3,7 @@ import { MICROSOFT } from "../../graph/types.ts";
 import type { OpRule } from "../types.ts";
 import { inferLike } from "./support.ts";
 
-export const biasAdd: OpRule = {
+export const BiasAdd: OpRule = {
   opType: "BiasAdd",
   domain: MICROSOFT,
   since: 1,

@@ -5,7 +5,7 @@ import { MICROSOFT } from "../../graph/types.ts";
 import type { OpRule } from "../types.ts";
 import { inferLike, refuse } from "./support.ts";
 
-export const biasSoftmax: OpRule = {
+export const BiasSoftmax: OpRule = {
   opType: "BiasSoftmax",
   domain: MICROSOFT,
   since: 1,

@@ -89,7 +89,7 @@ export function embedded(
   return [normal, needed[1] ? maskIndex(b, mask, batch) : "", sum];
 }
 
-export const embedLayerNormalization: OpRule = {
+export const EmbedLayerNormalization: OpRule = {
   opType: "EmbedLayerNormalization",
   domain: MICROSOFT,
   since: 1,

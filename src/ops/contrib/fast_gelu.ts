@@ -29,7 +29,7 @@ function slope(b: GraphBuilder, x: string): string {
   return b.op("Add", [half, b.op("Mul", [b.op("Mul", [x, bell]), steep])]);
 }
 
-export const fastGelu: OpRule = {
+export const FastGelu: OpRule = {
   opType: "FastGelu",
   domain: MICROSOFT,
   since: 1,

@@ -7,7 +7,7 @@ import { refuse, requiredKnown } from "./support.ts";
 /** Activations without parameters, which are ONNX operators of the same name. */
 const ACTIVATIONS = ["", "Relu", "Sigmoid", "Tanh"];
 
-export const fusedGemm: OpRule = {
+export const FusedGemm: OpRule = {
   opType: "FusedGemm",
   domain: MICROSOFT,
   since: 1,

@@ -3,7 +3,7 @@ import { floatAttribute, int, intAttribute, ints } from "../../graph/attributes.
 import type { GraphBuilder } from "../../graph/builder.ts";
 import { elementCount } from "../../graph/tensor.ts";
 import { MICROSOFT, type Node } from "../../graph/types.ts";
-import { matMulDims } from "../quantized/quantized_product.ts";
+import { matMulDims } from "../mat_mul.ts";
 import { mixed } from "../traits.ts";
 import type { OpRule, TrainingRule } from "../types.ts";
 import { refuse, requireAttribute, requiredKnown, scalarOf } from "./support.ts";
@@ -36,6 +36,7 @@ const rule = (opType: string): TrainingRule => ({
       node,
       intAttribute(node, "transA", 0) ? swapped(a.dims) : a.dims,
       intAttribute(node, "transB", 0) ? swapped(b.dims) : b.dims,
+      2,
     );
     return [{ dtype: a.dtype, dims }];
   },
@@ -48,7 +49,7 @@ const rule = (opType: string): TrainingRule => ({
     const alpha = floatAttribute(node, "alpha", 1);
     if (alpha === 1) return [b.op("MatMul", [left, right])];
     const scale = (x: string) => b.op("Mul", [x, scalarOf(b, b.known(x).dtype, alpha)]);
-    const dims = matMulDims(node, b.dims(left), b.dims(right));
+    const dims = matMulDims(node, b.dims(left), b.dims(right), 2);
     // Scale whichever is smaller: the left operand (queries) or the product (of many channels).
     if (elementCount(b.dims(left)) < elementCount(dims)) {
       return [b.op("MatMul", [scale(left), right])];
@@ -74,5 +75,5 @@ const vjp: TrainingRule["vjp"] = (b, node, [ct], wanted) => {
   ];
 };
 
-export const fusedMatMul: OpRule = { ...rule("FusedMatMul"), vjp };
-export const transposeMatMul: OpRule = rule("TransposeMatMul");
+export const FusedMatMul: OpRule = { ...rule("FusedMatMul"), vjp };
+export const TransposeMatMul: OpRule = rule("TransposeMatMul");

@@ -20,7 +20,7 @@ function layout(node: Node, rank: number, dtype: string) {
   };
 }
 
-export const gatherBlockQuantized: OpRule = {
+export const GatherBlockQuantized: OpRule = {
   opType: "GatherBlockQuantized",
   domain: MICROSOFT,
   since: 1,

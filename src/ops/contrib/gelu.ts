@@ -10,7 +10,7 @@ import { elementwise } from "../traits.ts";
 import type { OpRule } from "../types.ts";
 import { inferLike, requiredKnown } from "./support.ts";
 
-export const gelu: OpRule = {
+export const Gelu: OpRule = {
   opType: "Gelu",
   domain: MICROSOFT,
   since: 1,
@@ -28,7 +28,7 @@ export const gelu: OpRule = {
   },
 };
 
-export const biasGelu: OpRule = {
+export const BiasGelu: OpRule = {
   opType: "BiasGelu",
   domain: MICROSOFT,
   since: 1,

@@ -195,7 +195,7 @@ function checkPast(b: GraphBuilder, node: Node, name: string, past: string | und
   }
 }
 
-export const groupQueryAttention: OpRule = {
+export const GroupQueryAttention: OpRule = {
   opType: "GroupQueryAttention",
   domain: MICROSOFT,
   since: 1,

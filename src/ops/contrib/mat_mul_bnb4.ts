@@ -11,7 +11,7 @@ import { cast, namedInputs, refuse, requireAttribute, required } from "./support
 
 /** `training_mode` chooses between kernels that compute the same. */
 
-export const matMulBnb4: OpRule = {
+export const MatMulBnb4: OpRule = {
   opType: "MatMulBnb4",
   domain: MICROSOFT,
   since: 1,

@@ -13,7 +13,7 @@ import type { OpRule } from "../types.ts";
 import { inferPackedLinear, packedSizes } from "./packed_linear.ts";
 import { cast, namedInputs, refuse, requireAttribute, required } from "./support.ts";
 
-export const matMulNBits: OpRule = {
+export const MatMulNBits: OpRule = {
   opType: "MatMulNBits",
   domain: MICROSOFT,
   since: 1,

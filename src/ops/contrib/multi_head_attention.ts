@@ -67,7 +67,7 @@ function addBias(b: GraphBuilder, heads: Heads, bias: string): Heads {
   return [q, k, v];
 }
 
-export const multiHeadAttention: OpRule = {
+export const MultiHeadAttention: OpRule = {
   opType: "MultiHeadAttention",
   domain: MICROSOFT,
   since: 1,

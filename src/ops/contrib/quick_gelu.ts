@@ -5,7 +5,7 @@ import { elementwise } from "../traits.ts";
 import type { OpRule } from "../types.ts";
 import { requiredKnown, scalarOf } from "./support.ts";
 
-export const quickGelu: OpRule = {
+export const QuickGelu: OpRule = {
   opType: "QuickGelu",
   domain: MICROSOFT,
   since: 1,

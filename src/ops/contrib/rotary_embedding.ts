@@ -25,7 +25,7 @@ function negated(b: GraphBuilder, sines: string): string {
   });
 }
 
-export const rotaryEmbedding: OpRule = {
+export const RotaryEmbedding: OpRule = {
   opType: "RotaryEmbedding",
   domain: MICROSOFT,
   since: 1,

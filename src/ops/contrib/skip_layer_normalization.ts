@@ -6,7 +6,7 @@ import type { OpRule } from "../types.ts";
 import { inferSkip } from "./skip.ts";
 import { namedInputs, refuseOutputs, required } from "./support.ts";
 
-export const skipLayerNormalization: OpRule = {
+export const SkipLayerNormalization: OpRule = {
   opType: "SkipLayerNormalization",
   domain: MICROSOFT,
   since: 1,

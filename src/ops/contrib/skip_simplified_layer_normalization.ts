@@ -6,7 +6,7 @@ import type { OpRule } from "../types.ts";
 import { inferSkip } from "./skip.ts";
 import { namedInputs, refuseOutputs, required } from "./support.ts";
 
-export const skipSimplifiedLayerNormalization: OpRule = {
+export const SkipSimplifiedLayerNormalization: OpRule = {
   opType: "SkipSimplifiedLayerNormalization",
   domain: MICROSOFT,
   since: 1,

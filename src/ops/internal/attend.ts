@@ -47,7 +47,7 @@ export function attendedOf(node: Node): AttentionInputs | undefined {
   };
 }
 
-export const attend: OpRule = {
+export const Attend: OpRule = {
   opType: "Attend",
   domain: GRAFT,
   since: 1,

@@ -52,7 +52,7 @@ export function emitDropoutMask(
 /** The salt of a module, from what tells it from others: a number below 2²⁴. */
 export const saltTensor = (number: number): Tensor => int64([], [number + 1]);
 
-export const dropoutMask: OpRule = {
+export const DropoutMask: OpRule = {
   opType: "DropoutMask",
   domain: GRAFT,
   since: 1,

@@ -27,7 +27,7 @@ export function geluAndSlopeNode(
   return { opType: "GeluAndSlope", domain: GRAFT, inputs: [x], attributes: {} };
 }
 
-export const geluAndSlope: OpRule = {
+export const GeluAndSlope: OpRule = {
   opType: "GeluAndSlope",
   domain: GRAFT,
   since: 1,

@@ -84,7 +84,7 @@ function oneAfterAnother(b: GraphBuilder, values: readonly string[]): string {
   return flat.length === 1 ? flat[0] : b.op("Concat", flat, { axis: int(0) });
 }
 
-export const pickRows: OpRule = {
+export const PickRows: OpRule = {
   opType: "PickRows",
   domain: GRAFT,
   since: 1,
@@ -128,7 +128,7 @@ export const pickRows: OpRule = {
   },
 };
 
-export const joinRows: OpRule = {
+export const JoinRows: OpRule = {
   opType: "JoinRows",
   domain: GRAFT,
   since: 1,

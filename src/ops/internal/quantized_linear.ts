@@ -92,7 +92,7 @@ function specOf(node: Node) {
   };
 }
 
-export const quantizedLinear: OpRule = {
+export const QuantizedLinear: OpRule = {
   opType: "QuantizedLinear",
   domain: GRAFT,
   since: 1,

@@ -38,7 +38,7 @@ export function rotationNode(x: string, block: number) {
   return { opType: "Rotation", domain: GRAFT, inputs: [x], attributes: { block: int(block) } };
 }
 
-export const rotation: OpRule = {
+export const Rotation: OpRule = {
   opType: "Rotation",
   domain: GRAFT,
   since: 1,

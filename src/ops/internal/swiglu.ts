@@ -39,7 +39,7 @@ export function swigluAndFactorsNode(
   return { ...swigluNode(gate, up), opType: "SwiGLUAndFactors" };
 }
 
-export const swiglu: OpRule = {
+export const SwiGLU: OpRule = {
   opType: "SwiGLU",
   domain: GRAFT,
   since: 1,
@@ -66,7 +66,7 @@ export const swiglu: OpRule = {
   },
 };
 
-export const swigluAndFactors: OpRule = {
+export const SwiGLUAndFactors: OpRule = {
   opType: "SwiGLUAndFactors",
   domain: GRAFT,
   since: 1,

@@ -17,5 +17,5 @@ const rule = (opType: string, since: number, names: readonly [string, string]): 
   },
 });
 
-export const bitShift: OpRule = rule("BitShift", 11, ["X", "Y"]);
-export const bitwiseAnd: OpRule = rule("BitwiseAnd", 18, ["A", "B"]);
+export const BitShift: OpRule = rule("BitShift", 11, ["X", "Y"]);
+export const BitwiseAnd: OpRule = rule("BitwiseAnd", 18, ["A", "B"]);

@@ -110,5 +110,5 @@ function scaleCotangent(b: GraphBuilder, node: Node, ct: string): string {
   return b.op("ReduceSum", [apart, b.int64s([axis + 1])], { keepdims: int(0) });
 }
 
-export const dequantizeLinear: OpRule = rule("");
-export const microsoftDequantizeLinear: OpRule = rule(MICROSOFT);
+export const DequantizeLinear: OpRule = rule("");
+export const MicrosoftDequantizeLinear: OpRule = rule(MICROSOFT);

@@ -8,7 +8,7 @@ import { mixed } from "../traits.ts";
 import type { OpRule } from "../types.ts";
 import { refuse, requiredKnown } from "../contrib/support.ts";
 
-export const dynamicQuantizeLinear: OpRule = {
+export const DynamicQuantizeLinear: OpRule = {
   opType: "DynamicQuantizeLinear",
   domain: "",
   since: 11,

@@ -5,9 +5,10 @@
 import { MICROSOFT } from "../../graph/types.ts";
 import type { OpRule } from "../types.ts";
 import { namedInputs, required, requiredKnown } from "../contrib/support.ts";
-import { dequantizedColumns, matMulDims } from "./quantized_product.ts";
+import { matMulDims } from "../mat_mul.ts";
+import { dequantizedColumns } from "./quantized_product.ts";
 
-export const dynamicQuantizeMatMul: OpRule = {
+export const DynamicQuantizeMatMul: OpRule = {
   opType: "DynamicQuantizeMatMul",
   domain: MICROSOFT,
   since: 1,
@@ -17,7 +18,7 @@ export const dynamicQuantizeMatMul: OpRule = {
   infer(node, inputs) {
     const a = requiredKnown(node, "A", inputs, 0);
     const b = requiredKnown(node, "B", inputs, 1);
-    return [{ dtype: a.dtype, dims: matMulDims(node, a.dims, b.dims) }];
+    return [{ dtype: a.dtype, dims: matMulDims(node, a.dims, b.dims, 2) }];
   },
 
   lower(b, node) {

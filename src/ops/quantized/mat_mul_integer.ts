@@ -7,9 +7,9 @@
 import { mixed } from "../traits.ts";
 import type { OpRule } from "../types.ts";
 import { refuse, requiredKnown } from "../contrib/support.ts";
-import { matMulDims } from "./quantized_product.ts";
+import { matMulDims } from "../mat_mul.ts";
 
-export const matMulInteger: OpRule = {
+export const MatMulInteger: OpRule = {
   opType: "MatMulInteger",
   domain: "",
   since: 10,
@@ -20,7 +20,7 @@ export const matMulInteger: OpRule = {
   infer(node, inputs) {
     const a = requiredKnown(node, "A", inputs, 0);
     const b = requiredKnown(node, "B", inputs, 1);
-    return [{ dtype: "int32", dims: matMulDims(node, a.dims, b.dims) }];
+    return [{ dtype: "int32", dims: matMulDims(node, a.dims, b.dims, 2) }];
   },
 
   lower(_b, node) {

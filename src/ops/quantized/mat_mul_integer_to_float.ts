@@ -8,9 +8,9 @@ import { MICROSOFT } from "../../graph/types.ts";
 import { mixed } from "../traits.ts";
 import type { OpRule } from "../types.ts";
 import { refuse, requiredKnown } from "../contrib/support.ts";
-import { matMulDims } from "./quantized_product.ts";
+import { matMulDims } from "../mat_mul.ts";
 
-export const matMulIntegerToFloat: OpRule = {
+export const MatMulIntegerToFloat: OpRule = {
   opType: "MatMulIntegerToFloat",
   domain: MICROSOFT,
   since: 1,
@@ -21,7 +21,7 @@ export const matMulIntegerToFloat: OpRule = {
     const a = requiredKnown(node, "A", inputs, 0);
     const b = requiredKnown(node, "B", inputs, 1);
     const { dtype } = requiredKnown(node, "a_scale", inputs, 2);
-    return [{ dtype, dims: matMulDims(node, a.dims, b.dims) }];
+    return [{ dtype, dims: matMulDims(node, a.dims, b.dims, 2) }];
   },
   lower(_b, node) {
     refuse(

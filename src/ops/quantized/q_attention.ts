@@ -9,7 +9,7 @@ import { MICROSOFT } from "../../graph/types.ts";
 import type { OpRule } from "../types.ts";
 import { refuse, requiredKnown } from "../contrib/support.ts";
 
-export const qAttention: OpRule = {
+export const QAttention: OpRule = {
   opType: "QAttention",
   domain: MICROSOFT,
   since: 1,

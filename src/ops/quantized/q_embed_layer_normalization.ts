@@ -30,7 +30,7 @@ const INPUTS = [
   ...QUANTISED.map(zeroPointOf),
 ] as const;
 
-export const qEmbedLayerNormalization: OpRule = {
+export const QEmbedLayerNormalization: OpRule = {
   opType: "QEmbedLayerNormalization",
   domain: MICROSOFT,
   since: 1,

@@ -36,5 +36,5 @@ const rule = (domain: string): OpRule => ({
   },
 });
 
-export const quantizeLinear: OpRule = rule("");
-export const microsoftQuantizeLinear: OpRule = rule(MICROSOFT);
+export const QuantizeLinear: OpRule = rule("");
+export const MicrosoftQuantizeLinear: OpRule = rule(MICROSOFT);
