@@ -7,7 +7,8 @@ import type { GraphBuilder } from "../../graph/builder.ts";
 import { MICROSOFT } from "../../graph/types.ts";
 import { elementwise } from "../traits.ts";
 import type { OpRule } from "../types.ts";
-import { inferLike, scalarOf } from "./support.ts";
+import { scalarOf } from "../broadcast.ts";
+import { inferLike } from "./support.ts";
 
 const ROOT = Math.sqrt(2 / Math.PI);
 const CUBE = 0.044715;

@@ -6,7 +6,8 @@ import { MICROSOFT, type Node } from "../../graph/types.ts";
 import { matMulDims } from "../mat_mul.ts";
 import { mixed } from "../traits.ts";
 import type { OpRule, TrainingRule } from "../types.ts";
-import { refuse, requireAttribute, requiredKnown, scalarOf } from "./support.ts";
+import { scalarOf } from "../broadcast.ts";
+import { refuse, requireAttribute, requiredKnown } from "./support.ts";
 
 function check(node: Node): void {
   requireAttribute(node, "transBatchA", 0);

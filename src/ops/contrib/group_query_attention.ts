@@ -14,15 +14,15 @@ import { int64, toNumbers } from "../../graph/tensor.ts";
 import { MICROSOFT, type Node } from "../../graph/types.ts";
 import type { OpRule } from "../types.ts";
 import { attend, biasMask } from "./attention_core.ts";
+import { castTo } from "../cast.ts";
+import { scalarOf } from "../broadcast.ts";
 import {
-  cast,
   namedInputs,
   refuse,
   refuseOutputs,
   requireAttribute,
   required,
   requiredKnown,
-  scalarOf,
   shared,
 } from "./support.ts";
 
@@ -279,7 +279,7 @@ function sinkOf(
   heads: number,
   dtype: Parameters<typeof scalarOf>[1],
 ): string | undefined {
-  if (headSink !== undefined) return cast(b, headSink, dtype);
+  if (headSink !== undefined) return castTo(b, headSink, dtype);
   if (intAttribute(node, "smooth_softmax", 0) !== 1) return undefined;
   return b.op("Expand", [scalarOf(b, dtype, 0), b.int64s([heads])]);
 }

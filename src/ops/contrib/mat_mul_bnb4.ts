@@ -7,7 +7,8 @@ import { frozenLinear } from "../linear.ts";
 import { rowsOfFirst } from "../rows.ts";
 import type { OpRule } from "../types.ts";
 import { inferPackedLinear, packedSizes } from "./packed_linear.ts";
-import { cast, namedInputs, refuse, requireAttribute, required } from "./support.ts";
+import { castTo } from "../cast.ts";
+import { namedInputs, refuse, requireAttribute, required } from "./support.ts";
 
 /** `training_mode` chooses between kernels that compute the same. */
 
@@ -40,6 +41,6 @@ export const MatMulBnb4: OpRule = {
       scales: required(node, "absmax", absmax),
       ...sizes,
     });
-    return [frozenLinear(b, x, cast(b, weight, b.known(x).dtype))];
+    return [frozenLinear(b, x, castTo(b, weight, b.known(x).dtype))];
   },
 };

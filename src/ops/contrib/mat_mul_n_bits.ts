@@ -11,7 +11,8 @@ import { frozenLinear } from "../linear.ts";
 import { rowsOfFirst } from "../rows.ts";
 import type { OpRule } from "../types.ts";
 import { inferPackedLinear, packedSizes } from "./packed_linear.ts";
-import { cast, namedInputs, refuse, requireAttribute, required } from "./support.ts";
+import { castTo } from "../cast.ts";
+import { namedInputs, refuse, requireAttribute, required } from "./support.ts";
 
 export const MatMulNBits: OpRule = {
   opType: "MatMulNBits",
@@ -41,6 +42,6 @@ export const MatMulNBits: OpRule = {
       ...packedSizes(node),
       bits,
     });
-    return [frozenLinear(b, x, cast(b, weight, b.known(x).dtype), bias)];
+    return [frozenLinear(b, x, castTo(b, weight, b.known(x).dtype), bias)];
   },
 };

@@ -3,7 +3,8 @@ import { floatAttribute } from "../../graph/attributes.ts";
 import { MICROSOFT } from "../../graph/types.ts";
 import { elementwise } from "../traits.ts";
 import type { OpRule } from "../types.ts";
-import { requiredKnown, scalarOf } from "./support.ts";
+import { scalarOf } from "../broadcast.ts";
+import { requiredKnown } from "./support.ts";
 
 export const QuickGelu: OpRule = {
   opType: "QuickGelu",

@@ -1,10 +1,6 @@
 /** What the rules of fused operators share: named inputs, refusals, values made once per graph. */
-import type { DataType } from "../../graph/dtype.ts";
 import type { GraphBuilder, Known } from "../../graph/builder.ts";
-import { float32 } from "../../graph/tensor.ts";
 import { type Attribute, type Node, operatorName } from "../../graph/types.ts";
-import { ONNX_TYPE } from "../../graph/dtype.ts";
-import { int } from "../../graph/attributes.ts";
 import { type OpRule, UnsupportedError } from "../types.ts";
 
 /** Throws an `UnsupportedError` that names the node, the operator and what of it is missing. */
@@ -116,15 +112,4 @@ export function shared(b: GraphBuilder, key: string, make: () => string): string
   let value = values.get(key);
   if (value === undefined) values.set(key, value = make());
   return value;
-}
-
-/** A scalar constant of the same floating type as another value. */
-export function scalarOf(b: GraphBuilder, dtype: DataType, value: number): string {
-  return cast(b, b.constant(float32([], [value]), "scalar"), dtype);
-}
-
-/** Casts a value; returns it unchanged where it has the type already. */
-export function cast(b: GraphBuilder, value: string, dtype: DataType): string {
-  if (b.known(value).dtype === dtype) return value;
-  return b.op("Cast", [value], { to: int(ONNX_TYPE[dtype]) });
 }

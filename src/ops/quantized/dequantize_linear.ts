@@ -15,7 +15,8 @@ import { MICROSOFT, type Node } from "../../graph/types.ts";
 import { folded } from "../fold.ts";
 import { mixed } from "../traits.ts";
 import type { OpRule } from "../types.ts";
-import { cast, refuse, requiredKnown, shared } from "../contrib/support.ts";
+import { castTo } from "../cast.ts";
+import { refuse, requiredKnown, shared } from "../contrib/support.ts";
 
 /** The axis from the front. */
 function quantizationAxis(node: Node, rank: number): number {
@@ -74,7 +75,7 @@ const rule = (domain: string): OpRule => ({
     // Without an axis ONNX Runtime's own operator is per tensor, where ONNX's axis does not matter.
     const y = b.op("DequantizeLinear", node.inputs, attributes);
     const asked = dataTypeOf(intAttribute(node, "output_dtype", 0));
-    return [asked === undefined ? y : cast(b, y, asked)];
+    return [asked === undefined ? y : castTo(b, y, asked)];
   },
 
   vjp(b, node, [ct], wanted) {
@@ -89,7 +90,7 @@ function scaleCotangent(b: GraphBuilder, node: Node, ct: string): string {
   const { dims, dtype } = b.known(scale);
   const ones = shared(b, `ones ${dtype} ${dims}`, () => {
     const values = float32(dims, new Float32Array(elementCount(dims)).fill(1));
-    return cast(b, b.constant(values, "ones"), dtype);
+    return castTo(b, b.constant(values, "ones"), dtype);
   });
   const codes = b.op("DequantizeLinear", [x, ones, ...zero], node.attributes);
   const products = b.op("Mul", [ct, codes]);
