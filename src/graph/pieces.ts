@@ -23,16 +23,18 @@ export interface Piece {
  *
  * @param weightBytes most bytes of a piece's initializers, unless a single node reads more
  * @param wanted values to compute
+ * @param isRandom whether a node gives another result in each run
  * @returns the pieces in the order in which they run
  */
 export function piecesOf(
   graph: Pick<Graph, "nodes" | "inputs" | "initializers">,
   weightBytes: number,
   wanted: Iterable<string>,
+  isRandom: (node: Node) => boolean,
 ): Piece[] {
   const { nodes, inputs, initializers } = graph;
   const later = new Set(wanted);
-  const fixed = fixedNodes(graph, later);
+  const fixed = fixedNodes(graph, later, isRandom);
   // A branch's own values have names too, and absent ones have an empty name.
   const passing = new Set([
     ...inputs.map(({ name }) => name),
@@ -57,20 +59,18 @@ export function piecesOf(
   }).reverse();
 }
 
-/** Each run gives another result. */
-const RANDOM = /^(Random|Multinomial$|Bernoulli$|Dropout$)/;
-
 /** The nodes whose results are always the same, by result name, without the wanted ones. */
 function fixedNodes(
   { nodes, inputs, initializers }: Pick<Graph, "nodes" | "inputs" | "initializers">,
   wanted: ReadonlySet<string>,
+  isRandom: (node: Node) => boolean,
 ): ReadonlyMap<string, Node> {
   const given = new Set(inputs.map(({ name }) => name));
   const fixed = new Map<string, Node>();
   for (const node of nodes) {
-    const { opType, inputs, outputs, attributes } = node;
+    const { inputs, outputs, attributes } = node;
     const hasBranch = Object.values(attributes).some(({ kind }) => kind === "graph");
-    if (hasBranch || RANDOM.test(opType) || outputs.some((name) => wanted.has(name))) continue;
+    if (hasBranch || isRandom(node) || outputs.some((name) => wanted.has(name))) continue;
     const isKnown = (name: string) =>
       name === "" || fixed.has(name) || initializers.has(name) && !given.has(name);
     if (!inputs.every(isKnown)) continue;

@@ -2,7 +2,7 @@
 import type { DataType } from "../graph/dtype.ts";
 import { codebookOf } from "../graph/codebook.ts";
 import { floatAttribute, intAttribute } from "../graph/attributes.ts";
-import { packedFeatures } from "../graph/packed_linear.ts";
+import { packedFeatures } from "../ops/schema/packed_linear.ts";
 import { MICROSOFT, type Node } from "../graph/types.ts";
 import { attentionLinear } from "./attention_linear.ts";
 import { type GraphIndex, onlyReader } from "./graph_index.ts";

@@ -8,22 +8,13 @@
  */
 import { isFusedAttention } from "../graph/fused_attention.ts";
 import type { Node } from "../graph/types.ts";
+import { attends } from "../ops/kinds.ts";
+import { kindOf, traitsOf } from "../ops/registry.ts";
 import type { GraphIndex } from "./graph_index.ts";
 import { quantiserOf } from "./integer_linear.ts";
 import type { LinearForm } from "./linear.ts";
 
 type Role = "q" | "k" | "v" | "qkv" | "o";
-
-const ATTENTION_OPS: ReadonlySet<string> = new Set([
-  "GroupQueryAttention",
-  "MultiHeadAttention",
-  "Attention",
-  "QAttention",
-]);
-const ACTIVATIONS: ReadonlySet<string> = new Set([
-  ..."BiasGelu Celu Elu Erf FastGelu Gelu HardSwish LeakyRelu Mish QuickGelu Relu Selu".split(" "),
-  ..."Sigmoid Silu Tanh".split(" "),
-]);
 
 const LLAMA = {
   layer: (i: number) => `model.layers.${i}`,
@@ -132,7 +123,7 @@ function roleOf(index: GraphIndex, linear: LinearForm, walls: ReadonlySet<Node>)
 /** The operand of an attention that `value` is for `reader`; "qkv" if one value has all three. */
 function attentionOperand(index: GraphIndex, value: string, reader: Node): Role | undefined {
   const at = reader.inputs.indexOf(value);
-  if (ATTENTION_OPS.has(reader.opType)) {
+  if (attends(reader)) {
     const packed = reader.inputs[1] === "" || reader.inputs[1] === undefined;
     return packed ? "qkv" : (["q", "k", "v"] as const)[at];
   }
@@ -157,13 +148,13 @@ function comesFrom(index: GraphIndex, value: string, opType: string, depth: numb
 
 /** Whether `value` is an attention's result, only reshaped. */
 function comesFromAttention(index: GraphIndex, value: string, walls: ReadonlySet<Node>): boolean {
-  const passes = ["Reshape", "Transpose", "Identity", "Cast", "Squeeze", "Flatten"];
   // A loop, because a chain may have any length.
   for (let node = index.producer(value); node !== undefined;) {
-    if (ATTENTION_OPS.has(node.opType)) return true;
+    if (attends(node)) return true;
     if (walls.has(node)) return false;
     if (isProduct(index, node)) return comesFrom(index, node.inputs[0], "Softmax", 4);
-    if (!passes.includes(node.opType)) return false;
+    const isReshaped = traitsOf(node).memory === "view" || node.opType === "Transpose";
+    if (!isReshaped && node.opType !== "Cast") return false;
     node = index.producer(node.inputs[0]);
   }
   return false;
@@ -177,7 +168,7 @@ function reachesActivation(
   let found = false;
   // The other branch ends at the down projection; the gate's passes an activation function before it.
   forward(index, linear.output, walls, (_, reader) => {
-    if (ACTIVATIONS.has(reader.opType)) found = true;
+    if (kindOf(reader) === "activation") found = true;
     return !found;
   });
   return found;

@@ -2,11 +2,11 @@
 import { fromBinary } from "@bufbuild/protobuf";
 import { BadInputError } from "../errors.ts";
 import type { Tensor } from "../graph/tensor.ts";
-import { arityProblem } from "../graph/arity.ts";
+import { arityProblem } from "../ops/schema/arity.ts";
 import { portProblem } from "../graph/ports.ts";
-import { rankProblem } from "../graph/ranks.ts";
-import { scaleProblem } from "../graph/scales.ts";
-import { sizeProblem } from "../graph/sizes.ts";
+import { rankProblem } from "../ops/schema/ranks.ts";
+import { scaleProblem } from "../ops/schema/scales.ts";
+import { sizeProblem } from "../ops/schema/sizes.ts";
 import { CycleError, toposort } from "../graph/toposort.ts";
 import type { Attribute, Graph, Model, Node, ValueInfo } from "../graph/types.ts";
 import { graphProblem } from "../graph/verify.ts";

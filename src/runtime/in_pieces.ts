@@ -1,6 +1,7 @@
 /** Runs a graph once, piece by piece, so that only the weights of one piece are in memory. */
 import { type Piece, piecesOf } from "../graph/pieces.ts";
 import type { Model } from "../graph/types.ts";
+import { isRandom } from "../ops/kinds.ts";
 import {
   type CompileOptions,
   type DeviceTensor,
@@ -25,7 +26,7 @@ export function inPieces(
 ): Runnable {
   const all = model.graph.outputs.map(({ name }) => name);
   // All outputs stay outputs, because the runtime treats other values differently.
-  const pieces = piecesOf(model.graph, weightBytes, all);
+  const pieces = piecesOf(model.graph, weightBytes, all, isRandom);
   const compile = { ...options, config: { ...OWN_ARENA, ...options.config } };
   return {
     async run(feeds, fetches = all) {

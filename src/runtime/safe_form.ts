@@ -1,5 +1,5 @@
 /** Rewrites a model so that ONNX Runtime computes it, or refuses it with an error. */
-import { guardRanks } from "../graph/passes/guard_ranks.ts";
+import { guardRanks } from "../ops/schema/guard_ranks.ts";
 import { trimInputs } from "../graph/passes/trim_inputs.ts";
 import type { Model } from "../graph/types.ts";
 

@@ -8,6 +8,7 @@ import { graphsWithin } from "../graph/nested.ts";
 import { roundsByFile } from "../graph/rounded_activations.ts";
 import type { Graph, Node } from "../graph/types.ts";
 import { decodeModel, type ExternalRef } from "../onnx/mod.ts";
+import { multipliesRounded } from "../ops/kinds.ts";
 import { openMapped } from "../system/mapped_file.ts";
 import { BadInputError, GraftError } from "../errors.ts";
 
@@ -16,11 +17,6 @@ export const PRECISION = "session.x64quantprecision";
 
 /** Session option that keeps operators between QuantizeLinear and DequantizeLinear in floats: `"1"`. */
 const FLOATS = "session.disable_quant_qdq";
-
-const PRODUCTS = new Set([
-  ..."MatMulInteger ConvInteger QLinearMatMul QLinearConv MatMulIntegerToFloat".split(" "),
-  ..."DynamicQuantizeMatMul QAttention QGemm".split(" "),
-]);
 
 /**
  * Options with which no product of the graph saturates; `undefined` if none does: products are of
@@ -95,7 +91,7 @@ function signedWeightReaders(graph: Graph) {
   const readers = graph.nodes.filter(({ inputs }) => inputs.some((input) => weights.has(input)));
   const dequantizing = readers.filter(({ opType }) => opType === "DequantizeLinear");
   return {
-    multiplied: readers.some(({ opType }) => PRODUCTS.has(opType)),
+    multiplied: readers.some(multipliesRounded),
     /** Readers whose floats are multiplied by rounded activations. */
     dequantized: roundsByFile(graph) ? dequantizing : [],
     lacksZeroPoint: dequantizing.some(lacksZeroPoint),

@@ -3,6 +3,8 @@ import { intsAttribute } from "../graph/attributes.ts";
 import type { Graph, Model, Node } from "../graph/types.ts";
 import { type DequantForm, dequantFormFor } from "../ops/dequantize.ts";
 import type { IntegerForm } from "../ops/internal/integer_form.ts";
+import { seesOtherPlaces } from "../ops/kinds.ts";
+import { kindOf } from "../ops/registry.ts";
 import type { Numeric } from "../plan/names.ts";
 import type { Pass, PlanOptions, PlanSettings } from "../plan/options.ts";
 import type { Runner } from "../runtime/runner.ts";
@@ -64,9 +66,10 @@ export function ignoresPadding(
     !graph.nodes.some((node) => seesNeighbours(graph, node));
 }
 
-/** Whether a node computes from windows of more than one place, as convolutions over tokens do. */
+/** Whether a node computes a place from others: from windows of them, as convolutions do, or from all. */
 function seesNeighbours({ initializers }: Graph, node: Node): boolean {
-  if (!/^(Conv|ConvTranspose|AveragePool|MaxPool)$/.test(node.opType)) return false;
+  const kind = kindOf(node);
+  if (kind !== "convolution" && kind !== "pooling") return seesOtherPlaces(node);
   const [, , ...sizes] = initializers.get(node.inputs[1])?.dims ?? [];
   return intsAttribute(node, "kernel_shape", sizes).some((size) => size !== 1);
 }

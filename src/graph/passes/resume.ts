@@ -1,5 +1,5 @@
 /** Graphs that begin in the middle of another: the values that are live there become inputs. */
-import type { Graph, ValueType } from "../types.ts";
+import type { Graph, Node, ValueType } from "../types.ts";
 import { verify } from "../verify.ts";
 import { readBy } from "./prune.ts";
 
@@ -11,15 +11,13 @@ export interface Place {
   readonly live: readonly string[];
 }
 
-/** Operators whose result does not depend on the contents of their input. */
-const SHAPE_READERS = new Set(["Shape", "Size", "ConstantOfShape"]);
-
 /**
  * The place with the fewest live values between those that compute `done` and those that compute
  * `next`, the last of several.
  *
  * @param sources graph inputs whose contents are carried on: values computed only from other inputs
  *   (masks, angles of positions) are computed again and not live
+ * @param readsShape whether a node's result depends only on the shapes of its inputs
  * @returns `undefined` if a value of `next` comes before a value of `done`
  */
 export function narrowestPlace(
@@ -27,6 +25,7 @@ export function narrowestPlace(
   done: Iterable<string>,
   next: Iterable<string>,
   sources: ReadonlySet<string>,
+  readsShape: (node: Node) => boolean,
 ): Place | undefined {
   const producers = new Map(nodes.flatMap((node, i) => node.outputs.map((name) => [name, i])));
   const at = (name: string) => producers.get(name) ?? -1;
@@ -38,7 +37,7 @@ export function narrowestPlace(
   nodes.forEach((node, i) => {
     const read = [...readBy(node)].filter((name) => carried.has(name));
     for (const name of read) lastRead.set(name, i);
-    if (read.length === 0 || SHAPE_READERS.has(node.opType)) return;
+    if (read.length === 0 || readsShape(node)) return;
     for (const name of node.outputs) if (name !== "") carried.add(name);
   });
   let found: Place | undefined;

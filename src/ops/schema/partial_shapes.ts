@@ -2,11 +2,11 @@
  * Shapes of a graph's values as far as they are known before a run: ranks and fixed sizes. Values whose
  * rank is only known at run time are left out.
  */
-import { intsAttribute } from "./attributes.ts";
-import { tensorsOf } from "./nested.ts";
+import { intsAttribute } from "../../graph/attributes.ts";
+import { tensorsOf } from "../../graph/nested.ts";
 import { type Asked, OTHER_OUTPUTS, type PartialShape, SHAPE_RULES } from "./shape_rules.ts";
-import { elementCount, type Tensor, toNumbers } from "./tensor.ts";
-import { type Graph, type Node, operatorName } from "./types.ts";
+import { elementCount, type Tensor, toNumbers } from "../../graph/tensor.ts";
+import { type Graph, type Node, operatorName } from "../../graph/types.ts";
 
 /** Facts about the values before a node. */
 interface Values {

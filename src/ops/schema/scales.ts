@@ -1,36 +1,18 @@
 /** Checks the scales of quantised tensors: a NaN scale turns all later values into NaN. */
-import { isFloating } from "./dtype.ts";
-import { firstNonFinite } from "./finite.ts";
-import { type Tensor, toNumbers } from "./tensor.ts";
-import { type Graph, type Node, operatorName } from "./types.ts";
-
-/** Positions of the scales among the inputs of operators that have any. */
-const SCALE_INPUTS: ReadonlyMap<string, readonly number[]> = new Map(Object.entries({
-  "QuantizeLinear": [1],
-  "DequantizeLinear": [1],
-  "QLinearMatMul": [1, 4, 6],
-  "QLinearConv": [1, 4, 6],
-  "com.microsoft.QuantizeLinear": [1],
-  "com.microsoft.DequantizeLinear": [1],
-  "com.microsoft.MatMulIntegerToFloat": [2, 3],
-  "com.microsoft.DynamicQuantizeMatMul": [2],
-  "com.microsoft.MatMulBnb4": [2],
-  "com.microsoft.MatMulNBits": [2],
-  "com.microsoft.GatherBlockQuantized": [2],
-}));
-
-const BLOCK_WISE: ReadonlySet<string> = new Set([
-  "GatherBlockQuantized",
-  "MatMulBnb4",
-  "MatMulNBits",
-]);
+import { isFloating } from "../../graph/dtype.ts";
+import { firstNonFinite } from "../../graph/finite.ts";
+import { type Tensor, toNumbers } from "../../graph/tensor.ts";
+import { type Graph, type Node, operatorName } from "../../graph/types.ts";
+import { kindOf } from "../registry.ts";
+import { scaleInputs } from "./quantization.ts";
 
 /**
  * Whether each scale belongs to a few neighbouring weights: all of these may be 0, and then the scale is
  * 0.
  */
 function isBlockWise(node: Node): boolean {
-  if (BLOCK_WISE.has(node.opType)) return true;
+  const kind = kindOf(node);
+  if (kind === "packed lookup" || kind === "packed product") return true;
   const size = node.attributes.block_size;
   return size?.kind === "int" && size.value > 0;
 }
@@ -50,7 +32,7 @@ function problemOf(scale: Tensor, mayBeZero: boolean): string | undefined {
  */
 export function scaleProblem(graph: Graph): string | undefined {
   for (const [i, node] of graph.nodes.entries()) {
-    for (const input of SCALE_INPUTS.get(operatorName(node)) ?? []) {
+    for (const input of scaleInputs(node)) {
       const scale = graph.initializers.get(node.inputs[input]);
       const problem = scale && problemOf(scale, isBlockWise(node));
       if (problem !== undefined) {

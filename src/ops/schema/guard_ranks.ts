@@ -2,13 +2,13 @@
  * Makes runs fail with an error if an input whose rank is only known at run time has fewer dimensions
  * than its operator accepts: ONNX Runtime's kernels would end the process.
  */
-import { ints } from "../attributes.ts";
-import { freeName, valueNames } from "../facts.ts";
-import { partialShapes } from "../partial_shapes.ts";
-import type { PartialShape } from "../shape_rules.ts";
-import { rankedInputs } from "../ranks.ts";
-import { int64, type Tensor } from "../tensor.ts";
-import { type Graph, type Model, type Node, operatorName } from "../types.ts";
+import { ints } from "../../graph/attributes.ts";
+import { freeName, valueNames } from "../../graph/facts.ts";
+import { partialShapes } from "./partial_shapes.ts";
+import type { PartialShape } from "./shape_rules.ts";
+import { rankedInputs } from "./ranks.ts";
+import { int64, type Tensor } from "../../graph/tensor.ts";
+import { type Graph, type Model, type Node, operatorName } from "../../graph/types.ts";
 
 /** First operator set in which the axes of Unsqueeze and Squeeze are an input. */
 const AXES_ARE_INPUT_SINCE = 13;

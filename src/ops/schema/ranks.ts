@@ -4,11 +4,11 @@
  *
  * Sources: the schemas of ONNX 1.23; docs/ContribOperators.md and the kernels of ONNX Runtime.
  */
-import { stringAttribute } from "./attributes.ts";
-import { firstNodeProblem } from "./node_problem.ts";
+import { stringAttribute } from "../../graph/attributes.ts";
+import { firstNodeProblem } from "../../graph/node_problem.ts";
 import { partialShapes } from "./partial_shapes.ts";
 import type { PartialShape } from "./shape_rules.ts";
-import { type Graph, type Node, operatorName } from "./types.ts";
+import { type Graph, type Node, operatorName } from "../../graph/types.ts";
 
 /** An input: its name in the schema, and the numbers of dimensions that it may have. */
 type Input = readonly [name: string, ...ranks: number[]];

@@ -4,8 +4,8 @@
  *
  * Sources: the schemas of ONNX 1.23, over all operator sets; docs/ContribOperators.md of ONNX Runtime.
  */
-import { firstNodeProblem } from "./node_problem.ts";
-import { type Graph, MICROSOFT, type Node, operatorName } from "./types.ts";
+import { firstNodeProblem } from "../../graph/node_problem.ts";
+import { type Graph, MICROSOFT, type Node, operatorName } from "../../graph/types.ts";
 
 /**
  * Numbers of inputs and of outputs ("2", "1..3", "1.." without an upper bound), and the operators that

@@ -1,6 +1,6 @@
 /** Shapes of operators' outputs, as far as they follow from input shapes and constants. */
-import { intAttribute } from "./attributes.ts";
-import type { Node } from "./types.ts";
+import { intAttribute } from "../../graph/attributes.ts";
+import type { Node } from "../../graph/types.ts";
 
 /** One entry per dimension: its size, `undefined` if unknown. */
 export type PartialShape = readonly (number | undefined)[];

@@ -2,11 +2,11 @@
  * Checks attributes that define sizes against the tensors of the file when it is read: they decide how
  * much memory is allocated, and a few bytes can claim any size.
  */
-import { firstNodeProblem } from "./node_problem.ts";
-import { tensorsOf } from "./nested.ts";
-import { intAttribute, intsAttribute } from "./attributes.ts";
-import { elementCount, type Tensor } from "./tensor.ts";
-import { type Graph, type Node, operatorName } from "./types.ts";
+import { firstNodeProblem } from "../../graph/node_problem.ts";
+import { tensorsOf } from "../../graph/nested.ts";
+import { intAttribute, intsAttribute } from "../../graph/attributes.ts";
+import { elementCount, type Tensor } from "../../graph/tensor.ts";
+import { type Graph, type Node, operatorName } from "../../graph/types.ts";
 
 /** Contents of a value in the file, `undefined` for one that is computed or fed. */
 type Constant = (name: string | undefined) => Tensor | undefined;
