@@ -128,7 +128,7 @@ function checkNoPipe(path: string): void {
   }
   if (info.isFile || info.isDirectory) return;
   throw new OrtLoadError(
-    `Cannot open ONNX Runtime at "${path}": it is no regular file: ${HINT}`,
+    `Cannot open ONNX Runtime at "${path}": it is not a regular file: ${HINT}`,
     "cannot open",
   );
 }

@@ -38,7 +38,7 @@ export default command({
   ],
   run() {
     throw new UsageError(
-      "graft bench needs what to measure: train, kernels, merge, decode or start",
+      "graft bench needs a second verb: train, kernels, merge, decode or start",
     );
   },
 });

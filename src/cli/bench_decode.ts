@@ -43,7 +43,7 @@ export default command({
   examples: [
     {
       command: "graft bench decode --model ./merged --against ./smollm2-int4",
-      does: "a merged model beside its base, round by round",
+      does: "a merged model and its base, alternately",
     },
   ],
   async run({ flags, terminal }) {
@@ -143,7 +143,7 @@ function loadLanguageModel(path: string): LoadedModel {
   if (modelKind(loaded.model.graph) === "causal") return loaded;
   loaded[Symbol.dispose]();
   throw new UsageError(
-    `Cannot time answers of "${path}": it is no language model; \`graft merge\` times other models`,
+    `Cannot time answers of "${path}": it is not a language model; \`graft merge\` times other models`,
   );
 }
 

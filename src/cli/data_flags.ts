@@ -4,7 +4,7 @@ import { boolean, integer, text, type Values } from "./flags.ts";
 const MODEL = "Model and data";
 
 export const DATA_FLAGS = {
-  maxSeqLength: integer("Longest sequence in tokens; what is longer is cut", {
+  maxSeqLength: integer("Longest sequence in tokens; longer ones are cut", {
     default: 2048,
     min: 2,
     group: MODEL,

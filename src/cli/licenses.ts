@@ -6,7 +6,7 @@ import { underlined } from "./format.ts";
 
 export default command({
   name: "licenses",
-  summary: "Print graft's licence and the notices of what it carries",
+  summary: "Print graft's licence and the notices of its contents",
   flags: {},
   examples: [{ command: "graft licenses | less", does: "shows them page by page" }],
   run({ terminal }) {

@@ -93,7 +93,7 @@ function sentence(event: ActivationFileEvent, path: string): string {
       }: what is not in it is computed in ` +
         "every epoch; --prefix-cache gives it more room";
     case "damaged":
-      return `${path} was damaged: what cannot be read from it is computed again`;
+      return `${path} was damaged: unreadable rows are computed again`;
     case "off":
       return `Nothing is kept of the frozen layers from here on, and ${path} is removed: ` +
         event.reason;

@@ -33,8 +33,8 @@ export default command({
     ...STATE_FLAG,
     ...SOCKET_FLAG,
     socketMode: text("Permissions of the socket, octal", { default: "600", placeholder: "MODE" }),
-    nPredict: integer("Tokens of an answer at most", { short: "n", default: 512, min: 1 }),
-    drain: number("Seconds that answers in work may take once it is told to end", {
+    nPredict: integer("Most tokens of an answer", { short: "n", default: 512, min: 1 }),
+    drain: number("Seconds for answers in progress after it is told to stop", {
       default: DRAIN_SECONDS,
       min: 0,
     }),

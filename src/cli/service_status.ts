@@ -26,7 +26,7 @@ const PROPERTIES = [
 
 export default command({
   name: "service status",
-  summary: "Show the units, the model in use and what the job did",
+  summary: "Show the units, the model in use and the last events",
   flags: {
     ...STATE_FLAG,
     last: integer("Records of the journal to show", { default: 10, min: 0 }),
@@ -35,7 +35,7 @@ export default command({
   examples: [
     {
       command: "sudo graft service status",
-      does: "what is in use, the last events, the next round",
+      does: "the model in use, the last events, the next round",
     },
     { command: "sudo graft service status --json", does: "the same for programs" },
   ],

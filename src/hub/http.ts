@@ -142,7 +142,7 @@ export class HubHttp {
   #redirect(from: URL, location: string | null, elsewhere: boolean): URL {
     const to = location === null ? null : URL.parse(location, from);
     if (to === null || !/^https?:$/.test(to.protocol)) {
-      throw new HubError(`${shown(from)} redirects to what is no web address`);
+      throw new HubError(`${shown(from)} redirects to an invalid web address`);
     }
     if (from.protocol === "https:" && to.protocol !== "https:") {
       throw new HubError(`${shown(from)} redirects to ${shown(to)}, which is not encrypted`);
@@ -176,7 +176,7 @@ export class HubHttp {
     if (status === 401 && code === "RepoNotFound") {
       return new AccessError(`${said}: there is no such model, or it is private; ${token}`);
     }
-    if (status === 401) return new AccessError(`${said}: it takes a token; ${token}`);
+    if (status === 401) return new AccessError(`${said}: it needs a token; ${token}`);
     if (status === 403) return new AccessError(`${said}: access is refused; ${token}`);
     if (status === 404) {
       const what = code === "RevisionNotFound"
@@ -200,7 +200,7 @@ function parseJson(text: string, url: URL): unknown {
   try {
     return JSON.parse(text);
   } catch (cause) {
-    throw new HubError(`${shown(url)}: the answer is no JSON: is HF_ENDPOINT a hub?`, { cause });
+    throw new HubError(`${shown(url)}: the answer is not JSON: is HF_ENDPOINT a hub?`, { cause });
   }
 }
 

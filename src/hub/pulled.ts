@@ -43,7 +43,7 @@ export function findSnapshot(cache: string, name: ModelName): Snapshot | undefin
   const there = [...place.refs().keys(), ...commits.map((commit) => commit.slice(0, 12))];
   throw new UsageError(
     `${name.repository} was not pulled in revision "${revision}"; there is ${there.join(", ")}: ` +
-      `\`graft pull ${name.repository} --revision ${revision}\` gets it`,
+      `\`graft pull ${name.repository} --revision ${revision}\` pulls it`,
   );
 }
 

@@ -65,7 +65,7 @@ export function validateLoraConfig(config: LoraConfig): void {
   }
   if (config.targetModules.length === 0 && config.modulesToSave.length === 0) {
     throw new UsageError(
-      "Cannot inject LoRA: no target modules were given; `--target-modules all-linear` takes every linear layer",
+      "Cannot inject LoRA: no target modules were given; `--target-modules all-linear` targets every linear layer",
     );
   }
   const { numLayers } = config;

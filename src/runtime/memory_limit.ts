@@ -50,7 +50,7 @@ export function limitedConfig(
 const mega = (bytes: number) => `${Math.ceil(bytes / 1e6)} MB`;
 
 const WHAT_TO_DO = "give it shorter texts or fewer at a time, or free memory; " +
-  "a model that asks for so much with short ones is damaged";
+  "a model that needs so much for short ones is damaged";
 
 /** The error for tensors beyond the limit: `Cannot make a float32[4096,4096] tensor`. */
 export function tooLarge(what: string, neededBytes: number, limitBytes: number): RefusedError {

@@ -365,7 +365,7 @@ class OrtRunner implements Runner, TensorOwner {
     const { version, path } = this.#environment.ort;
     return new RuntimeFailure(
       `Cannot compile "${label}": ONNX Runtime ${version} at "${path}" ${limit}: ` +
-        "point --ort-lib or GRAFT_ORT_LIB at a release that has what the model needs" +
+        "point --ort-lib or GRAFT_ORT_LIB at a release that supports the model" +
         (this.#options.ortLib ? ", or leave both out for the one that graft brings" : ""),
       { cause: error },
     );

@@ -170,8 +170,8 @@ export class CausalModel implements Disposable {
   }
 }
 
-const NOT_RECORDABLE = "the model's attention is not told of lengths alone, or its caches grow: " +
-  "GroupQueryAttention over caches of float values is what can be";
+const NOT_RECORDABLE = "the model's attention uses more than lengths, or its caches grow: " +
+  "only GroupQueryAttention over float caches can be recorded";
 
 function readAsEver(parts: ReaderParts): Reader {
   return InPlaceReader.fits(parts) ? new InPlaceReader(parts) : new AppendingReader(parts);

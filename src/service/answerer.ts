@@ -96,7 +96,7 @@ async function encoder(
 
 function finite(values: Float32Array): Float32Array {
   if (values.every(Number.isFinite)) return values;
-  throw new RuntimeFailure("The model's answer has values that are no numbers");
+  throw new RuntimeFailure("The model's answer has values that are not numbers");
 }
 
 /** Lets a model answer a short text; rejects if it does not. */
