@@ -23,7 +23,7 @@ export interface Snapshot {
 /**
  * The snapshot of a name.
  *
- * @returns `undefined` if nothing of the name was pulled
+ * @returns `undefined` if nothing with the name was pulled
  * @throws {UsageError} if only other revisions were pulled; the message lists them
  */
 export function findSnapshot(cache: string, name: ModelName): Snapshot | undefined {
@@ -85,7 +85,7 @@ function keep({ folder }: { readonly folder: string }): void {
  * Path of a pulled model's `.onnx` file; `graft rm` does not remove it while this process runs.
  *
  * @param text `org/name`, with `@revision` and `:variant`
- * @returns `undefined` if nothing of the name was pulled
+ * @returns `undefined` if nothing with the name was pulled
  * @throws {UsageError} if revision or variant do not exist
  * @throws {BadInputError} if it is not a model
  */
