@@ -25,7 +25,7 @@ export class OrtLoadError extends Error {
 }
 
 const HINT =
-  "point --ort-lib or GRAFT_ORT_LIB at a libonnxruntime of release 1.18 or later, or leave both out for the one that graft brings";
+  "point --ort-lib or GRAFT_ORT_LIB at a libonnxruntime of release 1.18 or later, or leave both out for the included one";
 
 const DIRECTORY: Readonly<Record<string, string>> = {
   "x86_64-linux": "linux/x64",
@@ -57,7 +57,7 @@ export function findLibrary(explicit?: string, from = import.meta.dirname): stri
   const directory = DIRECTORY[platform];
   if (directory === undefined || from === undefined) {
     throw new OrtLoadError(
-      `graft brings no ONNX Runtime for ${platform}: ${HINT}`,
+      `graft includes no ONNX Runtime for ${platform}: ${HINT}`,
       "not found",
     );
   }

@@ -2,6 +2,6 @@
 
 export const MODEL_TEXT =
   "Folder of an ONNX model with its tokenizer, its .onnx file, or a name: that of a pulled model, or " +
-  "default for the one that graft carries";
+  "default for the embedded model";
 
 export const BASE_TEXT = "The base model: folder, .onnx file, name of a pulled one, or default";

@@ -14,7 +14,7 @@ import { integer, list, text, type Values } from "./flags.ts";
 import { printable } from "./printable.ts";
 
 export const RUNTIME_FLAGS = {
-  ortLib: text("libonnxruntime to use instead of the one graft brings (also GRAFT_ORT_LIB)", {
+  ortLib: text("libonnxruntime to use instead of the included one (also GRAFT_ORT_LIB)", {
     placeholder: "FILE",
     group: "Runtime",
   }),

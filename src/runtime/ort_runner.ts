@@ -366,7 +366,7 @@ class OrtRunner implements Runner, TensorOwner {
     return new RuntimeFailure(
       `Cannot compile "${label}": ONNX Runtime ${version} at "${path}" ${limit}: ` +
         "point --ort-lib or GRAFT_ORT_LIB at a release that supports the model" +
-        (this.#options.ortLib ? ", or leave both out for the one that graft brings" : ""),
+        (this.#options.ortLib ? ", or leave both out for the included one" : ""),
       { cause: error },
     );
   }

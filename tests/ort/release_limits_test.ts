@@ -94,7 +94,7 @@ for (const [what, [model, limit]] of Object.entries(CASES)) {
           message,
           `Cannot compile "${file}": ONNX Runtime 1.18.0 at "${ortLib}" ${limit}: point --ort-lib ` +
             "or GRAFT_ORT_LIB at a release that supports the model, or leave both out for " +
-            "the one that graft brings",
+            "the included one",
         );
       } finally {
         Deno.removeSync(file);
