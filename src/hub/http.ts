@@ -159,9 +159,9 @@ export class HubHttp {
 
   #failureOf(response: Response, url: URL, hubHeaders: Headers): Error {
     const { status, headers } = response;
-    const said = `${shown(url)} answers ${status}`;
+    const failure = `${shown(url)} answers ${status}`;
     if (status === 408 || status === 429 || status >= 500) {
-      return new Transient(said, retryAfterMs(headers.get("retry-after"), Date.now()));
+      return new Transient(failure, retryAfterMs(headers.get("retry-after"), Date.now()));
     }
     const code = hubHeaders.get("x-error-code");
     const token = this.#options.token === undefined
@@ -169,24 +169,24 @@ export class HubHttp {
       : "the token that is set does not give access";
     if (code === "GatedRepo") {
       return new AccessError(
-        `${said}: the model is gated: accept its terms on its page at ${this.endpoint}; ${token}`,
+        `${failure}: the model is gated: accept its terms on its page at ${this.endpoint}; ${token}`,
       );
     }
     // The hub hides private repositories: without access it reports them as not found.
     if (status === 401 && code === "RepoNotFound") {
-      return new AccessError(`${said}: there is no such model, or it is private; ${token}`);
+      return new AccessError(`${failure}: there is no such model, or it is private; ${token}`);
     }
-    if (status === 401) return new AccessError(`${said}: it needs a token; ${token}`);
-    if (status === 403) return new AccessError(`${said}: access is refused; ${token}`);
+    if (status === 401) return new AccessError(`${failure}: it needs a token; ${token}`);
+    if (status === 403) return new AccessError(`${failure}: access is refused; ${token}`);
     if (status === 404) {
       const what = code === "RevisionNotFound"
         ? "no such revision: check --revision"
         : code === "EntryNotFound"
         ? "no such file"
         : "no such model: check its name";
-      return new BadInputError(`${said}: there is ${what}`);
+      return new BadInputError(`${failure}: there is ${what}`);
     }
-    return new HubError(said);
+    return new HubError(failure);
   }
 }
 

@@ -141,9 +141,9 @@ export class CausalModel implements Disposable {
     chosen: Model,
     label: string,
   ): Promise<CausalModel> {
-    const told = withLengthInputs(chosen);
-    if (told === undefined) throw new RuntimeFailure(NOT_RECORDABLE);
-    const { model, longest } = told;
+    const rewritten = withLengthInputs(chosen);
+    if (rewritten === undefined) throw new RuntimeFailure(NOT_RECORDABLE);
+    const { model, longest } = rewritten;
     const executable = await runner.compile(model, { label, recorded: true });
     return CausalModel.#owning(
       executable,
