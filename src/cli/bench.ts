@@ -1,4 +1,4 @@
-/** `graft bench`: how fast this machine trains, merges and runs a model, and in how much memory. */
+/** `graft bench`: measures speed and memory of training, merging and running on this machine. */
 import { UsageError } from "../errors.ts";
 import { command } from "./command.ts";
 

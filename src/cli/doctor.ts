@@ -1,4 +1,4 @@
-/** `graft doctor`: what this machine has, what is wrong with it, and what to do. */
+/** `graft doctor`: reports on this machine, its problems and their remedies. */
 import { canRun, type Finding, type Level } from "../doctor/finding.ts";
 import { examine } from "../doctor/examine.ts";
 import { EXIT } from "../errors.ts";

@@ -1,4 +1,4 @@
-/** `graft licenses`: graft's own licence, and the notices of all that it carries. */
+/** `graft licenses`: prints graft's own licence, and the notices of its contents. */
 import { EXIT } from "../errors.ts";
 import { CARRIED, carriedPath, findAppended, readRange } from "../system/embedded.ts";
 import { command } from "./command.ts";

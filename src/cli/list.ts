@@ -1,4 +1,4 @@
-/** `graft list`: what is pulled, and what is in the store of adapters. */
+/** `graft list`: lists pulled models and the adapter store. */
 import { EXIT } from "../errors.ts";
 import { AdapterStore } from "../hub/adapter_store.ts";
 import { type Installed, installedIn } from "../hub/installed.ts";

@@ -1,4 +1,7 @@
-/** `graft service`: graft as a service of systemd that answers, learns from new data and keeps the better model. */
+/**
+ * `graft service`: graft as a systemd service that answers, trains on new data and keeps the better
+ * model.
+ */
 import { UsageError } from "../errors.ts";
 import { command } from "./command.ts";
 

@@ -1,4 +1,4 @@
-/** `graft service run`: what the unit starts: the model in use, answering on a unix socket. */
+/** `graft service run`: the unit's command: answers on a unix socket with the model in use. */
 import { dirname } from "@std/path";
 import { EXIT } from "../errors.ts";
 import { openAnswerer } from "../service/answerer.ts";
@@ -22,7 +22,7 @@ import {
 } from "./service_flags.ts";
 import { StopSignal } from "./stop_signal.ts";
 
-/** The link is looked at this often. */
+/** Interval of checks of the link. */
 const LOOK_MS = 2000;
 
 export default command({

@@ -1,4 +1,4 @@
-/** `graft service uninstall`: takes away what `install` made. */
+/** `graft service uninstall`: removes the files of `install`. */
 import { EXIT } from "../errors.ts";
 import { checkRoot, INSTALL_PATHS, purge, removeUnits } from "../service/install.ts";
 import { exists } from "../system/durable_files.ts";
