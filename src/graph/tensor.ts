@@ -42,13 +42,13 @@ export function float32Over(dims: readonly number[], values: Float32Array<ArrayB
 /** An int64 tensor from whole numbers. */
 export function int64(dims: readonly number[], values: ArrayLike<number | bigint>): Tensor {
   const out = new BigInt64Array(values.length);
-  const halves = new Int32Array(out.buffer);
+  const int32s = new Int32Array(out.buffer);
   for (let i = 0; i < values.length; i++) {
     const value = values[i];
     // Most values are dimensions, and a bigint would allocate an object.
     if (typeof value === "number" && value === (value | 0)) {
-      halves[2 * i] = value;
-      halves[2 * i + 1] = value < 0 ? -1 : 0;
+      int32s[2 * i] = value;
+      int32s[2 * i + 1] = value < 0 ? -1 : 0;
     } else out[i] = BigInt(value);
   }
   return tensor("int64", dims, bytesOf(out));

@@ -22,7 +22,7 @@ function visible(name: string, scope: Scope | undefined): boolean {
 function initializerProblem(name: string, value: Tensor): string | undefined {
   const bad = value.dims.find((dim) => !Number.isSafeInteger(dim) || dim < 0);
   if (bad !== undefined) {
-    return `initializer "${name}" has a dimension that is no size: current value is ${bad}`;
+    return `initializer "${name}" has a dimension that is not a size: current value is ${bad}`;
   }
   if (value.dtype === "string" || isPending(value)) return undefined;
   const expected = byteLength(value.dtype, elementCount(value.dims));
@@ -36,7 +36,7 @@ function shapeProblem(place: string, value: ValueInfo): string | undefined {
     typeof dim === "number" && (!Number.isSafeInteger(dim) || dim < 0)
   );
   if (bad === undefined) return undefined;
-  return `${place} "${value.name}" has a dimension that is no size: current value is ${bad}`;
+  return `${place} "${value.name}" has a dimension that is not a size: current value is ${bad}`;
 }
 
 /**

@@ -55,7 +55,7 @@ function gridOf(index: GraphIndex, module: LinearModule): ScaleGrid | string {
   const outFirst = packed || layout === "NK";
   if (blockSize !== undefined) {
     if (!packed && (axis === 1) !== outFirst) {
-      return "its blocks lie along the outputs; train LoRA instead";
+      return "its blocks are along the outputs; train LoRA instead";
     }
     return { blocks: Math.ceil(inFeatures / blockSize), transposed: !outFirst };
   }

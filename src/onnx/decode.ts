@@ -118,7 +118,7 @@ function decodeOpsets(
     const name = normalDomain(domain);
     const number = Number(version);
     if (!Number.isSafeInteger(number) || number < 1) {
-      throw bad(`opset of domain "${domain}" is no version: current value is ${version}`);
+      throw bad(`opset of domain "${domain}" is not a version: current value is ${version}`);
     }
     if (name === "" && number > NEWEST_OPSET) {
       throw bad(`opset ${number} is newer than ${NEWEST_OPSET}, the newest graft knows`);

@@ -366,8 +366,8 @@ class OrtRunner implements Runner, TensorOwner {
     return new RuntimeFailure(
       (name) =>
         `Cannot compile "${label}": ONNX Runtime ${version} at "${path}" ${limit}: ` +
-        `point ${name("ortLib")} or GRAFT_ORT_LIB at a release that has what the model needs` +
-        (this.#options.ortLib ? ", or leave both out for the one that graft brings" : ""),
+        `point ${name("ortLib")} or GRAFT_ORT_LIB at a release that supports the model` +
+        (this.#options.ortLib ? ", or leave both out for the included one" : ""),
       { cause: error },
     );
   }

@@ -97,7 +97,7 @@ export function describePlacement(
     );
   }
   if (copies > 0) lines.push(`  copies between processor and device in every run: ${copies}`);
-  lines.push("  GRAFT_ORT_LOG=info prints what ONNX Runtime says of each node");
+  lines.push("  GRAFT_ORT_LOG=info prints ONNX Runtime's reason for each node");
   return lines;
 }
 
