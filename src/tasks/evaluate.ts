@@ -76,9 +76,9 @@ export interface Evaluation extends EvaluationResult {
  * import { evaluate } from "./evaluate.ts";
  *
  * const { loss, perplexity } = await evaluate({
- *   model: "./smollm2-int4",
- *   adapterPath: "./adapters",
+ *   model: "./model-int4",
  *   data: "./data",
+ *   maxSeqLength: 64,
  * });
  * console.log(loss, perplexity);
  * ```

@@ -85,8 +85,9 @@ export type QuantizeInput = Given<QuantizeConfig, "model">;
  *
  * const { sizeBytesBefore, sizeBytesAfter } = await quantize({
  *   model: "./model-fp32",
- *   savePath: "./model-int4",
+ *   savePath: "./quantized",
  *   blockSize: 64,
+ *   minElements: 1024,
  * });
  * console.log(sizeBytesAfter / sizeBytesBefore);
  * ```
