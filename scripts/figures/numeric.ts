@@ -9,7 +9,8 @@
  */
 import { processTerminal } from "../../src/cli/output.ts";
 import { trainingNotes } from "../../src/cli/training_notes.ts";
-import { prepareTraining, resolveConfig } from "../../src/finetune/mod.ts";
+import { resolveConfig } from "../../src/finetune/mod.ts";
+import { prepareTraining } from "../../src/finetune/prepare_training.ts";
 import type { Numeric } from "../../src/plan/names.ts";
 import {
   checkFast,

@@ -80,7 +80,7 @@ export default command({
     for (const line of WHAT_HAPPENS) terminal.note(line);
 
     using trainer = await Trainer.open(config, { onEvent: trainingNotes(config, terminal) });
-    const { data, test } = trainer.parts;
+    const { data, test } = trainer;
     const path = findModelFile(config.model);
     using base = loadOnnx(path);
     using runner = openRunner(flags);
