@@ -8,7 +8,8 @@ import { formatCount, formatShare } from "./format.ts";
 import { paint, type Terminal } from "./output.ts";
 import { inFlags } from "./parameter_names.ts";
 
-const PART: Readonly<Record<DataPart, string>> = {
+/** Parts of a data set at the beginning of a line. */
+export const PART: Readonly<Record<DataPart, string>> = {
   training: "Training",
   validation: "Validation",
   test: "Test",

@@ -40,7 +40,7 @@ export async function loadTrainingData(
   config: DataChoice,
   model: ModelText,
   labelsFor: (found: ReadonlySet<string>, source: string) => LabelMap,
-  onEvent: OnEvent<PreparationEvent>,
+  onEvent: OnEvent<PreparationEvent & { readonly kind: "encoded" }>,
 ): Promise<TrainingData> {
   using resources = new DisposableStack();
   const { trainPath, validPath, testPath } = partsOf(config);

@@ -1,4 +1,4 @@
-/** How a verb evaluates models. */
+/** How models are evaluated on this device. */
 import { trainingForms } from "../kernels/training_forms.ts";
 import type { Task } from "../data/mod.ts";
 import { evaluate, type Evaluator } from "../eval/evaluate.ts";

@@ -1,8 +1,12 @@
 /** The data a merge is steered and judged by: the adapter's own, unless another is named. */
 import { findData } from "../data/io/data_folder.ts";
 import { GuardedText } from "../data/mod.ts";
-import { BadInputError, UsageError } from "../errors.ts";
-import { FINE_TUNE_PARAMETERS, type FineTuneConfig } from "../finetune/mod.ts";
+import { BadInputError, type GraftError, UsageError } from "../errors.ts";
+import {
+  FINE_TUNE_PARAMETERS,
+  type FineTuneConfig,
+  type PreparationEvent,
+} from "../finetune/mod.ts";
 import { labelsFor } from "../finetune/model_outputs.ts";
 import { loadTrainingData } from "../finetune/training_data.ts";
 import type { Model } from "../graph/types.ts";
@@ -18,12 +22,9 @@ import type { BatchSource } from "../train/step.ts";
 import { parseConfig } from "../config/file.ts";
 import { resolveParameters } from "../config/resolve.ts";
 import { textInputsOf } from "../model/text_inputs.ts";
-import { messageOf } from "./exit.ts";
-import type { Terminal } from "./output.ts";
-import { notePreparation } from "./preparation_notes.ts";
 
-/** What the command line says about data. */
-export interface MergeDataFlags {
+/** Which data a merge takes, and how much of it. */
+export interface MergeDataChoice {
   /** Data to use instead of what the adapter was trained on. */
   readonly data?: string;
   /** Held-out batches to evaluate on; negative for all. */
@@ -39,38 +40,49 @@ export interface OpenMergeData extends Disposable {
   readonly training: BatchSource<TokenBatch>;
 }
 
+/** What loading the data of a merge tells. */
+export type MergeDataEvent =
+  | (PreparationEvent & { readonly kind: "encoded" })
+  /** No data is named: nothing is measured. */
+  | { readonly kind: "no data" }
+  /** The adapter's training data cannot be read: nothing is measured. */
+  | { readonly kind: "data unreadable"; readonly error: GraftError }
+  /** There is no held-out data: the training data stands in for it. */
+  | { readonly kind: "no held-out data" }
+  /** Of the held-out data some batches are measured only. */
+  | { readonly kind: "some batches"; readonly measured: number; readonly batches: number };
+
 /**
- * Loads the data that the adapter's settings (or `--data`) name.
+ * Loads the data that the adapter's settings (or `data`) name.
  *
- * @returns `undefined`, and a note, where there is none: a merge goes without, unmeasured
- * @throws {BadInputError | UsageError} for data that `--data` names and that cannot be used
+ * @returns `undefined`, and an event, where there is none: a merge goes without, unmeasured
+ * @throws {BadInputError | UsageError} for data that `data` names and that cannot be used
  */
 export async function loadMergeData(
-  flags: MergeDataFlags,
+  choice: MergeDataChoice,
   modelFile: string,
   model: Model,
   card: AdapterCard | undefined,
-  terminal: Terminal,
+  onEvent: (event: MergeDataEvent) => void,
 ): Promise<OpenMergeData | undefined> {
-  if (flags.data === undefined && card?.config.data === undefined) {
-    terminal.note("No data is named, so nothing is measured: --data gives a data folder");
+  if (choice.data === undefined && card?.config.data === undefined) {
+    onEvent({ kind: "no data" });
     return undefined;
   }
   try {
-    const settings = settingsOf(flags, modelFile, card);
-    return await open(flags, settings, modelFile, model, card, terminal);
+    const settings = settingsOf(choice, modelFile, card);
+    return await open(choice, settings, modelFile, model, card, onEvent);
   } catch (error) {
-    const own = flags.data === undefined;
+    const own = choice.data === undefined;
     if (!own || !(error instanceof BadInputError || error instanceof UsageError)) throw error;
-    terminal.note(`The adapter's training data cannot be read: ${messageOf(error)}`);
-    terminal.note("So nothing is measured: --data names where the data is now");
+    onEvent({ kind: "data unreadable", error });
     return undefined;
   }
 }
 
-/** The settings of the training run, with the data of the command line. */
+/** The settings of the training run, with the data that is named. */
 function settingsOf(
-  { data }: MergeDataFlags,
+  { data }: MergeDataChoice,
   modelFile: string,
   card: AdapterCard | undefined,
 ): FineTuneConfig {
@@ -92,12 +104,12 @@ function hasTestOnly(path: unknown): boolean {
 }
 
 async function open(
-  { valBatches, calibrationTokens }: MergeDataFlags,
+  { valBatches, calibrationTokens }: MergeDataChoice,
   settings: FineTuneConfig,
   modelFile: string,
   model: Model,
   card: AdapterCard | undefined,
-  terminal: Terminal,
+  onEvent: (event: MergeDataEvent) => void,
 ): Promise<OpenMergeData> {
   using resources = new DisposableStack();
   const folder = homeOf(modelFile);
@@ -108,18 +120,18 @@ async function open(
       settings,
       { text, ...textInputsOf(model.graph) },
       (found, source) => card?.labels ?? labelsFor(model, readModelLabels(folder), found, source),
-      (event) => notePreparation(event, terminal),
+      onEvent,
     ),
   );
   const { task, train, validation, test } = loaded;
   const heldOut = validation ?? test;
   if (heldOut === undefined) {
-    terminal.note("There is no held-out data: the training data stands in for it");
+    onEvent({ kind: "no held-out data" });
   }
   const measured = heldOut ?? train;
   const all = measured.batches(0);
   if (valBatches >= 0 && valBatches < all) {
-    terminal.note(`Of it ${valBatches} of ${all} batches are measured (--val-batches -1: all)`);
+    onEvent({ kind: "some batches", measured: valBatches, batches: all });
   }
   const kept = resources.move();
   return {

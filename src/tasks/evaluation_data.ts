@@ -1,19 +1,24 @@
 /** The data of an evaluation: the part of a data set held out the most, as batches. */
-import { type Batches, Dataset, type LabelMap, sortLabels, type Task } from "../data/mod.ts";
+import {
+  type Batches,
+  Dataset,
+  type LabelMap,
+  type PrepareReport,
+  sortLabels,
+  type Task,
+} from "../data/mod.ts";
 import { findData } from "../data/io/data_folder.ts";
 import { FileSource } from "../data/io/file_source.ts";
 import { UsageError } from "../errors.ts";
 import { classCount } from "../model/model_kind.ts";
-import { withCarried, withCarriedNames } from "../model/carried_model.ts";
+import { withCarried } from "../model/carried_model.ts";
 import type { OpenedModel } from "../model/open_model.ts";
-import { columnsOf } from "../data/data_config.ts";
+import { columnsOf, type DataConfig } from "../data/data_config.ts";
 import { encodeBatches } from "../data/encode_batches.ts";
 import { textInputsOf } from "../model/text_inputs.ts";
-import type { DataFlags } from "./data_flags.ts";
-import { noteEncoded } from "./encoded_note.ts";
-import type { Terminal } from "./output.ts";
 
-export interface EvalData extends Disposable {
+/** Batches to evaluate on, and what reading them holds open. */
+export interface EvaluationData extends Disposable {
   /** The file that is evaluated on. */
   readonly path: string;
   readonly task: Task;
@@ -28,28 +33,30 @@ function heldOutPath(data: string): string {
 }
 
 /**
- * Loads what `--data` names for a model.
+ * Loads what `data` names for a model.
  *
+ * @param onEncoded called with the file, what was encoded of it, and whether its rows have classes
  * @throws {BadInputError} naming file and line, for data that cannot be used
  * @throws {UsageError} where the model gives no scores, or classes cannot be told
  */
-export async function loadEvalData(
+export async function loadEvaluationData(
   opened: OpenedModel,
-  flags: DataFlags & { readonly data: string; readonly batchSize: number },
-  terminal: Terminal,
-): Promise<EvalData> {
+  config: DataConfig & { readonly data: string; readonly batchSize: number },
+  onEncoded: (path: string, report: PrepareReport, classes: boolean) => void = () => {},
+): Promise<EvaluationData> {
   using resources = new DisposableStack();
   const { graph } = opened.model;
   if (opened.kind === "encoder") {
     throw new UsageError(
-      `Cannot evaluate ${opened.file}: it gives no scores of tokens or classes; an adapter with a ` +
-        "classification head (--adapter-path) does",
+      (name) =>
+        `Cannot evaluate ${opened.file}: it gives no scores of tokens or classes; an adapter with a ` +
+        `classification head (${name("adapterPath")}) does`,
     );
   }
-  const path = heldOutPath(withCarried(flags.data));
+  const path = heldOutPath(withCarried(config.data));
   const task = opened.kind === "causal" ? "causal" : "classification";
   const source = resources.use(FileSource.open(path));
-  const dataset = await Dataset.open(source, { columns: columnsOf(flags), task });
+  const dataset = await Dataset.open(source, { columns: columnsOf(config), task });
   const classes = classCount(graph);
   const batches = await encodeBatches(dataset, {
     order: "by-length",
@@ -58,11 +65,11 @@ export async function loadEvalData(
       ...textInputsOf(graph),
       vocabSize: task === "causal" ? classes : undefined,
     },
-    config: { ...flags, seed: 0 },
+    config: { ...config, seed: 0 },
     labels: task === "causal"
       ? undefined
-      : opened.labels ?? evalLabels(dataset.labels, classes, path),
-    onEncoded: (report) => noteEncoded(withCarriedNames(path), report, task !== "causal", terminal),
+      : opened.labels ?? evaluationLabels(dataset.labels, classes, path),
+    onEncoded: (report) => onEncoded(path, report, task !== "causal"),
     resources,
   });
   const kept = resources.move();
@@ -76,7 +83,7 @@ export async function loadEvalData(
  * @param classes scores of the model, where its graph states the number
  * @throws {UsageError} where the names do not tell the order
  */
-export function evalLabels(
+export function evaluationLabels(
   found: ReadonlySet<string>,
   classes: number | undefined,
   source: string,
