@@ -56,7 +56,13 @@ for (const [length, targetRows, packedRows] of SHAPES) {
   const found = performance.now();
   for (const call of plan.training.calls) await plans.session(call, "pool");
   const compiled = performance.now();
-  planTraining(model, { ...options, length, targetRows, packedRows, everyBlock: true });
+  planTraining(model, {
+    ...options,
+    length,
+    targetRows,
+    packedRows,
+    passControl: { without: new Set(["fold-blocks"]) },
+  });
   const wholeMs = Math.round(performance.now() - compiled);
   const rows = { targetRows, packedRows };
   const template = planTraining(model, {

@@ -21,6 +21,7 @@ import { readTextFiles, tokenizerSize } from "../model/tokenizer_files.ts";
 import { checkInputs } from "../plan/inputs.ts";
 import type { Runner } from "../runtime/runner.ts";
 import { spreadBatches } from "../train/spread_batches.ts";
+import { passControlHere } from "../train/left_out_passes.ts";
 import { compareForward } from "../train/compare_forward.ts";
 import { graphOptimizer } from "../train/graph_optimizer.ts";
 import { MicroBatches } from "../train/micro_batches.ts";
@@ -110,6 +111,7 @@ export async function setUpTraining(
     dropout: flags.loraDropout,
     packing: own.packing,
     sharesPrefixes: own.sharesPrefixes,
+    passControl: passControlHere(),
     ...forms,
   };
   const open = async (arithmetic: Arithmetic) => {

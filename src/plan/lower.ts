@@ -59,7 +59,7 @@ export function lowerForTraining(
   outputs: readonly string[],
   options: LowerOptions = {},
 ): Graph {
-  return lowerSource(trainingSource(model.graph, outputs), model, bound, options);
+  return fuse(lowerSource(trainingSource(model.graph, outputs), model, bound, options));
 }
 
 /**
@@ -70,7 +70,7 @@ export function trainingSource(graph: Graph, outputs: readonly string[]): Graph 
   return sourceFor(graph, JSON.stringify(outputs));
 }
 
-/** {@linkcode lowerForTraining} of a graph of {@linkcode trainingSource}. */
+/** Lowers a graph of {@linkcode trainingSource}: what an exporter took apart stays so ({@linkcode fuse}). */
 export function lowerSource(
   source: Graph,
   model: Pick<Model, "opsets">,
@@ -113,7 +113,7 @@ export function lowerSource(
     source.name,
     source.outputs.map((output) => names.get(output.name) ?? output.name),
   );
-  return fuse(prune(graph));
+  return prune(graph);
 }
 
 const sourceFor = oncePerGraph((graph, names) => {

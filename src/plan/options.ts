@@ -3,6 +3,7 @@ import type { DequantForm } from "../ops/dequantize.ts";
 import type { IntegerForm } from "../ops/internal/integer_form.ts";
 import type { BatchShape } from "./inputs.ts";
 import type { Numeric } from "./names.ts";
+import type { PassControl } from "./planning_pass.ts";
 import type { Span } from "./span.ts";
 
 /** A way through a step's calls: to gradients, to the loss alone, or to logits. */
@@ -58,6 +59,8 @@ export interface PlanSettings {
    * and without VNNI (`formsHere` tells what does not).
    */
   readonly integerForm?: IntegerForm;
+  /** Which passes of planning are left out (`planning_passes.ts`), and who looks at what they make. */
+  readonly passControl?: PassControl;
 }
 
 /**
@@ -107,8 +110,6 @@ export interface PlanOptions extends BatchShape, PlanSettings {
    * holds; where several threads divide it, each has a part anyway. Default false.
    */
   readonly inTiles?: boolean;
-  /** Whether every one of a model's alike blocks is looked at, for comparison; default false. */
-  readonly everyBlock?: boolean;
   /** The output that the loss reads; default `logits`. */
   readonly output?: string;
 }

@@ -4,7 +4,12 @@ import { rowBucket, targetsOf, type TokenBatch } from "../data/targets.ts";
 import type { Model } from "../graph/types.ts";
 import { divideSequence, spanEnds } from "../data/divide_sequence.ts";
 import { IndivisibleError } from "../plan/span.ts";
-import { packingRules, type PlannedModelOptions, type PlanUse } from "./planned_options.ts";
+import {
+  leavesOutPacking,
+  packingRules,
+  type PlannedModelOptions,
+  type PlanUse,
+} from "./planned_options.ts";
 import { type Prepared, prepareParts, prepareSpans } from "./step_inputs.ts";
 
 /** A batch as training computes it. */
@@ -50,14 +55,15 @@ const KEY_TAKES = { exact: 0.55, fast: 1 };
 
 /** The spans of a single sequence of a language model; `undefined` where it is computed as one. */
 function spansOf(
-  { shards = 1, objective, packing = true, dividesSequences = true, trainable, model }:
-    PlannedModelOptions,
+  options: PlannedModelOptions,
   batch: TokenBatch,
   { numeric = "exact" }: Pick<PlanUse, "numeric">,
 ): readonly Prepared[] | undefined {
+  const { shards = 1, objective, packing = true, dividesSequences = true, trainable, model } =
+    options;
   const [sequences, length] = batch.inputIds.dims;
   if (shards === 1 || sequences > 1 || objective !== "causal" || !packing) return undefined;
-  if (!dividesSequences) return undefined;
+  if (!dividesSequences || leavesOutPacking(options)) return undefined;
   if (targetsOf(batch).count === 0) return undefined;
   const ends = spanEnds(length, shards, KEY_TAKES[numeric] / widthOf(model, trainable));
   if (ends.length === 1) return undefined;

@@ -21,6 +21,7 @@ import { elementCount, toNumbers } from "../graph/tensor.ts";
 import type { Graph } from "../graph/types.ts";
 import type { DequantForm } from "../ops/dequantize.ts";
 import { hasFloat16 } from "../plan/full_precision.ts";
+import type { PassControl } from "../plan/planning_pass.ts";
 import type { Runner } from "../runtime/runner.ts";
 import { relativeDistance, total } from "../statistics.ts";
 import { giveBackFreed } from "../system/memory.ts";
@@ -44,6 +45,7 @@ export interface FloatEvaluation {
   readonly fewProducts?: number;
   /** How to dequantise blocks; default what is usually quickest on the runner's release. */
   readonly dequantForm?: DequantForm;
+  readonly passControl?: PassControl;
 }
 
 /**

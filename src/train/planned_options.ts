@@ -81,10 +81,17 @@ export function packingRules(
   { dropout = 0 }: Pick<PlanUse, "dropout">,
 ): PackingRules {
   const { objective, runner, packing = true, sharesPrefixes = true } = options;
-  const packs = packing && ignoresPadding(options);
+  const packs = packing && !leavesOutPacking(options) && ignoresPadding(options);
   const isCausal = objective === "causal";
   const shares = isCausal && dropout === 0 && runner.inPlace;
   return { packs, sharesPrefixes: sharesPrefixes && packs && shares, isCausal };
+}
+
+/** Whether the pass that leaves padding out is itself left out: each sequence is computed whole then. */
+export function leavesOutPacking(
+  { passControl }: Pick<PlannedModelOptions, "passControl">,
+): boolean {
+  return passControl?.without?.has("pack-tokens") ?? false;
 }
 
 /** What one plan has otherwise than others of the model. */
@@ -147,5 +154,6 @@ export function planOptionsFor(
     integerForm: options.integerForm,
     rotated: options.rotated,
     sliced,
+    passControl: options.passControl,
   };
 }

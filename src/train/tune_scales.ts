@@ -44,6 +44,7 @@ export interface TuneOptions {
   /** Bytes of activations that are kept for the backward pass; default 0. */
   readonly keepBytes?: number;
   readonly dequantForm?: PlannedModelOptions["dequantForm"];
+  readonly passControl?: PlannedModelOptions["passControl"];
   /** Vocabulary entries per chunk of a language model's head. */
   readonly headChunk?: number;
   /** Which sequences run together. */
@@ -103,6 +104,7 @@ export async function tuneScales(
     runner,
     objective,
     dequantForm: options.dequantForm,
+    passControl: options.passControl,
     headChunk: options.headChunk,
     shards,
     // The teacher looks at whole sequences.
