@@ -18,9 +18,11 @@ import { findModelFile, homeOf } from "../model/find_model.ts";
 import { loadOnnx } from "../model/load_onnx.ts";
 import { readModelLabels } from "../model/model_labels.ts";
 import { readTextFiles, tokenizerSize } from "../model/tokenizer_files.ts";
+import { type Arithmetic, changed, isRotated, isSliced, numericOf } from "../plan/arithmetic.ts";
 import { checkInputs } from "../plan/inputs.ts";
 import type { Runner } from "../runtime/runner.ts";
 import { spreadBatches } from "../train/spread_batches.ts";
+import { chooseArithmetic } from "../train/choose_arithmetic.ts";
 import { passControlHere } from "../train/left_out_passes.ts";
 import { compareForward } from "../train/compare_forward.ts";
 import { graphOptimizer } from "../train/graph_optimizer.ts";
@@ -47,7 +49,7 @@ import {
   labelsFor,
   targetsOf,
 } from "./train_adapter.ts";
-import { type Arithmetic, chooseNumeric } from "./train_numeric.ts";
+import { chooseNumeric } from "./train_numeric.ts";
 import { checkProvider } from "./train_provider.ts";
 import { loadTrainData, type TrainData } from "./train_data.ts";
 import { TRAIN_FLAGS, type TrainFlags } from "./train_flags.ts";
@@ -112,12 +114,9 @@ export async function setUpTraining(
     packing: own.packing,
     sharesPrefixes: own.sharesPrefixes,
     passControl: passControlHere(),
-    ...forms,
   };
   const open = async (arithmetic: Arithmetic) => {
-    const { numeric, rotated } = arithmetic;
-    const sliced = numeric === "exact" && arithmetic.sliced;
-    const settings = { ...options, numeric, rotated, sliced };
+    const settings = { ...options, arithmetic };
     const fit = await fitTraining(
       {
         options: settings,
@@ -126,23 +125,27 @@ export async function setUpTraining(
         tokenizerBytes: own.loadData ? 0 : tokenizerSize(folder),
         shards: own.shards,
       },
-      { ...flags, numeric },
+      { ...flags, numeric: numericOf(arithmetic) },
       terminal,
     );
     const { keepBytes, readyWeights, shards } = fit;
     const step = new PlannedModel({
-      ...{ ...settings, keepBytes, readyWeights, ownsInitialValues: true, shards },
+      ...{ ...settings, keepBytes, ownsInitialValues: true, shards },
+      arithmetic: changed(arithmetic, { readyWeights }),
     });
     return { arithmetic, fit, step };
   };
   const asked = flags.train && flags.numeric === "fast" && forms.quicker !== "exact"
     ? "fast"
     : "exact";
-  const first = await open({
-    numeric: asked,
-    rotated: forms.rotated ?? false,
+  const exact = await chooseArithmetic(runner, {
+    ...forms,
+    numeric: "exact",
     sliced: forms.sliced === true && flags.train && runner.inPlace,
   });
+  const first = await open(
+    asked === "fast" ? await chooseArithmetic(runner, { ...forms, numeric: "fast" }) : exact,
+  );
   using untilChosen = new DisposableStack();
   untilChosen.use(first.step);
   const batch = await data.train.batch(0, 0);
@@ -154,14 +157,18 @@ export async function setUpTraining(
   }
   // Reads all weights: before those of `fast` are made, so that both are never there at once.
   const baseDigest = modelDigest(model);
-  const { opened, choice } = await chooseNumeric(first, open, batch, terminal, { ...forms, cut });
+  const { opened, choice } = await chooseNumeric(first, open, batch, terminal, {
+    ...forms,
+    exact,
+    cut,
+  });
   untilChosen.move();
   const step = resources.use(opened.step);
   const { keepBytes, sequences, atOnce, shards } = opened.fit;
   const used = {
     ...forms,
-    rotated: opened.arithmetic.rotated,
-    sliced: opened.step.sliced,
+    rotated: isRotated(opened.arithmetic),
+    sliced: isSliced(opened.arithmetic),
     quicker: choice.quicker,
   };
   const optimizer = resources.use(

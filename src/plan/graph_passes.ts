@@ -4,6 +4,7 @@ import { oncePerGraph } from "../graph/once_per_graph.ts";
 import type { Graph, Model } from "../graph/types.ts";
 import { rewriteDynamicQuantization } from "../ops/quantized/pattern.ts";
 import { type Foldings, foldingsOf } from "./alike_blocks.ts";
+import { IN_FLOATS, numericOf } from "./arithmetic.ts";
 import { type ChunkableHead, findChunkableHead, wideProducts } from "./chunkable_head.ts";
 import { fuse } from "./fuse.ts";
 import { HEAD_CHUNK } from "./head_chunks.ts";
@@ -79,8 +80,11 @@ export const GRAPH_PASSES: readonly GraphPass[] = [
       if (step.computes === "target rows") {
         bound.set(TARGET_ROWS, { dtype: "int64", dims: [options.targetRows!] });
       }
+      const { arithmetic = IN_FLOATS, trainable, dropout, commonTokens } = options;
+      const { dequantForm } = arithmetic;
       const keepsAttention = options.packedRows !== undefined;
-      return whole(step, lowerSource(step.graph, model, bound, { ...options, keepsAttention }));
+      const how = { trainable, dropout, commonTokens, dequantForm, keepsAttention };
+      return whole(step, lowerSource(step.graph, model, bound, how));
     },
   },
   {
@@ -150,29 +154,31 @@ export const GRAPH_PASSES: readonly GraphPass[] = [
     does: "computes products with frozen weights in 8-bit integers, where the arithmetic has that",
     isOptional: false,
     apply(step, { options }) {
-      const { numeric = "exact", rotated, sliced, readyWeights } = options;
-      if (numeric === "fast") {
-        const quantized = inIntegers(step, options, { rotated, bothWays: readyWeights });
-        return preprocessed(step, quantized);
+      const { products, readyWeights: bothWays } = options.arithmetic ?? IN_FLOATS;
+      if (products.in === "floats") return step;
+      const { form } = products;
+      if (products.in === "8-bit integers") {
+        const { rotated } = products;
+        return preprocessed(step, inIntegers(step, options, { form, rotated, bothWays }));
       }
-      const quantized = sliced ? inIntegers(step, options, { slices: 2 }) : undefined;
-      return quantized?.readsStored ? preprocessed(step, quantized) : step;
+      const quantized = inIntegers(step, options, { form, slices: 2 });
+      return quantized.readsStored ? preprocessed(step, quantized) : step;
     },
   },
   {
     name: "keep-slopes",
     does: "keeps the slopes of activation functions in 8 bits, instead of what they are made of",
     isOptional: true,
-    apply: (step, { options: { numeric } }) =>
-      numeric === "fast" ? { ...step, graph: keepSlopes(step.graph) } : step,
+    apply: (step, { options: { arithmetic = IN_FLOATS } }) =>
+      numericOf(arithmetic) === "fast" ? { ...step, graph: keepSlopes(step.graph) } : step,
   },
   {
     name: "unpack-weights",
     does: "takes packed weights apart once, before the first step, where memory allows",
     isOptional: true,
-    apply(step, { options: { numeric, readyWeights, trainable, passControl } }) {
-      const reads = numeric === "fast" || step.readsStored;
-      if (readyWeights !== true || reads) return step;
+    apply(step, { options: { arithmetic = IN_FLOATS, trainable, passControl } }) {
+      const inIntegers = numericOf(arithmetic) === "fast" || step.readsStored;
+      if (arithmetic.readyWeights !== true || inIntegers) return step;
       const except = new Set(step.head?.preparing);
       return preprocessed(step, unpackWeights(step.graph, trainable, except, passControl));
     },
@@ -213,11 +219,11 @@ const preprocessed = (step: StepGraph, made: PreprocessedGraph): StepGraph => ({
  */
 function inIntegers(
   { graph, head }: StepGraph,
-  { trainable, integerForm, headChunk = HEAD_CHUNK, passControl }: PlanOptions,
-  how: Pick<QuantizeLinears, "rotated" | "bothWays" | "slices">,
+  { trainable, headChunk = HEAD_CHUNK, passControl }: PlanOptions,
+  how: Pick<QuantizeLinears, "form" | "rotated" | "bothWays" | "slices">,
 ): PreprocessedGraph {
   const except = head ? new Set([head.product]) : wideProducts(graph, headChunk);
-  return quantizeLinears(graph, trainable, { except, form: integerForm, passControl, ...how });
+  return quantizeLinears(graph, trainable, { except, passControl, ...how });
 }
 
 /** The graph that computes logits of the target rows alone; `undefined` where its head does not allow it. */

@@ -17,6 +17,7 @@ import { inferTraining } from "../ops/registry.ts";
 import { weightType } from "../ops/internal/integer_form.ts";
 import { rotate, rotationBlock } from "../ops/internal/rotation.ts";
 import { transpose } from "../ops/transpose.ts";
+import { formOfProducts, IN_FLOATS, numericOf } from "./arithmetic.ts";
 import { callOf, type PlannedCall } from "./call.ts";
 import type { PlanSettings } from "./options.ts";
 import { cotangentName, EXPECTED_ROWS, LABELS, LOSS, ROW_WEIGHTS } from "./names.ts";
@@ -49,9 +50,9 @@ export function planChunkedHead(
   head: ChunkableHead,
   rows: number,
   chunk: number,
-  { numeric = "exact", integerForm = "u8s8", distils = false, passControl }: Pick<
+  { arithmetic = IN_FLOATS, distils = false, passControl }: Pick<
     PlanSettings,
-    "numeric" | "integerForm" | "distils" | "passControl"
+    "arithmetic" | "distils" | "passControl"
   > = {},
 ): ChunkedHead {
   const constants = new Map<string, Tensor>();
@@ -66,10 +67,10 @@ export function planChunkedHead(
   for (let start = 0; start < head.vocabulary; start += chunk) {
     chunks.push({ index: chunks.length, start, size: Math.min(chunk, head.vocabulary - start) });
   }
-  const codes = weightType(integerForm);
+  const codes = weightType(formOfProducts(arithmetic) ?? "u8s8");
   const context = { lowered, head, rows, width, constants, codes, passControl };
   const calls = (wanted: Wanted) => chunks.map((chunk) => chunkCall(context, chunk, wanted));
-  const fast = numeric === "fast";
+  const fast = numericOf(arithmetic) === "fast";
   if (fast && distils) throw new RangeError("Distillation is in `exact` alone");
   const count = chunks.length;
   return {

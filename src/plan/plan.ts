@@ -12,6 +12,7 @@ import type { Graph, Model } from "../graph/types.ts";
 import { unwatched } from "../graph/watched.ts";
 import { BadInputError } from "../errors.ts";
 import { UnsupportedError } from "../ops/types.ts";
+import { IN_FLOATS, numericOf } from "./arithmetic.ts";
 import { fedConstants } from "./call.ts";
 import { type Cut, cutIntoSegments } from "./cut.ts";
 import { type FrozenPrefix, frozenPrefix } from "./frozen_prefix.ts";
@@ -54,7 +55,7 @@ export interface TrainingPlan {
   readonly savedBytes: number;
   /** Whether the budget for kept activations ends before they do, so that fewer rows would keep more. */
   readonly keepsSome: boolean;
-  /** Whether products in 8 bits read weights as the file holds them: `rotated` would change that. */
+  /** Whether products in integers read weights as the file holds them: `rotated` would change that. */
   readonly readsStored: boolean;
 }
 
@@ -168,16 +169,16 @@ function contextOf(
   { graph, preprocessed, computes }: StepGraph,
   options: PlanOptions,
 ): PlanContext {
-  const { trainable, targetRows, float16Activations, numeric, flushed, inTiles, keepBytes = 0 } =
-    options;
+  const { arithmetic = IN_FLOATS, trainable, targetRows, inTiles, keepBytes = 0 } = options;
+  const isFast = numericOf(arithmetic) === "fast";
   return {
     lowered: graph,
     trainable,
     constants: constantValues(graph, [...preprocessed]),
     fed: fedConstants(graph, trainable),
-    flushed,
+    flushed: arithmetic.flushed,
     inTiles,
-    float16Activations: float16Activations === false ? "none" : numeric === "fast" ? "all" : "wide",
+    float16Activations: arithmetic.kept === "whole" ? "none" : isFast ? "all" : "wide",
     recomputesAlone: keepBytes === 0,
     pickRows: targetRows !== undefined && computes === "all rows",
     passControl: options.passControl,

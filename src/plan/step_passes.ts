@@ -1,5 +1,6 @@
 /** The passes over the calls of a step, once each has its graph, in their order. */
 import type { Tensor } from "../graph/tensor.ts";
+import { formOfProducts, IN_FLOATS } from "./arithmetic.ts";
 import type { PlannedCall } from "./call.ts";
 import type { Pass, PlanOptions } from "./options.ts";
 import { applyPasses, type PlanningPass } from "./planning_pass.ts";
@@ -28,8 +29,8 @@ export const STEP_PASSES: readonly StepPass[] = [
     name: "signed-activations",
     does: "rounds activations to signed integers, where the arithmetic has that",
     isOptional: false,
-    apply: (calls, { options: { integerForm } }) =>
-      integerForm === "s8s8" ? eachSchedule(calls, withSignedActivations) : calls,
+    apply: (calls, { options: { arithmetic = IN_FLOATS } }) =>
+      formOfProducts(arithmetic) === "s8s8" ? eachSchedule(calls, withSignedActivations) : calls,
   },
   {
     name: "share-graphs",

@@ -7,7 +7,7 @@ import type { PassResult } from "../../src/plan/planning_pass.ts";
 import { PLANNING_PASSES } from "../../src/plan/planning_passes.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
 import { passControlHere } from "../../src/train/left_out_passes.ts";
-import type { PlannedModelOptions } from "../../src/train/planned_options.ts";
+import { type ArithmeticWords, withArithmetic } from "../helpers/arithmetic.ts";
 import { modelDir, readModel } from "../helpers/fixture_models.ts";
 import { RIGHT_FORMS } from "../helpers/integer_forms.ts";
 import {
@@ -18,6 +18,7 @@ import {
   gradientsOf,
   rowsOf,
   STEP_MODELS,
+  type StepHow,
   type StepModelName,
   stepOn,
 } from "../helpers/training_step.ts";
@@ -26,7 +27,7 @@ const OPTIONAL = PLANNING_PASSES.filter(({ isOptional }) => isOptional).map(({ n
 const MODELS = Object.keys(STEP_MODELS) as StepModelName[];
 
 /** Ways of planning in which all passes have something to do in one model or another. */
-const CONFIGURATIONS: Readonly<Record<string, Partial<PlanOptions>>> = {
+const CONFIGURATIONS: Readonly<Record<string, Partial<PlanOptions> & ArithmeticWords>> = {
   "recomputing": {},
   "keeping": { keepBytes: 1e9, dropout: 0.2 },
   "with unpacked weights": { readyWeights: true, dequantForm: "arithmetic" },
@@ -55,7 +56,7 @@ for (const name of MODELS) {
       };
       planTraining(model, {
         ...optionsOf(name, trainable),
-        ...configuration,
+        ...withArithmetic(configuration),
         passControl: { onPass },
       });
       const overGraphs = PLANNING_PASSES.filter(({ over }) => over !== "the step's calls");
@@ -99,7 +100,7 @@ Deno.test("planTraining() shares neither graphs nor weights where that is left o
 async function gradientsWithout(
   pass: string | undefined,
   name: StepModelName,
-  how: Partial<PlannedModelOptions>,
+  how: StepHow,
 ) {
   using runner = createOrtRunner({ spinning: false });
   const without = new Set(pass === undefined ? [] : [pass]);
@@ -108,7 +109,7 @@ async function gradientsWithout(
   return await gradientsOf(step, [batchOf(rows, 40, STEP_MODELS[name])]);
 }
 
-const WHOLE = { keepBytes: 1e9, float16Activations: false } as const;
+const WHOLE = { keepBytes: 1e9, kept: "whole" } as const;
 const UNPACKED = { ...WHOLE, readyWeights: true, dequantForm: "arithmetic" } as const;
 
 for (
