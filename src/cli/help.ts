@@ -44,6 +44,10 @@ export const ENVIRONMENT: readonly (readonly [name: string, meaning: string])[] 
   ],
   ["GRAFT_TEXT_DEADLINE_MS", "time for small work of tokenizer and template; 1500 if absent"],
   ["GRAFT_EMULATOR", "words of a program that runs graft, for the processes that graft starts"],
+  [
+    "GRAFT_PASSES",
+    "passes of planning to leave out (`graft inspect --plan` lists them): -join-gates",
+  ],
   ["GRAFT_DEBUG", "1 adds the stack to an error"],
   ["NO_COLOR", "turns colours off"],
   ["HF_HOME, HF_HUB_CACHE", "where models of hubs lie, shared with other tools"],

@@ -1,4 +1,4 @@
-/** Checks that hold for every graph, run on files when they are read and after every pass. */
+/** Checks that hold for every graph: run on files when they are read, after edits of them, in tests after every pass. */
 import { byteLength } from "./dtype.ts";
 import { isPending } from "./pending.ts";
 import { elementCount, type Tensor } from "./tensor.ts";
@@ -97,8 +97,9 @@ export function graphProblem(graph: Graph, outer?: { readonly names: ReadonlySet
 }
 
 /**
- * Returns the graph it is given, when sound; every pass that does not build its graph anew through a
- * `GraphBuilder`, which refuses unsound nodes as they come, ends with it.
+ * Returns the graph it is given, when sound. Every edit of a user's graph that does not build it anew
+ * through a `GraphBuilder`, which refuses unsound nodes as they come, ends with it; passes of planning are
+ * checked by tests (`plan/planning_pass.ts`).
  *
  * @param where the pass that made the graph, for the message
  * @param given values that the graph may read though nothing in it defines them

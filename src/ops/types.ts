@@ -7,12 +7,24 @@
  */
 import type { GraphBuilder, Known } from "../graph/builder.ts";
 import type { Node } from "../graph/types.ts";
+import type { AttentionForm } from "./contrib/attention_core.ts";
+import type { DequantForm } from "./dequantize.ts";
 import { BadInputError } from "../errors.ts";
 
 /** Operator-set versions that nodes were written against; `""` is ONNX's own. */
 export interface OpsetContext {
   /** Version of the domain the node belongs to. */
   readonly opset: number;
+}
+
+/** How a graph is lowered. */
+export interface LoweringContext extends OpsetContext {
+  /** Whether each of the node's outputs is read. */
+  readonly needed: readonly boolean[];
+  /** How 4- and 8-bit blocks are dequantised; default `gather_block`. */
+  readonly dequantForm?: DequantForm;
+  /** How attention is written; default in blocks of queries at once. */
+  readonly attention?: AttentionForm;
 }
 
 export interface OpRule {
@@ -46,7 +58,7 @@ export interface OpRule {
   lower?(
     b: GraphBuilder,
     node: Node,
-    context: OpsetContext & { readonly needed: readonly boolean[] },
+    context: LoweringContext,
   ): readonly string[] | undefined;
 
   /**

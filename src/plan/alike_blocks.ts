@@ -11,7 +11,6 @@ import { prune, readBy } from "../graph/passes/prune.ts";
 import { longestRepeat, type Repeat } from "../graph/repeats.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import type { Graph, Node } from "../graph/types.ts";
-import { verify } from "../graph/verify.ts";
 import { sourceOf, watched } from "../graph/watched.ts";
 import { BlockNodes, type Counterparts, type Layout, SECOND } from "./block_nodes.ts";
 import { MASK_SUFFIX, SALT_SUFFIX, saltName, saltOf } from "./dropout.ts";
@@ -218,5 +217,5 @@ function fold(graph: Graph, layout: Layout): FoldedBlocks | undefined {
   const counterparts = blocks.counterparts();
   if (counterparts === undefined || !blocks.onlyLastIsRead(counterparts)) return undefined;
   const folded = prune({ ...graph, nodes: blocks.withoutMiddle() });
-  return new FoldedBlocks(graph, verify(folded, "fold()"), counterparts);
+  return new FoldedBlocks(graph, folded, counterparts);
 }

@@ -35,7 +35,7 @@ export const attention: OpRule = {
     ];
   },
 
-  lower(b, node, { needed }) {
+  lower(b, node, { needed, attention }) {
     onlyAttributes(node, [
       "num_heads",
       "unidirectional",
@@ -82,6 +82,6 @@ export const attention: OpRule = {
     if (attention_bias !== undefined) masks.push(biasMask(b, attention_bias, heads));
     const causal = intAttribute(node, "unidirectional", 0) === 1 ? {} : undefined;
     const scale = floatAttribute(node, "scale", 0) || 1 / Math.sqrt(sizes[0] / heads);
-    return [attend(b, { query, key, value, scale, masks, causal }), ""];
+    return [attend(b, { query, key, value, scale, masks, causal }, attention), ""];
   },
 };

@@ -28,7 +28,7 @@ export const matMulNBits: OpRule = {
 
   infer: inferPackedLinear,
 
-  lower(b, node) {
+  lower(b, node, { dequantForm }) {
     onlyAttributes(node, ATTRIBUTES);
     requireAttribute(node, "weight_prepacked", 0);
     const { A, B, scales, zero_points, bias } = namedInputs(
@@ -46,7 +46,7 @@ export const matMulNBits: OpRule = {
       zeroPoints: zero_points,
       ...packedSizes(node),
       bits,
-    });
+    }, dequantForm);
     return [frozenLinear(b, x, cast(b, weight, b.known(x).dtype), bias)];
   },
 };
