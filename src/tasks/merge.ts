@@ -60,7 +60,7 @@ export const MERGE_PARAMETERS = {
 /** A {@linkcode MergeConfig} as a program writes it: what is absent takes its default. */
 export type MergeInput = Given<MergeConfig, "model">;
 
-/** What a merge tells while it goes on. */
+/** What a merge reports while it runs. */
 export type MergeEvent =
   | RuntimeNote
   | MergeDataEvent

@@ -55,7 +55,7 @@ export const QUANTIZE_PARAMETERS = {
   force: { kind: "boolean", default: false },
 } as const satisfies ParametersOf<QuantizeConfig>;
 
-/** What a quantisation tells while it goes on. */
+/** What a quantisation reports while it runs. */
 export type QuantizeEvent =
   | RuntimeNote
   /** A weight is done, with how many of how many. */
