@@ -43,8 +43,9 @@ export type NameParameter = (parameter: string, value?: unknown) => string;
 export type Message = string | ((name: NameParameter) => string);
 
 /** Names parameters as a program writes them: `learningRate`, `ep: cpu`. */
-export const asProperty: NameParameter = (parameter, value) =>
-  value === undefined ? parameter : `${parameter}: ${value}`;
+export function asProperty(parameter: string, value?: unknown): string {
+  return value === undefined ? parameter : `${parameter}: ${value}`;
+}
 
 /** Returns a message as text. */
 export function worded(message: Message, name: NameParameter = asProperty): string {
@@ -53,10 +54,16 @@ export function worded(message: Message, name: NameParameter = asProperty): stri
 
 /** Base class of errors whose message gives the problem and the remedy. */
 export class GraftError extends Error {
+  /** Name of the class. */
   override name = "GraftError";
   readonly #message: Message;
 
-  /** @param message names parameters as a program writes them, unless it is worded otherwise */
+  /**
+   * Makes the error.
+   *
+   * @param message names parameters as a program writes them, unless it is worded otherwise
+   * @param exitCode what a program that fails so ends with
+   */
   constructor(message: Message, readonly exitCode: number, options?: ErrorOptions) {
     super(worded(message), options);
     this.#message = message;
@@ -70,7 +77,13 @@ export class GraftError extends Error {
 
 /** A file's content is invalid; the message names the file and the place in it. */
 export class BadInputError extends GraftError {
+  /** Name of the class. */
   override name = "BadInputError";
+  /**
+   * Makes the error.
+   *
+   * @param message what is wrong and what to do
+   */
   constructor(message: Message, options?: ErrorOptions) {
     super(message, EXIT.badInput, options);
   }
@@ -78,7 +91,13 @@ export class BadInputError extends GraftError {
 
 /** The command line or a configuration file asks for something impossible. */
 export class UsageError extends GraftError {
+  /** Name of the class. */
   override name = "UsageError";
+  /**
+   * Makes the error.
+   *
+   * @param message what is wrong and what to do
+   */
   constructor(message: Message, options?: ErrorOptions) {
     super(message, EXIT.usage, options);
   }
@@ -86,8 +105,13 @@ export class UsageError extends GraftError {
 
 /** A parameter of a configuration has a value that cannot be used. */
 export class ParameterError extends UsageError {
+  /** Name of the class. */
   override name = "ParameterError";
-  /** @param parameter its key in the configuration, as `learningRate` */
+  /**
+   * Makes the error.
+   *
+   * @param parameter its key in the configuration, as `learningRate`
+   */
   constructor(readonly parameter: string, message: Message, options?: ErrorOptions) {
     super(message, options);
   }
@@ -95,7 +119,13 @@ export class ParameterError extends UsageError {
 
 /** graft did the work and declines the result; the message gives the numbers. */
 export class RefusedError extends GraftError {
+  /** Name of the class. */
   override name = "RefusedError";
+  /**
+   * Makes the error.
+   *
+   * @param message what is wrong and what to do
+   */
   constructor(message: Message, options?: ErrorOptions) {
     super(message, EXIT.refused, options);
   }
@@ -103,7 +133,13 @@ export class RefusedError extends GraftError {
 
 /** ONNX Runtime is missing, too old, or reported an error. */
 export class RuntimeFailure extends GraftError {
+  /** Name of the class. */
   override name = "RuntimeFailure";
+  /**
+   * Makes the error.
+   *
+   * @param message what is wrong and what to do
+   */
   constructor(message: Message, options?: ErrorOptions) {
     super(message, EXIT.runtime, options);
   }
@@ -111,7 +147,13 @@ export class RuntimeFailure extends GraftError {
 
 /** The operating system refused a read or a write; the message names the path. */
 export class StorageError extends GraftError {
+  /** Name of the class. */
   override name = "StorageError";
+  /**
+   * Makes the error.
+   *
+   * @param message what is wrong and what to do
+   */
   constructor(message: Message, options?: ErrorOptions) {
     super(message, EXIT.io, options);
   }
@@ -119,7 +161,13 @@ export class StorageError extends GraftError {
 
 /** The hub cannot be reached, or does not answer like a hub; the message names the URL without secrets. */
 export class HubError extends GraftError {
+  /** Name of the class. */
   override name = "HubError";
+  /**
+   * Makes the error.
+   *
+   * @param message what is wrong and what to do
+   */
   constructor(message: Message, options?: ErrorOptions) {
     super(message, EXIT.tryAgain, options);
   }
@@ -127,7 +175,13 @@ export class HubError extends GraftError {
 
 /** Another process holds a resource that this one needs; another try may succeed. */
 export class BusyError extends GraftError {
+  /** Name of the class. */
   override name = "BusyError";
+  /**
+   * Makes the error.
+   *
+   * @param message what is wrong and what to do
+   */
   constructor(message: Message, options?: ErrorOptions) {
     super(message, EXIT.tryAgain, options);
   }
@@ -135,7 +189,13 @@ export class BusyError extends GraftError {
 
 /** The hub refuses access; the message says how to get it. */
 export class AccessError extends GraftError {
+  /** Name of the class. */
   override name = "AccessError";
+  /**
+   * Makes the error.
+   *
+   * @param message what is wrong and what to do
+   */
   constructor(message: Message, options?: ErrorOptions) {
     super(message, EXIT.access, options);
   }
@@ -143,7 +203,13 @@ export class AccessError extends GraftError {
 
 /** Ctrl-C or SIGTERM ended the work before it was done. */
 export class InterruptedError extends GraftError {
+  /** Name of the class. */
   override name = "InterruptedError";
+  /**
+   * Makes the error.
+   *
+   * @param message what is wrong and what to do
+   */
   constructor(message: Message, options?: ErrorOptions) {
     super(message, EXIT.interrupted, options);
   }
@@ -151,7 +217,9 @@ export class InterruptedError extends GraftError {
 
 /** Nobody reads the streamed output; no message is printed, because the reader ended it. */
 export class OutputClosedError extends GraftError {
+  /** Name of the class. */
   override name = "OutputClosedError";
+  /** Has a message of its own, which nobody reads. */
   constructor(options?: ErrorOptions) {
     super("standard output is closed", EXIT.outputClosed, options);
   }

@@ -13,6 +13,8 @@ import { findModelFile } from "../../src/model/find_model.ts";
 import { loadOnnx } from "../../src/model/load_onnx.ts";
 import { readModelLabels } from "../../src/model/model_labels.ts";
 import { readTextFiles } from "../../src/model/tokenizer_files.ts";
+import { dequantFormFor } from "../../src/ops/dequantize.ts";
+import { arithmeticOf } from "../../src/plan/arithmetic.ts";
 import { planTraining } from "../../src/plan/plan.ts";
 import type { Runner } from "../../src/runtime/runner.ts";
 import { divideBatch } from "../../src/train/divide_batch.ts";
@@ -61,7 +63,6 @@ export async function workloadSteps(
     model,
     trainable: new Set(trainable.keys()),
     objective: data.task,
-    ...forms,
     shards: shardCount(runner, undefined),
   };
   const batch = await medianBatch(data.train);
@@ -73,11 +74,14 @@ export async function workloadSteps(
   const workOf = (numeric: Setting, computed: Computed) => {
     const { parts, use } = divided[computed];
     const sliced = numeric === "exact" && forms.sliced;
+    const { rotated, integerForm, dequantForm = dequantFormFor(runner.version) } = forms;
+    const arithmetic = arithmeticOf({
+      ...{ numeric, sliced, rotated, integerForm, dequantForm, readyWeights: true },
+    });
     const calls = parts.flatMap((part) =>
       planTraining(model, {
-        ...planOptionsFor(options, part, { ...use, numeric, sliced }),
+        ...planOptionsFor(options, part, { ...use, arithmetic }),
         keepBytes: Number.MAX_SAFE_INTEGER,
-        readyWeights: true,
         // Tiles change where passes find what they read, not what a step has to do.
         inTiles: false,
       }).training.calls

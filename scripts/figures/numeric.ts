@@ -9,14 +9,19 @@
  */
 import { processTerminal } from "../../src/cli/output.ts";
 import { trainingNotes } from "../../src/cli/training_notes.ts";
-import { prepareTraining, resolveConfig } from "../../src/finetune/mod.ts";
+import { resolveConfig } from "../../src/finetune/mod.ts";
+import { prepareTraining } from "../../src/finetune/prepare_training.ts";
 import type { Numeric } from "../../src/plan/names.ts";
+import { changed } from "../../src/plan/arithmetic.ts";
+import { openRunner } from "../../src/runtime/open_runner.ts";
 import {
+  type BothSettings,
   checkFast,
   compareGradients,
   gradientOf,
   gradientsInBoth,
 } from "../../src/train/check_fast.ts";
+import { chooseArithmetic } from "../../src/train/choose_arithmetic.ts";
 import type { MicroBatches } from "../../src/train/micro_batches.ts";
 import { PlannedModel } from "../../src/train/planned_model.ts";
 import { median } from "../../src/statistics.ts";
@@ -33,21 +38,22 @@ function cpuSeconds(): number {
 
 for (const what of trainedCases(shared)) {
   const config = resolveConfig(what);
+  using runner = openRunner(config);
   const onEvent = trainingNotes(config, processTerminal());
-  using setup = await prepareTraining(config, { onEvent });
+  using setup = await prepareTraining(config, { own: { runner }, onEvent });
   const { model } = setup.model as MicroBatches;
   if (!(model instanceof PlannedModel)) throw new Error("Trains another way than by a plan");
   const batches = await Promise.all(
     Array.from({ length: BATCHES }, (_, i) => setup.data.batch(0, i)),
   );
-  const pass = async () => {
-    for (const batch of batches) await model.accumulate(batch, 0);
-    model.zeroGrad();
+  const both: BothSettings = {
+    exact: model.arithmetic,
+    fast: await chooseArithmetic(runner, { ...setup.memory?.forms, numeric: "fast" }),
   };
   const checks = [];
   for (const batch of batches) {
-    const { cosine, relativeError } = await checkFast(model, batch);
-    const { exact, fast } = await gradientsInBoth(model, [batch]);
+    const { cosine, relativeError } = await checkFast(model, both, batch);
+    const { exact, fast } = await gradientsInBoth(model, both, [batch]);
     const whole = compareGradients(exact, fast);
     checks.push({ dims: batch.inputIds.dims, cosine, relativeError, whole });
   }
@@ -57,7 +63,7 @@ for (const what of trainedCases(shared)) {
   >;
   for (let round = 0; round < Number(rounds); round++) {
     for (const numeric of ["exact", "fast"] as const) {
-      model.numeric = numeric;
+      const pass = () => gradientOf(model, both[numeric], ...batches);
       await pass(); // compiles, and rounds the weights anew
       const [clock, cpu] = [performance.now(), cpuSeconds()];
       await pass();
@@ -65,10 +71,8 @@ for (const what of trainedCases(shared)) {
       taken[numeric].cpu.push(cpuSeconds() - cpu);
     }
   }
-  model.numeric = "exact";
-  const halved = await gradientOf(model, batches[0]);
-  model.widen();
-  const whole = await gradientOf(model, batches[0]);
+  const halved = await gradientOf(model, both.exact, batches[0]);
+  const whole = await gradientOf(model, changed(both.exact, { kept: "whole" }), batches[0]);
   const errors = whole.map((values, p) => compareGradients([values], [halved[p]]).relativeError);
   const ratio = (of: "clock" | "cpu") => median(taken.exact[of]) / median(taken.fast[of]);
   console.log(JSON.stringify({

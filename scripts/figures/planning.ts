@@ -10,6 +10,7 @@ import { dequantFormFor } from "../../src/ops/dequantize.ts";
 import { findModules } from "../../src/lora/modules.ts";
 import { DEFAULT_LORA, initAdapter, inject, resolveTargets } from "../../src/lora/mod.ts";
 import { loadOnnx } from "../../src/model/load_onnx.ts";
+import { arithmeticOf } from "../../src/plan/arithmetic.ts";
 import { neighbourPlans } from "../../src/plan/open_plan.ts";
 import { planTraining } from "../../src/plan/plan.ts";
 import { resizePlan, templateRows } from "../../src/plan/resize_plan.ts";
@@ -38,7 +39,7 @@ const { model, trainable } = inject(base.model, sites, adapters);
 const options = {
   batch: 8,
   trainable: new Set(trainable.keys()),
-  dequantForm: dequantFormFor(runner.version),
+  arithmetic: arithmeticOf({ dequantForm: dequantFormFor(runner.version) }),
 };
 for (const [length, targetRows, packedRows] of SHAPES) {
   const began = performance.now();
@@ -56,7 +57,13 @@ for (const [length, targetRows, packedRows] of SHAPES) {
   const found = performance.now();
   for (const call of plan.training.calls) await plans.session(call, "pool");
   const compiled = performance.now();
-  planTraining(model, { ...options, length, targetRows, packedRows, everyBlock: true });
+  planTraining(model, {
+    ...options,
+    length,
+    targetRows,
+    packedRows,
+    passControl: { without: new Set(["fold-blocks"]) },
+  });
   const wholeMs = Math.round(performance.now() - compiled);
   const rows = { targetRows, packedRows };
   const template = planTraining(model, {

@@ -9,7 +9,8 @@
 import { join } from "@std/path";
 import { processTerminal } from "../../src/cli/output.ts";
 import { trainingNotes } from "../../src/cli/training_notes.ts";
-import { type FineTuneInput, prepareTraining, resolveConfig } from "../../src/finetune/mod.ts";
+import { type FineTuneInput, resolveConfig } from "../../src/finetune/mod.ts";
+import { prepareTraining } from "../../src/finetune/prepare_training.ts";
 import { median } from "../../src/statistics.ts";
 import { ActivationFile } from "../../src/train/activation_file.ts";
 import { PlannedModel } from "../../src/train/planned_model.ts";

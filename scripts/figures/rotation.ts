@@ -6,7 +6,7 @@
  * usage: deno run -A scripts/figures/rotation.ts [SHARED] [SIZE…] (default: ../shared 1 8 16 32 64)
  */
 import { resolve } from "@std/path";
-import { compareGradients, gradientsInBoth } from "../../src/train/check_fast.ts";
+import { besideFloats, compareGradients, gradientsInBoth } from "../../src/train/check_fast.ts";
 import type { MicroBatches } from "../../src/train/micro_batches.ts";
 import { PlannedModel } from "../../src/train/planned_model.ts";
 import { run } from "./children.ts";
@@ -26,7 +26,7 @@ async function compared(shared: string) {
   const batches = await Promise.all(
     Array.from({ length: BATCHES }, (_, i) => setup.data.batch(0, i)),
   );
-  const { exact, fast } = await gradientsInBoth(step, batches);
+  const { exact, fast } = await gradientsInBoth(step, besideFloats(step.arithmetic), batches);
   return compareGradients(exact, fast);
 }
 

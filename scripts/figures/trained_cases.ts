@@ -1,9 +1,6 @@
-import {
-  type FineTuneInput,
-  type OwnParts,
-  prepareTraining,
-  resolveConfig,
-} from "../../src/finetune/mod.ts";
+import { type FineTuneInput, resolveConfig } from "../../src/finetune/mod.ts";
+import type { OwnParts } from "../../src/finetune/own_parts.ts";
+import { prepareTraining } from "../../src/finetune/prepare_training.ts";
 
 /** What figures on a training step are taken of: a language model and a classifier, with their data. */
 export function trainedCases(shared: string) {

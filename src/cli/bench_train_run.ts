@@ -12,7 +12,8 @@ import {
 } from "../bench/train_steps.ts";
 import { shareBatch } from "../data/share_batch.ts";
 import type { LoadedData } from "../finetune/data_and_adapter.ts";
-import { type FineTuneConfig, prepareTraining, resolveConfig } from "../finetune/mod.ts";
+import { type FineTuneConfig, resolveConfig } from "../finetune/mod.ts";
+import { prepareTraining } from "../finetune/prepare_training.ts";
 import { elementCount } from "../graph/tensor.ts";
 import type { Model } from "../graph/types.ts";
 import { classCount, modelKind } from "../model/model_kind.ts";

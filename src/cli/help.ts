@@ -59,6 +59,10 @@ export const ENVIRONMENT: readonly (readonly [name: string, meaning: string])[] 
     "/usr/aarch64-linux-gnu: graft starts its own processes with it where the kernel cannot start " +
     "graft by itself",
   ],
+  [
+    "GRAFT_PASSES",
+    "passes of planning to leave out (`graft inspect --plan` lists them): -join-gates",
+  ],
   ["GRAFT_DEBUG", "1 adds the stack to an error"],
   ["NO_COLOR", "turns colours off"],
   ["TMPDIR", "folder for temporary files; /tmp if absent"],

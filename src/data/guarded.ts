@@ -19,6 +19,7 @@ import { characters, checkCharacters, rowCharacters } from "./row_size.ts";
 import type { DecodeOptions, TextFiles, TextProcessor } from "./text.ts";
 import type { EncodeTextOptions } from "./tokenizer.ts";
 
+/** Bounds of the process that works on text. */
 export interface GuardOptions {
   /**
    * Deadline of a call, extended by the size of its input; default `GRAFT_TEXT_DEADLINE_MS`, else
@@ -57,14 +58,17 @@ export class GuardedText implements TextProcessor {
     }
   }
 
+  /** What the tokenizer's files say. */
   get info(): TextProcessor["info"] {
     return this.#setup!.info;
   }
 
+  /** Whether there is a chat template. */
   get hasTemplate(): boolean {
     return this.#setup!.hasTemplate;
   }
 
+  /** Encodes rows for training; the first that cannot be encoded is an error that names its place. */
   async encodeRows(rows: readonly PlacedRow[], options: EncodeOptions): Promise<EncodeResult[]> {
     for (const { row, place } of rows) checkCharacters(rowCharacters(row), place);
     try {
@@ -79,11 +83,13 @@ export class GuardedText implements TextProcessor {
     return results;
   }
 
+  /** Encodes texts. */
   async encode(texts: readonly string[], options?: EncodeTextOptions): Promise<number[][]> {
     for (const text of texts) checkCharacters(text.length, this.files.name);
     return await this.#ask("encode", [texts, options], characters(texts));
   }
 
+  /** Turns sequences of ids into texts. */
   decode(
     sequences: readonly (readonly number[])[],
     options?: DecodeOptions,
@@ -92,6 +98,7 @@ export class GuardedText implements TextProcessor {
     return this.#ask("decode", [sequences, options], ids);
   }
 
+  /** Puts messages through the chat template. */
   async render(messages: readonly Message[], options?: RenderOptions): Promise<string> {
     const size = characters([messages, options]);
     checkCharacters(size, this.files.name);

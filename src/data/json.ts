@@ -1,6 +1,7 @@
 /** Parses the JSON text of a row and checks it before use. */
 import { BadInputError } from "../errors.ts";
 
+/** An object as JSON gives it. */
 export type JsonObject = { readonly [key: string]: unknown };
 
 /** Deepest nesting of arrays and objects in a row, more than in any chat or tool description. */

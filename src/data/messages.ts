@@ -3,15 +3,19 @@ import { BadInputError } from "../errors.ts";
 import { describe, isObject, textIn } from "./json.ts";
 
 /** Roles of a chat. */
-const ROLES = ["system", "developer", "user", "assistant", "tool"] as const;
-export type Role = typeof ROLES[number];
+export type Role = "system" | "developer" | "user" | "assistant" | "tool";
+
+const ROLES: readonly Role[] = ["system", "developer", "user", "assistant", "tool"];
 
 /** One message; other fields are passed to the chat template unchanged. */
 export interface Message {
+  /** Who speaks. */
   readonly role: Role;
+  /** What is said. */
   readonly content: string;
   /** 0 leaves an assistant's turn out of the loss, as in OpenAI's fine-tuning files. */
   readonly weight?: 0 | 1;
+  /** Fields that a chat template may read. */
   readonly [field: string]: unknown;
 }
 

@@ -7,8 +7,11 @@ import { TokenStore } from "./token_store.ts";
 
 /** Counts for the user, with the place of one example each. */
 export interface PrepareReport {
+  /** Rows that were encoded. */
   readonly rows: number;
+  /** Tokens of all of them. */
   readonly tokens: number;
+  /** Tokens, or rows of a classifier, that count in the loss. */
   readonly targets: number;
   /** Rows longer than the limit, which were cut. */
   readonly truncated: Noted;
@@ -18,7 +21,9 @@ export interface PrepareReport {
   readonly lastTurnOnly: Noted;
 }
 
+/** Rows to tell a user about. */
 export interface Noted {
+  /** How many there are. */
   readonly count: number;
   /** `file:line` of the first. */
   readonly first?: string;

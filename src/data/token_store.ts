@@ -4,9 +4,11 @@ import type { EncodedRow } from "./encode.ts";
 
 /** Rows of token ids for batches. */
 export interface EncodedRows {
+  /** Number of rows. */
   readonly count: number;
   /** Number of tokens of a row. */
   tokenCount(index: number): number;
+  /** Reads a row's tokens. */
   row(index: number): Promise<EncodedRow>;
 }
 

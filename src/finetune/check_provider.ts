@@ -2,6 +2,7 @@
 import { type RowCut, together } from "../data/row_cuts.ts";
 import type { TokenBatch } from "../data/targets.ts";
 import { RefusedError } from "../errors.ts";
+import { changed, floatsBeside } from "../plan/arithmetic.ts";
 import type { Runner } from "../runtime/runner.ts";
 import { checkedPart, compareGradients, gradientOf } from "../train/check_fast.ts";
 import { PlannedModel } from "../train/planned_model.ts";
@@ -30,10 +31,15 @@ export async function checkProvider(
   cut: RowCut = together,
 ): Promise<void> {
   const compared = cut(checkedPart(batch));
-  step.numeric = "exact"; // as the processor; that of the run is chosen afterwards
-  const found = await gradientOf(step, ...compared);
-  using onProcessor = new PlannedModel({ ...options, runner: processor });
-  const expected = await gradientOf(onProcessor, ...compared);
+  // Both in floats; the arithmetic of the run is chosen afterwards.
+  const arithmetic = floatsBeside(step.arithmetic);
+  const found = await gradientOf(step, arithmetic, ...compared);
+  using onProcessor = new PlannedModel({
+    ...options,
+    runner: processor,
+    arithmetic: changed(arithmetic, { readyWeights: false }),
+  });
+  const expected = await gradientOf(onProcessor, onProcessor.arithmetic, ...compared);
   const { cosine, relativeError } = compareGradients(expected, found);
   const { description } = options.runner;
   // Numbers that are none pass no comparison.

@@ -4,8 +4,9 @@ import { sliceBatch } from "../data/slice_batch.ts";
 import { type RowCut, together } from "../data/row_cuts.ts";
 import type { TokenBatch } from "../data/targets.ts";
 import { RefusedError } from "../errors.ts";
+import { type Arithmetic, changed, inFloats, isRotated, isSliced } from "../plan/arithmetic.ts";
 import type { Numeric } from "../plan/names.ts";
-import { checkedPart, checkFast, type FastCheck } from "../train/check_fast.ts";
+import { besideFloats, checkedPart, checkFast, type FastCheck } from "../train/check_fast.ts";
 import { checkSliced } from "../train/check_sliced.ts";
 import { quickerSetting, timeSettings } from "../train/quicker_setting.ts";
 import type { PlannedModel } from "../train/planned_model.ts";
@@ -20,17 +21,9 @@ export interface NumericChoice {
   readonly quicker?: Numeric;
 }
 
-/** How a run's gradients are computed. */
-export interface Arithmetic {
-  readonly numeric: Numeric;
-  /** Whether `fast` rotates weights of 8 bits, too (see `PlanSettings`). */
-  readonly rotated: boolean;
-  /** Whether `exact` multiplies weights of 8 bits in integers (see `PlanSettings`). */
-  readonly sliced: boolean;
-}
-
 /** A model that is ready to train. */
 export interface Opened {
+  /** What it was opened for; memory has decided then which weights are made ready. */
   readonly arithmetic: Arithmetic;
   /** How many sequences it computes at once. */
   readonly fit: { readonly sequences: number };
@@ -39,6 +32,8 @@ export interface Opened {
 
 /** What is known before a setting is chosen. */
 export interface Known extends Pick<TrainingForms, "integerLead" | "quicker"> {
+  /** How `exact` computes on this device. */
+  readonly exact: Arithmetic;
   /** Which sequences run together; default all. */
   readonly cut?: RowCut;
 }
@@ -63,21 +58,27 @@ export async function chooseNumeric<O extends Opened>(
   open: (arithmetic: Arithmetic) => Promise<O>,
   batch: TokenBatch,
   onEvent: OnEvent<NumericEvent>,
-  known: Known = {},
+  known: Known,
 ): Promise<{ readonly opened: O; readonly choice: NumericChoice }> {
   const { cut = together, quicker } = known;
-  const { numeric, rotated, sliced } = first.arithmetic;
-  if (numeric === "exact") {
+  const { arithmetic } = first;
+  const { products } = arithmetic;
+  if (products.in !== "8-bit integers") {
     const opened = await inSlicesOrFloats(first, open, batch, onEvent, cut);
     return { opened, choice: { setting: "exact", quicker } };
   }
   let check = await checked(first, batch, onEvent, cut);
   if (check.passed) return await inQuicker(first, open, batch, onEvent, { ...known, check });
-  const use = { passes: ["training"], numeric: "fast" } as const;
-  const { readsStored } = first.step.planOf(rowsAtOnce(first, batch), use);
+  const { readsStored } = first.step.planOf(rowsAtOnce(first, batch), {
+    passes: ["training"],
+    arithmetic,
+  });
   first.step[Symbol.dispose]();
-  const second = !rotated && readsStored
-    ? await openWhereItFits(open, { numeric: "fast", rotated: true, sliced })
+  const second = !products.rotated && readsStored
+    ? await openWhereItFits(
+      open,
+      changed(arithmetic, { products: { ...products, rotated: true } }),
+    )
     : undefined;
   if (second !== undefined) {
     check = await checked(second, batch, onEvent, cut);
@@ -85,7 +86,7 @@ export async function chooseNumeric<O extends Opened>(
     second.step[Symbol.dispose]();
   }
   onEvent({ kind: "fast failed", check });
-  const exact = await open({ numeric: "exact", rotated: false, sliced });
+  const exact = await open(known.exact);
   const opened = await inSlicesOrFloats(exact, open, batch, onEvent, cut);
   return { opened, choice: { setting: "exact", check } };
 }
@@ -96,20 +97,25 @@ async function inQuicker<O extends Opened>(
   open: (arithmetic: Arithmetic) => Promise<O>,
   batch: TokenBatch,
   onEvent: OnEvent<NumericEvent>,
-  { cut = together, integerLead = Infinity, quicker, check }: Known & { readonly check: FastCheck },
+  { cut = together, integerLead = Infinity, quicker, exact: exactly, check }: Known & {
+    readonly check: FastCheck;
+  },
 ): Promise<{ readonly opened: O; readonly choice: NumericChoice }> {
   if (quicker !== undefined || integerLead >= CLEAR_LEAD) {
     return { opened: fast, choice: { setting: "fast", check, quicker } };
   }
-  const times = await timeSettings(fast.step, cut(checkedPart(rowsAtOnce(fast, batch))));
+  const times = await timeSettings(
+    fast.step,
+    besideFloats(fast.step.arithmetic),
+    cut(checkedPart(rowsAtOnce(fast, batch))),
+  );
   const found = quickerSetting(times);
   if (found === "fast") {
     return { opened: fast, choice: { setting: "fast", check, quicker: found } };
   }
   onEvent({ kind: "exact is quicker", times });
-  const { sliced } = fast.arithmetic;
   fast.step[Symbol.dispose]();
-  const exact = await open({ numeric: "exact", rotated: false, sliced });
+  const exact = await open(exactly);
   const opened = await inSlicesOrFloats(exact, open, batch, onEvent, cut);
   return { opened, choice: { setting: "exact", check, quicker: found } };
 }
@@ -122,24 +128,26 @@ async function inSlicesOrFloats<O extends Opened>(
   onEvent: OnEvent<NumericEvent>,
   cut: RowCut,
 ): Promise<O> {
-  if (!exact.step.sliced) return exact;
-  const { readsStored } = exact.step.planOf(rowsAtOnce(exact, batch), {
+  const { arithmetic, step } = exact;
+  if (!isSliced(arithmetic)) return exact;
+  const floats = inFloats(arithmetic);
+  const { readsStored } = step.planOf(rowsAtOnce(exact, batch), {
     passes: ["training"],
-    sliced: true,
+    arithmetic,
   });
   if (!readsStored) {
-    exact.step.sliced = false;
-    return exact;
+    return { ...exact, arithmetic: floats, step: step.inArithmetic(inFloats(step.arithmetic)) };
   }
   const { relativeError, passed } = await checkSliced(
-    exact.step,
+    step,
+    step.arithmetic,
     rowsAtOnce(exact, batch),
     cut,
   );
   onEvent({ kind: passed ? "slices passed" : "slices failed", relativeError });
   if (passed) return exact;
-  exact.step[Symbol.dispose]();
-  return await open({ ...exact.arithmetic, sliced: false });
+  step[Symbol.dispose]();
+  return await open(floats);
 }
 
 /** Compares, and reports what lets a run go on. */
@@ -149,9 +157,10 @@ async function checked(
   onEvent: OnEvent<NumericEvent>,
   cut: RowCut,
 ): Promise<FastCheck> {
-  const check = await checkFast(opened.step, rowsAtOnce(opened, batch), cut);
-  const { rotated } = opened.arithmetic;
-  if (check.passed) onEvent({ kind: "fast passed", rotated, check });
+  const { step, arithmetic } = opened;
+  const both = besideFloats(step.arithmetic);
+  const check = await checkFast(step, both, rowsAtOnce(opened, batch), cut);
+  if (check.passed) onEvent({ kind: "fast passed", rotated: isRotated(arithmetic), check });
   return check;
 }
 

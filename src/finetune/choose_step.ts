@@ -6,14 +6,17 @@ import { quantizedConstantBytes } from "../graph/passes/quantize_constants.ts";
 import type { TrainingForms } from "../kernels/training_forms.ts";
 import { modelDigest } from "../lora/digest.ts";
 import { tokenizerSize } from "../model/tokenizer_files.ts";
+import { type Arithmetic, changed, isRotated, isSliced, numericOf } from "../plan/arithmetic.ts";
 import { openProcessor } from "../runtime/open_runner.ts";
 import type { Runner } from "../runtime/runner.ts";
+import { chooseArithmetic } from "../train/choose_arithmetic.ts";
+import { passControlHere } from "../train/left_out_passes.ts";
 import { PlannedModel } from "../train/planned_model.ts";
 import type { PlannedModelOptions } from "../train/planned_options.ts";
 import type { BaseModel } from "./base_model.ts";
 import { checkForward } from "./check_forward.ts";
 import { checkProvider } from "./check_provider.ts";
-import { type Arithmetic, chooseNumeric, type NumericChoice } from "./choose_numeric.ts";
+import { chooseNumeric, type NumericChoice } from "./choose_numeric.ts";
 import type { FineTuneConfig } from "./config.ts";
 import type { OnEvent, PreparationEvent } from "./events.ts";
 import { fitTraining, type TrainingFit } from "./fit_training.ts";
@@ -62,9 +65,10 @@ export async function chooseStep(
 ): Promise<ChosenStep> {
   const { base, learned: { data, adapted }, runner, config } = source;
   const forms = await runForms(config, runner, base.model, onEvent);
-  const options = stepOptions(source, forms);
+  const options = stepOptions(source);
   const open = (arithmetic: Arithmetic) => openStep(source, options, arithmetic, onEvent);
-  const first = await open(firstArithmetic(source, forms));
+  const exact = await exactArithmetic(source, forms);
+  const first = await open(await fastArithmetic(source, forms) ?? exact);
   using untilChosen = new DisposableStack();
   untilChosen.use(first.step);
   const batch = await data.train.batch(0, 0);
@@ -76,17 +80,22 @@ export async function chooseStep(
   }
   // Reads all weights: before those of `fast` are made, so that both are never there at once.
   const baseDigest = modelDigest(base.model);
-  const { opened, choice } = await chooseNumeric(first, open, batch, onEvent, { ...forms, cut });
+  const { opened, choice } = await chooseNumeric(first, open, batch, onEvent, {
+    ...forms,
+    ...{ exact, cut },
+  });
   untilChosen.move();
-  const { step, fit, arithmetic: { rotated } } = opened;
-  const used = { ...forms, rotated, sliced: step.sliced, quicker: choice.quicker };
+  const { step, fit, arithmetic } = opened;
+  const used = {
+    ...forms,
+    ...{ rotated: isRotated(arithmetic), sliced: isSliced(arithmetic), quicker: choice.quicker },
+  };
   return { step, fit, choice, forms: used, cut, baseDigest };
 }
 
 /** What is the same in every arithmetic. */
 function stepOptions(
   { learned: { data, adapted }, runner, config, own }: StepSource,
-  forms: TrainingForms,
 ): PlannedModelOptions {
   return {
     runner,
@@ -96,18 +105,26 @@ function stepOptions(
     dropout: config.loraDropout,
     packing: own.packing,
     sharesPrefixes: own.sharesPrefixes,
-    ...forms,
+    passControl: passControlHere(),
   };
 }
 
-/** What is tried first: what was asked for, unless an earlier run has found `exact` quicker. */
-function firstArithmetic({ config, runner }: StepSource, forms: TrainingForms): Arithmetic {
-  const fast = config.train && config.numeric === "fast" && forms.quicker !== "exact";
-  return {
-    numeric: fast ? "fast" : "exact",
-    rotated: forms.rotated ?? false,
-    sliced: forms.sliced === true && config.train && runner.inPlace,
-  };
+/** How `exact` computes on this device. */
+function exactArithmetic(
+  { config, runner }: StepSource,
+  forms: TrainingForms,
+): Promise<Arithmetic> {
+  const sliced = forms.sliced === true && config.train && runner.inPlace;
+  return chooseArithmetic(runner, { ...forms, numeric: "exact", sliced });
+}
+
+/** How `fast` does, where it was asked for and no earlier run has found `exact` quicker. */
+async function fastArithmetic(
+  { config, runner }: StepSource,
+  forms: TrainingForms,
+): Promise<Arithmetic | undefined> {
+  if (!config.train || config.numeric !== "fast" || forms.quicker === "exact") return undefined;
+  return await chooseArithmetic(runner, { ...forms, numeric: "fast" });
 }
 
 /** @throws {RefusedError} where memory does not suffice */
@@ -117,13 +134,7 @@ async function openStep(
   arithmetic: Arithmetic,
   onEvent: OnEvent<PreparationEvent>,
 ): Promise<OpenedStep> {
-  const { numeric, rotated } = arithmetic;
-  const settings = {
-    ...options,
-    numeric,
-    rotated,
-    sliced: numeric === "exact" && arithmetic.sliced,
-  };
+  const settings = { ...options, arithmetic };
   const fit = await fitTraining(
     {
       options: settings,
@@ -132,12 +143,13 @@ async function openStep(
       tokenizerBytes: own.loadData ? 0 : tokenizerSize(base.folder),
       shards: own.shards,
     },
-    { ...config, numeric },
+    { ...config, numeric: numericOf(arithmetic) },
     onEvent,
   );
   const { keepBytes, readyWeights, shards } = fit;
   const step = new PlannedModel({
-    ...{ ...settings, keepBytes, readyWeights, ownsInitialValues: true, shards },
+    ...{ ...settings, keepBytes, ownsInitialValues: true, shards },
+    arithmetic: changed(arithmetic, { readyWeights }),
   });
   return { arithmetic, fit, step };
 }

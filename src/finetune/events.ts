@@ -113,8 +113,11 @@ export type PrefixCacheEvent =
 
 /** A setting that a resumed run has otherwise than it began; `undefined` is not given. */
 export interface ChangedSetting {
+  /** Its key in the configuration. */
   readonly parameter: string;
+  /** Value from here on. */
   readonly now: unknown;
+  /** Value that the run began with. */
   readonly before: unknown;
 }
 
@@ -126,6 +129,7 @@ export interface TestMetrics {
   readonly accuracy?: number;
 }
 
+/** Everything that a fine-tuning reports. */
 export type FineTuneEvent = PreparationEvent | RunEvent;
 
 /** Takes the events of a fine-tuning as they come. */

@@ -2,9 +2,10 @@
 import { cutBatch, firstTokens } from "../data/slice_batch.ts";
 import type { TokenBatch } from "../data/targets.ts";
 import { parameterBytes } from "../model/predict_training.ts";
+import { type Arithmetic, changed, floatsBeside } from "../plan/arithmetic.ts";
 import { comparedBytes } from "../plan/compared_pieces.ts";
 import { type PredictedMemory, predictMemory, type ShapesToPredict } from "../plan/memory.ts";
-import type { Pass, PlanSettings } from "../plan/options.ts";
+import type { Pass } from "../plan/options.ts";
 import { planTraining, type TrainingPlan } from "../plan/plan.ts";
 import type { Schedule } from "../plan/schedule.ts";
 import { collectGarbage } from "../system/memory.ts";
@@ -15,10 +16,10 @@ import { divideBatch, ifDivisible } from "../train/divide_batch.ts";
 import { partSize, sequencesAtOnce, tokensEach } from "../train/micro_batches.ts";
 import { PLANS_KEPT } from "../train/plan_cache.ts";
 import {
+  arithmeticOfGradients,
   packingRules,
   type PlannedModelOptions,
   planOptionsFor,
-  type PlanUse,
 } from "../train/planned_options.ts";
 import { prepare, type Prepared } from "../train/step_inputs.ts";
 import { UPDATE_RULES } from "../train/update_rules.ts";
@@ -47,8 +48,8 @@ export interface PredictedRun {
   readonly shards: number;
 }
 
-/** As `PlanSettings` has it. */
-export type ReadyWeights = NonNullable<PlanSettings["readyWeights"]>;
+/** As an arithmetic has it. */
+export type ReadyWeights = Arithmetic["readyWeights"];
 
 /**
  * @param readyWeights default false
@@ -64,8 +65,9 @@ export type Predict = (
 /** What predicts a run whose largest batch is given. */
 export function memoryPredictor(run: PredictedRun): Predict {
   const { options, config, evaluated, shards } = run;
-  const { model, trainable, dropout, sliced } = options;
-  const numeric = config.train ? config.numeric : "exact";
+  const { model, trainable, dropout } = options;
+  const gradients = arithmeticOfGradients(options);
+  const isFloats = gradients.products.in === "floats";
   const compared = comparedBytes(model.graph, run.weightBytes);
   /** What is computed before the first step is the same for every choice. */
   const before = new Map<string, Schedule>();
@@ -89,11 +91,11 @@ export function memoryPredictor(run: PredictedRun): Predict {
     // What decoding and the prediction before have left goes: nothing is known yet of what is free.
     collectGarbage();
     /** Of what a batch's parts run beside each other: spans each its own, others what the largest does. */
-    const plansOf = (batch: TokenBatch, arithmetic: Pick<PlanUse, "numeric" | "sliced">) => {
-      const settings = { ...options, keepBytes, readyWeights, shards };
+    const plansOf = (batch: TokenBatch, arithmetic: Arithmetic) => {
+      const settings = { ...options, keepBytes, shards };
       return ifDivisible((dividesSequences) => {
         const divided = { ...settings, dividesSequences };
-        const { parts, use } = divideBatch(divided, batch, { dropout, ...arithmetic });
+        const { parts, use } = divideBatch(divided, batch, { dropout, arithmetic });
         const planFor = (part: Prepared) =>
           planTraining(model, planOptionsFor(settings, part, use));
         if (parts[0]?.span !== undefined) return parts.map(planFor);
@@ -104,7 +106,7 @@ export function memoryPredictor(run: PredictedRun): Predict {
       });
     };
     const schedulesOf = (plans: readonly TrainingPlan[]) => plans.map(({ training }) => training);
-    const arithmetic = { dropout, numeric, sliced };
+    const arithmetic = changed(gradients, { readyWeights });
     const sequences = batch.inputIds.dims[0];
     const packing = packingRules(options, { dropout });
     const tokens = sequences * tokensEach(batch, packing);
@@ -120,7 +122,7 @@ export function memoryPredictor(run: PredictedRun): Predict {
       before: [
         [scheduleOf(comparedPart(batch), "logits")],
         // Before the first step the gradient is also computed in floats.
-        ...(numeric === "fast" || sliced ? [schedulesOf(plansOf(checkedPart(batch), {}))] : []),
+        ...(isFloats ? [] : [schedulesOf(plansOf(checkedPart(batch), floatsBeside(arithmetic)))]),
       ],
       evaluated: evaluated && kindsOf(
         `evaluation ${tokens} ${longest}`,
@@ -129,7 +131,11 @@ export function memoryPredictor(run: PredictedRun): Predict {
       // Weights that are ready change little of what lies between calls.
       others: run.batches && kindsOf(
         `training ${tokens} ${longest} ${keepBytes}`,
-        () => batchKinds({ ...options, keepBytes, shards }, atOnce(run.batches!), arithmetic),
+        () =>
+          batchKinds({ ...options, keepBytes, shards }, atOnce(run.batches!), {
+            dropout,
+            arithmetic: changed(gradients, { readyWeights: false }),
+          }),
       ),
       parameterBytes: parameterBytes(model, trainable),
       moments: UPDATE_RULES[config.optimizer].slots.length,

@@ -20,11 +20,9 @@ export type {
   RunEvent,
   TestMetrics,
 } from "./events.ts";
+export type { MemoryBudget } from "./memory_budget.ts";
 export { DEFAULT_EPOCHS, FINE_TUNE_PARAMETERS } from "./parameters.ts";
-export type { OwnParts } from "./own_parts.ts";
-export { type PrepareOptions, prepareTraining } from "./prepare_training.ts";
 export { resolveConfig } from "./resolve_config.ts";
-export { type FineTuneResult, type RunOptions, runTraining } from "./run_training.ts";
+export type { FineTuneResult } from "./run_training.ts";
 export { resumedConfig } from "./saved_config.ts";
-export type { TrainingParts } from "./training_parts.ts";
 export { fineTune, type FineTuneOptions, Trainer } from "./trainer.ts";

@@ -3,9 +3,11 @@ import type { Model } from "../graph/types.ts";
 import type { Runner } from "../runtime/runner.ts";
 import type { LoadedData } from "./data_and_adapter.ts";
 
+/** What replaces parts that a configuration would choose. */
 export interface OwnParts {
-  /** Stays the caller's. */
+  /** Runs everything; it stays the caller's. */
   readonly runner?: Runner;
+  /** Brings the data. */
   readonly loadData?: (model: Model) => LoadedData;
   /** Parts of a batch that are computed beside each other, instead of as many as usual. */
   readonly shards?: number;

@@ -27,7 +27,9 @@ import type { TrainingParts } from "./training_parts.ts";
 
 /** How a preparation is watched and stopped. */
 export interface PrepareOptions {
+  /** Parts of the run that the caller brings. */
   readonly own?: OwnParts;
+  /** Called with what is found and chosen. */
   readonly onEvent?: OnEvent<PreparationEvent>;
   /** Looked at between the steps of the preparation. */
   readonly signal?: AbortSignal;

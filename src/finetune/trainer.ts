@@ -1,5 +1,6 @@
 /** Fine-tuning as a program uses it: a configuration in, an adapter out, events on the way. */
 import type { TokenBatch } from "../data/targets.ts";
+import type { BatchSource } from "../train/step.ts";
 import { checkRuns } from "./check_runs.ts";
 import type { FineTuneConfig, FineTuneInput } from "./config.ts";
 import type { FineTuneEvent, OnEvent } from "./events.ts";
@@ -21,16 +22,27 @@ export interface FineTuneOptions {
 
 /** A fine-tuning whose model, data and adapter are loaded and checked; it can be run once. */
 export class Trainer implements Disposable {
+  readonly #parts: TrainingParts<TokenBatch>;
   readonly #onEvent: OnEvent<FineTuneEvent>;
 
   private constructor(
     /** With every default filled in. */
     readonly config: FineTuneConfig,
-    /** Model, optimiser and batches; they go with the trainer. */
-    readonly parts: TrainingParts<TokenBatch>,
+    parts: TrainingParts<TokenBatch>,
     onEvent: OnEvent<FineTuneEvent>,
   ) {
+    this.#parts = parts;
     this.#onEvent = onEvent;
+  }
+
+  /** The training rows in batches; they go with the trainer. */
+  get data(): BatchSource<TokenBatch> {
+    return this.#parts.data;
+  }
+
+  /** The test rows in batches, where the configuration asks for them. */
+  get test(): BatchSource<TokenBatch> | undefined {
+    return this.#parts.test;
   }
 
   /**
@@ -66,11 +78,12 @@ export class Trainer implements Disposable {
       readonly test?: boolean;
     } = {},
   ): Promise<FineTuneResult> {
-    return runTraining(this.parts, { ...this.config, test }, { signal, onEvent: this.#onEvent });
+    return runTraining(this.#parts, { ...this.config, test }, { signal, onEvent: this.#onEvent });
   }
 
+  /** Frees model, data and runtime. */
   [Symbol.dispose](): void {
-    this.parts[Symbol.dispose]();
+    this.#parts[Symbol.dispose]();
   }
 }
 

@@ -10,7 +10,9 @@ import { type Attribute, type Graph, MICROSOFT, type Node, type ValueInfo } from
 
 /** A value's type, its concrete shape and, for a constant, its contents. */
 export interface Known {
+  /** Element type. */
   readonly dtype: DataType;
+  /** Concrete dimensions. */
   readonly dims: readonly number[];
   /** Contents, if the value is an initializer or was folded. May be large: check `dims` first. */
   readonly value?: Tensor;
@@ -38,6 +40,7 @@ function checkDims(name: string, dims: readonly number[]): void {
   }
 }
 
+/** Builds a graph node by node, with shapes known at every step. */
 export class GraphBuilder {
   readonly #infer: Infer;
   readonly #known = new Map<string, Known>();
@@ -50,7 +53,11 @@ export class GraphBuilder {
   readonly #reserved = new Set<string>();
   #next = 0;
 
-  /** @param infer the shape inference to use; `src/ops` exports one. */
+  /**
+   * Begins an empty graph.
+   *
+   * @param infer the shape inference to use; `src/ops` exports one
+   */
   constructor(infer: Infer) {
     this.#infer = infer;
   }

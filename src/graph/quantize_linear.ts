@@ -12,7 +12,9 @@ import type { Node } from "./types.ts";
 
 /** Parameters of rounding floats to 8-bit integers. */
 export interface Rounding {
+  /** Type of the codes. */
   readonly dtype: CodeType;
+  /** One scale for all values, or one for each index of the axis. */
   readonly scales: Tensor;
   /** As many as scales; absent: all 0. */
   readonly zeroPoints?: Tensor;

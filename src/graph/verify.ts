@@ -1,4 +1,4 @@
-/** Checks for every graph, run on files when they are read and after every pass. */
+/** Checks for every graph, run on files when they are read, after edits of them, and in tests after every pass. */
 import { byteLength } from "./dtype.ts";
 import { isPending } from "./pending.ts";
 import { elementCount, type Tensor } from "./tensor.ts";
@@ -97,8 +97,9 @@ export function graphProblem(graph: Graph, outer?: { readonly names: ReadonlySet
 }
 
 /**
- * Returns the given graph if it is valid. Every pass ends with it, except passes that build their graph
- * with a `GraphBuilder`, which refuses invalid nodes.
+ * Returns the given graph if it is valid. Every edit of a user's graph ends with it, except those that
+ * build the graph with a `GraphBuilder`, which refuses invalid nodes; tests check passes of planning
+ * (`plan/planning_pass.ts`).
  *
  * @param where the pass that returned the graph, for the message
  * @param given values that the graph may read without defining them

@@ -9,6 +9,7 @@ export const RECORD = "record.json";
 
 /** Data of an adapter besides its files; `null` for unknown values. */
 export interface AdapterRecord {
+  /** Version of the record's form. */
   readonly format_version: 1;
   /** Digest of the files, as `sha256:<hex>`. */
   readonly digest: string;
@@ -16,13 +17,17 @@ export interface AdapterRecord {
   readonly base_digest: string | null;
   /** Name of the base model in the training run. */
   readonly base: string | null;
+  /** `causal` or `classification`, where it is known. */
   readonly task: string | null;
+  /** SHA-256 of the training data, where it is known. */
   readonly data_digest: string | null;
   /** Digests of the adapters that its training started from. */
   readonly parents: readonly string[];
+  /** Last figures of the training by name. */
   readonly metrics: Readonly<Record<string, number>>;
   /** Time at which it was stored, ISO 8601. */
   readonly created: string;
+  /** Size of all files in bytes. */
   readonly size_bytes: number;
 }
 

@@ -7,12 +7,7 @@ import { int } from "../graph/attributes.ts";
 import type { DataType } from "../graph/dtype.ts";
 import { GraphBuilder } from "../graph/builder.ts";
 import type { Graph } from "../graph/types.ts";
-import {
-  DEQUANT_FORMS,
-  type DequantForm,
-  dequantizeBlocks,
-  setDequantForm,
-} from "../ops/dequantize.ts";
+import { DEQUANT_FORMS, type DequantForm, dequantizeBlocks } from "../ops/dequantize.ts";
 import {
   activationType,
   INTEGER_FORMS,
@@ -132,7 +127,6 @@ export const KERNEL_FORMS: readonly KernelForm[] = [
     about: `blocks dequantised by ${form}, then Gemm`,
     storage: "blocks",
     emit: (b, shape, tokens) => {
-      setDequantForm(b, form);
       const blocks = packedBlocks(b, shape);
       const bits = shape.bits === 4 ? 4 : 8;
       const weight = dequantizeBlocks(b, {
@@ -140,7 +134,7 @@ export const KERNEL_FORMS: readonly KernelForm[] = [
         ...blocks,
         bits,
         blockSize: shape.blockSize!,
-      });
+      }, form);
       return gemm(b, activations(b, "float32", shape, tokens), weight);
     },
   })),

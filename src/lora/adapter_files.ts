@@ -28,6 +28,7 @@ export const ADAPTER_FILES = {
 
 /** A LoRA adapter and other trained tensors. */
 export interface Adapter extends AdapterTensors {
+  /** Its `adapter_config.json`. */
   readonly config: PeftConfig;
   /** A new classification head. */
   readonly head?: LinearWeights;

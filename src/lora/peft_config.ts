@@ -12,6 +12,7 @@ export type TaskType = "CAUSAL_LM" | "SEQ_CLS" | "FEATURE_EXTRACTION";
 
 /** Kind of an adapter: a low-rank sum on the weight, or low-rank factors on its scales. */
 export type AdapterType = (typeof ADAPTER_TYPES)[number];
+/** Kinds of adapters. */
 export const ADAPTER_TYPES = ["lora", "scales"] as const;
 
 /** `peft_type` of each; PEFT itself has no scale adapters, and reports that. */
@@ -19,18 +20,29 @@ const PEFT_TYPES: Readonly<Record<AdapterType, string>> = { lora: "LORA", scales
 
 /** The fields of an adapter's `adapter_config.json` that affect its results. */
 export interface PeftConfig {
+  /** Kind of the adapter. */
   readonly adapterType: AdapterType;
+  /** Rank where no pattern says another. */
   readonly rank: number;
+  /** The update counts alpha / rank times. */
   readonly alpha: number;
+  /** Share of the inputs dropped in training. */
   readonly dropout: number;
+  /** Other ranks by pattern of module paths. */
   readonly rankPattern: Readonly<Record<string, number>>;
+  /** Other alphas by pattern of module paths. */
   readonly alphaPattern: Readonly<Record<string, number>>;
+  /** Whether the scale is alpha / √rank instead. */
   readonly useRslora: boolean;
   /** Names, or one pattern; the tensors determine the adapted modules. */
   readonly targetModules: readonly string[] | string;
+  /** Modules that were trained in full. */
   readonly modulesToSave: readonly string[];
+  /** PEFT's task type, such as `CAUSAL_LM`. */
   readonly taskType?: string;
+  /** Name or path of the base. */
   readonly base?: string;
+  /** Whether A started from a normal distribution. */
   readonly gaussian: boolean;
 }
 

@@ -12,6 +12,7 @@ import {
   type LoraSite,
   tokenStates,
 } from "../lora/mod.ts";
+import { arithmeticOf, withoutGradients } from "../plan/arithmetic.ts";
 import { comparedBytes } from "../plan/compared_pieces.ts";
 import { type PredictedMemory, predictMemory } from "../plan/memory.ts";
 import { type PlanOptions, planTraining } from "../plan/plan.ts";
@@ -65,15 +66,14 @@ export function predictTraining(model: Model, run: TrainingToPredict): Predicted
     length,
     trainable,
     keepBytes,
-    // What is quickest on the release that graft brings.
-    dequantForm: "arithmetic",
-    readyWeights: true,
+    // Blocks as is quickest on the release that graft brings.
+    arithmetic: arithmeticOf({ dequantForm: "arithmetic", readyWeights: true }),
     ...rowsOf(batch, Infinity),
   };
   const few = Math.min(COMPARED.sequences, run.batch);
   const compared = planTraining(trained, {
     ...options,
-    readyWeights: false,
+    arithmetic: withoutGradients(options.arithmetic!),
     batch: few,
     ...rowsOf(few, COMPARED.rows),
   });

@@ -87,7 +87,7 @@ export const Attention: OpRule = {
       { dtype, dims: [s.batch, s.heads, s.tokens, total] },
     ].slice(0, node.outputs.length);
   },
-  lower(b, node, { needed }) {
+  lower(b, node, { needed, attention }) {
     const [q, k, v, mask, pastKey, pastValue, lengths] = node.inputs;
     if (needed[3]) throw unsupported(node, `output "qk_matmul_output" is not implemented`);
     if (lengths) throw unsupported(node, `input "nonpad_kv_seqlen" is not implemented`);
@@ -108,7 +108,7 @@ export const Attention: OpRule = {
       softcap: floatAttribute(node, "softcap", 0),
       masks,
       causal: intAttribute(node, "is_causal", 0) === 1 ? {} : undefined,
-    });
+    }, attention);
     const y = s.flat
       ? mixed
       : swapped(b, b.reshape(mixed, [s.batch, s.tokens, s.heads, s.valueSize]));

@@ -24,18 +24,6 @@ export type DequantForm = (typeof DEQUANT_FORMS)[number];
 
 export const DEQUANT_FORMS = ["gather_block", "arithmetic"] as const;
 
-const FORMS = new WeakMap<GraphBuilder, DequantForm>();
-
-/** Chooses the form for everything emitted through `b` from now on; the default is `gather_block`. */
-export function setDequantForm(b: GraphBuilder, form: DequantForm): void {
-  FORMS.set(b, form);
-}
-
-/** The form that {@linkcode setDequantForm} chose. */
-function dequantForm(b: GraphBuilder): DequantForm {
-  return FORMS.get(b) ?? "gather_block";
-}
-
 /** The fastest form that a release of ONNX Runtime has, where nothing was measured. */
 export function dequantFormFor([major, minor]: readonly number[]): DequantForm {
   return major > 1 || minor >= 32 ? "gather_block" : "arithmetic";
@@ -62,9 +50,14 @@ export interface BlockQuantized {
 /**
  * Emits the float matrix.
  *
+ * @param form default `gather_block`
  * @returns [rows, columns], of the scales' type
  */
-export function dequantizeBlocks(b: GraphBuilder, w: BlockQuantized): string {
+export function dequantizeBlocks(
+  b: GraphBuilder,
+  w: BlockQuantized,
+  form: DequantForm | undefined,
+): string {
   const blocks = Math.ceil(w.columns / w.blockSize);
   const packed: Packed = {
     ...w,
@@ -74,7 +67,7 @@ export function dequantizeBlocks(b: GraphBuilder, w: BlockQuantized): string {
   };
   // The kernel that gathers has no derivative by its scales.
   const areFrozen = b.known(packed.scales).value !== undefined;
-  const gathers = areFrozen && dequantForm(b) === "gather_block";
+  const gathers = areFrozen && (form ?? "gather_block") === "gather_block";
   const padded = gathers ? gatherRows(b, packed) : computeRows(b, packed);
   if (blocks * w.blockSize === w.columns) return padded;
   return b.op("Slice", [padded, b.int64s([0]), b.int64s([w.columns]), b.int64s([1])]);

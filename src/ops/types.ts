@@ -7,6 +7,8 @@
  */
 import type { GraphBuilder, Known } from "../graph/builder.ts";
 import type { Node } from "../graph/types.ts";
+import type { AttentionForm } from "./contrib/attention_core.ts";
+import type { DequantForm } from "./dequantize.ts";
 import { BadInputError } from "../errors.ts";
 import type { FileTraits, Traits } from "./traits.ts";
 
@@ -16,10 +18,14 @@ export interface OpsetContext {
   readonly opset: number;
 }
 
-/** Where a node to be lowered stands. */
+/** How a graph is lowered. */
 export interface LoweringContext extends OpsetContext {
-  /** One per output: whether anything reads it. */
+  /** Whether each of the node's outputs is read. */
   readonly needed: readonly boolean[];
+  /** How 4- and 8-bit blocks are dequantised; default `gather_block`. */
+  readonly dequantForm?: DequantForm;
+  /** How attention is written; default in blocks of queries at once. */
+  readonly attention?: AttentionForm;
 }
 
 /** What is said of every operator. */

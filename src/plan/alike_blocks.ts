@@ -11,7 +11,6 @@ import { prune, readBy } from "../graph/passes/prune.ts";
 import { longestRepeat, type Repeat } from "../graph/repeats.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import type { Graph, Node } from "../graph/types.ts";
-import { verify } from "../graph/verify.ts";
 import { sourceOf, watched } from "../graph/watched.ts";
 import { normalizes } from "../ops/kinds.ts";
 import { BlockNodes, type Counterparts, type Layout, SECOND } from "./block_nodes.ts";
@@ -219,5 +218,5 @@ function fold(graph: Graph, layout: Layout): FoldedBlocks | undefined {
   const counterparts = blocks.counterparts();
   if (counterparts === undefined || !blocks.onlyLastIsRead(counterparts)) return undefined;
   const folded = prune({ ...graph, nodes: blocks.withoutMiddle() });
-  return new FoldedBlocks(graph, verify(folded, "fold()"), counterparts);
+  return new FoldedBlocks(graph, folded, counterparts);
 }

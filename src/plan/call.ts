@@ -19,11 +19,9 @@ import { digestOf } from "./graph_text.ts";
 import { inferTraining, kindOf } from "../ops/registry.ts";
 import { addComputing } from "./computing.ts";
 import { type Kept, restoring, storedAs } from "./kept_form.ts";
-import { withRowScalesDeferred } from "./defer_row_scales.ts";
-import { withBlocksInTurn } from "./blocks_in_turn.ts";
-import { withColumnTiles } from "./column_tiles.ts";
-import { withFewerReshapes } from "./fewer_reshapes.ts";
+import { type CallPassContext, tidied } from "./call_passes.ts";
 import { FIRST_ROWS, PACKED, SHARED } from "./names.ts";
+import type { PassControl } from "./planning_pass.ts";
 
 /** One run of a session within a step. */
 export interface PlannedCall {
@@ -73,6 +71,7 @@ export interface Whole {
   readonly fed: ReadonlySet<string>;
   /** Whether numbers too small to be normal are zero where it runs; default false. */
   readonly flushed?: boolean;
+  readonly passControl?: PassControl;
 }
 
 /** A builder holding the given nodes, with what they read from outside declared as inputs. */
@@ -130,21 +129,16 @@ export function declare(
   return b.input(name, type.dtype, type.dims);
 }
 
-export interface CallOptions {
+export interface CallOptions extends Partial<Omit<CallPassContext, "outputs">> {
   /** Values not to compute but to take from the step: kept activations. */
   readonly given?: Kept;
-  /**
-   * Whether rows may be rounded before they have the scales of the product that made them
-   * ({@linkcode withRowScalesDeferred}): default false. Then the last bits of what is rounded depend on
-   * what else is computed of it.
-   */
-  readonly defersScales?: boolean;
-  /** Whether what is wide is computed a few columns at a time ({@linkcode withColumnTiles}): default false. */
-  readonly inTiles?: boolean;
+  /** Which passes over the call are left out, and who looks at what they make. */
+  readonly passControl?: PassControl;
 }
 
 /**
- * Finishes a builder as a call: prunes, expands graft's own operators, renames canonically, keys.
+ * Finishes a builder as a call: prunes, expands graft's own operators, applies the passes over calls
+ * (`call_passes.ts`), renames canonically, keys.
  *
  * @param outputs value in the builder → name the result gets in the step
  */
@@ -152,7 +146,7 @@ export function callOf(
   b: GraphBuilder,
   label: string,
   outputs: ReadonlyMap<string, string>,
-  { given = new Map(), defersScales = false, inTiles = false }: CallOptions = {},
+  { given = new Map(), defersScales = false, inTiles = false, passControl }: CallOptions = {},
 ): PlannedCall {
   const built = b.build("step", [...outputs.keys()]);
   const restored = [...given].map(([value, form]) => restoring(value, form, b.known(value)));
@@ -179,24 +173,13 @@ export function callOf(
     constants: expanded.initializers,
     dims: (name: string) => expanded.known(name).dims,
   };
-  const flat = withFewerReshapes(piece, kept);
-  const deferred = defersScales ? withRowScalesDeferred(flat, kept) : flat;
-  const tiled = inTiles ? withColumnTiles(deferred, kept) : deferred;
-  const { nodes, constants: written } = withBlocksInTurn(tiled);
-  const ordered = keptFirst(nodes, [...kept]);
-  return canonicalCall(ordered, { ...values, constants: written }, outputs, label);
-}
-
-/**
- * Nodes whose results leave the call unread, but for that of its first output, behind all others. The
- * runtime computes the last such node first, with all that it needs: what is kept for the way back of
- * values that the call goes on from is then made beside them, and they do not wait for it.
- */
-function keptFirst(nodes: readonly Node[], [first]: readonly string[]): readonly Node[] {
-  const read = new Set(nodes.flatMap(({ inputs }) => inputs));
-  const isLast = ({ outputs }: Node) =>
-    !outputs.includes(first) && !outputs.some((output) => read.has(output));
-  return [...nodes.filter((node) => !isLast(node)), ...nodes.filter(isLast)];
+  const { nodes, constants: written } = tidied(
+    piece,
+    { outputs: kept, defersScales, inTiles },
+    { label, inputs },
+    passControl,
+  );
+  return canonicalCall(nodes, { ...values, constants: written }, outputs, label);
 }
 
 /**

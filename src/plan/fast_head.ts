@@ -52,7 +52,7 @@ export function roundedChunk(c: ChunkContext, { index, start, size }: Chunk): Pr
     [b.op("Log", [scale]), names.logScale],
     [b.op("Unsqueeze", [b.op("Reciprocal", [scale]), b.int64s([1])]), names.inverseScale],
   ]);
-  return callOf(b, `8-bit head, chunk ${index}`, outputs);
+  return callOf(b, `8-bit head, chunk ${index}`, outputs, { passControl: c.passControl });
 }
 
 /** A chunk's part of the loss, and of the sums over the weight's rows, rotated as these are. */
@@ -104,6 +104,7 @@ export function fastChunkCall(c: ChunkContext, chunk: Chunk): PlannedCall {
       [newTotal, carriedName("total", i + 1)],
       [newOwn, carriedName("own", i + 1)],
     ]),
+    { passControl: c.passControl },
   );
 }
 

@@ -9,7 +9,6 @@ import { dataTypeOf, ONNX_TYPE } from "../graph/dtype.ts";
 import { int } from "../graph/attributes.ts";
 import { elementCount, float32, type Tensor, toNumbers } from "../graph/tensor.ts";
 import type { Attribute, Graph, Node } from "../graph/types.ts";
-import { verify } from "../graph/verify.ts";
 
 /** Whether a type is one that this pass replaces. */
 export const isHalf = (dtype: string | undefined): boolean =>
@@ -55,7 +54,7 @@ export function hasFloat16(graph: Graph): boolean {
 
 /** The graph in float32; itself where it holds nothing in half precision. */
 export function inFullPrecision(graph: Graph): Graph {
-  return hasFloat16(graph) ? verify(new Widening(graph).graph(), "inFullPrecision()") : graph;
+  return hasFloat16(graph) ? new Widening(graph).graph() : graph;
 }
 
 class Widening {

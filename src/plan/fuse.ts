@@ -9,7 +9,6 @@
 import { float, int } from "../graph/attributes.ts";
 import { prune } from "../graph/passes/prune.ts";
 import { type Graph, MICROSOFT, type Node, type ValueInfo } from "../graph/types.ts";
-import { verify } from "../graph/verify.ts";
 import { GraphView } from "./graph_view.ts";
 
 /** A lowered graph with its fused forms. */
@@ -23,7 +22,7 @@ export function fuse(lowered: Graph): Graph {
     for (const info of fused.values) valueInfo.set(info.name, info);
     return fused.node;
   });
-  return verify(prune({ ...lowered, nodes, valueInfo }), "fuse()");
+  return prune({ ...lowered, nodes, valueInfo });
 }
 
 interface Fused {

@@ -17,6 +17,7 @@ import { inferTraining } from "../ops/registry.ts";
 import { weightType } from "../ops/internal/integer_form.ts";
 import { rotate, rotationBlock } from "../ops/internal/rotation.ts";
 import { transpose } from "../ops/transpose.ts";
+import { formOfProducts, IN_FLOATS, numericOf } from "./arithmetic.ts";
 import { callOf, type PlannedCall } from "./call.ts";
 import type { PlanSettings } from "./options.ts";
 import { cotangentName, EXPECTED_ROWS, LABELS, LOSS, ROW_WEIGHTS } from "./names.ts";
@@ -49,9 +50,9 @@ export function planChunkedHead(
   head: ChunkableHead,
   rows: number,
   chunk: number,
-  { numeric = "exact", integerForm = "u8s8", distils = false }: Pick<
+  { arithmetic = IN_FLOATS, distils = false, passControl }: Pick<
     PlanSettings,
-    "numeric" | "integerForm" | "distils"
+    "arithmetic" | "distils" | "passControl"
   > = {},
 ): ChunkedHead {
   const constants = new Map<string, Tensor>();
@@ -66,23 +67,23 @@ export function planChunkedHead(
   for (let start = 0; start < head.vocabulary; start += chunk) {
     chunks.push({ index: chunks.length, start, size: Math.min(chunk, head.vocabulary - start) });
   }
-  const codes = weightType(integerForm);
-  const context = { lowered, head, rows, width, constants, codes };
+  const codes = weightType(formOfProducts(arithmetic) ?? "u8s8");
+  const context = { lowered, head, rows, width, constants, codes, passControl };
   const calls = (wanted: Wanted) => chunks.map((chunk) => chunkCall(context, chunk, wanted));
-  const fast = numeric === "fast";
+  const fast = numericOf(arithmetic) === "fast";
   if (fast && distils) throw new RangeError("Distillation is in `exact` alone");
   const count = chunks.length;
   return {
     // Losses alone are those of the model that inference runs, whatever the setting.
     evaluation: () =>
       distils
-        ? [...calls("gradient"), lossCall(rows, count), expectedCall(context, count)]
-        : [...calls("loss"), lossCall(rows, count)],
+        ? [...calls("gradient"), lossCall(context, count), expectedCall(context, count)]
+        : [...calls("loss"), lossCall(context, count)],
     logits: () => calls("logits"),
     logitsParts: chunks.map(({ index }) => `head.logits:${index}`),
     training: () => [
       ...(fast ? chunks.map((chunk) => fastChunkCall(context, chunk)) : calls("gradient")),
-      lossCall(rows, count),
+      lossCall(context, count),
       cotangentCall(context, count, { rotated: fast, distils }),
     ],
     constants,
@@ -170,20 +171,20 @@ function chunkCall(c: ChunkContext, chunk: Chunk, wanted: Wanted): PlannedCall {
     outputs.set(newTotal, carriedName("total", i + 1));
     outputs.set(newOwn, carriedName("own", i + 1));
   }
-  return callOf(b, `head, chunk ${i}`, outputs);
+  return callOf(b, `head, chunk ${i}`, outputs, { passControl: c.passControl });
 }
 
-function lossCall(rows: number, count: number): PlannedCall {
+function lossCall(c: ChunkContext, count: number): PlannedCall {
   const b = new GraphBuilder(inferTraining);
-  const carried = (what: string) => b.input(`head.${what}:${count}`, "float32", [rows, 1]);
+  const carried = (what: string) => b.input(`head.${what}:${count}`, "float32", [c.rows, 1]);
   const [max, sum, picked] = [carried("max"), carried("sum"), carried("picked")];
-  b.input(ROW_WEIGHTS, "float32", [rows]);
+  b.input(ROW_WEIGHTS, "float32", [c.rows]);
   const losses = b.op("Sub", [b.op("Add", [max, b.op("Log", [sum])]), picked]);
-  const weightedLosses = b.op("Mul", [b.reshape(losses, [rows]), ROW_WEIGHTS]);
+  const weightedLosses = b.op("Mul", [b.reshape(losses, [c.rows]), ROW_WEIGHTS]);
   const loss = b.op("ReduceSum", [weightedLosses, b.int64s([0])], {
     keepdims: { kind: "int", value: 0 },
   });
-  return callOf(b, "head, loss", new Map([[loss, LOSS]]));
+  return callOf(b, "head, loss", new Map([[loss, LOSS]]), { passControl: c.passControl });
 }
 
 /** The mean of the weight's rows by their tokens' probabilities, t/s. */
@@ -195,7 +196,8 @@ function expectedRows(b: GraphBuilder, c: ChunkContext, count: number): string {
 
 function expectedCall(c: ChunkContext, count: number): PlannedCall {
   const b = new GraphBuilder(inferTraining);
-  return callOf(b, "head, expected", new Map([[expectedRows(b, c, count), EXPECTED_ROWS]]));
+  const outputs = new Map([[expectedRows(b, c, count), EXPECTED_ROWS]]);
+  return callOf(b, "head, expected", outputs, { passControl: c.passControl });
 }
 
 /**
@@ -216,5 +218,6 @@ function cotangentCall(
   const gradient = b.op("Sub", [expectedRows(b, c, count), ownRows]);
   const scaled = b.op("Mul", [gradient, weights]);
   const result = rotated ? rotate(b, scaled, rotationBlock(c.width)) : scaled;
-  return callOf(b, "head, cotangent", new Map([[result, cotangentName(c.head.hidden)]]));
+  const outputs = new Map([[result, cotangentName(c.head.hidden)]]);
+  return callOf(b, "head, cotangent", outputs, { passControl: c.passControl });
 }

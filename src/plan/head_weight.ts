@@ -7,6 +7,7 @@ import type { Graph } from "../graph/types.ts";
 import type { CodeType } from "../graph/codes.ts";
 import { sliceAxis } from "../ops/slice.ts";
 import { type ChunkableHead, isMultiple } from "./chunkable_head.ts";
+import type { PassControl } from "./planning_pass.ts";
 
 /** What the calls of a head's chunks have in common. */
 export interface ChunkContext {
@@ -17,6 +18,8 @@ export interface ChunkContext {
   readonly constants: Map<string, Tensor>;
   /** Type of its codes where it is rounded to 8 bits. */
   readonly codes: CodeType;
+  /** Which passes over its calls are left out. */
+  readonly passControl?: PassControl;
 }
 
 /** Emits the chunk's weight from slices of the initializers: [size, K], or [K, size] where it lies so. */

@@ -10,7 +10,6 @@ import { node } from "../graph/node.ts";
 import { prune } from "../graph/passes/prune.ts";
 import { int64 } from "../graph/tensor.ts";
 import type { Graph, Node } from "../graph/types.ts";
-import { verify } from "../graph/verify.ts";
 import { transposedMatrix } from "../ops/transpose.ts";
 
 /** A product x·Aᵀ. */
@@ -54,7 +53,7 @@ export function joinAdapters(lowered: Graph, trainable: ReadonlySet<string>): Gr
   }
   if (replaced.size === 0) return lowered;
   const nodes = lowered.nodes.flatMap((given) => replaced.get(given) ?? [given]);
-  return verify(prune({ ...lowered, nodes, valueInfo, initializers }), "joinAdapters()");
+  return prune({ ...lowered, nodes, valueInfo, initializers });
 }
 
 function downsOf(lowered: Graph, trainable: ReadonlySet<string>): readonly Down[] {

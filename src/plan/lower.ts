@@ -9,11 +9,11 @@ import { oncePerGraph } from "../graph/once_per_graph.ts";
 import { prune, readBy } from "../graph/passes/prune.ts";
 import { quantizeConstants } from "../graph/passes/quantize_constants.ts";
 import { type Graph, type Model, type Node, operatorName } from "../graph/types.ts";
-import { setAttentionForm } from "../ops/contrib/attention_core.ts";
-import { type DequantForm, setDequantForm } from "../ops/dequantize.ts";
+import type { DequantForm } from "../ops/dequantize.ts";
 import { constantsAsInitializers } from "../ops/constant.ts";
 import { inlineIf } from "../ops/if.ts";
 import { inferTraining, ruleOf } from "../ops/registry.ts";
+import type { LoweringContext } from "../ops/types.ts";
 import { rewriteDynamicQuantization } from "../ops/quantized/pattern.ts";
 import { BadInputError, GraftError } from "../errors.ts";
 import { emitAttend } from "../ops/internal/attend.ts";
@@ -59,7 +59,7 @@ export function lowerForTraining(
   outputs: readonly string[],
   options: LowerOptions = {},
 ): Graph {
-  return lowerSource(trainingSource(model.graph, outputs), model, bound, options);
+  return fuse(lowerSource(trainingSource(model.graph, outputs), model, bound, options));
 }
 
 /**
@@ -70,7 +70,7 @@ export function trainingSource(graph: Graph, outputs: readonly string[]): Graph 
   return sourceFor(graph, JSON.stringify(outputs));
 }
 
-/** {@linkcode lowerForTraining} of a graph of {@linkcode trainingSource}. */
+/** Lowers a graph of {@linkcode trainingSource}: what an exporter took apart stays so ({@linkcode fuse}). */
 export function lowerSource(
   source: Graph,
   model: Pick<Model, "opsets">,
@@ -78,11 +78,14 @@ export function lowerSource(
   options: LowerOptions = {},
 ): Graph {
   const b = new GraphBuilder(inferTraining);
-  if (options.dequantForm !== undefined) setDequantForm(b, options.dequantForm);
-  setAttentionForm(b, {
-    common: options.commonTokens,
-    emit: options.keepsAttention ? emitAttend : undefined,
-  });
+  const lowering: Lowering = {
+    opsets: model.opsets,
+    dequantForm: options.dequantForm,
+    attention: {
+      common: options.commonTokens,
+      emit: options.keepsAttention ? emitAttend : undefined,
+    },
+  };
   for (const { name } of source.inputs) {
     if (source.initializers.has(name)) continue;
     if (name.endsWith(MASK_SUFFIX)) continue;
@@ -106,14 +109,14 @@ export function lowerSource(
       if (!input.endsWith(MASK_SUFFIX) || names.has(input)) continue;
       emitMask(b, input, node, options.dropout ?? 0, names);
     }
-    lowerNode(b, node, model, names, read);
+    lowerNode(b, node, lowering, names, read);
   }
 
   const graph = b.build(
     source.name,
     source.outputs.map((output) => names.get(output.name) ?? output.name),
   );
-  return fuse(prune(graph));
+  return prune(graph);
 }
 
 const sourceFor = oncePerGraph((graph, names) => {
@@ -141,10 +144,13 @@ function emitMask(
   }
 }
 
+/** How all nodes of a graph are lowered. */
+type Lowering = Pick<Model, "opsets"> & Pick<LoweringContext, "dequantForm" | "attention">;
+
 function lowerNode(
   b: GraphBuilder,
   node: Node,
-  model: Pick<Model, "opsets">,
+  lowering: Lowering,
   names: Map<string, string>,
   read: ReadonlySet<string>,
 ): void {
@@ -156,13 +162,14 @@ function lowerNode(
   if (node.opType === "If" && node.domain === "") {
     const branch = inlineIf(node, b.known(renamed.inputs[0]));
     const readInside = new Set([...read, ...branch.flatMap((inner) => [...readBy(inner)])]);
-    for (const inner of branch) lowerNode(b, inner, model, names, readInside);
+    for (const inner of branch) lowerNode(b, inner, lowering, names, readInside);
     return;
   }
   try {
-    const opset = ownValue(model.opsets, node.domain) ?? 1;
+    const { opsets, ...forms } = lowering;
+    const opset = ownValue(opsets, node.domain) ?? 1;
     const needed = node.outputs.map((output) => output !== "" && read.has(output));
-    const lowered = ruleOf(node).lower?.(b, renamed, { opset, needed });
+    const lowered = ruleOf(node).lower?.(b, renamed, { opset, needed, ...forms });
     if (lowered === undefined) b.add(renamed);
     else {
       node.outputs.forEach((output, i) => {

@@ -1,8 +1,7 @@
 /** What a step is planned for. */
-import type { DequantForm } from "../ops/dequantize.ts";
-import type { IntegerForm } from "../ops/internal/integer_form.ts";
+import { type Arithmetic, arithmeticKey, IN_FLOATS } from "./arithmetic.ts";
 import type { BatchShape } from "./inputs.ts";
-import type { Numeric } from "./names.ts";
+import type { PassControl } from "./planning_pass.ts";
 import type { Span } from "./span.ts";
 
 /** A way through a step's calls: to gradients, to the loss alone, or to logits. */
@@ -16,8 +15,6 @@ export interface PlanSettings {
   readonly trainable: ReadonlySet<string>;
   /** Bytes of activations that may be kept instead of recomputed; default 0. */
   readonly keepBytes?: number;
-  /** Whether activations are kept in fewer bits as far as the setting allows; default true. */
-  readonly float16Activations?: boolean;
   /**
    * Whether of what runs between segments only half is kept, and what comes of a segment without attention
    * is computed again from what enters it; default: where sequences are longer than 2,048 tokens.
@@ -33,31 +30,10 @@ export interface PlanSettings {
   readonly distils?: boolean;
   /** Probability of LoRA dropout; default 0. */
   readonly dropout?: number;
-  /** Whether frozen products are computed in 8-bit integers; default `exact`: they are not. */
-  readonly numeric?: Numeric;
-  /**
-   * Whether `fast` rotates and rounds anew weights that the file holds in 8 bits per channel, too;
-   * default false: it reads them as they lie, beside activations whose outliers nothing spreads.
-   */
-  readonly rotated?: boolean;
-  /**
-   * Whether `exact` multiplies weights that the file holds in 8 bits per channel in integers, too, with
-   * activations in two slices of 8 bits; default false: all its products are of floats.
-   */
-  readonly sliced?: boolean;
-  /**
-   * Whether weights take more memory so that calls do less with them: `exact` takes packed ones apart
-   * once (`unpackWeights`), `fast` has them both ways round, or those that are deep alone
-   * (`quantizeLinears`); default false.
-   */
-  readonly readyWeights?: boolean | "deep";
-  /** How 4- and 8-bit blocks are dequantised (`dequantFormFor` tells what a runtime has). */
-  readonly dequantForm?: DequantForm;
-  /**
-   * How activations and weights are rounded to integers; default `u8s8`, which saturates on x86 with AVX2
-   * and without VNNI (`formsHere` tells what does not).
-   */
-  readonly integerForm?: IntegerForm;
+  /** How it computes; default {@linkcode IN_FLOATS}. */
+  readonly arithmetic?: Arithmetic;
+  /** Which passes of planning are left out (`planning_passes.ts`), and who looks at what they make. */
+  readonly passControl?: PassControl;
 }
 
 /**
@@ -98,38 +74,21 @@ export interface PlanOptions extends BatchShape, PlanSettings {
    */
   readonly sharesWeights?: boolean;
   /**
-   * Whether it runs where numbers too small to be normal are zero, so that nothing has to be kept away
-   * from them; default false.
-   */
-  readonly flushed?: boolean;
-  /**
    * Whether each call runs on one thread, so that what is wide is computed in tiles that its core's cache
    * holds; where several threads divide it, each has a part anyway. Default false.
    */
   readonly inTiles?: boolean;
-  /** Whether every one of a model's alike blocks is looked at, for comparison; default false. */
-  readonly everyBlock?: boolean;
   /** The output that the loss reads; default `logits`. */
   readonly output?: string;
 }
 
 /** Equal for options of one run that give the same plan: what differs from batch to batch. */
 export function keyOf(options: PlanOptions): string {
-  const { passes, batch, length, packedRows, targetRows, commonTokens } = options;
-  const { keepBytes, float16Activations, dropout, numeric, sliced, prefixSums } = options;
-  const { sharesWeights, flushed, inTiles, span, thinStream } = options;
+  const { passes, batch, length, packedRows, targetRows, commonTokens, prefixSums, span } = options;
+  const { arithmetic = IN_FLOATS, keepBytes, dropout, sharesWeights, inTiles, thinStream } =
+    options;
   const part = span && `${span.from} ${span.continues}`;
   const shape = [batch, length, packedRows, targetRows, commonTokens, prefixSums, part];
-  const settings = [
-    keepBytes,
-    float16Activations,
-    dropout,
-    numeric,
-    sliced,
-    sharesWeights,
-    flushed,
-    inTiles,
-    thinStream,
-  ];
-  return [passes, ...shape, ...settings].join();
+  const settings = [keepBytes, dropout, sharesWeights, inTiles, thinStream];
+  return [passes, ...shape, ...settings, arithmeticKey(arithmetic)].join();
 }

@@ -90,7 +90,8 @@ function prologueCall(context: PlanContext, cut: Cut): PlannedCall[] {
   const outputs = [...cut.shared].filter((name) => computed.has(name));
   if (outputs.length === 0) return [];
   const b = builderOver(context, cut.prologue);
-  return [callOf(b, "prologue", new Map(outputs.map((name) => [name, name])))];
+  const { passControl } = context;
+  return [callOf(b, "prologue", new Map(outputs.map((name) => [name, name])), { passControl })];
 }
 
 interface PlannedBackward extends Backward {

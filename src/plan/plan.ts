@@ -5,33 +5,29 @@
  * boundary activations live on; a backward call recomputes the inside of its segment, or takes
  * from the forward call what its derivatives read.
  */
-import type { Tensor } from "../graph/tensor.ts";
+import { dimsIn } from "../graph/facts.ts";
+import { constantValues } from "../graph/passes/constants.ts";
+import { elementCount, type Tensor } from "../graph/tensor.ts";
 import type { Graph, Model } from "../graph/types.ts";
+import { unwatched } from "../graph/watched.ts";
 import { BadInputError } from "../errors.ts";
 import { UnsupportedError } from "../ops/types.ts";
-import { fedConstants, type PlannedCall } from "./call.ts";
+import { IN_FLOATS, numericOf } from "./arithmetic.ts";
+import { fedConstants } from "./call.ts";
 import { type Cut, cutIntoSegments } from "./cut.ts";
 import { type FrozenPrefix, frozenPrefix } from "./frozen_prefix.ts";
-import type { BoundInput } from "./inputs.ts";
-import { type ChunkableHead, findChunkableHead, wideProducts } from "./chunkable_head.ts";
+import { type StepGraph, stepGraph } from "./graph_passes.ts";
 import { HEAD_CHUNK, planChunkedHead } from "./head_chunks.ts";
+import type { BoundInput } from "./inputs.ts";
+import { ShapeError } from "./lower.ts";
 import { ALL_PASSES, type Pass, type PlanOptions } from "./options.ts";
 import { planPasses } from "./passes.ts";
-import { type PlanContext, trainablesOf } from "./segment_calls.ts";
-import { constantValues } from "../graph/passes/constants.ts";
-import { ShapeError } from "./lower.ts";
-import type { PreprocessedGraph, PreprocessingCall } from "./weight_preprocessing.ts";
-import { type QuantizeLinears, quantizeLinears } from "./quantize_linears.ts";
-import { keepSlopes } from "./keep_slopes.ts";
-import { type Schedule, scheduled } from "./schedule.ts";
-import { graphSharing } from "./share_graphs.ts";
-import { withSharedWeights } from "./share_weights.ts";
 import { repeatSegments } from "./repeat_segments.ts";
-import { unwatched } from "../graph/watched.ts";
-import { unpackWeights } from "./unpack_weights.ts";
-import { withSignedActivations } from "./signed_activations.ts";
-import { type StepGraph, stepGraph } from "./step_graph.ts";
-import { checkDivisible, isEarlier } from "./span.ts";
+import { type Schedule, scheduled } from "./schedule.ts";
+import { type PlanContext, trainablesOf } from "./segment_calls.ts";
+import { checkDivisible, IndivisibleError, isEarlier } from "./span.ts";
+import { finishedCalls } from "./step_passes.ts";
+import type { PreprocessingCall } from "./weight_preprocessing.ts";
 
 export type { PlanOptions } from "./options.ts";
 export type { Schedule } from "./schedule.ts";
@@ -59,7 +55,7 @@ export interface TrainingPlan {
   readonly savedBytes: number;
   /** Whether the budget for kept activations ends before they do, so that fewer rows would keep more. */
   readonly keepsSome: boolean;
-  /** Whether products in 8 bits read weights as the file holds them: `rotated` would change that. */
+  /** Whether products in integers read weights as the file holds them: `rotated` would change that. */
   readonly readsStored: boolean;
 }
 
@@ -70,7 +66,9 @@ export interface TrainingPlan {
  * @throws {BadInputError} where nothing trainable reaches the output
  * @throws {IndivisibleError} where `options.span` is given and the model's sequences have no spans
  */
-export function planTraining(model: Model, options: PlanOptions): TrainingPlan {
+export function planTraining(model: Model, asked: PlanOptions): TrainingPlan {
+  const options = withoutLeftOut(asked);
+  checkOutput(model.graph, options.output);
   try {
     while (true) {
       const step = stepGraph(model, options);
@@ -87,27 +85,44 @@ export function planTraining(model: Model, options: PlanOptions): TrainingPlan {
   }
 }
 
+/** Options without what a pass that is left out would have used. */
+function withoutLeftOut(options: PlanOptions): PlanOptions {
+  if (!options.passControl?.without?.has("pack-tokens")) return options;
+  if (options.span !== undefined) {
+    throw new IndivisibleError("No sequence divides into spans without the pass pack-tokens");
+  }
+  return { ...options, packedRows: undefined, prefixSums: undefined, commonTokens: undefined };
+}
+
+/** @throws {BadInputError} where a model has not the output that the loss reads */
+function checkOutput({ outputs }: Graph, output = "logits"): void {
+  if (outputs.some(({ name }) => name === output)) return;
+  throw new BadInputError(
+    `Cannot train: the model has no output "${output}": its outputs are ${
+      outputs.map(({ name }) => name).join(", ")
+    }`,
+  );
+}
+
 /** @returns `undefined` where the blocks that the graph lacks are not those that it has */
 function planStep(step: StepGraph, options: PlanOptions): TrainingPlan | undefined {
-  const { trainable, output = "logits", headChunk = HEAD_CHUNK } = options;
-  const { padded, packed, rows, foldings } = step;
-  const folded = foldings?.current;
-  const chunkable = chunkableHead(step, trainable, headChunk);
-  const quantized = inNumeric(packed, options, chunkable, headChunk);
-  const { graph: lowered } = quantized;
-  const context = contextOf(quantized, step, options);
+  const { output = "logits", headChunk = HEAD_CHUNK } = options;
+  const { graph: lowered, padded, head: chunkable } = step;
+  const folded = step.foldings?.current;
+  const context = contextOf(step, options);
   const some = cutIntoSegments(lowered, context.constants, chunkable?.hidden);
   const found = {
     segments: some.segments,
-    preprocessing: quantized.preprocessing,
-    weights: weightsOf(packed, context, quantized.preprocessing),
+    preprocessing: step.preprocessing,
+    weights: weightsOf(step.unprocessed ?? lowered, context, step.preprocessing),
   };
   const whole = folded === undefined ? found : repeatSegments(found, context, folded);
   if (whole === undefined) return undefined;
-  const { segments, preprocessing } = whole;
+  const { segments } = whole;
   const cut = { ...some, segments };
   checkDivisible(segments.at(-1)!.nodes);
   const first = firstTrained(context, cut, options.passes ?? ALL_PASSES, output);
+  const rows = rowsOf(lowered, options);
   const head = chunkable && planChunkedHead(lowered, chunkable, rows, headChunk, options);
   if (options.distils && head === undefined) {
     throw new UnsupportedError("Distillation needs a head that runs in chunks");
@@ -117,114 +132,56 @@ function planStep(step: StepGraph, options: PlanOptions): TrainingPlan | undefin
     options,
   );
   if (folded?.isSound === false) return undefined;
-  const share = graphSharing();
-  const finished = (planned: readonly PlannedCall[]) =>
-    share(options.integerForm === "s8s8" ? withSignedActivations(planned) : planned);
   const frozen = cut.segments.slice(0, first);
   const prefix = frozenPrefix(frozen, prologueCount, padded, lowered, options, context.constants);
   const constants = new Map([
     ...[...whole.weights].map(([name, value]) => [name, unwatched(value)] as const),
     ...(head?.constants ?? []),
   ]);
-  const prepared = share([...preprocessing, ...(head?.preprocessing ?? [])]);
-  const training = finished(calls.training);
+  const { training, evaluation, logits, preprocessing } = finishedCalls(
+    { ...calls, preprocessing: [...whole.preprocessing, ...(head?.preprocessing ?? [])] },
+    { options, constants, frozenCalls: prefix?.end ?? 0 },
+  );
   return {
     options,
-    training: scheduled(
-      options.sharesWeights
-        ? sharingAfter(prefix?.end ?? 0, training, namesOf(constants, prepared))
-        : training,
-    ),
-    evaluation: scheduled(finished(calls.evaluation)),
-    logits: scheduled(finished(calls.logits), logitsParts),
+    training: scheduled(training),
+    evaluation: scheduled(evaluation),
+    logits: scheduled(logits, logitsParts),
     logitsParts,
     constants,
-    preprocessing: prepared,
+    preprocessing,
     frozen: prefix,
     inputs: inputsOf(lowered),
     rows,
     segmentCount: cut.segments.length,
     savedBytes,
     keepsSome,
-    readsStored: quantized.readsStored ?? false,
+    readsStored: step.readsStored ?? false,
   };
 }
 
-/** Names of the tensors that no step changes. */
-function namesOf(
-  constants: ReadonlyMap<string, Tensor>,
-  preprocessing: readonly PreprocessingCall[],
-): ReadonlySet<string> {
-  return new Set([
-    ...constants.keys(),
-    ...preprocessing.flatMap(({ fetches }) => [...fetches.values()]),
-  ]);
-}
-
-/** Calls with what they make of weights apart, but for those before `start`, which are known by number. */
-function sharingAfter(
-  start: number,
-  calls: readonly PlannedCall[],
-  frozen: ReadonlySet<string>,
-): readonly PlannedCall[] {
-  return [...calls.slice(0, start), ...withSharedWeights(calls.slice(start), frozen)];
-}
-
-/** A head that can run in chunks: it reads the hidden state of target rows alone. */
-function chunkableHead(
-  { packed, computes }: StepGraph,
-  trainable: ReadonlySet<string>,
-  chunk: number,
-): ChunkableHead | undefined {
-  if (computes === "all rows") return undefined;
-  return findChunkableHead(packed, constantValues(packed), trainable, chunk);
-}
-
-/**
- * The graph as the numeric setting computes it; a head in chunks prepares its weight by itself, and a
- * wide one that is in none stays in floats: rounded as any layer, it loses the gradient of a softmax.
- */
-function inNumeric(
-  graph: Graph,
-  { numeric = "exact", integerForm, rotated, sliced, readyWeights, trainable }: PlanOptions,
-  head: ChunkableHead | undefined,
-  headChunk: number,
-): PreprocessedGraph {
-  const inIntegers = (how: Pick<QuantizeLinears, "rotated" | "bothWays" | "slices">) =>
-    quantizeLinears(graph, trainable, {
-      except: head ? new Set([head.product]) : wideProducts(graph, headChunk),
-      form: integerForm,
-      ...how,
-    });
-  if (numeric === "fast") {
-    const quantized = inIntegers({ rotated, bothWays: readyWeights });
-    return { ...quantized, graph: keepSlopes(quantized.graph, quantized.preprocessed) };
-  }
-  if (sliced) {
-    const quantized = inIntegers({ slices: 2 });
-    if (quantized.readsStored) return quantized;
-  }
-  return readyWeights === true
-    ? unpackWeights(graph, trainable, new Set(head?.preparing))
-    : { graph, preprocessing: [], preprocessed: new Set() };
+/** Rows of logits that enter the loss. */
+function rowsOf(lowered: Graph, { targetRows }: PlanOptions): number {
+  return targetRows ?? elementCount(dimsIn(lowered, lowered.outputs[0].name).slice(0, -1));
 }
 
 function contextOf(
-  { graph, preprocessed }: PreprocessedGraph,
-  { computes }: StepGraph,
-  { trainable, targetRows, float16Activations, numeric, flushed, inTiles, keepBytes = 0 }:
-    PlanOptions,
+  { graph, preprocessed, computes }: StepGraph,
+  options: PlanOptions,
 ): PlanContext {
+  const { arithmetic = IN_FLOATS, trainable, targetRows, inTiles, keepBytes = 0 } = options;
+  const isFast = numericOf(arithmetic) === "fast";
   return {
     lowered: graph,
     trainable,
     constants: constantValues(graph, [...preprocessed]),
     fed: fedConstants(graph, trainable),
-    flushed,
+    flushed: arithmetic.flushed,
     inTiles,
-    float16Activations: float16Activations === false ? "none" : numeric === "fast" ? "all" : "wide",
+    float16Activations: arithmetic.kept === "whole" ? "none" : isFast ? "all" : "wide",
     recomputesAlone: keepBytes === 0,
     pickRows: targetRows !== undefined && computes === "all rows",
+    passControl: options.passControl,
   };
 }
 

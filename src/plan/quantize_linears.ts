@@ -15,7 +15,6 @@ import { prune } from "../graph/passes/prune.ts";
 import { type DataType, ONNX_TYPE } from "../graph/dtype.ts";
 import { elementCount, tensor } from "../graph/tensor.ts";
 import type { Graph, Node, ValueInfo } from "../graph/types.ts";
-import { verify } from "../graph/verify.ts";
 import {
   quantizedLinearNode,
   type QuantizedLinearSpec,
@@ -27,6 +26,7 @@ import { transpose, transposedMatrix } from "../ops/transpose.ts";
 import { emitRowCodes, emitRowScales } from "../ops/internal/rounded_rows.ts";
 import { type PreprocessedGraph, WeightPreprocessing } from "./weight_preprocessing.ts";
 import { plainProduct } from "./plain_product.ts";
+import type { PassControl } from "./planning_pass.ts";
 
 /** Rows and columns below which a product is left alone: rounding costs more than it saves. */
 const LEAST_WIDTH = 32;
@@ -48,6 +48,8 @@ export interface QuantizeLinears {
    * with weights that the file holds in 8 bits: others would lose by rounding what the slices keep.
    */
   readonly slices?: Slices;
+  /** Which passes over the calls that round weights are left out. */
+  readonly passControl?: PassControl;
 }
 
 /**
@@ -74,7 +76,7 @@ export function quantizeLinears(
   const preprocessed = preprocessing.flatMap((call) => [...call.fetches.values()]);
   const given = new Set(preprocessed.filter((name) => read.has(name)));
   return {
-    graph: verify(graph, "quantizeLinears()", given),
+    graph,
     preprocessing,
     preprocessed: given,
     readsStored: pass.readsStored,
@@ -111,14 +113,14 @@ class Pass {
   constructor(
     lowered: Graph,
     trainable: ReadonlySet<string>,
-    { form = "u8s8", rotated = false, bothWays = false, slices = 1 }: QuantizeLinears,
+    { form = "u8s8", rotated = false, bothWays = false, slices = 1, passControl }: QuantizeLinears,
   ) {
     this.#lowered = lowered;
     this.#codes = weightType(form);
     this.#rotated = rotated;
     this.#bothWays = bothWays;
     this.#slices = slices;
-    this.preprocessing = new WeightPreprocessing(lowered, trainable);
+    this.preprocessing = new WeightPreprocessing(lowered, trainable, passControl);
   }
 
   /** The nodes that replace a product with a frozen weight, `undefined` for any other node. */

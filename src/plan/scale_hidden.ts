@@ -5,7 +5,6 @@
 import { producersOf, readersOf, typeIn } from "../graph/facts.ts";
 import { elementCount } from "../graph/tensor.ts";
 import type { Graph, Node } from "../graph/types.ts";
-import { verify } from "../graph/verify.ts";
 import { plainProduct } from "./plain_product.ts";
 
 /**
@@ -40,7 +39,7 @@ export function scaleHidden(lowered: Graph, trainable: ReadonlySet<string>): Gra
     name: scaled,
     type: { dtype, shape },
   });
-  return verify({ ...lowered, nodes, valueInfo }, "scaleHidden()");
+  return { ...lowered, nodes, valueInfo };
 }
 
 /** What a node multiplies by a frozen number, or divides by it; `undefined` for any other node. */

@@ -62,7 +62,7 @@ export function forwardCall(
   const { input } = segment;
   return callOf(b, `forward to ${segment.output}`, outputs, {
     given: new Map(input !== undefined && from !== "unchanged" ? [[input, from]] : []),
-    ...inEightBits(context),
+    ...passesOver(context),
   });
 }
 
@@ -76,9 +76,10 @@ function earlierValues({ nodes }: Segment): readonly string[] {
   return [...new Set(nodes.flatMap(({ inputs }) => inputs.filter(isEarlier)))];
 }
 
-/** How calls are written whose activations are kept in 8 bits. */
-function inEightBits({ float16Activations, inTiles }: PlanContext): CallOptions {
+/** How a segment's calls are written: where activations are kept in 8 bits, for these. */
+function passesOver({ float16Activations, inTiles, passControl }: PlanContext): CallOptions {
   return {
+    passControl,
     defersScales: float16Activations === "all",
     inTiles: inTiles && float16Activations === "all",
   };
@@ -131,7 +132,7 @@ export function backwardCall(
   }
   const call = callOf(b, `backward from ${segment.output}`, outputs, {
     given: wanted,
-    ...inEightBits(context),
+    ...passesOver(context),
   });
   const read = new Set(call.feeds.values());
   const kept = new Map(

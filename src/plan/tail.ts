@@ -31,7 +31,9 @@ export function tailCall(
   const seed = b.op("Mul", [difference, weights]);
   const full = logits.backTo(b, seed);
   const outputs = gradients(b, context, segment, new Map([[segment.output, full]]), wantInput);
-  return callOf(b, "loss and its gradient", new Map([[loss, LOSS], ...outputs]));
+  return callOf(b, "loss and its gradient", new Map([[loss, LOSS], ...outputs]), {
+    passControl: context.passControl,
+  });
 }
 
 /** The loss and the logits alone. */
@@ -42,7 +44,8 @@ export function evaluationTailCall(
 ): PlannedCall {
   const b = builderOver(context, segment.nodes);
   const { logits, loss } = lossOver(b, context, segment, rows);
-  return callOf(b, "loss", new Map([[loss, LOSS], [logits.value, LOGITS]]));
+  const { passControl } = context;
+  return callOf(b, "loss", new Map([[loss, LOSS], [logits.value, LOGITS]]), { passControl });
 }
 
 function lossOver(b: GraphBuilder, context: PlanContext, segment: Segment, rows: number) {

@@ -13,7 +13,7 @@ import { typeIn } from "../graph/facts.ts";
 import { prune } from "../graph/passes/prune.ts";
 import { elementCount } from "../graph/tensor.ts";
 import type { Graph, Node, ValueInfo } from "../graph/types.ts";
-import { verify } from "../graph/verify.ts";
+import type { PassControl } from "./planning_pass.ts";
 import { type PreprocessedGraph, WeightPreprocessing } from "./weight_preprocessing.ts";
 
 /** Elements below which a value stays where it is computed: zero points of a few blocks. */
@@ -27,13 +27,15 @@ const WIDER: Partial<Record<DataType, "int8" | "uint8">> = { int4: "int8", uint4
  * @param lowered graph of float operators
  * @param trainable initializers that change
  * @param except nodes whose results are needed as they are (those of a head that runs in chunks)
+ * @param passControl of the calls that take weights apart
  */
 export function unpackWeights(
   lowered: Graph,
   trainable: ReadonlySet<string>,
   except: ReadonlySet<Node> = new Set(),
+  passControl?: PassControl,
 ): PreprocessedGraph {
-  const preprocessing = new WeightPreprocessing(lowered, trainable);
+  const preprocessing = new WeightPreprocessing(lowered, trainable, passControl);
   const { frozen, producers } = preprocessing;
   const values = new Map<string, ValueInfo>();
   /** The value of 8 bits that stands for one of 4. */
@@ -71,8 +73,7 @@ export function unpackWeights(
     nodes: nodes.filter(({ outputs }) => !outputs.some((name) => preprocessed.has(name))),
     valueInfo: new Map([...lowered.valueInfo, ...values]),
   });
-  const graph = verify(unpacked, "unpackWeights()", preprocessed);
-  return { graph, preprocessing: preprocessing.calls, preprocessed };
+  return { graph: unpacked, preprocessing: preprocessing.calls, preprocessed };
 }
 
 /** 4-bit codes a byte each. */

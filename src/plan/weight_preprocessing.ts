@@ -5,6 +5,7 @@ import { constantValues } from "../graph/passes/constants.ts";
 import type { Graph, Node } from "../graph/types.ts";
 import { renamed, type Renaming, renaming, signature } from "./alike.ts";
 import { builderOver, callOf, declare, fedConstants, type PlannedCall } from "./call.ts";
+import type { PassControl } from "./planning_pass.ts";
 
 /** A call that computes tensors from frozen weights alone. */
 export type PreprocessingCall = PlannedCall;
@@ -27,12 +28,14 @@ export class WeightPreprocessing {
   readonly producers: ReadonlyMap<string, Node>;
   readonly #lowered: Graph;
   readonly #fed: ReadonlySet<string>;
+  readonly #passControl: PassControl | undefined;
   readonly #made = new Map<string, PreprocessingCall>();
   /** By what they compute. */
   readonly #alike = new Map<string, { rename: Renaming; call: PreprocessingCall }>();
 
   /** @param trainable initializers that change */
-  constructor(lowered: Graph, trainable: ReadonlySet<string>) {
+  constructor(lowered: Graph, trainable: ReadonlySet<string>, passControl?: PassControl) {
+    this.#passControl = passControl;
     const { nodes, initializers } = lowered;
     this.#lowered = lowered;
     this.#fed = fedConstants(lowered, trainable);
@@ -79,7 +82,9 @@ export class WeightPreprocessing {
     }
     const b = builderOver({ lowered: this.#lowered, fed: this.#fed }, nodes);
     const made = emit(b, declare(b, this.#lowered, value, this.#fed));
-    const call = callOf(b, label, new Map(made.map((result, i) => [result, names[i]])));
+    const call = callOf(b, label, new Map(made.map((result, i) => [result, names[i]])), {
+      passControl: this.#passControl,
+    });
     this.#alike.set(key, { rename: renaming(all), call });
     this.#made.set(value, call);
   }

@@ -10,7 +10,9 @@ import type { Model, ValueInfo } from "../graph/types.ts";
 
 /** A tensor that the runtime holds. Dispose of it when done; reading copies it to the host. */
 export interface DeviceTensor extends Disposable {
+  /** Element type. */
   readonly dtype: DataType;
+  /** Dimensions. */
   readonly dims: readonly number[];
   /**
    * Copies the contents to the host. Counted by {@linkcode Runner.traffic}.
@@ -29,9 +31,13 @@ export interface DeviceTensor extends Disposable {
 
 /** A model's metadata. */
 export interface ExecutableMetadata {
+  /** Program that wrote the model. */
   readonly producer: string;
+  /** Name of the graph. */
   readonly graphName: string;
+  /** Domain of the model. */
   readonly domain: string;
+  /** What the model's file says of it. */
   readonly description: string;
   /** Absent if the model declares none. */
   readonly version?: number;
@@ -73,8 +79,11 @@ export interface BoundRun extends Disposable {
 export interface Executable extends Disposable {
   /** Names, types and shapes of the inputs; `"?"` is a dimension without a name. */
   readonly inputs: readonly ValueInfo[];
+  /** Outputs of the graph. */
   readonly outputs: readonly ValueInfo[];
+  /** Names of the inputs. */
   readonly inputNames: readonly string[];
+  /** Names of the outputs. */
   readonly outputNames: readonly string[];
   /**
    * Runs, without blocking the event loop unless brief. The runtime allocates the outputs named in
@@ -102,6 +111,7 @@ export interface Executable extends Disposable {
     feeds: Readonly<Record<string, DeviceTensor>>,
     outputs: Readonly<Record<string, DeviceTensor>>,
   ): BoundRun;
+  /** What the model's file says of it. */
   readonly metadata: ExecutableMetadata;
   /** Ends profiling (see {@linkcode CompileOptions.profilePrefix}) and returns the trace's path. */
   endProfiling(): string;
@@ -117,12 +127,15 @@ export type Runnable = Pick<Executable, "run">;
 export interface EarlierResult {
   /** Number of its list. */
   readonly list: number;
+  /** Index of the run in the list. */
   readonly run: number;
+  /** Name of its output. */
   readonly output: string;
 }
 
 /** A run of all outputs of a graph, in a list of runs. */
 export interface ListedRun {
+  /** What runs. */
   readonly executable: Executable;
   /** The runtime owns a result of another run, and releases it when all its readers have run. */
   readonly feeds: Readonly<Record<string, DeviceTensor | EarlierResult>>;
@@ -134,6 +147,7 @@ export interface ListedRun {
 export interface ListedResult {
   /** Outputs that the runtime allocated and no other run reads, by name; the caller owns them. */
   readonly outputs: Readonly<Record<string, DeviceTensor>>;
+  /** How long the run took. */
   readonly milliseconds: number;
 }
 
@@ -149,6 +163,7 @@ export const WITHOUT_REPACKING: NonNullable<CompileOptions["config"]> = {
   "session.disable_prepacking": "1",
 };
 
+/** How a graph is compiled. */
 export interface CompileOptions {
   /** ORT's graph optimisation level; default `all`. Graphs that must keep their own memory plan choose `basic` or `disabled`. */
   readonly optimization?: "disabled" | "basic" | "extended" | "all";
@@ -183,6 +198,7 @@ export interface CompileOptions {
   readonly label?: string;
 }
 
+/** Compiles graphs, holds tensors, and runs the one on the other. */
 export interface Runner extends Disposable {
   /** E.g. `"onnxruntime 1.30.0 (CPUExecutionProvider)"`. */
   readonly description: string;

@@ -5,6 +5,7 @@ import { evaluate, type Evaluator } from "../eval/evaluate.ts";
 import type { Model } from "../graph/types.ts";
 import type { Runner } from "../runtime/runner.ts";
 import { evaluatorInFloats } from "../train/evaluate_in_floats.ts";
+import { passControlHere } from "../train/left_out_passes.ts";
 
 /** The evaluator of a task, its products in the form that is quickest on this device. */
 export async function evaluatorFor(
@@ -15,5 +16,5 @@ export async function evaluatorFor(
 ): Promise<Evaluator> {
   if (task !== "causal") return (model, ...rest) => evaluate(runner, model, ...rest);
   const { dequantForm } = await trainingForms(runner, threads, model, "exact");
-  return evaluatorInFloats(runner, { dequantForm });
+  return evaluatorInFloats(runner, { dequantForm, passControl: passControlHere() });
 }

@@ -8,6 +8,7 @@ import { UnsupportedError } from "../ops/types.ts";
 import type { Runner } from "../runtime/runner.ts";
 import { freeBytes } from "../system/memory.ts";
 import { keepBudget } from "../train/keep_budget.ts";
+import { passControlHere } from "../train/left_out_passes.ts";
 import { shardCount } from "../train/shard_count.ts";
 import type { BatchSource } from "../train/step.ts";
 import { rateFor, tuneScales } from "../train/tune_scales.ts";
@@ -40,6 +41,7 @@ export function scaleTuner(
       shards: shardCount(runner, threads),
       keepBytes: keepBudget(undefined, modelBytes, freeBytes()),
       dequantForm,
+      passControl: passControlHere(),
       cut: cutOf(model.graph),
       onStep: (step: number, loss: number) => onStep?.(step, steps, loss),
       signal,

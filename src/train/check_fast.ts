@@ -7,6 +7,8 @@ import { cutBatch, firstTokens, sliceBatch } from "../data/slice_batch.ts";
 import { type RowCut, together } from "../data/row_cuts.ts";
 import { targetsOf, type TokenBatch } from "../data/targets.ts";
 import { toNumbers } from "../graph/tensor.ts";
+import { type Arithmetic, floatsBeside } from "../plan/arithmetic.ts";
+import type { Numeric } from "../plan/names.ts";
 import type { PlannedModel } from "./planned_model.ts";
 
 /**
@@ -19,10 +21,15 @@ import type { PlannedModel } from "./planned_model.ts";
 export const FAST_THRESHOLD = 0.98;
 
 /** What of a model is compared. */
-export type ComparedModel = Pick<
-  PlannedModel,
-  "numeric" | "parameters" | "accumulate" | "zeroGrad"
->;
+export type ComparedModel = Pick<PlannedModel, "parameters" | "accumulate" | "zeroGrad">;
+
+/** The two arithmetics that are compared. */
+export type BothSettings = Readonly<Record<Numeric, Arithmetic>>;
+
+/** An arithmetic of `fast`, and the one in floats that it is compared with. */
+export function besideFloats(fast: Arithmetic): BothSettings {
+  return { exact: floatsBeside(fast), fast };
+}
 
 /** What the comparison found. */
 export interface FastCheck {
@@ -30,7 +37,7 @@ export interface FastCheck {
   readonly cosine: number;
   /** ‖fast − exact‖₂ / ‖exact‖₂ */
   readonly relativeError: number;
-  /** Whether the model goes on in `fast`. */
+  /** Whether a model may go on in `fast`. */
   readonly passed: boolean;
 }
 
@@ -43,35 +50,36 @@ const SEQUENCES = 4;
 const DECIDING_SEQUENCES = 16;
 
 /**
- * Computes the gradients of a batch's first sequences in both settings, of more where those differ,
- * and leaves the model in `fast` where they agree, else in `exact`. Accumulated gradients are dropped.
+ * Computes the gradients of a batch's first sequences in both settings, of more where those differ.
+ * Accumulated gradients are dropped.
  *
  * @param cut which sequences run together
  */
 export async function checkFast(
   step: ComparedModel,
+  both: BothSettings,
   batch: TokenBatch,
   cut: RowCut = together,
 ): Promise<FastCheck> {
-  const few = await gradientsInBoth(step, cut(checkedPart(batch)));
+  const few = await gradientsInBoth(step, both, cut(checkedPart(batch)));
   let compared = compareGradients(few.exact, few.fast);
   const others = othersOf(batch).flatMap(cut);
   if (compared.cosine < FAST_THRESHOLD && others.length > 0) {
-    const more = await gradientsInBoth(step, others);
+    const more = await gradientsInBoth(step, both, others);
     compared = compareGradients(sumOf(few.exact, more.exact), sumOf(few.fast, more.fast));
   }
   // Numbers that are none pass no comparison.
-  const passed = compared.cosine >= FAST_THRESHOLD;
-  if (!passed) step.numeric = "exact";
-  return { ...compared, passed };
+  return { ...compared, passed: compared.cosine >= FAST_THRESHOLD };
 }
 
-/** The sums of some batches' gradients in both settings; leaves the model in `fast`. */
-export async function gradientsInBoth(step: ComparedModel, batches: readonly TokenBatch[]) {
-  step.numeric = "exact";
-  const exact = await gradientOf(step, ...batches);
-  step.numeric = "fast";
-  return { exact, fast: await gradientOf(step, ...batches) };
+/** The sums of some batches' gradients in both settings, in `fast` last. */
+export async function gradientsInBoth(
+  step: ComparedModel,
+  both: BothSettings,
+  batches: readonly TokenBatch[],
+) {
+  const exact = await gradientOf(step, both.exact, ...batches);
+  return { exact, fast: await gradientOf(step, both.fast, ...batches) };
 }
 
 const sumOf = (a: readonly Float32Array[], b: readonly Float32Array[]) =>
@@ -121,13 +129,17 @@ function othersOf(batch: TokenBatch): TokenBatch[] {
     .filter((part) => targetsOf(part).count > 0);
 }
 
-/** The sum of some batches' gradients, a vector a parameter; none where no loss depends on it. */
+/**
+ * The sum of some batches' gradients in an arithmetic, a vector a parameter; none where no loss depends
+ * on it.
+ */
 export async function gradientOf(
-  step: Omit<ComparedModel, "numeric">,
+  step: ComparedModel,
+  arithmetic: Arithmetic,
   ...batches: readonly TokenBatch[]
 ): Promise<Float32Array[]> {
   step.zeroGrad();
-  for (const batch of batches) await step.accumulate(batch, 0);
+  for (const batch of batches) await step.accumulate(batch, 0, undefined, arithmetic);
   const gradient = step.parameters.map(({ grad }) =>
     grad === undefined ? new Float32Array() : Float32Array.from(toNumbers(grad.read()))
   );

@@ -3,8 +3,15 @@ import { shareBatch } from "../data/share_batch.ts";
 import { rowBucket, targetsOf, type TokenBatch } from "../data/targets.ts";
 import type { Model } from "../graph/types.ts";
 import { divideSequence, spanEnds } from "../data/divide_sequence.ts";
+import { type Arithmetic, numericOf } from "../plan/arithmetic.ts";
 import { IndivisibleError } from "../plan/span.ts";
-import { packingRules, type PlannedModelOptions, type PlanUse } from "./planned_options.ts";
+import {
+  arithmeticOfGradients,
+  leavesOutPacking,
+  packingRules,
+  type PlannedModelOptions,
+  type PlanUse,
+} from "./planned_options.ts";
 import { type Prepared, prepareParts, prepareSpans } from "./step_inputs.ts";
 
 /** A batch as training computes it. */
@@ -15,14 +22,16 @@ export interface DividedBatch {
   readonly use: PlanUse & { readonly parts: number };
 }
 
+/** @param use default the model's own arithmetic, without dropout */
 export function divideBatch(
   options: PlannedModelOptions,
   batch: TokenBatch,
-  use: Omit<PlanUse, "passes" | "parts"> = {},
+  { dropout, arithmetic = arithmeticOfGradients(options) }: Omit<PlanUse, "passes" | "parts"> = {},
 ): DividedBatch {
+  const use = { dropout, arithmetic };
   const { shards = 1 } = options;
   const rules = packingRules(options, use);
-  const spans = spansOf(options, batch, use);
+  const spans = spansOf(options, batch, arithmetic);
   if (spans !== undefined) {
     return { parts: spans, use: { ...use, passes: ["training"], parts: spans.length } };
   }
@@ -50,16 +59,21 @@ const KEY_TAKES = { exact: 0.55, fast: 1 };
 
 /** The spans of a single sequence of a language model; `undefined` where it is computed as one. */
 function spansOf(
-  { shards = 1, objective, packing = true, dividesSequences = true, trainable, model }:
-    PlannedModelOptions,
+  options: PlannedModelOptions,
   batch: TokenBatch,
-  { numeric = "exact" }: Pick<PlanUse, "numeric">,
+  arithmetic: Arithmetic,
 ): readonly Prepared[] | undefined {
+  const { shards = 1, objective, packing = true, dividesSequences = true, trainable, model } =
+    options;
   const [sequences, length] = batch.inputIds.dims;
   if (shards === 1 || sequences > 1 || objective !== "causal" || !packing) return undefined;
-  if (!dividesSequences) return undefined;
+  if (!dividesSequences || leavesOutPacking(options)) return undefined;
   if (targetsOf(batch).count === 0) return undefined;
-  const ends = spanEnds(length, shards, KEY_TAKES[numeric] / widthOf(model, trainable));
+  const ends = spanEnds(
+    length,
+    shards,
+    KEY_TAKES[numericOf(arithmetic)] / widthOf(model, trainable),
+  );
   if (ends.length === 1) return undefined;
   return prepareSpans(divideSequence(batch, ends, rowBucket));
 }

@@ -21,9 +21,11 @@ import { elementCount, toNumbers } from "../graph/tensor.ts";
 import type { Graph } from "../graph/types.ts";
 import type { DequantForm } from "../ops/dequantize.ts";
 import { hasFloat16 } from "../plan/full_precision.ts";
+import type { PassControl } from "../plan/planning_pass.ts";
 import type { Runner } from "../runtime/runner.ts";
 import { relativeDistance, total } from "../statistics.ts";
 import { giveBackFreed } from "../system/memory.ts";
+import { floatsOn } from "./choose_arithmetic.ts";
 import { DYNAMIC_TOLERANCE, FORWARD_TOLERANCE } from "./compare_forward.ts";
 import { MicroBatches, TOKENS_AT_ONCE } from "./micro_batches.ts";
 import { PlannedModel } from "./planned_model.ts";
@@ -44,6 +46,7 @@ export interface FloatEvaluation {
   readonly fewProducts?: number;
   /** How to dequantise blocks; default what is usually quickest on the runner's release. */
   readonly dequantForm?: DequantForm;
+  readonly passControl?: PassControl;
 }
 
 /**
@@ -53,7 +56,7 @@ export interface FloatEvaluation {
  */
 export function evaluatorInFloats(
   runner: Runner,
-  { fewProducts = FEW_PRODUCTS, ...how }: FloatEvaluation = {},
+  { fewProducts = FEW_PRODUCTS, dequantForm, passControl }: FloatEvaluation = {},
 ): Evaluator {
   /** What is compared with each other is computed alike: the first model decides. */
   let tooFew: boolean | undefined;
@@ -76,7 +79,8 @@ export function evaluatorInFloats(
       model,
       trainable: new Set<string>(),
       objective: "causal",
-      ...how,
+      arithmetic: floatsOn(runner, dequantForm),
+      passControl,
     } as const;
     using step = new PlannedModel(planned);
     const cut = cutOf(model.graph);

@@ -1,21 +1,21 @@
 /** A `StepModel` over planned session calls: compiles a plan per batch shape and runs it. */
 import { float32, int64, type Tensor, toNumbers } from "../graph/tensor.ts";
 import { countCorrect, type Targets, type TokenBatch } from "../data/targets.ts";
+import { type Arithmetic, changed, IN_FLOATS, numericOf, productsKey } from "../plan/arithmetic.ts";
 import { DROPOUT_SEED } from "../plan/dropout.ts";
 import { unknownInput } from "../plan/inputs.ts";
-import { EXPECTED_ROWS, gradientName, LOGITS, LOSS, type Numeric } from "../plan/names.ts";
+import { EXPECTED_ROWS, gradientName, LOGITS, LOSS } from "../plan/names.ts";
 import { neighbourPlans } from "../plan/open_plan.ts";
 import { keyOf, type PlanOptions } from "../plan/options.ts";
 import { planTraining, type TrainingPlan } from "../plan/plan.ts";
 import { IndivisibleError } from "../plan/span.ts";
-import type { IntegerForm } from "../ops/internal/integer_form.ts";
 import type { DeviceTensor, Runner } from "../runtime/runner.ts";
 import type { ActivationFile } from "./activation_file.ts";
 import { divideBatch } from "./divide_batch.ts";
-import { formsHere } from "./integer_forms.ts";
 import { type CompiledPlan, PlanCache } from "./plan_cache.ts";
 import { PlanTemplates } from "./plan_templates.ts";
 import {
+  arithmeticOfGradients,
   ignoresPadding,
   packingRules,
   type PlannedModelOptions,
@@ -32,8 +32,9 @@ import { StepSlab } from "./step_slab.ts";
 export class PlannedModel implements StepModel<TokenBatch> {
   readonly parameters: readonly Parameter[];
   readonly #options: PlannedModelOptions;
-  #float16Activations: boolean;
-  #integerForm: IntegerForm | undefined;
+  #arithmetic: Arithmetic;
+  /** Of the products that weights were made ready for. */
+  #preprocessedFor: string;
   readonly #runner: Runner;
   readonly #plans: PlanCache;
   readonly #templates: PlanTemplates;
@@ -41,8 +42,6 @@ export class PlannedModel implements StepModel<TokenBatch> {
   readonly #means: ScheduleMeans;
   readonly #zeros = new Map<string, DeviceTensor>();
   readonly #ignoresPadding: boolean;
-  #numeric: Numeric;
-  #sliced: boolean;
   #dividesSequences: boolean;
   /**
    * Where results of the frozen layers below everything trained are kept, and read instead of being
@@ -52,8 +51,8 @@ export class PlannedModel implements StepModel<TokenBatch> {
 
   constructor(options: PlannedModelOptions) {
     this.#options = options;
-    this.#float16Activations = options.float16Activations ?? true;
-    this.#integerForm = options.integerForm;
+    this.#arithmetic = arithmeticOfGradients(options);
+    this.#preprocessedFor = productsKey(this.#arithmetic);
     this.#runner = options.runner;
     this.#slab = new StepSlab(options.runner);
     this.#plans = new PlanCache(options.runner);
@@ -63,8 +62,6 @@ export class PlannedModel implements StepModel<TokenBatch> {
       serves: (plan) => this.#plans.admit(plan, []),
     });
     this.#means = { runner: this.#runner, plans: this.#plans, slab: this.#slab };
-    this.#numeric = options.numeric ?? "exact";
-    this.#sliced = options.sliced ?? false;
     this.#dividesSequences = options.dividesSequences ?? true;
     this.#ignoresPadding = ignoresPadding(options);
     this.parameters = [...options.trainable].map((name) => {
@@ -74,37 +71,31 @@ export class PlannedModel implements StepModel<TokenBatch> {
     });
   }
 
-  /** Numeric setting of gradients; losses and logits without gradients are always `exact`. */
-  get numeric(): Numeric {
-    return this.#numeric;
+  /** How gradients are computed; losses and logits without gradients are always in floats. */
+  get arithmetic(): Arithmetic {
+    return this.#arithmetic;
   }
 
-  set numeric(numeric: Numeric) {
-    if (numeric !== this.#numeric) this.#plans.releasePreprocessed();
-    this.#numeric = numeric;
+  /**
+   * The same model in another arithmetic, before the first step: this one is disposed of. Its parameters
+   * are as they were when it was made.
+   */
+  inArithmetic(arithmetic: Arithmetic): PlannedModel {
+    this[Symbol.dispose]();
+    return new PlannedModel({ ...this.#options, arithmetic });
   }
 
-  /** Whether `exact` multiplies 8-bit weights in integers (see `PlanSettings`). */
-  get sliced(): boolean {
-    return this.#sliced;
-  }
-
-  set sliced(sliced: boolean) {
-    if (sliced !== this.#sliced) this.#plans.releasePreprocessed();
-    this.#sliced = sliced;
-  }
-
+  /** @param arithmetic another one than the model's own, to compare */
   async accumulate(
     batch: TokenBatch,
     dropoutSeed: number,
     upcoming?: Upcoming<TokenBatch>,
+    arithmetic: Arithmetic = this.#arithmetic,
   ): Promise<BatchLoss> {
-    if (this.#numeric === "fast" || this.#sliced) {
-      this.#integerForm ??= (await formsHere(this.#runner))[0];
-    }
+    this.#releaseOthers(arithmetic);
     const { dropout = 0, teacher } = this.#options;
     const parts: TrainedPart[] = [];
-    for (const [i, { part, compiled }] of this.#planned(batch).entries()) {
+    for (const [i, { part, compiled }] of this.#planned(batch, arithmetic).entries()) {
       const preprocessed = await this.#plans.preprocessed(compiled);
       const env = this.#environment(compiled, part);
       for (const [name, value] of preprocessed) env.set(name, value);
@@ -141,7 +132,7 @@ export class PlannedModel implements StepModel<TokenBatch> {
     const env = this.#environment(compiled, prepared);
     const kept = this.#keptRows(compiled, prepared, compiled.plan.options);
     // Steps that read what was made of the weights instead: two copies of all would be a peak.
-    const derives = this.#numeric === "fast" || this.#options.readyWeights;
+    const derives = numericOf(this.#arithmetic) === "fast" || this.#arithmetic.readyWeights;
     const passing = derives ? compiled.plan.constants : undefined;
     await runSchedule(compiled.plan.evaluation, env, this.#means, { kept, passing });
     using loss = env.get(LOSS)!;
@@ -188,15 +179,18 @@ export class PlannedModel implements StepModel<TokenBatch> {
   /** Frees what only comparisons before the first step have needed. */
   forgetComparisons(): void {
     this.#templates.clear();
-    this.#plans.keep(({ options: { passes, numeric, sliced } }) =>
-      numeric === this.#numeric && sliced === this.#sliced && passes?.join() === "training"
+    const own = productsKey(this.#arithmetic);
+    this.#plans.keep(({ options: { passes, arithmetic } }) =>
+      arithmetic !== undefined && productsKey(arithmetic) === own && passes?.join() === "training"
     );
   }
 
   widen(): boolean {
     const { keepBytes = 0 } = this.#options;
-    if (!this.#float16Activations || keepBytes === 0 && this.#numeric === "exact") return false;
-    this.#float16Activations = false;
+    const { kept } = this.#arithmetic;
+    const keepsStream = keepBytes === 0 && numericOf(this.#arithmetic) === "exact";
+    if (kept === "whole" || keepsStream) return false;
+    this.#arithmetic = changed(this.#arithmetic, { kept: "whole" });
     return true;
   }
 
@@ -210,14 +204,12 @@ export class PlannedModel implements StepModel<TokenBatch> {
   /**
    * A plan for a batch's shape, made anew: to look at, not to run.
    *
-   * Products in integers have the form that was given, or that the first step found right.
-   *
-   * @param use what for; default all passes in `exact`
+   * @param use what for; default all passes, in floats
    */
   planOf(batch: TokenBatch, use: PlanUse = {}): TrainingPlan {
     const { model } = this.#options;
-    const prepared = prepare(batch, packingRules(this.#settings, use));
-    return planTraining(model, planOptionsFor(this.#settings, prepared, use));
+    const prepared = prepare(batch, packingRules(this.#options, use));
+    return planTraining(model, planOptionsFor(this.#options, prepared, use));
   }
 
   [Symbol.dispose](): void {
@@ -237,23 +229,25 @@ export class PlannedModel implements StepModel<TokenBatch> {
   }
 
   /** The parts of a batch that have targets, with their plans. */
-  #planned(batch: TokenBatch): { readonly part: Prepared; readonly compiled: CompiledPlan }[] {
+  #planned(
+    batch: TokenBatch,
+    arithmetic: Arithmetic,
+  ): { readonly part: Prepared; readonly compiled: CompiledPlan }[] {
+    // Rows of frozen layers are kept a sequence at a time.
+    const dividesSequences = this.#dividesSequences && this.activations === undefined;
     try {
-      // Rows of frozen layers are kept a sequence at a time.
-      return this.#plannedParts(batch, this.#dividesSequences && this.activations === undefined);
+      return this.#plannedParts(batch, arithmetic, dividesSequences);
     } catch (error) {
       if (!(error instanceof IndivisibleError)) throw error;
       this.#dividesSequences = false;
-      return this.#plannedParts(batch, false);
+      return this.#plannedParts(batch, arithmetic, false);
     }
   }
 
-  #plannedParts(batch: TokenBatch, dividesSequences: boolean) {
-    const { parts, use } = divideBatch({ ...this.#options, dividesSequences }, batch, {
-      dropout: this.#options.dropout,
-      numeric: this.#numeric,
-      sliced: this.#sliced,
-    });
+  #plannedParts(batch: TokenBatch, arithmetic: Arithmetic, dividesSequences: boolean) {
+    const { dropout } = this.#options;
+    const options = { ...this.#options, dividesSequences };
+    const { parts, use } = divideBatch(options, batch, { dropout, arithmetic });
     return parts.map((part) => ({ part, compiled: this.#planFor(part, use) }));
   }
 
@@ -279,7 +273,7 @@ export class PlannedModel implements StepModel<TokenBatch> {
    */
   async #getReady(upcoming: Upcoming<TokenBatch>): Promise<void> {
     try {
-      const parts = this.#planned(await upcoming());
+      const parts = this.#planned(await upcoming(), this.#arithmetic);
       const threads = parts.length > 1 ? "one" : "pool";
       for (const { compiled } of parts) {
         for (const call of compiled.plan.training.calls) await this.#plans.session(call, threads);
@@ -302,18 +296,16 @@ export class PlannedModel implements StepModel<TokenBatch> {
     }
   }
 
-  /** The options with what has changed of them. */
-  get #settings(): PlannedModelOptions {
-    return {
-      ...this.#options,
-      float16Activations: this.#float16Activations,
-      integerForm: this.#integerForm,
-    };
+  /** Frees what was made of weights for other products: two copies of all would be a peak. */
+  #releaseOthers(arithmetic: Arithmetic): void {
+    const key = productsKey(arithmetic);
+    if (key !== this.#preprocessedFor) this.#plans.releasePreprocessed();
+    this.#preprocessedFor = key;
   }
 
   #planFor(prepared: Prepared, use: PlanUse): CompiledPlan {
     const { model } = this.#options;
-    const options = planOptionsFor(this.#settings, prepared, use);
+    const options = planOptionsFor(this.#options, prepared, use);
     const only = use.passes?.join();
     return this.#plans.get(
       keyOf(options),
@@ -350,7 +342,7 @@ export class PlannedModel implements StepModel<TokenBatch> {
   #keptRows(
     { plan: { frozen } }: CompiledPlan,
     { batch, packing }: Prepared,
-    arithmetic: Pick<PlanOptions, "numeric" | "sliced">,
+    { arithmetic = IN_FLOATS }: PlanOptions,
   ): PrefixRows | undefined {
     const file = this.activations;
     if (file === undefined || frozen === undefined || !this.#ignoresPadding) return undefined;

@@ -1,21 +1,17 @@
 /** What a model's plans are made for, batch by batch. */
 import { intsAttribute } from "../graph/attributes.ts";
 import type { Graph, Model, Node } from "../graph/types.ts";
-import { type DequantForm, dequantFormFor } from "../ops/dequantize.ts";
-import type { IntegerForm } from "../ops/internal/integer_form.ts";
 import { seesOtherPlaces } from "../ops/kinds.ts";
 import { kindOf } from "../ops/registry.ts";
-import type { Numeric } from "../plan/names.ts";
+import { type Arithmetic, changed, withoutGradients } from "../plan/arithmetic.ts";
 import type { Pass, PlanOptions, PlanSettings } from "../plan/options.ts";
 import type { Runner } from "../runtime/runner.ts";
 import type { PackingRules } from "../data/packing.ts";
 import type { Tensor } from "../graph/tensor.ts";
+import { floatsOn } from "./choose_arithmetic.ts";
 import type { Prepared } from "./step_inputs.ts";
 
-/**
- * What to train and how; the setting `numeric` is that of gradients, until it is changed to compare
- * another one's. Weights are ready (`readyWeights`) for this setting alone.
- */
+/** What to train and how; `arithmetic` is that of gradients, by default in floats. */
 export interface PlannedModelOptions extends PlanSettings {
   readonly runner: Runner;
   /** The user's model with adapters injected. */
@@ -45,13 +41,13 @@ export interface PlannedModelOptions extends PlanSettings {
    * default true. Some models' sequences cannot be: `IndivisibleError`.
    */
   readonly dividesSequences?: boolean;
-  /**
-   * How products are rounded to integers; default the first of `INTEGER_FORMS` that adds up right on the
-   * runner's processor, which the first step that needs it finds out.
-   */
-  readonly integerForm?: IntegerForm;
-  /** How to dequantise blocks; default what is usually quickest on the runner's release. */
-  readonly dequantForm?: DequantForm;
+}
+
+/** The arithmetic of a model's gradients. */
+export function arithmeticOfGradients(
+  { arithmetic, runner }: Pick<PlannedModelOptions, "arithmetic" | "runner">,
+): Arithmetic {
+  return arithmetic ?? floatsOn(runner);
 }
 
 /**
@@ -84,10 +80,17 @@ export function packingRules(
   { dropout = 0 }: Pick<PlanUse, "dropout">,
 ): PackingRules {
   const { objective, runner, packing = true, sharesPrefixes = true } = options;
-  const packs = packing && ignoresPadding(options);
+  const packs = packing && !leavesOutPacking(options) && ignoresPadding(options);
   const isCausal = objective === "causal";
   const shares = isCausal && dropout === 0 && runner.inPlace;
   return { packs, sharesPrefixes: sharesPrefixes && packs && shares, isCausal };
+}
+
+/** Whether the pass that leaves padding out is itself left out: each sequence is computed whole then. */
+export function leavesOutPacking(
+  { passControl }: Pick<PlannedModelOptions, "passControl">,
+): boolean {
+  return passControl?.without?.has("pack-tokens") ?? false;
 }
 
 /** What one plan has otherwise than others of the model. */
@@ -98,10 +101,8 @@ export interface PlanUse {
   readonly parts?: number;
   /** Default 0. */
   readonly dropout?: number;
-  /** Default `exact`. */
-  readonly numeric?: Numeric;
-  /** As `PlanSettings` has it. */
-  readonly sliced?: boolean;
+  /** Default that of the model's losses without gradients. */
+  readonly arithmetic?: Arithmetic;
 }
 
 /**
@@ -114,10 +115,14 @@ const FEW_PARTS = 2;
 export function planOptionsFor(
   options: PlannedModelOptions,
   { batch, targets, packing, span }: Prepared,
-  { passes, parts = 1, dropout = 0, numeric = "exact", sliced = false }: PlanUse = {},
+  {
+    passes,
+    parts = 1,
+    dropout = 0,
+    arithmetic = withoutGradients(arithmeticOfGradients(options)),
+  }: PlanUse = {},
 ): PlanOptions {
-  const { trainable, keepBytes, float16Activations = true, headChunk, objective, readyWeights } =
-    options;
+  const { trainable, keepBytes, headChunk, objective } = options;
   const [sequences, length] = batch.inputIds.dims;
   const sums = passes?.includes("training") ?? true;
   const alone = parts > 1 || options.runner.threads === 1;
@@ -135,20 +140,12 @@ export function planOptionsFor(
     // Spans differ in their calls.
     sharesWeights: parts > FEW_PARTS && span === undefined,
     // Several parts run as lists do, one on the threads of a pool.
-    flushed: parts > 1 && options.runner.listsFlush,
+    arithmetic: changed(arithmetic, { flushed: parts > 1 && options.runner.listsFlush }),
     inTiles: alone,
     thinStream: options.thinStream,
-    float16Activations,
     dropout,
-    numeric,
-    // One batch alone, to evaluate it or to compare, is not worth a second form of the weights.
-    readyWeights: passes?.includes("training") && numeric === (options.numeric ?? "exact") &&
-      readyWeights,
     headChunk,
     distils: options.distils,
-    dequantForm: options.dequantForm ?? dequantFormFor(options.runner.version),
-    integerForm: options.integerForm,
-    rotated: options.rotated,
-    sliced,
+    passControl: options.passControl,
   };
 }

@@ -11,8 +11,8 @@ import type { Packing } from "../data/packing.ts";
 import { leadingTokens } from "../data/prefixes.ts";
 import type { TokenBatch } from "../data/targets.ts";
 import { elementCount, type Tensor, tensor, toNumbers } from "../graph/tensor.ts";
+import { type Arithmetic, isSliced, numericOf } from "../plan/arithmetic.ts";
 import type { FrozenPrefix } from "../plan/frozen_prefix.ts";
-import type { PlanOptions } from "../plan/options.ts";
 import type { ActivationFile, ActivationKey } from "./activation_file.ts";
 
 /** How a batch is computed, as far as the frozen part goes. */
@@ -20,7 +20,7 @@ export interface PrefixUse {
   readonly prefix: FrozenPrefix;
   readonly batch: TokenBatch;
   readonly packing?: Packing;
-  readonly arithmetic: Pick<PlanOptions, "numeric" | "sliced">;
+  readonly arithmetic: Arithmetic;
 }
 
 /** A batch's sequences in the frozen part's result. */
@@ -99,7 +99,6 @@ interface Sequence {
 function sequencesOf({ prefix, batch, packing, arithmetic }: PrefixUse): Sequence[] | undefined {
   if (prefix.packed && packing === undefined) return undefined;
   const { inputIds, attentionMask, tokenTypeIds } = batch;
-  const { numeric, sliced } = arithmetic;
   const [count, length] = inputIds.dims;
   const rowOf = prefix.packed ? toNumbers(packing!.rowOf) : undefined;
   const rowBytes = prefix.width * Float32Array.BYTES_PER_ELEMENT;
@@ -110,7 +109,10 @@ function sequencesOf({ prefix, batch, packing, arithmetic }: PrefixUse): Sequenc
     const hash = createHash("sha256");
     // Positions are 0, 1, 2 … in every sequence.
     hash.update(
-      JSON.stringify([prefix.depth, prefix.width, numeric, sliced, tokenTypeIds !== undefined]),
+      JSON.stringify([
+        ...[prefix.depth, prefix.width, numericOf(arithmetic), isSliced(arithmetic)],
+        tokenTypeIds !== undefined,
+      ]),
     );
     for (const ids of tokenTypeIds === undefined ? [inputIds] : [inputIds, tokenTypeIds]) {
       const idBytes = ids.bytes.length / (count * length);

@@ -1,7 +1,7 @@
 /** Which numeric setting computes a model's gradients quicker on this device, by whole passes. */
 import type { TokenBatch } from "../data/targets.ts";
 import type { Numeric } from "../plan/names.ts";
-import { type ComparedModel, gradientOf } from "./check_fast.ts";
+import { type BothSettings, type ComparedModel, gradientOf } from "./check_fast.ts";
 
 /** Passes in each setting, in turn; the shortest of each counts. */
 const ROUNDS = 2;
@@ -14,22 +14,22 @@ const MARGIN = 0.95;
 export type SettingTimes = Readonly<Record<Numeric, number>>;
 
 /**
- * Times the gradients of some batches in both settings, whose sessions were compiled before, and leaves
- * the model in `fast`. Accumulated gradients are dropped.
+ * Times the gradients of some batches in both settings, whose sessions were compiled before; in `fast`
+ * last, so that its weights are there. Accumulated gradients are dropped.
  *
  * @param now the clock, in milliseconds
  */
 export async function timeSettings(
   step: ComparedModel,
+  both: BothSettings,
   batches: readonly TokenBatch[],
   now: () => number = () => performance.now(),
 ): Promise<SettingTimes> {
   const times = { exact: Infinity, fast: Infinity };
   for (let round = 0; round < ROUNDS; round++) {
     for (const numeric of ["exact", "fast"] as const) {
-      step.numeric = numeric;
       const start = now();
-      await gradientOf(step, ...batches);
+      await gradientOf(step, both[numeric], ...batches);
       times[numeric] = Math.min(times[numeric], now() - start);
     }
   }

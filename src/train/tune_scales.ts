@@ -13,7 +13,9 @@ import type { LowRankUpdate } from "../lora/merge/delta.ts";
 import { findModules } from "../lora/modules.ts";
 import { hasScales, injectScales, scaleGrid, scalesName } from "../lora/scale_adapter.ts";
 import type { LoraSite } from "../lora/targets.ts";
+import type { DequantForm } from "../ops/dequantize.ts";
 import type { Runner } from "../runtime/runner.ts";
+import { floatsOn } from "./choose_arithmetic.ts";
 import { graphOptimizer } from "./graph_optimizer.ts";
 import { train } from "./loop.ts";
 import { MicroBatches, TOKENS_AT_ONCE } from "./micro_batches.ts";
@@ -43,7 +45,8 @@ export interface TuneOptions {
   readonly shards?: number;
   /** Bytes of activations that are kept for the backward pass; default 0. */
   readonly keepBytes?: number;
-  readonly dequantForm?: PlannedModelOptions["dequantForm"];
+  readonly dequantForm?: DequantForm;
+  readonly passControl?: PlannedModelOptions["passControl"];
   /** Vocabulary entries per chunk of a language model's head. */
   readonly headChunk?: number;
   /** Which sequences run together. */
@@ -103,7 +106,8 @@ export async function tuneScales(
   const common = {
     runner,
     objective,
-    dequantForm: options.dequantForm,
+    arithmetic: floatsOn(runner, options.dequantForm),
+    passControl: options.passControl,
     headChunk: options.headChunk,
     shards,
     // The teacher looks at whole sequences.

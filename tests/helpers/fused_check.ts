@@ -7,8 +7,7 @@ import { type Attributes, GraphBuilder } from "../../src/graph/builder.ts";
 import type { DataType } from "../../src/graph/dtype.ts";
 import { type Tensor, toNumbers } from "../../src/graph/tensor.ts";
 import type { Graph, Model, Node } from "../../src/graph/types.ts";
-import { type DequantForm, dequantFormFor, setDequantForm } from "../../src/ops/dequantize.ts";
-import { setAttentionForm } from "../../src/ops/contrib/attention_core.ts";
+import { type DequantForm, dequantFormFor } from "../../src/ops/dequantize.ts";
 import { inferTraining, ruleOf } from "../../src/ops/registry.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
 import { isBefore, type Release } from "../../src/runtime/release_limits.ts";
@@ -90,11 +89,14 @@ function declare(b: GraphBuilder, test: FusedCase): void {
 export function lower(b: GraphBuilder, test: FusedCase): readonly string[] {
   const node = nodeOf(test);
   declare(b, test);
-  if (test.form !== undefined) setDequantForm(b, test.form);
-  if (test.common !== undefined) setAttentionForm(b, { common: test.common });
   const opset = node.domain === "" ? test.opset ?? 21 : 1;
   const needed = node.outputs.map((output) => output !== "");
-  const lowered = ruleOf(node).lower?.(b, node, { opset, needed });
+  const lowered = ruleOf(node).lower?.(b, node, {
+    opset,
+    needed,
+    dequantForm: test.form,
+    attention: { common: test.common },
+  });
   if (lowered !== undefined) return lowered.filter((_, i) => needed[i]);
   b.add(node);
   return node.outputs.filter((output) => output !== "");

@@ -13,9 +13,10 @@ import type { Runner } from "../../src/runtime/runner.ts";
 import { decodeSafetensors } from "../../src/safetensors/mod.ts";
 import { graphOptimizer } from "../../src/train/graph_optimizer.ts";
 import { PlannedModel } from "../../src/train/planned_model.ts";
-import type { PlannedModelOptions } from "../../src/train/planned_options.ts";
 import type { TokenBatch } from "../../src/data/targets.ts";
+import { withArithmetic } from "./arithmetic.ts";
 import { modelDir, readModel, referenceDir } from "./fixture_models.ts";
+import type { StepHow } from "./training_step.ts";
 
 export interface Oracle {
   readonly loss_init: number;
@@ -131,21 +132,15 @@ export async function runOracle(
   runner: Runner,
   name: string,
   onnxModel: string,
-  how: Pick<
-    PlannedModelOptions,
-    "keepBytes" | "headChunk" | "readyWeights" | "sliced" | "integerForm"
-  > = {},
+  how: Pick<StepHow, "keepBytes" | "headChunk" | "readyWeights" | "sliced" | "integerForm"> = {},
 ): Promise<OracleReport> {
   const { model, trainable, oracle } = oracleModel(name, onnxModel);
   const tensors = readTensors(`${referenceDir(name)}/tensors.safetensors`);
   const batch = oracleBatch(oracle, tensors);
-  using step = new PlannedModel({
-    runner,
-    model,
-    trainable,
-    objective: oracle.task === "CAUSAL_LM" ? "causal" : "classification",
-    ...how,
-  });
+  const objective = oracle.task === "CAUSAL_LM" ? "causal" as const : "classification" as const;
+  using step = new PlannedModel(
+    withArithmetic({ runner, model, trainable, objective, ...how }, runner),
+  );
   const { lr, betas, eps, weight_decay: weightDecay } = oracle.adamw;
   using optimizer = await graphOptimizer(runner, step.parameters, {
     name: "adamw",

@@ -11,6 +11,7 @@ import { resolveTargets } from "../../src/lora/targets.ts";
 import type { Runner } from "../../src/runtime/runner.ts";
 import { PlannedModel } from "../../src/train/planned_model.ts";
 import type { PlannedModelOptions } from "../../src/train/planned_options.ts";
+import { type ArithmeticWords, withArithmetic } from "./arithmetic.ts";
 import type { StepModel } from "../../src/train/step.ts";
 import { modelDir, readModel } from "./fixture_models.ts";
 
@@ -43,15 +44,19 @@ export function adapted(base: Model, config: Partial<LoraConfig> = {}) {
   return { model, trainable: new Set(trainable.keys()) };
 }
 
+/** How a step is made, its arithmetic in the words of settings. */
+export type StepHow = Partial<PlannedModelOptions> & ArithmeticWords;
+
 /** A step over a fixture's model with adapters on its queries and values. */
 export function stepOn(
   runner: Runner,
   name: StepModelName,
-  how: Partial<PlannedModelOptions> = {},
+  how: StepHow = {},
   config: Partial<LoraConfig> = {},
 ): PlannedModel {
   const made = adapted(readModel(modelDir(name)), { dropout: how.dropout ?? 0, ...config });
-  return new PlannedModel({ runner, ...made, objective: STEP_MODELS[name], ...how });
+  const options = { runner, ...made, objective: STEP_MODELS[name], ...how };
+  return new PlannedModel(withArithmetic(options, runner));
 }
 
 /** A row of a batch: its tokens, and how many of them at the start are no targets. */

@@ -12,6 +12,7 @@ import { callMemory, knownValues, runtimeOrder } from "../../src/plan/call_memor
 import type { Piece } from "../../src/plan/piece.ts";
 import { planTraining } from "../../src/plan/plan.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
+import { withArithmetic } from "../helpers/arithmetic.ts";
 import { modelDir, readModel } from "../helpers/fixture_models.ts";
 import { modelOf, normal, runOn } from "../helpers/fused_check.ts";
 import { adapted } from "../helpers/training_step.ts";
@@ -33,7 +34,7 @@ function attentionCall(pass: (piece: Piece) => Piece): PlannedCall {
   const b = new GraphBuilder(inferTraining);
   for (const [name, dims] of Object.entries(SHAPES)) b.input(name, "float32", dims);
   const { query, key, value } = { query: "query", key: "key", value: "value" };
-  const y = attend(b, { query, key, value, scale: 0.3, masks: [], causal: {} });
+  const y = attend(b, { query, key, value, scale: 0.3, masks: [], causal: {} }, {});
   const found = pullback(b, b.nodes, new Map([[y, "cotangent"]]), new Set([query, key, value]));
   const outputs = new Map([[y, "y"], ...[...found].map(([of, ct]) => [ct, of] as const)]);
   const built = b.build("attention", [...outputs.keys()]);
@@ -85,10 +86,13 @@ Deno.test("withBlocksInTurn() computes the same bits in little more than a third
 
 Deno.test("withBlocksInTurn() adds up what a block gives keys and values before the next begins", () => {
   const { model, trainable } = adapted(readModel(modelDir("tiny-llama-genai-int4")));
-  const { training } = planTraining(model, {
-    ...{ batch: 1, length: 240, packedRows: 240, targetRows: 240, trainable },
-    ...{ passes: ["training"], span: { from: 0, continues: false }, flushed: true },
-  });
+  const { training } = planTraining(
+    model,
+    withArithmetic({
+      ...{ batch: 1, length: 240, packedRows: 240, targetRows: 240, trainable },
+      ...{ passes: ["training"] as const, span: { from: 0, continues: false }, flushed: true },
+    }),
+  );
   const isSum = ({ opType }: Node) => opType === "ScatterND";
   const { graph } = training.calls.find(({ graph }) => graph.nodes.some(isSum))!;
   const b = knownValues(graph);

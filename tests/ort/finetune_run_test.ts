@@ -5,12 +5,9 @@ import { runTrainer } from "../../src/cli/run_trainer.ts";
 import { trainingNotes } from "../../src/cli/training_notes.ts";
 import { resolveParameters } from "../../src/config/resolve.ts";
 import { UsageError } from "../../src/errors.ts";
-import {
-  FINE_TUNE_PARAMETERS,
-  type FineTuneConfig,
-  runTraining,
-  type TrainingParts,
-} from "../../src/finetune/mod.ts";
+import { FINE_TUNE_PARAMETERS, type FineTuneConfig } from "../../src/finetune/mod.ts";
+import { runTraining } from "../../src/finetune/run_training.ts";
+import type { TrainingParts } from "../../src/finetune/training_parts.ts";
 import { type Tensor, toNumbers } from "../../src/graph/tensor.ts";
 import { HostAdamW, LeastSquares, planeData, type Rows } from "../helpers/host_training.ts";
 import { inTempDir } from "../helpers/temp_dir.ts";

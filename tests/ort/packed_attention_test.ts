@@ -5,11 +5,7 @@ import { int } from "../../src/graph/attributes.ts";
 import { GraphBuilder } from "../../src/graph/builder.ts";
 import { float32, int64, type Tensor } from "../../src/graph/tensor.ts";
 import type { Graph } from "../../src/graph/types.ts";
-import {
-  attend,
-  type AttentionInputs,
-  setAttentionForm,
-} from "../../src/ops/contrib/attention_core.ts";
+import { attend, type AttentionInputs } from "../../src/ops/contrib/attention_core.ts";
 import { emitAttend } from "../../src/ops/internal/attend.ts";
 import { inferTraining } from "../../src/ops/registry.ts";
 import { builderOver, callOf } from "../../src/plan/call.ts";
@@ -73,7 +69,6 @@ const TRAINED = ["query", "key", "value", "output"];
 /** Token ids to attention's output and a product after it, added to what it was made of. */
 function graphOf({ causal, softcap, sink, padded, common }: Form, keepsAttention: boolean): Graph {
   const b = new GraphBuilder(inferTraining);
-  setAttentionForm(b, { common, emit: keepsAttention ? emitAttend : undefined });
   b.input("input_ids", "int64", [BATCH, LENGTH]);
   for (const [name, weight] of Object.entries(WEIGHTS)) b.variable(name, weight);
   const x = b.op("Tanh", [b.op("Gather", ["embedding", "input_ids"], { axis: int(0) })]);
@@ -92,7 +87,7 @@ function graphOf({ causal, softcap, sink, padded, common }: Form, keepsAttention
     causal,
     softcap,
     ...(sink && { sink: b.initializer("sink", float32([HEADS], [0.5, -1, 2, 0])) }),
-  });
+  }, { common, emit: keepsAttention ? emitAttend : undefined });
   const y = b.op("Add", [x, b.op("MatMul", [attended, "output"])]);
   return b.build("attention", [y]);
 }
@@ -165,13 +160,12 @@ for (const [title, form] of Object.entries(FORMS)) {
 
 Deno.test("packTokens() leaves attention whose keys are no packed rows to the positions", () => {
   const b = new GraphBuilder(inferTraining);
-  setAttentionForm(b, { emit: emitAttend });
   b.input("input_ids", "int64", [BATCH, LENGTH]);
   b.input("memory", "float32", [BATCH, 5, KEY_HEADS, SIZE]);
   for (const name of ["embedding", "query"]) b.variable(name, WEIGHTS[name]);
   const x = b.op("Gather", ["embedding", "input_ids"], { axis: int(0) });
   const query = b.reshape(b.op("MatMul", [x, "query"]), [BATCH, LENGTH, HEADS, SIZE]);
-  const y = attend(b, { query, key: "memory", value: "memory", scale: 1, masks: [] });
+  const y = emitAttend(b, { query, key: "memory", value: "memory", scale: 1, masks: [] });
   const packed = packTokens(
     b.build("across", [y]),
     { batch: BATCH, length: LENGTH },

@@ -2,6 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import type { Tensor } from "../../src/graph/tensor.ts";
 import type { Graph } from "../../src/graph/types.ts";
 import { bytesText, textOf } from "../../src/plan/graph_text.ts";
+import { arithmeticOf } from "../../src/plan/arithmetic.ts";
 import type { PlanOptions } from "../../src/plan/options.ts";
 import { planTraining, type TrainingPlan } from "../../src/plan/plan.ts";
 import { resizePlan, templateRows } from "../../src/plan/resize_plan.ts";
@@ -55,7 +56,8 @@ for (const [name, objective] of Object.entries(STEP_MODELS)) {
         objective === "causal" ? { packedRows, targetRows } : { packedRows };
       for (const keepBytes of [0, 1e9]) {
         const options: PlanOptions = {
-          ...{ batch: 8, length: 40, trainable, numeric, keepBytes, passes: ["training"] },
+          ...{ batch: 8, length: 40, trainable, keepBytes, passes: ["training"] },
+          arithmetic: arithmeticOf({ numeric }),
           dropout,
           ...rowsOf(200, 160),
         };
@@ -162,7 +164,7 @@ Deno.test("PlanTemplates plans once for all numbers of rows of a batch's sequenc
     assertEquals(made.length, 1);
     assert(made[0].packedRows! >= 300);
     planOf(200, 160, { keepBytes, length: 48 });
-    planOf(200, 160, { keepBytes, numeric: "fast" });
+    planOf(200, 160, { keepBytes, arithmetic: arithmeticOf({ numeric: "fast" }) });
     assertEquals(made.length, 3);
   }
 });

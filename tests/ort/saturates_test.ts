@@ -9,12 +9,14 @@ import type { Graph, Node } from "../../src/graph/types.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
 import { saturates } from "../../src/runtime/saturates.ts";
 import { signedProductOptions, signedProductOptionsOf } from "../../src/runtime/signed_products.ts";
+import { formOfProducts } from "../../src/plan/arithmetic.ts";
+import { chooseArithmetic } from "../../src/train/choose_arithmetic.ts";
 import { compareForward } from "../../src/train/compare_forward.ts";
 import { modelDir, readModel } from "../helpers/fixture_models.ts";
 import { RIGHT_FORMS } from "../helpers/integer_forms.ts";
 import { difference, runOutput, tokenFeeds } from "../helpers/logits.ts";
 import { saturatingRunner } from "../helpers/saturating_runner.ts";
-import { adapted, batchOf, rowsOf, STEP_MODELS, stepOn } from "../helpers/training_step.ts";
+import { adapted, batchOf, rowsOf, stepOn } from "../helpers/training_step.ts";
 
 const UNSIGNED = { "session.x64quantprecision": "1" };
 const UNSIGNED_OR_FLOATS = { ...UNSIGNED, "session.disable_quant_qdq": "1" };
@@ -166,20 +168,19 @@ Deno.test("signedProductOptionsOf() reads data files, and takes no memory for wh
   }
 });
 
-Deno.test("accumulate() in integers takes a form that adds up right where none is given", async () => {
-  const name = "tiny-llama-torch-fp32";
-  const batch = batchOf(rowsOf([9, 6]), 9, STEP_MODELS[name]);
+Deno.test("chooseArithmetic() in integers takes a form that adds up right where none is given", async () => {
   using honest = createOrtRunner({ threads: 1 });
   using saturating = saturatingRunner();
   for (const [runner, right] of [[honest, RIGHT_FORMS[0]], [saturating, "u8u8"]] as const) {
     for (const how of [{ numeric: "fast" }, { sliced: true }] as const) {
-      using step = stepOn(runner, name, how);
-      await step.accumulate(batch, 0);
-      assertEquals(step.planOf(batch).options.integerForm, right);
+      assertEquals(formOfProducts(await chooseArithmetic(runner, how)), right);
     }
-    using given = stepOn(runner, name, { numeric: "fast", integerForm: "s8s8" });
-    await given.accumulate(batch, 0);
-    assertEquals(given.planOf(batch).options.integerForm, "s8s8");
+    const given = await chooseArithmetic(runner, { numeric: "fast", integerForm: "s8s8" });
+    assertEquals(formOfProducts(given), "s8s8");
+    assertEquals(
+      formOfProducts(await chooseArithmetic(runner, { integerForm: "s8s8" })),
+      undefined,
+    );
   }
 });
 

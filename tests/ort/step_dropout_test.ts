@@ -51,7 +51,7 @@ for (const [model, objective] of Object.entries(STEP_MODELS)) {
     using keeping = stepOn(runner, name, {
       dropout: 0.3,
       keepBytes: 1e9,
-      float16Activations: false,
+      kept: "whole",
     });
     const expected = await gradientsOf(recomputing, [batch], SEED);
     const found = await gradientsOf(keeping, [batch], SEED);

@@ -1,8 +1,8 @@
 import { assert, assertEquals } from "@std/assert";
 import { elementCount, float32 } from "../../src/graph/tensor.ts";
 import { checkSliced, SLICED_LIMIT } from "../../src/train/check_sliced.ts";
-import type { PlannedModelOptions } from "../../src/train/planned_options.ts";
 import type { IntegerForm } from "../../src/ops/internal/integer_form.ts";
+import { arithmeticOf } from "../../src/plan/arithmetic.ts";
 import type { PlannedCall } from "../../src/plan/call.ts";
 import { planTraining, type TrainingPlan } from "../../src/plan/plan.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
@@ -15,6 +15,7 @@ import {
   gradientsOf,
   rowsOf,
   STEP_MODELS,
+  type StepHow,
   type StepModelName,
   stepOn,
 } from "../helpers/training_step.ts";
@@ -39,7 +40,7 @@ const INT8_BATCH = batchOf(rowsOf([9, 6, 16]), 16, STEP_MODELS[INT8]);
 
 Deno.test("exact with activations of 16 bits has the gradient of floats within 2e-4, in every form", async () => {
   using runner = createOrtRunner({ threads: 1 });
-  const gradients = async (how: Partial<PlannedModelOptions>) => {
+  const gradients = async (how: StepHow) => {
     using step = stepOn(runner, INT8, how);
     return await gradientsOf(step, [INT8_BATCH]);
   };
@@ -58,7 +59,7 @@ Deno.test("planTraining() computes activations of 16 bits as the form says", () 
   const plan = (integerForm: IntegerForm) =>
     planTraining(model, {
       ...{ batch: 2, length: 8, trainable },
-      ...{ sliced: true, integerForm },
+      arithmetic: arithmeticOf({ sliced: true, integerForm }),
     });
   assert(plan("u8s8").readsStored);
   assertEquals(activations(plan("u8s8").training.calls), ["QuantizeLinear, uint8 128, uint8 128"]);
@@ -71,7 +72,7 @@ Deno.test("activations of 16 bits change no weights but those that the file hold
   const plan = (sliced: boolean) =>
     planTraining(model, {
       ...{ batch: 2, length: 8, targetRows: 16, headChunk: 100, trainable },
-      ...{ sliced, readyWeights: true },
+      arithmetic: arithmeticOf({ sliced, readyWeights: true }),
     });
   const keys = ({ training, preprocessing }: TrainingPlan) =>
     [...training.calls, ...preprocessing].map(({ key }) => key);
@@ -80,20 +81,20 @@ Deno.test("activations of 16 bits change no weights but those that the file hold
 
 Deno.test("losses without gradients stay in floats with activations of 16 bits", async () => {
   using runner = createOrtRunner({ threads: 1 });
-  using step = stepOn(runner, INT8, { integerForm: RIGHT_FORMS[0] });
-  const floats = await step.evaluate(INT8_BATCH);
-  const { lossSum } = await step.accumulate(INT8_BATCH, 0);
-  step.sliced = true;
-  assertEquals(await step.evaluate(INT8_BATCH), floats);
-  const sliced = await step.accumulate(INT8_BATCH, 0);
+  using inFloats = stepOn(runner, INT8);
+  using inSlices = stepOn(runner, INT8, { sliced: true, integerForm: RIGHT_FORMS[0] });
+  const { lossSum } = await inFloats.accumulate(INT8_BATCH, 0);
+  const sliced = await inSlices.accumulate(INT8_BATCH, 0);
+  assertEquals(await inSlices.evaluate(INT8_BATCH), await inFloats.evaluate(INT8_BATCH));
   assert(sliced.lossSum !== lossSum && Math.abs(sliced.lossSum - lossSum) < 1e-4 * lossSum);
 });
 
-Deno.test("checkSliced() goes on with 16 bits where they keep the gradient, else in floats", async () => {
+Deno.test("checkSliced() passes 16 bits where they keep the gradient", async () => {
   using runner = createOrtRunner({ threads: 1 });
   using step = stepOn(runner, INT8, { sliced: true, integerForm: RIGHT_FORMS[0] });
-  const { relativeError, passed } = await checkSliced(step, INT8_BATCH);
-  assertEquals([passed, step.sliced], [relativeError <= SLICED_LIMIT, true]);
+  const { relativeError, passed } = await checkSliced(step, step.arithmetic, INT8_BATCH);
+  assertEquals(passed, relativeError <= SLICED_LIMIT);
+  assert(relativeError > 0, "floats are compared with something else");
   assert(step.parameters.every(({ grad }) => grad === undefined));
   step.parameters[0].value.write(
     float32(
@@ -101,8 +102,8 @@ Deno.test("checkSliced() goes on with 16 bits where they keep the gradient, else
       new Float32Array(elementCount(step.parameters[0].dims)).fill(NaN),
     ),
   );
-  assertEquals((await checkSliced(step, INT8_BATCH)).passed, false);
-  assertEquals(step.sliced, false, "no number passes no comparison");
+  const ofNaN = await checkSliced(step, step.arithmetic, INT8_BATCH);
+  assertEquals(ofNaN.passed, false, "no number passes no comparison");
 });
 
 /** Types of the weights that a plan's products in integers read, with their zero points. */
@@ -128,8 +129,7 @@ Deno.test("planTraining() rounds what enters frozen layers as the form says, and
   const plan = (integerForm: IntegerForm) =>
     planTraining(model, {
       ...{ batch: 2, length: 8, targetRows: 16, headChunk: 100, trainable },
-      numeric: "fast",
-      integerForm,
+      arithmetic: arithmeticOf({ numeric: "fast", integerForm }),
     }).training.calls;
   const unsigned = activations(plan("u8s8"));
   assert(unsigned.includes("QuantizeLinear, uint8 128, uint8 128"), String(unsigned));

@@ -1,4 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
+import { arithmeticOf } from "../../src/plan/arithmetic.ts";
 import { planTraining } from "../../src/plan/plan.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
 import { modelDir, readModel } from "../helpers/fixture_models.ts";
@@ -25,7 +26,7 @@ Deno.test("planTraining() keeps in fast rows of tokens in 8 bits, and attention'
   const { model, trainable } = adapted(readModel(modelDir("tiny-llama-genai-int4")));
   const { training } = planTraining(model, {
     ...{ batch: 2, length: LENGTH, targetRows: TARGETS, trainable },
-    ...{ numeric: "fast", keepBytes: 1e9 },
+    ...{ arithmetic: arithmeticOf({ numeric: "fast" }), keepBytes: 1e9 },
   });
   const kept = training.calls.flatMap(({ graph, fetches }) =>
     graph.outputs.map(({ name, type }) => ({
@@ -55,7 +56,7 @@ Deno.test("planTraining() keeps rotated queries and keys, and values, whole in e
   const keptAt = (length: number) => {
     const { training } = planTraining(model, {
       ...{ batch: 2, length, targetRows: 16, trainable },
-      ...{ numeric: "exact", keepBytes: 1e9 },
+      keepBytes: 1e9,
     });
     return training.calls.flatMap(({ graph, fetches }) =>
       graph.outputs.map(({ name, type }) => ({
@@ -89,8 +90,8 @@ for (const numeric of ["exact", "fast"] as const) {
       using step = stepOn(runner, name, how);
       return await gradientsOf(step, [batch]);
     };
-    const all = await gradient({ numeric, keepBytes: 0, float16Activations: false });
-    const kept = await gradient({ numeric, keepBytes: 1e9, float16Activations: false });
+    const all = await gradient({ numeric, keepBytes: 0, kept: "whole" });
+    const kept = await gradient({ numeric, keepBytes: 1e9, kept: "whole" });
     const { parameter, error } = gradientDistance(kept, all);
     assert(error <= 1e-5, `gradient of ${parameter} off by ${error}`);
   });

@@ -64,13 +64,13 @@ for (const name of ["tiny-llama-genai-int4", "tiny-llama-torch-fp32"] as const) 
     using runner = createOrtRunner({ threads: 1 });
     for (const numeric of ["exact", "fast"] as const) {
       for (const keepBytes of [0, 1e8]) {
-        using sharing = stepOn(runner, name, { numeric, keepBytes, float16Activations: false });
+        using sharing = stepOn(runner, name, { numeric, keepBytes, kept: "whole" });
         using separate = stepOn(runner, name, {
-          ...{ numeric, keepBytes, float16Activations: false, sharesPrefixes: false },
+          ...{ numeric, keepBytes, kept: "whole", sharesPrefixes: false },
         });
-        const use = { passes: ["training"], numeric } as const;
         const [fewer, all] = [sharing, separate].map((step) =>
-          step.planOf(batch, use).options.packedRows!
+          step.planOf(batch, { passes: ["training"], arithmetic: step.arithmetic }).options
+            .packedRows!
         );
         assert(fewer < all, `${fewer} of ${all} rows`);
         // In 8 bits a sum of cotangents is rounded once, where each was.
@@ -83,7 +83,7 @@ for (const name of ["tiny-llama-genai-int4", "tiny-llama-torch-fp32"] as const) 
 
   Deno.test(`accumulate() of parts beside each other computes once what a part's sequences begin with, ${name}`, async () => {
     using runner = createOrtRunner({ threads: 2 });
-    using sharing = stepOn(runner, name, { shards: 2, keepBytes: 1e8, float16Activations: false });
+    using sharing = stepOn(runner, name, { shards: 2, keepBytes: 1e8, kept: "whole" });
     using separate = stepOn(runner, name, { sharesPrefixes: false });
     const found = await gradientsOf(sharing, [batch]);
     assertSame(found, await gradientsOf(separate, [batch]), 1e-5, 1e-6);
@@ -108,7 +108,7 @@ for (const name of ["tiny-llama-genai-int4", "tiny-llama-torch-fp32"] as const) 
         ids: row.ids.map((id, t) => t < common ? (t * 31 + 8) % 400 : id),
       }));
       const batch = batchOf(rows, length, "causal");
-      using sharing = stepOn(runner, name, { shards, keepBytes: 1e8, float16Activations: false });
+      using sharing = stepOn(runner, name, { shards, keepBytes: 1e8, kept: "whole" });
       using separate = stepOn(runner, name, { sharesPrefixes: false });
       const { options } = sharing.planOf(batch, { passes: ["training"], parts: shards });
       assertEquals([options.commonTokens, options.prefixSums], [attended, sums]);

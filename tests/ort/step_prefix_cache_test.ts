@@ -4,7 +4,6 @@ import { timedRunner } from "../../src/bench/timed_runner.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
 import { ActivationFile } from "../../src/train/activation_file.ts";
 import type { PlannedModel } from "../../src/train/planned_model.ts";
-import type { PlannedModelOptions } from "../../src/train/planned_options.ts";
 import {
   assertSame,
   batchOf,
@@ -13,6 +12,7 @@ import {
   type Row,
   rowsOf,
   STEP_MODELS,
+  type StepHow,
   type StepModelName,
   stepOn,
 } from "../helpers/training_step.ts";
@@ -36,7 +36,7 @@ interface Parts {
 function withModels(
   name: StepModelName,
   body: (parts: Parts) => Promise<void>,
-  how: Partial<PlannedModelOptions> = {},
+  how: StepHow = {},
 ): Promise<void> {
   return inTempDir(async (folder) => {
     let runs = 0;

@@ -23,7 +23,7 @@ for (const [model, objective] of Object.entries(STEP_MODELS)) {
   const batch = batchOf(rowsOf(LENGTHS), 16, objective);
 
   for (
-    const how of [{}, { keepBytes: 1e9, float16Activations: false }, { numeric: "fast" }] as const
+    const how of [{}, { keepBytes: 1e9, kept: "whole" }, { numeric: "fast" }] as const
   ) {
     const setting = JSON.stringify(how);
     Deno.test(`accumulate() in shards gives the gradient of the batch as one, ${name}, ${setting}`, async () => {

@@ -1,7 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { planTraining } from "../../src/plan/plan.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
-import type { PlannedModelOptions } from "../../src/train/planned_options.ts";
 import { modelDir, readModel } from "../helpers/fixture_models.ts";
 import {
   adapted,
@@ -9,6 +8,7 @@ import {
   batchOf,
   gradientsOf,
   rowsOf,
+  type StepHow,
   stepOn,
 } from "../helpers/training_step.ts";
 
@@ -16,17 +16,17 @@ const NAME = "tiny-llama-genai-int4";
 
 for (
   const [title, how, tolerance] of [
-    ["exact", { float16Activations: false }, 1e-6],
+    ["exact", { kept: "whole" }, 1e-6],
     ["exact, the stream in float16", { keepBytes: 1 }, 1e-3],
     ["fast", { numeric: "fast", keepBytes: 1 }, 0.02],
-    ["dropout", { float16Activations: false, dropout: 0.3 }, 1e-6],
-    ["spans", { float16Activations: false, shards: 2 }, 1e-5],
+    ["dropout", { kept: "whole", dropout: 0.3 }, 1e-6],
+    ["spans", { kept: "whole", shards: 2 }, 1e-5],
   ] as const
 ) {
   Deno.test(`thinStream has the gradient of all that runs between segments kept, ${title}`, async () => {
     using runner = createOrtRunner({ threads: 2 });
     const batch = batchOf(rowsOf([64]), 64, "causal");
-    const gradient = async (more: Partial<PlannedModelOptions>) => {
+    const gradient = async (more: StepHow) => {
       using step = stepOn(runner, NAME, { ...how, ...more }, { targetModules: ["all-linear"] });
       return await gradientsOf(step, [batch], 5);
     };

@@ -9,15 +9,15 @@ import { rotationBlock, rotationNode } from "../../src/ops/internal/rotation.ts"
 import { pullback } from "../../src/autodiff/pullback.ts";
 import { geluAndSlopeNode } from "../../src/ops/internal/gelu_and_slope.ts";
 import { ZERO_POINTS } from "../../src/graph/codes.ts";
+import { type Arithmetic, arithmeticOf, changed, floatsBeside } from "../../src/plan/arithmetic.ts";
 import type { Numeric } from "../../src/plan/names.ts";
 import { roundedRows } from "../../src/plan/quantize_linears.ts";
 import { Random } from "../../src/random.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
 import type { Runner } from "../../src/runtime/runner.ts";
-import { checkFast, FAST_THRESHOLD } from "../../src/train/check_fast.ts";
+import { besideFloats, checkFast, FAST_THRESHOLD, gradientOf } from "../../src/train/check_fast.ts";
 import { compareForward, FORWARD_TOLERANCE } from "../../src/train/compare_forward.ts";
 import { PlannedModel } from "../../src/train/planned_model.ts";
-import type { PlannedModelOptions } from "../../src/train/planned_options.ts";
 import { runEmitted } from "../helpers/emitted.ts";
 import { modelDir, readModel } from "../helpers/fixture_models.ts";
 import { RIGHT_FORMS } from "../helpers/integer_forms.ts";
@@ -32,6 +32,7 @@ import {
   norm,
   rowsOf,
   STEP_MODELS,
+  type StepHow,
   type StepModelName,
   stepOn,
 } from "../helpers/training_step.ts";
@@ -179,11 +180,11 @@ const batchFor = (name: StepModelName) => batchOf(rowsOf([9, 6, 16]), 16, STEP_M
 for (const name of Object.keys(STEP_MODELS) as StepModelName[]) {
   Deno.test(`fast has exact's gradient within the stated cosine, ${name}`, async () => {
     using runner = createOrtRunner({ threads: 1 });
-    using step = stepOn(runner, name, { headChunk: 100, integerForm: FORM });
-    const { cosine, relativeError, passed } = await checkFast(step, batchFor(name));
+    using step = stepOn(runner, name, { headChunk: 100, numeric: "fast", integerForm: FORM });
+    const both = besideFloats(step.arithmetic);
+    const { cosine, relativeError, passed } = await checkFast(step, both, batchFor(name));
     assert(passed && cosine > 0.995 && cosine < 1, `cosine ${cosine}`);
     assert(relativeError > 1e-3 && relativeError < 0.1, `relative error ${relativeError}`);
-    assertEquals(step.numeric, "fast");
   });
 }
 
@@ -194,10 +195,12 @@ Deno.test("fast leaves a head of many classes in floats where its weight does no
   const options = { bits: 4, useQdq: true, minElements: 1024 } as const;
   const made = adapted(quantized({ ...base, opsets }, options));
   const errorWith = async (headChunk: number) => {
+    const arithmetic = arithmeticOf({ numeric: "fast", integerForm: FORM });
     using step = new PlannedModel({
-      ...{ runner, ...made, objective: "causal", headChunk, integerForm: FORM },
+      ...{ runner, ...made, objective: "causal", headChunk, arithmetic },
     });
-    return (await checkFast(step, batchFor("tiny-llama-torch-fp32"))).relativeError;
+    const batch = batchFor("tiny-llama-torch-fp32");
+    return (await checkFast(step, besideFloats(arithmetic), batch)).relativeError;
   };
   const [wide, narrow] = [await errorWith(100), await errorWith(1e6)];
   assert(wide < 0.8 * narrow, `${wide} with more classes than a chunk has, ${narrow} with fewer`);
@@ -223,13 +226,13 @@ testOnEachOrt("GeluAndSlope computes GELU, and its slope within half a step", as
 Deno.test("fast computes the same gradient whether activations are kept or computed again", async () => {
   using runner = createOrtRunner({ threads: 1 });
   const name = "tiny-llama-genai-int4";
-  const gradients = async (how: Partial<PlannedModelOptions>) => {
+  const gradients = async (how: StepHow) => {
     using step = stepOn(runner, name, { numeric: "fast", ...how });
     return await gradientsOf(step, [batchFor(name)]);
   };
-  const expected = await gradients({ float16Activations: false });
+  const expected = await gradients({ kept: "whole" });
   const keepBytes = Number.MAX_SAFE_INTEGER;
-  assertEquals(await gradients({ keepBytes, float16Activations: false }), expected);
+  assertEquals(await gradients({ keepBytes, kept: "whole" }), expected);
   // What stays in 8 bits or in float16, what runs between segments at least, may round to the next of
   // the 8 bits' steps.
   for (const how of [{}, { keepBytes }]) {
@@ -241,7 +244,7 @@ Deno.test("fast computes the same gradient whether activations are kept or compu
 for (const name of Object.keys(STEP_MODELS) as StepModelName[]) {
   Deno.test(`fast computes the same gradient to the bit with weights both ways round, ${name}`, async () => {
     using runner = createOrtRunner({ threads: 1 });
-    const gradients = async (how: Partial<PlannedModelOptions>) => {
+    const gradients = async (how: StepHow) => {
       using step = stepOn(runner, name, { numeric: "fast", integerForm: FORM, ...how });
       return await gradientsOf(step, [batchFor(name)]);
     };
@@ -256,8 +259,10 @@ Deno.test("quantizeLinears() makes weights with more inputs than outputs both wa
   using runner = createOrtRunner({ threads: 1 });
   const transposedBy = (readyWeights: boolean | "deep") => {
     using step = stepOn(runner, "tiny-llama-genai-int4", { numeric: "fast", readyWeights });
-    const use = { passes: ["training"], numeric: "fast" } as const;
-    const { preprocessing } = step.planOf(batchFor("tiny-llama-genai-int4"), use);
+    const { preprocessing } = step.planOf(batchFor("tiny-llama-genai-int4"), {
+      passes: ["training"],
+      arithmetic: step.arithmetic,
+    });
     return preprocessing.flatMap(({ graph, fetches }) =>
       graph.outputs.filter(({ name }) => fetches.get(name)!.endsWith(".transposed"))
         .map(({ type }) => type!.shape as readonly number[])
@@ -269,27 +274,32 @@ Deno.test("quantizeLinears() makes weights with more inputs than outputs both wa
   assert(deep.length === 2 && all.length > 4, `of two layers ${deep.length} and ${all.length}`);
 });
 
-Deno.test("planOf() makes weights ready for the setting that trains, not for the one it is compared with", () => {
+Deno.test("floatsBeside() makes weights ready for the setting that trains, not for the one it is compared with", () => {
   using runner = createOrtRunner({ threads: 1 });
   const name = "tiny-llama-genai-int4";
-  const preprocessed = (trained: Numeric, compared: Numeric) => {
-    using step = stepOn(runner, name, { numeric: trained, readyWeights: true });
-    const plan = step.planOf(batchFor(name), { passes: ["training"], numeric: compared });
-    return plan.preprocessing.length > 0;
+  const preprocessed = (numeric: Numeric, of: (own: Arithmetic) => Arithmetic) => {
+    using step = stepOn(runner, name, { numeric, readyWeights: true });
+    const use = { passes: ["training"], arithmetic: of(step.arithmetic) } as const;
+    return step.planOf(batchFor(name), use).preprocessing.length > 0;
   };
-  assertEquals(preprocessed("exact", "exact"), true);
-  assertEquals(preprocessed("fast", "fast"), true);
-  assertEquals(preprocessed("fast", "exact"), false);
+  assertEquals(preprocessed("exact", (own) => own), true);
+  assertEquals(preprocessed("exact", floatsBeside), true);
+  assertEquals(preprocessed("fast", (own) => own), true);
+  assertEquals(preprocessed("fast", floatsBeside), false);
 });
 
 Deno.test("losses without gradients and the compared logits stay exact in fast", async () => {
   using runner = createOrtRunner({ threads: 1 });
   const name = "tiny-llama-torch-fp32";
   const made = adapted(readModel(modelDir(name)));
-  using step = new PlannedModel({ runner, ...made, objective: "causal" });
+  const arithmetic = arithmeticOf({ numeric: "fast", integerForm: FORM });
+  using inFloats = new PlannedModel({ runner, ...made, objective: "causal" });
+  using step = new PlannedModel({
+    ...{ runner, ...made, objective: "causal" },
+    arithmetic: changed(arithmetic, { dequantForm: inFloats.arithmetic.dequantForm }),
+  });
   const batch = batchFor(name);
-  const exact = await step.evaluate(batch);
-  step.numeric = "fast";
+  const exact = await inFloats.evaluate(batch);
   assertEquals(await step.evaluate(batch), exact);
   const { relativeDifference } = await compareForward(runner, made.model, step, batch);
   assert(relativeDifference < FORWARD_TOLERANCE / 10);
@@ -335,20 +345,22 @@ Deno.test("fast rounds the weights once for all batch shapes, and anew after exa
   await gradientsOf(step, [batchOf(rowsOf([7, 3]), 8, "causal")]);
   assertEquals(await gradientsOf(step, long), first);
   assertEquals(rounding(), 0, "another shape reads the same weights");
-  step.numeric = "exact";
-  await gradientsOf(step, long);
+  await gradientOf(step, floatsBeside(step.arithmetic), ...long);
   assertEquals(rounding(), 0);
-  step.numeric = "fast";
   assertEquals(await gradientsOf(step, long), first);
   assertEquals(rounding(), sessions);
 });
 
-Deno.test("checkFast() goes back to exact where 8 bits lose the gradient, and drops what it accumulated", async () => {
+Deno.test("checkFast() does not pass 8 bits that lose the gradient, and drops what it accumulated", async () => {
   using runner = createOrtRunner({ threads: 1 });
   const made = adapted(withOutlier(readModel(modelDir("tiny-llama-torch-fp32")), 1e5));
-  using step = new PlannedModel({ runner, ...made, objective: "causal" });
-  const { cosine, passed } = await checkFast(step, batchFor("tiny-llama-torch-fp32"));
+  const arithmetic = arithmeticOf({ numeric: "fast", integerForm: FORM });
+  using step = new PlannedModel({ runner, ...made, objective: "causal", arithmetic });
+  const { cosine, passed } = await checkFast(
+    step,
+    besideFloats(arithmetic),
+    batchFor("tiny-llama-torch-fp32"),
+  );
   assert(!passed && !(cosine >= FAST_THRESHOLD), `cosine ${cosine}`);
-  assertEquals(step.numeric, "exact");
   assert(step.parameters.every(({ grad }) => grad === undefined));
 });

@@ -3,25 +3,25 @@ import { chooseNumeric, type Opened } from "../../src/finetune/choose_numeric.ts
 import type { NumericEvent } from "../../src/finetune/mod.ts";
 import type { TokenBatch } from "../../src/data/targets.ts";
 import { int64 } from "../../src/graph/tensor.ts";
+import { type Arithmetic, arithmeticOf, IN_FLOATS, numericOf } from "../../src/plan/arithmetic.ts";
 import type { Numeric } from "../../src/plan/names.ts";
 
 /** Milliseconds of a pass: more than what two passes have to take to be told apart. */
 const PASS = { exact: 210, fast: 300 };
 
 /** A model whose settings have one gradient and take different times. */
-function opened(numeric: Numeric, passes: Numeric[]): Opened {
+function opened(arithmetic: Arithmetic, passes: Numeric[]): Opened {
   const step = {
-    numeric,
-    sliced: false,
+    arithmetic,
     parameters: [{ grad: { read: () => ({ dtype: "float32", dims: [1], bytes: ONE }) } }],
     zeroGrad() {},
-    async accumulate() {
-      passes.push(step.numeric);
-      await new Promise((resolve) => setTimeout(resolve, PASS[step.numeric]));
+    async accumulate(_batch: TokenBatch, _seed: number, _upcoming: undefined, how: Arithmetic) {
+      const numeric = numericOf(how);
+      passes.push(numeric);
+      await new Promise((resolve) => setTimeout(resolve, PASS[numeric]));
     },
     [Symbol.dispose]() {},
   };
-  const arithmetic = { numeric, rotated: false, sliced: false };
   return { arithmetic, fit: { sequences: 1 }, step } as unknown as Opened;
 }
 
@@ -34,17 +34,17 @@ const batch = (): TokenBatch => ({
   tokenCount: 2,
 });
 
-async function chosen(known: Parameters<typeof chooseNumeric>[4]) {
+async function chosen(known: Omit<Parameters<typeof chooseNumeric>[4], "exact">) {
   const [events, passes]: [NumericEvent[], Numeric[]] = [[], []];
-  const open = ({ numeric }: { numeric: Numeric }) => Promise.resolve(opened(numeric, passes));
+  const open = (arithmetic: Arithmetic) => Promise.resolve(opened(arithmetic, passes));
   const { opened: model, choice } = await chooseNumeric(
-    opened("fast", passes),
+    opened(arithmeticOf({ numeric: "fast" }), passes),
     open,
     batch(),
     (event) => void events.push(event),
-    known,
+    { exact: IN_FLOATS, ...known },
   );
-  return { numeric: model.arithmetic.numeric, choice, events, passes: passes.length };
+  return { numeric: numericOf(model.arithmetic), choice, events, passes: passes.length };
 }
 
 Deno.test("chooseNumeric() goes on in exact where products lead little and whole steps are quicker in it", async () => {

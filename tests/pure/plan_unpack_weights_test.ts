@@ -2,7 +2,7 @@ import { assertEquals } from "@std/assert";
 import { int, ints } from "../../src/graph/attributes.ts";
 import { GraphBuilder } from "../../src/graph/builder.ts";
 import { float32, tensor } from "../../src/graph/tensor.ts";
-import { type DequantForm, dequantizeBlocks, setDequantForm } from "../../src/ops/dequantize.ts";
+import { type DequantForm, dequantizeBlocks } from "../../src/ops/dequantize.ts";
 import { inferTraining } from "../../src/ops/registry.ts";
 import { unpackWeights } from "../../src/plan/unpack_weights.ts";
 
@@ -11,7 +11,6 @@ const [ROWS, COLUMNS, BLOCK] = [64, 96, 32];
 /** x · Wᵀ for two weights of as many blocks each. */
 function twoProducts(form: DequantForm, bits: 4 | 8) {
   const b = new GraphBuilder(inferTraining);
-  setDequantForm(b, form);
   const x = b.input("x", "float32", [5, COLUMNS]);
   const [first, second] = ["p", "q"].map((name) => {
     const bytes = ROWS * COLUMNS * bits / 8;
@@ -21,7 +20,7 @@ function twoProducts(form: DequantForm, bits: 4 | 8) {
       data: b.initializer(name, data),
       scales: b.initializer(`${name}.scales`, scales),
       ...{ rows: ROWS, columns: COLUMNS, bits, blockSize: BLOCK },
-    });
+    }, form);
     return b.op("MatMul", [x, b.op("Transpose", [weight], { perm: ints([1, 0]) })]);
   });
   return b.build("g", [b.op("Add", [first, second])]);

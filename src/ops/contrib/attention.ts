@@ -46,7 +46,7 @@ export const Attention: OpRule = {
     ];
   },
 
-  lower(b, node, { needed }) {
+  lower(b, node, { needed, attention }) {
     requireAttribute(node, "do_rotary", 0);
     requireAttribute(node, "rotary_embedding_dim", 0);
     requireAttribute(node, "past_present_share_buffer", 0);
@@ -83,6 +83,6 @@ export const Attention: OpRule = {
     if (attention_bias !== undefined) masks.push(biasMask(b, attention_bias, heads));
     const causal = intAttribute(node, "unidirectional", 0) === 1 ? {} : undefined;
     const scale = floatAttribute(node, "scale", 0) || 1 / Math.sqrt(sizes[0] / heads);
-    return [attend(b, { query, key, value, scale, masks, causal }), ""];
+    return [attend(b, { query, key, value, scale, masks, causal }, attention), ""];
   },
 };

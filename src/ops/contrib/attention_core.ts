@@ -42,15 +42,8 @@ export interface AttentionForm {
    * to them once. Default: none.
    */
   readonly common?: number;
-  /** Emits something else in the place of all attention from now on. */
+  /** Emits something else in the place of attention. */
   readonly emit?: (b: GraphBuilder, inputs: AttentionInputs) => string;
-}
-
-const FORMS = new WeakMap<GraphBuilder, AttentionForm>();
-
-/** Tells `b` how attention is lowered in all that is emitted from now on. */
-export function setAttentionForm(b: GraphBuilder, form: AttentionForm): void {
-  FORMS.set(b, form);
 }
 
 /**
@@ -58,8 +51,12 @@ export function setAttentionForm(b: GraphBuilder, form: AttentionForm): void {
  *
  * @returns [B, T, H · valueSize]
  */
-export function attend(b: GraphBuilder, inputs: AttentionInputs): string {
-  const { emit, common = 0 } = FORMS.get(b) ?? {};
+export function attend(
+  b: GraphBuilder,
+  inputs: AttentionInputs,
+  form: AttentionForm | undefined,
+): string {
+  const { emit, common = 0 } = form ?? {};
   return emit === undefined ? attendByPositions(b, inputs, common) : emit(b, inputs);
 }
 

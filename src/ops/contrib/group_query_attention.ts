@@ -214,7 +214,7 @@ export const GroupQueryAttention: OpRule = {
     return [{ dtype, dims: [batch, tokens, heads * size] }, present, present];
   },
 
-  lower(b, node, { needed }) {
+  lower(b, node, { needed, attention }) {
     check(node, needed);
     const inputs = namedInputs(node, INPUTS);
     const { heads, keyHeads } = headCounts(node);
@@ -265,7 +265,7 @@ export const GroupQueryAttention: OpRule = {
       masks: bias === undefined ? [] : [biasMask(b, bias, keyHeads)],
       causal: { window: window > 0 ? window : undefined },
       sink: sinkOf(b, node, inputs.head_sink, heads, b.known(query).dtype),
-    });
+    }, attention);
     const present = (x: string) => b.op("Transpose", [x], { perm: ints([0, 2, 1, 3]) });
     return [output, needed[1] ? present(key) : "", needed[2] ? present(value) : ""];
   },

@@ -24,7 +24,7 @@ export const MatMulNBits: OpRule = {
 
   infer: inferPackedLinear,
 
-  lower(b, node) {
+  lower(b, node, { dequantForm }) {
     requireAttribute(node, "weight_prepacked", 0);
     const { A, B, scales, zero_points, bias } = namedInputs(
       node,
@@ -41,7 +41,7 @@ export const MatMulNBits: OpRule = {
       zeroPoints: zero_points,
       ...packedSizes(node),
       bits,
-    });
+    }, dequantForm);
     return [frozenLinear(b, x, castTo(b, weight, b.known(x).dtype), bias)];
   },
 };

@@ -101,7 +101,7 @@ export const MultiHeadAttention: OpRule = {
     ];
   },
 
-  lower(b, node, { needed }) {
+  lower(b, node, { needed, attention }) {
     refuseOutputs(node, needed, { 3: "qk" });
     const inputs = namedInputs(node, INPUTS);
     for (const name of ["past_key", "past_value"] as const) {
@@ -134,7 +134,7 @@ export const MultiHeadAttention: OpRule = {
       masks.push(biasMask(b, inputs.attention_bias, heads));
     }
     const scale = floatAttribute(node, "scale", 0) || 1 / Math.sqrt(size);
-    const output = attend(b, { query, key, value, scale, masks, causal });
+    const output = attend(b, { query, key, value, scale, masks, causal }, attention);
     const present = (x: string) => b.op("Transpose", [x], { perm: ints([0, 2, 1, 3]) });
     return [output, needed[1] ? present(key) : "", needed[2] ? present(value) : "", ""];
   },

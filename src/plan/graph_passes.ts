@@ -1,0 +1,232 @@
+/** The passes from the user's graph to the one that is cut into calls, in their order. */
+import { constantValues } from "../graph/passes/constants.ts";
+import { oncePerGraph } from "../graph/once_per_graph.ts";
+import type { Graph, Model } from "../graph/types.ts";
+import { rewriteDynamicQuantization } from "../ops/quantized/pattern.ts";
+import { type Foldings, foldingsOf } from "./alike_blocks.ts";
+import { IN_FLOATS, numericOf } from "./arithmetic.ts";
+import { type ChunkableHead, findChunkableHead, wideProducts } from "./chunkable_head.ts";
+import { fuse } from "./fuse.ts";
+import { HEAD_CHUNK } from "./head_chunks.ts";
+import { bindInputs } from "./inputs.ts";
+import { joinAdapters } from "./join_adapters.ts";
+import { joinGates } from "./join_gates.ts";
+import { keepSlopes } from "./keep_slopes.ts";
+import { lowerSource, trainingSource } from "./lower.ts";
+import type { PlanOptions } from "./options.ts";
+import { packTokens } from "./pack_tokens.ts";
+import { applyPasses, type PlanningPass } from "./planning_pass.ts";
+import { type QuantizeLinears, quantizeLinears } from "./quantize_linears.ts";
+import { scaleHidden } from "./scale_hidden.ts";
+import { selectEarly } from "./select_early.ts";
+import { selectTargetRows, TARGET_ROWS } from "./select_rows.ts";
+import { unpackWeights } from "./unpack_weights.ts";
+import type { PreprocessedGraph } from "./weight_preprocessing.ts";
+
+/** A model's graph on its way to the one that is cut. */
+export interface StepGraph extends PreprocessedGraph {
+  /** As the graph was before its tokens were packed: with padding computed like any token. */
+  readonly padded: Graph;
+  /** As it was before weights were preprocessed, whose initializers that reads; absent: it is not. */
+  readonly unprocessed?: Graph;
+  /** Which of the logits it computes: those of the target rows alone, or of every token. */
+  readonly computes: "target rows" | "all rows";
+  /** Where the current of them is none, or they are absent, the graph has all of the model's blocks. */
+  readonly foldings?: Foldings;
+  /** A language model's head that runs in chunks; no pass after `chunk-head` changes it. */
+  readonly head?: ChunkableHead;
+}
+
+/** What a graph is planned for. */
+export interface GraphPassContext {
+  readonly model: Model;
+  readonly options: PlanOptions;
+}
+
+export type GraphPass = PlanningPass<StepGraph, GraphPassContext>;
+
+export const GRAPH_PASSES: readonly GraphPass[] = [
+  {
+    name: "select-rows",
+    does: "computes a language model's logits of the rows alone that have a target",
+    isOptional: true,
+    apply(step, { options: { targetRows, output = "logits" } }) {
+      const selected = targetRows === undefined ? undefined : withTargetRows(step.graph, output);
+      return selected === undefined ? step : { ...whole(step, selected), computes: "target rows" };
+    },
+  },
+  {
+    name: "simplify",
+    does: "takes the part that the loss needs, in float32, without rounding of activations",
+    isOptional: false,
+    apply: (step, { options: { output = "logits" } }) =>
+      whole(step, trainingSource(step.graph, [output])),
+  },
+  {
+    name: "fold-blocks",
+    does: "leaves all but three of a model's alike blocks out of what is planned",
+    isOptional: true,
+    apply(step, { options: { trainable } }) {
+      const foldings = foldingsOf(step.graph, trainable);
+      return { ...whole(step, foldings.current?.graph ?? step.graph), foldings };
+    },
+  },
+  {
+    name: "lower",
+    does: "rebuilds the graph at the batch's shape from operators that have a derivative",
+    isOptional: false,
+    apply(step, { model, options }) {
+      const bound = bindInputs(model.graph, options);
+      if (step.computes === "target rows") {
+        bound.set(TARGET_ROWS, { dtype: "int64", dims: [options.targetRows!] });
+      }
+      const { arithmetic = IN_FLOATS, trainable, dropout, commonTokens } = options;
+      const { dequantForm } = arithmetic;
+      const keepsAttention = options.packedRows !== undefined;
+      const how = { trainable, dropout, commonTokens, dequantForm, keepsAttention };
+      return whole(step, lowerSource(step.graph, model, bound, how));
+    },
+  },
+  {
+    name: "fuse",
+    does: "puts normalisations, GELU and SiLU back together that an exporter took apart",
+    isOptional: true,
+    apply: (step) => whole(step, fuse(step.graph)),
+  },
+  {
+    name: "select-early",
+    does: "computes what follows the last attention for the target rows alone",
+    isOptional: true,
+    apply: (step, { options }) =>
+      step.computes === "all rows" ? step : whole(
+        step,
+        selectEarly(step.graph, options, options.targetRows!, options.trainable),
+      ),
+  },
+  {
+    name: "scale-hidden",
+    does: "multiplies the hidden state by a factor instead of the logits",
+    isOptional: true,
+    apply: (step, { options: { trainable } }) =>
+      step.computes === "all rows" ? step : whole(step, scaleHidden(step.graph, trainable)),
+  },
+  {
+    name: "pack-tokens",
+    does: "leaves padding out of what treats tokens one by one",
+    isOptional: true,
+    apply(step, { options }) {
+      const { packedRows, trainable, prefixSums, commonTokens: common, span } = options;
+      if (packedRows === undefined) return step;
+      const packing = { prefixSums, common, span };
+      return { ...step, graph: packTokens(step.graph, options, packedRows, trainable, packing) };
+    },
+  },
+  {
+    name: "join-adapters",
+    does: "multiplies an activation by all adapters that read it as one",
+    isOptional: true,
+    apply: (step, { options: { trainable } }) => ({
+      ...step,
+      graph: joinAdapters(step.graph, trainable),
+    }),
+  },
+  {
+    name: "join-gates",
+    does: "makes one operator of a gate's SiLU and what it multiplies",
+    isOptional: true,
+    apply: (step) => ({ ...step, graph: joinGates(step.graph) }),
+  },
+  {
+    name: "chunk-head",
+    does: "finds a language model's head that can run in chunks of its vocabulary",
+    isOptional: true,
+    apply(step, { options: { trainable, headChunk = HEAD_CHUNK } }) {
+      if (step.computes === "all rows") return step;
+      const { graph } = step;
+      return {
+        ...step,
+        head: findChunkableHead(graph, constantValues(graph), trainable, headChunk),
+      };
+    },
+  },
+  {
+    name: "quantize-linears",
+    does: "computes products with frozen weights in 8-bit integers, where the arithmetic has that",
+    isOptional: false,
+    apply(step, { options }) {
+      const { products, readyWeights: bothWays } = options.arithmetic ?? IN_FLOATS;
+      if (products.in === "floats") return step;
+      const { form } = products;
+      if (products.in === "8-bit integers") {
+        const { rotated } = products;
+        return preprocessed(step, inIntegers(step, options, { form, rotated, bothWays }));
+      }
+      const quantized = inIntegers(step, options, { form, slices: 2 });
+      return quantized.readsStored ? preprocessed(step, quantized) : step;
+    },
+  },
+  {
+    name: "keep-slopes",
+    does: "keeps the slopes of activation functions in 8 bits, instead of what they are made of",
+    isOptional: true,
+    apply: (step, { options: { arithmetic = IN_FLOATS } }) =>
+      numericOf(arithmetic) === "fast" ? { ...step, graph: keepSlopes(step.graph) } : step,
+  },
+  {
+    name: "unpack-weights",
+    does: "takes packed weights apart once, before the first step, where memory allows",
+    isOptional: true,
+    apply(step, { options: { arithmetic = IN_FLOATS, trainable, passControl } }) {
+      const inIntegers = numericOf(arithmetic) === "fast" || step.readsStored;
+      if (arithmetic.readyWeights !== true || inIntegers) return step;
+      const except = new Set(step.head?.preparing);
+      return preprocessed(step, unpackWeights(step.graph, trainable, except, passControl));
+    },
+  },
+];
+
+/** Applies {@linkcode GRAPH_PASSES} to a model's graph. */
+export function stepGraph(model: Model, options: PlanOptions): StepGraph {
+  const { without, onPass } = options.passControl ?? {};
+  const start: StepGraph = {
+    graph: model.graph,
+    padded: model.graph,
+    computes: "all rows",
+    preprocessing: [],
+    preprocessed: new Set(),
+  };
+  return applyPasses(
+    GRAPH_PASSES,
+    start,
+    { model, options },
+    without,
+    onPass && ((pass, { graph, preprocessed: given }) => onPass({ pass, graph, given })),
+  );
+}
+
+/** With another graph, whose padding is computed like any token. */
+const whole = (step: StepGraph, graph: Graph): StepGraph => ({ ...step, graph, padded: graph });
+
+const preprocessed = (step: StepGraph, made: PreprocessedGraph): StepGraph => ({
+  ...step,
+  ...made,
+  unprocessed: step.graph,
+});
+
+/**
+ * Products in integers. A head in chunks prepares its weight by itself, and a wide one that is in none
+ * stays in floats: rounded as any layer, it loses the gradient of a softmax.
+ */
+function inIntegers(
+  { graph, head }: StepGraph,
+  { trainable, headChunk = HEAD_CHUNK, passControl }: PlanOptions,
+  how: Pick<QuantizeLinears, "form" | "rotated" | "bothWays" | "slices">,
+): PreprocessedGraph {
+  const except = head ? new Set([head.product]) : wideProducts(graph, headChunk);
+  return quantizeLinears(graph, trainable, { except, passControl, ...how });
+}
+
+/** The graph that computes logits of the target rows alone; `undefined` where its head does not allow it. */
+const withTargetRows = oncePerGraph((graph, output) =>
+  selectTargetRows(rewriteDynamicQuantization(graph), output)
+);
