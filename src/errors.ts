@@ -40,8 +40,9 @@ export type NameParameter = (parameter: string, value?: unknown) => string;
 export type Message = string | ((name: NameParameter) => string);
 
 /** Parameters as a program writes them: `learningRate`, `ep: cpu`. */
-export const asProperty: NameParameter = (parameter, value) =>
-  value === undefined ? parameter : `${parameter}: ${value}`;
+export function asProperty(parameter: string, value?: unknown): string {
+  return value === undefined ? parameter : `${parameter}: ${value}`;
+}
 
 /** A message as text. */
 export function worded(message: Message, name: NameParameter = asProperty): string {
@@ -50,10 +51,16 @@ export function worded(message: Message, name: NameParameter = asProperty): stri
 
 /** Base of the errors that name what is wrong and what to do. */
 export class GraftError extends Error {
+  /** Name of the class. */
   override name = "GraftError";
   readonly #message: Message;
 
-  /** @param message names parameters as a program writes them, unless it is worded otherwise */
+  /**
+   * Makes the error.
+   *
+   * @param message names parameters as a program writes them, unless it is worded otherwise
+   * @param exitCode what a program that fails so ends with
+   */
   constructor(message: Message, readonly exitCode: number, options?: ErrorOptions) {
     super(worded(message), options);
     this.#message = message;
@@ -67,7 +74,13 @@ export class GraftError extends Error {
 
 /** A file's content is not what it should be; the message names the file and the place in it. */
 export class BadInputError extends GraftError {
+  /** Name of the class. */
   override name = "BadInputError";
+  /**
+   * Makes the error.
+   *
+   * @param message what is wrong and what to do
+   */
   constructor(message: Message, options?: ErrorOptions) {
     super(message, EXIT.badInput, options);
   }
@@ -75,7 +88,13 @@ export class BadInputError extends GraftError {
 
 /** The command line or a configuration file asks for something impossible. */
 export class UsageError extends GraftError {
+  /** Name of the class. */
   override name = "UsageError";
+  /**
+   * Makes the error.
+   *
+   * @param message what is wrong and what to do
+   */
   constructor(message: Message, options?: ErrorOptions) {
     super(message, EXIT.usage, options);
   }
@@ -83,8 +102,13 @@ export class UsageError extends GraftError {
 
 /** A parameter of a configuration has a value that cannot be used. */
 export class ParameterError extends UsageError {
+  /** Name of the class. */
   override name = "ParameterError";
-  /** @param parameter its key in the configuration, as `learningRate` */
+  /**
+   * Makes the error.
+   *
+   * @param parameter its key in the configuration, as `learningRate`
+   */
   constructor(readonly parameter: string, message: Message, options?: ErrorOptions) {
     super(message, options);
   }
@@ -92,7 +116,13 @@ export class ParameterError extends UsageError {
 
 /** graft did the work and declines the result; the message gives the numbers. */
 export class RefusedError extends GraftError {
+  /** Name of the class. */
   override name = "RefusedError";
+  /**
+   * Makes the error.
+   *
+   * @param message what is wrong and what to do
+   */
   constructor(message: Message, options?: ErrorOptions) {
     super(message, EXIT.refused, options);
   }
@@ -100,7 +130,13 @@ export class RefusedError extends GraftError {
 
 /** ONNX Runtime is missing, too old, or reported an error. */
 export class RuntimeFailure extends GraftError {
+  /** Name of the class. */
   override name = "RuntimeFailure";
+  /**
+   * Makes the error.
+   *
+   * @param message what is wrong and what to do
+   */
   constructor(message: Message, options?: ErrorOptions) {
     super(message, EXIT.runtime, options);
   }
@@ -108,7 +144,13 @@ export class RuntimeFailure extends GraftError {
 
 /** The operating system refused a read or a write; the message names the path. */
 export class StorageError extends GraftError {
+  /** Name of the class. */
   override name = "StorageError";
+  /**
+   * Makes the error.
+   *
+   * @param message what is wrong and what to do
+   */
   constructor(message: Message, options?: ErrorOptions) {
     super(message, EXIT.io, options);
   }
@@ -116,7 +158,13 @@ export class StorageError extends GraftError {
 
 /** The hub cannot be reached, or does not answer as one; the message names the URL without secrets. */
 export class HubError extends GraftError {
+  /** Name of the class. */
   override name = "HubError";
+  /**
+   * Makes the error.
+   *
+   * @param message what is wrong and what to do
+   */
   constructor(message: Message, options?: ErrorOptions) {
     super(message, EXIT.tryAgain, options);
   }
@@ -124,7 +172,13 @@ export class HubError extends GraftError {
 
 /** Another process has what this one needs; another try may do. */
 export class BusyError extends GraftError {
+  /** Name of the class. */
   override name = "BusyError";
+  /**
+   * Makes the error.
+   *
+   * @param message what is wrong and what to do
+   */
   constructor(message: Message, options?: ErrorOptions) {
     super(message, EXIT.tryAgain, options);
   }
@@ -132,7 +186,13 @@ export class BusyError extends GraftError {
 
 /** The hub refuses access; the message says what gives it. */
 export class AccessError extends GraftError {
+  /** Name of the class. */
   override name = "AccessError";
+  /**
+   * Makes the error.
+   *
+   * @param message what is wrong and what to do
+   */
   constructor(message: Message, options?: ErrorOptions) {
     super(message, EXIT.access, options);
   }
@@ -140,7 +200,13 @@ export class AccessError extends GraftError {
 
 /** Ctrl-C or SIGTERM ended the work before it was done. */
 export class InterruptedError extends GraftError {
+  /** Name of the class. */
   override name = "InterruptedError";
+  /**
+   * Makes the error.
+   *
+   * @param message what is wrong and what to do
+   */
   constructor(message: Message, options?: ErrorOptions) {
     super(message, EXIT.interrupted, options);
   }
@@ -148,7 +214,9 @@ export class InterruptedError extends GraftError {
 
 /** Nobody reads what is being streamed; there is no message, since the reader ended it. */
 export class OutputClosedError extends GraftError {
+  /** Name of the class. */
   override name = "OutputClosedError";
+  /** Has a message of its own, which nobody reads. */
   constructor(options?: ErrorOptions) {
     super("standard output is closed", EXIT.outputClosed, options);
   }

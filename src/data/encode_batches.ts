@@ -15,6 +15,7 @@ const ON_DISK_FROM_BYTES = 64 << 20;
 
 /** What encoding must know of the model. */
 export interface ModelText {
+  /** Tokenizer and chat template. */
   readonly text: TextProcessor;
   /** Whether the model has an input `token_type_ids`. */
   readonly tokenTypeIds: boolean;
@@ -24,14 +25,18 @@ export interface ModelText {
   readonly vocabSize?: number;
 }
 
+/** Order of the rows over an epoch. */
 export type RowOrder = OrderOptions["order"];
 
 /** How a data set becomes batches. */
 export interface EncodeBatchesOptions {
+  /** Order of the rows over an epoch. */
   readonly order: RowOrder;
   /** Rows to take; default all. */
   readonly indices?: Uint32Array;
+  /** What encoding must know of the model. */
   readonly model: ModelText;
+  /** Longest sequence, loss mask, rows of a batch, and the seed of the order. */
   readonly config: DataConfig & { readonly batchSize: number; readonly seed: number };
   /** Class names in the order of their ids, for classification. */
   readonly labels?: LabelMap;

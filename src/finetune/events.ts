@@ -113,9 +113,9 @@ export type PrefixCacheEvent =
 
 /** A setting that a resumed run has otherwise than it began; `undefined` is not given. */
 export interface ChangedSetting {
-  /** Its key in the configuration. */
+  /** Key of the parameter. */
   readonly parameter: string;
-  /** Value from here on. */
+  /** Value of this run. */
   readonly now: unknown;
   /** Value that the run began with. */
   readonly before: unknown;
@@ -129,7 +129,7 @@ export interface TestMetrics {
   readonly accuracy?: number;
 }
 
-/** Everything that a fine-tuning reports. */
+/** Everything that a fine-tuning tells. */
 export type FineTuneEvent = PreparationEvent | RunEvent;
 
 /** Takes the events of a fine-tuning as they come. */

@@ -12,7 +12,9 @@ export interface Wanted {
   readonly exclude?: readonly string[];
 }
 
+/** Files that are taken of a repository. */
 export interface Selection {
+  /** Paths inside the repository. */
   readonly paths: readonly string[];
   /** The ONNX model that was chosen; absent for adapters and for `include`. */
   readonly variant?: Variant;

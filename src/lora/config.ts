@@ -9,6 +9,7 @@ export type LoraInit = "kaiming" | "gaussian";
  * y' = y + scale·((x·Aᵀ)·Bᵀ) with A [rank, in], B [out, rank].
  */
 export interface LoraConfig {
+  /** Rank of the low-rank matrices. */
   readonly rank: number;
   /** The update is scaled by alpha/rank, with `useRslora` by alpha/√rank. */
   readonly alpha: number;
@@ -28,6 +29,7 @@ export interface LoraConfig {
   readonly numLayers?: number;
   /** Modules trained fully beside the adapter, by name. */
   readonly modulesToSave: readonly string[];
+  /** How A starts; B starts at zero. */
   readonly init: LoraInit;
 }
 

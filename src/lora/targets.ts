@@ -10,11 +10,15 @@ import { shorthandMatches, SHORTHANDS } from "./shorthand.ts";
 
 /** One linear layer with what its adapter looks like. */
 export interface LoraSite {
+  /** Linear layer that is adapted. */
   readonly module: LinearModule;
+  /** Rank of its matrices. */
   readonly rank: number;
+  /** Its alpha. */
   readonly alpha: number;
   /** Factor on the update: alpha/rank, or alpha/√rank. */
   readonly scale: number;
+  /** Share of its inputs dropped in training. */
   readonly dropout: number;
 }
 

@@ -14,6 +14,7 @@ export interface TextOptions
 
 /** A generated text and the size of what it follows. */
 export interface GeneratedText extends Generated {
+  /** Tokens of the prompt. */
   readonly promptTokens: number;
 }
 

@@ -233,6 +233,7 @@ export class InferenceModel implements Disposable {
     return { vector, truncated };
   }
 
+  /** Frees the model, what was compiled of it, and the runtime where it is its own. */
   [Symbol.dispose](): void {
     this.#resources[Symbol.dispose]();
   }

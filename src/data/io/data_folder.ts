@@ -4,8 +4,11 @@ import { BadInputError } from "../../errors.ts";
 
 /** Paths of a data set's parts. */
 export interface DataPaths {
+  /** File of training rows. */
   readonly train?: string;
+  /** File of validation rows. */
   readonly valid?: string;
+  /** File of test rows. */
   readonly test?: string;
 }
 

@@ -27,7 +27,9 @@ export interface MeasuredOn {
 
 /** A merge as decided. */
 export interface Decision {
+  /** All that was measured. */
   readonly measured: Measurements;
+  /** What was written. */
   readonly chosen: Candidate;
   /** Share of the gain that was aimed at. */
   readonly minGainKept: number;
@@ -35,10 +37,13 @@ export interface Decision {
   readonly forced: boolean;
   /** Whether the adapters bring a head that the base lacks; default false. */
   readonly addsHead?: boolean;
+  /** Digest of the base's graph and weights. */
   readonly baseDigest: string;
+  /** What was merged. */
   readonly adapters: readonly { readonly label: string; readonly weight: number }[];
   /** E.g. `onnxruntime 1.30.0 (CPUExecutionProvider)`. */
   readonly runtime?: string;
+  /** Data that it was measured on. */
   readonly measuredOn?: MeasuredOn;
 }
 
