@@ -4,7 +4,7 @@ import { EXIT, UsageError } from "../errors.ts";
 import { formatGraph } from "../graph/print.ts";
 import { findModelFile } from "../model/find_model.ts";
 import { readGenerationConfig } from "../model/generation_config.ts";
-import { inspectModel } from "../model/inspect.ts";
+import { inspectModel, inspectPlan } from "../model/inspect.ts";
 import { loadOnnx } from "../model/load_onnx.ts";
 import { allRules, findRule } from "../ops/registry.ts";
 import { operatorName } from "../graph/types.ts";
@@ -12,9 +12,11 @@ import { openMapped } from "../system/mapped_file.ts";
 import { freeBytes } from "../system/memory.ts";
 import { processor } from "../system/processor.ts";
 import { keepBudget } from "../train/keep_budget.ts";
+import { passControlHere } from "../train/left_out_passes.ts";
 import { command } from "./command.ts";
 import { boolean, integer, list } from "./flags.ts";
 import { formatInspection } from "./inspect_report.ts";
+import { formatPlan } from "./plan_report.ts";
 
 export default command({
   name: "inspect",
@@ -36,6 +38,10 @@ export default command({
     }),
     json: boolean("Print JSON", { default: false }),
     graph: boolean("Print the graph instead, one line a node", { default: false }),
+    plan: boolean(
+      "Print the plan of a training step instead: passes, calls, what is kept",
+      { default: false },
+    ),
     operators: boolean("List the operators graft can train through, and stop", { default: false }),
   },
   examples: [
@@ -46,6 +52,10 @@ export default command({
     {
       command: "graft inspect model.onnx --rank 16 --target-modules all-linear",
       does: "counts for that adapter",
+    },
+    {
+      command: "graft inspect model.onnx --plan --batch-size 2 --max-seq-length 64",
+      does: "shows what a training step of such a batch computes, call by call",
     },
   ],
   run({ flags, given, operands, terminal }) {
@@ -70,7 +80,7 @@ export default command({
     const length = given.has("maxSeqLength")
       ? flags.maxSeqLength
       : Math.min(flags.maxSeqLength, longest ?? Infinity);
-    const found = inspectModel(model, {
+    const options = {
       sizeBytes,
       rank: flags.rank,
       targetModules: flags.targetModules,
@@ -78,7 +88,15 @@ export default command({
       length,
       keepBytes: keepBudget(undefined, sizeBytes, freeBytes(), "exact", length),
       shards: processor().cores,
-    });
+      passControl: passControlHere(),
+    };
+    if (flags.plan) {
+      const plan = inspectPlan(model, options);
+      if (flags.json) terminal.print(JSON.stringify({ path, ...plan }, null, 2));
+      else for (const line of formatPlan(plan, plan.parts)) terminal.print(line);
+      return Promise.resolve(EXIT.ok);
+    }
+    const found = inspectModel(model, options);
     const unsupported = Object.entries(found.operators).flatMap(([name]) =>
       model.graph.nodes.some((node) => operatorName(node) === name && findRule(node) === undefined)
         ? [name]
