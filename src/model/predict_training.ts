@@ -19,6 +19,7 @@ import { type PredictedMemory, predictMemory } from "../plan/memory.ts";
 import { type PlanOptions, planTraining } from "../plan/plan.ts";
 import type { PassControl } from "../plan/planning_pass.ts";
 import { Random } from "../random.ts";
+import { PROCESS_MEMORY } from "../system/process_memory.ts";
 
 /** A run to predict: that of `graft train` with an adapter on `sites`. */
 export interface TrainingToPredict {
@@ -116,6 +117,7 @@ export function predictTraining(model: Model, run: TrainingToPredict): Predicted
   });
   const weightBytes = sizeBytes + quantizedConstantBytes(model.graph);
   return predictMemory({
+    process: PROCESS_MEMORY,
     plans: Array(shards).fill(planTraining(trained, options)),
     before: [[compared.logits]],
     parameterBytes: parameterBytes(trained, options.trainable),

@@ -182,7 +182,7 @@ let liveBytes = 0;
  * Growth that collecting is worth in a training: it takes about as long as planning a step. The young
  * heap is part of it; with half as much, banking77 would collect at every other step for 7 MB less.
  */
-const GARBAGE_BYTES = 16 * 2 ** 20;
+export const GARBAGE_BYTES = 16 * 2 ** 20;
 
 /**
  * Collects JavaScript's garbage, tens of milliseconds, where there may be much of it. Before native
