@@ -25,7 +25,7 @@ export class OrtLoadError extends Error {
 }
 
 const HINT =
-  "point --ort-lib or GRAFT_ORT_LIB at a libonnxruntime of release 1.18 or later, or leave both out for the one that graft brings";
+  "point ortLib or GRAFT_ORT_LIB at a libonnxruntime of release 1.18 or later, or leave both out for the one that graft brings";
 
 const DIRECTORY: Readonly<Record<string, string>> = {
   "x86_64-linux": "linux/x64",
@@ -48,7 +48,7 @@ function isFile(path: string): boolean {
  * package `onnxruntime-node` carries, in the nearest `node_modules` above this file. A compiled
  * binary embeds that folder under the same relative path.
  *
- * @param explicit what `--ort-lib` or `GRAFT_ORT_LIB` say
+ * @param explicit what `ortLib` or `GRAFT_ORT_LIB` say
  * @throws {OrtLoadError} `not found`
  */
 export function findLibrary(explicit?: string, from = import.meta.dirname): string {

@@ -7,6 +7,7 @@
 /** What each layer may import besides itself, the common files and packages; `undefined`: anything. */
 const MAY_IMPORT: Readonly<Record<string, readonly string[] | undefined>> = {
   "ffi": [],
+  "src/config": [],
   "src/graph": [],
   "src/onnx": ["src/graph"],
   "src/safetensors": ["src/graph"],
@@ -15,9 +16,9 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[] | undefined>> = {
   "src/autodiff": ["src/graph", "src/ops"],
   "src/lora": ["src/graph", "src/quant", "src/safetensors"],
   "src/plan": ["src/graph", "src/ops", "src/autodiff"],
-  "src/data": ["src/graph", "src/system"],
+  "src/data": ["src/config", "src/graph", "src/system"],
   "src/system": ["ffi"],
-  "src/runtime": ["ffi", "src/graph", "src/onnx", "src/system"],
+  "src/runtime": ["ffi", "src/config", "src/graph", "src/onnx", "src/system"],
   "src/hub": ["src/onnx", "src/lora", "src/system"],
   "src/eval": ["src/graph", "src/plan", "src/data", "src/runtime"],
   "src/model": [
@@ -33,6 +34,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[] | undefined>> = {
     "src/hub",
   ],
   "src/train": [
+    "src/config",
     "src/graph",
     "src/ops",
     "src/safetensors",
@@ -44,19 +46,64 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[] | undefined>> = {
     "src/eval",
   ],
   "src/serve": ["src/graph", "src/plan", "src/data", "src/runtime", "src/eval"],
-  "src/doctor": ["src/graph", "src/ops", "src/system", "src/runtime"],
-  "src/bench": [
+  "src/doctor": ["src/config", "src/graph", "src/ops", "src/system", "src/runtime"],
+  "src/finetune": [
+    "src/config",
     "src/graph",
     "src/ops",
+    "src/kernels",
     "src/lora",
     "src/plan",
     "src/data",
     "src/system",
     "src/runtime",
+    "src/hub",
+    "src/eval",
+    "src/model",
+    "src/train",
+  ],
+  "src/kernels": [
+    "src/graph",
+    "src/ops",
+    "src/lora",
+    "src/plan",
+    "src/system",
+    "src/runtime",
+    "src/train",
+  ],
+  "src/bench": [
+    "src/graph",
+    "src/lora",
+    "src/data",
+    "src/runtime",
     "src/train",
     "src/serve",
   ],
-  "src/service": ["src/data", "src/system", "src/runtime", "src/model", "src/serve"],
+  "src/tasks": [
+    "src/config",
+    "src/graph",
+    "src/ops",
+    "src/quant",
+    "src/lora",
+    "src/data",
+    "src/system",
+    "src/runtime",
+    "src/eval",
+    "src/hub",
+    "src/model",
+    "src/train",
+    "src/serve",
+    "src/kernels",
+    "src/finetune",
+  ],
+  "src/service": [
+    "src/data",
+    "src/system",
+    "src/runtime",
+    "src/model",
+    "src/serve",
+    "src/tasks",
+  ],
   "src/cli": undefined,
 };
 
@@ -65,6 +112,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[] | undefined>> = {
  * `node:crypto` is pure: its digests need no permission.
  */
 const PURE = new Set([
+  "src/config",
   "src/graph",
   "src/onnx",
   "src/safetensors",
@@ -78,6 +126,7 @@ const PURE = new Set([
 /** Files of no layer that every layer of `src` may import. */
 const COMMON = new Set([
   "src/errors.ts",
+  "src/format.ts",
   "src/records.ts",
   "src/random.ts",
   "src/statistics.ts",

@@ -29,89 +29,194 @@ export const EXIT = {
   outputClosed: 141,
 } as const;
 
+/**
+ * How a message names a parameter of a configuration, and a value of it where it gives one.
+ *
+ * @param parameter key of the parameter, as `learningRate`
+ */
+export type NameParameter = (parameter: string, value?: unknown) => string;
+
+/** A message, or how it reads with the names by which its readers know the parameters. */
+export type Message = string | ((name: NameParameter) => string);
+
+/** Parameters as a program writes them: `learningRate`, `ep: cpu`. */
+export function asProperty(parameter: string, value?: unknown): string {
+  return value === undefined ? parameter : `${parameter}: ${value}`;
+}
+
+/** A message as text. */
+export function worded(message: Message, name: NameParameter = asProperty): string {
+  return typeof message === "string" ? message : message(name);
+}
+
 /** Base of the errors that name what is wrong and what to do. */
 export class GraftError extends Error {
+  /** Name of the class. */
   override name = "GraftError";
-  constructor(message: string, readonly exitCode: number, options?: ErrorOptions) {
-    super(message, options);
+  readonly #message: Message;
+
+  /**
+   * Makes the error.
+   *
+   * @param message names parameters as a program writes them, unless it is worded otherwise
+   * @param exitCode what a program that fails so ends with
+   */
+  constructor(message: Message, readonly exitCode: number, options?: ErrorOptions) {
+    super(worded(message), options);
+    this.#message = message;
+  }
+
+  /** The message for readers who know parameters by other names, such as flags. */
+  worded(name: NameParameter): string {
+    return worded(this.#message, name);
   }
 }
 
 /** A file's content is not what it should be; the message names the file and the place in it. */
 export class BadInputError extends GraftError {
+  /** Name of the class. */
   override name = "BadInputError";
-  constructor(message: string, options?: ErrorOptions) {
+  /**
+   * Makes the error.
+   *
+   * @param message what is wrong and what to do
+   */
+  constructor(message: Message, options?: ErrorOptions) {
     super(message, EXIT.badInput, options);
   }
 }
 
 /** The command line or a configuration file asks for something impossible. */
 export class UsageError extends GraftError {
+  /** Name of the class. */
   override name = "UsageError";
-  constructor(message: string, options?: ErrorOptions) {
+  /**
+   * Makes the error.
+   *
+   * @param message what is wrong and what to do
+   */
+  constructor(message: Message, options?: ErrorOptions) {
     super(message, EXIT.usage, options);
+  }
+}
+
+/** A parameter of a configuration has a value that cannot be used. */
+export class ParameterError extends UsageError {
+  /** Name of the class. */
+  override name = "ParameterError";
+  /**
+   * Makes the error.
+   *
+   * @param parameter its key in the configuration, as `learningRate`
+   */
+  constructor(readonly parameter: string, message: Message, options?: ErrorOptions) {
+    super(message, options);
   }
 }
 
 /** graft did the work and declines the result; the message gives the numbers. */
 export class RefusedError extends GraftError {
+  /** Name of the class. */
   override name = "RefusedError";
-  constructor(message: string, options?: ErrorOptions) {
+  /**
+   * Makes the error.
+   *
+   * @param message what is wrong and what to do
+   */
+  constructor(message: Message, options?: ErrorOptions) {
     super(message, EXIT.refused, options);
   }
 }
 
 /** ONNX Runtime is missing, too old, or reported an error. */
 export class RuntimeFailure extends GraftError {
+  /** Name of the class. */
   override name = "RuntimeFailure";
-  constructor(message: string, options?: ErrorOptions) {
+  /**
+   * Makes the error.
+   *
+   * @param message what is wrong and what to do
+   */
+  constructor(message: Message, options?: ErrorOptions) {
     super(message, EXIT.runtime, options);
   }
 }
 
 /** The operating system refused a read or a write; the message names the path. */
 export class StorageError extends GraftError {
+  /** Name of the class. */
   override name = "StorageError";
-  constructor(message: string, options?: ErrorOptions) {
+  /**
+   * Makes the error.
+   *
+   * @param message what is wrong and what to do
+   */
+  constructor(message: Message, options?: ErrorOptions) {
     super(message, EXIT.io, options);
   }
 }
 
 /** The hub cannot be reached, or does not answer as one; the message names the URL without secrets. */
 export class HubError extends GraftError {
+  /** Name of the class. */
   override name = "HubError";
-  constructor(message: string, options?: ErrorOptions) {
+  /**
+   * Makes the error.
+   *
+   * @param message what is wrong and what to do
+   */
+  constructor(message: Message, options?: ErrorOptions) {
     super(message, EXIT.tryAgain, options);
   }
 }
 
 /** Another process has what this one needs; another try may do. */
 export class BusyError extends GraftError {
+  /** Name of the class. */
   override name = "BusyError";
-  constructor(message: string, options?: ErrorOptions) {
+  /**
+   * Makes the error.
+   *
+   * @param message what is wrong and what to do
+   */
+  constructor(message: Message, options?: ErrorOptions) {
     super(message, EXIT.tryAgain, options);
   }
 }
 
 /** The hub refuses access; the message says what gives it. */
 export class AccessError extends GraftError {
+  /** Name of the class. */
   override name = "AccessError";
-  constructor(message: string, options?: ErrorOptions) {
+  /**
+   * Makes the error.
+   *
+   * @param message what is wrong and what to do
+   */
+  constructor(message: Message, options?: ErrorOptions) {
     super(message, EXIT.access, options);
   }
 }
 
 /** Ctrl-C or SIGTERM ended the work before it was done. */
 export class InterruptedError extends GraftError {
+  /** Name of the class. */
   override name = "InterruptedError";
-  constructor(message: string, options?: ErrorOptions) {
+  /**
+   * Makes the error.
+   *
+   * @param message what is wrong and what to do
+   */
+  constructor(message: Message, options?: ErrorOptions) {
     super(message, EXIT.interrupted, options);
   }
 }
 
 /** Nobody reads what is being streamed; there is no message, since the reader ended it. */
 export class OutputClosedError extends GraftError {
+  /** Name of the class. */
   override name = "OutputClosedError";
+  /** Has a message of its own, which nobody reads. */
   constructor(options?: ErrorOptions) {
     super("standard output is closed", EXIT.outputClosed, options);
   }

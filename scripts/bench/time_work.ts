@@ -1,7 +1,7 @@
 /** How long the kernels take for a step's work if they do nothing else. */
 import { GraphBuilder, type Known } from "../../src/graph/builder.ts";
 import type { Graph, Node } from "../../src/graph/types.ts";
-import { TimedGraph } from "../../src/bench/timed_graph.ts";
+import { TimedGraph } from "../../src/kernels/timed_graph.ts";
 import { inferTraining } from "../../src/ops/registry.ts";
 import type { Runner } from "../../src/runtime/runner.ts";
 import type { StepWork } from "./step_work.ts";

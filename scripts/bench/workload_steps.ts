@@ -1,13 +1,13 @@
 /** The step of a workload that stands for all: its batch of median size, planned in both settings. */
-import { trainingForms } from "../../src/bench/training_forms.ts";
+import { trainingForms } from "../../src/kernels/training_forms.ts";
 import { parseArguments } from "../../src/cli/args.ts";
 import { resolveValues } from "../../src/cli/config.ts";
-import { processTerminal } from "../../src/cli/output.ts";
-import { addAdapter, labelsFor } from "../../src/cli/train_adapter.ts";
-import { loadTrainData } from "../../src/cli/train_data.ts";
-import { TRAIN_FLAGS, type TrainFlags } from "../../src/cli/train_flags.ts";
+import { configOf, TRAIN_FLAGS, type TrainFlags } from "../../src/cli/train_flags.ts";
 import { GuardedText } from "../../src/data/mod.ts";
 import type { TokenBatch } from "../../src/data/targets.ts";
+import { addAdapter } from "../../src/finetune/add_adapter.ts";
+import { labelsFor } from "../../src/finetune/model_outputs.ts";
+import { loadTrainingData } from "../../src/finetune/training_data.ts";
 import { elementCount } from "../../src/graph/tensor.ts";
 import { findModelFile } from "../../src/model/find_model.ts";
 import { loadOnnx } from "../../src/model/load_onnx.ts";
@@ -46,17 +46,17 @@ export async function workloadSteps(
   { model: folder, graft }: Workload,
 ): Promise<WorkloadSteps> {
   const { values } = parseArguments([...graft], TRAIN_FLAGS);
-  const flags = resolveValues(TRAIN_FLAGS, values).values as TrainFlags;
+  const config = configOf(resolveValues(TRAIN_FLAGS, values).values as TrainFlags);
   using base = loadOnnx(findModelFile(folder));
   using text = await GuardedText.start(readTextFiles(folder));
   const tokenTypeIds = base.model.graph.inputs.some(({ name }) => name === "token_type_ids");
-  using data = await loadTrainData(
-    flags,
+  using data = await loadTrainingData(
+    config,
     { text, tokenTypeIds },
     (found, source) => labelsFor(base.model, readModelLabels(folder), found, source),
-    { ...processTerminal(), note: () => {} },
+    () => {},
   );
-  const { model, trainable } = addAdapter(base.model, flags, data.labels);
+  const { model, trainable } = addAdapter(base.model, config, data.labels);
   const forms = await trainingForms(runner, undefined, base.model, "fast");
   const options: PlannedModelOptions = {
     runner,

@@ -7,11 +7,8 @@
  * usage: deno run -A scripts/figures/evaluation.ts [--rows 64] [--rounds 3] [--shared ../shared]
  */
 import { parseArgs } from "@std/cli/parse-args";
-import { resolveValues } from "../../src/cli/config.ts";
-import { DATA_FLAGS, type DataFlags } from "../../src/cli/data_flags.ts";
-import { loadEvalData } from "../../src/cli/eval_data.ts";
-import { evaluatorFor } from "../../src/cli/evaluator.ts";
-import { processTerminal } from "../../src/cli/output.ts";
+import { wholeConfig } from "../../src/config/given.ts";
+import { DATA_PARAMETERS, type DataConfig } from "../../src/data/data_config.ts";
 import { evaluate } from "../../src/eval/evaluate.ts";
 import { addClassificationHead, initLinear, tokenStates } from "../../src/lora/mod.ts";
 import { modelKind } from "../../src/model/model_kind.ts";
@@ -19,6 +16,8 @@ import { type OpenedModel, openModel } from "../../src/model/open_model.ts";
 import { Random } from "../../src/random.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
 import { median } from "../../src/statistics.ts";
+import { loadEvaluationData } from "../../src/tasks/evaluation_data.ts";
+import { evaluatorFor } from "../../src/tasks/evaluator.ts";
 import { evaluate as validate } from "../../src/train/evaluate.ts";
 import { MicroBatches, TOKENS_AT_ONCE } from "../../src/train/micro_batches.ts";
 import { PlannedModel } from "../../src/train/planned_model.ts";
@@ -30,7 +29,6 @@ const { rows, rounds, shared } = parseArgs(Deno.args, {
   default: { rows: "64", rounds: "3", shared: "../shared" },
 });
 const folder = Deno.makeTempDirSync({ prefix: "graft-figures-" });
-const silent = { ...processTerminal(), note: () => {} };
 /** Rows of a batch, as `graft eval` has them unless told otherwise. */
 const BATCH_SIZE = 8;
 
@@ -60,12 +58,8 @@ for (
   const path = writeRows(what, Number(rows), `${folder}/${what}`, shared, Random.fromSeed(1));
   using base = await openModel(`${shared}/models/${name}`);
   const opened = base.kind === "encoder" ? withHead(base) : base;
-  const flags = resolveValues(DATA_FLAGS, {}).values as unknown as DataFlags;
-  using data = await loadEvalData(
-    opened,
-    { ...flags, data: path, batchSize: BATCH_SIZE },
-    silent,
-  );
+  const config = wholeConfig<DataConfig>(DATA_PARAMETERS, {});
+  using data = await loadEvaluationData(opened, { ...config, data: path, batchSize: BATCH_SIZE });
   const count = data.batches.batches(0);
   const batches = await Promise.all(
     Array.from({ length: count }, (_, i) => data.batches.batch(0, i)),

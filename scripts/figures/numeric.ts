@@ -7,13 +7,13 @@
  *
  * usage: deno run -A scripts/figures/numeric.ts [SHARED] [ROUNDS] (default: ../shared and 5)
  */
-import { resolveValues } from "../../src/cli/config.ts";
 import { processTerminal } from "../../src/cli/output.ts";
-import { TRAIN_FLAGS, type TrainFlags } from "../../src/cli/train_flags.ts";
-import { openRunner } from "../../src/cli/runtime_flags.ts";
-import { setUpTraining } from "../../src/cli/train_setup.ts";
+import { trainingNotes } from "../../src/cli/training_notes.ts";
+import { resolveConfig } from "../../src/finetune/mod.ts";
+import { prepareTraining } from "../../src/finetune/prepare_training.ts";
 import type { Numeric } from "../../src/plan/names.ts";
 import { changed } from "../../src/plan/arithmetic.ts";
+import { openRunner } from "../../src/runtime/open_runner.ts";
 import {
   type BothSettings,
   checkFast,
@@ -37,9 +37,10 @@ function cpuSeconds(): number {
 }
 
 for (const what of trainedCases(shared)) {
-  const flags = resolveValues(TRAIN_FLAGS, what).values as unknown as TrainFlags;
-  using runner = openRunner(flags);
-  using setup = await setUpTraining(flags, processTerminal(), { runner });
+  const config = resolveConfig(what);
+  using runner = openRunner(config);
+  const onEvent = trainingNotes(config, processTerminal());
+  using setup = await prepareTraining(config, { own: { runner }, onEvent });
   const { model } = setup.model as MicroBatches;
   if (!(model instanceof PlannedModel)) throw new Error("Trains another way than by a plan");
   const batches = await Promise.all(

@@ -7,10 +7,10 @@
  * usage: deno run -A scripts/figures/prefix.ts [SHARED] [ROWS] [ROUNDS] (default: ../shared, 128, 3)
  */
 import { join } from "@std/path";
-import { resolveValues } from "../../src/cli/config.ts";
 import { processTerminal } from "../../src/cli/output.ts";
-import { TRAIN_FLAGS, type TrainFlags } from "../../src/cli/train_flags.ts";
-import { setUpTraining } from "../../src/cli/train_setup.ts";
+import { trainingNotes } from "../../src/cli/training_notes.ts";
+import { type FineTuneInput, resolveConfig } from "../../src/finetune/mod.ts";
+import { prepareTraining } from "../../src/finetune/prepare_training.ts";
 import { median } from "../../src/statistics.ts";
 import { ActivationFile } from "../../src/train/activation_file.ts";
 import { PlannedModel } from "../../src/train/planned_model.ts";
@@ -41,9 +41,10 @@ try {
 }
 
 /** Medians over the rounds. */
-async function secondsOfEpochs(asked: Readonly<Record<string, unknown>>, path: string) {
-  const flags = resolveValues(TRAIN_FLAGS, asked).values as unknown as TrainFlags;
-  using setup = await setUpTraining(flags, processTerminal());
+async function secondsOfEpochs(input: FineTuneInput, path: string) {
+  const config = resolveConfig(input);
+  const onEvent = trainingNotes(config, processTerminal());
+  using setup = await prepareTraining(config, { onEvent });
   const step = setup.model;
   if (!(step instanceof PlannedModel) || setup.frozen === undefined) {
     throw new Error("There is too little memory, or nothing is frozen");

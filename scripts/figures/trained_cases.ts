@@ -1,7 +1,6 @@
-import { resolveValues } from "../../src/cli/config.ts";
-import { processTerminal } from "../../src/cli/output.ts";
-import { TRAIN_FLAGS, type TrainFlags } from "../../src/cli/train_flags.ts";
-import { type OwnParts, setUpTraining } from "../../src/cli/train_setup.ts";
+import { type FineTuneInput, resolveConfig } from "../../src/finetune/mod.ts";
+import type { OwnParts } from "../../src/finetune/own_parts.ts";
+import { prepareTraining } from "../../src/finetune/prepare_training.ts";
 
 /** What figures on a training step are taken of: a language model and a classifier, with their data. */
 export function trainedCases(shared: string) {
@@ -19,10 +18,7 @@ export function trainedCases(shared: string) {
   ] as const;
 }
 
-const silent = { ...processTerminal(), note: () => {} };
-
-/** A training set up as `graft train` does it with these flags, without its notes. */
-export function quietTraining(values: Readonly<Record<string, unknown>>, own?: OwnParts) {
-  const flags = resolveValues(TRAIN_FLAGS, values).values as unknown as TrainFlags;
-  return setUpTraining(flags, silent, own);
+/** A training prepared as `graft train` does it with this configuration, without its notes. */
+export function quietTraining(input: FineTuneInput, own?: OwnParts) {
+  return prepareTraining(resolveConfig(input), { own });
 }

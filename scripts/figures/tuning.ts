@@ -9,10 +9,9 @@
  * usage: deno run -A scripts/figures/tuning.ts MODEL ADAPTER START[:STEPS:RATE[:distilled]]…
  *   e.g. fitted/1024 fitted/1024:12:1e-2 compensated/2048:12:3e-3:distilled
  */
-import { evaluatorFor } from "../../src/cli/evaluator.ts";
-import { loadMergeData } from "../../src/cli/merge_data.ts";
-import { processTerminal } from "../../src/cli/output.ts";
-import { scaleTuner } from "../../src/cli/scale_tuner.ts";
+import { evaluatorFor } from "../../src/tasks/evaluator.ts";
+import { loadMergeData } from "../../src/tasks/merge_data.ts";
+import { scaleTuner } from "../../src/tasks/scale_tuner.ts";
 import type { Model } from "../../src/graph/types.ts";
 import { adapterChanges, gainKept, mergeModel, withAdapters } from "../../src/lora/merge/mod.ts";
 import { loadAdapter } from "../../src/model/adapter_dir.ts";
@@ -28,8 +27,8 @@ const [modelFolder, adapterFolder, ...variants] = Deno.args;
 const path = findModelFile(modelFolder);
 using base = loadOnnx(path, openMapped);
 const { adapter } = loadAdapter(adapterFolder);
-const flags = { valBatches: 25, calibrationTokens: 4096 };
-using opened = await loadMergeData(flags, path, base.model, adapter.card, processTerminal());
+const choice = { valBatches: 25, calibrationTokens: 4096 };
+using opened = await loadMergeData(choice, path, base.model, adapter.card, () => {});
 if (opened === undefined) throw new Error("The adapter's data is not there");
 const { data: { objective, train, heldOut }, training } = opened;
 using runner = createOrtRunner();

@@ -46,9 +46,10 @@ export function pullback(
     if (cotangents.every((ct) => ct === undefined)) continue;
     const rule = ruleOf(node);
     if (rule.vjp === undefined) {
-      throw new UnsupportedError(
+      throw new UnsupportedError((name) =>
         `Cannot train through node "${node.name}": operator ${operatorName(node)} has no ` +
-          "derivative here; choose target modules above it with --num-layers or --target-modules",
+        `derivative here; choose target modules above it with ${name("numLayers")} or ` +
+        name("targetModules")
       );
     }
     const results = rule.vjp(b, node, cotangents, wanted);

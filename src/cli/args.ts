@@ -1,8 +1,9 @@
 /** The command line of a verb: flags and operands. */
 import { UsageError } from "../errors.ts";
-import { type Flag, type Flags, kebab } from "./flags.ts";
-import { suggestion } from "./nearest.ts";
-import { checkValue } from "./values.ts";
+import { kebab } from "../config/parameter.ts";
+import type { Flag, Flags } from "./flags.ts";
+import { suggestion } from "../config/nearest.ts";
+import { checkValue } from "../config/values.ts";
 
 /** What a command line says, before configuration files and defaults. */
 export interface ParsedArguments {

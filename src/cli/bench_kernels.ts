@@ -1,7 +1,17 @@
 /** `graft bench kernels`: the matrix products that a training step can choose from. */
-import { kernelCachePath, kernelSource, loadKernels, saveKernels } from "../bench/kernel_cache.ts";
-import { formsFor, KERNEL_FORMS, slicedKernel, type StoredShape } from "../bench/kernel_graphs.ts";
-import { measureProduct } from "../bench/kernels.ts";
+import {
+  kernelCachePath,
+  kernelSource,
+  loadKernels,
+  saveKernels,
+} from "../kernels/kernel_cache.ts";
+import {
+  formsFor,
+  KERNEL_FORMS,
+  slicedKernel,
+  type StoredShape,
+} from "../kernels/kernel_graphs.ts";
+import { measureProduct } from "../kernels/measure_product.ts";
 import {
   dequantFormOf,
   gflops,
@@ -12,8 +22,8 @@ import {
   slicesAreQuicker,
   timingJson,
   withTimings,
-} from "../bench/kernel_table.ts";
-import { DEFAULT_SHAPES, modelShapes } from "../bench/model_shapes.ts";
+} from "../kernels/kernel_table.ts";
+import { DEFAULT_SHAPES, modelShapes } from "../kernels/model_shapes.ts";
 import { EXIT } from "../errors.ts";
 import { findModelFile } from "../model/find_model.ts";
 import { loadOnnx } from "../model/load_onnx.ts";

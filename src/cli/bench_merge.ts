@@ -12,10 +12,11 @@ import { MergeProgress } from "../model/merge_progress.ts";
 import { openMapped } from "../system/mapped_file.ts";
 import { processMemory } from "../system/memory.ts";
 import { JSON_FLAG, machine, MODEL_FLAG } from "./bench_flags.ts";
+import { openMeasuring } from "../tasks/measuring.ts";
 import { command } from "./command.ts";
 import { integer, text } from "./flags.ts";
-import { longWork } from "./long_work.ts";
-import { MEASURING_FLAGS, openMeasuring } from "./merge_flags.ts";
+import { MEASURING_FLAGS } from "./merge_flags.ts";
+import { mergeNotes } from "./merge_notes.ts";
 import type { Terminal } from "./output.ts";
 import { openRunner, RUNTIME_FLAGS } from "./runtime_flags.ts";
 import { printTable } from "./table.ts";
@@ -67,21 +68,21 @@ export default command({
         ? randomAdapter(base.model, flags)
         : loadAdapter(flags.adapterPath).adapter;
       const from = { path, model: base.model, sizeBytes: base.sizeBytes };
+      const onEvent = mergeNotes(terminal);
       const measures = flags.data !== undefined ||
         !["nearest", "8bit", "float"].includes(flags.method);
       using measuring = measures
         ? await openMeasuring(flags, runner, from, {
           card: adapter.card,
           folder: flags.adapterPath && adapterFolder(flags.adapterPath),
-        }, terminal)
+        }, onEvent)
         : undefined;
       const before = processMemory();
       let anonymous = before.anonymousBytes;
-      const show = longWork(terminal);
-      const progress = new MergeProgress(({ text, share }) => {
+      const progress = new MergeProgress((report) => {
         // Called after every matrix, when the most is held.
         anonymous = Math.max(anonymous, processMemory().anonymousBytes);
-        show(text, share);
+        onEvent({ kind: "progress", report });
       });
       const decision = await mergeAdapters(runner, {
         latency: false,

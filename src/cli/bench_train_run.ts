@@ -11,18 +11,19 @@ import {
   timeSteps,
 } from "../bench/train_steps.ts";
 import { shareBatch } from "../data/share_batch.ts";
+import type { LoadedData } from "../finetune/data_and_adapter.ts";
+import { type FineTuneConfig, resolveConfig } from "../finetune/mod.ts";
+import { prepareTraining } from "../finetune/prepare_training.ts";
 import { elementCount } from "../graph/tensor.ts";
 import type { Model } from "../graph/types.ts";
 import { classCount, modelKind } from "../model/model_kind.ts";
+import { emptyRecord } from "../records.ts";
 import { processMemory } from "../system/memory.ts";
 import { machine } from "./bench_flags.ts";
 import type { BenchTrainFlags } from "./bench_train.ts";
-import { resolveValues } from "./config.ts";
 import type { Terminal } from "./output.ts";
 import { openRunner } from "./runtime_flags.ts";
-import { TRAIN_FLAGS, type TrainFlags } from "./train_flags.ts";
-import { type LoadedData, setUpTraining } from "./train_setup.ts";
-import { emptyRecord } from "../records.ts";
+import { trainingNotes } from "./training_notes.ts";
 
 /** What a sweep varies. */
 export interface Configuration {
@@ -77,11 +78,15 @@ export async function benchTraining(
   using profiles = flags.profile ? new OperatorClock() : undefined;
   const opened = openRunner(flags);
   using runner = timedRunner(profiles?.wrap(opened) ?? opened, clock.onRun);
-  using setup = await setUpTraining(trainFlags(flags, configuration), terminal, {
-    runner,
-    ...(flags.data === undefined
-      ? { loadData: (model: Model) => syntheticData(model, configuration, flags.targetShare) }
-      : {}),
+  const config = trainConfig(flags, configuration);
+  using setup = await prepareTraining(config, {
+    own: {
+      runner,
+      ...(flags.data === undefined
+        ? { loadData: (model: Model) => syntheticData(model, configuration, flags.targetShare) }
+        : {}),
+    },
+    onEvent: trainingNotes(config, terminal),
   });
   const times = await timeSteps(setup, clock, flags.steps);
   const first = await setup.data.batch(0, 0);
@@ -139,10 +144,10 @@ function operatorTimes(
   return found;
 }
 
-/** The flags of the `graft train` that is measured. */
-function trainFlags(flags: BenchTrainFlags, configuration: Configuration): TrainFlags {
+/** The configuration of the training that is measured. */
+function trainConfig(flags: BenchTrainFlags, configuration: Configuration): FineTuneConfig {
   const { batchSize, length, numLayers, rank } = configuration;
-  return resolveValues(TRAIN_FLAGS, {
+  return resolveConfig({
     model: flags.model,
     data: flags.data ?? "made-up tokens",
     batchSize,
@@ -156,7 +161,7 @@ function trainFlags(flags: BenchTrainFlags, configuration: Configuration): Train
     memoryBudget: flags.memoryBudget,
     ortLib: flags.ortLib,
     threads: flags.threads,
-  }).values as TrainFlags;
+  });
 }
 
 /** Made-up tokens for what the model does: going on with texts, or telling classes apart. */

@@ -1,16 +1,17 @@
 /** Flags about data that training and evaluation share. */
+import { DATA_PARAMETERS } from "../data/data_config.ts";
 import { boolean, integer, text, type Values } from "./flags.ts";
 
+const P = DATA_PARAMETERS;
 const MODEL = "Model and data";
 
 export const DATA_FLAGS = {
   maxSeqLength: integer("Longest sequence in tokens; what is longer is cut", {
-    default: 2048,
-    min: 2,
+    ...P.maxSeqLength,
     group: MODEL,
   }),
   maskPrompt: boolean("Loss on completions and assistant turns only", {
-    default: true,
+    ...P.maskPrompt,
     group: MODEL,
   }),
   promptFeature: text("Name of the prompt's field", { placeholder: "NAME", group: MODEL }),

@@ -1,18 +1,22 @@
 /** `graft eval`: how well a model, or an adapter on it, predicts held-out data. */
-import type { Batch, Batches } from "../data/mod.ts";
-import { BadInputError, EXIT, UsageError } from "../errors.ts";
+import { EXIT, UsageError } from "../errors.ts";
 import type { EvaluationResult } from "../eval/evaluate.ts";
-import { openAdapted, openModel } from "../model/open_model.ts";
+import { withCarriedNames } from "../model/carried_model.ts";
+import {
+  evaluate,
+  EVALUATE_PARAMETERS as P,
+  type EvaluateEvent,
+  type Evaluation,
+} from "../tasks/evaluate.ts";
 import { command } from "./command.ts";
 import { DATA_FLAGS } from "./data_flags.ts";
-import { loadEvalData } from "./eval_data.ts";
-import { evaluatorFor } from "./evaluator.ts";
+import { noteEncoded } from "./encoded_note.ts";
 import { boolean, integer, text } from "./flags.ts";
 import { formatCount, formatShare } from "./format.ts";
 import { longWork } from "./long_work.ts";
 import { MODEL_TEXT } from "./model_text.ts";
 import type { Terminal } from "./output.ts";
-import { openRunner, RUNTIME_FLAGS } from "./runtime_flags.ts";
+import { noteOfRuntime, RUNTIME_FLAGS } from "./runtime_flags.ts";
 
 export default command({
   name: "eval",
@@ -35,7 +39,7 @@ export default command({
       group: "Model and data",
     }),
     ...DATA_FLAGS,
-    batchSize: integer("Rows per batch; rows of like length go together", { default: 8, min: 1 }),
+    batchSize: integer("Rows per batch; rows of like length go together", P.batchSize),
     json: boolean("Print JSON", { default: false }),
     ...RUNTIME_FLAGS,
   },
@@ -51,8 +55,8 @@ export default command({
   ],
   needs: ["run"],
   async run({ flags, operands, terminal }) {
-    const path = flags.model ?? operands[0];
-    if (path === undefined) {
+    const model = flags.model ?? operands[0];
+    if (model === undefined) {
       throw new UsageError("graft eval needs a model: `graft eval MODEL --data PATH`");
     }
     if (flags.model !== undefined && operands.length > 0) {
@@ -60,22 +64,11 @@ export default command({
         `The model is given twice: with --model and as "${operands[0]}": give one of them`,
       );
     }
-    const note = (line: string) => terminal.note(line);
-    using opened = flags.adapterPath === undefined
-      ? await openModel(path)
-      : await openAdapted(path, flags.adapterPath, note);
-    using data = await loadEvalData(opened, flags, terminal);
-    using runner = openRunner(flags, { modelBytes: opened.sizeBytes });
-    const evaluate = await evaluatorFor(runner, flags.threads, opened.model, data.task);
-    const result = await evaluate(opened.model, eachBatch(data.batches, terminal), {
-      objective: data.task,
+    const { json, ...config } = flags;
+    const show = longWork(terminal);
+    const result = await evaluate({ ...config, model }, {
+      onEvent: (event) => tell(event, show, terminal),
     });
-    if (!Number.isFinite(result.loss)) {
-      throw new BadInputError(
-        `Cannot evaluate ${path}: the loss is ${result.loss} on ${data.path}: the model computes ` +
-          "numbers that are not finite; its weights, or those of an adapter, may be damaged",
-      );
-    }
     const { roundingDifference } = result;
     if (roundingDifference !== undefined) {
       terminal.note(
@@ -83,32 +76,34 @@ export default command({
           `first targets differ by ${formatShare(roundingDifference)}`,
       );
     }
-    if (flags.json) terminal.print(JSON.stringify(evaluationJson(path, data.path, flags, result)));
+    if (json) terminal.print(JSON.stringify(evaluationJson(model, flags.adapterPath, result)));
     else for (const line of formatEvaluation(result)) terminal.print(line);
     return EXIT.ok;
   },
 });
 
-/** All batches of a pass, with a word on how far it is. */
-async function* eachBatch(batches: Batches, terminal: Terminal): AsyncGenerator<Batch> {
-  const count = batches.batches(0);
-  const show = longWork(terminal);
-  for (let i = 0; i < count; i++) {
-    show(`batch ${i + 1} of ${count}`);
-    yield await batches.batch(0, i);
+function tell(event: EvaluateEvent, show: (line: string) => void, terminal: Terminal): void {
+  switch (event.kind) {
+    case "runtime note":
+      return noteOfRuntime(event.message);
+    case "adapter note":
+      return terminal.note(event.text);
+    case "encoded":
+      return noteEncoded(withCarriedNames(event.path), event.report, event.classes, terminal);
+    case "batch":
+      return show(`batch ${event.batch} of ${event.batches}`);
   }
 }
 
 function evaluationJson(
   model: string,
-  data: string,
-  { adapterPath }: { readonly adapterPath?: string },
-  { loss, perplexity, accuracy, macroF1, count, roundingDifference }: EvaluationResult,
+  adapterPath: string | undefined,
+  { dataPath, loss, perplexity, accuracy, macroF1, count, roundingDifference }: Evaluation,
 ) {
   return {
     model,
     adapter: adapterPath ?? null,
-    data,
+    data: dataPath,
     loss,
     ...(perplexity === undefined
       ? { accuracy, macro_f1: macroF1, rows: count }

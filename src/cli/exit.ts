@@ -1,10 +1,17 @@
 /** How an error becomes a line on standard error and an exit code. */
 import { EXIT, GraftError } from "../errors.ts";
 import { withCarriedNames } from "../model/carried_model.ts";
+import { asCommandLine } from "./parameter_names.ts";
 
 /** Exit code of an error; anything graft did not foresee is a bug of its own. */
 export function exitCodeOf(error: unknown): number {
   return error instanceof GraftError ? error.exitCode : EXIT.internal;
+}
+
+/** What an error says, with parameters named as the command line has them. */
+export function messageOf(error: unknown): string {
+  if (error instanceof GraftError) return error.worded(asCommandLine);
+  return error instanceof Error ? error.message : String(error);
 }
 
 /**
@@ -13,7 +20,7 @@ export function exitCodeOf(error: unknown): number {
  * A bug's line says that it is one, since its message was not written for users.
  */
 export function formatError(error: unknown, debug: boolean): string {
-  const message = error instanceof Error ? error.message : String(error);
+  const message = messageOf(error);
   const line = withCarriedNames(message).replace(/\s*\n\s*/g, " ");
   const foreseen = error instanceof GraftError;
   const head = foreseen ? `graft: ${line}` : `graft: internal error: ${line}`;

@@ -1,41 +1,20 @@
 /**
  * Flags as typed data: one table per verb gives the parser, the help text, the configuration
- * file's keys and the type of the parsed values.
- *
- * A flag's key is written in camelCase; it reads `--kebab-case` on the command line and
- * `snake_case` in a YAML file.
+ * file's keys and the type of the parsed values. What the library has a configuration for takes
+ * its kinds, ranges and defaults from there.
  */
-
-/** How a flag's text becomes a value. */
-export type FlagKind = "text" | "integer" | "number" | "boolean" | "list" | "map";
+import type { Parameter } from "../config/parameter.ts";
 
 /** Description of one flag; `T` is the type of its parsed value. */
-export interface Flag<T = unknown> {
-  readonly kind: FlagKind;
+export interface Flag<T = unknown> extends Parameter<T> {
   /** One sentence without a full stop; the default and the choices are added by the help. */
   readonly description: string;
-  readonly default?: T;
-  readonly required?: boolean;
   /** One letter, without the dash. */
   readonly short?: string;
   /** Placeholder in the help, e.g. `DIR`. */
   readonly placeholder?: string;
-  /** The only values accepted. */
-  readonly choices?: readonly string[];
-  /** Smallest value of a number, inclusive. */
-  readonly min?: number;
-  /** Largest value of a number, inclusive. */
-  readonly max?: number;
   /** Heading under which the help lists the flag. */
   readonly group?: string;
-  /** Other keys (camelCase) users know this flag by, accepted and not listed. */
-  readonly aliases?: readonly string[];
-  /** Whether a text of a list is one item, commas and spaces included. */
-  readonly verbatim?: boolean;
-  /** Key of a flag that, given on the command line, takes the place of this one's in a file. */
-  readonly yieldsTo?: string;
-  /** `false` for flags that make no sense in a configuration file. */
-  readonly inFile?: boolean;
 }
 
 /** The flags of a verb, by camelCase key. */
@@ -114,14 +93,4 @@ export function map(
   options: Options<Readonly<Record<string, number>>> = {},
 ): Flag<Readonly<Record<string, number>>> {
   return { kind: "map", description, default: {}, ...options };
-}
-
-/** `maxSeqLength` as the command line spells it: `max-seq-length`. */
-export function kebab(key: string): string {
-  return key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
-}
-
-/** `maxSeqLength` as a configuration file spells it: `max_seq_length`. */
-export function snake(key: string): string {
-  return key.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 }

@@ -1,7 +1,8 @@
 /** Help texts, generated from the verbs' descriptions. */
 import { EXIT } from "../errors.ts";
 import type { Command } from "./command.ts";
-import { type Flag, kebab } from "./flags.ts";
+import { kebab } from "../config/parameter.ts";
+import type { Flag } from "./flags.ts";
 
 const EXIT_MEANING: Readonly<Record<keyof typeof EXIT, string>> = {
   ok: "done",

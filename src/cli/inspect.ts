@@ -1,18 +1,17 @@
 /** `graft inspect`: what a model is made of and what adapting it would take. */
-import { dirname } from "@std/path";
 import { EXIT, UsageError } from "../errors.ts";
 import { formatGraph } from "../graph/print.ts";
-import { findModelFile } from "../model/find_model.ts";
-import { readGenerationConfig } from "../model/generation_config.ts";
-import { inspectModel, inspectPlan } from "../model/inspect.ts";
-import { loadOnnx } from "../model/load_onnx.ts";
-import { allRules, findRule } from "../ops/registry.ts";
 import { operatorName } from "../graph/types.ts";
+import { findModelFile } from "../model/find_model.ts";
+import { loadOnnx } from "../model/load_onnx.ts";
+import { allRules } from "../ops/registry.ts";
 import { openMapped } from "../system/mapped_file.ts";
-import { freeBytes } from "../system/memory.ts";
-import { processor } from "../system/processor.ts";
-import { keepBudget } from "../train/keep_budget.ts";
-import { passControlHere } from "../train/left_out_passes.ts";
+import {
+  inspect,
+  INSPECT_PARAMETERS as P,
+  INSPECTED_LENGTH,
+  inspectPlan,
+} from "../tasks/inspect.ts";
 import { command } from "./command.ts";
 import { boolean, integer, list } from "./flags.ts";
 import { formatInspection } from "./inspect_report.ts";
@@ -27,14 +26,13 @@ export default command({
   flags: {
     rank: integer("Rank of the adapter to count parameters for", {
       short: "r",
-      default: 8,
-      min: 1,
+      ...P.rank,
     }),
     targetModules: list("Modules of that adapter; q,v if absent"),
-    batchSize: integer("Rows per batch of the run to predict", { default: 4, min: 1 }),
+    batchSize: integer("Rows per batch of the run to predict", P.batchSize),
     maxSeqLength: integer("Tokens per row of the run to predict, or as many as the model takes", {
-      default: 256,
-      min: 1,
+      ...P.maxSeqLength,
+      default: INSPECTED_LENGTH,
     }),
     json: boolean("Print JSON", { default: false }),
     graph: boolean("Print the graph instead, one line a node", { default: false }),
@@ -69,39 +67,25 @@ export default command({
         "graft inspect needs a model: `graft inspect MODEL`, a folder or an .onnx file",
       );
     }
-    const file = findModelFile(path);
-    using loaded = loadOnnx(file, openMapped);
-    const { model, sizeBytes } = loaded;
     if (flags.graph) {
-      terminal.print(formatGraph(model.graph));
+      using loaded = loadOnnx(findModelFile(path), openMapped);
+      terminal.print(formatGraph(loaded.model.graph));
       return Promise.resolve(EXIT.ok);
     }
-    const { maxLength: longest } = readGenerationConfig(dirname(file));
-    const length = given.has("maxSeqLength")
-      ? flags.maxSeqLength
-      : Math.min(flags.maxSeqLength, longest ?? Infinity);
-    const options = {
-      sizeBytes,
+    const config = {
+      model: path,
       rank: flags.rank,
       targetModules: flags.targetModules,
-      batch: flags.batchSize,
-      length,
-      keepBytes: keepBudget(undefined, sizeBytes, freeBytes(), "exact", length),
-      shards: processor().cores,
-      passControl: passControlHere(),
+      batchSize: flags.batchSize,
+      maxSeqLength: given.has("maxSeqLength") ? flags.maxSeqLength : undefined,
     };
     if (flags.plan) {
-      const plan = inspectPlan(model, options);
+      const plan = inspectPlan(config);
       if (flags.json) terminal.print(JSON.stringify({ path, ...plan }, null, 2));
       else for (const line of formatPlan(plan, plan.parts)) terminal.print(line);
       return Promise.resolve(EXIT.ok);
     }
-    const found = inspectModel(model, options);
-    const unsupported = Object.entries(found.operators).flatMap(([name]) =>
-      model.graph.nodes.some((node) => operatorName(node) === name && findRule(node) === undefined)
-        ? [name]
-        : []
-    );
+    const { unsupported, ...found } = inspect(config);
     if (flags.json) {
       terminal.print(JSON.stringify({ path, ...found, unsupported }, null, 2));
       return Promise.resolve(EXIT.ok);

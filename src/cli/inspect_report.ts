@@ -1,7 +1,7 @@
 /** An inspection as text for people. */
 import type { Inspection, Port, TargetGroup } from "../model/inspect.ts";
 import { formatBytes, formatCount, formatShare } from "./format.ts";
-import { madeOf, megabytes } from "./memory_report.ts";
+import { madeOf, megabytes } from "../model/memory_report.ts";
 
 /** Inputs and outputs beyond this many are summed up: a cache has two for every layer. */
 const PORTS_SHOWN = 6;

@@ -1,23 +1,15 @@
 /** `graft merge`: puts adapters into the model's own weights and certifies what that is worth. */
 import { EXIT, UsageError } from "../errors.ts";
 import { formatCertificate } from "../lora/merge/certificate_report.ts";
-import { checkBase } from "../lora/apply.ts";
-import type { MergeMethod, WeightedAdapter } from "../lora/merge/mod.ts";
-import { adapterFolder, loadAdapter } from "../model/adapter_dir.ts";
-import { findModelFile } from "../model/find_model.ts";
-import { loadOnnx } from "../model/load_onnx.ts";
-import { mergeAdapters } from "../model/merge_adapters.ts";
-import { checkTarget } from "../model/staged_directory.ts";
-import { checkNotBase, checkSpares } from "../model/write_model.ts";
-import { openMapped } from "../system/mapped_file.ts";
 import { keepHeapSmall } from "../system/memory.ts";
+import { merge, MERGE_PARAMETERS as P, type MergeConfig } from "../tasks/merge.ts";
 import { command } from "./command.ts";
 import { boolean, list, text } from "./flags.ts";
-import { longWork } from "./long_work.ts";
-import { MEASURING_FLAGS, openMeasuring } from "./merge_flags.ts";
+import { MEASURING_FLAGS } from "./merge_flags.ts";
+import { mergeNotes } from "./merge_notes.ts";
 import { BASE_TEXT } from "./model_text.ts";
-import type { Terminal } from "./output.ts";
-import { openRunner, RUNTIME_FLAGS } from "./runtime_flags.ts";
+import { asCommandLine } from "./parameter_names.ts";
+import { RUNTIME_FLAGS } from "./runtime_flags.ts";
 import { untilStopped } from "./stop_signal.ts";
 
 export default command({
@@ -30,11 +22,11 @@ export default command({
       placeholder: "DIR",
     }),
     adapterPath: list("Folder of the adapter; several, with commas, are merged together", {
-      default: ["adapters"],
+      ...P.adapterPath,
       placeholder: "DIR",
     }),
     adapterWeights: list("Weight of each adapter; 1 if absent", { placeholder: "NUMBERS" }),
-    savePath: text("Folder to write", { default: "merged", placeholder: "DIR" }),
+    savePath: text("Folder to write", { ...P.savePath, placeholder: "DIR" }),
     method: text(
       "How to round: auto tries one after another until enough of the gain is kept; tuned puts the " +
         "change into the scales and trains these, codes as they are",
@@ -42,12 +34,13 @@ export default command({
     ),
     allowLarger: boolean(
       "Move the adapted matrices to 8 bits where their own bits keep too little",
-      { default: false },
+      P.allowLarger,
     ),
     dequantize: boolean("Store all linear layers as floats instead", { default: false }),
-    force: boolean("Replace --save-path, and write the best way even where it keeps too little", {
-      default: false,
-    }),
+    force: boolean(
+      "Replace --save-path, and write the best way even where it keeps too little",
+      P.force,
+    ),
     ...MEASURING_FLAGS,
     ...RUNTIME_FLAGS,
   },
@@ -68,84 +61,35 @@ export default command({
   ],
   needs: ["run"],
   async run({ flags, terminal }) {
-    const method = methodOf(flags.method, flags.dequantize);
-    const path = findModelFile(flags.model);
-    // Before any work: --force must not take away what the merge is made from.
-    checkNotBase(flags.savePath, path);
-    for (const adapter of flags.adapterPath) {
-      checkSpares(flags.savePath, adapter, `the adapter ${adapter}`);
-    }
-    if (flags.data !== undefined) checkSpares(flags.savePath, flags.data, `the data ${flags.data}`);
-    checkTarget(flags.savePath, flags.force);
+    const { adapterWeights, dequantize, method, ...rest } = flags;
     keepHeapSmall();
-    using base = loadOnnx(path, openMapped);
-    const adapters = loadAdapters(flags.adapterPath, flags.adapterWeights, terminal);
-    for (const { adapter, label } of adapters) checkBase(adapter, base.model, label);
-    const made = adapters.find(({ adapter }) => adapter.card !== undefined);
-    if (flags.data === undefined && adapters.length > 1 && made !== undefined) {
-      terminal.note(
-        `Measured on the data of ${made.label} alone: --data names data of all adapters`,
-      );
-    }
-    using runner = openRunner(flags, { modelBytes: base.sizeBytes });
-    const from = { path, model: base.model, sizeBytes: base.sizeBytes };
-    const alone = adapters.length === 1 && adapters[0].weight === 1 ? adapters[0] : undefined;
-    const measured = {
-      card: made?.adapter.card,
-      folder: alone && adapterFolder(alone.label),
+    const onEvent = mergeNotes(terminal);
+    const input = {
+      ...rest,
+      method: methodOf(method, dequantize),
+      adapterWeights: adapterWeights?.map(toWeight),
     };
-    using measuring = await openMeasuring(flags, runner, from, measured, terminal);
-    const show = longWork(terminal);
     const decision = await untilStopped(
       flags.savePath,
       terminal,
-      (signal) =>
-        mergeAdapters(runner, {
-          ...measuring.request,
-          base: from,
-          adapters,
-          savePath: flags.savePath,
-          method,
-          allowLarger: flags.allowLarger,
-          force: flags.force,
-          onNote: (line) => terminal.note(line),
-          onProgress: ({ text, share }) => show(text, share),
-          signal,
-        }),
+      (signal) => merge(input, { onEvent, signal }),
     );
-    for (const line of formatCertificate(decision)) terminal.print(line);
+    for (const line of formatCertificate(decision, asCommandLine)) terminal.print(line);
     terminal.print(`Saved the merged model in ${flags.savePath}`);
     return EXIT.ok;
   },
 });
 
-function methodOf(
-  method: "auto" | "nearest" | "compensated" | "tuned" | "8bit",
-  dequantize: boolean,
-): MergeMethod | undefined {
-  if (!dequantize) return method === "auto" ? undefined : method;
+type Method = Exclude<MergeConfig["method"], "float">;
+
+function methodOf(method: Method, dequantize: boolean): MergeConfig["method"] {
+  if (!dequantize) return method;
   if (method === "auto") return "float";
   throw new UsageError(`Give --dequantize or --method, not both: current method is ${method}`);
 }
 
-function loadAdapters(
-  paths: readonly string[],
-  weights: readonly string[] | undefined,
-  terminal: Terminal,
-): readonly WeightedAdapter[] {
-  if (paths.length === 0) throw new UsageError("There must be an adapter to merge: --adapter-path");
-  if (weights !== undefined && weights.length !== paths.length) {
-    throw new UsageError(
-      `--adapter-weights must be as many as --adapter-path (${paths.length}): current value is ${weights}`,
-    );
-  }
-  return paths.map((label, i) => {
-    const weight = weights === undefined ? 1 : weights[i].trim() === "" ? NaN : Number(weights[i]);
-    if (!Number.isFinite(weight)) {
-      throw new UsageError(`--adapter-weights must be numbers: current value is "${weights?.[i]}"`);
-    }
-    const { adapter, notes } = loadAdapter(label);
-    for (const note of notes) terminal.note(note);
-    return { label, adapter, weight };
-  });
+function toWeight(text: string): number {
+  const weight = text.trim() === "" ? NaN : Number(text);
+  if (Number.isFinite(weight)) return weight;
+  throw new UsageError(`--adapter-weights must be numbers: current value is "${text}"`);
 }

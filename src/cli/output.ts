@@ -82,26 +82,6 @@ export function processTerminal(): Terminal {
 }
 
 /**
- * A terminal whose notes wait for `release()`, or for its disposal where an error comes first: what
- * is said meanwhile stands before them.
- */
-export function holdNotes(terminal: Terminal): Terminal & Disposable & { release(): void } {
-  const held: string[] = [];
-  const release = () => {
-    for (const line of held.splice(0)) terminal.note(line);
-  };
-  return {
-    ...terminal,
-    get columns() {
-      return terminal.columns;
-    },
-    note: (line) => void held.push(line),
-    release,
-    [Symbol.dispose]: release,
-  };
-}
-
-/**
  * @returns whether anybody reads the stream
  * @throws {StorageError} where it cannot be written for another reason
  */

@@ -2,6 +2,7 @@
 import type { EvaluationReport, StepReport, TrainCallbacks } from "../train/events.ts";
 import { formatBytes, formatSeconds } from "./format.ts";
 import { paint, type Terminal } from "./output.ts";
+import { inFlags } from "./parameter_names.ts";
 
 /** Least time between two drawings of the bar. */
 const REDRAW_MS = 100;
@@ -94,7 +95,9 @@ export function progressCallbacks(
       terminal.note(paint(terminal, "yellow", `step ${step} was skipped: ${reason}`));
     },
     onPause({ step, reason }) {
-      terminal.note(paint(terminal, "yellow", `Paused after step ${step}: ${reason}`));
+      terminal.note(
+        paint(terminal, "yellow", `Paused after step ${step}: ${inFlags(reason)}`),
+      );
     },
     onGoOn({ step, seconds }) {
       terminal.note(`Going on after step ${step}, ${formatSeconds(seconds)} later`);

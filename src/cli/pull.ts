@@ -1,19 +1,11 @@
 /** `graft pull`: a model or an adapter from a hub, a folder or an archive, under a name. */
-import { EXIT, HubError, UsageError } from "../errors.ts";
-import { HubHttp } from "../hub/http.ts";
-import { checkOrigin } from "../hub/import_local.ts";
-import { RepositoryFolder } from "../hub/cache.ts";
-import { checkRevision, type ModelName, parseModelName } from "../hub/names.ts";
-import { pull, type Pulled } from "../hub/pull.ts";
-import { DEFAULT_REVISION, findSnapshot } from "../hub/pulled.ts";
-import { selectFiles } from "../hub/select.ts";
-import { type HubSettings, hubSettings } from "../hub/settings.ts";
-import { exists } from "../system/durable_files.ts";
+import { EXIT, UsageError } from "../errors.ts";
+import { pull, type PullResult } from "../tasks/pull.ts";
+import type { PullHubEvent } from "../tasks/pull_hub.ts";
 import { command } from "./command.ts";
-import { boolean, list, text, type Values } from "./flags.ts";
+import { boolean, list, text } from "./flags.ts";
 import { formatBytes } from "./format.ts";
 import type { Terminal } from "./output.ts";
-import { pullLocal } from "./pull_local.ts";
 import { PullProgress } from "./pull_progress.ts";
 import { StopSignal } from "./stop_signal.ts";
 
@@ -40,8 +32,6 @@ const FLAGS = {
   json: boolean("Print JSON", { default: false }),
 };
 
-export type PullFlags = Values<typeof FLAGS>;
-
 export default command({
   name: "pull",
   summary: "Get a model or an adapter from a hub, a folder or a tar, under a name for other verbs",
@@ -61,7 +51,7 @@ export default command({
     { command: "graft pull ./adapters --name mill", does: "keeps an adapter in graft's store" },
     { command: "graft pull model.tar.gz --name mill-model", does: "takes a model from an archive" },
   ],
-  async run({ flags, operands, terminal }) {
+  async run({ flags: { json, ...flags }, operands, terminal }) {
     const [source] = operands;
     if (source === undefined) {
       throw new UsageError("graft pull needs a name, a folder or a tar: `graft pull org/name`");
@@ -69,121 +59,93 @@ export default command({
     using stop = new StopSignal(() =>
       terminal.note("Stopping; the next `graft pull` goes on from here; again to stop at once")
     );
-    if (exists(source) || /^[./~]|\.(tar|tgz|tar\.gz)$/.test(source)) {
-      return await pullLocal(source, flags, terminal, stop.signal);
-    }
-    const name = parseModelName(source);
-    if (name === undefined) {
-      throw new UsageError(
-        `"${source}" is no name of a model (org/name), and there is no such folder or file`,
-      );
-    }
-    return await pullFromHub(name, flags, terminal, stop.signal);
+    const progress = new PullProgress(terminal);
+    const pulled = await pull({ ...flags, source }, {
+      onEvent: (event) => show(event, progress, terminal),
+      signal: stop.signal,
+    });
+    progress.end();
+    if (json) terminal.print(JSON.stringify(toJson(pulled)));
+    else for (const line of toLines(pulled, source)) terminal.print(line);
+    return EXIT.ok;
   },
 });
 
-async function pullFromHub(
-  name: ModelName,
-  flags: PullFlags,
-  terminal: Terminal,
-  signal: AbortSignal,
-): Promise<number> {
-  if (flags.name !== undefined) {
-    throw new UsageError("--name is for folders and archives: a hub's model keeps its own");
+function show(event: PullHubEvent, progress: PullProgress, terminal: Terminal): void {
+  switch (event.kind) {
+    case "plan":
+      return progress.begin(event.repository, event.plan);
+    case "bytes":
+      return progress.bytes(event.file, event.done);
+    case "file":
+      return progress.file(event.file);
+    case "waiting":
+      return terminal.note(`Another process is getting ${event.file.path}: waiting for it`);
+    case "retry":
+      return terminal.note(event.text);
   }
-  const settings = hubSettings();
-  const revision = checkRevision(flags.revision ?? name.revision ?? DEFAULT_REVISION);
-  const wanted = {
-    variant: flags.variant ?? name.variant,
-    include: flags.include,
-    exclude: flags.exclude,
-  };
-  if (settings.offline) return tellOffline(name, revision, wanted, settings, flags, terminal);
-  checkOrigin(new RepositoryFolder(settings.cache, name.repository), "hub");
-  const progress = new PullProgress(terminal);
-  const http = new HubHttp({
-    ...settings,
-    signal,
-    onRetry: (line) => terminal.note(line),
-  });
-  const pulled = await pull(http, {
-    ...wanted,
-    cache: settings.cache,
-    repository: name.repository,
-    revision,
-    localDir: flags.localDir,
-    signal,
-    onPlan: (plan) => progress.begin(name.repository, plan),
-    onBytes: (file, done) => progress.bytes(file, done),
-    onFile: (file) => progress.file(file),
-    onWait: ({ path }) => terminal.note(`Another process is getting ${path}: waiting for it`),
-  });
-  progress.end();
-  if (flags.json) terminal.print(JSON.stringify(pulledJson(name.repository, revision, pulled)));
-  else {
-    const bytes = pulled.files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
-    const come = formatBytes(pulled.missingBytes);
-    terminal.print(
-      `Pulled ${name.repository} at ${pulled.commit.slice(0, 12)}: ${pulled.files.length} files, ` +
-        `${formatBytes(bytes)}, ${pulled.missingBytes === 0 ? "all there before" : `${come} new`}`,
-    );
-    terminal.print(`In ${pulled.folder}`);
-  }
-  return EXIT.ok;
 }
 
-function pulledJson(repository: string, revision: string, pulled: Pulled) {
-  return {
-    name: repository,
-    revision,
-    commit: pulled.commit,
-    folder: pulled.folder,
-    variant: pulled.variant?.name ?? null,
-    variants: pulled.variants,
-    downloaded_bytes: pulled.missingBytes,
-    files: pulled.files.map(({ path, sizeBytes, digest }) => ({
-      path,
-      size_bytes: sizeBytes,
-      [digest.kind === "git" ? "git_sha1" : "sha256"]: digest.hex,
-    })),
-  };
+function toJson(pulled: PullResult): Readonly<Record<string, unknown>> {
+  switch (pulled.from) {
+    case "hub":
+      return {
+        name: pulled.name,
+        revision: pulled.revision,
+        commit: pulled.commit,
+        folder: pulled.folder,
+        variant: pulled.variant?.name ?? null,
+        variants: pulled.variants,
+        downloaded_bytes: pulled.missingBytes,
+        files: pulled.files.map(({ path, sizeBytes, digest }) => ({
+          path,
+          size_bytes: sizeBytes,
+          [digest.kind === "git" ? "git_sha1" : "sha256"]: digest.hex,
+        })),
+      };
+    case "cache": {
+      const { name, revision, commit, folder, variant } = pulled;
+      return { name, revision, commit, folder, variant: variant ?? null, downloaded_bytes: 0 };
+    }
+    case "here": {
+      const { name, commit, folder, variants, sizeBytes } = pulled;
+      return { name, commit, folder, variants, size_bytes: sizeBytes };
+    }
+    case "adapter":
+      return { name: pulled.name, folder: pulled.adapter.folder, ...pulled.adapter.record };
+  }
 }
 
-/** Without the network, what is there must do. */
-function tellOffline(
-  name: ModelName,
-  revision: string,
-  wanted: { variant?: string; include?: readonly string[]; exclude?: readonly string[] },
-  { cache }: HubSettings,
-  flags: PullFlags,
-  terminal: Terminal,
-): number {
-  const found = flags.localDir === undefined
-    ? findSnapshot(cache, { repository: name.repository, revision })
-    : undefined;
-  if (found === undefined) {
-    throw new HubError(
-      `Cannot pull ${name.repository}: HF_HUB_OFFLINE is set, and it is not in ${cache}; unset it`,
-    );
-  }
-  const { variant } = selectFiles(found.paths, wanted, `What was pulled of ${name.repository}`);
-  if (flags.json) {
-    terminal.print(JSON.stringify({
-      name: name.repository,
-      revision,
-      commit: found.commit,
-      folder: found.folder,
-      variant: variant?.name ?? null,
-      downloaded_bytes: 0,
-    }));
-  } else {
-    terminal.print(
-      `${name.repository} at ${
-        found.commit.slice(0, 12)
-      } is there; whether the hub has a newer one ` +
+function toLines(pulled: PullResult, source: string): readonly string[] {
+  switch (pulled.from) {
+    case "hub": {
+      const { name, commit, files, missingBytes, folder } = pulled;
+      const bytes = files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+      const come = missingBytes === 0 ? "all there before" : `${formatBytes(missingBytes)} new`;
+      return [
+        `Pulled ${name} at ${commit.slice(0, 12)}: ${files.length} files, ${formatBytes(bytes)}, ` +
+        come,
+        `In ${folder}`,
+      ];
+    }
+    case "cache":
+      return [
+        `${pulled.name} at ${
+          pulled.commit.slice(0, 12)
+        } is there; whether the hub has a newer one ` +
         "was not asked, since HF_HUB_OFFLINE is set",
-    );
-    terminal.print(`In ${found.folder}`);
+        `In ${pulled.folder}`,
+      ];
+    case "here": {
+      const { name, files, sizeBytes, folder } = pulled;
+      return [
+        `Pulled ${name} from ${source}: ${files} files, ${formatBytes(sizeBytes)}`,
+        `In ${folder}`,
+      ];
+    }
+    case "adapter": {
+      const { name, adapter: { record, folder } } = pulled;
+      return [`Keeps the adapter ${name}, ${record.digest}`, `In ${folder}`];
+    }
   }
-  return EXIT.ok;
 }

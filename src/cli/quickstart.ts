@@ -6,12 +6,12 @@ import { findModelFile } from "../model/find_model.ts";
 import { loadOnnx } from "../model/load_onnx.ts";
 import { LEAST_GAIN_KEPT } from "../lora/merge/mod.ts";
 import { mergeAdapters } from "../model/merge_adapters.ts";
-import { openModel } from "../model/open_model.ts";
 import type { Runner } from "../runtime/runner.ts";
 import { spreadBatches } from "../train/spread_batches.ts";
 import { insideBinary } from "../system/embedded.ts";
+import { InferenceModel } from "../tasks/inference_model.ts";
 import { command } from "./command.ts";
-import { resolveValues } from "./config.ts";
+import { resolveConfig, Trainer } from "../finetune/mod.ts";
 import { integer, text } from "./flags.ts";
 import { askLines } from "./input_text.ts";
 import { longWork } from "./long_work.ts";
@@ -26,12 +26,10 @@ import {
   WHAT_HAPPENS,
 } from "./quickstart_words.ts";
 import { runEncoder } from "./run_encoder.ts";
-import { RUN_FLAGS, type RunFlags } from "./run_flags.ts";
-import { runTraining } from "./run_training.ts";
+import { runTrainer } from "./run_trainer.ts";
 import { openRunner, RUNTIME_FLAGS } from "./runtime_flags.ts";
 import { untilStopped } from "./stop_signal.ts";
-import { TRAIN_FLAGS, type TrainFlags } from "./train_flags.ts";
-import { setUpTraining } from "./train_setup.ts";
+import { trainingNotes } from "./training_notes.ts";
 
 const EXAMPLE = "it is freezing in the workshop";
 
@@ -70,25 +68,27 @@ export default command({
   needs: ["run"],
   async run({ flags, operands, terminal }) {
     const folder = takeFolder(flags.out);
-    const trainFlags = resolveValues(TRAIN_FLAGS, {
+    const { out: _, ...shared } = flags;
+    const config = resolveConfig({
       ...SETTINGS,
-      ...flags,
+      ...shared,
       model: named(DEFAULT_MODEL),
       data: named(QUICKSTART_DATA),
       adapterPath: folder.adapter,
       test: true, // asks for the held-out part, too
-    }).values as TrainFlags;
+    });
     for (const line of WHAT_HAPPENS) terminal.note(line);
 
-    using setup = await setUpTraining(trainFlags, terminal);
-    const path = findModelFile(trainFlags.model);
+    using trainer = await Trainer.open(config, { onEvent: trainingNotes(config, terminal) });
+    const { data, test } = trainer;
+    const path = findModelFile(config.model);
     using base = loadOnnx(path);
     using runner = openRunner(flags);
-    const heldOut = setup.test!;
-    const before = await accuracyBefore(runner, base.model, setup.data, heldOut);
+    const heldOut = test!;
+    const before = await accuracyBefore(runner, base.model, data, heldOut);
 
     // It is evaluated by the inference graph, below.
-    const code = await runTraining(setup, { ...trainFlags, test: false }, terminal);
+    const code = await runTrainer(trainer, terminal, false);
     if (code !== EXIT.ok) return code;
 
     const show = longWork(terminal);
@@ -101,7 +101,7 @@ export default command({
         minGainKept: LEAST_GAIN_KEPT,
         data: {
           objective: "classification",
-          train: { batches: () => spreadBatches(setup.data, -1) },
+          train: { batches: () => spreadBatches(data, -1) },
           heldOut: () => spreadBatches(heldOut, -1),
         },
         onProgress: ({ text, share }) => show(text, share),
@@ -110,7 +110,7 @@ export default command({
     for (const line of outcomeLines(before, decision, folder)) terminal.print(line);
 
     await ask(runner, folder.merged, operands.join(" "), terminal);
-    const places = { base: trainFlags.model, data: trainFlags.data, ...folder };
+    const places = { base: config.model, data: config.data, ...folder };
     for (const line of nextLines(places, programName())) terminal.print(line);
     return EXIT.ok;
   },
@@ -129,9 +129,9 @@ async function ask(
   given: string,
   terminal: Terminal,
 ): Promise<void> {
-  using opened = await openModel(merged);
-  const flags = resolveValues(RUN_FLAGS, { topClasses: 2 }).values as RunFlags;
-  await runEncoder(runner, opened, sentences(given, terminal), opened.maxLength, flags, terminal);
+  using model = await InferenceModel.open({ model: merged }, { runner });
+  const flags = { embedding: false, topClasses: 2, json: false };
+  await runEncoder(model, sentences(given, terminal), flags, terminal);
 }
 
 /** The user's sentence, else those typed at a terminal, else an example. */

@@ -4,6 +4,7 @@ import { type Decision, formatCertificate } from "../lora/merge/certificate_repo
 import { CERTIFICATE_FILE } from "../model/merge_adapters.ts";
 import { calledAs } from "../system/own_process.ts";
 import { shellWord } from "./format.ts";
+import { asCommandLine } from "./parameter_names.ts";
 import type { QuickstartFolder } from "./quickstart_folder.ts";
 
 /** Said first. */
@@ -27,7 +28,7 @@ export function outcomeLines(
   return [
     "",
     `Certificate of the merge, also in ${join(merged, CERTIFICATE_FILE)}:`,
-    ...formatCertificate(decision),
+    ...formatCertificate(decision, asCommandLine),
     'In it, "base" is the untrained encoder under the trained head.',
     "",
     `Accuracy on ${evaluated?.count} held-out sentences, through the inference graph:`,

@@ -1,12 +1,9 @@
 /** `graft rm`: removes a revision of a pulled model, or an adapter from the store. */
 import { EXIT, UsageError } from "../errors.ts";
-import { AdapterStore } from "../hub/adapter_store.ts";
-import { removeSnapshot } from "../hub/remove.ts";
-import { bytesUnder } from "../system/folders.ts";
+import { removeNamed } from "../hub/named.ts";
 import { command } from "./command.ts";
 import { boolean, text } from "./flags.ts";
 import { formatBytes } from "./format.ts";
-import { findNamed } from "./pulled_report.ts";
 
 export default command({
   name: "rm",
@@ -28,20 +25,7 @@ export default command({
   run({ flags, operands, terminal }) {
     const [name] = operands;
     if (name === undefined) throw new UsageError("graft rm needs a name: `graft rm NAME`");
-    const { adapter, revisions } = findNamed(name, flags.kind);
-    if (revisions.length > 1 && !flags.all) {
-      const each = revisions.map(({ refs, commit }) => refs[0] ?? commit.slice(0, 12));
-      throw new UsageError(
-        `${name} has ${revisions.length} revisions: name one of ${each.join(", ")} as ` +
-          `${name}@${each[0]}, or add --all`,
-      );
-    }
-    let sizeBytes = 0;
-    if (adapter !== undefined) {
-      sizeBytes = adapter.folder === undefined ? 0 : bytesUnder(adapter.folder) ?? 0;
-      new AdapterStore().remove(adapter);
-    }
-    for (const { place, commit } of revisions) sizeBytes += removeSnapshot(place, commit).sizeBytes;
+    const { sizeBytes } = removeNamed(name, flags);
     if (flags.json) terminal.print(JSON.stringify({ removed: name, freed_bytes: sizeBytes }));
     else terminal.print(`Removed ${name}: ${formatBytes(sizeBytes)}`);
     return Promise.resolve(EXIT.ok);

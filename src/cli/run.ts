@@ -1,12 +1,13 @@
 /** `graft run`: what a model says to a text: an answer, a class or a vector. */
 import { UsageError } from "../errors.ts";
-import { openAdapted, type OpenedModel, openModel } from "../model/open_model.ts";
+import { type InferenceEvent, InferenceModel } from "../tasks/inference_model.ts";
 import { command } from "./command.ts";
 import { askLines, inputTexts } from "./input_text.ts";
+import type { Terminal } from "./output.ts";
 import { runEncoder } from "./run_encoder.ts";
 import { RUN_FLAGS, type RunFlags } from "./run_flags.ts";
-import { answerSettings, answerTexts, chat, openGenerator } from "./run_text.ts";
-import { openRunner } from "./runtime_flags.ts";
+import { answerSettings, answerTexts, chat } from "./run_text.ts";
+import { noteOfRuntime } from "./runtime_flags.ts";
 
 export default command({
   name: "run",
@@ -36,26 +37,31 @@ export default command({
   needs: ["run"],
   async run({ flags, operands, terminal }) {
     const { path, given } = operandsOf(flags, operands);
-    const note = (line: string) => terminal.note(line);
-    using opened = flags.adapterPath === undefined
-      ? await openModel(path)
-      : await openAdapted(path, flags.adapterPath, note);
-    const contextSize = contextSizeOf(flags, opened);
-    using runner = openRunner(flags, { modelBytes: opened.sizeBytes });
-    if (flags.embedding || opened.kind !== "causal") {
+    const { adapterPath, ctxSize, ortLib, ep, epOption, threads } = flags;
+    using model = await InferenceModel.open(
+      { model: path, adapterPath, ctxSize, ortLib, ep, epOption, threads },
+      { onEvent: (event) => note(event, terminal) },
+    );
+    if (flags.embedding || model.kind !== "causal") {
       const texts = inputTexts(given, Deno.stdin, false, terminal);
-      return await runEncoder(runner, opened, texts, contextSize, flags, terminal);
+      return await runEncoder(model, texts, flags, terminal);
     }
-    const settings = answerSettings(flags, opened.text.hasTemplate);
-    using open = await openGenerator(runner, opened, contextSize);
+    const settings = answerSettings(flags, model.hasTemplate);
+    await model.prepare("generate");
     if (given === undefined && Deno.stdin.isTerminal() && !flags.lines && !flags.json) {
       const lines = askLines(Deno.stdin.readable, terminal);
-      return await chat(open.generator, lines, settings, terminal);
+      return await chat(model, lines, settings, terminal);
     }
     const prompts = inputTexts(given, Deno.stdin, !flags.lines, terminal);
-    return await answerTexts(open.generator, prompts, settings, flags, terminal);
+    return await answerTexts(model, prompts, settings, flags, terminal);
   },
 });
+
+/** Tells what opening a model found. */
+export function note(event: InferenceEvent, terminal: Terminal): void {
+  if (event.kind === "runtime note") noteOfRuntime(event.message);
+  else terminal.note(event.text);
+}
 
 /** The model and the text of the command line. */
 function operandsOf(
@@ -76,14 +82,4 @@ function operandsOf(
     );
   }
   return { path, given: flags.prompt ?? (words.length > 0 ? words.join(" ") : undefined) };
-}
-
-function contextSizeOf({ ctxSize }: RunFlags, { maxLength }: OpenedModel): number | undefined {
-  if (ctxSize !== undefined && maxLength !== undefined && ctxSize > maxLength) {
-    throw new UsageError(
-      `--ctx-size must be <= ${maxLength}, the longest text the model takes: ` +
-        `current value is ${ctxSize}`,
-    );
-  }
-  return ctxSize ?? maxLength;
 }

@@ -1,11 +1,10 @@
 /** `graft run` on a language model: answers, one by one or as a chat. */
 import type { Message } from "../data/mod.ts";
-import { EXIT, GraftError, UsageError } from "../errors.ts";
-import type { OpenedModel } from "../model/open_model.ts";
-import type { Runner } from "../runtime/runner.ts";
-import { CausalModel } from "../serve/causal_model.ts";
+import { EXIT, GraftError } from "../errors.ts";
 import { validateSampling } from "../serve/sampler.ts";
-import { type GeneratedText, TextGenerator, type TextOptions } from "../serve/text_generator.ts";
+import { takesTurns } from "../serve/takes_turns.ts";
+import type { GeneratedText, TextGenerator, TextOptions } from "../serve/text_generator.ts";
+import { messageOf } from "./exit.ts";
 import type { Terminal } from "./output.ts";
 import type { RunFlags } from "./run_flags.ts";
 import { StopSignal } from "./stop_signal.ts";
@@ -18,18 +17,14 @@ export interface AnswerSettings extends TextOptions {
   readonly system?: string;
 }
 
+/** What goes on from texts and answers chats. */
+export type Answerer = Pick<TextGenerator, "chat" | "complete">;
+
 /**
  * @throws {UsageError} for sampling flags out of range, and a system message without a chat
  */
 export function answerSettings(flags: RunFlags, hasTemplate: boolean): AnswerSettings {
-  const chat = hasTemplate && !flags.raw;
-  if (flags.system !== undefined && !chat) {
-    throw new UsageError(
-      flags.raw
-        ? "--raw takes the text as it is: leave --system out"
-        : "--system needs a model with a chat template: this one has none",
-    );
-  }
+  const chat = takesTurns(flags, hasTemplate);
   const settings = {
     temperature: flags.temp,
     topK: flags.topK,
@@ -45,20 +40,9 @@ export function answerSettings(flags: RunFlags, hasTemplate: boolean): AnswerSet
   return settings;
 }
 
-/** A language model compiled for generation; dispose of it before the model's files. */
-export async function openGenerator(
-  runner: Runner,
-  opened: OpenedModel,
-  contextSize: number | undefined,
-): Promise<{ readonly generator: TextGenerator } & Disposable> {
-  const causal = await CausalModel.open(runner, opened.model, opened.file);
-  const generator = new TextGenerator(causal, opened.text, { endIds: opened.endIds, contextSize });
-  return { generator, [Symbol.dispose]: () => causal[Symbol.dispose]() };
-}
-
 /** Answers every prompt by itself. */
 export async function answerTexts(
-  generator: TextGenerator,
+  generator: Answerer,
   prompts: AsyncIterable<string>,
   settings: AnswerSettings,
   { json }: { readonly json: boolean },
@@ -91,7 +75,7 @@ function answerJson(prompt: string, answer: GeneratedText, settings: AnswerSetti
  * `/bye` or the end of the lines ends it; Ctrl-C ends an answer.
  */
 export async function chat(
-  generator: TextGenerator,
+  generator: Answerer,
   lines: AsyncIterable<string>,
   settings: AnswerSettings,
   terminal: Terminal,
@@ -118,7 +102,7 @@ export async function chat(
       messages = [...asked, { role: "assistant", content: answer.text }];
     } catch (error) {
       if (!(error instanceof GraftError)) throw error;
-      terminal.note(`${error.message}${settings.chat ? "; /clear begins a new chat" : ""}`);
+      terminal.note(`${messageOf(error)}${settings.chat ? "; /clear begins a new chat" : ""}`);
     }
   }
   return EXIT.ok;

@@ -1,5 +1,6 @@
 /** `graft service install`: writes the units and starts them. */
 import { EXIT, RefusedError, UsageError } from "../errors.ts";
+import { FINE_TUNE_PARAMETERS } from "../finetune/mod.ts";
 import { findModelFile } from "../model/find_model.ts";
 import {
   checkRoot,
@@ -15,12 +16,11 @@ import {
 import { gpuDevices, unitFiles, UNITS, type UnitSettings } from "../service/units.ts";
 import { listKernelFolder, readKernelFile } from "../system/kernel_files.ts";
 import { command } from "./command.ts";
-import { parseConfig } from "./config.ts";
+import { parseConfig } from "../config/file.ts";
 import { boolean, list, text, type Values } from "./flags.ts";
 import { readTextFile } from "./read.ts";
 import { DEFAULT_STATE, fileMode, MODEL_FLAG } from "./service_flags.ts";
 import { JOB_FLAGS } from "./service_train.ts";
-import { TRAIN_FLAGS } from "./train_flags.ts";
 
 const TRAINING = "Training";
 const LIMITS = "Limits";
@@ -150,7 +150,7 @@ function checkedConfig(flags: InstallFlags): string | undefined {
   findModelFile(flags.model);
   if (flags.trainConfig === undefined) return undefined;
   const config = readTextFile(flags.trainConfig);
-  parseConfig(config, TRAIN_FLAGS, flags.trainConfig);
+  parseConfig(config, FINE_TUNE_PARAMETERS, flags.trainConfig);
   return config;
 }
 

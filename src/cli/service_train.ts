@@ -1,6 +1,8 @@
 /** `graft service train`: what the timer starts: train on new data, evaluate, promote what is better. */
 import { join } from "@std/path";
+import { columnsOf } from "../data/data_config.ts";
 import { EXIT } from "../errors.ts";
+import { FINE_TUNE_PARAMETERS, type FineTuneConfig } from "../finetune/mod.ts";
 import { ChildSteps } from "../service/child_steps.ts";
 import { type JobResult, runJob } from "../service/job.ts";
 import { checkRoundUser } from "../service/round_user.ts";
@@ -8,15 +10,14 @@ import { ServiceState } from "../service/state.ts";
 import { makeDirectory } from "../system/durable_files.ts";
 import { openLog } from "../system/journal_log.ts";
 import { command } from "./command.ts";
-import { parseConfig } from "./config.ts";
+import { parseConfig } from "../config/file.ts";
+import { kebab } from "../config/parameter.ts";
 import { DATA_FLAGS } from "./data_flags.ts";
-import { columnsOf } from "./encode_data.ts";
-import { integer, kebab, number, text } from "./flags.ts";
+import { integer, number, text } from "./flags.ts";
 import { readTextFile } from "./read.ts";
 import { RUNTIME_FLAGS } from "./runtime_flags.ts";
 import { MODEL_FLAG, STATE_FLAG, stateFolder } from "./service_flags.ts";
 import { StopSignal } from "./stop_signal.ts";
-import { TRAIN_FLAGS, type TrainFlags } from "./train_flags.ts";
 
 /** Flags that `install` puts into the unit. */
 export const JOB_FLAGS = {
@@ -65,7 +66,11 @@ export default command({
     const data = flags.data ?? join(folder, "data");
     makeDirectory(data);
     const trainConfig = flags.trainConfig === undefined ? "{}\n" : readTextFile(flags.trainConfig);
-    const config = parseConfig(trainConfig, TRAIN_FLAGS, flags.trainConfig ?? "the defaults");
+    const config = parseConfig(
+      trainConfig,
+      FINE_TUNE_PARAMETERS,
+      flags.trainConfig ?? "the defaults",
+    );
     const log = openLog((line) => terminal.note(line));
     using state = ServiceState.open(folder);
     using stop = new StopSignal(() => log("notice", "Stopping in order", { EVENT: "stopping" }));
@@ -74,7 +79,7 @@ export default command({
         model: flags.model,
         data,
         trainConfig,
-        columns: columnsOf(config as TrainFlags),
+        columns: columnsOf(config as Partial<FineTuneConfig>),
         validationSplit: Number(config.validationSplit ?? VALIDATION_SPLIT),
         runtimeFlags: wordsOf(flags, Object.keys(RUNTIME_FLAGS).filter((key) => given.has(key))),
         dataFlags: wordsOf(config, Object.keys(DATA_FLAGS)),

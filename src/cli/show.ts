@@ -2,11 +2,12 @@
 import { EXIT, UsageError } from "../errors.ts";
 import { AdapterStore, type StoredAdapter } from "../hub/adapter_store.ts";
 import type { Installed } from "../hub/installed.ts";
+import { findNamed } from "../hub/named.ts";
 import { command } from "./command.ts";
 import { boolean, text } from "./flags.ts";
 import { formatBytes } from "./format.ts";
 import type { Terminal } from "./output.ts";
-import { adapterJson, findNamed, formatMetrics, installedJson } from "./pulled_report.ts";
+import { adapterJson, formatMetrics, installedJson } from "./pulled_report.ts";
 import { printTable } from "./table.ts";
 
 export default command({

@@ -1,12 +1,11 @@
 /** `graft train`: fine-tunes a quantised ONNX model on the device. */
-import { UsageError } from "../errors.ts";
+import { Trainer } from "../finetune/mod.ts";
+import { configFileOf } from "../finetune/saved_config.ts";
 import { keepHeapSmall } from "../system/memory.ts";
 import { command } from "./command.ts";
-import { configToResume } from "./resumed_config.ts";
-import { runTraining } from "./run_training.ts";
-import { checkFlags } from "./train_checks.ts";
-import { TRAIN_FLAGS } from "./train_flags.ts";
-import { setUpTraining } from "./train_setup.ts";
+import { runTrainer } from "./run_trainer.ts";
+import { configOf, TRAIN_FLAGS } from "./train_flags.ts";
+import { trainingNotes } from "./training_notes.ts";
 
 export default command({
   name: "train",
@@ -35,17 +34,13 @@ export default command({
       does: "goes on with a run that was stopped, as it was begun; its adapter is in ./adapters",
     },
   ],
-  impliedConfig: configToResume,
+  impliedConfig: ({ resume, adapterPath = TRAIN_FLAGS.adapterPath.default }) =>
+    resume ? configFileOf(adapterPath as string) : undefined,
   needs: ["run"],
   async run({ flags, terminal }) {
-    if (flags.useDora) {
-      throw new UsageError(
-        "--use-dora is not supported: graft trains and merges plain LoRA; leave it out",
-      );
-    }
-    checkFlags(flags);
     keepHeapSmall();
-    using setup = await setUpTraining(flags, terminal);
-    return await runTraining(setup, flags, terminal);
+    const onEvent = trainingNotes(flags, terminal);
+    using trainer = await Trainer.open(configOf(flags), { onEvent });
+    return await runTrainer(trainer, terminal);
   },
 });

@@ -1,6 +1,7 @@
 /** All verbs with their flags, for what is generated from them: completion, the manual page. */
 import type { Command, Verbs } from "./command.ts";
-import { type Flag, kebab } from "./flags.ts";
+import { kebab } from "../config/parameter.ts";
+import type { Flag } from "./flags.ts";
 import { VERBS } from "./verbs.ts";
 
 /** A verb and the words that call it: `["bench", "train"]`. */

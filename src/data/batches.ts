@@ -8,14 +8,22 @@ import type { EncodedRows } from "./token_store.ts";
 
 /** A batch whose labels and classes are ready to be counted: labels are [batch · length], classes [batch]. */
 export interface Batch extends TokenBatch {
+  /**
+   * Targets of a language model: the id that each position is to predict, [rows × length]; absent
+   * for classes.
+   */
   readonly labels?: Int32Array;
+  /** Class of each row; absent for language models. */
   readonly classIds?: Int32Array;
   /** Tokens whose prediction counts (labels after the first position), or rows with a class. */
   readonly targetCount: number;
 }
 
+/** How rows become tensors. */
 export interface CollateOptions {
+  /** Id that fills rows up to the batch's length. */
   readonly padId: number;
+  /** Lengths that batches are padded to, in tokens. */
   readonly buckets: Buckets;
   /** Whether the model has a `token_type_ids` input. */
   readonly tokenTypeIds?: boolean;
@@ -63,7 +71,11 @@ export class Batches {
   #epoch = -1;
   #plan: readonly Uint32Array[] = [];
 
-  /** @throws {RangeError} for a batch size that is no whole number of at least 1 */
+  /**
+   * Puts rows into batches.
+   *
+   * @throws {RangeError} for a batch size that is no whole number of at least 1
+   */
   constructor(readonly rows: EncodedRows, readonly options: OrderOptions & CollateOptions) {
     const { batchSize } = options;
     if (!Number.isInteger(batchSize) || batchSize < 1) {
@@ -78,7 +90,11 @@ export class Batches {
     return Math.ceil(this.rows.count / this.options.batchSize);
   }
 
-  /** @throws {RangeError} for an index that the epoch does not have */
+  /**
+   * Reads a batch; epochs and batches count from 0.
+   *
+   * @throws {RangeError} for an index that the epoch does not have
+   */
   async batch(epoch: number, index: number): Promise<Batch> {
     const chosen = this.rowsOf(epoch)[index];
     if (chosen === undefined) {

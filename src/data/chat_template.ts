@@ -6,10 +6,13 @@ import type { SpecialTokens } from "./special_tokens.ts";
 
 /** A template's text and where it stands, for messages. */
 export interface ChatTemplateFile {
+  /** File that the template came from, for messages. */
   readonly name: string;
+  /** Jinja source. */
   readonly text: string;
 }
 
+/** What a template is rendered with. */
 export interface RenderOptions {
   /** Whether to end with the opening of an assistant's turn, for the model to go on from. */
   readonly addGenerationPrompt?: boolean;

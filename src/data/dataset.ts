@@ -18,11 +18,13 @@ import {
 } from "./rows.ts";
 import type { RandomAccess } from "./source.ts";
 
+/** How the rows of a file are read. */
 export interface DatasetOptions {
   /** Columns to use instead of those found by looking. */
   readonly columns?: ColumnNames;
   /** The rows' kind, where looking would choose another. */
   readonly kind?: RowKind;
+  /** Task that the rows are for, where looking would choose another kind. */
   readonly task?: Task;
   /** Longest row accepted; default {@linkcode MAX_ROW_BYTES}. */
   readonly maxRowBytes?: number;
@@ -33,7 +35,9 @@ export const MAX_ROW_BYTES = 16 << 20;
 
 /** A row with where it stands. */
 export interface PlacedRow {
+  /** Position in the file, from 0. */
   readonly index: number;
+  /** What the row says. */
   readonly row: Row;
   /** `file:line`, for messages. */
   readonly place: string;
@@ -45,6 +49,7 @@ interface Layout {
   fields(record: RawRecord, place: string): JsonObject;
 }
 
+/** The rows of a file: their shape, and where each one lies. */
 export class Dataset {
   readonly #offsets = new Column(Float64Array);
   readonly #lengths = new Column(Uint32Array);
@@ -52,11 +57,17 @@ export class Dataset {
   readonly #groups = new Column(Float64Array);
   readonly #labels = new Set<string>();
 
+  readonly #layout: Layout;
+
   private constructor(
+    /** The file. */
     readonly source: RandomAccess,
-    readonly layout: Layout,
+    layout: Layout,
+    /** Longest row accepted. */
     readonly maxRowBytes: number,
-  ) {}
+  ) {
+    this.#layout = layout;
+  }
 
   /**
    * Reads the file once: finds its shape, checks every row, and notes where each one lies.
@@ -96,10 +107,12 @@ export class Dataset {
     return this.#digest;
   }
 
+  /** Kind of all rows. */
   get kind(): RowKind {
-    return this.layout.shape.kind;
+    return this.#layout.shape.kind;
   }
 
+  /** Number of rows. */
   get count(): number {
     return this.#offsets.length;
   }
@@ -123,7 +136,7 @@ export class Dataset {
   async row(index: number): Promise<Row> {
     const offset = this.#offsets.at(index);
     const bytes = await this.source.read(offset, this.#lengths.at(index));
-    return this.#parse({ offset, line: this.#lines.at(index), bytes });
+    return this.parse({ offset, line: this.#lines.at(index), bytes }).row;
   }
 
   /** Rows in the file's order, or in an ascending choice of it: reads ahead in large pieces. */
@@ -139,7 +152,7 @@ export class Dataset {
         const index = at(first);
         const offset = this.#offsets.at(index);
         const slice = bytes.subarray(offset - begin, this.#end(index) - begin);
-        const row = this.#parse({ offset, line: this.#lines.at(index), bytes: slice });
+        const { row } = this.parse({ offset, line: this.#lines.at(index), bytes: slice });
         yield { index, row, place: this.place(index) };
       }
     }
@@ -149,13 +162,22 @@ export class Dataset {
     return this.#offsets.at(index) + this.#lengths.at(index);
   }
 
-  #parse(record: RawRecord): Row {
-    const place = `${this.source.name}:${record.line}`;
-    return parseRow(this.layout.fields(record, place), this.layout.shape, place);
+  /**
+   * Reads a record as a row of this data set's shape.
+   *
+   * @param place how messages name it; default `file:line`
+   * @throws {BadInputError} naming the place, for one of another shape
+   */
+  parse(
+    record: RawRecord,
+    place = `${this.source.name}:${record.line}`,
+  ): { readonly fields: JsonObject; readonly row: Row } {
+    const fields = this.#layout.fields(record, place);
+    return { fields, row: parseRow(fields, this.#layout.shape, place) };
   }
 
   #add(record: RawRecord): void {
-    const row = this.#parse(record);
+    const { row } = this.parse(record);
     checkCharacters(rowCharacters(row), `${this.source.name}:${record.line}`);
     this.#offsets.push(record.offset);
     this.#lengths.push(record.bytes.length);

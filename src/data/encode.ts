@@ -23,6 +23,7 @@ export interface EncodeResult extends EncodedRow {
   readonly lastTurnOnly: boolean;
 }
 
+/** How rows become tokens. */
 export interface EncodeOptions {
   /** Most tokens of a row; longer ones lose their end. */
   readonly maxLength: number;

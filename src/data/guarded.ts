@@ -20,6 +20,7 @@ import { characters, checkCharacters, rowCharacters } from "./row_size.ts";
 import type { DecodeOptions, TextFiles, TextProcessor } from "./text.ts";
 import type { EncodeTextOptions } from "./tokenizer.ts";
 
+/** Bounds of the process that works on text. */
 export interface GuardOptions {
   /**
    * Time for a call, to which the size of its input adds; default `GRAFT_TEXT_DEADLINE_MS`, else
@@ -58,14 +59,17 @@ export class GuardedText implements TextProcessor {
     }
   }
 
+  /** What the tokenizer's files say. */
   get info(): TextProcessor["info"] {
     return this.#setup!.info;
   }
 
+  /** Whether there is a chat template. */
   get hasTemplate(): boolean {
     return this.#setup!.hasTemplate;
   }
 
+  /** Encodes rows for training; the first that cannot be encoded is an error that names its place. */
   async encodeRows(rows: readonly PlacedRow[], options: EncodeOptions): Promise<EncodeResult[]> {
     for (const { row, place } of rows) checkCharacters(rowCharacters(row), place);
     try {
@@ -80,11 +84,13 @@ export class GuardedText implements TextProcessor {
     return results;
   }
 
+  /** Encodes texts. */
   async encode(texts: readonly string[], options?: EncodeTextOptions): Promise<number[][]> {
     for (const text of texts) checkCharacters(text.length, this.files.name);
     return await this.#ask("encode", [texts, options], characters(texts));
   }
 
+  /** Turns sequences of ids into texts. */
   decode(
     sequences: readonly (readonly number[])[],
     options?: DecodeOptions,
@@ -93,6 +99,7 @@ export class GuardedText implements TextProcessor {
     return this.#ask("decode", [sequences, options], ids);
   }
 
+  /** Puts messages through the chat template. */
   async render(messages: readonly Message[], options?: RenderOptions): Promise<string> {
     const size = characters([messages, options]);
     checkCharacters(size, this.files.name);

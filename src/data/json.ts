@@ -1,6 +1,7 @@
 /** JSON text of a row, checked before anything looks into it. */
 import { BadInputError } from "../errors.ts";
 
+/** An object as JSON gives it. */
 export type JsonObject = { readonly [key: string]: unknown };
 
 /** Deepest nesting of arrays and objects in a row: more is no chat and no tool description. */

@@ -3,15 +3,19 @@ import { BadInputError } from "../errors.ts";
 import { describe, isObject, textIn } from "./json.ts";
 
 /** Who may speak in a chat. */
-const ROLES = ["system", "developer", "user", "assistant", "tool"] as const;
-export type Role = typeof ROLES[number];
+export type Role = "system" | "developer" | "user" | "assistant" | "tool";
+
+const ROLES: readonly Role[] = ["system", "developer", "user", "assistant", "tool"];
 
 /** One message; fields beside these go to the chat template as they are. */
 export interface Message {
+  /** Who speaks. */
   readonly role: Role;
+  /** What is said. */
   readonly content: string;
   /** 0 leaves an assistant's turn out of the loss, as in OpenAI's fine-tuning files. */
   readonly weight?: 0 | 1;
+  /** Fields that a chat template may read. */
   readonly [field: string]: unknown;
 }
 

@@ -2,13 +2,16 @@
 import { randomFor, shuffle } from "./random.ts";
 import type { EncodedRows } from "./token_store.ts";
 
+/** How rows are put into batches. */
 export interface OrderOptions {
+  /** Rows of a batch. */
   readonly batchSize: number;
   /**
    * `shuffled`: a new seeded order every epoch, rows of like length together. `in-order`: as in the
    * file. `by-length`: shortest first, for evaluation with little padding.
    */
   readonly order: "shuffled" | "in-order" | "by-length";
+  /** Seed of the order of every epoch. */
   readonly seed: number;
   /** Batches that are sorted by length together: more means less padding and less mixing. */
   readonly poolBatches?: number;

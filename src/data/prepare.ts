@@ -7,8 +7,11 @@ import { TokenStore } from "./token_store.ts";
 
 /** Counts for the user, and one place to look for each. */
 export interface PrepareReport {
+  /** Rows that were encoded. */
   readonly rows: number;
+  /** Tokens of all of them. */
   readonly tokens: number;
+  /** Tokens, or rows of a classifier, that count in the loss. */
   readonly targets: number;
   /** Rows longer than the limit, whose end was cut off. */
   readonly truncated: Noted;
@@ -18,7 +21,9 @@ export interface PrepareReport {
   readonly lastTurnOnly: Noted;
 }
 
+/** Rows to tell a user about. */
 export interface Noted {
+  /** How many there are. */
   readonly count: number;
   /** `file:line` of the first. */
   readonly first?: string;

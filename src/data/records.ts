@@ -4,9 +4,11 @@ import type { RandomAccess } from "./source.ts";
 
 /** One record's bytes, without its line end, and where they lie. */
 export interface RawRecord {
+  /** Where it begins in the file, in bytes. */
   readonly offset: number;
   /** Line of its first byte, counted from 1. */
   readonly line: number;
+  /** Its text in UTF-8, without the end of the line. */
   readonly bytes: Uint8Array;
 }
 

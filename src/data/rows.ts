@@ -1,5 +1,5 @@
 /** The shapes of training data: what a row may be, and how its shape is found by looking. */
-import { BadInputError } from "../errors.ts";
+import { BadInputError, type NameParameter } from "../errors.ts";
 import { describe, type JsonObject, textIn } from "./json.ts";
 import { type Message, parseMessages } from "./messages.ts";
 
@@ -8,8 +8,11 @@ export type RowKind = "messages" | "completion" | "text" | "label";
 
 /** A chat. Losses count assistant turns at or after message `firstTarget`. */
 export interface MessagesRow {
+  /** A chat. */
   readonly kind: "messages";
+  /** All turns, in order. */
   readonly messages: readonly Message[];
+  /** Index of the first turn that can count in the loss. */
   readonly firstTarget: number;
   /** Tool descriptions for the chat template. */
   readonly tools?: readonly unknown[];
@@ -17,32 +20,46 @@ export interface MessagesRow {
 
 /** A prompt and what should follow it. */
 export interface CompletionRow {
+  /** A prompt and what is to follow it. */
   readonly kind: "completion";
+  /** What is given. */
   readonly prompt: string;
+  /** What is to be learned. */
   readonly completion: string;
 }
 
 /** Plain text, learned as a whole. */
 export interface TextRow {
+  /** Plain text, all of which is to be learned. */
   readonly kind: "text";
+  /** The text. */
   readonly text: string;
 }
 
 /** A text and the name of its class. */
 export interface LabelRow {
+  /** A text with a class. */
   readonly kind: "label";
+  /** What is to be classified. */
   readonly text: string;
+  /** Name of its class. */
   readonly label: string;
 }
 
+/** A row of a data set. */
 export type Row = MessagesRow | CompletionRow | TextRow | LabelRow;
 
 /** Names of columns (JSON keys, CSV headings) that stand in for the usual ones. */
 export interface ColumnNames {
+  /** Field with the messages. */
   readonly messages?: string;
+  /** Field with the prompt. */
   readonly prompt?: string;
+  /** Field with the completion. */
   readonly completion?: string;
+  /** Field with plain text. */
   readonly text?: string;
+  /** Field with the class. */
   readonly label?: string;
 }
 
@@ -100,12 +117,17 @@ export function findShape(
     (task === undefined || (shape.kind === "label") === (task === "classification"))
   );
   if (fits.length > 0) return fits[0];
-  const wanted = kind !== undefined
-    ? `as "${kind}" rows`
-    : task === "classification"
-    ? "for classification, which needs a text and a label (text,label; --label-column names another)"
-    : "as messages, prompt and completion, text, or text and label";
-  throw new BadInputError(`${place}: cannot read the data ${wanted}: ${listed(present)}`);
+  const wanted = (name: NameParameter) =>
+    kind !== undefined
+      ? `as "${kind}" rows`
+      : task === "classification"
+      ? `for classification, which needs a text and a label (text,label; ${
+        name("labelColumn")
+      } names another)`
+      : "as messages, prompt and completion, text, or text and label";
+  throw new BadInputError((name) =>
+    `${place}: cannot read the data ${wanted(name)}: ${listed(present)}`
+  );
 }
 
 function listed(names: readonly string[]): string {

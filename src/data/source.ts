@@ -4,6 +4,7 @@
 export interface RandomAccess {
   /** Named in error messages, such as the file's path. */
   readonly name: string;
+  /** Size of the file in bytes. */
   readonly sizeBytes: number;
   /**
    * Exactly the bytes [offset, offset + length); the caller may keep them.

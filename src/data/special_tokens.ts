@@ -1,7 +1,17 @@
 /** The tokens with a role (beginning, end, padding, …) from a model's configuration files. */
 import { isObject, type JsonObject } from "./json.ts";
 
-const ROLES = [
+/** What a special token is for, as configuration files name it. */
+export type TokenRole =
+  | "bos_token"
+  | "eos_token"
+  | "pad_token"
+  | "unk_token"
+  | "sep_token"
+  | "cls_token"
+  | "mask_token";
+
+const ROLES: readonly TokenRole[] = [
   "bos_token",
   "eos_token",
   "pad_token",
@@ -9,17 +19,17 @@ const ROLES = [
   "sep_token",
   "cls_token",
   "mask_token",
-] as const;
+];
 
 /** Texts of special tokens by role, such as `eos_token`. */
-export type SpecialTokens = Readonly<Partial<Record<typeof ROLES[number], string>>>;
+export type SpecialTokens = Readonly<Partial<Record<TokenRole, string>>>;
 
 /**
  * Roles as `tokenizer_config.json` gives them, else `special_tokens_map.json`. A token is written as
  * its text or as an object with `content`.
  */
 export function specialTokensOf(config: JsonObject, map: JsonObject): SpecialTokens {
-  const tokens: Partial<Record<typeof ROLES[number], string>> = {};
+  const tokens: Partial<Record<TokenRole, string>> = {};
   for (const role of ROLES) {
     const text = contentOf(config[role]) ?? contentOf(map[role]);
     if (text !== undefined) tokens[role] = text;

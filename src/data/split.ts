@@ -4,7 +4,9 @@ import { randomFor, shuffle } from "./random.ts";
 
 /** Row numbers of either side, ascending. */
 export interface Split {
+  /** Indices of the rows to train on, ascending. */
   readonly train: Uint32Array;
+  /** Indices of the rows held out, ascending. */
   readonly valid: Uint32Array;
 }
 

@@ -19,9 +19,11 @@ import {
 
 /** The files of a model that say how it reads and writes text. */
 export interface TextFiles extends TokenizerFiles {
+  /** The chat template, where the model has one. */
   readonly chatTemplate?: ChatTemplateFile;
 }
 
+/** How ids become text. */
 export interface DecodeOptions {
   /** Whether special tokens are left out; default true. */
   readonly skipSpecialTokens?: boolean;
@@ -29,13 +31,23 @@ export interface DecodeOptions {
 
 /** Text to ids and back. Calls take many texts, since a worker may be on the other side. */
 export interface TextProcessor extends Disposable {
+  /** What the tokenizer's files say. */
   readonly info: TokenizerInfo;
+  /** Whether there is a chat template. */
   readonly hasTemplate: boolean;
-  /** @throws {BadInputError} for the first row that cannot be encoded, naming its place */
+  /**
+   * Encodes rows for training.
+   *
+   * @throws {BadInputError} for the first row that cannot be encoded, naming its place
+   */
   encodeRows(rows: readonly PlacedRow[], options: EncodeOptions): Promise<EncodeResult[]>;
+  /** Encodes texts. */
   encode(texts: readonly string[], options?: EncodeTextOptions): Promise<number[][]>;
+  /** Turns sequences of ids into texts. */
   decode(sequences: readonly (readonly number[])[], options?: DecodeOptions): Promise<string[]>;
   /**
+   * Puts messages through the chat template.
+   *
    * @throws {BadInputError} where the template refuses the messages
    * @throws {UsageError} where there is no template
    */

@@ -4,9 +4,11 @@ import type { EncodedRow } from "./encode.ts";
 
 /** Rows of token ids that a batch is made from. */
 export interface EncodedRows {
+  /** Number of rows. */
   readonly count: number;
   /** Tokens of a row. */
   tokenCount(index: number): number;
+  /** Reads a row's tokens. */
   row(index: number): Promise<EncodedRow>;
 }
 

@@ -14,8 +14,11 @@ import { type SpecialTokens, specialTokensOf } from "./special_tokens.ts";
 export interface TokenizerFiles {
   /** Where they come from, for messages: the model's folder. */
   readonly name: string;
+  /** Contents of `tokenizer.json`. */
   readonly tokenizerJson: Uint8Array;
+  /** Contents of `tokenizer_config.json`. */
   readonly tokenizerConfig?: Uint8Array;
+  /** Contents of `special_tokens_map.json`. */
   readonly specialTokensMap?: Uint8Array;
 }
 
@@ -23,9 +26,13 @@ export interface TokenizerFiles {
 export interface TokenizerInfo {
   /** One more than the largest id. */
   readonly vocabSize: number;
+  /** Id of the token that begins a text. */
   readonly bosId?: number;
+  /** Id of the token that ends a text. */
   readonly eosId?: number;
+  /** Id of the token that fills up rows. */
   readonly padId?: number;
+  /** Texts of special tokens by role. */
   readonly specialTokens: SpecialTokens;
   /** `sha256:…` of `tokenizer.json`, kept with an adapter. */
   readonly digest: string;
@@ -33,6 +40,7 @@ export interface TokenizerInfo {
   readonly modelMaxLength?: number;
 }
 
+/** How a text becomes ids. */
 export interface EncodeTextOptions {
   /** Whether to add what the model expects around a text, such as [CLS] … [SEP]; default true. */
   readonly addSpecialTokens?: boolean;

@@ -11,8 +11,9 @@ import type { Finding } from "./finding.ts";
 import { deviceFindings, instructionSets, processorFindings, sensorFindings } from "./hardware.ts";
 import { folderFindings, type FolderState, memoryFindings } from "./resources.ts";
 import { runtimeFindings } from "./runtime.ts";
+import { gpuNodes } from "../system/gpu_nodes.ts";
 import { findGpuLibrary } from "../runtime/gpu_library.ts";
-import { gpuFindings, gpuNodes, systemdFindings, variableFindings } from "./system.ts";
+import { gpuFindings, systemdFindings, variableFindings } from "./system.ts";
 
 /** @param ortLib the library that the user names, if any */
 export async function examine(ortLib: string | undefined): Promise<readonly Finding[]> {
@@ -20,7 +21,7 @@ export async function examine(ortLib: string | undefined): Promise<readonly Find
     exists: (path: string) => kernelAccess(path, "exists"),
     usable: (path: string) => kernelAccess(path, "usable"),
   };
-  const hasGpu = gpuNodes(files).length > 0;
+  const hasGpu = gpuNodes(files.exists).length > 0;
   // What other verbs would take.
   const library = ortLib || (hasGpu ? findGpuLibrary() : undefined);
   return [

@@ -7,6 +7,7 @@ import { createOrtRunner } from "../runtime/ort_runner.ts";
 import type { Runner } from "../runtime/runner.ts";
 import { saturates } from "../runtime/saturates.ts";
 import { PRECISION } from "../runtime/signed_products.ts";
+import { asFlag } from "../config/parameter.ts";
 import { whatToDo } from "../runtime/provider_failure.ts";
 import { inspectLibrary, type LibraryState } from "../runtime/providers.ts";
 import type { Finding } from "./finding.ts";
@@ -33,7 +34,7 @@ export function libraryFindings(
         ? {
           id,
           level: "warning",
-          what: what + whatToDo(failure ?? ""),
+          what: what + whatToDo(failure ?? "", asFlag),
           advice: "until then the processor is used; docs/jetson.md names the builds for a Jetson",
         }
         : { id, level: "ok", what: `${name} is not used: there is no NVIDIA GPU` };

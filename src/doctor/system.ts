@@ -1,4 +1,5 @@
 /** Findings on systemd, devices that a GPU needs, and variables that steer graft. */
+import { gpuNodes } from "../system/gpu_nodes.ts";
 import type { Finding } from "./finding.ts";
 
 /** What can be asked about files. */
@@ -25,14 +26,8 @@ export function systemdFindings(files: Files): readonly Finding[] {
   }];
 }
 
-/** Device nodes of NVIDIA's drivers: of discrete cards, and of Jetsons. */
-const GPU_NODES = ["/dev/nvidiactl", "/dev/nvidia0", "/dev/nvhost-gpu", "/dev/nvgpu/igpu0/ctrl"];
-
-/** Device nodes that show an NVIDIA GPU. */
-export const gpuNodes = (files: Files) => GPU_NODES.filter((path) => files.exists(path));
-
 export function gpuFindings(files: Files): readonly Finding[] {
-  const nodes = gpuNodes(files);
+  const nodes = gpuNodes(files.exists);
   if (nodes.length === 0) {
     return [{ id: "gpu", level: "ok", what: "No NVIDIA GPU: training runs on the processor" }];
   }

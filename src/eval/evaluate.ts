@@ -20,6 +20,7 @@ export interface EvaluationResult {
   readonly perplexity?: number;
   /** For classifiers. */
   readonly accuracy?: number;
+  /** Mean of the classes' F1 scores, 0 to 1; for classifiers. */
   readonly macroF1?: number;
   /** Target tokens or examples. */
   readonly count: number;

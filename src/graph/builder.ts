@@ -10,7 +10,9 @@ import { type Attribute, type Graph, MICROSOFT, type Node, type ValueInfo } from
 
 /** What is known of a value: its type, its concrete shape and, for a constant, its contents. */
 export interface Known {
+  /** Element type. */
   readonly dtype: DataType;
+  /** Concrete dimensions. */
   readonly dims: readonly number[];
   /** Contents, where the value is an initializer or was folded. May be large: look at `dims` first. */
   readonly value?: Tensor;
@@ -35,6 +37,7 @@ function checkDims(name: string, dims: readonly number[]): void {
   }
 }
 
+/** Builds a graph node by node, with shapes known at every step. */
 export class GraphBuilder {
   readonly #infer: Infer;
   readonly #known = new Map<string, Known>();
@@ -47,7 +50,11 @@ export class GraphBuilder {
   readonly #reserved = new Set<string>();
   #next = 0;
 
-  /** @param infer the shape inference to use; `src/ops` exports one. */
+  /**
+   * Begins an empty graph.
+   *
+   * @param infer the shape inference to use; `src/ops` exports one
+   */
   constructor(infer: Infer) {
     this.#infer = infer;
   }

@@ -21,6 +21,7 @@ export const CODEBOOKS: Readonly<Record<"fp4" | "nf4", Float32Array>> = {
   ]),
 };
 
+/** Name of a table of 16 values that 4-bit codes stand for. */
 export type Codebook = keyof typeof CODEBOOKS;
 
 /** The codebook of a `com.microsoft.MatMulBnb4` node; `undefined` for a number that names none. */

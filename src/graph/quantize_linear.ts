@@ -12,7 +12,9 @@ import type { Node } from "./types.ts";
 
 /** How floats become integers of 8 bits. */
 export interface Rounding {
+  /** Type of the codes. */
   readonly dtype: CodeType;
+  /** One scale for all values, or one for each index of the axis. */
   readonly scales: Tensor;
   /** As many as scales; without them 0. */
   readonly zeroPoints?: Tensor;

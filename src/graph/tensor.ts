@@ -5,8 +5,13 @@ import { watchedView } from "./watched.ts";
 
 /** `bytes` may be a view over a mapped file: never write through it. */
 export interface Tensor {
+  /** Element type. */
   readonly dtype: DataType;
+  /** Dimensions; none for a scalar. */
   readonly dims: readonly number[];
+  /**
+   * Elements in row-major order, little-endian; two 4-bit elements a byte, the lower half first.
+   */
   readonly bytes: Uint8Array;
 }
 

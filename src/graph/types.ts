@@ -13,15 +13,19 @@ export type Dim = number | string;
 
 /** Element type and shape of a value. `shape` is absent where not even the rank is known. */
 export interface ValueType {
+  /** Element type. */
   readonly dtype: DataType;
+  /** Dimensions, where the rank is known. */
   readonly shape?: readonly Dim[];
 }
 
 /** A graph input or output, or an annotated value inside. */
 export interface ValueInfo {
+  /** Name of the value. */
   readonly name: string;
   /** Absent for sequences, maps and optionals, which graft passes through untouched. */
   readonly type?: ValueType;
+  /** Fields of the file that graft does not read, kept for writing. */
   readonly rest?: unknown;
 }
 
@@ -42,27 +46,39 @@ export type Attribute =
 
 /** One operator application. An empty string among `inputs` or `outputs` is an absent optional. */
 export interface Node {
+  /** Name of the node; may be empty. */
   readonly name: string;
+  /** Operator, as ONNX spells it. */
   readonly opType: string;
   /** `""` is the ONNX domain (never `"ai.onnx"`). */
   readonly domain: string;
+  /** Names of the values it reads; empty where an optional one is absent. */
   readonly inputs: readonly string[];
+  /** Names of the values it makes; empty where nobody reads one. */
   readonly outputs: readonly string[];
+  /** Attributes by name. */
   readonly attributes: Readonly<Record<string, Attribute>>;
   /** The node's `metadata_props`, where it has any (PyTorch's exporter writes module scopes there). */
   readonly metadata?: Readonly<Record<string, string>>;
+  /** Fields of the file that graft does not read, kept for writing. */
   readonly rest?: unknown;
 }
 
 /** A directed acyclic graph in topological order. */
 export interface Graph {
+  /** Name of the graph. */
   readonly name: string;
+  /** Values that are fed. */
   readonly inputs: readonly ValueInfo[];
+  /** Values that are fetched. */
   readonly outputs: readonly ValueInfo[];
+  /** Constant tensors by name. */
   readonly initializers: ReadonlyMap<string, Tensor>;
+  /** Nodes, each behind those that it reads from. */
   readonly nodes: readonly Node[];
   /** Annotations of inner values, where the file has them. */
   readonly valueInfo: ReadonlyMap<string, ValueInfo>;
+  /** Fields of the file that graft does not read, kept for writing. */
   readonly rest?: unknown;
 }
 
@@ -71,10 +87,15 @@ export type Opsets = Readonly<Record<string, number>>;
 
 /** A model: a graph and what it was written against. */
 export interface Model {
+  /** Version of the file format. */
   readonly irVersion: number;
+  /** Opset by domain; the empty domain is ONNX's own. */
   readonly opsets: Opsets;
+  /** What is computed. */
   readonly graph: Graph;
+  /** Properties by key. */
   readonly metadata: Readonly<Record<string, string>>;
+  /** Fields of the file that graft does not read, kept for writing. */
   readonly rest?: unknown;
 }
 

@@ -9,6 +9,7 @@ export const RECORD = "record.json";
 
 /** What is known of an adapter beside its files; `null` where it is not. */
 export interface AdapterRecord {
+  /** Version of the record's form. */
   readonly format_version: 1;
   /** Of the files, as `sha256:<hex>`. */
   readonly digest: string;
@@ -16,13 +17,17 @@ export interface AdapterRecord {
   readonly base_digest: string | null;
   /** That model as the run named it. */
   readonly base: string | null;
+  /** `causal` or `classification`, where it is known. */
   readonly task: string | null;
+  /** SHA-256 of the training data, where it is known. */
   readonly data_digest: string | null;
   /** Digests of the adapters that it was trained on from. */
   readonly parents: readonly string[];
+  /** Last figures of the training by name. */
   readonly metrics: Readonly<Record<string, number>>;
   /** When it was put here, ISO 8601. */
   readonly created: string;
+  /** Size of all files in bytes. */
   readonly size_bytes: number;
 }
 

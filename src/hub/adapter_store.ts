@@ -34,6 +34,7 @@ import { graftHome } from "./settings.ts";
 
 /** An adapter's name and where it lies; what lies there is not looked at. */
 export interface AdapterEntry {
+  /** Name in the store. */
   readonly name: string;
   /** Absent where the file of the name is damaged and leads nowhere. */
   readonly folder?: string;
@@ -41,7 +42,9 @@ export interface AdapterEntry {
 
 /** An adapter by name. */
 export interface StoredAdapter extends AdapterEntry {
+  /** Folder with the adapter's files. */
   readonly folder: string;
+  /** What is known of the adapter. */
   readonly record: AdapterRecord;
 }
 
@@ -67,7 +70,11 @@ export function checkAdapterName(name: string): string {
 
 /** The adapters of a folder. */
 export class AdapterStore {
-  /** @param root the folder; it need not be there */
+  /**
+   * Names a store.
+   *
+   * @param root the folder; it need not be there
+   */
   constructor(readonly root: string = join(graftHome(), "adapters")) {}
 
   #folder(digest: string): string {

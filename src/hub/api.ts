@@ -6,8 +6,11 @@ import { checkFilePath, isCommit } from "./names.ts";
 
 /** A file of a repository at one commit. */
 export interface RepositoryFile {
+  /** Path inside the repository. */
   readonly path: string;
+  /** Size in bytes. */
   readonly sizeBytes: number;
+  /** What its content must hash to. */
   readonly digest: FileDigest;
 }
 

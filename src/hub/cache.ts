@@ -27,24 +27,35 @@ import { folderOf, isCommit, repositoryOf } from "./names.ts";
 
 /** Where one repository's things are. */
 export class RepositoryFolder {
+  /** The repository's folder. */
   readonly path: string;
 
+  /**
+   * Names a repository's folder, which need not be there.
+   *
+   * @param cache Hugging Face's cache
+   * @param repository name, as `org/name`
+   */
   constructor(readonly cache: string, readonly repository: string) {
     this.path = join(cache, folderOf(repository));
   }
 
+  /** Path of a file's content by its digest. */
   blob(hex: string): string {
     return join(this.path, "blobs", hex);
   }
 
+  /** Path of the lock of a file's content. */
   lock(hex: string): string {
     return join(this.cache, ".locks", folderOf(this.repository), `${hex}.lock`);
   }
 
+  /** Folder of the files at a commit. */
   snapshot(commit: string): string {
     return join(this.path, "snapshots", commit);
   }
 
+  /** Path of the file that names a branch's commit. */
   ref(revision: string): string {
     return join(this.path, "refs", revision);
   }

@@ -8,6 +8,7 @@ import { openRegularFile } from "../system/regular_file.ts";
  * the others. Either is also the file's name among a repository's `blobs`.
  */
 export interface FileDigest {
+  /** SHA-256 of the content, or Git's SHA-1 of the blob. */
   readonly kind: "sha256" | "git";
   /** Hexadecimal, lower case. */
   readonly hex: string;

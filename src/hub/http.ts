@@ -179,12 +179,15 @@ export class HubHttp {
     if (status === 401) return new AccessError(`${said}: it takes a token; ${token}`);
     if (status === 403) return new AccessError(`${said}: access is refused; ${token}`);
     if (status === 404) {
-      const what = code === "RevisionNotFound"
-        ? "no such revision: check --revision"
-        : code === "EntryNotFound"
-        ? "no such file"
-        : "no such model: check its name";
-      return new BadInputError(`${said}: there is ${what}`);
+      return new BadInputError((name) =>
+        `${said}: there is ${
+          code === "RevisionNotFound"
+            ? `no such revision: check ${name("revision")}`
+            : code === "EntryNotFound"
+            ? "no such file"
+            : "no such model: check its name"
+        }`
+      );
     }
     return new HubError(said);
   }

@@ -79,7 +79,8 @@ export function checkOrigin(place: RepositoryFolder, from: "hub" | "here"): void
   }
   if (from === "here" && !isLocal) {
     throw new UsageError(
-      `${place.repository} was pulled from a hub: choose another name with --name`,
+      (name) =>
+        `${place.repository} was pulled from a hub: choose another name with ${name("name")}`,
     );
   }
 }

@@ -5,14 +5,21 @@ import { type Variant, variantsOf } from "./variants.ts";
 
 /** One revision of a pulled repository. */
 export interface Installed {
+  /** Its repository in the cache. */
   readonly place: RepositoryFolder;
+  /** Name, as `org/name`. */
   readonly repository: string;
+  /** Commit of the hub, or a digest of what came from this machine. */
   readonly commit: string;
   /** Branches and tags that stood for it when they were pulled. */
   readonly refs: readonly string[];
+  /** What it holds. */
   readonly kind: "model" | "adapter" | "other";
+  /** ONNX models in it. */
   readonly variants: readonly Variant[];
+  /** Files of the revision. */
   readonly files: readonly { readonly path: string; readonly sizeBytes: number }[];
+  /** Size of its files in bytes. */
   readonly sizeBytes: number;
   /** When the snapshot last changed. */
   readonly modified: Date | null;

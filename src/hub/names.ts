@@ -36,7 +36,10 @@ function isRevision(text: string): boolean {
 export function checkRevision(text: string): string {
   if (isRevision(text)) return text;
   throw new UsageError(
-    `--revision must be a branch, a tag or a commit: current value is ${JSON.stringify(text)}`,
+    (name) =>
+      `${name("revision")} must be a branch, a tag or a commit: current value is ${
+        JSON.stringify(text)
+      }`,
   );
 }
 

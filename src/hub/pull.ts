@@ -23,8 +23,11 @@ export interface PullEvents {
   readonly onWait?: (file: RepositoryFile) => void;
 }
 
+/** What a pull is about to get. */
 export interface PullPlan extends Selection {
+  /** Commit of the hub. */
   readonly commit: string;
+  /** Files to get. */
   readonly files: readonly RepositoryFile[];
   /** Names of all variants that the repository has. */
   readonly variants: readonly string[];
@@ -45,6 +48,7 @@ export interface PullRequest extends Wanted, PullEvents {
   readonly freeBytes?: (path: string) => number | undefined;
 }
 
+/** What was pulled. */
 export interface Pulled extends PullPlan {
   /** The snapshot's folder, or `localDir`. */
   readonly folder: string;

@@ -12,7 +12,9 @@ export interface Wanted {
   readonly exclude?: readonly string[];
 }
 
+/** Files that are taken of a repository. */
 export interface Selection {
+  /** Paths inside the repository. */
   readonly paths: readonly string[];
   /** The ONNX model that was chosen; absent for adapters and for `include`. */
   readonly variant?: Variant;
@@ -45,7 +47,9 @@ export function selectFiles(
   if (include.length > 0 && wanted.variant === undefined) {
     const chosen = paths.filter((path) => included.some((p) => p.test(path)) && kept(path));
     if (chosen.length > 0) return { paths: chosen };
-    throw new UsageError(`${source} has no files that match --include ${include.join(",")}`);
+    throw new UsageError((name) =>
+      `${source} has no files that match ${name("include", include.join(","))}`
+    );
   }
   const variant = chooseVariant(paths, wanted.variant, source);
   if (variant !== undefined) {
@@ -64,7 +68,8 @@ export function selectFiles(
     );
   }
   throw new BadInputError(
-    `${source} has no ONNX model and no adapter; look for an export of it, such as onnx-community's, ` +
-      "or get files with --include",
+    (name) =>
+      `${source} has no ONNX model and no adapter; look for an export of it, such as ` +
+      `onnx-community's, or get files with ${name("include")}`,
   );
 }

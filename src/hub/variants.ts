@@ -5,6 +5,7 @@ import { UsageError } from "../errors.ts";
 export interface Variant {
   /** What `--variant` calls it: `int8` for `onnx/model_int8.onnx`, `model` for `onnx/model.onnx`. */
   readonly name: string;
+  /** Path of the `.onnx` file inside the repository. */
   readonly path: string;
 }
 

@@ -9,11 +9,13 @@ const ADAPTER_FORMAT_VERSION = 1;
 /** What an adapter was trained for. */
 export type AdapterTask = "causal" | "classification";
 
+/** What graft keeps beside an adapter in `graft.json`. */
 export interface AdapterCard {
   /** Content digest of the base model, by `modelDigest`. */
   readonly baseDigest: string;
   /** Digest of the base's `tokenizer.json`. */
   readonly tokenizerDigest?: string;
+  /** What the adapter was trained to do. */
   readonly task: AdapterTask;
   /** Class names in the order of the logits, for classification. */
   readonly labels?: readonly string[];

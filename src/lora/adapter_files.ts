@@ -28,6 +28,7 @@ export const ADAPTER_FILES = {
 
 /** A LoRA adapter and what is trained beside it. */
 export interface Adapter extends AdapterTensors {
+  /** Its `adapter_config.json`. */
   readonly config: PeftConfig;
   /** A new classification head. */
   readonly head?: LinearWeights;

@@ -8,7 +8,9 @@ import { scalesName } from "./scale_adapter.ts";
 
 /** Tensors of a module trained in full: weight [out, in], bias [out] where it has one. */
 export interface SavedModule {
+  /** [out, in]. */
   readonly weight: Tensor;
+  /** [out]. */
   readonly bias?: Tensor;
 }
 
@@ -16,6 +18,7 @@ export interface SavedModule {
 export interface AdapterTensors {
   /** A and B: of the weights, or of their scales. */
   readonly lora: ReadonlyMap<string, LoraWeights>;
+  /** Modules that were trained in full, by path. */
   readonly saved: ReadonlyMap<string, SavedModule>;
 }
 

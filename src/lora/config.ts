@@ -1,5 +1,5 @@
 /** What a LoRA adapter is made of, in PEFT's terms, and the checks on it. */
-import { UsageError } from "../errors.ts";
+import { type Message, ParameterError, worded } from "../errors.ts";
 
 /** How A starts; B always starts at zero. */
 export type LoraInit = "kaiming" | "gaussian";
@@ -9,6 +9,7 @@ export type LoraInit = "kaiming" | "gaussian";
  * y' = y + scale·((x·Aᵀ)·Bᵀ) with A [rank, in], B [out, rank].
  */
 export interface LoraConfig {
+  /** Rank of the low-rank matrices. */
   readonly rank: number;
   /** The update is scaled by alpha/rank, with `useRslora` by alpha/√rank. */
   readonly alpha: number;
@@ -28,6 +29,7 @@ export interface LoraConfig {
   readonly numLayers?: number;
   /** Modules trained fully beside the adapter, by name. */
   readonly modulesToSave: readonly string[];
+  /** How A starts; B starts at zero. */
   readonly init: LoraInit;
 }
 
@@ -52,55 +54,71 @@ export function loraScale(alpha: number, rank: number, useRslora: boolean): numb
 /**
  * Checks the numbers of a configuration.
  *
- * @throws {UsageError} naming the target and the value
+ * @throws {ParameterError} naming the target and the value
  */
 export function validateLoraConfig(config: LoraConfig): void {
   const where = config.targetModules.join(",");
-  checkRank(where, config.rank);
-  for (const [key, rank] of Object.entries(config.rankPattern)) checkRank(key, rank);
-  checkAlpha(where, config.alpha);
-  for (const [key, alpha] of Object.entries(config.alphaPattern)) checkAlpha(key, alpha);
+  checkRank("rank", where, config.rank);
+  for (const [key, rank] of Object.entries(config.rankPattern)) {
+    checkRank("rankPattern", key, rank);
+  }
+  checkAlpha("loraAlpha", where, config.alpha);
+  for (const [key, alpha] of Object.entries(config.alphaPattern)) {
+    checkAlpha("alphaPattern", key, alpha);
+  }
   if (!(config.dropout >= 0 && config.dropout < 1)) {
-    fail(where, `dropout must be in [0, 1): current value is ${config.dropout}`);
+    fail("loraDropout", where, `dropout must be in [0, 1): current value is ${config.dropout}`);
   }
   if (config.targetModules.length === 0 && config.modulesToSave.length === 0) {
-    throw new UsageError(
-      "Cannot inject LoRA: no target modules were given; `--target-modules all-linear` takes every linear layer",
+    throw new ParameterError(
+      "targetModules",
+      (name) =>
+        "Cannot inject LoRA: no target modules were given; " +
+        `\`${name("targetModules", "all-linear")}\` takes every linear layer`,
     );
   }
   const { numLayers } = config;
   if (
     numLayers !== undefined && numLayers !== -1 && !(Number.isInteger(numLayers) && numLayers >= 1)
   ) {
-    fail(where, `--num-layers must be >= 1, or -1 for all: current value is ${numLayers}`);
+    fail(
+      "numLayers",
+      where,
+      (name) => `${name("numLayers")} must be >= 1, or -1 for all: current value is ${numLayers}`,
+    );
   }
 }
 
 /** No layer is so wide that more could add anything. */
 const MOST_RANK = 65_536;
 
-function checkRank(where: string, rank: number): void {
-  if (!Number.isInteger(rank)) fail(where, `rank must be a whole number: current value is ${rank}`);
-  if (rank < 1) fail(where, `rank must be >= 1: current value is ${rank}`);
+function checkRank(parameter: string, where: string, rank: number): void {
+  if (!Number.isInteger(rank)) {
+    fail(parameter, where, `rank must be a whole number: current value is ${rank}`);
+  }
+  if (rank < 1) fail(parameter, where, `rank must be >= 1: current value is ${rank}`);
   if (rank > MOST_RANK) {
-    fail(where, `rank must be <= ${MOST_RANK}: current value is ${rank}`);
+    fail(parameter, where, `rank must be <= ${MOST_RANK}: current value is ${rank}`);
   }
 }
 
-function checkAlpha(where: string, alpha: number): void {
+function checkAlpha(parameter: string, where: string, alpha: number): void {
   if (!(alpha > 0 && Number.isFinite(alpha))) {
-    fail(where, `alpha must be > 0: current value is ${alpha}`);
+    fail(parameter, where, `alpha must be > 0: current value is ${alpha}`);
   }
 }
 
-function fail(where: string, what: string): never {
-  throw new UsageError(`Cannot inject LoRA at "${where}": ${what}`);
+function fail(parameter: string, where: string, what: Message): never {
+  throw new ParameterError(
+    parameter,
+    (name) => `Cannot inject LoRA at "${where}": ${worded(what, name)}`,
+  );
 }
 
 /**
  * Layer numbers from text: `0-3,8`.
  *
- * @throws {UsageError} for anything else
+ * @throws {ParameterError} for anything else
  */
 export function parseLayers(text: string): readonly number[] {
   const layers = text.split(",").flatMap((part) => {
@@ -108,7 +126,8 @@ export function parseLayers(text: string): readonly number[] {
     const from = Number(match?.[1]);
     const to = Number(match?.[2] ?? match?.[1]);
     if (match === null || to < from || to > 100_000) {
-      throw new UsageError(
+      throw new ParameterError(
+        "layers",
         `Layers must be given as numbers and ranges like 0-3,8: current value is "${text}"`,
       );
     }

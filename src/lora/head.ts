@@ -16,7 +16,9 @@ import {
 /** How token states become one vector: their mean over the attention mask, or the first token's. */
 export type Pooling = "mean" | "first";
 
+/** How a classification head is added. */
 export interface HeadOptions {
+  /** How tokens become one vector. */
   readonly pooling: Pooling;
   /** Value of the token states [batch, sequence, hidden]; default: the only such output. */
   readonly states?: string;
@@ -31,9 +33,13 @@ export const LOGITS_OUTPUT = "logits";
 
 /** A model's token states: an output [batch, sequence, hidden]. */
 export interface TokenStates {
+  /** Name of the value, [batch, length, hidden]. */
   readonly name: string;
+  /** Its element type. */
   readonly dtype: DataType;
+  /** Its first dimension. */
   readonly batch: Dim;
+  /** Its last dimension. */
   readonly hidden: number;
 }
 
@@ -45,9 +51,9 @@ export interface TokenStates {
 export function tokenStates(model: Model, name?: string): TokenStates {
   const { outputs } = model.graph;
   if (outputs.some((output) => output.name === LOGITS_OUTPUT)) {
-    throw new UsageError(
+    throw new UsageError((name) =>
       `Cannot add a classification head: the model has "${LOGITS_OUTPUT}" already; ` +
-        "`--modules-to-save classifier` trains an existing head",
+      `\`${name("modulesToSave", "classifier")}\` trains an existing head`
     );
   }
   const found = outputs.filter((output) =>

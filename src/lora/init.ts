@@ -6,6 +6,7 @@ import type { LoraSite } from "./targets.ts";
 
 /** A source of whole numbers in [0, 2³²), such as a seeded generator. */
 export interface RandomSource {
+  /** A whole number in [0, 2³²). */
   next(): number;
 }
 

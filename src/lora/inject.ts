@@ -27,7 +27,9 @@ import type { Trainable } from "./trainable.ts";
 
 /** A pair of adapter matrices: A [rank, in], B [out, rank], float32. */
 export interface LoraWeights {
+  /** A, [rank, in]. */
   readonly a: Tensor;
+  /** B, [out, rank]. */
   readonly b: Tensor;
 }
 
@@ -37,9 +39,11 @@ export interface DropoutMask {
   readonly path: string;
   /** Value whose dimensions the mask has. */
   readonly like: string;
+  /** Share of the inputs that are dropped, 0 to 1. */
   readonly rate: number;
 }
 
+/** How adapters are added. */
 export interface InjectOptions {
   /** Makes A and B graph inputs instead of initializers, so that they can change between runs. */
   readonly asInputs?: boolean;
@@ -47,7 +51,9 @@ export interface InjectOptions {
   readonly dropout?: boolean;
 }
 
+/** A graph with adapters. */
 export interface Injected {
+  /** The model with adapters in its graph. */
   readonly model: Model;
   /** Adapter tensors by name: `<path>.lora_A.weight`, `<path>.lora_B.weight`. */
   readonly trainable: ReadonlyMap<string, Trainable>;
@@ -56,7 +62,7 @@ export interface Injected {
 }
 
 /** Names of an adapter's tensors in the graph, and in PEFT's files after `base_model.model.`. */
-export const loraName = (path: string, which: "A" | "B") => `${path}.lora_${which}.weight`;
+export const loraName = (path: string, which: "A" | "B"): string => `${path}.lora_${which}.weight`;
 
 /**
  * Adds adapters to a graph.

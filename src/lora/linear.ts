@@ -25,8 +25,11 @@ export type LinearKind =
 
 /** Output columns [offset, offset + size) of a fused linear with `total` columns. */
 export interface Slice {
+  /** First output of the slice. */
   readonly offset: number;
+  /** Outputs of the slice. */
   readonly size: number;
+  /** Outputs of the whole layer. */
   readonly total: number;
 }
 
@@ -38,6 +41,7 @@ export interface Slice {
 export interface IntegerBias {
   /** Value names of initializers. */
   readonly codes: string;
+  /** Value name of the bias's own scales. */
   readonly scales: string;
   /** The activations' scale: a constant. */
   readonly inputScale: string;
@@ -45,6 +49,7 @@ export interface IntegerBias {
 
 /** A linear layer as found in a graph, before it has a name. */
 export interface LinearForm extends LinearWeight {
+  /** How the layer stores its weight. */
   readonly kind: LinearKind;
   /** The node that multiplies. */
   readonly node: Node;
@@ -52,7 +57,9 @@ export interface LinearForm extends LinearWeight {
   readonly input: string;
   /** Float value that leaves, before a separate bias is added. */
   readonly output: string;
+  /** Columns of W: inputs of the layer. */
   readonly inFeatures: number;
+  /** Rows of W: outputs of the layer. */
   readonly outFeatures: number;
   /** Element type of `input` and `output`. */
   readonly dtype: DataType;

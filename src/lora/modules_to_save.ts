@@ -2,7 +2,7 @@
 import { float32, type Tensor, toNumbers } from "../graph/tensor.ts";
 import { prune } from "../graph/passes/prune.ts";
 import type { Model } from "../graph/types.ts";
-import { UsageError } from "../errors.ts";
+import { ParameterError } from "../errors.ts";
 import { GraphEdit } from "./edit.ts";
 import { indexGraph } from "./graph_index.ts";
 import type { LinearModule } from "./modules.ts";
@@ -18,7 +18,7 @@ import {
 /**
  * The modules that `--modules-to-save` names, by path or end of path.
  *
- * @throws {UsageError} for a name the model does not have, listing its heads
+ * @throws {ParameterError} for a name the model does not have, listing its heads
  */
 export function resolveModulesToSave(
   modules: readonly LinearModule[],
@@ -29,7 +29,8 @@ export function resolveModulesToSave(
     const found = modules.filter(({ path }) => path === name || path.endsWith(`.${name}`));
     if (found.length === 0) {
       const heads = modules.filter((module) => module.layer === undefined).map(({ path }) => path);
-      throw new UsageError(
+      throw new ParameterError(
+        "modulesToSave",
         `Cannot train module "${name}" fully: this model has no such linear layer; outside its layers it has ` +
           (heads.join(", ") || "none (a new head is trained without being named)"),
       );
@@ -44,7 +45,7 @@ export function resolveModulesToSave(
  * `<path>.weight` and `<path>.bias`, starting at the layer's own (dequantised) values.
  *
  * @param values to start from instead, e.g. of a saved adapter
- * @throws {UsageError} for a slice of a fused linear, a layer that is called more than once, or one
+ * @throws {ParameterError} for a slice of a fused linear, a layer that is called more than once, or one
  *   that does not compute in float32
  */
 export function makeTrainable(
@@ -55,7 +56,7 @@ export function makeTrainable(
 ): WithTrainable {
   const { path, slice, again, dtype } = target;
   const refuse = (why: string) => {
-    throw new UsageError(`Cannot train module "${path}" fully: ${why}`);
+    throw new ParameterError("modulesToSave", `Cannot train module "${path}" fully: ${why}`);
   };
   if (slice !== undefined) refuse("it is part of a fused linear");
   if (again !== undefined) refuse(`the model calls it ${again.length + 1} times`);

@@ -12,6 +12,7 @@ export type TaskType = "CAUSAL_LM" | "SEQ_CLS" | "FEATURE_EXTRACTION";
 
 /** What an adapter changes: the weight by a low-rank sum, or its scales by low-rank factors. */
 export type AdapterType = (typeof ADAPTER_TYPES)[number];
+/** Kinds of adapters. */
 export const ADAPTER_TYPES = ["lora", "scales"] as const;
 
 /** `peft_type` of each; PEFT itself has no adapters of scales, and says so. */
@@ -19,18 +20,29 @@ const PEFT_TYPES: Readonly<Record<AdapterType, string>> = { lora: "LORA", scales
 
 /** What an adapter's `adapter_config.json` says, as far as it decides what the adapter computes. */
 export interface PeftConfig {
+  /** Kind of the adapter. */
   readonly adapterType: AdapterType;
+  /** Rank where no pattern says another. */
   readonly rank: number;
+  /** The update counts alpha / rank times. */
   readonly alpha: number;
+  /** Share of the inputs dropped in training. */
   readonly dropout: number;
+  /** Other ranks by pattern of module paths. */
   readonly rankPattern: Readonly<Record<string, number>>;
+  /** Other alphas by pattern of module paths. */
   readonly alphaPattern: Readonly<Record<string, number>>;
+  /** Whether the scale is alpha / √rank instead. */
   readonly useRslora: boolean;
   /** Names, or one pattern; which modules are adapted follows from the tensors. */
   readonly targetModules: readonly string[] | string;
+  /** Modules that were trained in full. */
   readonly modulesToSave: readonly string[];
+  /** PEFT's task type, such as `CAUSAL_LM`. */
   readonly taskType?: string;
+  /** Name or path of the base. */
   readonly base?: string;
+  /** Whether A started from a normal distribution. */
   readonly gaussian: boolean;
 }
 

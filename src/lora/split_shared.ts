@@ -3,7 +3,9 @@ import type { Model, Node } from "../graph/types.ts";
 import { GraphEdit } from "./edit.ts";
 import { indexGraph } from "./graph_index.ts";
 
+/** A model whose shared layers are apart. */
 export interface Split {
+  /** The model. */
   readonly model: Model;
   /** The initializer that only `readers` read now: a copy, or the original where they were alone. */
   readonly name: string;

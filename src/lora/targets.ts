@@ -1,6 +1,6 @@
 /** Which linear layers an adapter goes to, and with which rank and scale. */
 import { levenshteinDistance } from "@std/text/levenshtein-distance";
-import { UsageError } from "../errors.ts";
+import { ParameterError } from "../errors.ts";
 import { DEFAULT_LORA, type LoraConfig, loraScale, validateLoraConfig } from "./config.ts";
 import type { LinearModule } from "./modules.ts";
 import { suffixOf } from "./names.ts";
@@ -10,11 +10,15 @@ import { shorthandMatches, SHORTHANDS } from "./shorthand.ts";
 
 /** One linear layer with what its adapter looks like. */
 export interface LoraSite {
+  /** Linear layer that is adapted. */
   readonly module: LinearModule;
+  /** Rank of its matrices. */
   readonly rank: number;
+  /** Its alpha. */
   readonly alpha: number;
   /** Factor on the update: alpha/rank, or alpha/√rank. */
   readonly scale: number;
+  /** Share of its inputs dropped in training. */
   readonly dropout: number;
 }
 
@@ -26,7 +30,7 @@ export interface LoraSite {
  * a regular expression over the whole path. Modules of `modulesToSave` are left out.
  *
  * @param reaches modules that it is false for are left out; default all are reached
- * @throws {UsageError} where a target or a key of a pattern matches nothing, listing what there is
+ * @throws {ParameterError} where a target or a key of a pattern matches nothing, listing what there is
  */
 export function resolveTargets(
   modules: readonly LinearModule[],
@@ -42,14 +46,16 @@ export function resolveTargets(
     if (found.length === 0) throw noMatch(modules, target);
     const reached = found.filter(reaches);
     if (reached.length === 0) {
-      throw new UsageError(
+      throw new ParameterError(
+        "targetModules",
         `Cannot train LoRA at "${target}": the loss does not depend on ${found[0].path}`,
       );
     }
     for (const module of reached) if (allowed(module) && !saved(module.path)) chosen.add(module);
   }
   if (chosen.size === 0 && config.targetModules.length > 0) {
-    throw new UsageError(
+    throw new ParameterError(
+      config.layers === undefined ? "numLayers" : "layers",
       `Cannot inject LoRA at "${
         config.targetModules.join(",")
       }": no such module lies in the chosen layers` +
@@ -70,11 +76,13 @@ export function resolveTargets(
 
 /** A key that matches nothing would leave the user with another adapter than the one asked for. */
 function checkPatternsMatch(adapted: readonly LinearModule[], config: LoraConfig): void {
-  for (const key of [...Object.keys(config.rankPattern), ...Object.keys(config.alphaPattern)]) {
+  const { rankPattern, alphaPattern } = config;
+  for (const key of [...Object.keys(rankPattern), ...Object.keys(alphaPattern)]) {
     const pattern = new PatternValues({ [key]: 1 });
     if (adapted.some(({ path }) => pattern.of(path) !== undefined)) continue;
     const names = [...new Set(adapted.map(({ path }) => suffixOf(path)))];
-    throw new UsageError(
+    throw new ParameterError(
+      Object.hasOwn(rankPattern, key) ? "rankPattern" : "alphaPattern",
       `Cannot give "${key}" a rank or alpha of its own: no adapted module has this name; ` +
         `adapted are ${names.join(", ")}`,
     );
@@ -120,9 +128,10 @@ function layerRange(modules: readonly LinearModule[]): string {
   return layers.length === 0 ? "none" : `0 to ${Math.max(...layers)}`;
 }
 
-function noMatch(modules: readonly LinearModule[], target: string): UsageError {
+function noMatch(modules: readonly LinearModule[], target: string): ParameterError {
   if (modules.length === 0) {
-    return new UsageError(
+    return new ParameterError(
+      "targetModules",
       `Cannot inject LoRA at "${target}": this model has no linear layer that graft can adapt ` +
         "(`graft inspect` shows its operators); export it in floats and quantise that, say with " +
         "`graft quantize`",
@@ -130,7 +139,8 @@ function noMatch(modules: readonly LinearModule[], target: string): UsageError {
   }
   const names = [...new Set(modules.map((module) => suffixOf(module.path)))];
   if (target === "all-linear") {
-    return new UsageError(
+    return new ParameterError(
+      "targetModules",
       `Cannot inject LoRA at "all-linear": the only layers that graft can adapt make the model's ` +
         `output, and are adapted where they are named: ${names.join(", ")}`,
     );
@@ -143,7 +153,8 @@ function noMatch(modules: readonly LinearModule[], target: string): UsageError {
   const hint = near.length === 0
     ? ""
     : `; did you mean ${near.map(({ name }) => name).join(" or ")}?`;
-  return new UsageError(
+  return new ParameterError(
+    "targetModules",
     `Cannot inject LoRA at "${target}": this model has no such module${hint}; it has ` +
       `${names.join(", ")} (and the shorthands ${SHORTHANDS.join(", ")})`,
   );

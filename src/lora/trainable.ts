@@ -8,19 +8,25 @@ import type { GraphEdit } from "./edit.ts";
 export interface Trainable {
   /** Module path. */
   readonly path: string;
+  /** Which tensor of the module it is. */
   readonly which: "A" | "B" | "weight" | "bias";
+  /** Its dimensions. */
   readonly dims: readonly number[];
 }
 
 /** A model with trainable tensors, by name. */
 export interface WithTrainable {
+  /** The model with these tensors as inputs of training. */
   readonly model: Model;
+  /** Trainable tensors by name. */
   readonly trainable: ReadonlyMap<string, Trainable>;
 }
 
 /** Weight [out, in] and bias [out] of a linear layer, float32. */
 export interface LinearWeights {
+  /** [out, in]. */
   readonly weight: Tensor;
+  /** [out]. */
   readonly bias: Tensor;
 }
 

@@ -62,7 +62,9 @@ function putInPlace(directory: string, files: ReadonlyMap<string, unknown>): voi
 
 /** An adapter as loaded, with what the user should know about it. */
 export interface LoadedAdapter {
+  /** The adapter. */
   readonly adapter: Adapter;
+  /** What does not fit together in its files; sentences. */
   readonly notes: readonly string[];
 }
 

@@ -12,6 +12,7 @@ import { BadInputError, StorageError } from "../errors.ts";
 
 /** A file that can be read in place. */
 export interface OpenFile extends Disposable {
+  /** Contents of the file. */
   readonly bytes: Uint8Array;
 }
 

@@ -14,8 +14,11 @@ import { describeTraining, predictTraining, type TrainingToPredict } from "./pre
 
 /** A graph input or output. */
 export interface Port {
+  /** Name of the value. */
   readonly name: string;
+  /** Element type, where the graph states it. */
   readonly dtype?: DataType;
+  /** Dimensions, where the graph states them. */
   readonly shape?: readonly Dim[];
 }
 
@@ -23,10 +26,13 @@ export interface Port {
 export interface TargetGroup {
   /** Last component of their paths, what `--target-modules` takes. */
   readonly name: string;
+  /** Number of layers. */
   readonly count: number;
   /** Different [out, in] among them. */
   readonly shapes: readonly (readonly [number, number])[];
+  /** Different bits of their weights. */
   readonly bits: readonly number[];
+  /** Different ways in which they store them. */
   readonly kinds: readonly string[];
   /** One of the paths. */
   readonly example: string;
@@ -34,18 +40,27 @@ export interface TargetGroup {
   readonly head: boolean;
 }
 
+/** What a model is made of. */
 export interface Inspection {
+  /** Opset by domain. */
   readonly opsets: Opsets;
+  /** Values that are fed. */
   readonly inputs: readonly Port[];
+  /** Values that are fetched. */
   readonly outputs: readonly Port[];
   /** Number of nodes by operator, the most frequent first. */
   readonly operators: Readonly<Record<string, number>>;
+  /** Transformer layers. */
   readonly layers: number;
+  /** Elements of all weights. */
   readonly parameters: number;
+  /** Bytes of the model's files. */
   readonly sizeBytes: number;
+  /** Linear layers that can be adapted, by name. */
   readonly targets: readonly TargetGroup[];
   /** Paths that more than one linear layer claims, which therefore cannot be adapted. */
   readonly ambiguous: readonly string[];
+  /** What an adapter would train. */
   readonly lora: {
     readonly rank: number;
     readonly targetModules: readonly string[];
@@ -53,6 +68,7 @@ export interface Inspection {
     readonly trainableParameters: number;
     readonly adaptedParameters: number;
   };
+  /** Memory that training would take in bytes, or why it cannot be planned. */
   readonly training:
     & { readonly batch: number; readonly length: number }
     & (PredictedMemory | { readonly problem: string });

@@ -8,6 +8,7 @@ import { type OpenFile, resolveExternalData } from "./external_data.ts";
 
 /** A model whose tensors are views of files; they stay readable until it is disposed of. */
 export interface LoadedModel extends Disposable {
+  /** The model; large tensors are views of the mapped file. */
   readonly model: Model;
   /** Real paths of the model file and its data files, in the order they were opened. */
   readonly files: readonly string[];

@@ -170,17 +170,18 @@ function decide(
   const least = Math.min(minGainKept, LEAST_GAIN_KEPT);
   const { base, adapter } = measured;
   const share = gainKept(base!, adapter!, best.evaluated!);
-  throw new RefusedError(
+  throw new RefusedError((name) =>
     share === undefined
       ? `Refused the merge: the adapter gains nothing on the held-out data (loss ${
         adapter!.loss.toFixed(4)
       } against the base's ${base!.loss.toFixed(4)}) and merging makes it worse (${
         best.evaluated!.loss.toFixed(4)
-      }); --force writes it all the same`
+      }); ${name("force")} writes it all the same`
       : `Refused the merge: the best way ("${best.method}") keeps ${
         (share * 100).toFixed(1)
       }% of the adapter's gain, less than ${(least * 100).toFixed(1)}%: give more training data, ` +
-        `${allowLarger ? "" : "--allow-larger, "}a lower --min-gain-kept or --dequantize, add ` +
-        "--force, or train an adapter of scales (graft train --adapter-type scales), which merges exactly",
+        `${allowLarger ? "" : `${name("allowLarger")}, `}a lower ${name("minGainKept")} or ` +
+        `${name("method", "float")}, add ${name("force")}, or train an adapter of scales ` +
+        `(${name("train.adapterType", "scales")}), which merges exactly`
   );
 }

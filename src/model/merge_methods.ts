@@ -36,7 +36,9 @@ export function methodsFor(
   if ((method === "compensated" || method === "tuned") && !measured) {
     const what = method === "tuned" ? "Tuning scales" : "Error-compensated rounding";
     throw new UsageError(
-      `${what} needs the training data: name it with --data, or choose another --method`,
+      (name) =>
+        `${what} needs the training data: name it with ${name("data")}, or choose another ` +
+        name("method"),
     );
   }
   const paths = new Set(changes.map(({ path }) => path));
@@ -47,7 +49,9 @@ export function methodsFor(
   if (changes.every(isOfScales)) {
     if (method === undefined || method === "float") return [method ?? "scales"];
     throw new UsageError(
-      `An adapter of scales is merged exactly, without rounding: current --method is ${method}; leave it out`,
+      (name) =>
+        `An adapter of scales is merged exactly, without rounding: current ${name("method")} is ` +
+        `${method}; leave it out`,
     );
   }
   if (method !== undefined) {
@@ -86,18 +90,21 @@ const widens = ({ bits, codebook }: LinearModule) => bits < 8 && codebook === un
 
 function noWideCodes({ path, codebook, node }: LinearModule): UsageError {
   return new UsageError(
-    `Cannot merge "${path}" at 8 bits: ${node.opType} has ${codebook} in 4 bits only: choose --method ` +
-      "nearest or compensated, or --dequantize",
+    (name) =>
+      `Cannot merge "${path}" at 8 bits: ${node.opType} has ${codebook} in 4 bits only: choose ` +
+      `${name("method", "nearest")} or compensated, or ${name("method", "float")}`,
   );
 }
 
 function unmeasured({ path, codebook, bits }: LinearModule, widens: boolean): UsageError {
   return new UsageError(
-    `Cannot merge into "${path}" without data: rounding to ${
-      codebook ?? `${bits} bits`
-    } may lose ` +
-      "what was trained, which only data shows: name the training data with --data, or choose " +
-      `--method nearest, ${widens ? "--allow-larger " : ""}or --dequantize`,
+    (name) =>
+      `Cannot merge into "${path}" without data: rounding to ${
+        codebook ?? `${bits} bits`
+      } may lose what was trained, which only data shows: name the training data with ` +
+      `${name("data")}, or choose ${name("method", "nearest")}, ${
+        widens ? `${name("allowLarger")} ` : ""
+      }or ${name("method", "float")}`,
   );
 }
 
@@ -115,6 +122,10 @@ function noEightBits(
 
 function refused(why: string): RuntimeFailure {
   return new RuntimeFailure(
-    `${why}: choose another --method, or point --ort-lib or GRAFT_ORT_LIB at a later release`,
+    (name) =>
+      `${why}: choose another ${name("method")}, or point ${
+        name("ortLib")
+      } or GRAFT_ORT_LIB at a ` +
+      "later release",
   );
 }

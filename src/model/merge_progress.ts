@@ -32,6 +32,7 @@ const WORK: Readonly<Record<MergeStage, number>> = {
 
 /** A sign of work in progress. */
 export interface MergeReport {
+  /** What is being done, for people. */
   readonly text: string;
   /** Share of the whole work that is done, 0 to 1; lower than before where more has turned out to be needed. */
   readonly share: number;

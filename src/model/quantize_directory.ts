@@ -38,9 +38,13 @@ export interface QuantizeRequest extends QuantizeOptions {
   readonly signal?: AbortSignal;
 }
 
+/** What a quantisation did. */
 export interface QuantizeResult {
+  /** Each weight that was quantised. */
   readonly weights: readonly QuantizeReport[];
+  /** Bytes of the base's files. */
   readonly sizeBytesBefore: number;
+  /** Bytes of the written files. */
   readonly sizeBytesAfter: number;
   /** ‖ŷ − y‖/‖y‖ of each float output on random tokens; none where the model takes something else. */
   readonly outputErrors: ReadonlyMap<string, number>;

@@ -162,11 +162,15 @@ export class StagedDirectory implements Disposable {
 export function checkTarget(target: string, force: boolean): void {
   if (!exists(target)) return;
   if (!force) {
-    throw new UsageError(`Cannot write ${target}: it exists; choose another path or add --force`);
+    throw new UsageError((name) =>
+      `Cannot write ${target}: it exists; choose another path or add ${name("force")}`
+    );
   }
   if (isModelOrEmpty(target)) return;
   throw new UsageError(
-    `Cannot write ${target}: --force replaces model folders only, and this is none; choose another path`,
+    (name) =>
+      `Cannot write ${target}: ${name("force")} replaces model folders only, and this is none; ` +
+      "choose another path",
   );
 }
 

@@ -39,11 +39,17 @@ export interface QuantizeOptions {
 
 /** What quantising did to one weight. */
 export interface QuantizeReport {
+  /** Name of the node. */
   readonly node: string;
+  /** Name of its weight. */
   readonly weight: string;
+  /** Outputs of the layer. */
   readonly rows: number;
+  /** Inputs of the layer. */
   readonly cols: number;
+  /** Bytes of the float weight. */
   readonly sizeBytesBefore: number;
+  /** Bytes of codes, scales and zero points. */
   readonly sizeBytesAfter: number;
   /** ‖Ŵ − W‖/‖W‖. */
   readonly relativeError: number;

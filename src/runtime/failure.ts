@@ -13,7 +13,14 @@ export function asFailure(error: unknown, what: string): unknown {
     if (refusal !== undefined) return refusal;
     return new RuntimeFailure(`${what}: ${error.message} (${error.code})`, { cause: error });
   }
-  if (error instanceof OrtLoadError) return new RuntimeFailure(error.message, { cause: error });
+  if (error instanceof OrtLoadError) {
+    const { message } = error;
+    return new RuntimeFailure(
+      // ffi imports nothing of src: its message is plain text.
+      (name) => message.replace("point ortLib or", `point ${name("ortLib")} or`),
+      { cause: error },
+    );
+  }
   return error;
 }
 

@@ -34,7 +34,7 @@ import { signedProductOptions, signedProductOptionsOf } from "./signed_products.
 
 /** How the runtime is opened. */
 export interface OrtRunnerOptions extends ProviderOptions {
-  /** Path of the library (`--ort-lib`, `GRAFT_ORT_LIB`); default: the one that graft brings. */
+  /** Path of the library (also `GRAFT_ORT_LIB`); default: the one that graft brings. */
   readonly ortLib?: string;
   /** Threads of the shared pool; default: ORT's choice, the number of physical cores. */
   readonly threads?: number;
@@ -363,8 +363,9 @@ class OrtRunner implements Runner, TensorOwner {
     if (limit === undefined) return undefined;
     const { version, path } = this.#environment.ort;
     return new RuntimeFailure(
-      `Cannot compile "${label}": ONNX Runtime ${version} at "${path}" ${limit}: ` +
-        "point --ort-lib or GRAFT_ORT_LIB at a release that has what the model needs" +
+      (name) =>
+        `Cannot compile "${label}": ONNX Runtime ${version} at "${path}" ${limit}: ` +
+        `point ${name("ortLib")} or GRAFT_ORT_LIB at a release that has what the model needs` +
         (this.#options.ortLib ? ", or leave both out for the one that graft brings" : ""),
       { cause: error },
     );
@@ -408,9 +409,12 @@ class OrtRunner implements Runner, TensorOwner {
     if (bitsOf(dtype) === 4 && isBefore(this.version, INT4_SINCE)) {
       const [major, minor] = INT4_SINCE;
       throw new RuntimeFailure(
-        `Cannot make a ${dtype} tensor: ONNX Runtime has the type since ${major}.${minor}: current value is ${
-          this.version.join(".")
-        }: point --ort-lib or GRAFT_ORT_LIB at a later release`,
+        (name) =>
+          `Cannot make a ${dtype} tensor: ONNX Runtime has the type since ${major}.${minor}: ` +
+          `current value is ${this.version.join(".")}: point ${
+            name("ortLib")
+          } or GRAFT_ORT_LIB at ` +
+          "a later release",
       );
     }
   }

@@ -1,5 +1,5 @@
 /** From what a user asks for to the execution providers that sessions are made with. */
-import { RuntimeFailure, UsageError } from "../errors.ts";
+import { type Message, RuntimeFailure, UsageError, worded } from "../errors.ts";
 import { whatToDo } from "./provider_failure.ts";
 import { ownValue } from "../records.ts";
 
@@ -28,8 +28,8 @@ export interface ProviderTrial {
   defaults(name: string): Readonly<Record<string, string>>;
   /** Why a provider cannot be used here; `undefined` where it can. */
   failure(provider: ChosenProvider): string | undefined;
-  /** Told what is not used, and why. */
-  note(line: string): void;
+  /** Called with what is not used, and why. */
+  note(message: Message): void;
 }
 
 const CPU = "CPUExecutionProvider";
@@ -73,10 +73,10 @@ export function chooseProviders(
   if (names.includes("auto")) {
     if (names.length > 1) {
       throw new UsageError(
-        `--ep auto stands alone: current value is ${
-          names.join(",")
-        }: name the providers in order, ` +
-          "as `--ep tensorrt,cuda,cpu`",
+        (name) =>
+          `${name("ep", "auto")} stands alone: current value is ${
+            names.join(",")
+          }: name the providers in order, as \`${name("ep", "tensorrt,cuda,cpu")}\``,
       );
     }
     return chooseAutomatically(wish, trial);
@@ -84,41 +84,43 @@ export function chooseProviders(
   const wanted = names.map((name) => listedName(name, trial));
   const options = sortOptions(wish.options, wanted, trial);
   const chosen: ChosenProvider[] = [];
-  const failures: string[] = [];
+  const failures: Message[] = [];
   for (const name of wanted) {
     if (name === CPU) break; // it takes every node: what is named after it gets none
     const provider = { name, options: { ...trial.defaults(name), ...options.get(name) } };
-    const failure = trial.available.includes(name)
-      ? trial.failure(provider)
-      : `this library was built with ${trial.available.join(", ")}: point --ort-lib or ` +
-        "GRAFT_ORT_LIB at a build that has it";
+    const failure = trial.available.includes(name) ? trial.failure(provider) : notBuiltIn(trial);
     if (failure === undefined) chosen.push(provider);
-    else failures.push(`${shortName(name)}: ${failure}${whatToDo(failure)}`);
+    else failures.push(explained(shortName(name), failure));
   }
   if (failures.length === 0) return chosen;
   if (chosen.length === 0 && !wanted.includes(CPU)) {
     const { path, version } = trial.library;
     throw new RuntimeFailure(
-      `Cannot use ${names.join(" or ")} of ONNX Runtime ${version} at "${path}": ` +
-        `${failures.join("; ")}; \`--ep ${names.join(",")},cpu\` falls back to the processor`,
+      (name) =>
+        `Cannot use ${names.join(" or ")} of ONNX Runtime ${version} at "${path}": ` +
+        `${failures.map((failure) => worded(failure, name)).join("; ")}; ` +
+        `\`${name("ep", `${names.join(",")},cpu`)}\` falls back to the processor`,
     );
   }
   const rest = [...chosen.map(({ name }) => shortName(name)), "cpu"].join(", then ");
-  for (const failure of failures) trial.note(`Not used: ${failure}`);
+  for (const failure of failures) trial.note((name) => `Not used: ${worded(failure, name)}`);
   trial.note(`Running on ${rest}`);
   return chosen;
 }
 
 function chooseAutomatically(wish: ProviderWish, trial: ProviderTrial): readonly ChosenProvider[] {
   if (!trial.hasGpu) {
-    refuseOptions(wish.options, "no GPU is there, so that --ep auto is the processor");
+    refuseOptions(wish.options, "no GPU is there");
     return [];
   }
   if (!trial.available.includes(CUDA)) {
-    refuseOptions(wish.options, "the library has no CUDA, so that --ep auto is the processor");
-    trial.note(
+    refuseOptions(wish.options, "the library has no CUDA");
+    trial.note((name) =>
       `A GPU is there, but ONNX Runtime at "${trial.library.path}" has no CUDA: running on the ` +
-        "processor; GRAFT_ORT_LIB names a build that has it, `--ep cpu` says that none is wanted",
+      `processor; GRAFT_ORT_LIB names a build that has it, \`${
+        name("ep", "cpu")
+      }\` says that none ` +
+      "is wanted"
     );
     return [];
   }
@@ -126,11 +128,25 @@ function chooseAutomatically(wish: ProviderWish, trial: ProviderTrial): readonly
   const provider = { name: CUDA, options: { ...trial.defaults(CUDA), ...options } };
   const failure = trial.failure(provider);
   if (failure === undefined) return [provider];
-  trial.note(
-    `A GPU is there, but CUDA cannot be used: ${failure}${whatToDo(failure)}; running on the ` +
-      "processor, as `--ep cpu` does without this line",
+  const why = explained("A GPU is there, but CUDA cannot be used", failure);
+  trial.note((name) =>
+    `${worded(why, name)}; running on the processor, as \`${
+      name("ep", "cpu")
+    }\` does without this line`
   );
   return [];
+}
+
+const notBuiltIn = ({ available }: ProviderTrial): Message => (name) =>
+  `this library was built with ${available.join(", ")}: point ${name("ortLib")} or ` +
+  "GRAFT_ORT_LIB at a build that has it";
+
+/** What failed, why, and what to do. */
+function explained(what: string, failure: Message): Message {
+  return (name) => {
+    const why = worded(failure, name);
+    return `${what}: ${why}${whatToDo(why, name)}`;
+  };
 }
 
 /** A name as ORT lists it. */
@@ -139,7 +155,8 @@ function listedName(name: string, { available }: ProviderTrial): string {
   const listed = ownValue(ALIASES, short) ?? available.find((other) => shortName(other) === short);
   if (listed !== undefined) return listed;
   throw new UsageError(
-    `--ep knows no provider "${name}": this ONNX Runtime has ` +
+    (parameter) =>
+      `${parameter("ep")} knows no provider "${name}": this ONNX Runtime has ` +
       available.map(shortName).join(", "),
   );
 }
@@ -155,7 +172,9 @@ function sortOptions(
     const [, prefix, key, value] = /^(?:([A-Za-z]+):)?([^=:]+)=(.*)$/s.exec(option) ?? [];
     if (key === undefined) {
       throw new UsageError(
-        `--ep-option must be key=value or PROVIDER:key=value: current value is "${option}"`,
+        (name) =>
+          `${name("epOption")} must be key=value or PROVIDER:key=value: current value is ` +
+          `"${option}"`,
       );
     }
     const name = prefix !== undefined
@@ -165,8 +184,9 @@ function sortOptions(
       : wanted[0];
     if (name === CPU || !wanted.includes(name)) {
       throw new UsageError(
-        `--ep-option ${option} is for ${shortName(name)}, ` +
-          (name === CPU ? "which has no options" : `which --ep does not name`),
+        (parameter) =>
+          `${parameter("epOption", option)} is for ${shortName(name)}, which ` +
+          (name === CPU ? "has no options" : `${parameter("ep")} does not name`),
       );
     }
     const own = sorted.get(name) ?? {};
@@ -177,6 +197,9 @@ function sortOptions(
 
 function refuseOptions(options: readonly string[], why: string): void {
   if (options.length > 0) {
-    throw new UsageError(`--ep-option ${options[0]} has nothing to change: ${why}`);
+    throw new UsageError((name) =>
+      `${name("epOption", options[0])} has nothing to change: ${why}, so that ` +
+      `${name("ep", "auto")} is the processor`
+    );
   }
 }

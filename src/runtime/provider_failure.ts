@@ -1,6 +1,10 @@
 /** What a user can do about an execution provider that does not load. */
+import { asProperty, type NameParameter } from "../errors.ts";
 
-type Remedy = readonly [pattern: RegExp, remedy: (...groups: string[]) => string];
+type Remedy = readonly [
+  pattern: RegExp,
+  remedy: (name: NameParameter, ...groups: string[]) => string,
+];
 
 const FOLDER = "or name its folder in LD_LIBRARY_PATH before graft starts";
 
@@ -14,15 +18,15 @@ const REMEDIES: readonly Remedy[] = [
   ],
   [
     /lib(?:cublas|cublasLt|cudart|cufft|curand|cusparse|nvrtc)\.so\.(\d+)\S*: cannot open/,
-    (major) => `it was built for CUDA ${major}: install that release, ${FOLDER}`,
+    (_, major) => `it was built for CUDA ${major}: install that release, ${FOLDER}`,
   ],
   [
     /libcudnn\w*\.so\.(\d+)\S*: cannot open/,
-    (major) => `it was built for cuDNN ${major}: install that release, ${FOLDER}`,
+    (_, major) => `it was built for cuDNN ${major}: install that release, ${FOLDER}`,
   ],
   [
     /lib(?:nvinfer|nvonnxparser)\w*\.so\.(\d+)\S*: cannot open/,
-    (major) => `it was built for TensorRT ${major}: install that release, ${FOLDER}`,
+    (_, major) => `it was built for TensorRT ${major}: install that release, ${FOLDER}`,
   ],
   [/libcuda\.so\S*: cannot open/, () => "NVIDIA's driver is not installed"],
   [
@@ -47,15 +51,18 @@ const REMEDIES: readonly Remedy[] = [
   ],
   [
     /out of memory|CUDA failure 2\b/,
-    () => "end other programs that use the GPU, or set --ep-option gpu_mem_limit=BYTES lower",
+    (name) =>
+      `end other programs that use the GPU, or set ${
+        name("epOption", "gpu_mem_limit=BYTES")
+      } lower`,
   ],
 ];
 
 /** `: what to do`, or nothing where no reason is known. */
-export function whatToDo(failure: string): string {
+export function whatToDo(failure: string, name: NameParameter = asProperty): string {
   for (const [pattern, remedy] of REMEDIES) {
     const found = pattern.exec(failure);
-    if (found !== null) return `: ${remedy(...found.slice(1))}`;
+    if (found !== null) return `: ${remedy(name, ...found.slice(1))}`;
   }
   return "";
 }

@@ -10,7 +10,9 @@ import type { Model, ValueInfo } from "../graph/types.ts";
 
 /** A tensor that the runtime holds. Dispose of it when done; reading copies it to the host. */
 export interface DeviceTensor extends Disposable {
+  /** Element type. */
   readonly dtype: DataType;
+  /** Dimensions. */
   readonly dims: readonly number[];
   /**
    * Copies the contents to the host. Counted by {@linkcode Runner.traffic}.
@@ -29,9 +31,13 @@ export interface DeviceTensor extends Disposable {
 
 /** What a model says about itself. */
 export interface ExecutableMetadata {
+  /** Program that wrote the model. */
   readonly producer: string;
+  /** Name of the graph. */
   readonly graphName: string;
+  /** Domain of the model. */
   readonly domain: string;
+  /** What the model's file says of it. */
   readonly description: string;
   /** Absent where the model states none. */
   readonly version?: number;
@@ -74,8 +80,11 @@ export interface BoundRun extends Disposable {
 export interface Executable extends Disposable {
   /** Names, types and shapes of the inputs; `"?"` is a dimension without a name. */
   readonly inputs: readonly ValueInfo[];
+  /** Outputs of the graph. */
   readonly outputs: readonly ValueInfo[];
+  /** Names of the inputs. */
   readonly inputNames: readonly string[];
+  /** Names of the outputs. */
   readonly outputNames: readonly string[];
   /**
    * Runs, without blocking the event loop unless brief. The outputs named in `fetches` (all, if absent) are
@@ -103,6 +112,7 @@ export interface Executable extends Disposable {
     feeds: Readonly<Record<string, DeviceTensor>>,
     outputs: Readonly<Record<string, DeviceTensor>>,
   ): BoundRun;
+  /** What the model's file says of it. */
   readonly metadata: ExecutableMetadata;
   /** Ends profiling (see {@linkcode CompileOptions.profilePrefix}) and returns the trace's path. */
   endProfiling(): string;
@@ -118,12 +128,15 @@ export type Runnable = Pick<Executable, "run">;
 export interface EarlierResult {
   /** Number of its list. */
   readonly list: number;
+  /** Index of the run in the list. */
   readonly run: number;
+  /** Name of its output. */
   readonly output: string;
 }
 
 /** A run of all outputs of a graph, in a list of such. */
 export interface ListedRun {
+  /** What runs. */
   readonly executable: Executable;
   /** A result of another run is the runtime's until all that are fed it have run, and gone then. */
   readonly feeds: Readonly<Record<string, DeviceTensor | EarlierResult>>;
@@ -135,6 +148,7 @@ export interface ListedRun {
 export interface ListedResult {
   /** Outputs that the runtime allocated and no other run has taken, by name: the caller's. */
   readonly outputs: Readonly<Record<string, DeviceTensor>>;
+  /** How long the run took. */
   readonly milliseconds: number;
 }
 
@@ -150,6 +164,7 @@ export const WITHOUT_REPACKING: NonNullable<CompileOptions["config"]> = {
   "session.disable_prepacking": "1",
 };
 
+/** How a graph is compiled. */
 export interface CompileOptions {
   /** ORT's graph optimisation level; default `all`. Graphs that must keep their own memory plan choose `basic` or `disabled`. */
   readonly optimization?: "disabled" | "basic" | "extended" | "all";
@@ -184,6 +199,7 @@ export interface CompileOptions {
   readonly label?: string;
 }
 
+/** Compiles graphs, holds tensors, and runs the one on the other. */
 export interface Runner extends Disposable {
   /** E.g. `"onnxruntime 1.30.0 (CPUExecutionProvider)"`. */
   readonly description: string;

@@ -9,7 +9,7 @@ import {
   type SessionSettings,
   tryProvider,
 } from "../../ffi/mod.ts";
-import { RuntimeFailure } from "../errors.ts";
+import { type Message, RuntimeFailure } from "../errors.ts";
 import { integersToDequantize } from "../graph/passes/integers_to_dequantize.ts";
 import { nbitsToDequantize } from "../graph/passes/nbits_to_dequantize.ts";
 import { withOwnDeviation } from "../graph/passes/own_deviation.ts";
@@ -43,8 +43,8 @@ export interface ProviderOptions {
   readonly hasGpu?: boolean;
   /** What providers' options depend on. */
   readonly surroundings?: OptionSurroundings;
-  /** Told what is done in another way than asked for, where graphs run, and what takes minutes. */
-  readonly note?: (line: string) => void;
+  /** Called with what is done in another way than asked for, where graphs run, what takes minutes. */
+  readonly note?: (message: Message) => void;
 }
 
 /** Providers that were tried, and what one model's session needs of them. */
@@ -64,7 +64,7 @@ export class SessionProviders implements Disposable {
   readonly records: boolean;
   /** The list for these. */
   readonly #recording: readonly Provider[];
-  readonly #note: ((line: string) => void) | undefined;
+  readonly #note: ((message: Message) => void) | undefined;
   readonly #report: PlacementReport | undefined;
 
   /**
@@ -164,9 +164,10 @@ function tried({ ort }: Environment, providers: readonly Provider[]): readonly P
     } catch (error) {
       if (!(error instanceof OrtError)) throw error;
       throw new RuntimeFailure(
-        `Cannot use ${provider.name} of ONNX Runtime at "${ort.path}", which was built with ` +
+        (name) =>
+          `Cannot use ${provider.name} of ONNX Runtime at "${ort.path}", which was built with ` +
           `${availableProviders(ort).join(", ")}: ${error.message}: leave it out, or point ` +
-          "--ort-lib or GRAFT_ORT_LIB at a build that has it, its own libraries beside it",
+          `${name("ortLib")} or GRAFT_ORT_LIB at a build that has it, its own libraries beside it`,
         { cause: error },
       );
     }

@@ -17,6 +17,7 @@ import { firstNonFinite } from "../graph/finite.ts";
 export interface Safetensors {
   /** In the order of the data. Bytes are views of the file. */
   readonly tensors: ReadonlyMap<string, Tensor>;
+  /** The file's own key-value pairs. */
   readonly metadata: Readonly<Record<string, string>>;
 }
 

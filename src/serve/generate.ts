@@ -3,6 +3,7 @@ import { Random } from "../random.ts";
 import type { CausalModel } from "./causal_model.ts";
 import { sample, type SamplingOptions, validateSampling } from "./sampler.ts";
 
+/** How text is generated. */
 export interface GenerateOptions extends SamplingOptions {
   /** Tokens to generate at most. */
   readonly maxTokens: number;
@@ -32,8 +33,11 @@ export type FinishReason = "stop" | "length" | "abort";
 
 /** What generation did. */
 export interface Generated {
+  /** What was generated, without what ended it. */
   readonly text: string;
+  /** Ids of the generated tokens. */
   readonly ids: readonly number[];
+  /** Why generation ended. */
   readonly finishReason: FinishReason;
 }
 

@@ -14,11 +14,14 @@ export interface TextOptions
 
 /** A generated text and the size of what it follows. */
 export interface GeneratedText extends Generated {
+  /** Tokens of the prompt. */
   readonly promptTokens: number;
 }
 
-type OnText = (piece: string) => void | Promise<void>;
+/** Gets pieces of a text as they are generated. */
+export type OnText = (piece: string) => void | Promise<void>;
 
+/** Answers prompts and chats with a causal model. */
 export class TextGenerator {
   readonly #model: TokenReader;
   readonly #text: TextProcessor;
@@ -46,7 +49,11 @@ export class TextGenerator {
    *
    * @throws {UsageError} for an empty prompt, or one that leaves no room in the context
    */
-  async complete(prompt: string, options: TextOptions = {}, onText?: OnText) {
+  async complete(
+    prompt: string,
+    options: TextOptions = {},
+    onText?: OnText,
+  ): Promise<GeneratedText> {
     const [ids] = await this.#text.encode([prompt]);
     return await this.#generate(ids, options, onText);
   }
@@ -57,7 +64,11 @@ export class TextGenerator {
    * @throws {BadInputError} where the template refuses the messages
    * @throws {UsageError} where there is no template, or no room left in the context
    */
-  async chat(messages: readonly Message[], options: TextOptions = {}, onText?: OnText) {
+  async chat(
+    messages: readonly Message[],
+    options: TextOptions = {},
+    onText?: OnText,
+  ): Promise<GeneratedText> {
     const rendered = await this.#text.render(messages, { addGenerationPrompt: true });
     // The template writes special tokens itself.
     const [ids] = await this.#text.encode([rendered], { addSpecialTokens: false });
@@ -79,7 +90,9 @@ export class TextGenerator {
     }
     if (options.maxTokens === undefined && room === Infinity) {
       throw new BadInputError(
-        "The model's files state no context length: say how many tokens to generate at most (-n)",
+        (name) =>
+          "The model's files state no context length: say how many tokens to generate at most " +
+          `(${name("maxTokens")})`,
       );
     }
     const decoder = new StreamDecoder((sequences) => this.#text.decode(sequences));

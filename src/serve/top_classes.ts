@@ -2,7 +2,9 @@
 
 /** A class with its probability. */
 export interface ScoredClass {
+  /** Name of the class. */
   readonly label: string;
+  /** From 0 to 1. */
   readonly probability: number;
 }
 

@@ -1,14 +1,9 @@
 /** A model that answers texts, one after another: with a text, classes or a vector, as it can. */
-import type { OpenedModel } from "../model/open_model.ts";
-import { openModel } from "../model/open_model.ts";
-import type { Runner } from "../runtime/runner.ts";
-import { CausalModel } from "../serve/causal_model.ts";
-import { withSentenceEmbedding } from "../serve/embedding_graph.ts";
-import { encodeText } from "../serve/encode_text.ts";
-import { EncoderModel } from "../serve/encoder_model.ts";
-import { TextGenerator } from "../serve/text_generator.ts";
-import { shortened, topClasses } from "../serve/top_classes.ts";
 import { RuntimeFailure } from "../errors.ts";
+import type { ModelKind } from "../model/model_kind.ts";
+import type { Runner } from "../runtime/runner.ts";
+import { shortened } from "../serve/top_classes.ts";
+import { InferenceModel } from "../tasks/inference_model.ts";
 
 /** An answer, as JSON. */
 export type Answer = Readonly<Record<string, unknown>>;
@@ -24,7 +19,7 @@ export interface AskOptions {
 
 export interface Answerer extends Disposable {
   /** What kind of answer it gives. */
-  readonly kind: OpenedModel["kind"];
+  readonly kind: ModelKind;
   ask(text: string, options: AskOptions): Promise<Answer>;
 }
 
@@ -37,30 +32,28 @@ const PROBE_TEXT = "ready";
  * @throws {GraftError} where it cannot be loaded
  */
 export async function openAnswerer(runner: Runner, path: string): Promise<Answerer> {
-  using resources = new DisposableStack();
-  const opened = resources.use(await openModel(path));
-  const ask = opened.kind === "causal"
-    ? await generator(runner, opened, resources)
-    : await encoder(runner, opened, resources);
-  const kept = resources.move();
-  return { kind: opened.kind, ask, [Symbol.dispose]: () => kept.dispose() };
+  const model = await InferenceModel.open({ model: path }, { runner });
+  try {
+    await model.prepare(METHODS[model.kind]);
+  } catch (error) {
+    model[Symbol.dispose]();
+    throw error;
+  }
+  return {
+    kind: model.kind,
+    ask: (text, options) => ASK[model.kind](model, text, options),
+    [Symbol.dispose]: () => model[Symbol.dispose](),
+  };
 }
 
-async function generator(
-  runner: Runner,
-  opened: OpenedModel,
-  resources: DisposableStack,
-): Promise<Answerer["ask"]> {
-  const causal = resources.use(await CausalModel.open(runner, opened.model, opened.file));
-  const generator = new TextGenerator(causal, opened.text, {
-    endIds: opened.endIds,
-    contextSize: opened.maxLength,
-  });
-  return async (text, { maxTokens, signal, onInference }) => {
-    const options = { temperature: 0, maxTokens, signal };
-    const answer = opened.text.hasTemplate
-      ? await generator.chat([{ role: "user", content: text }], options, onInference)
-      : await generator.complete(text, options, onInference);
+const METHODS = { causal: "generate", classifier: "classify", encoder: "embed" } as const;
+
+type Ask = (model: InferenceModel, text: string, options: AskOptions) => Promise<Answer>;
+
+/** How each kind of model is asked. */
+const ASK: Readonly<Record<ModelKind, Ask>> = {
+  async causal(model, text, { maxTokens, signal, onInference }) {
+    const answer = await model.answer(text, { temperature: 0, maxTokens, signal }, onInference);
     onInference?.();
     return {
       text: answer.text,
@@ -68,35 +61,26 @@ async function generator(
       prompt_tokens: answer.promptTokens,
       completion_tokens: answer.ids.length,
     };
-  };
-}
-
-async function encoder(
-  runner: Runner,
-  opened: OpenedModel,
-  resources: DisposableStack,
-): Promise<Answerer["ask"]> {
-  const embeds = opened.kind === "encoder";
-  const model = embeds ? withSentenceEmbedding(opened.model) : opened.model;
-  const executable = resources.use(await runner.compile(model, { label: opened.file }));
-  const encoder = resources.use(new EncoderModel(runner, executable, model.graph));
-  return async (text, { onInference }) => {
-    const { batch } = await encodeText(opened.text, text, opened.maxLength);
-    if (embeds) {
-      const [vector] = await encoder.embed(batch);
-      onInference?.();
-      return { embedding: Array.from(finite(vector), shortened) };
-    }
-    const [probabilities] = await encoder.classify(batch);
+  },
+  async classifier(model, text, { onInference }) {
+    const { classes } = await model.classify(text);
     onInference?.();
-    const classes = topClasses(finite(probabilities), opened.labels, probabilities.length);
+    checkFinite(classes.map(({ probability }) => probability));
     return { ...classes[0], classes };
-  };
-}
+  },
+  async encoder(model, text, { onInference }) {
+    const { vector } = await model.embed(text);
+    onInference?.();
+    checkFinite(vector);
+    return { embedding: Array.from(vector, shortened) };
+  },
+};
 
-function finite(values: Float32Array): Float32Array {
-  if (values.every(Number.isFinite)) return values;
-  throw new RuntimeFailure("The model's answer has values that are no numbers");
+function checkFinite(values: Iterable<number>): void {
+  for (const value of values) {
+    if (Number.isFinite(value)) continue;
+    throw new RuntimeFailure("The model's answer has values that are no numbers");
+  }
 }
 
 /** Has a model answer something short; rejects where it does not. */

@@ -11,7 +11,7 @@ import { separatorOf } from "../data/csv.ts";
 import { Dataset, MAX_ROW_BYTES } from "../data/dataset.ts";
 import { FileSource } from "../data/io/file_source.ts";
 import { decodeUtf8, records } from "../data/records.ts";
-import { type ColumnNames, parseRow } from "../data/rows.ts";
+import type { ColumnNames } from "../data/rows.ts";
 import { BadInputError, StorageError } from "../errors.ts";
 import { makeDirectory } from "../system/durable_files.ts";
 import { RowDigests } from "./row_digests.ts";
@@ -88,8 +88,7 @@ async function* rowsOf(path: string, part: Part, columns?: ColumnNames): AsyncGe
     const i = index++;
     if (i < 0) continue;
     const place = `${path}:${record.line}`;
-    const fields = dataset.layout.fields(record, place);
-    const row = parseRow(fields, dataset.layout.shape, place);
+    const { fields, row } = dataset.parse(record, place);
     yield {
       part,
       line: isJson ? decodeUtf8(record.bytes, place) : JSON.stringify(fields),

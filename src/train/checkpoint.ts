@@ -10,8 +10,9 @@
  * | `state.json` | step, data position, random state, best, number of updates, identity |
  * | `manifest.json` | size and SHA-256 of each of the others |
  */
+import { keyOfFlag } from "../config/parameter.ts";
 import { isObject } from "../data/json.ts";
-import { BadInputError } from "../errors.ts";
+import { BadInputError, type Message } from "../errors.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import { digestOf } from "../lora/digest.ts";
 import { decodeSafetensors, safetensorsParts } from "../safetensors/mod.ts";
@@ -150,9 +151,14 @@ export function decodeCheckpoint(
   return { checkpoint, identity: identity as Identity };
 }
 
-/** Sentences on what differs between a checkpoint's run and this one; empty where it is the same. */
-export function differences(saved: Identity, now: Identity): string[] {
+/** Clauses on what differs between a checkpoint's run and this one; empty where it is the same. */
+export function differences(saved: Identity, now: Identity): readonly Message[] {
   return [...new Set([...Object.keys(saved), ...Object.keys(now)])]
     .filter((key) => saved[key] !== now[key])
-    .map((key) => `${key} was ${saved[key] ?? "unset"}: current value is ${now[key] ?? "unset"}`);
+    .map((key) => {
+      const values = `was ${saved[key] ?? "unset"}: current value is ${now[key] ?? "unset"}`;
+      // A checkpoint has parameters of the run under the names of their flags.
+      if (!key.startsWith("--")) return `${key} ${values}`;
+      return (name) => `${name(keyOfFlag(key))} ${values}`;
+    });
 }

@@ -1,6 +1,6 @@
 /** Checkpoints in a folder: numbered, the newest few kept, each whole or ignored. */
 import { join } from "@std/path";
-import { BadInputError, StorageError, UsageError } from "../errors.ts";
+import { BadInputError, StorageError, UsageError, worded } from "../errors.ts";
 import {
   makeDirectory,
   removeDirectory,
@@ -96,7 +96,9 @@ export class CheckpointDirectory implements CheckpointSink {
         const { checkpoint, identity } = decodeCheckpoint(readFiles(path));
         const changed = differences(identity, this.#identity);
         if (changed.length > 0) {
-          throw new UsageError(`Cannot resume from ${path}: ${changed.join("; ")}`);
+          throw new UsageError((name) =>
+            `Cannot resume from ${path}: ${changed.map((text) => worded(text, name)).join("; ")}`
+          );
         }
         return { path, checkpoint };
       } catch (error) {

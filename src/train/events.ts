@@ -1,15 +1,19 @@
 /** What a training run tells; callbacks are its only way to say anything. */
+import type { Message } from "../errors.ts";
 import type { Best } from "./state.ts";
 import type { BatchLoss } from "./step.ts";
 
 /** The window since the last report. */
 export interface StepReport {
+  /** The last step of the report, from 1. */
   readonly step: number;
+  /** Steps of the whole run. */
   readonly totalSteps: number;
   /** Epochs done, with a fraction. */
   readonly epoch: number;
   /** Mean loss over the target tokens of the window. */
   readonly loss: number;
+  /** Learning rate of the last step. */
   readonly learningRate: number;
   /** Norm of the last step's gradient (of the mean loss), before clipping. */
   readonly gradNorm: number;
@@ -21,6 +25,7 @@ export interface StepReport {
 
 /** An evaluation on the validation data. */
 export interface EvaluationReport {
+  /** Step after which the evaluation ran; 0 is before the first. */
   readonly step: number;
   /** Mean loss over the target tokens. */
   readonly loss: number;
@@ -28,6 +33,7 @@ export interface EvaluationReport {
   readonly accuracy?: number;
   /** Of each batch that was evaluated. */
   readonly parts: readonly BatchLoss[];
+  /** Duration of the evaluation in seconds. */
   readonly seconds: number;
   /** Whether it is the best so far. */
   readonly improved: boolean;
@@ -35,6 +41,7 @@ export interface EvaluationReport {
 
 /** A step that was not taken. */
 export interface SkipReport {
+  /** Step that changed nothing. */
   readonly step: number;
   /** What was not a number, or missing: a clause for a sentence. */
   readonly reason: string;
@@ -51,7 +58,7 @@ export interface TrainCallbacks {
   onSkip?(report: SkipReport): void;
   onCheckpoint?(checkpoint: { readonly step: number; readonly path: string }): void;
   /** The run waits before its next step; `reason` is a clause for a sentence. */
-  onPause?(pause: { readonly step: number; readonly reason: string }): void;
+  onPause?(pause: { readonly step: number; readonly reason: Message }): void;
   /** The wait has ended. */
   onGoOn?(pause: { readonly step: number; readonly seconds: number }): void;
 }
@@ -65,7 +72,9 @@ export interface TrainOutcome {
    * - `diverged`: loss or gradient stayed no number; the parameters are the last good ones.
    */
   readonly end: "finished" | "stopped early" | "interrupted" | "diverged";
+  /** Last step that was taken. */
   readonly step: number;
+  /** The evaluation with the least loss, where there was one. */
   readonly best?: Best;
   /** What was no number, for a run that diverged. */
   readonly reason?: string;

@@ -1,5 +1,5 @@
 /** When training must wait: the box is hot, on its last charge, or it is not the hour for it. */
-import { UsageError } from "../errors.ts";
+import { type Message, ParameterError } from "../errors.ts";
 import { batteries, type Battery, type Temperature, temperatures } from "../system/sensors.ts";
 
 /** Asked before each step whether it may be taken. */
@@ -10,7 +10,7 @@ export interface Gate {
    * @param waiting whether it was closed when last asked: it opens at a distance from where it
    *   closed, so that it does not flutter
    */
-  closedBy(waiting: boolean): string | undefined;
+  closedBy(waiting: boolean): Message | undefined;
 }
 
 /** Degrees below the limit at which training goes on. */
@@ -24,9 +24,11 @@ export function temperatureGate(
   read: () => readonly Temperature[] = temperatures,
 ): Gate {
   if (read().length === 0) {
-    throw new UsageError(
-      `--max-temperature needs a temperature sensor, and this machine shows none in ` +
-        `/sys/class/thermal: leave --max-temperature ${maxCelsius} out`,
+    throw new ParameterError(
+      "maxTemperature",
+      (name) =>
+        `${name("maxTemperature")} needs a temperature sensor, and this machine shows none in ` +
+        `/sys/class/thermal: leave ${name("maxTemperature", maxCelsius)} out`,
     );
   }
   return {
@@ -34,8 +36,9 @@ export function temperatureGate(
       const limit = waiting ? maxCelsius - COOLING : maxCelsius;
       const hot = read().filter(({ celsius }) => celsius > limit)
         .toSorted((a, b) => b.celsius - a.celsius)[0];
-      return hot &&
-        `${hot.name} is at ${hot.celsius.toFixed(1)} °C, --max-temperature is ${maxCelsius}`;
+      if (hot === undefined) return undefined;
+      const found = `${hot.name} is at ${hot.celsius.toFixed(1)} °C`;
+      return (name) => `${found}, ${name("maxTemperature")} is ${maxCelsius}`;
     },
   };
 }
@@ -49,8 +52,9 @@ export function batteryGate(
     closedBy(waiting) {
       const limit = waiting ? Math.min(100, minPercent + RECHARGE) : minPercent;
       const low = read().find(({ percent, discharging }) => discharging && percent < limit);
-      return low &&
-        `battery ${low.name} holds ${low.percent}% and discharges, --min-battery is ${minPercent}`;
+      if (low === undefined) return undefined;
+      const found = `battery ${low.name} holds ${low.percent}% and discharges`;
+      return (name) => `${found}, ${name("minBattery")} is ${minPercent}`;
     },
   };
 }
@@ -67,7 +71,7 @@ const DAY = 24 * 60;
  * Open between two times of the day, as `01:00-05:00` or, over midnight, `22:00-06:00`.
  *
  * @param now local time; for tests
- * @throws {UsageError} where the text is no such window
+ * @throws {ParameterError} where the text is no such window
  */
 export function windowGate(text: string, now: () => Date = () => new Date()): Gate {
   const { from, to } = parseWindow(text);
@@ -76,7 +80,7 @@ export function windowGate(text: string, now: () => Date = () => new Date()): Ga
       const time = now();
       const minute = time.getHours() * 60 + time.getMinutes();
       const open = (minute - from + DAY) % DAY < (to - from + DAY) % DAY;
-      return open ? undefined : `it is outside of --window ${text}`;
+      return open ? undefined : (name) => `it is outside of ${name("window", text)}`;
     },
   };
 }
@@ -88,8 +92,11 @@ function parseWindow(text: string): Window {
     toMinute < 60;
   const [from, to] = [fromHour * 60 + fromMinute, toHour * 60 + toMinute];
   if (!valid || to > DAY || from === to % DAY) {
-    throw new UsageError(
-      `--window must be two times of the day such as 01:00-05:00: current value is "${text}"`,
+    throw new ParameterError(
+      "window",
+      (name) =>
+        `${name("window")} must be two times of the day such as 01:00-05:00: current value is ` +
+        `"${text}"`,
     );
   }
   return { from, to: to % DAY };
@@ -110,7 +117,7 @@ export function allOpen(gates: readonly Gate[]): Gate {
 
 /** A gate that reads its sensors at most once in `ms`: steps can be far shorter. */
 export function askedEvery(ms: number, gate: Gate): Gate {
-  let [at, last]: [number, string | undefined] = [-Infinity, undefined];
+  let [at, last]: [number, Message | undefined] = [-Infinity, undefined];
   return {
     closedBy(waiting) {
       if (performance.now() - at >= ms) {

@@ -5,6 +5,7 @@
 
 /** Names of the schedules, as users know them from `lr_scheduler_type`. */
 export const SCHEDULE_NAMES = ["constant", "linear", "cosine"] as const;
+/** One of {@linkcode SCHEDULE_NAMES}. */
 export type ScheduleName = typeof SCHEDULE_NAMES[number];
 
 export interface Schedule {

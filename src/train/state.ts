@@ -9,7 +9,9 @@ export interface DataPosition {
 
 /** The best evaluation so far. */
 export interface Best {
+  /** Step of the evaluation. */
   readonly step: number;
+  /** Its mean loss in nats. */
   readonly loss: number;
 }
 

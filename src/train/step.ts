@@ -25,7 +25,9 @@ export interface Batch {
 
 /** Loss of a batch: a sum over target tokens (labels, for classification) and their number. */
 export interface BatchLoss {
+  /** Sum of the losses of all targets, in nats. */
   readonly lossSum: number;
+  /** Targets, tokens or rows. */
   readonly targetCount: number;
 }
 
@@ -65,5 +67,6 @@ export interface StepModel<B extends Batch = Batch> extends Disposable {
 export interface BatchSource<B extends Batch = Batch> {
   /** Number of batches of an epoch, counted from 0. */
   batches(epoch: number): number;
+  /** Reads a batch of an epoch; both count from 0. */
   batch(epoch: number, index: number): Promise<B>;
 }

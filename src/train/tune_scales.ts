@@ -89,8 +89,9 @@ export async function tuneScales(
     .map((module): LoraSite => ({ module, rank, alpha: rank, scale: 1, dropout: 0 }));
   if (sites.length === 0) {
     throw new UsageError(
-      "None of the adapted layers has scales of its rows or blocks to tune; " +
-        "merge with --method compensated, or with --allow-larger",
+      (name) =>
+        "None of the adapted layers has scales of its rows or blocks to tune; merge with " +
+        `${name("method", "compensated")}, or with ${name("allowLarger")}`,
     );
   }
   const start = initAdapter(

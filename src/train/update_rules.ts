@@ -8,6 +8,7 @@ import type { GraphBuilder } from "../graph/builder.ts";
 
 /** Names of the optimisers, as mlx_lm and PyTorch spell them. */
 export const OPTIMIZER_NAMES = ["adamw", "adam", "sgd"] as const;
+/** One of {@linkcode OPTIMIZER_NAMES}. */
 export type OptimizerName = typeof OPTIMIZER_NAMES[number];
 
 /** What does not change during a run; defaults are PyTorch's. */

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { join } from "@std/path";
-import { kernelSource, saveKernels } from "../../src/bench/kernel_cache.ts";
-import { FLOAT_ROWS, formsFor, slicedKernel } from "../../src/bench/kernel_graphs.ts";
+import { kernelSource, saveKernels } from "../../src/kernels/kernel_cache.ts";
+import { FLOAT_ROWS, formsFor, slicedKernel } from "../../src/kernels/kernel_graphs.ts";
 import type { Model } from "../../src/graph/types.ts";
 import { encodeModel } from "../../src/onnx/mod.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";

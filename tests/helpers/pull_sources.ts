@@ -1,7 +1,6 @@
 /** Pulls of one small model from each place that a model can come from, and what they must leave. */
 import { join } from "@std/path";
-import pullVerb, { type PullFlags } from "../../src/cli/pull.ts";
-import type { Terminal } from "../../src/cli/output.ts";
+import { pull } from "../../src/tasks/pull.ts";
 import { fileOf, smallModel } from "./onnx_messages.ts";
 import { FakeHub } from "./fake_hub.ts";
 import { filesIn, noise } from "./hub_pull.ts";
@@ -75,10 +74,8 @@ export class PullPlace implements AsyncDisposable {
   async pull(): Promise<void> {
     for (const [name, value] of Object.entries(this.environment)) Deno.env.set(name, value);
     const [operand] = this.args;
-    const flags: Partial<PullFlags> = this.source === "hub"
-      ? { include: ["*"], json: true }
-      : { name: "org/tiny", json: true };
-    await pullVerb.run({ flags, given: new Set(), operands: [operand], terminal: SILENT });
+    const what = this.source === "hub" ? { include: ["*"] } : { name: "org/tiny" };
+    await pull({ source: operand, ...what });
   }
 
   /**
@@ -115,16 +112,6 @@ export class PullPlace implements AsyncDisposable {
     Deno.removeSync(this.root, { recursive: true });
   }
 }
-
-const SILENT: Terminal = {
-  print() {},
-  write() {},
-  note() {},
-  status() {},
-  interactive: false,
-  color: false,
-  columns: 80,
-};
 
 function holds(folder: string, files: Files): boolean {
   if (filesIn(folder).join() !== [...files.keys()].sort().join()) return false;

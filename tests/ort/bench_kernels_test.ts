@@ -4,16 +4,16 @@ import {
   kernelSource,
   loadKernels,
   saveKernels,
-} from "../../src/bench/kernel_cache.ts";
-import { formsFor } from "../../src/bench/kernel_graphs.ts";
-import { measureProduct } from "../../src/bench/kernels.ts";
+} from "../../src/kernels/kernel_cache.ts";
+import { formsFor } from "../../src/kernels/kernel_graphs.ts";
+import { measureProduct } from "../../src/kernels/measure_product.ts";
 import {
   dequantFormOf,
   integerFormOf,
   integerLead,
   slicesAreQuicker,
-} from "../../src/bench/kernel_table.ts";
-import { trainingForms } from "../../src/bench/training_forms.ts";
+} from "../../src/kernels/kernel_table.ts";
+import { trainingForms } from "../../src/kernels/training_forms.ts";
 import { INTEGER_FORMS } from "../../src/ops/internal/integer_form.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
 import { saturates } from "../../src/runtime/saturates.ts";

@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { Evaluations } from "../../src/cli/evaluations.ts";
+import { Evaluations } from "../../src/finetune/evaluations.ts";
 import { batchesDigest } from "../../src/data/batches_digest.ts";
 import { readEvaluationRecord, writeEvaluationRecord } from "../../src/model/evaluation_record.ts";
 import { inTempDir } from "../helpers/temp_dir.ts";

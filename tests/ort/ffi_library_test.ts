@@ -41,7 +41,7 @@ Deno.test("openLibrary() tells a missing file, a text file and a folder by path 
     assertEquals(error.kind, "cannot open");
     assertStringIncludes(error.message, `"${path}"`);
     assertStringIncludes(error.message, reason);
-    assertStringIncludes(error.message, "--ort-lib");
+    assertStringIncludes(error.message, "point ortLib or GRAFT_ORT_LIB");
   }
   await Deno.remove(folder, { recursive: true });
 });

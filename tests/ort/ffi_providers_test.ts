@@ -158,7 +158,7 @@ Deno.test("createOrtRunner() says which provider does not load", () => {
       RuntimeFailure,
     );
     assertStringIncludes(message, `Cannot use ${name}`);
-    assertStringIncludes(message, "--ort-lib");
+    assertStringIncludes(message, "point ortLib or GRAFT_ORT_LIB");
   }
 });
 

@@ -7,8 +7,8 @@ import { findModules } from "../../src/lora/modules.ts";
 import { resolveTargets } from "../../src/lora/targets.ts";
 import { DEFAULT_LORA } from "../../src/lora/config.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
-import { parseConfig } from "../../src/cli/config.ts";
-import { TRAIN_FLAGS } from "../../src/cli/train_flags.ts";
+import { parseConfig } from "../../src/config/file.ts";
+import { FINE_TUNE_PARAMETERS } from "../../src/finetune/parameters.ts";
 import { readModel, writeModel } from "../../scripts/campaigns/hostile/mutators/messages.ts";
 import { OBJECT_WORDS } from "../../scripts/campaigns/hostile/mutators/words.ts";
 import { useModelAlone } from "../../scripts/campaigns/hostile/probes/model.ts";
@@ -73,7 +73,7 @@ for (const word of ["constructor", "toString", "__proto__"]) {
   Deno.test(`a configuration with ${word} has an unknown key`, () => {
     for (const text of [`${word}: 1`, `lora_parameters:\n  ${word}: 1`]) {
       assertThrows(
-        () => parseConfig(text, TRAIN_FLAGS, "run.yaml"),
+        () => parseConfig(text, FINE_TUNE_PARAMETERS, "run.yaml"),
         UsageError,
         `Unknown key "${word}"`,
       );

@@ -281,7 +281,7 @@ Deno.test("pull() says what gives access: 401, 403 of a gated model, 404", async
     ["gated", 403, "GatedRepo", "accept its terms", AccessError],
     ["forbidden", 403, "", "access is refused", AccessError],
     ["no model", 404, "RepoNotFound", "check its name", BadInputError],
-    ["no revision", 404, "RevisionNotFound", "check --revision", BadInputError],
+    ["no revision", 404, "RevisionNotFound", "check revision", BadInputError],
     ["no such page", 410, "", "answers 410", HubError],
   ];
   for (const [name, status, code, words, type] of answers) {

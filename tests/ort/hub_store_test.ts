@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { join } from "@std/path";
 import { BadInputError, InterruptedError, RefusedError, UsageError } from "../../src/errors.ts";
-import { lastMetrics } from "../../src/cli/save_adapter_as.ts";
+import { lastMetrics } from "../../src/model/store_adapter.ts";
 import type { AdapterFacts } from "../../src/hub/adapter_record.ts";
 import { adapterDigest, AdapterStore } from "../../src/hub/adapter_store.ts";
 import { RepositoryFolder } from "../../src/hub/cache.ts";

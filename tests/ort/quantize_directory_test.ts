@@ -56,7 +56,7 @@ Deno.test("quantizeDirectory() with force replaces a model, and nothing that is 
       Deno.writeTextFileSync(path, "mine");
     }
     for (const target of [`${dir}/adapter`, `${dir}/data`, kept[0]]) {
-      await assertRejects(() => write(target), UsageError, "--force replaces model folders only");
+      await assertRejects(() => write(target), UsageError, "force replaces model folders only");
     }
     for (const path of kept) assertEquals(Deno.readTextFileSync(path), "mine");
   }));

@@ -1,7 +1,7 @@
 /** Runs that a device records and plays back; on the host's memory as the device, and on WebGPU. */
 import { assert, assertEquals } from "@std/assert";
 import { over } from "../../src/bench/over.ts";
-import { RuntimeFailure } from "../../src/errors.ts";
+import { RuntimeFailure, worded } from "../../src/errors.ts";
 import type { Model } from "../../src/graph/types.ts";
 import { createOrtRunner, type OrtRunnerOptions } from "../../src/runtime/ort_runner.ts";
 import type { BoundRunOptions, Executable, Runner } from "../../src/runtime/runner.ts";
@@ -65,7 +65,7 @@ Deno.test("a recording that gives other logits is told of and not played back an
   const count = 12;
   const notes: string[] = [];
   using plain = createOrtRunner({ threads: 1 });
-  using runner = createOrtRunner({ ...HOST_AS_DEVICE, note: (line) => notes.push(line) });
+  using runner = createOrtRunner({ ...HOST_AS_DEVICE, note: (line) => notes.push(worded(line)) });
   let recorded = 0;
   // As a device that plays back what was at other addresses: the second time nothing changes.
   const stale = watched(runner, async (options, run) => {
@@ -81,7 +81,7 @@ Deno.test("a recording that gives other logits is told of and not played back an
 Deno.test("a run that cannot be recorded is told of, and the text goes on without", async () => {
   const notes: string[] = [];
   using plain = createOrtRunner({ threads: 1 });
-  using runner = createOrtRunner({ ...HOST_AS_DEVICE, note: (line) => notes.push(line) });
+  using runner = createOrtRunner({ ...HOST_AS_DEVICE, note: (line) => notes.push(worded(line)) });
   const failing = watched(runner, async ({ recorded }, run) => {
     if (recorded) throw new RuntimeFailure("the stream is being captured");
     await run();
@@ -93,7 +93,7 @@ Deno.test("a run that cannot be recorded is told of, and the text goes on withou
 Deno.test("a model whose caches grow is run as ever where recording is wanted, and that is told", async () => {
   const notes: string[] = [];
   using plain = createOrtRunner({ threads: 1 });
-  using runner = createOrtRunner({ ...HOST_AS_DEVICE, note: (line) => notes.push(line) });
+  using runner = createOrtRunner({ ...HOST_AS_DEVICE, note: (line) => notes.push(worded(line)) });
   const model = readModel(modelDir("tiny-llama-torch-fp32"));
   assertEquals(await generated(runner, model, 4), await generated(plain, model, 4));
   assertEquals(notes.map((line) => line.split(":")[0]), ["Runs are not recorded"]);
@@ -106,7 +106,7 @@ testNeeding(
   async () => {
     const wish = (options: string[]): OrtRunnerOptions => ({
       wish: { names: ["webgpu"], options },
-      note: (line) => notes.push(line),
+      note: (line) => notes.push(worded(line)),
     });
     const notes: string[] = [];
     const tokensOf = async (options: string[]) => {

@@ -92,7 +92,7 @@ for (const [what, [model, limit]] of Object.entries(CASES)) {
         const { message } = await assertRejects(() => runner.load(file), RuntimeFailure);
         assertEquals(
           message,
-          `Cannot compile "${file}": ONNX Runtime 1.18.0 at "${ortLib}" ${limit}: point --ort-lib ` +
+          `Cannot compile "${file}": ONNX Runtime 1.18.0 at "${ortLib}" ${limit}: point ortLib ` +
             "or GRAFT_ORT_LIB at a release that has what the model needs, or leave both out for " +
             "the one that graft brings",
         );
@@ -107,7 +107,7 @@ Deno.test("Runner.compile() of an operator that no release has names it and the 
   using runner = createOrtRunner();
   const nothing = model(["com.microsoft.Nothing", ["x"], ["y"]]);
   const { message } = await assertRejects(() => runner.compile(nothing), RuntimeFailure);
-  assertStringIncludes(message, "has no operator com.microsoft.Nothing: point --ort-lib");
+  assertStringIncludes(message, "has no operator com.microsoft.Nothing: point ortLib");
   assert(message.endsWith("at a release that has what the model needs"), message);
 });
 

@@ -1,5 +1,6 @@
 /** Tensors in a device's memory, with the host's as the device: the same calls, another name. */
 import { assert, assertEquals } from "@std/assert";
+import { worded } from "../../src/errors.ts";
 import { float32, toNumbers } from "../../src/graph/tensor.ts";
 import { placementOfProfile } from "../../src/runtime/placement.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
@@ -63,7 +64,7 @@ testNeeding(
         using runner = createOrtRunner({
           ortLib: Deno.env.get("GRAFT_OPENVINO_ORT"),
           wish: { names: ["openvino"], options: ["device_type=CPU"] },
-          note: (line) => told.push(line),
+          note: (line) => told.push(worded(line)),
         });
         using executable = await runner.compile(model);
         using _unused = await runner.compile(model);

@@ -193,6 +193,6 @@ Deno.test("tuneScales() says of weights with one scale a matrix what to do inste
         random: Random.fromSeed(1),
       }),
     UsageError,
-    "merge with --method compensated, or with --allow-larger",
+    "merge with method: compensated, or with allowLarger",
   );
 });

@@ -1,10 +1,8 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import type { Terminal } from "../../src/cli/output.ts";
-import { type AnswerSettings, chat, openGenerator } from "../../src/cli/run_text.ts";
+import { type AnswerSettings, chat } from "../../src/cli/run_text.ts";
 import type { Message } from "../../src/data/mod.ts";
-import { type OpenedModel, openModel } from "../../src/model/open_model.ts";
-import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
-import type { TextGenerator } from "../../src/serve/text_generator.ts";
+import { InferenceModel } from "../../src/tasks/inference_model.ts";
 import { modelDir } from "../helpers/fixture_models.ts";
 
 function recorder(): Terminal & { out: string; notes: string } {
@@ -29,13 +27,15 @@ async function* typed(...lines: string[]): AsyncGenerator<string> {
 const SETTINGS: AnswerSettings = { temperature: 0, maxTokens: 8, seed: 0, chat: true };
 
 async function withGenerator(
-  contextSize: number,
-  body: (generator: TextGenerator, opened: OpenedModel) => Promise<void>,
+  ctxSize: number,
+  body: (generator: InferenceModel) => Promise<void>,
 ): Promise<void> {
-  using opened = await openModel(modelDir("tiny-llama-genai-fp32"));
-  using runner = createOrtRunner({ threads: 1 });
-  using open = await openGenerator(runner, opened, contextSize);
-  await body(open.generator, opened);
+  using model = await InferenceModel.open({
+    model: modelDir("tiny-llama-genai-fp32"),
+    ctxSize,
+    threads: 1,
+  });
+  await body(model);
 }
 
 Deno.test("chat() answers each line as the whole chat would be answered anew", () =>

@@ -1,5 +1,5 @@
 import { assert, assertAlmostEquals, assertEquals, assertThrows } from "@std/assert";
-import { formsFor, KERNEL_FORMS, kernelGraph } from "../../src/bench/kernel_graphs.ts";
+import { formsFor, KERNEL_FORMS, kernelGraph } from "../../src/kernels/kernel_graphs.ts";
 import {
   dequantFormOf,
   formatKernelTable,
@@ -11,12 +11,12 @@ import {
   parseKernelTable,
   slicesAreQuicker,
   withTimings,
-} from "../../src/bench/kernel_table.ts";
+} from "../../src/kernels/kernel_table.ts";
 import { phaseOf } from "../../src/bench/train_steps.ts";
 import { wholeNumbers } from "../../src/cli/bench_flags.ts";
 import { formatTable } from "../../src/cli/table.ts";
 import { UsageError } from "../../src/errors.ts";
-import { quickestForm } from "../../src/bench/quickest_form.ts";
+import { quickestForm } from "../../src/kernels/quickest_form.ts";
 import { median } from "../../src/statistics.ts";
 import { parseProcessor } from "../../src/system/processor.ts";
 import { cacheDirectory } from "../../src/system/cache_directory.ts";

@@ -1,5 +1,6 @@
 import { assertEquals, assertThrows } from "@std/assert";
-import { formatConfig, parseConfig, resolveValues } from "../../src/cli/config.ts";
+import { resolveValues } from "../../src/cli/config.ts";
+import { formatConfig, parseConfig } from "../../src/config/file.ts";
 import { TRAIN_FLAGS } from "../../src/cli/train_flags.ts";
 import { UsageError } from "../../src/errors.ts";
 

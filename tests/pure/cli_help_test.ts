@@ -3,7 +3,7 @@ import { command } from "../../src/cli/command.ts";
 import { exitCodeOf, formatError } from "../../src/cli/exit.ts";
 import { boolean, integer, text } from "../../src/cli/flags.ts";
 import { commandHelp, exitCodeLines, generalHelp } from "../../src/cli/help.ts";
-import { nearest } from "../../src/cli/nearest.ts";
+import { nearest } from "../../src/config/nearest.ts";
 import { loadVerbs } from "../../src/cli/verb_tree.ts";
 import { BadInputError, EXIT, StorageError } from "../../src/errors.ts";
 

@@ -1,7 +1,7 @@
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { parseArguments } from "../../src/cli/args.ts";
 import { resolveValues } from "../../src/cli/config.ts";
-import { evalLabels } from "../../src/cli/eval_data.ts";
+import { evaluationLabels } from "../../src/tasks/evaluation_data.ts";
 import { type InputStream, inputTexts, readLines } from "../../src/cli/input_text.ts";
 import type { Terminal } from "../../src/cli/output.ts";
 import { topClasses } from "../../src/serve/top_classes.ts";
@@ -61,12 +61,12 @@ Deno.test("topClasses() sorts by probability and names what has no name as trans
   assertEquals(topClasses(Float32Array.of(0.1), undefined, 1)[0].probability, 0.1);
 });
 
-Deno.test("evalLabels() takes numbers for ids and a full set of names in order", () => {
-  assertEquals(evalLabels(new Set(["2", "0"]), 3, "rows.csv"), ["0", "1", "2"]);
-  assertEquals(evalLabels(new Set(["b", "a", "c"]), 3, "rows.csv"), ["a", "b", "c"]);
+Deno.test("evaluationLabels() takes numbers for ids and a full set of names in order", () => {
+  assertEquals(evaluationLabels(new Set(["2", "0"]), 3, "rows.csv"), ["0", "1", "2"]);
+  assertEquals(evaluationLabels(new Set(["b", "a", "c"]), 3, "rows.csv"), ["a", "b", "c"]);
   for (const found of [["b", "a"], ["0", "3"], ["a", "b", "c", "d"]]) {
     assertThrows(
-      () => evalLabels(new Set(found), 3, "rows.csv"),
+      () => evaluationLabels(new Set(found), 3, "rows.csv"),
       UsageError,
       `the model has 3 and names none, the data has ${found.length}`,
     );

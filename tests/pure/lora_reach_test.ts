@@ -1,6 +1,7 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { UsageError } from "../../src/errors.ts";
-import { adapterOf, continueAdapter } from "../../src/cli/train_adapter.ts";
+import { adapterOf } from "../../src/finetune/adapted_model.ts";
+import { continueAdapter } from "../../src/finetune/continue_adapter.ts";
 import { DEFAULT_LORA } from "../../src/lora/config.ts";
 import { findModules } from "../../src/lora/modules.ts";
 import { reachOf } from "../../src/lora/reach.ts";

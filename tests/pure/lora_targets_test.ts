@@ -169,7 +169,7 @@ const REFUSED: readonly (readonly [Partial<LoraConfig>, string])[] = [
     'Cannot give "k_proj" a rank or alpha of its own: no adapted module has this name; adapted are q_proj',
   ],
   [{ alphaPattern: { nothere: 4 } }, 'Cannot give "nothere" a rank or alpha of its own'],
-  [{ numLayers: 0 }, "--num-layers must be >= 1, or -1 for all: current value is 0"],
+  [{ numLayers: 0 }, "numLayers must be >= 1, or -1 for all: current value is 0"],
   [{ targetModules: [] }, "no target modules were given"],
 ];
 

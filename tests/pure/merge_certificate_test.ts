@@ -156,8 +156,8 @@ Deno.test("formatCertificate() names larger files as a help where there are fewe
   };
   assert(
     lineFor(4).endsWith(
-      "more training data to tune with helps, or --allow-larger; " +
-        "an adapter of scales (graft train --adapter-type scales) merges exactly",
+      "more training data to tune with helps, or allowLarger; " +
+        "an adapter of scales (train.adapterType: scales) merges exactly",
     ),
     lineFor(4),
   );
@@ -211,7 +211,7 @@ Deno.test("formatCertificate() prints a row for each model and says what was for
   assert(/2\.0000 .*1\.000×/.test(row("base ")));
   assert(/1\.5000 .*50\.0% .*1\.000× .*1\.004×/.test(row("own bits, nearest")));
   assert(/1\.0100 .*99\.0% .*1\.200×/.test(row("8 bit")));
-  assert(lines.some((line) => line.includes("--force")));
+  assert(lines.some((line) => line.includes("because of force")));
 });
 
 Deno.test("certificates say that losses are of floats where the runtime may round, and what that changes", () => {

@@ -84,7 +84,7 @@ Deno.test("methodsFor() refuses to round 4 bits without data, naming what would 
     () => methods([1, 30, 0], { measured: false }),
     UsageError,
     "rounding to 4 bits may lose what was trained, which only data shows: name the training data " +
-      "with --data, or choose --method nearest, --allow-larger or --dequantize",
+      "with data, or choose method: nearest, allowLarger or method: float",
   );
 });
 
@@ -97,7 +97,7 @@ Deno.test("methodsFor() leaves 8 bits out on a release that cannot run them, and
 });
 
 Deno.test("methodsFor() refuses 8 bits on such a release where they are asked for or the only safe way", () => {
-  const message = "choose another --method, or point --ort-lib or GRAFT_ORT_LIB at a later release";
+  const message = "choose another method, or point ortLib or GRAFT_ORT_LIB at a later release";
   assertThrows(() => methods([1, 18, 0], { method: "8bit" }), RuntimeFailure, message);
   const unmeasured = { measured: false, allowLarger: true };
   assertThrows(() => methods([1, 18, 0], unmeasured), RuntimeFailure, message);
@@ -115,7 +115,7 @@ Deno.test("methodsFor() keeps a codebook's 4 bits, and refuses what would need m
   assertThrows(
     () => methods(version, { base: CODED, measured: false }),
     UsageError,
-    "name the training data with --data, or choose --method nearest, or --dequantize",
+    "name the training data with data, or choose method: nearest, or method: float",
   );
   const asked = { base: CODED, method: "nearest", measured: false } as const;
   assertEquals(methods(version, asked).found, ["nearest"]);

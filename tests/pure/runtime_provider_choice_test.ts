@@ -1,5 +1,5 @@
 import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
-import { RuntimeFailure, UsageError } from "../../src/errors.ts";
+import { RuntimeFailure, UsageError, worded } from "../../src/errors.ts";
 import {
   chooseProviders,
   type ProviderTrial,
@@ -22,7 +22,7 @@ function choose(
     defaults: (name): Record<string, string> =>
       name === CUDA ? { arena_extend_strategy: "kSameAsRequested" } : {},
     failure: ({ name }) => failures[name],
-    note: (line) => notes.push(line),
+    note: (line) => notes.push(worded(line)),
     ...trial,
   });
   return { chosen, names: chosen.map(({ name }) => name), notes };
@@ -45,7 +45,7 @@ Deno.test("--ep auto says why a GPU that is there is not used", () => {
   const broken = choose({}, { failures: { [CUDA]: NO_CUBLAS } });
   assertEquals(broken.names, []);
   assertStringIncludes(broken.notes[0], "built for CUDA 12: install that release");
-  assertStringIncludes(broken.notes[0], "`--ep cpu`");
+  assertStringIncludes(broken.notes[0], "`ep: cpu`");
   const without = choose({}, { available: [CPU] });
   assertEquals(without.names, []);
   assertStringIncludes(without.notes[0], "has no CUDA");
@@ -86,7 +86,7 @@ Deno.test("--ep with a provider that cannot be used is an error without a fallba
   assertStringIncludes(message, "/gpu/libonnxruntime.so");
   assertStringIncludes(message, "libcublasLt.so.12");
   assertStringIncludes(message, "LD_LIBRARY_PATH");
-  assertStringIncludes(message, "`--ep cuda,cpu`");
+  assertStringIncludes(message, "`ep: cuda,cpu`");
   assertThrows(
     () => choose({ names: ["cuda"] }, { available: [CPU] }),
     RuntimeFailure,
@@ -118,7 +118,7 @@ Deno.test("--ep-option says what is wrong with it", () => {
   const refused = (names: string[], option: string, words: string) =>
     assertThrows(() => choose({ names, options: [option] }), UsageError, words);
   refused(["cuda"], "device_id", 'must be key=value or PROVIDER:key=value: current value is "dev');
-  refused(["cuda"], "trt_fp16_enable=1", "for tensorrt, which --ep does not name");
+  refused(["cuda"], "trt_fp16_enable=1", "for tensorrt, which ep does not name");
   refused(["cpu"], "device_id=1", "for cpu, which has no options");
   assertThrows(
     () => choose({ options: ["device_id=1"] }, { hasGpu: false }),

@@ -1,5 +1,6 @@
 import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
-import { UsageError } from "../../src/errors.ts";
+import { asFlag } from "../../src/config/parameter.ts";
+import { ParameterError, worded } from "../../src/errors.ts";
 import {
   allOpen,
   askedEvery,
@@ -23,7 +24,8 @@ Deno.test("windowGate() opens between its times, over midnight too", () => {
 
 Deno.test("windowGate() refuses what is no window, with the text", () => {
   for (const text of ["", "1-5", "25:00-05:00", "01:60-05:00", "01:00-24:01", "03:00-03:00"]) {
-    const error = assertThrows(() => windowGate(text), UsageError);
+    const error = assertThrows(() => windowGate(text), ParameterError);
+    assertEquals(error.parameter, "window");
     assertStringIncludes(error.message, `current value is "${text}"`);
   }
 });
@@ -41,12 +43,15 @@ Deno.test("temperatureGate() closes above its limit and opens 5 degrees below it
   assertEquals([84, 85, 85.5].map((value) => closed(value, false)), [false, false, true]);
   assertEquals([85, 80.5, 80].map((value) => closed(value, true)), [true, true, false]);
   celsius = 91.25;
-  assertEquals(gate.closedBy(false), "cpu-thermal is at 91.3 °C, --max-temperature is 85");
+  const reason = gate.closedBy(false)!;
+  assertEquals(worded(reason), "cpu-thermal is at 91.3 °C, maxTemperature is 85");
+  assertEquals(worded(reason, asFlag), "cpu-thermal is at 91.3 °C, --max-temperature is 85");
 });
 
 Deno.test("temperatureGate() refuses where nothing measures a temperature", () => {
-  const error = assertThrows(() => temperatureGate(85, () => []), UsageError);
-  assertStringIncludes(error.message, "leave --max-temperature 85 out");
+  const error = assertThrows(() => temperatureGate(85, () => []), ParameterError);
+  assertEquals(error.parameter, "maxTemperature");
+  assertStringIncludes(error.worded(asFlag), "leave --max-temperature 85 out");
 });
 
 Deno.test("batteryGate() closes while a low battery discharges", () => {

@@ -1,11 +1,14 @@
-/** Which files `--data` names. */
+/** Which files a data set has. */
 import { join } from "@std/path";
 import { BadInputError } from "../../errors.ts";
 
 /** Paths of a data set's parts. */
 export interface DataPaths {
+  /** File of training rows. */
   readonly train?: string;
+  /** File of validation rows. */
   readonly valid?: string;
+  /** File of test rows. */
   readonly test?: string;
 }
 

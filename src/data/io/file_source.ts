@@ -13,6 +13,8 @@ export class FileSource implements RandomAccess, Disposable {
   ) {}
 
   /**
+   * Opens a file for reading; dispose of it.
+   *
    * @throws {BadInputError} for a folder, a pipe or a device
    * @throws {StorageError} where the file cannot be opened
    */
@@ -29,6 +31,7 @@ export class FileSource implements RandomAccess, Disposable {
     return bytes;
   }
 
+  /** Closes the file. */
   [Symbol.dispose](): void {
     this.file.close();
   }

@@ -10,6 +10,7 @@ export interface Evaluated {
   readonly loss: number;
   /** For classifiers. */
   readonly accuracy?: number;
+  /** Mean of the classes' F1 scores, 0 to 1; for classifiers. */
   readonly macroF1?: number;
   /** Targets counted. */
   readonly count: number;
@@ -27,30 +28,39 @@ export interface Evaluated {
 export interface Latency {
   /** Median of one run, in milliseconds. */
   readonly milliseconds: number;
+  /** Median of one run of the base, in milliseconds. */
   readonly baseMilliseconds: number;
   /** Median over rounds of (this model's time / the base's in the same round). */
   readonly ratio: number;
   /** The same for the base against a second session of itself: what the machine's noise does. */
   readonly controlRatio: number;
+  /** Rounds that were timed. */
   readonly rounds: number;
 }
 
 /** One way of merging, carried out and measured. */
 export interface Candidate {
+  /** How it was rounded. */
   readonly method: MergeMethod;
   /** Bytes of the model file and its data files. */
   readonly sizeBytes: number;
+  /** What the merge did to each matrix. */
   readonly matrices: readonly MatrixReport[];
   /** Absent where there is no held-out data. */
   readonly evaluated?: Evaluated;
+  /** Times of its runs beside the base's; only what is written is timed. */
   readonly latency?: Latency;
 }
 
 /** Everything measured for one merge. */
 export interface Measurements {
+  /** Bytes of the base's files. */
   readonly baseSizeBytes: number;
+  /** The base on held-out data, where there was any. */
   readonly base?: Evaluated;
+  /** The base with its adapters, unmerged. */
   readonly adapter?: Evaluated;
+  /** Ways of merging that were tried, in order. */
   readonly candidates: readonly Candidate[];
 }
 

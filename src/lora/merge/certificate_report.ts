@@ -1,4 +1,5 @@
 /** The certificate of a merge as JSON and as text. */
+import { asProperty, type NameParameter } from "../../errors.ts";
 import {
   type Candidate,
   type Evaluated,
@@ -26,7 +27,9 @@ export interface MeasuredOn {
 
 /** A merge as decided. */
 export interface Decision {
+  /** All that was measured. */
   readonly measured: Measurements;
+  /** What was written. */
   readonly chosen: Candidate;
   /** Share of the gain that was aimed at. */
   readonly minGainKept: number;
@@ -34,10 +37,13 @@ export interface Decision {
   readonly forced: boolean;
   /** Whether the adapters bring a head that the base lacks; default false. */
   readonly addsHead?: boolean;
+  /** Digest of the base's graph and weights. */
   readonly baseDigest: string;
+  /** What was merged. */
   readonly adapters: readonly { readonly label: string; readonly weight: number }[];
   /** E.g. `onnxruntime 1.30.0 (CPUExecutionProvider)`. */
   readonly runtime?: string;
+  /** Data that it was measured on. */
   readonly measuredOn?: MeasuredOn;
 }
 
@@ -149,7 +155,10 @@ const METHOD_NAMES = {
 } as const;
 
 /** The certificate as lines of text: a row per model, a summary of the matrices, the verdict. */
-export function formatCertificate(decision: Decision): readonly string[] {
+export function formatCertificate(
+  decision: Decision,
+  name: NameParameter = asProperty,
+): readonly string[] {
   const { measured, chosen } = decision;
   const { base, adapter } = measured;
   const classifier = base?.accuracy !== undefined;
@@ -189,7 +198,7 @@ export function formatCertificate(decision: Decision): readonly string[] {
       latency === undefined ? "–" : `${latency.ratio.toFixed(3)}×`,
     ]);
   }
-  return [...table([head, ...rows]), "", ...summary(decision)];
+  return [...table([head, ...rows]), "", ...summary(decision, name)];
 }
 
 /** How sure the share is that a candidate keeps. */
@@ -213,6 +222,7 @@ function intervalLine(
 
 function summary(
   { chosen, minGainKept, forced, measured, addsHead = false }: Decision,
+  name: NameParameter,
 ): readonly string[] {
   const { matrices, latency } = chosen;
   const outputs = matrices.every(({ outputError }) => outputError !== undefined)
@@ -249,15 +259,17 @@ function summary(
       "No held-out data was given: what the merge keeps of the adapter's gain is not measured",
     );
   } else if (forced) {
-    lines.push(`Keeps less than ${percent(LEAST_GAIN_KEPT)}; written because of --force`);
+    lines.push(`Keeps less than ${percent(LEAST_GAIN_KEPT)}; written because of ${name("force")}`);
   } else if (!isKept(measured, chosen, minGainKept)) {
     const narrow = matrices.some(({ bits }) => bits < 8);
     lines.push(
-      `Keeps less than the ${
-        percent(minGainKept)
-      } aimed at (--min-gain-kept): more training data to tune with helps` +
+      `Keeps less than the ${percent(minGainKept)} aimed at (${
+        name("minGainKept")
+      }): more training data to tune with helps` +
         (narrow
-          ? ", or --allow-larger; an adapter of scales (graft train --adapter-type scales) merges exactly"
+          ? `, or ${name("allowLarger")}; an adapter of scales (${
+            name("train.adapterType", "scales")
+          }) merges exactly`
           : ""),
     );
   }

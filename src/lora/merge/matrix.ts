@@ -20,7 +20,9 @@ export interface MatrixReport {
   readonly paths: readonly string[];
   /** The weight's initializer in the base. */
   readonly weight: string;
+  /** Outputs of the layer. */
   readonly rows: number;
+  /** Inputs of the layer. */
   readonly cols: number;
   /** Bits of one stored weight after the merge. */
   readonly bits: number;

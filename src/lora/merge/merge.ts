@@ -126,9 +126,9 @@ async function prepared(
 }
 
 const overflowed = (input: string) =>
-  new RefusedError(
+  new RefusedError((name) =>
     `Refused the merge: on the training data "${input}" holds numbers that are not finite, ` +
-      "or whose squares are not: --method nearest looks at no data",
+    `or whose squares are not: ${name("method", "nearest")} looks at no data`
   );
 
 /** Runs of matrices whose Gram matrices fit into memory together. */

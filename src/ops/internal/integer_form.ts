@@ -10,7 +10,9 @@
  */
 import type { CodeType } from "../../graph/codes.ts";
 
+/** Types of activations and weights of an integer product: `u8s8` is unsigned by signed bytes. */
 export const INTEGER_FORMS = ["u8s8", "u8u8", "s8s8"] as const;
+/** One of {@linkcode INTEGER_FORMS}. */
 export type IntegerForm = (typeof INTEGER_FORMS)[number];
 
 /** The type that a form's weights have. */

@@ -1,8 +1,8 @@
 /** What `graft train` leaves: an adapter, its configuration, checkpoints and kept activations. */
 import { join } from "@std/path";
-import { parseConfig } from "../../../../src/cli/config.ts";
-import { CONFIG_FILE } from "../../../../src/cli/resumed_config.ts";
-import { TRAIN_FLAGS } from "../../../../src/cli/train_flags.ts";
+import { parseConfig } from "../../../../src/config/file.ts";
+import { FINE_TUNE_PARAMETERS } from "../../../../src/finetune/parameters.ts";
+import { CONFIG_FILE } from "../../../../src/finetune/saved_config.ts";
 import { adapterDigest } from "../../../../src/hub/adapter_store.ts";
 import { ADAPTER_FILES } from "../../../../src/lora/adapter_files.ts";
 import { digestOf } from "../../../../src/lora/digest.ts";
@@ -69,7 +69,7 @@ export function adapterCase(work: string, resumeEvery: number): PowerCase {
       if (!expected.includes(found)) return `the adapter is ${found}, and not of ${expected}`;
       if (found !== undefined) loadAdapter(adapter);
       const config = join(adapter, CONFIG_FILE);
-      if (exists(config)) parseConfig(Deno.readTextFileSync(config), TRAIN_FLAGS, config);
+      if (exists(config)) parseConfig(Deno.readTextFileSync(config), FINE_TUNE_PARAMETERS, config);
       const steps = wholeCheckpoints(join(adapter, "checkpoints"));
       const newest = Math.max(0, ...steps);
       const reported = Math.max(0, ...said.map((line) => Number(CHECKPOINT.exec(line)?.[1] ?? 0)));

@@ -1,10 +1,9 @@
 /** `graft pull` from a hub, a folder and a tar. */
 import { join } from "@std/path";
-import type { PullFlags } from "../../../../src/cli/pull.ts";
-import { pullLocal } from "../../../../src/cli/pull_local.ts";
 import { HubHttp } from "../../../../src/hub/http.ts";
 import { installedIn } from "../../../../src/hub/installed.ts";
 import { pull } from "../../../../src/hub/pull.ts";
+import { pull as pullNamed } from "../../../../src/tasks/pull.ts";
 import type { FakeHub } from "../../../../tests/helpers/fake_hub.ts";
 import { modelDir } from "../../../../tests/helpers/fixture_models.ts";
 import { tarOf } from "../../../../tests/helpers/tar.ts";
@@ -16,15 +15,6 @@ import type { PowerCase } from "../replay.ts";
 
 const NAME = "org/tiny";
 const PULLED = /^Pulled org\/tiny/;
-const TERMINAL = {
-  print: () => {},
-  write: () => {},
-  note: () => {},
-  status: () => {},
-  interactive: false,
-  color: false,
-  columns: 80,
-};
 
 /**
  * A model is either not to be seen or there, complete and right, and it is seen once it was reported;
@@ -43,8 +33,7 @@ export function pullCases(work: string, hub: FakeHub): readonly PowerCase[] {
   Deno.writeFileSync(tar, tarOf(...files));
   hub.add(NAME, Object.fromEntries(files.map(({ name, content }) => [name, content.slice()])));
   const expected = digestOfTree(treeOf(source));
-  const local = (path: string) => () =>
-    pullLocal(path, { name: NAME } as PullFlags, TERMINAL, new AbortController().signal);
+  const local = (path: string) => () => pullNamed({ source: path, name: NAME });
   return [
     pullCase("graft pull from a folder", [source, "--name", NAME], local(source), hub, expected),
     pullCase("graft pull from a tar", [tar, "--name", NAME], local(tar), hub, expected),

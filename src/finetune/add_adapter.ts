@@ -1,0 +1,114 @@
+/** A new adapter, put into the user's graph. */
+import { type LabelMap, randomFor } from "../data/mod.ts";
+import type { Model } from "../graph/types.ts";
+import { indexGraph } from "../lora/graph_index.ts";
+import {
+  addClassificationHead,
+  initAdapter,
+  initLinear,
+  inject,
+  makeTrainable,
+  targetNames,
+  tokenStates,
+  type Trainable,
+} from "../lora/mod.ts";
+import type { PeftConfig, TaskType } from "../lora/peft_config.ts";
+import { injectScales, scaleGrid } from "../lora/scale_adapter.ts";
+import type { LoraSite } from "../lora/targets.ts";
+import type { AdaptedModel } from "./adapted_model.ts";
+import { type AdapterTargets, targetsOf } from "./adapter_targets.ts";
+import type { FineTuneAdapter, FineTuneConfig } from "./config.ts";
+import { hasLogits } from "./model_outputs.ts";
+
+/** What of a configuration decides a new adapter. */
+export type AdapterChoice = FineTuneAdapter & Pick<FineTuneConfig, "model" | "seed">;
+
+/**
+ * Adds a new adapter, fully trained modules and, for classes without an output `logits`, a head.
+ *
+ * @param labels class names, where whole texts are classified
+ * @throws {UsageError} where a module cannot be trained in full, or no head can be added
+ */
+export function addAdapter(
+  model: Model,
+  config: AdapterChoice,
+  labels: LabelMap | undefined,
+  { modules, sites, saved }: AdapterTargets = targetsOf(model, config),
+): AdaptedModel {
+  const injected = injectNew(model, config, sites);
+  const trainable = new Map(injected.trainable);
+  let now = injected.model;
+  const apply = (edited: { readonly model: Model; readonly trainable: Trainables }) => {
+    now = edited.model;
+    for (const [name, what] of edited.trainable) trainable.set(name, what);
+  };
+  for (const module of saved) apply(makeTrainable(now, module));
+  const newHead = labels !== undefined && !hasLogits(model);
+  if (newHead) {
+    const { hidden } = tokenStates(now);
+    const head = initLinear(labels.length, hidden, randomFor(config.seed, "head"));
+    apply(addClassificationHead(now, head, { pooling: config.pooling }));
+  }
+  const adapted = targetNames(sites.map(({ module }) => module.path), modules);
+  return {
+    model: now,
+    trainable,
+    trained: new Set(trainable.keys()),
+    newHead,
+    config: peftConfigOf(config, adapted, labels, newHead),
+  };
+}
+
+type Trainables = ReadonlyMap<string, Trainable>;
+
+function injectNew(model: Model, config: AdapterChoice, sites: readonly LoraSite[]) {
+  const scales = config.adapterType === "scales";
+  const index = indexGraph(model.graph);
+  const weights = initAdapter(
+    sites,
+    config.initLoraWeights,
+    randomFor(config.seed, "adapter"),
+    scales ? ({ module }) => scaleGrid(index, module).blocks : undefined,
+  );
+  return (scales ? injectScales : inject)(model, sites, weights, { dropout: true });
+}
+
+function peftConfigOf(
+  config: AdapterChoice,
+  targetModules: readonly string[],
+  labels: LabelMap | undefined,
+  newHead: boolean,
+): PeftConfig {
+  return {
+    adapterType: config.adapterType,
+    rank: config.rank,
+    alpha: config.loraAlpha,
+    dropout: config.loraDropout,
+    rankPattern: config.rankPattern,
+    alphaPattern: config.alphaPattern,
+    useRslora: config.useRslora,
+    targetModules,
+    modulesToSave: config.modulesToSave,
+    taskType: taskTypeOf(labels, newHead, config.modulesToSave),
+    base: config.model,
+    gaussian: config.initLoraWeights === "gaussian",
+  };
+}
+
+/** Modules that PEFT looks for in every adapter of a classifier. */
+const PEFT_HEADS = ["classifier", "score"];
+
+/**
+ * PEFT's task type: a new head is not PEFT's, which then sees a bare encoder; and an adapter that leaves
+ * the model's own head alone loads with none.
+ */
+function taskTypeOf(
+  labels: LabelMap | undefined,
+  newHead: boolean,
+  saved: readonly string[],
+): TaskType | undefined {
+  if (labels === undefined) return "CAUSAL_LM";
+  if (newHead) return "FEATURE_EXTRACTION";
+  const withHead = saved.some((path) => PEFT_HEADS.includes(path.split(".").at(-1)!));
+  return withHead ? "SEQ_CLS" : undefined;
+}

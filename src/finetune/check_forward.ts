@@ -1,0 +1,35 @@
+/** Compares what training computes of a batch with what the user's graph does, before the first step. */
+import { type RowCut, withoutPadding } from "../data/row_cuts.ts";
+import type { TokenBatch } from "../data/targets.ts";
+import type { Model } from "../graph/types.ts";
+import type { Runner } from "../runtime/runner.ts";
+import { compareForward } from "../train/compare_forward.ts";
+import type { PlannedModel } from "../train/planned_model.ts";
+import type { OnEvent, PreparationEvent } from "./events.ts";
+
+/**
+ * @param model with the adapter
+ * @returns which sequences the model runs together
+ * @throws {RefusedError} where the logits differ beyond what the graph's own rounding explains
+ * @throws {BadInputError} where the user's graph computes no numbers
+ */
+export async function checkForward(
+  runner: Runner,
+  model: Model,
+  step: PlannedModel,
+  batch: TokenBatch,
+  onEvent: OnEvent<PreparationEvent>,
+): Promise<RowCut> {
+  const { relativeDifference, dynamic, half, cut } = await compareForward(
+    runner,
+    model,
+    step,
+    batch,
+  );
+  if (cut === withoutPadding) onEvent({ kind: "padding matters" });
+  if (dynamic || half) {
+    const why = dynamic ? "integer activations" : "float16";
+    onEvent({ kind: "forward differs", why, relativeDifference });
+  }
+  return cut;
+}

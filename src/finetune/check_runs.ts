@@ -1,0 +1,52 @@
+/** What a training refuses before the work: what an earlier run has left, and data that is missing. */
+import { ParameterError } from "../errors.ts";
+import { hasCheckpoints } from "../train/checkpoint_files.ts";
+import type { FineTuneConfig } from "./config.ts";
+import { checkpointsOf, nothingToResume } from "./saved_config.ts";
+
+/**
+ * Refuses to write over another run, and to go on with none.
+ *
+ * @throws {ParameterError} naming the folder of the other run
+ */
+export function checkRuns(config: FineTuneConfig): void {
+  if (!config.train) return;
+  const where = config.adapterPath;
+  const found = hasCheckpoints(checkpointsOf(config));
+  if (config.resume && !found) throw nothingToResume(where);
+  if (!found || config.resume || config.overwrite) return;
+  throw new ParameterError(
+    "adapterPath",
+    (name) =>
+      `${where} has checkpoints of an earlier run: ${name("resume", true)} goes on with it, ` +
+      `${name("overwrite", true)} drops them, ${name("adapterPath")} names another folder`,
+  );
+}
+
+/** Which data there is besides that to train on. */
+export interface HeldOut {
+  readonly validation?: unknown;
+  readonly test?: unknown;
+}
+
+/**
+ * Refuses parameters that need data which is not there.
+ *
+ * @throws {ParameterError} naming the parameter
+ */
+export function checkHeldOut({ validation, test }: HeldOut, config: FineTuneConfig): void {
+  if (config.test && test === undefined) {
+    throw new ParameterError(
+      "test",
+      (name) => `${name("test", true)} needs a test file in the data folder`,
+    );
+  }
+  if (config.patience > 0 && (validation === undefined || config.valBatches === 0)) {
+    throw new ParameterError(
+      "patience",
+      (name) =>
+        `${name("patience")} needs validation data: a valid file in the data folder or ` +
+        name("validationSplit"),
+    );
+  }
+}

@@ -1,0 +1,179 @@
+/** The numeric setting: how gradients are computed, checked on the first batch before it is used. */
+import type { TrainingForms } from "../kernels/training_forms.ts";
+import { sliceBatch } from "../data/slice_batch.ts";
+import { type RowCut, together } from "../data/row_cuts.ts";
+import type { TokenBatch } from "../data/targets.ts";
+import { RefusedError } from "../errors.ts";
+import { type Arithmetic, changed, inFloats, isRotated, isSliced } from "../plan/arithmetic.ts";
+import type { Numeric } from "../plan/names.ts";
+import { besideFloats, checkedPart, checkFast, type FastCheck } from "../train/check_fast.ts";
+import { checkSliced } from "../train/check_sliced.ts";
+import { quickerSetting, timeSettings } from "../train/quicker_setting.ts";
+import type { PlannedModel } from "../train/planned_model.ts";
+import type { NumericEvent, OnEvent } from "./events.ts";
+
+/** The numeric setting of a run. */
+export interface NumericChoice {
+  readonly setting: Numeric;
+  /** What speaks for or against `fast`, where it was asked for. */
+  readonly check?: FastCheck;
+  /** The setting whose steps were quicker, where that was measured or an earlier run has found it. */
+  readonly quicker?: Numeric;
+}
+
+/** A model that is ready to train. */
+export interface Opened {
+  /** What it was opened for; memory has decided then which weights are made ready. */
+  readonly arithmetic: Arithmetic;
+  /** How many sequences it computes at once. */
+  readonly fit: { readonly sequences: number };
+  readonly step: PlannedModel;
+}
+
+/** What is known before a setting is chosen. */
+export interface Known extends Pick<TrainingForms, "integerLead" | "quicker"> {
+  /** How `exact` computes on this device. */
+  readonly exact: Arithmetic;
+  /** Which sequences run together; default all. */
+  readonly cut?: RowCut;
+}
+
+/**
+ * Lead of products in integers from which steps in `fast` are quicker without being measured: the
+ * other operators of a step, and rounding, take less than what the products gain.
+ */
+const CLEAR_LEAD = 1.8;
+
+/**
+ * Goes on with the model as it was opened where its gradient is that of `exact` in floats. Where that of
+ * `fast` is not, and reads weights of 8 bits as they lie, tries rotated ones, and then `exact`, in the
+ * end in floats: each opened anew, as each needs other memory. A model that is not gone on with is
+ * disposed of.
+ *
+ * @param open opens the model to compute otherwise; throws a {@linkcode RefusedError} where memory
+ * does not suffice
+ */
+export async function chooseNumeric<O extends Opened>(
+  first: O,
+  open: (arithmetic: Arithmetic) => Promise<O>,
+  batch: TokenBatch,
+  onEvent: OnEvent<NumericEvent>,
+  known: Known,
+): Promise<{ readonly opened: O; readonly choice: NumericChoice }> {
+  const { cut = together, quicker } = known;
+  const { arithmetic } = first;
+  const { products } = arithmetic;
+  if (products.in !== "8-bit integers") {
+    const opened = await inSlicesOrFloats(first, open, batch, onEvent, cut);
+    return { opened, choice: { setting: "exact", quicker } };
+  }
+  let check = await checked(first, batch, onEvent, cut);
+  if (check.passed) return await inQuicker(first, open, batch, onEvent, { ...known, check });
+  const { readsStored } = first.step.planOf(rowsAtOnce(first, batch), {
+    passes: ["training"],
+    arithmetic,
+  });
+  first.step[Symbol.dispose]();
+  const second = !products.rotated && readsStored
+    ? await openWhereItFits(
+      open,
+      changed(arithmetic, { products: { ...products, rotated: true } }),
+    )
+    : undefined;
+  if (second !== undefined) {
+    check = await checked(second, batch, onEvent, cut);
+    if (check.passed) return await inQuicker(second, open, batch, onEvent, { ...known, check });
+    second.step[Symbol.dispose]();
+  }
+  onEvent({ kind: "fast failed", check });
+  const exact = await open(known.exact);
+  const opened = await inSlicesOrFloats(exact, open, batch, onEvent, cut);
+  return { opened, choice: { setting: "exact", check } };
+}
+
+/** `fast`, whose gradient is right, or `exact` where whole steps are quicker in it. */
+async function inQuicker<O extends Opened>(
+  fast: O,
+  open: (arithmetic: Arithmetic) => Promise<O>,
+  batch: TokenBatch,
+  onEvent: OnEvent<NumericEvent>,
+  { cut = together, integerLead = Infinity, quicker, exact: exactly, check }: Known & {
+    readonly check: FastCheck;
+  },
+): Promise<{ readonly opened: O; readonly choice: NumericChoice }> {
+  if (quicker !== undefined || integerLead >= CLEAR_LEAD) {
+    return { opened: fast, choice: { setting: "fast", check, quicker } };
+  }
+  const times = await timeSettings(
+    fast.step,
+    besideFloats(fast.step.arithmetic),
+    cut(checkedPart(rowsAtOnce(fast, batch))),
+  );
+  const found = quickerSetting(times);
+  if (found === "fast") {
+    return { opened: fast, choice: { setting: "fast", check, quicker: found } };
+  }
+  onEvent({ kind: "exact is quicker", times });
+  fast.step[Symbol.dispose]();
+  const exact = await open(exactly);
+  const opened = await inSlicesOrFloats(exact, open, batch, onEvent, cut);
+  return { opened, choice: { setting: "exact", check, quicker: found } };
+}
+
+/** The setting `exact`, in floats alone where products in integers have another gradient. */
+async function inSlicesOrFloats<O extends Opened>(
+  exact: O,
+  open: (arithmetic: Arithmetic) => Promise<O>,
+  batch: TokenBatch,
+  onEvent: OnEvent<NumericEvent>,
+  cut: RowCut,
+): Promise<O> {
+  const { arithmetic, step } = exact;
+  if (!isSliced(arithmetic)) return exact;
+  const floats = inFloats(arithmetic);
+  const { readsStored } = step.planOf(rowsAtOnce(exact, batch), {
+    passes: ["training"],
+    arithmetic,
+  });
+  if (!readsStored) {
+    return { ...exact, arithmetic: floats, step: step.inArithmetic(inFloats(step.arithmetic)) };
+  }
+  const { relativeError, passed } = await checkSliced(
+    step,
+    step.arithmetic,
+    rowsAtOnce(exact, batch),
+    cut,
+  );
+  onEvent({ kind: passed ? "slices passed" : "slices failed", relativeError });
+  if (passed) return exact;
+  step[Symbol.dispose]();
+  return await open(floats);
+}
+
+/** Compares, and reports what lets a run go on. */
+async function checked(
+  opened: Opened,
+  batch: TokenBatch,
+  onEvent: OnEvent<NumericEvent>,
+  cut: RowCut,
+): Promise<FastCheck> {
+  const { step, arithmetic } = opened;
+  const both = besideFloats(step.arithmetic);
+  const check = await checkFast(step, both, rowsAtOnce(opened, batch), cut);
+  if (check.passed) onEvent({ kind: "fast passed", rotated: isRotated(arithmetic), check });
+  return check;
+}
+
+const rowsAtOnce = ({ fit }: Opened, batch: TokenBatch) => sliceBatch(batch, 0, fit.sequences);
+
+async function openWhereItFits<O>(
+  open: (arithmetic: Arithmetic) => Promise<O>,
+  arithmetic: Arithmetic,
+): Promise<O | undefined> {
+  try {
+    return await open(arithmetic);
+  } catch (error) {
+    if (error instanceof RefusedError) return undefined;
+    throw error;
+  }
+}

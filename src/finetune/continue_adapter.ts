@@ -1,0 +1,79 @@
+/** A saved adapter, put into its base to be trained further. */
+import { dirname } from "@std/path";
+import type { LabelMap } from "../data/mod.ts";
+import { UsageError } from "../errors.ts";
+import type { Model } from "../graph/types.ts";
+import { adapterDigest } from "../hub/adapter_store.ts";
+import type { Adapter } from "../lora/adapter_files.ts";
+import { applyAdapter, checkBase } from "../lora/apply.ts";
+import { findModules, reachOf } from "../lora/mod.ts";
+import { adapterFolder, loadAdapter, readAdapterFiles } from "../model/adapter_dir.ts";
+import type { AdaptedModel } from "./adapted_model.ts";
+import type { OnEvent, PreparationEvent } from "./events.ts";
+
+/**
+ * Puts a saved adapter into its base, to train it further.
+ *
+ * @param dropout of this run, whatever the adapter was trained with before
+ * @throws {BadInputError} where it belongs to another base or does not fit
+ * @throws {UsageError} where it was trained for other classes
+ */
+export function continueAdapter(
+  model: Model,
+  adapter: Adapter,
+  dropout: number,
+  labels: LabelMap | undefined,
+  where: string,
+): AdaptedModel {
+  checkBase(adapter, model, where);
+  const saved = adapter.card?.labels;
+  if (saved !== undefined && saved.join("\0") !== labels?.join("\0")) {
+    throw new UsageError(
+      `Cannot go on from ${where}: it was trained for the classes ${saved.slice(0, 5)}: ` +
+        `current value is ${labels?.slice(0, 5) ?? "none"}`,
+    );
+  }
+  const config = { ...adapter.config, dropout };
+  const applied = applyAdapter(model, { ...adapter, config }, { dropout: true });
+  // PEFT adapts BERT's pooler, too, where nothing reads it.
+  const reaches = reachOf(model);
+  const others = new Set(
+    findModules(model).filter((module) => !reaches(module)).map(({ path }) => path),
+  );
+  const trained = [...applied.trainable].filter(([, { path }]) => !others.has(path));
+  return {
+    model: applied.model,
+    trainable: applied.trainable,
+    trained: new Set(trained.map(([name]) => name)),
+    newHead: adapter.head !== undefined,
+    config,
+  };
+}
+
+/**
+ * Reads an adapter and puts it into its base.
+ *
+ * @param path its folder, or the file of its weights
+ * @throws {BadInputError | UsageError} as {@linkcode continueAdapter} does, and where it cannot be read
+ */
+export function adaptFurther(
+  model: Model,
+  path: string,
+  dropout: number,
+  labels: LabelMap | undefined,
+  onEvent: OnEvent<PreparationEvent>,
+): AdaptedModel {
+  const directory = folderOfAdapter(path);
+  const { adapter, notes } = loadAdapter(directory);
+  for (const text of notes) onEvent({ kind: "adapter note", text });
+  return continueAdapter(model, adapter, dropout, labels, directory);
+}
+
+/** mlx_lm names the file of an adapter, PEFT the folder. */
+const folderOfAdapter = (path: string) => path.endsWith(".safetensors") ? dirname(path) : path;
+
+/** Digest of the adapter that training goes on from; none where it begins anew. */
+export function parentsOf(path: string | undefined): readonly string[] {
+  if (path === undefined) return [];
+  return [adapterDigest(readAdapterFiles(adapterFolder(folderOfAdapter(path))))];
+}

@@ -1,0 +1,102 @@
+/** The data of a fine-tuning and the adapter that is to learn it. */
+import { GuardedText } from "../data/mod.ts";
+import { elementCount } from "../graph/tensor.ts";
+import type { Model } from "../graph/types.ts";
+import { type LinearModule, otherProducts } from "../lora/mod.ts";
+import { countParameters } from "../model/count_parameters.ts";
+import { readModelLabels } from "../model/model_labels.ts";
+import { textInputsOf } from "../model/text_inputs.ts";
+import { readTextFiles } from "../model/tokenizer_files.ts";
+import type { AdaptedModel } from "./adapted_model.ts";
+import { targetsOf } from "./adapter_targets.ts";
+import { addAdapter } from "./add_adapter.ts";
+import type { BaseModel } from "./base_model.ts";
+import type { FineTuneConfig } from "./config.ts";
+import { adaptFurther } from "./continue_adapter.ts";
+import type { OnEvent, PreparationEvent } from "./events.ts";
+import { HeldEvents } from "./held_events.ts";
+import { checkScoresTokens, labelsFor, vocabularyOf } from "./model_outputs.ts";
+import { loadTrainingData, type TrainingData } from "./training_data.ts";
+
+/** Encoded data, and which tokenizer encoded it. */
+export interface LoadedData {
+  readonly data: TrainingData;
+  readonly tokenizerDigest: string;
+}
+
+/** Data, and the model with the adapter that learns it; disposing of it closes the data. */
+export interface DataAndAdapter extends LoadedData, Disposable {
+  readonly adapted: AdaptedModel;
+}
+
+/**
+ * Reads the data and puts a new adapter, or the one to go on from, into the model.
+ *
+ * @param loadData brings other data than the configuration names
+ * @throws {BadInputError | UsageError} for targets, data or an adapter that do not fit the model
+ */
+export async function openDataAndAdapter(
+  base: BaseModel,
+  config: FineTuneConfig,
+  onEvent: OnEvent<PreparationEvent>,
+  loadData?: (model: Model) => LoadedData,
+): Promise<DataAndAdapter> {
+  const { model } = base;
+  const { resumeAdapterFile: before } = config;
+  // A target that is not there is reported before hours of data are encoded.
+  const targets = before === undefined ? targetsOf(model, config) : undefined;
+  // The trainable share comes first.
+  using later = new HeldEvents(onEvent);
+  if (targets !== undefined) reportOthers(model, targets.modules, later.hold);
+  const loaded = loadData?.(model) ?? await encodeData(base, config, later.hold);
+  const { data } = loaded;
+  using resources = new DisposableStack();
+  resources.use(data);
+  if (data.task === "causal") checkScoresTokens(model, config.data);
+  const adapted = before === undefined
+    ? addAdapter(model, config, data.labels, targets)
+    : adaptFurther(model, before, config.loraDropout, data.labels, later.hold);
+  onEvent(parametersOf(model, adapted));
+  later.release();
+  const kept = resources.move();
+  return { ...loaded, adapted, [Symbol.dispose]: () => kept.dispose() };
+}
+
+/**
+ * Reads and encodes the data. The tokenizer's tables can take more memory than a small model's
+ * weights: they are gone before anything is compiled.
+ */
+async function encodeData(
+  { model, folder }: BaseModel,
+  config: FineTuneConfig,
+  onEvent: OnEvent<PreparationEvent>,
+): Promise<LoadedData> {
+  using text = await GuardedText.start(readTextFiles(folder));
+  const data = await loadTrainingData(
+    config,
+    { text, ...textInputsOf(model.graph), vocabSize: vocabularyOf(model) },
+    (found, source) => labelsFor(model, readModelLabels(folder), found, source),
+    onEvent,
+  );
+  return { data, tokenizerDigest: text.info.digest };
+}
+
+/** Reports layers that graft does not see as such: they are not adapted. */
+function reportOthers(
+  model: Model,
+  modules: readonly LinearModule[],
+  onEvent: OnEvent<PreparationEvent>,
+): void {
+  const others = otherProducts(model, modules);
+  if (others.length === 0) return;
+  onEvent({ kind: "other products", count: others.length, first: others[0].name });
+}
+
+/** The trainable share. */
+function parametersOf(base: Model, { model, trained }: AdaptedModel): PreparationEvent {
+  const trainable = [...trained].reduce(
+    (sum, name) => sum + elementCount(model.graph.initializers.get(name)!.dims),
+    0,
+  );
+  return { kind: "parameters", trainable, all: countParameters(base) + trainable };
+}

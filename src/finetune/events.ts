@@ -1,0 +1,136 @@
+/** What a fine-tuning tells while it goes on, for a terminal, a log or a program. */
+import type { PrepareReport } from "../data/mod.ts";
+import type { StoredAdapter } from "../hub/adapter_store.ts";
+import type { IntegerForm } from "../ops/internal/integer_form.ts";
+import type { PredictedMemory } from "../plan/memory.ts";
+import type { FastCheck } from "../train/check_fast.ts";
+import type { EvaluationReport, SkipReport, StepReport, TrainOutcome } from "../train/events.ts";
+import type { SettingTimes } from "../train/quicker_setting.ts";
+import type { Message } from "../errors.ts";
+import type { MemoryBudget } from "./memory_budget.ts";
+
+/** Parts of a data set. */
+export type DataPart = "training" | "validation" | "test";
+
+/** Before the first step: what was found of model, data and device, and chosen for them. */
+export type PreparationEvent =
+  /** Products with weights of the file that are no linear layers to adapt. */
+  | { readonly kind: "other products"; readonly count: number; readonly first: string }
+  | {
+    readonly kind: "encoded";
+    readonly part: DataPart;
+    /** Whether rows have a class each, and no target tokens to count. */
+    readonly classes: boolean;
+    readonly report: PrepareReport;
+  }
+  /** What does not fit together in the adapter that training goes on from; a sentence. */
+  | { readonly kind: "adapter note"; readonly text: string }
+  /** Parameters that are trained, and all of them. */
+  | { readonly kind: "parameters"; readonly trainable: number; readonly all: number }
+  /** What ONNX Runtime does in another way than asked for; a sentence. */
+  | { readonly kind: "runtime note"; readonly message: Message }
+  /** Integer products that saturate on this processor give way to others, which changes last bits. */
+  | { readonly kind: "integer form changed"; readonly from: IntegerForm; readonly to: IntegerForm }
+  /** A resumed run keeps less than before, since less memory is free; its last bits may differ. */
+  | { readonly kind: "less memory" }
+  | {
+    readonly kind: "memory";
+    readonly predicted: PredictedMemory;
+    readonly budget: MemoryBudget;
+    /** What happens where that is more than is free. */
+    readonly beyondFree?: BeyondFree;
+    /** Tokens of a batch that run at a time, where that is less than usual, to fit. */
+    readonly tokensAtOnce?: number;
+  }
+  /** Results depend on the padding behind a text: each runs by itself, without. */
+  | { readonly kind: "padding matters" }
+  /** The file's graph computes with other precision than training: its logits differ. */
+  | {
+    readonly kind: "forward differs";
+    readonly why: "integer activations" | "float16";
+    readonly relativeDifference: number;
+  }
+  /** A provider's gradient of the first batch beside the processor's. */
+  | {
+    readonly kind: "provider checked";
+    readonly runtime: string;
+    readonly cosine: number;
+    readonly relativeError: number;
+  }
+  | NumericEvent;
+
+/** What was found of the numeric setting on the first batch. */
+export type NumericEvent =
+  | { readonly kind: "fast passed"; readonly rotated: boolean; readonly check: FastCheck }
+  | { readonly kind: "fast failed"; readonly check: FastCheck }
+  | { readonly kind: "exact is quicker"; readonly times: SettingTimes }
+  /** Products with weights of 8 bits in integers, activations in 16 bits. */
+  | { readonly kind: "slices passed" | "slices failed"; readonly relativeError: number };
+
+/** How a run takes more memory than is free: the system swaps, or may end it. */
+export type BeyondFree = "swaps" | "may be ended";
+
+/** While it trains. */
+export type RunEvent =
+  /** A checkpoint that is not whole was passed over; a sentence. */
+  | { readonly kind: "checkpoint ignored"; readonly text: string }
+  | {
+    readonly kind: "resumed";
+    /** The checkpoint's folder. */
+    readonly path: string;
+    readonly changed: readonly ChangedSetting[];
+  }
+  /** The run begins, or goes on from `firstStep`, which is the last where nothing is left to do. */
+  | { readonly kind: "started"; readonly totalSteps: number; readonly firstStep: number }
+  | PrefixCacheEvent
+  | { readonly kind: "step"; readonly step: number; readonly loss: number; readonly tokens: number }
+  | { readonly kind: "report"; readonly report: StepReport }
+  | { readonly kind: "evaluated"; readonly report: EvaluationReport }
+  | { readonly kind: "skipped"; readonly report: SkipReport }
+  | { readonly kind: "checkpoint"; readonly step: number; readonly path: string }
+  /** The run waits before its next step; the reason is a clause. */
+  | { readonly kind: "paused"; readonly step: number; readonly reason: Message }
+  | { readonly kind: "continued"; readonly step: number; readonly seconds: number }
+  /** The adapter is saved, whichever way the run ended. */
+  | { readonly kind: "saved"; readonly adapterPath: string; readonly outcome: TrainOutcome }
+  /** The adapter is kept in graft's store. */
+  | { readonly kind: "stored"; readonly name: string; readonly adapter: StoredAdapter }
+  | { readonly kind: "tested"; readonly metrics: TestMetrics };
+
+/** What is kept of frozen layers' results. */
+export type PrefixCacheEvent =
+  | {
+    readonly kind: "prefix cache opened";
+    readonly path: string;
+    readonly limitBytes: number;
+    /** Sequences that an earlier run has left in it. */
+    readonly sequences: number;
+  }
+  | { readonly kind: "prefix cache busy" | "prefix cache damaged"; readonly path: string }
+  | { readonly kind: "prefix cache full"; readonly path: string; readonly sizeBytes: number }
+  | { readonly kind: "prefix cache removed"; readonly path: string; readonly reason: string }
+  | { readonly kind: "prefix cache failed"; readonly reason: string };
+
+/** A setting that a resumed run has otherwise than it began; `undefined` is not given. */
+export interface ChangedSetting {
+  /** Key of the parameter. */
+  readonly parameter: string;
+  /** Value of this run. */
+  readonly now: unknown;
+  /** Value that the run began with. */
+  readonly before: unknown;
+}
+
+/** The evaluation on the test data. */
+export interface TestMetrics {
+  /** Mean loss over the target tokens. */
+  readonly loss: number;
+  /** Share of right answers, where the task has them. */
+  readonly accuracy?: number;
+}
+
+/** Everything that a fine-tuning tells. */
+export type FineTuneEvent = PreparationEvent | RunEvent;
+
+/** Takes the events of a fine-tuning as they come. */
+export type OnEvent<E extends FineTuneEvent = FineTuneEvent> = (event: E) => void;

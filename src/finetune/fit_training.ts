@@ -1,0 +1,169 @@
+/** What a training run will take, known before its first step, and what it keeps so that it fits. */
+import { firstTokens, sliceBatch } from "../data/slice_batch.ts";
+import type { TokenBatch } from "../data/targets.ts";
+import { type Message, RefusedError, worded } from "../errors.ts";
+import { formatBytes } from "../format.ts";
+import { madeOf, megabytes } from "../model/memory_report.ts";
+import type { PredictedMemory } from "../plan/memory.ts";
+import { LONG_TOKENS } from "../plan/passes.ts";
+import { freeBytes, freeSwapBytes, processMemory } from "../system/memory.ts";
+import { type Fit, fitMemory } from "../train/fit_memory.ts";
+import { keepBudget } from "../train/keep_budget.ts";
+import { type AtOnce, TOKENS_AT_ONCE } from "../train/micro_batches.ts";
+import { type ChosenMemory, readChosenMemory } from "./chosen_memory.ts";
+import type { FineTuneConfig } from "./config.ts";
+import type { OnEvent, PreparationEvent } from "./events.ts";
+import { beyondFree, type MemoryBudget, memoryBudget, type MemoryThere } from "./memory_budget.ts";
+import type { Predict, ReadyWeights } from "./memory_predictor.ts";
+import { type MemoryParts, type RunLoad, runLoad } from "./run_load.ts";
+
+/** Shortest length that a refusal looks at. */
+const SHORTEST = 16;
+
+/** What of a configuration decides what is kept. */
+export type FitChoice = Pick<
+  FineTuneConfig,
+  | "resume"
+  | "adapterPath"
+  | "threads"
+  | "memoryBudget"
+  | "gradCheckpoint"
+  | "numeric"
+  | "train"
+  | "iters"
+  | "gradAccumulationSteps"
+  | "batchSize"
+  | "optimizer"
+  | "loadBest"
+>;
+
+/** What a run keeps and how much of a batch it computes at once. */
+export interface TrainingFit extends Fit {
+  readonly atOnce: AtOnce;
+  /** Whether weights are made ready for the calls. */
+  readonly readyWeights: ReadyWeights;
+  /** Parts of a batch that are computed beside each other. */
+  readonly shards: number;
+}
+
+/**
+ * Predicts the run's peak, chooses what is kept and how many sequences run at once, and reports both.
+ *
+ * @throws {RefusedError} with the numbers, where nothing fits
+ */
+export async function fitTraining(
+  parts: MemoryParts,
+  config: FitChoice,
+  onEvent: OnEvent<PreparationEvent>,
+): Promise<TrainingFit> {
+  const chosen = config.resume ? readChosenMemory(config.adapterPath) : undefined;
+  const load = await runLoad(parts, config, chosen?.shards);
+  const { shards, each, packing } = load;
+  const free = {
+    freeBytes: freeBytes(),
+    swapBytes: freeSwapBytes(),
+    ownBytes: processMemory().rssBytes,
+  };
+  const budget = memoryBudget(config.memoryBudget, free);
+  const asBefore = chosen && goOnAsBefore(chosen, load, budget, onEvent);
+  const kept = asBefore ?? fitMemory({
+    budgetBytes: budget.bytes,
+    sequences: load.most,
+    keepBytes: keepBytesOf(config, parts.weightBytes, free, load.length),
+    mayRecompute: config.gradCheckpoint === undefined,
+    predict: load.predict,
+  });
+  const fit = makeReady(kept, load, config, budget);
+  if (!fit.fits && fit.predicted.peakBytes > budget.mostBytes) throw refusal(fit, load, budget);
+  const fewer = fit.sequences < load.most;
+  onEvent({
+    kind: "memory",
+    ...{ predicted: fit.predicted, budget, beyondFree: beyondFree(fit.predicted.peakBytes, free) },
+    ...(fewer ? { tokensAtOnce: fit.sequences * load.length } : {}),
+  });
+  const tokens = fewer ? fit.sequences * each : TOKENS_AT_ONCE;
+  return { ...fit, atOnce: { tokens, packing }, shards };
+}
+
+/** The most that is kept: what was asked for, or as much as is worth its room. */
+function keepBytesOf(
+  { memoryBudget, gradCheckpoint, numeric }: FitChoice,
+  weightBytes: number,
+  { freeBytes }: MemoryThere,
+  length: number,
+): number {
+  return memoryBudget === undefined || gradCheckpoint !== undefined
+    ? keepBudget(gradCheckpoint, weightBytes, freeBytes, numeric, length)
+    : Number.MAX_SAFE_INTEGER;
+}
+
+/** The choice of the run that is resumed, where that fits still. */
+function goOnAsBefore(
+  chosen: ChosenMemory,
+  { most, predict }: RunLoad,
+  budget: MemoryBudget,
+  onEvent: OnEvent<PreparationEvent>,
+): Fit | undefined {
+  if (chosen.sequences > most) return undefined;
+  const predicted = predict(chosen.sequences, chosen.keepBytes);
+  if (predicted.peakBytes <= budget.bytes) return { fits: true, ...chosen, predicted };
+  onEvent({ kind: "less memory" });
+  return undefined;
+}
+
+/**
+ * With weights as calls need them, where they still fit: the numbers are the same. In `fast` that
+ * saves less than activations that are kept do, and takes what those leave; so it does of sequences
+ * whose every call has thousands of tokens to do for what it makes of a weight.
+ */
+function makeReady(
+  fit: Fit,
+  { length, predict }: RunLoad,
+  { numeric, train, gradCheckpoint }: FitChoice,
+  budget: MemoryBudget,
+): Fit & { readonly readyWeights: ReadyWeights } {
+  const inFloats = numeric === "exact";
+  const takesAny = inFloats && length <= LONG_TOKENS;
+  const room = takesAny ? Infinity : fit.keepBytes - fit.predicted.savedBytes;
+  if (fit.fits && train && !gradCheckpoint && room >= 0) {
+    for (const readyWeights of inFloats ? [true] : [true, "deep" as const]) {
+      const predicted = predict(fit.sequences, fit.keepBytes, readyWeights);
+      const more = predicted.peakBytes - fit.predicted.peakBytes;
+      if (predicted.peakBytes <= budget.bytes && more <= room) {
+        return { ...fit, predicted, readyWeights };
+      }
+    }
+  }
+  return { ...fit, readyWeights: false };
+}
+
+function refusal(
+  { sequences, predicted }: { readonly sequences: number; readonly predicted: PredictedMemory },
+  { largest, length, predictPart }: RunLoad,
+  { bytes, source }: MemoryBudget,
+): RefusedError {
+  const advice = whatFits(predictPart, sliceBatch(largest, 0, 1), bytes);
+  return new RefusedError((name) =>
+    `Cannot train in ${formatBytes(bytes)} of memory (${worded(source, name)}): ` +
+    `${sequences}×${length} tokens take ${megabytes(predicted.peakBytes)} ` +
+    `(${madeOf(predicted)}), with as little kept as may be: ${worded(advice, name)}`
+  );
+}
+
+/** What a refusal advises. */
+function whatFits(predict: Predict, one: TokenBatch, budgetBytes: number): Message {
+  let [, length] = one.inputIds.dims;
+  let smallest = Infinity;
+  while ((length = length >> 1) >= SHORTEST) {
+    const { peakBytes } = predict(firstTokens(one, length), 0, false, length);
+    if (peakBytes <= budgetBytes) {
+      const fitting = length;
+      return (name) =>
+        `${name("maxSeqLength", fitting)} would fit, in ${formatBytes(peakBytes)} one at a time`;
+    }
+    smallest = peakBytes;
+  }
+  return smallest === Infinity
+    ? "a smaller model would fit"
+    : `even ${SHORTEST} tokens would take ${formatBytes(smallest)}: the model is too large for it`;
+}

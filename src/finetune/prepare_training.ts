@@ -1,0 +1,129 @@
+/** Everything a fine-tuning needs, from its configuration: model, data, adapter, optimiser. */
+import { batchesDigest } from "../data/batches_digest.ts";
+import type { TokenBatch } from "../data/targets.ts";
+import type { Message } from "../errors.ts";
+import type { ReferenceLosses } from "../eval/evaluate.ts";
+import type { AdapterCard } from "../lora/adapter_card.ts";
+import { saveAdapter } from "../model/adapter_dir.ts";
+import { writeEvaluationRecord } from "../model/evaluation_record.ts";
+import { openRunner } from "../runtime/open_runner.ts";
+import type { Runner } from "../runtime/runner.ts";
+import { graphOptimizer } from "../train/graph_optimizer.ts";
+import { MicroBatches } from "../train/micro_batches.ts";
+import type { Optimizer } from "../train/optimizer.ts";
+import { spreadBatches } from "../train/spread_batches.ts";
+import { OPTIMIZER_DEFAULTS } from "../train/update_rules.ts";
+import { adapterOf } from "./adapted_model.ts";
+import { openBase } from "./base_model.ts";
+import { chooseStep, type ChosenStep } from "./choose_step.ts";
+import type { FineTuneConfig } from "./config.ts";
+import { parentsOf } from "./continue_adapter.ts";
+import type { OnEvent, PreparationEvent } from "./events.ts";
+import { frozenLayers } from "./frozen_layers.ts";
+import { type DataAndAdapter, openDataAndAdapter } from "./data_and_adapter.ts";
+import type { OwnParts } from "./own_parts.ts";
+import { configValues } from "./saved_config.ts";
+import type { TrainingParts } from "./training_parts.ts";
+
+/** How a preparation is watched and stopped. */
+export interface PrepareOptions {
+  /** Parts of the run that the caller brings. */
+  readonly own?: OwnParts;
+  /** Called with what is found and chosen. */
+  readonly onEvent?: OnEvent<PreparationEvent>;
+  /** Looked at between the steps of the preparation. */
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * Loads and checks all parts of a run.
+ *
+ * @throws {BadInputError | UsageError} for a model, data or an adapter that cannot be used
+ * @throws {RefusedError} where the graph graft differentiates does not compute what the model does, or
+ * memory does not suffice
+ */
+export async function prepareTraining(
+  config: FineTuneConfig,
+  { own = {}, onEvent = () => {}, signal }: PrepareOptions = {},
+): Promise<TrainingParts<TokenBatch>> {
+  using resources = new DisposableStack();
+  const base = resources.use(openBase(config.model));
+  const learned = resources.use(await openDataAndAdapter(base, config, onEvent, own.loadData));
+  signal?.throwIfAborted();
+  const onNote = (message: Message) => onEvent({ kind: "runtime note", message });
+  const runner = own.runner ?? resources.use(openRunner(config, { onNote }));
+  const chosen = await chooseStep({ base, learned, runner, config, own }, onEvent);
+  resources.use(chosen.step);
+  signal?.throwIfAborted();
+  const optimizer = resources.use(await optimizerFor(runner, chosen, config));
+  const frozen = await frozenLayers(runner, chosen, learned.data.train);
+  chosen.step.forgetComparisons();
+  const kept = resources.move();
+  return {
+    ...partsOf(learned, chosen, config, runner),
+    ...{ optimizer, frozen },
+    [Symbol.dispose]: () => kept.dispose(),
+  };
+}
+
+function optimizerFor(
+  runner: Runner,
+  { step, fit }: ChosenStep,
+  { optimizer, weightDecay }: FineTuneConfig,
+): Promise<Optimizer & Disposable> {
+  const rule = { ...OPTIMIZER_DEFAULTS, name: optimizer, weightDecay };
+  return graphOptimizer(runner, step.parameters, rule, fit.shards);
+}
+
+function partsOf(
+  learned: DataAndAdapter,
+  chosen: ChosenStep,
+  config: FineTuneConfig,
+  runner: Runner,
+): Omit<TrainingParts<TokenBatch>, "optimizer" | "frozen" | typeof Symbol.dispose> {
+  const { data, adapted, tokenizerDigest } = learned;
+  const { step, fit: { keepBytes, sequences, atOnce, shards }, forms, cut, baseDigest } = chosen;
+  const card = cardOf(learned, chosen, config);
+  return {
+    model: new MicroBatches(step, atOnce, shards, cut),
+    ...{ data: data.train, validation: data.validation, test: data.test },
+    numeric: chosen.choice,
+    memory: { keepBytes, sequences, shards, forms },
+    identity: { base: baseDigest, tokenizer: tokenizerDigest, ...data.identity },
+    saveAdapter: (directory, parameters) =>
+      saveAdapter(directory, adapterOf(adapted, parameters, card)),
+    saveEvaluation: (directory, found) => saveEvaluation(directory, found, learned, config, runner),
+  };
+}
+
+/** What the adapter's files say of the run. */
+function cardOf(
+  { data, adapted, tokenizerDigest }: DataAndAdapter,
+  { baseDigest, choice }: ChosenStep,
+  config: FineTuneConfig,
+): AdapterCard {
+  return {
+    baseDigest,
+    tokenizerDigest,
+    task: data.task,
+    labels: data.labels,
+    pooling: adapted.newHead ? config.pooling : undefined,
+    dataDigest: data.identity.train_data,
+    parents: parentsOf(config.resumeAdapterFile),
+    config: configValues({ ...config, numeric: choice.setting }),
+  };
+}
+
+/** Only an adapter that began as nothing was the base before its first step. */
+async function saveEvaluation(
+  directory: string,
+  found: ReferenceLosses | undefined,
+  { data: { task, validation } }: DataAndAdapter,
+  { resumeAdapterFile, valBatches }: FineTuneConfig,
+  runner: Runner,
+): Promise<void> {
+  const isBase = resumeAdapterFile === undefined && task === "causal";
+  if (found === undefined || !isBase || validation === undefined) return;
+  const dataDigest = await batchesDigest(spreadBatches(validation, valBatches));
+  writeEvaluationRecord(directory, { runtime: runner.description, dataDigest, ...found });
+}

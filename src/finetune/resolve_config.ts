@@ -1,0 +1,80 @@
+/** From what a program gives to a configuration that a training can begin with. */
+import { wholeConfig } from "../config/given.ts";
+import { parseSize } from "../config/size.ts";
+import { ParameterError, UsageError } from "../errors.ts";
+import { checkAdapterName } from "../hub/adapter_store.ts";
+import { parseLayers } from "../lora/mod.ts";
+import { windowGate } from "../train/pause.ts";
+import type { FineTuneConfig, FineTuneInput } from "./config.ts";
+import { FINE_TUNE_PARAMETERS } from "./parameters.ts";
+import { prefixCacheBytes } from "./prefix_cache.ts";
+
+/**
+ * Fills in the defaults and checks every value, by itself and beside the others.
+ *
+ * @throws {ParameterError} naming the parameter that is unknown, missing, of another type, out of
+ * range, no choice, or in contradiction to another
+ *
+ * @example
+ * ```ts
+ * import { resolveConfig } from "./resolve_config.ts";
+ *
+ * const config = resolveConfig({ model: "default", data: "quickstart", rank: 4 });
+ * console.log(config.learningRate);
+ * ```
+ */
+export function resolveConfig(input: FineTuneInput): FineTuneConfig {
+  const config = wholeConfig<FineTuneConfig>(FINE_TUNE_PARAMETERS, input);
+  checkConfig(config);
+  return config;
+}
+
+/**
+ * Refuses what neither model nor data would mend.
+ *
+ * @throws {ParameterError} naming the parameter
+ */
+export function checkConfig(config: FineTuneConfig): void {
+  if (config.useDora) {
+    throw new ParameterError(
+      "useDora",
+      (name) =>
+        `${
+          name("useDora", true)
+        } is not supported: graft trains and merges plain LoRA; leave it out`,
+    );
+  }
+  about("saveAs", config.saveAs, checkAdapterName);
+  if (!config.train && !config.test) {
+    throw new ParameterError(
+      "train",
+      (name) => `There is nothing to do: ${name("train", false)} needs ${name("test", true)}`,
+    );
+  }
+  about("prefixCache", config.prefixCache, prefixCacheBytes);
+  about("memoryBudget", config.memoryBudget, (size) => parseSize(size, "memoryBudget"));
+  checkLength(config);
+  about("window", config.window, windowGate);
+  about("layers", config.layers, parseLayers);
+}
+
+/** Checks a value where there is one; what is wrong with it is an error of its parameter. */
+function about<T>(parameter: string, value: T | undefined, check: (value: T) => unknown): void {
+  if (value === undefined) return;
+  try {
+    check(value);
+  } catch (cause) {
+    if (!(cause instanceof UsageError) || cause instanceof ParameterError) throw cause;
+    throw new ParameterError(parameter, (name) => cause.worded(name), { cause });
+  }
+}
+
+function checkLength({ epochs, iters }: FineTuneConfig): void {
+  if (iters === undefined || epochs === undefined) return;
+  throw new ParameterError(
+    "epochs",
+    (name) =>
+      `Give ${name("epochs")} or ${name("iters")}, not both: current values are ${epochs} and ` +
+      iters,
+  );
+}

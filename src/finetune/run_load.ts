@@ -1,0 +1,125 @@
+/** The batches of a run as far as memory goes: which is largest, and what predicts its peak. */
+import { batchShapes } from "../data/largest_batch.ts";
+import { Batches } from "../data/mod.ts";
+import { type PackingRules, rowsOf } from "../data/packing.ts";
+import { sliceBatch } from "../data/slice_batch.ts";
+import type { TokenBatch } from "../data/targets.ts";
+import { fixedShape } from "../plan/inputs.ts";
+import type { PredictedMemory } from "../plan/memory.ts";
+import {
+  partSize,
+  positionCost,
+  sequencesAtOnce,
+  TOKENS_AT_ONCE,
+  tokensEach,
+} from "../train/micro_batches.ts";
+import { packingRules, type PlannedModelOptions } from "../train/planned_options.ts";
+import { shardCount } from "../train/shard_count.ts";
+import type { BatchSource } from "../train/step.ts";
+import type { FineTuneConfig } from "./config.ts";
+import {
+  memoryPredictor,
+  type Predict,
+  type PredictedChoice,
+  type ReadyWeights,
+} from "./memory_predictor.ts";
+
+/** What the prediction goes by. */
+export interface MemoryParts {
+  readonly options: PlannedModelOptions;
+  readonly data: {
+    readonly train: BatchSource<TokenBatch>;
+    readonly validation?: BatchSource<TokenBatch>;
+  };
+  readonly weightBytes: number;
+  /** Bytes of the tokenizer's files; 0 where no text is read. */
+  readonly tokenizerBytes: number;
+  /** Parts of a batch that are to be computed beside each other; absent: as many as usual. */
+  readonly shards?: number;
+}
+
+/** What a run computes at the most. */
+export interface RunLoad {
+  readonly largest: TokenBatch;
+  /** Tokens of its sequences. */
+  readonly length: number;
+  /** Its sequences that run at once where memory does not matter. */
+  readonly most: number;
+  /** What a sequence of it counts among the tokens that run at once. */
+  readonly each: number;
+  readonly packing: PackingRules;
+  readonly shards: number;
+  /** Predicts what so many of its sequences take at once. */
+  readonly predict: (
+    sequences: number,
+    keepBytes: number,
+    readyWeights?: ReadyWeights,
+  ) => PredictedMemory;
+  readonly predictPart: Predict;
+}
+
+/** @param before parts beside each other of the run that is resumed */
+export async function runLoad(
+  parts: MemoryParts,
+  config:
+    & PredictedChoice
+    & Pick<FineTuneConfig, "threads" | "iters">,
+  before: number | undefined,
+): Promise<RunLoad> {
+  const { options, data } = parts;
+  const shards = shardCount(options.runner, parts.shards ?? before ?? config.threads);
+  const { sequences: together } = fixedShape(options.model.graph);
+  const packing = packingRules(options, { dropout: options.dropout });
+  const rules = { shards, together, packing };
+  const { largest, shapes, samples } = await shapesOf(data.train, rules, microSteps(config));
+  const validation = data.validation && await shapesOf(data.validation, rules);
+  const [sequences, length] = largest.inputIds.dims;
+  const each = tokensEach(largest, packing);
+  const predictPart = memoryPredictor({
+    ...parts,
+    ...{ config, shards, shapes, batches: samples, evaluated: validation?.samples },
+  });
+  return {
+    ...{ largest, length, each, packing, shards, predictPart },
+    most: Math.min(sequences, sequencesAtOnce(TOKENS_AT_ONCE, each)),
+    predict: (count, keepBytes, readyWeights) =>
+      predictPart(
+        sliceBatch(largest, 0, partSize(sequences, count, shards)),
+        keepBytes,
+        readyWeights,
+      ),
+  };
+}
+
+/** @param most batches that are run; default all */
+async function shapesOf(data: BatchSource<TokenBatch>, { shards, together, packing }: {
+  readonly shards: number;
+  /** Sequences that the model takes at once, where it takes no other number. */
+  readonly together?: number;
+  readonly packing: PackingRules;
+}, most?: number) {
+  const first = (batch: TokenBatch) => sliceBatch(batch, 0, together ?? Infinity);
+  if (!(data instanceof Batches)) {
+    const largest = first(await data.batch(0, 0));
+    return { largest, shapes: 1, samples: [largest] };
+  }
+  const { largest, shapes, samples } = await batchShapes(data, {
+    most,
+    atOnce: (sequences, each) => partSize(sequences, sequencesAtOnce(TOKENS_AT_ONCE, each), shards),
+    positionCost: (length) => positionCost(length, packing),
+    computed: packing.sharesPrefixes
+      ? (batch) => rowsOf(batch, packing).positions.length
+      : undefined,
+  });
+  return { largest: first(largest), shapes, samples: samples.map(first) };
+}
+
+/** Batches that a run looks at; unbounded where it counts epochs. */
+function microSteps(
+  { iters = Infinity, gradAccumulationSteps }: Pick<
+    FineTuneConfig,
+    "iters" | "gradAccumulationSteps"
+  >,
+): number {
+  return iters * gradAccumulationSteps;
+}

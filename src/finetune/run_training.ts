@@ -1,0 +1,94 @@
+/** A training run from its parts: resumed, trained, checkpointed, its adapter saved and tested. */
+import type { StoredAdapter } from "../hub/adapter_store.ts";
+import { saveAdapterAs } from "../model/store_adapter.ts";
+import { evaluate } from "../train/evaluate.ts";
+import type { TrainOutcome } from "../train/events.ts";
+import { viewParameters } from "../train/loop.ts";
+import type { Batch } from "../train/step.ts";
+import { checkHeldOut, checkRuns } from "./check_runs.ts";
+import type { FineTuneConfig } from "./config.ts";
+import { Evaluations } from "./evaluations.ts";
+import type { OnEvent, RunEvent, TestMetrics } from "./events.ts";
+import { checkConfig } from "./resolve_config.ts";
+import { runLoop } from "./run_loop.ts";
+import type { TrainingParts } from "./training_parts.ts";
+
+/** How a run is watched and stopped. */
+export interface RunOptions {
+  /** Ends the run in order after the batch in work: the adapter and a checkpoint are saved. */
+  readonly signal?: AbortSignal;
+  readonly onEvent?: OnEvent<RunEvent>;
+}
+
+/** What came of a fine-tuning. */
+export interface FineTuneResult {
+  /** Folder of the adapter. */
+  readonly adapterPath: string;
+  /** How training ended; absent where it was not asked for. */
+  readonly training?: TrainOutcome;
+  /** The adapter in graft's store, where the configuration names it. */
+  readonly stored?: StoredAdapter;
+  /** Of the test data, where the configuration asks for it and training came to its end. */
+  readonly test?: TestMetrics;
+}
+
+/**
+ * Runs a training to its end and saves the adapter.
+ *
+ * @throws {ParameterError} for parameters that contradict each other, what is on disk, or the data
+ * @throws {StorageError} where something cannot be written
+ */
+export async function runTraining<B extends Batch>(
+  parts: TrainingParts<B>,
+  asked: FineTuneConfig,
+  { signal, onEvent = () => {} }: RunOptions = {},
+): Promise<FineTuneResult> {
+  const config = { ...asked, numeric: parts.numeric?.setting ?? asked.numeric };
+  checkConfig(config);
+  checkRuns(config);
+  checkHeldOut(parts, config);
+  const { adapterPath } = config;
+  if (!config.train) return { adapterPath, test: await runTest(parts, onEvent, signal) };
+  const training = await trainAndSave(parts, config, onEvent, signal);
+  if (training.end === "interrupted" || training.end === "diverged") {
+    return { adapterPath, training };
+  }
+  const stored = config.saveAs === undefined
+    ? undefined
+    : storeAs(config.saveAs, adapterPath, onEvent);
+  const test = config.test ? await runTest(parts, onEvent, signal) : undefined;
+  return { adapterPath, training, stored, test };
+}
+
+async function trainAndSave<B extends Batch>(
+  parts: TrainingParts<B>,
+  config: FineTuneConfig,
+  onEvent: OnEvent<RunEvent>,
+  signal: AbortSignal | undefined,
+): Promise<TrainOutcome> {
+  const { adapterPath } = config;
+  const evaluations = new Evaluations();
+  const outcome = await runLoop(parts, config, { evaluations, onEvent, signal });
+  parts.saveAdapter(adapterPath, viewParameters(parts.model));
+  await parts.saveEvaluation?.(adapterPath, evaluations.around(outcome.parametersOfStep));
+  onEvent({ kind: "saved", adapterPath, outcome });
+  return outcome;
+}
+
+function storeAs(name: string, adapterPath: string, onEvent: OnEvent<RunEvent>): StoredAdapter {
+  const adapter = saveAdapterAs(name, adapterPath);
+  onEvent({ kind: "stored", name, adapter });
+  return adapter;
+}
+
+async function runTest<B extends Batch>(
+  { model, test }: TrainingParts<B>,
+  onEvent: OnEvent<RunEvent>,
+  signal: AbortSignal | undefined,
+): Promise<TestMetrics> {
+  const found = await evaluate(model, test!, -1, signal); // that it is there was checked
+  if (found === undefined) throw signal!.reason;
+  const metrics = { loss: found.loss, accuracy: found.accuracy };
+  onEvent({ kind: "tested", metrics });
+  return metrics;
+}

@@ -1,0 +1,131 @@
+/** Fine-tuning as a program uses it: a configuration in, an adapter out, events on the way. */
+import type { TokenBatch } from "../data/targets.ts";
+import type { BatchSource } from "../train/step.ts";
+import { checkRuns } from "./check_runs.ts";
+import type { FineTuneConfig, FineTuneInput } from "./config.ts";
+import type { FineTuneEvent, OnEvent } from "./events.ts";
+import { prepareTraining } from "./prepare_training.ts";
+import { resolveConfig } from "./resolve_config.ts";
+import { type FineTuneResult, runTraining } from "./run_training.ts";
+import type { TrainingParts } from "./training_parts.ts";
+
+/** How a fine-tuning is watched and stopped. */
+export interface FineTuneOptions {
+  /** Called with what is found, chosen and done, as it happens. */
+  readonly onEvent?: OnEvent<FineTuneEvent>;
+  /**
+   * Ends it in order. While it trains, the batch in work is finished, the adapter and a checkpoint are
+   * saved, and the result says `interrupted`; at any other time the call rejects with the signal's reason.
+   */
+  readonly signal?: AbortSignal;
+}
+
+/** A fine-tuning whose model, data and adapter are loaded and checked; it can be run once. */
+export class Trainer implements Disposable {
+  readonly #parts: TrainingParts<TokenBatch>;
+  readonly #onEvent: OnEvent<FineTuneEvent>;
+
+  private constructor(
+    /** With every default filled in. */
+    readonly config: FineTuneConfig,
+    parts: TrainingParts<TokenBatch>,
+    onEvent: OnEvent<FineTuneEvent>,
+  ) {
+    this.#parts = parts;
+    this.#onEvent = onEvent;
+  }
+
+  /** The training rows in batches; they go with the trainer. */
+  get data(): BatchSource<TokenBatch> {
+    return this.#parts.data;
+  }
+
+  /** The test rows in batches, where the configuration asks for them. */
+  get test(): BatchSource<TokenBatch> | undefined {
+    return this.#parts.test;
+  }
+
+  /**
+   * Loads and checks everything a run needs; nothing is written.
+   *
+   * @throws {ParameterError} for a configuration that cannot be used, naming the parameter
+   * @throws {BadInputError | UsageError} for a model, data or an adapter that cannot be used
+   * @throws {RefusedError} where training would not compute what the model does, or memory does not
+   * suffice
+   */
+  static async open(
+    input: FineTuneInput,
+    { onEvent = () => {}, signal }: FineTuneOptions = {},
+  ): Promise<Trainer> {
+    const config = resolveConfig(input);
+    checkRuns(config);
+    signal?.throwIfAborted();
+    return new Trainer(config, await prepareTraining(config, { onEvent, signal }), onEvent);
+  }
+
+  /**
+   * Trains, saves the adapter in the folder `adapterPath`, and evaluates it on the test data where the
+   * configuration says so.
+   *
+   * @param options `test: false` leaves the evaluation on the test data out
+   * @throws {ParameterError} for parameters that need data which is not there
+   * @throws {UsageError} where the run to go on with had other settings or data
+   * @throws {StorageError} where something cannot be written
+   */
+  run(
+    { signal, test = this.config.test }: {
+      readonly signal?: AbortSignal;
+      readonly test?: boolean;
+    } = {},
+  ): Promise<FineTuneResult> {
+    return runTraining(this.#parts, { ...this.config, test }, { signal, onEvent: this.#onEvent });
+  }
+
+  /** Frees model, data and runtime. */
+  [Symbol.dispose](): void {
+    this.#parts[Symbol.dispose]();
+  }
+}
+
+/**
+ * Fine-tunes a model on a data set and saves the adapter in `config.adapterPath`.
+ *
+ * @returns how training ended; a loss that diverges or a signal is no error
+ * @throws {ParameterError} for a configuration that cannot be used, naming the parameter
+ * @throws {BadInputError | UsageError} for a model, data or an adapter that cannot be used
+ * @throws {RefusedError} where training would not compute what the model does, or memory does not
+ * suffice
+ * @throws {StorageError} where something cannot be written
+ *
+ * @example Trains the model that graft carries for three steps
+ * ```ts
+ * import { fineTune } from "./trainer.ts";
+ *
+ * const adapterPath = Deno.makeTempDirSync();
+ * const { training } = await fineTune(
+ *   {
+ *     model: "default",
+ *     data: "quickstart",
+ *     targetModules: ["all-linear"],
+ *     rank: 4,
+ *     iters: 3,
+ *     stepsPerReport: 1,
+ *     adapterPath,
+ *   },
+ *   {
+ *     onEvent: (event) => {
+ *       if (event.kind === "report") console.log(event.report.step, event.report.loss);
+ *     },
+ *   },
+ * );
+ * console.log(training?.end, Deno.statSync(`${adapterPath}/adapter_model.safetensors`).size);
+ * Deno.removeSync(adapterPath, { recursive: true });
+ * ```
+ */
+export async function fineTune(
+  input: FineTuneInput,
+  { onEvent, signal }: FineTuneOptions = {},
+): Promise<FineTuneResult> {
+  using trainer = await Trainer.open(input, { onEvent, signal });
+  return await trainer.run({ signal });
+}

@@ -1,0 +1,30 @@
+/** What a training is made of once model, data and device are known. */
+import type { ReferenceLosses } from "../eval/evaluate.ts";
+import type { Tensor } from "../graph/tensor.ts";
+import type { Identity } from "../train/checkpoint.ts";
+import type { Optimizer } from "../train/optimizer.ts";
+import type { Batch, BatchSource, StepModel } from "../train/step.ts";
+import type { NumericChoice } from "./choose_numeric.ts";
+import type { ChosenMemory } from "./chosen_memory.ts";
+import type { FrozenLayers } from "./prefix_cache.ts";
+
+/** The parts of a run, ready to go. */
+export interface TrainingParts<B extends Batch = Batch> extends Disposable {
+  readonly model: StepModel<B>;
+  readonly optimizer: Optimizer;
+  readonly data: BatchSource<B>;
+  readonly validation?: BatchSource<B>;
+  readonly test?: BatchSource<B>;
+  /** The numeric setting in use, where it is not simply the one that the configuration says. */
+  readonly numeric?: NumericChoice;
+  /** What is kept and computed at once, where that was chosen for this run. */
+  readonly memory?: ChosenMemory;
+  /** What never changes in training and can be kept, where there is such. */
+  readonly frozen?: FrozenLayers;
+  /** What, besides parameters of the configuration, must be equal for a resume: digests of base and data. */
+  readonly identity: Identity;
+  /** Writes the adapter with these parameters. */
+  saveAdapter(directory: string, parameters: ReadonlyMap<string, Tensor>): void;
+  /** Writes beside it what the held-out data said of it; nothing where that is not known. */
+  saveEvaluation?(directory: string, found: ReferenceLosses | undefined): Promise<void>;
+}

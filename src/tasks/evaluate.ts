@@ -1,0 +1,130 @@
+/** Evaluates a model on held-out data: a call with paths and settings. */
+import { type Given, wholeConfig } from "../config/given.ts";
+import type { ParametersOf } from "../config/parameter.ts";
+import { DATA_PARAMETERS, type DataConfig } from "../data/data_config.ts";
+import type { Batch, Batches, PrepareReport, Task } from "../data/mod.ts";
+import { BadInputError } from "../errors.ts";
+import type { EvaluationResult } from "../eval/evaluate.ts";
+import { openAdapted, openModel } from "../model/open_model.ts";
+import { openRunner, type RuntimeOptions } from "../runtime/open_runner.ts";
+import { RUNTIME_PARAMETERS } from "../runtime/runtime_parameters.ts";
+import { loadEvaluationData } from "./evaluation_data.ts";
+import { evaluatorFor } from "./evaluator.ts";
+import type { RuntimeNote, Watch } from "./watch.ts";
+
+/** What is evaluated, on what. */
+export interface EvaluateConfig extends DataConfig, RuntimeOptions {
+  /** Folder of an ONNX model, its `.onnx` file, the name of a pulled model, or `default`. */
+  readonly model: string;
+  /** Folder or name of an adapter to evaluate on the model without merging it; default none. */
+  readonly adapterPath?: string;
+  /** A data folder, whose test part (else valid, else train) counts, one file, or `quickstart`. */
+  readonly data: string;
+  /** Rows of a batch, at least 1; rows of like length go together; default 8. */
+  readonly batchSize: number;
+}
+
+/** What an {@linkcode EvaluateConfig} takes. */
+export const EVALUATE_PARAMETERS = {
+  ...DATA_PARAMETERS,
+  ...RUNTIME_PARAMETERS,
+  model: { kind: "text", required: true },
+  adapterPath: { kind: "text" },
+  data: { kind: "text", required: true },
+  batchSize: { kind: "integer", default: 8, min: 1 },
+} as const satisfies ParametersOf<EvaluateConfig>;
+
+/** An {@linkcode EvaluateConfig} as a program writes it: what is absent takes its default. */
+export type EvaluateInput = Given<EvaluateConfig, "model" | "data">;
+
+/** What an evaluation tells while it goes on. */
+export type EvaluateEvent =
+  | RuntimeNote
+  /** What does not fit together in the adapter; a sentence. */
+  | { readonly kind: "adapter note"; readonly text: string }
+  | {
+    readonly kind: "encoded";
+    /** The file. */
+    readonly path: string;
+    /** Whether rows have a class each, and no target tokens to count. */
+    readonly classes: boolean;
+    readonly report: PrepareReport;
+  }
+  /** A batch begins. */
+  | { readonly kind: "batch"; readonly batch: number; readonly batches: number };
+
+/** What an evaluation found. */
+export interface Evaluation extends EvaluationResult {
+  /** The file that was evaluated on. */
+  readonly dataPath: string;
+  /** What was measured: a language model or a classifier. */
+  readonly task: Task;
+}
+
+/**
+ * Measures how well a model, or an adapter on it, predicts held-out data.
+ *
+ * @returns mean loss in nats per target token or row; perplexity, or accuracy and macro F1 from 0 to 1
+ * @throws {ParameterError} for a setting that is unknown, missing or out of range
+ * @throws {BadInputError} naming file and line, for a model, adapter or data that cannot be used, and
+ *   where the loss is not finite
+ * @throws {UsageError} where the model gives no scores, or its classes cannot be told
+ * @throws {RuntimeFailure} where ONNX Runtime is missing or failed
+ *
+ * @example
+ * ```ts
+ * import { evaluate } from "./evaluate.ts";
+ *
+ * const { loss, perplexity } = await evaluate({
+ *   model: "./smollm2-int4",
+ *   adapterPath: "./adapters",
+ *   data: "./data",
+ * });
+ * console.log(loss, perplexity);
+ * ```
+ */
+export async function evaluate(
+  input: EvaluateInput,
+  { onEvent = () => {}, signal }: Watch<EvaluateEvent> = {},
+): Promise<Evaluation> {
+  const config = wholeConfig<EvaluateConfig>(EVALUATE_PARAMETERS, input);
+  const { model, adapterPath } = config;
+  using opened = adapterPath === undefined
+    ? await openModel(model)
+    : await openAdapted(model, adapterPath, (text) => onEvent({ kind: "adapter note", text }));
+  using data = await loadEvaluationData(
+    opened,
+    config,
+    (path, report, classes) => onEvent({ kind: "encoded", path, report, classes }),
+  );
+  using runner = openRunner(config, {
+    modelBytes: opened.sizeBytes,
+    onNote: (message) => onEvent({ kind: "runtime note", message }),
+  });
+  const { task, path } = data;
+  const measure = await evaluatorFor(runner, config.threads, opened.model, task);
+  const result = await measure(opened.model, eachBatch(data.batches, onEvent, signal), {
+    objective: task,
+  });
+  if (!Number.isFinite(result.loss)) {
+    throw new BadInputError(
+      `Cannot evaluate ${model}: the loss is ${result.loss} on ${path}: the model computes ` +
+        "numbers that are not finite; its weights, or those of an adapter, may be damaged",
+    );
+  }
+  return { ...result, dataPath: path, task };
+}
+
+/** All batches of a pass, each told as it begins. */
+async function* eachBatch(
+  batches: Batches,
+  onEvent: (event: EvaluateEvent) => void,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<Batch> {
+  const count = batches.batches(0);
+  for (let i = 0; i < count; i++) {
+    signal?.throwIfAborted();
+    onEvent({ kind: "batch", batch: i + 1, batches: count });
+    yield await batches.batch(0, i);
+  }
+}

@@ -1,0 +1,180 @@
+/** Merges adapters into a model on disk, measured: a call with paths and settings. */
+import { type Given, wholeConfig } from "../config/given.ts";
+import type { ParametersOf } from "../config/parameter.ts";
+import { ParameterError } from "../errors.ts";
+import { checkBase } from "../lora/apply.ts";
+import type { Decision } from "../lora/merge/certificate_report.ts";
+import type { MergeMethod, WeightedAdapter } from "../lora/merge/mod.ts";
+import { adapterFolder, loadAdapter } from "../model/adapter_dir.ts";
+import { findModelFile } from "../model/find_model.ts";
+import { loadOnnx } from "../model/load_onnx.ts";
+import { mergeAdapters } from "../model/merge_adapters.ts";
+import type { MergeReport } from "../model/merge_progress.ts";
+import { checkTarget } from "../model/staged_directory.ts";
+import { checkNotBase, checkSpares } from "../model/write_model.ts";
+import { openRunner, type RuntimeOptions } from "../runtime/open_runner.ts";
+import { RUNTIME_PARAMETERS } from "../runtime/runtime_parameters.ts";
+import { openMapped } from "../system/mapped_file.ts";
+import { MEASURING_PARAMETERS, type MeasuringConfig, openMeasuring } from "./measuring.ts";
+import type { MergeDataEvent } from "./merge_data.ts";
+import type { RuntimeNote, Watch } from "./watch.ts";
+
+/** What is merged into what, how, and how it is measured. */
+export interface MergeConfig extends MeasuringConfig, RuntimeOptions {
+  /** The base: folder of an ONNX model, its `.onnx` file, the name of a pulled model, or `default`. */
+  readonly model: string;
+  /** Folders or names of the adapters, which are merged together; default `adapters`. */
+  readonly adapterPath: readonly string[];
+  /** Weight of each adapter; default 1 for each. */
+  readonly adapterWeights?: readonly number[];
+  /** Folder to write; default `merged`. */
+  readonly savePath: string;
+  /**
+   * How to round. `auto`, the default, tries one way after another until enough of the gain is kept;
+   * `tuned` puts the change into the scales and trains these, codes as they are; `float` stores all
+   * linear layers as floats.
+   */
+  readonly method: "auto" | "nearest" | "compensated" | "tuned" | "8bit" | "float";
+  /** Whether adapted matrices may move to 8 bits where their own keep too little; default false. */
+  readonly allowLarger: boolean;
+  /** Whether `savePath` is replaced, and the best way written though it keeps too little; default false. */
+  readonly force: boolean;
+}
+
+/** What a {@linkcode MergeConfig} takes, weights besides. */
+export const MERGE_PARAMETERS = {
+  ...MEASURING_PARAMETERS,
+  ...RUNTIME_PARAMETERS,
+  model: { kind: "text", required: true },
+  adapterPath: { kind: "list", default: ["adapters"] },
+  savePath: { kind: "text", default: "merged" },
+  method: {
+    kind: "text",
+    choices: ["auto", "nearest", "compensated", "tuned", "8bit", "float"],
+    default: "auto",
+  },
+  allowLarger: { kind: "boolean", default: false },
+  force: { kind: "boolean", default: false },
+} as const satisfies ParametersOf<Omit<MergeConfig, "adapterWeights">>;
+
+/** A {@linkcode MergeConfig} as a program writes it: what is absent takes its default. */
+export type MergeInput = Given<MergeConfig, "model">;
+
+/** What a merge tells while it goes on. */
+export type MergeEvent =
+  | RuntimeNote
+  | MergeDataEvent
+  /** What does not fit together in an adapter; a sentence. */
+  | { readonly kind: "adapter note"; readonly text: string }
+  /** What was found on the way: losses, ways of merging that do not work out; a sentence. */
+  | { readonly kind: "finding"; readonly text: string }
+  /** Of several adapters the data of this one alone is measured on. */
+  | { readonly kind: "data of one"; readonly adapter: string }
+  /** A matrix, batch or run is done. */
+  | { readonly kind: "progress"; readonly report: MergeReport };
+
+/**
+ * Merges adapters into a model's own weights, measures what that keeps of their gain on held-out data,
+ * and writes the best way, its certificate beside it in `certificate.json`.
+ *
+ * @returns what was measured, and what was chosen
+ * @throws {ParameterError} for a setting that is unknown, missing, out of range, or needs data
+ * @throws {UsageError} where the folder exists or is what the merge is made from
+ * @throws {BadInputError} for a model, adapter or data that cannot be used, and adapters of another base
+ * @throws {RefusedError} where no way keeps enough, or nothing would change
+ * @throws {StorageError} naming what could not be written
+ * @throws {RuntimeFailure} where ONNX Runtime is missing, or cannot run what a method makes
+ *
+ * @example
+ * ```ts
+ * import { formatCertificate } from "../lora/merge/certificate_report.ts";
+ * import { merge } from "./merge.ts";
+ *
+ * const certificate = await merge({
+ *   model: "./smollm2-int4",
+ *   adapterPath: ["./adapters"],
+ *   savePath: "./merged",
+ * });
+ * console.log(formatCertificate(certificate).join("\n"));
+ * ```
+ */
+export async function merge(
+  { adapterWeights, ...input }: MergeInput,
+  { onEvent = () => {}, signal }: Watch<MergeEvent> = {},
+): Promise<Decision> {
+  const config = wholeConfig<Omit<MergeConfig, "adapterWeights">>(MERGE_PARAMETERS, input);
+  const { savePath, force, data } = config;
+  const path = findModelFile(config.model);
+  // Before any work: `force` must not take away what the merge is made from.
+  checkNotBase(savePath, path);
+  for (const adapter of config.adapterPath) {
+    checkSpares(savePath, adapter, `the adapter ${adapter}`);
+  }
+  if (data !== undefined) checkSpares(savePath, data, `the data ${data}`);
+  checkTarget(savePath, force);
+  using base = loadOnnx(path, openMapped);
+  const adapters = loadAdapters(config.adapterPath, adapterWeights, onEvent);
+  for (const { adapter, label } of adapters) checkBase(adapter, base.model, label);
+  const made = adapters.find(({ adapter }) => adapter.card !== undefined);
+  if (data === undefined && adapters.length > 1 && made !== undefined) {
+    onEvent({ kind: "data of one", adapter: made.label });
+  }
+  using runner = openRunner(config, {
+    modelBytes: base.sizeBytes,
+    onNote: (message) => onEvent({ kind: "runtime note", message }),
+  });
+  const from = { path, model: base.model, sizeBytes: base.sizeBytes };
+  const alone = adapters.length === 1 && adapters[0].weight === 1 ? adapters[0] : undefined;
+  const measured = { card: made?.adapter.card, folder: alone && adapterFolder(alone.label) };
+  using measuring = await openMeasuring(config, runner, from, measured, onEvent);
+  signal?.throwIfAborted();
+  return await mergeAdapters(runner, {
+    ...measuring.request,
+    base: from,
+    adapters,
+    savePath,
+    method: methodOf(config.method),
+    allowLarger: config.allowLarger,
+    force,
+    onNote: (text) => onEvent({ kind: "finding", text }),
+    onProgress: (report) => onEvent({ kind: "progress", report }),
+    signal,
+  });
+}
+
+const methodOf = (method: MergeConfig["method"]): MergeMethod | undefined =>
+  method === "auto" ? undefined : method;
+
+function loadAdapters(
+  paths: readonly string[],
+  weights: readonly number[] | undefined,
+  onEvent: (event: MergeEvent) => void,
+): readonly WeightedAdapter[] {
+  if (paths.length === 0) {
+    throw new ParameterError(
+      "adapterPath",
+      (name) => `There must be an adapter to merge: ${name("adapterPath")}`,
+    );
+  }
+  if (weights !== undefined && weights.length !== paths.length) {
+    throw new ParameterError(
+      "adapterWeights",
+      (name) =>
+        `${name("adapterWeights")} must be as many as ${
+          name("adapterPath")
+        } (${paths.length}): current value is ${weights}`,
+    );
+  }
+  return paths.map((label, i) => {
+    const weight = weights?.[i] ?? 1;
+    if (!Number.isFinite(weight)) {
+      throw new ParameterError(
+        "adapterWeights",
+        (name) => `${name("adapterWeights")} must be numbers: current value is ${weight}`,
+      );
+    }
+    const { adapter, notes } = loadAdapter(label);
+    for (const text of notes) onEvent({ kind: "adapter note", text });
+    return { label, adapter, weight };
+  });
+}

@@ -1,0 +1,63 @@
+import { assert, assertEquals } from "@std/assert";
+import { chooseNumeric, type Opened } from "../../src/finetune/choose_numeric.ts";
+import type { NumericEvent } from "../../src/finetune/mod.ts";
+import type { TokenBatch } from "../../src/data/targets.ts";
+import { int64 } from "../../src/graph/tensor.ts";
+import { type Arithmetic, arithmeticOf, IN_FLOATS, numericOf } from "../../src/plan/arithmetic.ts";
+import type { Numeric } from "../../src/plan/names.ts";
+
+/** Milliseconds of a pass: more than what two passes have to take to be told apart. */
+const PASS = { exact: 210, fast: 300 };
+
+/** A model whose settings have one gradient and take different times. */
+function opened(arithmetic: Arithmetic, passes: Numeric[]): Opened {
+  const step = {
+    arithmetic,
+    parameters: [{ grad: { read: () => ({ dtype: "float32", dims: [1], bytes: ONE }) } }],
+    zeroGrad() {},
+    async accumulate(_batch: TokenBatch, _seed: number, _upcoming: undefined, how: Arithmetic) {
+      const numeric = numericOf(how);
+      passes.push(numeric);
+      await new Promise((resolve) => setTimeout(resolve, PASS[numeric]));
+    },
+    [Symbol.dispose]() {},
+  };
+  return { arithmetic, fit: { sequences: 1 }, step } as unknown as Opened;
+}
+
+const ONE = new Uint8Array(Float32Array.of(1).buffer);
+
+const batch = (): TokenBatch => ({
+  inputIds: int64([1, 2], [1, 2]),
+  attentionMask: int64([1, 2], [1, 1]),
+  labels: [-100, 2],
+  tokenCount: 2,
+});
+
+async function chosen(known: Omit<Parameters<typeof chooseNumeric>[4], "exact">) {
+  const [events, passes]: [NumericEvent[], Numeric[]] = [[], []];
+  const open = (arithmetic: Arithmetic) => Promise.resolve(opened(arithmetic, passes));
+  const { opened: model, choice } = await chooseNumeric(
+    opened(arithmeticOf({ numeric: "fast" }), passes),
+    open,
+    batch(),
+    (event) => void events.push(event),
+    { exact: IN_FLOATS, ...known },
+  );
+  return { numeric: numericOf(model.arithmetic), choice, events, passes: passes.length };
+}
+
+Deno.test("chooseNumeric() goes on in exact where products lead little and whole steps are quicker in it", async () => {
+  const { numeric, choice, events } = await chosen({ integerLead: 1.3 });
+  assertEquals([numeric, choice.setting, choice.quicker], ["exact", "exact", "exact"]);
+  const last = events.at(-1)!;
+  if (last.kind !== "exact is quicker") throw new Error(`Found ${last.kind}`);
+  assert(last.times.exact < last.times.fast);
+});
+
+Deno.test("chooseNumeric() stays in fast where integers lead clearly or a run before has measured", async () => {
+  for (const known of [{ integerLead: 2.5 }, { integerLead: 1.3, quicker: "fast" as const }]) {
+    const { numeric, choice, passes } = await chosen(known);
+    assertEquals([numeric, choice.setting, passes], ["fast", "fast", 2]);
+  }
+});
