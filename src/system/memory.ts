@@ -186,7 +186,7 @@ let liveBytes = 0;
  * young heap is part of it; with half as much, banking77 would collect at every other step for 7 MB
  * less.
  */
-const GARBAGE_BYTES = 16 * 2 ** 20;
+export const GARBAGE_BYTES = 16 * 2 ** 20;
 
 /**
  * Collects JavaScript's garbage, which takes tens of milliseconds, if there may be much of it. Called
