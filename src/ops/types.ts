@@ -1,7 +1,10 @@
 /**
  * What graft must know of an operator to train through it.
  *
- * One operator a file, one registry line each. All shapes are concrete: a training graph is
+ * One operator a file, one line each in `standard.ts`, `contrib.ts` or `internal.ts`; nothing else
+ * names it. Its traits say what passes ask for (`traits.ts`): `elementwise()`, `rowByRow()` and
+ * `mixed()` make those of an operator that training graphs may hold, and one that is always lowered
+ * says its kind and its rows. All shapes are concrete: a training graph is
  * compiled for each batch size and sequence length, so broadcasting and reshaping are settled
  * when the graph is built and never at run time.
  */
