@@ -10,8 +10,8 @@
  */
 import type { GraphBuilder, Known } from "../graph/builder.ts";
 import type { Node } from "../graph/types.ts";
-import type { AttentionForm } from "./contrib/attention_core.ts";
-import type { DequantForm } from "./dequantize.ts";
+import type { AttentionForm } from "./contrib/attention_form.ts";
+import type { DequantForm } from "./dequant_form.ts";
 import { BadInputError } from "../errors.ts";
 import type { FileTraits, Traits } from "./traits.ts";
 

@@ -18,7 +18,7 @@ import {
 import { allowsRounding, demandsRounding } from "../graph/rounded_activations.ts";
 import { elementCount, toNumbers } from "../graph/tensor.ts";
 import type { Graph } from "../graph/types.ts";
-import type { DequantForm } from "../ops/dequantize.ts";
+import type { DequantForm } from "../ops/dequant_form.ts";
 import { kindOf } from "../ops/registry.ts";
 import { packedFeatures } from "../ops/schema/packed_linear.ts";
 import { hasFloat16 } from "../plan/full_precision.ts";
