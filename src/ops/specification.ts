@@ -130,17 +130,14 @@ const SINCE: Readonly<Record<string, number>> = {
 /** What the table of operators says beside an operator that graft implements in part. */
 const REMARKS: Readonly<Record<string, string>> = {
   Attention: "without cached keys, nonpad_kv_seqlen and qk_matmul_output",
-  AveragePool: "ceil_mode only where it changes nothing",
   BatchNormalization: "inference",
   Clip: "constant bounds",
-  Conv: "weights are trained in one group only",
-  ConvTranspose: "weights are not trained; explicit padding",
   Dropout: "inference: the identity",
   Einsum: "without repeated labels in an operand",
   GroupNormalization: "one scale a channel",
   If: "the branch that shapes select",
   LayerNormalization: "its first output",
-  MaxPool: "ceil_mode only where it changes nothing; its first output",
+  MaxPool: "its first output",
   NonZero: "of constants",
   Pad: 'mode "constant"',
   ScatterElements: 'reductions "none" and "add"',
