@@ -71,6 +71,17 @@ const ATTRIBUTES: Readonly<Record<string, readonly string[]>> = {
   ReduceSum: REDUCTION,
   ReduceSumSquare: REDUCTION,
   Reshape: ["allowzero", "shape"],
+  Resize: [
+    "antialias",
+    "axes",
+    "coordinate_transformation_mode",
+    "cubic_coeff_a",
+    "exclude_outside",
+    "extrapolation_value",
+    "keep_aspect_ratio_policy",
+    "mode",
+    "nearest_mode",
+  ],
   RotaryEmbedding: ["interleaved", "num_heads", "rotary_embedding_dim"],
   ScatterElements: ["axis", "reduction"],
   ScatterND: ["reduction"],
@@ -87,6 +98,7 @@ const ATTRIBUTES: Readonly<Record<string, readonly string[]>> = {
   Transpose: ["perm"],
   Trilu: ["upper"],
   Unsqueeze: ["axes"],
+  Upsample: ["mode", "scales"],
 };
 
 /** First operator sets that have the operator, where that is not one that all models have (7). */
@@ -116,6 +128,7 @@ const SINCE: Readonly<Record<string, number>> = {
   OneHot: 9,
   RMSNormalization: 23,
   Range: 11,
+  Resize: 10,
   RotaryEmbedding: 23,
   Round: 11,
   ScatterElements: 11,
@@ -140,9 +153,11 @@ const REMARKS: Readonly<Record<string, string>> = {
   MaxPool: "its first output",
   NonZero: "of constants",
   Pad: 'mode "constant"',
+  Resize: "constant sizes, scales and regions",
   ScatterElements: 'reductions "none" and "add"',
   ScatterND: 'reductions "none" and "add"',
   SimplifiedLayerNormalization: "ONNX Runtime's own, in ONNX's domain",
+  Upsample: "until operator set 9; constant scales",
 };
 
 function refuseUnknown(node: Node, known: readonly string[]): void {

@@ -21,6 +21,7 @@ import { Pad } from "./pad.ts";
 import { POOL_RULES } from "./pool.ts";
 import { REDUCE_RULES } from "./reduce.ts";
 import { RESHAPE_RULES } from "./reshape.ts";
+import { RESIZE_RULES } from "./resize.ts";
 import { RMSNormalization, SimplifiedLayerNormalization } from "./rms_normalization.ts";
 import { RotaryEmbedding } from "./rotary_embedding.ts";
 import { ScatterElements, ScatterND } from "./scatter.ts";
@@ -66,6 +67,7 @@ const RULES: readonly OpRule[] = [
   Range,
   ...REDUCE_RULES,
   ...RESHAPE_RULES,
+  ...RESIZE_RULES,
   RMSNormalization,
   RotaryEmbedding,
   ScatterElements,

@@ -46,6 +46,34 @@ const PARTIAL: readonly [string, Node, number?][] = [
   ],
   ['mode "constant"', node("Pad", ["x", "pads"], { attributes: { mode: string("reflect") } })],
   [
+    'attribute "mode" is "lanczos"',
+    node("Resize", ["image", "", "scales"], { attributes: { mode: string("lanczos") } }),
+  ],
+  [
+    'attribute "nearest_mode" is "odd"',
+    node("Resize", ["image", "", "scales"], { attributes: { nearest_mode: string("odd") } }),
+  ],
+  [
+    'attribute "coordinate_transformation_mode" is "odd"',
+    node("Resize", ["image", "", "scales"], {
+      attributes: { coordinate_transformation_mode: string("odd") },
+    }),
+  ],
+  [
+    'attribute "keep_aspect_ratio_policy" is "odd"',
+    node("Resize", ["image", "", "", "sizes"], {
+      attributes: { keep_aspect_ratio_policy: string("odd") },
+    }),
+  ],
+  [
+    'attribute "antialias" is for modes "linear" and "cubic"',
+    node("Resize", ["image", "", "scales"], { attributes: { antialias: int(1) } }),
+  ],
+  [
+    "it interpolates between int64",
+    node("Resize", ["sizes", "", "twice"], { attributes: { mode: string("linear") } }),
+  ],
+  [
     "repeats a label",
     node("Einsum", ["square"], { attributes: { equation: string("ii->i") } }),
   ],
@@ -80,6 +108,9 @@ for (const [reason, test, opset] of PARTIAL) {
     b.input("heads", "float32", [1, 1, 3, 2]);
     b.input("training", "bool", []);
     b.initializer("ratio", float32([], [0.1]));
+    b.initializer("scales", float32([3], [1, 1, 2]));
+    b.initializer("twice", float32([1], [2]));
+    b.initializer("sizes", int64([3], [1, 4, 5]));
     b.initializer("pads", int64([4], [0, 1, 0, 1]));
     const error = assertThrows(() => lower(b, test, opset), UnsupportedError);
     assertStringIncludes(error.message, `Cannot train through ${test.opType} "n": `);

@@ -1,7 +1,8 @@
-/** Cases of convolutions, pooling and resizing. */
+/** Cases of operators on images: convolutions and pooling; resizing has a file of its own. */
 import { int, ints, string } from "../../../src/graph/attributes.ts";
 import type { OpCase } from "../gradcheck.ts";
 import { f, fc } from "./inputs.ts";
+import { RESIZE_CASES } from "./resizing.ts";
 
 /** Numbers of which no two are close, in no order: the largest of a window stays so when one moves. */
 const apart = (count: number) => Array.from({ length: count }, (_, i) => (i * 37 % count) / 8 - 2);
@@ -294,4 +295,5 @@ export const IMAGE_CASES: readonly OpCase[] = [
     },
     inputs: [f([1, 1, 6], apart(6))],
   },
+  ...RESIZE_CASES,
 ];

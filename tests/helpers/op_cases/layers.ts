@@ -1,5 +1,5 @@
 /** Cases of linear layers and normalisations. */
-import { float, int, ints, string } from "../../../src/graph/attributes.ts";
+import { float, int, string } from "../../../src/graph/attributes.ts";
 import type { OpCase } from "../gradcheck.ts";
 import { f, fc } from "./inputs.ts";
 
