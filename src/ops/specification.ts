@@ -7,6 +7,15 @@ import type { Node } from "../graph/types.ts";
 import { unsupported } from "./args.ts";
 
 const REDUCTION = ["axes", "keepdims", "noop_with_empty_axes"];
+const RECURRENT = [
+  "activation_alpha",
+  "activation_beta",
+  "activations",
+  "clip",
+  "direction",
+  "hidden_size",
+  "layout",
+];
 const KERNEL = ["auto_pad", "dilations", "group", "kernel_shape", "pads", "strides"];
 
 /**
@@ -46,12 +55,14 @@ const ATTRIBUTES: Readonly<Record<string, readonly string[]>> = {
   GatherElements: ["axis"],
   GatherND: ["batch_dims"],
   Gelu: ["approximate"],
+  GRU: [...RECURRENT, "linear_before_reset"],
   Gemm: ["alpha", "beta", "transA", "transB"],
   GroupNormalization: ["epsilon", "num_groups", "stash_type"],
   HardSigmoid: ["alpha", "beta"],
   If: ["else_branch", "then_branch"],
   InstanceNormalization: ["epsilon"],
   IsInf: ["detect_negative", "detect_positive"],
+  LSTM: [...RECURRENT, "input_forget"],
   LayerNormalization: ["axis", "epsilon", "stash_type"],
   LeakyRelu: ["alpha"],
   LogSoftmax: ["axis"],
@@ -61,6 +72,7 @@ const ATTRIBUTES: Readonly<Record<string, readonly string[]>> = {
   OneHot: ["axis"],
   Pad: ["mode", "pads", "value"],
   RMSNormalization: ["axis", "epsilon", "stash_type"],
+  RNN: RECURRENT,
   ReduceL1: REDUCTION,
   ReduceL2: REDUCTION,
   ReduceLogSumExp: REDUCTION,
@@ -147,12 +159,15 @@ const REMARKS: Readonly<Record<string, string>> = {
   Clip: "constant bounds",
   Dropout: "inference: the identity",
   Einsum: "without repeated labels in an operand",
+  GRU: "unrolled over the sequence",
   GroupNormalization: "one scale a channel",
   If: "the branch that shapes select",
+  LSTM: "unrolled over the sequence",
   LayerNormalization: "its first output",
   MaxPool: "its first output",
   NonZero: "of constants",
   Pad: 'mode "constant"',
+  RNN: "unrolled over the sequence",
   Resize: "constant sizes, scales and regions",
   ScatterElements: 'reductions "none" and "add"',
   ScatterND: 'reductions "none" and "add"',

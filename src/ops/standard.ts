@@ -14,8 +14,10 @@ import { Einsum } from "./einsum.ts";
 import { Expand, Tile } from "./expand.ts";
 import { Gather, GatherElements, GatherND } from "./gather.ts";
 import { Gemm } from "./gemm.ts";
+import { GRU } from "./gru.ts";
 import { If } from "./if.ts";
 import { LayerNormalization } from "./layer_normalization.ts";
+import { LSTM } from "./lstm.ts";
 import { MatMul } from "./matmul.ts";
 import { Pad } from "./pad.ts";
 import { POOL_RULES } from "./pool.ts";
@@ -23,6 +25,7 @@ import { REDUCE_RULES } from "./reduce.ts";
 import { RESHAPE_RULES } from "./reshape.ts";
 import { RESIZE_RULES } from "./resize.ts";
 import { RMSNormalization, SimplifiedLayerNormalization } from "./rms_normalization.ts";
+import { RNN } from "./rnn.ts";
 import { RotaryEmbedding } from "./rotary_embedding.ts";
 import { ScatterElements, ScatterND } from "./scatter.ts";
 import { SELECTION_RULES } from "./selection.ts";
@@ -58,9 +61,11 @@ const RULES: readonly OpRule[] = [
   GatherElements,
   GatherND,
   Gemm,
+  GRU,
   If,
   LayerNormalization,
   LogSoftmax,
+  LSTM,
   MatMul,
   Pad,
   ...POOL_RULES,
@@ -69,6 +74,7 @@ const RULES: readonly OpRule[] = [
   ...RESHAPE_RULES,
   ...RESIZE_RULES,
   RMSNormalization,
+  RNN,
   RotaryEmbedding,
   ScatterElements,
   ScatterND,

@@ -64,8 +64,13 @@ export function ignoresPadding(
     !graph.nodes.some((node) => seesNeighbours(graph, node));
 }
 
-/** Whether a node computes from windows of more than one place, as convolutions over tokens do. */
+/** Operators that compute from all places, or from places nearby that no attribute tells. */
+const SEEING_ALL =
+  /^(GlobalAveragePool|GlobalMaxPool|InstanceNormalization|GroupNormalization|Resize|Upsample|LSTM|GRU|RNN|Loop|Scan)$/;
+
+/** Whether a node computes from more than one place, as convolutions over tokens do. */
 function seesNeighbours({ initializers }: Graph, node: Node): boolean {
+  if (node.domain === "" && SEEING_ALL.test(node.opType)) return true;
   if (!/^(Conv|ConvTranspose|AveragePool|MaxPool)$/.test(node.opType)) return false;
   const [, , ...sizes] = initializers.get(node.inputs[1])?.dims ?? [];
   return intsAttribute(node, "kernel_shape", sizes).some((size) => size !== 1);

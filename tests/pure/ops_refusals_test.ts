@@ -1,6 +1,6 @@
 /** What a standard operator's rule implements in part is refused by name, never ignored. */
 import { assertMatch, assertStringIncludes, assertThrows } from "@std/assert";
-import { int, ints, string } from "../../src/graph/attributes.ts";
+import { int, ints, string, strings } from "../../src/graph/attributes.ts";
 import { GraphBuilder } from "../../src/graph/builder.ts";
 import { float32, int64 } from "../../src/graph/tensor.ts";
 import type { Node } from "../../src/graph/types.ts";
@@ -74,6 +74,25 @@ const PARTIAL: readonly [string, Node, number?][] = [
     node("Resize", ["sizes", "", "twice"], { attributes: { mode: string("linear") } }),
   ],
   [
+    'attribute "activations" is [Sigmoid,Odd,Tanh]',
+    node("LSTM", ["sequence", "weights", "weights"], {
+      attributes: { activations: strings(["Sigmoid", "Odd", "Tanh"]) },
+    }),
+  ],
+  [
+    'attribute "activations" is [Tanh]',
+    node("LSTM", ["sequence", "weights", "weights"], {
+      attributes: { activations: strings(["Tanh"]) },
+    }),
+  ],
+  [
+    'attribute "direction" is "sideways"',
+    node("LSTM", ["sequence", "weights", "weights"], {
+      attributes: { direction: string("sideways") },
+    }),
+  ],
+  ["its sequences are empty", node("LSTM", ["nothing", "weights", "weights"])],
+  [
     "repeats a label",
     node("Einsum", ["square"], { attributes: { equation: string("ii->i") } }),
   ],
@@ -108,6 +127,9 @@ for (const [reason, test, opset] of PARTIAL) {
     b.input("heads", "float32", [1, 1, 3, 2]);
     b.input("training", "bool", []);
     b.initializer("ratio", float32([], [0.1]));
+    b.input("sequence", "float32", [3, 1, 2]);
+    b.input("nothing", "float32", [0, 1, 2]);
+    b.input("weights", "float32", [1, 8, 2]);
     b.initializer("scales", float32([3], [1, 1, 2]));
     b.initializer("twice", float32([1], [2]));
     b.initializer("sizes", int64([3], [1, 4, 5]));

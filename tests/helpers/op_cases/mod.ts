@@ -5,6 +5,7 @@ import { ELEMENTWISE_CASES } from "./elementwise.ts";
 import { IMAGE_CASES } from "./images.ts";
 import { INDEXING_CASES } from "./indexing.ts";
 import { LAYER_CASES } from "./layers.ts";
+import { RECURRENT_CASES } from "./recurrent.ts";
 import { REDUCTION_CASES } from "./reductions.ts";
 import { SHAPE_CASES } from "./shapes.ts";
 
@@ -14,6 +15,7 @@ export const STANDARD_CASES: readonly OpCase[] = [
   ...IMAGE_CASES,
   ...INDEXING_CASES,
   ...LAYER_CASES,
+  ...RECURRENT_CASES,
   ...REDUCTION_CASES,
   ...SHAPE_CASES,
 ];
