@@ -66,6 +66,7 @@ const ATTRIBUTES: Readonly<Record<string, readonly string[]>> = {
   LayerNormalization: ["axis", "epsilon", "stash_type"],
   LeakyRelu: ["alpha"],
   LogSoftmax: ["axis"],
+  Loop: ["body"],
   LpNormalization: ["axis", "p"],
   MaxPool: [...KERNEL, "ceil_mode", "storage_order"], // the last: indices only
   Mod: ["fmod"],
@@ -95,6 +96,14 @@ const ATTRIBUTES: Readonly<Record<string, readonly string[]>> = {
     "nearest_mode",
   ],
   RotaryEmbedding: ["interleaved", "num_heads", "rotary_embedding_dim"],
+  Scan: [
+    "body",
+    "num_scan_inputs",
+    "scan_input_axes",
+    "scan_input_directions",
+    "scan_output_axes",
+    "scan_output_directions",
+  ],
   ScatterElements: ["axis", "reduction"],
   ScatterND: ["reduction"],
   Selu: ["alpha", "gamma"],
@@ -143,6 +152,7 @@ const SINCE: Readonly<Record<string, number>> = {
   Resize: 10,
   RotaryEmbedding: 23,
   Round: 11,
+  Scan: 9,
   ScatterElements: 11,
   ScatterND: 11,
   Sign: 9,
@@ -164,11 +174,13 @@ const REMARKS: Readonly<Record<string, string>> = {
   If: "the branch that shapes select",
   LSTM: "unrolled over the sequence",
   LayerNormalization: "its first output",
+  Loop: "unrolled where its count is known",
   MaxPool: "its first output",
   NonZero: "of constants",
   Pad: 'mode "constant"',
   RNN: "unrolled over the sequence",
   Resize: "constant sizes, scales and regions",
+  Scan: "unrolled over the scanned axis",
   ScatterElements: 'reductions "none" and "add"',
   ScatterND: 'reductions "none" and "add"',
   SimplifiedLayerNormalization: "ONNX Runtime's own, in ONNX's domain",
@@ -189,7 +201,7 @@ function refuseUnknown(node: Node, known: readonly string[]): void {
 /** The rule with these facts, refusing nodes with attributes that it does not know. */
 export function strict(rule: OpRule): OpRule {
   const known = ATTRIBUTES[rule.opType] ?? [];
-  const { infer, lower } = rule;
+  const { infer, lower, inline } = rule;
   return {
     ...rule,
     since: SINCE[rule.opType] ?? 7,
@@ -202,6 +214,12 @@ export function strict(rule: OpRule): OpRule {
       lower(b, node, context) {
         refuseUnknown(node, known);
         return lower(b, node, context);
+      },
+    },
+    ...inline === undefined ? {} : {
+      inline(node, at) {
+        refuseUnknown(node, known);
+        inline(node, at);
       },
     },
   };

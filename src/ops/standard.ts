@@ -17,6 +17,7 @@ import { Gemm } from "./gemm.ts";
 import { GRU } from "./gru.ts";
 import { If } from "./if.ts";
 import { LayerNormalization } from "./layer_normalization.ts";
+import { Loop } from "./loop.ts";
 import { LSTM } from "./lstm.ts";
 import { MatMul } from "./matmul.ts";
 import { Pad } from "./pad.ts";
@@ -27,6 +28,7 @@ import { RESIZE_RULES } from "./resize.ts";
 import { RMSNormalization, SimplifiedLayerNormalization } from "./rms_normalization.ts";
 import { RNN } from "./rnn.ts";
 import { RotaryEmbedding } from "./rotary_embedding.ts";
+import { Scan } from "./scan.ts";
 import { ScatterElements, ScatterND } from "./scatter.ts";
 import { SELECTION_RULES } from "./selection.ts";
 import { Shape, Size } from "./shape.ts";
@@ -65,6 +67,7 @@ const RULES: readonly OpRule[] = [
   If,
   LayerNormalization,
   LogSoftmax,
+  Loop,
   LSTM,
   MatMul,
   Pad,
@@ -76,6 +79,7 @@ const RULES: readonly OpRule[] = [
   RMSNormalization,
   RNN,
   RotaryEmbedding,
+  Scan,
   ScatterElements,
   ScatterND,
   ...SELECTION_RULES,

@@ -15,6 +15,19 @@ export interface OpsetContext {
   readonly opset: number;
 }
 
+/** Where the nodes of a subgraph take the place of the node that holds it. */
+export interface Inlining extends OpsetContext {
+  /** What is known there of a value of the user's graph. */
+  known(value: string): Known;
+  /**
+   * Puts nodes of the user's graph there, after those put before.
+   *
+   * @param results what is read of them later
+   * @throws {UnsupportedError} where these are more nodes than a graph should have
+   */
+  emit(nodes: readonly Node[], results: readonly string[]): void;
+}
+
 export interface OpRule {
   readonly opType: string;
   /** `""` for ONNX, `"com.microsoft"` for ONNX Runtime's own. */
@@ -48,6 +61,14 @@ export interface OpRule {
     node: Node,
     context: OpsetContext & { readonly needed: readonly boolean[] },
   ): readonly string[] | undefined;
+
+  /**
+   * Puts nodes of its subgraphs in the place of a node of the user's graph, for operators that have
+   * some: they define its outputs.
+   *
+   * @throws {UnsupportedError} where data decides which nodes, or how often
+   */
+  inline?(node: Node, at: Inlining): void;
 
   /**
    * Vector-Jacobian product: emits the cotangents of the inputs.

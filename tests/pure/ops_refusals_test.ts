@@ -1,6 +1,6 @@
 /** What a standard operator's rule implements in part is refused by name, never ignored. */
 import { assertMatch, assertStringIncludes, assertThrows } from "@std/assert";
-import { int, ints, string, strings } from "../../src/graph/attributes.ts";
+import { int, string, strings } from "../../src/graph/attributes.ts";
 import { GraphBuilder } from "../../src/graph/builder.ts";
 import { float32, int64 } from "../../src/graph/tensor.ts";
 import type { Node } from "../../src/graph/types.ts";
