@@ -3,7 +3,8 @@ import { floatAttribute, int, intAttribute } from "../graph/attributes.ts";
 import type { GraphBuilder } from "../graph/builder.ts";
 import type { Node } from "../graph/types.ts";
 import { scalarLike } from "./broadcast.ts";
-import { affine, clipped, type Direction, parts, recurrent, type Step } from "./recurrent.ts";
+import { parts } from "./concat.ts";
+import { affine, clipped, type Direction, recurrent, type Step } from "./recurrent.ts";
 import { sliceAxis } from "./slice.ts";
 
 const isLinearFirst = (node: Node) => intAttribute(node, "linear_before_reset", 0) !== 0;

@@ -1,7 +1,8 @@
 /** LSTM: long short-term memory, with peepholes. */
 import { floatAttribute, intAttribute } from "../graph/attributes.ts";
 import { scalarLike } from "./broadcast.ts";
-import { affine, clipped, type Direction, parts, recurrent, type Step } from "./recurrent.ts";
+import { parts } from "./concat.ts";
+import { affine, clipped, type Direction, recurrent, type Step } from "./recurrent.ts";
 
 /**
  * i = f(Wx + Rh + P·c), g = g(…), f likewise or 1 - i; c' = f·c + i·g; o sees c'; h' = o·h(c').

@@ -21,6 +21,7 @@ import type { Node } from "../graph/types.ts";
 import { knownInputs, label, required, unsupported } from "./args.ts";
 import { product, range } from "./axes.ts";
 import { scalarLike, scalarOf, zeros } from "./broadcast.ts";
+import { parts } from "./concat.ts";
 import { type Activation, activationsOf } from "./recurrent_activations.ts";
 import { sliceAxis } from "./slice.ts";
 import type { OpRule } from "./types.ts";
@@ -118,19 +119,6 @@ function activationsIn(node: Node, cell: Cell, directions: number): readonly Act
 function entry(b: GraphBuilder, value: string, index: number): string {
   const rest = b.dims(value).slice(1);
   return b.reshape(sliceAxis(b, value, 0, index, index + 1), rest);
-}
-
-/** Parts of equal size of an axis. */
-export function parts(
-  b: GraphBuilder,
-  value: string,
-  axis: number,
-  count: number,
-): readonly string[] {
-  if (count === 1) return [value];
-  const size = b.dims(value)[axis] / count;
-  const sizes = b.int64s(range(count).map(() => size));
-  return b.ops("Split", [value, sizes], count, { axis: int(axis) });
 }
 
 /** Values one after the other along an axis. */
