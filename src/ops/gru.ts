@@ -2,10 +2,23 @@
 import { floatAttribute, int, intAttribute } from "../graph/attributes.ts";
 import type { GraphBuilder } from "../graph/builder.ts";
 import type { Node } from "../graph/types.ts";
-import { scalarLike } from "./broadcast.ts";
+import { zeros } from "./broadcast.ts";
 import { parts } from "./concat.ts";
-import { affine, clipped, type Direction, recurrent, type Step } from "./recurrent.ts";
+import { clipped, type Direction, recurrent, type Step } from "./recurrent.ts";
+import {
+  affine,
+  type Cotangents,
+  joined,
+  PlainNode,
+  rest,
+  sigmoidSlope,
+  tanhSlope,
+  total,
+} from "./recurrent_cotangents.ts";
 import { sliceAxis } from "./slice.ts";
+
+/** Inputs of first states. */
+const STATES = [5];
 
 const isLinearFirst = (node: Node) => intAttribute(node, "linear_before_reset", 0) !== 0;
 
@@ -38,19 +51,93 @@ function stepOf({ b, node, hidden, recurrence, bias, activations }: Direction): 
     const inner = isLinearFirst(node)
       ? b.op("Add", [forBlock, b.op("Mul", [reset, affine(b, state, block, blockBias)])])
       : affine(b, b.op("Mul", [reset, state]), block, forBlock);
-    const taken = b.op("Sub", [scalarLike(b, update, 1), update]);
     return [b.op("Add", [
-      b.op("Mul", [taken, gate(inner, g)]),
+      b.op("Mul", [rest(b, update), gate(inner, g)]),
       b.op("Mul", [update, state]),
     ])];
   };
 }
 
+/**
+ * With the values z, r, n of the gates and q = Rh + b of the last: from the last step to the first,
+ * δh = δy + z'·δh' + what R gives of δa' (primes: of the step after it).
+ *
+ * With `linear_before_reset`, where n = tanh(Wx + b + r·q): δa = δh·[(h - n)·z(1 - z), k·q·r(1 - r), k]
+ * with k = (1 - z)(1 - n²); of q it is δh·k·r. Without it, where n = tanh(Wx + R(r·h) + b):
+ * m = R·(δh·k) is the cotangent of r·h, and that of r's gate m·h·r(1 - r).
+ */
+const cotangents: Cotangents = (b, node, arriving, wanted) => {
+  const plain = new PlainNode(b, node, STATES);
+  const { length, batch, hidden, order, biases, x, w, r } = plain;
+  const times = (...values: readonly string[]) => values.reduce((y, z) => b.op("Mul", [y, z]));
+  const gatesOf = (value: string) => sliceAxis(b, value, 0, 0, 2 * hidden);
+  const blockOf = (value: string) => sliceAxis(b, value, 0, 2 * hidden, 3 * hidden);
+  const before = plain.before(plain.outputs, plain.initial[0]);
+  const isLinear = isLinearFirst(node);
+  const projected = affine(b, x, w, biases && inputBias(b, node, ...biases));
+  const sizes = b.int64s([2 * hidden, hidden]);
+  const [forGates, forBlock] = b.ops("Split", [projected, sizes], 2, { axis: int(1) });
+  const gates = b.op("Sigmoid", [affine(b, before, gatesOf(r), forGates)]);
+  const [update, reset] = parts(b, gates, 1, 2);
+  const held = times(reset, before);
+  const inner = isLinear ? affine(b, before, blockOf(r), biases && blockOf(biases[1])) : undefined;
+  const block = b.op("Tanh", [
+    inner === undefined
+      ? affine(b, held, blockOf(r), forBlock)
+      : b.op("Add", [forBlock, times(reset, inner)]),
+  ]);
+  const ofUpdate = times(b.op("Sub", [before, block]), sigmoidSlope(b, update));
+  const ofBlock = times(rest(b, update), tanhSlope(b, block));
+  const resetSlope = sigmoidSlope(b, reset);
+  const outputs = plain.arriving(arriving);
+  const updates = plain.steps(update);
+  const nothing = () => zeros(b, b.known(block).dtype, [batch, hidden]);
+  const ofInputs = new Array<string>(length);
+  const ofStates = new Array<string>(length);
+  let ofState: string | undefined;
+  if (inner !== undefined) {
+    const first = [ofUpdate, times(ofBlock, inner, resetSlope)];
+    const forInputs = plain.steps(joined(b, [...first, ofBlock], 1));
+    const forStates = plain.steps(joined(b, [...first, times(ofBlock, reset)], 1));
+    for (const t of [...order].reverse()) {
+      const dh = total(b, [outputs[t], ofState]) ?? nothing();
+      const thrice = b.op("Concat", [dh, dh, dh], { axis: int(1) });
+      ofInputs[t] = times(thrice, forInputs[t]);
+      ofStates[t] = times(thrice, forStates[t]);
+      ofState = b.op("Gemm", [ofStates[t], r, times(dh, updates[t])]);
+    }
+  } else {
+    const blocks = plain.steps(ofBlock);
+    const forGates = plain.steps(joined(b, [ofUpdate, times(before, resetSlope)], 1));
+    const resets = plain.steps(reset);
+    for (const t of [...order].reverse()) {
+      const dh = total(b, [outputs[t], ofState]) ?? nothing();
+      const dn = times(dh, blocks[t]);
+      const m = b.op("Gemm", [dn, blockOf(r)]);
+      const da = times(b.op("Concat", [dh, m], { axis: int(1) }), forGates[t]);
+      ofInputs[t] = b.op("Concat", [da, dn], { axis: int(1) });
+      const direct = b.op("Add", [times(dh, updates[t]), times(m, resets[t])]);
+      ofState = b.op("Gemm", [da, gatesOf(r), direct]);
+    }
+  }
+  const inputs = joined(b, ofInputs, 0);
+  return plain.cotangents({
+    inputs,
+    states: inner === undefined ? inputs : joined(b, ofStates, 0),
+    multiplied: inner === undefined
+      ? [{ gates: 2, by: before }, { gates: 1, by: held }]
+      : [{ gates: 3, by: before }],
+    initial: [ofState!],
+  }, wanted);
+};
+
 export const GRU = recurrent({
   opType: "GRU",
   gates: 3,
   activations: ["Sigmoid", "Tanh"],
-  states: [5],
+  states: STATES,
   inputBias,
   stepOf,
+  plainAttributes: ["linear_before_reset"],
+  cotangents,
 });

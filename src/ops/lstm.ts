@@ -1,8 +1,21 @@
 /** LSTM: long short-term memory, with peepholes. */
-import { floatAttribute, intAttribute } from "../graph/attributes.ts";
-import { scalarLike } from "./broadcast.ts";
+import { floatAttribute, int, intAttribute } from "../graph/attributes.ts";
+import { zeros } from "./broadcast.ts";
 import { parts } from "./concat.ts";
-import { affine, clipped, type Direction, recurrent, type Step } from "./recurrent.ts";
+import { clipped, type Direction, recurrent, type Step } from "./recurrent.ts";
+import {
+  affine,
+  type Cotangents,
+  joined,
+  PlainNode,
+  rest,
+  sigmoidSlope,
+  tanhSlope,
+  total,
+} from "./recurrent_cotangents.ts";
+
+/** Inputs of first states. */
+const STATES = [5, 6];
 
 /**
  * i = f(Wx + Rh + P·c), g = g(…), f likewise or 1 - i; c' = f·c + i·g; o sees c'; h' = o·h(c').
@@ -20,9 +33,7 @@ function stepOf({ b, node, recurrence, peepholes, activations }: Direction): Ste
   return (projected, [hidden, memory]) => {
     const [i, o, forget, block] = parts(b, affine(b, hidden, recurrence, projected), 1, 4);
     const input = gate(seeing(i, pi, memory), f);
-    const kept = couplesForget
-      ? b.op("Sub", [scalarLike(b, input, 1), input])
-      : gate(seeing(forget, pf, memory), f);
+    const kept = couplesForget ? rest(b, input) : gate(seeing(forget, pf, memory), f);
     const next = b.op("Add", [
       b.op("Mul", [kept, memory]),
       b.op("Mul", [input, gate(block, g)]),
@@ -32,11 +43,63 @@ function stepOf({ b, node, recurrence, peepholes, activations }: Direction): Ste
   };
 }
 
+/**
+ * With what the gates read a = Wx + Rh + b, their values i, o, f, g and t = tanh(c'): from the last
+ * step to the first, δh = δy + R·δa', δc = δh·o(1 - t²) + δc'·f' (primes: of the step after it) and
+ * δa = [δc·g·i(1 - i), δh·t·o(1 - o), δc·c·f(1 - f), δc·i(1 - g²)].
+ */
+const cotangents: Cotangents = (b, node, arriving, wanted) => {
+  const plain = new PlainNode(b, node, STATES);
+  const { length, batch, hidden, order, biases } = plain;
+  const times = (x: string, y: string) => b.op("Mul", [x, y]);
+  const [state, memory] = plain.initial;
+  const before = plain.before(plain.outputs, state);
+  const bias = biases && b.op("Add", [...biases]);
+  const gates = affine(b, before, plain.r, affine(b, plain.x, plain.w, bias));
+  const sizes = b.int64s([3 * hidden, hidden]);
+  const [sigmoids, block] = b.ops("Split", [gates, sizes], 2, { axis: int(1) });
+  const [i, o, f] = parts(b, b.op("Sigmoid", [sigmoids]), 1, 3);
+  const g = b.op("Tanh", [block]);
+  const [kept, added] = [plain.steps(f), plain.steps(times(i, g))];
+  const memories = new Array<string>(length);
+  let last = memory;
+  for (const t of order) last = memories[t] = b.op("Add", [times(kept[t], last), added[t]]);
+  const after = joined(b, memories, 0);
+  const tanh = b.op("Tanh", [after]);
+  const slopes = plain.steps(joined(b, [
+    times(g, sigmoidSlope(b, i)),
+    times(tanh, sigmoidSlope(b, o)),
+    times(plain.before(after, memory), sigmoidSlope(b, f)),
+    times(i, tanhSlope(b, g)),
+  ], 1));
+  const through = plain.steps(times(o, tanhSlope(b, tanh)));
+
+  const outputs = plain.arriving(arriving);
+  const ofGates = new Array<string>(length);
+  let ofState: string | undefined;
+  let ofMemory = arriving[2] && b.reshape(arriving[2], [batch, hidden]);
+  for (const t of [...order].reverse()) {
+    const dh = total(b, [outputs[t], ofState]) ?? zeros(b, b.known(g).dtype, [batch, hidden]);
+    const dc = total(b, [times(dh, through[t]), ofMemory])!;
+    ofGates[t] = times(b.op("Concat", [dc, dh, dc, dc], { axis: int(1) }), slopes[t]);
+    ofState = b.op("Gemm", [ofGates[t], plain.r]);
+    ofMemory = times(dc, kept[t]);
+  }
+  const all = joined(b, ofGates, 0);
+  return plain.cotangents({
+    inputs: all,
+    states: all,
+    multiplied: [{ gates: 4, by: before }],
+    initial: [ofState!, ofMemory!],
+  }, wanted);
+};
+
 export const LSTM = recurrent({
   opType: "LSTM",
   gates: 4,
   activations: ["Sigmoid", "Tanh", "Tanh"],
-  states: [5, 6],
+  states: STATES,
   peepholes: 7,
   stepOf,
+  cotangents,
 });

@@ -1,5 +1,9 @@
 /**
- * What LSTM, GRU and RNN have in common: for training they are unrolled over the sequence.
+ * What LSTM, GRU and RNN have in common.
+ *
+ * A plain node, of one direction and without what its cell can have beside weights, biases and first
+ * states, stays one, and has cotangents of its own (`recurrent_cotangents.ts`): a graph of few nodes.
+ * Every other one is unrolled over the sequence.
  *
  * Inputs of all steps are projected in one product; each step adds that of the state before it. Where
  * sequences have lengths of their own, a state stays as it is beyond a sequence's end, so that the
@@ -12,6 +16,7 @@ import {
   int,
   intAttribute,
   ints,
+  string,
   stringAttribute,
   stringsAttribute,
 } from "../graph/attributes.ts";
@@ -19,11 +24,12 @@ import type { GraphBuilder, Known } from "../graph/builder.ts";
 import { toNumbers } from "../graph/tensor.ts";
 import type { Node } from "../graph/types.ts";
 import { knownInputs, label, required, unsupported } from "./args.ts";
-import { product, range } from "./axes.ts";
+import { range } from "./axes.ts";
 import { scalarLike, scalarOf, zeros } from "./broadcast.ts";
 import { parts } from "./concat.ts";
 import { type Activation, activationsOf } from "./recurrent_activations.ts";
 import { sliceAxis } from "./slice.ts";
+import { affine, type Cotangents, joined } from "./recurrent_cotangents.ts";
 import type { OpRule } from "./types.ts";
 
 type Inputs = readonly (Known | undefined)[];
@@ -65,6 +71,10 @@ export interface Cell {
   /** What is added to the projected inputs of both biases, [gates · hidden] each; default their sum. */
   readonly inputBias?: (b: GraphBuilder, node: Node, w: string, r: string) => string;
   readonly stepOf: (direction: Direction) => Step;
+  /** Attributes, beside a direction and sizes, that a plain node may have. */
+  readonly plainAttributes?: readonly string[];
+  /** Of a plain node. */
+  readonly cotangents: Cotangents;
 }
 
 /** Sizes of a node, its weights compared with them. */
@@ -115,20 +125,23 @@ function activationsIn(node: Node, cell: Cell, directions: number): readonly Act
   return found as readonly Activation[];
 }
 
+/** Whether a node has nothing that its unrolled form is for, its directions and its layout aside. */
+function isPlain(node: Node, cell: Cell): boolean {
+  const { activations, plainAttributes = [], peepholes = Infinity } = cell;
+  const usual = ["activations", "direction", "hidden_size", "layout", ...plainAttributes];
+  const names = stringsAttribute(node, "activations", activations);
+  return Object.entries(node.attributes).every(([name, { value }]) =>
+    usual.includes(name) || value === 0 && name !== "clip"
+  ) && (node.inputs[4] ?? "") === "" && (node.inputs[peepholes] ?? "") === "" &&
+    names.every((name, i) =>
+      name.toLowerCase() === activations[i % activations.length].toLowerCase()
+    );
+}
+
 /** Entry `index` of the first axis, which goes away. */
 function entry(b: GraphBuilder, value: string, index: number): string {
   const rest = b.dims(value).slice(1);
   return b.reshape(sliceAxis(b, value, 0, index, index + 1), rest);
-}
-
-/** Values one after the other along an axis. */
-function joined(b: GraphBuilder, values: readonly string[], axis: number): string {
-  return values.length === 1 ? values[0] : b.op("Concat", values, { axis: int(axis) });
-}
-
-/** x·wᵀ + c, all of two dimensions. */
-export function affine(b: GraphBuilder, x: string, w: string, c: string | undefined): string {
-  return b.op("Gemm", c === undefined ? [x, w] : [x, w, c], { transB: int(1) });
 }
 
 /** For each step which sequences go on that far; `undefined` where all do. */
@@ -177,6 +190,14 @@ function run(
   return { outputs, last: states.map((s) => b.op("Where", [some, s, scalarLike(b, s, 0)])) };
 }
 
+/** Every direction as values of its own. */
+interface Runs {
+  /** [length · batch, hidden], or [length, 1, batch, hidden]. */
+  readonly outputs: string;
+  /** States after the last step, [batch, hidden] or [1, batch, hidden]. */
+  readonly last: readonly string[];
+}
+
 function lower(
   b: GraphBuilder,
   node: Node,
@@ -185,15 +206,68 @@ function lower(
 ): readonly string[] {
   const inputs = knownInputs(b, node);
   const { directions, batchFirst, length, batch, hidden, state } = sizesOf(node, inputs, cell);
-  const given = (i: number) => node.inputs[i] === "" ? undefined : node.inputs[i];
   const swapped = (value: string, perm: readonly number[]) =>
     batchFirst ? b.op("Transpose", [value], { perm: ints(perm) }) : value;
-  const x = swapped(node.inputs[0], [1, 0, 2]);
-  const rows = b.reshape(x, [length * batch, product(b.dims(x), 2)]);
+  const inOrder: Node = {
+    ...node,
+    inputs: node.inputs.map((value, i) =>
+      value !== "" && (i === 0 || cell.states.includes(i)) ? swapped(value, [1, 0, 2]) : value
+    ),
+  };
+  const activations = activationsIn(node, cell, directions.length);
+  const runs = isPlain(node, cell)
+    ? directions.map((name, d) => plainRun(b, inOrder, cell, name, d))
+    : unrolled(b, inOrder, cell, directions, activations);
+  const all = () => {
+    const each = runs.map(({ outputs }) => b.reshape(outputs, [length, 1, batch, hidden]));
+    return swapped(joined(b, each, 1), [2, 0, 1, 3]);
+  };
+  const last = (i: number) => {
+    const values = runs.map(({ last }) => b.reshape(last[i], [1, batch, hidden]));
+    return b.reshape(swapped(joined(b, values, 0), [1, 0, 2]), state);
+  };
+  return [
+    needed[0] ? all() : "",
+    ...cell.states.map((_, i) => needed[i + 1] ? last(i) : ""),
+  ];
+}
+
+/** One direction as a node of its own. */
+function plainRun(
+  b: GraphBuilder,
+  node: Node,
+  { plainAttributes = [], states, opType }: Cell,
+  name: string,
+  d: number,
+): Runs {
+  const taken = plainAttributes.filter((key) => key in node.attributes);
+  const inputs = node.inputs.map((value, i) =>
+    i === 0 || value === "" ? value : sliceAxis(b, value, 0, d, d + 1)
+  );
+  const [outputs, ...last] = b.ops(opType, inputs, 1 + states.length, {
+    ...Object.fromEntries(taken.map((key) => [key, node.attributes[key]])),
+    hidden_size: int(b.dims(node.inputs[2])[2]),
+    direction: string(name),
+  });
+  return { outputs, last };
+}
+
+/** All directions, step by step. */
+function unrolled(
+  b: GraphBuilder,
+  node: Node,
+  cell: Cell,
+  directions: readonly string[],
+  activations: readonly Activation[],
+): readonly Runs[] {
+  const given = (i: number) => node.inputs[i] === "" ? undefined : node.inputs[i];
+  const [x] = node.inputs;
+  const [length, batch, size] = b.dims(x);
+  const hidden = b.dims(node.inputs[2])[2];
+  const rows = b.reshape(x, [length * batch, size]);
   const lengths = given(4);
   const masks = lengths === undefined ? undefined : goingOn(b, lengths, batch, length);
-  const activations = activationsIn(node, cell, directions.length);
-  const runs = directions.map((name, d) => {
+  return directions.map((name, d) => {
     const own = (i: number | undefined) => {
       const value = i === undefined ? undefined : given(i);
       return value === undefined ? undefined : entry(b, value, d);
@@ -207,7 +281,7 @@ function lower(
     const initial = cell.states.map((i) => {
       const value = given(i);
       if (value === undefined) return zeros(b, b.known(x).dtype, [batch, hidden]);
-      return entry(b, swapped(value, [1, 0, 2]), d);
+      return entry(b, value, d);
     });
     const each = cell.activations.length;
     const step = cell.stepOf({
@@ -221,22 +295,9 @@ function lower(
         emit(b, value)
       ),
     });
-    return run(b, step, projected, initial, name === "reverse", masks);
+    const { outputs, last } = run(b, step, projected, initial, name === "reverse", masks);
+    return { outputs: joined(b, outputs, 0), last };
   });
-  const all = () => {
-    const each = runs.map(({ outputs }) =>
-      b.reshape(joined(b, outputs, 0), [length, 1, batch, hidden])
-    );
-    return swapped(joined(b, each, 1), [2, 0, 1, 3]);
-  };
-  const last = (i: number) => {
-    const values = runs.map(({ last }) => b.reshape(last[i], [1, batch, hidden]));
-    return b.reshape(swapped(joined(b, values, 0), [1, 0, 2]), state);
-  };
-  return [
-    needed[0] ? all() : "",
-    ...cell.states.map((_, i) => needed[i + 1] ? last(i) : ""),
-  ];
 }
 
 /** The rule of a recurrent operator. */
@@ -252,6 +313,7 @@ export function recurrent(cell: Cell): OpRule {
       return [{ dtype, dims }, ...cell.states.map(() => ({ dtype, dims: state }))];
     },
     lower: (b, node, { needed }) => lower(b, node, cell, needed),
+    vjp: (b, node, arriving, wanted) => cell.cotangents(b, node, arriving, wanted),
   };
 }
 

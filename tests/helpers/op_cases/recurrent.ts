@@ -79,6 +79,7 @@ function recurrent(opType: Recurrent, title: string, given: Given = {}): OpCase 
   };
 }
 
+/** A clip also has a node unrolled that would not be otherwise. */
 const clip = (threshold: number) => ({ clip: float(threshold) });
 const lengthsFed = (values: readonly number[]) => typed("int32", [values.length], values);
 const lengthsFixed = (values: readonly number[]) => ({ ...lengthsFed(values), constant: true });
@@ -132,6 +133,18 @@ export const RECURRENT_CASES: readonly OpCase[] = [
     }),
     recurrent(opType, "known lengths, none shorter", { lengths: lengthsFixed([4, 4, 4]) }),
     recurrent(opType, "clipped", { attributes: clip(0.4), states: true, length: 2 }),
+    recurrent(opType, "unrolled", { attributes: clip(30), states: true }),
+    recurrent(opType, "unrolled, without biases", { attributes: clip(30), biases: false }),
+    recurrent(opType, "unrolled, one step", { attributes: clip(30), length: 1 }),
+    recurrent(opType, "unrolled, only its last state is read", {
+      attributes: clip(30),
+      seeded: [1],
+    }),
+    recurrent(opType, "reverse, one step, without biases", {
+      attributes: { direction: string("reverse") },
+      length: 1,
+      biases: false,
+    }),
     recurrent(opType, "only its outputs", { outputs: 1 }),
     recurrent(opType, "only its last state is read", { seeded: [1] }),
     ...ACTIVATIONS.flatMap(([name, alpha, beta]) => {
@@ -187,6 +200,21 @@ export const RECURRENT_CASES: readonly OpCase[] = [
     attributes: { linear_before_reset: int(1), ...clip(0.5) },
     biases: false,
     directions: 2,
+  }),
+  recurrent("GRU", "linear_before_reset, without biases, reverse", {
+    attributes: { linear_before_reset: int(1), direction: string("reverse") },
+    biases: false,
+    states: true,
+  }),
+  recurrent("GRU", "linear_before_reset, both ways, only its last state is read", {
+    attributes: { linear_before_reset: int(1) },
+    directions: 2,
+    seeded: [1],
+  }),
+  recurrent("GRU", "linear_before_reset, unrolled", {
+    attributes: { linear_before_reset: int(1), ...clip(30) },
+    directions: 2,
+    states: true,
   }),
   recurrent("GRU", "linear_before_reset, lengths", {
     attributes: { linear_before_reset: int(1) },
