@@ -140,7 +140,7 @@ function chooseBoundaries(
   return [...boundaries, output];
 }
 
-const PRODUCTS = new Set(["MatMul", "Gemm", "Conv", "QuantizedLinear"]);
+const PRODUCTS = new Set("MatMul Gemm Conv QuantizedLinear LSTM GRU RNN".split(" "));
 
 /** Whether a node multiplies an activation with a weight matrix. */
 export function isWeighted(node: Node, constants: ReadonlySet<string>): boolean {
