@@ -162,6 +162,8 @@ const SINCE: Readonly<Record<string, number>> = {
   Where: 9,
 };
 
+const UNROLLED = "unrolled with lengths, clip or other activations";
+
 /** What the table of operators says beside an operator that graft implements in part. */
 const REMARKS: Readonly<Record<string, string>> = {
   Attention: "without cached keys, nonpad_kv_seqlen and qk_matmul_output",
@@ -169,16 +171,16 @@ const REMARKS: Readonly<Record<string, string>> = {
   Clip: "constant bounds",
   Dropout: "inference: the identity",
   Einsum: "without repeated labels in an operand",
-  GRU: "unrolled over the sequence",
+  GRU: UNROLLED,
   GroupNormalization: "one scale a channel",
   If: "the branch that shapes select",
-  LSTM: "unrolled over the sequence",
+  LSTM: UNROLLED,
   LayerNormalization: "its first output",
   Loop: "unrolled where its count is known",
   MaxPool: "its first output",
   NonZero: "of constants",
   Pad: 'mode "constant"',
-  RNN: "unrolled over the sequence",
+  RNN: UNROLLED,
   Resize: "constant sizes, scales and regions",
   Scan: "unrolled over the scanned axis",
   ScatterElements: 'reductions "none" and "add"',
