@@ -4,7 +4,7 @@ import type { GraphBuilder } from "../graph/builder.ts";
 import type { Node } from "../graph/types.ts";
 import { zeros } from "./broadcast.ts";
 import { parts } from "./concat.ts";
-import { clipped, type Direction, recurrent, type Step } from "./recurrent.ts";
+import { recurrent } from "./recurrent.ts";
 import {
   affine,
   type Cotangents,
@@ -15,6 +15,7 @@ import {
   tanhSlope,
   total,
 } from "./recurrent_cotangents.ts";
+import { clipped, type Direction, type Step } from "./recurrent_unrolled.ts";
 import { sliceAxis } from "./slice.ts";
 
 /** Inputs of first states. */

@@ -2,7 +2,7 @@
 import { floatAttribute, int, intAttribute } from "../graph/attributes.ts";
 import { zeros } from "./broadcast.ts";
 import { parts } from "./concat.ts";
-import { clipped, type Direction, recurrent, type Step } from "./recurrent.ts";
+import { recurrent } from "./recurrent.ts";
 import {
   affine,
   type Cotangents,
@@ -13,6 +13,7 @@ import {
   tanhSlope,
   total,
 } from "./recurrent_cotangents.ts";
+import { clipped, type Direction, type Step } from "./recurrent_unrolled.ts";
 
 /** Inputs of first states. */
 const STATES = [5, 6];

@@ -4,8 +4,10 @@
  * Sources: ONNX's LSTM-22, GRU-22 and RNN-22; ONNX Runtime's `rnn_helpers.cc`, whose numbers where
  * none are given differ from the specification's for Affine, ThresholdedRelu and ScaledTanh.
  */
-import { float } from "../graph/attributes.ts";
+import { float, floatsAttribute, stringsAttribute } from "../graph/attributes.ts";
 import type { GraphBuilder } from "../graph/builder.ts";
+import type { Node } from "../graph/types.ts";
+import { unsupported } from "./args.ts";
 import { scalarLike } from "./broadcast.ts";
 
 /** Emits an activation of a value; operators without numbers ignore alpha and beta. */
@@ -69,7 +71,7 @@ export type Activation = (b: GraphBuilder, x: string) => string;
  * @param names as the attribute has them, of any case
  * @returns `undefined` in the place of a name that is unknown
  */
-export function activationsOf(
+function activationsOf(
   names: readonly string[],
   alphas: readonly number[],
   betas: readonly number[],
@@ -82,4 +84,29 @@ export function activationsOf(
     const c = kind.beta === undefined ? 0 : beta.next().value ?? kind.beta;
     return (b, x) => kind.emit(b, x, a, c);
   });
+}
+
+/**
+ * A node's activations, those of all directions.
+ *
+ * @param usual names of one direction's where the node names none
+ * @throws {UnsupportedError} for names that are unknown, or of another number
+ */
+export function activationsIn(
+  node: Node,
+  usual: readonly string[],
+  directions: number,
+): readonly Activation[] {
+  const own = Array.from({ length: directions }, () => usual).flat();
+  const names = stringsAttribute(node, "activations", own);
+  const found = activationsOf(
+    // The default that RNN's specification names is of two directions; one takes the first.
+    names.length === 2 && own.length === 1 ? names.slice(0, 1) : names,
+    floatsAttribute(node, "activation_alpha", []),
+    floatsAttribute(node, "activation_beta", []),
+  );
+  if (found.length !== own.length || found.includes(undefined)) {
+    throw unsupported(node, `attribute "activations" is [${names}]`);
+  }
+  return found as readonly Activation[];
 }

@@ -1,7 +1,7 @@
 /** RNN: one gate, which is the output. */
 import { floatAttribute } from "../graph/attributes.ts";
 import { zeros } from "./broadcast.ts";
-import { clipped, type Direction, recurrent, type Step } from "./recurrent.ts";
+import { recurrent } from "./recurrent.ts";
 import {
   affine,
   type Cotangents,
@@ -10,6 +10,7 @@ import {
   tanhSlope,
   total,
 } from "./recurrent_cotangents.ts";
+import { clipped, type Direction, type Step } from "./recurrent_unrolled.ts";
 
 /** Inputs of first states. */
 const STATES = [5];

@@ -14,6 +14,15 @@ interface Scanned {
   readonly length: number;
 }
 
+/** A list of one number for each of `count` values; zeros where the node has none. */
+function listOf(node: Node, name: string, count: number): readonly number[] {
+  const list = intsAttribute(node, name, new Array<number>(count).fill(0));
+  if (list.length === count) return list;
+  throw new RangeError(
+    `${label(node)}: attribute "${name}" must have ${count} entries: current value is [${list}]`,
+  );
+}
+
 function read(node: Node, graph: Graph, at: Inlining): Scanned {
   const count = intAttribute(node, "num_scan_inputs", 0);
   const states = node.inputs.slice(0, node.inputs.length - count);
@@ -28,7 +37,7 @@ function read(node: Node, graph: Graph, at: Inlining): Scanned {
         `outputs, which do not fit those of the node with ${count} scanned inputs`,
     );
   }
-  const given = intsAttribute(node, "scan_input_axes", sequences.map(() => 0));
+  const given = listOf(node, "scan_input_axes", count);
   const inputAxes = sequences.map((name, i) =>
     normalizeAxis(node, given[i], at.known(name).dims.length)
   );
@@ -59,7 +68,7 @@ function inline(node: Node, at: Inlining): void {
   const graph = subgraphOf(node, "body");
   const { states, sequences, inputAxes, length } = read(node, graph, at);
   const flags = (name: string, count: number) =>
-    intsAttribute(node, name, new Array<number>(count).fill(0)).map((flag) => flag === 1);
+    listOf(node, name, count).map((flag) => flag === 1);
   const backwards = flags("scan_input_directions", sequences.length);
   const prefix = prefixOf(node);
   const body = new Body(graph, `${prefix}constant/`);
@@ -79,7 +88,7 @@ function inline(node: Node, at: Inlining): void {
     carried = outputs.slice(0, states.length);
     outputs.slice(states.length).forEach((value, k) => scanned[k].push(value));
   }
-  const axes = intsAttribute(node, "scan_output_axes", scanned.map(() => 0));
+  const axes = listOf(node, "scan_output_axes", scanned.length);
   const prepends = flags("scan_output_directions", scanned.length);
   at.emit(
     node.outputs.flatMap((output, i) => {

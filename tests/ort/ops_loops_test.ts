@@ -400,6 +400,16 @@ Deno.test("Scan is refused as operator set 8 has it, and where its inputs do not
       ["Scan", inputs, ["last", "all"], { body: CELL, num_scan_inputs: int(count) }],
     ]);
   assertThrows(() => lowered(scan(["x", "s"], 0), SEQUENCE), Error, "with 0 scanned inputs");
+  const short: TinyNode = ["Scan", ["x", "s"], ["last", "all"], {
+    body: CELL,
+    num_scan_inputs: int(1),
+    scan_output_directions: ints([]),
+  }];
+  assertThrows(
+    () => lowered(model(SEQUENCE, ["all"], [short]), SEQUENCE),
+    Error,
+    'attribute "scan_output_directions" must have 1 entries: current value is []',
+  );
   assertThrows(
     () => lowered(scan(["x", "s"], 2), SEQUENCE),
     Error,
