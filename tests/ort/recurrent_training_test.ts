@@ -2,7 +2,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { int, ints, string } from "../../src/graph/attributes.ts";
 import { float32, int64, type Tensor, toNumbers } from "../../src/graph/tensor.ts";
-import type { Model } from "../../src/graph/types.ts";
+import type { Graph, Model } from "../../src/graph/types.ts";
 import { findModules } from "../../src/lora/modules.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
 import { PlannedModel } from "../../src/train/planned_model.ts";
@@ -76,6 +76,52 @@ const LANGUAGE: Model = tinyModel({
   ],
 });
 
+/** A recurrence over features, its weights outside of it and its bias inside. */
+const CELL: Graph = {
+  ...tinyModel({
+    inputs: {},
+    outputs: {},
+    initializers: { bias: normal([HIDDEN], 22, 0.3) },
+    nodes: [
+      ["MatMul", ["element", "scan.w"], ["projected"]],
+      ["MatMul", ["state", "scan.r"], ["recurrent"]],
+      ["Add", ["projected", "recurrent"], ["sum"]],
+      ["Add", ["sum", "bias"], ["biased"]],
+      ["Tanh", ["biased"], ["next"]],
+      ["Identity", ["next"], ["out"]],
+    ],
+  }).graph,
+  inputs: ["state", "element"].map((name) => ({ name, type: { dtype: "float32" } })),
+  outputs: ["next", "out"].map((name) => ({ name, type: { dtype: "float32" } })),
+};
+
+/** The same with a Scan in the place of the LSTM. */
+const SCANNING: Model = tinyModel({
+  inputs: TOKENS,
+  outputs: { logits: ["float32", ["n", "s", WORDS]] },
+  initializers: {
+    ...FEATURES,
+    "scan.w": normal([WIDTH, HIDDEN], 20, 0.5),
+    "scan.r": normal([HIDDEN, HIDDEN], 21, 0.5),
+    "at_batch": int64([1], [1]),
+    "hidden_size": int64([1], [HIDDEN]),
+    "lm_head.weight": normal([HIDDEN, WORDS], 7),
+  },
+  nodes: [
+    ...FEATURE_NODES,
+    ["Shape", ["steps"], ["shape"]],
+    ["Gather", ["shape", "at_batch"], ["batch_size"]],
+    ["Concat", ["batch_size", "hidden_size"], ["state_shape"], { axis: int(0) }],
+    ["ConstantOfShape", ["state_shape"], ["zeros"]],
+    ["Scan", ["zeros", "steps"], ["", "states"], {
+      body: { kind: "graph", value: CELL },
+      num_scan_inputs: int(1),
+    }],
+    ["Transpose", ["states"], ["hidden"], { perm: ints([1, 0, 2]) }],
+    ["MatMul", ["hidden", "lm_head.weight"], ["logits"]],
+  ],
+});
+
 /** A classifier of the last states of a GRU both ways, over as many tokens as the mask says. */
 const CLASSIFIER: Model = tinyModel({
   inputs: TOKENS,
@@ -104,6 +150,7 @@ const CLASSIFIER: Model = tinyModel({
 /** With the layer that makes the logits, and a step's length that suits it. */
 const MODELS = {
   "a language model of convolution, norm and LSTM": [LANGUAGE, "causal", "lm_head", 1],
+  "a language model of convolution, norm and Scan": [SCANNING, "causal", "lm_head", 0.3],
   "a classifier of convolution, norm and GRU both ways": [
     CLASSIFIER,
     "classification",
