@@ -16,6 +16,7 @@ import {
   stringsAttribute,
 } from "../graph/attributes.ts";
 import type { GraphBuilder, Known } from "../graph/builder.ts";
+import { toNumbers } from "../graph/tensor.ts";
 import type { Node } from "../graph/types.ts";
 import { knownInputs, label, required, unsupported } from "./args.ts";
 import { activationsIn } from "./recurrent_activations.ts";
@@ -54,7 +55,7 @@ function sizesOf(node: Node, inputs: Inputs, { gates, states, peepholes }: Cell)
     [1, [count, gates * hidden, x[2]]],
     [2, [count, gates * hidden, hidden]],
     [3, [count, 2 * gates * hidden]],
-    [4, [batch]],
+    [LENGTHS, [batch]],
     ...states.map((input) => [input, state] as const),
     ...peepholes === undefined ? [] : [[peepholes, [count, 3 * hidden]] as const],
   ];
@@ -68,6 +69,15 @@ function sizesOf(node: Node, inputs: Inputs, { gates, states, peepholes }: Cell)
   return { directions, batchFirst, length, batch, hidden, state };
 }
 
+/** The input of sequences' lengths. */
+const LENGTHS = 4;
+
+/** Whether no sequence ends before the input does, as constant lengths say. */
+function isWhole(lengths: Known | undefined, length: number): boolean {
+  return lengths?.value !== undefined &&
+    Array.from(toNumbers(lengths.value)).every((own) => own >= length);
+}
+
 /** Whether a node has nothing that its unrolled form is for, its directions and its layout aside. */
 function isPlain(node: Node, cell: Cell): boolean {
   const { activations, plainAttributes = [], peepholes = Infinity } = cell;
@@ -75,7 +85,7 @@ function isPlain(node: Node, cell: Cell): boolean {
   const names = stringsAttribute(node, "activations", activations);
   return Object.entries(node.attributes).every(([name, { value }]) =>
     usual.includes(name) || value === 0 && name !== "clip"
-  ) && (node.inputs[4] ?? "") === "" && (node.inputs[peepholes] ?? "") === "" &&
+  ) && (node.inputs[LENGTHS] ?? "") === "" && (node.inputs[peepholes] ?? "") === "" &&
     names.every((name, i) =>
       name.toLowerCase() === activations[i % activations.length].toLowerCase()
     );
@@ -93,12 +103,15 @@ function lower(
     batchFirst ? b.op("Transpose", [value], { perm: ints(perm) }) : value;
   const inOrder: Node = {
     ...node,
-    inputs: node.inputs.map((value, i) =>
-      value !== "" && (i === 0 || cell.states.includes(i)) ? swapped(value, [1, 0, 2]) : value
-    ),
+    inputs: node.inputs.map((value, i) => {
+      if (i === LENGTHS && isWhole(inputs[i], length)) return "";
+      return value !== "" && (i === 0 || cell.states.includes(i))
+        ? swapped(value, [1, 0, 2])
+        : value;
+    }),
   };
   const activations = activationsIn(node, cell.activations, directions.length);
-  const runs = isPlain(node, cell)
+  const runs = isPlain(inOrder, cell)
     ? directions.map((name, d) => plainRun(b, inOrder, cell, name, d))
     : unrolled(b, inOrder, cell, directions, activations);
   const all = () => {

@@ -72,8 +72,9 @@ const SEEING_ALL =
 function seesNeighbours({ initializers }: Graph, node: Node): boolean {
   if (node.domain === "" && SEEING_ALL.test(node.opType)) return true;
   if (!/^(Conv|ConvTranspose|AveragePool|MaxPool)$/.test(node.opType)) return false;
-  const [, , ...sizes] = initializers.get(node.inputs[1])?.dims ?? [];
-  return intsAttribute(node, "kernel_shape", sizes).some((size) => size !== 1);
+  const sizes = initializers.get(node.inputs[1])?.dims.slice(2);
+  // A weight that is dequantised first may say nothing of its sizes.
+  return intsAttribute(node, "kernel_shape", sizes)?.some((size) => size !== 1) ?? true;
 }
 
 /**

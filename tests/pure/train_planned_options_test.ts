@@ -25,6 +25,7 @@ Deno.test("ignoresPadding() is false where a convolution or a pool mixes neighbo
   assertEquals(ignores(encoder("Conv", {}, [2, 2, 1])), true);
   assertEquals(ignores(encoder("Conv", {}, [2, 2, 3])), false);
   assertEquals(ignores(encoder("Conv", { kernel_shape: ints([3]) }, [2, 2, 3])), false);
+  assertEquals(ignores(encoder("Conv")), false, "of a weight whose sizes are not told");
   assertEquals(ignores(encoder("MaxPool", { kernel_shape: ints([3]) })), false);
 });
 
