@@ -73,7 +73,7 @@ const cotangents: Cotangents = (b, node, arriving, wanted) => {
   const times = (...values: readonly string[]) => values.reduce((y, z) => b.op("Mul", [y, z]));
   const gatesOf = (value: string) => sliceAxis(b, value, 0, 0, 2 * hidden);
   const blockOf = (value: string) => sliceAxis(b, value, 0, 2 * hidden, 3 * hidden);
-  const before = plain.before(plain.outputs, plain.initial[0]);
+  const before = plain.outputsBefore;
   const isLinear = isLinearFirst(node);
   const projected = affine(b, x, w, biases && inputBias(b, node, ...biases));
   const sizes = b.int64s([2 * hidden, hidden]);
@@ -87,11 +87,15 @@ const cotangents: Cotangents = (b, node, arriving, wanted) => {
       ? affine(b, held, blockOf(r), forBlock)
       : b.op("Add", [forBlock, times(reset, inner)]),
   ]);
-  const ofUpdate = times(b.op("Sub", [before, block]), sigmoidSlope(b, update));
-  const ofBlock = times(rest(b, update), tanhSlope(b, block));
+  const ofUpdate = plain.within(
+    times(b.op("Sub", [before, block]), sigmoidSlope(b, update)),
+    0,
+  );
+  const ofBlock = plain.within(times(rest(b, update), tanhSlope(b, block)), 0);
   const resetSlope = sigmoidSlope(b, reset);
   const outputs = plain.arriving(arriving);
-  const updates = plain.steps(update);
+  // Beyond a sequence's end its state stays as it is.
+  const updates = plain.steps(plain.within(update, 1));
   const nothing = () => zeros(b, b.known(block).dtype, [batch, hidden]);
   const ofInputs = new Array<string>(length);
   const ofStates = new Array<string>(length);

@@ -53,37 +53,42 @@ const cotangents: Cotangents = (b, node, arriving, wanted) => {
   const plain = new PlainNode(b, node, STATES);
   const { length, batch, hidden, order, biases } = plain;
   const times = (x: string, y: string) => b.op("Mul", [x, y]);
-  const [state, memory] = plain.initial;
-  const before = plain.before(plain.outputs, state);
+  const [, memory] = plain.initial;
+  const before = plain.outputsBefore;
   const bias = biases && b.op("Add", [...biases]);
   const gates = affine(b, before, plain.r, affine(b, plain.x, plain.w, bias));
   const sizes = b.int64s([3 * hidden, hidden]);
   const [sigmoids, block] = b.ops("Split", [gates, sizes], 2, { axis: int(1) });
   const [i, o, f] = parts(b, b.op("Sigmoid", [sigmoids]), 1, 3);
   const g = b.op("Tanh", [block]);
-  const [kept, added] = [plain.steps(f), plain.steps(times(i, g))];
+  // Beyond a sequence's end its memory stays as it is.
+  const kept = plain.steps(plain.within(f, 1));
+  const added = plain.steps(plain.within(times(i, g), 0));
   const memories = new Array<string>(length);
   let last = memory;
   for (const t of order) last = memories[t] = b.op("Add", [times(kept[t], last), added[t]]);
   const after = joined(b, memories, 0);
   const tanh = b.op("Tanh", [after]);
-  const slopes = plain.steps(joined(b, [
+  const allSlopes = joined(b, [
     times(g, sigmoidSlope(b, i)),
     times(tanh, sigmoidSlope(b, o)),
     times(plain.before(after, memory), sigmoidSlope(b, f)),
     times(i, tanhSlope(b, g)),
-  ], 1));
-  const through = plain.steps(times(o, tanhSlope(b, tanh)));
+  ], 1);
+  const slopes = plain.steps(plain.within(allSlopes, 0));
+  const through = plain.steps(plain.within(times(o, tanhSlope(b, tanh)), 0));
 
   const outputs = plain.arriving(arriving);
   const ofGates = new Array<string>(length);
   let ofState: string | undefined;
-  let ofMemory = arriving[2] && b.reshape(arriving[2], [batch, hidden]);
+  let ofMemory = arriving[2] && plain.arrivingLast(arriving[2]);
+  const staying = plain.staying && plain.steps(plain.staying);
   for (const t of [...order].reverse()) {
     const dh = total(b, [outputs[t], ofState]) ?? zeros(b, b.known(g).dtype, [batch, hidden]);
     const dc = total(b, [times(dh, through[t]), ofMemory])!;
     ofGates[t] = times(b.op("Concat", [dc, dh, dc, dc], { axis: int(1) }), slopes[t]);
-    ofState = b.op("Gemm", [ofGates[t], plain.r]);
+    const direct = staying === undefined ? [] : [times(dh, staying[t])];
+    ofState = b.op("Gemm", [ofGates[t], plain.r, ...direct]);
     ofMemory = times(dc, kept[t]);
   }
   const all = joined(b, ofGates, 0);

@@ -1,9 +1,9 @@
 /**
  * What LSTM, GRU and RNN have in common.
  *
- * A plain node, of one direction and without what its cell can have beside weights, biases and first
- * states, stays one, and has cotangents of its own (`recurrent_cotangents.ts`): a graph of few nodes.
- * Every other one is unrolled over the sequence (`recurrent_unrolled.ts`).
+ * A plain node, of one direction and with no more than weights, biases, lengths and first states, stays
+ * one, and has cotangents of its own (`recurrent_cotangents.ts`): a graph of few nodes. Every other one
+ * is unrolled over the sequence (`recurrent_unrolled.ts`).
  *
  * Source: ONNX's LSTM-22, GRU-22 and RNN-22; what they leave open is as ONNX Runtime has it.
  */
@@ -20,7 +20,7 @@ import { toNumbers } from "../graph/tensor.ts";
 import type { Node } from "../graph/types.ts";
 import { knownInputs, label, required, unsupported } from "./args.ts";
 import { activationsIn } from "./recurrent_activations.ts";
-import { type Cotangents, joined } from "./recurrent_cotangents.ts";
+import { type Cotangents, joined, LENGTHS } from "./recurrent_cotangents.ts";
 import { type Runs, unrolled, type Unrolling } from "./recurrent_unrolled.ts";
 import { sliceAxis } from "./slice.ts";
 import type { OpRule } from "./types.ts";
@@ -69,23 +69,20 @@ function sizesOf(node: Node, inputs: Inputs, { gates, states, peepholes }: Cell)
   return { directions, batchFirst, length, batch, hidden, state };
 }
 
-/** The input of sequences' lengths. */
-const LENGTHS = 4;
-
 /** Whether no sequence ends before the input does, as constant lengths say. */
 function isWhole(lengths: Known | undefined, length: number): boolean {
   return lengths?.value !== undefined &&
     Array.from(toNumbers(lengths.value)).every((own) => own >= length);
 }
 
-/** Whether a node has nothing that its unrolled form is for, its directions and its layout aside. */
+/** Whether a node has nothing that its unrolled form is for; directions and layouts are taken apart. */
 function isPlain(node: Node, cell: Cell): boolean {
   const { activations, plainAttributes = [], peepholes = Infinity } = cell;
   const usual = ["activations", "direction", "hidden_size", "layout", ...plainAttributes];
   const names = stringsAttribute(node, "activations", activations);
   return Object.entries(node.attributes).every(([name, { value }]) =>
     usual.includes(name) || value === 0 && name !== "clip"
-  ) && (node.inputs[LENGTHS] ?? "") === "" && (node.inputs[peepholes] ?? "") === "" &&
+  ) && (node.inputs[peepholes] ?? "") === "" &&
     names.every((name, i) =>
       name.toLowerCase() === activations[i % activations.length].toLowerCase()
     );
@@ -138,7 +135,7 @@ function plainRun(
 ): Runs {
   const taken = plainAttributes.filter((key) => key in node.attributes);
   const inputs = node.inputs.map((value, i) =>
-    i === 0 || value === "" ? value : sliceAxis(b, value, 0, d, d + 1)
+    i === 0 || i === LENGTHS || value === "" ? value : sliceAxis(b, value, 0, d, d + 1)
   );
   const [outputs, ...last] = b.ops(opType, inputs, 1 + states.length, {
     ...Object.fromEntries(taken.map((key) => [key, node.attributes[key]])),

@@ -8,8 +8,9 @@ import { int, stringAttribute } from "../graph/attributes.ts";
 import type { GraphBuilder } from "../graph/builder.ts";
 import type { Node } from "../graph/types.ts";
 import { range } from "./axes.ts";
-import { scalarLike, sum, zeros } from "./broadcast.ts";
+import { expandTo, scalarLike, sum, zeros } from "./broadcast.ts";
 import { parts } from "./concat.ts";
+import { fromNumbers } from "./fold.ts";
 import { product2d } from "./gemm.ts";
 import { sliceAxis } from "./slice.ts";
 import type { OpRule } from "./types.ts";
@@ -63,6 +64,24 @@ export interface ProductCotangents {
   readonly initial: readonly string[];
 }
 
+/** The input of sequences' lengths. */
+export const LENGTHS = 4;
+
+/** Whether each row of all steps is an element of its sequence; `undefined` without lengths. */
+function elementMask(
+  b: GraphBuilder,
+  lengths: string,
+  length: number,
+  batch: number,
+): string | undefined {
+  if (lengths === "") return undefined;
+  const steps = b.constant(
+    fromNumbers(b.known(lengths).dtype, [length, 1], range(length)),
+    "steps",
+  );
+  return b.reshape(b.op("Greater", [lengths, steps]), [length * batch, 1]);
+}
+
 /** A plain node: one direction, its values of all steps as rows [length · batch, ...]. */
 export class PlainNode {
   readonly b: GraphBuilder;
@@ -81,6 +100,8 @@ export class PlainNode {
   readonly outputs: string;
   /** Steps in the order in which they were taken. */
   readonly order: readonly number[];
+  /** Whether each row is an element of its sequence, [length · batch, 1]; absent: all are. */
+  readonly #mask: string | undefined;
   readonly #node: Node;
   readonly #states: readonly number[];
 
@@ -107,18 +128,45 @@ export class PlainNode {
         : b.reshape(value, [batch, hidden]);
     });
     this.outputs = b.reshape(node.outputs[0], [length * batch, hidden]);
+    this.#mask = elementMask(b, node.inputs[LENGTHS] ?? "", length, batch);
     const order = range(length);
     const isReverse = stringAttribute(node, "direction", "forward") === "reverse";
     this.order = isReverse ? order.reverse() : order;
   }
 
+  /** Rows, with a number in the place of those that are no elements of their sequence. */
+  within(rows: string, outside: number): string {
+    if (this.#mask === undefined) return rows;
+    return this.b.op("Where", [this.#mask, rows, scalarLike(this.b, rows, outside)]);
+  }
+
+  /** One for each row that is no element of its sequence, whose state stays, else zero; absent: none is. */
+  get staying(): string | undefined {
+    const { b } = this;
+    if (this.#mask === undefined) return undefined;
+    const [one, zero] = [1, 0].map((value) => scalarLike(b, this.x, value));
+    return b.op("Where", [this.#mask, zero, one]);
+  }
+
+  /** The outputs before each step: those of sequences that end before it begin anew, going back. */
+  get outputsBefore(): string {
+    const { b, length, batch, hidden, outputs } = this;
+    const [initial] = this.initial;
+    if (this.#mask === undefined) return this.before(outputs, initial);
+    const first = b.reshape(
+      expandTo(b, b.reshape(initial, [1, batch, hidden]), [length, batch, hidden]),
+      [length * batch, hidden],
+    );
+    return this.before(b.op("Where", [this.#mask, outputs, first]), initial);
+  }
+
   /** A state before each step, from that after each. */
   before(after: string, initial: string): string {
     const { b, batch, length } = this;
+    if (length === 1) return initial;
     const isReverse = this.order[0] !== 0;
     const from = isReverse ? batch : 0;
     const others = sliceAxis(b, after, 0, from, from + (length - 1) * batch);
-    if (length === 1) return initial;
     return b.op("Concat", isReverse ? [others, initial] : [initial, others], { axis: int(0) });
   }
 
@@ -137,10 +185,19 @@ export class PlainNode {
     const [all, last] = arriving;
     const each: (string | undefined)[] = all === undefined
       ? new Array(length).fill(undefined)
-      : [...this.steps(b.reshape(all, [length * batch, hidden]))];
+      : [...this.steps(this.within(b.reshape(all, [length * batch, hidden]), 0))];
     const end = this.order[length - 1];
-    each[end] = total(b, [each[end], last && b.reshape(last, [batch, hidden])]);
+    each[end] = total(b, [each[end], last && this.arrivingLast(last)]);
     return each;
+  }
+
+  /** The cotangent of a last state, [batch, hidden], which a sequence of no elements does not have. */
+  arrivingLast(last: string): string {
+    const { b, batch, hidden } = this;
+    const rows = b.reshape(last, [batch, hidden]);
+    if (this.#mask === undefined) return rows;
+    const some = sliceAxis(b, this.#mask, 0, 0, batch);
+    return b.op("Where", [some, rows, scalarLike(b, rows, 0)]);
   }
 
   /** Cotangents of the inputs. */

@@ -12,7 +12,7 @@ import { range } from "./axes.ts";
 import { scalarLike, scalarOf, zeros } from "./broadcast.ts";
 import { parts } from "./concat.ts";
 import type { Activation } from "./recurrent_activations.ts";
-import { affine, joined } from "./recurrent_cotangents.ts";
+import { affine, joined, LENGTHS } from "./recurrent_cotangents.ts";
 import { sliceAxis } from "./slice.ts";
 
 /** One direction of a recurrent operator. */
@@ -130,7 +130,7 @@ export function unrolled(
   const [length, batch, size] = b.dims(x);
   const hidden = b.dims(node.inputs[2])[2];
   const rows = b.reshape(x, [length * batch, size]);
-  const lengths = given(4);
+  const lengths = given(LENGTHS);
   const masks = lengths === undefined ? undefined : goingOn(b, lengths, batch, length);
   return directions.map((name, d) => {
     const own = (i: number | undefined) => {

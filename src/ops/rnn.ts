@@ -27,7 +27,8 @@ function stepOf({ b, node, recurrence, activations: [f] }: Direction): Step {
 /** From the last step to the first, δh = δy + R·δa' (of the step after it) and δa = δh(1 - h²). */
 const cotangents: Cotangents = (b, node, arriving, wanted) => {
   const plain = new PlainNode(b, node, STATES);
-  const slopes = plain.steps(tanhSlope(b, plain.outputs));
+  const slopes = plain.steps(plain.within(tanhSlope(b, plain.outputs), 0));
+  const staying = plain.staying && plain.steps(plain.staying);
   const outputs = plain.arriving(arriving);
   const ofGate = new Array<string>(plain.length);
   let ofState: string | undefined;
@@ -35,13 +36,15 @@ const cotangents: Cotangents = (b, node, arriving, wanted) => {
     const dh = total(b, [outputs[t], ofState]) ??
       zeros(b, b.known(plain.x).dtype, [plain.batch, plain.hidden]);
     ofGate[t] = b.op("Mul", [dh, slopes[t]]);
-    ofState = b.op("Gemm", [ofGate[t], plain.r]);
+    // Beyond a sequence's end its state stays as it is.
+    const direct = staying === undefined ? [] : [b.op("Mul", [dh, staying[t]])];
+    ofState = b.op("Gemm", [ofGate[t], plain.r, ...direct]);
   }
   const all = joined(b, ofGate, 0);
   return plain.cotangents({
     inputs: all,
     states: all,
-    multiplied: [{ gates: 1, by: plain.before(plain.outputs, plain.initial[0]) }],
+    multiplied: [{ gates: 1, by: plain.outputsBefore }],
     initial: [ofState!],
   }, wanted);
 };

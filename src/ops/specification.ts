@@ -162,7 +162,7 @@ const SINCE: Readonly<Record<string, number>> = {
   Where: 9,
 };
 
-const UNROLLED = "unrolled with lengths, clip or other activations";
+const UNROLLED = "unrolled with clip, peepholes or other activations";
 
 /** What the table of operators says beside an operator that graft implements in part. */
 const REMARKS: Readonly<Record<string, string>> = {

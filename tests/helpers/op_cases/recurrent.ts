@@ -126,6 +126,18 @@ export const RECURRENT_CASES: readonly OpCase[] = [
         })
       )
     ),
+    recurrent(opType, "unrolled, both ways, sequences of fed lengths", {
+      directions: 2,
+      attributes: clip(30),
+      lengths: lengthsFed([2, 4, 1]),
+      states: true,
+    }),
+    recurrent(opType, "lengths, only its last state is read", {
+      lengths: lengthsFed([2, 4, 1]),
+      states: true,
+      seeded: [1],
+    }),
+    recurrent(opType, "lengths, one step", { lengths: lengthsFed([1, 1, 1]), length: 1 }),
     recurrent(opType, "bidirectional, none as long as the input", {
       directions: 2,
       lengths: lengthsFed([2, 3, 1]),
@@ -159,10 +171,14 @@ export const RECURRENT_CASES: readonly OpCase[] = [
   ]),
   // A sequence of no elements: of RNN, ONNX Runtime reads what is before its outputs.
   ...(["LSTM", "GRU"] as const).flatMap((opType) => [
-    recurrent(opType, "a sequence of no elements", {
-      lengths: lengthsFed([0, 4, 2]),
-      states: true,
-    }),
+    ...[{}, clip(30)].map((attributes, unrolled) =>
+      recurrent(opType, `a sequence of no elements${unrolled ? ", unrolled" : ""}`, {
+        attributes,
+        directions: 2,
+        lengths: lengthsFed([0, 4, 2]),
+        states: true,
+      })
+    ),
     recurrent(opType, "activations of several kinds, their numbers in turn, any case", {
       directions: 2,
       attributes: {
@@ -239,6 +255,10 @@ export const RECURRENT_CASES: readonly OpCase[] = [
     peepholes: true,
   }),
   recurrent("LSTM", "only its last memory is read", { seeded: [2] }),
+  recurrent("LSTM", "lengths, only its last memory is read", {
+    lengths: lengthsFed([2, 4, 1]),
+    seeded: [2],
+  }),
   ...ALL.map((opType): OpCase => {
     const zeros = recurrent(opType, "at zero");
     return {
