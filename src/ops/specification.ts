@@ -162,7 +162,7 @@ const SINCE: Readonly<Record<string, number>> = {
   Where: 9,
 };
 
-const UNROLLED = "unrolled with clip, peepholes or other activations";
+const UNROLLED = "unrolled with clip or other activations";
 
 /** What the table of operators says beside an operator that graft implements in part. */
 const REMARKS: Readonly<Record<string, string>> = {
@@ -174,7 +174,7 @@ const REMARKS: Readonly<Record<string, string>> = {
   GRU: UNROLLED,
   GroupNormalization: "one scale a channel",
   If: "the branch that shapes select",
-  LSTM: UNROLLED,
+  LSTM: `${UNROLLED}, peepholes, input_forget`,
   LayerNormalization: "its first output",
   Loop: "unrolled where its count is known",
   MaxPool: "its first output",
