@@ -84,13 +84,20 @@ interface Run {
   readonly last: readonly string[];
 }
 
+/** What a direction begins with. */
+interface Begin {
+  /** Of each step. */
+  readonly projected: readonly string[];
+  readonly initial: readonly string[];
+  readonly isReverse: boolean;
+  /** Of each step, which sequences go on that far. */
+  readonly masks?: readonly (string | undefined)[];
+}
+
 function run(
   b: GraphBuilder,
   step: Step,
-  projected: readonly string[],
-  initial: readonly string[],
-  isReverse: boolean,
-  masks: readonly (string | undefined)[] | undefined,
+  { projected, initial, isReverse, masks }: Begin,
 ): Run {
   const outputs = new Array<string>(projected.length);
   const order = range(projected.length);
@@ -160,7 +167,12 @@ export function unrolled(
         emit(b, value)
       ),
     });
-    const { outputs, last } = run(b, step, projected, initial, name === "reverse", masks);
+    const { outputs, last } = run(b, step, {
+      projected,
+      initial,
+      isReverse: name === "reverse",
+      masks,
+    });
     return { outputs: joined(b, outputs, 0), last };
   });
 }

@@ -173,12 +173,12 @@ function chosen(b: GraphBuilder, value: string, axis: number, indices: readonly 
 /** Weights of a matrix beyond which an axis is read a tap at a time: a long recording has such axes. */
 const LARGEST_MATRIX = 2 ** 22;
 
-/** Mixes elements of an axis: a product with the matrix of weights. */
-function mixed(b: GraphBuilder, value: string, axis: number, taps: readonly Taps[]): string {
+/** Weighted sums of an axis' elements: a product with the matrix of weights. */
+function weighted(b: GraphBuilder, value: string, axis: number, taps: readonly Taps[]): string {
   const { dtype, dims } = b.known(value);
   const [from, to] = [dims[axis], taps.length];
   const out = dims.map((dim, i) => i === axis ? to : dim);
-  if (from * to > LARGEST_MATRIX) return mixedByTaps(b, value, axis, taps);
+  if (from * to > LARGEST_MATRIX) return weightedByTaps(b, value, axis, taps);
   const matrix = new Float64Array(from * to);
   const isLast = axis === dims.length - 1;
   taps.forEach((row, i) => {
@@ -193,7 +193,12 @@ function mixed(b: GraphBuilder, value: string, axis: number, taps: readonly Taps
   return b.reshape(b.op("MatMul", [weights, stack]), out);
 }
 
-function mixedByTaps(b: GraphBuilder, value: string, axis: number, taps: readonly Taps[]): string {
+function weightedByTaps(
+  b: GraphBuilder,
+  value: string,
+  axis: number,
+  taps: readonly Taps[],
+): string {
   const { dtype, dims } = b.known(value);
   const behind = dims.slice(axis + 1).map(() => 1);
   const width = Math.max(...taps.map((row) => row.length));
@@ -242,7 +247,7 @@ function lower(b: GraphBuilder, node: Node, context: OpsetContext): readonly str
   axes.forEach((resized, i) => {
     const read = readOf(node, resized, coordinates[i], context);
     if ("nearest" in read) value = chosen(b, value, resized.axis, read.nearest);
-    else if (isFloating(dtype)) value = mixed(b, value, resized.axis, read.taps);
+    else if (isFloating(dtype)) value = weighted(b, value, resized.axis, read.taps);
     else throw unsupported(node, `it interpolates between ${dtype}`);
   });
   const inside = transformation === CROP ? insideOf(dims.length, axes, coordinates) : undefined;
