@@ -171,14 +171,24 @@ function chosen(b: GraphBuilder, value: string, axis: number, indices: readonly 
 }
 
 /** Weights of a matrix beyond which an axis is read a tap at a time: a long recording has such axes. */
-const LARGEST_MATRIX = 2 ** 22;
+const LARGE_MATRIX = 2 ** 22;
+/** Taps that are few enough for that. */
+const FEW_TAPS = 16;
+/** Weights of the largest matrix. */
+const LARGEST_MATRIX = 2 ** 26;
 
-/** Weighted sums of an axis' elements: a product with the matrix of weights. */
+/** Sums of an axis' elements, weighted: a product with the matrix of weights. */
 function weighted(b: GraphBuilder, value: string, axis: number, taps: readonly Taps[]): string {
   const { dtype, dims } = b.known(value);
   const [from, to] = [dims[axis], taps.length];
   const out = dims.map((dim, i) => i === axis ? to : dim);
-  if (from * to > LARGEST_MATRIX) return weightedByTaps(b, value, axis, taps);
+  if (from * to > LARGE_MATRIX) {
+    const most = taps.reduce((count, row) => Math.max(count, row.length), 0);
+    if (most <= FEW_TAPS) return weightedByTaps(b, value, axis, taps, most);
+    if (from * to > LARGEST_MATRIX) {
+      throw new RangeError(`An axis of ${from} cannot be resized to ${to}, ${most} weights each`);
+    }
+  }
   const matrix = new Float64Array(from * to);
   const isLast = axis === dims.length - 1;
   taps.forEach((row, i) => {
@@ -193,16 +203,17 @@ function weighted(b: GraphBuilder, value: string, axis: number, taps: readonly T
   return b.reshape(b.op("MatMul", [weights, stack]), out);
 }
 
+/** The same tap by tap, of which an element has `most`. */
 function weightedByTaps(
   b: GraphBuilder,
   value: string,
   axis: number,
   taps: readonly Taps[],
+  most: number,
 ): string {
   const { dtype, dims } = b.known(value);
   const behind = dims.slice(axis + 1).map(() => 1);
-  const width = Math.max(...taps.map((row) => row.length));
-  const parts = range(width).map((k) => {
+  const parts = range(most).map((k) => {
     const indices = taps.map((row) => row[k]?.[0] ?? 0);
     const weights = fromNumbers(
       dtype,

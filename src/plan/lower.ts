@@ -152,13 +152,16 @@ interface Lowering {
   readonly inlined: { count: number };
 }
 
+/** Names that can be asked for. */
+type Names = Pick<ReadonlySet<string>, "has">;
+
 /** Nodes that subgraphs may become: some thousand steps of a recurrence. */
 const MOST_INLINED = 2 ** 16;
 
 function inlineNode(
   lowering: Lowering,
   node: Node,
-  read: ReadonlySet<string>,
+  read: Names,
   inline: NonNullable<OpRule["inline"]>,
 ): void {
   const { b, opsets, names, inlined } = lowering;
@@ -174,17 +177,14 @@ function inlineNode(
             `than ${MOST_INLINED} nodes; train on shorter sequences, or export the model without it`,
         );
       }
-      const readInside = new Set([
-        ...read,
-        ...results,
-        ...nodes.flatMap((each) => [...readBy(each)]),
-      ]);
+      const own = new Set([...results, ...nodes.flatMap((each) => [...readBy(each)])]);
+      const readInside = { has: (name: string) => own.has(name) || read.has(name) };
       for (const each of nodes) lowerNode(lowering, each, readInside);
     },
   });
 }
 
-function lowerNode(lowering: Lowering, node: Node, read: ReadonlySet<string>): void {
+function lowerNode(lowering: Lowering, node: Node, read: Names): void {
   const { b, opsets, names } = lowering;
   try {
     const rule = ruleOf(node);

@@ -185,6 +185,13 @@ export const RESIZE_CASES: readonly OpCase[] = [
     inputs: [f([1, 1, 2, 2048]), undefined, undefined, ic(1, 1, 1, 3001)],
   },
   {
+    title: "an axis with many weights for each element",
+    opType: "Resize",
+    attributes: { mode: string("linear"), antialias: int(1) },
+    wrt: [],
+    inputs: [f([1, 1, 2, 20000]), undefined, undefined, ic(1, 1, 2, 250)],
+  },
+  {
     title: "nothing to do",
     opType: "Resize",
     inputs: [f([1, 2, 2]), undefined, fc([3], [1, 1, 1])],
