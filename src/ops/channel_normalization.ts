@@ -67,7 +67,9 @@ const BatchNormalization = likeInput(
     if (intAttribute(node, "spatial", 1) !== 1) {
       throw unsupported(node, `attribute "spatial" must be 1`);
     }
-    if (node.outputs.length > 1) throw unsupported(node, "it has more outputs than Y");
+    if (node.outputs.slice(1).some((name) => name !== "")) {
+      throw unsupported(node, "it has more outputs than Y");
+    }
     const [x, scale, bias, centre, variance] = node.inputs;
     const rank = b.dims(x).length;
     const gain = b.op("Mul", [scale, inverse(b, variance, epsilonOf(node))]);

@@ -6,8 +6,6 @@ const KINDS: readonly (readonly [Kind, domain: string, operators: string])[] = [
   ["pooling", "", "LpPool"],
   ["random", "", "Bernoulli Multinomial"],
   ["random", "", "RandomNormal RandomNormalLike RandomUniform RandomUniformLike"],
-  ["recurrence", "", "GRU LSTM Loop RNN Scan"],
-  ["resampling", "", "Resize Upsample"],
   ["rounded product", "", "ConvInteger QLinearConv QLinearMatMul"],
   ["rounded product", MICROSOFT, "QGemm"],
 ];
