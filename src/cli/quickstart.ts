@@ -16,7 +16,7 @@ import { integer, text } from "./flags.ts";
 import { askLines } from "./input_text.ts";
 import { longWork } from "./long_work.ts";
 import type { Terminal } from "./output.ts";
-import { accuracyBefore } from "./quickstart_before.ts";
+import { centroidAccuracy } from "../tasks/centroid_accuracy.ts";
 import { takeFolder } from "./quickstart_folder.ts";
 import {
   nextLines,
@@ -85,7 +85,7 @@ export default command({
     using base = loadOnnx(path);
     using runner = openRunner(flags);
     const heldOut = test!;
-    const before = await accuracyBefore(runner, base.model, data, heldOut);
+    const before = await centroidAccuracy(runner, base.model, data, heldOut);
 
     // It is evaluated by the inference graph, below.
     const code = await runTrainer(trainer, terminal, false);

@@ -110,9 +110,9 @@ export type PrefixCacheEvent =
 
 /** A setting that a resumed run has otherwise than it began; `undefined` is not given. */
 export interface ChangedSetting {
-  /** Key of the parameter. */
+  /** Its key in the configuration. */
   readonly parameter: string;
-  /** Value of this run. */
+  /** Value from here on. */
   readonly now: unknown;
   /** Value that the run began with. */
   readonly before: unknown;
@@ -126,7 +126,7 @@ export interface TestMetrics {
   readonly accuracy?: number;
 }
 
-/** Everything that a fine-tuning tells. */
+/** Everything that a fine-tuning reports. */
 export type FineTuneEvent = PreparationEvent | RunEvent;
 
 /** Takes the events of a fine-tuning as they come. */

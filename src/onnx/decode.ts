@@ -55,8 +55,8 @@ export function normalDomain(domain: string): string {
  * ```ts
  * import { decodeModel, encodeModel } from "./mod.ts";
  *
- * const bytes = await Deno.readFile("model.onnx");
- * const model = decodeModel(bytes, { file: "model.onnx" });
+ * const file = "models/all-minilm-l6-v2-int8/model.onnx";
+ * const model = decodeModel(await Deno.readFile(file), { file });
  * const graph = { ...model.graph, name: "renamed" };
  * await Deno.writeFile("renamed.onnx", encodeModel({ ...model, graph }));
  * ```

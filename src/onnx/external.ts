@@ -82,7 +82,8 @@ export interface EncodedWithData {
  * ```ts
  * import { decodeModel, encodeModelWithExternalData } from "./mod.ts";
  *
- * const source = decodeModel(await Deno.readFile("model.onnx"));
+ * const file = "models/all-minilm-l6-v2-int8/model.onnx";
+ * const source = decodeModel(await Deno.readFile(file), { file });
  * const { model, data } = encodeModelWithExternalData(source, "copy.onnx.data");
  * await Deno.writeFile("copy.onnx", model);
  * await Deno.writeFile("copy.onnx.data", ReadableStream.from(data));

@@ -14,7 +14,7 @@ import type { BatchSource } from "../train/step.ts";
  *
  * @returns share of right answers on `heldOut`
  */
-export async function accuracyBefore(
+export async function centroidAccuracy(
   runner: Runner,
   base: Model,
   train: BatchSource<TokenBatch>,
