@@ -13,13 +13,13 @@ import { type Column, printTable } from "./table.ts";
 
 export default command({
   name: "bench train",
-  summary: "Measure speed and memory of training steps, and where the time goes",
+  summary: "Measure speed, memory and the phases of training steps",
   flags: BENCH_TRAIN_FLAGS,
   needs: ["run"],
   examples: [
     {
       command: "graft bench train --model ./smollm2-int4 --length 64,128,256,512",
-      does: "how time and memory grow with the length, each in a process of its own",
+      does: "how time and memory grow with the length, each in a separate process",
     },
     {
       command: "graft bench train --model ./smollm2-int4 --data chats.jsonl --batch-size 8",

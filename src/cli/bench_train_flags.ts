@@ -8,7 +8,7 @@ const SWEEP = "Swept over (several, with commas)";
 
 export const BENCH_TRAIN_FLAGS = {
   model: MODEL_FLAG,
-  data: text("Data to train on, as graft train takes it; made-up tokens if absent", {
+  data: text("Data to train on, as for graft train; random tokens if absent", {
     placeholder: "PATH",
   }),
   batchSize: list("Rows per batch", {
@@ -37,7 +37,7 @@ export const BENCH_TRAIN_FLAGS = {
   targetModules: TRAIN_FLAGS.targetModules,
   loraDropout: TRAIN_FLAGS.loraDropout,
   steps: integer("Steps to time, after two that are left out", { default: 6, min: 1 }),
-  targetShare: number("Share of made-up tokens whose prediction counts", {
+  targetShare: number("Share of random tokens whose prediction counts", {
     default: 0.25,
     min: 0,
     max: 1,

@@ -14,6 +14,7 @@ import type { Pass } from "../plan/options.ts";
 import { planTraining, type TrainingPlan } from "../plan/plan.ts";
 import type { Schedule } from "../plan/schedule.ts";
 import { collectGarbage } from "../system/memory.ts";
+import { PROCESS_MEMORY } from "../system/process_memory.ts";
 import { batchKinds } from "../train/batch_kinds.ts";
 import { checkedPart } from "../train/check_fast.ts";
 import { comparedPart } from "../train/compare_forward.ts";
@@ -101,6 +102,7 @@ class MemoryPredictor {
     const { options: { model, trainable }, config, evaluated, ...run } = this.#run;
     const arithmetic = changed(this.#gradients, { readyWeights: kept.readyWeights });
     return predictMemory({
+      process: PROCESS_MEMORY,
       plans: this.#plansOf(batch, kept, arithmetic),
       before: this.#comparisons(batch, kept, arithmetic),
       ...this.#otherBatches(batch, kept),
