@@ -4,7 +4,8 @@
  * Only `OrtGetApiBase` is looked up by name; everything else comes from the function table, so one
  * binary of graft works with every release from {@linkcode LOWEST_ORT} on.
  */
-import { bindApi, create, type Ort } from "./api.ts";
+import { bindApi, type Ort } from "./api.ts";
+import { create } from "./status.ts";
 import { keepLoaded } from "./libc.ts";
 import { type Handle, readCString } from "./pointer.ts";
 

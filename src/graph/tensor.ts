@@ -1,7 +1,6 @@
 /** A dense tensor in host memory: element type, dimensions, little-endian bytes. */
 import { BadInputError } from "../errors.ts";
 import { byteLength, type DataType } from "./dtype.ts";
-import { watchedView } from "./watched.ts";
 
 /** `bytes` may be a view over a mapped file: never write through it. */
 export interface Tensor {
@@ -74,11 +73,6 @@ export function ascending(count: number): Tensor {
 /** A bool tensor. */
 export function bool(dims: readonly number[], values: ArrayLike<boolean | number>): Tensor {
   return tensor("bool", dims, Uint8Array.from(Array.from(values), (v) => v ? 1 : 0));
-}
-
-/** A tensor of the same bytes under other dimensions. */
-export function reshaped(t: Tensor, dims: readonly number[]): Tensor {
-  return watchedView(t, dims) ?? tensor(t.dtype, dims, t.bytes);
 }
 
 /** bfloat16 bits to a number. */

@@ -2,7 +2,8 @@
 import { BadInputError } from "../errors.ts";
 import { isFloating } from "../graph/dtype.ts";
 import { float32, type Tensor, toNumbers } from "../graph/tensor.ts";
-import { loraName, type LoraWeights } from "./inject.ts";
+import { loraName } from "./inject.ts";
+import type { LoraWeights } from "./lora_weights.ts";
 import type { AdapterType } from "./peft_config.ts";
 import { scalesName } from "./scale_adapter.ts";
 

@@ -18,8 +18,9 @@ import { elementCount, float32, int64 } from "../graph/tensor.ts";
 import type { Model, Node } from "../graph/types.ts";
 import { UsageError } from "../errors.ts";
 import { type GraphIndex, preparing } from "./graph_index.ts";
-import type { Injected, InjectOptions, LoraWeights } from "./inject.ts";
-import type { LinearForm } from "./linear.ts";
+import type { Injected } from "./inject.ts";
+import type { InjectOptions, LoraWeights } from "./lora_weights.ts";
+import type { LinearForm } from "./linear_form.ts";
 import {
   type AdaptedProduct,
   callScope,

@@ -3,7 +3,7 @@ import { isShapeList } from "../graph/shape_list.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import type { Model } from "../graph/types.ts";
 import { chunksOf, concatenated } from "./chunks.ts";
-import { modelProto } from "./encode.ts";
+import { modelProto } from "./model_proto.ts";
 import { mapTensors } from "./every_tensor.ts";
 import { externalRefOf } from "./external_ref.ts";
 import { EXTERNAL, type Proto } from "./schema.ts";
