@@ -101,7 +101,7 @@ const NOTES: readonly (readonly [FineTuneEvent, string])[] = [
   ],
   [
     { kind: "prefix cache damaged", path: "a/c" },
-    "a/c was damaged: what cannot be read from it is computed again",
+    "a/c was damaged: unreadable rows are computed again",
   ],
   [
     { kind: "prefix cache removed", path: "a/c", reason: "the disk is full" },
