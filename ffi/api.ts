@@ -1,7 +1,6 @@
 /** `OrtApi`, ONNX Runtime's function table, as typed functions. */
-import { type Handle, Out } from "./pointer.ts";
+import type { Handle } from "./pointer.ts";
 import { SLOTS } from "./slots.ts";
-import { unwrap } from "./status.ts";
 
 type Slots = typeof SLOTS;
 
@@ -17,7 +16,7 @@ export interface Ort {
   /** E.g. `"1.30.0"`. */
   readonly version: string;
   readonly api: Api;
-  /** The function table itself, for what later releases have added to it. */
+  /** The function table itself, for functions that later releases have added. */
   readonly table: Handle;
   /** The default CPU allocator: owned by the library, never released. */
   readonly allocator: Handle;
@@ -34,14 +33,4 @@ export function bindApi(table: Handle): Api {
     bound[name] = pointer.call.bind(pointer);
   }
   return bound as Api;
-}
-
-/** Calls a function that writes a handle to its last parameter, and returns the handle. */
-export function create(
-  api: Api,
-  call: (out: BigUint64Array<ArrayBuffer>) => Deno.PointerValue,
-): Handle {
-  const out = new Out();
-  unwrap(api, call(out.cell));
-  return out.handle;
 }

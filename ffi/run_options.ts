@@ -1,5 +1,6 @@
-/** `OrtRunOptions`: what a run is told beside what it reads and writes. */
-import { create, type Ort } from "./api.ts";
+/** `OrtRunOptions`: settings of a run. */
+import type { Ort } from "./api.ts";
+import { create } from "./status.ts";
 import { Pinned } from "./pinned.ts";
 import { cString, type Handle } from "./pointer.ts";
 import { unwrap } from "./status.ts";

@@ -6,10 +6,16 @@ import { findModelFile } from "../model/find_model.ts";
 import { loadOnnx } from "../model/load_onnx.ts";
 import { allRules } from "../ops/registry.ts";
 import { openMapped } from "../system/mapped_file.ts";
-import { inspect, INSPECT_PARAMETERS as P, INSPECTED_LENGTH } from "../tasks/inspect.ts";
+import {
+  inspect,
+  INSPECT_PARAMETERS as P,
+  INSPECTED_LENGTH,
+  inspectPlan,
+} from "../tasks/inspect.ts";
 import { command } from "./command.ts";
 import { boolean, integer, list } from "./flags.ts";
 import { formatInspection } from "./inspect_report.ts";
+import { formatPlan } from "./plan_report.ts";
 
 export default command({
   name: "inspect",
@@ -30,6 +36,10 @@ export default command({
     }),
     json: boolean("Print JSON", { default: false }),
     graph: boolean("Print the graph instead, one line a node", { default: false }),
+    plan: boolean(
+      "Print the plan of a training step instead: passes, calls, what is kept",
+      { default: false },
+    ),
     operators: boolean("List the operators graft can train through, and stop", { default: false }),
   },
   examples: [
@@ -40,6 +50,10 @@ export default command({
     {
       command: "graft inspect model.onnx --rank 16 --target-modules all-linear",
       does: "counts for that adapter",
+    },
+    {
+      command: "graft inspect model.onnx --plan --batch-size 2 --max-seq-length 64",
+      does: "shows what a training step of such a batch computes, call by call",
     },
   ],
   run({ flags, given, operands, terminal }) {
@@ -58,13 +72,20 @@ export default command({
       terminal.print(formatGraph(loaded.model.graph));
       return Promise.resolve(EXIT.ok);
     }
-    const { unsupported, ...found } = inspect({
+    const config = {
       model: path,
       rank: flags.rank,
       targetModules: flags.targetModules,
       batchSize: flags.batchSize,
       maxSeqLength: given.has("maxSeqLength") ? flags.maxSeqLength : undefined,
-    });
+    };
+    if (flags.plan) {
+      const plan = inspectPlan(config);
+      if (flags.json) terminal.print(JSON.stringify({ path, ...plan }, null, 2));
+      else for (const line of formatPlan(plan, plan.parts)) terminal.print(line);
+      return Promise.resolve(EXIT.ok);
+    }
+    const { unsupported, ...found } = inspect(config);
     if (flags.json) {
       terminal.print(JSON.stringify({ path, ...found, unsupported }, null, 2));
       return Promise.resolve(EXIT.ok);

@@ -1,6 +1,6 @@
-/** `graft service uninstall`: takes away what `install` made. */
+/** `graft service uninstall`: removes the files of `install`. */
 import { EXIT } from "../errors.ts";
-import { checkRoot, PLACES, purge, removeUnits } from "../service/install.ts";
+import { checkRoot, INSTALL_PATHS, purge, removeUnits } from "../service/install.ts";
 import { exists } from "../system/durable_files.ts";
 import { command } from "./command.ts";
 import { boolean } from "./flags.ts";
@@ -10,21 +10,23 @@ export default command({
   name: "service uninstall",
   summary: "Stop the service and remove its units, its program and its copy of the base model",
   flags: {
-    purge: boolean("Remove promoted models, the journal, data and caches, too", { default: false }),
+    purge: boolean("Also remove promoted models, the journal, data and caches", { default: false }),
   },
   examples: [
     {
       command: "sudo graft service uninstall",
-      does: `leaves ${DEFAULT_STATE}, which a new install finds`,
+      does: `leaves ${DEFAULT_STATE}, which a new installation uses`,
     },
   ],
   needs: ["run"],
   async run({ flags, terminal }) {
     checkRoot("uninstall");
-    const say = (line: string) => terminal.print(line);
-    if (!await removeUnits(PLACES, say)) terminal.note(`There are no units in ${PLACES.units}`);
+    const report = (line: string) => terminal.print(line);
+    if (!await removeUnits(INSTALL_PATHS, report)) {
+      terminal.note(`There are no units in ${INSTALL_PATHS.units}`);
+    }
     if (flags.purge) {
-      for (const folder of [DEFAULT_STATE, "/var/cache/graft"]) purge(folder, say);
+      for (const folder of [DEFAULT_STATE, "/var/cache/graft"]) purge(folder, report);
     } else if (exists(DEFAULT_STATE)) {
       terminal.note(`${DEFAULT_STATE} stays; --purge removes it`);
     }

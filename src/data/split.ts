@@ -11,12 +11,12 @@ export interface Split {
 }
 
 /**
- * Puts whole groups of rows aside, in seeded order, until at least `fraction` of the rows are.
+ * Holds out whole groups of rows, in seeded order, until at least `fraction` of the rows are held out.
  *
  * @param groups each row's group: rows with equal prompts have equal numbers
  * @param fraction share of the rows for validation, in (0, 1)
  * @throws {RangeError} for another fraction
- * @throws {BadInputError} where all rows have one prompt, naming the source
+ * @throws {BadInputError} if all rows have one prompt, naming the source
  */
 export function splitByGroup(
   groups: ArrayLike<number>,
@@ -25,7 +25,7 @@ export function splitByGroup(
   source: string,
 ): Split {
   if (!(fraction > 0 && fraction < 1)) {
-    throw new RangeError(`A validation share must lie in (0, 1): current value is ${fraction}`);
+    throw new RangeError(`A validation share must be in (0, 1): current value is ${fraction}`);
   }
   const sizes = new Map<number, number>();
   for (let i = 0; i < groups.length; i++) sizes.set(groups[i], (sizes.get(groups[i]) ?? 0) + 1);

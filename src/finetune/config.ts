@@ -77,9 +77,9 @@ export interface FineTuneSteps {
   readonly lrDecaySteps?: number;
   /** Learning rate at the end of linear and cosine. */
   readonly lrEnd: number;
-  /** What turns gradients into updates. */
+  /** Update rule. */
   readonly optimizer: OptimizerName;
-  /** Share of a parameter that each update takes away, times the learning rate. */
+  /** Decoupled weight decay; 0 for none. */
   readonly weightDecay: number;
   /** Largest norm of the gradient; 0 does not clip. */
   readonly maxGradNorm: number;

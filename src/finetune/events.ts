@@ -113,9 +113,9 @@ export type PrefixCacheEvent =
 
 /** A setting that a resumed run has otherwise than it began; `undefined` is not given. */
 export interface ChangedSetting {
-  /** Its key in the configuration. */
+  /** Key of the parameter. */
   readonly parameter: string;
-  /** Value from here on. */
+  /** Value of this run. */
   readonly now: unknown;
   /** Value that the run began with. */
   readonly before: unknown;

@@ -9,6 +9,7 @@ import type { Pass } from "../plan/options.ts";
 import { planTraining, type TrainingPlan } from "../plan/plan.ts";
 import type { Schedule } from "../plan/schedule.ts";
 import { collectGarbage } from "../system/memory.ts";
+import { PROCESS_MEMORY } from "../system/process_memory.ts";
 import { batchKinds } from "../train/batch_kinds.ts";
 import { checkedPart } from "../train/check_fast.ts";
 import { comparedPart } from "../train/compare_forward.ts";
@@ -118,6 +119,7 @@ export function memoryPredictor(run: PredictedRun): Predict {
         return cutBatch(other, partSize(other.inputIds.dims[0], most, shards));
       });
     return predictMemory({
+      process: PROCESS_MEMORY,
       plans: plansOf(batch, arithmetic),
       before: [
         [scheduleOf(comparedPart(batch), "logits")],

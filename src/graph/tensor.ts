@@ -1,7 +1,6 @@
 /** A dense tensor in host memory: element type, dimensions, little-endian bytes. */
 import { BadInputError } from "../errors.ts";
 import { byteLength, type DataType } from "./dtype.ts";
-import { watchedView } from "./watched.ts";
 
 /** `bytes` may be a view over a mapped file: never write through it. */
 export interface Tensor {
@@ -20,7 +19,7 @@ export function elementCount(dims: readonly number[]): number {
   return dims.reduce((count, dim) => count * dim, 1);
 }
 
-/** Makes a tensor and checks that `bytes` has the size its type and dimensions ask for. */
+/** Creates a tensor and checks that `bytes` has the size that its type and dimensions require. */
 export function tensor(dtype: DataType, dims: readonly number[], bytes: Uint8Array): Tensor {
   const expected = byteLength(dtype, elementCount(dims));
   if (bytes.byteLength !== expected) {
@@ -39,7 +38,7 @@ export function float32(dims: readonly number[], values: ArrayLike<number>): Ten
   return tensor("float32", dims, bytesOf(Float32Array.from(values)));
 }
 
-/** A float32 tensor over the caller's own array, which may be longer than it. */
+/** A float32 tensor over the caller's own array, which may be longer than the tensor. */
 export function float32Over(dims: readonly number[], values: Float32Array<ArrayBuffer>): Tensor {
   return { dtype: "float32", dims, bytes: bytesOf(values.subarray(0, elementCount(dims))) };
 }
@@ -47,13 +46,13 @@ export function float32Over(dims: readonly number[], values: Float32Array<ArrayB
 /** An int64 tensor from whole numbers. */
 export function int64(dims: readonly number[], values: ArrayLike<number | bigint>): Tensor {
   const out = new BigInt64Array(values.length);
-  const halves = new Int32Array(out.buffer);
+  const int32s = new Int32Array(out.buffer);
   for (let i = 0; i < values.length; i++) {
     const value = values[i];
-    // Most are dimensions, and a bigint is an object.
+    // Most values are dimensions, and a bigint would allocate an object.
     if (typeof value === "number" && value === (value | 0)) {
-      halves[2 * i] = value;
-      halves[2 * i + 1] = value < 0 ? -1 : 0;
+      int32s[2 * i] = value;
+      int32s[2 * i + 1] = value < 0 ? -1 : 0;
     } else out[i] = BigInt(value);
   }
   return tensor("int64", dims, bytesOf(out));
@@ -64,7 +63,7 @@ export function int32(dims: readonly number[], values: ArrayLike<number>): Tenso
   return tensor("int32", dims, bytesOf(Int32Array.from(values)));
 }
 
-/** An int32 tensor [count] of the numbers from 0 on. */
+/** An int32 tensor [count] of the numbers from 0 to count − 1. */
 export function ascending(count: number): Tensor {
   const numbers = new Int32Array(count); // a vocabulary's rows are many
   for (let i = 0; i < count; i++) numbers[i] = i;
@@ -74,11 +73,6 @@ export function ascending(count: number): Tensor {
 /** A bool tensor. */
 export function bool(dims: readonly number[], values: ArrayLike<boolean | number>): Tensor {
   return tensor("bool", dims, Uint8Array.from(Array.from(values), (v) => v ? 1 : 0));
-}
-
-/** A tensor of the same bytes under other dimensions. */
-export function reshaped(t: Tensor, dims: readonly number[]): Tensor {
-  return watchedView(t, dims) ?? tensor(t.dtype, dims, t.bytes);
 }
 
 /** bfloat16 bits to a number. */
@@ -103,8 +97,8 @@ function wholeNumbers(values: ArrayLike<bigint>): Float64Array {
 }
 
 /**
- * All values as numbers, in row-major order; a view without a copy for float32 where the bytes
- * are aligned. 64-bit integers beyond 2^53 lose precision: use {@linkcode toBigInts} for those.
+ * All values as numbers, in row-major order; a view without a copy for float32 if the bytes are aligned.
+ * 64-bit integers beyond 2^53 lose precision: use {@linkcode toBigInts} for those.
  */
 export function toNumbers(t: Tensor): ArrayLike<number> & Iterable<number> {
   const count = elementCount(t.dims);

@@ -2,11 +2,12 @@
 import { BadInputError } from "../errors.ts";
 import { isFloating } from "../graph/dtype.ts";
 import { float32, type Tensor, toNumbers } from "../graph/tensor.ts";
-import { loraName, type LoraWeights } from "./inject.ts";
+import { loraName } from "./inject.ts";
+import type { LoraWeights } from "./lora_weights.ts";
 import type { AdapterType } from "./peft_config.ts";
 import { scalesName } from "./scale_adapter.ts";
 
-/** Tensors of a module trained in full: weight [out, in], bias [out] where it has one. */
+/** Tensors of a module trained in full: weight [out, in], bias [out] if it has one. */
 export interface SavedModule {
   /** [out, in]. */
   readonly weight: Tensor;
@@ -16,22 +17,22 @@ export interface SavedModule {
 
 /** The content of `adapter_model.safetensors`, by module path. */
 export interface AdapterTensors {
-  /** A and B: of the weights, or of their scales. */
+  /** A and B, of the weights or of their scales. */
   readonly lora: ReadonlyMap<string, LoraWeights>;
   /** Modules that were trained in full, by path. */
   readonly saved: ReadonlyMap<string, SavedModule>;
 }
 
-/** What PEFT puts before every module path. */
+/** PEFT's prefix of every module path. */
 const PREFIX = "base_model.model.";
 
-/** Names of an adapter's matrices, behind PEFT's prefix. */
+/** Names of an adapter's matrices, after PEFT's prefix. */
 const NAMES: Readonly<Record<AdapterType, typeof loraName>> = {
   lora: loraName,
   scales: scalesName,
 };
 
-/** Tensors under the names PEFT loads them by, those of adapters of scales under graft's own. */
+/** Tensors under the names by which PEFT loads them; those of scale adapters under graft's own. */
 export function peftTensors(
   { lora, saved }: AdapterTensors,
   type: AdapterType = "lora",
@@ -63,7 +64,7 @@ export function adapterTensors(
   const bad = (problem: string) => new BadInputError(`${file}: ${problem}`);
   const modules = new Map<string, Partial<Record<Part, Tensor>>>();
   for (const [name, tensor] of tensors) {
-    const { path, part } = placeOf(name, type, bad);
+    const { path, part } = partOf(name, type, bad);
     const module = modules.get(path) ?? {};
     if (module[part] !== undefined) throw bad(`module "${path}" has ${part} twice`);
     module[part] = asFloat32(name, tensor, bad);
@@ -82,7 +83,7 @@ export function adapterTensors(
 
 type Bad = (problem: string) => BadInputError;
 
-function placeOf(name: string, type: AdapterType, bad: Bad): { path: string; part: Part } {
+function partOf(name: string, type: AdapterType, bad: Bad): { path: string; part: Part } {
   const quoted = JSON.stringify(name.slice(0, 120));
   if (!name.startsWith(PREFIX)) throw bad(`tensor ${quoted} does not begin with "${PREFIX}"`);
   const inner = name.slice(PREFIX.length);
@@ -92,7 +93,7 @@ function placeOf(name: string, type: AdapterType, bad: Bad): { path: string; par
   if (/\.lora_embedding_[AB]\b/.test(inner)) {
     throw bad(`tensor ${quoted} adapts an embedding, which is not supported`);
   }
-  // In memory PEFT puts the adapter's name between; some tools save it so.
+  // PEFT inserts the adapter's name in memory, and some tools save it.
   const lora = /^(.+)\.(lora|scales)_([AB])(?:\.default)?\.weight$/.exec(inner);
   if (lora?.[2] === type) return { path: lora[1], part: lora[3] as "A" | "B" };
   const full = /^(.+?)(?:\.modules_to_save(?:\.default)?)?\.(weight|bias)$/.exec(inner);

@@ -1,5 +1,5 @@
 /** What a model is made of, and what adapting it would take. */
-import { GraftError } from "../errors.ts";
+import { BadInputError, GraftError } from "../errors.ts";
 import type { DataType } from "../graph/dtype.ts";
 import { graphsWithin } from "../graph/nested.ts";
 import { type Dim, type Model, operatorName, type Opsets } from "../graph/types.ts";
@@ -9,7 +9,8 @@ import { reachOf } from "../lora/reach.ts";
 import { resolveTargets, usualTargets } from "../lora/targets.ts";
 import { countParameters } from "./count_parameters.ts";
 import type { PredictedMemory } from "../plan/memory.ts";
-import { predictTraining } from "./predict_training.ts";
+import type { PassControl } from "../plan/planning_pass.ts";
+import { describeTraining, predictTraining, type TrainingToPredict } from "./predict_training.ts";
 
 /** A graph input or output. */
 export interface Port {
@@ -85,6 +86,8 @@ export interface InspectOptions {
   readonly keepBytes: number;
   /** Parts of a batch that a step computes beside each other. */
   readonly shards: number;
+  /** Which passes of planning are left out. */
+  readonly passControl?: PassControl;
 }
 
 /**
@@ -94,11 +97,10 @@ export interface InspectOptions {
  */
 export function inspectModel(model: Model, options: InspectOptions): Inspection {
   const { graph, opsets } = model;
-  const { sizeBytes, rank, batch, length, keepBytes, shards } = options;
+  const { sizeBytes, rank, batch, length } = options;
   const modules = findModules(model, { allowAmbiguous: true });
-  const targetModules = options.targetModules ?? usualTargets(modules);
-  const config = { ...DEFAULT_LORA, rank, targetModules };
-  const sites = modules.length === 0 ? [] : resolveTargets(modules, config, reachOf(model));
+  const run = runToPredict(model, modules, options);
+  const { sites, targetModules } = run;
   const trainable = sites.reduce(
     (sum, { module, rank }) => sum + rank * (module.inFeatures + module.outFeatures),
     0,
@@ -127,23 +129,42 @@ export function inspectModel(model: Model, options: InspectOptions): Inspection 
     training: {
       batch,
       length,
-      ...predicted(model, {
-        sites,
-        init: config.init,
-        batch,
-        length,
-        keepBytes,
-        shards,
-        sizeBytes,
-      }),
+      ...predicted(model, run),
     },
   };
+}
+
+/**
+ * The plan of a training step of the run whose memory an inspection predicts.
+ *
+ * @throws {UsageError} for targets the model does not have
+ * @throws {BadInputError} where the model cannot be trained so
+ */
+export function inspectPlan(
+  model: Model,
+  options: InspectOptions,
+): ReturnType<typeof describeTraining> {
+  const run = runToPredict(model, findModules(model, { allowAmbiguous: true }), options);
+  if (run.sites.length === 0) {
+    throw new BadInputError("Cannot plan a training: there is no linear layer to adapt");
+  }
+  return describeTraining(model, run);
+}
+
+function runToPredict(
+  model: Model,
+  modules: readonly LinearModule[],
+  { rank, targetModules = usualTargets(modules), ...run }: InspectOptions,
+): TrainingToPredict & { readonly targetModules: readonly string[] } {
+  const config = { ...DEFAULT_LORA, rank, targetModules };
+  const sites = modules.length === 0 ? [] : resolveTargets(modules, config, reachOf(model));
+  return { ...run, sites, targetModules, init: config.init };
 }
 
 /** The prediction, or why there is none. */
 function predicted(
   model: Model,
-  run: Parameters<typeof predictTraining>[1],
+  run: TrainingToPredict,
 ): PredictedMemory | { readonly problem: string } {
   if (run.sites.length === 0) return { problem: "there is no linear layer to adapt" };
   try {

@@ -14,9 +14,12 @@ import {
 } from "../lora/mod.ts";
 import { arithmeticOf, withoutGradients } from "../plan/arithmetic.ts";
 import { comparedBytes } from "../plan/compared_pieces.ts";
+import { describePlan, type PlanDescription } from "../plan/describe_plan.ts";
 import { type PredictedMemory, predictMemory } from "../plan/memory.ts";
 import { type PlanOptions, planTraining } from "../plan/plan.ts";
+import type { PassControl } from "../plan/planning_pass.ts";
 import { Random } from "../random.ts";
+import { PROCESS_MEMORY } from "../system/process_memory.ts";
 
 /** A run to predict: that of `graft train` with an adapter on `sites`. */
 export interface TrainingToPredict {
@@ -32,6 +35,8 @@ export interface TrainingToPredict {
   readonly shards: number;
   /** Bytes of the model's files. */
   readonly sizeBytes: number;
+  /** Which passes of planning are left out. */
+  readonly passControl?: PassControl;
 }
 
 /** Moments per trained tensor: AdamW's. */
@@ -41,13 +46,20 @@ const CLASSES = 2;
 /** Sequences and target rows of the comparison before the first step. */
 const COMPARED = { sequences: 2, rows: 16 };
 
-/**
- * Plans a step and predicts what the run takes.
- *
- * @throws {UnsupportedError | BadInputError} where the model cannot be trained so
- */
-export function predictTraining(model: Model, run: TrainingToPredict): PredictedMemory {
-  const { length, sizeBytes } = run;
+/** A step as it is planned for memory to be predicted, or for people to read. */
+interface StepToInspect {
+  /** The model with adapters, and a head where it had none. */
+  readonly trained: Model;
+  /** Of a part of the batch. */
+  readonly options: PlanOptions;
+  /** Parts of the batch that are computed beside each other. */
+  readonly shards: number;
+  /** Rows with a target of so many sequences, at most `most`. */
+  rowsOf(sequences: number, most: number): Pick<PlanOptions, "targetRows">;
+}
+
+function stepToInspect(model: Model, run: TrainingToPredict): StepToInspect {
+  const { length } = run;
   const shards = run.batch % run.shards === 0 ? run.shards : 1;
   const batch = run.batch / shards;
   const keepBytes = Math.floor(run.keepBytes / shards);
@@ -69,7 +81,33 @@ export function predictTraining(model: Model, run: TrainingToPredict): Predicted
     // Blocks as is quickest on the release that graft brings.
     arithmetic: arithmeticOf({ dequantForm: "arithmetic", readyWeights: true }),
     ...rowsOf(batch, Infinity),
+    passControl: run.passControl,
   };
+  return { trained, options, shards, rowsOf };
+}
+
+/**
+ * Describes the plan of a step, of one of the parts that a batch is computed in.
+ *
+ * @throws {UnsupportedError | BadInputError} where the model cannot be trained so
+ */
+export function describeTraining(
+  model: Model,
+  run: TrainingToPredict,
+): PlanDescription & { readonly parts: number } {
+  const { trained, options, shards } = stepToInspect(model, run);
+  const passes = ["training"] as const;
+  return { ...describePlan(planTraining(trained, { ...options, passes })), parts: shards };
+}
+
+/**
+ * Plans a step and predicts what the run takes.
+ *
+ * @throws {UnsupportedError | BadInputError} where the model cannot be trained so
+ */
+export function predictTraining(model: Model, run: TrainingToPredict): PredictedMemory {
+  const { sizeBytes } = run;
+  const { trained, options, shards, rowsOf } = stepToInspect(model, run);
   const few = Math.min(COMPARED.sequences, run.batch);
   const compared = planTraining(trained, {
     ...options,
@@ -79,9 +117,10 @@ export function predictTraining(model: Model, run: TrainingToPredict): Predicted
   });
   const weightBytes = sizeBytes + quantizedConstantBytes(model.graph);
   return predictMemory({
+    process: PROCESS_MEMORY,
     plans: Array(shards).fill(planTraining(trained, options)),
     before: [[compared.logits]],
-    parameterBytes: parameterBytes(trained, trainable),
+    parameterBytes: parameterBytes(trained, options.trainable),
     moments: MOMENTS,
     accumulates: false,
     weightBytes,

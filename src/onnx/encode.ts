@@ -1,81 +1,30 @@
 /** Model → ONNX bytes. */
-import type { Graph, Model, Node } from "../graph/types.ts";
-import { encodeAttribute } from "./attribute_proto.ts";
+import { modelProto } from "./model_proto.ts";
+import type { Model } from "../graph/types.ts";
 import { chunksOf, concatenated } from "./chunks.ts";
-import { normalDomain } from "./decode.ts";
 import { type ExternalChoice, externalise } from "./external.ts";
-import type { Proto } from "./schema.ts";
-import { overlay, protosOfList } from "./sources.ts";
-import { encodeTensor } from "./tensor_proto.ts";
-import { encodeValueInfo } from "./value_proto.ts";
 
-/** Where {@linkcode encodeModel} leaves tensor data. */
+/** Options of {@linkcode encodeModel}: where tensor data is stored. */
 export interface EncodeOptions {
   /**
-   * Asked for every tensor in the model: an {@linkcode ExternalRef} says where its data is saved
-   * beside the model, `"inline"` puts it into the model. Without an answer a tensor from a file
-   * stays as it was there (at the same external place, if it had one), and a new one is inline.
+   * Called for every tensor in the model: an {@linkcode ExternalRef} gives the file range beside the
+   * model that has its data, `"inline"` puts it into the model. Without a result a tensor from a file
+   * stays as it was there (in the same external range, if it had one), and a new one is inline.
    */
   readonly external?: ExternalChoice;
 }
 
-/** The bytes of a model. What was not changed since `decodeModel` is written as it was read. */
+/** The bytes of a model. Parts that were not changed since `decodeModel` are written as they were read. */
 export function encodeModel(model: Model, options: EncodeOptions = {}): Uint8Array {
   return concatenated(encodeModelChunks(model, options));
 }
 
 /**
- * The bytes of a model as chunks to be written in order; large inline tensors are views of where
- * they lie, so that writing a model takes no second copy of its weights.
+ * The bytes of a model as chunks to be written in order; large inline tensors are views, so that writing
+ * a model needs no second copy of its weights.
  */
 export function encodeModelChunks(model: Model, options: EncodeOptions = {}): Uint8Array[] {
   let proto = modelProto(model);
   if (options.external !== undefined) proto = externalise(proto, options.external);
   return chunksOf("ModelProto", proto);
-}
-
-/** The message of a model, sharing with the one it was read from whatever is unchanged. */
-export function modelProto(model: Model): Proto<"ModelProto"> {
-  return overlay("ModelProto", model.rest as Proto<"ModelProto"> | undefined, {
-    irVersion: BigInt(model.irVersion),
-    graph: encodeGraph(model.graph),
-    opsetImport: protosOfList<"OperatorSetIdProto">(model.opsets) ??
-      Object.entries(model.opsets).map(([domain, version]) =>
-        overlay("OperatorSetIdProto", undefined, { domain, version: BigInt(version) })
-      ),
-    metadataProps: protosOfList<"StringStringEntryProto">(model.metadata) ??
-      Object.entries(model.metadata).map(([key, value]) =>
-        overlay("StringStringEntryProto", undefined, { key, value })
-      ),
-  });
-}
-
-function encodeGraph(graph: Graph): Proto<"GraphProto"> {
-  const source = graph.rest as Proto<"GraphProto"> | undefined;
-  const previous = new Map(source?.initializer.map((tensor) => [tensor.name, tensor]));
-  return overlay("GraphProto", source, {
-    name: graph.name,
-    node: graph.nodes.map(encodeNode),
-    initializer: [...graph.initializers].map(([name, tensor]) =>
-      encodeTensor(name, tensor, previous.get(name))
-    ),
-    input: graph.inputs.map(encodeValueInfo),
-    output: graph.outputs.map(encodeValueInfo),
-    valueInfo: protosOfList<"ValueInfoProto">(graph.valueInfo) ??
-      [...graph.valueInfo.values()].map(encodeValueInfo),
-  });
-}
-
-function encodeNode(node: Node): Proto<"NodeProto"> {
-  const source = node.rest as Proto<"NodeProto"> | undefined;
-  return overlay("NodeProto", source, {
-    input: [...node.inputs],
-    output: [...node.outputs],
-    opType: node.opType,
-    attribute: Object.entries(node.attributes).map(([name, attribute]) =>
-      encodeAttribute(name, attribute, encodeGraph)
-    ),
-    ...(node.name !== (source?.name ?? "") && { name: node.name }),
-    ...(node.domain !== normalDomain(source?.domain ?? "") && { domain: node.domain }),
-  });
 }

@@ -4,7 +4,7 @@
  * What passes between calls has its place already ({@linkcode placeTensors}). The arena's part is
  * simulated: every call of the step takes and releases what the runtime would
  * ({@linkcode callMemory}), in an arena that behaves like the runtime's ({@linkcode Arena}). The rest
- * is counted: pages of the weights, what the optimiser holds, and constants measured once.
+ * is counted: pages of the weights, what the optimiser holds, and what the process takes ({@linkcode ProcessMemory}).
  */
 import { Arena, type Block } from "./arena.ts";
 import type { PlannedCall } from "./call.ts";
@@ -14,8 +14,32 @@ import type { Schedule, TrainingPlan } from "./plan.ts";
 import { replacedBytes } from "./replaced_bytes.ts";
 import { leavesSpan, nameInOtherSpan } from "./schedule.ts";
 
+/** What a process takes beside what a plan says, in bytes: measured, and brought by the caller. */
+export interface ProcessMemory {
+  /** The program and the runtime, the young heap included. */
+  readonly programBytes: number;
+  /** What the compiled program takes more. */
+  readonly compiledBytes: number;
+  /** The program with a tokenizer, before the runtime is opened. */
+  readonly textBytes: number;
+  /** A tokenizer's tables, for each byte of its files. */
+  readonly tokenizerFactor: number;
+  /** A compiled session and its graph's objects, for each node. */
+  readonly sessionNodeBytes: number;
+  /** The plan of one batch shape. */
+  readonly planBytes: number;
+  /** A plan that came of a template, with whose graphs it shares most. */
+  readonly resizedPlanBytes: number;
+  /** What each of those leaves before it is collected, and at most. */
+  readonly resizedPlanGarbageBytes: number;
+  readonly mostGarbageBytes: number;
+  /** A thread for a part of a batch. */
+  readonly shardBytes: number;
+}
+
 /** What a run is, as far as its memory goes. */
 export interface RunToPredict {
+  readonly process: ProcessMemory;
   /**
    * The step that takes most, usually that of the longest batch: a plan for each of its parts that are
    * computed beside each other, spans of a sequence in their order.
@@ -77,35 +101,10 @@ export interface PredictedMemory {
   readonly peakBytes: number;
 }
 
-const MIB = 2 ** 20;
-
-/**
- * Deno, graft's code and ONNX Runtime, the young heap included: what is left of peaks once all else here
- * is taken off (MiniLM 143, SmolLM2 157).
- */
-const PROCESS_BYTES = 150 * MIB;
-/** What the compiled program takes more: its own code as text and bytecode (MiniLM 4×64: 222 against 189 MiB). */
-const COMPILED_BYTES = 30 * MIB;
-/** A compiled session and its graph's objects, for each node: what 27 and what 98 of SmolLM2's left. */
-const SESSION_NODE_BYTES = 10 * 1024;
-/** Plan of one batch shape: JavaScript objects, tensors over what it reads. */
-const PLAN_BYTES = 1.5 * MIB;
 /** Shapes that are planned for themselves, or as templates of others. */
 const PLANNED_SHAPES = 16;
-/** Plan that came of a template, with whose graphs it shares most. */
-const RESIZED_PLAN_BYTES = 0.1 * MIB;
-/** A thread for a part of a batch: a V8 isolate with little in it. */
-const SHARD_BYTES = 9 * MIB;
-/** What plans that came of templates leave before it is collected, and at most: as `collectGarbage` has it. */
-const RESIZING_GARBAGE_BYTES = 0.5 * MIB;
-const GARBAGE_BYTES = 16 * MIB;
 /** The arena keeps 8 bytes for each of its granules of 256. */
 const ARENA_BOOKKEEPING = 8 / 256;
-/** Deno with graft's code and a tokenizer, before the runtime is opened. */
-const TEXT_BYTES = 130 * MIB;
-/** The tokenizer's tables as JavaScript objects, for each byte of its file (SmolLM2's 3.5 MB: 200). */
-const TOKENIZER_FACTOR = 58;
-
 /** Simulates the run's arena and adds up the rest. */
 export function predictMemory(run: RunToPredict): PredictedMemory {
   const { plans, weightBytes, parameterBytes, evaluated, others } = run;
@@ -139,27 +138,28 @@ export function predictMemory(run: RunToPredict): PredictedMemory {
   const saved = plans.reduce((sum, { savedBytes }) => sum + savedBytes, 0);
   const savedBytes = Math.min(saved, stepBytes);
   // What others were made of leaves memory; an evaluation reads it call by call.
-  const program = PROCESS_BYTES + (run.compiled ? COMPILED_BYTES : 0);
+  const { process } = run;
+  const program = process.programBytes + (run.compiled ? process.compiledBytes : 0);
   const parts = {
     weightBytes: unchangedBytes(plan, weightBytes) + preprocessedBytes,
     savedBytes,
     temporaryBytes: Math.max(0, stepBytes - savedBytes - gradientBytes - preprocessedBytes),
     adapterBytes: held + gradientBytes,
-    baseBytes: program + nodes * SESSION_NODE_BYTES + planBytes(shapes) +
-      (shards > 1 ? shards * SHARD_BYTES : 0) +
+    baseBytes: program + nodes * process.sessionNodeBytes + planBytes(shapes, process) +
+      (shards > 1 ? shards * process.shardBytes : 0) +
       simulation.arena.regionBytes * ARENA_BOOKKEEPING,
   };
   const training = Object.values(parts).reduce((sum, bytes) => sum + bytes, 0);
-  const encoding = TEXT_BYTES + TOKENIZER_FACTOR * run.tokenizerBytes;
+  const encoding = process.textBytes + process.tokenizerFactor * run.tokenizerBytes;
   const comparing = program + run.comparedBytes;
   return { ...parts, peakBytes: Math.ceil(Math.max(training, encoding, comparing)) };
 }
 
-function planBytes(shapes: number): number {
+function planBytes(shapes: number, process: ProcessMemory): number {
   const planned = Math.min(shapes, PLANNED_SHAPES);
   const resized = shapes - planned;
-  return planned * PLAN_BYTES + resized * RESIZED_PLAN_BYTES +
-    Math.min(GARBAGE_BYTES, resized * RESIZING_GARBAGE_BYTES);
+  return planned * process.planBytes + resized * process.resizedPlanBytes +
+    Math.min(process.mostGarbageBytes, resized * process.resizedPlanGarbageBytes);
 }
 
 /** Bytes of the model's files but for what a plan made others of. */

@@ -1,8 +1,9 @@
-/** Which execution provider runs which share of a graph, and what falls back to the processor. */
+/** Counts the nodes that each execution provider runs, and those that fall back to the CPU. */
+import { SHAPE_ARITHMETIC } from "../ops/schema/shape_arithmetic.ts";
 import { nodeRuns } from "./profile_nodes.ts";
 import { shortName } from "./provider_choice.ts";
 
-/** Nodes by operator, by provider as ORT lists it. */
+/** Numbers of nodes by operator, by provider as ORT lists it. */
 export type Placement = ReadonlyMap<string, ReadonlyMap<string, number>>;
 
 /** @param nodes as a session assigned them */
@@ -25,24 +26,17 @@ export function placementOfProfile(profile: string): Placement {
   );
 }
 
-/** Operators that graphs work shapes out with. */
-const SHAPE_OPERATORS = new Set(
-  ("Shape Size Gather Concat Unsqueeze Squeeze Slice Cast Add Sub Mul Div Mod Equal Where Range Less " +
-    "Greater Not And Or Constant ConstantOfShape Reshape Expand ReduceProd ReduceMax ReduceMin " +
-    "ReduceSum Min Max Floor Ceil Identity Tile NonZero ScatterND").split(" "),
-);
-
-/** Copies that ORT puts between providers: what placement costs, not part of the graph. */
+/** Copies that ORT inserts between providers, which are not part of the graph. */
 const COPIES = new Set(["MemcpyFromHost", "MemcpyToHost"]);
 
-/** Operators listed by name before the rest is summed up. */
+/** Number of operators that are listed by name. */
 const LISTED = 8;
 
 /**
- * What a user is told of several graphs' placement: a line for each provider, then why nodes fell
- * back, as far as it can be told from outside.
+ * Describes several graphs' placement for the user: a line for each provider, then the reasons for nodes
+ * that fell back, if they are visible from outside.
  *
- * @param wanted providers that were asked for, best first, as ORT lists them
+ * @param wanted requested providers, best first, as ORT lists them
  */
 export function describePlacement(
   placements: readonly Placement[],
@@ -79,8 +73,8 @@ export function describePlacement(
   const left = [...listed].filter(([provider]) => !asked.has(provider))
     .flatMap(([, operators]) => [...operators.keys()]);
   if (left.length === 0) return lines;
-  const shapes = left.filter((operator) => SHAPE_OPERATORS.has(operator));
-  const others = left.filter((operator) => !SHAPE_OPERATORS.has(operator));
+  const shapes = left.filter((operator) => SHAPE_ARITHMETIC.has(operator));
+  const others = left.filter((operator) => !SHAPE_ARITHMETIC.has(operator));
   const first = shortName(wanted[0]);
   if (others.length > 0) {
     lines.push(
@@ -97,7 +91,7 @@ export function describePlacement(
     );
   }
   if (copies > 0) lines.push(`  copies between processor and device in every run: ${copies}`);
-  lines.push("  GRAFT_ORT_LOG=info prints what ONNX Runtime says of each node");
+  lines.push("  GRAFT_ORT_LOG=info prints ONNX Runtime's reason for each node");
   return lines;
 }
 

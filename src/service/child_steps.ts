@@ -1,4 +1,4 @@
-/** The job's steps as processes of their own: `graft train`, `merge` and `eval` on a cycle's folder. */
+/** The job's steps as separate processes: `graft train`, `merge` and `eval` on a cycle's folder. */
 import { join, resolve } from "@std/path";
 import { TextLineStream } from "@std/streams";
 import { EXIT } from "../errors.ts";
@@ -15,40 +15,40 @@ import { takeSnapshot } from "./snapshot.ts";
 export interface ChildSettings {
   /** The base model, as the command line names it. */
   readonly model: string;
-  /** Folder that new data comes into. */
+  /** Folder of the training data. */
   readonly data: string;
   /** Text of a configuration file for `graft train`. */
   readonly trainConfig: string;
-  /** Values of that configuration that the data has to do with. */
+  /** Column names from that configuration. */
   readonly columns?: ColumnNames;
   readonly validationSplit: number;
   /** Flags of the runtime for every child: `--threads 2`. */
   readonly runtimeFlags: readonly string[];
-  /** Flags for how `graft eval` reads the data, as the configuration has them for training. */
+  /** Flags of `graft eval` for reading the data, as the configuration sets them for training. */
   readonly dataFlags: readonly string[];
 }
 
-/** The kernel ends a child first when memory is short: its work can be done again. */
+/** The kernel ends a child first when memory is short, because its work can be repeated. */
 const OOM_SCORE_ADJ = "1000";
-/** File of a cycle, and of the model that it becomes: which rows it learned from (row_digests.ts). */
+/** File of a cycle, and of its model, with the digests of the rows that it learned from (row_digests.ts). */
 const LEARNED = "rows";
 /** Lines of a child's standard error that a failure quotes. */
 const QUOTED_LINES = 3;
 
-/** What a line begins with by which a verb says why it ends (cli/exit.ts). */
+/** Prefix of the line in which a verb gives its error (cli/exit.ts). */
 const ERROR = "graft: ";
 
-/** How a process ended. */
+/** End of a process. */
 interface Ended {
   readonly code: number;
   readonly signal: Deno.Signal | null;
   readonly stdout: string;
-  /** What went wrong, as it said; else the last lines of its standard error. */
-  readonly said: string;
+  /** Its error message; otherwise the last lines of its standard error. */
+  readonly message: string;
 }
 
 export class ChildSteps implements JobSteps {
-  /** @param signal ends the child in work in order */
+  /** @param signal ends the current child in order */
   constructor(
     readonly settings: ChildSettings,
     readonly log: Log,
@@ -59,7 +59,8 @@ export class ChildSteps implements JobSteps {
     const { data, trainConfig } = this.settings;
     const snapshot = await takeSnapshot(data, join(cycle, "data"), this.settings);
     if (snapshot === undefined) return undefined;
-    // A resume needs the flags that the training began with, whatever the operator writes later.
+    // A resume needs the flags with which the training began, even if the operator has changed the file
+    // since.
     replaceFile(join(cycle, "train.yaml"), new TextEncoder().encode(trainConfig));
     replaceFile(join(cycle, LEARNED), new Uint8Array(snapshot.learned.buffer));
     const before = inUse === null ? undefined : learnedBy(inUse);
@@ -80,7 +81,7 @@ export class ChildSteps implements JobSteps {
         ...this.settings.runtimeFlags,
       ]),
     );
-    // Too little memory, or a loss that diverged: no verdict on the data, which may be tried again.
+    // Too little memory, or a loss that diverged, says nothing about the data, which may be tried again.
     return end.ended === "refused" ? { ...end, ended: "failed", code: EXIT.refused } : end;
   }
 
@@ -114,7 +115,9 @@ export class ChildSteps implements JobSteps {
   }
 
   async #run(cycle: string, args: readonly string[]): Promise<Ended> {
-    if (this.signal.aborted) return { code: EXIT.interrupted, signal: null, stdout: "", said: "" };
+    if (this.signal.aborted) {
+      return { code: EXIT.interrupted, signal: null, stdout: "", message: "" };
+    }
     const child = startSelf(args, "piped");
     const step = args[0];
     if (!writeKernelFile(`/proc/${child.pid}/oom_score_adj`, OOM_SCORE_ADJ)) {
@@ -142,7 +145,7 @@ export class ChildSteps implements JobSteps {
         if (last.length > QUOTED_LINES) last.shift();
       }
       const { code, signal } = await child.status;
-      return { code, signal, stdout: await stdout, said: error ?? last.join("\n") };
+      return { code, signal, stdout: await stdout, message: error ?? last.join("\n") };
     } finally {
       this.signal.removeEventListener("abort", stop);
     }
@@ -154,20 +157,19 @@ function learnedBy(model: string): BigUint64Array | undefined {
   return exists(path) ? decodeDigests(Deno.readFileSync(path)) : undefined;
 }
 
-function endOf({ code, signal, said }: Ended): StepEnd {
-  // A process that is told to end before it listens dies of the signal itself.
+function endOf({ code, signal, message }: Ended): StepEnd {
+  // A process that receives the signal before it listens is ended by it.
   if (signal === "SIGTERM" || code === EXIT.interrupted) return { ended: "stopped" };
   if (signal !== null) return { ended: "killed", why: `it was killed by ${signal}` };
   if (code === EXIT.ok) return { ended: "done", value: undefined };
-  if (code === EXIT.refused) return { ended: "refused", why: said };
-  return { ended: "failed", why: said || `it ended with ${code}`, code };
+  if (code === EXIT.refused) return { ended: "refused", why: message };
+  return { ended: "failed", why: message || `it ended with ${code}`, code };
 }
 
 /**
- * Ends children that have lost their job and write: one that was killed by itself leaves them behind,
- * and they must not write beside the one that goes on. Under systemd they are killed with the job.
- * Children get whole paths, by which those of a service in another folder are others; where they began
- * cannot be read with the permissions that a compiled graft has.
+ * Ends writing children of a killed job: they must not write beside the job that continues. Under
+ * systemd they are killed with the job. Children get absolute paths, which distinguish them from those
+ * of a service in another folder; a compiled graft has no permission to read their working folder.
  */
 function endOrphans(cycle: string): void {
   const folder = `${resolve(cycle)}/`;
@@ -185,7 +187,10 @@ function endOrphans(cycle: string): void {
   }
 }
 
-/** Verbs of children that write, and flags that say where to; who only reads a cycle is left alone. */
+/**
+ * Verbs of children that write, and the flags of their target; children that only read a cycle are not
+ * ended.
+ */
 const WRITING = [["train", "--adapter-path"], ["merge", "--save-path"]] as const;
 
 function hasCheckpoint(folder: string): boolean {

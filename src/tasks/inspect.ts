@@ -5,13 +5,20 @@ import type { ParametersOf } from "../config/parameter.ts";
 import { type Model, operatorName } from "../graph/types.ts";
 import { findModelFile } from "../model/find_model.ts";
 import { readGenerationConfig } from "../model/generation_config.ts";
-import { type Inspection, inspectModel } from "../model/inspect.ts";
+import {
+  type Inspection,
+  inspectModel,
+  type InspectOptions,
+  inspectPlan as describeModelPlan,
+} from "../model/inspect.ts";
 import { loadOnnx } from "../model/load_onnx.ts";
 import { findRule } from "../ops/registry.ts";
 import { openMapped } from "../system/mapped_file.ts";
 import { freeBytes } from "../system/memory.ts";
 import { processor } from "../system/processor.ts";
+import type { PlanDescription } from "../plan/describe_plan.ts";
 import { keepBudget } from "../train/keep_budget.ts";
+import { passControlHere } from "../train/left_out_passes.ts";
 
 /** What is inspected, and the training whose memory is predicted. */
 export interface InspectConfig {
@@ -67,13 +74,48 @@ export interface InspectedModel extends Inspection {
  * ```
  */
 export function inspect(input: InspectInput): InspectedModel {
+  using opened = openToInspect(input);
+  const found = inspectModel(opened.model, opened.options);
+  return { ...found, unsupported: unsupportedOf(opened.model, Object.keys(found.operators)) };
+}
+
+/** A {@linkcode PlanDescription} of one of the parts that a batch is computed in. */
+export interface InspectedPlan extends PlanDescription {
+  /** Parts of the batch that are computed beside each other. */
+  readonly parts: number;
+}
+
+/**
+ * Describes the plan of a training step of the run whose memory {@linkcode inspect} predicts: the passes
+ * that it goes through, its calls, what each reads and leaves, and what is kept for the backward pass.
+ *
+ * @throws {ParameterError} for a setting that is unknown or out of range
+ * @throws {UsageError} for targets that the model does not have
+ * @throws {BadInputError} for a model that is missing, is not what it should be, or cannot be trained so
+ *
+ * @example
+ * ```ts
+ * import { inspectPlan } from "./inspect.ts";
+ *
+ * const { calls, savedBytes } = inspectPlan({ model: "default", batchSize: 2, maxSeqLength: 64 });
+ * for (const { number, label } of calls) console.log(number, label);
+ * console.log(savedBytes, "bytes are kept");
+ * ```
+ */
+export function inspectPlan(input: InspectInput): InspectedPlan {
+  using opened = openToInspect(input);
+  return describeModelPlan(opened.model, opened.options);
+}
+
+function openToInspect(input: InspectInput) {
   const config = wholeConfig<InspectConfig>(INSPECT_PARAMETERS, input);
+  const passControl = passControlHere();
   const file = findModelFile(config.model);
-  using loaded = loadOnnx(file, openMapped);
+  const loaded = loadOnnx(file, openMapped);
   const { model, sizeBytes } = loaded;
   const { maxLength = Infinity } = readGenerationConfig(dirname(file));
   const length = config.maxSeqLength ?? Math.min(INSPECTED_LENGTH, maxLength);
-  const found = inspectModel(model, {
+  const options: InspectOptions = {
     sizeBytes,
     rank: config.rank,
     targetModules: config.targetModules,
@@ -81,8 +123,9 @@ export function inspect(input: InspectInput): InspectedModel {
     length,
     keepBytes: keepBudget(undefined, sizeBytes, freeBytes(), "exact", length),
     shards: processor().cores,
-  });
-  return { ...found, unsupported: unsupportedOf(model, Object.keys(found.operators)) };
+    passControl,
+  };
+  return { model, options, [Symbol.dispose]: () => loaded[Symbol.dispose]() };
 }
 
 /** Operators of a model, the most frequent first, that no rule of `src/ops` covers. */

@@ -1,4 +1,4 @@
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { EXIT } from "../../src/errors.ts";
 import { encodeModel } from "../../src/onnx/mod.ts";
 import { withConstantNodes } from "../helpers/constant_nodes.ts";
@@ -7,10 +7,12 @@ import { inTempDir } from "../helpers/temp_dir.ts";
 
 const MAIN = new URL("../../src/cli/main.ts", import.meta.url).pathname;
 
-async function inspect(...args: string[]) {
+const inspect = (...args: string[]) => inspectIn({}, ...args);
+
+async function inspectIn(env: Readonly<Record<string, string>>, ...args: string[]) {
   const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
     args: ["run", "-A", MAIN, "inspect", ...args],
-    env: { NO_COLOR: "1" },
+    env: { NO_COLOR: "1", ...env },
   }).output();
   const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
   return { code, out: text(stdout), err: text(stderr) };
@@ -36,6 +38,34 @@ for (const [name, parameters] of Object.entries(PARAMETERS)) {
     assertEquals([found.parameters, found.layers, found.unsupported], [parameters, 2, []]);
   });
 }
+
+Deno.test("inspect --plan prints what a step computes, call by call, and the passes to it", async () => {
+  const model = modelDir("tiny-llama-genai-int4");
+  const size = ["--plan", "--batch-size", "1", "--max-seq-length", "16"];
+  const { code, out } = await inspect(model, ...size);
+  assertEquals(code, EXIT.ok);
+  assertStringIncludes(out, "Plan of a training step: 1×16 tokens, 32 rows in the loss");
+  assertStringIncludes(out, "arithmetic  products in floats");
+  assertStringIncludes(out, "join-gates ");
+  assertMatch(out, /forward to .* \(session 1\)\n +operators +.*MatMul/);
+  assertMatch(out, /leaves +float16:.*, kept for call \d/);
+  const found = await inspectJson(model, ...size);
+  assertEquals([found.path, found.shape.batch, found.shape.length], [model, 1, 16]);
+  assertEquals(found.calls.length, 2 * found.segments - 1);
+  assertEquals(found.calls.at(-1).label.startsWith("backward from "), true);
+  const whole = await inspect(model, ...size, "--json");
+  assertEquals(JSON.parse(whole.out), found);
+});
+
+Deno.test("inspect --plan leaves out the passes that GRAFT_PASSES names, and refuses other names", async () => {
+  const args = [modelDir("tiny-llama-genai-int4"), "--plan", "--max-seq-length", "16"];
+  const left = await inspectIn({ GRAFT_PASSES: "-join-gates" }, ...args);
+  assertMatch(left.out, /join-gates .*\(left out\)/);
+  const refused = await inspectIn({ GRAFT_PASSES: "-lower" }, ...args);
+  assertEquals([refused.code, refused.out], [EXIT.badInput, ""]);
+  assertStringIncludes(refused.err, "Cannot read GRAFT_PASSES: no plan can be made without");
+  assertStringIncludes(refused.err, "-select-rows, -fold-blocks");
+});
 
 Deno.test("inspect counts weights that Constant nodes hold", () =>
   inTempDir(async (dir) => {

@@ -2,8 +2,9 @@
 import { ints } from "../../graph/attributes.ts";
 import type { GraphBuilder } from "../../graph/builder.ts";
 import { float32 } from "../../graph/tensor.ts";
-import type { Block } from "./attention_blocks.ts";
-import { cast, shared } from "./support.ts";
+import type { Block, Causal } from "./attention_blocks.ts";
+import { castTo } from "../cast.ts";
+import { shared } from "./support.ts";
 
 /**
  * What masked scores get added. After the softmax's exponential such a score is exactly 0, however
@@ -11,12 +12,6 @@ import { cast, shared } from "./support.ts";
  * the exponential of this one is slow is mended where it is computed (`plan/computing.ts`).
  */
 export const MASKED = -1e9;
-
-/** Query i sees the keys up to i and, with a window, only the last `window` of them. */
-export interface Causal {
-  /** How many keys a query sees, its own included; absent for all. */
-  readonly window?: number;
-}
 
 /**
  * The causal mask of a block, one constant for all layers.
@@ -74,7 +69,7 @@ export function blockMask(
   const none = "";
   const sum = shared(b, `mask ${key}`, () => {
     const parts = masks.map((mask) =>
-      cut(b, cut(b, cast(b, mask, "float32"), -3, from, to, whole[2]), -1, first, last, whole[4])
+      cut(b, cut(b, castTo(b, mask, "float32"), -3, from, to, whole[2]), -1, first, last, whole[4])
     );
     const seen = causal === undefined ? undefined : causalBlock(b, causal, block);
     if (seen !== undefined) parts.push(seen);

@@ -1,0 +1,174 @@
+/** A plan as data for people: which calls a step makes, what each reads, leaves and keeps. */
+import { byteLength } from "../graph/dtype.ts";
+import { elementCount } from "../graph/tensor.ts";
+import { operatorName, type ValueType } from "../graph/types.ts";
+import { formatArithmetic, IN_FLOATS } from "./arithmetic.ts";
+import type { PlannedCall } from "./call.ts";
+import { gradientName } from "./names.ts";
+import type { TrainingPlan } from "./plan.ts";
+import { type ListedPass, PLANNING_PASSES } from "./planning_passes.ts";
+
+/** A training step as it is planned. */
+export interface PlanDescription {
+  /** Sequences, tokens of each, rows of logits that enter the loss, and rows that hold tokens. */
+  readonly shape: {
+    readonly batch: number;
+    readonly length: number;
+    readonly rows: number;
+    readonly packedRows?: number;
+  };
+  readonly arithmetic: string;
+  /** In their order; those that were left out are marked. */
+  readonly passes: readonly (ListedPass & { readonly isLeftOut: boolean })[];
+  readonly segments: number;
+  /** Different graphs among the calls, each of which is compiled once. */
+  readonly sessions: number;
+  /** Bytes of what forward calls leave for backward calls. */
+  readonly savedBytes: number;
+  /** Bytes of the slab in which all tensors between calls lie. */
+  readonly slabBytes: number;
+  /** What is made of weights before the first step. */
+  readonly preprocessing: readonly DescribedCall[];
+  /** Those of a step, in order. */
+  readonly calls: readonly DescribedCall[];
+}
+
+/** A call of a step. */
+export interface DescribedCall {
+  /** Counted from 1: in the step, or before it. */
+  readonly number: number;
+  readonly label: string;
+  /** Equal for calls that share a session; counted from 1. */
+  readonly session: number;
+  /** Number of nodes by operator, the most frequent first. */
+  readonly operators: Readonly<Record<string, number>>;
+  readonly reads: readonly ReadTensor[];
+  readonly leaves: readonly LeftTensor[];
+}
+
+/** A tensor of a step. */
+export interface DescribedTensor {
+  readonly name: string;
+  /** As `float32[2, 8]`. */
+  readonly type: string;
+  readonly bytes: number;
+}
+
+export interface ReadTensor extends DescribedTensor {
+  /**
+   * Number of the call of the step that has left it. Else a weight of the model, what was made of one
+   * before the first step, a trained tensor, what the batch brings, or what a sum begins with: that of the
+   * micro-batches before, or zeros.
+   */
+  readonly from: number | "weight" | "preprocessed" | "trained" | "input" | "sum";
+}
+
+export interface LeftTensor extends DescribedTensor {
+  /** Numbers of the step's calls that read it; none: it is a result of the step. */
+  readonly readBy: readonly number[];
+  /** Whether a call that goes backward reads what one that goes forward has left: it is kept. */
+  readonly isKept: boolean;
+}
+
+/** Describes the training pass of a plan. */
+export function describePlan(plan: TrainingPlan): PlanDescription {
+  const { options, training, preprocessing, rows, segmentCount, savedBytes } = plan;
+  const { arithmetic = IN_FLOATS, batch, length, packedRows, passControl } = options;
+  const keys = new Map<string, number>();
+  const made = new Set(preprocessing.flatMap(({ fetches }) => [...fetches.values()]));
+  const describe = (calls: readonly PlannedCall[]) =>
+    calls.map((call, i) => describedCall(call, i + 1, { plan, made, keys }));
+  const calls = describe(training.calls);
+  const sessions = keys.size;
+  return {
+    shape: {
+      ...{ batch, length, rows },
+      ...(packedRows === undefined ? {} : { packedRows }),
+    },
+    arithmetic: formatArithmetic(arithmetic),
+    passes: PLANNING_PASSES.map((pass) => ({
+      ...pass,
+      isLeftOut: passControl?.without?.has(pass.name) ?? false,
+    })),
+    segments: segmentCount,
+    sessions,
+    savedBytes,
+    slabBytes: training.memory.bytes,
+    preprocessing: describe(preprocessing),
+    calls,
+  };
+}
+
+interface Described {
+  readonly plan: TrainingPlan;
+  /** What is made before the first step. */
+  readonly made: ReadonlySet<string>;
+  /** Numbers of sessions by the keys of calls. */
+  readonly keys: Map<string, number>;
+}
+
+function describedCall(
+  call: PlannedCall,
+  number: number,
+  { plan, made, keys }: Described,
+): DescribedCall {
+  const { graph, feeds, fetches, label, key } = call;
+  if (!keys.has(key)) keys.set(key, keys.size + 1);
+  const step = plan.training.calls;
+  const typeOf = new Map(
+    [...graph.inputs, ...graph.outputs].map(({ name, type }) => [name, type!] as const),
+  );
+  const numbersOf = (is: (call: PlannedCall) => boolean) =>
+    step.flatMap((one, i) => is(one) ? [i + 1] : []);
+  const fromOf = (name: string): ReadTensor["from"] => {
+    const leavers = numbersOf((one) => [...one.fetches.values()].includes(name));
+    // The sum of a gradient has one name before and after.
+    const before = leavers.filter((leaver) => leaver < number).at(-1);
+    if (before !== undefined) return before;
+    if (BEGINS.test(name)) return "sum";
+    if (plan.options.trainable.has(name)) return "trained";
+    if (made.has(name)) return "preprocessed";
+    return plan.constants.has(name) ? "weight" : "input";
+  };
+  return {
+    number,
+    label,
+    session: keys.get(key)!,
+    operators: countOperators(call),
+    reads: [...feeds].map(([canonical, name]) => ({
+      ...described(name, typeOf.get(canonical)!),
+      from: fromOf(name),
+    })),
+    leaves: [...fetches].map(([canonical, name]) => {
+      const readers = numbersOf((one) => [...one.feeds.values()].includes(name));
+      const readBy = made.has(name) ? readers : readers.filter((reader) => reader > number);
+      return {
+        ...described(name, typeOf.get(canonical)!),
+        readBy,
+        isKept: label.startsWith("forward ") && !label.endsWith(" again") &&
+          readBy.some((reader) => step[reader - 1].label.startsWith("backward ")),
+      };
+    }),
+  };
+}
+
+/** Sums of gradients, and what a head's first chunk goes on from. */
+const BEGINS = new RegExp(`^(?:${gradientName("")}|head\\.(?:max|sum|picked|total|own):0$)`);
+
+function described(name: string, { dtype, shape }: ValueType): DescribedTensor {
+  const dims = (shape ?? []) as readonly number[];
+  return {
+    name,
+    type: `${dtype}[${dims.join(", ")}]`,
+    bytes: byteLength(dtype, elementCount(dims)),
+  };
+}
+
+function countOperators({ graph }: PlannedCall): Readonly<Record<string, number>> {
+  const counts = new Map<string, number>();
+  for (const node of graph.nodes) {
+    const name = operatorName(node);
+    counts.set(name, (counts.get(name) ?? 0) + 1);
+  }
+  return Object.fromEntries([...counts].sort((a, b) => b[1] - a[1]));
+}

@@ -1,0 +1,30 @@
+/**
+ * What a process of graft takes beside what its plans say, in bytes: measured once. Predictions of memory
+ * are given it (`plan/memory.ts`).
+ */
+import { GARBAGE_BYTES } from "./memory.ts";
+
+const MIB = 2 ** 20;
+
+export const PROCESS_MEMORY = {
+  /**
+   * Deno, graft's code and ONNX Runtime, the young heap included: what is left of peaks once all else is
+   * taken off (MiniLM 143, SmolLM2 157).
+   */
+  programBytes: 150 * MIB,
+  /** Of the compiled program, its own code as text and bytecode (MiniLM 4×64: 222 against 189 MiB). */
+  compiledBytes: 30 * MIB,
+  /** Deno with graft's code and a tokenizer, before the runtime is opened. */
+  textBytes: 130 * MIB,
+  /** The tokenizer's tables as JavaScript objects (SmolLM2's 3.5 MB: 200). */
+  tokenizerFactor: 58,
+  /** A compiled session and its graph's objects: what 27 and what 98 of SmolLM2's left. */
+  sessionNodeBytes: 10 * 1024,
+  /** JavaScript objects, tensors over what a plan reads. */
+  planBytes: 1.5 * MIB,
+  resizedPlanBytes: 0.1 * MIB,
+  resizedPlanGarbageBytes: 0.5 * MIB,
+  mostGarbageBytes: GARBAGE_BYTES,
+  /** A V8 isolate with little in it. */
+  shardBytes: 9 * MIB,
+} as const;
