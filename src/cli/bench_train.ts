@@ -1,71 +1,20 @@
 /** `graft bench train`: speed and memory of training steps, and where the time goes. */
 import { PHASES } from "../bench/train_steps.ts";
 import { EXIT, GraftError, UsageError } from "../errors.ts";
-import { JSON_FLAG, MODEL_FLAG, wholeNumbers } from "./bench_flags.ts";
+import { wholeNumbers } from "./bench_flags.ts";
+import { BENCH_TRAIN_FLAGS, type BenchTrainFlags } from "./bench_train_flags.ts";
 import { benchTraining, type Configuration, type TrainingFigures } from "./bench_train_run.ts";
 import { command } from "./command.ts";
-import { boolean, integer, list, number, text, type Values } from "./flags.ts";
 import { startSelf } from "../system/own_process.ts";
 import { longWork } from "./long_work.ts";
 import type { Terminal } from "./output.ts";
-import { providerArguments, RUNTIME_FLAGS } from "./runtime_flags.ts";
+import { providerArguments } from "./runtime_flags.ts";
 import { type Column, printTable } from "./table.ts";
-import { TRAIN_FLAGS } from "./train_flags.ts";
-
-const SWEEP = "Swept over (several, with commas)";
-
-const FLAGS = {
-  model: MODEL_FLAG,
-  data: text("Data to train on, as for graft train; random tokens if absent", {
-    placeholder: "PATH",
-  }),
-  batchSize: list("Rows per batch", {
-    default: ["4"],
-    placeholder: "NUMBERS",
-    aliases: ["batch"],
-    group: SWEEP,
-  }),
-  length: list("Tokens per row; with --data the longest row that is not cut", {
-    default: ["256"],
-    placeholder: "NUMBERS",
-    aliases: ["maxSeqLength"],
-    group: SWEEP,
-  }),
-  rank: list("Rank of the adapter", {
-    short: "r",
-    default: ["8"],
-    placeholder: "NUMBERS",
-    group: SWEEP,
-  }),
-  numLayers: list("Layers to adapt, the last ones; -1 for all", {
-    default: ["-1"],
-    placeholder: "NUMBERS",
-    group: SWEEP,
-  }),
-  targetModules: TRAIN_FLAGS.targetModules,
-  loraDropout: TRAIN_FLAGS.loraDropout,
-  steps: integer("Steps to time, after two that are left out", { default: 6, min: 1 }),
-  targetShare: number("Share of random tokens whose prediction counts", {
-    default: 0.25,
-    min: 0,
-    max: 1,
-  }),
-  numeric: TRAIN_FLAGS.numeric,
-  gradCheckpoint: TRAIN_FLAGS.gradCheckpoint,
-  memoryBudget: TRAIN_FLAGS.memoryBudget,
-  profile: boolean(
-    "Also time each operator, by ONNX Runtime's profiles, which cost a little speed",
-  ),
-  json: JSON_FLAG,
-  ...RUNTIME_FLAGS,
-} as const;
-
-export type BenchTrainFlags = Values<typeof FLAGS>;
 
 export default command({
   name: "bench train",
   summary: "Measure speed, memory and the phases of training steps",
-  flags: FLAGS,
+  flags: BENCH_TRAIN_FLAGS,
   needs: ["run"],
   examples: [
     {

@@ -20,7 +20,7 @@ import { classCount, modelKind } from "../model/model_kind.ts";
 import { emptyRecord } from "../records.ts";
 import { processMemory } from "../system/memory.ts";
 import { machine } from "./bench_flags.ts";
-import type { BenchTrainFlags } from "./bench_train.ts";
+import type { BenchTrainFlags } from "./bench_train_flags.ts";
 import type { Terminal } from "./output.ts";
 import { openRunner } from "./runtime_flags.ts";
 import { trainingNotes } from "./training_notes.ts";
