@@ -1,6 +1,7 @@
 /** Flags of `graft run`: llama.cpp's names where it has them. */
 import { boolean, integer, list, number, text, type Values } from "./flags.ts";
 import { MODEL_TEXT } from "./model_text.ts";
+import { INFERENCE_PARAMETERS } from "../tasks/inference_model.ts";
 import { RUNTIME_FLAGS } from "./runtime_flags.ts";
 
 const INPUT = "Model and input";
@@ -30,8 +31,8 @@ export const RUN_FLAGS = {
     group: INPUT,
   }),
   ctxSize: integer("Tokens of prompt and answer together; what the model takes if absent", {
+    ...INFERENCE_PARAMETERS.ctxSize,
     short: "c",
-    min: 1,
     group: INPUT,
   }),
 
