@@ -102,6 +102,8 @@ export const Conv: OpRule = {
   domain: "",
   since: 7,
   attributes: KERNEL,
+  inputs: "2..3",
+  outputs: "1",
   remark: "weights are trained in one group only",
   traits: mixed("convolution"),
   infer(node, inputs) {
@@ -146,6 +148,8 @@ export const ConvTranspose: OpRule = {
   domain: "",
   since: 7,
   attributes: [...KERNEL, "output_padding", "output_shape"],
+  inputs: "2..3",
+  outputs: "1",
   remark: "weights are not trained; explicit padding",
   traits: mixed("convolution"),
   infer(node, inputs) {

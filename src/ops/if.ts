@@ -77,6 +77,8 @@ export const If: OpRule = {
   domain: "",
   since: 7,
   attributes: ["else_branch", "then_branch"],
+  inputs: "1",
+  outputs: "1..",
   remark: "the branch that shapes select",
   traits: mixed("other"),
   infer(node) {

@@ -41,6 +41,8 @@ const AveragePool: OpRule = {
   domain: "",
   since: 7,
   attributes: [...KERNEL, "ceil_mode", "count_include_pad"],
+  inputs: "1",
+  outputs: "1",
   remark: "ceil_mode only where it changes nothing",
   traits: { kind: "pooling", rows: "mixed" },
   infer(node, inputs) {
@@ -76,6 +78,8 @@ const GlobalAveragePool: OpRule = {
   domain: "",
   since: 7,
   attributes: [],
+  inputs: "1",
+  outputs: "1",
   traits: { kind: "global pooling", rows: "mixed" },
   infer(node, inputs) {
     const { dtype, dims } = required(node, inputs, 0);
@@ -92,6 +96,8 @@ const MaxPool: OpRule = {
   since: 7,
   // The last concerns indices only.
   attributes: [...KERNEL, "ceil_mode", "storage_order"],
+  inputs: "1",
+  outputs: "1..2",
   remark: "ceil_mode only where it changes nothing; its first output",
   traits: mixed("pooling"),
   infer(node, inputs) {
