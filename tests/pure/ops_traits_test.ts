@@ -42,10 +42,10 @@ export const INCOMPLETE: readonly OpRule[] = [
 ];
 
 const RULES = [...STANDARD_RULES, ...CONTRIB_RULES, ...INTERNAL_RULES];
-const keyOf = ({ domain, opType }: OpRule) => `${domain}:${opType}`;
+const keyOf = ({ domain, opType }: Pick<OpRule, "domain" | "opType">) => `${domain}:${opType}`;
 
 Deno.test("every operator is said once: by one rule, or as one that nothing trains through", () => {
-  const keys = [...RULES.map(keyOf), ...UNTRAINED.keys()];
+  const keys = [...RULES, ...UNTRAINED].map(keyOf);
   assertEquals(keys.filter((key, i) => keys.indexOf(key) !== i), []);
 });
 
