@@ -41,6 +41,8 @@ export const Concat: OpRule = {
   domain: "",
   since: 7,
   attributes: ["axis"],
+  inputs: "1..",
+  outputs: "1",
   traits: rowByRow("other", rowsBefore("axis", 0, "all"), "cheap"),
   infer(node, inputs) {
     const all = inputs.map((_, i) => required(node, inputs, i));
@@ -136,6 +138,8 @@ export const Split: OpRule = {
   domain: "",
   since: 7,
   attributes: ["axis", "num_outputs", "split"],
+  inputs: "1..2",
+  outputs: "1..",
   traits: rowByRow("movement", rowsBefore("axis", 0), "cheap"),
   infer(node, inputs) {
     const x = required(node, inputs, 0);

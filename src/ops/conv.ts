@@ -131,6 +131,8 @@ export const Conv: OpRule = {
   domain: "",
   since: 7,
   attributes: KERNEL,
+  inputs: "2..3",
+  outputs: "1",
   traits: mixed("convolution"),
   infer(node, inputs) {
     const x = required(node, inputs, 0);
@@ -204,6 +206,8 @@ export const ConvTranspose: OpRule = {
   domain: "",
   since: 7,
   attributes: [...KERNEL, "output_padding", "output_shape"],
+  inputs: "2..3",
+  outputs: "1",
   traits: mixed("convolution"),
   infer(node, inputs) {
     const x = required(node, inputs, 0);

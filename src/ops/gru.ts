@@ -138,6 +138,7 @@ const cotangents: Cotangents = (b, node, arriving, wanted) => {
 
 export const GRU = recurrent({
   opType: "GRU",
+  inputs: "3..6",
   ownAttributes: ["linear_before_reset"],
   remark: "unrolled with clip or other activations",
   gates: 3,

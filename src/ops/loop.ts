@@ -54,6 +54,8 @@ export const Loop: InlinedRule = {
   domain: "",
   since: 7,
   attributes: ["body"],
+  inputs: "0..",
+  outputs: "1..",
   remark: "unrolled where its count is known",
   traits: { kind: "recurrence", rows: "mixed" },
   inline,

@@ -102,6 +102,7 @@ const cotangents: Cotangents = (b, node, arriving, wanted) => {
 
 export const LSTM = recurrent({
   opType: "LSTM",
+  inputs: "3..8",
   ownAttributes: ["input_forget"],
   remark: "unrolled with clip or other activations, peepholes, input_forget",
   gates: 4,

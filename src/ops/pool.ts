@@ -52,6 +52,8 @@ const AveragePool: OpRule = {
   domain: "",
   since: 7,
   attributes: [...KERNEL, "ceil_mode", "count_include_pad"],
+  inputs: "1",
+  outputs: "1",
   traits: { kind: "pooling", rows: "mixed" },
   infer(node, inputs) {
     const x = required(node, inputs, 0);
@@ -95,6 +97,8 @@ const GlobalAveragePool: OpRule = {
   domain: "",
   since: 7,
   attributes: [],
+  inputs: "1",
+  outputs: "1",
   traits: { kind: "global pooling", rows: "mixed" },
   infer(node, inputs) {
     const { dtype, dims } = required(node, inputs, 0);
@@ -111,6 +115,8 @@ const MaxPool: OpRule = {
   since: 7,
   // The last concerns indices only.
   attributes: [...KERNEL, "ceil_mode", "storage_order"],
+  inputs: "1",
+  outputs: "1..2",
   remark: "its first output",
   traits: mixed("pooling"),
   infer(node, inputs) {

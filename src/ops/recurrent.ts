@@ -24,7 +24,7 @@ import { type Cotangents, joined, LENGTHS } from "./recurrent_cotangents.ts";
 import { type Runs, unrolled, type Unrolling } from "./recurrent_unrolled.ts";
 import { sliceAxis } from "./slice.ts";
 import { mixed } from "./traits.ts";
-import type { TrainingRule } from "./types.ts";
+import type { Count, TrainingRule } from "./types.ts";
 
 type Inputs = readonly (Known | undefined)[];
 
@@ -43,6 +43,7 @@ const ATTRIBUTES = [
 export interface Cell extends Unrolling {
   readonly opType: string;
   readonly gates: number;
+  readonly inputs: Count;
   /** Attributes that no other recurrent operator has, and those of them that a plain node may have. */
   readonly ownAttributes?: readonly string[];
   readonly plainAttributes?: readonly string[];
@@ -167,6 +168,8 @@ export function recurrent(cell: Cell): TrainingRule {
     domain: "",
     since: 7,
     attributes: [...ATTRIBUTES, ...cell.ownAttributes ?? []],
+    inputs: cell.inputs,
+    outputs: `0..${1 + cell.states.length}`,
     remark: cell.remark,
     traits: mixed("recurrence"),
     infer(node, inputs) {

@@ -282,6 +282,8 @@ const Resize: LoweredRule = {
     "mode",
     "nearest_mode",
   ],
+  inputs: "1..4",
+  outputs: "1",
   remark: "constant sizes, scales and regions",
   traits: { kind: "resampling", rows: "mixed" },
   infer(node, inputs, context) {
@@ -297,6 +299,7 @@ const Upsample: LoweredRule = {
   opType: "Upsample",
   since: 7,
   attributes: ["mode", "scales"],
+  inputs: "1..2",
   remark: "until operator set 9; constant scales",
 };
 

@@ -51,6 +51,7 @@ const cotangents: Cotangents = (b, node, arriving, wanted) => {
 
 export const RNN = recurrent({
   opType: "RNN",
+  inputs: "3..6",
   remark: "unrolled with clip or other activations",
   gates: 1,
   activations: ["Tanh"],

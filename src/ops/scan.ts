@@ -117,6 +117,8 @@ export const Scan: InlinedRule = {
     "scan_output_axes",
     "scan_output_directions",
   ],
+  inputs: "1..",
+  outputs: "1..",
   remark: "unrolled over the scanned axis",
   traits: { kind: "recurrence", rows: "mixed" },
   inline,

@@ -44,6 +44,9 @@ export interface Inlining extends OpsetContext {
   emit(nodes: readonly Node[], results: readonly string[]): void;
 }
 
+/** How many there are: so many, from so many to so many, or so many and any number more. */
+export type Count = `${number}` | `${number}..${number}` | `${number}..`;
+
 /** What is said of every operator. */
 interface Operator {
   readonly opType: string;
@@ -53,6 +56,9 @@ interface Operator {
   readonly since: number;
   /** Attributes that the rule reads, or that change nothing graft computes. Any other is refused by name. */
   readonly attributes: readonly string[];
+  /** How many inputs it has in any operator set, optional ones included. */
+  readonly inputs: Count;
+  readonly outputs: Count;
   /** What the table of supported operators says beside it. */
   readonly remark?: string;
 
