@@ -17,7 +17,7 @@ export interface Ort {
   /** E.g. `"1.30.0"`. */
   readonly version: string;
   readonly api: Api;
-  /** The function table itself, for what later releases have added to it. */
+  /** The function table itself, for functions that later releases have added. */
   readonly table: Handle;
   /** The default CPU allocator: owned by the library, never released. */
   readonly allocator: Handle;

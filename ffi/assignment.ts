@@ -1,12 +1,12 @@
-/** Which execution provider each node of a session was given to, where the library tells it. */
+/** The execution provider of each node of a session, if the library reports it. */
 import { type Handle, Out, readCString } from "./pointer.ts";
 import type { Session } from "./session.ts";
 import { unwrap } from "./status.ts";
 
-/** Session configuration entry by which a session remembers it. */
+/** Session configuration entry that makes a session record it. */
 export const RECORD_ASSIGNMENT = "session.record_ep_graph_assignment_info";
 
-/** First minor release with these functions; `onnxruntime_c_api.h` says so of each. */
+/** First minor release with these functions, according to `onnxruntime_c_api.h`. */
 const SINCE = 24;
 
 const SLOTS = {
@@ -35,7 +35,7 @@ const SLOTS = {
   },
 } as const;
 
-/** A node after the optimisations that come before nodes are given to providers. */
+/** A node after the optimisations that precede the assignment to providers. */
 export interface AssignedNode {
   /** E.g. `"CUDAExecutionProvider"`. */
   readonly provider: string;
@@ -43,8 +43,8 @@ export interface AssignedNode {
 }
 
 /**
- * The nodes of a session that was made with {@linkcode RECORD_ASSIGNMENT}; `undefined` before
- * release 1.24, which does not tell.
+ * The nodes of a session that was created with {@linkcode RECORD_ASSIGNMENT}; `undefined` before release
+ * 1.24, which does not report them.
  */
 export function assignedNodes(session: Session): AssignedNode[] | undefined {
   const { ort } = session;
@@ -63,7 +63,7 @@ export function assignedNodes(session: Session): AssignedNode[] | undefined {
   const nodesOf = bind("EpAssignedSubgraph_GetNodes");
   const operatorOf = bind("EpAssignedNode_GetOperatorType");
 
-  // What is returned belongs to the session.
+  // The session owns the returned objects.
   const text = (call: (out: BigUint64Array<ArrayBuffer>) => Deno.PointerValue) => {
     const out = new Out();
     unwrap(ort.api, call(out.cell));

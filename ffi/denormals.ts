@@ -1,6 +1,6 @@
 /**
- * Numbers too small to be normal, on which processors take many times as long, taken for zero. Linux
- * with glibc, whose `fenv_t` holds the register that says so.
+ * Treats denormal numbers, with which processors take many times as long, as zero. Linux with glibc,
+ * whose `fenv_t` contains the control register.
  */
 
 const SYMBOLS = {
@@ -13,7 +13,7 @@ const SYMBOLS = {
 /** Larger than any `fenv_t`. */
 const ENVIRONMENT_BYTES = 64;
 
-/** Where the register lies in `fenv_t`, and its bits. */
+/** Offset of the register in `fenv_t`, and its bits. */
 interface Register {
   readonly offset: number;
   readonly bits: number;
@@ -26,16 +26,16 @@ const REGISTERS: Readonly<Record<string, Register>> = {
   aarch64: { offset: 0, bits: 1 << 24 },
 };
 
-/** Whether {@linkcode flushDenormals} knows how, here. */
+/** Whether {@linkcode flushDenormals} is supported here. */
 export function canFlushDenormals(): boolean {
   return Deno.build.os === "linux" && Deno.build.arch in REGISTERS;
 }
 
 /**
- * Makes the calling thread take numbers too small to be normal for zero, what it reads and what it
- * computes, until it ends: for a thread that runs nothing else than kernels.
+ * Makes the calling thread treat denormal operands and results as zero until it ends: for a thread that
+ * runs only kernels.
  *
- * @throws {TypeError} where it is not known how
+ * @throws {TypeError} if it is not supported
  */
 export function flushDenormals(): void {
   if (!canFlushDenormals()) {

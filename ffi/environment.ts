@@ -1,9 +1,8 @@
 /**
  * `OrtEnv`: the thread pool and the arena that every session of the process shares.
  *
- * One pool, because sessions called in turn with a pool each leave idle pools spinning on the
- * cores (measured: 2.3 times slower); one arena, because a session's free blocks then serve the
- * next session.
+ * One pool, because sessions with a pool each leave idle pools spinning on the cores (measured: 2.3
+ * times slower); one arena, because the next session then reuses a session's free blocks.
  */
 import { create, type Ort } from "./api.ts";
 import { cString, type Handle, Out, readCStrings } from "./pointer.ts";
@@ -12,7 +11,7 @@ import { OrtError, unwrap } from "./status.ts";
 /** `OrtLoggingLevel`. */
 const LOG_LEVEL = { verbose: 0, info: 1, warning: 2, error: 3, fatal: 4 } as const;
 
-/** How the shared environment is set up; only the first to open it decides. */
+/** Settings of the shared environment; the first one to open it decides. */
 export interface EnvironmentOptions {
   /** Threads of the shared pool, the calling one included; default: ORT's choice. */
   readonly threads?: number;
@@ -20,13 +19,13 @@ export interface EnvironmentOptions {
   readonly spinning?: boolean;
   /** Least severe message that ORT writes to stderr; default `error`. */
   readonly logLevel?: keyof typeof LOG_LEVEL;
-  /** Bytes that the arena may have; default as many as there are. */
+  /** Limit of the arena in bytes; default: none. */
   readonly arenaBytes?: number;
 }
 
 const live = new Map<string, Environment>();
 
-/** One reference to the process's environment of one library; dispose of it to give it back. */
+/** One reference to the process's environment of one library; release it when done. */
 export class Environment {
   readonly ort: Ort;
   readonly handle: Handle;
@@ -42,7 +41,7 @@ export class Environment {
     const threading = create(api, (out) => api.CreateThreadingOptions(out));
     try {
       unwrap(api, api.SetGlobalIntraOpNumThreads(threading, options.threads ?? 0));
-      // Sessions run their nodes in order, so the inter-op pool stays without threads of its own.
+      // Sessions run their nodes in order, so the inter-op pool needs no threads.
       unwrap(api, api.SetGlobalInterOpNumThreads(threading, 1));
       unwrap(api, api.SetGlobalSpinControl(threading, options.spinning === false ? 0 : 1));
       this.handle = create(api, (out) =>
@@ -69,7 +68,7 @@ export class Environment {
     try {
       unwrap(api, api.CreateAndRegisterAllocator(this.handle, this.hostMemory, arena));
     } catch (error) {
-      // Another worker of the process has registered one: older releases refuse a second.
+      // Another worker of the process has registered one; older releases refuse a second one.
       if (!(error instanceof OrtError && error.code === "INVALID_ARGUMENT")) throw error;
     } finally {
       api.ReleaseArenaCfg(arena);
@@ -77,10 +76,10 @@ export class Environment {
   }
 
   /**
-   * The environment of `ort`, made when nobody holds it. ORT keeps one environment a process, so
-   * a second holder must ask for the same set-up or for none; the arena stays as it is.
+   * The environment of `ort`, created if there is none. ORT has one environment per process, so a second
+   * caller must request the same settings or none; the arena does not change.
    *
-   * @throws {RangeError} another set-up is live
+   * @throws {RangeError} if the environment has other settings
    */
   static acquire(ort: Ort, options: EnvironmentOptions = {}): Environment {
     const { threads, spinning, logLevel } = options;
@@ -97,13 +96,13 @@ export class Environment {
     return environment.retain();
   }
 
-  /** Takes one more reference. */
+  /** Adds a reference. */
   retain(): this {
     this.#references++;
     return this;
   }
 
-  /** Gives one reference back; the last one releases the pool and the arena. */
+  /** Releases a reference; the last one releases the pool and the arena. */
   release(): void {
     if (--this.#references > 0) return;
     live.delete(this.ort.path);

@@ -1,11 +1,11 @@
-/** `OrtIoBinding`: inputs and outputs fixed to values, for runs that touch nothing else. */
+/** `OrtIoBinding`: inputs and outputs bound to values, for repeated runs. */
 import { Pinned } from "./pinned.ts";
 import type { Ort } from "./api.ts";
 import { cString, type Handle, Out } from "./pointer.ts";
 import { unwrap } from "./status.ts";
 import { OrtValue } from "./value.ts";
 
-/** Owns one `OrtIoBinding` and keeps the values that it binds alive. */
+/** Owns one `OrtIoBinding` and keeps its bound values alive. */
 export class IoBinding extends Pinned {
   readonly #ort: Ort;
   readonly #handle: Handle;
@@ -13,7 +13,7 @@ export class IoBinding extends Pinned {
   readonly #values = new Map<string, OrtValue>();
 
   /**
-   * @param handle taken over
+   * @param handle this object takes ownership
    * @param hostMemory `OrtMemoryInfo` of host memory
    */
   constructor(ort: Ort, handle: Handle, hostMemory: Handle) {
@@ -29,14 +29,14 @@ export class IoBinding extends Pinned {
     return this.#handle;
   }
 
-  /** Feeds `value` to the input `name`; replaces what was bound. */
+  /** Binds `value` to the input `name`; replaces an earlier binding. */
   input(name: string, value: OrtValue): void {
     const { api } = this.#ort;
     unwrap(api, api.BindInput(this.handle, cString(name), value.handle));
     this.#keep(`input ${name}`, value);
   }
 
-  /** Lets the output `name` be written into `value`; replaces what was bound. */
+  /** Binds the output `name` to `value`; replaces an earlier binding. */
   output(name: string, value: OrtValue): void {
     const { api } = this.#ort;
     unwrap(api, api.BindOutput(this.handle, cString(name), value.handle));
@@ -54,7 +54,7 @@ export class IoBinding extends Pinned {
     this.outputTo(name, this.#hostMemory);
   }
 
-  /** The outputs' values after a run, in the order in which they were bound; the caller's. */
+  /** The outputs' values after a run, in the order in which they were bound; the caller owns them. */
   outputs(): OrtValue[] {
     const { api, allocator } = this.#ort;
     const list = new Out();

@@ -1,4 +1,4 @@
-/** The few functions of the C library that Deno has no equivalent for. Linux with glibc. */
+/** Functions of the C library without an equivalent in Deno. Linux with glibc. */
 import { cString, type Handle, readCString } from "./pointer.ts";
 
 const SYMBOLS = {
@@ -36,19 +36,19 @@ const O_CLOEXEC = 0o2000000;
 const PROT_READ = 1;
 const MAP_PRIVATE = 2;
 const MADV_DONTNEED = 4;
-/** The smallest page; where pages are larger, the system may refuse what starts inside one. */
+/** The smallest page size; with larger pages, the system may refuse addresses inside a page. */
 const PAGE_BYTES = 4096n;
 /** `(void*) -1` */
 const MAP_FAILED = 0xffff_ffff_ffff_ffffn;
 
-/** What the last failed call of this thread reports. */
+/** The message of this thread's last failed call. */
 function lastError(): string {
   const errno = libc().__errno_location();
   if (errno === null) return "unknown error";
   return readCString(libc().strerror(new Deno.UnsafePointerView(errno).getInt32()));
 }
 
-/** A mapping of a file: unmap it with {@linkcode unmap}. */
+/** A mapping of a file; end it with {@linkcode unmap}. */
 export interface Mapping {
   readonly address: Handle;
   readonly sizeBytes: number;
@@ -57,7 +57,7 @@ export interface Mapping {
 /**
  * Maps `sizeBytes` (at least 1) of a file read-only.
  *
- * @param offset where they begin: a multiple of the system's pages
+ * @param offset offset in the file: a multiple of the system's page size
  * @throws {Error} with the C library's reason
  */
 export function mapReadOnly(path: string, sizeBytes: number, offset = 0): Mapping {
@@ -71,21 +71,21 @@ export function mapReadOnly(path: string, sizeBytes: number, offset = 0): Mappin
     }
     return { address, sizeBytes };
   } finally {
-    // The mapping holds the file by itself.
+    // The mapping keeps the file open.
     close(fd);
   }
 }
 
-/** Ends a mapping: nothing may read it any more. */
+/** Ends a mapping, which must not be read any more. */
 export function unmap({ address, sizeBytes }: Mapping): void {
   if (libc().munmap(address, BigInt(sizeBytes)) !== 0) throw new Error(lastError());
 }
 
 /**
- * Takes pages that lie wholly in `bytes`, which must be part of a {@linkcode Mapping}, out of the
- * process; what is read of them later comes from the file again.
+ * Releases the pages that are entirely in `bytes`, which must be part of a {@linkcode Mapping}; later
+ * reads load them from the file again.
  *
- * @returns whether there was such a page and the system took it
+ * @returns whether there was such a page and the system released it
  */
 export function forgetPages(bytes: Uint8Array<ArrayBuffer>): boolean {
   if (bytes.byteLength === 0) return false;
@@ -102,8 +102,8 @@ const M_MMAP_THRESHOLD = -3;
 const M_ARENA_MAX = -8;
 
 /**
- * Keeps the C library from setting memory aside: threads share the heaps that there are, and blocks
- * from `bytes` on are pages of their own, which go back to the system when they are freed.
+ * Prevents the C library from keeping freed memory: threads share the existing heaps, and blocks of at
+ * least `bytes` are separate mappings, which return to the system when they are freed.
  */
 export function limitHeaps(bytes: number): void {
   const { mallopt } = libc();
@@ -112,7 +112,7 @@ export function limitHeaps(bytes: number): void {
   mallopt(M_TRIM_THRESHOLD, bytes);
 }
 
-/** Gives pages that were allocated and freed back to the system. */
+/** Returns freed pages to the system. */
 export function trimHeap(): void {
   libc().malloc_trim(0n);
 }
@@ -125,15 +125,15 @@ const DLOPEN = {
   dlopen: { parameters: ["buffer", "i32"], result: "pointer", optional: true },
 } as const;
 
-/** Where `dlopen` is: in the C library since glibc 2.34, before that in a library of its own. */
+/** Libraries with `dlopen`: the C library since glibc 2.34, before that a separate one. */
 const DLOPEN_LIBRARIES = ["libc.so.6", "libdl.so.2"];
 
 /**
  * Keeps an open library in memory until the process ends. Deno unloads a worker's libraries with the
- * worker, while threads of the process that called into them still have destructors there to run.
+ * worker, while other threads that called into them still have to run destructors there.
  *
- * @param libraries names of those to look for `dlopen` in
- * @returns whether one has it and took the path
+ * @param libraries names of the libraries in which to look for `dlopen`
+ * @returns whether one has it and opened the path
  */
 export function keepLoaded(path: string, libraries = DLOPEN_LIBRARIES): boolean {
   for (const name of libraries) {
@@ -148,7 +148,7 @@ export function keepLoaded(path: string, libraries = DLOPEN_LIBRARIES): boolean 
   return false;
 }
 
-/** Lets another thread sleep, and resolves when it has: the event loop has nothing to do meanwhile. */
+/** Lets another thread sleep, and resolves afterwards; the event loop is idle meanwhile. */
 export async function sleepElsewhere(microseconds: number): Promise<void> {
   await libc().usleep(microseconds);
 }

@@ -1,6 +1,6 @@
 /**
- * Files by their name in a folder that is open: openat(2) and its kind, none of which follows a link.
- * Linux with glibc 2.28 or later, on x86-64 and arm64.
+ * Access to files by name in an open folder: openat(2) and related calls, without following links. Linux
+ * with glibc 2.28 or later, on x86-64 and arm64.
  */
 import { cString, readCString } from "./pointer.ts";
 
@@ -49,7 +49,7 @@ function libc() {
   return (library ??= Deno.dlopen("libc.so.6", SYMBOLS)).symbols;
 }
 
-// Values of Linux's generic ABI, the same on x86-64 and arm64 but for those that open(2) takes.
+// Values of Linux's generic ABI, the same on x86-64 and arm64 except the flags of open(2).
 const AT_FDCWD = -100;
 const AT_SYMLINK_NOFOLLOW = 0x100;
 const AT_REMOVEDIR = 0x200;
@@ -71,7 +71,7 @@ const O_CREAT = 0o100;
 const PATH_BYTES = 4096;
 /** Offset of `d_name` in glibc's `struct dirent` where pointers have 64 bits. */
 const D_NAME = 19;
-/** What open(2) gives a new file or folder, less the process's umask. */
+/** Permissions of a new file or folder, before the process's umask. */
 const FILE_MODE = 0o666;
 const FOLDER_MODE = 0o777;
 
@@ -85,26 +85,26 @@ export class SystemCallError extends Error {
 
 export const [ENOENT, EWOULDBLOCK, EEXIST, ENOTDIR, EINVAL, ELOOP] = [2, 11, 17, 20, 22, 40];
 
-/** The result of a call where it is none of its failures, which are negative. */
+/** Returns the result of a call, or throws if it is negative, which means failure. */
 function checked<T extends number | bigint>(result: T): T {
   if (result >= 0) return result;
   throw new SystemCallError(new Deno.UnsafePointerView(libc().__errno_location()!).getInt32());
 }
 
-/** Opens a folder by its path, links on the way followed; a number to {@linkcode closeFd}. */
+/** Opens a folder by its path, following links; close the descriptor with {@linkcode closeFd}. */
 export function openFolder(path: string): number {
   return checked(libc().openat(AT_FDCWD, cString(path), O_DIRECTORY | O_CLOEXEC, 0));
 }
 
-/** Opens a folder in a folder; fails with ENOTDIR where the name is a link. */
+/** Opens a folder in a folder; fails with ENOTDIR if the name is a link. */
 export function openFolderAt(folder: number, name: string): number {
   const flags = O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
   return checked(libc().openat(folder, cString(name), flags, 0));
 }
 
 /**
- * Opens a file in a folder, to read it or to write it, which makes it; never waits for a pipe's other
- * end, and fails with ELOOP where the name is a link.
+ * Opens a file in a folder for reading, or for writing, which creates it; never waits for a pipe's other
+ * end, and fails with ELOOP if the name is a link.
  */
 export function openFileAt(folder: number, name: string, mode: "read" | "write"): number {
   const flags = O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | (mode === "read" ? 0 : O_WRONLY | O_CREAT);
@@ -115,12 +115,12 @@ export function closeFd(fd: number): void {
   libc().close(fd);
 }
 
-/** What statx(2) says of a file. */
+/** Facts about a file from statx(2). */
 export interface FileFacts {
   readonly kind: "file" | "folder" | "link" | "pipe" | "socket" | "device";
   readonly uid: number;
   readonly gid: number;
-  /** Names that it has. */
+  /** Number of its hard links. */
   readonly links: number;
   readonly sizeBytes: number;
 }
@@ -133,7 +133,7 @@ const KINDS = new Map<number, FileFacts["kind"]>([
   [0o140000, "socket"],
 ]);
 
-/** Facts of what has a name in a folder, or of the open file itself where the name is empty. */
+/** Facts about an entry of a folder, or about the open file itself if the name is empty. */
 export function factsAt(folder: number, name: string): FileFacts {
   const buffer = new Uint8Array(STATX_BYTES);
   const flags = AT_SYMLINK_NOFOLLOW | (name === "" ? AT_EMPTY_PATH : 0);
@@ -149,7 +149,7 @@ export function factsAt(folder: number, name: string): FileFacts {
   };
 }
 
-/** Reads on from where the file is; none at its end. */
+/** Reads from the current position; returns 0 at the end of the file. */
 export function readFd(fd: number, bytes: Uint8Array<ArrayBuffer>): number {
   return Number(checked(libc().read(fd, bytes, BigInt(bytes.length))));
 }
@@ -172,7 +172,7 @@ export function syncFd(fd: number): void {
   checked(libc().fsync(fd));
 }
 
-/** Locks an open file for this holder alone; whether it could. Closing it lets go. */
+/** Tries to lock an open file exclusively; returns whether it could. Closing the file releases the lock. */
 export function lockFd(fd: number): boolean {
   return libc().flock(fd, LOCK_EX | LOCK_NB) === 0;
 }
@@ -181,7 +181,7 @@ export function makeFolderAt(folder: number, name: string): void {
   checked(libc().mkdirat(folder, cString(name), FOLDER_MODE));
 }
 
-/** Removes a name; `isFolder` for an empty folder, any other name else. */
+/** Removes an entry: an empty folder if `isFolder`, otherwise any other kind. */
 export function unlinkAt(folder: number, name: string, isFolder: boolean): void {
   checked(libc().unlinkat(folder, cString(name), isFolder ? AT_REMOVEDIR : 0));
 }
@@ -194,7 +194,7 @@ export function linkAt(target: string, folder: number, name: string): void {
   checked(libc().symlinkat(cString(target), folder, cString(name)));
 }
 
-/** Where a link leads. */
+/** Target of a link. */
 export function readLinkAt(folder: number, name: string): string {
   const bytes = new Uint8Array(PATH_BYTES);
   const count = checked(
@@ -206,7 +206,7 @@ export function readLinkAt(folder: number, name: string): string {
 /** Names in an open folder, without `.` and `..`. */
 export function namesIn(folder: number): string[] {
   const { openat, fdopendir, readdir, closedir, close } = libc();
-  // One of its own: a list moves the place in the folder, and closedir(3) closes it.
+  // A separate descriptor, because listing moves the position in the folder, and closedir(3) closes it.
   const fd = checked(openat(folder, cString("."), O_DIRECTORY | O_CLOEXEC, 0));
   const listing = fdopendir(fd);
   if (listing === null) {

@@ -1,4 +1,4 @@
-/** Another user's rights on files, for this thread: setfsuid(2), which the C library leaves to each thread. */
+/** Another user's rights on files for this thread: setfsuid(2), which applies to the calling thread only. */
 
 const SYMBOLS = {
   // int setfsuid(uid_t fsuid)
@@ -13,20 +13,20 @@ function libc() {
   return (library ??= Deno.dlopen("libc.so.6", SYMBOLS)).symbols;
 }
 
-/** An ID that no user has: the calls change nothing for it, and tell who it is. */
+/** An ID that no user has: with it the calls change nothing, and return the current ID. */
 const NO_ID = 0xffff_ffff;
 
 /**
- * Does something with files as another user: the kernel grants this thread's calls that user's
- * rights alone, and what they make is that user's.
+ * Calls a function with another user's rights on files: the kernel grants this thread's calls only that
+ * user's rights, and new files belong to that user.
  *
- * @throws {Error} where this process may not
+ * @throws {Error} if this process may not
  */
 export function asFileUser<T>(uid: number, gid: number, action: () => T): T {
   const { setfsuid, setfsgid } = libc();
   const [group, user] = [setfsgid(gid), setfsuid(uid)];
   try {
-    // Neither call tells a failure.
+    // Neither call reports a failure.
     if (setfsuid(NO_ID) !== uid || setfsgid(NO_ID) !== gid) {
       throw new Error(`this process may not act as user ${uid}`);
     }

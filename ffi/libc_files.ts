@@ -1,6 +1,6 @@
 /**
- * Files through the C library, for those that Deno keeps to programs with every permission
- * (`/proc`, `/sys`) and those that have no name. Linux with glibc, on x86-64 and arm64.
+ * Access to files through the C library, for those that Deno opens only with all permissions (`/proc`,
+ * `/sys`) and those without a name. Linux with glibc, on x86-64 and arm64.
  */
 import { cString } from "./pointer.ts";
 
@@ -50,7 +50,7 @@ const D_NAME = 19;
 
 const CHUNK_BYTES = 4096;
 
-/** All that a file of the kernel says, as text; `undefined` where it cannot be read. */
+/** Contents of a kernel file, as text; `undefined` if it cannot be read. */
 export function readKernelFile(path: string): string | undefined {
   const { open, read, close } = libc();
   const fd = open(cString(path), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
@@ -70,7 +70,7 @@ export function readKernelFile(path: string): string | undefined {
   }
 }
 
-/** Writes a file of the kernel in one call; returns whether it took the text. */
+/** Writes a kernel file in one call; returns whether the kernel accepted the text. */
 export function writeKernelFile(path: string, text: string): boolean {
   const { open, write, close } = libc();
   const fd = open(cString(path), O_WRONLY | O_CLOEXEC);
@@ -86,12 +86,12 @@ export function writeKernelFile(path: string, text: string): boolean {
 /** `F_OK`, and `R_OK | W_OK`. */
 const ACCESS = { exists: 0, usable: 6 } as const;
 
-/** Whether there is such a path, or one that this user may read and write; devices included. */
+/** Whether a path exists, or may be read and written by this user; devices included. */
 export function kernelAccess(path: string, what: keyof typeof ACCESS): boolean {
   return libc().access(cString(path), ACCESS[what]) === 0;
 }
 
-/** Names in a folder of the kernel, without `.` and `..`; none where it cannot be listed. */
+/** Names in a kernel folder, without `.` and `..`; none if it cannot be listed. */
 export function listKernelFolder(path: string): string[] {
   const { opendir, readdir, closedir } = libc();
   const folder = opendir(cString(path));
@@ -108,10 +108,10 @@ export function listKernelFolder(path: string): string[] {
   return names;
 }
 
-/** What a try to lock a file came to; a lock is let go on disposal or with the process. */
+/** Result of trying to lock a file; a lock is released on disposal or with the process. */
 export type LockTry = Disposable | "taken" | "impossible";
 
-/** Locks a file or folder at once by `flock`, for this holder alone or shared. */
+/** Locks a file or folder by `flock` without waiting, exclusively or shared. */
 export function tryFlock(path: string, exclusive: boolean): LockTry {
   const { open, flock, close, __errno_location } = libc();
   const fd = open(cString(path), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
@@ -120,7 +120,7 @@ export function tryFlock(path: string, exclusive: boolean): LockTry {
     let held = true;
     return {
       [Symbol.dispose]() {
-        // Once: the number may be another file's afterwards.
+        // Only once: the descriptor's number may be reused afterwards.
         if (held) close(fd);
         held = false;
       },
@@ -132,10 +132,10 @@ export function tryFlock(path: string, exclusive: boolean): LockTry {
 }
 
 /**
- * Puts bytes into a file that has no name and lies in memory alone, until the process ends.
+ * Writes bytes to a file without a name, in memory, until the process ends.
  *
- * @param name what `/proc/PID/maps` calls it
- * @returns a path by which this process can open it; `undefined` where the system gives none
+ * @param name its name in `/proc/PID/maps`
+ * @returns a path by which this process can open it; `undefined` if the system gives none
  */
 export function fileInMemory(name: string, bytes: Uint8Array<ArrayBuffer>): string | undefined {
   const { memfd_create, write, close } = libc();

@@ -1,4 +1,4 @@
-/** Who is at the other end of this process's unix sockets: SO_PEERCRED, see unix(7). Linux with glibc. */
+/** Users at the other end of this process's unix sockets: SO_PEERCRED, see unix(7). Linux with glibc. */
 import { listKernelFolder } from "./libc_files.ts";
 
 const SYMBOLS = {
@@ -29,7 +29,7 @@ const INODE = 32;
 const ADDRESS_BYTES = 110;
 const CREDENTIAL_BYTES = 12;
 
-/** Open descriptors of this process, each with the inode of what it leads to. */
+/** Open descriptors of this process with the inodes of their files. */
 export function openInodes(): Map<number, number> {
   const found = new Map<number, number>();
   for (const name of listKernelFolder("/proc/self/fd")) {
@@ -49,7 +49,7 @@ export function peerOf(fd: number, path: string): number | undefined {
   return failed ? undefined : credential[1];
 }
 
-// Made once: all descriptors are looked at for every client.
+// Allocated once, because all descriptors are examined for every client.
 const EMPTY_PATH = new Uint8Array(1);
 const facts = new Uint8Array(STATX_BYTES);
 const words = new DataView(facts.buffer);
@@ -59,7 +59,7 @@ function inodeOf(fd: number): number | undefined {
   return Number(words.getBigUint64(INODE, true));
 }
 
-/** The path that a unix socket was bound to; `undefined` for what is none. */
+/** The path to which a unix socket is bound; `undefined` if it is not one. */
 function socketPath(fd: number): string | undefined {
   const address = new Uint8Array(ADDRESS_BYTES);
   const size = Uint32Array.of(ADDRESS_BYTES);

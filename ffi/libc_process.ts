@@ -1,4 +1,4 @@
-/** The C library's word on this process itself. Linux with glibc, on x86-64 and arm64. */
+/** Process settings through the C library. Linux with glibc, on x86-64 and arm64. */
 
 const SYMBOLS = {
   // int prctl(int op, unsigned long arg)
@@ -9,7 +9,7 @@ const SYMBOLS = {
 const PR_SET_PDEATHSIG = 1;
 const SIGKILL = 9;
 
-/** Has the kernel end this process with the thread that started it, whatever either is doing then. */
+/** Makes the kernel end this process when the thread that started it ends, whatever either is doing then. */
 export function endWithParent(): void {
   const library = Deno.dlopen("libc.so.6", SYMBOLS);
   library.symbols.prctl(PR_SET_PDEATHSIG, BigInt(SIGKILL));

@@ -1,4 +1,7 @@
-/** Datagrams to the service manager and the system journal: unix sockets, which Deno has no datagrams for. */
+/**
+ * Sends datagrams to the service manager and the system journal, on unix sockets, for which Deno has no
+ * datagrams.
+ */
 import { cString } from "./pointer.ts";
 
 const SYMBOLS = {
@@ -27,9 +30,9 @@ const MSG_NOSIGNAL = 0x4000;
 const PATH_BYTES = 108;
 
 /**
- * `struct sockaddr_un` of a path, or of an abstract name that is written with `@` for its first byte.
+ * `struct sockaddr_un` of a path, or of an abstract name, written with `@` as its first byte.
  *
- * @throws {RangeError} for a path that has no room there
+ * @throws {RangeError} for a path that is too long
  */
 function unixAddress(path: string): Uint8Array<ArrayBuffer> {
   const text = cString(path);
@@ -38,7 +41,7 @@ function unixAddress(path: string): Uint8Array<ArrayBuffer> {
       `A socket's path has at most ${PATH_BYTES - 1} bytes: current value is ${path}`,
     );
   }
-  // An abstract name ends with its length, not with a NUL.
+  // An abstract name has a length instead of a final NUL.
   const name = path.startsWith("@") ? text.subarray(0, -1) : text;
   const address = new Uint8Array(2 + name.length);
   new DataView(address.buffer).setUint16(0, AF_UNIX, true);
@@ -52,7 +55,7 @@ function unixAddress(path: string): Uint8Array<ArrayBuffer> {
  *
  * @param path of the socket; `@name` is an abstract one
  * @param wait whether to wait while the receiver's queue is full, instead of dropping the datagram
- * @returns whether the receiver took it
+ * @returns whether the receiver accepted it
  */
 export function sendDatagram(path: string, bytes: Uint8Array<ArrayBuffer>, wait: boolean): boolean {
   const { socket, sendto, close } = libc();

@@ -1,5 +1,5 @@
 /**
- * Finding and opening ONNX Runtime's shared library.
+ * Finds and opens ONNX Runtime's shared library.
  *
  * Only `OrtGetApiBase` is looked up by name; everything else comes from the function table, so one
  * binary of graft works with every release from {@linkcode LOWEST_ORT} on.
@@ -8,15 +8,15 @@ import { bindApi, create, type Ort } from "./api.ts";
 import { keepLoaded } from "./libc.ts";
 import { type Handle, readCString } from "./pointer.ts";
 
-/** The lowest release graft runs on: JetPack 6 ships 1.18 to 1.23. */
+/** The oldest supported release: JetPack 6 has 1.18 to 1.23. */
 export const LOWEST_ORT = "1.18.0";
 /** `ORT_API_VERSION` of that release: the minor part of its version. */
 const API_VERSION = 18;
 
-/** Why a library could not be used. */
+/** Kind of failure to load a library. */
 export type LoadFailure = "not found" | "cannot open" | "not this API" | "too old";
 
-/** The library is missing or not usable; the message names the path, the version and what to do. */
+/** The library is missing or not usable; the message names the path, the version and the remedy. */
 export class OrtLoadError extends Error {
   override name = "OrtLoadError";
   constructor(message: string, readonly kind: LoadFailure, options?: ErrorOptions) {
@@ -44,11 +44,11 @@ function isFile(path: string): boolean {
 }
 
 /**
- * The path of the library to open: `explicit` where given, else the CPU library that the npm
- * package `onnxruntime-node` carries, in the nearest `node_modules` above this file. A compiled
- * binary embeds that folder under the same relative path.
+ * The path of the library to open: `explicit` if given, otherwise the CPU library of the npm package
+ * `onnxruntime-node`, in the nearest `node_modules` above this file. A compiled binary embeds that
+ * folder under the same relative path.
  *
- * @param explicit what `ortLib` or `GRAFT_ORT_LIB` say
+ * @param explicit value of `ortLib` or `GRAFT_ORT_LIB`
  * @throws {OrtLoadError} `not found`
  */
 export function findLibrary(explicit?: string, from = import.meta.dirname): string {
@@ -73,7 +73,7 @@ export function findLibrary(explicit?: string, from = import.meta.dirname): stri
   );
 }
 
-/** Handed to `Deno.dlopen`; optional, so that "cannot open" and "not this API" stay apart. */
+/** Symbols for `Deno.dlopen`; optional, to distinguish "cannot open" and "not this API". */
 const BASE = {
   // const OrtApiBase* OrtGetApiBase(void)
   OrtGetApiBase: { parameters: [], result: "pointer", optional: true },
@@ -82,7 +82,7 @@ const BASE = {
 const opened = new Map<string, Ort>();
 
 /**
- * Opens the library at `path`, once per path and for the life of the process: its threads make
+ * Opens the library at `path`, once per path and until the process ends, because its threads make
  * unloading unsafe.
  *
  * @throws {OrtLoadError} `cannot open`, `not this API`, `too old`
@@ -118,13 +118,13 @@ export function openLibrary(path: string): Ort {
   return ort;
 }
 
-/** The loader opens whatever it is given: with a pipe it would wait for its other end, for ever. */
+/** Refuses a pipe, for whose other end the loader would wait forever. */
 function checkNoPipe(path: string): void {
   let info: Deno.FileInfo;
   try {
     info = Deno.statSync(path);
   } catch {
-    return; // a name that the loader looks for, or a path that it will say more about
+    return; // a name that the loader searches, or a path whose problem it reports
   }
   if (info.isFile || info.isDirectory) return;
   throw new OrtLoadError(
@@ -135,7 +135,8 @@ function checkNoPipe(path: string): void {
 
 /**
  * Builds from npm report usage unless this variable says no. `DisableTelemetryEvents` comes too late:
- * by then an environment exists, has made its files in the temporary folder, and may have sent.
+ * the environment already exists, has created its files in the temporary folder, and may have sent a
+ * report.
  */
 function forbidTelemetry(): void {
   Deno.env.set("ORT_DISABLE_TELEMETRY", "1");
@@ -158,7 +159,7 @@ export function bindLibrary(path: string, base: Handle): Ort {
     result: "pointer",
   });
   const version = readCString(GetVersionString.call());
-  // GetApi complains on stderr about versions it lacks, so the version string is asked first.
+  // GetApi prints an error for versions that it lacks, so the version string is read first.
   const [major, minor] = version.split(".").map(Number);
   const table = major > 1 || minor >= API_VERSION ? GetApi.call(API_VERSION) : null;
   if (table === null) {

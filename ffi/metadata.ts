@@ -1,19 +1,19 @@
-/** `OrtModelMetadata`: who made a model, and the key-value pairs it carries. */
+/** `OrtModelMetadata`: a model's producer, and its key-value pairs. */
 import { create } from "./api.ts";
 import { cString, Out, readCStrings } from "./pointer.ts";
 import type { Session } from "./session.ts";
 import { unwrap } from "./status.ts";
 
-/** What ORT reports for a model without a version: the largest int64. */
+/** ORT's value for a model without a version: the largest int64. */
 const NO_VERSION = (1n << 63n) - 1n;
 
-/** What a model says about itself. */
+/** A model's metadata. */
 export interface ModelMetadata {
   readonly producer: string;
   readonly graphName: string;
   readonly domain: string;
   readonly description: string;
-  /** Absent where the model states none. */
+  /** Absent if the model declares none. */
   readonly version?: number;
   /** `metadata_props`. */
   readonly custom: Readonly<Record<string, string>>;
@@ -56,7 +56,7 @@ function keys(session: Session, metadata: Deno.PointerObject): string[] {
     api.ModelMetadataGetCustomMetadataMapKeys(metadata, allocator, list.cell, count.cell),
   );
   if (list.pointer === null) return [];
-  // Each key and the array itself come from the default allocator.
+  // Each key and the array itself are allocated by the default allocator.
   const names = readCStrings(list.handle, count.number);
   const view = new Deno.UnsafePointerView(list.handle);
   for (let i = 0; i < names.length; i++) {

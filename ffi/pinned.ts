@@ -1,11 +1,11 @@
-/** Ownership of a C object that a run in another thread may still be using. */
+/** Ownership of C objects that a run in another thread may still use. */
 
-/** Something that is released when it has been disposed of and no run needs it any more. */
+/** An object that is released when it has been disposed of and no run needs it any more. */
 export abstract class Pinned implements Disposable {
   #pins = 0;
   #disposed = false;
 
-  /** @param what it is, for errors */
+  /** @param what its description, for errors */
   constructor(readonly what: string) {}
 
   /** Whether it was disposed of. */
@@ -37,15 +37,15 @@ export abstract class Pinned implements Disposable {
     }
   }
 
-  /** Frees what it owns; called once. */
+  /** Frees its resources; called once. */
   protected abstract release(): void;
 }
 
-/** What a stretch of work keeps alive: each once, however often it is named. */
+/** Objects that a piece of work keeps alive, each pinned once. */
 export class Pins implements Disposable {
   readonly #held = new Set<Pinned>();
 
-  /** @throws {ReferenceError} where it was disposed of */
+  /** @throws {ReferenceError} if it was disposed of */
   hold(one: Pinned): void {
     if (this.#held.has(one)) return;
     one.pin();

@@ -1,11 +1,11 @@
-/** Small conversions between JavaScript values and what C reads and writes. */
+/** Conversions between JavaScript values and C's memory. */
 
 /** A pointer that is not null. */
 export type Handle = Deno.PointerObject;
 
 const encoder = new TextEncoder();
 
-/** `text` as a NUL-terminated UTF-8 string; throws a `TypeError` where it contains a NUL. */
+/** `text` as a NUL-terminated UTF-8 string; throws a `TypeError` if it contains a NUL. */
 export function cString(text: string): Uint8Array<ArrayBuffer> {
   if (text.includes("\0")) {
     throw new TypeError(`Cannot pass a string with a NUL to C: ${JSON.stringify(text)}`);
@@ -25,7 +25,7 @@ export function addressOf(view: ArrayBufferView<ArrayBuffer>): bigint {
   return BigInt(Deno.UnsafePointer.value(Deno.UnsafePointer.of(view)));
 }
 
-/** An array of C strings. Keep the whole object alive for as long as C reads `pointers`. */
+/** An array of C strings. Keep the whole object alive while C reads `pointers`. */
 export interface CStrings {
   /** `const char**` */
   readonly pointers: BigUint64Array<ArrayBuffer>;
@@ -38,7 +38,7 @@ export interface CStrings {
 /** Makes a `const char**` of `texts`. */
 export function cStrings(texts: readonly string[]): CStrings {
   const strings = texts.map(cString);
-  // At least one element: C is given an address even where the count is zero.
+  // At least one element, because C needs an address even if the count is zero.
   const pointers = new BigUint64Array(Math.max(1, strings.length));
   strings.forEach((string, i) => pointers[i] = addressOf(string));
   return { pointers, strings, count: BigInt(texts.length) };
@@ -54,24 +54,24 @@ export function readCStrings(array: Handle, count: number): string[] {
 export class Out {
   readonly cell = new BigUint64Array(1) as BigUint64Array<ArrayBuffer>;
 
-  /** What C wrote, as a pointer. */
+  /** The value that C wrote, as a pointer. */
   get pointer(): Deno.PointerValue {
     return Deno.UnsafePointer.create(this.cell[0]);
   }
 
-  /** What C wrote, as a pointer that must not be null. */
+  /** The value that C wrote, as a pointer that must not be null. */
   get handle(): Handle {
     const pointer = this.pointer;
     if (pointer === null) throw new TypeError("ONNX Runtime returned a null handle");
     return pointer;
   }
 
-  /** What C wrote, as a whole number. */
+  /** The value that C wrote, as a whole number. */
   get number(): number {
     return Number(BigInt.asIntN(64, this.cell[0]));
   }
 
-  /** What C wrote into the first four bytes (enums and ints). */
+  /** The value that C wrote into the first four bytes (enums and ints). */
   get int(): number {
     return Number(BigInt.asIntN(32, this.cell[0]));
   }
@@ -80,8 +80,8 @@ export class Out {
 const held = new Set<object>();
 
 /**
- * Awaits a nonblocking call during which C reads or writes `memory`. Deno does not keep the buffers
- * of such a call alive, and a variable that is not used again does not either.
+ * Awaits a nonblocking call during which C reads or writes `memory`. Neither Deno nor a variable that is
+ * not used again keeps the buffers of such a call alive.
  */
 export async function whileHeld<T>(memory: object, call: () => Promise<T>): Promise<T> {
   held.add(memory);

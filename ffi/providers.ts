@@ -1,4 +1,4 @@
-/** Execution providers by name, with their options as ORT spells them. */
+/** Execution providers by name, with ORT's names of their options. */
 import { create, type Ort } from "./api.ts";
 import { cString, cStrings, type Handle } from "./pointer.ts";
 import { OrtError, unwrap } from "./status.ts";
@@ -19,8 +19,8 @@ export function appendProvider(ort: Ort, sessionOptions: Handle, provider: Provi
   const values = cStrings(entries.map(([, value]) => value));
   const { count } = keys;
   switch (provider.name) {
-    // CUDA and TensorRT keep options in structs of their own; the generic call does not know them
-    // in every release from 1.18 on.
+    // CUDA and TensorRT have separate structs of options; the generic call does not support them in
+    // every release from 1.18 on.
     case "CUDA":
     case "CUDAExecutionProvider": {
       const options = create(api, (out) => api.CreateCUDAProviderOptions(out));
@@ -68,13 +68,13 @@ export function appendProvider(ort: Ort, sessionOptions: Handle, provider: Provi
 const SAME_AS_REQUESTED = 1;
 
 /**
- * Has all sessions share one arena in a provider's memory, which grows by what is asked for: a limit
- * then holds for all of them together. To be called before there are sessions.
+ * Lets all sessions share one arena in a provider's memory, which grows by the requested size: a limit
+ * then holds for all of them together. Must be called before sessions are created.
  *
  * @param environment `OrtEnv`
  * @param memory `OrtMemoryInfo` of the provider's memory
- * @param limitBytes size of the arena at most
- * @returns why ORT has made none, where it has not: each session then has an arena of its own
+ * @param limitBytes largest size of the arena
+ * @returns ORT's reason if it created none: each session then has its own arena
  */
 export function shareArena(
   { api }: Ort,
@@ -112,7 +112,7 @@ export function shareArena(
   }
 }
 
-/** Appends a provider to options that are thrown away, to see whether it loads. */
+/** Appends a provider to temporary options, to test whether it loads. */
 export function tryProvider(ort: Ort, provider: Provider): void {
   const options = create(ort.api, (out) => ort.api.CreateSessionOptions(out));
   try {
@@ -123,8 +123,8 @@ export function tryProvider(ort: Ort, provider: Provider): void {
 }
 
 /**
- * The generic call wants short names in ORT's own spelling (`QNN`, `OpenVINO`, `XNNPACK`), not the
- * ones that list the available providers.
+ * The generic call requires short names in ORT's own spelling (`QNN`, `OpenVINO`, `XNNPACK`), not those
+ * of the list of available providers.
  */
 function registeredName(name: string): string {
   if (name === "XnnpackExecutionProvider") return "XNNPACK";

@@ -1,11 +1,14 @@
 /**
- * Runs written down as numbers, so that a thread which knows nothing of sessions and tensors can carry
- * them out: addresses in memory that all threads see, and what belongs where.
+ * Encodes runs as numbers, so that a thread without sessions and tensors can execute them: addresses in
+ * shared memory, and their roles.
  *
- * A run of a list takes the results of others where they stand; for one of another list it waits.
+ * A run of a list reads results of other runs in place; it waits for a result of another list.
  */
 
-/** A result of another run, as an input: an earlier one of the same list, or any that does not wait for this. */
+/**
+ * A result of another run, used as an input: an earlier run of the same list, or any run that does not
+ * wait for this one.
+ */
 export interface Earlier {
   /** Number of its list. */
   readonly list: number;
@@ -14,7 +17,7 @@ export interface Earlier {
   readonly output: number;
 }
 
-/** Everything is an address, as C is given it. */
+/** A run whose fields are addresses for C. */
 export interface NativeRun {
   readonly session: bigint;
   /** `const char**` */
@@ -28,19 +31,19 @@ export interface NativeRun {
 
 /** Lists as numbers. */
 export interface EncodedLists {
-  /** Addresses, and behind each run's the values that it makes. */
+  /** Addresses; after those of each run its result values. */
   readonly cells: BigUint64Array;
-  /** For each cell, how many runs have yet to read the value in it. */
+  /** For each cell, the number of runs that have yet to read its value. */
   readonly readers: Int32Array;
-  /** For each list: how many of its runs have ended; -1 for one that is given up. */
+  /** For each list, the number of its finished runs; -1 for an aborted list. */
   readonly progress: Int32Array;
-  /** For each list, its runs one after the other: six numbers, and four for each result it takes. */
+  /** For each list, its runs in order: six numbers, and four for each result that a run reads. */
   readonly lists: readonly Int32Array[];
-  /** For each list, how long each of its runs took, in milliseconds. */
+  /** For each list, the duration of each of its runs, in milliseconds. */
   readonly times: readonly Float64Array[];
 }
 
-/** ORT's functions that carry out a list: `Run` and `ReleaseValue`. */
+/** ORT's functions for executing a list: `Run` and `ReleaseValue`. */
 export interface ListFunctions {
   readonly run: (
     session: bigint,
@@ -81,7 +84,7 @@ export function listFunctions(run: bigint, release: bigint): ListFunctions {
   };
 }
 
-/** Where an output's value is, by list, run and output. */
+/** Returns the cell of an output's value, by list, run and output. */
 export type CellOf = (result: Earlier) => number;
 
 export function encodeLists(
@@ -101,7 +104,7 @@ export function encodeLists(
     cells.set(values, at);
     return (at += values.length) - values.length;
   };
-  // All places first: a run takes results of lists that come later, too.
+  // All cells first, because a run also reads results of later lists.
   const placed = lists.map((list, l) =>
     list.map((run) => {
       const { session, inputNames, outputNames, inputs, outputs } = run;
@@ -127,15 +130,15 @@ export function encodeLists(
   return { encoded: { cells, readers, progress, lists: encoded, times }, cellOf };
 }
 
-/** What came of a list. */
+/** Result of a list. */
 export interface ListEnd {
-  /** Address of the `OrtStatus` of the run that failed; 0 where none did, or that of another list. */
+  /** Address of the failed run's `OrtStatus`; 0 if none failed, or a run of another list. */
   readonly status: bigint;
-  /** Runs that did not fail. */
+  /** Number of successful runs. */
   readonly done: number;
 }
 
-/** Carries out a list on this thread, which waits for other lists where it must. */
+/** Executes a list on this thread, which waits for other lists if necessary. */
 export function carryOut(
   { cells, readers, progress, lists, times }: EncodedLists,
   number: number,
@@ -183,12 +186,12 @@ export function carryOut(
   return { status: 0n, done };
 }
 
-/** Lets the lists that wait for this one end. */
+/** Aborts a list, and so the lists that wait for it. */
 export function giveUp({ progress }: EncodedLists, number: number): void {
   tell(progress, number, FAILED);
 }
 
-/** Waits for the end of a run; false where its list is given up. */
+/** Waits for the end of a run; returns false if its list is aborted. */
 function waitFor(progress: Int32Array, list: number, run: number): boolean {
   for (;;) {
     const done = Atomics.load(progress, list);

@@ -1,4 +1,4 @@
-/** A thread that carries out lists of runs: see `run_threads.ts`. */
+/** A thread that executes lists of runs: see `run_threads.ts`. */
 import { canFlushDenormals, flushDenormals } from "./denormals.ts";
 import {
   carryOut,
@@ -8,7 +8,7 @@ import {
   listFunctions,
 } from "./run_lists.ts";
 
-/** What the thread is told once, and then for each list. */
+/** Messages to the thread: one at the start, and one per list. */
 export type Order =
   | { readonly run: bigint; readonly release: bigint }
   | { readonly encoded: EncodedLists; readonly number: number };

@@ -1,4 +1,4 @@
-/** `OrtRunOptions`: what a run is told beside what it reads and writes. */
+/** `OrtRunOptions`: settings of a run. */
 import { create, type Ort } from "./api.ts";
 import { Pinned } from "./pinned.ts";
 import { cString, type Handle } from "./pointer.ts";

@@ -1,7 +1,7 @@
 /**
- * Threads that carry out lists of runs beside each other, each list on one of them from its start to
- * its end. Where all cores are busy, calls that go to another thread one by one (Deno's non-blocking
- * ones) lose much of the time: each wakes the event loop and another thread, and both wait for a core.
+ * Threads that execute lists of runs in parallel, each list on one thread from start to end. If all
+ * cores are busy, single calls on another thread (Deno's non-blocking ones) lose much time: each wakes
+ * the event loop and another thread, and both wait for a core.
  */
 import type { Ort } from "./api.ts";
 import { type EncodedLists, giveUp, type ListEnd } from "./run_lists.ts";
@@ -13,7 +13,7 @@ import { unwrap } from "./status.ts";
 export class RunThreads implements Disposable {
   readonly #ort: Ort;
   readonly #workers: Worker[] = [];
-  /** The end of what runs now. */
+  /** Settles when the current lists have ended. */
   #last: Promise<unknown> = Promise.resolve();
   #running = 0;
   #disposed = false;
@@ -23,9 +23,9 @@ export class RunThreads implements Disposable {
   }
 
   /**
-   * Carries out all lists at once, when those before have ended; settles when the last has ended.
+   * Executes all lists in parallel, after earlier ones have ended; settles when the last has ended.
    *
-   * @param onFailure told which run failed first, of the lists in order; throws what is done about it
+   * @param onFailure called with the first failed run, of the lists in order; throws the error to report
    */
   async carryOut(
     encoded: EncodedLists,

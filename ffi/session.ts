@@ -1,4 +1,4 @@
-/** `OrtSession`: a model that is ready to run. */
+/** `OrtSession`: a compiled model. */
 import { Pinned } from "./pinned.ts";
 import { create, type Ort } from "./api.ts";
 import type { Environment } from "./environment.ts";
@@ -13,13 +13,13 @@ import {
 import { unwrap } from "./status.ts";
 import { takeTypeInfo, type TensorInfo } from "./type_info.ts";
 
-/** An input or output; `info` is absent for what is not a tensor. */
+/** An input or output; `info` is absent if it is not a tensor. */
 export interface Port {
   readonly name: string;
   readonly info?: TensorInfo;
 }
 
-/** Names of inputs or outputs as C reads them, made once and used for many runs. */
+/** Names of inputs or outputs in C's form, created once for many runs. */
 export type Names = CStrings;
 
 /** Owns one `OrtSession`. Disposing of it while it runs takes effect when the last run ends. */
@@ -69,7 +69,7 @@ export class Session extends Pinned {
     );
   }
 
-  /** {@linkcode fromBytes} on this thread: for a graph of one node, which takes milliseconds. */
+  /** {@linkcode fromBytes} on this thread, for a graph of one node, which takes milliseconds. */
   static fromBytesHere(
     environment: Environment,
     bytes: Uint8Array<ArrayBuffer>,
@@ -122,11 +122,11 @@ export class Session extends Pinned {
   }
 
   /**
-   * Runs once. A null address among `outputs` is filled with a value that ORT allocates; others are
-   * written into. The arrays and names must not be touched before the promise settles; whoever calls
-   * keeps the values alive until then.
+   * Runs once. A null address in `outputs` is replaced by a value that ORT allocates; other values are
+   * written. The arrays and names must not be changed before the promise settles; the caller keeps the
+   * values alive until then.
    *
-   * @param brief whether the call holds up the event loop, instead of going to another thread
+   * @param brief whether the call blocks the event loop, instead of running on another thread
    */
   async run(
     inputNames: Names,
@@ -158,11 +158,11 @@ export class Session extends Pinned {
   }
 
   /**
-   * Runs once with what `binding` binds.
+   * Runs once with the values of `binding`.
    *
    * @param brief as for {@linkcode run}
    * @param synchronize whether to wait until outputs have left the device
-   * @param configuration what the run is told; ORT's own way where absent
+   * @param configuration settings of the run; default: ORT's
    */
   async runWithBinding(
     binding: IoBinding,
@@ -194,7 +194,7 @@ export class Session extends Pinned {
     }
   }
 
-  /** {@linkcode runWithBinding} on this thread, done when it returns. */
+  /** {@linkcode runWithBinding} on this thread; the run has ended when it returns. */
   runWithBindingHere(binding: IoBinding, configuration?: RunConfiguration): void {
     const { api } = this.ort;
     const options = configuration?.handle ?? null;

@@ -8,14 +8,14 @@ import type { OrtValue } from "./value.ts";
 /** `GraphOptimizationLevel`. */
 const OPTIMIZATION_LEVEL = { disabled: 0, basic: 1, extended: 2, all: 99 } as const;
 
-/** How a session is to be made. Absent entries leave ORT's defaults. */
+/** Settings of a session. Absent entries leave ORT's defaults. */
 export interface SessionSettings {
   readonly optimization?: keyof typeof OPTIMIZATION_LEVEL;
   /** Plans memory from the first run's shapes; ORT's default is true. */
   readonly memoryPattern?: boolean;
   /** Whether memory is kept between runs, in the arena of all sessions; default true. */
   readonly arena?: boolean;
-  /** Whether a run stays on the thread that calls it, beside the pool of all sessions; default false. */
+  /** Whether a run stays on the calling thread, instead of the pool of all sessions; default false. */
   readonly singleThread?: boolean;
   /** ORT's own key names. */
   readonly config?: Readonly<Record<string, string>>;
@@ -23,19 +23,19 @@ export interface SessionSettings {
   readonly dims?: Readonly<Record<string, number>>;
   /** Values of initializers that the model declares as external data. */
   readonly externalInitializers?: ReadonlyMap<string, OrtValue>;
-  /** In order of preference; the CPU comes last by itself. */
+  /** In order of preference; the CPU is always last. */
   readonly providers?: readonly Provider[];
   readonly profilePrefix?: string;
   /**
-   * Path to write the optimised model to, with its large weights in `weights.bin` beside it, packed as
-   * this processor's kernels read them. Source: onnxruntime_session_options_config_keys.h.
+   * Path for the optimised model, with its large weights beside it in `weights.bin`, packed for this
+   * processor's kernels. Source: onnxruntime_session_options_config_keys.h.
    */
   readonly optimizedPath?: string;
-  /** Names the session in ORT's log. */
+  /** The session's name in ORT's log. */
   readonly label?: string;
 }
 
-/** Makes session options, hands them to `use`, and releases them when its promise settles. */
+/** Creates session options, passes them to `use`, and releases them when its promise settles. */
 export async function withSessionOptions<T>(
   ort: Ort,
   settings: SessionSettings,
@@ -49,7 +49,7 @@ export async function withSessionOptions<T>(
   }
 }
 
-/** Session options, which the caller releases. */
+/** Creates session options, which the caller releases. */
 export function createSessionOptions(ort: Ort, settings: SessionSettings): Handle {
   const options = create(ort.api, (out) => ort.api.CreateSessionOptions(out));
   try {
@@ -65,7 +65,7 @@ function apply(ort: Ort, options: Handle, settings: SessionSettings): void {
   const { api } = ort;
   const entry = (key: string, value: string) =>
     unwrap(api, api.AddSessionConfigEntry(options, cString(key), cString(value)));
-  // A session's own pool of one thread is none: the calling thread.
+  // A session's own pool of one thread is only the calling thread.
   if (settings.singleThread) unwrap(api, api.SetIntraOpNumThreads(options, 1));
   else unwrap(api, api.DisablePerSessionThreads(options));
   entry("session.use_env_allocators", settings.arena === false ? "0" : "1");

@@ -1,12 +1,12 @@
 /**
- * The functions of ONNX Runtime's `OrtApi` that graft calls, by their place in the table.
+ * The functions of ONNX Runtime's `OrtApi` that graft calls, by their index in the table.
  *
- * `OrtApi` is a struct of function pointers that only ever grows at its end, so a function keeps
- * its ordinal for good. Ordinals and declarations: `onnxruntime_c_api.h`; a status is
- * `OrtStatus*`, null for success. Everything here has been in the table since ORT 1.18 or earlier.
+ * `OrtApi` is a struct of function pointers that only ever grows at its end, so a function's index never
+ * changes. Indices and declarations: `onnxruntime_c_api.h`; a status is `OrtStatus*`, null for success.
+ * Everything here has been in the table since ORT 1.18 or earlier.
  */
 
-/** A function's place in the table and its C signature in Deno's terms. */
+/** A function's index in the table and its C signature in Deno's terms. */
 export interface Slot extends Deno.ForeignFunction {
   readonly slot: number;
 }
@@ -36,7 +36,7 @@ const CREATE_SESSION_FROM_ARRAY = {
   result: "pointer",
 } as const;
 
-/** Handles travel as `pointer`; out parameters, arrays and C strings as `buffer`. */
+/** Handles are passed as `pointer`; out parameters, arrays and C strings as `buffer`. */
 export const SLOTS = {
   // OrtErrorCode GetErrorCode(const OrtStatus* status)
   GetErrorCode: { slot: 1, parameters: ["pointer"], result: "u32" },
@@ -225,7 +225,7 @@ export const SLOTS = {
     nonblocking: true,
   },
   CreateSessionFromArray: { ...CREATE_SESSION_FROM_ARRAY, nonblocking: true },
-  // CreateSessionFromArray once more, called on this thread: for graphs of a node
+  // CreateSessionFromArray again, blocking: for graphs of one node
   CreateSessionFromArrayHere: CREATE_SESSION_FROM_ARRAY,
   // void ReleaseSession(OrtSession* input)
   ReleaseSession: { slot: 95, parameters: ["pointer"], result: "void" },
@@ -262,7 +262,7 @@ export const SLOTS = {
     result: "pointer",
   },
   Run: { ...RUN, nonblocking: true },
-  // Run once more, called on this thread: for runs too short to be worth the way to another
+  // Run again, blocking: for runs that are too short for another thread
   RunHere: RUN,
   // OrtStatus* SessionEndProfiling(OrtSession* session, OrtAllocator* allocator, char** out)
   SessionEndProfiling: {
@@ -389,7 +389,7 @@ export const SLOTS = {
     result: "pointer",
   },
   RunWithBinding: { ...RUN_WITH_BINDING, nonblocking: true },
-  // RunWithBinding once more, called on this thread
+  // RunWithBinding again, blocking
   RunWithBindingHere: RUN_WITH_BINDING,
   // OrtStatus* SynchronizeBoundInputs(OrtIoBinding* binding_ptr)
   SynchronizeBoundInputs: { slot: 202, parameters: ["pointer"], result: "pointer" },

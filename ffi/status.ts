@@ -1,4 +1,4 @@
-/** `OrtStatus`, ONNX Runtime's way to report an error, as an exception. */
+/** Converts `OrtStatus`, ONNX Runtime's error report, to an exception. */
 import { readCString } from "./pointer.ts";
 import type { Api } from "./api.ts";
 
@@ -24,7 +24,7 @@ const CODES = [
 /** A name of `OrtErrorCode` without its `ORT_`. */
 export type OrtErrorCode = typeof CODES[number] | `UNKNOWN_${number}`;
 
-/** What ONNX Runtime reported. */
+/** An error that ONNX Runtime reported. */
 export class OrtError extends Error {
   override name = "OrtError";
   constructor(message: string, readonly code: OrtErrorCode) {
@@ -33,8 +33,8 @@ export class OrtError extends Error {
 }
 
 /**
- * Throws an {@linkcode OrtError} unless `status` is null, and releases it: every call that returns
- * a status goes through here.
+ * Throws an {@linkcode OrtError} unless `status` is null, and releases it. For every call that returns a
+ * status.
  */
 export function unwrap(api: Api, status: Deno.PointerValue): void {
   if (status === null) return;

@@ -1,4 +1,4 @@
-/** `OrtTypeInfo` and `OrtTensorTypeAndShapeInfo`: what a session says of its inputs and outputs. */
+/** `OrtTypeInfo` and `OrtTensorTypeAndShapeInfo`: types and shapes of a session's inputs and outputs. */
 import { type Api, create } from "./api.ts";
 import { type Handle, Out, readCString } from "./pointer.ts";
 import { unwrap } from "./status.ts";
@@ -9,13 +9,13 @@ const ONNX_TYPE_TENSOR = 1;
 export interface TensorInfo {
   /** ONNX's number for the element type. */
   readonly elementType: number;
-  /** -1 where the size is not known. */
+  /** -1 for an unknown size. */
   readonly dims: number[];
-  /** Names of the dimensions, empty where they have none. */
+  /** Names of the dimensions, empty if they have none. */
   readonly symbols: string[];
 }
 
-/** Reads an `OrtTensorTypeAndShapeInfo`, which stays the caller's. */
+/** Reads an `OrtTensorTypeAndShapeInfo`, which the caller still owns. */
 export function readTensorInfo(api: Api, info: Handle, symbolic = false): TensorInfo {
   const out = new Out();
   unwrap(api, api.GetTensorElementType(info, out.cell));
@@ -41,7 +41,7 @@ export function takeTypeInfo(api: Api, typeInfo: Handle): TensorInfo | undefined
     const out = new Out();
     unwrap(api, api.GetOnnxTypeFromTypeInfo(typeInfo, out.cell));
     if (out.int !== ONNX_TYPE_TENSOR) return undefined;
-    // The tensor's info belongs to the type info: it is not released on its own.
+    // The type info owns the tensor's info, which is not released separately.
     const info = create(api, (cell) => api.CastTypeInfoToTensorInfo(typeInfo, cell));
     return readTensorInfo(api, info, true);
   } finally {

@@ -1,4 +1,4 @@
-/** `OrtValue`: a tensor that ONNX Runtime knows. */
+/** `OrtValue`: a tensor of ONNX Runtime. */
 import { Pinned } from "./pinned.ts";
 import { create, type Ort } from "./api.ts";
 import { type Handle, Out } from "./pointer.ts";
@@ -16,7 +16,7 @@ export class OrtValue extends Pinned {
   /** The handle as a number, for pointer arrays. */
   readonly address: bigint;
   readonly #handle: Handle;
-  /** Bytes outside ORT that the tensor lies over: held so that they are not collected. */
+  /** Memory outside ORT that backs the tensor, referenced so that it is not collected. */
   #backing: ArrayBufferView | undefined;
   #data: Deno.PointerValue | undefined;
 
@@ -28,7 +28,7 @@ export class OrtValue extends Pinned {
     this.#backing = backing;
   }
 
-  /** Takes over a value that ORT made. */
+  /** Takes ownership of a value that ORT created. */
   static adopt(ort: Ort, address: bigint): OrtValue {
     const handle = Deno.UnsafePointer.create(address);
     if (handle === null) throw new TypeError("ONNX Runtime returned no value");
@@ -49,7 +49,7 @@ export class OrtValue extends Pinned {
     );
   }
 
-  /** A tensor over `bytes`, which stay where they are and must not change size or move. */
+  /** A tensor over `bytes`, without a copy; they must not change size or move. */
   static over(
     ort: Ort,
     hostMemory: Handle,
@@ -59,7 +59,7 @@ export class OrtValue extends Pinned {
   ): OrtValue {
     const { api } = ort;
     const shape = BigInt64Array.from(dims, BigInt);
-    // An empty array has no address, and ORT wants one: any will do for no bytes.
+    // An empty array has no address, but ORT requires one: any address is valid for no bytes.
     const backing = bytes.byteLength > 0 ? bytes : new Uint8Array(8);
     return new OrtValue(
       ort,
@@ -100,7 +100,7 @@ export class OrtValue extends Pinned {
     }
   }
 
-  /** Where the elements lie; may be null for a tensor without elements. */
+  /** Address of the elements; may be null for a tensor without elements. */
   get data(): Deno.PointerValue {
     this.alive();
     if (this.#data === undefined) {
@@ -111,7 +111,7 @@ export class OrtValue extends Pinned {
     return this.#data;
   }
 
-  /** Copies `length` bytes out, into `bytes` where they are given. */
+  /** Copies `length` bytes out, into `bytes` if given. */
   read(length: number, bytes = new Uint8Array(length)): Uint8Array<ArrayBuffer> {
     if (length > 0) new Deno.UnsafePointerView(this.data!).copyInto(bytes);
     return bytes;
@@ -127,7 +127,7 @@ export class OrtValue extends Pinned {
     this.view(length).fill(0);
   }
 
-  /** `length` bytes where they lie; they are gone once the value is disposed of. */
+  /** `length` bytes without a copy; valid until the value is disposed of. */
   view(length: number): Uint8Array<ArrayBuffer> {
     if (length === 0) return new Uint8Array(0);
     return new Uint8Array(Deno.UnsafePointerView.getArrayBuffer(this.data!, length));

@@ -1,13 +1,13 @@
 /**
- * Errors a user can act on, and the exit codes they end with.
+ * Errors that a user can act on, and their exit codes.
  *
- * Anything thrown that is none of these is a bug in graft and ends with exit code 70.
+ * Any other exception is a bug in graft and ends with exit code 70.
  */
 
-/** Exit codes, documented in the README and in `graft help`. */
+/** Exit codes, documented in docs/reference.md and in `graft help`. */
 export const EXIT = {
   ok: 0,
-  /** The job ran and its answer is "no": a merge beyond tolerance, a run that needs too much memory. */
+  /** The work was done and the answer is no: a merge beyond tolerance, a run that needs too much memory. */
   refused: 1,
   /** Unknown flag, missing argument, value out of range. */
   usage: 2,
@@ -19,37 +19,39 @@ export const EXIT = {
   io: 74,
   /** ONNX Runtime is missing, too old or failed. */
   runtime: 69,
-  /** Another try may do: the hub cannot be reached or does not answer as one; the service is busy. */
+  /**
+   * Another try may succeed: the hub cannot be reached or does not answer like a hub; the service is
+   * busy.
+   */
   tryAgain: 75,
   /** The hub refuses access: a token or an agreement is missing. */
   access: 77,
-  /** Stopped by Ctrl-C or SIGTERM: training has saved then, a pull can go on, others have written nothing. */
+  /** Stopped by Ctrl-C or SIGTERM: training has saved, a pull can continue, others have written nothing. */
   interrupted: 130,
-  /** What reads standard output has ended (`graft run … | head`): a shell's code for SIGPIPE. */
+  /** The reader of standard output has ended (`graft run … | head`): a shell's code for SIGPIPE. */
   outputClosed: 141,
 } as const;
 
 /**
- * How a message names a parameter of a configuration, and a value of it where it gives one.
+ * Names a parameter of a configuration in a message, with a value if one is given.
  *
- * @param parameter key of the parameter, as `learningRate`
+ * @param parameter key of the parameter, such as `learningRate`
  */
 export type NameParameter = (parameter: string, value?: unknown) => string;
 
-/** A message, or how it reads with the names by which its readers know the parameters. */
+/** A message, or a function that words it with its readers' names for the parameters. */
 export type Message = string | ((name: NameParameter) => string);
 
-/** Parameters as a program writes them: `learningRate`, `ep: cpu`. */
-export function asProperty(parameter: string, value?: unknown): string {
-  return value === undefined ? parameter : `${parameter}: ${value}`;
-}
+/** Names parameters as a program writes them: `learningRate`, `ep: cpu`. */
+export const asProperty: NameParameter = (parameter, value) =>
+  value === undefined ? parameter : `${parameter}: ${value}`;
 
-/** A message as text. */
+/** Returns a message as text. */
 export function worded(message: Message, name: NameParameter = asProperty): string {
   return typeof message === "string" ? message : message(name);
 }
 
-/** Base of the errors that name what is wrong and what to do. */
+/** Base class of errors whose message gives the problem and the remedy. */
 export class GraftError extends Error {
   /** Name of the class. */
   override name = "GraftError";
@@ -72,7 +74,7 @@ export class GraftError extends Error {
   }
 }
 
-/** A file's content is not what it should be; the message names the file and the place in it. */
+/** A file's content is invalid; the message names the file and the place in it. */
 export class BadInputError extends GraftError {
   /** Name of the class. */
   override name = "BadInputError";
@@ -156,7 +158,7 @@ export class StorageError extends GraftError {
   }
 }
 
-/** The hub cannot be reached, or does not answer as one; the message names the URL without secrets. */
+/** The hub cannot be reached, or does not answer like a hub; the message names the URL without secrets. */
 export class HubError extends GraftError {
   /** Name of the class. */
   override name = "HubError";
@@ -170,7 +172,7 @@ export class HubError extends GraftError {
   }
 }
 
-/** Another process has what this one needs; another try may do. */
+/** Another process holds a resource that this one needs; another try may succeed. */
 export class BusyError extends GraftError {
   /** Name of the class. */
   override name = "BusyError";
@@ -184,7 +186,7 @@ export class BusyError extends GraftError {
   }
 }
 
-/** The hub refuses access; the message says what gives it. */
+/** The hub refuses access; the message says how to get it. */
 export class AccessError extends GraftError {
   /** Name of the class. */
   override name = "AccessError";
@@ -212,7 +214,7 @@ export class InterruptedError extends GraftError {
   }
 }
 
-/** Nobody reads what is being streamed; there is no message, since the reader ended it. */
+/** Nobody reads the streamed output; no message is printed, because the reader ended it. */
 export class OutputClosedError extends GraftError {
   /** Name of the class. */
   override name = "OutputClosedError";

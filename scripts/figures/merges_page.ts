@@ -85,12 +85,12 @@ Deno.writeTextFileSync(
   `# What merging keeps
 
 Written by \`scripts/figures/merges_page.ts\` from the lines of \`scripts/figures/merges.ts\`; do not edit.
-A LoRA is trained and merged in each way, and an adapter of scales is trained for the same steps; the
-share of the LoRA's gain on held-out data that the merged model keeps, with its 95% interval, size and
-latency against the base's (in brackets the base against itself in the same rounds), and seconds of the
-merge, its measurements included, beside those of the training. \`auto\` is what \`graft merge\` does
-unless told otherwise; \`scales\` is \`graft train --adapter-type scales\`, whose merge is exact, so that
-its share tells what it learnt beside LoRA. Workloads are texts of e2e and banking77 in \`../shared\`;
+A LoRA is trained and merged by each method, and a scale adapter is trained for the same steps. The
+tables give the share of the LoRA's gain on held-out data that the merged model keeps, with its 95%
+interval, size and latency relative to the base (in brackets the base against itself in the same
+rounds), and the seconds of the merge, including its measurements, and of the training. \`auto\` is the
+default of \`graft merge\`; \`scales\` is \`graft train --adapter-type scales\`, whose merge is exact, so
+that its share compares its training with LoRA's. Workloads are texts of e2e and banking77 in \`../shared\`;
 forms are those of \`scripts/figures/merge_forms.ts\`.
 
 Measured on ${processors.join("; ")}.

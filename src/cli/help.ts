@@ -17,8 +17,8 @@ const EXIT_MEANING: Readonly<Record<keyof typeof EXIT, string>> = {
   internal: "a bug in graft",
   io: "disk full, permission denied or I/O error",
   interrupted:
-    "stopped by Ctrl-C or SIGTERM: training has saved, a pull goes on at the next call, others have written nothing",
-  outputClosed: "what read the text that graft run was writing has ended",
+    "stopped by Ctrl-C or SIGTERM: training has saved, the next pull continues, others have written nothing",
+  outputClosed: "the program that read the output of graft run has ended",
 };
 
 /** Every exit code with its meaning, in order. */
@@ -35,25 +35,51 @@ export function exitCodeLines(columns = HELP_COLUMNS): string[] {
   );
 }
 
-/** Variables of the environment that graft reads, with what they do. */
+/** Environment variables that graft reads, with their meanings. */
 export const ENVIRONMENT: readonly (readonly [name: string, meaning: string])[] = [
-  ["GRAFT_ORT_LIB", "another libonnxruntime than the one that graft brings"],
+  ["GRAFT_ORT_LIB", "another libonnxruntime than the one that graft includes"],
+  [
+    "GRAFT_ORT_LOG",
+    "how much ONNX Runtime writes to standard error: verbose, info, warning, error or fatal",
+  ],
+  ["GRAFT_HOME", "folder of the adapter store; else graft in XDG_DATA_HOME or ~/.local/share"],
   [
     "GRAFT_CACHE_DIR",
-    "folder for what can be made again; else graft in XDG_CACHE_HOME or ~/.cache",
+    "folder of measured kernels, TensorRT engines and a binary's unpacked library; else graft in " +
+    "XDG_CACHE_HOME or ~/.cache",
   ],
-  ["GRAFT_TEXT_DEADLINE_MS", "time for small work of tokenizer and template; 1500 if absent"],
-  ["GRAFT_EMULATOR", "words of a program that runs graft, for the processes that graft starts"],
+  [
+    "GRAFT_TEXT_DEADLINE_MS",
+    "milliseconds that a small task of the tokenizer or chat template may take, for very slow " +
+    "machines; 1500 if absent",
+  ],
+  [
+    "GRAFT_EMULATOR",
+    "command of a program that emulates graft's processor, such as qemu-aarch64-static -L " +
+    "/usr/aarch64-linux-gnu: graft starts its own processes with it where the kernel cannot start " +
+    "graft by itself",
+  ],
   [
     "GRAFT_PASSES",
-    "passes of planning to leave out (`graft inspect --plan` lists them): -join-gates",
+    "planning passes to leave out, to find the one behind a fault: -join-gates,-pack-tokens; " +
+    "`graft inspect --plan` lists them",
   ],
   ["GRAFT_DEBUG", "1 adds the stack to an error"],
   ["NO_COLOR", "turns colours off"],
-  ["HF_HOME, HF_HUB_CACHE", "where models of hubs lie, shared with other tools"],
+  ["TMPDIR", "folder for temporary files; /tmp if absent"],
   [
-    "HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE",
-    "the hub, a token for it, and whether to leave it alone",
+    "HF_HOME, HF_HUB_CACHE",
+    "cache of pulled models, shared with other tools; ~/.cache/huggingface/hub if absent",
+  ],
+  ["HF_ENDPOINT", "another hub than https://huggingface.co"],
+  [
+    "HF_TOKEN, HF_TOKEN_PATH",
+    "the hub's access token, or the file that has it; else the file that hf auth login writes",
+  ],
+  ["HF_HUB_OFFLINE", "1 uses no network"],
+  [
+    "HF_HUB_DOWNLOAD_TIMEOUT",
+    "seconds of silence after which a connection is tried again; 30 if absent",
   ],
 ];
 
@@ -76,11 +102,11 @@ export function generalHelp(
 ): string {
   const width = Math.max(...commands.map((c) => c.name.length));
   const paragraphs = [
-    "`graft doctor` tells what this machine can do, `graft quickstart` shows the whole way. The " +
-    'model that graft carries is named "default", the quickstart\'s data "quickstart".',
+    "`graft doctor` reports what this machine can do, `graft quickstart` goes through all steps. The " +
+    'embedded model is named "default", the quickstart\'s data "quickstart".',
     "`graft help VERB` explains a verb, `graft help --man` prints the manual page, " +
-    "`graft --version` what graft is made of. GRAFT_ORT_LIB names another libonnxruntime to use, " +
-    "NO_COLOR turns colours off, GRAFT_DEBUG=1 adds the stack to an error.",
+    "`graft --version` prints the versions of graft and its parts. GRAFT_ORT_LIB names another " +
+    "libonnxruntime to use, NO_COLOR turns colours off, GRAFT_DEBUG=1 adds the stack to an error.",
   ];
   return [
     ...wrap(

@@ -8,7 +8,7 @@ import {
   copyConfig,
   copyModel,
   copyProgram,
-  PLACES,
+  INSTALL_PATHS,
   systemctl,
   systemdRuns,
   writeUnits,
@@ -100,9 +100,9 @@ export default command({
     const settings = settingsOf(flags, config);
     if (flags.dryRun) {
       for (const [name, text] of unitFiles(settings)) {
-        terminal.print(`# ${PLACES.units}/${name}\n${text}`);
+        terminal.print(`# ${INSTALL_PATHS.units}/${name}\n${text}`);
       }
-      terminal.note(`Nothing was written: without --dry-run these go to ${PLACES.units}`);
+      terminal.note(`Nothing was written: without --dry-run these go to ${INSTALL_PATHS.units}`);
       return EXIT.ok;
     }
     checkRoot("install");
@@ -113,16 +113,16 @@ export default command({
           "that starts later, --dry-run prints the units",
       );
     }
-    const say = (line: string) => terminal.print(line);
-    if (flags.exec === undefined) copyProgram(Deno.execPath(), PLACES, say);
-    const model = await copyModel(flags.model, PLACES, say);
-    if (config !== undefined) copyConfig(config, PLACES, say);
-    writeUnits(unitFiles({ ...settings, model }), PLACES, say);
-    if (running) await systemctl(["daemon-reload"], say);
+    const report = (line: string) => terminal.print(line);
+    if (flags.exec === undefined) copyProgram(Deno.execPath(), INSTALL_PATHS, report);
+    const model = await copyModel(flags.model, INSTALL_PATHS, report);
+    if (config !== undefined) copyConfig(config, INSTALL_PATHS, report);
+    writeUnits(unitFiles({ ...settings, model }), INSTALL_PATHS, report);
+    if (running) await systemctl(["daemon-reload"], report);
     if (!flags.start) return EXIT.ok;
-    await systemctl(["enable", UNITS.service, UNITS.timer], say);
+    await systemctl(["enable", UNITS.service, UNITS.timer], report);
     terminal.note("Starting: the service is ready when its model has answered");
-    await systemctl(["restart", UNITS.service, UNITS.timer], say);
+    await systemctl(["restart", UNITS.service, UNITS.timer], report);
     terminal.print(
       `Add rows to learn from in ${settings.data}; graft service status tells the rest`,
     );
@@ -159,10 +159,10 @@ function settingsOf(flags: InstallFlags, config: string | undefined): UnitSettin
   if (ortLib !== undefined) checkVisible(ortLib, "GRAFT_ORT_LIB");
   const devices = gpuDevices(listKernelFolder("/dev"));
   return {
-    exec: flags.exec ?? [`${PLACES.program}/bin/graft`],
+    exec: flags.exec ?? [`${INSTALL_PATHS.program}/bin/graft`],
     model: flags.model,
     data: flags.data ?? `${DEFAULT_STATE}/data`,
-    trainConfig: config === undefined ? undefined : `${PLACES.program}/train.yaml`,
+    trainConfig: config === undefined ? undefined : `${INSTALL_PATHS.program}/train.yaml`,
     schedule: flags.schedule,
     margin: flags.promoteMargin,
     keep: flags.keep,

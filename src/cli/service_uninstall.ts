@@ -1,6 +1,6 @@
 /** `graft service uninstall`: takes away what `install` made. */
 import { EXIT } from "../errors.ts";
-import { checkRoot, PLACES, purge, removeUnits } from "../service/install.ts";
+import { checkRoot, INSTALL_PATHS, purge, removeUnits } from "../service/install.ts";
 import { exists } from "../system/durable_files.ts";
 import { command } from "./command.ts";
 import { boolean } from "./flags.ts";
@@ -21,10 +21,12 @@ export default command({
   needs: ["run"],
   async run({ flags, terminal }) {
     checkRoot("uninstall");
-    const say = (line: string) => terminal.print(line);
-    if (!await removeUnits(PLACES, say)) terminal.note(`There are no units in ${PLACES.units}`);
+    const report = (line: string) => terminal.print(line);
+    if (!await removeUnits(INSTALL_PATHS, report)) {
+      terminal.note(`There are no units in ${INSTALL_PATHS.units}`);
+    }
     if (flags.purge) {
-      for (const folder of [DEFAULT_STATE, "/var/cache/graft"]) purge(folder, say);
+      for (const folder of [DEFAULT_STATE, "/var/cache/graft"]) purge(folder, report);
     } else if (exists(DEFAULT_STATE)) {
       terminal.note(`${DEFAULT_STATE} stays; --purge removes it`);
     }

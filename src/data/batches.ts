@@ -1,4 +1,4 @@
-/** Batches of token tensors by position: what the training loop reads. */
+/** Batches of token tensors by position, for the training loop. */
 import { int64 } from "../graph/tensor.ts";
 import { bucketFor, type Buckets } from "./buckets.ts";
 import { type EncodedRow, targetCount } from "./encode.ts";
@@ -6,7 +6,7 @@ import { batchRows, type OrderOptions } from "./order.ts";
 import { IGNORED, type TokenBatch } from "./targets.ts";
 import type { EncodedRows } from "./token_store.ts";
 
-/** A batch whose labels and classes are ready to be counted: labels are [batch · length], classes [batch]. */
+/** A batch with labels and classes as numbers: labels are [batch · length], classes [batch]. */
 export interface Batch extends TokenBatch {
   /**
    * Targets of a language model: the id that each position is to predict, [rows × length]; absent
@@ -29,7 +29,7 @@ export interface CollateOptions {
   readonly tokenTypeIds?: boolean;
 }
 
-/** Puts rows into one batch. */
+/** Collects rows into one batch. */
 export function collate(rows: readonly EncodedRow[], options: CollateOptions): Batch {
   const longest = rows.reduce((most, { ids }) => Math.max(most, ids.length), 1);
   const length = bucketFor(options.buckets, longest);
@@ -64,8 +64,8 @@ export function collate(rows: readonly EncodedRow[], options: CollateOptions): B
 }
 
 /**
- * Batches by epoch and index. The same position gives the same batch in every run over the same
- * rows, options and seed, so that a position is all a resume needs.
+ * Batches by epoch and index. The same position gives the same batch in every run over the same rows,
+ * options and seed, so that a resume needs only the position.
  */
 export class Batches {
   #epoch = -1;
@@ -74,7 +74,7 @@ export class Batches {
   /**
    * Puts rows into batches.
    *
-   * @throws {RangeError} for a batch size that is no whole number of at least 1
+   * @throws {RangeError} unless the batch size is a whole number of at least 1
    */
   constructor(readonly rows: EncodedRows, readonly options: OrderOptions & CollateOptions) {
     const { batchSize } = options;

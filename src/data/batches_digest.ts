@@ -1,4 +1,4 @@
-/** What tells data from other data as a model sees it: tokens, masks and targets, batch by batch. */
+/** A digest of data as a model reads it: tokens, masks and targets, batch by batch. */
 import { createHash } from "node:crypto";
 import type { TokenBatch } from "./targets.ts";
 

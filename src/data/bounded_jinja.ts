@@ -1,16 +1,16 @@
 /**
  * Jinja templates that cannot run forever: the interpreter of @huggingface/jinja with a budget.
  *
- * Chat templates come with models, so they are untrusted. Counting evaluated nodes ends an endless
- * loop at the same point on every machine; what one built-in function can do in a single step is
- * left to the worker's deadline and memory limit.
+ * Chat templates come with models, so they are untrusted. Counting evaluated nodes ends an endless loop
+ * at the same point on every machine; a single call of a built-in function is limited by the process's
+ * deadline and memory limit.
  */
 import { Environment, Interpreter, parse, tokenize } from "@huggingface/jinja";
 
-/** Nodes a template may evaluate: a chat of a thousand turns takes some fifty thousand. */
+/** Most nodes that a template may evaluate: a chat of a thousand turns takes some fifty thousand. */
 const MAX_STEPS = 200_000;
 
-/** Longest text a template may build, in UTF-16 units. */
+/** Longest text that a template may build, in UTF-16 units. */
 const MAX_TEXT = 1 << 26;
 
 /** Longest list that `range` may make. */
@@ -38,7 +38,7 @@ class BoundedInterpreter extends Interpreter {
 export class BoundedTemplate {
   readonly #program: ReturnType<typeof parse>;
 
-  /** @throws {Error} for text that is no template */
+  /** @throws {Error} for text that is not a template */
   constructor(text: string) {
     // The options that transformers sets for chat templates.
     this.#program = parse(tokenize(text, { lstrip_blocks: true, trim_blocks: true }));
@@ -47,7 +47,7 @@ export class BoundedTemplate {
   /**
    * Renders with these variables; `undefined` ones are not defined.
    *
-   * @throws {Error} where the template raises an exception, is wrong, or exceeds its budget
+   * @throws {Error} if the template raises an exception, is wrong, or exceeds its budget
    */
   render(variables: Readonly<Record<string, unknown>>): string {
     const environment = new Environment();

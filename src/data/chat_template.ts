@@ -1,10 +1,10 @@
-/** A model's own chat template: messages to the text the model was trained on. */
+/** A model's own chat template: renders messages as the text format the model was trained on. */
 import { BadInputError } from "../errors.ts";
 import { BoundedTemplate } from "./bounded_jinja.ts";
 import type { Message } from "./messages.ts";
 import type { SpecialTokens } from "./special_tokens.ts";
 
-/** A template's text and where it stands, for messages. */
+/** A template's text and its place, for messages. */
 export interface ChatTemplateFile {
   /** File that the template came from, for messages. */
   readonly name: string;
@@ -14,9 +14,9 @@ export interface ChatTemplateFile {
 
 /** What a template is rendered with. */
 export interface RenderOptions {
-  /** Whether to end with the opening of an assistant's turn, for the model to go on from. */
+  /** Whether to end with the opening of an assistant's turn, which the model continues. */
   readonly addGenerationPrompt?: boolean;
-  /** Tool descriptions, where the template knows tools. */
+  /** Tool descriptions, if the template supports tools. */
   readonly tools?: readonly unknown[];
 }
 
@@ -25,7 +25,7 @@ export class ChatTemplate {
   readonly #name: string;
   readonly #specialTokens: SpecialTokens;
 
-  /** @throws {BadInputError} for text that is no template, naming the file */
+  /** @throws {BadInputError} for text that is not a template, naming the file */
   constructor(file: ChatTemplateFile, specialTokens: SpecialTokens) {
     this.#name = file.name;
     this.#specialTokens = specialTokens;
@@ -42,7 +42,7 @@ export class ChatTemplate {
   /**
    * Renders a chat.
    *
-   * @throws {BadInputError} where the template refuses these messages or does not end
+   * @throws {BadInputError} if the template refuses these messages or does not end
    */
   render(messages: readonly Message[], options: RenderOptions = {}): string {
     try {

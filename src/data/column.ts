@@ -1,4 +1,4 @@
-/** Numbers that grow one by one, in a typed array: an index over millions of rows stays small. */
+/** A growing list of numbers in a typed array, so that an index over millions of rows stays small. */
 
 type Numbers = Float64Array<ArrayBuffer> | Uint32Array<ArrayBuffer> | Int32Array<ArrayBuffer>;
 

@@ -1,4 +1,4 @@
-/** Comma-separated values after RFC 4180: one record's text to its fields. */
+/** Comma-separated values after RFC 4180: splits one record's text into fields. */
 import { BadInputError } from "../errors.ts";
 
 /**

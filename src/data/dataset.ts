@@ -1,4 +1,4 @@
-/** A data set on disk: its shape, and an index of where each row lies; rows are read when needed. */
+/** A data set on disk: its shape, and an index of the rows' positions; rows are read when needed. */
 import { createHash } from "node:crypto";
 import { BadInputError } from "../errors.ts";
 import { Column } from "./column.ts";
@@ -20,9 +20,9 @@ import type { RandomAccess } from "./source.ts";
 
 /** How the rows of a file are read. */
 export interface DatasetOptions {
-  /** Columns to use instead of those found by looking. */
+  /** Columns to use instead of the detected ones. */
   readonly columns?: ColumnNames;
-  /** The rows' kind, where looking would choose another. */
+  /** The rows' kind, instead of the detected one. */
   readonly kind?: RowKind;
   /** Task that the rows are for, where looking would choose another kind. */
   readonly task?: Task;
@@ -33,7 +33,7 @@ export interface DatasetOptions {
 /** Longest row accepted by default: some four million tokens. */
 export const MAX_ROW_BYTES = 16 << 20;
 
-/** A row with where it stands. */
+/** A row with its place in the file. */
 export interface PlacedRow {
   /** Position in the file, from 0. */
   readonly index: number;
@@ -43,7 +43,7 @@ export interface PlacedRow {
   readonly place: string;
 }
 
-/** How a file's records become fields. */
+/** Converts a file's records to fields. */
 interface Layout {
   readonly shape: RowShape;
   fields(record: RawRecord, place: string): JsonObject;
@@ -70,10 +70,10 @@ export class Dataset {
   }
 
   /**
-   * Reads the file once: finds its shape, checks every row, and notes where each one lies.
+   * Reads the file once: finds its shape, checks every row, and records the position of each.
    *
    * @throws {BadInputError} naming file and line, for anything that cannot be read as rows of one shape
-   * @throws {StorageError} where the file cannot be read
+   * @throws {StorageError} if the file cannot be read
    */
   static async open(source: RandomAccess, options: DatasetOptions = {}): Promise<Dataset> {
     const maxRowBytes = options.maxRowBytes ?? MAX_ROW_BYTES;
@@ -127,7 +127,10 @@ export class Dataset {
     return `${this.source.name}:${this.#lines.at(index)}`;
   }
 
-  /** A number that rows with the same prompt (or text) share; others share it by accident only. */
+  /**
+   * A hash of the row's prompt (or text): equal for equal prompts, different for others except by
+   * accident.
+   */
   promptGroup(index: number): number {
     return this.#groups.at(index);
   }
@@ -139,7 +142,7 @@ export class Dataset {
     return this.parse({ offset, line: this.#lines.at(index), bytes }).row;
   }
 
-  /** Rows in the file's order, or in an ascending choice of it: reads ahead in large pieces. */
+  /** Yields all rows, or an ascending choice of them, in the file's order; reads ahead in large pieces. */
   async *rows(indices?: ArrayLike<number>): AsyncGenerator<PlacedRow> {
     const count = indices?.length ?? this.count;
     for (let first = 0; first < count;) {
@@ -189,7 +192,7 @@ export class Dataset {
 
 const READ_BYTES = 1 << 20;
 
-/** What must not be on both sides of a split: all of the row but what is to be learned. */
+/** The part of a row that must not be on both sides of a split: everything except the targets. */
 function promptOf(row: Row): string {
   switch (row.kind) {
     case "messages": {
@@ -212,7 +215,10 @@ interface Dialect {
   readonly separatorText: string;
 }
 
-/** JSON lines or separated values: by the name's ending, else by the first character. */
+/**
+ * Detects JSON lines or separated values: by the file name's extension, otherwise by the first
+ * character.
+ */
 async function detectDialect(source: RandomAccess, maxBytes: number): Promise<Dialect> {
   const json = { quoted: false, separatorText: "" };
   if (/\.(jsonl|ndjson|json)$/i.test(source.name)) return json;

@@ -1,4 +1,4 @@
-/** One long sequence divided among threads, each of which computes a span of its tokens. */
+/** Divides one long sequence among threads, each of which computes a span of its tokens. */
 import { type Targets, targetsOf, type TokenBatch } from "./targets.ts";
 import { firstTokens } from "./slice_batch.ts";
 
@@ -6,28 +6,28 @@ import { firstTokens } from "./slice_batch.ts";
 export interface SequenceSpan {
   /** First token. */
   readonly from: number;
-  /** The sequence up to the span's last token, which sees none that come after it. */
+  /** The sequence up to the span's last token, which does not attend to later ones. */
   readonly batch: TokenBatch;
-  /** Targets of the span's tokens, none of others. */
+  /** Targets of the span's tokens only. */
   readonly targets: Targets;
 }
 
-/** Spans begin at multiples of so many tokens, so that few shapes are planned. */
+/** Spans begin at multiples of this number of tokens, so that few shapes are planned. */
 const STEP = 16;
-/** Tokens that a thread has at least. */
+/** Fewest tokens of a thread. */
 const LEAST_TOKENS = STEP;
 
 /**
- * Where spans end that take about as long each.
+ * Ends of spans that take about the same time.
  *
  * @param length tokens of the sequence, padding included
- * @param count spans that are wanted
- * @param keyTakes what a key that a token sees takes, beside all else that is computed of a token
- * @returns ends in ascending order, the last of them `length`; one alone where the sequence is too short
+ * @param count number of spans
+ * @param keyTakes cost of attending to one key, relative to all other computation of a token
+ * @returns ends in ascending order, the last of them `length`; a single one if the sequence is too short
  */
 export function spanEnds(length: number, count: number, keyTakes: number): number[] {
   if (length < count * LEAST_TOKENS) return [length];
-  // Tokens up to t take t + keyTakes · t² / 2: a share of all is that of the last one's.
+  // Tokens up to t cost t + keyTakes · t² / 2, of which each end takes its share of the total.
   const timeOf = (tokens: number) => tokens + keyTakes * tokens ** 2 / 2;
   const endOf = (share: number) => {
     const time = share * timeOf(length);
@@ -36,7 +36,7 @@ export function spanEnds(length: number, count: number, keyTakes: number): numbe
   const ends: number[] = [];
   for (let i = 1; i < count; i++) {
     const nearest = Math.round(endOf(i / count) / STEP) * STEP;
-    // Each span gets its least, those to come included.
+    // Each span gets its minimum, including the later ones.
     const most = Math.floor((length - (count - i) * LEAST_TOKENS) / STEP) * STEP;
     ends.push(Math.min(most, Math.max(nearest, (ends.at(-1) ?? 0) + LEAST_TOKENS)));
   }
@@ -46,8 +46,8 @@ export function spanEnds(length: number, count: number, keyTakes: number): numbe
 /**
  * The spans of a batch of one sequence.
  *
- * @param ends of {@linkcode spanEnds}
- * @param padTo target rows are padded to so many for a count, with rows of weight 0
+ * @param ends from {@linkcode spanEnds}
+ * @param padTo number of rows to which a count of target rows is padded, with rows of weight 0
  */
 export function divideSequence(
   batch: TokenBatch,
@@ -71,7 +71,7 @@ function targetsWithin(
   for (let i = 0; i < total; i++) if (positions![i] >= from && positions![i] < to) within.push(i);
   const count = within.length;
   const rows = padTo(count);
-  // Rows that only pad are the span's own: those of other tokens are not computed.
+  // Padding rows use the span's own tokens, because those of other spans are not computed.
   const padded = (values: Int32Array, filler: number) =>
     Int32Array.from({ length: rows }, (_, i) => i < count ? values[within[i]] : filler);
   return {

@@ -1,31 +1,31 @@
-/** Rows to token ids with what is to be learned in them. */
+/** Encodes rows to token ids with their targets. */
 import { BadInputError, UsageError } from "../errors.ts";
 import type { ChatTemplate } from "./chat_template.ts";
 import { classId } from "./labels.ts";
 import type { MessagesRow, Row } from "./rows.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
-/** A row as the model sees it. */
+/** A row in the model's form. */
 export interface EncodedRow {
   /** Token ids, without padding. */
   readonly ids: Int32Array;
-  /** Half-open ranges [start, end) of positions to learn, flattened and ascending; empty for classes. */
+  /** Half-open ranges [start, end) of target positions, flattened and ascending; empty for classes. */
   readonly spans: Int32Array;
   /** The class, for classification. */
   readonly classId?: number;
 }
 
-/** An encoded row and what was lost or left out on the way. */
+/** An encoded row, and what was cut or left out. */
 export interface EncodeResult extends EncodedRow {
   /** Whether the text was longer than the limit. */
   readonly truncated: boolean;
-  /** Whether only a chat's last turn is learned, since the template renders earlier ones differently. */
+  /** Whether only a chat's last turn is learned, because the template renders earlier ones differently. */
   readonly lastTurnOnly: boolean;
 }
 
 /** How rows become tokens. */
 export interface EncodeOptions {
-  /** Most tokens of a row; longer ones lose their end. */
+  /** Most tokens of a row; longer ones are cut. */
   readonly maxLength: number;
   /** Whether prompts and turns other than the assistant's are left out of the loss; default true. */
   readonly maskPrompt?: boolean;
@@ -35,11 +35,11 @@ export interface EncodeOptions {
   readonly modelVocabSize?: number;
 }
 
-/** Chats cannot be told to a model that does not say how. */
+/** Error for chats with a model that has no template. */
 export const NO_TEMPLATE = "Cannot read chats: the model has no chat template: put a " +
   "chat_template.jinja into its folder, or use rows of prompt and completion";
 
-/** What encoding needs of a model. */
+/** The parts of a model that encoding needs. */
 export interface TextTools {
   readonly tokenizer: Tokenizer;
   /** Absent for base models. */
@@ -55,7 +55,7 @@ export interface TextTools {
  * messages before and up to each of them.
  *
  * @param place `file:line`, for messages
- * @throws {BadInputError} where the template or the tokenizer refuses the row
+ * @throws {BadInputError} if the template or the tokenizer refuses the row
  * @throws {UsageError} for a chat without a template
  */
 export function encodeRow(
@@ -120,7 +120,7 @@ function encodeByKind(tools: TextTools, row: Row, options: EncodeOptions): Encod
   }
 }
 
-/** A text as a document of its own: with the end token, unless the tokenizer put it there. */
+/** Encodes a text as a separate document: with the end token, unless the tokenizer adds it. */
 function ended(tokenizer: Tokenizer, text: string): number[] {
   const ids = tokenizer.encode(text);
   const { eosId } = tokenizer.info;
@@ -141,7 +141,7 @@ function encodeChat(
   const length = (text: string) => tokenizer.encode(text, { addSpecialTokens: false }).length;
   const spans: [number, number][] = [];
   let lastTurnOnly = false;
-  // A turn that begins behind the cut, and with it all but the last, has nothing to learn.
+  // Turns that begin after the cut have no targets.
   let behindCut = false;
   messages.forEach((message, i) => {
     if (message.role !== "assistant" || i < firstTarget || message.weight === 0) return;
@@ -149,7 +149,8 @@ function encodeChat(
     if (behindCut && !isLast) return;
     const before = template.render(messages.slice(0, i), { tools, addGenerationPrompt: true });
     const upTo = isLast ? full : template.render(messages.slice(0, i + 1), { tools });
-    // Some templates drop the reasoning of earlier turns: their beginnings do not add up.
+    // Some templates drop the reasoning of earlier turns: the beginning of the chat is then rendered
+    // differently.
     if (!isLast && !(full.startsWith(before) && full.startsWith(upTo))) lastTurnOnly = true;
     else {
       const start = length(before);
@@ -189,7 +190,7 @@ function checkIds(ids: Int32Array, { modelVocabSize }: EncodeOptions): void {
   }
 }
 
-/** Positions whose token is a target: those of the spans, but the first, which nothing predicts. */
+/** Number of target positions: those of the spans, except position 0, which nothing predicts. */
 export function targetCount({ ids, spans, classId }: EncodedRow): number {
   if (classId !== undefined) return ids.length > 0 ? 1 : 0;
   let count = 0;

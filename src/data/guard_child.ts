@@ -6,10 +6,10 @@ import { computedMs } from "../system/process_work.ts";
 import { decodeFrames, encodeFrame } from "./guard_frames.ts";
 import { type Call, type Reply, TEXT_PROCESS } from "./guard_protocol.ts";
 
-/** The longest answer taken: sixteen times what encoding the longest row gives. */
+/** The longest accepted answer: sixteen times that for the longest row. */
 const MAX_REPLY_BYTES = 64 << 20;
 
-/** Where memory is short the kernel ends it first: its work can be done again. */
+/** The kernel ends this process first when memory is short, because its work can be repeated. */
 const OOM_SCORE_ADJ = "1000";
 
 /** The process ended, or was ended, before it answered. */
@@ -17,7 +17,7 @@ export class ChildEndedError extends Error {
   override name = "ChildEndedError";
 }
 
-/** What a process has taken so far. */
+/** Time and memory that a process has used so far. */
 export interface ChildUse {
   readonly computedMs: number;
   readonly memoryBytes: number;
@@ -32,7 +32,7 @@ export class TextChild implements Disposable {
     this.#process = startModule({
       url: new URL("./guard_process.ts", import.meta.url),
       name: TEXT_PROCESS,
-      // One call of the C library, then it gives the permission back.
+      // One call of the C library, then it drops the permission.
       denoFlags: [
         "--allow-ffi",
         `--v8-flags=--max-old-space-size=${heapMegabytes},--max-semi-space-size=4,` +
@@ -47,8 +47,8 @@ export class TextChild implements Disposable {
   /**
    * Starts a process and waits until graft's own code is loaded in it.
    *
-   * @param heapMegabytes JavaScript values at most, where V8 can be told
-   * @throws {ChildEndedError} where it ends before that
+   * @param heapMegabytes limit of JavaScript's heap, if V8 can be configured
+   * @throws {ChildEndedError} if it ends before that
    */
   static async start(heapMegabytes: number): Promise<TextChild> {
     const child = new TextChild(heapMegabytes);
@@ -62,12 +62,12 @@ export class TextChild implements Disposable {
   }
 
   /**
-   * Asks, and waits for the answer: one call at a time.
+   * Sends a call and waits for the answer: one call at a time.
    *
-   * @throws {ChildEndedError} where the process ends first, by itself or by disposal
+   * @throws {ChildEndedError} if the process ends first, by itself or by disposal
    */
   ask(call: Call): Promise<Reply> {
-    // Where the process has ended, reading its answer says so.
+    // If the process has ended, reading its answer reports it.
     this.#input.write(encodeFrame(call)).catch(() => {});
     return this.#reply();
   }

@@ -1,8 +1,8 @@
-/** Messages of the text process as bytes: between standard input and output. */
+/** Encodes messages of the text process as bytes, for standard input and output. */
 import { deserialize, serialize } from "node:v8";
 import type { Call, Reply } from "./guard_protocol.ts";
 
-/** A message is four bytes that say how many follow, and V8's form of a structured clone. */
+/** A message is a length of four bytes, and V8's serialisation of a structured clone. */
 const LENGTH_BYTES = 4;
 
 export function encodeFrame(message: Call | Reply): Uint8Array {
@@ -14,9 +14,9 @@ export function encodeFrame(message: Call | Reply): Uint8Array {
 }
 
 /**
- * The messages of a stream, until it ends.
+ * Yields the messages of a stream until it ends.
  *
- * @param maxBytes the longest message taken
+ * @param maxBytes the longest message accepted
  * @throws {RangeError} for a longer one
  */
 export async function* decodeFrames(
@@ -38,7 +38,7 @@ export async function* decodeFrames(
           throw new RangeError(`A message may have at most ${maxBytes} bytes, not ${wanted}`);
         }
       } else {
-        // A copy of its own: Deno 2.6 reads arrays from the wrong place of a part of a buffer.
+        // A copy, because Deno 2.6 reads arrays at a wrong offset from a part of a buffer.
         yield deserialize(bytes.slice(0, wanted));
         wanted = undefined;
       }

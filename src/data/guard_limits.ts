@@ -1,30 +1,30 @@
-/** How long a text process may compute, and how much memory it may take. */
+/** Limits of a text process's time and memory. */
 import { UsageError } from "../errors.ts";
 import type { TextChild } from "./guard_child.ts";
 
 /** Enough for a small call on a slow core, and still under two seconds. */
 export const DEADLINE_MS = 1500;
 
-/** Time that input adds: several times what a slow core takes. */
+/** Additional time by size of the input: several times the time of a slow core. */
 const MS_PER_CHARACTER = 0.004;
 const MS_PER_FILE_BYTE = 0.001;
 
 /**
- * Heap: the longest rows take some 100 bytes a character; tables eleven times the file, and four
- * times that while they are made.
+ * Heap: the longest rows take some 100 bytes per character; tables eleven times the file's size, and
+ * four times that while they are built.
  */
 const HEAP_MB = 192;
 const HEAP_PER_FILE_BYTE = 64;
 
-/** Memory beside the heap: Deno's own, messages, typed arrays. */
+/** Memory besides the heap: Deno's own, messages, typed arrays. */
 const BESIDE_HEAP_MB = 96;
 
 /** Waiting is counted in ticks of this thread, so that a suspended machine costs nothing. */
 const TICK_MS = 25;
-/** Times the deadline by the clock, after which work ends however little it could compute. */
+/** Multiple of the deadline in real time after which work ends, however little processor time it got. */
 const PATIENCE = 20;
 
-/** Time for a call whose input has this size; `own` stands in for the usual part of it. */
+/** Deadline of a call, by the size of its input; `own` replaces the usual fixed part. */
 export function deadlineMs(
   own: number | undefined,
   { characters = 0, fileBytes = 0 }: { readonly characters?: number; readonly fileBytes?: number },
@@ -35,7 +35,7 @@ export function deadlineMs(
   return (own ?? usual) + extraMs * Math.max(1, usual / DEADLINE_MS);
 }
 
-/** What the environment says where machines are very slow, as emulated ones are. */
+/** The deadline from the environment, for very slow machines such as emulated ones. */
 function usualDeadlineMs(): number {
   const text = Deno.env.get("GRAFT_TEXT_DEADLINE_MS");
   if (!text) return DEADLINE_MS;
@@ -44,25 +44,25 @@ function usualDeadlineMs(): number {
   throw new UsageError(`GRAFT_TEXT_DEADLINE_MS must be > 0: current value is "${text}"`);
 }
 
-/** JavaScript values that work on a `tokenizer.json` of this size may hold. */
+/** Limit of JavaScript's heap for a `tokenizer.json` of this size, in MB. */
 export function heapMegabytes(fileBytes: number): number {
   return Math.ceil(HEAP_MB + HEAP_PER_FILE_BYTE * fileBytes / 2 ** 20);
 }
 
-/** Memory of the process at most. */
+/** Limit of the process's memory. */
 export function memoryBytes(fileBytes: number): number {
   return (heapMegabytes(fileBytes) + BESIDE_HEAP_MB) * 2 ** 20;
 }
 
-/** A look at a process every tick, until disposed of. */
+/** Checks a process every tick, until disposed of. */
 export interface Watch extends Disposable {
-  /** Which limit it went beyond, if it did: it has been ended then. */
+  /** The exceeded limit, if any; the process has been ended then. */
   readonly overrun: "time" | "memory" | undefined;
 }
 
 /**
- * Ends a process that goes beyond its limits. Its time is what it computes: beside other programs
- * the same work takes longer.
+ * Ends a process that exceeds its limits. Its time is processor time, because the same work takes longer
+ * in real time beside other programs.
  */
 export function watched(
   child: TextChild,
@@ -74,7 +74,7 @@ export function watched(
   const look = () => {
     waitedMs += TICK_MS;
     const now = child.use();
-    // Where the kernel tells nothing, the clock is what there is.
+    // Real time, if the kernel does not report processor time.
     const computedMs = began === undefined || now === undefined
       ? waitedMs
       : now.computedMs - began.computedMs;

@@ -1,9 +1,9 @@
 /**
- * The text process: one text processor behind standard input and output, for `guarded.ts`.
+ * The text process: one text processor on standard input and output, for `guarded.ts`.
  *
- * It works on files that anyone may have written, so it has no permission at all: it can neither
- * read nor write files, connect, nor start programs. It ends with its input, and with its parent
- * even while an expression runs without end.
+ * It processes untrusted files, so it has no permission at all: it can neither read nor write files,
+ * connect, nor start programs. It ends with its input, and with its parent even while an expression runs
+ * endlessly.
  */
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
@@ -19,10 +19,10 @@ const PERMISSIONS = ["read", "write", "net", "run", "ffi", "env", "sys"] as cons
 
 let text: LocalText | undefined;
 
-/** Making the tables leaves several times their size behind, which V8 would hold for later use. */
+/** Collects garbage: building the tables leaves several times their size, which V8 would keep. */
 function collectGarbage(): void {
   setFlagsFromString("--expose-gc");
-  // A compiled program has it from its start, or cannot get it.
+  // A compiled program has the function from its start, or cannot get it.
   const gc: unknown = (globalThis as { gc?: unknown }).gc ??
     runInNewContext("typeof gc === 'function' ? gc : undefined");
   if (typeof gc === "function") gc();
@@ -58,7 +58,7 @@ function send(reply: Reply): void {
 /** Answers calls until its input ends. */
 export async function serveText(): Promise<void> {
   endWithParent();
-  // A terminal's Ctrl-C is its parent's to answer, which may still need what is in work here.
+  // The parent handles a terminal's Ctrl-C, and may still need the current result.
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
     Deno.addSignalListener(signal, () => {});
   }

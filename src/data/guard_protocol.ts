@@ -1,4 +1,4 @@
-/** What `guarded.ts` and the text process (`guard_process.ts`) say to each other. */
+/** The messages between `guarded.ts` and the text process (`guard_process.ts`). */
 import type { TextProcessor } from "./text.ts";
 
 /** The first argument of the compiled program that makes it a text process. */
@@ -14,7 +14,7 @@ export interface Call {
   readonly args: readonly unknown[];
 }
 
-/** The answer to a call; the first one is to none and says that the process's own code is loaded. */
+/** The answer to a call; the first one has no call and reports that the process's code is loaded. */
 export interface Reply {
   readonly value?: unknown;
   readonly error?: { readonly name: string; readonly message: string };

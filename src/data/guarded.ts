@@ -1,11 +1,10 @@
 /**
  * Text work on a model's own files under a deadline and a memory limit.
  *
- * A tokenizer's patterns and a chat template come with a model and can be written to run for years
- * or to multiply their text without end. They run in a process of their own (`guard_process.ts`):
- * V8 ends a whole process that is out of memory, and a regular expression listens to nobody. Where
- * one call ends the process, or does not end itself, that call fails and the next one finds a new
- * process.
+ * A tokenizer's patterns and a chat template come with a model and can be written to run for years or to
+ * multiply their text endlessly. They run in a separate process (`guard_process.ts`): V8 ends a whole
+ * process that is out of memory, and a regular expression cannot be interrupted. If a call ends the
+ * process, or does not end, that call fails and the next one gets a new process.
  */
 import { BadInputError, RuntimeFailure, UsageError } from "../errors.ts";
 import type { RenderOptions } from "./chat_template.ts";
@@ -23,20 +22,20 @@ import type { EncodeTextOptions } from "./tokenizer.ts";
 /** Bounds of the process that works on text. */
 export interface GuardOptions {
   /**
-   * Time for a call, to which the size of its input adds; default `GRAFT_TEXT_DEADLINE_MS`, else
+   * Deadline of a call, extended by the size of its input; default `GRAFT_TEXT_DEADLINE_MS`, else
    * {@linkcode DEADLINE_MS}.
    */
   readonly deadlineMs?: number;
 }
 
-/** A call was ended since it took too long or too much memory. */
+/** A call was ended because it took too long or too much memory. */
 class OverrunError extends BadInputError {}
 
-/** A {@linkcode TextProcessor} in a process of its own. */
+/** A {@linkcode TextProcessor} in a separate process. */
 export class GuardedText implements TextProcessor {
   #child: Promise<TextChild> | undefined;
   #setup: Setup | undefined;
-  /** Settles when the calls before are done: each has the process, and its deadline, to itself. */
+  /** Settles when the earlier calls are done: only one call uses the process at a time. */
   #turn: Promise<unknown> = Promise.resolve();
   #closed = false;
 
@@ -45,8 +44,8 @@ export class GuardedText implements TextProcessor {
   /**
    * Starts a process on a model's files.
    *
-   * @throws {BadInputError} where they cannot be used, or not within the deadline
-   * @throws {RuntimeFailure} where the system cannot start it
+   * @throws {BadInputError} if they cannot be used, or not within the deadline
+   * @throws {RuntimeFailure} if the system cannot start it
    */
   static async start(files: TextFiles, options: GuardOptions = {}): Promise<GuardedText> {
     const guarded = new GuardedText(files, options);
@@ -78,7 +77,7 @@ export class GuardedText implements TextProcessor {
       if (!(error instanceof OverrunError)) throw error;
       if (rows.length === 1) throw new BadInputError(`${rows[0].place}: ${error.message}`);
     }
-    // Each by itself: the error names the row that it belongs to.
+    // Each row separately, so that the error names its row.
     const results: EncodeResult[] = [];
     for (const row of rows) results.push(...await this.encodeRows([row], options));
     return results;
@@ -106,7 +105,7 @@ export class GuardedText implements TextProcessor {
     return await this.#ask("render", [messages, options], size);
   }
 
-  /** Ends the process; calls in the air are rejected. */
+  /** Ends the process; pending calls are rejected. */
   [Symbol.dispose](): void {
     this.#closed = true;
     this.#child?.then((child) => child[Symbol.dispose](), () => {});
@@ -126,7 +125,7 @@ export class GuardedText implements TextProcessor {
     return answer;
   }
 
-  /** The process with the files read into it, started where there is none. */
+  /** The process with the model's files, started if there is none. */
   #running(): Promise<TextChild> {
     if (this.#closed) return Promise.reject(new Error("The text process was closed"));
     return this.#child ??= this.#begin().catch((error) => {
@@ -158,7 +157,7 @@ export class GuardedText implements TextProcessor {
     }
   }
 
-  /** One call of a process, which does not outlive an overrun. */
+  /** Runs one call of a process, which is ended if it exceeds a limit. */
   async #within(child: TextChild, call: Call, limitMs: number): Promise<unknown> {
     const limits = { ms: limitMs, memoryBytes: memoryBytes(this.#fileBytes) };
     const watch = watched(child, limits);
@@ -172,7 +171,7 @@ export class GuardedText implements TextProcessor {
       this.#child = undefined;
       if (this.#closed) throw new Error("The text process was closed");
       const overrun = this.#overrun(call.method, watch.overrun, limits);
-      // The next call need not wait for the start; where it fails that call says so.
+      // The next call need not wait for the start; if that fails, the call reports it.
       if (call.method !== SETUP) this.#running().catch(() => {});
       throw overrun;
     } finally {
@@ -221,7 +220,7 @@ function restored({ name, message }: { readonly name: string; readonly message: 
   return error;
 }
 
-/** Characters that encoding a row handles: beginnings of a chat are rendered for each of its turns. */
+/** Characters that encoding a row processes: the beginning of a chat is rendered for each of its turns. */
 function effortOf({ row }: PlacedRow, { maxLength }: EncodeOptions): number {
   const size = rowCharacters(row);
   if (row.kind !== "messages") return 2 * size;
@@ -229,8 +228,8 @@ function effortOf({ row }: PlacedRow, { maxLength }: EncodeOptions): number {
   return 2 * size + Math.min(row.messages.length * beginning, MAX_BEGINNINGS);
 }
 
-/** More than tokens have in the mean, in any language. */
+/** More than the mean length of tokens, in any language. */
 const CHARACTERS_PER_TOKEN = 8;
 
-/** Characters of a chat's beginnings that count at most: rows of so many turns are no chats. */
+/** Most counted characters of a chat's beginnings: rows of so many turns are not chats. */
 const MAX_BEGINNINGS = 1 << 22;

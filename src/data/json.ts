@@ -1,14 +1,14 @@
-/** JSON text of a row, checked before anything looks into it. */
+/** Parses the JSON text of a row and checks it before use. */
 import { BadInputError } from "../errors.ts";
 
 /** An object as JSON gives it. */
 export type JsonObject = { readonly [key: string]: unknown };
 
-/** Deepest nesting of arrays and objects in a row: more is no chat and no tool description. */
+/** Deepest nesting of arrays and objects in a row, more than in any chat or tool description. */
 const MAX_DEPTH = 64;
 
 /**
- * One JSON object.
+ * Parses one JSON object.
  *
  * @param place file and line for messages
  * @throws {BadInputError} for anything but an object, for `__proto__` keys and for deep nesting
@@ -46,7 +46,7 @@ function checkTree(value: unknown, place: string, depth: number): void {
   }
 }
 
-/** A value as it looks in a message: short, one line. */
+/** Formats a value for a message: short, one line. */
 export function describe(value: unknown): string {
   if (value === undefined) return "missing";
   if (Array.isArray(value)) return `an array of ${value.length}`;
@@ -57,7 +57,7 @@ export function describe(value: unknown): string {
   return text.length > 60 ? text.slice(0, 57) + "…" : text;
 }
 
-/** A string without halves of surrogate pairs, which no tokenizer can see. */
+/** Reads a string without unpaired surrogates, which no tokenizer can encode. */
 export function textIn(value: unknown, name: string, place: string): string {
   if (typeof value !== "string") {
     throw new BadInputError(

@@ -26,8 +26,8 @@ function byCodePoints(a: string, b: string): number {
 /**
  * The labels to train on.
  *
- * @param source named in messages
- * @throws {BadInputError} where fewer than two classes are there
+ * @param source name of the data, for messages
+ * @throws {BadInputError} if there are fewer than two classes
  */
 export function labelsToTrain(names: Iterable<string>, source: string): LabelMap {
   const labels = sortLabels(names);
@@ -41,7 +41,7 @@ export function labelsToTrain(names: Iterable<string>, source: string): LabelMap
 /**
  * The id of a name.
  *
- * @throws {BadInputError} for a name that the map does not hold
+ * @throws {BadInputError} for a name that is not in the map
  */
 export function classId(labels: ReadonlyMap<string, number>, label: string): number {
   const id = labels.get(label);

@@ -1,45 +1,45 @@
-/** The batch that a step needs most memory for. */
+/** Finds the batch for which a step needs most memory. */
 import type { Batch, Batches } from "./batches.ts";
 import { bucketFor } from "./buckets.ts";
 
-/** What a padded position takes beside a token: its part in attention's scores. */
+/** Cost of a padded position relative to a token: its part in attention's scores. */
 const PADDING = 0.05;
 
 /** Batch shapes of a data set's first epoch. */
 export interface BatchShapes {
-  /** The batch of the most tokens at once, where padding, which attention alone computes, counts little. */
+  /** The batch with the most tokens at once; padding, which only attention computes, counts little. */
   readonly largest: Batch;
   /**
-   * Different shapes, about: batches differ in the length they are padded to, and in how many tokens
-   * and targets they have, of which steps of an eighth are told apart.
+   * Approximate number of different shapes: batches differ in their padded length, and in their numbers
+   * of tokens and targets, in steps of an eighth.
    */
   readonly shapes: number;
-  /** A batch of each, or of {@linkcode MOST_SAMPLES} that are spread over them. */
+  /** A batch of each shape, or {@linkcode MOST_SAMPLES} that are spread over them. */
   readonly samples: readonly Batch[];
 }
 
-/** Batches that are read to see their shapes. */
+/** Most batches that are read for their shapes. */
 const MOST_SAMPLES = 48;
 
-/** Batches of the most tokens that are looked into for how many of them are computed. */
+/** Number of the largest batches whose computed tokens are counted. */
 const LOOKED_INTO = 8;
 
-/** How much of a batch runs at once. */
+/** Rules for the part of a batch that runs at once. */
 export interface ShapeRules {
-  /** How many of a batch's sequences, of so many computed tokens each. */
+  /** Number of a batch's sequences that run at once, by their computed tokens. */
   readonly atOnce: (sequences: number, each: number) => number;
   /**
-   * What a position of a sequence of such a length takes at least, in tokens; default 1: padding is computed
-   * like any token.
+   * Least cost of a position in a sequence of a length, in tokens; default 1: padding is computed like
+   * any token.
    */
   readonly positionCost?: (length: number) => number;
-  /** Batches that are run, the first of the epoch: others' shapes do not count; default all. */
+  /** Number of batches of the epoch that are run; shapes of later ones do not count; default all. */
   readonly most?: number;
-  /** How many of a batch's tokens are computed, where that is not all. */
+  /** Number of a batch's computed tokens, if not all are computed. */
   readonly computed?: (batch: Batch) => number;
 }
 
-/** Looks at the lengths of all rows; the tokens of few batches are read. */
+/** Reads the lengths of all rows, and the tokens of few batches. */
 export async function batchShapes(
   batches: Batches,
   { atOnce, positionCost = () => 1, computed, most = Infinity }: ShapeRules,

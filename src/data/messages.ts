@@ -2,12 +2,12 @@
 import { BadInputError } from "../errors.ts";
 import { describe, isObject, textIn } from "./json.ts";
 
-/** Who may speak in a chat. */
+/** Roles of a chat. */
 export type Role = "system" | "developer" | "user" | "assistant" | "tool";
 
 const ROLES: readonly Role[] = ["system", "developer", "user", "assistant", "tool"];
 
-/** One message; fields beside these go to the chat template as they are. */
+/** One message; other fields are passed to the chat template unchanged. */
 export interface Message {
   /** Who speaks. */
   readonly role: Role;
@@ -20,7 +20,7 @@ export interface Message {
 }
 
 /**
- * A row's messages.
+ * Parses a row's messages.
  *
  * @param place file and line for messages
  * @throws {BadInputError} for anything but a non-empty array of `{role, content}` of known roles
@@ -55,7 +55,7 @@ function parseMessage(value: unknown, place: string): Message {
   return { ...value, role: role as Role, content: contentOf(value, place) };
 }
 
-/** Text, the text parts of OpenAI's list form joined, or nothing beside tool calls. */
+/** Reads text, or the joined text parts of OpenAI's list form; may be absent beside tool calls. */
 function contentOf(message: { readonly [field: string]: unknown }, place: string): string {
   const { content } = message;
   if (Array.isArray(content)) {

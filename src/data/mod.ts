@@ -1,4 +1,4 @@
-/** From text to token batches. Files are opened by `src/data/io`; nothing here touches one. */
+/** From text to token batches. Files are opened by `src/data/io` only. */
 export { type Batch, Batches, collate, type CollateOptions } from "./batches.ts";
 export { bucketFor, type Buckets, defaultBuckets } from "./buckets.ts";
 export { type ChatTemplateFile, type RenderOptions } from "./chat_template.ts";

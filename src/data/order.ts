@@ -1,4 +1,4 @@
-/** In which order the rows of an epoch meet, and in which batches. */
+/** Order of an epoch's rows, and their division into batches. */
 import { randomFor, shuffle } from "./random.ts";
 import type { EncodedRows } from "./token_store.ts";
 
@@ -7,7 +7,7 @@ export interface OrderOptions {
   /** Rows of a batch. */
   readonly batchSize: number;
   /**
-   * `shuffled`: a new seeded order every epoch, rows of like length together. `in-order`: as in the
+   * `shuffled`: a new seeded order every epoch, rows of similar length together. `in-order`: as in the
    * file. `by-length`: shortest first, for evaluation with little padding.
    */
   readonly order: "shuffled" | "in-order" | "by-length";

@@ -1,4 +1,4 @@
-/** Encoded rows on their way out of the text process. */
+/** Encoded rows in the form in which the text process returns them. */
 import type { EncodeResult } from "./encode.ts";
 
 /** Encoded rows in few arrays: hundreds of small ones take V8 as long to copy as to encode. */

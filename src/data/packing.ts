@@ -1,9 +1,9 @@
 /**
- * Which rows of a padded batch are real tokens, and how many rows a graph is made for that runs over
- * them alone.
+ * Packs a padded batch: lists its real tokens as rows, and chooses the number of rows of the graph that
+ * runs over them.
  *
- * A model that reads from left to right computes the same for tokens that several sequences begin
- * with, as a chat template's: those may be one row for all of them.
+ * A causal model computes the same for tokens that several sequences begin with, such as a chat
+ * template's: they may share one row.
  */
 import { int64, type Tensor, toNumbers } from "../graph/tensor.ts";
 import { stepAt } from "./buckets.ts";
@@ -12,46 +12,52 @@ import type { TokenBatch } from "./targets.ts";
 
 /** Real tokens of a batch as rows. */
 export interface Packing {
-  /** Rows, more than hold tokens and less than batch · length. */
+  /** Number of rows: more than the tokens, less than batch · length. */
   readonly rows: number;
-  /** int64 [rows]: positions in [batch · length]; each row's first, then one other position again and again. */
+  /**
+   * int64 [rows]: positions in [batch · length]; the first of each row, then one other position
+   * repeated.
+   */
   readonly positions: Tensor;
   /** int64 [batch · length]: the row of each position; padding has the first row after the tokens'. */
   readonly rowOf: Tensor;
   /**
-   * int64 [batch · length]: the row of each position that is its row's first, for all others the last row,
-   * which no position has, so that its cotangent is zero: that of padding is nearly zero, and slow. Absent
-   * unless sequences may share rows.
+   * int64 [batch · length]: for each position that is its row's first, the row; for all others the last
+   * row, which has no position, so that its cotangent is zero (that of padding is nearly zero, and
+   * denormal numbers are slow). Absent unless sequences may share rows.
    */
   readonly firstOf?: Tensor;
-  /** Tokens that all sequences begin with, as far as they are worth a part of attention's own; else 0. */
+  /**
+   * Number of tokens that all sequences begin with, if a separate part of attention is worthwhile;
+   * otherwise 0.
+   */
   readonly common: number;
 }
 
-/** How the tokens of a batch are packed. */
+/** Rules for packing the tokens of a batch. */
 export interface PackingRules {
   /** Whether padding may be left out at all. */
   readonly packs: boolean;
-  /** Whether what several sequences begin with is computed once. */
+  /** Whether common beginnings of sequences are computed once. */
   readonly sharesPrefixes: boolean;
-  /** Whether tokens see those before them alone, so that attention goes by blocks. */
+  /** Whether tokens attend only to earlier ones, so that attention runs in blocks. */
   readonly isCausal: boolean;
 }
 
-/** A batch's tokens as rows, before they are padded to a number that graphs are made for. */
+/** A batch's tokens as rows, before they are padded to a number of rows that graphs have. */
 export interface BatchRows {
   /** First position in [batch · length] of each row. */
   readonly positions: readonly number[];
-  /** By position in [batch · length]: its row; `undefined` for padding. */
+  /** Row of each position in [batch · length]; `undefined` for padding. */
   readonly rowOf: readonly (number | undefined)[];
   readonly isShared: boolean;
-  /** Tokens that all sequences begin with, where rows are shared. */
+  /** Number of tokens that all sequences begin with, if rows are shared. */
   readonly common: number;
-  /** The least number of rows that a graph is made for: there is one for padding, and one for no position. */
+  /** Least number of rows of the graph, including one for padding and one without a position. */
   readonly least: number;
 }
 
-/** The rows of a batch; one for each token unless sequences share what they begin with. */
+/** The rows of a batch: one for each token, unless sequences share their beginnings. */
 export function rowsOf(
   batch: TokenBatch,
   { sharesPrefixes }: Pick<PackingRules, "sharesPrefixes"> = { sharesPrefixes: false },
@@ -79,13 +85,13 @@ export function rowsOf(
   return { positions, rowOf, isShared, common: commonToAll(keys), least };
 }
 
-/** Share of a batch's positions below which leaving out the padding pays for moving rows about. */
+/** Share of a batch's positions below which leaving out the padding is worth moving rows. */
 const WORTHWHILE = 0.95;
 
 /**
  * @param rows at least as many as the batch needs
- * @param begin at most as many tokens as all sequences begin with
- * @returns `undefined` where too few of the batch's positions are left out
+ * @param begin number of common first tokens, at most those that all sequences share
+ * @returns `undefined` if too few of the batch's positions are left out
  */
 export function packingOf(
   { positions, rowOf, isShared, common, least }: BatchRows,
@@ -109,16 +115,16 @@ export function packingOf(
   };
 }
 
-/** Beginnings that attention computes once: fewer tokens are not worth taking them apart. */
+/** Least number of common tokens for which attention computes them separately. */
 const LEAST_COMMON = 16;
 
-/** Fewer tokens, so that few shapes come of it. */
+/** Rounds down to a number of tokens, for few shapes. */
 function commonBucket(tokens: number): number {
   const step = stepAt(tokens, 8, 8);
   return tokens < LEAST_COMMON ? 0 : Math.floor(tokens / step) * step;
 }
 
-/** Rows are made up to a multiple of so many: few numbers, few shapes. */
+/** Rows are padded to multiples of this number, for few shapes. */
 const STEP = 8;
 
 /** Rows for a number of tokens: at least one row more than there are tokens. */

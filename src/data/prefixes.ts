@@ -1,13 +1,13 @@
-/** What the sequences of a batch begin with in common. */
+/** The common beginnings of a batch's sequences. */
 import { type Tensor, toNumbers } from "../graph/tensor.ts";
 import type { TokenBatch } from "./targets.ts";
 
-/** One number a token: equal where the token and its type are. */
+/** One number per token: equal for equal tokens of equal type. */
 export type TokenKeys = Float64Array;
 
 /**
- * The real tokens of each sequence; none of one whose first positions are padding or that has some in
- * between, for what stands at a place there may have another position.
+ * The real tokens of each sequence; none for one with padding before or between its tokens, because the
+ * same index may have another position there.
  */
 export function tokenKeys(
   { inputIds, attentionMask, tokenTypeIds }: TokenBatch,
@@ -24,7 +24,7 @@ export function tokenKeys(
   });
 }
 
-/** How many real tokens each sequence has, where they are the first of its positions; else `undefined`. */
+/** The number of real tokens of each sequence, if they come first; otherwise `undefined`. */
 export function leadingTokens(attentionMask: Tensor): readonly (number | undefined)[] {
   const [sequences, length] = attentionMask.dims;
   const mask = toNumbers(attentionMask);
@@ -40,7 +40,7 @@ export function leadingTokens(attentionMask: Tensor): readonly (number | undefin
 /** More than any token's id. */
 const TYPE = 2 ** 32;
 
-/** How many tokens two sequences begin with in common. */
+/** Number of common first tokens of two sequences. */
 export function commonLength(a: TokenKeys, b: TokenKeys): number {
   const most = Math.min(a.length, b.length);
   let common = 0;
@@ -48,7 +48,7 @@ export function commonLength(a: TokenKeys, b: TokenKeys): number {
   return common;
 }
 
-/** How many tokens all sequences begin with; 0 of one alone. */
+/** Number of common first tokens of all sequences; 0 for a single one. */
 export function commonToAll([first, ...others]: readonly TokenKeys[]): number {
   if (others.length === 0) return 0;
   return Math.min(...others.map((keys) => commonLength(first, keys)));

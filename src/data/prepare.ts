@@ -1,11 +1,11 @@
-/** A data set to encoded rows, with a count of what was cut or left out. */
+/** Encodes a data set, with counts of cut and omitted rows. */
 import { BadInputError } from "../errors.ts";
 import type { Dataset, PlacedRow } from "./dataset.ts";
 import { type EncodeOptions, targetCount } from "./encode.ts";
 import type { TextProcessor } from "./text.ts";
 import { TokenStore } from "./token_store.ts";
 
-/** Counts for the user, and one place to look for each. */
+/** Counts for the user, with the place of one example each. */
 export interface PrepareReport {
   /** Rows that were encoded. */
   readonly rows: number;
@@ -13,11 +13,11 @@ export interface PrepareReport {
   readonly tokens: number;
   /** Tokens, or rows of a classifier, that count in the loss. */
   readonly targets: number;
-  /** Rows longer than the limit, whose end was cut off. */
+  /** Rows longer than the limit, which were cut. */
   readonly truncated: Noted;
-  /** Rows left out because nothing in them (or in what was left of them) is to be learned. */
+  /** Rows left out because they have no targets (after cutting). */
   readonly leftOut: Noted;
-  /** Chats of which only the last turn is learned, since the template rewrites earlier ones. */
+  /** Chats of which only the last turn is learned, because the template rewrites earlier ones. */
   readonly lastTurnOnly: Noted;
 }
 
@@ -30,23 +30,23 @@ export interface Noted {
 }
 
 export interface PrepareOptions extends EncodeOptions {
-  /** Rows to take, ascending; default all. */
+  /** Rows to encode, ascending; default all. */
   readonly indices?: ArrayLike<number>;
-  /** Where the encoded rows go; default: memory. */
+  /** Store of the encoded rows; default: memory. */
   readonly store?: TokenStore;
-  /** Told after every piece of work: rows done. */
+  /** Called with the number of encoded rows after every piece of work. */
   readonly onProgress?: (rows: number) => void;
   readonly signal?: AbortSignal;
 }
 
-/** Rows and characters that go to the processor in one call. */
+/** Most rows and characters of one call of the text processor. */
 const CALL_ROWS = 256;
 const CALL_CHARACTERS = 1 << 18;
 
 /**
  * Encodes the rows of a data set, in order.
  *
- * @throws {BadInputError} for a row that cannot be encoded, or where no row has anything to learn
+ * @throws {BadInputError} for a row that cannot be encoded, or if no row has targets
  */
 export async function prepareRows(
   dataset: Dataset,

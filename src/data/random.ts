@@ -1,4 +1,4 @@
-/** Seeded order: permutations and independent streams of one seed. */
+/** Seeded randomness: permutations and independent streams of one seed. */
 import { Random } from "../random.ts";
 
 /** A source of whole numbers in [0, 2³²). */
@@ -10,7 +10,7 @@ export interface RandomSource {
  * A generator for one purpose of a run's seed: the same seed and salts give the same numbers, other
  * salts give unrelated ones.
  *
- * @param salts what it is for, such as `("shuffle", epoch)`
+ * @param salts the purpose, such as `("shuffle", epoch)`
  */
 export function randomFor(seed: number, ...salts: readonly (string | number)[]): Random {
   return Random.fromSeed(hash53(JSON.stringify([seed, ...salts])));
@@ -19,7 +19,7 @@ export function randomFor(seed: number, ...salts: readonly (string | number)[]):
 /**
  * A 53-bit hash of text, for grouping and seeding; no protection against chosen collisions.
  *
- * Two 32-bit lanes of multiply-xor rounds with the finaliser of MurmurHash3 (A. Appleby, public
+ * Two 32-bit halves of multiply-xor rounds with the finaliser of MurmurHash3 (A. Appleby, public
  * domain), crossed at the end.
  */
 export function hash53(text: string): number {
@@ -43,7 +43,7 @@ function finalize(h: number): number {
   return (h ^ (h >>> 16)) >>> 0;
 }
 
-/** A whole number in [0, bound), without the bias of a plain remainder; `bound` is at most 2³². */
+/** Draws a whole number in [0, bound), without the bias of a plain remainder; `bound` is at most 2³². */
 function below(random: RandomSource, bound: number): number {
   const limit = 2 ** 32 - 2 ** 32 % bound;
   while (true) {

@@ -2,7 +2,7 @@
 import { BadInputError } from "../errors.ts";
 import type { RandomAccess } from "./source.ts";
 
-/** One record's bytes, without its line end, and where they lie. */
+/** One record's bytes, without its line end, and their position. */
 export interface RawRecord {
   /** Where it begins in the file, in bytes. */
   readonly offset: number;
@@ -28,8 +28,8 @@ const COMMA = 0x2c;
 const CHUNK_BYTES = 1 << 20;
 
 /**
- * Records in order, blank lines left out. A byte order mark at the start and CR before LF are no
- * part of a record.
+ * Records in order, blank lines left out. A byte order mark at the start and CR before LF are not part
+ * of a record.
  *
  * @throws {BadInputError} for a record over `maxBytes`, an unclosed quote, or UTF-16, with file and line
  */
@@ -103,7 +103,7 @@ async function textStart(source: RandomAccess): Promise<number> {
 }
 
 interface EndFinder {
-  /** Index of the line end that closes the record at or after `from`, or -1; keeps its state. */
+  /** Finds the line end that closes the record at or after `from`, or -1; keeps its state. */
   find(buffer: Uint8Array, from: number): number;
   /** Line ends inside the record so far. */
   readonly lines: number;
@@ -161,7 +161,7 @@ const STRICT_UTF8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
  * Bytes as text.
  *
  * @param place file and line for the message
- * @throws {BadInputError} where they are no UTF-8
+ * @throws {BadInputError} if they are not UTF-8
  */
 export function decodeUtf8(bytes: Uint8Array, place: string): string {
   try {

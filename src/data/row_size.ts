@@ -1,8 +1,8 @@
-/** How long a text may be that is encoded at once. */
+/** Limits the length of a text that is encoded at once. */
 import { BadInputError } from "../errors.ts";
 import type { Row } from "./rows.ts";
 
-/** Characters of a row, of messages or of a text at most: some 250,000 tokens. */
+/** Most characters of a row, of messages or of a text: some 250,000 tokens. */
 export const MAX_CHARACTERS = 1 << 20;
 
 /** Characters of all strings in a value. */
@@ -21,7 +21,7 @@ export function rowCharacters(row: Row): number {
 
 /**
  * @param count characters of a row, of messages or of a text
- * @param place where it stands, for the message
+ * @param place its place, for the message
  * @throws {BadInputError} for more than {@linkcode MAX_CHARACTERS}
  */
 export function checkCharacters(count: number, place: string): void {

@@ -1,9 +1,9 @@
-/** The shapes of training data: what a row may be, and how its shape is found by looking. */
+/** The shapes of training data: kinds of rows, and detection of a data set's shape. */
 import { BadInputError, type NameParameter } from "../errors.ts";
 import { describe, type JsonObject, textIn } from "./json.ts";
 import { type Message, parseMessages } from "./messages.ts";
 
-/** Which shape the rows of a data set have. */
+/** Kind of the rows of a data set. */
 export type RowKind = "messages" | "completion" | "text" | "label";
 
 /** A chat. Losses count assistant turns at or after message `firstTarget`. */
@@ -18,7 +18,7 @@ export interface MessagesRow {
   readonly tools?: readonly unknown[];
 }
 
-/** A prompt and what should follow it. */
+/** A prompt and its completion. */
 export interface CompletionRow {
   /** A prompt and what is to follow it. */
   readonly kind: "completion";
@@ -49,7 +49,7 @@ export interface LabelRow {
 /** A row of a data set. */
 export type Row = MessagesRow | CompletionRow | TextRow | LabelRow;
 
-/** Names of columns (JSON keys, CSV headings) that stand in for the usual ones. */
+/** Names of columns (JSON keys, CSV headings) that replace the usual ones. */
 export interface ColumnNames {
   /** Field with the messages. */
   readonly messages?: string;
@@ -63,10 +63,10 @@ export interface ColumnNames {
   readonly label?: string;
 }
 
-/** What the data is for; a row with a text and a label serves both. */
+/** Task of the data; a row with a text and a label fits both. */
 export type Task = "causal" | "classification";
 
-/** A shape with the columns that carry it. */
+/** A kind of rows with its columns. */
 export interface RowShape {
   readonly kind: RowKind;
   readonly columns: ColumnNames;
@@ -81,7 +81,7 @@ const TEXTS = ["text", "sentence", "utterance", "question", "query", "content"];
  * @param present column names in the data
  * @param place file and line for messages
  * @param chosen the user's choice of columns and kind, which wins
- * @throws {BadInputError} where no known shape is there, or not the chosen one
+ * @throws {BadInputError} if there is no known shape, or not the chosen one
  */
 export function findShape(
   present: readonly string[],
@@ -135,10 +135,10 @@ function listed(names: readonly string[]): string {
 }
 
 /**
- * One row of a known shape.
+ * Parses one row of a known shape.
  *
  * @param place file and line for messages
- * @throws {BadInputError} where a column is missing or of another type
+ * @throws {BadInputError} if a column is missing or of another type
  */
 export function parseRow(fields: JsonObject, shape: RowShape, place: string): Row {
   const { kind, columns } = shape;

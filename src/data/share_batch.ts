@@ -1,19 +1,22 @@
-/** A batch divided among threads, each of which computes its sequences alone. */
+/** Divides a batch into shards, whose sequences are computed on one thread each. */
 import { type Tensor, toNumbers } from "../graph/tensor.ts";
 import { commonLength, type TokenKeys, tokenKeys } from "./prefixes.ts";
 import { cutTokens } from "./slice_batch.ts";
 import type { TokenBatch } from "./targets.ts";
 
-/** Share of the threads' time that may be waited away before one after the other is the quicker way. */
+/**
+ * Largest share of the threads' time that may be lost by waiting; beyond it a batch runs faster
+ * undivided.
+ */
 const WAITED = 0.15;
 
 /**
- * Divides a batch into parts of about as many sequences and tokens to compute each, in the order of
- * the batch; the padding stays, so that few shapes come of it.
+ * Divides a batch into shards with about equal numbers of sequences and of tokens to compute, in the
+ * order of the batch; the padding stays, for few shapes.
  *
- * @param shares parts that are wanted, at least 1
- * @param sharesPrefixes whether a part computes once what several of its sequences begin with
- * @returns the batch alone where it has too few sequences for parts of about one size
+ * @param shares number of shards, at least 1
+ * @param sharesPrefixes whether a shard computes common beginnings of its sequences once
+ * @returns the batch itself if it has too few sequences for shards of about equal size
  */
 export function shareBatch(
   batch: TokenBatch,
@@ -50,12 +53,15 @@ interface Part {
   sum: number;
 }
 
-/** How much more than its share the largest part may have before sequences are exchanged for it. */
+/** Relative excess of the largest shard above which sequences are exchanged. */
 const UNEVEN = 0.01;
-/** Sequences of a batch that are looked at pair by pair for that: more make even parts as they come. */
+/** Largest batch whose sequences are compared pair by pair for that: larger ones divide evenly without. */
 const FEW_SEQUENCES = 32;
 
-/** The longest first, each to the part that has least with it and is not full; then evened out. */
+/**
+ * Assigns the longest sequences first, each to the shard that has least with it and is not full; then
+ * exchanges sequences.
+ */
 function divide(tokens: readonly number[], shares: number, shared: SharedTokens): Part[] {
   const parts = Array.from({ length: shares }, (): Part => ({ rows: [], sum: 0 }));
   const [least, left] = [Math.floor(tokens.length / shares), tokens.length % shares];
@@ -76,8 +82,8 @@ function divide(tokens: readonly number[], shares: number, shared: SharedTokens)
 }
 
 /**
- * Exchanges two sequences, one of them the largest part's, so that the larger of the two parts becomes
- * as small as it can.
+ * Exchanges two sequences, one of them from the largest shard, so that the larger of the two shards
+ * becomes as small as possible.
  *
  * @returns whether that made it smaller
  */
@@ -120,17 +126,17 @@ function computedOf(
   return rows.reduce((sum, row, i) => sum + tokens[row] - shared.most(row, rows.slice(0, i)), 0);
 }
 
-/** How many tokens each two sequences of a batch begin with in common. */
+/** Numbers of common first tokens of each two sequences of a batch. */
 class SharedTokens {
   readonly #keys: readonly TokenKeys[];
   readonly #common = new Map<number, number>();
 
-  /** @param keys of each sequence; none: no two have any in common */
+  /** @param keys of each sequence; empty: no two have any in common */
   constructor(keys: readonly TokenKeys[]) {
     this.#keys = keys;
   }
 
-  /** The most that one sequence shares with any of others. */
+  /** Most tokens that a sequence shares with any of the others. */
   most(row: number, others: readonly number[]): number {
     return others.reduce((most, other) => Math.max(most, this.#of(row, other)), 0);
   }
@@ -145,7 +151,7 @@ class SharedTokens {
   }
 }
 
-/** Some sequences of a batch, with so many real tokens. */
+/** Selects sequences of a batch, with their number of real tokens. */
 function pickRows(batch: TokenBatch, rows: readonly number[], tokenCount: number): TokenBatch {
   const [, length] = batch.inputIds.dims;
   const pick = (value: Tensor) => cutTokens(value, rows, length);

@@ -2,7 +2,7 @@
 import { int64, type Tensor, tensor, toNumbers } from "../graph/tensor.ts";
 import { IGNORED, type TokenBatch } from "./targets.ts";
 
-/** Sequences [start, end) of a batch, as far as it has them; what was padded stays so. */
+/** Sequences [start, end) of a batch, as far as it has them, with their padding. */
 export function sliceBatch(batch: TokenBatch, start: number, end: number): TokenBatch {
   const [sequences, length] = batch.inputIds.dims;
   end = Math.min(end, sequences);
@@ -25,13 +25,13 @@ export function sliceBatch(batch: TokenBatch, start: number, end: number): Token
   };
 }
 
-/** A batch in parts of `size` sequences each, the last of what is left. */
+/** Divides a batch into parts of `size` sequences; the last one has the rest. */
 export function cutBatch(batch: TokenBatch, size: number): TokenBatch[] {
   const count = Math.ceil(batch.inputIds.dims[0] / size);
   return Array.from({ length: count }, (_, i) => sliceBatch(batch, i * size, (i + 1) * size));
 }
 
-/** The sequences that have the first `count` targets of a language model's batch, with a loss on these alone. */
+/** The sequences with the first `count` targets of a language model's batch, with only these targets. */
 export function firstTargets(batch: TokenBatch, count: number): TokenBatch {
   const [, length] = batch.inputIds.dims;
   let [left, end] = [count, 0];
@@ -45,7 +45,7 @@ export function firstTargets(batch: TokenBatch, count: number): TokenBatch {
   return sliceBatch({ ...batch, labels }, 0, end);
 }
 
-/** The first tokens of each sequence; the count of real tokens is that of all. */
+/** The first tokens of each sequence; the count of real tokens stays that of the whole batch. */
 export function firstTokens(batch: TokenBatch, length: number): TokenBatch {
   const [sequences, whole] = batch.inputIds.dims;
   const rows = Array.from({ length: sequences }, (_, row) => row);
@@ -61,9 +61,9 @@ export function firstTokens(batch: TokenBatch, length: number): TokenBatch {
 }
 
 /**
- * Sequences with padding up to `length` tokens behind them; without labels.
+ * Pads sequences to `length` tokens; without labels.
  *
- * @param padId default 0, for models that a mask tells padding from tokens
+ * @param padId default 0, for models with a mask
  */
 export function padTokens(batch: TokenBatch, length: number, padId = 0): TokenBatch {
   const [sequences, whole] = batch.inputIds.dims;

@@ -25,8 +25,8 @@ const ROLES: readonly TokenRole[] = [
 export type SpecialTokens = Readonly<Partial<Record<TokenRole, string>>>;
 
 /**
- * Roles as `tokenizer_config.json` gives them, else `special_tokens_map.json`. A token is written as
- * its text or as an object with `content`.
+ * Reads roles from `tokenizer_config.json`, otherwise from `special_tokens_map.json`. A token is written
+ * as its text or as an object with `content`.
  */
 export function specialTokensOf(config: JsonObject, map: JsonObject): SpecialTokens {
   const tokens: Partial<Record<TokenRole, string>> = {};

@@ -11,12 +11,12 @@ export interface Split {
 }
 
 /**
- * Puts whole groups of rows aside, in seeded order, until at least `fraction` of the rows are.
+ * Holds out whole groups of rows, in seeded order, until at least `fraction` of the rows are held out.
  *
  * @param groups each row's group: rows with equal prompts have equal numbers
  * @param fraction share of the rows for validation, in (0, 1)
  * @throws {RangeError} for another fraction
- * @throws {BadInputError} where all rows have one prompt, naming the source
+ * @throws {BadInputError} if all rows have one prompt, naming the source
  */
 export function splitByGroup(
   groups: ArrayLike<number>,

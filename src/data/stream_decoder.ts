@@ -1,18 +1,18 @@
-/** Generated token ids to text, piece by piece, without ever showing half a character. */
+/** Decodes generated token ids to text piece by piece, without incomplete characters. */
 
-/** Texts of several id sequences at once: one round trip where a worker does the work. */
+/** Decodes several id sequences at once, with one round trip to a worker. */
 export type DecodeMany = (sequences: readonly (readonly number[])[]) => Promise<string[]>;
 
-/** Ids of context that a decoder may need to see before the new ones. */
+/** Ids of context that a decoder may need before the new ones. */
 const CONTEXT = 5;
 
-/** Ids held back at most: a longer run of broken characters is shown as such. */
+/** Most ids held back: a longer run of broken characters is shown as such. */
 const HELD_BACK = 16;
 
 /**
- * Emits text as soon as it can no longer change: a token that ends inside a UTF-8 character is held
- * back until the character is whole. Spaces that depend on the token before come out right, since
- * every piece is the difference of two decodings with some context.
+ * Emits text as soon as it can no longer change: a token that ends inside a UTF-8 character is held back
+ * until the character is complete. Spaces that depend on the token before are correct, because every
+ * piece is the difference of two decodings with some context.
  */
 export class StreamDecoder {
   #ids: number[] = [];
@@ -21,13 +21,13 @@ export class StreamDecoder {
 
   constructor(readonly decode: DecodeMany) {}
 
-  /** Takes one id; returns the text that is now certain, often none. */
+  /** Adds one id; returns the text that is now certain, often none. */
   push(id: number): Promise<string> {
     this.#ids.push(id);
     return this.#take(false);
   }
 
-  /** The rest, whatever state it is in. */
+  /** Returns the rest, complete or not. */
   finish(): Promise<string> {
     return this.#take(true);
   }

@@ -1,4 +1,4 @@
-/** What the loss looks at in a batch: rows of logits, their labels, their weights. */
+/** Targets of a batch's loss: rows of logits, their labels, their weights. */
 import type { DataType } from "../graph/dtype.ts";
 import { int64, type Tensor, toNumbers } from "../graph/tensor.ts";
 import { inTokenType } from "../graph/token_types.ts";
@@ -10,11 +10,11 @@ export interface TokenBatch {
   readonly inputIds: Tensor;
   /** int64 [batch, length]: 1 for real tokens, 0 for padding. */
   readonly attentionMask: Tensor;
-  /** int64 [batch, length]; all zero where absent. */
+  /** int64 [batch, length]; absent: all zero. */
   readonly tokenTypeIds?: Tensor;
   /**
-   * For language modelling: the token ids to predict, row-major [batch, length], not shifted, -100
-   * where there is no loss. Position t's logits are compared with label t + 1.
+   * For language modelling: the token ids to predict, row-major [batch, length], not shifted, -100 for
+   * positions without a loss. Position t's logits are compared with label t + 1.
    */
   readonly labels?: ArrayLike<number>;
   /** For classification: the class of each sequence. */
@@ -27,7 +27,7 @@ export interface TokenBatch {
 export const IGNORED = -100;
 
 export interface Targets {
-  /** Rows handed to the graph: real ones, then padding. */
+  /** Rows of the graph: real ones, then padding. */
   readonly rows: number;
   /** Real rows. */
   readonly count: number;
@@ -39,8 +39,8 @@ export interface Targets {
 }
 
 /**
- * @param padTo language-model rows are padded to this many for a count, with rows of weight 0
- * @throws {TypeError} where the batch has neither labels nor classes
+ * @param padTo number of rows to which a language model's count of rows is padded, with rows of weight 0
+ * @throws {TypeError} if the batch has neither labels nor classes
  */
 export function targetsOf(
   batch: TokenBatch,
@@ -80,15 +80,15 @@ export function targetsOf(
 }
 
 /**
- * Rows that a training graph is made for: at most a quarter more than there are beyond 256, so that
- * few shapes are compiled; a head is a tenth of a step.
+ * Padded number of target rows: from 256 on at most a quarter more, so that few shapes are compiled; a
+ * head takes a tenth of a step.
  */
 export function rowBucket(count: number): number {
   const step = stepAt(count, 32, 4);
   return Math.max(step, Math.ceil(count / step) * step);
 }
 
-/** How many real rows have their label's logit on top. */
+/** Number of real rows whose largest logit is their label's. */
 export function countCorrect(logits: Tensor, targets: Targets): number {
   const values = toNumbers(logits);
   const classes = logits.dims[logits.dims.length - 1];
@@ -104,7 +104,7 @@ export function countCorrect(logits: Tensor, targets: Targets): number {
 }
 
 /**
- * What a batch has for a model's token input; `undefined` for inputs of another kind.
+ * A batch's value for a model's token input; `undefined` for inputs of another kind.
  *
  * @param dtype the input's type
  */

@@ -1,4 +1,4 @@
-/** All that graft does with text: one interface, done here or in a guarded worker. */
+/** The interface for all text processing, implemented here and by a guarded process. */
 import { UsageError } from "../errors.ts";
 import { ChatTemplate, type ChatTemplateFile, type RenderOptions } from "./chat_template.ts";
 import type { PlacedRow } from "./dataset.ts";
@@ -17,7 +17,7 @@ import {
   type TokenizerInfo,
 } from "./tokenizer.ts";
 
-/** The files of a model that say how it reads and writes text. */
+/** A model's files for text processing. */
 export interface TextFiles extends TokenizerFiles {
   /** The chat template, where the model has one. */
   readonly chatTemplate?: ChatTemplateFile;
@@ -29,7 +29,7 @@ export interface DecodeOptions {
   readonly skipSpecialTokens?: boolean;
 }
 
-/** Text to ids and back. Calls take many texts, since a worker may be on the other side. */
+/** Converts text to ids and back. Calls take many texts, because they may go to another process. */
 export interface TextProcessor extends Disposable {
   /** What the tokenizer's files say. */
   readonly info: TokenizerInfo;
@@ -48,13 +48,13 @@ export interface TextProcessor extends Disposable {
   /**
    * Puts messages through the chat template.
    *
-   * @throws {BadInputError} where the template refuses the messages
-   * @throws {UsageError} where there is no template
+   * @throws {BadInputError} if the template refuses the messages
+   * @throws {UsageError} if there is no template
    */
   render(messages: readonly Message[], options?: RenderOptions): Promise<string>;
 }
 
-/** Works in this thread: for files that are trusted, and inside the worker. */
+/** Works in this thread: for trusted files, and inside the text process. */
 export class LocalText implements TextProcessor {
   readonly #tools: TextTools;
 

@@ -1,24 +1,24 @@
-/** Encoded rows kept aside, in memory or in a file, and read by number. */
+/** Stores encoded rows in memory or in a file, and reads them by index. */
 import { Column } from "./column.ts";
 import type { EncodedRow } from "./encode.ts";
 
-/** Rows of token ids that a batch is made from. */
+/** Rows of token ids for batches. */
 export interface EncodedRows {
   /** Number of rows. */
   readonly count: number;
-  /** Tokens of a row. */
+  /** Number of tokens of a row. */
   tokenCount(index: number): number;
   /** Reads a row's tokens. */
   row(index: number): Promise<EncodedRow>;
 }
 
-/** Bytes that grow at the end and are read anywhere. */
+/** A growing sequence of bytes that can be read at any offset. */
 export interface ByteStore {
   append(bytes: Uint8Array): void;
   read(offset: number, length: number): Promise<Uint8Array>;
 }
 
-/** What is appended is a fraction of it, and an array for each would take more than it holds. */
+/** Rows are a fraction of a block; an array for each would take more memory than its contents. */
 const BLOCK_BYTES = 2 ** 16;
 
 /** A byte store in memory. */
@@ -55,12 +55,12 @@ export class MemoryBytes implements ByteStore {
   }
 }
 
-/** Words before the ids: the class, or -1. */
+/** Number of words before the ids: the class, or -1. */
 const HEAD_WORDS = 1;
 
 /**
- * Encoded rows in a byte store. A row is 32-bit words: class or -1, token ids, span bounds; how many
- * ids there are is in the index.
+ * Encoded rows in a byte store. A row is 32-bit words: class or -1, token ids, span bounds; the index
+ * has the number of ids.
  */
 export class TokenStore implements EncodedRows {
   readonly #offsets = new Column(Float64Array);

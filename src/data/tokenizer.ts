@@ -1,8 +1,8 @@
 /**
- * Text to token ids and back, as a model's own `tokenizer.json` says.
+ * Converts text to token ids and back, by a model's own `tokenizer.json`.
  *
- * The work is @huggingface/tokenizers'; here its input is checked before and its ids after, since
- * it hands out `undefined` for tokens it has no id for and takes ids that do not exist.
+ * It uses @huggingface/tokenizers, and checks its input and its ids, because the library returns
+ * `undefined` for tokens without an id and accepts ids that do not exist.
  */
 import { createHash } from "node:crypto";
 import { Tokenizer as Library } from "@huggingface/tokenizers";
@@ -12,7 +12,7 @@ import { type SpecialTokens, specialTokensOf } from "./special_tokens.ts";
 
 /** A model's tokenizer files, as bytes. */
 export interface TokenizerFiles {
-  /** Where they come from, for messages: the model's folder. */
+  /** The model's folder, for messages. */
   readonly name: string;
   /** Contents of `tokenizer.json`. */
   readonly tokenizerJson: Uint8Array;
@@ -22,7 +22,7 @@ export interface TokenizerFiles {
   readonly specialTokensMap?: Uint8Array;
 }
 
-/** What is known of a tokenizer without asking it. */
+/** Facts about a tokenizer. */
 export interface TokenizerInfo {
   /** One more than the largest id. */
   readonly vocabSize: number;
@@ -42,9 +42,9 @@ export interface TokenizerInfo {
 
 /** How a text becomes ids. */
 export interface EncodeTextOptions {
-  /** Whether to add what the model expects around a text, such as [CLS] … [SEP]; default true. */
+  /** Whether to add the model's special tokens around a text, such as [CLS] … [SEP]; default true. */
   readonly addSpecialTokens?: boolean;
-  /** Ids at most, special tokens included; default no limit. */
+  /** Most ids, special tokens included; default no limit. */
   readonly maxLength?: number;
 }
 
@@ -61,7 +61,7 @@ export class Tokenizer {
   /**
    * Builds the tokenizer.
    *
-   * @throws {BadInputError} for files that describe none, or one of a kind not supported
+   * @throws {BadInputError} for files without a tokenizer, or with an unsupported one
    */
   constructor(files: TokenizerFiles) {
     this.#name = files.name;
@@ -71,7 +71,7 @@ export class Tokenizer {
     const config = read(files.tokenizerConfig, "tokenizer_config.json");
     const map = read(files.specialTokensMap, "special_tokens_map.json");
     this.#library = this.#attempt("build", () => new Library(json, config));
-    // Python's rule: off unless asked for, and never for BPE, whose texts it would change.
+    // Python's rule: off by default, and never for BPE, whose texts it would change.
     this.#cleanUp = config.clean_up_tokenization_spaces === true &&
       (json.model as { type?: unknown }).type !== "BPE";
     const vocab = this.#attempt("list the tokens of", () => this.#library.get_vocab());
@@ -99,7 +99,7 @@ export class Tokenizer {
   /**
    * Token ids of a text.
    *
-   * @throws {BadInputError} where a part of the text has no token and the vocabulary no unknown token
+   * @throws {BadInputError} if a part of the text has no token and the vocabulary no unknown token
    */
   encode(text: string, options: EncodeTextOptions = {}): number[] {
     const { addSpecialTokens = true, maxLength = Infinity } = options;
@@ -117,7 +117,10 @@ export class Tokenizer {
     );
   }
 
-  /** At most `maxLength` ids of a text encoded with special tokens: its end goes, they stay. */
+  /**
+   * Truncates a text encoded with special tokens to `maxLength` ids: the end of the text is cut, special
+   * tokens stay.
+   */
   truncate(ids: readonly number[], maxLength: number): readonly number[] {
     if (ids.length <= maxLength) return ids;
     const room = Math.max(0, maxLength - this.#before.length - this.#after.length);
@@ -146,7 +149,7 @@ export class Tokenizer {
       }));
   }
 
-  /** What the tokenizer puts around a text, told from a text with and without it. */
+  /** The special tokens around a text, found by encoding a text with and without them. */
   #affixes(): [number[], number[]] {
     const plain = this.encode("a", { addSpecialTokens: false });
     const full = this.encode("a");

@@ -2,16 +2,16 @@
 import { BadInputError } from "../errors.ts";
 import { describe, isObject, type JsonObject } from "./json.ts";
 
-/** Largest id accepted: the library keeps an array with a place for each one below it. */
+/** Largest id accepted: the library allocates an array up to it. */
 const MAX_ID = 1 << 22;
 
-/** Tokens and merges accepted: the largest vocabulary in use, XLM-V's, has 901,629. */
+/** Most tokens and merges accepted: the largest vocabulary in use, XLM-V's, has 901,629. */
 const MAX_TOKENS = 1 << 20;
 const MAX_MERGES = 2 * MAX_TOKENS;
 
 /**
- * Parses the file's bytes and checks what the library takes for granted: a model with a vocabulary
- * of whole-number ids, merges, added tokens.
+ * Parses the file's bytes and checks what the library assumes: a model with a vocabulary of whole-number
+ * ids, merges, added tokens.
  *
  * @param name the file, for messages
  * @throws {BadInputError} naming the part that is wrong
@@ -36,7 +36,7 @@ export function parseTokenizerJson(bytes: Uint8Array, name: string): JsonObject 
     }
     checkId(token.id, token.content, fail);
   }
-  // The library refuses a file that leaves out a step it does not have.
+  // The library refuses a file that lacks one of these keys.
   const steps = { normalizer: null, pre_tokenizer: null, post_processor: null, decoder: null };
   return { ...steps, ...json, added_tokens: added };
 }
@@ -98,7 +98,7 @@ function checkId(id: unknown, token: string, fail: Fail): void {
 }
 
 /**
- * A file that holds one JSON object.
+ * Parses a file with one JSON object.
  *
  * @throws {BadInputError} for anything else
  */

@@ -1,4 +1,4 @@
-/** Looks at everything that training, merging and serving on this machine depend on. */
+/** Examines everything that training, merging and serving on this machine depend on. */
 import { bytesUnder, isWritable, nearestFolder } from "../system/folders.ts";
 import { cacheDirectory } from "../system/cache_directory.ts";
 import { cgroupMemory, freeBytes, freeSwapBytes } from "../system/memory.ts";
@@ -22,7 +22,7 @@ export async function examine(ortLib: string | undefined): Promise<readonly Find
     usable: (path: string) => kernelAccess(path, "usable"),
   };
   const hasGpu = gpuNodes(files.exists).length > 0;
-  // What other verbs would take.
+  // The library that other verbs would use.
   const library = ortLib || (hasGpu ? findGpuLibrary() : undefined);
   return [
     ...deviceFindings(device()),

@@ -1,15 +1,15 @@
-/** What a look at the machine found. */
+/** A finding about the machine. */
 
-/** How much it matters: `problem` keeps the main job from running. */
+/** Severity: a `problem` prevents the main job. */
 export type Level = "ok" | "hint" | "warning" | "problem";
 
 export interface Finding {
   /** Stable, for scripts: `memory.free`, `ort.provider.CUDAExecutionProvider`. */
   readonly id: string;
   readonly level: Level;
-  /** What is, in a line without a full stop. */
+  /** Description, in a line without a full stop. */
   readonly what: string;
-  /** What to do about it, where something can be done. */
+  /** Remedy, if there is one. */
   readonly advice?: string;
 }
 

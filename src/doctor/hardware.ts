@@ -3,7 +3,7 @@ import type { Device } from "../system/device.ts";
 import type { Battery, Temperature } from "../system/sensors.ts";
 import type { Finding } from "./finding.ts";
 
-/** Degrees from which boxes slow themselves down. */
+/** Temperature (°C) from which devices reduce their clock rate. */
 const HOT = 85;
 
 /** Instruction sets that the kernels of int8 and float products use, by the kernel's names. */
@@ -12,7 +12,7 @@ const SETS = [
   ..."asimd asimddp i8mm bf16 sve".split(" "),
 ];
 
-/** Those without which float products run many times slower. */
+/** Sets of which at least one is needed for fast float products. */
 const LEAST_SETS = ["avx2", "asimd"];
 
 /** Those that multiply 8-bit integers faster than floats. */

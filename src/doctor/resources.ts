@@ -2,18 +2,18 @@
 import type { CgroupMemory } from "../system/memory.ts";
 import type { Finding } from "./finding.ts";
 
-/** What training the embedded model takes, rounded up: below it nothing can be trained. */
+/** Memory of training the embedded model, rounded up: with less nothing can be trained. */
 const LEAST_MEMORY = 400e6;
-/** Below this a language model of some hundred million parameters does not fit. */
+/** Memory for training a language model of some hundred million parameters. */
 const ROOMY_MEMORY = 1e9;
-/** An adapter with its checkpoints, a merged small model, and ONNX Runtime's library. */
+/** Disk for an adapter with its checkpoints, a merged small model, and ONNX Runtime's library. */
 const LEAST_DISK = 200e6;
 
-/** Bytes as people read them; the command line has a formatter of its own. */
+/** Formats bytes; the command line has its own formatter. */
 const megabytes = (bytes: number) => `${Math.round(bytes / 1e6).toLocaleString("en")} MB`;
 
 export interface MemoryState {
-  /** What this process can still take: machine and control groups. */
+  /** Memory that this process can still allocate, by machine and control groups. */
   readonly freeBytes?: number;
   readonly freeSwapBytes: number;
   readonly cgroup?: CgroupMemory;
@@ -66,9 +66,9 @@ export interface FolderState {
   readonly path: string;
   readonly writable: boolean;
   readonly freeBytes?: number;
-  /** Bytes in it, where it is graft's own. */
+  /** Bytes in it, if it is graft's own. */
   readonly usedBytes?: number;
-  /** What cannot be done without it; `undefined` where graft gets along. */
+  /** Feature that needs it; `undefined` if graft works without it. */
   readonly neededFor?: string;
 }
 

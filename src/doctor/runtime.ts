@@ -12,7 +12,7 @@ import { whatToDo } from "../runtime/provider_failure.ts";
 import { inspectLibrary, type LibraryState } from "../runtime/providers.ts";
 import type { Finding } from "./finding.ts";
 
-/** @param hasGpu whether a driver shows a GPU, without which a provider for it is of no use */
+/** @param hasGpu whether a driver shows a GPU, without which GPU providers are useless */
 export function libraryFindings(
   { path, version, providers }: LibraryState,
   hasGpu: boolean,
@@ -78,7 +78,10 @@ const SATURATING: Finding = {
     `${PRECISION}=1, or models quantised with reduce_range`,
 };
 
-/** Whether 3·5 + 4·6 comes out right: a library that loads may still have no kernels for this processor. */
+/**
+ * Checks that 3·5 + 4·6 is computed correctly: a library that loads may still have no kernels for this
+ * processor.
+ */
 async function computingFinding(runner: Runner): Promise<Finding> {
   const b = new GraphBuilder(inferTraining);
   b.input("x", "float32", [1, 2]);

@@ -1,8 +1,8 @@
-/** Findings on systemd, devices that a GPU needs, and variables that steer graft. */
+/** Findings on systemd, GPU devices, and environment variables of graft. */
 import { gpuNodes } from "../system/gpu_nodes.ts";
 import type { Finding } from "./finding.ts";
 
-/** What can be asked about files. */
+/** Checks of files. */
 export interface Files {
   exists(path: string): boolean;
   /** Whether this user may read and write it. */
@@ -42,7 +42,7 @@ export function gpuFindings(files: Files): readonly Finding[] {
     }];
 }
 
-/** Variables that change what graft does, where they are set; no secrets among them. */
+/** Environment variables that change graft's behaviour; no secrets among them. */
 const VARIABLES = [
   ..."GRAFT_ORT_LIB GRAFT_CACHE_DIR HF_HOME HF_HUB_CACHE HF_ENDPOINT HF_HUB_OFFLINE".split(" "),
   ..."LD_LIBRARY_PATH TMPDIR".split(" "),

@@ -3,7 +3,7 @@ import { BadInputError } from "../errors.ts";
 import type { Tensor } from "./tensor.ts";
 import { type Attribute, type Node, operatorName } from "./types.ts";
 
-/** Values by the kinds that operators read. */
+/** Value type of each attribute kind that operators read. */
 interface Values {
   readonly int: number;
   readonly float: number;
@@ -21,7 +21,7 @@ const KIND_NAMES: Readonly<Record<Kind, string>> = {
   tensor: "a tensor",
 };
 
-/** An attribute's value, `undefined` where the node has none; throws where it is of another kind. */
+/** An attribute's value, `undefined` if the node has none; throws if it is of another kind. */
 function valueOf<K extends Kind>(node: Node, name: string, kind: K): Values[K] | undefined {
   const found = node.attributes[name];
   if (found === undefined) return undefined;
@@ -33,7 +33,7 @@ function valueOf<K extends Kind>(node: Node, name: string, kind: K): Values[K] |
 }
 
 /**
- * An integer attribute, or `fallback` where the node has none; this and the functions below throw a
+ * An integer attribute, or `fallback` if the node has none; this and the functions below throw a
  * `BadInputError` for an attribute of another kind.
  */
 export function intAttribute<T extends number | undefined>(
@@ -44,7 +44,7 @@ export function intAttribute<T extends number | undefined>(
   return valueOf(node, name, "int") ?? fallback;
 }
 
-/** A float attribute, or `fallback` where the node has none. */
+/** A float attribute, or `fallback` if the node has none. */
 export function floatAttribute<T extends number | undefined>(
   node: Node,
   name: string,
@@ -53,7 +53,7 @@ export function floatAttribute<T extends number | undefined>(
   return valueOf(node, name, "float") ?? fallback;
 }
 
-/** A string attribute, or `fallback` where the node has none. */
+/** A string attribute, or `fallback` if the node has none. */
 export function stringAttribute<T extends string | undefined>(
   node: Node,
   name: string,
@@ -62,7 +62,7 @@ export function stringAttribute<T extends string | undefined>(
   return valueOf(node, name, "string") ?? fallback;
 }
 
-/** A list of integers, or `fallback` where the node has none. */
+/** A list of integers, or `fallback` if the node has none. */
 export function intsAttribute<T extends readonly number[] | undefined>(
   node: Node,
   name: string,
@@ -71,12 +71,15 @@ export function intsAttribute<T extends readonly number[] | undefined>(
   return valueOf(node, name, "ints") ?? fallback;
 }
 
-/** A tensor attribute, `undefined` where the node has none. */
+/** A tensor attribute, `undefined` if the node has none. */
 export function tensorAttribute(node: Node, name: string): Tensor | undefined {
   return valueOf(node, name, "tensor");
 }
 
-/** Attribute values from plain ones: whole lists of integers, strings, tensors; floats by {@linkcode float}. */
+/**
+ * Attributes from plain values: integers, lists of integers, strings, tensors; for floats use {@linkcode
+ * float}.
+ */
 export function int(value: number): Attribute {
   return { kind: "int", value };
 }

@@ -1,33 +1,36 @@
 /**
- * Builds a graph of concrete shapes node by node, inferring what is known of each value at once.
+ * Builds a graph of concrete shapes node by node, inferring type and shape of each value at once.
  *
- * Lowering, gradients and plans all emit through this one class. Whatever turns out constant is
- * never emitted as a node: it becomes an initializer (so shape arithmetic melts away).
+ * Lowering, gradients and plans all emit through this one class. A constant value is never emitted as a
+ * node: it becomes an initializer, so shape arithmetic disappears.
  */
 import type { DataType } from "./dtype.ts";
 import { elementCount, float32, int64, type Tensor } from "./tensor.ts";
 import { type Attribute, type Graph, MICROSOFT, type Node, type ValueInfo } from "./types.ts";
 
-/** What is known of a value: its type, its concrete shape and, for a constant, its contents. */
+/** A value's type, its concrete shape and, for a constant, its contents. */
 export interface Known {
   /** Element type. */
   readonly dtype: DataType;
   /** Concrete dimensions. */
   readonly dims: readonly number[];
-  /** Contents, where the value is an initializer or was folded. May be large: look at `dims` first. */
+  /** Contents, if the value is an initializer or was folded. May be large: check `dims` first. */
   readonly value?: Tensor;
 }
 
-/** Output facts of a node; throws where the inputs do not fit the operator. */
+/** Infers types and shapes of a node's outputs; throws if the inputs do not fit the operator. */
 export type Infer = (node: Node, inputs: readonly (Known | undefined)[]) => readonly Known[];
 
-/** Attributes as passes write them. */
+/** Attributes by name. */
 export type Attributes = Readonly<Record<string, Attribute>>;
 
-/** Elements of a value: logits of 256 texts of a million tokens would not have as many. */
+/** Most elements of a value: logits of 256 texts of a million tokens have fewer. */
 const MOST_ELEMENTS = 2 ** 40;
 
-/** Sizes multiply: a few nodes that copy their input make more of it than there is memory. */
+/**
+ * Checks the number of elements, because sizes multiply: a few nodes that copy their input can exceed
+ * all memory.
+ */
 function checkDims(name: string, dims: readonly number[]): void {
   let count = 1;
   for (const dim of dims) {
@@ -64,12 +67,12 @@ export class GraphBuilder {
     return this.#nodes;
   }
 
-  /** Keeps names for values that are added later: what is emitted meanwhile gets others. */
+  /** Reserves names for values that are added later: other values get other names. */
   reserve(names: Iterable<string>): void {
     for (const name of names) this.#reserved.add(name);
   }
 
-  /** A name no value has yet, made from `hint`. */
+  /** An unused name, derived from `hint`. */
   fresh(hint: string): string {
     let name = hint;
     while (name === "" || this.#isTaken(name)) name = `${hint}~${this.#next++}`;
@@ -90,7 +93,7 @@ export class GraphBuilder {
     return name;
   }
 
-  /** Adds an initializer whose contents will change, so that nothing computed from it is folded. */
+  /** Adds an initializer whose contents will change; values computed from it are not folded. */
   variable(name: string, value: Tensor): string {
     this.#define(name, { dtype: value.dtype, dims: value.dims });
     this.#initializers.set(name, value);
@@ -125,7 +128,7 @@ export class GraphBuilder {
     return name;
   }
 
-  /** What is known of a value; throws a `ReferenceError` for a name never defined. */
+  /** Type, shape and contents of a value; throws a `ReferenceError` for an undefined name. */
   known(name: string): Known {
     const found = this.#known.get(name);
     if (found === undefined) throw new ReferenceError(`No value is named "${name}" in this graph`);
@@ -162,7 +165,7 @@ export class GraphBuilder {
     return this.emit({ opType, domain: MICROSOFT, inputs, attributes, outputCount: 1 })[0];
   }
 
-  /** Reshapes to concrete dimensions; returns the value itself where it has them already. */
+  /** Reshapes to concrete dimensions; returns the value itself if it already has them. */
   reshape(value: string, dims: readonly number[]): string {
     const now = this.dims(value);
     if (now.length === dims.length && now.every((dim, i) => dim === dims[i])) return value;
@@ -212,7 +215,7 @@ export class GraphBuilder {
     if (!constant) this.#nodes.push(node);
   }
 
-  /** The finished graph with the given outputs; initializers nobody reads are left out. */
+  /** The finished graph with the given outputs, without unread initializers. */
   build(name: string, outputs: readonly string[]): Graph {
     const used = new Set(outputs);
     for (const node of this.#nodes) for (const input of node.inputs) used.add(input);

@@ -1,6 +1,5 @@
 /**
- * Codebooks of 4 bits as bitsandbytes packs weights with them: what each code stands for in a block
- * whose largest magnitude is 1.
+ * bitsandbytes' codebooks of 4 bits: the value of each code in a block whose largest magnitude is 1.
  *
  * Sources: NF4 by Dettmers et al. 2023 (arXiv:2305.14314), appendix E; FP4 has a sign, two bits of
  * exponent and one of mantissa, as multiples of its largest number, 12, with 1/16 for the smallest.

@@ -1,4 +1,4 @@
-/** Integers that stand for numbers around a zero point. */
+/** Integer codes of quantised numbers, and their zero points. */
 import { BadInputError } from "../errors.ts";
 import type { DataType } from "./dtype.ts";
 

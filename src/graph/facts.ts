@@ -1,4 +1,4 @@
-/** What a graph tells of its values: element type, dimensions, who makes them. */
+/** Facts about a graph's values: element type, dimensions, producers and readers. */
 import type { DataType } from "./dtype.ts";
 import type { Graph, Node } from "./types.ts";
 
@@ -33,19 +33,19 @@ export function valueNames(
   ]);
 }
 
-/** A name that is not taken, made from `hint`. */
+/** A name that is not taken, derived from `hint`. */
 export function freeName(taken: ReadonlySet<string>, hint: string): string {
   let name = hint;
   for (let i = 1; taken.has(name); i++) name = `${hint}.${i}`;
   return name;
 }
 
-/** The node that makes each computed value. */
+/** The node that computes each value. */
 export function producersOf(nodes: readonly Node[]): ReadonlyMap<string, Node> {
   return new Map(nodes.flatMap((node) => node.outputs.map((output) => [output, node] as const)));
 }
 
-/** The nodes that read a value; `undefined` among them is whoever reads the graph's outputs. */
+/** The nodes that read each value; `undefined` among them stands for the reader of the graph's outputs. */
 export function readersOf(
   { nodes, outputs }: Graph,
 ): ReadonlyMap<string, readonly (Node | undefined)[]> {

@@ -1,4 +1,4 @@
-/** Finds values that are no numbers. */
+/** Finds values that are not finite. */
 import { isFloating } from "./dtype.ts";
 import type { Tensor } from "./tensor.ts";
 
@@ -6,7 +6,7 @@ import type { Tensor } from "./tensor.ts";
 const EXPONENT = { float64: 0x7ff0, float32: 0x7f80, float16: 0x7c00, bfloat16: 0x7f80 } as const;
 const ELEMENT_BYTES = { float64: 8, float32: 4, float16: 2, bfloat16: 2 } as const;
 
-/** Index of the first NaN or infinite element of a tensor, -1 where all are finite. */
+/** Index of the first NaN or infinite element of a tensor, -1 if all are finite. */
 export function firstNonFinite({ dtype, bytes }: Tensor): number {
   if (!isFloating(dtype)) return -1;
   const key = dtype as keyof typeof EXPONENT;

@@ -6,9 +6,9 @@ import { BadInputError } from "../errors.ts";
 import { intsAttribute } from "./attributes.ts";
 import { MICROSOFT, type Node } from "./types.ts";
 
-/** The operators' inputs by name; "" where one is absent. */
+/** The operators' inputs by name; "" for an absent one. */
 export interface FusedAttentionInputs {
-  /** Activations [batch, tokens, in]: floats, or what they were quantised to. */
+  /** Activations [batch, tokens, in]: floats or quantised integers. */
   readonly input: string;
   /** [in, queries + keys + values] */
   readonly weight: string;
@@ -24,12 +24,12 @@ export interface FusedAttentionInputs {
   readonly weightZeroPoint: string;
 }
 
-/** Whether a node is one of the two. */
+/** Whether a node is one of the two operators. */
 export function isFusedAttention({ domain, opType }: Node): boolean {
   return domain === MICROSOFT && (opType === "Attention" || opType === "QAttention");
 }
 
-/** What a fused attention reads. */
+/** Inputs of a fused attention node. */
 export function fusedAttentionInputs({ opType, inputs }: Node): FusedAttentionInputs {
   const at = (i: number) => inputs[i] ?? "";
   const common = { input: at(0), weight: at(1), bias: at(2) };
@@ -56,7 +56,7 @@ export function fusedAttentionInputs({ opType, inputs }: Node): FusedAttentionIn
     };
 }
 
-/** `Attention` in the place of a `QAttention`, over floats. */
+/** The `Attention` over floats that replaces a `QAttention`. */
 export function floatAttention(node: Node, input: string, weight: string): Node {
   const { bias, mask, past } = fusedAttentionInputs(node);
   return { ...node, opType: "Attention", inputs: [input, weight, bias, mask, past] };
@@ -66,7 +66,7 @@ export function floatAttention(node: Node, input: string, weight: string): Node 
  * Output columns of queries, keys and values.
  *
  * @param total columns of the weight
- * @throws {BadInputError} where the node's own sizes do not add up to them
+ * @throws {BadInputError} if the node's sizes do not add up to `total`
  */
 export function hiddenSizes(node: Node, total: number): readonly number[] {
   const sizes = intsAttribute(node, "qkv_hidden_sizes", [total / 3, total / 3, total / 3]);

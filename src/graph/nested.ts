@@ -1,8 +1,8 @@
-/** Graphs within graphs, and tensors wherever a graph holds them. */
+/** Subgraphs of a graph, and all its constant tensors. */
 import type { Tensor } from "./tensor.ts";
 import type { Graph } from "./types.ts";
 
-/** A graph, and all that its nodes have as attributes: branches and loop bodies, at every depth. */
+/** Yields a graph and all its subgraphs: branches and loop bodies, at every depth. */
 export function* graphsWithin(graph: Graph): Generator<Graph> {
   yield graph;
   for (const { attributes } of graph.nodes) {
@@ -12,7 +12,7 @@ export function* graphsWithin(graph: Graph): Generator<Graph> {
   }
 }
 
-/** Tensors that stand in a graph, by value name: its initializers, and what Constant nodes hold. */
+/** Constant tensors of a graph by value name: its initializers, and the values of Constant nodes. */
 export function tensorsOf(graph: Graph): ReadonlyMap<string, Tensor> {
   const held = graph.nodes.flatMap(({ opType, domain, outputs, attributes: { value } }) =>
     opType === "Constant" && domain === "" && value?.kind === "tensor"

@@ -1,4 +1,4 @@
-/** Nodes as passes write them. */
+/** Creates nodes. */
 import type { Attributes } from "./builder.ts";
 import type { Node } from "./types.ts";
 

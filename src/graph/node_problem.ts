@@ -1,10 +1,10 @@
-/** What is wrong with a graph, by its nodes. */
+/** Finds the first invalid node of a graph. */
 import { type Graph, type Node, operatorName } from "./types.ts";
 
 /**
- * The first node of a graph or its subgraphs with a problem, in words that name it.
+ * Describes the first node of a graph or its subgraphs that has a problem, by name.
  *
- * @param scopeOf what is known within a graph, from what is known around it
+ * @param scopeOf computes the facts within a subgraph from those of the graph around it
  */
 export function firstNodeProblem<Scope>(
   graph: Graph,

@@ -1,11 +1,11 @@
-/** Results that depend on a graph alone: made once, kept as long as the graph. */
+/** Results that depend only on a graph: computed once, kept as long as the graph. */
 import type { Graph } from "./types.ts";
 
 /**
- * Remembers what a function makes of a graph; a model is planned for many batch shapes, and much of
- * a plan has nothing to do with them.
+ * Caches a function of a graph: a model is planned for many batch shapes, and much of a plan does not
+ * depend on the shape.
  *
- * @param make of a graph and what else it depends on, as text
+ * @param make computes the result from a graph and a text of the other things that it depends on
  */
 export function oncePerGraph<T>(
   make: (graph: Graph, detail: string) => T,

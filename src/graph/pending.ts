@@ -1,4 +1,4 @@
-/** Initializers whose type is decided and whose contents are still to be computed. */
+/** Initializers with a known type and contents that are computed later. */
 import type { DataType } from "./dtype.ts";
 import { elementCount, type Tensor } from "./tensor.ts";
 import type { Model } from "./types.ts";
@@ -10,12 +10,12 @@ export function pendingTensor(dtype: DataType, dims: readonly number[]): Tensor 
   return { dtype, dims, bytes: NO_BYTES };
 }
 
-/** Whether a tensor's contents are still to be computed. */
+/** Whether a tensor's contents are computed later. */
 export function isPending(t: Tensor): boolean {
   return t.bytes === NO_BYTES && elementCount(t.dims) > 0;
 }
 
-/** The model with some initializers' contents replaced; their order stays. */
+/** The model with some initializers' contents replaced, in the same order. */
 export function withTensors(model: Model, tensors: ReadonlyMap<string, Tensor>): Model {
   const initializers = new Map(
     [...model.graph.initializers].map(([name, old]) => [name, tensors.get(name) ?? old]),

@@ -1,4 +1,7 @@
-/** Cuts a graph into pieces that run one after the other, so that its weights are never needed all at once. */
+/**
+ * Cuts a graph into pieces that run one after the other, so that its weights are never needed at the
+ * same time.
+ */
 import { readBy } from "./passes/prune.ts";
 import type { Tensor } from "./tensor.ts";
 import type { Graph, Node } from "./types.ts";
@@ -8,29 +11,31 @@ export interface Piece {
   readonly nodes: readonly Node[];
   /** The graph's inputs and values of earlier pieces that its nodes read. */
   readonly reads: readonly string[];
-  /** What later pieces read of it, and what is wanted of the graph. */
+  /** Its values that later pieces read or that are wanted. */
   readonly makes: readonly string[];
   readonly initializers: ReadonlyMap<string, Tensor>;
 }
 
 /**
- * A value that depends on nothing that enters the graph is computed in each piece that reads it, not
- * passed: kernels ask for constants (MatMulNBits with `accuracy_level` 4 takes no other scales), and the
- * runtime makes constants of them as it loads a piece.
+ * Cuts a graph. A value that does not depend on the graph's inputs is computed in each piece that reads
+ * it, not passed: kernels require constants (MatMulNBits with `accuracy_level` 4 accepts no other
+ * scales), and the runtime folds such values when it loads a piece.
  *
- * @param weightBytes that the initializers of a piece may have, unless a single node reads more
- * @param wanted values that the nodes make and that are asked for
+ * @param weightBytes most bytes of a piece's initializers, unless a single node reads more
+ * @param wanted values to compute
+ * @param isRandom whether a node gives another result in each run
  * @returns the pieces in the order in which they run
  */
 export function piecesOf(
   graph: Pick<Graph, "nodes" | "inputs" | "initializers">,
   weightBytes: number,
   wanted: Iterable<string>,
+  isRandom: (node: Node) => boolean,
 ): Piece[] {
   const { nodes, inputs, initializers } = graph;
   const later = new Set(wanted);
-  const fixed = fixedNodes(graph, later);
-  // A branch's own values have names, too, and what is left out has an empty one.
+  const fixed = fixedNodes(graph, later, isRandom);
+  // A branch's own values have names too, and absent ones have an empty name.
   const passing = new Set([
     ...inputs.map(({ name }) => name),
     ...nodes.flatMap(({ outputs }) => outputs).filter((name) => name !== ""),
@@ -54,20 +59,18 @@ export function piecesOf(
   }).reverse();
 }
 
-/** Each run gives another result. */
-const RANDOM = /^(Random|Multinomial$|Bernoulli$|Dropout$)/;
-
-/** The nodes whose results are always the same, by the names of these, but for those that are wanted. */
+/** The nodes whose results are always the same, by result name, without the wanted ones. */
 function fixedNodes(
   { nodes, inputs, initializers }: Pick<Graph, "nodes" | "inputs" | "initializers">,
   wanted: ReadonlySet<string>,
+  isRandom: (node: Node) => boolean,
 ): ReadonlyMap<string, Node> {
   const given = new Set(inputs.map(({ name }) => name));
   const fixed = new Map<string, Node>();
   for (const node of nodes) {
-    const { opType, inputs, outputs, attributes } = node;
+    const { inputs, outputs, attributes } = node;
     const hasBranch = Object.values(attributes).some(({ kind }) => kind === "graph");
-    if (hasBranch || RANDOM.test(opType) || outputs.some((name) => wanted.has(name))) continue;
+    if (hasBranch || isRandom(node) || outputs.some((name) => wanted.has(name))) continue;
     const isKnown = (name: string) =>
       name === "" || fixed.has(name) || initializers.has(name) && !given.has(name);
     if (!inputs.every(isKnown)) continue;
@@ -76,7 +79,7 @@ function fixedNodes(
   return fixed;
 }
 
-/** What becomes a piece. */
+/** A range of nodes that becomes a piece. */
 interface NodeRange {
   readonly nodes: readonly Node[];
   /** Nodes of fixed results that these read. */
@@ -112,7 +115,10 @@ function cut(
   return ranges;
 }
 
-/** What a node reads, and which nodes of fixed results that takes, beyond what a range has. */
+/**
+ * The values that a node reads and the nodes of fixed results that compute them, beyond those of a
+ * range.
+ */
 function behind(
   node: Node,
   fixed: ReadonlyMap<string, Node>,

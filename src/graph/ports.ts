@@ -1,14 +1,14 @@
-/** Holds the sizes that a graph states for its inputs and outputs against the weights it has. */
+/** Checks the declared sizes of a graph's inputs and outputs against the size of its weights. */
 import { graphsWithin } from "./nested.ts";
 import { elementCount } from "./tensor.ts";
 import type { Graph, ValueInfo } from "./types.ts";
 
-/** Elements that the inputs, or the outputs, of any model may have together. */
+/** Elements that the inputs, or the outputs, of any model may have in total. */
 const ANY_MODEL = 1 << 22;
-/** As many for each byte of weights: caches of long texts, logits of many tokens. */
+/** Further elements per byte of weights: caches of long texts, logits of many tokens. */
 const PER_BYTE = 8;
 
-/** Elements of a value as far as its dimensions are stated. */
+/** Elements of a value, by its fixed dimensions. */
 const statedCount = ({ type }: ValueInfo) =>
   elementCount((type?.shape ?? []).filter((dim) => typeof dim === "number"));
 
@@ -21,8 +21,8 @@ function problemOf(what: string, values: readonly ValueInfo[], most: number): st
 }
 
 /**
- * What is wrong with the sizes of a graph's inputs or outputs, in words: they are fed, fetched and
- * kept in memory of the stated size, and a few bytes can state any.
+ * Describes the problem with the sizes of a graph's inputs or outputs, if any: memory of the declared
+ * size is allocated for them, and a few bytes can declare any size.
  */
 export function portProblem(graph: Graph): string | undefined {
   const weights = [...graphsWithin(graph)].flatMap((each) => [...each.initializers.values()]);

@@ -1,10 +1,10 @@
-/** A graph as text for people: one line a node, with types. */
+/** Prints a graph as text: one line per node, with types. */
 import type { Attribute, Graph, Node, ValueInfo, ValueType } from "./types.ts";
 import { operatorName } from "./types.ts";
 import type { Tensor } from "./tensor.ts";
 import { toBigInts, toNumbers } from "./tensor.ts";
 
-/** Elements of a tensor or list that are written out; longer ones show their type alone. */
+/** Longest tensor or list whose elements are printed; longer ones show only their type. */
 const SHOWN_ELEMENTS = 8;
 
 /** `float32[batch, 64]`, `float32[…]` without a known rank. */

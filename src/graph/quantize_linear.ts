@@ -1,7 +1,7 @@
 /**
- * What QuantizeLinear makes of a constant: round(x / scale) + zeroPoint, ties to even, saturated.
- * Source: ONNX Operators.md. Weights lie as floats behind it where a tool wrote them for a runtime
- * that wants to round them itself (TensorRT).
+ * QuantizeLinear of a constant: round(x / scale) + zeroPoint, ties to even, saturated. Source: ONNX
+ * Operators.md. Weights are stored as floats before it if a tool wrote them for a runtime that rounds
+ * them itself (TensorRT).
  */
 import { intAttribute } from "./attributes.ts";
 import { codeRange, type CodeType } from "./codes.ts";
@@ -10,26 +10,26 @@ import { roundHalfEven } from "./round_half_even.ts";
 import { elementCount, type Tensor, tensor, toNumbers } from "./tensor.ts";
 import type { Node } from "./types.ts";
 
-/** How floats become integers of 8 bits. */
+/** Parameters of rounding floats to 8-bit integers. */
 export interface Rounding {
   /** Type of the codes. */
   readonly dtype: CodeType;
   /** One scale for all values, or one for each index of the axis. */
   readonly scales: Tensor;
-  /** As many as scales; without them 0. */
+  /** As many as scales; absent: all 0. */
   readonly zeroPoints?: Tensor;
   /** Axis that scales run along, from the front; ignored for one scale. */
   readonly axis: number;
-  /** Neighbours along `axis` that share a scale, where scales are per block; 0 else. */
+  /** Neighbours along `axis` that share a scale, if scales are per block; otherwise 0. */
   readonly blockSize: number;
 }
 
 /**
  * How a QuantizeLinear node rounds a constant.
  *
- * @param constant contents of a value, `undefined` for what is computed
- * @returns `undefined` where its input is no constant of float32 or float16, where it does not
- *   round to 8 bits, and where its scales do not fit
+ * @param constant contents of a value, `undefined` for a computed one
+ * @returns `undefined` if its input is not a constant of float32 or float16, if it does not round to 8
+ *   bits, or if its scales do not fit
  */
 export function roundingOf(
   node: Node,
@@ -78,7 +78,7 @@ export function quantizeLinear(values: Tensor, rounding: Rounding): Tensor {
   return tensor(rounding.dtype, dims, codes);
 }
 
-/** The floats that DequantizeLinear makes of codes, scale·(code − zeroPoint). */
+/** The floats that DequantizeLinear computes from codes, scale·(code − zeroPoint). */
 export function dequantizeLinear(codes: Tensor, rounding: Rounding, into: Float32Array): void {
   const numbers = toNumbers(codes);
   forEachRun(codes.dims, rounding, (from, to, scale, zero) => {
@@ -86,7 +86,7 @@ export function dequantizeLinear(codes: Tensor, rounding: Rounding, into: Float3
   });
 }
 
-/** Goes through the elements in order, in runs that share a scale. */
+/** Visits the elements in order, in runs that share a scale. */
 function forEachRun(
   dims: readonly number[],
   { scales, zeroPoints, axis, blockSize }: Rounding,

@@ -1,19 +1,19 @@
-/** Finds where a sequence repeats itself, as the nodes of a model of alike blocks do. */
+/** Finds repetitions in a sequence, such as the nodes of a model of equal blocks. */
 
-/** A range in which every label equals the one `period` places further on. */
+/** A range in which every label equals the one `period` positions later. */
 export interface Repeat {
   readonly start: number;
   readonly period: number;
-  /** Labels from the first to the last of a repetition; at least `count` periods. */
+  /** Number of labels in the range; at least `count` periods. */
   readonly length: number;
 }
 
-/** Places at which a repetition is looked for, as shares of the sequence: one is within most blocks. */
+/** Positions at which a repetition is searched, as shares of the sequence: one is within most blocks. */
 const ANCHORS = [1 / 4, 1 / 2, 3 / 4];
 
 /**
- * The longest range that repeats one piece at least `count` times, of equal ones that of the shortest
- * piece; `undefined` where there is none.
+ * The longest range that repeats one piece at least `count` times, with the shortest piece if several
+ * are equally long; `undefined` if there is none.
  */
 export function longestRepeat(labels: readonly string[], count: number): Repeat | undefined {
   let best: Repeat | undefined;
@@ -32,7 +32,7 @@ export function longestRepeat(labels: readonly string[], count: number): Repeat 
 
 /** Finds ranges around `anchor` whose period is the distance to another place. */
 function repeatsAround(labels: readonly string[], anchor: number): (at: number) => Repeat {
-  // What follows the anchor, and what comes before it seen backwards, against the same of each place.
+  // Compares the labels after the anchor, and reversed those before it, with those of each position.
   const after = prefixLengths(labels.slice(anchor));
   const before = prefixLengths([
     ...labels.slice(0, anchor).reverse(),
@@ -48,12 +48,12 @@ function repeatsAround(labels: readonly string[], anchor: number): (at: number) 
 }
 
 /**
- * For each place of a sequence the number of labels from there on that equal its first ones (the
- * Z-function): in linear time, where a chain of equal nodes would take quadratic to compare.
+ * For each position of a sequence, the number of labels from there on that equal its first ones (the
+ * Z-function), in linear time; direct comparison of a chain of equal nodes takes quadratic time.
  */
 function prefixLengths(labels: readonly (string | undefined)[]): Int32Array {
   const lengths = new Int32Array(labels.length);
-  // The known range that reaches furthest.
+  // The known range that ends last.
   let [from, to] = [0, 0];
   for (let at = 1; at < labels.length; at++) {
     let length = at < to ? Math.min(to - at, lengths[at - from]) : 0;

@@ -1,4 +1,4 @@
-/** The nearest whole number, the even one of two: ONNX's Round, and how QuantizeLinear rounds. */
+/** The nearest whole number, ties to even: the rule of ONNX's Round and QuantizeLinear. */
 export function roundHalfEven(x: number): number {
   const down = Math.floor(x);
   if (x - down !== 0.5) return Math.round(x);

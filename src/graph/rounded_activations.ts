@@ -1,4 +1,4 @@
-/** Which graphs round activations when they run. */
+/** Determines whether graphs round activations when they run. */
 import { intAttribute } from "./attributes.ts";
 import { constantValues } from "./passes/constants.ts";
 import type { Graph } from "./types.ts";
@@ -18,7 +18,7 @@ function roundsBySizes(graph: Graph): boolean {
   );
 }
 
-/** Whether kernels may round activations to 8-bit integers: it is theirs to do so, and how. */
+/** Whether the graph permits kernels to round activations to 8-bit integers, in their own way. */
 export function allowsRounding(graph: Graph): boolean {
   return graph.nodes.some((node) =>
     node.opType === "MatMulNBits" && intAttribute(node, "accuracy_level", 0) === 4
@@ -30,7 +30,7 @@ export function roundsAsItRuns(graph: Graph): boolean {
   return roundsBySizes(graph) || allowsRounding(graph);
 }
 
-/** Whether the graph itself says that activations are rounded to integers. */
+/** Whether the graph itself rounds activations to integers. */
 export function demandsRounding(graph: Graph): boolean {
   return roundsByFile(graph) || roundsBySizes(graph);
 }

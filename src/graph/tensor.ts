@@ -20,7 +20,7 @@ export function elementCount(dims: readonly number[]): number {
   return dims.reduce((count, dim) => count * dim, 1);
 }
 
-/** Makes a tensor and checks that `bytes` has the size its type and dimensions ask for. */
+/** Creates a tensor and checks that `bytes` has the size that its type and dimensions require. */
 export function tensor(dtype: DataType, dims: readonly number[], bytes: Uint8Array): Tensor {
   const expected = byteLength(dtype, elementCount(dims));
   if (bytes.byteLength !== expected) {
@@ -39,7 +39,7 @@ export function float32(dims: readonly number[], values: ArrayLike<number>): Ten
   return tensor("float32", dims, bytesOf(Float32Array.from(values)));
 }
 
-/** A float32 tensor over the caller's own array, which may be longer than it. */
+/** A float32 tensor over the caller's own array, which may be longer than the tensor. */
 export function float32Over(dims: readonly number[], values: Float32Array<ArrayBuffer>): Tensor {
   return { dtype: "float32", dims, bytes: bytesOf(values.subarray(0, elementCount(dims))) };
 }
@@ -50,7 +50,7 @@ export function int64(dims: readonly number[], values: ArrayLike<number | bigint
   const halves = new Int32Array(out.buffer);
   for (let i = 0; i < values.length; i++) {
     const value = values[i];
-    // Most are dimensions, and a bigint is an object.
+    // Most values are dimensions, and a bigint would allocate an object.
     if (typeof value === "number" && value === (value | 0)) {
       halves[2 * i] = value;
       halves[2 * i + 1] = value < 0 ? -1 : 0;
@@ -64,7 +64,7 @@ export function int32(dims: readonly number[], values: ArrayLike<number>): Tenso
   return tensor("int32", dims, bytesOf(Int32Array.from(values)));
 }
 
-/** An int32 tensor [count] of the numbers from 0 on. */
+/** An int32 tensor [count] of the numbers from 0 to count − 1. */
 export function ascending(count: number): Tensor {
   const numbers = new Int32Array(count); // a vocabulary's rows are many
   for (let i = 0; i < count; i++) numbers[i] = i;
@@ -103,8 +103,8 @@ function wholeNumbers(values: ArrayLike<bigint>): Float64Array {
 }
 
 /**
- * All values as numbers, in row-major order; a view without a copy for float32 where the bytes
- * are aligned. 64-bit integers beyond 2^53 lose precision: use {@linkcode toBigInts} for those.
+ * All values as numbers, in row-major order; a view without a copy for float32 if the bytes are aligned.
+ * 64-bit integers beyond 2^53 lose precision: use {@linkcode toBigInts} for those.
  */
 export function toNumbers(t: Tensor): ArrayLike<number> & Iterable<number> {
   const count = elementCount(t.dims);

@@ -1,4 +1,4 @@
-/** Token ids, masks and positions in the types in which models take them. */
+/** Converts token ids, masks and positions to the types of a model's inputs. */
 import { BadInputError } from "../errors.ts";
 import type { DataType } from "./dtype.ts";
 import { bool, float32, int32, type Tensor, toNumbers } from "./tensor.ts";
@@ -11,7 +11,7 @@ export const TOKEN_TYPES: readonly DataType[] = ["int64", "int32", "float32", "b
  *
  * @param value int64, each number such that `dtype` holds it
  * @param dtype of {@linkcode TOKEN_TYPES}
- * @returns the tensor itself where it is of that type
+ * @returns the tensor itself if it has that type
  */
 export function inTokenType(value: Tensor, dtype: DataType): Tensor {
   if (dtype === value.dtype) return value;

@@ -1,7 +1,7 @@
 /** Topological order of nodes. */
 import { type Graph, type Node, operatorName } from "./types.ts";
 
-/** Nodes wait for each other in a ring; the message names them. */
+/** Nodes depend on each other in a cycle; the message names them. */
 export class CycleError extends Error {
   override name = "CycleError";
 }
@@ -32,7 +32,7 @@ function addCaptured(graph: Graph, captured: Set<string>): void {
   for (const output of graph.outputs) read(output.name);
 }
 
-/** Everything a node waits for: its inputs and what its subgraphs capture. */
+/** Values that a node depends on: its inputs and the values that its subgraphs capture. */
 function readsOf(node: Node): Iterable<string> {
   const captured = capturedBy(node);
   return captured.size === 0 ? node.inputs : [...node.inputs, ...captured];
@@ -40,9 +40,9 @@ function readsOf(node: Node): Iterable<string> {
 
 /**
  * The nodes in an order in which each comes after the nodes it reads from. Stable: nodes move only
- * behind what they wait for, so a list that is already sorted comes back as it was.
+ * behind those that they depend on, so a sorted list is returned unchanged.
  *
- * @throws {CycleError} where nodes wait for each other.
+ * @throws {CycleError} if nodes depend on each other.
  */
 export function toposort(nodes: readonly Node[]): readonly Node[] {
   const producer = new Map<string, number>();
@@ -60,7 +60,7 @@ export function toposort(nodes: readonly Node[]): readonly Node[] {
   const done = new Uint8Array(nodes.length);
   const order: Node[] = [];
   const OPEN = 1, CLOSED = 2;
-  // A depth-first walk with a stack of its own: a long chain written backwards is as deep as it is long.
+  // A depth-first walk with an explicit stack: a long chain in reverse order is as deep as it is long.
   for (let root = 0; root < nodes.length; root++) {
     if (done[root] === CLOSED) continue;
     const stack = [{ at: root, next: 0 }];

@@ -1,7 +1,7 @@
-/** Matrices of any type whose elements are whole bytes, transposed. */
+/** Transposes matrices of any type whose elements are whole bytes. */
 import type { Tensor } from "./tensor.ts";
 
-/** A [rows, columns] tensor, whatever its dimensions say, as [columns, rows]. */
+/** Transposes a tensor that is read as [rows, columns], whatever its dimensions, into [columns, rows]. */
 export function transposedMatrix(
   { dtype, bytes }: Tensor,
   rows: number,

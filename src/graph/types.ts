@@ -1,17 +1,17 @@
 /**
- * A graph as graft's passes see it: plain data, names as edges, ONNX's spelling.
+ * Types of a graph for graft's passes: plain data, names as edges, ONNX's spelling.
  *
- * A graph read from a file keeps what graft does not interpret in `rest` fields (opaque to
- * everything but `src/onnx`), so that encoding it again loses nothing. Nodes and attributes are
- * immutable: a pass replaces them. Passes return new graphs; they never change their argument.
+ * A graph read from a file keeps data that graft does not interpret in `rest` fields (opaque outside
+ * `src/onnx`), so that encoding it again loses nothing. Nodes and attributes are immutable: a pass
+ * replaces them. Passes return new graphs; they never change their argument.
  */
 import type { DataType } from "./dtype.ts";
 import type { Tensor } from "./tensor.ts";
 
-/** A dimension: a size, or the name of one that is not known before run time. */
+/** A dimension: a size, or the name of one that is only known at run time. */
 export type Dim = number | string;
 
-/** Element type and shape of a value. `shape` is absent where not even the rank is known. */
+/** Element type and shape of a value. `shape` is absent if not even the rank is known. */
 export interface ValueType {
   /** Element type. */
   readonly dtype: DataType;
@@ -19,7 +19,7 @@ export interface ValueType {
   readonly shape?: readonly Dim[];
 }
 
-/** A graph input or output, or an annotated value inside. */
+/** A graph input or output, or an annotated inner value. */
 export interface ValueInfo {
   /** Name of the value. */
   readonly name: string;
@@ -44,7 +44,7 @@ export type Attribute =
   )
   & { readonly rest?: unknown };
 
-/** One operator application. An empty string among `inputs` or `outputs` is an absent optional. */
+/** One operator application. An empty string in `inputs` or `outputs` stands for an absent optional one. */
 export interface Node {
   /** Name of the node; may be empty. */
   readonly name: string;
@@ -58,7 +58,7 @@ export interface Node {
   readonly outputs: readonly string[];
   /** Attributes by name. */
   readonly attributes: Readonly<Record<string, Attribute>>;
-  /** The node's `metadata_props`, where it has any (PyTorch's exporter writes module scopes there). */
+  /** The node's `metadata_props`, if any (PyTorch's exporter writes module scopes there). */
   readonly metadata?: Readonly<Record<string, string>>;
   /** Fields of the file that graft does not read, kept for writing. */
   readonly rest?: unknown;
@@ -76,7 +76,7 @@ export interface Graph {
   readonly initializers: ReadonlyMap<string, Tensor>;
   /** Nodes, each behind those that it reads from. */
   readonly nodes: readonly Node[];
-  /** Annotations of inner values, where the file has them. */
+  /** Annotations of inner values, if the file has them. */
   readonly valueInfo: ReadonlyMap<string, ValueInfo>;
   /** Fields of the file that graft does not read, kept for writing. */
   readonly rest?: unknown;
@@ -85,7 +85,7 @@ export interface Graph {
 /** Operator-set version per domain, `""` for ONNX's own. */
 export type Opsets = Readonly<Record<string, number>>;
 
-/** A model: a graph and what it was written against. */
+/** A model: a graph with its operator sets and other data of the file. */
 export interface Model {
   /** Version of the file format. */
   readonly irVersion: number;

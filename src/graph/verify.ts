@@ -1,4 +1,4 @@
-/** Checks that hold for every graph: run on files when they are read, after edits of them, in tests after every pass. */
+/** Checks for every graph: run on files when they are read, after edits of them, and in tests after every pass. */
 import { byteLength } from "./dtype.ts";
 import { isPending } from "./pending.ts";
 import { elementCount, type Tensor } from "./tensor.ts";
@@ -8,7 +8,7 @@ import { unwatched } from "./watched.ts";
 const label = (node: Node, index: number) =>
   `node ${index} (${operatorName(node)} "${node.name || node.outputs.join()}")`;
 
-/** Names the outer graph defines, and the chain of those around it. */
+/** Names that a graph defines, linked to those of the graphs around it. */
 interface Scope {
   readonly names: ReadonlySet<string>;
   readonly outer?: Scope;
@@ -40,10 +40,10 @@ function shapeProblem(place: string, value: ValueInfo): string | undefined {
 }
 
 /**
- * The first thing wrong with a graph, in words, or `undefined` for a sound one: every value is
- * defined once and before its first reader (subgraphs may read the graphs around them), every
- * output is defined, and every initializer has the bytes its type and dimensions ask for, unless
- * they are still to be computed.
+ * Describes the first problem of a graph, or returns `undefined` for a valid one: every value is defined
+ * once and before its first reader (subgraphs may read the graphs around them), every output is defined,
+ * and every initializer has the bytes that its type and dimensions require, unless they are computed
+ * later.
  */
 export function graphProblem(graph: Graph, outer?: { readonly names: ReadonlySet<string> }):
   | string
@@ -97,13 +97,13 @@ export function graphProblem(graph: Graph, outer?: { readonly names: ReadonlySet
 }
 
 /**
- * Returns the graph it is given, when sound. Every edit of a user's graph that does not build it anew
- * through a `GraphBuilder`, which refuses unsound nodes as they come, ends with it; passes of planning are
- * checked by tests (`plan/planning_pass.ts`).
+ * Returns the given graph if it is valid. Every edit of a user's graph ends with it, except edits that build
+ * the graph with a `GraphBuilder`, which refuses invalid nodes. Tests call it after each pass of planning
+ * (`plan/planning_pass.ts`).
  *
- * @param where the pass that made the graph, for the message
- * @param given values that the graph may read though nothing in it defines them
- * @throws {Error} naming the pass and the first thing wrong; it is a bug in that pass.
+ * @param where the pass that returned the graph, for the message
+ * @param given values that the graph may read without defining them
+ * @throws {Error} naming the pass and the first problem; it is a bug in that pass.
  */
 export function verify(graph: Graph, where: string, given?: ReadonlySet<string>): Graph {
   const problem = graphProblem(graph, given && { names: given });

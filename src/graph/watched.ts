@@ -1,7 +1,7 @@
-/** Tensors that tell when their contents are looked at. */
+/** Tensors that report when their contents are read. */
 import type { Tensor } from "./tensor.ts";
 
-/** What is behind a tensor under watch. */
+/** The data of a watched tensor. */
 interface Watch {
   readonly source: Tensor;
   readonly onRead: () => void;
@@ -10,9 +10,9 @@ interface Watch {
 const watches = new WeakMap<Tensor, Watch>();
 
 /**
- * The tensor under watch: its type and dimensions are free to read, its contents are not.
+ * A watched tensor: reading its contents is reported, reading its type and dimensions is not.
  *
- * @param onRead called whenever something looks at the contents
+ * @param onRead called when the contents are read
  * @param dims of a view of the same bytes; default the tensor's own
  */
 export function watched(
@@ -32,18 +32,18 @@ export function watched(
   return tensor;
 }
 
-/** The same bytes, under the same watch, with other dimensions; `undefined` for one without watch. */
+/** The same bytes, watched in the same way, with other dimensions; `undefined` for an unwatched tensor. */
 export function watchedView(tensor: Tensor, dims: readonly number[]): Tensor | undefined {
   const watch = watches.get(tensor);
   return watch && watched(watch.source, watch.onRead, dims);
 }
 
-/** The tensor itself, or the one that it is a view of, of one under watch; `undefined` for any other. */
+/** The watched tensor itself, or the one that it is a view of; `undefined` for an unwatched tensor. */
 export function sourceOf(tensor: Tensor): Tensor | undefined {
   return watches.get(tensor)?.source;
 }
 
-/** Like the tensor, but free to read. */
+/** The same tensor without the watch. */
 export function unwatched(tensor: Tensor): Tensor {
   const source = sourceOf(tensor);
   return source === undefined ? tensor : { ...source, dims: tensor.dims };

@@ -1,4 +1,4 @@
-/** `record.json`: what graft's store knows of an adapter beside its files. */
+/** `record.json`: data of an adapter in graft's store besides its files. */
 import { join } from "@std/path";
 import { BadInputError, GraftError } from "../errors.ts";
 import { JsonFields } from "../lora/json_fields.ts";
@@ -7,37 +7,37 @@ import { readSmallText } from "../system/small_file.ts";
 /** The record's name in the adapter's folder. */
 export const RECORD = "record.json";
 
-/** What is known of an adapter beside its files; `null` where it is not. */
+/** Data of an adapter besides its files; `null` for unknown values. */
 export interface AdapterRecord {
   /** Version of the record's form. */
   readonly format_version: 1;
-  /** Of the files, as `sha256:<hex>`. */
+  /** Digest of the files, as `sha256:<hex>`. */
   readonly digest: string;
-  /** Digest of the model it was trained on. */
+  /** Digest of the base model. */
   readonly base_digest: string | null;
-  /** That model as the run named it. */
+  /** Name of the base model in the training run. */
   readonly base: string | null;
   /** `causal` or `classification`, where it is known. */
   readonly task: string | null;
   /** SHA-256 of the training data, where it is known. */
   readonly data_digest: string | null;
-  /** Digests of the adapters that it was trained on from. */
+  /** Digests of the adapters that its training started from. */
   readonly parents: readonly string[];
   /** Last figures of the training by name. */
   readonly metrics: Readonly<Record<string, number>>;
-  /** When it was put here, ISO 8601. */
+  /** Time at which it was stored, ISO 8601. */
   readonly created: string;
   /** Size of all files in bytes. */
   readonly size_bytes: number;
 }
 
-/** What whoever adds an adapter knows. */
+/** The part of a record that the caller provides. */
 export type AdapterFacts = Omit<
   AdapterRecord,
   "format_version" | "digest" | "created" | "size_bytes"
 >;
 
-/** Whether an adapter's folder has a sound record. */
+/** Whether an adapter's folder has a valid record. */
 export function isReadable(folder: string): boolean {
   try {
     readRecord(folder);
@@ -51,8 +51,8 @@ export function isReadable(folder: string): boolean {
 /**
  * Reads the record of an adapter's folder.
  *
- * @throws {BadInputError} where it is missing or damaged, naming the file and the field
- * @throws {StorageError} where it cannot be read
+ * @throws {BadInputError} if it is missing or damaged, naming the file and the field
+ * @throws {StorageError} if it cannot be read
  */
 export function readRecord(folder: string): AdapterRecord {
   const path = join(folder, RECORD);

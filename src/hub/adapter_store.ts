@@ -1,5 +1,5 @@
 /**
- * The store of adapters: each lies in a folder named by its content, names point to them.
+ * The adapter store: each adapter is in a folder named by its digest, and names point to the folders.
  *
  * ```
  * adapters/<sha256>/adapter_config.json …   the files, as a run saved them
@@ -32,11 +32,11 @@ import {
 import { parseModelName } from "./names.ts";
 import { graftHome } from "./settings.ts";
 
-/** An adapter's name and where it lies; what lies there is not looked at. */
+/** An adapter's name and folder; the folder's contents are not read. */
 export interface AdapterEntry {
   /** Name in the store. */
   readonly name: string;
-  /** Absent where the file of the name is damaged and leads nowhere. */
+  /** Absent if the file of the name is damaged. */
   readonly folder?: string;
 }
 
@@ -50,7 +50,7 @@ export interface StoredAdapter extends AdapterEntry {
 
 const NAMES = "names";
 
-/** Digest of an adapter's files, whatever order they come in. */
+/** Digest of an adapter's files, independent of their order. */
 export function adapterDigest(files: ReadonlyMap<string, Uint8Array>): string {
   const parts = [...files].map(([name, bytes]) => [name, digestOf(bytes)]).sort();
   return digestOf(new TextEncoder().encode(JSON.stringify(parts)));
@@ -73,7 +73,7 @@ export class AdapterStore {
   /**
    * Names a store.
    *
-   * @param root the folder; it need not be there
+   * @param root the folder; it need not exist
    */
   constructor(readonly root: string = join(graftHome(), "adapters")) {}
 
@@ -86,8 +86,8 @@ export class AdapterStore {
   }
 
   /**
-   * Adds an adapter, or gives one that is there a name more; one whose record is damaged is written
-   * anew. A name that was in use moves: the adapter it stood for stays while another name has it.
+   * Adds an adapter, or another name for an existing one; an adapter with a damaged record is written
+   * again. A name in use now points to the new adapter: the earlier one stays while it has another name.
    *
    * @throws {StorageError} naming the path
    */
@@ -115,7 +115,7 @@ export class AdapterStore {
     return this.find(name)!;
   }
 
-  /** Where the adapter of a name lies; `undefined` where there is no such name. */
+  /** The entry of a name; `undefined` if there is no such name. */
   entry(name: string): AdapterEntry | undefined {
     const hex = readSmallText(this.#nameFile(name))?.trim();
     if (hex === undefined) return undefined;
@@ -123,9 +123,9 @@ export class AdapterStore {
   }
 
   /**
-   * The adapter of a name; `undefined` where there is none.
+   * The adapter of a name; `undefined` if there is none.
    *
-   * @throws {BadInputError} where the name or the record is damaged, naming the file and what to do
+   * @throws {BadInputError} if the name or the record is damaged, naming the file and what to do
    */
   find(name: string): StoredAdapter | undefined {
     const entry = this.entry(name);
@@ -147,7 +147,7 @@ export class AdapterStore {
   /**
    * All adapters that have a name.
    *
-   * @param onDamaged told of each that cannot be read
+   * @param onDamaged called for each entry that cannot be read
    */
   list(onDamaged: (error: GraftError) => void = () => {}): readonly StoredAdapter[] {
     return this.#names().flatMap((name) => {
@@ -162,9 +162,9 @@ export class AdapterStore {
   }
 
   /**
-   * Removes a name, and the adapter where it has no other, damaged or not.
+   * Removes a name, and the adapter if it has no other name, damaged or not.
    *
-   * @throws {RefusedError} where a process uses it
+   * @throws {RefusedError} if a process uses it
    */
   remove({ folder, name }: AdapterEntry): void {
     if (folder !== undefined && this.#namesOf(folder).length === 1 && exists(folder)) {
@@ -189,7 +189,7 @@ export class AdapterStore {
     ).sort();
   }
 
-  /** Names of an adapter; of others' nothing is read, whatever is wrong with them. */
+  /** Names of an adapter; the records of other adapters are not read, because they may be damaged. */
   #namesOf(folder: string): readonly string[] {
     return this.#names().filter((name) => {
       try {
@@ -201,7 +201,7 @@ export class AdapterStore {
     });
   }
 
-  /** One that a process uses stays: without a name it is no more than a folder. */
+  /** Removes an adapter without a name, unless a process uses it. */
   #removeUnnamed(folder: string): void {
     if (this.#namesOf(folder).length > 0 || !exists(folder)) return;
     using claim = claimDirectory(folder);

@@ -1,4 +1,4 @@
-/** What the hub says about a repository. Source: the hub's OpenAPI description, `/api/models`. */
+/** Reads the hub's data about a repository. Source: the hub's OpenAPI description, `/api/models`. */
 import { HubError } from "../errors.ts";
 import type { FileDigest } from "./digests.ts";
 import { type HubHttp, shown } from "./http.ts";
@@ -14,7 +14,7 @@ export interface RepositoryFile {
   readonly digest: FileDigest;
 }
 
-/** Listings come in pages of 1000 files: more are no repository of a model. */
+/** Most pages of a listing, of 1000 files each; no model's repository has more. */
 const MOST_PAGES = 200;
 const LARGEST_FILE = 2 ** 50;
 
@@ -27,9 +27,9 @@ function field(value: unknown, name: string): unknown {
 }
 
 /**
- * The commit that a branch or a tag stands for now.
+ * The commit that a branch or a tag points to now.
  *
- * @throws {AccessError | BadInputError | HubError} where the hub does not say
+ * @throws {AccessError | BadInputError | HubError} if the hub does not say
  */
 export async function commitOf(
   http: HubHttp,
@@ -48,7 +48,8 @@ export async function commitOf(
 /**
  * All files of a repository at a commit.
  *
- * @throws {AccessError | BadInputError | HubError} where the hub does not say, or names what no file may be called
+ * @throws {AccessError | BadInputError | HubError} if the hub does not answer, or lists an invalid file
+ * name
  */
 export async function listFiles(
   http: HubHttp,
@@ -95,7 +96,7 @@ function fileOf(entry: unknown, source: string): RepositoryFile {
   return { path, sizeBytes: sizeBytes as number, digest: { kind, hex } };
 }
 
-/** The address after `rel="next"` of a Link header, at the same place. Source: RFC 8288. */
+/** The `rel="next"` address of a Link header, if it has the same origin and path. Source: RFC 8288. */
 function nextPage(link: string | null, url: URL): URL | undefined {
   const next = link?.match(/<([^>]+)>;\s*rel="next"/)?.[1];
   const to = next === undefined ? null : URL.parse(next, url);
@@ -104,7 +105,7 @@ function nextPage(link: string | null, url: URL): URL | undefined {
   throw new HubError(`${shown(url)}: the next page is at ${shown(to)}, another host`);
 }
 
-/** Where a file's content is. */
+/** Address of a file's content. */
 export function contentUrl(http: HubHttp, repository: string, commit: string, path: string): URL {
   return http.url(
     `/${pathOf(repository)}/resolve/${commit}/${path.split("/").map(encodeURIComponent).join("/")}`,

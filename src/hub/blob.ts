@@ -1,4 +1,4 @@
-/** One file of a repository on the disk: partial until it is whole and verified. */
+/** One file of a repository on the disk: partial until it is complete and verified. */
 import { dirname } from "@std/path";
 import { BadInputError, StorageError } from "../errors.ts";
 import { makeDirectory, syncDirectory } from "../system/durable_files.ts";
@@ -7,26 +7,26 @@ import type { RepositoryFile } from "./api.ts";
 import { sizeOf } from "./cache.ts";
 import { Digester, digestName, fileDigest } from "./digests.ts";
 
-/** Ends the names of partial files; huggingface_hub's are the same and hold the same. */
+/** Suffix of partial files; huggingface_hub uses the same names and contents. */
 const INCOMPLETE = ".incomplete";
-/** Times that a file is gotten whose digest is wrong: bytes that an earlier run left may be bad. */
+/** Downloads of a file with a wrong digest: bytes from an earlier run may be damaged. */
 const ATTEMPTS = 2;
 const READ_BYTES = 1 << 20;
-/** Files up to this size are read again to see whether they are whole: it takes no time. */
+/** Largest file whose digest is checked again, which takes little time. */
 const READ_AGAIN_BYTES = 64 << 20;
 
-/** Gives a file's bytes from an offset on. */
+/** Fetches a file's bytes from an offset on. */
 export type Fetch = (from: number) => AsyncIterable<Uint8Array>;
 
 export interface BlobOptions {
-  /** Lock file that whoever writes the blob holds. */
+  /** Lock file held by the process that writes the blob. */
   readonly lock: string;
   readonly signal?: AbortSignal;
-  /** Told how many of the file's bytes are there. */
+  /** Called with the number of the file's bytes on the disk. */
   readonly onBytes?: (done: number) => void;
-  /** Told that another process is getting the same file. */
+  /** Called if another process is downloading the same file. */
   readonly onWait?: () => void;
-  /** Whether the file in its place is the one; {@linkcode isWhole} if absent. */
+  /** Checks an existing file; {@linkcode isWhole} if absent. */
   readonly isWhole?: (path: string, file: RepositoryFile) => boolean | Promise<boolean>;
 }
 
@@ -39,17 +39,16 @@ function attempt<T>(what: string, path: string, action: () => T): T {
 }
 
 /**
- * Whether a file is in its place and the one: by its size, which a cut one has not, and where it is
- * not large by its digest, too.
+ * Whether a file exists and is complete: checks its size, and its digest if it is not large.
  *
- * @throws {StorageError} where it cannot be read
+ * @throws {StorageError} if it cannot be read
  */
 export function isWhole(path: string, { sizeBytes, digest }: RepositoryFile): boolean {
   if (sizeOf(path) !== sizeBytes) return false;
   return sizeBytes > READ_AGAIN_BYTES || fileDigest(path, digest.kind) === digest.hex;
 }
 
-/** How much of a file that is still to be gotten lies there from an earlier run. */
+/** Bytes of an incomplete file from an earlier run. */
 export function partialBytes(path: string, sizeBytes: number): number {
   try {
     const { size } = Deno.statSync(path + INCOMPLETE);
@@ -60,11 +59,11 @@ export function partialBytes(path: string, sizeBytes: number): number {
 }
 
 /**
- * Puts a file in its place and on the disk, whole and verified, or not at all. One that is there and
- * damaged is replaced. What came before a failure stays beside it for the next call.
+ * Downloads a file to the disk, complete and verified, or not at all. A damaged existing file is
+ * replaced. After a failure the partial file stays beside it for the next call.
  *
  * @param path its place
- * @throws {BadInputError} where the content has another digest
+ * @throws {BadInputError} if the content has another digest
  * @throws {StorageError} naming the path
  * @throws what `fetch` throws
  */
@@ -77,7 +76,7 @@ export async function getBlob(
   const isThere = options.isWhole ?? isWhole;
   if (await isThere(path, file)) return;
   using _lock = await waitForLock(options.lock, options);
-  if (await isThere(path, file)) return; // the process that had the lock has gotten it
+  if (await isThere(path, file)) return; // downloaded by the process that had the lock
   makeDirectory(dirname(path));
   const partial = path + INCOMPLETE;
   for (let attempts = 1;; attempts++) {
@@ -96,7 +95,10 @@ export async function getBlob(
   syncDirectory(dirname(path));
 }
 
-/** Fetches what is missing of a partial file and puts it on the disk; gives the whole's digest. */
+/**
+ * Fetches the missing bytes of a partial file and puts them on the disk; returns the digest of the whole
+ * file.
+ */
 async function fill(
   path: string,
   { digest, sizeBytes }: RepositoryFile,

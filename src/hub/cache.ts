@@ -5,12 +5,12 @@
  * models--org--name/blobs/<digest>                     contents, named by the hub's digest
  * models--org--name/snapshots/<commit>/<path>          links to them
  * models--org--name/refs/<branch or tag>               commit it stood for when it was pulled
- * .locks/models--org--name/<digest>.lock               held by whoever writes a blob
+ * .locks/models--org--name/<digest>.lock held by the process that writes a blob
  * ```
  *
- * Source: huggingface_hub's guide "Understand caching". Two rules are graft's own: a process that
- * uses a snapshot shares a lock on its folder, one that pulls shares one on the repository's; who
- * removes needs both alone.
+ * Source: huggingface_hub's guide "Understand caching". Two rules are graft's own: a process that uses a
+ * snapshot holds a shared lock on its folder, one that pulls holds a shared lock on the repository's;
+ * removal needs both exclusively.
  */
 import { basename, dirname, join, relative } from "@std/path";
 import { StorageError } from "../errors.ts";
@@ -25,7 +25,7 @@ import { waitForLock } from "../system/file_lock.ts";
 import { readSmallText } from "../system/small_file.ts";
 import { folderOf, isCommit, repositoryOf } from "./names.ts";
 
-/** Where one repository's things are. */
+/** Paths of one repository in the cache. */
 export class RepositoryFolder {
   /** The repository's folder. */
   readonly path: string;
@@ -60,7 +60,7 @@ export class RepositoryFolder {
     return join(this.path, "refs", revision);
   }
 
-  /** The commit that a revision stood for when it was pulled; `undefined` where it was not. */
+  /** The commit that a revision pointed to when it was pulled; `undefined` if it was not pulled. */
   commitOf(revision: string): string | undefined {
     if (isCommit(revision)) return revision;
     try {
@@ -71,7 +71,7 @@ export class RepositoryFolder {
     }
   }
 
-  /** Notes what a revision stands for; one process after the other, for they would write one file. */
+  /** Stores the commit of a revision; processes take turns, because they write the same file. */
   async writeRef(revision: string, commit: string): Promise<void> {
     if (revision === commit) return;
     using _lock = await waitForLock(this.lock("refs"));
@@ -85,7 +85,7 @@ export class RepositoryFolder {
     const found = new Map<string, string>();
     const root = join(this.path, "refs");
     for (const path of pathsUnder(root)) {
-      if (basename(path).startsWith(".")) continue; // what a killed process was writing
+      if (basename(path).startsWith(".")) continue; // unfinished file of a killed process
       const name = relative(root, path);
       const commit = this.commitOf(name);
       if (commit !== undefined) found.set(name, commit);
@@ -99,7 +99,7 @@ export class RepositoryFolder {
       .map(({ name }) => name).filter(isCommit);
   }
 
-  /** Paths of a snapshot's files, relative to it, without those whose blob is gone. */
+  /** Paths of a snapshot's files, relative to it, without those whose blob is missing. */
   files(commit: string): readonly string[] {
     const root = this.snapshot(commit);
     return pathsUnder(root).map((path) => relative(root, path)).filter((path) =>
@@ -107,7 +107,7 @@ export class RepositoryFolder {
     ).sort();
   }
 
-  /** Names of the blobs that a snapshot's links lead to, by path, also of those that are gone. */
+  /** Names of the blobs that a snapshot's links point to, by path, including missing ones. */
   links(commit: string): ReadonlyMap<string, string> {
     const root = this.snapshot(commit);
     const found = new Map<string, string>();
@@ -121,15 +121,15 @@ export class RepositoryFolder {
   }
 
   /**
-   * Lets files appear in a snapshot. One that is new appears whole, by one rename; to one that is
-   * there files are added, a model last, since it is what makes others usable.
+   * Makes files visible in a snapshot. A new snapshot appears complete, by one rename; files are added
+   * to an existing one, a model last, because it makes the others usable.
    *
    * @param blobs digests by path; the blobs are there, verified and on the disk
    */
   async addSnapshot(commit: string, blobs: ReadonlyMap<string, string>): Promise<void> {
     using _lock = await waitForLock(this.lock("snapshots"));
     const target = this.snapshot(commit);
-    // As deep as the snapshot itself, so that the links lead to the same place.
+    // At the same depth as the snapshot itself, so that the relative links are the same.
     const unfinished = join(this.path, ".unfinished", commit);
     this.#clearUnfinished();
     if (!exists(target)) {
@@ -153,7 +153,7 @@ export class RepositoryFolder {
     this.#clearUnfinished();
   }
 
-  /** Makes a folder of links and puts them on the disk. */
+  /** Creates a folder of links and puts them on the disk. */
   #link(folder: string, blobs: ReadonlyMap<string, string>): void {
     makeDirectory(folder);
     const folders = new Set([folder]);
@@ -166,7 +166,7 @@ export class RepositoryFolder {
     for (const path of folders) syncDirectory(path);
   }
 
-  /** Removes what a killed process left; who adds to a snapshot has the lock. */
+  /** Removes unfinished snapshots of killed processes; the caller has the lock. */
   #clearUnfinished(): void {
     const path = join(this.path, ".unfinished");
     if (!exists(path)) return;
@@ -201,14 +201,14 @@ function entriesOf(path: string): readonly Deno.DirEntry[] {
   }
 }
 
-/** Paths of all that is no folder below one; links are not followed. */
+/** Paths of all files below a folder; links are not followed. */
 function pathsUnder(path: string): readonly string[] {
   return entriesOf(path).flatMap(({ name, isDirectory }) =>
     isDirectory ? pathsUnder(join(path, name)) : [join(path, name)]
   );
 }
 
-/** Bytes of what a path leads to; `undefined` where it leads nowhere. */
+/** Size of the file that a path or link points to; `undefined` if there is none. */
 export function sizeOf(path: string): number | undefined {
   try {
     const { size, isFile } = Deno.statSync(path);

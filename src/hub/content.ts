@@ -1,14 +1,14 @@
-/** A file's bytes from the hub: in order, over several connections, through cuts. */
+/** Reads a file's bytes from the hub: in order, over several connections, with retries. */
 import { BadInputError, GraftError } from "../errors.ts";
 import type { RepositoryFile } from "./api.ts";
 import { type Answer, type HubHttp, shown } from "./http.ts";
 import { Transient } from "./transient.ts";
 
-/** Bytes that a connection gets in one request, and that it may be ahead of what is written. */
+/** Bytes that a connection requests at once, and may read ahead of the writer. */
 const PIECE_BYTES = 8 << 20;
 const CONNECTIONS = 4;
 
-/** How a file is cut into pieces; other values are for tests. */
+/** Sizes of the pieces of a file; other values are for tests. */
 export interface Pieces {
   readonly pieceBytes?: number;
   readonly connections?: number;
@@ -17,20 +17,20 @@ export interface Pieces {
 /** A range of a file. */
 interface ByteRange {
   readonly start: number;
-  /** Not in it any more; grows where a server gives everything whatever is asked. */
+  /** Exclusive end; grows if a server ignores the requested range. */
   end: number;
 }
 
-/** A file at the hub, wherever its redirects lead. */
+/** A file at the hub, through its redirects. */
 class Source {
-  /** Where the last redirect led: the hub is not asked again for each piece. */
+  /** Target of the last redirect, so that the hub is not asked again for each piece. */
   #place: URL | undefined;
-  /** Whether the server gives ranges, once it is known. */
+  /** Whether the server supports ranges; `undefined` until it is known. */
   givesRanges: boolean | undefined;
 
   constructor(readonly http: HubHttp, readonly url: URL, readonly file: RepositoryFile) {}
 
-  /** Opens a range; the chunks begin at `start`, or at 0 where the server gives no ranges. */
+  /** Opens a range; the chunks begin at `start`, or at 0 if the server does not support ranges. */
   async open(start: number, end: number, signal: AbortSignal): Promise<Answer> {
     const { sizeBytes } = this.file;
     const headers: Record<string, string> = start === 0 && end === sizeBytes
@@ -41,7 +41,7 @@ class Source {
     try {
       answer = await this.http.get(place ?? this.url, headers, { elsewhere: true, signal });
     } catch (error) {
-      // A signed address is good for a time only: the hub gives a new one.
+      // A signed address expires: the hub gives a new one.
       this.#place = undefined;
       if (place === undefined || signal.aborted || !(error instanceof GraftError)) throw error;
       throw new Transient(error.message);
@@ -76,7 +76,7 @@ function checkRange({ headers, url }: Answer, start: number, sizeBytes: number):
   );
 }
 
-/** A range's bytes in order; goes on where it was cut. */
+/** Yields a range's bytes in order; continues after a cut connection. */
 async function* rangeOf(
   source: Source,
   range: ByteRange,
@@ -108,7 +108,7 @@ async function* rangeOf(
   }
 }
 
-/** Reads ahead of whoever iterates. */
+/** Reads ahead of the consumer. */
 class ReadAhead {
   readonly #chunks: Uint8Array<ArrayBuffer>[] = [];
   #done = false;
@@ -145,11 +145,11 @@ class ReadAhead {
 }
 
 /**
- * The bytes of a file from an offset to its end, in order. A large file comes over several
- * connections at once, each a few megabytes ahead, so that what is written is always the beginning
- * of the file: a cut download is gone on with by its size, also by Hugging Face's tools.
+ * The bytes of a file from an offset to its end, in order. A large file comes over several connections
+ * at once, each a few megabytes ahead, so that the written bytes are always the beginning of the file: a
+ * cut download continues at its size, also with Hugging Face's tools.
  *
- * @throws {HubError | AccessError | BadInputError} where the hub does not give them
+ * @throws {HubError | AccessError | BadInputError} if the hub does not provide them
  * @throws the signal's reason
  */
 export async function* fileContent(
@@ -175,7 +175,7 @@ export async function* fileContent(
     while (queue.length > 0) {
       const { range, ahead } = queue[0];
       for await (const chunk of ahead.chunks()) {
-        // Only now it is known whether the server gives ranges at all.
+        // Only now it is known whether the server supports ranges.
         if (!source.givesRanges) next = Math.max(next, range.end);
         while (source.givesRanges && next < file.sizeBytes && queue.length < connections) start();
         yield chunk;

@@ -1,11 +1,11 @@
-/** What tells that a file is the one the hub meant. */
+/** Digests that identify a hub's files. */
 import { createHash, type Hash } from "node:crypto";
 import { StorageError } from "../errors.ts";
 import { openRegularFile } from "../system/regular_file.ts";
 
 /**
- * A file's digest as the hub gives it: SHA-256 for large files (Git LFS), Git's SHA-1 of a blob for
- * the others. Either is also the file's name among a repository's `blobs`.
+ * A file's digest as the hub lists it: SHA-256 for large files (Git LFS), Git's SHA-1 of a blob for the
+ * others. Either is also the file's name among a repository's `blobs`.
  */
 export interface FileDigest {
   /** SHA-256 of the content, or Git's SHA-1 of the blob. */
@@ -43,7 +43,7 @@ const READ_BYTES = 1 << 20;
  * Digest of a file.
  *
  * @throws {BadInputError} for what is no regular file
- * @throws {StorageError} where it cannot be read
+ * @throws {StorageError} if it cannot be read
  */
 export function fileDigest(path: string, kind: FileDigest["kind"]): string {
   using file = openRegularFile(path);
@@ -61,7 +61,7 @@ export function fileDigest(path: string, kind: FileDigest["kind"]): string {
  * SHA-256 of a file, however large: a signal ends it.
  *
  * @throws {BadInputError} for what is no regular file
- * @throws {StorageError} where it cannot be read
+ * @throws {StorageError} if it cannot be read
  * @throws the signal's reason
  */
 export async function readDigest(path: string, signal?: AbortSignal): Promise<string> {

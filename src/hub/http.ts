@@ -1,15 +1,15 @@
 /**
- * Requests to the hub. Redirects are followed here and not by `fetch`: the token goes to the hub's
- * own origin alone, and only files may come from elsewhere.
+ * Requests to the hub. Redirects are followed here and not by `fetch`: the token goes to the hub's own
+ * origin alone, and only files may come from other hosts.
  *
- * Own code where there is `@huggingface/hub`, since its downloads neither resume nor check digests,
- * write no refs, and follow redirects by themselves.
+ * `@huggingface/hub` is not used, because its downloads neither resume nor check digests, write no refs,
+ * and follow redirects by themselves.
  */
 import { AccessError, BadInputError, HubError } from "../errors.ts";
 import { Patience, type Pause, pauseByClock, retryAfterMs, Transient } from "./transient.ts";
 
 const MOST_REDIRECTS = 5;
-/** Larger answers are no listing of a repository. */
+/** Largest accepted JSON response, more than any listing of a repository. */
 const LARGEST_JSON = 64 << 20;
 
 export interface HubHttpOptions {
@@ -19,23 +19,23 @@ export interface HubHttpOptions {
   /** Longest silence of a connection. */
   readonly timeoutMs: number;
   readonly signal?: AbortSignal;
-  /** Told before a wait for another try. */
+  /** Called before a wait for another try. */
   readonly onRetry?: (line: string) => void;
   readonly pause?: Pause;
 }
 
-/** An answer whose body is read in pieces; leaving the loop ends the connection. */
+/** A response whose body is read in pieces; leaving the loop ends the connection. */
 export interface Answer {
   readonly status: number;
   readonly headers: Headers;
-  /** Headers of the hub's own answer, where another host gave this one. */
+  /** Headers of the hub's own response, if another host sent this one. */
   readonly hubHeaders: Headers;
-  /** Where it came from after redirects. */
+  /** Its address after redirects. */
   readonly url: URL;
   chunks(): AsyncGenerator<Uint8Array<ArrayBuffer>>;
 }
 
-/** A URL as messages name it: its query may hold a signature. */
+/** A URL for messages, without its query, which may hold a signature. */
 export const shown = (url: URL): string => url.origin + url.pathname;
 
 /** Requests to one hub. */
@@ -63,7 +63,7 @@ export class HubHttp {
   /**
    * JSON from the hub itself, with retries.
    *
-   * @throws {HubError} where the hub cannot be reached or gives something else
+   * @throws {HubError} if the hub cannot be reached or does not return JSON
    */
   async json(url: URL): Promise<{ readonly value: unknown; readonly headers: Headers }> {
     const patience = this.patience(shown(url));
@@ -89,8 +89,8 @@ export class HubHttp {
    * One request, through its redirects.
    *
    * @param options.elsewhere whether a redirect may lead to another host
-   * @throws {Transient} for what another try may mend
-   * @throws {AccessError | BadInputError | HubError} for what it will not
+   * @throws {Transient} for failures that may not occur again
+   * @throws {AccessError | BadInputError | HubError} for permanent failures
    */
   async get(
     url: URL,
@@ -172,7 +172,7 @@ export class HubHttp {
         `${said}: the model is gated: accept its terms on its page at ${this.endpoint}; ${token}`,
       );
     }
-    // The hub hides private repositories: without access they are not found.
+    // The hub hides private repositories: without access it reports them as not found.
     if (status === 401 && code === "RepoNotFound") {
       return new AccessError(`${said}: there is no such model, or it is private; ${token}`);
     }
@@ -237,7 +237,7 @@ class Connection {
       if (response.body === null) return;
       this.#expect(url);
       for await (const chunk of response.body) {
-        clearTimeout(this.#timer); // whoever reads may take their time
+        clearTimeout(this.#timer); // the reader may take its time
         yield chunk;
         this.#expect(url);
       }
@@ -248,7 +248,7 @@ class Connection {
     }
   }
 
-  /** Closes what is open. */
+  /** Closes the connection. */
   end(): void {
     clearTimeout(this.#timer);
     this.#signal?.removeEventListener("abort", this.#stop);
@@ -277,7 +277,10 @@ class Connection {
   }
 }
 
-/** Why a connection failed. Deno's message quotes the whole URL: only what stands after it is shown. */
+/**
+ * The reason of a failed connection. Deno's message quotes the whole URL: only the text after it is
+ * shown.
+ */
 function reasonOf(error: unknown): string {
   const { cause } = error as Error;
   const { message } = cause instanceof Error ? cause : error as Error;

@@ -1,4 +1,4 @@
-/** A model from a folder or an archive, put into the cache as if a hub had given it. */
+/** Puts a model from a folder or an archive into the cache, as if it came from a hub. */
 import { createHash } from "node:crypto";
 import { join } from "@std/path";
 import { BadInputError, StorageError, UsageError } from "../errors.ts";
@@ -12,10 +12,10 @@ import { readDigest } from "./digests.ts";
 import { checkFilePath } from "./names.ts";
 import { DEFAULT_REVISION } from "./pulled.ts";
 
-/** Ref beside `main` that tells, as `graft list` shows, that a model came from this machine. */
+/** Ref beside `main` that marks a local model, as `graft list` shows. */
 const LOCAL = "local";
 
-/** A folder's file. */
+/** A file of a folder. */
 export interface LocalFile {
   readonly path: string;
   readonly sizeBytes: number;
@@ -25,7 +25,7 @@ export interface LocalFile {
  * Files below a folder, hidden ones left out.
  *
  * @throws {BadInputError} for a link, a device, or a name that no file may have
- * @throws {StorageError} where it cannot be read
+ * @throws {StorageError} if it cannot be read
  */
 export function filesUnder(root: string, below = ""): readonly LocalFile[] {
   let entries: Deno.DirEntry[];
@@ -54,8 +54,8 @@ function commitOfFiles(digests: ReadonlyMap<string, string>): string {
 }
 
 /**
- * Whether a snapshot came from this machine. Its commit tells, which a hub makes otherwise: there is
- * no moment at which a kill could part the two.
+ * Whether a snapshot came from this machine. Its commit shows it, because a hub's commits are computed
+ * differently; a separate marker could be lost by a kill.
  */
 function isFromHere(place: RepositoryFolder, commit: string): boolean {
   const links = [...place.links(commit)].sort(([a], [b]) => a < b ? -1 : 1);
@@ -63,7 +63,7 @@ function isFromHere(place: RepositoryFolder, commit: string): boolean {
 }
 
 /**
- * Refuses a name that a model from elsewhere has: its branch would come to stand for this one.
+ * Refuses a name that a model of another origin has: its branch would point to this one.
  *
  * @throws {UsageError} naming both
  */
@@ -89,8 +89,8 @@ export function checkOrigin(place: RepositoryFolder, from: "hub" | "here"): void
  * Puts a model's folder into the cache.
  *
  * @param options.move whether the files may be taken away, as from an unpacked archive
- * @returns the snapshot's folder and commit, which is made of the contents
- * @throws {StorageError} where there is no room, or it cannot be written
+ * @returns the snapshot's folder and commit, which is computed from the contents
+ * @throws {StorageError} if there is no room, or it cannot be written
  * @throws the signal's reason
  */
 export async function importModel(

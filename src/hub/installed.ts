@@ -1,4 +1,4 @@
-/** What is pulled. */
+/** Lists pulled models. */
 import { join } from "@std/path";
 import { repositoriesOf, type RepositoryFolder, sizeOf } from "./cache.ts";
 import { type Variant, variantsOf } from "./variants.ts";
@@ -11,7 +11,7 @@ export interface Installed {
   readonly repository: string;
   /** Commit of the hub, or a digest of what came from this machine. */
   readonly commit: string;
-  /** Branches and tags that stood for it when they were pulled. */
+  /** Branches and tags that pointed to it when they were pulled. */
   readonly refs: readonly string[];
   /** What it holds. */
   readonly kind: "model" | "adapter" | "other";
@@ -21,11 +21,11 @@ export interface Installed {
   readonly files: readonly { readonly path: string; readonly sizeBytes: number }[];
   /** Size of its files in bytes. */
   readonly sizeBytes: number;
-  /** When the snapshot last changed. */
+  /** Time of the snapshot's last change. */
   readonly modified: Date | null;
 }
 
-/** All revisions in a cache, also those that other tools put there and graft cannot use. */
+/** All revisions in a cache, including those of other tools that graft cannot use. */
 export function installedIn(cache: string): readonly Installed[] {
   return repositoriesOf(cache).flatMap((place) => {
     const refs = [...place.refs()];

@@ -1,4 +1,4 @@
-/** The data files of a model that is being pulled, before it lies in a folder with them. */
+/** The data files of a model during a pull, before it is in a folder with them. */
 import { dirname, join } from "@std/path";
 import { BadInputError } from "../errors.ts";
 import { decodeModel, externalLocations } from "../onnx/mod.ts";
@@ -12,7 +12,8 @@ import { checkFilePath } from "./names.ts";
  * @param path of the model in the repository
  * @param at where its file can be read
  * @param byPath all of the repository's files
- * @throws {BadInputError} for no model, and for data out of the model's folder or the repository
+ * @throws {BadInputError} if it is not a model, or its data is outside the model's folder or the
+ * repository
  */
 export function dataFilesOf(
   path: string,
@@ -22,7 +23,7 @@ export function dataFilesOf(
   using mapped = openMapped(at);
   const found = new Map<string, RepositoryFile>();
   for (const location of externalLocations(mapped.bytes, path)) {
-    // Below the folder of the model, as whoever loads it asks for it.
+    // Below the folder of the model, as loading requires.
     const below = checkFilePath(plain(location), path);
     const file = byPath.get(join(dirname(path), below));
     if (file === undefined) {
@@ -35,18 +36,18 @@ export function dataFilesOf(
   return found;
 }
 
-/** A path without what leads nowhere: `./a//b` is `a/b`. */
+/** Normalises a path: `./a//b` is `a/b`. */
 function plain(path: string): string {
   return path.replace(/\/{2,}/g, "/").replace(/(^|\/)(\.\/)+/g, "$1");
 }
 
 /**
- * Reads a model with its data, to say now and not when it is used what is wrong with it.
+ * Reads a model with its data, so that errors are reported now and not when it is used.
  *
- * @param path what messages call it
+ * @param path its name, for messages
  * @param at where its file can be read
- * @param data where its data can be read, by the locations that it names
- * @throws {BadInputError} for a model that is not sound
+ * @param data paths of its data on the disk, by the locations that the model names
+ * @throws {BadInputError} for an invalid model
  */
 export function checkModel(path: string, at: string, data: ReadonlyMap<string, string>): void {
   using opened = new DisposableStack();

@@ -1,12 +1,12 @@
-/** Names of models, revisions and files: all of them become paths, so all are checked. */
+/** Checks names of models, revisions and files, because all of them become paths. */
 import { BadInputError, UsageError } from "../errors.ts";
 import { LinearPattern } from "../lora/linear_pattern.ts";
 
-/** What a name on the command line says: `org/name`, `name`, with `@revision` and `:variant`. */
+/** The parts of a name on the command line: `org/name`, `name`, with `@revision` and `:variant`. */
 export interface ModelName {
   readonly repository: string;
   readonly revision?: string;
-  /** Which of the repository's ONNX models. */
+  /** Selects one of the repository's ONNX models. */
   readonly variant?: string;
 }
 
@@ -16,7 +16,7 @@ const NAME = new RegExp(`^(${PART}(?:/${PART})?)(?:@([^:@]+))?(?::([\\w.+-]+))?$
 const LONGEST_REPOSITORY = 96;
 const LONGEST_REVISION = 200;
 
-/** Reads a model's name; `undefined` for what is none, such as most paths. */
+/** Parses a model's name; `undefined` for other texts, such as most paths. */
 export function parseModelName(text: string): ModelName | undefined {
   const [, repository, revision, variant] = NAME.exec(text) ?? [];
   if (repository === undefined || repository.length > LONGEST_REPOSITORY) return undefined;
@@ -32,7 +32,7 @@ function isRevision(text: string): boolean {
     !/\.\.|\/\/|\/\.|\/$|\.lock$/.test(text);
 }
 
-/** @throws {UsageError} for a revision that cannot be one */
+/** @throws {UsageError} for an invalid revision */
 export function checkRevision(text: string): string {
   if (isRevision(text)) return text;
   throw new UsageError(
@@ -59,10 +59,10 @@ export function repositoryOf(folder: string): string | undefined {
 const LONGEST_PATH = 1024;
 
 /**
- * A file's path inside a repository, an archive or a folder, as it came from there.
+ * Checks a file's path inside a repository, an archive or a folder.
  *
- * @param source what messages call the place it came from
- * @throws {BadInputError} for one that leads, or could lead, out of the root
+ * @param source name of its origin, for messages
+ * @throws {BadInputError} for a path that leads, or could lead, out of the root
  */
 export function checkFilePath(path: string, source: string): string {
   const refuse = (why: string) =>
@@ -70,7 +70,7 @@ export function checkFilePath(path: string, source: string): string {
   if (path === "" || path.length > LONGEST_PATH) {
     throw refuse(`its path must have 1 to ${LONGEST_PATH} characters`);
   }
-  // deno-lint-ignore no-control-regex -- control characters are what is looked for
+  // deno-lint-ignore no-control-regex -- it searches control characters
   if (/[\x00-\x1f\x7f]/.test(path)) throw refuse("its path holds a control character");
   if (path.includes("\\")) throw refuse("its path holds a backslash");
   if (path.startsWith("/")) throw refuse("its path is absolute");
@@ -82,7 +82,7 @@ export function checkFilePath(path: string, source: string): string {
 
 /** A pattern of `--include` or `--exclude` as an expression: `*` stands for `/` too, as in Python's fnmatch. */
 export function globExpression(pattern: string): LinearPattern {
-  // A folder means all in it, as huggingface_hub reads it.
+  // A folder stands for all files in it, as in huggingface_hub.
   const whole = pattern.endsWith("/") ? `${pattern}*` : pattern;
   const source = whole.replace(/\[!?[^\]]+\]|[\s\S]/g, (part) => {
     if (part === "*") return "[\\s\\S]*";

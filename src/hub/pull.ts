@@ -1,4 +1,4 @@
-/** `graft pull` from a hub: which files, are they there, get them, check them, let them appear. */
+/** `graft pull` from a hub: selects files, downloads and checks missing ones, and makes them visible. */
 import { StorageError } from "../errors.ts";
 import { freeDiskBytes } from "../system/disk.ts";
 import { shareDirectory } from "../system/file_lock.ts";
@@ -12,14 +12,14 @@ import { selectFiles, type Selection, type Wanted } from "./select.ts";
 import { cacheTarget, folderTarget, type Target } from "./target.ts";
 import { variantsOf } from "./variants.ts";
 
-/** What is told while a pull runs. */
+/** Callbacks of a pull. */
 export interface PullEvents {
-  /** Before anything is gotten. */
+  /** Called before the first download. */
   readonly onPlan?: (plan: PullPlan) => void;
-  /** A file's bytes that are there. */
+  /** Called with the number of a file's bytes on the disk. */
   readonly onBytes?: (file: RepositoryFile, done: number) => void;
   readonly onFile?: (file: RepositoryFile) => void;
-  /** Another process is getting the same file. */
+  /** Called if another process is downloading the same file. */
   readonly onWait?: (file: RepositoryFile) => void;
 }
 
@@ -31,7 +31,7 @@ export interface PullPlan extends Selection {
   readonly files: readonly RepositoryFile[];
   /** Names of all variants that the repository has. */
   readonly variants: readonly string[];
-  /** Bytes that are still to come. */
+  /** Bytes still to download. */
   readonly missingBytes: number;
 }
 
@@ -44,7 +44,7 @@ export interface PullRequest extends Wanted, PullEvents {
   readonly signal?: AbortSignal;
   /** For tests. */
   readonly pieces?: Pieces;
-  /** Room on the disk, by path; for tests. */
+  /** Free bytes on the disk of a path; for tests. */
   readonly freeBytes?: (path: string) => number | undefined;
 }
 
@@ -54,15 +54,16 @@ export interface Pulled extends PullPlan {
   readonly folder: string;
 }
 
-/** Left free on the disk whatever is pulled: others write, too. */
+/** Bytes left free on the disk, because other programs write too. */
 const SPARE_BYTES = 64 << 20;
 
 /**
- * Gets a model or an adapter. Nothing appears in `snapshots` before all of it is there and verified;
- * what a failure or a signal leaves is gone on with by the next call.
+ * Pulls a model or an adapter. Nothing appears in `snapshots` before all files are on the disk and
+ * verified; the next call continues after a failure or a signal.
  *
- * @throws {HubError | AccessError | BadInputError | UsageError} for what the hub says or gives
- * @throws {StorageError} where it does not fit or cannot be written, naming the path
+ * @throws {HubError | AccessError | BadInputError | UsageError} if the hub refuses or returns invalid
+ * data
+ * @throws {StorageError} if it does not fit or cannot be written, naming the path
  * @throws the signal's reason
  */
 export async function pull(http: HubHttp, request: PullRequest): Promise<Pulled> {
@@ -87,7 +88,7 @@ export async function pull(http: HubHttp, request: PullRequest): Promise<Pulled>
   makeRoom(plan.missingBytes, target.root, request.freeBytes);
   request.onPlan?.(plan);
 
-  // Who removes waits until the blobs are in a snapshot.
+  // Removal waits until the blobs are in a snapshot.
   using _share = shareDirectory(place.path);
   const get = async (file: RepositoryFile) => {
     if (target.has(file)) return;
@@ -107,7 +108,7 @@ export async function pull(http: HubHttp, request: PullRequest): Promise<Pulled>
   };
   for (const file of chosen) await get(file);
   const model = chosen.find(({ path }) => path === selection.variant?.path);
-  // Also those that only the model itself tells, whatever their names are.
+  // Also data files that only the model itself names.
   const data = model === undefined
     ? new Map<string, RepositoryFile>()
     : dataFilesOf(model.path, target.at(model), byPath);

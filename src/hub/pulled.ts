@@ -8,7 +8,7 @@ import { type ModelName, parseModelName } from "./names.ts";
 import { hubCache } from "./settings.ts";
 import { chooseVariant } from "./variants.ts";
 
-/** Revision that counts where none is named; what a hub calls its branch. */
+/** Revision if none is named: the name of a hub's main branch. */
 export const DEFAULT_REVISION = "main";
 
 /** A repository's files at a commit, in the cache. */
@@ -21,10 +21,10 @@ export interface Snapshot {
 }
 
 /**
- * The snapshot that a name stands for.
+ * The snapshot of a name.
  *
- * @returns `undefined` where nothing of the name was pulled
- * @throws {UsageError} where it was, in other revisions, with those
+ * @returns `undefined` if nothing of the name was pulled
+ * @throws {UsageError} if only other revisions were pulled; the message lists them
  */
 export function findSnapshot(cache: string, name: ModelName): Snapshot | undefined {
   const place = new RepositoryFolder(cache, name.repository);
@@ -34,7 +34,7 @@ export function findSnapshot(cache: string, name: ModelName): Snapshot | undefin
   const short = /^[0-9a-f]{7,39}$/.test(revision)
     ? commits.filter((commit) => commit.startsWith(revision))
     : [];
-  // One that was pulled by its commit has no branch; where it is the only one it is meant.
+  // A snapshot pulled by its commit has no branch; if it is the only one, it is used.
   const commit = place.commitOf(revision) ?? (short.length === 1 ? short[0] : undefined) ??
     (name.revision === undefined && commits.length === 1 ? commits[0] : undefined);
   if (commit !== undefined && commits.includes(commit)) {
@@ -71,7 +71,7 @@ function storedAdapter(name: string): StoredAdapter | undefined {
   return store.find(name);
 }
 
-/** Locks on folders in use: the kernel lets go of them when the process ends. */
+/** Locks on folders in use; the kernel releases them when the process ends. */
 const inUse = new Map<string, Disposable>();
 
 /** Keeps a folder from being removed by `graft rm` for as long as this process runs. */
@@ -82,12 +82,12 @@ function keep({ folder }: { readonly folder: string }): void {
 }
 
 /**
- * Path of a pulled model's `.onnx` file; `graft rm` spares it while this process runs.
+ * Path of a pulled model's `.onnx` file; `graft rm` does not remove it while this process runs.
  *
  * @param text `org/name`, with `@revision` and `:variant`
- * @returns `undefined` where nothing of the name was pulled
- * @throws {UsageError} where revision or variant are not there
- * @throws {BadInputError} where what was pulled is no model
+ * @returns `undefined` if nothing of the name was pulled
+ * @throws {UsageError} if revision or variant do not exist
+ * @throws {BadInputError} if it is not a model
  */
 export function findPulledModel(text: string): string | undefined {
   const found = snapshotOf(text);
@@ -101,7 +101,7 @@ export function findPulledModel(text: string): string | undefined {
   return join(snapshot.folder, variant.path);
 }
 
-/** Folder of an adapter in the store or from a hub, by name; `undefined` where there is none. */
+/** Folder of an adapter in the store or from a hub, by name; `undefined` if there is none. */
 export function findNamedAdapter(text: string): string | undefined {
   const stored = storedAdapter(text);
   if (stored !== undefined) {

@@ -1,4 +1,4 @@
-/** Removes a revision of a pulled model, and what no other revision uses. */
+/** Removes a revision of a pulled model, and files that no other revision uses. */
 import { dirname, join } from "@std/path";
 import { RefusedError, StorageError } from "../errors.ts";
 import { claimDirectory } from "../system/claim.ts";
@@ -6,13 +6,13 @@ import { exists, syncDirectory } from "../system/durable_files.ts";
 import { tryLock } from "../system/file_lock.ts";
 import { type RepositoryFolder, sizeOf } from "./cache.ts";
 
-/** What went. */
+/** Result of a removal. */
 export interface Removed {
   readonly sizeBytes: number;
   readonly blobs: number;
 }
 
-/** Names of blobs that a snapshot's links lead to. */
+/** Names of blobs that a snapshot's links point to. */
 function blobsOf(place: RepositoryFolder, commit: string): ReadonlySet<string> {
   const blobs = join(Deno.realPathSync(place.path), "blobs");
   return new Set(
@@ -22,10 +22,10 @@ function blobsOf(place: RepositoryFolder, commit: string): ReadonlySet<string> {
 }
 
 /**
- * Removes a snapshot, the refs to it, and the blobs that only it uses. The snapshot goes first and
- * at once: whoever looks sees all of it or nothing.
+ * Removes a snapshot, the refs to it, and the blobs that only it uses. The snapshot is removed first and
+ * at once: readers see all of it or nothing.
  *
- * @throws {RefusedError} where a process uses it, or pulls the model
+ * @throws {RefusedError} if a process uses it, or pulls the model
  * @throws {StorageError} naming the path
  */
 export function removeSnapshot(place: RepositoryFolder, commit: string): Removed {
@@ -60,7 +60,7 @@ export function removeSnapshot(place: RepositoryFolder, commit: string): Removed
     const leaving = join(place.path, `.removed-${commit}`);
     if (exists(leaving)) Deno.removeSync(leaving, { recursive: true });
     Deno.renameSync(snapshot, leaving);
-    // A power loss must not bring back the links without what they lead to.
+    // A power loss must not restore the links without their blobs.
     syncDirectory(dirname(snapshot));
     Deno.removeSync(leaving, { recursive: true });
     for (const hex of going) Deno.removeSync(place.blob(hex));

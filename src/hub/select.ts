@@ -1,12 +1,12 @@
-/** Which files of a repository a pull gets. */
+/** Selects the files of a repository to pull. */
 import { BadInputError, UsageError } from "../errors.ts";
 import { globExpression } from "./names.ts";
 import { chooseVariant, filesOfVariant, type Variant } from "./variants.ts";
 
-/** What the command line asks for. */
+/** Selection on the command line. */
 export interface Wanted {
   readonly variant?: string;
-  /** Patterns of files to get instead of what a model needs. */
+  /** Patterns of files to pull instead of those that a model needs. */
   readonly include?: readonly string[];
   /** Patterns of files to leave out. */
   readonly exclude?: readonly string[];
@@ -16,11 +16,11 @@ export interface Wanted {
 export interface Selection {
   /** Paths inside the repository. */
   readonly paths: readonly string[];
-  /** The ONNX model that was chosen; absent for adapters and for `include`. */
+  /** The chosen ONNX model; absent for adapters and for `include`. */
   readonly variant?: Variant;
 }
 
-/** Files of a PEFT adapter, and what graft puts beside them. */
+/** Files of a PEFT adapter, and graft's files beside them. */
 const ADAPTER = [
   "adapter_config.json",
   "adapter_model.safetensors",
@@ -31,9 +31,9 @@ const ADAPTER = [
 /**
  * Chooses files.
  *
- * @param source what messages call the repository
+ * @param source the repository's name, for messages
  * @throws {UsageError} for a variant or patterns that match nothing
- * @throws {BadInputError} for a repository that graft can do nothing with
+ * @throws {BadInputError} for a repository that graft cannot use
  */
 export function selectFiles(
   paths: readonly string[],

@@ -1,9 +1,9 @@
-/** Where models come from and are kept: the environment variables that Hugging Face's tools know. */
+/** Settings of the hub and the cache, from the environment variables of Hugging Face's tools. */
 import { isAbsolute, join } from "@std/path";
 import { UsageError } from "../errors.ts";
 import { readSmallText } from "../system/small_file.ts";
 
-/** How the hub is reached. */
+/** Settings of the hub's connection. */
 export interface HubSettings {
   /** Origin and path of the hub, without a slash at its end. */
   readonly endpoint: string;
@@ -11,13 +11,13 @@ export interface HubSettings {
   readonly token?: string;
   /** Folder of `models--org--name`. */
   readonly cache: string;
-  /** Whether nothing may be connected to. */
+  /** Whether the network must not be used. */
   readonly offline: boolean;
   /** Longest silence of a connection. */
   readonly timeoutMs: number;
 }
 
-/** Reads a variable of the environment; an argument so that tests can bring their own. */
+/** Reads an environment variable; a parameter for tests. */
 export type Variable = (name: string) => string | undefined;
 
 const environment: Variable = (name) => Deno.env.get(name);
@@ -25,7 +25,7 @@ const environment: Variable = (name) => Deno.env.get(name);
 const DEFAULT_ENDPOINT = "https://huggingface.co";
 const DEFAULT_TIMEOUT_S = 30;
 
-/** A path with `~` for the home as huggingface_hub takes it. */
+/** Expands `~` in a path, as huggingface_hub does. */
 function expanded(path: string, variable: Variable): string {
   return path === "~" || path.startsWith("~/") ? join(home(variable), path.slice(1)) : path;
 }
@@ -50,7 +50,7 @@ function hfHome(variable: Variable): string {
  * The folder of pulled models, shared with Hugging Face's own tools: `HF_HUB_CACHE`, else `hub` in
  * `HF_HOME`, else `~/.cache/huggingface/hub`.
  *
- * @throws {UsageError} where the environment names no home
+ * @throws {UsageError} if the environment names no home
  */
 export function hubCache(variable: Variable = environment): string {
   const own = variable("HF_HUB_CACHE") || variable("HUGGINGFACE_HUB_CACHE");
@@ -58,12 +58,12 @@ export function hubCache(variable: Variable = environment): string {
 }
 
 /**
- * The folder of what graft must not lose, such as the store of adapters: `GRAFT_HOME`, else `graft`
- * in `XDG_DATA_HOME`, else `~/.local/share/graft`.
+ * The folder of data that graft must not lose, such as the adapter store: `GRAFT_HOME`, else `graft` in
+ * `XDG_DATA_HOME`, else `~/.local/share/graft`.
  *
  * Source: XDG Base Directory Specification 0.8, by which relative paths are ignored.
  *
- * @throws {UsageError} where the environment names no home
+ * @throws {UsageError} if the environment names no home
  */
 export function graftHome(variable: Variable = environment): string {
   const own = variable("GRAFT_HOME");
@@ -76,7 +76,7 @@ export function graftHome(variable: Variable = environment): string {
 /**
  * All settings of the hub.
  *
- * @throws {UsageError} for an endpoint or a token that cannot be one; the token is not in the message
+ * @throws {UsageError} for an invalid endpoint or token; the token is not in the message
  */
 export function hubSettings(variable: Variable = environment): HubSettings {
   const isOn = (name: string) => /^(1|on|yes|true)$/i.test(variable(name) ?? "");
@@ -116,14 +116,14 @@ function tokenOf(variable: Variable): string | undefined {
   try {
     text = readSmallText(path);
   } catch {
-    return undefined; // not logged in, or not for this user to read: public models need no token
+    return undefined; // not logged in, or not readable by this user: public models need no token
   }
   return text === undefined || text.trim() === "" ? undefined : checkedToken(text, path);
 }
 
 function checkedToken(text: string, where: string): string | undefined {
   const token = text.trim();
-  // What is no header value would be quoted by the error that refuses it.
+  // The error for an invalid header value would quote it.
   if (/^[\x21-\x7e]+$/.test(token)) return token;
   throw new UsageError(`The token of ${where} has characters that no token has`);
 }

@@ -1,6 +1,6 @@
 /**
- * Unpacks a tar of a model or an adapter, also a gzipped one. Only files and folders below the root
- * are taken; a link, a device or a path out of it ends the work.
+ * Unpacks a tar of a model or an adapter, also a gzipped one. Only files and folders below the root are
+ * unpacked; a link, a device or a path out of it is an error.
  *
  * Source: POSIX.1-2017, pax and ustar formats; GNU tar's manual for its long names.
  */
@@ -10,11 +10,11 @@ import { openRegularFile } from "../system/regular_file.ts";
 import { checkFilePath } from "./names.ts";
 
 const BLOCK = 512;
-/** Longer extended headers carry no path. */
+/** Longest extended header that can contain a path. */
 const LONGEST_HEADER = 1 << 16;
 const MOST_FILES = 10_000;
 
-/** Takes exact ranges from a stream. */
+/** Reads exact numbers of bytes from a stream. */
 class Bytes {
   readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
   #rest: Uint8Array = new Uint8Array();
@@ -42,7 +42,7 @@ class Bytes {
     return part;
   }
 
-  /** @throws {BadInputError} where the archive ends before */
+  /** @throws {BadInputError} if the archive ends earlier */
   async *exactly(count: number): AsyncGenerator<Uint8Array> {
     for (let left = count; left > 0;) {
       const part = await this.some(left);
@@ -101,11 +101,11 @@ function paxOf(bytes: Uint8Array): { path?: string; size?: number } {
 }
 
 /**
- * Unpacks an archive into a folder that is there and empty.
+ * Unpacks an archive into an existing empty folder.
  *
- * @param room bytes that may be written; asked before each file
- * @throws {BadInputError} for what is no sound archive, or holds what is refused, naming it
- * @throws {StorageError} where a file cannot be written or does not fit
+ * @param room returns the bytes that may be written; called before each file
+ * @throws {BadInputError} for an invalid archive or refused contents, naming them
+ * @throws {StorageError} if a file cannot be written or does not fit
  */
 export async function unpackTar(
   path: string,
@@ -170,7 +170,7 @@ async function unpack(
       const what = type === "1" || type === "2" ? "a link" : "neither a file nor a folder";
       throw new BadInputError(`${source}: refused "${clean}": it is ${what}`);
     }
-    if (type === "5") continue; // made where a file needs it
+    if (type === "5") continue; // created when a file needs it
     if (++files > MOST_FILES) {
       throw new BadInputError(`${source} has more than ${MOST_FILES} files`);
     }

@@ -1,4 +1,4 @@
-/** Where a pull puts files: the shared cache, or a folder of plain files. */
+/** The target of a pull: the shared cache, or a folder of plain files. */
 import { dirname, join } from "@std/path";
 import { StorageError } from "../errors.ts";
 import { copyFile, makeDirectory } from "../system/durable_files.ts";
@@ -8,22 +8,22 @@ import { type RepositoryFolder, sizeOf } from "./cache.ts";
 import { fileDigest } from "./digests.ts";
 
 export interface Target {
-  /** Folder whose disk the files are on. */
+  /** A folder on the disk of the files. */
   readonly root: string;
-  /** Whether a file is there, verified. */
+  /** Whether a file exists and is verified. */
   has(file: RepositoryFile): boolean;
-  /** Where a file is gotten to. */
+  /** Path to which a file is downloaded. */
   blob(file: RepositoryFile): string;
-  /** Where a file that is there can be read. */
+  /** Path of an existing file for reading. */
   at(file: RepositoryFile): string;
   lock(file: RepositoryFile): string;
-  /** Lets files be seen; all are there. */
+  /** Makes files visible; all exist. */
   appear(commit: string, files: readonly RepositoryFile[]): Promise<void>;
-  /** The folder they are seen in. */
+  /** The folder in which they are visible. */
   folder(commit: string): string;
 }
 
-/** The repository's place in the shared cache. */
+/** The repository's folder in the shared cache. */
 export function cacheTarget(place: RepositoryFolder): Target {
   makeDirectory(place.path);
   const blob = ({ digest }: RepositoryFile) => place.blob(digest.hex);
@@ -44,7 +44,7 @@ export function cacheTarget(place: RepositoryFolder): Target {
   };
 }
 
-/** Plain files, as `huggingface-cli download --local-dir` leaves them; partial ones lie hidden. */
+/** Plain files, as `huggingface-cli download --local-dir` writes them; partial ones are hidden. */
 export function folderTarget(folder: string): Target {
   const hidden = join(folder, ".cache", "huggingface", "download");
   makeDirectory(hidden);
@@ -71,7 +71,7 @@ export function folderTarget(folder: string): Target {
       for (const file of files) {
         if (isInPlace(file)) continue;
         makeDirectory(dirname(place(file)));
-        // A copy: several paths may have one content.
+        // A copy, because several paths may have the same content.
         copyFile(blob(file), place(file));
       }
       removeFolder(hidden);

@@ -1,10 +1,10 @@
-/** Failures of the network that another try may mend, and how often one is made. */
+/** Network failures that may not occur again, and the policy of retries. */
 import { HubError } from "../errors.ts";
 
-/** A failure that may be gone at the next try. Its message says what went wrong, without secrets. */
+/** A failure that may not occur at the next try. Its message gives the reason, without secrets. */
 export class Transient extends Error {
   override name = "Transient";
-  /** @param retryAfterMs how long the hub asks to wait */
+  /** @param retryAfterMs wait that the hub requests */
   constructor(message: string, readonly retryAfterMs?: number) {
     super(message);
   }
@@ -14,13 +14,13 @@ export class Transient extends Error {
 const MOST_RETRIES = 5;
 const FIRST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 8_000;
-/** Longer than this nobody is made to wait for a hub that says when to come back. */
+/** Longest wait that the hub may request. */
 const LONGEST_RETRY_AFTER_MS = 120_000;
 
 /** Waits for some time, or until the signal fires: then its reason is thrown. */
 export type Pause = (ms: number, signal?: AbortSignal) => Promise<void>;
 
-/** {@linkcode Pause} by the clock. */
+/** {@linkcode Pause} in real time. */
 export function pauseByClock(ms: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
     signal?.throwIfAborted();
@@ -41,8 +41,8 @@ export class Patience {
   #failures = 0;
 
   /**
-   * @param what is being tried, for messages
-   * @param onRetry told before each wait
+   * @param what name of the operation, for messages
+   * @param onRetry called before each wait
    */
   constructor(
     readonly what: string,
@@ -51,7 +51,7 @@ export class Patience {
     readonly signal?: AbortSignal,
   ) {}
 
-  /** Something came: the next failure is the first again. */
+  /** Resets the count after progress. */
   renew(): void {
     this.#failures = 0;
   }
@@ -59,8 +59,8 @@ export class Patience {
   /**
    * Waits until the next try is due.
    *
-   * @throws {HubError} where there is none: too many failures, or too long a wait
-   * @throws the error itself where it is not {@linkcode Transient}
+   * @throws {HubError} if there is no next try: too many failures, or too long a wait
+   * @throws the error itself if it is not {@linkcode Transient}
    */
   async after(error: unknown): Promise<void> {
     if (!(error instanceof Transient)) throw error;

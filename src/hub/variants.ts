@@ -1,21 +1,21 @@
-/** Which of a repository's ONNX models is meant. */
+/** Selects one of a repository's ONNX models. */
 import { UsageError } from "../errors.ts";
 
 /** One ONNX model of a repository. */
 export interface Variant {
-  /** What `--variant` calls it: `int8` for `onnx/model_int8.onnx`, `model` for `onnx/model.onnx`. */
+  /** Its name for `--variant`: `int8` for `onnx/model_int8.onnx`, `model` for `onnx/model.onnx`. */
   readonly name: string;
   /** Path of the `.onnx` file inside the repository. */
   readonly path: string;
 }
 
-/** How weights are stored, best first for a language model: most of its bytes are matrices. */
+/** Storage of weights, best first for a language model, most of whose bytes are matrices. */
 const FOR_TEXT = ["q4", "int8", "uint8", "q4f16", "fp32", "fp16", "other"] as const;
-/** Best first for an encoder: small, and 4 bits cost it more. */
+/** Best first for an encoder, which is small and loses more with 4 bits. */
 const FOR_ENCODER = ["int8", "uint8", "q4", "fp32", "q4f16", "fp16", "other"] as const;
 type Storage = typeof FOR_TEXT[number];
 
-/** A model's storage by the names that exporters give. */
+/** A model's storage, from the file names of exporters. */
 function storageOf(path: string): Storage {
   const text = path.toLowerCase();
   if (/bnb4|nf4|fp8|_o[1-4]\.onnx|openvino/.test(text)) return "other";
@@ -37,7 +37,7 @@ function nameOf(path: string): string {
   return folder === "" ? suffix : `${folder}/${suffix}`;
 }
 
-/** All ONNX models among a repository's files; of two with the same name, both have their path for one. */
+/** All ONNX models among a repository's files; two with the same name are both named by their path. */
 export function variantsOf(paths: readonly string[]): readonly Variant[] {
   const models = paths.filter((path) => path.endsWith(".onnx"));
   const named = Map.groupBy(models, nameOf);
@@ -47,17 +47,16 @@ export function variantsOf(paths: readonly string[]): readonly Variant[] {
   });
 }
 
-/** Files by which a repository says that it generates text. */
+/** Files that mark a repository as a language model. */
 const TEXT_FILES = /(^|\/)(generation_config|genai_config)\.json$/;
 
 /**
- * The model that graft trains and runs best: quantised weights in a form that the CPU has kernels
- * for.
+ * Chooses the model that graft trains and runs best: quantised weights in a form with CPU kernels.
  *
  * @param asked a variant's name, or the path of its file
- * @param source what messages call the repository
- * @returns `undefined` where there is no ONNX model
- * @throws {UsageError} for a variant that is not there, with those that are
+ * @param source the repository's name, for messages
+ * @returns `undefined` if there is no ONNX model
+ * @throws {UsageError} for a missing variant; the message lists the existing ones
  */
 export function chooseVariant(
   paths: readonly string[],
@@ -77,9 +76,9 @@ export function chooseVariant(
     : FOR_ENCODER;
   const rank = ({ path }: Variant) =>
     order.indexOf(storageOf(path)) +
-    // A part of a model that is split over several files is the last choice.
+    // Part of a model that is split over several files: the last choice.
     (/(^|\/)model[^/]*$/.test(path) ? 0 : 10) +
-    // Of a decoder's parts, those that read keys of earlier tokens cannot be trained.
+    // Parts of a decoder that read keys of earlier tokens cannot be trained.
     (/_with_past|_merged/.test(path) ? 5 : 0) +
     (/cuda|directml|dml|webgpu|gpu|tensorrt|qnn/i.test(path) ? 100 : 0);
   return variants.reduce<Variant | undefined>(
@@ -88,9 +87,9 @@ export function chooseVariant(
   );
 }
 
-/** Small files that a model's use needs: tokenizer, configurations, templates, licences. */
+/** Small files that a model needs: tokenizer, configurations, templates, licences. */
 const BESIDE = /^(.*\.(json|jinja|model|spm)|vocab\.txt|merges\.txt|(LICEN[CS]E|NOTICE)[^/]*)$/i;
-/** Of these, what belongs to weights in other formats. */
+/** Those of them that belong to weights in other formats. */
 const OTHER_FORMAT =
   /(safetensors|\.bin|\.msgpack|\.h5)\.index\.json$|^(trainer_state|training_args)/;
 
@@ -99,10 +98,10 @@ function isDataOf(path: string, model: string): boolean {
   return path.startsWith(model) && /^[._]data([._]?\d+)?$/.test(path.slice(model.length));
 }
 
-/** The files that a model needs: itself, its data, and what lies beside it or at the root. */
+/** The files that a model needs: itself, its data, and small files beside it or at the root. */
 export function filesOfVariant(paths: readonly string[], { path: model }: Variant): string[] {
   const folder = folderOf(model);
-  // Exports for the web have the models in a folder of their own, the rest above it.
+  // Exports for the web have the models in a subfolder, the other files above it.
   const folders = folder === "onnx" ? ["onnx", ""] : [folder];
   return paths.filter((path) =>
     path === model || isDataOf(path, model) ||

@@ -1,12 +1,12 @@
-/** `graft.json`: what PEFT's files do not say about an adapter. */
+/** `graft.json`: data of an adapter that PEFT's files lack. */
 import { BadInputError } from "../errors.ts";
 import type { Pooling } from "./head.ts";
 import { JsonFields } from "./json_fields.ts";
 
-/** Raised when a reader of the old format could not read the new. */
+/** Increased when readers of the old format cannot read the new one. */
 const ADAPTER_FORMAT_VERSION = 1;
 
-/** What an adapter was trained for. */
+/** Task of an adapter's training. */
 export type AdapterTask = "causal" | "classification";
 
 /** What graft keeps beside an adapter in `graft.json`. */
@@ -23,7 +23,7 @@ export interface AdapterCard {
   readonly pooling?: Pooling;
   /** Digest of the training data. */
   readonly dataDigest?: string;
-  /** Digests of the adapters that training went on from. */
+  /** Digests of the adapters that training started from. */
   readonly parents?: readonly string[];
   /** The resolved settings of the training run. */
   readonly config: Readonly<Record<string, unknown>>;
@@ -32,7 +32,7 @@ export interface AdapterCard {
 /**
  * The text of `graft.json`.
  *
- * @param files digests of the files beside it, by name, which tell a half-written adapter
+ * @param files digests of the files beside it, by name, which reveal an incomplete adapter
  */
 export function formatCard(card: AdapterCard, files: Readonly<Record<string, string>>): string {
   const fields = {
@@ -50,7 +50,7 @@ export function formatCard(card: AdapterCard, files: Readonly<Record<string, str
   return JSON.stringify(fields, null, 2) + "\n";
 }
 
-/** A card with the digests of the files it belongs to. */
+/** A card with the digests of its adapter's files. */
 export interface ReadCard {
   readonly card: AdapterCard;
   readonly files: ReadonlyMap<string, string>;

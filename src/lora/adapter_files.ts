@@ -1,5 +1,5 @@
 /**
- * An adapter as files: bytes by file name, and back.
+ * Encodes an adapter as files (bytes by file name) and decodes it.
  *
  * | file | content |
  * |---|---|
@@ -26,13 +26,13 @@ export const ADAPTER_FILES = {
   card: "graft.json",
 } as const;
 
-/** A LoRA adapter and what is trained beside it. */
+/** A LoRA adapter and other trained tensors. */
 export interface Adapter extends AdapterTensors {
   /** Its `adapter_config.json`. */
   readonly config: PeftConfig;
   /** A new classification head. */
   readonly head?: LinearWeights;
-  /** Absent for adapters that graft did not make. */
+  /** Absent for adapters of other programs. */
   readonly card?: AdapterCard;
 }
 
@@ -42,9 +42,9 @@ export type Files = ReadonlyMap<string, Uint8Array>;
 const utf8 = (text: string) => new TextEncoder().encode(text);
 
 /**
- * The files of an adapter; `graft.json` is last and holds the digests of the others. Each comes in
- * parts, one after the other, the tensors' own bytes among them: joined they would take as much
- * memory again as all that was trained.
+ * The files of an adapter; `graft.json` is last and has the digests of the others. Each file is a list
+ * of parts, among them the tensors' own bytes: joining them would double the memory of all trained
+ * tensors.
  */
 export function encodeAdapter(
   adapter: Adapter & { readonly card: AdapterCard },
@@ -67,7 +67,7 @@ export function encodeAdapter(
  * Reads an adapter from its files.
  *
  * @param where the folder's path, for messages
- * @throws {BadInputError} for what is missing, malformed or not supported, naming the file
+ * @throws {BadInputError} for missing, malformed or unsupported content, naming the file
  */
 export function decodeAdapter(files: Files, where: string): Adapter {
   const path = (name: string) => `${where}/${name}`;

@@ -6,7 +6,7 @@ import { loraName, type LoraWeights } from "./inject.ts";
 import type { AdapterType } from "./peft_config.ts";
 import { scalesName } from "./scale_adapter.ts";
 
-/** Tensors of a module trained in full: weight [out, in], bias [out] where it has one. */
+/** Tensors of a module trained in full: weight [out, in], bias [out] if it has one. */
 export interface SavedModule {
   /** [out, in]. */
   readonly weight: Tensor;
@@ -16,22 +16,22 @@ export interface SavedModule {
 
 /** The content of `adapter_model.safetensors`, by module path. */
 export interface AdapterTensors {
-  /** A and B: of the weights, or of their scales. */
+  /** A and B, of the weights or of their scales. */
   readonly lora: ReadonlyMap<string, LoraWeights>;
   /** Modules that were trained in full, by path. */
   readonly saved: ReadonlyMap<string, SavedModule>;
 }
 
-/** What PEFT puts before every module path. */
+/** PEFT's prefix of every module path. */
 const PREFIX = "base_model.model.";
 
-/** Names of an adapter's matrices, behind PEFT's prefix. */
+/** Names of an adapter's matrices, after PEFT's prefix. */
 const NAMES: Readonly<Record<AdapterType, typeof loraName>> = {
   lora: loraName,
   scales: scalesName,
 };
 
-/** Tensors under the names PEFT loads them by, those of adapters of scales under graft's own. */
+/** Tensors under the names by which PEFT loads them; those of scale adapters under graft's own. */
 export function peftTensors(
   { lora, saved }: AdapterTensors,
   type: AdapterType = "lora",
@@ -92,7 +92,7 @@ function placeOf(name: string, type: AdapterType, bad: Bad): { path: string; par
   if (/\.lora_embedding_[AB]\b/.test(inner)) {
     throw bad(`tensor ${quoted} adapts an embedding, which is not supported`);
   }
-  // In memory PEFT puts the adapter's name between; some tools save it so.
+  // PEFT inserts the adapter's name in memory, and some tools save it.
   const lora = /^(.+)\.(lora|scales)_([AB])(?:\.default)?\.weight$/.exec(inner);
   if (lora?.[2] === type) return { path: lora[1], part: lora[3] as "A" | "B" };
   const full = /^(.+?)(?:\.modules_to_save(?:\.default)?)?\.(weight|bias)$/.exec(inner);

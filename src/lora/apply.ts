@@ -1,4 +1,4 @@
-/** A saved adapter on its base: checks that they belong together, then edits the graph. */
+/** Applies a saved adapter to its base: checks that they match, then edits the graph. */
 import { BadInputError } from "../errors.ts";
 import type { Model } from "../graph/types.ts";
 import type { Adapter } from "./adapter_files.ts";
@@ -73,7 +73,7 @@ const short = (digest: string) => digest.slice(0, "sha256:".length + 12);
 /**
  * A model with an adapter, its fully trained modules and its head.
  *
- * @throws {BadInputError} where the adapter does not fit the model
+ * @throws {BadInputError} if the adapter does not fit the model
  */
 export function applyAdapter(
   model: Model,

@@ -11,10 +11,10 @@ import type { LinearParts } from "./linear.ts";
 import { matrixBehind } from "./linear_weight.ts";
 
 /**
- * The linear layer in an Attention or QAttention. The graph has no value that leaves it: `output` is
- * the attention's result until `open_attention.ts` takes the node apart.
+ * The linear layer in an Attention or QAttention. The graph has no value for its result: `output` is the
+ * attention's result until `open_attention.ts` decomposes the node.
  *
- * @returns `undefined` where the attention cannot be taken apart: it rotates queries or keeps a cache
+ * @returns `undefined` if the attention cannot be decomposed because it rotates queries or keeps a cache
  */
 export function attentionLinear(index: GraphIndex, node: Node): LinearParts | undefined {
   if (!canBeOpened(index, node)) return undefined;
@@ -24,7 +24,7 @@ export function attentionLinear(index: GraphIndex, node: Node): LinearParts | un
 function canBeOpened(index: GraphIndex, node: Node): boolean {
   const { bias, past } = fusedAttentionInputs(node);
   if (past !== "" || node.outputs[1]) return false;
-  // A bias that is computed belongs to no layer of a checkpoint.
+  // A computed bias does not belong to a layer of a checkpoint.
   if (bias !== "" && index.constant(bias) === undefined) return false;
   return ["do_rotary", "past_present_share_buffer"].every((name) =>
     intAttribute(node, name, 0) === 0

@@ -1,7 +1,7 @@
-/** What a LoRA adapter is made of, in PEFT's terms, and the checks on it. */
+/** Settings of a LoRA adapter, in PEFT's terms, and their validation. */
 import { type Message, ParameterError, worded } from "../errors.ts";
 
-/** How A starts; B always starts at zero. */
+/** Initialisation of A; B always starts at zero. */
 export type LoraInit = "kaiming" | "gaussian";
 
 /**
@@ -25,7 +25,7 @@ export interface LoraConfig {
   readonly useRslora: boolean;
   /** Layers to adapt, all if absent. */
   readonly layers?: readonly number[];
-  /** Adapt the last this many layers only; all if absent or -1. */
+  /** Adapt only this many last layers; all if absent or -1. */
   readonly numLayers?: number;
   /** Modules trained fully beside the adapter, by name. */
   readonly modulesToSave: readonly string[];
@@ -89,7 +89,7 @@ export function validateLoraConfig(config: LoraConfig): void {
   }
 }
 
-/** No layer is so wide that more could add anything. */
+/** Largest rank; no layer is wide enough for more. */
 const MOST_RANK = 65_536;
 
 function checkRank(parameter: string, where: string, rank: number): void {
@@ -116,7 +116,7 @@ function fail(parameter: string, where: string, what: Message): never {
 }
 
 /**
- * Layer numbers from text: `0-3,8`.
+ * Parses layer numbers: `0-3,8`.
  *
  * @throws {ParameterError} for anything else
  */

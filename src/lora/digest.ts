@@ -1,4 +1,4 @@
-/** Content digests that tie an adapter to the base it was trained on. */
+/** Content digests that identify the base of an adapter. */
 import { createHash, type Hash } from "node:crypto";
 import { oncePerGraph } from "../graph/once_per_graph.ts";
 import type { Tensor } from "../graph/tensor.ts";
@@ -12,15 +12,15 @@ export function digestOf(...parts: readonly Uint8Array[]): string {
 }
 
 /**
- * Digest of what a model computes: its graph's operators and connections and every weight, whatever
- * the file layout. Node names, annotations, documentation and metadata do not count, nor where a
- * weight lies: saving a model again keeps its digest.
+ * Digest of what a model computes: its graph's operators and connections and every weight, whatever the
+ * file layout. Node names, annotations, documentation, metadata and the location of weights do not
+ * count: saving a model again keeps its digest.
  */
 export function modelDigest({ graph, opsets }: Model): string {
   return digestOnce(graph, JSON.stringify(sorted(opsets)));
 }
 
-/** Reading every weight takes its time. */
+/** Computed once, because reading every weight takes time. */
 const digestOnce = oncePerGraph((graph, opsets) => {
   const hash = createHash("sha256");
   put(hash, "graft base 1", JSON.parse(opsets));
@@ -28,7 +28,7 @@ const digestOnce = oncePerGraph((graph, opsets) => {
   return `sha256:${hash.digest("hex")}`;
 });
 
-/** Adds values as one JSON line: unambiguous, since JSON strings escape line ends. */
+/** Adds values as one JSON line, which is unambiguous because JSON strings escape line ends. */
 function put(hash: Hash, ...values: readonly unknown[]): void {
   hash.update(JSON.stringify(values) + "\n");
 }
@@ -47,7 +47,7 @@ function putGraph(hash: Hash, graph: Graph): void {
 }
 
 function putTensor(hash: Hash, name: string, { dtype, dims, bytes }: Tensor): void {
-  // The byte count is part of the line, so what follows cannot be mistaken.
+  // The byte count is part of the line, so the following bytes are unambiguous.
   put(hash, name, dtype, dims, bytes.byteLength);
   hash.update(bytes);
 }

@@ -1,4 +1,4 @@
-/** Small edits of a user's graph: new nodes after a value, under names nobody uses yet. */
+/** Small edits of a user's graph: new nodes after a value, under unused names. */
 import { BadInputError } from "../errors.ts";
 import { freeName, valueNames } from "../graph/facts.ts";
 import type { Tensor } from "../graph/tensor.ts";
@@ -6,8 +6,8 @@ import type { Attribute, Graph, Model, Node, ValueInfo } from "../graph/types.ts
 import { verify } from "../graph/verify.ts";
 
 /**
- * Collects changes to one graph and applies them together. Names are taken as they come, so callers
- * see a clash at once and not in the runtime.
+ * Collects changes to one graph and applies them together. Names are reserved at once, so callers see a
+ * clash early and not in the runtime.
  */
 export class GraphEdit {
   readonly #graph: Graph;
@@ -18,7 +18,7 @@ export class GraphEdit {
   /** New nodes by the node they follow. */
   readonly #after = new Map<Node | undefined, Node[]>();
   readonly #replaced = new Map<Node, Node>();
-  /** Names that stand for nothing, or for something else now. */
+  /** Names that are free, or refer to other values now. */
   readonly #freed = new Set<string>();
 
   constructor(graph: Graph) {
@@ -26,7 +26,7 @@ export class GraphEdit {
     this.#taken = valueNames(graph);
   }
 
-  /** Reserves a name; throws a `BadInputError` where the graph, which is a file's, has it already. */
+  /** Reserves a name; throws a `BadInputError` if the graph from the file already has it. */
   name(name: string): string {
     if (this.#taken.has(name)) {
       throw new BadInputError(`Cannot add a value named "${name}": the graph has one already`);
@@ -40,7 +40,7 @@ export class GraphEdit {
     return this.#taken.has(name);
   }
 
-  /** A name that no value has yet, made from `hint`; not reserved. */
+  /** An unused name, derived from `hint`; not reserved. */
   freeName(hint: string): string {
     return freeName(this.#taken, hint);
   }
@@ -50,7 +50,7 @@ export class GraphEdit {
     return name;
   }
 
-  /** An initializer shared by all who ask for the same name and contents. */
+  /** An initializer shared by all callers with the same name and contents. */
   shared(name: string, make: () => Tensor): string {
     if (!this.#initializers.has(name)) this.initializer(name, make());
     return name;
@@ -81,7 +81,7 @@ export class GraphEdit {
     return output;
   }
 
-  /** Gives an output of `node` another name, so that its old name can stand for something else. */
+  /** Renames an output of `node`, so that its old name can be used for another value. */
   renameOutput(node: Node, from: string, to: string): void {
     this.name(to);
     const now = this.#replaced.get(node) ?? node;
@@ -91,7 +91,7 @@ export class GraphEdit {
     });
   }
 
-  /** Lets `node` read `to` where it read `from`. */
+  /** Makes `node` read `to` instead of `from`. */
   renameInput(node: Node, from: string, to: string): void {
     const now = this.#replaced.get(node) ?? node;
     this.#replaced.set(node, {
@@ -100,7 +100,7 @@ export class GraphEdit {
     });
   }
 
-  /** Gives a value that a node computes another name, so that its own can stand for something else. */
+  /** Renames a computed value, so that its old name can be used for another value. */
   renameValue(from: string, to: string): void {
     for (const node of this.#graph.nodes) {
       if (node.outputs.includes(from)) this.renameOutput(node, from, to);
@@ -110,7 +110,7 @@ export class GraphEdit {
     this.#freed.add(from);
   }
 
-  /** The model with all changes made. */
+  /** The model with all changes. */
   apply(model: Model): Model {
     const first = this.#after.get(undefined) ?? [];
     const nodes = this.#graph.nodes.flatMap((node) => [

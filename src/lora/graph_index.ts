@@ -1,11 +1,11 @@
-/** Who makes and who reads each value of a graph, and what is constant in it. */
+/** An index of a graph: producers, readers and constants. */
 import type { Tensor } from "../graph/tensor.ts";
 import type { Graph, Node } from "../graph/types.ts";
 
 /** One graph, indexed by value name. */
 export interface GraphIndex {
   readonly graph: Graph;
-  /** The node that makes a value; `undefined` for inputs and initializers. */
+  /** The node that computes a value; `undefined` for inputs and initializers. */
   producer(value: string): Node | undefined;
   /** Nodes that read a value, in order; a node that reads it twice is listed twice. */
   consumers(value: string): readonly Node[];
@@ -15,7 +15,7 @@ export interface GraphIndex {
   constant(value: string): Tensor | undefined;
 }
 
-/** Indexes a graph; subgraphs of control-flow operators count as readers of what they capture. */
+/** Indexes a graph; subgraphs of control-flow operators count as readers of the values that they capture. */
 export function indexGraph(graph: Graph): GraphIndex {
   const producers = new Map<string, Node>();
   const consumers = new Map<string, Node[]>();
@@ -46,7 +46,7 @@ export function indexGraph(graph: Graph): GraphIndex {
   };
 }
 
-/** The nodes behind a value, each the maker of the first input of the one before: what prepares a weight. */
+/** The nodes that prepare a weight: each one computes the first input of the one before. */
 export function* preparing(index: GraphIndex, value: string): Generator<Node> {
   for (
     let node = index.producer(value);
@@ -55,7 +55,7 @@ export function* preparing(index: GraphIndex, value: string): Generator<Node> {
   ) yield node;
 }
 
-/** The one reader of `value` if it is an `opType` and the value is no graph output. */
+/** The only reader of `value` if it is an `opType` and the value is not a graph output. */
 export function onlyReader(index: GraphIndex, value: string, opType: string): Node | undefined {
   const readers = index.consumers(value);
   const [reader] = readers;

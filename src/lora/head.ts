@@ -1,4 +1,4 @@
-/** A new classification head on a model that has none: pooling over tokens, then a linear layer. */
+/** Adds a classification head to a model: pooling over tokens, then a linear layer. */
 import { int } from "../graph/attributes.ts";
 import { type DataType, isFloating, ONNX_TYPE } from "../graph/dtype.ts";
 import { float32, int64 } from "../graph/tensor.ts";
@@ -13,14 +13,14 @@ import {
   type WithTrainable,
 } from "./trainable.ts";
 
-/** How token states become one vector: their mean over the attention mask, or the first token's. */
+/** Pooling of token states to one vector: their mean over the attention mask, or the first token's state. */
 export type Pooling = "mean" | "first";
 
 /** How a classification head is added. */
 export interface HeadOptions {
   /** How tokens become one vector. */
   readonly pooling: Pooling;
-  /** Value of the token states [batch, sequence, hidden]; default: the only such output. */
+  /** Name of the token states [batch, sequence, hidden]; default: the only such output. */
   readonly states?: string;
   /** Makes weight and bias graph inputs instead of initializers. */
   readonly asInputs?: boolean;
@@ -28,7 +28,7 @@ export interface HeadOptions {
 
 /** Names of a new head's tensors, in the graph and in `head.safetensors`. */
 export const HEAD = { weight: "head.weight", bias: "head.bias" } as const;
-/** The output that a classifier's scores leave by. */
+/** The output with a classifier's scores. */
 export const LOGITS_OUTPUT = "logits";
 
 /** A model's token states: an output [batch, sequence, hidden]. */
@@ -44,9 +44,9 @@ export interface TokenStates {
 }
 
 /**
- * The output that holds token states.
+ * Finds the output with token states.
  *
- * @throws {UsageError} where the model has no such output, or has `logits` already
+ * @throws {UsageError} if the model has no such output, or has `logits` already
  */
 export function tokenStates(model: Model, name?: string): TokenStates {
   const { outputs } = model.graph;
@@ -76,7 +76,7 @@ export function tokenStates(model: Model, name?: string): TokenStates {
 }
 
 /**
- * Adds pooling and `logits` = pooled·Wᵀ + b to a model that gives token states; its outputs stay.
+ * Adds pooling and `logits` = pooled·Wᵀ + b to a model with token states; its outputs stay.
  *
  * @param head weight [classes, hidden] and bias [classes]
  */
@@ -89,12 +89,12 @@ export function addClassificationHead(
   checkLinearWeights("head", head, hidden);
   const classes = head.weight.dims[0];
   const edit = new GraphEdit(model.graph);
-  // No output, or there would be no need for a head.
+  // Not an output, otherwise there would be no need for a head.
   if (edit.has(LOGITS_OUTPUT)) edit.renameValue(LOGITS_OUTPUT, `${LOGITS_OUTPUT}.inner`);
   const last = model.graph.nodes.at(-1);
   const op = (type: string, inputs: readonly string[], name: string, attributes = {}) =>
     edit.add(last, type, inputs, edit.name(name), attributes);
-  // The head computes in float32, whatever the model does.
+  // The head computes in float32, whatever the model's type.
   const states = dtype === "float32"
     ? name
     : op("Cast", [name], "head.states", { to: int(ONNX_TYPE.float32) });
@@ -141,7 +141,7 @@ function meanOverMask(model: Model, edit: GraphEdit, op: Op, states: string): st
   const rows = op("Reshape", [weights, shape("head.rows_shape", [0, 1, -1])], "head.rows");
   const sums = op("MatMul", [rows, states], "head.sums");
   const flat = op("Reshape", [sums, shape("head.flat_shape", [0, -1])], "head.flat");
-  // The mask's own sum by a product too: ReduceSum's axes moved from attribute to input in opset 13.
+  // The mask's sum is a product too, because ReduceSum's axes moved from attribute to input in opset 13.
   const columns = op("Reshape", [weights, shape("head.columns_shape", [0, -1, 1])], "head.columns");
   const squares = op("MatMul", [rows, columns], "head.squares");
   const count = op("Reshape", [squares, shape("head.count_shape", [0, -1])], "head.count");

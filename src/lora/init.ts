@@ -11,12 +11,12 @@ export interface RandomSource {
 }
 
 /**
- * Fresh matrices for every site.
+ * Initialises matrices for every site.
  *
  * `kaiming` draws A from U(−1/√in, 1/√in), which is PyTorch's Kaiming initialisation with a = √5 and
  * PEFT's default; `gaussian` from N(0, 1/rank²), PEFT's `init_lora_weights="gaussian"`.
  *
- * @param columnsOf the width of a site's A, which stands for `in`; default its layer's inputs
+ * @param columnsOf the width of a site's A, used as `in`; default: its layer's inputs
  */
 export function initAdapter(
   sites: readonly LoraSite[],
@@ -37,7 +37,7 @@ export function initAdapter(
   }));
 }
 
-/** A linear layer's weight [out, in] and bias [out] as PyTorch starts them: U(−1/√in, 1/√in). */
+/** A linear layer's weight [out, in] and bias [out], initialised as in PyTorch: U(−1/√in, 1/√in). */
 export function initLinear(
   outFeatures: number,
   inFeatures: number,

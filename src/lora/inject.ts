@@ -1,10 +1,10 @@
 /**
  * Adds LoRA to a user's graph: y' = y + ((x·Aᵀ)·scale)·Bᵀ at every target.
  *
- * Only the new nodes stand between a target and its readers: the base's own nodes, and so its
- * numbers, stay as they are, and with B zero the result is the base's bit for bit (but for targets
- * inside ONNX Runtime's fused attention, which is taken apart for them). The adapter is
- * added after the layer's bias, where optimisers that fuse a product with its bias still find both.
+ * New nodes are only added between a target and its readers: the base's own nodes, and so its results,
+ * do not change, and with B zero the result is the base's bit for bit (except for targets inside ONNX
+ * Runtime's fused attention, which is decomposed for them). The adapter is added after the layer's bias,
+ * so that optimisers can still fuse the product with its bias.
  */
 import { int } from "../graph/attributes.ts";
 import { ONNX_TYPE } from "../graph/dtype.ts";
@@ -47,7 +47,7 @@ export interface DropoutMask {
 export interface InjectOptions {
   /** Makes A and B graph inputs instead of initializers, so that they can change between runs. */
   readonly asInputs?: boolean;
-  /** Adds a mask input for each site whose dropout is above zero; without it dropout is left out. */
+  /** Adds a mask input for each site whose dropout is above zero; otherwise there is no dropout. */
   readonly dropout?: boolean;
 }
 
@@ -68,7 +68,7 @@ export const loraName = (path: string, which: "A" | "B"): string => `${path}.lor
  * Adds adapters to a graph.
  *
  * @param adapters matrices by module path, one pair for every site
- * @throws {BadInputError} where a site has no matrices or they do not fit it
+ * @throws {BadInputError} if a site has no matrices or they do not fit it
  */
 export function inject(
   model: Model,
@@ -98,13 +98,13 @@ export function inject(
 
 interface Update extends AdaptedProduct {
   readonly options: InjectOptions;
-  /** Node after which the update goes; it makes `result`. */
+  /** Node after which the update is inserted; it computes `result`. */
   readonly anchor: Node;
   readonly input: string;
   readonly result: string;
-  /** What the names of the update's values begin with. */
+  /** Prefix of the names of the update's values. */
   readonly scope: string;
-  /** Sets the names of a further call of the layer apart. */
+  /** Suffix that distinguishes the names of further calls of the layer. */
   readonly call: string;
   readonly masks: Map<string, DropoutMask>;
 }
@@ -116,7 +116,7 @@ function addUpdate(update: Update): void {
   const cast = (value: string, to: "float32" | typeof dtype, name: string) =>
     dtype === "float32" ? value : op("Cast", [value], name, { to: int(ONNX_TYPE[to]) });
 
-  // Adapters are float32 whatever the base computes in, as PEFT keeps them.
+  // Adapters are float32 whatever the base's type, as in PEFT.
   const x = cast(update.input, "float32", "input");
   const down = project(update, x, declared.map(({ a }) => a), op);
   const scaled = op(
@@ -133,7 +133,7 @@ function addUpdate(update: Update): void {
 
 const TRANSPOSE = { perm: { kind: "ints", value: [1, 0] } } as const;
 
-/** x·Aᵀ [.., ranks]; the slices' A are stacked, with dropout each meets its own x. */
+/** x·Aᵀ [.., ranks]; the slices' A are stacked, except with dropout, where each has its own x. */
 function project(update: Update, x: string, a: readonly string[], op: Op): string {
   const { group, input, call, options, edit, masks } = update;
   const dropped = options.dropout === true && group.some((site) => site.dropout > 0);

@@ -4,7 +4,7 @@ import type { Node } from "../graph/types.ts";
 import { type GraphIndex, onlyReader } from "./graph_index.ts";
 import type { LinearParts } from "./linear.ts";
 
-/** The node that rounded an activation as the graph runs. */
+/** The node that rounds an activation at run time. */
 export function quantiserOf(index: GraphIndex, quantised: string): Node | undefined {
   const node = index.producer(quantised);
   return node?.opType === "DynamicQuantizeLinear" ? node : undefined;
@@ -59,7 +59,7 @@ interface IntegerValues {
   readonly fusedBias?: string;
 }
 
-/** A linear layer over integers [in, out] with a scale for all or one for each column. */
+/** A linear layer over integers [in, out] with one scale or one per column. */
 export function integerParts(
   index: GraphIndex,
   node: Node,

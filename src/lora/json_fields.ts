@@ -1,4 +1,4 @@
-/** JSON objects from files whose every field is checked, with errors that name file and field. */
+/** Reads JSON objects from files and checks every field, with errors that name file and field. */
 import { BadInputError } from "../errors.ts";
 import { duplicateKey } from "../safetensors/duplicate_keys.ts";
 
@@ -9,7 +9,7 @@ export class JsonFields {
     readonly fields: ReadonlyMap<string, unknown>,
   ) {}
 
-  /** @throws {BadInputError} for text that is no JSON object or has a key twice */
+  /** @throws {BadInputError} for text that is not a JSON object or has a repeated key */
   static parse(text: string, file: string): JsonFields {
     let value: unknown;
     try {
@@ -27,14 +27,14 @@ export class JsonFields {
     return new JsonFields(file, new Map(Object.entries(value)));
   }
 
-  /** A field's value if `accepts` it, `undefined` where it is absent or null. */
+  /** A field's value if `accepts` it, `undefined` if it is absent or null. */
   #get<T>(name: string, what: string, accepts: (value: unknown) => value is T): T | undefined {
     const value = this.fields.get(name) ?? undefined;
     if (value === undefined || accepts(value)) return value as T | undefined;
     throw this.wrong(name, what);
   }
 
-  /** The error for a field that is not what it must be. */
+  /** The error for an invalid field. */
   wrong(name: string, what: string): BadInputError {
     const shown = JSON.stringify(this.fields.get(name)) ?? "absent";
     return new BadInputError(

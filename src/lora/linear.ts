@@ -1,8 +1,8 @@
-/** Recognises the operator forms in which exporters and quantisers write a linear layer. */
+/** Recognises a linear layer in the operator forms of exporters and quantisers. */
 import type { DataType } from "../graph/dtype.ts";
 import { codebookOf } from "../graph/codebook.ts";
 import { floatAttribute, intAttribute } from "../graph/attributes.ts";
-import { packedFeatures } from "../graph/packed_linear.ts";
+import { packedFeatures } from "../ops/schema/packed_linear.ts";
 import { MICROSOFT, type Node } from "../graph/types.ts";
 import { attentionLinear } from "./attention_linear.ts";
 import { type GraphIndex, onlyReader } from "./graph_index.ts";
@@ -10,10 +10,10 @@ import { dynamicQuantizeMatMul, matMulInteger, matMulIntegerToFloat } from "./in
 import { type LinearWeight, matrixBehind } from "./linear_weight.ts";
 
 /**
- * The operator form of a linear layer. `MatMulInteger` stands for the whole of
- * `DynamicQuantizeLinear → MatMulInteger → Cast → Mul` and for the operators ONNX Runtime fuses it
- * to, `DequantizeLinear` for a `MatMul` or `Gemm` over a dequantised weight. A product inside a fused
- * attention is of the kind that it becomes when the attention is taken apart.
+ * The operator form of a linear layer. `MatMulInteger` stands for the whole of `DynamicQuantizeLinear →
+ * MatMulInteger → Cast → Mul` and for the operators ONNX Runtime fuses it to, `DequantizeLinear` for a
+ * `MatMul` or `Gemm` over a dequantised weight. A product inside a fused attention has the kind that it
+ * gets when the attention is decomposed.
  */
 export type LinearKind =
   | "MatMul"
@@ -34,9 +34,9 @@ export interface Slice {
 }
 
 /**
- * A bias in int32 beside quantised activations and weights. ONNX Runtime makes one integer operator
- * of them, which takes the bias to have the product of their scales, whatever its own says: who
- * changes the weight's scale must round the bias anew.
+ * An int32 bias beside quantised activations and weights. ONNX Runtime fuses them to one integer
+ * operator, which assumes that the bias's scale is the product of theirs, whatever its own is: a change
+ * of the weight's scale requires rounding the bias again.
  */
 export interface IntegerBias {
   /** Value names of initializers. */
@@ -47,15 +47,15 @@ export interface IntegerBias {
   readonly inputScale: string;
 }
 
-/** A linear layer as found in a graph, before it has a name. */
+/** A linear layer in a graph, before it is named. */
 export interface LinearForm extends LinearWeight {
   /** How the layer stores its weight. */
   readonly kind: LinearKind;
   /** The node that multiplies. */
   readonly node: Node;
-  /** Value that enters: the float activation, before any dynamic quantisation. */
+  /** Input value: the float activation, before any dynamic quantisation. */
   readonly input: string;
-  /** Float value that leaves, before a separate bias is added. */
+  /** Float output value, before a separate bias is added. */
   readonly output: string;
   /** Columns of W: inputs of the layer. */
   readonly inFeatures: number;
@@ -63,21 +63,21 @@ export interface LinearForm extends LinearWeight {
   readonly outFeatures: number;
   /** Element type of `input` and `output`. */
   readonly dtype: DataType;
-  /** The bias: its value name, and the value after it was added (`output` where the operator adds it). */
+  /** The bias: its value name, and the value after its addition (`output` if the operator adds it). */
   readonly bias?: { readonly weight: string; readonly output: string };
-  /** Where a bias lies that is added to a product of integers. */
+  /** The bias added to a product of integers. */
   readonly integerBias?: IntegerBias;
-  /** Which part of a fused linear this is; `outFeatures` is then the part's. */
+  /** The part of a fused linear; `outFeatures` is then that of the part. */
   readonly slice?: Slice;
 }
 
-/** A linear layer whose bias is still looked for, but for one that its own operator adds. */
+/** A linear layer before the search for its bias, except one that its own operator adds. */
 export type LinearParts = Omit<LinearForm, "bias"> & { readonly fusedBias?: string };
 
-/** The linear layer that `node` multiplies for, `undefined` where it is none. */
+/** The linear layer whose product is `node`; `undefined` if there is none. */
 export function linearForm(index: GraphIndex, node: Node): LinearForm | undefined {
   const parts = partsOf(index, node);
-  // A weight without an element has any size, and nothing to adapt.
+  // A weight without elements can have any size, and has nothing to adapt.
   if (parts === undefined || !(parts.inFeatures > 0 && parts.outFeatures > 0)) return undefined;
   const { fusedBias, ...form } = parts;
   if (fusedBias !== undefined) {
@@ -129,7 +129,7 @@ function matMul(index: GraphIndex, node: Node): LinearParts | undefined {
 }
 
 function gemm(index: GraphIndex, node: Node): LinearParts | undefined {
-  // A scaled or transposed Gemm is no linear layer of a network.
+  // A scaled or transposed Gemm is not a linear layer of a network.
   if (intAttribute(node, "transA", 0) !== 0 || floatAttribute(node, "alpha", 1) !== 1) {
     return undefined;
   }

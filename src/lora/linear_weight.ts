@@ -1,4 +1,4 @@
-/** The stored weight behind what a linear layer multiplies by. */
+/** Finds the stored weight of a linear layer's operand. */
 import { intAttribute, intsAttribute } from "../graph/attributes.ts";
 import { bitsOf, type DataType, isFloating } from "../graph/dtype.ts";
 import { type Rounding, roundingOf } from "../graph/quantize_linear.ts";
@@ -6,7 +6,7 @@ import type { Codebook } from "../graph/codebook.ts";
 import type { Node } from "../graph/types.ts";
 import type { GraphIndex } from "./graph_index.ts";
 
-/** Where a linear layer's weight lies and how it is stored. */
+/** Location and storage of a linear layer's weight. */
 export interface LinearWeight {
   /** Value name of the stored weight: an initializer (or a `Constant` node's output). */
   readonly weight: string;
@@ -15,26 +15,26 @@ export interface LinearWeight {
    * [out, blocks, bytes per block], `Bnb4` is MatMulBnb4's [out · in / 2].
    */
   readonly layout: "KN" | "NK" | "NBits" | "Bnb4";
-  /** Bits of one weight: as it is stored, or as it is rounded. */
+  /** Bits of one weight, as stored or as rounded. */
   readonly bits: number;
-  /** Type that the graph rounds the stored floats to, before it dequantises them; else absent. */
+  /** Type to which the graph rounds the stored floats before it dequantises them; otherwise absent. */
   readonly roundedTo?: Rounding["dtype"];
   /** Value name of the scales, for quantised weights. */
   readonly scales?: string;
-  /** Value name of the zero points, where the quantisation has them. */
+  /** Value name of the zero points, if there are any. */
   readonly zeroPoints?: string;
-  /** Stored axis that scales run along: per channel, or per block where there is a `blockSize`. */
+  /** Stored axis of the scales: per channel, or per block if there is a `blockSize`. */
   readonly axis?: number;
   /** Weights that share a scale along `axis` (MatMulNBits, MatMulBnb4: along the input dimension). */
   readonly blockSize?: number;
-  /** What the codes stand for, where they are no integers. */
+  /** Values of the codes, if they are not integers. */
   readonly codebook?: Codebook;
 }
 
-/** Bits of codes that a merge writes. */
+/** Most bits of codes that a merge can write. */
 const MOST_BITS = 8;
 
-/** A stored matrix, and what is multiplied by once it was prepared. */
+/** A stored matrix, and the operand that is computed from it. */
 export interface MatrixBehind extends LinearWeight {
   readonly layout: "KN" | "NK";
   readonly inFeatures: number;
@@ -43,11 +43,11 @@ export interface MatrixBehind extends LinearWeight {
   readonly dtype: DataType;
 }
 
-/** What the nodes between a stored matrix and its product do to it. */
+/** Effect of the nodes between a stored matrix and its product. */
 interface Preparation {
-  /** Whether the product sees it the other way round. */
+  /** Whether the product reads it transposed. */
   swap: boolean;
-  /** The type it has for the product, where a node decides it. */
+  /** Its type in the product, if a node decides it. */
   dtype?: DataType;
   quantised?: Pick<LinearWeight, "scales" | "zeroPoints" | "axis" | "blockSize" | "roundedTo">;
 }
@@ -56,7 +56,7 @@ interface Preparation {
  * The constant matrix behind a value, looking through Transpose, Cast, Identity, DequantizeLinear
  * and the QuantizeLinear before it.
  *
- * @param transposed whether the product itself reads the value the other way round
+ * @param transposed whether the product itself reads the value transposed
  */
 export function matrixBehind(
   index: GraphIndex,
@@ -89,7 +89,7 @@ export function matrixBehind(
   };
 }
 
-/** Notes what a node does to the matrix; false where it is none that a weight is prepared by. */
+/** Records a node's effect on the matrix; returns false if the node does not prepare weights. */
 function lookThrough(index: GraphIndex, node: Node, preparation: Preparation): boolean {
   if (node.opType === "DequantizeLinear") return lookThroughDequantize(index, node, preparation);
   if (node.domain !== "") return false;
@@ -105,7 +105,7 @@ function lookThrough(index: GraphIndex, node: Node, preparation: Preparation): b
     case "QuantizeLinear":
       return preparation.quantised?.roundedTo !== undefined;
     case "Cast":
-      // Only the type that leaves the last Cast is the activations'.
+      // Only the result type of the last Cast is the activations'.
       preparation.dtype ??= castType(intAttribute(node, "to", 0));
       return preparation.dtype !== undefined;
     default:
@@ -117,7 +117,8 @@ function lookThroughDequantize(index: GraphIndex, node: Node, preparation: Prepa
   const [weight, scales, zeroPoints] = node.inputs;
   const scale = index.constant(scales);
   const roundedTo = roundedBefore(index, node);
-  // Scales are stored along the weight's own axes: nothing may turn it before it is dequantised.
+  // Scales are stored along the weight's own axes, so it must not be transposed before it is
+  // dequantised.
   if (scale === undefined) return false;
   if (roundedTo === undefined && index.constant(weight) === undefined) return false;
   const blockSize = intAttribute(node, "block_size", 0);
@@ -134,8 +135,8 @@ function lookThroughDequantize(index: GraphIndex, node: Node, preparation: Prepa
 }
 
 /**
- * What the node before a DequantizeLinear rounds floats of the file to; `undefined` where it is none
- * that the same scales undo.
+ * Type to which the node before a DequantizeLinear rounds floats of the file; `undefined` if it does not
+ * use the same scales.
  */
 function roundedBefore(index: GraphIndex, node: Node): Rounding["dtype"] | undefined {
   const before = index.producer(node.inputs[0]);

@@ -1,4 +1,4 @@
-/** What every low-rank update of a product is made of, whatever it updates. */
+/** Common parts of low-rank updates, of weights or of scales. */
 import { int } from "../graph/attributes.ts";
 import { float32, type Tensor } from "../graph/tensor.ts";
 import type { Model, Node } from "../graph/types.ts";
@@ -11,7 +11,7 @@ import { openAttention } from "./open_attention.ts";
 import type { LoraSite } from "./targets.ts";
 import { declareTrainable, type Trainable, type WithTrainable } from "./trainable.ts";
 
-/** Adds a node and returns its output; `name` tells it apart within the layer. */
+/** Adds a node and returns its output; `name` identifies it within the layer. */
 export type Op = (
   opType: string,
   inputs: readonly string[],
@@ -19,7 +19,7 @@ export type Op = (
   attributes?: Node["attributes"],
 ) => string;
 
-/** Slices of one fused product share one edit. */
+/** Groups slices of one fused product, which share one edit. */
 function groupByProduct(sites: readonly LoraSite[]): readonly (readonly LoraSite[])[] {
   const groups = new Map<string, LoraSite[]>();
   for (const site of sites) {
@@ -33,7 +33,7 @@ function groupByProduct(sites: readonly LoraSite[]): readonly (readonly LoraSite
 /**
  * The matrices of a site: A [rank, columns], B [rows, rank].
  *
- * @throws {BadInputError} where there are none or they do not fit
+ * @throws {BadInputError} if they are missing or do not fit
  */
 function checkedPair(
   { module: { path }, rank }: LoraSite,
@@ -60,10 +60,10 @@ function checkedPair(
   return weights;
 }
 
-/** A product whose layers have low-rank matrices, in the graph that is edited. */
+/** A product whose layers have low-rank matrices, in the edited graph. */
 export interface AdaptedProduct {
   readonly edit: GraphEdit;
-  /** Of the graph before its edits. */
+  /** Index of the graph before its edits. */
   readonly index: GraphIndex;
   /** The layers that the product computes: one, or slices of a fused one. */
   readonly group: readonly LoraSite[];
@@ -71,7 +71,7 @@ export interface AdaptedProduct {
   readonly declared: readonly { readonly a: string; readonly b: string }[];
 }
 
-/** What sets one kind of adapter apart. */
+/** Properties of one kind of adapter. */
 export interface LowRankKind {
   readonly options: InjectOptions;
   /** Names of a module's A and B in the graph. */
@@ -81,10 +81,10 @@ export interface LowRankKind {
 }
 
 /**
- * Declares A and B of all sites, as initializers or inputs, and has each product updated by them.
+ * Declares A and B of all sites, as initializers or inputs, and adds their update to each product.
  *
  * @param adapters matrices by module path, one pair for every site
- * @throws {BadInputError} where a site has no matrices or they do not fit it
+ * @throws {BadInputError} if a site has no matrices or they do not fit it
  */
 export function editProducts(
   model: Model,
@@ -119,10 +119,10 @@ export function editProducts(
   return { model: edit.apply(opened.model), trainable };
 }
 
-/** Sets the names of a further call of a layer apart. */
+/** Suffix that distinguishes the names of further calls of a layer. */
 export const callSuffix = (number: number) => number === 0 ? "" : `.${number}`;
 
-/** What names of values begin with that belong to a call of a product's layers. */
+/** Prefix of the values of a call of a product's layers. */
 export function callScope({ path, slice }: LinearModule, number: number): string {
   const layer = slice === undefined ? path : `${path.slice(0, path.lastIndexOf("."))}.qkv_proj`;
   return layer + callSuffix(number);
@@ -137,7 +137,10 @@ export function opsAfter(
     edit.add(anchor, opType, inputs, edit.name(`${scope}.${name}`), attributes);
 }
 
-/** The factor on a product's update: one for all, or one for each rank, [ranks], where the slices' differ. */
+/**
+ * The factor of a product's update: one for all, or one per rank, [ranks], if the slices' factors
+ * differ.
+ */
 export function scaleOf(group: readonly LoraSite[]): Tensor {
   const [{ scale }] = group;
   if (group.every((site) => site.scale === scale)) return float32([], [scale]);
@@ -146,9 +149,9 @@ export function scaleOf(group: readonly LoraSite[]): Tensor {
 }
 
 /**
- * B of the whole product, [total, ranks]: each slice's B stands in its rows and in the columns of its
- * ranks, zeros elsewhere. That costs a few products more than adding to each part, and spares
- * cutting the activation apart and joining it again.
+ * B of the whole product, [total, ranks]: each slice's B is in its rows and in the columns of its ranks,
+ * with zeros elsewhere. This costs a few more multiplications than adding to each part, and avoids
+ * splitting and joining the activation.
  */
 export function stackedRows(
   edit: GraphEdit,

@@ -1,4 +1,4 @@
-/** Finds the linear layers of a user's graph and the Hugging Face names they go by. */
+/** Finds the linear layers of a user's graph and their Hugging Face names. */
 import { equals } from "@std/bytes/equals";
 import { intAttribute } from "../graph/attributes.ts";
 import { hiddenSizes, isFusedAttention } from "../graph/fused_attention.ts";
@@ -10,17 +10,17 @@ import { type LinearForm, linearForm } from "./linear.ts";
 import { type LinearName, nameLinears } from "./name_linears.ts";
 import { layerOf } from "./names.ts";
 
-/** A linear layer under its Hugging Face name; one slice of a fused qkv counts as a layer of its own. */
+/** A linear layer under its Hugging Face name; one slice of a fused qkv counts as a separate layer. */
 export interface LinearModule extends LinearForm {
   /** Module path as transformers and PEFT write it: `model.layers.0.self_attn.q_proj`. */
   readonly path: string;
-  /** Number of the layer it lies in, `undefined` outside the layers. */
+  /** Number of its layer, `undefined` outside the layers. */
   readonly layer?: number;
-  /** Whether it makes the model's logits: PEFT's `all-linear` leaves such heads out. */
+  /** Whether it computes the model's logits: PEFT's `all-linear` leaves such heads out. */
   readonly head: boolean;
   /**
-   * Where the network calls the layer again, with the very same weight: ALBERT's every layer after the
-   * first, DeBERTa's positions. An adapter of the layer works at every call.
+   * Further calls of the layer with the same weight: in ALBERT every layer after the first, in DeBERTa
+   * the positions. An adapter of the layer applies to every call.
    */
   readonly again?: readonly LinearForm[];
 }
@@ -34,12 +34,12 @@ export const callsOf = (module: LinearModule): readonly LinearForm[] => [
 /**
  * Finds every weight-bearing linear of a model.
  *
- * Names come from node metadata, node names, weight and bias names, in this order, else from the
- * graph's structure; a linear that none of them names goes by its output value's name.
+ * Names come from node metadata, node names, weight and bias names, in this order, otherwise from the
+ * graph's structure; a linear without any of these is named by its output value.
  *
  * @param options.allowAmbiguous keeps modules that share a path instead of refusing, for listings
  * @returns modules in the graph's order
- * @throws {BadInputError} where two linears claim one path, naming both
+ * @throws {BadInputError} if two linears claim one path, naming both
  */
 export function findModules(
   model: Model,
@@ -53,7 +53,7 @@ export function findModules(
   return modules;
 }
 
-/** A linear as modules: itself, or its q, k and v where it is a fused one. */
+/** The modules of a linear: itself, or its q, k and v if it is fused. */
 function split(index: GraphIndex, linear: LinearForm, name: LinearName): readonly LinearModule[] {
   if (typeof name !== "string") {
     const sizes = hiddenSizes(linear.node, linear.outFeatures);
@@ -62,7 +62,7 @@ function split(index: GraphIndex, linear: LinearForm, name: LinearName): readonl
   const result = linear.bias?.output ?? linear.output;
   const sizes = packedSizes(index, result, linear);
   if (sizes === undefined) {
-    // A fused attention's result is no layer's.
+    // A fused attention's result does not belong to a layer.
     const head = !isFusedAttention(linear.node) && isHead(index, result, name);
     return [{ ...inLayer(linear, name), path: name, head }];
   }
@@ -75,7 +75,7 @@ function inLayer(linear: LinearForm, path: string) {
   return layer === undefined ? linear : { ...linear, layer };
 }
 
-/** Neighbouring columns of a fused linear as layers of their own. */
+/** Neighbouring columns of a fused linear as separate layers. */
 function slices(
   linear: LinearForm,
   sizes: readonly number[],
@@ -90,7 +90,7 @@ function slices(
   });
 }
 
-/** Modules whose calls were found one by one: the first stands for all. */
+/** Joins the calls of each module: the first one represents all. */
 function joinCalls(index: GraphIndex, modules: readonly LinearModule[]): readonly LinearModule[] {
   const firsts = new Map<string, LinearModule>();
   const again = new Map<LinearModule, LinearForm[]>();
@@ -112,8 +112,8 @@ function joinCalls(index: GraphIndex, modules: readonly LinearModule[]): readonl
 const callName = ({ path }: LinearModule) => path.replace(/_\d+$/, "");
 
 /**
- * Whether two linears of one name multiply by one weight. Under one path an exporter may have written it
- * twice; numbers alone could also count layers that happen to be alike.
+ * Whether two linears of one name have the same weight. An exporter may have written it twice under one
+ * path; equal values alone could also be a coincidence.
  */
 function isSameLayer(index: GraphIndex, one: LinearModule, other: LinearModule): boolean {
   const same = (a: string | undefined, b: string | undefined) => {
@@ -130,7 +130,7 @@ function isSameLayer(index: GraphIndex, one: LinearModule, other: LinearModule):
 }
 
 /**
- * Sizes of q, k and v in a fused product: one that a GroupQueryAttention takes packed, or that
+ * Sizes of q, k and v in a fused product: one that a GroupQueryAttention reads packed, or that
  * onnxruntime-genai's builder fused and splits again (to normalise q and k).
  */
 function packedSizes(
@@ -148,13 +148,13 @@ function packedSizes(
     return checkedSizes([query * head, keyValue * head, keyValue * head], outFeatures, node);
   }
   if (node.opType !== "Split" || node.outputs.length !== 3) return undefined;
-  // Elsewhere a fused linear that is split is a module of that name (GPT-2's c_attn, Phi-3's qkv_proj).
+  // Otherwise a fused linear that is split is a module of its own (GPT-2's c_attn, Phi-3's qkv_proj).
   if (!/\/attn\/qkv_proj\/[^/]*$/.test(name)) return undefined;
   const sizes = index.constant(node.inputs[1] ?? "");
   return sizes && checkedSizes(Array.from(toNumbers(sizes)), outFeatures, node);
 }
 
-/** @throws {BadInputError} for sizes that are none, or make up another width */
+/** @throws {BadInputError} for invalid sizes, or sizes that do not add up to the width */
 function checkedSizes(sizes: readonly number[], width: number, node: Node): readonly number[] {
   const isSound = sizes.length === 3 && sizes.every((size) => Number.isInteger(size) && size > 0);
   if (isSound && sizes.reduce((sum, size) => sum + size, 0) === width) return sizes;

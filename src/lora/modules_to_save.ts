@@ -44,7 +44,7 @@ export function resolveModulesToSave(
  * Replaces a linear by a float32 one whose weight [out, in] and bias are trainable, named
  * `<path>.weight` and `<path>.bias`, starting at the layer's own (dequantised) values.
  *
- * @param values to start from instead, e.g. of a saved adapter
+ * @param values initial values instead, e.g. of a saved adapter
  * @throws {ParameterError} for a slice of a fused linear, a layer that is called more than once, or one
  *   that does not compute in float32
  */
@@ -81,7 +81,7 @@ export function makeTrainable(
   const trainable = new Map<string, Trainable>();
   const put = (which: "weight" | "bias", value: Tensor) => {
     const what: Trainable = { path, which, dims: value.dims };
-    // An exporter that kept the module's own names has an initializer of this name already.
+    // If the exporter kept the module's own names, there already is an initializer of this name.
     return declareTrainable(
       edit,
       trainable,

@@ -1,12 +1,12 @@
-/** Names of the queries', keys' and values' layers that a fused attention has in one weight. */
+/** Names of the layers of queries, keys and values in a fused attention's weight. */
 
-/** Where the three lie: a module path, and what each is called below it. */
+/** Names of the three layers: a module path, and each one's name below it. */
 export interface AttentionNames {
   readonly parent: string;
   readonly parts: readonly [query: string, key: string, value: string];
 }
 
-/** How model families call the layer behind attention, and the three before it. */
+/** Names of the layer after attention, and of the three before it, by model family. */
 const FAMILIES: readonly (readonly [output: string, parent: string, parts: string])[] = [
   ["attention.output.dense", "attention.self", "query key value"],
   ["attention.out_lin", "attention", "q_lin k_lin v_lin"],
@@ -17,10 +17,10 @@ const FAMILIES: readonly (readonly [output: string, parent: string, parts: strin
 ];
 
 /**
- * The names of the three in a checkpoint.
+ * The names of the three layers in a checkpoint.
  *
- * @param output path of the layer that multiplies attention's result, where the file names it
- * @param fused the attention's own path as its place in the graph suggests it
+ * @param output path of the layer that multiplies attention's result, if the file names it
+ * @param fused the attention's path according to its position in the graph
  */
 export function attentionNames(output: string | undefined, fused: string): AttentionNames {
   for (const [end, parent, parts] of FAMILIES) {

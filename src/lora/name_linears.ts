@@ -14,10 +14,10 @@ import {
 } from "./names.ts";
 import { pathsFromStructure } from "./structure.ts";
 
-/** A linear's path, or the paths of the three in a fused attention. */
+/** A linear's path, or the paths of the three layers in a fused attention. */
 export type LinearName = string | AttentionNames;
 
-/** One name per linear: from what names it in the file, else from structure, else its output's name. */
+/** One name per linear: from the file, otherwise from the structure, otherwise its output's name. */
 export function nameLinears(
   model: Model,
   index: GraphIndex,
@@ -40,7 +40,10 @@ export function nameLinears(
   });
 }
 
-/** Without names that structure gave to several weights: attention over positions looks like any other. */
+/**
+ * Removes names that the structure gave to several weights, because attention over positions looks like
+ * any other.
+ */
 function withoutClashes(
   paths: ReadonlyMap<LinearForm, string>,
 ): ReadonlyMap<LinearForm, string> {
@@ -52,7 +55,7 @@ function withoutClashes(
   );
 }
 
-/** Paths as the file writes them, of those linears that it names. */
+/** Paths of the linears that the file names. */
 function writtenPaths(linears: readonly LinearForm[]): ReadonlyMap<LinearForm, string> {
   const uses = new Map<string, number>();
   for (const { weight, bias } of linears) {
@@ -60,11 +63,11 @@ function writtenPaths(linears: readonly LinearForm[]): ReadonlyMap<LinearForm, s
       uses.set(name, (uses.get(name) ?? 0) + 1);
     }
   }
-  // A parameter that several linears share (exporters merge equal ones) names none of them.
+  // A parameter that several linears share (exporters merge equal ones) does not name any of them.
   const parameter = (name: string | undefined, kind: "weight" | "bias") =>
     name === undefined || uses.get(name) !== 1 ? undefined : pathFromParameter(name, kind);
   return new Map(linears.flatMap((linear) => {
-    // A fused attention bears the name of what surrounds the three layers in it.
+    // A fused attention has the name of the module around its three layers.
     const node = isFusedAttention(linear.node)
       ? undefined
       : pathFromMetadata(linear.node) ?? pathFromNodeName(linear.node.name);
@@ -74,7 +77,7 @@ function writtenPaths(linears: readonly LinearForm[]): ReadonlyMap<LinearForm, s
   }));
 }
 
-/** `model.layers.3` of a path that onnxruntime-genai's builder wrote. */
+/** The prefix `model.layers.3` of a path from onnxruntime-genai's builder. */
 const layerPrefix = (path: string) => /^model\.layers\.\d+(?=\.)/.exec(path)?.[0] ?? "";
 
 /** Layers whose attention and feed-forward read the same value, by prefix. */

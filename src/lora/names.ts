@@ -1,17 +1,17 @@
 /**
- * Hugging Face module paths out of what exporters leave in a graph.
+ * Derives Hugging Face module paths from the names in an exported graph.
  *
  * PyTorch's exporter writes module scopes into node metadata, its older one into node names,
  * onnxruntime-genai into both node and initializer names; quantisers add suffixes to all of them.
  */
 import type { Model, Node } from "../graph/types.ts";
 
-/** Key under which PyTorch's exporter keeps the module scopes of a node, outermost first. */
+/** Key of the module scopes that PyTorch's exporter stores with a node, outermost first. */
 const SCOPES = "pkg.torch.onnx.name_scopes";
-/** Key of the classes that belong to those scopes. */
+/** Key of the classes of those scopes. */
 const CLASSES = "pkg.torch.onnx.class_hierarchy";
 
-/** First components of module paths in transformers' models, with which a path is complete. */
+/** First components of complete module paths in transformers' models. */
 const ROOTS: ReadonlySet<string> = new Set([
   ..."model transformer bert roberta distilbert electra albert deberta mpnet nomic_bert gpt_neox"
     .split(" "),
@@ -21,7 +21,7 @@ const ROOTS: ReadonlySet<string> = new Set([
   ..."pre_classifier qa_outputs backbone language_model text_model vision_model".split(" "),
 ]);
 
-/** Those of them that stand at the top and nowhere else: a `model` around them is a wrapper. */
+/** Those of them that occur only at the top: a `model` around them is a wrapper. */
 const TOP =
   /^(model|transformer|lm_head|classifier|score|pre_classifier|qa_outputs|\w*bert\w*|electra|gpt_neox)$/;
 
@@ -44,7 +44,7 @@ export function pathFromNodeName(name: string): string | undefined {
   return parts.length === 0 || parts.includes("") ? undefined : parts.join(".");
 }
 
-/** What quantisers and optimisers append to an initializer's name. */
+/** Suffixes that quantisers and optimisers append to an initializer's name. */
 const SUFFIX = /_(quantized|Q[48]|Q4G\d+|transposed|DQ_Q[48]|fp16|scale|zero_point)$/i;
 
 /** Module path from a parameter's name: `bert.pooler.dense.weight_Transposed_quantized`. */
@@ -57,8 +57,8 @@ export function pathFromParameter(name: string, parameter: "weight" | "bias"): s
 }
 
 /**
- * The scope under which the transformers model hangs in an exported wrapper, with its dot; "" where
- * the model is the root, `undefined` where the metadata does not say.
+ * The scope of the transformers model in an exported wrapper, with its dot; "" if the model is the root,
+ * `undefined` if the metadata does not have it.
  */
 export function rootScope(model: Model): string | undefined {
   for (const { metadata } of model.graph.nodes) {
@@ -73,7 +73,7 @@ export function rootScope(model: Model): string | undefined {
   return undefined;
 }
 
-/** Removes wrapper modules that all paths share: by the known root scope, else by known model names. */
+/** Removes wrapper modules that all paths share: by the known root scope, otherwise by known model names. */
 export function stripRoot(paths: readonly string[], root: string | undefined): readonly string[] {
   if (root !== undefined) {
     return paths.map((path) => path.startsWith(root) ? path.slice(root.length) : path);
@@ -85,7 +85,7 @@ export function stripRoot(paths: readonly string[], root: string | undefined): r
     const next = now.map((path) => path.slice(first.length + 1));
     const wraps = first === "model" && next.some((path) => TOP.test(path.split(".")[0]));
     if (ROOTS.has(first) && !wraps) return now;
-    // Never strip below a name that means something: `0.auto_model.encoder…` yes, `net.body…` no.
+    // Only strip up to a known name: `0.auto_model.encoder…` yes, `net.body…` no.
     if (!next.some((path) => path.split(".").slice(0, 2).some((part) => ROOTS.has(part)))) {
       return now;
     }
@@ -94,9 +94,9 @@ export function stripRoot(paths: readonly string[], root: string | undefined): r
 }
 
 /**
- * Hugging Face's spelling of a path that onnxruntime-genai's model builder wrote.
+ * Converts a path from onnxruntime-genai's model builder to Hugging Face's spelling.
  *
- * @param parallel whether attention and feed-forward read the same value: so does Phi, whose output
+ * @param parallel whether attention and feed-forward read the same value, as in Phi, whose output
  *   projection is called `dense`
  */
 export function huggingFacePath(path: string, parallel = false): string {
@@ -104,13 +104,13 @@ export function huggingFacePath(path: string, parallel = false): string {
   return parallel && named !== path ? named.replace(/\.o_proj$/, ".dense") : named;
 }
 
-/** Number of the layer a path lies in: the first numbered component below another, as PEFT counts. */
+/** Layer number of a path: the first numbered component below another, as in PEFT. */
 export function layerOf(path: string): number | undefined {
   const number = path.split(".").find((part, i) => i > 0 && /^\d+$/.test(part));
   return number === undefined ? undefined : Number(number);
 }
 
-/** The last component, by which target modules are usually chosen. */
+/** The last component, which usually selects target modules. */
 export function suffixOf(path: string): string {
   return path.slice(path.lastIndexOf(".") + 1);
 }

@@ -1,6 +1,6 @@
 /**
- * Takes a fused attention apart, so that something can be added between its product and its core: the
- * product with its bias, a Split, and `com.microsoft.MultiHeadAttention`.
+ * Decomposes a fused attention into the product with its bias, a Split, and
+ * `com.microsoft.MultiHeadAttention`, so that nodes can be added between its product and its core.
  */
 import { int, ints } from "../graph/attributes.ts";
 import { ONNX_TYPE } from "../graph/dtype.ts";
@@ -11,7 +11,7 @@ import { verify } from "../graph/verify.ts";
 import type { LinearForm } from "./linear.ts";
 import { callsOf, type LinearModule } from "./modules.ts";
 
-/** Attributes that MultiHeadAttention takes over. */
+/** Attributes that are copied to MultiHeadAttention. */
 const CORE: ReadonlySet<string> = new Set([
   "num_heads",
   "unidirectional",
@@ -20,8 +20,8 @@ const CORE: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * The model with every attention taken apart that has one of the modules inside, and the modules in it.
- * Results are the same but for the order of additions; the stored weights are the same bytes.
+ * The model in which every attention with one of the modules inside is decomposed, and its modules.
+ * Results are the same except for the order of additions; the stored weights are the same bytes.
  */
 export function openAttention(
   model: Model,
@@ -63,7 +63,7 @@ function openedModule(module: LinearModule): LinearModule {
   return again === undefined ? first : { ...first, again: again.map(openedForm) };
 }
 
-/** The nodes that stand for a fused attention. */
+/** The nodes that replace a fused attention. */
 function opened(form: LinearForm, opset: number, initializers: Map<string, Tensor>): Node[] {
   const { node, bias } = form;
   const { product, biased } = names(form);
@@ -123,7 +123,7 @@ function plain(
   output: string,
   attributes: Readonly<Record<string, Attribute>> = {},
 ): Node {
-  // The values' names are left to what an adapter adds behind them.
+  // The values' names are reserved for the nodes that an adapter adds after them.
   return { name: `${output}.node`, opType, domain: "", inputs, outputs: [output], attributes };
 }
 

@@ -1,17 +1,17 @@
-/** Products with weights of the file that no adapter goes to. */
+/** Finds products with weights of the file that cannot have an adapter. */
 import { elementCount } from "../graph/tensor.ts";
 import { constantValues } from "../graph/passes/constants.ts";
 import type { Model, Node } from "../graph/types.ts";
+import { kindOf } from "../ops/registry.ts";
 import { indexGraph, preparing } from "./graph_index.ts";
 import { callsOf, type LinearModule } from "./modules.ts";
 
-const PRODUCTS = /^(Fused)?(MatMul|Gemm)$/;
-/** A weight has more elements than what rotates positions, say. */
+/** Least number of elements of a weight; rotary tables, for example, have fewer. */
 const LEAST_ELEMENTS = 1024;
 
 /**
- * Products of activations with constants that {@linkcode findModules} does not know for linear layers:
- * nodes that it does not see through lie between the file's weight and the product.
+ * Products of activations with constants that {@linkcode findModules} does not recognise as linear
+ * layers, because of other nodes between the file's weight and the product.
  */
 export function otherProducts(model: Model, modules: readonly LinearModule[]): readonly Node[] {
   const index = indexGraph(model.graph);
@@ -23,7 +23,7 @@ export function otherProducts(model: Model, modules: readonly LinearModule[]): r
     return constant === undefined ? 0 : elementCount(constant.dims);
   };
   return model.graph.nodes.filter((node) =>
-    PRODUCTS.test(node.opType) && !known.has(node) && constants.has(node.inputs[1]) &&
+    kindOf(node) === "product" && !known.has(node) && constants.has(node.inputs[1]) &&
     !constants.has(node.inputs[0]) && sizeOf(node.inputs[1]) >= LEAST_ELEMENTS
   );
 }

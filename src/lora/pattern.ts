@@ -2,7 +2,10 @@
 import { BadInputError, UsageError } from "../errors.ts";
 import { LinearPattern } from "./linear_pattern.ts";
 
-/** What no glob contains. Inside one, `.*` means the same either way; at its start only one makes sense. */
+/**
+ * Syntax that no glob contains. Inside a glob, `.*` means the same in both syntaxes; at its start only
+ * one makes sense.
+ */
 const REGEX_SYNTAX = /[\\()|[\]{}^$+]|^\.[*?]/;
 
 /** Whether a target is a pattern rather than a name. */
@@ -11,7 +14,7 @@ export function isPattern(target: string): boolean {
 }
 
 /**
- * A test for whole paths. With regular-expression syntax in it a pattern is one, as PEFT's
+ * A test for whole paths. A pattern with regular-expression syntax is a regular expression, like PEFT's
  * `target_modules` text; otherwise `*` stands for any text and `?` for one character.
  *
  * @throws {UsageError} for a malformed expression, or one that cannot be matched in bounded time
@@ -32,12 +35,12 @@ export function patternTest(target: string): (path: string) => boolean {
   }
 }
 
-/** Values of a `rank_pattern` or `alpha_pattern`, to be asked for many paths. */
+/** Values of a `rank_pattern` or `alpha_pattern`, for look-ups of many paths. */
 export class PatternValues {
-  /** Keys that are names, with their places. */
+  /** Keys that are names, with their positions. */
   readonly #names = new Map<string, number>();
   #longestName = 0;
-  /** Keys that are expressions, with theirs. */
+  /** Keys that are expressions, with their positions. */
   readonly #expressions: { readonly place: number; readonly pattern: LinearPattern }[] = [];
   readonly #values: readonly number[];
 
@@ -58,7 +61,7 @@ export class PatternValues {
     );
   }
 
-  /** By PEFT's rule: of the first key that matches the end of the path at a component. */
+  /** The value by PEFT's rule: that of the first key that matches the end of the path at a component. */
   of(path: string): number | undefined {
     let first = this.#names.get(path) ?? Infinity;
     const from = Math.max(0, path.length - this.#longestName - 1);
@@ -72,7 +75,7 @@ export class PatternValues {
   }
 }
 
-/** Steps of all expressions together: each is tried with each module. */
+/** Most steps of all expressions together, because each is tried with each module. */
 const MAX_STEPS = 8192;
 
 function keyPattern(key: string): LinearPattern {

@@ -1,4 +1,4 @@
-/** Regular expressions of JavaScript as trees, for {@linkcode LinearPattern}. */
+/** Parses regular expressions of JavaScript into trees, for {@linkcode LinearPattern}. */
 
 export type PatternNode =
   | { readonly kind: "character"; readonly source: string }
@@ -13,19 +13,19 @@ export type PatternNode =
   | { readonly kind: "edge"; readonly edge: Edge }
   | { readonly kind: "look"; readonly item: PatternNode; readonly negative: boolean };
 
-/** Places between characters: beginning, end, word boundary, none. */
+/** Positions between characters: beginning, end, word boundary, no word boundary. */
 export type Edge = "^" | "$" | "\\b" | "\\B";
 
 const GROUP = /\(\?(?::|=|!|<[A-Za-z_$][\w$]*>)|\((?!\?)/y;
 const QUANTIFIER = /(?:[*+?]|\{\d+(?:,\d*)?\})\??/y;
-/** One character of the text: a class, an escape, any other sign. */
+/** One character of the text: a class, an escape, any other character. */
 const CHARACTER =
   /\[(?:\\[\s\S]|[^\]\\])*\]|\\(?:x[\dA-Fa-f]{2}|u[\dA-Fa-f]{4}|c[A-Za-z]|0(?!\d)|[^\dkcxu])|[^\\()|]/y;
 
 /**
- * Reads an expression without flags that JavaScript takes.
+ * Parses an expression without flags that JavaScript accepts.
  *
- * @throws {SyntaxError} for what cannot be matched in linear time: groups referred to, looking behind
+ * @throws {SyntaxError} for syntax that cannot be matched in linear time: back references, lookbehind
  */
 export function parsePattern(source: string): PatternNode {
   const reader = new Reader(source);

@@ -1,7 +1,7 @@
 /**
  * PEFT's `adapter_config.json`.
  *
- * Written with the fields that every release from 0.10 on knows (older ones fail on unknown fields).
+ * Written with the fields that every release from 0.10 on accepts (older ones fail on unknown fields).
  * Source: `peft.LoraConfig` and the files PEFT 0.10 and 0.21 write.
  */
 import { BadInputError } from "../errors.ts";
@@ -10,15 +10,15 @@ import { JsonFields } from "./json_fields.ts";
 /** PEFT's task types that graft trains. */
 export type TaskType = "CAUSAL_LM" | "SEQ_CLS" | "FEATURE_EXTRACTION";
 
-/** What an adapter changes: the weight by a low-rank sum, or its scales by low-rank factors. */
+/** Kind of an adapter: a low-rank sum on the weight, or low-rank factors on its scales. */
 export type AdapterType = (typeof ADAPTER_TYPES)[number];
 /** Kinds of adapters. */
 export const ADAPTER_TYPES = ["lora", "scales"] as const;
 
-/** `peft_type` of each; PEFT itself has no adapters of scales, and says so. */
+/** `peft_type` of each; PEFT itself has no scale adapters, and reports that. */
 const PEFT_TYPES: Readonly<Record<AdapterType, string>> = { lora: "LORA", scales: "GRAFT_SCALES" };
 
-/** What an adapter's `adapter_config.json` says, as far as it decides what the adapter computes. */
+/** The fields of an adapter's `adapter_config.json` that affect its results. */
 export interface PeftConfig {
   /** Kind of the adapter. */
   readonly adapterType: AdapterType;
@@ -34,7 +34,7 @@ export interface PeftConfig {
   readonly alphaPattern: Readonly<Record<string, number>>;
   /** Whether the scale is alpha / √rank instead. */
   readonly useRslora: boolean;
-  /** Names, or one pattern; which modules are adapted follows from the tensors. */
+  /** Names, or one pattern; the tensors determine the adapted modules. */
   readonly targetModules: readonly string[] | string;
   /** Modules that were trained in full. */
   readonly modulesToSave: readonly string[];
@@ -81,7 +81,7 @@ export function formatPeftConfig(config: PeftConfig): string {
 const READ =
   "r lora_alpha lora_dropout rank_pattern alpha_pattern use_rslora target_modules modules_to_save " +
   "task_type base_model_name_or_path peft_type bias init_lora_weights use_dora";
-/** Fields that change nothing about a finished adapter's numbers, or that its tensors settle. */
+/** Fields that do not affect a finished adapter's results, or that its tensors determine. */
 const HARMLESS =
   "auto_mapping inference_mode revision peft_version layers_pattern layers_to_transform " +
   "exclude_modules fan_in_fan_out megatron_core loftq_config eva_config corda_config lora_ga_config " +
@@ -132,7 +132,7 @@ function refuseUnsupported(json: JsonFields): void {
   if (json.boolean("use_dora") === true) refuse("DoRA (use_dora)");
   const bias = json.string("bias") ?? "none";
   if (bias !== "none") refuse(`trained biases (bias: "${bias}")`);
-  // These starting points move part of the base's weights into the adapter.
+  // These initialisations move part of the base's weights into the adapter.
   const init = json.fields.get("init_lora_weights") ?? true;
   if (typeof init === "string" && !["gaussian", "eva", "orthogonal"].includes(init)) {
     refuse(`init_lora_weights "${init.slice(0, 40)}", which changes the base's weights,`);
@@ -142,7 +142,7 @@ function refuseUnsupported(json: JsonFields): void {
   }
 }
 
-/** Whether a value says that an option is not in use. */
+/** Whether a value turns an option off. */
 function isOff(value: unknown): boolean {
   if (value === null || value === false) return true;
   return typeof value === "object" && Object.keys(value).length === 0;

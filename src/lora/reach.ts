@@ -1,16 +1,16 @@
-/** Which linear layers what is trained depends on. */
+/** Finds the linear layers that the loss depends on. */
 import { neededNodes } from "../graph/passes/prune.ts";
 import type { Model } from "../graph/types.ts";
 import { UsageError } from "../errors.ts";
 import { LOGITS_OUTPUT, tokenStates } from "./head.ts";
 import { callsOf, type LinearModule } from "./modules.ts";
 
-/** Whether what is trained depends on a module. */
+/** Whether the loss depends on a module. */
 export type Reach = (module: LinearModule) => boolean;
 
 /**
- * Tells the layers that the loss depends on: through `logits`, or through the token states that a new
- * head reads. BERT's pooler, for one, makes an output of its own, and has no gradient beside a new head.
+ * Finds the layers that the loss depends on: through `logits`, or through the token states that a new
+ * head reads. BERT's pooler, for example, has a separate output, and no gradient beside a new head.
  */
 export function reachOf(model: Model): Reach {
   const output = lossOutput(model);
@@ -20,7 +20,10 @@ export function reachOf(model: Model): Reach {
   return (module) => callsOf(module).some((call) => values.has(call.output));
 }
 
-/** `undefined` where the model has none, which is told where it is needed. */
+/**
+ * The output that the loss is computed from; `undefined` if there is none, which is reported when it is
+ * needed.
+ */
 function lossOutput(model: Model): string | undefined {
   if (model.graph.outputs.some(({ name }) => name === LOGITS_OUTPUT)) return LOGITS_OUTPUT;
   try {

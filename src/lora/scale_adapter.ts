@@ -1,15 +1,16 @@
 /**
- * Adapters of the scales of quantised weights: s' = s ⊙ (1 + scale·B·A), codes as they are.
+ * Adapters of the scales of quantised weights: s' = s ⊙ (1 + scale·B·A), with unchanged codes.
  *
- * A scale stands for a row of the weight, or for a block of one: A is [rank, blocks of a row], B
- * [rows, rank], B zero at the start. What a file stores is exactly what was trained, so that merging
- * such an adapter loses nothing: the scales change, no code does. The full-rank form is PEQA (Kim et
- * al., "Memory-Efficient Fine-Tuning of Compressed Large Language Models", arXiv:2305.14152).
+ * A scale belongs to a row of the weight, or to a block of one: A is [rank, blocks of a row], B [rows,
+ * rank], B zero at the start. The file stores exactly the trained scales, so that merging such an
+ * adapter is exact: only scales change. The full-rank form is PEQA (Kim et al., "Memory-Efficient
+ * Fine-Tuning of Compressed Large Language Models", arXiv:2305.14152).
  *
- * Scales of blocks are computed in front of the operator that reads them; ONNX Runtime folds them when
- * it loads the graph, which its MatMulNBits needs with `accuracy_level` 4 (given other scales than
- * constants that kernel returns zeros): such an adapter cannot be an input of the graph. One scale a row comes to one
- * factor a column of the result, y' = y ⊙ (1 + scale·B·A)ᵀ, which takes no gradient of the weight.
+ * Scales of blocks are computed before the operator that reads them; ONNX Runtime folds them when it
+ * loads the graph, which its MatMulNBits requires with `accuracy_level` 4 (with scales that are not
+ * constants that kernel returns zeros): such an adapter cannot be an input of the graph. One scale per
+ * row is one factor per column of the result, y' = y ⊙ (1 + scale·B·A)ᵀ, which needs no gradient of the
+ * weight.
  */
 import { int } from "../graph/attributes.ts";
 import { type DataType, ONNX_TYPE } from "../graph/dtype.ts";
@@ -34,18 +35,18 @@ import type { LoraSite } from "./targets.ts";
 /** Names of an adapter's tensors in the graph, and in files after PEFT's prefix. */
 export const scalesName = (path: string, which: "A" | "B") => `${path}.scales_${which}.weight`;
 
-/** How the scales of a linear layer lie. */
+/** Layout of the scales of a linear layer. */
 export interface ScaleGrid {
   /**
-   * Scales of a row of W [out, in]; 1 where one scale stands for the whole row. The last block of a row
-   * may be a part of one.
+   * Scales of a row of W [out, in]; 1 if a single scale covers the whole row. The last block of a row
+   * may be incomplete.
    */
   readonly blocks: number;
   /** Whether the file has them as [blocks, rows]. */
   readonly transposed: boolean;
 }
 
-/** The scales of a layer's rows or blocks, or why it has none. */
+/** The layout of a layer's scales, or the reason why it has none. */
 function gridOf(index: GraphIndex, module: LinearModule): ScaleGrid | string {
   const { layout, blockSize, scales, axis = 1, inFeatures, slice, outFeatures } = module;
   const value = scales === undefined ? undefined : index.constant(scales);
@@ -66,7 +67,7 @@ function gridOf(index: GraphIndex, module: LinearModule): ScaleGrid | string {
 }
 
 /**
- * @throws {UsageError} where the layer has no scales of its rows or blocks
+ * @throws {UsageError} if the layer has no scales of its rows or blocks
  */
 export function scaleGrid(index: GraphIndex, module: LinearModule): ScaleGrid {
   const found = gridOf(index, module);
@@ -80,11 +81,11 @@ export function hasScales(index: GraphIndex, module: LinearModule): boolean {
 }
 
 /**
- * Adds adapters of scales to a graph.
+ * Adds scale adapters to a graph.
  *
  * @param adapters matrices by module path, one pair for every site
- * @throws {UsageError} where a site has no scales to adapt
- * @throws {BadInputError} where a site has no matrices or they do not fit it
+ * @throws {UsageError} if a site has no scales to adapt
+ * @throws {BadInputError} if a site has no matrices or they do not fit it
  */
 export function injectScales(
   model: Model,
@@ -112,7 +113,7 @@ export function injectScales(
 interface Update extends AdaptedProduct {
   readonly grid: ScaleGrid;
   readonly call: LinearForm;
-  /** What the names of the update's values begin with. */
+  /** Prefix of the names of the update's values. */
   readonly scope: string;
 }
 
@@ -131,12 +132,13 @@ function factors({ edit, group, declared, scope }: Update, op: Op): string {
   return op("Add", [product, edit.shared("scales_one", () => float32([], [1]))], "factors");
 }
 
-/** Blocks: the scales themselves. */
+/** Multiplies the scales of blocks. */
 function multiplyScales(update: Update): void {
   const { edit, index, call, grid } = update;
   const { dims, dtype } = index.constant(call.scales!)!;
   const reader = readerOf(index, call);
-  // Where the layer's own input is made: a cut of the graph before it has nothing of this to carry.
+  // At the producer of the layer's input, so that these values need not pass a cut of the graph before
+  // it.
   const op = opsAfter(update, index.producer(call.input));
   const cast = (value: string, to: DataType, name: string) =>
     dtype === "float32" ? value : op("Cast", [value], name, { to: int(ONNX_TYPE[to]) });
@@ -163,7 +165,7 @@ function readerOf(index: GraphIndex, { node, scales, layout }: LinearForm): Node
   throw new RangeError(`No node of the graph dequantises the weight of "${node.name}"`);
 }
 
-/** One scale a row: the result's columns; a bias that the operator adds keeps its place. */
+/** Multiplies the result's columns for one scale per row; a bias that the operator adds stays unscaled. */
 function multiplyResult(update: Update): void {
   const { edit, index, call } = update;
   const { output, bias, dtype } = call;

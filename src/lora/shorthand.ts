@@ -1,4 +1,4 @@
-/** Short words for target modules, over the names that model families give them. */
+/** Shorthands for target modules, over the names in different model families. */
 import { ownValue } from "../records.ts";
 
 const NAMES = {
@@ -17,7 +17,7 @@ const GROUPS: Readonly<Record<string, readonly (keyof typeof NAMES)[]>> = {
   mlp: ["gate", "up", "down"],
 };
 
-/** The words that stand for more than one module name. */
+/** The shorthands that stand for several module names. */
 export const SHORTHANDS: readonly string[] = [
   ...Object.keys(NAMES),
   ...Object.keys(GROUPS),
@@ -30,7 +30,7 @@ export function shorthandMatches(word: string, path: string): boolean {
     (Object.hasOwn(NAMES, word) ? [word as keyof typeof NAMES] : []);
   return keys.some((key) =>
     NAMES[key].split(" ").some((name) => {
-      // BERT's attention output ends like its feed-forward output.
+      // BERT's attention output has the same ending as its feed-forward output.
       if (name === "output.dense" && path.endsWith("attention.output.dense")) return false;
       return path === name || path.endsWith(`.${name}`);
     })

@@ -1,4 +1,4 @@
-/** Copies an initializer that others read too, so that one reader's can change. */
+/** Copies an initializer with several readers, so that it can change for one of them. */
 import type { Model, Node } from "../graph/types.ts";
 import { GraphEdit } from "./edit.ts";
 import { indexGraph } from "./graph_index.ts";
@@ -7,16 +7,16 @@ import { indexGraph } from "./graph_index.ts";
 export interface Split {
   /** The model. */
   readonly model: Model;
-  /** The initializer that only `readers` read now: a copy, or the original where they were alone. */
+  /** The initializer that only `readers` read now: a copy, or the original if it had no other readers. */
   readonly name: string;
 }
 
 /**
- * Gives the nodes of one layer an initializer of their own. SmolLM2's head, for one, reads the very
- * bytes that its embedding reads; what a merge writes for the head must not reach the embedding.
+ * Gives the nodes of one layer a separate initializer. SmolLM2's head, for example, reads the same bytes
+ * as its embedding; a merge into the head must not change the embedding.
  *
  * @param readers nodes of the model's graph that read `initializer` directly
- * @throws {RangeError} where the graph has no such initializer or a node does not read it
+ * @throws {RangeError} if the graph has no such initializer or a node does not read it
  */
 export function splitShared(
   model: Model,

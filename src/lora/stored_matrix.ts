@@ -1,4 +1,4 @@
-/** The weight of a linear layer as its file stores it, seen as [out, in] whatever the layout. */
+/** The stored weight of a linear layer, as [out, in] whatever the layout. */
 import { BadInputError } from "../errors.ts";
 import { CodebookMatrix } from "../quant/codebook_matrix.ts";
 import { readValues } from "../quant/dequantize.ts";
@@ -14,7 +14,7 @@ import type { LinearForm } from "./linear.ts";
 /**
  * Opens the stored matrix of a linear, all columns of a fused one.
  *
- * @throws {BadInputError} where the tensors do not fit together, naming the weight
+ * @throws {BadInputError} if the tensors do not fit together, naming the weight
  */
 export function storedMatrix(index: GraphIndex, linear: LinearForm): StoredMatrix {
   const find = (name: string | undefined) => name === undefined ? undefined : index.constant(name);

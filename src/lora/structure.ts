@@ -1,29 +1,20 @@
 /**
- * Module paths from nothing but the graph's shape, for linears that nothing names.
+ * Derives module paths from the graph's structure alone, for linears without names.
  *
- * Attention gives q, k and v away (their values reach the score product and the weighted sum with no
- * linear between) and o (its input comes from there). What lies between one layer's o and the next
- * layer's q is the feed-forward part. A gated feed-forward is named as Llama names it, a plain one as
- * BERT does: those are the names users will look for first.
+ * Attention identifies q, k and v (their values reach the score product and the weighted sum with no
+ * linear between) and o (its input comes from there). The linears between one layer's o and the next
+ * layer's q are the feed-forward part. A gated feed-forward gets Llama's names, a plain one BERT's,
+ * which users will try first.
  */
 import { isFusedAttention } from "../graph/fused_attention.ts";
 import type { Node } from "../graph/types.ts";
+import { attends } from "../ops/kinds.ts";
+import { kindOf, traitsOf } from "../ops/registry.ts";
 import type { GraphIndex } from "./graph_index.ts";
 import { quantiserOf } from "./integer_linear.ts";
 import type { LinearForm } from "./linear.ts";
 
 type Role = "q" | "k" | "v" | "qkv" | "o";
-
-const ATTENTION_OPS: ReadonlySet<string> = new Set([
-  "GroupQueryAttention",
-  "MultiHeadAttention",
-  "Attention",
-  "QAttention",
-]);
-const ACTIVATIONS: ReadonlySet<string> = new Set([
-  ..."BiasGelu Celu Elu Erf FastGelu Gelu HardSwish LeakyRelu Mish QuickGelu Relu Selu".split(" "),
-  ..."Sigmoid Silu Tanh".split(" "),
-]);
 
 const LLAMA = {
   layer: (i: number) => `model.layers.${i}`,
@@ -46,7 +37,7 @@ const BERT = {
   head: "classifier",
 };
 
-/** Paths of those linears whose place in the graph is unmistakable. */
+/** Paths of those linears whose position in the graph is unambiguous. */
 export function pathsFromStructure(
   index: GraphIndex,
   linears: readonly LinearForm[],
@@ -129,10 +120,10 @@ function roleOf(index: GraphIndex, linear: LinearForm, walls: ReadonlySet<Node>)
   return comesFromAttention(index, linear.input, walls) ? "o" : undefined;
 }
 
-/** Which operand of an attention `value` is for `reader`; "qkv" where one value carries all three. */
+/** The operand of an attention that `value` is for `reader`; "qkv" if one value has all three. */
 function attentionOperand(index: GraphIndex, value: string, reader: Node): Role | undefined {
   const at = reader.inputs.indexOf(value);
-  if (ATTENTION_OPS.has(reader.opType)) {
+  if (attends(reader)) {
     const packed = reader.inputs[1] === "" || reader.inputs[1] === undefined;
     return packed ? "qkv" : (["q", "k", "v"] as const)[at];
   }
@@ -141,13 +132,13 @@ function attentionOperand(index: GraphIndex, value: string, reader: Node): Role 
   return at === 0 ? "q" : "k";
 }
 
-/** A MatMul of two activations. */
+/** Whether a node is a MatMul of two activations. */
 function isProduct(index: GraphIndex, node: Node): boolean {
   return node.opType === "MatMul" &&
     node.inputs.every((value) => index.constant(value) === undefined);
 }
 
-/** Whether an operator of this type lies at most `depth` nodes behind `value`. */
+/** Whether an operator of this type is at most `depth` nodes before `value`. */
 function comesFrom(index: GraphIndex, value: string, opType: string, depth: number): boolean {
   const node = index.producer(value);
   if (node === undefined || depth === 0) return false;
@@ -157,13 +148,13 @@ function comesFrom(index: GraphIndex, value: string, opType: string, depth: numb
 
 /** Whether `value` is an attention's result, only reshaped. */
 function comesFromAttention(index: GraphIndex, value: string, walls: ReadonlySet<Node>): boolean {
-  const passes = ["Reshape", "Transpose", "Identity", "Cast", "Squeeze", "Flatten"];
-  // A loop, since a chain may be of any length.
+  // A loop, because a chain may have any length.
   for (let node = index.producer(value); node !== undefined;) {
-    if (ATTENTION_OPS.has(node.opType)) return true;
+    if (attends(node)) return true;
     if (walls.has(node)) return false;
     if (isProduct(index, node)) return comesFrom(index, node.inputs[0], "Softmax", 4);
-    if (!passes.includes(node.opType)) return false;
+    const isReshaped = traitsOf(node).memory === "view" || node.opType === "Transpose";
+    if (!isReshaped && node.opType !== "Cast") return false;
     node = index.producer(node.inputs[0]);
   }
   return false;
@@ -175,15 +166,18 @@ function reachesActivation(
   walls: ReadonlySet<Node>,
 ): boolean {
   let found = false;
-  // The other branch ends at the down projection, the gate's passes an activation before it.
+  // The other branch ends at the down projection; the gate's passes an activation function before it.
   forward(index, linear.output, walls, (_, reader) => {
-    if (ACTIVATIONS.has(reader.opType)) found = true;
+    if (kindOf(reader) === "activation") found = true;
     return !found;
   });
   return found;
 }
 
-/** Visits readers of `value` and of what they make, up to the next linear; `visit` says whether to go on. */
+/**
+ * Visits readers of `value` and of their results, up to the next linear; `visit` returns whether to
+ * continue.
+ */
 function forward(
   index: GraphIndex,
   value: string,
@@ -194,7 +188,7 @@ function forward(
   const seen = new Set(queue);
   for (let now = queue.pop(); now !== undefined; now = queue.pop()) {
     for (const reader of index.consumers(now)) {
-      // A shape carries no activation: what is reshaped with it is another's.
+      // A shape carries no activation: the value reshaped with it is another one.
       if (reader.opType === "Shape" || walls.has(reader) || !visit(now, reader)) continue;
       for (const output of reader.outputs) {
         if (output === "" || seen.has(output)) continue;

@@ -1,4 +1,4 @@
-/** Which linear layers an adapter goes to, and with which rank and scale. */
+/** Selects the linear layers of an adapter, with rank and scale. */
 import { levenshteinDistance } from "@std/text/levenshtein-distance";
 import { ParameterError } from "../errors.ts";
 import { DEFAULT_LORA, type LoraConfig, loraScale, validateLoraConfig } from "./config.ts";
@@ -8,7 +8,7 @@ import { isPattern, patternTest, PatternValues } from "./pattern.ts";
 import type { Reach } from "./reach.ts";
 import { shorthandMatches, SHORTHANDS } from "./shorthand.ts";
 
-/** One linear layer with what its adapter looks like. */
+/** One linear layer with the settings of its adapter. */
 export interface LoraSite {
   /** Linear layer that is adapted. */
   readonly module: LinearModule;
@@ -16,7 +16,7 @@ export interface LoraSite {
   readonly rank: number;
   /** Its alpha. */
   readonly alpha: number;
-  /** Factor on the update: alpha/rank, or alpha/√rank. */
+  /** Factor of the update: alpha/rank, or alpha/√rank. */
   readonly scale: number;
   /** Share of its inputs dropped in training. */
   readonly dropout: number;
@@ -29,8 +29,8 @@ export interface LoraSite {
  * (`q`, `v`, `attention`, `mlp`, `all-linear`: all but the head), a glob (`model.layers.*.q_proj`) or
  * a regular expression over the whole path. Modules of `modulesToSave` are left out.
  *
- * @param reaches modules that it is false for are left out; default all are reached
- * @throws {ParameterError} where a target or a key of a pattern matches nothing, listing what there is
+ * @param reaches modules for which it is false are left out; default: none
+ * @throws {ParameterError} if a target or a key of a pattern matches nothing, listing the modules
  */
 export function resolveTargets(
   modules: readonly LinearModule[],
@@ -74,7 +74,7 @@ export function resolveTargets(
   });
 }
 
-/** A key that matches nothing would leave the user with another adapter than the one asked for. */
+/** Checks that every key matches a module: otherwise the adapter would differ from the user's request. */
 function checkPatternsMatch(adapted: readonly LinearModule[], config: LoraConfig): void {
   const { rankPattern, alphaPattern } = config;
   for (const key of [...Object.keys(rankPattern), ...Object.keys(alphaPattern)]) {
@@ -91,7 +91,7 @@ function checkPatternsMatch(adapted: readonly LinearModule[], config: LoraConfig
 
 const endsWith = (path: string, name: string) => path === name || path.endsWith(`.${name}`);
 
-/** What is adapted where the user names nothing: q and v, or all linears where there are none. */
+/** Default targets: q and v, or all linears if there are none. */
 export function usualTargets(modules: readonly LinearModule[]): readonly string[] {
   const { targetModules } = DEFAULT_LORA;
   return targetModules.every((target) => matching(modules, target).length > 0)
@@ -106,7 +106,7 @@ function matching(modules: readonly LinearModule[], target: string): readonly Li
     const test = patternTest(target);
     return modules.filter((module) => test(module.path));
   }
-  // A name that the model has wins over a shorthand of the same spelling (T5's q, k, v).
+  // A module name of the model takes precedence over a shorthand of the same spelling (T5's q, k, v).
   const named = modules.filter((module) => endsWith(module.path, target));
   return named.length > 0 ? named : modules.filter(({ path }) => shorthandMatches(target, path));
 }
@@ -161,8 +161,8 @@ function noMatch(modules: readonly LinearModule[], target: string): ParameterErr
 }
 
 /**
- * Names that make PEFT choose exactly the adapted modules: last components where they are enough and
- * mean the same in the checkpoint, whole paths otherwise.
+ * Names with which PEFT selects exactly the adapted modules: last components if they are unambiguous in
+ * the graph and in the checkpoint, whole paths otherwise.
  */
 export function targetNames(
   adapted: readonly string[],
@@ -173,6 +173,7 @@ export function targetNames(
   const exact = modules.every(({ path }) =>
     chosen.has(path) || !suffixes.some((suffix) => endsWith(path, suffix))
   );
-  // An export may lack modules that the checkpoint has (a pooler's `dense`): a bare one would hit them.
+  // An export may lack modules of the checkpoint (a pooler's `dense`), which a last component would
+  // match.
   return exact && !suffixes.includes("dense") ? suffixes : adapted;
 }

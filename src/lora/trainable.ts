@@ -30,7 +30,7 @@ export interface LinearWeights {
   readonly bias: Tensor;
 }
 
-/** Declares a trainable tensor as an initializer, or as a graph input, and enters it in `trainable`. */
+/** Declares a trainable tensor as an initializer, or as a graph input, and adds it to `trainable`. */
 export function declareTrainable(
   edit: GraphEdit,
   trainable: Map<string, Trainable>,
@@ -47,7 +47,7 @@ export function declareTrainable(
 /**
  * Checks a layer's tensors against each other and the size of its input.
  *
- * @throws {BadInputError} naming the layer, what it needs and what it has
+ * @throws {BadInputError} naming the layer, the expected and the actual sizes
  */
 export function checkLinearWeights(
   where: string,

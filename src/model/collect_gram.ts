@@ -13,6 +13,7 @@ import { float32Over, type Tensor } from "../graph/tensor.ts";
 import type { Model } from "../graph/types.ts";
 import { type GramNames, withGramOutputs } from "../lora/merge/gram_graph.ts";
 import type { GramRequest, GramSource } from "../lora/merge/merge.ts";
+import { readsShapes } from "../ops/kinds.ts";
 import { bindInputs } from "../plan/inputs.ts";
 import { batchFeed } from "../eval/batch_feed.ts";
 import { Scratch } from "../quant/scratch.ts";
@@ -70,7 +71,7 @@ export function gramSource(
     const from = left !== undefined && comesAfter(model, left.place, requests) ? left : undefined;
     const place = folder === undefined || following.length === 0
       ? undefined
-      : narrowestPlace(model.graph, namesOf(requests), namesOf(following), SOURCES);
+      : narrowestPlace(model.graph, namesOf(requests), namesOf(following), SOURCES, readsShapes);
     const keep = place &&
       { place, log: new ActivationLog(join(folder!, `activations-${turn++ % 2}`)) };
     using pass = await Pass.open(runner, model, { requests, from, keep, scratch });

@@ -5,6 +5,8 @@ import { graphsWithin, tensorsOf } from "../graph/nested.ts";
 import { elementCount } from "../graph/tensor.ts";
 import type { Graph, Model, Node } from "../graph/types.ts";
 import { findModules, type LinearModule } from "../lora/modules.ts";
+import { kindOf } from "../ops/registry.ts";
+import { inputsBesideWeights } from "../ops/schema/quantization.ts";
 
 /**
  * Weights of a model: a 4-bit weight counts as one, a weight that two operators share once; scales,
@@ -39,7 +41,7 @@ const bitsOf8 = (dtype: string) => ["int8", "uint8", "int4", "uint4"].includes(d
 /** Embeddings in `GatherBlockQuantized`: bits of a weight by initializer. */
 function packedWeights(graph: Graph): ReadonlyMap<string, number> {
   return new Map(
-    graph.nodes.filter(({ opType }) => opType === "GatherBlockQuantized").flatMap((node) => {
+    graph.nodes.filter((node) => kindOf(node) === "packed lookup").flatMap((node) => {
       const { inputs: [data] } = node;
       const dtype = graph.initializers.get(data)?.dtype;
       return dtype === "uint8" ? [[data, intAttribute(node, "bits", 4)] as const] : [];
@@ -47,21 +49,8 @@ function packedWeights(graph: Graph): ReadonlyMap<string, number> {
   );
 }
 
-/** Inputs of operators that are no weights: scales and zero points, rotary tables. */
-const BESIDE: ReadonlyMap<string, readonly number[]> = new Map(Object.entries({
-  DequantizeLinear: [1, 2],
-  QuantizeLinear: [1, 2],
-  MatMulBnb4: [2],
-  MatMulNBits: [2, 3],
-  GatherBlockQuantized: [2, 3],
-  MatMulInteger: [2, 3],
-  GroupQueryAttention: [7, 8],
-  RotaryEmbedding: [2, 3],
-}));
-
 function auxiliaries(graph: Graph, modules: readonly LinearModule[]): ReadonlySet<string> {
-  const names = (node: Node) =>
-    (BESIDE.get(node.opType) ?? []).flatMap((at) => node.inputs[at] ?? []);
+  const names = (node: Node) => inputsBesideWeights(node).flatMap((at) => node.inputs[at] ?? []);
   return new Set([
     ...graph.nodes.flatMap(names),
     ...modules.flatMap(({ scales, zeroPoints }) => [scales ?? "", zeroPoints ?? ""]),

@@ -7,6 +7,7 @@ import { tensorsOf } from "../graph/nested.ts";
 import { int64, type Tensor, toNumbers } from "../graph/tensor.ts";
 import type { Graph, Model } from "../graph/types.ts";
 import { callsOf, findModules } from "../lora/modules.ts";
+import { looksUp } from "../ops/kinds.ts";
 import { readsBlocks, WEIGHT_BYTES_AT_ONCE } from "../plan/compared_pieces.ts";
 import { bindInputs, TOKEN_INPUTS } from "../plan/inputs.ts";
 import {
@@ -190,9 +191,7 @@ function randomTokens(model: Model): TokenBatch {
 
 /** Rows of the table that `input_ids` are looked up in. */
 function vocabularySize({ graph }: Model): number {
-  const lookup = graph.nodes.find(({ opType, inputs }) =>
-    opType.startsWith("Gather") && inputs[1] === "input_ids"
-  );
+  const lookup = graph.nodes.find((node) => looksUp(node) && node.inputs[1] === "input_ids");
   return tensorsOf(graph).get(lookup?.inputs[0] ?? "")?.dims[0] ?? 100;
 }
 

@@ -9,11 +9,11 @@ import { decodeTensor, encodeTensor } from "./tensor_proto.ts";
 const utf8 = new TextDecoder();
 const text = new TextEncoder();
 
-/** Reads a graph attribute; given by the caller because graphs and attributes contain each other. */
+/** Decodes a graph attribute; passed by the caller because graphs and attributes contain each other. */
 type DecodeGraph = (proto: Proto<"GraphProto">, place: string) => Graph;
 type EncodeGraph = (graph: Graph) => Proto<"GraphProto">;
 
-/** Before IR version 2 the field in use said what an attribute's type is. */
+/** Attribute type by the field in use, as before IR version 2. */
 function guessedType(proto: Proto<"AttributeProto">): number {
   if (Object.hasOwn(proto, "f")) return ATTRIBUTE_TYPE.float;
   if (Object.hasOwn(proto, "i")) return ATTRIBUTE_TYPE.int;
@@ -76,13 +76,13 @@ function missing(what: string, place: string, context: DecodeContext): BadInputE
 
 const INT64_MAX = 2n ** 63n - 1n;
 
-/** Whole numbers as ONNX holds them; a number that was rounded up past the end means "the end". */
+/** Converts an integer to ONNX's int64; a number that was rounded beyond the largest one means "the end". */
 function int64(value: number): bigint {
   const wide = BigInt(Math.trunc(value));
   return wide > INT64_MAX ? INT64_MAX : BigInt.asIntN(64, wide);
 }
 
-/** The message of an attribute: the very one it was read from while nothing in it changed. */
+/** The message of an attribute: the one it was read from if nothing in it changed. */
 export function encodeAttribute(
   name: string,
   attribute: Attribute,
@@ -123,7 +123,7 @@ function flat(attribute: Attribute): Partial<Proto<"AttributeProto">> {
   }
 }
 
-/** Tensors and graphs, which may have changed inside an attribute that did not. */
+/** Encodes tensors and graphs, which may have changed inside an unchanged attribute. */
 function nested(
   attribute: Attribute,
   previous: Proto<"AttributeProto"> | undefined,

@@ -3,14 +3,14 @@ import { create, type DescField, isFieldSet, toBinary } from "@bufbuild/protobuf
 import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 import { type Proto, type ProtoName, schemaOf } from "./schema.ts";
 
-/** Fields on the way from a model to the raw data of its initializers. */
+/** Fields that lead from a model to the raw data of its initializers. */
 const PATH: Partial<Record<ProtoName, string>> = {
   ModelProto: "graph",
   GraphProto: "initializer",
   TensorProto: "rawData",
 };
 
-/** Data below this is cheaper to copy than to keep as a chunk of its own. */
+/** Smaller data is cheaper to copy than to keep as a separate chunk. */
 const SMALL_BYTES = 4096;
 
 function sizeOf(chunks: readonly Uint8Array[]): number {
@@ -29,8 +29,8 @@ export function concatenated(chunks: readonly Uint8Array[]): Uint8Array {
 }
 
 /**
- * The encoded message as chunks in order; raw data of initializers is a view of where it lies.
- * Fields come in the order of their numbers, unknown ones last, as C++ writes them.
+ * The encoded message as chunks in order; raw data of initializers is a view. Fields come in the order
+ * of their numbers, unknown ones last, as C++ writes them.
  */
 export function chunksOf<N extends ProtoName>(name: N, message: Proto<N>): Uint8Array[] {
   const schema = schemaOf(name as ProtoName);
@@ -71,7 +71,7 @@ function header(field: DescField, size: number): Uint8Array {
   return new BinaryWriter().tag(field.number, WireType.LengthDelimited).uint32(size).finish();
 }
 
-/** Joins neighbouring small chunks, so that a model is not a million writes. */
+/** Joins neighbouring small chunks to reduce the number of writes. */
 function merged(chunks: readonly Uint8Array[]): Uint8Array[] {
   const out: Uint8Array[] = [];
   let small: Uint8Array[] = [];

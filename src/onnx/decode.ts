@@ -2,11 +2,11 @@
 import { fromBinary } from "@bufbuild/protobuf";
 import { BadInputError } from "../errors.ts";
 import type { Tensor } from "../graph/tensor.ts";
-import { arityProblem } from "../graph/arity.ts";
+import { arityProblem } from "../ops/schema/arity.ts";
 import { portProblem } from "../graph/ports.ts";
-import { rankProblem } from "../graph/ranks.ts";
-import { scaleProblem } from "../graph/scales.ts";
-import { sizeProblem } from "../graph/sizes.ts";
+import { rankProblem } from "../ops/schema/ranks.ts";
+import { scaleProblem } from "../ops/schema/scales.ts";
+import { sizeProblem } from "../ops/schema/sizes.ts";
 import { CycleError, toposort } from "../graph/toposort.ts";
 import type { Attribute, Graph, Model, Node, ValueInfo } from "../graph/types.ts";
 import { graphProblem } from "../graph/verify.ts";
@@ -20,17 +20,17 @@ import { decodeValueInfo } from "./value_proto.ts";
 import { withPackedNumbers } from "./pack_numbers.ts";
 import { checkWire } from "./wire_check.ts";
 
-/** The newest operator set of the ONNX domain whose operators graft was written against. */
+/** The newest supported operator set of the ONNX domain. */
 const NEWEST_OPSET = 28;
 
-/** How {@linkcode decodeModel} names the file and finds external data. */
+/** Options of {@linkcode decodeModel}: the file's name and access to external data. */
 export interface DecodeOptions {
   /** The file's name, for messages; `model` where absent. */
   readonly file?: string;
   /**
-   * Bytes of a range of an external data file. Must check the location itself and throw a
-   * `BadInputError` for one it refuses. It is asked for every tensor in the file, also those that
-   * graft does not interpret, in functions, sparse tensors and training information.
+   * Reads a range of an external data file. It must check the location itself and throw a
+   * `BadInputError` for one that it refuses. It is called for every tensor in the file, also for those
+   * that graft does not interpret, in functions, sparse tensors and training information.
    */
   readonly external?: (ref: ExternalRef) => Uint8Array;
 }
@@ -41,15 +41,15 @@ export function normalDomain(domain: string): string {
 }
 
 /**
- * Reads a model. Raw tensor data is not copied: it stays a view over `bytes` (or over what
- * `options.external` gives), so both must stay as they are while the model is in use. Whatever the
- * Graph type does not model is kept and written again by `encodeModel`.
+ * Reads a model. Raw tensor data is not copied: it stays a view over `bytes` (or over the result of
+ * `options.external`), so both must not change while the model is in use. Data that the Graph type does
+ * not represent is kept and written again by `encodeModel`.
  *
- * Nodes come out in topological order, stably sorted where the file's order is none.
+ * Nodes are returned in topological order, stably sorted if the file's order is not one.
  *
  * @param bytes the whole file.
  * @returns the model; its tensors are views.
- * @throws {BadInputError} for bytes that are no sound model, naming the file, the place and the value.
+ * @throws {BadInputError} for an invalid model, naming the file, the place and the value.
  *
  * @example
  * ```ts
@@ -69,7 +69,7 @@ export function decodeModel(bytes: Uint8Array, options: DecodeOptions = {}): Mod
   if (irVersion < 1) throw bad(`no ONNX model: IR version is ${irVersion}`);
   if (proto.graph === undefined) throw bad("the model has no graph");
   const opsets = decodeOpsets(proto, bad);
-  // Tensors outside the graph first: what is wrong in a part graft ignores is wrong all the same.
+  // Tensors outside the graph first: an error in a part that graft ignores is still an error.
   forEachTensor("ModelProto", proto, (tensor, place) => decodeTensor(tensor, place, context));
   const graph = decodeGraph(proto.graph, "", context);
   const problem = graphProblem(graph) ?? arityProblem(graph) ?? portProblem(graph) ??
@@ -80,7 +80,7 @@ export function decodeModel(bytes: Uint8Array, options: DecodeOptions = {}): Mod
   return { irVersion, opsets, graph, metadata, rest: proto };
 }
 
-/** Sizes and ranks that do not fit together; an attribute of a wrong kind is a problem, too. */
+/** Describes sizes and ranks that do not match, or an attribute of a wrong kind. */
 function sizesProblem(graph: Graph): string | undefined {
   try {
     return sizeProblem(graph) ?? rankProblem(graph);
@@ -91,9 +91,9 @@ function sizesProblem(graph: Graph): string | undefined {
 }
 
 /**
- * The message of a model, of which nothing but its wire format is checked.
+ * The message of a model; only its wire format is checked.
  *
- * @throws {BadInputError} for bytes that are none, naming the file and the place
+ * @throws {BadInputError} for bytes that are not a message, naming the file and the place
  */
 export function parseModel(bytes: Uint8Array, file: string): Proto<"ModelProto"> {
   if (bytes.byteLength === 0) throw new BadInputError(`${file}: the file is empty`);

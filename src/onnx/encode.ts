@@ -9,24 +9,24 @@ import { overlay, protosOfList } from "./sources.ts";
 import { encodeTensor } from "./tensor_proto.ts";
 import { encodeValueInfo } from "./value_proto.ts";
 
-/** Where {@linkcode encodeModel} leaves tensor data. */
+/** Options of {@linkcode encodeModel}: where tensor data is stored. */
 export interface EncodeOptions {
   /**
-   * Asked for every tensor in the model: an {@linkcode ExternalRef} says where its data is saved
-   * beside the model, `"inline"` puts it into the model. Without an answer a tensor from a file
-   * stays as it was there (at the same external place, if it had one), and a new one is inline.
+   * Called for every tensor in the model: an {@linkcode ExternalRef} gives the file range beside the
+   * model that has its data, `"inline"` puts it into the model. Without a result a tensor from a file
+   * stays as it was there (in the same external range, if it had one), and a new one is inline.
    */
   readonly external?: ExternalChoice;
 }
 
-/** The bytes of a model. What was not changed since `decodeModel` is written as it was read. */
+/** The bytes of a model. Parts that were not changed since `decodeModel` are written as they were read. */
 export function encodeModel(model: Model, options: EncodeOptions = {}): Uint8Array {
   return concatenated(encodeModelChunks(model, options));
 }
 
 /**
- * The bytes of a model as chunks to be written in order; large inline tensors are views of where
- * they lie, so that writing a model takes no second copy of its weights.
+ * The bytes of a model as chunks to be written in order; large inline tensors are views, so that writing
+ * a model needs no second copy of its weights.
  */
 export function encodeModelChunks(model: Model, options: EncodeOptions = {}): Uint8Array[] {
   let proto = modelProto(model);
@@ -34,7 +34,7 @@ export function encodeModelChunks(model: Model, options: EncodeOptions = {}): Ui
   return chunksOf("ModelProto", proto);
 }
 
-/** The message of a model, sharing with the one it was read from whatever is unchanged. */
+/** The message of a model, sharing unchanged parts with the one it was read from. */
 export function modelProto(model: Model): Proto<"ModelProto"> {
   return overlay("ModelProto", model.rest as Proto<"ModelProto"> | undefined, {
     irVersion: BigInt(model.irVersion),

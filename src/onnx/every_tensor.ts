@@ -1,4 +1,4 @@
-/** Walks and rewrites every tensor of a message, wherever it lies. */
+/** Visits and rewrites every tensor of a message, at any depth. */
 import type { DescField } from "@bufbuild/protobuf";
 import { type Proto, type ProtoName, schemaOf } from "./schema.ts";
 import { overlay } from "./sources.ts";
@@ -8,7 +8,7 @@ const nameOf = (field: DescField): ProtoName | undefined =>
     ? field.message!.name as ProtoName
     : undefined;
 
-/** Per message the fields from which a tensor can be reached. */
+/** Fields of each message from which a tensor can be reached. */
 const reaching = new Map<ProtoName, readonly DescField[]>();
 
 function fieldsToTensors(name: ProtoName): readonly DescField[] {
@@ -63,8 +63,8 @@ export function forEachTensor<N extends ProtoName>(
 }
 
 /**
- * The message with every tensor replaced by what `change` returns for it; shares whatever did not
- * change with the argument.
+ * The message with every tensor replaced by what `change` returns for it; unchanged parts are shared
+ * with the argument.
  */
 export function mapTensors<N extends ProtoName>(
   name: N,

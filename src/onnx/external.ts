@@ -10,10 +10,10 @@ import { EXTERNAL, type Proto } from "./schema.ts";
 import { overlay, tensorOfProto } from "./sources.ts";
 import type { ExternalRef } from "./tensor_data.ts";
 
-/** Where a tensor's data goes; `undefined` leaves it where it is. */
+/** Chooses where a tensor's data is stored; `undefined` leaves it in place. */
 export type ExternalChoice = (name: string, tensor: Tensor) => ExternalRef | "inline" | undefined;
 
-/** The message with tensor data moved as `choose` says. String tensors always stay inside. */
+/** The message with tensor data moved as `choose` decides. String tensors always stay inside. */
 export function externalise(
   model: Proto<"ModelProto">,
   choose: ExternalChoice,
@@ -48,33 +48,33 @@ function entriesOf({ location, offset, length }: ExternalRef): Proto<"StringStri
   ];
 }
 
-/** How {@linkcode encodeModelWithExternalData} lays out the data file. */
+/** Layout of the data file of {@linkcode encodeModelWithExternalData}. */
 export interface ExternalLayout {
-  /** Tensors of fewer bytes stay in the model, and lists that say sizes. Default 1024. */
+  /** Tensors of fewer bytes stay in the model, and so do lists of sizes. Default 1024. */
   readonly threshold?: number;
-  /** Where large tensors begin: multiples of this many bytes, so that they can be mapped. Default 4096. */
+  /** Alignment of large tensors in bytes, so that they can be mapped. Default 4096. */
   readonly align?: number;
 }
 
-/** Tensors from this size on begin on page boundaries; ONNX Runtime's writer draws the same line. */
+/** Smallest tensor that begins on a page boundary; ONNX Runtime's writer uses the same limit. */
 const PAGED_BYTES = 1 << 20;
-/** Where smaller ones begin: a cache line, which every element type's alignment divides. */
+/** Alignment of smaller ones: a cache line, a multiple of every element type's alignment. */
 const SMALL_ALIGN = 64;
 
 /** A model file and the data file beside it. */
 export interface EncodedWithData {
   /** The model file. */
   readonly model: Uint8Array;
-  /** To be written in order; tensors are views, nothing is copied. */
+  /** Chunks to write in order; tensors are views, nothing is copied. */
   readonly data: readonly Uint8Array[];
 }
 
 /**
- * The bytes of a model whose tensors lie in one file beside it, named `location`.
+ * The bytes of a model whose tensors are stored in one file beside it, named `location`.
  *
- * Initializers of at least `threshold` bytes move there, and so does any other tensor whose data was
- * in a file before; those that were inside, in attributes and subgraphs, stay inside, since not
- * every reader looks for them elsewhere. One tensor used in several places is stored once.
+ * Initializers of at least `threshold` bytes move there, and so does any other tensor whose data was in
+ * a file before; tensors inside attributes and subgraphs stay inside, because not every reader supports
+ * external data there. A tensor that is used several times is stored once.
  *
  * @param location the data file's name, relative to the model's folder.
  *

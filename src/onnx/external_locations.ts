@@ -1,16 +1,15 @@
-/** Which data files a model names, by its message alone. */
+/** The data files that a model names, read from its message alone. */
 import { parseModel } from "./decode.ts";
 import { forEachTensor } from "./every_tensor.ts";
 
 /**
- * Locations of all external data, as the model gives them and none of them checked: of initializers,
- * sparse tensors, attributes, subgraphs, functions and training information. No tensor is made, so
- * that sizes that the model claims take nothing, and that what it says of its data is left to whoever
- * has that.
+ * Locations of all external data, unchecked: of initializers, sparse tensors, attributes, subgraphs,
+ * functions and training information. No tensor is created, so that claimed sizes take no memory, and
+ * the caller checks the data files themselves.
  *
  * @param bytes of the `.onnx` file
- * @param file what messages call it
- * @throws {BadInputError} for what is no message of a model
+ * @param file its name, for messages
+ * @throws {BadInputError} for bytes that are not a model's message
  */
 export function externalLocations(bytes: Uint8Array, file: string): ReadonlySet<string> {
   const locations = new Set<string>();

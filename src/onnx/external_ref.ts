@@ -1,10 +1,10 @@
-/** Where a tensor that was read from a model has its data. */
+/** The file range that holds the data of a tensor from a model. */
 import type { Tensor } from "../graph/tensor.ts";
 import { EXTERNAL } from "./schema.ts";
 import { protoOfTensor } from "./sources.ts";
 import type { ExternalRef } from "./tensor_data.ts";
 
-/** A location without steps that lead nowhere: `./w` and `w` are one file, and must be one name. */
+/** Normalises a location: `./w` and `w` are the same file and must have the same name. */
 function plainLocation(location: string): string {
   const parts = location.split("/");
   return parts.filter((part, i) => part !== "." && (part !== "" || i === 0)).join("/");

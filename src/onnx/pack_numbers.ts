@@ -1,12 +1,12 @@
-/** Rewrites numbers of tensors that a writer put into records of their own, as protobuf allows. */
+/** Packs numbers of tensors that a writer stored in separate records, as protobuf allows. */
 import { BinaryReader, BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 import type { ProtoName } from "./schema.ts";
 import { type MessagePlan, planOf } from "./wire_plan.ts";
 
 /**
- * The message with such numbers in packed records, as all of ONNX's own writers have them.
+ * The message with such numbers in packed records, as all of ONNX's own writers store them.
  *
- * @param bytes that `checkWire()` has found sound
+ * @param bytes accepted by `checkWire()`
  */
 export function withPackedNumbers(name: ProtoName, bytes: Uint8Array): Uint8Array {
   return rewritten(planOf(name), bytes);
@@ -15,7 +15,7 @@ export function withPackedNumbers(name: ProtoName, bytes: Uint8Array): Uint8Arra
 function rewritten(plan: MessagePlan, bytes: Uint8Array): Uint8Array {
   const reader = new BinaryReader(bytes);
   const writer = new BinaryWriter();
-  /** What was packed and what was not, in the order of the file. */
+  /** Packed and unpacked numbers by field, in the order of the file. */
   const numbers = new Map<number, BinaryWriter>();
   while (reader.pos < reader.len) {
     const start = reader.pos;

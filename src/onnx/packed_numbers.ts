@@ -1,8 +1,8 @@
 /**
  * Numbers of a tensor outside `raw_data`: lists that protobuf packs into records of bytes.
  *
- * The records stay the bytes that they are in the file until a tensor is made of them: as a list of
- * numbers, an int64 of one byte takes 32.
+ * The records stay the file's bytes until a tensor is created from them: in a list of numbers, an int64
+ * of one byte takes 32.
  */
 import { concat } from "@std/bytes/concat";
 
@@ -14,14 +14,14 @@ export function packedBytes(records: PackedRecords): number {
   return records.reduce((sum, record) => sum + record.byteLength, 0);
 }
 
-/** Numbers in a range of varints: the last byte of each has no high bit. */
+/** Counts the numbers in a range of varints: the last byte of each has no high bit. */
 export function varintCount(bytes: Uint8Array): number {
   let count = 0;
   for (let at = 0; at < bytes.byteLength; at++) if (bytes[at] < 0x80) count++;
   return count;
 }
 
-/** Floats and doubles as they lie in the records, little-endian; a view where there is one record. */
+/** Floats and doubles of the records, little-endian; a view if there is one record. */
 export function fixedNumbers(records: PackedRecords): Uint8Array {
   return records.length === 1 ? records[0] : concat(records as Uint8Array[]);
 }
@@ -48,7 +48,7 @@ export function varints32(records: PackedRecords): Int32Array {
 export function varints64(records: PackedRecords): BigInt64Array {
   const count = countIn(records);
   const out = new BigInt64Array(count);
-  // Halves: a bigint is an object.
+  // In 32-bit halves, because a bigint is an object.
   const halves = new Int32Array(out.buffer);
   let i = 0;
   for (const record of records) {

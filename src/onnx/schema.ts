@@ -18,8 +18,8 @@ import {
 import { create } from "@bufbuild/protobuf";
 
 /**
- * `name: [number, type]`; `T[]` repeats, `T[packed]` repeats in one length-delimited record, which
- * stays the bytes that it is (see `packed_numbers.ts`).
+ * `name: [number, type]`; `T[]` repeats, `T[packed]` repeats in one length-delimited record, which stays
+ * undecoded (see `packed_numbers.ts`).
  */
 const MESSAGES = {
   ModelProto: {
@@ -186,7 +186,7 @@ type Messages = typeof MESSAGES;
 /** Name of a message in the table. */
 export type ProtoName = keyof Messages;
 
-/** Types of fields that hold no message. */
+/** Types of fields that are not messages. */
 export interface Scalars {
   float: number;
   double: number;
@@ -246,8 +246,8 @@ function fieldOf([name, [number, type]]: [string, readonly [number, string]]) {
   };
 }
 
-// Edition 2023 keeps proto2's explicit presence and checks that strings are UTF-8: text that is
-// not would otherwise come out altered when the model is written again.
+// Edition 2023 keeps proto2's explicit presence and checks that strings are UTF-8: other text would be
+// altered when the model is written again.
 const registry = createFileRegistry(
   create(FileDescriptorProtoSchema, {
     name: "onnx.proto",

@@ -1,10 +1,10 @@
-/** Where decoded objects came from, so that whatever is untouched is written as it was read. */
+/** Remembers the messages of decoded objects, so that unchanged parts are written as they were read. */
 import type { Attribute, Opsets, ValueInfo, ValueType } from "../graph/types.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import { create } from "@bufbuild/protobuf";
 import { type Proto, type ProtoName, schemaOf } from "./schema.ts";
 
-// Keyed by identity: passes replace what they change, so an object still here is unchanged.
+// Keyed by identity: passes replace objects that they change, so an object found here is unchanged.
 const tensors = new WeakMap<Tensor, Proto<"TensorProto">>();
 const contents = new WeakMap<Proto<"TensorProto">, Tensor>();
 const attributes = new WeakMap<Attribute, Proto<"AttributeProto">>();
@@ -16,7 +16,7 @@ export function rememberTensor(tensor: Tensor, proto: Proto<"TensorProto">): voi
   tensors.set(tensor, proto);
   contents.set(proto, tensor);
 }
-/** Remembers what a message that was made for a tensor holds. */
+/** Remembers the tensor of a message that was created for it. */
 export function rememberContents(proto: Proto<"TensorProto">, tensor: Tensor): void {
   contents.set(proto, tensor);
 }
@@ -24,7 +24,7 @@ export function rememberContents(proto: Proto<"TensorProto">, tensor: Tensor): v
 export function protoOfTensor(tensor: Tensor): Proto<"TensorProto"> | undefined {
   return tensors.get(tensor);
 }
-/** The tensor that was read from a message, or that the message was made for. */
+/** The tensor that was read from a message, or that the message was created for. */
 export function tensorOfProto(proto: Proto<"TensorProto">): Tensor | undefined {
   return contents.get(proto);
 }
@@ -67,8 +67,8 @@ function same(a: unknown, b: unknown): boolean {
 }
 
 /**
- * `base` with some fields replaced; `base` itself where nothing differs, a new message without one.
- * A field given as `undefined` is unset. `base` is never changed.
+ * `base` with some fields replaced; `base` itself if nothing differs, a new message if there is no
+ * `base`. A field given as `undefined` is unset. `base` is never changed.
  */
 export function overlay<N extends ProtoName>(
   name: N,

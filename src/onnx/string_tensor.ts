@@ -1,7 +1,7 @@
 /**
  * Bytes of string tensors: for each element its length as a little-endian uint32, then its UTF-8.
  *
- * ONNX keeps strings apart from raw data; graft carries them through in this form.
+ * ONNX stores strings apart from raw data; graft keeps them in this form.
  */
 
 /** Packs strings, each given as its bytes. */

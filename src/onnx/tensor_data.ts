@@ -1,4 +1,4 @@
-/** Where a tensor message's contents lie: raw, in typed fields, or in a file beside the model. */
+/** Finds a tensor message's contents: raw, in typed fields, or in a file beside the model. */
 import { BadInputError } from "../errors.ts";
 import type { DataType } from "../graph/dtype.ts";
 import type { Proto } from "./schema.ts";
@@ -15,11 +15,11 @@ export interface ExternalRef {
   readonly length: number;
 }
 
-/** What decoding needs beyond the message at hand. */
+/** Context of decoding a message. */
 export interface DecodeContext {
   /** The model file's name, for messages. */
   readonly file: string;
-  /** Bytes of external data; absent where the caller has no files. */
+  /** Reads external data; absent if the caller has no files. */
   readonly external?: (ref: ExternalRef) => Uint8Array;
 }
 
@@ -38,7 +38,7 @@ const MIN_MAX: Partial<Record<DataType, readonly [number, number]>> = {
 const bytesOf = (view: ArrayBufferView) =>
   new Uint8Array(view.buffer as ArrayBuffer, view.byteOffset, view.byteLength);
 
-/** Bytes of values that lie in one of the typed fields instead of `raw_data`. */
+/** Bytes of values in one of the typed fields instead of `raw_data`. */
 export function typedBytes(
   proto: Proto<"TensorProto">,
   dtype: DataType,
@@ -64,7 +64,7 @@ export function typedBytes(
   const numbers = varints32(proto.int32Data);
   const bad = numbers.find((value) => value < min || value > max);
   if (bad !== undefined) {
-    // A nibble pair is written signed by some exporters: 4-bit data is whole bytes all the same.
+    // Some exporters write a pair of nibbles as a signed number; it is one byte in either case.
     const signedPair = (dtype === "int4" || dtype === "uint4") && bad >= -128 && bad < 0;
     if (!signedPair) {
       throw new BadInputError(`${where}: int32_data has a value outside ${dtype}: ${bad}`);
@@ -85,7 +85,7 @@ function wholeNumber(text: string | undefined, key: string, where: string): numb
   return Number(text);
 }
 
-/** Bytes of a tensor that lie outside the model; `expected` is their number. */
+/** Bytes of a tensor outside the model; `expected` is their number. */
 export function externalBytes(
   proto: Proto<"TensorProto">,
   expected: number,

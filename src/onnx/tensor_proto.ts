@@ -58,7 +58,7 @@ export function decodeTensor(
   return tensor;
 }
 
-/** The bytes of a tensor from the one place that has them, as many as its type and shape need. */
+/** The bytes of a tensor from the one place that has them; their number must match its type and shape. */
 function dataOf(
   proto: Proto<"TensorProto">,
   dtype: DataType,
@@ -96,10 +96,10 @@ function dataOf(
 }
 
 /**
- * The message of a tensor: the very one it was read from while neither it nor its name changed,
- * else one with the contents in `raw_data`.
+ * The message of a tensor: the one it was read from if neither it nor its name changed, else one with
+ * the contents in `raw_data`.
  *
- * @param previous the message that had this place before; its documentation is kept.
+ * @param previous the message that this one replaces; its documentation is kept.
  */
 export function encodeTensor(
   name: string,

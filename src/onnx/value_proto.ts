@@ -14,7 +14,7 @@ function decodeDim(
 ): Dim {
   if (Object.hasOwn(proto, "dimValue")) {
     const size = Number(proto.dimValue);
-    // Exporters other than PyTorch's write -1 where nothing is known.
+    // Exporters other than PyTorch's write -1 for an unknown dimension.
     if (size === -1) return unknownDim(name, axis);
     if (size < 0 || !Number.isSafeInteger(size)) {
       throw new BadInputError(
@@ -26,7 +26,7 @@ function decodeDim(
   return proto.dimParam !== "" ? proto.dimParam : unknownDim(name, axis);
 }
 
-/** An unknown dimension is equal to no other: it gets a name of its own. */
+/** An unknown dimension equals no other one: it gets a unique name. */
 const unknownDim = (name: string, axis: number) => `?${name}.${axis}`;
 
 /** Decodes a value's name and, for a dense tensor of a type graft knows, its type. */
@@ -74,7 +74,7 @@ function encodeType(type: ValueType): Proto<"TypeProto"> {
   });
 }
 
-/** The message of a value: the very one it was read from while nothing in it changed. */
+/** The message of a value: the one it was read from if nothing in it changed. */
 export function encodeValueInfo(value: ValueInfo): Proto<"ValueInfoProto"> {
   return overlay("ValueInfoProto", value.rest as Proto<"ValueInfoProto"> | undefined, {
     name: value.name,

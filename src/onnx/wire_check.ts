@@ -1,38 +1,38 @@
 /**
  * Checks the wire format of a message before it is decoded.
  *
- * The decoder trusts what it should not: it takes a field's bytes by the number alone, whatever
- * their wire type, lets a nested message run past the end of the one around it, and makes an object
- * of hundreds of bytes of every two. This walk refuses such files and names the place; C++ readers
- * refuse or skip the same.
+ * The decoder trusts its input too much: it reads a field by its number alone, whatever the wire type,
+ * lets a nested message run past the end of the one around it, and can create an object of hundreds of
+ * bytes for every two bytes. This check refuses such files and names the place; C++ readers refuse or
+ * skip the same.
  */
 import { BinaryReader, WireType } from "@bufbuild/protobuf/wire";
 import { BadInputError } from "../errors.ts";
 import type { ProtoName } from "./schema.ts";
 import { type FieldPlan, type MessagePlan, planOf } from "./wire_plan.ts";
 
-/** Messages inside messages; the decoder's own limit, and protobuf's. */
+/** Most levels of nested messages; the decoder's own limit, and protobuf's. */
 const MAX_NESTING = 100;
 
-/** Memory of a decoded message without its contents, about; of an unknown field; of a view. */
+/** Approximate memory of a decoded message without its contents; of an unknown field; of a view. */
 const MESSAGE_BYTES = 400;
 const UNKNOWN_BYTES = 250;
 const VIEW_BYTES = 120;
-/** Memory that objects may take: in small files anything, in large ones what real models need. */
+/** Most memory of objects: enough for any small file, and for large files as much as real models need. */
 const maxObjectBytes = (fileBytes: number) => (64 << 20) + 16 * fileBytes;
-/** A number in a list that is none of a tensor's: an object and its place. */
+/** Memory of a number in a list outside tensors: an object and its list entry. */
 const NUMBER_BYTES = 32;
-/** Tensors' numbers outside raw data; in a tensor one may take eight times what it does here. */
+/** Most bytes of tensors' numbers outside raw data; in a tensor a number may take eight times as much. */
 const MAX_PACKED_BYTES = 256 << 20;
 /** A varint of 64 bits. */
 const MAX_VARINT_BYTES = 10;
 
 /**
- * Walks the records of `bytes` as a message called `name`.
+ * Checks the records of `bytes` as a message of type `name`.
  *
- * @returns whether numbers that belong into packed records lie in records of their own
- * @throws {BadInputError} naming `file` and the place, for a record that is cut, too long, of the
- * wrong wire type, or nested more than 100 deep, and for a file made to take many times its size.
+ * @returns whether numbers that belong into packed records are in separate ones
+ * @throws {BadInputError} naming `file` and the place, for a record that is cut, too long, of the wrong
+ * wire type, or nested more than 100 deep, and for a file that would take many times its size in memory.
  */
 export function checkWire(name: ProtoName, bytes: Uint8Array, file: string): boolean {
   const check = new WireCheck(bytes, file);
@@ -42,7 +42,7 @@ export function checkWire(name: ProtoName, bytes: Uint8Array, file: string): boo
 
 class WireCheck {
   readonly #reader: BinaryReader;
-  /** Names of the fields on the way to the reader's position. */
+  /** Names of the fields that lead to the reader's position. */
   readonly #path: string[] = [];
   #objectBytes = 0;
   #packedBytes = 0;
@@ -115,7 +115,7 @@ class WireCheck {
   #length(): number {
     const at = this.#reader.pos;
     const length = this.#reader.uint32();
-    // The reader cuts a longer number to its low 32 bits.
+    // The reader truncates a longer number to its low 32 bits.
     const size = this.#reader.pos - at;
     if (size > 5 || (size === 5 && this.bytes[at + 4] > 15)) {
       throw this.#bad(`the length at byte ${at} passes 4 GiB`);

@@ -1,14 +1,17 @@
-/** What the records of each message must look like on the wire. */
+/** The expected wire format of the records of each message. */
 import { type DescField, ScalarType } from "@bufbuild/protobuf";
 import { WireType } from "@bufbuild/protobuf/wire";
 import { packedType, type ProtoName, type Scalars, schemaOf } from "./schema.ts";
 
-/** One field: its name, and what its records may hold. */
+/** One field: its name and the contents of its records. */
 export interface FieldPlan {
   readonly name: string;
   readonly repeats: boolean;
   readonly content: "message" | "bytes" | "number" | "packed";
-  /** Of one value; a list of numbers may come packed as well, and packed ones value by value. */
+  /**
+   * Wire type of one value; a list of numbers may also be packed, and a packed list may come as single
+   * values.
+   */
   readonly wireType: WireType;
   /** Bytes that a packed number takes in a tensor. */
   readonly size?: number;
@@ -35,7 +38,7 @@ export function planOf(name: ProtoName): MessagePlan {
   return plan;
 }
 
-/** Wire types of packed numbers, and what each takes in a tensor. */
+/** Wire types of packed numbers, and the bytes of each in a tensor. */
 const PACKED = {
   float: [WireType.Bit32, 4],
   double: [WireType.Bit64, 8],

@@ -5,8 +5,21 @@ import { required, unsupported } from "./args.ts";
 import { broadcastDims, reduceTo, scalarLike } from "./broadcast.ts";
 import { foldElementwise } from "./fold.ts";
 import { emitSlope } from "./gelu.ts";
-import type { OpRule } from "./types.ts";
+import { inferLikeInput } from "./like_input.ts";
+import { elementwise } from "./traits.ts";
+import type { LoweredRule, OpRule } from "./types.ts";
 import { unary } from "./unary.ts";
+
+const CHEAP = elementwise("activation", "cheap");
+const COSTLY = elementwise("activation", "costly");
+
+/** Of activation functions that become others. */
+const LOWERED = {
+  domain: "",
+  attributes: [],
+  traits: { kind: "activation", rows: "elementwise" },
+  infer: inferLikeInput,
+} as const;
 
 /** `value` where 0 < y < 1, else 0. */
 function betweenZeroAndOne(b: GraphBuilder, y: string, value: string): string {
@@ -38,6 +51,10 @@ function tanhGeluSlope(b: GraphBuilder, x: string): string {
 const Clip: OpRule = {
   opType: "Clip",
   domain: "",
+  since: 7,
+  attributes: ["max", "min"],
+  remark: "constant bounds",
+  traits: elementwise("other", "costly"),
   infer(node, inputs) {
     const x = required(node, inputs, 0);
     const bounds = [inputs[1], inputs[2]];
@@ -72,6 +89,9 @@ const Clip: OpRule = {
 const PRelu: OpRule = {
   opType: "PRelu",
   domain: "",
+  since: 7,
+  attributes: [],
+  traits: COSTLY,
   infer(node, inputs) {
     const { dtype, dims } = required(node, inputs, 0);
     broadcastDims(dims, required(node, inputs, 1).dims);
@@ -89,14 +109,19 @@ const PRelu: OpRule = {
 };
 
 /** x·tanh(log(1 + eˣ)). */
-const Mish: OpRule = {
-  ...unary("Mish", undefined),
+const Mish: LoweredRule = {
+  ...LOWERED,
+  opType: "Mish",
+  since: 18,
   lower: (b, { inputs: [x] }) => [b.op("Mul", [x, b.op("Tanh", [b.op("Softplus", [x])])])],
 };
 
 /** γ·Elu(x) with Elu's α. */
-const Selu: OpRule = {
-  ...unary("Selu", undefined),
+const Selu: LoweredRule = {
+  ...LOWERED,
+  opType: "Selu",
+  since: 7,
+  attributes: ["alpha", "gamma"],
   lower(b, node) {
     const [x] = node.inputs;
     const alpha = floatAttribute(node, "alpha", 1.67326319217681884765625);
@@ -107,8 +132,11 @@ const Selu: OpRule = {
 };
 
 /** x where it is positive, else α·(e^(x/α) - 1): α·Elu(x/α) with Elu's own α 1. */
-const Celu: OpRule = {
-  ...unary("Celu", undefined),
+const Celu: LoweredRule = {
+  ...LOWERED,
+  opType: "Celu",
+  since: 12,
+  attributes: ["alpha"],
   lower(b, node) {
     const [x] = node.inputs;
     const alpha = floatAttribute(node, "alpha", 1);
@@ -119,8 +147,11 @@ const Celu: OpRule = {
 };
 
 /** x where it is above α, else 0. */
-const ThresholdedRelu: OpRule = {
-  ...unary("ThresholdedRelu", undefined),
+const ThresholdedRelu: LoweredRule = {
+  ...LOWERED,
+  opType: "ThresholdedRelu",
+  since: 10,
+  attributes: ["alpha"],
   lower(b, node) {
     const [x] = node.inputs;
     const above = b.op("Greater", [x, scalarLike(b, x, floatAttribute(node, "alpha", 1))]);
@@ -129,8 +160,11 @@ const ThresholdedRelu: OpRule = {
 };
 
 /** Swish (operator set 24): x·σ(αx). */
-const Swish: OpRule = {
-  ...unary("Swish", undefined),
+const Swish: LoweredRule = {
+  ...LOWERED,
+  opType: "Swish",
+  since: 24,
+  attributes: ["alpha"],
   lower(b, node) {
     const [x] = node.inputs;
     const alpha = floatAttribute(node, "alpha", 1);
@@ -140,33 +174,49 @@ const Swish: OpRule = {
 };
 
 export const ACTIVATION_RULES: readonly OpRule[] = [
-  unary("LeakyRelu", (b, x, _y, ct, node) => {
-    const slope = floatAttribute(node, "alpha", 0.01);
-    const below = b.op("Mul", [ct, scalarLike(b, ct, slope)]);
-    return b.op("Where", [b.op("Less", [x, scalarLike(b, x, 0)]), below, ct]);
-  }),
+  {
+    ...unary("LeakyRelu", COSTLY, (b, x, _y, ct, node) => {
+      const slope = floatAttribute(node, "alpha", 0.01);
+      const below = b.op("Mul", [ct, scalarLike(b, ct, slope)]);
+      return b.op("Where", [b.op("Less", [x, scalarLike(b, x, 0)]), below, ct]);
+    }),
+    attributes: ["alpha"],
+  },
   // x ≤ 0: α(eˣ - 1), whose slope is y + α
-  unary("Elu", (b, x, y, ct, node) => {
-    const alpha = floatAttribute(node, "alpha", 1);
-    const below = b.op("Mul", [ct, b.op("Add", [y, scalarLike(b, y, alpha)])]);
-    return b.op("Where", [b.op("Greater", [x, scalarLike(b, x, 0)]), ct, below]);
-  }),
+  {
+    ...unary("Elu", COSTLY, (b, x, y, ct, node) => {
+      const alpha = floatAttribute(node, "alpha", 1);
+      const below = b.op("Mul", [ct, b.op("Add", [y, scalarLike(b, y, alpha)])]);
+      return b.op("Where", [b.op("Greater", [x, scalarLike(b, x, 0)]), ct, below]);
+    }),
+    attributes: ["alpha"],
+  },
   // max(0, min(1, αx + β))
-  unary("HardSigmoid", (b, _x, y, ct, node) => {
-    const slope = floatAttribute(node, "alpha", 0.2);
-    return betweenZeroAndOne(b, y, b.op("Mul", [ct, scalarLike(b, ct, slope)]));
-  }),
+  {
+    ...unary("HardSigmoid", COSTLY, (b, _x, y, ct, node) => {
+      const slope = floatAttribute(node, "alpha", 0.2);
+      return betweenZeroAndOne(b, y, b.op("Mul", [ct, scalarLike(b, ct, slope)]));
+    }),
+    attributes: ["alpha", "beta"],
+  },
   // x·h with h = max(0, min(1, x/6 + 1/2)): h + x/6 inside, h outside
-  unary("HardSwish", (b, x, _y, ct) => {
-    const sixth = scalarLike(b, x, 1 / 6);
-    const h = b.op("HardSigmoid", [x], { alpha: float(1 / 6), beta: float(0.5) });
-    const inside = betweenZeroAndOne(b, h, b.op("Mul", [x, sixth]));
-    return b.op("Mul", [ct, b.op("Add", [h, inside])]);
-  }),
-  unary("Gelu", (b, x, _y, ct, node) => {
-    const exact = stringAttribute(node, "approximate", "none") === "none";
-    return b.op("Mul", [ct, exact ? emitSlope(b, x) : tanhGeluSlope(b, x)]);
-  }),
+  {
+    ...unary("HardSwish", COSTLY, (b, x, _y, ct) => {
+      const sixth = scalarLike(b, x, 1 / 6);
+      const h = b.op("HardSigmoid", [x], { alpha: float(1 / 6), beta: float(0.5) });
+      const inside = betweenZeroAndOne(b, h, b.op("Mul", [x, sixth]));
+      return b.op("Mul", [ct, b.op("Add", [h, inside])]);
+    }),
+    since: 14,
+  },
+  {
+    ...unary("Gelu", CHEAP, (b, x, _y, ct, node) => {
+      const exact = stringAttribute(node, "approximate", "none") === "none";
+      return b.op("Mul", [ct, exact ? emitSlope(b, x) : tanhGeluSlope(b, x)]);
+    }),
+    since: 20,
+    attributes: ["approximate"],
+  },
   Celu,
   Clip,
   Mish,

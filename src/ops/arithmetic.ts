@@ -8,6 +8,7 @@ import { required, sameType } from "./args.ts";
 import { castTo } from "./cast.ts";
 import { broadcastDims, reduceTo, scalarLike } from "./broadcast.ts";
 import { foldElementwise } from "./fold.ts";
+import { elementwise } from "./traits.ts";
 import type { OpRule } from "./types.ts";
 
 /** The two operands. */
@@ -22,6 +23,10 @@ type Gradients = (
   wanted: readonly boolean[],
 ) => readonly (string | undefined)[];
 
+/** Of Add, Sub, Mul and Div. */
+const CHEAP = elementwise("other", "cheap");
+const COSTLY = elementwise("other", "costly");
+
 function arithmetic(
   opType: string,
   fold: (dtype: Known["dtype"], node: Node) => (x: number, y: number) => number,
@@ -30,6 +35,9 @@ function arithmetic(
   return {
     opType,
     domain: "",
+    since: 7,
+    attributes: [],
+    traits: CHEAP,
     infer(node, inputs) {
       const pair = operands(node, inputs);
       const dtype = sameType(node, pair);
@@ -63,6 +71,9 @@ function uniform(known: Known): number | undefined {
 const Pow: OpRule = {
   opType: "Pow",
   domain: "",
+  since: 7,
+  attributes: [],
+  traits: CHEAP,
   infer(node, inputs) {
     const [x, exponent] = operands(node, inputs);
     return [
@@ -103,6 +114,9 @@ const Pow: OpRule = {
 const Mod: OpRule = {
   opType: "Mod",
   domain: "",
+  since: 10,
+  attributes: ["fmod"],
+  traits: COSTLY,
   infer(node, inputs) {
     const pair = operands(node, inputs);
     const c = intAttribute(node, "fmod", 0) === 1;
@@ -131,6 +145,9 @@ function variadicSum(opType: string, average: boolean): OpRule {
   return {
     opType,
     domain: "",
+    since: 7,
+    attributes: [],
+    traits: COSTLY,
     infer: variadicInfer((...values) =>
       values.reduce((x, y) => x + y, 0) * (average ? 1 / values.length : 1)
     ),
@@ -146,6 +163,9 @@ function extreme(opType: string, fold: (...values: number[]) => number): OpRule 
   return {
     opType,
     domain: "",
+    since: 7,
+    attributes: [],
+    traits: elementwise("other", "moderate"),
     infer: variadicInfer(fold),
     vjp(b, node, [ct], wanted) {
       const y = node.outputs[0];

@@ -58,6 +58,18 @@ function maskOf(b: GraphBuilder, node: Node, keyHeads: number, keys: number): st
 export const Attention: OpRule = {
   opType: "Attention",
   domain: "",
+  since: 23,
+  attributes: [
+    "is_causal",
+    "kv_num_heads",
+    "q_num_heads",
+    "qk_matmul_output_mode", // only says what the refused output is
+    "scale",
+    "softcap",
+    "softmax_precision",
+  ],
+  remark: "without cached keys, nonpad_kv_seqlen and qk_matmul_output",
+  traits: { kind: "attention", rows: "mixed" },
   infer(node, inputs) {
     const query = required(node, inputs, 0);
     const { dtype } = query;

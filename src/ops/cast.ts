@@ -5,6 +5,7 @@ import type { GraphBuilder } from "../graph/builder.ts";
 import type { Node } from "../graph/types.ts";
 import { label, required, unsupported } from "./args.ts";
 import { foldElementwise } from "./fold.ts";
+import { elementwise } from "./traits.ts";
 import type { OpRule } from "./types.ts";
 
 /** The value as another element type; the value itself where it has that type. */
@@ -30,6 +31,10 @@ const convert = (from: DataType, to: DataType) => (x: number): number => {
 export const Cast: OpRule = {
   opType: "Cast",
   domain: "",
+  since: 7,
+  // The last two concern 8-bit floats only.
+  attributes: ["to", "round_mode", "saturate"],
+  traits: elementwise("other", "cheap"),
   infer(node, inputs) {
     const x = required(node, inputs, 0);
     const to = target(node);
@@ -47,6 +52,10 @@ export const Cast: OpRule = {
 export const CastLike: OpRule = {
   opType: "CastLike",
   domain: "",
+  since: 15,
+  // Both concern 8-bit floats only.
+  attributes: ["round_mode", "saturate"],
+  traits: { kind: "other", rows: "mixed" },
   infer(node, inputs) {
     const [x, like] = [required(node, inputs, 0), required(node, inputs, 1)];
     if (x.dtype === like.dtype) return [x];

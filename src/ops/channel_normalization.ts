@@ -9,16 +9,19 @@ import { label, unsupported } from "./args.ts";
 import { normalizeAxis, product, range } from "./axes.ts";
 import { mean, scalarLike } from "./broadcast.ts";
 import { inferLikeInput } from "./like_input.ts";
-import type { OpRule, OpsetContext } from "./types.ts";
+import type { Kind } from "./traits.ts";
+import type { LoweredRule, OpRule, OpsetContext } from "./types.ts";
 
 /** A rule whose output is shaped like its first input and which only lowers. */
 function likeInput(
-  opType: string,
+  facts: Pick<LoweredRule, "opType" | "since" | "attributes" | "remark">,
+  kind: Kind,
   lower: (b: GraphBuilder, node: Node, context: OpsetContext) => string,
-): OpRule {
+): LoweredRule {
   return {
-    opType,
+    ...facts,
     domain: "",
+    traits: { kind, rows: "mixed" },
     infer: inferLikeInput,
     lower: (b, node, context) => [lower(b, node, context)],
   };
@@ -49,21 +52,30 @@ function standardize(
 
 const epsilonOf = (node: Node) => floatAttribute(node, "epsilon", 1e-5);
 
-const BatchNormalization = likeInput("BatchNormalization", (b, node) => {
-  if (intAttribute(node, "training_mode", 0) !== 0) {
-    throw unsupported(node, `attribute "training_mode" must be 0`);
-  }
-  if (intAttribute(node, "spatial", 1) !== 1) {
-    throw unsupported(node, `attribute "spatial" must be 1`);
-  }
-  if (node.outputs.length > 1) throw unsupported(node, "it has more outputs than Y");
-  const [x, scale, bias, centre, variance] = node.inputs;
-  const rank = b.dims(x).length;
-  const gain = b.op("Mul", [scale, inverse(b, variance, epsilonOf(node))]);
-  const shift = b.op("Sub", [bias, b.op("Mul", [centre, gain])]);
-  const scaled = b.op("Mul", [x, perChannel(b, gain, rank)]);
-  return b.op("Add", [scaled, perChannel(b, shift, rank)]);
-});
+const BatchNormalization = likeInput(
+  {
+    opType: "BatchNormalization",
+    since: 7,
+    attributes: ["epsilon", "momentum", /* training only */ "spatial", "training_mode"],
+    remark: "inference",
+  },
+  "normalization",
+  (b, node) => {
+    if (intAttribute(node, "training_mode", 0) !== 0) {
+      throw unsupported(node, `attribute "training_mode" must be 0`);
+    }
+    if (intAttribute(node, "spatial", 1) !== 1) {
+      throw unsupported(node, `attribute "spatial" must be 1`);
+    }
+    if (node.outputs.length > 1) throw unsupported(node, "it has more outputs than Y");
+    const [x, scale, bias, centre, variance] = node.inputs;
+    const rank = b.dims(x).length;
+    const gain = b.op("Mul", [scale, inverse(b, variance, epsilonOf(node))]);
+    const shift = b.op("Sub", [bias, b.op("Mul", [centre, gain])]);
+    const scaled = b.op("Mul", [x, perChannel(b, gain, rank)]);
+    return b.op("Add", [scaled, perChannel(b, shift, rank)]);
+  },
+);
 
 /** y = normalised·scale + bias with one scale and one bias a channel. */
 function affine(b: GraphBuilder, normal: string, scale: string, bias: string): string {
@@ -72,38 +84,57 @@ function affine(b: GraphBuilder, normal: string, scale: string, bias: string): s
   return b.op("Add", [scaled, perChannel(b, bias, rank)]);
 }
 
-const InstanceNormalization = likeInput("InstanceNormalization", (b, node) => {
-  const [x, scale, bias] = node.inputs;
-  const spatial = range(b.dims(x).length).slice(2);
-  return affine(b, standardize(b, x, spatial, epsilonOf(node)), scale, bias);
-});
+const InstanceNormalization = likeInput(
+  { opType: "InstanceNormalization", since: 7, attributes: ["epsilon"] },
+  "channel normalization",
+  (b, node) => {
+    const [x, scale, bias] = node.inputs;
+    const spatial = range(b.dims(x).length).slice(2);
+    return affine(b, standardize(b, x, spatial, epsilonOf(node)), scale, bias);
+  },
+);
 
-const GroupNormalization = likeInput("GroupNormalization", (b, node, { opset }) => {
-  const [x, scale, bias] = node.inputs;
-  const dims = b.dims(x);
-  const groups = intAttribute(node, "num_groups", 0);
-  if (groups < 1 || dims[1] % groups !== 0) {
-    throw new RangeError(
-      `${label(node)}: num_groups must divide ${dims[1]} channels: current value is ${groups}`,
-    );
-  }
-  // Before operator set 21 there was one scale a group, not one a channel.
-  if (opset < 21 && b.dims(scale)[0] !== dims[1]) {
-    throw unsupported(node, "it has one scale a group, as operator sets before 21 do");
-  }
-  const grouped = b.reshape(x, [dims[0], groups, product(dims, 1) / groups]);
-  return affine(b, b.reshape(standardize(b, grouped, [2], epsilonOf(node)), dims), scale, bias);
-});
+const GroupNormalization = likeInput(
+  {
+    opType: "GroupNormalization",
+    since: 18,
+    attributes: ["epsilon", "num_groups", "stash_type"],
+    remark: "one scale a channel",
+  },
+  "channel normalization",
+  (b, node, { opset }) => {
+    const [x, scale, bias] = node.inputs;
+    const dims = b.dims(x);
+    const groups = intAttribute(node, "num_groups", 0);
+    if (groups < 1 || dims[1] % groups !== 0) {
+      throw new RangeError(
+        `${label(node)}: num_groups must divide ${dims[1]} channels: current value is ${groups}`,
+      );
+    }
+    // Before operator set 21 there was one scale a group, not one a channel.
+    if (opset < 21 && b.dims(scale)[0] !== dims[1]) {
+      throw unsupported(node, "it has one scale a group, as operator sets before 21 do");
+    }
+    const grouped = b.reshape(x, [dims[0], groups, product(dims, 1) / groups]);
+    return affine(b, b.reshape(standardize(b, grouped, [2], epsilonOf(node)), dims), scale, bias);
+  },
+);
 
-const LpNormalization = likeInput("LpNormalization", (b, node) => {
-  const [x] = node.inputs;
-  const p = intAttribute(node, "p", 2);
-  const axis = normalizeAxis(node, intAttribute(node, "axis", -1), b.dims(x).length);
-  const norm = b.op(p === 1 ? "ReduceL1" : "ReduceL2", [x, b.int64s([axis])], { keepdims: int(1) });
-  // ONNX Runtime gives 0 where the norm is 0.
-  const none = b.op("Equal", [norm, scalarLike(b, norm, 0)]);
-  return b.op("Div", [x, b.op("Where", [none, scalarLike(b, norm, 1), norm])]);
-});
+const LpNormalization = likeInput(
+  { opType: "LpNormalization", since: 7, attributes: ["axis", "p"] },
+  "normalization",
+  (b, node) => {
+    const [x] = node.inputs;
+    const p = intAttribute(node, "p", 2);
+    const axis = normalizeAxis(node, intAttribute(node, "axis", -1), b.dims(x).length);
+    const norm = b.op(p === 1 ? "ReduceL1" : "ReduceL2", [x, b.int64s([axis])], {
+      keepdims: int(1),
+    });
+    // ONNX Runtime gives 0 where the norm is 0.
+    const none = b.op("Equal", [norm, scalarLike(b, norm, 0)]);
+    return b.op("Div", [x, b.op("Where", [none, scalarLike(b, norm, 1), norm])]);
+  },
+);
 
 export const CHANNEL_NORMALIZATION_RULES: readonly OpRule[] = [
   BatchNormalization,

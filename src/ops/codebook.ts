@@ -3,7 +3,8 @@ import { int } from "../graph/attributes.ts";
 import type { GraphBuilder } from "../graph/builder.ts";
 import { type Codebook, CODEBOOKS } from "../graph/codebook.ts";
 import { float32 } from "../graph/tensor.ts";
-import { cast, shared } from "./contrib/support.ts";
+import { castTo } from "./cast.ts";
+import { shared } from "./contrib/support.ts";
 import { view } from "./dequantize.ts";
 
 /** A matrix in blocks that do not end at its rows, two codes a byte. */
@@ -32,7 +33,7 @@ export function dequantizeCodebook(b: GraphBuilder, w: CodebookQuantized): strin
     const all = Array.from({ length: 256 }, (_, byte) => [values[byte >> 4], values[byte & 15]]);
     return b.constant(float32([256, 2], all.flat()), `codebook.${w.codebook}`);
   });
-  const bytes = cast(b, view(b, w.data, [count / 2]), "int32");
+  const bytes = castTo(b, view(b, w.data, [count / 2]), "int32");
   const values = b.op("Gather", [pairs, bytes], { axis: int(0) });
   const scales = view(b, w.scales, [blocks, 1]);
   const scaled = b.op("Mul", [b.reshape(values, [blocks, w.blockSize]), scales]);

@@ -9,6 +9,8 @@ import { normalizeAxis, product } from "./axes.ts";
 import { zeros } from "./broadcast.ts";
 import { folded, rearranged, sourceIndices, stridesOf } from "./fold.ts";
 import { sliceAxis } from "./slice.ts";
+import { rowsBefore } from "./rows.ts";
+import { rowByRow } from "./traits.ts";
 import type { OpRule } from "./types.ts";
 
 /** For each element of the joined tensor, its place in the operands laid end to end. */
@@ -37,6 +39,9 @@ const joinAxis = (node: Node, rank: number) =>
 export const Concat: OpRule = {
   opType: "Concat",
   domain: "",
+  since: 7,
+  attributes: ["axis"],
+  traits: rowByRow("other", rowsBefore("axis", 0, "all"), "cheap"),
   infer(node, inputs) {
     const all = inputs.map((_, i) => required(node, inputs, i));
     const axis = joinAxis(node, all[0].dims.length);
@@ -115,6 +120,9 @@ function partOrZeros(b: GraphBuilder, part: string | undefined, like: string): s
 export const Split: OpRule = {
   opType: "Split",
   domain: "",
+  since: 7,
+  attributes: ["axis", "num_outputs", "split"],
+  traits: rowByRow("movement", rowsBefore("axis", 0), "cheap"),
   infer(node, inputs) {
     const x = required(node, inputs, 0);
     const { axis, sizes } = splitSizes(node, inputs);

@@ -7,6 +7,7 @@ import { elementCount, float32, int64, type Tensor, toNumbers } from "../graph/t
 import type { Graph, Node } from "../graph/types.ts";
 import { label, required, requiredInts, unsupported } from "./args.ts";
 import { exactNumbers, fitting, folded, rearranged } from "./fold.ts";
+import { mixed } from "./traits.ts";
 import type { OpRule } from "./types.ts";
 
 /** Attributes are doubles, in which the largest 64-bit integer rounds up to one that does not fit. */
@@ -54,6 +55,9 @@ export function constantsAsInitializers(graph: Graph): Graph {
 export const Constant: OpRule = {
   opType: "Constant",
   domain: "",
+  since: 7,
+  attributes: ["value", "value_float", "value_floats", "value_int", "value_ints"],
+  traits: mixed("other"),
   infer(node) {
     const value = contents(node);
     return [{ dtype: value.dtype, dims: value.dims, value }];
@@ -63,6 +67,9 @@ export const Constant: OpRule = {
 export const ConstantOfShape: OpRule = {
   opType: "ConstantOfShape",
   domain: "",
+  since: 9,
+  attributes: ["value"],
+  traits: mixed("shape"),
   infer(node, inputs) {
     const dims = requiredInts(node, inputs, 0, "input");
     const value = tensorAttribute(node, "value") ?? float32([1], [0]);
@@ -81,6 +88,9 @@ export const ConstantOfShape: OpRule = {
 export const EyeLike: OpRule = {
   opType: "EyeLike",
   domain: "",
+  since: 9,
+  attributes: ["dtype", "k"],
+  traits: mixed("shape"),
   infer(node, inputs) {
     const like = required(node, inputs, 0);
     const { dims } = like;
@@ -115,6 +125,9 @@ function rangeLength(node: Node, inputs: readonly Known[]): number {
 export const Range: OpRule = {
   opType: "Range",
   domain: "",
+  since: 11,
+  attributes: [],
+  traits: mixed("other"),
   infer(node, inputs) {
     const bounds = [0, 1, 2].map((i) => required(node, inputs, i));
     const dims = [rangeLength(node, bounds)];

@@ -6,6 +6,7 @@ import { label, required, unsupported } from "./args.ts";
 import { range } from "./axes.ts";
 import { sum } from "./broadcast.ts";
 import { sliceAxis } from "./slice.ts";
+import { mixed } from "./traits.ts";
 import type { OpRule } from "./types.ts";
 
 /** How a kernel moves over the spatial axes; one entry an axis. */
@@ -93,9 +94,16 @@ function weightCotangent(b: GraphBuilder, x: string, ct: string, g: Geometry): s
   return swap(b, cut);
 }
 
+/** Attributes that say how a window moves. */
+export const KERNEL = ["auto_pad", "dilations", "group", "kernel_shape", "pads", "strides"];
+
 export const Conv: OpRule = {
   opType: "Conv",
   domain: "",
+  since: 7,
+  attributes: KERNEL,
+  remark: "weights are trained in one group only",
+  traits: mixed("convolution"),
   infer(node, inputs) {
     const x = required(node, inputs, 0);
     const w = required(node, inputs, 1);
@@ -136,6 +144,10 @@ export const Conv: OpRule = {
 export const ConvTranspose: OpRule = {
   opType: "ConvTranspose",
   domain: "",
+  since: 7,
+  attributes: [...KERNEL, "output_padding", "output_shape"],
+  remark: "weights are not trained; explicit padding",
+  traits: mixed("convolution"),
   infer(node, inputs) {
     const x = required(node, inputs, 0);
     const w = required(node, inputs, 1);

@@ -7,7 +7,9 @@
 import { int, string } from "../graph/attributes.ts";
 import type { GraphBuilder } from "../graph/builder.ts";
 import { ascending, reshaped, tensor } from "../graph/tensor.ts";
-import { cast, scalarOf, shared } from "./contrib/support.ts";
+import { castTo } from "./cast.ts";
+import { scalarOf } from "./broadcast.ts";
+import { shared } from "./contrib/support.ts";
 
 /**
  * How a graph dequantises weights that MatMulNBits packs.
@@ -153,7 +155,7 @@ function zeroPoints(b: GraphBuilder, w: Packed): string {
   const { dtype } = b.known(w.scales);
   const given = w.zeroPoints!;
   const integers = isPacked(b, given) ? integerPoints(b, w) : view(b, given, [w.rows, w.blocks]);
-  return cast(b, integers, dtype);
+  return castTo(b, integers, dtype);
 }
 
 /** Packed zero points as uint8 [rows, blocks]. */

@@ -6,6 +6,11 @@ import type { OpRule } from "./types.ts";
 export const Dropout: OpRule = {
   opType: "Dropout",
   domain: "",
+  since: 7,
+  // Both concern training only.
+  attributes: ["ratio", "seed"],
+  remark: "inference: the identity",
+  traits: { kind: "random", rows: "mixed" },
   infer(node, inputs) {
     const x = required(node, inputs, 0);
     return [x, { dtype: "bool" as const, dims: x.dims }].slice(0, node.outputs.length);

@@ -120,6 +120,10 @@ function read(node: Node, inputs: readonly (Known | undefined)[]) {
 export const Einsum: OpRule = {
   opType: "Einsum",
   domain: "",
+  since: 12,
+  attributes: ["equation"],
+  remark: "without repeated labels in an operand",
+  traits: { kind: "other", rows: "mixed" },
   infer(node, inputs) {
     const { all, equation, sizes } = read(node, inputs);
     const dims = equation.output.map((name) => {

@@ -4,6 +4,7 @@ import type { Node } from "../graph/types.ts";
 import { knownInputs, label, required, requiredInts } from "./args.ts";
 import { broadcastDims, reduceTo, sameDims, sum } from "./broadcast.ts";
 import { broadcastStrides, folded, rearranged, sourceIndices } from "./fold.ts";
+import { mixed } from "./traits.ts";
 import type { OpRule } from "./types.ts";
 
 function expandDims(node: Node, inputs: readonly (Known | undefined)[]): readonly number[] {
@@ -13,6 +14,9 @@ function expandDims(node: Node, inputs: readonly (Known | undefined)[]): readonl
 export const Expand: OpRule = {
   opType: "Expand",
   domain: "",
+  since: 8,
+  attributes: [],
+  traits: { ...mixed("movement"), again: "cheap" },
   infer(node, inputs) {
     const x = required(node, inputs, 0);
     const dims = expandDims(node, inputs);
@@ -46,6 +50,9 @@ function repeats(node: Node, inputs: readonly (Known | undefined)[]): readonly n
 export const Tile: OpRule = {
   opType: "Tile",
   domain: "",
+  since: 7,
+  attributes: [],
+  traits: mixed("movement"),
   infer(node, inputs) {
     const x = required(node, inputs, 0);
     const times = repeats(node, inputs);

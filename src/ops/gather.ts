@@ -8,6 +8,7 @@ import { normalizeAxis, product } from "./axes.ts";
 import { expandTo, sum, zeros } from "./broadcast.ts";
 import { folded, rearranged, stridesOf } from "./fold.ts";
 import { sliceAxis } from "./slice.ts";
+import { mixed } from "./traits.ts";
 import type { OpRule } from "./types.ts";
 
 /** An index as a place in [0, size); throws a `RangeError` outside. */
@@ -106,6 +107,9 @@ export function sumRows(b: GraphBuilder, sum: string, indices: string, updates: 
 export const Gather: OpRule = {
   opType: "Gather",
   domain: "",
+  since: 7,
+  attributes: ["axis"],
+  traits: mixed("lookup"),
   infer(node, inputs) {
     const data = required(node, inputs, 0);
     const { axis, dims } = gatherDims(node, inputs);
@@ -155,6 +159,9 @@ export const Gather: OpRule = {
 export const GatherElements: OpRule = {
   opType: "GatherElements",
   domain: "",
+  since: 11,
+  attributes: ["axis"],
+  traits: mixed("lookup"),
   infer(node, inputs) {
     const data = required(node, inputs, 0);
     const { dims } = required(node, inputs, 1);
@@ -219,6 +226,9 @@ function gatherNdSource(node: Node, data: readonly number[], indices: Tensor): n
 export const GatherND: OpRule = {
   opType: "GatherND",
   domain: "",
+  since: 11,
+  attributes: ["batch_dims"],
+  traits: mixed("lookup"),
   infer(node, inputs) {
     const data = required(node, inputs, 0);
     const indices = required(node, inputs, 1);

@@ -4,6 +4,7 @@ import type { Node } from "../graph/types.ts";
 import { float, floatAttribute, int, intAttribute } from "../graph/attributes.ts";
 import { label, required, sameType } from "./args.ts";
 import { broadcastDims, reduceTo, sameDims, scalarLike, zeros } from "./broadcast.ts";
+import { rowByRow, type RowTest } from "./traits.ts";
 import type { OpRule } from "./types.ts";
 
 const read = (node: Node) => ({
@@ -31,9 +32,19 @@ export function product2d(
   return b.op("Gemm", [x, y], { alpha: float(alpha), transA: int(transA), transB: int(transB) });
 }
 
+/** Rows of A, unless it is read transposed or C has another entry for each row. */
+const rowsOfA: RowTest = (node, { lead, leadOf, dims }) => {
+  const [a, , c = ""] = node.inputs;
+  const isAlike = c === "" || dims(c).length < 2 || dims(c)[0] === 1;
+  return leadOf(a) === lead && read(node).transA === 0 && isAlike ? "first" : undefined;
+};
+
 export const Gemm: OpRule = {
   opType: "Gemm",
   domain: "",
+  since: 7,
+  attributes: ["alpha", "beta", "transA", "transB"],
+  traits: rowByRow("product", rowsOfA, "costly"),
   infer(node, inputs) {
     const { transA, transB } = read(node);
     const a = required(node, inputs, 0);

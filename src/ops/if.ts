@@ -8,6 +8,7 @@ import { tensorValue } from "../graph/attributes.ts";
 import { toNumbers } from "../graph/tensor.ts";
 import type { Graph, Node } from "../graph/types.ts";
 import { label, unsupported } from "./args.ts";
+import { mixed } from "./traits.ts";
 import type { OpRule } from "./types.ts";
 
 function takenBranch(node: Node, condition: Known): Graph {
@@ -74,6 +75,10 @@ function renameInputs(node: Node, rename: (name: string) => string): Node {
 export const If: OpRule = {
   opType: "If",
   domain: "",
+  since: 7,
+  attributes: ["else_branch", "then_branch"],
+  remark: "the branch that shapes select",
+  traits: mixed("other"),
   infer(node) {
     throw unsupported(node, "its condition is computed from data");
   },

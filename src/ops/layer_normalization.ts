@@ -11,6 +11,8 @@ import { required, unsupported } from "./args.ts";
 import { normalizeAxis, range } from "./axes.ts";
 import { mean, reduceTo, scalarLike, zeros } from "./broadcast.ts";
 import { castTo } from "./cast.ts";
+import { rowsBefore } from "./rows.ts";
+import { rowByRow } from "./traits.ts";
 import type { OpRule } from "./types.ts";
 
 /** The axes normalised over: from `axis` (the last by default) to the end. */
@@ -60,6 +62,10 @@ export function layerNormalize(
 export const LayerNormalization: OpRule = {
   opType: "LayerNormalization",
   domain: "",
+  since: 17,
+  attributes: ["axis", "epsilon", "stash_type"],
+  remark: "its first output",
+  traits: rowByRow("normalization", rowsBefore("axis", -1), "cheap"),
   infer(node, inputs) {
     const x = required(node, inputs, 0);
     const statistics: Known = { dtype: "float32", dims: statisticDims(node, x.dims) };

@@ -6,6 +6,7 @@ import { constantInts, knownInputs, label, required, requiredInts, unsupported }
 import { normalizeAxis, range } from "./axes.ts";
 import { scalarLike } from "./broadcast.ts";
 import { padZeros } from "./slice.ts";
+import { mixed } from "./traits.ts";
 import type { OpRule } from "./types.ts";
 
 /** Counts before and after each axis; in the attribute before operator set 11. */
@@ -43,6 +44,10 @@ function lower(b: GraphBuilder, node: Node): readonly string[] {
 export const Pad: OpRule = {
   opType: "Pad",
   domain: "",
+  since: 7,
+  attributes: ["mode", "pads", "value"],
+  remark: 'mode "constant"',
+  traits: mixed("other"),
   infer(node, inputs) {
     const { dtype, dims } = required(node, inputs, 0);
     const { before, after } = counts(node, inputs);

@@ -5,8 +5,9 @@ import type { Node } from "../graph/types.ts";
 import { label, required, unsupported } from "./args.ts";
 import { product, range } from "./axes.ts";
 import { mean, zeros } from "./broadcast.ts";
-import { type Geometry, geometryAttributes, geometryOf, positions } from "./conv.ts";
+import { type Geometry, geometryAttributes, geometryOf, KERNEL, positions } from "./conv.ts";
 import { fromNumbers } from "./fold.ts";
+import { mixed } from "./traits.ts";
 import type { OpRule } from "./types.ts";
 
 function geometry(node: Node, spatial: readonly number[]): Geometry {
@@ -38,6 +39,10 @@ function covered(g: Geometry, axis: number, dim: number, count: number): number[
 const AveragePool: OpRule = {
   opType: "AveragePool",
   domain: "",
+  since: 7,
+  attributes: [...KERNEL, "ceil_mode", "count_include_pad"],
+  remark: "ceil_mode only where it changes nothing",
+  traits: { kind: "pooling", rows: "mixed" },
   infer(node, inputs) {
     const x = required(node, inputs, 0);
     return [{ dtype: x.dtype, dims: pooledDims(node, x) }];
@@ -69,6 +74,9 @@ const AveragePool: OpRule = {
 const GlobalAveragePool: OpRule = {
   opType: "GlobalAveragePool",
   domain: "",
+  since: 7,
+  attributes: [],
+  traits: { kind: "global pooling", rows: "mixed" },
   infer(node, inputs) {
     const { dtype, dims } = required(node, inputs, 0);
     return [{ dtype, dims: dims.map((dim, i) => i < 2 ? dim : 1) }];
@@ -81,6 +89,11 @@ const GlobalAveragePool: OpRule = {
 const MaxPool: OpRule = {
   opType: "MaxPool",
   domain: "",
+  since: 7,
+  // The last concerns indices only.
+  attributes: [...KERNEL, "ceil_mode", "storage_order"],
+  remark: "ceil_mode only where it changes nothing; its first output",
+  traits: mixed("pooling"),
   infer(node, inputs) {
     const x = required(node, inputs, 0);
     const dims = pooledDims(node, x);

@@ -8,6 +8,8 @@ import { axesOf, normalizeAxes, range } from "./axes.ts";
 import { expandTo, scalarLike } from "./broadcast.ts";
 import { castTo } from "./cast.ts";
 import { exactNumbers, fitting, FOLD_LIMIT, folded, sourceIndices, stridesOf } from "./fold.ts";
+import { rowsBeforeAxes } from "./rows.ts";
+import { rowByRow } from "./traits.ts";
 import type { OpRule } from "./types.ts";
 
 type Inputs = readonly (Known | undefined)[];
@@ -61,6 +63,9 @@ function reduction({ opType, fold, derivative }: Reduction): OpRule {
   return {
     opType,
     domain: "",
+    since: 7,
+    attributes: ["axes", "keepdims", "noop_with_empty_axes"],
+    traits: rowByRow("other", rowsBeforeAxes(1), "moderate"),
     infer(node, inputs) {
       const x = required(node, inputs, 0);
       const axes = reducedAxes(node, inputs);

@@ -4,13 +4,17 @@ import { GRAFT, MICROSOFT, type Node, operatorName, type Opsets } from "../graph
 import { type OpRule, TRAINING_OPSET, UnsupportedError } from "./types.ts";
 import { CONTRIB_RULES } from "./contrib.ts";
 import { INTERNAL_RULES } from "./internal.ts";
+import { withKnownAttributes } from "./known_attributes.ts";
 import { STANDARD_RULES } from "./standard.ts";
+import { type Kind, mixed, type Traits } from "./traits.ts";
+import { UNTRAINED } from "./untrained.ts";
 import { ownValue } from "../records.ts";
 
 const RULES: ReadonlyMap<string, OpRule> = new Map(
-  [...STANDARD_RULES, ...CONTRIB_RULES, ...INTERNAL_RULES].map((
-    rule,
-  ) => [`${rule.domain}:${rule.opType}`, rule]),
+  [...STANDARD_RULES, ...CONTRIB_RULES, ...INTERNAL_RULES].map((rule) => [
+    `${rule.domain}:${rule.opType}`,
+    withKnownAttributes(rule),
+  ]),
 );
 
 /** The rules of all operators that models may hold, for the table of them and for tests over each. */
@@ -35,6 +39,28 @@ export function ruleOf(node: Pick<Node, "domain" | "opType" | "name">): OpRule {
     );
   }
   return rule;
+}
+
+const TRAITS: ReadonlyMap<string, Traits> = new Map(
+  [...UNTRAINED, ...RULES].map((
+    [name, { traits }],
+  ) => [name, { ...mixed(traits.kind), ...traits }]),
+);
+const UNKNOWN = mixed("other");
+
+/** The traits of a node's operator; of one that graft does not know, those that promise nothing. */
+export function traitsOf({ domain, opType }: Pick<Node, "domain" | "opType">): Traits {
+  return TRAITS.get(`${domain}:${opType}`) ?? UNKNOWN;
+}
+
+/** What a node's operator is. */
+export function kindOf(node: Pick<Node, "domain" | "opType">): Kind {
+  return traitsOf(node).kind;
+}
+
+/** Whether a node computes each entry by itself, its operands broadcast. */
+export function isElementwise(node: Pick<Node, "domain" | "opType">): boolean {
+  return traitsOf(node).rows === "elementwise";
 }
 
 /** Shape inference over the registry, for nodes written against `opsets`. */

@@ -5,7 +5,8 @@ import { elementCount, reshaped } from "../graph/tensor.ts";
 import type { Node } from "../graph/types.ts";
 import { knownInputs, label, required, requiredInts } from "./args.ts";
 import { axesOf, normalizeAxes, normalizeAxis, product } from "./axes.ts";
-import type { OpRule, OpsetContext } from "./types.ts";
+import { VIEW } from "./traits.ts";
+import type { OpRule, OpsetContext, TrainingRule } from "./types.ts";
 
 type Inputs = readonly (Known | undefined)[];
 
@@ -63,11 +64,15 @@ function unsqueezeDims(node: Node, inputs: Inputs): readonly number[] {
 
 function renaming(
   opType: string,
+  attributes: readonly string[],
   outputDims: (node: Node, inputs: Inputs, context: OpsetContext) => readonly number[],
-): OpRule {
+): TrainingRule {
   return {
     opType,
     domain: "",
+    since: 7,
+    attributes,
+    traits: VIEW,
     infer: (node, inputs, context) => [
       renamed(required(node, inputs, 0), outputDims(node, inputs, context)),
     ],
@@ -78,21 +83,29 @@ function renaming(
 }
 
 const Reshape: OpRule = {
-  ...renaming("Reshape", reshapeDims),
+  ...renaming("Reshape", ["allowzero", "shape"], reshapeDims),
+  // Leading axes of both are the same rows, on however many axes either has them.
+  traits: {
+    ...VIEW,
+    rows: ({ inputs: [x] }, { leadOf }) => leadOf(x) === undefined ? undefined : "first",
+  },
   vjp: (b, node, [ct]) => [b.reshape(ct!, b.dims(node.inputs[0])), undefined],
 };
 
 const Identity: OpRule = {
   opType: "Identity",
   domain: "",
+  since: 7,
+  attributes: [],
+  traits: { ...VIEW, rows: "elementwise" },
   infer: (node, inputs) => [required(node, inputs, 0)],
   lower: (_b, node) => [node.inputs[0]],
 };
 
 export const RESHAPE_RULES: readonly OpRule[] = [
   Reshape,
-  renaming("Flatten", flattenDims),
-  renaming("Squeeze", squeezeDims),
-  renaming("Unsqueeze", unsqueezeDims),
+  renaming("Flatten", ["axis"], flattenDims),
+  renaming("Squeeze", ["axes"], squeezeDims),
+  renaming("Unsqueeze", ["axes"], unsqueezeDims),
   Identity,
 ];

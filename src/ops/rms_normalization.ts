@@ -13,6 +13,8 @@ import { expandTo, mean, reduceTo, scalarLike } from "./broadcast.ts";
 import { castTo } from "./cast.ts";
 import { normalizedAxes, statisticDims } from "./layer_normalization.ts";
 import { inferLikeInput } from "./like_input.ts";
+import { rowsBefore } from "./rows.ts";
+import { rowByRow } from "./traits.ts";
 import type { OpRule } from "./types.ts";
 
 /**
@@ -53,6 +55,10 @@ function lower(b: GraphBuilder, node: Node, needed: readonly boolean[]): readonl
 export const SimplifiedLayerNormalization: OpRule = {
   opType: "SimplifiedLayerNormalization",
   domain: "",
+  since: 7,
+  attributes: ["axis", "epsilon", "stash_type"],
+  remark: "ONNX Runtime's own, in ONNX's domain",
+  traits: rowByRow("normalization", rowsBefore("axis", -1), "cheap"),
   infer(node, inputs) {
     const x = required(node, inputs, 0);
     const statistics: Known = { dtype: "float32", dims: statisticDims(node, x.dims) };
@@ -92,6 +98,9 @@ function inverseRms(b: GraphBuilder, node: Node, x: string, axes: readonly numbe
 export const RMSNormalization: OpRule = {
   opType: "RMSNormalization",
   domain: "",
+  since: 23,
+  attributes: ["axis", "epsilon", "stash_type"],
+  traits: { kind: "normalization", rows: rowsBefore("axis", -1) },
   infer: inferLikeInput,
   lower: (b, node, { needed }) => lower(b, node, needed),
 };

@@ -28,6 +28,9 @@ function numbered(b: GraphBuilder, batch: number, tokens: number, cos: string, s
 export const RotaryEmbedding: OpRule = {
   opType: "RotaryEmbedding",
   domain: "",
+  since: 23,
+  attributes: ["interleaved", "num_heads", "rotary_embedding_dim"],
+  traits: { kind: "other", rows: "mixed" },
   infer: inferLikeInput,
   /** X is [B, heads, T, size] or [B, T, heads·size]. */
   lower(b, node) {

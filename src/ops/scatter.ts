@@ -6,6 +6,7 @@ import type { Node } from "../graph/types.ts";
 import { unsupported } from "./args.ts";
 import { zeros } from "./broadcast.ts";
 import { inferLikeInput } from "./like_input.ts";
+import { mixed, type Traits } from "./traits.ts";
 import type { OpRule } from "./types.ts";
 
 /** Whether updates are added; refuses mul, min and max. */
@@ -17,12 +18,18 @@ function adds(node: Node): boolean {
 
 function scatter(
   opType: string,
+  own: readonly string[],
+  memory: Traits["memory"],
   attributes: (node: Node) => Record<string, ReturnType<typeof int>>,
   gather: (b: GraphBuilder, node: Node, ct: string) => string,
 ): OpRule {
   return {
     opType,
     domain: "",
+    since: 11,
+    attributes: [...own, "reduction"],
+    remark: 'reductions "none" and "add"',
+    traits: { ...mixed("scatter"), memory },
     infer: inferLikeInput,
     /** Where updates replace, their indices must not repeat (ONNX's own condition). */
     vjp(b, node, [ct], wanted) {
@@ -46,12 +53,16 @@ const axisOf = (node: Node) => ({ axis: int(intAttribute(node, "axis", 0)) });
 
 export const ScatterElements = scatter(
   "ScatterElements",
+  ["axis"],
+  "in place",
   axisOf,
   (b, node, ct) => b.op("GatherElements", [ct, node.inputs[1]], axisOf(node)),
 );
 
 export const ScatterND = scatter(
   "ScatterND",
+  [],
+  "own",
   () => ({}),
   (b, node, ct) => b.op("GatherND", [ct, node.inputs[1]]),
 );

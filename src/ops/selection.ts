@@ -7,12 +7,16 @@ import { knownInputs, label, required, requiredInts, unsupported } from "./args.
 import { normalizeAxis } from "./axes.ts";
 import { stridesOf } from "./fold.ts";
 import { scatterAdd } from "./gather.ts";
+import { mixed } from "./traits.ts";
 import type { OpRule } from "./types.ts";
 
 function arg(opType: string): OpRule {
   return {
     opType,
     domain: "",
+    since: 7,
+    attributes: ["axis", "keepdims", "select_last_index"],
+    traits: mixed("other"),
     infer(node, inputs) {
       const { dims } = required(node, inputs, 0);
       const axis = normalizeAxis(node, intAttribute(node, "axis", 0), dims.length);
@@ -31,6 +35,9 @@ function topCount(node: Node, inputs: readonly (Known | undefined)[]): number {
 const TopK: OpRule = {
   opType: "TopK",
   domain: "",
+  since: 7,
+  attributes: ["axis", "k", "largest", "sorted"],
+  traits: mixed("other"),
   infer(node, inputs) {
     const { dtype, dims } = required(node, inputs, 0);
     const axis = normalizeAxis(node, intAttribute(node, "axis", -1), dims.length);
@@ -61,6 +68,9 @@ const TopK: OpRule = {
 const OneHot: OpRule = {
   opType: "OneHot",
   domain: "",
+  since: 9,
+  attributes: ["axis"],
+  traits: mixed("other"),
   infer(node, inputs) {
     const { dims } = required(node, inputs, 0);
     const [depth] = requiredInts(node, inputs, 1, "depth");
@@ -74,6 +84,10 @@ const OneHot: OpRule = {
 const NonZero: OpRule = {
   opType: "NonZero",
   domain: "",
+  since: 9,
+  attributes: [],
+  remark: "of constants",
+  traits: mixed("other"),
   infer(node, inputs) {
     const { dims, value } = required(node, inputs, 0);
     if (value === undefined) {

@@ -2,11 +2,15 @@
 import { intAttribute } from "../graph/attributes.ts";
 import { elementCount, int64 } from "../graph/tensor.ts";
 import { required } from "./args.ts";
+import { mixed } from "./traits.ts";
 import type { OpRule } from "./types.ts";
 
 export const Shape: OpRule = {
   opType: "Shape",
   domain: "",
+  since: 7,
+  attributes: ["end", "start"],
+  traits: mixed("shape"),
   infer(node, inputs) {
     const { dims } = required(node, inputs, 0);
     const out = dims.slice(
@@ -20,6 +24,9 @@ export const Shape: OpRule = {
 export const Size: OpRule = {
   opType: "Size",
   domain: "",
+  since: 7,
+  attributes: [],
+  traits: mixed("shape"),
   infer(node, inputs) {
     const { dims } = required(node, inputs, 0);
     return [{ dtype: "int64", dims: [], value: int64([], [elementCount(dims)]) }];

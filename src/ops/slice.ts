@@ -6,6 +6,8 @@ import { constantInts, knownInputs, label, required, requiredInts } from "./args
 import { normalizeAxis, range } from "./axes.ts";
 import { scalarOf, zeros } from "./broadcast.ts";
 import { folded, rearranged, sourceIndices, stridesOf } from "./fold.ts";
+import { rowsBeforeAxes } from "./rows.ts";
+import { rowByRow } from "./traits.ts";
 import type { OpRule } from "./types.ts";
 
 /** Elements start, start + step, … (count of them) of one axis. */
@@ -82,6 +84,9 @@ function reverseAxis(b: GraphBuilder, value: string, axis: number): string {
 export const Slice: OpRule = {
   opType: "Slice",
   domain: "",
+  since: 7,
+  attributes: ["axes", "ends", "starts"],
+  traits: rowByRow("movement", rowsBeforeAxes(3), "cheap"),
   infer(node, inputs) {
     const x = required(node, inputs, 0);
     const taken = spans(node, inputs);

@@ -1,10 +1,14 @@
 /** Softmax and LogSoftmax. */
 import { int, intAttribute } from "../graph/attributes.ts";
 import type { GraphBuilder } from "../graph/builder.ts";
+import { byteLength } from "../graph/dtype.ts";
+import { elementCount } from "../graph/tensor.ts";
 import type { Node } from "../graph/types.ts";
 import { normalizeAxis, product } from "./axes.ts";
 import { scalarLike, sum } from "./broadcast.ts";
 import { inferLikeInput } from "./like_input.ts";
+import { rowsBefore } from "./rows.ts";
+import { rowByRow, type Scratch } from "./traits.ts";
 import type { OpRule } from "./types.ts";
 
 /**
@@ -22,6 +26,14 @@ function lower(b: GraphBuilder, node: Node, opset: number): readonly string[] | 
   return [b.reshape(b.op(node.opType, [x], { axis: int(-1) }), dims)];
 }
 
+/** Another axis than the last is brought there and back. */
+const otherAxis: Scratch = (node, values) => {
+  const { dtype, dims } = values.known(node.inputs[0]);
+  const axis = intAttribute(node, "axis", -1);
+  const bytes = byteLength(dtype, elementCount(dims));
+  return axis === -1 || axis === dims.length - 1 ? [] : [bytes, bytes];
+};
+
 function softmax(
   opType: string,
   gradient: (
@@ -34,6 +46,13 @@ function softmax(
   return {
     opType,
     domain: "",
+    since: 7,
+    attributes: ["axis"],
+    traits: {
+      ...rowByRow("other", rowsBefore("axis", -1), "moderate"),
+      memory: "in place",
+      scratch: otherAxis,
+    },
     infer: inferLikeInput,
     lower: (b, node, { opset }) => lower(b, node, opset),
     vjp(b, node, [ct]) {

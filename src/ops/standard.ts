@@ -8,7 +8,7 @@ import { COMPARISON_RULES } from "./comparison.ts";
 import { Concat, Split } from "./concat.ts";
 import { Constant, ConstantOfShape, EyeLike, Range } from "./constant.ts";
 import { Conv, ConvTranspose } from "./conv.ts";
-import { CumSum } from "./cumsum.ts";
+import { CumSum } from "./cum_sum.ts";
 import { Dropout } from "./dropout.ts";
 import { Einsum } from "./einsum.ts";
 import { Expand, Tile } from "./expand.ts";
@@ -16,7 +16,7 @@ import { Gather, GatherElements, GatherND } from "./gather.ts";
 import { Gemm } from "./gemm.ts";
 import { If } from "./if.ts";
 import { LayerNormalization } from "./layer_normalization.ts";
-import { MatMul } from "./matmul.ts";
+import { MatMul } from "./mat_mul.ts";
 import { Pad } from "./pad.ts";
 import { POOL_RULES } from "./pool.ts";
 import { REDUCE_RULES } from "./reduce.ts";
@@ -28,14 +28,13 @@ import { SELECTION_RULES } from "./selection.ts";
 import { Shape, Size } from "./shape.ts";
 import { Slice } from "./slice.ts";
 import { LogSoftmax, Softmax } from "./softmax.ts";
-import { strict } from "./specification.ts";
 import { Transpose } from "./transpose.ts";
 import { Trilu } from "./trilu.ts";
 import { UNARY_RULES } from "./unary.ts";
 import { Where } from "./where.ts";
 import type { OpRule } from "./types.ts";
 
-const RULES: readonly OpRule[] = [
+export const STANDARD_RULES: readonly OpRule[] = [
   ...ACTIVATION_RULES,
   ...ARITHMETIC_RULES,
   Attention,
@@ -83,5 +82,3 @@ const RULES: readonly OpRule[] = [
   ...UNARY_RULES,
   Where,
 ];
-
-export const STANDARD_RULES: readonly OpRule[] = RULES.map(strict);

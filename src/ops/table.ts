@@ -19,7 +19,7 @@ export function formatOperatorTable(): string {
     `\`${rule.opType}\``,
     rule.domain === "" ? "ONNX" : `\`${rule.domain}\``,
     passage(rule),
-    String(rule.since ?? 1),
+    String(rule.since),
     rule.remark ?? "",
   ]);
   const head = ["Operator", "Domain", "Training", "From operator set", "Remarks"];

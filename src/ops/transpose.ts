@@ -5,6 +5,7 @@ import type { Node } from "../graph/types.ts";
 import { label, required } from "./args.ts";
 import { range } from "./axes.ts";
 import { folded, rearranged, sourceIndices, stridesOf } from "./fold.ts";
+import { rowByRow, type RowTest } from "./traits.ts";
 import type { OpRule } from "./types.ts";
 
 /** Output axis i is input axis perm[i]; reversed where the node does not say. */
@@ -32,9 +33,19 @@ export function transposedMatrix(node: Node | undefined): string | undefined {
   return intsAttribute(node, "perm", [1, 0]).join() === "1,0" ? node.inputs[0] : undefined;
 }
 
+/** Rows stay where a written permutation leaves the leading axes in their place. */
+const keepsLeading: RowTest = (node, { lead, leadOf }) => {
+  const perm = intsAttribute(node, "perm", undefined);
+  const stay = perm?.slice(0, lead).every((axis, i) => axis === i);
+  return stay && leadOf(node.inputs[0]) === lead ? "first" : undefined;
+};
+
 export const Transpose: OpRule = {
   opType: "Transpose",
   domain: "",
+  since: 7,
+  attributes: ["perm"],
+  traits: rowByRow("movement", keepsLeading, "cheap"),
   infer(node, inputs) {
     const x = required(node, inputs, 0);
     const perm = permutation(node, x.dims.length);

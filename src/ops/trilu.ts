@@ -5,6 +5,7 @@ import type { Node } from "../graph/types.ts";
 import { constantInts, label, required } from "./args.ts";
 import { bitsOf } from "../graph/dtype.ts";
 import { folded } from "./fold.ts";
+import { mixed } from "./traits.ts";
 import type { OpRule } from "./types.ts";
 
 const diagonal = (node: Node, inputs: readonly (Known | undefined)[]) =>
@@ -13,6 +14,9 @@ const diagonal = (node: Node, inputs: readonly (Known | undefined)[]) =>
 export const Trilu: OpRule = {
   opType: "Trilu",
   domain: "",
+  since: 14,
+  attributes: ["upper"],
+  traits: mixed("other"),
   infer(node, inputs) {
     const x = required(node, inputs, 0);
     const { dtype, dims } = x;

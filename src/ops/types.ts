@@ -10,6 +10,7 @@ import type { Node } from "../graph/types.ts";
 import type { AttentionForm } from "./contrib/attention_core.ts";
 import type { DequantForm } from "./dequantize.ts";
 import { BadInputError } from "../errors.ts";
+import type { FileTraits, Traits } from "./traits.ts";
 
 /** Operator-set versions that nodes were written against; `""` is ONNX's own. */
 export interface OpsetContext {
@@ -17,22 +18,25 @@ export interface OpsetContext {
   readonly opset: number;
 }
 
-/** How a graph is lowered. */
+/** Where a node to be lowered stands, and how. */
 export interface LoweringContext extends OpsetContext {
-  /** Whether each of the node's outputs is read. */
+  /** One per output: whether anything reads it. */
   readonly needed: readonly boolean[];
   /** How 4- and 8-bit blocks are dequantised; default `gather_block`. */
   readonly dequantForm?: DequantForm;
-  /** How attention is written; default in blocks of queries at once. */
+  /** How attention is written; default in blocks of queries. */
   readonly attention?: AttentionForm;
 }
 
-export interface OpRule {
+/** What is said of every operator. */
+interface Operator {
   readonly opType: string;
   /** `""` for ONNX, `"com.microsoft"` for ONNX Runtime's own. */
   readonly domain: string;
-  /** First operator set of its domain that the rule is for; 1 where absent. */
-  readonly since?: number;
+  /** First operator set of its domain that the rule is for; ONNX's of 7 and before count as 7. */
+  readonly since: number;
+  /** Attributes that the rule reads, or that change nothing graft computes. Any other is refused by name. */
+  readonly attributes: readonly string[];
   /** What the table of supported operators says beside it. */
   readonly remark?: string;
 
@@ -46,6 +50,30 @@ export interface OpRule {
     inputs: readonly (Known | undefined)[],
     context: OpsetContext,
   ): readonly Known[];
+}
+
+/**
+ * An operator of models that no training graph holds: it is always replaced by others. Planning asks
+ * nothing of it but what concerns the model's own graph.
+ */
+export interface LoweredRule extends Operator {
+  readonly traits: FileTraits;
+
+  /**
+   * Rewrites a node of the user's graph for training.
+   *
+   * @returns names of the values that stand for the node's outputs ("" for one that nothing needs)
+   * @throws {UnsupportedError} for an attribute or optional input graft does not implement
+   */
+  lower(b: GraphBuilder, node: Node, context: LoweringContext): readonly string[];
+
+  vjp?: undefined;
+  expand?: undefined;
+}
+
+/** An operator that training graphs may hold. */
+export interface TrainingRule extends Operator {
+  readonly traits: Traits;
 
   /**
    * Rewrites a node of the user's graph for training: fused operators into those that have a `vjp`,
@@ -55,11 +83,7 @@ export interface OpRule {
    *   or `undefined` to keep the node as it is
    * @throws {UnsupportedError} for an attribute or optional input graft does not implement
    */
-  lower?(
-    b: GraphBuilder,
-    node: Node,
-    context: LoweringContext,
-  ): readonly string[] | undefined;
+  lower?(b: GraphBuilder, node: Node, context: LoweringContext): readonly string[] | undefined;
 
   /**
    * Vector-Jacobian product: emits the cotangents of the inputs.
@@ -82,6 +106,9 @@ export interface OpRule {
    */
   expand?(b: GraphBuilder, node: Node): void;
 }
+
+/** All that graft knows of an operator. */
+export type OpRule = LoweredRule | TrainingRule;
 
 /**
  * The operator set of every graph graft builds for training. ONNX Runtime 1.18, the oldest release

@@ -12,7 +12,15 @@ import type { Node } from "../graph/types.ts";
 import { required } from "./args.ts";
 import { scalarLike } from "./broadcast.ts";
 import { foldElementwise } from "./fold.ts";
-import type { OpRule } from "./types.ts";
+import { elementwise, type Traits } from "./traits.ts";
+import type { OpRule, TrainingRule } from "./types.ts";
+
+const CHEAP = elementwise("other", "cheap");
+const COSTLY = elementwise("other", "costly");
+/** What stands between two layers, in the runtime's memory as any other function. */
+const ACTIVATION = elementwise("activation", "costly");
+const CHEAP_ACTIVATION = elementwise("activation", "cheap");
+const IN_PLACE: Traits = { ...CHEAP_ACTIVATION, memory: "in place" };
 
 /** Derivative: x is the input, y the output, ct its cotangent. `undefined` where it is 0. */
 type Derivative = (
@@ -26,12 +34,16 @@ type Derivative = (
 /** A rule for an elementwise function of one value that keeps the element type. */
 export function unary(
   opType: string,
+  traits: Traits,
   derivative: Derivative | undefined,
   fold?: (x: number) => number,
-): OpRule {
+): TrainingRule {
   return {
     opType,
     domain: "",
+    since: 7,
+    attributes: [],
+    traits,
     infer(node, inputs) {
       const x = required(node, inputs, 0);
       return [foldElementwise(x.dtype, x.dims, [x], fold)];
@@ -50,6 +62,9 @@ function predicate(
   return {
     opType,
     domain: "",
+    since: 7,
+    attributes: [],
+    traits: COSTLY,
     infer(node, inputs) {
       const x: Known = required(node, inputs, 0);
       return [foldElementwise("bool", x.dims, [x], (value) => Number(test(value, node)))];
@@ -67,62 +82,72 @@ const infinite = (x: number, node: Node) =>
   (x === -Infinity && intAttribute(node, "detect_negative", 1) === 1);
 
 export const UNARY_RULES: readonly OpRule[] = [
-  unary("Neg", (b, _x, _y, ct) => b.op("Neg", [ct]), (x) => -x),
-  unary("Abs", (b, x, _y, ct) => b.op("Mul", [ct, b.op("Sign", [x])]), Math.abs),
+  unary("Neg", CHEAP, (b, _x, _y, ct) => b.op("Neg", [ct]), (x) => -x),
+  unary("Abs", COSTLY, (b, x, _y, ct) => b.op("Mul", [ct, b.op("Sign", [x])]), Math.abs),
   // d√x = 1 / 2√x
   unary(
     "Sqrt",
+    CHEAP,
     (b, _x, y, ct) => b.op("Div", [b.op("Mul", [ct, scalarLike(b, y, 0.5)]), y]),
     Math.sqrt,
   ),
   // d(1/x) = -1/x²
   unary(
     "Reciprocal",
+    CHEAP,
     (b, _x, y, ct) => b.op("Neg", [b.op("Mul", [ct, b.op("Mul", [y, y])])]),
     (x) => 1 / x,
   ),
-  unary("Exp", (b, _x, y, ct) => b.op("Mul", [ct, y]), Math.exp),
-  unary("Log", (b, x, _y, ct) => b.op("Div", [ct, x]), Math.log),
+  unary("Exp", COSTLY, (b, _x, y, ct) => b.op("Mul", [ct, y]), Math.exp),
+  unary("Log", COSTLY, (b, x, _y, ct) => b.op("Div", [ct, x]), Math.log),
   // d erf(x) = 2/√π exp(-x²)
-  unary("Erf", (b, x, _y, ct) => {
-    const gauss = b.op("Exp", [b.op("Neg", [b.op("Mul", [x, x])])]);
-    return b.op("Mul", [ct, b.op("Mul", [gauss, scalarLike(b, x, 2 / Math.sqrt(Math.PI))])]);
-  }),
-  unary("Tanh", (b, _x, y, ct) => b.op("Mul", [ct, oneMinusSquare(b, y)]), Math.tanh),
+  {
+    ...unary("Erf", CHEAP_ACTIVATION, (b, x, _y, ct) => {
+      const gauss = b.op("Exp", [b.op("Neg", [b.op("Mul", [x, x])])]);
+      return b.op("Mul", [ct, b.op("Mul", [gauss, scalarLike(b, x, 2 / Math.sqrt(Math.PI))])]);
+    }),
+    since: 9,
+  },
+  unary("Tanh", IN_PLACE, (b, _x, y, ct) => b.op("Mul", [ct, oneMinusSquare(b, y)]), Math.tanh),
   // dσ = σ(1 - σ)
-  unary("Sigmoid", (b, _x, y, ct) => {
+  unary("Sigmoid", IN_PLACE, (b, _x, y, ct) => {
     const once = b.op("Mul", [ct, y]);
     return b.op("Sub", [once, b.op("Mul", [once, y])]);
   }),
-  unary("Relu", (b, x, _y, ct) => {
+  unary("Relu", IN_PLACE, (b, x, _y, ct) => {
     const zero = scalarLike(b, ct, 0);
     return b.op("Where", [b.op("Greater", [x, scalarLike(b, x, 0)]), ct, zero]);
   }, (x) => Math.max(x, 0)),
-  unary("Sin", (b, x, _y, ct) => b.op("Mul", [ct, b.op("Cos", [x])]), Math.sin),
+  unary("Sin", COSTLY, (b, x, _y, ct) => b.op("Mul", [ct, b.op("Cos", [x])]), Math.sin),
   unary(
     "Cos",
+    COSTLY,
     (b, x, _y, ct) => b.op("Neg", [b.op("Mul", [ct, b.op("Sin", [x])])]),
     Math.cos,
   ),
-  unary("Tan", (b, _x, y, ct) => {
+  unary("Tan", COSTLY, (b, _x, y, ct) => {
     return b.op("Mul", [ct, b.op("Add", [b.op("Mul", [y, y]), scalarLike(b, y, 1)])]);
   }),
-  unary("Atan", (b, x, _y, ct) => {
+  unary("Atan", COSTLY, (b, x, _y, ct) => {
     return b.op("Div", [ct, b.op("Add", [b.op("Mul", [x, x]), scalarLike(b, x, 1)])]);
   }),
   // d log(1 + eˣ) = σ(x)
-  unary("Softplus", (b, x, _y, ct) => b.op("Mul", [ct, b.op("Sigmoid", [x])])),
+  unary("Softplus", ACTIVATION, (b, x, _y, ct) => b.op("Mul", [ct, b.op("Sigmoid", [x])])),
   // d x/(1 + |x|) = 1/(1 + |x|)²
-  unary("Softsign", (b, x, _y, ct) => {
+  unary("Softsign", ACTIVATION, (b, x, _y, ct) => {
     const bottom = b.op("Add", [b.op("Abs", [x]), scalarLike(b, x, 1)]);
     return b.op("Div", [ct, b.op("Mul", [bottom, bottom])]);
   }),
   // Steps: the slope is 0 wherever there is one.
-  unary("Sign", () => undefined, Math.sign),
-  unary("Floor", () => undefined, Math.floor),
-  unary("Ceil", () => undefined, Math.ceil),
-  unary("Round", () => undefined, roundHalfEven),
+  { ...unary("Sign", COSTLY, () => undefined, Math.sign), since: 9 },
+  unary("Floor", COSTLY, () => undefined, Math.floor),
+  unary("Ceil", COSTLY, () => undefined, Math.ceil),
+  { ...unary("Round", COSTLY, () => undefined, roundHalfEven), since: 11 },
   predicate("Not", (x) => x === 0),
-  predicate("IsNaN", Number.isNaN),
-  predicate("IsInf", infinite),
+  { ...predicate("IsNaN", Number.isNaN), since: 9 },
+  {
+    ...predicate("IsInf", infinite),
+    since: 10,
+    attributes: ["detect_negative", "detect_positive"],
+  },
 ];

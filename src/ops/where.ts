@@ -1,14 +1,26 @@
 /** Where: elements of one of two values. */
-import { isFloating } from "../graph/dtype.ts";
-import { toNumbers } from "../graph/tensor.ts";
+import { byteLength, isFloating } from "../graph/dtype.ts";
+import { elementCount, toNumbers } from "../graph/tensor.ts";
 import { required, sameType } from "./args.ts";
 import { broadcastDims, reduceTo, scalarLike } from "./broadcast.ts";
 import { broadcastStrides, folded, rearranged, sourceIndices } from "./fold.ts";
+import { elementwise, type Scratch } from "./traits.ts";
 import type { OpRule } from "./types.ts";
+
+/** Either branch is blended with the condition first, and then both with each other. */
+const branches: Scratch = (node, values) => {
+  const [{ dims: condition }, ...both] = node.inputs.map((input) => values.known(input));
+  return both.map(({ dtype, dims }) =>
+    byteLength(dtype, elementCount(broadcastDims(condition, dims)))
+  );
+};
 
 export const Where: OpRule = {
   opType: "Where",
   domain: "",
+  since: 9,
+  attributes: [],
+  traits: { ...elementwise("other", "cheap"), scratch: branches },
   infer(node, inputs) {
     const [condition, x, y] = [0, 1, 2].map((i) => required(node, inputs, i));
     const dtype = sameType(node, [x, y]);

@@ -12,6 +12,7 @@ import { longestRepeat, type Repeat } from "../graph/repeats.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import type { Graph, Node } from "../graph/types.ts";
 import { sourceOf, watched } from "../graph/watched.ts";
+import { normalizes } from "../ops/kinds.ts";
 import { BlockNodes, type Counterparts, type Layout, SECOND } from "./block_nodes.ts";
 import { MASK_SUFFIX, SALT_SUFFIX, saltName, saltOf } from "./dropout.ts";
 import { TARGET_ROWS } from "./select_rows.ts";
@@ -205,7 +206,7 @@ function beginnings(nodes: readonly Node[], { start, period, length }: Repeat): 
       if (i < border && last >= border) crossing.set(place, crossing.get(place)! + 1);
     }
   }
-  const isNormalization = (place: number) => Number(/Normalization$/.test(nodes[place].opType));
+  const isNormalization = (place: number) => Number(normalizes(nodes[place]));
   return places.sort((a, b) =>
     crossing.get(a)! - crossing.get(b)! || isNormalization(b) - isNormalization(a) || a - b
   );

@@ -10,6 +10,7 @@ import { node as nodeOf } from "../graph/node.ts";
 import { elementCount, int64 } from "../graph/tensor.ts";
 import { toposort } from "../graph/toposort.ts";
 import type { Node } from "../graph/types.ts";
+import { kindOf } from "../ops/registry.ts";
 import type { Piece } from "./piece.ts";
 
 /** Scores of all blocks that may lie in memory together: fewer are not worth the copies of operands. */
@@ -88,16 +89,14 @@ function addedUp(product: Node, readers: ReadonlyMap<string, readonly Node[]>): 
   for (;;) {
     const [reader, ...others] = readers.get(node.outputs[0]) ?? [];
     if (reader === undefined || others.length > 0) return product;
-    if (SUMS.has(reader.opType)) return reader;
+    if (kindOf(reader) === "scatter") return reader;
     if (reader.opType !== "Reshape") return product;
     node = reader;
   }
 }
 
-const SUMS = new Set(["ScatterElements", "ScatterND"]);
-
-function isProduct({ opType }: Node): boolean {
-  return opType === "MatMul" || opType === "FusedMatMul";
+function isProduct(node: Node): boolean {
+  return kindOf(node) === "product";
 }
 
 class Ties {

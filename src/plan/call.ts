@@ -16,7 +16,7 @@ import { CanonicalNames, isComputed } from "./canonical_names.ts";
 import { SALT_SUFFIX } from "./dropout.ts";
 import { expand } from "./expand.ts";
 import { digestOf } from "./graph_text.ts";
-import { inferTraining } from "../ops/registry.ts";
+import { inferTraining, kindOf } from "../ops/registry.ts";
 import { addComputing } from "./computing.ts";
 import { type Kept, restoring, storedAs } from "./kept_form.ts";
 import { type CallPassContext, tidied } from "./call_passes.ts";
@@ -41,9 +41,6 @@ export interface PlannedCall {
 /** Constants up to this size are part of a graph's text; larger ones are fed, and never copied. */
 const EMBEDDED_BYTES = 1024;
 
-/** Operators whose scale and zero point belong to a weight, however small they are. */
-const DEQUANTIZERS = new Set(["DequantizeLinear", "GatherBlockQuantized"]);
-
 /**
  * Names of the initializers that are fed to sessions instead of being written into them: weights,
  * their scales, and everything trainable.
@@ -59,7 +56,9 @@ export function fedConstants(lowered: Graph, trainable: ReadonlySet<string>): Se
     }
   }
   for (const node of lowered.nodes) {
-    if (!DEQUANTIZERS.has(node.opType)) continue;
+    // Scales and zero points belong to a weight, however small they are.
+    const kind = kindOf(node);
+    if (kind !== "dequantization" && kind !== "packed lookup") continue;
     for (const input of node.inputs) if (lowered.initializers.has(input)) fed.add(input);
   }
   return fed;

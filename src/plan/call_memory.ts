@@ -5,13 +5,11 @@
  * Sources: onnxruntime/core/graph/graph_viewer.cc (order) and core/framework/allocation_planner.cc
  * (reuse), for one stream, without a memory pattern.
  */
-import { intAttribute } from "../graph/attributes.ts";
 import { GraphBuilder, type Known } from "../graph/builder.ts";
 import { byteLength } from "../graph/dtype.ts";
 import { elementCount } from "../graph/tensor.ts";
 import type { Graph, Node } from "../graph/types.ts";
-import { broadcastDims } from "../ops/broadcast.ts";
-import { inferTraining } from "../ops/registry.ts";
+import { inferTraining, traitsOf } from "../ops/registry.ts";
 
 /** A buffer by its number within a call. */
 export interface Taking {
@@ -35,16 +33,6 @@ export interface CallMemory {
   readonly outputs: ReadonlyMap<string, number>;
 }
 
-/** Operators whose first output is their first input under another shape. */
-export const ALIASES = new Set("Reshape Squeeze Unsqueeze Flatten Identity".split(" "));
-
-/**
- * Operators that write their output over their first input where nobody reads that any more; found by
- * running each four times in a row on ONNX Runtime 1.30. Arithmetic, Exp and the like are not among
- * them.
- */
-const IN_PLACE = new Set("Softmax LogSoftmax Relu Sigmoid Tanh ScatterElements".split(" "));
-
 /**
  * @param graph of concrete shapes, as the plan's calls have it
  */
@@ -55,7 +43,7 @@ export function callMemory(graph: Graph): CallMemory {
   const plan = new BufferPlan(order, outputs, known);
   const nodes = order.map((node) => ({
     takes: plan.place(node),
-    scratchBytes: scratchOf(node, known),
+    scratchBytes: traitsOf(node).scratch(node, known),
     releases: [] as number[],
   }));
   for (const { buffer, after } of plan.dead) nodes[after].releases.push(buffer);
@@ -180,8 +168,9 @@ class BufferPlan {
 
   #reusableInput(node: Node, output: number, known: Known): number | "caller's" | undefined {
     if (output > 0) return undefined;
-    if (ALIASES.has(node.opType)) return this.#bufferOf.get(node.inputs[0]) ?? "caller's";
-    if (!IN_PLACE.has(node.opType)) return undefined;
+    const { memory } = traitsOf(node);
+    if (memory === "view") return this.#bufferOf.get(node.inputs[0]) ?? "caller's";
+    if (memory === "own") return undefined;
     const [input] = node.inputs;
     const buffer = this.#bufferOf.get(input);
     const fits = shapeText(this.#known.known(input)) === shapeText(known);
@@ -199,32 +188,3 @@ class BufferPlan {
 const shapeText = ({ dtype, dims }: Known) => `${dtype}[${dims}]`;
 
 const bytesOf = ({ dtype, dims }: Known) => byteLength(dtype, elementCount(dims));
-
-/** What a kernel takes for itself, as measured on ONNX Runtime 1.30. */
-function scratchOf(node: Node, known: GraphBuilder): readonly number[] {
-  const of = (i: number) => known.known(node.inputs[i]);
-  switch (node.opType) {
-    case "Where": {
-      // Either branch is blended with the condition first, and then both with each other.
-      const [{ dims: condition }, yes, no] = [of(0), of(1), of(2)];
-      return [yes, no].map(({ dtype, dims }) =>
-        byteLength(dtype, elementCount(broadcastDims(condition, dims)))
-      );
-    }
-    case "Softmax":
-    case "LogSoftmax": {
-      // Another axis than the last is brought there and back.
-      const input = of(0);
-      const axis = intAttribute(node, "axis", -1);
-      const last = axis === -1 || axis === input.dims.length - 1;
-      return last ? [] : [bytesOf(input), bytesOf(input)];
-    }
-    case "DynamicQuantizeMatMul":
-      return [elementCount(of(0).dims)];
-    case "MatMulNBits":
-      // Weights that are fed are dequantised whole.
-      return [byteLength("float32", intAttribute(node, "N", 0) * intAttribute(node, "K", 0))];
-    default:
-      return [];
-  }
-}

@@ -2,6 +2,7 @@
 import { intAttribute } from "../graph/attributes.ts";
 import { dimsIn, producersOf, typeIn } from "../graph/facts.ts";
 import type { Graph, Node } from "../graph/types.ts";
+import { isElementwise, traitsOf } from "../ops/registry.ts";
 import { transposedMatrix } from "../ops/transpose.ts";
 import { type PlainProduct, plainProduct } from "./plain_product.ts";
 
@@ -75,7 +76,7 @@ export function wideProducts(lowered: Graph, chunk: number): ReadonlySet<string>
     const node = producers.get(value);
     if (node === undefined) continue;
     if (plainProduct(node) !== undefined) found.add(value);
-    else if (ENTRY_BY_ENTRY.has(node.opType)) {
+    else if (isEntryByEntry(node)) {
       for (const input of node.inputs) reached.add(input);
     }
   }
@@ -83,21 +84,12 @@ export function wideProducts(lowered: Graph, chunk: number): ReadonlySet<string>
 }
 
 /** What may follow a head's product: a bias, an adapter's part, a factor, a soft cap. */
-const ENTRY_BY_ENTRY = new Set("Add Sub Mul Div Tanh Cast Identity Reshape".split(" "));
+const isEntryByEntry = (node: Node) => isElementwise(node) || traitsOf(node).memory === "view";
 
 /** Whether each row of the vocabulary takes the same number of rows: one, or one per block. */
 export function isMultiple(rows: number | undefined, vocabulary: number): boolean {
   return rows !== undefined && rows > 0 && rows % vocabulary === 0;
 }
-
-/** Operators that treat the entries of a weight's axis independently, by the axis. */
-const SLICEABLE = [
-  new Set(
-    "DequantizeLinear GatherBlockQuantized Cast Identity Mul Sub Add BitwiseAnd BitShift Concat Reshape"
-      .split(" "),
-  ),
-  new Set("DequantizeLinear Cast Identity Mul Sub Add".split(" ")),
-] as const;
 
 /** Whether what a node makes for some entries of a weight's axis follows from theirs alone. */
 function isSliceable(lowered: Graph, node: Node, axis: 0 | 1, vocabulary: number): boolean {
@@ -106,7 +98,12 @@ function isSliceable(lowered: Graph, node: Node, axis: 0 | 1, vocabulary: number
   if (node.opType === "Gather") {
     return axis === 0 && along === 0 && !isMultiple(dimsIn(lowered, node.inputs[0])[0], vocabulary);
   }
-  return SLICEABLE[axis].has(node.opType) && !(node.opType === "Concat" && along === 0);
+  const { kind, memory } = traitsOf(node);
+  if (isElementwise(node) || kind === "dequantization") return true;
+  // Of blocks, and of what is packed and reshaped, rows alone are rows.
+  const isByRow = kind === "packed lookup" || memory === "view" ||
+    node.opType === "Concat" && along !== 0;
+  return axis === 0 && isByRow;
 }
 
 /** Whether a computed value has rows for each entry of the vocabulary. */

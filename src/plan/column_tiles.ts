@@ -9,8 +9,9 @@ import { producersOf } from "../graph/facts.ts";
 import { elementCount, int64, type Tensor, toNumbers } from "../graph/tensor.ts";
 import type { Node } from "../graph/types.ts";
 import { sameDims } from "../ops/broadcast.ts";
+import { isElementwise } from "../ops/registry.ts";
 import { transposedMatrix } from "../ops/transpose.ts";
-import { ELEMENTWISE, isRoundedProduct, type Piece } from "./piece.ts";
+import { isRoundedProduct, type Piece } from "./piece.ts";
 
 /** Columns that are worth taking apart. */
 const LEAST_COLUMNS = 1024;
@@ -99,7 +100,7 @@ class Tiling {
         !this.#tiled.has(node) && node.inputs.some((input) => this.#inTiles.has(input))
       );
     // A product whose result is left at once has nothing between to keep near.
-    const passes = [...this.#tiled].some(({ opType }) => ELEMENTWISE.has(opType));
+    const passes = [...this.#tiled].some(isElementwise);
     if (whole || !passes) return;
     const nodes = piece.nodes.flatMap((node) => this.#tiled.has(node) ? this.#inParts(node) : node);
     this.result = {
@@ -119,10 +120,11 @@ class Tiling {
     const inTiles = (may: boolean) => may ? "tiles" : undefined;
     if (isRoundedProduct(node)) return inTiles(this.#isWide(y) && !inputs.some(tiles));
     if (domain !== "") return undefined;
-    if (ELEMENTWISE.has(opType)) {
-      const comes = inputs.every((input) => tiles(input) || this.#comesInParts(input));
+    if (isElementwise(node)) {
+      const given = inputs.filter((input) => input !== "");
+      const comes = given.every((input) => tiles(input) || this.#comesInParts(input));
       if (!comes || !this.#isWide(y)) return undefined;
-      for (const input of inputs) {
+      for (const input of given) {
         if (!tiles(input) && this.#isWide(input)) this.#restoreInTiles(input);
       }
       return "tiles";
@@ -241,11 +243,12 @@ class Tiling {
       return (tile) => [names[tile], shape];
     }
     const parts = inputs.map((input) => {
+      if (input === "") return undefined;
       if (this.#inTiles.has(input)) return this.#names(input);
       if (this.#isWide(input)) {
         return this.#apart(input, this.#piece.dims(input).length - 1, before);
       }
-      const isByColumn = ELEMENTWISE.has(opType) && this.#isByColumn(input);
+      const isByColumn = isElementwise(node) && this.#isByColumn(input);
       return isByColumn ? this.#apart(input, 0, before) : undefined;
     });
     return (tile) => inputs.map((input, i) => parts[i]?.[tile] ?? input);

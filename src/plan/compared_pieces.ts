@@ -1,6 +1,7 @@
 /** How much memory the user's graph takes where it runs once, to be compared with what is lowered from it. */
 import { piecesOf } from "../graph/pieces.ts";
 import type { Graph } from "../graph/types.ts";
+import { isRandom } from "../ops/kinds.ts";
 
 /** Bytes of weights that are in memory at once, where the runtime repacks them. */
 export const WEIGHT_BYTES_AT_ONCE = 2 ** 26;
@@ -23,14 +24,16 @@ export function readsBlocks(graph: Graph): boolean {
 export function comparedBytes(graph: Graph, weightBytes: number): number {
   if (!readsBlocks(graph)) return weightBytes;
   const wanted = graph.outputs.map(({ name }) => name);
-  const pieces = piecesOf(graph, WEIGHT_BYTES_AT_ONCE, wanted).map(({ nodes, initializers }) => {
-    const sizeOf = (name: string) => initializers.get(name)?.bytes.byteLength ?? 0;
-    const repacked = new Set(
-      nodes.flatMap(({ opType, inputs }) => opType === "MatMulNBits" ? [inputs[1]] : []),
-    );
-    const sum = (names: Iterable<string>) =>
-      [...names].reduce((bytes, name) => bytes + sizeOf(name), 0);
-    return sum(initializers.keys()) + PREPACKING_FACTOR * sum(repacked);
-  });
+  const pieces = piecesOf(graph, WEIGHT_BYTES_AT_ONCE, wanted, isRandom).map(
+    ({ nodes, initializers }) => {
+      const sizeOf = (name: string) => initializers.get(name)?.bytes.byteLength ?? 0;
+      const repacked = new Set(
+        nodes.flatMap(({ opType, inputs }) => opType === "MatMulNBits" ? [inputs[1]] : []),
+      );
+      const sum = (names: Iterable<string>) =>
+        [...names].reduce((bytes, name) => bytes + sizeOf(name), 0);
+      return sum(initializers.keys()) + PREPACKING_FACTOR * sum(repacked);
+    },
+  );
   return Math.max(...pieces);
 }

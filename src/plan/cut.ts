@@ -8,6 +8,7 @@
 import { isFloating } from "../graph/dtype.ts";
 import type { Graph, Node } from "../graph/types.ts";
 import { constantValues } from "../graph/passes/constants.ts";
+import { multiplies } from "../ops/kinds.ts";
 
 /** A piece of the graph with one activation in and one out. */
 export interface Segment {
@@ -140,11 +141,9 @@ function chooseBoundaries(
   return [...boundaries, output];
 }
 
-const PRODUCTS = new Set(["MatMul", "Gemm", "Conv", "QuantizedLinear"]);
-
 /** Whether a node multiplies an activation with a weight matrix. */
 export function isWeighted(node: Node, constants: ReadonlySet<string>): boolean {
-  return PRODUCTS.has(node.opType) &&
+  return multiplies(node) &&
     node.inputs.slice(0, 2).filter((input) => constants.has(input)).length === 1;
 }
 

@@ -9,8 +9,9 @@
 import { neededNodes } from "../graph/passes/prune.ts";
 import { toNumbers } from "../graph/tensor.ts";
 import { sameDims } from "../ops/broadcast.ts";
+import { isElementwise } from "../ops/registry.ts";
 import type { Node } from "../graph/types.ts";
-import { ELEMENTWISE, type Piece } from "./piece.ts";
+import type { Piece } from "./piece.ts";
 
 /** A Reshape's result: elements of `base`, another value, in another shape. */
 interface View {
@@ -52,7 +53,7 @@ class Pass {
     const node = { ...given, inputs };
     if (node.domain !== "") return [node];
     if (node.opType === "Reshape") return [this.#reshaped(node)];
-    return ELEMENTWISE.has(node.opType) ? this.#below(node) ?? [node] : [node];
+    return isElementwise(node) ? this.#below(node) ?? [node] : [node];
   }
 
   #reshaped(node: Node): Node {

@@ -1,7 +1,7 @@
 /** Concrete shapes for a model's inputs: which of them is a batch, a length, an empty cache. */
 import { intAttribute } from "../graph/attributes.ts";
 import type { DataType } from "../graph/dtype.ts";
-import { packedFeatures } from "../graph/packed_linear.ts";
+import { packedFeatures } from "../ops/schema/packed_linear.ts";
 import { TOKEN_TYPES } from "../graph/token_types.ts";
 import { type Dim, type Graph, MICROSOFT, type Node } from "../graph/types.ts";
 import { BadInputError } from "../errors.ts";

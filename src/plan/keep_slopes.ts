@@ -8,16 +8,20 @@ import { readersOf, typeIn } from "../graph/facts.ts";
 import { GRAFT, type Graph, MICROSOFT, type Node, type ValueInfo } from "../graph/types.ts";
 import { geluAndSlopeNode } from "../ops/internal/gelu_and_slope.ts";
 import { swigluAndFactorsNode } from "../ops/internal/swiglu.ts";
+import { kindOf } from "../ops/registry.ts";
 
-/** Operators that need nothing of what they read to take a cotangent back. */
-const LINEAR = new Set(["QuantizedLinear", "Rotation"]);
+/** graft's own operators that need nothing of what they read to take a cotangent back. */
+function isOfFrozen(node: Node): boolean {
+  const kind = kindOf(node);
+  return node.domain === GRAFT && (kind === "rounded product" || kind === "rotation");
+}
 
 /** @param quantized graph whose products with frozen weights are `QuantizedLinear` */
 export function keepSlopes(quantized: Graph): Graph {
   const readers = readersOf(quantized);
   const isLinear = (node: Node | undefined): boolean =>
-    node?.domain === GRAFT && LINEAR.has(node.opType) ||
-    node?.opType === "Reshape" && (readers.get(node.outputs[0]) ?? []).every(isLinear);
+    node !== undefined && (isOfFrozen(node) ||
+      node.opType === "Reshape" && (readers.get(node.outputs[0]) ?? []).every(isLinear));
   const slopes: ValueInfo[] = [];
   const nodes = quantized.nodes.map((node) => {
     const isGate = node.opType === "SwiGLU" && node.domain === GRAFT;

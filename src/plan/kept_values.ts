@@ -2,6 +2,7 @@
 import { dimsIn, producersOf } from "../graph/facts.ts";
 import { elementCount } from "../graph/tensor.ts";
 import type { Graph, Node } from "../graph/types.ts";
+import { kindOf, traitsOf } from "../ops/registry.ts";
 import type { Segment } from "./cut.ts";
 import { PACKED, SHARED } from "./names.ts";
 
@@ -22,27 +23,13 @@ interface Context {
 }
 
 /**
- * Operators that cost little beside the products around them: computing them again from a kept value
- * takes less than keeping their result, which has to travel to memory and back. Not so rotations by
- * positions: their result, which attention reads, is as large as what they read.
+ * Whether computing a node again from kept values costs little beside the products around it. Packing
+ * and unpacking are cheap, other lookups are not: they may read the whole vocabulary.
  */
-const CHEAP = new Set([
-  ..."Reshape Identity Squeeze Unsqueeze Flatten Transpose Split Slice Concat Expand Cast".split(
-    " ",
-  ),
-  ..."Add Sub Mul Div Neg Sqrt Reciprocal Pow Erf Tanh Sigmoid Relu Gelu QuickGelu SwiGLU Where"
-    .split(
-      " ",
-    ),
-  ..."LayerNormalization SimplifiedLayerNormalization RMSNormalization".split(" "),
-  "DropoutMask",
-]);
-
-/** Packing and unpacking are cheap, other lookups are not: they may read the whole vocabulary. */
 function isCheap(node: Node): boolean {
   const isPacking = node.opType === "Gather" &&
     [PACKED, SHARED].some(({ positions }) => node.inputs[1] === positions);
-  return CHEAP.has(node.opType) || isPacking || isUnpacking(node);
+  return traitsOf(node).again === "cheap" || isPacking || isUnpacking(node);
 }
 
 function isUnpacking({ opType, inputs: [, indices] }: Node): boolean {
@@ -135,7 +122,7 @@ function scoresOf(
     const isScores = isProductOfActivations(context, node)
       ? isLarger(lowered, attentions.get(attentionOf(node))!)
       : node.inputs.some((input) => found.has(producers.get(input)!)) &&
-        (ROW_BY_ROW.has(node.opType) || isCheap(node));
+        (isCheap(node) || traitsOf(node).again === "moderate");
     if (isScores) found.add(node);
   }
   return found;
@@ -164,13 +151,10 @@ function pickedFrom(value: string, producers: ReadonlyMap<string, Node>): string
 /** Whether a node is a product of two activations, as attention has them. */
 export function isProductOfActivations(
   { constants }: Pick<Context, "constants">,
-  { opType, inputs }: Node,
+  node: Node,
 ): boolean {
-  return (opType === "MatMul" || opType === "FusedMatMul") &&
-    !inputs.some((input) => constants.has(input));
+  return kindOf(node) === "product" && !node.inputs.some((input) => constants.has(input));
 }
-
-const ROW_BY_ROW = new Set(["Softmax", "Max", "ReduceMax"]);
 
 /** Of the kept values those that `nodes` are computed from. */
 function sourcesOf(

@@ -17,12 +17,12 @@ import { attendByPositions, type AttentionInputs } from "../ops/contrib/attentio
 import { cut } from "../ops/contrib/attention_masks.ts";
 import { shared } from "../ops/contrib/support.ts";
 import { attendedOf } from "../ops/internal/attend.ts";
+import { kindOf } from "../ops/registry.ts";
 import type { BatchShape } from "./inputs.ts";
 import { PACKED, SHARED } from "./names.ts";
 import type { PrefixSums } from "./options.ts";
 import { attendPacked, type PackedTokens } from "./packed_attention.ts";
 import { RowSubset } from "./row_subset.ts";
-import { isNormalization } from "./row_wise.ts";
 import { IndivisibleError, type Span } from "./span.ts";
 import { TARGET_ROWS } from "./select_rows.ts";
 import { firstPosition, TokenRows } from "./token_rows.ts";
@@ -164,6 +164,6 @@ export const PACKED_SUFFIXES = [".packed", ".padded"] as const;
 
 /** Packing pays from the first product or normalisation on; what comes before is lookups. */
 function startsPacking(node: Node): boolean {
-  return node.domain === GRAFT || node.opType === "MatMul" || node.opType === "Gemm" ||
-    isNormalization(node);
+  const kind = kindOf(node);
+  return node.domain === GRAFT || kind === "product" || kind === "normalization";
 }

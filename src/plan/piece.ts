@@ -10,11 +10,6 @@ export interface Piece {
   readonly dims: (name: string) => readonly number[];
 }
 
-/** Operators that compute each element from the elements at its place alone. */
-export const ELEMENTWISE: ReadonlySet<string> = new Set(
-  "Add Sub Mul Div Neg Sigmoid HardSigmoid Tanh Erf Exp Relu Sqrt".split(" "),
-);
-
 /** Whether a node multiplies rounded rows by a weight of integers. */
 export function isRoundedProduct({ opType }: Node): boolean {
   return opType === "MatMulIntegerToFloat";

@@ -4,15 +4,14 @@
  */
 import { constantValues } from "../graph/passes/constants.ts";
 import { node } from "../graph/node.ts";
-import { packedFeatures } from "../graph/packed_linear.ts";
+import { intAttribute } from "../graph/attributes.ts";
+import { packedFeatures } from "../ops/schema/packed_linear.ts";
 import { int64 } from "../graph/tensor.ts";
 import type { Graph, Node } from "../graph/types.ts";
-import { isElementwise, isNormalization } from "./row_wise.ts";
+import { isElementwise, kindOf, traitsOf } from "../ops/registry.ts";
 
 /** Name of the graph input that says which rows of the flattened [batch · length] to keep. */
 export const TARGET_ROWS = "target_rows";
-
-const LINEAR = new Set(["MatMul", "Gemm", "MatMulBnb4", "MatMulNBits"]);
 
 /**
  * Inserts `Gather(Reshape(h, [-1, H]), target_rows)` before the last linear layer, so that `logits`
@@ -43,7 +42,7 @@ export function selectTargetRows(graph: Graph, logits: string): Graph | undefine
     for (const input of node.inputs) {
       if (input !== "" && !constants.has(input)) frontier.add(input);
     }
-    const linear = crossed.some((n) => LINEAR.has(n.opType));
+    const linear = crossed.some(multipliesRows);
     if (frontier.size === 1 && linear) break;
     if (frontier.size === 0) return undefined;
   }
@@ -56,9 +55,24 @@ export function selectTargetRows(graph: Graph, logits: string): Graph | undefine
 }
 
 function isRowWise(graph: Graph, node: Node, constants: ReadonlySet<string>): boolean {
-  if (LINEAR.has(node.opType)) return constants.has(node.inputs[1]);
-  if (isNormalization(node)) return true;
+  if (multipliesRows(node)) {
+    return constants.has(node.inputs[1]) &&
+      (kindOf(node) === "packed product" || isAlikeInRows(graph, node.inputs[2] ?? ""));
+  }
+  if (normalizesRows(node)) return true;
   return isElementwise(node) && node.inputs.every((input) => isAlikeInRows(graph, input));
+}
+
+/** Whether a node multiplies the rows of its first input by a matrix. */
+function multipliesRows(node: Node): boolean {
+  const kind = kindOf(node);
+  return kind === "packed product" || kind === "product" && intAttribute(node, "transA", 0) === 0;
+}
+
+/** Whether a node normalises each row by itself; of how many axes others would, no shape says here. */
+function normalizesRows(node: Node): boolean {
+  return kindOf(node) === "normalization" && traitsOf(node).rows !== "mixed" &&
+    intAttribute(node, "axis", -1) === -1;
 }
 
 /** Whether a value is no constant that has an entry for each row, such as a position's bias. */
@@ -108,9 +122,7 @@ function hiddenWidth(graph: Graph, crossed: readonly Node[], hidden: string): nu
     if (packed !== undefined) return packed.inFeatures || undefined;
     const dims = graph.initializers.get(n.inputs[1])?.dims;
     if (dims === undefined || dims.length !== 2) continue;
-    const transB = n.opType === "Gemm" && n.attributes.transB?.kind === "int" &&
-      n.attributes.transB.value === 1;
-    return transB ? dims[1] : dims[0];
+    return intAttribute(n, "transB", 0) === 1 ? dims[1] : dims[0];
   }
   return undefined;
 }

@@ -5,8 +5,9 @@
  */
 import { elementCount } from "../graph/tensor.ts";
 import type { Graph, Node } from "../graph/types.ts";
+import { traitsOf } from "../ops/registry.ts";
 import { canonicalCall, type PlannedCall } from "./call.ts";
-import { ALIASES, knownValues } from "./call_memory.ts";
+import { knownValues } from "./call_memory.ts";
 import { sharedName } from "./names.ts";
 
 /** Elements below which a value is not worth a call. */
@@ -93,7 +94,7 @@ function split(graph: Graph, frozen: ReadonlySet<string>): Split | undefined {
  */
 function workFor(name: string, made: ReadonlyMap<string, Node>): string | undefined {
   const node = made.get(name);
-  return node !== undefined && ALIASES.has(node.opType)
+  return node !== undefined && traitsOf(node).memory === "view"
     ? workFor(node.inputs[0], made)
     : node && name;
 }

@@ -9,6 +9,7 @@ import { ZERO_POINTS } from "../graph/codes.ts";
 import { producersOf, readersOf } from "../graph/facts.ts";
 import { tensor } from "../graph/tensor.ts";
 import type { Graph, Node } from "../graph/types.ts";
+import { zeroPointInputs } from "../ops/schema/quantization.ts";
 import type { PlannedCall } from "./call.ts";
 import { digestOf } from "./graph_text.ts";
 
@@ -26,12 +27,8 @@ export function withSignedActivations(calls: readonly PlannedCall[]): readonly P
   });
 }
 
-/** Which input holds the zero point of the activations, of operators that make or read them. */
-const ZERO_POINT: Readonly<Record<string, number>> = {
-  QuantizeLinear: 2,
-  MatMulIntegerToFloat: 4,
-  DequantizeLinear: 2,
-};
+/** The zero point of the activations that a node makes or reads. */
+const zeroPointOf = (node: Node) => node.inputs[zeroPointInputs(node)[0]] ?? "";
 
 /** One call's graph with signed activations. */
 export function signedGraph(graph: Graph): Graph {
@@ -43,7 +40,7 @@ export function signedGraph(graph: Graph): Graph {
   const readers = readersOf(graph);
   const producers = producersOf(nodes);
   const isRounding = (node: Node | undefined) =>
-    node?.opType === "QuantizeLinear" && isMiddle(node.inputs[ZERO_POINT.QuantizeLinear]);
+    node?.opType === "QuantizeLinear" && isMiddle(zeroPointOf(node));
   /** Tiles of codes that are put together. */
   const isWhole = (node: Node) =>
     node.opType === "Concat" &&
@@ -54,7 +51,7 @@ export function signedGraph(graph: Graph): Graph {
     readers.get(codes)?.every((node) => {
       if (node === undefined) return false;
       if (isWhole(node)) return multiplied(node.outputs[0]);
-      return node.inputs[0] === codes && isMiddle(node.inputs[ZERO_POINT[node.opType]]);
+      return node.inputs[0] === codes && isMiddle(zeroPointOf(node));
     }) ?? false;
   const rounded = nodes.filter((node) => isRounding(node) && multiplied(node.outputs[0]));
   if (rounded.length === 0) return graph;
@@ -68,7 +65,7 @@ export function signedGraph(graph: Graph): Graph {
     return `${name}.signed`;
   };
   const changed = nodes.map((node): Node => {
-    const index: number | undefined = ZERO_POINT[node.opType];
+    const [index] = zeroPointInputs(node);
     const isChanged = codes.has(node.outputs[0]) || codes.has(node.inputs[0]);
     if (!isChanged || index === undefined) return node;
     return { ...node, inputs: node.inputs.with(index, zeroOf(node.inputs[index])) };

@@ -5,13 +5,13 @@
  * follows from where it comes from (it was computed from `input_ids`, or stands beside such a value
  * in an Add), or from where all of it goes.
  */
-import { intAttribute, intsAttribute } from "../graph/attributes.ts";
+import { intAttribute } from "../graph/attributes.ts";
 import { dimsIn } from "../graph/facts.ts";
 import { elementCount, toNumbers } from "../graph/tensor.ts";
-import { GRAFT, type Graph, MICROSOFT, type Node } from "../graph/types.ts";
+import { type Graph, MICROSOFT, type Node } from "../graph/types.ts";
 import { attendedOf } from "../ops/internal/attend.ts";
+import { isElementwise, traitsOf } from "../ops/registry.ts";
 import { type BatchShape, TOKEN_INPUTS } from "./inputs.ts";
-import { isElementwise, isNormalization } from "./row_wise.ts";
 
 /** How many leading axes are the tokens': two of [batch, length, ...], one of a flat value. */
 export type Lead = 1 | 2;
@@ -23,17 +23,12 @@ interface RowWise {
   readonly outputs: readonly string[];
 }
 
-/** graft's own operators that compute each row by itself; of a dropout mask any rows are as good. */
-const ROWS_OF_GRAFT = new Set(["QuantizedLinear", "DropoutMask"]);
-
 /** The position of every sequence's first token, where a node rotates all tokens by their positions. */
 export function firstPosition({ initializers }: Graph, node: Node): number | undefined {
   if (node.opType !== "RotaryEmbedding" || node.domain !== MICROSOFT) return undefined;
   const first = initializers.get(node.inputs[1]);
   return first && elementCount(first.dims) === 1 ? Number(toNumbers(first)[0]) : undefined;
 }
-
-const REDUCTIONS = new Set(["ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin"]);
 
 export class TokenRows {
   readonly #graph: Graph;
@@ -148,7 +143,7 @@ export class TokenRows {
     if (lead === undefined) return undefined;
     const operands = isElementwise(node)
       ? this.#elementwiseOperands(node, lead)
-      : this.#firstOperand(node, lead);
+      : this.#operandsWithRows(node, lead);
     return operands === undefined ? undefined : { operands, outputs };
   }
 
@@ -167,54 +162,28 @@ export class TokenRows {
     return operands;
   }
 
-  /** Operators whose first input has the rows, and whose other inputs are the same for all. */
-  #firstOperand(node: Node, lead: Lead): readonly string[] | undefined {
+  /** Of a node whose rows come of rows under a condition: the inputs that have them, the others the same for all. */
+  #operandsWithRows(node: Node, lead: Lead): readonly string[] | undefined {
+    const of = this.#rotatesRows(node, lead) ? "first" : this.#rowsOf(node, lead);
+    if (of === undefined || of === "all") return of && node.inputs;
     const [x, ...others] = node.inputs;
-    const from = this.leadingAxes(x);
-    if (from === undefined) return undefined;
-    if (node.opType === "Concat") {
-      const alike = node.inputs.every((input) => this.leadingAxes(input) === lead);
-      return alike && this.#axis(node, x, "axis", 0) >= lead ? node.inputs : undefined;
-    }
-    if (others.some((input) => this.#fromTokens.has(input))) return undefined;
-    return this.#keepsRows(node, x, from, lead) ? [x] : undefined;
+    return others.some((input) => this.#fromTokens.has(input)) ? undefined : [x];
   }
 
-  #keepsRows(node: Node, x: string, from: Lead, lead: Lead): boolean {
-    if (firstPosition(this.#graph, node) !== undefined) {
-      return this.#rotates && lead === 2 && this.#dims(x).length === 3;
-    }
-    if (node.domain === GRAFT) return ROWS_OF_GRAFT.has(node.opType) && from === lead;
-    if (node.domain !== "") return false;
-    if (node.opType === "Reshape") return true;
-    if (from !== lead) return false;
-    const matrix = () => this.#dims(node.inputs[1]).length === 2;
-    if (node.opType === "MatMul") return this.#dims(x).length > lead && matrix();
-    if (node.opType === "Gemm") return intAttribute(node, "transA", 0) === 0;
-    if (isNormalization(node)) return this.#axis(node, x, "axis", -1) >= lead;
-    if (node.opType === "Softmax") return this.#axis(node, x, "axis", -1) >= lead;
-    if (node.opType === "Split") return this.#axis(node, x, "axis", 0) >= lead;
-    if (node.opType === "Transpose") {
-      return intsAttribute(node, "perm", []).slice(0, lead).every((axis, i) => axis === i) &&
-        node.attributes.perm !== undefined;
-    }
-    if (node.opType === "Slice") return this.#axesBehind(node.inputs[3], x, lead);
-    if (REDUCTIONS.has(node.opType)) return this.#axesBehind(node.inputs[1], x, lead);
-    return false;
+  #rowsOf(node: Node, lead: Lead): "first" | "all" | undefined {
+    const { rows } = traitsOf(node);
+    if (typeof rows === "string") return undefined;
+    return rows(node, {
+      lead,
+      leadOf: (value) => this.leadingAxes(value),
+      dims: (value) => this.#dims(value),
+      constant: (value) => this.#graph.initializers.get(value),
+    });
   }
 
-  #axis(node: Node, x: string, attribute: string, absent: number): number {
-    const axis = intAttribute(node, attribute, absent);
-    return axis < 0 ? axis + this.#dims(x).length : axis;
-  }
-
-  /** Whether constant axes all lie behind the tokens'. */
-  #axesBehind(axes: string | undefined, x: string, lead: Lead): boolean {
-    const value = axes === undefined ? undefined : this.#graph.initializers.get(axes);
-    if (value === undefined || elementCount(value.dims) === 0) return false;
-    const rank = this.#dims(x).length;
-    return Array.from(toNumbers(value), Number).every((axis) =>
-      (axis < 0 ? axis + rank : axis) >= lead
-    );
+  /** Whether a node rotates all tokens by their positions, where that counts. */
+  #rotatesRows(node: Node, lead: Lead): boolean {
+    return this.#rotates && firstPosition(this.#graph, node) !== undefined && lead === 2 &&
+      this.leadingAxes(node.inputs[0]) !== undefined && this.#dims(node.inputs[0]).length === 3;
   }
 }

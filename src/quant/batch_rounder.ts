@@ -5,7 +5,7 @@ import { sweepRows } from "./sweep.ts";
 import type { CodeGrid, Codes, CodeSlab } from "./types.ts";
 import { sideBySide, type Weigher } from "./weigher.ts";
 
-/** Rows of a matrix as they are being rounded: [cols, rows] and [groups, rows], in the Hessian's order. */
+/** Rows of a matrix while they are rounded: [cols, rows] and [groups, rows], in the Hessian's order. */
 export interface Batch {
   readonly rows: number;
   /** Group of the column at each position. */
@@ -19,7 +19,7 @@ export interface Batch {
   readonly energies: Float64Array;
 }
 
-/** Works on the rows of a slab that are marked; arrays are used again from slab to slab. */
+/** Rounds chosen rows of a slab; arrays are reused from slab to slab. */
 export class BatchRounder {
   readonly #weigher: Weigher;
   readonly #grid: CodeGrid;
@@ -31,7 +31,7 @@ export class BatchRounder {
 
   /**
    * @param chosen rows of the slab to work on
-   * @param start codes, scales and zeros to start from
+   * @param start initial codes, scales and zeros
    */
   constructor(
     weigher: Weigher,
@@ -70,12 +70,12 @@ export class BatchRounder {
     for (let r = 0; r < rows; r++) this.#take(start, r);
   }
 
-  /** Where the scales of a slab's row begin. */
+  /** Index of the first scale of a slab's row. */
   #firstGroup(row: number): number {
     return Math.floor(row / this.#grid.groupRows) * this.#groups;
   }
 
-  /** Takes a row's codes from a slab. */
+  /** Copies a row's codes from a slab. */
   #take({ codes, cols }: CodeSlab, r: number): void {
     const { rows, codes: own } = this.#batch;
     const from = this.#rows[r] * cols;
@@ -83,7 +83,7 @@ export class BatchRounder {
     this.#measure(r, r + 1);
   }
 
-  /** Errors of rows [from, to), by their codes and scales. */
+  /** Computes errors of rows [from, to) from their codes and scales. */
   #measure(from: number, to: number): void {
     const { rows, groupAt, codes, scales, zeros, errors } = this.#batch;
     for (let j = 0; j < groupAt.length; j++) {
@@ -95,7 +95,7 @@ export class BatchRounder {
     }
   }
 
-  /** For each row the better of the codes it has and those a compensating walk finds. */
+  /** Chooses for each row the better of its current codes and those that a compensating walk finds. */
   async walk(given: CodeSlab): Promise<void> {
     const { rows, errors, energies } = this.#batch;
     const before = await this.#weigher.energies(errors, rows);
@@ -114,9 +114,9 @@ export class BatchRounder {
   }
 
   /**
-   * Fixes columns [from, to), from the last to the first.
+   * Rounds columns [from, to), from the last to the first.
    *
-   * @param v what the columns after them carry over, as components of Lᵀ·(w − ŵ)
+   * @param v errors carried over from the columns after them, as components of Lᵀ·(w − ŵ)
    */
   #walkBlock([from, to]: readonly [number, number], v: Float32Array): void {
     const { rows, groupAt, codes, scales, zeros, errors, energies } = this.#batch;
@@ -131,7 +131,7 @@ export class BatchRounder {
         const at = j * rows + r;
         const scale = scales[g + r];
         const zero = zeros[g + r];
-        // Added to the column's value, what is carried over makes up for the errors after it.
+        // Adding the carried errors to the column's value compensates the errors after it.
         const code = scale === 0
           ? zero
           : nearestCode(grid, (target[at] + v[own + r] / pivot) / scale + zero);
@@ -155,7 +155,7 @@ export class BatchRounder {
   }
 
   /**
-   * Gives each row the scales that minimise its energy for its codes, where that lowers it.
+   * Gives each row the scales that minimise its energy for its codes, if they lower it.
    *
    * @param storedScale the nearest scale that the layout can store
    */

@@ -1,7 +1,10 @@
-/** A row's scales of least energy for its codes. */
+/** Finds a row's scales of least energy for its codes. */
 import { choleskyInPlace, choleskySolve } from "./cholesky.ts";
 
-/** N·Δs = r for one row: its groups' scales change its energy by Δsᵀ·N·Δs − 2·Δsᵀ·r. */
+/**
+ * The equation N·Δs = r of one row: a change of its groups' scales changes its energy by Δsᵀ·N·Δs −
+ * 2·Δsᵀ·r.
+ */
 export interface ScaleEquation {
   /** Symmetric [groups, groups], row-major. */
   readonly normal: Float64Array;
@@ -9,18 +12,18 @@ export interface ScaleEquation {
   readonly right: Float64Array;
 }
 
-/** Scales as they can be stored, and what they change the row's energy by. */
+/** Storable scales, and the change of the row's energy that they cause. */
 export interface BestScales {
   readonly scales: Float32Array;
   readonly change: number;
 }
 
 /**
- * Solves a row's equation and rounds what it finds to scales that can be stored.
+ * Solves a row's equation and rounds the solution to storable scales.
  *
  * @param old the row's scales, [groups]
  * @param storedScale the nearest scale that the layout can store
- * @returns `undefined` where the equation says nothing
+ * @returns `undefined` if the equation has no information
  */
 export function bestScales(
   { normal, right }: ScaleEquation,
@@ -40,7 +43,7 @@ export function bestScales(
   return { scales, change };
 }
 
-/** Solves A·x = b for a small positive semidefinite A; `undefined` where A is zero. */
+/** Solves A·x = b for a small positive semidefinite A; `undefined` if A is zero. */
 function solveDamped(a: Float64Array, b: Float64Array): Float64Array | undefined {
   const n = b.length;
   let trace = 0;

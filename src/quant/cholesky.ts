@@ -4,7 +4,7 @@
  * Lower Cholesky factor L of a symmetric positive definite matrix A = L·Lᵀ, both row-major [n, n];
  * `a` is overwritten, its upper triangle with zeros.
  *
- * @returns false where a pivot is not positive: `a` is then no longer meaningful
+ * @returns false if a pivot is not positive: `a` is then no longer meaningful
  */
 export function choleskyInPlace(a: Float64Array, n: number): boolean {
   for (let i = 0; i < n; i++) {
@@ -21,7 +21,7 @@ export function choleskyInPlace(a: Float64Array, n: number): boolean {
   return true;
 }
 
-/** Σ a[x + m]·a[y + m] over m < count; four sums, since one would wait for each addition. */
+/** Σ a[x + m]·a[y + m] over m < count; with four sums, because a single one would wait for each addition. */
 function dotRange(a: Float64Array, x: number, y: number, count: number): number {
   let s0 = 0, s1 = 0, s2 = 0, s3 = 0;
   let m = 0;

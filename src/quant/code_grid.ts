@@ -1,8 +1,8 @@
-/** The codes that a grid has, and the nearest of them. */
+/** The codes of a grid, and the nearest one to a number. */
 import type { Scratch } from "./scratch.ts";
 import type { CodeGrid, Codes } from "./types.ts";
 
-/** The code of a grid that is nearest to a number; of two, the larger. */
+/** The code of a grid that is nearest to a number; the larger of two equally near ones. */
 export function nearestCode(grid: CodeGrid, wanted: number): number {
   if (grid.levels !== undefined) return nearestLevel(grid.levels, wanted);
   const code = Math.round(wanted);

@@ -29,7 +29,7 @@ export class CodebookMatrix implements QuantisedMatrix {
   /** Values by nibble. */
   readonly #values: Float32Array;
 
-  /** @throws {RangeError} where a tensor's size does not fit the layout */
+  /** @throws {RangeError} if a tensor's size does not fit the layout */
   constructor(
     { codebook, blockSize, rows, cols }: CodebookLayout,
     readonly tensors: MatrixTensors,
@@ -37,7 +37,7 @@ export class CodebookMatrix implements QuantisedMatrix {
     this.rows = rows;
     this.cols = cols;
     this.#values = CODEBOOKS[codebook];
-    // A set takes 0 and -0 for one.
+    // A set treats 0 and -0 as equal.
     const levels = Float32Array.from(new Set(this.#values)).sort();
     this.grid = {
       min: levels[0],
@@ -88,7 +88,7 @@ export class CodebookMatrix implements QuantisedMatrix {
     const newScales = scratch.copy("edited scales", scales!.bytes);
     const nibbles = new Map([...this.#values].map((value, nibble) => [value, nibble]));
     const nibbleOf = (value: number, before: number) =>
-      // Of 0 and -0 the one that it was.
+      // Keeps the original of 0 and -0.
       this.#values[before] === value ? before : nibbles.get(value)!;
     return {
       write: (slab) => {

@@ -1,15 +1,16 @@
 /**
- * Error-compensated rounding: chooses codes so that a layer's outputs, not its weights, come out right.
+ * Error-compensated rounding: chooses codes that minimise the error of a layer's outputs, not of its
+ * weights.
  *
- * Per row it minimises (w − ŵ)·H·(w − ŵ)ᵀ over codes and scales, in three steps that each never
- * increase it: (1) round one column after another, each time moving what is left over to the columns
- * not rounded yet (the nearest-plane view of GPTQ, Frantar et al. 2022, arXiv:2210.17323), or start
- * from plain rounding where that is better; (2) coordinate descent, moving single codes while that
- * helps; (3) the scales that are best for those codes, by least squares, and (2) again. A small
- * ΔW that nearest rounding loses entirely survives as a few moved codes and slightly moved scales.
+ * Per row it minimises (w − ŵ)·H·(w − ŵ)ᵀ over codes and scales, in three steps that each never increase
+ * it: (1) round one column after another, each time moving the error to the columns not rounded yet (the
+ * nearest-plane view of GPTQ, Frantar et al. 2022, arXiv:2210.17323), or start from plain rounding if
+ * that is better; (2) coordinate descent, moving single codes while that helps; (3) the scales that are
+ * best for those codes, by least squares, and (2) again. A small ΔW that nearest rounding loses entirely
+ * survives as a few changed codes and slightly changed scales.
  *
- * All rows of a slab are rounded at once: what passes between blocks of columns is then a product of
- * matrices, which a runtime computes tens of times faster than loops here.
+ * All rows of a slab are rounded at once: the errors passed between blocks of columns are then a product
+ * of matrices, which a runtime computes tens of times faster than loops here.
  */
 import { BatchRounder } from "./batch_rounder.ts";
 import { roundToNearest } from "./nearest.ts";
@@ -20,7 +21,7 @@ import type { Weigher } from "./weigher.ts";
  * Rounds `target` (row-major [slab.rows, slab.cols]) to codes and scales like `slab`'s.
  *
  * @param changed rows whose target differs from the slab; all others are returned bit for bit
- * @returns a slab that is good until the next call with the weigher's scratch arrays
+ * @returns a slab that is valid until the next call with the weigher's scratch arrays
  */
 export async function roundCompensated(
   matrix: Pick<QuantisedMatrix, "grid" | "storedScale">,

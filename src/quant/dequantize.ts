@@ -5,7 +5,7 @@ import type { CodeGrid, CodeSlab, StoredMatrix } from "./types.ts";
 /**
  * Values of a slab's rows, row-major [slab.rows, slab.cols]: float32(scale·(code − zero)).
  *
- * @param out takes them
+ * @param out receives them
  */
 export function dequantizeSlab(
   grid: CodeGrid,

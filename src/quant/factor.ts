@@ -2,19 +2,19 @@
 import type { MatrixProduct } from "./product.ts";
 import type { Scratch } from "./scratch.ts";
 
-/** Columns that are factored one by one; what the blocks before them contribute is one product. */
+/** Columns that are factored one by one; the contribution of the blocks before them is one product. */
 export const BLOCK = 64;
-/** Rows whose part of a product is packed at a time. */
+/** Rows of a product that are packed at a time. */
 const CHUNK = 64;
 
 /**
- * Factors a symmetric positive definite A = L·Lᵀ given by its lower triangle, in its place; what lies
- * above the diagonal is neither read nor changed.
+ * Factors a symmetric positive definite A = L·Lᵀ given by its lower triangle, in place; entries above
+ * the diagonal are neither read nor changed.
  *
- * Pivots are summed in double precision: of all entries they suffer most from what cancels.
+ * Pivots are summed in double precision, because they suffer most from cancellation.
  *
  * @param a row-major [n, n]
- * @returns false where a pivot is not positive: the triangle is then no longer meaningful
+ * @returns false if a pivot is not positive: the triangle is then no longer meaningful
  */
 export async function factorLower(
   a: Float32Array,
@@ -62,7 +62,10 @@ async function subtractEarlier(
   }
 }
 
-/** Finishes columns [from, to), whose entries below the diagonal lack only their own block's part. */
+/**
+ * Finishes columns [from, to), whose entries below the diagonal lack only the contribution of their own
+ * block.
+ */
 function factorColumns(a: Float32Array, n: number, from: number, to: number): boolean {
   for (let i = from; i < n; i++) {
     const row = i * n;

@@ -1,5 +1,5 @@
 /**
- * The quadratic form that says how much a change of weights changes a layer's outputs.
+ * The quadratic form that gives the change of a layer's outputs for a change of weights.
  *
  * For inputs X [tokens, cols] and a row e of weight errors, ‖X·eᵀ‖² = e·H·eᵀ with H = Xᵀ·X.
  */
@@ -18,10 +18,10 @@ export interface Gram {
 }
 
 /**
- * A damped Gram matrix H, its columns reordered, and its Cholesky factor, in the space of one matrix.
+ * A damped Gram matrix H with reordered columns, and its Cholesky factor, stored in one array.
  *
  * Rounding walks from the last column to the first, so the columns with the largest inputs come last:
- * they are rounded first, while all others can still make up for them.
+ * they are rounded first, while all others can still compensate their errors.
  */
 export interface Hessian {
   readonly cols: number;
@@ -31,15 +31,15 @@ export interface Hessian {
   readonly packed: Float32Array<ArrayBuffer>;
   /** Diagonal of H, reordered. */
   readonly diagonal: Float32Array;
-  /** What H was divided by: e·H·eᵀ·scale is the sum of squared output errors, damping included. */
+  /** Divisor of H: e·H·eᵀ·scale is the sum of squared output errors, damping included. */
   readonly scale: number;
 }
 
 /** How to prepare a {@linkcode Hessian}. */
 export interface HessianOptions {
   /**
-   * Share of the mean diagonal added to the diagonal: it keeps few inputs from being fitted exactly,
-   * and features that never occurred from being free.
+   * Share of the mean diagonal added to the diagonal: it prevents an exact fit to few inputs, and
+   * arbitrary weights of features that never occurred.
    */
   readonly damping?: number;
   readonly multiply?: MatrixProduct;
@@ -49,8 +49,8 @@ export interface HessianOptions {
 }
 
 /**
- * Prepares a Gram matrix for `roundCompensated`. The result lies in the array of its values, which
- * are lost: a layer of 1,536 inputs has 9 MB of them.
+ * Prepares a Gram matrix for `roundCompensated`. The result overwrites the array of its values: a layer
+ * of 1,536 inputs has 9 MB of them.
  *
  * @throws {RangeError} for a matrix that is not finite
  */
@@ -64,7 +64,7 @@ export async function hessianOf(
   if (!Number.isFinite(trace)) {
     throw new RangeError("Cannot round with error compensation: the activations are not finite");
   }
-  // Inputs that are all zero leave nothing to weigh errors by: the identity then means plain rounding.
+  // If all inputs are zero, errors have no weights: the identity then means plain rounding.
   const scale = trace > 0 ? trace / n : 1;
   const order = Int32Array.from({ length: n }, (_, i) => i).sort((a, b) =>
     packed[a * n + a] - packed[b * n + b] || b - a
@@ -85,7 +85,7 @@ export async function hessianOf(
   }
 }
 
-/** Sum of squares of all inputs; not finite where one of them is not. */
+/** Sum of squares of all inputs; not finite if one of them is not. */
 export function traceOf({ cols, values }: Gram): number {
   let trace = 0;
   for (let i = 0; i < cols; i++) trace += values[i * cols + i];
@@ -93,15 +93,15 @@ export function traceOf({ cols, values }: Gram): number {
 }
 
 /**
- * 1% for as many inputs as features, as GPTQ takes; less the more inputs there are. A few large
- * features dominate the mean diagonal, so that 1% of it drowns what many inputs say of the others:
- * on SmolLM2 a short training kept 66% of its gain with 1% and 75% with a hundredth of that.
+ * 1% for as many inputs as features, as in GPTQ; less if there are more inputs. A few large features
+ * dominate the mean diagonal, so that 1% of it hides the other features even with many inputs: on
+ * SmolLM2 a short training kept 66% of its gain with 1% and 75% with a hundredth of that.
  */
 export function dampingFor({ cols, count }: Gram): number {
   return Math.min(0.01, Math.max(1e-4, 0.01 * cols / count));
 }
 
-/** Rows and columns of a square matrix in another order, in its place. */
+/** Reorders rows and columns of a square matrix in place. */
 function reorder(values: Float32Array, order: Int32Array): void {
   const n = order.length;
   const row = new Float32Array(n);

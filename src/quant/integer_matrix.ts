@@ -1,5 +1,5 @@
 /**
- * Weights as a two-dimensional integer tensor: what DequantizeLinear and MatMulInteger read.
+ * Weights as a two-dimensional integer tensor, as DequantizeLinear and MatMulInteger read them.
  *
  * Codes are int8, uint8, int4 or uint4, stored [in, out] or [out, in]. Scales are one for the tensor,
  * one per index of an axis, or one per block along an axis (DequantizeLinear's `block_size`); zero
@@ -12,7 +12,7 @@ import type { CodeGrid, CodeSlab, MatrixEditor, MatrixTensors, QuantisedMatrix }
 import { Scratch } from "./scratch.ts";
 import { codeTensor, floatsOf, floatTensor, roundToFloat } from "./numbers.ts";
 
-/** How scales relate to the stored tensor. */
+/** Layout of the scales relative to the stored tensor. */
 export interface IntegerLayout {
   /** Whether the file stores [out, in] rather than [in, out]. */
   readonly outFirst: boolean;
@@ -35,8 +35,8 @@ export class IntegerMatrix implements QuantisedMatrix {
   readonly #colGroups: number;
 
   /**
-   * @param range codes to use; default: what the stored codes use
-   * @throws {RangeError} where the scales' shape does not fit
+   * @param range codes to use; default: the range of the stored codes
+   * @throws {RangeError} if the scales' shape does not fit
    */
   constructor(
     readonly layout: IntegerLayout,
@@ -201,8 +201,8 @@ function groupShape(codes: Tensor, scales: Tensor, layout: IntegerLayout): {
 }
 
 /**
- * The code range to stay in. Quantisers that halve the range do it because u8·s8 products saturate on
- * CPUs without VNNI, and those that leave out −128 keep the range symmetric: both are kept.
+ * The range of the stored codes, which rounding keeps. Some quantisers halve the range because u8·s8
+ * products saturate on CPUs without VNNI, others leave out −128 to keep it symmetric.
  */
 function usedRange(codes: Tensor): { readonly min: number; readonly max: number } {
   const full = codeRange(codes.dtype);

@@ -30,7 +30,7 @@ export class NBitsMatrix implements QuantisedMatrix {
   readonly blocks: number;
   readonly #blob: number;
 
-  /** @throws {RangeError} where a tensor's size does not fit the layout */
+  /** @throws {RangeError} if a tensor's size does not fit the layout */
   constructor(readonly layout: NBitsLayout, readonly tensors: MatrixTensors) {
     const { bits, blockSize, rows, cols } = layout;
     this.rows = rows;
@@ -63,7 +63,7 @@ export class NBitsMatrix implements QuantisedMatrix {
     const codes = scratch.int16("codes", rows * cols);
     const rowBytes = this.blocks * this.#blob;
     const bytes = this.tensors.codes.bytes;
-    // Blocks lie end to end, so the padding of the last block is the row's tail.
+    // Blocks are contiguous, so the padding of the last block is the end of the row.
     for (let n = 0; n < rows; n++) {
       const start = (from + n) * rowBytes;
       const at = n * cols;
@@ -83,7 +83,7 @@ export class NBitsMatrix implements QuantisedMatrix {
     return { from, rows, cols, codes, scales, zeros };
   }
 
-  /** Zero points of the blocks of rows from `from` on, as many as `out` takes. */
+  /** Reads zero points of the blocks of rows from `from` on, as many as fit in `out`. */
   #readZeros(from: number, out: Float32Array): void {
     const { layout: { bits }, blocks, tensors: { zeroPoints } } = this;
     if (zeroPoints === undefined) return void out.fill(2 ** (bits - 1));
@@ -106,7 +106,7 @@ export class NBitsMatrix implements QuantisedMatrix {
     const { codes, scales, zeroPoints } = this.tensors;
     const bytes = scratch.copy("edited", codes.bytes);
     const newScales = scratch.copy("edited scales", scales!.bytes);
-    // The unused nibble that ends an odd row keeps whatever the file has there.
+    // The unused nibble at the end of an odd row keeps the file's contents.
     const newZeros = zeroPoints && scratch.copy("edited zeros", zeroPoints.bytes);
     const rowBytes = this.blocks * this.#blob;
     return {

@@ -1,9 +1,9 @@
 /**
- * Rounds a matrix to the nearest representable one, group by group, choosing each group's scale.
+ * Rounds a matrix to the nearest representable one, choosing a scale for each group.
  *
- * The target is a stored matrix plus a small change, so the old scale is the first candidate: under
- * it every unchanged value is exact. Others are tried where values left the range or where the error
- * of the old scale is larger, and the one with the smallest squared error is kept.
+ * The target is a stored matrix plus a small change, so the old scale is the first candidate: under it
+ * every unchanged value is exact. Others are tried if values are out of range or if the error of the old
+ * scale is larger, and the one with the smallest squared error is kept.
  */
 import { codeArray, nearestCode } from "./code_grid.ts";
 import { Scratch } from "./scratch.ts";
@@ -15,7 +15,7 @@ interface Candidate {
   readonly zero: number;
 }
 
-/** The values of a group and where they lie in the slab. */
+/** The values of a group and their positions in the slab. */
 interface Group {
   readonly rowFrom: number;
   readonly rowTo: number;
@@ -23,13 +23,16 @@ interface Group {
   readonly colTo: number;
 }
 
-/** Narrower ranges give up the largest values for finer steps; wider ones make room. */
-const STRETCHES = [1, 16 / 15, 16 / 14, 0.97, 0.94, 0.9, 0.86, 0.82];
+/**
+ * Factors of the range: narrower ranges clip the largest values for finer steps, wider ones avoid
+ * clipping.
+ */
+const RANGE_FACTORS = [1, 16 / 15, 16 / 14, 0.97, 0.94, 0.9, 0.86, 0.82];
 
 /**
  * Rounds `target` (row-major [slab.rows, slab.cols]) to codes and scales like `slab`'s.
  *
- * @param changed rows of the slab whose target differs from it; all others are returned as they are
+ * @param changed rows of the slab whose target differs from it; all others are returned unchanged
  * @param scratch holds the result until the next call with it
  * @returns another slab; groups that are exact already keep their codes, scale and zero bit for bit
  */
@@ -55,7 +58,7 @@ export function roundToNearest(
     const old = { scale: slab.scales[index], zero: slab.zeros[index] };
     if (isExact(target, slab, g, old)) return;
     const values = gather(target, slab.cols, g, scratch);
-    // Rows that must stay as they are pin the scale they share with others.
+    // Rows that must not change fix the scale that they share with others.
     const best = touched < g.rowTo - g.rowFrom ? old : bestCandidate(matrix, values, old);
     store(out, g, index, values, best, grid);
   });
@@ -63,7 +66,7 @@ export function roundToNearest(
 }
 
 /**
- * Quantises values with no history: the range of least squared error for each group.
+ * Quantises values without earlier codes: chooses the range of least squared error for each group.
  *
  * @param values rows [from, from + rows) of the matrix, row-major
  * @param scratch holds the result until the next call with it
@@ -113,7 +116,7 @@ function store(
   }
 }
 
-/** The zero of a layout that stores none: the centre of an unsigned range, 0 of a signed one. */
+/** The zero point of a layout that stores none: the centre of an unsigned range, 0 for a signed one. */
 function defaultZero(grid: CodeGrid): number {
   return grid.min < 0 ? 0 : (grid.max + 1) / 2;
 }
@@ -125,13 +128,16 @@ function bestCandidate(
 ): Candidate {
   const search = new ScaleSearch(matrix, values);
   if (old.scale !== 0 && Number.isFinite(old.scale)) {
-    for (const stretch of [1, 16 / 15, 16 / 14]) search.consider(old.scale * stretch, old.zero);
+    for (const factor of [1, 16 / 15, 16 / 14]) search.consider(old.scale * factor, old.zero);
   }
   considerRange(search, old.zero, old.scale < 0);
   return search.refined();
 }
 
-/** Tries scales (and zero points, where stored) that fit the values' range, stretched a little. */
+/**
+ * Tries scales (and zero points, if stored) that fit the values' range, and slightly larger or smaller
+ * ones.
+ */
 function considerRange(search: ScaleSearch, zero: number, negativeScales: boolean): void {
   const { values, grid } = search;
   let low = 0;
@@ -143,8 +149,8 @@ function considerRange(search: ScaleSearch, zero: number, negativeScales: boolea
   if (low === 0 && high === 0) return;
   if (grid.hasZeroPoints) {
     const scale = (high - low) / (grid.max - grid.min);
-    for (const stretch of STRETCHES) {
-      const s = scale * stretch;
+    for (const factor of RANGE_FACTORS) {
+      const s = scale * factor;
       search.consider(s, nearestCode(grid, grid.min - low / s));
     }
     return;
@@ -152,19 +158,22 @@ function considerRange(search: ScaleSearch, zero: number, negativeScales: boolea
   const below = zero - grid.min;
   const above = grid.max - zero;
   const scale = Math.max(above > 0 ? high / above : 0, below > 0 ? -low / below : 0);
-  // With a negative scale the larger side of the range serves the positive values.
+  // With a negative scale the larger side of the range represents the positive values.
   const mirrored = Math.max(below > 0 ? high / below : 0, above > 0 ? -low / above : 0);
-  for (const stretch of STRETCHES) {
-    if (scale > 0) search.consider(scale * stretch, zero);
-    if (negativeScales && mirrored > 0) search.consider(-mirrored * stretch, zero);
+  for (const factor of RANGE_FACTORS) {
+    if (scale > 0) search.consider(scale * factor, zero);
+    if (negativeScales && mirrored > 0) search.consider(-mirrored * factor, zero);
   }
 }
 
-/** Looks for the scale and zero point of least squared error of one group's values. */
+/** Searches the scale and zero point of least squared error for one group's values. */
 class ScaleSearch {
   readonly grid: CodeGrid;
   readonly #storedScale: (scale: number) => number;
-  /** Zeros are zeros under any scale; one of 0 is refused by readers, graft's among them. */
+  /**
+   * Scale of a group of zeros: any scale represents them, but readers, including graft, refuse a scale
+   * of 0.
+   */
   #scale = 1;
   #zero: number;
   #least: number;
@@ -199,7 +208,7 @@ function codeOf(value: number, { scale, zero }: Candidate, grid: CodeGrid): numb
   return scale === 0 ? zero : nearestCode(grid, value / scale + zero);
 }
 
-/** Σ (scale·(code − zero) − value)²; where that reaches `enough`, any number that is no less. */
+/** Σ (scale·(code − zero) − value)²; if that reaches `enough`, any number that is not less. */
 function squaredError(
   values: Float32Array,
   scale: number,
@@ -233,7 +242,7 @@ function squares(values: Float32Array): number {
   return sum;
 }
 
-/** Whether the slab's codes already give exactly the values that are wanted of a group. */
+/** Whether the slab's codes already give exactly the target values of a group. */
 function isExact(
   target: Float32Array,
   { codes, cols }: CodeSlab,

@@ -1,4 +1,4 @@
-/** Numbers in and out of the float and integer types that hold codes, scales and zero points. */
+/** Converts numbers to and from the float and integer types of codes, scales and zero points. */
 import { BadInputError } from "../errors.ts";
 import { byteLength, type DataType, isFloating } from "../graph/dtype.ts";
 import { elementCount, type Tensor, tensor, toNumbers } from "../graph/tensor.ts";
@@ -102,7 +102,7 @@ export function writeFloats(
   bytes.set(floatBytes(dtype, values), byteLength(dtype, from));
 }
 
-/** The bytes of values in a float type; a view of them where they are stored as they are. */
+/** The bytes of values in a float type; a view of them if the type is float32. */
 export function floatBytes(dtype: DataType, values: Float32Array): Uint8Array {
   return dtype === "float32"
     ? new Uint8Array(values.buffer, values.byteOffset, values.byteLength)

@@ -1,4 +1,7 @@
-/** The one heavy operation of error-compensated rounding, which a runtime can do better. */
+/**
+ * The matrix product, the expensive operation of error-compensated rounding, which a runtime computes
+ * faster.
+ */
 
 /** Sizes of a product: [m, k]·[k, n]. */
 export interface ProductSize {
@@ -10,9 +13,8 @@ export interface ProductSize {
 }
 
 /**
- * out = a·b, all row-major and without gaps: a [m, k] (or its
- * transpose), b [k, n], out [m, n]. Arrays may be longer
- * than that; `out` is none of the others.
+ * out = a·b, all row-major and without gaps: a [m, k] (or its transpose), b [k, n], out [m, n]. Arrays
+ * may be longer than that; `out` must not be one of the others.
  */
 export type MatrixProduct = (
   a: Float32Array<ArrayBuffer>,

@@ -13,7 +13,7 @@ import type { QuantisedMatrix } from "./types.ts";
 
 /** A linear layer y = x·Wᵀ with a float weight; `findModules` in `src/lora` finds them. */
 export interface FloatLinear {
-  /** `MatMul` or `Gemm` for a float weight read as it lies; other kinds are left alone. */
+  /** `MatMul` or `Gemm` for a float weight that is read directly; other kinds are not changed. */
   readonly kind: string;
   readonly node: Node;
   /** Value name of the weight. */
@@ -25,13 +25,13 @@ export interface FloatLinear {
   readonly dtype: DataType;
   readonly inFeatures: number;
   readonly outFeatures: number;
-  /** For a part of a fused layer: the whole's output features. */
+  /** For a part of a fused layer: the output features of the whole layer. */
   readonly slice?: { readonly total: number };
 }
 
 type TensorType = readonly [dtype: DataType, dims: readonly number[]];
 
-/** A layer's quantised form: nodes in place of its own, and the initializers they read. */
+/** A layer's quantised form: nodes that replace its own, and the initializers they read. */
 export interface QuantisedForm {
   readonly nodes: readonly Node[];
   readonly names: { readonly codes: string; readonly scales: string };
@@ -86,11 +86,11 @@ export function blockwiseForm(
 }
 
 /**
- * `DequantizeLinear` of int4 with a scale per block of inputs, before a `MatMul`: the form of 4 bits
- * that TensorRT takes, its blocks along the first axis of [in, out]. ONNX Runtime makes MatMulNBits
- * of it as it loads.
+ * `DequantizeLinear` of int4 with a scale per block of inputs, before a `MatMul`: the 4-bit form that
+ * TensorRT accepts, with blocks along the first axis of [in, out]. ONNX Runtime converts it to
+ * MatMulNBits when it loads the model.
  *
- * @throws {BadInputError} where the operator set or the file format is too old for it
+ * @throws {BadInputError} if the operator set or the file format is too old for it
  */
 export function blockwiseQdqForm(
   linear: FloatLinear,
@@ -132,7 +132,7 @@ export function blockwiseQdqForm(
   };
 }
 
-/** Gemm's addition on its own, since MatMulNBits takes a bias in newer releases only. */
+/** Adds Gemm's bias by a separate node, because MatMulNBits accepts a bias only in newer releases. */
 function withBias(node: Node, product: (output: string) => Node): readonly Node[] {
   const [output] = node.outputs;
   const bias = node.opType === "Gemm" ? node.inputs[2] : undefined;
@@ -149,9 +149,9 @@ function withBias(node: Node, product: (output: string) => Node): readonly Node[
   return [product(inner), add];
 }
 
-/** Whether a layer can take this form: a Gemm whose bias is scaled cannot. */
+/** Whether a layer can have this form: a Gemm whose bias is scaled cannot. */
 export function canQuantize({ node, kind, scales }: FloatLinear): boolean {
-  // The operator around the product takes no quantised weight.
+  // The operator around the product does not accept a quantised weight.
   if (scales !== undefined || isFusedAttention(node)) return false;
   return kind === "MatMul" || (kind === "Gemm" && floatAttribute(node, "beta", 1) === 1);
 }
@@ -159,7 +159,7 @@ export function canQuantize({ node, kind, scales }: FloatLinear): boolean {
 /**
  * `DequantizeLinear` of int8 with a scale per output channel, before the layer's own operator.
  *
- * @throws {BadInputError} where the operator set is too old for a scale per channel
+ * @throws {BadInputError} if the operator set is too old for a scale per channel
  */
 export function perChannelForm(linear: FloatLinear, opset: number): QuantisedForm {
   const { node, dtype, inFeatures: cols } = linear;

@@ -1,4 +1,4 @@
-/** Turns the float linear layers of a model into weight-only quantised ones that stock ORT runs. */
+/** Quantises the weights of a model's float linear layers, in forms that stock ORT runs. */
 import { BadInputError } from "../errors.ts";
 import { firstNonFinite } from "../graph/finite.ts";
 import { pendingTensor } from "../graph/pending.ts";
@@ -37,7 +37,7 @@ export interface QuantizeOptions {
   readonly minElements?: number;
 }
 
-/** What quantising did to one weight. */
+/** The result of quantising one weight. */
 export interface QuantizeReport {
   /** Name of the node. */
   readonly node: string;
@@ -74,9 +74,9 @@ export interface QuantizePlan {
 /**
  * Plans the quantisation of linear layers with float weights.
  *
- * @param linears the layers to quantise, as `findModules` gives them; those that are quantised
- *   already, or small, are left as they are
- * @throws {BadInputError} where the model's operator set lacks what the form needs; the tasks throw
+ * @param linears the layers to quantise, as `findModules` gives them; quantised and small ones are not
+ *   changed
+ * @throws {BadInputError} if the model's operator set lacks what the form needs; the tasks throw
  *   one for a weight that is not finite
  */
 export function planQuantize(
@@ -98,7 +98,7 @@ export function planQuantize(
   for (const linear of linears) {
     const weight = stored.get(linear.weight);
     const small = linear.inFeatures * rowsOf(linear) < minElements;
-    // Slices of a fused layer come one by one; the first stands for the whole.
+    // Slices of a fused layer come one by one; the first one represents the whole layer.
     const done = replaced.has(linear.node);
     if (weight === undefined || done || small || !canQuantize(linear)) continue;
     const form = bits === 8
@@ -106,7 +106,7 @@ export function planQuantize(
       : options.useQdq
       ? blockwiseQdqForm(linear, blockSize, { opset, irVersion })
       : blockwiseForm(linear, blockSize, options.accuracyLevel);
-    // Layers that share a weight share its codes, where they read it the same way round.
+    // Layers that share a weight share its codes, if they read it in the same orientation.
     const known = initializers.get(form.names.codes);
     if (known !== undefined && String(known.dims) !== String(form.types.codes[1])) continue;
     replaced.set(linear.node, form.nodes);

@@ -1,4 +1,4 @@
-/** Weights that lie as floats and are rounded in the graph: QuantizeLinear before DequantizeLinear. */
+/** Weights that are stored as floats and rounded in the graph: QuantizeLinear before DequantizeLinear. */
 import { dequantizeLinear, quantizeLinear, type Rounding } from "../graph/quantize_linear.ts";
 import { elementCount, tensor } from "../graph/tensor.ts";
 import { IntegerMatrix } from "./integer_matrix.ts";
@@ -7,8 +7,8 @@ import { Scratch } from "./scratch.ts";
 import type { CodeGrid, CodeSlab, MatrixEditor, MatrixTensors, QuantisedMatrix } from "./types.ts";
 
 /**
- * The matrix that the graph makes of the floats. What is written are floats again, which the graph
- * rounds to the codes that were asked for; a float that it rounds to its code as it is stays.
+ * The matrix that the graph computes from the floats. Writing stores floats that the graph rounds to the
+ * new codes; a float that is already rounded to its code is not changed.
  */
 export class RoundedMatrix implements QuantisedMatrix {
   readonly kind = "quantised";
@@ -20,7 +20,7 @@ export class RoundedMatrix implements QuantisedMatrix {
   /**
    * @param tensors the floats as `codes`, and the parameters of their rounding
    * @param outFirst whether the file stores [out, in] rather than [in, out]
-   * @throws {RangeError} where the scales' shape does not fit
+   * @throws {RangeError} if the scales' shape does not fit
    */
   constructor(
     readonly tensors: MatrixTensors,

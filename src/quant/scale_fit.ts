@@ -1,4 +1,4 @@
-/** The scales that are best for a row's codes, by least squares. */
+/** Finds the best scales for a row's codes, by least squares. */
 import type { Batch } from "./batch_rounder.ts";
 import { bestScales } from "./best_scales.ts";
 import type { Weigher } from "./weigher.ts";
@@ -66,7 +66,7 @@ export class ScaleFit {
     }
   }
 
-  /** The one entry of rows that have one scale: their group has all columns, in any order. */
+  /** Computes the single entry of rows with one scale: their group has all columns, in any order. */
   async #gatherOnly(): Promise<void> {
     const { rows } = this.#batch;
     const centred = this.#centred;
@@ -80,7 +80,7 @@ export class ScaleFit {
     }
   }
 
-  /** Entries of one group with itself and those after it. */
+  /** Computes the entries of one group with itself and the groups after it. */
   async #gatherGroup(group: number, positions: Int32Array): Promise<void> {
     const { rows, groupAt } = this.#batch;
     const { block, scratch } = this.#weigher;
@@ -105,7 +105,7 @@ export class ScaleFit {
     }
   }
 
-  /** A row's best scales, as they can be stored, and its energy with them. */
+  /** A row's best storable scales, and its energy with them. */
   solve(
     r: number,
     storedScale: (scale: number) => number,

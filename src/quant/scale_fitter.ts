@@ -1,11 +1,11 @@
 /**
- * Merging into scales alone: the codes of a matrix stay, and its scales become those with which a
- * layer's outputs come nearest to the wanted ones.
+ * Merging into scales alone: the codes of a matrix stay, and its scales are chosen so that a layer's
+ * outputs are as close as possible to the target's.
  *
  * A small change of the weights is far below a step of their codes, but not below what the scales of
- * their blocks can express in the directions that the inputs take: per row the minimum of
- * (w − ŵ)·H·(w − ŵ)ᵀ over its scales is one small system of equations. Nothing is rounded column by
- * column, so that it takes a fraction of the time of error-compensated rounding.
+ * their blocks can express in the directions that the inputs take: per row the minimum of (w − ŵ)·H·(w −
+ * ŵ)ᵀ over its scales is one small system of equations. There is no rounding column by column, so that
+ * it takes a fraction of the time of error-compensated rounding.
  */
 import { type BestScales, bestScales } from "./best_scales.ts";
 import { dampingFor, type Gram, traceOf } from "./hessian.ts";
@@ -14,17 +14,17 @@ import { plainScaleProducts, type ScaleProducts } from "./scale_products.ts";
 import { Scratch } from "./scratch.ts";
 import type { CodeSlab, QuantisedMatrix } from "./types.ts";
 
-/** Size of the largest product of a run, [groups, cols, rows], beside what is worked on at once. */
+/** Largest product of a run, [groups, cols, rows], as a multiple of the bytes processed at once. */
 const PRODUCT_SHARE = 8;
-/** Rows below which runs take longer than their products. */
+/** Fewest rows of a run: with fewer, calls take longer than their products. */
 const LEAST_ROWS = 8;
 
-/** A slab of what was fitted, and what that left of the wanted change. */
+/** A fitted slab, and the remaining error of its outputs. */
 export interface Fitted {
   readonly slab: CodeSlab;
-  /** Squared change of the layer's outputs that was wanted, damping included. */
+  /** Squared target change of the layer's outputs, damping included. */
   readonly wanted: number;
-  /** What of it is missing. */
+  /** The squared error that remains. */
   readonly missing: number;
 }
 
@@ -34,7 +34,7 @@ export class ScaleFitter {
   readonly #products: ScaleProducts;
   readonly #scratch: Scratch;
 
-  /** @param gram of the layer's inputs; its diagonal is damped in its place */
+  /** @param gram of the layer's inputs; its diagonal is damped in place */
   constructor(
     gram: Gram,
     products: ScaleProducts = plainScaleProducts,
@@ -50,12 +50,12 @@ export class ScaleFitter {
   }
 
   /**
-   * Gives rows the scales that bring their outputs nearest to those of `target`. Where rows share a
-   * scale they are rounded to nearest instead.
+   * Gives rows the scales that bring their outputs closest to those of `target`. Rows that share a scale
+   * are rounded to nearest instead.
    *
    * @param target row-major [slab.rows, slab.cols]
    * @param changed rows whose target differs from the slab; all others are returned bit for bit
-   * @returns a slab that is good until the next call with the scratch arrays
+   * @returns a slab that is valid until the next call with the scratch arrays
    */
   async fit(
     matrix: Pick<QuantisedMatrix, "grid" | "storedScale">,
@@ -94,7 +94,7 @@ export class ScaleFitter {
     return { slab: { ...slab, scales }, wanted, missing };
   }
 
-  /** The sums with zeros for the columns that the last group of a row lacks. */
+  /** The Gram matrix, padded with zeros for the missing columns of a row's last group. */
   #gramOf(padded: number): Float32Array<ArrayBuffer> {
     const { cols, values } = this.#gram;
     if (padded === cols) return values;
@@ -149,14 +149,17 @@ export class ScaleFitter {
   }
 }
 
-/** Whether scales lower a row's energy and are scales of the same matrix: none gone, none of another sign. */
+/**
+ * Whether scales lower a row's energy and are valid for the same codes: none became 0 or changed its
+ * sign.
+ */
 function isBetter({ scales, change }: BestScales, old: Float32Array): boolean {
   return change < 0 && scales.every((scale, g) => scale * old[g] > 0 || scale === old[g]);
 }
 
 /**
- * Rows side by side: codes without their zero points, and what their values lack, [cols, rows] each; zeros
- * for the columns that the last group lacks.
+ * Transposes rows: codes without their zero points, and the missing values, [cols, rows] each; zeros for
+ * the missing columns of the last group.
  */
 function spread(
   { cols, codes, scales, zeros }: CodeSlab,

@@ -1,4 +1,4 @@
-/** The products from which the best scales of many rows follow, which a runtime can do better. */
+/** The products that determine the best scales of many rows, which a runtime computes faster. */
 
 /** Sizes of {@linkcode ScaleProducts}; `cols` is a whole number of groups. */
 export interface ScaleProductSize {
@@ -23,7 +23,7 @@ export interface ScaleSums {
  *
  * @param gram H [cols, cols]
  * @param centred codes without their zero points, [cols, rows]
- * @param errors e, what the values lack, [cols, rows]
+ * @param errors e, the missing values, [cols, rows]
  */
 export type ScaleProducts = (
   gram: Float32Array<ArrayBuffer>,

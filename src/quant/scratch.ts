@@ -1,21 +1,20 @@
-/** What an array must have to be exchanged for a smaller one where less than half of it is asked for. */
+/** Arrays of at least this size are replaced by smaller ones if less than half is requested. */
 const LARGE_BYTES = 2 ** 20;
 
 /**
- * Arrays that are used again. Typed arrays that are dropped wait for the garbage collector, which
- * lets tens of megabytes of them pile up before it looks: a matrix rewritten slab by slab would take
- * as much memory as one held whole.
+ * Reusable arrays. Dropped typed arrays wait for the garbage collector, which lets tens of megabytes
+ * accumulate: a matrix rewritten slab by slab would take as much memory as the whole matrix.
  */
 export class Scratch {
   readonly #buffers = new Map<string, ArrayBuffer>();
 
-  /** @param slabBytes float32 of a matrix that are worked on at once, which decides most arrays' sizes */
+  /** @param slabBytes bytes of float32 that are processed at once, which decides most arrays' sizes */
   constructor(readonly slabBytes: number = 1 << 20) {}
 
   /**
-   * An array of `length` with any contents; whoever had the array of that name has lost it.
+   * An array of `length` with arbitrary contents; it invalidates the earlier array of that name.
    *
-   * @param name tells arrays apart that are needed at once
+   * @param name distinguishes arrays that are needed at the same time
    */
   uint8(name: string, length: number): Uint8Array<ArrayBuffer> {
     return new Uint8Array(this.#buffer(name, length), 0, length);
@@ -47,7 +46,7 @@ export class Scratch {
     let buffer = this.#buffers.get(name);
     const has = buffer?.byteLength ?? 0;
     if (buffer === undefined || has < sizeBytes || (has > LARGE_BYTES && 2 * sizeBytes < has)) {
-      // What is moved out of is free at once, and not when garbage is collected.
+      // A transferred array is freed at once, not when garbage is collected.
       buffer?.transfer(0);
       this.#buffers.set(name, buffer = new ArrayBuffer(sizeBytes));
     }

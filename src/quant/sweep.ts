@@ -4,16 +4,16 @@ import { codeArray, leastStep, nearestCode } from "./code_grid.ts";
 import type { CodeGrid, Codes } from "./types.ts";
 import type { Weigher } from "./weigher.ts";
 
-/** Sweeps unless more are asked for, which were seen to keep no more of an adapter's gain. */
+/** Default number of sweeps; more sweeps were not seen to keep more of an adapter's gain. */
 const SWEEPS = 1;
 /** A row is settled when a sweep lowers its energy by less than this share. */
 const SETTLED = 1e-3;
-/** Share of a row's energy that single precision does not tell from nothing. */
+/** Share of a row's energy that is indistinguishable from 0 in single precision. */
 const NOISE = 1e-6;
 
 /**
  * Moves single codes to the minimum along their column until that no longer lowers a row's energy.
- * Rows that have settled are left out as soon as they are half of all.
+ * Settled rows are left out as soon as they are half of all.
  */
 export async function sweepRows(
   weigher: Weigher,
@@ -40,7 +40,7 @@ export async function sweepRows(
   }
 }
 
-/** @param gradient H·(w − ŵ) at columns [from, to); kept up within them */
+/** @param gradient H·(w − ŵ) at columns [from, to); updated within them */
 function sweepColumns(
   { hessian: { packed, diagonal, cols } }: Weigher,
   grid: CodeGrid,
@@ -56,7 +56,7 @@ function sweepColumns(
     for (let r = 0; r < rows; r++) {
       const slope = gradient[own + r];
       const scale = scales[g + r];
-      // Less than half a step: the nearest code is the one that it has.
+      // Less than half a step: the current code is the nearest one.
       if (2 * Math.abs(slope) <= bend * Math.abs(scale) * least || scale === 0) continue;
       const at = j * rows + r;
       const code = nearestCode(grid, codes[at] + slope / (bend * scale));
@@ -68,7 +68,7 @@ function sweepColumns(
       codes[at] = code;
       errors[at] -= step;
       energies[r] += change;
-      // What is before this column was decided in this sweep; the next one computes it anew.
+      // Columns before this one are done in this sweep; the next sweep computes their gradient again.
       for (let i = j + 1; i < to; i++) {
         gradient[(i - from) * rows + r] -= step * packed[j * cols + i];
       }
@@ -76,7 +76,7 @@ function sweepColumns(
   }
 }
 
-/** A batch of some rows of another. */
+/** A batch with some of the rows of another one. */
 function picked(
   { scratch }: Weigher,
   grid: CodeGrid,
@@ -107,7 +107,7 @@ function picked(
   };
 }
 
-/** Writes what sweeps change of some rows into the batch that they are from. */
+/** Writes the changed rows back into their original batch. */
 function putBack(batch: Batch, chosen: Int32Array, some: Batch): void {
   for (let r = 0; r < chosen.length; r++) batch.energies[chosen[r]] = some.energies[r];
   for (let j = 0; j < batch.groupAt.length; j++) {

@@ -1,9 +1,9 @@
 /**
- * What rounding needs to know of a stored matrix, whatever operator reads it.
+ * The view of a stored matrix that rounding uses, independent of the operator that reads it.
  *
- * Every layout graft meets is one formula: W[n, k] = scale[g]·(code[n, k] − zero[g]), where g is the
- * group of (n, k). Codes are the integers of a range, or the numbers that a codebook has. Matrices are
- * seen as W [rows, cols] = [out, in] (y = x·Wᵀ), also where the file stores [in, out].
+ * Every layout follows one formula: W[n, k] = scale[g]·(code[n, k] − zero[g]), where g is the group of
+ * (n, k). Codes are the integers of a range, or the values of a codebook. Matrices are W [rows, cols] =
+ * [out, in] (y = x·Wᵀ), also if the file stores [in, out].
  */
 import type { Tensor } from "../graph/tensor.ts";
 import type { Scratch } from "./scratch.ts";
@@ -13,7 +13,7 @@ export interface CodeGrid {
   /** Smallest and largest code, both usable. */
   readonly min: number;
   readonly max: number;
-  /** The codes of a codebook, ascending; absent where they are the integers of the range. */
+  /** The codes of a codebook, ascending; absent if they are the integers of the range. */
   readonly levels?: Float32Array;
   /** Rows one scale covers: 1 per output channel, `rows` per tensor. */
   readonly groupRows: number;
@@ -39,7 +39,7 @@ export interface CodeSlab {
   readonly zeros: Float32Array;
 }
 
-/** The tensors of a stored matrix, by what they hold. */
+/** The tensors of a stored matrix, by role. */
 export interface MatrixTensors {
   readonly codes: Tensor;
   readonly scales?: Tensor;
@@ -62,7 +62,7 @@ export interface QuantisedMatrix {
   /** The nearest scale that the layout can store (float16 scales are coarse). */
   storedScale(scale: number): number;
   /**
-   * An editor over a copy: what is not written stays bit for bit as it was.
+   * An editor over a copy: rows that are not written stay bit for bit the same.
    *
    * @param scratch holds the copy until the next edit with it
    */

@@ -7,9 +7,8 @@ import { Scratch } from "./scratch.ts";
 /**
  * Multiplies rows of weights or their errors by a Hessian, a block of its columns at a time.
  *
- * Rows lie side by side, [cols, rows]: a loop over all rows at one column is then a loop over
- * neighbours, and some columns of all rows are a matrix without gaps. Columns are in the Hessian's
- * order.
+ * Rows are stored transposed, [cols, rows]: a loop over all rows at one column then reads neighbours,
+ * and a range of columns of all rows is a contiguous matrix. Columns are in the Hessian's order.
  */
 export class Weigher {
   constructor(
@@ -27,7 +26,7 @@ export class Weigher {
     }
   }
 
-  /** Room for `to − from` columns of all rows, until the next call of that name. */
+  /** An array for `to − from` columns of all rows, valid until the next call of that name. */
   columns(name: string, [from, to]: readonly [number, number], rows: number) {
     return this.scratch.float32(name, (to - from) * rows);
   }
@@ -45,7 +44,7 @@ export class Weigher {
   ): Promise<void> {
     const { cols, packed, diagonal } = this.hessian;
     const width = to - from;
-    // From the block's first column on: its rows, whose lower corner mirrors the upper one.
+    // From the block's first column on: its rows, whose lower triangle mirrors the upper one.
     const depth = cols - from;
     const right = this.scratch.float32("panel", width * depth);
     for (let i = 0; i < width; i++) {
@@ -56,7 +55,7 @@ export class Weigher {
     }
     await this.multiply(right, x.subarray(from * rows), out, { m: width, k: depth, n: rows });
     if (from === 0) return;
-    // Before it: the rows of others, as they are stored.
+    // Before it: the stored rows of the other blocks.
     const left = this.scratch.float32("panel", width * from);
     for (let j = 0; j < from; j++) {
       left.set(packed.subarray(j * cols + from, j * cols + to), j * width);
@@ -67,7 +66,7 @@ export class Weigher {
   }
 
   /**
-   * What columns [first, cols) contribute to [from, to) of Lᵀ·x for each row, [to − from, rows].
+   * The contribution of columns [first, cols) to [from, to) of Lᵀ·x for each row, [to − from, rows].
    *
    * @param first at least `from`
    */
@@ -84,7 +83,7 @@ export class Weigher {
     for (let j = first; j < cols; j++) {
       const row = j * cols;
       panel.set(packed.subarray(row + from, row + to), (j - first) * width);
-      // What is above the diagonal is not of the factor.
+      // Entries above the diagonal are not part of the factor.
       if (j < to) panel.fill(0, (j - first) * width + j + 1 - from, (j - first + 1) * width);
     }
     const size = { m: width, k: depth, n: rows, transposed: true };
@@ -130,7 +129,8 @@ export class Weigher {
 }
 
 /**
- * Rows of a row-major [rows, cols] matrix side by side, [cols, chosen.length], in a Hessian's order.
+ * Transposes chosen rows of a row-major [rows, cols] matrix to [cols, chosen.length], in a Hessian's
+ * order.
  */
 export function sideBySide(
   values: Float32Array,

@@ -1,4 +1,4 @@
-/** The same values in more bits: an int4 matrix as an int8 one, exactly, with room for small changes. */
+/** Stores the same values in more bits: an int4 matrix as an int8 one, exactly, with finer steps. */
 import { codeRange } from "../graph/codes.ts";
 import type { DataType } from "../graph/dtype.ts";
 import { type Tensor, tensor, toNumbers } from "../graph/tensor.ts";
@@ -19,7 +19,7 @@ const FACTOR = 16;
  * A 4-bit matrix with 8-bit codes of the same values, blocks and operator.
  *
  * @param scratch holds its codes until the next call with it
- * @returns `undefined` where the matrix has 8 bits already
+ * @returns `undefined` if the matrix already has 8 bits
  */
 export function widened(
   matrix: QuantisedMatrix,
@@ -81,7 +81,7 @@ function widenedZeros(zeroPoints: Tensor, { layout, blocks }: NBitsMatrix): Tens
   return tensor(dtype, dims, bytes);
 }
 
-/** Packed zero points become one byte a block, in as many dimensions as before. */
+/** Packed zero points become one byte per block, with the same number of dimensions. */
 function wideZeroType(
   zeroPoints: Tensor,
   rows: number,

@@ -1,28 +1,28 @@
-/** ONNX Runtime's library, wherever it comes from: named by the user, from npm, or out of the binary. */
+/** Opens ONNX Runtime's library: the one that the user names, npm's, or the binary's own. */
 import { findLibrary, LOWEST_ORT, openLibrary, type Ort, OrtLoadError } from "../../ffi/mod.ts";
 import { fileInMemory } from "../../ffi/libc_files.ts";
 import { cacheDirectory } from "../system/cache_directory.ts";
 import { buildNotes, CARRIED, carriedPath, findAppended, readRange } from "../system/embedded.ts";
 import { type Packed, unpack, type Unpacked } from "../system/unpack.ts";
 
-/** What happens to the copy of a library; replaced in tests. */
+/** Operations on the copy of a library; replaced in tests. */
 export interface Placement {
-  /** Folder for copies that last; `undefined` where the environment names none. */
+  /** Folder for permanent copies; `undefined` if the environment names none. */
   readonly cache: string | undefined;
   open(path: string): Ort;
-  /** Told what the user can do about a slower way that was taken. */
+  /** Reports how the user can avoid a slower fallback. */
   note(line: string): void;
 }
 
-/** The binary's own library: opened once, since a copy in memory has another path each time. */
+/** The binary's own library: opened once, because a copy in memory has another path each time. */
 let carried: Ort | undefined;
 
 /**
  * Opens ONNX Runtime.
  *
- * @param explicit what `--ort-lib` or `GRAFT_ORT_LIB` say
- * @param note told where the library that a binary carries can lie in no cache
- * @throws {OrtLoadError} the library is missing, not ONNX Runtime, or too old
+ * @param explicit value of `--ort-lib` or `GRAFT_ORT_LIB`
+ * @param note called if the binary's library cannot be stored in a cache
+ * @throws {OrtLoadError} if the library is missing, not ONNX Runtime, or too old
  */
 export function openOrt(explicit: string | undefined, note: (line: string) => void): Ort {
   if (explicit || !Deno.build.standalone) return openLibrary(findLibrary(explicit));
@@ -46,7 +46,7 @@ function openCarried(note: (line: string) => void): Ort {
   return openPacked(packed, { cache: cacheDirectory(), open: openLibrary, note });
 }
 
-/** Opens a copy, which then is in use until the process ends. */
+/** Opens a copy, which stays in use until the process ends. */
 function openUsed(copy: Unpacked, open: Placement["open"]): Ort {
   try {
     return open(copy.path);
@@ -57,10 +57,10 @@ function openUsed(copy: Unpacked, open: Placement["open"]): Ort {
 }
 
 /**
- * Opens a library from its copy in the cache, or, where none can be made or opened there, from
- * memory, at a cost that the note tells.
+ * Opens a library from its copy in the cache, or from memory if there can be no such copy or it cannot
+ * be opened; a note reports the cost.
  *
- * @throws {OrtLoadError} where both fail
+ * @throws {OrtLoadError} if both fail
  */
 export function openPacked(packed: Packed, { cache, open, note }: Placement): Ort {
   let reason: string;

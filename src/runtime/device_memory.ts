@@ -1,9 +1,9 @@
 /**
- * Tensors in a device's own memory, and the way there and back.
+ * Tensors in a device's own memory, and copies to and from it.
  *
- * The C API of the releases that graft supports has no call that copies (`CopyTensors` came with
- * 1.23), but a run copies what it is fed to where its kernels want it and its results to where they
- * are bound. So a graph of one Identity, run on this thread, is the copy.
+ * The C API of the releases that graft supports has no call that copies (`CopyTensors` came with 1.23),
+ * but a run copies its feeds to the memory of its kernels and its results to the bound memory. So a run
+ * of a graph of one Identity, on this thread, makes the copy.
  */
 import {
   deviceMemory,
@@ -19,14 +19,14 @@ import { elementCount, type Tensor } from "../graph/tensor.ts";
 import { identityModel } from "./identity_model.ts";
 import { ownValue } from "../records.ts";
 
-/** ORT's names of the memory of providers that have their own. Source: its `allocator.h`. */
+/** ORT's names of the memory of providers with their own memory. Source: its `allocator.h`. */
 const MEMORY: Readonly<Record<string, string>> = {
   CUDAExecutionProvider: "Cuda",
   TensorrtExecutionProvider: "Cuda",
   WebGpuExecutionProvider: "WebGPU_Buffer",
 };
 
-/** Name of the memory that tensors are kept in, of the first provider that has its own. */
+/** Name of the memory for tensors: that of the first provider with its own memory. */
 export function memoryOf(providers: readonly Provider[]): string | undefined {
   return providers.map(({ name }) => ownValue(MEMORY, name)).find((name) => name !== undefined);
 }
@@ -34,7 +34,7 @@ export function memoryOf(providers: readonly Provider[]): string | undefined {
 /** Option of CUDA's provider. */
 const ARENA_LIMIT = "gpu_mem_limit";
 
-/** Whether values of a type can lie on a device: what a graph can copy. */
+/** Whether values of a type can be stored on a device, which requires that a graph can copy them. */
 export function canReside(dtype: DataType): boolean {
   return dtype !== "string" && bitsOf(dtype) >= 8;
 }
@@ -50,8 +50,8 @@ export class DeviceMemory implements Disposable {
 
   /**
    * @param name ORT's name of the memory
-   * @param sharesArena whether sessions may share an arena there: not where runs are recorded, which
-   *   write to what was theirs as they are played back, whoever has it then
+   * @param sharesArena whether sessions may share an arena there: not if runs are recorded, because a
+   *   recording writes to its session's memory even if another session has it by then
    */
   constructor(
     environment: Environment,
@@ -65,7 +65,10 @@ export class DeviceMemory implements Disposable {
     if (sharesArena) this.#shareArena();
   }
 
-  /** Where a provider's arena is bounded, all sessions share one, so that they are bounded together. */
+  /**
+   * Lets all sessions share one arena if a provider's arena has a limit, so that the limit holds for all
+   * of them together.
+   */
   #shareArena(): void {
     for (const provider of this.#providers) {
       const limit = provider.options?.[ARENA_LIMIT];
@@ -75,7 +78,7 @@ export class DeviceMemory implements Disposable {
     }
   }
 
-  /** A new value on the device with what `tensor` holds. */
+  /** A new value on the device with the contents of `tensor`. */
   upload(tensor: Tensor): OrtValue {
     using host = this.#over(tensor);
     const [value] = this.#copy(tensor.dtype, host, (binding) => binding.outputTo("y", this.info));
@@ -140,7 +143,7 @@ export class DeviceMemory implements Disposable {
   }
 }
 
-/** Whether a tensor has anything to copy: without elements it stays on the host. */
+/** Whether a tensor has elements to copy; otherwise it stays on the host. */
 export function hasElements({ dims }: { readonly dims: readonly number[] }): boolean {
   return elementCount(dims) > 0;
 }

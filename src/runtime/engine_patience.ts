@@ -1,13 +1,13 @@
-/** Says that TensorRT builds an engine, which takes minutes, while nothing else is seen. */
+/** Reports that TensorRT is building an engine, which takes minutes without other output. */
 
-/** Seconds after which a wait is worth a line, and between lines. */
+/** Seconds before the first line, and between lines. */
 const SECONDS = 10;
 
 /**
  * Waits for `work`, with a line every ten seconds.
  *
  * @param label names the model
- * @param folder where the engine is kept, if it is
+ * @param folder folder in which the engine is kept, if any
  */
 export async function withPatience<T>(
   label: string,

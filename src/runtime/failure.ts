@@ -1,11 +1,11 @@
-/** ONNX Runtime's errors under the names that graft's callers know. */
+/** Converts ONNX Runtime's errors to graft's. */
 import { OrtError, OrtLoadError } from "../../ffi/mod.ts";
 import { RuntimeFailure } from "../errors.ts";
 import { arenaRefusal } from "./memory_limit.ts";
 
 /**
- * What to throw for `error`: ORT's own errors become a {@linkcode RuntimeFailure}, or a `RefusedError`
- * where an arena's limit was reached.
+ * The error to throw for `error`: ORT's own errors become a {@linkcode RuntimeFailure}, or a
+ * `RefusedError` if an arena's limit was reached.
  */
 export function asFailure(error: unknown, what: string): unknown {
   if (error instanceof OrtError) {

@@ -1,9 +1,9 @@
-/** ONNX Runtime libraries with CUDA that other programs have installed. */
+/** Finds installed ONNX Runtime libraries with CUDA. */
 import { join } from "@std/path";
 
-/** How files are looked at; replaced in tests. */
+/** Access to files; replaced in tests. */
 export interface Folders {
-  /** Names in a folder; none where it cannot be read. */
+  /** Names in a folder; none if it cannot be read. */
   list(path: string): readonly string[];
 }
 

@@ -1,11 +1,11 @@
-/** A model of one node that passes its input on. */
+/** A model of one node that returns its input. */
 import type { DataType } from "../graph/dtype.ts";
 import { encodeModel } from "../onnx/mod.ts";
 import type { Dim } from "../graph/types.ts";
 
 /**
  * @param name of the graph, for the runtime's messages
- * @param shape of x and y, of no rank if absent
+ * @param shape of x and y; absent: without a rank
  */
 export function identityModel(
   name: string,

@@ -1,6 +1,7 @@
-/** Runs a graph that runs once, a piece after the other: no more weights are in memory than a piece reads. */
+/** Runs a graph once, piece by piece, so that only the weights of one piece are in memory. */
 import { type Piece, piecesOf } from "../graph/pieces.ts";
 import type { Model } from "../graph/types.ts";
+import { isRandom } from "../ops/kinds.ts";
 import {
   type CompileOptions,
   type DeviceTensor,
@@ -12,10 +13,10 @@ import {
 type Tensors = Readonly<Record<string, DeviceTensor>>;
 
 /**
- * Sessions come and go with every run.
+ * Every run creates and releases the sessions of its pieces.
  *
- * @param model whose values between nodes are tensors
- * @param weightBytes that a session's weights may have, unless a single node reads more
+ * @param model a model whose values between nodes are tensors
+ * @param weightBytes most bytes of a session's weights, unless a single node reads more
  */
 export function inPieces(
   runner: Runner,
@@ -24,8 +25,8 @@ export function inPieces(
   options: CompileOptions = {},
 ): Runnable {
   const all = model.graph.outputs.map(({ name }) => name);
-  // All outputs stay such: some are there for what the runtime does to those that are none.
-  const pieces = piecesOf(model.graph, weightBytes, all);
+  // All outputs stay outputs, because the runtime treats other values differently.
+  const pieces = piecesOf(model.graph, weightBytes, all, isRandom);
   const compile = { ...options, config: { ...OWN_ARENA, ...options.config } };
   return {
     async run(feeds, fetches = all) {
@@ -38,7 +39,7 @@ export function inPieces(
         using session = await runner.compile(modelOf(piece, read, model), compile);
         const makes = piece.makes.filter((name) => needed.has(name));
         for (const [name, made] of Object.entries(await session.run(read, makes))) {
-          // A copy: what a session made holds all of its memory, repacked weights too.
+          // A copy, because a session's result keeps all of its memory alive, repacked weights included.
           using original = made;
           const owner = fetches.includes(name) ? untilDone : values;
           known.set(name, owner.use(runner.upload(original.view())));
@@ -50,7 +51,7 @@ export function inPieces(
   };
 }
 
-/** A piece of a model, for what it is to read. */
+/** A piece as a model, for its input tensors. */
 function modelOf({ nodes, makes, initializers }: Piece, read: Tensors, model: Model): Model {
   const inputs = Object.entries(read)
     .map(([name, { dtype, dims: shape }]) => ({ name, type: { dtype, shape } }));

@@ -1,9 +1,9 @@
 /**
- * Large initializers on their way to ONNX Runtime, without a copy in the protobuf.
+ * Passes large initializers to ONNX Runtime without a copy in the protobuf.
  *
- * What lies in a mapped file is named as external data of that file: ORT maps the same pages, and
- * the weights stay out of anonymous memory. Other tensors are handed over by `AddExternalInitializers`,
- * from which ORT makes the one copy that it keeps.
+ * Tensors in a mapped file are declared as external data of that file: ORT maps the same pages, and the
+ * weights take no anonymous memory. Other tensors are passed by `AddExternalInitializers`, and ORT keeps
+ * a single copy of them.
  */
 import { isShapeList } from "../graph/shape_list.ts";
 import type { Tensor } from "../graph/tensor.ts";
@@ -12,18 +12,18 @@ import { encodeModel, type ExternalRef } from "../onnx/mod.ts";
 import { locateMapped } from "../system/mapped_file.ts";
 import { isBefore, type Release } from "./release_limits.ts";
 
-/** Initializers from this size on stay outside the protobuf, lists that say sizes aside. */
+/** Smallest initializer that stays outside the protobuf, except lists of sizes. */
 const EXTERNAL_FROM_BYTES = 1024;
-/** First release with the session option that says where external data of a model in memory lies. */
+/** First release with the session option for the folder of external data of a model in memory. */
 const FOLDER_OPTION_SINCE = [1, 22, 0] as const;
 const FOLDER_OPTION = "session.model_external_initializers_file_folder_path";
 
-/** A model in bytes, and what its session needs beside them. */
+/** An encoded model, with the settings that its session needs. */
 export interface PlacedModel {
   readonly bytes: Uint8Array;
   /** Session configuration entries. */
   readonly config: Readonly<Record<string, string>>;
-  /** Initializers to be handed over by name. */
+  /** Initializers to pass by name. */
   readonly handed: ReadonlyMap<string, Tensor>;
 }
 
@@ -40,7 +40,7 @@ export function placeInitializers(
     const place = canName ? locateMapped(tensor.bytes) : undefined;
     if (place === undefined) return undefined;
     const slash = place.path.lastIndexOf("/");
-    // One session reads external data from one folder.
+    // A session reads external data from only one folder.
     folder ??= place.path.slice(0, slash);
     if (place.path.slice(0, slash) !== folder) return undefined;
     return {
@@ -53,7 +53,7 @@ export function placeInitializers(
   const bytes = encodeModel(model, {
     external: (name, tensor) => {
       const size = tensor.bytes.byteLength;
-      // Tensors in attributes and subgraphs are out of reach of AddExternalInitializers.
+      // AddExternalInitializers does not support tensors in attributes and subgraphs.
       const isInitializer = model.graph.initializers.get(name)?.bytes === tensor.bytes;
       if (size < EXTERNAL_FROM_BYTES || !isInitializer || isShapeList(tensor)) return "inline";
       const ref = named(tensor);

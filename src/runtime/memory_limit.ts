@@ -1,38 +1,38 @@
 /**
- * How much memory runs of a model may take: a few nodes that multiply their input ask for more than any
- * machine has, and files say nothing of it beforehand.
+ * Limits the memory of a model's runs: a few nodes that multiply their input need more than any machine
+ * has, and the file does not show it beforehand.
  *
- * 640 MB and 256 times the file are beyond what sound models ask for at any length: what passes between
- * nodes grows with the width of a layer, a file with its square. Where less than that is free, memory
- * and swap, it is what is free.
+ * 640 MB plus 256 times the file are more than valid models need at any length: tensors between nodes
+ * grow with the width of a layer, a file with its square. If less memory and swap is free, the limit is
+ * what is free.
  */
 import { RefusedError } from "../errors.ts";
 
-/** What runs of the smallest model may take. */
+/** Limit for the smallest model. */
 const BASE_BYTES = 640e6;
-/** And for each byte of its files. */
+/** Additional bytes for each byte of its files. */
 const PER_BYTE = 256;
 
 /**
- * Bytes that runs of a model may take together.
+ * Most bytes of all runs of a model.
  *
- * @param modelBytes its files'
- * @param freeBytes memory and swap that this process can still take; absent where unknown
+ * @param modelBytes size of its files
+ * @param freeBytes memory and swap that this process can still allocate; absent if unknown
  */
 export function runMemory(modelBytes: number, freeBytes = Infinity): number {
   return Math.min(BASE_BYTES + PER_BYTE * modelBytes, freeBytes);
 }
 
-/** Limits up to which evaluations share what other runs have, since little stays behind them. */
+/** Largest limit with which evaluations use the shared arena, because they leave little in it. */
 const SMALL_BYTES = 2e9;
-/** Share of the limit that a constant may have which the runtime computes as it makes a session. */
+/** Share of the limit for a constant that the runtime computes when it creates a session. */
 const FOLDED_SHARE = 1 / 8;
-/** ONNX Runtime's own bound. */
+/** ONNX Runtime's own limit. */
 const MOST_FOLDED_BYTES = 2 ** 30;
 
 /**
- * Session configuration for runs with a limit. A small model's sessions take their memory from the arena
- * that has the limit, whatever they ask for; releases before 1.26 bound no constants.
+ * Session configuration for runs with a limit. A small model's sessions allocate from the arena with the
+ * limit, whatever their own options; releases before 1.26 do not limit constants.
  */
 export function limitedConfig(
   limitBytes: number | undefined,
@@ -52,7 +52,7 @@ const mega = (bytes: number) => `${Math.ceil(bytes / 1e6)} MB`;
 const WHAT_TO_DO = "give it shorter texts or fewer at a time, or free memory; " +
   "a model that asks for so much with short ones is damaged";
 
-/** What to throw where tensors take more than runs may: `Cannot make a float32[4096,4096] tensor`. */
+/** The error for tensors beyond the limit: `Cannot make a float32[4096,4096] tensor`. */
 export function tooLarge(what: string, neededBytes: number, limitBytes: number): RefusedError {
   return new RefusedError(
     `${what}: it takes ${mega(neededBytes)} with what is there, and runs of this model may take ${
@@ -62,7 +62,7 @@ export function tooLarge(what: string, neededBytes: number, limitBytes: number):
 }
 
 /**
- * The same of what ONNX Runtime's arena says; `undefined` for other messages.
+ * The same for a message of ONNX Runtime's arena; `undefined` for other messages.
  *
  * @param message of release 1.18 to 1.30
  */

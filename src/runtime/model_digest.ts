@@ -1,4 +1,4 @@
-/** Digests of what a session is made of, weights included. */
+/** Digests of a session's model, weights included. */
 import { dirname, join } from "@std/path";
 import type { Model } from "../graph/types.ts";
 
@@ -11,10 +11,10 @@ export async function modelDigest(model: Model, encoded: Uint8Array): Promise<st
   return await bytesDigest(new TextEncoder().encode(parts.join("\n")));
 }
 
-/** The same of a model file and all that lies in its folder, where its external data is. */
+/** The same for a model file and all files in its folder, where its external data is. */
 export async function folderDigest(path: string): Promise<string> {
   const folder = dirname(path);
-  // Links as well, by which pulled models lie in their folders; pipes and devices have no end.
+  // Links too, because pulled models are links; pipes and devices have no end.
   const names = Array.from(Deno.readDirSync(folder), ({ name }) => name)
     .filter((name) => isFile(join(folder, name))).sort();
   const parts: string[] = [path.slice(folder.length)];
@@ -28,11 +28,11 @@ function isFile(path: string): boolean {
   try {
     return Deno.statSync(path).isFile;
   } catch {
-    return false; // a link that leads nowhere
+    return false; // a dangling link
   }
 }
 
-/** The same of a file in memory that has its weights inside. */
+/** The same for a file in memory with its weights inside. */
 export async function bytesDigest(bytes: Uint8Array): Promise<string> {
   const digest = await crypto.subtle.digest("SHA-256", bytes as Uint8Array<ArrayBuffer>);
   return new Uint8Array(digest).toHex();

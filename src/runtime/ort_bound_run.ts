@@ -6,20 +6,20 @@ import type { OrtTensor } from "./ort_tensor.ts";
 import type { Recorder } from "./recorded_runs.ts";
 import type { BoundRun, BoundRunOptions, DeviceTensor } from "./runner.ts";
 
-/** What a bound run needs of the graph that it runs. */
+/** The parts of a compiled graph that a bound run needs. */
 export interface BoundGraph {
   readonly session: Session;
   readonly label: string;
   readonly inputNames: readonly string[];
-  /** Whether values must be copied to a device of their own when they are bound. */
+  /** Whether bound values must be copied to a device with its own memory. */
   readonly copiesInputs: boolean;
-  /** Where runs can be recorded. */
+  /** Present if runs can be recorded. */
   readonly recorder: Recorder | undefined;
-  /** @throws where a tensor cannot be used for `name` */
+  /** @throws if a tensor cannot be used for `name` */
   tensorOf(tensor: DeviceTensor, name: string): OrtTensor;
-  /** What runs are wrapped in, where they may take minutes. */
+  /** Wraps runs that may take minutes. */
   around<T>(work: () => Promise<T>): Promise<T>;
-  /** Told of each run. */
+  /** Called after each run. */
   ran(): void;
 }
 
@@ -27,10 +27,10 @@ export class OrtBoundRun implements BoundRun {
   readonly #graph: BoundGraph;
   readonly #binding: IoBinding;
   readonly #inputs: OrtTensor[];
-  /** Of what is bound now. */
+  /** Recording of the current bindings. */
   #recording: RunConfiguration | undefined;
 
-  /** @param inputs in the order of the graph's */
+  /** @param inputs in the order of the graph's inputs */
   constructor(
     graph: BoundGraph,
     inputs: readonly OrtTensor[],
@@ -82,7 +82,7 @@ export class OrtBoundRun implements BoundRun {
     this.#binding[Symbol.dispose]();
   }
 
-  /** Hands over what was written to host memory since; one that was disposed of nobody can have written to. */
+  /** Copies inputs that were written in host memory since; disposed ones cannot have been written. */
   #copyInputs(): void {
     this.#inputs.forEach(({ value, onDevice }, i) => {
       if (!onDevice && !value.disposed) this.#binding.input(this.#graph.inputNames[i], value);
@@ -90,7 +90,7 @@ export class OrtBoundRun implements BoundRun {
     this.#binding.synchronizeInputs();
   }
 
-  /** What comes next is another recording. */
+  /** Drops the recording; the next run starts another one. */
   #forget(): void {
     this.#recording?.[Symbol.dispose]();
     this.#recording = undefined;

@@ -47,22 +47,22 @@ export class OrtExecutable implements Executable {
   readonly #owner: TensorOwner;
   readonly #session: Session;
   readonly #label: string;
-  /** Whether values must be copied to a device of their own when they are bound. */
+  /** Whether bound values must be copied to a device with its own memory. */
   readonly #copiesInputs: boolean;
-  /** Where outputs stay that the runtime allocates, if not in host memory. */
+  /** Memory of outputs that the runtime allocates, if not host memory. */
   readonly #memory: DeviceMemory | undefined;
-  /** Where the session was made for runs that are recorded. */
+  /** Present if the session was created for recorded runs. */
   readonly #recorder: Recorder | undefined;
-  /** Called once, after the first run or before an end without one. */
+  /** Called once, after the first run or on disposal without a run. */
   #afterFirstRun: ((ran: boolean) => void) | undefined;
-  /** What runs are wrapped in, where they may take minutes. */
+  /** Wraps runs that may take minutes. */
   readonly #around: <T>(work: () => Promise<T>) => Promise<T>;
   readonly #onDispose: (executable: OrtExecutable) => void;
   readonly #inputNames: Names;
-  /** C arrays of output names, by the list that was asked for. */
+  /** C arrays of output names, by requested list. */
   readonly #fetchNames = new Map<string, Names>();
 
-  /** @param session taken over */
+  /** @param session this object takes ownership */
   constructor(
     owner: TensorOwner,
     session: Session,
@@ -92,7 +92,7 @@ export class OrtExecutable implements Executable {
     this.#inputNames = cStrings(this.inputNames);
   }
 
-  /** Names it in errors. */
+  /** Its name in errors. */
   get label(): string {
     return this.#label;
   }
@@ -161,10 +161,10 @@ export class OrtExecutable implements Executable {
   }
 
   /**
-   * A run as numbers.
+   * Encodes a run as numbers.
    *
-   * @param earlier finds an earlier result
-   * @param pins holds what the run needs
+   * @param earlier encodes an earlier result
+   * @param pins keeps the objects alive that the run needs
    */
   listed(
     { feeds, into }: ListedRun,
@@ -206,7 +206,7 @@ export class OrtExecutable implements Executable {
     this.#onDispose(this);
   }
 
-  /** @param adopt takes the outputs over, before anything that a run keeps alive can be released */
+  /** @param adopt takes ownership of the outputs, before any object of the run can be released */
   async #run(
     feeds: Tensors,
     fetches: readonly string[],
@@ -234,7 +234,7 @@ export class OrtExecutable implements Executable {
     }
   }
 
-  /** A run whose results stay on the device; a binding is what asks for that. */
+  /** A run whose results stay on the device, which requires a binding. */
   async #runBound(
     memory: DeviceMemory,
     feeds: Tensors,
@@ -245,7 +245,7 @@ export class OrtExecutable implements Executable {
     this.#namesOf(fetches);
     const types = new Map(this.outputs.map(({ name, type }) => [name, type?.dtype]));
     return await attemptAsync(`Cannot run "${this.#label}"`, async () => {
-      // The session may be disposed of on the way: it and what it makes stay until the end.
+      // The session may be disposed of during the run: it and its results stay until the end.
       this.#session.pin();
       using pinned = new DisposableStack();
       pinned.defer(() => this.#session.unpin());

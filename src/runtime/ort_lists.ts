@@ -1,4 +1,4 @@
-/** Lists of runs beside each other, over ONNX Runtime. */
+/** Parallel lists of runs, over ONNX Runtime. */
 import { encodeLists, type Ort, OrtValue, Pins, RunThreads } from "../../ffi/mod.ts";
 import { attempt } from "./failure.ts";
 import { OrtExecutable } from "./ort_executable.ts";
@@ -45,7 +45,7 @@ export class OrtLists implements Disposable {
         (list, run, tell) => attempt(`Cannot run "${executables[list][run].label}"`, tell),
       );
     } catch (error) {
-      // What ran before the failure.
+      // Runs before the failure.
       for (const { outputs } of results().flat()) {
         for (const tensor of Object.values(outputs)) tensor[Symbol.dispose]();
       }

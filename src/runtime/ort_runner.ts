@@ -32,32 +32,32 @@ import { withSessionPatience } from "./session_patience.ts";
 import { type ProviderOptions, SessionProviders } from "./session_providers.ts";
 import { signedProductOptions, signedProductOptionsOf } from "./signed_products.ts";
 
-/** How the runtime is opened. */
+/** Options of opening the runtime. */
 export interface OrtRunnerOptions extends ProviderOptions {
-  /** Path of the library (also `GRAFT_ORT_LIB`); default: the one that graft brings. */
+  /** Path of the library (also `GRAFT_ORT_LIB`); default: the included one. */
   readonly ortLib?: string;
   /** Threads of the shared pool; default: ORT's choice, the number of physical cores. */
   readonly threads?: number;
-  /** Whether idle threads spin; default true. False leaves the cores to others between runs. */
+  /** Whether idle threads spin; default true. False leaves the cores to other programs between runs. */
   readonly spinning?: boolean;
-  /** ORT's name of the memory that tensors are kept in; default: that of the providers. */
+  /** ORT's name of the memory for tensors; default: that of the providers. */
   readonly memory?: string;
-  /** {@linkcode Runner.records}; default: whether a provider's options say so. */
+  /** {@linkcode Runner.records}; default: by a provider's options. */
   readonly records?: boolean;
   /** {@linkcode Runner.memoryBytes}; default no limit. */
   readonly memoryBytes?: number;
-  /** Optimisation level of sessions that name none; default `all`. */
+  /** Optimisation level of sessions without their own; default `all`. */
   readonly optimization?: CompileOptions["optimization"];
   /** Least severe message that ORT writes to stderr; default `error`. */
   readonly logLevel?: "verbose" | "info" | "warning" | "error" | "fatal";
 }
 
-/** The release that brought 4-bit element types. */
+/** The first release with 4-bit element types. */
 const INT4_SINCE = [1, 19, 0] as const;
 
 /**
- * The first release whose GroupQueryAttention rotates soundly: those before it release what they rotated and then
- * read it, which other allocations may have overwritten.
+ * The first release whose GroupQueryAttention rotates correctly: earlier ones free the rotated values
+ * before they read them, when other allocations may have overwritten them.
  */
 const ROTATES_SINCE = [1, 20, 0] as const;
 
@@ -76,7 +76,8 @@ const ROTATES_SINCE = [1, 20, 0] as const;
  * console.log(y.read());
  * ```
  *
- * @throws {RuntimeFailure} the library is missing, not ONNX Runtime, too old, or a provider does not load
+ * @throws {RuntimeFailure} if the library is missing, not ONNX Runtime, or too old, or a provider does
+ * not load
  */
 export function createOrtRunner(options: OrtRunnerOptions = {}): Runner {
   const { threads, spinning, logLevel, memoryBytes: arenaBytes } = options;
@@ -106,7 +107,7 @@ class OrtRunner implements Runner, TensorOwner {
   readonly #environment: Environment;
   readonly #options: OrtRunnerOptions;
   readonly #providers: SessionProviders;
-  /** Where tensors are kept, if not in host memory. */
+  /** Memory for tensors, if not host memory. */
   readonly #memory: DeviceMemory | undefined;
   readonly #lists: OrtLists;
   #disposed = false;
@@ -150,7 +151,7 @@ class OrtRunner implements Runner, TensorOwner {
     const precise = await this.#saturates() ? signedProductOptionsOf(path) : undefined;
     options = { ...options, config: { ...precise, ...options.config } };
     if (insideBinary(path)) {
-      // Where ONNX Runtime cannot open it.
+      // The reason why ONNX Runtime cannot open it.
       using file = openMapped(path);
       const open = (settings: SessionSettings) =>
         Session.fromBytes(this.#environment, file.bytes, settings);
@@ -169,7 +170,7 @@ class OrtRunner implements Runner, TensorOwner {
     return attemptAsync(`Cannot compile "${label}"`, async () => {
       const form = this.#providers.formOf(safeForm(this.#soundHere(model)));
       const { bytes, config, handed } = placeInitializers(form, this.version);
-      // In this order: what asks the processor is itself a graph that is compiled.
+      // In this order, because the test of the processor compiles a graph itself.
       const signed = signedProductOptions(model.graph);
       const precise = signed !== undefined && await this.#saturates() ? signed : undefined;
       const values = new Map<string, OrtValue>();
@@ -207,7 +208,7 @@ class OrtRunner implements Runner, TensorOwner {
   wrap(value: Tensor): DeviceTensor {
     this.#check(value.dtype);
     if (this.#resides(value)) return this.#send(value, true);
-    // Kernels read elements in place, and some processors refuse those that straddle.
+    // Kernels read elements in place, and some processors refuse unaligned ones.
     const bytesPerElement = Math.ceil(bitsOf(value.dtype) / 8);
     const address = Deno.UnsafePointer.value(
       Deno.UnsafePointer.of(value.bytes as Uint8Array<ArrayBuffer>),
@@ -305,25 +306,25 @@ class OrtRunner implements Runner, TensorOwner {
       onDispose: (executable) => this.#executables.delete(executable),
     });
     this.#executables.add(executable);
-    // The runner may have been disposed of while the session was being made.
+    // The runner may have been disposed of while the session was created.
     if (this.#disposed) executable[Symbol.dispose]();
     return executable;
   }
 
-  /** Tells the user of a session that takes long; nobody, where nobody listens. */
+  /** Reports a session that takes long to compile, if there is a `note` callback. */
   #patiently<T>(label: string, nodes: number, work: () => Promise<T>): Promise<T> {
     const { note } = this.#options;
     return note === undefined ? work() : withSessionPatience(label, nodes, note, work);
   }
 
-  /** The model without what this release computes wrongly. */
+  /** The model without operators that this release computes wrongly. */
   #soundHere(model: Model): Model {
     return isBefore(this.version, ROTATES_SINCE) ? rotateBeforeAttention(model) : model;
   }
 
   /**
-   * Whether products in 8-bit integers add up wrong here. Asked of the processor: where they add up
-   * right, the option that helps is slower for nothing.
+   * Whether products in 8-bit integers saturate here. Tested on the processor, because the option that
+   * prevents it is slower and useless elsewhere.
    */
   async #saturates(): Promise<boolean> {
     return Deno.build.arch === "x86_64" && this.providers.length === 0 &&
@@ -352,7 +353,7 @@ class OrtRunner implements Runner, TensorOwner {
     return new OrtTensor(this, value, { dtype, dims: [...dims] }, { readOnly, memory });
   }
 
-  /** What to throw where a model is not valid, or needs what this release does not have. */
+  /** The error for an invalid model, or one that needs a feature that this release lacks. */
   #explained(error: unknown, label: string): GraftError | undefined {
     const message = error instanceof OrtError ? error.message : "";
     const invalid = invalidModel(message);
@@ -382,7 +383,7 @@ class OrtRunner implements Runner, TensorOwner {
     return new OrtTensor(this, value, { dtype, dims: [...dims] }, { allocatedBytes });
   }
 
-  /** @throws {RefusedError} where tensors would take more than runs may */
+  /** @throws {RefusedError} if tensors would exceed the memory limit */
   #checkRoom(bytes: number, what: string): void {
     const limit = this.memoryBytes;
     if (limit === undefined) return;

@@ -1,4 +1,4 @@
-/** Tensors that ONNX Runtime holds, in host memory or a device's own. */
+/** Tensors of ONNX Runtime, in host memory or in a device's memory. */
 import type { OrtValue } from "../../ffi/mod.ts";
 import { bitsOf, byteLength, type DataType, dataTypeOf } from "../graph/dtype.ts";
 import { elementCount, type Tensor } from "../graph/tensor.ts";
@@ -7,13 +7,13 @@ import type { DeviceMemory } from "./device_memory.ts";
 import { attempt } from "./failure.ts";
 import type { DeviceTensor } from "./runner.ts";
 
-/** Bytes that crossed so far; one for each runner. */
+/** Bytes copied so far; one object per runner. */
 export interface Traffic {
   uploadedBytes: number;
   readBytes: number;
 }
 
-/** What tensors share: the runner's books. */
+/** State of a runner that its tensors share. */
 export interface TensorOwner {
   readonly traffic: Traffic;
   /** Tensors not yet disposed of. */
@@ -25,14 +25,17 @@ export interface TensorOwner {
 export class OrtTensor implements DeviceTensor {
   readonly value: OrtValue;
   readonly owner: TensorOwner;
-  /** Bytes that the runtime allocated for it alone; 0 for what runs made, and over others' bytes. */
+  /**
+   * Bytes that the runtime allocated for it alone; 0 for results of runs, and for tensors over other
+   * memory.
+   */
   readonly allocatedBytes: number;
   readonly #readOnly: boolean;
-  /** Where the elements lie, if not in host memory. */
+  /** Memory of the elements, if not host memory. */
   readonly #memory: DeviceMemory | undefined;
   #info: { dtype: DataType; dims: readonly number[] } | undefined;
 
-  /** @param value taken over */
+  /** @param value this object takes ownership */
   constructor(
     owner: TensorOwner,
     value: OrtValue,
@@ -49,12 +52,12 @@ export class OrtTensor implements DeviceTensor {
     this.#info = info;
     this.#readOnly = readOnly;
     this.#memory = memory;
-    // A run that ends after its runner was disposed of brings tensors that nobody may use.
+    // A run that ends after its runner was disposed of returns tensors that must not be used.
     if (owner.disposed) value[Symbol.dispose]();
     else owner.tensors.add(this);
   }
 
-  /** Whether the elements lie in a device's memory, where runs find them without a copy. */
+  /** Whether the elements are in a device's memory, where runs use them without a copy. */
   get onDevice(): boolean {
     return this.#memory !== undefined;
   }
@@ -83,7 +86,7 @@ export class OrtTensor implements DeviceTensor {
       return tensor;
     }
     const bytes = this.value.read(length, into);
-    // ORT leaves the unused half of the last byte as it was.
+    // ORT does not write the unused half of the last byte.
     if (bitsOf(dtype) === 4 && count % 2 === 1) bytes[bytes.length - 1] &= 15;
     this.owner.traffic.readBytes += bytes.byteLength;
     return { dtype, dims, bytes };
@@ -121,7 +124,7 @@ export class OrtTensor implements DeviceTensor {
     this.value[Symbol.dispose]();
   }
 
-  /** Outputs are asked for their shape only when somebody wants it: most go from run to run. */
+  /** Reads an output's type and shape on first use, because most outputs only go from run to run. */
   #known(): { dtype: DataType; dims: readonly number[] } {
     if (this.#info === undefined) {
       const { elementType, dims } = attempt("Cannot read a tensor's type", () => this.value.info);

@@ -1,8 +1,8 @@
-/** Which execution provider runs which share of a graph, and what falls back to the processor. */
+/** Counts the nodes that each execution provider runs, and those that fall back to the CPU. */
 import { nodeRuns } from "./profile_nodes.ts";
 import { shortName } from "./provider_choice.ts";
 
-/** Nodes by operator, by provider as ORT lists it. */
+/** Numbers of nodes by operator, by provider as ORT lists it. */
 export type Placement = ReadonlyMap<string, ReadonlyMap<string, number>>;
 
 /** @param nodes as a session assigned them */
@@ -25,24 +25,24 @@ export function placementOfProfile(profile: string): Placement {
   );
 }
 
-/** Operators that graphs work shapes out with. */
+/** Operators of shape arithmetic. */
 const SHAPE_OPERATORS = new Set(
   ("Shape Size Gather Concat Unsqueeze Squeeze Slice Cast Add Sub Mul Div Mod Equal Where Range Less " +
     "Greater Not And Or Constant ConstantOfShape Reshape Expand ReduceProd ReduceMax ReduceMin " +
     "ReduceSum Min Max Floor Ceil Identity Tile NonZero ScatterND").split(" "),
 );
 
-/** Copies that ORT puts between providers: what placement costs, not part of the graph. */
+/** Copies that ORT inserts between providers, which are not part of the graph. */
 const COPIES = new Set(["MemcpyFromHost", "MemcpyToHost"]);
 
-/** Operators listed by name before the rest is summed up. */
+/** Number of operators that are listed by name. */
 const LISTED = 8;
 
 /**
- * What a user is told of several graphs' placement: a line for each provider, then why nodes fell
- * back, as far as it can be told from outside.
+ * Describes several graphs' placement for the user: a line for each provider, then the reasons for nodes
+ * that fell back, if they are visible from outside.
  *
- * @param wanted providers that were asked for, best first, as ORT lists them
+ * @param wanted requested providers, best first, as ORT lists them
  */
 export function describePlacement(
   placements: readonly Placement[],

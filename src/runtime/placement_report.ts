@@ -1,10 +1,10 @@
-/** Tells once where graphs run, when those that belong together have been compiled. */
+/** Reports once where graphs run, after those that belong together have been compiled. */
 import { describePlacement, type Placement } from "./placement.ts";
 
-/** Milliseconds without another graph after which those that came are told. */
+/** Milliseconds without another graph after which the report is printed. */
 const QUIET_MS = 3000;
 
-/** Gathers the placement of sessions: training makes a dozen within its first step. */
+/** Collects the placement of sessions: training creates a dozen in its first step. */
 export class PlacementReport implements Disposable {
   readonly #wanted: readonly string[];
   readonly #note: (line: string) => void;
@@ -21,11 +21,11 @@ export class PlacementReport implements Disposable {
     this.#placements.push(placement);
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => this.#tell(), QUIET_MS);
-    // It is told at the end at the latest: nothing has to wait for the timer.
+    // It is printed at the end at the latest, so the timer need not keep the process alive.
     Deno.unrefTimer(Number(this.#timer));
   }
 
-  /** Tells what was not told. */
+  /** Prints the rest. */
   [Symbol.dispose](): void {
     clearTimeout(this.#timer);
     this.#tell();

@@ -1,17 +1,17 @@
-/** What ONNX Runtime's profiles tell of nodes. */
+/** Reads runs of nodes from ONNX Runtime's profiles. */
 
 /** One run of one node. */
 export interface NodeRun {
   readonly operator: string;
   /** As ORT lists it. */
   readonly provider: string | undefined;
-  /** Milliseconds since the session was made. */
+  /** Milliseconds since the session was created. */
   readonly at: number;
   readonly milliseconds: number;
 }
 
 /**
- * The runs of nodes in a profile: a list of events, of which each such run has one that ends with
+ * The runs of nodes in a profile, which is a list of events: each run has one whose name ends with
  * `_kernel_time`. A subgraph that a provider compiled is one node.
  *
  * @param profile text that ONNX Runtime wrote

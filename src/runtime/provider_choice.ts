@@ -1,4 +1,4 @@
-/** From what a user asks for to the execution providers that sessions are made with. */
+/** Chooses the execution providers of sessions from the user's request. */
 import { type Message, RuntimeFailure, UsageError, worded } from "../errors.ts";
 import { whatToDo } from "./provider_failure.ts";
 import { ownValue } from "../records.ts";
@@ -9,7 +9,7 @@ export interface ChosenProvider {
   readonly options: Readonly<Record<string, string>>;
 }
 
-/** What a user asks for. */
+/** A user's request. */
 export interface ProviderWish {
   /** In order of preference: `auto`, `cpu`, `cuda`, `tensorrt`, or a name that ORT lists. */
   readonly names: readonly string[];
@@ -17,18 +17,18 @@ export interface ProviderWish {
   readonly options: readonly string[];
 }
 
-/** What there is to choose from. */
+/** Available providers and facts about the machine. */
 export interface ProviderTrial {
   readonly library: { readonly path: string; readonly version: string };
   /** Providers that the library was built with, as it lists them. */
   readonly available: readonly string[];
   /** Whether a driver shows a GPU. */
   readonly hasGpu: boolean;
-  /** Options of a provider that the user sets none of. */
+  /** Default options of a provider. */
   defaults(name: string): Readonly<Record<string, string>>;
-  /** Why a provider cannot be used here; `undefined` where it can. */
+  /** Returns why a provider cannot be used here; `undefined` if it can. */
   failure(provider: ChosenProvider): string | undefined;
-  /** Called with what is not used, and why. */
+  /** Reports an unused provider, with the reason. */
   note(message: Message): void;
 }
 
@@ -36,7 +36,7 @@ const CPU = "CPUExecutionProvider";
 const CUDA = "CUDAExecutionProvider";
 const TENSORRT = "TensorrtExecutionProvider";
 
-/** Short names that ORT spells in other letters. */
+/** Short names with another spelling in ORT. */
 const ALIASES: Readonly<Record<string, string>> = {
   cpu: CPU,
   cuda: CUDA,
@@ -44,12 +44,12 @@ const ALIASES: Readonly<Record<string, string>> = {
   trt: TENSORRT,
 };
 
-/** `cuda` for `CUDAExecutionProvider`, as flags take it. */
+/** The name for flags: `cuda` for `CUDAExecutionProvider`. */
 export function shortName(name: string): string {
   return name.replace(/ExecutionProvider$/, "").toLowerCase();
 }
 
-/** Whether a GPU library is worth looking for. */
+/** Whether to look for a GPU library. */
 export function wantsGpu({ names }: ProviderWish, hasGpu: boolean): boolean {
   const wanted = names.map((name) => ALIASES[shortName(name)] ?? name);
   return wanted.includes(CUDA) || wanted.includes(TENSORRT) ||
@@ -57,13 +57,13 @@ export function wantsGpu({ names }: ProviderWish, hasGpu: boolean): boolean {
 }
 
 /**
- * The providers to make sessions with, best first; the CPU's is left out, since ORT always has it.
+ * The providers of sessions, best first, without the CPU's, which ORT always has.
  *
- * `auto` is CUDA where a GPU is there and the provider loads, else the CPU. TensorRT is never
- * chosen unasked: it builds engines for minutes.
+ * `auto` is CUDA if there is a GPU and the provider loads, otherwise the CPU. TensorRT is only used on
+ * request, because it builds engines for minutes.
  *
- * @throws {UsageError} for a wish that makes no sense
- * @throws {RuntimeFailure} where no provider of the list can be used
+ * @throws {UsageError} for an invalid request
+ * @throws {RuntimeFailure} if no provider of the list can be used
  */
 export function chooseProviders(
   wish: ProviderWish,
@@ -86,7 +86,7 @@ export function chooseProviders(
   const chosen: ChosenProvider[] = [];
   const failures: Message[] = [];
   for (const name of wanted) {
-    if (name === CPU) break; // it takes every node: what is named after it gets none
+    if (name === CPU) break; // it runs every node, so providers after it get none
     const provider = { name, options: { ...trial.defaults(name), ...options.get(name) } };
     const failure = trial.available.includes(name) ? trial.failure(provider) : notBuiltIn(trial);
     if (failure === undefined) chosen.push(provider);
@@ -161,7 +161,7 @@ function listedName(name: string, { available }: ProviderTrial): string {
   );
 }
 
-/** Options by the provider they are for. */
+/** Options by provider. */
 function sortOptions(
   options: readonly string[],
   wanted: readonly string[],

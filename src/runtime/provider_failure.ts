@@ -1,4 +1,4 @@
-/** What a user can do about an execution provider that does not load. */
+/** Remedies for an execution provider that does not load. */
 import { asProperty, type NameParameter } from "../errors.ts";
 
 type Remedy = readonly [
@@ -8,7 +8,7 @@ type Remedy = readonly [
 
 const FOLDER = "or name its folder in LD_LIBRARY_PATH before graft starts";
 
-/** By what the dynamic loader, CUDA or TensorRT say. */
+/** Remedies by messages of the dynamic loader, CUDA or TensorRT. */
 const REMEDIES: readonly Remedy[] = [
   [
     /libonnxruntime_providers_\w+\.so: cannot open shared object file/,
@@ -58,7 +58,7 @@ const REMEDIES: readonly Remedy[] = [
   ],
 ];
 
-/** `: what to do`, or nothing where no reason is known. */
+/** `: remedy`, or nothing if no reason is known. */
 export function whatToDo(failure: string, name: NameParameter = asProperty): string {
   for (const [pattern, remedy] of REMEDIES) {
     const found = pattern.exec(failure);

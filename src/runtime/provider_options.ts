@@ -1,25 +1,25 @@
-/** What graft sets of the providers that it is made for, where the user does not. */
+/** graft's default options of the providers that it supports. */
 import { join } from "@std/path";
 
-/** What the options depend on. */
+/** Facts that the options depend on. */
 export interface OptionSurroundings {
-  /** Whether processor and GPU share their memory, as on a Jetson. */
+  /** Whether CPU and GPU share their memory, as on a Jetson. */
   readonly unifiedMemory: boolean;
-  /** Memory that can be taken, where the system tells. */
+  /** Free memory, if known. */
   readonly freeBytes?: number;
-  /** graft's cache; `undefined` where the environment names none. */
+  /** graft's cache; `undefined` if the environment names none. */
   readonly cache?: string;
 }
 
-/** Share of free memory that a session's arena may grow to where the processor needs the rest. */
+/** Share of free memory for the arena if the CPU needs the rest. */
 const UNIFIED_SHARE = 0.7;
 
 /**
  * Options of a provider, in ONNX Runtime's names.
  *
- * CUDA: its arena grows by what is asked for and no further, since training has many sessions with an
- * arena each; float32 products in float32, not TF32, so that losses are those of the processor.
- * TensorRT: engines and tactics' timings are kept.
+ * CUDA: its arena grows only by the requested size, because training has many sessions with an arena
+ * each; float32 products in float32, not TF32, so that losses agree with the CPU's. TensorRT: engines
+ * and tactics' timings are kept.
  */
 export function defaultOptions(
   name: string,
@@ -43,16 +43,15 @@ export function defaultOptions(
   return {};
 }
 
-/** Folder of TensorRT's engines, where they are kept. */
+/** Folder of TensorRT's engines, if they are kept. */
 export function engineFolder(options: Readonly<Record<string, string>>): string | undefined {
   const kept = /^(1|true)$/i.test(options.trt_engine_cache_enable ?? "");
   return kept ? options.trt_engine_cache_path : undefined;
 }
 
 /**
- * Options of one model: its engines begin with a prefix of its own. TensorRT's provider names them by
- * the graph alone, so that two merges of a base, which differ in weights, would share one
- * (onnxruntime#32254).
+ * Options of one model, with a prefix for its engines. TensorRT's provider names engines by the graph
+ * alone, so that two merges of a base, which differ in weights, would share one (onnxruntime#32254).
  *
  * @param digest of the model's bytes, weights included
  */

@@ -1,4 +1,4 @@
-/** Which execution providers a library was built with, and which of them load here. */
+/** Lists the execution providers of a library, and tests which of them load. */
 import {
   availableProviders,
   Environment,
@@ -14,18 +14,18 @@ import { openOrt } from "./brought_library.ts";
 
 /** An execution provider. */
 export interface ProviderState {
-  /** As ONNX Runtime lists it: `CUDAExecutionProvider`. */
+  /** Its name in ONNX Runtime's list: `CUDAExecutionProvider`. */
   readonly name: string;
-  /** `untried` for those that graft is not made for: loading one can be slow, or loud. */
+  /** `untried` for those that graft does not support: loading one can be slow, or print messages. */
   readonly state: "loads" | "fails" | "untried";
   /** Why it does not load on this machine. */
   readonly failure?: string;
 }
 
-/** Providers that graft is made for. */
+/** Supported providers. */
 const TRIED = ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"];
 
-/** A library and what it can use. */
+/** A library and its providers. */
 export interface LibraryState {
   readonly path: string;
   readonly version: string;
@@ -33,10 +33,10 @@ export interface LibraryState {
 }
 
 /**
- * The library that graft would use, with the providers it was built with, none of them tried.
+ * Describes the library that graft would use, with its providers, none of them tried.
  *
- * @param explicit what `--ort-lib` or `GRAFT_ORT_LIB` say
- * @throws {RuntimeFailure} the library is missing, not ONNX Runtime, or too old
+ * @param explicit value of `--ort-lib` or `GRAFT_ORT_LIB`
+ * @throws {RuntimeFailure} if the library is missing, not ONNX Runtime, or too old
  */
 export function describeLibrary(
   explicit: string | undefined,
@@ -51,8 +51,8 @@ export function describeLibrary(
 /**
  * Opens the library that graft would use and tries each of its providers.
  *
- * @param explicit what `--ort-lib` or `GRAFT_ORT_LIB` say
- * @throws {RuntimeFailure} the library is missing, not ONNX Runtime, or too old
+ * @param explicit value of `--ort-lib` or `GRAFT_ORT_LIB`
+ * @throws {RuntimeFailure} if the library is missing, not ONNX Runtime, or too old
  */
 export function inspectLibrary(
   explicit: string | undefined,
@@ -77,7 +77,7 @@ function stateOf(ort: Ort, name: string): ProviderState {
   return failure === undefined ? { name, state: "loads" } : { name, state: "fails", failure };
 }
 
-/** Why a provider's libraries do not load or its options are refused; `undefined` where all is well. */
+/** Why a provider's libraries do not load or its options are refused; `undefined` if all is well. */
 function loadFailure(ort: Ort, provider: Provider): string | undefined {
   try {
     tryProvider(ort, provider);
@@ -88,12 +88,12 @@ function loadFailure(ort: Ort, provider: Provider): string | undefined {
   }
 }
 
-/** Why sessions cannot be made with a provider: its libraries, its options, or its device. */
+/** Why sessions cannot be created with a provider: its libraries, its options, or its device. */
 export function providerFailure(environment: Environment, provider: Provider): string | undefined {
   const failure = loadFailure(environment.ort, provider);
   if (failure !== undefined) return failure;
   try {
-    // A graph that no device computes, since it handles texts: its session opens the device alone.
+    // A graph of strings, which no device computes: its session only opens the device.
     const texts = identityModel("texts", "string", ["n"]);
     Session.fromBytesHere(environment, texts, { providers: [provider] })[Symbol.dispose]();
     return undefined;
@@ -103,7 +103,7 @@ export function providerFailure(environment: Environment, provider: Provider): s
   }
 }
 
-/** What the dynamic loader, CUDA or WebGPU said, out of the library's account of where in its source that was. */
+/** The message of the dynamic loader, CUDA or WebGPU, without the library's source locations. */
 export function plainReason(message: string): string {
   const [cuda] = /CUDA failure \d+: [^;]+/.exec(message) ?? [];
   if (cuda !== undefined) return cuda.trim();

@@ -1,7 +1,7 @@
 /**
- * Runs that a provider records once and plays back: CUDA graphs, and what WebGPU has of the kind. The
- * user asks for them by the provider's own option; it is a session's, which then refuses graphs that
- * are not wholly the provider's, so that only those sessions get it whose runs are to be recorded.
+ * Runs that a provider records once and plays back: CUDA graphs, and WebGPU's equivalent. The user
+ * requests them with the provider's own option. A session with this option refuses graphs that do not
+ * run entirely on the provider, so only sessions whose runs are to be recorded get it.
  */
 import { type Ort, type Provider, RunConfiguration } from "../../ffi/mod.ts";
 import { ownValue } from "../records.ts";
@@ -12,7 +12,7 @@ const OPTIONS: Readonly<Record<string, string>> = {
   WebGpuExecutionProvider: "enableGraphCapture",
 };
 
-/** Whether a provider is asked to record runs. */
+/** Whether a provider's options request recorded runs. */
 export function recordsRuns({ name, options = {} }: Provider): boolean {
   const asked = options[ownValue(OPTIONS, name) ?? ""];
   return asked !== undefined && !/^(0|false)$/i.test(asked);
@@ -24,13 +24,13 @@ export function withoutRecording<P extends Provider>(provider: P): P {
   return { ...provider, options };
 }
 
-/** Run option by which a recording is named. Source: ORT's onnxruntime_run_options_config_keys.h. */
+/** Run option that names a recording. Source: ORT's onnxruntime_run_options_config_keys.h. */
 const RECORDING_ID = "gpu_graph_id";
 const UNRECORDED = "-1";
 
 /** Names the recordings of one session. */
 export class Recorder implements Disposable {
-  /** For a run that is neither recorded nor played back. */
+  /** Configuration of a run that is neither recorded nor played back. */
   readonly unrecorded: RunConfiguration;
   readonly #ort: Ort;
   #recordings = 0;
@@ -40,7 +40,7 @@ export class Recorder implements Disposable {
     this.unrecorded = new RunConfiguration(ort, { [RECORDING_ID]: UNRECORDED });
   }
 
-  /** For a run that is recorded, and played back where the same configuration is given again. */
+  /** Configuration of a run that is recorded, and played back when the same configuration is used again. */
   recording(): RunConfiguration {
     return new RunConfiguration(this.#ort, { [RECORDING_ID]: String(++this.#recordings) });
   }

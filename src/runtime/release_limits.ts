@@ -1,17 +1,17 @@
 /**
- * Says in graft's words what a model asks of ONNX Runtime that its release, or any, does not have.
+ * Explains which feature that a model needs is missing from a release of ONNX Runtime, or from all.
  *
- * ONNX Runtime's own messages name a line of its source and not what to do; their texts are those of
- * releases 1.18 to 1.30. One that is not known here stays as it is.
+ * ONNX Runtime's own messages name a line of its source and no remedy; the texts here are those of
+ * releases 1.18 to 1.30. Unknown messages are not changed.
  */
 
 /** `[major, minor, patch]` of a release. */
 export type Release = readonly [number, number, number];
 
-/** The first release whose MatMulNBits takes weights of 8 bits on the CPU. */
+/** The first release whose MatMulNBits accepts weights of 8 bits on the CPU. */
 export const EIGHT_BITS_SINCE = [1, 22, 0] as const;
 
-/** Whether `release` came before `other`. */
+/** Whether `release` is older than `other`. */
 export function isBefore(release: Release, other: Release): boolean {
   const differs = release.findIndex((part, i) => part !== other[i]);
   return differs >= 0 && release[differs] < other[differs];
@@ -19,7 +19,7 @@ export function isBefore(release: Release, other: Release): boolean {
 
 type Explanation = readonly [pattern: RegExp, explain: (...groups: string[]) => string | undefined];
 
-/** A pattern of ONNX Runtime's, and the rest of "ONNX Runtime 1.18.0 …". */
+/** A pattern of ONNX Runtime's messages, and the rest of the sentence "ONNX Runtime 1.18.0 …". */
 const EXPLANATIONS: readonly Explanation[] = [
   [
     /Opset (\d+) is under development.*for domain (\S+) is till opset (\d+)/s,
@@ -37,7 +37,7 @@ const EXPLANATIONS: readonly Explanation[] = [
         : undefined,
   ],
   [
-    // Of the runtime's own operators; ONNX's have the attributes of the file's operator set.
+    // For the runtime's own operators; ONNX's have the attributes of the file's operator set.
     /In Node, \("(.*?)", \w+, "com\.microsoft".*Unrecognized attribute: (\S+) for operator (\w+)/s,
     (node, attribute, operator) =>
       `gives ${operator} no attribute "${attribute}": node "${node}" has it`,
@@ -65,9 +65,9 @@ const EXPLANATIONS: readonly Explanation[] = [
 ];
 
 /**
- * What is wrong with a file that no release reads, where a message is about that.
+ * Describes the problem of a file that no release can read, if the message is about one.
  *
- * @param message ONNX Runtime's, from making a session
+ * @param message ONNX Runtime's, from creating a session
  */
 export function invalidModel(message: string): string | undefined {
   const found = /In Node, \("(.*?)", (\w+), "".*Unrecognized attribute: (\S+) for operator/s
@@ -80,10 +80,9 @@ export function invalidModel(message: string): string | undefined {
 }
 
 /**
- * The rest of the sentence "ONNX Runtime 1.18.0 …", where a message is about something that other
- * releases have.
+ * The rest of the sentence "ONNX Runtime 1.18.0 …", if the message is about a feature of other releases.
  *
- * @param message ONNX Runtime's, from making a session
+ * @param message ONNX Runtime's, from creating a session
  */
 export function releaseLimit(message: string): string | undefined {
   for (const [pattern, explain] of EXPLANATIONS) {

@@ -1,25 +1,25 @@
-/** Which runs are short enough to hold up the event loop, from how long the last one took. */
+/** Decides which runs are short enough to block the event loop, by the duration of the last one. */
 import { sleepElsewhere } from "../../ffi/libc.ts";
 
 /**
- * Runs that should take less than this are brief: the way to another thread, where the other processor
- * has to wake up first, takes a run of 12 ms a twentieth more, and one of 28 ms no less. Who asks
- * meanwhile waits no longer than for this and a turn.
+ * Runs that should take less than this are brief: switching to another thread, whose core has to wake up
+ * first, makes a run of 12 ms a twentieth slower, and one of 28 ms no faster. Other requests wait at
+ * most for this time and one turn.
  */
 const BRIEF_MS = 50;
-/** What brief runs may take together before the event loop gets a turn. */
+/** Time of consecutive brief runs after which the event loop gets a turn. */
 const HELD_MS = 50;
 
-/** How long the event loop has been held up since its last turn: there is one for all clocks. */
+/** Time for which the event loop has been blocked since its last turn, over all clocks. */
 let held = 0;
 let lastEnd = performance.now();
 
 export interface RunClockOptions {
-  /** Milliseconds that a run may hold up the event loop. */
+  /** Milliseconds for which a run may block the event loop. */
   readonly briefMs?: number;
   /**
-   * Whether what lies between runs holds up the event loop too, as in a training loop, which may write
-   * files meanwhile; default false, as where each run answers a request. Then the loop was idle.
+   * Whether the work between runs blocks the event loop too, as in a training loop, which may write
+   * files meanwhile; default false, for runs that answer requests, between which the loop was idle.
    */
   readonly sustained?: boolean;
 }
@@ -36,10 +36,10 @@ export class RunClock {
   }
 
   /**
-   * Does a run.
+   * Times a run.
    *
-   * @param tokens that it reads, padding included
-   * @param run told whether it should be brief
+   * @param tokens number of tokens, padding included
+   * @param run called with whether it should be brief
    */
   async time<T>(tokens: number, run: (brief: boolean) => Promise<T>): Promise<T> {
     const start = performance.now();
@@ -60,9 +60,9 @@ export class RunClock {
 }
 
 /**
- * Makes the event loop wait. Deno looks at signals and sockets when it has nothing to do: those that
- * arrive meanwhile wait for up to sixty turns where each is taken by `setImmediate`, and a timer takes
- * a whole millisecond or two. A thread that worked could be done before this one lies down.
+ * Lets the event loop handle events. Deno polls signals and sockets when it is idle: with `setImmediate`
+ * they wait for up to sixty turns, and a timer takes a millisecond or two. So another thread sleeps
+ * briefly while this one waits.
  */
 async function eventLoopTurn(): Promise<void> {
   await sleepElsewhere(TURN_US);

@@ -1,5 +1,5 @@
 /**
- * What graft asks of an inference runtime: compile a graph, hold tensors, run.
+ * The interface to an inference runtime: compile a graph, hold tensors, run.
  *
  * Training, merging and serving are written against this interface; `ort_runner.ts` implements it
  * over ONNX Runtime. Tensors stay where the runtime keeps them until they are read.
@@ -23,13 +23,13 @@ export interface DeviceTensor extends Disposable {
   /** Overwrites the contents; type and size must match. Counted by {@linkcode Runner.traffic}. */
   write(value: Tensor): void;
   /**
-   * The contents where they lie, good until the tensor is written or disposed of. From a device with
-   * memory of its own it is a copy.
+   * The contents without a copy, valid until the tensor is written or disposed of. For a device with its
+   * own memory it is a copy.
    */
   view(): Tensor;
 }
 
-/** What a model says about itself. */
+/** A model's metadata. */
 export interface ExecutableMetadata {
   /** Program that wrote the model. */
   readonly producer: string;
@@ -39,31 +39,30 @@ export interface ExecutableMetadata {
   readonly domain: string;
   /** What the model's file says of it. */
   readonly description: string;
-  /** Absent where the model states none. */
+  /** Absent if the model declares none. */
   readonly version?: number;
   /** The model's `metadata_props`. */
   readonly custom: Readonly<Record<string, string>>;
 }
 
-/** How a run is called. */
+/** Options of a run. */
 export interface RunOptions {
   /**
-   * Whether the run is known to be short, so that the event loop may wait for it: to another thread
-   * and back takes tens of microseconds, and longer than such a run where the cores are busy.
-   * Default false.
+   * Whether the run is known to be short, so that the event loop may wait for it: another thread costs
+   * tens of microseconds, and more than such a run if the cores are busy. Default false.
    */
   readonly brief?: boolean;
-  /** Outputs that are written into tensors that exist already; the runtime allocates the others. */
+  /** Outputs that are written into existing tensors; the runtime allocates the others. */
   readonly into?: Readonly<Record<string, DeviceTensor>>;
 }
 
-/** How a bound run is called. */
+/** Options of a bound run. */
 export interface BoundRunOptions extends Pick<RunOptions, "brief"> {
   /**
-   * Whether the provider records the run, and plays back what it has recorded since the last
-   * {@linkcode BoundRun.feed}: the device works through one list instead of being told of kernel after
-   * kernel. All that is bound must lie on the device; what is written to it between runs is seen.
-   * Only for what was compiled with {@linkcode CompileOptions.recorded}.
+   * Whether the provider records the run, and plays back what it has recorded since the last {@linkcode
+   * BoundRun.feed}: the device executes one list instead of receiving single kernel launches. All bound
+   * tensors must be on the device; changes of their contents between runs take effect. Only for graphs
+   * compiled with {@linkcode CompileOptions.recorded}.
    */
   readonly recorded?: boolean;
 }
@@ -87,8 +86,8 @@ export interface Executable extends Disposable {
   /** Names of the outputs. */
   readonly outputNames: readonly string[];
   /**
-   * Runs, without blocking the event loop unless brief. The outputs named in `fetches` (all, if absent) are
-   * allocated by the runtime and belong to the caller; feeds stay the caller's.
+   * Runs, without blocking the event loop unless brief. The runtime allocates the outputs named in
+   * `fetches` (default: all), and the caller owns them; the caller keeps ownership of the feeds.
    */
   run(
     feeds: Readonly<Record<string, DeviceTensor>>,
@@ -96,17 +95,17 @@ export interface Executable extends Disposable {
     options?: RunOptions,
   ): Promise<Record<string, DeviceTensor>>;
   /**
-   * Like {@linkcode run}, with some outputs written into tensors that exist already
-   * (static shapes, reused buffers, key-value caches). Kernels may write an output before the last
-   * read of a feed: a tensor that is both is the caller's risk.
+   * Like {@linkcode run}, with some outputs written into existing tensors (static shapes, reused
+   * buffers, key-value caches). Kernels may write an output before the last read of a feed: the caller
+   * is responsible for tensors that are both.
    */
   runInto(
     feeds: Readonly<Record<string, DeviceTensor>>,
     outputs: Readonly<Record<string, DeviceTensor>>,
   ): Promise<void>;
   /**
-   * Fixes feeds and outputs for repeated runs. The binding keeps the tensors alive; what is written
-   * to a bound feed between runs is seen by the next one.
+   * Fixes feeds and outputs for repeated runs. The binding keeps the tensors alive; the next run sees
+   * changes of a bound feed.
    */
   bind(
     feeds: Readonly<Record<string, DeviceTensor>>,
@@ -118,12 +117,12 @@ export interface Executable extends Disposable {
   endProfiling(): string;
 }
 
-/** What runs like a compiled graph, however it is held. */
+/** Something that runs like a compiled graph. */
 export type Runnable = Pick<Executable, "run">;
 
 /**
- * A result of another run of some lists, as a feed: of an earlier one in its list, or of any in another
- * that does not wait for this.
+ * A result of another run in lists, used as a feed: of an earlier run in the same list, or of any run in
+ * another list that does not wait for this one.
  */
 export interface EarlierResult {
   /** Number of its list. */
@@ -134,27 +133,27 @@ export interface EarlierResult {
   readonly output: string;
 }
 
-/** A run of all outputs of a graph, in a list of such. */
+/** A run of all outputs of a graph, in a list of runs. */
 export interface ListedRun {
   /** What runs. */
   readonly executable: Executable;
-  /** A result of another run is the runtime's until all that are fed it have run, and gone then. */
+  /** The runtime owns a result of another run, and releases it when all its readers have run. */
   readonly feeds: Readonly<Record<string, DeviceTensor | EarlierResult>>;
-  /** Outputs that are written into tensors that exist already; the runtime allocates the others. */
+  /** Outputs that are written into existing tensors; the runtime allocates the others. */
   readonly into: Readonly<Record<string, DeviceTensor>>;
 }
 
-/** What came of a run in a list. */
+/** Result of a run in a list. */
 export interface ListedResult {
-  /** Outputs that the runtime allocated and no other run has taken, by name: the caller's. */
+  /** Outputs that the runtime allocated and no other run reads, by name; the caller owns them. */
   readonly outputs: Readonly<Record<string, DeviceTensor>>;
   /** How long the run took. */
   readonly milliseconds: number;
 }
 
 /**
- * Session configuration: an arena of the session's own, which goes with it. In the one that sessions
- * share, what a short-lived one took would stay, between the blocks of what comes after.
+ * Session configuration: an arena of the session's own, released with it. In the shared arena the memory
+ * of a short-lived session would stay, between later blocks.
  */
 export const OWN_ARENA: NonNullable<CompileOptions["config"]> = {
   "session.use_env_allocators": "0",
@@ -171,13 +170,13 @@ export interface CompileOptions {
   /** Whether ORT plans memory from the first run's shapes: a little faster, more memory; default true. */
   readonly memoryPattern?: boolean;
   /**
-   * Whether the host's memory is kept for the next run, in an arena that all sessions share; false
-   * gives every tensor back as soon as nothing reads it. Default true.
+   * Whether host memory is kept for the next run, in an arena that all sessions share; false frees every
+   * tensor after its last reader. Default true.
    */
   readonly arena?: boolean;
   /**
-   * Whether a run stays on the thread that it is called on, so that as many run beside each other as
-   * there are cores; default false: all runs share one pool of threads, each of which may help.
+   * Whether a run stays on the calling thread, so that as many runs as cores can run in parallel;
+   * default false: all runs share one thread pool.
    */
   readonly singleThread?: boolean;
   /** Whether bound runs can be recorded; only where {@linkcode Runner.records}. Default false. */
@@ -189,13 +188,13 @@ export interface CompileOptions {
   /** Writes ORT's Chrome-trace profile under this path prefix. */
   readonly profilePrefix?: string;
   /**
-   * Also writes the optimised model to this path, its weights beside it in `weights.bin`, packed for
-   * this processor and this release: {@linkcode Runner.load} maps them instead of packing anew. Look
-   * at what comes out: 1.30 computes nonsense from the file where MatMulNBits has `accuracy_level` 4
+   * Also writes the optimised model to this path, with its weights beside it in `weights.bin`, packed
+   * for this processor and this release: {@linkcode Runner.load} maps them instead of packing again.
+   * Check the results: 1.30 computes wrong values from the file if MatMulNBits has `accuracy_level` 4
    * (`scripts/figures/prepacked.ts`).
    */
   readonly optimizedPath?: string;
-  /** Names the session in errors. */
+  /** The session's name in errors. */
   readonly label?: string;
 }
 
@@ -203,63 +202,66 @@ export interface CompileOptions {
 export interface Runner extends Disposable {
   /** E.g. `"onnxruntime 1.30.0 (CPUExecutionProvider)"`. */
   readonly description: string;
-  /** Execution providers that nodes are given to before the processor's, best first. */
+  /** Execution providers that have precedence over the CPU's, best first. */
   readonly providers: readonly string[];
   /** `[major, minor, patch]` of the library. */
   readonly version: readonly [number, number, number];
   /** Compiles a model file from disk (external data beside it is resolved by the runtime). */
   load(path: string, options?: CompileOptions): Promise<Executable>;
   /**
-   * Compiles a model in memory. Large initializers are not copied into the protobuf; those that lie
-   * in a mapped file stay in it, so the file must stay as it is while the executable lives.
+   * Compiles a model in memory. Large initializers are not copied into the protobuf; those in a mapped
+   * file stay there, so the file must not change while the executable exists.
    */
   compile(model: Model, options?: CompileOptions): Promise<Executable>;
   /** Copies a host tensor to the runtime. Counted by {@linkcode traffic}. */
   upload(value: Tensor): DeviceTensor;
-  /** Wraps host bytes (e.g. a mapped file) without copying where the device can read them; read-only. */
+  /** Wraps host bytes (e.g. a mapped file), without a copy if the device can read them; read-only. */
   wrap(value: Tensor): DeviceTensor;
   /**
-   * A tensor over the caller's bytes that runs may write as well: what is in the one is in the other
-   * after a run. The bytes must neither move nor change size while the tensor lives.
+   * A tensor over the caller's bytes that runs may also write. The bytes must neither move nor change
+   * size while the tensor exists.
    */
   share(value: Tensor): DeviceTensor;
-  /** Threads that divide a run's operators among them. */
+  /** Number of threads that share a run's operators. */
   readonly threads: number;
   /**
-   * Whether kernels read and write tensors where they lie, on this host: one tensor can then be a
-   * feed and an output of a run, for kernels that are made for it.
+   * Whether kernels read and write tensors in place, on this host: one tensor can then be a feed and an
+   * output of a run, if the kernels support it.
    */
   readonly inPlace: boolean;
   /**
-   * Whether tensors lie in a device's own memory, but for those that are shared: kernels of that
-   * device read and write them where they lie.
+   * Whether tensors, except shared ones, are in a device's own memory, where its kernels read and write
+   * them in place.
    */
   readonly onDevice: boolean;
   /**
-   * Whether the user wants runs recorded that may be ({@linkcode CompileOptions.recorded}), by an
-   * option of a provider that can.
+   * Whether the user requests recorded runs ({@linkcode CompileOptions.recorded}), by a provider's
+   * option.
    */
   readonly records: boolean;
   /**
-   * Bytes that runs may take, beside weights that stay in mapped files; absent where nothing but the
-   * machine bounds them. What asks for more ends with a `RefusedError`.
+   * Memory limit of runs, without weights in mapped files; absent: no limit except the machine's. A run
+   * that needs more ends with a `RefusedError`.
    */
   readonly memoryBytes?: number;
-  /** Tells the user what is done in another way than was asked for. */
+  /** Reports to the user what differs from the request. */
   note(line: string): void;
   /**
-   * Runs lists beside each other, each in order and on one thread; graphs that are compiled for a
-   * single thread then share no core. For a runner that is {@linkcode inPlace}.
+   * Runs lists in parallel, each in order and on one thread; graphs compiled for a single thread then
+   * share no core. Requires {@linkcode inPlace}.
    *
    * @returns for each list, the results of its runs
    */
   runLists(
     lists: readonly (readonly ListedRun[])[],
   ): Promise<readonly (readonly ListedResult[])[]>;
-  /** Whether threads that run lists take numbers too small to be normal for zero, as fast as others. */
+  /**
+   * Whether threads that run lists treat denormal numbers as zero, so that they are not slower than
+   * others.
+   */
   readonly listsFlush: boolean;
   /** An uninitialised (zeroed) tensor. */
   allocate(dtype: DataType, dims: readonly number[]): DeviceTensor;
-  /** Bytes that crossed between TypeScript and the runtime so far. */
+  /** Bytes copied between TypeScript and the runtime so far. */
   readonly traffic: { readonly uploadedBytes: number; readonly readBytes: number };
 }

@@ -1,7 +1,7 @@
 /**
- * Whether products in 8-bit integers add up wrong on this processor: ONNX Runtime's kernels for x86
- * with AVX2 and without VNNI add pairs of products of unsigned and signed integers in 16 bits, and cut
- * what does not fit there.
+ * Tests whether products in 8-bit integers saturate on this processor: ONNX Runtime's kernels for x86
+ * with AVX2 and without VNNI add pairs of products of unsigned and signed integers in 16 bits, and clip
+ * the sums.
  */
 import { type CodeType, ZERO_POINTS } from "../graph/codes.ts";
 import { elementCount, float32, type Tensor, tensor, toNumbers } from "../graph/tensor.ts";
@@ -9,17 +9,17 @@ import { type Graph, MICROSOFT } from "../graph/types.ts";
 import { RuntimeFailure } from "../errors.ts";
 import type { Runner } from "./runner.ts";
 
-/** Several vectors in each direction, and sums that float32 holds exactly. */
+/** Sizes of several vectors in each direction, with sums that float32 represents exactly. */
 const [ROWS, INNER, COLUMNS] = [16, 64, 48];
 /** Largest distance from the zero point. */
 const LARGEST = 127;
 
-/** What runners were found to do, by the types: a processor stays what it is. */
+/** Results by runner and types, which do not change. */
 const found = new WeakMap<Runner, Map<string, Promise<boolean>>>();
 
 /**
- * Multiplies the largest integers of two types, once a runner, and looks whether their sum comes out.
- * A runtime without the operator has nothing that saturates.
+ * Multiplies the largest integers of two types, once per runner, and checks the sum. A runtime without
+ * the operator cannot saturate.
  */
 export function saturates(
   runner: Runner,
@@ -79,7 +79,7 @@ function product(activations: CodeType, weights: CodeType): Graph {
   };
 }
 
-/** A tensor of one number, counted from the middle of the type's range. */
+/** A tensor filled with one number, relative to the middle of the type's range. */
 function filled(dtype: CodeType, dims: readonly number[], value: number): Tensor {
   return tensor(dtype, dims, new Uint8Array(elementCount(dims)).fill(ZERO_POINTS[dtype] + value));
 }

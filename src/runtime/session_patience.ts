@@ -1,17 +1,17 @@
 /**
- * Says that ONNX Runtime makes a session, where that takes long: its time grows with the square of a
- * chain of nodes, so that a file of a few hundred kilobytes can take minutes.
+ * Reports that ONNX Runtime is creating a session if that takes long: the time grows with the square of
+ * a chain of nodes, so that a file of a few hundred kilobytes can take minutes.
  */
 
-/** Seconds after which a wait is worth a line, and between lines from then on. */
+/** Seconds before the first line, and between later lines. */
 const FIRST_SECONDS = 4;
 const SECONDS = 15;
 
 /**
- * Waits for `work`, with a line after four seconds and every fifteen from then on.
+ * Waits for `work`, with a line after four seconds and then every fifteen.
  *
  * @param label names the model
- * @param nodes of its graph
+ * @param nodes number of nodes of its graph
  */
 export async function withSessionPatience<T>(
   label: string,

@@ -1,4 +1,4 @@
-/** The execution providers of a runner, and what they need of each session. */
+/** The execution providers of a runner, and their settings for each session. */
 import {
   availableProviders,
   type Environment,
@@ -28,48 +28,48 @@ import { providerFailure } from "./providers.ts";
 import { recordsRuns, withoutRecording } from "./recorded_runs.ts";
 import type { CompileOptions } from "./runner.ts";
 
-/** Names of providers that the library and its API spell in two ways. */
+/** The CPU provider's two spellings in the library and its API. */
 const CPU = /^CPU(ExecutionProvider)?$/;
 const TENSORRT = /^Tensor(RT|rtExecutionProvider)$/;
 const WEBGPU = /^WebG(PU|puExecutionProvider)$/;
 
-/** Which providers a runner is to use. */
+/** Options of a runner's providers. */
 export interface ProviderOptions {
-  /** Execution providers in order of preference; the CPU comes last by itself. */
+  /** Execution providers in order of preference; the CPU is always last. */
   readonly providers?: readonly Provider[];
-  /** Providers that a user asks for, to be tried; instead of {@linkcode providers}. */
+  /** Providers that a user requests, to be tried; instead of {@linkcode providers}. */
   readonly wish?: ProviderWish;
   /** Whether a driver shows a GPU; default false. */
   readonly hasGpu?: boolean;
-  /** What providers' options depend on. */
+  /** Facts that providers' options depend on. */
   readonly surroundings?: OptionSurroundings;
-  /** Called with what is done in another way than asked for, where graphs run, what takes minutes. */
+  /** Receives notes: differences from the request, where graphs run, and what takes minutes. */
   readonly note?: (message: Message) => void;
 }
 
-/** Providers that were tried, and what one model's session needs of them. */
+/** Tried providers, and the settings of one model's session. */
 export interface ModelProviders {
-  /** Over the session's other settings. */
+  /** Settings that override the session's others. */
   readonly settings: SessionSettings;
-  /** What making the session, and its runs, are wrapped in where they may take minutes. */
+  /** Wraps the creation of the session, and its runs, if they may take minutes. */
   readonly around?: <T>(work: () => Promise<T>) => Promise<T>;
-  /** To be called after the session's first run, or with `false` before an end without one. */
+  /** To be called after the session's first run, or with `false` on disposal without a run. */
   readonly afterFirstRun?: (session: Session, ran: boolean) => void;
 }
 
-/** Owns the account of where graphs run, which is told at the end at the latest. */
+/** Owns the report of where graphs run, which is printed at the end at the latest. */
 export class SessionProviders implements Disposable {
   readonly list: readonly Provider[];
-  /** Whether sessions can be made whose runs are recorded. */
+  /** Whether sessions with recorded runs can be created. */
   readonly records: boolean;
-  /** The list for these. */
+  /** The providers of such sessions. */
   readonly #recording: readonly Provider[];
   readonly #note: ((message: Message) => void) | undefined;
   readonly #report: PlacementReport | undefined;
 
   /**
-   * @throws {UsageError} for a wish that makes no sense
-   * @throws {RuntimeFailure} where a provider cannot be used and none replaces it
+   * @throws {UsageError} for an invalid request
+   * @throws {RuntimeFailure} if a provider cannot be used and none replaces it
    */
   constructor(environment: Environment, options: ProviderOptions) {
     const chosen = options.wish === undefined
@@ -88,7 +88,7 @@ export class SessionProviders implements Disposable {
     return this.list.map(({ name }) => name);
   }
 
-  /** A model in the form that the providers take most of, and compute right. */
+  /** A model in the form of which the providers run most nodes, and run them correctly. */
   formOf(model: Model): Model {
     const form = this.#tensorrt === undefined
       ? model
@@ -100,14 +100,14 @@ export class SessionProviders implements Disposable {
     return this.list.find(({ name }) => TENSORRT.test(name));
   }
 
-  /** @param digest of the model, for the names of its engines */
+  /** @param digest computes the model's digest, for the names of its engines */
   async forModel(
     label: string,
     { config, profilePrefix: profile, recorded }: CompileOptions,
     digest: () => Promise<string>,
   ): Promise<ModelProviders> {
     const report = this.#report;
-    // The caller may want the profile for itself.
+    // The caller may need the profile.
     const told = report === undefined || profile !== undefined ? {} : {
       settings: { config: { ...config, [RECORD_ASSIGNMENT]: "1" }, profilePrefix: profilePrefix() },
       afterFirstRun: (session: Session, ran: boolean) => {
@@ -150,13 +150,13 @@ function wished(
     available: availableProviders(ort),
     hasGpu,
     defaults: (name) => defaultOptions(name, surroundings),
-    // A trial's graph is not recorded.
+    // The graph of a trial is not recorded.
     failure: (provider) => providerFailure(environment, withoutRecording(provider)),
     note,
   });
 }
 
-/** Tries the providers before any model is loaded, while the message can say what to do. */
+/** Tries the providers before any model is loaded, so that the message can give a remedy. */
 function tried({ ort }: Environment, providers: readonly Provider[]): readonly Provider[] {
   for (const provider of providers) {
     try {

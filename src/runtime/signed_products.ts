@@ -1,6 +1,6 @@
 /**
- * Which models multiply rounded activations by int8 weights when ONNX Runtime runs them, and the options
- * of a session by which those products add up right where they saturate (`saturates.ts`).
+ * Finds models that multiply rounded activations by int8 weights when ONNX Runtime runs them, and the
+ * session options that prevent these products from saturating (`saturates.ts`).
  */
 import { dirname, isAbsolute, join } from "@std/path";
 import { constantsOf, constantValues } from "../graph/passes/constants.ts";
@@ -8,39 +8,35 @@ import { graphsWithin } from "../graph/nested.ts";
 import { roundsByFile } from "../graph/rounded_activations.ts";
 import type { Graph, Node } from "../graph/types.ts";
 import { decodeModel, type ExternalRef } from "../onnx/mod.ts";
+import { multipliesRounded } from "../ops/kinds.ts";
 import { openMapped } from "../system/mapped_file.ts";
 import { BadInputError, GraftError } from "../errors.ts";
 
-/** The option of a session that multiplies by constant weights as unsigned ones: `"1"`. */
+/** Session option that multiplies by constant weights as unsigned ones: `"1"`. */
 export const PRECISION = "session.x64quantprecision";
 
-/** The option that leaves what QuantizeLinear and DequantizeLinear stand around in floats: `"1"`. */
+/** Session option that keeps operators between QuantizeLinear and DequantizeLinear in floats: `"1"`. */
 const FLOATS = "session.disable_quant_qdq";
 
-const PRODUCTS = new Set([
-  ..."MatMulInteger ConvInteger QLinearMatMul QLinearConv MatMulIntegerToFloat".split(" "),
-  ..."DynamicQuantizeMatMul QAttention QGemm".split(" "),
-]);
-
 /**
- * What a session of the graph needs so that no product saturates; `undefined` where it has none that
- * does: products are of floats, or weights are unsigned.
+ * Options with which no product of the graph saturates; `undefined` if none does: products are of
+ * floats, or weights are unsigned.
  *
- * A model may hold such products, or ONNX Runtime's optimiser makes them of floats between
- * QuantizeLinear and DequantizeLinear, signed activations turned to unsigned ones.
+ * A model may contain such products, or ONNX Runtime's optimiser creates them from floats between
+ * QuantizeLinear and DequantizeLinear, converting signed activations to unsigned ones.
  */
 export function signedProductOptions(graph: Graph): Readonly<Record<string, string>> | undefined {
   const found = [...graphsWithin(graph)].map(signedWeightReaders);
   if (!found.some(({ multiplied, dequantized }) => multiplied || dequantized.length > 0)) {
     return undefined;
   }
-  // Weights that are turned to unsigned ones get one zero point, where the operator wants one for each
-  // channel (ONNX Runtime 1.30): such a session fails as it runs.
+  // Weights that are converted to unsigned ones get one zero point where the operator requires one per
+  // channel (ONNX Runtime 1.30): such a session fails at run time.
   const breaks = found.some(({ lacksZeroPoint }) => lacksZeroPoint);
   return { [PRECISION]: "1", ...(breaks ? { [FLOATS]: "1" } : {}) };
 }
 
-/** The same of a file; one that cannot be read is left to the runtime, which says why. */
+/** The same for a file; if it cannot be read, the runtime reports why. */
 export function signedProductOptionsOf(path: string): ReturnType<typeof signedProductOptions> {
   try {
     using files = new DisposableStack();
@@ -54,9 +50,9 @@ export function signedProductOptionsOf(path: string): ReturnType<typeof signedPr
 }
 
 /**
- * Reads data files in a model's folder where they lie: what a file claims to have outside takes nothing.
+ * Reads external data in a model's folder as views of mapped files, so that it takes no memory.
  *
- * @param files keeps them open
+ * @param files keeps the mapped files open
  */
 function dataBeside(path: string, files: DisposableStack): (ref: ExternalRef) => Uint8Array {
   const folder = dirname(path);
@@ -70,16 +66,16 @@ function dataBeside(path: string, files: DisposableStack): (ref: ExternalRef) =>
       bytes = files.use(openMapped(join(folder, location))).bytes;
       opened.set(location, bytes);
     }
-    // Shorter where the file ends before: decoding refuses it.
+    // Shorter if the file ends before: decoding refuses it.
     return bytes.subarray(offset, offset + length);
   };
 }
 
-/** What reads the constant int8 matrices of a graph. */
+/** The nodes that read constant int8 matrices of a graph. */
 function signedWeightReaders(graph: Graph) {
   const held = constantsOf(graph);
   const constants = constantValues(graph);
-  // Zero points have the type of the weights, and are none.
+  // Zero points have the type of the weights, but are not weights.
   const weights = new Set(
     [...held].flatMap(([name, { dtype, dims }]) =>
       dtype === "int8" && dims.length > 1 ? [name] : []
@@ -87,7 +83,7 @@ function signedWeightReaders(graph: Graph) {
   );
   for (const { opType, inputs, outputs } of graph.nodes) {
     if (!constants.has(outputs[0])) continue;
-    // What the optimiser rounds or moves before the first run.
+    // Operators that the optimiser rounds or moves before the first run.
     const rounds = opType === "QuantizeLinear" && held.get(inputs[2])?.dtype === "int8";
     const moves = opType !== "DequantizeLinear" && weights.has(inputs[0]);
     if (rounds || moves) weights.add(outputs[0]);
@@ -95,8 +91,8 @@ function signedWeightReaders(graph: Graph) {
   const readers = graph.nodes.filter(({ inputs }) => inputs.some((input) => weights.has(input)));
   const dequantizing = readers.filter(({ opType }) => opType === "DequantizeLinear");
   return {
-    multiplied: readers.some(({ opType }) => PRODUCTS.has(opType)),
-    /** Those whose floats are multiplied by rounded ones. */
+    multiplied: readers.some(multipliesRounded),
+    /** Readers whose floats are multiplied by rounded activations. */
     dequantized: roundsByFile(graph) ? dequantizing : [],
     lacksZeroPoint: dequantizing.some(lacksZeroPoint),
   };

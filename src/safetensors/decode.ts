@@ -1,10 +1,10 @@
 /**
  * safetensors bytes → tensors, read strictly.
  *
- * The format: a little-endian uint64 with the header's length, the header (a JSON object of
- * `{dtype, shape, data_offsets}` by tensor name, and `__metadata__`), then the data, which the
- * tensors cover without gap or overlap. Beyond what Python's reader checks, repeated keys, names
- * that are paths out of a folder, and values that are no numbers are refused.
+ * The format: a little-endian uint64 with the header's length, the header (a JSON object of `{dtype,
+ * shape, data_offsets}` by tensor name, and `__metadata__`), then the data, which the tensors cover
+ * without gap or overlap. Beyond what Python's reader checks, repeated keys, names that are paths out of
+ * a folder, and values that are not finite are refused.
  */
 import { BadInputError } from "../errors.ts";
 import { byteLength, type DataType } from "../graph/dtype.ts";
@@ -13,7 +13,7 @@ import { duplicateKey } from "./duplicate_keys.ts";
 import { dtypeNamed, SAFETENSORS_TYPES } from "./dtype.ts";
 import { firstNonFinite } from "../graph/finite.ts";
 
-/** What a safetensors file holds. */
+/** Contents of a safetensors file. */
 export interface Safetensors {
   /** In the order of the data. Bytes are views of the file. */
   readonly tensors: ReadonlyMap<string, Tensor>;
@@ -21,7 +21,7 @@ export interface Safetensors {
   readonly metadata: Readonly<Record<string, string>>;
 }
 
-/** How strictly {@linkcode decodeSafetensors} reads. */
+/** Options of {@linkcode decodeSafetensors}. */
 export interface SafetensorsOptions {
   /** The file's name, for messages; `safetensors` where absent. */
   readonly file?: string;
@@ -29,7 +29,7 @@ export interface SafetensorsOptions {
   readonly finite?: boolean;
 }
 
-/** Room for 100,000 tensors. Python's reader takes 100 MB, which as JSON can take gigabytes. */
+/** Enough for 100,000 tensors. Python's reader accepts 100 MB, which can take gigabytes as JSON. */
 const MAX_HEADER_BYTES = 16 << 20;
 const PREFIX_BYTES = 8;
 
@@ -134,7 +134,7 @@ function metadataOf(value: unknown, bad: Bad): [string, string][] {
 const isSize = (value: unknown): value is number =>
   typeof value === "number" && Number.isSafeInteger(value) && value >= 0 && !Object.is(value, -0);
 
-/** A JSON value for a message; long and deep ones only by their kind. */
+/** Formats a JSON value for a message; long and deep ones only by their kind. */
 function shown(value: unknown): string {
   const short = (part: unknown) => typeof part !== "object" || part === null;
   if (short(value)) return String(JSON.stringify(value)).slice(0, 80);
@@ -184,7 +184,7 @@ function entryOf(name: string, value: unknown, bad: Bad): Entry {
   return { name, dtype, dims: shape, begin, end };
 }
 
-/** Tensors must lie one behind the other from the first byte of the data to the last. */
+/** Checks that tensors follow one another from the first byte of the data to the last. */
 function checkCover(entries: readonly Entry[], dataBytes: number, bad: Bad): void {
   let at = 0;
   for (const { name, begin, end } of entries) {

@@ -1,7 +1,7 @@
 /** Element types of safetensors files. Source: the `Dtype` enumeration of the safetensors crate. */
 import type { DataType } from "../graph/dtype.ts";
 
-/** In the order in which Python's writer lays tensors out, last first: wider types come first. */
+/** In the reverse order in which Python's writer lays out tensors: wider types come first. */
 const ORDER = [
   ["BOOL", "bool"],
   ["U8", "uint8"],
@@ -35,7 +35,7 @@ export function nameOfDtype(dtype: DataType): string | undefined {
   return NAME.get(dtype);
 }
 
-/** Place of a type in the writer's order. */
+/** Position of a type in the writer's order. */
 export function rankOfDtype(dtype: DataType): number {
   return RANK.get(dtype) ?? -1;
 }

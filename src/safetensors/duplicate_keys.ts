@@ -1,6 +1,6 @@
-/** Finds a key that an object of a JSON text has twice. */
+/** Finds a key that occurs twice in an object of a JSON text. */
 
-/** Index behind the string that begins at `at`; a loop, because a key may be as long as the text. */
+/** Index after the string that begins at `at`; a loop, because a key may be as long as the text. */
 function behindString(json: string, at: number): number {
   for (let i = at + 1;; i++) {
     if (json[i] === "\\") i++;
@@ -9,7 +9,7 @@ function behindString(json: string, at: number): number {
 }
 
 /**
- * The first repeated key, `undefined` where there is none. `JSON.parse` keeps the last of equal
+ * The first repeated key, `undefined` if there is none. `JSON.parse` keeps the last of equal
  * keys silently, so two readers may see two different files.
  *
  * @param json a text that `JSON.parse` accepts.

@@ -1,4 +1,4 @@
-/** Tensors → safetensors bytes, the same that Python's writer makes. */
+/** Tensors → safetensors bytes, equal to those of Python's writer. */
 import { concat } from "@std/bytes/concat";
 import { byteLength } from "../graph/dtype.ts";
 import { elementCount, type Tensor } from "../graph/tensor.ts";
@@ -6,7 +6,7 @@ import { nameOfDtype, rankOfDtype } from "./dtype.ts";
 
 const text = new TextEncoder();
 
-/** By code points, as Rust compares strings; JavaScript compares UTF-16 units. */
+/** Compares by code points, as Rust compares strings; JavaScript compares UTF-16 units. */
 function compareNames(a: string, b: string): number {
   const x = text.encode(a), y = text.encode(b);
   const shared = Math.min(x.length, y.length);
@@ -17,7 +17,7 @@ function compareNames(a: string, b: string): number {
 /**
  * The bytes of a safetensors file. Tensors come widest type first, then by name; metadata by key.
  *
- * @param metadata `{format: "pt"}` is what PEFT and transformers ask for.
+ * @param metadata PEFT and transformers require `{format: "pt"}`.
  * @throws {TypeError} for a type the format lacks; {@linkcode RangeError} for a tensor whose bytes
  * do not fit its shape, or one called `__metadata__`.
  */
@@ -29,8 +29,8 @@ export function encodeSafetensors(
 }
 
 /**
- * What {@linkcode encodeSafetensors} joins: the header, and the tensors' own bytes, which are not
- * copied.
+ * The parts that {@linkcode encodeSafetensors} joins: the header, and the tensors' own bytes, which are
+ * not copied.
  */
 export function safetensorsParts(
   tensors: ReadonlyMap<string, Tensor>,
@@ -69,7 +69,7 @@ export function safetensorsParts(
   return [start, ...sorted.map(([, { bytes }]) => bytes)];
 }
 
-/** Not through an object: its keys would be reordered where they look like integers. */
+/** Formats the header without an object, which would reorder keys that look like integers. */
 function formatHeader(entries: readonly [string, unknown][]): string {
   return `{${entries.map(([k, v]) => `${JSON.stringify(k)}:${JSON.stringify(v)}`).join(",")}}`;
 }

@@ -1,6 +1,6 @@
 /**
- * Runs a model whose caches come out of each run longer than they went in, or that has none: the
- * runtime makes new ones for every run.
+ * Runs a model whose runs return longer caches than they receive, or that has none: the runtime
+ * allocates new caches for every run.
  */
 import { BadInputError } from "../errors.ts";
 import type { DataType } from "../graph/dtype.ts";
@@ -48,7 +48,7 @@ export class AppendingReader implements Reader {
     this.reset();
   }
 
-  /** All inputs but the caches that are held. */
+  /** All inputs except the caches. */
   #tokenFeeds(fresh: readonly number[], start: number): Record<string, DeviceTensor> {
     const { graph, runner } = this.#parts;
     const feeds = emptyRecord<DeviceTensor>();
@@ -68,7 +68,7 @@ export class AppendingReader implements Reader {
   }
 }
 
-/** @throws {BadInputError} for a cache that cannot be empty, as it must be before the first token */
+/** @throws {BadInputError} for a cache that cannot be empty before the first token */
 function emptyCache(name: string, dtype: DataType, dims: readonly number[]): Tensor {
   if (dims.includes(0)) return { dtype, dims, bytes: new Uint8Array(0) };
   throw new BadInputError(

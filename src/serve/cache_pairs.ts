@@ -1,4 +1,4 @@
-/** Which output of a model continues which cache of keys or values. */
+/** Pairs a model's cache inputs of keys and values with the outputs that continue them. */
 import { BadInputError } from "../errors.ts";
 import { type Graph, MICROSOFT, type Node } from "../graph/types.ts";
 import { isCache } from "../plan/inputs.ts";
@@ -10,8 +10,8 @@ export interface CachePair {
 }
 
 /**
- * `past_key_values.N.key` goes with `present.N.key`, as exporters name them, else by the attention
- * node.
+ * Pairs caches by exporters' names (`past_key_values.N.key` with `present.N.key`), otherwise by the
+ * attention node.
  *
  * @throws {BadInputError} for a cache that no output continues
  */
@@ -33,9 +33,9 @@ export function pairCaches(graph: Graph): CachePair[] {
 }
 
 /**
- * Whether every cache may be one buffer that a run reads and writes: GroupQueryAttention is told by
- * its other inputs how much of a cache is filled, and writes only behind that. Nothing else may
- * look at the cache, its length included.
+ * Whether every cache may be one buffer that a run reads and writes: other inputs give
+ * GroupQueryAttention the filled length of a cache, and it writes only after that. No other node may
+ * read the cache, or its length.
  */
 export function cachesShareBuffers(graph: Graph, pairs: readonly CachePair[]): boolean {
   return pairs.length > 0 && pairs.every(({ past, present }) => {
@@ -45,7 +45,7 @@ export function cachesShareBuffers(graph: Graph, pairs: readonly CachePair[]): b
   });
 }
 
-/** The output of an attention node that is the successor of the cache it reads. */
+/** The output of an attention node that continues the cache it reads. */
 function presentOf(node: Node | undefined, past: string): string | undefined {
   if (node?.opType !== "GroupQueryAttention" || node.domain !== MICROSOFT) return undefined;
   // Its inputs 3 and 4 are the past key and value, its outputs 1 and 2 the present ones.

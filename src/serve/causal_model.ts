@@ -1,6 +1,6 @@
 /**
- * A language model that goes on from where it is: keys and values of earlier tokens stay with the
- * runtime. A model exported without a cache reads its whole text again for every token.
+ * A language model that continues its text: keys and values of earlier tokens stay in the runtime. A
+ * model exported without a cache reads its whole text again for every token.
  */
 import type { Graph, Model } from "../graph/types.ts";
 import { BadInputError, RuntimeFailure } from "../errors.ts";
@@ -14,10 +14,10 @@ import { withLengthInputs } from "./length_inputs.ts";
 import type { Reader, ReaderParts } from "./reader.ts";
 import { RecordedReader } from "./recorded_reader.ts";
 
-/** Tokens of a prompt that are read at once: activations grow with them. */
+/** Tokens of a prompt that are read at once; activations grow with their number. */
 const PROMPT_CHUNK = 512;
 
-/** Since this release GroupQueryAttention takes several tokens after a past. */
+/** First release whose GroupQueryAttention accepts several tokens after a past. */
 const SEVERAL_AFTER_PAST_SINCE = [1, 20, 0] as const;
 
 export class CausalModel implements Disposable {
@@ -25,13 +25,13 @@ export class CausalModel implements Disposable {
   readonly #reader: Reader;
   readonly #hasCache: boolean;
   #tokens: number[] = [];
-  /** The graph, where it is this object's. */
+  /** The compiled graph, if this object owns it. */
   #owned: Disposable | undefined;
 
   /**
-   * Compiles a model to generate with; the user is told where runs cannot be recorded that should be.
+   * Compiles a model for generation; a note reports runs that should be recorded and cannot be.
    *
-   * @param label names it in errors
+   * @param label its name in errors
    * @throws {BadInputError} as the constructor
    */
   static async open(runner: Runner, model: Model, label: string): Promise<CausalModel> {
@@ -52,10 +52,10 @@ export class CausalModel implements Disposable {
   }
 
   /**
-   * @param executable the model's graph, best by `withChosenLogits`; stays the caller's
+   * @param executable the compiled graph, preferably from `withChosenLogits`; the caller owns it
    * @param graph the same graph, for its inputs and outputs
-   * @param read makes what runs it; default: what keeps the caches in place where that can be
-   * @throws {BadInputError} where the model has no logits or a cache that graft cannot pair
+   * @param read creates the reader; default: one that keeps the caches in place if possible
+   * @throws {BadInputError} if the model has no logits or a cache that graft cannot pair
    */
   constructor(
     runner: Runner,
@@ -88,7 +88,7 @@ export class CausalModel implements Disposable {
   }
 
   /**
-   * Reads a whole text, going on from what has been read where the text begins with it.
+   * Reads a whole text, continuing from the tokens already read if the text begins with them.
    *
    * @returns logits after the last token, [vocabulary]; the next call overwrites them
    */
@@ -123,7 +123,7 @@ export class CausalModel implements Disposable {
       }
       return logits;
     } catch (error) {
-      // What the cache holds is not known to belong together any more.
+      // The contents of the caches may be inconsistent now.
       this.reset();
       throw error;
     }
@@ -135,7 +135,7 @@ export class CausalModel implements Disposable {
     this.#owned?.[Symbol.dispose]();
   }
 
-  /** @throws {RuntimeFailure} where the provider cannot record the model's runs */
+  /** @throws {RuntimeFailure} if the provider cannot record the model's runs */
   static async #openRecorded(
     runner: Runner,
     chosen: Model,

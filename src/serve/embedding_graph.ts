@@ -1,4 +1,4 @@
-/** Pooling inside the graph: of a text's states for each token only their mean is ever looked at. */
+/** Pools inside the graph, because only the mean of a text's token states is used. */
 import { node } from "../graph/node.ts";
 import { int64 } from "../graph/tensor.ts";
 import type { Model, Node } from "../graph/types.ts";
@@ -10,7 +10,7 @@ export const TOKEN_OUTPUTS: readonly string[] = [
   "token_embeddings",
   "hidden_states",
 ];
-/** Outputs that hold a vector per sentence already. */
+/** Outputs that hold a vector per sentence. */
 export const SENTENCE_OUTPUTS: readonly string[] = [
   "sentence_embedding",
   "sentence_embeddings",
@@ -19,9 +19,9 @@ export const SENTENCE_OUTPUTS: readonly string[] = [
 
 /**
  * An encoder with an output `sentence_embedding`, [batch, width]: the sum of the states of each
- * sequence's real tokens, which points where their mean does.
+ * sequence's real tokens, which has the direction of their mean.
  *
- * @returns the model as it is where it has such an output, or states or a mask of another kind
+ * @returns the model itself if it has such an output, or states or a mask of another kind
  */
 export function withSentenceEmbedding(model: Model): Model {
   const { graph } = model;
@@ -48,7 +48,7 @@ export function withSentenceEmbedding(model: Model): Model {
         name: embedding,
         type: { dtype, shape: [shape[0], shape[2]] },
       }],
-      // 0 takes a dimension over, -1 gets what is left: [batch, 1, length] and [batch, width].
+      // 0 keeps a dimension, -1 is inferred: [batch, 1, length] and [batch, width].
       initializers: new Map([
         ...graph.initializers,
         [part("row_shape"), int64([3], [0, 1, -1])],

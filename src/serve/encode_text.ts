@@ -1,18 +1,18 @@
-/** One text as a batch of its own, for encoders. */
+/** Encodes one text as a batch, for encoders. */
 import { int64 } from "../graph/tensor.ts";
 import type { TextProcessor } from "../data/mod.ts";
 import type { TokenBatch } from "../data/targets.ts";
 
-/** A text's tokens, and whether its end was cut off to fit. */
+/** A text's tokens, and whether it was truncated. */
 export interface EncodedText {
   readonly batch: TokenBatch;
   readonly truncated: boolean;
 }
 
 /**
- * Encodes a text with the special tokens the model expects around it, without padding.
+ * Encodes a text with the model's special tokens, without padding.
  *
- * @param maxLength tokens at most; the end of a longer text goes, the special tokens stay
+ * @param maxLength most tokens; the end of a longer text is cut, the special tokens stay
  */
 export async function encodeText(
   processor: TextProcessor,

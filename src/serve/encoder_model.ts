@@ -23,10 +23,13 @@ export class EncoderModel implements Disposable {
   readonly #graph: Graph;
   readonly #shaped: ShapedRuns;
   readonly #fixed: ReturnType<typeof fixedShape>;
-  /** Which sequences run together, once it was found out. */
+  /** The rule that decides which sequences run together, once it is known. */
   #cut: Promise<RowCut> | undefined;
 
-  /** @param executable the model's graph, for embeddings best by `withSentenceEmbedding`; stays the caller's */
+  /**
+   * @param executable the compiled graph, for embeddings preferably from `withSentenceEmbedding`; the
+   * caller owns it
+   */
   constructor(runner: Runner, executable: Executable, graph: Graph) {
     this.#runner = runner;
     this.#executable = executable;
@@ -37,7 +40,7 @@ export class EncoderModel implements Disposable {
 
   /**
    * @returns class probabilities of each sequence, summing to 1
-   * @throws {BadInputError} where the model has no `logits`
+   * @throws {BadInputError} if the model has no `logits`
    */
   async classify(batch: TokenBatch): Promise<Float32Array[]> {
     const name = this.#find(["logits"], "classify");
@@ -51,7 +54,7 @@ export class EncoderModel implements Disposable {
   /**
    * @returns one vector of length 1 per sequence: the mean over its real tokens' states, or the
    *   model's own sentence embedding
-   * @throws {BadInputError} where the model has neither
+   * @throws {BadInputError} if the model has neither
    */
   async embed(batch: TokenBatch): Promise<Float32Array[]> {
     const name = this.#find([...SENTENCE_OUTPUTS, ...TOKEN_OUTPUTS], "embed");
@@ -62,8 +65,8 @@ export class EncoderModel implements Disposable {
   }
 
   /**
-   * Runs a batch in groups of texts about as long, or as the model takes it, and puts the results in
-   * the batch's order.
+   * Runs a batch in groups of texts of similar length, or in the sizes that the model requires, and
+   * returns the results in the batch's order.
    */
   async #inGroups<T>(
     batch: TokenBatch,
@@ -90,7 +93,7 @@ export class EncoderModel implements Disposable {
       batch,
       async (part) => (await this.#output(part, name)).values,
     );
-    // A run that failed has found out nothing.
+    // A failed run has not determined the rule.
     const cut = await this.#cut.catch((error) => {
       this.#cut = undefined;
       throw error;
@@ -99,7 +102,7 @@ export class EncoderModel implements Disposable {
     return this.#takesAnyShape ? lengthGroups(batch) : [{ rows, batch }];
   }
 
-  /** Whether batch and length are free. */
+  /** Whether the model accepts any batch size and length. */
   get #takesAnyShape(): boolean {
     return this.#fixed.sequences === undefined && this.#fixed.length === undefined;
   }
@@ -146,7 +149,7 @@ export class EncoderModel implements Disposable {
   }
 }
 
-/** Sums of the states of each sequence's real tokens, which point where the means do. */
+/** Sums of the states of each sequence's real tokens, which have the direction of the means. */
 function pooled(states: readonly Float32Array[], { attentionMask }: TokenBatch): Float32Array[] {
   const [sequences, length] = attentionMask.dims;
   const mask = toNumbers(attentionMask);

@@ -1,6 +1,6 @@
 /**
- * What a run is told about its tokens, each input in memory of its own that stays bound: a run whose
- * inputs have the last one's shapes costs a few numbers written, and no call into the runtime.
+ * Token inputs of a run, each in its own memory that stays bound: a run whose inputs have the shapes of
+ * the last one only writes a few numbers, without a call into the runtime.
  */
 import { byteLength, type DataType } from "../graph/dtype.ts";
 import { elementCount, type Tensor } from "../graph/tensor.ts";
@@ -8,7 +8,7 @@ import { TARGET_ROWS } from "../plan/select_rows.ts";
 import type { DeviceTensor, Runner } from "../runtime/runner.ts";
 import { FILLED_LENGTH, TOTAL_LENGTH_INPUT } from "./length_inputs.ts";
 
-/** Inputs that {@linkcode FedInputs} knows, and the types that they must have. */
+/** Supported inputs, and their types. */
 export const FED: ReadonlyMap<string, DataType> = new Map([
   ["input_ids", "int64"],
   ["attention_mask", "int64"],
@@ -19,7 +19,7 @@ export const FED: ReadonlyMap<string, DataType> = new Map([
   [TOTAL_LENGTH_INPUT, "int32"],
 ]);
 
-/** Memory is made for at least this many numbers more than are asked for. */
+/** Numbers that are allocated beyond the requested ones. */
 const ROOM = 128;
 
 interface Fed {
@@ -32,7 +32,7 @@ export class FedInputs implements Disposable {
   readonly #names: readonly string[];
   readonly #fed = new Map<string, Fed>();
   readonly #tensors = new Map<string, DeviceTensor>();
-  /** The mask's memory holds this many ones, and zeros behind. */
+  /** Number of leading ones in the mask's memory; zeros follow. */
   #ones = 0;
 
   /** @param names of {@linkcode FED} */
@@ -51,7 +51,7 @@ export class FedInputs implements Disposable {
    *
    * @param fresh token ids to read, at least one
    * @param maskLength columns of the mask, zeros behind the tokens; at least as many as there are tokens
-   * @returns names of the inputs whose tensor is another now
+   * @returns names of the inputs whose tensor changed
    */
   write(fresh: readonly number[], start: number, maskLength: number): string[] {
     const count = fresh.length;
@@ -79,14 +79,14 @@ export class FedInputs implements Disposable {
           this.#ones = start + count;
           break;
         }
-        // Numbers of 32 bits in the lower halves of memory for those of 64.
+        // 32-bit numbers are stored at the beginning of memory for 64-bit ones.
         case FILLED_LENGTH:
           place(name, [1])[0] = BigInt(start + count - 1);
           break;
         case TOTAL_LENGTH_INPUT:
           place(name, [])[0] = BigInt(start + count);
           break;
-        default: // token types are all 0, as new memory is
+        default: // token types are all 0, like new memory
           place(name, [1, count]);
       }
     }
@@ -100,7 +100,7 @@ export class FedInputs implements Disposable {
     this.#ones = 0;
   }
 
-  /** An input's memory, with a tensor of these dimensions over it. */
+  /** An input's memory; its tensor gets these dimensions. */
   #place(name: string, dims: readonly number[], changed: string[]): BigInt64Array<ArrayBuffer> {
     const old = this.#fed.get(name);
     if (old !== undefined && old.dims.every((size, i) => size === dims[i])) return old.memory;

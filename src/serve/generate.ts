@@ -13,25 +13,25 @@ export interface GenerateOptions extends SamplingOptions {
   readonly stop?: readonly string[];
   /** Seed of the draws; default 0. */
   readonly seed?: number;
-  /** Ends the text where it is. */
+  /** Ends generation. */
   readonly signal?: AbortSignal;
-  /** Ids from here on are not chosen: rows of the head that no token of the vocabulary has. */
+  /** Ids from this one on are not chosen: rows of the head without a token in the vocabulary. */
   readonly vocabSize?: number;
 }
 
-/** What reads tokens and says what may come next. */
+/** The part of a model that reads tokens and returns logits. */
 export type TokenReader = Pick<CausalModel, "continueTo" | "advance">;
 
-/** Turns token ids into text piece by piece; holds back bytes that are no whole character yet. */
+/** Turns token ids into text piece by piece; holds back incomplete characters. */
 export interface StreamingDecoder {
   push(id: number): Promise<string>;
   finish(): Promise<string>;
 }
 
-/** Why generation ended: by an end token or stop string, by the most tokens allowed, by the signal. */
+/** Reason for the end: an end token or stop string, the limit of tokens, or the signal. */
 export type FinishReason = "stop" | "length" | "abort";
 
-/** What generation did. */
+/** Result of a generation. */
 export interface Generated {
   /** What was generated, without what ended it. */
   readonly text: string;
@@ -42,9 +42,9 @@ export interface Generated {
 }
 
 /**
- * Goes on from a prompt.
+ * Continues a prompt.
  *
- * @param model what it has read before is used again where the prompt begins with it
+ * @param model reuses the tokens that it has read if the prompt begins with them
  * @param prompt the whole text so far, as token ids
  * @param onText gets every piece of text as soon as no stop string can begin in it
  * @throws {UsageError} for sampling options out of range
@@ -91,19 +91,19 @@ export async function generate(
   return { text, ids, finishReason: stops.found ? "stop" : finishReason };
 }
 
-/** Lets text through up to the first stop string, holding back what may be the beginning of one. */
+/** Passes text on up to the first stop string, holding back a possible beginning of one. */
 export class StopStrings {
   #held = "";
   #found = false;
 
   constructor(readonly stops: readonly string[]) {}
 
-  /** Whether a stop string has come; nothing passes after it. */
+  /** Whether a stop string was found; nothing is passed on after it. */
   get found(): boolean {
     return this.#found;
   }
 
-  /** Takes a piece and returns what may be shown now. */
+  /** Accepts a piece and returns the text that can be shown now. */
   push(piece: string): string {
     if (this.#found) return "";
     const text = this.#held + piece;
@@ -118,7 +118,7 @@ export class StopStrings {
     return text.slice(0, text.length - keep);
   }
 
-  /** What was held back, once nothing more comes. */
+  /** The held back text, at the end. */
   end(): string {
     const rest = this.#held;
     this.#held = "";

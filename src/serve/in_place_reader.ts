@@ -1,8 +1,7 @@
 /**
- * Runs a model whose attention writes keys and values behind those that are there, into one buffer
- * for each cache. What a run reads and writes is bound once: a token costs its kernels, and nothing is
- * copied for it. Where tensors lie on a device the caches do, and what crosses are a token and a row
- * of logits.
+ * Runs a model whose attention appends keys and values to one buffer per cache. Inputs and outputs are
+ * bound once: a token costs only its kernels, without copies. On a device with its own memory the caches
+ * stay there, and only a token and a row of logits are copied.
  */
 import { bitsOf, byteLength, type DataType } from "../graph/dtype.ts";
 import { elementCount } from "../graph/tensor.ts";
@@ -17,10 +16,10 @@ import type { Reader, ReaderParts } from "./reader.ts";
 import { RunClock } from "../runtime/run_clock.ts";
 import { emptyRecord } from "../records.ts";
 
-/** Buffers have room for at least this many tokens more than are asked for, or for half as many. */
+/** Tokens that buffers have room for beyond the requested ones, at least; or half as many as requested. */
 const ROOM = 128;
 
-/** Elements of a cache for each token; what has more is read as the model makes it. */
+/** Most elements of a cache per token; larger caches are read by the other reader. */
 const MOST_PER_TOKEN = 1 << 16;
 
 /** Heads times head size of a cache; NaN where they are unknown. */
@@ -35,7 +34,7 @@ export class InPlaceReader implements Reader {
   readonly #parts: ReaderParts;
   readonly #logits: Float32Array<ArrayBuffer>;
   readonly #inputs: FedInputs;
-  /** Columns that a mask with padding may have. */
+  /** Most columns of a padded mask. */
   readonly #longestPadded: number;
   /** Types of the caches, their length 0. */
   readonly #types = new Map<string, BoundInput>();
@@ -45,7 +44,7 @@ export class InPlaceReader implements Reader {
   #capacity = 0;
   #bound: BoundRun | undefined;
 
-  /** Whether a model can be run so. */
+  /** Whether a model can be run in this way. */
   static fits({ runner, graph, pairs }: ReaderParts): boolean {
     const vocabulary = logitsType(graph);
     return (runner.inPlace || runner.onDevice) && vocabulary !== undefined &&
@@ -59,7 +58,7 @@ export class InPlaceReader implements Reader {
       );
   }
 
-  /** @param parts such that {@linkcode InPlaceReader.fits} */
+  /** @param parts accepted by {@linkcode InPlaceReader.fits} */
   constructor(parts: ReaderParts) {
     const { graph, pairs } = parts;
     this.#parts = parts;
@@ -83,7 +82,7 @@ export class InPlaceReader implements Reader {
     return this.#logits;
   }
 
-  /** The buffers stay for the next text: nobody looks at what a longer one left in them. */
+  /** Keeps the buffers for the next text: the rest of a longer one in them is not read. */
   reset(): void {}
 
   [Symbol.dispose](): void {
@@ -109,7 +108,7 @@ export class InPlaceReader implements Reader {
     return this.#capacity;
   }
 
-  /** The caches, each as what a run reads and what it writes, until they have to grow. */
+  /** The caches, each as input and output, until they have to grow. */
   caches(): Record<"feeds" | "outputs", Record<string, DeviceTensor>> {
     const feeds = emptyRecord<DeviceTensor>();
     const outputs = emptyRecord<DeviceTensor>();
@@ -162,7 +161,7 @@ export class InPlaceReader implements Reader {
   /** Binds the caches, each as past and present, and the logits. */
   #bind(fed: ReadonlyMap<string, DeviceTensor>): BoundRun {
     const { runner, executable } = this.#parts;
-    // The binding keeps what it binds.
+    // The binding keeps references to its tensors.
     using handles = new DisposableStack();
     const { feeds, outputs } = this.caches();
     const dims = [1, this.#logits.length];
@@ -172,9 +171,9 @@ export class InPlaceReader implements Reader {
   }
 
   /**
-   * Columns of the mask. That of a token by itself is padded to the caches' room where it may be: all
-   * shapes then stay from one token to the next, and with them the runtime's plan of its memory. Of
-   * the processor's kernels that is known; a device's get what there is.
+   * Columns of the mask. The mask of a single token is padded to the caches' capacity if possible: all
+   * shapes then stay the same from token to token, and so does the runtime's memory plan. This is known
+   * to work for the CPU's kernels; on a device the mask is not padded.
    */
   #maskLength(fresh: number, total: number): number {
     if (fresh > 1 || this.#parts.runner.onDevice) return total;
@@ -182,12 +181,12 @@ export class InPlaceReader implements Reader {
   }
 }
 
-/** Inputs that are told about tokens. */
+/** Names of the token inputs. */
 export function fedNames({ inputs }: Graph): readonly string[] {
   return inputs.map(({ name }) => name).filter((name) => !isCache(name));
 }
 
-/** Number of logits of a position, where the graph states it and they are float32. */
+/** Number of logits of a position, if the graph declares it and they are float32. */
 function logitsType(graph: Graph): number | undefined {
   const type = graph.outputs.find(({ name }) => name === "logits")?.type;
   const vocabulary = type?.dtype === "float32" ? type.shape?.at(-1) : undefined;

@@ -1,15 +1,15 @@
 /**
- * Logits of chosen positions only: generation looks at the last one, and the language model's head
- * over a whole prompt would be a fifth of the work and most of the memory.
+ * Computes logits of chosen positions only: generation uses the last one, and the language model's head
+ * over a whole prompt would take a fifth of the time and most of the memory.
  */
 import type { Model } from "../graph/types.ts";
 import { selectTargetRows, TARGET_ROWS } from "../plan/select_rows.ts";
 
 /**
- * A language model whose `logits` are [rows, vocabulary] at the positions that the input
- * `target_rows` names, in the flattened [batch · length]. The numbers are the model's own.
+ * A language model whose `logits` are [rows, vocabulary] at the positions that the input `target_rows`
+ * names, in the flattened [batch · length]. The values do not change.
  *
- * @returns the model as it is where its head does not treat positions one by one
+ * @returns the model itself if its head does not process positions independently
  */
 export function withChosenLogits(model: Model): Model {
   const graph = selectTargetRows(model.graph, "logits");

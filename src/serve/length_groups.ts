@@ -1,27 +1,27 @@
-/** Padding wasted nowhere: a batch of texts of many lengths as several runs of texts about alike. */
+/** Splits a batch of texts of many lengths into runs of texts of similar length, to avoid padding. */
 import type { TokenBatch } from "../data/targets.ts";
 import { cutTokens } from "../data/slice_batch.ts";
 import { type Tensor, toNumbers } from "../graph/tensor.ts";
 
-/** What a run costs beside its tokens, in tokens: about a millisecond of small kernels for MiniLM. */
+/** Fixed cost of a run, in tokens: about a millisecond of small kernels for MiniLM. */
 const TOKENS_PER_RUN = 32;
 
 /** Sequences of a batch that are run together. */
 export interface LengthGroup {
-  /** Their places in the whole batch. */
+  /** Their indices in the whole batch. */
   readonly rows: readonly number[];
-  /** Cut behind the last real token of the longest. */
+  /** Cut after the last real token of the longest sequence. */
   readonly batch: TokenBatch;
 }
 
 /**
- * Splits a batch so that its runs cost least, paid for in tokens, padding and a constant for each
- * run. Only token ids, mask and types are taken over.
+ * Splits a batch so that its runs have the least cost, in tokens with padding and a constant per run.
+ * Only token ids, mask and types are kept.
  */
 export function lengthGroups(batch: TokenBatch): LengthGroup[] {
   const lengths = realLengths(batch);
   const order = lengths.map((_, row) => row).sort((a, c) => lengths[a] - lengths[c]);
-  // Of the shortest n sequences: the least cost, and where their last group begins.
+  // For the shortest n sequences: the least cost, and the beginning of their last group.
   const costs = [0];
   const begins = [0];
   for (let n = 1; n <= order.length; n++) {
@@ -39,7 +39,7 @@ export function lengthGroups(batch: TokenBatch): LengthGroup[] {
   return groups;
 }
 
-/** For each sequence the place behind its last real token; at least 1, since a run needs a token. */
+/** The length of each sequence up to its last real token; at least 1, because a run needs a token. */
 function realLengths({ attentionMask }: TokenBatch): number[] {
   const [sequences, length] = attentionMask.dims;
   const mask = toNumbers(attentionMask);

@@ -1,16 +1,16 @@
 /**
- * A language model that is told how much of its caches is filled, instead of counting a mask's ones.
+ * A language model with inputs for the filled length of its caches, instead of summing a mask.
  *
- * What counts them runs on the processor, and a mask grows with the text: in the way of runs that a
- * device records, whose shapes stay and whose nodes are all its own.
+ * The sum runs on the CPU, and a mask grows with the text: both prevent recorded runs, whose shapes must
+ * not change and whose nodes must all be on the device.
  */
 import { prune } from "../graph/passes/prune.ts";
 import { type Graph, MICROSOFT, type Model, type ValueInfo } from "../graph/types.ts";
 import { longestPaddedMask, SEQUENCE_LENGTHS, TOTAL_LENGTH } from "./padded_mask.ts";
 
-/** int32 [1]: tokens in the caches once the run is over, less one. */
+/** int32 [1]: tokens in the caches after the run, minus one. */
 export const FILLED_LENGTH = "graft.filled_length";
-/** int32: tokens there are, or as many as there may be where a run reads one. */
+/** int32: number of tokens; for a run of one token the largest possible number. */
 export const TOTAL_LENGTH_INPUT = "graft.total_length";
 
 const LENGTH_INPUTS: readonly ValueInfo[] = [
@@ -18,17 +18,17 @@ const LENGTH_INPUTS: readonly ValueInfo[] = [
   { name: TOTAL_LENGTH_INPUT, type: { dtype: "int32", shape: [] } },
 ];
 
-/** A model that is told lengths. */
+/** A model with length inputs. */
 export interface TellingLengths {
   readonly model: Model;
-  /** Most that {@linkcode TOTAL_LENGTH_INPUT} may say. */
+  /** Largest value of {@linkcode TOTAL_LENGTH_INPUT}. */
   readonly longest: number;
 }
 
 /**
- * The model with these inputs in place of `attention_mask`, for texts one at a time.
+ * The model with these inputs instead of `attention_mask`, for one text at a time.
  *
- * @returns `undefined` where anything but GroupQueryAttention's lengths comes of the mask
+ * @returns `undefined` if the mask is used for anything but GroupQueryAttention's lengths
  */
 export function withLengthInputs(model: Model): TellingLengths | undefined {
   const { graph } = model;

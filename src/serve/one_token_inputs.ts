@@ -1,4 +1,4 @@
-/** What a run is told about one token, in tensors that stay where they are. */
+/** Inputs of a run for one token, in tensors at fixed addresses. */
 import { int32, int64, type Tensor } from "../graph/tensor.ts";
 import { TARGET_ROWS } from "../plan/select_rows.ts";
 import type { DeviceTensor, Runner } from "../runtime/runner.ts";
@@ -8,8 +8,8 @@ export class OneTokenInputs implements Disposable {
   readonly tensors: ReadonlyMap<string, DeviceTensor>;
 
   /**
-   * @param names of the inputs, of those that `FedInputs` knows but for a mask
-   * @param most tokens that there may be
+   * @param names of the inputs: those of `FedInputs` except a mask
+   * @param most largest number of tokens
    */
   constructor(runner: Runner, names: readonly string[], most: number) {
     const value = (name: string): Tensor => {
@@ -18,7 +18,7 @@ export class OneTokenInputs implements Disposable {
           return int64([1], [0]);
         case FILLED_LENGTH:
           return int32([1], [0]);
-        // One that changed would be another recording.
+        // A changed value would need another recording.
         case TOTAL_LENGTH_INPUT:
           return int32([], [most]);
         default:

@@ -1,4 +1,4 @@
-/** Whether an attention mask may have columns behind the last token. */
+/** Determines whether an attention mask may have columns after the last token. */
 import { type Graph, MICROSOFT, type Node } from "../graph/types.ts";
 import { capturedBy } from "../graph/toposort.ts";
 
@@ -9,9 +9,9 @@ export const TOTAL_LENGTH = 6;
 const COSINES = 7;
 
 /**
- * Columns that the mask of a single token may have at most, zeros behind the tokens. 0 where it may
- * not be padded: anything but GroupQueryAttention looks at the mask, or that at more than the number
- * of its ones (what of a cache is filled) and of its columns (which for one token is but a bound).
+ * Most columns of a single token's mask, with zeros after the tokens. 0 if it must not be padded: if
+ * other nodes than GroupQueryAttention read the mask, or more than the number of its ones (the filled
+ * length of a cache) and of its columns (for one token only a limit).
  */
 export function longestPaddedMask(graph: Graph): number {
   const readersOf = readersIn(graph);
@@ -22,7 +22,7 @@ export function longestPaddedMask(graph: Graph): number {
       (isPlain(node, "Shape") && reachesOnly(graph, readersOf, node, TOTAL_LENGTH))
     );
   if (!counted) return 0;
-  // Attention wants a row of its table of rotations for every column.
+  // Attention needs a row of its rotation table for every column.
   return graph.nodes.filter(isAttention).reduce((least, { inputs }) => {
     const table = inputs[COSINES];
     if (!table) return least;
@@ -35,7 +35,7 @@ const isPlain = (node: Node, opType: string) => node.opType === opType && node.d
 const isAttention = (node: Node) =>
   node.opType === "GroupQueryAttention" && node.domain === MICROSOFT;
 
-/** The nodes that read a value, in their subgraphs or themselves. */
+/** The nodes that read a value, directly or in their subgraphs. */
 type ReadersOf = (value: string) => readonly Node[];
 
 function readersIn(graph: Graph): ReadersOf {
@@ -50,10 +50,11 @@ function readersIn(graph: Graph): ReadersOf {
   return (value) => readers.get(value) ?? [];
 }
 
-/** Whether what comes of a node's outputs ends as this one input of attention nodes. */
+/** Whether a node's outputs are used only for this input of attention nodes. */
 function reachesOnly(graph: Graph, readersOf: ReadersOf, from: Node, input: number): boolean {
   const outputs = new Set(graph.outputs.map(({ name }) => name));
-  // A list, not a recursion: files have chains of any length, and values that are read twice again and again.
+  // A list, not a recursion: files can have chains of any length, and values that are read twice many
+  // times over.
   const reached = new Set([from]);
   for (const node of reached) {
     for (const value of node.outputs) {

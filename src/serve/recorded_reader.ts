@@ -1,11 +1,11 @@
 /**
- * Reads tokens one by one as a device recorded it (CUDA graphs): it works through one list, where it
- * would be told of some hundred kernels for every token. Prompts, whose lengths differ, are read as
- * ever, into the same caches.
+ * Reads single tokens by a recording on the device (CUDA graphs): the device executes one list instead
+ * of receiving some hundred kernel launches for every token. Prompts, whose lengths differ, are read
+ * without a recording, into the same caches.
  *
- * What is played back computes with what lies at the addresses that it was recorded with: wrong ones
- * give wrong text and no error. So the first tokens of every recording are read both ways, and where
- * logits differ nothing is played back any more.
+ * A recording uses the memory at its recorded addresses: wrong ones give wrong text and no error. So the
+ * first tokens of every recording are read both ways, and if logits differ the recording is not used any
+ * more.
  */
 import type { BoundRun, DeviceTensor } from "../runtime/runner.ts";
 import { RunClock } from "../runtime/run_clock.ts";
@@ -13,15 +13,15 @@ import { fedNames, InPlaceReader } from "./in_place_reader.ts";
 import { OneTokenInputs } from "./one_token_inputs.ts";
 import type { Reader, ReaderParts } from "./reader.ts";
 
-/** Tokens read both ways: the first is recorded, those that follow are played back. */
+/** Tokens read both ways: the first is recorded, the next ones are played back. */
 const CHECKED = 3;
 /**
- * Largest difference of a logit, as a share of the largest: kernels that add up in another order
- * give 1e-5, a token at the wrong place gives tenths.
+ * Largest difference of a logit, as a share of the largest logit: another order of summation gives 1e-5,
+ * a token at the wrong position gives tenths.
  */
 const TOLERANCE = 1e-2;
 
-/** What reads a token. */
+/** A recording that reads a token. */
 interface Recording extends Disposable {
   readonly capacity: number;
   readonly inputs: OneTokenInputs;
@@ -43,8 +43,8 @@ export class RecordedReader implements Reader {
   #isSound = true;
 
   /**
-   * @param parts such that {@linkcode InPlaceReader.fits}, compiled to be recorded
-   * @param longest text that attention may be told of beforehand
+   * @param parts accepted by {@linkcode InPlaceReader.fits}, compiled for recording
+   * @param longest largest total length that attention accepts in advance
    */
   constructor(parts: ReaderParts, longest: number) {
     this.#parts = parts;
@@ -64,7 +64,7 @@ export class RecordedReader implements Reader {
     recording.inputs.write(fresh[0], start);
     if (recording.unchecked === 0) return await this.#play(recording);
     recording.unchecked--;
-    // Both write the same to the caches' same place.
+    // Both write the same values to the same place in the caches.
     const played = await this.#play(recording).catch((error: Error) => error);
     const expected = await this.#plain.read(fresh, start);
     const fault = played instanceof Error ? played.message : differing(played, expected);
@@ -72,7 +72,7 @@ export class RecordedReader implements Reader {
     this.#isSound = false;
     this.#forget();
     this.#parts.runner.note(`Recorded runs are not played back: ${fault}`);
-    // Nobody knows where in the caches it wrote.
+    // It may have written anywhere in the caches.
     return await this.#plain.read(this.#tokens, 0);
   }
 
@@ -91,7 +91,7 @@ export class RecordedReader implements Reader {
     return this.#logits;
   }
 
-  /** The recording over the caches that there are. */
+  /** The recording for the current caches. */
   #recorded(): Recording {
     const { capacity } = this.#plain;
     if (this.#recording?.capacity === capacity) return this.#recording;
@@ -129,7 +129,7 @@ export class RecordedReader implements Reader {
   }
 }
 
-/** By how much logits differ, where they do. */
+/** Describes the difference of logits that differ. */
 function differing(logits: Float32Array, expected: Float32Array): string | undefined {
   let [largest, difference] = [0, 0];
   for (let i = 0; i < expected.length; i++) {
@@ -137,7 +137,7 @@ function differing(logits: Float32Array, expected: Float32Array): string | undef
     difference = Math.max(difference, Math.abs(logits[i] - expected[i]));
   }
   const share = difference / largest;
-  if (share <= TOLERANCE) return undefined; // of what is no number, nothing holds
+  if (share <= TOLERANCE) return undefined; // comparisons with NaN are false
   return `logits differ by ${
     (100 * share).toPrecision(2)
   }% from those of runs that are not recorded`;

@@ -2,7 +2,7 @@
 import { UsageError } from "../errors.ts";
 import { argmax } from "../statistics.ts";
 
-/** How to choose, in llama.cpp's and OpenAI's words. */
+/** Options of the choice, with llama.cpp's and OpenAI's names. */
 export interface SamplingOptions {
   /** 0 is greedy; default 0. */
   readonly temperature?: number;
@@ -40,7 +40,7 @@ export function validateSampling(options: SamplingOptions): void {
 
 /**
  * @param logits of one position, [vocabulary]; changed in place by the repetition penalty
- * @param seen token ids of the prompt and of what was generated
+ * @param seen token ids of the prompt and of the generated text
  * @returns the chosen token id
  */
 export function sample(
@@ -95,6 +95,6 @@ function draw(candidates: readonly Candidate[], uniform: Uniform): number {
     left -= probability;
     if (left < 0) return id;
   }
-  // Rounding can leave a sliver; it belongs to the last candidate.
+  // Rounding can leave a small rest, which belongs to the last candidate.
   return candidates[candidates.length - 1].id;
 }

@@ -1,7 +1,7 @@
 /**
- * Runs of an encoder over small batches. For each shape there is memory that stays bound to its
- * inputs and its output: a run costs its kernels and one call into the runtime, which for a single
- * text is a twentieth less than making tensors for it.
+ * Runs of an encoder over small batches. Each shape has memory that stays bound to its inputs and its
+ * output: a run costs its kernels and one call into the runtime, for a single text a twentieth less than
+ * with new tensors.
  */
 import { type TokenBatch, tokenInput } from "../data/targets.ts";
 import { elementCount } from "../graph/tensor.ts";
@@ -10,14 +10,14 @@ import { TOKEN_INPUTS } from "../plan/inputs.ts";
 import type { BoundRun, DeviceTensor, Executable, Runner } from "../runtime/runner.ts";
 import { emptyRecord } from "../records.ts";
 
-/** Beside the kernels of larger batches the runtime's calls are nothing. */
+/** Largest batch: with more tokens the cost of the runtime's calls is negligible. */
 const MOST_TOKENS = 256;
-/** Widths beyond this are left to runs that see what the model makes: a file can state any. */
+/** Largest declared width, because a file can declare any; other runs handle larger ones. */
 const MOST_WIDTH = 1 << 16;
-/** Shapes that stay bound, those used last. */
+/** Number of shapes that stay bound, the most recently used ones. */
 const MOST_SHAPES = 64;
 
-/** What a run gave. */
+/** Result of a run. */
 export interface RunOutput {
   readonly values: Float32Array;
   readonly dims: readonly number[];
@@ -29,7 +29,7 @@ interface Shaped {
   readonly output: Float32Array<ArrayBuffer>;
   readonly dims: readonly number[];
   readonly bound: BoundRun;
-  /** Whether a run has it now. */
+  /** Whether a run is using it. */
   busy: boolean;
 }
 
@@ -41,7 +41,7 @@ export class ShapedRuns implements Disposable {
   readonly #shapes = new Map<string, Shaped>();
   readonly #takesTokens: boolean;
 
-  /** @param executable the graph compiled; stays the caller's */
+  /** @param executable the compiled graph; the caller owns it */
   constructor(runner: Runner, executable: Executable, graph: Graph) {
     this.#runner = runner;
     this.#executable = executable;
@@ -54,8 +54,8 @@ export class ShapedRuns implements Disposable {
   }
 
   /**
-   * Whether a run can be done here: the batch is small, the output float32 with a row of stated
-   * width for each sequence, and no other run has the shape's memory.
+   * Whether a run is possible here: the batch is small, the output is float32 with a row of declared
+   * width per sequence, and no other run uses the shape's memory.
    */
   fits(batch: TokenBatch, output: string): boolean {
     return this.#takesTokens && elementCount(batch.inputIds.dims) <= MOST_TOKENS &&
@@ -63,8 +63,8 @@ export class ShapedRuns implements Disposable {
   }
 
   /**
-   * @param batch such that {@linkcode ShapedRuns.fits}
-   * @param brief whether the run may hold up the event loop
+   * @param batch accepted by {@linkcode ShapedRuns.fits}
+   * @param brief whether the run may block the event loop
    */
   async run(batch: TokenBatch, output: string, brief: boolean): Promise<RunOutput> {
     const shaped = this.#shaped(batch, output);
@@ -89,7 +89,7 @@ export class ShapedRuns implements Disposable {
     return typeof width === "number" && width <= MOST_WIDTH ? width : undefined;
   }
 
-  /** The memory for a shape, which is then the one used last. */
+  /** The memory for a shape, which becomes the most recently used one. */
   #shaped(batch: TokenBatch, output: string): Shaped {
     const key = keyOf(batch, output);
     const shaped = this.#shapes.get(key) ?? this.#bind(batch, output);
@@ -106,7 +106,7 @@ export class ShapedRuns implements Disposable {
 
   #bind(batch: TokenBatch, name: string): Shaped {
     const tokenDims = batch.inputIds.dims;
-    // The binding keeps what it binds.
+    // The binding keeps references to its tensors.
     using handles = new DisposableStack();
     const inputs = new Map<string, Uint8Array<ArrayBuffer>>();
     const feeds = emptyRecord<DeviceTensor>();

@@ -1,18 +1,18 @@
-/** Text in, text out: a causal model with its tokenizer, chat template and context length. */
+/** Generates text from text: a causal model with its tokenizer, chat template and context length. */
 import { type Message, StreamDecoder, type TextProcessor } from "../data/mod.ts";
 import { BadInputError, UsageError } from "../errors.ts";
 import { generate, type Generated, type GenerateOptions, type TokenReader } from "./generate.ts";
 
-/** What a call may choose; the rest is the model's. */
+/** Options of a call; all others are fixed by the model. */
 export interface TextOptions
   extends Omit<GenerateOptions, "maxTokens" | "endIds" | "vocabSize" | "seed"> {
-  /** Tokens to generate at most; as many as the context holds where absent. */
+  /** Most tokens to generate; default: as many as the context holds. */
   readonly maxTokens?: number;
   /** Seed of the draws; default 0. */
   readonly seed?: number;
 }
 
-/** A generated text and the size of what it follows. */
+/** A generated text and the size of its prompt. */
 export interface GeneratedText extends Generated {
   /** Tokens of the prompt. */
   readonly promptTokens: number;
@@ -30,8 +30,8 @@ export class TextGenerator {
   readonly contextSize: number;
 
   /**
-   * @param model and the tokenizer stay the caller's
-   * @param limits end tokens and the context's size, unbounded where the model states none
+   * @param model the caller owns it and the tokenizer
+   * @param limits end tokens and the context's size, unlimited if the model declares none
    */
   constructor(
     model: TokenReader,
@@ -45,7 +45,7 @@ export class TextGenerator {
   }
 
   /**
-   * Goes on from a text as it stands.
+   * Continues a text without a template.
    *
    * @throws {UsageError} for an empty prompt, or one that leaves no room in the context
    */
@@ -61,8 +61,8 @@ export class TextGenerator {
   /**
    * Answers the last message of a chat.
    *
-   * @throws {BadInputError} where the template refuses the messages
-   * @throws {UsageError} where there is no template, or no room left in the context
+   * @throws {BadInputError} if the template refuses the messages
+   * @throws {UsageError} if there is no template, or no room left in the context
    */
   async chat(
     messages: readonly Message[],

@@ -1,4 +1,4 @@
-/** What a language model's inputs say about the tokens that are read. */
+/** Values of a language model's token inputs. */
 import { BadInputError } from "../errors.ts";
 import type { DataType } from "../graph/dtype.ts";
 import { int64, type Tensor } from "../graph/tensor.ts";
@@ -8,7 +8,7 @@ import { inTokenType } from "../graph/token_types.ts";
  * The value of an input for tokens that follow others, all of them real.
  *
  * @param fresh token ids to read
- * @param start how many were read before
+ * @param start number of tokens read before
  * @param dtype the input's type
  * @throws {BadInputError} for an input that graft does not know
  */

@@ -1,4 +1,4 @@
-/** Classes and numbers as answers give them. */
+/** Formats classes and numbers of answers. */
 
 /** A class with its probability. */
 export interface ScoredClass {
@@ -9,9 +9,9 @@ export interface ScoredClass {
 }
 
 /**
- * The likeliest classes, first of equals first.
+ * The most probable classes; equal ones in their original order.
  *
- * @param labels names by id; transformers' `LABEL_0` where absent
+ * @param labels names by id; default: transformers' `LABEL_0` and so on
  */
 export function topClasses(
   probabilities: ArrayLike<number>,
@@ -24,11 +24,11 @@ export function topClasses(
   })).sort((a, b) => b.probability - a.probability).slice(0, count);
 }
 
-/** The shortest decimal, from six digits on, that is still this float32. */
+/** The shortest decimal, with at least six digits, that rounds to this float32. */
 export function shortened(value: number): number {
   for (let digits = 6; digits < 9; digits++) {
     const short = Number(value.toPrecision(digits));
     if (Math.fround(short) === value) return short;
   }
-  return Number(value.toPrecision(9)); // nine always are enough
+  return Number(value.toPrecision(9)); // nine are always enough
 }

@@ -1,4 +1,4 @@
-/** A model that answers texts, one after another: with a text, classes or a vector, as it can. */
+/** A model that answers texts, one after another: with a text, classes or a vector, by its kind. */
 import { RuntimeFailure } from "../errors.ts";
 import type { ModelKind } from "../model/model_kind.ts";
 import type { Runner } from "../runtime/runner.ts";
@@ -11,7 +11,7 @@ export type Answer = Readonly<Record<string, unknown>>;
 export interface AskOptions {
   /** Tokens to generate at most. */
   readonly maxTokens: number;
-  /** Ends a generated text where it is. */
+  /** Ends the generation. */
   readonly signal?: AbortSignal;
   /** Called whenever an inference has ended. */
   readonly onInference?: () => void;
@@ -23,13 +23,13 @@ export interface Answerer extends Disposable {
   ask(text: string, options: AskOptions): Promise<Answer>;
 }
 
-/** What the probe asks: short, and the same each time. */
+/** Text of the probe, short and always the same. */
 const PROBE_TEXT = "ready";
 
 /**
  * Opens a model folder and compiles it.
  *
- * @throws {GraftError} where it cannot be loaded
+ * @throws {GraftError} if it cannot be loaded
  */
 export async function openAnswerer(runner: Runner, path: string): Promise<Answerer> {
   const model = await InferenceModel.open({ model: path }, { runner });
@@ -83,7 +83,7 @@ function checkFinite(values: Iterable<number>): void {
   }
 }
 
-/** Has a model answer something short; rejects where it does not. */
+/** Lets a model answer a short text; rejects if it does not. */
 export async function probe(answerer: Answerer): Promise<void> {
   await answerer.ask(PROBE_TEXT, { maxTokens: 1 });
 }

@@ -1,4 +1,4 @@
-/** The job's steps as processes of their own: `graft train`, `merge` and `eval` on a cycle's folder. */
+/** The job's steps as separate processes: `graft train`, `merge` and `eval` on a cycle's folder. */
 import { join, resolve } from "@std/path";
 import { TextLineStream } from "@std/streams";
 import { EXIT } from "../errors.ts";
@@ -15,40 +15,40 @@ import { takeSnapshot } from "./snapshot.ts";
 export interface ChildSettings {
   /** The base model, as the command line names it. */
   readonly model: string;
-  /** Folder that new data comes into. */
+  /** Folder of the training data. */
   readonly data: string;
   /** Text of a configuration file for `graft train`. */
   readonly trainConfig: string;
-  /** Values of that configuration that the data has to do with. */
+  /** Column names from that configuration. */
   readonly columns?: ColumnNames;
   readonly validationSplit: number;
   /** Flags of the runtime for every child: `--threads 2`. */
   readonly runtimeFlags: readonly string[];
-  /** Flags for how `graft eval` reads the data, as the configuration has them for training. */
+  /** Flags of `graft eval` for reading the data, as the configuration sets them for training. */
   readonly dataFlags: readonly string[];
 }
 
-/** The kernel ends a child first when memory is short: its work can be done again. */
+/** The kernel ends a child first when memory is short, because its work can be repeated. */
 const OOM_SCORE_ADJ = "1000";
-/** File of a cycle, and of the model that it becomes: which rows it learned from (row_digests.ts). */
+/** File of a cycle, and of its model, with the digests of the rows that it learned from (row_digests.ts). */
 const LEARNED = "rows";
 /** Lines of a child's standard error that a failure quotes. */
 const QUOTED_LINES = 3;
 
-/** What a line begins with by which a verb says why it ends (cli/exit.ts). */
+/** Prefix of the line in which a verb gives its error (cli/exit.ts). */
 const ERROR = "graft: ";
 
-/** How a process ended. */
+/** End of a process. */
 interface Ended {
   readonly code: number;
   readonly signal: Deno.Signal | null;
   readonly stdout: string;
-  /** What went wrong, as it said; else the last lines of its standard error. */
+  /** Its error message; otherwise the last lines of its standard error. */
   readonly said: string;
 }
 
 export class ChildSteps implements JobSteps {
-  /** @param signal ends the child in work in order */
+  /** @param signal ends the current child in order */
   constructor(
     readonly settings: ChildSettings,
     readonly log: Log,
@@ -59,7 +59,8 @@ export class ChildSteps implements JobSteps {
     const { data, trainConfig } = this.settings;
     const snapshot = await takeSnapshot(data, join(cycle, "data"), this.settings);
     if (snapshot === undefined) return undefined;
-    // A resume needs the flags that the training began with, whatever the operator writes later.
+    // A resume needs the flags with which the training began, even if the operator has changed the file
+    // since.
     replaceFile(join(cycle, "train.yaml"), new TextEncoder().encode(trainConfig));
     replaceFile(join(cycle, LEARNED), new Uint8Array(snapshot.learned.buffer));
     const before = inUse === null ? undefined : learnedBy(inUse);
@@ -80,7 +81,7 @@ export class ChildSteps implements JobSteps {
         ...this.settings.runtimeFlags,
       ]),
     );
-    // Too little memory, or a loss that diverged: no verdict on the data, which may be tried again.
+    // Too little memory, or a loss that diverged, says nothing about the data, which may be tried again.
     return end.ended === "refused" ? { ...end, ended: "failed", code: EXIT.refused } : end;
   }
 
@@ -155,7 +156,7 @@ function learnedBy(model: string): BigUint64Array | undefined {
 }
 
 function endOf({ code, signal, said }: Ended): StepEnd {
-  // A process that is told to end before it listens dies of the signal itself.
+  // A process that receives the signal before it listens is ended by it.
   if (signal === "SIGTERM" || code === EXIT.interrupted) return { ended: "stopped" };
   if (signal !== null) return { ended: "killed", why: `it was killed by ${signal}` };
   if (code === EXIT.ok) return { ended: "done", value: undefined };
@@ -164,10 +165,9 @@ function endOf({ code, signal, said }: Ended): StepEnd {
 }
 
 /**
- * Ends children that have lost their job and write: one that was killed by itself leaves them behind,
- * and they must not write beside the one that goes on. Under systemd they are killed with the job.
- * Children get whole paths, by which those of a service in another folder are others; where they began
- * cannot be read with the permissions that a compiled graft has.
+ * Ends writing children of a killed job: they must not write beside the job that continues. Under
+ * systemd they are killed with the job. Children get absolute paths, which distinguish them from those
+ * of a service in another folder; a compiled graft has no permission to read their working folder.
  */
 function endOrphans(cycle: string): void {
   const folder = `${resolve(cycle)}/`;
@@ -185,7 +185,10 @@ function endOrphans(cycle: string): void {
   }
 }
 
-/** Verbs of children that write, and flags that say where to; who only reads a cycle is left alone. */
+/**
+ * Verbs of children that write, and the flags of their target; children that only read a cycle are not
+ * ended.
+ */
 const WRITING = [["train", "--adapter-path"], ["merge", "--save-path"]] as const;
 
 function hasCheckpoint(folder: string): boolean {

@@ -1,21 +1,21 @@
-/** Who is connected, how many may be, and who has to go for one more. */
+/** Connected clients, their limits, and the choice of a connection to close for a new one. */
 
-/** The number of a user; `undefined` where that cannot be told: all of these are one user. */
+/** A user's number; `undefined` if unknown: all of these count as one user. */
 export type User = number | undefined;
 
-/** What is known of a connection. */
+/** State of a connection. */
 export interface Connected {
   readonly user: User;
-  /** When it last got an answer, or came: since then it has asked nothing. */
+  /** Time of its last answer, or of its beginning: it has asked nothing since. */
   readonly since: number;
-  /** Whether what it asked is being answered. */
+  /** Whether its request is being answered. */
   readonly answering: boolean;
 }
 
 export interface Bounds {
-  /** Connections at a time. */
+  /** Most connections at a time. */
   readonly most: number;
-  /** Those of one user. */
+  /** Most connections of one user. */
   readonly mostEach: number;
 }
 
@@ -37,9 +37,9 @@ export class Clients<C extends Connected> {
   }
 
   /**
-   * Whether there is room for one more of a user, or who has to go: of the users with most connections
-   * the one that has asked nothing for longest, so that nobody who asks is kept out by others who
-   * don't. Who is being answered stays.
+   * Whether a user may have one more connection, or which one must be closed: the one that has been idle
+   * longest, of the users with most connections, so that idle clients do not block others. A connection
+   * that is being answered stays.
    */
   room(user: User): "free" | "none" | { readonly instead: C } {
     const { most, mostEach } = this.bounds;

@@ -1,6 +1,6 @@
 /**
- * The long-running service: the model in use, loaded and answering on a unix socket, with a watchdog
- * that is told the truth, until it is told to end.
+ * The long-running service: keeps the model in use loaded and answers on a unix socket, with a watchdog
+ * that covers inference, until it is stopped.
  */
 import { GraftError } from "../errors.ts";
 import type { Log } from "../system/journal_log.ts";
@@ -15,31 +15,31 @@ import { Turns } from "./turns.ts";
 export interface DaemonOptions {
   /** Path of the socket, and its permissions. */
   readonly socket: { readonly path: string; readonly mode: number };
-  /** Tokens to generate at most for an answer. */
+  /** Most tokens of an answer. */
   readonly maxTokens: number;
-  /** How long answers in work may take once the service is told to end. */
+  /** Time for answers in progress after the service is told to end. */
   readonly drainMs: number;
-  /** Time between two looks at which model is to be in use. */
+  /** Interval of checks of the model in use. */
   readonly lookMs: number;
   readonly manager: ServiceManager;
   readonly log: Log;
-  /** The model that is to be in use. */
+  /** Returns the model that should be in use. */
   readonly inUse: () => InUse;
-  /** Models to answer with where that cannot be loaded, the best first. */
+  /** Returns models to use if that cannot be loaded, the best first. */
   readonly earlier: () => readonly InUse[];
   /** Opens it: a promoted one or the base. */
   readonly open: (inUse: InUse) => Promise<Answerer>;
-  /** Fires when the service is to end. */
+  /** Aborted when the service must end. */
   readonly signal: AbortSignal;
 }
 
-/** Looks between two tries to load a model that could not be loaded. */
+/** Checks between two tries to load a model that could not be loaded. */
 const RETRY_LOOKS = 30;
-/** Answers in work and waiting, of all users and of one; a line more is turned away. */
+/** Most answers in progress and waiting, of all users and of one; further lines are rejected. */
 const MOST_WAITING = 64;
 const MOST_WAITING_EACH = 16;
 
-/** Why there is no answer (docs/service.md): at `busy` and `ending` another try may do. */
+/** Reason for a missing answer (docs/service.md): after `busy` and `ending` another try may succeed. */
 export type ErrorStatus = "busy" | "ending" | "refused" | "failed";
 
 /** A model with its name. */
@@ -51,10 +51,10 @@ interface Loaded {
 const nameOf = (name: CycleName | null): string => name === null ? "the base" : `model ${name}`;
 
 /**
- * Serves until the signal fires.
+ * Serves until the signal is aborted.
  *
- * @returns whether all answers in work were written
- * @throws {GraftError} where the model in use cannot be loaded or does not answer, nor an earlier one
+ * @returns whether all answers in progress were written
+ * @throws {GraftError} if the model in use cannot be loaded or does not answer, nor an earlier one
  */
 export async function serve(options: DaemonOptions): Promise<boolean> {
   const { manager, log, socket } = options;
@@ -83,7 +83,7 @@ export async function serve(options: DaemonOptions): Promise<boolean> {
   });
 
   const follow = followModel(options, () => loaded.name, async (next) => {
-    // In its turn, so that no answer is cut and two models are never in use at once.
+    // Between two answers, so that none is cut and two models never answer at the same time.
     await turns.take(() => {
       const before = loaded;
       loaded = next;
@@ -95,11 +95,11 @@ export async function serve(options: DaemonOptions): Promise<boolean> {
   await fired(options.signal);
   manager.stopping("Ending: answers in work are written");
   follow.stop();
-  // A text that is being generated ends where it is, a moment before the bound.
+  // A text in generation ends shortly before the limit.
   const cut = setTimeout(() => stopAnswers.abort(), options.drainMs * 0.8);
   const inTime = await server.drain(options.drainMs);
   clearTimeout(cut);
-  // An inference in work still reads the model.
+  // An inference in progress still reads the model.
   if (inTime) await turns.take(() => Promise.resolve(loaded.answerer[Symbol.dispose]()));
   log(inTime ? "notice" : "warning", inTime ? "Ended in order" : "Ended with answers in work", {
     EVENT: "ended",
@@ -107,7 +107,7 @@ export async function serve(options: DaemonOptions): Promise<boolean> {
   return inTime;
 }
 
-/** A line's answer, or why there is none, as JSON. */
+/** A line's answer or error as JSON. */
 async function answer(
   { name, answerer }: Loaded,
   line: string,
@@ -115,7 +115,7 @@ async function answer(
   { maxTokens, log }: DaemonOptions,
   onInference: () => void,
 ): Promise<string> {
-  // Its turn did not come before the bound, or before who asked went away.
+  // Its turn did not come before the limit, or before the client left.
   if (stop.aborted || gone.aborted) return ENDING;
   try {
     const signal = AbortSignal.any([stop, gone]);
@@ -135,10 +135,10 @@ function fired(signal: AbortSignal): Promise<void> {
   });
 }
 
-/** What a line gets that comes too late. */
+/** Answer to a line that comes too late. */
 const ENDING = errorJson("ending", "The service is ending: try again once it has started anew");
 
-/** What a line gets that is one too many. */
+/** Answer to a line beyond the limit. */
 const BUSY = errorJson("busy", "The service is busy: try again later");
 
 function errorJson(status: ErrorStatus, message: string): string {
@@ -146,10 +146,10 @@ function errorJson(status: ErrorStatus, message: string): string {
 }
 
 /**
- * Loads the model in use, or where that cannot be loaded, one that was in use before it: somebody may
- * be asleep. Never the base instead of it, which has learned nothing of what is asked.
+ * Loads the model in use, or if that cannot be loaded, an earlier one, because no operator may be
+ * present. It never loads the base instead, which was not trained for the requests.
  *
- * @throws what the model in use cannot be loaded for, where no other can
+ * @throws the error of loading the model in use, if no other one can be loaded
  */
 async function loadFirst(options: DaemonOptions): Promise<Loaded> {
   const wanted = options.inUse();
@@ -176,7 +176,7 @@ async function loadFirst(options: DaemonOptions): Promise<Loaded> {
   }
 }
 
-/** Models that were in use before; none where their folder cannot be read. */
+/** Earlier models; none if their folder cannot be read. */
 function earlierOf({ earlier, log }: DaemonOptions): readonly InUse[] {
   try {
     return earlier();
@@ -186,7 +186,7 @@ function earlierOf({ earlier, log }: DaemonOptions): readonly InUse[] {
   }
 }
 
-/** Loads a model and has it answer once. */
+/** Loads a model and lets it answer once. */
 async function load({ open }: DaemonOptions, wanted: InUse): Promise<Loaded> {
   const answerer = await open(wanted);
   try {
@@ -212,7 +212,7 @@ function pulseOf(
   });
 }
 
-/** Looks from time to time which model is to be in use, and hands over another one once it answers. */
+/** Checks regularly which model should be in use, and switches to another one once it answers. */
 function followModel(
   options: DaemonOptions,
   current: () => CycleName | null,
@@ -225,7 +225,7 @@ function followModel(
     const model = inUse();
     const wanted = model.name;
     if (wanted === current()) return void (tried = undefined);
-    // It did not answer before either; what was wrong may be put right.
+    // It did not answer before either, but the problem may be fixed by now.
     if (wanted === tried?.name && performance.now() - tried.at < RETRY_LOOKS * lookMs) return;
     tried = { name: wanted, at: performance.now() };
     try {

@@ -1,6 +1,7 @@
 /**
- * A journal with a line that was changed after it was written: the service goes on with the model that
- * is in use, and nothing of the journal is lost. The line and all after it go into a file of their own.
+ * Handles a journal with a line that was changed after it was written: the service continues with the
+ * model in use, and nothing of the journal is lost. The line and all later ones are moved to a separate
+ * file.
  */
 import { createHash } from "node:crypto";
 import { concat } from "@std/bytes/concat";
@@ -10,8 +11,8 @@ import type { JournalRecord } from "./records.ts";
 import { DAMAGED, JOURNAL, linkedModel, modelNames } from "./state_files.ts";
 
 /**
- * Puts the damaged end of a journal aside, and in its place a record of which models are there and
- * which is in use. A kill in between leaves the journal as it was; the next call has the same end.
+ * Moves the damaged end of a journal to another file, and replaces it by a record of the existing models
+ * and the one in use. A kill in between leaves the journal unchanged; the next call has the same result.
  *
  * @returns the journal from now on
  */
@@ -20,7 +21,7 @@ export function keepDamage(folder: HeldFolder, { damage, ...read }: ReadJournal)
   const keptAs = DAMAGED + createHash("sha256").update(damage.bytes).digest("hex").slice(0, 8);
   const record: JournalRecord = {
     step: "found",
-    // Where it is gone, one before it answers, and not the base.
+    // If it is missing, an earlier one answers, and not the base.
     inUse: linkedModel(folder),
     models: modelNames(folder),
     damagedLine: damage.line,

@@ -18,25 +18,25 @@ import {
 } from "../system/durable_files.ts";
 import { UNITS } from "./units.ts";
 
-/** Where things go; others in tests. */
-export interface Places {
+/** Paths of the installed files; other paths in tests. */
+export interface InstallPaths {
   readonly units: string;
   /** Program, model and configuration: read-only for the service. */
   readonly program: string;
 }
 
-export const PLACES: Places = { units: "/etc/systemd/system", program: "/opt/graft" };
+export const INSTALL_PATHS: InstallPaths = { units: "/etc/systemd/system", program: "/opt/graft" };
 
-/** Told what was done, a line each. */
-export type Say = (line: string) => void;
+/** Called with a line for each completed action. */
+export type Report = (line: string) => void;
 
-/** Folders of which a unit with ProtectHome and PrivateTmp sees nothing. */
+/** Folders that a unit with ProtectHome and PrivateTmp cannot see. */
 const HIDDEN = ["/home", "/root", "/run/user", "/tmp", "/var/tmp"];
 
 /**
  * Refuses a path that the services cannot see.
  *
- * @param flag that gave it, for the message
+ * @param flag the flag with the path, for the message
  * @throws {BadInputError} naming it
  */
 export function checkVisible(path: string, flag: string): void {
@@ -51,55 +51,59 @@ export function checkVisible(path: string, flag: string): void {
 }
 
 /**
- * Copies the program to where the units start it.
+ * Copies the program to the path from which the units start it.
  *
  * @returns its path
  */
-export function copyProgram(program: string, places: Places, say: Say): string {
-  const path = join(places.program, "bin", "graft");
+export function copyProgram(program: string, paths: InstallPaths, report: Report): string {
+  const path = join(paths.program, "bin", "graft");
   makeDirectory(dirname(path));
   if (Deno.realPathSync(program) === path) return path;
   copyFile(program, path, 0o755);
-  syncFolders(places);
-  say(`Copied ${program} to ${path}`);
+  syncFolders(paths);
+  report(`Copied ${program} to ${path}`);
   return path;
 }
 
-/** Puts the folder of the program, which may be new, on the disk in the one above it. */
-function syncFolders(places: Places): void {
-  for (const folder of [places.program, dirname(places.program)]) syncDirectory(folder);
+/** Syncs the folder of the program, which may be new, and its parent folder. */
+function syncFolders(paths: InstallPaths): void {
+  for (const folder of [paths.program, dirname(paths.program)]) syncDirectory(folder);
 }
 
 /**
- * Copies a model to where every user can read it, whole or not at all.
+ * Copies a model to a folder that every user can read, completely or not at all.
  *
- * @param model folder, file or name of the model that graft carries, which needs no copy
+ * @param model folder, file, or name of the embedded model, which needs no copy
  * @returns the model as the units name it
  */
-export async function copyModel(model: string, places: Places, say: Say): Promise<string> {
+export async function copyModel(
+  model: string,
+  paths: InstallPaths,
+  report: Report,
+): Promise<string> {
   const file = findModelFile(model);
   if (insideBinary(file)) return model;
-  const target = join(places.program, "model");
+  const target = join(paths.program, "model");
   if (dirname(Deno.realPathSync(file)) === target) return target;
-  makeDirectory(places.program);
+  makeDirectory(paths.program);
   using base = loadOnnx(file);
   using staged = new StagedDirectory(target);
   await writeModel(staged, { path: file, model: base.model }, base.model, () => Promise.resolve());
   staged.commit(true);
   readableByAll(target);
-  syncFolders(places);
-  say(`Copied ${dirname(file)} to ${target}`);
+  syncFolders(paths);
+  report(`Copied ${dirname(file)} to ${target}`);
   return target;
 }
 
 /** Copies the configuration of the training; returns its path. */
-export function copyConfig(text: string, places: Places, say: Say): string {
-  const path = join(places.program, "train.yaml");
-  makeDirectory(places.program);
+export function copyConfig(text: string, paths: InstallPaths, report: Report): string {
+  const path = join(paths.program, "train.yaml");
+  makeDirectory(paths.program);
   replaceFile(path, new TextEncoder().encode(text));
   changeMode(path, 0o644);
-  syncFolders(places);
-  say(`Wrote ${path}`);
+  syncFolders(paths);
+  report(`Wrote ${path}`);
   return path;
 }
 
@@ -112,13 +116,17 @@ function readableByAll(folder: string): void {
 }
 
 /** Writes the unit files. */
-export function writeUnits(files: ReadonlyMap<string, string>, places: Places, say: Say): void {
-  makeDirectory(places.units);
+export function writeUnits(
+  files: ReadonlyMap<string, string>,
+  paths: InstallPaths,
+  report: Report,
+): void {
+  makeDirectory(paths.units);
   for (const [name, text] of files) {
-    const path = join(places.units, name);
+    const path = join(paths.units, name);
     replaceFile(path, new TextEncoder().encode(text));
     changeMode(path, 0o644);
-    say(`Wrote ${path}`);
+    report(`Wrote ${path}`);
   }
 }
 
@@ -128,58 +136,58 @@ export function systemdRuns(): boolean {
 }
 
 /**
- * Refuses to go on where somebody else than root asks, before anything is changed.
+ * Refuses users other than root, before anything is changed.
  *
  * @param verb for the message
- * @throws {StorageError} saying what to type
+ * @throws {StorageError} with the command to use
  */
 export function checkRoot(verb: string): void {
   if (Deno.uid() === 0) return;
   throw new StorageError(`Only root may change the services: sudo graft service ${verb}`);
 }
 
-/** Stops the units and removes what {@linkcode writeUnits} and the copies made. */
-export async function removeUnits(places: Places, say: Say): Promise<boolean> {
-  const there = Object.values(UNITS).filter((name) => exists(join(places.units, name)));
+/** Stops the units and removes the files of {@linkcode writeUnits} and the copies. */
+export async function removeUnits(paths: InstallPaths, report: Report): Promise<boolean> {
+  const there = Object.values(UNITS).filter((name) => exists(join(paths.units, name)));
   const running = there.length > 0 && systemdRuns();
-  if (running) await systemctl(["disable", "--now", ...there], say);
+  if (running) await systemctl(["disable", "--now", ...there], report);
   for (const name of there) {
-    attempt(name, () => Deno.removeSync(join(places.units, name)));
-    say(`Removed ${join(places.units, name)}`);
+    attempt(name, () => Deno.removeSync(join(paths.units, name)));
+    report(`Removed ${join(paths.units, name)}`);
   }
-  if (running) await systemctl(["daemon-reload"], say);
-  if (exists(places.program)) {
-    removeDirectory(places.program);
-    say(`Removed ${places.program}`);
+  if (running) await systemctl(["daemon-reload"], report);
+  if (exists(paths.program)) {
+    removeDirectory(paths.program);
+    report(`Removed ${paths.program}`);
   }
   return there.length > 0;
 }
 
-/** Removes a folder of the services, which systemd keeps behind a link. */
-export function purge(folder: string, say: Say): void {
+/** Removes a folder of the services, which systemd stores behind a link. */
+export function purge(folder: string, report: Report): void {
   const behind = join(dirname(folder), "private", basename(folder));
   for (const path of [folder, behind]) {
     if (!exists(path)) continue;
     attempt(path, () => Deno.removeSync(path, { recursive: true }));
-    say(`Removed ${path}`);
+    report(`Removed ${path}`);
   }
 }
 
 /**
  * Runs `systemctl`.
  *
- * @throws {RefusedError} where it fails, with what it says
+ * @throws {RefusedError} if it fails, with its message
  */
-export async function systemctl(args: readonly string[], say: Say): Promise<void> {
+export async function systemctl(args: readonly string[], report: Report): Promise<void> {
   const { code, stderr } = await runSystemctl(args);
   if (code !== 0) throw new RefusedError(`systemctl ${args.join(" ")} failed: ${stderr.trim()}`);
-  say(`systemctl ${args.join(" ")}`);
+  report(`systemctl ${args.join(" ")}`);
 }
 
 /**
- * Runs `systemctl` and gives what it prints.
+ * Runs `systemctl` and returns its output.
  *
- * @throws {RefusedError} where this machine has none
+ * @throws {RefusedError} if this machine has no `systemctl`
  */
 export async function runSystemctl(
   args: readonly string[],

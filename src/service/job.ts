@@ -1,9 +1,8 @@
 /**
  * The job that the timer starts: new data → train → merge → evaluate → promote.
  *
- * Every step is written down when it is done. A job that was killed goes on after the last step that
- * was written down; each step can be done again, and only the link that a promotion changes is seen
- * by others.
+ * Every completed step is recorded. A killed job continues after the last recorded step; each step can
+ * be repeated, and only the link that a promotion changes is visible to others.
  */
 import { EXIT } from "../errors.ts";
 import { exists, removeDirectory } from "../system/durable_files.ts";
@@ -12,51 +11,51 @@ import { type Cycle, type CycleName, nextCycle, type Score } from "./records.ts"
 import type { ServiceState } from "./state.ts";
 import type { Snapshot } from "./snapshot.ts";
 
-/** What was copied for a cycle. */
+/** Data copied for a cycle. */
 export interface CycleData extends Pick<Snapshot, "digest" | "rows" | "heldOut" | "guessLoss"> {
-  /** Rows that the model in use learned from and that are no longer there. */
+  /** Number of rows that the model in use learned from and that are missing now. */
   readonly forgotten: number;
 }
 
-/** How a step ended that did not throw. */
+/** End of a step that did not throw. */
 export type StepEnd<T = undefined> =
   | { readonly ended: "done"; readonly value: T }
-  /** The work was done and its answer is no. */
+  /** The work was done and the answer is no. */
   | { readonly ended: "refused"; readonly why: string }
-  /** It cannot work like this. */
+  /** It cannot work with this input. */
   | { readonly ended: "failed"; readonly why: string; readonly code: number }
-  /** Something killed it; it can go on. */
+  /** It was killed and can continue. */
   | { readonly ended: "killed"; readonly why: string }
-  /** The job was told to end, and it ended in order. */
+  /** The job was stopped, and the step ended in order. */
   | { readonly ended: "stopped" };
 
-/** What the job is made of; {@linkcode ChildSteps} does it with processes. */
+/** The steps of a job; {@linkcode ChildSteps} runs them as processes. */
 export interface JobSteps {
   /**
    * Copies the data for a cycle.
    *
    * @param inUse folder of the model in use; `null` for the base
-   * @returns `undefined` where there is none
+   * @returns `undefined` if there is none
    */
   snapshot(cycleFolder: string, inUse: string | null): Promise<CycleData | undefined>;
-  /** Trains, or goes on with a training that was interrupted. */
+  /** Trains, or continues an interrupted training. */
   train(cycleFolder: string): Promise<StepEnd>;
-  /** Merges what was trained into a copy of the base. */
+  /** Merges the trained adapter into a copy of the base. */
   merge(cycleFolder: string): Promise<StepEnd>;
-  /** Measures the cycle's own model, another one by its folder, or the base (`null`). */
+  /** Evaluates the cycle's own model, another one by its folder, or the base (`null`). */
   evaluate(cycleFolder: string, model: "candidate" | string | null): Promise<StepEnd<Score>>;
 }
 
 export interface JobOptions {
-  /** Share of the held-out loss of the model in use by which a new model's must be lower. */
+  /** Share by which a new model's held-out loss must be lower than that of the model in use. */
   readonly margin: number;
   /** Promoted models to keep. */
   readonly keep: number;
-  /** How often a step may be killed before the cycle is given up. */
+  /** Number of kills of a step after which the cycle is abandoned. */
   readonly attempts: number;
 }
 
-/** How a job ended. */
+/** End of a job. */
 export type JobResult =
   | { readonly outcome: "no data" | "nothing new" | "interrupted" }
   | { readonly outcome: "promoted"; readonly cycle: CycleName; readonly removed: CycleName[] }
@@ -68,7 +67,7 @@ export type JobResult =
     readonly code: number;
   };
 
-/** Runs one cycle to its end, the one in work if there is one. */
+/** Runs one cycle to its end, the unfinished one if there is one. */
 export async function runJob(
   state: ServiceState,
   steps: JobSteps,
@@ -102,7 +101,7 @@ export async function runJob(
   return { outcome: "promoted", cycle, removed };
 }
 
-/** Ends the cycle, or leaves it for the next job. */
+/** Thrown to end the cycle, or to leave it for the next job. */
 class CycleEnd extends Error {
   constructor(
     readonly how: "rejected" | "failed" | "interrupted",
@@ -113,7 +112,7 @@ class CycleEnd extends Error {
   }
 }
 
-/** The cycle in work, or a new one where there is new data. */
+/** The unfinished cycle, or a new one if there is new data. */
 async function openCycle(
   state: ServiceState,
   steps: JobSteps,
@@ -165,7 +164,7 @@ async function openCycle(
   return state.standing.last!;
 }
 
-/** From the last step that is written down to the promotion. */
+/** Runs the steps from the last recorded one to the promotion. */
 async function doSteps(
   state: ServiceState,
   steps: JobSteps,
@@ -208,7 +207,7 @@ async function doSteps(
   }
 }
 
-/** Does a step, again where it was killed. */
+/** Runs a step, again if it was killed. */
 async function untilDone<T>(
   state: ServiceState,
   cycle: CycleName,
@@ -240,7 +239,7 @@ async function untilDone<T>(
   }
 }
 
-/** Whether a model and data that do not go together ended an evaluation, and not the machine. */
+/** Whether an evaluation failed because model and data do not match, and not because of the machine. */
 const cannotBeScored = (code: number) => code === EXIT.usage || code === EXIT.badInput;
 
 async function evaluate(
@@ -259,7 +258,7 @@ async function evaluate(
   try {
     inUse = await measure(against === null ? null : `${state.model(against)}/model`);
   } catch (end) {
-    // A base without classes, or a model that lacks a new one, cannot be scored on such data.
+    // A base without classes, or a model without a new class, cannot be evaluated on such data.
     if (!(end instanceof CycleEnd && end.how === "failed" && cannotBeScored(end.code))) throw end;
     if (guessLoss === undefined) throw end;
     inUse = { loss: guessLoss, guessed: end.why };

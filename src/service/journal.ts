@@ -1,11 +1,11 @@
 /**
- * The job's journal: what was done, one record a line, kept through a power loss.
+ * The job's journal: one record per line, safe against power loss.
  *
  * A line is 16 hexadecimal digits, a space and JSON. The digits are the beginning of SHA-256 over the
- * digits of the line before and this line's JSON, so that a line stands for all lines before it. A
- * record counts once its line is on the disk. A write that was cut leaves a last line without its end,
- * which the next record overwrites; a whole line that does not fit was changed by somebody, or by the
- * disk: it and what follows it is damage, which no record overwrites.
+ * digits of the line before and this line's JSON, so that a line covers all lines before it. A record is
+ * valid once its line is on the disk. A cut write leaves a last line without a line end, which the next
+ * record overwrites; a complete line whose digits do not match was changed by a person or by the disk:
+ * it and all later ones are damage, which no record overwrites.
  */
 import { createHash } from "node:crypto";
 import { isRecord } from "./record_check.ts";
@@ -13,17 +13,17 @@ import type { JournalRecord } from "./records.ts";
 
 const DIGITS = 16;
 
-/** A line that was changed after it was written, and all that follows it. */
+/** A line that was changed after it was written, and all later lines. */
 export interface Damage {
   /** Number of the line, from 1. */
   readonly line: number;
   readonly bytes: Uint8Array<ArrayBuffer>;
 }
 
-/** What a journal's bytes say. */
+/** Contents of a journal. */
 export interface ReadJournal {
   readonly records: readonly JournalRecord[];
-  /** Bytes of the whole lines; what comes after them is a cut write, or damage. */
+  /** Bytes of the complete lines; a cut write, or damage, may follow. */
   readonly sizeBytes: number;
   /** Digits of the last line. */
   readonly digits: string;
@@ -77,12 +77,12 @@ function parsed(json: string): JournalRecord | undefined {
 
 const LF = 0x0a;
 /**
- * One write is one line, and its end comes last: what has an end was whole. It may have been changed
- * in its digits or behind them; what a power loss leaves looks like neither.
+ * A complete line. One write is one line, whose line end comes last, so a line with an end was complete.
+ * It may have been changed in its digits or after them; the result of a power loss matches neither.
  */
 const WHOLE_LINE = /^(?:[0-9a-f]{16}[^\0\n]*|[^\0\n]{17}\{[^\0\n]*)\n/m;
 
-/** Whether a record is whole and something else than a line's end follows it. */
+/** Whether a complete record is followed by something other than a line end. */
 function hasWrongEnd(rest: string, before: string): boolean {
   const json = rest.slice(DIGITS + 1, rest.lastIndexOf("}") + 1);
   const whole = json !== "" && rest.startsWith(`${digitsOf(before, json)} ${json}`);

@@ -1,9 +1,9 @@
-/** One connection of the line server: lines that it sends, answers that it reads, each with a deadline. */
+/** One connection of the line server: reads lines and writes answers, each with a deadline. */
 import type { Connected, User } from "./clients.ts";
 
-/** How long a client may take. */
+/** Time limits of a client. */
 export interface Times {
-  /** To begin a line, once its last answer is there. */
+  /** To begin a line, after its last answer. */
   readonly idleMs: number;
   /** From a line's first byte to its end. */
   readonly requestMs: number;
@@ -13,7 +13,7 @@ export interface Times {
 
 /** A longer line ends the connection. */
 const MAX_LINE_BYTES = 65_536;
-/** How long a last word may take to be written. */
+/** Time for writing a final message. */
 const LAST_WORD_MS = 100;
 
 const LF = 0x0a;
@@ -31,8 +31,8 @@ export class LineClient implements Connected {
   ) {}
 
   /**
-   * The next line; `undefined` where there is none: it went away, took too long or said too much,
-   * which it is told.
+   * The next line; `undefined` if there is none: the client left, took too long or sent too much, which
+   * a message reports to it.
    */
   async line(): Promise<string | undefined> {
     let begun = performance.now();
@@ -57,7 +57,7 @@ export class LineClient implements Connected {
   async #read(chunk: Uint8Array<ArrayBuffer>, begun: number): Promise<number | null> {
     const { idleMs, requestMs } = this.times;
     const inLine = this.#pending.length > 0;
-    // Of the whole line: bytes that come one by one do not make it longer.
+    // For the whole line: bytes that arrive one by one do not extend it.
     const left = inLine ? begun + requestMs - performance.now() : idleMs;
     const late = inLine
       ? () => this.#refuse(`A line must be complete within ${requestMs / 1000} seconds`)
@@ -70,7 +70,7 @@ export class LineClient implements Connected {
     }
   }
 
-  /** Writes an answer, for which it may take as long as is granted, all in all. */
+  /** Writes an answer within the time limit. */
   async write(json: string): Promise<void> {
     const bytes = encoder.encode(`${json}\n`);
     const unread = setTimeout(() => this.close(), this.times.unreadMs);
@@ -87,10 +87,10 @@ export class LineClient implements Connected {
     return this.leave(JSON.stringify({ error: { status: "refused", message } }));
   }
 
-  /** Says a last word, where it is taken at once, and ends the connection. */
+  /** Writes a final message, if the client reads it at once, and ends the connection. */
   async leave(json: string): Promise<void> {
     const bound = setTimeout(() => this.close(), LAST_WORD_MS);
-    await this.connection.write(encoder.encode(`${json}\n`)).catch(() => {}); // it is gone already
+    await this.connection.write(encoder.encode(`${json}\n`)).catch(() => {}); // it is closed already
     clearTimeout(bound);
     this.close();
   }

@@ -1,19 +1,19 @@
-/** A unix socket on which a line of text is answered with a line of JSON. */
+/** A unix socket that answers a line of text with a line of JSON. */
 import { StorageError } from "../errors.ts";
 import { PeerUsers } from "../system/peer_users.ts";
 import { type Bounds, Clients, type User } from "./clients.ts";
 import { LineClient, type Times } from "./line_client.ts";
 
 export interface LineServerOptions {
-  /** Path of the socket; what a killed service left there is removed. */
+  /** Path of the socket; the socket of a killed service is removed. */
   readonly path: string;
   /** Permissions of the socket. */
   readonly mode: number;
-  /** The answer to a user's line; never rejects. `gone` fires when nobody is there to read it. */
+  /** Answers a user's line; never rejects. `gone` is aborted when the client has left. */
   readonly answer: (line: string, gone: AbortSignal, user: User) => Promise<string>;
-  /** What a line gets that comes after {@linkcode LineServer.drain} was called. */
+  /** Answer to a line that comes after {@linkcode LineServer.drain} was called. */
   readonly ending: string;
-  /** What a client gets that is one too many. */
+  /** Answer to a client beyond the limit. */
   readonly busy: string;
   /** For tests. */
   readonly bounds?: Bounds;
@@ -22,9 +22,9 @@ export interface LineServerOptions {
 
 const BOUNDS: Bounds = { most: 512, mostEach: 128 };
 const TIMES: Times = { idleMs: 60_000, requestMs: 10_000, unreadMs: 10_000 };
-/** Between two clients that are one too many: `mostEach` times this is what each has to ask in. */
+/** Pause between two clients beyond the limit: each has `mostEach` times as long to ask. */
 const PACE_MS = 1;
-/** How often it is looked whether a client waits for its answer still. */
+/** Interval of checks whether a client still waits for its answer. */
 const LOOK_MS = 500;
 
 const NOTHING = new Uint8Array();
@@ -38,7 +38,7 @@ export class LineServer {
   #ending = false;
   #closed = false;
 
-  /** Which of the sockets that had this path is this one's. */
+  /** Inode of this server's socket, to distinguish it from others at the same path. */
   readonly #inode: number | null;
 
   private constructor(options: LineServerOptions, listener: Deno.UnixListener) {
@@ -50,7 +50,7 @@ export class LineServer {
     this.#accept();
   }
 
-  /** @throws {StorageError} where the socket cannot be made, or another service answers there */
+  /** @throws {StorageError} if the socket cannot be created, or another service answers there */
   static async listen(options: LineServerOptions): Promise<LineServer> {
     const { path, mode } = options;
     try {
@@ -71,16 +71,16 @@ export class LineServer {
         connection = await this.#listener.accept();
       } catch {
         if (this.#closed) return;
-        await new Promise((resolve) => setTimeout(resolve, 100)); // out of descriptors: later
+        await new Promise((resolve) => setTimeout(resolve, 100)); // out of descriptors: try again later
         continue;
       }
       const client = new LineClient(connection, this.#users.next(), this.#options.times ?? TIMES);
-      // Where others come again at once, each still has a moment to ask before it has to go.
+      // Even if others reconnect at once, each client has a moment to ask before it is closed.
       if (!this.#admit(client)) await new Promise((resolve) => setTimeout(resolve, PACE_MS));
     }
   }
 
-  /** Takes a client, or turns it away; whether there was room for it. */
+  /** Accepts or rejects a client; returns whether there was room for it. */
   #admit(client: LineClient): boolean {
     const room = this.#clients.room(client.user);
     if (room === "none") {
@@ -88,7 +88,7 @@ export class LineServer {
       return false;
     }
     if (room !== "free") {
-      // Before it is closed: meanwhile it would count.
+      // Before it is closed, because it would count meanwhile.
       this.#clients.delete(room.instead);
       room.instead.leave(this.#options.busy);
     }
@@ -113,7 +113,7 @@ export class LineServer {
   async #answer(client: LineClient, line: string): Promise<string> {
     const gone = new AbortController();
     const look = setInterval(() => {
-      // Nothing is written; where the other end is closed altogether, that is an error all the same.
+      // Writes nothing, which still fails if the other end is closed.
       client.connection.write(NOTHING).catch(() => gone.abort());
     }, LOOK_MS);
     client.answering = true;
@@ -136,17 +136,16 @@ export class LineServer {
     }
   }
 
-  /** Waits for the answers in work, and for what is said to texts that had arrived by then. */
+  /** Waits for the answers in progress, and for the answers to texts that had already arrived. */
   async #written(): Promise<true> {
     await Promise.allSettled([...this.#answering]);
-    await new Promise((resolve) => setTimeout(resolve, 0)); // what has arrived is read
+    await new Promise((resolve) => setTimeout(resolve, 0)); // arrived lines are read
     await Promise.allSettled([...this.#answering]);
     return true;
   }
 
   /**
-   * Refuses what is asked from now on, and ends when the answers in work are written, or `boundMs`
-   * later.
+   * Refuses new lines, and ends when the answers in progress are written, or after `boundMs`.
    *
    * @returns whether all were written
    */
@@ -166,7 +165,7 @@ export class LineServer {
   }
 }
 
-/** Removes what a killed service left. */
+/** Removes the socket of a killed service. */
 async function clearSocket(path: string): Promise<void> {
   const there = socketAt(path);
   if (there === undefined) return;
@@ -189,7 +188,7 @@ function socketAt(path: string): Deno.FileInfo | undefined {
   }
 }
 
-/** Removes a socket, unless another one has its path by now. */
+/** Removes a socket, unless another one has replaced it. */
 function removeSocket(path: string, inode: number | null): void {
   const there = socketAt(path);
   if (there?.isSocket && there.ino === inode) Deno.removeSync(path);

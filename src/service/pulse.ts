@@ -1,20 +1,20 @@
-/** The service's pulse: pings the watchdog for as long as the model answers, and not longer. */
+/** Pings the watchdog as long as the model answers. */
 
 export interface PulseOptions {
-  /** Has the model do something small, in its turn; rejects where it does not answer as it should. */
+  /** Runs a short inference, in its turn; rejects if the model does not answer correctly. */
   readonly probe: () => Promise<void>;
-  /** Tells the watchdog. */
+  /** Pings the watchdog. */
   readonly ping: () => void;
-  /** Told why there is no ping, where that is known. */
+  /** Called with the reason for a missing ping, if known. */
   readonly onFault: (error: unknown) => void;
-  /** Time between two looks; a third of what the watchdog waits. */
+  /** Interval of the timer: a third of the watchdog's time. */
   readonly everyMs: number;
 }
 
 /**
- * A timer of the event loop that pings only where an inference has ended since it last looked: one
- * that was asked for, or else a probe. A loop that hangs does not look; an inference that hangs
- * leaves the probe without an end, and another one is not begun before.
+ * A timer of the event loop that pings only if an inference has ended since its last run: a request's,
+ * or a probe. It does not run if the loop hangs; if an inference hangs, its probe does not end, and no
+ * other one begins.
  */
 export class Pulse implements Disposable {
   readonly #options: PulseOptions;
@@ -27,7 +27,7 @@ export class Pulse implements Disposable {
     this.#timer = setInterval(() => this.#look(), options.everyMs);
   }
 
-  /** An inference has just ended well. */
+  /** Reports that an inference has succeeded. */
   prove(): void {
     this.#proved = true;
   }

@@ -1,4 +1,4 @@
-/** What a journal's records hold, held against what was read: a file's words are no names and numbers before. */
+/** Validates a journal's records before their names and numbers are used. */
 import type { JournalEvent, JournalRecord } from "./records.ts";
 
 type Check = (value: unknown) => boolean;
@@ -45,7 +45,7 @@ function hasFields(value: unknown, fields: Fields): value is Record<string, unkn
   return Object.entries(fields).every(([name, check]) => check(given.get(name)));
 }
 
-/** Whether a line's JSON is a record, with all that its step has. */
+/** Whether a line's JSON is a record with all fields of its step. */
 export function isRecord(value: unknown): value is JournalRecord {
   if (!hasFields(value, { step: text, at: text })) return false;
   const fields = STEPS.get(value.step);

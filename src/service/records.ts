@@ -1,53 +1,53 @@
-/** What the job writes into its journal, and what follows from it. */
+/** Records of the job's journal, and the state that they define. */
 
-/** A number of a cycle as folders are named: `0004`. */
+/** A cycle's number, as in the names of folders: `0004`. */
 export type CycleName = string;
 
-/** Held-out loss of a model; `why` where it cannot be had from the model itself. */
+/** Held-out loss of a model; `guessed` if the model itself cannot be evaluated. */
 export interface Score {
   readonly loss: number;
   readonly accuracy?: number;
-  /** Why the loss is that of guessing classes by how frequent they are. */
+  /** Reason for using the loss of a guess from the class frequencies. */
   readonly guessed?: string;
 }
 
-/** What happened, by the word that `step` holds. */
+/** An event, by the value of `step`. */
 export type JournalEvent =
-  /** The data was copied: from here on the cycle is the same whenever it goes on. */
+  /** The data was copied: from here on the cycle has the same result whenever it continues. */
   | {
     readonly step: "begun";
     readonly cycle: CycleName;
-    /** SHA-256 of the data as it was found. */
+    /** SHA-256 of the data. */
     readonly data: string;
     readonly rows: number;
     readonly heldOut: number;
-    /** Held-out loss of guessing classes by how frequent they are, where rows have classes. */
+    /** Held-out loss of a guess from the class frequencies, if rows have classes. */
     readonly guessLoss?: number;
-    /** Rows that the model in use learned from and that are no longer there; absent for none. */
+    /** Number of rows that the model in use learned from and that are missing now; absent for none. */
     readonly forgotten?: number;
   }
-  /** A child was killed, or the job was told to end; the cycle goes on later. */
+  /** A child was killed, or the job was stopped; the cycle continues later. */
   | { readonly step: "interrupted"; readonly cycle: CycleName; readonly why: string }
   | { readonly step: "trained"; readonly cycle: CycleName }
   | { readonly step: "merged"; readonly cycle: CycleName }
   | {
     readonly step: "evaluated";
     readonly cycle: CycleName;
-    /** The model in use that it was measured against; `null` for the base. */
+    /** The model in use that it was compared with; `null` for the base. */
     readonly against: CycleName | null;
     readonly inUse: Score;
     readonly candidate: Score;
     readonly margin: number;
     readonly better: boolean;
   }
-  /** There are models of which the journal says nothing: it was moved away, lost or damaged. */
+  /** There are models without records: the journal was moved away, lost or damaged. */
   | {
     readonly step: "found";
-    /** The model that the link led to; `null` for the base. */
+    /** The model that the link pointed to; `null` for the base. */
     readonly inUse: CycleName | null;
-    /** All that are there, oldest first. */
+    /** All existing models, oldest first. */
     readonly models: readonly CycleName[];
-    /** Of a damaged journal: the first line that was changed, and the file that keeps it and the rest. */
+    /** For a damaged journal: the first changed line, and the file with it and the later ones. */
     readonly damagedLine?: number;
     readonly keptAs?: string;
   }
@@ -62,7 +62,7 @@ export type JournalEvent =
     readonly from: CycleName | null;
   };
 
-/** An event and when it was written down, ISO 8601. */
+/** An event and the time of its record, ISO 8601. */
 export type JournalRecord = JournalEvent & { readonly at: string };
 
 /** The last cycle. */
@@ -73,22 +73,22 @@ export interface Cycle {
   readonly done: "begun" | "trained" | "merged" | "evaluated" | "ended";
   /** Whether it ended with a failure: the same data may be tried again. */
   readonly failed: boolean;
-  /** Once it is evaluated: against which model, and whether it is better. */
+  /** After the evaluation: the model it was compared with, and whether it is better. */
   readonly verdict?: { readonly against: CycleName | null; readonly better: boolean };
 }
 
-/** What all records together say. */
+/** The state that all records define. */
 export interface Standing {
   readonly last?: Cycle;
-  /** The model that is to be in use; `null` for the base. */
+  /** The model that should be in use; `null` for the base. */
   readonly inUse: CycleName | null;
-  /** Models that were in use before it and that a rollback goes back to, the last one last. */
+  /** Earlier models that a rollback returns to, the most recent one last. */
   readonly before: readonly (CycleName | null)[];
   /** Models that were promoted, oldest first. */
   readonly promoted: readonly CycleName[];
 }
 
-/** What follows from the records, in order. */
+/** Computes the state from the records, in order. */
 export function standingOf(records: readonly JournalRecord[]): Standing {
   return records.reduce<Standing>(after, { inUse: null, before: [], promoted: [] });
 }
@@ -147,8 +147,8 @@ export function nextCycle({ last, promoted }: Standing): CycleName {
 }
 
 /**
- * Models to keep: the one in use, the one before it, which a rollback needs, and the newest up to
- * `count` in all.
+ * Models to keep: the one in use, the one before it, which a rollback needs, and the newest ones up to
+ * `count` in total.
  */
 export function modelsToKeep(
   { inUse, before, promoted }: Standing,
@@ -163,7 +163,7 @@ export function modelsToKeep(
   return kept;
 }
 
-/** The model to go back to, among those that are still there; `null` for the base. */
+/** The model to return to, among the existing ones; `null` for the base. */
 export function modelBefore(
   { before }: Standing,
   there: (name: CycleName) => boolean,

@@ -1,12 +1,12 @@
-/** Who may run a round. */
+/** Checks the user of a round. */
 import { StorageError } from "../errors.ts";
 import { HeldFolder } from "../system/held_folder.ts";
 
 /**
- * Refuses root in another user's folder: a round works there by paths, for hours and in processes of
- * its own, and that user could make any of them lead elsewhere.
+ * Refuses root in another user's folder: a round uses paths there, for hours and in several processes,
+ * and that user could redirect any of them.
  *
- * @throws {StorageError} saying what to run instead
+ * @throws {StorageError} with the command to use instead
  */
 export function checkRoundUser(folder: string): void {
   using held = HeldFolder.open(folder);

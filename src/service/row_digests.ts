@@ -1,10 +1,10 @@
 /**
- * Which rows a model learned from, as 8 bytes of each row's SHA-256: so that a round can tell how many
- * of them are gone, without a copy of the data.
+ * The rows that a model learned from, as 8 bytes of each row's SHA-256, so that a round can count the
+ * missing ones without a copy of the data.
  */
 import { createHash } from "node:crypto";
 
-/** Digests of rows as they are read. */
+/** Collects digests of rows. */
 export class RowDigests {
   readonly #digests: bigint[] = [];
 
@@ -12,13 +12,13 @@ export class RowDigests {
     this.#digests.push(createHash("sha256").update(line).digest().readBigUInt64LE());
   }
 
-  /** All of them in order. */
+  /** All digests in order. */
   sorted(): BigUint64Array<ArrayBuffer> {
     return BigUint64Array.from(this.#digests).sort();
   }
 }
 
-/** Number of different rows that are in one list and not in the other; both in order. */
+/** Number of different rows that are in `before` and not in `now`; both in order. */
 export function countMissing(before: BigUint64Array, now: BigUint64Array): number {
   let [missing, at] = [0, 0];
   for (let i = 0; i < before.length; i++) {
@@ -29,7 +29,7 @@ export function countMissing(before: BigUint64Array, now: BigUint64Array): numbe
   return missing;
 }
 
-/** The list from a file's bytes; `undefined` where they are none. */
+/** Decodes the list from a file's bytes; `undefined` if they are invalid. */
 export function decodeDigests(bytes: Uint8Array): BigUint64Array | undefined {
   const size = BigUint64Array.BYTES_PER_ELEMENT;
   return bytes.length % size === 0 ? new BigUint64Array(bytes.slice().buffer) : undefined;

@@ -1,17 +1,17 @@
-/** Before the service answers: its folder is put right, where that can be done. */
+/** Repairs the service's folder, if possible, before the service answers. */
 import { BusyError, GraftError } from "../errors.ts";
 import type { Log } from "../system/journal_log.ts";
 import { ServiceState } from "./state.ts";
 import { DAMAGED, readJournal } from "./state_files.ts";
 
 /**
- * Makes the folder, and puts right what a kill or a damaged journal left. Nothing of it keeps the
- * service from answering: what is in use can be read without.
+ * Creates the folder, and repairs the state after a kill or with a damaged journal. A failure does not
+ * prevent the service from answering, because the model in use can be read without it.
  */
 export function settle(folder: string, log: Log): void {
   try {
     using state = ServiceState.open(folder);
-    // A link there is the operator's, to where rows come.
+    // A link there is the operator's, to the folder of the rows.
     if (state.held.kind("data") === undefined) state.held.makeFolder("data");
     if (state.damagedLine !== undefined) sayDamaged(folder, state.damagedLine, log);
   } catch (error) {

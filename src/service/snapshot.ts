@@ -1,9 +1,9 @@
 /**
- * The data of a cycle: a copy of what lies in the data folder, with held-out rows apart.
+ * The data of a cycle: a copy of the data folder's rows, with held-out rows separated.
  *
- * Which rows are held out depends on nothing but their prompts, so that a row stays on its side from
- * cycle to cycle and no model is measured on what an earlier one learned. The exception are rows of a
- * class that would have none to learn from, until there are others of it.
+ * The choice of held-out rows depends only on their prompts, so that a row stays on its side from cycle
+ * to cycle and no model is evaluated on rows that an earlier one learned from. The exception are rows of
+ * a class that would have none to learn from, until there are others of it.
  */
 import { createHash } from "node:crypto";
 import { basename, join } from "@std/path";
@@ -17,20 +17,20 @@ import { makeDirectory } from "../system/durable_files.ts";
 import { RowDigests } from "./row_digests.ts";
 
 export interface SnapshotOptions {
-  /** Share of the prompts to hold out where the folder has no `valid` or `test` file. */
+  /** Share of the prompts to hold out if the folder has no `valid` or `test` file. */
   readonly validationSplit: number;
   readonly columns?: ColumnNames;
 }
 
-/** What was copied. */
+/** The copied data. */
 export interface Snapshot {
-  /** SHA-256 of the rows, by which new data is known. */
+  /** SHA-256 of the rows, to recognise new data. */
   readonly digest: string;
   readonly rows: number;
   readonly heldOut: number;
   /**
-   * Mean loss, on the held-out rows, of guessing classes by how frequent they are in the others;
-   * absent where rows have no classes.
+   * Mean loss, on the held-out rows, of a guess from the class frequencies in the others; absent if rows
+   * have no classes.
    */
   readonly guessLoss?: number;
   /** Digests of the rows to learn from, and of all (row_digests.ts). */
@@ -40,7 +40,7 @@ export interface Snapshot {
 
 type Part = "train" | "valid" | "test";
 
-/** A row as it goes into the copy. */
+/** A row of the copy. */
 interface CopiedRow {
   readonly part: Part;
   readonly line: string;
@@ -51,7 +51,7 @@ interface CopiedRow {
 
 const DATA = /\.(jsonl|csv|tsv)$/;
 
-/** The data files of a folder, by what they are for; names that begin with a point are on their way. */
+/** The data files of a folder, by part; names that begin with a dot are unfinished and ignored. */
 function filesIn(folder: string): { readonly path: string; readonly part: Part }[] {
   let names: string[];
   try {
@@ -68,7 +68,7 @@ function filesIn(folder: string): { readonly path: string; readonly part: Part }
   });
 }
 
-/** Rows of a file, as lines of JSON with the fields that they had. */
+/** Yields rows of a file, as lines of JSON with their original fields. */
 async function* rowsOf(path: string, part: Part, columns?: ColumnNames): AsyncGenerator<CopiedRow> {
   using source = FileSource.open(path);
   const dataset = await Dataset.open(source, { columns });
@@ -81,7 +81,7 @@ async function* rowsOf(path: string, part: Part, columns?: ColumnNames): AsyncGe
       break;
     }
   }
-  let index = isJson ? 0 : -1; // a heading is no row
+  let index = isJson ? 0 : -1; // the heading is not a row
   for await (
     const record of records(source, { ...dialect, separator: separator?.charCodeAt(0) })
   ) {
@@ -98,16 +98,16 @@ async function* rowsOf(path: string, part: Part, columns?: ColumnNames): AsyncGe
   }
 }
 
-/** A place in [0, 1) that rows with equal prompts share. */
+/** A number in [0, 1) that rows with equal prompts share. */
 const placeOf = (group: number): number => (group % 9973) / 9973;
 
 /**
- * Copies the rows of all data files in a folder: `valid` and `test` files stay such, all others are
- * joined to `train.jsonl`; where there is neither, prompts are held out as `valid.jsonl`.
+ * Copies the rows of all data files in a folder: `valid` and `test` files stay separate, all others are
+ * joined to `train.jsonl`; if there is neither, prompts are held out as `valid.jsonl`.
  *
  * @param into folder of the copy, synced when this returns
- * @returns `undefined` where the folder has no data
- * @throws {BadInputError} naming file and line, for what is no data, or where nothing can be held out
+ * @returns `undefined` if the folder has no data
+ * @throws {BadInputError} naming file and line, for invalid data, or if nothing can be held out
  * @throws {StorageError} naming the path
  */
 export async function takeSnapshot(
@@ -159,8 +159,8 @@ export async function takeSnapshot(
 type Files = readonly { readonly path: string; readonly part: Part }[];
 
 /**
- * Tells rows to hold out: the share asked for, at least one prompt, and never all. Of a class of which
- * none would be left to learn from, none is.
+ * Chooses rows to hold out: the requested share, at least one prompt, and never all. No row is held out
+ * from a class that would have none left to learn from.
  */
 async function splitBy(
   files: Files,
@@ -168,7 +168,7 @@ async function splitBy(
   columns?: ColumnNames,
 ): Promise<(row: CopiedRow) => boolean> {
   let [least, most] = [Infinity, -Infinity];
-  /** Of each class the row that is held out last. */
+  /** The row of each class that is held out last. */
   const last = new Map<string, number>();
   for (const { path, part } of files) {
     for await (const { group, label } of rowsOf(path, part, columns)) {
@@ -190,7 +190,7 @@ function nothingHeldOut(files: Files): BadInputError {
   );
 }
 
-/** Mean −log of each held-out class' share of the training rows, every class counted once more. */
+/** Mean −log of each held-out class's share of the training rows, with every count increased by one. */
 function guessLoss(
   train: ReadonlyMap<string, number>,
   held: ReadonlyMap<string, number>,
@@ -205,7 +205,7 @@ function guessLoss(
   return sum / count;
 }
 
-/** The files of a copy, made as they are needed. */
+/** The files of a copy, created when needed. */
 class Copies implements Disposable {
   readonly #files = new Map<Part, Deno.FsFile>();
   readonly #encoder = new TextEncoder();

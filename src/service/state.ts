@@ -1,15 +1,15 @@
 /**
- * The service's folder: its journal, the models it promoted, the link to the one in use, and the
- * cycle in work.
+ * The service's folder: its journal, the promoted models, the link to the one in use, and the current
+ * cycle.
  *
- *     journal            what was done (journal.ts)
- *     data/              rows to learn from, as the operator leaves them
- *     cycles/0004/       the cycle in work: data/, train.yaml, adapter/, model/
- *     models/0003/       what a promoted cycle left: train.yaml, adapter/, model/
- *     current            link to models/0003/model; missing where the base is in use
+ *     journal            records of all steps (journal.ts)
+ *     data/              rows to learn from, written by the operator
+ *     cycles/0004/       the current cycle: data/, train.yaml, adapter/, model/
+ *     models/0003/       results of a promoted cycle: train.yaml, adapter/, model/
+ *     current            link to models/0003/model; missing if the base is in use
  *
- * The journal decides which model is in use; the link follows it and is put right by
- * {@linkcode ServiceState.settle} where a kill came between the two.
+ * The journal decides which model is in use; the link follows it and is repaired by {@linkcode
+ * ServiceState.settle} if a kill came between the two.
  */
 import { join } from "@std/path";
 import { BusyError, UsageError } from "../errors.ts";
@@ -38,7 +38,7 @@ import {
 
 const CYCLES = "cycles";
 
-/** A service's folder, claimed for changes: one process has it at a time. */
+/** A service's folder, claimed for changes by one process at a time. */
 export class ServiceState implements Disposable {
   #records: JournalRecord[];
   #end: number;
@@ -48,7 +48,7 @@ export class ServiceState implements Disposable {
     readonly folder: string,
     readonly held: HeldFolder,
     read: ReadJournal,
-    /** The line of the journal that was found damaged by this opening, the first one. */
+    /** The first damaged line of the journal that was found when it was opened. */
     readonly damagedLine?: number,
   ) {
     this.#records = [...read.records];
@@ -57,10 +57,11 @@ export class ServiceState implements Disposable {
   }
 
   /**
-   * Opens the folder, made where it is missing, and puts right what a kill left, or a damaged journal.
+   * Opens the folder, creating it if it is missing, and repairs the state after a kill or with a damaged
+   * journal.
    *
-   * @throws {BusyError} where another process has it
-   * @throws {StorageError} where it cannot be written, or is not as a service keeps it
+   * @throws {BusyError} if another process has it
+   * @throws {StorageError} if it cannot be written, or is not a service's folder
    */
   static open(folder: string): ServiceState {
     makeDirectory(folder);
@@ -93,17 +94,17 @@ export class ServiceState implements Disposable {
     return standingOf(this.#records);
   }
 
-  /** Folder of a cycle in work. */
+  /** Folder of the current cycle. */
   cycle(name: CycleName): string {
     return join(this.folder, CYCLES, name);
   }
 
-  /** Folder of what a promoted cycle left. */
+  /** Folder of a promoted cycle's results. */
   model(name: CycleName): string {
     return join(this.folder, MODELS, name);
   }
 
-  /** Writes an event down; it counts when this returns. */
+  /** Records an event; it is on the disk when this returns. */
   record(event: JournalEvent): void {
     const record = { ...event, at: new Date().toISOString() };
     const { line, digits } = formatRecord(record, this.#digits);
@@ -113,7 +114,7 @@ export class ServiceState implements Disposable {
     this.#records.push(record);
   }
 
-  /** Writes down what is there without a journal: nothing of it is lost, and no name is used again. */
+  /** Records models that exist without a journal, so that none is lost and no name is reused. */
   protected find(): void {
     const models = modelNames(this.held);
     if (models.length === 0) return;
@@ -123,8 +124,8 @@ export class ServiceState implements Disposable {
   }
 
   /**
-   * Puts a cycle's model among the promoted ones, to be pointed at. By paths, as the steps before it:
-   * a round works in a folder of its own user alone (`round_user.ts`).
+   * Moves a cycle's model to the promoted ones. It uses paths, like the steps before it: a round works
+   * only in a folder of its own user (`round_user.ts`).
    */
   adopt(name: CycleName): void {
     // A kill came between this and the record of the promotion.
@@ -136,18 +137,18 @@ export class ServiceState implements Disposable {
     moveDurably(this.cycle(name), this.model(name));
   }
 
-  /** Decides which model is in use: written down first, then the link. */
+  /** Puts a model into use: records it first, then changes the link. */
   promote(name: CycleName): void {
     this.record({ step: "promoted", cycle: name, from: this.standing.inUse });
     this.settle();
   }
 
   /**
-   * Goes back.
+   * Returns to an earlier model.
    *
-   * @param to a model that is still there, `null` for the base; default: the one before
+   * @param to an existing model, `null` for the base; default: the one before
    * @returns the model in use now
-   * @throws {UsageError} where there is none to go back to
+   * @throws {UsageError} if there is none to return to
    */
   rollBack(to?: CycleName | null): CycleName | null {
     const { standing } = this;
@@ -168,7 +169,7 @@ export class ServiceState implements Disposable {
     return target;
   }
 
-  /** Makes the link lead where the journal says, and clears what killed writers left. */
+  /** Updates the link from the journal, and removes unfinished files of killed writers. */
   settle(): void {
     const { inUse } = this.standing;
     if (inUse !== linkedModel(this.held)) this.link(inUse);
@@ -179,7 +180,7 @@ export class ServiceState implements Disposable {
     }
   }
 
-  /** The one step that readers see. */
+  /** Changes the link: the only step that readers see. */
   protected link(name: CycleName | null): void {
     if (name === null) this.held.remove(CURRENT);
     else this.held.replaceLink(CURRENT, `${MODELS}/${name}/model`);

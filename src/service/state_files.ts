@@ -1,4 +1,4 @@
-/** Reading a service's folder, which may belong to another user: nothing in it is followed out of it. */
+/** Reads a service's folder, which may belong to another user: no link in it is followed. */
 import { join } from "@std/path";
 import { StorageError } from "../errors.ts";
 import { HeldFolder } from "../system/held_folder.ts";
@@ -9,13 +9,13 @@ import { type CycleName, standingOf } from "./records.ts";
 export const JOURNAL = "journal";
 export const CURRENT = "current";
 export const MODELS = "models";
-/** What files begin with that keep damaged lines of the journal (damage.ts). */
+/** Prefix of files with damaged lines of the journal (damage.ts). */
 export const DAMAGED = "journal.damaged-";
 
-/** A journal of 300 bytes a line has no more in hundreds of years of nightly rounds. */
+/** Largest journal: at 300 bytes per line enough for hundreds of years of nightly rounds. */
 const MOST_JOURNAL_BYTES = 2 ** 26;
 
-/** What is in use, as a reader of the folder sees it. */
+/** The model in use. */
 export interface InUse {
   /** `null` for the base. */
   readonly name: CycleName | null;
@@ -23,7 +23,7 @@ export interface InUse {
   readonly path?: string;
 }
 
-/** The model that the link leads to; `null` for the base. */
+/** The model that the link points to; `null` for the base. */
 export function linkedModel(folder: HeldFolder): CycleName | null {
   const target = folder.readLink(CURRENT);
   if (target === undefined) return null;
@@ -35,19 +35,19 @@ export function linkedModel(folder: HeldFolder): CycleName | null {
   );
 }
 
-/** Records of the journal; none where there is no journal. */
+/** Records of the journal; none if there is no journal. */
 export function journalIn(folder: HeldFolder): ReadJournal {
   return parseJournal(folder.read(JOURNAL, MOST_JOURNAL_BYTES) ?? new Uint8Array());
 }
 
-/** Promoted models that are there, by name, oldest first. */
+/** Names of existing promoted models, oldest first. */
 export function modelNames(folder: HeldFolder): CycleName[] {
   using models = folder.folder(MODELS);
   const names = models?.names() ?? [];
   return names.filter((name) => /^\d{1,15}$/.test(name)).sort();
 }
 
-/** Whether a promoted model is there. */
+/** Whether a promoted model exists. */
 export function isModelThere(folder: HeldFolder, name: CycleName): boolean {
   using models = folder.folder(MODELS);
   if (models?.kind(name) !== "folder") return false;
@@ -55,14 +55,14 @@ export function isModelThere(folder: HeldFolder, name: CycleName): boolean {
   return model?.kind("model") === "folder";
 }
 
-/** The model that the link leads to. */
+/** Reads the model that the link points to. */
 export function readInUse(folder: string): InUse {
   using held = HeldFolder.open(folder);
   const name = held === undefined ? null : linkedModel(held);
   return name === null ? { name } : { name, path: join(folder, MODELS, name, "model") };
 }
 
-/** Promoted models that a rollback would go back to and that are still there, the newest first. */
+/** Existing promoted models that a rollback would return to, the newest first. */
 export function readEarlier(folder: string): InUse[] {
   using held = HeldFolder.open(folder);
   if (held === undefined) return [];
@@ -72,7 +72,7 @@ export function readEarlier(folder: string): InUse[] {
     .map((name) => ({ name, path: join(folder, MODELS, name, "model") }));
 }
 
-/** A folder's journal, with the names of files that keep lines of it that were damaged. */
+/** A folder's journal, with the names of files with damaged lines of it. */
 export function readJournal(
   folder: string,
 ): ReadJournal & { readonly keptFiles: readonly string[] } {

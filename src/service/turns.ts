@@ -1,4 +1,4 @@
-/** Work that is done one piece after another, with bounds on how much may wait. */
+/** Runs tasks one after another, with limits on waiting ones. */
 import type { User } from "./clients.ts";
 
 export class Turns {
@@ -7,17 +7,17 @@ export class Turns {
   readonly #ofUser = new Map<User, number>();
 
   /**
-   * @param most pieces of work that may be there at a time, the one in work included
-   * @param mostEach those of one user, so that others find room
+   * @param most tasks at a time, the running one included
+   * @param mostEach tasks of one user, so that there is room for others
    */
   constructor(readonly most: number, readonly mostEach: number) {}
 
-  /** Whether no more work of a user is taken. */
+  /** Whether no more tasks of a user are accepted. */
   full(user: User): boolean {
     return this.#waiting >= this.most || (this.#ofUser.get(user) ?? 0) >= this.mostEach;
   }
 
-  /** Does a user's piece of work when those before it have ended. */
+  /** Runs a user's task after those before it. */
   async takeFor<T>(user: User, work: () => Promise<T>): Promise<T> {
     const count = (more: number) => this.#ofUser.set(user, (this.#ofUser.get(user) ?? 0) + more);
     count(1);
@@ -28,11 +28,11 @@ export class Turns {
     }
   }
 
-  /** Does a piece of work of the service's own when those before it have ended. */
+  /** Runs a task of the service itself after those before it. */
   take<T>(work: () => Promise<T>): Promise<T> {
     this.#waiting++;
     const turn = this.#last.then(work).finally(() => this.#waiting--);
-    this.#last = turn.catch(() => {}); // its own caller is told
+    this.#last = turn.catch(() => {}); // its own caller gets the error
     return turn;
   }
 }

@@ -2,26 +2,26 @@
  * The units that `graft service install` writes, as text.
  *
  * Source: systemd.unit(5), systemd.service(5), systemd.exec(5), systemd.resource-control(5),
- * systemd.timer(5); the oldest systemd meant is 245 (JetPack 5), which ignores what it does not know.
+ * systemd.timer(5); the oldest supported systemd is 245 (JetPack 5), which ignores unknown settings.
  */
 
 export interface UnitSettings {
   /** The program and its first arguments: absolute, then `service`. */
   readonly exec: readonly string[];
-  /** Base model as the units name it. */
+  /** Base model, as named in the units. */
   readonly model: string;
-  /** Folder that new data comes into. */
+  /** Folder of the training data. */
   readonly data: string;
-  /** Configuration of the training, where there is one. */
+  /** Configuration of the training, if there is one. */
   readonly trainConfig?: string;
   /** Calendar expression of the timer (systemd.time(7)). */
   readonly schedule: string;
   readonly margin: number;
   readonly keep: number;
-  /** Memory at most, as systemd writes it: `60%`, `2G`. */
+  /** Memory limit in systemd's format: `60%`, `2G`. */
   readonly memoryMax: string;
   readonly trainMemoryMax: string;
-  /** Processor time at most, of all cores, e.g. `150%`; unbounded if absent. */
+  /** Limit of processor time, over all cores, e.g. `150%`; unlimited if absent. */
   readonly cpuQuota?: string;
   readonly trainCpuQuota?: string;
   /** Permissions of the socket, octal digits. */
@@ -29,7 +29,7 @@ export interface UnitSettings {
   /** Device nodes of a GPU, and groups that may use them; none without one. */
   readonly devices: readonly string[];
   readonly deviceGroups: readonly string[];
-  /** More variables of the environment. */
+  /** Further environment variables. */
   readonly environment: Readonly<Record<string, string>>;
 }
 
@@ -40,12 +40,12 @@ export const UNITS = {
   timer: "graft-train.timer",
 } as const;
 
-/** Folders that systemd makes for the units, under `/var/lib`, `/var/cache` and `/run`. */
+/** Folders that systemd creates for the units, under `/var/lib`, `/var/cache` and `/run`. */
 const FOLDER = "graft";
 
 /** Longest time between two pings of the watchdog. */
 const WATCHDOG_SECONDS = 60;
-/** Longest time for answers in work, and what systemd grants on top before it kills. */
+/** Time limit of answers in progress, and the additional time before systemd kills the service. */
 export const DRAIN_SECONDS = 20;
 const STOP_MARGIN_SECONDS = 10;
 
@@ -76,7 +76,7 @@ export function execWord(word: string): string {
     : `"${plain.replaceAll("\\", "\\\\").replaceAll('"', '\\"')}"`;
 }
 
-/** A variable of the environment as a unit has it. */
+/** An environment variable in the format of units. */
 function environmentWord(name: string, value: string): string {
   const text = `${name}=${value}`.replaceAll("%", "%%");
   return `"${text.replaceAll("\\", "\\\\").replaceAll('"', '\\"')}"`;
@@ -173,7 +173,7 @@ function timerUnit({ schedule }: UnitSettings): string {
   });
 }
 
-/** Where it lies and what it may do: the same for both services, which share a user and their files. */
+/** Paths and permissions: the same for both services, which share a user and their files. */
 function common(settings: UnitSettings): Section {
   const { environment } = settings;
   const variables = {
@@ -203,8 +203,9 @@ function common(settings: UnitSettings): Section {
 }
 
 /**
- * What no part of graft needs. MemoryDenyWriteExecute is not among it, since the JavaScript engine
- * compiles as it runs, nor ProcSubset=pid, since memory is predicted from /proc/meminfo.
+ * Restrictions of everything that graft does not need. MemoryDenyWriteExecute is not included because
+ * the JavaScript engine compiles at run time, nor ProcSubset=pid because memory is predicted from
+ * /proc/meminfo.
  */
 const HARDENING: Section = [
   ["NoNewPrivileges", "yes"],

@@ -1,9 +1,9 @@
-/** Where graft keeps what it can find out again: measurements of this device. */
+/** The folder for data that graft can compute again, such as measurements of this device. */
 import { isAbsolute, join } from "@std/path";
 
 /**
  * The folder for caches: `GRAFT_CACHE_DIR`, else `graft` in `XDG_CACHE_HOME`, else `~/.cache/graft`;
- * `undefined` where the environment names no home.
+ * `undefined` if the environment names no home.
  *
  * Source: XDG Base Directory Specification 0.8, by which relative paths are ignored.
  *

@@ -1,10 +1,10 @@
-/** Which box this is: a Jetson, another board, or a PC. */
+/** Identifies the device: a Jetson, another board, or a PC. */
 import { join } from "@std/path";
 import { readKernelFile } from "./kernel_files.ts";
 
-/** What is known of the box. */
+/** Facts about the device. */
 export interface Device {
-  /** Model as the device tree or the firmware names it; `undefined` where neither does. */
+  /** Model as the device tree or the firmware names it; `undefined` if neither does. */
   readonly model?: string;
   /** NVIDIA's board support package, on a Jetson. */
   readonly l4t?: L4t;
@@ -18,7 +18,7 @@ export interface Device {
 export interface L4t {
   /** As `36.4.3`. */
   readonly release: string;
-  /** The JetPack whose releases have this major number, where it is known. */
+  /** The JetPack of this major number, if known. */
   readonly jetPack?: number;
 }
 
@@ -26,8 +26,8 @@ export interface L4t {
 const JETPACK: Readonly<Record<string, number>> = { "32": 4, "35": 5, "36": 6, "38": 7, "39": 7 };
 
 /**
- * Reads `/etc/nv_tegra_release`, whose first line is as
- * `# R36 (release), REVISION: 4.3, GCID: 38968081, BOARD: generic, …`.
+ * Parses `/etc/nv_tegra_release`, whose first line is like `# R36 (release), REVISION: 4.3, GCID:
+ * 38968081, BOARD: generic, …`.
  */
 export function parseL4t(text: string): L4t | undefined {
   const [, major, revision] = /R(\d+) \(release\), REVISION: ([\d.]+)/.exec(text) ?? [];
@@ -35,7 +35,7 @@ export function parseL4t(text: string): L4t | undefined {
   return { release: `${major}.${revision}`, jetPack: JETPACK[major] };
 }
 
-/** @param root where the system's files are; another tree for tests */
+/** @param root root of the system's files; another tree for tests */
 export function device(root = "/"): Device {
   const of = (path: string) =>
     readKernelFile(join(root, path))?.replaceAll("\0", "").trim() || undefined;

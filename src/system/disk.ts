@@ -1,7 +1,7 @@
-/** Room on the disk. */
+/** Free space on the disk. */
 import { statfsSync } from "node:fs";
 
-/** Bytes that this process may still write where a path lies; `undefined` where the system does not say. */
+/** Bytes that this process may still write on the disk of a path; `undefined` if unknown. */
 export function freeDiskBytes(path: string): number | undefined {
   try {
     const { bavail, bsize } = statfsSync(path);

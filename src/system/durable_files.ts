@@ -1,14 +1,17 @@
 /**
- * Files that survive a kill or a power loss: everything graft must not lose is written here.
+ * Writes files that survive a kill or a power loss: all data that graft must not lose.
  *
- * The recipe is the usual one of databases: write under another name, fsync the file, rename it
- * into place, fsync the folder. A reader sees the old content or the new, never a part. Calls are
- * synchronous, so that the order of system calls is the order of the lines.
+ * The method is the usual one of databases: write under another name, fsync the file, rename it into
+ * place, fsync the folder. A reader sees the old content or the new, never a part. Calls are
+ * synchronous, so that the system calls follow the order of the code.
  */
 import { basename, dirname, join } from "@std/path";
 import { StorageError } from "../errors.ts";
 
-/** Names that begin with this are unfinished or on their way out; {@linkcode removeLeftovers} clears them. */
+/**
+ * Prefix of files and folders that are unfinished or being removed; {@linkcode removeLeftovers} deletes
+ * them.
+ */
 const UNFINISHED = ".unfinished-";
 
 function attempt<T>(what: string, path: string, action: () => T): T {
@@ -19,12 +22,12 @@ function attempt<T>(what: string, path: string, action: () => T): T {
   }
 }
 
-/** Makes a folder and those above it, where they are missing, and puts their names on the disk. */
+/** Creates a folder and missing parent folders, and puts their directory entries on the disk. */
 export function makeDirectory(path: string): void {
   const missing: string[] = [];
   for (let at = path; !isThere(at) && dirname(at) !== at; at = dirname(at)) missing.push(at);
   makeFolders(path);
-  // Else a power loss takes a new folder with all that was put on the disk in it.
+  // Otherwise a power loss could lose a new folder with all its files.
   for (const made of missing.reverse()) syncDirectory(dirname(made));
 }
 
@@ -37,7 +40,7 @@ function isThere(path: string): boolean {
     Deno.statSync(path);
     return true;
   } catch {
-    return false; // whatever is wrong with it, making the folder says so
+    return false; // creating the folder reports the problem
   }
 }
 
@@ -54,7 +57,7 @@ export function syncDirectory(path: string): void {
   sync("sync the folder", path);
 }
 
-/** Puts the content of a file that is there on the disk, whoever wrote it. */
+/** Puts the content of an existing file on the disk. */
 export function syncFile(path: string): void {
   sync("sync", path);
 }
@@ -78,7 +81,7 @@ function rename(from: string, to: string): void {
   attempt("rename to", to, () => Deno.renameSync(from, to));
 }
 
-/** Whether anything has this path, a link that leads nowhere included. */
+/** Whether the path exists, also as a dangling link. */
 export function exists(path: string): boolean {
   try {
     Deno.lstatSync(path);
@@ -94,7 +97,7 @@ function sibling(path: string, name: string): string {
 }
 
 /**
- * Writes a file, or replaces one, in one piece.
+ * Writes or replaces a file atomically.
  *
  * @throws {StorageError} naming the path; an older file of the name is untouched then
  */
@@ -106,7 +109,7 @@ export function replaceFile(path: string, content: FileContent): void {
 }
 
 /**
- * Copies a file to a path, or replaces one there, in one piece: a process that runs the older one keeps
+ * Copies a file to a path, atomically replacing an older one: a process that runs the older one keeps
  * it.
  *
  * @param mode permissions of the copy; default those of the original
@@ -128,7 +131,7 @@ export function changeMode(path: string, mode: number): void {
 }
 
 /**
- * Writes a folder of files, or replaces one, in one piece.
+ * Writes or replaces a folder of files atomically.
  *
  * @param files contents by file name
  * @throws {StorageError} naming the path; an older folder of the name is untouched then, unless the
@@ -148,14 +151,14 @@ export function replaceDirectory(path: string, files: ReadonlyMap<string, FileCo
   if (older !== undefined) remove(older);
 }
 
-/** Removes a file or link that may be missing, for good. */
+/** Removes a file or link, if it exists, durably. */
 export function removeFile(path: string): void {
   if (!exists(path)) return;
   remove(path);
   syncDirectory(dirname(path));
 }
 
-/** Moves a file or folder to a path that nothing has, in one piece. */
+/** Moves a file or folder atomically to a path that does not exist. */
 export function moveDurably(from: string, to: string): void {
   rename(from, to);
   syncDirectory(dirname(to));
@@ -166,15 +169,15 @@ function remove(path: string): void {
   attempt("remove", path, () => Deno.removeSync(path, { recursive: true }));
 }
 
-/** Removes a folder; whoever looks sees all of it or nothing, also after a power loss. */
+/** Removes a folder; readers see all of it or nothing, also after a power loss. */
 export function removeDirectory(path: string): void {
   const leaving = moveAside(path);
-  // Before anything in it goes: the disk may have the new name later than what is removed there.
+  // Before its contents are removed: otherwise the removals could reach the disk before the new name.
   syncDirectory(dirname(path));
   remove(leaving);
 }
 
-/** Gives a folder a name by which it is on its way out; returns its path. */
+/** Renames a folder that is to be removed; returns its new path. */
 function moveAside(path: string): string {
   const leaving = sibling(path, `${basename(path)}-removed`);
   if (exists(leaving)) remove(leaving);
@@ -182,7 +185,7 @@ function moveAside(path: string): string {
   return leaving;
 }
 
-/** Removes what killed writers left behind in a folder. */
+/** Removes the unfinished files of killed writers in a folder. */
 export function removeLeftovers(directory: string): void {
   const names = attempt("list", directory, () => [...Deno.readDirSync(directory)]);
   for (const { name } of names) if (name.startsWith(UNFINISHED)) remove(join(directory, name));

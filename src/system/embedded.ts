@@ -1,10 +1,11 @@
 /**
- * What graft carries with it: in a checkout the files of the repository, in a compiled binary what
- * `deno task compile` put in.
+ * Files that come with graft: in a checkout the files of the repository, in a compiled binary those that
+ * `deno task compile` included.
  *
- * Deno shows small files of a binary under the program's own folder, though they lie on no disk, and
- * keeps all of them in memory. Large ones (ONNX Runtime, the model's weights) therefore lie apart, in
- * the program file between the runtime and Deno's own part, where their pages can be mapped.
+ * Deno shows small files of a binary under the program's own folder, although they are on no disk, and
+ * keeps all of them in memory. Large ones (ONNX Runtime, the model's weights) are therefore stored
+ * separately, in the program file between the runtime and Deno's own part, where their pages can be
+ * mapped.
  */
 import { join, relative } from "@std/path";
 
@@ -16,37 +17,36 @@ export interface Appended {
   readonly sha256: string;
 }
 
-/** What the compiler noted; a checkout has no such notes. */
+/** Notes of the compile script; a checkout has none. */
 export interface BuildNotes {
-  /** Commit it was built from, with `+` where files differed from it. */
+  /** Commit it was built from, with `+` if files differed from it. */
   readonly commit?: string;
-  /** Release of ONNX Runtime that is inside; absent where it was left out. */
+  /** Release of the included ONNX Runtime; absent if there is none. */
   readonly ort?: string;
   /** Large files by their path from the root. */
   readonly appended: Readonly<Record<string, Appended>>;
 }
 
-/** Names under which `scripts/compile.ts` places what is no source, from the root. */
+/** Paths, from the root, at which `scripts/compile.ts` stores files that are not source. */
 export const CARRIED = {
   notes: "build.json",
   library: "lib/libonnxruntime.so.1",
   libraryNotices: "lib/ThirdPartyNotices.txt",
   models: "models",
-  /** Of the checkout, too. */
+  /** In the checkout too. */
   legal: ["LICENSE", "THIRD_PARTY_NOTICES"],
   packageLicenses: "PACKAGE_LICENSES",
   crateLicenses: "CRATE_LICENSES",
 } as const;
 
-/** The largest page that Linux has on these processors: what begins at one can be mapped. */
+/** The largest page size of Linux on these processors: data at a multiple of it can be mapped. */
 export const PAGE_BYTES = 65536;
 
 /** Length of an ELF file's header. */
 const HEADER_BYTES = 64;
 
 /**
- * Where the large files begin in a program file: behind the runtime, which ends with its section
- * headers.
+ * Offset of the large files in a program file: after the runtime, which ends with its section headers.
  *
  * @param elf the program file, or its first 64 bytes
  */
@@ -54,7 +54,7 @@ export function appendedStart(elf: Uint8Array): number {
   return Math.ceil(sectionsEnd(elf) / PAGE_BYTES) * PAGE_BYTES;
 }
 
-/** Where an ELF file's section headers end: the end of a program to which nothing was joined. */
+/** End of an ELF file's section headers, which is the end of a program without appended data. */
 export function sectionsEnd(elf: Uint8Array): number {
   const view = new DataView(elf.buffer, elf.byteOffset, HEADER_BYTES);
   // e_shoff, e_shentsize, e_shnum of Elf64_Ehdr
@@ -65,12 +65,12 @@ export function sectionsEnd(elf: Uint8Array): number {
 /** The folder above `src`: the checkout's root, or the binary's. */
 const ROOT = join(import.meta.dirname!, "..", "..");
 
-/** Path of something that graft carries, from its root. */
+/** Path of an included file, from its path relative to the root. */
 export function carriedPath(...parts: readonly string[]): string {
   return join(ROOT, ...parts);
 }
 
-/** Whether a path lies inside the binary, where only Deno can read. */
+/** Whether a path is inside the binary, where only Deno can read. */
 export function insideBinary(path: string): boolean {
   return Deno.build.standalone && path.startsWith(`${ROOT}/`);
 }
@@ -90,7 +90,7 @@ export interface FileRange {
   readonly sizeBytes: number;
 }
 
-/** Where a large file of the binary lies; `undefined` for other paths. */
+/** Range of a large file in the binary; `undefined` for other paths. */
 export function findAppended(path: string): FileRange | undefined {
   if (!insideBinary(path)) return undefined;
   const entry = buildNotes().appended[relative(ROOT, path)];

@@ -1,6 +1,6 @@
 /**
- * Locks that processes wait for or share, by `flock`: the kernel lets go of them with the process,
- * and Python's filelock, which Hugging Face's tools use, takes the same.
+ * Exclusive and shared locks by `flock`: the kernel releases them when the process ends, and Python's
+ * filelock, which Hugging Face's tools use, takes the same ones.
  */
 import { dirname } from "@std/path";
 import { StorageError } from "../errors.ts";
@@ -9,18 +9,18 @@ import { tryLockPath } from "./claim.ts";
 /** Time between two tries: waiting must stay interruptible, which a blocking call is not. */
 const POLL_MS = 100;
 
-/** How a lock is waited for. */
+/** Options of waiting for a lock. */
 export interface WaitOptions {
   readonly signal?: AbortSignal;
-  /** Called once, when the lock is found taken. */
+  /** Called once if the lock is taken. */
   readonly onWait?: () => void;
 }
 
 /**
- * Takes a lock file for this process alone, making it where it is missing.
+ * Locks a file exclusively, creating it if it is missing.
  *
- * @returns the lock, let go on disposal
- * @throws {StorageError} where the file cannot be made
+ * @returns the lock, released on disposal
+ * @throws {StorageError} if the file cannot be made
  * @throws the reason of the signal
  */
 export async function waitForLock(path: string, options: WaitOptions = {}): Promise<Disposable> {
@@ -36,10 +36,10 @@ export async function waitForLock(path: string, options: WaitOptions = {}): Prom
 }
 
 /**
- * Takes a lock file at once.
+ * Locks a file without waiting.
  *
- * @returns `undefined` where another process has it
- * @throws {StorageError} where the file cannot be made
+ * @returns `undefined` if another process has it
+ * @throws {StorageError} if the file cannot be made
  */
 export function tryLock(path: string): Disposable | undefined {
   let file: Deno.FsFile;
@@ -54,7 +54,7 @@ export function tryLock(path: string): Disposable | undefined {
     file.close();
     return lock;
   }
-  // A file system without locks: what is written there is renamed into place anyway.
+  // A file system without locks: files written there are renamed into place anyway.
   if (lock === "impossible" && isStill(path, file)) return file;
   file.close();
   return undefined;
@@ -69,10 +69,10 @@ function isStill(path: string, file: Deno.FsFile): boolean {
 }
 
 /**
- * Shares a folder with other readers: nobody can claim it ({@linkcode claimDirectory}) until all of
- * them are gone.
+ * Takes a shared lock on a folder: no process can claim it ({@linkcode claimDirectory}) until all
+ * readers are gone.
  *
- * @returns `undefined` where somebody has claimed it, it is gone, or the file system has no locks
+ * @returns `undefined` if a process has claimed it, it is gone, or the file system has no locks
  */
 export function shareDirectory(path: string): Disposable | undefined {
   const lock = tryLockPath(path, false);

@@ -1,7 +1,7 @@
-/** What can be done with a folder. */
+/** Properties of folders. */
 import { join } from "@std/path";
 
-/** The folder itself, or the nearest one above it that exists; `undefined` where none does. */
+/** The folder itself, or the nearest one above it that exists; `undefined` if none does. */
 export function nearestFolder(path: string): string | undefined {
   let folder = path;
   while (!isFolder(folder)) {
@@ -12,7 +12,7 @@ export function nearestFolder(path: string): string | undefined {
   return folder;
 }
 
-/** Whether files can be made in a folder, or in the nearest folder above it that exists. */
+/** Whether files can be created in a folder, or in its nearest existing parent. */
 export function isWritable(path: string): boolean {
   const folder = nearestFolder(path);
   if (folder === undefined) return false;
@@ -26,7 +26,7 @@ export function isWritable(path: string): boolean {
   }
 }
 
-/** Whether a path leads to a folder. */
+/** Whether a path is a folder, or a link to one. */
 export function isFolder(path: string): boolean {
   try {
     return Deno.statSync(path).isDirectory;
@@ -35,7 +35,7 @@ export function isFolder(path: string): boolean {
   }
 }
 
-/** Bytes of all files under a folder; `undefined` where there is none. */
+/** Bytes of all files under a folder; `undefined` if there is none. */
 export function bytesUnder(path: string): number | undefined {
   if (!isFolder(path)) return undefined;
   let sum = 0;
@@ -46,7 +46,7 @@ export function bytesUnder(path: string): number | undefined {
       else if (isFile) sum += Deno.statSync(entry).size;
     }
   } catch {
-    // What another user keeps there, or another process removes meanwhile, is not counted.
+    // Files of other users, or removed meanwhile by another process, are not counted.
   }
   return sum;
 }

@@ -1,7 +1,7 @@
 /**
- * A folder that is held open and worked in by names, for one that belongs to another user: what that
- * user puts there leads nowhere. Links are not followed, pipes and devices not waited for, and root
- * has the owner's rights in it and no more.
+ * A folder that is held open and accessed by relative names, for a folder of another user, who cannot
+ * redirect the access: links are not followed, pipes and devices are not waited for, and root has only
+ * the owner's rights in it.
  *
  * Files are written as in `durable_files.ts`: under another name, synced, renamed.
  */
@@ -30,11 +30,11 @@ import { asFileUser } from "../../ffi/libc_file_user.ts";
 import { StorageError } from "../errors.ts";
 import { isError, KIND_WORDS, kindAt, removeTree, withFile } from "./open_names.ts";
 
-/** Names that begin with this are unfinished or on their way out. */
+/** Prefix of files and folders that are unfinished or being removed. */
 const UNFINISHED = ".unfinished-";
 const CHUNK_BYTES = 65_536;
 
-/** Whose rights count; `undefined` for this process's own. */
+/** User whose rights apply; `undefined` for this process's own. */
 type Owner = { readonly uid: number; readonly gid: number } | undefined;
 
 export class HeldFolder implements Disposable {
@@ -43,10 +43,10 @@ export class HeldFolder implements Disposable {
   private constructor(readonly path: string, readonly fd: number, readonly owner: Owner) {}
 
   /**
-   * Opens a folder by its path, on which links are followed.
+   * Opens a folder by its path; links in the path are followed.
    *
-   * @returns `undefined` where there is none
-   * @throws {StorageError} where it cannot be opened
+   * @returns `undefined` if there is none
+   * @throws {StorageError} if it cannot be opened
    */
   static open(path: string): HeldFolder | undefined {
     try {
@@ -60,7 +60,7 @@ export class HeldFolder implements Disposable {
     }
   }
 
-  /** The folder of a name in it; `undefined` where there is none. */
+  /** A folder in it by name; `undefined` if there is none. */
   folder(name: string): HeldFolder | undefined {
     const path = join(this.path, name);
     return this.#attempt("open", name, "folder", () => {
@@ -69,7 +69,7 @@ export class HeldFolder implements Disposable {
     });
   }
 
-  /** Makes a folder, unless there is one. */
+  /** Creates a folder, unless it exists. */
   makeFolder(name: string): void {
     this.#attempt("make the folder", name, "folder", () => {
       try {
@@ -82,7 +82,7 @@ export class HeldFolder implements Disposable {
     });
   }
 
-  /** What has a name; `undefined` where nothing has. */
+  /** Kind of the entry with a name; `undefined` if there is none. */
   kind(name: string): FileFacts["kind"] | undefined {
     return this.#attempt("look at", name, undefined, () => kindAt(this.fd, name));
   }
@@ -91,7 +91,7 @@ export class HeldFolder implements Disposable {
     return this.#attempt("list", "", undefined, () => namesIn(this.fd));
   }
 
-  /** Where the link of a name leads; `undefined` where nothing has the name. */
+  /** Target of a link; `undefined` if there is no entry with the name. */
   readLink(name: string): string | undefined {
     return this.#attempt("read", name, "link", () => {
       const kind = kindAt(this.fd, name);
@@ -100,7 +100,7 @@ export class HeldFolder implements Disposable {
   }
 
   /**
-   * A file's bytes; `undefined` where nothing has the name.
+   * A file's bytes; `undefined` if there is no entry with the name.
    *
    * @param mostBytes a larger file is refused
    */
@@ -122,7 +122,7 @@ export class HeldFolder implements Disposable {
     });
   }
 
-  /** Writes at the end of a file, cut at `end` before, and returns when it is on the disk. */
+  /** Truncates a file at `end`, appends to it, and returns when it is on the disk. */
   append(name: string, end: number, content: Uint8Array<ArrayBuffer>): void {
     this.#attempt("write", name, "file", () => {
       const isNew = kindAt(this.fd, name) === undefined;
@@ -135,7 +135,7 @@ export class HeldFolder implements Disposable {
     });
   }
 
-  /** Writes a file, or replaces what has the name, in one piece. */
+  /** Writes a file, atomically replacing any entry with the name. */
   replace(name: string, content: Uint8Array<ArrayBuffer>): void {
     this.#attempt("write", name, "file", () => {
       const unfinished = this.#freeName(name);
@@ -148,7 +148,7 @@ export class HeldFolder implements Disposable {
     });
   }
 
-  /** Makes a link lead elsewhere, in one piece. */
+  /** Changes a link's target atomically. */
   replaceLink(name: string, target: string): void {
     this.#attempt("link", name, "link", () => {
       const unfinished = this.#freeName(name);
@@ -158,44 +158,45 @@ export class HeldFolder implements Disposable {
     });
   }
 
-  /** Removes what has a name, a folder with all in it; whoever looks sees all of it or nothing. */
+  /** Removes an entry, a folder with its contents; readers see all of it or nothing. */
   remove(name: string): void {
     this.#attempt("remove", name, undefined, () => {
       if (kindAt(this.fd, name) === undefined) return;
       const leaving = this.#freeName(`${name}-removed`);
       renameAt(this.fd, name, this.fd, leaving);
-      // Before anything in it goes: the disk may have the new name later than what is removed there.
+      // Before its contents are removed: otherwise the removals could reach the disk before the new
+      // name.
       syncFd(this.fd);
       removeTree(this.fd, leaving);
     });
   }
 
-  /** Removes what killed writers left. */
+  /** Removes the unfinished files of killed writers. */
   removeLeftovers(): void {
     for (const name of this.names().filter((name) => name.startsWith(UNFINISHED))) {
       this.#attempt("remove", name, undefined, () => removeTree(this.fd, name));
     }
   }
 
-  /** Locks the folder for this holder alone, until it is disposed of; whether it could. */
+  /** Locks the folder exclusively until this object is disposed of; returns whether it could. */
   tryLock(): boolean {
     return lockFd(this.fd);
   }
 
   [Symbol.dispose](): void {
-    // Once: the number may be another file's afterwards.
+    // Only once: the descriptor's number may be reused afterwards.
     if (this.#open) closeFd(this.fd);
     this.#open = false;
   }
 
-  /** A name beside another for what is unfinished, which nothing has. */
+  /** An unused name for an unfinished entry, derived from its final name. */
   #freeName(name: string): string {
     const unfinished = UNFINISHED + name;
     if (kindAt(this.fd, unfinished) !== undefined) removeTree(this.fd, unfinished);
     return unfinished;
   }
 
-  /** @param wanted what is meant to have the name: the message says what has it instead */
+  /** @param wanted expected kind of the entry: the message names the actual one */
   #attempt<T>(
     what: string,
     name: string,
@@ -222,7 +223,7 @@ export class HeldFolder implements Disposable {
     try {
       return kindAt(this.fd, name);
     } catch {
-      return undefined; // the first failure is told
+      return undefined; // the first failure is reported
     }
   }
 }

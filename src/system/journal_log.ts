@@ -1,5 +1,5 @@
 /**
- * A service's log: to systemd's journal with fields of its own, else as lines on standard error.
+ * A service's log: to systemd's journal with fields, otherwise as lines on standard error.
  *
  * Source: "Native Journal Protocol" of systemd, sd_journal_print(3), systemd.journal-fields(7).
  */
@@ -13,14 +13,14 @@ export type Priority = keyof typeof PRIORITY;
 /** Facts about an event, by upper-case names; the journal has them as `GRAFT_…`. */
 export type LogFields = Readonly<Record<string, string | number | undefined>>;
 
-/** Takes one event. */
+/** Logs one event. */
 export type Log = (priority: Priority, message: string, fields?: LogFields) => void;
 
 const SOCKET = "/run/systemd/journal/socket";
-/** Datagrams have a largest size; what a child says at length is cut. */
+/** Longest value, because datagrams have a largest size; longer output of a child is cut. */
 const MAX_VALUE_BYTES = 16_384;
 
-/** A message of the native protocol; values with line ends go with their length before them. */
+/** Encodes a message of the native protocol; values with line ends have their length before them. */
 export function encodeEntry(fields: Readonly<Record<string, string>>): Uint8Array<ArrayBuffer> {
   const encoder = new TextEncoder();
   const parts: Uint8Array[] = [];
@@ -38,8 +38,8 @@ export function encodeEntry(fields: Readonly<Record<string, string>>): Uint8Arra
 }
 
 /**
- * The log of this process: the journal where its standard error leads there (`JOURNAL_STREAM`), else
- * lines. An event that the journal does not take becomes a line, too.
+ * Opens the log of this process: the journal if its standard error is connected to it
+ * (`JOURNAL_STREAM`), otherwise lines. An event that the journal does not accept becomes a line too.
  *
  * @param line writes one to standard error
  * @param variable reads a variable of the environment; for tests

@@ -1,8 +1,8 @@
 /**
- * What the kernel tells, and is told, in `/proc` and `/sys`, and its devices.
+ * Access to the kernel's files in `/proc` and `/sys`, and to devices.
  *
- * Deno opens these for programs with every permission only; a compiled graft has fewer, so they are
- * read through the C library.
+ * Deno opens these only for programs with all permissions; a compiled graft has fewer, so they are read
+ * through the C library.
  */
 export {
   kernelAccess,

@@ -1,6 +1,6 @@
 /**
- * Files as memory: their pages are read when they are touched and belong to the operating system's
- * cache, so that weights take no memory of their own.
+ * Maps files into memory: their pages are read when they are accessed and belong to the operating
+ * system's cache, so that weights take no memory of their own.
  */
 import { forgetPages, type Mapping, mapReadOnly, unmap } from "../../ffi/libc.ts";
 import { BadInputError, StorageError } from "../errors.ts";
@@ -10,17 +10,18 @@ import { findAppended } from "./embedded.ts";
 export interface MappedFile extends Disposable {
   readonly path: string;
   /**
-   * The contents: read-only, writing ends the process. Whoever truncates the file meanwhile ends
-   * the process as well. Empty after disposal; tensors that wrap the bytes must be disposed of first.
+   * The contents: read-only, writing ends the process. If another process truncates the file meanwhile,
+   * this process ends as well. Empty after disposal; tensors that wrap the bytes must be disposed of
+   * first.
    */
   readonly bytes: Uint8Array<ArrayBuffer>;
 }
 
-/** Which file lies behind a mapped buffer, and where in it the buffer begins. */
+/** The file of each mapped buffer, and the buffer's offset in it. */
 const places = new WeakMap<ArrayBufferLike, { readonly path: string; readonly offset: number }>();
 
 /**
- * Where in which mapped file `bytes` lie; `undefined` for ordinary memory. The path has no symbolic
+ * The mapped file and offset of `bytes`; `undefined` for ordinary memory. The path has no symbolic
  * links.
  */
 export function locateMapped(bytes: Uint8Array): { path: string; offset: number } | undefined {
@@ -30,17 +31,17 @@ export function locateMapped(bytes: Uint8Array): { path: string; offset: number 
     : { path: place.path, offset: place.offset + bytes.byteOffset };
 }
 
-/** Takes a mapped file's bytes out of memory until they are read again; other memory stays as it is. */
+/** Releases a mapped file's pages until they are read again; other memory is not changed. */
 export function forgetMapped(bytes: Uint8Array<ArrayBuffer>): void {
   if (places.has(bytes.buffer)) forgetPages(bytes);
 }
 
 /**
- * Maps a file read-only, or the range of a compiled binary that is one. An empty file is an empty
+ * Maps a file read-only, or the range of a compiled binary that contains it. An empty file is an empty
  * array.
  *
- * @throws {BadInputError} no such file, or a directory or device
- * @throws {StorageError} the system refuses to open or map it
+ * @throws {BadInputError} if there is no such file, or it is a directory or device
+ * @throws {StorageError} if the system refuses to open or map it
  */
 export function openMapped(path: string): MappedFile {
   const { realPath, offset, sizeBytes } = inspect(path);
@@ -61,7 +62,7 @@ export function openMapped(path: string): MappedFile {
     bytes: new Uint8Array(buffer),
     [Symbol.dispose]: () => {
       if (buffer.detached) return;
-      // Detached first: a view that somebody kept is then empty instead of a crash.
+      // Detached first: a remaining view is then empty instead of causing a crash.
       buffer.transfer();
       unmap(mapping);
     },

@@ -1,4 +1,4 @@
-/** How much memory there is, and how much this process and its children take. Linux. */
+/** Free memory, and the memory of this process and its children. Linux. */
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { limitHeaps, trimHeap } from "../../ffi/libc.ts";
@@ -9,9 +9,9 @@ export interface ProcessMemory {
   readonly rssBytes: number;
   /** Largest resident size so far. */
   readonly peakRssBytes: number;
-  /** The part that is nobody else's: heaps and stacks. */
+  /** Private memory: heaps and stacks. */
   readonly anonymousBytes: number;
-  /** The part that lies over files: libraries and mapped weights. */
+  /** File-backed memory: libraries and mapped weights. */
   readonly fileBytes: number;
 }
 
@@ -31,7 +31,7 @@ export function parseProcessStatus(text: string): ProcessMemory {
   };
 }
 
-/** Memory of this process, or of process `pid`; `undefined` where it has ended. */
+/** Memory of this process, or of process `pid`; `undefined` if it has ended. */
 export function processMemory(): ProcessMemory;
 export function processMemory(pid: number): ProcessMemory | undefined;
 export function processMemory(pid?: number): ProcessMemory | undefined {
@@ -39,12 +39,12 @@ export function processMemory(pid?: number): ProcessMemory | undefined {
   return text === undefined ? undefined : parseProcessStatus(text);
 }
 
-/** Bytes that programs can still take without swapping, by the kernel's estimate. */
+/** Bytes that programs can still allocate without swapping, by the kernel's estimate. */
 function availableBytes(): number | undefined {
   return field(readKernelFile("/proc/meminfo") ?? "", "MemAvailable");
 }
 
-/** A control group around this process that may bound its memory. */
+/** A control group of this process that may limit its memory. */
 interface MemoryGroup {
   readonly isV2: boolean;
   readonly folder: string;
@@ -58,8 +58,8 @@ function* memoryGroups(readText: typeof readKernelFile): Generator<MemoryGroup> 
     const isV2 = controllers === "";
     if (!isV2 && !controllers.split(",").includes("memory")) continue;
     const root = isV2 ? "/sys/fs/cgroup" : "/sys/fs/cgroup/memory";
-    // Inside a container the path may name a group outside of it: the root is asked in any case.
-    // One above the namespace's own is written with "/.." before it, though it is mounted from the root.
+    // Inside a container the path may name a group outside of it, so the root is always read. A group
+    // above the namespace's own is written with "/.." before it, although it is mounted from the root.
     const inside = path.replace(/^(\/\.\.)+/, "").replace(/\/$/, "");
     for (let group = inside;; group = group.slice(0, group.lastIndexOf("/"))) {
       yield { isV2, folder: `${root}${group}` };
@@ -68,7 +68,7 @@ function* memoryGroups(readText: typeof readKernelFile): Generator<MemoryGroup> 
   }
 }
 
-/** A control group's limit and what its processes take of it, but for files' pages that it can drop. */
+/** A control group's limit and the memory of its processes, without file pages that can be dropped. */
 export interface CgroupMemory {
   readonly limitBytes: number;
   readonly usedBytes: number;
@@ -85,20 +85,20 @@ function groupMemory(
   // "max" for none, or in the first version a number near 2^63.
   const limitBytes = Number(readText(`${folder}/${limitFile}`));
   if (!(limitBytes > 0 && limitBytes < UNLIMITED)) return undefined;
-  // Pages of files that nobody has looked at lately go before anybody is refused any.
+  // Inactive file pages are dropped before an allocation fails.
   const stat = readText(`${folder}/memory.stat`) ?? "";
   const droppable = Number(new RegExp(`^${cached} (\\d+)$`, "m").exec(stat)?.[1] ?? 0);
   const counted = Number(readText(`${folder}/${usedFile}`) ?? 0);
   return { limitBytes, usedBytes: Math.max(0, counted - droppable) };
 }
 
-/** The first version of control groups writes a number near 2^63 where there is no limit. */
+/** Version 1 of control groups writes a number near 2^63 if there is no limit. */
 const UNLIMITED = 2 ** 60;
 
 /**
  * The tightest memory limit of the control groups around this process; `undefined` for none.
  *
- * @param readText reads a file, `undefined` where it is missing; for tests
+ * @param readText reads a file, `undefined` if it is missing; for tests
  */
 export function cgroupMemory(readText = readKernelFile): CgroupMemory | undefined {
   let tightest: CgroupMemory | undefined;
@@ -113,8 +113,8 @@ export function cgroupMemory(readText = readKernelFile): CgroupMemory | undefine
 const headroom = (group: CgroupMemory) => Math.max(0, group.limitBytes - group.usedBytes);
 
 /**
- * Bytes that this process can still take: the smaller of what the machine and the control group
- * have left. `undefined` where neither says.
+ * Bytes that this process can still allocate: the smaller of those left in the machine and in the
+ * control group. `undefined` if neither is known.
  */
 export function freeBytes(): number | undefined {
   const group = cgroupMemory();
@@ -124,10 +124,10 @@ export function freeBytes(): number | undefined {
 }
 
 /**
- * Bytes of swap that this process can still take; 0 for none. Control groups of the second version
- * bound it by itself, those of the first together with memory.
+ * Bytes of swap that this process can still use; 0 for none. Version 2 of control groups limits swap
+ * separately, version 1 together with memory.
  *
- * @param readText reads a file, `undefined` where it is missing; for tests
+ * @param readText reads a file, `undefined` if it is missing; for tests
  */
 export function freeSwapBytes(readText = readKernelFile): number {
   let least = field(readText("/proc/meminfo") ?? "", "SwapFree") ?? 0;
@@ -137,64 +137,68 @@ export function freeSwapBytes(readText = readKernelFile): number {
   return least;
 }
 
-/** Bytes of swap that a group has left; `undefined` where it does not bound it. */
+/** Bytes of swap that a group has left; `undefined` if it does not limit swap. */
 function groupSwap(
   { isV2, folder }: MemoryGroup,
   readText: typeof readKernelFile,
 ): number | undefined {
   const bytes = (file: string) => Number(readText(`${folder}/${file}`) ?? 0);
-  // "max" for none is no number.
+  // "max" means no limit.
   const limit = Number(readText(`${folder}/memory.${isV2 ? "swap.max" : "memsw.limit_in_bytes"}`));
   if (!(limit >= 0 && limit < UNLIMITED)) return undefined;
   const left = isV2
     ? limit - bytes("memory.swap.current")
-    // The first version counts memory and swap together.
+    // Version 1 counts memory and swap together.
     : limit - bytes("memory.limit_in_bytes") -
       (bytes("memory.memsw.usage_in_bytes") - bytes("memory.usage_in_bytes"));
   return Math.max(0, left);
 }
 
 /**
- * Gives back what native code has freed; the C library would keep it for later. Worth it after
- * something large that does not come again.
+ * Returns freed native memory to the system, which the C library would keep for later. Useful after a
+ * large allocation that will not be repeated.
  */
 export function giveBackFreed(): void {
   trimHeap();
 }
 
-/** What a block of native memory must have to be given back by itself when it is freed: glibc's first choice. */
+/**
+ * Smallest block of native memory that is returned to the system when it is freed: glibc's initial
+ * value.
+ */
 const OWN_PAGES_BYTES = 128 * 1024;
 
 /**
- * Has native code share one heap and give back what it frees. Sessions are made on threads that come
- * and go; the C library gives each a heap, and keeps what was freed in all of them.
+ * Makes native code share one heap and return freed memory. Sessions are created on short-lived threads;
+ * the C library gives each one a heap, and keeps the freed memory of all of them.
  */
 export function keepHeapSmall(): void {
   limitHeaps(OWN_PAGES_BYTES);
 }
 
 let collect: ((how: object) => void) | undefined;
-/** Has a compiled program's collector give freed pages back; the one that a script gets does so unasked. */
+/** Makes a compiled program's garbage collector return freed pages; that of a script does so by default. */
 const GIVING_BACK = { type: "major", execution: "sync", flavor: "last-resort" };
-/** JavaScript's heap after it was last collected here. */
+/** JavaScript's heap after the last collection here. */
 let liveBytes = 0;
 /**
- * Growth that collecting is worth in a training: it takes about as long as planning a step. The young
- * heap is part of it; with half as much, banking77 would collect at every other step for 7 MB less.
+ * Heap growth after which a training collects garbage, which takes about as long as planning a step. The
+ * young heap is part of it; with half as much, banking77 would collect at every other step for 7 MB
+ * less.
  */
 export const GARBAGE_BYTES = 16 * 2 ** 20;
 
 /**
- * Collects JavaScript's garbage, tens of milliseconds, where there may be much of it. Before native
- * memory grows: the engine sees its own heap alone and would wait.
+ * Collects JavaScript's garbage, which takes tens of milliseconds, if there may be much of it. Called
+ * before native memory grows, because the engine sees only its own heap and would wait.
  *
- * @param atLeast growth of the heap, in bytes, that makes it worth while
+ * @param atLeast growth of the heap, in bytes, from which on it collects
  */
 export function collectGarbage(atLeast = GARBAGE_BYTES): void {
   if (Deno.memoryUsage().heapTotal < liveBytes + atLeast) return;
   if (collect === undefined) {
     setFlagsFromString("--expose-gc");
-    // A compiled program has it from its start, or cannot get it.
+    // A compiled program has the function from its start, or cannot get it.
     collect = (globalThis as { gc?: typeof collect }).gc ??
       runInNewContext("typeof gc === 'function' ? gc : () => {}") as typeof collect;
   }
@@ -204,13 +208,13 @@ export function collectGarbage(atLeast = GARBAGE_BYTES): void {
 
 /** Resident memory of a process and its descendants, in bytes. */
 export interface TreeMemory {
-  /** The sum. Pages that several of them share are counted for each. */
+  /** The sum. Shared pages are counted for each process. */
   readonly rssBytes: number;
-  /** The largest that one of them has had so far. */
+  /** The largest peak of a single process. */
   readonly peakRssBytes: number;
 }
 
-/** Looks at all processes there are, for those under `root`. */
+/** Reads the memory of `root` and its descendants from all processes. */
 export function treeMemory(root = Deno.pid): TreeMemory {
   const children = new Map<number, number[]>();
   for (const name of listKernelFolder("/proc")) {
@@ -233,13 +237,13 @@ export function treeMemory(root = Deno.pid): TreeMemory {
 
 /** Watches a process tree's memory; dispose of it to stop watching. */
 export interface TreeWatch extends Disposable {
-  /** Largest sum seen so far, and no less than one process has had, which the kernel keeps. */
+  /** Largest sum seen so far, and at least the peak of each single process, which the kernel records. */
   readonly peakBytes: number;
 }
 
 /**
- * Looks at {@linkcode treeMemory} every `intervalMs` milliseconds. A look takes time of a core, which
- * what is watched may have need of.
+ * Reads {@linkcode treeMemory} every `intervalMs` milliseconds. Each reading takes processor time that
+ * the watched processes may need.
  */
 export function watchTree(root = Deno.pid, intervalMs = 250): TreeWatch {
   let peakBytes = 0;

@@ -1,15 +1,15 @@
 /**
- * Tells the service manager how this process is: the protocol of `sd_notify`.
+ * Reports this process's state to the service manager: the protocol of `sd_notify`.
  *
  * Source: sd_notify(3), sd_watchdog_enabled(3).
  */
 import { sendDatagram } from "../../ffi/libc_socket.ts";
 
-/** The manager that started this process, if one did and wants to hear from it. */
+/** The service manager that started this process and expects reports, if any. */
 export class ServiceManager {
   private constructor(
     readonly socket: string | undefined,
-    /** Longest time between two pings; `undefined` where nobody waits for any. */
+    /** Longest time between two pings; `undefined` if none are expected. */
     readonly watchdogMs: number | undefined,
   ) {}
 
@@ -29,17 +29,17 @@ export class ServiceManager {
     return new ServiceManager(socket, waits ? microseconds / 1000 : undefined);
   }
 
-  /** The service does its work from now on. */
+  /** Reports that the service is ready. */
   ready(status: string): void {
     this.#send({ READY: "1", STATUS: status });
   }
 
-  /** One line for `systemctl status`. */
+  /** Reports one line for `systemctl status`. */
   status(status: string): void {
     this.#send({ STATUS: status });
   }
 
-  /** The service is alive. */
+  /** Reports that the service is alive. */
   ping(): void {
     this.#send({ WATCHDOG: "1" });
   }

@@ -1,4 +1,4 @@
-/** What has a name in an open folder, links never followed: looked at, opened, removed. */
+/** Examines, opens and removes entries of an open folder by name; links are never followed. */
 import {
   closeFd,
   ELOOP,
@@ -22,12 +22,12 @@ export const KIND_WORDS = {
   device: "a device",
 } as const;
 
-/** Whether a call failed for this reason. */
+/** Whether a call failed with this error number. */
 export function isError(error: unknown, errno: number): boolean {
   return error instanceof SystemCallError && error.errno === errno;
 }
 
-/** What has a name; `undefined` where nothing has. */
+/** Kind of the entry with a name; `undefined` if there is none. */
 export function kindAt(folder: number, name: string): FileFacts["kind"] | undefined {
   try {
     return factsAt(folder, name).kind;
@@ -38,9 +38,9 @@ export function kindAt(folder: number, name: string): FileFacts["kind"] | undefi
 }
 
 /**
- * Does something with a regular file that is open meanwhile.
+ * Calls a function with an open regular file.
  *
- * @throws {Error} for what is none, and for one to write that has other names
+ * @throws {Error} if it is not a regular file, or is to be written and has other names
  */
 export function withFile<T>(
   folder: number,
@@ -52,7 +52,7 @@ export function withFile<T>(
   try {
     const { kind, links } = factsAt(fd, "");
     if (kind !== "file") throw new Error(`it is ${KIND_WORDS[kind]}`);
-    // Another name of the file, which may lie anywhere, would be written as well.
+    // Another hard link to the file, which may be anywhere, would be written as well.
     if (mode === "write" && links > 1) throw new Error("it has another name: a hard link");
     return action(fd);
   } finally {
@@ -60,7 +60,7 @@ export function withFile<T>(
   }
 }
 
-/** Removes a name, and of a folder all that is in it; a link itself, never where it leads. */
+/** Removes an entry, a folder with its contents; a link itself, never its target. */
 export function removeTree(folder: number, name: string): void {
   let inner: number;
   try {

@@ -1,14 +1,14 @@
-/** Starts this program again, as it was started: processes of their own for what must be apart. */
+/** Starts this program again, in the way it was started, for work that needs a separate process. */
 export { endWithParent } from "../../ffi/libc_process.ts";
 import { UsageError } from "../errors.ts";
 import { readKernelFile } from "./kernel_files.ts";
 
-/** The words that began this process: the program as it was named, then its arguments. */
+/** The command line of this process: the program as it was named, then its arguments. */
 export function calledAs(): readonly string[] {
   return (readKernelFile("/proc/self/cmdline") ?? "").split("\0").slice(0, -1);
 }
 
-/** The words that began this process, up to its own arguments. */
+/** The command line of this process without graft's own arguments. */
 function ownCommand(): readonly string[] {
   const words = calledAs();
   // `deno run FLAGS main.ts ARGUMENTS`, or the compiled program's name and its arguments.
@@ -16,9 +16,9 @@ function ownCommand(): readonly string[] {
 }
 
 /**
- * A command as this machine can start it: behind the words of `GRAFT_EMULATOR`, such as
- * `qemu-aarch64-static -L /usr/aarch64-linux-gnu`, where another program emulates graft's processor
- * and the kernel cannot start graft by itself.
+ * A command that this machine can start: prefixed with `GRAFT_EMULATOR`, such as `qemu-aarch64-static -L
+ * /usr/aarch64-linux-gnu`, if another program emulates graft's processor and the kernel cannot start
+ * graft by itself.
  */
 function startable(words: readonly string[]): readonly [string, string[]] {
   const emulator = (Deno.env.get("GRAFT_EMULATOR") ?? "").split(" ").filter((word) => word !== "");
@@ -30,7 +30,7 @@ function startable(words: readonly string[]): readonly [string, string[]] {
  * Starts `graft` with other arguments, from the same program, with the same flags of Deno.
  * Its standard output is piped.
  *
- * @param stderr where its notes go; default to this process's
+ * @param stderr target of its notes; default: this process's standard error
  */
 export function startSelf(
   args: readonly string[],
@@ -45,25 +45,25 @@ export function startSelf(
   }).spawn();
 }
 
-/** Where the main module of the compiled `graft` lies. */
+/** Path of the main module of the compiled `graft`. */
 const MAIN = "/src/cli/main.ts";
 
-/** A part of graft that runs in a process of its own and is no verb. */
+/** A part of graft that runs in a separate process and is not a verb. */
 export interface OwnModule {
-  /** The module that is its main one, run by Deno from the source. */
+  /** Its main module, run by Deno from the source. */
   readonly url: URL;
-  /** The first argument by which the compiled `graft` knows it (src/cli/main.ts). */
+  /** The first argument that selects it in the compiled `graft` (src/cli/main.ts). */
   readonly name: string;
   /** Flags of Deno, from the source: its permissions, V8's flags. The compiled program has its own. */
   readonly denoFlags: readonly string[];
 }
 
 /**
- * Starts one of graft's own modules as a process. Its standard input and output are piped, what it
- * says beside them is thrown away.
+ * Starts one of graft's own modules as a process. Its standard input and output are piped, its standard
+ * error is discarded.
  *
- * @throws {UsageError} in a compiled program that is not `graft`, which does not know the module
- * @throws {Error} where the system cannot start it
+ * @throws {UsageError} in a compiled program that is not `graft`, which does not have the module
+ * @throws {Error} if the system cannot start it
  */
 export function startModule({ url, name, denoFlags }: OwnModule): Deno.ChildProcess {
   if (Deno.build.standalone && !Deno.mainModule.endsWith(MAIN)) {

@@ -1,17 +1,18 @@
-/** Whose process is at the other end of a connection to a unix socket of this process. */
+/** The user at the other end of a connection to a unix socket of this process. */
 import { openInodes, peerOf } from "../../ffi/libc_peer.ts";
 
 /**
- * Deno does not say which descriptor a connection has: the one that is new since the connection before
- * is looked for. {@linkcode PeerUsers.next} must be called after each that is accepted.
+ * Finds the users of connections. Deno does not expose a connection's descriptor, so the one that is new
+ * since the previous connection is used; {@linkcode PeerUsers.next} must be called after each accepted
+ * connection.
  */
 export class PeerUsers {
   #known = openInodes();
 
-  /** @param path that the socket was bound to */
+  /** @param path to which the socket is bound */
   constructor(readonly path: string) {}
 
-  /** The user of the connection that was accepted last; `undefined` where that cannot be told. */
+  /** The user of the connection that was accepted last; `undefined` if unknown. */
   next(): number | undefined {
     const before = this.#known;
     this.#known = openInodes();

@@ -1,11 +1,11 @@
-/** Which processor this is: kernels' speeds belong to it. Linux. */
+/** Identifies the processor, for which kernel speeds are stored. Linux. */
 import { createHash } from "node:crypto";
 import { readKernelFile } from "./kernel_files.ts";
 
 export interface Processor {
-  /** As the kernel names it: `Intel(R) Xeon(R) Processor @ 2.60GHz`, `ARM 0x41 0xd0b`. */
+  /** Its name in the kernel: `Intel(R) Xeon(R) Processor @ 2.60GHz`, `ARM 0x41 0xd0b`. */
   readonly name: string;
-  /** Digest of its instruction sets: virtual machines of one name differ in them. */
+  /** Digest of its instruction sets, in which virtual machines of the same name differ. */
   readonly features: string;
   /** Cores that this process may use. */
   readonly cores: number;
@@ -13,7 +13,7 @@ export interface Processor {
   readonly threads: number;
 }
 
-/** Reads the text of `/proc/cpuinfo`, of x86 or of ARM; `cores` are all there are, at least 1. */
+/** Parses `/proc/cpuinfo`, of x86 or of ARM; `cores` is the number of all cores, at least 1. */
 export function parseProcessor(text: string): Omit<Processor, "threads"> {
   const field = (name: string) => new RegExp(`^${name}\\s*: *(.*)$`, "m").exec(text)?.[1].trim();
   const arm = ["CPU implementer", "CPU part"].map(field);
@@ -25,7 +25,7 @@ export function parseProcessor(text: string): Omit<Processor, "threads"> {
   };
 }
 
-/** Threads of one core share its numbers; processors of ARM have none. */
+/** Threads of one core share its ids; ARM processors have none. */
 function coreCount(text: string): number {
   const processors = text.split(/^processor\s*:/m).slice(1);
   const cores = processors.map((processor, i) => {

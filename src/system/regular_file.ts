@@ -1,16 +1,15 @@
 /**
- * Opening files that users name, or that lie beside those. What is no regular file is refused before
- * it is opened: opening a pipe waits for its other end, and no signal ends that; a device may have no
- * end.
+ * Opens files that users name, or files beside those. Other than regular files are refused before they
+ * are opened: opening a pipe waits for its other end, and no signal ends that; a device may have no end.
  */
 import { BadInputError, StorageError } from "../errors.ts";
 
 /**
- * Size of a regular file in bytes, which is not opened for it.
+ * Size of a regular file in bytes, without opening it.
  *
- * @returns `undefined` where there is no such file
+ * @returns `undefined` if there is no such file
  * @throws {BadInputError} for a folder, a pipe, a socket or a device
- * @throws {StorageError} where it cannot be looked at, as a link that leads to itself
+ * @throws {StorageError} if it cannot be examined, such as a link to itself
  */
 export function regularFileSize(path: string): number | undefined {
   let info: Deno.FileInfo;
@@ -30,7 +29,7 @@ export function regularFileSize(path: string): number | undefined {
  * Opens a regular file for reading.
  *
  * @throws {BadInputError} for a folder, a pipe, a socket or a device
- * @throws {StorageError} where there is none of the name, or it cannot be opened
+ * @throws {StorageError} if there is none of the name, or it cannot be opened
  */
 export function openRegularFile(path: string): Deno.FsFile {
   regularFileSize(path);

@@ -17,10 +17,10 @@ export interface Battery {
   readonly discharging: boolean;
 }
 
-/** Readings outside of this are a sensor's way to say that it has none. */
+/** Range of valid readings; sensors report others if they have no value. */
 const PLAUSIBLE = { least: -60, most: 150 };
 
-/** Where `/sys` is; another tree for tests. */
+/** Path of `/sys`; another tree for tests. */
 function sysRoot(): string {
   return Deno.env.get("GRAFT_SYSFS") ?? "/sys";
 }
@@ -56,5 +56,5 @@ export function batteries(root = sysRoot()): readonly Battery[] {
 
 const entriesOf = (directory: string) => listKernelFolder(directory).toSorted();
 
-/** A file's trimmed text; `undefined` where it is missing or, as sensors do, answers with an error. */
+/** A file's trimmed text; `undefined` if it is missing or, as sensors do, answers with an error. */
 const textOf = (path: string) => readKernelFile(path)?.trim();

@@ -1,17 +1,17 @@
-/** Reading the small files that lie beside a model, and those that a command line names. */
+/** Reads small files beside a model, and those that a command line names. */
 import { BadInputError, StorageError } from "../errors.ts";
 import { regularFileSize } from "./regular_file.ts";
 
-/** Larger files are none of those: configurations of models have kilobytes, few of them megabytes. */
+/** Largest accepted file: configurations of models have kilobytes, few of them megabytes. */
 const MAX_BYTES = 16 << 20;
 
 /**
  * A file's bytes.
  *
- * @param maxBytes the largest file taken
- * @returns `undefined` where there is no such file
- * @throws {BadInputError} for what is no regular file, or too large
- * @throws {StorageError} where it cannot be read
+ * @param maxBytes the largest file accepted
+ * @returns `undefined` if there is no such file
+ * @throws {BadInputError} if it is not a regular file, or too large
+ * @throws {StorageError} if it cannot be read
  */
 export function readSmallFile(path: string, maxBytes = MAX_BYTES): Uint8Array | undefined {
   const size = regularFileSize(path);
@@ -29,7 +29,7 @@ export function readSmallFile(path: string, maxBytes = MAX_BYTES): Uint8Array | 
   }
 }
 
-/** The same as text; bytes that are no UTF-8 become replacement characters. */
+/** The same as text; invalid UTF-8 becomes replacement characters. */
 export function readSmallText(path: string): string | undefined {
   const bytes = readSmallFile(path);
   return bytes === undefined ? undefined : new TextDecoder().decode(bytes);

@@ -1,20 +1,20 @@
-/** Files from inside the binary as files on the disk, where the system's own loader can open them. */
+/** Unpacks files of the binary to the disk, where the system's loader can open them. */
 import { dirname, join } from "@std/path";
 import { claimDirectory, tryLockPath } from "./claim.ts";
 import { readKernelFile } from "./kernel_files.ts";
 
-/** What is to be unpacked. */
+/** A file to unpack. */
 export interface Packed {
   /** File name of the copy. */
   readonly name: string;
-  /** Digest of the content; part of the copy's path, so that releases lie side by side. */
+  /** Digest of the content; part of the copy's path, so that several releases can be stored. */
   readonly sha256: string;
   readonly sizeBytes: number;
-  /** Reads the content; called only where there is no copy yet. */
+  /** Reads the content; called only if there is no copy yet. */
   read(): Uint8Array;
 }
 
-/** A copy that no other process removes until this is disposed of or the process ends. */
+/** A copy that no other process removes until this object is disposed of or the process ends. */
 export interface Unpacked extends Disposable {
   readonly path: string;
 }
@@ -23,18 +23,18 @@ const UNFINISHED = ".unfinished-";
 /** A folder's name: part of a digest. */
 const FOLDER = /^[0-9a-f]{32}$/;
 
-/** Where the copy of something lies under a cache folder. */
+/** Path of a file's copy under a cache folder. */
 export function unpackedPath(cache: string, { name, sha256 }: Packed): string {
   return join(cache, "unpacked", sha256.slice(0, 32), name);
 }
 
 /**
- * A copy in `cache`, made where there is none. Processes that start at once wait for the first one's
- * copy; it appears whole or not at all, also after a kill or a power loss. Before one is made, copies
- * of other releases go that no process uses, so that updates do not fill the disk.
+ * Returns a copy in `cache`, created if there is none. Processes that start at the same time wait for
+ * the first one's copy; it appears complete or not at all, also after a kill or a power loss. Before a
+ * copy is created, unused copies of other releases are removed, so that updates do not fill the disk.
  *
- * Who uses a copy shares a lock on the file; who makes one locks its folder; who removes one needs
- * both for itself.
+ * Users of a copy hold a shared lock on the file; its creator locks the folder; removal needs both locks
+ * exclusively.
  *
  * @throws {Error} the system's reason: no room, no permission, no such disk
  */
@@ -59,10 +59,10 @@ export function unpack(cache: string, packed: Packed): Unpacked {
   }
 }
 
-/** Writes a copy; nobody else does, while its folder is locked. */
+/** Writes a copy; no other process does while its folder is locked. */
 function makeCopy(path: string, packed: Packed): void {
   const folder = dirname(path);
-  // These are a killed process's.
+  // Files of a killed process.
   for (const { name } of Deno.readDirSync(folder)) {
     if (name.startsWith(UNFINISHED)) Deno.removeSync(join(folder, name));
   }
@@ -76,7 +76,7 @@ function makeCopy(path: string, packed: Packed): void {
   }
 }
 
-/** The copy that is there, kept from being removed; `undefined` where there is none to be trusted. */
+/** The existing copy, protected from removal; `undefined` if there is none that can be trusted. */
 function useCopy(path: string, packed: Packed): Unpacked | undefined {
   const use = tryLockPath(path, false);
   if (use === "taken") return undefined; // it is being removed
@@ -86,7 +86,7 @@ function useCopy(path: string, packed: Packed): Unpacked | undefined {
   return undefined;
 }
 
-/** Removes the copies of other releases that nobody uses or makes. */
+/** Removes the copies of other releases that no process uses or creates. */
 function removeUnused(unpacked: string, { name, sha256 }: Packed): void {
   for (const { name: digest, isDirectory } of Deno.readDirSync(unpacked)) {
     if (!isDirectory || !FOLDER.test(digest) || sha256.startsWith(digest)) continue;
@@ -102,23 +102,23 @@ function removeUnused(unpacked: string, { name, sha256 }: Packed): void {
       }
       Deno.removeSync(folder);
     } catch {
-      // another user's, or it holds what is not graft's
+      // another user's, or it contains files that are not graft's
     }
   }
 }
 
-/** Some file systems have no locks: two processes may then both write, each its own file. */
+/** Locks a folder. Some file systems have no locks: two processes may then both write, each its own file. */
 function lock(directory: Deno.FsFile): void {
   try {
     directory.lockSync(true);
   } catch {
-    // goes on without
+    // continues without a lock
   }
 }
 
 /**
- * Whether a copy is there that can be trusted: whole, and written by this user or by root. What a
- * folder that others can write to holds is not loaded.
+ * Whether there is a copy that can be trusted: complete, and written by this user or by root. Files in a
+ * folder that others can write to are not loaded.
  */
 function isCopy(path: string, { sizeBytes }: Packed): boolean {
   try {
@@ -130,7 +130,7 @@ function isCopy(path: string, { sizeBytes }: Packed): boolean {
   }
 }
 
-/** The user that this process acts as. */
+/** The effective user of this process. */
 function userId(): number | undefined {
   // "Uid:" real, effective, saved, file system's
   const [, effective] = /^Uid:\t\d+\t(\d+)/m.exec(readKernelFile("/proc/self/status") ?? "") ?? [];
@@ -165,6 +165,6 @@ function removeIfThere(path: string): void {
   try {
     Deno.removeSync(path);
   } catch {
-    // was never made
+    // was never created
   }
 }

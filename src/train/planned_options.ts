@@ -1,6 +1,8 @@
 /** What a model's plans are made for, batch by batch. */
 import { intsAttribute } from "../graph/attributes.ts";
 import type { Graph, Model, Node } from "../graph/types.ts";
+import { seesOtherPlaces } from "../ops/kinds.ts";
+import { kindOf } from "../ops/registry.ts";
 import { type Arithmetic, changed, withoutGradients } from "../plan/arithmetic.ts";
 import type { Pass, PlanOptions, PlanSettings } from "../plan/options.ts";
 import type { Runner } from "../runtime/runner.ts";
@@ -60,9 +62,10 @@ export function ignoresPadding(
     !graph.nodes.some((node) => seesNeighbours(graph, node));
 }
 
-/** Whether a node computes from windows of more than one place, as convolutions over tokens do. */
+/** Whether a node computes a place from others: from windows of them, as convolutions do, or from all. */
 function seesNeighbours({ initializers }: Graph, node: Node): boolean {
-  if (!/^(Conv|ConvTranspose|AveragePool|MaxPool)$/.test(node.opType)) return false;
+  const kind = kindOf(node);
+  if (kind !== "convolution" && kind !== "pooling") return seesOtherPlaces(node);
   const [, , ...sizes] = initializers.get(node.inputs[1])?.dims ?? [];
   return intsAttribute(node, "kernel_shape", sizes).some((size) => size !== 1);
 }

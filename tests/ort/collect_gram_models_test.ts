@@ -7,6 +7,7 @@ import { findModules } from "../../src/lora/modules.ts";
 import { gramSource } from "../../src/model/collect_gram.ts";
 import { findModelFile } from "../../src/model/find_model.ts";
 import { loadOnnx } from "../../src/model/load_onnx.ts";
+import { readsShapes } from "../../src/ops/kinds.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
 import { modelDir } from "../helpers/fixture_models.ts";
 import { inTempDir } from "../helpers/temp_dir.ts";
@@ -65,7 +66,13 @@ for (
       const again = await sums([[last], [first]], folder);
       assertAlmostEquals(again.get(first.value)![0], expected.get(first.value)![0], 1e-3);
       assertEquals(
-        narrowestPlace(model.graph, [last.value], [first.value], new Set(["input_ids"])),
+        narrowestPlace(
+          model.graph,
+          [last.value],
+          [first.value],
+          new Set(["input_ids"]),
+          readsShapes,
+        ),
         undefined,
       );
     }));

@@ -55,7 +55,7 @@ const TRAPS: Readonly<Record<string, (path: string, outside: string) => void>> =
   "folder": (path) => Deno.mkdirSync(path),
 };
 
-const PLACES = [
+const INSTALL_PATHS = [
   ...["journal", ".unfinished-journal", "current", ".unfinished-current"],
   ...[".unfinished-current-removed", "cycles", "models", "models/0001", "models/0001/model"],
   ...["models/.unfinished-0001-removed", "cycles/.unfinished-x", "data"],
@@ -89,7 +89,7 @@ testAsRoot(
     inTempDir(async (path) => {
       let refused = 0;
       prepare(join(path, "all"));
-      for (const place of PLACES) {
+      for (const place of INSTALL_PATHS) {
         for (const [kind, trap] of Object.entries(TRAPS)) {
           const what = `${kind} in the place of ${place}`;
           const copy = join(path, what.replaceAll("/", "_"));

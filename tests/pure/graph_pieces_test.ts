@@ -1,6 +1,7 @@
 import { assertEquals } from "@std/assert";
 import { piecesOf } from "../../src/graph/pieces.ts";
 import { float32, int64 } from "../../src/graph/tensor.ts";
+import { isRandom } from "../../src/ops/kinds.ts";
 import { tinyModel } from "../helpers/ort.ts";
 
 const weight = float32([2, 2], [1, 2, 3, 4]); // 16 bytes
@@ -21,7 +22,7 @@ const { graph } = tinyModel({
 });
 
 const outline = (weightBytes: number, wanted = ["y"]) =>
-  piecesOf(graph, weightBytes, wanted).map(({ nodes, reads, makes, initializers }) => ({
+  piecesOf(graph, weightBytes, wanted, isRandom).map(({ nodes, reads, makes, initializers }) => ({
     nodes: nodes.map(({ outputs }) => outputs[0]).join(),
     reads: reads.join(),
     makes: makes.join(),
@@ -62,7 +63,7 @@ Deno.test("piecesOf() passes what a branch reads of the graph around it", () => 
     ],
     initializers: { w1: weight, w2: weight },
   });
-  const [, second] = piecesOf(graph, 16, ["y"]);
+  const [, second] = piecesOf(graph, 16, ["y"], isRandom);
   assertEquals(second.reads.toSorted(), ["a", "which"]);
   assertEquals([...second.initializers.keys()], ["w2"]);
 });
@@ -82,7 +83,7 @@ Deno.test("piecesOf() computes in each piece what it reads of values that nothin
     ],
     initializers: { w1: weight, w2: weight, factor: float32([1], [2]) },
   });
-  const pieces = piecesOf(graph, 20, ["y"]).map(({ nodes, reads, initializers }) => ({
+  const pieces = piecesOf(graph, 20, ["y"], isRandom).map(({ nodes, reads, initializers }) => ({
     nodes: nodes.map(({ outputs }) => outputs[0]).join(),
     reads: reads.join(),
     weights: [...initializers.keys()].join(),

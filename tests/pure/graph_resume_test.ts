@@ -4,6 +4,7 @@ import { prune } from "../../src/graph/passes/prune.ts";
 import { narrowestPlace, resumeWith } from "../../src/graph/passes/resume.ts";
 import { float32 } from "../../src/graph/tensor.ts";
 import type { Graph, Node } from "../../src/graph/types.ts";
+import { readsShapes } from "../../src/ops/kinds.ts";
 
 const node = (opType: string, inputs: string[], ...outputs: string[]): Node => ({
   name: outputs[0],
@@ -44,13 +45,16 @@ const GRAPH: Graph = {
 const SOURCES = new Set(["input_ids"]);
 
 Deno.test("narrowestPlace() finds the last place where least is live, masks aside", () => {
-  assertEquals(narrowestPlace(GRAPH, ["n0"], ["n1"], SOURCES), { position: 6, live: ["x1"] });
+  assertEquals(narrowestPlace(GRAPH, ["n0"], ["n1"], SOURCES, readsShapes), {
+    position: 6,
+    live: ["x1"],
+  });
   // Of what lies between these, the residual stream and the branch are live.
-  assertEquals(narrowestPlace(GRAPH, ["n0"], ["m0"], SOURCES)?.live, ["x0", "n0"]);
+  assertEquals(narrowestPlace(GRAPH, ["n0"], ["m0"], SOURCES, readsShapes)?.live, ["x0", "n0"]);
 });
 
 Deno.test("narrowestPlace() knows no place where what is next comes first", () => {
-  assertEquals(narrowestPlace(GRAPH, ["n1"], ["n0"], SOURCES), undefined);
+  assertEquals(narrowestPlace(GRAPH, ["n1"], ["n0"], SOURCES, readsShapes), undefined);
 });
 
 Deno.test("resumeWith() leaves what still must be computed, shapes of earlier values included", () => {

@@ -226,6 +226,20 @@ Deno.test("findModules() tells q, k, v, o, gate, up, down and the head by the gr
   });
 });
 
+Deno.test("findModules() tells the gate by an activation of one operator", () => {
+  // ONNX has SiLU since operator set 24, as Swish.
+  for (const activation of ["Swish", "HardSwish", "Softplus", "com.microsoft.QuickGelu"]) {
+    const nodes = namelessLayer().filter(([operator]) => operator !== "Sigmoid")
+      .map((node) => node[2][0] === "act" ? [activation, ["g"], ["act"]] as const : node);
+    const names = ["v", "k", "q", "o", "u", "g", "d", "h"].map((name) => `w_${name}`);
+    const weights = Object.fromEntries(names.map((name) => [name, floats(4, 4)]));
+    const paths = findModules(graphOf(nodes, weights))
+      .map(({ path, weight }): [string, string] => [weight, path]);
+    assertEquals(new Map(paths).get("w_g"), "model.layers.0.mlp.gate_proj", activation);
+    assertEquals(new Map(paths).get("w_u"), "model.layers.0.mlp.up_proj", activation);
+  }
+});
+
 Deno.test("findModules() marks the linear that makes a graph output as the head", () => {
   const model = graphOf(
     [["MatMul", ["x", "a.weight"], ["h"]], ["MatMul", ["h", "b.weight"], ["y"]]],

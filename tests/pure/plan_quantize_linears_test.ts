@@ -4,7 +4,7 @@ import { int } from "../../src/graph/attributes.ts";
 import { GraphBuilder } from "../../src/graph/builder.ts";
 import { float32, type Tensor, tensor } from "../../src/graph/tensor.ts";
 import type { Graph, Node } from "../../src/graph/types.ts";
-import { emitQuantizedLinear, quantizedLinear } from "../../src/ops/internal/quantized_linear.ts";
+import { emitQuantizedLinear, QuantizedLinear } from "../../src/ops/internal/quantized_linear.ts";
 import { hadamard, rotationBlock, rotationNode } from "../../src/ops/internal/rotation.ts";
 import { allRules, inferTraining } from "../../src/ops/registry.ts";
 import { callOf } from "../../src/plan/call.ts";
@@ -205,7 +205,7 @@ Deno.test("QuantizedLinear's cotangent reads the same bytes the other way and ex
   b.input("s", "float32", [N]);
   const y = emitQuantizedLinear(b, { x: "x", weight: "W", transB: true, post: "s" });
   assertEquals(b.dims(y), [2, 5, N]);
-  const [dx] = quantizedLinear.vjp!(b, b.nodes[0], ["dy"], [true, false, false, false]);
+  const [dx] = QuantizedLinear.vjp!(b, b.nodes[0], ["dy"], [true, false, false, false]);
   assertEquals(b.dims(dx!), [2, 5, K]);
   const node = b.nodes.at(-1)!;
   assertEquals(node.inputs, ["dy", "W", "", "s"]);

@@ -1,9 +1,10 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { GraphBuilder } from "../../src/graph/builder.ts";
+import { int } from "../../src/graph/attributes.ts";
+import { type Attributes, GraphBuilder } from "../../src/graph/builder.ts";
 import { float32 } from "../../src/graph/tensor.ts";
-import type { Graph, Model } from "../../src/graph/types.ts";
+import { type Graph, MICROSOFT, type Model } from "../../src/graph/types.ts";
 import { inferTraining } from "../../src/ops/registry.ts";
-import { cutIntoSegments } from "../../src/plan/cut.ts";
+import { cutIntoSegments, isWeighted } from "../../src/plan/cut.ts";
 import { planTraining } from "../../src/plan/plan.ts";
 import { selectTargetRows, TARGET_ROWS } from "../../src/plan/select_rows.ts";
 
@@ -124,7 +125,11 @@ Deno.test("selectTargetRows() leaves a head alone whose input other nodes read",
 });
 
 /** A residual network whose logits `opType` changes, with a constant beside them. */
-function withLogitsThrough(opType: string, dims: readonly number[]): Graph {
+function withLogitsThrough(
+  opType: string,
+  dims: readonly number[],
+  attributes: Attributes = {},
+): Graph {
   const { graph } = residual(1);
   const head = graph.nodes.at(-1)!;
   const size = dims.reduce((product, dim) => product * dim, 1);
@@ -133,7 +138,14 @@ function withLogitsThrough(opType: string, dims: readonly number[]): Graph {
     nodes: [
       ...graph.nodes.slice(0, -1),
       { ...head, outputs: ["scores"] },
-      { ...head, name: opType, opType, inputs: ["scores", "beside"], outputs: ["logits"] },
+      {
+        ...head,
+        name: opType,
+        opType,
+        inputs: ["scores", "beside"],
+        outputs: ["logits"],
+        attributes,
+      },
     ],
     initializers: new Map([...graph.initializers, [
       "beside",
@@ -151,4 +163,61 @@ Deno.test("selectTargetRows() goes through operators that treat entries one by o
 
 Deno.test("selectTargetRows() leaves a head alone whose constant has an entry for each row", () => {
   assertEquals(selectTargetRows(withLogitsThrough("Add", [1, 3, 11]), "logits"), undefined);
+});
+
+Deno.test("selectTargetRows() leaves a head alone whose logits are normalised over the positions, too", () => {
+  const normalized = (axis: number, dims: readonly number[]) =>
+    selectTargetRows(
+      withLogitsThrough("LayerNormalization", dims, { axis: int(axis) }),
+      "logits",
+    );
+  assert(normalized(-1, [11]) !== undefined);
+  assertEquals(normalized(1, [3, 11]), undefined);
+});
+
+/** Logits of matrices, hidden [6, WIDTH] times a head of a kind. */
+function matrixHead(
+  opType: string,
+  domain: string,
+  attributes: Attributes,
+  bias?: readonly number[],
+) {
+  const b = new GraphBuilder(inferTraining);
+  const zeros = (dims: readonly number[]) =>
+    float32(dims, new Float32Array(dims.reduce((product, dim) => product * dim, 1)));
+  b.input("ids", "int64", [6]);
+  const table = b.variable("embedding", zeros([11, 6]));
+  const hidden = b.op("Gather", [table, "ids"]);
+  b.variable("head", zeros([6, 6]));
+  if (bias !== undefined) b.initializer("bias", zeros(bias));
+  b.emit({
+    opType,
+    domain,
+    inputs: [hidden, "head", ...bias === undefined ? [] : ["bias"]],
+    attributes,
+    outputs: ["logits"],
+  });
+  return selectTargetRows(b.build("matrices", ["logits"]), "logits");
+}
+
+Deno.test("selectTargetRows() takes a product for a head where it has a row for each row of the hidden state", () => {
+  assert(matrixHead("Gemm", "", { transB: int(1) }, [6]) !== undefined);
+  assert(matrixHead("FusedMatMul", MICROSOFT, { transB: int(1) }) !== undefined);
+  assertEquals(matrixHead("Gemm", "", { transA: int(1) }), undefined);
+  assertEquals(matrixHead("Gemm", "", {}, [6, 1]), undefined);
+});
+
+Deno.test("isWeighted() counts every operator that multiplies by weights", () => {
+  for (const opType of ["Conv", "ConvTranspose", "Gemm", "MatMul"]) {
+    const node = {
+      name: "n",
+      opType,
+      domain: "",
+      inputs: ["x", "w"],
+      outputs: ["y"],
+      attributes: {},
+    };
+    assert(isWeighted(node, new Set(["w"])), opType);
+    assert(!isWeighted(node, new Set()), opType);
+  }
 });

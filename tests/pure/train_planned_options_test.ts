@@ -30,3 +30,10 @@ Deno.test("ignoresPadding() is false where a convolution or a pool mixes neighbo
 
 Deno.test("ignoresPadding() is true where padding comes after all that is predicted", () =>
   assertEquals(ignores(encoder("Conv", {}, [2, 2, 3]), "causal"), true));
+
+Deno.test("ignoresPadding() is false where a layer sees all places, or goes from one to the next", () => {
+  const seeing = "GRU GlobalAveragePool GlobalMaxPool GroupNormalization InstanceNormalization " +
+    "LSTM Loop RNN Resize Scan Upsample";
+  for (const opType of seeing.split(" ")) assertEquals(ignores(encoder(opType)), false, opType);
+  assertEquals(ignores(encoder("BatchNormalization")), true);
+});

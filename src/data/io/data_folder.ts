@@ -1,4 +1,4 @@
-/** Which files a data set has. */
+/** Finds the files of a data set. */
 import { join } from "@std/path";
 import { BadInputError } from "../../errors.ts";
 
@@ -19,7 +19,7 @@ const ENDINGS = [".jsonl", ".csv", ".tsv"];
  * The parts in a folder (`train`, `valid`, `test`, each `.jsonl`, `.csv` or `.tsv`), or a single file,
  * which is the training part.
  *
- * @throws {BadInputError} where nothing is there, a part is there twice, or a folder has no part
+ * @throws {BadInputError} if the path does not exist, a part exists twice, or a folder has no part
  */
 export function findData(path: string): DataPaths {
   const kind = kindOf(path);

@@ -16,10 +16,10 @@ export class FileSource implements RandomAccess, Disposable {
    * Opens a file for reading; dispose of it.
    *
    * @throws {BadInputError} for a folder, a pipe or a device
-   * @throws {StorageError} where the file cannot be opened
+   * @throws {StorageError} if the file cannot be opened
    */
   static open(path: string): FileSource {
-    // By its path: files in the compiled program cannot be asked once they are open.
+    // By its path: the size of open files in the compiled program is not available.
     const size = regularFileSize(path) ?? 0;
     return new FileSource(path, size, openRegularFile(path));
   }
@@ -37,20 +37,23 @@ export class FileSource implements RandomAccess, Disposable {
   }
 }
 
-/** Bytes in a nameless temporary file, gone when the process ends or it is disposed. */
+/**
+ * Bytes in an unlinked temporary file, which disappears when the process ends or this object is disposed
+ * of.
+ */
 export class TemporaryBytes implements ByteStore, Disposable {
   readonly #path: string;
   readonly #file: Deno.FsFile;
   #sizeBytes = 0;
 
-  /** @param folder where to make it; default: the system's temporary folder */
+  /** @param folder folder of the file; default: the system's temporary folder */
   constructor(folder?: string) {
     this.#path = attempt(
       folder ?? "the temporary folder",
       () => Deno.makeTempFileSync({ dir: folder, prefix: "graft-rows-" }),
     );
     this.#file = Deno.openSync(this.#path, { read: true, write: true });
-    // Without a name nothing is left behind, however the process ends.
+    // Without a name the file disappears, however the process ends.
     Deno.removeSync(this.#path);
   }
 

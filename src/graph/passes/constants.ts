@@ -1,9 +1,9 @@
-/** Which values of a graph do not depend on its inputs. */
+/** Finds the values of a graph that do not depend on its inputs. */
 import { tensorAttribute } from "../attributes.ts";
 import type { Tensor } from "../tensor.ts";
 import type { Graph } from "../types.ts";
 
-/** What initializers and `Constant` nodes hold. */
+/** Tensors of initializers and `Constant` nodes. */
 export function constantsOf(graph: Graph): ReadonlyMap<string, Tensor> {
   const constants = new Map(graph.initializers);
   for (const node of graph.nodes) {
@@ -13,7 +13,7 @@ export function constantsOf(graph: Graph): ReadonlyMap<string, Tensor> {
   return constants;
 }
 
-/** Values that depend on initializers, and on the values named in `also`, alone. */
+/** Values that depend only on initializers and on the values named in `also`. */
 export function constantValues(
   graph: Pick<Graph, "initializers" | "nodes">,
   also: readonly string[] = [],

@@ -1,8 +1,8 @@
 /**
- * Layers over activations that are rounded as a graph runs (`DynamicQuantizeLinear`, `MatMulInteger`,
- * as ONNX Runtime's dynamic quantiser writes them) as `DequantizeLinear` of the weights and `MatMul`:
- * TensorRT takes int8 weights so, and nothing that is rounded by a scale of the moment. Activations
- * stay what they are, so that the numbers are those of the dequantised weights.
+ * Rewrites layers over dynamically rounded activations (`DynamicQuantizeLinear`, `MatMulInteger`, as
+ * ONNX Runtime's dynamic quantiser writes them) as `DequantizeLinear` of the weights and `MatMul`:
+ * TensorRT accepts int8 weights in this form, and no rounding with a scale computed at run time.
+ * Activations are not rounded, so that the results are those of the dequantised weights.
  *
  * Sources: ONNX's DequantizeLinear-13; NVIDIA's "Working with Quantized Types".
  */
@@ -14,12 +14,12 @@ import type { Graph, Model, Node } from "../types.ts";
 import { verify } from "../verify.ts";
 import { prune } from "./prune.ts";
 
-/** Since this operator set DequantizeLinear takes a scale for each column. */
+/** First operator set whose DequantizeLinear accepts a scale per column. */
 const SCALE_PER_COLUMN = 13;
-/** uint8 codes are around it where they stand for int8. */
+/** Zero point of uint8 codes that represent int8 values. */
 const MIDDLE = 0x80;
 
-/** The model in that form; layers whose weights have another zero than 0 stay as they are. */
+/** The rewritten model; layers whose weights have another zero point than 0 are not changed. */
 export function integersToDequantize(model: Model): Model {
   if ((model.opsets[""] ?? 0) < SCALE_PER_COLUMN) return model;
   const { graph } = model;
@@ -35,7 +35,7 @@ export function integersToDequantize(model: Model): Model {
 
 /** `DynamicQuantizeLinear → MatMulInteger → Cast → Mul`. */
 interface Layer {
-  /** Value that was rounded. */
+  /** The value that is rounded. */
   readonly x: string;
   readonly codes: string;
   readonly weight: Tensor;
@@ -67,7 +67,7 @@ function layersOf(graph: Graph): readonly Layer[] {
   });
 }
 
-/** Whether int8 codes have zero 0, and uint8 ones the middle. */
+/** Whether int8 codes have zero point 0, or uint8 codes the middle. */
 function isAround(
   zero: string,
   { dtype }: Tensor,
@@ -78,7 +78,7 @@ function isAround(
   return initializers.get(zero)?.bytes.every((byte) => byte === middle) ?? false;
 }
 
-/** @param initializers gets what the nodes read */
+/** @param initializers gets the constants that the nodes read */
 function rewritten(
   { x, codes, weight, scales, last }: Layer,
   initializers: Map<string, Tensor>,

@@ -1,10 +1,10 @@
 /**
- * `com.microsoft.MatMulNBits` of 4 bits as ONNX's own `DequantizeLinear` of int4 blocks and `MatMul`:
- * the form in which TensorRT takes quantised weights. The numbers stay what they are.
+ * Rewrites `com.microsoft.MatMulNBits` of 4 bits as ONNX's own `DequantizeLinear` of int4 blocks and
+ * `MatMul`, the form of quantised weights that TensorRT accepts. The results do not change.
  *
- * MatMulNBits stores uint4 codes [N, K], whose zero is 8 where none is stored; TensorRT wants int4 with
- * zero 0, and blocks along the first axis of [K, N]. Sources: docs/ContribOperators.md of ONNX Runtime;
- * ONNX's DequantizeLinear-21; NVIDIA's "Working with Quantized Types".
+ * MatMulNBits stores uint4 codes [N, K], whose zero point is 8 if none is stored; TensorRT requires int4
+ * with zero point 0, and blocks along the first axis of [K, N]. Sources: docs/ContribOperators.md of
+ * ONNX Runtime; ONNX's DequantizeLinear-21; NVIDIA's "Working with Quantized Types".
  */
 import { transposedMatrix } from "../transposed_matrix.ts";
 import { int, intAttribute } from "../attributes.ts";
@@ -14,7 +14,7 @@ import { readBy } from "./prune.ts";
 import { type Graph, MICROSOFT, type Model, type Node } from "../types.ts";
 import { verify } from "../verify.ts";
 
-/** The model in that form; layers with stored zero points, a bias or other bits stay as they are. */
+/** The rewritten model; layers with stored zero points, a bias or other bits are not changed. */
 export function nbitsToDequantize(model: Model): Model {
   const { opset, irVersion } = INT4_BLOCKS_SINCE;
   if ((model.opsets[""] ?? 0) < opset || model.irVersion < irVersion) return model;
@@ -30,7 +30,7 @@ export function nbitsToDequantize(model: Model): Model {
   return { ...model, graph: sound };
 }
 
-/** @param initializers gets what the nodes read */
+/** @param initializers gets the constants that the nodes read */
 function rewritten(node: Node, graph: Graph, initializers: Map<string, Tensor>): readonly Node[] {
   if (node.opType !== "MatMulNBits" || node.domain !== MICROSOFT) return [node];
   const [x, b, s, ...others] = node.inputs;
@@ -66,7 +66,10 @@ function rewritten(node: Node, graph: Graph, initializers: Map<string, Tensor>):
   ];
 }
 
-/** uint4 codes [rows, cols] as int4 [cols, rows], two a byte, the even one in the low half. */
+/**
+ * Converts uint4 codes [rows, cols] to int4 [cols, rows], two per byte, the even one in the low four
+ * bits.
+ */
 function transposedCodes(bytes: Uint8Array, rows: number, cols: number): Uint8Array {
   const result = new Uint8Array(Math.ceil(rows * cols / 2));
   for (let k = 0; k < cols; k++) {
@@ -74,7 +77,7 @@ function transposedCodes(bytes: Uint8Array, rows: number, cols: number): Uint8Ar
       const from = n * cols + k;
       const code = from % 2 === 0 ? bytes[from >> 1] & 15 : bytes[from >> 1] >> 4;
       const to = k * rows + n;
-      // c − 8 in two's complement of four bits is c with its highest bit turned over.
+      // c − 8 in two's complement of four bits is c with its highest bit inverted.
       result[to >> 1] |= (code ^ 8) << (to % 2 === 0 ? 0 : 4);
     }
   }

@@ -1,6 +1,6 @@
 /**
- * `SimplifiedLayerNormalization` whose second result, 1 / √(mean(x²) + ε), is computed by nodes of its
- * own: WebGPU's kernel leaves it unwritten (ONNX Runtime 1.30), and gradients read it.
+ * Computes the second result of `SimplifiedLayerNormalization`, 1 / √(mean(x²) + ε), by separate nodes:
+ * WebGPU's kernel does not write it (ONNX Runtime 1.30), and gradients read it.
  */
 import { floatAttribute, intAttribute, ints } from "../attributes.ts";
 import { node as nodeOf } from "../node.ts";
@@ -8,12 +8,12 @@ import { float32, int64, type Tensor } from "../tensor.ts";
 import type { Model, Node } from "../types.ts";
 import { verify } from "../verify.ts";
 
-/** Since this operator set ReduceMean takes its axes as an input. */
+/** First operator set in which ReduceMean's axes are an input. */
 const AXES_AS_INPUT = 18;
 /** The operator's own default. */
 const EPSILON = 1e-5;
 
-/** The model so; one without such results as it is. */
+/** The rewritten model; one without such results is returned itself. */
 export function withOwnDeviation(model: Model): Model {
   const { graph } = model;
   const initializers = new Map(graph.initializers);
@@ -23,7 +23,7 @@ export function withOwnDeviation(model: Model): Model {
   return { ...model, graph: verify({ ...graph, nodes, initializers }, "withOwnDeviation()") };
 }
 
-/** @param initializers gets what the nodes read */
+/** @param initializers gets the constants that the nodes read */
 function rewritten(
   node: Node,
   takesAxes: boolean,

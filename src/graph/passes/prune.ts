@@ -1,7 +1,7 @@
-/** Removes what the outputs do not need. */
+/** Removes nodes and initializers that the outputs do not need. */
 import type { Graph, Node } from "../types.ts";
 
-/** The nodes that `outputs` depend on, in the order they had. */
+/** The nodes that `outputs` depend on, in their original order. */
 export function neededNodes(nodes: readonly Node[], outputs: Iterable<string>): Node[] {
   const wanted = new Set(outputs);
   const kept: Node[] = [];
@@ -13,7 +13,7 @@ export function neededNodes(nodes: readonly Node[], outputs: Iterable<string>): 
   return kept.reverse();
 }
 
-/** Names that a node reads: its inputs, and what its subgraphs may read of the outer scope. */
+/** Names that a node reads: its inputs, and names of the outer scope that its subgraphs may read. */
 export function readBy(node: Node): Iterable<string> {
   const captured = capturedBy(node);
   return captured.length === 0 ? node.inputs : [...node.inputs, ...captured];
@@ -39,7 +39,7 @@ function capturedBy(node: Node): readonly string[] {
 /**
  * A graph without dead nodes, unread initializers and unread inputs.
  *
- * @param keepInputs inputs to keep even where nothing reads them
+ * @param keepInputs inputs to keep even if nothing reads them
  */
 export function prune(graph: Graph, keepInputs: ReadonlySet<string> = new Set()): Graph {
   const outputs = graph.outputs.map((output) => output.name);

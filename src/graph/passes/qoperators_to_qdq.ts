@@ -1,10 +1,10 @@
 /**
- * ONNX Runtime's operators on quantised activations (its "QOperator" format) in the form that most
- * tools write now (QDQ): DequantizeLinear, the operator on floats, QuantizeLinear. Both compute the
- * same, and the runtime puts its integer kernels back where it runs the latter.
+ * Rewrites ONNX Runtime's operators on quantised activations (its "QOperator" format) in the form that
+ * most tools write now (QDQ): DequantizeLinear, the operator on floats, QuantizeLinear. Both compute the
+ * same, and the runtime runs the latter with its integer kernels.
  *
- * Operators that only move elements stay as they are, between integers. Sources: docs/ContribOperators.md
- * of ONNX Runtime; ONNX's QLinearMatMul-10 and QLinearConv-10.
+ * Operators that only move elements are not changed; they run on integers. Sources:
+ * docs/ContribOperators.md of ONNX Runtime; ONNX's QLinearMatMul-10 and QLinearConv-10.
  */
 import { float, floatAttribute, int, intAttribute } from "../attributes.ts";
 import type { Attributes } from "../builder.ts";
@@ -15,7 +15,7 @@ import { MICROSOFT, type Model, type Node, operatorName } from "../types.ts";
 import { verify } from "../verify.ts";
 import { constantsOf } from "./constants.ts";
 
-/** How a value is quantised: names, "" for a zero point of 0. */
+/** Quantisation of a value: names of scale and zero point, "" for a zero point of 0. */
 interface Scale {
   readonly scale: string;
   readonly zeroPoint: string;
@@ -24,30 +24,33 @@ interface Scale {
 /** A quantised value that an operator reads. */
 interface Operand extends Scale {
   readonly value: string;
-  /** Axis of a scale for each channel; without it the scale is one. */
+  /** Axis of per-channel scales; absent: a single scale. */
   readonly axis?: number;
 }
 
-/** int32 that are added to a product: their scale is that of the two factors' product times `factor`. */
+/**
+ * int32 values added to a product: their scale is the product of the two operands' scales times
+ * `factor`.
+ */
 interface Bias {
   readonly bias: string;
   readonly factor: number;
 }
 
-/** What a node does, on floats. */
+/** A node's operation on floats. */
 interface OnFloats {
   readonly opType: string;
   /** A name stands for an input that is not quantised. */
   readonly inputs: readonly (Operand | Bias | string)[];
-  /** How the result is quantised; absent where it is floats. */
+  /** Quantisation of the result; absent if it is floats. */
   readonly result?: Scale;
   readonly attributes: Attributes;
 }
 
-/** Oldest operator set whose DequantizeLinear takes a scale for each channel. */
+/** Oldest operator set whose DequantizeLinear accepts a scale per channel. */
 const PER_CHANNEL_SINCE = 13;
 
-/** The model in that form; itself where it holds no such operator. */
+/** The rewritten model; the model itself if it has no such operator. */
 export function qoperatorsToQdq(model: Model): Model {
   const { graph } = model;
   if (!graph.nodes.some((node) => FORMS.has(operatorName(node)))) return model;
@@ -65,7 +68,7 @@ class Rewriter {
   readonly #constants: ReadonlyMap<string, Tensor>;
   readonly #perChannel: boolean;
   readonly #names: Set<string>;
-  /** Floats of quantised values, by what they are made from. */
+  /** Dequantised values, by their quantised value and scale. */
   readonly #floats = new Map<string, string>();
 
   constructor({ graph, opsets }: Model) {
@@ -91,7 +94,7 @@ class Rewriter {
     this.nodes.push(onnxNode("QuantizeLinear", withScale(floats, result), output));
   }
 
-  /** Whether ONNX's QuantizeLinear and DequantizeLinear take all scales. */
+  /** Whether ONNX's QuantizeLinear and DequantizeLinear accept all scales. */
   #fits({ inputs, result }: OnFloats): boolean {
     if (result !== undefined && this.#scaleCount(result.scale) !== 1) return false;
     return inputs.every((input) => {
@@ -101,7 +104,7 @@ class Rewriter {
     });
   }
 
-  /** How many scales a value holds; 0 where it is computed. */
+  /** Number of scales in a value; 0 if it is computed. */
   #scaleCount(name: string): number {
     const scale = this.#constants.get(name) ?? this.scales.get(name);
     return scale === undefined ? 0 : elementCount(scale.dims);
@@ -188,7 +191,8 @@ const FORMS: ReadonlyMap<string, Form> = new Map(Object.entries<Form>({
   [`${MICROSOFT}.QLinearSigmoid`]: ofOne("Sigmoid"),
   [`${MICROSOFT}.QLinearLeakyRelu`]: ofOne("LeakyRelu", ["alpha"]),
   [`${MICROSOFT}.QLinearSoftmax`]: (node) => {
-    // Before operator set 13 an axis flattened what follows it, which the last one leaves alone.
+    // Before operator set 13 an axis flattened the dimensions after it, which has no effect for the last
+    // axis.
     const flattens = intAttribute(node, "opset", 0) < PER_CHANNEL_SINCE;
     if (flattens && intAttribute(node, "axis", -1) !== -1) return undefined;
     return ofOne("Softmax", ["axis"])(node);
@@ -217,7 +221,7 @@ function ofTwo(opType: string): (node: Node) => OnFloats {
   });
 }
 
-/** @param kept names of the attributes that the operator on floats has, too */
+/** @param kept names of the attributes that the operator on floats also has */
 function ofOne(opType: string, kept: readonly string[] = []): (node: Node) => OnFloats {
   return ({ inputs, attributes }) => ({
     opType,
@@ -237,7 +241,7 @@ function pooling(opType: string): Form {
   };
 }
 
-/** A value with its scale and zero point behind it. */
+/** Reads a value with its scale and zero point, which follow it among the inputs. */
 function operand(inputs: readonly string[], at: number, axis?: number): Operand {
   return { value: inputs[at], ...scaleAt(inputs, at + 1), axis };
 }

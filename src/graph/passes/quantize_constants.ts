@@ -1,14 +1,14 @@
-/** Rounds constants once, where a graph rounds them each time that it runs. */
+/** Rounds constants once that a graph would round in every run. */
 import { quantizeLinear, roundingOf } from "../quantize_linear.ts";
 import { elementCount } from "../tensor.ts";
 import type { Graph } from "../types.ts";
 import { constantsOf } from "./constants.ts";
 
 /**
- * The graph with the integers in the place of each QuantizeLinear over floats of the file: what it
- * computes is the same, and a weight takes a byte where it was one of float32.
+ * The graph with integers instead of each QuantizeLinear over floats of the file: the results are the
+ * same, and a weight takes one byte instead of four.
  *
- * Floats that nothing else reads are left to `prune`.
+ * `prune` removes floats that nothing else reads.
  */
 export function quantizeConstants(graph: Graph): Graph {
   const constants = constantsOf(graph);
@@ -22,7 +22,7 @@ export function quantizeConstants(graph: Graph): Graph {
   return nodes.length === graph.nodes.length ? graph : { ...graph, nodes, initializers };
 }
 
-/** Bytes of the integers that {@linkcode quantizeConstants} makes. */
+/** Bytes of the integers that {@linkcode quantizeConstants} computes. */
 export function quantizedConstantBytes(graph: Graph): number {
   const constants = constantsOf(graph);
   const rounded = graph.nodes.filter((node) =>

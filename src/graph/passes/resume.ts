@@ -1,5 +1,5 @@
-/** Graphs that begin in the middle of another: the values that are live at a place are fed. */
-import type { Graph, ValueType } from "../types.ts";
+/** Graphs that begin in the middle of another: the values that are live there become inputs. */
+import type { Graph, Node, ValueType } from "../types.ts";
 import { verify } from "../verify.ts";
 import { readBy } from "./prune.ts";
 
@@ -7,26 +7,25 @@ import { readBy } from "./prune.ts";
 export interface Place {
   /** Number of nodes before it. */
   readonly position: number;
-  /** What nodes before it compute and nodes after it read, of the values that are carried. */
+  /** Carried values that nodes before it compute and nodes after it read. */
   readonly live: readonly string[];
 }
-
-/** Operators whose result says nothing of what is in their input. */
-const SHAPE_READERS = new Set(["Shape", "Size", "ConstantOfShape"]);
 
 /**
  * The place with the fewest live values between those that compute `done` and those that compute
  * `next`, the last of several.
  *
- * @param sources graph inputs whose contents are carried on: what is computed from others alone
- *   (masks, angles of positions) is computed again and not live
- * @returns `undefined` where something in `next` comes before something in `done`
+ * @param sources graph inputs whose contents are carried on: values computed only from other inputs
+ *   (masks, angles of positions) are computed again and not live
+ * @param readsShape whether a node's result depends only on the shapes of its inputs
+ * @returns `undefined` if a value of `next` comes before a value of `done`
  */
 export function narrowestPlace(
   { nodes }: Graph,
   done: Iterable<string>,
   next: Iterable<string>,
   sources: ReadonlySet<string>,
+  readsShape: (node: Node) => boolean,
 ): Place | undefined {
   const producers = new Map(nodes.flatMap((node, i) => node.outputs.map((name) => [name, i])));
   const at = (name: string) => producers.get(name) ?? -1;
@@ -38,7 +37,7 @@ export function narrowestPlace(
   nodes.forEach((node, i) => {
     const read = [...readBy(node)].filter((name) => carried.has(name));
     for (const name of read) lastRead.set(name, i);
-    if (read.length === 0 || SHAPE_READERS.has(node.opType)) return;
+    if (read.length === 0 || readsShape(node)) return;
     for (const name of node.outputs) if (name !== "") carried.add(name);
   });
   let found: Place | undefined;
@@ -52,8 +51,8 @@ export function narrowestPlace(
 }
 
 /**
- * The graph with some values as inputs. What computed them stays only as far as other values need
- * it, under other names; `prune` removes the rest.
+ * The graph with some values as inputs. Nodes that computed them stay, under other names, for the other
+ * values that need them; `prune` removes the rest.
  *
  * @param values their types
  */

@@ -1,6 +1,6 @@
 /**
- * `com.microsoft.GroupQueryAttention` that rotates its queries and keys, as `RotaryEmbedding` nodes before
- * one that does not. The numbers stay what they are.
+ * Rewrites `com.microsoft.GroupQueryAttention` that rotates its queries and keys as `RotaryEmbedding`
+ * nodes before one that does not. The results do not change.
  *
  * Sources: docs/ContribOperators.md of ONNX Runtime for both operators; for positions its CPU kernel of
  * release 1.18, where several tokens are a sequence's first and one is its last.
@@ -14,7 +14,7 @@ import { verify } from "../verify.ts";
 // Inputs of GroupQueryAttention.
 const [LENGTHS, COSINES, SINES] = [5, 7, 8];
 
-/** The model in that form; attention that rotates nothing stays as it is. */
+/** The rewritten model; attention that rotates nothing is not changed. */
 export function rotateBeforeAttention(model: Model): Model {
   const { graph } = model;
   if (!graph.nodes.some(rotates)) return model;
@@ -55,7 +55,7 @@ function rotated(attention: Node, initializers: Map<string, Tensor>): readonly N
   ];
   let [query, key, value] = inputs;
   if (!key) {
-    // Packed. How wide a head is, the graph need not tell: heads are told apart, not columns.
+    // Packed. The graph need not give a head's width, because the split is by heads, not by columns.
     const [queries, keys] = heads;
     const apart = constant("apart", int64([4], [0, 0, queries + 2 * keys, -1]));
     const flat = constant("flat", int64([3], [0, 0, -1]));
@@ -67,7 +67,7 @@ function rotated(attention: Node, initializers: Map<string, Tensor>): readonly N
     );
   }
 
-  // One token stands where its sequence ends, at `seqlens_k`; several begin at 0.
+  // A single token is at the end of its sequence, at `seqlens_k`; several tokens begin at 0.
   const one = constant("one", int64([], [1]));
   const tokens = node("Gather", [node("Shape", [query], ["shape"]), one], ["tokens"]);
   const column = constant("column", int64([2], [-1, 1]));
@@ -87,7 +87,7 @@ function rotated(attention: Node, initializers: Map<string, Tensor>): readonly N
   const turned = [query, key].map((vector, i) =>
     node("RotaryEmbedding", [vector, positions, ...tables], [["query", "key"][i] + "/rotated"], {
       ...(rotary_interleaved === undefined ? {} : { interleaved: rotary_interleaved }),
-      // Of a head the first columns alone may turn.
+      // Only the first columns of a head may be rotated.
       ...(width === undefined
         ? {}
         : { num_heads: int(heads[i]), rotary_embedding_dim: int(2 * width) }),

@@ -1,11 +1,11 @@
 /**
- * LayerNormalization without the empty name that may stand in the place of its bias. Both mean the same; a
- * fusion of ONNX Runtime 1.30 looks for the value of that name and ends the process. Of the operators in
- * the fixtures no other does.
+ * Removes the empty name that LayerNormalization may have instead of its bias. Both mean the same, but a
+ * fusion of ONNX Runtime 1.30 looks up the value of that name and ends the process. No other operator in
+ * the fixtures does that.
  */
 import type { Graph, Model, Node } from "../types.ts";
 
-/** The model in that form; the same one where nothing is to be trimmed. */
+/** The rewritten model; the same one if there is nothing to trim. */
 export function trimInputs(model: Model): Model {
   const graph = trimmed(model.graph);
   return graph === model.graph ? model : { ...model, graph };
@@ -32,7 +32,7 @@ function trimmedNode(node: Node): Node {
   };
 }
 
-/** Names up to the last that is there. */
+/** Names up to the last non-empty one. */
 function trimmedNames(names: readonly string[]): readonly string[] {
   return names.slice(0, names.findLastIndex((name) => name !== "") + 1);
 }

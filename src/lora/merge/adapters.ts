@@ -1,4 +1,4 @@
-/** Saved adapters as changes to merge. */
+/** Converts saved adapters to changes of a merge. */
 import { float32, toNumbers } from "../../graph/tensor.ts";
 import type { Model } from "../../graph/types.ts";
 import { UsageError } from "../../errors.ts";
@@ -17,14 +17,14 @@ import { withNewScales } from "./new_scales.ts";
 
 /** One of the adapters of a merge. */
 export interface WeightedAdapter {
-  /** How messages call it: its path. */
+  /** Its path, for messages. */
   readonly label: string;
   readonly adapter: Adapter;
-  /** Factor on its update; 1 merges it as it was trained. */
+  /** Factor of its update; 1 merges it as trained. */
   readonly weight: number;
 }
 
-/** What adapters do to a model: changes of its matrices, and their new head if they bring one. */
+/** The changes that adapters make to a model: of its matrices, and a new head if they have one. */
 export interface AdapterChanges {
   readonly changes: readonly ModuleChange[];
   /** Adds the adapters' new head. */
@@ -34,9 +34,9 @@ export interface AdapterChanges {
 /**
  * Sums adapters into one change per module.
  *
- * @throws {BadInputError} where one does not fit the model
- * @throws {UsageError} for weights that are not finite, and where a fully trained module or a head
- *   would have to be weighted or mixed: such tensors replace, they do not add
+ * @throws {BadInputError} if one does not fit the model
+ * @throws {UsageError} for weights that are not finite, and if a fully trained module or a head would
+ *   have to be weighted or mixed: such tensors replace the base's, they are not added
  */
 export function adapterChanges(
   model: Model,
@@ -102,10 +102,10 @@ function headOf(adapters: readonly WeightedAdapter[]): Pick<AdapterChanges, "fin
 }
 
 /**
- * The base with its adapters beside it, not merged: what the merge is to be compared with.
+ * The base with unmerged adapters, with which the merge is compared.
  *
- * Several adapters at one module become one of their ranks together: Σ sᵢ·Bᵢ·Aᵢ is [s₁B₁ s₂B₂ …]
- * times the Aᵢ stacked.
+ * Several adapters of one module become one with the sum of their ranks: Σ sᵢ·Bᵢ·Aᵢ is [s₁B₁ s₂B₂ …]
+ * times the stacked Aᵢ.
  */
 export function withAdapters(model: Model, { changes, finish }: AdapterChanges): Model {
   const { model: rescaled, left } = withNewScales(model, changes);
@@ -131,7 +131,7 @@ export function withAdapters(model: Model, { changes, finish }: AdapterChanges):
   return finish === undefined ? adapted : finish(adapted);
 }
 
-/** The adapters of each module as one. */
+/** Joins the adapters of each module. */
 function joined(
   modules: ReadonlyMap<string, LinearModule>,
   changes: readonly ModuleChange[],

@@ -1,4 +1,4 @@
-/** What a merge is worth: how much of an adapter's gain the merged model keeps, at which cost. */
+/** Evaluates a merge: the share of the adapter's gain that the merged model keeps, and its cost. */
 import { Random } from "../../random.ts";
 import { argmax } from "../../statistics.ts";
 import type { MatrixReport } from "./matrix.ts";
@@ -18,9 +18,9 @@ export interface Evaluated {
   readonly partLosses?: readonly number[];
   /** The runtime's logits of some held-out targets, the same ones for every model. */
   readonly logits: Float32Array;
-  /** How many targets these are; default unknown. */
+  /** Number of these targets; default unknown. */
   readonly logitRows?: number;
-  /** Where the runtime may round activations and the loss is of floats: what that changes of the logits. */
+  /** Difference of the logits if the runtime rounds activations, when the loss is computed in floats. */
   readonly roundingDifference?: number;
 }
 
@@ -32,13 +32,13 @@ export interface Latency {
   readonly baseMilliseconds: number;
   /** Median over rounds of (this model's time / the base's in the same round). */
   readonly ratio: number;
-  /** The same for the base against a second session of itself: what the machine's noise does. */
+  /** The same for the base against a second session of itself: the machine's noise. */
   readonly controlRatio: number;
   /** Rounds that were timed. */
   readonly rounds: number;
 }
 
-/** One way of merging, carried out and measured. */
+/** A merged model by one method, with its measurements. */
 export interface Candidate {
   /** How it was rounded. */
   readonly method: MergeMethod;
@@ -46,7 +46,7 @@ export interface Candidate {
   readonly sizeBytes: number;
   /** What the merge did to each matrix. */
   readonly matrices: readonly MatrixReport[];
-  /** Absent where there is no held-out data. */
+  /** Absent without held-out data. */
   readonly evaluated?: Evaluated;
   /** Times of its runs beside the base's; only what is written is timed. */
   readonly latency?: Latency;
@@ -64,14 +64,14 @@ export interface Measurements {
   readonly candidates: readonly Candidate[];
 }
 
-/** Share of the gain to aim at: the first way of merging that keeps it ends the search. */
+/** Default target of the gain kept: the first method that reaches it ends the search. */
 export const MIN_GAIN_KEPT = 0.995;
-/** Share of the gain below which a merge is refused, where no less was aimed at. */
+/** Share of the gain below which a merge is refused, unless a smaller share was requested. */
 export const LEAST_GAIN_KEPT = 0.9;
 
 /**
- * (L_base − L_merged) / (L_base − L_adapter); `undefined` where the adapter gains nothing on the
- * held-out data, so that there is nothing to keep a share of.
+ * (L_base − L_merged) / (L_base − L_adapter); `undefined` if the adapter gains nothing on the held-out
+ * data, so that there is no share to compute.
  */
 export function gainKept(
   base: Pick<Evaluated, "loss">,
@@ -82,16 +82,17 @@ export function gainKept(
   return gain > 0 ? (base.loss - merged.loss) / gain : undefined;
 }
 
-/** Resamples of the data, and the share of their results on either side that an interval leaves out. */
+/** Number of resamples of the data, and the share of results that the interval leaves out on either side. */
 const BOOTSTRAP = { resamples: 2000, tail: 0.025 };
-/** Parts of the data below which resampling says nothing. */
+/** Fewest parts of the data for resampling. */
 const LEAST_PARTS = 5;
 
 /**
  * The 95% interval of {@linkcode gainKept}: percentiles over resamples of the parts of the held-out data
- * (Efron, "Bootstrap Methods: Another Look at the Jackknife", 1979). The same for the same losses.
+ * (Efron, "Bootstrap Methods: Another Look at the Jackknife", 1979). Deterministic: equal losses give
+ * equal intervals.
  *
- * @returns `undefined` where the parts are too few or not the same ones, or nothing is gained
+ * @returns `undefined` if the parts are too few or not the same ones, or nothing is gained
  */
 export function gainKeptInterval(
   base: Evaluated,
@@ -119,10 +120,10 @@ export function gainKeptInterval(
   return [at(BOOTSTRAP.tail), at(1 - BOOTSTRAP.tail)];
 }
 
-/** Loss that an adapter without gain on the held-out data may lose by merging, relative. */
+/** Largest relative increase of the loss when merging an adapter without gain on the held-out data. */
 const LOSS_TOLERANCE = 0.01;
 
-/** Whether a candidate keeps enough; without held-out data nothing says it does not. */
+/** Whether a candidate keeps enough; always true without held-out data. */
 export function isKept(
   { base, adapter }: Pick<Measurements, "base" | "adapter">,
   { evaluated }: Pick<Candidate, "evaluated">,
@@ -136,11 +137,11 @@ export function isKept(
 }
 
 /**
- * The smallest candidate that keeps the share aimed at, of equally large ones the one that keeps most;
- * where none does, the one that keeps most of all.
+ * Chooses the smallest candidate that keeps the target share, of equally large ones the one that keeps
+ * most; if there is none, the one that keeps most.
  *
- * @param min share of the gain to aim at
- * @returns `undefined` where none keeps {@linkcode LEAST_GAIN_KEPT}, or less where less is aimed at
+ * @param min target share of the gain
+ * @returns `undefined` if none keeps {@linkcode LEAST_GAIN_KEPT}, or `min` if that is smaller
  */
 export function chooseCandidate(
   measured: Measurements,
@@ -155,7 +156,7 @@ export function chooseCandidate(
   return enough ? most : undefined;
 }
 
-/** The candidate of the lowest held-out loss: the best there is where none keeps enough. */
+/** The candidate with the lowest held-out loss: the best one if none keeps enough. */
 export function bestCandidate(measured: Measurements): Candidate | undefined {
   return measured.candidates.toSorted((a, b) => lossOf(a) - lossOf(b))[0];
 }
@@ -172,10 +173,10 @@ export function largestDifference(a: Float32Array, b: Float32Array): number {
 }
 
 /**
- * Share of the sampled targets for which two models rate the same answer best: the greedy next token of
- * a language model, given what stands before it.
+ * Share of the sampled targets for which two models have the same best answer: the greedy next token of
+ * a language model, given the same preceding tokens.
  *
- * @returns `undefined` where the number of targets is unknown
+ * @returns `undefined` if the number of targets is unknown
  */
 export function sameBest(a: Evaluated, b: Evaluated): number | undefined {
   const { logitRows: rows = 0 } = a;

@@ -14,28 +14,28 @@ import {
 import type { MatrixReport } from "./matrix.ts";
 import { slowerThanBase } from "./slower_than_base.ts";
 
-/** Raised when a reader of the old format could not read the new. */
+/** Increased when readers of the old format cannot read the new one. */
 export const CERTIFICATE_FORMAT_VERSION = 1;
 
 /** Data that models are compared on. */
 export interface MeasuredOn {
-  /** As the user names it. */
+  /** Its name on the command line. */
   readonly data: string;
-  /** Whether the adapter was trained on it, for want of other data. */
+  /** Whether the adapter was trained on it, because there was no other data. */
   readonly trainedOn: boolean;
 }
 
-/** A merge as decided. */
+/** A merge with its chosen candidate. */
 export interface Decision {
   /** All that was measured. */
   readonly measured: Measurements;
   /** What was written. */
   readonly chosen: Candidate;
-  /** Share of the gain that was aimed at. */
+  /** Target share of the gain. */
   readonly minGainKept: number;
-  /** Whether the chosen candidate keeps less and was written all the same. */
+  /** Whether the chosen candidate keeps less and was written nevertheless. */
   readonly forced: boolean;
-  /** Whether the adapters bring a head that the base lacks; default false. */
+  /** Whether the adapters add a head that the base lacks; default false. */
   readonly addsHead?: boolean;
   /** Digest of the base's graph and weights. */
   readonly baseDigest: string;
@@ -130,7 +130,7 @@ const matrixJson = (report: MatrixReport) => ({
   changed_codes: report.changedCodes,
 });
 
-/** Mean over matrices, each counting by its size. */
+/** Mean over matrices, weighted by size. */
 function weighted(
   matrices: readonly MatrixReport[],
   field: "requantisationError" | "outputError" | "changedCodes" | "relativeDelta",
@@ -201,7 +201,7 @@ export function formatCertificate(
   return [...table([head, ...rows]), "", ...summary(decision, name)];
 }
 
-/** How sure the share is that a candidate keeps. */
+/** Line with the interval of the share that a candidate keeps. */
 function intervalLine(
   { base, adapter }: Measurements,
   { evaluated }: Candidate,

@@ -1,4 +1,4 @@
-/** What became of each adapted matrix of a base in a model that was merged from it. */
+/** Compares the adapted matrices of a base with those of the merged model. */
 import type { Model } from "../../graph/types.ts";
 import { dequantizeSlab, readValues, slabs } from "../../quant/dequantize.ts";
 import { Scratch } from "../../quant/scratch.ts";
@@ -12,9 +12,9 @@ import { Sums } from "./sums.ts";
 /**
  * Reports of matrices whose codes or scales were changed after they were merged.
  *
- * @param changes what was to be merged
- * @param merged the model as it was written, its modules under the base's paths
- * @param before reports of the same matrices, which name them; their output errors no longer hold
+ * @param changes the merged changes
+ * @param merged the written model, with modules under the base's paths
+ * @param before earlier reports of the same matrices; their output errors are no longer valid
  */
 export async function compareMerged(
   base: Model,
@@ -23,7 +23,7 @@ export async function compareMerged(
   before: readonly MatrixReport[],
 ): Promise<readonly MatrixReport[]> {
   const [old, now] = [modulesOf(base), modulesOf(merged)];
-  // What is read of one side stays while the other is read.
+  // Separate arrays, because the data of one side is needed while the other is read.
   const [ours, theirs] = [new Scratch(), new Scratch()];
   const reports: MatrixReport[] = [];
   for (const { outputError: _, ...report } of before) {
@@ -55,7 +55,7 @@ export async function compareMerged(
   return reports;
 }
 
-/** Values of rows [first, last), and their codes where they have any; good until the next call. */
+/** Values of rows [first, last), and their codes if they have any; valid until the next call. */
 function contentsOf(matrix: StoredMatrix, first: number, last: number, scratch: Scratch) {
   if (matrix.kind === "float") {
     return { values: readValues(matrix, first, last, scratch), codes: undefined };

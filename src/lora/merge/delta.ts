@@ -1,6 +1,6 @@
 /**
- * What a merge changes of one weight: sums of low-rank updates are added to it or multiply its scales,
- * or a weight trained in full takes its place.
+ * The changes of one weight in a merge: low-rank updates are added to it or multiply its scales, or a
+ * fully trained weight replaces it.
  */
 
 /** weight·scale·B·A for one adapter at one module; A is [rank, in], B is [out, rank], row-major. */
@@ -12,7 +12,7 @@ export interface LowRankUpdate {
   readonly scale: number;
 }
 
-/** Everything a merge does to one module. */
+/** All changes of one module in a merge. */
 export interface ModuleChange {
   /** Module path. */
   readonly path: string;
@@ -23,9 +23,9 @@ export interface ModuleChange {
    * a row], B [out, rank].
    */
   readonly scaleUpdates?: readonly LowRankUpdate[];
-  /** A weight trained in full, [out, in] row-major, to take the base's place before the updates. */
+  /** A fully trained weight, [out, in] row-major, that replaces the base's before the updates. */
   readonly weight?: Float32Array;
-  /** A bias trained in full, [out]. */
+  /** A fully trained bias, [out]. */
   readonly bias?: Float32Array;
 }
 
@@ -39,7 +39,7 @@ export interface RowChange extends ModuleChange {
  * Adds the changes that touch rows [from, to) to their values.
  *
  * @param target row-major [to − from, cols], the base's values; changed in place
- * @returns which of those rows changed
+ * @returns the changed rows
  */
 export function addChanges(
   target: Float32Array,
@@ -70,7 +70,10 @@ export function addChanges(
   return changed;
 }
 
-/** Row `n` of Σ scale·B·A, added to `sum`; false where it is zero, or what cancelling out leaves. */
+/**
+ * Adds row `n` of Σ scale·B·A to `sum`; returns false if the row is zero, or only rounding errors after
+ * cancellation.
+ */
 function addUpdates(
   sum: Float64Array,
   n: number,
@@ -90,7 +93,7 @@ function addUpdates(
   return any && !(updates.length > 1 && isNoise(sum, n, cols, updates));
 }
 
-/** Share of the terms of a sum below which what is left of it is rounding errors of doubles. */
+/** Share of the terms of a sum below which the result is rounding errors of doubles. */
 const NOISE = 1e-12;
 
 /** Whether the terms of row `n` cancel out. */

@@ -8,7 +8,7 @@ import { GraphEdit } from "../edit.ts";
 import { indexGraph } from "../graph_index.ts";
 import type { GramRequest } from "./merge.ts";
 
-/** Names of the running sums that one value's Gram matrix goes in by and comes out by. */
+/** Names of the input and output with the running sum of one value's Gram matrix. */
 export interface GramNames extends GramRequest {
   /** Graph input, float32 [cols, cols]. */
   readonly before: string;
@@ -17,12 +17,12 @@ export interface GramNames extends GramRequest {
 }
 
 /**
- * The part of a graph that leads to some values, with XᵀX of each added to a running sum.
+ * The part of a graph that computes some values, with XᵀX of each added to a running sum.
  *
- * All rows of a value count alike, so batches must not be padded.
+ * All rows of a value have the same weight, so batches must not be padded.
  *
- * @param also further values to give, after the sums
- * @throws {RangeError} for a value that no node makes
+ * @param also further values to return, after the sums
+ * @throws {RangeError} for a value that no node computes
  */
 export function withGramOutputs(
   model: Model,

@@ -1,4 +1,4 @@
-/** Makes sure that what a merge writes for one layer reaches no other reader. */
+/** Ensures that a merge into one layer affects no other reader of its tensors. */
 import { prune } from "../../graph/passes/prune.ts";
 import type { Graph, Model, Node } from "../../graph/types.ts";
 import { BadInputError } from "../../errors.ts";
@@ -15,7 +15,7 @@ export interface Modules {
   readonly index: GraphIndex;
 }
 
-/** The modules of a model; ambiguous names are refused, since a merge must hit exactly one layer. */
+/** The modules of a model; ambiguous names are refused, because a merge must change exactly one layer. */
 export function modulesOf(model: Model): Modules {
   const byPath = new Map(findModules(model).map((module) => [module.path, module]));
   return { model, byPath, index: indexGraph(model.graph) };
@@ -31,10 +31,10 @@ export type LayerPart =
   | "integerBias.scales";
 
 /**
- * Gives the layer at `path` some tensors of its own: weights from `Constant` nodes become initializers,
- * and initializers with other readers are copied (SmolLM2's head is also its embedding).
+ * Gives the layer at `path` separate tensors: weights from `Constant` nodes become initializers, and
+ * initializers with other readers are copied (SmolLM2's head is also its embedding).
  *
- * @throws {BadInputError} where a computed weight, not an initializer, is shared
+ * @throws {BadInputError} if a computed weight, not an initializer, is shared
  */
 export function isolate(modules: Modules, path: string, parts: readonly LayerPart[]): Modules {
   let now = withOwnChain(modules, path);
@@ -59,8 +59,8 @@ export function isolate(modules: Modules, path: string, parts: readonly LayerPar
 }
 
 /**
- * The model with nodes of the layer's own between the file's weight and the product, where others read
- * what such a node gives: a head and an embedding may read one DequantizeLinear.
+ * The model with separate nodes between the file's weight and the layer's product, if the results of
+ * these nodes have other readers: a head and an embedding may read one DequantizeLinear.
  */
 function withOwnChain(modules: Modules, path: string): Modules {
   const { model, index } = modules;
@@ -71,7 +71,7 @@ function withOwnChain(modules: Modules, path: string): Modules {
     domain === "" && (index.consumers(output).length > 1 || index.isOutput(output));
   if (!chain.some(isShared)) return modules;
   const edit = new GraphEdit(model.graph);
-  /** What the layer read of the last shared node, and what it reads instead. */
+  /** The value that the layer read from the last shared node, and its replacement. */
   let [read, own]: [string, string] = ["", ""];
   for (const node of chain) {
     const [output] = node.outputs;
@@ -88,7 +88,10 @@ function withOwnChain(modules: Modules, path: string): Modules {
   return modulesOf(edit.apply(model));
 }
 
-/** The bias that is rounded anew beside a weight of other scales; each call of a layer would need its own. */
+/**
+ * The bias that is rounded again beside a weight with other scales; each call of a layer would need its
+ * own.
+ */
 export function ownIntegerBias({ integerBias, again }: LinearModule): IntegerBias | undefined {
   return again === undefined ? integerBias : undefined;
 }
@@ -107,7 +110,7 @@ function tensorOf(module: LinearModule, call: LinearForm, part: LayerPart): stri
   }
 }
 
-/** Calls of a layer whose weight was written several times read the first. */
+/** Makes all calls of a layer whose weight was written several times read the first copy. */
 function readAlike(
   model: Model,
   name: string,
@@ -122,7 +125,7 @@ function readAlike(
   return { ...model, graph: prune(graph, kept) };
 }
 
-/** @throws {BadInputError} where the model has no such module */
+/** @throws {BadInputError} if the model has no such module */
 export function moduleAt({ byPath }: Modules, path: string): LinearModule {
   const found = byPath.get(path);
   if (found !== undefined) return found;
@@ -133,7 +136,7 @@ export function moduleAt({ byPath }: Modules, path: string): LinearModule {
   );
 }
 
-/** Turns the `Constant` node that makes `name` into an initializer of that name. */
+/** Replaces the `Constant` node of `name` by an initializer of that name. */
 function liftConstant({ model, index }: Modules, name: string): Model {
   const { graph } = model;
   if (graph.initializers.has(name)) return model;
@@ -149,8 +152,8 @@ function liftConstant({ model, index }: Modules, name: string): Model {
 }
 
 /**
- * The nodes that read an initializer on behalf of a call of a module: one, or two for the scales of
- * weights that the graph rounds and dequantises.
+ * The nodes that read an initializer for a call of a module: one, or two for the scales of weights that
+ * the graph rounds and dequantises.
  */
 function readersOf(
   index: GraphIndex,
@@ -165,8 +168,8 @@ function readersOf(
 }
 
 /**
- * The nodes between a module's initializers and its output: itself, those that turn the stored weight
- * into the operand, the addition of its bias and, for dynamic quantisation, the product of scales.
+ * The nodes between a module's initializers and its output: itself, those that prepare the stored
+ * weight, the addition of its bias and, for dynamic quantisation, the product of scales.
  */
 function* chainOf(index: GraphIndex, module: LinearModule, call: LinearForm): Generator<Node> {
   yield call.node;

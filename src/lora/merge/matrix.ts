@@ -1,4 +1,4 @@
-/** Merges the changes of one stored matrix and measures what that did. */
+/** Merges the changes of one stored matrix and measures the result. */
 import { equals } from "@std/bytes/equals";
 import type { DataType } from "../../graph/dtype.ts";
 import type { Tensor } from "../../graph/tensor.ts";
@@ -14,9 +14,9 @@ import { addChanges, type RowChange } from "./delta.ts";
 import { withScaleChanges } from "./scale_changes.ts";
 import { Sums } from "./sums.ts";
 
-/** What a merge did to one matrix. */
+/** The result of a merge for one matrix. */
 export interface MatrixReport {
-  /** Paths of the modules that lie in it. */
+  /** Paths of the modules in it. */
   readonly paths: readonly string[];
   /** The weight's initializer in the base. */
   readonly weight: string;
@@ -30,10 +30,10 @@ export interface MatrixReport {
   readonly deltaNorm: number;
   /** ‖ΔW‖/‖W‖ over the whole matrix. */
   readonly relativeDelta: number;
-  /** ‖Ŵ − (W + ΔW)‖/‖ΔW‖: 1 means as wrong as not merging; 0 where ΔW is zero. */
+  /** ‖Ŵ − (W + ΔW)‖/‖ΔW‖: 1 means as wrong as not merging; 0 if ΔW is zero. */
   readonly requantisationError: number;
   /**
-   * ‖X·(Ŵ − W − ΔW)ᵀ‖/‖X·ΔWᵀ‖ over the inputs X of the training data; absent where none were given.
+   * ‖X·(Ŵ − W − ΔW)ᵀ‖/‖X·ΔWᵀ‖ over the inputs X of the training data; absent if none were given.
    */
   readonly outputError?: number;
   /** Share of the stored codes (or floats) that differ from the base's. */
@@ -43,18 +43,18 @@ export interface MatrixReport {
 }
 
 /**
- * How W + ΔW becomes codes and scales: each to the nearest; or as the layer's inputs weigh errors, which
- * are compensated column by column, or fitted by scales alone.
+ * Rounding of W + ΔW to codes and scales: to nearest; or with errors weighted by the layer's inputs, by
+ * compensation column by column or by fitted scales alone.
  */
 export type Rounding = "nearest" | LayerInputs;
 
-/** Inputs of a layer, ready to compensate rounding errors by or to fit scales by. */
+/** Inputs of a layer, prepared for compensating rounding errors or for fitting scales. */
 export type LayerInputs = Weigher | ScaleFitter;
 
 /**
  * W + ΔW in a matrix's own layout, computed slab by slab.
  *
- * @param measure inputs to report the output error with, where they do not steer the rounding
+ * @param measure inputs for reporting the output error, if they do not guide the rounding
  * @param scratch holds the tensors until the next call with it
  */
 export async function mergeMatrix(

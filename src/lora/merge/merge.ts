@@ -21,7 +21,7 @@ import {
   type WriteBytes,
 } from "./plan.ts";
 
-/** A value whose Gram matrix is wanted, and how many features it has. */
+/** A value whose Gram matrix is needed, and its number of features. */
 export interface GramRequest {
   /** Name of the value in the base's graph. */
   readonly value: string;
@@ -29,10 +29,10 @@ export interface GramRequest {
 }
 
 /**
- * Gives the Gram matrices of values over the training data, by value name. They are worked on in
- * their place; those of a request are done with at the next, which may use their memory.
+ * Computes the Gram matrices of values over the training data, by value name. The caller may overwrite
+ * them; they are valid until the next request, which may reuse their memory.
  *
- * @param following what will be asked for next; nothing in the end
+ * @param following the next request; empty for the last one
  */
 export type GramSource = (
   requests: readonly GramRequest[],
@@ -41,19 +41,19 @@ export type GramSource = (
 
 export interface ComputeOptions {
   /**
-   * Needed by `compensated` and `fitted`, used by `8bit` where given; for the other methods it adds
-   * output errors to the report.
+   * Needed by `compensated` and `fitted`, used by `8bit` if given; for the other methods it adds output
+   * errors to the report.
    */
   readonly grams?: GramSource;
   /** Most bytes of Gram matrices held at a time; default 64 MiB. More means fewer passes over the data. */
   readonly gramBytes?: number;
-  /** Bytes of float32 of a matrix that are worked on at once; default 1 MiB. More is quicker. */
+  /** Bytes of float32 of a matrix that are processed at once; default 1 MiB. More is faster. */
   readonly slabBytes?: number;
-  /** Computes products of matrices, most of the work where there are `grams`; default: in loops. */
+  /** Computes matrix products, most of the work if there are `grams`; default: in loops. */
   readonly multiply?: MatrixProduct;
-  /** Computes what scales are fitted by; default: in loops. */
+  /** Computes the products for fitting scales; default: in loops. */
   readonly scaleProducts?: ScaleProducts;
-  /** Told of each matrix when it is done; the next one waits for it. */
+  /** Called for each finished matrix; the next one waits for it. */
   readonly onMatrix?: (
     report: MatrixReport,
     done: number,
@@ -65,8 +65,8 @@ export interface ComputeOptions {
  * Computes the matrices of a plan one at a time.
  *
  * @param write receives the contents of each pending initializer, whole or in ranges
- * @returns what was done to each matrix
- * @throws {RefusedError} where nothing in the model would change
+ * @returns a report for each matrix
+ * @throws {RefusedError} if nothing in the model would change
  */
 export async function computeMerge(
   plan: MergePlan,
@@ -80,9 +80,9 @@ export async function computeMerge(
 }
 
 /**
- * As {@linkcode computeMerge}, also where nothing changes: {@linkcode refusalOf} tells whether it does.
+ * Like {@linkcode computeMerge}, also if nothing changes, which {@linkcode refusalOf} reports.
  *
- * @throws {RefusedError} where activations are not finite
+ * @throws {RefusedError} if activations are not finite
  */
 export async function computeMatrices(
   { method, tasks }: MergePlan,
@@ -113,7 +113,7 @@ export async function computeMatrices(
   return reports;
 }
 
-/** Inputs as a method uses them, in the space of their sums. */
+/** Prepares inputs for a method, in the memory of their sums. */
 async function prepared(
   gram: Gram,
   method: MergeMethod,
@@ -131,7 +131,7 @@ const overflowed = (input: string) =>
     `or whose squares are not: ${name("method", "nearest")} looks at no data`
   );
 
-/** Runs of matrices whose Gram matrices fit into memory together. */
+/** Groups of consecutive matrices whose Gram matrices fit into memory together. */
 function* gramBatches(
   tasks: readonly MatrixTask[],
   { grams, gramBytes = 64 << 20 }: ComputeOptions,
@@ -159,7 +159,7 @@ function requestsOf(batch: readonly MatrixTask[]): readonly GramRequest[] {
   return [...new Map(batch.map(({ input, cols }) => [input, { value: input, cols }])).values()];
 }
 
-/** What to try where rounding loses everything. */
+/** Advice for each method if rounding loses everything. */
 const MORE_EXACT: Readonly<Record<MergeMethod, string>> = {
   nearest: "use error-compensated rounding or 8 bits",
   fitted: "use error-compensated rounding or 8 bits",
@@ -170,7 +170,7 @@ const MORE_EXACT: Readonly<Record<MergeMethod, string>> = {
   float: "its updates are too small even for floats",
 };
 
-/** Why a merge is refused that changed nothing; `undefined` for others. */
+/** The reason for refusing a merge that changed nothing; `undefined` for others. */
 export function refusalOf(
   { method, otherChanges }: MergePlan,
   reports: readonly MatrixReport[],
@@ -193,14 +193,14 @@ export interface Merged {
 }
 
 /**
- * Merges adapters into a base model, W' = W + Σ weightᵢ·scaleᵢ·Bᵢ·Aᵢ, stored as `method` says. Always
- * start from the pristine base: rounding twice loses twice.
+ * Merges adapters into a base model, W' = W + Σ weightᵢ·scaleᵢ·Bᵢ·Aᵢ, stored by `method`. Always start
+ * from the pristine base, because rounding twice adds both errors.
  *
- * The new weights are all held in memory; to write them as they are computed, use
- * {@linkcode planMerge} and {@linkcode computeMerge}.
+ * All new weights are held in memory; to write them as they are computed, use {@linkcode planMerge} and
+ * {@linkcode computeMerge}.
  *
  * @throws {BadInputError} for changes that do not fit the base
- * @throws {RefusedError} where nothing would change
+ * @throws {RefusedError} if nothing would change
  */
 export async function mergeModel(
   base: Model,

@@ -1,4 +1,4 @@
-/** Whether rounding to nearest leaves anything of a merge, seen on a sample of its rows. */
+/** Estimates the loss by rounding to nearest on a sample of a merge's rows. */
 import type { Model } from "../../graph/types.ts";
 import { dequantizeSlab, slabs } from "../../quant/dequantize.ts";
 import { roundToNearest } from "../../quant/nearest.ts";
@@ -9,14 +9,14 @@ import { addChanges, type ModuleChange } from "./delta.ts";
 import { moduleAt, modulesOf } from "./isolate.ts";
 import { Sums } from "./sums.ts";
 
-/** Matrices that are looked at, and bytes of float32 of each. */
+/** Number of sampled matrices, and bytes of float32 of each. */
 const SAMPLE = { matrices: 8, bytes: 1 << 18 };
 
 /**
- * Rounding error of W + ΔW rounded to nearest, of ‖ΔW‖: the mean over the first rows of some of the
- * quantised matrices. From 1 on it is as wrong as not merging.
+ * Rounding error of W + ΔW rounded to nearest, relative to ‖ΔW‖: the mean over the first rows of some of
+ * the quantised matrices. At 1 it is as wrong as not merging.
  *
- * @returns `undefined` where no sampled row of a quantised matrix changes
+ * @returns `undefined` if no sampled row of a quantised matrix changes
  */
 export async function nearestLoss(
   base: Model,

@@ -1,4 +1,4 @@
-/** Adapters of scales as what they come to: other scales in the place of the file's. */
+/** Replaces the file's scales by those of scale adapters. */
 import { elementCount, type Tensor } from "../../graph/tensor.ts";
 import { transposedMatrix } from "../../graph/transposed_matrix.ts";
 import type { Model } from "../../graph/types.ts";
@@ -12,19 +12,19 @@ import { isolate, moduleAt, modulesOf } from "./isolate.ts";
 import { groupByNode, rowChange } from "./plan.ts";
 import { withScaleChanges } from "./scale_changes.ts";
 
-/** A model with other scales, and the changes whose scales it does not have yet. */
+/** A model with other scales, and the changes that are not yet applied to it. */
 export interface Rescaled {
   readonly model: Model;
   readonly left: readonly ModuleChange[];
 }
 
 /**
- * Gives layers the very scales that a merge of the changes writes: computed by nodes of the graph these
- * could be a last bit off, which kernels that round activations to 8 bits make much of.
+ * Gives layers exactly the scales that a merge of the changes writes: scales computed by nodes of the
+ * graph could differ in the last bit, which kernels that round activations to 8 bits amplify.
  *
- * @param changes of which only `scaleUpdates` are looked at; left are those of layers with floats that
- *   the graph rounds by the same scales, and with a bias in int32, which is rounded by them, too
- * @throws {BadInputError} where one does not fit the model
+ * @param changes of which only `scaleUpdates` are applied, except those of layers with floats that the
+ *   graph rounds by the same scales, or with an int32 bias, which is rounded by them too
+ * @throws {BadInputError} if one does not fit the model
  */
 export function withNewScales(model: Model, changes: readonly ModuleChange[]): Rescaled {
   let modules = modulesOf(model);

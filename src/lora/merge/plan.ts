@@ -1,7 +1,7 @@
 /**
- * Decides a merge: which tensors of the base change, to which types, and how to compute each.
+ * Plans a merge: the tensors of the base that change, their types, and how to compute each.
  *
- * Planning is quick and holds no new weights, so that the file can be laid out first and the
+ * Planning is fast and holds no new weights, so that the layout of the file can be decided first and the
  * matrices computed and written one at a time.
  */
 import { int } from "../../graph/attributes.ts";
@@ -33,11 +33,10 @@ import { ScaledBias } from "./scaled_bias.ts";
 import { mergeToFloat, replaceByFloat } from "./to_float.ts";
 
 /**
- * How W + ΔW is stored: in the base's own bits, rounded to nearest or with error compensation, or with
- * its codes as they are and scales fitted; with the adapted 4-bit matrices at 8 bits (with error
- * compensation where activations are given); or with every linear layer in floats. Adapters of scales
- * alone change scales and no code: `scales`. So does, of what was rounded or fitted, training the
- * scales on data: `tuned`.
+ * Storage of W + ΔW: in the base's own bits, rounded to nearest or with error compensation, or with
+ * unchanged codes and fitted scales; with the adapted 4-bit matrices at 8 bits (with error compensation
+ * if activations are given); or with every linear layer in floats. Scale adapters change only scales:
+ * `scales`. `tuned` trains the scales of a rounded or fitted merge on data.
  */
 export type MergeMethod =
   | "nearest"
@@ -48,16 +47,14 @@ export type MergeMethod =
   | "8bit"
   | "float";
 
-/** Whether inputs of the layers can steer a method. */
+/** Whether a method uses inputs of the layers. */
 export function isSteered(method: MergeMethod): boolean {
   return method === "fitted" || method === "compensated" || method === "8bit";
 }
 
 /** One matrix to compute. */
 export interface MatrixTask {
-  /**
-   * Value that enters the layer, at its first call, whose Gram matrix error-compensated rounding needs.
-   */
+  /** Input value of the layer's first call, whose Gram matrix error-compensated rounding needs. */
   readonly input: string;
   readonly rows: number;
   readonly cols: number;
@@ -66,27 +63,27 @@ export interface MatrixTask {
   /**
    * Computes and writes the tensors. Without inputs of the layer, rounds to nearest.
    *
-   * @param inputs weighs errors by them
-   * @param scratch what the work is done in; nothing of it is needed afterwards
+   * @param inputs used for weighting errors
+   * @param scratch working memory, which is free afterwards
    */
   compute(write: WriteBytes, inputs?: LayerInputs, scratch?: Scratch): Promise<MatrixReport>;
 }
 
 /**
- * Takes contents of a pending initializer: all bytes, or a range of them that begins at `offset`
- * (default 0). The bytes are lent for the length of the call.
+ * Receives contents of a pending initializer: all bytes, or a range of them that begins at `offset`
+ * (default 0). The bytes are valid only during the call.
  */
 export type WriteBytes = (name: string, bytes: Uint8Array, offset?: number) => void;
 
 export interface MergePlan {
   readonly method: MergeMethod;
   /**
-   * The merged model, complete but for the contents of the tasks' initializers: those are
-   * pending (see `src/graph/pending.ts`), of their final types and dimensions.
+   * The merged model, complete except for the contents of the tasks' initializers: those are pending
+   * (see `src/graph/pending.ts`), with their final types and dimensions.
    */
   readonly model: Model;
   readonly tasks: readonly MatrixTask[];
-  /** Biases that were replaced, and whether a head was added: changes no task reports. */
+  /** Replaced biases and an added head: changes that no task reports. */
   readonly otherChanges: readonly string[];
 }
 
@@ -99,7 +96,7 @@ export interface PlanOptions {
  * Plans the merge of adapters into a base model.
  *
  * @param changes one per module; several adapters are several updates of one change
- * @throws {BadInputError} for a module the base does not have, or whose tensors do not fit
+ * @throws {BadInputError} for a module that the base lacks, or whose tensors do not fit
  */
 export function planMerge(
   base: Model,
@@ -110,7 +107,7 @@ export function planMerge(
   let modules = modulesOf(base);
   const paths = new Set(changes.map(({ path }) => path));
   if (paths.size !== changes.length) throw new RangeError("Two changes name the same module");
-  // Floats replace every linear layer, adapted or not: that is what dequantising a model means.
+  // Dequantising a model replaces every linear layer, adapted or not.
   const touched = method === "float"
     ? [...modules.byPath.keys()].filter((path) =>
       paths.has(path) || moduleAt(modules, path).scales !== undefined
@@ -141,7 +138,7 @@ function partsOf(change: ModuleChange | undefined): readonly LayerPart[] {
   ];
 }
 
-/** Slices of one fused layer belong together. */
+/** Groups slices of one fused layer. */
 export function groupByNode(modules: Modules, paths: readonly string[]): readonly LinearModule[][] {
   const groups = new Map<string, LinearModule[]>();
   for (const path of paths) {
@@ -154,9 +151,9 @@ export function groupByNode(modules: Modules, paths: readonly string[]): readonl
 }
 
 /**
- * A module's change as one of its matrix's rows; none where `changes` have nothing of it.
+ * A module's change as a change of its matrix's rows; none if `changes` do not include it.
  *
- * @throws {BadInputError} where its tensors do not fit the module
+ * @throws {BadInputError} if its tensors do not fit the module
  */
 export function rowChange(
   index: GraphIndex,
@@ -193,7 +190,7 @@ class Planner {
   readonly tasks: MatrixTask[] = [];
   readonly #modules: Modules;
   readonly #method: MergeMethod;
-  /** The base's own contents, which tasks read. */
+  /** The base's tensors, which tasks read. */
   readonly #initializers: Map<string, Tensor>;
   /** Initializers whose type or dimensions are not the base's. */
   readonly #retyped = new Set<string>();
@@ -227,7 +224,7 @@ class Planner {
     else if (changes.length > 0) this.#addSameForm(module, changes);
   }
 
-  /** Opened for each use: kept open, all matrices together would hold their scales as floats. */
+  /** Opened for each use, because open matrices hold their scales as floats. */
   #open(module: LinearModule): StoredMatrix {
     return storedMatrix(this.#index, module);
   }
@@ -251,7 +248,8 @@ class Planner {
     this.#task(module, matrix, async (write, inputs, scratch = new Scratch()) => {
       const own = this.#open(module);
       const stored = isWide ? widened(own as QuantisedMatrix, scratch)! : own;
-      // Even 8 bits are too coarse for the small ΔW of a short training: they are steered as well.
+      // Even 8 bits are too coarse for the small ΔW of a short training, so errors are compensated here
+      // too.
       const steer = isSteered(this.#method) ? inputs : undefined;
       const made = await mergeMatrix(stored, changes, labels, steer, inputs, scratch);
       for (const part of ["codes", "scales", "zeroPoints"] as const) {
@@ -283,7 +281,7 @@ class Planner {
 
   #addFloat(module: LinearModule, changes: readonly RowChange[]): void {
     const matrix = this.#open(module);
-    // Looked up again: earlier replacements have made new nodes, though never this layer's.
+    // Looked up again: earlier replacements have created new nodes, but never this layer's.
     const { model, name, dtype, outFirst } = replaceByFloat(this.#model, module);
     this.#model = model;
     const dims = outFirst ? [matrix.rows, matrix.cols] : [matrix.cols, matrix.rows];
@@ -320,7 +318,7 @@ class Planner {
     this.#model = { ...this.#model, graph: { ...graph, nodes } };
   }
 
-  /** The edited model; what the edits left without readers is gone. */
+  /** The edited model, without unread nodes and tensors. */
   finish(): Model {
     const { graph } = this.#model;
     const edited = { ...graph, initializers: this.#initializers, valueInfo: this.#valueInfo() };

@@ -4,8 +4,8 @@ import type { CodeGrid, CodeSlab, QuantisedMatrix } from "../../quant/types.ts";
 import type { RowChange } from "./delta.ts";
 
 /**
- * A slab with the scales that its changes make, as the layout can store them; the slab itself where no
- * change is one of scales.
+ * A slab with changed scales, as the layout can store them; the slab itself if there is no change of
+ * scales.
  *
  * @param scratch holds the scales until the next call with it
  */
@@ -26,7 +26,7 @@ export function withScaleChanges<Slab extends Pick<CodeSlab, "from" | "rows" | "
       for (let block = 0; block < blocks; block++) {
         const by = 1 + changeAt(change, row - change.offset, block, blocks);
         const at = (row - slab.from) * blocks + block;
-        // Where nothing changes the bytes of the file stay.
+        // Unchanged scales keep the bytes of the file.
         if (by !== 1) scales[at] = matrix.storedScale(Math.fround(slab.scales[at] * by));
       }
     }

@@ -1,4 +1,4 @@
-/** A bias in int32 whose scale is the product of activations' and weights' scales. */
+/** An int32 bias whose scale is the product of the activations' and weights' scales. */
 import { elementCount, type Tensor, tensor, toNumbers } from "../../graph/tensor.ts";
 import { floatTensor } from "../../quant/numbers.ts";
 
@@ -8,7 +8,7 @@ type Named = readonly [name: string, value: Tensor];
 const INT32 = { min: -(2 ** 31), max: 2 ** 31 - 1 };
 
 export class ScaledBias {
-  /** Codes and scales as they are. */
+  /** Current codes and scales. */
   readonly tensors: readonly [codes: Named, scales: Named];
   readonly #inputScale: number;
 
@@ -17,7 +17,7 @@ export class ScaledBias {
     this.#inputScale = inputScale;
   }
 
-  /** `undefined` where its scales are not as many as the weight's. */
+  /** `undefined` if the numbers of its scales and of the weight's differ. */
   static of(
     codes: Named,
     scales: Named,
@@ -28,7 +28,7 @@ export class ScaledBias {
     return new ScaledBias(codes, scales, toNumbers(inputScale)[0]);
   }
 
-  /** The same bias, as far as integers hold it, beside a weight of other scales. */
+  /** The same bias, rounded to integers, for a weight with other scales. */
   beside(weightScales: Tensor): readonly [codes: Named, scales: Named] {
     const [[codesName, codes], [scalesName, scales]] = this.tensors;
     const [before, weights] = [toNumbers(scales), toNumbers(weightScales)];

@@ -1,12 +1,12 @@
-/** Why a merged model runs slower than its base. */
+/** Explains why a merged model runs slower than its base. */
 import type { Candidate, Latency } from "./certificate.ts";
 
-/** Latency against the base's from which on a reason is asked for. */
+/** Latency relative to the base's above which a reason is given. */
 const MOST = 1.01;
 
 /**
- * @param addsHead whether the adapter brings a classification head that the base lacks
- * @returns `undefined` where it is not slower, or was not timed
+ * @param addsHead whether the adapter adds a classification head that the base lacks
+ * @returns `undefined` if it is not slower, or was not timed
  */
 export function slowerThanBase(
   { latency, method, matrices }: Candidate,
@@ -27,7 +27,7 @@ export function slowerThanBase(
   return reasons.length > 0 ? reasons.join(", and ") : sameWork(latency);
 }
 
-/** Of a model that has the base's operators, sizes and types. */
+/** The reason for a model with the base's operators, sizes and types. */
 function sameWork({ ratio, controlRatio }: Latency): string {
   const work = "it computes the same products on weights of the same types";
   const noise = Math.abs(controlRatio - 1);

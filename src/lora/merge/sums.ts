@@ -1,7 +1,7 @@
-/** Norms that a merge reports, gathered slab by slab. */
+/** Norms that a merge reports, summed slab by slab. */
 import { sideBySide, type Weigher } from "../../quant/weigher.ts";
 
-/** Squared norms, gathered slab by slab. */
+/** Sums squared norms, slab by slab. */
 export class Sums {
   changedCodes = 0;
   #base = 0;
@@ -13,7 +13,7 @@ export class Sums {
   constructor(readonly cols: number, readonly weigher: Weigher | undefined) {}
 
   /**
-   * @param base,target,stored W, W + ΔW and what was written of it, row-major
+   * @param base,target,stored W, W + ΔW and the written values, row-major
    * @param changed rows where ΔW is not zero
    */
   async add(
@@ -23,7 +23,7 @@ export class Sums {
     changed: readonly boolean[],
   ): Promise<void> {
     const { weigher } = this;
-    // Numbers in fields would be allocated anew by every addition.
+    // Local variables, because every addition to a field would allocate a number.
     let [ofBase, ofDelta, ofError] = [this.#base, this.#delta, this.#error];
     for (let i = 0; i < base.length; i++) {
       const delta = target[i] - base[i];
@@ -39,7 +39,7 @@ export class Sums {
     this.#outputError += await outputEnergy(weigher, stored, target, rows);
   }
 
-  /** What a change of outputs was to be and what of it is missing, squared, where that is known. */
+  /** Adds the squared target change of outputs and its squared error, if known. */
   addOutputs(wanted: number, missing: number): void {
     this.#outputDelta += wanted;
     this.#outputError += missing;
@@ -59,7 +59,7 @@ export class Sums {
   }
 }
 
-/** Squared norm, up to the Hessian's scale, of what the difference of two matrices changes. */
+/** Squared norm, up to the Hessian's scale, of the change of outputs by the difference of two matrices. */
 async function outputEnergy(
   weigher: Weigher,
   a: Float32Array,

@@ -1,4 +1,4 @@
-/** Replaces a quantised layer by a float one: what `--dequantize` asks for. */
+/** Replaces a quantised layer by a float one, for `--dequantize`. */
 import { bitsOf, byteLength, type DataType } from "../../graph/dtype.ts";
 import { floatAttention, isFusedAttention } from "../../graph/fused_attention.ts";
 import type { Tensor } from "../../graph/tensor.ts";
@@ -14,7 +14,7 @@ import { type MatrixReport, rounded } from "./matrix.ts";
 import { withScaleChanges } from "./scale_changes.ts";
 import { Sums } from "./sums.ts";
 
-/** Where a layer's float weight goes. */
+/** Target of a layer's float weight. */
 export interface FloatPlace {
   readonly model: Model;
   /** The initializer to fill. */
@@ -25,12 +25,12 @@ export interface FloatPlace {
 }
 
 /**
- * The graph with a quantised layer's operators replaced by a float `MatMul` (a `DequantizeLinear`
- * simply goes away), node and value names kept. The weight's initializer is declared by the caller.
+ * The graph with a quantised layer's operators replaced by a float `MatMul` (a `DequantizeLinear` is
+ * removed), with the same node and value names. The caller declares the weight's initializer.
  */
 export function replaceByFloat(model: Model, module: LinearModule): FloatPlace {
   const place = replaceCall(model, module);
-  // Gone for all calls.
+  // Removed for all calls.
   if (module.kind === "DequantizeLinear") return place;
   const calls = module.again ?? [];
   return {
@@ -76,8 +76,8 @@ function fromInteger(model: Model, module: LinearModule): FloatPlace {
     ? [floatAttention(module.node, module.input, module.weight)]
     : plainProduct(module, module.input, module.output);
   return {
-    // The quantisation of the input is left without readers, and pruned. ONNX Runtime's fused forms
-    // are one node, which is both.
+    // The quantisation of the input has no readers any more and is pruned. In ONNX Runtime's fused forms
+    // both are one node.
     model: withNodes(model, (n) => n === scaled ? plain : n === module.node ? [] : [n]),
     name: module.weight,
     dtype: module.dtype,
@@ -85,7 +85,7 @@ function fromInteger(model: Model, module: LinearModule): FloatPlace {
   };
 }
 
-/** `MatMul` in the place of a fused product, and `Add` where the operator added the bias itself. */
+/** The `MatMul` that replaces a fused product, and an `Add` if the operator added the bias. */
 function plainProduct(module: LinearModule, input: string, output: string): readonly Node[] {
   const { node, weight, bias } = module;
   const fusedBias = bias?.output === module.output ? bias.weight : undefined;
@@ -114,14 +114,14 @@ function fromDequantize(model: Model, module: LinearModule): FloatPlace {
   const index = indexGraph(model.graph);
   const readers = index.consumers(module.weight);
   const rounded = readers.filter((n) => n.opType === "QuantizeLinear");
-  // What rounds the floats before they are dequantised is left without readers, and pruned.
+  // The node that rounds the floats before they are dequantised has no readers any more and is pruned.
   const nodes = [...readers, ...rounded.flatMap((n) => index.consumers(n.outputs[0]))].filter((n) =>
     n.opType === "DequantizeLinear" && n.inputs[1] === module.scales
   );
   if (nodes.length === 0) {
     throw new RangeError(`No DequantizeLinear reads the weight of "${module.path}"`);
   }
-  // A layer that is called again may have one for each call.
+  // A layer with several calls may have one for each call.
   const [name, ...others] = nodes.map(({ outputs }) => outputs[0]);
   return {
     model: withNodes(model, (n) => {
@@ -150,7 +150,7 @@ function weightOf(model: Model, module: LinearModule): Tensor {
 /**
  * W + ΔW as floats, computed slab by slab.
  *
- * @param write takes ranges of the tensor's bytes, which are only lent, and where they begin
+ * @param write receives ranges of the tensor's bytes, valid during the call, and their offsets
  */
 export async function mergeToFloat(
   matrix: StoredMatrix,
@@ -194,7 +194,7 @@ function writeRows(values: Float32Array, at: number, dtype: DataType, write: Wri
   write(floatBytes(dtype, values), byteLength(dtype, at));
 }
 
-/** Writes rows of W into Wᵀ: a range for each of its rows, one for all where they are whole. */
+/** Writes rows of W into Wᵀ: a range for each row of Wᵀ, or a single range if the rows are complete. */
 function writeColumns(
   values: Float32Array,
   from: number,

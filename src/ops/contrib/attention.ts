@@ -10,7 +10,6 @@ import { attend, biasMask } from "./attention_core.ts";
 import { MASK_FILTER, paddingMask } from "./padding_mask.ts";
 import {
   namedInputs,
-  onlyAttributes,
   refuse,
   refuseOutputs,
   requireAttribute,
@@ -18,10 +17,22 @@ import {
   requiredKnown,
 } from "./support.ts";
 
-export const attention: OpRule = {
+export const Attention: OpRule = {
   opType: "Attention",
   domain: MICROSOFT,
+  since: 1,
+  attributes: [
+    "num_heads",
+    "unidirectional",
+    "scale",
+    "mask_filter_value",
+    "qkv_hidden_sizes",
+    "do_rotary",
+    "rotary_embedding_dim",
+    "past_present_share_buffer",
+  ],
   remark: "without cached keys and rotary",
+  traits: { kind: "attention", rows: "mixed" },
 
   infer(node, inputs) {
     const { dtype, dims } = requiredKnown(node, "input", inputs, 0);
@@ -36,16 +47,6 @@ export const attention: OpRule = {
   },
 
   lower(b, node, { needed, attention }) {
-    onlyAttributes(node, [
-      "num_heads",
-      "unidirectional",
-      "scale",
-      "mask_filter_value",
-      "qkv_hidden_sizes",
-      "do_rotary",
-      "rotary_embedding_dim",
-      "past_present_share_buffer",
-    ]);
     requireAttribute(node, "do_rotary", 0);
     requireAttribute(node, "rotary_embedding_dim", 0);
     requireAttribute(node, "past_present_share_buffer", 0);

@@ -10,7 +10,8 @@ import { int, ints } from "../../graph/attributes.ts";
 import type { GraphBuilder } from "../../graph/builder.ts";
 import { blocksOf } from "./attention_blocks.ts";
 import { blockMask, type Causal, cut } from "./attention_masks.ts";
-import { cast, scalarOf } from "./support.ts";
+import { castTo } from "../cast.ts";
+import { scalarOf } from "../broadcast.ts";
 
 export { biasMask, MASKED } from "./attention_masks.ts";
 
@@ -183,7 +184,7 @@ export function attendBlock(
   const { dtype, dims } = b.known(scores);
   if (inputs.softcap) scores = squash(b, scores, inputs.softcap);
   scores = b.reshape(scores, grid);
-  if (mask !== undefined) scores = b.op("Add", [scores, cast(b, mask, dtype)]);
+  if (mask !== undefined) scores = b.op("Add", [scores, castTo(b, mask, dtype)]);
   const weights = inputs.sink === undefined
     ? b.op("Softmax", [scores], { axis: int(-1) })
     : softmaxWithSink(b, scores, inputs.sink);

@@ -3,7 +3,8 @@ import { ints } from "../../graph/attributes.ts";
 import type { GraphBuilder } from "../../graph/builder.ts";
 import { float32 } from "../../graph/tensor.ts";
 import type { Block } from "./attention_blocks.ts";
-import { cast, shared } from "./support.ts";
+import { castTo } from "../cast.ts";
+import { shared } from "./support.ts";
 
 /**
  * What masked scores get added. After the softmax's exponential such a score is exactly 0, however
@@ -74,7 +75,7 @@ export function blockMask(
   const none = "";
   const sum = shared(b, `mask ${key}`, () => {
     const parts = masks.map((mask) =>
-      cut(b, cut(b, cast(b, mask, "float32"), -3, from, to, whole[2]), -1, first, last, whole[4])
+      cut(b, cut(b, castTo(b, mask, "float32"), -3, from, to, whole[2]), -1, first, last, whole[4])
     );
     const seen = causal === undefined ? undefined : causalBlock(b, causal, block);
     if (seen !== undefined) parts.push(seen);

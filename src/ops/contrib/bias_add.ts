@@ -1,16 +1,18 @@
 /** com.microsoft.BiasAdd: X + bias + skip. */
 import { MICROSOFT } from "../../graph/types.ts";
 import type { OpRule } from "../types.ts";
-import { inferLike, onlyAttributes } from "./support.ts";
+import { inferLike } from "./support.ts";
 
-export const biasAdd: OpRule = {
+export const BiasAdd: OpRule = {
   opType: "BiasAdd",
   domain: MICROSOFT,
+  since: 1,
+  attributes: [],
+  traits: { kind: "other", rows: "elementwise" },
 
   infer: inferLike("X"),
 
   lower(b, node) {
-    onlyAttributes(node, []);
     const [x, bias, skip] = node.inputs;
     return [b.op("Add", [b.op("Add", [x, bias]), skip])];
   },

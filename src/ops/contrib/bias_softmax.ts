@@ -3,17 +3,19 @@ import { int, intAttribute } from "../../graph/attributes.ts";
 import { elementCount } from "../../graph/tensor.ts";
 import { MICROSOFT } from "../../graph/types.ts";
 import type { OpRule } from "../types.ts";
-import { inferLike, onlyAttributes, refuse } from "./support.ts";
+import { inferLike, refuse } from "./support.ts";
 
-export const biasSoftmax: OpRule = {
+export const BiasSoftmax: OpRule = {
   opType: "BiasSoftmax",
   domain: MICROSOFT,
+  since: 1,
+  attributes: ["axis", "is_inner_broadcast"],
   remark: "a bias of as many dimensions as the data",
+  traits: { kind: "other", rows: "mixed" },
 
   infer: inferLike("data"),
 
   lower(b, node) {
-    onlyAttributes(node, ["axis", "is_inner_broadcast"]);
     const [data, bias] = node.inputs;
     const dims = b.dims(data);
     // With as many dimensions as the data, both kinds of broadcast are NumPy's.

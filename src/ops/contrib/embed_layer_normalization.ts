@@ -4,7 +4,8 @@ import type { GraphBuilder } from "../../graph/builder.ts";
 import { int32 } from "../../graph/tensor.ts";
 import { MICROSOFT, type Node, operatorName } from "../../graph/types.ts";
 import type { OpRule } from "../types.ts";
-import { cast, namedInputs, onlyAttributes, required, requiredKnown } from "./support.ts";
+import { castTo } from "../cast.ts";
+import { namedInputs, required, requiredKnown } from "./support.ts";
 
 /** Inputs of an embedding layer as its schema names them, in its order. */
 const INPUTS = [
@@ -38,7 +39,7 @@ function positionRows(b: GraphBuilder, table: string, ids: string | undefined, t
 function maskIndex(b: GraphBuilder, mask: string | undefined, batch: number): string {
   if (mask === undefined) return b.constant(int32([batch], new Int32Array(batch)));
   const shown = b.op("Equal", [mask, b.constant(int32([], [1]))]);
-  return b.op("ReduceSum", [cast(b, shown, "int32"), b.int64s([1])], { keepdims: int(0) });
+  return b.op("ReduceSum", [castTo(b, shown, "int32"), b.int64s([1])], { keepdims: int(0) });
 }
 
 function checkSegments(node: Node, ids: string | undefined, table: string | undefined): void {
@@ -89,9 +90,12 @@ export function embedded(
   return [normal, needed[1] ? maskIndex(b, mask, batch) : "", sum];
 }
 
-export const embedLayerNormalization: OpRule = {
+export const EmbedLayerNormalization: OpRule = {
   opType: "EmbedLayerNormalization",
   domain: MICROSOFT,
+  since: 1,
+  attributes: ["epsilon", "mask_index_type"],
+  traits: { kind: "normalization", rows: "mixed" },
 
   infer(node, inputs) {
     const ids = requiredKnown(node, "input_ids", inputs, 0);
@@ -102,7 +106,6 @@ export const embedLayerNormalization: OpRule = {
 
   lower(b, node, { needed }) {
     // mask_index_type only tells shape inference whether output 1 exists.
-    onlyAttributes(node, ["epsilon", "mask_index_type"]);
     return embedded(b, node, namedInputs(node, INPUTS), needed);
   },
 };

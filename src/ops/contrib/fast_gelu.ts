@@ -5,8 +5,10 @@
  */
 import type { GraphBuilder } from "../../graph/builder.ts";
 import { MICROSOFT } from "../../graph/types.ts";
+import { elementwise } from "../traits.ts";
 import type { OpRule } from "../types.ts";
-import { inferLike, onlyAttributes, scalarOf } from "./support.ts";
+import { scalarOf } from "../broadcast.ts";
+import { inferLike } from "./support.ts";
 
 const ROOT = Math.sqrt(2 / Math.PI);
 const CUBE = 0.044715;
@@ -28,14 +30,16 @@ function slope(b: GraphBuilder, x: string): string {
   return b.op("Add", [half, b.op("Mul", [b.op("Mul", [x, bell]), steep])]);
 }
 
-export const fastGelu: OpRule = {
+export const FastGelu: OpRule = {
   opType: "FastGelu",
   domain: MICROSOFT,
+  since: 1,
+  attributes: [],
+  traits: elementwise("activation", "costly"),
 
   infer: inferLike("X"),
 
   lower(b, node) {
-    onlyAttributes(node, []);
     const [x, bias = ""] = node.inputs;
     return bias === "" ? undefined : [b.microsoft("FastGelu", [b.op("Add", [x, bias])])];
   },

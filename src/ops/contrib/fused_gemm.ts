@@ -2,15 +2,18 @@
 import { intAttribute, stringAttribute } from "../../graph/attributes.ts";
 import { MICROSOFT } from "../../graph/types.ts";
 import type { OpRule } from "../types.ts";
-import { onlyAttributes, refuse, requiredKnown } from "./support.ts";
+import { refuse, requiredKnown } from "./support.ts";
 
 /** Activations without parameters, which are ONNX operators of the same name. */
 const ACTIVATIONS = ["", "Relu", "Sigmoid", "Tanh"];
 
-export const fusedGemm: OpRule = {
+export const FusedGemm: OpRule = {
   opType: "FusedGemm",
   domain: MICROSOFT,
+  since: 1,
+  attributes: ["alpha", "beta", "transA", "transB", "activation"],
   remark: "activations Relu, Sigmoid and Tanh",
+  traits: { kind: "product", rows: "mixed" },
 
   infer(node, inputs) {
     const a = requiredKnown(node, "A", inputs, 0);
@@ -25,7 +28,6 @@ export const fusedGemm: OpRule = {
   },
 
   lower(b, node) {
-    onlyAttributes(node, ["alpha", "beta", "transA", "transB", "activation"]);
     const activation = stringAttribute(node, "activation", "");
     if (!ACTIVATIONS.includes(activation)) refuse(node, `attribute "activation" = ${activation}`);
     const { activation: _, ...attributes } = node.attributes;

@@ -3,12 +3,13 @@ import { floatAttribute, int, intAttribute, ints } from "../../graph/attributes.
 import type { GraphBuilder } from "../../graph/builder.ts";
 import { elementCount } from "../../graph/tensor.ts";
 import { MICROSOFT, type Node } from "../../graph/types.ts";
-import { matMulDims } from "../quantized/quantized_product.ts";
-import type { OpRule } from "../types.ts";
-import { onlyAttributes, refuse, requireAttribute, requiredKnown, scalarOf } from "./support.ts";
+import { matMulDims } from "../mat_mul.ts";
+import { mixed } from "../traits.ts";
+import type { OpRule, TrainingRule } from "../types.ts";
+import { scalarOf } from "../broadcast.ts";
+import { refuse, requireAttribute, requiredKnown } from "./support.ts";
 
 function check(node: Node): void {
-  onlyAttributes(node, ["alpha", "transA", "transB", "transBatchA", "transBatchB"]);
   requireAttribute(node, "transBatchA", 0);
   requireAttribute(node, "transBatchB", 0);
 }
@@ -20,10 +21,13 @@ function transposed(b: GraphBuilder, value: string): string {
   return b.op("Transpose", [value], { perm: ints(swapped(axes)) });
 }
 
-const rule = (opType: string): OpRule => ({
+const rule = (opType: string): TrainingRule => ({
   opType,
   domain: MICROSOFT,
+  since: 1,
+  attributes: ["alpha", "transA", "transB", "transBatchA", "transBatchB"],
   remark: "without batch transposition",
+  traits: mixed("product"),
 
   infer(node, inputs) {
     check(node);
@@ -33,6 +37,7 @@ const rule = (opType: string): OpRule => ({
       node,
       intAttribute(node, "transA", 0) ? swapped(a.dims) : a.dims,
       intAttribute(node, "transB", 0) ? swapped(b.dims) : b.dims,
+      2,
     );
     return [{ dtype: a.dtype, dims }];
   },
@@ -45,7 +50,7 @@ const rule = (opType: string): OpRule => ({
     const alpha = floatAttribute(node, "alpha", 1);
     if (alpha === 1) return [b.op("MatMul", [left, right])];
     const scale = (x: string) => b.op("Mul", [x, scalarOf(b, b.known(x).dtype, alpha)]);
-    const dims = matMulDims(node, b.dims(left), b.dims(right));
+    const dims = matMulDims(node, b.dims(left), b.dims(right), 2);
     // Scale whichever is smaller: the left operand (queries) or the product (of many channels).
     if (elementCount(b.dims(left)) < elementCount(dims)) {
       return [b.op("MatMul", [scale(left), right])];
@@ -58,7 +63,7 @@ const rule = (opType: string): OpRule => ({
  * As attention's scores are emitted: stacks of one shape, the right one read transposed. C = A·Bᵀ, so
  * dA = dC·B and dB = dCᵀ·A.
  */
-const vjp: OpRule["vjp"] = (b, node, [ct], wanted) => {
+const vjp: TrainingRule["vjp"] = (b, node, [ct], wanted) => {
   const [left, right] = node.inputs;
   const stack = (value: string) => b.dims(value).slice(0, -2).join();
   const asEmitted = intAttribute(node, "transB", 0) === 1 &&
@@ -71,5 +76,5 @@ const vjp: OpRule["vjp"] = (b, node, [ct], wanted) => {
   ];
 };
 
-export const fusedMatMul: OpRule = { ...rule("FusedMatMul"), vjp };
-export const transposeMatMul: OpRule = rule("TransposeMatMul");
+export const FusedMatMul: OpRule = { ...rule("FusedMatMul"), vjp };
+export const TransposeMatMul: OpRule = rule("TransposeMatMul");

@@ -1,8 +1,9 @@
 /** com.microsoft.GatherBlockQuantized: rows of a block-wise quantised table, dequantised. */
 import { intAttribute } from "../../graph/attributes.ts";
 import { MICROSOFT, type Node } from "../../graph/types.ts";
+import { mixed } from "../traits.ts";
 import type { OpRule } from "../types.ts";
-import { onlyAttributes, refuse, requiredKnown } from "./support.ts";
+import { refuse, requiredKnown } from "./support.ts";
 
 /** Axes counted from the front, and how many values a byte of the data holds. */
 function layout(node: Node, rank: number, dtype: string) {
@@ -19,13 +20,15 @@ function layout(node: Node, rank: number, dtype: string) {
   };
 }
 
-export const gatherBlockQuantized: OpRule = {
+export const GatherBlockQuantized: OpRule = {
   opType: "GatherBlockQuantized",
   domain: MICROSOFT,
+  since: 1,
+  attributes: ["bits", "block_size", "gather_axis", "quantize_axis"],
   remark: "int4, uint4 and uint8 tables, which stay frozen",
+  traits: mixed("packed lookup"),
 
   infer(node, inputs) {
-    onlyAttributes(node, ["bits", "block_size", "gather_axis", "quantize_axis"]);
     const data = requiredKnown(node, "data", inputs, 0);
     const indices = requiredKnown(node, "indices", inputs, 1);
     const scales = requiredKnown(node, "scales", inputs, 2);

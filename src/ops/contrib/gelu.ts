@@ -6,15 +6,18 @@
  */
 import { MICROSOFT } from "../../graph/types.ts";
 import { emitSlope } from "../gelu.ts";
+import { elementwise } from "../traits.ts";
 import type { OpRule } from "../types.ts";
-import { inferLike, onlyAttributes, requiredKnown } from "./support.ts";
+import { inferLike, requiredKnown } from "./support.ts";
 
-export const gelu: OpRule = {
+export const Gelu: OpRule = {
   opType: "Gelu",
   domain: MICROSOFT,
+  since: 1,
+  attributes: [],
+  traits: elementwise("activation", "cheap"),
 
   infer(node, inputs) {
-    onlyAttributes(node, []);
     const { dtype, dims } = requiredKnown(node, "X", inputs, 0);
     return [{ dtype, dims }];
   },
@@ -25,14 +28,16 @@ export const gelu: OpRule = {
   },
 };
 
-export const biasGelu: OpRule = {
+export const BiasGelu: OpRule = {
   opType: "BiasGelu",
   domain: MICROSOFT,
+  since: 1,
+  attributes: [],
+  traits: { kind: "activation", rows: "elementwise" },
 
   infer: inferLike("A"),
 
   lower(b, node) {
-    onlyAttributes(node, []);
     return [b.microsoft("Gelu", [b.op("Add", [node.inputs[0], node.inputs[1]])])];
   },
 };

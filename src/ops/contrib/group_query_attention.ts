@@ -14,16 +14,15 @@ import { int64, toNumbers } from "../../graph/tensor.ts";
 import { MICROSOFT, type Node } from "../../graph/types.ts";
 import type { OpRule } from "../types.ts";
 import { attend, biasMask } from "./attention_core.ts";
+import { castTo } from "../cast.ts";
+import { scalarOf } from "../broadcast.ts";
 import {
-  cast,
   namedInputs,
-  onlyAttributes,
   refuse,
   refuseOutputs,
   requireAttribute,
   required,
   requiredKnown,
-  scalarOf,
   shared,
 } from "./support.ts";
 
@@ -69,7 +68,6 @@ const ATTRIBUTES = [
 
 /** Refuses what graft does not compute, by name. */
 function check(node: Node, needed: readonly boolean[]): void {
-  onlyAttributes(node, ATTRIBUTES);
   requireAttribute(node, "causal", 1);
   requireAttribute(node, "kv_cache_bit_width", 0);
   requireAttribute(node, "k_quant_type", "NONE");
@@ -197,10 +195,13 @@ function checkPast(b: GraphBuilder, node: Node, name: string, past: string | und
   }
 }
 
-export const groupQueryAttention: OpRule = {
+export const GroupQueryAttention: OpRule = {
   opType: "GroupQueryAttention",
   domain: MICROSOFT,
+  since: 1,
+  attributes: ATTRIBUTES,
   remark: "causal, without cached keys",
+  traits: { kind: "attention", rows: "mixed" },
 
   infer(node, inputs) {
     const { heads, keyHeads } = headCounts(node);
@@ -278,7 +279,7 @@ function sinkOf(
   heads: number,
   dtype: Parameters<typeof scalarOf>[1],
 ): string | undefined {
-  if (headSink !== undefined) return cast(b, headSink, dtype);
+  if (headSink !== undefined) return castTo(b, headSink, dtype);
   if (intAttribute(node, "smooth_softmax", 0) !== 1) return undefined;
   return b.op("Expand", [scalarOf(b, dtype, 0), b.int64s([heads])]);
 }

@@ -4,29 +4,25 @@ import { codebookOf } from "../../graph/codebook.ts";
 import { MICROSOFT } from "../../graph/types.ts";
 import { dequantizeCodebook } from "../codebook.ts";
 import { frozenLinear } from "../linear.ts";
+import { rowsOfFirst } from "../rows.ts";
 import type { OpRule } from "../types.ts";
 import { inferPackedLinear, packedSizes } from "./packed_linear.ts";
-import {
-  cast,
-  namedInputs,
-  onlyAttributes,
-  refuse,
-  requireAttribute,
-  required,
-} from "./support.ts";
+import { castTo } from "../cast.ts";
+import { namedInputs, refuse, requireAttribute, required } from "./support.ts";
 
 /** `training_mode` chooses between kernels that compute the same. */
-const ATTRIBUTES = ["K", "N", "block_size", "quant_type", "training_mode", "transB"];
 
-export const matMulBnb4: OpRule = {
+export const MatMulBnb4: OpRule = {
   opType: "MatMulBnb4",
   domain: MICROSOFT,
+  since: 1,
+  attributes: ["K", "N", "block_size", "quant_type", "training_mode", "transB"],
   remark: "weights in whole blocks",
+  traits: { kind: "packed product", rows: rowsOfFirst },
 
   infer: inferPackedLinear,
 
   lower(b, node) {
-    onlyAttributes(node, ATTRIBUTES);
     requireAttribute(node, "transB", 1);
     const { A, B, absmax } = namedInputs(node, ["A", "B", "absmax"]);
     const sizes = packedSizes(node);
@@ -45,6 +41,6 @@ export const matMulBnb4: OpRule = {
       scales: required(node, "absmax", absmax),
       ...sizes,
     });
-    return [frozenLinear(b, x, cast(b, weight, b.known(x).dtype))];
+    return [frozenLinear(b, x, castTo(b, weight, b.known(x).dtype))];
   },
 };

@@ -8,28 +8,23 @@ import { intAttribute } from "../../graph/attributes.ts";
 import { MICROSOFT } from "../../graph/types.ts";
 import { dequantizeBlocks } from "../dequantize.ts";
 import { frozenLinear } from "../linear.ts";
+import { rowsOfFirst } from "../rows.ts";
 import type { OpRule } from "../types.ts";
 import { inferPackedLinear, packedSizes } from "./packed_linear.ts";
-import {
-  cast,
-  namedInputs,
-  onlyAttributes,
-  refuse,
-  requireAttribute,
-  required,
-} from "./support.ts";
+import { castTo } from "../cast.ts";
+import { namedInputs, refuse, requireAttribute, required } from "./support.ts";
 
-const ATTRIBUTES = ["K", "N", "bits", "block_size", "accuracy_level", "weight_prepacked"];
-
-export const matMulNBits: OpRule = {
+export const MatMulNBits: OpRule = {
   opType: "MatMulNBits",
   domain: MICROSOFT,
+  since: 1,
+  attributes: ["K", "N", "bits", "block_size", "accuracy_level", "weight_prepacked"],
   remark: "4 and 8 bits, without group indices",
+  traits: { kind: "packed product", rows: rowsOfFirst },
 
   infer: inferPackedLinear,
 
   lower(b, node, { dequantForm }) {
-    onlyAttributes(node, ATTRIBUTES);
     requireAttribute(node, "weight_prepacked", 0);
     const { A, B, scales, zero_points, bias } = namedInputs(
       node,
@@ -47,6 +42,6 @@ export const matMulNBits: OpRule = {
       ...packedSizes(node),
       bits,
     }, dequantForm);
-    return [frozenLinear(b, x, cast(b, weight, b.known(x).dtype), bias)];
+    return [frozenLinear(b, x, castTo(b, weight, b.known(x).dtype), bias)];
   },
 };

@@ -5,14 +5,7 @@ import { MICROSOFT, type Node } from "../../graph/types.ts";
 import type { OpRule } from "../types.ts";
 import { attend, biasMask } from "./attention_core.ts";
 import { MASK_FILTER, paddingMask } from "./padding_mask.ts";
-import {
-  namedInputs,
-  onlyAttributes,
-  refuse,
-  refuseOutputs,
-  required,
-  requiredKnown,
-} from "./support.ts";
+import { namedInputs, refuse, refuseOutputs, required, requiredKnown } from "./support.ts";
 
 const INPUTS = [
   "query",
@@ -74,10 +67,13 @@ function addBias(b: GraphBuilder, heads: Heads, bias: string): Heads {
   return [q, k, v];
 }
 
-export const multiHeadAttention: OpRule = {
+export const MultiHeadAttention: OpRule = {
   opType: "MultiHeadAttention",
   domain: MICROSOFT,
+  since: 1,
+  attributes: ["num_heads", "unidirectional", "scale", "mask_filter_value"],
   remark: "without cached keys",
+  traits: { kind: "attention", rows: "mixed" },
 
   infer(node, inputs) {
     const { dtype, dims: query } = requiredKnown(node, "query", inputs, 0);
@@ -106,7 +102,6 @@ export const multiHeadAttention: OpRule = {
   },
 
   lower(b, node, { needed, attention }) {
-    onlyAttributes(node, ["num_heads", "unidirectional", "scale", "mask_filter_value"]);
     refuseOutputs(node, needed, { 3: "qk" });
     const inputs = namedInputs(node, INPUTS);
     for (const name of ["past_key", "past_value"] as const) {

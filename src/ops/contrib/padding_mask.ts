@@ -3,7 +3,9 @@ import { int } from "../../graph/attributes.ts";
 import type { GraphBuilder } from "../../graph/builder.ts";
 import { ascending, int32, reshaped } from "../../graph/tensor.ts";
 import type { Node } from "../../graph/types.ts";
-import { cast, refuse, scalarOf, shared } from "./support.ts";
+import { castTo } from "../cast.ts";
+import { scalarOf } from "../broadcast.ts";
+import { refuse, shared } from "./support.ts";
 
 /** ONNX Runtime's default for `mask_filter_value`. */
 export const MASK_FILTER = -10000;
@@ -23,7 +25,7 @@ function visibleKeys(
   keys: number,
 ): string {
   const dims = b.dims(mask);
-  const ints = cast(b, mask, "int32");
+  const ints = castTo(b, mask, "int32");
   const column = (value: string) => b.reshape(value, [batch, 1]);
   if (dims.length === 1 && dims[0] === batch) {
     const before = b.op("Less", [keyPositions(b, keys), column(ints)]);

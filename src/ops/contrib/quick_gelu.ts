@@ -1,15 +1,19 @@
 /** com.microsoft.QuickGelu: x·sigmoid(α·x), which is SiLU for α = 1. The kernel is kept for training. */
 import { floatAttribute } from "../../graph/attributes.ts";
 import { MICROSOFT } from "../../graph/types.ts";
+import { elementwise } from "../traits.ts";
 import type { OpRule } from "../types.ts";
-import { onlyAttributes, requiredKnown, scalarOf } from "./support.ts";
+import { scalarOf } from "../broadcast.ts";
+import { requiredKnown } from "./support.ts";
 
-export const quickGelu: OpRule = {
+export const QuickGelu: OpRule = {
   opType: "QuickGelu",
   domain: MICROSOFT,
+  since: 1,
+  attributes: ["alpha"],
+  traits: elementwise("activation", "cheap"),
 
   infer(node, inputs) {
-    onlyAttributes(node, ["alpha"]);
     const { dtype, dims } = requiredKnown(node, "X", inputs, 0);
     return [{ dtype, dims }];
   },

@@ -9,8 +9,9 @@ import { intAttribute } from "../../graph/attributes.ts";
 import type { GraphBuilder } from "../../graph/builder.ts";
 import { elementCount, float32, toNumbers } from "../../graph/tensor.ts";
 import { MICROSOFT } from "../../graph/types.ts";
+import { mixed } from "../traits.ts";
 import type { OpRule } from "../types.ts";
-import { onlyAttributes, requireAttribute, requiredKnown, shared } from "./support.ts";
+import { requireAttribute, requiredKnown, shared } from "./support.ts";
 
 /** The sines with their signs changed; a constant where they are one. */
 function negated(b: GraphBuilder, sines: string): string {
@@ -24,19 +25,15 @@ function negated(b: GraphBuilder, sines: string): string {
   });
 }
 
-export const rotaryEmbedding: OpRule = {
+export const RotaryEmbedding: OpRule = {
   opType: "RotaryEmbedding",
   domain: MICROSOFT,
+  since: 1,
+  attributes: ["num_heads", "rotary_embedding_dim", "interleaved", "is_packed_batching", "scale"],
   remark: "without packed batches and scale",
+  traits: mixed("other"),
 
   infer(node, inputs) {
-    onlyAttributes(node, [
-      "num_heads",
-      "rotary_embedding_dim",
-      "interleaved",
-      "is_packed_batching",
-      "scale",
-    ]);
     requireAttribute(node, "is_packed_batching", 0);
     requireAttribute(node, "scale", 1);
     const { dtype, dims } = requiredKnown(node, "input", inputs, 0);

@@ -4,17 +4,19 @@ import { MICROSOFT } from "../../graph/types.ts";
 import { rmsNormalize } from "../rms_normalization.ts";
 import type { OpRule } from "../types.ts";
 import { inferSkip } from "./skip.ts";
-import { namedInputs, onlyAttributes, refuseOutputs, required } from "./support.ts";
+import { namedInputs, refuseOutputs, required } from "./support.ts";
 
-export const skipSimplifiedLayerNormalization: OpRule = {
+export const SkipSimplifiedLayerNormalization: OpRule = {
   opType: "SkipSimplifiedLayerNormalization",
   domain: MICROSOFT,
+  since: 1,
+  attributes: ["epsilon"],
   remark: "without mean and inv_std_var",
+  traits: { kind: "normalization", rows: "mixed" },
 
   infer: inferSkip,
 
   lower(b, node, { needed }) {
-    onlyAttributes(node, ["epsilon"]);
     refuseOutputs(node, needed, { 1: "mean", 2: "inv_std_var" });
     const { input, skip, gamma, bias } = namedInputs(node, ["input", "skip", "gamma", "bias"]);
     let sum = b.op("Add", [required(node, "input", input), required(node, "skip", skip)]);

@@ -1,10 +1,6 @@
 /** What the rules of fused operators share: named inputs, refusals, values made once per graph. */
-import type { DataType } from "../../graph/dtype.ts";
 import type { GraphBuilder, Known } from "../../graph/builder.ts";
-import { float32 } from "../../graph/tensor.ts";
 import { type Attribute, type Node, operatorName } from "../../graph/types.ts";
-import { ONNX_TYPE } from "../../graph/dtype.ts";
-import { int } from "../../graph/attributes.ts";
 import { type OpRule, UnsupportedError } from "../types.ts";
 
 /** Throws an `UnsupportedError` that names the node, the operator and what of it is missing. */
@@ -16,7 +12,8 @@ export function refuse(node: Node, what: string): never {
   );
 }
 
-function shown(attribute: Attribute): string {
+/** An attribute's value, for messages. */
+export function shown(attribute: Attribute): string {
   switch (attribute.kind) {
     case "int":
     case "float":
@@ -28,13 +25,6 @@ function shown(attribute: Attribute): string {
       return `[${attribute.value}]`;
     default:
       return `a ${attribute.kind}`;
-  }
-}
-
-/** Refuses every attribute that is not among `known`, so that none is ignored. */
-export function onlyAttributes(node: Node, known: readonly string[]): void {
-  for (const [name, attribute] of Object.entries(node.attributes)) {
-    if (!known.includes(name)) refuse(node, `attribute "${name}" = ${shown(attribute)}`);
   }
 }
 
@@ -122,15 +112,4 @@ export function shared(b: GraphBuilder, key: string, make: () => string): string
   let value = values.get(key);
   if (value === undefined) values.set(key, value = make());
   return value;
-}
-
-/** A scalar constant of the same floating type as another value. */
-export function scalarOf(b: GraphBuilder, dtype: DataType, value: number): string {
-  return cast(b, b.constant(float32([], [value]), "scalar"), dtype);
-}
-
-/** Casts a value; returns it unchanged where it has the type already. */
-export function cast(b: GraphBuilder, value: string, dtype: DataType): string {
-  if (b.known(value).dtype === dtype) return value;
-  return b.op("Cast", [value], { to: int(ONNX_TYPE[dtype]) });
 }

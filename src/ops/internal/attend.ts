@@ -9,6 +9,7 @@ import type { GraphBuilder } from "../../graph/builder.ts";
 import { GRAFT, type Node } from "../../graph/types.ts";
 import { required } from "../args.ts";
 import type { AttentionInputs } from "../contrib/attention_core.ts";
+import { mixed } from "../traits.ts";
 import type { OpRule } from "../types.ts";
 
 /** @returns [B, T, H · valueSize] */
@@ -46,9 +47,12 @@ export function attendedOf(node: Node): AttentionInputs | undefined {
   };
 }
 
-export const attend: OpRule = {
+export const Attend: OpRule = {
   opType: "Attend",
   domain: GRAFT,
+  since: 1,
+  attributes: ["scale", "softcap", "causal", "window"],
+  traits: mixed("attention"),
 
   infer(node, inputs) {
     const { dtype, dims: [batch, tokens, heads] } = required(node, inputs, 0);

@@ -18,6 +18,8 @@ import { elementCount, int32, int64, type Tensor } from "../../graph/tensor.ts";
 import { GRAFT } from "../../graph/types.ts";
 import { label, required } from "../args.ts";
 import { shared } from "../contrib/support.ts";
+import { rowsOfFirst } from "../rows.ts";
+import { rowByRow } from "../traits.ts";
 import type { OpRule } from "../types.ts";
 
 /** What {@linkcode emitDropoutMask} goes by. */
@@ -50,9 +52,12 @@ export function emitDropoutMask(
 /** The salt of a module, from what tells it from others: a number below 2²⁴. */
 export const saltTensor = (number: number): Tensor => int64([], [number + 1]);
 
-export const dropoutMask: OpRule = {
+export const DropoutMask: OpRule = {
   opType: "DropoutMask",
   domain: GRAFT,
+  since: 1,
+  attributes: ["probability"],
+  traits: rowByRow("other", rowsOfFirst, "cheap"),
 
   infer(node, inputs) {
     const { dtype, dims } = required(node, inputs, 0);

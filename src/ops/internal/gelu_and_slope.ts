@@ -13,6 +13,7 @@ import { tensor } from "../../graph/tensor.ts";
 import { GRAFT, type Node } from "../../graph/types.ts";
 import { required } from "../args.ts";
 import { emitCumulative, emitSlope } from "../gelu.ts";
+import { elementwise } from "../traits.ts";
 import type { OpRule } from "../types.ts";
 
 /** Of the slope: 255 steps from -0.14 to 1.135. */
@@ -26,9 +27,12 @@ export function geluAndSlopeNode(
   return { opType: "GeluAndSlope", domain: GRAFT, inputs: [x], attributes: {} };
 }
 
-export const geluAndSlope: OpRule = {
+export const GeluAndSlope: OpRule = {
   opType: "GeluAndSlope",
   domain: GRAFT,
+  since: 1,
+  attributes: [],
+  traits: elementwise("activation", "costly"),
 
   infer(node, inputs) {
     const { dtype, dims } = required(node, inputs, 0);

@@ -15,6 +15,7 @@ import { required } from "../args.ts";
 import { product } from "../axes.ts";
 import { zeros } from "../broadcast.ts";
 import { sumRows } from "../gather.ts";
+import { mixed } from "../traits.ts";
 import type { OpRule } from "../types.ts";
 
 /**
@@ -83,9 +84,12 @@ function oneAfterAnother(b: GraphBuilder, values: readonly string[]): string {
   return flat.length === 1 ? flat[0] : b.op("Concat", flat, { axis: int(0) });
 }
 
-export const pickRows: OpRule = {
+export const PickRows: OpRule = {
   opType: "PickRows",
   domain: GRAFT,
+  since: 1,
+  attributes: ["sums"],
+  traits: mixed("lookup"),
 
   infer(node, inputs) {
     const { dtype, dims: [, width] } = required(node, inputs, 0);
@@ -124,9 +128,12 @@ export const pickRows: OpRule = {
   },
 };
 
-export const joinRows: OpRule = {
+export const JoinRows: OpRule = {
   opType: "JoinRows",
   domain: GRAFT,
+  since: 1,
+  attributes: [],
+  traits: mixed("lookup"),
 
   infer(node, inputs) {
     const { dims: [rows, count] } = required(node, inputs, 0);

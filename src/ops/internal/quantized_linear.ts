@@ -29,6 +29,8 @@ import { GRAFT, type Node } from "../../graph/types.ts";
 import { shared } from "../contrib/support.ts";
 import { label, required } from "../args.ts";
 import { transpose } from "../transpose.ts";
+import { rowsOfFirst } from "../rows.ts";
+import { rowByRow } from "../traits.ts";
 import type { OpRule } from "../types.ts";
 import {
   emitLowCodes,
@@ -90,9 +92,12 @@ function specOf(node: Node) {
   };
 }
 
-export const quantizedLinear: OpRule = {
+export const QuantizedLinear: OpRule = {
   opType: "QuantizedLinear",
   domain: GRAFT,
+  since: 1,
+  attributes: ["transB", "slices"],
+  traits: rowByRow("rounded product", rowsOfFirst, "costly"),
 
   infer(node, inputs) {
     const x = required(node, inputs, 0);

@@ -15,6 +15,8 @@ import { elementCount, float32, type Tensor } from "../../graph/tensor.ts";
 import { GRAFT } from "../../graph/types.ts";
 import { shared } from "../contrib/support.ts";
 import { label, required } from "../args.ts";
+import { rowsOfFirst } from "../rows.ts";
+import { rowByRow } from "../traits.ts";
 import type { OpRule } from "../types.ts";
 
 /**
@@ -36,9 +38,12 @@ export function rotationNode(x: string, block: number) {
   return { opType: "Rotation", domain: GRAFT, inputs: [x], attributes: { block: int(block) } };
 }
 
-export const rotation: OpRule = {
+export const Rotation: OpRule = {
   opType: "Rotation",
   domain: GRAFT,
+  since: 1,
+  attributes: ["block"],
+  traits: rowByRow("rotation", rowsOfFirst, "costly"),
 
   infer(node, inputs) {
     const { dtype, dims } = required(node, inputs, 0);

@@ -17,6 +17,7 @@ import type { GraphBuilder, Known } from "../../graph/builder.ts";
 import { node as nodeOf } from "../../graph/node.ts";
 import { GRAFT, type Node } from "../../graph/types.ts";
 import { label, required } from "../args.ts";
+import { elementwise } from "../traits.ts";
 import type { OpRule } from "../types.ts";
 
 /** Just below silu's least value, at −1.2785. */
@@ -38,9 +39,12 @@ export function swigluAndFactorsNode(
   return { ...swigluNode(gate, up), opType: "SwiGLUAndFactors" };
 }
 
-export const swiglu: OpRule = {
+export const SwiGLU: OpRule = {
   opType: "SwiGLU",
   domain: GRAFT,
+  since: 1,
+  attributes: [],
+  traits: elementwise("activation", "cheap"),
 
   infer: (node, inputs) => [known(node, inputs)],
 
@@ -62,9 +66,12 @@ export const swiglu: OpRule = {
   },
 };
 
-export const swigluAndFactors: OpRule = {
+export const SwiGLUAndFactors: OpRule = {
   opType: "SwiGLUAndFactors",
   domain: GRAFT,
+  since: 1,
+  attributes: [],
+  traits: elementwise("activation", "costly"),
 
   infer(node, inputs) {
     const one = known(node, inputs);

@@ -1,19 +1,21 @@
 /** BitwiseAnd and BitShift, with which packed weights are taken apart: integers, no gradient. */
 import { broadcastDims } from "../broadcast.ts";
+import { elementwise } from "../traits.ts";
 import type { OpRule } from "../types.ts";
-import { onlyAttributes, requiredKnown } from "../contrib/support.ts";
+import { requiredKnown } from "../contrib/support.ts";
 
 const rule = (opType: string, since: number, names: readonly [string, string]): OpRule => ({
   opType,
   domain: "",
   since,
+  attributes: ["direction"],
+  traits: elementwise("other", "costly"),
   infer(node, inputs) {
-    onlyAttributes(node, ["direction"]);
     const x = requiredKnown(node, names[0], inputs, 0);
     const y = requiredKnown(node, names[1], inputs, 1);
     return [{ dtype: x.dtype, dims: broadcastDims(x.dims, y.dims) }];
   },
 });
 
-export const bitShift: OpRule = rule("BitShift", 11, ["X", "Y"]);
-export const bitwiseAnd: OpRule = rule("BitwiseAnd", 18, ["A", "B"]);
+export const BitShift: OpRule = rule("BitShift", 11, ["X", "Y"]);
+export const BitwiseAnd: OpRule = rule("BitwiseAnd", 18, ["A", "B"]);

@@ -13,8 +13,10 @@ import { dataTypeOf } from "../../graph/dtype.ts";
 import { elementCount, float32, toNumbers } from "../../graph/tensor.ts";
 import { MICROSOFT, type Node } from "../../graph/types.ts";
 import { folded } from "../fold.ts";
+import { mixed } from "../traits.ts";
 import type { OpRule } from "../types.ts";
-import { cast, onlyAttributes, refuse, requiredKnown, shared } from "../contrib/support.ts";
+import { castTo } from "../cast.ts";
+import { refuse, requiredKnown, shared } from "../contrib/support.ts";
 
 /** The axis from the front. */
 function quantizationAxis(node: Node, rank: number): number {
@@ -46,6 +48,8 @@ const rule = (domain: string): OpRule => ({
   opType: "DequantizeLinear",
   domain,
   since: domain === "" ? 10 : 1,
+  attributes: ["axis", "block_size", "output_dtype"],
+  traits: mixed("dequantization"),
 
   infer(node, inputs) {
     const x = requiredKnown(node, "x", inputs, 0);
@@ -65,14 +69,13 @@ const rule = (domain: string): OpRule => ({
   },
 
   lower(b, node) {
-    onlyAttributes(node, ["axis", "block_size", "output_dtype"]);
     if (domain === "" && node.attributes.output_dtype === undefined) return undefined;
     const attributes = { ...node.attributes };
     delete attributes.output_dtype;
     // Without an axis ONNX Runtime's own operator is per tensor, where ONNX's axis does not matter.
     const y = b.op("DequantizeLinear", node.inputs, attributes);
     const asked = dataTypeOf(intAttribute(node, "output_dtype", 0));
-    return [asked === undefined ? y : cast(b, y, asked)];
+    return [asked === undefined ? y : castTo(b, y, asked)];
   },
 
   vjp(b, node, [ct], wanted) {
@@ -87,7 +90,7 @@ function scaleCotangent(b: GraphBuilder, node: Node, ct: string): string {
   const { dims, dtype } = b.known(scale);
   const ones = shared(b, `ones ${dtype} ${dims}`, () => {
     const values = float32(dims, new Float32Array(elementCount(dims)).fill(1));
-    return cast(b, b.constant(values, "ones"), dtype);
+    return castTo(b, b.constant(values, "ones"), dtype);
   });
   const codes = b.op("DequantizeLinear", [x, ones, ...zero], node.attributes);
   const products = b.op("Mul", [ct, codes]);
@@ -108,5 +111,5 @@ function scaleCotangent(b: GraphBuilder, node: Node, ct: string): string {
   return b.op("ReduceSum", [apart, b.int64s([axis + 1])], { keepdims: int(0) });
 }
 
-export const dequantizeLinear: OpRule = rule("");
-export const microsoftDequantizeLinear: OpRule = rule(MICROSOFT);
+export const DequantizeLinear: OpRule = rule("");
+export const MicrosoftDequantizeLinear: OpRule = rule(MICROSOFT);

@@ -4,14 +4,17 @@
  * Before lowering `pattern.ts` replaces it, with the MatMulInteger behind it, by floats; one that
  * is left would cut the gradient silently and is refused.
  */
+import { mixed } from "../traits.ts";
 import type { OpRule } from "../types.ts";
 import { refuse, requiredKnown } from "../contrib/support.ts";
 
-export const dynamicQuantizeLinear: OpRule = {
+export const DynamicQuantizeLinear: OpRule = {
   opType: "DynamicQuantizeLinear",
   domain: "",
-  remark: "before MatMulInteger; else refused",
   since: 11,
+  attributes: [],
+  remark: "before MatMulInteger; else refused",
+  traits: mixed("other"),
 
   infer(node, inputs) {
     const { dims } = requiredKnown(node, "x", inputs, 0);

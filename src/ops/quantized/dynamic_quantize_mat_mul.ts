@@ -4,21 +4,24 @@
  */
 import { MICROSOFT } from "../../graph/types.ts";
 import type { OpRule } from "../types.ts";
-import { namedInputs, onlyAttributes, required, requiredKnown } from "../contrib/support.ts";
-import { dequantizedColumns, matMulDims } from "./quantized_product.ts";
+import { namedInputs, required, requiredKnown } from "../contrib/support.ts";
+import { matMulDims } from "../mat_mul.ts";
+import { dequantizedColumns } from "./quantized_product.ts";
 
-export const dynamicQuantizeMatMul: OpRule = {
+export const DynamicQuantizeMatMul: OpRule = {
   opType: "DynamicQuantizeMatMul",
   domain: MICROSOFT,
+  since: 1,
+  attributes: [],
+  traits: { kind: "rounded product", rows: "mixed" },
 
   infer(node, inputs) {
     const a = requiredKnown(node, "A", inputs, 0);
     const b = requiredKnown(node, "B", inputs, 1);
-    return [{ dtype: a.dtype, dims: matMulDims(node, a.dims, b.dims) }];
+    return [{ dtype: a.dtype, dims: matMulDims(node, a.dims, b.dims, 2) }];
   },
 
   lower(b, node) {
-    onlyAttributes(node, []);
     const { A, B, b_scale, b_zero_point, bias } = namedInputs(
       node,
       ["A", "B", "b_scale", "b_zero_point", "bias"],

@@ -4,20 +4,23 @@
  * Before lowering `pattern.ts` replaces it by a float product with dequantised weights; one that is
  * left has operands graft cannot dequantise and is refused.
  */
+import { mixed } from "../traits.ts";
 import type { OpRule } from "../types.ts";
 import { refuse, requiredKnown } from "../contrib/support.ts";
-import { matMulDims } from "./quantized_product.ts";
+import { matMulDims } from "../mat_mul.ts";
 
-export const matMulInteger: OpRule = {
+export const MatMulInteger: OpRule = {
   opType: "MatMulInteger",
   domain: "",
-  remark: "after DynamicQuantizeLinear, with constant weights; else refused",
   since: 10,
+  attributes: [],
+  remark: "after DynamicQuantizeLinear, with constant weights; else refused",
+  traits: mixed("rounded product"),
 
   infer(node, inputs) {
     const a = requiredKnown(node, "A", inputs, 0);
     const b = requiredKnown(node, "B", inputs, 1);
-    return [{ dtype: "int32", dims: matMulDims(node, a.dims, b.dims) }];
+    return [{ dtype: "int32", dims: matMulDims(node, a.dims, b.dims, 2) }];
   },
 
   lower(_b, node) {

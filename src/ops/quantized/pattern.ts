@@ -20,6 +20,7 @@ import { constantsOf } from "../../graph/passes/constants.ts";
 import type { Tensor } from "../../graph/tensor.ts";
 import type { Graph, Node } from "../../graph/types.ts";
 import { verify } from "../../graph/verify.ts";
+import { kindOf } from "../registry.ts";
 import { FloatWeights } from "./float_weights.ts";
 
 /** A quantised activation and the floats it stands for. */
@@ -36,20 +37,6 @@ interface Product {
   readonly scaledByLeft: boolean;
   readonly weightScale?: string;
 }
-
-/** Operators that move elements without computing with them; input 0 is the data. */
-const MOVES = new Set([
-  "Expand",
-  "Flatten",
-  "Gather",
-  "Identity",
-  "Reshape",
-  "Slice",
-  "Split",
-  "Squeeze",
-  "Transpose",
-  "Unsqueeze",
-]);
 
 /** See the module. Nodes that nothing reads any more are left to `prune`. */
 export function rewriteDynamicQuantization(graph: Graph): Graph {
@@ -121,7 +108,9 @@ class Rewriter {
   /** Moves the floats beside the integers. */
   #moved(node: Node): readonly Node[] | undefined {
     const twin = this.#twins.get(node.inputs[0]);
-    if (twin === undefined || node.domain !== "" || !MOVES.has(node.opType)) return undefined;
+    const kind = kindOf(node);
+    const moves = node.domain === "" && (kind === "movement" || kind === "lookup");
+    if (twin === undefined || !moves) return undefined;
     const floats = node.outputs.map((output) => {
       const float = this.#weights.fresh(`${output}.float`);
       this.#twins.set(output, { ...twin, float });

@@ -9,10 +9,20 @@ import { MICROSOFT } from "../../graph/types.ts";
 import type { OpRule } from "../types.ts";
 import { refuse, requiredKnown } from "../contrib/support.ts";
 
-export const qAttention: OpRule = {
+export const QAttention: OpRule = {
   opType: "QAttention",
   domain: MICROSOFT,
+  since: 1,
+  attributes: [
+    "num_heads",
+    "unidirectional",
+    "scale",
+    "mask_filter_value",
+    "do_rotary",
+    "past_present_share_buffer",
+  ],
   remark: "after a quantising operator, with constant weights; else refused",
+  traits: { kind: "rounded attention", rows: "mixed" },
 
   infer(node, inputs) {
     const { dims: [batch, tokens] } = requiredKnown(node, "input", inputs, 0);

@@ -6,7 +6,7 @@
  */
 import { MICROSOFT } from "../../graph/types.ts";
 import { embedded, type EmbeddingWeight } from "../contrib/embed_layer_normalization.ts";
-import { namedInputs, onlyAttributes, required, requiredKnown } from "../contrib/support.ts";
+import { namedInputs, required, requiredKnown } from "../contrib/support.ts";
 import type { OpRule } from "../types.ts";
 
 /** What is quantised, in the order in which the schema has them, their scales and their zero points. */
@@ -30,9 +30,12 @@ const INPUTS = [
   ...QUANTISED.map(zeroPointOf),
 ] as const;
 
-export const qEmbedLayerNormalization: OpRule = {
+export const QEmbedLayerNormalization: OpRule = {
   opType: "QEmbedLayerNormalization",
   domain: MICROSOFT,
+  since: 1,
+  attributes: ["epsilon"],
+  traits: { kind: "normalization", rows: "mixed" },
 
   infer(node, inputs) {
     const ids = requiredKnown(node, "input_ids", inputs, 0);
@@ -42,7 +45,6 @@ export const qEmbedLayerNormalization: OpRule = {
   },
 
   lower(b, node, { needed }) {
-    onlyAttributes(node, ["epsilon"]);
     const inputs = namedInputs(node, INPUTS);
     const scalar = (value: string) => b.reshape(value, []);
     const floats = (rows: string, of: EmbeddingWeight) => {

@@ -8,8 +8,9 @@
 import { intAttribute } from "../../graph/attributes.ts";
 import { dataTypeOf } from "../../graph/dtype.ts";
 import { MICROSOFT } from "../../graph/types.ts";
+import { mixed } from "../traits.ts";
 import type { OpRule } from "../types.ts";
-import { onlyAttributes, refuse, requiredKnown } from "../contrib/support.ts";
+import { refuse, requiredKnown } from "../contrib/support.ts";
 import { checkScales } from "./dequantize_linear.ts";
 
 const rule = (domain: string): OpRule => ({
@@ -17,6 +18,8 @@ const rule = (domain: string): OpRule => ({
   domain,
   remark: "of constants, or before DequantizeLinear; else refused",
   since: domain === "" ? 10 : 1,
+  attributes: ["axis", "saturate", "block_size", "output_dtype"],
+  traits: mixed("other"),
 
   infer(node, inputs) {
     const x = requiredKnown(node, "x", inputs, 0);
@@ -26,7 +29,6 @@ const rule = (domain: string): OpRule => ({
   },
 
   lower(b, node) {
-    onlyAttributes(node, ["axis", "saturate", "block_size", "output_dtype"]);
     if (b.known(node.inputs[0]).value === undefined) {
       refuse(node, "integers computed from activations (without a matching DequantizeLinear)");
     }
@@ -34,5 +36,5 @@ const rule = (domain: string): OpRule => ({
   },
 });
 
-export const quantizeLinear: OpRule = rule("");
-export const microsoftQuantizeLinear: OpRule = rule(MICROSOFT);
+export const QuantizeLinear: OpRule = rule("");
+export const MicrosoftQuantizeLinear: OpRule = rule(MICROSOFT);

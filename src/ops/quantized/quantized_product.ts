@@ -1,30 +1,7 @@
-/** What products with quantised weights share: their shape, and weights' parameters per column. */
+/** Weights of products with parameters per column. */
 import type { GraphBuilder } from "../../graph/builder.ts";
 import { int } from "../../graph/attributes.ts";
 import { elementCount } from "../../graph/tensor.ts";
-import { type Node, operatorName } from "../../graph/types.ts";
-
-/** Shape of a matrix product as NumPy's `matmul` has it, for operands of at least 2 dimensions. */
-export function matMulDims(
-  node: Node,
-  a: readonly number[],
-  b: readonly number[],
-): readonly number[] {
-  const fail = (): never => {
-    throw new RangeError(
-      `Operands of ${operatorName(node)} "${node.name}" do not fit: shapes are [${a}] and [${b}]`,
-    );
-  };
-  if (a.length < 2 || b.length < 2 || a.at(-1) !== b.at(-2)) fail();
-  const rank = Math.max(a.length, b.length);
-  const stacked = Array.from({ length: rank - 2 }, (_, i) => {
-    const x = a[i - rank + a.length] ?? 1;
-    const y = b[i - rank + b.length] ?? 1;
-    if (x !== y && x !== 1 && y !== 1) fail();
-    return x === 1 ? y : x;
-  });
-  return [...stacked, a.at(-2)!, b.at(-1)!];
-}
 
 /**
  * Float weights from integers quantised per tensor or per column.

@@ -1,20 +1,20 @@
 /**
- * What a graph itself tells of its values' shapes before anything is run: ranks, and the sizes that
- * are stated. Values whose rank only a run can tell are left out.
+ * Shapes of a graph's values as far as they are known before a run: ranks and fixed sizes. Values whose
+ * rank is only known at run time are left out.
  */
-import { intsAttribute } from "./attributes.ts";
-import { tensorsOf } from "./nested.ts";
+import { intsAttribute } from "../../graph/attributes.ts";
+import { tensorsOf } from "../../graph/nested.ts";
 import { type Asked, OTHER_OUTPUTS, type PartialShape, SHAPE_RULES } from "./shape_rules.ts";
-import { elementCount, type Tensor, toNumbers } from "./tensor.ts";
-import { type Graph, type Node, operatorName } from "./types.ts";
+import { elementCount, type Tensor, toNumbers } from "../../graph/tensor.ts";
+import { type Graph, type Node, operatorName } from "../../graph/types.ts";
 
-/** What is known of the values before a node. */
+/** Facts about the values before a node. */
 interface Values {
   readonly shapes: ReadonlyMap<string, PartialShape>;
   readonly constants: ReadonlyMap<string, Tensor>;
 }
 
-/** Lists longer than this say no sizes. */
+/** Longer lists are not lists of sizes. */
 const LONGEST_LIST = 1024;
 
 function askedOf(node: Node, { shapes, constants }: Values): Asked {

@@ -4,11 +4,15 @@ import { elementCount } from "../graph/tensor.ts";
 import { required, requiredInts } from "./args.ts";
 import { normalizeAxis } from "./axes.ts";
 import { exactNumbers, fitting, folded, stridesOf } from "./fold.ts";
+import { mixed } from "./traits.ts";
 import type { OpRule } from "./types.ts";
 
 export const CumSum: OpRule = {
   opType: "CumSum",
   domain: "",
+  since: 11,
+  attributes: ["exclusive", "reverse"],
+  traits: mixed("other"),
   infer(node, inputs) {
     const x = required(node, inputs, 0);
     const { dtype, dims } = x;

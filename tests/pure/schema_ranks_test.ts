@@ -1,9 +1,9 @@
 // ONNX Runtime ends the process where it indexes a dimension that is not there.
 import { assertEquals } from "@std/assert";
 import { int, ints } from "../../src/graph/attributes.ts";
-import { partialShapes } from "../../src/graph/partial_shapes.ts";
-import { guardRanks } from "../../src/graph/passes/guard_ranks.ts";
-import { rankProblem } from "../../src/graph/ranks.ts";
+import { partialShapes } from "../../src/ops/schema/partial_shapes.ts";
+import { guardRanks } from "../../src/ops/schema/guard_ranks.ts";
+import { rankProblem } from "../../src/ops/schema/ranks.ts";
 import { float32, int64 } from "../../src/graph/tensor.ts";
 import type { Graph, Model } from "../../src/graph/types.ts";
 import { tinyModel, type TinyNode } from "../helpers/ort.ts";

@@ -1,21 +1,21 @@
 /**
- * Has runs fail, with an error, where an input has fewer dimensions than its operator takes and only
- * the run can tell: ONNX Runtime's kernels would end the process.
+ * Makes runs fail with an error if an input whose rank is only known at run time has fewer dimensions
+ * than its operator accepts: ONNX Runtime's kernels would end the process.
  */
-import { ints } from "../attributes.ts";
-import { freeName, valueNames } from "../facts.ts";
-import { partialShapes } from "../partial_shapes.ts";
-import type { PartialShape } from "../shape_rules.ts";
-import { rankedInputs } from "../ranks.ts";
-import { int64, type Tensor } from "../tensor.ts";
-import { type Graph, type Model, type Node, operatorName } from "../types.ts";
+import { ints } from "../../graph/attributes.ts";
+import { freeName, valueNames } from "../../graph/facts.ts";
+import { partialShapes } from "./partial_shapes.ts";
+import type { PartialShape } from "./shape_rules.ts";
+import { rankedInputs } from "./ranks.ts";
+import { int64, type Tensor } from "../../graph/tensor.ts";
+import { type Graph, type Model, type Node, operatorName } from "../../graph/types.ts";
 
-/** Since this operator set Unsqueeze and Squeeze have their axes as an input. */
+/** First operator set in which the axes of Unsqueeze and Squeeze are an input. */
 const AXES_ARE_INPUT_SINCE = 13;
 
 /**
- * Inputs, by position, whose kernels in ONNX Runtime 1.18 or 1.30 were seen to end the process for too
- * few dimensions; the others' look themselves.
+ * Inputs, by position, for which kernels of ONNX Runtime 1.18 or 1.30 were seen to end the process when
+ * dimensions are missing; other kernels check them.
  */
 const UNCHECKED = new Map<string, readonly number[]>([
   ["com.microsoft.EmbedLayerNormalization", [0, 8]],
@@ -44,9 +44,9 @@ const isUnchecked = (node: Node, position: number) => {
 };
 
 /**
- * Puts a dimension behind the last that the input must have, and takes it away again: both change no
- * byte, and there is no such place in a value of fewer dimensions. Subgraphs stay as they are, and so
- * does a model in which there is nothing to guard.
+ * Adds a dimension after the last required one and removes it again: this changes no byte, and fails for
+ * a value of fewer dimensions. Subgraphs are not changed; a model without such inputs is returned
+ * itself.
  */
 export function guardRanks(model: Model): Model {
   const { graph, opsets } = model;

@@ -2,7 +2,7 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { BadInputError } from "../../src/errors.ts";
 import { float, int, ints } from "../../src/graph/attributes.ts";
-import { sizeProblem } from "../../src/graph/sizes.ts";
+import { sizeProblem } from "../../src/ops/schema/sizes.ts";
 import { float32, type Tensor } from "../../src/graph/tensor.ts";
 import { type Attribute, type Graph, MICROSOFT } from "../../src/graph/types.ts";
 

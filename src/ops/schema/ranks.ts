@@ -1,19 +1,19 @@
 /**
- * How many dimensions operators with a fixed layout take: ONNX Runtime's kernels index dimensions that
- * a hostile file leaves out, and end the process there.
+ * Checks the numbers of dimensions of operators with a fixed layout: ONNX Runtime's kernels index
+ * dimensions that a hostile file leaves out, and end the process.
  *
  * Sources: the schemas of ONNX 1.23; docs/ContribOperators.md and the kernels of ONNX Runtime.
  */
-import { stringAttribute } from "./attributes.ts";
-import { firstNodeProblem } from "./node_problem.ts";
+import { stringAttribute } from "../../graph/attributes.ts";
+import { firstNodeProblem } from "../../graph/node_problem.ts";
 import { partialShapes } from "./partial_shapes.ts";
 import type { PartialShape } from "./shape_rules.ts";
-import { type Graph, type Node, operatorName } from "./types.ts";
+import { type Graph, type Node, operatorName } from "../../graph/types.ts";
 
 /** An input: its name in the schema, and the numbers of dimensions that it may have. */
 type Input = readonly [name: string, ...ranks: number[]];
 
-/** ONNX Runtime's kernels index no more dimensions than these by themselves. */
+/** Most dimensions that a fixed layout may have. */
 const MOST_DIMENSIONS = 8;
 
 const upwards = (name: string, least: number): Input => [
@@ -25,7 +25,7 @@ const upwards = (name: string, least: number): Input => [
 const IMAGE = upwards("X", 3);
 const WINDOW = upwards("W", 3);
 
-/** Inputs by position; what is not told apart is left out. */
+/** Inputs by position; inputs without a fixed layout are left out. */
 const INPUTS: ReadonlyMap<string, readonly (Input | undefined)[]> = new Map([
   ["com.microsoft.GroupQueryAttention", [
     ["query", 3],
@@ -140,7 +140,10 @@ const INPUTS: ReadonlyMap<string, readonly (Input | undefined)[]> = new Map([
   ...["LSTM", "GRU", "RNN"].map((name) => [name, [["X", 3], ["W", 3], ["R", 3]]]),
 ] as [string, readonly (Input | undefined)[]][]);
 
-/** What a term of an Einsum's equation, `ij,...jk->ik`, says of an input; three dots are any number. */
+/**
+ * The ranks that an Einsum's equation, `ij,...jk->ik`, gives for its inputs; three dots are any number
+ * of dimensions.
+ */
 function einsumInputs(node: Node): readonly Input[] {
   const equation = stringAttribute(node, "equation", "");
   return equation.split("->")[0].split(",").map((term) => {
@@ -149,11 +152,11 @@ function einsumInputs(node: Node): readonly Input[] {
   });
 }
 
-/** All that the table says, and what depends on the node at hand. */
+/** The inputs of the table, and those that depend on the node itself. */
 function inputsOf(node: Node): readonly (Input | undefined)[] {
   const operator = operatorName(node);
   if (operator === "Einsum") return einsumInputs(node);
-  // Alone, the first input holds keys and values, too.
+  // Without the others, the first input contains keys and values too.
   const isPacked = operator === "com.microsoft.MultiHeadAttention" && !node.inputs[1];
   return isPacked ? [["query", 5]] : INPUTS.get(operator) ?? [];
 }
@@ -167,7 +170,7 @@ export interface RankedInput {
   readonly ranks: readonly number[];
 }
 
-/** The inputs of a node whose numbers of dimensions its operator fixes; those left out are none. */
+/** The inputs of a node whose numbers of dimensions its operator fixes, without absent ones. */
 export function rankedInputs(node: Node): readonly RankedInput[] {
   const inputs = inputsOf(node);
   return inputs.flatMap((input, position) => {
@@ -193,8 +196,8 @@ function nodeProblem(
 }
 
 /**
- * The first node of a graph or its subgraphs with an input of another number of dimensions than its
- * operator takes, in words. Ranks that only a run can tell are passed over; see `guardRanks()`.
+ * Describes the first node of a graph or its subgraphs with an input of another number of dimensions
+ * than its operator accepts. Ranks that are only known at run time are skipped; see `guardRanks()`.
  *
  * @throws {BadInputError} for an attribute of another kind than the operator reads
  */

@@ -1,13 +1,16 @@
 /**
- * How many inputs and outputs operators have: code that looks at nodes takes an input that the
- * operator requires to be there, and finds the one output where it must be.
+ * Checks the numbers of inputs and outputs of operators, so that other code can rely on required inputs
+ * and on the first output.
  *
  * Sources: the schemas of ONNX 1.23, over all operator sets; docs/ContribOperators.md of ONNX Runtime.
  */
-import { firstNodeProblem } from "./node_problem.ts";
-import { type Graph, MICROSOFT, type Node, operatorName } from "./types.ts";
+import { firstNodeProblem } from "../../graph/node_problem.ts";
+import { type Graph, MICROSOFT, type Node, operatorName } from "../../graph/types.ts";
 
-/** How many inputs and how many outputs ("2", "1..3", "1.." without an end), and of which operators. */
+/**
+ * Numbers of inputs and of outputs ("2", "1..3", "1.." without an upper bound), and the operators that
+ * have them.
+ */
 type Row = readonly [inputs: string, outputs: string, ...operators: string[]];
 
 const STANDARD: readonly Row[] = [
@@ -145,7 +148,7 @@ const ARITY: ReadonlyMap<string, Arity> = new Map([
   ...entries(CONTRIBUTED, MICROSOFT),
 ]);
 
-/** Names up to the last that is there: optional ones at the end may be left out or empty. */
+/** Number of names up to the last non-empty one: optional ones at the end may be omitted or empty. */
 function count(names: readonly string[]): number {
   return names.findLastIndex((name) => name !== "") + 1;
 }
@@ -168,8 +171,8 @@ function nodeProblem(node: Node): string | undefined {
 }
 
 /**
- * The first node of a graph or its subgraphs with more or fewer inputs or outputs than its operator
- * has, in words.
+ * Describes the first node of a graph or its subgraphs with more or fewer inputs or outputs than its
+ * operator has.
  */
 export function arityProblem(graph: Graph): string | undefined {
   return firstNodeProblem(graph, () => undefined, nodeProblem);

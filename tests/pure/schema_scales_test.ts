@@ -1,5 +1,5 @@
 import { assertEquals, assertMatch } from "@std/assert";
-import { scaleProblem } from "../../src/graph/scales.ts";
+import { scaleProblem } from "../../src/ops/schema/scales.ts";
 import { float32, type Tensor } from "../../src/graph/tensor.ts";
 import { type Attribute, type Graph, MICROSOFT } from "../../src/graph/types.ts";
 

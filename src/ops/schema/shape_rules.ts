@@ -1,15 +1,15 @@
-/** Shapes of what operators make, as far as they follow from shapes and from constants. */
-import { intAttribute } from "./attributes.ts";
-import type { Node } from "./types.ts";
+/** Shapes of operators' outputs, as far as they follow from input shapes and constants. */
+import { intAttribute } from "../../graph/attributes.ts";
+import type { Node } from "../../graph/types.ts";
 
-/** One entry a dimension: its size, `undefined` where it is not known. */
+/** One entry per dimension: its size, `undefined` if unknown. */
 export type PartialShape = readonly (number | undefined)[];
 
-/** What a rule is asked with: shapes of the inputs, and whole numbers that the file holds. */
+/** Arguments of a rule: shapes of the inputs, and integers that the file holds. */
 export interface Asked {
   readonly node: Node;
   readonly shape: (input: number) => PartialShape | undefined;
-  /** Entries of an input, or of an attribute of that name; `undefined` where neither is in the file. */
+  /** Entries of an input, or of an attribute of that name; `undefined` if neither is in the file. */
   readonly numbers: (input: number, attribute: string) => readonly number[] | undefined;
 }
 
@@ -24,7 +24,7 @@ const unknown = (rank: number | undefined): PartialShape | undefined =>
 /** ONNX Runtime's kernels take fewer. */
 const MOST_DIMENSIONS = 64;
 
-/** Sizes stay where the operator keeps them; here the number of dimensions does. */
+/** Keeps the number of dimensions; sizes are unknown. */
 const sameRank: Rule = ({ shape }) => unknown(shape(0)?.length);
 const same: Rule = ({ shape }) => shape(0);
 
@@ -34,7 +34,7 @@ const broadcast: Rule = ({ node, shape }) => {
   return shapes.reduce((a, b) => broadcastOf(a!, b!));
 };
 
-/** Two shapes' common one: what is not 1 in either of them. */
+/** The broadcast shape of two shapes: of each pair of sizes the one that is not 1. */
 function broadcastOf(a: PartialShape, b: PartialShape): PartialShape {
   const rank = Math.max(a.length, b.length);
   const at = (shape: PartialShape, i: number) =>
@@ -53,7 +53,7 @@ const matMul: Rule = ({ shape }) => {
   return unknown(batch + (a > 1 ? 1 : 0) + (b > 1 ? 1 : 0));
 };
 
-/** A list of sizes has an entry a dimension. */
+/** A list of sizes has an entry per dimension. */
 const asLongAs = (input: number): Rule => ({ shape, numbers }) =>
   unknown(numbers(input, "shape")?.length ?? shape(input)?.[0]);
 
@@ -74,7 +74,7 @@ const gather: Rule = ({ node, shape }) => {
   return [...data.slice(0, at), ...indices, ...data.slice(at + 1)];
 };
 
-/** Blocks are packed along the last axis: how many columns there are the table does not tell. */
+/** Blocks are packed along the last axis, so the table does not give the number of columns. */
 const gatherBlocks: Rule = ({ shape }) => {
   const [data, indices] = [shape(0)?.length, shape(1)?.length];
   return unknown(data === undefined || indices === undefined ? undefined : data + indices - 1);
@@ -219,7 +219,7 @@ export const OTHER_OUTPUTS: ReadonlyMap<
   ["Split", (first) => first],
   ["TopK", (first) => first],
   ["DynamicQuantizeLinear", () => []],
-  // Means and deviations, which are others' outputs 1 and 2, no inference graph reads.
+  // Means and deviations, outputs 1 and 2 of other operators, are not read by inference graphs.
   ...["SkipLayerNormalization", "SkipSimplifiedLayerNormalization"].map((name) =>
     [
       `com.microsoft.${name}`,

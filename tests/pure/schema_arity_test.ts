@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { arityProblem } from "../../src/graph/arity.ts";
+import { arityProblem } from "../../src/ops/schema/arity.ts";
 import { portProblem } from "../../src/graph/ports.ts";
 import { float32 } from "../../src/graph/tensor.ts";
 import { type Dim, type Graph, MICROSOFT } from "../../src/graph/types.ts";

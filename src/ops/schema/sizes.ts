@@ -1,32 +1,32 @@
 /**
- * Holds attributes that size something against the bytes that are there, as a file is read: what
- * they say decides how much memory others take, and a few bytes can say anything.
+ * Checks attributes that define sizes against the tensors of the file when it is read: they decide how
+ * much memory is allocated, and a few bytes can claim any size.
  */
-import { firstNodeProblem } from "./node_problem.ts";
-import { tensorsOf } from "./nested.ts";
-import { intAttribute, intsAttribute } from "./attributes.ts";
-import { elementCount, type Tensor } from "./tensor.ts";
-import { type Graph, type Node, operatorName } from "./types.ts";
+import { firstNodeProblem } from "../../graph/node_problem.ts";
+import { tensorsOf } from "../../graph/nested.ts";
+import { intAttribute, intsAttribute } from "../../graph/attributes.ts";
+import { elementCount, type Tensor } from "../../graph/tensor.ts";
+import { type Graph, type Node, operatorName } from "../../graph/types.ts";
 
-/** Contents of a value that the file holds, `undefined` for one that is computed or fed. */
+/** Contents of a value in the file, `undefined` for one that is computed or fed. */
 type Constant = (name: string | undefined) => Tensor | undefined;
 
-/** What is wrong with a node's sizes, in words. */
+/** Describes the problem with a node's sizes, if any. */
 type Check = (node: Node, constant: Constant) => string | undefined;
 
-/** Sizes that nothing in the file bounds: heads of attention, windows of pools. */
+/** Largest value of sizes that no tensor in the file bounds: heads of attention, windows of pools. */
 const MOST = 2 ** 24;
 
 const current = (value: unknown) => `: current value is ${value}`;
 
-/** An attribute is a whole number of at least `min`; absent is `fallback`. */
+/** Reads an integer attribute that must be at least `min`; `fallback` if absent. */
 function sizeOf(node: Node, name: string, fallback: number, min = 1): number | string {
   const size = intAttribute(node, name, fallback);
   if (Number.isSafeInteger(size) && size >= min && size <= 2 ** 40) return size;
   return `attribute "${name}" must be a size >= ${min}${current(size)}`;
 }
 
-/** The first problem among sizes, else what `check` finds with them. */
+/** The first problem among the sizes, otherwise the one that `check` finds with them. */
 function withSizes(
   sizes: readonly (number | string)[],
   check: (...sizes: number[]) => string | undefined,
@@ -35,7 +35,7 @@ function withSizes(
   return problem ?? check(...sizes as number[]);
 }
 
-/** Bytes or elements that a tensor must have, where the file holds it. */
+/** Checks the number of bytes or elements of a tensor, if it is in the file. */
 function holds(
   what: string,
   tensor: Tensor | undefined,
@@ -59,11 +59,11 @@ const matMulNBits: Check = (node, constant) => {
     if (bits > 8) return `attribute "bits" must be at most 8${current(bits)}`;
     const blocks = Math.ceil(K / blockSize);
     const packed = N * blocks * Math.ceil(blockSize * bits / 8);
-    // What a runtime has packed for its own kernels has an order, and padding, of its own.
+    // Weights packed for a runtime's kernels have their own order and padding.
     const prepacked = intAttribute(node, "weight_prepacked", 0) !== 0;
     return (prepacked ? undefined : holds("B", B, "bytes", packed)) ??
       holds("scales", scales, "elements", N * blocks) ??
-      // A group for each row, those that fill the last block included or not.
+      // One group index per row, with or without those that fill the last block.
       holds("g_idx", groups, "elements", groups?.dims[0] === K ? K : blocks * blockSize) ??
       (zeroPoints?.dtype === "uint8"
         ? holds("zero_points", zeroPoints, "bytes", N * Math.ceil(blocks * bits / 8))
@@ -80,7 +80,7 @@ const matMulBnb4: Check = (node, constant) => {
       holds("absmax", absmax, "elements", Math.ceil(N * K / blockSize)));
 };
 
-/** Scales are as the data, with blocks in the place of the quantised axis' elements. */
+/** Scales have the data's shape, with blocks instead of elements along the quantised axis. */
 const gatherBlockQuantized: Check = (node, constant) => {
   const [data, , scales] = node.inputs.map(constant);
   const sizes = [sizeOf(node, "block_size", 128), sizeOf(node, "bits", 4)];
@@ -126,7 +126,7 @@ const quantization: Check = (node, constant) => {
   });
 };
 
-/** Heads of queries are a multiple of those of keys. */
+/** The number of query heads is a multiple of the number of key heads. */
 const heads =
   (names: readonly [query: string, key?: string], required: boolean): Check => (node) => {
     const sizes = names.map((name) => sizeOf(node, name!, required ? 0 : 1));
@@ -139,7 +139,7 @@ const heads =
     });
   };
 
-/** Columns of queries, keys and values make up those of the weight. */
+/** Columns of queries, keys and values add up to those of the weight. */
 const fusedAttention: Check = (node, constant) => {
   const problem = heads(["num_heads"], true)(node, constant);
   const sizes = intsAttribute(node, "qkv_hidden_sizes", undefined);
@@ -222,7 +222,7 @@ const CHECKS: ReadonlyMap<string, Check> = new Map<string, Check>([
 ]);
 
 /**
- * The first node of a graph or its subgraphs whose sizes its weights do not bear out, in words.
+ * Describes the first node of a graph or its subgraphs whose sizes do not match its weights.
  *
  * @throws {BadInputError} for an attribute of another kind than the operator reads
  */

@@ -6,23 +6,48 @@
  */
 import type { GraphBuilder } from "../graph/builder.ts";
 import { int } from "../graph/attributes.ts";
+import type { Node } from "../graph/types.ts";
 import { label, required, sameType } from "./args.ts";
 import { product } from "./axes.ts";
 import { broadcastDims, reduceTo } from "./broadcast.ts";
 import { product2d } from "./gemm.ts";
+import { rowByRow, type RowTest } from "./traits.ts";
 import type { OpRule } from "./types.ts";
 
-/** The output's shape for operands of at least one dimension each. */
-function matMulDims(a: readonly number[], b: readonly number[]): readonly number[] {
+/**
+ * The shape of a product of stacks of matrices, or of vectors.
+ *
+ * @param least dimensions that each operand has: a vector, with one, is a row on the left and a column
+ *   on the right, which the product lacks
+ * @throws {RangeError} where the operands do not fit, naming the node
+ */
+export function matMulDims(
+  node: Node,
+  a: readonly number[],
+  b: readonly number[],
+  least: 1 | 2 = 1,
+): readonly number[] {
+  const fail = (cause?: unknown): never => {
+    throw new RangeError(
+      `Operands of ${label(node)} do not fit: shapes are [${a}] and [${b}]`,
+      { cause },
+    );
+  };
+  if (a.length < least || b.length < least) fail();
   const left = a.length === 1 ? [1, a[0]] : a;
   const right = b.length === 1 ? [b[0], 1] : b;
-  const [m, k] = left.slice(-2);
-  const [k2, n] = right.slice(-2);
-  if (k !== k2) throw new RangeError(`Matrices do not fit: [${a}] and [${b}]`);
+  if (left.at(-1) !== right.at(-2)) fail();
+  const stacked = (): readonly number[] => {
+    try {
+      return broadcastDims(left.slice(0, -2), right.slice(0, -2));
+    } catch (error) {
+      return fail(error);
+    }
+  };
   return [
-    ...broadcastDims(left.slice(0, -2), right.slice(0, -2)),
-    ...a.length === 1 ? [] : [m],
-    ...b.length === 1 ? [] : [n],
+    ...stacked(),
+    ...a.length === 1 ? [] : [left.at(-2)!],
+    ...b.length === 1 ? [] : [right.at(-1)!],
   ];
 }
 
@@ -48,16 +73,22 @@ function matMul(
  */
 const NARROW = 8;
 
+/** Rows of what one matrix is multiplied by. */
+const rowsOfLeft: RowTest = ({ inputs: [left, right] }, { lead, leadOf, dims }) =>
+  leadOf(left) === lead && dims(left).length > lead && dims(right).length === 2
+    ? "first"
+    : undefined;
+
 export const MatMul: OpRule = {
   opType: "MatMul",
   domain: "",
+  since: 7,
+  attributes: [],
+  traits: rowByRow("product", rowsOfLeft, "costly"),
   infer(node, inputs) {
     const a = required(node, inputs, 0);
     const b = required(node, inputs, 1);
-    if (a.dims.length === 0 || b.dims.length === 0) {
-      throw new RangeError(`${label(node)} needs operands of at least one dimension`);
-    }
-    return [{ dtype: sameType(node, [a, b]), dims: matMulDims(a.dims, b.dims) }];
+    return [{ dtype: sameType(node, [a, b]), dims: matMulDims(node, a.dims, b.dims) }];
   },
   vjp(b, node, [ct], wanted) {
     const [aDims, bDims] = [b.dims(node.inputs[0]), b.dims(node.inputs[1])];

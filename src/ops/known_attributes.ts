@@ -1,0 +1,33 @@
+/** Nodes have no attributes but those that their operator's rule reads: none is ever ignored. */
+import type { Node } from "../graph/types.ts";
+import { unsupported } from "./args.ts";
+import { refuse, shown } from "./contrib/support.ts";
+import type { OpRule } from "./types.ts";
+
+function check(node: Node, known: readonly string[]): void {
+  for (const [name, attribute] of Object.entries(node.attributes)) {
+    if (!known.includes(name)) refuse(node, `attribute "${name}" = ${shown(attribute)}`);
+  }
+  const precision = node.attributes.stash_type ?? node.attributes.softmax_precision;
+  if (precision !== undefined && precision.value !== 1) {
+    throw unsupported(node, "it computes in another type than float32");
+  }
+}
+
+/** The rule, refusing nodes with attributes that it does not know. */
+export function withKnownAttributes<Rule extends OpRule>(rule: Rule): Rule {
+  const { attributes, infer, lower } = rule;
+  const checking: Partial<OpRule> = {
+    infer(node, inputs, context) {
+      check(node, attributes);
+      return infer(node, inputs, context);
+    },
+    ...lower === undefined ? {} : {
+      lower(b, node, context) {
+        check(node, attributes);
+        return lower(b, node, context);
+      },
+    },
+  };
+  return { ...rule, ...checking };
+}

@@ -1,0 +1,38 @@
+import { assertEquals } from "@std/assert";
+import { GRAFT, MICROSOFT } from "../../src/graph/types.ts";
+import { CONTRIB_RULES } from "../../src/ops/contrib.ts";
+import { INTERNAL_RULES } from "../../src/ops/internal.ts";
+import { isElementwise, kindOf, traitsOf } from "../../src/ops/registry.ts";
+import { STANDARD_RULES } from "../../src/ops/standard.ts";
+import type { OpRule } from "../../src/ops/types.ts";
+import { UNTRAINED } from "../../src/ops/untrained.ts";
+
+const RULES = [...STANDARD_RULES, ...CONTRIB_RULES, ...INTERNAL_RULES];
+const keyOf = ({ domain, opType }: OpRule) => `${domain}:${opType}`;
+
+Deno.test("every operator is said once: by one rule, or as one that nothing trains through", () => {
+  const keys = [...RULES.map(keyOf), ...UNTRAINED.keys()];
+  assertEquals(keys.filter((key, i) => keys.indexOf(key) !== i), []);
+});
+
+Deno.test("traitsOf() gives a rule's own traits, and of what is lowered those of its model's graph", () => {
+  for (const rule of RULES) {
+    const traits = traitsOf(rule);
+    assertEquals({ ...traits, ...rule.traits }, traits, keyOf(rule));
+  }
+});
+
+Deno.test("traitsOf() promises nothing of an operator that graft does not know", () => {
+  for (const domain of ["", "com.example"]) {
+    const { kind, rows, again, memory } = traitsOf({ domain, opType: "Unheard" });
+    assertEquals([kind, rows, again, memory], ["other", "mixed", "costly", "own"]);
+  }
+  // Another domain's operator may be anything, whatever its name.
+  assertEquals(isElementwise({ domain: "com.example", opType: "Add" }), false);
+  assertEquals(kindOf({ domain: MICROSOFT, opType: "MatMul" }), "other");
+});
+
+Deno.test("graft's own operators are kept in training graphs, so that planning knows all of them", () => {
+  const lowered = RULES.filter(({ domain, lower }) => domain === GRAFT && lower !== undefined);
+  assertEquals(lowered.map(keyOf), []);
+});
