@@ -43,8 +43,9 @@ export type NameParameter = (parameter: string, value?: unknown) => string;
 export type Message = string | ((name: NameParameter) => string);
 
 /** Names parameters as a program writes them: `learningRate`, `ep: cpu`. */
-export const asProperty: NameParameter = (parameter, value) =>
-  value === undefined ? parameter : `${parameter}: ${value}`;
+export function asProperty(parameter: string, value?: unknown): string {
+  return value === undefined ? parameter : `${parameter}: ${value}`;
+}
 
 /** Returns a message as text. */
 export function worded(message: Message, name: NameParameter = asProperty): string {
