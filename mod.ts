@@ -221,7 +221,7 @@ export {
 export { applyAdapter, checkBase } from "./src/lora/apply.ts";
 export * from "./src/lora/mod.ts";
 export type { HeadOptions, TokenStates } from "./src/lora/head.ts";
-export type { IntegerBias, LinearForm } from "./src/lora/linear.ts";
+export type { IntegerBias, LinearForm } from "./src/lora/linear_form.ts";
 export type { Reach } from "./src/lora/reach.ts";
 export type { Split as SharedSplit } from "./src/lora/split_shared.ts";
 

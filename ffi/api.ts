@@ -1,7 +1,6 @@
 /** `OrtApi`, ONNX Runtime's function table, as typed functions. */
-import { type Handle, Out } from "./pointer.ts";
+import type { Handle } from "./pointer.ts";
 import { SLOTS } from "./slots.ts";
-import { unwrap } from "./status.ts";
 
 type Slots = typeof SLOTS;
 
@@ -34,14 +33,4 @@ export function bindApi(table: Handle): Api {
     bound[name] = pointer.call.bind(pointer);
   }
   return bound as Api;
-}
-
-/** Calls a function that writes a handle to its last parameter, and returns the handle. */
-export function create(
-  api: Api,
-  call: (out: BigUint64Array<ArrayBuffer>) => Deno.PointerValue,
-): Handle {
-  const out = new Out();
-  unwrap(api, call(out.cell));
-  return out.handle;
 }

@@ -4,7 +4,8 @@
  * One pool, because sessions with a pool each leave idle pools spinning on the cores (measured: 2.3
  * times slower); one arena, because the next session then reuses a session's free blocks.
  */
-import { create, type Ort } from "./api.ts";
+import type { Ort } from "./api.ts";
+import { create } from "./status.ts";
 import { cString, type Handle, Out, readCStrings } from "./pointer.ts";
 import { OrtError, unwrap } from "./status.ts";
 

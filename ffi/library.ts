@@ -4,7 +4,8 @@
  * Only `OrtGetApiBase` is looked up by name; everything else comes from the function table, so one
  * binary of graft works with every release from {@linkcode LOWEST_ORT} on.
  */
-import { bindApi, create, type Ort } from "./api.ts";
+import { bindApi, type Ort } from "./api.ts";
+import { create } from "./status.ts";
 import { keepLoaded } from "./libc.ts";
 import { type Handle, readCString } from "./pointer.ts";
 
@@ -25,7 +26,7 @@ export class OrtLoadError extends Error {
 }
 
 const HINT =
-  "point ortLib or GRAFT_ORT_LIB at a libonnxruntime of release 1.18 or later, or leave both out for the one that graft brings";
+  "point ortLib or GRAFT_ORT_LIB at a libonnxruntime of release 1.18 or later, or leave both out for the included one";
 
 const DIRECTORY: Readonly<Record<string, string>> = {
   "x86_64-linux": "linux/x64",
@@ -57,7 +58,7 @@ export function findLibrary(explicit?: string, from = import.meta.dirname): stri
   const directory = DIRECTORY[platform];
   if (directory === undefined || from === undefined) {
     throw new OrtLoadError(
-      `graft brings no ONNX Runtime for ${platform}: ${HINT}`,
+      `graft includes no ONNX Runtime for ${platform}: ${HINT}`,
       "not found",
     );
   }
@@ -128,7 +129,7 @@ function checkNoPipe(path: string): void {
   }
   if (info.isFile || info.isDirectory) return;
   throw new OrtLoadError(
-    `Cannot open ONNX Runtime at "${path}": it is no regular file: ${HINT}`,
+    `Cannot open ONNX Runtime at "${path}": it is not a regular file: ${HINT}`,
     "cannot open",
   );
 }

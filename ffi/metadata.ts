@@ -1,5 +1,5 @@
 /** `OrtModelMetadata`: a model's producer, and its key-value pairs. */
-import { create } from "./api.ts";
+import { create } from "./status.ts";
 import { cString, Out, readCStrings } from "./pointer.ts";
 import type { Session } from "./session.ts";
 import { unwrap } from "./status.ts";

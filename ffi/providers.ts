@@ -1,5 +1,6 @@
 /** Execution providers by name, with ORT's names of their options. */
-import { create, type Ort } from "./api.ts";
+import type { Ort } from "./api.ts";
+import { create } from "./status.ts";
 import { cString, cStrings, type Handle } from "./pointer.ts";
 import { OrtError, unwrap } from "./status.ts";
 

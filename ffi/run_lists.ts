@@ -151,7 +151,7 @@ export function carryOut(
   const address = (cell: number) => base + BigInt(cell * CELL_BYTES);
   let done = 0;
   const failed = (status: bigint): ListEnd => {
-    tell(progress, number, FAILED);
+    setProgress(progress, number, FAILED);
     return { status, done };
   };
   for (let at = 0; at < list.length;) {
@@ -181,14 +181,14 @@ export function carryOut(
       cells[from] = 0n;
     }
     times[number][done] = performance.now() - start;
-    tell(progress, number, ++done);
+    setProgress(progress, number, ++done);
   }
   return { status: 0n, done };
 }
 
 /** Aborts a list, and so the lists that wait for it. */
 export function giveUp({ progress }: EncodedLists, number: number): void {
-  tell(progress, number, FAILED);
+  setProgress(progress, number, FAILED);
 }
 
 /** Waits for the end of a run; returns false if its list is aborted. */
@@ -201,7 +201,7 @@ function waitFor(progress: Int32Array, list: number, run: number): boolean {
   }
 }
 
-function tell(progress: Int32Array, list: number, done: number): void {
+function setProgress(progress: Int32Array, list: number, done: number): void {
   Atomics.store(progress, list, done);
   Atomics.notify(progress, list);
 }

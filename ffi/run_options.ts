@@ -1,5 +1,6 @@
 /** `OrtRunOptions`: settings of a run. */
-import { create, type Ort } from "./api.ts";
+import type { Ort } from "./api.ts";
+import { create } from "./status.ts";
 import { Pinned } from "./pinned.ts";
 import { cString, type Handle } from "./pointer.ts";
 import { unwrap } from "./status.ts";

@@ -29,7 +29,7 @@ export class RunThreads implements Disposable {
    */
   async carryOut(
     encoded: EncodedLists,
-    onFailure: (list: number, run: number, tell: () => void) => void,
+    onFailure: (list: number, run: number, raise: () => void) => void,
   ): Promise<void> {
     this.#running++;
     const turn = this.#last.then(() => this.#endsOf(encoded));

@@ -1,6 +1,7 @@
 /** `OrtSession`: a compiled model. */
 import { Pinned } from "./pinned.ts";
-import { create, type Ort } from "./api.ts";
+import type { Ort } from "./api.ts";
+import { create } from "./status.ts";
 import type { Environment } from "./environment.ts";
 import { IoBinding } from "./io_binding.ts";
 import { cString, type CStrings, type Handle, Out, readCString, whileHeld } from "./pointer.ts";

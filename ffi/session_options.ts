@@ -1,5 +1,6 @@
 /** `OrtSessionOptions` from plain data. */
-import { create, type Ort } from "./api.ts";
+import type { Ort } from "./api.ts";
+import { create } from "./status.ts";
 import { cString, cStrings, type Handle } from "./pointer.ts";
 import { appendProvider, type Provider } from "./providers.ts";
 import { unwrap } from "./status.ts";

@@ -1,5 +1,5 @@
 /** Converts `OrtStatus`, ONNX Runtime's error report, to an exception. */
-import { readCString } from "./pointer.ts";
+import { type Handle, Out, readCString } from "./pointer.ts";
 import type { Api } from "./api.ts";
 
 /** Names of `OrtErrorCode`, in its order. */
@@ -42,4 +42,14 @@ export function unwrap(api: Api, status: Deno.PointerValue): void {
   const message = readCString(api.GetErrorMessage(status)).trim().replace(/\.$/, "");
   api.ReleaseStatus(status);
   throw new OrtError(message, CODES[number] ?? `UNKNOWN_${number}`);
+}
+
+/** Calls a function that writes a handle to its last parameter, and returns the handle. */
+export function create(
+  api: Api,
+  call: (out: BigUint64Array<ArrayBuffer>) => Deno.PointerValue,
+): Handle {
+  const out = new Out();
+  unwrap(api, call(out.cell));
+  return out.handle;
 }

@@ -1,5 +1,6 @@
 /** `OrtTypeInfo` and `OrtTensorTypeAndShapeInfo`: types and shapes of a session's inputs and outputs. */
-import { type Api, create } from "./api.ts";
+import type { Api } from "./api.ts";
+import { create } from "./status.ts";
 import { type Handle, Out, readCString } from "./pointer.ts";
 import { unwrap } from "./status.ts";
 

@@ -1,6 +1,7 @@
 /** `OrtValue`: a tensor of ONNX Runtime. */
 import { Pinned } from "./pinned.ts";
-import { create, type Ort } from "./api.ts";
+import type { Ort } from "./api.ts";
+import { create } from "./status.ts";
 import { type Handle, Out } from "./pointer.ts";
 import { unwrap } from "./status.ts";
 import { readTensorInfo } from "./type_info.ts";

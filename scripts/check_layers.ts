@@ -1,8 +1,10 @@
 /**
- * Checks who imports whom, and that pure folders stay pure: `deno task layers`.
+ * Checks who imports whom, that no files import each other, and that pure folders stay pure:
+ * `deno task layers`.
  *
  * Prints one line per violation, as `file:line: what`, and ends with 1 if there is any.
  */
+import { importCycles, importsOf } from "./import_cycles.ts";
 
 /** What each layer may import besides itself, the common files and packages; `undefined`: anything. */
 const MAY_IMPORT: Readonly<Record<string, readonly string[] | undefined>> = {
@@ -195,7 +197,11 @@ function* sourcesUnder(directory: string): Generator<string> {
 if (import.meta.main) {
   const files = [...sourcesUnder("ffi"), ...sourcesUnder("src")];
   const found = files.flatMap((path) => violationsOf(path, Deno.readTextFileSync(path)));
+  const imports = new Map(
+    files.map((path) => [path, importsOf(path, withoutComments(Deno.readTextFileSync(path)))]),
+  );
+  found.push(...importCycles(imports).map((group) => `${group.join(", ")} import each other`));
   for (const line of found.sort()) console.log(line);
   if (found.length > 0) Deno.exit(1);
-  console.log(`${files.length} files keep to their layers`);
+  console.log(`${files.length} files keep to their layers, and none import each other`);
 }

@@ -6,7 +6,8 @@
  * where any test failed or a tier did not run. Skipped tests print `skipped: why` where they are
  * declared; with GRAFT_REQUIRE_TOOLS=1 and GRAFT_REQUIRE_PYTHON=1 none may be skipped.
  */
-import { resolve, toFileUrl } from "@std/path";
+import { join, resolve, toFileUrl } from "@std/path";
+import { exampleVariables, makeExampleFolder } from "../tests/helpers/example_folder.ts";
 
 interface Tier {
   /** What its tests may do. */
@@ -15,13 +16,19 @@ interface Tier {
   readonly filesAtOnce: number;
   /** Files that take longest, in their order: begun first, so that nothing waits for them in the end. */
   readonly slowest?: readonly string[];
+  /** Modules, folders and documents whose examples are run with the tests. */
+  readonly examples?: readonly string[];
 }
 
 /** The tiers, cheapest first. */
 const TIERS: Readonly<Record<string, Tier>> = {
   // No permission at all: a pure function cannot reach a file or a library.
   pure: { permissions: [], filesAtOnce: 60 },
-  ort: { permissions: ["-A"], filesAtOnce: 6 },
+  ort: {
+    permissions: ["-A"],
+    filesAtOnce: 6,
+    examples: ["mod.ts", "src", "ffi", "docs/library.md"],
+  },
   // Most of a file's time goes by in processes of graft.
   e2e: {
     permissions: ["-A"],
@@ -43,9 +50,9 @@ const TIERS: Readonly<Record<string, Tier>> = {
  * Planning trainings makes much short-lived garbage. A large young heap, and none of the collections
  * that graft asks for to stay small, halve the processor time of the tests.
  */
-const UNCOLLECTED = [
+const uncollected = () => [
   "--v8-flags=--min-semi-space-size=64,--max-semi-space-size=64",
-  "--preload=tests/helpers/leave_garbage.ts",
+  `--preload=${resolve("tests/helpers/leave_garbage.ts")}`,
 ];
 
 /**
@@ -142,17 +149,42 @@ async function runFiles(
     entry = report.replace(/\.xml$/, "_test.ts");
     await Deno.writeTextFile(entry, jointModule(files));
   }
+  return await runProcess([...flags, entry], files.join(" "), report, told);
+}
+
+/** Runs the examples of documents and docstrings, as {@linkcode runFiles} runs tests. */
+async function runExamples(
+  paths: readonly string[],
+  flags: readonly string[],
+  report: string,
+  told: string[],
+): Promise<Counts> {
+  const folder = report.replace(/\.xml$/, "");
+  makeExampleFolder(folder);
+  const args = ["--doc", ...flags, ...paths.map((path) => resolve(path))];
+  const where = { cwd: folder, env: exampleVariables(folder) };
+  return await runProcess(args, `Examples of ${paths.join(", ")}`, report, told, where);
+}
+
+/** Runs `deno test`; what could not run, or failed outside its tests, is a failure. */
+async function runProcess(
+  args: readonly string[],
+  name: string,
+  report: string,
+  told: string[],
+  where: Pick<Deno.CommandOptions, "cwd" | "env"> = {},
+): Promise<Counts> {
   const child = new Deno.Command(Deno.execPath(), {
     args: [
       "test",
       "--no-prompt",
       "--no-check", // `deno task ok` checks types, once for all
-      ...UNCOLLECTED,
+      ...uncollected(),
       `--junit-path=${report}`,
-      "--config=deno.json",
-      ...flags,
-      entry,
+      `--config=${resolve("deno.json")}`,
+      ...args,
     ],
+    ...where,
     stdin: "null",
     stdout: "piped",
     stderr: "piped",
@@ -179,7 +211,7 @@ async function runFiles(
   if (ran || !success) console.log(output);
   if (!success) told.push(failureReport(output));
   if (success || counts.failed > 0) return counts;
-  told.push(`${files.join(" ")}: ended with code ${code}`);
+  told.push(`${name}: ended with code ${code}`);
   return { ...counts, failed: 1 };
 }
 
@@ -216,31 +248,36 @@ if (import.meta.main) {
   }
   const jobs = jobCount();
   const directory = await Deno.makeTempDir({ prefix: "graft-tests-" });
-  const all: Counts[] = [];
+  const counted: Counts[] = [];
   const told: string[] = [];
   try {
     for (const tier of named.length > 0 ? named : Object.keys(TIERS)) {
-      const { permissions, filesAtOnce } = TIERS[tier];
+      const { permissions, filesAtOnce, examples } = TIERS[tier];
       console.log(`--- tests/${tier}`);
       const start = performance.now();
+      const all = [...permissions, ...flags];
+      const groups = divideFiles(testFiles(tier), filesAtOnce)
+        .map((files) => (report: string) => runFiles(files, all, report, told));
+      if (examples !== undefined) {
+        groups.unshift((report) => runExamples(examples, all, report, told));
+      }
       const counts = sumCounts(
         await inTurns(
-          divideFiles(testFiles(tier), filesAtOnce),
+          groups,
           jobs,
-          (files, i) =>
-            runFiles(files, [...permissions, ...flags], `${directory}/${tier}-${i}.xml`, told),
+          (run, i) => run(join(directory, `${tier}-${i}.xml`)),
         ),
       );
       const seconds = Math.round((performance.now() - start) / 1000);
       console.log(
         `--- tests/${tier}: ${counts.passed} passed, ${counts.failed} failed in ${seconds} s`,
       );
-      all.push(counts);
+      counted.push(counts);
     }
   } finally {
     await Deno.remove(directory, { recursive: true });
   }
-  const { passed, failed: broken, skipped } = sumCounts(all);
+  const { passed, failed: broken, skipped } = sumCounts(counted);
   if (told.length > 0) console.log(`\n--- what failed\n\n${told.join("\n\n")}`);
   // Where everything must be there (.ci/run), a test that does not run is one that failed.
   const maySkip = ["GRAFT_REQUIRE_TOOLS", "GRAFT_REQUIRE_PYTHON"]

@@ -13,7 +13,7 @@ import { findModelFile } from "../../src/model/find_model.ts";
 import { loadOnnx } from "../../src/model/load_onnx.ts";
 import { readModelLabels } from "../../src/model/model_labels.ts";
 import { readTextFiles } from "../../src/model/tokenizer_files.ts";
-import { dequantFormFor } from "../../src/ops/dequantize.ts";
+import { dequantFormFor } from "../../src/ops/dequant_form.ts";
 import { arithmeticOf } from "../../src/plan/arithmetic.ts";
 import { planTraining } from "../../src/plan/plan.ts";
 import type { Runner } from "../../src/runtime/runner.ts";

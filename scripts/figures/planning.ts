@@ -6,7 +6,7 @@
  *
  * usage: deno run -A scripts/figures/planning.ts [MODEL.onnx] (default: SmolLM2 in ../shared)
  */
-import { dequantFormFor } from "../../src/ops/dequantize.ts";
+import { dequantFormFor } from "../../src/ops/dequant_form.ts";
 import { findModules } from "../../src/lora/modules.ts";
 import { DEFAULT_LORA, initAdapter, inject, resolveTargets } from "../../src/lora/mod.ts";
 import { loadOnnx } from "../../src/model/load_onnx.ts";

@@ -4,7 +4,7 @@ import type { Model } from "../graph/types.ts";
 import type { Adapter } from "../lora/adapter_files.ts";
 import { DEFAULT_LORA } from "../lora/config.ts";
 import { initAdapter } from "../lora/init.ts";
-import type { LoraWeights } from "../lora/inject.ts";
+import type { LoraWeights } from "../lora/lora_weights.ts";
 import { findModules } from "../lora/modules.ts";
 import { resolveTargets } from "../lora/targets.ts";
 import { Random } from "../random.ts";

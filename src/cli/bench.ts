@@ -1,4 +1,4 @@
-/** `graft bench`: how fast this machine trains, merges and runs a model, and in how much memory. */
+/** `graft bench`: measures speed and memory of training, merging and running on this machine. */
 import { UsageError } from "../errors.ts";
 import { command } from "./command.ts";
 
@@ -38,7 +38,7 @@ export default command({
   ],
   run() {
     throw new UsageError(
-      "graft bench needs what to measure: train, kernels, merge, decode or start",
+      "graft bench needs a second verb: train, kernels, merge, decode or start",
     );
   },
 });

@@ -1,4 +1,7 @@
-/** `graft bench decode`: how fast a language model reads and answers, and a merged one beside its base. */
+/**
+ * `graft bench decode`: measures how fast a language model reads and answers, alternately with another
+ * one.
+ */
 import { type DecodeTimes, timeDecoding } from "../bench/decode.ts";
 import { EXIT, UsageError } from "../errors.ts";
 import { findModelFile } from "../model/find_model.ts";
@@ -43,7 +46,7 @@ export default command({
   examples: [
     {
       command: "graft bench decode --model ./merged --against ./smollm2-int4",
-      does: "a merged model beside its base, round by round",
+      does: "a merged model and its base, alternately",
     },
   ],
   async run({ flags, terminal }) {
@@ -52,7 +55,7 @@ export default command({
     using resources = new DisposableStack();
     const loaded = paths.map((path) => resources.use(loadLanguageModel(path)));
     using runner = openRunner(flags);
-    // The other model twice: against itself it shows what the machine's noise does to a ratio.
+    // The other model twice: its ratio to itself shows the machine's noise.
     const models = loaded.map(({ model }) => model);
     const times = await timeDecoding(runner, [...models, ...models.slice(1)], {
       promptTokens,
@@ -97,7 +100,7 @@ export default command({
   },
 });
 
-/** A model's times divided by another's, and the other's by its own: under the names of `--json`. */
+/** A model's times divided by another's, and the other's by its own, under the names of `--json`. */
 interface DecodeRatios {
   readonly prefill_ratio: number;
   readonly decode_ratio: number;
@@ -105,7 +108,7 @@ interface DecodeRatios {
   readonly decode_control_ratio: number;
 }
 
-/** @param times of the model, and where there is another to compare with, of that twice */
+/** @param times times of the model, and twice those of another model to compare with, if any */
 function ratiosOf([own, base, control]: readonly DecodeTimes[]): DecodeRatios | undefined {
   return base && {
     prefill_ratio: ratio(own.prefillMs, base.prefillMs),
@@ -143,7 +146,7 @@ function loadLanguageModel(path: string): LoadedModel {
   if (modelKind(loaded.model.graph) === "causal") return loaded;
   loaded[Symbol.dispose]();
   throw new UsageError(
-    `Cannot time answers of "${path}": it is no language model; \`graft merge\` times other models`,
+    `Cannot time answers of "${path}": it is not a language model; \`graft merge\` times other models`,
   );
 }
 

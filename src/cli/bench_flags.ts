@@ -1,4 +1,4 @@
-/** What the verbs of `graft bench` have in common. */
+/** Common parts of the verbs of `graft bench`. */
 import { UsageError } from "../errors.ts";
 import type { Runner } from "../runtime/runner.ts";
 import { processor } from "../system/processor.ts";
@@ -30,7 +30,7 @@ export function wholeNumbers(name: string, values: readonly string[], min: numbe
   });
 }
 
-/** What figures were measured on. */
+/** The machine and library of a measurement. */
 export function machine(runner: Runner): { readonly processor: string; readonly runtime: string } {
   const { name, threads } = processor();
   return { processor: `${name}, ${threads} threads`, runtime: runner.description };

@@ -45,7 +45,7 @@ export default command({
       placeholder: "DIR",
     }),
     tokens: list("Rows of the activations", { default: ["256", "1024"], placeholder: "NUMBERS" }),
-    refresh: boolean("Measure again what was measured here before", { default: false }),
+    refresh: boolean("Measure again, instead of reading earlier figures", { default: false }),
     json: JSON_FLAG,
     ...RUNTIME_FLAGS,
   },

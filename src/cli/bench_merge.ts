@@ -50,7 +50,7 @@ export default command({
     },
     {
       command: "graft bench merge --model ./smollm2-int4 --adapter-path adapters --method auto",
-      does: "merges and measures as graft merge does, and tells what each stage takes",
+      does: "merges and measures as graft merge does, and reports the time of each stage",
     },
     {
       command: "TMPDIR=/var/tmp graft bench merge --model ./smollm2-int4 --adapter-path adapters",
@@ -160,7 +160,7 @@ const STAGES: Readonly<Record<string, string>> = {
   float: "storing floats",
   tuning: "tuning scales",
   comparing: "comparing weights",
-  measuring: "measuring what was merged",
+  measuring: "measuring the merged model",
   timing: "timing runs",
 };
 

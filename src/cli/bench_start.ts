@@ -1,4 +1,4 @@
-/** `graft bench start`: how long a user waits for the first result of a fresh process. */
+/** `graft bench start`: measures the time to the first result of a new process. */
 import { EXIT, RefusedError } from "../errors.ts";
 import { findModelFile } from "../model/find_model.ts";
 import { median } from "../statistics.ts";
@@ -72,27 +72,27 @@ export default command({
   },
 });
 
-/** Ends a process, which may just have ended by itself. */
+/** Ends a process that may already have ended. */
 function end(child: Deno.ChildProcess): void {
   try {
     child.kill("SIGKILL");
   } catch {
-    // it has
+    // it has ended
   }
 }
 
-/** Median of the memory that was seen; a process that ended at once shows none. */
+/** Median of the measured memory; there is none for a process that ended at once. */
 function megabytes(bytes: readonly number[]): number | undefined {
   const seen = bytes.filter(Number.isFinite);
   return seen.length === 0 ? undefined : median(seen) / 1e6;
 }
 
-/** What a start took. */
+/** Time and memory of a start. */
 interface Start {
   readonly seconds: number;
   /**
-   * Memory at the first result that is the process's own, and pages of files, which may be dropped;
-   * NaN where the process had ended by then.
+   * Private memory at the first result, and pages of files, which may be dropped; NaN if the process had
+   * ended by then.
    */
   readonly ownBytes: number;
   readonly fileBytes: number;
@@ -101,7 +101,7 @@ interface Start {
 /**
  * Waits until a fresh process writes the first byte of its result; the process is ended then.
  *
- * @throws {RefusedError} where it ends without one
+ * @throws {RefusedError} if it ends without one
  */
 async function firstResult(args: readonly string[]): Promise<Start> {
   const start = performance.now();

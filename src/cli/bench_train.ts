@@ -16,7 +16,7 @@ const SWEEP = "Swept over (several, with commas)";
 
 const FLAGS = {
   model: MODEL_FLAG,
-  data: text("Data to train on, as graft train takes it; made-up tokens if absent", {
+  data: text("Data to train on, as for graft train; random tokens if absent", {
     placeholder: "PATH",
   }),
   batchSize: list("Rows per batch", {
@@ -45,7 +45,7 @@ const FLAGS = {
   targetModules: TRAIN_FLAGS.targetModules,
   loraDropout: TRAIN_FLAGS.loraDropout,
   steps: integer("Steps to time, after two that are left out", { default: 6, min: 1 }),
-  targetShare: number("Share of made-up tokens whose prediction counts", {
+  targetShare: number("Share of random tokens whose prediction counts", {
     default: 0.25,
     min: 0,
     max: 1,
@@ -64,13 +64,13 @@ export type BenchTrainFlags = Values<typeof FLAGS>;
 
 export default command({
   name: "bench train",
-  summary: "Measure speed and memory of training steps, and where the time goes",
+  summary: "Measure speed, memory and the phases of training steps",
   flags: FLAGS,
   needs: ["run"],
   examples: [
     {
       command: "graft bench train --model ./smollm2-int4 --length 64,128,256,512",
-      does: "how time and memory grow with the length, each in a process of its own",
+      does: "how time and memory grow with the length, each in a separate process",
     },
     {
       command: "graft bench train --model ./smollm2-int4 --data chats.jsonl --batch-size 8",

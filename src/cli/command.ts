@@ -1,4 +1,4 @@
-/** What a verb of the command line is: a description, its flags, and a function. */
+/** A verb of the command line: a description, its flags, and a function. */
 import type { Flags, Values } from "./flags.ts";
 import type { Terminal } from "./output.ts";
 
@@ -11,52 +11,54 @@ export interface Example {
 /** Permissions of Deno that only some verbs need. */
 export type Need = "net" | "run";
 
-/** Loaders of verbs by name, in the order that help lists them. */
+/** Loaders of verbs by name, in the order of the help. */
 export type Verbs = Readonly<Record<string, () => Promise<{ readonly default: Command }>>>;
 
 /** A call of a verb, parsed and checked. */
 export interface Invocation<F extends Flags = Flags> {
-  /** Values of the flags: from the command line, else the configuration file, else the defaults. */
+  /**
+   * Values of the flags: from the command line, otherwise the configuration file, otherwise the
+   * defaults.
+   */
   readonly flags: Values<F>;
   /** Keys of the flags that the command line or the configuration file set. */
   readonly given: ReadonlySet<string>;
-  /** What stands on the command line besides flags. */
+  /** Arguments of the command line besides flags. */
   readonly operands: readonly string[];
   readonly terminal: Terminal;
 }
 
-/** A verb; each has a file of its own in this folder that exports one as its default. */
+/** A verb; each has a file in this folder that exports it as the default. */
 export interface Command<F extends Flags = Flags> {
   readonly name: string;
   /** One line without a full stop. */
   readonly summary: string;
   /** Operands as the usage line prints them, e.g. `[MODEL]`; absent if the verb takes none. */
   readonly operands?: string;
-  /** What the first operand can be, where that is known. */
+  /** Values of the first operand, if they are known. */
   readonly choices?: readonly string[];
   /** Most operands accepted; 0 if absent. */
   readonly maxOperands?: number;
   readonly flags: F;
   /**
-   * The configuration file to read where the flag `config` names none.
+   * The configuration file to read if the flag `config` names none.
    *
    * @param given values of the command line
    */
   impliedConfig?(given: Readonly<Record<string, unknown>>): string | undefined;
-  /** Verbs of a second word, each with flags of its own; `run` is called where none is given. */
+  /** Verbs of a second word, each with its own flags; without one `run` is called. */
   readonly verbs?: Verbs;
   readonly examples: readonly Example[];
   /**
-   * What it does beyond reading, writing and computing: `net` to connect to a hub or listen, `run` to
-   * start other programs. Other verbs run without these permissions; a verb of a second word has its
-   * own.
+   * Permissions beyond reading, writing and computing: `net` to connect to a hub or listen, `run` to
+   * start other programs. Other verbs run without them; a verb of a second word has its own.
    */
   readonly needs?: readonly Need[];
   /**
-   * Does the work.
+   * Runs the verb.
    *
    * @returns the exit code, one of `EXIT` in `src/errors.ts`
-   * @throws {GraftError} for what the user can act on; the message is printed as one line
+   * @throws {GraftError} for errors that the user can act on; the message is printed as one line
    */
   run(invocation: Invocation<F>): Promise<number>;
 }

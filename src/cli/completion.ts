@@ -1,4 +1,4 @@
-/** `graft completion`: a script by which a shell completes graft's verbs and flags. */
+/** `graft completion`: prints a script with which a shell completes graft's verbs and flags. */
 import { EXIT, UsageError } from "../errors.ts";
 import { command } from "./command.ts";
 import { completionScript, type Shell, SHELLS } from "./completion_scripts.ts";

@@ -4,7 +4,7 @@ import { type PlacedVerb, type Spelling, spellingOf } from "./verb_tree.ts";
 export const SHELLS = ["bash", "zsh", "fish"] as const;
 export type Shell = typeof SHELLS[number];
 
-/** A flag as the scripts need it. */
+/** A flag with the data that the scripts need. */
 interface Completed extends Spelling {
   readonly about: string;
 }
@@ -17,7 +17,7 @@ function flagsOf({ command }: PlacedVerb): Completed[] {
 
 const namesOf = ({ long, short }: Spelling) => short === undefined ? long : [short, ...long];
 
-/** Verbs that stand for others: what may follow the first word. */
+/** Second words of a verb. */
 function secondWords(verbs: readonly PlacedVerb[], first: string): PlacedVerb[] {
   return verbs.filter(({ words }) => words.length === 2 && words[0] === first);
 }
@@ -86,12 +86,12 @@ complete -o default -F _graft graft
 
 function bashValue(value: NonNullable<Spelling["value"]>): string {
   if (value === "file") return "return";
-  // Nothing is known of other values: a flag's name would be wrong.
+  // Other values are unknown; offering a flag's name would be wrong.
   if (value === "text") return "compopt +o default; return";
   return `COMPREPLY=($(compgen -W "${value.join(" ")}" -- "$word")); return`;
 }
 
-/** A text inside single quotes of any of the shells. */
+/** Escapes a text for single quotes in any of the shells. */
 const quoted = (text: string) => text.replaceAll("'", "'\\''");
 
 function zsh(verbs: readonly PlacedVerb[]): string {

@@ -6,7 +6,7 @@ const P = DATA_PARAMETERS;
 const MODEL = "Model and data";
 
 export const DATA_FLAGS = {
-  maxSeqLength: integer("Longest sequence in tokens; what is longer is cut", {
+  maxSeqLength: integer("Longest sequence in tokens; longer ones are cut", {
     ...P.maxSeqLength,
     group: MODEL,
   }),

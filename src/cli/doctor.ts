@@ -1,4 +1,4 @@
-/** `graft doctor`: what this machine has, what is wrong with it, and what to do. */
+/** `graft doctor`: reports on this machine, its problems and their remedies. */
 import { canRun, type Finding, type Level } from "../doctor/finding.ts";
 import { examine } from "../doctor/examine.ts";
 import { EXIT } from "../errors.ts";
@@ -14,7 +14,7 @@ const WIDTH = Math.max(...Object.values(MARK).map((mark) => mark.length));
 
 export default command({
   name: "doctor",
-  summary: "Look at device, memory, disk, sensors and ONNX Runtime, and say what to do",
+  summary: "Check device, memory, disk, sensors and ONNX Runtime, and suggest remedies",
   flags: {
     json: boolean("Print JSON", { default: false }),
     ortLib: RUNTIME_FLAGS.ortLib,
@@ -22,11 +22,11 @@ export default command({
   examples: [
     {
       command: "graft doctor",
-      does: "says whether training can run here, and what could be better",
+      does: "reports whether training can run here, and what could be improved",
     },
     {
       command: "graft doctor > /dev/null && graft quickstart",
-      does: "goes on only where training can run: doctor ends with 0 there, else with 1",
+      does: "continues only if training can run: doctor ends with 0 then, otherwise with 1",
     },
     {
       command: "graft doctor --ort-lib /opt/onnxruntime/libonnxruntime.so",

@@ -1,4 +1,4 @@
-/** `graft licenses`: graft's own licence, and the notices of all that it carries. */
+/** `graft licenses`: prints graft's own licence, and the notices of its contents. */
 import { EXIT } from "../errors.ts";
 import { CARRIED, carriedPath, findAppended, readRange } from "../system/embedded.ts";
 import { command } from "./command.ts";
@@ -6,7 +6,7 @@ import { underlined } from "./format.ts";
 
 export default command({
   name: "licenses",
-  summary: "Print graft's licence and the notices of what it carries",
+  summary: "Print graft's licence and the notices of its contents",
   flags: {},
   examples: [{ command: "graft licenses | less", does: "shows them page by page" }],
   run({ terminal }) {

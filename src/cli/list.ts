@@ -1,4 +1,4 @@
-/** `graft list`: what is pulled, and what is in the store of adapters. */
+/** `graft list`: lists pulled models and the adapter store. */
 import { EXIT } from "../errors.ts";
 import { AdapterStore } from "../hub/adapter_store.ts";
 import { type Installed, installedIn } from "../hub/installed.ts";
@@ -14,7 +14,7 @@ export default command({
   name: "list",
   summary: "List pulled models and the adapters in graft's store",
   flags: {
-    all: boolean("Also what other tools put into the shared cache and graft cannot use", {
+    all: boolean("Also models of other tools in the shared cache that graft cannot use", {
       default: false,
     }),
     json: boolean("Print JSON", { default: false }),
@@ -39,7 +39,7 @@ export default command({
     }
     if (installed.length === 0) {
       terminal.print(
-        `No models are pulled: \`graft pull\` gets one; "${DEFAULT_MODEL}" names the model that graft carries`,
+        `No models are pulled: \`graft pull\` gets one; "${DEFAULT_MODEL}" names the embedded model`,
       );
     } else {
       printTable(installed, [

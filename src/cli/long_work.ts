@@ -1,17 +1,17 @@
-/** How far long work is, on a terminal and where there is none. */
+/** Reports the progress of long work, on a terminal and elsewhere. */
 import { formatSeconds } from "./format.ts";
 import type { Terminal } from "./output.ts";
 
-/** Between two lines where lines stay: a log is for whoever looks whether the work goes on. */
+/** Time between two lines outside a terminal, where lines stay. */
 const EVERY_MS = 30_000;
-/** Share of the work that must be done before what is left can be told. */
+/** Share of the work that must be done before the remaining time is shown. */
 const LEAST_SHARE = 0.05;
 const BAR_WIDTH = 12;
 
 /**
  * @param now milliseconds, for tests
- * @returns shows a line: redrawn in place on a terminal; elsewhere a note, one in half a minute at
- *   most. With the share of all work that is done, 0 to 1, also a bar and the time left
+ * @returns a function that shows a line: redrawn in place on a terminal; elsewhere a note, at most one
+ *   in half a minute. With the share of the work that is done, 0 to 1, also a bar and the remaining time
  */
 export function longWork(
   terminal: Terminal,
@@ -35,7 +35,7 @@ function barOf(share: number): string {
   return "█".repeat(filled) + "░".repeat(BAR_WIDTH - filled);
 }
 
-/** Assumes that the rest goes on as the work did so far. */
+/** The remaining time, if the work continues at the same speed. */
 function timeLeft(milliseconds: number, share: number | undefined): string {
   if (share === undefined || share < LEAST_SHARE) return "";
   return `; about ${formatSeconds(milliseconds / 1000 * (1 - share) / share)} left`;

@@ -24,9 +24,9 @@ export function mergeNotes(terminal: Terminal): (event: MergeEvent) => void {
   };
 }
 
-type Told = Exclude<MergeEvent, { readonly kind: "progress" | "runtime note" | "encoded" }>;
+type Noted = Exclude<MergeEvent, { readonly kind: "progress" | "runtime note" | "encoded" }>;
 
-function sentences(event: Told): readonly string[] {
+function sentences(event: Noted): readonly string[] {
   switch (event.kind) {
     case "adapter note":
     case "finding":

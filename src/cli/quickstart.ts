@@ -16,7 +16,7 @@ import { integer, text } from "./flags.ts";
 import { askLines } from "./input_text.ts";
 import { longWork } from "./long_work.ts";
 import type { Terminal } from "./output.ts";
-import { accuracyBefore } from "./quickstart_before.ts";
+import { centroidAccuracy } from "../tasks/centroid_accuracy.ts";
 import { takeFolder } from "./quickstart_folder.ts";
 import {
   nextLines,
@@ -44,11 +44,11 @@ const SETTINGS = {
 
 export default command({
   name: "quickstart",
-  summary: "Train, merge and ask the embedded model: the whole way in about a minute",
+  summary: "Train, merge and ask the embedded model, in about a minute",
   operands: "[SENTENCE…]",
   maxOperands: Infinity,
   flags: {
-    out: text("Folder for all that this makes; an earlier quickstart's is replaced", {
+    out: text("Folder for all output; that of an earlier quickstart is replaced", {
       default: "graft-quickstart",
       placeholder: "DIR",
     }),
@@ -62,7 +62,7 @@ export default command({
     { command: "graft quickstart", does: "asks for sentences in the end, on a terminal" },
     {
       command: "graft quickstart I cannot see my hands in the shed",
-      does: "tells what the sentence wants of the device",
+      does: "classifies the sentence",
     },
   ],
   needs: ["run"],
@@ -85,7 +85,7 @@ export default command({
     using base = loadOnnx(path);
     using runner = openRunner(flags);
     const heldOut = test!;
-    const before = await accuracyBefore(runner, base.model, data, heldOut);
+    const before = await centroidAccuracy(runner, base.model, data, heldOut);
 
     // It is evaluated by the inference graph, below.
     const code = await runTrainer(trainer, terminal, false);

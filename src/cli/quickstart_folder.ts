@@ -1,21 +1,21 @@
-/** The quickstart's folder: made anew by each run, and never anything else's. */
+/** The quickstart's folder, which each run replaces; no other folder is replaced. */
 import { join } from "@std/path";
 import { StorageError, UsageError } from "../errors.ts";
 import { makeDirectory, replaceFile } from "../system/durable_files.ts";
 
-/** Where a quickstart puts things. */
+/** Paths of a quickstart. */
 export interface QuickstartFolder {
   readonly adapter: string;
   readonly merged: string;
 }
 
-/** Says that a folder is a quickstart's, so that the next one may replace what is in it. */
+/** Marks a quickstart's folder, so that the next one may replace its contents. */
 const MARKER = ".graft-quickstart";
 
 /**
- * Takes a folder for a run; what an earlier quickstart left in it goes.
+ * Prepares a folder for a run, removing the files of an earlier quickstart.
  *
- * @throws {UsageError} where something is there that no quickstart made
+ * @throws {UsageError} if the folder exists and is not a quickstart's
  * @throws {StorageError} naming the path
  */
 export function takeFolder(path: string): QuickstartFolder {

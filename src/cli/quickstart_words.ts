@@ -10,7 +10,7 @@ import type { QuickstartFolder } from "./quickstart_folder.ts";
 /** Said first. */
 export const WHAT_HAPPENS: readonly string[] = [
   "graft teaches an int8 sentence encoder 12 kinds of household commands, here on the CPU: a minute.",
-  "Then it merges the adapter into the int8 graph, measures what that kept, and asks the result.",
+  "Then it merges the adapter into the int8 graph, measures the gain kept, and asks the result.",
 ];
 
 /** The certificate, and the figures to remember. */

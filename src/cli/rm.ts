@@ -7,12 +7,13 @@ import { formatBytes } from "./format.ts";
 
 export default command({
   name: "rm",
-  summary: "Remove a revision of a pulled model with what only it uses, or a stored adapter",
+  summary:
+    "Remove a revision of a pulled model with the files that only it uses, or a stored adapter",
   operands: "NAME[@REVISION]",
   maxOperands: 1,
   flags: {
     all: boolean("Remove all revisions of a model", { default: false }),
-    kind: text("Which is meant, where both have the name", {
+    kind: text("Which one to remove, if both have the name", {
       choices: ["any", "model", "adapter"],
       default: "any",
     }),

@@ -11,7 +11,7 @@ import { printable } from "./printable.ts";
 const P = RUNTIME_PARAMETERS;
 
 export const RUNTIME_FLAGS = {
-  ortLib: text("libonnxruntime to use instead of the one graft brings (also GRAFT_ORT_LIB)", {
+  ortLib: text("libonnxruntime to use instead of the included one (also GRAFT_ORT_LIB)", {
     placeholder: "FILE",
     group: "Runtime",
   }),

@@ -1,4 +1,7 @@
-/** `graft service`: graft as a service of systemd that answers, learns from new data and keeps the better model. */
+/**
+ * `graft service`: graft as a systemd service that answers, trains on new data and keeps the better
+ * model.
+ */
 import { UsageError } from "../errors.ts";
 import { command } from "./command.ts";
 
@@ -24,17 +27,17 @@ export default command({
     { command: "graft service install --dry-run", does: "prints the units" },
     {
       command: "sudo cp new.jsonl /var/lib/graft/data/",
-      does: "adds to what the next night learns from; leave earlier files there",
+      does: "adds rows for the next night's training; leave earlier files there",
     },
     {
       command: "sudo graft service status",
-      does: "what is in use, what happened, when it trains next",
+      does: "the model in use, the last events, the next training",
     },
     { command: "sudo graft service rollback", does: "goes back to the model before" },
   ],
   run() {
     throw new UsageError(
-      "graft service needs what to do: install, uninstall, status, ask, rollback, run or train",
+      "graft service needs a second verb: install, uninstall, status, ask, rollback, run or train",
     );
   },
 });

@@ -1,4 +1,4 @@
-/** `graft service ask`: a text to the running service. */
+/** `graft service ask`: sends a text to the running service. */
 import { TextLineStream } from "@std/streams";
 import { EXIT, RuntimeFailure, UsageError } from "../errors.ts";
 import { command } from "./command.ts";
@@ -33,7 +33,7 @@ export default command({
 async function ask(path: string, text: string): Promise<string> {
   try {
     using connection = await Deno.connect({ transport: "unix", path });
-    // Who is turned away finds the connection closed, and the reason in it.
+    // For a rejected client the connection is closed, with the reason in it.
     const sent = new Blob([`${text}\n`]).stream().pipeTo(connection.writable, {
       preventClose: true,
     }).catch((error: Error) => error);

@@ -1,11 +1,11 @@
-/** Flags that the verbs of `graft service` share, and where a service's folders are. */
+/** Common flags of the verbs of `graft service`, and the paths of a service's folders. */
 import { join } from "@std/path";
 import { UsageError } from "../errors.ts";
 import { DEFAULT_MODEL } from "../model/carried_model.ts";
 import { text } from "./flags.ts";
 import { BASE_TEXT } from "./model_text.ts";
 
-/** Folders as systemd names them for a unit, else where it puts them. */
+/** Default folders, unless systemd sets others for a unit. */
 export const DEFAULT_STATE = "/var/lib/graft";
 const DEFAULT_RUNTIME = "/run/graft";
 

@@ -31,37 +31,37 @@ const GPU_GROUPS = ["video", "render"];
 
 const FLAGS = {
   ...MODEL_FLAG,
-  data: text(`Folder with all rows to learn from; ${DEFAULT_STATE}/data if absent`, {
+  data: text(`Folder with all training rows; ${DEFAULT_STATE}/data if absent`, {
     placeholder: "DIR",
     group: TRAINING,
   }),
   trainConfig: { ...JOB_FLAGS.trainConfig, group: TRAINING },
-  schedule: text("When to look for new rows, as systemd's OnCalendar takes it", {
+  schedule: text("When to look for new rows, in the format of systemd's OnCalendar", {
     default: "*-*-* 02:00:00",
     placeholder: "CALENDAR",
     group: TRAINING,
   }),
   promoteMargin: { ...JOB_FLAGS.promoteMargin, group: TRAINING },
   keep: { ...JOB_FLAGS.keep, group: TRAINING },
-  memoryMax: text("Memory of the service at most, as systemd writes it", {
+  memoryMax: text("Memory limit of the service, in systemd's format", {
     default: "60%",
     placeholder: "SIZE",
     group: LIMITS,
   }),
-  trainMemoryMax: text("Memory of the training at most", {
+  trainMemoryMax: text("Memory limit of the training", {
     default: "60%",
     placeholder: "SIZE",
     group: LIMITS,
   }),
-  cpuQuota: text("Processor time of the service at most, 150% for one and a half cores", {
+  cpuQuota: text("Limit of the service's processor time, 150% for one and a half cores", {
     placeholder: "SHARE",
     group: LIMITS,
   }),
-  trainCpuQuota: text("Processor time of the training at most", {
+  trainCpuQuota: text("Limit of the training's processor time", {
     placeholder: "SHARE",
     group: LIMITS,
   }),
-  socketMode: text("Who may ask: 600 root only, 666 everybody on this machine", {
+  socketMode: text("Who may ask: 600 for root only, 666 for everybody on this machine", {
     default: "600",
     placeholder: "MODE",
     group: LIMITS,
@@ -74,7 +74,7 @@ const FLAGS = {
     default: true,
     group: INSTALLING,
   }),
-  dryRun: boolean("Print the units and what would be done, and do nothing", {
+  dryRun: boolean("Print the units, and change nothing", {
     default: false,
     group: INSTALLING,
   }),
@@ -124,7 +124,7 @@ export default command({
     terminal.note("Starting: the service is ready when its model has answered");
     await systemctl(["restart", UNITS.service, UNITS.timer], report);
     terminal.print(
-      `Add rows to learn from in ${settings.data}; graft service status tells the rest`,
+      `Add rows to learn from in ${settings.data}; graft service status reports what happens`,
     );
     return EXIT.ok;
   },

@@ -1,8 +1,11 @@
-/** What happened in a service, as lines for people. */
+/** Formats a service's records as lines of text. */
 import type { CycleName, JournalRecord, Score } from "../service/records.ts";
 import { formatCount } from "./format.ts";
 
-/** A record of the journal on a line, without what a terminal would obey: another user wrote it. */
+/**
+ * Formats a record of the journal as a line, with control characters escaped, because another user wrote
+ * it.
+ */
 export function formatRecord(record: JournalRecord): string {
   const line = `${record.at.slice(0, 19)}Z  ${record.step.padEnd(11)}  ${factsOf(record)}`;
   return line.replaceAll(/\p{Cc}+/gu, " ").trimEnd();
@@ -43,7 +46,7 @@ function factsOf(record: JournalRecord): string {
 const modelName = (name: CycleName | null) => name ?? "the base";
 
 function scoreOf({ loss, accuracy }: Score): string {
-  // JSON writes null where it is no number.
+  // JSON has null if it is not finite.
   const shown = `loss ${Number.isFinite(loss) ? loss.toFixed(4) : "no number"}`;
   return accuracy === undefined ? shown : `${shown}, accuracy ${(100 * accuracy).toFixed(1)}%`;
 }

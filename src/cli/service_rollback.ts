@@ -1,4 +1,4 @@
-/** `graft service rollback`: back to the model before. */
+/** `graft service rollback`: returns to the model before. */
 import { EXIT, UsageError } from "../errors.ts";
 import { ServiceState } from "../service/state.ts";
 import { readInUse, readJournal } from "../service/state_files.ts";

@@ -1,4 +1,4 @@
-/** `graft service run`: what the unit starts: the model in use, answering on a unix socket. */
+/** `graft service run`: the unit's command: answers on a unix socket with the model in use. */
 import { dirname } from "@std/path";
 import { EXIT } from "../errors.ts";
 import { openAnswerer } from "../service/answerer.ts";
@@ -22,7 +22,7 @@ import {
 } from "./service_flags.ts";
 import { StopSignal } from "./stop_signal.ts";
 
-/** The link is looked at this often. */
+/** Interval of checks of the link. */
 const LOOK_MS = 2000;
 
 export default command({
@@ -33,8 +33,8 @@ export default command({
     ...STATE_FLAG,
     ...SOCKET_FLAG,
     socketMode: text("Permissions of the socket, octal", { default: "600", placeholder: "MODE" }),
-    nPredict: integer("Tokens of an answer at most", { short: "n", default: 512, min: 1 }),
-    drain: number("Seconds that answers in work may take once it is told to end", {
+    nPredict: integer("Most tokens of an answer", { short: "n", default: 512, min: 1 }),
+    drain: number("Seconds for answers in progress after it is told to stop", {
       default: DRAIN_SECONDS,
       min: 0,
     }),

@@ -1,4 +1,4 @@
-/** `graft service status`: what is in use, what happened, and what systemd says. */
+/** `graft service status`: shows the model in use, the last events, and systemd's state. */
 import { EXIT, GraftError } from "../errors.ts";
 import { runSystemctl } from "../service/install.ts";
 import { standingOf } from "../service/records.ts";
@@ -10,7 +10,7 @@ import { STATE_FLAG, stateFolder } from "./service_flags.ts";
 import { formatRecord } from "./service_records.ts";
 import { printTable } from "./table.ts";
 
-/** What systemd tells of a unit. */
+/** systemd's state of a unit. */
 type UnitState = Readonly<Record<string, string>>;
 
 const PROPERTIES = [
@@ -26,7 +26,7 @@ const PROPERTIES = [
 
 export default command({
   name: "service status",
-  summary: "Show the units, the model in use and what the job did",
+  summary: "Show the units, the model in use and the last events",
   flags: {
     ...STATE_FLAG,
     last: integer("Records of the journal to show", { default: 10, min: 0 }),
@@ -35,7 +35,7 @@ export default command({
   examples: [
     {
       command: "sudo graft service status",
-      does: "what is in use, the last events, the next round",
+      does: "the model in use, the last events, the next round",
     },
     { command: "sudo graft service status --json", does: "the same for programs" },
   ],

@@ -43,11 +43,11 @@ const ATTEMPTS = 3;
 export default command({
   name: "service train",
   summary:
-    "Where rows are new, train the base on all of them, and promote the result if it is better",
+    "If there are new rows, train the base on all rows, and promote the result if it is better",
   flags: {
     ...MODEL_FLAG,
     ...STATE_FLAG,
-    data: text("Folder with all rows to learn from; data in the service's folder if absent", {
+    data: text("Folder with all training rows; data in the service's folder if absent", {
       placeholder: "DIR",
     }),
     ...JOB_FLAGS,
@@ -56,7 +56,7 @@ export default command({
   examples: [
     {
       command: "graft service train --state ./state --model ./smollm2-int4 --data ./data",
-      does: "one round without systemd; again after a kill, it goes on",
+      does: "one round without systemd; after a kill, the same command continues it",
     },
   ],
   needs: ["run"],
@@ -116,7 +116,7 @@ function tell(result: JobResult, data: string): string {
     case "nothing new":
       return `There is no new data in ${data}`;
     case "interrupted":
-      return "Stopped; the next start goes on";
+      return "Stopped; the next start continues";
     case "promoted": {
       const { cycle, removed } = result;
       const gone = removed.length === 0 ? "" : `; removed ${removed.join(", ")}`;

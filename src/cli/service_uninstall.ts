@@ -1,4 +1,4 @@
-/** `graft service uninstall`: takes away what `install` made. */
+/** `graft service uninstall`: removes the files of `install`. */
 import { EXIT } from "../errors.ts";
 import { checkRoot, INSTALL_PATHS, purge, removeUnits } from "../service/install.ts";
 import { exists } from "../system/durable_files.ts";
@@ -10,12 +10,12 @@ export default command({
   name: "service uninstall",
   summary: "Stop the service and remove its units, its program and its copy of the base model",
   flags: {
-    purge: boolean("Remove promoted models, the journal, data and caches, too", { default: false }),
+    purge: boolean("Also remove promoted models, the journal, data and caches", { default: false }),
   },
   examples: [
     {
       command: "sudo graft service uninstall",
-      does: `leaves ${DEFAULT_STATE}, which a new install finds`,
+      does: `leaves ${DEFAULT_STATE}, which a new installation uses`,
     },
   ],
   needs: ["run"],

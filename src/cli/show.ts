@@ -16,7 +16,7 @@ export default command({
   operands: "NAME",
   maxOperands: 1,
   flags: {
-    kind: text("Which is meant, where both have the name", {
+    kind: text("Which one to show, if both have the name", {
       choices: ["any", "model", "adapter"],
       default: "any",
     }),

@@ -1,18 +1,18 @@
-/** Ctrl-C and SIGTERM: the first asks the work to end in order, the second ends it at once. */
+/** Ctrl-C and SIGTERM: the first one ends the work in order, the second at once. */
 import { EXIT, InterruptedError } from "../errors.ts";
 import type { Terminal } from "./output.ts";
 
 const SIGNALS = ["SIGINT", "SIGTERM"] as const;
 
 /**
- * An `AbortSignal` that the first SIGINT or SIGTERM fires, with an {@linkcode InterruptedError} for
- * its reason; listening ends on disposal.
+ * An `AbortSignal` that the first SIGINT or SIGTERM aborts, with an {@linkcode InterruptedError} as its
+ * reason; listening ends on disposal.
  */
 export class StopSignal implements Disposable {
   readonly #controller = new AbortController();
   readonly #handlers: ReadonlyMap<Deno.Signal, () => void>;
 
-  /** @param onFirst called at the first signal, to tell that the work is ending */
+  /** @param onFirst called at the first signal, to report that the work is ending */
   constructor(onFirst: () => void) {
     const stop = (name: string) => {
       if (this.#controller.signal.aborted) Deno.exit(EXIT.interrupted);
@@ -33,10 +33,10 @@ export class StopSignal implements Disposable {
 }
 
 /**
- * Runs work that leaves everything as it was until its end, and that a signal ends before.
+ * Runs work that changes nothing before its end, and that a signal can end.
  *
- * @param path what it writes, for the message
- * @throws {InterruptedError} where it ended so
+ * @param path its output, for the message
+ * @throws {InterruptedError} if a signal ended it
  */
 export async function untilStopped<T>(
   path: string,

@@ -1,7 +1,7 @@
-/** Tables of figures for people. */
+/** Formats tables of figures. */
 import type { Terminal } from "./output.ts";
 
-/** A column's heading and the text of its cells; numbers stand to the right. */
+/** A column's heading and the text of its cells; numbers are aligned right. */
 export interface Column<Row> {
   readonly heading: string;
   readonly cell: (row: Row) => string | number | undefined;
@@ -10,7 +10,10 @@ export interface Column<Row> {
 /** Significant digits of a figure in a table. */
 const DIGITS = 4;
 
-/** A figure with four significant digits, whole where it is larger: `0.1235`, `12.35`, `123456`. */
+/**
+ * Formats a figure with four significant digits, or as a whole number if it is larger: `0.1235`,
+ * `12.35`, `123456`.
+ */
 export function formatFigure(value: number): string {
   if (!Number.isFinite(value)) return "-";
   return Math.abs(value) >= 10 ** (DIGITS - 1)

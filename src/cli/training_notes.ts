@@ -155,7 +155,7 @@ function prefixCacheWarning(
     case "prefix cache failed":
       return `Nothing is kept of the frozen layers: ${event.reason}`;
     case "prefix cache damaged":
-      return `${event.path} was damaged: what cannot be read from it is computed again`;
+      return `${event.path} was damaged: unreadable rows are computed again`;
     case "prefix cache full":
       return `${event.path} is full at ${formatBytes(event.sizeBytes)}: what is not in it is ` +
         "computed in every epoch; --prefix-cache gives it more room";

@@ -1,7 +1,7 @@
 /** The verbs of the command line, each loaded only when it is called. */
 import type { Verbs } from "./command.ts";
 
-/** Loader of each verb's file, in the order that the help lists them. */
+/** Loader of each verb's file, in the order of the help. */
 export const VERBS: Verbs = {
   quickstart: () => import("./quickstart.ts"),
   train: () => import("./train.ts"),

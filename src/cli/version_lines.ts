@@ -1,4 +1,4 @@
-/** `graft --version`: what this graft is made of. */
+/** `graft --version`: versions of graft and its parts. */
 import { RuntimeFailure } from "../errors.ts";
 import { describeLibrary } from "../runtime/providers.ts";
 import { buildNotes } from "../system/embedded.ts";
@@ -7,7 +7,7 @@ import { VERSION } from "../version.ts";
 /**
  * graft's version and commit, Deno's, ONNX Runtime's with its execution providers.
  *
- * @param note told where the library of a binary cannot be kept on the disk
+ * @param note called if the library of a binary cannot be stored on the disk
  */
 export function versionLines(note: (line: string) => void): string[] {
   const { commit } = buildNotes();
@@ -19,7 +19,7 @@ export function versionLines(note: (line: string) => void): string[] {
   ];
 }
 
-/** A library that cannot be used is no reason to keep the rest back. */
+/** A line on ONNX Runtime; an unusable library does not suppress the other lines. */
 function runtimeLine(note: (line: string) => void): string {
   try {
     return describeLibrary(Deno.env.get("GRAFT_ORT_LIB"), note);

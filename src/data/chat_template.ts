@@ -33,7 +33,7 @@ export class ChatTemplate {
       this.#template = new BoundedTemplate(file.text);
     } catch (error) {
       throw new BadInputError(
-        `${file.name} is no chat template that can be read: ${(error as Error).message}`,
+        `${file.name} is not a readable chat template: ${(error as Error).message}`,
         { cause: error },
       );
     }

@@ -242,7 +242,7 @@ function readHeader(record: RawRecord, separator: string, place: string): string
     seen.add(name);
   }
   if (seen.has("__proto__")) {
-    throw new BadInputError(`${place}: "__proto__" is no heading for data`);
+    throw new BadInputError(`${place}: "__proto__" is not allowed as a heading`);
   }
   return names;
 }

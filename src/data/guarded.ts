@@ -193,7 +193,7 @@ export class GuardedText implements TextProcessor {
       : `needs more than ${(limits.memoryBytes / 1e6).toFixed()} MB of memory`;
     const advice = method === SETUP
       ? "use the model's original files"
-      : `the text is too long for it, or ${culprit} runs without end: shorten the text, or use the ` +
+      : `the text is too long for it, or ${culprit} runs endlessly: shorten the text, or use the ` +
         "model's original files";
     return new OverrunError(`${name}: text work ${limit}: ${advice}`);
   }

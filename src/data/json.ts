@@ -23,7 +23,7 @@ export function parseJsonObject(text: string, place: string): JsonObject {
   if (!isObject(value)) {
     throw new BadInputError(
       `${place}: a line must be a JSON object: current value is ${describe(value)}` +
-        (Array.isArray(value) ? ` (a JSON array is no JSONL: write one object a line)` : ""),
+        (Array.isArray(value) ? ` (a JSON array is not JSONL: write one object per line)` : ""),
     );
   }
   checkTree(value, place, 0);

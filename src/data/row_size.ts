@@ -27,7 +27,7 @@ export function rowCharacters(row: Row): number {
 export function checkCharacters(count: number, place: string): void {
   if (count <= MAX_CHARACTERS) return;
   throw new BadInputError(
-    `${place}: the text has ${count} characters, and graft takes at most ${MAX_CHARACTERS} at a ` +
+    `${place}: the text has ${count} characters, and graft accepts at most ${MAX_CHARACTERS} at a ` +
       "time: divide it",
   );
 }

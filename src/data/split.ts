@@ -25,7 +25,7 @@ export function splitByGroup(
   source: string,
 ): Split {
   if (!(fraction > 0 && fraction < 1)) {
-    throw new RangeError(`A validation share must lie in (0, 1): current value is ${fraction}`);
+    throw new RangeError(`A validation share must be in (0, 1): current value is ${fraction}`);
   }
   const sizes = new Map<number, number>();
   for (let i = 0; i < groups.length; i++) sizes.set(groups[i], (sizes.get(groups[i]) ?? 0) + 1);

@@ -46,7 +46,7 @@ export interface TextProcessor extends Disposable {
   /** Turns sequences of ids into texts. */
   decode(sequences: readonly (readonly number[])[], options?: DecodeOptions): Promise<string[]>;
   /**
-   * Puts messages through the chat template.
+   * Renders messages with the chat template.
    *
    * @throws {BadInputError} if the template refuses the messages
    * @throws {UsageError} if there is no template

@@ -19,7 +19,7 @@ const MAX_MERGES = 2 * MAX_TOKENS;
 export function parseTokenizerJson(bytes: Uint8Array, name: string): JsonObject {
   const json = parseJsonFile(bytes, name);
   const fail = (what: string): never => {
-    throw new BadInputError(`${name} is no usable tokenizer: ${what}`);
+    throw new BadInputError(`${name} is not a usable tokenizer: ${what}`);
   };
   const { model } = json;
   if (!isObject(model)) {
@@ -86,7 +86,7 @@ function checkMerges(model: JsonObject, fail: Fail): void {
 }
 
 function checkCount(what: string, count: number, most: number, fail: Fail): void {
-  if (count > most) fail(`it has ${count} ${what}, and graft takes at most ${most}`);
+  if (count > most) fail(`it has ${count} ${what}, and graft accepts at most ${most}`);
 }
 
 function checkId(id: unknown, token: string, fail: Fail): void {

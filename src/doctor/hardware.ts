@@ -57,7 +57,7 @@ export function deviceFindings({ model, l4t, powerMode, governor }: Device): rea
   found.push({
     id: "device.model",
     level: "ok",
-    what: (model ?? "The device tells no model") + linux,
+    what: (model ?? "The device reports no model") + linux,
   });
   if (powerMode !== undefined) {
     found.push({

@@ -44,7 +44,7 @@ export function memoryFindings(
         id: "memory.free",
         level: "hint",
         what,
-        advice: "`graft inspect MODEL` tells what training a model takes",
+        advice: "`graft inspect MODEL` shows how much memory training a model takes",
       });
     } else found.push({ id: "memory.free", level: "ok", what });
   }
@@ -81,7 +81,7 @@ export function folderFindings(folder: FolderState): readonly Finding[] {
       level: neededFor === undefined ? "warning" : "problem",
       what: `${path} cannot be written to`,
       advice: name === "cache"
-        ? "name another folder by GRAFT_CACHE_DIR: what is measured or unpacked is done each time anew"
+        ? "name another folder by GRAFT_CACHE_DIR: measurements and unpacking are repeated each time"
         : `${neededFor ?? "some work"} needs it: work in another folder, or as another user`,
     }];
   }

@@ -5,7 +5,7 @@
  */
 import { join } from "@std/path";
 import type { TrainingForms } from "../kernels/training_forms.ts";
-import { DEQUANT_FORMS } from "../ops/dequantize.ts";
+import { DEQUANT_FORMS } from "../ops/dequant_form.ts";
 import { INTEGER_FORMS } from "../ops/internal/integer_form.ts";
 import { replaceFile } from "../system/durable_files.ts";
 import { readSmallText } from "../system/small_file.ts";

@@ -129,7 +129,7 @@ export interface TestMetrics {
   readonly accuracy?: number;
 }
 
-/** Everything that a fine-tuning tells. */
+/** Everything that a fine-tuning reports. */
 export type FineTuneEvent = PreparationEvent | RunEvent;
 
 /** Takes the events of a fine-tuning as they come. */

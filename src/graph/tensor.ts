@@ -1,7 +1,6 @@
 /** A dense tensor in host memory: element type, dimensions, little-endian bytes. */
 import { BadInputError } from "../errors.ts";
 import { byteLength, type DataType } from "./dtype.ts";
-import { watchedView } from "./watched.ts";
 
 /** `bytes` may be a view over a mapped file: never write through it. */
 export interface Tensor {
@@ -47,13 +46,13 @@ export function float32Over(dims: readonly number[], values: Float32Array<ArrayB
 /** An int64 tensor from whole numbers. */
 export function int64(dims: readonly number[], values: ArrayLike<number | bigint>): Tensor {
   const out = new BigInt64Array(values.length);
-  const halves = new Int32Array(out.buffer);
+  const int32s = new Int32Array(out.buffer);
   for (let i = 0; i < values.length; i++) {
     const value = values[i];
     // Most values are dimensions, and a bigint would allocate an object.
     if (typeof value === "number" && value === (value | 0)) {
-      halves[2 * i] = value;
-      halves[2 * i + 1] = value < 0 ? -1 : 0;
+      int32s[2 * i] = value;
+      int32s[2 * i + 1] = value < 0 ? -1 : 0;
     } else out[i] = BigInt(value);
   }
   return tensor("int64", dims, bytesOf(out));
@@ -74,11 +73,6 @@ export function ascending(count: number): Tensor {
 /** A bool tensor. */
 export function bool(dims: readonly number[], values: ArrayLike<boolean | number>): Tensor {
   return tensor("bool", dims, Uint8Array.from(Array.from(values), (v) => v ? 1 : 0));
-}
-
-/** A tensor of the same bytes under other dimensions. */
-export function reshaped(t: Tensor, dims: readonly number[]): Tensor {
-  return watchedView(t, dims) ?? tensor(t.dtype, dims, t.bytes);
 }
 
 /** bfloat16 bits to a number. */

@@ -1,4 +1,4 @@
-/** Checks for every graph: run on files when they are read, after edits of them, and in tests after every pass. */
+/** Checks for every graph, run on files when they are read, after edits of them, and in tests after every pass. */
 import { byteLength } from "./dtype.ts";
 import { isPending } from "./pending.ts";
 import { elementCount, type Tensor } from "./tensor.ts";
@@ -22,7 +22,7 @@ function visible(name: string, scope: Scope | undefined): boolean {
 function initializerProblem(name: string, value: Tensor): string | undefined {
   const bad = value.dims.find((dim) => !Number.isSafeInteger(dim) || dim < 0);
   if (bad !== undefined) {
-    return `initializer "${name}" has a dimension that is no size: current value is ${bad}`;
+    return `initializer "${name}" has a dimension that is not a size: current value is ${bad}`;
   }
   if (value.dtype === "string" || isPending(value)) return undefined;
   const expected = byteLength(value.dtype, elementCount(value.dims));
@@ -36,7 +36,7 @@ function shapeProblem(place: string, value: ValueInfo): string | undefined {
     typeof dim === "number" && (!Number.isSafeInteger(dim) || dim < 0)
   );
   if (bad === undefined) return undefined;
-  return `${place} "${value.name}" has a dimension that is no size: current value is ${bad}`;
+  return `${place} "${value.name}" has a dimension that is not a size: current value is ${bad}`;
 }
 
 /**
@@ -97,8 +97,8 @@ export function graphProblem(graph: Graph, outer?: { readonly names: ReadonlySet
 }
 
 /**
- * Returns the given graph if it is valid. Every edit of a user's graph ends with it, except edits that build
- * the graph with a `GraphBuilder`, which refuses invalid nodes. Tests call it after each pass of planning
+ * Returns the given graph if it is valid. Every edit of a user's graph ends with it, except those that
+ * build the graph with a `GraphBuilder`, which refuses invalid nodes; tests check passes of planning
  * (`plan/planning_pass.ts`).
  *
  * @param where the pass that returned the graph, for the message

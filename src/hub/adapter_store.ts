@@ -138,7 +138,7 @@ export class AdapterStore {
       if (!(cause instanceof BadInputError)) throw cause;
       throw new BadInputError(
         `The adapter ${name} is damaged: ${cause.message}; \`graft rm ${name}\` removes it, and ` +
-          "what saved it can keep it anew",
+          "save it again",
         { cause },
       );
     }

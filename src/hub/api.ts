@@ -63,7 +63,9 @@ export async function listFiles(
   for (let pages = 0; url !== undefined; pages++) {
     if (pages === MOST_PAGES) throw new HubError(`${shown(url)}: the listing has no end`);
     const { value, headers } = await http.json(url);
-    if (!Array.isArray(value)) throw new HubError(`${shown(url)}: the answer is no list of files`);
+    if (!Array.isArray(value)) {
+      throw new HubError(`${shown(url)}: the answer is not a list of files`);
+    }
     for (const entry of value) {
       if (field(entry, "type") === "file") files.push(fileOf(entry, shown(url)));
     }

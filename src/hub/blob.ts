@@ -88,7 +88,7 @@ export async function getBlob(
       `Refused "${file.path}": its ${
         digestName(file.digest)
       } must be ${file.digest.hex}, as the hub ` +
-        `says: current value is ${found}; nothing of it was kept: try again, or tell who runs the hub`,
+        `says: current value is ${found}; nothing of it was kept: try again, or inform the hub's operator`,
     );
   }
   attempt("rename to", path, () => Deno.renameSync(partial, path));

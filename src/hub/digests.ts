@@ -42,7 +42,7 @@ const READ_BYTES = 1 << 20;
 /**
  * Digest of a file.
  *
- * @throws {BadInputError} for what is no regular file
+ * @throws {BadInputError} if it is not a regular file
  * @throws {StorageError} if it cannot be read
  */
 export function fileDigest(path: string, kind: FileDigest["kind"]): string {
@@ -60,7 +60,7 @@ export function fileDigest(path: string, kind: FileDigest["kind"]): string {
 /**
  * SHA-256 of a file, however large: a signal ends it.
  *
- * @throws {BadInputError} for what is no regular file
+ * @throws {BadInputError} if it is not a regular file
  * @throws {StorageError} if it cannot be read
  * @throws the signal's reason
  */

@@ -142,7 +142,7 @@ export class HubHttp {
   #redirect(from: URL, location: string | null, elsewhere: boolean): URL {
     const to = location === null ? null : URL.parse(location, from);
     if (to === null || !/^https?:$/.test(to.protocol)) {
-      throw new HubError(`${shown(from)} redirects to what is no web address`);
+      throw new HubError(`${shown(from)} redirects to an invalid web address`);
     }
     if (from.protocol === "https:" && to.protocol !== "https:") {
       throw new HubError(`${shown(from)} redirects to ${shown(to)}, which is not encrypted`);
@@ -159,9 +159,9 @@ export class HubHttp {
 
   #failureOf(response: Response, url: URL, hubHeaders: Headers): Error {
     const { status, headers } = response;
-    const said = `${shown(url)} answers ${status}`;
+    const failure = `${shown(url)} answers ${status}`;
     if (status === 408 || status === 429 || status >= 500) {
-      return new Transient(said, retryAfterMs(headers.get("retry-after"), Date.now()));
+      return new Transient(failure, retryAfterMs(headers.get("retry-after"), Date.now()));
     }
     const code = hubHeaders.get("x-error-code");
     const token = this.#options.token === undefined
@@ -169,18 +169,18 @@ export class HubHttp {
       : "the token that is set does not give access";
     if (code === "GatedRepo") {
       return new AccessError(
-        `${said}: the model is gated: accept its terms on its page at ${this.endpoint}; ${token}`,
+        `${failure}: the model is gated: accept its terms on its page at ${this.endpoint}; ${token}`,
       );
     }
     // The hub hides private repositories: without access it reports them as not found.
     if (status === 401 && code === "RepoNotFound") {
-      return new AccessError(`${said}: there is no such model, or it is private; ${token}`);
+      return new AccessError(`${failure}: there is no such model, or it is private; ${token}`);
     }
-    if (status === 401) return new AccessError(`${said}: it takes a token; ${token}`);
-    if (status === 403) return new AccessError(`${said}: access is refused; ${token}`);
+    if (status === 401) return new AccessError(`${failure}: it needs a token; ${token}`);
+    if (status === 403) return new AccessError(`${failure}: access is refused; ${token}`);
     if (status === 404) {
       return new BadInputError((name) =>
-        `${said}: there is ${
+        `${failure}: there is ${
           code === "RevisionNotFound"
             ? `no such revision: check ${name("revision")}`
             : code === "EntryNotFound"
@@ -189,7 +189,7 @@ export class HubHttp {
         }`
       );
     }
-    return new HubError(said);
+    return new HubError(failure);
   }
 }
 
@@ -203,7 +203,7 @@ function parseJson(text: string, url: URL): unknown {
   try {
     return JSON.parse(text);
   } catch (cause) {
-    throw new HubError(`${shown(url)}: the answer is no JSON: is HF_ENDPOINT a hub?`, { cause });
+    throw new HubError(`${shown(url)}: the answer is not JSON: is HF_ENDPOINT a hub?`, { cause });
   }
 }
 

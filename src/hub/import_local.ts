@@ -74,7 +74,7 @@ export function checkOrigin(place: RepositoryFolder, from: "hub" | "here"): void
   if (from === "hub" && isLocal) {
     throw new UsageError(
       `${place.repository} was pulled from a folder or an archive here: \`graft rm ` +
-        `${place.repository}\` makes way for the hub's`,
+        `${place.repository}\` removes it for the hub's`,
     );
   }
   if (from === "here" && !isLocal) {

@@ -10,7 +10,7 @@ import { checkFilePath } from "./names.ts";
  * The repository's files in which a model keeps data, by the locations that it names.
  *
  * @param path of the model in the repository
- * @param at where its file can be read
+ * @param at path of its file on the disk
  * @param byPath all of the repository's files
  * @throws {BadInputError} if it is not a model, or its data is outside the model's folder or the
  * repository
@@ -45,7 +45,7 @@ function plain(path: string): string {
  * Reads a model with its data, so that errors are reported now and not when it is used.
  *
  * @param path its name, for messages
- * @param at where its file can be read
+ * @param at path of its file on the disk
  * @param data paths of its data on the disk, by the locations that the model names
  * @throws {BadInputError} for an invalid model
  */

@@ -116,8 +116,8 @@ export async function pull(http: HubHttp, request: PullRequest): Promise<Pulled>
   makeRoom(missingBytes(more, target), target.root, request.freeBytes);
   for (const file of more) await get(file);
   if (model !== undefined) {
-    const places = new Map([...data].map(([location, file]) => [location, target.at(file)]));
-    checkModel(model.path, target.at(model), places);
+    const dataPaths = new Map([...data].map(([location, file]) => [location, target.at(file)]));
+    checkModel(model.path, target.at(model), dataPaths);
   }
 
   const files = [...chosen, ...more];

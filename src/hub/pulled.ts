@@ -23,7 +23,7 @@ export interface Snapshot {
 /**
  * The snapshot of a name.
  *
- * @returns `undefined` if nothing of the name was pulled
+ * @returns `undefined` if nothing with the name was pulled
  * @throws {UsageError} if only other revisions were pulled; the message lists them
  */
 export function findSnapshot(cache: string, name: ModelName): Snapshot | undefined {
@@ -43,7 +43,7 @@ export function findSnapshot(cache: string, name: ModelName): Snapshot | undefin
   const there = [...place.refs().keys(), ...commits.map((commit) => commit.slice(0, 12))];
   throw new UsageError(
     `${name.repository} was not pulled in revision "${revision}"; there is ${there.join(", ")}: ` +
-      `\`graft pull ${name.repository} --revision ${revision}\` gets it`,
+      `\`graft pull ${name.repository} --revision ${revision}\` pulls it`,
   );
 }
 
@@ -85,7 +85,7 @@ function keep({ folder }: { readonly folder: string }): void {
  * Path of a pulled model's `.onnx` file; `graft rm` does not remove it while this process runs.
  *
  * @param text `org/name`, with `@revision` and `:variant`
- * @returns `undefined` if nothing of the name was pulled
+ * @returns `undefined` if nothing with the name was pulled
  * @throws {UsageError} if revision or variant do not exist
  * @throws {BadInputError} if it is not a model
  */

@@ -142,7 +142,7 @@ async function unpack(
     signal?.throwIfAborted();
     const header = await bytes.whole(BLOCK);
     if (header.every((byte) => byte === 0)) break;
-    if (!isSound(header)) throw new BadInputError(`${source} is no tar archive, or a damaged one`);
+    if (!isSound(header)) throw new BadInputError(`${source} is not a tar archive, or is damaged`);
     const type = String.fromCharCode(header[156] || 0x30);
     const size = long.size ?? numberOf(header, 124, 12);
     if (!Number.isSafeInteger(size) || size < 0) {

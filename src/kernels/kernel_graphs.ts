@@ -7,7 +7,8 @@ import { int } from "../graph/attributes.ts";
 import type { DataType } from "../graph/dtype.ts";
 import { GraphBuilder } from "../graph/builder.ts";
 import type { Graph } from "../graph/types.ts";
-import { DEQUANT_FORMS, type DequantForm, dequantizeBlocks } from "../ops/dequantize.ts";
+import { dequantizeBlocks } from "../ops/dequantize.ts";
+import { DEQUANT_FORMS, type DequantForm } from "../ops/dequant_form.ts";
 import {
   activationType,
   INTEGER_FORMS,

@@ -1,5 +1,5 @@
 /** Measured kernels as a table that can be kept, read back and asked. */
-import { DEQUANT_FORMS, type DequantForm } from "../ops/dequantize.ts";
+import { DEQUANT_FORMS, type DequantForm } from "../ops/dequant_form.ts";
 import {
   INTEGER_FORMS,
   type IntegerForm,

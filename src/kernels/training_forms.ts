@@ -1,6 +1,6 @@
 /** How a training step computes what it can compute in several ways: as was quickest on this device. */
 import type { Model } from "../graph/types.ts";
-import { DEQUANT_FORMS, type DequantForm } from "../ops/dequantize.ts";
+import { DEQUANT_FORMS, type DequantForm } from "../ops/dequant_form.ts";
 import { INTEGER_FORMS, type IntegerForm } from "../ops/internal/integer_form.ts";
 import type { Numeric } from "../plan/names.ts";
 import type { Runner } from "../runtime/runner.ts";

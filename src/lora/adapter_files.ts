@@ -109,7 +109,7 @@ function text(bytes: Uint8Array, file: string): string {
   try {
     return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
   } catch (error) {
-    throw new BadInputError(`${file}: it is no UTF-8 text`, { cause: error });
+    throw new BadInputError(`${file}: it is not UTF-8 text`, { cause: error });
   }
 }
 

@@ -2,7 +2,8 @@
 import { BadInputError } from "../errors.ts";
 import { isFloating } from "../graph/dtype.ts";
 import { float32, type Tensor, toNumbers } from "../graph/tensor.ts";
-import { loraName, type LoraWeights } from "./inject.ts";
+import { loraName } from "./inject.ts";
+import type { LoraWeights } from "./lora_weights.ts";
 import type { AdapterType } from "./peft_config.ts";
 import { scalesName } from "./scale_adapter.ts";
 
@@ -63,7 +64,7 @@ export function adapterTensors(
   const bad = (problem: string) => new BadInputError(`${file}: ${problem}`);
   const modules = new Map<string, Partial<Record<Part, Tensor>>>();
   for (const [name, tensor] of tensors) {
-    const { path, part } = placeOf(name, type, bad);
+    const { path, part } = partOf(name, type, bad);
     const module = modules.get(path) ?? {};
     if (module[part] !== undefined) throw bad(`module "${path}" has ${part} twice`);
     module[part] = asFloat32(name, tensor, bad);
@@ -82,7 +83,7 @@ export function adapterTensors(
 
 type Bad = (problem: string) => BadInputError;
 
-function placeOf(name: string, type: AdapterType, bad: Bad): { path: string; part: Part } {
+function partOf(name: string, type: AdapterType, bad: Bad): { path: string; part: Part } {
   const quoted = JSON.stringify(name.slice(0, 120));
   if (!name.startsWith(PREFIX)) throw bad(`tensor ${quoted} does not begin with "${PREFIX}"`);
   const inner = name.slice(PREFIX.length);

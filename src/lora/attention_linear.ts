@@ -7,7 +7,7 @@ import { fusedAttentionInputs } from "../graph/fused_attention.ts";
 import type { Node } from "../graph/types.ts";
 import type { GraphIndex } from "./graph_index.ts";
 import { integerParts, quantiserOf } from "./integer_linear.ts";
-import type { LinearParts } from "./linear.ts";
+import type { LinearParts } from "./linear_form.ts";
 import { matrixBehind } from "./linear_weight.ts";
 
 /**

@@ -74,7 +74,7 @@ export function validateLoraConfig(config: LoraConfig): void {
       "targetModules",
       (name) =>
         "Cannot inject LoRA: no target modules were given; " +
-        `\`${name("targetModules", "all-linear")}\` takes every linear layer`,
+        `\`${name("targetModules", "all-linear")}\` targets every linear layer`,
     );
   }
   const { numLayers } = config;

@@ -1,7 +1,7 @@
 /** Adapter matrices before the first step: A random, B zero, so that training starts at the base. */
 import { float32, type Tensor } from "../graph/tensor.ts";
 import type { LoraInit } from "./config.ts";
-import type { LoraWeights } from "./inject.ts";
+import type { LoraWeights } from "./lora_weights.ts";
 import type { LoraSite } from "./targets.ts";
 
 /** A source of whole numbers in [0, 2³²), such as a seeded generator. */

@@ -6,9 +6,9 @@
  * Runtime's fused attention, which is decomposed for them). The adapter is added after the layer's bias,
  * so that optimisers can still fuse the product with its bias.
  */
+import type { InjectOptions, LoraWeights } from "./lora_weights.ts";
 import { int } from "../graph/attributes.ts";
 import { ONNX_TYPE } from "../graph/dtype.ts";
-import type { Tensor } from "../graph/tensor.ts";
 import type { Model, Node } from "../graph/types.ts";
 import type { GraphIndex } from "./graph_index.ts";
 import {
@@ -25,14 +25,6 @@ import { callsOf, type LinearModule } from "./modules.ts";
 import type { LoraSite } from "./targets.ts";
 import type { Trainable } from "./trainable.ts";
 
-/** A pair of adapter matrices: A [rank, in], B [out, rank], float32. */
-export interface LoraWeights {
-  /** A, [rank, in]. */
-  readonly a: Tensor;
-  /** B, [out, rank]. */
-  readonly b: Tensor;
-}
-
 /** A graph input that multiplies an adapter's input: 0 where dropped, 1/(1−rate) elsewhere. */
 export interface DropoutMask {
   /** Module path. */
@@ -41,14 +33,6 @@ export interface DropoutMask {
   readonly like: string;
   /** Share of the inputs that are dropped, 0 to 1. */
   readonly rate: number;
-}
-
-/** How adapters are added. */
-export interface InjectOptions {
-  /** Makes A and B graph inputs instead of initializers, so that they can change between runs. */
-  readonly asInputs?: boolean;
-  /** Adds a mask input for each site whose dropout is above zero; otherwise there is no dropout. */
-  readonly dropout?: boolean;
 }
 
 /** A graph with adapters. */

@@ -2,7 +2,7 @@
 import { bitsOf } from "../graph/dtype.ts";
 import type { Node } from "../graph/types.ts";
 import { type GraphIndex, onlyReader } from "./graph_index.ts";
-import type { LinearParts } from "./linear.ts";
+import type { LinearParts } from "./linear_form.ts";
 
 /** The node that rounds an activation at run time. */
 export function quantiserOf(index: GraphIndex, quantised: string): Node | undefined {

@@ -15,7 +15,7 @@ export class JsonFields {
     try {
       value = JSON.parse(text);
     } catch (error) {
-      throw new BadInputError(`${file}: it is no JSON: ${(error as Error).message}`, {
+      throw new BadInputError(`${file}: it is not JSON: ${(error as Error).message}`, {
         cause: error,
       });
     }

@@ -5,7 +5,7 @@ import type { Model, Node } from "../graph/types.ts";
 import { BadInputError } from "../errors.ts";
 import { GraphEdit } from "./edit.ts";
 import { type GraphIndex, indexGraph } from "./graph_index.ts";
-import type { InjectOptions, LoraWeights } from "./inject.ts";
+import type { InjectOptions, LoraWeights } from "./lora_weights.ts";
 import type { LinearModule } from "./modules.ts";
 import { openAttention } from "./open_attention.ts";
 import type { LoraSite } from "./targets.ts";

@@ -2,15 +2,9 @@
 export { DEFAULT_LORA, type LoraConfig, type LoraInit, loraScale, parseLayers } from "./config.ts";
 export { addClassificationHead, HEAD, type Pooling, tokenStates } from "./head.ts";
 export { initAdapter, initLinear, type RandomSource } from "./init.ts";
-export {
-  type DropoutMask,
-  inject,
-  type Injected,
-  type InjectOptions,
-  loraName,
-  type LoraWeights,
-} from "./inject.ts";
-export type { LinearKind, Slice } from "./linear.ts";
+export { type DropoutMask, inject, type Injected, loraName } from "./inject.ts";
+export type { InjectOptions, LoraWeights } from "./lora_weights.ts";
+export type { LinearKind, Slice } from "./linear_form.ts";
 export type { LinearWeight } from "./linear_weight.ts";
 export { findModules, type LinearModule } from "./modules.ts";
 export { makeTrainable, resolveModulesToSave } from "./modules_to_save.ts";

@@ -6,7 +6,8 @@ import { toNumbers } from "../graph/tensor.ts";
 import { type Model, type Node, operatorName } from "../graph/types.ts";
 import { BadInputError } from "../errors.ts";
 import { type GraphIndex, indexGraph } from "./graph_index.ts";
-import { type LinearForm, linearForm } from "./linear.ts";
+import { linearForm } from "./linear.ts";
+import type { LinearForm } from "./linear_form.ts";
 import { type LinearName, nameLinears } from "./name_linears.ts";
 import { layerOf } from "./names.ts";
 

@@ -2,7 +2,7 @@
 import { isFusedAttention } from "../graph/fused_attention.ts";
 import type { Model } from "../graph/types.ts";
 import type { GraphIndex } from "./graph_index.ts";
-import type { LinearForm } from "./linear.ts";
+import type { LinearForm } from "./linear_form.ts";
 import { type AttentionNames, attentionNames } from "./name_attention.ts";
 import {
   huggingFacePath,

@@ -8,7 +8,7 @@ import { fusedAttentionInputs, hiddenSizes, isFusedAttention } from "../graph/fu
 import { int64, type Tensor } from "../graph/tensor.ts";
 import { type Attribute, MICROSOFT, type Model, type Node } from "../graph/types.ts";
 import { verify } from "../graph/verify.ts";
-import type { LinearForm } from "./linear.ts";
+import type { LinearForm } from "./linear_form.ts";
 import { callsOf, type LinearModule } from "./modules.ts";
 
 /** Attributes that are copied to MultiHeadAttention. */

@@ -18,8 +18,9 @@ import { elementCount, float32, int64 } from "../graph/tensor.ts";
 import type { Model, Node } from "../graph/types.ts";
 import { UsageError } from "../errors.ts";
 import { type GraphIndex, preparing } from "./graph_index.ts";
-import type { Injected, InjectOptions, LoraWeights } from "./inject.ts";
-import type { LinearForm } from "./linear.ts";
+import type { Injected } from "./inject.ts";
+import type { InjectOptions, LoraWeights } from "./lora_weights.ts";
+import type { LinearForm } from "./linear_form.ts";
 import {
   type AdaptedProduct,
   callScope,
@@ -55,7 +56,7 @@ function gridOf(index: GraphIndex, module: LinearModule): ScaleGrid | string {
   const outFirst = packed || layout === "NK";
   if (blockSize !== undefined) {
     if (!packed && (axis === 1) !== outFirst) {
-      return "its blocks lie along the outputs; train LoRA instead";
+      return "its blocks are along the outputs; train LoRA instead";
     }
     return { blocks: Math.ceil(inFeatures / blockSize), transposed: !outFirst };
   }

@@ -9,7 +9,7 @@ import { RoundedMatrix } from "../quant/rounded_matrix.ts";
 import type { MatrixTensors, StoredMatrix } from "../quant/types.ts";
 import { float32, type Tensor } from "../graph/tensor.ts";
 import type { GraphIndex } from "./graph_index.ts";
-import type { LinearForm } from "./linear.ts";
+import type { LinearForm } from "./linear_form.ts";
 
 /**
  * Opens the stored matrix of a linear, all columns of a fused one.

@@ -12,7 +12,7 @@ import { attends } from "../ops/kinds.ts";
 import { kindOf, traitsOf } from "../ops/registry.ts";
 import type { GraphIndex } from "./graph_index.ts";
 import { quantiserOf } from "./integer_linear.ts";
-import type { LinearForm } from "./linear.ts";
+import type { LinearForm } from "./linear_form.ts";
 
 type Role = "q" | "k" | "v" | "qkv" | "o";
 

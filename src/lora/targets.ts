@@ -142,7 +142,7 @@ function noMatch(modules: readonly LinearModule[], target: string): ParameterErr
     return new ParameterError(
       "targetModules",
       `Cannot inject LoRA at "all-linear": the only layers that graft can adapt make the model's ` +
-        `output, and are adapted where they are named: ${names.join(", ")}`,
+        `output, and are adapted only if they are named: ${names.join(", ")}`,
     );
   }
   const near = [...names, ...SHORTHANDS]

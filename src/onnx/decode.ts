@@ -55,8 +55,8 @@ export function normalDomain(domain: string): string {
  * ```ts
  * import { decodeModel, encodeModel } from "./mod.ts";
  *
- * const bytes = await Deno.readFile("model.onnx");
- * const model = decodeModel(bytes, { file: "model.onnx" });
+ * const file = "models/all-minilm-l6-v2-int8/model.onnx";
+ * const model = decodeModel(await Deno.readFile(file), { file });
  * const graph = { ...model.graph, name: "renamed" };
  * await Deno.writeFile("renamed.onnx", encodeModel({ ...model, graph }));
  * ```
@@ -118,7 +118,7 @@ function decodeOpsets(
     const name = normalDomain(domain);
     const number = Number(version);
     if (!Number.isSafeInteger(number) || number < 1) {
-      throw bad(`opset of domain "${domain}" is no version: current value is ${version}`);
+      throw bad(`opset of domain "${domain}" is not a version: current value is ${version}`);
     }
     if (name === "" && number > NEWEST_OPSET) {
       throw bad(`opset ${number} is newer than ${NEWEST_OPSET}, the newest graft knows`);

@@ -3,7 +3,7 @@ import { isShapeList } from "../graph/shape_list.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import type { Model } from "../graph/types.ts";
 import { chunksOf, concatenated } from "./chunks.ts";
-import { modelProto } from "./encode.ts";
+import { modelProto } from "./model_proto.ts";
 import { mapTensors } from "./every_tensor.ts";
 import { externalRefOf } from "./external_ref.ts";
 import { EXTERNAL, type Proto } from "./schema.ts";
@@ -82,7 +82,8 @@ export interface EncodedWithData {
  * ```ts
  * import { decodeModel, encodeModelWithExternalData } from "./mod.ts";
  *
- * const source = decodeModel(await Deno.readFile("model.onnx"));
+ * const file = "models/all-minilm-l6-v2-int8/model.onnx";
+ * const source = decodeModel(await Deno.readFile(file), { file });
  * const { model, data } = encodeModelWithExternalData(source, "copy.onnx.data");
  * await Deno.writeFile("copy.onnx", model);
  * await Deno.writeFile("copy.onnx.data", ReadableStream.from(data));

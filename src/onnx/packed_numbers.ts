@@ -49,7 +49,7 @@ export function varints64(records: PackedRecords): BigInt64Array {
   const count = countIn(records);
   const out = new BigInt64Array(count);
   // In 32-bit halves, because a bigint is an object.
-  const halves = new Int32Array(out.buffer);
+  const int32s = new Int32Array(out.buffer);
   let i = 0;
   for (const record of records) {
     for (let at = 0; at < record.byteLength; at++, i += 2) {
@@ -63,8 +63,8 @@ export function varints64(records: PackedRecords): BigInt64Array {
         else if (shift > 28 && shift < 64) high |= bits << (shift - 32);
         if (byte < 0x80) break;
       }
-      halves[i] = low;
-      halves[i + 1] = high;
+      int32s[i] = low;
+      int32s[i + 1] = high;
     }
   }
   return out;

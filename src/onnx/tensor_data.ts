@@ -79,7 +79,7 @@ function wholeNumber(text: string | undefined, key: string, where: string): numb
   if (text === undefined) return undefined;
   if (!/^\d{1,15}$/.test(text)) {
     throw new BadInputError(
-      `${where}: external data's ${key} is no size: current value is "${text}"`,
+      `${where}: external data's ${key} is not a size: current value is "${text}"`,
     );
   }
   return Number(text);
@@ -107,7 +107,7 @@ export function externalBytes(
   }
   if (context.external === undefined) {
     throw new BadInputError(
-      `${where}: its data lies in "${location}": load the model from its folder`,
+      `${where}: its data is in "${location}": load the model from its folder`,
     );
   }
   let bytes: Uint8Array;

@@ -49,7 +49,9 @@ export function decodeTensor(
     );
   }
   if (proto.segment !== undefined) {
-    throw new BadInputError(`${where}: tensors in segments are not supported: save the model anew`);
+    throw new BadInputError(
+      `${where}: tensors in segments are not supported: save the model again`,
+    );
   }
   const dims = decodeDims(proto.dims, where);
   const bytes = dataOf(proto, dtype, elementCount(dims), where, context);

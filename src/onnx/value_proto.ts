@@ -18,7 +18,7 @@ function decodeDim(
     if (size === -1) return unknownDim(name, axis);
     if (size < 0 || !Number.isSafeInteger(size)) {
       throw new BadInputError(
-        `${context.file}: value "${name}": dimension ${axis} is no size: current value is ${proto.dimValue}`,
+        `${context.file}: value "${name}": dimension ${axis} is not a size: current value is ${proto.dimValue}`,
       );
     }
     return size;

@@ -4,30 +4,14 @@
  * The bytes stay the only copy in memory: they are (views of) initializers, and the float weight
  * exists only while the segment that needs it runs.
  */
+import type { DequantForm } from "./dequant_form.ts";
 import { int, string } from "../graph/attributes.ts";
 import type { GraphBuilder } from "../graph/builder.ts";
-import { ascending, reshaped, tensor } from "../graph/tensor.ts";
+import { ascending, tensor } from "../graph/tensor.ts";
+import { reshaped } from "../graph/reshaped.ts";
 import { castTo } from "./cast.ts";
 import { scalarOf } from "./broadcast.ts";
 import { shared } from "./contrib/support.ts";
-
-/**
- * How a graph dequantises weights that MatMulNBits packs.
- *
- * - `gather_block`: com.microsoft.GatherBlockQuantized over all rows. Its kernel reads uint8 data
- *   with zero points from ONNX Runtime 1.23 on, and is the fastest from 1.32 on.
- * - `arithmetic`: masks, shifts and a DequantizeLinear; every release has them, and on 1.30 they are the
- *   quicker by far (`graft bench kernels` measures both). DequantizeLinear on uint4 is slower, and
- *   blocks of 4 bits need release 1.20.
- */
-export type DequantForm = (typeof DEQUANT_FORMS)[number];
-
-export const DEQUANT_FORMS = ["gather_block", "arithmetic"] as const;
-
-/** The fastest form that a release of ONNX Runtime has, where nothing was measured. */
-export function dequantFormFor([major, minor]: readonly number[]): DequantForm {
-  return major > 1 || minor >= 32 ? "gather_block" : "arithmetic";
-}
 
 /** A matrix quantised in blocks along its last dimension, packed as MatMulNBits packs it. */
 export interface BlockQuantized {

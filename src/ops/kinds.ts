@@ -7,6 +7,7 @@ const PRODUCTS: ReadonlySet<Kind> = new Set([
   "convolution",
   "packed product",
   "product",
+  "recurrence",
   "rounded product",
 ]);
 

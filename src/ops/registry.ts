@@ -48,7 +48,10 @@ const TRAITS: ReadonlyMap<string, Traits> = new Map(
 );
 const UNKNOWN = mixed("other");
 
-/** The traits of a node's operator; of one that graft does not know, those that promise nothing. */
+/**
+ * The traits of a node's operator. What a rule does not state, since no training graph holds the
+ * operator, and all of an operator that graft does not know, promises nothing.
+ */
 export function traitsOf({ domain, opType }: Pick<Node, "domain" | "opType">): Traits {
   return TRAITS.get(`${domain}:${opType}`) ?? UNKNOWN;
 }

@@ -1,7 +1,8 @@
 /** Reshape and the operators that only rename dimensions; for training all become Reshape. */
 import { intAttribute, intsAttribute } from "../graph/attributes.ts";
 import type { Known } from "../graph/builder.ts";
-import { elementCount, reshaped } from "../graph/tensor.ts";
+import { elementCount } from "../graph/tensor.ts";
+import { reshaped } from "../graph/reshaped.ts";
 import type { Node } from "../graph/types.ts";
 import { knownInputs, label, required, requiredInts } from "./args.ts";
 import { axesOf, normalizeAxes, normalizeAxis, product } from "./axes.ts";

@@ -11,16 +11,22 @@ const keepsAxes = ({ inputs: [x] }: Node, { leadOf, lead }: RowFacts) => leadOf(
 export const rowsOfFirst: RowTest = (node, facts) =>
   keepsAxes(node, facts) && facts.dims(node.inputs[0]).length > facts.lead ? "first" : undefined;
 
-/** The same, where the axis that an attribute names lies behind the leading axes. */
+/**
+ * The same, where the axis that an attribute names lies behind the leading axes.
+ *
+ * @param of the operands: the first input, or all of them
+ */
 export function rowsBefore(
   attribute: string,
   absent: number,
   of: "first" | "all" = "first",
 ): RowTest {
   return (node, facts) => {
+    const { lead, leadOf, dims } = facts;
+    const operands = of === "all" ? node.inputs : node.inputs.slice(0, 1);
     const axis = intAttribute(node, attribute, absent);
-    const rank = facts.dims(node.inputs[0]).length;
-    return keepsAxes(node, facts) && (axis < 0 ? axis + rank : axis) >= facts.lead ? of : undefined;
+    const isBehind = (axis < 0 ? axis + dims(node.inputs[0]).length : axis) >= lead;
+    return isBehind && operands.every((input) => leadOf(input) === lead) ? of : undefined;
   };
 }
 

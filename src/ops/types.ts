@@ -1,14 +1,17 @@
 /**
  * What graft must know of an operator to train through it.
  *
- * One operator a file, one registry line each. All shapes are concrete: a training graph is
+ * One operator a file, one line each in `standard.ts`, `contrib.ts` or `internal.ts`; nothing else
+ * names it. Its traits say what passes ask for (`traits.ts`): `elementwise()`, `rowByRow()` and
+ * `mixed()` make those of an operator that training graphs may hold, and one that is always lowered
+ * says its kind and its rows. All shapes are concrete: a training graph is
  * compiled for each batch size and sequence length, so broadcasting and reshaping are settled
  * when the graph is built and never at run time.
  */
 import type { GraphBuilder, Known } from "../graph/builder.ts";
 import type { Node } from "../graph/types.ts";
-import type { AttentionForm } from "./contrib/attention_core.ts";
-import type { DequantForm } from "./dequantize.ts";
+import type { AttentionForm } from "./contrib/attention_form.ts";
+import type { DequantForm } from "./dequant_form.ts";
 import { BadInputError } from "../errors.ts";
 import type { FileTraits, Traits } from "./traits.ts";
 
@@ -18,13 +21,13 @@ export interface OpsetContext {
   readonly opset: number;
 }
 
-/** Where a node to be lowered stands, and how. */
+/** How a graph is lowered. */
 export interface LoweringContext extends OpsetContext {
-  /** One per output: whether anything reads it. */
+  /** Whether each of the node's outputs is read. */
   readonly needed: readonly boolean[];
   /** How 4- and 8-bit blocks are dequantised; default `gather_block`. */
   readonly dequantForm?: DequantForm;
-  /** How attention is written; default in blocks of queries. */
+  /** How attention is written; default in blocks of queries at once. */
   readonly attention?: AttentionForm;
 }
 

@@ -2,7 +2,7 @@
  * How a step computes: one value that is chosen once, from configuration, model and device
  * (`train/choose_arithmetic.ts`), and handed on. What computes otherwise, to compare, has another value.
  */
-import type { DequantForm } from "../ops/dequantize.ts";
+import type { DequantForm } from "../ops/dequant_form.ts";
 import type { IntegerForm } from "../ops/internal/integer_form.ts";
 import type { Numeric } from "./names.ts";
 

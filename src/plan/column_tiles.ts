@@ -216,6 +216,8 @@ class Tiling {
     const joining = joined(node, dims.length - 1);
     if (joining === undefined) return [...before, ...copies];
     const parts = copies.map(({ outputs: [name] }) => name);
+    // Whoever wants the columns of the whole in tiles again finds them as they were.
+    if (joining.opType === "Concat") this.#parts.set(y, parts);
     const whole = { ...joining, name: y, domain: "", inputs: parts, outputs: [y] };
     return [...before, ...copies, whole];
   }

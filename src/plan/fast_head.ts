@@ -23,7 +23,7 @@ import { transpose } from "../ops/transpose.ts";
 import { zeroPoint } from "../ops/internal/rounded_rows.ts";
 import { ZERO_POINTS } from "../graph/codes.ts";
 import { callOf, type PlannedCall } from "./call.ts";
-import { carriedName, type Chunk, chunkBuilder, labelInChunk } from "./head_chunks.ts";
+import { carriedName, type Chunk, chunkBuilder, labelInChunk } from "./chunk.ts";
 import { chunkBias, type ChunkContext, chunkWeight } from "./head_weight.ts";
 import type { PreprocessingCall } from "./weight_preprocessing.ts";
 import { roundedRows } from "./quantize_linears.ts";

@@ -9,20 +9,11 @@ import { dataTypeOf, ONNX_TYPE } from "../graph/dtype.ts";
 import { int } from "../graph/attributes.ts";
 import { elementCount, float32, type Tensor, toNumbers } from "../graph/tensor.ts";
 import type { Attribute, Graph, Node } from "../graph/types.ts";
+import { inputsBesideWeights } from "../ops/schema/quantization.ts";
 
 /** Whether a type is one that this pass replaces. */
 export const isHalf = (dtype: string | undefined): boolean =>
   dtype === "float16" || dtype === "bfloat16";
-
-/** Inputs that hold parameters and no weights, by operator. */
-const PARAMETERS: ReadonlyMap<string, readonly number[]> = new Map(Object.entries({
-  DequantizeLinear: [1, 2],
-  GatherBlockQuantized: [2, 3],
-  GroupQueryAttention: [7, 8],
-  MatMulBnb4: [2],
-  MatMulNBits: [2, 3],
-  RotaryEmbedding: [1, 2, 3],
-}));
 
 /** Elements that are widened whatever reads them: vectors of a layer's width. */
 const SMALL = 1 << 16;
@@ -127,8 +118,9 @@ class Widening {
   }
 }
 
-function parametersOf({ opType, inputs }: Node): readonly string[] {
-  return (PARAMETERS.get(opType) ?? []).flatMap((i) => inputs[i] ? [inputs[i]] : []);
+/** The inputs of a node that are no weights: scales, zero points, rotary tables. */
+function parametersOf(node: Node): readonly string[] {
+  return inputsBesideWeights(node).flatMap((i) => node.inputs[i] ? [node.inputs[i]] : []);
 }
 
 function inFloat32<T extends Graph["inputs"][number]>(value: T): T {

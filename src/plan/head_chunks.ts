@@ -8,10 +8,11 @@
  * dh = t/s − W[label].
  * Source: the online softmax of Milakov and Gimelshein, arXiv:1805.02867.
  */
+import { carriedName, type Chunk, chunkBuilder, labelInChunk } from "./chunk.ts";
 import { int } from "../graph/attributes.ts";
 import { GraphBuilder } from "../graph/builder.ts";
 import { dimsIn } from "../graph/facts.ts";
-import { float32, int64, type Tensor } from "../graph/tensor.ts";
+import { float32, type Tensor } from "../graph/tensor.ts";
 import type { Graph } from "../graph/types.ts";
 import { inferTraining } from "../ops/registry.ts";
 import { weightType } from "../ops/internal/integer_form.ts";
@@ -20,7 +21,7 @@ import { transpose } from "../ops/transpose.ts";
 import { formOfProducts, IN_FLOATS, numericOf } from "./arithmetic.ts";
 import { callOf, type PlannedCall } from "./call.ts";
 import type { PlanSettings } from "./options.ts";
-import { cotangentName, EXPECTED_ROWS, LABELS, LOSS, ROW_WEIGHTS } from "./names.ts";
+import { cotangentName, EXPECTED_ROWS, LOSS, ROW_WEIGHTS } from "./names.ts";
 import { fastChunkCall, roundedChunk } from "./fast_head.ts";
 import type { ChunkableHead } from "./chunkable_head.ts";
 import { chunkBias, type ChunkContext, chunkWeight } from "./head_weight.ts";
@@ -90,51 +91,6 @@ export function planChunkedHead(
     preprocessing: fast ? chunks.map((chunk) => roundedChunk(context, chunk)) : [],
   };
 }
-
-/** Rows of the vocabulary that one call treats. */
-export interface Chunk {
-  readonly index: number;
-  readonly start: number;
-  readonly size: number;
-}
-
-/** Where each row's label lies in the chunk (clamped), and whether it lies there at all. */
-export function labelInChunk(
-  b: GraphBuilder,
-  rows: number,
-  startName: string,
-  size: number,
-) {
-  const local = b.op("Unsqueeze", [b.op("Sub", [LABELS, startName]), b.int64s([1])]);
-  const low = b.op("GreaterOrEqual", [local, b.constant(int64([], [0]))]);
-  const high = b.op("Less", [local, b.constant(int64([], [size]))]);
-  const inside = b.op("Cast", [b.op("And", [low, high])], { to: { kind: "int", value: 1 } });
-  const atLeast = b.op("Max", [local, b.constant(int64([], [0]))]);
-  const clamped = b.op("Min", [atLeast, b.constant(int64([], [size - 1]))]);
-  return { index: b.reshape(clamped, [rows, 1]), inside };
-}
-
-/** What is carried into a chunk: [rows, 1], and [rows, K] for the sums of weights' rows. */
-export type Carried = "max" | "sum" | "picked" | "total" | "own";
-
-/** A builder with what every chunk reads, and `carried`, which declares what comes from the last. */
-export function chunkBuilder(c: ChunkContext, { index, start }: Chunk) {
-  const b = new GraphBuilder(inferTraining);
-  const startName = `head.start:${start}`;
-  c.constants.set(startName, int64([], [start]));
-  b.input(startName, "int64", []);
-  b.input(LABELS, "int64", [c.rows]);
-  b.input(c.head.hidden, "float32", [c.rows, c.width]);
-  const carried = (what: Carried) =>
-    b.input(carriedName(what, index), "float32", [
-      c.rows,
-      what === "total" || what === "own" ? c.width : 1,
-    ]);
-  return { b, startName, carried };
-}
-
-/** What enters chunk `index`, or leaves the one before. */
-export const carriedName = (what: Carried, index: number) => `head.${what}:${index}`;
 
 /** What is wanted of a chunk beside its part of the loss. */
 type Wanted = "loss" | "logits" | "gradient";

@@ -9,7 +9,7 @@ import { oncePerGraph } from "../graph/once_per_graph.ts";
 import { prune, readBy } from "../graph/passes/prune.ts";
 import { quantizeConstants } from "../graph/passes/quantize_constants.ts";
 import { type Graph, type Model, type Node, operatorName } from "../graph/types.ts";
-import type { DequantForm } from "../ops/dequantize.ts";
+import type { DequantForm } from "../ops/dequant_form.ts";
 import { constantsAsInitializers } from "../ops/constant.ts";
 import { inlineIf } from "../ops/if.ts";
 import { inferTraining, ruleOf } from "../ops/registry.ts";

@@ -1,23 +1,10 @@
 /** Error-compensated rounding of many rows at once; see `compensated.ts` for the method. */
+import type { Batch } from "./batch.ts";
 import { codeArray, nearestCode } from "./code_grid.ts";
 import { ScaleFit } from "./scale_fit.ts";
 import { sweepRows } from "./sweep.ts";
-import type { CodeGrid, Codes, CodeSlab } from "./types.ts";
+import type { CodeGrid, CodeSlab } from "./types.ts";
 import { sideBySide, type Weigher } from "./weigher.ts";
-
-/** Rows of a matrix while they are rounded: [cols, rows] and [groups, rows], in the Hessian's order. */
-export interface Batch {
-  readonly rows: number;
-  /** Group of the column at each position. */
-  readonly groupAt: Int32Array;
-  readonly codes: Codes;
-  readonly scales: Float32Array;
-  readonly zeros: Float32Array;
-  /** w − ŵ. */
-  readonly errors: Float32Array<ArrayBuffer>;
-  /** (w − ŵ)·H·(w − ŵ)ᵀ of each row. */
-  readonly energies: Float64Array;
-}
 
 /** Rounds chosen rows of a slab; arrays are reused from slab to slab. */
 export class BatchRounder {

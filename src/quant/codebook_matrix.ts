@@ -50,7 +50,7 @@ export class CodebookMatrix implements QuantisedMatrix {
     const { codes, scales } = tensors;
     if (!(blockSize > 0) || cols % blockSize !== 0 || cols % 2 !== 0) {
       throw new RangeError(
-        `MatMulBnb4 rows of ${cols} weights are no whole blocks of ${blockSize}`,
+        `MatMulBnb4 rows of ${cols} weights are not whole blocks of ${blockSize}`,
       );
     }
     if (scales === undefined) throw new RangeError("MatMulBnb4 weights need scales");

@@ -101,7 +101,7 @@ export function blockwiseQdqForm(
     throw new BadInputError(
       `Cannot quantise "${linear.weight}" to int4 for DequantizeLinear: blocks of it need opset ` +
         `${INT4_BLOCKS_SINCE.opset} and IR version ${INT4_BLOCKS_SINCE.irVersion}: current values are ${opset} and ` +
-        `${irVersion}; export the model anew, or write MatMulNBits instead`,
+        `${irVersion}; export the model again, or write MatMulNBits instead`,
     );
   }
   const { node, dtype, inFeatures: cols } = linear;
@@ -167,7 +167,7 @@ export function perChannelForm(linear: FloatLinear, opset: number): QuantisedFor
   if (opset < needed) {
     throw new BadInputError(
       `Cannot quantise "${linear.weight}" to int8: DequantizeLinear to ${dtype} per channel needs opset ` +
-        `${needed}: current value is ${opset}; export the model anew, or use 4 bits`,
+        `${needed}: current value is ${opset}; export the model again, or use 4 bits`,
     );
   }
   const rows = rowsOf(linear);

@@ -1,5 +1,5 @@
 /** Finds the best scales for a row's codes, by least squares. */
-import type { Batch } from "./batch_rounder.ts";
+import type { Batch } from "./batch.ts";
 import { bestScales } from "./best_scales.ts";
 import type { Weigher } from "./weigher.ts";
 

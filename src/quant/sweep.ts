@@ -1,5 +1,5 @@
 /** Coordinate descent over codes, many rows at once. */
-import type { Batch } from "./batch_rounder.ts";
+import type { Batch } from "./batch.ts";
 import { codeArray, leastStep, nearestCode } from "./code_grid.ts";
 import type { CodeGrid, Codes } from "./types.ts";
 import type { Weigher } from "./weigher.ts";

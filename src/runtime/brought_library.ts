@@ -33,7 +33,7 @@ function openCarried(note: (line: string) => void): Ort {
   const place = findAppended(carriedPath(CARRIED.library));
   if (place === undefined) {
     throw new OrtLoadError(
-      "This build of graft brings no ONNX Runtime: point ortLib or GRAFT_ORT_LIB at a " +
+      "This build of graft includes no ONNX Runtime: point ortLib or GRAFT_ORT_LIB at a " +
         `libonnxruntime of release ${LOWEST_ORT} or later`,
       "not found",
     );

@@ -50,12 +50,12 @@ export function limitedConfig(
 const mega = (bytes: number) => `${Math.ceil(bytes / 1e6)} MB`;
 
 const WHAT_TO_DO = "give it shorter texts or fewer at a time, or free memory; " +
-  "a model that asks for so much with short ones is damaged";
+  "a model that needs so much for short ones is damaged";
 
 /** The error for tensors beyond the limit: `Cannot make a float32[4096,4096] tensor`. */
 export function tooLarge(what: string, neededBytes: number, limitBytes: number): RefusedError {
   return new RefusedError(
-    `${what}: it takes ${mega(neededBytes)} with what is there, and runs of this model may take ${
+    `${what}: runs of this model would then need ${mega(neededBytes)}, and their limit is ${
       mega(limitBytes)
     }: ${WHAT_TO_DO}`,
   );
@@ -69,11 +69,11 @@ export function tooLarge(what: string, neededBytes: number, limitBytes: number):
 export function arenaRefusal(what: string, message: string): RefusedError | undefined {
   const found = /Available memory of (\d+) is smaller than requested bytes of (\d+)/.exec(message);
   if (found === null) return undefined;
-  const [left, asked] = found.slice(1).map((bytes) => mega(Number(bytes)));
+  const [left, needed] = found.slice(1).map((bytes) => mega(Number(bytes)));
   const [, operator, node] = /while running (\S+) node\. Name:'(.*?)'/.exec(message) ?? [];
   const who = operator === undefined ? "it" : node ? `${operator} "${node}"` : `a node ${operator}`;
   return new RefusedError(
-    `${what}: ${who} asks for ${asked}, and of what runs of this model may take ${left} are left: ` +
+    `${what}: ${who} needs ${needed}, and ${left} of the memory for this model's runs are left: ` +
       WHAT_TO_DO,
   );
 }

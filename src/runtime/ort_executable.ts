@@ -345,7 +345,7 @@ export class OrtExecutable implements Executable {
         );
       }
       if (fetches.length === 0) {
-        throw new UsageError(`Cannot run "${this.#label}": no output is asked for`);
+        throw new UsageError(`Cannot run "${this.#label}": no output is requested`);
       }
       this.#fetchNames.set(key, names = cStrings(fetches));
     }

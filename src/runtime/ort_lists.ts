@@ -42,7 +42,7 @@ export class OrtLists implements Disposable {
     try {
       await this.#threads.carryOut(
         encoded,
-        (list, run, tell) => attempt(`Cannot run "${executables[list][run].label}"`, tell),
+        (list, run, raise) => attempt(`Cannot run "${executables[list][run].label}"`, raise),
       );
     } catch (error) {
       // Runs before the failure.

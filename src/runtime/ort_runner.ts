@@ -67,13 +67,18 @@ const ROTATES_SINCE = [1, 20, 0] as const;
  * @example
  * ```ts
  * import { createOrtRunner } from "./ort_runner.ts";
- * import { float32 } from "../graph/tensor.ts";
+ * import { int64 } from "../graph/tensor.ts";
  *
  * using runner = createOrtRunner({ threads: 2 });
- * using executable = await runner.load("model.onnx");
- * using x = runner.upload(float32([1, 2], [0.5, 1]));
- * using y = (await executable.run({ x })).y;
- * console.log(y.read());
+ * using executable = await runner.load("models/all-minilm-l6-v2-int8/model.onnx");
+ * using tokens = runner.upload(int64([1, 3], [101, 7592, 102]));
+ * using ones = runner.upload(int64([1, 3], [1, 1, 1]));
+ * using zeros = runner.upload(int64([1, 3], [0, 0, 0]));
+ * const feeds = { input_ids: tokens, attention_mask: ones, token_type_ids: zeros };
+ * for (const [name, value] of Object.entries(await executable.run(feeds))) {
+ *   console.log(name, value.dims);
+ *   value[Symbol.dispose]();
+ * }
  * ```
  *
  * @throws {RuntimeFailure} if the library is missing, not ONNX Runtime, or too old, or a provider does
@@ -366,8 +371,8 @@ class OrtRunner implements Runner, TensorOwner {
     return new RuntimeFailure(
       (name) =>
         `Cannot compile "${label}": ONNX Runtime ${version} at "${path}" ${limit}: ` +
-        `point ${name("ortLib")} or GRAFT_ORT_LIB at a release that has what the model needs` +
-        (this.#options.ortLib ? ", or leave both out for the one that graft brings" : ""),
+        `point ${name("ortLib")} or GRAFT_ORT_LIB at a release that supports the model` +
+        (this.#options.ortLib ? ", or leave both out for the included one" : ""),
       { cause: error },
     );
   }

@@ -1,4 +1,5 @@
 /** Counts the nodes that each execution provider runs, and those that fall back to the CPU. */
+import { SHAPE_ARITHMETIC } from "../ops/schema/shape_arithmetic.ts";
 import { nodeRuns } from "./profile_nodes.ts";
 import { shortName } from "./provider_choice.ts";
 
@@ -24,13 +25,6 @@ export function placementOfProfile(profile: string): Placement {
     nodeRuns(profile).flatMap(({ operator, provider }) => provider ? [{ operator, provider }] : []),
   );
 }
-
-/** Operators of shape arithmetic. */
-const SHAPE_OPERATORS = new Set(
-  ("Shape Size Gather Concat Unsqueeze Squeeze Slice Cast Add Sub Mul Div Mod Equal Where Range Less " +
-    "Greater Not And Or Constant ConstantOfShape Reshape Expand ReduceProd ReduceMax ReduceMin " +
-    "ReduceSum Min Max Floor Ceil Identity Tile NonZero ScatterND").split(" "),
-);
 
 /** Copies that ORT inserts between providers, which are not part of the graph. */
 const COPIES = new Set(["MemcpyFromHost", "MemcpyToHost"]);
@@ -79,8 +73,8 @@ export function describePlacement(
   const left = [...listed].filter(([provider]) => !asked.has(provider))
     .flatMap(([, operators]) => [...operators.keys()]);
   if (left.length === 0) return lines;
-  const shapes = left.filter((operator) => SHAPE_OPERATORS.has(operator));
-  const others = left.filter((operator) => !SHAPE_OPERATORS.has(operator));
+  const shapes = left.filter((operator) => SHAPE_ARITHMETIC.has(operator));
+  const others = left.filter((operator) => !SHAPE_ARITHMETIC.has(operator));
   const first = shortName(wanted[0]);
   if (others.length > 0) {
     lines.push(
@@ -97,7 +91,7 @@ export function describePlacement(
     );
   }
   if (copies > 0) lines.push(`  copies between processor and device in every run: ${copies}`);
-  lines.push("  GRAFT_ORT_LOG=info prints what ONNX Runtime says of each node");
+  lines.push("  GRAFT_ORT_LOG=info prints ONNX Runtime's reason for each node");
   return lines;
 }
 

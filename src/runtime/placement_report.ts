@@ -20,7 +20,7 @@ export class PlacementReport implements Disposable {
   add(placement: Placement): void {
     this.#placements.push(placement);
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#tell(), QUIET_MS);
+    this.#timer = setTimeout(() => this.#print(), QUIET_MS);
     // It is printed at the end at the latest, so the timer need not keep the process alive.
     Deno.unrefTimer(Number(this.#timer));
   }
@@ -28,10 +28,10 @@ export class PlacementReport implements Disposable {
   /** Prints the rest. */
   [Symbol.dispose](): void {
     clearTimeout(this.#timer);
-    this.#tell();
+    this.#print();
   }
 
-  #tell(): void {
+  #print(): void {
     const placements = this.#placements;
     this.#placements = [];
     if (placements.length === 0) return;

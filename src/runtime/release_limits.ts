@@ -75,7 +75,7 @@ export function invalidModel(message: string): string | undefined {
   if (found === null) return undefined;
   const [, node, operator, attribute] = found;
   return `node "${node}" has the attribute "${attribute}", which ${operator} does not have in the ` +
-    "file's operator set: what made the file may have raised the set's number and left the nodes " +
+    "file's operator set: the program that wrote the file may have raised the set's number and left the nodes " +
     "as they were; convert the model to that set first";
 }
 

@@ -21,12 +21,12 @@ export async function withSessionPatience<T>(
   secondMs = 1000,
 ): Promise<T> {
   const began = performance.now();
-  const tell = () => {
+  const report = () => {
     const seconds = Math.round((performance.now() - began) / secondMs);
     note(`ONNX Runtime prepares "${label}", a graph of ${nodes} nodes: ${seconds} s`);
-    timer = setTimeout(tell, SECONDS * secondMs);
+    timer = setTimeout(report, SECONDS * secondMs);
   };
-  let timer = setTimeout(tell, FIRST_SECONDS * secondMs);
+  let timer = setTimeout(report, FIRST_SECONDS * secondMs);
   try {
     return await work();
   } finally {

@@ -108,7 +108,7 @@ export class SessionProviders implements Disposable {
   ): Promise<ModelProviders> {
     const report = this.#report;
     // The caller may need the profile.
-    const told = report === undefined || profile !== undefined ? {} : {
+    const reported = report === undefined || profile !== undefined ? {} : {
       settings: { config: { ...config, [RECORD_ASSIGNMENT]: "1" }, profilePrefix: profilePrefix() },
       afterFirstRun: (session: Session, ran: boolean) => {
         const placement = placementOf(session);
@@ -117,7 +117,9 @@ export class SessionProviders implements Disposable {
     };
     const list = recorded ? this.#recording : this.list;
     const tensorrt = this.#tensorrt;
-    if (tensorrt === undefined) return { ...told, settings: { providers: list, ...told.settings } };
+    if (tensorrt === undefined) {
+      return { ...reported, settings: { providers: list, ...reported.settings } };
+    }
     const folder = engineFolder(tensorrt.options ?? {});
     if (folder !== undefined) Deno.mkdirSync(folder, { recursive: true });
     const options = folder === undefined
@@ -128,8 +130,8 @@ export class SessionProviders implements Disposable {
     );
     const note = this.#note;
     return {
-      ...told,
-      settings: { providers, ...told.settings },
+      ...reported,
+      settings: { providers, ...reported.settings },
       around: note && ((work) => withPatience(label, folder, note, work)),
     };
   }

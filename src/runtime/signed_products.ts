@@ -59,7 +59,7 @@ function dataBeside(path: string, files: DisposableStack): (ref: ExternalRef) =>
   const opened = new Map<string, Uint8Array>();
   return ({ location, offset, length }) => {
     if (isAbsolute(location) || location.split(/[/\\]/).includes("..")) {
-      throw new BadInputError(`"${location}" does not lie in the model's folder`);
+      throw new BadInputError(`"${location}" is not in the model's folder`);
     }
     let bytes = opened.get(location);
     if (bytes === undefined) {

@@ -113,7 +113,7 @@ function parseHeader(bytes: Uint8Array, bad: Bad): Record<string, unknown> {
     text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
     header = JSON.parse(text);
   } catch (error) {
-    throw bad(`the header is no JSON: ${(error as Error).message}`);
+    throw bad(`the header is not JSON: ${(error as Error).message}`);
   }
   const repeated = duplicateKey(text);
   if (repeated !== undefined) throw bad(`the header has the key ${JSON.stringify(repeated)} twice`);
@@ -145,7 +145,7 @@ function shown(value: unknown): string {
 function entryOf(name: string, value: unknown, bad: Bad): Entry {
   const quoted = JSON.stringify(name);
   if (name === "" || name.includes("\0") || name.split(/[/\\]/).includes("..")) {
-    throw bad(`refused tensor name ${quoted}: it must not be empty nor hold ".." or a NUL`);
+    throw bad(`refused tensor name ${quoted}: it must not be empty or contain ".." or a NUL`);
   }
   if (!isObject(value)) throw bad(`tensor ${quoted} must be an object`);
   const unknown = Object.keys(value).find((key) =>

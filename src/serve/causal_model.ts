@@ -141,9 +141,9 @@ export class CausalModel implements Disposable {
     chosen: Model,
     label: string,
   ): Promise<CausalModel> {
-    const told = withLengthInputs(chosen);
-    if (told === undefined) throw new RuntimeFailure(NOT_RECORDABLE);
-    const { model, longest } = told;
+    const rewritten = withLengthInputs(chosen);
+    if (rewritten === undefined) throw new RuntimeFailure(NOT_RECORDABLE);
+    const { model, longest } = rewritten;
     const executable = await runner.compile(model, { label, recorded: true });
     return CausalModel.#owning(
       executable,
@@ -170,8 +170,8 @@ export class CausalModel implements Disposable {
   }
 }
 
-const NOT_RECORDABLE = "the model's attention is not told of lengths alone, or its caches grow: " +
-  "GroupQueryAttention over caches of float values is what can be";
+const NOT_RECORDABLE = "the model's attention uses more than lengths, or its caches grow: " +
+  "only GroupQueryAttention over float caches can be recorded";
 
 function readAsEver(parts: ReaderParts): Reader {
   return InPlaceReader.fits(parts) ? new InPlaceReader(parts) : new AppendingReader(parts);

@@ -7,9 +7,9 @@ import { sample, type SamplingOptions, validateSampling } from "./sampler.ts";
 export interface GenerateOptions extends SamplingOptions {
   /** Tokens to generate at most. */
   readonly maxTokens: number;
-  /** Tokens that end the text and are no part of it. */
+  /** Tokens that end the text and are not part of it. */
   readonly endIds: ReadonlySet<number>;
-  /** Strings that end the text and are no part of it. */
+  /** Strings that end the text and are not part of it. */
   readonly stop?: readonly string[];
   /** Seed of the draws; default 0. */
   readonly seed?: number;

@@ -19,7 +19,7 @@ const LENGTH_INPUTS: readonly ValueInfo[] = [
 ];
 
 /** A model with length inputs. */
-export interface TellingLengths {
+export interface LengthInputModel {
   readonly model: Model;
   /** Largest value of {@linkcode TOTAL_LENGTH_INPUT}. */
   readonly longest: number;
@@ -30,7 +30,7 @@ export interface TellingLengths {
  *
  * @returns `undefined` if the mask is used for anything but GroupQueryAttention's lengths
  */
-export function withLengthInputs(model: Model): TellingLengths | undefined {
+export function withLengthInputs(model: Model): LengthInputModel | undefined {
   const { graph } = model;
   const longest = longestPaddedMask(graph);
   if (longest === 0) return undefined;
@@ -42,6 +42,6 @@ export function withLengthInputs(model: Model): TellingLengths | undefined {
     return { ...node, inputs };
   });
   const inputs = graph.inputs.filter(({ name }) => name !== "attention_mask");
-  const told: Graph = { ...graph, nodes, inputs: [...inputs, ...LENGTH_INPUTS] };
-  return { model: { ...model, graph: prune(told) }, longest };
+  const rewritten: Graph = { ...graph, nodes, inputs: [...inputs, ...LENGTH_INPUTS] };
+  return { model: { ...model, graph: prune(rewritten) }, longest };
 }

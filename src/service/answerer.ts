@@ -79,7 +79,7 @@ const ASK: Readonly<Record<ModelKind, Ask>> = {
 function checkFinite(values: Iterable<number>): void {
   for (const value of values) {
     if (Number.isFinite(value)) continue;
-    throw new RuntimeFailure("The model's answer has values that are no numbers");
+    throw new RuntimeFailure("The model's answer has values that are not numbers");
   }
 }
 

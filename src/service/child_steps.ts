@@ -44,7 +44,7 @@ interface Ended {
   readonly signal: Deno.Signal | null;
   readonly stdout: string;
   /** Its error message; otherwise the last lines of its standard error. */
-  readonly said: string;
+  readonly message: string;
 }
 
 export class ChildSteps implements JobSteps {
@@ -115,7 +115,9 @@ export class ChildSteps implements JobSteps {
   }
 
   async #run(cycle: string, args: readonly string[]): Promise<Ended> {
-    if (this.signal.aborted) return { code: EXIT.interrupted, signal: null, stdout: "", said: "" };
+    if (this.signal.aborted) {
+      return { code: EXIT.interrupted, signal: null, stdout: "", message: "" };
+    }
     const child = startSelf(args, "piped");
     const step = args[0];
     if (!writeKernelFile(`/proc/${child.pid}/oom_score_adj`, OOM_SCORE_ADJ)) {
@@ -143,7 +145,7 @@ export class ChildSteps implements JobSteps {
         if (last.length > QUOTED_LINES) last.shift();
       }
       const { code, signal } = await child.status;
-      return { code, signal, stdout: await stdout, said: error ?? last.join("\n") };
+      return { code, signal, stdout: await stdout, message: error ?? last.join("\n") };
     } finally {
       this.signal.removeEventListener("abort", stop);
     }
@@ -155,13 +157,13 @@ function learnedBy(model: string): BigUint64Array | undefined {
   return exists(path) ? decodeDigests(Deno.readFileSync(path)) : undefined;
 }
 
-function endOf({ code, signal, said }: Ended): StepEnd {
+function endOf({ code, signal, message }: Ended): StepEnd {
   // A process that receives the signal before it listens is ended by it.
   if (signal === "SIGTERM" || code === EXIT.interrupted) return { ended: "stopped" };
   if (signal !== null) return { ended: "killed", why: `it was killed by ${signal}` };
   if (code === EXIT.ok) return { ended: "done", value: undefined };
-  if (code === EXIT.refused) return { ended: "refused", why: said };
-  return { ended: "failed", why: said || `it ended with ${code}`, code };
+  if (code === EXIT.refused) return { ended: "refused", why: message };
+  return { ended: "failed", why: message || `it ended with ${code}`, code };
 }
 
 /**

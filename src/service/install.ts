@@ -45,7 +45,7 @@ export function checkVisible(path: string, flag: string): void {
   throw new BadInputError(
     hidden === undefined
       ? `${flag} must be an absolute path: current value is ${path}`
-      : `The services cannot see what is in ${hidden}: name another folder than ${path} with ${flag}, ` +
+      : `The services cannot see files in ${hidden}: name another folder than ${path} with ${flag}, ` +
         "such as one in /srv",
   );
 }

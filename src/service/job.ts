@@ -157,7 +157,7 @@ async function openCycle(
     log(
       "warning",
       `Cycle ${name} learns without ${forgotten} rows that model ${inUse} learned from: every round ` +
-        "trains the base on what is in the data folder, and they are no longer there",
+        "trains the base on the rows in the data folder, and they are no longer there",
       { CYCLE: name, STEP: "begun", FORGOTTEN: forgotten },
     );
   }

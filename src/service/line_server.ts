@@ -169,7 +169,7 @@ export class LineServer {
 async function clearSocket(path: string): Promise<void> {
   const there = socketAt(path);
   if (there === undefined) return;
-  if (!there.isSocket) throw new Error("there is something that is no socket");
+  if (!there.isSocket) throw new Error("it exists and is not a socket");
   try {
     using _ = await Deno.connect({ transport: "unix", path });
   } catch {

@@ -39,7 +39,7 @@ function sayDamaged(folder: string, line: number, log: Log): void {
   log(
     "error",
     `Line ${line} of ${folder}/journal was changed after it was written. The model in use answers all ` +
-      `the same; that line and what follows it is kept in ${folder}/${DAMAGED}… once no round is at ` +
+      `the same; that line and the later ones are moved to ${folder}/${DAMAGED}… once no round is at ` +
       "work (graft service status)",
     { EVENT: "journal damaged" },
   );

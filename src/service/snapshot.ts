@@ -99,7 +99,7 @@ async function* rowsOf(path: string, part: Part, columns?: ColumnNames): AsyncGe
 }
 
 /** A number in [0, 1) that rows with equal prompts share. */
-const placeOf = (group: number): number => (group % 9973) / 9973;
+const fractionOf = (group: number): number => (group % 9973) / 9973;
 
 /**
  * Copies the rows of all data files in a folder: `valid` and `test` files stay separate, all others are
@@ -172,15 +172,15 @@ async function splitBy(
   const last = new Map<string, number>();
   for (const { path, part } of files) {
     for await (const { group, label } of rowsOf(path, part, columns)) {
-      const place = placeOf(group);
-      [least, most] = [Math.min(least, place), Math.max(most, place)];
-      if (label !== undefined) last.set(label, Math.max(last.get(label) ?? 0, place));
+      const fraction = fractionOf(group);
+      [least, most] = [Math.min(least, fraction), Math.max(most, fraction)];
+      if (label !== undefined) last.set(label, Math.max(last.get(label) ?? 0, fraction));
     }
   }
   if (!(least < most)) throw nothingHeldOut(files);
   const border = most < share ? least : Math.max(least, share);
   return ({ group, label }) =>
-    placeOf(group) <= border && (label === undefined || last.get(label)! > border);
+    fractionOf(group) <= border && (label === undefined || last.get(label)! > border);
 }
 
 function nothingHeldOut(files: Files): BadInputError {

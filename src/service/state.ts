@@ -70,7 +70,7 @@ export class ServiceState implements Disposable {
       held?.[Symbol.dispose]();
       throw new BusyError(
         `${folder} is in use by another job, or cannot be locked: try again when it has ended, or ` +
-          "end it (systemctl stop graft-train): the next round goes on with its work",
+          "end it (systemctl stop graft-train): the next round continues its work",
       );
     }
     try {

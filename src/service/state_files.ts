@@ -30,7 +30,9 @@ export function linkedModel(folder: HeldFolder): CycleName | null {
   const name = /^models\/(\d{1,15})\/model$/.exec(target)?.[1];
   if (name !== undefined) return name;
   throw new StorageError(
-    `${join(folder.path, CURRENT)} leads to ${JSON.stringify(target)}, which is no model of the ` +
+    `${join(folder.path, CURRENT)} leads to ${
+      JSON.stringify(target)
+    }, which is not a model of the ` +
       "service: remove it",
   );
 }

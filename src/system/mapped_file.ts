@@ -18,22 +18,22 @@ export interface MappedFile extends Disposable {
 }
 
 /** The file of each mapped buffer, and the buffer's offset in it. */
-const places = new WeakMap<ArrayBufferLike, { readonly path: string; readonly offset: number }>();
+const origins = new WeakMap<ArrayBufferLike, { readonly path: string; readonly offset: number }>();
 
 /**
  * The mapped file and offset of `bytes`; `undefined` for ordinary memory. The path has no symbolic
  * links.
  */
 export function locateMapped(bytes: Uint8Array): { path: string; offset: number } | undefined {
-  const place = places.get(bytes.buffer);
-  return place === undefined
+  const origin = origins.get(bytes.buffer);
+  return origin === undefined
     ? undefined
-    : { path: place.path, offset: place.offset + bytes.byteOffset };
+    : { path: origin.path, offset: origin.offset + bytes.byteOffset };
 }
 
 /** Releases a mapped file's pages until they are read again; other memory is not changed. */
 export function forgetMapped(bytes: Uint8Array<ArrayBuffer>): void {
-  if (places.has(bytes.buffer)) forgetPages(bytes);
+  if (origins.has(bytes.buffer)) forgetPages(bytes);
 }
 
 /**
@@ -56,7 +56,7 @@ export function openMapped(path: string): MappedFile {
     );
   }
   const buffer = Deno.UnsafePointerView.getArrayBuffer(mapping.address, sizeBytes) as ArrayBuffer;
-  places.set(buffer, { path: realPath, offset });
+  origins.set(buffer, { path: realPath, offset });
   return {
     path,
     bytes: new Uint8Array(buffer),

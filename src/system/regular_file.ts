@@ -22,7 +22,7 @@ export function regularFileSize(path: string): number | undefined {
     throw new StorageError(`Cannot read ${path}: ${(error as Error).message}`, { cause: error });
   }
   if (info.isFile) return info.size;
-  throw new BadInputError(`Cannot read ${path}: it is no regular file`);
+  throw new BadInputError(`Cannot read ${path}: it is not a regular file`);
 }
 
 /**

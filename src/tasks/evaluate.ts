@@ -37,7 +37,7 @@ export const EVALUATE_PARAMETERS = {
 /** An {@linkcode EvaluateConfig} as a program writes it: what is absent takes its default. */
 export type EvaluateInput = Given<EvaluateConfig, "model" | "data">;
 
-/** What an evaluation tells while it goes on. */
+/** What an evaluation reports while it runs. */
 export type EvaluateEvent =
   | RuntimeNote
   /** What does not fit together in the adapter; a sentence. */
@@ -68,7 +68,7 @@ export interface Evaluation extends EvaluationResult {
  * @throws {ParameterError} for a setting that is unknown, missing or out of range
  * @throws {BadInputError} naming file and line, for a model, adapter or data that cannot be used, and
  *   where the loss is not finite
- * @throws {UsageError} where the model gives no scores, or its classes cannot be told
+ * @throws {UsageError} where the model gives no scores, or does not tell the order of its classes
  * @throws {RuntimeFailure} where ONNX Runtime is missing or failed
  *
  * @example
@@ -76,9 +76,9 @@ export interface Evaluation extends EvaluationResult {
  * import { evaluate } from "./evaluate.ts";
  *
  * const { loss, perplexity } = await evaluate({
- *   model: "./smollm2-int4",
- *   adapterPath: "./adapters",
+ *   model: "./model-int4",
  *   data: "./data",
+ *   maxSeqLength: 64,
  * });
  * console.log(loss, perplexity);
  * ```
@@ -115,7 +115,7 @@ export async function evaluate(
   return { ...result, dataPath: path, task };
 }
 
-/** All batches of a pass, each told as it begins. */
+/** All batches of a pass, each reported as it begins. */
 async function* eachBatch(
   batches: Batches,
   onEvent: (event: EvaluateEvent) => void,

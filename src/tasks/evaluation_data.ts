@@ -37,7 +37,7 @@ function heldOutPath(data: string): string {
  *
  * @param onEncoded called with the file, what was encoded of it, and whether its rows have classes
  * @throws {BadInputError} naming file and line, for data that cannot be used
- * @throws {UsageError} where the model gives no scores, or classes cannot be told
+ * @throws {UsageError} where the model gives no scores, or the order of classes is not known
  */
 export async function loadEvaluationData(
   opened: OpenedModel,

@@ -43,7 +43,7 @@ export const INFERENCE_PARAMETERS = {
 /** An {@linkcode InferenceConfig} as a program writes it: what is absent takes its default. */
 export type InferenceInput = Given<InferenceConfig, "model">;
 
-/** What opening a model tells. */
+/** What opening a model reports. */
 export type InferenceEvent =
   | RuntimeNote
   /** What does not fit together in the adapter; a sentence. */

@@ -60,7 +60,7 @@ export const MERGE_PARAMETERS = {
 /** A {@linkcode MergeConfig} as a program writes it: what is absent takes its default. */
 export type MergeInput = Given<MergeConfig, "model">;
 
-/** What a merge tells while it goes on. */
+/** What a merge reports while it runs. */
 export type MergeEvent =
   | RuntimeNote
   | MergeDataEvent
@@ -87,13 +87,17 @@ export type MergeEvent =
  *
  * @example
  * ```ts
+ * import { fineTune } from "../finetune/mod.ts";
  * import { formatCertificate } from "../lora/merge/certificate_report.ts";
  * import { merge } from "./merge.ts";
  *
+ * await fineTune({ model: "./model-int4", data: "./data", iters: 4, adapterPath: "./card-lora" });
  * const certificate = await merge({
- *   model: "./smollm2-int4",
- *   adapterPath: ["./adapters"],
- *   savePath: "./merged",
+ *   model: "./model-int4",
+ *   adapterPath: ["./card-lora"],
+ *   savePath: "./card-merged",
+ *   method: "nearest",
+ *   force: true, // four steps teach little
  * });
  * console.log(formatCertificate(certificate).join("\n"));
  * ```

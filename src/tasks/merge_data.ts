@@ -40,7 +40,7 @@ export interface OpenMergeData extends Disposable {
   readonly training: BatchSource<TokenBatch>;
 }
 
-/** What loading the data of a merge tells. */
+/** What loading the data of a merge reports. */
 export type MergeDataEvent =
   | (PreparationEvent & { readonly kind: "encoded" })
   /** No data is named: nothing is measured. */

@@ -28,11 +28,9 @@ export type PullResult = PulledFromHub | PulledLocally;
  * ```ts
  * import { pull } from "./pull.ts";
  *
- * const pulled = await pull({
- *   source: "onnx-community/SmolLM2-135M-Instruct-ONNX",
- *   variant: "q4",
- * });
- * console.log(pulled.folder);
+ * // Of a hub it would be `{ source: "onnx-community/SmolLM2-135M-Instruct-ONNX", variant: "q4" }`.
+ * const pulled = await pull({ source: "models/all-minilm-l6-v2-int8", name: "encoder" });
+ * if (pulled.from === "here") console.log(pulled.folder, pulled.sizeBytes);
  * ```
  */
 export async function pull(

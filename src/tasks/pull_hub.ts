@@ -12,7 +12,7 @@ import { type HubSettings, hubSettings } from "../hub/settings.ts";
 import type { PullConfig } from "./pull_config.ts";
 import type { Watch } from "./watch.ts";
 
-/** What a pull from a hub tells while it goes on. */
+/** What a pull from a hub reports while it runs. */
 export type PullHubEvent =
   /** What is to come, before anything is gotten. */
   | { readonly kind: "plan"; readonly repository: string; readonly plan: PullPlan }

@@ -55,7 +55,7 @@ export const QUANTIZE_PARAMETERS = {
   force: { kind: "boolean", default: false },
 } as const satisfies ParametersOf<QuantizeConfig>;
 
-/** What a quantisation tells while it goes on. */
+/** What a quantisation reports while it runs. */
 export type QuantizeEvent =
   | RuntimeNote
   /** A weight is done, with how many of how many. */
@@ -85,8 +85,9 @@ export type QuantizeInput = Given<QuantizeConfig, "model">;
  *
  * const { sizeBytesBefore, sizeBytesAfter } = await quantize({
  *   model: "./model-fp32",
- *   savePath: "./model-int4",
+ *   savePath: "./quantized",
  *   blockSize: 64,
+ *   minElements: 1024,
  * });
  * console.log(sizeBytesAfter / sizeBytesBefore);
  * ```

@@ -1,5 +1,5 @@
 /** Chooses how a model's gradients are computed on a device. */
-import { dequantFormFor } from "../ops/dequantize.ts";
+import { dequantFormFor } from "../ops/dequant_form.ts";
 import { type Arithmetic, arithmeticOf, type ArithmeticSettings } from "../plan/arithmetic.ts";
 import type { Runner } from "../runtime/runner.ts";
 import { formsHere } from "./integer_forms.ts";

@@ -15,11 +15,12 @@ import {
   type Evaluator,
   type KnownLosses,
 } from "../eval/evaluate.ts";
-import { intAttribute } from "../graph/attributes.ts";
 import { allowsRounding, demandsRounding } from "../graph/rounded_activations.ts";
 import { elementCount, toNumbers } from "../graph/tensor.ts";
 import type { Graph } from "../graph/types.ts";
-import type { DequantForm } from "../ops/dequantize.ts";
+import type { DequantForm } from "../ops/dequant_form.ts";
+import { kindOf } from "../ops/registry.ts";
+import { packedFeatures } from "../ops/schema/packed_linear.ts";
 import { hasFloat16 } from "../plan/full_precision.ts";
 import type { PassControl } from "../plan/planning_pass.ts";
 import type { Runner } from "../runtime/runner.ts";
@@ -109,10 +110,9 @@ function mayRunInFloats(runner: Runner, graph: Graph): boolean {
 /** Multiplications of activations with weights. */
 function productsPerToken({ nodes, initializers }: Graph): number {
   const weights = nodes.map((node) => {
-    if (node.opType === "MatMulNBits") {
-      return intAttribute(node, "N", 0) * intAttribute(node, "K", 0);
-    }
-    const weight = /^(MatMul|Gemm)$/.test(node.opType) && initializers.get(node.inputs[1]);
+    const packed = packedFeatures(node);
+    if (packed !== undefined) return packed.outFeatures * packed.inFeatures;
+    const weight = kindOf(node) === "product" && initializers.get(node.inputs[1]);
     return weight ? elementCount(weight.dims) : 0;
   });
   return weights.reduce((sum, count) => sum + count, 1);

@@ -1,4 +1,5 @@
 /** Plans of the batch shapes in use, with their compiled sessions and bound constants. */
+import type { CompiledPlan } from "./compiled_plan.ts";
 import type { PlannedCall } from "../plan/call.ts";
 import { callsOf } from "../plan/open_plan.ts";
 import type { TrainingPlan } from "../plan/plan.ts";
@@ -6,12 +7,6 @@ import type { DeviceTensor, Runner } from "../runtime/runner.ts";
 import { type CallSession, CallSessions, type Threads } from "./call_sessions.ts";
 import { PreprocessedTensors } from "./preprocessed_tensors.ts";
 import { TensorCache } from "./tensor_cache.ts";
-
-/** A plan with its constants bound. */
-export interface CompiledPlan {
-  readonly plan: TrainingPlan;
-  readonly constants: ReadonlyMap<string, DeviceTensor>;
-}
 
 /** Batch shapes whose plans stay; later ones take the place of those used longest ago. */
 export const PLANS_KEPT = 48;

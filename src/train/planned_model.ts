@@ -12,7 +12,8 @@ import { IndivisibleError } from "../plan/span.ts";
 import type { DeviceTensor, Runner } from "../runtime/runner.ts";
 import type { ActivationFile } from "./activation_file.ts";
 import { divideBatch } from "./divide_batch.ts";
-import { type CompiledPlan, PlanCache } from "./plan_cache.ts";
+import { PlanCache } from "./plan_cache.ts";
+import type { CompiledPlan } from "./compiled_plan.ts";
 import { PlanTemplates } from "./plan_templates.ts";
 import {
   arithmeticOfGradients,

@@ -4,7 +4,7 @@ import type { PlannedCall } from "../plan/call.ts";
 import type { PreprocessingCall } from "../plan/weight_preprocessing.ts";
 import type { DeviceTensor, Executable } from "../runtime/runner.ts";
 import { forgetMapped } from "../system/mapped_file.ts";
-import type { CompiledPlan } from "./plan_cache.ts";
+import type { CompiledPlan } from "./compiled_plan.ts";
 
 /** Compiles a call; the caller disposes of what comes back. */
 export type Compile = (call: PlannedCall) => Promise<Executable>;

@@ -13,7 +13,7 @@ import type { LowRankUpdate } from "../lora/merge/delta.ts";
 import { findModules } from "../lora/modules.ts";
 import { hasScales, injectScales, scaleGrid, scalesName } from "../lora/scale_adapter.ts";
 import type { LoraSite } from "../lora/targets.ts";
-import type { DequantForm } from "../ops/dequantize.ts";
+import type { DequantForm } from "../ops/dequant_form.ts";
 import type { Runner } from "../runtime/runner.ts";
 import { floatsOn } from "./choose_arithmetic.ts";
 import { graphOptimizer } from "./graph_optimizer.ts";

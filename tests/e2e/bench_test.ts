@@ -164,7 +164,7 @@ Deno.test("bench decode times a model in turn with another", async () => {
 Deno.test("bench decode refuses a model that does not generate, by name", async () => {
   const { code, stderr } = await graft("bench", "decode", "--model", MINILM_DIR);
   assertEquals(code, EXIT.usage);
-  assertStringIncludes(stderr, "it is no language model");
+  assertStringIncludes(stderr, "it is not a language model");
 });
 
 Deno.test("bench merge tells time and memory, and leaves nothing behind", async () => {

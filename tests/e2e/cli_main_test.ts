@@ -69,7 +69,7 @@ Deno.test("graft opens no pipe that is named as data or configuration", async ()
     const model = modelDir("tiny-llama-torch-fp32");
     for (const args of [["--config", pipe], ["--model", model, "--data", pipe]]) {
       const { code, stderr } = await graft("train", ...args);
-      assertEquals([code, stderr], [65, `graft: Cannot read ${pipe}: it is no regular file\n`]);
+      assertEquals([code, stderr], [65, `graft: Cannot read ${pipe}: it is not a regular file\n`]);
     }
   } finally {
     Deno.removeSync(folder, { recursive: true });

@@ -90,7 +90,7 @@ Deno.test("A data set of 200 MB is indexed in a fraction of its size", async () 
 Deno.test("FileSource names the file that cannot be read, and reports one that shrinks", async () => {
   assertThrows(() => FileSource.open("/no/such.jsonl"), StorageError, "/no/such.jsonl");
   for (const path of ["tests", "/dev/zero"]) {
-    assertThrows(() => FileSource.open(path), BadInputError, `${path}: it is no regular file`);
+    assertThrows(() => FileSource.open(path), BadInputError, `${path}: it is not a regular file`);
   }
   await inFolder({ "d.jsonl": "0123456789" }, async (path) => {
     using source = FileSource.open(join(path, "d.jsonl"));

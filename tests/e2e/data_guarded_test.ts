@@ -105,7 +105,7 @@ Deno.test("GuardedText refuses a text that is too long by its place and size, at
   await assertRejects(
     () => text.encodeRows([{ index: 0, place: "d.jsonl:7", row }], { maxLength: 64 }),
     BadInputError,
-    "d.jsonl:7: the text has 5000000 characters, and graft takes at most 1048576",
+    "d.jsonl:7: the text has 5000000 characters, and graft accepts at most 1048576",
   );
   await assertRejects(() => text.encode(["a".repeat(2 ** 20 + 1)]), BadInputError, "1048577");
   assert(performance.now() - began < 1000);

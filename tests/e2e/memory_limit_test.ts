@@ -57,7 +57,7 @@ for (
       const { code, stderr } = await graft(verb, folder, ...rest, ...data);
       assertEquals(code, EXIT.refused, stderr);
       assertStringIncludes(stderr, 'Concat "twice.');
-      assertStringIncludes(stderr, "of what runs of this model may take");
+      assertStringIncludes(stderr, "of the memory for this model's runs");
       const grown = memoryOf().peakBytes - before;
       assert(grown < 1e9, `it took ${grown} bytes`);
     }));

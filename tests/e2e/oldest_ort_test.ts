@@ -205,7 +205,7 @@ testOfOldest(
       assertStringIncludes(
         stderr,
         `ONNX Runtime 1.18.0 at "${library}" has opsets of ai.onnx up to 21: the model's is 22: ` +
-          "point --ort-lib or GRAFT_ORT_LIB at a release that has what the model needs",
+          "point --ort-lib or GRAFT_ORT_LIB at a release that supports the model",
       );
       Deno.env.set("GRAFT_ORT_LIB", "/nowhere/libonnxruntime.so");
       await done(onOldest("run", modelDir("tiny-bert-torch-fp32"), "a"));

@@ -66,9 +66,9 @@ Deno.test("graft pull refuses a pipe, a socket, a device and a link to itself be
     Deno.symlinkSync("loop", join(folder, "loop"));
     Deno.env.set("HF_HOME", join(folder, "hf"));
     const cases: [string, number, string][] = [
-      [join(folder, "pipe"), EXIT.badInput, "no regular file"],
-      [join(folder, "socket"), EXIT.badInput, "no regular file"],
-      ["/dev/zero", EXIT.badInput, "no regular file"],
+      [join(folder, "pipe"), EXIT.badInput, "not a regular file"],
+      [join(folder, "socket"), EXIT.badInput, "not a regular file"],
+      ["/dev/zero", EXIT.badInput, "not a regular file"],
       [join(folder, "loop"), EXIT.io, "Too many levels of symbolic links"],
     ];
     await Promise.all(cases.map(async ([path, code, words]) => {

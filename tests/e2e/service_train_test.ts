@@ -28,7 +28,7 @@ Deno.test("graft service train that SIGTERM or SIGKILL ends goes on with the nex
       ...["--data", data, "--train-config", yaml, "--state", join(path, state)],
     ];
     const stopped = await graftSignalled(/: saved /, "SIGTERM", ...args("state"));
-    assertEquals([stopped.code, stopped.stdout.trim()], [130, "Stopped; the next start goes on"]);
+    assertEquals([stopped.code, stopped.stdout.trim()], [130, "Stopped; the next start continues"]);
     const waiting = await graft("service", "status", "--state", join(path, "state"), "--json");
     const { cycle, in_use, journal } = JSON.parse(waiting.stdout);
     assertEquals([cycle.done, in_use, journal.at(-1).step], ["begun", "base", "interrupted"]);

@@ -76,9 +76,9 @@ Deno.test("graft service install refuses what the service could not see or is no
   const exec = ["--exec", "/usr/bin/graft", "--dry-run"];
   for (
     const [flags, said] of [
-      [["--data", "/home/me/data"], "The services cannot see what is in /home"],
+      [["--data", "/home/me/data"], "The services cannot see files in /home"],
       [["--data", "data"], "--data must be an absolute path"],
-      [["--exec", "/root/graft"], "The services cannot see what is in /root"],
+      [["--exec", "/root/graft"], "The services cannot see files in /root"],
       [["--socket-mode", "rw"], "--socket-mode must be three octal digits"],
       [["--model", "/nowhere"], 'Cannot load model "/nowhere"'],
       [["--train-config", "/nowhere.yaml"], "Cannot read /nowhere.yaml"],

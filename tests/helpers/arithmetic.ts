@@ -1,5 +1,5 @@
 /** Arithmetics of tests, said in the words of settings beside other options. */
-import { dequantFormFor } from "../../src/ops/dequantize.ts";
+import { dequantFormFor } from "../../src/ops/dequant_form.ts";
 import {
   type Arithmetic,
   arithmeticOf,

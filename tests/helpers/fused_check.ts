@@ -7,7 +7,7 @@ import { type Attributes, GraphBuilder } from "../../src/graph/builder.ts";
 import type { DataType } from "../../src/graph/dtype.ts";
 import { type Tensor, toNumbers } from "../../src/graph/tensor.ts";
 import type { Graph, Model, Node } from "../../src/graph/types.ts";
-import { type DequantForm, dequantFormFor } from "../../src/ops/dequantize.ts";
+import { type DequantForm, dequantFormFor } from "../../src/ops/dequant_form.ts";
 import { inferTraining, ruleOf } from "../../src/ops/registry.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
 import { isBefore, type Release } from "../../src/runtime/release_limits.ts";

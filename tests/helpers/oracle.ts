@@ -5,7 +5,8 @@
 import { int64, type Tensor, toNumbers } from "../../src/graph/tensor.ts";
 import type { Model } from "../../src/graph/types.ts";
 import { DEFAULT_LORA } from "../../src/lora/config.ts";
-import { inject, type LoraWeights } from "../../src/lora/inject.ts";
+import { inject } from "../../src/lora/inject.ts";
+import type { LoraWeights } from "../../src/lora/lora_weights.ts";
 import { makeTrainable } from "../../src/lora/modules_to_save.ts";
 import { findModules } from "../../src/lora/modules.ts";
 import { resolveTargets } from "../../src/lora/targets.ts";

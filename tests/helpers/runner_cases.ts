@@ -302,7 +302,7 @@ export function runnerCases(name: string, options: OrtRunnerOptions): void {
     assertStringIncludes(await message(executable.run({ x }, ["q"]), UsageError), `no output "q"`);
     assertStringIncludes(
       await message(executable.run({ x }, []), UsageError),
-      "no output is asked",
+      "no output is requested",
     );
     const text = await message(executable.run({ x: wrong }), RuntimeFailure);
     assertStringIncludes(text, `Cannot run "affine"`);

@@ -75,6 +75,16 @@ function geluBackward(b: GraphBuilder): readonly string[] {
   return [emitQuantizedLinear(b, { x: wide, weight: "gate", transB: false, pre: "scales" })];
 }
 
+/** Both in one call, which keeps nothing of the first: the slope is rounded and read again. */
+function geluAgain(b: GraphBuilder): readonly string[] {
+  const x = b.reshape("x", [1, ROWS, WIDTH]);
+  const wide = emitQuantizedLinear(b, { x, weight: "gate", transB: true, post: "scales" });
+  const [, slope] = b.emit({ ...geluAndSlopeNode(b.op("Add", [wide, "scales"])), outputCount: 2 });
+  const ct = emitQuantizedLinear(b, { x, weight: "down", transB: false });
+  const back = b.op("Mul", [ct, b.op("DequantizeLinear", [slope, b.scalar(0.005)])]);
+  return [emitQuantizedLinear(b, { x: back, weight: "gate", transB: false, pre: "scales" })];
+}
+
 function graphOf(emit: (b: GraphBuilder) => readonly string[], options: CallOptions): Graph {
   const b = new GraphBuilder(inferTraining);
   for (const [name, { dtype, dims }] of Object.entries(inputs)) b.input(name, dtype, dims);
@@ -94,6 +104,7 @@ for (
     ["backward", backward, 1],
     ["forward through GELU", geluForward, 1],
     ["backward through GELU", geluBackward, 1],
+    ["forward and backward through GELU", geluAgain, 2],
   ] as const
 ) {
   testOnEachOrt(

@@ -10,7 +10,7 @@ import type { Graph, Model } from "../../src/graph/types.ts";
 import { inferTraining } from "../../src/ops/registry.ts";
 import { bindInputs } from "../../src/plan/inputs.ts";
 import { lowerForTraining } from "../../src/plan/lower.ts";
-import { dequantFormFor } from "../../src/ops/dequantize.ts";
+import { dequantFormFor } from "../../src/ops/dequant_form.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
 import { checkGradients, modelOf, normal, runOn } from "../helpers/directional.ts";
 import { exactKernels } from "../helpers/exact_kernels.ts";

@@ -2,7 +2,7 @@ import { assertThrows } from "@std/assert";
 import { int } from "../../src/graph/attributes.ts";
 import { GraphBuilder } from "../../src/graph/builder.ts";
 import { float32, int32, type Tensor, tensor, toNumbers } from "../../src/graph/tensor.ts";
-import type { DequantForm } from "../../src/ops/dequantize.ts";
+import type { DequantForm } from "../../src/ops/dequant_form.ts";
 import { inferTraining } from "../../src/ops/registry.ts";
 import { UnsupportedError } from "../../src/ops/types.ts";
 import type { Release } from "../../src/runtime/release_limits.ts";

@@ -25,7 +25,7 @@ async function pulled(files: Files, check: (folder: string) => void): Promise<vo
   }
 }
 
-/** A float32 tensor that claims its data lies in a file. */
+/** A float32 tensor that claims its data is in a file. */
 const inFile = (name: string, count: bigint, location: string) =>
   message("TensorProto", {
     name,

@@ -261,7 +261,7 @@ Deno.test("pull() ends redirects in a circle, and those to other schemes", () =>
       path.endsWith("big.bin")
         ? new Response(null, { status: 302, headers: { location: "file:///etc/passwd" } })
         : undefined;
-    await assertRejects(() => cache.pull(), HubError, "no web address");
+    await assertRejects(() => cache.pull(), HubError, "invalid web address");
   }));
 
 Deno.test("pull() asks the hub again where a signed address has expired", () =>

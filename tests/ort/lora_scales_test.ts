@@ -112,7 +112,7 @@ Deno.test("injectScales() refuses layers without scales of their rows, naming th
   assertThrows(() => adapted(FORMS.MatMul()), UsageError, "its weight is not quantised");
   const perTensor = FORMS["QuantizeLinear and DequantizeLinear to uint8 before Gemm"]();
   assertThrows(() => adapted(perTensor), UsageError, "one scale for the whole matrix");
-  assertThrows(() => adapted(alongOutputs()), UsageError, "lie along the outputs; train LoRA");
+  assertThrows(() => adapted(alongOutputs()), UsageError, "are along the outputs; train LoRA");
 });
 
 Deno.test("mergeModel() of a head's scales leaves the embedding that shares them alone", async () => {

@@ -52,7 +52,7 @@ for (
     const error = await assertRejects(() => sum(runner, from, options), RefusedError);
     const grown = memoryOf().peakBytes - before;
     assert(grown < 2 * LIMIT, `it took ${grown} bytes`);
-    assert(/Concat "node2\d" asks for \d+ MB, .* are left/.test(error.message), error.message);
+    assert(/Concat "node2\d" needs \d+ MB, .* are left/.test(error.message), error.message);
     assertEquals(error.exitCode, EXIT.refused);
     // What comes after has the memory again.
     using small = await runner.compile(tinyModel({
@@ -69,7 +69,7 @@ Deno.test("allocate() refuses what the limit has no room for beside what is ther
   using runner = createOrtRunner({ threads: 1, memoryBytes: LIMIT, logLevel: "fatal" });
   using first = runner.allocate("float32", [30, 1_000_000]);
   const error = assertThrows(() => runner.allocate("float32", [30, 1_000_000]), RefusedError);
-  assert(error.message.includes("it takes 240 MB"), error.message);
+  assert(error.message.includes("would then need 240 MB"), error.message);
   first[Symbol.dispose]();
   runner.allocate("float32", [30, 1_000_000])[Symbol.dispose]();
 });

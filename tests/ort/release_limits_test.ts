@@ -93,8 +93,8 @@ for (const [what, [model, limit]] of Object.entries(CASES)) {
         assertEquals(
           message,
           `Cannot compile "${file}": ONNX Runtime 1.18.0 at "${ortLib}" ${limit}: point ortLib ` +
-            "or GRAFT_ORT_LIB at a release that has what the model needs, or leave both out for " +
-            "the one that graft brings",
+            "or GRAFT_ORT_LIB at a release that supports the model, or leave both out for " +
+            "the included one",
         );
       } finally {
         Deno.removeSync(file);
@@ -108,7 +108,7 @@ Deno.test("Runner.compile() of an operator that no release has names it and the 
   const nothing = model(["com.microsoft.Nothing", ["x"], ["y"]]);
   const { message } = await assertRejects(() => runner.compile(nothing), RuntimeFailure);
   assertStringIncludes(message, "has no operator com.microsoft.Nothing: point ortLib");
-  assert(message.endsWith("at a release that has what the model needs"), message);
+  assert(message.endsWith("at a release that supports the model"), message);
 });
 
 Deno.test("Runner.compile() of a node with an attribute of another operator set says that the model is wrong", async () => {

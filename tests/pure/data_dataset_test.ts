@@ -87,7 +87,7 @@ const BAD: Record<string, [string | Uint8Array, string, string, DatasetOptions?]
     "d.jsonl",
     "d.jsonl:2: the line is not JSON",
   ],
-  "a JSON array": [`[${lines(PAIR)}]`, "d.json", "a JSON array is no JSONL"],
+  "a JSON array": [`[${lines(PAIR)}]`, "d.json", "a JSON array is not JSONL"],
   "a line that is a number": [lines(PAIR, 5), "d.jsonl", "d.jsonl:2: a line must be a JSON object"],
   "UTF-16": [new Uint8Array([0xff, 0xfe, 0x7b, 0]), "d.jsonl", "the file is UTF-16"],
   "bytes that are not UTF-8": [
@@ -240,7 +240,7 @@ Deno.test("Dataset.open() names a row of too many characters, and its size", asy
   await assertRejects(
     () => Dataset.open(memorySource("d.jsonl", rows.join("\n"))),
     BadInputError,
-    "d.jsonl:2: the text has 1048577 characters, and graft takes at most 1048576",
+    "d.jsonl:2: the text has 1048577 characters, and graft accepts at most 1048576",
   );
 });
 

@@ -131,6 +131,6 @@ Deno.test("Tokenizer refuses a vocabulary that its tables have no room for, and 
   assertThrows(
     () => new Tokenizer(tinyModelWith({ type: "Unigram", vocab })),
     BadInputError,
-    "it has 1048577 tokens, and graft takes at most 1048576",
+    "it has 1048577 tokens, and graft accepts at most 1048576",
   );
 });

@@ -98,7 +98,7 @@ const BAD: [string, Partial<Graph>, RegExp][] = [
   [
     "an initializer of a fractional size",
     { initializers: new Map([["w", { ...float32([2], [1, 2]), dims: [4, 0.5] }]]) },
-    /"w" has a dimension that is no size: current value is 0.5/,
+    /"w" has a dimension that is not a size: current value is 0.5/,
   ],
   [
     "a negative dimension of an annotation",

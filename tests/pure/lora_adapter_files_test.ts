@@ -164,7 +164,7 @@ Deno.test("parsePeftConfig() refuses a key given twice and text that is no JSON 
     'key "r" twice',
   );
   assertThrows(() => parsePeftConfig("[1]"), BadInputError, "must be a JSON object");
-  assertThrows(() => parsePeftConfig("{"), BadInputError, "no JSON");
+  assertThrows(() => parsePeftConfig("{"), BadInputError, "not JSON");
 });
 
 Deno.test("decodeAdapter() refuses a graft.json of a newer format", () => {

@@ -208,7 +208,7 @@ const CASES: [string, Uint8Array, RegExp][] = [
     /has 4/,
   ],
   ["a repeated key", tensor(external(["location", "d"], ["location", "e"])), /a key twice/],
-  ["external data where there are no files", tensor(external(["location", "d"])), /lies in "d"/],
+  ["external data where there are no files", tensor(external(["location", "d"])), /is in "d"/],
 ];
 
 for (const [title, file, pattern] of CASES) {

@@ -4,8 +4,30 @@ import { CONTRIB_RULES } from "../../src/ops/contrib.ts";
 import { INTERNAL_RULES } from "../../src/ops/internal.ts";
 import { isElementwise, kindOf, traitsOf } from "../../src/ops/registry.ts";
 import { STANDARD_RULES } from "../../src/ops/standard.ts";
+import { mixed } from "../../src/ops/traits.ts";
 import type { OpRule } from "../../src/ops/types.ts";
 import { UNTRAINED } from "../../src/ops/untrained.ts";
+
+/** Type-checked alone: what a rule must not leave out. */
+const FACTS = { opType: "Tested", domain: "", since: 7, attributes: [], infer: () => [] };
+const OF_FILES = { kind: "other", rows: "mixed" } as const;
+export const INCOMPLETE: readonly OpRule[] = [
+  // @ts-expect-error: it has no traits
+  { ...FACTS },
+  // @ts-expect-error: a training graph may hold it, since nothing lowers it
+  { ...FACTS, traits: OF_FILES },
+  // @ts-expect-error: it may be kept, since its lowering may leave it as it is
+  { ...FACTS, traits: OF_FILES, lower: (): readonly string[] | undefined => undefined },
+  // @ts-expect-error: what has a derivative is in training graphs
+  { ...FACTS, traits: OF_FILES, lower: () => [], vjp: () => [] },
+  // @ts-expect-error: it does not say where its result lies
+  { ...FACTS, traits: { ...OF_FILES, again: "cheap", scratch: () => [] } },
+  // @ts-expect-error: it does not say which attributes it reads
+  { ...FACTS, attributes: undefined, traits: mixed("other") },
+  // These are whole.
+  { ...FACTS, traits: OF_FILES, lower: () => [] },
+  { ...FACTS, traits: mixed("other"), vjp: () => [] },
+];
 
 const RULES = [...STANDARD_RULES, ...CONTRIB_RULES, ...INTERNAL_RULES];
 const keyOf = ({ domain, opType }: OpRule) => `${domain}:${opType}`;

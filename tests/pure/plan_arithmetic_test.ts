@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertNotEquals, assertThrows } from "@std/assert";
-import { DEQUANT_FORMS } from "../../src/ops/dequantize.ts";
+import { DEQUANT_FORMS } from "../../src/ops/dequant_form.ts";
 import { INTEGER_FORMS } from "../../src/ops/internal/integer_form.ts";
 import {
   type Arithmetic,

@@ -208,7 +208,7 @@ Deno.test("selectTargetRows() takes a product for a head where it has a row for 
 });
 
 Deno.test("isWeighted() counts every operator that multiplies by weights", () => {
-  for (const opType of ["Conv", "ConvTranspose", "Gemm", "MatMul"]) {
+  for (const opType of ["Conv", "ConvTranspose", "Gemm", "LSTM", "MatMul"]) {
     const node = {
       name: "n",
       opType,

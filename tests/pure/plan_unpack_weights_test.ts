@@ -2,7 +2,8 @@ import { assertEquals } from "@std/assert";
 import { int, ints } from "../../src/graph/attributes.ts";
 import { GraphBuilder } from "../../src/graph/builder.ts";
 import { float32, tensor } from "../../src/graph/tensor.ts";
-import { type DequantForm, dequantizeBlocks } from "../../src/ops/dequantize.ts";
+import { dequantizeBlocks } from "../../src/ops/dequantize.ts";
+import type { DequantForm } from "../../src/ops/dequant_form.ts";
 import { inferTraining } from "../../src/ops/registry.ts";
 import { unpackWeights } from "../../src/plan/unpack_weights.ts";
 

@@ -74,7 +74,7 @@ Deno.test("CodebookMatrix refuses tensors that do not fit and rows that are no w
       scales: float32([scales], new Array(scales).fill(1)),
     });
   assertThrows(make(32, 3), RangeError, "absmax must have size 4: current value is 3");
-  assertThrows(make(8, 4), RangeError, "rows of 8 weights are no whole blocks of 16");
+  assertThrows(make(8, 4), RangeError, "rows of 8 weights are not whole blocks of 16");
 });
 
 Deno.test("roundToNearest() gives a codebook's values back, and is no worse than its own scales", () => {

@@ -84,7 +84,7 @@ function rotated(attention: Node, initializers: Map<string, Tensor>): readonly N
 
   const tables = [inputs[COSINES], inputs[SINES]];
   const width = initializers.get(tables[0])?.dims[1];
-  const turned = [query, key].map((vector, i) =>
+  const rotatedPair = [query, key].map((vector, i) =>
     node("RotaryEmbedding", [vector, positions, ...tables], [["query", "key"][i] + "/rotated"], {
       ...(rotary_interleaved === undefined ? {} : { interleaved: rotary_interleaved }),
       // Only the first columns of a head may be rotated.
@@ -95,6 +95,6 @@ function rotated(attention: Node, initializers: Map<string, Tensor>): readonly N
   );
   const rest = inputs.slice(3).map((name, i) => [COSINES, SINES].includes(i + 3) ? "" : name);
   while (rest.at(-1) === "") rest.pop();
-  nodes.push({ ...attention, inputs: [...turned, value, ...rest], attributes });
+  nodes.push({ ...attention, inputs: [...rotatedPair, value, ...rest], attributes });
   return nodes;
 }

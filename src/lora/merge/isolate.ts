@@ -4,7 +4,7 @@ import type { Graph, Model, Node } from "../../graph/types.ts";
 import { BadInputError } from "../../errors.ts";
 import { GraphEdit } from "../edit.ts";
 import { type GraphIndex, indexGraph, preparing } from "../graph_index.ts";
-import type { IntegerBias, LinearForm } from "../linear.ts";
+import type { IntegerBias, LinearForm } from "../linear_form.ts";
 import { callsOf, findModules, type LinearModule } from "../modules.ts";
 import { splitShared } from "../split_shared.ts";
 

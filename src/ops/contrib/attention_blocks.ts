@@ -1,5 +1,10 @@
 /** The blocks of queries that attention goes by. */
-import type { Causal } from "./attention_masks.ts";
+
+/** Query i sees the keys up to i and, with a window, only the last `window` of them. */
+export interface Causal {
+  /** How many keys a query sees, its own included; absent for all. */
+  readonly window?: number;
+}
 
 /** A rectangle of the scores: queries `from` to `to`, keys `first` to `last`, ends excluded. */
 export interface Block {

@@ -6,45 +6,16 @@
  * each against the keys it can see: fewer products, fewer masked scores, and a fraction of the scores
  * in memory at a time. Tokens that all sequences begin with are attended to once.
  */
+import type { AttentionForm, AttentionInputs } from "./attention_form.ts";
 import { int, ints } from "../../graph/attributes.ts";
 import type { GraphBuilder } from "../../graph/builder.ts";
 import { blocksOf } from "./attention_blocks.ts";
-import { blockMask, type Causal, cut } from "./attention_masks.ts";
+import { blockMask, cut } from "./attention_masks.ts";
+import type { Causal } from "./attention_blocks.ts";
 import { castTo } from "../cast.ts";
 import { scalarOf } from "../broadcast.ts";
 
 export { biasMask, MASKED } from "./attention_masks.ts";
-
-/** Inputs of {@linkcode attend}; T queries, L keys, H query heads, G = H / keyHeads. */
-export interface AttentionInputs {
-  /** [B, T, H, size] */
-  readonly query: string;
-  /** [B, L, keyHeads, size] */
-  readonly key: string;
-  /** [B, L, keyHeads, valueSize] */
-  readonly value: string;
-  /** Multiplies the scores. */
-  readonly scale: number;
-  /** Squashes scores to (-softcap, softcap) before the masks; 0 for none. */
-  readonly softcap?: number;
-  /** Added to the scores, each broadcastable to [B, keyHeads, T, G, L]. */
-  readonly masks: readonly string[];
-  /** Hides keys behind their query; absent where every query sees all keys. */
-  readonly causal?: Causal;
-  /** One more score per head, [H], that takes probability and gives no value. */
-  readonly sink?: string;
-}
-
-/** How a graph's attention is lowered. */
-export interface AttentionForm {
-  /**
-   * Tokens that all sequences begin with, of which causal attention makes the same in each: it attends
-   * to them once. Default: none.
-   */
-  readonly common?: number;
-  /** Emits something else in the place of attention. */
-  readonly emit?: (b: GraphBuilder, inputs: AttentionInputs) => string;
-}
 
 /**
  * Softmax(query · keyᵀ · scale + masks) · value.

@@ -2,7 +2,7 @@
 import { ints } from "../../graph/attributes.ts";
 import type { GraphBuilder } from "../../graph/builder.ts";
 import { float32 } from "../../graph/tensor.ts";
-import type { Block } from "./attention_blocks.ts";
+import type { Block, Causal } from "./attention_blocks.ts";
 import { castTo } from "../cast.ts";
 import { shared } from "./support.ts";
 
@@ -12,12 +12,6 @@ import { shared } from "./support.ts";
  * the exponential of this one is slow is mended where it is computed (`plan/computing.ts`).
  */
 export const MASKED = -1e9;
-
-/** Query i sees the keys up to i and, with a window, only the last `window` of them. */
-export interface Causal {
-  /** How many keys a query sees, its own included; absent for all. */
-  readonly window?: number;
-}
 
 /**
  * The causal mask of a block, one constant for all layers.

@@ -1,7 +1,8 @@
 /** Padding masks of com.microsoft.Attention and MultiHeadAttention as additive masks. */
 import { int } from "../../graph/attributes.ts";
 import type { GraphBuilder } from "../../graph/builder.ts";
-import { ascending, int32, reshaped } from "../../graph/tensor.ts";
+import { ascending, int32 } from "../../graph/tensor.ts";
+import { reshaped } from "../../graph/reshaped.ts";
 import type { Node } from "../../graph/types.ts";
 import { castTo } from "../cast.ts";
 import { scalarOf } from "../broadcast.ts";

@@ -8,7 +8,7 @@ import { float, floatAttribute, int, intAttribute } from "../../graph/attributes
 import type { GraphBuilder } from "../../graph/builder.ts";
 import { GRAFT, type Node } from "../../graph/types.ts";
 import { required } from "../args.ts";
-import type { AttentionInputs } from "../contrib/attention_core.ts";
+import type { AttentionInputs } from "../contrib/attention_form.ts";
 import { mixed } from "../traits.ts";
 import type { OpRule } from "../types.ts";
 

@@ -1,5 +1,6 @@
 /** Scales and zero points in the shapes that DequantizeLinear asks for. */
-import { elementCount, reshaped, type Tensor, tensor } from "../../graph/tensor.ts";
+import { elementCount, type Tensor, tensor } from "../../graph/tensor.ts";
+import { reshaped } from "../../graph/reshaped.ts";
 
 /**
  * A scale or zero point as a scalar or as one value a column.

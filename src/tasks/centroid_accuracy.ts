@@ -1,4 +1,4 @@
-/** What the untrained base can do: its embeddings, and the class centre nearest to each. */
+/** Accuracy of the untrained base: the class with the nearest mean embedding. */
 import { targetsOf, type TokenBatch } from "../data/targets.ts";
 import { ClassificationMetrics } from "../eval/metrics.ts";
 import { NearestCentroid } from "../eval/nearest_centroid.ts";
@@ -12,9 +12,9 @@ import type { BatchSource } from "../train/step.ts";
  * Accuracy of a base encoder that was not trained: a held-out text gets the class whose training
  * texts have the nearest mean embedding.
  *
- * @returns share of right answers on `heldOut`
+ * @returns share of correct answers on `heldOut`
  */
-export async function accuracyBefore(
+export async function centroidAccuracy(
   runner: Runner,
   base: Model,
   train: BatchSource<TokenBatch>,

@@ -1,0 +1,8 @@
+/** Views of tensors under other dimensions. */
+import { type Tensor, tensor } from "./tensor.ts";
+import { watchedView } from "./watched.ts";
+
+/** A tensor of the same bytes under other dimensions. */
+export function reshaped(t: Tensor, dims: readonly number[]): Tensor {
+  return watchedView(t, dims) ?? tensor(t.dtype, dims, t.bytes);
+}

@@ -1,0 +1,18 @@
+/** The matrices of an adapter, and options of their injection. */
+import type { Tensor } from "../graph/tensor.ts";
+
+/** A pair of adapter matrices: A [rank, in], B [out, rank], float32. */
+export interface LoraWeights {
+  /** A, [rank, in]. */
+  readonly a: Tensor;
+  /** B, [out, rank]. */
+  readonly b: Tensor;
+}
+
+/** How adapters are added. */
+export interface InjectOptions {
+  /** Makes A and B graph inputs instead of initializers, so that they can change between runs. */
+  readonly asInputs?: boolean;
+  /** Adds a mask input for each site whose dropout is above zero; otherwise there is no dropout. */
+  readonly dropout?: boolean;
+}
