@@ -73,8 +73,19 @@ export {
   type InspectConfig,
   type InspectedModel,
   type InspectInput,
+  inspectPlan,
 } from "./src/tasks/inspect.ts";
-export type { Inspection, Port, TargetGroup } from "./src/model/inspect.ts";
+export type { InspectedPlan, Inspection, Port, TargetGroup } from "./src/model/inspect.ts";
+export type {
+  DescribedCall,
+  DescribedPass,
+  DescribedTensor,
+  LeftTensor,
+  PlanDescription,
+  PlannedShape,
+  ReadTensor,
+} from "./src/plan/describe_plan.ts";
+export type { ListedPass } from "./src/plan/planning_passes.ts";
 export type { PredictedMemory } from "./src/plan/memory.ts";
 export {
   quantize,

@@ -61,7 +61,8 @@ export const ENVIRONMENT: readonly (readonly [name: string, meaning: string])[] 
   ],
   [
     "GRAFT_PASSES",
-    "passes of planning to leave out (`graft inspect --plan` lists them): -join-gates",
+    "planning passes to leave out, to find the one behind a fault: -join-gates,-pack-tokens; " +
+    "`graft inspect --plan` lists them",
   ],
   ["GRAFT_DEBUG", "1 adds the stack to an error"],
   ["NO_COLOR", "turns colours off"],

@@ -5,7 +5,7 @@ import { type Message, RefusedError, worded } from "../errors.ts";
 import { formatBytes } from "../format.ts";
 import { madeOf, megabytes } from "../model/memory_report.ts";
 import type { PredictedMemory } from "../plan/memory.ts";
-import { LONG_TOKENS } from "../plan/passes.ts";
+import { LONG_TOKENS } from "../plan/step_calls.ts";
 import { freeBytes, freeSwapBytes, processMemory } from "../system/memory.ts";
 import { type Fit, fitMemory } from "../train/fit_memory.ts";
 import { keepBudget } from "../train/keep_budget.ts";

@@ -21,9 +21,9 @@ import { commonShape } from "./model_shapes.ts";
 export interface TrainingForms {
   readonly dequantForm?: DequantForm;
   readonly integerForm?: IntegerForm;
-  /** Of a run whose gradient in `fast` is right only so: see `PlanSettings`. */
+  /** Of a run whose gradient in `fast` is right only so: see `plan/arithmetic.ts`. */
   readonly rotated?: boolean;
-  /** Whether `exact` multiplies weights of 8 bits in integers: see `PlanSettings`. */
+  /** Whether `exact` multiplies weights of 8 bits in integers: see `plan/arithmetic.ts`. */
   readonly sliced?: boolean;
   /** Times that a product in integers is quicker than one in floats. */
   readonly integerLead?: number;

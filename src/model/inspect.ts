@@ -10,7 +10,14 @@ import { resolveTargets, usualTargets } from "../lora/targets.ts";
 import { countParameters } from "./count_parameters.ts";
 import type { PredictedMemory } from "../plan/memory.ts";
 import type { PassControl } from "../plan/planning_pass.ts";
-import { describeTraining, predictTraining, type TrainingToPredict } from "./predict_training.ts";
+import {
+  describeTraining,
+  type InspectedPlan,
+  predictTraining,
+  type TrainingToPredict,
+} from "./predict_training.ts";
+
+export type { InspectedPlan };
 
 /** A graph input or output. */
 export interface Port {
@@ -143,7 +150,7 @@ export function inspectModel(model: Model, options: InspectOptions): Inspection 
 export function inspectPlan(
   model: Model,
   options: InspectOptions,
-): ReturnType<typeof describeTraining> {
+): InspectedPlan {
   const run = runToPredict(model, findModules(model, { allowAmbiguous: true }), options);
   if (run.sites.length === 0) {
     throw new BadInputError("Cannot plan a training: there is no linear layer to adapt");

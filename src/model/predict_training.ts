@@ -86,15 +86,18 @@ function stepToInspect(model: Model, run: TrainingToPredict): StepToInspect {
   return { trained, options, shards, rowsOf };
 }
 
+/** The plan of a training step, of one of the parts that a batch is computed in. */
+export interface InspectedPlan extends PlanDescription {
+  /** Parts of the batch that are computed beside each other. */
+  readonly parts: number;
+}
+
 /**
  * Describes the plan of a step, of one of the parts that a batch is computed in.
  *
  * @throws {UnsupportedError | BadInputError} where the model cannot be trained so
  */
-export function describeTraining(
-  model: Model,
-  run: TrainingToPredict,
-): PlanDescription & { readonly parts: number } {
+export function describeTraining(model: Model, run: TrainingToPredict): InspectedPlan {
   const { trained, options, shards } = stepToInspect(model, run);
   const passes = ["training"] as const;
   return { ...describePlan(planTraining(trained, { ...options, passes })), parts: shards };

@@ -32,8 +32,6 @@ export const If: InlinedRule = {
   attributes: ["else_branch", "then_branch"],
   inputs: "1",
   outputs: "1..",
-  inputs: "1",
-  outputs: "1..",
   remark: "the branch that shapes select",
   traits: { kind: "other", rows: "mixed" },
   inline,

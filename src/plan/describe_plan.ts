@@ -8,18 +8,33 @@ import { gradientName } from "./names.ts";
 import type { TrainingPlan } from "./plan.ts";
 import { type ListedPass, PLANNING_PASSES } from "./planning_passes.ts";
 
+/** What a step is planned for. */
+export interface PlannedShape {
+  /** Sequences. */
+  readonly batch: number;
+  /** Tokens of a sequence, padding included. */
+  readonly length: number;
+  /** Rows of logits that enter the loss. */
+  readonly rows: number;
+  /** Rows that hold tokens, where padding is left out of what treats tokens one by one. */
+  readonly packedRows?: number;
+}
+
+/** A pass of planning. */
+export interface DescribedPass extends ListedPass {
+  /** Whether it was left out of the plan. */
+  readonly isLeftOut: boolean;
+}
+
 /** A training step as it is planned. */
 export interface PlanDescription {
-  /** Sequences, tokens of each, rows of logits that enter the loss, and rows that hold tokens. */
-  readonly shape: {
-    readonly batch: number;
-    readonly length: number;
-    readonly rows: number;
-    readonly packedRows?: number;
-  };
+  /** Sizes of the batch, or of the part of one. */
+  readonly shape: PlannedShape;
+  /** How it computes, in words. */
   readonly arithmetic: string;
-  /** In their order; those that were left out are marked. */
-  readonly passes: readonly (ListedPass & { readonly isLeftOut: boolean })[];
+  /** The passes that the plan went through, in their order. */
+  readonly passes: readonly DescribedPass[];
+  /** Pieces that the graph was cut into, where one activation is live. */
   readonly segments: number;
   /** Different graphs among the calls, each of which is compiled once. */
   readonly sessions: number;
@@ -37,23 +52,29 @@ export interface PlanDescription {
 export interface DescribedCall {
   /** Counted from 1: in the step, or before it. */
   readonly number: number;
+  /** What it is, by the values that it goes to or comes from. */
   readonly label: string;
   /** Equal for calls that share a session; counted from 1. */
   readonly session: number;
   /** Number of nodes by operator, the most frequent first. */
   readonly operators: Readonly<Record<string, number>>;
+  /** What it is fed. */
   readonly reads: readonly ReadTensor[];
+  /** What it computes for other calls, or as a result. */
   readonly leaves: readonly LeftTensor[];
 }
 
 /** A tensor of a step. */
 export interface DescribedTensor {
+  /** Name in the step. */
   readonly name: string;
   /** As `float32[2, 8]`. */
   readonly type: string;
+  /** Size of its contents. */
   readonly bytes: number;
 }
 
+/** A tensor that a call is fed. */
 export interface ReadTensor extends DescribedTensor {
   /**
    * Number of the call of the step that has left it. Else a weight of the model, what was made of one
@@ -63,6 +84,7 @@ export interface ReadTensor extends DescribedTensor {
   readonly from: number | "weight" | "preprocessed" | "trained" | "input" | "sum";
 }
 
+/** A tensor that a call leaves. */
 export interface LeftTensor extends DescribedTensor {
   /** Numbers of the step's calls that read it; none: it is a result of the step. */
   readonly readBy: readonly number[];

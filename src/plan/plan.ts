@@ -21,7 +21,7 @@ import { HEAD_CHUNK, planChunkedHead } from "./head_chunks.ts";
 import type { BoundInput } from "./inputs.ts";
 import { ShapeError } from "./lower.ts";
 import { ALL_PASSES, type Pass, type PlanOptions } from "./options.ts";
-import { planPasses } from "./passes.ts";
+import { planCalls } from "./step_calls.ts";
 import { repeatSegments } from "./repeat_segments.ts";
 import { type Schedule, scheduled } from "./schedule.ts";
 import { type PlanContext, trainablesOf } from "./segment_calls.ts";
@@ -127,7 +127,7 @@ function planStep(step: StepGraph, options: PlanOptions): TrainingPlan | undefin
   if (options.distils && head === undefined) {
     throw new UnsupportedError("Distillation needs a head that runs in chunks");
   }
-  const { calls, logitsParts, prologueCount, savedBytes, keepsSome } = planPasses(
+  const { calls, logitsParts, prologueCount, savedBytes, keepsSome } = planCalls(
     { context, cut, first, rows, head },
     options,
   );

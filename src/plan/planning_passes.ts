@@ -9,8 +9,11 @@ import { STEP_PASSES } from "./step_passes.ts";
 
 /** A pass as a list of them shows it. */
 export interface ListedPass {
+  /** As `GRAFT_PASSES` has it. */
   readonly name: string;
+  /** What it does, in a line. */
   readonly does: string;
+  /** Whether it saves time or memory alone, and can be left out. */
   readonly isOptional: boolean;
   /** What it works on. */
   readonly over: "the model's graph" | "each call's graph" | "the step's calls";
@@ -21,6 +24,7 @@ type Described = Omit<ListedPass, "over">;
 const listed = (over: ListedPass["over"], passes: readonly Described[]) =>
   passes.map(({ name, does, isOptional }): ListedPass => ({ name, does, isOptional, over }));
 
+/** The passes of all three lists. */
 export const PLANNING_PASSES: readonly ListedPass[] = [
   ...listed("the model's graph", GRAPH_PASSES),
   ...listed("each call's graph", CALL_PASSES),

@@ -6,6 +6,7 @@ import { type Model, operatorName } from "../graph/types.ts";
 import { findModelFile } from "../model/find_model.ts";
 import { readGenerationConfig } from "../model/generation_config.ts";
 import {
+  type InspectedPlan,
   type Inspection,
   inspectModel,
   type InspectOptions,
@@ -16,7 +17,6 @@ import { findRule } from "../ops/registry.ts";
 import { openMapped } from "../system/mapped_file.ts";
 import { freeBytes } from "../system/memory.ts";
 import { processor } from "../system/processor.ts";
-import type { PlanDescription } from "../plan/describe_plan.ts";
 import { keepBudget } from "../train/keep_budget.ts";
 import { passControlHere } from "../train/left_out_passes.ts";
 
@@ -77,12 +77,6 @@ export function inspect(input: InspectInput): InspectedModel {
   using opened = openToInspect(input);
   const found = inspectModel(opened.model, opened.options);
   return { ...found, unsupported: unsupportedOf(opened.model, Object.keys(found.operators)) };
-}
-
-/** A {@linkcode PlanDescription} of one of the parts that a batch is computed in. */
-export interface InspectedPlan extends PlanDescription {
-  /** Parts of the batch that are computed beside each other. */
-  readonly parts: number;
 }
 
 /**

@@ -89,6 +89,18 @@ Deno.test("losses without gradients stay in floats with activations of 16 bits",
   assert(sliced.lossSum !== lossSum && Math.abs(sliced.lossSum - lossSum) < 1e-4 * lossSum);
 });
 
+Deno.test("inArithmetic() is the same model, computed otherwise", async () => {
+  using runner = createOrtRunner({ threads: 1 });
+  const sliced = { sliced: true, integerForm: RIGHT_FORMS[0], keepBytes: 1e9 } as const;
+  using inFloats = stepOn(runner, INT8, { keepBytes: 1e9 });
+  const first = stepOn(runner, INT8, sliced);
+  await first.accumulate(INT8_BATCH, 0);
+  using changed = first.inArithmetic(inFloats.arithmetic);
+  assertEquals(changed.arithmetic, inFloats.arithmetic);
+  const found = await gradientsOf(changed, [INT8_BATCH]);
+  assertEquals(found, await gradientsOf(inFloats, [INT8_BATCH]));
+});
+
 Deno.test("checkSliced() passes 16 bits where they keep the gradient", async () => {
   using runner = createOrtRunner({ threads: 1 });
   using step = stepOn(runner, INT8, { sliced: true, integerForm: RIGHT_FORMS[0] });

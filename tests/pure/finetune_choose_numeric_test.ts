@@ -3,7 +3,13 @@ import { chooseNumeric, type Opened } from "../../src/finetune/choose_numeric.ts
 import type { NumericEvent } from "../../src/finetune/mod.ts";
 import type { TokenBatch } from "../../src/data/targets.ts";
 import { int64 } from "../../src/graph/tensor.ts";
-import { type Arithmetic, arithmeticOf, IN_FLOATS, numericOf } from "../../src/plan/arithmetic.ts";
+import {
+  type Arithmetic,
+  arithmeticOf,
+  IN_FLOATS,
+  inFloats,
+  numericOf,
+} from "../../src/plan/arithmetic.ts";
 import type { Numeric } from "../../src/plan/names.ts";
 
 /** Milliseconds of a pass: more than what two passes have to take to be told apart. */
@@ -60,4 +66,27 @@ Deno.test("chooseNumeric() stays in fast where integers lead clearly or a run be
     const { numeric, choice, passes } = await chosen(known);
     assertEquals([numeric, choice.setting, passes], ["fast", "fast", 2]);
   }
+});
+
+Deno.test("chooseNumeric() goes on in floats, with the same model, where no product reads 8 bits as the file has them", async () => {
+  const exact = arithmeticOf({ sliced: true, readyWeights: true });
+  const first = opened(exact, []);
+  const planned: unknown[] = [];
+  const asked: Arithmetic[] = [];
+  const step = {
+    ...first.step,
+    planOf: (_batch: TokenBatch, use: unknown) => (planned.push(use), { readsStored: false }),
+    inArithmetic: (arithmetic: Arithmetic) => (asked.push(arithmetic), { arithmetic }),
+  } as unknown as Opened["step"];
+  const { opened: model, choice } = await chooseNumeric(
+    { ...first, step },
+    () => Promise.reject(new Error("opened anew")),
+    batch(),
+    () => {},
+    { exact },
+  );
+  assertEquals(planned, [{ passes: ["training"], arithmetic: exact }]);
+  assertEquals(asked, [inFloats(exact)]);
+  assertEquals([model.arithmetic, model.step.arithmetic], [inFloats(exact), inFloats(exact)]);
+  assertEquals(choice.setting, "exact");
 });

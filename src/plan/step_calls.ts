@@ -25,7 +25,7 @@ export interface StepPieces {
 }
 
 /** Calls of each pass, in order; none for a pass that is not wanted. */
-export interface PlannedPasses {
+export interface PlannedCalls {
   readonly calls: Readonly<Record<Pass, readonly PlannedCall[]>>;
   /** Where the logits are left: pieces of the class axis, in order. */
   readonly logitsParts: readonly string[];
@@ -40,7 +40,7 @@ export interface PlannedPasses {
 /** Tokens of a sequence beyond which memory counts more than to compute an eighth of a step twice. */
 export const LONG_TOKENS = 2048;
 
-export function planPasses(
+export function planCalls(
   { context, cut, first, rows, head }: StepPieces,
   {
     length,
@@ -48,7 +48,7 @@ export function planPasses(
     keepBytes = 0,
     thinStream = length > LONG_TOKENS,
   }: Pick<PlanOptions, "length" | "passes" | "keepBytes" | "thinStream">,
-): PlannedPasses {
+): PlannedCalls {
   const body = cut.segments.slice(0, -1);
   const tail = cut.segments[cut.segments.length - 1];
   const prologue = prologueCall(context, cut);
