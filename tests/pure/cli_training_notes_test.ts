@@ -1,6 +1,6 @@
 import { assertEquals } from "@std/assert";
-import type { Terminal } from "../../src/cli/output.ts";
-import { trainingNotes } from "../../src/cli/training_notes.ts";
+import type { Terminal } from "../../src/cli/terminal/output.ts";
+import { trainingNotes } from "../../src/cli/train/training_notes.ts";
 import type { FineTuneEvent } from "../../src/finetune/mod.ts";
 import type { TrainOutcome } from "../../src/train/events.ts";
 
