@@ -81,6 +81,7 @@ Deno.test("portProblem() refuses inputs and outputs far larger than the weights,
 
 Deno.test("arityProblem() knows how many inputs every operator with a rule has", () => {
   for (const { opType, domain, inputs } of allRules()) {
+    if (inputs === "0..") continue; // any number will do
     // One without inputs has too many here, all others too few.
     const found = graphOf(opType, inputs.startsWith("0") ? ["x"] : [], ["y"], domain);
     assertMatch(arityProblem(found)!, /must have .* inputs: current value is [01]$/, opType);
