@@ -1,12 +1,6 @@
 /** The flags of every verb that runs a model, and the runner they describe. */
-import type { Message } from "../errors.ts";
-import * as library from "../runtime/open_runner.ts";
-import type { RunnerPurpose } from "../runtime/open_runner.ts";
 import { RUNTIME_PARAMETERS } from "../runtime/runtime_parameters.ts";
-import type { Runner } from "../runtime/runner.ts";
 import { integer, list, text, type Values } from "./flags.ts";
-import { inFlags } from "./parameter_names.ts";
-import { printable } from "./terminal/printable.ts";
 
 const P = RUNTIME_PARAMETERS;
 
@@ -31,17 +25,6 @@ export const RUNTIME_FLAGS = {
     group: "Runtime",
   }),
 } as const;
-
-/** Notes of the runtime go to standard error. */
-export const noteOfRuntime = (message: Message) => console.error(printable(inFlags(message)));
-
-/** Opens ONNX Runtime as the flags ask. */
-export function openRunner(
-  flags: Values<typeof RUNTIME_FLAGS>,
-  purpose: Pick<RunnerPurpose, "modelBytes"> = {},
-): Runner {
-  return library.openRunner(flags, { ...purpose, onNote: noteOfRuntime });
-}
 
 /** The providers as another process of graft takes them. */
 export function providerArguments(

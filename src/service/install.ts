@@ -16,6 +16,7 @@ import {
   replaceFile,
   syncDirectory,
 } from "../system/durable_files.ts";
+import { runSystemctl } from "./systemctl.ts";
 import { UNITS } from "./units.ts";
 
 /** Paths of the installed files; other paths in tests. */
@@ -182,29 +183,6 @@ export async function systemctl(args: readonly string[], report: Report): Promis
   const { code, stderr } = await runSystemctl(args);
   if (code !== 0) throw new RefusedError(`systemctl ${args.join(" ")} failed: ${stderr.trim()}`);
   report(`systemctl ${args.join(" ")}`);
-}
-
-/**
- * Runs `systemctl` and returns its output.
- *
- * @throws {RefusedError} if this machine has no `systemctl`
- */
-export async function runSystemctl(
-  args: readonly string[],
-): Promise<{ readonly code: number; readonly stdout: string; readonly stderr: string }> {
-  try {
-    const { code, stdout, stderr } = await new Deno.Command("systemctl", {
-      args: [...args],
-      stdin: "null",
-    }).output();
-    const decoder = new TextDecoder();
-    return { code, stdout: decoder.decode(stdout), stderr: decoder.decode(stderr) };
-  } catch (cause) {
-    throw new RefusedError(
-      "This machine has no systemctl: services need systemd; --dry-run prints the units",
-      { cause },
-    );
-  }
 }
 
 function attempt<T>(path: string, action: () => T): T {

@@ -13,7 +13,8 @@ import { JSON_FLAG, machine, MODEL_FLAG } from "./bench_flags.ts";
 import { command } from "../command.ts";
 import { integer, text } from "../flags.ts";
 import type { Terminal } from "../terminal/output.ts";
-import { openRunner, RUNTIME_FLAGS } from "../runtime_flags.ts";
+import { RUNTIME_FLAGS } from "../runtime_flags.ts";
+import { openRunner } from "../open_runner.ts";
 import { printTable } from "../terminal/table.ts";
 
 /** Figures of one model, under the names that `--json` prints. */

@@ -33,7 +33,8 @@ import { command } from "../command.ts";
 import { boolean, list, text } from "../flags.ts";
 import { longWork } from "../terminal/long_work.ts";
 import type { Terminal } from "../terminal/output.ts";
-import { openRunner, RUNTIME_FLAGS } from "../runtime_flags.ts";
+import { RUNTIME_FLAGS } from "../runtime_flags.ts";
+import { openRunner } from "../open_runner.ts";
 import { printTable } from "../terminal/table.ts";
 
 export default command({

@@ -18,7 +18,8 @@ import { integer, text } from "../flags.ts";
 import { MEASURING_FLAGS } from "../merge/merge_flags.ts";
 import { mergeNotes } from "../merge/merge_notes.ts";
 import type { Terminal } from "../terminal/output.ts";
-import { openRunner, RUNTIME_FLAGS } from "../runtime_flags.ts";
+import { RUNTIME_FLAGS } from "../runtime_flags.ts";
+import { openRunner } from "../open_runner.ts";
 import { printTable } from "../terminal/table.ts";
 import { TRAIN_FLAGS } from "../train/train_flags.ts";
 

@@ -22,7 +22,7 @@ import { processMemory } from "../../system/memory.ts";
 import { machine } from "./bench_flags.ts";
 import type { BenchTrainFlags } from "./bench_train_flags.ts";
 import type { Terminal } from "../terminal/output.ts";
-import { openRunner } from "../runtime_flags.ts";
+import { openRunner } from "../open_runner.ts";
 import { trainingNotes } from "../train/training_notes.ts";
 
 /** What a sweep varies. */

@@ -5,7 +5,7 @@ import { messageOf } from "../terminal/exit.ts";
 import { longWork } from "../terminal/long_work.ts";
 import type { Terminal } from "../terminal/output.ts";
 import { PART } from "../train/preparation_notes.ts";
-import { noteOfRuntime } from "../runtime_flags.ts";
+import { noteOfRuntime } from "../open_runner.ts";
 
 /** Prints the events of a merge. */
 export function mergeNotes(terminal: Terminal): (event: MergeEvent) => void {

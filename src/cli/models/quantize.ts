@@ -8,7 +8,8 @@ import { boolean, integer, text } from "../flags.ts";
 import { formatBytes, formatShare } from "../terminal/format.ts";
 import { longWork } from "../terminal/long_work.ts";
 import type { Terminal } from "../terminal/output.ts";
-import { noteOfRuntime, RUNTIME_FLAGS } from "../runtime_flags.ts";
+import { RUNTIME_FLAGS } from "../runtime_flags.ts";
+import { noteOfRuntime } from "../open_runner.ts";
 import { untilStopped } from "../terminal/stop_signal.ts";
 
 export default command({

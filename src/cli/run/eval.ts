@@ -16,7 +16,8 @@ import { formatCount, formatShare } from "../terminal/format.ts";
 import { longWork } from "../terminal/long_work.ts";
 import { MODEL_TEXT } from "../models/model_text.ts";
 import type { Terminal } from "../terminal/output.ts";
-import { noteOfRuntime, RUNTIME_FLAGS } from "../runtime_flags.ts";
+import { RUNTIME_FLAGS } from "../runtime_flags.ts";
+import { noteOfRuntime } from "../open_runner.ts";
 
 export default command({
   name: "eval",

@@ -7,7 +7,7 @@ import type { Terminal } from "../terminal/output.ts";
 import { runEncoder } from "./run_encoder.ts";
 import { RUN_FLAGS, type RunFlags } from "./run_flags.ts";
 import { answerSettings, answerTexts, chat } from "./run_text.ts";
-import { noteOfRuntime } from "../runtime_flags.ts";
+import { noteOfRuntime } from "../open_runner.ts";
 
 export default command({
   name: "run",

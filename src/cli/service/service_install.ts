@@ -1,6 +1,6 @@
 /** `graft service install`: writes the units and starts them. */
 import { EXIT, RefusedError, UsageError } from "../../errors.ts";
-import { FINE_TUNE_PARAMETERS } from "../../finetune/mod.ts";
+import { FINE_TUNE_PARAMETERS } from "../../finetune/parameters.ts";
 import { findModelFile } from "../../model/find_model.ts";
 import {
   checkRoot,

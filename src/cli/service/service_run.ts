@@ -11,7 +11,8 @@ import { openLog } from "../../system/journal_log.ts";
 import { ServiceManager } from "../../system/notify.ts";
 import { command } from "../command.ts";
 import { integer, number, text } from "../flags.ts";
-import { openRunner, RUNTIME_FLAGS } from "../runtime_flags.ts";
+import { RUNTIME_FLAGS } from "../runtime_flags.ts";
+import { openRunner } from "../open_runner.ts";
 import {
   fileMode,
   MODEL_FLAG,

@@ -1,6 +1,6 @@
 /** `graft service status`: shows the model in use, the last events, and systemd's state. */
 import { EXIT, GraftError } from "../../errors.ts";
-import { runSystemctl } from "../../service/install.ts";
+import { runSystemctl } from "../../service/systemctl.ts";
 import { standingOf } from "../../service/records.ts";
 import { readInUse, readJournal } from "../../service/state_files.ts";
 import { UNITS } from "../../service/units.ts";

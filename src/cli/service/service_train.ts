@@ -2,7 +2,8 @@
 import { join } from "@std/path";
 import { columnsOf } from "../../data/data_config.ts";
 import { EXIT } from "../../errors.ts";
-import { FINE_TUNE_PARAMETERS, type FineTuneConfig } from "../../finetune/mod.ts";
+import type { FineTuneConfig } from "../../finetune/config.ts";
+import { FINE_TUNE_PARAMETERS } from "../../finetune/parameters.ts";
 import { ChildSteps } from "../../service/child_steps.ts";
 import { type JobResult, runJob } from "../../service/job.ts";
 import { checkRoundUser } from "../../service/round_user.ts";

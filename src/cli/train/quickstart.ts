@@ -27,7 +27,8 @@ import {
 } from "./quickstart_words.ts";
 import { runEncoder } from "../run/run_encoder.ts";
 import { runTrainer } from "./run_trainer.ts";
-import { openRunner, RUNTIME_FLAGS } from "../runtime_flags.ts";
+import { RUNTIME_FLAGS } from "../runtime_flags.ts";
+import { openRunner } from "../open_runner.ts";
 import { untilStopped } from "../terminal/stop_signal.ts";
 import { trainingNotes } from "./training_notes.ts";
 
