@@ -15,6 +15,29 @@
  * if (vector.length !== 384) throw new Error(`${vector.length} numbers`);
  * ```
  *
+ * @example Reads the rows of a data set
+ * ```ts
+ * import { Dataset, FileSource, findData } from "./mod.ts";
+ *
+ * const { train, test } = findData("models/quickstart");
+ * using source = FileSource.open(train!);
+ * const rows = await Dataset.open(source);
+ * console.log(rows.count, rows.kind, rows.labels.size, await rows.row(0), test);
+ * ```
+ *
+ * @example Adds a new adapter to a graph
+ * ```ts
+ * import { DEFAULT_LORA, findModules, initAdapter, inject, loadOnnx } from "./mod.ts";
+ * import { Random, reachOf, resolveTargets } from "./mod.ts";
+ *
+ * using base = loadOnnx("models/all-minilm-l6-v2-int8/model.onnx");
+ * const config = { ...DEFAULT_LORA, targetModules: ["q", "v"] };
+ * const sites = resolveTargets(findModules(base.model), config, reachOf(base.model));
+ * const weights = initAdapter(sites, config.init, Random.fromSeed(0));
+ * const { model, trainable } = inject(base.model, sites, weights);
+ * console.log(sites.length, trainable.size, model.graph.nodes.length);
+ * ```
+ *
  * @module
  */
 
@@ -220,6 +243,7 @@ export {
 // Adapters as edits of a graph
 export { applyAdapter, checkBase } from "./src/lora/apply.ts";
 export * from "./src/lora/mod.ts";
+export { Random } from "./src/random.ts";
 export type { HeadOptions, TokenStates } from "./src/lora/head.ts";
 export type { IntegerBias, LinearForm } from "./src/lora/linear_form.ts";
 export type { Reach } from "./src/lora/reach.ts";

@@ -83,7 +83,8 @@ export class SystemCallError extends Error {
   }
 }
 
-export const [ENOENT, EWOULDBLOCK, EEXIST, ENOTDIR, EINVAL, ELOOP] = [2, 11, 17, 20, 22, 40];
+export const [ENOENT, EEXIST, ENOTDIR, ELOOP] = [2, 17, 20, 40];
+const EINVAL = 22;
 
 /** Returns the result of a call, or throws if it is negative, which means failure. */
 function checked<T extends number | bigint>(result: T): T {

@@ -88,6 +88,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[] | undefined>> = {
     "src/ops",
     "src/quant",
     "src/lora",
+    "src/plan",
     "src/data",
     "src/system",
     "src/runtime",

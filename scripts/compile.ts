@@ -10,7 +10,7 @@
  */
 import { parseArgs } from "@std/cli/parse-args";
 import { basename, dirname, fromFileUrl, join } from "@std/path";
-import { manPage } from "../src/cli/man_page.ts";
+import { manPage } from "../src/cli/about/man_page.ts";
 import { loadVerbs } from "../src/cli/verb_tree.ts";
 import { CARRIED, sectionsEnd } from "../src/system/embedded.ts";
 import { VERSION } from "../src/version.ts";

@@ -11,6 +11,7 @@ const MULTIPLIER = 6364136223846793005n;
 const INCREMENT = 1442695040888963407n;
 const MASK = (1n << 64n) - 1n;
 
+/** A seeded generator of whole numbers of 32 bits. */
 export class Random {
   #state: bigint;
 

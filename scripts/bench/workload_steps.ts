@@ -2,7 +2,7 @@
 import { trainingForms } from "../../src/kernels/training_forms.ts";
 import { parseArguments } from "../../src/cli/args.ts";
 import { resolveValues } from "../../src/cli/config.ts";
-import { configOf, TRAIN_FLAGS, type TrainFlags } from "../../src/cli/train_flags.ts";
+import { configOf, TRAIN_FLAGS, type TrainFlags } from "../../src/cli/train/train_flags.ts";
 import { GuardedText } from "../../src/data/mod.ts";
 import type { TokenBatch } from "../../src/data/targets.ts";
 import { addAdapter } from "../../src/finetune/add_adapter.ts";

@@ -5,7 +5,7 @@
  * was read in the repositories of others. Crates of several releases are in it.
  */
 import { join } from "@std/path";
-import { underlined } from "../../src/cli/format.ts";
+import { underlined } from "../../src/cli/terminal/format.ts";
 import type { Crate } from "./crates.ts";
 
 /** What is known of a crate. */

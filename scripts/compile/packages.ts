@@ -1,6 +1,6 @@
 /** npm packages as they lie in `node_modules`: folders, licences. */
 import { join } from "@std/path";
-import { underlined } from "../../src/cli/format.ts";
+import { underlined } from "../../src/cli/terminal/format.ts";
 import type { Locked } from "./lockfile.ts";
 
 /** The folder of an installed package. */

@@ -7,8 +7,8 @@
  *
  * usage: deno run -A scripts/figures/numeric.ts [SHARED] [ROUNDS] (default: ../shared and 5)
  */
-import { processTerminal } from "../../src/cli/output.ts";
-import { trainingNotes } from "../../src/cli/training_notes.ts";
+import { processTerminal } from "../../src/cli/terminal/output.ts";
+import { trainingNotes } from "../../src/cli/train/training_notes.ts";
 import { resolveConfig } from "../../src/finetune/mod.ts";
 import { prepareTraining } from "../../src/finetune/prepare_training.ts";
 import type { Numeric } from "../../src/plan/names.ts";

@@ -7,8 +7,8 @@
  * usage: deno run -A scripts/figures/prefix.ts [SHARED] [ROWS] [ROUNDS] (default: ../shared, 128, 3)
  */
 import { join } from "@std/path";
-import { processTerminal } from "../../src/cli/output.ts";
-import { trainingNotes } from "../../src/cli/training_notes.ts";
+import { processTerminal } from "../../src/cli/terminal/output.ts";
+import { trainingNotes } from "../../src/cli/train/training_notes.ts";
 import { type FineTuneInput, resolveConfig } from "../../src/finetune/mod.ts";
 import { prepareTraining } from "../../src/finetune/prepare_training.ts";
 import { median } from "../../src/statistics.ts";

@@ -47,6 +47,8 @@ function* within(node: ts.Node): Generator<ts.Node> {
 interface Import {
   readonly path: string;
   readonly names: readonly string[];
+  /** Whether it is loaded only when it is needed. */
+  readonly isLate?: boolean;
 }
 
 /** What a file imports or exports on from others of the project. */
@@ -56,7 +58,11 @@ function importsOf(path: string, source: ts.SourceFile): readonly Import[] {
       node.expression.kind === ts.SyntaxKind.ImportKeyword;
     const from = isImport ? node.arguments[0] : undefined;
     if (from === undefined || !ts.isStringLiteral(from)) return [];
-    return [{ path: relative(root, join(root, path, "..", from.text)), names: ["*"] }];
+    return [{
+      path: relative(root, join(root, path, "..", from.text)),
+      names: ["*"],
+      isLate: true,
+    }];
   });
   return late.concat(source.statements.flatMap((statement): readonly Import[] => {
     if (!ts.isImportDeclaration(statement) && !ts.isExportDeclaration(statement)) return [];
@@ -175,7 +181,7 @@ console.log(JSON.stringify(
     import_cycles: importCycles(
       new Map(
         [...imports].filter(([path]) => isProduct(path))
-          .map(([path, list]) => [path, list.map((one) => one.path)]),
+          .map(([path, list]) => [path, list.filter((one) => !one.isLate).map((one) => one.path)]),
       ),
     ),
     operator_tables_outside_ops: tables,

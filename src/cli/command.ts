@@ -1,6 +1,6 @@
 /** A verb of the command line: a description, its flags, and a function. */
 import type { Flags, Values } from "./flags.ts";
-import type { Terminal } from "./output.ts";
+import type { Terminal } from "./terminal/output.ts";
 
 /** One line of a verb's help that can be copied. */
 export interface Example {

@@ -1,6 +1,6 @@
 /** Flags about data that training and evaluation share. */
 import { DATA_PARAMETERS } from "../data/data_config.ts";
-import { boolean, integer, text, type Values } from "./flags.ts";
+import { boolean, integer, text } from "./flags.ts";
 
 const P = DATA_PARAMETERS;
 const MODEL = "Model and data";
@@ -20,5 +20,3 @@ export const DATA_FLAGS = {
   textFeature: text("Name of the field with plain text", { placeholder: "NAME", group: MODEL }),
   labelColumn: text("Name of the field with the class", { placeholder: "NAME", group: MODEL }),
 } as const;
-
-export type DataFlags = Values<typeof DATA_FLAGS>;

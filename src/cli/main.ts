@@ -6,11 +6,11 @@ import { parseArguments } from "./args.ts";
 import type { Command, Need, Verbs } from "./command.ts";
 import { parseConfig } from "../config/file.ts";
 import { resolveValues } from "./config.ts";
-import { exitCodeOf, formatError } from "./exit.ts";
+import { exitCodeOf, formatError } from "./terminal/exit.ts";
 import { commandHelp, generalHelp, HELP_COLUMNS } from "./help.ts";
 import { suggestion } from "../config/nearest.ts";
-import { processTerminal, type Terminal } from "./output.ts";
-import { readTextFile } from "./read.ts";
+import { processTerminal, type Terminal } from "./terminal/output.ts";
+import { readTextFile } from "./run/read.ts";
 import { VERBS } from "./verbs.ts";
 
 async function findCommand(name: string, verbs: Verbs = VERBS, before = ""): Promise<Command> {
@@ -89,12 +89,12 @@ async function dispatch(
     return EXIT.ok;
   }
   if (verb === "--version" || verb === "-V") {
-    const { versionLines } = await import("./version_lines.ts");
+    const { versionLines } = await import("./about/version_lines.ts");
     for (const line of versionLines((line) => terminal.note(line))) terminal.print(line);
     return EXIT.ok;
   }
   if (verb === "help" && rest[0] === "--man") {
-    const { manPage } = await import("./man_page.ts");
+    const { manPage } = await import("./about/man_page.ts");
     const { loadVerbs } = await import("./verb_tree.ts");
     terminal.write(manPage(await loadVerbs(), VERSION));
     return EXIT.ok;

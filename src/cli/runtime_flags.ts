@@ -6,7 +6,7 @@ import { RUNTIME_PARAMETERS } from "../runtime/runtime_parameters.ts";
 import type { Runner } from "../runtime/runner.ts";
 import { integer, list, text, type Values } from "./flags.ts";
 import { inFlags } from "./parameter_names.ts";
-import { printable } from "./printable.ts";
+import { printable } from "./terminal/printable.ts";
 
 const P = RUNTIME_PARAMETERS;
 

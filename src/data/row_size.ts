@@ -3,7 +3,7 @@ import { BadInputError } from "../errors.ts";
 import type { Row } from "./rows.ts";
 
 /** Most characters of a row, of messages or of a text: some 250,000 tokens. */
-export const MAX_CHARACTERS = 1 << 20;
+const MAX_CHARACTERS = 1 << 20;
 
 /** Characters of all strings in a value. */
 export function characters(value: unknown): number {

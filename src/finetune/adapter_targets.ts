@@ -16,7 +16,7 @@ import type { LoraSite } from "../lora/targets.ts";
 import type { FineTuneAdapter } from "./config.ts";
 
 /** A configuration in the words of `src/lora`. */
-export function loraConfigOf(config: FineTuneAdapter): LoraConfig {
+function loraConfigOf(config: FineTuneAdapter): LoraConfig {
   return {
     rank: config.rank,
     alpha: config.loraAlpha,

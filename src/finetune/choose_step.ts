@@ -2,36 +2,19 @@
 import type { RowCut } from "../data/row_cuts.ts";
 import { sliceBatch } from "../data/slice_batch.ts";
 import type { TokenBatch } from "../data/targets.ts";
-import { quantizedConstantBytes } from "../graph/passes/quantize_constants.ts";
 import type { TrainingForms } from "../kernels/training_forms.ts";
 import { modelDigest } from "../lora/digest.ts";
-import { tokenizerSize } from "../model/tokenizer_files.ts";
-import { type Arithmetic, changed, isRotated, isSliced, numericOf } from "../plan/arithmetic.ts";
+import { type Arithmetic, isRotated, isSliced } from "../plan/arithmetic.ts";
 import { openProcessor } from "../runtime/open_runner.ts";
-import type { Runner } from "../runtime/runner.ts";
 import { chooseArithmetic } from "../train/choose_arithmetic.ts";
-import { passControlHere } from "../train/left_out_passes.ts";
-import { PlannedModel } from "../train/planned_model.ts";
-import type { PlannedModelOptions } from "../train/planned_options.ts";
-import type { BaseModel } from "./base_model.ts";
+import type { PlannedModel } from "../train/planned_model.ts";
 import { checkForward } from "./check_forward.ts";
 import { checkProvider } from "./check_provider.ts";
 import { chooseNumeric, type NumericChoice } from "./choose_numeric.ts";
-import type { FineTuneConfig } from "./config.ts";
 import type { OnEvent, PreparationEvent } from "./events.ts";
-import { fitTraining, type TrainingFit } from "./fit_training.ts";
-import type { DataAndAdapter } from "./data_and_adapter.ts";
-import type { OwnParts } from "./own_parts.ts";
+import type { TrainingFit } from "./fit_training.ts";
+import { openStep, stepOptions, type StepSource } from "./open_step.ts";
 import { runForms } from "./run_forms.ts";
-
-/** What a step is made of. */
-export interface StepSource {
-  readonly base: BaseModel;
-  readonly learned: DataAndAdapter;
-  readonly runner: Runner;
-  readonly config: FineTuneConfig;
-  readonly own: OwnParts;
-}
 
 /** A model ready to train; disposing of it is its receiver's. */
 export interface ChosenStep {
@@ -43,13 +26,6 @@ export interface ChosenStep {
   /** Which sequences run together. */
   readonly cut: RowCut;
   readonly baseDigest: string;
-}
-
-/** A model opened in one arithmetic. */
-interface OpenedStep {
-  readonly arithmetic: Arithmetic;
-  readonly fit: TrainingFit;
-  readonly step: PlannedModel;
 }
 
 /**
@@ -93,22 +69,6 @@ export async function chooseStep(
   return { step, fit, choice, forms: used, cut, baseDigest };
 }
 
-/** What is the same in every arithmetic. */
-function stepOptions(
-  { learned: { data, adapted }, runner, config, own }: StepSource,
-): PlannedModelOptions {
-  return {
-    runner,
-    model: adapted.model,
-    trainable: adapted.trained,
-    objective: data.task,
-    dropout: config.loraDropout,
-    packing: own.packing,
-    sharesPrefixes: own.sharesPrefixes,
-    passControl: passControlHere(),
-  };
-}
-
 /** How `exact` computes on this device. */
 function exactArithmetic(
   { config, runner }: StepSource,
@@ -125,33 +85,6 @@ async function fastArithmetic(
 ): Promise<Arithmetic | undefined> {
   if (!config.train || config.numeric !== "fast" || forms.quicker === "exact") return undefined;
   return await chooseArithmetic(runner, { ...forms, numeric: "fast" });
-}
-
-/** @throws {RefusedError} where memory does not suffice */
-async function openStep(
-  { base, learned: { data }, config, own }: StepSource,
-  options: PlannedModelOptions,
-  arithmetic: Arithmetic,
-  onEvent: OnEvent<PreparationEvent>,
-): Promise<OpenedStep> {
-  const settings = { ...options, arithmetic };
-  const fit = await fitTraining(
-    {
-      options: settings,
-      data,
-      weightBytes: base.sizeBytes + quantizedConstantBytes(base.model.graph),
-      tokenizerBytes: own.loadData ? 0 : tokenizerSize(base.folder),
-      shards: own.shards,
-    },
-    { ...config, numeric: numericOf(arithmetic) },
-    onEvent,
-  );
-  const { keepBytes, readyWeights, shards } = fit;
-  const step = new PlannedModel({
-    ...{ ...settings, keepBytes, ownsInitialValues: true, shards },
-    arithmetic: changed(arithmetic, { readyWeights }),
-  });
-  return { arithmetic, fit, step };
 }
 
 /** The rows of a batch that a step computes at once. */

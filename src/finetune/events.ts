@@ -7,7 +7,7 @@ import type { FastCheck } from "../train/check_fast.ts";
 import type { EvaluationReport, SkipReport, StepReport, TrainOutcome } from "../train/events.ts";
 import type { SettingTimes } from "../train/quicker_setting.ts";
 import type { Message } from "../errors.ts";
-import type { MemoryBudget } from "./memory_budget.ts";
+import type { BeyondFree, MemoryBudget } from "./memory_budget.ts";
 
 /** Parts of a data set. */
 export type DataPart = "training" | "validation" | "test";
@@ -66,9 +66,6 @@ export type NumericEvent =
   | { readonly kind: "exact is quicker"; readonly times: SettingTimes }
   /** Products with weights of 8 bits in integers, activations in 16 bits. */
   | { readonly kind: "slices passed" | "slices failed"; readonly relativeError: number };
-
-/** How a run takes more memory than is free: the system swaps, or may end it. */
-export type BeyondFree = "swaps" | "may be ended";
 
 /** While it trains. */
 export type RunEvent =

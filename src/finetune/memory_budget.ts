@@ -2,7 +2,6 @@
 import { parseSize } from "../config/size.ts";
 import type { Message } from "../errors.ts";
 import { formatBytes } from "../format.ts";
-import type { BeyondFree } from "./events.ts";
 
 /** Share of what is free that a run may plan for: the prediction has an error of its own. */
 const SHARE_OF_FREE = 0.9;
@@ -45,6 +44,9 @@ export function memoryBudget(given: string | undefined, there: MemoryThere): Mem
   const source = `${formatBytes(freeBytes)}${swap} free`;
   return { bytes, mostBytes: bytes + swapBytes, source };
 }
+
+/** How a run takes more memory than is free: the system swaps, or may end it. */
+export type BeyondFree = "swaps" | "may be ended";
 
 /** What a run does to the system that will take `needed` bytes; `undefined` where they are free. */
 export function beyondFree(needed: number, there: MemoryThere): BeyondFree | undefined {

@@ -4,7 +4,12 @@ import type { TokenBatch } from "../data/targets.ts";
 import { parameterBytes } from "../model/predict_training.ts";
 import { type Arithmetic, changed, floatsBeside } from "../plan/arithmetic.ts";
 import { comparedBytes } from "../plan/compared_pieces.ts";
-import { type PredictedMemory, predictMemory, type ShapesToPredict } from "../plan/memory.ts";
+import {
+  type PredictedMemory,
+  type PredictedStep,
+  predictMemory,
+  type ShapesToPredict,
+} from "../plan/memory.ts";
 import type { Pass } from "../plan/options.ts";
 import { planTraining, type TrainingPlan } from "../plan/plan.ts";
 import type { Schedule } from "../plan/schedule.ts";
@@ -65,80 +70,42 @@ export type Predict = (
 
 /** What predicts a run whose largest batch is given. */
 export function memoryPredictor(run: PredictedRun): Predict {
-  const { options, config, evaluated, shards } = run;
-  const { model, trainable, dropout } = options;
-  const gradients = arithmeticOfGradients(options);
-  const isFloats = gradients.products.in === "floats";
-  const compared = comparedBytes(model.graph, run.weightBytes);
+  const predictor = new MemoryPredictor(run);
+  return (batch, keepBytes, readyWeights = false, longest = Infinity) =>
+    predictor.predict(batch, { keepBytes, readyWeights, longest });
+}
+
+/** What a prediction is for. */
+interface Kept {
+  readonly keepBytes: number;
+  readonly readyWeights: ReadyWeights;
+  readonly longest: number;
+}
+
+class MemoryPredictor {
+  readonly #run: PredictedRun;
+  readonly #gradients: Arithmetic;
+  readonly #comparedBytes: number;
   /** What is computed before the first step is the same for every choice. */
-  const before = new Map<string, Schedule>();
-  const kinds = new Map<string, ShapesToPredict>();
-  const kindsOf = (key: string, make: () => ShapesToPredict) => {
-    const found = kinds.get(key) ?? make();
-    kinds.set(key, found);
-    return found;
-  };
-  const scheduleOf = (batch: TokenBatch, pass: Pass) => {
-    const key = `${pass} ${batch.inputIds.dims}`;
-    const planned = () => {
-      const prepared = prepare(batch, packingRules(options, {}));
-      return planTraining(model, planOptionsFor(options, prepared, { passes: [pass] }))[pass];
-    };
-    const found = before.get(key) ?? planned();
-    before.set(key, found);
-    return found;
-  };
-  return (batch, keepBytes, readyWeights = false, longest = Infinity) => {
+  readonly #before = new Map<string, Schedule>();
+  readonly #kinds = new Map<string, ShapesToPredict>();
+
+  constructor(run: PredictedRun) {
+    this.#run = run;
+    this.#gradients = arithmeticOfGradients(run.options);
+    this.#comparedBytes = comparedBytes(run.options.model.graph, run.weightBytes);
+  }
+
+  predict(batch: TokenBatch, kept: Kept): PredictedMemory {
     // What decoding and the prediction before have left goes: nothing is known yet of what is free.
     collectGarbage();
-    /** Of what a batch's parts run beside each other: spans each its own, others what the largest does. */
-    const plansOf = (batch: TokenBatch, arithmetic: Arithmetic) => {
-      const settings = { ...options, keepBytes, shards };
-      return ifDivisible((dividesSequences) => {
-        const divided = { ...settings, dividesSequences };
-        const { parts, use } = divideBatch(divided, batch, { dropout, arithmetic });
-        const planFor = (part: Prepared) =>
-          planTraining(model, planOptionsFor(settings, part, use));
-        if (parts[0]?.span !== undefined) return parts.map(planFor);
-        const part = parts.length === 0
-          ? prepare(batch, packingRules(settings, use))
-          : parts.reduce((a, b) => placesOf(b) > placesOf(a) ? b : a);
-        return Array<TrainingPlan>(use.parts).fill(planFor(part));
-      });
-    };
-    const schedulesOf = (plans: readonly TrainingPlan[]) => plans.map(({ training }) => training);
-    const arithmetic = changed(gradients, { readyWeights });
-    const sequences = batch.inputIds.dims[0];
-    const packing = packingRules(options, { dropout });
-    const tokens = sequences * tokensEach(batch, packing);
-    /** Other batches in the parts that run at once where that one does. */
-    const atOnce = (batches: readonly TokenBatch[]) =>
-      batches.flatMap((whole) => {
-        const other = whole.inputIds.dims[1] > longest ? firstTokens(whole, longest) : whole;
-        const most = sequencesAtOnce(tokens, tokensEach(other, packing));
-        return cutBatch(other, partSize(other.inputIds.dims[0], most, shards));
-      });
+    const { options: { model, trainable }, config, evaluated, ...run } = this.#run;
+    const arithmetic = changed(this.#gradients, { readyWeights: kept.readyWeights });
     return predictMemory({
       process: PROCESS_MEMORY,
-      plans: plansOf(batch, arithmetic),
-      before: [
-        [scheduleOf(comparedPart(batch), "logits")],
-        // Before the first step the gradient is also computed in floats.
-        ...(isFloats ? [] : [schedulesOf(plansOf(checkedPart(batch), floatsBeside(arithmetic)))]),
-      ],
-      evaluated: evaluated && kindsOf(
-        `evaluation ${tokens} ${longest}`,
-        () => batchKinds(options, atOnce(evaluated), {}, "evaluation"),
-      ),
-      // Weights that are ready change little of what lies between calls.
-      others: run.batches && kindsOf(
-        `training ${tokens} ${longest} ${keepBytes}`,
-        () =>
-          batchKinds({ ...options, keepBytes, shards }, atOnce(run.batches!), {
-            dropout,
-            arithmetic: changed(gradients, { readyWeights: false }),
-          }),
-      ),
+      plans: this.#plansOf(batch, kept, arithmetic),
+      before: this.#comparisons(batch, kept, arithmetic),
+      ...this.#otherBatches(batch, kept),
       parameterBytes: parameterBytes(model, trainable),
       moments: UPDATE_RULES[config.optimizer].slots.length,
       // The one before it waits for its collection.
@@ -146,12 +113,83 @@ export function memoryPredictor(run: PredictedRun): Predict {
       // Batches that are as long run in parts, too, or for one sequence alone.
       accumulates: config.gradAccumulationSteps > 1 || config.batchSize > batch.inputIds.dims[0],
       weightBytes: run.weightBytes,
-      comparedBytes: compared,
+      comparedBytes: this.#comparedBytes,
       tokenizerBytes: run.tokenizerBytes,
       compiled: Deno.build.standalone,
       shapes: Math.min(run.shapes, PLANS_KEPT),
     });
-  };
+  }
+
+  /** Of what a batch's parts run beside each other: spans each its own, others what the largest does. */
+  #plansOf(batch: TokenBatch, { keepBytes }: Kept, arithmetic: Arithmetic): TrainingPlan[] {
+    const { options, shards } = this.#run;
+    const { model, dropout } = options;
+    const settings = { ...options, keepBytes, shards };
+    return ifDivisible((dividesSequences) => {
+      const divided = { ...settings, dividesSequences };
+      const { parts, use } = divideBatch(divided, batch, { dropout, arithmetic });
+      const planFor = (part: Prepared) => planTraining(model, planOptionsFor(settings, part, use));
+      if (parts[0]?.span !== undefined) return parts.map(planFor);
+      const part = parts.length === 0
+        ? prepare(batch, packingRules(settings, use))
+        : parts.reduce((a, b) => placesOf(b) > placesOf(a) ? b : a);
+      return Array<TrainingPlan>(use.parts).fill(planFor(part));
+    });
+  }
+
+  /** Runs before the first step: the forward pass compared, and the gradient in floats, too. */
+  #comparisons(batch: TokenBatch, kept: Kept, arithmetic: Arithmetic): PredictedStep[] {
+    const forward = this.#scheduleOf(comparedPart(batch), "logits");
+    if (this.#gradients.products.in === "floats") return [[forward]];
+    const plans = this.#plansOf(checkedPart(batch), kept, floatsBeside(arithmetic));
+    return [[forward], plans.map(({ training }) => training)];
+  }
+
+  #scheduleOf(batch: TokenBatch, pass: Pass): Schedule {
+    const { options } = this.#run;
+    return cached(this.#before, `${pass} ${batch.inputIds.dims}`, () => {
+      const prepared = prepare(batch, packingRules(options, {}));
+      return planTraining(
+        options.model,
+        planOptionsFor(options, prepared, { passes: [pass] }),
+      )[pass];
+    });
+  }
+
+  /** Batches of other shapes, in the parts that run at once where this one does. */
+  #otherBatches(batch: TokenBatch, { keepBytes, longest }: Kept) {
+    const { options, shards, evaluated, batches } = this.#run;
+    const { dropout } = options;
+    const packing = packingRules(options, { dropout });
+    const tokens = batch.inputIds.dims[0] * tokensEach(batch, packing);
+    const atOnce = (all: readonly TokenBatch[]) =>
+      all.flatMap((whole) => {
+        const other = whole.inputIds.dims[1] > longest ? firstTokens(whole, longest) : whole;
+        const most = sequencesAtOnce(tokens, tokensEach(other, packing));
+        return cutBatch(other, partSize(other.inputIds.dims[0], most, shards));
+      });
+    // Weights that are ready change little of what lies between calls.
+    const arithmetic = changed(this.#gradients, { readyWeights: false });
+    const settings = { ...options, keepBytes, shards };
+    return {
+      evaluated: evaluated && cached(
+        this.#kinds,
+        `evaluation ${tokens} ${longest}`,
+        () => batchKinds(options, atOnce(evaluated), {}, "evaluation"),
+      ),
+      others: batches && cached(
+        this.#kinds,
+        `training ${tokens} ${longest} ${keepBytes}`,
+        () => batchKinds(settings, atOnce(batches), { dropout, arithmetic }),
+      ),
+    };
+  }
+}
+
+function cached<T>(values: Map<string, T>, key: string, make: () => T): T {
+  const found = values.get(key) ?? make();
+  values.set(key, found);
+  return found;
 }
 
 /** Places that attention looks at. */

@@ -9,7 +9,6 @@ export type {
   FineTuneSteps,
 } from "./config.ts";
 export type {
-  BeyondFree,
   ChangedSetting,
   DataPart,
   FineTuneEvent,
@@ -20,7 +19,7 @@ export type {
   RunEvent,
   TestMetrics,
 } from "./events.ts";
-export type { MemoryBudget } from "./memory_budget.ts";
+export type { BeyondFree, MemoryBudget } from "./memory_budget.ts";
 export { DEFAULT_EPOCHS, FINE_TUNE_PARAMETERS } from "./parameters.ts";
 export { resolveConfig } from "./resolve_config.ts";
 export type { FineTuneResult } from "./run_training.ts";

@@ -1,28 +1,20 @@
 /** Everything a fine-tuning needs, from its configuration: model, data, adapter, optimiser. */
-import { batchesDigest } from "../data/batches_digest.ts";
 import type { TokenBatch } from "../data/targets.ts";
 import type { Message } from "../errors.ts";
-import type { ReferenceLosses } from "../eval/evaluate.ts";
-import type { AdapterCard } from "../lora/adapter_card.ts";
-import { saveAdapter } from "../model/adapter_dir.ts";
-import { writeEvaluationRecord } from "../model/evaluation_record.ts";
 import { openRunner } from "../runtime/open_runner.ts";
 import type { Runner } from "../runtime/runner.ts";
 import { graphOptimizer } from "../train/graph_optimizer.ts";
 import { MicroBatches } from "../train/micro_batches.ts";
 import type { Optimizer } from "../train/optimizer.ts";
-import { spreadBatches } from "../train/spread_batches.ts";
 import { OPTIMIZER_DEFAULTS } from "../train/update_rules.ts";
-import { adapterOf } from "./adapted_model.ts";
+import { adapterOutput } from "./adapter_output.ts";
 import { openBase } from "./base_model.ts";
 import { chooseStep, type ChosenStep } from "./choose_step.ts";
 import type { FineTuneConfig } from "./config.ts";
-import { parentsOf } from "./continue_adapter.ts";
 import type { OnEvent, PreparationEvent } from "./events.ts";
 import { frozenLayers } from "./frozen_layers.ts";
 import { type DataAndAdapter, openDataAndAdapter } from "./data_and_adapter.ts";
 import type { OwnParts } from "./own_parts.ts";
-import { configValues } from "./saved_config.ts";
 import type { TrainingParts } from "./training_parts.ts";
 
 /** How a preparation is watched and stopped. */
@@ -60,7 +52,8 @@ export async function prepareTraining(
   chosen.step.forgetComparisons();
   const kept = resources.move();
   return {
-    ...partsOf(learned, chosen, config, runner),
+    ...partsOf(learned, chosen),
+    ...adapterOutput(learned, chosen, config, runner),
     ...{ optimizer, frozen },
     [Symbol.dispose]: () => kept.dispose(),
   };
@@ -75,55 +68,14 @@ function optimizerFor(
   return graphOptimizer(runner, step.parameters, rule, fit.shards);
 }
 
-function partsOf(
-  learned: DataAndAdapter,
-  chosen: ChosenStep,
-  config: FineTuneConfig,
-  runner: Runner,
-): Omit<TrainingParts<TokenBatch>, "optimizer" | "frozen" | typeof Symbol.dispose> {
-  const { data, adapted, tokenizerDigest } = learned;
+/** What of the parts follows from data and step. */
+function partsOf({ data, tokenizerDigest }: DataAndAdapter, chosen: ChosenStep) {
   const { step, fit: { keepBytes, sequences, atOnce, shards }, forms, cut, baseDigest } = chosen;
-  const card = cardOf(learned, chosen, config);
   return {
     model: new MicroBatches(step, atOnce, shards, cut),
     ...{ data: data.train, validation: data.validation, test: data.test },
     numeric: chosen.choice,
     memory: { keepBytes, sequences, shards, forms },
     identity: { base: baseDigest, tokenizer: tokenizerDigest, ...data.identity },
-    saveAdapter: (directory, parameters) =>
-      saveAdapter(directory, adapterOf(adapted, parameters, card)),
-    saveEvaluation: (directory, found) => saveEvaluation(directory, found, learned, config, runner),
   };
-}
-
-/** What the adapter's files say of the run. */
-function cardOf(
-  { data, adapted, tokenizerDigest }: DataAndAdapter,
-  { baseDigest, choice }: ChosenStep,
-  config: FineTuneConfig,
-): AdapterCard {
-  return {
-    baseDigest,
-    tokenizerDigest,
-    task: data.task,
-    labels: data.labels,
-    pooling: adapted.newHead ? config.pooling : undefined,
-    dataDigest: data.identity.train_data,
-    parents: parentsOf(config.resumeAdapterFile),
-    config: configValues({ ...config, numeric: choice.setting }),
-  };
-}
-
-/** Only an adapter that began as nothing was the base before its first step. */
-async function saveEvaluation(
-  directory: string,
-  found: ReferenceLosses | undefined,
-  { data: { task, validation } }: DataAndAdapter,
-  { resumeAdapterFile, valBatches }: FineTuneConfig,
-  runner: Runner,
-): Promise<void> {
-  const isBase = resumeAdapterFile === undefined && task === "causal";
-  if (found === undefined || !isBase || validation === undefined) return;
-  const dataDigest = await batchesDigest(spreadBatches(validation, valBatches));
-  writeEvaluationRecord(directory, { runtime: runner.description, dataDigest, ...found });
 }

@@ -40,6 +40,11 @@ export class Trainer implements Disposable {
     return this.#parts.data;
   }
 
+  /** The validation rows in batches, where there are any. */
+  get validation(): BatchSource<TokenBatch> | undefined {
+    return this.#parts.validation;
+  }
+
   /** The test rows in batches, where the configuration asks for them. */
   get test(): BatchSource<TokenBatch> | undefined {
     return this.#parts.test;

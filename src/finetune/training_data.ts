@@ -68,13 +68,11 @@ export async function loadTrainingData(
   const test = config.test && testPath !== undefined
     ? await encode("test", await open(testPath, task), "by-length")
     : undefined;
+  const validDigest = valid?.digest ?? String(config.validationSplit);
   const kept = resources.move();
   return {
     ...{ task, labels, train: trainBatches, validation, test },
-    identity: {
-      train_data: train.digest,
-      valid_data: valid?.digest ?? String(config.validationSplit),
-    },
+    identity: { train_data: train.digest, valid_data: validDigest },
     [Symbol.dispose]: () => kept.dispose(),
   };
 }

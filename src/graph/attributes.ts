@@ -9,6 +9,8 @@ interface Values {
   readonly float: number;
   readonly string: string;
   readonly ints: readonly number[];
+  readonly floats: readonly number[];
+  readonly strings: readonly string[];
   readonly tensor: Tensor;
 }
 type Kind = keyof Values;
@@ -18,6 +20,8 @@ const KIND_NAMES: Readonly<Record<Kind, string>> = {
   float: "a float",
   string: "a string",
   ints: "a list of integers",
+  floats: "a list of floats",
+  strings: "a list of strings",
   tensor: "a tensor",
 };
 
@@ -71,6 +75,24 @@ export function intsAttribute<T extends readonly number[] | undefined>(
   return valueOf(node, name, "ints") ?? fallback;
 }
 
+/** A list of floats, or `fallback` if the node has none. */
+export function floatsAttribute<T extends readonly number[] | undefined>(
+  node: Node,
+  name: string,
+  fallback: T,
+): readonly number[] | T {
+  return valueOf(node, name, "floats") ?? fallback;
+}
+
+/** A list of strings, or `fallback` if the node has none. */
+export function stringsAttribute<T extends readonly string[] | undefined>(
+  node: Node,
+  name: string,
+  fallback: T,
+): readonly string[] | T {
+  return valueOf(node, name, "strings") ?? fallback;
+}
+
 /** A tensor attribute, `undefined` if the node has none. */
 export function tensorAttribute(node: Node, name: string): Tensor | undefined {
   return valueOf(node, name, "tensor");
@@ -94,4 +116,10 @@ export function ints(value: readonly number[]): Attribute {
 }
 export function tensorValue(value: Tensor): Attribute {
   return { kind: "tensor", value };
+}
+export function floats(value: readonly number[]): Attribute {
+  return { kind: "floats", value };
+}
+export function strings(value: readonly string[]): Attribute {
+  return { kind: "strings", value };
 }

@@ -15,7 +15,7 @@ export function packedBytes(records: PackedRecords): number {
 }
 
 /** Counts the numbers in a range of varints: the last byte of each has no high bit. */
-export function varintCount(bytes: Uint8Array): number {
+function varintCount(bytes: Uint8Array): number {
   let count = 0;
   for (let at = 0; at < bytes.byteLength; at++) if (bytes[at] < 0x80) count++;
   return count;

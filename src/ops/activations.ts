@@ -17,6 +17,8 @@ const COSTLY = elementwise("activation", "costly");
 const LOWERED = {
   domain: "",
   attributes: [],
+  inputs: "1",
+  outputs: "1",
   traits: { kind: "activation", rows: "elementwise" },
   infer: inferLikeInput,
 } as const;
@@ -53,6 +55,8 @@ const Clip: OpRule = {
   domain: "",
   since: 7,
   attributes: ["max", "min"],
+  inputs: "1..3",
+  outputs: "1",
   remark: "constant bounds",
   traits: elementwise("other", "costly"),
   infer(node, inputs) {
@@ -91,6 +95,8 @@ const PRelu: OpRule = {
   domain: "",
   since: 7,
   attributes: [],
+  inputs: "2",
+  outputs: "1",
   traits: COSTLY,
   infer(node, inputs) {
     const { dtype, dims } = required(node, inputs, 0);

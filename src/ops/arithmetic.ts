@@ -37,6 +37,8 @@ function arithmetic(
     domain: "",
     since: 7,
     attributes: [],
+    inputs: "2",
+    outputs: "1",
     traits: CHEAP,
     infer(node, inputs) {
       const pair = operands(node, inputs);
@@ -73,6 +75,8 @@ const Pow: OpRule = {
   domain: "",
   since: 7,
   attributes: [],
+  inputs: "2",
+  outputs: "1",
   traits: CHEAP,
   infer(node, inputs) {
     const [x, exponent] = operands(node, inputs);
@@ -116,6 +120,8 @@ const Mod: OpRule = {
   domain: "",
   since: 10,
   attributes: ["fmod"],
+  inputs: "2",
+  outputs: "1",
   traits: COSTLY,
   infer(node, inputs) {
     const pair = operands(node, inputs);
@@ -147,6 +153,8 @@ function variadicSum(opType: string, average: boolean): OpRule {
     domain: "",
     since: 7,
     attributes: [],
+    inputs: "1..",
+    outputs: "1",
     traits: COSTLY,
     infer: variadicInfer((...values) =>
       values.reduce((x, y) => x + y, 0) * (average ? 1 / values.length : 1)
@@ -165,6 +173,8 @@ function extreme(opType: string, fold: (...values: number[]) => number): OpRule 
     domain: "",
     since: 7,
     attributes: [],
+    inputs: "1..",
+    outputs: "1",
     traits: elementwise("other", "moderate"),
     infer: variadicInfer(fold),
     vjp(b, node, [ct], wanted) {

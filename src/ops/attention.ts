@@ -68,6 +68,8 @@ export const Attention: OpRule = {
     "softcap",
     "softmax_precision",
   ],
+  inputs: "3..7",
+  outputs: "1..4",
   remark: "without cached keys, nonpad_kv_seqlen and qk_matmul_output",
   traits: { kind: "attention", rows: "mixed" },
   infer(node, inputs) {

@@ -34,6 +34,8 @@ export const Cast: OpRule = {
   since: 7,
   // The last two concern 8-bit floats only.
   attributes: ["to", "round_mode", "saturate"],
+  inputs: "1",
+  outputs: "1",
   traits: elementwise("other", "cheap"),
   infer(node, inputs) {
     const x = required(node, inputs, 0);
@@ -55,6 +57,8 @@ export const CastLike: OpRule = {
   since: 15,
   // Both concern 8-bit floats only.
   attributes: ["round_mode", "saturate"],
+  inputs: "2",
+  outputs: "1",
   traits: { kind: "other", rows: "mixed" },
   infer(node, inputs) {
     const [x, like] = [required(node, inputs, 0), required(node, inputs, 1)];

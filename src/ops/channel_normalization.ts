@@ -14,7 +14,7 @@ import type { LoweredRule, OpRule, OpsetContext } from "./types.ts";
 
 /** A rule whose output is shaped like its first input and which only lowers. */
 function likeInput(
-  facts: Pick<LoweredRule, "opType" | "since" | "attributes" | "remark">,
+  facts: Pick<LoweredRule, "opType" | "since" | "attributes" | "inputs" | "outputs" | "remark">,
   kind: Kind,
   lower: (b: GraphBuilder, node: Node, context: OpsetContext) => string,
 ): LoweredRule {
@@ -57,6 +57,8 @@ const BatchNormalization = likeInput(
     opType: "BatchNormalization",
     since: 7,
     attributes: ["epsilon", "momentum", /* training only */ "spatial", "training_mode"],
+    inputs: "5",
+    outputs: "1..5",
     remark: "inference",
   },
   "normalization",
@@ -67,7 +69,9 @@ const BatchNormalization = likeInput(
     if (intAttribute(node, "spatial", 1) !== 1) {
       throw unsupported(node, `attribute "spatial" must be 1`);
     }
-    if (node.outputs.length > 1) throw unsupported(node, "it has more outputs than Y");
+    if (node.outputs.slice(1).some((name) => name !== "")) {
+      throw unsupported(node, "it has more outputs than Y");
+    }
     const [x, scale, bias, centre, variance] = node.inputs;
     const rank = b.dims(x).length;
     const gain = b.op("Mul", [scale, inverse(b, variance, epsilonOf(node))]);
@@ -85,7 +89,7 @@ function affine(b: GraphBuilder, normal: string, scale: string, bias: string): s
 }
 
 const InstanceNormalization = likeInput(
-  { opType: "InstanceNormalization", since: 7, attributes: ["epsilon"] },
+  { opType: "InstanceNormalization", since: 7, attributes: ["epsilon"], inputs: "3", outputs: "1" },
   "channel normalization",
   (b, node) => {
     const [x, scale, bias] = node.inputs;
@@ -99,6 +103,8 @@ const GroupNormalization = likeInput(
     opType: "GroupNormalization",
     since: 18,
     attributes: ["epsilon", "num_groups", "stash_type"],
+    inputs: "3",
+    outputs: "1",
     remark: "one scale a channel",
   },
   "channel normalization",
@@ -121,7 +127,7 @@ const GroupNormalization = likeInput(
 );
 
 const LpNormalization = likeInput(
-  { opType: "LpNormalization", since: 7, attributes: ["axis", "p"] },
+  { opType: "LpNormalization", since: 7, attributes: ["axis", "p"], inputs: "1", outputs: "1" },
   "normalization",
   (b, node) => {
     const [x] = node.inputs;

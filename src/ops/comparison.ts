@@ -12,6 +12,8 @@ function comparison(opType: string, test: (x: number, y: number) => boolean): Op
     domain: "",
     since: 7,
     attributes: [],
+    inputs: "2",
+    outputs: "1",
     traits: elementwise("other", "costly"),
     infer(node, inputs) {
       const pair = operands(node, inputs);

@@ -41,6 +41,8 @@ export const Concat: OpRule = {
   domain: "",
   since: 7,
   attributes: ["axis"],
+  inputs: "1..",
+  outputs: "1",
   traits: rowByRow("other", rowsBefore("axis", 0, "all"), "cheap"),
   infer(node, inputs) {
     const all = inputs.map((_, i) => required(node, inputs, i));
@@ -117,11 +119,27 @@ function partOrZeros(b: GraphBuilder, part: string | undefined, like: string): s
   return part ?? zeros(b, b.known(like).dtype, b.dims(like));
 }
 
+/** Parts of equal size of an axis; their number says it all, however many there are. */
+export function parts(
+  b: GraphBuilder,
+  value: string,
+  axis: number,
+  count: number,
+): readonly string[] {
+  if (count === 1) return [value];
+  return b.ops("Split", [value], count, { axis: int(axis), num_outputs: int(count) });
+}
+
+/** Sizes beyond which a list of them would be fed to sessions like a weight. */
+const MOST_SIZES = 128;
+
 export const Split: OpRule = {
   opType: "Split",
   domain: "",
   since: 7,
   attributes: ["axis", "num_outputs", "split"],
+  inputs: "1..2",
+  outputs: "1..",
   traits: rowByRow("movement", rowsBefore("axis", 0), "cheap"),
   infer(node, inputs) {
     const x = required(node, inputs, 0);
@@ -136,6 +154,8 @@ export const Split: OpRule = {
   lower(b, node, { needed }) {
     const { axis, sizes } = splitSizes(node, knownInputs(b, node));
     if (needed.every(Boolean) && sizes.length > 1 && node.outputs.every((name) => name !== "")) {
+      const isEven = sizes.every((size) => size === sizes[0]);
+      if (sizes.length > MOST_SIZES && isEven) return parts(b, node.inputs[0], axis, sizes.length);
       const split = b.int64s(sizes);
       return b.ops("Split", [node.inputs[0], split], sizes.length, { axis: int(axis) });
     }

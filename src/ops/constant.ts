@@ -57,6 +57,8 @@ export const Constant: OpRule = {
   domain: "",
   since: 7,
   attributes: ["value", "value_float", "value_floats", "value_int", "value_ints"],
+  inputs: "0",
+  outputs: "1",
   traits: mixed("other"),
   infer(node) {
     const value = contents(node);
@@ -69,6 +71,8 @@ export const ConstantOfShape: OpRule = {
   domain: "",
   since: 9,
   attributes: ["value"],
+  inputs: "1",
+  outputs: "1",
   traits: mixed("shape"),
   infer(node, inputs) {
     const dims = requiredInts(node, inputs, 0, "input");
@@ -90,6 +94,8 @@ export const EyeLike: OpRule = {
   domain: "",
   since: 9,
   attributes: ["dtype", "k"],
+  inputs: "1",
+  outputs: "1",
   traits: mixed("shape"),
   infer(node, inputs) {
     const like = required(node, inputs, 0);
@@ -127,6 +133,8 @@ export const Range: OpRule = {
   domain: "",
   since: 11,
   attributes: [],
+  inputs: "3",
+  outputs: "1",
   traits: mixed("other"),
   infer(node, inputs) {
     const bounds = [0, 1, 2].map((i) => required(node, inputs, i));

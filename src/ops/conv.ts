@@ -1,8 +1,15 @@
 /** Conv and ConvTranspose over any number of spatial axes. */
-import { int, intAttribute, ints, intsAttribute, stringAttribute } from "../graph/attributes.ts";
+import {
+  int,
+  intAttribute,
+  ints,
+  intsAttribute,
+  string,
+  stringAttribute,
+} from "../graph/attributes.ts";
 import type { GraphBuilder } from "../graph/builder.ts";
 import type { Node } from "../graph/types.ts";
-import { label, required, unsupported } from "./args.ts";
+import { label, required } from "./args.ts";
 import { range } from "./axes.ts";
 import { sum } from "./broadcast.ts";
 import { sliceAxis } from "./slice.ts";
@@ -85,11 +92,27 @@ function swap(b: GraphBuilder, value: string): string {
   return b.op("Transpose", [value], { perm: ints([1, 0, ...axes.slice(2)]) });
 }
 
-/** dW[m, c, k] = Σ x[n, c, …]·dy[n, m, …]: a convolution in which batch and channels trade places. */
-function weightCotangent(b: GraphBuilder, x: string, ct: string, g: Geometry): string {
+/**
+ * dW[m, c, k] = Σ x[n, c, …]·dy[n, m, …]: a convolution in which batch and channels trade places. Its
+ * channels are the sequences of each group in turn, so that groups stay apart.
+ */
+function weightCotangent(
+  b: GraphBuilder,
+  x: string,
+  ct: string,
+  g: Geometry,
+  group: number,
+): string {
+  const [count, channels, ...spatial] = b.dims(x);
   const kernel = b.dims(ct).slice(2);
   const swapped = { ...g, kernel, strides: g.dilations, dilations: g.strides };
-  const full = b.op("Conv", [swap(b, x), swap(b, ct)], geometryAttributes(swapped, 1));
+  const inGroups = b.reshape(x, [count, group, channels / group, ...spatial]);
+  const axes = range(spatial.length).map((axis) => axis + 3);
+  const images = b.reshape(
+    b.op("Transpose", [inGroups], { perm: ints([2, 1, 0, ...axes]) }),
+    [channels / group, group * count, ...spatial],
+  );
+  const full = b.op("Conv", [images, swap(b, ct)], geometryAttributes(swapped, group));
   const cut = g.kernel.reduce((value, size, axis) => sliceAxis(b, value, axis + 2, 0, size), full);
   return swap(b, cut);
 }
@@ -97,12 +120,19 @@ function weightCotangent(b: GraphBuilder, x: string, ct: string, g: Geometry): s
 /** Attributes that say how a window moves. */
 export const KERNEL = ["auto_pad", "dilations", "group", "kernel_shape", "pads", "strides"];
 
+/** The cotangent of one bias a channel. */
+function biasCotangent(b: GraphBuilder, bias: string, ct: string): string {
+  const axes = range(b.dims(ct).length).filter((axis) => axis !== 1);
+  return b.reshape(sum(b, ct, axes), b.dims(bias));
+}
+
 export const Conv: OpRule = {
   opType: "Conv",
   domain: "",
   since: 7,
   attributes: KERNEL,
-  remark: "weights are trained in one group only",
+  inputs: "2..3",
+  outputs: "1",
   traits: mixed("convolution"),
   infer(node, inputs) {
     const x = required(node, inputs, 0);
@@ -121,57 +151,96 @@ export const Conv: OpRule = {
     const spatial = b.dims(x).slice(2);
     const g = geometryOf(node, spatial, b.dims(w).slice(2));
     const group = groupOf(node);
-    if (wanted[1] && group !== 1) {
-      throw unsupported(node, "the derivative of a weight in several groups is not implemented");
-    }
     const dx = () =>
       b.op("ConvTranspose", [ct!, w], {
         ...geometryAttributes(g, group),
         output_padding: ints(positions(node, spatial, g).left),
       });
-    const dbias = () => {
-      const axes = range(b.dims(ct!).length).filter((axis) => axis !== 1);
-      return b.reshape(sum(b, ct!, axes), b.dims(bias));
-    };
     return [
       wanted[0] ? dx() : undefined,
-      wanted[1] ? weightCotangent(b, x, ct!, g) : undefined,
-      wanted[2] ? dbias() : undefined,
+      wanted[1] ? weightCotangent(b, x, ct!, g, group) : undefined,
+      wanted[2] ? biasCotangent(b, bias, ct!) : undefined,
     ];
   },
 };
+
+/** A transposed convolution's geometry, padding settled, and the spatial dimensions that it gives. */
+function transposedGeometry(
+  node: Node,
+  spatial: readonly number[],
+  kernel: readonly number[],
+): { readonly g: Geometry; readonly out: readonly number[] } {
+  const mode = stringAttribute(node, "auto_pad", "NOTSET");
+  const g = geometryOf(
+    { ...node, attributes: { ...node.attributes, auto_pad: NOTSET } },
+    [],
+    kernel,
+  );
+  const extra = intsAttribute(node, "output_padding", kernel.map(() => 0));
+  const whole = spatial.map((dim, axis) =>
+    g.strides[axis] * (dim - 1) + extra[axis] + span(g, axis)
+  );
+  // Some exporters write batch and channels, too.
+  const given = intsAttribute(node, "output_shape", undefined)?.slice(-kernel.length);
+  if (given === undefined && !mode.startsWith("SAME")) {
+    const [before, after] = mode === "VALID"
+      ? [kernel.map(() => 0), kernel.map(() => 0)]
+      : [g.before, g.after];
+    return {
+      g: { ...g, before, after },
+      out: whole.map((dim, axis) => dim - before[axis] - after[axis]),
+    };
+  }
+  const out = given ?? spatial.map((dim, axis) => dim * g.strides[axis]);
+  const total = whole.map((dim, axis) => Math.max(0, dim - out[axis]));
+  const small = total.map((n) => Math.floor(n / 2));
+  const large = total.map((n) => Math.ceil(n / 2));
+  const [before, after] = mode === "SAME_UPPER" ? [small, large] : [large, small];
+  return { g: { ...g, before, after }, out };
+}
+
+const NOTSET = string("NOTSET");
 
 export const ConvTranspose: OpRule = {
   opType: "ConvTranspose",
   domain: "",
   since: 7,
   attributes: [...KERNEL, "output_padding", "output_shape"],
-  remark: "weights are not trained; explicit padding",
+  inputs: "2..3",
+  outputs: "1",
   traits: mixed("convolution"),
   infer(node, inputs) {
     const x = required(node, inputs, 0);
     const w = required(node, inputs, 1);
-    const g = transposedGeometry(node, w.dims.slice(2));
-    const extra = intsAttribute(node, "output_padding", g.kernel.map(() => 0));
-    const spatial = x.dims.slice(2).map((dim, axis) =>
-      g.strides[axis] * (dim - 1) + extra[axis] + span(g, axis) - g.before[axis] - g.after[axis]
-    );
-    return [{ dtype: x.dtype, dims: [x.dims[0], w.dims[1] * groupOf(node), ...spatial] }];
-  },
-  vjp(b, node, [ct], wanted) {
-    if (wanted[1] || wanted[2]) {
-      throw unsupported(node, "the derivatives of its weight and bias are not implemented");
+    const group = groupOf(node);
+    if (w.dims[0] !== x.dims[1] || x.dims[1] % group !== 0) {
+      throw new RangeError(
+        `${label(node)}: weight [${w.dims}] in ${group} groups does not fit [${x.dims}]`,
+      );
     }
-    const w = node.inputs[1];
-    const g = transposedGeometry(node, b.dims(w).slice(2));
-    return [b.op("Conv", [ct!, w], geometryAttributes(g, groupOf(node))), undefined, undefined];
+    const spatial = x.dims.slice(2);
+    const { g, out } = transposedGeometry(node, spatial, w.dims.slice(2));
+    if (out.some((dim) => dim < 1)) {
+      throw new RangeError(`${label(node)}: padding leaves nothing of [${x.dims}]: [${out}]`);
+    }
+    // ONNX Runtime refuses it, too: the convolution back would have more positions.
+    if (positions(node, out, g).count.some((n, axis) => n !== spatial[axis])) {
+      throw new RangeError(
+        `${label(node)}: its output padding must be less than a stride [${g.strides}]`,
+      );
+    }
+    return [{ dtype: x.dtype, dims: [x.dims[0], w.dims[1] * group, ...out] }];
+  },
+  /** The operator is the transpose of a convolution of its output: that gives the cotangents. */
+  vjp(b, node, [ct], wanted) {
+    const [x, w, bias] = node.inputs;
+    const group = groupOf(node);
+    const { g } = transposedGeometry(node, b.dims(x).slice(2), b.dims(w).slice(2));
+    const dx = () => b.op("Conv", [ct!, w], geometryAttributes(g, group));
+    return [
+      wanted[0] ? dx() : undefined,
+      wanted[1] ? weightCotangent(b, ct!, x, g, group) : undefined,
+      wanted[2] ? biasCotangent(b, bias, ct!) : undefined,
+    ];
   },
 };
-
-function transposedGeometry(node: Node, kernel: readonly number[]): Geometry {
-  const mode = stringAttribute(node, "auto_pad", "NOTSET");
-  if (mode !== "NOTSET" || node.attributes.output_shape !== undefined) {
-    throw unsupported(node, `attributes "auto_pad" and "output_shape" are not implemented`);
-  }
-  return geometryOf(node, [], kernel);
-}

@@ -12,6 +12,8 @@ export const CumSum: OpRule = {
   domain: "",
   since: 11,
   attributes: ["exclusive", "reverse"],
+  inputs: "2",
+  outputs: "1",
   traits: mixed("other"),
   infer(node, inputs) {
     const x = required(node, inputs, 0);

@@ -9,6 +9,8 @@ export const Dropout: OpRule = {
   since: 7,
   // Both concern training only.
   attributes: ["ratio", "seed"],
+  inputs: "1..3",
+  outputs: "1..2",
   remark: "inference: the identity",
   traits: { kind: "random", rows: "mixed" },
   infer(node, inputs) {

@@ -122,6 +122,8 @@ export const Einsum: OpRule = {
   domain: "",
   since: 12,
   attributes: ["equation"],
+  inputs: "1..",
+  outputs: "1",
   remark: "without repeated labels in an operand",
   traits: { kind: "other", rows: "mixed" },
   infer(node, inputs) {

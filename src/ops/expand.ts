@@ -16,6 +16,8 @@ export const Expand: OpRule = {
   domain: "",
   since: 8,
   attributes: [],
+  inputs: "2",
+  outputs: "1",
   traits: { ...mixed("movement"), again: "cheap" },
   infer(node, inputs) {
     const x = required(node, inputs, 0);
@@ -52,6 +54,8 @@ export const Tile: OpRule = {
   domain: "",
   since: 7,
   attributes: [],
+  inputs: "2..3",
+  outputs: "1",
   traits: mixed("movement"),
   infer(node, inputs) {
     const x = required(node, inputs, 0);

@@ -109,6 +109,8 @@ export const Gather: OpRule = {
   domain: "",
   since: 7,
   attributes: ["axis"],
+  inputs: "2",
+  outputs: "1",
   traits: mixed("lookup"),
   infer(node, inputs) {
     const data = required(node, inputs, 0);
@@ -161,6 +163,8 @@ export const GatherElements: OpRule = {
   domain: "",
   since: 11,
   attributes: ["axis"],
+  inputs: "2",
+  outputs: "1",
   traits: mixed("lookup"),
   infer(node, inputs) {
     const data = required(node, inputs, 0);
@@ -228,6 +232,8 @@ export const GatherND: OpRule = {
   domain: "",
   since: 11,
   attributes: ["batch_dims"],
+  inputs: "2",
+  outputs: "1",
   traits: mixed("lookup"),
   infer(node, inputs) {
     const data = required(node, inputs, 0);

@@ -44,6 +44,8 @@ export const Gemm: OpRule = {
   domain: "",
   since: 7,
   attributes: ["alpha", "beta", "transA", "transB"],
+  inputs: "2..3",
+  outputs: "1",
   traits: rowByRow("product", rowsOfA, "costly"),
   infer(node, inputs) {
     const { transA, transB } = read(node);

@@ -15,19 +15,28 @@ function check(node: Node, known: readonly string[]): void {
 }
 
 /** The rule, refusing nodes with attributes that it does not know. */
-export function withKnownAttributes<Rule extends OpRule>(rule: Rule): Rule {
-  const { attributes, infer, lower } = rule;
-  const checking: Partial<OpRule> = {
-    infer(node, inputs, context) {
-      check(node, attributes);
-      return infer(node, inputs, context);
-    },
-    ...lower === undefined ? {} : {
-      lower(b, node, context) {
-        check(node, attributes);
-        return lower(b, node, context);
-      },
-    },
+export function withKnownAttributes(rule: OpRule): OpRule {
+  const { attributes } = rule;
+  const infer: OpRule["infer"] = (node, inputs, context) => {
+    check(node, attributes);
+    return rule.infer(node, inputs, context);
   };
-  return { ...rule, ...checking };
+  if (rule.inline !== undefined) {
+    const { inline } = rule;
+    return {
+      ...rule,
+      infer,
+      inline(node, at) {
+        check(node, attributes);
+        inline(node, at);
+      },
+    };
+  }
+  const { lower } = rule;
+  if (lower === undefined) return { ...rule, infer };
+  const checked: typeof lower = (b, node, context) => {
+    check(node, attributes);
+    return lower(b, node, context);
+  };
+  return { ...rule, infer, lower: checked } as OpRule;
 }

@@ -64,6 +64,8 @@ export const LayerNormalization: OpRule = {
   domain: "",
   since: 17,
   attributes: ["axis", "epsilon", "stash_type"],
+  inputs: "2..3",
+  outputs: "1..3",
   remark: "its first output",
   traits: rowByRow("normalization", rowsBefore("axis", -1), "cheap"),
   infer(node, inputs) {

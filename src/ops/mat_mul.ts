@@ -84,6 +84,8 @@ export const MatMul: OpRule = {
   domain: "",
   since: 7,
   attributes: [],
+  inputs: "2",
+  outputs: "1",
   traits: rowByRow("product", rowsOfLeft, "costly"),
   infer(node, inputs) {
     const a = required(node, inputs, 0);

@@ -46,6 +46,8 @@ export const Pad: OpRule = {
   domain: "",
   since: 7,
   attributes: ["mode", "pads", "value"],
+  inputs: "1..4",
+  outputs: "1",
   remark: 'mode "constant"',
   traits: mixed("other"),
   infer(node, inputs) {

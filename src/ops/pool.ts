@@ -2,7 +2,7 @@
 import { int, intAttribute, intsAttribute, string } from "../graph/attributes.ts";
 import type { Known } from "../graph/builder.ts";
 import type { Node } from "../graph/types.ts";
-import { label, required, unsupported } from "./args.ts";
+import { label, required } from "./args.ts";
 import { product, range } from "./axes.ts";
 import { mean, zeros } from "./broadcast.ts";
 import { type Geometry, geometryAttributes, geometryOf, KERNEL, positions } from "./conv.ts";
@@ -10,28 +10,39 @@ import { fromNumbers } from "./fold.ts";
 import { mixed } from "./traits.ts";
 import type { OpRule } from "./types.ts";
 
-function geometry(node: Node, spatial: readonly number[]): Geometry {
+/** The windows of a pool: their geometry, and how many there are along each axis. */
+interface Windows {
+  readonly g: Geometry;
+  readonly count: readonly number[];
+}
+
+/** With `ceil_mode` a last window may end beyond the padding, if it begins before that at its end. */
+function windowsOf(node: Node, spatial: readonly number[]): Windows {
   const kernel = intsAttribute(node, "kernel_shape", undefined);
   if (kernel === undefined) throw new SyntaxError(`${label(node)} needs attribute "kernel_shape"`);
   const g = geometryOf(node, spatial, kernel);
-  const uneven = positions(node, spatial, g).left.some((n) => n !== 0);
-  if (uneven && intAttribute(node, "ceil_mode", 0) === 1) {
-    throw unsupported(node, `attribute "ceil_mode" = 1 matters for [${spatial}]`);
-  }
-  return g;
+  const { count, left } = positions(node, spatial, g);
+  if (intAttribute(node, "ceil_mode", 0) === 0) return { g, count };
+  const beginsInside = (axis: number) =>
+    count[axis] * g.strides[axis] < spatial[axis] + g.before[axis];
+  return { g, count: count.map((n, axis) => left[axis] > 0 && beginsInside(axis) ? n + 1 : n) };
 }
 
 function pooledDims(node: Node, x: Known): readonly number[] {
-  const spatial = x.dims.slice(2);
-  return [...x.dims.slice(0, 2), ...positions(node, spatial, geometry(node, spatial)).count];
+  return [...x.dims.slice(0, 2), ...windowsOf(node, x.dims.slice(2)).count];
 }
 
-/** How many elements that are not padding the kernel covers at each position of one axis. */
-function covered(g: Geometry, axis: number, dim: number, count: number): number[] {
-  return range(count).map((position) =>
+/** How many elements from -`before` to `end` the kernel covers at each position of one axis. */
+function covered(
+  { g, count }: Windows,
+  axis: number,
+  before: number,
+  end: number,
+): readonly number[] {
+  return range(count[axis]).map((position) =>
     range(g.kernel[axis]).filter((k) => {
       const at = position * g.strides[axis] - g.before[axis] + k * g.dilations[axis];
-      return at >= 0 && at < dim;
+      return at >= -before && at < end;
     }).length
   );
 }
@@ -41,32 +52,42 @@ const AveragePool: OpRule = {
   domain: "",
   since: 7,
   attributes: [...KERNEL, "ceil_mode", "count_include_pad"],
-  remark: "ceil_mode only where it changes nothing",
+  inputs: "1",
+  outputs: "1",
   traits: { kind: "pooling", rows: "mixed" },
   infer(node, inputs) {
     const x = required(node, inputs, 0);
     return [{ dtype: x.dtype, dims: pooledDims(node, x) }];
   },
-  /** A convolution of each channel by itself with equal weights. */
+  /** A convolution of each channel by itself with ones, over as many elements as each window has. */
   lower(b, node) {
     const x = b.known(node.inputs[0]);
     const spatial = x.dims.slice(2);
     const channels = x.dims[1];
-    const g = geometry(node, spatial);
+    const windows = windowsOf(node, spatial);
+    const { g, count } = windows;
     const size = product(g.kernel);
-    const padded = [...g.before, ...g.after].some((n) => n !== 0);
-    const whole = !padded || intAttribute(node, "count_include_pad", 0) === 1;
+    const countsPadding = intAttribute(node, "count_include_pad", 0) === 1;
+    const axes = spatial.map((dim, axis) => {
+      const [before, after] = countsPadding ? [g.before[axis], g.after[axis]] : [0, 0];
+      return covered(windows, axis, before, dim + after);
+    });
+    const whole = axes.every((counts, axis) => counts.every((n) => n === g.kernel[axis]));
     const weight = b.constant(fromNumbers(
       x.dtype,
       [channels, 1, ...g.kernel],
       new Array(channels * size).fill(whole ? 1 / size : 1),
     ));
-    const pooled = b.op("Conv", [node.inputs[0], weight], geometryAttributes(g, channels));
+    const after = spatial.map((dim, axis) => {
+      const span = (g.kernel[axis] - 1) * g.dilations[axis] + 1;
+      const end = (count[axis] - 1) * g.strides[axis] + span - g.before[axis];
+      return Math.max(g.after[axis], end - dim);
+    });
+    const attributes = geometryAttributes({ ...g, after }, channels);
+    const pooled = b.op("Conv", [node.inputs[0], weight], attributes);
     if (whole) return [pooled];
-    const out = b.dims(pooled).slice(2);
-    const counts = out.map((count, axis) => covered(g, axis, spatial[axis], count))
-      .reduce((all, next) => all.flatMap((x) => next.map((y) => x * y)), [1]);
-    const share = fromNumbers(x.dtype, [1, 1, ...out], counts.map((count) => 1 / count));
+    const counts = axes.reduce((all, next) => all.flatMap((n) => next.map((m) => n * m)), [1]);
+    const share = fromNumbers(x.dtype, [1, 1, ...count], counts.map((n) => 1 / n));
     return [b.op("Mul", [pooled, b.constant(share)])];
   },
 };
@@ -76,6 +97,8 @@ const GlobalAveragePool: OpRule = {
   domain: "",
   since: 7,
   attributes: [],
+  inputs: "1",
+  outputs: "1",
   traits: { kind: "global pooling", rows: "mixed" },
   infer(node, inputs) {
     const { dtype, dims } = required(node, inputs, 0);
@@ -92,7 +115,9 @@ const MaxPool: OpRule = {
   since: 7,
   // The last concerns indices only.
   attributes: [...KERNEL, "ceil_mode", "storage_order"],
-  remark: "ceil_mode only where it changes nothing; its first output",
+  inputs: "1",
+  outputs: "1..2",
+  remark: "its first output",
   traits: mixed("pooling"),
   infer(node, inputs) {
     const x = required(node, inputs, 0);

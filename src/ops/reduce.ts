@@ -65,6 +65,8 @@ function reduction({ opType, fold, derivative }: Reduction): OpRule {
     domain: "",
     since: 7,
     attributes: ["axes", "keepdims", "noop_with_empty_axes"],
+    inputs: "1..2",
+    outputs: "1",
     traits: rowByRow("other", rowsBeforeAxes(1), "moderate"),
     infer(node, inputs) {
       const x = required(node, inputs, 0);

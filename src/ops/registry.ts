@@ -6,25 +6,39 @@ import { CONTRIB_RULES } from "./contrib.ts";
 import { INTERNAL_RULES } from "./internal.ts";
 import { withKnownAttributes } from "./known_attributes.ts";
 import { STANDARD_RULES } from "./standard.ts";
-import { type Kind, mixed, type Traits } from "./traits.ts";
+import { type FileTraits, type Kind, mixed, type Traits } from "./traits.ts";
 import { UNTRAINED } from "./untrained.ts";
 import { ownValue } from "../records.ts";
 
-const RULES: ReadonlyMap<string, OpRule> = new Map(
-  [...STANDARD_RULES, ...CONTRIB_RULES, ...INTERNAL_RULES].map((rule) => [
-    `${rule.domain}:${rule.opType}`,
-    withKnownAttributes(rule),
-  ]),
-);
+/** What is known of an operator, with a rule or without. */
+interface Operator {
+  readonly rule?: OpRule;
+  readonly traits: Traits;
+}
+
+/** By domain, then by name: planning asks at every node, many times. */
+const OPERATORS = new Map<string, Map<string, Operator>>();
+
+function enter(domain: string, opType: string, traits: FileTraits, rule?: OpRule): void {
+  const ofDomain = OPERATORS.get(domain) ?? new Map<string, Operator>();
+  OPERATORS.set(domain, ofDomain);
+  ofDomain.set(opType, { rule, traits: { ...mixed(traits.kind), ...traits } });
+}
+
+for (const { domain, opType, traits } of UNTRAINED) enter(domain, opType, traits);
+const RULES = [...STANDARD_RULES, ...CONTRIB_RULES, ...INTERNAL_RULES].map(withKnownAttributes);
+for (const rule of RULES) enter(rule.domain, rule.opType, rule.traits, rule);
+
+const UNKNOWN = mixed("other");
 
 /** The rules of all operators that models may hold, for the table of them and for tests over each. */
 export function allRules(): readonly OpRule[] {
-  return [...RULES.values()].filter(({ domain }) => domain !== GRAFT);
+  return RULES.filter(({ domain }) => domain !== GRAFT);
 }
 
 /** The rule of a node's operator, `undefined` where graft has none. */
 export function findRule(node: Pick<Node, "domain" | "opType">): OpRule | undefined {
-  return RULES.get(`${node.domain}:${node.opType}`);
+  return OPERATORS.get(node.domain)?.get(node.opType)?.rule;
 }
 
 /** The rule of a node's operator; throws an `UnsupportedError` that names the node. */
@@ -41,19 +55,12 @@ export function ruleOf(node: Pick<Node, "domain" | "opType" | "name">): OpRule {
   return rule;
 }
 
-const TRAITS: ReadonlyMap<string, Traits> = new Map(
-  [...UNTRAINED, ...RULES].map((
-    [name, { traits }],
-  ) => [name, { ...mixed(traits.kind), ...traits }]),
-);
-const UNKNOWN = mixed("other");
-
 /**
  * The traits of a node's operator. What a rule does not state, since no training graph holds the
  * operator, and all of an operator that graft does not know, promises nothing.
  */
 export function traitsOf({ domain, opType }: Pick<Node, "domain" | "opType">): Traits {
-  return TRAITS.get(`${domain}:${opType}`) ?? UNKNOWN;
+  return OPERATORS.get(domain)?.get(opType)?.traits ?? UNKNOWN;
 }
 
 /** What a node's operator is. */

@@ -7,7 +7,7 @@ import type { Node } from "../graph/types.ts";
 import { knownInputs, label, required, requiredInts } from "./args.ts";
 import { axesOf, normalizeAxes, normalizeAxis, product } from "./axes.ts";
 import { VIEW } from "./traits.ts";
-import type { OpRule, OpsetContext, TrainingRule } from "./types.ts";
+import type { Count, OpRule, OpsetContext, TrainingRule } from "./types.ts";
 
 type Inputs = readonly (Known | undefined)[];
 
@@ -66,6 +66,7 @@ function unsqueezeDims(node: Node, inputs: Inputs): readonly number[] {
 function renaming(
   opType: string,
   attributes: readonly string[],
+  inputs: Count,
   outputDims: (node: Node, inputs: Inputs, context: OpsetContext) => readonly number[],
 ): TrainingRule {
   return {
@@ -73,6 +74,8 @@ function renaming(
     domain: "",
     since: 7,
     attributes,
+    inputs,
+    outputs: "1",
     traits: VIEW,
     infer: (node, inputs, context) => [
       renamed(required(node, inputs, 0), outputDims(node, inputs, context)),
@@ -84,7 +87,7 @@ function renaming(
 }
 
 const Reshape: OpRule = {
-  ...renaming("Reshape", ["allowzero", "shape"], reshapeDims),
+  ...renaming("Reshape", ["allowzero", "shape"], "1..2", reshapeDims),
   // Leading axes of both are the same rows, on however many axes either has them.
   traits: {
     ...VIEW,
@@ -98,6 +101,8 @@ const Identity: OpRule = {
   domain: "",
   since: 7,
   attributes: [],
+  inputs: "1",
+  outputs: "1",
   traits: { ...VIEW, rows: "elementwise" },
   infer: (node, inputs) => [required(node, inputs, 0)],
   lower: (_b, node) => [node.inputs[0]],
@@ -105,8 +110,8 @@ const Identity: OpRule = {
 
 export const RESHAPE_RULES: readonly OpRule[] = [
   Reshape,
-  renaming("Flatten", ["axis"], flattenDims),
-  renaming("Squeeze", ["axes"], squeezeDims),
-  renaming("Unsqueeze", ["axes"], unsqueezeDims),
+  renaming("Flatten", ["axis"], "1", flattenDims),
+  renaming("Squeeze", ["axes"], "1..2", squeezeDims),
+  renaming("Unsqueeze", ["axes"], "1..2", unsqueezeDims),
   Identity,
 ];

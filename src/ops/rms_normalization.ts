@@ -57,6 +57,8 @@ export const SimplifiedLayerNormalization: OpRule = {
   domain: "",
   since: 7,
   attributes: ["axis", "epsilon", "stash_type"],
+  inputs: "2",
+  outputs: "1..2",
   remark: "ONNX Runtime's own, in ONNX's domain",
   traits: rowByRow("normalization", rowsBefore("axis", -1), "cheap"),
   infer(node, inputs) {
@@ -100,6 +102,8 @@ export const RMSNormalization: OpRule = {
   domain: "",
   since: 23,
   attributes: ["axis", "epsilon", "stash_type"],
+  inputs: "2",
+  outputs: "1",
   traits: { kind: "normalization", rows: rowsBefore("axis", -1) },
   infer: inferLikeInput,
   lower: (b, node, { needed }) => lower(b, node, needed),

@@ -30,6 +30,8 @@ export const RotaryEmbedding: OpRule = {
   domain: "",
   since: 23,
   attributes: ["interleaved", "num_heads", "rotary_embedding_dim"],
+  inputs: "3..4",
+  outputs: "1",
   traits: { kind: "other", rows: "mixed" },
   infer: inferLikeInput,
   /** X is [B, heads, T, size] or [B, T, heads·size]. */

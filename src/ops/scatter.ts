@@ -28,6 +28,8 @@ function scatter(
     domain: "",
     since: 11,
     attributes: [...own, "reduction"],
+    inputs: "3",
+    outputs: "1",
     remark: 'reductions "none" and "add"',
     traits: { ...mixed("scatter"), memory },
     infer: inferLikeInput,

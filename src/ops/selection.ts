@@ -16,6 +16,8 @@ function arg(opType: string): OpRule {
     domain: "",
     since: 7,
     attributes: ["axis", "keepdims", "select_last_index"],
+    inputs: "1",
+    outputs: "1",
     traits: mixed("other"),
     infer(node, inputs) {
       const { dims } = required(node, inputs, 0);
@@ -37,6 +39,8 @@ const TopK: OpRule = {
   domain: "",
   since: 7,
   attributes: ["axis", "k", "largest", "sorted"],
+  inputs: "1..2",
+  outputs: "2",
   traits: mixed("other"),
   infer(node, inputs) {
     const { dtype, dims } = required(node, inputs, 0);
@@ -70,6 +74,8 @@ const OneHot: OpRule = {
   domain: "",
   since: 9,
   attributes: ["axis"],
+  inputs: "3",
+  outputs: "1",
   traits: mixed("other"),
   infer(node, inputs) {
     const { dims } = required(node, inputs, 0);
@@ -86,6 +92,8 @@ const NonZero: OpRule = {
   domain: "",
   since: 9,
   attributes: [],
+  inputs: "1",
+  outputs: "1",
   remark: "of constants",
   traits: mixed("other"),
   infer(node, inputs) {

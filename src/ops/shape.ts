@@ -10,6 +10,8 @@ export const Shape: OpRule = {
   domain: "",
   since: 7,
   attributes: ["end", "start"],
+  inputs: "1",
+  outputs: "1",
   traits: mixed("shape"),
   infer(node, inputs) {
     const { dims } = required(node, inputs, 0);
@@ -26,6 +28,8 @@ export const Size: OpRule = {
   domain: "",
   since: 7,
   attributes: [],
+  inputs: "1",
+  outputs: "1",
   traits: mixed("shape"),
   infer(node, inputs) {
     const { dims } = required(node, inputs, 0);

@@ -86,6 +86,8 @@ export const Slice: OpRule = {
   domain: "",
   since: 7,
   attributes: ["axes", "ends", "starts"],
+  inputs: "1..5",
+  outputs: "1",
   traits: rowByRow("movement", rowsBeforeAxes(3), "cheap"),
   infer(node, inputs) {
     const x = required(node, inputs, 0);

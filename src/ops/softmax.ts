@@ -48,6 +48,8 @@ function softmax(
     domain: "",
     since: 7,
     attributes: ["axis"],
+    inputs: "1",
+    outputs: "1",
     traits: {
       ...rowByRow("other", rowsBefore("axis", -1), "moderate"),
       memory: "in place",

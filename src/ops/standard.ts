@@ -14,15 +14,21 @@ import { Einsum } from "./einsum.ts";
 import { Expand, Tile } from "./expand.ts";
 import { Gather, GatherElements, GatherND } from "./gather.ts";
 import { Gemm } from "./gemm.ts";
+import { GRU } from "./gru.ts";
 import { If } from "./if.ts";
 import { LayerNormalization } from "./layer_normalization.ts";
+import { Loop } from "./loop.ts";
+import { LSTM } from "./lstm.ts";
 import { MatMul } from "./mat_mul.ts";
 import { Pad } from "./pad.ts";
 import { POOL_RULES } from "./pool.ts";
 import { REDUCE_RULES } from "./reduce.ts";
 import { RESHAPE_RULES } from "./reshape.ts";
+import { RESIZE_RULES } from "./resize.ts";
 import { RMSNormalization, SimplifiedLayerNormalization } from "./rms_normalization.ts";
+import { RNN } from "./rnn.ts";
 import { RotaryEmbedding } from "./rotary_embedding.ts";
+import { Scan } from "./scan.ts";
 import { ScatterElements, ScatterND } from "./scatter.ts";
 import { SELECTION_RULES } from "./selection.ts";
 import { Shape, Size } from "./shape.ts";
@@ -56,17 +62,23 @@ export const STANDARD_RULES: readonly OpRule[] = [
   GatherElements,
   GatherND,
   Gemm,
+  GRU,
   If,
   LayerNormalization,
   LogSoftmax,
+  Loop,
+  LSTM,
   MatMul,
   Pad,
   ...POOL_RULES,
   Range,
   ...REDUCE_RULES,
   ...RESHAPE_RULES,
+  ...RESIZE_RULES,
   RMSNormalization,
+  RNN,
   RotaryEmbedding,
+  Scan,
   ScatterElements,
   ScatterND,
   ...SELECTION_RULES,

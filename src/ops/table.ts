@@ -5,7 +5,7 @@ import type { OpRule } from "./types.ts";
 /** How a gradient passes an operator: by a rule of its own, by those it is lowered to, or not at all. */
 function passage(rule: OpRule): "differentiated" | "lowered" | "values only" {
   if (rule.vjp !== undefined) return "differentiated";
-  return rule.lower === undefined ? "values only" : "lowered";
+  return (rule.lower ?? rule.inline) === undefined ? "values only" : "lowered";
 }
 
 const byName = (x: OpRule, y: OpRule) =>

@@ -102,7 +102,7 @@ export interface Traits extends FileTraits {
 }
 
 /** A kernel takes nothing beside its outputs. */
-export const NO_SCRATCH: Scratch = () => [];
+const NO_SCRATCH: Scratch = () => [];
 
 const OWN = { memory: "own", scratch: NO_SCRATCH } as const;
 

@@ -45,6 +45,8 @@ export const Transpose: OpRule = {
   domain: "",
   since: 7,
   attributes: ["perm"],
+  inputs: "1",
+  outputs: "1",
   traits: rowByRow("movement", keepsLeading, "cheap"),
   infer(node, inputs) {
     const x = required(node, inputs, 0);

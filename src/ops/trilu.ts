@@ -16,6 +16,8 @@ export const Trilu: OpRule = {
   domain: "",
   since: 14,
   attributes: ["upper"],
+  inputs: "1..2",
+  outputs: "1",
   traits: mixed("other"),
   infer(node, inputs) {
     const x = required(node, inputs, 0);

@@ -4,7 +4,7 @@
  * One operator a file, one line each in `standard.ts`, `contrib.ts` or `internal.ts`; nothing else
  * names it. Its traits say what passes ask for (`traits.ts`): `elementwise()`, `rowByRow()` and
  * `mixed()` make those of an operator that training graphs may hold, and one that is always lowered
- * says its kind and its rows. All shapes are concrete: a training graph is
+ * or inlined says its kind and its rows. All shapes are concrete: a training graph is
  * compiled for each batch size and sequence length, so broadcasting and reshaping are settled
  * when the graph is built and never at run time.
  */
@@ -31,6 +31,22 @@ export interface LoweringContext extends OpsetContext {
   readonly attention?: AttentionForm;
 }
 
+/** Where the nodes of a subgraph take the place of the node that holds it. */
+export interface Inlining extends OpsetContext {
+  /** What is known there of a value of the user's graph. */
+  known(value: string): Known;
+  /**
+   * Puts nodes of the user's graph there, after those put before.
+   *
+   * @param results what is read of them later
+   * @throws {UnsupportedError} where these are more nodes than a graph should have
+   */
+  emit(nodes: readonly Node[], results: readonly string[]): void;
+}
+
+/** How many there are: so many, from so many to so many, or so many and any number more. */
+export type Count = `${number}` | `${number}..${number}` | `${number}..`;
+
 /** What is said of every operator. */
 interface Operator {
   readonly opType: string;
@@ -40,6 +56,9 @@ interface Operator {
   readonly since: number;
   /** Attributes that the rule reads, or that change nothing graft computes. Any other is refused by name. */
   readonly attributes: readonly string[];
+  /** How many inputs it has in any operator set, optional ones included. */
+  readonly inputs: Count;
+  readonly outputs: Count;
   /** What the table of supported operators says beside it. */
   readonly remark?: string;
 
@@ -70,6 +89,23 @@ export interface LoweredRule extends Operator {
    */
   lower(b: GraphBuilder, node: Node, context: LoweringContext): readonly string[];
 
+  inline?: undefined;
+  vjp?: undefined;
+  expand?: undefined;
+}
+
+/** An operator with subgraphs, whose nodes take its place: no training graph holds it. */
+export interface InlinedRule extends Operator {
+  readonly traits: FileTraits;
+
+  /**
+   * Puts nodes of the subgraphs in the place of a node of the user's graph; they define its outputs.
+   *
+   * @throws {UnsupportedError} where data decides which nodes, or how often
+   */
+  inline(node: Node, at: Inlining): void;
+
+  lower?: undefined;
   vjp?: undefined;
   expand?: undefined;
 }
@@ -108,10 +144,12 @@ export interface TrainingRule extends Operator {
    * (domain `graft`); done when a session's graph is finished. They define the node's outputs.
    */
   expand?(b: GraphBuilder, node: Node): void;
+
+  inline?: undefined;
 }
 
 /** All that graft knows of an operator. */
-export type OpRule = LoweredRule | TrainingRule;
+export type OpRule = InlinedRule | LoweredRule | TrainingRule;
 
 /**
  * The operator set of every graph graft builds for training. ONNX Runtime 1.18, the oldest release

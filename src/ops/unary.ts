@@ -43,6 +43,8 @@ export function unary(
     domain: "",
     since: 7,
     attributes: [],
+    inputs: "1",
+    outputs: "1",
     traits,
     infer(node, inputs) {
       const x = required(node, inputs, 0);
@@ -64,6 +66,8 @@ function predicate(
     domain: "",
     since: 7,
     attributes: [],
+    inputs: "1",
+    outputs: "1",
     traits: COSTLY,
     infer(node, inputs) {
       const x: Known = required(node, inputs, 0);

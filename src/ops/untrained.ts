@@ -6,17 +6,14 @@ const KINDS: readonly (readonly [Kind, domain: string, operators: string])[] = [
   ["pooling", "", "LpPool"],
   ["random", "", "Bernoulli Multinomial"],
   ["random", "", "RandomNormal RandomNormalLike RandomUniform RandomUniformLike"],
-  ["recurrence", "", "GRU LSTM Loop RNN Scan"],
-  ["resampling", "", "Resize Upsample"],
   ["rounded product", "", "ConvInteger QLinearConv QLinearMatMul"],
   ["rounded product", MICROSOFT, "QGemm"],
 ];
 
-/** By domain and name, as the registry has its rules. */
-export const UNTRAINED: ReadonlyMap<string, { readonly traits: FileTraits }> = new Map(
-  KINDS.flatMap(([kind, domain, operators]) =>
-    operators.split(" ").map((opType) =>
-      [`${domain}:${opType}`, { traits: { kind, rows: "mixed" } }] as const
-    )
-  ),
+export const UNTRAINED: readonly {
+  readonly domain: string;
+  readonly opType: string;
+  readonly traits: FileTraits;
+}[] = KINDS.flatMap(([kind, domain, operators]) =>
+  operators.split(" ").map((opType) => ({ domain, opType, traits: { kind, rows: "mixed" } }))
 );

@@ -20,6 +20,8 @@ export const Where: OpRule = {
   domain: "",
   since: 9,
   attributes: [],
+  inputs: "3",
+  outputs: "1",
   traits: { ...elementwise("other", "cheap"), scratch: branches },
   infer(node, inputs) {
     const [condition, x, y] = [0, 1, 2].map((i) => required(node, inputs, i));

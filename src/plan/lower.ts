@@ -11,10 +11,10 @@ import { quantizeConstants } from "../graph/passes/quantize_constants.ts";
 import { type Graph, type Model, type Node, operatorName } from "../graph/types.ts";
 import type { DequantForm } from "../ops/dequant_form.ts";
 import { constantsAsInitializers } from "../ops/constant.ts";
-import { inlineIf } from "../ops/if.ts";
 import { inferTraining, ruleOf } from "../ops/registry.ts";
 import type { LoweringContext } from "../ops/types.ts";
 import { rewriteDynamicQuantization } from "../ops/quantized/pattern.ts";
+import { type OpRule, UnsupportedError } from "../ops/types.ts";
 import { BadInputError, GraftError } from "../errors.ts";
 import { emitAttend } from "../ops/internal/attend.ts";
 import { emitDropoutMask } from "../ops/internal/dropout_mask.ts";
@@ -78,8 +78,7 @@ export function lowerSource(
   options: LowerOptions = {},
 ): Graph {
   const b = new GraphBuilder(inferTraining);
-  const lowering: Lowering = {
-    opsets: model.opsets,
+  const forms = {
     dequantForm: options.dequantForm,
     attention: {
       common: options.commonTokens,
@@ -102,6 +101,7 @@ export function lowerSource(
   }
 
   const names = new Map<string, string>();
+  const lowering = { b, opsets: model.opsets, names, inlined: { count: 0 }, forms };
   const read = new Set(source.outputs.map((output) => output.name));
   for (const node of source.nodes) for (const input of readBy(node)) read.add(input);
   for (const node of source.nodes) {
@@ -109,7 +109,7 @@ export function lowerSource(
       if (!input.endsWith(MASK_SUFFIX) || names.has(input)) continue;
       emitMask(b, input, node, options.dropout ?? 0, names);
     }
-    lowerNode(b, node, lowering, names, read);
+    lowerNode(lowering, node, read);
   }
 
   const graph = b.build(
@@ -144,32 +144,63 @@ function emitMask(
   }
 }
 
-/** How all nodes of a graph are lowered. */
-type Lowering = Pick<Model, "opsets"> & Pick<LoweringContext, "dequantForm" | "attention">;
+/** What a graph is lowered into, and what is known of it so far. */
+interface Lowering {
+  readonly b: GraphBuilder;
+  readonly opsets: Model["opsets"];
+  /** Values that stand for those of the user's graph, where they have other names. */
+  readonly names: Map<string, string>;
+  /** Nodes of subgraphs that took the place of nodes. */
+  readonly inlined: { count: number };
+  /** How every node is lowered. */
+  readonly forms: Pick<LoweringContext, "dequantForm" | "attention">;
+}
 
-function lowerNode(
-  b: GraphBuilder,
-  node: Node,
+/** Names that can be asked for. */
+type Names = Pick<ReadonlySet<string>, "has">;
+
+/** Nodes that subgraphs may become: some thousand steps of a recurrence. */
+const MOST_INLINED = 2 ** 16;
+
+function inlineNode(
   lowering: Lowering,
-  names: Map<string, string>,
-  read: ReadonlySet<string>,
+  node: Node,
+  read: Names,
+  inline: NonNullable<OpRule["inline"]>,
 ): void {
-  const renamed: Node = {
-    ...node,
-    inputs: node.inputs.map((name) => names.get(name) ?? name),
-    rest: undefined,
-  };
-  if (node.opType === "If" && node.domain === "") {
-    const branch = inlineIf(node, b.known(renamed.inputs[0]));
-    const readInside = new Set([...read, ...branch.flatMap((inner) => [...readBy(inner)])]);
-    for (const inner of branch) lowerNode(b, inner, lowering, names, readInside);
-    return;
-  }
+  const { b, opsets, names, inlined } = lowering;
+  inline(node, {
+    opset: ownValue(opsets, node.domain) ?? 1,
+    known: (value) => b.known(names.get(value) ?? value),
+    emit(nodes, results) {
+      // One more: bodies without nodes do not go on for ever.
+      inlined.count += nodes.length + 1;
+      if (inlined.count > MOST_INLINED) {
+        throw new UnsupportedError(
+          `Cannot train through node "${node.name}": unrolled, ${operatorName(node)} is more ` +
+            `than ${MOST_INLINED} nodes; train on shorter sequences, or export the model without it`,
+        );
+      }
+      const own = new Set([...results, ...nodes.flatMap((each) => [...readBy(each)])]);
+      const readInside = { has: (name: string) => own.has(name) || read.has(name) };
+      for (const each of nodes) lowerNode(lowering, each, readInside);
+    },
+  });
+}
+
+function lowerNode(lowering: Lowering, node: Node, read: Names): void {
+  const { b, opsets, names, forms } = lowering;
   try {
-    const { opsets, ...forms } = lowering;
+    const rule = ruleOf(node);
+    if (rule.inline !== undefined) return inlineNode(lowering, node, read, rule.inline);
+    const renamed: Node = {
+      ...node,
+      inputs: node.inputs.map((name) => names.get(name) ?? name),
+      rest: undefined,
+    };
     const opset = ownValue(opsets, node.domain) ?? 1;
     const needed = node.outputs.map((output) => output !== "" && read.has(output));
-    const lowered = ruleOf(node).lower?.(b, renamed, { opset, needed, ...forms });
+    const lowered = rule.lower?.(b, renamed, { opset, needed, ...forms });
     if (lowered === undefined) b.add(renamed);
     else {
       node.outputs.forEach((output, i) => {

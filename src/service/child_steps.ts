@@ -35,7 +35,7 @@ const LEARNED = "rows";
 /** Lines of a child's standard error that a failure quotes. */
 const QUOTED_LINES = 3;
 
-/** Prefix of the line in which a verb gives its error (cli/exit.ts). */
+/** Prefix of the line in which a verb gives its error (cli/terminal/exit.ts). */
 const ERROR = "graft: ";
 
 /** End of a process. */

@@ -66,8 +66,9 @@ export function ignoresPadding(
 function seesNeighbours({ initializers }: Graph, node: Node): boolean {
   const kind = kindOf(node);
   if (kind !== "convolution" && kind !== "pooling") return seesOtherPlaces(node);
-  const [, , ...sizes] = initializers.get(node.inputs[1])?.dims ?? [];
-  return intsAttribute(node, "kernel_shape", sizes).some((size) => size !== 1);
+  const sizes = initializers.get(node.inputs[1])?.dims.slice(2);
+  // The shape of a weight that is dequantised first is not known here.
+  return intsAttribute(node, "kernel_shape", sizes)?.some((size) => size !== 1) ?? true;
 }
 
 /**

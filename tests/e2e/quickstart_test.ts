@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { join } from "@std/path";
-import { takeFolder } from "../../src/cli/quickstart_folder.ts";
+import { takeFolder } from "../../src/cli/train/quickstart_folder.ts";
 import { UsageError } from "../../src/errors.ts";
 import { graftProcess as graft } from "../helpers/graft.ts";
 import { inTempDir } from "../helpers/temp_dir.ts";

@@ -3,7 +3,7 @@
  * anew, which takes longer than most runs of a tiny model.
  */
 import { main } from "../../src/cli/main.ts";
-import type { Terminal } from "../../src/cli/output.ts";
+import type { Terminal } from "../../src/cli/terminal/output.ts";
 import type { GraftResult } from "./graft.ts";
 import "./leave_garbage.ts";
 

@@ -11,7 +11,7 @@
  */
 import { formatGraph } from "../../src/graph/print.ts";
 import type { Graph } from "../../src/graph/types.ts";
-import { formatPlan } from "../../src/cli/plan_report.ts";
+import { formatPlan } from "../../src/cli/models/plan_report.ts";
 import { arithmeticOf, type ArithmeticSettings } from "../../src/plan/arithmetic.ts";
 import { CALL_PASSES } from "../../src/plan/call_passes.ts";
 import { describePlan } from "../../src/plan/describe_plan.ts";

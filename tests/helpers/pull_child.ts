@@ -1,9 +1,9 @@
 /** A pull for tests that kill it: `pull_child.ts ARGUMENTS OF graft pull`; prints `start` before it. */
 import { parseArguments } from "../../src/cli/args.ts";
 import { resolveValues } from "../../src/cli/config.ts";
-import { exitCodeOf, formatError } from "../../src/cli/exit.ts";
-import { processTerminal } from "../../src/cli/output.ts";
-import pull from "../../src/cli/pull.ts";
+import { exitCodeOf, formatError } from "../../src/cli/terminal/exit.ts";
+import { processTerminal } from "../../src/cli/terminal/output.ts";
+import pull from "../../src/cli/models/pull.ts";
 
 try {
   const { values: typed, operands } = parseArguments(Deno.args, pull.flags);

@@ -5,7 +5,7 @@
  * checkpoint, `warning …`, and at the end `done SHA256` of the last checkpoint's manifest.
  */
 import { join } from "@std/path";
-import { exitCodeOf, formatError } from "../../src/cli/exit.ts";
+import { exitCodeOf, formatError } from "../../src/cli/terminal/exit.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
 import { CheckpointDirectory } from "../../src/train/checkpoint_files.ts";
 import { graphOptimizer } from "../../src/train/graph_optimizer.ts";

@@ -1,8 +1,8 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { join } from "@std/path";
-import type { Terminal } from "../../src/cli/output.ts";
-import { runTrainer } from "../../src/cli/run_trainer.ts";
-import { trainingNotes } from "../../src/cli/training_notes.ts";
+import type { Terminal } from "../../src/cli/terminal/output.ts";
+import { runTrainer } from "../../src/cli/train/run_trainer.ts";
+import { trainingNotes } from "../../src/cli/train/training_notes.ts";
 import { resolveParameters } from "../../src/config/resolve.ts";
 import { UsageError } from "../../src/errors.ts";
 import { FINE_TUNE_PARAMETERS, type FineTuneConfig } from "../../src/finetune/mod.ts";

@@ -1,9 +1,9 @@
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { join } from "@std/path";
 import type { Command } from "../../src/cli/command.ts";
-import listVerb from "../../src/cli/list.ts";
-import type { Terminal } from "../../src/cli/output.ts";
-import rmVerb from "../../src/cli/rm.ts";
+import listVerb from "../../src/cli/models/list.ts";
+import type { Terminal } from "../../src/cli/terminal/output.ts";
+import rmVerb from "../../src/cli/models/rm.ts";
 import { BadInputError } from "../../src/errors.ts";
 import { AdapterStore } from "../../src/hub/adapter_store.ts";
 

@@ -15,8 +15,8 @@ for (const { opType } of STANDARD_RULES) {
   });
 }
 
-/** Inlined before rules run; see tests/pure/ops_if_test.ts. */
-const WITHOUT_CASES = ["If"];
+/** Inlined before rules run; see tests/pure/ops_if_test.ts and tests/ort/ops_loops_test.ts. */
+const WITHOUT_CASES = ["If", "Loop", "Scan"];
 /** Lowered for its axes alone: it counts elements and nothing is trained through it. */
 const WITHOUT_DERIVATIVE = ["ReduceProd"];
 

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import type { Terminal } from "../../src/cli/output.ts";
-import { type AnswerSettings, chat } from "../../src/cli/run_text.ts";
+import type { Terminal } from "../../src/cli/terminal/output.ts";
+import { type AnswerSettings, chat } from "../../src/cli/run/run_text.ts";
 import type { Message } from "../../src/data/mod.ts";
 import { InferenceModel } from "../../src/tasks/inference_model.ts";
 import { modelDir } from "../helpers/fixture_models.ts";

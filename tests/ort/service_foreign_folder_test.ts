@@ -1,8 +1,8 @@
 /** What root's verbs do in the service user's folder, where that user has put something else. */
 import { assert, assertEquals, assertInstanceOf, assertMatch, assertThrows } from "@std/assert";
 import { dirname, join } from "@std/path";
-import rollback from "../../src/cli/service_rollback.ts";
-import status from "../../src/cli/service_status.ts";
+import rollback from "../../src/cli/service/service_rollback.ts";
+import status from "../../src/cli/service/service_status.ts";
 import { StorageError } from "../../src/errors.ts";
 import { purge } from "../../src/service/install.ts";
 import { checkRoundUser } from "../../src/service/round_user.ts";

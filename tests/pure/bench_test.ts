@@ -13,8 +13,8 @@ import {
   withTimings,
 } from "../../src/kernels/kernel_table.ts";
 import { phaseOf } from "../../src/bench/train_steps.ts";
-import { wholeNumbers } from "../../src/cli/bench_flags.ts";
-import { formatTable } from "../../src/cli/table.ts";
+import { wholeNumbers } from "../../src/cli/bench/bench_flags.ts";
+import { formatTable } from "../../src/cli/terminal/table.ts";
 import { UsageError } from "../../src/errors.ts";
 import { quickestForm } from "../../src/kernels/quickest_form.ts";
 import { median } from "../../src/statistics.ts";

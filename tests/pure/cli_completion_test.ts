@@ -1,8 +1,8 @@
 import { assert, assertEquals } from "@std/assert";
 import { command } from "../../src/cli/command.ts";
-import { completionScript } from "../../src/cli/completion_scripts.ts";
+import { completionScript } from "../../src/cli/about/completion_scripts.ts";
 import { boolean, text } from "../../src/cli/flags.ts";
-import { manPage } from "../../src/cli/man_page.ts";
+import { manPage } from "../../src/cli/about/man_page.ts";
 import { loadVerbs } from "../../src/cli/verb_tree.ts";
 
 const FLAGS = {

@@ -1,7 +1,7 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { resolveValues } from "../../src/cli/config.ts";
 import { formatConfig, parseConfig } from "../../src/config/file.ts";
-import { TRAIN_FLAGS } from "../../src/cli/train_flags.ts";
+import { TRAIN_FLAGS } from "../../src/cli/train/train_flags.ts";
 import { UsageError } from "../../src/errors.ts";
 
 const parse = (source: string) => parseConfig(source, TRAIN_FLAGS, "run.yaml");

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { command } from "../../src/cli/command.ts";
-import { exitCodeOf, formatError } from "../../src/cli/exit.ts";
+import { exitCodeOf, formatError } from "../../src/cli/terminal/exit.ts";
 import { boolean, integer, text } from "../../src/cli/flags.ts";
 import { commandHelp, exitCodeLines, generalHelp } from "../../src/cli/help.ts";
 import { nearest } from "../../src/config/nearest.ts";

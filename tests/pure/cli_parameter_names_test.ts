@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { formatError } from "../../src/cli/exit.ts";
+import { formatError } from "../../src/cli/terminal/exit.ts";
 import { asCommandLine } from "../../src/cli/parameter_names.ts";
 import { UsageError } from "../../src/errors.ts";
 

@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { printable } from "../../src/cli/printable.ts";
+import { printable } from "../../src/cli/terminal/printable.ts";
 
 Deno.test("printable() escapes what moves cursors, sets titles or turns the direction of text", () => {
   assertEquals(

@@ -1,8 +1,17 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { formatBytes, formatCount, formatSeconds, formatShare } from "../../src/cli/format.ts";
-import { longWork } from "../../src/cli/long_work.ts";
-import type { Terminal } from "../../src/cli/output.ts";
-import { formatProgress, formatReport, progressCallbacks } from "../../src/cli/progress.ts";
+import {
+  formatBytes,
+  formatCount,
+  formatSeconds,
+  formatShare,
+} from "../../src/cli/terminal/format.ts";
+import { longWork } from "../../src/cli/terminal/long_work.ts";
+import type { Terminal } from "../../src/cli/terminal/output.ts";
+import {
+  formatProgress,
+  formatReport,
+  progressCallbacks,
+} from "../../src/cli/terminal/progress.ts";
 
 /** A terminal that remembers what it was told. */
 function recorder(interactive: boolean): Terminal & { lines: string[]; statuses: string[] } {

@@ -2,11 +2,11 @@ import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { parseArguments } from "../../src/cli/args.ts";
 import { resolveValues } from "../../src/cli/config.ts";
 import { evaluationLabels } from "../../src/tasks/evaluation_data.ts";
-import { type InputStream, inputTexts, readLines } from "../../src/cli/input_text.ts";
-import type { Terminal } from "../../src/cli/output.ts";
+import { type InputStream, inputTexts, readLines } from "../../src/cli/run/input_text.ts";
+import type { Terminal } from "../../src/cli/terminal/output.ts";
 import { topClasses } from "../../src/serve/top_classes.ts";
-import { RUN_FLAGS, type RunFlags } from "../../src/cli/run_flags.ts";
-import { answerSettings } from "../../src/cli/run_text.ts";
+import { RUN_FLAGS, type RunFlags } from "../../src/cli/run/run_flags.ts";
+import { answerSettings } from "../../src/cli/run/run_text.ts";
 import { BadInputError, UsageError } from "../../src/errors.ts";
 
 const bytes = (text: string) => new TextEncoder().encode(text);

@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { formatRecord } from "../../src/cli/service_records.ts";
+import { formatRecord } from "../../src/cli/service/service_records.ts";
 import type { JournalEvent } from "../../src/service/records.ts";
 
 const LINES: readonly (readonly [JournalEvent, string])[] = [

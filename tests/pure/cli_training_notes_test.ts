@@ -1,6 +1,6 @@
 import { assertEquals } from "@std/assert";
-import type { Terminal } from "../../src/cli/output.ts";
-import { trainingNotes } from "../../src/cli/training_notes.ts";
+import type { Terminal } from "../../src/cli/terminal/output.ts";
+import { trainingNotes } from "../../src/cli/train/training_notes.ts";
 import type { FineTuneEvent } from "../../src/finetune/mod.ts";
 import type { TrainOutcome } from "../../src/train/events.ts";
 
@@ -101,7 +101,7 @@ const NOTES: readonly (readonly [FineTuneEvent, string])[] = [
   ],
   [
     { kind: "prefix cache damaged", path: "a/c" },
-    "a/c was damaged: what cannot be read from it is computed again",
+    "a/c was damaged: unreadable rows are computed again",
   ],
   [
     { kind: "prefix cache removed", path: "a/c", reason: "the disk is full" },

@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
-import { TRAIN_FLAGS } from "../../src/cli/train_flags.ts";
+import { TRAIN_FLAGS } from "../../src/cli/train/train_flags.ts";
 import type { Parameter } from "../../src/config/parameter.ts";
 import { asFlag } from "../../src/config/parameter.ts";
 import { ParameterError } from "../../src/errors.ts";

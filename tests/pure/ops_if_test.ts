@@ -1,9 +1,9 @@
 /** If is replaced by the branch that is taken once shapes are known. */
 import { assertEquals, assertThrows } from "@std/assert";
-import { GraphBuilder } from "../../src/graph/builder.ts";
+import { GraphBuilder, type Known } from "../../src/graph/builder.ts";
 import { bool, int64 } from "../../src/graph/tensor.ts";
 import type { Graph, Model, Node } from "../../src/graph/types.ts";
-import { inlineIf } from "../../src/ops/if.ts";
+import { If } from "../../src/ops/if.ts";
 import { inferTraining } from "../../src/ops/registry.ts";
 import { UnsupportedError } from "../../src/ops/types.ts";
 import { lowerForTraining } from "../../src/plan/lower.ts";
@@ -47,7 +47,14 @@ const condition = (value: boolean) => ({
   value: bool([], [value]),
 });
 
-Deno.test("inlineIf() gives the taken branch, its values under the If's name", () => {
+/** The nodes that take the place of an If. */
+function inlineIf(test: Node, known: Known): readonly Node[] {
+  const emitted: Node[] = [];
+  If.inline!(test, { opset: 21, known: () => known, emit: (nodes) => emitted.push(...nodes) });
+  return emitted;
+}
+
+Deno.test("If.inline() gives the taken branch, its values under the If's name", () => {
   const shown = (nodes: readonly Node[]) =>
     nodes.map(({ opType, inputs, outputs }) => `${outputs} = ${opType}(${inputs})`);
   assertEquals(shown(inlineIf(IF, condition(true))), [
@@ -62,7 +69,7 @@ Deno.test("inlineIf() gives the taken branch, its values under the If's name", (
   ]);
 });
 
-Deno.test("inlineIf() renames what a nested If reads of the branch around it", () => {
+Deno.test("If.inline() renames what a nested If reads of the branch around it", () => {
   const inner = graph([node("Neg", ["t"], ["u"])], "u");
   const nested = node("If", ["which"], ["v"], {
     name: "inner",
@@ -82,7 +89,7 @@ Deno.test("inlineIf() renames what a nested If reads of the branch around it", (
   assertEquals(twice[0].inputs, ["guard/t"]);
 });
 
-Deno.test("inlineIf() refuses a condition computed from data, naming the node", () => {
+Deno.test("If.inline() refuses a condition computed from data, naming the node", () => {
   assertThrows(
     () => inlineIf(IF, { dtype: "bool", dims: [] }),
     UnsupportedError,

@@ -1,6 +1,6 @@
 /** What a standard operator's rule implements in part is refused by name, never ignored. */
 import { assertMatch, assertStringIncludes, assertThrows } from "@std/assert";
-import { int, ints, string } from "../../src/graph/attributes.ts";
+import { int, string, strings } from "../../src/graph/attributes.ts";
 import { GraphBuilder } from "../../src/graph/builder.ts";
 import { float32, int64 } from "../../src/graph/tensor.ts";
 import type { Node } from "../../src/graph/types.ts";
@@ -46,11 +46,52 @@ const PARTIAL: readonly [string, Node, number?][] = [
   ],
   ['mode "constant"', node("Pad", ["x", "pads"], { attributes: { mode: string("reflect") } })],
   [
-    '"ceil_mode" = 1 matters',
-    node("AveragePool", ["image"], {
-      attributes: { kernel_shape: ints([2]), strides: ints([2]), ceil_mode: int(1) },
+    'attribute "mode" is "lanczos"',
+    node("Resize", ["image", "", "scales"], { attributes: { mode: string("lanczos") } }),
+  ],
+  [
+    'attribute "nearest_mode" is "odd"',
+    node("Resize", ["image", "", "scales"], { attributes: { nearest_mode: string("odd") } }),
+  ],
+  [
+    'attribute "coordinate_transformation_mode" is "odd"',
+    node("Resize", ["image", "", "scales"], {
+      attributes: { coordinate_transformation_mode: string("odd") },
     }),
   ],
+  [
+    'attribute "keep_aspect_ratio_policy" is "odd"',
+    node("Resize", ["image", "", "", "sizes"], {
+      attributes: { keep_aspect_ratio_policy: string("odd") },
+    }),
+  ],
+  [
+    'attribute "antialias" is for modes "linear" and "cubic"',
+    node("Resize", ["image", "", "scales"], { attributes: { antialias: int(1) } }),
+  ],
+  [
+    "it interpolates between int64",
+    node("Resize", ["sizes", "", "twice"], { attributes: { mode: string("linear") } }),
+  ],
+  [
+    'attribute "activations" is [Sigmoid,Odd,Tanh]',
+    node("LSTM", ["sequence", "weights", "weights"], {
+      attributes: { activations: strings(["Sigmoid", "Odd", "Tanh"]) },
+    }),
+  ],
+  [
+    'attribute "activations" is [Tanh]',
+    node("LSTM", ["sequence", "weights", "weights"], {
+      attributes: { activations: strings(["Tanh"]) },
+    }),
+  ],
+  [
+    'attribute "direction" is "sideways"',
+    node("LSTM", ["sequence", "weights", "weights"], {
+      attributes: { direction: string("sideways") },
+    }),
+  ],
+  ["its sequences are empty", node("LSTM", ["nothing", "weights", "weights"])],
   [
     "repeats a label",
     node("Einsum", ["square"], { attributes: { equation: string("ii->i") } }),
@@ -86,6 +127,12 @@ for (const [reason, test, opset] of PARTIAL) {
     b.input("heads", "float32", [1, 1, 3, 2]);
     b.input("training", "bool", []);
     b.initializer("ratio", float32([], [0.1]));
+    b.input("sequence", "float32", [3, 1, 2]);
+    b.input("nothing", "float32", [0, 1, 2]);
+    b.input("weights", "float32", [1, 8, 2]);
+    b.initializer("scales", float32([3], [1, 1, 2]));
+    b.initializer("twice", float32([1], [2]));
+    b.initializer("sizes", int64([3], [1, 4, 5]));
     b.initializer("pads", int64([4], [0, 1, 0, 1]));
     const error = assertThrows(() => lower(b, test, opset), UnsupportedError);
     assertStringIncludes(error.message, `Cannot train through ${test.opType} "n": `);

@@ -9,7 +9,15 @@ import type { OpRule } from "../../src/ops/types.ts";
 import { UNTRAINED } from "../../src/ops/untrained.ts";
 
 /** Type-checked alone: what a rule must not leave out. */
-const FACTS = { opType: "Tested", domain: "", since: 7, attributes: [], infer: () => [] };
+const FACTS = {
+  opType: "Tested",
+  domain: "",
+  since: 7,
+  attributes: [],
+  inputs: "1",
+  outputs: "1",
+  infer: () => [],
+} as const;
 const OF_FILES = { kind: "other", rows: "mixed" } as const;
 export const INCOMPLETE: readonly OpRule[] = [
   // @ts-expect-error: it has no traits
@@ -24,16 +32,20 @@ export const INCOMPLETE: readonly OpRule[] = [
   { ...FACTS, traits: { ...OF_FILES, again: "cheap", scratch: () => [] } },
   // @ts-expect-error: it does not say which attributes it reads
   { ...FACTS, attributes: undefined, traits: mixed("other") },
+  // @ts-expect-error: it does not say how many inputs it has
+  { ...FACTS, inputs: undefined, traits: mixed("other") },
+  // @ts-expect-error: no number of inputs
+  { ...FACTS, inputs: "some", traits: mixed("other") },
   // These are whole.
   { ...FACTS, traits: OF_FILES, lower: () => [] },
   { ...FACTS, traits: mixed("other"), vjp: () => [] },
 ];
 
 const RULES = [...STANDARD_RULES, ...CONTRIB_RULES, ...INTERNAL_RULES];
-const keyOf = ({ domain, opType }: OpRule) => `${domain}:${opType}`;
+const keyOf = ({ domain, opType }: Pick<OpRule, "domain" | "opType">) => `${domain}:${opType}`;
 
 Deno.test("every operator is said once: by one rule, or as one that nothing trains through", () => {
-  const keys = [...RULES.map(keyOf), ...UNTRAINED.keys()];
+  const keys = [...RULES, ...UNTRAINED].map(keyOf);
   assertEquals(keys.filter((key, i) => keys.indexOf(key) !== i), []);
 });
 

@@ -1,4 +1,5 @@
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertMatch } from "@std/assert";
+import { allRules } from "../../src/ops/registry.ts";
 import { arityProblem } from "../../src/ops/schema/arity.ts";
 import { portProblem } from "../../src/graph/ports.ts";
 import { float32 } from "../../src/graph/tensor.ts";
@@ -76,4 +77,13 @@ Deno.test("portProblem() refuses inputs and outputs far larger than the weights,
     } for weights of this size: input "x" is [${2 ** 20}, length, ${2 ** 20}]`,
   );
   assertEquals(portProblem(portsOf([1], [1, 2 ** 31]))?.startsWith("the outputs have"), true);
+});
+
+Deno.test("arityProblem() knows how many inputs every operator with a rule has", () => {
+  for (const { opType, domain, inputs } of allRules()) {
+    if (inputs === "0..") continue; // any number will do
+    // One without inputs has too many here, all others too few.
+    const found = graphOf(opType, inputs.startsWith("0") ? ["x"] : [], ["y"], domain);
+    assertMatch(arityProblem(found)!, /must have .* inputs: current value is [01]$/, opType);
+  }
 });

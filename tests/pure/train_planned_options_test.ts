@@ -25,7 +25,14 @@ Deno.test("ignoresPadding() is false where a convolution or a pool mixes neighbo
   assertEquals(ignores(encoder("Conv", {}, [2, 2, 1])), true);
   assertEquals(ignores(encoder("Conv", {}, [2, 2, 3])), false);
   assertEquals(ignores(encoder("Conv", { kernel_shape: ints([3]) }, [2, 2, 3])), false);
+  assertEquals(ignores(encoder("Conv")), false, "of a weight whose sizes are not told");
   assertEquals(ignores(encoder("MaxPool", { kernel_shape: ints([3]) })), false);
+});
+
+Deno.test("ignoresPadding() is false where an operator reads all tokens", () => {
+  for (const opType of ["LSTM", "GRU", "RNN", "Scan", "Loop", "Resize", "GlobalAveragePool"]) {
+    assertEquals(ignores(encoder(opType)), false, opType);
+  }
 });
 
 Deno.test("ignoresPadding() is true where padding comes after all that is predicted", () =>

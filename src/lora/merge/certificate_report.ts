@@ -15,7 +15,7 @@ import type { MatrixReport } from "./matrix.ts";
 import { slowerThanBase } from "./slower_than_base.ts";
 
 /** Increased when readers of the old format cannot read the new one. */
-export const CERTIFICATE_FORMAT_VERSION = 1;
+const CERTIFICATE_FORMAT_VERSION = 1;
 
 /** Data that models are compared on. */
 export interface MeasuredOn {

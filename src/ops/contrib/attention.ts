@@ -31,6 +31,8 @@ export const Attention: OpRule = {
     "rotary_embedding_dim",
     "past_present_share_buffer",
   ],
+  inputs: "2..7",
+  outputs: "1..2",
   remark: "without cached keys and rotary",
   traits: { kind: "attention", rows: "mixed" },
 

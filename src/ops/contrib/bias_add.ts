@@ -8,6 +8,8 @@ export const BiasAdd: OpRule = {
   domain: MICROSOFT,
   since: 1,
   attributes: [],
+  inputs: "3",
+  outputs: "1",
   traits: { kind: "other", rows: "elementwise" },
 
   infer: inferLike("X"),

@@ -10,6 +10,8 @@ export const BiasSoftmax: OpRule = {
   domain: MICROSOFT,
   since: 1,
   attributes: ["axis", "is_inner_broadcast"],
+  inputs: "2",
+  outputs: "1",
   remark: "a bias of as many dimensions as the data",
   traits: { kind: "other", rows: "mixed" },
 

@@ -95,6 +95,8 @@ export const EmbedLayerNormalization: OpRule = {
   domain: MICROSOFT,
   since: 1,
   attributes: ["epsilon", "mask_index_type"],
+  inputs: "7..9",
+  outputs: "2..3",
   traits: { kind: "normalization", rows: "mixed" },
 
   infer(node, inputs) {

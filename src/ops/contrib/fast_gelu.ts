@@ -35,6 +35,8 @@ export const FastGelu: OpRule = {
   domain: MICROSOFT,
   since: 1,
   attributes: [],
+  inputs: "1..2",
+  outputs: "1",
   traits: elementwise("activation", "costly"),
 
   infer: inferLike("X"),

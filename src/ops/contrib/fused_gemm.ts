@@ -12,6 +12,8 @@ export const FusedGemm: OpRule = {
   domain: MICROSOFT,
   since: 1,
   attributes: ["alpha", "beta", "transA", "transB", "activation"],
+  inputs: "2..3",
+  outputs: "1",
   remark: "activations Relu, Sigmoid and Tanh",
   traits: { kind: "product", rows: "mixed" },
 

@@ -26,6 +26,8 @@ const rule = (opType: string): TrainingRule => ({
   domain: MICROSOFT,
   since: 1,
   attributes: ["alpha", "transA", "transB", "transBatchA", "transBatchB"],
+  inputs: "2",
+  outputs: "1",
   remark: "without batch transposition",
   traits: mixed("product"),
 

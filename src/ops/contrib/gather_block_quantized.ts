@@ -25,6 +25,8 @@ export const GatherBlockQuantized: OpRule = {
   domain: MICROSOFT,
   since: 1,
   attributes: ["bits", "block_size", "gather_axis", "quantize_axis"],
+  inputs: "3..4",
+  outputs: "1",
   remark: "int4, uint4 and uint8 tables, which stay frozen",
   traits: mixed("packed lookup"),
 

@@ -15,6 +15,8 @@ export const Gelu: OpRule = {
   domain: MICROSOFT,
   since: 1,
   attributes: [],
+  inputs: "1",
+  outputs: "1",
   traits: elementwise("activation", "cheap"),
 
   infer(node, inputs) {
@@ -33,6 +35,8 @@ export const BiasGelu: OpRule = {
   domain: MICROSOFT,
   since: 1,
   attributes: [],
+  inputs: "2",
+  outputs: "1",
   traits: { kind: "activation", rows: "elementwise" },
 
   infer: inferLike("A"),

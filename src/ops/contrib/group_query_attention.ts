@@ -200,6 +200,8 @@ export const GroupQueryAttention: OpRule = {
   domain: MICROSOFT,
   since: 1,
   attributes: ATTRIBUTES,
+  inputs: "7..17",
+  outputs: "1..4",
   remark: "causal, without cached keys",
   traits: { kind: "attention", rows: "mixed" },
 

@@ -17,6 +17,8 @@ export const MatMulBnb4: OpRule = {
   domain: MICROSOFT,
   since: 1,
   attributes: ["K", "N", "block_size", "quant_type", "training_mode", "transB"],
+  inputs: "3",
+  outputs: "1",
   remark: "weights in whole blocks",
   traits: { kind: "packed product", rows: rowsOfFirst },
 

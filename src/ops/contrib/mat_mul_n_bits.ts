@@ -19,6 +19,8 @@ export const MatMulNBits: OpRule = {
   domain: MICROSOFT,
   since: 1,
   attributes: ["K", "N", "bits", "block_size", "accuracy_level", "weight_prepacked"],
+  inputs: "3..6",
+  outputs: "1",
   remark: "4 and 8 bits, without group indices",
   traits: { kind: "packed product", rows: rowsOfFirst },
 

@@ -72,6 +72,8 @@ export const MultiHeadAttention: OpRule = {
   domain: MICROSOFT,
   since: 1,
   attributes: ["num_heads", "unidirectional", "scale", "mask_filter_value"],
+  inputs: "1..10",
+  outputs: "1..4",
   remark: "without cached keys",
   traits: { kind: "attention", rows: "mixed" },
 

@@ -11,6 +11,8 @@ export const QuickGelu: OpRule = {
   domain: MICROSOFT,
   since: 1,
   attributes: ["alpha"],
+  inputs: "1",
+  outputs: "1",
   traits: elementwise("activation", "cheap"),
 
   infer(node, inputs) {

@@ -30,6 +30,8 @@ export const RotaryEmbedding: OpRule = {
   domain: MICROSOFT,
   since: 1,
   attributes: ["num_heads", "rotary_embedding_dim", "interleaved", "is_packed_batching", "scale"],
+  inputs: "4",
+  outputs: "1",
   remark: "without packed batches and scale",
   traits: mixed("other"),
 

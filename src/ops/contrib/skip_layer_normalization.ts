@@ -11,6 +11,8 @@ export const SkipLayerNormalization: OpRule = {
   domain: MICROSOFT,
   since: 1,
   attributes: ["epsilon"],
+  inputs: "3..5",
+  outputs: "1..4",
   remark: "without mean and inv_std_var",
   traits: { kind: "normalization", rows: "mixed" },
 

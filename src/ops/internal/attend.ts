@@ -52,6 +52,8 @@ export const Attend: OpRule = {
   domain: GRAFT,
   since: 1,
   attributes: ["scale", "softcap", "causal", "window"],
+  inputs: "4..",
+  outputs: "1",
   traits: mixed("attention"),
 
   infer(node, inputs) {

@@ -57,6 +57,8 @@ export const DropoutMask: OpRule = {
   domain: GRAFT,
   since: 1,
   attributes: ["probability"],
+  inputs: "3",
+  outputs: "1",
   traits: rowByRow("other", rowsOfFirst, "cheap"),
 
   infer(node, inputs) {

@@ -32,6 +32,8 @@ export const GeluAndSlope: OpRule = {
   domain: GRAFT,
   since: 1,
   attributes: [],
+  inputs: "1",
+  outputs: "2",
   traits: elementwise("activation", "costly"),
 
   infer(node, inputs) {

@@ -89,6 +89,8 @@ export const PickRows: OpRule = {
   domain: GRAFT,
   since: 1,
   attributes: ["sums"],
+  inputs: "3..",
+  outputs: "1..",
   traits: mixed("lookup"),
 
   infer(node, inputs) {
@@ -133,6 +135,8 @@ export const JoinRows: OpRule = {
   domain: GRAFT,
   since: 1,
   attributes: [],
+  inputs: "3..",
+  outputs: "1",
   traits: mixed("lookup"),
 
   infer(node, inputs) {

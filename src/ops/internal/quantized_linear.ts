@@ -97,6 +97,8 @@ export const QuantizedLinear: OpRule = {
   domain: GRAFT,
   since: 1,
   attributes: ["transB", "slices"],
+  inputs: "2..5",
+  outputs: "1",
   traits: rowByRow("rounded product", rowsOfFirst, "costly"),
 
   infer(node, inputs) {

@@ -43,6 +43,8 @@ export const Rotation: OpRule = {
   domain: GRAFT,
   since: 1,
   attributes: ["block"],
+  inputs: "1",
+  outputs: "1",
   traits: rowByRow("rotation", rowsOfFirst, "costly"),
 
   infer(node, inputs) {

@@ -44,6 +44,8 @@ export const SwiGLU: OpRule = {
   domain: GRAFT,
   since: 1,
   attributes: [],
+  inputs: "2",
+  outputs: "1",
   traits: elementwise("activation", "cheap"),
 
   infer: (node, inputs) => [known(node, inputs)],
@@ -71,6 +73,8 @@ export const SwiGLUAndFactors: OpRule = {
   domain: GRAFT,
   since: 1,
   attributes: [],
+  inputs: "2",
+  outputs: "3",
   traits: elementwise("activation", "costly"),
 
   infer(node, inputs) {

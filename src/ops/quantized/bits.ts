@@ -9,6 +9,8 @@ const rule = (opType: string, since: number, names: readonly [string, string]): 
   domain: "",
   since,
   attributes: ["direction"],
+  inputs: "2",
+  outputs: "1",
   traits: elementwise("other", "costly"),
   infer(node, inputs) {
     const x = requiredKnown(node, names[0], inputs, 0);

@@ -49,6 +49,8 @@ const rule = (domain: string): OpRule => ({
   domain,
   since: domain === "" ? 10 : 1,
   attributes: ["axis", "block_size", "output_dtype"],
+  inputs: "2..3",
+  outputs: "1",
   traits: mixed("dequantization"),
 
   infer(node, inputs) {

@@ -13,6 +13,8 @@ export const DynamicQuantizeLinear: OpRule = {
   domain: "",
   since: 11,
   attributes: [],
+  inputs: "1",
+  outputs: "3",
   remark: "before MatMulInteger; else refused",
   traits: mixed("other"),
 

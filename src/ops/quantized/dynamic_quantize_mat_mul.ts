@@ -13,6 +13,8 @@ export const DynamicQuantizeMatMul: OpRule = {
   domain: MICROSOFT,
   since: 1,
   attributes: [],
+  inputs: "3..5",
+  outputs: "1",
   traits: { kind: "rounded product", rows: "mixed" },
 
   infer(node, inputs) {

@@ -14,6 +14,8 @@ export const MatMulInteger: OpRule = {
   domain: "",
   since: 10,
   attributes: [],
+  inputs: "2..4",
+  outputs: "1",
   remark: "after DynamicQuantizeLinear, with constant weights; else refused",
   traits: mixed("rounded product"),
 

@@ -15,6 +15,8 @@ export const MatMulIntegerToFloat: OpRule = {
   domain: MICROSOFT,
   since: 1,
   attributes: [],
+  inputs: "4..7",
+  outputs: "1",
   remark: "after a quantising operator, with constant weights; else refused",
   traits: mixed("rounded product"),
   infer(node, inputs) {

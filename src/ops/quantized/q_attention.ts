@@ -21,6 +21,8 @@ export const QAttention: OpRule = {
     "do_rotary",
     "past_present_share_buffer",
   ],
+  inputs: "5..9",
+  outputs: "1..2",
   remark: "after a quantising operator, with constant weights; else refused",
   traits: { kind: "rounded attention", rows: "mixed" },
 

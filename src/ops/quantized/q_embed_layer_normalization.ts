@@ -35,6 +35,8 @@ export const QEmbedLayerNormalization: OpRule = {
   domain: MICROSOFT,
   since: 1,
   attributes: ["epsilon"],
+  inputs: "13..18",
+  outputs: "1..2",
   traits: { kind: "normalization", rows: "mixed" },
 
   infer(node, inputs) {

@@ -19,6 +19,8 @@ const rule = (domain: string): OpRule => ({
   remark: "of constants, or before DequantizeLinear; else refused",
   since: domain === "" ? 10 : 1,
   attributes: ["axis", "saturate", "block_size", "output_dtype"],
+  inputs: "2..3",
+  outputs: "1",
   traits: mixed("other"),
 
   infer(node, inputs) {

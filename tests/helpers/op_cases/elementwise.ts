@@ -184,6 +184,16 @@ export const ELEMENTWISE_CASES: readonly OpCase[] = [
     },
   },
   {
+    title: "one slope a channel of images, one of them zero",
+    opType: "PRelu",
+    inputs: [f([2, 2, 1, 2], [-2, 1, -0.5, 3, 2, -1, -3, 0.5]), f([2, 1, 1], [0, 0.25])],
+  },
+  {
+    title: "one slope for all",
+    opType: "PRelu",
+    inputs: [f([4], [-2, -0.5, 0.5, 2]), f([1], [-0.5])],
+  },
+  {
     title: "one slope a channel",
     opType: "PRelu",
     inputs: [f([2, 3], [-2, -1, 0.4, 1, -3, 2]), f([3])],

@@ -4,7 +4,7 @@ import { elementCount, float32, int64, toNumbers } from "../../../../src/graph/t
 import { formatGraph } from "../../../../src/graph/print.ts";
 import type { Model } from "../../../../src/graph/types.ts";
 import type { TokenBatch } from "../../../../src/data/targets.ts";
-import { formatInspection } from "../../../../src/cli/inspect_report.ts";
+import { formatInspection } from "../../../../src/cli/models/inspect_report.ts";
 import { evaluate } from "../../../../src/eval/evaluate.ts";
 import {
   DEFAULT_LORA,

@@ -1,0 +1,186 @@
+/** `graft service install`: writes the units and starts them. */
+import { EXIT, RefusedError, UsageError } from "../../errors.ts";
+import { FINE_TUNE_PARAMETERS } from "../../finetune/mod.ts";
+import { findModelFile } from "../../model/find_model.ts";
+import {
+  checkRoot,
+  checkVisible,
+  copyConfig,
+  copyModel,
+  copyProgram,
+  INSTALL_PATHS,
+  systemctl,
+  systemdRuns,
+  writeUnits,
+} from "../../service/install.ts";
+import { gpuDevices, unitFiles, UNITS, type UnitSettings } from "../../service/units.ts";
+import { listKernelFolder, readKernelFile } from "../../system/kernel_files.ts";
+import { command } from "../command.ts";
+import { parseConfig } from "../../config/file.ts";
+import { boolean, list, text, type Values } from "../flags.ts";
+import { readTextFile } from "../run/read.ts";
+import { DEFAULT_STATE, fileMode, MODEL_FLAG } from "./service_flags.ts";
+import { JOB_FLAGS } from "./service_train.ts";
+
+const TRAINING = "Training";
+const LIMITS = "Limits";
+const INSTALLING = "Installing";
+
+/** Groups that own the GPU's nodes. */
+const GPU_GROUPS = ["video", "render"];
+
+const FLAGS = {
+  ...MODEL_FLAG,
+  data: text(`Folder with all training rows; ${DEFAULT_STATE}/data if absent`, {
+    placeholder: "DIR",
+    group: TRAINING,
+  }),
+  trainConfig: { ...JOB_FLAGS.trainConfig, group: TRAINING },
+  schedule: text("When to look for new rows, in the format of systemd's OnCalendar", {
+    default: "*-*-* 02:00:00",
+    placeholder: "CALENDAR",
+    group: TRAINING,
+  }),
+  promoteMargin: { ...JOB_FLAGS.promoteMargin, group: TRAINING },
+  keep: { ...JOB_FLAGS.keep, group: TRAINING },
+  memoryMax: text("Memory limit of the service, in systemd's format", {
+    default: "60%",
+    placeholder: "SIZE",
+    group: LIMITS,
+  }),
+  trainMemoryMax: text("Memory limit of the training", {
+    default: "60%",
+    placeholder: "SIZE",
+    group: LIMITS,
+  }),
+  cpuQuota: text("Limit of the service's processor time, 150% for one and a half cores", {
+    placeholder: "SHARE",
+    group: LIMITS,
+  }),
+  trainCpuQuota: text("Limit of the training's processor time", {
+    placeholder: "SHARE",
+    group: LIMITS,
+  }),
+  socketMode: text("Who may ask: 600 for root only, 666 for everybody on this machine", {
+    default: "600",
+    placeholder: "MODE",
+    group: LIMITS,
+  }),
+  exec: list(
+    "Command that starts graft, instead of a copy of this program: for a checkout, words with commas",
+    { placeholder: "WORDS", group: INSTALLING },
+  ),
+  start: boolean("Start the service and the timer, now and at boot", {
+    default: true,
+    group: INSTALLING,
+  }),
+  dryRun: boolean("Print the units, and change nothing", {
+    default: false,
+    group: INSTALLING,
+  }),
+};
+
+export default command({
+  name: "service install",
+  summary: "Write hardened systemd units for the service and its training, and start them",
+  flags: FLAGS,
+  examples: [
+    {
+      command: "sudo graft service install --model ./smollm2-int4 --schedule 'Sat 03:00'",
+      does: "trains on Saturdays on all that is in /var/lib/graft/data then",
+    },
+    {
+      command: "graft service install --train-config train.yaml --train-memory-max 2G --dry-run",
+      does: "prints units in which the training has at most 2 GB",
+    },
+  ],
+  needs: ["run"],
+  async run({ flags, terminal }) {
+    const config = checkedConfig(flags);
+    const settings = settingsOf(flags, config);
+    if (flags.dryRun) {
+      for (const [name, text] of unitFiles(settings)) {
+        terminal.print(`# ${INSTALL_PATHS.units}/${name}\n${text}`);
+      }
+      terminal.note(`Nothing was written: without --dry-run these go to ${INSTALL_PATHS.units}`);
+      return EXIT.ok;
+    }
+    checkRoot("install");
+    const running = systemdRuns();
+    if (flags.start && !running) {
+      throw new RefusedError(
+        "systemd does not run here, and nothing was written: --no-start writes all of it for a system " +
+          "that starts later, --dry-run prints the units",
+      );
+    }
+    const report = (line: string) => terminal.print(line);
+    if (flags.exec === undefined) copyProgram(Deno.execPath(), INSTALL_PATHS, report);
+    const model = await copyModel(flags.model, INSTALL_PATHS, report);
+    if (config !== undefined) copyConfig(config, INSTALL_PATHS, report);
+    writeUnits(unitFiles({ ...settings, model }), INSTALL_PATHS, report);
+    if (running) await systemctl(["daemon-reload"], report);
+    if (!flags.start) return EXIT.ok;
+    await systemctl(["enable", UNITS.service, UNITS.timer], report);
+    terminal.note("Starting: the service is ready when its model has answered");
+    await systemctl(["restart", UNITS.service, UNITS.timer], report);
+    terminal.print(
+      `Add rows to learn from in ${settings.data}; graft service status reports what happens`,
+    );
+    return EXIT.ok;
+  },
+});
+
+type InstallFlags = Values<typeof FLAGS>;
+
+/**
+ * Refuses what the units could not start with.
+ *
+ * @returns the text of `--train-config`
+ */
+function checkedConfig(flags: InstallFlags): string | undefined {
+  if (flags.exec === undefined && !Deno.build.standalone) {
+    throw new UsageError(
+      "graft service install needs the compiled program (`deno task compile`), which it copies: from " +
+        "a checkout, --exec names a command, e.g. --exec /usr/bin/deno,run,-A,/srv/graft/src/cli/main.ts",
+    );
+  }
+  fileMode(flags.socketMode);
+  if (flags.data !== undefined) checkVisible(flags.data, "--data");
+  if (flags.exec !== undefined) checkVisible(flags.exec[0], "--exec");
+  findModelFile(flags.model);
+  if (flags.trainConfig === undefined) return undefined;
+  const config = readTextFile(flags.trainConfig);
+  parseConfig(config, FINE_TUNE_PARAMETERS, flags.trainConfig);
+  return config;
+}
+
+function settingsOf(flags: InstallFlags, config: string | undefined): UnitSettings {
+  const ortLib = Deno.env.get("GRAFT_ORT_LIB");
+  if (ortLib !== undefined) checkVisible(ortLib, "GRAFT_ORT_LIB");
+  const devices = gpuDevices(listKernelFolder("/dev"));
+  return {
+    exec: flags.exec ?? [`${INSTALL_PATHS.program}/bin/graft`],
+    model: flags.model,
+    data: flags.data ?? `${DEFAULT_STATE}/data`,
+    trainConfig: config === undefined ? undefined : `${INSTALL_PATHS.program}/train.yaml`,
+    schedule: flags.schedule,
+    margin: flags.promoteMargin,
+    keep: flags.keep,
+    memoryMax: flags.memoryMax,
+    trainMemoryMax: flags.trainMemoryMax,
+    cpuQuota: flags.cpuQuota,
+    trainCpuQuota: flags.trainCpuQuota,
+    socketMode: flags.socketMode,
+    devices,
+    deviceGroups: devices.length === 0 ? [] : knownGroups(GPU_GROUPS),
+    environment: ortLib === undefined ? {} : { GRAFT_ORT_LIB: ortLib },
+  };
+}
+
+/** Those of the groups that this machine has: a unit that names another does not start. */
+function knownGroups(names: readonly string[]): string[] {
+  const known = new Set(
+    (readKernelFile("/etc/group") ?? "").split("\n").map((line) => line.split(":")[0]),
+  );
+  return names.filter((name) => known.has(name));
+}

@@ -1,0 +1,129 @@
+/** `graft service train`: what the timer starts: train on new data, evaluate, promote what is better. */
+import { join } from "@std/path";
+import { columnsOf } from "../../data/data_config.ts";
+import { EXIT } from "../../errors.ts";
+import { FINE_TUNE_PARAMETERS, type FineTuneConfig } from "../../finetune/mod.ts";
+import { ChildSteps } from "../../service/child_steps.ts";
+import { type JobResult, runJob } from "../../service/job.ts";
+import { checkRoundUser } from "../../service/round_user.ts";
+import { ServiceState } from "../../service/state.ts";
+import { makeDirectory } from "../../system/durable_files.ts";
+import { openLog } from "../../system/journal_log.ts";
+import { command } from "../command.ts";
+import { parseConfig } from "../../config/file.ts";
+import { kebab } from "../../config/parameter.ts";
+import { DATA_FLAGS } from "../data_flags.ts";
+import { integer, number, text } from "../flags.ts";
+import { readTextFile } from "../run/read.ts";
+import { RUNTIME_FLAGS } from "../runtime_flags.ts";
+import { MODEL_FLAG, STATE_FLAG, stateFolder } from "./service_flags.ts";
+import { StopSignal } from "../terminal/stop_signal.ts";
+
+/** Flags that `install` puts into the unit. */
+export const JOB_FLAGS = {
+  trainConfig: text(
+    "YAML file with flags of `graft train`; model, data and adapter are the job's",
+    {
+      placeholder: "FILE",
+    },
+  ),
+  promoteMargin: number("Share by which the held-out loss must be below that of the model in use", {
+    default: 0.01,
+    min: 0,
+    max: 1,
+  }),
+  keep: integer("Promoted models to keep", { default: 3, min: 1 }),
+} as const;
+
+/** Share of the prompts to hold out where neither data nor configuration say. */
+const VALIDATION_SPLIT = 0.1;
+/** A training that is killed so often will be killed again. */
+const ATTEMPTS = 3;
+
+export default command({
+  name: "service train",
+  summary:
+    "If there are new rows, train the base on all rows, and promote the result if it is better",
+  flags: {
+    ...MODEL_FLAG,
+    ...STATE_FLAG,
+    data: text("Folder with all training rows; data in the service's folder if absent", {
+      placeholder: "DIR",
+    }),
+    ...JOB_FLAGS,
+    ...RUNTIME_FLAGS,
+  },
+  examples: [
+    {
+      command: "graft service train --state ./state --model ./smollm2-int4 --data ./data",
+      does: "one round without systemd; after a kill, the same command continues it",
+    },
+  ],
+  needs: ["run"],
+  async run({ flags, given, terminal }) {
+    const folder = stateFolder(flags);
+    checkRoundUser(folder);
+    const data = flags.data ?? join(folder, "data");
+    makeDirectory(data);
+    const trainConfig = flags.trainConfig === undefined ? "{}\n" : readTextFile(flags.trainConfig);
+    const config = parseConfig(
+      trainConfig,
+      FINE_TUNE_PARAMETERS,
+      flags.trainConfig ?? "the defaults",
+    );
+    const log = openLog((line) => terminal.note(line));
+    using state = ServiceState.open(folder);
+    using stop = new StopSignal(() => log("notice", "Stopping in order", { EVENT: "stopping" }));
+    const steps = new ChildSteps(
+      {
+        model: flags.model,
+        data,
+        trainConfig,
+        columns: columnsOf(config as Partial<FineTuneConfig>),
+        validationSplit: Number(config.validationSplit ?? VALIDATION_SPLIT),
+        runtimeFlags: wordsOf(flags, Object.keys(RUNTIME_FLAGS).filter((key) => given.has(key))),
+        dataFlags: wordsOf(config, Object.keys(DATA_FLAGS)),
+      },
+      log,
+      stop.signal,
+    );
+    const options = { margin: flags.promoteMargin, keep: flags.keep, attempts: ATTEMPTS };
+    const result = await runJob(state, steps, options, log);
+    // Under systemd the log has said it, with fields.
+    if (!Deno.env.has("JOURNAL_STREAM") || !("cycle" in result)) terminal.print(tell(result, data));
+    if (result.outcome === "failed") return result.code;
+    return result.outcome === "interrupted" ? EXIT.interrupted : EXIT.ok;
+  },
+});
+
+/** Values as words of a command line; lists and maps are given an item at a time. */
+function wordsOf(values: Readonly<Record<string, unknown>>, keys: readonly string[]): string[] {
+  return keys.filter((key) => values[key] !== undefined).flatMap((key) => {
+    const [name, value] = [kebab(key), values[key]];
+    if (typeof value === "boolean") return value ? `--${name}` : `--no-${name}`;
+    if (typeof value !== "object" || value === null) return `--${name}=${value}`;
+    const items = Array.isArray(value)
+      ? value
+      : Object.entries(value).map(([key, item]) => `${key}=${item}`);
+    return items.map((item) => `--${name}=${item}`);
+  });
+}
+
+function tell(result: JobResult, data: string): string {
+  switch (result.outcome) {
+    case "no data":
+      return `There is no data in ${data}`;
+    case "nothing new":
+      return `There is no new data in ${data}`;
+    case "interrupted":
+      return "Stopped; the next start continues";
+    case "promoted": {
+      const { cycle, removed } = result;
+      const gone = removed.length === 0 ? "" : `; removed ${removed.join(", ")}`;
+      return `Model ${cycle} is in use now${gone}`;
+    }
+    case "rejected":
+    case "failed":
+      return `Cycle ${result.cycle} ${result.outcome}: ${result.why}`;
+  }
+}
