@@ -61,10 +61,11 @@ export interface TrainingPlan {
 
 /**
  * @param model the user's model with adapters injected as initializers
+ * @param asked what to plan for; what only a pass that is left out would use is ignored
  * @throws {UnsupportedError} where an operator on the way is not supported
  * @throws {ShapeError} where a node's operands do not fit each other at the batch's shape
  * @throws {BadInputError} where nothing trainable reaches the output
- * @throws {IndivisibleError} where `options.span` is given and the model's sequences have no spans
+ * @throws {IndivisibleError} where `asked.span` is given and the model's sequences have no spans
  */
 export function planTraining(model: Model, asked: PlanOptions): TrainingPlan {
   const options = withoutLeftOut(asked);
