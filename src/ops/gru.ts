@@ -2,7 +2,6 @@
 import { floatAttribute, int, intAttribute } from "../graph/attributes.ts";
 import type { GraphBuilder } from "../graph/builder.ts";
 import type { Node } from "../graph/types.ts";
-import { zeros } from "./broadcast.ts";
 import { parts } from "./concat.ts";
 import { recurrent } from "./recurrent.ts";
 import {
@@ -13,7 +12,6 @@ import {
   rest,
   sigmoidSlope,
   tanhSlope,
-  total,
 } from "./recurrent_cotangents.ts";
 import { clipped, type Direction, type Step } from "./recurrent_unrolled.ts";
 import { sliceAxis } from "./slice.ts";
@@ -69,7 +67,7 @@ function stepOf({ b, node, hidden, recurrence, bias, activations }: Direction): 
  */
 const cotangents: Cotangents = (b, node, arriving, wanted) => {
   const plain = new PlainNode(b, node, STATES);
-  const { length, batch, hidden, order, biases, x, w, r } = plain;
+  const { length, hidden, biases, x, w, r } = plain;
   const times = (...values: readonly string[]) => values.reduce((y, z) => b.op("Mul", [y, z]));
   const gatesOf = (value: string) => sliceAxis(b, value, 0, 0, 2 * hidden);
   const blockOf = (value: string) => sliceAxis(b, value, 0, 2 * hidden, 3 * hidden);
@@ -93,37 +91,33 @@ const cotangents: Cotangents = (b, node, arriving, wanted) => {
   );
   const ofBlock = plain.within(times(rest(b, update), tanhSlope(b, block)), 0);
   const resetSlope = sigmoidSlope(b, reset);
-  const outputs = plain.arriving(arriving);
   // Beyond a sequence's end its state stays as it is.
   const updates = plain.steps(plain.within(update, 1));
-  const nothing = () => zeros(b, b.known(block).dtype, [batch, hidden]);
   const ofInputs = new Array<string>(length);
   const ofStates = new Array<string>(length);
-  let ofState: string | undefined;
+  let ofState: string;
   if (inner !== undefined) {
     const first = [ofUpdate, times(ofBlock, inner, resetSlope)];
     const forInputs = plain.steps(joined(b, [...first, ofBlock], 1));
     const forStates = plain.steps(joined(b, [...first, times(ofBlock, reset)], 1));
-    for (const t of [...order].reverse()) {
-      const dh = total(b, [outputs[t], ofState]) ?? nothing();
+    ofState = plain.goBack(arriving, (dh, t) => {
       const thrice = b.op("Concat", [dh, dh, dh], { axis: int(1) });
       ofInputs[t] = times(thrice, forInputs[t]);
       ofStates[t] = times(thrice, forStates[t]);
-      ofState = b.op("Gemm", [ofStates[t], r, times(dh, updates[t])]);
-    }
+      return b.op("Gemm", [ofStates[t], r, times(dh, updates[t])]);
+    });
   } else {
     const blocks = plain.steps(ofBlock);
     const forGates = plain.steps(joined(b, [ofUpdate, times(before, resetSlope)], 1));
     const resets = plain.steps(reset);
-    for (const t of [...order].reverse()) {
-      const dh = total(b, [outputs[t], ofState]) ?? nothing();
+    ofState = plain.goBack(arriving, (dh, t) => {
       const dn = times(dh, blocks[t]);
       const m = b.op("Gemm", [dn, blockOf(r)]);
       const da = times(b.op("Concat", [dh, m], { axis: int(1) }), forGates[t]);
       ofInputs[t] = b.op("Concat", [da, dn], { axis: int(1) });
       const direct = b.op("Add", [times(dh, updates[t]), times(m, resets[t])]);
-      ofState = b.op("Gemm", [da, gatesOf(r), direct]);
-    }
+      return b.op("Gemm", [da, gatesOf(r), direct]);
+    });
   }
   const inputs = joined(b, ofInputs, 0);
   return plain.cotangents({
@@ -132,7 +126,7 @@ const cotangents: Cotangents = (b, node, arriving, wanted) => {
     multiplied: inner === undefined
       ? [{ gates: 2, by: before }, { gates: 1, by: held }]
       : [{ gates: 3, by: before }],
-    initial: [ofState!],
+    initial: [ofState],
   }, wanted);
 };
 

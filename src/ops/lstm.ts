@@ -1,6 +1,5 @@
 /** LSTM: long short-term memory, with peepholes. */
 import { floatAttribute, int, intAttribute } from "../graph/attributes.ts";
-import { zeros } from "./broadcast.ts";
 import { parts } from "./concat.ts";
 import { recurrent } from "./recurrent.ts";
 import {
@@ -51,7 +50,7 @@ function stepOf({ b, node, recurrence, peepholes, activations }: Direction): Ste
  */
 const cotangents: Cotangents = (b, node, arriving, wanted) => {
   const plain = new PlainNode(b, node, STATES);
-  const { length, batch, hidden, order, biases } = plain;
+  const { length, hidden, order, biases } = plain;
   const times = (x: string, y: string) => b.op("Mul", [x, y]);
   const [, memory] = plain.initial;
   const before = plain.outputsBefore;
@@ -78,25 +77,22 @@ const cotangents: Cotangents = (b, node, arriving, wanted) => {
   const slopes = plain.steps(plain.within(allSlopes, 0));
   const through = plain.steps(plain.within(times(o, tanhSlope(b, tanh)), 0));
 
-  const outputs = plain.arriving(arriving);
   const ofGates = new Array<string>(length);
-  let ofState: string | undefined;
   let ofMemory = arriving[2] && plain.arrivingLast(arriving[2]);
   const staying = plain.staying && plain.steps(plain.staying);
-  for (const t of [...order].reverse()) {
-    const dh = total(b, [outputs[t], ofState]) ?? zeros(b, b.known(g).dtype, [batch, hidden]);
+  const ofState = plain.goBack(arriving, (dh, t) => {
     const dc = total(b, [times(dh, through[t]), ofMemory])!;
     ofGates[t] = times(b.op("Concat", [dc, dh, dc, dc], { axis: int(1) }), slopes[t]);
     const direct = staying === undefined ? [] : [times(dh, staying[t])];
-    ofState = b.op("Gemm", [ofGates[t], plain.r, ...direct]);
     ofMemory = times(dc, kept[t]);
-  }
+    return b.op("Gemm", [ofGates[t], plain.r, ...direct]);
+  });
   const all = joined(b, ofGates, 0);
   return plain.cotangents({
     inputs: all,
     states: all,
     multiplied: [{ gates: 4, by: before }],
-    initial: [ofState!, ofMemory!],
+    initial: [ofState, ofMemory!],
   }, wanted);
 };
 

@@ -180,7 +180,7 @@ export class PlainNode {
    *
    * @param arriving of the node's outputs
    */
-  arriving(arriving: readonly (string | undefined)[]): readonly (string | undefined)[] {
+  #arriving(arriving: readonly (string | undefined)[]): readonly (string | undefined)[] {
     const { b, length, batch, hidden } = this;
     const [all, last] = arriving;
     const each: (string | undefined)[] = all === undefined
@@ -198,6 +198,27 @@ export class PlainNode {
     if (this.#mask === undefined) return rows;
     const some = sliceAxis(b, this.#mask, 0, 0, batch);
     return b.op("Where", [some, rows, scalarLike(b, rows, 0)]);
+  }
+
+  /**
+   * Goes from the last step to the first, each given the cotangent of its output.
+   *
+   * @param arriving of the node's outputs
+   * @param step gives, by the cotangent of step t's output, what of it reaches the output before
+   * @returns the cotangent of the first state
+   */
+  goBack(
+    arriving: readonly (string | undefined)[],
+    step: (dh: string, t: number) => string,
+  ): string {
+    const { b, batch, hidden } = this;
+    const outputs = this.#arriving(arriving);
+    let ofState: string | undefined;
+    for (const t of [...this.order].reverse()) {
+      const dh = total(b, [outputs[t], ofState]);
+      ofState = step(dh ?? zeros(b, b.known(this.x).dtype, [batch, hidden]), t);
+    }
+    return ofState!;
   }
 
   /** Cotangents of the inputs. */

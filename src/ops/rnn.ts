@@ -1,15 +1,7 @@
 /** RNN: one gate, which is the output. */
 import { floatAttribute } from "../graph/attributes.ts";
-import { zeros } from "./broadcast.ts";
 import { recurrent } from "./recurrent.ts";
-import {
-  affine,
-  type Cotangents,
-  joined,
-  PlainNode,
-  tanhSlope,
-  total,
-} from "./recurrent_cotangents.ts";
+import { affine, type Cotangents, joined, PlainNode, tanhSlope } from "./recurrent_cotangents.ts";
 import { clipped, type Direction, type Step } from "./recurrent_unrolled.ts";
 
 /** Inputs of first states. */
@@ -29,23 +21,19 @@ const cotangents: Cotangents = (b, node, arriving, wanted) => {
   const plain = new PlainNode(b, node, STATES);
   const slopes = plain.steps(plain.within(tanhSlope(b, plain.outputs), 0));
   const staying = plain.staying && plain.steps(plain.staying);
-  const outputs = plain.arriving(arriving);
   const ofGate = new Array<string>(plain.length);
-  let ofState: string | undefined;
-  for (const t of [...plain.order].reverse()) {
-    const dh = total(b, [outputs[t], ofState]) ??
-      zeros(b, b.known(plain.x).dtype, [plain.batch, plain.hidden]);
+  const ofState = plain.goBack(arriving, (dh, t) => {
     ofGate[t] = b.op("Mul", [dh, slopes[t]]);
     // Beyond a sequence's end its state stays as it is.
     const direct = staying === undefined ? [] : [b.op("Mul", [dh, staying[t]])];
-    ofState = b.op("Gemm", [ofGate[t], plain.r, ...direct]);
-  }
+    return b.op("Gemm", [ofGate[t], plain.r, ...direct]);
+  });
   const all = joined(b, ofGate, 0);
   return plain.cotangents({
     inputs: all,
     states: all,
     multiplied: [{ gates: 1, by: plain.outputsBefore }],
-    initial: [ofState!],
+    initial: [ofState],
   }, wanted);
 };
 
