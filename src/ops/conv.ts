@@ -27,7 +27,7 @@ export interface Geometry {
 }
 
 /** Elements that a dilated kernel spans. */
-const span = (g: Geometry, axis: number) => (g.kernel[axis] - 1) * g.dilations[axis] + 1;
+export const span = (g: Geometry, axis: number) => (g.kernel[axis] - 1) * g.dilations[axis] + 1;
 
 /** A node's geometry, with `auto_pad` settled for the given spatial dimensions. */
 export function geometryOf(

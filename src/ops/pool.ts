@@ -5,7 +5,7 @@ import type { Node } from "../graph/types.ts";
 import { label, required } from "./args.ts";
 import { product, range } from "./axes.ts";
 import { mean, zeros } from "./broadcast.ts";
-import { type Geometry, geometryAttributes, geometryOf, KERNEL, positions } from "./conv.ts";
+import { type Geometry, geometryAttributes, geometryOf, KERNEL, positions, span } from "./conv.ts";
 import { fromNumbers } from "./fold.ts";
 import { mixed } from "./traits.ts";
 import type { OpRule } from "./types.ts";
@@ -79,8 +79,7 @@ const AveragePool: OpRule = {
       new Array(channels * size).fill(whole ? 1 / size : 1),
     ));
     const after = spatial.map((dim, axis) => {
-      const span = (g.kernel[axis] - 1) * g.dilations[axis] + 1;
-      const end = (count[axis] - 1) * g.strides[axis] + span - g.before[axis];
+      const end = (count[axis] - 1) * g.strides[axis] + span(g, axis) - g.before[axis];
       return Math.max(g.after[axis], end - dim);
     });
     const attributes = geometryAttributes({ ...g, after }, channels);
