@@ -1,8 +1,8 @@
 /** What a model is made of, and what adapting it would take. */
 import { BadInputError, GraftError } from "../errors.ts";
+import { countOperators } from "../graph/count_operators.ts";
 import type { DataType } from "../graph/dtype.ts";
-import { graphsWithin } from "../graph/nested.ts";
-import { type Dim, type Model, operatorName, type Opsets } from "../graph/types.ts";
+import type { Dim, Model, Opsets } from "../graph/types.ts";
 import { DEFAULT_LORA } from "../lora/config.ts";
 import { findModules, type LinearModule } from "../lora/modules.ts";
 import { reachOf } from "../lora/reach.ts";
@@ -117,7 +117,7 @@ export function inspectModel(model: Model, options: InspectOptions): Inspection 
     opsets,
     inputs: graph.inputs.filter(({ name }) => !graph.initializers.has(name)).map(port),
     outputs: graph.outputs.map(port),
-    operators: countOperators(model),
+    operators: countOperators(graph),
     layers,
     parameters: countParameters(model, modules),
     sizeBytes,
@@ -187,17 +187,6 @@ const port = ({ name, type }: Model["graph"]["inputs"][number]): Port => ({
   name,
   ...(type === undefined ? {} : { dtype: type.dtype, shape: type.shape }),
 });
-
-function countOperators({ graph }: Model): Readonly<Record<string, number>> {
-  const counts = new Map<string, number>();
-  for (const { nodes } of graphsWithin(graph)) {
-    for (const node of nodes) {
-      const name = operatorName(node);
-      counts.set(name, (counts.get(name) ?? 0) + 1);
-    }
-  }
-  return Object.fromEntries([...counts].sort((a, b) => b[1] - a[1]));
-}
 
 function groupTargets(modules: readonly LinearModule[]): readonly TargetGroup[] {
   const groups = Map.groupBy(modules, ({ path }) => groupName(path));

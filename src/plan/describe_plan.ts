@@ -1,7 +1,8 @@
 /** A plan as data for people: which calls a step makes, what each reads, leaves and keeps. */
+import { countOperators } from "../graph/count_operators.ts";
 import { byteLength } from "../graph/dtype.ts";
 import { elementCount } from "../graph/tensor.ts";
-import { operatorName, type ValueType } from "../graph/types.ts";
+import type { ValueType } from "../graph/types.ts";
 import { formatArithmetic, IN_FLOATS } from "./arithmetic.ts";
 import type { PlannedCall } from "./call.ts";
 import { gradientName } from "./names.ts";
@@ -98,8 +99,10 @@ export function describePlan(plan: TrainingPlan): PlanDescription {
   const { arithmetic = IN_FLOATS, batch, length, packedRows, passControl } = options;
   const keys = new Map<string, number>();
   const made = new Set(preprocessing.flatMap(({ fetches }) => [...fetches.values()]));
+  const leavers = numbersByName(training.calls, ({ fetches }) => fetches);
+  const readers = numbersByName(training.calls, ({ feeds }) => feeds);
   const describe = (calls: readonly PlannedCall[]) =>
-    calls.map((call, i) => describedCall(call, i + 1, { plan, made, keys }));
+    calls.map((call, i) => describedCall(call, i + 1, { plan, made, leavers, readers, keys }));
   const calls = describe(training.calls);
   const sessions = keys.size;
   return {
@@ -125,14 +128,33 @@ interface Described {
   readonly plan: TrainingPlan;
   /** What is made before the first step. */
   readonly made: ReadonlySet<string>;
+  /** Numbers of the step's calls that leave a tensor, and that read it, by its name; ascending. */
+  readonly leavers: NumbersByName;
+  readonly readers: NumbersByName;
   /** Numbers of sessions by the keys of calls. */
   readonly keys: Map<string, number>;
+}
+
+type NumbersByName = ReadonlyMap<string, readonly number[]>;
+
+/** Numbers of calls by the names of what they are fed or leave. */
+function numbersByName(
+  calls: readonly PlannedCall[],
+  namesOf: (call: PlannedCall) => ReadonlyMap<string, string>,
+): NumbersByName {
+  const found = new Map<string, number[]>();
+  calls.forEach((call, i) => {
+    for (const name of new Set(namesOf(call).values())) {
+      found.set(name, [...found.get(name) ?? [], i + 1]);
+    }
+  });
+  return found;
 }
 
 function describedCall(
   call: PlannedCall,
   number: number,
-  { plan, made, keys }: Described,
+  { plan, made, leavers, readers, keys }: Described,
 ): DescribedCall {
   const { graph, feeds, fetches, label, key } = call;
   if (!keys.has(key)) keys.set(key, keys.size + 1);
@@ -140,12 +162,9 @@ function describedCall(
   const typeOf = new Map(
     [...graph.inputs, ...graph.outputs].map(({ name, type }) => [name, type!] as const),
   );
-  const numbersOf = (is: (call: PlannedCall) => boolean) =>
-    step.flatMap((one, i) => is(one) ? [i + 1] : []);
   const fromOf = (name: string): ReadTensor["from"] => {
-    const leavers = numbersOf((one) => [...one.fetches.values()].includes(name));
     // The sum of a gradient has one name before and after.
-    const before = leavers.filter((leaver) => leaver < number).at(-1);
+    const before = leavers.get(name)?.findLast((leaver) => leaver < number);
     if (before !== undefined) return before;
     if (BEGINS.test(name)) return "sum";
     if (plan.options.trainable.has(name)) return "trained";
@@ -156,14 +175,14 @@ function describedCall(
     number,
     label,
     session: keys.get(key)!,
-    operators: countOperators(call),
+    operators: countOperators(graph),
     reads: [...feeds].map(([canonical, name]) => ({
       ...described(name, typeOf.get(canonical)!),
       from: fromOf(name),
     })),
     leaves: [...fetches].map(([canonical, name]) => {
-      const readers = numbersOf((one) => [...one.feeds.values()].includes(name));
-      const readBy = made.has(name) ? readers : readers.filter((reader) => reader > number);
+      const all = readers.get(name) ?? [];
+      const readBy = made.has(name) ? all : all.filter((reader) => reader > number);
       return {
         ...described(name, typeOf.get(canonical)!),
         readBy,
@@ -184,13 +203,4 @@ function described(name: string, { dtype, shape }: ValueType): DescribedTensor {
     type: `${dtype}[${dims.join(", ")}]`,
     bytes: byteLength(dtype, elementCount(dims)),
   };
-}
-
-function countOperators({ graph }: PlannedCall): Readonly<Record<string, number>> {
-  const counts = new Map<string, number>();
-  for (const node of graph.nodes) {
-    const name = operatorName(node);
-    counts.set(name, (counts.get(name) ?? 0) + 1);
-  }
-  return Object.fromEntries([...counts].sort((a, b) => b[1] - a[1]));
 }
