@@ -164,7 +164,9 @@ async function checked(
   return check;
 }
 
-const rowsAtOnce = ({ fit }: Opened, batch: TokenBatch) => sliceBatch(batch, 0, fit.sequences);
+/** The rows of a batch that a step computes at once. */
+export const rowsAtOnce = ({ fit }: Pick<Opened, "fit">, batch: TokenBatch): TokenBatch =>
+  sliceBatch(batch, 0, fit.sequences);
 
 async function openWhereItFits<O>(
   open: (arithmetic: Arithmetic) => Promise<O>,

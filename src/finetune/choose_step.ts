@@ -1,7 +1,5 @@
 /** The model that trains: its arithmetic, memory and forms chosen and checked on the first batch. */
 import type { RowCut } from "../data/row_cuts.ts";
-import { sliceBatch } from "../data/slice_batch.ts";
-import type { TokenBatch } from "../data/targets.ts";
 import type { TrainingForms } from "../kernels/training_forms.ts";
 import { modelDigest } from "../lora/digest.ts";
 import { type Arithmetic, isRotated, isSliced } from "../plan/arithmetic.ts";
@@ -10,7 +8,7 @@ import { chooseArithmetic } from "../train/choose_arithmetic.ts";
 import type { PlannedModel } from "../train/planned_model.ts";
 import { checkForward } from "./check_forward.ts";
 import { checkProvider } from "./check_provider.ts";
-import { chooseNumeric, type NumericChoice } from "./choose_numeric.ts";
+import { chooseNumeric, type NumericChoice, rowsAtOnce } from "./choose_numeric.ts";
 import type { OnEvent, PreparationEvent } from "./events.ts";
 import type { TrainingFit } from "./fit_training.ts";
 import { openStep, stepOptions, type StepSource } from "./open_step.ts";
@@ -51,7 +49,7 @@ export async function chooseStep(
   const cut = await checkForward(runner, adapted.model, first.step, batch, onEvent);
   if (runner.providers.length > 0) {
     using processor = openProcessor(config);
-    const rows = sliceBatch(batch, 0, first.fit.sequences);
+    const rows = rowsAtOnce(first, batch);
     await checkProvider(first.step, options, processor, rows, onEvent, cut);
   }
   // Reads all weights: before those of `fast` are made, so that both are never there at once.
@@ -86,7 +84,3 @@ async function fastArithmetic(
   if (!config.train || config.numeric !== "fast" || forms.quicker === "exact") return undefined;
   return await chooseArithmetic(runner, { ...forms, numeric: "fast" });
 }
-
-/** The rows of a batch that a step computes at once. */
-export const rowsAtOnce = ({ fit }: ChosenStep, batch: TokenBatch): TokenBatch =>
-  sliceBatch(batch, 0, fit.sequences);

@@ -3,7 +3,8 @@ import type { TokenBatch } from "../data/targets.ts";
 import type { Runner } from "../runtime/runner.ts";
 import type { BatchSource } from "../train/step.ts";
 import { VERSION } from "../version.ts";
-import { type ChosenStep, rowsAtOnce } from "./choose_step.ts";
+import { rowsAtOnce } from "./choose_numeric.ts";
+import type { ChosenStep } from "./choose_step.ts";
 import type { FrozenLayers } from "./prefix_cache.ts";
 
 /** `undefined` where the lowest layer is trained. */
