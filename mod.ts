@@ -47,7 +47,9 @@ export { VERSION } from "./src/version.ts";
 
 // Settings of all work, its events and its end
 export type { Given } from "./src/config/given.ts";
-export type { RuntimeNote, Watch } from "./src/tasks/watch.ts";
+export type { Watch } from "./src/tasks/watch.ts";
+export type { AdapterNote } from "./src/model/adapter_note.ts";
+export type { RuntimeNote } from "./src/runtime/runtime_note.ts";
 
 // Models and adapters: pull them, find them by name
 export { pull, type PullResult } from "./src/tasks/pull.ts";

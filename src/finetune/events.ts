@@ -2,7 +2,9 @@
 import type { PrepareReport } from "../data/mod.ts";
 import type { StoredAdapter } from "../hub/adapter_store.ts";
 import type { IntegerForm } from "../ops/internal/integer_form.ts";
+import type { AdapterNote } from "../model/adapter_note.ts";
 import type { PredictedMemory } from "../plan/memory.ts";
+import type { RuntimeNote } from "../runtime/runtime_note.ts";
 import type { FastCheck } from "../train/check_fast.ts";
 import type { EvaluationReport, SkipReport, StepReport, TrainOutcome } from "../train/events.ts";
 import type { SettingTimes } from "../train/quicker_setting.ts";
@@ -23,12 +25,11 @@ export type PreparationEvent =
     readonly classes: boolean;
     readonly report: PrepareReport;
   }
-  /** What does not fit together in the adapter that training goes on from; a sentence. */
-  | { readonly kind: "adapter note"; readonly text: string }
+  /** Of the adapter that training goes on from. */
+  | AdapterNote
   /** Parameters that are trained, and all of them. */
   | { readonly kind: "parameters"; readonly trainable: number; readonly all: number }
-  /** What ONNX Runtime does in another way than asked for; a sentence. */
-  | { readonly kind: "runtime note"; readonly message: Message }
+  | RuntimeNote
   /** Integer products that saturate on this processor give way to others, which changes last bits. */
   | { readonly kind: "integer form changed"; readonly from: IntegerForm; readonly to: IntegerForm }
   /** A resumed run keeps less than before, since less memory is free; its last bits may differ. */

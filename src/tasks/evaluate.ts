@@ -5,12 +5,14 @@ import { DATA_PARAMETERS, type DataConfig } from "../data/data_config.ts";
 import type { Batch, Batches, PrepareReport, Task } from "../data/mod.ts";
 import { BadInputError } from "../errors.ts";
 import type { EvaluationResult } from "../eval/evaluate.ts";
-import { openAdapted, openModel } from "../model/open_model.ts";
+import type { AdapterNote } from "../model/adapter_note.ts";
 import { openRunner, type RuntimeOptions } from "../runtime/open_runner.ts";
+import type { RuntimeNote } from "../runtime/runtime_note.ts";
 import { RUNTIME_PARAMETERS } from "../runtime/runtime_parameters.ts";
 import { loadEvaluationData } from "./evaluation_data.ts";
 import { evaluatorFor } from "./evaluator.ts";
-import type { RuntimeNote, Watch } from "./watch.ts";
+import { openChosen } from "./open_chosen.ts";
+import type { Watch } from "./watch.ts";
 
 /** What is evaluated, on what. */
 export interface EvaluateConfig extends DataConfig, RuntimeOptions {
@@ -40,8 +42,7 @@ export type EvaluateInput = Given<EvaluateConfig, "model" | "data">;
 /** What an evaluation reports while it runs. */
 export type EvaluateEvent =
   | RuntimeNote
-  /** What does not fit together in the adapter; a sentence. */
-  | { readonly kind: "adapter note"; readonly text: string }
+  | AdapterNote
   | {
     readonly kind: "encoded";
     /** The file. */
@@ -88,10 +89,7 @@ export async function evaluate(
   { onEvent = () => {}, signal }: Watch<EvaluateEvent> = {},
 ): Promise<Evaluation> {
   const config = wholeConfig<EvaluateConfig>(EVALUATE_PARAMETERS, input);
-  const { model, adapterPath } = config;
-  using opened = adapterPath === undefined
-    ? await openModel(model)
-    : await openAdapted(model, adapterPath, (text) => onEvent({ kind: "adapter note", text }));
+  using opened = await openChosen(config, onEvent);
   using data = await loadEvaluationData(
     opened,
     config,
@@ -108,7 +106,7 @@ export async function evaluate(
   });
   if (!Number.isFinite(result.loss)) {
     throw new BadInputError(
-      `Cannot evaluate ${model}: the loss is ${result.loss} on ${path}: the model computes ` +
+      `Cannot evaluate ${config.model}: the loss is ${result.loss} on ${path}: the model computes ` +
         "numbers that are not finite; its weights, or those of an adapter, may be damaged",
     );
   }

@@ -4,9 +4,11 @@ import type { ParametersOf } from "../config/parameter.ts";
 import type { Message as ChatMessage } from "../data/mod.ts";
 import { ParameterError } from "../errors.ts";
 import type { ModelKind } from "../model/model_kind.ts";
-import { openAdapted, type OpenedModel, openModel } from "../model/open_model.ts";
+import type { AdapterNote } from "../model/adapter_note.ts";
+import type { OpenedModel } from "../model/open_model.ts";
 import { openRunner, type RuntimeOptions } from "../runtime/open_runner.ts";
 import type { Runner } from "../runtime/runner.ts";
+import type { RuntimeNote } from "../runtime/runtime_note.ts";
 import { RUNTIME_PARAMETERS } from "../runtime/runtime_parameters.ts";
 import { CausalModel } from "../serve/causal_model.ts";
 import { withSentenceEmbedding } from "../serve/embedding_graph.ts";
@@ -20,7 +22,7 @@ import {
   type TextOptions,
 } from "../serve/text_generator.ts";
 import { type ScoredClass, topClasses } from "../serve/top_classes.ts";
-import type { RuntimeNote } from "./watch.ts";
+import { openChosen } from "./open_chosen.ts";
 
 /** Which model answers, and how it runs. */
 export interface InferenceConfig extends RuntimeOptions {
@@ -44,10 +46,7 @@ export const INFERENCE_PARAMETERS = {
 export type InferenceInput = Given<InferenceConfig, "model">;
 
 /** What opening a model reports. */
-export type InferenceEvent =
-  | RuntimeNote
-  /** What does not fit together in the adapter; a sentence. */
-  | { readonly kind: "adapter note"; readonly text: string };
+export type InferenceEvent = RuntimeNote | AdapterNote;
 
 /** What a caller brings to an opened model. */
 export interface InferenceSurroundings {
@@ -123,14 +122,9 @@ export class InferenceModel implements Disposable {
     { onEvent = () => {}, runner }: InferenceSurroundings = {},
   ): Promise<InferenceModel> {
     const config = wholeConfig<InferenceConfig>(INFERENCE_PARAMETERS, input);
-    const { model, adapterPath, ctxSize } = config;
     using resources = new DisposableStack();
-    const opened = resources.use(
-      adapterPath === undefined
-        ? await openModel(model)
-        : await openAdapted(model, adapterPath, (text) => onEvent({ kind: "adapter note", text })),
-    );
-    const contextSize = checkedContext(ctxSize, opened.maxLength);
+    const opened = resources.use(await openChosen(config, onEvent));
+    const contextSize = checkedContext(config.ctxSize, opened.maxLength);
     runner ??= resources.use(openRunner(config, {
       modelBytes: opened.sizeBytes,
       onNote: (message) => onEvent({ kind: "runtime note", message }),

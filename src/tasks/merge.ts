@@ -5,6 +5,7 @@ import { ParameterError } from "../errors.ts";
 import { checkBase } from "../lora/apply.ts";
 import type { Decision } from "../lora/merge/certificate_report.ts";
 import type { MergeMethod, WeightedAdapter } from "../lora/merge/mod.ts";
+import type { AdapterNote } from "../model/adapter_note.ts";
 import { adapterFolder, loadAdapter } from "../model/adapter_dir.ts";
 import { findModelFile } from "../model/find_model.ts";
 import { loadOnnx } from "../model/load_onnx.ts";
@@ -13,11 +14,12 @@ import type { MergeReport } from "../model/merge_progress.ts";
 import { checkTarget } from "../model/staged_directory.ts";
 import { checkNotBase, checkSpares } from "../model/write_model.ts";
 import { openRunner, type RuntimeOptions } from "../runtime/open_runner.ts";
+import type { RuntimeNote } from "../runtime/runtime_note.ts";
 import { RUNTIME_PARAMETERS } from "../runtime/runtime_parameters.ts";
 import { openMapped } from "../system/mapped_file.ts";
 import { MEASURING_PARAMETERS, type MeasuringConfig, openMeasuring } from "./measuring.ts";
 import type { MergeDataEvent } from "./merge_data.ts";
-import type { RuntimeNote, Watch } from "./watch.ts";
+import type { Watch } from "./watch.ts";
 
 /** What is merged into what, how, and how it is measured. */
 export interface MergeConfig extends MeasuringConfig, RuntimeOptions {
@@ -64,8 +66,7 @@ export type MergeInput = Given<MergeConfig, "model">;
 export type MergeEvent =
   | RuntimeNote
   | MergeDataEvent
-  /** What does not fit together in an adapter; a sentence. */
-  | { readonly kind: "adapter note"; readonly text: string }
+  | AdapterNote
   /** What was found on the way: losses, ways of merging that do not work out; a sentence. */
   | { readonly kind: "finding"; readonly text: string }
   /** Of several adapters the data of this one alone is measured on. */

@@ -20,7 +20,7 @@ import type { TokenBatch } from "../data/targets.ts";
 import { spreadBatches, spreadCount } from "../train/spread_batches.ts";
 import type { BatchSource } from "../train/step.ts";
 import { parseConfig } from "../config/file.ts";
-import { resolveParameters } from "../config/resolve.ts";
+import { wholeConfig } from "../config/given.ts";
 import { textInputsOf } from "../model/text_inputs.ts";
 
 /** Which data a merge takes, and how much of it. */
@@ -87,13 +87,13 @@ function settingsOf(
   card: AdapterCard | undefined,
 ): FineTuneConfig {
   // JSON is YAML; settings of a newer or older graft are checked like a user's file.
-  const saved = card === undefined
+  const saved: Partial<FineTuneConfig> = card === undefined
     ? {}
     : parseConfig(JSON.stringify(card.config), FINE_TUNE_PARAMETERS, "graft.json");
   const task = card === undefined ? {} : { task: card.task };
   const path = data ?? saved.data;
   const given = { ...saved, ...task, data: path, model: modelFile, test: hasTestOnly(path) };
-  return resolveParameters(FINE_TUNE_PARAMETERS, given) as unknown as FineTuneConfig;
+  return wholeConfig<FineTuneConfig>(FINE_TUNE_PARAMETERS, given);
 }
 
 /** Whether a data folder has held-out rows in a test part alone. */

@@ -9,7 +9,8 @@ import type { QuantizeReport } from "../quant/quantize_model.ts";
 import { openRunner, type RuntimeOptions } from "../runtime/open_runner.ts";
 import { RUNTIME_PARAMETERS } from "../runtime/runtime_parameters.ts";
 import { openMapped } from "../system/mapped_file.ts";
-import type { RuntimeNote, Watch } from "./watch.ts";
+import type { RuntimeNote } from "../runtime/runtime_note.ts";
+import type { Watch } from "./watch.ts";
 
 /** What is quantised, and how. */
 export interface QuantizeConfig extends RuntimeOptions {

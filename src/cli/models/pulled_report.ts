@@ -3,7 +3,7 @@ import type { StoredAdapter } from "../../hub/adapter_store.ts";
 import type { Installed } from "../../hub/installed.ts";
 import { formatFigure } from "../terminal/table.ts";
 
-/** A revision as JSON; documented in the README. */
+/** A revision as JSON. */
 export function installedJson(installed: Installed) {
   const { repository, commit, refs, kind, variants, sizeBytes, modified, place } = installed;
   return {
