@@ -4,7 +4,8 @@
  *
  * Prints one line per violation, as `file:line: what`, and ends with 1 if there is any.
  */
-import { importCycles, importsOf } from "./import_cycles.ts";
+import { importCycles, importedPath, importsOf } from "./import_cycles.ts";
+import { sourceFiles } from "./source_files.ts";
 
 /** What each layer may import besides itself, the common files and packages; `undefined`: anything. */
 const MAY_IMPORT: Readonly<Record<string, readonly string[] | undefined>> = {
@@ -144,11 +145,6 @@ function layerOf(path: string): string | undefined {
   return top === "src" && path.split("/").length > 2 ? `src/${second}` : undefined;
 }
 
-/** Resolves a relative import of a file, both from the root. */
-function resolve(from: string, specifier: string): string {
-  return new URL(specifier, `file:///${from}`).pathname.slice(1);
-}
-
 /** Comments become spaces, so that line numbers stay. */
 function withoutComments(source: string): string {
   const blank = (text: string) => text.replace(/[^\n]/g, " ");
@@ -171,7 +167,7 @@ export function violationsOf(path: string, source: string): string[] {
   const allowed = MAY_IMPORT[layer];
   for (const match of code.matchAll(IMPORT)) {
     if (!match[1].startsWith(".") || allowed === undefined) continue;
-    const target = resolve(path, match[1]);
+    const target = importedPath(path, match[1]);
     const other = layerOf(target);
     if (
       other === layer || (layer !== "ffi" && COMMON.has(target)) ||
@@ -187,16 +183,8 @@ export function violationsOf(path: string, source: string): string[] {
   return found;
 }
 
-function* sourcesUnder(directory: string): Generator<string> {
-  for (const entry of Deno.readDirSync(directory)) {
-    const path = `${directory}/${entry.name}`;
-    if (entry.isDirectory) yield* sourcesUnder(path);
-    else if (entry.name.endsWith(".ts")) yield path;
-  }
-}
-
 if (import.meta.main) {
-  const files = [...sourcesUnder("ffi"), ...sourcesUnder("src")];
+  const files = [...sourceFiles("ffi"), ...sourceFiles("src")];
   const found = files.flatMap((path) => violationsOf(path, Deno.readTextFileSync(path)));
   const imports = new Map(
     files.map((path) => [path, importsOf(path, withoutComments(Deno.readTextFileSync(path)))]),

@@ -3,14 +3,17 @@
 /** A relative import or re-export, types included, of a source text without comments. */
 const IMPORT = /(?:\bfrom\s*|\bimport\s*)"(\.[^"]+)"/g;
 
+/** Resolves a relative import of a file, both as paths from the root. */
+export function importedPath(path: string, specifier: string): string {
+  return new URL(specifier, `file:///${path}`).pathname.slice(1);
+}
+
 /**
  * The files of the project that a file imports, as paths from the root; those that it loads later, with
  * `import()`, it does without until then.
  */
 export function importsOf(path: string, source: string): readonly string[] {
-  return [...source.matchAll(IMPORT)].map(([, specifier]) =>
-    new URL(specifier, `file:///${path}`).pathname.slice(1)
-  );
+  return [...source.matchAll(IMPORT)].map(([, specifier]) => importedPath(path, specifier));
 }
 
 /**

@@ -1,5 +1,7 @@
 /** Writes docs/operators.md, the table of supported operators, from the registry. */
-import { formatOperatorTable } from "../src/ops/table.ts";
+import { allRules } from "../src/ops/registry.ts";
+import type { OpRule } from "../src/ops/types.ts";
+import { markdownTable } from "./markdown_table.ts";
 
 const HEAD = `# Supported operators
 
@@ -20,9 +22,35 @@ Any attribute or optional input that is not implemented is refused by name, neve
 
 `;
 
+/** How a gradient passes an operator: by a rule of its own, by those it is lowered to, or not at all. */
+function passage(rule: OpRule): "differentiated" | "lowered" | "values only" {
+  if (rule.vjp !== undefined) return "differentiated";
+  return (rule.lower ?? rule.inline) === undefined ? "values only" : "lowered";
+}
+
+const byName = (x: OpRule, y: OpRule) =>
+  x.domain === y.domain
+    ? x.opType.localeCompare(y.opType, "en")
+    : x.domain.localeCompare(y.domain, "en");
+
+/** The table of all rules, by domain and name. */
+function operatorTable(): string {
+  const head = ["Operator", "Domain", "Training", "From operator set", "Remarks"];
+  return markdownTable(
+    head,
+    [...allRules()].sort(byName).map((rule) => [
+      `\`${rule.opType}\``,
+      rule.domain === "" ? "ONNX" : `\`${rule.domain}\``,
+      passage(rule),
+      String(rule.since),
+      rule.remark ?? "",
+    ]),
+  );
+}
+
 /** The file's content. */
 export function operatorsPage(): string {
-  return `${HEAD}${formatOperatorTable()}\n`;
+  return `${HEAD}${operatorTable()}\n`;
 }
 
 if (import.meta.main) {

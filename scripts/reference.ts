@@ -2,23 +2,13 @@
 import type { Flag } from "../src/cli/flags.ts";
 import { ENVIRONMENT, exitCodes, flagName } from "../src/cli/help.ts";
 import { loadVerbs, type PlacedVerb } from "../src/cli/verb_tree.ts";
+import { markdownTable } from "./markdown_table.ts";
 
 /** The page, with marks around the generated parts. */
 export const REFERENCE_PAGE = new URL("../docs/reference.md", import.meta.url);
 
 /** Heading of the flags that most verbs share; the page lists them once. */
 const SHARED_GROUP = "Runtime";
-
-/** A Markdown table with aligned columns, as `deno fmt` writes it. */
-function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
-  const cells = [head, ...rows].map((row) => row.map((cell) => cell.replaceAll("|", "\\|")));
-  const widths = head.map((_, i) => Math.max(...cells.map((row) => row[i].length)));
-  const line = (row: readonly string[], fill: string) =>
-    `| ${row.map((cell, i) => cell.padEnd(widths[i], fill)).join(" | ")} |`;
-  const [first, ...others] = cells;
-  return [line(first, " "), line(head.map(() => ""), "-"), ...others.map((row) => line(row, " "))]
-    .join("\n");
-}
 
 const code = (text: string) => `\`${text}\``;
 
@@ -33,7 +23,7 @@ function values(flag: Flag): string {
 }
 
 function flagTable(flags: readonly [string, Flag][]): string {
-  return table(
+  return markdownTable(
     ["flag", "meaning", "values"],
     flags.map(([key, flag]) => [code(flagName(key, flag).trim()), flag.description, values(flag)]),
   );
@@ -74,11 +64,11 @@ export async function referencePage(page: string): Promise<string> {
   const parts: Readonly<Record<string, string>> = {
     flags: verbs.map(verbSection).join("\n\n"),
     "runtime flags": runtimeFlags(verbs),
-    "exit codes": table(
+    "exit codes": markdownTable(
       ["code", "meaning"],
       exitCodes().map(([value, meaning]) => [String(value), meaning]),
     ),
-    environment: table(
+    environment: markdownTable(
       ["variable", "meaning"],
       ENVIRONMENT.map(([names, meaning]) => [names.split(", ").map(code).join(", "), meaning]),
     ),

@@ -7,6 +7,7 @@
  *   deno run -A scripts/figures/merges.ts --workloads plain >> docs/merging.jsonl
  */
 import { mean } from "../../src/statistics.ts";
+import { markdownTable } from "../markdown_table.ts";
 import { keptPlot } from "./merges_plot.ts";
 
 /** What a line of scripts/figures/merges.ts says. */
@@ -43,11 +44,6 @@ const merges = [
 
 const percent = (share: number | null) => share === null ? "–" : `${(100 * share).toFixed(1)}%`;
 const ratio = (value: number | null, digits = 3) => value === null ? "–" : value.toFixed(digits);
-
-function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
-  const line = (cells: readonly string[]) => `| ${cells.join(" | ")} |`;
-  return [line(head), line(head.map(() => "---")), ...rows.map(line)].join("\n");
-}
 
 const rows = merges.map((merge) => {
   const { workload, form, targets, rank, iters, way, method, interval } = merge;
@@ -100,7 +96,7 @@ Measured on ${processors.join("; ")}.
 ## By way
 
 ${
-    table(
+    markdownTable(
       ["way", "merges", "mean kept", "least kept", "largest size", "mean latency", "mean time"],
       summary,
     )
@@ -111,7 +107,7 @@ Time is that of the merge as a share of the training's.
 ## All merges
 
 ${
-    table([
+    markdownTable([
       ...["workload", "form", "targets", "rank", "steps", "way", "gain kept", "95% interval"],
       ...["size", "latency", "seconds", "share"],
     ], rows)

@@ -9,6 +9,7 @@ import { join, relative } from "@std/path";
 import ts from "typescript";
 import { allRules } from "../../src/ops/registry.ts";
 import { importCycles } from "../import_cycles.ts";
+import { sourceFiles } from "../source_files.ts";
 
 /** Names in a row that make a table of operators. */
 const TABLE = 3;
@@ -17,18 +18,10 @@ const MOST_PARAMETERS = 5;
 
 const root = Deno.realPathSync(Deno.args[0] ?? ".");
 
-function* filesBelow(folder: string): Generator<string> {
-  for (const { name, isDirectory } of Deno.readDirSync(folder)) {
-    const path = join(folder, name);
-    if (isDirectory && name !== "node_modules" && name !== "fixtures") yield* filesBelow(path);
-    else if (name.endsWith(".ts")) yield path;
-  }
-}
-
 const sources = new Map(
   ["mod.ts", "ffi", "src", "scripts", "tests"].flatMap((part) => {
     const path = join(root, part);
-    return part.endsWith(".ts") ? [path] : [...filesBelow(path)];
+    return part.endsWith(".ts") ? [path] : [...sourceFiles(path)];
   }).map((path) => {
     const text = Deno.readTextFileSync(path);
     return [relative(root, path), ts.createSourceFile(path, text, ts.ScriptTarget.Latest, true)];

@@ -1,19 +1,13 @@
 /** What the library says of its parameters. */
 import { assertEquals } from "@std/assert";
 import { kebab } from "../../src/config/parameter.ts";
+import { sourceFiles } from "../../scripts/source_files.ts";
 import { loadVerbs } from "../../src/cli/verb_tree.ts";
 
 const SOURCE = new URL("../../src/", import.meta.url).pathname;
 
 /** Layers that speak to users of the command line, or start it. */
 const COMMAND_LINE = ["cli", "doctor", "service"];
-
-function* sources(folder: string): Generator<string> {
-  for (const { name, isDirectory } of Deno.readDirSync(folder)) {
-    if (isDirectory) yield* sources(`${folder}${name}/`);
-    else yield `${folder}${name}`;
-  }
-}
 
 Deno.test("messages of the library name parameters by a function, and flags only in whole commands", async () => {
   const verbs = await loadVerbs();
@@ -22,7 +16,7 @@ Deno.test("messages of the library name parameters by a function, and flags only
     isDirectory && !COMMAND_LINE.includes(name)
   );
   const found: string[] = [];
-  for (const path of layers.flatMap(({ name }) => [...sources(`${SOURCE}${name}/`)])) {
+  for (const path of layers.flatMap(({ name }) => [...sourceFiles(`${SOURCE}${name}`)])) {
     const code = Deno.readTextFileSync(path).replace(/\/\*[\s\S]*?\*\//g, "").replace(
       /^\s*\/\/.*$/gm,
       "",

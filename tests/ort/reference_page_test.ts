@@ -1,6 +1,7 @@
 /** The committed reference is that of the verbs, and names every variable that the code reads. */
 import { assert, assertEquals } from "@std/assert";
 import { REFERENCE_PAGE, referencePage } from "../../scripts/reference.ts";
+import { sourceFiles } from "../../scripts/source_files.ts";
 
 Deno.test("docs/reference.md is what scripts/reference.ts writes", async () => {
   const page = await Deno.readTextFile(REFERENCE_PAGE);
@@ -11,13 +12,15 @@ Deno.test("docs/reference.md is what scripts/reference.ts writes", async () => {
   );
 });
 
+const SOURCE = new URL("../../src/", import.meta.url).pathname;
+
 /** Variables that only tests set. */
 const FOR_TESTS = new Set(["GRAFT_SYSFS"]);
 
 Deno.test("docs/reference.md names every environment variable that src reads", async () => {
   const page = await Deno.readTextFile(REFERENCE_PAGE);
   const names = new Set<string>();
-  for await (const path of sources(new URL("../../src/", import.meta.url))) {
+  for (const path of sourceFiles(SOURCE)) {
     const text = await Deno.readTextFile(path);
     for (const [, name] of text.matchAll(/\b(?:env\.get|variable)\(\s*"([A-Z_]+)"/g)) {
       names.add(name);
@@ -27,10 +30,3 @@ Deno.test("docs/reference.md names every environment variable that src reads", a
   const missing = [...names].filter((name) => !FOR_TESTS.has(name) && !page.includes(`${name}\``));
   assertEquals(missing.sort(), []);
 });
-
-async function* sources(folder: URL): AsyncGenerator<URL> {
-  for await (const { name, isDirectory } of Deno.readDir(folder)) {
-    if (isDirectory) yield* sources(new URL(`${name}/`, folder));
-    else if (name.endsWith(".ts")) yield new URL(name, folder);
-  }
-}
