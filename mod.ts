@@ -181,7 +181,7 @@ export type { Best } from "./src/train/state.ts";
 export type { Batch as TrainingBatch, BatchLoss, BatchSource } from "./src/train/step.ts";
 export type { FastCheck } from "./src/train/check_fast.ts";
 export type { SettingTimes } from "./src/train/quicker_setting.ts";
-export { SCHEDULE_NAMES, type ScheduleName } from "./src/train/schedule.ts";
+export { SCHEDULE_NAMES, type ScheduleName } from "./src/train/learning_rate.ts";
 export { OPTIMIZER_NAMES, type OptimizerName } from "./src/train/update_rules.ts";
 export { INTEGER_FORMS, type IntegerForm } from "./src/ops/internal/integer_form.ts";
 export type { Numeric } from "./src/plan/names.ts";

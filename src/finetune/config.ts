@@ -3,7 +3,7 @@ import type { Given } from "../config/given.ts";
 import type { DataConfig } from "../data/data_config.ts";
 import type { Numeric } from "../plan/names.ts";
 import type { RuntimeOptions } from "../runtime/open_runner.ts";
-import type { ScheduleName } from "../train/schedule.ts";
+import type { ScheduleName } from "../train/learning_rate.ts";
 import type { OptimizerName } from "../train/update_rules.ts";
 
 /** Model and data. */

@@ -2,7 +2,7 @@
 import type { ParametersOf } from "../config/parameter.ts";
 import { DATA_PARAMETERS } from "../data/data_config.ts";
 import { RUNTIME_PARAMETERS } from "../runtime/runtime_parameters.ts";
-import { SCHEDULE_NAMES } from "../train/schedule.ts";
+import { SCHEDULE_NAMES } from "../train/learning_rate.ts";
 import { OPTIMIZER_NAMES } from "../train/update_rules.ts";
 import type { FineTuneConfig } from "./config.ts";
 

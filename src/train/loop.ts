@@ -14,7 +14,7 @@ import type { TrainCallbacks, TrainOutcome } from "./events.ts";
 import type { Optimizer } from "./optimizer.ts";
 import { type Gate, sleep } from "./pause.ts";
 import { Random } from "../random.ts";
-import { learningRateAt, type Schedule } from "./schedule.ts";
+import { learningRateAt, type LearningRateSchedule } from "./learning_rate.ts";
 import { type DataPosition, initialState, type TrainState } from "./state.ts";
 import type { Batch, BatchSource, StepModel } from "./step.ts";
 import { ReportWindow } from "./window.ts";
@@ -24,7 +24,7 @@ export interface TrainSettings {
   readonly totalSteps: number;
   /** Micro-batches a step. */
   readonly accumulation: number;
-  readonly schedule: Schedule;
+  readonly schedule: LearningRateSchedule;
   /** Largest gradient norm; 0 does not clip. */
   readonly maxGradNorm: number;
   readonly stepsPerReport: number;

@@ -1,5 +1,5 @@
 import { assertAlmostEquals, assertEquals } from "@std/assert";
-import { learningRateAt, type ScheduleName } from "../../src/train/schedule.ts";
+import { learningRateAt, type ScheduleName } from "../../src/train/learning_rate.ts";
 
 const rates = (name: ScheduleName, warmupSteps: number, totalSteps: number, steps: number[]) =>
   steps.map((step) => learningRateAt({ name, learningRate: 1, warmupSteps, totalSteps }, step));

@@ -8,7 +8,8 @@ export const SCHEDULE_NAMES = ["constant", "linear", "cosine"] as const;
 /** One of {@linkcode SCHEDULE_NAMES}. */
 export type ScheduleName = typeof SCHEDULE_NAMES[number];
 
-export interface Schedule {
+/** How the learning rate changes from update to update. */
+export interface LearningRateSchedule {
   readonly name: ScheduleName;
   /** The rate at the end of the warm-up. */
   readonly learningRate: number;
@@ -27,7 +28,7 @@ export interface Schedule {
  * `step / max(1, w)` while warming up, then 1 (constant), `1 - t` (linear) or
  * `(1 + cos(π t)) / 2` (cosine), times `learningRate` and resting on `endRate`.
  */
-export function learningRateAt(schedule: Schedule, step: number): number {
+export function learningRateAt(schedule: LearningRateSchedule, step: number): number {
   const { name, learningRate, warmupSteps, totalSteps, endRate = 0 } = schedule;
   if (step < warmupSteps) return learningRate * step / Math.max(1, warmupSteps);
   const done = Math.min(1, (step - warmupSteps) / Math.max(1, totalSteps - warmupSteps));
