@@ -9,7 +9,7 @@
 import { parseArgs } from "@std/cli/parse-args";
 import { wholeConfig } from "../../src/config/given.ts";
 import { DATA_PARAMETERS, type DataConfig } from "../../src/data/data_config.ts";
-import { evaluate } from "../../src/eval/evaluate.ts";
+import { evaluateModel } from "../../src/eval/evaluate.ts";
 import { addClassificationHead, initLinear, tokenStates } from "../../src/lora/mod.ts";
 import { modelKind } from "../../src/model/model_kind.ts";
 import { type OpenedModel, openModel } from "../../src/model/open_model.ts";
@@ -18,7 +18,7 @@ import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
 import { median } from "../../src/statistics.ts";
 import { loadEvaluationData } from "../../src/tasks/evaluation_data.ts";
 import { evaluatorFor } from "../../src/tasks/evaluator.ts";
-import { evaluate as validate } from "../../src/train/evaluate.ts";
+import { validate } from "../../src/train/validate.ts";
 import { MicroBatches, TOKENS_AT_ONCE } from "../../src/train/micro_batches.ts";
 import { PlannedModel } from "../../src/train/planned_model.ts";
 import { packingRules } from "../../src/train/planned_options.ts";
@@ -77,7 +77,7 @@ for (
       return (await validate(new MicroBatches(step, atOnce), data.batches))!.loss;
     },
     "inference graph": async () =>
-      (await evaluate(runner, opened.model, batches, { objective })).loss,
+      (await evaluateModel(runner, opened.model, batches, { objective })).loss,
   };
   const taken = new Map<string, { loss: number; clock: number[]; cpu: number[] }>();
   for (let round = 0; round < Number(rounds); round++) {

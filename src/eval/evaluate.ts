@@ -80,7 +80,7 @@ export interface EvaluateOptions {
  * @param model as it runs at inference, adapters merged or injected, with an output `logits`
  * @param batches padded on the right
  */
-export async function evaluate(
+export async function evaluateModel(
   runner: Runner,
   model: Model,
   batches: AsyncIterable<TokenBatch> | Iterable<TokenBatch>,

@@ -1,7 +1,7 @@
 /** A training run from its parts: resumed, trained, checkpointed, its adapter saved and tested. */
 import type { StoredAdapter } from "../hub/adapter_store.ts";
 import { saveAdapterAs } from "../model/store_adapter.ts";
-import { evaluate } from "../train/evaluate.ts";
+import { validate } from "../train/validate.ts";
 import type { TrainOutcome } from "../train/events.ts";
 import { viewParameters } from "../train/loop.ts";
 import type { Batch } from "../train/step.ts";
@@ -86,7 +86,7 @@ async function runTest<B extends Batch>(
   onEvent: OnEvent<RunEvent>,
   signal: AbortSignal | undefined,
 ): Promise<TestMetrics> {
-  const found = await evaluate(model, test!, -1, signal); // that it is there was checked
+  const found = await validate(model, test!, -1, signal); // that it is there was checked
   if (found === undefined) throw signal!.reason;
   const metrics = { loss: found.loss, accuracy: found.accuracy };
   onEvent({ kind: "tested", metrics });

@@ -1,6 +1,6 @@
 /** What a merge measures of models: losses on held-out data, sizes and run times. */
 import { basename, join } from "@std/path";
-import { evaluate } from "../eval/evaluate.ts";
+import { evaluateModel } from "../eval/evaluate.ts";
 import type { Model } from "../graph/types.ts";
 import type { Candidate, Evaluated, Latency } from "../lora/merge/mod.ts";
 import type { Runner } from "../runtime/runner.ts";
@@ -36,7 +36,7 @@ export async function measureModel(
     );
     const options = { objective, logitRows: LOGIT_ROWS };
     const found = evaluator === undefined
-      ? await evaluate(runner, model, batches, options)
+      ? await evaluateModel(runner, model, batches, options)
       : await evaluator(model, batches, { ...options, known: knownOf(known, stage) });
     giveBackFreed();
     return { ...found, logitRows: Math.min(LOGIT_ROWS, found.count) };

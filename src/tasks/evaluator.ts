@@ -1,7 +1,7 @@
 /** How models are evaluated on this device. */
 import { trainingForms } from "../kernels/training_forms.ts";
 import type { Task } from "../data/mod.ts";
-import { evaluate, type Evaluator } from "../eval/evaluate.ts";
+import { evaluateModel, type Evaluator } from "../eval/evaluate.ts";
 import type { Model } from "../graph/types.ts";
 import type { Runner } from "../runtime/runner.ts";
 import { evaluatorInFloats } from "../train/evaluate_in_floats.ts";
@@ -14,7 +14,7 @@ export async function evaluatorFor(
   model: Model,
   task: Task,
 ): Promise<Evaluator> {
-  if (task !== "causal") return (model, ...rest) => evaluate(runner, model, ...rest);
+  if (task !== "causal") return (model, ...rest) => evaluateModel(runner, model, ...rest);
   const { dequantForm } = await trainingForms(runner, threads, model, "exact");
   return evaluatorInFloats(runner, { dequantForm, passControl: passControlHere() });
 }

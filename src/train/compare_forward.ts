@@ -9,7 +9,7 @@ import { toNumbers } from "../graph/tensor.ts";
 import type { Model } from "../graph/types.ts";
 import { BadInputError, RefusedError } from "../errors.ts";
 import { type Runner, WITHOUT_REPACKING } from "../runtime/runner.ts";
-import { evaluate } from "../eval/evaluate.ts";
+import { evaluateModel } from "../eval/evaluate.ts";
 import { HEAD } from "../lora/mod.ts";
 import { readsBlocks, WEIGHT_BYTES_AT_ONCE } from "../plan/compared_pieces.ts";
 import { hasFloat16 } from "../plan/full_precision.ts";
@@ -62,7 +62,7 @@ export async function compareForward(
   const rows = targetsOf(compared).count;
   // First the user's graph, through ONNX Runtime's own mapping of the weights: that is gone before
   // the other pass brings graft's mapping into memory.
-  const { logits: users, cut } = await evaluate(runner, model, [compared], {
+  const { logits: users, cut } = await evaluateModel(runner, model, [compared], {
     objective: compared.classIds === undefined ? "causal" : "classification",
     logitRows: rows,
     ...(readsBlocks(model.graph)

@@ -10,7 +10,7 @@ import { targetsOf, type TokenBatch } from "../data/targets.ts";
 import { GraftError } from "../errors.ts";
 import { cutOf } from "../eval/choose_cut.ts";
 import {
-  evaluate,
+  evaluateModel,
   type EvaluationResult,
   type Evaluator,
   type KnownLosses,
@@ -63,14 +63,14 @@ export function evaluatorInFloats(
   let tooFew: boolean | undefined;
   return async (model, batches, options) => {
     if (options.objective !== "causal" || !mayRunInFloats(runner, model.graph)) {
-      return await evaluate(runner, model, batches, options);
+      return await evaluateModel(runner, model, batches, options);
     }
     const rows = Math.max(COMPARED_ROWS, options.logitRows ?? 0);
     const fewTokens = fewProducts / productsPerToken(model.graph);
     const { first, few, all } = await startOf(batches, rows, fewTokens);
     tooFew ??= few;
-    if (tooFew) return await evaluate(runner, model, all, options);
-    const { logits, ...runtimes } = await evaluate(runner, model, first, {
+    if (tooFew) return await evaluateModel(runner, model, all, options);
+    const { logits, ...runtimes } = await evaluateModel(runner, model, first, {
       ...options,
       logitRows: rows,
     });
@@ -87,7 +87,7 @@ export function evaluatorInFloats(
     const cut = cutOf(model.graph);
     const difference = await differenceFrom(step, first.flatMap(cut), logits);
     if (!(difference <= (allowsRounding(model.graph) ? DYNAMIC_TOLERANCE : FORWARD_TOLERANCE))) {
-      return await evaluate(runner, model, all, options);
+      return await evaluateModel(runner, model, all, options);
     }
     const atOnce = { tokens: TOKENS_AT_ONCE, packing: packingRules(planned, {}) };
     const { loss, count, partLosses } = options.known === undefined

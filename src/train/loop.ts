@@ -9,7 +9,7 @@ import { firstNonFinite } from "../graph/finite.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import { accumulate, applyStep } from "./accumulate.ts";
 import type { Checkpoint, CheckpointSink } from "./checkpoint.ts";
-import { evaluate } from "./evaluate.ts";
+import { validate } from "./validate.ts";
 import type { TrainCallbacks, TrainOutcome } from "./events.ts";
 import type { Optimizer } from "./optimizer.ts";
 import { type Gate, sleep } from "./pause.ts";
@@ -209,7 +209,7 @@ class Run<B extends Batch> {
   async #evaluate(): Promise<void> {
     const { model, validation, settings, callbacks, signal } = this.job;
     const began = performance.now();
-    const metrics = await evaluate(model, validation!, settings.valBatches, signal);
+    const metrics = await validate(model, validation!, settings.valBatches, signal);
     if (metrics === undefined) return;
     const { loss, accuracy, parts } = metrics;
     const { step, best } = this.#state;

@@ -1,5 +1,5 @@
 import { assert, assertAlmostEquals, assertEquals, assertRejects } from "@std/assert";
-import { evaluate } from "../../src/eval/evaluate.ts";
+import { evaluateModel } from "../../src/eval/evaluate.ts";
 import { ROW_LOGITS, withLoss } from "../../src/eval/loss_graph.ts";
 import { RowLosses } from "../../src/eval/row_losses.ts";
 import { type Tensor, toNumbers } from "../../src/graph/tensor.ts";
@@ -56,12 +56,14 @@ function at(phase: typeof PHASES[number], reference: string, base: Model): Model
 }
 
 for (const [reference, name, tolerance] of CASES) {
-  Deno.test(`evaluate() of ${name} gives PyTorch's loss of ${reference} without and with adapters`, async () => {
+  Deno.test(`evaluateModel() of ${name} gives PyTorch's loss of ${reference} without and with adapters`, async () => {
     using runner = createOrtRunner({ threads: 1 });
     const { tensors, description, batch, base, objective } = oracle(reference, name);
     const losses: number[] = [];
     for (const phase of PHASES) {
-      const { loss } = await evaluate(runner, at(phase, reference, base), [batch], { objective });
+      const { loss } = await evaluateModel(runner, at(phase, reference, base), [batch], {
+        objective,
+      });
       assertAlmostEquals(loss, lossOf(tensors.get(`logits_${phase}`)!, batch), tolerance);
       losses.push(loss);
     }
@@ -70,7 +72,7 @@ for (const [reference, name, tolerance] of CASES) {
   });
 }
 
-Deno.test("evaluate() of int4 weights with activations in floats gives PyTorch's loss", async () => {
+Deno.test("evaluateModel() of int4 weights with activations in floats gives PyTorch's loss", async () => {
   using runner = createOrtRunner({ threads: 1 });
   const { tensors, batch, base } = oracle("tiny-llama-int4.all", "tiny-llama-genai-int4");
   const nodes = base.graph.nodes.map((node): Node =>
@@ -81,7 +83,7 @@ Deno.test("evaluate() of int4 weights with activations in floats gives PyTorch's
     }
   );
   const model = { ...base, graph: { ...base.graph, nodes } };
-  const { loss } = await evaluate(runner, model, [batch], { objective: "causal" });
+  const { loss } = await evaluateModel(runner, model, [batch], { objective: "causal" });
   assertAlmostEquals(loss, lossOf(tensors.get("logits_base")!, batch), 1e-5);
 });
 
@@ -103,11 +105,11 @@ function split(batch: TokenBatch): TokenBatch[] {
 }
 
 for (const [reference, name] of [CASES[0], CASES[4]]) {
-  Deno.test(`evaluate() of ${name} weighs batches by their targets`, async () => {
+  Deno.test(`evaluateModel() of ${name} weighs batches by their targets`, async () => {
     using runner = createOrtRunner({ threads: 1 });
     const { batch, base, objective } = oracle(reference, name);
-    const whole = await evaluate(runner, base, [batch], { objective });
-    const parts = await evaluate(runner, base, split(batch), { objective });
+    const whole = await evaluateModel(runner, base, [batch], { objective });
+    const parts = await evaluateModel(runner, base, split(batch), { objective });
     assertAlmostEquals(parts.loss, whole.loss, 1e-6);
     assertEquals(
       [parts.count, parts.accuracy, parts.macroF1],
@@ -116,25 +118,30 @@ for (const [reference, name] of [CASES[0], CASES[4]]) {
   });
 }
 
-Deno.test("evaluate() gives perplexity for language models, accuracy for classifiers", async () => {
+Deno.test("evaluateModel() gives perplexity for language models, accuracy for classifiers", async () => {
   using runner = createOrtRunner({ threads: 1 });
   const text = oracle("tiny-llama-fp32.qv", "tiny-llama-genai-fp32");
-  const causal = await evaluate(runner, text.base, [text.batch], { objective: "causal" });
+  const causal = await evaluateModel(runner, text.base, [text.batch], { objective: "causal" });
   assertAlmostEquals(causal.perplexity!, Math.exp(causal.loss), 1e-9);
   assertEquals([causal.accuracy, causal.macroF1], [undefined, undefined]);
   const classes = oracle("tiny-bert-fp32.qv", "tiny-bert-torch-fp32");
   const trained = at("after_10_steps", "tiny-bert-fp32.qv", classes.base);
-  const found = await evaluate(runner, trained, [classes.batch], { objective: "classification" });
+  const found = await evaluateModel(runner, trained, [classes.batch], {
+    objective: "classification",
+  });
   assertEquals([found.accuracy, found.macroF1, found.perplexity], [1, 1, undefined]);
 });
 
-Deno.test("evaluate() reads a loss per target, and logits of the rows asked for only", async () => {
+Deno.test("evaluateModel() reads a loss per target, and logits of the rows asked for only", async () => {
   using runner = createOrtRunner({ threads: 1 });
   const { batch, base, tensors } = oracle("tiny-llama-fp32.qv", "tiny-llama-genai-fp32");
   const before = runner.traffic.readBytes;
-  const { count } = await evaluate(runner, base, [batch], { objective: "causal" });
+  const { count } = await evaluateModel(runner, base, [batch], { objective: "causal" });
   assertEquals(runner.traffic.readBytes - before, count * 4);
-  const { logits } = await evaluate(runner, base, [batch], { objective: "causal", logitRows: 3 });
+  const { logits } = await evaluateModel(runner, base, [batch], {
+    objective: "causal",
+    logitRows: 3,
+  });
   assertEquals(logits.length, 3 * 512);
   const reference = toNumbers(tensors.get("logits_base")!);
   const { positions } = targetsOf(batch);
@@ -144,12 +151,12 @@ Deno.test("evaluate() reads a loss per target, and logits of the rows asked for 
   }
 });
 
-Deno.test("evaluate() gives the same in pieces of few weights", async () => {
+Deno.test("evaluateModel() gives the same in pieces of few weights", async () => {
   using runner = createOrtRunner({ threads: 1 });
   const { batch, base, objective } = oracle("tiny-llama-int4.all", "tiny-llama-genai-int4");
   const how = { objective, logitRows: 3 } as const;
-  const whole = await evaluate(runner, base, [batch], how);
-  const pieces = await evaluate(runner, base, [batch], { ...how, weightBytesAtOnce: 1 });
+  const whole = await evaluateModel(runner, base, [batch], how);
+  const pieces = await evaluateModel(runner, base, [batch], { ...how, weightBytesAtOnce: 1 });
   assertAlmostEquals(pieces.loss, whole.loss, 1e-6);
   assert(relativeDistance(pieces.logits, whole.logits) < 1e-6);
 });
@@ -185,7 +192,7 @@ Deno.test("RowLosses gives the losses of all targets in order, few rows at a tim
 Deno.test("withLoss() also fits a model whose head cannot be cut to the target rows", async () => {
   using runner = createOrtRunner({ threads: 1 });
   const { batch, base } = oracle("tiny-llama-fp32.qv", "tiny-llama-genai-fp32");
-  const expected = await evaluate(runner, base, [batch], { objective: "causal" });
+  const expected = await evaluateModel(runner, base, [batch], { objective: "causal" });
   // There and back again through the transposed logits, so that rows do not stand alone.
   const { graph } = base;
   const turn = (input: string, output: string): Node => ({
@@ -207,17 +214,17 @@ Deno.test("withLoss() also fits a model whose head cannot be cut to the target r
   );
   const transposed = { ...base, graph: { ...graph, nodes } };
   assert(withLoss(transposed).graph.outputs.some(({ name }) => name === ROW_LOGITS));
-  const found = await evaluate(runner, transposed, [batch], { objective: "causal" });
+  const found = await evaluateModel(runner, transposed, [batch], { objective: "causal" });
   assertAlmostEquals(found.loss, expected.loss, 1e-6);
 });
 
-Deno.test("evaluate() refuses to give a mean of nothing", async () => {
+Deno.test("evaluateModel() refuses to give a mean of nothing", async () => {
   using runner = createOrtRunner({ threads: 1 });
   const { base, batch } = oracle("tiny-llama-fp32.qv", "tiny-llama-genai-fp32");
   const nothing = { ...batch, labels: Array.from(batch.labels!, () => -100) };
   for (const batches of [[], [nothing]]) {
     await assertRejects(
-      () => evaluate(runner, base, batches, { objective: "causal" }),
+      () => evaluateModel(runner, base, batches, { objective: "causal" }),
       RangeError,
       "nothing to evaluate",
     );

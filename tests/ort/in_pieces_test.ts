@@ -1,5 +1,5 @@
 import { assert } from "@std/assert";
-import { evaluate } from "../../src/eval/evaluate.ts";
+import { evaluateModel } from "../../src/eval/evaluate.ts";
 import { toNumbers } from "../../src/graph/tensor.ts";
 import { runOn } from "../../src/eval/run_on.ts";
 import { DEFAULT_LORA } from "../../src/lora/config.ts";
@@ -46,7 +46,7 @@ Deno.test("inPieces() keeps the scales that an adapter of scales computes consta
   }]));
   const { model } = injectScales(base, sites, scales);
   const logits = (weightBytesAtOnce?: number) =>
-    evaluate(runner, model, [batchOf(rowsOf([9, 6]), 9, "causal")], {
+    evaluateModel(runner, model, [batchOf(rowsOf([9, 6]), 9, "causal")], {
       objective: "causal",
       logitRows: 8,
       weightBytesAtOnce,

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { RefusedError, UsageError } from "../../src/errors.ts";
-import { evaluate } from "../../src/eval/evaluate.ts";
+import { evaluateModel } from "../../src/eval/evaluate.ts";
 import { float32, int64, type Tensor } from "../../src/graph/tensor.ts";
 import { gainKept, nearestLoss, withAdapters } from "../../src/lora/merge/mod.ts";
 import { adapterChanges } from "../../src/lora/merge/adapters.ts";
@@ -100,7 +100,9 @@ Deno.test(
           outputs,
         }));
       assertEquals(graph(merged), graph(request.base.model));
-      const again = await evaluate(runner, merged, request.data.heldOut(), { objective: "causal" });
+      const again = await evaluateModel(runner, merged, request.data.heldOut(), {
+        objective: "causal",
+      });
       assertEquals(again.loss, chosen.evaluated!.loss);
     }),
 );
@@ -152,7 +154,9 @@ Deno.test(
         matrices.map(({ changedCodes }) => changedCodes);
       assertEquals(codes(tuned), codes(compensated));
       const merged = loadOnnx(`${dir}/merged/model.onnx`).model;
-      const again = await evaluate(runner, merged, request.data.heldOut(), { objective: "causal" });
+      const again = await evaluateModel(runner, merged, request.data.heldOut(), {
+        objective: "causal",
+      });
       assertEquals(again.loss, tuned.evaluated!.loss);
       // Rounding to nearest undoes such an update: nothing is spent on measuring that.
       assertEquals(notes.filter((line) => line.includes('"nearest" is not ')).length, 1);
@@ -435,7 +439,7 @@ Deno.test("withAdapters() adds up weighted adapters as a merge does", async () =
   const loss = async (weights: readonly number[]) => {
     const list = weights.map((weight, i) => ({ label: `${i}`, adapter, weight }));
     const model = withAdapters(base.model, adapterChanges(base.model, list));
-    return (await evaluate(runner, model, data.heldOut(), { objective: "causal" })).loss;
+    return (await evaluateModel(runner, model, data.heldOut(), { objective: "causal" })).loss;
   };
   const [once, halves, twice, nothing] = [
     await loss([1]),
@@ -445,6 +449,7 @@ Deno.test("withAdapters() adds up weighted adapters as a merge does", async () =
   ];
   assert(Math.abs(once - halves) < 1e-5, `${once} ${halves}`);
   assert(Math.abs(twice - once) > 1e-2);
-  const plain = (await evaluate(runner, base.model, data.heldOut(), { objective: "causal" })).loss;
+  const plain =
+    (await evaluateModel(runner, base.model, data.heldOut(), { objective: "causal" })).loss;
   assert(Math.abs(nothing - plain) < 1e-5, `${nothing} ${plain}`);
 });

@@ -1,6 +1,6 @@
 import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
 import type { TokenBatch } from "../../src/data/targets.ts";
-import { evaluate } from "../../src/eval/evaluate.ts";
+import { evaluateModel } from "../../src/eval/evaluate.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
 import { evaluatorInFloats } from "../../src/train/evaluate_in_floats.ts";
 import { PlannedModel } from "../../src/train/planned_model.ts";
@@ -32,7 +32,7 @@ for (const name of ["tiny-llama-genai-int4", "tiny-llama-genai-fp32", "tiny-llam
     const batches = batchesFor("causal");
     const options = { objective: "causal", logitRows: 20 } as const;
     const found = await evaluatorInFloats(runner, { fewProducts: 0 })(model, batches, options);
-    const runtimes = await evaluate(runner, model, batches, options);
+    const runtimes = await evaluateModel(runner, model, batches, options);
     const trainable = new Set<string>();
     const expected = await validated({ runner, model, trainable, objective: "causal" }, batches);
     assertAlmostEquals(found.loss, expected, 1e-6);
@@ -60,7 +60,7 @@ Deno.test("evaluatorInFloats() takes losses that are known in floats, and never 
   assertEquals([taken.loss, taken.count, taken.partLosses], [3, 60, known.losses]);
   assertEquals(taken.logits, computed.logits);
   const few = await evaluatorInFloats(runner)(model, batches, { ...options, known });
-  assertEquals(few, await evaluate(runner, model, batches, options));
+  assertEquals(few, await evaluateModel(runner, model, batches, options));
 });
 
 Deno.test("evaluatorInFloats() leaves rounding that the graph demands, and little data, to the runtime", async () => {
@@ -74,6 +74,6 @@ Deno.test("evaluatorInFloats() leaves rounding that the graph demands, and littl
     const model = readModel(modelDir(name));
     const evaluateInFloats = evaluatorInFloats(runner, { fewProducts });
     const found = await evaluateInFloats(model, batchesFor(objective), { objective });
-    assertEquals(found, await evaluate(runner, model, batchesFor(objective), { objective }));
+    assertEquals(found, await evaluateModel(runner, model, batchesFor(objective), { objective }));
   }
 });

@@ -10,7 +10,7 @@ import {
 import { elementCount, float32, type Tensor, toNumbers } from "../../src/graph/tensor.ts";
 import type { Checkpoint } from "../../src/train/checkpoint.ts";
 import type { StepReport, TrainCallbacks } from "../../src/train/events.ts";
-import { evaluate } from "../../src/train/evaluate.ts";
+import { validate } from "../../src/train/validate.ts";
 import {
   readParameters,
   SKIPS_BEFORE_END,
@@ -343,7 +343,7 @@ Deno.test("train() refuses data without a batch", async () => {
   await assertRejects(() => train(makeJob({}, { data: planeData(0, 4) })), RangeError, "no batch");
 });
 
-Deno.test("evaluate() with a limit spreads its batches over the whole source", async () => {
+Deno.test("validate() with a limit spreads its batches over the whole source", async () => {
   const source = planeData(40, 4);
   const asked: number[] = [];
   const spy: BatchSource<Rows> = {
@@ -353,10 +353,10 @@ Deno.test("evaluate() with a limit spreads its batches over the whole source", a
       return source.batch(epoch, index);
     },
   };
-  await evaluate(new LeastSquares(), spy, 4);
+  await validate(new LeastSquares(), spy, 4);
   assertEquals(asked, [0, 2, 5, 7]);
   asked.length = 0;
-  await evaluate(new LeastSquares(), spy);
+  await validate(new LeastSquares(), spy);
   assertEquals(asked, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
 });
 

@@ -5,7 +5,7 @@ import { formatGraph } from "../../../../src/graph/print.ts";
 import type { Model } from "../../../../src/graph/types.ts";
 import type { TokenBatch } from "../../../../src/data/targets.ts";
 import { formatInspection } from "../../../../src/cli/models/inspect_report.ts";
-import { evaluate } from "../../../../src/eval/evaluate.ts";
+import { evaluateModel } from "../../../../src/eval/evaluate.ts";
 import {
   DEFAULT_LORA,
   findModules,
@@ -194,7 +194,7 @@ async function runCausal(runner: Runner, model: Model): Promise<void> {
   using generator = await CausalModel.open(runner, model, "model.onnx");
   await generator.advance([1, 2, 3]);
   await generator.advance([4]);
-  await evaluate(runner, model, [batch("causal")], { objective: "causal" });
+  await evaluateModel(runner, model, [batch("causal")], { objective: "causal" });
 }
 
 async function runEncoder(runner: Runner, model: Model, classifies: boolean): Promise<void> {

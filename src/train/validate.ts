@@ -19,7 +19,7 @@ export interface Metrics {
  * @returns `undefined` if the signal fired before the end
  * @throws {RangeError} where the data has no target token
  */
-export async function evaluate<B extends Batch>(
+export async function validate<B extends Batch>(
   model: StepModel<B>,
   data: BatchSource<B>,
   limit = -1,
