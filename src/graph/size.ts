@@ -1,0 +1,336 @@
+/**
+ * Sizes of a batch as symbols, and whole numbers that follow from them.
+ *
+ * A {@linkcode Size} is a polynomial over symbols. Equal polynomials are one object, so that `===` says
+ * whether two sizes are the same at every batch. It also has a value: that at the batch for which a
+ * graph is built. Whatever depends on the value, such as an order or a number of parts, is a decision
+ * that {@linkcode Sizes} records (`decisions.ts`): what was built serves every batch at which all
+ * decisions come out the same. Source: the hints and guards of PyTorch's symbolic shapes,
+ * torch/fx/experimental/symbolic_shapes.py.
+ */
+
+/** A whole number, or one that follows from a batch's sizes. */
+export type Extent = number | Size;
+
+/** Gives the value of an extent at some batch. */
+export type ValueOf = (extent: Extent) => number;
+
+/** What polynomials are over: a symbol, or a function of other extents. */
+interface Atom {
+  readonly text: string;
+  /** It is nowhere below this. */
+  readonly least: number;
+  /** Its value at a batch. */
+  at(valueOf: ValueOf, symbols: ReadonlyMap<string, number>): number;
+}
+
+/** A product of a number and atoms, which are sorted by their texts. */
+interface Term {
+  readonly factor: number;
+  readonly atoms: readonly Atom[];
+  /** The atoms' texts; empty for a number alone. */
+  readonly key: string;
+}
+
+/** A number that follows from a batch's sizes; made by the functions of this file alone. */
+export class Size {
+  /**
+   * @param sizes what it is built from
+   * @param text equal for equal polynomials
+   * @param value at the batch for which a graph is built
+   */
+  constructor(
+    readonly sizes: Sizes,
+    readonly terms: readonly Term[],
+    readonly text: string,
+    readonly value: number,
+  ) {}
+
+  toString(): string {
+    return this.text;
+  }
+
+  toJSON(): string {
+    return this.text;
+  }
+
+  /** Arithmetic and comparisons that take it for a number fail, instead of giving NaN and false. */
+  [Symbol.toPrimitive](hint: string): string {
+    if (hint === "string") return this.text;
+    throw new TypeError(`The size ${this.text} is no number before it is bound to a batch`);
+  }
+}
+
+/** A question about a batch's sizes that was asked while something was built, and its answer. */
+export interface Decision {
+  /** The question. */
+  readonly text: string;
+  /** What it came out as. */
+  readonly outcome: number | boolean;
+}
+
+type Question = (valueOf: ValueOf) => number | boolean;
+
+/** The symbols of one graph, the sizes made of them, and what was decided by their values. */
+export class Sizes {
+  readonly #bound: BoundSizes;
+  readonly #made = new Map<string, Size>();
+  readonly #decisions = new Map<string, Decision & { readonly ask: Question }>();
+
+  /** @param values of the symbols at the batch for which a graph is built: whole numbers from 0 on */
+  constructor(values: ReadonlyMap<string, number>) {
+    this.#bound = new BoundSizes(values);
+  }
+
+  /**
+   * A symbol's size. 0 and 1 are numbers at once: an axis of one broadcasts, and a graph of nothing or
+   * of one sequence is another graph.
+   *
+   * @throws {RangeError} where there is no symbol of this name
+   */
+  symbol(name: string): Extent {
+    const at: Atom["at"] = (_, symbols) => {
+      const value = symbols.get(name);
+      if (value === undefined) throw new RangeError(`No size is named "${name}"`);
+      return value;
+    };
+    const atom = { text: name, least: LEAST_SYMBOL, at };
+    const size = this.sum([{ factor: 1, atoms: [atom], key: name }]);
+    return asDimension(size, "decide");
+  }
+
+  /** Answers a question by the values at hand, and records the answer; the same text asks the same. */
+  decide<T extends number | boolean>(text: string, ask: (valueOf: ValueOf) => T): T {
+    const outcome = ask((extent) => this.#bound.of(extent));
+    this.#decisions.set(text, { text, outcome, ask });
+    return outcome;
+  }
+
+  /** What was decided so far. */
+  get decisions(): readonly Decision[] {
+    return [...this.#decisions.values()].map(({ text, outcome }) => ({ text, outcome }));
+  }
+
+  /**
+   * The sizes at another batch; `undefined` where some decision comes out otherwise there, so that what
+   * was built does not serve it.
+   */
+  at(values: ReadonlyMap<string, number>): BoundSizes | undefined {
+    const bound = new BoundSizes(values);
+    const valueOf: ValueOf = (extent) => bound.of(extent);
+    for (const { ask, outcome } of this.#decisions.values()) {
+      if (ask(valueOf) !== outcome) return undefined;
+    }
+    return bound;
+  }
+
+  /** The polynomial of some terms: a number where no atom is left. */
+  sum(terms: readonly Term[]): Extent {
+    const byKey = new Map<string, Term>();
+    for (const term of terms) {
+      const factor = term.factor + (byKey.get(term.key)?.factor ?? 0);
+      byKey.set(term.key, { ...term, factor });
+    }
+    const left = [...byKey.values()].filter(({ factor }) => factor !== 0).sort(byText);
+    if (left.every(({ key }) => key === "")) return left[0]?.factor ?? 0;
+    const text = left.map(textOf).join(" + ");
+    let size = this.#made.get(text);
+    if (size === undefined) {
+      size = new Size(this, left, text, this.#bound.sumOf(left));
+      this.#made.set(text, size);
+    }
+    return size;
+  }
+}
+
+/** Sizes at one batch. */
+export class BoundSizes {
+  readonly #symbols: ReadonlyMap<string, number>;
+  readonly #values = new Map<Size, number>();
+
+  constructor(symbols: ReadonlyMap<string, number>) {
+    this.#symbols = symbols;
+  }
+
+  /** The value of an extent. */
+  of(extent: Extent): number {
+    if (typeof extent === "number") return extent;
+    let value = this.#values.get(extent);
+    if (value === undefined) this.#values.set(extent, value = this.sumOf(extent.terms));
+    return value;
+  }
+
+  /** The value of a sum of terms. */
+  sumOf(terms: readonly Term[]): number {
+    const valueOf: ValueOf = (extent) => this.of(extent);
+    return terms.reduce(
+      (sum, { factor, atoms }) =>
+        sum + atoms.reduce((product, atom) => product * atom.at(valueOf, this.#symbols), factor),
+      0,
+    );
+  }
+}
+
+/** Smaller ones are numbers ({@linkcode Sizes.symbol}). */
+const LEAST_SYMBOL = 2;
+
+/** By their texts, the number alone last. */
+function byText({ key: a }: Term, { key: b }: Term): number {
+  if (a === "" || b === "") return Number(a === "") - Number(b === "");
+  return a < b ? -1 : 1;
+}
+
+const textOf = ({ factor, key }: Term) =>
+  key === "" ? `${factor}` : factor === 1 ? key : `${factor}*${key}`;
+
+const termsOf = (extent: Extent): readonly Term[] =>
+  typeof extent === "number" ? [{ factor: extent, atoms: [], key: "" }] : extent.terms;
+
+/** What the sizes among some extents are built from; `undefined` where all are numbers. */
+function sizesOf(extents: readonly Extent[]): Sizes | undefined {
+  let found: Sizes | undefined;
+  for (const extent of extents) {
+    if (typeof extent === "number") continue;
+    found ??= extent.sizes;
+    if (extent.sizes !== found) throw new TypeError(`${extent} is a size of another graph`);
+  }
+  return found;
+}
+
+/** a + b. */
+export function plus(a: Extent, b: Extent): Extent {
+  if (typeof a === "number" && typeof b === "number") return a + b;
+  return sizesOf([a, b])!.sum([...termsOf(a), ...termsOf(b)]);
+}
+
+/** a · b. */
+export function times(a: Extent, b: Extent): Extent {
+  if (typeof a === "number" && typeof b === "number") return a * b;
+  if (a === 1) return b;
+  if (b === 1) return a;
+  const terms = termsOf(a).flatMap((x) =>
+    termsOf(b).map((y): Term => {
+      const atoms = [...x.atoms, ...y.atoms].sort((p, q) => p.text < q.text ? -1 : 1);
+      return { factor: x.factor * y.factor, atoms, key: keyOf(atoms) };
+    })
+  );
+  return sizesOf([a, b])!.sum(terms);
+}
+
+const keyOf = (atoms: readonly Atom[]) => atoms.map(({ text }) => text).join("*");
+
+/** a - b. */
+export function minus(a: Extent, b: Extent): Extent {
+  return plus(a, times(-1, b));
+}
+
+/** The product of some extents; 1 of none. */
+export function productOf(extents: readonly Extent[]): Extent {
+  return extents.reduce(times, 1);
+}
+
+/**
+ * a / b, where that is a whole number.
+ *
+ * @returns `undefined` where b does not divide a, or is 0; decided where polynomials do not tell
+ */
+export function over(a: Extent, b: Extent): Extent | undefined {
+  if (typeof a === "number" && typeof b === "number") {
+    return b !== 0 && a % b === 0 ? a / b : undefined;
+  }
+  if (a === b) return 1;
+  if (b === 0) return undefined;
+  const sizes = sizesOf([a, b])!;
+  const divisor = termsOf(b);
+  const quotient = divisor.length === 1 ? termsOf(a).map((term) => overTerm(term, divisor[0])) : [];
+  if (quotient.length > 0 && quotient.every((term) => term !== undefined)) {
+    return sizes.sum(quotient);
+  }
+  const divides = sizes.decide(
+    `(${b}) divides ${a}`,
+    (valueOf) => valueOf(b) !== 0 && valueOf(a) % valueOf(b) === 0,
+  );
+  return divides ? derived("over", [a, b], (x, y) => x / y) : undefined;
+}
+
+function overTerm(term: Term, divisor: Term): Term | undefined {
+  const atoms = [...term.atoms];
+  for (const { text } of divisor.atoms) {
+    const at = atoms.findIndex((atom) => atom.text === text);
+    if (at < 0) return undefined;
+    atoms.splice(at, 1);
+  }
+  const factor = term.factor / divisor.factor;
+  return Number.isInteger(factor) ? { factor, atoms, key: keyOf(atoms) } : undefined;
+}
+
+/**
+ * A function of extents that is no polynomial, such as a quotient that is rounded down.
+ *
+ * @param name the same for the same function alone, and no symbol's
+ * @param compute gives a whole number
+ */
+export function derived(
+  name: string,
+  extents: readonly Extent[],
+  compute: (...values: number[]) => number,
+): Extent {
+  const sizes = sizesOf(extents);
+  if (sizes === undefined) return compute(...extents as number[]);
+  const text = `${name}(${extents.join(", ")})`;
+  const at: Atom["at"] = (valueOf) => compute(...extents.map(valueOf));
+  return sizes.sum([{ factor: 1, atoms: [{ text, least: -Infinity, at }], key: text }]);
+}
+
+/** A number that an extent is nowhere below, as far as its polynomial tells. */
+function leastOf(extent: Extent): number {
+  return termsOf(extent).reduce((sum, { factor, atoms }) => {
+    if (atoms.length === 0) return sum + factor;
+    const isPositive = factor > 0 && atoms.every(({ least }) => least >= 0);
+    const least = atoms.reduce((product, atom) => product * atom.least, factor);
+    return sum + (isPositive ? least : -Infinity);
+  }, 0);
+}
+
+/** Whether a ≤ b: decided, where polynomials do not tell. */
+export function isAtMost(a: Extent, b: Extent): boolean {
+  if (typeof a === "number" && typeof b === "number") return a <= b;
+  if (leastOf(minus(b, a)) >= 0) return true;
+  if (leastOf(minus(a, b)) > 0) return false;
+  return sizesOf([a, b])!.decide(`${a} <= ${b}`, (valueOf) => valueOf(a) <= valueOf(b));
+}
+
+/**
+ * Whether two extents have one value: decided, where polynomials do not tell. Where only extents that
+ * are the same at every batch count, `===` says so.
+ */
+export function areEqual(a: Extent, b: Extent): boolean {
+  if (a === b) return true;
+  if (typeof a === "number" && typeof b === "number") return false;
+  if (leastOf(minus(b, a)) > 0 || leastOf(minus(a, b)) > 0) return false;
+  return sizesOf([a, b])!.decide(`${a} = ${b}`, (valueOf) => valueOf(a) === valueOf(b));
+}
+
+/** The value of an extent, which is settled with it: what is built serves batches with this value alone. */
+export function settled(extent: Extent): number {
+  if (typeof extent === "number") return extent;
+  return extent.sizes.decide(`${extent}`, (valueOf) => valueOf(extent));
+}
+
+/**
+ * An extent as a dimension: 0 and 1 are numbers, so that `=== 1` says whether an axis broadcasts.
+ *
+ * @param known whether its polynomial may tell that it is more; else it is decided in any case
+ */
+export function asDimension(
+  extent: Extent,
+  known: "by polynomial" | "decide" = "by polynomial",
+): Extent {
+  if (typeof extent === "number") return extent;
+  if (known === "by polynomial" && leastOf(extent) >= LEAST_SYMBOL) return extent;
+  const value = extent.sizes.decide(
+    `${extent}, 2 for all from 2 on`,
+    (valueOf) => Math.min(valueOf(extent), LEAST_SYMBOL),
+  );
+  return value < LEAST_SYMBOL ? value : extent;
+}
