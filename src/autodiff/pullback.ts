@@ -8,6 +8,7 @@
  */
 import type { GraphBuilder } from "../graph/builder.ts";
 import { isFloating } from "../graph/dtype.ts";
+import { areEqual } from "../graph/size.ts";
 import { type Node, operatorName } from "../graph/types.ts";
 import { ruleOf } from "../ops/registry.ts";
 import { UnsupportedError } from "../ops/types.ts";
@@ -88,9 +89,11 @@ function dependents(
 }
 
 function assertSameShape(b: GraphBuilder, node: Node, value: string, cotangent: string): void {
-  const expected = b.dims(value);
-  const found = b.dims(cotangent);
-  if (expected.length === found.length && expected.every((dim, i) => dim === found[i])) return;
+  const expected = b.shape(value);
+  const found = b.shape(cotangent);
+  if (expected.length === found.length && expected.every((dim, i) => areEqual(dim, found[i]))) {
+    return;
+  }
   throw new RangeError(
     `The derivative of ${operatorName(node)} "${node.name}" has the wrong shape for "${value}": ` +
       `expected [${expected}]: current value is [${found}]`,

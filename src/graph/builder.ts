@@ -1,18 +1,20 @@
 /**
- * Builds a graph of concrete shapes node by node, inferring type and shape of each value at once.
+ * Builds a graph of known shapes node by node, inferring type and shape of each value at once.
  *
  * Lowering, gradients and plans all emit through this one class. A constant value is never emitted as a
  * node: it becomes an initializer, so shape arithmetic disappears.
  */
 import type { DataType } from "./dtype.ts";
-import { elementCount, float32, int64, type Tensor } from "./tensor.ts";
+import { asDims, extentsOf, int64Of } from "./extents.ts";
+import { areEqual, asDimension, type Extent, productOf } from "./size.ts";
+import { float32, type Tensor } from "./tensor.ts";
 import { type Attribute, type Graph, MICROSOFT, type Node, type ValueInfo } from "./types.ts";
 
-/** A value's type, its concrete shape and, for a constant, its contents. */
+/** A value's type, its shape and, for a constant, its contents. */
 export interface Known {
   /** Element type. */
   readonly dtype: DataType;
-  /** Concrete dimensions. */
+  /** Dimensions; some may follow from a batch's sizes (`extents.ts`). */
   readonly dims: readonly number[];
   /** Contents, if the value is an initializer or was folded. May be large: check `dims` first. */
   readonly value?: Tensor;
@@ -31,12 +33,13 @@ const MOST_ELEMENTS = 2 ** 40;
  * Checks the number of elements, because sizes multiply: a few nodes that copy their input can exceed
  * all memory.
  */
-function checkDims(name: string, dims: readonly number[]): void {
+function checkShape(name: string, shape: readonly Extent[]): void {
   let count = 1;
-  for (const dim of dims) {
+  for (const extent of shape) {
+    const dim = typeof extent === "number" ? extent : extent.value;
     count *= dim;
     if (Number.isInteger(dim) && dim >= 0 && count <= MOST_ELEMENTS) continue;
-    throw new RangeError(`"${name}" would be [${dims}], which no memory holds`);
+    throw new RangeError(`"${name}" would be [${shape}], which no memory holds`);
   }
 }
 
@@ -80,9 +83,9 @@ export class GraphBuilder {
   }
 
   /** Declares a graph input. */
-  input(name: string, dtype: DataType, dims: readonly number[]): string {
-    this.#define(name, { dtype, dims: [...dims] });
-    this.#inputs.push({ name, type: { dtype, shape: [...dims] } });
+  input(name: string, dtype: DataType, shape: readonly Extent[]): string {
+    const { dims } = this.#define(name, { dtype, dims: asDims([...extentsOf(shape)]) });
+    this.#inputs.push({ name, type: { dtype, shape: dims } });
     return name;
   }
 
@@ -118,11 +121,17 @@ export class GraphBuilder {
   }
 
   /** A one-dimensional int64 constant: axes, shapes, split sizes. */
-  int64s(values: readonly number[]): string {
-    const key = values.join();
+  int64s(values: readonly Extent[]): string {
+    const entries = extentsOf(values);
+    const key = entries.join();
     let name = this.#ints.get(key);
     if (name === undefined) {
-      name = this.constant(int64([values.length], values), "ints");
+      const value = int64Of([entries.length], entries);
+      // By their bytes, numbers share a name with constants that come otherwise.
+      const areNumbers = entries.every((entry) => typeof entry === "number");
+      name = areNumbers
+        ? this.constant(value, "ints")
+        : this.initializer(this.fresh("ints"), value);
       this.#ints.set(key, name);
     }
     return name;
@@ -145,6 +154,11 @@ export class GraphBuilder {
     return this.known(name).dims;
   }
 
+  /** Dimensions of a value; to look at those that follow from a batch's sizes settles nothing. */
+  shape(name: string): readonly Extent[] {
+    return extentsOf(this.dims(name));
+  }
+
   /** Applies an ONNX operator with one output and returns the output's name. */
   op(opType: string, inputs: readonly string[], attributes: Attributes = {}): string {
     return this.emit({ opType, domain: "", inputs, attributes, outputCount: 1 })[0];
@@ -165,15 +179,17 @@ export class GraphBuilder {
     return this.emit({ opType, domain: MICROSOFT, inputs, attributes, outputCount: 1 })[0];
   }
 
-  /** Reshapes to concrete dimensions; returns the value itself if it already has them. */
-  reshape(value: string, dims: readonly number[]): string {
-    const now = this.dims(value);
-    if (now.length === dims.length && now.every((dim, i) => dim === dims[i])) return value;
-    if (elementCount(now) !== elementCount(dims)) {
-      throw new RangeError(`Cannot reshape "${value}" [${now}] to [${dims}]`);
+  /** Reshapes to known dimensions; returns the value itself if it already has them. */
+  reshape(value: string, dims: readonly Extent[]): string {
+    const [now, wanted] = [this.shape(value), extentsOf(dims)];
+    if (now.length === wanted.length && now.every((dim, i) => dim === wanted[i])) return value;
+    if (!areEqual(productOf(now), productOf(wanted))) {
+      throw new RangeError(`Cannot reshape "${value}" [${now}] to [${wanted}]`);
     }
-    // allowzero: a dimension of 0 means 0, since every dimension here is concrete.
-    return this.op("Reshape", [value, this.int64s(dims)], { allowzero: { kind: "int", value: 1 } });
+    // allowzero: a dimension of 0 means 0, since every dimension here is known.
+    return this.op("Reshape", [value, this.int64s(wanted)], {
+      allowzero: { kind: "int", value: 1 },
+    });
   }
 
   /** Applies any operator. Outputs get fresh names unless `outputs` names them. */
@@ -250,10 +266,15 @@ export class GraphBuilder {
     return this.#known.has(name) || this.#reserved.has(name);
   }
 
-  #define(name: string, known: Known): void {
+  #define(name: string, given: Known): Known {
     if (name === "") throw new RangeError("A value needs a name");
     if (this.#known.has(name)) throw new RangeError(`Two values are named "${name}"`);
-    checkDims(name, known.dims);
+    const shape = extentsOf(given.dims);
+    checkShape(name, shape);
+    const known = shape === given.dims
+      ? given
+      : { ...given, dims: asDims(shape.map((extent) => asDimension(extent))) };
     this.#known.set(name, known);
+    return known;
   }
 }

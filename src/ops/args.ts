@@ -1,5 +1,7 @@
 /** Reading a node's inputs in rules: what must be there, what must be a constant. */
 import type { GraphBuilder, Known } from "../graph/builder.ts";
+import { entriesOf } from "../graph/extents.ts";
+import type { Extent } from "../graph/size.ts";
 import { toNumbers } from "../graph/tensor.ts";
 import { type Node, operatorName } from "../graph/types.ts";
 import { UnsupportedError } from "./types.ts";
@@ -60,6 +62,17 @@ export function requiredInts(
 ): readonly number[] {
   required(node, inputs, index);
   return constantInts(node, inputs, index, what)!;
+}
+
+/** The same, of numbers that may follow from a batch's sizes. */
+export function requiredExtents(
+  node: Node,
+  inputs: readonly (Known | undefined)[],
+  index: number,
+  what: string,
+): readonly Extent[] {
+  const { value } = required(node, inputs, index);
+  return (value && entriesOf(value)) ?? requiredInts(node, inputs, index, what);
 }
 
 /** Throws a `RangeError` unless all given inputs have one element type; returns that type. */

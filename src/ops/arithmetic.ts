@@ -2,6 +2,7 @@
 import type { GraphBuilder, Known } from "../graph/builder.ts";
 import { intAttribute } from "../graph/attributes.ts";
 import { isFloating } from "../graph/dtype.ts";
+import { type Extent, minus, over, plus, times } from "../graph/size.ts";
 import { toNumbers } from "../graph/tensor.ts";
 import type { Node } from "../graph/types.ts";
 import { required, sameType } from "./args.ts";
@@ -30,6 +31,7 @@ const COSTLY = elementwise("other", "costly");
 function arithmetic(
   opType: string,
   fold: (dtype: Known["dtype"], node: Node) => (x: number, y: number) => number,
+  ofExtents: (x: Extent, y: Extent) => Extent | undefined,
   gradients: Gradients,
 ): OpRule {
   return {
@@ -44,7 +46,7 @@ function arithmetic(
       const pair = operands(node, inputs);
       const dtype = sameType(node, pair);
       const dims = broadcastDims(pair[0].dims, pair[1].dims);
-      return [foldElementwise(dtype, dims, pair, fold(dtype, node))];
+      return [foldElementwise(dtype, dims, pair, fold(dtype, node), ofExtents)];
     },
     vjp(b, node, [ct], wanted) {
       return gradients(b, node, ct!, wanted)
@@ -189,20 +191,20 @@ function extreme(opType: string, fold: (...values: number[]) => number): OpRule 
 }
 
 export const ARITHMETIC_RULES: readonly OpRule[] = [
-  arithmetic("Add", () => (x, y) => x + y, (_b, _node, ct, wanted) => [
+  arithmetic("Add", () => (x, y) => x + y, plus, (_b, _node, ct, wanted) => [
     wanted[0] ? ct : undefined,
     wanted[1] ? ct : undefined,
   ]),
-  arithmetic("Sub", () => (x, y) => x - y, (b, _node, ct, wanted) => [
+  arithmetic("Sub", () => (x, y) => x - y, minus, (b, _node, ct, wanted) => [
     wanted[0] ? ct : undefined,
     wanted[1] ? b.op("Neg", [ct]) : undefined,
   ]),
-  arithmetic("Mul", () => (x, y) => x * y, (b, node, ct, wanted) => [
+  arithmetic("Mul", () => (x, y) => x * y, times, (b, node, ct, wanted) => [
     wanted[0] ? b.op("Mul", [ct, node.inputs[1]]) : undefined,
     wanted[1] ? b.op("Mul", [ct, node.inputs[0]]) : undefined,
   ]),
   // d(x/y) = dx/y - (x/y)·dy/y
-  arithmetic("Div", divide, (b, node, ct, wanted) => {
+  arithmetic("Div", divide, over, (b, node, ct, wanted) => {
     const dx = b.op("Div", [ct, node.inputs[1]]);
     return [
       wanted[0] ? dx : undefined,

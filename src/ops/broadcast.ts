@@ -2,42 +2,46 @@
 import type { DataType } from "../graph/dtype.ts";
 import type { GraphBuilder } from "../graph/builder.ts";
 import { int } from "../graph/attributes.ts";
-import { elementCount, float32 } from "../graph/tensor.ts";
+import { asDims, extentsOf } from "../graph/extents.ts";
+import { areEqual, type Extent, isAtMost, productOf, settled } from "../graph/size.ts";
+import { float32 } from "../graph/tensor.ts";
 import { fromNumbers } from "./fold.ts";
 
 /** The shape that shapes broadcast to; throws a `RangeError` where they do not fit. */
-export function broadcastDims(...shapes: readonly (readonly number[])[]): readonly number[] {
-  const rank = Math.max(0, ...shapes.map((dims) => dims.length));
-  const out = new Array<number>(rank).fill(1);
-  for (const dims of shapes) {
-    for (let i = 0; i < dims.length; i++) {
-      const at = rank - dims.length + i;
-      if (dims[i] === out[at] || dims[i] === 1) continue;
-      if (out[at] !== 1) {
+export function broadcastDims(...all: readonly (readonly Extent[])[]): readonly number[] {
+  const shapes = all.map(extentsOf);
+  const rank = Math.max(0, ...shapes.map((shape) => shape.length));
+  const out = new Array<Extent>(rank).fill(1);
+  for (const shape of shapes) {
+    for (let i = 0; i < shape.length; i++) {
+      const at = rank - shape.length + i;
+      if (shape[i] === out[at] || shape[i] === 1) continue;
+      if (out[at] === 1) out[at] = shape[i];
+      else if (!areEqual(out[at], shape[i])) {
         throw new RangeError(
-          `Shapes do not broadcast: ${shapes.map((dims) => `[${dims}]`).join(" and ")}`,
+          `Shapes do not broadcast: ${shapes.map((shape) => `[${shape}]`).join(" and ")}`,
         );
       }
-      out[at] = dims[i];
     }
   }
-  return out;
+  return asDims(out);
 }
 
-/** Whether two shapes are equal. */
-export function sameDims(a: readonly number[], b: readonly number[]): boolean {
-  return a.length === b.length && a.every((dim, i) => dim === b[i]);
+/** Whether two shapes are equal at every batch. */
+export function sameDims(a: readonly Extent[], b: readonly Extent[]): boolean {
+  const [one, other] = [extentsOf(a), extentsOf(b)];
+  return one.length === other.length && one.every((extent, i) => extent === other[i]);
 }
 
 /**
  * Sums a cotangent over the axes along which a value of shape `dims` was broadcast, so that it has
  * that shape again.
  */
-export function reduceTo(b: GraphBuilder, ct: string, dims: readonly number[]): string {
-  const from = b.dims(ct);
-  if (sameDims(from, dims)) return ct;
-  const lead = from.length - dims.length;
-  const axes = from.flatMap((dim, i) => dim !== 1 && (i < lead || dims[i - lead] === 1) ? [i] : []);
+export function reduceTo(b: GraphBuilder, ct: string, dims: readonly Extent[]): string {
+  const [from, to] = [b.shape(ct), extentsOf(dims)];
+  if (sameDims(from, to)) return ct;
+  const lead = from.length - to.length;
+  const axes = from.flatMap((dim, i) => dim !== 1 && (i < lead || to[i - lead] === 1) ? [i] : []);
   if (axes.length === 0) return b.reshape(ct, dims);
   return b.reshape(sumOfFew(b, ct, axes) ?? sum(b, ct, axes), dims);
 }
@@ -47,13 +51,14 @@ const FEW = 256;
 
 /** The sum along the first axes of float32, where these are all of `axes` and no more than {@linkcode FEW} are summed. */
 function sumOfFew(b: GraphBuilder, ct: string, axes: readonly number[]): string | undefined {
-  const { dtype, dims } = b.known(ct);
+  const shape = b.shape(ct);
   const behind = Math.max(...axes) + 1;
-  const count = elementCount(dims.slice(0, behind));
-  const summed = elementCount(axes.map((axis) => dims[axis]));
-  if (dtype !== "float32" || summed !== count || count > FEW) return undefined;
+  const all = productOf(shape.slice(0, behind));
+  const summed = productOf(axes.map((axis) => shape[axis]));
+  if (b.known(ct).dtype !== "float32" || summed !== all || !isAtMost(all, FEW)) return undefined;
+  const count = settled(all);
   const ones = b.constant(float32([1, count], new Float32Array(count).fill(1)), "ones");
-  return b.op("MatMul", [ones, b.reshape(ct, [count, elementCount(dims.slice(behind))])]);
+  return b.op("MatMul", [ones, b.reshape(ct, [count, productOf(shape.slice(behind))])]);
 }
 
 /** ReduceSum with the axes kept as dimensions of 1. */
@@ -67,7 +72,7 @@ export function mean(b: GraphBuilder, value: string, axes: readonly number[]): s
 }
 
 /** Broadcasts a value to exactly `dims`; the value itself where it has them. */
-export function expandTo(b: GraphBuilder, value: string, dims: readonly number[]): string {
+export function expandTo(b: GraphBuilder, value: string, dims: readonly Extent[]): string {
   return sameDims(b.dims(value), dims) ? value : b.op("Expand", [value, b.int64s(dims)]);
 }
 
@@ -82,6 +87,6 @@ export function scalarLike(b: GraphBuilder, value: string, number: number): stri
 }
 
 /** A tensor of zeros. */
-export function zeros(b: GraphBuilder, dtype: DataType, dims: readonly number[]): string {
+export function zeros(b: GraphBuilder, dtype: DataType, dims: readonly Extent[]): string {
   return expandTo(b, scalarOf(b, dtype, 0), dims);
 }

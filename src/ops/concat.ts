@@ -1,13 +1,13 @@
 /** Concat and its inverse, Split. */
-import { concat } from "@std/bytes/concat";
 import { int, intAttribute, intsAttribute } from "../graph/attributes.ts";
 import type { GraphBuilder, Known } from "../graph/builder.ts";
-import { elementCount, type Tensor } from "../graph/tensor.ts";
+import { asDims, extentsOf } from "../graph/extents.ts";
+import { areEqual, type Extent, plus } from "../graph/size.ts";
 import type { Node } from "../graph/types.ts";
 import { constantInts, knownInputs, label, required, sameType } from "./args.ts";
 import { normalizeAxis, product } from "./axes.ts";
 import { zeros } from "./broadcast.ts";
-import { folded, rearranged, sourceIndices, stridesOf } from "./fold.ts";
+import { foldedFrom, sourceIndices, stridesOf } from "./fold.ts";
 import { sliceAxis } from "./slice.ts";
 import { rowsBefore } from "./rows.ts";
 import { rowByRow } from "./traits.ts";
@@ -28,10 +28,6 @@ function joinedSources(shapes: readonly (readonly number[])[], axis: number): nu
   return out;
 }
 
-function endToEnd(values: readonly Tensor[]): Tensor {
-  return { dtype: values[0].dtype, dims: [], bytes: concat(values.map(({ bytes }) => bytes)) };
-}
-
 /** `axis` must be given from operator set 4 on; older ones joined axis 1. */
 const joinAxis = (node: Node, rank: number) =>
   normalizeAxis(node, intAttribute(node, "axis", 1), rank);
@@ -46,37 +42,32 @@ export const Concat: OpRule = {
   traits: rowByRow("other", rowsBefore("axis", 0, "all"), "cheap"),
   infer(node, inputs) {
     const all = inputs.map((_, i) => required(node, inputs, i));
-    const axis = joinAxis(node, all[0].dims.length);
-    const dims = [...all[0].dims];
-    for (const other of all.slice(1)) {
+    const shapes = all.map(({ dims }) => extentsOf(dims));
+    const axis = joinAxis(node, shapes[0].length);
+    const joined = [...shapes[0]];
+    for (const other of shapes.slice(1)) {
       if (
-        other.dims.length !== dims.length ||
-        other.dims.some((dim, i) => i !== axis && dim !== dims[i])
+        other.length !== joined.length ||
+        other.some((extent, i) => i !== axis && !areEqual(extent, joined[i]))
       ) {
         throw new RangeError(
           `${label(node)}: shapes do not join along axis ${axis}: ${
-            all.map((i) => `[${i.dims}]`).join(", ")
+            shapes.map((shape) => `[${shape}]`).join(", ")
           }`,
         );
       }
-      dims[axis] += other.dims[axis];
+      joined[axis] = plus(joined[axis], other[axis]);
     }
-    return [
-      folded(
-        sameType(node, all),
-        dims,
-        all,
-        (values) => rearranged(endToEnd(values), dims, joinedSources(all.map((i) => i.dims), axis)),
-      ),
-    ];
+    const sources = () => joinedSources(all.map(({ dims }) => dims), axis);
+    return [foldedFrom(sameType(node, all), asDims(joined), all, sources)];
   },
   lower: (_b, node) => node.inputs.length === 1 ? [node.inputs[0]] : undefined,
   vjp(b, node, [ct], wanted) {
     const axis = joinAxis(node, b.dims(ct!).length);
-    let at = 0;
+    let at: Extent = 0;
     return node.inputs.map((name, i) => {
       const from = at;
-      at += b.dims(name)[axis];
+      at = plus(at, b.shape(name)[axis]);
       return wanted[i] ? sliceAxis(b, ct!, axis, from, at) : undefined;
     });
   },
@@ -105,14 +96,11 @@ function splitSizes(
 const sum = (values: readonly number[]) => values.reduce((total, value) => total + value, 0);
 
 function splitKnown(x: Known, axis: number, from: number, size: number): Known {
-  const dims = x.dims.map((dim, i) => i === axis ? size : dim);
-  const strides = stridesOf(x.dims);
-  return folded(
-    x.dtype,
-    dims,
-    [x],
-    ([value]) => rearranged(value, dims, sourceIndices(dims, strides, from * strides[axis])),
-  );
+  const dims = asDims(extentsOf(x.dims).map((extent, i) => i === axis ? size : extent));
+  return foldedFrom(x.dtype, dims, [x], () => {
+    const strides = stridesOf(x.dims);
+    return sourceIndices(dims, strides, from * strides[axis]);
+  });
 }
 
 function partOrZeros(b: GraphBuilder, part: string | undefined, like: string): string {
@@ -168,7 +156,7 @@ export const Split: OpRule = {
   vjp(b, node, cotangents) {
     const { axis } = splitSizes(node, knownInputs(b, node));
     const parts = node.outputs.map((name, i) => partOrZeros(b, cotangents[i], name))
-      .filter((part) => elementCount(b.dims(part)) > 0 || cotangents.length === 1);
+      .filter((part) => !b.shape(part).includes(0) || cotangents.length === 1);
     if (parts.length === 0) {
       return [zeros(b, b.known(node.inputs[0]).dtype, b.dims(node.inputs[0]))];
     }

@@ -1,14 +1,14 @@
 /** Expand and Tile: copies along axes. */
 import type { Known } from "../graph/builder.ts";
 import type { Node } from "../graph/types.ts";
-import { knownInputs, label, required, requiredInts } from "./args.ts";
+import { knownInputs, label, required, requiredExtents, requiredInts } from "./args.ts";
 import { broadcastDims, reduceTo, sameDims, sum } from "./broadcast.ts";
-import { broadcastStrides, folded, rearranged, sourceIndices } from "./fold.ts";
+import { broadcastStrides, folded, foldedFrom, rearranged, sourceIndices } from "./fold.ts";
 import { mixed } from "./traits.ts";
 import type { OpRule } from "./types.ts";
 
 function expandDims(node: Node, inputs: readonly (Known | undefined)[]): readonly number[] {
-  return broadcastDims(required(node, inputs, 0).dims, requiredInts(node, inputs, 1, "shape"));
+  return broadcastDims(required(node, inputs, 0).dims, requiredExtents(node, inputs, 1, "shape"));
 }
 
 export const Expand: OpRule = {
@@ -23,11 +23,11 @@ export const Expand: OpRule = {
     const x = required(node, inputs, 0);
     const dims = expandDims(node, inputs);
     return [
-      folded(
+      foldedFrom(
         x.dtype,
         dims,
         [x],
-        ([value]) => rearranged(value, dims, sourceIndices(dims, broadcastStrides(x.dims, dims))),
+        () => sourceIndices(dims, broadcastStrides(x.dims, dims)),
       ),
     ];
   },

@@ -6,8 +6,11 @@
  * when the graph is built. Elements move as bytes, so that 64-bit sentinels such as Slice's
  * "to the end" survive; arithmetic is done only where doubles are exact.
  */
+import { concat } from "@std/bytes/concat";
 import { bitsOf, type DataType } from "../graph/dtype.ts";
 import type { Known } from "../graph/builder.ts";
+import { entriesOf, extentsOf, int64Of, isSized } from "../graph/extents.ts";
+import { type Extent, isAtMost, productOf } from "../graph/size.ts";
 import {
   bool,
   elementCount,
@@ -121,12 +124,49 @@ export function folded(
   inputs: readonly (Known | undefined)[],
   compute: (values: readonly Tensor[]) => Tensor | undefined,
 ): Known {
-  const fits = FOLDED.has(dtype) && elementCount(dims) <= FOLD_LIMIT &&
-    inputs.every((i) => i === undefined || (i.value !== undefined && FOLDED.has(i.dtype)));
+  const fits = FOLDED.has(dtype) &&
+    inputs.every((i) => i === undefined || (i.value !== undefined && FOLDED.has(i.dtype))) &&
+    isAtMost(productOf(extentsOf(dims)), FOLD_LIMIT);
   const value = fits
     ? compute(inputs.flatMap((i) => i === undefined ? [] : [i.value!]))
     : undefined;
   return value === undefined ? { dtype, dims } : { dtype, dims, value };
+}
+
+/**
+ * Facts of an output whose element i is element `source[i]` of the operands laid end to end, copied bit
+ * for bit. Extents stay what they are.
+ *
+ * @param others inputs that have to be constants too
+ */
+export function foldedFrom(
+  dtype: DataType,
+  dims: readonly number[],
+  operands: readonly Known[],
+  source: () => ArrayLike<number>,
+  others: readonly (Known | undefined)[] = [],
+): Known {
+  const entries = sizedEntries(operands);
+  if (entries !== undefined && others.every((other) => other === undefined || other.value)) {
+    const all = entries.flat();
+    return sized(dims, Array.from(source(), (at) => all[at]));
+  }
+  return folded(dtype, dims, [...operands, ...others], (values) => {
+    const parts = values.slice(0, operands.length).map(({ bytes }) => bytes);
+    const bytes = parts.length === 1 ? parts[0] : concat(parts);
+    return rearranged({ dtype, dims: [], bytes }, dims, source());
+  });
+}
+
+/** What constants hold, some of which follows from a batch's sizes; `undefined` for any others. */
+function sizedEntries(operands: readonly Known[]): readonly (readonly Extent[])[] | undefined {
+  if (!operands.some(({ value }) => value !== undefined && isSized(value))) return undefined;
+  const entries = operands.map(({ value }) => value && entriesOf(value));
+  return entries.every((some) => some !== undefined) ? entries : undefined;
+}
+
+function sized(dims: readonly number[], entries: readonly Extent[]): Known {
+  return { dtype: "int64", dims, value: int64Of(dims, entries) };
 }
 
 /** Numbers of a tensor, `undefined` where doubles do not hold them exactly. */
@@ -147,14 +187,29 @@ export function fitting(
   return fromNumbers(dtype, dims, values);
 }
 
-/** Facts of an elementwise operator's output, computed with `apply` on broadcast small constants. */
+/**
+ * Facts of an elementwise operator's output, computed with `apply` on broadcast small constants.
+ *
+ * @param ofExtents the same of int64 that follows from a batch's sizes; `undefined` where it is no
+ *   extent
+ */
 export function foldElementwise(
   dtype: DataType,
   dims: readonly number[],
   inputs: readonly Known[],
   apply: ((...values: number[]) => number) | undefined,
+  ofExtents?: (...values: Extent[]) => Extent | undefined,
 ): Known {
   if (apply === undefined) return { dtype, dims };
+  const entries = ofExtents && dtype === "int64" ? sizedEntries(inputs) : undefined;
+  if (entries !== undefined) {
+    const sources = inputs.map((x) => sourceIndices(dims, broadcastStrides(x.dims, dims)));
+    const out = Array.from(
+      { length: elementCount(dims) },
+      (_, i) => ofExtents!(...entries.map((some, operand) => some[sources[operand][i]])),
+    );
+    if (out.every((entry) => entry !== undefined)) return sized(dims, out);
+  }
   return folded(dtype, dims, inputs, (values) => {
     const numbers = values.map(exactNumbers);
     const sources = values.map((t) => sourceIndices(dims, broadcastStrides(t.dims, dims)));

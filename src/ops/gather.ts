@@ -1,12 +1,14 @@
 /** Gather, GatherElements and GatherND: elements picked by index. */
 import { int, intAttribute, string } from "../graph/attributes.ts";
 import type { GraphBuilder, Known } from "../graph/builder.ts";
+import { asDims, extentsOf } from "../graph/extents.ts";
+import { type Extent, productOf } from "../graph/size.ts";
 import { elementCount, type Tensor, toNumbers } from "../graph/tensor.ts";
 import type { Node } from "../graph/types.ts";
 import { label, required } from "./args.ts";
 import { normalizeAxis, product } from "./axes.ts";
 import { expandTo, sum, zeros } from "./broadcast.ts";
-import { folded, rearranged, stridesOf } from "./fold.ts";
+import { folded, foldedFrom, rearranged, stridesOf } from "./fold.ts";
 import { sliceAxis } from "./slice.ts";
 import { mixed } from "./traits.ts";
 import type { OpRule } from "./types.ts";
@@ -30,13 +32,13 @@ function place(node: Node, index: number, size: number): number {
  */
 export function scatterAdd(
   b: GraphBuilder,
-  dims: readonly number[],
+  dims: readonly Extent[],
   indices: string,
   updates: string,
   axis: number,
 ): string {
   const base = zeros(b, b.known(updates).dtype, dims);
-  if (elementCount(b.dims(updates)) === 0) return base;
+  if (b.shape(updates).includes(0)) return base;
   return b.op("ScatterElements", [base, indices, updates], {
     axis: int(axis),
     reduction: string("add"),
@@ -44,10 +46,10 @@ export function scatterAdd(
 }
 
 function gatherDims(node: Node, inputs: readonly (Known | undefined)[]) {
-  const { dims } = required(node, inputs, 0);
-  const indices = required(node, inputs, 1);
-  const axis = normalizeAxis(node, intAttribute(node, "axis", 0), dims.length);
-  return { axis, dims: [...dims.slice(0, axis), ...indices.dims, ...dims.slice(axis + 1)] };
+  const shape = extentsOf(required(node, inputs, 0).dims);
+  const indices = extentsOf(required(node, inputs, 1).dims);
+  const axis = normalizeAxis(node, intAttribute(node, "axis", 0), shape.length);
+  return { axis, dims: asDims([...shape.slice(0, axis), ...indices, ...shape.slice(axis + 1)]) };
 }
 
 /** How the cotangent of a Gather along axis 0 goes back: by another Gather, or by sums of whole rows. */
@@ -116,18 +118,19 @@ export const Gather: OpRule = {
     const data = required(node, inputs, 0);
     const { axis, dims } = gatherDims(node, inputs);
     return [
-      folded(data.dtype, dims, inputs, ([value, indices]) => {
+      foldedFrom(data.dtype, dims, [data], () => {
         const size = data.dims[axis];
         const inner = product(data.dims, axis + 1);
-        const places = Array.from(toNumbers(indices), (index) => place(node, index, size));
+        const indices = toNumbers(inputs[1]!.value!);
+        const places = Array.from(indices, (index) => place(node, index, size));
         const source: number[] = [];
         for (let outer = 0; outer < product(data.dims, 0, axis); outer++) {
           for (const at of places) {
             for (let i = 0; i < inner; i++) source.push((outer * size + at) * inner + i);
           }
         }
-        return rearranged(value, dims, source);
-      }),
+        return source;
+      }, [inputs[1]]),
     ];
   },
   /** One known index is a Slice, whose cotangent is a cheap Pad. */
@@ -140,8 +143,8 @@ export const Gather: OpRule = {
   },
   vjp(b, node, [ct], wanted) {
     if (!wanted[0]) return [undefined, undefined];
-    const data = b.dims(node.inputs[0]);
-    const indices = b.dims(node.inputs[1]);
+    const data = b.shape(node.inputs[0]);
+    const indices = b.shape(node.inputs[1]);
     const axis = normalizeAxis(node, intAttribute(node, "axis", 0), data.length);
     const transpose = TRANSPOSES.get(b)?.get(node.inputs[1]);
     if (transpose !== undefined && axis === 0) {
@@ -150,7 +153,7 @@ export const Gather: OpRule = {
         : b.op("Gather", [ct!, transpose.indices], { axis: int(0) });
       return [back, undefined];
     }
-    const count = product(indices);
+    const count = productOf(indices);
     const flat = data.map((dim, i) => i === axis ? count : dim);
     const row = data.map((_, i) => i === axis ? count : 1);
     const places = expandTo(b, b.reshape(node.inputs[1], row), flat);

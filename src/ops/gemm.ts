@@ -1,5 +1,7 @@
 /** Gemm: Y = alpha·A'·B' + beta·C, where A' and B' are A and B or their transposes. */
 import type { GraphBuilder } from "../graph/builder.ts";
+import { asDims, extentsOf } from "../graph/extents.ts";
+import { areEqual } from "../graph/size.ts";
 import type { Node } from "../graph/types.ts";
 import { float, floatAttribute, int, intAttribute } from "../graph/attributes.ts";
 import { label, required, sameType } from "./args.ts";
@@ -26,9 +28,9 @@ export function product2d(
   transB: number,
   alpha = 1,
 ): string {
-  const [m, k] = transA ? [b.dims(x)[1], b.dims(x)[0]] : b.dims(x);
-  const n = b.dims(y)[transB ? 0 : 1];
-  if (m * k * n === 0) return zeros(b, b.known(x).dtype, [m, n]);
+  const [m, k] = transA ? b.shape(x).toReversed() : b.shape(x);
+  const n = b.shape(y)[transB ? 0 : 1];
+  if ([m, k, n].includes(0)) return zeros(b, b.known(x).dtype, [m, n]);
   return b.op("Gemm", [x, y], { alpha: float(alpha), transA: int(transA), transB: int(transB) });
 }
 
@@ -57,12 +59,12 @@ export const Gemm: OpRule = {
         `${label(node)} needs matrices: current are [${a.dims}] and [${b.dims}]`,
       );
     }
-    const [m, k] = transA ? [a.dims[1], a.dims[0]] : a.dims;
-    const [k2, n] = transB ? [b.dims[1], b.dims[0]] : b.dims;
-    if (k !== k2) {
+    const [m, k] = transA ? extentsOf(a.dims).toReversed() : extentsOf(a.dims);
+    const [k2, n] = transB ? extentsOf(b.dims).toReversed() : extentsOf(b.dims);
+    if (!areEqual(k, k2)) {
       throw new RangeError(`${label(node)}: matrices do not fit: [${a.dims}] and [${b.dims}]`);
     }
-    const dims = [m, n];
+    const dims = asDims([m, n]);
     if (c !== undefined && !sameDims(broadcastDims(dims, c.dims), dims)) {
       throw new RangeError(`${label(node)}: C [${c.dims}] does not broadcast to [${dims}]`);
     }

@@ -6,6 +6,7 @@
  */
 import { float, floatAttribute, int, intAttribute } from "../graph/attributes.ts";
 import type { GraphBuilder, Known } from "../graph/builder.ts";
+import { asDims, extentsOf } from "../graph/extents.ts";
 import type { Node } from "../graph/types.ts";
 import { required, unsupported } from "./args.ts";
 import { normalizeAxis, range } from "./axes.ts";
@@ -24,7 +25,7 @@ export function normalizedAxes(node: Node, rank: number): readonly number[] {
 /** Statistics have the normalised axes kept as 1. */
 export function statisticDims(node: Node, dims: readonly number[]): readonly number[] {
   const axes = normalizedAxes(node, dims.length);
-  return dims.map((dim, i) => axes.includes(i) ? 1 : dim);
+  return asDims(extentsOf(dims).map((extent, i) => axes.includes(i) ? 1 : extent));
 }
 
 /** 1/√(variance + ε), the node's own output where it has one. */

@@ -6,9 +6,10 @@
  */
 import type { GraphBuilder } from "../graph/builder.ts";
 import { int } from "../graph/attributes.ts";
+import { asDims, extentsOf } from "../graph/extents.ts";
+import { areEqual, type Extent, isAtMost, productOf, times } from "../graph/size.ts";
 import type { Node } from "../graph/types.ts";
 import { label, required, sameType } from "./args.ts";
-import { product } from "./axes.ts";
 import { broadcastDims, reduceTo } from "./broadcast.ts";
 import { product2d } from "./gemm.ts";
 import { rowByRow, type RowTest } from "./traits.ts";
@@ -23,10 +24,11 @@ import type { OpRule } from "./types.ts";
  */
 export function matMulDims(
   node: Node,
-  a: readonly number[],
-  b: readonly number[],
+  aDims: readonly Extent[],
+  bDims: readonly Extent[],
   least: 1 | 2 = 1,
 ): readonly number[] {
+  const [a, b] = [extentsOf(aDims), extentsOf(bDims)];
   const fail = (cause?: unknown): never => {
     throw new RangeError(
       `Operands of ${label(node)} do not fit: shapes are [${a}] and [${b}]`,
@@ -36,7 +38,7 @@ export function matMulDims(
   if (a.length < least || b.length < least) fail();
   const left = a.length === 1 ? [1, a[0]] : a;
   const right = b.length === 1 ? [b[0], 1] : b;
-  if (left.at(-1) !== right.at(-2)) fail();
+  if (!areEqual(left.at(-1)!, right.at(-2)!)) fail();
   const stacked = (): readonly number[] => {
     try {
       return broadcastDims(left.slice(0, -2), right.slice(0, -2));
@@ -44,11 +46,11 @@ export function matMulDims(
       return fail(error);
     }
   };
-  return [
-    ...stacked(),
+  return asDims([
+    ...extentsOf(stacked()),
     ...a.length === 1 ? [] : [left.at(-2)!],
     ...b.length === 1 ? [] : [right.at(-1)!],
-  ];
+  ]);
 }
 
 /** The product of stacks of matrices, either one read transposed. */
@@ -93,24 +95,24 @@ export const MatMul: OpRule = {
     return [{ dtype: sameType(node, [a, b]), dims: matMulDims(node, a.dims, b.dims) }];
   },
   vjp(b, node, [ct], wanted) {
-    const [aDims, bDims] = [b.dims(node.inputs[0]), b.dims(node.inputs[1])];
+    const [aDims, bDims] = [b.shape(node.inputs[0]), b.shape(node.inputs[1])];
     const left = aDims.length === 1 ? b.reshape(node.inputs[0], [1, aDims[0]]) : node.inputs[0];
     const right = bDims.length === 1 ? b.reshape(node.inputs[1], [bDims[0], 1]) : node.inputs[1];
-    const [leftDims, rightDims] = [b.dims(left), b.dims(right)];
+    const [leftDims, rightDims] = [b.shape(left), b.shape(right)];
     const [m, k] = leftDims.slice(-2);
     const n = rightDims[rightDims.length - 1];
-    const stack = broadcastDims(leftDims.slice(0, -2), rightDims.slice(0, -2));
+    const stack = extentsOf(broadcastDims(leftDims.slice(0, -2), rightDims.slice(0, -2)));
     const dy = b.reshape(ct!, [...stack, m, n]);
     let da: string | undefined;
     let db: string | undefined;
-    if (product(rightDims, 0, rightDims.length - 2) === 1) {
+    if (productOf(rightDims.slice(0, -2)) === 1) {
       // One right matrix: fold the stack into rows.
-      const rows = product(stack) * m;
+      const rows = times(productOf(stack), m);
       const flatDy = b.reshape(dy, [rows, n]);
       if (wanted[0]) da = product2d(b, flatDy, b.reshape(right, [k, n]), 0, 1);
       if (wanted[1]) {
         const flat = b.reshape(left, [rows, k]);
-        db = k * NARROW <= n
+        db = isAtMost(times(k, NARROW), n)
           ? matMul(b, flat, flatDy, true, false)
           : product2d(b, flat, flatDy, 1, 0);
       }

@@ -1,8 +1,17 @@
 /** Pad: more elements before and after an axis (or fewer: negative counts cut away). */
 import { floatAttribute, intsAttribute, stringAttribute } from "../graph/attributes.ts";
 import type { GraphBuilder, Known } from "../graph/builder.ts";
+import { asDims, extentsOf } from "../graph/extents.ts";
+import { type Extent, isAtMost, plus, times } from "../graph/size.ts";
 import type { Node } from "../graph/types.ts";
-import { constantInts, knownInputs, label, required, requiredInts, unsupported } from "./args.ts";
+import {
+  constantInts,
+  knownInputs,
+  label,
+  required,
+  requiredExtents,
+  unsupported,
+} from "./args.ts";
 import { normalizeAxis, range } from "./axes.ts";
 import { scalarLike } from "./broadcast.ts";
 import { padZeros } from "./slice.ts";
@@ -12,7 +21,7 @@ import type { OpRule } from "./types.ts";
 /** Counts before and after each axis; in the attribute before operator set 11. */
 function counts(node: Node, inputs: readonly (Known | undefined)[]) {
   const rank = required(node, inputs, 0).dims.length;
-  const given = intsAttribute(node, "pads", undefined) ?? requiredInts(node, inputs, 1, "pads");
+  const given = intsAttribute(node, "pads", undefined) ?? requiredExtents(node, inputs, 1, "pads");
   const axes = (constantInts(node, inputs, 3, "axes") ?? range(rank))
     .map((axis) => normalizeAxis(node, axis, rank));
   if (given.length !== 2 * axes.length) {
@@ -20,8 +29,8 @@ function counts(node: Node, inputs: readonly (Known | undefined)[]) {
       `${label(node)}: pads must be two counts an axis: current value is [${given}]`,
     );
   }
-  const before = new Array<number>(rank).fill(0);
-  const after = new Array<number>(rank).fill(0);
+  const before = new Array<Extent>(rank).fill(0);
+  const after = new Array<Extent>(rank).fill(0);
   axes.forEach((axis, i) => {
     before[axis] = given[i];
     after[axis] = given[i + axes.length];
@@ -53,17 +62,18 @@ export const Pad: OpRule = {
   infer(node, inputs) {
     const { dtype, dims } = required(node, inputs, 0);
     const { before, after } = counts(node, inputs);
-    const out = dims.map((dim, i) => dim + before[i] + after[i]);
-    if (out.some((dim) => dim < 0)) {
-      throw new RangeError(`${label(node)} cuts more away than [${dims}] has`);
+    const shape = extentsOf(dims);
+    const out = shape.map((dim, i) => plus(plus(dim, before[i]), after[i]));
+    if (out.some((dim) => isAtMost(dim, -1))) {
+      throw new RangeError(`${label(node)} cuts more away than [${shape}] has`);
     }
-    return [{ dtype, dims: out }];
+    return [{ dtype, dims: asDims(out) }];
   },
   lower,
   vjp(b, node, [ct], wanted) {
     if (wanted[2]) throw unsupported(node, "its constant_value is computed by what is trained");
     const { before, after } = counts(node, knownInputs(b, node));
-    const negated = (values: readonly number[]) => values.map((count) => -count);
+    const negated = (values: readonly Extent[]) => values.map((count) => times(-1, count));
     return [wanted[0] ? padZeros(b, ct!, negated(before), negated(after)) : undefined, undefined];
   },
 };

@@ -1,6 +1,8 @@
 /** Reductions over axes. */
 import { int, intAttribute } from "../graph/attributes.ts";
 import type { GraphBuilder, Known } from "../graph/builder.ts";
+import { asDims, extentsOf } from "../graph/extents.ts";
+import { type Extent, productOf, settled } from "../graph/size.ts";
 import { elementCount } from "../graph/tensor.ts";
 import type { Node } from "../graph/types.ts";
 import { knownInputs, required, unsupported } from "./args.ts";
@@ -23,8 +25,8 @@ function reducedAxes(node: Node, inputs: Inputs): readonly number[] {
 }
 
 /** The output's shape with the reduced axes kept as 1. */
-const keptDims = (dims: readonly number[], axes: readonly number[]) =>
-  dims.map((dim, i) => axes.includes(i) ? 1 : dim);
+const keptShape = (shape: readonly Extent[], axes: readonly number[]) =>
+  shape.map((dim, i) => axes.includes(i) ? 1 : dim);
 
 interface Reduction {
   readonly opType: string;
@@ -36,7 +38,7 @@ interface Reduction {
    */
   readonly derivative?: (b: GraphBuilder, x: string, y: string, ct: string, reduced: {
     readonly axes: readonly number[];
-    readonly count: number;
+    readonly count: Extent;
   }) => string;
 }
 
@@ -71,9 +73,12 @@ function reduction({ opType, fold, derivative }: Reduction): OpRule {
     infer(node, inputs) {
       const x = required(node, inputs, 0);
       const axes = reducedAxes(node, inputs);
-      const dims = intAttribute(node, "keepdims", 1) === 1
-        ? keptDims(x.dims, axes)
-        : x.dims.filter((_, i) => !axes.includes(i));
+      const shape = extentsOf(x.dims);
+      const dims = asDims(
+        intAttribute(node, "keepdims", 1) === 1
+          ? keptShape(shape, axes)
+          : shape.filter((_, i) => !axes.includes(i)),
+      );
       return [
         fold === undefined ? { dtype: x.dtype, dims } : foldReduction(x, axes, dims, fold),
       ];
@@ -92,16 +97,16 @@ function reduction({ opType, fold, derivative }: Reduction): OpRule {
       return [
         intAttribute(node, "keepdims", 1) === 1
           ? kept
-          : b.reshape(kept, b.dims(x).filter((_, i) => !axes.includes(i))),
+          : b.reshape(kept, b.shape(x).filter((_, i) => !axes.includes(i))),
       ];
     },
     ...derivative === undefined ? {} : {
       vjp(b, node, [ct]) {
         const [x] = node.inputs;
-        const dims = b.dims(x);
+        const dims = b.shape(x);
         const axes = reducedAxes(node, knownInputs(b, node));
-        const kept = keptDims(dims, axes);
-        const count = axes.reduce((total, axis) => total * dims[axis], 1);
+        const kept = keptShape(dims, axes);
+        const count = productOf(axes.map((axis) => dims[axis]));
         const dx = derivative(b, x, b.reshape(node.outputs[0], kept), b.reshape(ct!, kept), {
           axes,
           count,
@@ -128,7 +133,8 @@ const REDUCTIONS: readonly Reduction[] = [
   {
     opType: "ReduceMean",
     fold: (values) => total(values) / values.length,
-    derivative: (b, _x, _y, ct, { count }) => b.op("Mul", [ct, scalarLike(b, ct, 1 / count)]),
+    derivative: (b, _x, _y, ct, { count }) =>
+      b.op("Mul", [ct, scalarLike(b, ct, 1 / settled(count))]),
   },
   { opType: "ReduceMax", fold: (values) => Math.max(...values), derivative: shared },
   { opType: "ReduceMin", fold: (values) => Math.min(...values), derivative: shared },

@@ -1,48 +1,53 @@
 /** Reshape and the operators that only rename dimensions; for training all become Reshape. */
 import { intAttribute, intsAttribute } from "../graph/attributes.ts";
 import type { Known } from "../graph/builder.ts";
-import { elementCount } from "../graph/tensor.ts";
+import { asDims, extentsOf } from "../graph/extents.ts";
 import { reshaped } from "../graph/reshaped.ts";
+import { areEqual, type Extent, over, productOf } from "../graph/size.ts";
 import type { Node } from "../graph/types.ts";
-import { knownInputs, label, required, requiredInts } from "./args.ts";
-import { axesOf, normalizeAxes, normalizeAxis, product } from "./axes.ts";
+import { knownInputs, label, required, requiredExtents } from "./args.ts";
+import { axesOf, normalizeAxes, normalizeAxis } from "./axes.ts";
 import { VIEW } from "./traits.ts";
 import type { Count, OpRule, OpsetContext, TrainingRule } from "./types.ts";
 
 type Inputs = readonly (Known | undefined)[];
 
 /** The same bytes under other dimensions: a constant stays one, however large. */
-function renamed(x: Known, dims: readonly number[]): Known {
+function renamed(x: Known, shape: readonly Extent[]): Known {
   const { dtype, value } = x;
+  const dims = asDims(shape);
   return value === undefined ? { dtype, dims } : { dtype, dims, value: reshaped(value, dims) };
 }
 
-function reshapeDims(node: Node, inputs: Inputs): readonly number[] {
-  const { dims } = required(node, inputs, 0);
-  const shape = intsAttribute(node, "shape", undefined) ?? requiredInts(node, inputs, 1, "shape");
+function reshapeDims(node: Node, inputs: Inputs): readonly Extent[] {
+  const dims = extentsOf(required(node, inputs, 0).dims);
+  const shape = intsAttribute(node, "shape", undefined) ??
+    requiredExtents(node, inputs, 1, "shape");
   const allowZero = intAttribute(node, "allowzero", 0) === 1;
   const out = shape.map((dim, i) => dim === 0 && !allowZero ? dims[i] : dim);
   const rest = out.indexOf(-1);
+  const fail = () => new RangeError(`${label(node)} cannot give [${dims}] the shape [${shape}]`);
   if (rest >= 0) {
-    const others = product(out, 0, rest) * product(out, rest + 1);
-    out[rest] = others === 0 ? 0 : elementCount(dims) / others;
+    const others = productOf(out.filter((_, i) => i !== rest));
+    const left = others === 0 ? 0 : over(productOf(dims), others);
+    if (left === undefined) throw fail();
+    out[rest] = left;
   }
-  if (out.some((dim) => !Number.isInteger(dim) || dim < 0) || product(out) !== product(dims)) {
-    throw new RangeError(`${label(node)} cannot give [${dims}] the shape [${shape}]`);
-  }
+  const isWrong = (dim: Extent) => typeof dim === "number" && !(Number.isInteger(dim) && dim >= 0);
+  if (out.some(isWrong) || !areEqual(productOf(out), productOf(dims))) throw fail();
   return out;
 }
 
-function flattenDims(node: Node, inputs: Inputs): readonly number[] {
-  const { dims } = required(node, inputs, 0);
+function flattenDims(node: Node, inputs: Inputs): readonly Extent[] {
+  const dims = extentsOf(required(node, inputs, 0).dims);
   const axis = intAttribute(node, "axis", 1);
   // An axis equal to the rank is allowed here alone.
   const at = axis === dims.length ? axis : normalizeAxis(node, axis, dims.length);
-  return [product(dims, 0, at), product(dims, at)];
+  return [productOf(dims.slice(0, at)), productOf(dims.slice(at))];
 }
 
-function squeezeDims(node: Node, inputs: Inputs): readonly number[] {
-  const { dims } = required(node, inputs, 0);
+function squeezeDims(node: Node, inputs: Inputs): readonly Extent[] {
+  const dims = extentsOf(required(node, inputs, 0).dims);
   const given = axesOf(node, inputs);
   const axes = given === undefined
     ? dims.flatMap((dim, i) => dim === 1 ? [i] : [])
@@ -54,8 +59,8 @@ function squeezeDims(node: Node, inputs: Inputs): readonly number[] {
   return dims.filter((_, i) => !axes.includes(i));
 }
 
-function unsqueezeDims(node: Node, inputs: Inputs): readonly number[] {
-  const { dims } = required(node, inputs, 0);
+function unsqueezeDims(node: Node, inputs: Inputs): readonly Extent[] {
+  const dims = extentsOf(required(node, inputs, 0).dims);
   const given = axesOf(node, inputs) ?? [];
   const axes = normalizeAxes(node, given, dims.length + given.length);
   const out = [...dims];
@@ -67,7 +72,7 @@ function renaming(
   opType: string,
   attributes: readonly string[],
   inputs: Count,
-  outputDims: (node: Node, inputs: Inputs, context: OpsetContext) => readonly number[],
+  outputDims: (node: Node, inputs: Inputs, context: OpsetContext) => readonly Extent[],
 ): TrainingRule {
   return {
     opType,

@@ -1,6 +1,7 @@
-/** Shape and Size: always constants, since all dimensions are known. */
+/** Shape and Size: always constants, since all dimensions are known, if not as numbers. */
 import { intAttribute } from "../graph/attributes.ts";
-import { elementCount, int64 } from "../graph/tensor.ts";
+import { extentsOf, int64Of } from "../graph/extents.ts";
+import { productOf } from "../graph/size.ts";
 import { required } from "./args.ts";
 import { mixed } from "./traits.ts";
 import type { OpRule } from "./types.ts";
@@ -14,12 +15,12 @@ export const Shape: OpRule = {
   outputs: "1",
   traits: mixed("shape"),
   infer(node, inputs) {
-    const { dims } = required(node, inputs, 0);
-    const out = dims.slice(
+    const shape = extentsOf(required(node, inputs, 0).dims);
+    const out = shape.slice(
       intAttribute(node, "start", 0),
-      intAttribute(node, "end", dims.length),
+      intAttribute(node, "end", shape.length),
     );
-    return [{ dtype: "int64", dims: [out.length], value: int64([out.length], out) }];
+    return [{ dtype: "int64", dims: [out.length], value: int64Of([out.length], out) }];
   },
 };
 
@@ -32,7 +33,7 @@ export const Size: OpRule = {
   outputs: "1",
   traits: mixed("shape"),
   infer(node, inputs) {
-    const { dims } = required(node, inputs, 0);
-    return [{ dtype: "int64", dims: [], value: int64([], [elementCount(dims)]) }];
+    const count = productOf(extentsOf(required(node, inputs, 0).dims));
+    return [{ dtype: "int64", dims: [], value: int64Of([], [count]) }];
   },
 };

@@ -1,10 +1,11 @@
 /** Transpose. */
 import { ints, intsAttribute } from "../graph/attributes.ts";
 import type { GraphBuilder } from "../graph/builder.ts";
+import { asDims, extentsOf } from "../graph/extents.ts";
 import type { Node } from "../graph/types.ts";
 import { label, required } from "./args.ts";
 import { range } from "./axes.ts";
-import { folded, rearranged, sourceIndices, stridesOf } from "./fold.ts";
+import { foldedFrom, sourceIndices, stridesOf } from "./fold.ts";
 import { rowByRow, type RowTest } from "./traits.ts";
 import type { OpRule } from "./types.ts";
 
@@ -51,16 +52,13 @@ export const Transpose: OpRule = {
   infer(node, inputs) {
     const x = required(node, inputs, 0);
     const perm = permutation(node, x.dims.length);
-    const dims = perm.map((axis) => x.dims[axis]);
-    const strides = stridesOf(x.dims);
+    const shape = extentsOf(x.dims);
+    const dims = asDims(perm.map((axis) => shape[axis]));
     return [
-      folded(
-        x.dtype,
-        dims,
-        [x],
-        ([value]) =>
-          rearranged(value, dims, sourceIndices(dims, perm.map((axis) => strides[axis]))),
-      ),
+      foldedFrom(x.dtype, dims, [x], () => {
+        const strides = stridesOf(x.dims);
+        return sourceIndices(dims, perm.map((axis) => strides[axis]));
+      }),
     ];
   },
   lower(b, node) {

@@ -1,12 +1,13 @@
 /** com.microsoft.FusedMatMul (and its older name TransposeMatMul): α · op(A) · op(B). */
 import { floatAttribute, int, intAttribute, ints } from "../../graph/attributes.ts";
 import type { GraphBuilder } from "../../graph/builder.ts";
-import { elementCount } from "../../graph/tensor.ts";
+import { extentsOf } from "../../graph/extents.ts";
+import { isAtMost, productOf } from "../../graph/size.ts";
 import { MICROSOFT, type Node } from "../../graph/types.ts";
 import { matMulDims } from "../mat_mul.ts";
 import { mixed } from "../traits.ts";
 import type { OpRule, TrainingRule } from "../types.ts";
-import { scalarOf } from "../broadcast.ts";
+import { sameDims, scalarOf } from "../broadcast.ts";
 import { refuse, requireAttribute, requiredKnown } from "./support.ts";
 
 function check(node: Node): void {
@@ -17,7 +18,7 @@ function check(node: Node): void {
 const swapped = <T>(list: readonly T[]): T[] => [...list.slice(0, -2), list.at(-1)!, list.at(-2)!];
 
 function transposed(b: GraphBuilder, value: string): string {
-  const axes = b.dims(value).map((_, i) => i);
+  const axes = b.shape(value).map((_, i) => i);
   return b.op("Transpose", [value], { perm: ints(swapped(axes)) });
 }
 
@@ -37,8 +38,8 @@ const rule = (opType: string): TrainingRule => ({
     const b = requiredKnown(node, "B", inputs, 1);
     const dims = matMulDims(
       node,
-      intAttribute(node, "transA", 0) ? swapped(a.dims) : a.dims,
-      intAttribute(node, "transB", 0) ? swapped(b.dims) : b.dims,
+      intAttribute(node, "transA", 0) ? swapped(extentsOf(a.dims)) : a.dims,
+      intAttribute(node, "transB", 0) ? swapped(extentsOf(b.dims)) : b.dims,
       2,
     );
     return [{ dtype: a.dtype, dims }];
@@ -54,7 +55,7 @@ const rule = (opType: string): TrainingRule => ({
     const scale = (x: string) => b.op("Mul", [x, scalarOf(b, b.known(x).dtype, alpha)]);
     const dims = matMulDims(node, b.dims(left), b.dims(right), 2);
     // Scale whichever is smaller: the left operand (queries) or the product (of many channels).
-    if (elementCount(b.dims(left)) < elementCount(dims)) {
+    if (!isAtMost(productOf(extentsOf(dims)), productOf(b.shape(left)))) {
       return [b.op("MatMul", [scale(left), right])];
     }
     return [scale(b.op("MatMul", [left, right]))];
@@ -67,10 +68,10 @@ const rule = (opType: string): TrainingRule => ({
  */
 const vjp: TrainingRule["vjp"] = (b, node, [ct], wanted) => {
   const [left, right] = node.inputs;
-  const stack = (value: string) => b.dims(value).slice(0, -2).join();
+  const stack = (value: string) => b.shape(value).slice(0, -2);
   const asEmitted = intAttribute(node, "transB", 0) === 1 &&
     floatAttribute(node, "alpha", 1) === 1 &&
-    intAttribute(node, "transA", 0) === 0 && stack(left) === stack(right);
+    intAttribute(node, "transA", 0) === 0 && sameDims(stack(left), stack(right));
   if (!asEmitted) refuse(node, "the derivative of this form");
   return [
     wanted[0] ? b.op("MatMul", [ct!, right]) : undefined,
