@@ -2,7 +2,7 @@
 import { int, intAttribute, string } from "../graph/attributes.ts";
 import type { GraphBuilder, Known } from "../graph/builder.ts";
 import { asDims, extentsOf } from "../graph/extents.ts";
-import { type Extent, productOf } from "../graph/size.ts";
+import { type Extent, productOf, settled } from "../graph/size.ts";
 import { elementCount, type Tensor, toNumbers } from "../graph/tensor.ts";
 import type { Node } from "../graph/types.ts";
 import { label, required } from "./args.ts";
@@ -90,10 +90,12 @@ function declare(b: GraphBuilder, indices: string, transpose: Transpose): void {
 export function sumRows(b: GraphBuilder, sum: string, indices: string, updates: string): string {
   const add = (sum: string, index: string, rows: string) =>
     b.op("ScatterND", [sum, index, rows], { reduction: string("add") });
-  const size = b.dims(indices);
+  const size = b.shape(indices);
   if (size.length === 1) return add(sum, b.reshape(indices, [...size, 1]), updates);
-  const [count, length] = size;
-  const behind = b.dims(sum).slice(1);
+  const [sequences, length] = size;
+  // A node for each of them.
+  const count = settled(sequences);
+  const behind = b.shape(sum).slice(1);
   const parts = (x: string) =>
     count === 1
       ? [x]

@@ -4,6 +4,7 @@
  * What runs at inference stays the user's graph; this one exists for training alone.
  */
 import { GraphBuilder } from "../graph/builder.ts";
+import { extentsOf } from "../graph/extents.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import { oncePerGraph } from "../graph/once_per_graph.ts";
 import { prune, readBy } from "../graph/passes/prune.ts";
@@ -92,7 +93,7 @@ export function lowerSource(
     if (given === undefined) throw new ReferenceError(`Input "${name}" is not bound`);
     const input = isHalf(given.dtype) ? { ...given, dtype: "float32" as const } : given;
     // An empty cache is a constant: whatever reads only its shape melts away.
-    if (input.dims.includes(0)) b.initializer(name, emptyTensor(input));
+    if (extentsOf(input.dims).includes(0)) b.initializer(name, emptyTensor(input));
     else b.input(name, input.dtype, input.dims);
   }
   for (const [name, value] of source.initializers) {

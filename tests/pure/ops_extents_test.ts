@@ -10,6 +10,8 @@ import { type Extent, minus, plus, Sizes, times } from "../../src/graph/size.ts"
 import { float32, type Tensor } from "../../src/graph/tensor.ts";
 import type { Graph } from "../../src/graph/types.ts";
 import { reduceTo, zeros } from "../../src/ops/broadcast.ts";
+import { emitJoinedRows, emitPickedRows } from "../../src/ops/internal/pick_rows.ts";
+import { emitQuantizedLinear } from "../../src/ops/internal/quantized_linear.ts";
 import { inferTraining } from "../../src/ops/registry.ts";
 import { bytesText } from "../../src/plan/graph_text.ts";
 
@@ -157,6 +159,31 @@ const CASES: Readonly<Record<string, Emit>> = {
   "Expand": (b, { batch, length }) => {
     b.input("x", "float32", [length, 1]);
     return [b.op("Expand", ["x", b.int64s([batch, 1, 16])])];
+  },
+  "SwiGLU, Rotation and QuantizedLinear": (b, { batch, length }) => {
+    b.input("gate", "float32", [batch, length, 32]);
+    b.input("up", "float32", [batch, length, 32]);
+    b.input("w", "int8", [32, 16]);
+    const inputs = ["gate", "up"];
+    const graft = { domain: "graft", attributes: {} };
+    const [y] = b.emit({ ...graft, opType: "SwiGLU", inputs });
+    const [rotated] = b.emit({
+      ...{ ...graft, opType: "Rotation", inputs: [y], attributes: { block: int(32) } },
+    });
+    return [emitQuantizedLinear(b, { x: rotated, weight: "w", slices: 1, transB: false })];
+  },
+  "PickRows and JoinRows": (b, { batch, length, rows }) => {
+    b.input("x", "float32", [times(rows, 4), 16]);
+    b.input("at", "int64", [batch, 4, length]);
+    b.input("by", "int64", [rows, 4]);
+    b.input("from", "int64", [batch, 4, length]);
+    const [picked] = emitPickedRows(b, "x", ["at"], { by: "by" });
+    return [emitJoinedRows(b, "by", [{ value: picked, from: "from" }])];
+  },
+  "PickRows that are summed": (b, { length, rows }) => {
+    b.input("x", "float32", [times(rows, 4), 16]);
+    b.input("at", "int64", [4, length]);
+    return emitPickedRows(b, "x", ["at"], "sum");
   },
   "zeros() and reduceTo()": (b, { batch, length }) => {
     b.input("x", "float32", [batch, length, 16]);

@@ -6,6 +6,8 @@
  */
 import { float, floatAttribute, int, intAttribute } from "../../graph/attributes.ts";
 import type { GraphBuilder } from "../../graph/builder.ts";
+import { asDims, extentsOf } from "../../graph/extents.ts";
+import { times } from "../../graph/size.ts";
 import { GRAFT, type Node } from "../../graph/types.ts";
 import { required } from "../args.ts";
 import type { AttentionInputs } from "../contrib/attention_form.ts";
@@ -57,8 +59,9 @@ export const Attend: OpRule = {
   traits: mixed("attention"),
 
   infer(node, inputs) {
-    const { dtype, dims: [batch, tokens, heads] } = required(node, inputs, 0);
-    const { dims: [, , , valueSize] } = required(node, inputs, 2);
-    return [{ dtype, dims: [batch, tokens, heads * valueSize] }];
+    const { dtype, dims } = required(node, inputs, 0);
+    const [batch, tokens, heads] = extentsOf(dims);
+    const value = required(node, inputs, 2);
+    return [{ dtype, dims: asDims([batch, tokens, times(heads, value.dims[3])]) }];
   },
 };

@@ -9,10 +9,11 @@
  */
 import { int, string, stringAttribute } from "../../graph/attributes.ts";
 import type { GraphBuilder } from "../../graph/builder.ts";
+import { asDims, extentsOf } from "../../graph/extents.ts";
 import { node as nodeOf } from "../../graph/node.ts";
+import { productOf, times } from "../../graph/size.ts";
 import { GRAFT, type Node } from "../../graph/types.ts";
 import { required } from "../args.ts";
-import { product } from "../axes.ts";
 import { zeros } from "../broadcast.ts";
 import { sumRows } from "../gather.ts";
 import { mixed } from "../traits.ts";
@@ -78,8 +79,8 @@ const gather = (b: GraphBuilder, x: string, indices: string) =>
 /** All rows of several values, one after another. */
 function oneAfterAnother(b: GraphBuilder, values: readonly string[]): string {
   const flat = values.map((value) => {
-    const dims = b.dims(value);
-    return b.reshape(value, [product(dims, 0, dims.length - 1), dims.at(-1)!]);
+    const shape = b.shape(value);
+    return b.reshape(value, [productOf(shape.slice(0, -1)), shape.at(-1)!]);
   });
   return flat.length === 1 ? flat[0] : b.op("Concat", flat, { axis: int(0) });
 }
@@ -94,10 +95,11 @@ export const PickRows: OpRule = {
   traits: mixed("lookup"),
 
   infer(node, inputs) {
-    const { dtype, dims: [, width] } = required(node, inputs, 0);
+    const { dtype, dims } = required(node, inputs, 0);
+    const width = dims[1];
     return node.outputs.map((_, k) => ({
       dtype,
-      dims: [...required(node, inputs, 2 + k).dims, width],
+      dims: asDims([...extentsOf(required(node, inputs, 2 + k).dims), width]),
     }));
   },
 
@@ -109,13 +111,13 @@ export const PickRows: OpRule = {
     );
     if (by !== "") {
       const rows = gather(b, oneAfterAnother(b, given), by);
-      return [b.reshape(rows, b.dims(x)), ...none.slice(1)];
+      return [b.reshape(rows, b.shape(x)), ...none.slice(1)];
     }
     const inTurn = stringAttribute(node, "sums", "") === "sum in turn";
-    const [, width] = b.dims(x);
+    const width = b.dims(x)[1];
     const sum = indices.reduce((sum, rows, k) => {
-      const dims = b.dims(rows);
-      const shape = inTurn ? [dims[0], product(dims, 1)] : [product(dims)];
+      const all = b.shape(rows);
+      const shape = inTurn ? [all[0], productOf(all.slice(1))] : [productOf(all)];
       const updates = b.reshape(given[k], [...shape, width]);
       return sumRows(b, sum, b.reshape(rows, shape), updates);
     }, zeros(b, b.known(x).dtype, b.dims(x)));
@@ -140,15 +142,15 @@ export const JoinRows: OpRule = {
   traits: mixed("lookup"),
 
   infer(node, inputs) {
-    const { dims: [rows, count] } = required(node, inputs, 0);
+    const [rows, count] = extentsOf(required(node, inputs, 0).dims);
     const { dtype, dims } = required(node, inputs, 1);
-    return [{ dtype, dims: [1, rows, count * dims.at(-1)!] }];
+    return [{ dtype, dims: asDims([1, rows, times(count, dims.at(-1)!)]) }];
   },
 
   vjp(b, node, [ct], wanted) {
     const { back, values, from } = joinedOf(node);
     const width = b.dims(values[0]).at(-1)!;
-    const rows = b.reshape(ct!, [product(b.dims(back)), width]);
+    const rows = b.reshape(ct!, [productOf(b.shape(back)), width]);
     return [
       undefined,
       ...values.map((_, k) => wanted[1 + k] ? gather(b, rows, from[k]) : undefined),
@@ -159,8 +161,8 @@ export const JoinRows: OpRule = {
   expand(b, node) {
     const { back, values } = joinedOf(node);
     const joined = gather(b, oneAfterAnother(b, values), back);
-    const [rows, count, width] = b.dims(joined);
-    b.add(nodeOf("Reshape", [joined, b.int64s([1, rows, count * width])], node.outputs[0]));
+    const [rows, count, width] = b.shape(joined);
+    b.add(nodeOf("Reshape", [joined, b.int64s([1, rows, times(count, width)])], node.outputs[0]));
   },
 };
 

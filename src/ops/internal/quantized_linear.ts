@@ -24,6 +24,8 @@
 import { int, intAttribute } from "../../graph/attributes.ts";
 import type { GraphBuilder } from "../../graph/builder.ts";
 import { type CodeType, ZERO_POINTS } from "../../graph/codes.ts";
+import { asDims, extentsOf } from "../../graph/extents.ts";
+import { productOf } from "../../graph/size.ts";
 import { elementCount } from "../../graph/tensor.ts";
 import { GRAFT, type Node } from "../../graph/types.ts";
 import { shared } from "../contrib/support.ts";
@@ -129,7 +131,7 @@ export const QuantizedLinear: OpRule = {
         `${label(node)} needs ${size} scales as input ${index}: current shape is [${scale.dims}]`,
       );
     }
-    return [{ dtype: x.dtype, dims: [...x.dims.slice(0, -1), n] }];
+    return [{ dtype: x.dtype, dims: asDims([...extentsOf(x.dims).slice(0, -1), n]) }];
   },
 
   vjp(b, node, [ct], wanted) {
@@ -151,7 +153,7 @@ export const QuantizedLinear: OpRule = {
     const y = low === undefined
       ? first
       : b.op("Add", [first, multiply(b, low, matrix, post, SLICE_STEPS)]);
-    const lead = b.dims(x).slice(0, -1);
+    const lead = b.shape(x).slice(0, -1);
     b.emit({
       opType: "Mul",
       domain: "",
@@ -193,9 +195,9 @@ const flat = (b: GraphBuilder, name: string) => isScalar(b, name) ? [] : [b.dims
  *   float32 [rows]
  */
 function quantizedRows(b: GraphBuilder, x: string, pre: string | undefined, slices: Slices) {
-  const dims = b.dims(x);
-  const width = dims[dims.length - 1];
-  const rows = elementCount(dims.slice(0, -1));
+  const shape = b.shape(x);
+  const width = shape[shape.length - 1];
+  const rows = productOf(shape.slice(0, -1));
   const key = `8-bit rows of ${x} by ${pre ?? ""}`;
   const values = shared(b, `${key}: values`, () => {
     const scaled = pre === undefined ? x : b.op("Mul", [x, pre]);

@@ -11,7 +11,8 @@
  */
 import { int, intAttribute } from "../../graph/attributes.ts";
 import type { GraphBuilder } from "../../graph/builder.ts";
-import { elementCount, float32, type Tensor } from "../../graph/tensor.ts";
+import { over, productOf } from "../../graph/size.ts";
+import { float32, type Tensor } from "../../graph/tensor.ts";
 import { GRAFT } from "../../graph/types.ts";
 import { shared } from "../contrib/support.ts";
 import { label, required } from "../args.ts";
@@ -89,7 +90,7 @@ function rotatedBlocks(b: GraphBuilder, x: string, block: number): string {
     `rotation ${block}`,
     () => b.constant(rotationMatrix(block), `rotation_${block}`),
   );
-  return b.op("MatMul", [b.reshape(x, [elementCount(b.dims(x)) / block, block]), matrix]);
+  return b.op("MatMul", [b.reshape(x, [over(productOf(b.shape(x)), block)!, block]), matrix]);
 }
 
 const matrices = new Map<number, Tensor>();

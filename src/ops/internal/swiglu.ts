@@ -17,6 +17,7 @@ import type { GraphBuilder, Known } from "../../graph/builder.ts";
 import { node as nodeOf } from "../../graph/node.ts";
 import { GRAFT, type Node } from "../../graph/types.ts";
 import { label, required } from "../args.ts";
+import { sameDims } from "../broadcast.ts";
 import { elementwise } from "../traits.ts";
 import type { OpRule } from "../types.ts";
 
@@ -103,7 +104,7 @@ export const SwiGLUAndFactors: OpRule = {
 function known(node: Node, inputs: Parameters<OpRule["infer"]>[1]): Known {
   const gate = required(node, inputs, 0);
   const up = required(node, inputs, 1);
-  if (gate.dims.join() !== up.dims.join()) {
+  if (!sameDims(gate.dims, up.dims)) {
     throw new RangeError(
       `${label(node)} needs two operands of one shape: they are [${gate.dims}] and [${up.dims}]`,
     );
