@@ -1,19 +1,12 @@
 /** Graphs over sizes at one batch. */
-import { entriesOf, extentsOf, isSized } from "./extents.ts";
+import { extentsOf, tensorAt } from "./extents.ts";
 import type { BoundSizes } from "./size.ts";
-import { int64, type Tensor } from "./tensor.ts";
 import type { Graph, ValueInfo } from "./types.ts";
 
 /** Dimensions at a batch. */
 export function boundDims(dims: readonly number[], bound: BoundSizes): readonly number[] {
   const extents = extentsOf(dims);
   return extents === dims ? dims : extents.map((extent) => bound.of(extent));
-}
-
-/** A constant at a batch: itself, unless it follows from the batch's sizes. */
-export function boundTensor(tensor: Tensor, bound: BoundSizes): Tensor {
-  if (!isSized(tensor)) return tensor;
-  return int64(tensor.dims, entriesOf(tensor)!.map((entry) => bound.of(entry)));
 }
 
 /**
@@ -35,7 +28,10 @@ export function boundGraph(graph: Graph, bound: BoundSizes): Graph {
     outputs: graph.outputs.map(info),
     valueInfo: new Map([...graph.valueInfo].map(([name, value]) => [name, info(value)])),
     initializers: new Map(
-      [...graph.initializers].map(([name, value]) => [name, boundTensor(value, bound)]),
+      [...graph.initializers].map(([name, value]) => [
+        name,
+        tensorAt(value, (extent) => bound.of(extent)),
+      ]),
     ),
   };
 }

@@ -5,7 +5,7 @@
  * node: it becomes an initializer, so shape arithmetic disappears.
  */
 import type { DataType } from "./dtype.ts";
-import { asDims, extentsOf, int64Of } from "./extents.ts";
+import { asDims, extentsOf, int64Of, isSized } from "./extents.ts";
 import { areEqual, asDimension, type Extent, productOf } from "./size.ts";
 import { float32, type Tensor } from "./tensor.ts";
 import { type Attribute, type Graph, MICROSOFT, type Node, type ValueInfo } from "./types.ts";
@@ -105,7 +105,7 @@ export class GraphBuilder {
 
   /** A small constant; equal ones share one initializer. */
   constant(value: Tensor, hint = "const"): string {
-    const key = value.bytes.byteLength <= 256
+    const key = !isSized(value) && value.bytes.byteLength <= 256
       ? `${value.dtype}[${value.dims}]${Array.from(value.bytes).join()}`
       : undefined;
     const found = key === undefined ? undefined : this.#constants.get(key);

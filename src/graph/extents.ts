@@ -5,10 +5,18 @@
  * settles that number ({@linkcode settled}), so that what is built from it is right, if for fewer
  * batches; who asks for extents instead leaves them open.
  */
-import { type Extent, settled } from "./size.ts";
+import type { DataType } from "./dtype.ts";
+import { type Extent, settled, type ValueOf } from "./size.ts";
 import { int64, type Tensor, toNumbers } from "./tensor.ts";
 
+/** What a tensor's bytes follow from. */
+interface Contents {
+  readonly of: readonly Extent[];
+  make(...values: number[]): Uint8Array;
+}
+
 const SHAPES = new WeakMap<readonly number[], readonly Extent[]>();
+const CONTENTS = new WeakMap<Tensor, Contents>();
 const ENTRIES = new WeakMap<Tensor, readonly Extent[]>();
 
 const areNumbers = (extents: readonly Extent[]): extents is readonly number[] =>
@@ -32,21 +40,58 @@ export function extentsOf(dims: readonly Extent[]): readonly Extent[] {
 }
 
 /**
- * An int64 tensor that holds extents in row-major order: to read its bytes settles them.
+ * A tensor whose bytes follow from extents: to read them settles these.
+ *
+ * @param make gives the bytes for the extents' values, as many as the shape has there
+ */
+export function sizedTensor(
+  dtype: DataType,
+  shape: readonly Extent[],
+  of: readonly Extent[],
+  make: (...values: number[]) => Uint8Array,
+): Tensor {
+  const dims = asDims(shape);
+  if (areNumbers(of)) return { dtype, dims, bytes: make(...of) };
+  const tensor: Tensor = {
+    dtype,
+    dims,
+    get bytes() {
+      return make(...of.map(settled));
+    },
+  };
+  CONTENTS.set(tensor, { of, make });
+  return tensor;
+}
+
+/**
+ * An int64 tensor that holds extents in row-major order.
  *
  * @param dims of numbers
  */
 export function int64Of(dims: readonly number[], entries: readonly Extent[]): Tensor {
-  if (areNumbers(entries)) return int64(dims, entries);
-  const tensor: Tensor = {
-    dtype: "int64",
-    dims,
-    get bytes() {
-      return int64(dims, entries.map(settled)).bytes;
-    },
-  };
-  ENTRIES.set(tensor, entries);
+  const tensor = sizedTensor("int64", dims, entries, (...values) => int64(dims, values).bytes);
+  if (isSized(tensor)) ENTRIES.set(tensor, entries);
   return tensor;
+}
+
+/** A tensor that follows from extents under other dimensions; `undefined` for any other. */
+export function sizedView(tensor: Tensor, dims: readonly number[]): Tensor | undefined {
+  const entries = ENTRIES.get(tensor);
+  if (entries !== undefined) return int64Of(dims, entries);
+  const contents = CONTENTS.get(tensor);
+  return contents && sizedTensor(tensor.dtype, dims, contents.of, contents.make);
+}
+
+/** What a tensor holds at a batch: itself, where it follows from no extents. */
+export function tensorAt(tensor: Tensor, valueOf: ValueOf): Tensor {
+  const contents = CONTENTS.get(tensor);
+  if (contents === undefined) return tensor;
+  const { dtype, dims } = tensor;
+  return {
+    dtype,
+    dims: extentsOf(dims).map(valueOf),
+    bytes: contents.make(...contents.of.map(valueOf)),
+  };
 }
 
 /** Larger tensors are no shapes, and their contents are not looked at. */
@@ -63,7 +108,12 @@ export function entriesOf(tensor: Tensor): readonly Extent[] | undefined {
   return numbers.every(Number.isSafeInteger) ? numbers : undefined;
 }
 
-/** Whether some of what a tensor holds follows from a batch's sizes. */
+/** Whether what a tensor holds follows from a batch's sizes. */
 export function isSized(tensor: Tensor): boolean {
+  return CONTENTS.has(tensor);
+}
+
+/** Whether a tensor is of {@linkcode int64Of}, and some entry of it is no number. */
+export function holdsExtents(tensor: Tensor): boolean {
   return ENTRIES.has(tensor);
 }

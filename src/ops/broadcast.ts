@@ -2,8 +2,8 @@
 import type { DataType } from "../graph/dtype.ts";
 import type { GraphBuilder } from "../graph/builder.ts";
 import { int } from "../graph/attributes.ts";
-import { asDims, extentsOf } from "../graph/extents.ts";
-import { areEqual, type Extent, isAtMost, productOf, settled } from "../graph/size.ts";
+import { asDims, extentsOf, sizedTensor } from "../graph/extents.ts";
+import { areEqual, type Extent, isAtMost, productOf } from "../graph/size.ts";
 import { float32 } from "../graph/tensor.ts";
 import { fromNumbers } from "./fold.ts";
 
@@ -56,10 +56,12 @@ function sumOfFew(b: GraphBuilder, ct: string, axes: readonly number[]): string 
   const all = productOf(shape.slice(0, behind));
   const summed = productOf(axes.map((axis) => shape[axis]));
   if (b.known(ct).dtype !== "float32" || summed !== all || !isAtMost(all, FEW)) return undefined;
-  const count = settled(all);
-  const ones = b.constant(float32([1, count], new Float32Array(count).fill(1)), "ones");
-  return b.op("MatMul", [ones, b.reshape(ct, [count, productOf(shape.slice(behind))])]);
+  const ones = sizedTensor("float32", [1, all], [all], (count) => onesOf(count).bytes);
+  const rows = b.reshape(ct, [all, productOf(shape.slice(behind))]);
+  return b.op("MatMul", [b.constant(ones, "ones"), rows]);
 }
+
+const onesOf = (count: number) => float32([1, count], new Float32Array(count).fill(1));
 
 /** ReduceSum with the axes kept as dimensions of 1. */
 export function sum(b: GraphBuilder, value: string, axes: readonly number[]): string {

@@ -9,7 +9,7 @@
 import { concat } from "@std/bytes/concat";
 import { bitsOf, type DataType } from "../graph/dtype.ts";
 import type { Known } from "../graph/builder.ts";
-import { entriesOf, extentsOf, int64Of, isSized } from "../graph/extents.ts";
+import { entriesOf, extentsOf, holdsExtents, int64Of } from "../graph/extents.ts";
 import { type Extent, isAtMost, productOf } from "../graph/size.ts";
 import {
   bool,
@@ -160,7 +160,7 @@ export function foldedFrom(
 
 /** What constants hold, some of which follows from a batch's sizes; `undefined` for any others. */
 function sizedEntries(operands: readonly Known[]): readonly (readonly Extent[])[] | undefined {
-  if (!operands.some(({ value }) => value !== undefined && isSized(value))) return undefined;
+  if (!operands.some(({ value }) => value !== undefined && holdsExtents(value))) return undefined;
   const entries = operands.map(({ value }) => value && entriesOf(value));
   return entries.every((some) => some !== undefined) ? entries : undefined;
 }

@@ -1,7 +1,7 @@
 /** Linear layers whose weight is frozen: one Gemm over all tokens. */
 import { int } from "../graph/attributes.ts";
 import type { GraphBuilder } from "../graph/builder.ts";
-import { elementCount } from "../graph/tensor.ts";
+import { productOf } from "../graph/size.ts";
 
 /**
  * `x · wᵀ (+ bias)` over the last dimension of `x`.
@@ -15,10 +15,10 @@ import { elementCount } from "../graph/tensor.ts";
  * @returns [..., N]
  */
 export function frozenLinear(b: GraphBuilder, x: string, w: string, bias?: string): string {
-  const dims = b.dims(x);
+  const dims = b.shape(x);
   const [n, k] = b.dims(w);
   const leading = dims.slice(0, -1);
-  const rows = b.reshape(x, [elementCount(leading), k]);
+  const rows = b.reshape(x, [productOf(leading), k]);
   const y = b.op("Gemm", bias === undefined ? [rows, w] : [rows, w, bias], { transB: int(1) });
   return b.reshape(y, [...leading, n]);
 }

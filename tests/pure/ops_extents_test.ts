@@ -4,14 +4,27 @@ import { pullback } from "../../src/autodiff/pullback.ts";
 import { int, ints } from "../../src/graph/attributes.ts";
 import { boundGraph } from "../../src/graph/bind_graph.ts";
 import { GraphBuilder } from "../../src/graph/builder.ts";
-import { asDims, entriesOf, extentsOf, int64Of } from "../../src/graph/extents.ts";
+import {
+  asDims,
+  entriesOf,
+  extentsOf,
+  int64Of,
+  sizedTensor,
+  tensorAt,
+} from "../../src/graph/extents.ts";
 import { reshaped } from "../../src/graph/reshaped.ts";
 import { type Extent, minus, plus, Sizes, times } from "../../src/graph/size.ts";
 import { float32, type Tensor } from "../../src/graph/tensor.ts";
 import type { Graph } from "../../src/graph/types.ts";
 import { reduceTo, zeros } from "../../src/ops/broadcast.ts";
+import { GroupQueryAttention } from "../../src/ops/contrib/group_query_attention.ts";
+import { emitAttend } from "../../src/ops/internal/attend.ts";
 import { emitJoinedRows, emitPickedRows } from "../../src/ops/internal/pick_rows.ts";
-import { emitQuantizedLinear } from "../../src/ops/internal/quantized_linear.ts";
+import {
+  emitQuantizedLinear,
+  QuantizedLinear,
+  quantizedLinearNode,
+} from "../../src/ops/internal/quantized_linear.ts";
 import { inferTraining } from "../../src/ops/registry.ts";
 import { bytesText } from "../../src/plan/graph_text.ts";
 
@@ -172,6 +185,29 @@ const CASES: Readonly<Record<string, Emit>> = {
     });
     return [emitQuantizedLinear(b, { x: rotated, weight: "w", slices: 1, transB: false })];
   },
+  "QuantizedLinear as the runtime has it": (b, { rows }) => {
+    b.input("x", "float32", [rows, 32]);
+    b.input("w", "int8", [32, 16]);
+    const node = quantizedLinearNode({ x: "x", weight: "w", slices: 2, transB: false });
+    QuantizedLinear.expand!(b, { ...node, name: "n", outputs: ["y"] });
+    return [b.op("Cast", ["y"], { to: int(7) })];
+  },
+  "GroupQueryAttention in one piece": (b, { batch, length }) => {
+    b.input("query", "float32", [batch, length, 32]);
+    b.input("key", "float32", [batch, length, 16]);
+    b.input("value", "float32", [batch, length, 16]);
+    const table = new Float32Array(80 * 4).fill(0.5);
+    const [cos, sin] = ["cos", "sin"].map((name) => b.initializer(name, float32([80, 4], table)));
+    const inputs = ["query", "key", "value", "", "", "", "", cos, sin];
+    const heads = { num_heads: int(4), kv_num_heads: int(2), do_rotary: int(1) };
+    const attention = { emit: emitAttend };
+    const node = {
+      ...{ name: "n", opType: "GroupQueryAttention", domain: "com.microsoft", inputs },
+      ...{ outputs: ["y"], attributes: heads },
+    };
+    const [y] = GroupQueryAttention.lower!(b, node, { opset: 1, needed: [true], attention })!;
+    return [b.op("Cast", [y], { to: int(7) })];
+  },
   "PickRows and JoinRows": (b, { batch, length, rows }) => {
     b.input("x", "float32", [times(rows, 4), 16]);
     b.input("at", "int64", [batch, 4, length]);
@@ -226,6 +262,21 @@ Deno.test("asDims() settles the dimensions that are read, and no others", () => 
   assertEquals(extentsOf(dims), [batch, length, 16]);
   const all = [2, 3];
   assert(asDims(all) === all && extentsOf(all) === all);
+});
+
+Deno.test("sizedTensor() has the bytes of each batch, and settles what they follow from where they are read", () => {
+  const { sizes, batch, length } = symbols();
+  const ones = (count: number) => new Uint8Array(count).fill(1);
+  const tensor = sizedTensor("uint8", [length, batch], [times(length, batch)], ones);
+  const view = reshaped(tensor, asDims([times(length, batch)]));
+  const there = sizes.at(THERE)!;
+  for (const [each, dims] of [[tensor, [67, 5]], [view, [335]]] as const) {
+    const bound = tensorAt(each, (extent) => there.of(extent));
+    assertEquals([bound.dims, bound.bytes], [dims, ones(335)]);
+  }
+  assertEquals(tensor.bytes, ones(320));
+  assertEquals(sizes.at(THERE), undefined);
+  assertEquals(sizedTensor("uint8", [2], [2], ones), { dtype: "uint8", dims: [2], bytes: ones(2) });
 });
 
 Deno.test("int64Of() settles what it holds where its bytes are read", () => {

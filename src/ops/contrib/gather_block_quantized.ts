@@ -1,4 +1,6 @@
 /** com.microsoft.GatherBlockQuantized: rows of a block-wise quantised table, dequantised. */
+import { asDims, extentsOf } from "../../graph/extents.ts";
+import { times } from "../../graph/size.ts";
 import { intAttribute } from "../../graph/attributes.ts";
 import { MICROSOFT, type Node } from "../../graph/types.ts";
 import { mixed } from "../traits.ts";
@@ -38,10 +40,10 @@ export const GatherBlockQuantized: OpRule = {
       refuse(node, `input "data" of type ${data.dtype}`);
     }
     const { gatherAxis, perByte } = layout(node, data.dims.length, data.dtype);
-    const dims = [...data.dims];
-    dims[dims.length - 1] *= perByte;
-    dims.splice(gatherAxis, 1, ...indices.dims);
-    return [{ dtype: scales.dtype, dims }];
+    const shape = [...extentsOf(data.dims)];
+    shape[shape.length - 1] = times(shape[shape.length - 1], perByte);
+    shape.splice(gatherAxis, 1, ...extentsOf(indices.dims));
+    return [{ dtype: scales.dtype, dims: asDims(shape) }];
   },
 
   /** The table is frozen and indices are integers: nothing has a gradient. */

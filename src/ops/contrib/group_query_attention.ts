@@ -10,6 +10,8 @@
  */
 import { floatAttribute, int, intAttribute, ints } from "../../graph/attributes.ts";
 import type { GraphBuilder } from "../../graph/builder.ts";
+import { asDims, extentsOf, sizedTensor } from "../../graph/extents.ts";
+import { areEqual, type Extent, isAtMost, plus, productOf } from "../../graph/size.ts";
 import { int64, toNumbers } from "../../graph/tensor.ts";
 import { MICROSOFT, type Node } from "../../graph/types.ts";
 import type { OpRule } from "../types.ts";
@@ -107,9 +109,9 @@ function split(
 }
 
 /** The rows of a rotary table that positions 0 to `tokens` - 1 need, shared by all layers. */
-function firstRows(b: GraphBuilder, node: Node, table: string, tokens: number): string {
+function firstRows(b: GraphBuilder, node: Node, table: string, tokens: Extent): string {
   const { dims, value, dtype } = b.known(table);
-  if (dims[0] < tokens) {
+  if (!isAtMost(tokens, dims[0])) {
     throw new RangeError(
       `Rotary table "${table}" of com.microsoft.GroupQueryAttention "${node.name}" is too short for ${tokens} tokens: it has ${
         dims[0]
@@ -121,8 +123,15 @@ function firstRows(b: GraphBuilder, node: Node, table: string, tokens: number): 
     if (value === undefined) {
       return b.op("Slice", [table, b.int64s([0]), b.int64s([tokens]), b.int64s([0])]);
     }
-    const bytes = value.bytes.subarray(0, value.bytes.byteLength / dims[0] * tokens);
-    return b.constant({ dtype, dims: [tokens, dims[1]], bytes }, `${table}.${tokens}`);
+    const { bytes } = value;
+    const rowBytes = bytes.byteLength / dims[0];
+    const first = sizedTensor(
+      dtype,
+      [tokens, dims[1]],
+      [tokens],
+      (count) => bytes.subarray(0, rowBytes * count),
+    );
+    return b.constant(first, `${table}.${tokens}`);
   });
 }
 
@@ -152,7 +161,7 @@ function rotaryTable(
   cos: string,
   sin: string,
   positionIds: string | undefined,
-  tokens: number,
+  tokens: Extent,
 ): { cos: string; sin: string; positions: string } {
   if (positionIds === undefined) {
     return {
@@ -162,9 +171,9 @@ function rotaryTable(
     };
   }
   const positions = shared(b, `first of ${positionIds}`, () => {
-    const { value, dims } = b.known(positionIds);
+    const { value } = b.known(positionIds);
     if (value !== undefined) return b.constant(int64([1], [toNumbers(value)[0]]));
-    const flat = b.reshape(positionIds, [dims[0] * dims[1]]);
+    const flat = b.reshape(positionIds, [productOf(b.shape(positionIds))]);
     return b.op("Slice", [flat, b.int64s([0]), b.int64s([1]), b.int64s([0])]);
   });
   return { cos, sin, positions };
@@ -178,7 +187,8 @@ function normalizeHeads(
   heads: number,
   epsilon: number,
 ): string {
-  const [batch, tokens, hidden] = b.dims(x);
+  const [batch, tokens] = b.shape(x);
+  const hidden = b.dims(x)[2];
   const split = b.reshape(x, [batch, tokens, heads, hidden / heads]);
   const normal = b.op("SimplifiedLayerNormalization", [split, weight], {
     axis: int(-1),
@@ -208,12 +218,13 @@ export const GroupQueryAttention: OpRule = {
   infer(node, inputs) {
     const { heads, keyHeads } = headCounts(node);
     const { dtype, dims } = requiredKnown(node, "query", inputs, 0);
-    const [batch, tokens, hidden] = dims;
+    const [batch, tokens] = extentsOf(dims);
+    const hidden = dims[2];
     const size = inputs[1] === undefined ? hidden / (heads + 2 * keyHeads) : hidden / heads;
     const past = inputs[3]?.dims[2] ?? 0;
-    const keys = inputs[1]?.dims[1] ?? tokens;
-    const present = { dtype, dims: [batch, keyHeads, past + keys, size] };
-    return [{ dtype, dims: [batch, tokens, heads * size] }, present, present];
+    const keys = inputs[1] === undefined ? tokens : extentsOf(inputs[1].dims)[1];
+    const present = { dtype, dims: asDims([batch, keyHeads, plus(past, keys), size]) };
+    return [{ dtype, dims: asDims([batch, tokens, heads * size]) }, present, present];
   },
 
   lower(b, node, { needed, attention }) {
@@ -231,9 +242,11 @@ export const GroupQueryAttention: OpRule = {
       heads,
       keyHeads,
     );
-    const [batch, tokens, hidden] = b.dims(query);
-    const size = hidden / heads;
-    if (b.dims(key)[1] !== tokens) refuse(node, 'an input "key" of another length than "query"');
+    const [batch, tokens] = b.shape(query);
+    const size = b.dims(query)[2] / heads;
+    if (!areEqual(b.shape(key)[1], tokens)) {
+      refuse(node, 'an input "key" of another length than "query"');
+    }
 
     const { q_norm_weight, k_norm_weight } = inputs;
     if (q_norm_weight !== undefined && k_norm_weight !== undefined) {

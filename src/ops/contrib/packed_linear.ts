@@ -1,4 +1,5 @@
 /** What the rules of linear layers with packed weights share: MatMulNBits and MatMulBnb4. */
+import { asDims, extentsOf } from "../../graph/extents.ts";
 import { intAttribute } from "../../graph/attributes.ts";
 import { type Node, operatorName } from "../../graph/types.ts";
 import type { OpRule } from "../types.ts";
@@ -27,5 +28,5 @@ export const packedSizes = (node: Node) => ({
 /** Shape inference: `A` with N columns. */
 export const inferPackedLinear: OpRule["infer"] = (node, inputs) => {
   const a = requiredKnown(node, "A", inputs, 0);
-  return [{ dtype: a.dtype, dims: [...a.dims.slice(0, -1), size(node, "N")] }];
+  return [{ dtype: a.dtype, dims: asDims([...extentsOf(a.dims).slice(0, -1), size(node, "N")]) }];
 };

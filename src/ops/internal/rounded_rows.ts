@@ -2,6 +2,7 @@
 import { int } from "../../graph/attributes.ts";
 import type { GraphBuilder } from "../../graph/builder.ts";
 import { type CodeType, ZERO_POINTS } from "../../graph/codes.ts";
+import { sizedTensor } from "../../graph/extents.ts";
 import { tensor } from "../../graph/tensor.ts";
 
 /** Largest distance of a code from the zero point. */
@@ -45,9 +46,9 @@ export function emitRowCodes(
 }
 
 function zeroPoints(b: GraphBuilder, scales: string, dtype: CodeType): string {
-  const rows = b.dims(scales);
-  const zeros = new Uint8Array(rows[0]).fill(ZERO_POINTS[dtype]);
-  return b.constant(tensor(dtype, rows, zeros), "zero_points");
+  const [rows] = b.shape(scales);
+  const bytesOf = (count: number) => new Uint8Array(count).fill(ZERO_POINTS[dtype]);
+  return b.constant(sizedTensor(dtype, [rows], [rows], bytesOf), "zero_points");
 }
 
 /** Rows and what they were rounded to. */

@@ -8,6 +8,8 @@
  *     dL/ds = Σ dL/dy · (x − zeroPoint).
  */
 import { int, intAttribute } from "../../graph/attributes.ts";
+import { extentsOf } from "../../graph/extents.ts";
+import { areEqual, productOf } from "../../graph/size.ts";
 import type { GraphBuilder } from "../../graph/builder.ts";
 import { dataTypeOf } from "../../graph/dtype.ts";
 import { elementCount, float32, toNumbers } from "../../graph/tensor.ts";
@@ -30,11 +32,11 @@ export function checkScales(
   dims: readonly number[],
   scale: readonly number[],
 ): void {
-  if (elementCount(scale) === 1 && scale.length <= 1) return;
+  if (productOf(extentsOf(scale)) === 1 && scale.length <= 1) return;
   const axis = quantizationAxis(node, dims.length);
   const block = intAttribute(node, "block_size", 0);
   const fits = block === 0
-    ? scale.length === 1 && scale[0] === dims[axis]
+    ? scale.length === 1 && areEqual(extentsOf(scale)[0], extentsOf(dims)[axis])
     : scale.length === dims.length &&
       scale.every((dim, i) => dim === (i === axis ? Math.ceil(dims[i] / block) : dims[i]));
   if (!fits) {
@@ -59,7 +61,9 @@ const rule = (domain: string): OpRule => ({
     checkScales(node, x.dims, scale.dims);
     const asked = dataTypeOf(intAttribute(node, "output_dtype", 0));
     const dtype = asked ?? scale.dtype;
-    if (dtype !== "float32" || elementCount(scale.dims) !== 1) return [{ dtype, dims: x.dims }];
+    if (dtype !== "float32" || productOf(extentsOf(scale.dims)) !== 1) {
+      return [{ dtype, dims: x.dims }];
+    }
     return [folded(dtype, x.dims, inputs, (values) => {
       const [data, [factor], [zero]] = [
         toNumbers(values[0]),
