@@ -30,7 +30,7 @@ export function boundGraph(graph: Graph, bound: BoundSizes): Graph {
     initializers: new Map(
       [...graph.initializers].map(([name, value]) => [
         name,
-        tensorAt(value, (extent) => bound.of(extent)),
+        tensorAt(value, bound),
       ]),
     ),
   };

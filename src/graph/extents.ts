@@ -6,17 +6,11 @@
  * batches; who asks for extents instead leaves them open.
  */
 import type { DataType } from "./dtype.ts";
-import { type Extent, settled, type ValueOf } from "./size.ts";
+import { type BoundSizes, type Extent, settled, type Sizes, sizesOf } from "./size.ts";
 import { int64, type Tensor, toNumbers } from "./tensor.ts";
 
-/** What a tensor's bytes follow from. */
-interface Contents {
-  readonly of: readonly Extent[];
-  make(...values: number[]): Uint8Array;
-}
-
 const SHAPES = new WeakMap<readonly number[], readonly Extent[]>();
-const CONTENTS = new WeakMap<Tensor, Contents>();
+const SIZED = new WeakMap<Tensor, Sizes>();
 const ENTRIES = new WeakMap<Tensor, readonly Extent[]>();
 
 const areNumbers = (extents: readonly Extent[]): extents is readonly number[] =>
@@ -51,16 +45,42 @@ export function sizedTensor(
   make: (...values: number[]) => Uint8Array,
 ): Tensor {
   const dims = asDims(shape);
-  if (areNumbers(of)) return { dtype, dims, bytes: make(...of) };
+  const bytesOf = () => make(...of.map(settled));
+  const sizes = sizesOf(of);
+  return sizes === undefined
+    ? { dtype, dims, bytes: bytesOf() }
+    : lazyTensor(dtype, dims, sizes, bytesOf);
+}
+
+/**
+ * A tensor whose bytes are computed from what follows from sizes, at each batch anew.
+ *
+ * @param compute looks at dimensions and tensors that follow from `sizes`
+ */
+export function lazyTensor(
+  dtype: DataType,
+  dims: readonly number[],
+  sizes: Sizes,
+  compute: () => Uint8Array,
+): Tensor {
   const tensor: Tensor = {
     dtype,
     dims,
     get bytes() {
-      return make(...of.map(settled));
+      return compute();
     },
   };
-  CONTENTS.set(tensor, { of, make });
+  SIZED.set(tensor, sizes);
   return tensor;
+}
+
+/** What dimensions and constants follow from; `undefined` where that is nothing. */
+export function sizesIn(
+  dims: readonly number[],
+  tensors: readonly (Tensor | undefined)[],
+): Sizes | undefined {
+  return sizesOf(extentsOf(dims)) ??
+    tensors.flatMap((tensor) => (tensor && SIZED.get(tensor)) ?? [])[0];
 }
 
 /**
@@ -78,20 +98,16 @@ export function int64Of(dims: readonly number[], entries: readonly Extent[]): Te
 export function sizedView(tensor: Tensor, dims: readonly number[]): Tensor | undefined {
   const entries = ENTRIES.get(tensor);
   if (entries !== undefined) return int64Of(dims, entries);
-  const contents = CONTENTS.get(tensor);
-  return contents && sizedTensor(tensor.dtype, dims, contents.of, contents.make);
+  const sizes = SIZED.get(tensor);
+  return sizes && lazyTensor(tensor.dtype, dims, sizes, () => tensor.bytes);
 }
 
 /** What a tensor holds at a batch: itself, where it follows from no extents. */
-export function tensorAt(tensor: Tensor, valueOf: ValueOf): Tensor {
-  const contents = CONTENTS.get(tensor);
-  if (contents === undefined) return tensor;
+export function tensorAt(tensor: Tensor, bound: BoundSizes): Tensor {
+  const sizes = SIZED.get(tensor) ?? sizesOf(extentsOf(tensor.dims));
+  if (sizes === undefined) return tensor;
   const { dtype, dims } = tensor;
-  return {
-    dtype,
-    dims: extentsOf(dims).map(valueOf),
-    bytes: contents.make(...contents.of.map(valueOf)),
-  };
+  return sizes.under(() => ({ dtype, dims: [...dims], bytes: tensor.bytes }), bound);
 }
 
 /** Larger tensors are no shapes, and their contents are not looked at. */
@@ -110,7 +126,7 @@ export function entriesOf(tensor: Tensor): readonly Extent[] | undefined {
 
 /** Whether what a tensor holds follows from a batch's sizes. */
 export function isSized(tensor: Tensor): boolean {
-  return CONTENTS.has(tensor);
+  return SIZED.has(tensor);
 }
 
 /** Whether a tensor is of {@linkcode int64Of}, and some entry of it is no number. */

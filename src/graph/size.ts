@@ -76,6 +76,8 @@ export class Sizes {
   readonly #bound: BoundSizes;
   readonly #made = new Map<string, Size>();
   readonly #decisions = new Map<string, Decision & { readonly ask: Question }>();
+  /** Sizes of the batch by which questions are answered now, where that is another. */
+  #under: BoundSizes | undefined;
 
   /** @param values of the symbols at the batch for which a graph is built: whole numbers from 0 on */
   constructor(values: ReadonlyMap<string, number>) {
@@ -101,9 +103,27 @@ export class Sizes {
 
   /** Answers a question by the values at hand, and records the answer; the same text asks the same. */
   decide<T extends number | boolean>(text: string, ask: (valueOf: ValueOf) => T): T {
+    const under = this.#under;
+    if (under !== undefined) return ask((extent) => under.of(extent));
     const outcome = ask((extent) => this.#bound.of(extent));
     this.#decisions.set(text, { text, outcome, ask });
     return outcome;
+  }
+
+  /**
+   * Computes something by the sizes at some batch: questions are answered by these meanwhile, and nothing
+   * is recorded.
+   *
+   * @param bound default the sizes at hand
+   */
+  under<T>(compute: () => T, bound = this.#bound): T {
+    const before = this.#under;
+    this.#under = bound;
+    try {
+      return compute();
+    } finally {
+      this.#under = before;
+    }
   }
 
   /** What was decided so far. */
@@ -187,7 +207,7 @@ const termsOf = (extent: Extent): readonly Term[] =>
   typeof extent === "number" ? [{ factor: extent, atoms: [], key: "" }] : extent.terms;
 
 /** What the sizes among some extents are built from; `undefined` where all are numbers. */
-function sizesOf(extents: readonly Extent[]): Sizes | undefined {
+export function sizesOf(extents: readonly Extent[]): Sizes | undefined {
   let found: Sizes | undefined;
   for (const extent of extents) {
     if (typeof extent === "number") continue;

@@ -3,9 +3,10 @@ import { BadInputError } from "../errors.ts";
 import { intAttribute, tensorAttribute } from "../graph/attributes.ts";
 import type { Known } from "../graph/builder.ts";
 import { dataTypeOf, ONNX_TYPE } from "../graph/dtype.ts";
+import { asDims } from "../graph/extents.ts";
 import { elementCount, float32, int64, type Tensor, toNumbers } from "../graph/tensor.ts";
 import type { Graph, Node } from "../graph/types.ts";
-import { label, required, requiredInts, unsupported } from "./args.ts";
+import { label, required, requiredExtents, unsupported } from "./args.ts";
 import { exactNumbers, fitting, folded, rearranged } from "./fold.ts";
 import { mixed } from "./traits.ts";
 import type { OpRule } from "./types.ts";
@@ -75,7 +76,7 @@ export const ConstantOfShape: OpRule = {
   outputs: "1",
   traits: mixed("shape"),
   infer(node, inputs) {
-    const dims = requiredInts(node, inputs, 0, "input");
+    const dims = asDims(requiredExtents(node, inputs, 0, "input"));
     const value = tensorAttribute(node, "value") ?? float32([1], [0]);
     return [
       folded(

@@ -9,7 +9,14 @@
 import { concat } from "@std/bytes/concat";
 import { bitsOf, type DataType } from "../graph/dtype.ts";
 import type { Known } from "../graph/builder.ts";
-import { entriesOf, extentsOf, holdsExtents, int64Of } from "../graph/extents.ts";
+import {
+  entriesOf,
+  extentsOf,
+  holdsExtents,
+  int64Of,
+  lazyTensor,
+  sizesIn,
+} from "../graph/extents.ts";
 import { type Extent, isAtMost, productOf } from "../graph/size.ts";
 import {
   bool,
@@ -127,9 +134,19 @@ export function folded(
   const fits = FOLDED.has(dtype) &&
     inputs.every((i) => i === undefined || (i.value !== undefined && FOLDED.has(i.dtype))) &&
     isAtMost(productOf(extentsOf(dims)), FOLD_LIMIT);
-  const value = fits
-    ? compute(inputs.flatMap((i) => i === undefined ? [] : [i.value!]))
-    : undefined;
+  const constants = inputs.flatMap((i) => i?.value ?? []);
+  const sizes = fits ? sizesIn(dims, constants) : undefined;
+  if (sizes !== undefined) {
+    // What `compute` looks at meanwhile is looked at again at every batch.
+    const isFolded = sizes.under(() => compute(constants)) !== undefined;
+    if (!isFolded) return { dtype, dims };
+    return {
+      dtype,
+      dims,
+      value: lazyTensor(dtype, dims, sizes, () => compute(constants)!.bytes),
+    };
+  }
+  const value = fits ? compute(constants) : undefined;
   return value === undefined ? { dtype, dims } : { dtype, dims, value };
 }
 

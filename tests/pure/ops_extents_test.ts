@@ -208,6 +208,13 @@ const CASES: Readonly<Record<string, Emit>> = {
     const [y] = GroupQueryAttention.lower!(b, node, { opset: 1, needed: [true], attention })!;
     return [b.op("Cast", [y], { to: int(7) })];
   },
+  "Constants that are computed from sizes": (b, { length }) => {
+    const ids = b.input("ids", "int64", [length, 3]);
+    const size = b.op("Slice", [b.op("Shape", [ids]), b.int64s([0]), b.int64s([1])]);
+    const ones = b.op("ConstantOfShape", [size]);
+    const sums = b.op("CumSum", [b.op("Add", [ones, b.scalar(0.5)]), b.int64s([0])]);
+    return [b.op("Cast", [b.op("Reshape", [sums, b.int64s([-1, 1])])], { to: int(7) })];
+  },
   "PickRows and JoinRows": (b, { batch, length, rows }) => {
     b.input("x", "float32", [times(rows, 4), 16]);
     b.input("at", "int64", [batch, 4, length]);
@@ -271,7 +278,7 @@ Deno.test("sizedTensor() has the bytes of each batch, and settles what they foll
   const view = reshaped(tensor, asDims([times(length, batch)]));
   const there = sizes.at(THERE)!;
   for (const [each, dims] of [[tensor, [67, 5]], [view, [335]]] as const) {
-    const bound = tensorAt(each, (extent) => there.of(extent));
+    const bound = tensorAt(each, there);
     assertEquals([bound.dims, bound.bytes], [dims, ones(335)]);
   }
   assertEquals(tensor.bytes, ones(320));
