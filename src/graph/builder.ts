@@ -5,7 +5,8 @@
  * node: it becomes an initializer, so shape arithmetic disappears.
  */
 import type { DataType } from "./dtype.ts";
-import { asDims, extentsOf, int64Of, isSized } from "./extents.ts";
+import { asDims, extentsOf, int64Of, isNamed, isSized, named, sizedName } from "./extents.ts";
+import { attributesText, digestOfText, tensorText } from "./graph_text.ts";
 import { areEqual, asDimension, type Extent, productOf } from "./size.ts";
 import { float32, type Tensor } from "./tensor.ts";
 import { type Attribute, type Graph, MICROSOFT, type Node, type ValueInfo } from "./types.ts";
@@ -41,6 +42,23 @@ function checkShape(name: string, shape: readonly Extent[]): void {
     if (Number.isInteger(dim) && dim >= 0 && count <= MOST_ELEMENTS) continue;
     throw new RangeError(`"${name}" would be [${shape}], which no memory holds`);
   }
+}
+
+/** Names what a node makes of constants and sizes after the node and what it reads. */
+function namedAfter(
+  value: Tensor,
+  { domain, opType, attributes }: Node,
+  inputs: readonly (Known | undefined)[],
+  output: number,
+): Tensor {
+  if (!isSized(value) || isNamed(value)) return value;
+  const read = inputs.map((input) =>
+    input?.value === undefined ? input && "?" : tensorText(input.value)
+  );
+  // A value of which no more than the shape is known gives nothing that follows from sizes unnamed.
+  if (read.includes("?")) return value;
+  const text = `${domain}.${opType} ${attributesText(attributes)}(${read.join("; ")})`;
+  return named(value, `output ${output} of ${digestOfText(text)}`);
 }
 
 /** Builds a graph node by node, with shapes known at every step. */
@@ -105,7 +123,9 @@ export class GraphBuilder {
 
   /** A small constant; equal ones share one initializer. */
   constant(value: Tensor, hint = "const"): string {
-    const key = !isSized(value) && value.bytes.byteLength <= 256
+    const key = isSized(value)
+      ? sizedName(value)
+      : value.bytes.byteLength <= 256
       ? `${value.dtype}[${value.dims}]${Array.from(value.bytes).join()}`
       : undefined;
     const found = key === undefined ? undefined : this.#constants.get(key);
@@ -225,7 +245,7 @@ export class GraphBuilder {
       if (known[i] === undefined) {
         throw new RangeError(`${node.opType} "${node.name}" has no output number ${i}`);
       }
-      if (constant) this.initializer(name, known[i].value!);
+      if (constant) this.initializer(name, namedAfter(known[i].value!, node, inputs, i));
       else this.#define(name, { dtype: known[i].dtype, dims: known[i].dims });
     });
     if (!constant) this.#nodes.push(node);

@@ -36,9 +36,11 @@ export function extentsOf(dims: readonly Extent[]): readonly Extent[] {
 /**
  * A tensor whose bytes follow from extents: to read them settles these.
  *
+ * @param name the same for the same `make` alone, as far as type, shape and extents leave it open
  * @param make gives the bytes for the extents' values, as many as the shape has there
  */
 export function sizedTensor(
+  name: string,
   dtype: DataType,
   shape: readonly Extent[],
   of: readonly Extent[],
@@ -47,9 +49,34 @@ export function sizedTensor(
   const dims = asDims(shape);
   const bytesOf = () => make(...of.map(settled));
   const sizes = sizesOf(of);
-  return sizes === undefined
-    ? { dtype, dims, bytes: bytesOf() }
-    : lazyTensor(dtype, dims, sizes, bytesOf);
+  if (sizes === undefined) return { dtype, dims, bytes: bytesOf() };
+  return named(lazyTensor(dtype, dims, sizes, bytesOf), `${name} of ${of.join(", ")}`);
+}
+
+const NAMES = new WeakMap<Tensor, string>();
+let unnamed = 0;
+
+/**
+ * Names what a tensor holds that follows from sizes, where that has no name yet.
+ *
+ * @param name the same for what is the same at every batch alone, as far as type and shape leave it open
+ */
+export function named(tensor: Tensor, name: string): Tensor {
+  if (!NAMES.has(tensor)) {
+    const { dtype, dims } = tensor;
+    NAMES.set(tensor, `${dtype}[${extentsOf(dims).join(", ")}] ${name}`);
+  }
+  return tensor;
+}
+
+/** Whether what a tensor holds has a name. */
+export function isNamed(tensor: Tensor): boolean {
+  return NAMES.has(tensor);
+}
+
+/** A name for what a tensor holds that follows from sizes: equal only where that is equal at every batch. */
+export function sizedName(tensor: Tensor): string {
+  return NAMES.get(named(tensor, `unnamed ${++unnamed}`))!;
 }
 
 /**
@@ -89,7 +116,13 @@ export function sizesIn(
  * @param dims of numbers
  */
 export function int64Of(dims: readonly number[], entries: readonly Extent[]): Tensor {
-  const tensor = sizedTensor("int64", dims, entries, (...values) => int64(dims, values).bytes);
+  const tensor = sizedTensor(
+    "extents",
+    "int64",
+    dims,
+    entries,
+    (...values) => int64(dims, values).bytes,
+  );
   if (isSized(tensor)) ENTRIES.set(tensor, entries);
   return tensor;
 }
@@ -99,7 +132,11 @@ export function sizedView(tensor: Tensor, dims: readonly number[]): Tensor | und
   const entries = ENTRIES.get(tensor);
   if (entries !== undefined) return int64Of(dims, entries);
   const sizes = SIZED.get(tensor);
-  return sizes && lazyTensor(tensor.dtype, dims, sizes, () => tensor.bytes);
+  return sizes &&
+    named(
+      lazyTensor(tensor.dtype, dims, sizes, () => tensor.bytes),
+      `view of ${sizedName(tensor)}`,
+    );
 }
 
 /** What a tensor holds at a batch: itself, where it follows from no extents. */

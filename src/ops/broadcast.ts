@@ -56,7 +56,7 @@ function sumOfFew(b: GraphBuilder, ct: string, axes: readonly number[]): string 
   const all = productOf(shape.slice(0, behind));
   const summed = productOf(axes.map((axis) => shape[axis]));
   if (b.known(ct).dtype !== "float32" || summed !== all || !isAtMost(all, FEW)) return undefined;
-  const ones = sizedTensor("float32", [1, all], [all], (count) => onesOf(count).bytes);
+  const ones = sizedTensor("ones", "float32", [1, all], [all], (count) => onesOf(count).bytes);
   const rows = b.reshape(ct, [all, productOf(shape.slice(behind))]);
   return b.op("MatMul", [b.constant(ones, "ones"), rows]);
 }

@@ -6,7 +6,7 @@ import { typeIn } from "../graph/facts.ts";
 import type { Node } from "../graph/types.ts";
 import type { PlannedCall } from "./call.ts";
 import type { Segment } from "./cut.ts";
-import { attributeText, bytesText } from "./graph_text.ts";
+import { attributeText, bytesText } from "../graph/graph_text.ts";
 import type { Kept, KeptForm } from "./kept_form.ts";
 import { codesName, cotangentName, float16Name, gradientName, scalesName } from "./names.ts";
 import {

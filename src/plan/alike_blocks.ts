@@ -16,7 +16,7 @@ import { normalizes } from "../ops/kinds.ts";
 import { BlockNodes, type Counterparts, type Layout, SECOND } from "./block_nodes.ts";
 import { MASK_SUFFIX, SALT_SUFFIX, saltName, saltOf } from "./dropout.ts";
 import { TARGET_ROWS } from "./select_rows.ts";
-import { attributeText } from "./graph_text.ts";
+import { attributeText } from "../graph/graph_text.ts";
 
 /** Blocks from which on leaving some out is worth it: three stay. */
 const LEAST_BLOCKS = 4;

@@ -15,7 +15,7 @@ import { declareSum, declareTranspose } from "../ops/gather.ts";
 import { CanonicalNames, isComputed } from "./canonical_names.ts";
 import { SALT_SUFFIX } from "./dropout.ts";
 import { expand } from "./expand.ts";
-import { digestOf } from "./graph_text.ts";
+import { digestOf } from "../graph/graph_text.ts";
 import { inferTraining, kindOf } from "../ops/registry.ts";
 import { addComputing } from "./computing.ts";
 import { type Kept, restoring, storedAs } from "./kept_form.ts";

@@ -10,7 +10,7 @@ import { equals } from "@std/bytes/equals";
 import type { GraphBuilder } from "../graph/builder.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import type { Dim, Graph, ValueInfo } from "../graph/types.ts";
-import { attributeText, bytesText } from "./graph_text.ts";
+import { attributeText, bytesText } from "../graph/graph_text.ts";
 import { knownValues } from "./call_memory.ts";
 
 /** A graph some of whose dimensions are names, and some of whose constants are inputs. */

@@ -13,7 +13,7 @@ import { elementCount, type Tensor } from "../graph/tensor.ts";
 import type { Graph, ValueInfo } from "../graph/types.ts";
 import { unwatched } from "../graph/watched.ts";
 import type { PlannedCall } from "./call.ts";
-import { bytesText } from "./graph_text.ts";
+import { bytesText } from "../graph/graph_text.ts";
 import type { PlanOptions } from "./options.ts";
 import type { TrainingPlan } from "./plan.ts";
 import type { Schedule } from "./schedule.ts";

@@ -11,7 +11,7 @@ import { tensor } from "../graph/tensor.ts";
 import type { Graph, Node } from "../graph/types.ts";
 import { zeroPointInputs } from "../ops/schema/quantization.ts";
 import type { PlannedCall } from "./call.ts";
-import { digestOf } from "./graph_text.ts";
+import { digestOf } from "../graph/graph_text.ts";
 
 /** The calls with signed activations. */
 export function withSignedActivations(calls: readonly PlannedCall[]): readonly PlannedCall[] {

@@ -5,7 +5,7 @@ import { asDims } from "../../src/graph/extents.ts";
 import { Sizes } from "../../src/graph/size.ts";
 import type { Tensor } from "../../src/graph/tensor.ts";
 import type { Graph } from "../../src/graph/types.ts";
-import { bytesText, textOf } from "../../src/plan/graph_text.ts";
+import { bytesText, textOf } from "../../src/graph/graph_text.ts";
 import { bindInputs } from "../../src/plan/inputs.ts";
 import { lowerForTraining } from "../../src/plan/lower.ts";
 import { modelDir, readModel } from "../helpers/fixture_models.ts";

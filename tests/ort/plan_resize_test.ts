@@ -1,7 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import type { Tensor } from "../../src/graph/tensor.ts";
 import type { Graph } from "../../src/graph/types.ts";
-import { bytesText, textOf } from "../../src/plan/graph_text.ts";
+import { bytesText, textOf } from "../../src/graph/graph_text.ts";
 import { arithmeticOf } from "../../src/plan/arithmetic.ts";
 import type { PlanOptions } from "../../src/plan/options.ts";
 import { planTraining, type TrainingPlan } from "../../src/plan/plan.ts";

@@ -26,7 +26,7 @@ import {
   quantizedLinearNode,
 } from "../../src/ops/internal/quantized_linear.ts";
 import { inferTraining } from "../../src/ops/registry.ts";
-import { bytesText } from "../../src/plan/graph_text.ts";
+import { bytesText } from "../../src/graph/graph_text.ts";
 
 const SIZES = ["batch", "length", "rows"] as const;
 const HERE = new Map<string, number>([["batch", 8], ["length", 40], ["rows", 600]]);
@@ -274,7 +274,7 @@ Deno.test("asDims() settles the dimensions that are read, and no others", () => 
 Deno.test("sizedTensor() has the bytes of each batch, and settles what they follow from where they are read", () => {
   const { sizes, batch, length } = symbols();
   const ones = (count: number) => new Uint8Array(count).fill(1);
-  const tensor = sizedTensor("uint8", [length, batch], [times(length, batch)], ones);
+  const tensor = sizedTensor("ones", "uint8", [length, batch], [times(length, batch)], ones);
   const view = reshaped(tensor, asDims([times(length, batch)]));
   const there = sizes.at(THERE)!;
   for (const [each, dims] of [[tensor, [67, 5]], [view, [335]]] as const) {
@@ -283,7 +283,11 @@ Deno.test("sizedTensor() has the bytes of each batch, and settles what they foll
   }
   assertEquals(tensor.bytes, ones(320));
   assertEquals(sizes.at(THERE), undefined);
-  assertEquals(sizedTensor("uint8", [2], [2], ones), { dtype: "uint8", dims: [2], bytes: ones(2) });
+  assertEquals(sizedTensor("ones", "uint8", [2], [2], ones), {
+    dtype: "uint8",
+    dims: [2],
+    bytes: ones(2),
+  });
 });
 
 Deno.test("int64Of() settles what it holds where its bytes are read", () => {

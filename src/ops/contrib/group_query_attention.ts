@@ -11,6 +11,7 @@
 import { floatAttribute, int, intAttribute, ints } from "../../graph/attributes.ts";
 import type { GraphBuilder } from "../../graph/builder.ts";
 import { asDims, extentsOf, sizedTensor } from "../../graph/extents.ts";
+import { bytesText, digestOfText } from "../../graph/graph_text.ts";
 import { areEqual, type Extent, isAtMost, plus, productOf } from "../../graph/size.ts";
 import { int64, toNumbers } from "../../graph/tensor.ts";
 import { MICROSOFT, type Node } from "../../graph/types.ts";
@@ -126,6 +127,7 @@ function firstRows(b: GraphBuilder, node: Node, table: string, tokens: Extent): 
     const { bytes } = value;
     const rowBytes = bytes.byteLength / dims[0];
     const first = sizedTensor(
+      `first rows of ${digestOfText(bytesText(bytes))}`,
       dtype,
       [tokens, dims[1]],
       [tokens],

@@ -48,7 +48,7 @@ export function emitRowCodes(
 function zeroPoints(b: GraphBuilder, scales: string, dtype: CodeType): string {
   const [rows] = b.shape(scales);
   const bytesOf = (count: number) => new Uint8Array(count).fill(ZERO_POINTS[dtype]);
-  return b.constant(sizedTensor(dtype, [rows], [rows], bytesOf), "zero_points");
+  return b.constant(sizedTensor("zero points", dtype, [rows], [rows], bytesOf), "zero_points");
 }
 
 /** Rows and what they were rounded to. */

@@ -1,0 +1,63 @@
+/** Graphs as text, to tell whether two compute the same. */
+import { createHash } from "node:crypto";
+import { extentsOf, isSized, sizedName } from "./extents.ts";
+import type { Tensor } from "./tensor.ts";
+import type { Attribute, Graph, Node } from "./types.ts";
+
+/** A graph as text; equal text means equal computation. */
+export function textOf(graph: Graph): string {
+  const lines = [
+    ...graph.inputs.map(({ name, type }) =>
+      `in ${name} ${type!.dtype}[${shapeText(type!.shape as readonly number[])}]`
+    ),
+    ...[...graph.initializers].map(([name, value]) => `const ${name} ${tensorText(value)}`),
+    ...graph.nodes.map((n) =>
+      `${n.outputs} = ${n.domain}.${n.opType}(${n.inputs}) ${attributesText(n.attributes)}`
+    ),
+    `out ${graph.outputs.map((o) => o.name)}`,
+  ];
+  return lines.join("\n");
+}
+
+/** The text's SHA-256: a plan holds on to many, and looks calls up by them. */
+export function digestOf(graph: Graph): string {
+  return digestOfText(textOf(graph));
+}
+
+/** A text's SHA-256. */
+export function digestOfText(text: string): string {
+  return createHash("sha256").update(text).digest("base64");
+}
+
+/** Dimensions as text: equal where they are equal at every batch. */
+export function shapeText(dims: readonly number[]): string {
+  return extentsOf(dims).join();
+}
+
+/** A tensor as text; of one that follows from a batch's sizes what it holds at every batch. */
+export function tensorText(tensor: Tensor): string {
+  if (isSized(tensor)) return sizedName(tensor);
+  const { dtype, dims, bytes } = tensor;
+  return `${dtype}[${shapeText(dims)}] ${bytesText(bytes)}`;
+}
+
+/** Attributes as text, equal for equal attributes. */
+export function attributesText(attributes: Node["attributes"]): string {
+  return `${
+    Object.keys(attributes).sort().map((key) => `${key}=${attributeText(attributes[key])}`)
+  }`;
+}
+
+/** An attribute as text, equal for equal attributes. */
+export function attributeText(attribute: Attribute): string {
+  if (attribute.kind === "tensor") return tensorText(attribute.value);
+  if (attribute.kind === "graph") return `{${textOf(attribute.value)}}`;
+  return `${attribute.kind}:${attribute.value}`;
+}
+
+/** Bytes as text, a character each: equal for equal bytes alone. */
+export function bytesText(bytes: Uint8Array): string {
+  return ONE_BYTE.decode(bytes);
+}
+
+const ONE_BYTE = new TextDecoder("windows-1252");
