@@ -289,6 +289,7 @@ export {
 
 // Differentiation
 export { type Attributes, GraphBuilder, type Known } from "./src/graph/builder.ts";
+export type { Extent, Size } from "./src/graph/size.ts";
 export { pullback } from "./src/autodiff/pullback.ts";
 
 // ONNX Runtime

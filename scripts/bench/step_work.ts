@@ -4,8 +4,11 @@ import type { Known } from "../../src/graph/builder.ts";
 import { elementCount } from "../../src/graph/tensor.ts";
 import type { Graph, Node } from "../../src/graph/types.ts";
 import { intAttribute } from "../../src/graph/attributes.ts";
-import type { PlannedCall } from "../../src/plan/call.ts";
-import { knownValues } from "../../src/plan/call_memory.ts";
+import { graphAt, knownValues } from "../../src/plan/call_graph.ts";
+import type { Schedule } from "../../src/plan/schedule.ts";
+
+/** A part of a batch. */
+type Part = Pick<Schedule, "calls" | "sizes">;
 
 /** A matrix product with the very types, shapes and attributes that a step computes. */
 export interface Product {
@@ -36,11 +39,11 @@ const VIEWS = new Set("Reshape Squeeze Unsqueeze Flatten Identity".split(" "));
 /** Operators that read no more of an input than they write. */
 const LOOKUPS = new Set("Gather GatherBlockQuantized GatherND Slice Split".split(" "));
 
-/** @param calls of a step; where nothing is computed again, each product is there once */
-export function stepWork(calls: readonly PlannedCall[]): StepWork {
+/** @param parts of a step; where nothing is computed again, each product is there once */
+export function stepWork(parts: readonly Part[]): StepWork {
   const products = new Map<string, Product>();
   let [passBytes, written, passes] = [0, 0, 0];
-  for (const [graph, times] of countedGraphs(calls)) {
+  for (const [graph, times] of parts.flatMap(countedGraphs)) {
     const known = knownValues(graph);
     const of = (name: string) => name === "" ? undefined : known.known(name);
     for (const node of graph.nodes) {
@@ -72,9 +75,9 @@ export function flopsOf({ products }: StepWork): number {
 }
 
 /** Each different graph with the times it is called. */
-function countedGraphs(calls: readonly PlannedCall[]): ReadonlyMap<Graph, number> {
-  const byKey = Map.groupBy(calls, ({ key }) => key);
-  return new Map([...byKey.values()].map((same) => [same[0].graph, same.length]));
+function countedGraphs({ calls, sizes }: Part): readonly (readonly [Graph, number])[] {
+  const alike = Map.groupBy(calls, ({ graph }) => graph);
+  return [...alike.values()].map((same) => [graphAt(same[0], sizes), same.length] as const);
 }
 
 /** Length of the sums that a product's entries are. */

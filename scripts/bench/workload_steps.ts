@@ -78,15 +78,14 @@ export async function workloadSteps(
     const arithmetic = arithmeticOf({
       ...{ numeric, sliced, rotated, integerForm, dequantForm, readyWeights: true },
     });
-    const calls = parts.flatMap((part) =>
+    return stepWork(parts.map((part) =>
       planTraining(model, {
         ...planOptionsFor(options, part, { ...use, arithmetic }),
         keepBytes: Number.MAX_SAFE_INTEGER,
         // Tiles change where passes find what they read, not what a step has to do.
         inTiles: false,
-      }).training.calls
-    );
-    return stepWork(calls);
+      }).training
+    ));
   };
   const both = <T>(of: (computed: Computed) => T) =>
     Object.fromEntries(COMPUTED.map((computed) => [computed, of(computed)])) as Record<Computed, T>;

@@ -1,8 +1,7 @@
 /**
- * Prints what new batch shapes cost a language model's training: planning, finding sessions,
- * compiling. The first shape compiles, later ones should find nearly all of their sessions there.
- * Beside them, what planning takes that looks at every one of the model's blocks, and what a plan takes
- * that comes of another one for other numbers of rows.
+ * Prints what new batch shapes cost a language model's training: planning, or finding the plan that serves
+ * a shape; compiling. The first shape plans and compiles, later ones should find nearly all there.
+ * Beside them, what planning takes that looks at every one of the model's blocks.
  *
  * usage: deno run -A scripts/figures/planning.ts [MODEL.onnx] (default: SmolLM2 in ../shared)
  */
@@ -11,12 +10,11 @@ import { findModules } from "../../src/lora/modules.ts";
 import { DEFAULT_LORA, initAdapter, inject, resolveTargets } from "../../src/lora/mod.ts";
 import { loadOnnx } from "../../src/model/load_onnx.ts";
 import { arithmeticOf } from "../../src/plan/arithmetic.ts";
-import { neighbourPlans } from "../../src/plan/open_plan.ts";
 import { planTraining } from "../../src/plan/plan.ts";
-import { resizePlan, templateRows } from "../../src/plan/resize_plan.ts";
 import { Random } from "../../src/random.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
 import { PlanCache } from "../../src/train/plan_cache.ts";
+import { PlanFamilies } from "../../src/train/plan_families.ts";
 
 /** Length, target rows and packed rows of batches of eight, as the e2e data has them. */
 const SHAPES = [
@@ -36,54 +34,33 @@ using plans = new PlanCache(runner);
 const sites = resolveTargets(findModules(base.model), DEFAULT_LORA);
 const adapters = initAdapter(sites, DEFAULT_LORA.init, Random.fromSeed(0));
 const { model, trainable } = inject(base.model, sites, adapters);
+const families = new PlanFamilies(model);
 const options = {
   batch: 8,
   trainable: new Set(trainable.keys()),
   arithmetic: arithmeticOf({ dequantForm: dequantFormFor(runner.version) }),
 };
 for (const [length, targetRows, packedRows] of SHAPES) {
+  const shape = { ...options, length, targetRows, packedRows };
+  const before = { sessions: plans.sessionCount, plans: families.count };
   const began = performance.now();
-  const before = plans.sessionCount;
-  let planned = began;
   const { plan } = plans.get(
     [length, targetRows, packedRows].join(),
-    () => {
-      const made = planTraining(model, { ...options, length, targetRows, packedRows });
-      planned = performance.now();
-      return made;
-    },
-    (plan) => neighbourPlans(model, plan),
+    () => families.planOf(shape),
   );
-  const found = performance.now();
+  const planned = performance.now();
   for (const call of plan.training.calls) await plans.session(call, "pool");
   const compiled = performance.now();
-  planTraining(model, {
-    ...options,
-    length,
-    targetRows,
-    packedRows,
-    passControl: { without: new Set(["fold-blocks"]) },
-  });
+  planTraining(model, { ...shape, passControl: { without: new Set(["fold-blocks"]) } });
   const wholeMs = Math.round(performance.now() - compiled);
-  const rows = { targetRows, packedRows };
-  const template = planTraining(model, {
-    ...options,
-    length,
-    ...templateRows({ ...options, length, ...rows }),
-  });
-  const templated = performance.now();
-  const resized = resizePlan(template, rows);
-  const resizeMs = Math.round(performance.now() - templated);
-  if (resized === undefined) throw new Error("A template has constants of fixed size");
   console.log(JSON.stringify({
     length,
     targetRows,
     packedRows,
-    planMs: Math.round(planned - began),
-    findMs: Math.round(found - planned),
-    compileMs: Math.round(compiled - found),
+    planMs: Number((planned - began).toFixed(1)),
+    compileMs: Math.round(compiled - planned),
     wholeMs,
-    resizeMs,
-    sessionsCompiled: plans.sessionCount - before,
+    plansMade: families.count - before.plans,
+    sessionsCompiled: plans.sessionCount - before.sessions,
   }));
 }

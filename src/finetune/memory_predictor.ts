@@ -11,7 +11,7 @@ import {
   type ShapesToPredict,
 } from "../plan/memory.ts";
 import type { Pass } from "../plan/options.ts";
-import { planTraining, type TrainingPlan } from "../plan/plan.ts";
+import type { TrainingPlan } from "../plan/plan.ts";
 import type { Schedule } from "../plan/schedule.ts";
 import { collectGarbage } from "../system/memory.ts";
 import { PROCESS_MEMORY } from "../system/process_memory.ts";
@@ -21,6 +21,7 @@ import { comparedPart } from "../train/compare_forward.ts";
 import { divideBatch, ifDivisible } from "../train/divide_batch.ts";
 import { partSize, sequencesAtOnce, tokensEach } from "../train/micro_batches.ts";
 import { PLANS_KEPT } from "../train/plan_cache.ts";
+import { PlanFamilies } from "../train/plan_families.ts";
 import {
   arithmeticOfGradients,
   packingRules,
@@ -84,6 +85,7 @@ interface Kept {
 
 class MemoryPredictor {
   readonly #run: PredictedRun;
+  readonly #plans: PlanFamilies;
   readonly #gradients: Arithmetic;
   readonly #comparedBytes: number;
   /** What is computed before the first step is the same for every choice. */
@@ -92,6 +94,7 @@ class MemoryPredictor {
 
   constructor(run: PredictedRun) {
     this.#run = run;
+    this.#plans = new PlanFamilies(run.options.model);
     this.#gradients = arithmeticOfGradients(run.options);
     this.#comparedBytes = comparedBytes(run.options.model.graph, run.weightBytes);
   }
@@ -123,12 +126,12 @@ class MemoryPredictor {
   /** Of what a batch's parts run beside each other: spans each its own, others what the largest does. */
   #plansOf(batch: TokenBatch, { keepBytes }: Kept, arithmetic: Arithmetic): TrainingPlan[] {
     const { options, shards } = this.#run;
-    const { model, dropout } = options;
+    const { dropout } = options;
     const settings = { ...options, keepBytes, shards };
     return ifDivisible((dividesSequences) => {
       const divided = { ...settings, dividesSequences };
       const { parts, use } = divideBatch(divided, batch, { dropout, arithmetic });
-      const planFor = (part: Prepared) => planTraining(model, planOptionsFor(settings, part, use));
+      const planFor = (part: Prepared) => this.#plans.planOf(planOptionsFor(settings, part, use));
       if (parts[0]?.span !== undefined) return parts.map(planFor);
       const part = parts.length === 0
         ? prepare(batch, packingRules(settings, use))
@@ -149,10 +152,7 @@ class MemoryPredictor {
     const { options } = this.#run;
     return cached(this.#before, `${pass} ${batch.inputIds.dims}`, () => {
       const prepared = prepare(batch, packingRules(options, {}));
-      return planTraining(
-        options.model,
-        planOptionsFor(options, prepared, { passes: [pass] }),
-      )[pass];
+      return this.#plans.planOf(planOptionsFor(options, prepared, { passes: [pass] }))[pass];
     });
   }
 
@@ -175,12 +175,12 @@ class MemoryPredictor {
       evaluated: evaluated && cached(
         this.#kinds,
         `evaluation ${tokens} ${longest}`,
-        () => batchKinds(options, atOnce(evaluated), {}, "evaluation"),
+        () => batchKinds(this.#plans, options, atOnce(evaluated), {}, "evaluation"),
       ),
       others: batches && cached(
         this.#kinds,
         `training ${tokens} ${longest} ${keepBytes}`,
-        () => batchKinds(settings, atOnce(batches), { dropout, arithmetic }),
+        () => batchKinds(this.#plans, settings, atOnce(batches), { dropout, arithmetic }),
       ),
     };
   }

@@ -6,8 +6,8 @@
  * batches; who asks for extents instead leaves them open.
  */
 import type { DataType } from "./dtype.ts";
-import { type BoundSizes, type Extent, settled, type Sizes, sizesOf } from "./size.ts";
-import { int64, type Tensor, toNumbers } from "./tensor.ts";
+import { type BoundSizes, type Extent, productOf, settled, type Sizes, sizesOf } from "./size.ts";
+import { float32, int32, int64, type Tensor, toNumbers } from "./tensor.ts";
 
 const SHAPES = new WeakMap<readonly number[], readonly Extent[]>();
 const SIZED = new WeakMap<Tensor, Sizes>();
@@ -19,12 +19,18 @@ const areNumbers = (extents: readonly Extent[]): extents is readonly number[] =>
 /** Extents as dimensions: to read one settles it, and to destructure them settles all up to the last. */
 export function asDims(extents: readonly Extent[]): readonly number[] {
   const shape = extentsOf(extents);
-  if (areNumbers(shape)) return shape;
+  const sizes = sizesOf(shape);
+  if (sizes === undefined) return shape as readonly number[];
+  // The values of a graph have the same few shapes.
+  const text = shape.join();
+  const found = sizes.shapes.get(text);
+  if (found !== undefined) return found;
   const dims = new Array<number>(shape.length);
   shape.forEach((extent, axis) => {
     Object.defineProperty(dims, axis, { enumerable: true, get: () => settled(extent) });
   });
-  SHAPES.set(dims, shape);
+  SHAPES.set(dims, [...shape]);
+  sizes.shapes.set(text, dims);
   return dims;
 }
 
@@ -37,7 +43,8 @@ export function extentsOf(dims: readonly Extent[]): readonly Extent[] {
  * A tensor whose bytes follow from extents: to read them settles these.
  *
  * @param name the same for the same `make` alone, as far as type, shape and extents leave it open
- * @param make gives the bytes for the extents' values, as many as the shape has there
+ * @param make gives the bytes for the extents' values, as many as the shape has there; it lives as long as
+ *   plans do, and must not hold on to a builder
  */
 export function sizedTensor(
   name: string,
@@ -51,6 +58,48 @@ export function sizedTensor(
   const sizes = sizesOf(of);
   if (sizes === undefined) return { dtype, dims, bytes: bytesOf() };
   return named(lazyTensor(dtype, dims, sizes, bytesOf), `${name} of ${of.join(", ")}`);
+}
+
+const FILLS = new WeakMap<Tensor, Uint8Array>();
+
+/**
+ * A tensor whose elements are all the same.
+ *
+ * @param element its bytes
+ */
+export function filledTensor(
+  dtype: DataType,
+  shape: readonly Extent[],
+  element: Uint8Array,
+): Tensor {
+  const tensor = sizedTensor(
+    `all ${element}`,
+    dtype,
+    shape,
+    [productOf(shape)],
+    (count) => repeated(element, count),
+  );
+  FILLS.set(tensor, element);
+  return tensor;
+}
+
+/** The bytes of each element of a {@linkcode filledTensor}; `undefined` for any other. */
+export function fillOf(tensor: Tensor): Uint8Array | undefined {
+  return FILLS.get(tensor);
+}
+
+/** Zeros for whoever reads them: batches of all sizes share them. */
+let zeros = new Uint8Array();
+
+function repeated(element: Uint8Array, count: number): Uint8Array {
+  const length = element.length * count;
+  if (element.every((byte) => byte === 0)) {
+    if (zeros.length < length) zeros = new Uint8Array(2 ** Math.ceil(Math.log2(length)));
+    return zeros.subarray(0, length);
+  }
+  const bytes = new Uint8Array(length);
+  for (let at = 0; at < length; at += element.length) bytes.set(element, at);
+  return bytes;
 }
 
 const NAMES = new WeakMap<Tensor, string>();
@@ -80,7 +129,8 @@ export function sizedName(tensor: Tensor): string {
 }
 
 /**
- * A tensor whose bytes are computed from what follows from sizes, at each batch anew.
+ * A tensor whose bytes are computed from what follows from sizes, at each batch once: others may be
+ * computed from it more than once, and others again from those.
  *
  * @param compute looks at dimensions and tensors that follow from `sizes`
  */
@@ -94,7 +144,7 @@ export function lazyTensor(
     dtype,
     dims,
     get bytes() {
-      return compute();
+      return sizes.once(tensor, compute);
     },
   };
   SIZED.set(tensor, sizes);
@@ -111,32 +161,70 @@ export function sizesIn(
 }
 
 /**
- * An int64 tensor that holds extents in row-major order.
+ * Types of tensors whose extents are known one by one: shapes and bounds of ranges are int64, or, as
+ * exporters write them, int32 and float32 on their way.
+ */
+const OF_WHOLES = { int64, int32, float32 } as const;
+
+/** Whether a tensor of some type may hold extents that are known one by one. */
+export const holdsWholes = (dtype: DataType): dtype is keyof typeof OF_WHOLES => dtype in OF_WHOLES;
+
+/**
+ * A tensor that holds extents in row-major order.
  *
  * @param dims of numbers
  */
-export function int64Of(dims: readonly number[], entries: readonly Extent[]): Tensor {
+export function wholesOf(
+  dtype: keyof typeof OF_WHOLES,
+  dims: readonly number[],
+  entries: readonly Extent[],
+): Tensor {
   const tensor = sizedTensor(
     "extents",
-    "int64",
+    dtype,
     dims,
     entries,
-    (...values) => int64(dims, values).bytes,
+    (...values) => OF_WHOLES[dtype](dims, values).bytes,
   );
   if (isSized(tensor)) ENTRIES.set(tensor, entries);
   return tensor;
 }
 
+/** The same of int64. */
+export function int64Of(dims: readonly number[], entries: readonly Extent[]): Tensor {
+  return wholesOf("int64", dims, entries);
+}
+
 /** A tensor that follows from extents under other dimensions; `undefined` for any other. */
 export function sizedView(tensor: Tensor, dims: readonly number[]): Tensor | undefined {
   const entries = ENTRIES.get(tensor);
-  if (entries !== undefined) return int64Of(dims, entries);
+  if (entries !== undefined && holdsWholes(tensor.dtype)) {
+    return wholesOf(tensor.dtype, dims, entries);
+  }
   const sizes = SIZED.get(tensor);
   return sizes &&
     named(
       lazyTensor(tensor.dtype, dims, sizes, () => tensor.bytes),
       `view of ${sizedName(tensor)}`,
     );
+}
+
+/**
+ * A tensor of the same type and dimensions as another, computed from it: at each batch anew where that
+ * follows from sizes.
+ *
+ * @param name the same for the same `compute` alone
+ */
+export function mapped(
+  tensor: Tensor,
+  name: string,
+  compute: (tensor: Tensor) => Uint8Array,
+): Tensor {
+  const { dtype, dims } = tensor;
+  const sizes = SIZED.get(tensor);
+  if (sizes === undefined) return { dtype, dims, bytes: compute(tensor) };
+  const lazy = lazyTensor(dtype, dims, sizes, () => compute(tensor));
+  return named(lazy, `${name} ${sizedName(tensor)}`);
 }
 
 /** What a tensor holds at a batch: itself, where it follows from no extents. */
@@ -150,12 +238,12 @@ export function tensorAt(tensor: Tensor, bound: BoundSizes): Tensor {
 /** Larger tensors are no shapes, and their contents are not looked at. */
 const MOST_ENTRIES = 64;
 
-/** What a small int64 tensor holds, in row-major order; `undefined` for any other. */
+/** The whole numbers that a small tensor holds, in row-major order; `undefined` for any other. */
 export function entriesOf(tensor: Tensor): readonly Extent[] | undefined {
   const found = ENTRIES.get(tensor);
   if (found !== undefined) return found;
   const { dtype, dims } = tensor;
-  if (dtype !== "int64" || !areNumbers(extentsOf(dims))) return undefined;
+  if (!holdsWholes(dtype) || SIZED.has(tensor) || !areNumbers(extentsOf(dims))) return undefined;
   if (dims.reduce((count, dim) => count * dim, 1) > MOST_ENTRIES) return undefined;
   const numbers = Array.from(toNumbers(tensor), Number);
   return numbers.every(Number.isSafeInteger) ? numbers : undefined;
@@ -166,7 +254,7 @@ export function isSized(tensor: Tensor): boolean {
   return SIZED.has(tensor);
 }
 
-/** Whether a tensor is of {@linkcode int64Of}, and some entry of it is no number. */
+/** Whether a tensor is of {@linkcode wholesOf}, and some entry of it is no number. */
 export function holdsExtents(tensor: Tensor): boolean {
   return ENTRIES.has(tensor);
 }

@@ -1,14 +1,16 @@
 /** Facts about a graph's values: element type, dimensions, producers and readers. */
 import type { DataType } from "./dtype.ts";
+import { extentsOf } from "./extents.ts";
+import { type Extent, productOf } from "./size.ts";
 import type { Graph, Node } from "./types.ts";
 
-/** A value of known, concrete shape. */
+/** A value of known shape. */
 export interface ConcreteType {
   readonly dtype: DataType;
   readonly dims: readonly number[];
 }
 
-/** The type of a value of a lowered graph, whose shapes are concrete; `undefined` for an unknown name. */
+/** The type of a value of a lowered graph, whose shapes are known; `undefined` for an unknown name. */
 export function typeIn(graph: Graph, value: string): ConcreteType | undefined {
   const constant = graph.initializers.get(value);
   if (constant !== undefined) return { dtype: constant.dtype, dims: constant.dims };
@@ -20,6 +22,16 @@ export function typeIn(graph: Graph, value: string): ConcreteType | undefined {
 /** The dimensions of a value; none for an unknown name. */
 export function dimsIn(graph: Graph, value: string): readonly number[] {
   return typeIn(graph, value)?.dims ?? [];
+}
+
+/** The dimensions of a value, some of which may follow from a batch's sizes; none for an unknown name. */
+export function shapeIn(graph: Graph, value: string): readonly Extent[] {
+  return extentsOf(dimsIn(graph, value));
+}
+
+/** How many elements a value has. */
+export function countIn(graph: Graph, value: string): Extent {
+  return productOf(shapeIn(graph, value));
 }
 
 /** Names of all values of a graph. */

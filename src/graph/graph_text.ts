@@ -8,7 +8,8 @@ import type { Attribute, Graph, Node } from "./types.ts";
 export function textOf(graph: Graph): string {
   const lines = [
     ...graph.inputs.map(({ name, type }) =>
-      `in ${name} ${type!.dtype}[${shapeText(type!.shape as readonly number[])}]`
+      // A subgraph's inputs have the shapes that it is called with.
+      `in ${name} ${type!.dtype}[${type!.shape && shapeText(type!.shape as readonly number[])}]`
     ),
     ...[...graph.initializers].map(([name, value]) => `const ${name} ${tensorText(value)}`),
     ...graph.nodes.map((n) =>
@@ -19,14 +20,21 @@ export function textOf(graph: Graph): string {
   return lines.join("\n");
 }
 
-/** The text's SHA-256: a plan holds on to many, and looks calls up by them. */
-export function digestOf(graph: Graph): string {
-  return digestOfText(textOf(graph));
-}
-
-/** A text's SHA-256. */
+/** A text's SHA-256: a plan holds on to many, and looks calls up by them. */
 export function digestOfText(text: string): string {
   return createHash("sha256").update(text).digest("base64");
+}
+
+const contents = new WeakMap<Tensor, string>();
+
+/** The SHA-256 of a tensor's bytes, worked out once. */
+export function digestOfContents(tensor: Tensor): string {
+  let digest = contents.get(tensor);
+  if (digest === undefined) {
+    digest = createHash("sha256").update(tensor.bytes).digest("base64");
+    contents.set(tensor, digest);
+  }
+  return digest;
 }
 
 /** Dimensions as text: equal where they are equal at every batch. */
@@ -48,8 +56,7 @@ export function attributesText(attributes: Node["attributes"]): string {
   }`;
 }
 
-/** An attribute as text, equal for equal attributes. */
-export function attributeText(attribute: Attribute): string {
+function attributeText(attribute: Attribute): string {
   if (attribute.kind === "tensor") return tensorText(attribute.value);
   if (attribute.kind === "graph") return `{${textOf(attribute.value)}}`;
   return `${attribute.kind}:${attribute.value}`;

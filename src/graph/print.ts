@@ -1,4 +1,5 @@
 /** Prints a graph as text: one line per node, with types. */
+import { entriesOf, extentsOf, isSized } from "./extents.ts";
 import type { Attribute, Graph, Node, ValueInfo, ValueType } from "./types.ts";
 import { operatorName } from "./types.ts";
 import type { Tensor } from "./tensor.ts";
@@ -10,14 +11,21 @@ const SHOWN_ELEMENTS = 8;
 /** `float32[batch, 64]`, `float32[…]` without a known rank. */
 function formatType(type: ValueType | undefined): string {
   if (type === undefined) return "?";
-  return `${type.dtype}[${type.shape === undefined ? "…" : type.shape.join(", ")}]`;
+  const shape = type.shape && extentsOf(type.shape as readonly number[]);
+  return `${type.dtype}[${shape === undefined ? "…" : shape.join(", ")}]`;
 }
 
 /** `int64[2] = {1, -1}`; the contents only of a small tensor. */
-function formatTensor({ dtype, dims, bytes }: Tensor): string {
+function formatTensor(tensor: Tensor): string {
+  const { dtype, dims } = tensor;
   const type = formatType({ dtype, shape: dims });
+  if (isSized(tensor)) {
+    const entries = entriesOf(tensor);
+    return entries === undefined ? type : `${type} = {${entries.join(", ")}}`;
+  }
   const count = dims.reduce((product, dim) => product * dim, 1);
   if (dtype === "string" || count > SHOWN_ELEMENTS) return type;
+  const { bytes } = tensor;
   const values = dtype === "int64" || dtype === "uint64"
     ? Array.from(toBigInts({ dtype, dims, bytes }), String)
     : Array.from(toNumbers({ dtype, dims, bytes }), formatNumber);

@@ -4,7 +4,7 @@
  * A {@linkcode Size} is a polynomial over symbols. Equal polynomials are one object, so that `===` says
  * whether two sizes are the same at every batch. It also has a value: that at the batch for which a
  * graph is built. Whatever depends on the value, such as an order or a number of parts, is a decision
- * that {@linkcode Sizes} records (`decisions.ts`): what was built serves every batch at which all
+ * that {@linkcode Sizes} records: what was built serves every batch at which all
  * decisions come out the same. Source: the hints and guards of PyTorch's symbolic shapes,
  * torch/fx/experimental/symbolic_shapes.py.
  */
@@ -18,8 +18,12 @@ export type ValueOf = (extent: Extent) => number;
 /** What polynomials are over: a symbol, or a function of other extents. */
 interface Atom {
   readonly text: string;
+  /** Whether it is a symbol. */
+  readonly isSymbol: boolean;
   /** It is nowhere below this. */
   readonly least: number;
+  /** Extents that it is nowhere below and above. */
+  readonly between?: readonly [least: Extent, most: Extent];
   /** Its value at a batch. */
   at(valueOf: ValueOf, symbols: ReadonlyMap<string, number>): number;
 }
@@ -34,27 +38,44 @@ interface Term {
 
 /** A number that follows from a batch's sizes; made by the functions of this file alone. */
 export class Size {
-  /**
-   * @param sizes what it is built from
-   * @param text equal for equal polynomials
-   * @param value at the batch for which a graph is built
-   */
-  constructor(
-    readonly sizes: Sizes,
-    readonly terms: readonly Term[],
-    readonly text: string,
-    readonly value: number,
-  ) {}
+  /** @internal What it is built from. */
+  readonly sizes: Sizes;
+  /** @internal Its polynomial. */
+  readonly terms: readonly Term[];
+  /** The polynomial as text: equal for equal ones. */
+  readonly text: string;
+  /** What it is at the batch for which a graph is built. */
+  readonly value: number;
+  /** @internal A number that it is nowhere below, once that was asked. */
+  least?: number;
+  /** @internal Sums with it, by the other operand: a graph has the same few again and again. */
+  sums?: Map<Extent, Extent>;
+  /** @internal Products with it, by the other operand. */
+  products?: Map<Extent, Extent>;
 
+  /** @internal */
+  constructor(sizes: Sizes, terms: readonly Term[], text: string, value: number) {
+    this.sizes = sizes;
+    this.terms = terms;
+    this.text = text;
+    this.value = value;
+  }
+
+  /** The text, in messages and names. */
   toString(): string {
     return this.text;
   }
 
+  /** The text, in keys of what is built. */
   toJSON(): string {
     return this.text;
   }
 
-  /** Arithmetic and comparisons that take it for a number fail, instead of giving NaN and false. */
+  /**
+   * Arithmetic and comparisons that take it for a number fail, instead of giving NaN and false.
+   *
+   * @throws {TypeError} where it is taken for a number
+   */
   [Symbol.toPrimitive](hint: string): string {
     if (hint === "string") return this.text;
     throw new TypeError(`The size ${this.text} is no number before it is bound to a batch`);
@@ -74,10 +95,15 @@ type Question = (valueOf: ValueOf) => number | boolean;
 /** The symbols of one graph, the sizes made of them, and what was decided by their values. */
 export class Sizes {
   readonly #bound: BoundSizes;
+  /** Dimensions that were made of its sizes, by their text (`extents.ts`). */
+  readonly shapes: Map<string, readonly number[]> = new Map();
   readonly #made = new Map<string, Size>();
+  readonly #settledSymbols = new Set<string>();
   readonly #decisions = new Map<string, Decision & { readonly ask: Question }>();
   /** Sizes of the batch by which questions are answered now, where that is another. */
   #under: BoundSizes | undefined;
+  /** What was computed with its questions recorded. */
+  readonly #settled = new WeakMap<object, unknown>();
 
   /** @param values of the symbols at the batch for which a graph is built: whole numbers from 0 on */
   constructor(values: ReadonlyMap<string, number>) {
@@ -96,7 +122,7 @@ export class Sizes {
       if (value === undefined) throw new RangeError(`No size is named "${name}"`);
       return value;
     };
-    const atom = { text: name, least: LEAST_SYMBOL, at };
+    const atom = { text: name, isSymbol: true, least: LEAST_SYMBOL, at };
     const size = this.sum([{ factor: 1, atoms: [atom], key: name }]);
     return asDimension(size, "decide");
   }
@@ -116,7 +142,7 @@ export class Sizes {
    *
    * @param bound default the sizes at hand
    */
-  under<T>(compute: () => T, bound = this.#bound): T {
+  under<T>(compute: () => T, bound: BoundSizes = this.#bound): T {
     const before = this.#under;
     this.#under = bound;
     try {
@@ -126,9 +152,35 @@ export class Sizes {
     }
   }
 
+  /**
+   * Computes something by the sizes at some batch once for each batch, however often it is asked for.
+   *
+   * @param key of what is computed
+   */
+  once<T>(key: object, compute: () => T): T {
+    const kept = this.#under?.computed ?? this.#settled;
+    if (!kept.has(key)) kept.set(key, compute());
+    return kept.get(key) as T;
+  }
+
   /** What was decided so far. */
   get decisions(): readonly Decision[] {
     return [...this.#decisions.values()].map(({ text, outcome }) => ({ text, outcome }));
+  }
+
+  /** Symbols whose values were settled, by themselves or in sums and products of them alone. */
+  get settledSymbols(): ReadonlySet<string> {
+    return this.#settledSymbols;
+  }
+
+  /** The value of a size, which is settled with it. */
+  settle(size: Size): number {
+    if (this.#under === undefined) {
+      for (const { atoms } of size.terms) {
+        for (const { text, isSymbol } of atoms) if (isSymbol) this.#settledSymbols.add(text);
+      }
+    }
+    return this.decide(`${size}`, (valueOf) => valueOf(size));
   }
 
   /**
@@ -167,6 +219,8 @@ export class Sizes {
 export class BoundSizes {
   readonly #symbols: ReadonlyMap<string, number>;
   readonly #values = new Map<Size, number>();
+  /** What was computed by these sizes ({@linkcode Sizes.once}). */
+  readonly computed: WeakMap<object, unknown> = new WeakMap();
 
   constructor(symbols: ReadonlyMap<string, number>) {
     this.#symbols = symbols;
@@ -219,22 +273,31 @@ export function sizesOf(extents: readonly Extent[]): Sizes | undefined {
 
 /** a + b. */
 export function plus(a: Extent, b: Extent): Extent {
-  if (typeof a === "number" && typeof b === "number") return a + b;
-  return sizesOf([a, b])!.sum([...termsOf(a), ...termsOf(b)]);
+  if (typeof a === "number") return typeof b === "number" ? a + b : plus(b, a);
+  let sum = a.sums?.get(b);
+  if (sum === undefined) {
+    sum = sizesOf([a, b])!.sum([...termsOf(a), ...termsOf(b)]);
+    (a.sums ??= new Map()).set(b, sum);
+  }
+  return sum;
 }
 
 /** a · b. */
 export function times(a: Extent, b: Extent): Extent {
-  if (typeof a === "number" && typeof b === "number") return a * b;
-  if (a === 1) return b;
+  if (typeof a === "number") return typeof b === "number" ? a * b : times(b, a);
   if (b === 1) return a;
-  const terms = termsOf(a).flatMap((x) =>
-    termsOf(b).map((y): Term => {
-      const atoms = [...x.atoms, ...y.atoms].sort((p, q) => p.text < q.text ? -1 : 1);
-      return { factor: x.factor * y.factor, atoms, key: keyOf(atoms) };
-    })
-  );
-  return sizesOf([a, b])!.sum(terms);
+  let product = a.products?.get(b);
+  if (product === undefined) {
+    const terms = a.terms.flatMap((x) => termsOf(b).map((y) => timesTerm(x, y)));
+    product = sizesOf([a, b])!.sum(terms);
+    (a.products ??= new Map()).set(b, product);
+  }
+  return product;
+}
+
+function timesTerm(x: Term, y: Term): Term {
+  const atoms = [...x.atoms, ...y.atoms].sort((p, q) => p.text < q.text ? -1 : 1);
+  return { factor: x.factor * y.factor, atoms, key: keyOf(atoms) };
 }
 
 const keyOf = (atoms: readonly Atom[]) => atoms.map(({ text }) => text).join("*");
@@ -289,27 +352,60 @@ function overTerm(term: Term, divisor: Term): Term | undefined {
  *
  * @param name the same for the same function alone, and no symbol's
  * @param compute gives a whole number
+ * @param between extents that it is nowhere below and above
  */
 export function derived(
   name: string,
   extents: readonly Extent[],
   compute: (...values: number[]) => number,
+  between?: readonly [least: Extent, most: Extent],
 ): Extent {
   const sizes = sizesOf(extents);
   if (sizes === undefined) return compute(...extents as number[]);
   const text = `${name}(${extents.join(", ")})`;
   const at: Atom["at"] = (valueOf) => compute(...extents.map(valueOf));
-  return sizes.sum([{ factor: 1, atoms: [{ text, least: -Infinity, at }], key: text }]);
+  const least = between === undefined ? -Infinity : leastOf(between[0]);
+  return sizes.sum([{
+    factor: 1,
+    atoms: [{ text, isSymbol: false, least, between, at }],
+    key: text,
+  }]);
 }
 
 /** A number that an extent is nowhere below, as far as its polynomial tells. */
 function leastOf(extent: Extent): number {
-  return termsOf(extent).reduce((sum, { factor, atoms }) => {
+  return typeof extent === "number" ? extent : extent.least ??= findLeast(extent);
+}
+
+function findLeast(extent: Size): number {
+  const least = extent.terms.reduce((sum, { factor, atoms }) => {
     if (atoms.length === 0) return sum + factor;
-    const isPositive = factor > 0 && atoms.every(({ least }) => least >= 0);
+    const isPositive = factor > 0 && isNowhereNegative(atoms);
     const least = atoms.reduce((product, atom) => product * atom.least, factor);
     return sum + (isPositive ? least : -Infinity);
   }, 0);
+  const lower = least === -Infinity ? bounded(extent) : undefined;
+  return lower === undefined ? least : leastOf(lower);
+}
+
+const isNowhereNegative = (atoms: readonly Atom[]) => atoms.every(({ least }) => least >= 0);
+
+/**
+ * An extent that this one is nowhere below, with a bound in the place of a function's value, so that what
+ * is subtracted may cancel out; `undefined` where there is none.
+ */
+function bounded({ sizes, terms }: Size): Extent | undefined {
+  const hasBounds = ({ between }: Atom) => between !== undefined;
+  // What is subtracted first: its bound may be what it is subtracted from.
+  const term = terms.filter(({ atoms }) => atoms.some(hasBounds) && isNowhereNegative(atoms))
+    .sort((a, b) => a.factor - b.factor)[0];
+  if (term === undefined) return undefined;
+  const at = term.atoms.findIndex(hasBounds);
+  const [least, most] = term.atoms[at].between!;
+  const atoms = term.atoms.toSpliced(at, 1);
+  const rest = sizes.sum([{ factor: term.factor, atoms, key: keyOf(atoms) }]);
+  const others = sizes.sum(terms.filter((other) => other !== term));
+  return plus(others, times(rest, term.factor > 0 ? least : most));
 }
 
 /** Whether a ≤ b: decided, where polynomials do not tell. */
@@ -318,6 +414,11 @@ export function isAtMost(a: Extent, b: Extent): boolean {
   if (leastOf(minus(b, a)) >= 0) return true;
   if (leastOf(minus(a, b)) > 0) return false;
   return sizesOf([a, b])!.decide(`${a} <= ${b}`, (valueOf) => valueOf(a) <= valueOf(b));
+}
+
+/** The largest of some extents: one of them, decided where polynomials do not tell which. */
+export function largest(extents: readonly Extent[]): Extent {
+  return extents.reduce((most, extent) => isAtMost(extent, most) ? most : extent);
 }
 
 /**
@@ -334,7 +435,13 @@ export function areEqual(a: Extent, b: Extent): boolean {
 /** The value of an extent, which is settled with it: what is built serves batches with this value alone. */
 export function settled(extent: Extent): number {
   if (typeof extent === "number") return extent;
-  return extent.sizes.decide(`${extent}`, (valueOf) => valueOf(extent));
+  return extent.sizes.settle(extent);
+}
+
+/** The value of an extent as a number of nodes: decided, but as a dimension it stays a size. */
+export function countOf(extent: Extent): number {
+  if (typeof extent === "number") return extent;
+  return extent.sizes.decide(`${extent} nodes`, (valueOf) => valueOf(extent));
 }
 
 /**

@@ -1,5 +1,6 @@
 /** Checks for every graph, run on files when they are read, after edits of them, and in tests after every pass. */
 import { byteLength } from "./dtype.ts";
+import { extentsOf, sizesIn } from "./extents.ts";
 import { isPending } from "./pending.ts";
 import { elementCount, type Tensor } from "./tensor.ts";
 import { type Graph, type Node, operatorName, type ValueInfo } from "./types.ts";
@@ -20,6 +21,14 @@ function visible(name: string, scope: Scope | undefined): boolean {
 }
 
 function initializerProblem(name: string, value: Tensor): string | undefined {
+  const sizes = sizesIn(value.dims, [value]);
+  // What follows from a batch's sizes is looked at by those at hand; that decides nothing.
+  return sizes === undefined
+    ? tensorProblem(name, value)
+    : sizes.under(() => tensorProblem(name, value));
+}
+
+function tensorProblem(name: string, value: Tensor): string | undefined {
   const bad = value.dims.find((dim) => !Number.isSafeInteger(dim) || dim < 0);
   if (bad !== undefined) {
     return `initializer "${name}" has a dimension that is not a size: current value is ${bad}`;
@@ -32,7 +41,8 @@ function initializerProblem(name: string, value: Tensor): string | undefined {
 
 function shapeProblem(place: string, value: ValueInfo): string | undefined {
   if (value.name === "") return `${place} has no name`;
-  const bad = value.type?.shape?.find((dim) =>
+  const shape = extentsOf((value.type?.shape ?? []) as readonly number[]);
+  const bad = shape.find((dim) =>
     typeof dim === "number" && (!Number.isSafeInteger(dim) || dim < 0)
   );
   if (bad === undefined) return undefined;

@@ -1,8 +1,9 @@
 /** Add, Sub, Mul, Div, Pow and Mod, with broadcasting. */
 import type { GraphBuilder, Known } from "../graph/builder.ts";
 import { intAttribute } from "../graph/attributes.ts";
+import { extentsOf } from "../graph/extents.ts";
 import { isFloating } from "../graph/dtype.ts";
-import { type Extent, minus, over, plus, times } from "../graph/size.ts";
+import { type Extent, isAtMost, minus, over, plus, times } from "../graph/size.ts";
 import { toNumbers } from "../graph/tensor.ts";
 import type { Node } from "../graph/types.ts";
 import { required, sameType } from "./args.ts";
@@ -31,7 +32,7 @@ const COSTLY = elementwise("other", "costly");
 function arithmetic(
   opType: string,
   fold: (dtype: Known["dtype"], node: Node) => (x: number, y: number) => number,
-  ofExtents: (x: Extent, y: Extent) => Extent | undefined,
+  extentOf: (x: Extent, y: Extent) => Extent | undefined,
   gradients: Gradients,
 ): OpRule {
   return {
@@ -46,7 +47,9 @@ function arithmetic(
       const pair = operands(node, inputs);
       const dtype = sameType(node, pair);
       const dims = broadcastDims(pair[0].dims, pair[1].dims);
-      return [foldElementwise(dtype, dims, pair, fold(dtype, node), ofExtents)];
+      // Sums and products of floats are rounded.
+      const ofWholes = isFloating(dtype) ? undefined : extentOf;
+      return [foldElementwise(dtype, dims, pair, fold(dtype, node), ofWholes)];
     },
     vjp(b, node, [ct], wanted) {
       return gradients(b, node, ct!, wanted)
@@ -68,7 +71,7 @@ function constantPower(b: GraphBuilder, x: string, ct: string, exponent: number)
 
 /** The one number all elements of a constant are, `undefined` where there is none. */
 function uniform(known: Known): number | undefined {
-  if (known.value === undefined || known.dims.some((dim) => dim !== 1)) return undefined;
+  if (known.value === undefined || extentsOf(known.dims).some((dim) => dim !== 1)) return undefined;
   return toNumbers(known.value)[0];
 }
 
@@ -140,11 +143,14 @@ const Mod: OpRule = {
 };
 
 /** Shape inference of an operator over any number of operands of one type. */
-function variadicInfer(fold: (...values: number[]) => number): OpRule["infer"] {
+function variadicInfer(
+  fold: (...values: number[]) => number,
+  extentOf?: (...values: Extent[]) => Extent,
+): OpRule["infer"] {
   return (node, inputs) => {
     const all = inputs.map((_, i) => required(node, inputs, i));
     const dims = broadcastDims(...all.map((i) => i.dims));
-    return [foldElementwise(sameType(node, all), dims, all, fold)];
+    return [foldElementwise(sameType(node, all), dims, all, fold, extentOf)];
   };
 }
 
@@ -169,7 +175,12 @@ function variadicSum(opType: string, average: boolean): OpRule {
 }
 
 /** Min and Max. Equal largest (smallest) operands share the cotangent, as central differences do. */
-function extreme(opType: string, fold: (...values: number[]) => number): OpRule {
+function extreme(
+  opType: string,
+  fold: (...values: number[]) => number,
+  prefers: (x: Extent, y: Extent) => boolean,
+): OpRule {
+  const extentOf = (...values: Extent[]) => values.reduce((x, y) => prefers(x, y) ? x : y);
   return {
     opType,
     domain: "",
@@ -178,7 +189,7 @@ function extreme(opType: string, fold: (...values: number[]) => number): OpRule 
     inputs: "1..",
     outputs: "1",
     traits: elementwise("other", "moderate"),
-    infer: variadicInfer(fold),
+    infer: variadicInfer(fold, extentOf),
     vjp(b, node, [ct], wanted) {
       const y = node.outputs[0];
       const won = node.inputs.map((name) => castTo(b, b.op("Equal", [name, y]), b.known(y).dtype));
@@ -215,6 +226,6 @@ export const ARITHMETIC_RULES: readonly OpRule[] = [
   Mod,
   variadicSum("Sum", false),
   variadicSum("Mean", true),
-  extreme("Min", Math.min),
-  extreme("Max", Math.max),
+  extreme("Min", Math.min, isAtMost),
+  extreme("Max", Math.max, (x, y) => isAtMost(y, x)),
 ];

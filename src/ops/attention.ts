@@ -5,6 +5,8 @@
  */
 import { floatAttribute, intAttribute, ints } from "../graph/attributes.ts";
 import type { GraphBuilder, Known } from "../graph/builder.ts";
+import { asDims, extentsOf } from "../graph/extents.ts";
+import { areEqual, type Extent, plus } from "../graph/size.ts";
 import type { Node } from "../graph/types.ts";
 import { label, required, unsupported } from "./args.ts";
 import { scalarLike } from "./broadcast.ts";
@@ -26,9 +28,9 @@ function shapes(node: Node, query: Known, value: Known) {
     flat,
     heads,
     keyHeads,
-    batch: query.dims[0],
-    tokens: query.dims[at],
-    keys: value.dims[at],
+    batch: extentsOf(query.dims)[0],
+    tokens: extentsOf(query.dims)[at],
+    keys: extentsOf(value.dims)[at],
     size: flat ? query.dims[2] / heads : query.dims[3],
     valueSize: flat ? value.dims[2] / keyHeads : value.dims[3],
   };
@@ -38,11 +40,13 @@ const swapped = (b: GraphBuilder, value: string) =>
   b.op("Transpose", [value], { perm: ints([0, 2, 1, 3]) });
 
 /** The mask input as [B or 1, keyHeads or 1, T or 1, G or 1, L] to add to the scores. */
-function maskOf(b: GraphBuilder, node: Node, keyHeads: number, keys: number): string {
+function maskOf(b: GraphBuilder, node: Node, keyHeads: number, keys: Extent): string {
   const given = node.inputs[3];
-  const { dtype, dims } = b.known(given);
-  if (dims[dims.length - 1] !== keys) {
-    throw unsupported(node, `its attn_mask is for ${dims[dims.length - 1]} of ${keys} keys`);
+  const { dtype } = b.known(given);
+  const shape = b.shape(given);
+  const last = shape[shape.length - 1];
+  if (!areEqual(last, keys)) {
+    throw unsupported(node, `its attn_mask is for ${last} of ${keys} keys`);
   }
   const bias = dtype === "bool"
     ? b.op("Where", [
@@ -51,7 +55,7 @@ function maskOf(b: GraphBuilder, node: Node, keyHeads: number, keys: number): st
       scalarLike(b, node.inputs[0], MASKED),
     ])
     : given;
-  const full = [...new Array(4 - dims.length).fill(1), ...dims];
+  const full = [...new Array(4 - shape.length).fill(1), ...shape];
   return biasMask(b, b.reshape(bias, full), keyHeads);
 }
 
@@ -76,17 +80,20 @@ export const Attention: OpRule = {
     const query = required(node, inputs, 0);
     const { dtype } = query;
     const s = shapes(node, query, required(node, inputs, 2));
-    const total = s.keys + (inputs[4]?.dims[2] ?? 0);
+    const past = inputs[4] === undefined ? 0 : extentsOf(inputs[4].dims)[2];
+    const total = plus(s.keys, past);
     return [
       {
         dtype,
-        dims: s.flat
-          ? [s.batch, s.tokens, s.heads * s.valueSize]
-          : [s.batch, s.heads, s.tokens, s.valueSize],
+        dims: asDims(
+          s.flat
+            ? [s.batch, s.tokens, s.heads * s.valueSize]
+            : [s.batch, s.heads, s.tokens, s.valueSize],
+        ),
       },
-      { dtype, dims: [s.batch, s.keyHeads, total, s.size] },
-      { dtype, dims: [s.batch, s.keyHeads, total, s.valueSize] },
-      { dtype, dims: [s.batch, s.heads, s.tokens, total] },
+      { dtype, dims: asDims([s.batch, s.keyHeads, total, s.size]) },
+      { dtype, dims: asDims([s.batch, s.keyHeads, total, s.valueSize]) },
+      { dtype, dims: asDims([s.batch, s.heads, s.tokens, total]) },
     ].slice(0, node.outputs.length);
   },
   lower(b, node, { needed, attention }) {
@@ -98,7 +105,7 @@ export const Attention: OpRule = {
     }
     const s = shapes(node, b.known(q), b.known(v));
     const split = (value: string, heads: number, size: number) =>
-      s.flat ? b.reshape(value, [s.batch, b.dims(value)[1], heads, size]) : swapped(b, value);
+      s.flat ? b.reshape(value, [s.batch, b.shape(value)[1], heads, size]) : swapped(b, value);
     const [key, value] = [split(k, s.keyHeads, s.size), split(v, s.keyHeads, s.valueSize)];
     const masks: string[] = [];
     if (mask) masks.push(maskOf(b, node, s.keyHeads, s.keys));

@@ -10,6 +10,9 @@ import { fromNumbers } from "./fold.ts";
 /** The shape that shapes broadcast to; throws a `RangeError` where they do not fit. */
 export function broadcastDims(...all: readonly (readonly Extent[])[]): readonly number[] {
   const shapes = all.map(extentsOf);
+  // Most often one of them is what the others broadcast to.
+  const whole = shapes.find((shape) => shapes.every((other) => isWithin(other, shape)));
+  if (whole !== undefined) return asDims(whole);
   const rank = Math.max(0, ...shapes.map((shape) => shape.length));
   const out = new Array<Extent>(rank).fill(1);
   for (const shape of shapes) {
@@ -27,8 +30,15 @@ export function broadcastDims(...all: readonly (readonly Extent[])[]): readonly 
   return asDims(out);
 }
 
+/** Whether a shape broadcasts to another, as far as that is seen at once. */
+function isWithin(shape: readonly Extent[], whole: readonly Extent[]): boolean {
+  const lead = whole.length - shape.length;
+  return lead >= 0 && shape.every((dim, i) => dim === 1 || dim === whole[lead + i]);
+}
+
 /** Whether two shapes are equal at every batch. */
 export function sameDims(a: readonly Extent[], b: readonly Extent[]): boolean {
+  if (a === b) return true;
   const [one, other] = [extentsOf(a), extentsOf(b)];
   return one.length === other.length && one.every((extent, i) => extent === other[i]);
 }

@@ -2,6 +2,8 @@
 import { int, intAttribute } from "../graph/attributes.ts";
 import { type DataType, dataTypeOf, isFloating, ONNX_TYPE } from "../graph/dtype.ts";
 import type { GraphBuilder } from "../graph/builder.ts";
+import { holdsWholes } from "../graph/extents.ts";
+import type { Extent } from "../graph/size.ts";
 import type { Node } from "../graph/types.ts";
 import { label, required, unsupported } from "./args.ts";
 import { foldElementwise } from "./fold.ts";
@@ -28,6 +30,9 @@ const convert = (from: DataType, to: DataType) => (x: number): number => {
   return isFloating(from) && !isFloating(to) ? Math.trunc(x) : x;
 };
 
+/** Whole numbers stay what they are, but for bool. */
+const extentTo = (to: DataType) => holdsWholes(to) ? (x: Extent) => x : undefined;
+
 export const Cast: OpRule = {
   opType: "Cast",
   domain: "",
@@ -41,7 +46,7 @@ export const Cast: OpRule = {
     const x = required(node, inputs, 0);
     const to = target(node);
     if (x.dtype === to) return [x];
-    return [foldElementwise(to, x.dims, [x], convert(x.dtype, to))];
+    return [foldElementwise(to, x.dims, [x], convert(x.dtype, to), extentTo(to))];
   },
   lower: (b, node) => [castTo(b, node.inputs[0], target(node))],
   /** Through whole numbers nothing flows. */
@@ -63,7 +68,8 @@ export const CastLike: OpRule = {
   infer(node, inputs) {
     const [x, like] = [required(node, inputs, 0), required(node, inputs, 1)];
     if (x.dtype === like.dtype) return [x];
-    return [foldElementwise(like.dtype, x.dims, [x], convert(x.dtype, like.dtype))];
+    const fold = convert(x.dtype, like.dtype);
+    return [foldElementwise(like.dtype, x.dims, [x], fold, extentTo(like.dtype))];
   },
   lower: (b, node) => [castTo(b, node.inputs[0], b.known(node.inputs[1]).dtype)],
 };

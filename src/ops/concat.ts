@@ -2,9 +2,9 @@
 import { int, intAttribute, intsAttribute } from "../graph/attributes.ts";
 import type { GraphBuilder, Known } from "../graph/builder.ts";
 import { asDims, extentsOf } from "../graph/extents.ts";
-import { areEqual, type Extent, plus } from "../graph/size.ts";
+import { areEqual, type Extent, over, plus, settled } from "../graph/size.ts";
 import type { Node } from "../graph/types.ts";
-import { constantInts, knownInputs, label, required, sameType } from "./args.ts";
+import { knownInputs, label, required, requiredExtents, sameType } from "./args.ts";
 import { normalizeAxis, product } from "./axes.ts";
 import { zeros } from "./broadcast.ts";
 import { foldedFrom, sourceIndices, stridesOf } from "./fold.ts";
@@ -77,29 +77,36 @@ export const Concat: OpRule = {
 function splitSizes(
   node: Node,
   inputs: readonly (Known | undefined)[],
-): { readonly axis: number; readonly sizes: readonly number[] } {
-  const { dims } = required(node, inputs, 0);
-  const axis = normalizeAxis(node, intAttribute(node, "axis", 0), dims.length);
-  const given = intsAttribute(node, "split", undefined) ?? constantInts(node, inputs, 1, "split");
-  const parts = intAttribute(node, "num_outputs", node.outputs.length);
-  const chunk = Math.ceil(dims[axis] / parts);
+): { readonly axis: number; readonly sizes: readonly Extent[] } {
+  const shape = extentsOf(required(node, inputs, 0).dims);
+  const axis = normalizeAxis(node, intAttribute(node, "axis", 0), shape.length);
+  const given = intsAttribute(node, "split", undefined) ??
+    (inputs[1] && requiredExtents(node, inputs, 1, "split"));
   const sizes = given ??
-    Array.from({ length: parts }, (_, i) => Math.max(0, Math.min(chunk, dims[axis] - i * chunk)));
-  if (product(sizes.map((size) => size < 0 ? 0 : 1)) === 0 || sum(sizes) !== dims[axis]) {
+    evenSizes(shape[axis], intAttribute(node, "num_outputs", node.outputs.length));
+  const isNegative = (size: Extent) => typeof size === "number" && size < 0;
+  if (sizes.some(isNegative) || !areEqual(sizes.reduce(plus, 0), shape[axis])) {
     throw new RangeError(
-      `${label(node)}: sizes must add up to ${dims[axis]}: current value is [${sizes}]`,
+      `${label(node)}: sizes must add up to ${shape[axis]}: current value is [${sizes}]`,
     );
   }
   return { axis, sizes };
 }
 
-const sum = (values: readonly number[]) => values.reduce((total, value) => total + value, 0);
+/** Parts of one size, but for the last where they do not come out even. */
+function evenSizes(count: Extent, parts: number): readonly Extent[] {
+  const even = over(count, parts);
+  if (even !== undefined) return new Array(parts).fill(even);
+  const all = settled(count);
+  const chunk = Math.ceil(all / parts);
+  return Array.from({ length: parts }, (_, i) => Math.max(0, Math.min(chunk, all - i * chunk)));
+}
 
-function splitKnown(x: Known, axis: number, from: number, size: number): Known {
+function splitKnown(x: Known, axis: number, from: Extent, size: Extent): Known {
   const dims = asDims(extentsOf(x.dims).map((extent, i) => i === axis ? size : extent));
   return foldedFrom(x.dtype, dims, [x], () => {
     const strides = stridesOf(x.dims);
-    return sourceIndices(dims, strides, from * strides[axis]);
+    return sourceIndices(dims, strides, settled(from) * strides[axis]);
   });
 }
 
@@ -132,10 +139,11 @@ export const Split: OpRule = {
   infer(node, inputs) {
     const x = required(node, inputs, 0);
     const { axis, sizes } = splitSizes(node, inputs);
-    let at = 0;
+    let at: Extent = 0;
     return sizes.map((size) => {
-      at += size;
-      return splitKnown(x, axis, at - size, size);
+      const from = at;
+      at = plus(from, size);
+      return splitKnown(x, axis, from, size);
     });
   },
   /** Parts that nothing needs are not made. */
@@ -147,10 +155,11 @@ export const Split: OpRule = {
       const split = b.int64s(sizes);
       return b.ops("Split", [node.inputs[0], split], sizes.length, { axis: int(axis) });
     }
-    let at = 0;
+    let at: Extent = 0;
     return sizes.map((size, i) => {
-      at += size;
-      return needed[i] ? sliceAxis(b, node.inputs[0], axis, at - size, at) : "";
+      const from = at;
+      at = plus(from, size);
+      return needed[i] ? sliceAxis(b, node.inputs[0], axis, from, at) : "";
     });
   },
   vjp(b, node, cotangents) {

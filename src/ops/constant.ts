@@ -3,7 +3,8 @@ import { BadInputError } from "../errors.ts";
 import { intAttribute, tensorAttribute } from "../graph/attributes.ts";
 import type { Known } from "../graph/builder.ts";
 import { dataTypeOf, ONNX_TYPE } from "../graph/dtype.ts";
-import { asDims } from "../graph/extents.ts";
+import { asDims, entriesOf, holdsWholes } from "../graph/extents.ts";
+import { derived, type Extent, isAtMost, minus } from "../graph/size.ts";
 import { elementCount, float32, int64, type Tensor, toNumbers } from "../graph/tensor.ts";
 import type { Graph, Node } from "../graph/types.ts";
 import { label, required, requiredExtents, unsupported } from "./args.ts";
@@ -120,13 +121,17 @@ export const EyeLike: OpRule = {
 };
 
 /** How many numbers lie from start to limit in steps of delta. */
-function rangeLength(node: Node, inputs: readonly Known[]): number {
-  const bounds = inputs.map(({ value }) => value === undefined ? undefined : toNumbers(value)[0]);
-  const [start, limit, delta] = bounds;
-  if (start === undefined || limit === undefined || delta === undefined) {
-    throw unsupported(node, "its length is computed from data");
+function rangeLength(node: Node, inputs: readonly Known[]): Extent {
+  const [start, limit, delta] = inputs.map(({ value }): Extent => {
+    if (value === undefined) throw unsupported(node, "its length is computed from data");
+    return entriesOf(value)?.[0] ?? toNumbers(value)[0];
+  });
+  if (delta === 1 && holdsWholes(inputs[0].dtype)) {
+    return isAtMost(limit, start) ? 0 : minus(limit, start);
   }
-  return Math.max(0, Math.ceil((limit - start) / delta));
+  const count = (from: number, to: number, step: number) =>
+    Math.max(0, Math.ceil((to - from) / step));
+  return derived("range", [start, limit, delta], count);
 }
 
 export const Range: OpRule = {
@@ -139,7 +144,7 @@ export const Range: OpRule = {
   traits: mixed("other"),
   infer(node, inputs) {
     const bounds = [0, 1, 2].map((i) => required(node, inputs, i));
-    const dims = [rangeLength(node, bounds)];
+    const dims = asDims([rangeLength(node, bounds)]);
     return [
       folded(bounds[0].dtype, dims, bounds, ([start, , delta]) => {
         const from = exactNumbers(start)?.[0];

@@ -25,12 +25,12 @@ export const CumSum: OpRule = {
       folded(dtype, dims, [x], (values) => {
         const numbers = exactNumbers(values[0]);
         if (numbers === undefined) return undefined;
-        const stride = stridesOf(dims)[axis];
+        const [stride, count] = [stridesOf(dims)[axis], dims[axis]];
         const out = new Array<number>(elementCount(dims)).fill(0);
         const order = out.map((_, i) => reverse ? out.length - 1 - i : i);
         for (const i of order) {
-          const at = Math.floor(i / stride) % dims[axis];
-          const first = at === (reverse ? dims[axis] - 1 : 0);
+          const at = Math.floor(i / stride) % count;
+          const first = at === (reverse ? count - 1 : 0);
           const before = reverse ? i + stride : i - stride;
           // The sum up to and including the neighbour, then this element unless it is excluded.
           const earlier = first ? 0 : out[before] + (exclusive ? numbers[before] : 0);

@@ -7,9 +7,10 @@
  */
 import { ints, stringAttribute } from "../graph/attributes.ts";
 import type { GraphBuilder, Known } from "../graph/builder.ts";
+import { asDims, extentsOf } from "../graph/extents.ts";
+import { areEqual, type Extent, productOf } from "../graph/size.ts";
 import type { Node } from "../graph/types.ts";
 import { label, required, sameType, unsupported } from "./args.ts";
-import { product } from "./axes.ts";
 import { sum } from "./broadcast.ts";
 import type { OpRule } from "./types.ts";
 
@@ -56,13 +57,13 @@ function parseEquation(node: Node, ranks: readonly number[]): Equation {
   return { terms, output: expand(`...${once.join("")}`, widest) };
 }
 
-function sizesOf(node: Node, terms: Equation["terms"], shapes: readonly (readonly number[])[]) {
-  const sizes = new Map<string, number>();
+function sizesOf(node: Node, terms: Equation["terms"], shapes: readonly (readonly Extent[])[]) {
+  const sizes = new Map<string, Extent>();
   terms.forEach((term, i) =>
     term.forEach((name, axis) => {
       const dim = shapes[i][axis];
       const known = sizes.get(name);
-      if (known !== undefined && known !== dim && known !== 1 && dim !== 1) {
+      if (known !== undefined && known !== 1 && dim !== 1 && !areEqual(known, dim)) {
         throw new RangeError(`${label(node)}: label "${name}" is both ${known} and ${dim}`);
       }
       if (known === undefined || known === 1) sizes.set(name, dim);
@@ -81,7 +82,7 @@ interface Labelled {
 function arrange(b: GraphBuilder, { value, labels }: Labelled, order: readonly string[]): string {
   const extra = labels.flatMap((name, axis) => order.includes(name) ? [] : [axis]);
   const kept = labels.filter((name) => order.includes(name));
-  const dims = b.dims(value).filter((_, axis) => !extra.includes(axis));
+  const dims = b.shape(value).filter((_, axis) => !extra.includes(axis));
   const summed = extra.length === 0 ? value : b.reshape(sum(b, value, extra), dims);
   const perm = order.map((name) => kept.indexOf(name));
   if (perm.every((axis, i) => axis === i)) return summed;
@@ -96,14 +97,14 @@ function join(b: GraphBuilder, x: Labelled, y: Labelled, later: ReadonlySet<stri
   const columns = y.labels.filter((name) => !shared.includes(name) && later.has(name));
   const left = arrange(b, x, [...stack, ...rows, ...inner]);
   const right = arrange(b, y, [...stack, ...inner, ...columns]);
-  const [leftDims, rightDims] = [b.dims(left), b.dims(right)];
+  const [leftDims, rightDims] = [b.shape(left), b.shape(right)];
   const [s, r, i] = [stack.length, rows.length, inner.length];
-  const k = product(leftDims, s + r);
-  const lefts = b.reshape(left, [...leftDims.slice(0, s), product(leftDims, s, s + r), k]);
-  const rights = b.reshape(right, [...rightDims.slice(0, s), k, product(rightDims, s + i)]);
+  const k = productOf(leftDims.slice(s + r));
+  const lefts = b.reshape(left, [...leftDims.slice(0, s), productOf(leftDims.slice(s, s + r)), k]);
+  const rights = b.reshape(right, [...rightDims.slice(0, s), k, productOf(rightDims.slice(s + i))]);
   const out = b.op("MatMul", [lefts, rights]);
   const dims = [
-    ...b.dims(out).slice(0, s),
+    ...b.shape(out).slice(0, s),
     ...leftDims.slice(s, s + r),
     ...rightDims.slice(s + i),
   ];
@@ -112,7 +113,7 @@ function join(b: GraphBuilder, x: Labelled, y: Labelled, later: ReadonlySet<stri
 
 function read(node: Node, inputs: readonly (Known | undefined)[]) {
   const all = inputs.map((_, i) => required(node, inputs, i));
-  const shapes = all.map(({ dims }) => dims);
+  const shapes = all.map(({ dims }) => extentsOf(dims));
   const equation = parseEquation(node, shapes.map((dims) => dims.length));
   return { all, shapes, equation, sizes: sizesOf(node, equation.terms, shapes) };
 }
@@ -133,13 +134,13 @@ export const Einsum: OpRule = {
       if (size === undefined) throw new SyntaxError(`${label(node)}: no operand has "${name}"`);
       return size;
     });
-    return [{ dtype: sameType(node, all), dims }];
+    return [{ dtype: sameType(node, all), dims: asDims(dims) }];
   },
   lower(b, node) {
     const { shapes, equation, sizes } = read(node, node.inputs.map((name) => b.known(name)));
     equation.terms.forEach((term, i) =>
       term.forEach((name, axis) => {
-        if (shapes[i][axis] !== sizes.get(name)) {
+        if (!areEqual(shapes[i][axis], sizes.get(name)!)) {
           throw unsupported(node, `label "${name}" is broadcast from 1`);
         }
       })

@@ -1,7 +1,9 @@
 /** Expand and Tile: copies along axes. */
 import type { Known } from "../graph/builder.ts";
+import { asDims, extentsOf } from "../graph/extents.ts";
+import { type Extent, isAtMost, settled, times } from "../graph/size.ts";
 import type { Node } from "../graph/types.ts";
-import { knownInputs, label, required, requiredExtents, requiredInts } from "./args.ts";
+import { knownInputs, label, required, requiredExtents } from "./args.ts";
 import { broadcastDims, reduceTo, sameDims, sum } from "./broadcast.ts";
 import { broadcastStrides, folded, foldedFrom, rearranged, sourceIndices } from "./fold.ts";
 import { mixed } from "./traits.ts";
@@ -38,12 +40,14 @@ export const Expand: OpRule = {
   vjp: (b, node, [ct]) => [reduceTo(b, ct!, b.dims(node.inputs[0])), undefined],
 };
 
-function repeats(node: Node, inputs: readonly (Known | undefined)[]): readonly number[] {
+function repeats(node: Node, inputs: readonly (Known | undefined)[]): readonly Extent[] {
   const { dims } = required(node, inputs, 0);
-  const out = requiredInts(node, inputs, 1, "repeats");
-  if (out.length !== dims.length || out.some((times) => times < 0)) {
+  const out = requiredExtents(node, inputs, 1, "repeats");
+  if (out.length !== dims.length || out.some((count) => isAtMost(count, -1))) {
     throw new RangeError(
-      `${label(node)}: repeats must be one count an axis of [${dims}]: current value is [${out}]`,
+      `${label(node)}: repeats must be one count an axis of [${
+        extentsOf(dims)
+      }]: current value is [${out}]`,
     );
   }
   return out;
@@ -59,22 +63,22 @@ export const Tile: OpRule = {
   traits: mixed("movement"),
   infer(node, inputs) {
     const x = required(node, inputs, 0);
-    const times = repeats(node, inputs);
-    const dims = x.dims.map((dim, i) => dim * times[i]);
+    const counts = repeats(node, inputs);
+    const dims = asDims(extentsOf(x.dims).map((dim, i) => times(dim, counts[i])));
     return [
       folded(x.dtype, dims, [x], ([value]) => {
         // Each axis as [repeats, dim], of which only the second moves through the source.
-        const split = x.dims.flatMap((dim, i) => [times[i], dim]);
+        const split = x.dims.flatMap((dim, i) => [settled(counts[i]), dim]);
         const single = x.dims.flatMap((dim) => [1, dim]);
         return rearranged(value, dims, sourceIndices(split, broadcastStrides(single, split)));
       }),
     ];
   },
   vjp(b, node, [ct]) {
-    const dims = b.dims(node.inputs[0]);
-    const times = repeats(node, knownInputs(b, node));
-    const split = b.reshape(ct!, dims.flatMap((dim, i) => [times[i], dim]));
-    const axes = times.flatMap((count, i) => count === 1 ? [] : [2 * i]);
+    const dims = b.shape(node.inputs[0]);
+    const counts = repeats(node, knownInputs(b, node));
+    const split = b.reshape(ct!, dims.flatMap((dim, i) => [counts[i], dim]));
+    const axes = counts.flatMap((count, i) => count === 1 ? [] : [2 * i]);
     const summed = axes.length === 0 ? split : sum(b, split, axes);
     return [b.reshape(summed, dims), undefined];
   },

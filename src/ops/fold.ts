@@ -13,11 +13,12 @@ import {
   entriesOf,
   extentsOf,
   holdsExtents,
-  int64Of,
+  holdsWholes,
   lazyTensor,
   sizesIn,
+  wholesOf,
 } from "../graph/extents.ts";
-import { type Extent, isAtMost, productOf } from "../graph/size.ts";
+import { type Extent, isAtMost, productOf, settled } from "../graph/size.ts";
 import {
   bool,
   elementCount,
@@ -97,14 +98,16 @@ export function sourceIndices(
   offset = 0,
 ): Int32Array {
   const out = new Int32Array(elementCount(dims));
-  const index = new Array<number>(dims.length).fill(0);
+  // Of dimensions that follow from sizes each is looked up once, and not for each element.
+  const counts = [...dims];
+  const index = new Array<number>(counts.length).fill(0);
   let at = offset;
   for (let i = 0; i < out.length; i++) {
     out[i] = at;
-    for (let axis = dims.length - 1; axis >= 0; axis--) {
+    for (let axis = counts.length - 1; axis >= 0; axis--) {
       at += strides[axis];
-      if (++index[axis] < dims[axis]) break;
-      at -= strides[axis] * dims[axis];
+      if (++index[axis] < counts[axis]) break;
+      at -= strides[axis] * counts[axis];
       index[axis] = 0;
     }
   }
@@ -114,9 +117,10 @@ export function sourceIndices(
 /** The tensor whose element i is element `source[i]` of `t`, copied bit for bit. */
 export function rearranged(t: Tensor, dims: readonly number[], source: ArrayLike<number>): Tensor {
   const size = bitsOf(t.dtype) / 8;
+  const { bytes } = t;
   const out = new Uint8Array(source.length * size);
   for (let i = 0; i < source.length; i++) {
-    out.set(t.bytes.subarray(source[i] * size, (source[i] + 1) * size), i * size);
+    out.set(bytes.subarray(source[i] * size, (source[i] + 1) * size), i * size);
   }
   return tensor(t.dtype, dims, out);
 }
@@ -166,7 +170,7 @@ export function foldedFrom(
   const entries = sizedEntries(operands);
   if (entries !== undefined && others.every((other) => other === undefined || other.value)) {
     const all = entries.flat();
-    return sized(dims, Array.from(source(), (at) => all[at]));
+    return ofExtents(dtype, dims, Array.from(source(), (at) => all[at]));
   }
   return folded(dtype, dims, [...operands, ...others], (values) => {
     const parts = values.slice(0, operands.length).map(({ bytes }) => bytes);
@@ -182,8 +186,12 @@ function sizedEntries(operands: readonly Known[]): readonly (readonly Extent[])[
   return entries.every((some) => some !== undefined) ? entries : undefined;
 }
 
-function sized(dims: readonly number[], entries: readonly Extent[]): Known {
-  return { dtype: "int64", dims, value: int64Of(dims, entries) };
+/** A constant that holds extents; all of them are numbers where its type is that of no shape. */
+function ofExtents(dtype: DataType, dims: readonly number[], entries: readonly Extent[]): Known {
+  const value = holdsWholes(dtype)
+    ? wholesOf(dtype, dims, entries)
+    : fromNumbers(dtype, dims, entries.map(settled));
+  return { dtype, dims, value };
 }
 
 /** Numbers of a tensor, `undefined` where doubles do not hold them exactly. */
@@ -207,25 +215,25 @@ export function fitting(
 /**
  * Facts of an elementwise operator's output, computed with `apply` on broadcast small constants.
  *
- * @param ofExtents the same of int64 that follows from a batch's sizes; `undefined` where it is no
- *   extent
+ * @param extentOf the same of whole numbers that follow from a batch's sizes; `undefined` where it is
+ *   no extent
  */
 export function foldElementwise(
   dtype: DataType,
   dims: readonly number[],
   inputs: readonly Known[],
   apply: ((...values: number[]) => number) | undefined,
-  ofExtents?: (...values: Extent[]) => Extent | undefined,
+  extentOf?: (...values: Extent[]) => Extent | undefined,
 ): Known {
   if (apply === undefined) return { dtype, dims };
-  const entries = ofExtents && dtype === "int64" ? sizedEntries(inputs) : undefined;
+  const entries = extentOf && sizedEntries(inputs);
   if (entries !== undefined) {
     const sources = inputs.map((x) => sourceIndices(dims, broadcastStrides(x.dims, dims)));
     const out = Array.from(
       { length: elementCount(dims) },
-      (_, i) => ofExtents!(...entries.map((some, operand) => some[sources[operand][i]])),
+      (_, i) => extentOf!(...entries.map((some, operand) => some[sources[operand][i]])),
     );
-    if (out.every((entry) => entry !== undefined)) return sized(dims, out);
+    if (out.every((entry) => entry !== undefined)) return ofExtents(dtype, dims, out);
   }
   return folded(dtype, dims, inputs, (values) => {
     const numbers = values.map(exactNumbers);

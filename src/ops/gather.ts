@@ -1,9 +1,18 @@
 /** Gather, GatherElements and GatherND: elements picked by index. */
 import { int, intAttribute, string } from "../graph/attributes.ts";
 import type { GraphBuilder, Known } from "../graph/builder.ts";
-import { asDims, extentsOf } from "../graph/extents.ts";
-import { type Extent, productOf, settled } from "../graph/size.ts";
-import { elementCount, type Tensor, toNumbers } from "../graph/tensor.ts";
+import { asDims, entriesOf, extentsOf } from "../graph/extents.ts";
+import {
+  countOf,
+  type Extent,
+  isAtMost,
+  minus,
+  plus,
+  productOf,
+  settled,
+  times,
+} from "../graph/size.ts";
+import { type Tensor, toNumbers } from "../graph/tensor.ts";
 import type { Node } from "../graph/types.ts";
 import { label, required } from "./args.ts";
 import { normalizeAxis, product } from "./axes.ts";
@@ -14,13 +23,16 @@ import { mixed } from "./traits.ts";
 import type { OpRule } from "./types.ts";
 
 /** An index as a place in [0, size); throws a `RangeError` outside. */
-function place(node: Node, index: number, size: number): number {
-  if (index < -size || index >= size) {
+function place(node: Node, index: Extent, size: Extent): Extent {
+  const at = isAtMost(index, -1) ? plus(index, size) : index;
+  if (isAtMost(at, -1) || isAtMost(size, at)) {
     throw new RangeError(
-      `${label(node)}: an index must be in [${-size}, ${size - 1}]: current value is ${index}`,
+      `${label(node)}: an index must be in [${times(-1, size)}, ${
+        minus(size, 1)
+      }]: current value is ${index}`,
     );
   }
-  return index < 0 ? index + size : index;
+  return at;
 }
 
 /**
@@ -94,7 +106,7 @@ export function sumRows(b: GraphBuilder, sum: string, indices: string, updates: 
   if (size.length === 1) return add(sum, b.reshape(indices, [...size, 1]), updates);
   const [sequences, length] = size;
   // A node for each of them.
-  const count = settled(sequences);
+  const count = countOf(sequences);
   const behind = b.shape(sum).slice(1);
   const parts = (x: string) =>
     count === 1
@@ -124,7 +136,7 @@ export const Gather: OpRule = {
         const size = data.dims[axis];
         const inner = product(data.dims, axis + 1);
         const indices = toNumbers(inputs[1]!.value!);
-        const places = Array.from(indices, (index) => place(node, index, size));
+        const places = Array.from(indices, (index) => settled(place(node, index, size)));
         const source: number[] = [];
         for (let outer = 0; outer < product(data.dims, 0, axis); outer++) {
           for (const at of places) {
@@ -138,10 +150,11 @@ export const Gather: OpRule = {
   /** One known index is a Slice, whose cotangent is a cheap Pad. */
   lower(b, node) {
     const [data, indices] = [b.known(node.inputs[0]), b.known(node.inputs[1])];
-    if (indices.value === undefined || elementCount(indices.dims) !== 1) return undefined;
+    if (indices.value === undefined || productOf(extentsOf(indices.dims)) !== 1) return undefined;
     const { axis, dims } = gatherDims(node, [data, indices]);
-    const at = place(node, toNumbers(indices.value)[0], data.dims[axis]);
-    return [b.reshape(sliceAxis(b, node.inputs[0], axis, at, at + 1), dims)];
+    const index = entriesOf(indices.value)?.[0] ?? toNumbers(indices.value)[0];
+    const at = place(node, index, extentsOf(data.dims)[axis]);
+    return [b.reshape(sliceAxis(b, node.inputs[0], axis, at, plus(at, 1)), dims)];
   },
   vjp(b, node, [ct], wanted) {
     if (!wanted[0]) return [undefined, undefined];
@@ -180,14 +193,14 @@ export const GatherElements: OpRule = {
       );
     }
     const axis = normalizeAxis(node, intAttribute(node, "axis", 0), dims.length);
-    const strides = stridesOf(data.dims);
     return [
       folded(data.dtype, dims, inputs, ([value, indices]) => {
-        const at = stridesOf(dims);
-        const source = Array.from(toNumbers(indices), (index, i) =>
+        const [strides, at] = [stridesOf(data.dims), stridesOf(dims)];
+        const source = Array.from(toNumbers(indices), (given, i) =>
           dims.reduce((sum, dim, k) => {
             const own = Math.floor(i / at[k]) % dim;
-            return sum + (k === axis ? place(node, index, data.dims[axis]) : own) * strides[k];
+            const index = k === axis ? settled(place(node, given, data.dims[axis])) : own;
+            return sum + index * strides[k];
           }, 0));
         return rearranged(value, dims, source);
       }),
@@ -195,16 +208,16 @@ export const GatherElements: OpRule = {
   },
   vjp(b, node, [ct], wanted) {
     if (!wanted[0]) return [undefined, undefined];
-    const dims = b.dims(node.inputs[0]);
+    const dims = b.shape(node.inputs[0]);
     const axis = normalizeAxis(node, intAttribute(node, "axis", 0), dims.length);
     return [scatterAdd(b, dims, node.inputs[1], ct!, axis), undefined];
   },
 };
 
 /** How GatherND reads: `batch` leading axes run along, `depth` axes are indexed, the rest copied. */
-function gatherNdShape(node: Node, data: readonly number[], indices: readonly number[]) {
+function gatherNdShape(node: Node, data: readonly Extent[], indices: readonly Extent[]) {
   const batch = intAttribute(node, "batch_dims", 0);
-  const depth = indices[indices.length - 1];
+  const depth = settled(indices[indices.length - 1]);
   if (batch + depth > data.length) {
     throw new RangeError(
       `${label(node)} indexes ${depth} axes after ${batch}, and data has [${data}]`,
@@ -215,17 +228,18 @@ function gatherNdShape(node: Node, data: readonly number[], indices: readonly nu
 }
 
 function gatherNdSource(node: Node, data: readonly number[], indices: Tensor): number[] {
-  const { batch, depth, tail } = gatherNdShape(node, data, indices.dims);
+  const { batch, depth } = gatherNdShape(node, data, indices.dims);
   const numbers = toNumbers(indices);
   const strides = stridesOf(data);
-  const inner = product(tail);
+  const inner = product(data, batch + depth);
   const rows = product(indices.dims, 0, indices.dims.length - 1);
   const rowsPerBatch = rows / (product(data, 0, batch) || 1);
   const source: number[] = [];
   for (let row = 0; row < rows; row++) {
     let at = Math.floor(row / rowsPerBatch) * product(data, batch);
     for (let k = 0; k < depth; k++) {
-      at += place(node, numbers[row * depth + k], data[batch + k]) * strides[batch + k];
+      const index = settled(place(node, numbers[row * depth + k], data[batch + k]));
+      at += index * strides[batch + k];
     }
     for (let i = 0; i < inner; i++) source.push(at + i);
   }
@@ -243,7 +257,8 @@ export const GatherND: OpRule = {
   infer(node, inputs) {
     const data = required(node, inputs, 0);
     const indices = required(node, inputs, 1);
-    const { dims } = gatherNdShape(node, data.dims, indices.dims);
+    const shape = gatherNdShape(node, extentsOf(data.dims), extentsOf(indices.dims));
+    const dims = asDims(shape.dims);
     return [
       folded(
         data.dtype,
@@ -256,26 +271,26 @@ export const GatherND: OpRule = {
   /** Each tuple of indices becomes one place on a flattened axis. */
   vjp(b, node, [ct], wanted) {
     if (!wanted[0]) return [undefined, undefined];
-    const data = b.dims(node.inputs[0]);
-    const indexDims = b.dims(node.inputs[1]);
-    const { batch, depth, tail } = gatherNdShape(node, data, indexDims);
-    const batches = product(data, 0, batch);
+    const data = b.shape(node.inputs[0]);
+    const indices = b.shape(node.inputs[1]);
+    const { batch, depth, tail } = gatherNdShape(node, data, indices);
+    const batches = productOf(data.slice(0, batch));
     const indexed = data.slice(batch, batch + depth);
-    const rows = batches === 0 ? 0 : product(indexDims, 0, indexDims.length - 1) / batches;
+    const rows = batches === 0 ? 0 : productOf(indices.slice(batch, -1));
     const flat = flatIndices(b, b.reshape(node.inputs[1], [batches, rows, depth]), indexed);
-    const inner = product(tail);
+    const inner = productOf(tail);
     const places = expandTo(b, flat, [batches, rows, inner]);
     const updates = b.reshape(ct!, [batches, rows, inner]);
-    const scattered = scatterAdd(b, [batches, product(indexed), inner], places, updates, 1);
+    const scattered = scatterAdd(b, [batches, productOf(indexed), inner], places, updates, 1);
     return [b.reshape(scattered, data), undefined];
   },
 };
 
 /** [..., depth] tuples of indices to [..., 1] places in a row-major array of shape `dims`. */
-function flatIndices(b: GraphBuilder, indices: string, dims: readonly number[]): string {
-  const vector = (values: readonly number[]) => b.int64s(values);
+function flatIndices(b: GraphBuilder, indices: string, dims: readonly Extent[]): string {
   // ONNX's Mod gives the divisor's sign: a negative index counts from the end.
-  const within = b.op("Mod", [indices, vector(dims.map((dim) => Math.max(dim, 1)))]);
-  const weighted = b.op("Mul", [within, vector(stridesOf(dims))]);
+  const within = b.op("Mod", [indices, b.int64s(dims.map((dim) => dim === 0 ? 1 : dim))]);
+  const strides = dims.map((_, i) => productOf(dims.slice(i + 1)));
+  const weighted = b.op("Mul", [within, b.int64s(strides)]);
   return sum(b, weighted, [b.dims(indices).length - 1]);
 }

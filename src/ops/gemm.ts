@@ -37,7 +37,7 @@ export function product2d(
 /** Rows of A, unless it is read transposed or C has another entry for each row. */
 const rowsOfA: RowTest = (node, { lead, leadOf, dims }) => {
   const [a, , c = ""] = node.inputs;
-  const isAlike = c === "" || dims(c).length < 2 || dims(c)[0] === 1;
+  const isAlike = c === "" || dims(c).length < 2 || extentsOf(dims(c))[0] === 1;
   return leadOf(a) === lead && read(node).transA === 0 && isAlike ? "first" : undefined;
 };
 

@@ -1,15 +1,32 @@
 /** Reductions over axes. */
 import { int, intAttribute } from "../graph/attributes.ts";
 import type { GraphBuilder, Known } from "../graph/builder.ts";
-import { asDims, extentsOf } from "../graph/extents.ts";
-import { type Extent, productOf, settled } from "../graph/size.ts";
+import type { DataType } from "../graph/dtype.ts";
+import {
+  asDims,
+  entriesOf,
+  extentsOf,
+  holdsExtents,
+  holdsWholes,
+  sizedTensor,
+  wholesOf,
+} from "../graph/extents.ts";
+import { type Extent, productOf } from "../graph/size.ts";
 import { elementCount } from "../graph/tensor.ts";
 import type { Node } from "../graph/types.ts";
 import { knownInputs, required, unsupported } from "./args.ts";
 import { axesOf, normalizeAxes, range } from "./axes.ts";
 import { expandTo, scalarLike } from "./broadcast.ts";
 import { castTo } from "./cast.ts";
-import { exactNumbers, fitting, FOLD_LIMIT, folded, sourceIndices, stridesOf } from "./fold.ts";
+import {
+  exactNumbers,
+  fitting,
+  FOLD_LIMIT,
+  folded,
+  fromNumbers,
+  sourceIndices,
+  stridesOf,
+} from "./fold.ts";
 import { rowsBeforeAxes } from "./rows.ts";
 import { rowByRow } from "./traits.ts";
 import type { OpRule } from "./types.ts";
@@ -32,6 +49,8 @@ interface Reduction {
   readonly opType: string;
   /** Combines the elements that fall together. */
   readonly fold?: (values: readonly number[]) => number;
+  /** The same of whole numbers that follow from a batch's sizes. */
+  readonly extentOf?: (values: readonly Extent[]) => Extent;
   /**
    * Cotangent of x. `y` and `ct` have the reduced axes kept as 1; the result is broadcast to x's
    * shape where it lacks it. `count` elements fall together.
@@ -47,7 +66,13 @@ function foldReduction(
   axes: readonly number[],
   dims: readonly number[],
   fold: NonNullable<Reduction["fold"]>,
-) {
+  extentOf: Reduction["extentOf"],
+): Known {
+  const { dtype, value } = x;
+  const entries = value && holdsExtents(value) ? entriesOf(value) : undefined;
+  if (extentOf && entries && holdsWholes(dtype) && axes.length === x.dims.length) {
+    return { dtype, dims, value: wholesOf(dtype, dims, [extentOf(entries)]) };
+  }
   return folded(x.dtype, dims, [x], ([value]) => {
     const numbers = elementCount(x.dims) > FOLD_LIMIT ? undefined : exactNumbers(value);
     if (numbers === undefined) return undefined;
@@ -61,7 +86,7 @@ function foldReduction(
   });
 }
 
-function reduction({ opType, fold, derivative }: Reduction): OpRule {
+function reduction({ opType, fold, extentOf, derivative }: Reduction): OpRule {
   return {
     opType,
     domain: "",
@@ -80,7 +105,9 @@ function reduction({ opType, fold, derivative }: Reduction): OpRule {
           : shape.filter((_, i) => !axes.includes(i)),
       );
       return [
-        fold === undefined ? { dtype: x.dtype, dims } : foldReduction(x, axes, dims, fold),
+        fold === undefined
+          ? { dtype: x.dtype, dims }
+          : foldReduction(x, axes, dims, fold, extentOf),
       ];
     },
     /** Axes move from the attribute to the input; reducing over no axis at all is the identity. */
@@ -128,18 +155,27 @@ const shared: Reduction["derivative"] = (b, x, y, ct, { axes }) => {
   return b.op("Mul", [won, b.op("Div", [ct, winners])]);
 };
 
+/** One of so many parts, as a constant. */
+function share(b: GraphBuilder, dtype: DataType, count: Extent): string {
+  const bytesOf = (count: number) => fromNumbers(dtype, [], [1 / count]).bytes;
+  return b.constant(sizedTensor("one part of", dtype, [], [count], bytesOf), "scalar");
+}
+
 const REDUCTIONS: readonly Reduction[] = [
   { opType: "ReduceSum", fold: total, derivative: (_b, _x, _y, ct) => ct },
   {
     opType: "ReduceMean",
     fold: (values) => total(values) / values.length,
-    derivative: (b, _x, _y, ct, { count }) =>
-      b.op("Mul", [ct, scalarLike(b, ct, 1 / settled(count))]),
+    derivative: (b, _x, _y, ct, { count }) => b.op("Mul", [ct, share(b, b.known(ct).dtype, count)]),
   },
   { opType: "ReduceMax", fold: (values) => Math.max(...values), derivative: shared },
   { opType: "ReduceMin", fold: (values) => Math.min(...values), derivative: shared },
   // Shape arithmetic only: counts elements.
-  { opType: "ReduceProd", fold: (values) => values.reduce((p, value) => p * value, 1) },
+  {
+    opType: "ReduceProd",
+    fold: (values) => values.reduce((p, value) => p * value, 1),
+    extentOf: productOf,
+  },
   {
     opType: "ReduceL1",
     derivative: (b, x, _y, ct) => b.op("Mul", [b.op("Sign", [x]), ct]),

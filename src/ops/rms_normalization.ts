@@ -40,7 +40,7 @@ export function rmsNormalize(
 function lower(b: GraphBuilder, node: Node, needed: readonly boolean[]): readonly string[] {
   if (needed[1]) throw unsupported(node, "its output inv_std_var is used");
   const [x, scale] = node.inputs;
-  const dims = b.dims(x);
+  const dims = b.shape(x);
   const y = rmsNormalize(
     b,
     x,

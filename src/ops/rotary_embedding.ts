@@ -4,6 +4,8 @@
  */
 import { int, intAttribute } from "../graph/attributes.ts";
 import type { GraphBuilder } from "../graph/builder.ts";
+import { sizedTensor } from "../graph/extents.ts";
+import { type Extent, times } from "../graph/size.ts";
 import { int64 } from "../graph/tensor.ts";
 import { label } from "./args.ts";
 import { range } from "./axes.ts";
@@ -14,14 +16,19 @@ import type { OpRule } from "./types.ts";
  * Without positions the caches hold one row a token, [B, T, half], or [1, T, half] for all
  * sequences as PyTorch exports them: positions that number those rows.
  */
-function numbered(b: GraphBuilder, batch: number, tokens: number, cos: string, sin: string) {
-  const [sequences, , half] = b.dims(cos);
-  const first = (sequence: number) => sequences === 1 ? 0 : sequence * tokens;
-  const rows = range(batch).flatMap((i) => range(tokens).map((t) => first(i) + t));
+function numbered(b: GraphBuilder, batch: Extent, tokens: Extent, cos: string, sin: string) {
+  const [sequences, , half] = b.shape(cos);
+  const each = sequences === 1 ? 0 : 1;
+  const numbers = (batch: number, tokens: number) => {
+    const rows = range(batch).flatMap((i) => range(tokens).map((t) => each * i * tokens + t));
+    return int64([batch, tokens], rows).bytes;
+  };
+  const name = each === 0 ? "the same rows for each sequence" : "rows of each sequence";
+  const table = [times(sequences, tokens), half];
   return [
-    b.constant(int64([batch, tokens], rows)),
-    b.reshape(cos, [sequences * tokens, half]),
-    b.reshape(sin, [sequences * tokens, half]),
+    b.constant(sizedTensor(name, "int64", [batch, tokens], [batch, tokens], numbers)),
+    b.reshape(cos, table),
+    b.reshape(sin, table),
   ];
 }
 
@@ -37,9 +44,9 @@ export const RotaryEmbedding: OpRule = {
   /** X is [B, heads, T, size] or [B, T, heads·size]. */
   lower(b, node) {
     const [x, cos, sin] = node.inputs;
-    const dims = b.dims(x);
+    const [shape, dims] = [b.shape(x), b.dims(x)];
     const heads = dims.length === 4 ? dims[1] : intAttribute(node, "num_heads", 0);
-    const tokens = dims[dims.length - 2];
+    const tokens = shape[shape.length - 2];
     if (dims.length === 3 && (heads < 1 || dims[2] % heads !== 0)) {
       throw new RangeError(
         `${label(node)}: num_heads must divide ${dims[2]}: current value is ${heads}`,
@@ -47,7 +54,7 @@ export const RotaryEmbedding: OpRule = {
     }
     const [positions, cosines, sines] = node.inputs[3]
       ? [node.inputs[3], cos, sin]
-      : numbered(b, dims[0], tokens, cos, sin);
+      : numbered(b, shape[0], tokens, cos, sin);
     return [
       b.microsoft("RotaryEmbedding", [x, positions, cosines, sines], {
         interleaved: int(intAttribute(node, "interleaved", 0)),

@@ -1,7 +1,6 @@
 /** ScatterElements and ScatterND: a copy of data with elements replaced or added to. */
 import { int, intAttribute, stringAttribute } from "../graph/attributes.ts";
 import type { GraphBuilder } from "../graph/builder.ts";
-import { elementCount } from "../graph/tensor.ts";
 import type { Node } from "../graph/types.ts";
 import { unsupported } from "./args.ts";
 import { zeros } from "./broadcast.ts";
@@ -37,7 +36,7 @@ function scatter(
     vjp(b, node, [ct], wanted) {
       const [, indices, updates] = node.inputs;
       const kept = () => {
-        if (adds(node) || elementCount(b.dims(updates)) === 0) return ct!;
+        if (adds(node) || b.shape(updates).includes(0)) return ct!;
         const none = zeros(b, b.known(ct!).dtype, b.dims(updates));
         return b.op(opType, [ct!, indices, none], attributes(node));
       };

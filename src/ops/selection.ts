@@ -1,9 +1,11 @@
 /** ArgMax, ArgMin, TopK, OneHot and NonZero: indices out (or in); only TopK's values have a gradient. */
 import { intAttribute } from "../graph/attributes.ts";
 import type { Known } from "../graph/builder.ts";
+import { asDims, extentsOf } from "../graph/extents.ts";
+import { type Extent, isAtMost } from "../graph/size.ts";
 import { int64, toNumbers } from "../graph/tensor.ts";
 import type { Node } from "../graph/types.ts";
-import { knownInputs, label, required, requiredInts, unsupported } from "./args.ts";
+import { knownInputs, label, required, requiredExtents, unsupported } from "./args.ts";
 import { normalizeAxis } from "./axes.ts";
 import { stridesOf } from "./fold.ts";
 import { scatterAdd } from "./gather.ts";
@@ -20,18 +22,19 @@ function arg(opType: string): OpRule {
     outputs: "1",
     traits: mixed("other"),
     infer(node, inputs) {
-      const { dims } = required(node, inputs, 0);
-      const axis = normalizeAxis(node, intAttribute(node, "axis", 0), dims.length);
-      const kept = dims.map((dim, i) => i === axis ? 1 : dim);
+      const shape = extentsOf(required(node, inputs, 0).dims);
+      const axis = normalizeAxis(node, intAttribute(node, "axis", 0), shape.length);
+      const kept = shape.map((dim, i) => i === axis ? 1 : dim);
       const keep = intAttribute(node, "keepdims", 1) === 1;
-      return [{ dtype: "int64", dims: keep ? kept : kept.filter((_, i) => i !== axis) }];
+      const dims = asDims(keep ? kept : kept.filter((_, i) => i !== axis));
+      return [{ dtype: "int64", dims }];
     },
   };
 }
 
 /** `k` is an attribute before operator set 10. */
-function topCount(node: Node, inputs: readonly (Known | undefined)[]): number {
-  return intAttribute(node, "k", undefined) ?? requiredInts(node, inputs, 1, "K")[0];
+function topCount(node: Node, inputs: readonly (Known | undefined)[]): Extent {
+  return intAttribute(node, "k", undefined) ?? requiredExtents(node, inputs, 1, "K")[0];
 }
 
 const TopK: OpRule = {
@@ -44,14 +47,15 @@ const TopK: OpRule = {
   traits: mixed("other"),
   infer(node, inputs) {
     const { dtype, dims } = required(node, inputs, 0);
-    const axis = normalizeAxis(node, intAttribute(node, "axis", -1), dims.length);
+    const shape = extentsOf(dims);
+    const axis = normalizeAxis(node, intAttribute(node, "axis", -1), shape.length);
     const k = topCount(node, inputs);
-    if (k < 0 || k > dims[axis]) {
+    if (isAtMost(k, -1) || !isAtMost(k, shape[axis])) {
       throw new RangeError(
-        `${label(node)}: K must be in [0, ${dims[axis]}]: current value is ${k}`,
+        `${label(node)}: K must be in [0, ${shape[axis]}]: current value is ${k}`,
       );
     }
-    const out = dims.map((dim, i) => i === axis ? k : dim);
+    const out = asDims(shape.map((dim, i) => i === axis ? k : dim));
     return [{ dtype, dims: out }, { dtype: "int64", dims: out }];
   },
   /** The count moves from the attribute to the input; the indices are made whoever reads them. */
@@ -63,9 +67,9 @@ const TopK: OpRule = {
   /** Each value's cotangent goes where the value came from. */
   vjp(b, node, [ct], [wanted]) {
     if (ct === undefined || !wanted) return [undefined, undefined];
-    const dims = b.dims(node.inputs[0]);
-    const axis = normalizeAxis(node, intAttribute(node, "axis", -1), dims.length);
-    return [scatterAdd(b, dims, node.outputs[1], ct, axis), undefined];
+    const shape = b.shape(node.inputs[0]);
+    const axis = normalizeAxis(node, intAttribute(node, "axis", -1), shape.length);
+    return [scatterAdd(b, shape, node.outputs[1], ct, axis), undefined];
   },
 };
 
@@ -78,11 +82,11 @@ const OneHot: OpRule = {
   outputs: "1",
   traits: mixed("other"),
   infer(node, inputs) {
-    const { dims } = required(node, inputs, 0);
-    const [depth] = requiredInts(node, inputs, 1, "depth");
-    const axis = normalizeAxis(node, intAttribute(node, "axis", -1), dims.length + 1);
-    const out = [...dims.slice(0, axis), depth, ...dims.slice(axis)];
-    return [{ dtype: required(node, inputs, 2).dtype, dims: out }];
+    const shape = extentsOf(required(node, inputs, 0).dims);
+    const [depth] = requiredExtents(node, inputs, 1, "depth");
+    const axis = normalizeAxis(node, intAttribute(node, "axis", -1), shape.length + 1);
+    const dims = asDims([...shape.slice(0, axis), depth, ...shape.slice(axis)]);
+    return [{ dtype: required(node, inputs, 2).dtype, dims }];
   },
 };
 

@@ -2,9 +2,10 @@
 import { int, intAttribute } from "../graph/attributes.ts";
 import type { GraphBuilder } from "../graph/builder.ts";
 import { byteLength } from "../graph/dtype.ts";
+import { productOf } from "../graph/size.ts";
 import { elementCount } from "../graph/tensor.ts";
 import type { Node } from "../graph/types.ts";
-import { normalizeAxis, product } from "./axes.ts";
+import { normalizeAxis } from "./axes.ts";
 import { scalarLike, sum } from "./broadcast.ts";
 import { inferLikeInput } from "./like_input.ts";
 import { rowsBefore } from "./rows.ts";
@@ -17,13 +18,14 @@ import type { OpRule } from "./types.ts";
  */
 function lower(b: GraphBuilder, node: Node, opset: number): readonly string[] | undefined {
   if (opset >= 13) return undefined;
-  const dims = b.dims(node.inputs[0]);
-  const axis = normalizeAxis(node, intAttribute(node, "axis", 1), dims.length);
-  const columns = product(dims, axis);
+  const shape = b.shape(node.inputs[0]);
+  const axis = normalizeAxis(node, intAttribute(node, "axis", 1), shape.length);
+  const columns = productOf(shape.slice(axis));
+  const rows = productOf(shape.slice(0, axis));
   // The usual case, the last axis, needs no reshaping.
-  const last = columns === dims[dims.length - 1];
-  const x = last ? node.inputs[0] : b.reshape(node.inputs[0], [product(dims, 0, axis), columns]);
-  return [b.reshape(b.op(node.opType, [x], { axis: int(-1) }), dims)];
+  const last = columns === shape[shape.length - 1];
+  const x = last ? node.inputs[0] : b.reshape(node.inputs[0], [rows, columns]);
+  return [b.reshape(b.op(node.opType, [x], { axis: int(-1) }), shape)];
 }
 
 /** Another axis than the last is brought there and back. */

@@ -3,7 +3,7 @@ import { byteLength, isFloating } from "../graph/dtype.ts";
 import { elementCount, toNumbers } from "../graph/tensor.ts";
 import { required, sameType } from "./args.ts";
 import { broadcastDims, reduceTo, scalarLike } from "./broadcast.ts";
-import { broadcastStrides, folded, rearranged, sourceIndices } from "./fold.ts";
+import { broadcastStrides, foldedFrom, sourceIndices } from "./fold.ts";
 import { elementwise, type Scratch } from "./traits.ts";
 import type { OpRule } from "./types.ts";
 
@@ -27,20 +27,14 @@ export const Where: OpRule = {
     const [condition, x, y] = [0, 1, 2].map((i) => required(node, inputs, i));
     const dtype = sameType(node, [x, y]);
     const dims = broadcastDims(condition.dims, x.dims, y.dims);
-    return [folded(dtype, dims, [condition, x, y], ([test, first, second]) => {
-      const truth = toNumbers(test);
-      const at = sourceIndices(dims, broadcastStrides(test.dims, dims));
-      const pick = [first, second].map((t) => sourceIndices(dims, broadcastStrides(t.dims, dims)));
-      const whole = new Uint8Array(first.bytes.length + second.bytes.length);
-      whole.set(first.bytes);
-      whole.set(second.bytes, first.bytes.length);
-      const offset = toNumbers(first).length;
-      return rearranged(
-        { dtype, dims: [], bytes: whole },
-        dims,
-        Array.from(at, (from, i) => truth[from] !== 0 ? pick[0][i] : offset + pick[1][i]),
+    return [foldedFrom(dtype, dims, [x, y], () => {
+      const truth = toNumbers(condition.value!);
+      const [at, first, second] = [condition, x, y].map((operand) =>
+        sourceIndices(dims, broadcastStrides(operand.dims, dims))
       );
-    })];
+      const offset = elementCount(x.dims);
+      return Array.from(at, (from, i) => truth[from] !== 0 ? first[i] : offset + second[i]);
+    }, [condition])];
   },
   /** Selects, never multiplies: what was not selected may be infinite or not a number. */
   vjp(b, node, [ct], wanted) {

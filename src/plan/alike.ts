@@ -6,7 +6,7 @@ import { typeIn } from "../graph/facts.ts";
 import type { Node } from "../graph/types.ts";
 import type { PlannedCall } from "./call.ts";
 import type { Segment } from "./cut.ts";
-import { attributeText, bytesText } from "../graph/graph_text.ts";
+import { attributesText, shapeText, tensorText } from "../graph/graph_text.ts";
 import type { Kept, KeptForm } from "./kept_form.ts";
 import { codesName, cotangentName, float16Name, gradientName, scalesName } from "./names.ts";
 import {
@@ -129,9 +129,8 @@ export function signature(
   for (const node of nodes) {
     const inputs = node.inputs.map(numberOf);
     const outputs = node.outputs.map(numberOf);
-    const attributes = Object.keys(node.attributes).sort()
-      .map((key) => `${key}=${attributeText(node.attributes[key])}`);
-    lines.push(`${outputs} = ${node.domain}.${node.opType}(${inputs}) ${attributes}`);
+    const { domain, opType, attributes } = node;
+    lines.push(`${outputs} = ${domain}.${opType}(${inputs}) ${attributesText(attributes)}`);
   }
   const last = ends.map(numberOf);
   return { text: [...lines, last].join("\n"), names: [...numbers.keys()], numbers };
@@ -144,11 +143,12 @@ function describe(
 ): string {
   const constant = lowered.initializers.get(name);
   if (constant !== undefined) {
-    const contents = fed.has(name) ? "fed" : bytesText(constant.bytes);
-    return `${constant.dtype}[${constant.dims}] ${contents}`;
+    const { dtype, dims } = constant;
+    return fed.has(name) ? `${dtype}[${shapeText(dims)}] fed` : tensorText(constant);
   }
   const type = typeIn(lowered, name);
-  return `${type?.dtype}[${type?.dims}]${constants.has(name) ? " constant" : ""}`;
+  const shape = shapeText(type?.dims ?? []);
+  return `${type?.dtype}[${shape}]${constants.has(name) ? " constant" : ""}`;
 }
 
 /** From the names of the segment that was planned to those of one alike; others, such as labels, stay. */

@@ -16,7 +16,7 @@ import { normalizes } from "../ops/kinds.ts";
 import { BlockNodes, type Counterparts, type Layout, SECOND } from "./block_nodes.ts";
 import { MASK_SUFFIX, SALT_SUFFIX, saltName, saltOf } from "./dropout.ts";
 import { TARGET_ROWS } from "./select_rows.ts";
-import { attributeText } from "../graph/graph_text.ts";
+import { attributesText } from "../graph/graph_text.ts";
 
 /** Blocks from which on leaving some out is worth it: three stay. */
 const LEAST_BLOCKS = 4;
@@ -181,10 +181,9 @@ function labelOf(
     if (weight === undefined) return String(input !== "");
     return `${trainable.has(input) ? "trained " : ""}${weight.dtype}[${weight.dims}]`;
   });
-  const how = Object.keys(attributes).sort().map((key) =>
-    `${key}=${attributeText(attributes[key])}`
-  );
-  return `${domain}.${opType}(${read}) ${how} ${outputs.map((output) => output !== "")}`;
+  return `${domain}.${opType}(${read}) ${attributesText(attributes)} ${
+    outputs.map((output) => output !== "")
+  }`;
 }
 
 /**

@@ -7,7 +7,9 @@
  */
 import { int } from "../graph/attributes.ts";
 import { node as nodeOf } from "../graph/node.ts";
-import { elementCount, int64 } from "../graph/tensor.ts";
+import { int64Of } from "../graph/extents.ts";
+import { type Extent, isAtMost, plus, productOf, times } from "../graph/size.ts";
+import type { Tensor } from "../graph/tensor.ts";
 import { toposort } from "../graph/toposort.ts";
 import type { Node } from "../graph/types.ts";
 import { kindOf } from "../ops/registry.ts";
@@ -22,7 +24,7 @@ interface ScoreBlock {
   readonly begins: readonly Node[];
   /** Products that make less of it: of values, of queries, of keys. */
   readonly ends: readonly Node[];
-  readonly bytes: number;
+  readonly bytes: Extent;
 }
 
 /**
@@ -31,8 +33,9 @@ interface ScoreBlock {
  */
 export function withBlocksInTurn(piece: Piece, mostBytes = MOST_BYTES): Piece {
   const blocks = scoreBlocks(piece);
-  const bytes = blocks.reduce((sum, block) => sum + block.bytes, 0);
-  if (blocks.length < 2 || bytes <= mostBytes) return piece;
+  if (blocks.length < 2) return piece;
+  const bytes = blocks.reduce((sum, block) => plus(sum, block.bytes), 0 as Extent);
+  if (isAtMost(bytes, mostBytes)) return piece;
   const ties = new Ties(piece);
   blocks.slice(1).forEach((block, i) => ties.tie(blocks[i], block));
   return ties.finished();
@@ -41,7 +44,7 @@ export function withBlocksInTurn(piece: Piece, mostBytes = MOST_BYTES): Piece {
 /** The blocks of all attention with a softmax, in the order of their nodes. */
 function scoreBlocks({ nodes, dims }: Piece): readonly ScoreBlock[] {
   const found: ScoreBlock[] = [];
-  const sizeOf = (value: string) => elementCount(dims(value));
+  const sizeOf = (value: string) => productOf(dims(value));
   const producers = new Map(nodes.flatMap((node) => node.outputs.map((out) => [out, node])));
   const readers = new Map<string, Node[]>();
   for (const node of nodes) {
@@ -77,7 +80,7 @@ function scoreBlocks({ nodes, dims }: Piece): readonly ScoreBlock[] {
     found.push({
       begins: [...begins],
       ends: [...ends],
-      bytes: size * Float32Array.BYTES_PER_ELEMENT,
+      bytes: times(size, Float32Array.BYTES_PER_ELEMENT),
     });
   }
   return found;
@@ -101,7 +104,7 @@ function isProduct(node: Node): boolean {
 
 class Ties {
   readonly #piece: Piece;
-  readonly #constants: Map<string, ReturnType<typeof int64>>;
+  readonly #constants: Map<string, Tensor>;
   readonly #added: Node[] = [];
   /** By node: what it reads in the place of its first input. */
   readonly #tied = new Map<Node, string>();
@@ -142,7 +145,7 @@ class Ties {
   }
 
   /** @returns a value without an element, of these dimensions but for the last but one */
-  #nothingOf(end: string, dims: readonly number[]): string {
+  #nothingOf(end: string, dims: readonly Extent[]): string {
     const name = `${end}.nothing.${this.#added.length}`;
     const empty = dims.map((dim, axis) => axis === dims.length - 2 ? 0 : dim);
     this.#added.push(
@@ -152,9 +155,9 @@ class Ties {
     return name;
   }
 
-  #ints(values: readonly number[]): string {
+  #ints(values: readonly Extent[]): string {
     const name = `in turn [${values}]`;
-    if (!this.#constants.has(name)) this.#constants.set(name, int64([values.length], values));
+    if (!this.#constants.has(name)) this.#constants.set(name, int64Of([values.length], values));
     return name;
   }
 

@@ -5,30 +5,32 @@
  * read have equal text and share one compiled session.
  */
 import { GraphBuilder, type Known } from "../graph/builder.ts";
-import { typeIn } from "../graph/facts.ts";
+import { extentsOf, isSized } from "../graph/extents.ts";
+import { countIn, typeIn } from "../graph/facts.ts";
 import { neededNodes } from "../graph/passes/prune.ts";
-import type { Graph, Node, ValueType } from "../graph/types.ts";
+import type { Graph, Node, ValueInfo, ValueType } from "../graph/types.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import { unwatched } from "../graph/watched.ts";
-import { product } from "../ops/axes.ts";
 import { declareSum, declareTranspose } from "../ops/gather.ts";
 import { CanonicalNames, isComputed } from "./canonical_names.ts";
 import { SALT_SUFFIX } from "./dropout.ts";
 import { expand } from "./expand.ts";
-import { digestOf } from "../graph/graph_text.ts";
 import { inferTraining, kindOf } from "../ops/registry.ts";
 import { addComputing } from "./computing.ts";
 import { type Kept, restoring, storedAs } from "./kept_form.ts";
 import { type CallPassContext, tidied } from "./call_passes.ts";
+import { type CallGraph, isOverSizes, keyOfCall } from "./call_graph.ts";
 import { FIRST_ROWS, PACKED, SHARED } from "./names.ts";
 import type { PassControl } from "./planning_pass.ts";
 
 /** One run of a session within a step. */
-export interface PlannedCall {
+export interface PlannedCall extends CallGraph {
   /** Equal for calls that may share a compiled session. */
   readonly key: string;
-  readonly graph: Graph;
-  /** Canonical input name → name of the tensor to feed. */
+  /**
+   * Canonical input name → name of the tensor to feed; of what follows from a batch's sizes the name is
+   * what it holds (`sizedName`).
+   */
   readonly feeds: ReadonlyMap<string, string>;
   /** Canonical output name → name the result gets. */
   readonly fetches: ReadonlyMap<string, string>;
@@ -48,6 +50,8 @@ const EMBEDDED_BYTES = 1024;
 export function fedConstants(lowered: Graph, trainable: ReadonlySet<string>): Set<string> {
   const fed = new Set(trainable);
   for (const [name, value] of lowered.initializers) {
+    // What follows from a batch's sizes is fed under a name of its own.
+    if (isSized(value)) continue;
     const { byteLength } = unwatched(value).bytes;
     if (byteLength > EMBEDDED_BYTES || name.endsWith(SALT_SUFFIX)) fed.add(name);
     // A per-channel vector differs from block to block whatever its size.
@@ -105,8 +109,8 @@ function declarePacking(
     case PACKED.rows:
       return declareTranspose(b, indices, declare(b, lowered, PACKED.positions, fed));
     case SHARED.positions: {
-      const { dtype, dims } = typeIn(lowered, SHARED.rows)!;
-      if (!b.has(FIRST_ROWS)) b.input(FIRST_ROWS, dtype, [product(dims)]);
+      const { dtype } = typeIn(lowered, SHARED.rows)!;
+      if (!b.has(FIRST_ROWS)) b.input(FIRST_ROWS, dtype, [countIn(lowered, SHARED.rows)]);
       return declareTranspose(b, indices, FIRST_ROWS);
     }
     case SHARED.rows:
@@ -163,15 +167,15 @@ export function callOf(
       .map(({ name, known }) => [name, known]),
   );
   const between = new Map(restored.flatMap(({ known }) => [...known]));
-  const known = (name: string): Known => stored.get(name) ?? between.get(name) ?? b.known(name);
+  const known = (name: string): Known | undefined =>
+    stored.get(name) ?? between.get(name) ?? (b.has(name) ? b.known(name) : undefined);
   const expanded = expand(neededNodes(computing, outputs.keys()), constants, known);
   const inputs = new Set([...built.inputs.map((input) => input.name), ...stored.keys()]);
-  const values = { inputs, constants: expanded.initializers, known };
   const kept = new Set(outputs.keys());
   const piece = {
     nodes: expanded.nodes,
     constants: expanded.initializers,
-    dims: (name: string) => expanded.known(name).dims,
+    dims: (name: string) => extentsOf(expanded.known(name)!.dims),
   };
   const { nodes, constants: written } = tidied(
     piece,
@@ -179,7 +183,8 @@ export function callOf(
     { label, inputs },
     passControl,
   );
-  return canonicalCall(nodes, { ...values, constants: written }, outputs, label);
+  const values = { inputs, constants: written, known: expanded.known };
+  return canonicalCall(nodes, values, outputs, label);
 }
 
 /**
@@ -195,14 +200,16 @@ export function canonicalCall(
     readonly inputs: ReadonlySet<string>;
     /** What is written into the graph. */
     readonly constants: ReadonlyMap<string, Tensor>;
-    readonly known: (value: string) => Known;
+    /** What is known of the values, those aside that some nodes compute. */
+    readonly known: (value: string) => Known | undefined;
   },
   outputs: ReadonlyMap<string, string>,
   label: string,
 ): PlannedCall {
   const names = new CanonicalNames(inputs, constants);
   // Of an operator with two results one may be wanted alone.
-  const canonical = neededNodes(nodes, outputs.keys()).map((node, i) => renamed(node, i, names));
+  const needed = neededNodes(nodes, outputs.keys());
+  const canonical = needed.map((node, i) => renamed(node, i, names));
   const fetches = new Map<string, string>();
   for (const [value, target] of outputs) {
     const name = names.read(value);
@@ -214,21 +221,54 @@ export function canonicalCall(
       fetches.set(copy, target);
     }
   }
-  const { feeds, initializers } = names;
-  const typeOf = (name: string): ValueType => {
-    const { dtype, dims } = known(name);
-    return { dtype, shape: dims };
-  };
+  const { feeds, initializers, sized } = names;
+  const typeOf = ({ dtype, dims }: Pick<Known, "dtype" | "dims">): ValueType => ({
+    dtype,
+    shape: dims,
+  });
   const values = [...outputs.keys()];
   const graph: Graph = {
     name: "step",
     nodes: canonical,
-    inputs: [...feeds].map(([name, value]) => ({ name, type: typeOf(value) })),
-    outputs: [...fetches.keys()].map((name, i) => ({ name, type: typeOf(values[i]) })),
+    inputs: [...feeds].map(([name, value]) => ({
+      name,
+      type: typeOf(sized.get(name) ?? known(value)!),
+    })),
+    outputs: [...fetches.keys()].map((name, i) => ({ name, type: typeOf(known(values[i])!) })),
     initializers,
     valueInfo: new Map(),
   };
-  return { key: digestOf(graph), graph, feeds, fetches, label };
+  const annotated = { ...graph, valueInfo: new Map<string, ValueInfo>() };
+  // Of a graph in numbers the runtime knows them itself.
+  if (isOverSizes({ graph, sized })) {
+    for (const [value, type] of computedTypes(needed, constants, known)) {
+      const name = names.read(value);
+      if (!fetches.has(name)) annotated.valueInfo.set(name, { name, type: typeOf(type) });
+    }
+  }
+  return { key: keyOfCall(annotated), graph: annotated, feeds, fetches, label, sized };
+}
+
+/** What nodes compute, with its type: where that is not known it is inferred. */
+function computedTypes(
+  nodes: readonly Node[],
+  constants: ReadonlyMap<string, Tensor>,
+  known: (value: string) => Known | undefined,
+): (readonly [string, Known])[] {
+  const inferred = new Map<string, Known>();
+  const knownOf = (value: string): Known | undefined => {
+    const constant = constants.get(value);
+    if (constant === undefined) return inferred.get(value) ?? known(value);
+    return { dtype: constant.dtype, dims: constant.dims, value: constant };
+  };
+  return nodes.flatMap((node) => {
+    const outputs = node.outputs.filter((output) => output !== "");
+    if (!outputs.every((output) => known(output) !== undefined)) {
+      inferTraining(node, node.inputs.map((input) => input === "" ? undefined : knownOf(input)))
+        .forEach((type, i) => inferred.set(node.outputs[i], type));
+    }
+    return outputs.map((output) => [output, knownOf(output)!] as const);
+  });
 }
 
 /** Order of first use, not of declaration, so that equal pieces get equal names. */

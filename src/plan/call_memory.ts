@@ -5,11 +5,12 @@
  * Sources: onnxruntime/core/graph/graph_viewer.cc (order) and core/framework/allocation_planner.cc
  * (reuse), for one stream, without a memory pattern.
  */
-import { GraphBuilder, type Known } from "../graph/builder.ts";
+import type { GraphBuilder, Known } from "../graph/builder.ts";
 import { byteLength } from "../graph/dtype.ts";
 import { elementCount } from "../graph/tensor.ts";
 import type { Graph, Node } from "../graph/types.ts";
-import { inferTraining, traitsOf } from "../ops/registry.ts";
+import { traitsOf } from "../ops/registry.ts";
+import { knownValues } from "./call_graph.ts";
 
 /** A buffer by its number within a call. */
 export interface Taking {
@@ -51,17 +52,6 @@ export function callMemory(graph: Graph): CallMemory {
     nodes,
     outputs: new Map([...outputs].map((name) => [name, plan.bufferOf(name)!])),
   };
-}
-
-/** Types and shapes of all values. */
-export function knownValues(graph: Graph): GraphBuilder {
-  const b = new GraphBuilder(inferTraining);
-  for (const { name, type } of graph.inputs) {
-    b.input(name, type!.dtype, type!.shape as readonly number[]);
-  }
-  for (const [name, value] of graph.initializers) b.initializer(name, value);
-  for (const node of graph.nodes) b.add(node);
-  return b;
 }
 
 /**

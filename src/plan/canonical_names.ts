@@ -1,15 +1,23 @@
 /** Names by use, so that pieces of graph that differ in names alone become equal. */
+import { isSized, sizedName } from "../graph/extents.ts";
 import type { Tensor } from "../graph/tensor.ts";
 
-/** Gives values names in the order in which they are asked for: `i0` is fed, `c0` embedded, `v0` computed. */
+/**
+ * Gives values names in the order in which they are asked for: `i0` is fed, `c0` embedded, `v0` computed.
+ * What follows from a batch's sizes is fed.
+ */
 export class CanonicalNames {
   /** Canonical name → value, of what is fed. */
   readonly feeds = new Map<string, string>();
   /** Constants that are embedded, by their canonical names. */
   readonly initializers = new Map<string, Tensor>();
+  /** Constants that follow from a batch's sizes, by their canonical names. */
+  readonly sized = new Map<string, Tensor>();
   readonly #inputs: ReadonlySet<string>;
   readonly #constants: ReadonlyMap<string, Tensor>;
   readonly #names = new Map<string, string>();
+  /** Canonical names of {@linkcode sized} by what they hold. */
+  readonly #sizedNames = new Map<string, string>();
   #computed = 0;
 
   /**
@@ -36,16 +44,29 @@ export class CanonicalNames {
     if (value === "") return "";
     const found = this.#names.get(value);
     if (found !== undefined) return found;
-    if (this.#inputs.has(value)) {
-      const name = `i${this.feeds.size}`;
-      this.feeds.set(name, value);
-      return this.#name(value, name);
-    }
+    if (this.#inputs.has(value)) return this.#name(value, this.#fed(value));
     const constant = this.#constants.get(value);
     if (constant === undefined) throw new ReferenceError(`No value is named "${value}"`);
+    if (isSized(constant)) return this.#name(value, this.#sized(constant));
     const name = `c${this.initializers.size}`;
     this.initializers.set(name, constant);
     return this.#name(value, name);
+  }
+
+  #fed(value: string): string {
+    const name = `i${this.feeds.size}`;
+    this.feeds.set(name, value);
+    return name;
+  }
+
+  #sized(constant: Tensor): string {
+    const held = sizedName(constant);
+    let name = this.#sizedNames.get(held);
+    if (name === undefined) {
+      this.#sizedNames.set(held, name = this.#fed(held));
+      this.sized.set(name, constant);
+    }
+    return name;
   }
 
   #name(value: string, name: string): string {

@@ -1,5 +1,6 @@
 /** A chunk of the head's vocabulary: the inputs of every call over one, and the values carried between them. */
 import { GraphBuilder } from "../graph/builder.ts";
+import type { Extent } from "../graph/size.ts";
 import { int64 } from "../graph/tensor.ts";
 import { inferTraining } from "../ops/registry.ts";
 import type { ChunkContext } from "./head_weight.ts";
@@ -15,7 +16,7 @@ export interface Chunk {
 /** Where each row's label lies in the chunk (clamped), and whether it lies there at all. */
 export function labelInChunk(
   b: GraphBuilder,
-  rows: number,
+  rows: Extent,
   startName: string,
   size: number,
 ) {

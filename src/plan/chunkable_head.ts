@@ -1,6 +1,6 @@
 /** Which heads can run in chunks of the vocabulary: a product with a frozen weight, and a bias. */
 import { intAttribute } from "../graph/attributes.ts";
-import { dimsIn, producersOf, typeIn } from "../graph/facts.ts";
+import { dimsIn, producersOf, shapeIn, typeIn } from "../graph/facts.ts";
 import type { Graph, Node } from "../graph/types.ts";
 import { isElementwise, traitsOf } from "../ops/registry.ts";
 import { transposedMatrix } from "../ops/transpose.ts";
@@ -32,8 +32,8 @@ export function findChunkableHead(
   chunk: number,
 ): ChunkableHead | undefined {
   const logits = lowered.outputs[0].name;
-  const [, vocabulary, ...more] = dimsIn(lowered, logits);
-  if (vocabulary === undefined || more.length > 0 || vocabulary <= chunk) return undefined;
+  const [, vocabulary, ...more] = shapeIn(lowered, logits);
+  if (typeof vocabulary !== "number" || more.length > 0 || vocabulary <= chunk) return undefined;
   const producers = producersOf(lowered.nodes);
   const found = productOf(lowered, logits, producers);
   if (found === undefined) return undefined;

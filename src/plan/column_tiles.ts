@@ -5,8 +5,10 @@
  * before has left. Only the largest numbers of rows go over all tiles. Every number is the same to the bit.
  */
 import { int, intAttribute } from "../graph/attributes.ts";
+import { entriesOf, int64Of } from "../graph/extents.ts";
 import { producersOf } from "../graph/facts.ts";
-import { elementCount, int64, type Tensor, toNumbers } from "../graph/tensor.ts";
+import { type Extent, over, productOf, times } from "../graph/size.ts";
+import type { Tensor } from "../graph/tensor.ts";
 import type { Node } from "../graph/types.ts";
 import { sameDims } from "../ops/broadcast.ts";
 import { isElementwise } from "../ops/registry.ts";
@@ -35,6 +37,7 @@ export function withColumnTiles(piece: Piece, outputs: ReadonlySet<string>): Pie
   );
   let now = piece;
   for (const [rows, columns] of matrices.values()) {
+    if (typeof columns !== "number") continue;
     const count = tilesOf(columns);
     if (count > 1) now = new Tiling(now, outputs, { rows, columns, count }).result ?? now;
   }
@@ -56,7 +59,7 @@ class Tiling {
   /** `undefined` where something else needs the whole of what would be in tiles. */
   readonly result: Piece | undefined;
   readonly #piece: Piece;
-  readonly #rows: number;
+  readonly #rows: Extent;
   readonly #columns: number;
   readonly #count: number;
   readonly #producers: ReadonlyMap<string, Node>;
@@ -65,7 +68,7 @@ class Tiling {
   /** Nodes that are computed tile by tile. */
   readonly #tiled = new Set<Node>();
   readonly #constants: Map<string, Tensor>;
-  readonly #dims = new Map<string, readonly number[]>();
+  readonly #dims = new Map<string, readonly Extent[]>();
   /** Names of the parts of what comes whole. */
   readonly #parts = new Map<string, readonly string[]>();
 
@@ -73,7 +76,7 @@ class Tiling {
     piece: Piece,
     outputs: ReadonlySet<string>,
     { rows, columns, count }: {
-      readonly rows: number;
+      readonly rows: Extent;
       readonly columns: number;
       readonly count: number;
     },
@@ -148,7 +151,7 @@ class Tiling {
   #isWide(value: string): boolean {
     const dims = this.#piece.dims(value);
     return dims.length > 1 && dims.at(-1) === this.#columns &&
-      elementCount(dims) === this.#rows * this.#columns;
+      productOf(dims) === times(this.#rows, this.#columns);
   }
 
   #isMatrix(value: string): boolean {
@@ -158,20 +161,21 @@ class Tiling {
   /** Whether a value is a number a row, beside columns. */
   #isByRows(value: string): boolean {
     const dims = this.#piece.dims(value);
-    return dims.length > 1 && dims.at(-1) === 1 && elementCount(dims) === this.#rows;
+    return dims.length > 1 && dims.at(-1) === 1 && productOf(dims) === this.#rows;
   }
 
   /** Whether a value is rows of blocks of columns. */
   #isBlocks(value: string): boolean {
     const dims = this.#piece.dims(value);
     const [rows, width] = dims;
-    return dims.length === 2 && rows * width === this.#rows * this.#columns &&
+    return dims.length === 2 && typeof width === "number" &&
+      times(rows, width) === times(this.#rows, this.#columns) &&
       this.#columns / this.#count % width === 0;
   }
 
   /** Whether each tile's part of an operand that comes whole is known: numbers for all, rows, columns, or codes. */
   #comesInParts(value: string): boolean {
-    const isOne = elementCount(this.#piece.dims(value)) === 1;
+    const isOne = productOf(this.#piece.dims(value)) === 1;
     if (isOne || this.#isByRows(value) || this.#isByColumn(value)) return true;
     const producer = this.#producers.get(value);
     return producer?.opType === "DequantizeLinear" &&
@@ -192,9 +196,10 @@ class Tiling {
 
   /** Whether a reduction leaves a number a row. */
   #isOverColumns({ inputs: [x, axes], outputs: [y] }: Node): boolean {
-    const said = this.#piece.constants.get(axes);
+    const constant = this.#piece.constants.get(axes);
+    const said = constant && entriesOf(constant);
     return this.#isMatrix(x) && sameDims(this.#piece.dims(y), [this.#rows]) &&
-      said !== undefined && sameDims(Array.from(toNumbers(said)), [1]);
+      said !== undefined && sameDims(said, [1]);
   }
 
   /** Codes are restored tile by tile, too. */
@@ -239,7 +244,7 @@ class Tiling {
     if (opType === "Reshape") {
       const dims = this.#tileDims(y);
       const shape = `a tile's shape [${dims}]`;
-      this.#constants.set(shape, int64([dims.length], dims));
+      this.#constants.set(shape, int64Of([dims.length], dims));
       this.#dims.set(shape, [dims.length]);
       const names = this.#names(inputs[0]);
       return (tile) => [names[tile], shape];
@@ -265,10 +270,10 @@ class Tiling {
   }
 
   /** Dimensions of a tile of a value; those of a number a row are the same. */
-  #tileDims(value: string): readonly number[] {
+  #tileDims(value: string): readonly Extent[] {
     const dims = this.#piece.dims(value);
     if (this.#isWide(value)) return dims.with(-1, this.#columns / this.#count);
-    return dims.length === 2 ? [dims[0] / this.#count, dims[1]] : dims;
+    return dims.length === 2 ? [over(dims[0], this.#count)!, dims[1]] : dims;
   }
 
   /** The parts of what comes whole; the first that asks for them takes it apart. */
@@ -278,7 +283,7 @@ class Tiling {
     const outputs = this.#names(value);
     this.#parts.set(value, outputs);
     const whole = this.#piece.dims(value);
-    const dims = whole.with(axis, whole[axis] / this.#count);
+    const dims = whole.with(axis, over(whole[axis], this.#count)!);
     for (const name of outputs) this.#dims.set(name, dims);
     const attributes = { axis: int(axis), num_outputs: int(this.#count) };
     before.push({

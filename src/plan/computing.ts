@@ -34,7 +34,7 @@ function addFlooredSoftmax(b: GraphBuilder, node: Node): void {
   const [scores] = node.inputs;
   const largest = b.op("ReduceMax", [scores, b.int64s([-1])], { keepdims: int(1) });
   // Of equal rank: beside a number without dimensions the kernel takes one row's value at a time.
-  const depth = float32(b.dims(largest).map(() => 1), [DEPTH]);
+  const depth = float32(b.shape(largest).map(() => 1), [DEPTH]);
   const floor = b.op("Sub", [largest, b.constant(depth)]);
   b.add({ ...node, inputs: [b.op("Max", [scores, floor])], rest: undefined });
 }

@@ -136,7 +136,7 @@ function chooseBoundaries(
       heavy = false;
     }
   }
-  // The last stretch belongs to the head: it must hold at least the head's own weights.
+  // The last segment belongs to the head: it must hold at least the head's own weights.
   if (!heavy && boundaries.length > 0 && boundaries.at(-1) !== before) boundaries.pop();
   return [...boundaries, output];
 }

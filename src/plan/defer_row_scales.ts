@@ -5,7 +5,7 @@
  * pass: their new scales are multiplied instead, one number a row.
  */
 import { producersOf } from "../graph/facts.ts";
-import { elementCount } from "../graph/tensor.ts";
+import { type Extent, over, productOf } from "../graph/size.ts";
 import type { Node } from "../graph/types.ts";
 import { sameDims } from "../ops/broadcast.ts";
 import { isRoundedProduct, type Piece } from "./piece.ts";
@@ -81,7 +81,7 @@ class Deferral {
   }
 
   /** Whether a node that reads what lacks the factor makes what lacks it too, or rounds. */
-  #passes(node: Node, rows: number, columns: number): boolean {
+  #passes(node: Node, rows: Extent, columns: Extent): boolean {
     const { opType, domain, inputs, outputs } = node;
     const lacking = inputs.map((input) => this.#lacking.has(input));
     const one = lacking.filter(Boolean).length === 1;
@@ -99,7 +99,8 @@ class Deferral {
       case "MatMul": {
         // Every row of the product is of one row.
         const [width] = this.#dims(inputs[0]).slice(-1);
-        return lacking[0] && one && this.#dims(inputs[1]).length === 2 && columns % width === 0 &&
+        return lacking[0] && one && this.#dims(inputs[1]).length === 2 &&
+          over(columns, width) !== undefined &&
           this.#lacks(node);
       }
       case "ReduceMax":
@@ -119,12 +120,12 @@ class Deferral {
   }
 
   #sameSize({ inputs, outputs }: Node): boolean {
-    const size = (name: string) => elementCount(this.#dims(name));
+    const size = (name: string) => productOf(this.#dims(name));
     return inputs.some((input) => this.#lacking.has(input) && size(input) === size(outputs[0]));
   }
 
   /** Whether a node rounds rows by the scale that they have by themselves: Mul(Max(max, −min, …), …). */
-  #rounds({ inputs: [x, scale] }: Node, rows: number): boolean {
+  #rounds({ inputs: [x, scale] }: Node, rows: Extent): boolean {
     const times = this.#producers.get(scale);
     const largest = times && this.#producers.get(times.inputs[0]);
     if (!sameDims(this.#dims(scale), [rows]) || times?.opType !== "Mul") return false;

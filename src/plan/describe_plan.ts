@@ -1,8 +1,9 @@
 /** A plan as data for people: which calls a step makes, what each reads, leaves and keeps. */
+import { boundDims } from "../graph/bind_graph.ts";
 import { countOperators } from "../graph/count_operators.ts";
 import { byteLength } from "../graph/dtype.ts";
+import type { ConcreteType } from "../graph/facts.ts";
 import { elementCount } from "../graph/tensor.ts";
-import type { ValueType } from "../graph/types.ts";
 import { formatArithmetic, IN_FLOATS } from "./arithmetic.ts";
 import type { PlannedCall } from "./call.ts";
 import { gradientName } from "./names.ts";
@@ -156,11 +157,17 @@ function describedCall(
   number: number,
   { plan, made, leavers, readers, keys }: Described,
 ): DescribedCall {
-  const { graph, feeds, fetches, label, key } = call;
+  const { graph, feeds, fetches, label, key, sized } = call;
   if (!keys.has(key)) keys.set(key, keys.size + 1);
   const step = plan.training.calls;
   const typeOf = new Map(
-    [...graph.inputs, ...graph.outputs].map(({ name, type }) => [name, type!] as const),
+    [...graph.inputs, ...graph.outputs].map(({ name, type }) => [
+      name,
+      {
+        dtype: type!.dtype,
+        dims: boundDims(type!.shape as readonly number[], plan.training.sizes),
+      },
+    ]),
   );
   const fromOf = (name: string): ReadTensor["from"] => {
     // The sum of a gradient has one name before and after.
@@ -176,7 +183,7 @@ function describedCall(
     label,
     session: keys.get(key)!,
     operators: countOperators(graph),
-    reads: [...feeds].map(([canonical, name]) => ({
+    reads: [...feeds].filter(([canonical]) => !sized.has(canonical)).map(([canonical, name]) => ({
       ...described(name, typeOf.get(canonical)!),
       from: fromOf(name),
     })),
@@ -196,8 +203,7 @@ function describedCall(
 /** Sums of gradients, and what a head's first chunk goes on from. */
 const BEGINS = new RegExp(`^(?:${gradientName("")}|head\\.(?:max|sum|picked|total|own):0$)`);
 
-function described(name: string, { dtype, shape }: ValueType): DescribedTensor {
-  const dims = (shape ?? []) as readonly number[];
+function described(name: string, { dtype, dims }: ConcreteType): DescribedTensor {
   return {
     name,
     type: `${dtype}[${dims.join(", ")}]`,

@@ -8,8 +8,8 @@ import { inferTraining, ruleOf } from "../ops/registry.ts";
 export interface Expanded {
   readonly nodes: readonly Node[];
   readonly initializers: Graph["initializers"];
-  /** Facts of every value that the nodes read or compute. */
-  readonly known: (name: string) => Known;
+  /** Facts of every value that the nodes read or compute; `undefined` for any other. */
+  readonly known: (name: string) => Known | undefined;
 }
 
 /**
@@ -21,7 +21,7 @@ export interface Expanded {
 export function expand(
   nodes: readonly Node[],
   initializers: Graph["initializers"],
-  known: (name: string) => Known,
+  known: (name: string) => Known | undefined,
 ): Expanded {
   if (!nodes.some(({ domain }) => domain === GRAFT)) return { nodes, initializers, known };
   const b = new GraphBuilder(inferTraining);
@@ -32,7 +32,7 @@ export function expand(
       if (input === "" || b.has(input)) continue;
       const constant = initializers.get(input);
       if (constant !== undefined) b.initializer(input, constant);
-      else b.input(input, known(input).dtype, known(input).dims);
+      else b.input(input, known(input)!.dtype, known(input)!.dims);
     }
     if (node.domain !== GRAFT) b.add(node);
     else ruleOf(node).expand!(b, node); // every rule of that domain has one

@@ -7,7 +7,8 @@
  * element by element over views of one shape is a view of arithmetic over what they show.
  */
 import { neededNodes } from "../graph/passes/prune.ts";
-import { toNumbers } from "../graph/tensor.ts";
+import { entriesOf } from "../graph/extents.ts";
+import type { Extent } from "../graph/size.ts";
 import { sameDims } from "../ops/broadcast.ts";
 import { isElementwise } from "../ops/registry.ts";
 import type { Node } from "../graph/types.ts";
@@ -17,7 +18,7 @@ import type { Piece } from "./piece.ts";
 interface View {
   readonly base: string;
   /** Of `base`. */
-  readonly dims: readonly number[];
+  readonly dims: readonly Extent[];
   /** Name of the constant that says the view's own shape. */
   readonly shape: string;
 }
@@ -41,7 +42,7 @@ class Pass {
   /** Views of a value in its own shape. */
   readonly #same = new Map<string, string>();
   /** Shapes of the values that this adds. */
-  readonly #added = new Map<string, readonly number[]>();
+  readonly #added = new Map<string, readonly Extent[]>();
 
   constructor(given: Piece, outputs: ReadonlySet<string>) {
     this.#given = given;
@@ -59,9 +60,10 @@ class Pass {
   #reshaped(node: Node): Node {
     const [x, shape] = node.inputs;
     const [y] = node.outputs;
-    const said = this.#given.constants.get(shape);
+    const constant = this.#given.constants.get(shape);
+    const said = constant && entriesOf(constant);
     // One that leaves a size to its operand says another of another operand.
-    if (said === undefined || !sameDims(Array.from(toNumbers(said)), this.dims(y))) return node;
+    if (said === undefined || !sameDims(said, this.dims(y))) return node;
     const base = this.#views.get(x)?.base ?? x;
     const dims = this.#views.get(x)?.dims ?? this.dims(x);
     this.#views.set(y, { base, dims, shape });
@@ -79,7 +81,7 @@ class Pass {
     const alike = views.length === node.inputs.length &&
       node.inputs.every((input) => sameDims(this.dims(input), dims));
     if (!alike) return undefined;
-    const inShape = (shape: readonly number[]) =>
+    const inShape = (shape: readonly Extent[]) =>
       new Map(views.map((view, i) => [node.inputs[i], this.#in(view, shape)]));
     const first = views.find(({ dims: shape }) =>
       !sameDims(shape, dims) && [...inShape(shape).values()].every((name) => name !== undefined)
@@ -108,12 +110,12 @@ class Pass {
   }
 
   /** The value that has a view's elements in another shape, where there is one. */
-  #in({ base, dims }: View, shape: readonly number[]): string | undefined {
+  #in({ base, dims }: View, shape: readonly Extent[]): string | undefined {
     return sameDims(dims, shape) ? base : this.#shown.get(`${base} as ${shape}`);
   }
 
   /** Shape of a value, also of one that this adds. */
-  dims(value: string): readonly number[] {
+  dims(value: string): readonly Extent[] {
     return this.#added.get(value) ?? this.#given.dims(value);
   }
 }

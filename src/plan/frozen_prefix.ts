@@ -2,8 +2,8 @@
  * What of a step lies below everything trained. Its result is the same for a sequence in every epoch,
  * so that it can be computed once and kept.
  */
-import { dimsIn, typeIn } from "../graph/facts.ts";
-import { elementCount } from "../graph/tensor.ts";
+import { countIn, dimsIn, shapeIn, typeIn } from "../graph/facts.ts";
+import { type Extent, over, productOf, settled, times } from "../graph/size.ts";
 import type { Graph } from "../graph/types.ts";
 import { isWeighted, originalOf, type Segment } from "./cut.ts";
 import type { BatchShape } from "./inputs.ts";
@@ -31,7 +31,7 @@ export interface FrozenPrefix {
 }
 
 /**
- * The longest frozen stretch whose result holds one row a token; `undefined` where there is none.
+ * The longest run of frozen segments whose result holds one row a token; `undefined` where there is none.
  *
  * @param frozen segments below the first that trains, in order
  * @param start number of calls before that of the first segment
@@ -44,7 +44,7 @@ export function frozenPrefix(
   start: number,
   padded: Graph,
   lowered: Graph,
-  shape: BatchShape & { readonly packedRows?: number },
+  shape: BatchShape & { readonly packedRows?: Extent },
   constants: ReadonlySet<string>,
 ): FrozenPrefix | undefined {
   if (frozen.length === 0) return undefined;
@@ -54,11 +54,11 @@ export function frozenPrefix(
     const value = nameBeforePacking(output, padded);
     const lead = typeIn(padded, value) === undefined ? undefined : tokens.leadOf(value);
     if (lead === undefined || typeIn(lowered, output)?.dtype !== "float32") continue;
-    const width = elementCount(dimsIn(padded, value).slice(lead));
+    const width = settled(productOf(shapeIn(padded, value).slice(lead)));
     const dims = dimsIn(lowered, output);
-    const rows = elementCount(dims) / width;
+    const rows = over(countIn(lowered, output), width);
     const packed = rows === shape.packedRows;
-    if (!packed && rows !== shape.batch * shape.length) continue;
+    if (!packed && rows !== times(shape.batch, shape.length)) continue;
     const nodes = frozen.slice(0, count).flatMap((segment) => segment.nodes);
     const depth = nodes.filter((node) => isWeighted(node, constants)).length;
     return {

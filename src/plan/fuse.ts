@@ -7,6 +7,7 @@
  * a pattern's inside stays; the rest is dead and pruned.
  */
 import { float, int } from "../graph/attributes.ts";
+import { asDims, extentsOf } from "../graph/extents.ts";
 import { prune } from "../graph/passes/prune.ts";
 import { type Graph, MICROSOFT, type Node, type ValueInfo } from "../graph/types.ts";
 import { GraphView } from "./graph_view.ts";
@@ -86,7 +87,7 @@ function normalization(
   { epsilon }: { readonly epsilon: number },
   view: GraphView,
 ): Fused {
-  const shape = [...view.dims(output).slice(0, -1), 1];
+  const shape = asDims([...extentsOf(view.dims(output)).slice(0, -1), 1]);
   const statistics = opType === "LayerNormalization"
     ? [`${output}.mean`, `${output}.inv_std`]
     : [`${output}.inv_std`];

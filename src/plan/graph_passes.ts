@@ -1,5 +1,6 @@
 /** The passes from the user's graph to the one that is cut into calls, in their order. */
 import { constantValues } from "../graph/passes/constants.ts";
+import { asDims } from "../graph/extents.ts";
 import { oncePerGraph } from "../graph/once_per_graph.ts";
 import type { Graph, Model } from "../graph/types.ts";
 import { rewriteDynamicQuantization } from "../ops/quantized/pattern.ts";
@@ -13,7 +14,7 @@ import { joinAdapters } from "./join_adapters.ts";
 import { joinGates } from "./join_gates.ts";
 import { keepSlopes } from "./keep_slopes.ts";
 import { lowerSource, trainingSource } from "./lower.ts";
-import type { PlanOptions } from "./options.ts";
+import type { SizedOptions } from "./options.ts";
 import { packTokens } from "./pack_tokens.ts";
 import { applyPasses, type PlanningPass } from "./planning_pass.ts";
 import { type QuantizeLinears, quantizeLinears } from "./quantize_linears.ts";
@@ -40,7 +41,7 @@ export interface StepGraph extends PreprocessedGraph {
 /** What a graph is planned for. */
 export interface GraphPassContext {
   readonly model: Model;
-  readonly options: PlanOptions;
+  readonly options: SizedOptions;
 }
 
 export type GraphPass = PlanningPass<StepGraph, GraphPassContext>;
@@ -78,7 +79,7 @@ export const GRAPH_PASSES: readonly GraphPass[] = [
     apply(step, { model, options }) {
       const bound = bindInputs(model.graph, options);
       if (step.computes === "target rows") {
-        bound.set(TARGET_ROWS, { dtype: "int64", dims: [options.targetRows!] });
+        bound.set(TARGET_ROWS, { dtype: "int64", dims: asDims([options.targetRows!]) });
       }
       const { arithmetic = IN_FLOATS, trainable, dropout, commonTokens } = options;
       const { dequantForm } = arithmetic;
@@ -186,7 +187,7 @@ export const GRAPH_PASSES: readonly GraphPass[] = [
 ];
 
 /** Applies {@linkcode GRAPH_PASSES} to a model's graph. */
-export function stepGraph(model: Model, options: PlanOptions): StepGraph {
+export function stepGraph(model: Model, options: SizedOptions): StepGraph {
   const { without, onPass } = options.passControl ?? {};
   const start: StepGraph = {
     graph: model.graph,
@@ -219,7 +220,7 @@ const preprocessed = (step: StepGraph, made: PreprocessedGraph): StepGraph => ({
  */
 function inIntegers(
   { graph, head }: StepGraph,
-  { trainable, headChunk = HEAD_CHUNK, passControl }: PlanOptions,
+  { trainable, headChunk = HEAD_CHUNK, passControl }: SizedOptions,
   how: Pick<QuantizeLinears, "form" | "rotated" | "bothWays" | "slices">,
 ): PreprocessedGraph {
   const except = head ? new Set([head.product]) : wideProducts(graph, headChunk);

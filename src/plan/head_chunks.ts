@@ -11,7 +11,9 @@
 import { carriedName, type Chunk, chunkBuilder, labelInChunk } from "./chunk.ts";
 import { int } from "../graph/attributes.ts";
 import { GraphBuilder } from "../graph/builder.ts";
+import { filledTensor } from "../graph/extents.ts";
 import { dimsIn } from "../graph/facts.ts";
+import type { Extent } from "../graph/size.ts";
 import { float32, type Tensor } from "../graph/tensor.ts";
 import type { Graph } from "../graph/types.ts";
 import { inferTraining } from "../ops/registry.ts";
@@ -49,7 +51,7 @@ export interface ChunkedHead {
 export function planChunkedHead(
   lowered: Graph,
   head: ChunkableHead,
-  rows: number,
+  rows: Extent,
   chunk: number,
   { arithmetic = IN_FLOATS, distils = false, passControl }: Pick<
     PlanSettings,
@@ -58,12 +60,11 @@ export function planChunkedHead(
 ): ChunkedHead {
   const constants = new Map<string, Tensor>();
   const width = dimsIn(lowered, head.hidden)[1];
-  constants.set("head.max:0", float32([rows, 1], new Float32Array(rows).fill(-1e30)));
-  constants.set("head.sum:0", float32([rows, 1], new Float32Array(rows)));
-  constants.set("head.picked:0", float32([rows, 1], new Float32Array(rows)));
-  const zeros = float32([rows, width], new Float32Array(rows * width));
-  constants.set("head.total:0", zeros);
-  constants.set("head.own:0", zeros);
+  const filled = (columns: number, value: number) =>
+    filledTensor("float32", [rows, columns], float32([], [value]).bytes);
+  constants.set("head.max:0", filled(1, -1e30));
+  for (const what of ["sum", "picked"]) constants.set(`head.${what}:0`, filled(1, 0));
+  for (const what of ["total", "own"]) constants.set(`head.${what}:0`, filled(width, 0));
   const chunks: Chunk[] = [];
   for (let start = 0; start < head.vocabulary; start += chunk) {
     chunks.push({ index: chunks.length, start, size: Math.min(chunk, head.vocabulary - start) });

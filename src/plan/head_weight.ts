@@ -2,6 +2,7 @@
 import { int } from "../graph/attributes.ts";
 import type { GraphBuilder } from "../graph/builder.ts";
 import { byteLength } from "../graph/dtype.ts";
+import type { Extent } from "../graph/size.ts";
 import { ascending, int64, type Tensor } from "../graph/tensor.ts";
 import type { Graph } from "../graph/types.ts";
 import type { CodeType } from "../graph/codes.ts";
@@ -13,7 +14,8 @@ import type { PassControl } from "./planning_pass.ts";
 export interface ChunkContext {
   readonly lowered: Graph;
   readonly head: ChunkableHead;
-  readonly rows: number;
+  /** Rows of the hidden state. */
+  readonly rows: Extent;
   readonly width: number;
   readonly constants: Map<string, Tensor>;
   /** Type of its codes where it is rounded to 8 bits. */

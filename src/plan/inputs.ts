@@ -1,6 +1,8 @@
 /** Concrete shapes for a model's inputs: which of them is a batch, a length, an empty cache. */
 import { intAttribute } from "../graph/attributes.ts";
 import type { DataType } from "../graph/dtype.ts";
+import { asDims } from "../graph/extents.ts";
+import { areEqual, type Extent } from "../graph/size.ts";
 import { packedFeatures } from "../ops/schema/packed_linear.ts";
 import { TOKEN_TYPES } from "../graph/token_types.ts";
 import { type Dim, type Graph, MICROSOFT, type Node } from "../graph/types.ts";
@@ -10,9 +12,9 @@ import { MASK_SUFFIX } from "./dropout.ts";
 /** Sizes of one training or evaluation batch. */
 export interface BatchShape {
   /** Sequences per batch. */
-  readonly batch: number;
+  readonly batch: Extent;
   /** Tokens per sequence, padding included. */
-  readonly length: number;
+  readonly length: Extent;
 }
 
 /** An input's type with all dimensions known. */
@@ -28,7 +30,7 @@ export interface BoundInput {
  * @throws {BadInputError} for an input whose dimensions cannot be told from these, naming it
  */
 export function bindInputs(graph: Graph, shape: BatchShape): Map<string, BoundInput> {
-  const sizes = new Map<string, number>();
+  const sizes = new Map<string, Extent>();
   for (const { name, type } of graph.inputs) {
     if (!isTokenInput(name) || type?.shape?.length !== 2) continue;
     const [batch, length] = type.shape;
@@ -42,7 +44,7 @@ export function bindInputs(graph: Graph, shape: BatchShape): Map<string, BoundIn
     if (type?.shape === undefined) {
       throw new BadInputError(`Cannot bind input "${name}": the model gives no shape for it`);
     }
-    const dims = type.shape.map((dim, axis) => {
+    const dims = type.shape.map((dim, axis): Extent => {
       if (typeof dim === "number") return dim;
       const size = sizes.get(dim) ?? (/past/i.test(dim) ? 0 : undefined) ??
         (isCache(name) ? cacheDim(graph, axis, shape) : undefined);
@@ -52,12 +54,14 @@ export function bindInputs(graph: Graph, shape: BatchShape): Map<string, BoundIn
         `Cannot bind input "${name}": dimension ${axis} ("${dim}") is neither a batch nor a length`,
       );
     });
-    const bad = dims.find((dim) => !Number.isSafeInteger(dim) || dim < 0);
+    const bad = dims.find((dim) =>
+      typeof dim === "number" && (!Number.isSafeInteger(dim) || dim < 0)
+    );
     if (bad !== undefined) {
       throw new BadInputError(`Cannot bind input "${name}": its attention leaves it ${bad} values`);
     }
     if (isTokenInput(name)) checkTokens(name, type.dtype, type.shape, shape);
-    bound.set(name, { dtype: type.dtype, dims });
+    bound.set(name, { dtype: type.dtype, dims: asDims(dims) });
   }
   return bound;
 }
@@ -90,7 +94,7 @@ function checkTokens(
   const [sequences = batch, tokens = length] = dims.map((dim) =>
     typeof dim === "number" ? dim : undefined
   );
-  if (dims.length !== 2 || sequences === batch && tokens === length) return;
+  if (dims.length !== 2 || areEqual(sequences, batch) && areEqual(tokens, length)) return;
   throw new BadInputError(
     `Cannot bind input "${name}" [${dims.join(", ")}] to a batch [${batch}, ${length}]: ` +
       "export the model with a batch size and a sequence length that are left open (dynamic axes)",
@@ -137,7 +141,7 @@ export function isCache(name: string): boolean {
 }
 
 /** Caches are [batch, heads, past, head size]; exporters leave the head size symbolic at times. */
-function cacheDim(graph: Graph, axis: number, shape: BatchShape): number | undefined {
+function cacheDim(graph: Graph, axis: number, shape: BatchShape): Extent | undefined {
   if (axis === 0) return shape.batch;
   if (axis === 3) return headSize(graph);
   return undefined;

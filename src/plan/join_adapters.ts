@@ -5,9 +5,11 @@
  * and each product of its own reads and packs all of x, on the way back too.
  */
 import { int, ints } from "../graph/attributes.ts";
-import { dimsIn, producersOf } from "../graph/facts.ts";
+import { asDims } from "../graph/extents.ts";
+import { dimsIn, producersOf, shapeIn } from "../graph/facts.ts";
 import { node } from "../graph/node.ts";
 import { prune } from "../graph/passes/prune.ts";
+import type { Extent } from "../graph/size.ts";
 import { int64 } from "../graph/tensor.ts";
 import type { Graph, Node } from "../graph/types.ts";
 import { transposedMatrix } from "../ops/transpose.ts";
@@ -21,7 +23,7 @@ interface Down {
 }
 
 /**
- * @param lowered graph of concrete shapes
+ * @param lowered graph of known shapes
  * @param trainable initializers that change
  */
 export function joinAdapters(lowered: Graph, trainable: ReadonlySet<string>): Graph {
@@ -33,12 +35,12 @@ export function joinAdapters(lowered: Graph, trainable: ReadonlySet<string>): Gr
     const outputs = downs.map((down) => down.product.outputs[0]);
     const ranks = downs.map(({ matrix }) => dimsIn(lowered, matrix)[0]);
     const rank = ranks.reduce((sum, one) => sum + one, 0);
-    const lead = dimsIn(lowered, x).slice(0, -1);
-    const width = dimsIn(lowered, x).at(-1)!;
+    const lead = shapeIn(lowered, x).slice(0, -1);
+    const width = shapeIn(lowered, x).at(-1)!;
     const name = `${outputs[0]}.joined`;
     const [matrix, transposed, sizes] = [`${name}.A`, `${name}.A.transposed`, `${name}.ranks`];
-    const declare = (value: string, shape: readonly number[]) =>
-      void valueInfo.set(value, { name: value, type: { dtype: "float32", shape } });
+    const declare = (value: string, shape: readonly Extent[]) =>
+      void valueInfo.set(value, { name: value, type: { dtype: "float32", shape: asDims(shape) } });
     declare(matrix, [rank, width]);
     declare(transposed, [width, rank]);
     declare(name, [...lead, rank]);

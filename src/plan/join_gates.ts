@@ -5,20 +5,19 @@
 import { dimsIn, producersOf, readersOf } from "../graph/facts.ts";
 import { prune } from "../graph/passes/prune.ts";
 import type { Graph, Node } from "../graph/types.ts";
+import { sameDims } from "../ops/broadcast.ts";
 import { swigluNode } from "../ops/internal/swiglu.ts";
 import { isSilu } from "./silu.ts";
 
-/** @param lowered graph of concrete shapes, SiLU as `fuse()` leaves it */
+/** @param lowered graph of known shapes, SiLU as `fuse()` leaves it */
 export function joinGates(lowered: Graph): Graph {
   const producers = producersOf(lowered.nodes);
   const readers = readersOf(lowered);
   /** g, where a value is silu(g) of the shape of `up`, and nothing but one node reads it. */
   const gateOf = (value: string, up: string): string | undefined => {
     const made = producers.get(value);
-    const isWhole = dimsIn(lowered, value).join() === dimsIn(lowered, up).join();
-    return made !== undefined && isSilu(made) && isWhole && readers.get(value)!.length === 1
-      ? made.inputs[0]
-      : undefined;
+    if (made === undefined || !isSilu(made) || readers.get(value)!.length > 1) return undefined;
+    return sameDims(dimsIn(lowered, value), dimsIn(lowered, up)) ? made.inputs[0] : undefined;
   };
   const joined = (node: Node): Node | undefined => {
     if (node.opType !== "Mul" || node.domain !== "") return undefined;

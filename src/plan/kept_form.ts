@@ -1,8 +1,10 @@
 /** In which forms a forward call leaves activations for its backward call. */
 import { int } from "../graph/attributes.ts";
 import type { GraphBuilder, Known } from "../graph/builder.ts";
-import { byteLength, ONNX_TYPE } from "../graph/dtype.ts";
-import { elementCount, int64, type Tensor } from "../graph/tensor.ts";
+import { bitsOf, ONNX_TYPE } from "../graph/dtype.ts";
+import { asDims, extentsOf, int64Of } from "../graph/extents.ts";
+import { type Extent, plus, productOf, times } from "../graph/size.ts";
+import type { Tensor } from "../graph/tensor.ts";
 import type { Node } from "../graph/types.ts";
 import { castTo } from "../ops/cast.ts";
 import { LEAST_SILU } from "../ops/internal/swiglu.ts";
@@ -32,8 +34,8 @@ export function storedAs(value: string, form: KeptForm, known: Known): readonly 
   if (form === "float16") return [{ name: float16Name(value), known: { dtype: "float16", dims } }];
   const matrix = asRows(dims);
   return [
-    { name: codesName(value), known: { dtype: "int8", dims: matrix } },
-    { name: scalesName(value), known: { dtype: "float32", dims: [matrix[0]] } },
+    { name: codesName(value), known: { dtype: "int8", dims: asDims(matrix) } },
+    { name: scalesName(value), known: { dtype: "float32", dims: asDims([matrix[0]]) } },
   ];
 }
 
@@ -45,7 +47,7 @@ export function emitStored(
 ): ReadonlyMap<string, string> {
   if (form === "unchanged") return new Map([[value, value]]);
   if (form === "float16") return new Map([[castTo(b, value, "float16"), float16Name(value)]]);
-  const rows = b.reshape(value, asRows(b.dims(value)));
+  const rows = b.reshape(value, asRows(b.shape(value)));
   const scales = emitRowScales(b, rows, leastOf(b, value));
   const codes = emitRowCodes(b, rows, scales, "int8");
   return new Map([[codes, codesName(value)], [scales, scalesName(value)]]);
@@ -87,20 +89,21 @@ export function restoring(value: string, form: KeptForm, { dtype, dims }: Known)
       node("DequantizeLinear", stored, { axis: int(0) }, rows),
       node("Reshape", [rows, shape], { allowzero: int(1) }),
     ],
-    constants: new Map([[shape, int64([dims.length], dims)]]),
-    known: new Map([[rows, { dtype, dims: asRows(dims) }]]),
+    constants: new Map([[shape, int64Of([dims.length], extentsOf(dims))]]),
+    known: new Map([[rows, { dtype, dims: asDims(asRows(dims)) }]]),
   };
 }
 
 /** Bytes of what stands for a value. */
-export function storedBytes(value: string, form: KeptForm, known: Known): number {
+export function storedBytes(value: string, form: KeptForm, known: Known): Extent {
   return storedAs(value, form, known).reduce(
-    (sum, { known: { dtype, dims } }) => sum + byteLength(dtype, elementCount(dims)),
-    0,
+    (sum, { known: { dtype, dims } }) =>
+      plus(sum, times(bitsOf(dtype) / 8, productOf(extentsOf(dims)))),
+    0 as Extent,
   );
 }
 
-function asRows(dims: readonly number[]): readonly [number, number] {
-  const width = dims[dims.length - 1];
-  return [elementCount(dims.slice(0, -1)), width];
+function asRows(dims: readonly Extent[]): readonly [Extent, Extent] {
+  const shape = extentsOf(dims);
+  return [productOf(shape.slice(0, -1)), shape[shape.length - 1]];
 }

@@ -1,6 +1,6 @@
 /** Which activations a backward call takes from its forward call, rather than computing them again. */
-import { dimsIn, producersOf } from "../graph/facts.ts";
-import { elementCount } from "../graph/tensor.ts";
+import { countIn, producersOf, shapeIn } from "../graph/facts.ts";
+import { type Extent, isAtMost, largest, plus, productOf, times } from "../graph/size.ts";
 import type { Graph, Node } from "../graph/types.ts";
 import { kindOf, traitsOf } from "../ops/registry.ts";
 import type { Segment } from "./cut.ts";
@@ -75,14 +75,14 @@ export function keptValues(
     const inputs = node.inputs.filter((input) => input !== "" && producers.has(input));
     const [only] = inputs.filter((input) => !constants.has(input));
     if (!isAgain(node) || inputs.length !== 1 || only === undefined) return value;
-    return isUnpacking(node) || sizeOf(lowered, [only]) <= sizeOf(lowered, [value])
+    return isUnpacking(node) || isAtMost(sizeOf(lowered, [only]), sizeOf(lowered, [value]))
       ? smallest(only)
       : value;
   };
   /** One number a row: cheaper to keep than whatever computes it. */
   const isStatistic = (value: string) => {
-    const dims = dimsIn(lowered, value);
-    return dims.length > 1 && dims.at(-1) === 1;
+    const shape = shapeIn(lowered, value);
+    return shape.length > 1 && shape.at(-1) === 1;
   };
   const read = new Set(derivative.flatMap((node) => node.inputs));
   // Earlier values first: what is kept for them serves later ones.
@@ -130,15 +130,15 @@ function scoresOf(
 
 /** Whether products of parts of two activations would be larger than both, were they one of all rows. */
 function isLarger(lowered: Graph, products: readonly Node[]): boolean {
-  const widthOf = ({ outputs: [y] }: Node) => dimsIn(lowered, y).at(-1)!;
-  const width = Math.max(...products.map(widthOf));
-  const rows = products.reduce(
-    (sum, node) => sum + sizeOf(lowered, node.outputs) / widthOf(node),
-    0,
+  const shapes = products.map(({ outputs: [y] }) => shapeIn(lowered, y));
+  const width = largest(shapes.map((shape) => shape.at(-1)!));
+  const rows = shapes.reduce(
+    (sum, shape) => plus(sum, productOf(shape.slice(0, -1))),
+    0 as Extent,
   );
   const left = products.map(({ inputs: [x] }) => x);
   const right = products.map(({ inputs: [, x] }) => sizeOf(lowered, [x]));
-  return rows * width > sizeOf(lowered, left) + Math.max(...right);
+  return !isAtMost(times(rows, width), plus(sizeOf(lowered, left), largest(right)));
 }
 
 /** What a value, times a number or not, was picked from; else the value. */
@@ -172,6 +172,6 @@ function sourcesOf(
   return new Set([...seen].filter((value) => kept.has(value)));
 }
 
-function sizeOf(lowered: Graph, values: readonly string[]): number {
-  return values.reduce((sum, value) => sum + elementCount(dimsIn(lowered, value)), 0);
+function sizeOf(lowered: Graph, values: readonly string[]): Extent {
+  return values.reduce((sum, value) => plus(sum, countIn(lowered, value)), 0 as Extent);
 }

@@ -1,10 +1,11 @@
 /**
- * Lowers a user's graph to the operators that graft differentiates, at concrete shapes.
+ * Lowers a user's graph to the operators that graft differentiates, over known shapes.
  *
  * What runs at inference stays the user's graph; this one exists for training alone.
  */
 import { GraphBuilder } from "../graph/builder.ts";
 import { extentsOf } from "../graph/extents.ts";
+import type { Extent } from "../graph/size.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import { oncePerGraph } from "../graph/once_per_graph.ts";
 import { prune, readBy } from "../graph/passes/prune.ts";
@@ -42,14 +43,14 @@ export interface LowerOptions {
   /** How 4- and 8-bit blocks are dequantised; default `gather_block`. */
   readonly dequantForm?: DequantForm;
   /** How many tokens all sequences begin with that causal attention computes once; default 0. */
-  readonly commonTokens?: number;
+  readonly commonTokens?: Extent;
   /** Whether attention stays in one piece, for whoever packs tokens; default false. */
   readonly keepsAttention?: boolean;
 }
 
 /**
  * @param model the user's model, adapters injected
- * @param bound concrete type of every input (see `bindInputs`)
+ * @param bound type of every input (see `bindInputs`)
  * @param outputs which of the user's outputs to keep
  * @throws {UnsupportedError} where an operator or one of its attributes is not supported, naming the node
  * @throws {ShapeError} where a node's operands do not fit each other at these shapes

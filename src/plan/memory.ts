@@ -7,7 +7,10 @@
  * is counted: pages of the weights, what the optimiser holds, and what the process takes ({@linkcode ProcessMemory}).
  */
 import { Arena, type Block } from "./arena.ts";
+import { BoundSizes } from "../graph/size.ts";
+import type { Graph } from "../graph/types.ts";
 import type { PlannedCall } from "./call.ts";
+import { graphAt } from "./call_graph.ts";
 import { type CallMemory, callMemory } from "./call_memory.ts";
 import { gradientName } from "./names.ts";
 import type { Schedule, TrainingPlan } from "./plan.ts";
@@ -26,12 +29,12 @@ export interface ProcessMemory {
   readonly tokenizerFactor: number;
   /** A compiled session and its graph's objects, for each node. */
   readonly sessionNodeBytes: number;
-  /** The plan of one batch shape. */
+  /** A plan over the sizes of batches. */
   readonly planBytes: number;
-  /** A plan that came of a template, with whose graphs it shares most. */
-  readonly resizedPlanBytes: number;
-  /** What each of those leaves before it is collected, and at most. */
-  readonly resizedPlanGarbageBytes: number;
+  /** What of it is a batch shape's own. */
+  readonly boundPlanBytes: number;
+  /** What a shape leaves before it is collected, and all at most. */
+  readonly boundPlanGarbageBytes: number;
   readonly mostGarbageBytes: number;
   /** A thread for a part of a batch. */
   readonly shardBytes: number;
@@ -101,8 +104,8 @@ export interface PredictedMemory {
   readonly peakBytes: number;
 }
 
-/** Shapes that are planned for themselves, or as templates of others. */
-const PLANNED_SHAPES = 16;
+/** Plans over sizes that the batches of a run need: their attention runs in so many numbers of blocks. */
+const MOST_PLANS = 8;
 /** The arena keeps 8 bytes for each of its granules of 256. */
 const ARENA_BOOKKEEPING = 8 / 256;
 /** Simulates the run's arena and adds up the rest. */
@@ -156,10 +159,8 @@ export function predictMemory(run: RunToPredict): PredictedMemory {
 }
 
 function planBytes(shapes: number, process: ProcessMemory): number {
-  const planned = Math.min(shapes, PLANNED_SHAPES);
-  const resized = shapes - planned;
-  return planned * process.planBytes + resized * process.resizedPlanBytes +
-    Math.min(process.mostGarbageBytes, resized * process.resizedPlanGarbageBytes);
+  return Math.min(shapes, MOST_PLANS) * process.planBytes + shapes * process.boundPlanBytes +
+    Math.min(process.mostGarbageBytes, (shapes - 1) * process.boundPlanGarbageBytes);
 }
 
 /** Bytes of the model's files but for what a plan made others of. */
@@ -172,22 +173,25 @@ class Simulation {
   readonly arena = new Arena();
   /** The slabs in which the tensors between calls lie, one for each part of a batch. */
   readonly #slabs: number[] = [];
-  readonly #calls = new Map<string, CallMemory>();
+  readonly #calls = new Map<Graph, Map<BoundSizes, CallMemory>>();
+  /** Nodes of the sessions, by the calls' keys. */
+  readonly #nodes = new Map<string, number>();
   readonly #held = new Map<string, Block>();
 
   get slabBytes(): number {
     return this.#slabs.reduce((sum, bytes) => sum + bytes, 0);
   }
 
-  /** Nodes of the different graphs that have run. */
+  /** Nodes of the sessions that have run. */
   get nodeCount(): number {
-    return [...this.#calls.values()].reduce((sum, { nodes }) => sum + nodes.length, 0);
+    return [...this.#nodes.values()].reduce((sum, count) => sum + count, 0);
   }
 
   /** Makes tensors that stay, and says how many bytes they are. */
   preprocess(calls: readonly PlannedCall[]): number {
     const before = this.arena.usedBytes;
-    for (const call of calls) this.#run([{ shard: 0, call, placements: new Map() }]);
+    const sizes = new BoundSizes(new Map());
+    for (const call of calls) this.#run([{ shard: 0, call, sizes, placements: new Map() }]);
     return this.arena.usedBytes - before;
   }
 
@@ -222,10 +226,13 @@ class Simulation {
     const readLast = lastReads(parts);
     const count = Math.max(...parts.map(({ calls }) => calls.length));
     for (let i = 0; i < count; i++) {
-      const running = parts.flatMap(({ calls, memory: { placements } }, shard): ShardCall[] =>
+      const running = parts.flatMap((
+        { calls, sizes, memory: { placements } },
+        shard,
+      ): ShardCall[] =>
         calls[i] === undefined || calls[i].isShared && shard > 0
           ? []
-          : [{ shard, call: calls[i], placements }]
+          : [{ shard, call: calls[i], sizes, placements }]
       );
       this.#run(running);
       for (const { release } of parts) for (const name of release[i] ?? []) this.#free(name);
@@ -235,8 +242,8 @@ class Simulation {
 
   /** Runs calls of several shards in step with each other: the most that they can take together. */
   #run(running: readonly ShardCall[]): void {
-    const shards = running.map(({ call, placements }) => {
-      const memory = this.#memoryOf(call);
+    const shards = running.map(({ call, sizes, placements }) => {
+      const memory = this.#memoryOf(call, sizes);
       const elsewhere = new Set(
         [...call.fetches].filter(([, name]) => placements.has(name))
           .map(([output]) => memory.outputs.get(output)!),
@@ -274,9 +281,12 @@ class Simulation {
     for (const [name, block] of made) this.#held.set(name, block);
   }
 
-  #memoryOf(call: PlannedCall): CallMemory {
-    let memory = this.#calls.get(call.key);
-    if (memory === undefined) this.#calls.set(call.key, memory = callMemory(call.graph));
+  #memoryOf(call: PlannedCall, sizes: BoundSizes): CallMemory {
+    let ofGraph = this.#calls.get(call.graph);
+    if (ofGraph === undefined) this.#calls.set(call.graph, ofGraph = new Map());
+    let memory = ofGraph.get(sizes);
+    if (memory === undefined) ofGraph.set(sizes, memory = callMemory(graphAt(call, sizes)));
+    this.#nodes.set(call.key, memory.nodes.length);
     return memory;
   }
 
@@ -293,6 +303,7 @@ class Simulation {
 interface ShardCall {
   readonly shard: number;
   readonly call: PlannedCall;
+  readonly sizes: BoundSizes;
   readonly placements: ReadonlyMap<string, unknown>;
 }
 

@@ -1,6 +1,6 @@
 /** What a step is planned for. */
+import type { Extent } from "../graph/size.ts";
 import { type Arithmetic, arithmeticKey, IN_FLOATS } from "./arithmetic.ts";
-import type { BatchShape } from "./inputs.ts";
 import type { PassControl } from "./planning_pass.ts";
 import type { Span } from "./span.ts";
 
@@ -42,32 +42,15 @@ export interface PlanSettings {
  */
 export type PrefixSums = "together" | "by sequence";
 
-/** What to plan for. */
-export interface PlanOptions extends BatchShape, PlanSettings {
+/** What is chosen of how batches are computed. */
+export interface PlanChoices extends PlanSettings {
   /** What is wanted; the schedules of other passes are empty. Default: all. */
   readonly passes?: readonly Pass[];
-  /**
-   * Target rows of a language-model loss, padding included; absent for classification, whose every
-   * row of logits is one.
-   */
-  readonly targetRows?: number;
-  /**
-   * Rows that hold the batch's real tokens and at least one of its padding (`packTokens`); absent:
-   * padding is computed like any token.
-   */
-  readonly packedRows?: number;
   /**
    * How a packed row that stands for the same place of several sequences sums their cotangents; absent:
    * each has rows of its own.
    */
   readonly prefixSums?: PrefixSums;
-  /** Tokens that all sequences begin with and that attention computes once; default 0. */
-  readonly commonTokens?: number;
-  /**
-   * The tokens of a single sequence that are computed: from one on to its end, each a packed row; what
-   * comes before them is another plan's. Absent: all.
-   */
-  readonly span?: Span;
   /**
    * Whether what calls make of weights alone is made by calls of its own, for several parts of a batch
    * at once; default false.
@@ -82,13 +65,51 @@ export interface PlanOptions extends BatchShape, PlanSettings {
   readonly output?: string;
 }
 
+/** Sizes of one batch. */
+export interface BatchSizes<Count extends Extent = number> {
+  /** Sequences per batch. */
+  readonly batch: Count;
+  /** Tokens per sequence, padding included. */
+  readonly length: Count;
+  /**
+   * Target rows of a language-model loss, padding included; absent for classification, whose every
+   * row of logits is one.
+   */
+  readonly targetRows?: Count;
+  /**
+   * Rows that hold the batch's real tokens and at least one of its padding (`packTokens`); absent:
+   * padding is computed like any token.
+   */
+  readonly packedRows?: Count;
+  /** Tokens that all sequences begin with and that attention computes once; default 0. */
+  readonly commonTokens?: Count;
+  /**
+   * The tokens of a single sequence that are computed: from one on to its end, each a packed row; what
+   * comes before them is another plan's. Absent: all.
+   */
+  readonly span?: Span<Count>;
+}
+
+/** What to plan for. */
+export interface PlanOptions extends BatchSizes, PlanChoices {}
+
+/** What to plan for, whatever the batch: its sizes may be symbols. */
+export interface SizedOptions extends BatchSizes<Extent>, PlanChoices {}
+
 /** Equal for options of one run that give the same plan: what differs from batch to batch. */
 export function keyOf(options: PlanOptions): string {
-  const { passes, batch, length, packedRows, targetRows, commonTokens, prefixSums, span } = options;
+  const { batch, length, packedRows, targetRows, commonTokens, span } = options;
+  const sizes = [batch, length, packedRows, targetRows, commonTokens, span?.from];
+  return [...sizes, kindOf(options)].join();
+}
+
+/** Equal for options of one run that differ in sizes at most. */
+export function kindOf(options: PlanOptions): string {
+  const { passes, packedRows, targetRows, commonTokens, prefixSums, span } = options;
   const { arithmetic = IN_FLOATS, keepBytes, dropout, sharesWeights, inTiles, thinStream } =
     options;
-  const part = span && `${span.from} ${span.continues}`;
-  const shape = [batch, length, packedRows, targetRows, commonTokens, prefixSums, part];
+  const given = [packedRows, targetRows, commonTokens].map((rows) => rows !== undefined);
   const settings = [keepBytes, dropout, sharesWeights, inTiles, thinStream];
-  return [passes, ...shape, ...settings, arithmeticKey(arithmetic)].join();
+  return [passes, prefixSums, ...given, span?.continues, ...settings, arithmeticKey(arithmetic)]
+    .join();
 }

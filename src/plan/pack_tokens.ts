@@ -10,7 +10,9 @@
  */
 import { int } from "../graph/attributes.ts";
 import type { GraphBuilder } from "../graph/builder.ts";
+import { int64Of } from "../graph/extents.ts";
 import { prune } from "../graph/passes/prune.ts";
+import { type Extent, times } from "../graph/size.ts";
 import { int64 } from "../graph/tensor.ts";
 import { GRAFT, type Graph, type Node, operatorName } from "../graph/types.ts";
 import { attendByPositions } from "../ops/contrib/attention_core.ts";
@@ -33,13 +35,13 @@ export interface PackingOptions {
   /** How rows that sequences share sum cotangents; absent: they share none. */
   readonly prefixSums?: PrefixSums;
   /** Tokens that all sequences begin with; default 0. */
-  readonly common?: number;
+  readonly common?: Extent;
   /** Of a single sequence: the tokens that are packed rows, in order, none of them padding. */
-  readonly span?: Span;
+  readonly span?: Span<Extent>;
 }
 
 /**
- * @param lowered graph of concrete shapes, attention in one piece (`ops/internal/attend.ts`)
+ * @param lowered graph of known shapes, attention in one piece (`ops/internal/attend.ts`)
  * @param trainable initializers that change, from which nothing may be folded
  * @param rows packed rows: more than hold tokens, less than batch · length
  * @returns the graph with the inputs of {@linkcode PACKED} or {@linkcode SHARED}, as far as something
@@ -49,16 +51,21 @@ export interface PackingOptions {
 export function packTokens(
   lowered: Graph,
   shape: BatchShape,
-  rows: number,
+  rows: Extent,
   trainable: ReadonlySet<string>,
   { prefixSums, common = 0, span }: PackingOptions = {},
 ): Graph {
   const names = prefixSums === undefined ? PACKED : SHARED;
   // A span's rows lie together; those of other tokens get no cotangent from it.
   const choose = (b: GraphBuilder, flat: string) =>
-    span === undefined
-      ? b.op("Gather", [flat, names.positions], { axis: int(0) })
-      : cut(b, flat, -b.dims(flat).length, span.from, shape.length, shape.length);
+    span === undefined ? b.op("Gather", [flat, names.positions], { axis: int(0) }) : cut(
+      b,
+      flat,
+      -b.dims(flat).length,
+      span.from,
+      shape.length,
+      shape.length,
+    );
   const [suffix, padded] = PACKED_SUFFIXES;
   const tokens = new TokenRows(lowered, shape, true);
   const packed = new RowSubset(lowered, shape, { tokens, trainable, rows, choose, suffix });
@@ -66,12 +73,12 @@ export function packTokens(
   b.input(names.positions, "int64", [rows]);
   const { batch, length } = shape;
   const bySequence = prefixSums === "by sequence";
-  b.input(names.rows, "int64", bySequence ? [batch, length] : [batch * length]);
+  b.input(names.rows, "int64", bySequence ? [batch, length] : [times(batch, length)]);
   const unpacked = (value: string): string => {
     const lead = packed.leadOf(value);
     const name = `${value}${padded}`;
     if (lead === undefined || b.has(name)) return lead === undefined ? value : name;
-    const flat = b.reshape(value, [rows, ...b.dims(value).slice(lead)]);
+    const flat = b.reshape(value, [rows, ...b.shape(value).slice(lead)]);
     const gathered = b.op("Gather", [flat, names.rows], { axis: int(0) });
     return packed.named(name, gathered, packed.before(value));
   };
@@ -148,10 +155,10 @@ function addRotated(
   const { b } = packed;
   const [value, , ...tables] = node.inputs;
   const x = packed.chosen(value);
-  const [, rows, width] = b.dims(x);
+  const [, rows, width] = b.shape(x);
   const positions = shared(b, `positions of rows from ${first}`, () => {
     const position = b.reshape(flat, [rows, 1]);
-    const inSequence = b.op("Mod", [position, b.constant(int64([], [length]))]);
+    const inSequence = b.op("Mod", [position, b.constant(int64Of([], [length]))]);
     return first === 0 ? inSequence : b.op("Add", [inSequence, b.constant(int64([], [first]))]);
   });
   // Sequences of one token: the kernel takes none that are longer than its tables.

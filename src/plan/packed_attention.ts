@@ -5,8 +5,9 @@
  */
 import { int } from "../graph/attributes.ts";
 import type { GraphBuilder } from "../graph/builder.ts";
-import { ONNX_TYPE } from "../graph/dtype.ts";
-import { int32, int64 } from "../graph/tensor.ts";
+import { sizedTensor } from "../graph/extents.ts";
+import { type Extent, minus, times } from "../graph/size.ts";
+import { int64 } from "../graph/tensor.ts";
 import { type Block, blocksOf, packedBlockTokens } from "../ops/contrib/attention_blocks.ts";
 import { attendBlock, sharedTokens } from "../ops/contrib/attention_core.ts";
 import type { AttentionInputs } from "../ops/contrib/attention_form.ts";
@@ -15,25 +16,31 @@ import type { Causal } from "../ops/contrib/attention_blocks.ts";
 import { scalarOf } from "../ops/broadcast.ts";
 import { shared } from "../ops/contrib/support.ts";
 import { emitJoinedRows, emitPickedRows, type RowsBack } from "../ops/internal/pick_rows.ts";
-import type { BatchShape } from "./inputs.ts";
 import { FIRST_ROWS, type PackingNames } from "./names.ts";
 import type { PrefixSums } from "./options.ts";
 import { earlierName, laterName, type Span } from "./span.ts";
 
 /** Where the tokens of a batch lie. */
-export interface PackedTokens extends BatchShape {
+export interface PackedTokens {
+  /** Sequences per batch. */
+  readonly batch: Extent;
+  /** Tokens per sequence, padding included. */
+  readonly length: Extent;
   readonly names: PackingNames;
   /** How rows that sequences share sum cotangents; absent: they share none. */
   readonly prefixSums?: PrefixSums;
   /** Tokens that all sequences begin with. */
-  readonly common: number;
+  readonly common: Extent;
   /** The tokens that the rows are, of one sequence, and the number of the attention among all. */
-  readonly span?: Span & { readonly attention: number };
+  readonly span?: Pick<Span, "continues"> & {
+    readonly from: Extent;
+    readonly attention: number;
+  };
 }
 
 /** A block of queries of so many sequences: of the first one, for all of them, or of every one. */
 interface Part extends Block {
-  readonly sequences: number;
+  readonly sequences: Extent;
 }
 
 /**
@@ -46,9 +53,8 @@ export function attendPacked(
   packed: PackedTokens,
 ): string {
   const { batch, length, names, prefixSums, span } = packed;
-  const [, , heads] = b.dims(inputs.query);
-  const [, , keyHeads] = b.dims(inputs.value);
-  const group = heads / keyHeads;
+  const keyHeads = b.dims(inputs.value)[2];
+  const group = b.dims(inputs.query)[2] / keyHeads;
   const parts = partsOf(inputs.causal, group, packed);
   const ofKeys = parts.map(({ sequences, first, last }): Tokens => ({
     sequences,
@@ -75,7 +81,7 @@ export function attendPacked(
       key: keys[i],
       value: values[i],
       mask: blockMask(b, masks, inputs.causal, part, whole),
-      grid: [sequences, keyHeads, to - from, group, last - first],
+      grid: [sequences, keyHeads, minus(to, from), group, minus(last, first)],
     });
   });
   const cotangents = prefixSums === undefined
@@ -90,27 +96,27 @@ function partsOf(
   { batch, length, common, span }: PackedTokens,
 ): Part[] {
   const shared = sharedTokens(causal, batch, length, length, common);
-  const blocks = (tokens: number, offset: number, sequences: number) =>
-    blocksOf(tokens, offset, offset + tokens, causal, packedBlockTokens(group))
+  const blocks = (from: Extent, to: Extent, sequences: Extent) =>
+    blocksOf(minus(to, from), from, to, causal, packedBlockTokens(group))
       .map((block) => ({ ...block, sequences }));
-  if (span !== undefined) return blocks(length - span.from, span.from, 1);
+  if (span !== undefined) return blocks(span.from, length, 1);
   return [
-    ...shared > 0 ? blocks(shared, 0, 1) : [],
-    ...blocks(length - shared, shared, batch),
+    ...shared === 0 ? [] : blocks(0, shared, 1),
+    ...blocks(shared, length, batch),
   ];
 }
 
 /** Some tokens of the first so many sequences. */
 interface Tokens {
-  readonly sequences: number;
-  readonly from: number;
-  readonly to: number;
+  readonly sequences: Extent;
+  readonly from: Extent;
+  readonly to: Extent;
 }
 
 /** @returns [rows · heads, size] of [1, rows, heads, size] */
 function headsOf(b: GraphBuilder, x: string): string {
-  const [, rows, heads, size] = b.dims(x);
-  return b.reshape(x, [rows * heads, size]);
+  const [, rows, heads, size] = b.shape(x);
+  return b.reshape(x, [times(rows, heads), size]);
 }
 
 /**
@@ -128,10 +134,11 @@ function keysSeen(
   const own = headsOf(b, x);
   if (span === undefined) return own;
   const { from, continues, attention } = span;
-  const [, , heads, size] = b.dims(x);
+  const [, , heads, size] = b.shape(x);
   const named = { domain: "", ...(continues && { outputs: [laterName(role, attention)] }) };
-  if (from > 0) {
-    const earlier = b.input(earlierName(role, attention), b.known(x).dtype, [from * heads, size]);
+  if (from !== 0) {
+    const before = [times(from, heads), size];
+    const earlier = b.input(earlierName(role, attention), b.known(x).dtype, before);
     const attributes = { axis: int(0) };
     return b.emit({
       ...named,
@@ -146,9 +153,15 @@ function keysSeen(
 }
 
 /** Rows of a sequence's tokens where each has one, in order: int64 [length]. */
-function everyRow(b: GraphBuilder, length: number): string {
-  return shared(b, `rows of ${length} tokens`, () => b.constant(int64([length], upTo(length))));
+function everyRow(b: GraphBuilder, length: Extent): string {
+  return shared(
+    b,
+    `rows of ${length} tokens`,
+    () => b.constant(sizedTensor("ascending", "int64", [length], [length], ascendingRows)),
+  );
 }
+
+const ascendingRows = (count: number) => int64([count], upTo(count)).bytes;
 
 /** How the cotangents of keys and values come back: a packed row may be read by several blocks. */
 function keysBackOf(
@@ -169,22 +182,15 @@ function keysBackOf(
 }
 
 /** Of positions that are their row's first the row, of all others one whose cotangent is zero. */
-function firstRows(b: GraphBuilder, { batch, length }: BatchShape): string {
-  if (!b.has(FIRST_ROWS)) b.input(FIRST_ROWS, "int64", [batch * length]);
+function firstRows(b: GraphBuilder, { batch, length }: PackedTokens): string {
+  if (!b.has(FIRST_ROWS)) b.input(FIRST_ROWS, "int64", [times(batch, length)]);
   return FIRST_ROWS;
 }
 
-/**
- * Indices count in int32: numbers that lie in a graph as int64 look like sizes, which
- * `resize_plan.ts` exchanges.
- */
-const counted = (b: GraphBuilder, dims: readonly number[], numbers: Iterable<number>) =>
-  b.constant(int32(dims, Int32Array.from(numbers)), "counted");
+const counted = (b: GraphBuilder, dims: readonly number[], numbers: readonly number[]) =>
+  b.constant(int64(dims, numbers), "counted");
 
 const upTo = (count: number) => Array.from({ length: count }, (_, i) => i);
-
-const asIndices = (b: GraphBuilder, numbers: string, dims: readonly number[]) =>
-  b.op("Cast", [b.reshape(numbers, dims)], { to: int(ONNX_TYPE.int64) });
 
 /**
  * Where the heads of some tokens lie among those of all packed rows, [rows · H]; for all layers once.
@@ -195,24 +201,21 @@ const asIndices = (b: GraphBuilder, numbers: string, dims: readonly number[]) =>
 function headRows(
   b: GraphBuilder,
   rows: string,
-  { batch, length }: BatchShape,
+  { batch, length }: PackedTokens,
   { sequences, from, to }: Tokens,
   [keyHeads, group]: readonly [number, number],
 ): string {
-  const tokens = to - from;
+  const tokens = minus(to, from);
   return shared(b, `heads ${[rows, sequences, from, to, keyHeads, group]}`, () => {
-    const grid = shared(
-      b,
-      `counted ${rows}`,
-      () => b.op("Cast", [b.reshape(rows, [batch, length])], { to: int(ONNX_TYPE.int32) }),
-    );
+    const grid = shared(b, `grid of ${rows}`, () => b.reshape(rows, [batch, length]));
     const some = cut(b, cut(b, grid, -2, 0, sequences, batch), -1, from, to, length);
     const firstHeads = b.op("Mul", [
       b.reshape(some, [sequences, 1, tokens, 1]),
       counted(b, [], [keyHeads * group]),
     ]);
     const heads = counted(b, [1, keyHeads, 1, group], upTo(keyHeads * group));
-    return asIndices(b, b.op("Add", [firstHeads, heads]), [sequences, keyHeads, tokens * group]);
+    const shape = [sequences, keyHeads, times(tokens, group)];
+    return b.reshape(b.op("Add", [firstHeads, heads]), shape);
   });
 }
 
@@ -229,29 +232,55 @@ function joinedRows(
   [keyHeads, group]: readonly [number, number],
 ): string {
   return shared(b, `joined ${JSON.stringify([parts, keyHeads, group])}`, () => {
-    const starts = new Int32Array(batch * length);
-    const strides = new Int32Array(batch * length);
-    let offset = 0;
-    for (const { sequences, from, to } of parts) {
-      const stride = (to - from) * group;
-      for (let s = 0; s < batch; s++) {
-        // Where one sequence stands for all, it is the first.
-        const of = Math.min(s, sequences - 1);
-        for (let t = from; t < to; t++) {
-          starts[s * length + t] = offset + of * keyHeads * stride + (t - from) * group;
-          strides[s * length + t] = stride;
-        }
-      }
-      offset += sequences * keyHeads * stride;
-    }
-    const [rows] = b.dims(names.positions);
-    const ofRows = (numbers: Int32Array) => {
-      const all = counted(b, [batch * length], numbers);
+    const [rows] = b.shape(names.positions);
+    const of = [
+      batch,
+      length,
+      ...parts.flatMap(({ sequences, from, to }) => [sequences, from, to]),
+    ];
+    const ofRows = (what: "starts" | "strides") => {
+      const places = sizedTensor(
+        `${what} of ${keyHeads} times ${group} heads`,
+        "int64",
+        [times(batch, length)],
+        of,
+        placesOf(what, [keyHeads, group]),
+      );
+      const all = b.constant(places, "counted");
       return b.reshape(b.op("Gather", [all, names.positions], { axis: int(0) }), [rows, 1, 1]);
     };
-    const toHeads = b.op("Mul", [ofRows(strides), counted(b, [1, keyHeads, 1], upTo(keyHeads))]);
-    const firsts = b.op("Add", [ofRows(starts), toHeads]);
+    const toHeads = b.op("Mul", [ofRows("strides"), counted(b, [1, keyHeads, 1], upTo(keyHeads))]);
+    const firsts = b.op("Add", [ofRows("starts"), toHeads]);
     const heads = b.op("Add", [firsts, counted(b, [1, 1, group], upTo(group))]);
-    return asIndices(b, heads, [rows, keyHeads * group]);
+    return b.reshape(heads, [rows, keyHeads * group]);
   });
 }
+
+/**
+ * Where the first head of each position lies among those of all parts, or how far its heads lie apart.
+ *
+ * @param sizes sequences and tokens of a batch, then each part's sequences, first token and end
+ */
+const placesOf = (
+  what: "starts" | "strides",
+  [keyHeads, group]: readonly [number, number],
+) =>
+(...[batch, length, ...parts]: readonly number[]): Uint8Array => {
+  const places = new Array<number>(batch * length).fill(0);
+  let offset = 0;
+  for (let part = 0; part < parts.length; part += 3) {
+    const [sequences, from, to] = parts.slice(part, part + 3);
+    const stride = (to - from) * group;
+    for (let s = 0; s < batch; s++) {
+      // Where one sequence stands for all, it is the first.
+      const of = Math.min(s, sequences - 1);
+      for (let t = from; t < to; t++) {
+        places[s * length + t] = what === "strides"
+          ? stride
+          : offset + of * keyHeads * stride + (t - from) * group;
+      }
+    }
+    offset += sequences * keyHeads * stride;
+  }
+  return int64([places.length], places).bytes;
+};

@@ -1,4 +1,5 @@
 /** A call's graph as the passes over it see it, before its values get their canonical names. */
+import type { Extent } from "../graph/size.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import type { Node } from "../graph/types.ts";
 
@@ -7,7 +8,7 @@ export interface Piece {
   readonly nodes: readonly Node[];
   readonly constants: ReadonlyMap<string, Tensor>;
   /** Shape of each value. */
-  readonly dims: (name: string) => readonly number[];
+  readonly dims: (name: string) => readonly Extent[];
 }
 
 /** Whether a node multiplies rounded rows by a weight of integers. */

@@ -4,86 +4,107 @@
  * A step is prologue → forward segments → loss → backward segments. Between segments only their
  * boundary activations live on; a backward call recomputes the inside of its segment, or takes
  * from the forward call what its derivatives read.
+ *
+ * Planned are the symbols of a batch's sizes: one plan serves all batches at which the planner would
+ * decide the same.
  */
-import { dimsIn } from "../graph/facts.ts";
+import { dimsIn, shapeIn } from "../graph/facts.ts";
 import { constantValues } from "../graph/passes/constants.ts";
-import { elementCount, type Tensor } from "../graph/tensor.ts";
+import { type Extent, productOf } from "../graph/size.ts";
+import type { Tensor } from "../graph/tensor.ts";
 import type { Graph, Model } from "../graph/types.ts";
 import { unwatched } from "../graph/watched.ts";
 import { BadInputError } from "../errors.ts";
 import { UnsupportedError } from "../ops/types.ts";
 import { IN_FLOATS, numericOf } from "./arithmetic.ts";
+import { bindPlan, type PlanOverSizes, type TrainingPlan } from "./bind_plan.ts";
 import { fedConstants } from "./call.ts";
 import { type Cut, cutIntoSegments } from "./cut.ts";
-import { type FrozenPrefix, frozenPrefix } from "./frozen_prefix.ts";
+import { frozenPrefix } from "./frozen_prefix.ts";
 import { type StepGraph, stepGraph } from "./graph_passes.ts";
 import { HEAD_CHUNK, planChunkedHead } from "./head_chunks.ts";
-import type { BoundInput } from "./inputs.ts";
+import { type BoundInput, fixedShape } from "./inputs.ts";
 import { ShapeError } from "./lower.ts";
-import { ALL_PASSES, type Pass, type PlanOptions } from "./options.ts";
+import { ALL_PASSES, type Pass, type PlanOptions, type SizedOptions } from "./options.ts";
 import { planCalls } from "./step_calls.ts";
 import { repeatSegments } from "./repeat_segments.ts";
-import { type Schedule, scheduled } from "./schedule.ts";
+import { scheduled } from "./schedule.ts";
 import { type PlanContext, trainablesOf } from "./segment_calls.ts";
 import { checkDivisible, IndivisibleError, isEarlier } from "./span.ts";
 import { finishedCalls } from "./step_passes.ts";
+import { overSizes, type SizeName } from "./step_sizes.ts";
 import type { PreprocessingCall } from "./weight_preprocessing.ts";
 
+export type { TrainingPlan } from "./bind_plan.ts";
 export type { PlanOptions } from "./options.ts";
 export type { Schedule } from "./schedule.ts";
 
-/** A planned step for one batch shape. */
-export interface TrainingPlan {
-  readonly options: PlanOptions;
-  readonly training: Schedule;
-  readonly evaluation: Schedule;
-  /** Forward only, keeping the logits of the target rows. */
-  readonly logits: Schedule;
-  /** Where {@linkcode logits} leaves them: pieces of the class axis, in order. */
-  readonly logitsParts: readonly string[];
-  /** Tensors to bind by name: weights as they lie in the file, starting values. */
-  readonly constants: ReadonlyMap<string, Tensor>;
-  /** Calls that make more such tensors of them; once for all plans of a model. */
-  readonly preprocessing: readonly PreprocessingCall[];
-  /** The calls below everything trained, where there are such. */
-  readonly frozen?: FrozenPrefix;
-  /** Batch inputs that the calls read. */
-  readonly inputs: ReadonlyMap<string, BoundInput>;
-  readonly rows: number;
-  readonly segmentCount: number;
-  /** Bytes that the backward calls read of the forward pass: what ran between segments, and more. */
-  readonly savedBytes: number;
-  /** Whether the budget for kept activations ends before they do, so that fewer rows would keep more. */
-  readonly keepsSome: boolean;
-  /** Whether products in integers read weights as the file holds them: `rotated` would change that. */
-  readonly readsStored: boolean;
+/**
+ * A step's plan at one batch.
+ *
+ * @throws what {@linkcode planOverSizes} throws
+ */
+export function planTraining(model: Model, asked: PlanOptions): TrainingPlan {
+  return bindPlan(planOverSizes(model, asked), asked)!;
 }
 
 /**
+ * A step's plan for the batch of some options, and all others at which the planner decides the same.
+ *
  * @param model the user's model with adapters injected as initializers
  * @param asked what to plan for; what only a pass that is left out would use is ignored
+ * @param numbers names of sizes that are numbers from the start
  * @throws {UnsupportedError} where an operator on the way is not supported
  * @throws {ShapeError} where a node's operands do not fit each other at the batch's shape
  * @throws {BadInputError} where nothing trainable reaches the output
  * @throws {IndivisibleError} where `asked.span` is given and the model's sequences have no spans
  */
-export function planTraining(model: Model, asked: PlanOptions): TrainingPlan {
-  const options = withoutLeftOut(asked);
-  checkOutput(model.graph, options.output);
-  try {
-    while (true) {
-      const step = stepGraph(model, options);
-      const plan = planStep(step, options);
-      if (plan !== undefined) return plan;
-      step.foldings!.reject(); // a whole graph has a plan
+export function planOverSizes(
+  model: Model,
+  asked: PlanOptions,
+  numbers: Iterable<SizeName> = [],
+): PlanOverSizes {
+  const given = withoutLeftOut(asked);
+  checkOutput(model.graph, given.output);
+  const fixed = new Set<string>([...fixedSizes(model), ...numbers]);
+  while (true) {
+    const { sizes, options } = overSizes(given, fixed);
+    let plan: Omit<PlanOverSizes, "sizes"> | undefined;
+    let problem: unknown;
+    try {
+      plan = planWhole(model, options);
+    } catch (error) {
+      problem = error;
     }
-  } catch (error) {
+    const settled = [...sizes.settledSymbols].filter((name) => !fixed.has(name));
+    // Symbols that are numbers in one place are numbers everywhere, so that equal shapes look equal.
+    for (const name of settled) fixed.add(name);
+    if (settled.length > 0) continue;
+    if (plan !== undefined) return { ...plan, sizes };
     // Rules throw it where operands do not fit: derivatives of a graph that is not what it seems.
-    if (!(error instanceof RangeError)) throw error;
-    throw new ShapeError(`Cannot plan the training of this graph: ${error.message}`, {
-      cause: error,
+    if (!(problem instanceof RangeError)) throw problem;
+    throw new ShapeError(`Cannot plan the training of this graph: ${problem.message}`, {
+      cause: problem,
     });
   }
+}
+
+function planWhole(model: Model, options: SizedOptions): Omit<PlanOverSizes, "sizes"> {
+  while (true) {
+    const step = stepGraph(model, options);
+    const plan = planStep(step, options);
+    if (plan !== undefined) return plan;
+    step.foldings!.reject(); // a whole graph has a plan
+  }
+}
+
+/** Sizes that a model leaves no choice of. */
+function fixedSizes({ graph }: Model): Set<SizeName> {
+  const { sequences, length } = fixedShape(graph);
+  return new Set([
+    ...sequences === undefined ? [] : ["batch" as const],
+    ...length === undefined ? [] : ["length" as const],
+  ]);
 }
 
 /** Options without what a pass that is left out would have used. */
@@ -106,7 +127,10 @@ function checkOutput({ outputs }: Graph, output = "logits"): void {
 }
 
 /** @returns `undefined` where the blocks that the graph lacks are not those that it has */
-function planStep(step: StepGraph, options: PlanOptions): TrainingPlan | undefined {
+function planStep(
+  step: StepGraph,
+  options: SizedOptions,
+): Omit<PlanOverSizes, "sizes"> | undefined {
   const { output = "logits", headChunk = HEAD_CHUNK } = options;
   const { graph: lowered, padded, head: chunkable } = step;
   const folded = step.foldings?.current;
@@ -144,7 +168,6 @@ function planStep(step: StepGraph, options: PlanOptions): TrainingPlan | undefin
     { options, constants, frozenCalls: prefix?.end ?? 0 },
   );
   return {
-    options,
     training: scheduled(training),
     evaluation: scheduled(evaluation),
     logits: scheduled(logits, logitsParts),
@@ -162,13 +185,13 @@ function planStep(step: StepGraph, options: PlanOptions): TrainingPlan | undefin
 }
 
 /** Rows of logits that enter the loss. */
-function rowsOf(lowered: Graph, { targetRows }: PlanOptions): number {
-  return targetRows ?? elementCount(dimsIn(lowered, lowered.outputs[0].name).slice(0, -1));
+function rowsOf(lowered: Graph, { targetRows }: SizedOptions): Extent {
+  return targetRows ?? productOf(shapeIn(lowered, lowered.outputs[0].name).slice(0, -1));
 }
 
 function contextOf(
   { graph, preprocessed, computes }: StepGraph,
-  options: PlanOptions,
+  options: SizedOptions,
 ): PlanContext {
   const { arithmetic = IN_FLOATS, trainable, targetRows, inTiles, keepBytes = 0 } = options;
   const isFast = numericOf(arithmetic) === "fast";
@@ -213,11 +236,11 @@ function weightsOf(
   return found;
 }
 
-function inputsOf({ inputs }: Graph): ReadonlyMap<string, BoundInput> {
+function inputsOf(graph: Graph): ReadonlyMap<string, BoundInput> {
   return new Map(
-    inputs.filter(({ name }) => !isEarlier(name)).map(({ name, type }) => [
+    graph.inputs.filter(({ name }) => !isEarlier(name)).map(({ name, type }) => [
       name,
-      { dtype: type!.dtype, dims: type!.shape as number[] },
+      { dtype: type!.dtype, dims: dimsIn(graph, name) },
     ]),
   );
 }

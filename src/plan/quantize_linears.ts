@@ -11,6 +11,7 @@ import { int, intAttribute } from "../graph/attributes.ts";
 import type { GraphBuilder } from "../graph/builder.ts";
 import { type CodeType, ZERO_POINTS } from "../graph/codes.ts";
 import { dimsIn, typeIn } from "../graph/facts.ts";
+import { shapeText } from "../graph/graph_text.ts";
 import { prune } from "../graph/passes/prune.ts";
 import { type DataType, ONNX_TYPE } from "../graph/dtype.ts";
 import { elementCount, tensor } from "../graph/tensor.ts";
@@ -151,7 +152,7 @@ class Pass {
   #unified(x: string): string {
     const view = this.preprocessing.producers.get(x);
     if (view?.opType !== "Reshape") return x;
-    const key = `${view.inputs[0]} ${this.#dims(x)}`;
+    const key = `${view.inputs[0]} ${shapeText(this.#dims(x))}`;
     const first = this.#views.get(key);
     if (first === undefined) this.#views.set(key, x);
     return first ?? x;

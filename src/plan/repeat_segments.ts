@@ -3,6 +3,7 @@
  * segments and the last one's come copies of the former, over other weights.
  */
 import { equals } from "@std/bytes/equals";
+import { isSized, sizedName } from "../graph/extents.ts";
 import { renamed, type Signature, signatureOf } from "./alike.ts";
 import { copied, type FoldedBlocks } from "./alike_blocks.ts";
 import { SECOND } from "./block_nodes.ts";
@@ -182,6 +183,7 @@ function ownNames(
 }
 
 function haveSameContents(a: Tensor, b: Tensor): boolean {
+  if (isSized(a) || isSized(b)) return isSized(a) && isSized(b) && sizedName(a) === sizedName(b);
   const [one, other] = [unwatched(a).bytes, unwatched(b).bytes];
   return one === other || equals(one, other);
 }

@@ -6,6 +6,8 @@
  */
 import { int } from "../graph/attributes.ts";
 import { GraphBuilder } from "../graph/builder.ts";
+import { extentsOf } from "../graph/extents.ts";
+import { type Extent, times } from "../graph/size.ts";
 import type { Graph, Node } from "../graph/types.ts";
 import { inferTraining } from "../ops/registry.ts";
 import type { BatchShape } from "./inputs.ts";
@@ -15,7 +17,7 @@ export class RowSubset {
   readonly b = new GraphBuilder(inferTraining);
   readonly tokens: TokenRows;
   readonly #shape: BatchShape;
-  readonly #rows: number;
+  readonly #rows: Extent;
   readonly #choose: (b: GraphBuilder, flat: string) => string;
   readonly #suffix: string;
   readonly #originals: ReadonlyMap<string, readonly number[]>;
@@ -23,7 +25,7 @@ export class RowSubset {
   readonly #reduced = new Map<string, Lead>();
 
   /**
-   * @param lowered graph of concrete shapes, whose inputs and initializers the new one has
+   * @param lowered graph of known shapes, whose inputs and initializers the new one has
    * @param tokens which of the graph's values hold a row a token, where that is known already
    * @param trainable initializers that change, from which nothing may be folded
    * @param rows that are chosen
@@ -36,7 +38,7 @@ export class RowSubset {
     { tokens = new TokenRows(lowered, shape), trainable, rows, choose, suffix }: {
       readonly tokens?: TokenRows;
       readonly trainable: ReadonlySet<string>;
-      readonly rows: number;
+      readonly rows: Extent;
       readonly choose: (b: GraphBuilder, flat: string) => string;
       readonly suffix: string;
     },
@@ -88,13 +90,13 @@ export class RowSubset {
     const name = `${value}${this.#suffix}`;
     if (this.b.has(name)) return name;
     const { batch, length } = this.#shape;
-    const behind = this.b.dims(value).slice(this.tokens.leadingAxes(value)!);
-    const flat = this.b.reshape(value, [batch * length, ...behind]);
+    const behind = this.b.shape(value).slice(this.tokens.leadingAxes(value)!);
+    const flat = this.b.reshape(value, [times(batch, length), ...behind]);
     return this.named(name, this.#choose(this.b, flat), this.#dims(value));
   }
 
   /** A value of the graph before, in all its rows, of `flat`. */
-  named(name: string, flat: string, dims = this.#originals.get(name)!): string {
+  named(name: string, flat: string, dims: readonly Extent[] = this.before(name)): string {
     return this.b.emit({
       opType: "Reshape",
       domain: "",
@@ -105,12 +107,12 @@ export class RowSubset {
   }
 
   /** Dimensions that a value has in the graph before. */
-  before(value: string): readonly number[] {
-    return this.#originals.get(value)!;
+  before(value: string): readonly Extent[] {
+    return extentsOf(this.#originals.get(value)!);
   }
 
   /** Dimensions of a value's chosen rows. */
-  #dims(value: string): readonly number[] {
+  #dims(value: string): readonly Extent[] {
     const dims = this.before(value);
     const lead = this.tokens.leadingAxes(value)!;
     return lead === 2 ? [1, this.#rows, ...dims.slice(2)] : [this.#rows, ...dims.slice(1)];

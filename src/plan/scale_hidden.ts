@@ -8,7 +8,7 @@ import type { Graph, Node } from "../graph/types.ts";
 import { plainProduct } from "./plain_product.ts";
 
 /**
- * @param lowered graph of concrete shapes, whose output are the logits
+ * @param lowered graph of known shapes, whose output are the logits
  * @param trainable initializers that change
  * @returns the same graph where its last node is no product or quotient of a head's logits and a
  *   frozen number

@@ -1,16 +1,28 @@
 /** A pass's calls with the lifetimes of what runs between them. */
+import type { BoundSizes } from "../graph/size.ts";
 import type { PlannedCall } from "./call.ts";
 import { cotangentName, EXPECTED_ROWS, gradientName, LOGITS, LOSS } from "./names.ts";
 import { earlierOf, isEarlier, isLater, laterOf } from "./span.ts";
 import { placeTensors, type StepMemory } from "./step_memory.ts";
 
 /** Calls in order, and when each intermediate tensor has been read for the last time. */
-export interface Schedule {
+export interface CallSequence {
   readonly calls: readonly PlannedCall[];
   /** For each call, the intermediates to free after it. */
   readonly release: readonly (readonly string[])[];
+}
+
+/** Calls at a batch. */
+export interface Schedule extends CallSequence {
+  /** Those of the batch, which the calls' graphs are over. */
+  readonly sizes: BoundSizes;
   /** Where the intermediates lie. */
   readonly memory: StepMemory;
+}
+
+/** Calls at a batch. */
+export function scheduleAt({ calls, release }: CallSequence, sizes: BoundSizes): Schedule {
+  return { calls, release, sizes, memory: placeTensors(calls, release, sizes) };
 }
 
 /**
@@ -21,7 +33,7 @@ export interface Schedule {
 export function scheduled(
   calls: readonly PlannedCall[],
   results: readonly string[] = [],
-): Schedule {
+): CallSequence {
   const lastUse = new Map<string, number>();
   calls.forEach((call, i) => {
     for (const name of call.fetches.values()) lastUse.set(name, i);
@@ -31,7 +43,7 @@ export function scheduled(
   for (const [name, i] of lastUse) {
     if (!isResult(name) && !results.includes(name)) release[i].push(name);
   }
-  return { calls, release, memory: placeTensors(calls, release) };
+  return { calls, release };
 }
 
 const RESULT = new Set([LOSS, LOGITS, EXPECTED_ROWS]);

@@ -1,7 +1,8 @@
 /** The forward and the backward call of one segment. */
 import { pullback } from "../autodiff/pullback.ts";
 import type { GraphBuilder, Known } from "../graph/builder.ts";
-import { elementCount } from "../graph/tensor.ts";
+import { extentsOf } from "../graph/extents.ts";
+import { type Extent, isAtMost, plus, productOf, times } from "../graph/size.ts";
 import { builderOver, callOf, type CallOptions, type PlannedCall, type Whole } from "./call.ts";
 import type { Segment } from "./cut.ts";
 import { emitStored, type Kept, type KeptForm, storedAs, storedBytes } from "./kept_form.ts";
@@ -90,7 +91,7 @@ export interface Backward {
   readonly call: PlannedCall;
   readonly kept: Kept;
   /** Bytes of the kept activations; the segment's input, which is there anyhow, not counted. */
-  readonly keptBytes: number;
+  readonly keptBytes: Extent;
 }
 
 /**
@@ -139,8 +140,9 @@ export function backwardCall(
     [...wanted].filter(([value, form]) => read.has(storedAs(value, form, b.known(value))[0].name)),
   );
   const keptBytes = [...kept].reduce(
-    (sum, [value, form]) => value === input ? sum : sum + storedBytes(value, form, b.known(value)),
-    0,
+    (sum, [value, form]) =>
+      value === input ? sum : plus(sum, storedBytes(value, form, b.known(value))),
+    0 as Extent,
   );
   return { call, kept, keptBytes };
 }
@@ -163,16 +165,17 @@ function keptForm(
   attended: boolean,
 ): KeptForm {
   if (dtype !== "float32" || dims.length < 2 || kept === "none") return "unchanged";
-  const isAsWide = dims.at(-1)! >= boundary.at(-1)!;
+  const [shape, between] = [extentsOf(dims), extentsOf(boundary)];
+  const isAsWide = isAtMost(between.at(-1)!, shape.at(-1)!);
   if (kept === "wide") return isAsWide && !attended ? "float16" : "unchanged";
-  if (elementCount(dims) < NARROW * elementCount(boundary)) return "unchanged";
-  return isAsWide && rowsOf(dims) <= rowsOf(boundary) ? "int8" : "float16";
+  if (!isAtMost(productOf(between), times(NARROW, productOf(shape)))) return "unchanged";
+  return isAsWide && isAtMost(rowsOf(shape), rowsOf(between)) ? "int8" : "float16";
 }
 
-/** Activations that are a smaller share of what runs between segments stay as they are. */
-const NARROW = 1 / 8;
+/** Activations of which what runs between segments is more than so many times as much stay as they are. */
+const NARROW = 8;
 
-const rowsOf = (dims: readonly number[]) => elementCount(dims.slice(0, -1));
+const rowsOf = (shape: readonly Extent[]) => productOf(shape.slice(0, -1));
 
 /**
  * Emits gradients, added to those of earlier micro-batches, and the input's cotangent.

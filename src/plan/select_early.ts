@@ -3,8 +3,8 @@
  * block, all that follows attention computes no other rows then.
  */
 import { int } from "../graph/attributes.ts";
-import { dimsIn, producersOf, readersOf } from "../graph/facts.ts";
-import { elementCount } from "../graph/tensor.ts";
+import { producersOf, readersOf, shapeIn } from "../graph/facts.ts";
+import { type Extent, isAtMost, productOf, settled, times } from "../graph/size.ts";
 import { prune } from "../graph/passes/prune.ts";
 import type { Graph, Node } from "../graph/types.ts";
 import type { BatchShape } from "./inputs.ts";
@@ -16,7 +16,7 @@ import { TokenRows } from "./token_rows.ts";
 const MOST_WIDTH = 2;
 
 /**
- * @param lowered graph of concrete shapes, in which one Gather chooses the target rows
+ * @param lowered graph of known shapes, in which one Gather chooses the target rows
  * @param rows target rows, padding included
  * @param trainable initializers that change, from which nothing may be folded
  * @returns the same graph where the rows cannot be chosen earlier
@@ -24,14 +24,14 @@ const MOST_WIDTH = 2;
 export function selectEarly(
   lowered: Graph,
   shape: BatchShape,
-  rows: number,
+  rows: Extent,
   trainable: ReadonlySet<string>,
 ): Graph {
   const gather = lowered.nodes.find(({ opType, inputs }) =>
     opType === "Gather" && inputs[1] === TARGET_ROWS
   );
   // As many rows as there are positions are no fewer.
-  if (gather === undefined || rows >= shape.batch * shape.length) return lowered;
+  if (gather === undefined || isAtMost(times(shape.batch, shape.length), rows)) return lowered;
   const tokens = new TokenRows(lowered, shape);
   const crossed = crossable(lowered, tokens, gather);
   if (crossed.size === 0) return lowered;
@@ -68,7 +68,7 @@ function crossable(
   const [hidden] = gather.inputs;
   if (tokens.leadOf(hidden) === undefined) return new Map();
   const widthOf = (value: string) =>
-    elementCount(dimsIn(lowered, value).slice(tokens.leadingAxes(value)));
+    settled(productOf(shapeIn(lowered, value).slice(tokens.leadingAxes(value))));
   const most = MOST_WIDTH * widthOf(hidden);
   const entering = new Set([hidden]);
   const crossed = new Map<Node, readonly string[]>();

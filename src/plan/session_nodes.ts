@@ -1,11 +1,11 @@
 /**
  * How many nodes the sessions of a run have in all. One session serves all batch shapes of a kind
- * (`open_graph.ts`): attention in more blocks needs others, and so do sequences that run alone.
+ * (`call_graph.ts`): attention in more blocks needs others, and so do sequences that run alone.
  */
-import type { Graph } from "../graph/types.ts";
+import { intAttribute } from "../graph/attributes.ts";
+import type { Graph, Node } from "../graph/types.ts";
+import { blockCount, packedBlockTokens } from "../ops/contrib/attention_blocks.ts";
 import type { PlannedCall } from "./call.ts";
-import { SizedGraph } from "./open_graph.ts";
-import { attentionBlocks } from "./open_plan.ts";
 import type { PlanOptions } from "./options.ts";
 
 /** What decides which sessions a shape's plan runs, as far as that is known before planning. */
@@ -24,6 +24,34 @@ export function shapeKind(graph: Graph, options: PlanOptions): ShapeKind {
   ];
   const blocks = attentionBlocks(graph, options).reduce((sum, count) => sum + count, 0);
   return { form: form.join(), blocks };
+}
+
+/**
+ * Query heads of a key head, of a node that runs in blocks of queries where sequences are long enough;
+ * `undefined` for all others.
+ */
+function causalGroup(node: Node): number | undefined {
+  const isCausal = node.opType === "GroupQueryAttention" ||
+    ["unidirectional", "is_causal"].some((name) => intAttribute(node, name, 0) === 1);
+  const heads = intAttribute(node, "num_heads", intAttribute(node, "q_num_heads", 1));
+  const keyHeads = intAttribute(node, "kv_num_heads", heads);
+  return isCausal ? heads / keyHeads : undefined;
+}
+
+/**
+ * In how many blocks of queries a graph's attention runs: of what all sequences begin with, and of what
+ * comes after it.
+ */
+function attentionBlocks(
+  { nodes }: Graph,
+  { length, commonTokens = 0, packedRows, span }: PlanOptions,
+): readonly number[] {
+  const groups = new Set(nodes.flatMap((node) => causalGroup(node) ?? []));
+  return [...groups].flatMap((group) =>
+    [commonTokens, length - commonTokens - (span?.from ?? 0)].map((tokens) =>
+      blockCount(tokens, packedRows === undefined ? undefined : packedBlockTokens(group))
+    )
+  );
 }
 
 /**
@@ -61,17 +89,6 @@ export function sessionNodes(
 
 /** Nodes of all sessions that some plans need together. */
 function nodesOf(plans: readonly (readonly PlannedCall[])[]): number {
-  /** By outline: its nodes, and how many sessions of it a plan has. */
-  const found = new Map<string, { readonly nodes: number; readonly sessions: number }>();
-  for (const calls of plans) {
-    const counts = new Map<string, number>();
-    for (const graph of new Map(calls.map(({ key, graph }) => [key, graph])).values()) {
-      const { outline } = new SizedGraph(graph);
-      const sessions = (counts.get(outline) ?? 0) + 1;
-      counts.set(outline, sessions);
-      const before = found.get(outline)?.sessions ?? 0;
-      found.set(outline, { nodes: graph.nodes.length, sessions: Math.max(sessions, before) });
-    }
-  }
-  return [...found.values()].reduce((sum, { nodes, sessions }) => sum + nodes * sessions, 0);
+  const found = new Map(plans.flat().map(({ key, graph }) => [key, graph.nodes.length]));
+  return [...found.values()].reduce((sum, nodes) => sum + nodes, 0);
 }

@@ -1,5 +1,7 @@
 /** Equal calls of a plan hold one graph between them: most of a plan is the same few graphs. */
+import { sizedName } from "../graph/extents.ts";
 import type { PlannedCall } from "./call.ts";
+import { shapesOfCall } from "./call_graph.ts";
 
 /**
  * Gives calls of equal key the graph and key of the first of them.
@@ -10,9 +12,14 @@ export function graphSharing(): (calls: readonly PlannedCall[]) => readonly Plan
   const first = new Map<string, PlannedCall>();
   return (calls) =>
     calls.map((call) => {
-      const found = first.get(call.key);
-      if (found !== undefined) return { ...call, key: found.key, graph: found.graph };
-      first.set(call.key, call);
-      return call;
+      const text = textOf(call);
+      const found = first.get(text);
+      if (found === undefined) first.set(text, call);
+      return found === undefined ? call : { ...call, key: found.key, graph: found.graph };
     });
+}
+
+/** Equal for calls with one graph: those over other sizes may have one key. */
+export function textOf({ key, graph, sized }: PlannedCall): string {
+  return [key, shapesOfCall(graph), ...[...sized.values()].map(sizedName)].join(" ");
 }

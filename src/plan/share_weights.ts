@@ -3,11 +3,11 @@
  * calls of its own, each a call ahead of the one that reads it: parts of a batch that run beside each
  * other make it once for all of them, in turn, instead of each for itself.
  */
-import { elementCount } from "../graph/tensor.ts";
+import { isAtMost, productOf } from "../graph/size.ts";
 import type { Graph, Node } from "../graph/types.ts";
 import { traitsOf } from "../ops/registry.ts";
 import { canonicalCall, type PlannedCall } from "./call.ts";
-import { knownValues } from "./call_memory.ts";
+import { knownValues, wholeGraph } from "./call_graph.ts";
 import { sharedName } from "./names.ts";
 
 /** Elements below which a value is not worth a call. */
@@ -22,12 +22,13 @@ export function withSharedWeights(
   frozen: ReadonlySet<string>,
 ): readonly PlannedCall[] {
   const splits = new Map<Graph, Map<string, Split | undefined>>();
-  const splitOf = ({ graph, feeds }: PlannedCall) => {
+  const splitOf = (call: PlannedCall) => {
+    const { graph, feeds } = call;
     const own = [...feeds].filter(([, name]) => frozen.has(name)).map(([input]) => input);
     const known = splits.get(graph) ?? new Map<string, Split | undefined>();
     splits.set(graph, known);
     const key = own.join();
-    if (!known.has(key)) known.set(key, split(graph, new Set(own)));
+    if (!known.has(key)) known.set(key, split(wholeGraph(call), new Set(own)));
     return known.get(key);
   };
   const parts = calls.map((call, i): Apart => {
@@ -72,7 +73,7 @@ function split(graph: Graph, frozen: ReadonlySet<string>): Split | undefined {
   const early = new Set(made.values());
   const late = graph.nodes.filter((node) => !early.has(node));
   const wide = late.flatMap(({ inputs }) => inputs)
-    .filter((name) => made.has(name) && elementCount(known(name).dims) >= LEAST_ELEMENTS);
+    .filter((name) => made.has(name) && isAtMost(LEAST_ELEMENTS, productOf(builder.shape(name))));
   const shared = [...new Set(wide.flatMap((name) => workFor(name, made) ?? []))];
   if (shared.length === 0) return undefined;
   const given = new Set(shared);
@@ -104,8 +105,9 @@ function apart(call: PlannedCall, { weights, rest }: Split, number: number): Apa
   const shared = new Map(
     [...weights.fetches.values()].map((name, i) => [name, sharedName(number, i)]),
   );
+  // What follows from a batch's sizes has its name already.
   const named = (of: ReadonlyMap<string, string>, names: ReadonlyMap<string, string>) =>
-    new Map([...of].map(([name, value]) => [name, shared.get(value) ?? names.get(value)!]));
+    new Map([...of].map(([name, value]) => [name, shared.get(value) ?? names.get(value) ?? value]));
   const { label, feeds, fetches } = call;
   return {
     weights: {

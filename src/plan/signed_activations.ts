@@ -7,24 +7,37 @@
  */
 import { ZERO_POINTS } from "../graph/codes.ts";
 import { producersOf, readersOf } from "../graph/facts.ts";
-import { tensor } from "../graph/tensor.ts";
+import { extentsOf, filledTensor, fillOf, sizedName } from "../graph/extents.ts";
 import type { Graph, Node } from "../graph/types.ts";
 import { zeroPointInputs } from "../ops/schema/quantization.ts";
 import type { PlannedCall } from "./call.ts";
-import { digestOf } from "../graph/graph_text.ts";
+import { apartFromSized, innerValues, keyOfCall, wholeGraph } from "./call_graph.ts";
 
 /** The calls with signed activations. */
 export function withSignedActivations(calls: readonly PlannedCall[]): readonly PlannedCall[] {
-  const made = new Map<string, Pick<PlannedCall, "key" | "graph">>();
+  const made = new Map<Graph, Signed>();
   return calls.map((call) => {
-    let signed = made.get(call.key);
-    if (signed === undefined) {
-      const graph = signedGraph(call.graph);
-      signed = { graph, key: graph === call.graph ? call.key : digestOf(graph) };
-      made.set(call.key, signed);
-    }
-    return { ...call, ...signed };
+    let signed = made.get(call.graph);
+    if (signed === undefined) made.set(call.graph, signed = signedCall(call));
+    const { key, graph, sized } = signed;
+    const read = new Set(graph.inputs.map(({ name }) => name));
+    const feeds = new Map([
+      ...[...call.feeds].filter(([name]) => read.has(name)),
+      ...[...sized].map(([name, value]) => [name, sizedName(value)] as const),
+    ]);
+    return { ...call, key, graph, sized, feeds };
   });
+}
+
+type Signed = Pick<PlannedCall, "key" | "graph" | "sized">;
+
+function signedCall(call: PlannedCall): Signed {
+  const whole = wholeGraph(call);
+  const signed = signedGraph(whole);
+  if (signed === whole) return call;
+  const { graph, sized } = apartFromSized({ ...signed, valueInfo: new Map() });
+  const named = sized.size === 0 ? graph : { ...graph, valueInfo: innerValues(signed) };
+  return { key: keyOfCall(named), graph: named, sized };
 }
 
 /** The zero point of the activations that a node makes or reads. */
@@ -35,7 +48,8 @@ export function signedGraph(graph: Graph): Graph {
   const { nodes, initializers } = graph;
   const isMiddle = (name: string) => {
     const value = initializers.get(name);
-    return value?.dtype === "uint8" && value.bytes.every((byte) => byte === ZERO_POINTS.uint8);
+    if (value?.dtype !== "uint8") return false;
+    return (fillOf(value) ?? value.bytes).every((byte) => byte === ZERO_POINTS.uint8);
   };
   const readers = readersOf(graph);
   const producers = producersOf(nodes);
@@ -60,8 +74,8 @@ export function signedGraph(graph: Graph): Graph {
   const codes = new Set([...parts, ...wholes.flatMap(({ outputs }) => outputs)]);
   const zeros = new Map(initializers);
   const zeroOf = (name: string) => {
-    const { dims, bytes } = initializers.get(name)!;
-    zeros.set(`${name}.signed`, tensor("int8", dims, new Uint8Array(bytes.byteLength)));
+    const { dims } = initializers.get(name)!;
+    zeros.set(`${name}.signed`, filledTensor("int8", extentsOf(dims), Uint8Array.of(0)));
     return `${name}.signed`;
   };
   const changed = nodes.map((node): Node => {

@@ -5,12 +5,13 @@
  * tokens before it, which the span before has computed, and sends back their cotangents; it leaves its
  * own, behind those, for the span after it. Everything else treats tokens one by one.
  */
+import type { Extent } from "../graph/size.ts";
 import type { Node } from "../graph/types.ts";
 import { UnsupportedError } from "../ops/types.ts";
 
-export interface Span {
+export interface Span<Count extends Extent = number> {
   /** First token of the span; its last is the last of the planned sequence. */
-  readonly from: number;
+  readonly from: Count;
   /** Whether another span follows. */
   readonly continues: boolean;
 }

@@ -1,5 +1,6 @@
 /** The calls of a step's passes: prologue, forward segments, loss, backward segments. */
 import { typeIn } from "../graph/facts.ts";
+import { type Extent, isAtMost, plus } from "../graph/size.ts";
 import type { Graph } from "../graph/types.ts";
 import { renamed, type SegmentPlanner, segmentPlanner } from "./alike.ts";
 import { builderOver, callOf, type PlannedCall } from "./call.ts";
@@ -8,7 +9,8 @@ import type { ChunkedHead } from "./head_chunks.ts";
 import { storedBytes } from "./kept_form.ts";
 import { isProductOfActivations } from "./kept_values.ts";
 import { againName, LOGITS } from "./names.ts";
-import { ALL_PASSES, type Pass, type PlanOptions } from "./options.ts";
+import { KeepBudget } from "./keep_budget.ts";
+import { ALL_PASSES, type BatchSizes, type Pass, type SizedOptions } from "./options.ts";
 import type { Backward, PlanContext } from "./segment_calls.ts";
 import { evaluationTailCall, tailCall } from "./tail.ts";
 
@@ -19,7 +21,7 @@ export interface StepPieces {
   /** Number of the first segment with something to train. */
   readonly first: number;
   /** Rows of logits that enter the loss. */
-  readonly rows: number;
+  readonly rows: Extent;
   /** Stands for the last segment where the head runs in chunks. */
   readonly head?: ChunkedHead;
 }
@@ -32,7 +34,7 @@ export interface PlannedCalls {
   /** Calls before that of the first segment. */
   readonly prologueCount: number;
   /** Bytes that the backward calls read of the forward pass. */
-  readonly savedBytes: number;
+  readonly savedBytes: Extent;
   /** Whether the budget for kept activations ends before they do. */
   readonly keepsSome: boolean;
 }
@@ -42,20 +44,17 @@ export const LONG_TOKENS = 2048;
 
 export function planCalls(
   { context, cut, first, rows, head }: StepPieces,
-  {
-    length,
-    passes = ALL_PASSES,
-    keepBytes = 0,
-    thinStream = length > LONG_TOKENS,
-  }: Pick<PlanOptions, "length" | "passes" | "keepBytes" | "thinStream">,
+  options: Pick<SizedOptions, "passes" | "keepBytes" | "thinStream"> & BatchSizes<Extent>,
 ): PlannedCalls {
+  const { length, passes = ALL_PASSES, keepBytes = 0 } = options;
+  const { thinStream = !isAtMost(length, LONG_TOKENS) } = options;
   const body = cut.segments.slice(0, -1);
   const tail = cut.segments[cut.segments.length - 1];
   const prologue = prologueCall(context, cut);
   const planner = segmentPlanner(context);
   const { calls: backward, keepsSome } = passes.includes("training")
     ? planBackward(planner, body, first, {
-      keepBytes,
+      budget: new KeepBudget(keepBytes, options),
       isCheap: (segment) => thinStream && !hasProductOfActivations(context, segment),
     })
     : { calls: new Map<number, PlannedBackward>(), keepsSome: false };
@@ -108,26 +107,23 @@ function planBackward(
   planner: SegmentPlanner,
   body: readonly Segment[],
   first: number,
-  { keepBytes, isCheap }: {
-    readonly keepBytes: number;
+  { budget, isCheap }: {
+    readonly budget: KeepBudget;
     readonly isCheap: (segment: Segment) => boolean;
   },
 ): { readonly calls: ReadonlyMap<number, PlannedBackward>; readonly keepsSome: boolean } {
   const planned = new Map<number, PlannedBackward>();
   /** Segments that keep nothing but their input. */
   const bare = new Set<number>();
-  let budget = keepBytes;
-  let ended = false;
   body.forEach((segment, i) => {
     if (i < first) return;
     const wantInput = i > first;
-    const keeping = budget > 0 ? planner.backward(segment, { wantInput, keep: true }) : undefined;
-    if (keeping !== undefined && keeping.keptBytes <= budget) {
-      budget -= keeping.keptBytes;
-      planned.set(i, keeping);
-    } else {
+    const keeping = budget.isSpent
+      ? undefined
+      : planner.backward(segment, { wantInput, keep: true });
+    if (keeping !== undefined && budget.take(keeping.keptBytes)) planned.set(i, keeping);
+    else {
       // Kept segments come first, so that those left are the ones whose turn to go back comes first.
-      [budget, ended] = [0, true];
       // From the input of the segment before, which must be there.
       const isAgain = bare.has(i - 1) && isCheap(body[i - 1]);
       if (isAgain) {
@@ -138,7 +134,7 @@ function planBackward(
       }
     }
   });
-  return { calls: planned, keepsSome: ended && keepBytes > 0 };
+  return { calls: planned, keepsSome: budget.keepsSome };
 }
 
 /** The backward call of a segment whose input is computed again, from that of the segment before. */
@@ -170,14 +166,14 @@ function savedBytes(
   lowered: Graph,
   body: readonly Segment[],
   backward: ReadonlyMap<number, PlannedBackward>,
-): number {
-  let sum = 0;
+): Extent {
+  let sum: Extent = 0;
   for (const [i, { kept, keptBytes, again }] of backward) {
     const { input } = body[i];
-    sum += keptBytes;
+    sum = plus(sum, keptBytes);
     if (input === undefined || again !== undefined) continue;
     const type = typeIn(lowered, originalOf(body[i]).input!)!;
-    sum += storedBytes(input, kept.get(input) ?? "unchanged", type);
+    sum = plus(sum, storedBytes(input, kept.get(input) ?? "unchanged", type));
   }
   return sum;
 }

@@ -4,7 +4,9 @@
  * Placed by their lifetimes, they take what is alive at the fullest moment and little more; a
  * general arena, asked for other sizes with every batch shape, touches page after page.
  */
+import { boundDims } from "../graph/bind_graph.ts";
 import { byteLength, type DataType } from "../graph/dtype.ts";
+import type { BoundSizes } from "../graph/size.ts";
 import { elementCount } from "../graph/tensor.ts";
 import type { PlannedCall } from "./call.ts";
 
@@ -33,6 +35,7 @@ const ALIGNMENT = 64;
 export function placeTensors(
   calls: readonly PlannedCall[],
   release: readonly (readonly string[])[],
+  sizes: BoundSizes,
 ): StepMemory {
   const freed = new Set(release.flat());
   const placements = new Map<string, Placement>();
@@ -42,7 +45,7 @@ export function placeTensors(
       const tensor = fetches.get(name)!;
       if (!freed.has(tensor) || isShared) continue;
       const { dtype } = type!;
-      const dims = type!.shape as readonly number[];
+      const dims = boundDims(type!.shape as readonly number[], sizes);
       const bytes = byteLength(dtype, elementCount(dims));
       placements.set(tensor, live.take({ bytes, dtype, dims }));
     }

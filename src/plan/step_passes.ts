@@ -2,7 +2,7 @@
 import type { Tensor } from "../graph/tensor.ts";
 import { formOfProducts, IN_FLOATS } from "./arithmetic.ts";
 import type { PlannedCall } from "./call.ts";
-import type { Pass, PlanOptions } from "./options.ts";
+import type { Pass, PlanChoices } from "./options.ts";
 import { applyPasses, type PlanningPass } from "./planning_pass.ts";
 import { graphSharing } from "./share_graphs.ts";
 import { withSharedWeights } from "./share_weights.ts";
@@ -15,7 +15,7 @@ export interface StepCalls extends Readonly<Record<Pass, readonly PlannedCall[]>
 }
 
 export interface StepPassContext {
-  readonly options: PlanOptions;
+  readonly options: PlanChoices;
   /** What calls read of the model. */
   readonly constants: ReadonlyMap<string, Tensor>;
   /** Calls of the frozen layers, which are known by number and stay as they are. */

@@ -5,6 +5,7 @@
  * w_r (softmax(l_r) − onehot(label(r))).
  */
 import type { GraphBuilder } from "../graph/builder.ts";
+import { type Extent, productOf } from "../graph/size.ts";
 import { builderOver, callOf, type PlannedCall } from "./call.ts";
 import type { Segment } from "./cut.ts";
 import { gradients, type PlanContext } from "./segment_calls.ts";
@@ -15,7 +16,7 @@ import { TARGET_ROWS } from "./select_rows.ts";
 export function tailCall(
   context: PlanContext,
   segment: Segment,
-  rows: number,
+  rows: Extent,
   wantInput: boolean,
 ): PlannedCall {
   const b = builderOver(context, segment.nodes);
@@ -40,7 +41,7 @@ export function tailCall(
 export function evaluationTailCall(
   context: PlanContext,
   segment: Segment,
-  rows: number,
+  rows: Extent,
 ): PlannedCall {
   const b = builderOver(context, segment.nodes);
   const { logits, loss } = lossOver(b, context, segment, rows);
@@ -48,7 +49,7 @@ export function evaluationTailCall(
   return callOf(b, "loss", new Map([[loss, LOSS], [logits.value, LOGITS]]), { passControl });
 }
 
-function lossOver(b: GraphBuilder, context: PlanContext, segment: Segment, rows: number) {
+function lossOver(b: GraphBuilder, context: PlanContext, segment: Segment, rows: Extent) {
   const logits = targetLogits(b, context, segment.output, rows);
   b.input(LABELS, "int64", [rows]);
   b.input(ROW_WEIGHTS, "float32", [rows]);
@@ -69,10 +70,10 @@ function lossOver(b: GraphBuilder, context: PlanContext, segment: Segment, rows:
 }
 
 /** Logits as [rows, classes], and how a cotangent of them returns to the graph's own output. */
-function targetLogits(b: GraphBuilder, context: PlanContext, output: string, rows: number) {
-  const dims = b.dims(output);
+function targetLogits(b: GraphBuilder, context: PlanContext, output: string, rows: Extent) {
+  const dims = b.shape(output);
   const classes = dims[dims.length - 1];
-  const all = dims.slice(0, -1).reduce((count, dim) => count * dim, 1);
+  const all = productOf(dims.slice(0, -1));
   const flat = b.reshape(output, [all, classes]);
   if (!context.pickRows) {
     return { value: flat, backTo: (b: GraphBuilder, ct: string) => b.reshape(ct, dims) };

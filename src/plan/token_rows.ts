@@ -6,7 +6,8 @@
  * in an Add), or from where all of it goes.
  */
 import { intAttribute } from "../graph/attributes.ts";
-import { dimsIn } from "../graph/facts.ts";
+import { dimsIn, shapeIn } from "../graph/facts.ts";
+import { type Extent, times } from "../graph/size.ts";
 import { elementCount, toNumbers } from "../graph/tensor.ts";
 import { type Graph, MICROSOFT, type Node } from "../graph/types.ts";
 import { attendedOf } from "../ops/internal/attend.ts";
@@ -33,6 +34,8 @@ export function firstPosition({ initializers }: Graph, node: Node): number | und
 export class TokenRows {
   readonly #graph: Graph;
   readonly #shape: BatchShape;
+  /** Tokens of all sequences. */
+  readonly #positions: Extent;
   readonly #rotates: boolean;
   /** Values that token ids or masks reach. */
   readonly #fromTokens = new Set<string>();
@@ -46,6 +49,7 @@ export class TokenRows {
   constructor(lowered: Graph, shape: BatchShape, rotates = false) {
     this.#graph = lowered;
     this.#shape = shape;
+    this.#positions = times(shape.batch, shape.length);
     this.#rotates = rotates;
     this.#followInputs();
     this.#followReaders();
@@ -72,11 +76,11 @@ export class TokenRows {
     const { batch, length } = this.#shape;
     const dims = this.#dims(value);
     if (dims.length >= 2 && dims[0] === batch && dims[1] === length) return 2;
-    return dims.length >= 1 && dims[0] === batch * length ? 1 : undefined;
+    return dims.length >= 1 && dims[0] === this.#positions ? 1 : undefined;
   }
 
-  #dims(value: string): readonly number[] {
-    return dimsIn(this.#graph, value);
+  #dims(value: string): readonly Extent[] {
+    return shapeIn(this.#graph, value);
   }
 
   /** Forward: what is computed from the token inputs, row by row. */
@@ -176,7 +180,7 @@ export class TokenRows {
     return rows(node, {
       lead,
       leadOf: (value) => this.leadingAxes(value),
-      dims: (value) => this.#dims(value),
+      dims: (value) => dimsIn(this.#graph, value),
       constant: (value) => this.#graph.initializers.get(value),
     });
   }

@@ -20,10 +20,11 @@ export const PROCESS_MEMORY = {
   tokenizerFactor: 58,
   /** A compiled session and its graph's objects: what 27 and what 98 of SmolLM2's left. */
   sessionNodeBytes: 10 * 1024,
-  /** JavaScript objects, tensors over what a plan reads. */
-  planBytes: 1.5 * MIB,
-  resizedPlanBytes: 0.1 * MIB,
-  resizedPlanGarbageBytes: 0.5 * MIB,
+  /** JavaScript objects: of SmolLM2 2.1 to 3.9 MiB, by the blocks of its attention. */
+  planBytes: 3 * MIB,
+  /** Tensors over what a plan reads, places between calls, masks (SmolLM2: 0.2). */
+  boundPlanBytes: 0.2 * MIB,
+  boundPlanGarbageBytes: 0.5 * MIB,
   mostGarbageBytes: GARBAGE_BYTES,
   /** A V8 isolate with little in it. */
   shardBytes: 9 * MIB,

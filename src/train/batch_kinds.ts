@@ -6,7 +6,6 @@ import type { TokenBatch } from "../data/targets.ts";
 import type { Graph } from "../graph/types.ts";
 import type { ShapesToPredict } from "../plan/memory.ts";
 import type { PlanOptions } from "../plan/options.ts";
-import { planTraining } from "../plan/plan.ts";
 import { sessionNodes, type ShapeKind, shapeKind, SIZE_VARIANTS } from "../plan/session_nodes.ts";
 import { divideBatch } from "./divide_batch.ts";
 import {
@@ -15,6 +14,7 @@ import {
   planOptionsFor,
   type PlanUse,
 } from "./planned_options.ts";
+import type { PlanFamilies } from "./plan_families.ts";
 import { prepare } from "./step_inputs.ts";
 
 /** What of a batch is planned: each of the parts that are computed beside each other. */
@@ -26,9 +26,11 @@ interface Planned {
 /**
  * Plans, of the batches whose sessions are of one form, the smallest and the largest.
  *
+ * @param plans where plans are looked up, and kept
  * @param batches one of every shape, as large as they run at once
  */
 export function batchKinds(
+  plans: PlanFamilies,
   options: PlannedModelOptions,
   batches: readonly TokenBatch[],
   use: Omit<PlanUse, "passes" | "parts">,
@@ -52,7 +54,7 @@ export function batchKinds(
     const [fewest, most] = [counts[0], counts[counts.length - 1]].map((count) => {
       const { parts, blocks } = kinds.get(count)!;
       const schedules = new Map(
-        [...new Set(parts)].map((part) => [part, planTraining(options.model, part)[pass]]),
+        [...new Set(parts)].map((part) => [part, plans.planOf(part)[pass]]),
       );
       return {
         blocks,

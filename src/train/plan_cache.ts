@@ -1,10 +1,9 @@
 /** Plans of the batch shapes in use, with their compiled sessions and bound constants. */
 import type { CompiledPlan } from "./compiled_plan.ts";
 import type { PlannedCall } from "../plan/call.ts";
-import { callsOf } from "../plan/open_plan.ts";
 import type { TrainingPlan } from "../plan/plan.ts";
-import type { DeviceTensor, Runner } from "../runtime/runner.ts";
-import { type CallSession, CallSessions, type Threads } from "./call_sessions.ts";
+import type { DeviceTensor, Executable, Runner } from "../runtime/runner.ts";
+import { CallSessions, type Threads } from "./call_sessions.ts";
 import { PreprocessedTensors } from "./preprocessed_tensors.ts";
 import { TensorCache } from "./tensor_cache.ts";
 
@@ -32,16 +31,8 @@ export class PlanCache implements Disposable {
     return this.#sessions.count;
   }
 
-  /**
-   * The plan of a shape, made where it is not there yet.
-   *
-   * @param neighbours plans of shapes beside it, from which is seen what its sessions can leave open
-   */
-  get(
-    shape: string,
-    make: () => TrainingPlan,
-    neighbours: (plan: TrainingPlan) => Iterable<TrainingPlan> = () => [],
-  ): CompiledPlan {
+  /** The plan of a shape, made where it is not there yet. */
+  get(shape: string, make: () => TrainingPlan): CompiledPlan {
     let found = this.#plans.get(shape);
     if (found === undefined) {
       const plan = make();
@@ -51,7 +42,6 @@ export class PlanCache implements Disposable {
           this.#tensors.get(value, () => this.#runner.wrap(value)),
         ]),
       );
-      this.#sessions.admit(plan, neighbours(plan));
       found = { plan, constants };
     }
     this.#plans.delete(shape);
@@ -63,18 +53,13 @@ export class PlanCache implements Disposable {
     return found;
   }
 
-  /** {@linkcode CallSessions.admit} of a plan that is not kept, or not yet. */
-  admit(plan: TrainingPlan, neighbours: Iterable<TrainingPlan>): boolean {
-    return this.#sessions.admit(plan, neighbours);
-  }
-
   /** Drops other plans than these, and what no plan that stays shares with them. */
   keep(stays: (plan: TrainingPlan) => boolean): void {
     for (const [shape, { plan }] of this.#plans) {
       if (!stays(plan)) this.#plans.delete(shape);
     }
     const plans = [...this.#plans.values()];
-    const keys = new Set(plans.flatMap(({ plan }) => callsOf(plan).map(({ key }) => key)));
+    const keys = new Set(plans.flatMap(({ plan }) => keysOf(plan)));
     this.#sessions.retain(keys);
     this.#tensors.retain(new Set(plans.flatMap(({ constants }) => [...constants.values()])));
   }
@@ -90,7 +75,7 @@ export class PlanCache implements Disposable {
   }
 
   /** The compiled session of a call. */
-  session(call: PlannedCall, threads: Threads): Promise<CallSession> {
+  session(call: PlannedCall, threads: Threads): Promise<Executable> {
     return this.#sessions.of(call, threads);
   }
 
@@ -100,4 +85,9 @@ export class PlanCache implements Disposable {
     this.#tensors.retain(new Set());
     this.#sessions[Symbol.dispose]();
   }
+}
+
+/** Keys of all calls of a plan, those of its preprocessing aside. */
+function keysOf({ training, evaluation, logits }: TrainingPlan): readonly string[] {
+  return [training, evaluation, logits].flatMap(({ calls }) => calls.map(({ key }) => key));
 }

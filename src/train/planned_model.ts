@@ -5,7 +5,6 @@ import { type Arithmetic, changed, IN_FLOATS, numericOf, productsKey } from "../
 import { DROPOUT_SEED } from "../plan/dropout.ts";
 import { unknownInput } from "../plan/inputs.ts";
 import { EXPECTED_ROWS, gradientName, LOGITS, LOSS } from "../plan/names.ts";
-import { neighbourPlans } from "../plan/open_plan.ts";
 import { keyOf, type PlanOptions } from "../plan/options.ts";
 import { planTraining, type TrainingPlan } from "../plan/plan.ts";
 import { IndivisibleError } from "../plan/span.ts";
@@ -14,7 +13,7 @@ import type { ActivationFile } from "./activation_file.ts";
 import { divideBatch } from "./divide_batch.ts";
 import { PlanCache } from "./plan_cache.ts";
 import type { CompiledPlan } from "./compiled_plan.ts";
-import { PlanTemplates } from "./plan_templates.ts";
+import { PlanFamilies } from "./plan_families.ts";
 import {
   arithmeticOfGradients,
   ignoresPadding,
@@ -38,7 +37,7 @@ export class PlannedModel implements StepModel<TokenBatch> {
   #preprocessedFor: string;
   readonly #runner: Runner;
   readonly #plans: PlanCache;
-  readonly #templates: PlanTemplates;
+  readonly #families: PlanFamilies;
   readonly #slab: StepSlab;
   readonly #means: ScheduleMeans;
   readonly #zeros = new Map<string, DeviceTensor>();
@@ -57,11 +56,7 @@ export class PlannedModel implements StepModel<TokenBatch> {
     this.#runner = options.runner;
     this.#slab = new StepSlab(options.runner);
     this.#plans = new PlanCache(options.runner);
-    this.#templates = new PlanTemplates({
-      make: (planned) => planTraining(options.model, planned),
-      admit: (plan) => this.#plans.admit(plan, neighbourPlans(options.model, plan)),
-      serves: (plan) => this.#plans.admit(plan, []),
-    });
+    this.#families = new PlanFamilies(options.model);
     this.#means = { runner: this.#runner, plans: this.#plans, slab: this.#slab };
     this.#dividesSequences = options.dividesSequences ?? true;
     this.#ignoresPadding = ignoresPadding(options);
@@ -179,7 +174,7 @@ export class PlannedModel implements StepModel<TokenBatch> {
 
   /** Frees what only comparisons before the first step have needed. */
   forgetComparisons(): void {
-    this.#templates.clear();
+    this.#families.clear();
     const own = productsKey(this.#arithmetic);
     this.#plans.keep(({ options: { passes, arithmetic } }) =>
       arithmetic !== undefined && productsKey(arithmetic) === own && passes?.join() === "training"
@@ -305,15 +300,8 @@ export class PlannedModel implements StepModel<TokenBatch> {
   }
 
   #planFor(prepared: Prepared, use: PlanUse): CompiledPlan {
-    const { model } = this.#options;
     const options = planOptionsFor(this.#options, prepared, use);
-    const only = use.passes?.join();
-    return this.#plans.get(
-      keyOf(options),
-      () => only === "training" && this.#templates.planOf(options) || planTraining(model, options),
-      // Logits are asked for to compare them, of one batch.
-      (plan) => only === "logits" ? [] : neighbourPlans(model, plan),
-    );
+    return this.#plans.get(keyOf(options), () => this.#families.planOf(options));
   }
 
   #environment(

@@ -13,7 +13,7 @@ export class PreprocessedTensors implements Disposable {
   readonly #compile: Compile;
   /** By the computation and what it reads: names of weights may differ from plan to plan. */
   readonly #made = new Map<string, DeviceTensor>();
-  /** By a plan's preprocessing, which plans of one template share with what they read. */
+  /** By a plan's preprocessing, which is the same at all batches that it serves. */
   #byCalls = new WeakMap<readonly PreprocessingCall[], ReadonlyMap<string, DeviceTensor>>();
   readonly #sources = new Sources();
 

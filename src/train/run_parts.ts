@@ -98,8 +98,8 @@ async function runCalls(
   for (const [list, { placements, env }] of order) {
     const runs = lists[list];
     for (const call of own[list]) {
-      const { executable, constants } = await plans.session(call, "one");
-      const feeds: Record<string, DeviceTensor | EarlierResult> = { ...constants };
+      const executable = await plans.session(call, "one");
+      const feeds: Record<string, DeviceTensor | EarlierResult> = {};
       for (const [canonical, name] of call.feeds) {
         const value = made[list].get(name) ?? latest.get(name) ?? placements.get(name) ??
           env.get(name) ?? fromOtherSpan(name, list, spans);

@@ -81,9 +81,8 @@ class ScheduleRun {
   }
 
   async call(call: PlannedCall): Promise<void> {
-    const session = await this.#means.plans.session(call, "pool");
-    const { executable, constants } = session;
-    const feeds: Record<string, DeviceTensor> = { ...constants };
+    const executable = await this.#means.plans.session(call, "pool");
+    const feeds: Record<string, DeviceTensor> = {};
     for (const [canonical, name] of call.feeds) {
       const value = this.#env.get(name);
       if (value === undefined) throw new ReferenceError(`"${name}" is missing in ${call.label}`);
@@ -94,7 +93,7 @@ class ScheduleRun {
       const tensor = this.#placed?.get(name);
       if (tensor !== undefined) into[canonical] = tensor;
     }
-    const results = await sessionClock(session).time(
+    const results = await sessionClock(executable, this.#schedule.sizes).time(
       1,
       (brief) => executable.run(feeds, executable.outputNames, { into, brief }),
     );

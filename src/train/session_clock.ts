@@ -6,13 +6,19 @@ import { RunClock } from "../runtime/run_clock.ts";
  * shorter ones, each of which would wait for another thread.
  */
 const BRIEF_MS = 50;
-const clocks = new WeakMap<object, RunClock>();
+const clocks = new WeakMap<object, WeakMap<object, RunClock>>();
 
-/** The clock of a session, whose calls of one shape take about as long each time. */
-export function sessionClock(session: object): RunClock {
-  let clock = clocks.get(session);
+/**
+ * The clock of a session, whose calls at the same sizes take about as long each time.
+ *
+ * @param sizes of a batch; default: the session is always run at the same
+ */
+export function sessionClock(session: object, sizes: object = session): RunClock {
+  let ofSizes = clocks.get(sizes);
+  if (ofSizes === undefined) clocks.set(sizes, ofSizes = new WeakMap());
+  let clock = ofSizes.get(session);
   if (clock === undefined) {
-    clocks.set(session, clock = new RunClock({ briefMs: BRIEF_MS, sustained: true }));
+    ofSizes.set(session, clock = new RunClock({ briefMs: BRIEF_MS, sustained: true }));
   }
   return clock;
 }

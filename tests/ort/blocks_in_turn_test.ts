@@ -8,7 +8,8 @@ import { attend } from "../../src/ops/contrib/attention_core.ts";
 import { inferTraining } from "../../src/ops/registry.ts";
 import { withBlocksInTurn } from "../../src/plan/blocks_in_turn.ts";
 import { canonicalCall, type PlannedCall } from "../../src/plan/call.ts";
-import { callMemory, knownValues, runtimeOrder } from "../../src/plan/call_memory.ts";
+import { graphAt, knownValues } from "../../src/plan/call_graph.ts";
+import { callMemory, runtimeOrder } from "../../src/plan/call_memory.ts";
 import type { Piece } from "../../src/plan/piece.ts";
 import { planTraining } from "../../src/plan/plan.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
@@ -94,7 +95,10 @@ Deno.test("withBlocksInTurn() adds up what a block gives keys and values before 
     }),
   );
   const isSum = ({ opType }: Node) => opType === "ScatterND";
-  const { graph } = training.calls.find(({ graph }) => graph.nodes.some(isSum))!;
+  const graph = graphAt(
+    training.calls.find(({ graph }) => graph.nodes.some(isSum))!,
+    training.sizes,
+  );
   const b = knownValues(graph);
   const { nodes } = withBlocksInTurn({
     nodes: graph.nodes,

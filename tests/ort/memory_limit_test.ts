@@ -1,5 +1,6 @@
 // A file of a few hundred bytes can ask for any amount of memory.
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { BoundSizes } from "../../src/graph/size.ts";
 import { forgetPeak, memoryOf } from "../../scripts/campaigns/hostile/process.ts";
 import { EXIT, RefusedError } from "../../src/errors.ts";
 import { int } from "../../src/graph/attributes.ts";
@@ -81,7 +82,7 @@ Deno.test("StepSlab refuses a step beyond the limit, naming its largest tensor",
   const place = { offset: 0, bytes: 400e6, dtype: "float32", dims } as const;
   const memory = { bytes: 400e6, placements: new Map([["scores", place]]) };
   const error = assertThrows(
-    () => slab.tensorsOf([{ calls: [], release: [], memory }]),
+    () => slab.tensorsOf([{ calls: [], release: [], memory, sizes: new BoundSizes(new Map()) }]),
     RefusedError,
   );
   assert(error.message.includes('"scores", float32[100,1000000]'), error.message);

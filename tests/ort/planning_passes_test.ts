@@ -3,6 +3,7 @@ import { BadInputError } from "../../src/errors.ts";
 import { verify } from "../../src/graph/verify.ts";
 import type { PlanOptions } from "../../src/plan/options.ts";
 import { planTraining } from "../../src/plan/plan.ts";
+import { textOf } from "../../src/plan/share_graphs.ts";
 import type { PassResult } from "../../src/plan/planning_pass.ts";
 import { PLANNING_PASSES } from "../../src/plan/planning_passes.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
@@ -85,15 +86,15 @@ Deno.test("planTraining() shares neither graphs nor weights where that is left o
       ...{ sharesWeights: true, passControl: { without: new Set(without) } },
     }).training.calls;
   const counts = (calls: ReturnType<typeof callsWithout>) => ({
-    keys: new Set(calls.map(({ key }) => key)).size,
+    texts: new Set(calls.map(textOf)).size,
     graphs: new Set(calls.map(({ graph }) => graph)).size,
     shared: calls.filter(({ isShared }) => isShared).length,
   });
   assert(counts(callsWithout()).shared > 0);
   const unshared = counts(callsWithout("share-weights"));
-  assertEquals([unshared.shared, unshared.graphs], [0, unshared.keys]);
+  assertEquals([unshared.shared, unshared.graphs], [0, unshared.texts]);
   const apart = counts(callsWithout("share-graphs", "share-weights"));
-  assert(apart.graphs > apart.keys);
+  assert(apart.graphs > apart.texts);
 });
 
 /** A step's gradients with a pass left out, or with all of them. */

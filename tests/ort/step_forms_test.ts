@@ -1,9 +1,11 @@
 import { assert, assertEquals } from "@std/assert";
-import { elementCount, float32 } from "../../src/graph/tensor.ts";
+import { elementCount, float32, type Tensor } from "../../src/graph/tensor.ts";
 import { checkSliced, SLICED_LIMIT } from "../../src/train/check_sliced.ts";
 import type { IntegerForm } from "../../src/ops/internal/integer_form.ts";
 import { arithmeticOf } from "../../src/plan/arithmetic.ts";
+import { fillOf } from "../../src/graph/extents.ts";
 import type { PlannedCall } from "../../src/plan/call.ts";
+import { wholeGraph } from "../../src/plan/call_graph.ts";
 import { planTraining, type TrainingPlan } from "../../src/plan/plan.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
 import { modelDir, readModel } from "../helpers/fixture_models.ts";
@@ -20,15 +22,18 @@ import {
   stepOn,
 } from "../helpers/training_step.ts";
 
+const firstByte = (value: Tensor | undefined) => value && (fillOf(value) ?? value.bytes)[0];
+
 /** Types of the activations that a plan's products in integers read, each with its zero point's. */
 function activations(calls: readonly PlannedCall[]): string[] {
   const found = new Set<string>();
-  for (const { graph: { nodes, initializers } } of calls) {
+  for (const call of calls) {
+    const { nodes, initializers } = wholeGraph(call);
     for (const { opType, inputs } of nodes) {
       if (opType !== "MatMulIntegerToFloat") continue;
       const producer = nodes.find(({ outputs }) => outputs.includes(inputs[0]))!;
       const zeroPoints = [producer.inputs[2], inputs[4]].map((name) => initializers.get(name));
-      const text = zeroPoints.map((value) => `${value?.dtype} ${value?.bytes[0]}`);
+      const text = zeroPoints.map((value) => `${value?.dtype} ${firstByte(value)}`);
       found.add([producer.opType, ...text].join(", "));
     }
   }

@@ -1,4 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
+import { sizedName } from "../../src/graph/extents.ts";
 import { elementCount, type Tensor } from "../../src/graph/tensor.ts";
 import type { Model } from "../../src/graph/types.ts";
 import type { LoraConfig } from "../../src/lora/config.ts";
@@ -25,7 +26,10 @@ function viewedBy({ bytes }: Tensor, base: Model): string | undefined {
   return undefined;
 }
 
-function assertFrozen(base: Model, { constants }: TrainingPlan): void {
+function assertFrozen(base: Model, { constants, training }: TrainingPlan): void {
+  const ofSizes = new Set(
+    training.calls.flatMap(({ sized }) => [...sized.values()].map(sizedName)),
+  );
   const matrices = new Set(findModules(base).map((m) => m.inFeatures * m.outFeatures));
   const viewed = new Set<string>();
   let copiedBytes = 0;
@@ -36,7 +40,8 @@ function assertFrozen(base: Model, { constants }: TrainingPlan): void {
       continue;
     }
     copiedBytes += value.bytes.byteLength;
-    const isMatrix = value.dims.length === 2 && matrices.has(elementCount(value.dims));
+    const isMatrix = value.dims.length === 2 && matrices.has(elementCount(value.dims)) &&
+      !ofSizes.has(name);
     assert(!isMatrix, `${name}, ${value.dtype}[${value.dims}], is a copy of a weight`);
   }
   const sizeOf = (names: Iterable<string>) =>

@@ -1,4 +1,5 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
+import { BoundSizes } from "../../src/graph/size.ts";
 import { float32, toNumbers } from "../../src/graph/tensor.ts";
 import type { Schedule } from "../../src/plan/schedule.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
@@ -8,7 +9,7 @@ import { StepSlab } from "../../src/train/step_slab.ts";
 function scheduleOf(numbers: number): Schedule {
   const place = { offset: 0, bytes: 4 * numbers, dtype: "float32", dims: [numbers] } as const;
   const memory = { bytes: 4 * numbers, placements: new Map([["x", place]]) };
-  return { calls: [], release: [], memory };
+  return { calls: [], release: [], memory, sizes: new BoundSizes(new Map()) };
 }
 
 Deno.test("StepSlab.tensorsOf() gives parts beside each other memory of their own, and a part the same whatever stands before it", () => {

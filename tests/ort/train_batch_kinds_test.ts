@@ -2,6 +2,7 @@ import { assert } from "@std/assert";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
 import { batchKinds } from "../../src/train/batch_kinds.ts";
 import { CallSessions } from "../../src/train/call_sessions.ts";
+import { PlanFamilies } from "../../src/train/plan_families.ts";
 import { modelDir, readModel } from "../helpers/fixture_models.ts";
 import { adapted, batchOf, rowsOf, stepOn } from "../helpers/training_step.ts";
 
@@ -43,8 +44,9 @@ for (const pass of ["training", "evaluation"] as const) {
       ...{ runner, ...adapted(readModel(modelDir(NAME))) },
       ...{ objective: "causal" as const, keepBytes: 1e8 },
     };
-    const { sessionNodes, steps } = batchKinds(options, batches, {}, pass);
-    const one = batchKinds(options, batches.slice(-1), {}, pass).sessionNodes;
+    const plans = new PlanFamilies(options.model);
+    const { sessionNodes, steps } = batchKinds(plans, options, batches, {}, pass);
+    const one = batchKinds(plans, options, batches.slice(-1), {}, pass).sessionNodes;
     // Few batches are of fewer variants than are counted.
     assert(
       sessionNodes > 0.9 * compiled && sessionNodes < 1.6 * compiled,

@@ -1,8 +1,17 @@
 import { assert, assertEquals } from "@std/assert";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
-import { planTraining } from "../../src/plan/plan.ts";
+import type { Model } from "../../src/graph/types.ts";
+import { bindPlan } from "../../src/plan/bind_plan.ts";
+import type { PlanOptions } from "../../src/plan/options.ts";
+import { planOverSizes, planTraining, type TrainingPlan } from "../../src/plan/plan.ts";
+import { SIZE_NAMES } from "../../src/plan/step_sizes.ts";
 import { PlanCache } from "../../src/train/plan_cache.ts";
 import { oracleModel } from "../helpers/oracle.ts";
+
+/** A plan whose sessions serve its batch alone. */
+function planInNumbers(model: Model, options: PlanOptions): TrainingPlan {
+  return bindPlan(planOverSizes(model, options, SIZE_NAMES), options)!;
+}
 
 Deno.test("PlanCache keeps the sessions and tensors of the plans used last, and no others", async () => {
   using runner = createOrtRunner({ threads: 1 });
@@ -11,7 +20,7 @@ Deno.test("PlanCache keeps the sessions and tensors of the plans used last, and 
   const planOf = (length: number) =>
     cache.get(
       String(length),
-      () => planTraining(model, { batch: 2, length, targetRows: 4, trainable }),
+      () => planInNumbers(model, { batch: 2, length, targetRows: 4, trainable }),
     );
   const compileAll = async (length: number) => {
     const { plan } = planOf(length);
@@ -37,7 +46,7 @@ Deno.test("PlanCache.keep() frees what only other plans have needed", async () =
   const planOf = (length: number) =>
     cache.get(
       String(length),
-      () => planTraining(model, { batch: 2, length, targetRows: length / 2, trainable }),
+      () => planInNumbers(model, { batch: 2, length, targetRows: length / 2, trainable }),
     ).plan;
   const [kept, dropped] = [planOf(8), planOf(16)];
   const [call] = kept.training.calls;

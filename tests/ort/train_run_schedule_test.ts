@@ -35,7 +35,7 @@ Deno.test("runSchedule() takes passing weights out of memory after each call tha
   const schedule = { calls, release: calls.map(() => []) } as unknown as Schedule;
   const means = {
     runner: { inPlace: false },
-    plans: { session: (_: PlannedCall) => Promise.resolve({ executable, constants: {} }) },
+    plans: { session: (_: PlannedCall) => Promise.resolve(executable) },
   } as unknown as ScheduleMeans;
   const env = new Map(weights.map(([name, value]) => [
     name,

@@ -13,6 +13,7 @@ import {
 import { flopsOf, stepWork } from "../../scripts/bench/step_work.ts";
 import { int } from "../../src/graph/attributes.ts";
 import { GraphBuilder } from "../../src/graph/builder.ts";
+import { BoundSizes } from "../../src/graph/size.ts";
 import { float32 } from "../../src/graph/tensor.ts";
 import { inferTraining } from "../../src/ops/registry.ts";
 
@@ -161,8 +162,15 @@ Deno.test("stepWork() counts a call's products as often as it is called, and the
   const rotated = b.op("MatMul", [product, b.initializer("turn", float32([6, 6], ROTATION))]);
   const scores = b.microsoft("FusedMatMul", [x, x], { transB: int(1) });
   const graph = b.build("step", [b.reshape(b.op("Neg", [rotated]), [60]), scores]);
-  const call = { key: "k", graph, feeds: new Map(), fetches: new Map(), label: "forward" };
-  const work = stepWork([call, { ...call }]);
+  const call = {
+    key: "k",
+    graph,
+    feeds: new Map(),
+    fetches: new Map(),
+    label: "forward",
+    sized: new Map(),
+  };
+  const work = stepWork([{ calls: [call, { ...call }], sizes: new BoundSizes(new Map()) }]);
   assertEquals(work.products.map(({ node, count, flops }) => [node.opType, count, flops]), [
     ["Gemm", 2, 2 * 10 * 6 * 4],
     ["FusedMatMul", 2, 2 * 10 * 10 * 4],

@@ -92,6 +92,35 @@ Deno.test("derived() is one size for one function of equal sizes, and follows th
   assertEquals(sizes.at(new Map([...BATCH, ["length", 9]]))!.of(half(plus(length, 2))), 5);
 });
 
+Deno.test("derived() knows what it lies between, also where it is subtracted", () => {
+  const { sizes, length, rows } = symbols();
+  const third = (x: Extent, part: number, most: Extent): Extent =>
+    derived(`third ${part}`, [x], (value) => Math.floor(value * part / 3), [2, most]);
+  const second = third(length, 2, minus(length, 2));
+  const first = third(length, 1, minus(second, 2));
+  for (const [from, to] of [[0, first], [first, second], [second, length]]) {
+    assertEquals(asDimension(times(minus(to, from), rows)), times(minus(to, from), rows));
+    assert(!isAtMost(to, plus(from, 1)));
+  }
+  assertEquals(questions(sizes), []);
+  assert(isAtMost(first, 13));
+  assertEquals(questions(sizes), ["third 1(length) <= 13"]);
+});
+
+Deno.test("once() computes once for each batch, and records what that asks", () => {
+  const { sizes, length } = symbols();
+  let computed = 0;
+  const read = () =>
+    sizes.once(sizes, () => {
+      computed++;
+      return 2 * settled(length);
+    });
+  const other = sizes.at(OTHER)!;
+  for (const _ of [1, 2]) assertEquals([sizes.under(read), sizes.under(read, other)], [80, 128]);
+  assertEquals([computed, questions(sizes)], [2, []]);
+  assertEquals([read(), read(), computed, questions(sizes)], [80, 80, 3, ["length"]]);
+});
+
 Deno.test("isAtMost() and areEqual() decide only what polynomials do not tell", () => {
   const { sizes, batch, length, rows } = symbols();
   assert(isAtMost(2, batch));

@@ -28,6 +28,7 @@ function reading(...names: string[]): PlannedCall {
     graph: tinyModel({ inputs: {}, outputs: {}, nodes: [] }).graph,
     feeds,
     fetches: new Map(),
+    sized: new Map(),
   };
 }
 

@@ -3,6 +3,8 @@
  * weight, as ONNX Runtime's optimiser writes it for BERT and GPT-2.
  */
 import { floatAttribute, int, intAttribute } from "../../graph/attributes.ts";
+import { asDims, extentsOf } from "../../graph/extents.ts";
+import { plus } from "../../graph/size.ts";
 import { hiddenSizes } from "../../graph/fused_attention.ts";
 import { MICROSOFT } from "../../graph/types.ts";
 import type { OpRule } from "../types.ts";
@@ -41,10 +43,11 @@ export const Attention: OpRule = {
     const weights = requiredKnown(node, "weights", inputs, 1);
     const [, keySize, valueSize] = hiddenSizes(node, weights.dims[1]);
     const heads = intAttribute(node, "num_heads", 1);
-    const past = inputs[4]?.dims[3] ?? 0;
+    const [batch, tokens] = extentsOf(dims);
+    const past = inputs[4] === undefined ? 0 : extentsOf(inputs[4].dims)[3];
     return [
-      { dtype, dims: [dims[0], dims[1], valueSize] },
-      { dtype, dims: [2, dims[0], heads, past + dims[1], keySize / heads] },
+      { dtype, dims: asDims([batch, tokens, valueSize]) },
+      { dtype, dims: asDims([2, batch, heads, plus(past, tokens), keySize / heads]) },
     ];
   },
 
@@ -67,7 +70,7 @@ export const Attention: OpRule = {
       refuse(node, `input "past" with ${b.dims(past)[3]} cached tokens`);
     }
     const input = required(node, "input", inputs.input);
-    const [batch, tokens] = b.dims(input);
+    const [batch, tokens] = b.shape(input);
     const heads = intAttribute(node, "num_heads", 1);
 
     let packed = b.op("MatMul", [input, required(node, "weights", inputs.weights)]);

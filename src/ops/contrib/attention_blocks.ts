@@ -1,4 +1,13 @@
 /** The blocks of queries that attention goes by. */
+import {
+  areEqual,
+  derived,
+  type Extent,
+  isAtMost,
+  minus,
+  plus,
+  settled,
+} from "../../graph/size.ts";
 
 /** Query i sees the keys up to i and, with a window, only the last `window` of them. */
 export interface Causal {
@@ -8,10 +17,10 @@ export interface Causal {
 
 /** A rectangle of the scores: queries `from` to `to`, keys `first` to `last`, ends excluded. */
 export interface Block {
-  readonly from: number;
-  readonly to: number;
-  readonly first: number;
-  readonly last: number;
+  readonly from: Extent;
+  readonly to: Extent;
+  readonly first: Extent;
+  readonly last: Extent;
 }
 
 /** Queries a block of causal attention has at least, where blocks have to be cut out. */
@@ -35,10 +44,31 @@ const MOST_BLOCKS = 8;
 /** Queries that a block of a longer one has, so that its scores do not grow with the square of it. */
 const LONG_BLOCK_TOKENS = 192;
 
-/** In how many blocks causal attention of so many queries runs. */
-export function blockCount(tokens: number, least = BLOCK_TOKENS): number {
-  const most = Math.max(MOST_BLOCKS, Math.floor(tokens / LONG_BLOCK_TOKENS));
-  return Math.max(1, Math.min(most, Math.floor(tokens / least)));
+/** In how many blocks causal attention of so many queries runs: a graph has so many of each node. */
+export function blockCount(tokens: Extent, least = BLOCK_TOKENS): number {
+  const count = derived(`blocks of ${least} or more`, [tokens], (tokens) => {
+    const most = Math.max(MOST_BLOCKS, Math.floor(tokens / LONG_BLOCK_TOKENS));
+    return Math.max(1, Math.min(most, Math.floor(tokens / least)));
+  });
+  return settled(count);
+}
+
+/** Queries that each of several blocks has, whatever {@linkcode aligned} makes of them. */
+const FEWEST = 2;
+
+/** Where blocks of the queries from `offset` on begin and end. */
+function bordersOf(tokens: Extent, offset: Extent, keys: Extent, count: number): readonly Extent[] {
+  const borders = new Array<Extent>(count + 1);
+  [borders[0], borders[count]] = [offset, keys];
+  for (let block = count - 1; block > 0; block--) {
+    borders[block] = derived(
+      `end ${block} of ${count} blocks`,
+      [offset, tokens],
+      (offset, tokens) => aligned(offset + block * tokens / count),
+      [plus(offset, FEWEST), minus(borders[block + 1], FEWEST)],
+    );
+  }
+  return borders;
 }
 
 /**
@@ -47,21 +77,25 @@ export function blockCount(tokens: number, least = BLOCK_TOKENS): number {
  * @param least queries of a block
  */
 export function blocksOf(
-  tokens: number,
-  offset: number,
-  keys: number,
+  tokens: Extent,
+  offset: Extent,
+  keys: Extent,
   causal: Causal | undefined,
   least = BLOCK_TOKENS,
 ): readonly Block[] {
-  const whole = { from: offset, to: offset + tokens, first: 0, last: keys };
-  if (causal === undefined || offset + tokens !== keys) return [whole];
+  const whole = { from: offset, to: plus(offset, tokens), first: 0, last: keys };
+  if (causal === undefined || !areEqual(whole.to, keys)) return [whole];
   const count = blockCount(tokens, least);
   if (count === 1) return [whole];
-  const end = (block: number) =>
-    block === 0 ? offset : block === count ? keys : aligned(offset + block * tokens / count);
+  const borders = bordersOf(tokens, offset, keys, count);
   return Array.from({ length: count }, (_, i) => {
-    const [from, to] = [end(i), end(i + 1)];
-    const first = causal.window === undefined ? 0 : Math.max(0, from - causal.window + 1);
-    return { from, to, first, last: to };
+    const [from, to] = [borders[i], borders[i + 1]];
+    return { from, to, first: firstSeen(from, causal), last: to };
   });
+}
+
+/** The first key that some query sees. */
+function firstSeen(query: Extent, { window }: Causal): Extent {
+  const first = window === undefined ? 0 : minus(query, window - 1);
+  return isAtMost(first, 0) ? 0 : first;
 }

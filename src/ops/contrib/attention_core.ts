@@ -9,6 +9,7 @@
 import type { AttentionForm, AttentionInputs } from "./attention_form.ts";
 import { int, ints } from "../../graph/attributes.ts";
 import type { GraphBuilder } from "../../graph/builder.ts";
+import { areEqual, type Extent, isAtMost, minus, plus, settled, times } from "../../graph/size.ts";
 import { blocksOf } from "./attention_blocks.ts";
 import { blockMask, cut } from "./attention_masks.ts";
 import type { Causal } from "./attention_blocks.ts";
@@ -34,26 +35,27 @@ export function attend(
 /** How many of the tokens that all sequences begin with {@linkcode attend} attends to once. */
 export function sharedTokens(
   causal: Causal | undefined,
-  batch: number,
-  tokens: number,
-  keys: number,
-  common: number,
-): number {
-  return causal !== undefined && tokens === keys && batch > 1 && common < tokens ? common : 0;
+  batch: Extent,
+  tokens: Extent,
+  keys: Extent,
+  common: Extent,
+): Extent {
+  if (causal === undefined || common === 0 || isAtMost(batch, 1)) return 0;
+  return areEqual(tokens, keys) && isAtMost(plus(common, 1), tokens) ? common : 0;
 }
 
 /** {@linkcode attend} over values that hold every place of a batch. */
 export function attendByPositions(
   b: GraphBuilder,
   inputs: AttentionInputs,
-  commonTokens: number,
+  commonTokens: Extent,
 ): string {
-  const [batch, tokens] = b.dims(inputs.query);
-  const [, keys] = b.dims(inputs.value);
+  const [batch, tokens] = b.shape(inputs.query);
+  const [, keys] = b.shape(inputs.value);
   const common = sharedTokens(inputs.causal, batch, tokens, keys, commonTokens);
   if (common === 0) return attendFrom(b, inputs, 0);
   const first = attendFrom(b, firstSequence(b, inputs, common), 0);
-  const [, , width] = b.dims(first);
+  const [, , width] = b.shape(first);
   const begins = b.op("Expand", [first, b.int64s([batch, common, width])]);
   const query = partOf(b, inputs.query, [0, batch], [common, tokens]);
   const rest = attendFrom(b, { ...inputs, query }, common);
@@ -61,14 +63,13 @@ export function attendByPositions(
 }
 
 /** Of one sequence the first tokens, that nothing after them is seen of. */
-function firstSequence(b: GraphBuilder, inputs: AttentionInputs, tokens: number): AttentionInputs {
-  const [batch, length] = b.dims(inputs.key);
+function firstSequence(b: GraphBuilder, inputs: AttentionInputs, tokens: Extent): AttentionInputs {
+  const [batch, length] = b.shape(inputs.key);
   const begin = (x: string) => partOf(b, x, [0, 1], [0, tokens]);
-  const ofFirst = (mask: string) =>
-    [[-5, 1, batch], [-3, tokens, length], [-1, tokens, length]].reduce(
-      (x, [axis, to, size]) => cut(b, x, axis, 0, to, size),
-      mask,
-    );
+  const ofFirst = (mask: string) => {
+    const ofSequence = cut(b, mask, -5, 0, 1, batch);
+    return cut(b, cut(b, ofSequence, -3, 0, tokens, length), -1, 0, tokens, length);
+  };
   return {
     ...inputs,
     query: begin(inputs.query),
@@ -82,28 +83,28 @@ function firstSequence(b: GraphBuilder, inputs: AttentionInputs, tokens: number)
 function partOf(
   b: GraphBuilder,
   x: string,
-  [first, last]: readonly [number, number],
-  [from, to]: readonly [number, number],
+  [first, last]: readonly [Extent, Extent],
+  [from, to]: readonly [Extent, Extent],
 ): string {
   return b.op("Slice", [x, b.int64s([first, from]), b.int64s([last, to]), b.int64s([0, 1])]);
 }
 
 /** {@linkcode attend} where `inputs.query` has the tokens from `offset` on, of all that there are keys of. */
-function attendFrom(b: GraphBuilder, inputs: AttentionInputs, offset: number): string {
-  const [batch, tokens, heads, size] = b.dims(inputs.query);
-  const [, keys, keyHeads, valueSize] = b.dims(inputs.value);
-  const group = heads / keyHeads;
+function attendFrom(b: GraphBuilder, inputs: AttentionInputs, offset: Extent): string {
+  const [batch, tokens, heads, size] = b.shape(inputs.query);
+  const [, keys, keyHeads, valueSize] = b.shape(inputs.value);
+  const group = settled(heads) / settled(keyHeads);
   const { dtype } = b.known(inputs.query);
 
   const grouped = b.reshape(inputs.query, [batch, tokens, keyHeads, group, size]);
   const byHead = b.op("Transpose", [grouped], { perm: ints([0, 2, 1, 3, 4]) });
-  const query = b.reshape(byHead, [batch, keyHeads, tokens * group, size]);
+  const query = b.reshape(byHead, [batch, keyHeads, times(tokens, group), size]);
   const scaled = b.op("Mul", [query, scalarOf(b, dtype, inputs.scale)]);
   const key = b.op("Transpose", [inputs.key], { perm: ints([0, 2, 1, 3]) });
   const value = b.op("Transpose", [inputs.value], { perm: ints([0, 2, 1, 3]) });
 
   const blocks = blocksOf(tokens, offset, keys, inputs.causal);
-  const rows = b.int64s(blocks.map(({ from, to }) => (to - from) * group));
+  const rows = b.int64s(blocks.map(({ from, to }) => times(minus(to, from), group)));
   const queries = blocks.length === 1
     ? [scaled]
     : b.ops("Split", [scaled, rows], blocks.length, { axis: int(2) });
@@ -111,7 +112,7 @@ function attendFrom(b: GraphBuilder, inputs: AttentionInputs, offset: number): s
     const mask = blockMask(b, inputs.masks, inputs.causal, block, [
       batch,
       keyHeads,
-      offset + tokens,
+      plus(offset, tokens),
       group,
       keys,
     ]);
@@ -120,14 +121,14 @@ function attendFrom(b: GraphBuilder, inputs: AttentionInputs, offset: number): s
       key: cut(b, key, -2, block.first, block.last, keys),
       value: cut(b, value, -2, block.first, block.last, keys),
       mask,
-      grid: [batch, keyHeads, block.to - block.from, group, block.last - block.first],
+      grid: [batch, keyHeads, minus(block.to, block.from), group, minus(block.last, block.first)],
     });
   });
   const joined = mixed.length === 1 ? mixed[0] : b.op("Concat", mixed, { axis: int(2) });
   const outward = b.op("Transpose", [
     b.reshape(joined, [batch, keyHeads, tokens, group, valueSize]),
   ], { perm: ints([0, 2, 1, 3, 4]) });
-  return b.reshape(outward, [batch, tokens, heads * valueSize]);
+  return b.reshape(outward, [batch, tokens, times(heads, valueSize)]);
 }
 
 /** What a block of queries attends to, head by head. */
@@ -141,7 +142,7 @@ export interface AttendedBlock {
   /** Of {@linkcode blockMask}. */
   readonly mask: string | undefined;
   /** The scores' shape, [B, keyHeads, queries, G, keys]. */
-  readonly grid: readonly number[];
+  readonly grid: readonly Extent[];
 }
 
 /** @returns [B, keyHeads, queries · G, valueSize] */
@@ -170,11 +171,11 @@ function squash(b: GraphBuilder, scores: string, softcap: number): string {
 
 /** Softmax over the scores and one more per head, whose probability is dropped. */
 function softmaxWithSink(b: GraphBuilder, scores: string, sink: string): string {
-  const dims = b.dims(scores);
-  const [, keyHeads, , group, keys] = dims;
+  const shape = b.shape(scores);
+  const [, keyHeads, , group, keys] = shape;
   const column = b.op("Expand", [
     b.reshape(sink, [1, keyHeads, 1, group, 1]),
-    b.int64s([...dims.slice(0, -1), 1]),
+    b.int64s([...shape.slice(0, -1), 1]),
   ]);
   const joined = b.op("Concat", [scores, column], { axis: int(-1) });
   const weights = b.op("Softmax", [joined], { axis: int(-1) });

@@ -1,5 +1,6 @@
 /** Inputs of attention, and how a graph's attention is lowered. */
 import type { GraphBuilder } from "../../graph/builder.ts";
+import type { Extent } from "../../graph/size.ts";
 import type { Causal } from "./attention_blocks.ts";
 
 /** Inputs of {@linkcode attend}; T queries, L keys, H query heads, G = H / keyHeads. */
@@ -28,7 +29,7 @@ export interface AttentionForm {
    * Tokens that all sequences begin with, of which causal attention makes the same in each: it attends
    * to them once. Default: none.
    */
-  readonly common?: number;
+  readonly common?: Extent;
   /** Emits something else in the place of attention. */
   readonly emit?: (b: GraphBuilder, inputs: AttentionInputs) => string;
 }

@@ -1,7 +1,8 @@
 /** Additive masks over attention scores, in the order in which `attend` lays scores out. */
 import { ints } from "../../graph/attributes.ts";
 import type { GraphBuilder } from "../../graph/builder.ts";
-import { float32 } from "../../graph/tensor.ts";
+import { sizedTensor } from "../../graph/extents.ts";
+import { type Extent, isAtMost, minus, plus } from "../../graph/size.ts";
 import type { Block, Causal } from "./attention_blocks.ts";
 import { castTo } from "../cast.ts";
 import { shared } from "./support.ts";
@@ -20,19 +21,27 @@ export const MASKED = -1e9;
  */
 function causalBlock(b: GraphBuilder, { window }: Causal, block: Block): string | undefined {
   const { from, to, first, last } = block;
-  const hidden = (i: number, j: number) => j > i || (window !== undefined && j <= i - window);
-  const width = last - first;
-  const mask = new Float32Array((to - from) * width);
-  let any = false;
-  for (let i = from; i < to; i++) {
-    for (let j = first; j < last; j++) {
-      if (!hidden(i, j)) continue;
-      mask[(i - from) * width + j - first] = MASKED;
-      any = true;
-    }
-  }
-  if (!any) return undefined;
-  return b.constant(float32([to - from, 1, width], mask), `causal.${from}.${to}.${first}.${last}`);
+  const seesLast = isAtMost(last, plus(from, 1));
+  const seesFirst = window === undefined || isAtMost(to, plus(first, window));
+  if (seesLast && seesFirst) return undefined;
+  const mask = sizedTensor(
+    `causal mask of window ${window}`,
+    "float32",
+    [minus(to, from), 1, minus(last, first)],
+    [from, to, first, last],
+    (from, to, first, last) => {
+      const width = last - first;
+      const scores = new Float32Array((to - from) * width);
+      const hides = (i: number, j: number) => j > i || (window !== undefined && j <= i - window);
+      for (let i = from; i < to; i++) {
+        for (let j = first; j < last; j++) {
+          if (hides(i, j)) scores[(i - from) * width + j - first] = MASKED;
+        }
+      }
+      return new Uint8Array(scores.buffer);
+    },
+  );
+  return b.constant(mask, `causal.${from}.${to}.${first}.${last}`);
 }
 
 /**
@@ -42,7 +51,8 @@ function causalBlock(b: GraphBuilder, { window }: Causal, block: Block): string 
  * @returns [B or 1, keyHeads or 1, T, G or 1, L]
  */
 export function biasMask(b: GraphBuilder, bias: string, keyHeads: number): string {
-  const [batch, heads, tokens, keys] = b.dims(bias);
+  const [batch, , tokens, keys] = b.shape(bias);
+  const heads = b.dims(bias)[1];
   if (heads === 1) return b.reshape(bias, [batch, 1, tokens, 1, keys]);
   return shared(b, `bias ${bias} ${keyHeads}`, () => {
     const grouped = b.reshape(bias, [batch, keyHeads, heads / keyHeads, tokens, keys]);
@@ -62,7 +72,7 @@ export function blockMask(
   masks: readonly string[],
   causal: Causal | undefined,
   block: Block,
-  whole: readonly number[],
+  whole: readonly Extent[],
 ): string | undefined {
   const { from, to, first, last } = block;
   const key = JSON.stringify([masks, causal, block, whole]);
@@ -83,12 +93,12 @@ export function cut(
   b: GraphBuilder,
   x: string,
   axis: number,
-  from: number,
-  to: number,
-  size: number,
+  from: Extent,
+  to: Extent,
+  size: Extent,
 ): string {
-  const dims = b.dims(x);
-  const at = dims.length + axis;
-  if (at < 0 || dims[at] === 1 || (from === 0 && to === size)) return x;
+  const shape = b.shape(x);
+  const at = shape.length + axis;
+  if (at < 0 || shape[at] === 1 || (from === 0 && to === size)) return x;
   return b.op("Slice", [x, b.int64s([from]), b.int64s([to]), b.int64s([at])]);
 }

@@ -1,6 +1,6 @@
 /** com.microsoft.BiasSoftmax: softmax of scores and an added mask, over an axis and all behind it. */
 import { int, intAttribute } from "../../graph/attributes.ts";
-import { elementCount } from "../../graph/tensor.ts";
+import { productOf } from "../../graph/size.ts";
 import { MICROSOFT } from "../../graph/types.ts";
 import type { OpRule } from "../types.ts";
 import { inferLike, refuse } from "./support.ts";
@@ -19,15 +19,15 @@ export const BiasSoftmax: OpRule = {
 
   lower(b, node) {
     const [data, bias] = node.inputs;
-    const dims = b.dims(data);
+    const shape = b.shape(data);
     // With as many dimensions as the data, both kinds of broadcast are NumPy's.
-    if (b.dims(bias).length !== dims.length) {
-      refuse(node, `an input "bias" of another rank than "data" ([${b.dims(bias)}], [${dims}])`);
+    if (b.shape(bias).length !== shape.length) {
+      refuse(node, `an input "bias" of another rank than "data" ([${b.shape(bias)}], [${shape}])`);
     }
     const axis = intAttribute(node, "axis", 1);
-    const first = axis < 0 ? axis + dims.length : axis;
+    const first = axis < 0 ? axis + shape.length : axis;
     const sum = b.op("Add", [data, bias]);
-    const flat = b.reshape(sum, [...dims.slice(0, first), elementCount(dims.slice(first))]);
-    return [b.reshape(b.op("Softmax", [flat], { axis: int(-1) }), dims)];
+    const flat = b.reshape(sum, [...shape.slice(0, first), productOf(shape.slice(first))]);
+    return [b.reshape(b.op("Softmax", [flat], { axis: int(-1) }), shape)];
   },
 };

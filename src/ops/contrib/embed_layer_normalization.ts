@@ -1,6 +1,8 @@
 /** com.microsoft.EmbedLayerNormalization: the sum of BERT's three embeddings, normalised. */
 import { float, floatAttribute, int } from "../../graph/attributes.ts";
 import type { GraphBuilder } from "../../graph/builder.ts";
+import { asDims, extentsOf, sizedTensor } from "../../graph/extents.ts";
+import type { Extent } from "../../graph/size.ts";
 import { int32 } from "../../graph/tensor.ts";
 import { MICROSOFT, type Node, operatorName } from "../../graph/types.ts";
 import type { OpRule } from "../types.ts";
@@ -29,15 +31,18 @@ export type EmbeddingWeight =
   | "beta";
 
 /** Position embeddings, [B or 1, S, hidden]. */
-function positionRows(b: GraphBuilder, table: string, ids: string | undefined, tokens: number) {
+function positionRows(b: GraphBuilder, table: string, ids: string | undefined, tokens: Extent) {
   if (ids !== undefined) return b.op("Gather", [table, ids], { axis: int(0) });
   const rows = b.op("Slice", [table, b.int64s([0]), b.int64s([tokens]), b.int64s([0])]);
   return b.reshape(rows, [1, tokens, b.dims(table)[1]]);
 }
 
 /** How many tokens of each row the mask shows, [B] int32; zeros without a mask, as the kernel. */
-function maskIndex(b: GraphBuilder, mask: string | undefined, batch: number): string {
-  if (mask === undefined) return b.constant(int32([batch], new Int32Array(batch)));
+function maskIndex(b: GraphBuilder, mask: string | undefined, batch: Extent): string {
+  if (mask === undefined) {
+    const zeros = (count: number) => new Uint8Array(4 * count);
+    return b.constant(sizedTensor("zeros", "int32", [batch], [batch], zeros));
+  }
   const shown = b.op("Equal", [mask, b.constant(int32([], [1]))]);
   return b.op("ReduceSum", [castTo(b, shown, "int32"), b.int64s([1])], { keepdims: int(0) });
 }
@@ -70,7 +75,7 @@ export function embedded(
   checkSegments(node, segment_ids, segment_embedding);
   const given = (name: typeof INPUTS[number]) => required(node, name, inputs[name]);
   const ids = given("input_ids");
-  const [batch, tokens] = b.dims(ids);
+  const [batch, tokens] = b.shape(ids);
   const rows = (table: string, of: string) => b.op("Gather", [table, of], { axis: int(0) });
   const positions = positionRows(b, given("position_embedding"), position_ids, tokens);
   let sum = b.op("Add", [
@@ -100,10 +105,10 @@ export const EmbedLayerNormalization: OpRule = {
   traits: { kind: "normalization", rows: "mixed" },
 
   infer(node, inputs) {
-    const ids = requiredKnown(node, "input_ids", inputs, 0);
+    const ids = extentsOf(requiredKnown(node, "input_ids", inputs, 0).dims);
     const { dtype, dims: [, hidden] } = requiredKnown(node, "word_embedding", inputs, 2);
-    const output = { dtype, dims: [...ids.dims, hidden] };
-    return [output, { dtype: "int32", dims: [ids.dims[0]] }, output];
+    const output = { dtype, dims: asDims([...ids, hidden]) };
+    return [output, { dtype: "int32", dims: asDims([ids[0]]) }, output];
   },
 
   lower(b, node, { needed }) {

@@ -1,5 +1,6 @@
 /** com.microsoft.FusedGemm: Gemm and an activation. */
 import { intAttribute, stringAttribute } from "../../graph/attributes.ts";
+import { asDims, extentsOf } from "../../graph/extents.ts";
 import { MICROSOFT } from "../../graph/types.ts";
 import type { OpRule } from "../types.ts";
 import { refuse, requiredKnown } from "./support.ts";
@@ -22,10 +23,10 @@ export const FusedGemm: OpRule = {
     const b = requiredKnown(node, "B", inputs, 1);
     return [{
       dtype: a.dtype,
-      dims: [
-        a.dims[intAttribute(node, "transA", 0) ? 1 : 0],
-        b.dims[intAttribute(node, "transB", 0) ? 0 : 1],
-      ],
+      dims: asDims([
+        extentsOf(a.dims)[intAttribute(node, "transA", 0) ? 1 : 0],
+        extentsOf(b.dims)[intAttribute(node, "transB", 0) ? 0 : 1],
+      ]),
     }];
   },
 

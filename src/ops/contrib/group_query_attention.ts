@@ -11,7 +11,7 @@
 import { floatAttribute, int, intAttribute, ints } from "../../graph/attributes.ts";
 import type { GraphBuilder } from "../../graph/builder.ts";
 import { asDims, extentsOf, sizedTensor } from "../../graph/extents.ts";
-import { bytesText, digestOfText } from "../../graph/graph_text.ts";
+import { digestOfContents } from "../../graph/graph_text.ts";
 import { areEqual, type Extent, isAtMost, plus, productOf } from "../../graph/size.ts";
 import { int64, toNumbers } from "../../graph/tensor.ts";
 import { MICROSOFT, type Node } from "../../graph/types.ts";
@@ -127,15 +127,19 @@ function firstRows(b: GraphBuilder, node: Node, table: string, tokens: Extent): 
     const { bytes } = value;
     const rowBytes = bytes.byteLength / dims[0];
     const first = sizedTensor(
-      `first rows of ${digestOfText(bytesText(bytes))}`,
+      `first rows of ${digestOfContents(value)}`,
       dtype,
       [tokens, dims[1]],
       [tokens],
-      (count) => bytes.subarray(0, rowBytes * count),
+      firstOf(bytes, rowBytes),
     );
     return b.constant(first, `${table}.${tokens}`);
   });
 }
+
+/** In a scope of its own: what follows from sizes outlives the builder. */
+const firstOf = (bytes: Uint8Array, rowBytes: number) => (count: number) =>
+  bytes.subarray(0, rowBytes * count);
 
 /** Rotates heads of [B, T, heads · size]. */
 function rotate(

@@ -1,6 +1,8 @@
 /** com.microsoft.MultiHeadAttention: attention over projected queries, keys and values. */
 import { floatAttribute, int, intAttribute, ints } from "../../graph/attributes.ts";
 import type { GraphBuilder } from "../../graph/builder.ts";
+import { asDims, extentsOf } from "../../graph/extents.ts";
+import { plus } from "../../graph/size.ts";
 import { MICROSOFT, type Node } from "../../graph/types.ts";
 import type { OpRule } from "../types.ts";
 import { attend, biasMask } from "./attention_core.ts";
@@ -25,7 +27,7 @@ type Heads = readonly [query: string, key: string, value: string];
 
 /** Takes apart [B, length, heads, parts, size]. */
 function unpack(b: GraphBuilder, packed: string, parts: number): readonly string[] {
-  const [batch, length, heads, , size] = b.dims(packed);
+  const [batch, length, heads, , size] = b.shape(packed);
   const sizes = b.int64s(Array.from({ length: parts }, () => 1));
   return b.ops("Split", [packed, sizes], parts, { axis: int(3) })
     .map((x) => b.reshape(x, [batch, length, heads, size]));
@@ -33,9 +35,10 @@ function unpack(b: GraphBuilder, packed: string, parts: number): readonly string
 
 /** Heads of [B, length, heads · size], or of [B, heads, length, size]. */
 function asHeads(b: GraphBuilder, x: string, heads: number): string {
+  const [batch, length] = b.shape(x);
   const dims = b.dims(x);
   if (dims.length === 4) return b.op("Transpose", [x], { perm: ints([0, 2, 1, 3]) });
-  return b.reshape(x, [dims[0], dims[1], heads, dims[2] / heads]);
+  return b.reshape(x, [batch, length, heads, dims[2] / heads]);
 }
 
 function splitHeads(
@@ -63,7 +66,7 @@ function splitHeads(
 function addBias(b: GraphBuilder, heads: Heads, bias: string): Heads {
   const sizes = heads.map((x) => b.dims(x)[2] * b.dims(x)[3]);
   const parts = b.ops("Split", [bias, b.int64s(sizes)], 3, { axis: int(0) });
-  const [q, k, v] = heads.map((x, i) => b.op("Add", [x, b.reshape(parts[i], b.dims(x).slice(2))]));
+  const [q, k, v] = heads.map((x, i) => b.op("Add", [x, b.reshape(parts[i], b.shape(x).slice(2))]));
   return [q, k, v];
 }
 
@@ -83,23 +86,21 @@ export const MultiHeadAttention: OpRule = {
     const packed = query.length === 5 ? query : inputs[1]?.dims;
     const key = query.length === 5 ? query : requiredKnown(node, "key", inputs, 1).dims;
     const value = inputs[2]?.dims;
+    const [batch, tokens] = extentsOf(query);
     const size = query.length === 5 ? query[4] : query[2] / heads;
     const valueSize = packed?.length === 5
       ? packed[4]
       : value?.length === 4
       ? value[3]
       : (value?.[2] ?? size * heads) / heads;
-    const length = key.length === 4 ? key[2] : key[1];
-    const past = inputs[6]?.dims[2] ?? 0;
-    const present = (last: number) => ({
-      dtype,
-      dims: [query[0], heads, past + length, last],
-    });
+    const past = inputs[6] === undefined ? 0 : extentsOf(inputs[6].dims)[2];
+    const keys = plus(past, extentsOf(key)[key.length === 4 ? 2 : 1]);
+    const present = (last: number) => ({ dtype, dims: asDims([batch, heads, keys, last]) });
     return [
-      { dtype, dims: [query[0], query[1], heads * valueSize] },
+      { dtype, dims: asDims([batch, tokens, heads * valueSize]) },
       present(size),
       present(valueSize),
-      { dtype, dims: [query[0], heads, query[1], past + length] },
+      { dtype, dims: asDims([batch, heads, tokens, keys]) },
     ];
   },
 
@@ -121,8 +122,9 @@ export const MultiHeadAttention: OpRule = {
     );
     if (inputs.bias !== undefined) split = addBias(b, split, inputs.bias);
     const [query, key, value] = split;
-    const [batch, , heads, size] = b.dims(query);
-    const keys = b.dims(key)[1];
+    const [batch] = b.shape(query);
+    const { 2: heads, 3: size } = b.dims(query);
+    const keys = b.shape(key)[1];
 
     const causal = intAttribute(node, "unidirectional", 0) === 1 ? {} : undefined;
     const masks: string[] = [];

@@ -1,8 +1,9 @@
 /** Padding masks of com.microsoft.Attention and MultiHeadAttention as additive masks. */
 import { int } from "../../graph/attributes.ts";
 import type { GraphBuilder } from "../../graph/builder.ts";
+import { sizedTensor } from "../../graph/extents.ts";
+import { areEqual, type Extent, times } from "../../graph/size.ts";
 import { ascending, int32 } from "../../graph/tensor.ts";
-import { reshaped } from "../../graph/reshaped.ts";
 import type { Node } from "../../graph/types.ts";
 import { castTo } from "../cast.ts";
 import { scalarOf } from "../broadcast.ts";
@@ -12,8 +13,10 @@ import { refuse, shared } from "./support.ts";
 export const MASK_FILTER = -10000;
 
 /** 0, 1, …, keys - 1 as [1, keys]. */
-function keyPositions(b: GraphBuilder, keys: number): string {
-  return b.constant(reshaped(ascending(keys), [1, keys]), "key_positions");
+function keyPositions(b: GraphBuilder, keys: Extent): string {
+  const bytesOf = (count: number) => ascending(count).bytes;
+  const positions = sizedTensor("ascending", "int32", [1, keys], [keys], bytesOf);
+  return b.constant(positions, "key_positions");
 }
 
 /** Which keys a mask shows, bool [B, 1 or T, L]. */
@@ -22,26 +25,28 @@ function visibleKeys(
   node: Node,
   input: string,
   mask: string,
-  batch: number,
-  keys: number,
+  batch: Extent,
+  keys: Extent,
 ): string {
-  const dims = b.dims(mask);
+  const shape = b.shape(mask);
   const ints = castTo(b, mask, "int32");
   const column = (value: string) => b.reshape(value, [batch, 1]);
-  if (dims.length === 1 && dims[0] === batch) {
+  if (shape.length === 1 && areEqual(shape[0], batch)) {
     const before = b.op("Less", [keyPositions(b, keys), column(ints)]);
     return b.reshape(before, [batch, 1, keys]);
   }
-  if (dims.length === 1 && dims[0] === 2 * batch) {
+  if (shape.length === 1 && areEqual(shape[0], times(2, batch))) {
     const [ends, starts] = b.ops("Split", [ints, b.int64s([batch, batch])], 2, { axis: int(0) });
     const before = b.op("Less", [keyPositions(b, keys), column(ends)]);
     const from = b.op("GreaterOrEqual", [keyPositions(b, keys), column(starts)]);
     return b.reshape(b.op("And", [before, from]), [batch, 1, keys]);
   }
   const shown = () => b.op("Greater", [ints, b.constant(int32([], [0]))]);
-  if (dims.length === 2 && dims[1] === keys) return b.reshape(shown(), [dims[0], 1, keys]);
-  if (dims.length === 3 && dims[2] === keys) return shown();
-  return refuse(node, `input "${input}" of shape [${dims}]`);
+  if (shape.length === 2 && areEqual(shape[1], keys)) {
+    return b.reshape(shown(), [shape[0], 1, keys]);
+  }
+  if (shape.length === 3 && areEqual(shape[2], keys)) return shown();
+  return refuse(node, `input "${input}" of shape [${shape}]`);
 }
 
 /**
@@ -58,8 +63,8 @@ export function paddingMask(
   options: {
     readonly input: string;
     readonly mask: string;
-    readonly batch: number;
-    readonly keys: number;
+    readonly batch: Extent;
+    readonly keys: Extent;
     readonly filter: number;
   },
 ): string {
@@ -68,7 +73,7 @@ export function paddingMask(
     const visible = visibleKeys(b, node, input, mask, batch, keys);
     const [zero, hidden] = [scalarOf(b, "float32", 0), scalarOf(b, "float32", filter)];
     const added = b.op("Where", [visible, zero, hidden]);
-    const [rows, tokens] = b.dims(added);
+    const [rows, tokens] = b.shape(added);
     return b.reshape(added, [rows, 1, tokens, 1, keys]);
   });
 }

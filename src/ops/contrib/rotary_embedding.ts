@@ -7,7 +7,9 @@
  */
 import { intAttribute } from "../../graph/attributes.ts";
 import type { GraphBuilder } from "../../graph/builder.ts";
-import { elementCount, float32, toNumbers } from "../../graph/tensor.ts";
+import { mapped } from "../../graph/extents.ts";
+import { isAtMost, productOf } from "../../graph/size.ts";
+import { float32, type Tensor, toNumbers } from "../../graph/tensor.ts";
 import { MICROSOFT } from "../../graph/types.ts";
 import { mixed } from "../traits.ts";
 import type { OpRule } from "../types.ts";
@@ -16,12 +18,13 @@ import { requireAttribute, requiredKnown, shared } from "./support.ts";
 /** The sines with their signs changed; a constant where they are one. */
 function negated(b: GraphBuilder, sines: string): string {
   return shared(b, `negated ${sines}`, () => {
-    const { value, dtype, dims } = b.known(sines);
-    if (value === undefined || dtype !== "float32" || elementCount(dims) > 1 << 22) {
-      return b.op("Neg", [sines]);
-    }
-    const opposite = float32(dims, Float32Array.from(toNumbers(value), (v) => -v));
-    return b.constant(opposite, `${sines}.negated`);
+    const { value, dtype } = b.known(sines);
+    const isFolded = value !== undefined && dtype === "float32" &&
+      isAtMost(productOf(b.shape(sines)), 1 << 22);
+    if (!isFolded) return b.op("Neg", [sines]);
+    const opposite = (t: Tensor) =>
+      float32(t.dims, Float32Array.from(toNumbers(t), (v) => -v)).bytes;
+    return b.constant(mapped(value, "negated", opposite), `${sines}.negated`);
   });
 }
 

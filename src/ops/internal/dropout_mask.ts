@@ -14,7 +14,8 @@
 import { floatAttribute, int } from "../../graph/attributes.ts";
 import type { GraphBuilder } from "../../graph/builder.ts";
 import { ONNX_TYPE } from "../../graph/dtype.ts";
-import { elementCount, int32, int64, type Tensor } from "../../graph/tensor.ts";
+import { type Extent, productOf } from "../../graph/size.ts";
+import { int32, int64, type Tensor } from "../../graph/tensor.ts";
 import { GRAFT } from "../../graph/types.ts";
 import { label, required } from "../args.ts";
 import { shared } from "../contrib/support.ts";
@@ -73,12 +74,12 @@ export const DropoutMask: OpRule = {
 
   expand(b, node) {
     const [x, seed, salt] = node.inputs;
-    const dims = b.dims(x);
+    const shape = b.shape(x);
     const probability = floatAttribute(node, "probability", 0);
-    const [lead, columns] = [dims.slice(0, -1), dims[dims.length - 1]];
+    const [lead, columns] = [shape.slice(0, -1), shape[shape.length - 1]];
     const state = shared(b, `dropout state ${seed}`, () => mixed(b, seed));
     const u = shared(b, `dropout rows ${seed} ${lead}`, () => {
-      const numbers = odd(b, hashed(b, multiples(b, mixed(b, state), elementCount(lead))));
+      const numbers = odd(b, hashed(b, multiples(b, mixed(b, state), productOf(lead))));
       return b.reshape(numbers, [...lead, 1]);
     });
     const v = shared(
@@ -107,7 +108,6 @@ export const DropoutMask: OpRule = {
 /** The Mersenne prime 2³¹ - 1: products of two residues stay below 2⁶². */
 const PRIME = 2147483647;
 
-/** Larger than any size, from which plans of other sizes tell them (`plan/resize_plan.ts`). */
 const [FACTOR, SUMMAND, SECOND_FACTOR] = [1103515245, 1013904223, 1812433253];
 
 const scalar = (b: GraphBuilder, n: number) => b.constant(int64([], [n]));
@@ -125,11 +125,8 @@ function mixed(b: GraphBuilder, value: string): string {
 
 const hashed = (b: GraphBuilder, value: string) => mixed(b, mixed(b, value));
 
-/**
- * A residue's multiples, from once to `count` times: counted at run time, since numbers that lie in a
- * graph look like sizes.
- */
-function multiples(b: GraphBuilder, residue: string, count: number): string {
+/** A residue's multiples, from once to `count` times. */
+function multiples(b: GraphBuilder, residue: string, count: Extent): string {
   const step = b.op("Max", [residue, scalar(b, 1)]);
   return b.op("CumSum", [b.op("Expand", [step, b.int64s([count])]), scalar(b, 0)]);
 }

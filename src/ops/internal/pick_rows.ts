@@ -22,8 +22,8 @@ import type { OpRule } from "../types.ts";
 /**
  * How cotangents come back to the rows that were picked: from the one place that has a row's, by
  * indices into all that was picked, in order; or as sums over all places, either in one go, which must
- * run on one thread, or one stretch of indices after another, none of which has a row twice that
- * matters.
+ * run on one thread, or by the indices of one sequence after those of another, none of which has a row
+ * twice that matters.
  */
 export type RowsBack = { readonly by: string } | "sum" | "sum in turn";
 
@@ -31,7 +31,7 @@ export type RowsBack = { readonly by: string } | "sum" | "sum in turn";
  * Emits lookups of rows.
  *
  * @param x [N, width]
- * @param indices int64, of any shape; of `sum in turn` the first axis counts the stretches
+ * @param indices int64, of any shape; of `sum in turn` the first axis counts the sequences
  * @returns for each the rows, [...its shape, width]
  */
 export function emitPickedRows(

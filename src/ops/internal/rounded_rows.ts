@@ -2,7 +2,7 @@
 import { int } from "../../graph/attributes.ts";
 import type { GraphBuilder } from "../../graph/builder.ts";
 import { type CodeType, ZERO_POINTS } from "../../graph/codes.ts";
-import { sizedTensor } from "../../graph/extents.ts";
+import { filledTensor } from "../../graph/extents.ts";
 import { tensor } from "../../graph/tensor.ts";
 
 /** Largest distance of a code from the zero point. */
@@ -47,8 +47,7 @@ export function emitRowCodes(
 
 function zeroPoints(b: GraphBuilder, scales: string, dtype: CodeType): string {
   const [rows] = b.shape(scales);
-  const bytesOf = (count: number) => new Uint8Array(count).fill(ZERO_POINTS[dtype]);
-  return b.constant(sizedTensor("zero points", dtype, [rows], [rows], bytesOf), "zero_points");
+  return b.constant(filledTensor(dtype, [rows], Uint8Array.of(ZERO_POINTS[dtype])), "zero_points");
 }
 
 /** Rows and what they were rounded to. */

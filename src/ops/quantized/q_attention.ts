@@ -5,6 +5,8 @@
  * would cut the gradient silently and is refused.
  */
 import { intAttribute } from "../../graph/attributes.ts";
+import { asDims, extentsOf } from "../../graph/extents.ts";
+import { plus } from "../../graph/size.ts";
 import { MICROSOFT } from "../../graph/types.ts";
 import type { OpRule } from "../types.ts";
 import { refuse, requiredKnown } from "../contrib/support.ts";
@@ -27,14 +29,14 @@ export const QAttention: OpRule = {
   traits: { kind: "rounded attention", rows: "mixed" },
 
   infer(node, inputs) {
-    const { dims: [batch, tokens] } = requiredKnown(node, "input", inputs, 0);
+    const [batch, tokens] = extentsOf(requiredKnown(node, "input", inputs, 0).dims);
     const hidden = requiredKnown(node, "weight", inputs, 1).dims[1] / 3;
     const { dtype } = requiredKnown(node, "bias", inputs, 2);
     const heads = intAttribute(node, "num_heads", 1);
-    const past = inputs[8]?.dims[3] ?? 0;
+    const past = inputs[8] === undefined ? 0 : extentsOf(inputs[8].dims)[3];
     return [
-      { dtype, dims: [batch, tokens, hidden] },
-      { dtype, dims: [2, batch, heads, past + tokens, hidden / heads] },
+      { dtype, dims: asDims([batch, tokens, hidden]) },
+      { dtype, dims: asDims([2, batch, heads, plus(past, tokens), hidden / heads]) },
     ];
   },
 

@@ -4,6 +4,7 @@
  *
  * Rows are looked up as integers, so that no table is ever there in floats.
  */
+import { asDims, extentsOf } from "../../graph/extents.ts";
 import { MICROSOFT } from "../../graph/types.ts";
 import { embedded, type EmbeddingWeight } from "../contrib/embed_layer_normalization.ts";
 import { namedInputs, required, requiredKnown } from "../contrib/support.ts";
@@ -40,10 +41,13 @@ export const QEmbedLayerNormalization: OpRule = {
   traits: { kind: "normalization", rows: "mixed" },
 
   infer(node, inputs) {
-    const ids = requiredKnown(node, "input_ids", inputs, 0);
+    const ids = extentsOf(requiredKnown(node, "input_ids", inputs, 0).dims);
     const { dims: [, hidden] } = requiredKnown(node, "word_embedding", inputs, 2);
     const { dtype } = requiredKnown(node, "word_embedding_scale", inputs, 8);
-    return [{ dtype, dims: [...ids.dims, hidden] }, { dtype: "int32", dims: [ids.dims[0]] }];
+    return [
+      { dtype, dims: asDims([...ids, hidden]) },
+      { dtype: "int32", dims: asDims([ids[0]]) },
+    ];
   },
 
   lower(b, node, { needed }) {

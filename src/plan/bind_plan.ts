@@ -1,0 +1,104 @@
+/** A plan over the sizes of batches, and what it is at one batch. */
+import { boundDims } from "../graph/bind_graph.ts";
+import { isSized, sizedName, tensorAt } from "../graph/extents.ts";
+import type { BoundSizes, Extent, Sizes } from "../graph/size.ts";
+import type { Tensor } from "../graph/tensor.ts";
+import type { FrozenPrefix } from "./frozen_prefix.ts";
+import type { BoundInput } from "./inputs.ts";
+import type { PlanOptions } from "./options.ts";
+import { type CallSequence, type Schedule, scheduleAt } from "./schedule.ts";
+import { valuesOf } from "./step_sizes.ts";
+import type { PreprocessingCall } from "./weight_preprocessing.ts";
+
+/** What a step's plan has in any case. */
+interface StepPlan<Calls, Count> {
+  readonly training: Calls;
+  readonly evaluation: Calls;
+  /** Forward only, keeping the logits of the target rows. */
+  readonly logits: Calls;
+  /** Where {@linkcode logits} leaves them: pieces of the class axis, in order. */
+  readonly logitsParts: readonly string[];
+  /**
+   * Tensors to bind by name: weights as they lie in the file, starting values, and at a batch what follows
+   * from its sizes.
+   */
+  readonly constants: ReadonlyMap<string, Tensor>;
+  /** Calls that make more such tensors of them; once for all plans of a model. */
+  readonly preprocessing: readonly PreprocessingCall[];
+  /** The calls below everything trained, where there are such. */
+  readonly frozen?: FrozenPrefix;
+  /** Batch inputs that the calls read. */
+  readonly inputs: ReadonlyMap<string, BoundInput>;
+  readonly rows: Count;
+  readonly segmentCount: number;
+  /** Bytes that the backward calls read of the forward pass: what ran between segments, and more. */
+  readonly savedBytes: Count;
+  /** Whether the budget for kept activations ends before they do, so that fewer rows would keep more. */
+  readonly keepsSome: boolean;
+  /** Whether products in integers read weights as the file holds them: `rotated` would change that. */
+  readonly readsStored: boolean;
+}
+
+/** A step's plan for all batches at which the planner decides the same. */
+export interface PlanOverSizes extends StepPlan<CallSequence, Extent> {
+  readonly sizes: Sizes;
+}
+
+/** A step's plan at one batch. */
+export interface TrainingPlan extends StepPlan<Schedule, number> {
+  readonly options: PlanOptions;
+}
+
+/**
+ * A plan at a batch.
+ *
+ * @param options of the plan's kind (`kindOf`)
+ * @returns `undefined` where the planner would decide otherwise for it
+ */
+export function bindPlan(plan: PlanOverSizes, options: PlanOptions): TrainingPlan | undefined {
+  const sizes = plan.sizes.at(valuesOf(options));
+  if (sizes === undefined) return undefined;
+  const { training, evaluation, logits, inputs, frozen } = plan;
+  const schedules = [training, evaluation, logits];
+  const dimsOf = (dims: readonly number[]) => boundDims(dims, sizes);
+  return {
+    ...plan,
+    options,
+    training: scheduleAt(training, sizes),
+    evaluation: scheduleAt(evaluation, sizes),
+    logits: scheduleAt(logits, sizes),
+    constants: new Map([...constantsAt(plan.constants, sizes), ...sizedAt(schedules, sizes)]),
+    inputs: new Map(
+      [...inputs].map(([name, { dtype, dims }]) => [name, { dtype, dims: dimsOf(dims) }]),
+    ),
+    frozen: frozen && { ...frozen, dims: dimsOf(frozen.dims) },
+    rows: sizes.of(plan.rows),
+    savedBytes: sizes.of(plan.savedBytes),
+  };
+}
+
+function constantsAt(
+  constants: ReadonlyMap<string, Tensor>,
+  sizes: BoundSizes,
+): Iterable<readonly [string, Tensor]> {
+  return [...constants].map(([name, value]) =>
+    [name, isSized(value) ? tensorAt(value, sizes) : value] as const
+  );
+}
+
+/** What the calls are fed that follows from sizes, by what it holds. */
+function sizedAt(
+  schedules: readonly CallSequence[],
+  sizes: BoundSizes,
+): ReadonlyMap<string, Tensor> {
+  const found = new Map<string, Tensor>();
+  for (const { calls } of schedules) {
+    for (const { sized } of calls) {
+      for (const value of sized.values()) {
+        const name = sizedName(value);
+        if (!found.has(name)) found.set(name, tensorAt(value, sizes));
+      }
+    }
+  }
+  return found;
+}
