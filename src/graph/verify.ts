@@ -1,10 +1,10 @@
 /** Checks for every graph, run on files when they are read, after edits of them, and in tests after every pass. */
 import { byteLength } from "./dtype.ts";
 import { extentsOf, sizesIn } from "./extents.ts";
+import { weightOf } from "./parameter.ts";
 import { isPending } from "./pending.ts";
 import { elementCount, type Tensor } from "./tensor.ts";
 import { type Graph, type Node, operatorName, type ValueInfo } from "./types.ts";
-import { unwatched } from "./watched.ts";
 
 const label = (node: Node, index: number) =>
   `node ${index} (${operatorName(node)} "${node.name || node.outputs.join()}")`;
@@ -68,7 +68,7 @@ export function graphProblem(graph: Graph, outer?: { readonly names: ReadonlySet
   }
   for (const [name, value] of graph.initializers) {
     if (name === "") return "an initializer has no name";
-    const problem = initializerProblem(name, unwatched(value));
+    const problem = initializerProblem(name, weightOf(value));
     if (problem !== undefined) return problem;
     // An initializer under an input's name is that input's default: ONNX allows it.
     names.add(name);

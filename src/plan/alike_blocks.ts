@@ -7,11 +7,11 @@
  * dimensions; where it does look at a weight's contents, those have to be equal in all blocks.
  */
 import { equals } from "@std/bytes/equals";
+import { Parameter } from "../graph/parameter.ts";
 import { prune, readBy } from "../graph/passes/prune.ts";
 import { longestRepeat, type Repeat } from "../graph/repeats.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import type { Graph, Node } from "../graph/types.ts";
-import { sourceOf, watched } from "../graph/watched.ts";
 import { normalizes } from "../ops/kinds.ts";
 import { BlockNodes, type Counterparts, type Layout, SECOND } from "./block_nodes.ts";
 import { MASK_SUFFIX, SALT_SUFFIX, saltName, saltOf } from "./dropout.ts";
@@ -24,22 +24,29 @@ const LEAST_BLOCKS = 4;
 /** Where blocks may be taken to begin: so many places are tried. */
 const MOST_BEGINNINGS = 8;
 
+/** What planning has looked at is not the same in all blocks. */
+export class UnlikeBlocksError extends Error {
+  override name = "UnlikeBlocksError";
+
+  constructor(readonly folded: FoldedBlocks) {
+    super("Planning has looked at what is not the same in all blocks");
+  }
+}
+
 /** A graph of alike blocks with the first, the second and the last of them. */
 export class FoldedBlocks {
+  /** The second block's weights are parameters in it. */
   readonly graph: Graph;
   /** Blocks in all. */
   readonly count: number;
+  /** Whether no plan may be made of it. */
+  isRejected = false;
   readonly #source: Graph;
   /** By each of their names. */
   readonly #counterparts = new Map<
     string,
     { readonly names: Counterparts; readonly block: number }
   >();
-  /** Names of the second block's weights whose contents something has looked at. */
-  readonly #looked = new Set<string>();
-  /** By the second block's tensors. */
-  readonly #names = new Map<Tensor, string>();
-  readonly #equal = new Map<string, boolean>();
 
   constructor(source: Graph, folded: Graph, counterparts: readonly Counterparts[]) {
     this.#source = source;
@@ -51,11 +58,24 @@ export class FoldedBlocks {
     const initializers = new Map(folded.initializers);
     for (const names of counterparts) {
       const value = initializers.get(names[SECOND]);
-      if (value === undefined) continue;
-      this.#names.set(value, names[SECOND]);
-      initializers.set(names[SECOND], watched(value, () => this.#looked.add(names[SECOND])));
+      if (value !== undefined) initializers.set(names[SECOND], this.#parameter(names, value));
     }
     this.graph = { ...folded, initializers };
+  }
+
+  /**
+   * The second block's weight, whose contents may be read where all blocks have the same. Not before are
+   * they compared: most weights are large, lie in mapped files and are never looked at.
+   */
+  #parameter(names: Counterparts, weight: Tensor): Parameter {
+    let areEqual: boolean | undefined;
+    return new Parameter(names[SECOND], weight, () => {
+      areEqual ??= names.every((name) =>
+        haveSameBytes(this.#source.initializers.get(name)!, weight)
+      );
+      if (!areEqual) throw new UnlikeBlocksError(this);
+      return weight.bytes;
+    });
   }
 
   /** The block that reads a weight or an input as its own; `undefined` for what all read, or none. */
@@ -76,72 +96,40 @@ export class FoldedBlocks {
     if (this.blockOf(name) === SECOND && name.endsWith(SALT_SUFFIX)) {
       return saltOf(this.counterpart(name, block));
     }
-    return this.#viewIn(block, value);
-  }
-
-  #viewIn(block: number, value: Tensor): Tensor | undefined {
-    const source = sourceOf(value);
-    const name = source && this.#names.get(source);
-    if (name === undefined) return undefined;
-    return { ...this.#source.initializers.get(this.counterpart(name, block))!, dims: value.dims };
-  }
-
-  /** Whether all contents that were looked at so far are those of every block. */
-  get isSound(): boolean {
-    return [...this.#looked].every((name) => this.isEqualInAll(name));
-  }
-
-  /** Whether a weight of the second block has the same contents in every block. */
-  isEqualInAll(name: string): boolean {
-    let found = this.#equal.get(name);
-    if (found === undefined) {
-      const { names } = this.#counterparts.get(name)!;
-      const [first, ...others] = names.map((name) => this.#source.initializers.get(name)?.bytes);
-      // Inputs of the graph, which are constants where a batch leaves them empty, have no contents.
-      found = others.every((bytes) => bytes === first || equals(bytes!, first!));
-      this.#equal.set(name, found);
-    }
-    return found;
+    if (!(value instanceof Parameter)) return undefined;
+    return value.viewOf(this.#source.initializers.get(this.counterpart(value.name, block))!);
   }
 }
 
-/** The ways to fold a graph, the likeliest first, of which one at a time is in use. */
-export class Foldings {
-  readonly #ways: Iterator<FoldedBlocks, undefined>;
-  #current: FoldedBlocks | undefined;
-
-  /** @param trainable weights that are told from others of their kind */
-  constructor(graph: Graph, trainable: ReadonlySet<string>) {
-    this.#ways = foldings(graph, trainable);
-    this.#current = this.#ways.next().value;
-  }
-
-  /** `undefined` where the graph must be looked at whole. */
-  get current(): FoldedBlocks | undefined {
-    return this.#current;
-  }
-
-  /** The current way has turned out not to do. */
-  reject(): void {
-    this.#current = this.#ways.next().value;
-  }
+/** Compares contents no further than to the first difference, and not at all where they are one place. */
+export function haveSameBytes({ bytes: a }: Tensor, { bytes: b }: Tensor): boolean {
+  const areOne = a.buffer === b.buffer && a.byteOffset === b.byteOffset && a.length === b.length;
+  return areOne || equals(a, b);
 }
 
 const foldingsOfGraphs = new WeakMap<Graph, WeakMap<ReadonlySet<string>, Foldings>>();
 
-/** The ways to fold a graph for a set of trainable weights; they are kept as long as both are. */
-export function foldingsOf(graph: Graph, trainable: ReadonlySet<string>): Foldings {
-  const ofGraph = foldingsOfGraphs.get(graph) ?? new WeakMap<ReadonlySet<string>, Foldings>();
-  foldingsOfGraphs.set(graph, ofGraph);
-  const found = ofGraph.get(trainable) ?? new Foldings(graph, trainable);
-  ofGraph.set(trainable, found);
-  return found;
-}
-
-function* foldings(
+/**
+ * A graph with three of its alike blocks: the likeliest way to fold it that is not rejected; `undefined`
+ * where it must be looked at whole. The ways are kept as long as graph and set are.
+ *
+ * @param trainable weights that are told from others of their kind
+ */
+export function foldedBlocks(
   graph: Graph,
   trainable: ReadonlySet<string>,
-): Generator<FoldedBlocks, undefined> {
+): FoldedBlocks | undefined {
+  const ofGraph = foldingsOfGraphs.get(graph) ?? new WeakMap<ReadonlySet<string>, Foldings>();
+  foldingsOfGraphs.set(graph, ofGraph);
+  const found = ofGraph.get(trainable) ?? foldings(graph, trainable);
+  ofGraph.set(trainable, found);
+  return found.next().value;
+}
+
+type Foldings = Generator<FoldedBlocks, undefined>;
+
+/** Each way to fold a graph, the likeliest first, again and again until it is rejected. */
+function* foldings(graph: Graph, trainable: ReadonlySet<string>): Foldings {
   if (graph.nodes.some(({ outputs }) => outputs.some(isCopied))) return;
   const labels = graph.nodes.map((node) => labelOf(node, graph, trainable));
   const repeat = longestRepeat(labels, LEAST_BLOCKS);
@@ -155,7 +143,7 @@ function* foldings(
     // Of the last block, target rows alone may be wanted.
     for (const count of selects ? [all - 1, all] : [all]) {
       const folded = count >= LEAST_BLOCKS ? fold(graph, { start, period, count }) : undefined;
-      if (folded !== undefined) yield folded;
+      while (folded?.isRejected === false) yield folded;
     }
   }
 }

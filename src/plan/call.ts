@@ -5,12 +5,13 @@
  * read have equal text and share one compiled session.
  */
 import { GraphBuilder, type Known } from "../graph/builder.ts";
+import { byteLength } from "../graph/dtype.ts";
 import { extentsOf, isSized } from "../graph/extents.ts";
 import { countIn, typeIn } from "../graph/facts.ts";
 import { neededNodes } from "../graph/passes/prune.ts";
+import { settled } from "../graph/size.ts";
 import type { Graph, Node, ValueInfo, ValueType } from "../graph/types.ts";
 import type { Tensor } from "../graph/tensor.ts";
-import { unwatched } from "../graph/watched.ts";
 import { declareSum, declareTranspose } from "../ops/gather.ts";
 import { CanonicalNames, isComputed } from "./canonical_names.ts";
 import { SALT_SUFFIX } from "./dropout.ts";
@@ -52,10 +53,10 @@ export function fedConstants(lowered: Graph, trainable: ReadonlySet<string>): Se
   for (const [name, value] of lowered.initializers) {
     // What follows from a batch's sizes is fed under a name of its own.
     if (isSized(value)) continue;
-    const { byteLength } = unwatched(value).bytes;
-    if (byteLength > EMBEDDED_BYTES || name.endsWith(SALT_SUFFIX)) fed.add(name);
+    const bytes = byteLength(value.dtype, settled(countIn(lowered, name)));
+    if (bytes > EMBEDDED_BYTES || name.endsWith(SALT_SUFFIX)) fed.add(name);
     // A per-channel vector differs from block to block whatever its size.
-    else if (value.dims.length > 0 && value.dtype === "float32" && byteLength > 64) {
+    else if (value.dims.length > 0 && value.dtype === "float32" && bytes > 64) {
       fed.add(name);
     }
   }

@@ -4,7 +4,7 @@ import { asDims } from "../graph/extents.ts";
 import { oncePerGraph } from "../graph/once_per_graph.ts";
 import type { Graph, Model } from "../graph/types.ts";
 import { rewriteDynamicQuantization } from "../ops/quantized/pattern.ts";
-import { type Foldings, foldingsOf } from "./alike_blocks.ts";
+import { type FoldedBlocks, foldedBlocks } from "./alike_blocks.ts";
 import { IN_FLOATS, numericOf } from "./arithmetic.ts";
 import { type ChunkableHead, findChunkableHead, wideProducts } from "./chunkable_head.ts";
 import { fuse } from "./fuse.ts";
@@ -32,8 +32,8 @@ export interface StepGraph extends PreprocessedGraph {
   readonly unprocessed?: Graph;
   /** Which of the logits it computes: those of the target rows alone, or of every token. */
   readonly computes: "target rows" | "all rows";
-  /** Where the current of them is none, or they are absent, the graph has all of the model's blocks. */
-  readonly foldings?: Foldings;
+  /** Absent: the graph has all of the model's blocks. */
+  readonly folded?: FoldedBlocks;
   /** A language model's head that runs in chunks; no pass after `chunk-head` changes it. */
   readonly head?: ChunkableHead;
 }
@@ -68,8 +68,8 @@ export const GRAPH_PASSES: readonly GraphPass[] = [
     does: "leaves all but three of a model's alike blocks out of what is planned",
     isOptional: true,
     apply(step, { options: { trainable } }) {
-      const foldings = foldingsOf(step.graph, trainable);
-      return { ...whole(step, foldings.current?.graph ?? step.graph), foldings };
+      const folded = foldedBlocks(step.graph, trainable);
+      return folded === undefined ? step : { ...whole(step, folded.graph), folded };
     },
   },
   {

@@ -20,6 +20,7 @@ import { type OpRule, UnsupportedError } from "../ops/types.ts";
 import { BadInputError, GraftError } from "../errors.ts";
 import { emitAttend } from "../ops/internal/attend.ts";
 import { emitDropoutMask } from "../ops/internal/dropout_mask.ts";
+import { UnlikeBlocksError } from "./alike_blocks.ts";
 import { DROPOUT_SEED, MASK_SUFFIX, saltName, saltOf } from "./dropout.ts";
 import { inFullPrecision, isHalf } from "./full_precision.ts";
 import { fuse } from "./fuse.ts";
@@ -212,7 +213,7 @@ function lowerNode(lowering: Lowering, node: Node, read: Names): void {
       });
     }
   } catch (error) {
-    if (error instanceof GraftError) throw error;
+    if (error instanceof GraftError || error instanceof UnlikeBlocksError) throw error;
     const message = error instanceof Error ? error.message : String(error);
     // Rules throw a RangeError where shapes do not fit.
     const Refusal = error instanceof RangeError ? ShapeError : BadInputError;

@@ -10,12 +10,13 @@
  */
 import { dimsIn, shapeIn } from "../graph/facts.ts";
 import { constantValues } from "../graph/passes/constants.ts";
+import { weightOf } from "../graph/parameter.ts";
 import { type Extent, productOf } from "../graph/size.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import type { Graph, Model } from "../graph/types.ts";
-import { unwatched } from "../graph/watched.ts";
 import { BadInputError } from "../errors.ts";
 import { UnsupportedError } from "../ops/types.ts";
+import { UnlikeBlocksError } from "./alike_blocks.ts";
 import { IN_FLOATS, numericOf } from "./arithmetic.ts";
 import { bindPlan, type PlanOverSizes, type TrainingPlan } from "./bind_plan.ts";
 import { fedConstants } from "./call.ts";
@@ -91,10 +92,12 @@ export function planOverSizes(
 
 function planWhole(model: Model, options: SizedOptions): Omit<PlanOverSizes, "sizes"> {
   while (true) {
-    const step = stepGraph(model, options);
-    const plan = planStep(step, options);
-    if (plan !== undefined) return plan;
-    step.foldings!.reject(); // a whole graph has a plan
+    try {
+      return planStep(stepGraph(model, options), options);
+    } catch (error) {
+      if (!(error instanceof UnlikeBlocksError)) throw error;
+      error.folded.isRejected = true; // in the end the whole graph is planned
+    }
   }
 }
 
@@ -126,14 +129,10 @@ function checkOutput({ outputs }: Graph, output = "logits"): void {
   );
 }
 
-/** @returns `undefined` where the blocks that the graph lacks are not those that it has */
-function planStep(
-  step: StepGraph,
-  options: SizedOptions,
-): Omit<PlanOverSizes, "sizes"> | undefined {
+/** @throws {UnlikeBlocksError} where the blocks that the graph lacks are not those that it has */
+function planStep(step: StepGraph, options: SizedOptions): Omit<PlanOverSizes, "sizes"> {
   const { output = "logits", headChunk = HEAD_CHUNK } = options;
-  const { graph: lowered, padded, head: chunkable } = step;
-  const folded = step.foldings?.current;
+  const { graph: lowered, padded, head: chunkable, folded } = step;
   const context = contextOf(step, options);
   const some = cutIntoSegments(lowered, context.constants, chunkable?.hidden);
   const found = {
@@ -142,7 +141,6 @@ function planStep(
     weights: weightsOf(step.unprocessed ?? lowered, context, step.preprocessing),
   };
   const whole = folded === undefined ? found : repeatSegments(found, context, folded);
-  if (whole === undefined) return undefined;
   const { segments } = whole;
   const cut = { ...some, segments };
   checkDivisible(segments.at(-1)!.nodes);
@@ -156,13 +154,11 @@ function planStep(
     { context, cut, first, rows, head },
     options,
   );
-  if (folded?.isSound === false) return undefined;
   const frozen = cut.segments.slice(0, first);
   const prefix = frozenPrefix(frozen, prologueCount, padded, lowered, options, context.constants);
-  const constants = new Map([
-    ...[...whole.weights].map(([name, value]) => [name, unwatched(value)] as const),
-    ...(head?.constants ?? []),
-  ]);
+  const fed = [...whole.weights, ...(head?.constants ?? [])];
+  // A block's own weights, even where all blocks have the same.
+  const constants = new Map(fed.map(([name, value]) => [name, weightOf(value)]));
   const { training, evaluation, logits, preprocessing } = finishedCalls(
     { ...calls, preprocessing: [...whole.preprocessing, ...(head?.preprocessing ?? [])] },
     { options, constants, frozenCalls: prefix?.end ?? 0 },

@@ -2,15 +2,14 @@
  * Puts back the blocks that planning did not look at (`alike_blocks.ts`): between the second block's
  * segments and the last one's come copies of the former, over other weights.
  */
-import { equals } from "@std/bytes/equals";
 import { isSized, sizedName } from "../graph/extents.ts";
 import { renamed, type Signature, signatureOf } from "./alike.ts";
-import { copied, type FoldedBlocks } from "./alike_blocks.ts";
+import { copied, type FoldedBlocks, haveSameBytes, UnlikeBlocksError } from "./alike_blocks.ts";
 import { SECOND } from "./block_nodes.ts";
 import type { Segment } from "./cut.ts";
 import type { PreprocessingCall } from "./weight_preprocessing.ts";
+import { Parameter, weightOf } from "../graph/parameter.ts";
 import type { Tensor } from "../graph/tensor.ts";
-import { unwatched } from "../graph/watched.ts";
 import type { PlanContext } from "./segment_calls.ts";
 
 /** The pieces of a folded graph. */
@@ -24,15 +23,15 @@ export interface FoldedPieces {
 /**
  * The pieces of the whole graph.
  *
- * @returns `undefined` where the segments of the second block are not the last one's over other weights
+ * @throws {UnlikeBlocksError} where the segments of the second block are not the last one's over other weights
  */
 export function repeatSegments(
   { segments, preprocessing, weights }: FoldedPieces,
   context: PlanContext,
   folded: FoldedBlocks,
-): FoldedPieces | undefined {
+): FoldedPieces {
   const range = findRepeatedRange(segments, context, folded);
-  if (range === undefined) return undefined;
+  if (range === undefined) throw new UnlikeBlocksError(folded);
   const { begin, end, own, border } = range;
   const left = folded.count - 3;
   /** Names of the second block in a copy of it, counted from 1. */
@@ -52,7 +51,9 @@ export function repeatSegments(
   }
   const all = [...context.lowered.initializers, ...weights];
   // What another piece reads of the second block would be missing from the copies.
-  if (!all.every(([name, value]) => own.has(name) || !isOwn(name, value, folded))) return undefined;
+  if (!all.every(([name, value]) => own.has(name) || !isOwn(name, value, folded))) {
+    throw new UnlikeBlocksError(folded);
+  }
   const read = [...weights].filter(([name]) => own.has(name));
   const behind = segments.slice(end);
   const lastMade = preprocessing.findLastIndex((call) => made.includes(call)) + 1;
@@ -83,7 +84,7 @@ export function repeatSegments(
 
 /** Whether a constant is the second block's. */
 function isOwn(name: string, value: Tensor, folded: FoldedBlocks): boolean {
-  return folded.blockOf(name) === SECOND || folded.tensorIn(SECOND, name, value) !== undefined;
+  return folded.blockOf(name) === SECOND || value instanceof Parameter;
 }
 
 function copyOfCall(call: PreprocessingCall, rename: (name: string) => string): PreprocessingCall {
@@ -144,11 +145,12 @@ function findRepeatedRange(
 function ownNames(
   second: readonly Signature[],
   last: readonly Signature[],
-  { lowered, fed }: PlanContext,
+  { lowered }: PlanContext,
   folded: FoldedBlocks,
 ): Set<string> | undefined {
   const standsFor = new Map<string, string>();
   for (const [i, { text, names }] of second.entries()) {
+    // Whoever made the texts has read what is written into graphs: it is the same in all blocks.
     if (text !== last[i].text) return undefined;
     for (const [place, name] of names.entries()) {
       const other = last[i].names[place];
@@ -165,8 +167,6 @@ function ownNames(
       if (block !== SECOND || folded.counterpart(name, folded.count - 1) !== other) {
         return undefined;
       }
-      // What is written into graphs has to be the same in all.
-      if (constant !== undefined && !fed.has(name) && !folded.isEqualInAll(name)) return undefined;
       own.add(name);
       ofBlock++;
     } else if (constant === undefined) {
@@ -184,6 +184,5 @@ function ownNames(
 
 function haveSameContents(a: Tensor, b: Tensor): boolean {
   if (isSized(a) || isSized(b)) return isSized(a) && isSized(b) && sizedName(a) === sizedName(b);
-  const [one, other] = [unwatched(a).bytes, unwatched(b).bytes];
-  return one === other || equals(one, other);
+  return haveSameBytes(weightOf(a), weightOf(b));
 }

@@ -1,7 +1,8 @@
 /** Plans that leave out alike blocks, beside plans that do not. */
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
+import { Parameter } from "../../src/graph/parameter.ts";
 import type { Model } from "../../src/graph/types.ts";
-import { foldingsOf } from "../../src/plan/alike_blocks.ts";
+import { foldedBlocks } from "../../src/plan/alike_blocks.ts";
 import { trainingSource } from "../../src/plan/lower.ts";
 import type { PlanOptions } from "../../src/plan/options.ts";
 import { planTraining } from "../../src/plan/plan.ts";
@@ -12,10 +13,11 @@ import { planText } from "./plan_text.ts";
 export function blocksLeftOut(model: Model, how: PlanOptions & ArithmeticWords): number {
   const options = withArithmetic(how);
   const plan = planTraining(model, options);
+  for (const [name, value] of plan.constants) assert(!(value instanceof Parameter), name);
   const passControl = { without: new Set(["fold-blocks"]) };
   const whole = planTraining(model, { ...options, passControl });
   assertEquals(planText(model, plan), planText(model, whole));
   const source = trainingSource(model.graph, [options.output ?? "logits"]);
-  const { current } = foldingsOf(source, options.trainable);
-  return current === undefined ? 0 : current.count - 3;
+  const folded = foldedBlocks(source, options.trainable);
+  return folded === undefined ? 0 : folded.count - 3;
 }

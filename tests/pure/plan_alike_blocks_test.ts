@@ -1,7 +1,13 @@
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals, assertStrictEquals, assertThrows } from "@std/assert";
 import { node } from "../../src/graph/node.ts";
+import { Parameter, weightOf } from "../../src/graph/parameter.ts";
+import { reshaped } from "../../src/graph/reshaped.ts";
 import { float32, type Tensor } from "../../src/graph/tensor.ts";
 import type { Graph, Model, Node } from "../../src/graph/types.ts";
+import { graphProblem } from "../../src/graph/verify.ts";
+import { foldedBlocks, UnlikeBlocksError } from "../../src/plan/alike_blocks.ts";
+import { GRAPH_PASSES } from "../../src/plan/graph_passes.ts";
+import type { PassResult } from "../../src/plan/planning_pass.ts";
 import { blocksLeftOut } from "../helpers/blocks_left_out.ts";
 
 const WIDTH = 32;
@@ -107,4 +113,75 @@ Deno.test("planTraining() looks at every block where one reads what another has 
     (node) => node.name === "scaled4" ? { ...node, inputs: ["hidden2", "factor4"] } : node,
   );
   assertEquals(blocksLeftOut(model, { ...SHAPE, trainable: all("V") }), 0);
+});
+
+Deno.test("planTraining() looks at every block where a pass reads a weight that differs", () => {
+  const folds = GRAPH_PASSES.findIndex(({ name }) => name === "fold-blocks");
+  for (const { name } of GRAPH_PASSES.slice(folds)) {
+    const leftOutWhereReading = (read: RegExp) => {
+      const onPass = ({ pass, graph }: PassResult) => {
+        if (pass !== name) return;
+        for (const [weight, value] of graph.initializers) if (read.test(weight)) value.bytes.at(0);
+      };
+      return blocksLeftOut(blocks(), { ...SHAPE, trainable: all("V"), passControl: { onPass } });
+    };
+    assertEquals(leftOutWhereReading(/^W/), 0, name);
+    assertEquals(leftOutWhereReading(/^factor/), BLOCKS - 3, name);
+  }
+});
+
+/** The second block's weights in the model's folded graph. */
+function parametersOf({ graph }: Model) {
+  const folded = foldedBlocks(graph, all("V"))!;
+  const parameters = [...folded.graph.initializers.values()].filter((v) => v instanceof Parameter);
+  assertEquals(parameters.length, 3);
+  const named = (kind: string) => parameters.find(({ name }) => name.startsWith(kind))!;
+  return { folded, named };
+}
+
+Deno.test("reshaped() of a weight that differs from block to block is such a weight", () => {
+  const model = blocks();
+  const { folded, named } = parametersOf(model);
+  const parameter = named("W");
+  const view = reshaped(reshaped(parameter, [WIDTH * WIDTH]), [WIDTH / 2, 2 * WIDTH]);
+  assertEquals(view.dims, [WIDTH / 2, 2 * WIDTH]);
+  for (const value of [parameter, view]) {
+    assertThrows(() => value.bytes, UnlikeBlocksError);
+    assertThrows(() => ({ ...value }), UnlikeBlocksError);
+  }
+  const withView = new Map([...folded.graph.initializers, ["view", view]]);
+  assertEquals(graphProblem({ ...folded.graph, initializers: withView }), undefined);
+  const own = (name: string) => model.graph.initializers.get(name)!;
+  assertStrictEquals(weightOf(parameter), own(parameter.name));
+  assertStrictEquals(weightOf(view).bytes, own(parameter.name).bytes);
+  assertStrictEquals(
+    folded.tensorIn(4, "W", parameter),
+    own(folded.counterpart(parameter.name, 4)),
+  );
+  const there = folded.tensorIn(4, "view", view)!;
+  assertEquals(there.dims, view.dims);
+  assertStrictEquals(there.bytes, own(folded.counterpart(parameter.name, 4)).bytes);
+  assertEquals(named("factor").bytes, float32([], [0.5]).bytes);
+});
+
+Deno.test("foldedBlocks() reads no weights, and of those that are asked for no more than it takes", () => {
+  const reads: string[] = [];
+  const model = blocks();
+  const counted = new Map(
+    [...model.graph.initializers].map(([name, { dtype, dims, bytes }]) => [name, {
+      dtype,
+      dims,
+      get bytes() {
+        reads.push(name);
+        return bytes;
+      },
+    }]),
+  );
+  const { named } = parametersOf({ ...model, graph: { ...model.graph, initializers: counted } });
+  assertEquals(reads, []);
+  assertThrows(() => named("W").bytes, UnlikeBlocksError);
+  assert(new Set(reads).size <= 2, `read were ${reads}`);
+  reads.length = 0;
+  assertThrows(() => named("W").bytes, UnlikeBlocksError);
+  assertEquals(reads, []);
 });
