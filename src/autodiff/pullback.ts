@@ -8,7 +8,7 @@
  */
 import type { GraphBuilder } from "../graph/builder.ts";
 import { isFloating } from "../graph/dtype.ts";
-import { areEqual } from "../graph/size.ts";
+import { areEqual } from "../graph/extent_arithmetic.ts";
 import { type Node, operatorName } from "../graph/types.ts";
 import { ruleOf } from "../ops/registry.ts";
 import { UnsupportedError } from "../ops/types.ts";

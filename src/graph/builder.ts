@@ -7,7 +7,8 @@
 import type { DataType } from "./dtype.ts";
 import { asDims, extentsOf, int64Of, isNamed, isSized, named, sizedName } from "./extents.ts";
 import { attributesText, digestOfText, tensorText } from "./graph_text.ts";
-import { areEqual, asDimension, type Extent, productOf } from "./size.ts";
+import { areEqual, asDimension, productOf } from "./extent_arithmetic.ts";
+import type { Extent } from "./size.ts";
 import { float32, type Tensor } from "./tensor.ts";
 import { type Attribute, type Graph, MICROSOFT, type Node, type ValueInfo } from "./types.ts";
 

@@ -6,7 +6,8 @@
  * batches; who asks for extents instead leaves them open.
  */
 import type { DataType } from "./dtype.ts";
-import { type BoundSizes, type Extent, productOf, settled, type Sizes, sizesOf } from "./size.ts";
+import { productOf, settled } from "./extent_arithmetic.ts";
+import { type BoundSizes, type Extent, type Sizes, sizesOf } from "./size.ts";
 import { float32, int32, int64, type Tensor, toNumbers } from "./tensor.ts";
 
 const SHAPES = new WeakMap<readonly number[], readonly Extent[]>();

@@ -1,7 +1,8 @@
 /** Facts about a graph's values: element type, dimensions, producers and readers. */
 import type { DataType } from "./dtype.ts";
 import { extentsOf } from "./extents.ts";
-import { type Extent, productOf } from "./size.ts";
+import { productOf } from "./extent_arithmetic.ts";
+import type { Extent } from "./size.ts";
 import type { Graph, Node } from "./types.ts";
 
 /** A value of known shape. */

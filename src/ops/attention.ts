@@ -6,7 +6,8 @@
 import { floatAttribute, intAttribute, ints } from "../graph/attributes.ts";
 import type { GraphBuilder, Known } from "../graph/builder.ts";
 import { asDims, extentsOf } from "../graph/extents.ts";
-import { areEqual, type Extent, plus } from "../graph/size.ts";
+import { areEqual, plus } from "../graph/extent_arithmetic.ts";
+import type { Extent } from "../graph/size.ts";
 import type { Node } from "../graph/types.ts";
 import { label, required, unsupported } from "./args.ts";
 import { scalarLike } from "./broadcast.ts";

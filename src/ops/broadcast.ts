@@ -3,7 +3,8 @@ import type { DataType } from "../graph/dtype.ts";
 import type { GraphBuilder } from "../graph/builder.ts";
 import { int } from "../graph/attributes.ts";
 import { asDims, extentsOf, sizedTensor } from "../graph/extents.ts";
-import { areEqual, type Extent, isAtMost, productOf } from "../graph/size.ts";
+import { areEqual, isAtMost, productOf } from "../graph/extent_arithmetic.ts";
+import type { Extent } from "../graph/size.ts";
 import { float32 } from "../graph/tensor.ts";
 import { fromNumbers } from "./fold.ts";
 

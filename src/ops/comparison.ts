@@ -1,5 +1,6 @@
 /** Comparisons and Boolean connectives, with broadcasting: bool out, no gradient. */
-import { areEqual, type Extent, isAtMost, plus } from "../graph/size.ts";
+import { areEqual, isAtMost, plus } from "../graph/extent_arithmetic.ts";
+import type { Extent } from "../graph/size.ts";
 import { broadcastDims } from "./broadcast.ts";
 import { operands } from "./arithmetic.ts";
 import { sameType } from "./args.ts";

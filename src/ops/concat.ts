@@ -2,7 +2,8 @@
 import { int, intAttribute, intsAttribute } from "../graph/attributes.ts";
 import type { GraphBuilder, Known } from "../graph/builder.ts";
 import { asDims, extentsOf } from "../graph/extents.ts";
-import { areEqual, type Extent, over, plus, settled } from "../graph/size.ts";
+import { areEqual, over, plus, settled } from "../graph/extent_arithmetic.ts";
+import type { Extent } from "../graph/size.ts";
 import type { Node } from "../graph/types.ts";
 import { knownInputs, label, required, requiredExtents, sameType } from "./args.ts";
 import { normalizeAxis, product } from "./axes.ts";

@@ -8,7 +8,8 @@
 import { ints, stringAttribute } from "../graph/attributes.ts";
 import type { GraphBuilder, Known } from "../graph/builder.ts";
 import { asDims, extentsOf } from "../graph/extents.ts";
-import { areEqual, type Extent, productOf } from "../graph/size.ts";
+import { areEqual, productOf } from "../graph/extent_arithmetic.ts";
+import type { Extent } from "../graph/size.ts";
 import type { Node } from "../graph/types.ts";
 import { label, required, sameType, unsupported } from "./args.ts";
 import { sum } from "./broadcast.ts";

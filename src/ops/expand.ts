@@ -1,7 +1,8 @@
 /** Expand and Tile: copies along axes. */
 import type { Known } from "../graph/builder.ts";
 import { asDims, extentsOf } from "../graph/extents.ts";
-import { type Extent, isAtMost, settled, times } from "../graph/size.ts";
+import { isAtMost, settled, times } from "../graph/extent_arithmetic.ts";
+import type { Extent } from "../graph/size.ts";
 import type { Node } from "../graph/types.ts";
 import { knownInputs, label, required, requiredExtents } from "./args.ts";
 import { broadcastDims, reduceTo, sameDims, sum } from "./broadcast.ts";

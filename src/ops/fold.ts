@@ -18,7 +18,8 @@ import {
   sizesIn,
   wholesOf,
 } from "../graph/extents.ts";
-import { type Extent, isAtMost, productOf, settled } from "../graph/size.ts";
+import { isAtMost, productOf, settled } from "../graph/extent_arithmetic.ts";
+import type { Extent } from "../graph/size.ts";
 import {
   bool,
   elementCount,

@@ -4,14 +4,14 @@ import type { GraphBuilder, Known } from "../graph/builder.ts";
 import { asDims, entriesOf, extentsOf } from "../graph/extents.ts";
 import {
   countOf,
-  type Extent,
   isAtMost,
   minus,
   plus,
   productOf,
   settled,
   times,
-} from "../graph/size.ts";
+} from "../graph/extent_arithmetic.ts";
+import type { Extent } from "../graph/size.ts";
 import { type Tensor, toNumbers } from "../graph/tensor.ts";
 import type { Node } from "../graph/types.ts";
 import { label, required } from "./args.ts";

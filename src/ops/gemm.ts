@@ -1,7 +1,7 @@
 /** Gemm: Y = alpha·A'·B' + beta·C, where A' and B' are A and B or their transposes. */
 import type { GraphBuilder } from "../graph/builder.ts";
 import { asDims, extentsOf } from "../graph/extents.ts";
-import { areEqual } from "../graph/size.ts";
+import { areEqual } from "../graph/extent_arithmetic.ts";
 import type { Node } from "../graph/types.ts";
 import { float, floatAttribute, int, intAttribute } from "../graph/attributes.ts";
 import { label, required, sameType } from "./args.ts";

@@ -1,7 +1,7 @@
 /** Linear layers whose weight is frozen: one Gemm over all tokens. */
 import { int } from "../graph/attributes.ts";
 import type { GraphBuilder } from "../graph/builder.ts";
-import { productOf } from "../graph/size.ts";
+import { productOf } from "../graph/extent_arithmetic.ts";
 
 /**
  * `x · wᵀ (+ bias)` over the last dimension of `x`.

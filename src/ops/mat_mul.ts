@@ -7,7 +7,8 @@
 import type { GraphBuilder } from "../graph/builder.ts";
 import { int } from "../graph/attributes.ts";
 import { asDims, extentsOf } from "../graph/extents.ts";
-import { areEqual, type Extent, isAtMost, productOf, times } from "../graph/size.ts";
+import { areEqual, isAtMost, productOf, times } from "../graph/extent_arithmetic.ts";
+import type { Extent } from "../graph/size.ts";
 import type { Node } from "../graph/types.ts";
 import { label, required, sameType } from "./args.ts";
 import { broadcastDims, reduceTo } from "./broadcast.ts";

@@ -2,7 +2,8 @@
 import { floatAttribute, intsAttribute, stringAttribute } from "../graph/attributes.ts";
 import type { GraphBuilder, Known } from "../graph/builder.ts";
 import { asDims, extentsOf } from "../graph/extents.ts";
-import { type Extent, isAtMost, plus, times } from "../graph/size.ts";
+import { isAtMost, plus, times } from "../graph/extent_arithmetic.ts";
+import type { Extent } from "../graph/size.ts";
 import type { Node } from "../graph/types.ts";
 import {
   constantInts,

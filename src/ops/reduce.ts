@@ -11,7 +11,8 @@ import {
   sizedTensor,
   wholesOf,
 } from "../graph/extents.ts";
-import { type Extent, productOf } from "../graph/size.ts";
+import { productOf } from "../graph/extent_arithmetic.ts";
+import type { Extent } from "../graph/size.ts";
 import { elementCount } from "../graph/tensor.ts";
 import type { Node } from "../graph/types.ts";
 import { knownInputs, required, unsupported } from "./args.ts";

@@ -5,7 +5,8 @@
 import { int, intAttribute } from "../graph/attributes.ts";
 import type { GraphBuilder } from "../graph/builder.ts";
 import { sizedTensor } from "../graph/extents.ts";
-import { type Extent, times } from "../graph/size.ts";
+import { times } from "../graph/extent_arithmetic.ts";
+import type { Extent } from "../graph/size.ts";
 import { int64 } from "../graph/tensor.ts";
 import { label } from "./args.ts";
 import { range } from "./axes.ts";

@@ -2,7 +2,8 @@
 import { intAttribute } from "../graph/attributes.ts";
 import type { Known } from "../graph/builder.ts";
 import { asDims, extentsOf } from "../graph/extents.ts";
-import { type Extent, isAtMost } from "../graph/size.ts";
+import { isAtMost } from "../graph/extent_arithmetic.ts";
+import type { Extent } from "../graph/size.ts";
 import { int64, toNumbers } from "../graph/tensor.ts";
 import type { Node } from "../graph/types.ts";
 import { knownInputs, label, required, requiredExtents, unsupported } from "./args.ts";

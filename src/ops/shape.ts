@@ -1,7 +1,7 @@
 /** Shape and Size: always constants, since all dimensions are known, if not as numbers. */
 import { intAttribute } from "../graph/attributes.ts";
 import { extentsOf, int64Of } from "../graph/extents.ts";
-import { productOf } from "../graph/size.ts";
+import { productOf } from "../graph/extent_arithmetic.ts";
 import { required } from "./args.ts";
 import { mixed } from "./traits.ts";
 import type { OpRule } from "./types.ts";

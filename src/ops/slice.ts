@@ -2,7 +2,8 @@
 import { intsAttribute } from "../graph/attributes.ts";
 import type { GraphBuilder, Known } from "../graph/builder.ts";
 import { asDims, extentsOf } from "../graph/extents.ts";
-import { type Extent, isAtMost, minus, plus, settled, times } from "../graph/size.ts";
+import { isAtMost, minus, plus, settled, times } from "../graph/extent_arithmetic.ts";
+import type { Extent } from "../graph/size.ts";
 import type { Node } from "../graph/types.ts";
 import { constantInts, knownInputs, label, required, requiredExtents } from "./args.ts";
 import { normalizeAxis, range } from "./axes.ts";

@@ -2,7 +2,7 @@
 import { int, intAttribute } from "../graph/attributes.ts";
 import type { GraphBuilder } from "../graph/builder.ts";
 import { byteLength } from "../graph/dtype.ts";
-import { productOf } from "../graph/size.ts";
+import { productOf } from "../graph/extent_arithmetic.ts";
 import { elementCount } from "../graph/tensor.ts";
 import type { Node } from "../graph/types.ts";
 import { normalizeAxis } from "./axes.ts";

@@ -8,7 +8,8 @@
 import { int } from "../graph/attributes.ts";
 import { node as nodeOf } from "../graph/node.ts";
 import { int64Of } from "../graph/extents.ts";
-import { type Extent, isAtMost, plus, productOf, times } from "../graph/size.ts";
+import { isAtMost, plus, productOf, times } from "../graph/extent_arithmetic.ts";
+import type { Extent } from "../graph/size.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import { toposort } from "../graph/toposort.ts";
 import type { Node } from "../graph/types.ts";

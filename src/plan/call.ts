@@ -9,7 +9,7 @@ import { byteLength } from "../graph/dtype.ts";
 import { extentsOf, isSized } from "../graph/extents.ts";
 import { countIn, typeIn } from "../graph/facts.ts";
 import { neededNodes } from "../graph/passes/prune.ts";
-import { settled } from "../graph/size.ts";
+import { settled } from "../graph/extent_arithmetic.ts";
 import type { Graph, Node, ValueInfo, ValueType } from "../graph/types.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import { declareSum, declareTranspose } from "../ops/gather.ts";

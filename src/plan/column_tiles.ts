@@ -7,7 +7,8 @@
 import { int, intAttribute } from "../graph/attributes.ts";
 import { entriesOf, int64Of } from "../graph/extents.ts";
 import { producersOf } from "../graph/facts.ts";
-import { type Extent, over, productOf, times } from "../graph/size.ts";
+import { over, productOf, times } from "../graph/extent_arithmetic.ts";
+import type { Extent } from "../graph/size.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import type { Node } from "../graph/types.ts";
 import { sameDims } from "../ops/broadcast.ts";

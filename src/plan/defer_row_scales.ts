@@ -5,7 +5,8 @@
  * pass: their new scales are multiplied instead, one number a row.
  */
 import { producersOf } from "../graph/facts.ts";
-import { type Extent, over, productOf } from "../graph/size.ts";
+import { over, productOf } from "../graph/extent_arithmetic.ts";
+import type { Extent } from "../graph/size.ts";
 import type { Node } from "../graph/types.ts";
 import { sameDims } from "../ops/broadcast.ts";
 import { isRoundedProduct, type Piece } from "./piece.ts";

@@ -3,7 +3,8 @@
  * so that it can be computed once and kept.
  */
 import { countIn, dimsIn, shapeIn, typeIn } from "../graph/facts.ts";
-import { type Extent, over, productOf, settled, times } from "../graph/size.ts";
+import { over, productOf, settled, times } from "../graph/extent_arithmetic.ts";
+import type { Extent } from "../graph/size.ts";
 import type { Graph } from "../graph/types.ts";
 import { isWeighted, originalOf, type Segment } from "./cut.ts";
 import type { BatchShape } from "./inputs.ts";

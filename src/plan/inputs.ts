@@ -2,7 +2,8 @@
 import { intAttribute } from "../graph/attributes.ts";
 import type { DataType } from "../graph/dtype.ts";
 import { asDims } from "../graph/extents.ts";
-import { areEqual, type Extent } from "../graph/size.ts";
+import { areEqual } from "../graph/extent_arithmetic.ts";
+import type { Extent } from "../graph/size.ts";
 import { packedFeatures } from "../ops/schema/packed_linear.ts";
 import { TOKEN_TYPES } from "../graph/token_types.ts";
 import { type Dim, type Graph, MICROSOFT, type Node } from "../graph/types.ts";

@@ -1,5 +1,6 @@
 /** How many segments keep activations: as many as a budget of bytes has room for. */
-import { BoundSizes, type Extent, plus, sizesOf, type ValueOf } from "../graph/size.ts";
+import { plus } from "../graph/extent_arithmetic.ts";
+import { BoundSizes, type Extent, sizesOf, type ValueOf } from "../graph/size.ts";
 import type { BatchSizes } from "./options.ts";
 import { sizesByName } from "./step_sizes.ts";
 

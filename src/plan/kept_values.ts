@@ -1,6 +1,7 @@
 /** Which activations a backward call takes from its forward call, rather than computing them again. */
 import { countIn, producersOf, shapeIn } from "../graph/facts.ts";
-import { type Extent, isAtMost, largest, plus, productOf, times } from "../graph/size.ts";
+import { isAtMost, largest, plus, productOf, times } from "../graph/extent_arithmetic.ts";
+import type { Extent } from "../graph/size.ts";
 import type { Graph, Node } from "../graph/types.ts";
 import { kindOf, traitsOf } from "../ops/registry.ts";
 import type { Segment } from "./cut.ts";

@@ -6,7 +6,8 @@
 import { int } from "../graph/attributes.ts";
 import type { GraphBuilder } from "../graph/builder.ts";
 import { sizedTensor } from "../graph/extents.ts";
-import { type Extent, minus, times } from "../graph/size.ts";
+import { minus, times } from "../graph/extent_arithmetic.ts";
+import type { Extent } from "../graph/size.ts";
 import { int64 } from "../graph/tensor.ts";
 import { type Block, blocksOf, packedBlockTokens } from "../ops/contrib/attention_blocks.ts";
 import { attendBlock, sharedTokens } from "../ops/contrib/attention_core.ts";

@@ -11,7 +11,8 @@
 import { dimsIn, shapeIn } from "../graph/facts.ts";
 import { constantValues } from "../graph/passes/constants.ts";
 import { weightOf } from "../graph/parameter.ts";
-import { type Extent, productOf } from "../graph/size.ts";
+import { productOf } from "../graph/extent_arithmetic.ts";
+import type { Extent } from "../graph/size.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import type { Graph, Model } from "../graph/types.ts";
 import { BadInputError } from "../errors.ts";

@@ -7,7 +7,8 @@
 import { int } from "../graph/attributes.ts";
 import { GraphBuilder } from "../graph/builder.ts";
 import { extentsOf } from "../graph/extents.ts";
-import { type Extent, times } from "../graph/size.ts";
+import { times } from "../graph/extent_arithmetic.ts";
+import type { Extent } from "../graph/size.ts";
 import type { Graph, Node } from "../graph/types.ts";
 import { inferTraining } from "../ops/registry.ts";
 import type { BatchShape } from "./inputs.ts";

@@ -2,7 +2,8 @@
 import { pullback } from "../autodiff/pullback.ts";
 import type { GraphBuilder, Known } from "../graph/builder.ts";
 import { extentsOf } from "../graph/extents.ts";
-import { type Extent, isAtMost, plus, productOf, times } from "../graph/size.ts";
+import { isAtMost, plus, productOf, times } from "../graph/extent_arithmetic.ts";
+import type { Extent } from "../graph/size.ts";
 import { builderOver, callOf, type CallOptions, type PlannedCall, type Whole } from "./call.ts";
 import type { Segment } from "./cut.ts";
 import { emitStored, type Kept, type KeptForm, storedAs, storedBytes } from "./kept_form.ts";

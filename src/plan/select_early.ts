@@ -4,7 +4,8 @@
  */
 import { int } from "../graph/attributes.ts";
 import { producersOf, readersOf, shapeIn } from "../graph/facts.ts";
-import { type Extent, isAtMost, productOf, settled, times } from "../graph/size.ts";
+import { isAtMost, productOf, settled, times } from "../graph/extent_arithmetic.ts";
+import type { Extent } from "../graph/size.ts";
 import { prune } from "../graph/passes/prune.ts";
 import type { Graph, Node } from "../graph/types.ts";
 import type { BatchShape } from "./inputs.ts";

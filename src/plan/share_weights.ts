@@ -3,7 +3,7 @@
  * calls of its own, each a call ahead of the one that reads it: parts of a batch that run beside each
  * other make it once for all of them, in turn, instead of each for itself.
  */
-import { isAtMost, productOf } from "../graph/size.ts";
+import { isAtMost, productOf } from "../graph/extent_arithmetic.ts";
 import type { Graph, Node } from "../graph/types.ts";
 import { traitsOf } from "../ops/registry.ts";
 import { canonicalCall, type PlannedCall } from "./call.ts";

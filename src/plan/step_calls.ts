@@ -1,6 +1,7 @@
 /** The calls of a step's passes: prologue, forward segments, loss, backward segments. */
 import { typeIn } from "../graph/facts.ts";
-import { type Extent, isAtMost, plus } from "../graph/size.ts";
+import { isAtMost, plus } from "../graph/extent_arithmetic.ts";
+import type { Extent } from "../graph/size.ts";
 import type { Graph } from "../graph/types.ts";
 import { renamed, type SegmentPlanner, segmentPlanner } from "./alike.ts";
 import { builderOver, callOf, type PlannedCall } from "./call.ts";

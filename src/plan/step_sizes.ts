@@ -1,5 +1,6 @@
 /** The sizes of a batch as symbols. */
-import { type Extent, minus, settled, Sizes } from "../graph/size.ts";
+import { minus, settled } from "../graph/extent_arithmetic.ts";
+import { type Extent, Sizes } from "../graph/size.ts";
 import type { BatchSizes, PlanOptions, SizedOptions } from "./options.ts";
 
 /** Names of a batch's sizes. */

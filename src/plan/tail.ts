@@ -5,7 +5,8 @@
  * w_r (softmax(l_r) − onehot(label(r))).
  */
 import type { GraphBuilder } from "../graph/builder.ts";
-import { type Extent, productOf } from "../graph/size.ts";
+import { productOf } from "../graph/extent_arithmetic.ts";
+import type { Extent } from "../graph/size.ts";
 import { builderOver, callOf, type PlannedCall } from "./call.ts";
 import type { Segment } from "./cut.ts";
 import { gradients, type PlanContext } from "./segment_calls.ts";

@@ -7,7 +7,8 @@
  */
 import { intAttribute } from "../graph/attributes.ts";
 import { dimsIn, shapeIn } from "../graph/facts.ts";
-import { type Extent, times } from "../graph/size.ts";
+import { times } from "../graph/extent_arithmetic.ts";
+import type { Extent } from "../graph/size.ts";
 import { elementCount, toNumbers } from "../graph/tensor.ts";
 import { type Graph, MICROSOFT, type Node } from "../graph/types.ts";
 import { attendedOf } from "../ops/internal/attend.ts";

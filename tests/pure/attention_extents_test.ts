@@ -1,7 +1,8 @@
 /** Attention over a batch's sizes: built and differentiated, it is at every batch what it is of numbers. */
 import { float, int } from "../../src/graph/attributes.ts";
 import type { GraphBuilder } from "../../src/graph/builder.ts";
-import { type Extent, plus, times } from "../../src/graph/size.ts";
+import { plus, times } from "../../src/graph/extent_arithmetic.ts";
+import type { Extent } from "../../src/graph/size.ts";
 import { float32 } from "../../src/graph/tensor.ts";
 import type { Node } from "../../src/graph/types.ts";
 import { attend, attendByPositions } from "../../src/ops/contrib/attention_core.ts";

@@ -4,17 +4,15 @@ import {
   areEqual,
   asDimension,
   derived,
-  type Extent,
   isAtMost,
   minus,
   over,
   plus,
   productOf,
   settled,
-  Size,
-  Sizes,
   times,
-} from "../../src/graph/size.ts";
+} from "../../src/graph/extent_arithmetic.ts";
+import { type Extent, Size, Sizes } from "../../src/graph/size.ts";
 import { Random } from "../../src/random.ts";
 
 const BATCH = new Map([["batch", 8], ["length", 40], ["rows", 200]]);

@@ -11,7 +11,8 @@ import {
   tensorAt,
 } from "../../src/graph/extents.ts";
 import { reshaped } from "../../src/graph/reshaped.ts";
-import { minus, plus, Sizes, times } from "../../src/graph/size.ts";
+import { minus, plus, times } from "../../src/graph/extent_arithmetic.ts";
+import { Sizes } from "../../src/graph/size.ts";
 import { float32, int32, int64 } from "../../src/graph/tensor.ts";
 import { reduceTo, zeros } from "../../src/ops/broadcast.ts";
 import { GroupQueryAttention } from "../../src/ops/contrib/group_query_attention.ts";

@@ -4,7 +4,7 @@
  */
 import { floatAttribute, int, intAttribute } from "../../graph/attributes.ts";
 import { asDims, extentsOf } from "../../graph/extents.ts";
-import { plus } from "../../graph/size.ts";
+import { plus } from "../../graph/extent_arithmetic.ts";
 import { hiddenSizes } from "../../graph/fused_attention.ts";
 import { MICROSOFT } from "../../graph/types.ts";
 import type { OpRule } from "../types.ts";

@@ -2,12 +2,12 @@
 import {
   areEqual,
   derived,
-  type Extent,
   isAtMost,
   minus,
   plus,
   settled,
-} from "../../graph/size.ts";
+} from "../../graph/extent_arithmetic.ts";
+import type { Extent } from "../../graph/size.ts";
 
 /** Query i sees the keys up to i and, with a window, only the last `window` of them. */
 export interface Causal {

@@ -9,7 +9,8 @@
 import type { AttentionForm, AttentionInputs } from "./attention_form.ts";
 import { int, ints } from "../../graph/attributes.ts";
 import type { GraphBuilder } from "../../graph/builder.ts";
-import { areEqual, type Extent, isAtMost, minus, plus, settled, times } from "../../graph/size.ts";
+import { areEqual, isAtMost, minus, plus, settled, times } from "../../graph/extent_arithmetic.ts";
+import type { Extent } from "../../graph/size.ts";
 import { blocksOf } from "./attention_blocks.ts";
 import { blockMask, cut } from "./attention_masks.ts";
 import type { Causal } from "./attention_blocks.ts";

@@ -2,7 +2,8 @@
 import { ints } from "../../graph/attributes.ts";
 import type { GraphBuilder } from "../../graph/builder.ts";
 import { sizedTensor } from "../../graph/extents.ts";
-import { type Extent, isAtMost, minus, plus } from "../../graph/size.ts";
+import { isAtMost, minus, plus } from "../../graph/extent_arithmetic.ts";
+import type { Extent } from "../../graph/size.ts";
 import type { Block, Causal } from "./attention_blocks.ts";
 import { castTo } from "../cast.ts";
 import { shared } from "./support.ts";

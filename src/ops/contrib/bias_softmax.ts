@@ -1,6 +1,6 @@
 /** com.microsoft.BiasSoftmax: softmax of scores and an added mask, over an axis and all behind it. */
 import { int, intAttribute } from "../../graph/attributes.ts";
-import { productOf } from "../../graph/size.ts";
+import { productOf } from "../../graph/extent_arithmetic.ts";
 import { MICROSOFT } from "../../graph/types.ts";
 import type { OpRule } from "../types.ts";
 import { inferLike, refuse } from "./support.ts";

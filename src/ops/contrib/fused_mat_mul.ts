@@ -2,7 +2,7 @@
 import { floatAttribute, int, intAttribute, ints } from "../../graph/attributes.ts";
 import type { GraphBuilder } from "../../graph/builder.ts";
 import { extentsOf } from "../../graph/extents.ts";
-import { isAtMost, productOf } from "../../graph/size.ts";
+import { isAtMost, productOf } from "../../graph/extent_arithmetic.ts";
 import { MICROSOFT, type Node } from "../../graph/types.ts";
 import { matMulDims } from "../mat_mul.ts";
 import { mixed } from "../traits.ts";

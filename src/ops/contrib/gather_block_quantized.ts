@@ -1,6 +1,6 @@
 /** com.microsoft.GatherBlockQuantized: rows of a block-wise quantised table, dequantised. */
 import { asDims, extentsOf } from "../../graph/extents.ts";
-import { times } from "../../graph/size.ts";
+import { times } from "../../graph/extent_arithmetic.ts";
 import { intAttribute } from "../../graph/attributes.ts";
 import { MICROSOFT, type Node } from "../../graph/types.ts";
 import { mixed } from "../traits.ts";

@@ -12,7 +12,8 @@ import { floatAttribute, int, intAttribute, ints } from "../../graph/attributes.
 import type { GraphBuilder } from "../../graph/builder.ts";
 import { asDims, extentsOf, sizedTensor } from "../../graph/extents.ts";
 import { digestOfContents } from "../../graph/graph_text.ts";
-import { areEqual, type Extent, isAtMost, plus, productOf } from "../../graph/size.ts";
+import { areEqual, isAtMost, plus, productOf } from "../../graph/extent_arithmetic.ts";
+import type { Extent } from "../../graph/size.ts";
 import { int64, toNumbers } from "../../graph/tensor.ts";
 import { MICROSOFT, type Node } from "../../graph/types.ts";
 import type { OpRule } from "../types.ts";

@@ -2,7 +2,7 @@
 import { floatAttribute, int, intAttribute, ints } from "../../graph/attributes.ts";
 import type { GraphBuilder } from "../../graph/builder.ts";
 import { asDims, extentsOf } from "../../graph/extents.ts";
-import { plus } from "../../graph/size.ts";
+import { plus } from "../../graph/extent_arithmetic.ts";
 import { MICROSOFT, type Node } from "../../graph/types.ts";
 import type { OpRule } from "../types.ts";
 import { attend, biasMask } from "./attention_core.ts";

@@ -2,7 +2,8 @@
 import { int } from "../../graph/attributes.ts";
 import type { GraphBuilder } from "../../graph/builder.ts";
 import { sizedTensor } from "../../graph/extents.ts";
-import { areEqual, type Extent, times } from "../../graph/size.ts";
+import { areEqual, times } from "../../graph/extent_arithmetic.ts";
+import type { Extent } from "../../graph/size.ts";
 import { ascending, int32 } from "../../graph/tensor.ts";
 import type { Node } from "../../graph/types.ts";
 import { castTo } from "../cast.ts";

@@ -8,7 +8,7 @@
 import { intAttribute } from "../../graph/attributes.ts";
 import type { GraphBuilder } from "../../graph/builder.ts";
 import { mapped } from "../../graph/extents.ts";
-import { isAtMost, productOf } from "../../graph/size.ts";
+import { isAtMost, productOf } from "../../graph/extent_arithmetic.ts";
 import { float32, type Tensor, toNumbers } from "../../graph/tensor.ts";
 import { MICROSOFT } from "../../graph/types.ts";
 import { mixed } from "../traits.ts";

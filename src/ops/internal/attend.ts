@@ -7,7 +7,7 @@
 import { float, floatAttribute, int, intAttribute } from "../../graph/attributes.ts";
 import type { GraphBuilder } from "../../graph/builder.ts";
 import { asDims, extentsOf } from "../../graph/extents.ts";
-import { times } from "../../graph/size.ts";
+import { times } from "../../graph/extent_arithmetic.ts";
 import { GRAFT, type Node } from "../../graph/types.ts";
 import { required } from "../args.ts";
 import type { AttentionInputs } from "../contrib/attention_form.ts";

@@ -14,7 +14,8 @@
 import { floatAttribute, int } from "../../graph/attributes.ts";
 import type { GraphBuilder } from "../../graph/builder.ts";
 import { ONNX_TYPE } from "../../graph/dtype.ts";
-import { type Extent, productOf } from "../../graph/size.ts";
+import { productOf } from "../../graph/extent_arithmetic.ts";
+import type { Extent } from "../../graph/size.ts";
 import { int32, int64, type Tensor } from "../../graph/tensor.ts";
 import { GRAFT } from "../../graph/types.ts";
 import { label, required } from "../args.ts";

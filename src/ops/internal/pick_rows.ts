@@ -11,7 +11,7 @@ import { int, string, stringAttribute } from "../../graph/attributes.ts";
 import type { GraphBuilder } from "../../graph/builder.ts";
 import { asDims, extentsOf } from "../../graph/extents.ts";
 import { node as nodeOf } from "../../graph/node.ts";
-import { productOf, times } from "../../graph/size.ts";
+import { productOf, times } from "../../graph/extent_arithmetic.ts";
 import { GRAFT, type Node } from "../../graph/types.ts";
 import { required } from "../args.ts";
 import { zeros } from "../broadcast.ts";

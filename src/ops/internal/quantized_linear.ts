@@ -25,7 +25,7 @@ import { int, intAttribute } from "../../graph/attributes.ts";
 import type { GraphBuilder } from "../../graph/builder.ts";
 import { type CodeType, ZERO_POINTS } from "../../graph/codes.ts";
 import { asDims, extentsOf } from "../../graph/extents.ts";
-import { productOf } from "../../graph/size.ts";
+import { productOf } from "../../graph/extent_arithmetic.ts";
 import { elementCount } from "../../graph/tensor.ts";
 import { GRAFT, type Node } from "../../graph/types.ts";
 import { shared } from "../contrib/support.ts";

@@ -11,7 +11,7 @@
  */
 import { int, intAttribute } from "../../graph/attributes.ts";
 import type { GraphBuilder } from "../../graph/builder.ts";
-import { over, productOf } from "../../graph/size.ts";
+import { over, productOf } from "../../graph/extent_arithmetic.ts";
 import { float32, type Tensor } from "../../graph/tensor.ts";
 import { GRAFT } from "../../graph/types.ts";
 import { shared } from "../contrib/support.ts";

@@ -9,7 +9,7 @@
  */
 import { int, intAttribute } from "../../graph/attributes.ts";
 import { extentsOf } from "../../graph/extents.ts";
-import { areEqual, productOf } from "../../graph/size.ts";
+import { areEqual, productOf } from "../../graph/extent_arithmetic.ts";
 import type { GraphBuilder } from "../../graph/builder.ts";
 import { dataTypeOf } from "../../graph/dtype.ts";
 import { elementCount, float32, toNumbers } from "../../graph/tensor.ts";

@@ -6,7 +6,7 @@
  */
 import { intAttribute } from "../../graph/attributes.ts";
 import { asDims, extentsOf } from "../../graph/extents.ts";
-import { plus } from "../../graph/size.ts";
+import { plus } from "../../graph/extent_arithmetic.ts";
 import { MICROSOFT } from "../../graph/types.ts";
 import type { OpRule } from "../types.ts";
 import { refuse, requiredKnown } from "../contrib/support.ts";
