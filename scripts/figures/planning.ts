@@ -1,7 +1,8 @@
 /**
  * Prints what new batch shapes cost a language model's training: planning, or finding the plan that serves
- * a shape; compiling. The first shape plans and compiles, later ones should find nearly all there.
- * Beside them, what planning takes that looks at every one of the model's blocks.
+ * a shape, and the memory that stays with it; compiling. The first shape plans and compiles, later ones
+ * should find nearly all there. Beside them, what planning takes that looks at every one of the model's
+ * blocks.
  *
  * usage: deno run -A scripts/figures/planning.ts [MODEL.onnx] (default: SmolLM2 in ../shared)
  */
@@ -12,6 +13,7 @@ import { loadOnnx } from "../../src/model/load_onnx.ts";
 import { arithmeticOf } from "../../src/plan/arithmetic.ts";
 import { planTraining } from "../../src/plan/plan.ts";
 import { Random } from "../../src/random.ts";
+import { collectGarbage } from "../../src/system/memory.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
 import { PlanCache } from "../../src/train/plan_cache.ts";
 import { PlanFamilies } from "../../src/train/plan_families.ts";
@@ -40,14 +42,26 @@ const options = {
   trainable: new Set(trainable.keys()),
   arithmetic: arithmeticOf({ dequantForm: dequantFormFor(runner.version) }),
 };
+/** Bytes that JavaScript holds on to. */
+function heldBytes(): number {
+  collectGarbage(-Infinity);
+  const { heapUsed, external } = Deno.memoryUsage();
+  return heapUsed + external;
+}
+
+// What runs for the first time leaves more than what comes after it.
+new PlanFamilies(model).planOf({ ...options, length: 16, targetRows: 32, packedRows: 96 });
 for (const [length, targetRows, packedRows] of SHAPES) {
   const shape = { ...options, length, targetRows, packedRows };
   const before = { sessions: plans.sessionCount, plans: families.count };
+  const held = heldBytes();
   const began = performance.now();
   const { plan } = plans.get(
     [length, targetRows, packedRows].join(),
     () => families.planOf(shape),
   );
+  const planMs = performance.now() - began;
+  const planKiB = Math.round((heldBytes() - held) / 1024);
   const planned = performance.now();
   for (const call of plan.training.calls) await plans.session(call, "pool");
   const compiled = performance.now();
@@ -57,7 +71,8 @@ for (const [length, targetRows, packedRows] of SHAPES) {
     length,
     targetRows,
     packedRows,
-    planMs: Number((planned - began).toFixed(1)),
+    planMs: Number(planMs.toFixed(1)),
+    planKiB,
     compileMs: Math.round(compiled - planned),
     wholeMs,
     plansMade: families.count - before.plans,
