@@ -29,11 +29,11 @@ export interface ProcessMemory {
   readonly tokenizerFactor: number;
   /** A compiled session and its graph's objects, for each node. */
   readonly sessionNodeBytes: number;
-  /** A plan over the sizes of batches. */
-  readonly planBytes: number;
-  /** What of it is a batch shape's own. */
+  /** A plan over the sizes of batches, for each node of its calls' graphs. */
+  readonly planNodeBytes: number;
+  /** A plan's part that belongs to one batch shape. */
   readonly boundPlanBytes: number;
-  /** What a shape leaves before it is collected, and all at most. */
+  /** Garbage of one batch shape before it is collected, and the most that there is. */
   readonly boundPlanGarbageBytes: number;
   readonly mostGarbageBytes: number;
   /** A thread for a part of a batch. */
@@ -104,8 +104,11 @@ export interface PredictedMemory {
   readonly peakBytes: number;
 }
 
-/** Plans over sizes that the batches of a run need: their attention runs in so many numbers of blocks. */
-const MOST_PLANS = 8;
+/**
+ * Plans over sizes for each step that stands for batches of other shapes. SmolLM2's attention runs in one to
+ * eight blocks, and the steps with the fewest and the most stand for them.
+ */
+const PLANS_PER_STEP = 4;
 /** The arena keeps 8 bytes for each of its granules of 256. */
 const ARENA_BOOKKEEPING = 8 / 256;
 /** Simulates the run's arena and adds up the rest. */
@@ -148,7 +151,8 @@ export function predictMemory(run: RunToPredict): PredictedMemory {
     savedBytes,
     temporaryBytes: Math.max(0, stepBytes - savedBytes - gradientBytes - preprocessedBytes),
     adapterBytes: held + gradientBytes,
-    baseBytes: program + nodes * process.sessionNodeBytes + planBytes(shapes, process) +
+    baseBytes: program + nodes * process.sessionNodeBytes +
+      planBytes(shapes, others?.steps.length ?? 1, graphNodes(plan.training.calls), process) +
       (shards > 1 ? shards * process.shardBytes : 0) +
       simulation.arena.regionBytes * ARENA_BOOKKEEPING,
   };
@@ -158,9 +162,19 @@ export function predictMemory(run: RunToPredict): PredictedMemory {
   return { ...parts, peakBytes: Math.ceil(Math.max(training, encoding, comparing)) };
 }
 
-function planBytes(shapes: number, process: ProcessMemory): number {
-  return Math.min(shapes, MOST_PLANS) * process.planBytes + shapes * process.boundPlanBytes +
+/**
+ * @param steps that stand for the batches of all shapes
+ * @param nodes of the graphs of a plan's calls
+ */
+function planBytes(shapes: number, steps: number, nodes: number, process: ProcessMemory): number {
+  const plans = Math.min(shapes, PLANS_PER_STEP * steps);
+  return plans * nodes * process.planNodeBytes + shapes * process.boundPlanBytes +
     Math.min(process.mostGarbageBytes, (shapes - 1) * process.boundPlanGarbageBytes);
+}
+
+function graphNodes(calls: readonly PlannedCall[]): number {
+  const graphs = new Set(calls.map(({ graph }) => graph));
+  return [...graphs].reduce((sum, { nodes }) => sum + nodes.length, 0);
 }
 
 /** Bytes of the model's files but for what a plan made others of. */

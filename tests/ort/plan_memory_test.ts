@@ -37,7 +37,9 @@ Deno.test("predictMemory() counts for each span of a sequence what that one keep
 Deno.test("predictMemory() counts for the process what it is told", () => {
   const plans = spanPlans();
   const base = predict(plans).baseBytes;
-  for (const [what, times] of Object.entries({ programBytes: 1, planBytes: 1, shardBytes: 2 })) {
+  for (
+    const [what, times] of Object.entries({ programBytes: 1, boundPlanBytes: 1, shardBytes: 2 })
+  ) {
     const more = { ...PROCESS_MEMORY, [what]: PROCESS_MEMORY[what as "programBytes"] + 1000 };
     assertEquals(predict(plans, more).baseBytes, base + 1000 * times, what);
   }
