@@ -1,4 +1,4 @@
-/** Graphs over sizes at one batch. */
+/** Binds graphs over sizes to one batch. */
 import { extentsOf, tensorAt } from "./extents.ts";
 import type { BoundSizes } from "./size.ts";
 import type { Graph, ValueInfo } from "./types.ts";
@@ -10,7 +10,7 @@ export function boundDims(dims: readonly number[], bound: BoundSizes): readonly 
 }
 
 /**
- * A lowered graph at a batch: all its shapes are numbers, and nothing in it follows from sizes.
+ * A lowered graph bound to a batch: all its shapes are numbers, and nothing in it follows from sizes.
  *
  * @param bound sizes at a batch that the graph serves ({@linkcode Sizes.at})
  */

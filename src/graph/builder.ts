@@ -32,8 +32,7 @@ export type Attributes = Readonly<Record<string, Attribute>>;
 const MOST_ELEMENTS = 2 ** 40;
 
 /**
- * Checks the number of elements, because sizes multiply: a few nodes that copy their input can exceed
- * all memory.
+ * Checks the number of elements: sizes multiply, so a few nodes that copy their input can exceed all memory.
  */
 function checkShape(name: string, shape: readonly Extent[]): void {
   let count = 1;
@@ -45,7 +44,7 @@ function checkShape(name: string, shape: readonly Extent[]): void {
   }
 }
 
-/** Names what a node makes of constants and sizes after the node and what it reads. */
+/** Names a constant that a node computes from constants and sizes after the node and its inputs. */
 function namedAfter(
   value: Tensor,
   { domain, opType, attributes }: Node,
@@ -56,7 +55,7 @@ function namedAfter(
   const read = inputs.map((input) =>
     input?.value === undefined ? input && "?" : tensorText(input.value)
   );
-  // A value of which no more than the shape is known gives nothing that follows from sizes unnamed.
+  // Where only the shape of an input is known, every constant that follows from sizes has a name already.
   if (read.includes("?")) return value;
   const text = `${domain}.${opType} ${attributesText(attributes)}(${read.join("; ")})`;
   return named(value, `output ${output} of ${digestOfText(text)}`);
@@ -70,7 +69,7 @@ export class GraphBuilder {
   readonly #inputs: ValueInfo[] = [];
   readonly #initializers = new Map<string, Tensor>();
   readonly #constants = new Map<string, string>();
-  /** The same for one-dimensional int64 constants, by their entries. */
+  /** Names of one-dimensional int64 constants, by their entries. */
   readonly #ints = new Map<string, string>();
   readonly #reserved = new Set<string>();
   #next = 0;
@@ -148,7 +147,7 @@ export class GraphBuilder {
     let name = this.#ints.get(key);
     if (name === undefined) {
       const value = int64Of([entries.length], entries);
-      // By their bytes, numbers share a name with constants that come otherwise.
+      // Named by their bytes, numbers share a name with equal constants from elsewhere.
       const areNumbers = entries.every((entry) => typeof entry === "number");
       name = areNumbers
         ? this.constant(value, "ints")
@@ -175,7 +174,7 @@ export class GraphBuilder {
     return this.known(name).dims;
   }
 
-  /** Dimensions of a value; to look at those that follow from a batch's sizes settles nothing. */
+  /** Dimensions of a value as extents; reading those that follow from a batch's sizes settles nothing. */
   shape(name: string): readonly Extent[] {
     return extentsOf(this.dims(name));
   }

@@ -1,8 +1,8 @@
 /**
- * bitsandbytes' codebooks of 4 bits: the value of each code in a block whose largest magnitude is 1.
+ * The 4-bit codebooks of bitsandbytes: the value of each code in a block whose largest magnitude is 1.
  *
- * Sources: NF4 by Dettmers et al. 2023 (arXiv:2305.14314), appendix E; FP4 has a sign, two bits of
- * exponent and one of mantissa, as multiples of its largest number, 12, with 1/16 for the smallest.
+ * Sources: NF4 by Dettmers et al. 2023 (arXiv:2305.14314), appendix E; FP4 has a sign, two bits of exponent
+ * and one of mantissa, as multiples of its largest number, 12, with 1/16 for the smallest.
  */
 import { intAttribute } from "./attributes.ts";
 import type { Node } from "./types.ts";

@@ -78,7 +78,7 @@ export function bitsOf(dtype: DataType): number {
   return BITS[dtype];
 }
 
-/** Bytes of a packed tensor of `count` elements; 4-bit types hold two elements a byte. */
+/** Bytes of a packed tensor of `count` elements; 4-bit types hold two elements per byte. */
 export function byteLength(dtype: DataType, count: number): number {
   return Math.ceil(count * bitsOf(dtype) / 8);
 }

@@ -1,4 +1,4 @@
-/** Arithmetic and comparisons of extents. What polynomials do not tell is decided. */
+/** Arithmetic and comparisons of extents. What polynomials cannot tell is decided at the batch. */
 import { type Atom, type Extent, LEAST_SYMBOL, type Size, sizesOf, type Term } from "./size.ts";
 
 const termsOf = (extent: Extent): readonly Term[] =>
@@ -40,15 +40,15 @@ export function minus(a: Extent, b: Extent): Extent {
   return plus(a, times(-1, b));
 }
 
-/** The product of some extents; 1 of none. */
+/** The product of some extents; 1 for an empty list. */
 export function productOf(extents: readonly Extent[]): Extent {
   return extents.reduce(times, 1);
 }
 
 /**
- * a / b, where that is a whole number.
+ * a / b, where it is a whole number.
  *
- * @returns `undefined` where b does not divide a, or is 0; decided where polynomials do not tell
+ * @returns `undefined` where b does not divide a, or is 0; decided where polynomials cannot tell
  */
 export function over(a: Extent, b: Extent): Extent | undefined {
   if (typeof a === "number" && typeof b === "number") {
@@ -81,11 +81,11 @@ function overTerm(term: Term, divisor: Term): Term | undefined {
 }
 
 /**
- * A function of extents that is no polynomial, such as a quotient that is rounded down.
+ * A function of extents that is not a polynomial, such as a quotient that is rounded down.
  *
- * @param name the same for the same function alone, and no symbol's
- * @param compute gives a whole number
- * @param between extents that it is nowhere below and above
+ * @param name unique to the function, and not the name of a symbol
+ * @param compute returns a whole number
+ * @param between extents that are a lower and an upper bound of it at every batch
  */
 export function derived(
   name: string,
@@ -105,7 +105,7 @@ export function derived(
   }]);
 }
 
-/** A number that an extent is nowhere below, as far as its polynomial tells. */
+/** A lower bound of an extent at every batch, as far as its polynomial shows. */
 function leastOf(extent: Extent): number {
   return typeof extent === "number" ? extent : extent.least ??= findLeast(extent);
 }
@@ -124,12 +124,12 @@ function findLeast(extent: Size): number {
 const isNowhereNegative = (atoms: readonly Atom[]) => atoms.every(({ least }) => least >= 0);
 
 /**
- * An extent that this one is nowhere below, with a bound in the place of a function's value, so that what
- * is subtracted may cancel out; `undefined` where there is none.
+ * A lower bound of this extent, with a bound in place of a function's value, so that subtracted terms may
+ * cancel; `undefined` where there is none.
  */
 function bounded({ sizes, terms }: Size): Extent | undefined {
   const hasBounds = ({ between }: Atom) => between !== undefined;
-  // What is subtracted first: its bound may be what it is subtracted from.
+  // Subtracted terms first: the bound of one may cancel with what it is subtracted from.
   const term = terms.filter(({ atoms }) => atoms.some(hasBounds) && isNowhereNegative(atoms))
     .sort((a, b) => a.factor - b.factor)[0];
   if (term === undefined) return undefined;
@@ -141,7 +141,7 @@ function bounded({ sizes, terms }: Size): Extent | undefined {
   return plus(others, times(rest, term.factor > 0 ? least : most));
 }
 
-/** Whether a ≤ b: decided, where polynomials do not tell. */
+/** Whether a ≤ b; decided where polynomials cannot tell. */
 export function isAtMost(a: Extent, b: Extent): boolean {
   if (typeof a === "number" && typeof b === "number") return a <= b;
   if (leastOf(minus(b, a)) >= 0) return true;
@@ -149,14 +149,14 @@ export function isAtMost(a: Extent, b: Extent): boolean {
   return sizesOf([a, b])!.decide(`${a} <= ${b}`, (valueOf) => valueOf(a) <= valueOf(b));
 }
 
-/** The largest of some extents: one of them, decided where polynomials do not tell which. */
+/** The largest of some extents, itself one of them; decided where polynomials cannot tell. */
 export function largest(extents: readonly Extent[]): Extent {
   return extents.reduce((most, extent) => isAtMost(extent, most) ? most : extent);
 }
 
 /**
- * Whether two extents have one value: decided, where polynomials do not tell. Where only extents that
- * are the same at every batch count, `===` says so.
+ * Whether two extents have the same value; decided where polynomials cannot tell. To ask only whether they
+ * are the same at every batch, use `===`.
  */
 export function areEqual(a: Extent, b: Extent): boolean {
   if (a === b) return true;
@@ -165,19 +165,19 @@ export function areEqual(a: Extent, b: Extent): boolean {
   return sizesOf([a, b])!.decide(`${a} = ${b}`, (valueOf) => valueOf(a) === valueOf(b));
 }
 
-/** The value of an extent, which is settled with it: what is built serves batches with this value alone. */
+/** The value of an extent, which this settles: what is built then serves only batches with this value. */
 export function settled(extent: Extent): number {
   if (typeof extent === "number") return extent;
   return extent.sizes.settle(extent);
 }
 
-/** The value of an extent as a number of nodes: decided, but as a dimension it stays a size. */
+/** The value of an extent as a number of nodes: decided, while as a dimension it stays a size. */
 export function countOf(extent: Extent): number {
   if (typeof extent === "number") return extent;
   return extent.sizes.decide(`${extent} nodes`, (valueOf) => valueOf(extent));
 }
 
-/** An extent as a dimension: 0 and 1 are numbers, so that `=== 1` says whether an axis broadcasts. */
+/** An extent as a dimension: 0 and 1 become numbers, so that `=== 1` tells whether an axis broadcasts. */
 export function asDimension(extent: Extent): Extent {
   if (typeof extent === "number" || leastOf(extent) >= LEAST_SYMBOL) return extent;
   return extent.sizes.dimension(extent);

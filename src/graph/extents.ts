@@ -1,9 +1,9 @@
 /**
- * Shapes and shape constants that follow from a batch's sizes, for readers that know of numbers alone.
+ * Shapes and shape constants that follow from a batch's sizes, for readers that only know numbers.
  *
- * Dimensions and tensors of such are arrays and tensors like any other. Reading a number out of one
- * settles that number ({@linkcode settled}), so that what is built from it is right, if for fewer
- * batches; who asks for extents instead leaves them open.
+ * Such dimensions and tensors are arrays and tensors like any other. Reading a number out of one settles that
+ * number ({@linkcode settled}): what is built from it is correct, but serves fewer batches. Asking for
+ * extents instead leaves them open.
  */
 import type { DataType } from "./dtype.ts";
 import { productOf, settled } from "./extent_arithmetic.ts";
@@ -17,12 +17,12 @@ const ENTRIES = new WeakMap<Tensor, readonly Extent[]>();
 const areNumbers = (extents: readonly Extent[]): extents is readonly number[] =>
   extents.every((extent) => typeof extent === "number");
 
-/** Extents as dimensions: to read one settles it, and to destructure them settles all up to the last. */
+/** Extents as dimensions: reading one settles it, and destructuring settles all up to the last one taken. */
 export function asDims(extents: readonly Extent[]): readonly number[] {
   const shape = extentsOf(extents);
   const sizes = sizesOf(shape);
   if (sizes === undefined) return shape as readonly number[];
-  // The values of a graph have the same few shapes.
+  // The values of a graph have few different shapes.
   const text = shape.join();
   const found = sizes.shapes.get(text);
   if (found !== undefined) return found;
@@ -35,16 +35,16 @@ export function asDims(extents: readonly Extent[]): readonly number[] {
   return dims;
 }
 
-/** The extents that dimensions are of: themselves, where all are numbers. */
+/** The extents behind dimensions; the dimensions themselves where all are numbers. */
 export function extentsOf(dims: readonly Extent[]): readonly Extent[] {
   return SHAPES.get(dims as readonly number[]) ?? dims;
 }
 
 /**
- * A tensor whose bytes follow from extents: to read them settles these.
+ * A tensor whose bytes follow from extents, and settle them when read.
  *
- * @param name the same for the same `make` alone, as far as type, shape and extents leave it open
- * @param make gives the bytes for the extents' values, as many as the shape has there; it lives as long as
+ * @param name unique to `make`, apart from type, shape and extents
+ * @param make returns the bytes for the extents' values, as many as the shape then needs; it lives as long as
  *   plans do, and must not hold on to a builder
  */
 export function sizedTensor(
@@ -66,7 +66,7 @@ const FILLS = new WeakMap<Tensor, Uint8Array>();
 /**
  * A tensor whose elements are all the same.
  *
- * @param element its bytes
+ * @param element bytes of one element
  */
 export function filledTensor(
   dtype: DataType,
@@ -89,7 +89,7 @@ export function fillOf(tensor: Tensor): Uint8Array | undefined {
   return FILLS.get(tensor);
 }
 
-/** Zeros for whoever reads them: batches of all sizes share them. */
+/** Zeros shared by all readers and by batches of all sizes. */
 let zeros = new Uint8Array();
 
 function repeated(element: Uint8Array, count: number): Uint8Array {
@@ -107,9 +107,9 @@ const NAMES = new WeakMap<Tensor, string>();
 let unnamed = 0;
 
 /**
- * Names what a tensor holds that follows from sizes, where that has no name yet.
+ * Names the contents of a tensor that follows from sizes, unless they have a name already.
  *
- * @param name the same for what is the same at every batch alone, as far as type and shape leave it open
+ * @param name equal only for contents that are the same at every batch, apart from type and shape
  */
 export function named(tensor: Tensor, name: string): Tensor {
   if (!NAMES.has(tensor)) {
@@ -119,21 +119,24 @@ export function named(tensor: Tensor, name: string): Tensor {
   return tensor;
 }
 
-/** Whether what a tensor holds has a name. */
+/** Whether the contents of a tensor have a name. */
 export function isNamed(tensor: Tensor): boolean {
   return NAMES.has(tensor);
 }
 
-/** A name for what a tensor holds that follows from sizes: equal only where that is equal at every batch. */
+/**
+ * A name for the contents of a tensor that follows from sizes: equal only for contents that are equal at
+ * every batch.
+ */
 export function sizedName(tensor: Tensor): string {
   return NAMES.get(named(tensor, `unnamed ${++unnamed}`))!;
 }
 
 /**
- * A tensor whose bytes are computed from what follows from sizes, at each batch once: others may be
- * computed from it more than once, and others again from those.
+ * A tensor whose bytes are computed from what follows from sizes, once per batch, because several others may
+ * be computed from it, and further ones from those.
  *
- * @param compute looks at dimensions and tensors that follow from `sizes`
+ * @param compute reads dimensions and tensors that follow from `sizes`
  */
 export function lazyTensor(
   dtype: DataType,
@@ -152,7 +155,7 @@ export function lazyTensor(
   return tensor;
 }
 
-/** What dimensions and constants follow from; `undefined` where that is nothing. */
+/** The sizes that dimensions and constants follow from; `undefined` where they follow from none. */
 export function sizesIn(
   dims: readonly number[],
   tensors: readonly (Tensor | undefined)[],
@@ -162,18 +165,18 @@ export function sizesIn(
 }
 
 /**
- * Types of tensors whose extents are known one by one: shapes and bounds of ranges are int64, or, as
- * exporters write them, int32 and float32 on their way.
+ * Types of tensors whose extents are known one by one: shapes and bounds of ranges are int64, or
+ * intermediately, as exporters write them, int32 and float32.
  */
 const OF_WHOLES = { int64, int32, float32 } as const;
 
-/** Whether a tensor of some type may hold extents that are known one by one. */
+/** Whether a tensor of a type may hold extents that are known one by one. */
 export const holdsWholes = (dtype: DataType): dtype is keyof typeof OF_WHOLES => dtype in OF_WHOLES;
 
 /**
  * A tensor that holds extents in row-major order.
  *
- * @param dims of numbers
+ * @param dims all of them numbers
  */
 export function wholesOf(
   dtype: keyof typeof OF_WHOLES,
@@ -191,12 +194,12 @@ export function wholesOf(
   return tensor;
 }
 
-/** The same of int64. */
+/** A {@linkcode wholesOf} tensor of int64. */
 export function int64Of(dims: readonly number[], entries: readonly Extent[]): Tensor {
   return wholesOf("int64", dims, entries);
 }
 
-/** A tensor that follows from extents under other dimensions; `undefined` for any other. */
+/** A tensor that follows from extents, under other dimensions; `undefined` for any other tensor. */
 export function sizedView(tensor: Tensor, dims: readonly number[]): Tensor | undefined {
   const entries = ENTRIES.get(tensor);
   if (entries !== undefined && holdsWholes(tensor.dtype)) {
@@ -211,10 +214,10 @@ export function sizedView(tensor: Tensor, dims: readonly number[]): Tensor | und
 }
 
 /**
- * A tensor of the same type and dimensions as another, computed from it: at each batch anew where that
+ * A tensor of the same type and dimensions as another, computed from it: anew at each batch where that one
  * follows from sizes.
  *
- * @param name the same for the same `compute` alone
+ * @param name unique to `compute`
  */
 export function mapped(
   tensor: Tensor,
@@ -228,7 +231,7 @@ export function mapped(
   return named(lazy, `${name} ${sizedName(tensor)}`);
 }
 
-/** What a tensor holds at a batch: itself, where it follows from no extents. */
+/** A tensor bound to a batch; the tensor itself where it follows from no extents. */
 export function tensorAt(tensor: Tensor, bound: BoundSizes): Tensor {
   const sizes = SIZED.get(tensor) ?? sizesOf(extentsOf(tensor.dims));
   if (sizes === undefined) return tensor;
@@ -236,10 +239,10 @@ export function tensorAt(tensor: Tensor, bound: BoundSizes): Tensor {
   return sizes.under(() => ({ dtype, dims: [...dims], bytes: tensor.bytes }), bound);
 }
 
-/** Larger tensors are no shapes, and their contents are not looked at. */
+/** Larger tensors are not shapes, and their contents are not read. */
 const MOST_ENTRIES = 64;
 
-/** The whole numbers that a small tensor holds, in row-major order; `undefined` for any other. */
+/** The whole numbers that a small tensor holds, in row-major order; `undefined` for any other tensor. */
 export function entriesOf(tensor: Tensor): readonly Extent[] | undefined {
   const found = ENTRIES.get(tensor);
   if (found !== undefined) return found;
@@ -250,12 +253,12 @@ export function entriesOf(tensor: Tensor): readonly Extent[] | undefined {
   return numbers.every(Number.isSafeInteger) ? numbers : undefined;
 }
 
-/** Whether what a tensor holds follows from a batch's sizes. */
+/** Whether the contents of a tensor follow from a batch's sizes. */
 export function isSized(tensor: Tensor): boolean {
   return SIZED.has(tensor);
 }
 
-/** Whether a tensor is of {@linkcode wholesOf}, and some entry of it is no number. */
+/** Whether a tensor comes from {@linkcode wholesOf} and has an entry that is not a number. */
 export function holdsExtents(tensor: Tensor): boolean {
   return ENTRIES.has(tensor);
 }

@@ -30,7 +30,7 @@ export function shapeIn(graph: Graph, value: string): readonly Extent[] {
   return extentsOf(dimsIn(graph, value));
 }
 
-/** How many elements a value has. */
+/** The number of elements of a value. */
 export function countIn(graph: Graph, value: string): Extent {
   return productOf(shapeIn(graph, value));
 }

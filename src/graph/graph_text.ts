@@ -8,7 +8,7 @@ import type { Attribute, Graph, Node } from "./types.ts";
 export function textOf(graph: Graph): string {
   const lines = [
     ...graph.inputs.map(({ name, type }) =>
-      // A subgraph's inputs have the shapes that it is called with.
+      // A subgraph's inputs have the shapes with which it is called.
       `in ${name} ${type!.dtype}[${type!.shape && shapeText(type!.shape as readonly number[])}]`
     ),
     ...[...graph.initializers].map(([name, value]) => `const ${name} ${tensorText(value)}`),
@@ -20,14 +20,14 @@ export function textOf(graph: Graph): string {
   return lines.join("\n");
 }
 
-/** A text's SHA-256: a plan holds on to many, and looks calls up by them. */
+/** The SHA-256 of a text: a plan keeps many, and looks up calls by them. */
 export function digestOfText(text: string): string {
   return createHash("sha256").update(text).digest("base64");
 }
 
 const contents = new WeakMap<Tensor, string>();
 
-/** The SHA-256 of a tensor's bytes, worked out once. */
+/** The SHA-256 of a tensor's bytes, computed once. */
 export function digestOfContents(tensor: Tensor): string {
   let digest = contents.get(tensor);
   if (digest === undefined) {
@@ -42,7 +42,7 @@ export function shapeText(dims: readonly number[]): string {
   return extentsOf(dims).join();
 }
 
-/** A tensor as text; of one that follows from a batch's sizes what it holds at every batch. */
+/** A tensor as text; for one that follows from a batch's sizes, a text of its contents at every batch. */
 export function tensorText(tensor: Tensor): string {
   if (isSized(tensor)) return sizedName(tensor);
   const { dtype, dims, bytes } = tensor;
@@ -62,7 +62,7 @@ function attributeText(attribute: Attribute): string {
   return `${attribute.kind}:${attribute.value}`;
 }
 
-/** Bytes as text, a character each: equal for equal bytes alone. */
+/** Bytes as text, one character each: equal only for equal bytes. */
 export function bytesText(bytes: Uint8Array): string {
   return ONE_BYTE.decode(bytes);
 }

@@ -2,15 +2,15 @@
 import type { DataType } from "./dtype.ts";
 import type { Tensor } from "./tensor.ts";
 
-/** A weight in the place of others too, or a view of it: what is read of it has to hold for all. */
+/** A weight that also stands for others, or a view of it: what is read from it must hold for all of them. */
 export class Parameter implements Tensor {
   readonly dtype: DataType;
   declare readonly bytes: Uint8Array;
 
   /**
    * @param name of the weight in its graph
-   * @param weight itself
-   * @param read gives its contents, and throws where the others have not the same
+   * @param weight the weight itself
+   * @param read returns its contents, and throws where the others differ
    * @param dims of a view; default the weight's own
    */
   constructor(
@@ -20,17 +20,17 @@ export class Parameter implements Tensor {
     readonly dims: readonly number[] = weight.dims,
   ) {
     this.dtype = weight.dtype;
-    // A property of its own, or a copy of all properties would be without.
+    // An own property, so that copies made by spreading have it.
     Object.defineProperty(this, "bytes", { get: read, enumerable: true });
   }
 
-  /** A weight that it stands for, in the shape that this one is seen in. */
+  /** The view of another weight that corresponds to this one, for a weight that it stands for. */
   viewOf(weight: Tensor): Tensor {
     return this.dims === this.weight.dims ? weight : { ...weight, dims: this.dims };
   }
 }
 
-/** A parameter's own weight, for whoever asks about that one alone; any other tensor as it is. */
+/** A parameter's own weight, for readers that need only that one; any other tensor unchanged. */
 export function weightOf(tensor: Tensor): Tensor {
   return tensor instanceof Parameter ? tensor.viewOf(tensor.weight) : tensor;
 }

@@ -18,7 +18,7 @@ export interface Rounding {
   readonly scales: Tensor;
   /** As many as scales; absent: all 0. */
   readonly zeroPoints?: Tensor;
-  /** Axis that scales run along, from the front; ignored for one scale. */
+  /** Axis that scales run along, counted from the first; ignored for one scale. */
   readonly axis: number;
   /** Neighbours along `axis` that share a scale, if scales are per block; otherwise 0. */
   readonly blockSize: number;

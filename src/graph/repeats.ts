@@ -30,7 +30,7 @@ export function longestRepeat(labels: readonly string[], count: number): Repeat 
   return best;
 }
 
-/** Finds ranges around `anchor` whose period is the distance to another place. */
+/** Finds ranges around `anchor` whose period is the distance to another position. */
 function repeatsAround(labels: readonly string[], anchor: number): (at: number) => Repeat {
   // Compares the labels after the anchor, and reversed those before it, with those of each position.
   const after = prefixLengths(labels.slice(anchor));

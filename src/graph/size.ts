@@ -1,34 +1,33 @@
 /**
- * Sizes of a batch as symbols, whole numbers that follow from them, and what was decided by them.
+ * Sizes of a batch as symbols, whole numbers that follow from them, and the decisions made by them.
  *
- * A {@linkcode Size} is a polynomial over symbols. Equal polynomials are one object, so that `===` says
- * whether two sizes are the same at every batch. It also has a value: that at the batch for which a
- * graph is built. Whatever depends on the value, such as an order or a number of parts, is a decision
- * that {@linkcode Sizes} records: what was built serves every batch at which all
- * decisions come out the same. Source: the hints and guards of PyTorch's symbolic shapes,
- * torch/fx/experimental/symbolic_shapes.py.
+ * A {@linkcode Size} is a polynomial over symbols. Equal polynomials are one object, so that `===` tells
+ * whether two sizes are the same at every batch. A size also has a value, at the batch for which a graph is
+ * built. Whatever depends on the value, such as an order or a number of parts, is a decision that
+ * {@linkcode Sizes} records: what was built serves every batch at which all decisions come out the same.
+ * Source: the hints and guards of PyTorch's symbolic shapes, torch/fx/experimental/symbolic_shapes.py.
  */
 
 /** A whole number, or one that follows from a batch's sizes. */
 export type Extent = number | Size;
 
-/** Gives the value of an extent at some batch. */
+/** Returns the value of an extent at some batch. */
 export type ValueOf = (extent: Extent) => number;
 
-/** What polynomials are over: a symbol, or a function of other extents. */
+/** A factor in a term of a polynomial: a symbol, or a function of other extents. */
 export interface Atom {
   readonly text: string;
   /** Whether it is a symbol. */
   readonly isSymbol: boolean;
-  /** It is nowhere below this. */
+  /** A lower bound at every batch. */
   readonly least: number;
-  /** Extents that it is nowhere below and above. */
+  /** Extents that are a lower and an upper bound at every batch. */
   readonly between?: readonly [least: Extent, most: Extent];
   /** Its value at a batch. */
   at(valueOf: ValueOf, symbols: ReadonlyMap<string, number>): number;
 }
 
-/** A product of a number and atoms, which are sorted by their texts. */
+/** A product of a number and atoms, which are sorted by text. */
 export interface Term {
   readonly factor: number;
   readonly atoms: readonly Atom[];
@@ -36,19 +35,19 @@ export interface Term {
   readonly key: string;
 }
 
-/** A number that follows from a batch's sizes; made by the functions of `extent_arithmetic.ts` alone. */
+/** A number that follows from a batch's sizes; made only by the functions of `extent_arithmetic.ts`. */
 export class Size {
-  /** @internal What it is built from. */
+  /** @internal The sizes that it is built from. */
   readonly sizes: Sizes;
   /** @internal Its polynomial. */
   readonly terms: readonly Term[];
-  /** The polynomial as text: equal for equal ones. */
+  /** The polynomial as text; equal polynomials have equal texts. */
   readonly text: string;
-  /** What it is at the batch for which a graph is built. */
+  /** The value at the batch for which a graph is built. */
   readonly value: number;
-  /** @internal A number that it is nowhere below, once that was asked. */
+  /** @internal A lower bound at every batch, once it has been asked for. */
   least?: number;
-  /** @internal Sums with it, by the other operand: a graph has the same few again and again. */
+  /** @internal Sums with it, by the other operand: the same few recur throughout a graph. */
   sums?: Map<Extent, Extent>;
   /** @internal Products with it, by the other operand. */
   products?: Map<Extent, Extent>;
@@ -61,58 +60,58 @@ export class Size {
     this.value = value;
   }
 
-  /** The text, in messages and names. */
+  /** The text, for messages and names. */
   toString(): string {
     return this.text;
   }
 
-  /** The text, in keys of what is built. */
+  /** The text, for keys of what is built. */
   toJSON(): string {
     return this.text;
   }
 
   /**
-   * Arithmetic and comparisons that take it for a number fail, instead of giving NaN and false.
+   * Makes arithmetic and comparisons that take it for a number fail, instead of yielding NaN and false.
    *
    * @throws {TypeError} where it is taken for a number
    */
   [Symbol.toPrimitive](hint: string): string {
     if (hint === "string") return this.text;
-    throw new TypeError(`The size ${this.text} is no number before it is bound to a batch`);
+    throw new TypeError(`The size ${this.text} is not a number before it is bound to a batch`);
   }
 }
 
-/** A question about a batch's sizes that was asked while something was built, and its answer. */
+/** A question about a batch's sizes that was asked during building, and its answer. */
 export interface Decision {
   /** The question. */
   readonly text: string;
-  /** What it came out as. */
+  /** The answer. */
   readonly outcome: number | boolean;
 }
 
 type Question = (valueOf: ValueOf) => number | boolean;
 
-/** The symbols of one graph, the sizes made of them, and what was decided by their values. */
+/** The symbols of one graph, the sizes made from them, and the decisions made by their values. */
 export class Sizes {
   readonly #bound: BoundSizes;
-  /** Dimensions that were made of its sizes, by their text (`extents.ts`). */
+  /** Dimensions made from its sizes, by their text (`extents.ts`). */
   readonly shapes: Map<string, readonly number[]> = new Map();
   readonly #made = new Map<string, Size>();
   readonly #settledSymbols = new Set<string>();
   readonly #decisions = new Map<string, Decision & { readonly ask: Question }>();
-  /** Sizes of the batch by which questions are answered now, where that is another. */
+  /** Sizes of the batch by which questions are currently answered, if that is another one. */
   #under: BoundSizes | undefined;
-  /** What was computed with its questions recorded. */
+  /** Results that were computed while questions were recorded. */
   readonly #settled = new WeakMap<object, unknown>();
 
-  /** @param values of the symbols at the batch for which a graph is built: whole numbers from 0 on */
+  /** @param values of the symbols at the batch for which a graph is built: non-negative whole numbers */
   constructor(values: ReadonlyMap<string, number>) {
     this.#bound = new BoundSizes(values);
   }
 
   /**
-   * A symbol's size. 0 and 1 are numbers at once: an axis of one broadcasts, and a graph of nothing or
-   * of one sequence is another graph.
+   * A symbol's size. Values of 0 and 1 become numbers at once: an axis of 1 broadcasts, and with nothing, or
+   * a single sequence, the graph is a different one.
    *
    * @throws {RangeError} where there is no symbol of this name
    */
@@ -126,7 +125,7 @@ export class Sizes {
     return this.dimension(this.sum([{ factor: 1, atoms: [atom], key: name }]));
   }
 
-  /** An extent as a dimension: decided to be 0 or 1, which are numbers, or more. */
+  /** An extent as a dimension: decides whether it is 0 or 1, which become numbers, or more. */
   dimension(extent: Extent): Extent {
     const value = this.decide(
       `${extent}, 2 for all from 2 on`,
@@ -135,7 +134,9 @@ export class Sizes {
     return value < LEAST_SYMBOL ? value : extent;
   }
 
-  /** Answers a question by the values at hand, and records the answer; the same text asks the same. */
+  /**
+   * Answers a question by the values at hand, and records the answer. Equal texts must ask the same question.
+   */
   decide<T extends number | boolean>(text: string, ask: (valueOf: ValueOf) => T): T {
     const under = this.#under;
     if (under !== undefined) return ask((extent) => under.of(extent));
@@ -145,10 +146,10 @@ export class Sizes {
   }
 
   /**
-   * Computes something by the sizes at some batch: questions are answered by these meanwhile, and nothing
-   * is recorded.
+   * Computes something with the sizes at some batch: until it returns, questions are answered by them and
+   * nothing is recorded.
    *
-   * @param bound default the sizes at hand
+   * @param bound default: the sizes at hand
    */
   under<T>(compute: () => T, bound: BoundSizes = this.#bound): T {
     const before = this.#under;
@@ -161,9 +162,9 @@ export class Sizes {
   }
 
   /**
-   * Computes something by the sizes at some batch once for each batch, however often it is asked for.
+   * Computes something only once per batch, however often it is asked for.
    *
-   * @param key of what is computed
+   * @param key identifies what is computed
    */
   once<T>(key: object, compute: () => T): T {
     const kept = this.#under?.computed ?? this.#settled;
@@ -171,17 +172,17 @@ export class Sizes {
     return kept.get(key) as T;
   }
 
-  /** What was decided so far. */
+  /** The decisions so far. */
   get decisions(): readonly Decision[] {
     return [...this.#decisions.values()].map(({ text, outcome }) => ({ text, outcome }));
   }
 
-  /** Symbols whose values were settled, by themselves or in sums and products of them alone. */
+  /** Symbols whose values were settled, on their own or in a sum or product, but not inside a function. */
   get settledSymbols(): ReadonlySet<string> {
     return this.#settledSymbols;
   }
 
-  /** The value of a size, which is settled with it. */
+  /** The value of a size, which this settles. */
   settle(size: Size): number {
     if (this.#under === undefined) {
       for (const { atoms } of size.terms) {
@@ -192,8 +193,8 @@ export class Sizes {
   }
 
   /**
-   * The sizes at another batch; `undefined` where some decision comes out otherwise there, so that what
-   * was built does not serve it.
+   * The sizes at another batch; `undefined` where a decision comes out differently there, so that what was
+   * built does not serve it.
    */
   at(values: ReadonlyMap<string, number>): BoundSizes | undefined {
     const bound = new BoundSizes(values);
@@ -204,7 +205,7 @@ export class Sizes {
     return bound;
   }
 
-  /** The polynomial of some terms: a number where no atom is left. */
+  /** The polynomial with some terms; a number where no atom is left. */
   sum(terms: readonly Term[]): Extent {
     const byKey = new Map<string, Term>();
     for (const term of terms) {
@@ -227,7 +228,7 @@ export class Sizes {
 export class BoundSizes {
   readonly #symbols: ReadonlyMap<string, number>;
   readonly #values = new Map<Size, number>();
-  /** What was computed by these sizes ({@linkcode Sizes.once}). */
+  /** What was computed with these sizes ({@linkcode Sizes.once}). */
   readonly computed: WeakMap<object, unknown> = new WeakMap();
 
   constructor(symbols: ReadonlyMap<string, number>) {
@@ -253,10 +254,10 @@ export class BoundSizes {
   }
 }
 
-/** Smaller ones are numbers ({@linkcode Sizes.symbol}). */
+/** Smaller values are numbers ({@linkcode Sizes.symbol}). */
 export const LEAST_SYMBOL = 2;
 
-/** By their texts, the number alone last. */
+/** Sorts by text, with the plain number last. */
 function byText({ key: a }: Term, { key: b }: Term): number {
   if (a === "" || b === "") return Number(a === "") - Number(b === "");
   return a < b ? -1 : 1;
@@ -265,7 +266,7 @@ function byText({ key: a }: Term, { key: b }: Term): number {
 const textOf = ({ factor, key }: Term) =>
   key === "" ? `${factor}` : factor === 1 ? key : `${factor}*${key}`;
 
-/** What the sizes among some extents are built from; `undefined` where all are numbers. */
+/** The {@linkcode Sizes} behind some extents; `undefined` where all are numbers. */
 export function sizesOf(extents: readonly Extent[]): Sizes | undefined {
   let found: Sizes | undefined;
   for (const extent of extents) {

@@ -8,9 +8,7 @@ export interface Tensor {
   readonly dtype: DataType;
   /** Dimensions; none for a scalar. */
   readonly dims: readonly number[];
-  /**
-   * Elements in row-major order, little-endian; two 4-bit elements a byte, the lower half first.
-   */
+  /** Elements in row-major order, little-endian; two 4-bit elements per byte, the lower half first. */
   readonly bytes: Uint8Array;
 }
 

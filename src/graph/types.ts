@@ -2,7 +2,7 @@
  * Types of a graph for graft's passes: plain data, names as edges, ONNX's spelling.
  *
  * A graph read from a file keeps data that graft does not interpret in `rest` fields (opaque outside
- * `src/onnx`), so that encoding it again loses nothing. Nodes and attributes are immutable: a pass
+ * `src/onnx`), so that encoding the graph again loses nothing. Nodes and attributes are immutable: a pass
  * replaces them. Passes return new graphs; they never change their argument.
  */
 import type { DataType } from "./dtype.ts";
@@ -54,7 +54,7 @@ export interface Node {
   readonly domain: string;
   /** Names of the values it reads; empty where an optional one is absent. */
   readonly inputs: readonly string[];
-  /** Names of the values it makes; empty where nobody reads one. */
+  /** Names of the values it makes; empty for outputs that nothing reads. */
   readonly outputs: readonly string[];
   /** Attributes by name. */
   readonly attributes: Readonly<Record<string, Attribute>>;
@@ -74,7 +74,7 @@ export interface Graph {
   readonly outputs: readonly ValueInfo[];
   /** Constant tensors by name. */
   readonly initializers: ReadonlyMap<string, Tensor>;
-  /** Nodes, each behind those that it reads from. */
+  /** Nodes, each after those that it reads from. */
   readonly nodes: readonly Node[];
   /** Annotations of inner values, if the file has them. */
   readonly valueInfo: ReadonlyMap<string, ValueInfo>;

@@ -1,4 +1,4 @@
-/** Checks for every graph, run on files when they are read, after edits of them, and in tests after every pass. */
+/** Checks graphs: when they are read from files, after edits, and in tests after every pass. */
 import { byteLength } from "./dtype.ts";
 import { extentsOf, sizesIn } from "./extents.ts";
 import { weightOf } from "./parameter.ts";
@@ -22,7 +22,7 @@ function visible(name: string, scope: Scope | undefined): boolean {
 
 function initializerProblem(name: string, value: Tensor): string | undefined {
   const sizes = sizesIn(value.dims, [value]);
-  // What follows from a batch's sizes is looked at by those at hand; that decides nothing.
+  // What follows from a batch's sizes is checked at the sizes at hand, which decides nothing.
   return sizes === undefined
     ? tensorProblem(name, value)
     : sizes.under(() => tensorProblem(name, value));
@@ -107,8 +107,8 @@ export function graphProblem(graph: Graph, outer?: { readonly names: ReadonlySet
 }
 
 /**
- * Returns the given graph if it is valid. Every edit of a user's graph ends with it, except those that
- * build the graph with a `GraphBuilder`, which refuses invalid nodes; tests check passes of planning
+ * Returns the given graph if it is valid. Every edit of a user's graph ends with it, except those that build
+ * the graph with a `GraphBuilder`, which refuses invalid nodes; tests check the result of each planning pass
  * (`plan/planning_pass.ts`).
  *
  * @param where the pass that returned the graph, for the message

@@ -163,9 +163,9 @@ Deno.test("asDimension() is a number where it is 0 or 1", () => {
   assertEquals(others.at(new Map([...BATCH, ["rows", 11]])), undefined);
 });
 
-Deno.test("Size is no number, and of one graph alone", () => {
+Deno.test("Size is not a number, and belongs to one graph", () => {
   const { batch } = symbols();
-  assertThrows(() => Number(batch), TypeError, "batch is no number");
+  assertThrows(() => Number(batch), TypeError, "batch is not a number");
   assertThrows(() => (batch as number) < 9, TypeError);
   assertThrows(() => plus(batch, symbols().batch), TypeError, "another graph");
   assertEquals(JSON.stringify([batch, productOf([batch, 4])]), '["batch","4*batch"]');

@@ -3,7 +3,7 @@ import type { Graph, Node, ValueType } from "../types.ts";
 import { verify } from "../verify.ts";
 import { readBy } from "./prune.ts";
 
-/** A place between two nodes of a graph. */
+/** A point between two nodes of a graph. */
 export interface Place {
   /** Number of nodes before it. */
   readonly position: number;
@@ -12,11 +12,11 @@ export interface Place {
 }
 
 /**
- * The place with the fewest live values between those that compute `done` and those that compute
- * `next`, the last of several.
+ * The point with the fewest live values between those that compute `done` and those that compute `next`, the
+ * last of several.
  *
- * @param sources graph inputs whose contents are carried on: values computed only from other inputs
- *   (masks, angles of positions) are computed again and not live
+ * @param sources graph inputs whose contents are carried on: values computed only from other inputs (masks,
+ *   angles of positions) are computed again and not live
  * @param readsShape whether a node's result depends only on the shapes of its inputs
  * @returns `undefined` if a value of `next` comes before a value of `done`
  */

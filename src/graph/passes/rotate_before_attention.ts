@@ -55,7 +55,8 @@ function rotated(attention: Node, initializers: Map<string, Tensor>): readonly N
   ];
   let [query, key, value] = inputs;
   if (!key) {
-    // Packed. The graph need not give a head's width, because the split is by heads, not by columns.
+    // Packed queries, keys and values. The graph need not give a head's width, because the split is by heads,
+    // not by columns.
     const [queries, keys] = heads;
     const apart = constant("apart", int64([4], [0, 0, queries + 2 * keys, -1]));
     const flat = constant("flat", int64([3], [0, 0, -1]));
