@@ -1,8 +1,8 @@
 /**
- * Reverse-mode differentiation of a straight piece of graph: graph in, graph out.
+ * Reverse-mode differentiation of a piece of graph without control flow: graph in, graph out.
  *
- * Only what lies between the wanted values and the seeds is visited, so that frozen weights, and
- * everything that depends on nothing wanted, cost nothing.
+ * Visits only nodes between the wanted values and the seeds, so that frozen weights, and everything that does
+ * not depend on a wanted value, cost nothing.
  *
  * Source: reverse accumulation as in Griewank and Walther, *Evaluating Derivatives*, chapter 3.
  */
@@ -20,7 +20,7 @@ import { UnsupportedError } from "../ops/types.ts";
  * @param nodes the piece to differentiate, in topological order
  * @param seeds cotangent value per output value, each of its output's shape
  * @param wrt values to differentiate with respect to
- * @returns cotangent per wanted value; values the seeds do not depend on are absent
+ * @returns cotangent per wanted value; values that the seeds do not depend on are absent
  * @throws {UnsupportedError} where an operator between `wrt` and the seeds has no derivative rule
  */
 export function pullback(
