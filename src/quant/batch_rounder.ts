@@ -136,7 +136,7 @@ export class BatchRounder {
     }
   }
 
-  /** Moves single codes while that lowers a row's energy. */
+  /** Moves single codes as long as this lowers a row's energy. */
   async sweep(): Promise<void> {
     await sweepRows(this.#weigher, this.#grid, this.#batch);
   }

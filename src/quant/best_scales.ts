@@ -1,4 +1,4 @@
-/** Finds a row's scales of least energy for its codes. */
+/** Finds the scales of least energy for a row's codes. */
 import { choleskyInPlace, choleskySolve } from "./cholesky.ts";
 
 /**

@@ -1,11 +1,11 @@
 /**
- * Merging into scales alone: the codes of a matrix stay, and its scales are chosen so that a layer's
- * outputs are as close as possible to the target's.
+ * Merges into scales alone: the codes of a matrix stay, and its scales are chosen so that a layer's outputs
+ * are as close as possible to the target's.
  *
- * A small change of the weights is far below a step of their codes, but not below what the scales of
- * their blocks can express in the directions that the inputs take: per row the minimum of (w − ŵ)·H·(w −
- * ŵ)ᵀ over its scales is one small system of equations. There is no rounding column by column, so that
- * it takes a fraction of the time of error-compensated rounding.
+ * A small change of the weights is far below a step of their codes, but not below what the scales of their
+ * blocks can express in the directions that the inputs take: per row, the minimum of (w − ŵ)·H·(w − ŵ)ᵀ over
+ * its scales is one small system of equations. No rounding column by column is needed, so it takes a fraction
+ * of the time of error-compensated rounding.
  */
 import { type BestScales, bestScales } from "./best_scales.ts";
 import { dampingFor, type Gram, traceOf } from "./hessian.ts";

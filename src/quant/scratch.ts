@@ -2,7 +2,7 @@
 const LARGE_BYTES = 2 ** 20;
 
 /**
- * Reusable arrays. Dropped typed arrays wait for the garbage collector, which lets tens of megabytes
+ * Reusable arrays. Unreferenced typed arrays wait for the garbage collector, which lets tens of megabytes
  * accumulate: a matrix rewritten slab by slab would take as much memory as the whole matrix.
  */
 export class Scratch {
@@ -27,17 +27,17 @@ export class Scratch {
     return copied;
   }
 
-  /** As {@linkcode uint8}. */
+  /** Like {@linkcode uint8}. */
   int16(name: string, length: number): Int16Array<ArrayBuffer> {
     return new Int16Array(this.#buffer(name, 2 * length), 0, length);
   }
 
-  /** As {@linkcode uint8}. */
+  /** Like {@linkcode uint8}. */
   float32(name: string, length: number): Float32Array<ArrayBuffer> {
     return new Float32Array(this.#buffer(name, 4 * length), 0, length);
   }
 
-  /** As {@linkcode uint8}. */
+  /** Like {@linkcode uint8}. */
   float64(name: string, length: number): Float64Array<ArrayBuffer> {
     return new Float64Array(this.#buffer(name, 8 * length), 0, length);
   }

@@ -3,7 +3,7 @@
  *
  * Every layout follows one formula: W[n, k] = scale[g]·(code[n, k] − zero[g]), where g is the group of
  * (n, k). Codes are the integers of a range, or the values of a codebook. Matrices are W [rows, cols] =
- * [out, in] (y = x·Wᵀ), also if the file stores [in, out].
+ * [out, in] (y = x·Wᵀ), even if the file stores [in, out].
  */
 import type { Tensor } from "../graph/tensor.ts";
 import type { Scratch } from "./scratch.ts";
@@ -83,9 +83,9 @@ export interface FloatMatrix {
   readonly rows: number;
   readonly cols: number;
   readonly tensors: MatrixTensors;
-  /** As {@linkcode QuantisedMatrix.read}. */
+  /** Like {@linkcode QuantisedMatrix.read}. */
   read(from: number, to: number, scratch?: Scratch): FloatSlab;
-  /** As {@linkcode QuantisedMatrix.edit}. */
+  /** Like {@linkcode QuantisedMatrix.edit}. */
   edit(scratch?: Scratch): MatrixEditor<FloatSlab>;
 }
 
