@@ -10,7 +10,7 @@ import {
   predictMemory,
   type ShapesToPredict,
 } from "../plan/memory.ts";
-import type { Pass } from "../plan/options.ts";
+import type { StepKind } from "../plan/options.ts";
 import type { TrainingPlan } from "../plan/plan.ts";
 import type { Schedule } from "../plan/schedule.ts";
 import { collectGarbage } from "../system/memory.ts";
@@ -148,7 +148,7 @@ class MemoryPredictor {
     return [[forward], plans.map(({ training }) => training)];
   }
 
-  #scheduleOf(batch: TokenBatch, pass: Pass): Schedule {
+  #scheduleOf(batch: TokenBatch, pass: StepKind): Schedule {
     const { options } = this.#run;
     return cached(this.#before, `${pass} ${batch.inputIds.dims}`, () => {
       const prepared = prepare(batch, packingRules(options, {}));

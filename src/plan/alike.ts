@@ -1,6 +1,6 @@
 /**
- * Plans a segment once for all that are alike: the blocks of a model differ in the names of their
- * weights and activations, and the first one's calls, renamed, are the others'.
+ * Plans one segment for all that are alike. The blocks of a model differ only in the names of their weights
+ * and activations, so the first block's calls, renamed, serve the others.
  */
 import { typeIn } from "../graph/facts.ts";
 import type { Node } from "../graph/types.ts";
@@ -17,7 +17,7 @@ import {
   trainablesOf,
 } from "./segment_calls.ts";
 
-/** A segment's calls. */
+/** The calls of a segment. */
 export interface SegmentPlanner {
   forward(segment: Segment, kept?: Kept, from?: KeptForm): PlannedCall;
   backward(segment: Segment, options: BackwardOptions): Backward;
@@ -75,18 +75,18 @@ export function segmentPlanner(context: PlanContext): SegmentPlanner {
   return planner;
 }
 
-/** What a piece of graph is but for names. */
+/** A piece of graph apart from its names. */
 export interface Signature {
-  /** Equal for pieces that differ in names alone. */
+  /** Equal for pieces that differ only in names. */
   readonly text: string;
-  /** Names in the order in which the text first speaks of them. */
+  /** Names in the order of their first appearance in the text. */
   readonly names: readonly string[];
   readonly numbers: ReadonlyMap<string, number>;
 }
 
 const signatures = new WeakMap<Segment, Signature>();
 
-/** The signature of a segment of the context's graph, worked out once. */
+/** The signature of a segment of the context's graph, computed once. */
 export function signatureOf(context: PlanContext, segment: Segment): Signature {
   const { nodes, input = "", output, copyOf } = segment;
   const found = signatures.get(segment) ??
@@ -108,7 +108,7 @@ function renamedSignature(
 /**
  * The signature of some nodes.
  *
- * @param ends values whose part in it matters beside how the nodes use them
+ * @param ends values whose role matters in addition to how the nodes use them
  */
 export function signature(
   context: Pick<PlanContext, "lowered" | "fed" | "constants">,
@@ -136,7 +136,7 @@ export function signature(
   return { text: [...lines, last].join("\n"), names: [...numbers.keys()], numbers };
 }
 
-/** All that planning looks at of a value beside who makes and reads it. */
+/** Everything about a value that planning looks at, apart from what produces and reads it. */
 function describe(
   { lowered, fed, constants }: Pick<PlanContext, "lowered" | "fed" | "constants">,
   name: string,
@@ -151,12 +151,12 @@ function describe(
   return `${type?.dtype}[${shape}]${constants.has(name) ? " constant" : ""}`;
 }
 
-/** From the names of the segment that was planned to those of one alike; others, such as labels, stay. */
+/** Maps the names of the planned segment to those of a segment like it; other names, such as labels, stay. */
 export type Renaming = (to: readonly string[]) => (name: string) => string;
 
 const RELATED_NAMES = [cotangentName, float16Name, codesName, scalesName, gradientName];
 
-/** @param from names in the order of those that will stand in their places */
+/** @param from names in the order of those that will replace them */
 export function renaming(from: readonly string[]): Renaming {
   const replacements = new Map<string, (to: readonly string[]) => string>();
   from.forEach((name, i) => {

@@ -1,10 +1,10 @@
 /**
- * Alike blocks of a model, all but three of which a plan need not look at.
+ * Alike blocks of a model, of which a plan needs to look at only three.
  *
- * The blocks of a transformer are the same nodes over other weights. What planning does with one of
- * them it does with every other, so that a graph with the first, the second and the last tells all:
- * `repeat_segments.ts` puts the others back as copies of the second. Planning looks at types and
- * dimensions; where it does look at a weight's contents, those have to be equal in all blocks.
+ * The blocks of a transformer have the same nodes over different weights. Planning treats all of them alike,
+ * so a graph with the first, the second and the last block is enough: `repeat_segments.ts` puts the others
+ * back as copies of the second. Planning looks at types and dimensions; where it does look at a weight's
+ * contents, they must be equal in all blocks.
  */
 import { equals } from "@std/bytes/equals";
 import { Parameter } from "../graph/parameter.ts";
@@ -18,31 +18,31 @@ import { MASK_SUFFIX, SALT_SUFFIX, saltName, saltOf } from "./dropout.ts";
 import { TARGET_ROWS } from "./select_rows.ts";
 import { attributesText } from "../graph/graph_text.ts";
 
-/** Blocks from which on leaving some out is worth it: three stay. */
+/** The number of blocks from which leaving some out pays off: three stay. */
 const LEAST_BLOCKS = 4;
 
-/** Where blocks may be taken to begin: so many places are tried. */
+/** How many positions are tried as the beginning of the first block. */
 const MOST_BEGINNINGS = 8;
 
-/** What planning has looked at is not the same in all blocks. */
+/** Planning has looked at something that is not the same in all blocks. */
 export class UnlikeBlocksError extends Error {
   override name = "UnlikeBlocksError";
 
   constructor(readonly folded: FoldedBlocks) {
-    super("Planning has looked at what is not the same in all blocks");
+    super("Planning has looked at something that is not the same in all blocks");
   }
 }
 
-/** A graph of alike blocks with the first, the second and the last of them. */
+/** A graph of alike blocks reduced to the first, the second and the last. */
 export class FoldedBlocks {
-  /** The second block's weights are parameters in it. */
+  /** In it, the second block's weights are parameters. */
   readonly graph: Graph;
-  /** Blocks in all. */
+  /** Number of blocks in the source graph. */
   readonly count: number;
-  /** Whether no plan may be made of it. */
+  /** Whether planning must not use this folding. */
   isRejected = false;
   readonly #source: Graph;
-  /** By each of their names. */
+  /** By each of the names. */
   readonly #counterparts = new Map<
     string,
     { readonly names: Counterparts; readonly block: number }
@@ -64,8 +64,8 @@ export class FoldedBlocks {
   }
 
   /**
-   * The second block's weight, whose contents may be read where all blocks have the same. Not before are
-   * they compared: most weights are large, lie in mapped files and are never looked at.
+   * The second block's weight, whose contents may be read where they are the same in all blocks. They are
+   * compared only then: most weights are large, lie in mapped files and are never looked at.
    */
   #parameter(names: Counterparts, weight: Tensor): Parameter {
     let areEqual: boolean | undefined;
@@ -78,19 +78,19 @@ export class FoldedBlocks {
     });
   }
 
-  /** The block that reads a weight or an input as its own; `undefined` for what all read, or none. */
+  /** The block that alone reads a weight or an input; `undefined` for what all blocks read, or none. */
   blockOf(name: string): number | undefined {
     return this.#counterparts.get(name)?.block;
   }
 
-  /** What another block reads in the place of a name. */
+  /** The name that another block reads in place of this one. */
   counterpart(name: string, block: number): string {
     return this.#counterparts.get(name)!.names[block];
   }
 
   /**
-   * The weight, or view of one, that stands in another block where the second has a value of this
-   * name; `undefined` where the value is not the second block's.
+   * The weight, or view of one, that another block has where the second has a value of this name; `undefined`
+   * where the value is not the second block's.
    */
   tensorIn(block: number, name: string, value: Tensor): Tensor | undefined {
     if (this.blockOf(name) === SECOND && name.endsWith(SALT_SUFFIX)) {
@@ -101,7 +101,7 @@ export class FoldedBlocks {
   }
 }
 
-/** Compares contents no further than to the first difference, and not at all where they are one place. */
+/** Compares contents up to the first difference, and not at all where both are the same memory. */
 export function haveSameBytes({ bytes: a }: Tensor, { bytes: b }: Tensor): boolean {
   const areOne = a.buffer === b.buffer && a.byteOffset === b.byteOffset && a.length === b.length;
   return areOne || equals(a, b);
@@ -110,10 +110,10 @@ export function haveSameBytes({ bytes: a }: Tensor, { bytes: b }: Tensor): boole
 const foldingsOfGraphs = new WeakMap<Graph, WeakMap<ReadonlySet<string>, Foldings>>();
 
 /**
- * A graph with three of its alike blocks: the likeliest way to fold it that is not rejected; `undefined`
- * where it must be looked at whole. The ways are kept as long as graph and set are.
+ * A graph with three of its alike blocks: the likeliest folding that is not rejected, or `undefined` where
+ * the graph must be planned whole. Foldings are kept as long as the graph and the set are.
  *
- * @param trainable weights that are told from others of their kind
+ * @param trainable weights to be distinguished from others of the same type
  */
 export function foldedBlocks(
   graph: Graph,
@@ -128,7 +128,7 @@ export function foldedBlocks(
 
 type Foldings = Generator<FoldedBlocks, undefined>;
 
-/** Each way to fold a graph, the likeliest first, again and again until it is rejected. */
+/** Every way to fold a graph, the likeliest first; each is repeated until it is rejected. */
 function* foldings(graph: Graph, trainable: ReadonlySet<string>): Foldings {
   if (graph.nodes.some(({ outputs }) => outputs.some(isCopied))) return;
   const labels = graph.nodes.map((node) => labelOf(node, graph, trainable));
@@ -140,7 +140,7 @@ function* foldings(graph: Graph, trainable: ReadonlySet<string>): Foldings {
     if (tried++ >= MOST_BEGINNINGS) return;
     const { period } = repeat;
     const all = Math.floor((repeat.start + repeat.length - start) / period);
-    // Of the last block, target rows alone may be wanted.
+    // In the last block, only the target rows may be wanted.
     for (const count of selects ? [all - 1, all] : [all]) {
       const folded = count >= LEAST_BLOCKS ? fold(graph, { start, period, count }) : undefined;
       while (folded?.isRejected === false) yield folded;
@@ -148,17 +148,17 @@ function* foldings(graph: Graph, trainable: ReadonlySet<string>): Foldings {
   }
 }
 
-/** Name of a value in a copy of the block that it is of; the block itself is copy 0. */
+/** Name of a block's value in a copy of that block; the block itself is copy 0. */
 export function copied(name: string, copy: number): string {
   return copy === 0 ? name : `${name}@${copy}`;
 }
 
-/** Whether a name may be another value's in a copy. */
+/** Whether a name could be that of a value in a copy. */
 function isCopied(name: string): boolean {
   return /@\d+/.test(name);
 }
 
-/** A node but for the names of what it reads and makes. */
+/** A node apart from the names of its inputs and outputs. */
 function labelOf(
   { opType, domain, attributes, inputs, outputs }: Node,
   { initializers }: Graph,
@@ -175,8 +175,9 @@ function labelOf(
 }
 
 /**
- * Where within the first period blocks may begin: first where the fewest values cross over, of those
- * at a normalisation, which adds up the residual stream too where exporters have fused both.
+ * The positions within the first period at which blocks may begin. First come those that the fewest values
+ * cross; among these, those at a normalisation, which also contains the residual addition where an exporter
+ * fused the two.
  */
 function beginnings(nodes: readonly Node[], { start, period, length }: Repeat): number[] {
   const lastRead = new Map<string, number>();
@@ -188,7 +189,7 @@ function beginnings(nodes: readonly Node[], { start, period, length }: Repeat): 
   for (let i = start; i < Math.min(start + length, start + 2 * period); i++) {
     const last = Math.max(...nodes[i].outputs.map((output) => lastRead.get(output) ?? i));
     for (const place of places) {
-      // A period further on, where a whole block lies before.
+      // One period further on, so that a whole block comes before it.
       const border = place + period;
       if (i < border && last >= border) crossing.set(place, crossing.get(place)! + 1);
     }
@@ -199,7 +200,7 @@ function beginnings(nodes: readonly Node[], { start, period, length }: Repeat): 
   );
 }
 
-/** @returns `undefined` where the blocks are not alike in what they read */
+/** @returns `undefined` where the blocks' inputs are not alike */
 function fold(graph: Graph, layout: Layout): FoldedBlocks | undefined {
   const blocks = new BlockNodes(graph, layout);
   const counterparts = blocks.counterparts();

@@ -1,21 +1,21 @@
 /**
- * ONNX Runtime's shared arena, without the memory: which pages its blocks would have touched.
+ * Simulates ONNX Runtime's shared arena without allocating: which pages its blocks would have touched.
  *
- * The runtime takes regions from the system, each twice as large as the one before, and hands out
- * the smallest free block that fits, split where that leaves at least as much again; neighbours that
- * are free grow together. Pages count from when a tensor is first written there, and stay.
- * Source: onnxruntime/core/framework/bfc_arena.h and .cc, whose defaults `ffi/environment.ts` leaves.
+ * The runtime takes regions from the system, each twice as large as the one before. It hands out the smallest
+ * free block that fits, split where at least as much again would remain; free neighbours are merged. A page
+ * counts from the first write to it, and stays. Source: onnxruntime/core/framework/bfc_arena.h and .cc, with
+ * the defaults, which `ffi/environment.ts` leaves unchanged.
  */
 
-/** A block is a multiple of this, and so is its address. */
+/** Blocks are multiples of this in size and in address. */
 const GRANULE_BYTES = 256;
 /** Size of the first region. */
 const FIRST_REGION_BYTES = 2 ** 20;
-/** Regions double up to this size; one that must be larger is as large as it must. */
+/** Regions double up to this size; a larger one is exactly as large as needed. */
 const LARGEST_REGION_BYTES = 2 ** 30;
-/** A block is split, too, where what it has more than is asked for reaches this. */
+/** A block is also split where the remainder reaches this size. */
 const MOST_DEAD_BYTES = 128 * 2 ** 20;
-/** What the system hands out at a time. */
+/** The system hands out memory in units of this size. */
 const PAGE_BYTES = 4096;
 
 /** A range of a region, free or in use. */
@@ -29,22 +29,22 @@ interface Chunk {
 }
 
 interface Region {
-  /** One entry a page: 1 where something has been written to it. */
+  /** One entry per page: 1 where something has been written to it. */
   readonly touched: Uint8Array;
 }
 
-/** A block in use; give it back by {@linkcode Arena.release}. */
+/** A block in use, to be given back with {@linkcode Arena.release}. */
 export type Block = Chunk;
 
 export class Arena {
-  /** Free chunks by size, then region and address: best fit is the first that is large enough. */
+  /** Free chunks by size, then region and address: the first that is large enough is the best fit. */
   readonly #free: Chunk[] = [];
   readonly #regions: Region[] = [];
   #regionBytes = FIRST_REGION_BYTES;
   #touchedPages = 0;
   #usedBytes = 0;
 
-  /** Bytes of the pages that something has been written to so far. */
+  /** Bytes of the pages that have been written to so far. */
   get touchedBytes(): number {
     return this.#touchedPages * PAGE_BYTES;
   }
@@ -76,7 +76,7 @@ export class Arena {
     return chunk;
   }
 
-  /** Gives a block back; it grows together with free neighbours. */
+  /** Gives a block back and merges it with free neighbours. */
   release(chunk: Block): void {
     if (chunk.free) throw new RangeError("A block was released twice");
     this.#usedBytes -= chunk.bytes;
@@ -135,7 +135,7 @@ export class Arena {
     }
   }
 
-  /** Where the smallest free chunk of at least `bytes` stands. */
+  /** Index of the smallest free chunk of at least `bytes`. */
   #firstFitting(bytes: number): number {
     return lowerBound(this.#free, (chunk) => chunk.bytes < bytes);
   }
@@ -158,14 +158,14 @@ export class Arena {
   }
 }
 
-/** Appends `second`, which comes right after `first`, to it. */
+/** Appends `second`, which follows directly after `first`, to it. */
 function merge(first: Chunk, second: Chunk): void {
   first.bytes += second.bytes;
   first.next = second.next;
   if (second.next !== undefined) second.next.previous = first;
 }
 
-/** Index of the first element that is not `before` a place in a sorted list. */
+/** Index of the first element of a sorted list for which `before` is false. */
 function lowerBound<T>(sorted: readonly T[], before: (element: T) => boolean): number {
   let low = 0;
   let high = sorted.length;

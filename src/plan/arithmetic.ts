@@ -1,52 +1,52 @@
 /**
- * How a step computes: one value that is chosen once, from configuration, model and device
- * (`train/choose_arithmetic.ts`), and handed on. What computes otherwise, to compare, has another value.
+ * How a step computes: one value, chosen once from the configuration, the model and the device
+ * (`train/choose_arithmetic.ts`) and passed on. A computation to compare with has a value of its own.
  */
 import type { DequantForm } from "../ops/dequant_form.ts";
 import type { IntegerForm } from "../ops/internal/integer_form.ts";
 import type { Numeric } from "./names.ts";
 
-/** How products of activations with frozen weights are computed, both ways. */
+/** How products of activations with frozen weights are computed, forward and backward. */
 export type Products =
   /** In float32. */
   | { readonly in: "floats" }
   /**
-   * In 8-bit integers where the file holds weights in 8 bits per channel, which are read as they lie;
-   * activations and cotangents are rounded to 16 bits, in two slices of 8. All others in floats.
+   * In 8-bit integers where the file holds weights in 8 bits per channel, which are read as stored;
+   * activations and cotangents are rounded to 16 bits, in two slices of 8. All other products are in floats.
    */
   | { readonly in: "16-bit integers"; readonly form: IntegerForm }
   /**
-   * In 8-bit integers, activations and cotangents rounded to 8 bits. Weights are rotated in blocks as they
-   * are rounded, and activations as they are read; those that the file holds in 8 bits per channel are
-   * read as they lie unless `rotated`: then they are rounded anew like all others.
+   * In 8-bit integers, with activations and cotangents rounded to 8 bits. Weights are rotated in blocks when
+   * they are rounded, and activations when they are read. Weights that the file holds in 8 bits per channel
+   * are read as stored, unless `rotated` is set: then they are rounded anew like all others.
    */
   | { readonly in: "8-bit integers"; readonly form: IntegerForm; readonly rotated: boolean };
 
 /** How a step computes. */
 export interface Arithmetic {
   readonly products: Products;
-  /** How 4- and 8-bit blocks become floats. */
+  /** How 4- and 8-bit blocks are converted to floats. */
   readonly dequantForm: DequantForm;
   /**
-   * In how many bits activations wait for the backward pass: `reduced` is float16, and 8 bits for much of
-   * them beside products in 8-bit integers; `whole` is float32.
+   * Precision of activations kept for the backward pass: `reduced` is float16, or 8 bits for many of them
+   * with products in 8-bit integers; `whole` is float32.
    */
   readonly kept: "reduced" | "whole";
   /**
-   * Whether weights take more memory so that calls do less with them: in floats packed ones are taken
-   * apart once (`unpackWeights`), in 8-bit integers they are there both ways round, or those that are
-   * deep alone (`quantizeLinears`). The numbers are the same.
+   * Whether weights take more memory so that calls do less work on them. In floats, packed weights are
+   * unpacked once (`unpackWeights`); in 8-bit integers, weights are also stored transposed: all of them, or
+   * with `deep` only those with more inputs than outputs (`quantizeLinears`). The results are the same.
    */
   readonly readyWeights: boolean | "deep";
   /**
-   * Whether numbers too small to be normal are zero where it runs, so that nothing has to be kept away
-   * from them: on threads that run lists of calls, not on those of the pool. A part of a batch has the one
-   * or the other, so that it is set as a part is planned (`planOptionsFor`).
+   * Whether denormal numbers are flushed to zero where the step runs, so that nothing has to avoid them. This
+   * holds on threads that run lists of calls, but not on those of the pool. Every part of a batch runs on one
+   * or the other kind, so this is set when a part is planned (`planOptionsFor`).
    */
   readonly flushed: boolean;
 }
 
-/** The setting `exact` in floats, as any device computes it. */
+/** The setting `exact` in floats, as on any device. */
 export const IN_FLOATS: Arithmetic = Object.freeze({
   products: Object.freeze({ in: "floats" }),
   dequantForm: "gather_block",
@@ -55,7 +55,7 @@ export const IN_FLOATS: Arithmetic = Object.freeze({
   flushed: false,
 });
 
-/** What an arithmetic is made of, in the words of flags and of the files that a run leaves. */
+/** What an arithmetic is made from, in the terms of flags and of the files that a run writes. */
 export interface ArithmeticSettings extends Partial<Omit<Arithmetic, "products">> {
   /** Default `exact`. */
   readonly numeric?: Numeric;
@@ -64,13 +64,13 @@ export interface ArithmeticSettings extends Partial<Omit<Arithmetic, "products">
   /** Whether `fast` rounds anew what the file holds in 8 bits; default false. */
   readonly rotated?: boolean;
   /**
-   * How activations and weights are rounded to integers; default `u8s8`, which saturates on x86 with AVX2
-   * and without VNNI (`formsHere` tells what does not).
+   * How activations and weights are rounded to integers; default `u8s8`, which saturates on x86 with AVX2 but
+   * without VNNI (`formsHere` lists the forms that do not).
    */
   readonly integerForm?: IntegerForm;
 }
 
-/** An arithmetic of settings. */
+/** The arithmetic for the given settings. */
 export function arithmeticOf(settings: ArithmeticSettings = {}): Arithmetic {
   const { numeric = "exact", sliced = false, rotated = false, integerForm: form = "u8s8" } =
     settings;
@@ -89,24 +89,24 @@ export function arithmeticOf(settings: ArithmeticSettings = {}): Arithmetic {
   });
 }
 
-/** The same with something else; what is not given stays. */
+/** The same arithmetic with some properties changed; those not given stay. */
 export function changed(arithmetic: Arithmetic, change: Partial<Arithmetic>): Arithmetic {
   return Object.freeze({ ...arithmetic, ...change });
 }
 
-/** The setting that an arithmetic belongs to: `fast` is 8-bit integers. */
+/** The numeric setting of an arithmetic: `fast` means 8-bit integers. */
 export function numericOf({ products }: Pick<Arithmetic, "products">): Numeric {
   return products.in === "8-bit integers" ? "fast" : "exact";
 }
 
-/** The form of products in integers; `undefined` where all are of floats. */
+/** The integer form of products; `undefined` where all are in floats. */
 export function formOfProducts(
   { products }: Pick<Arithmetic, "products">,
 ): IntegerForm | undefined {
   return products.in === "floats" ? undefined : products.form;
 }
 
-/** Whether `fast` rounds anew, rotated, what the file holds in 8 bits. */
+/** Whether `fast` rounds anew, with rotation, what the file holds in 8 bits. */
 export function isRotated({ products }: Pick<Arithmetic, "products">): boolean {
   return products.in === "8-bit integers" && products.rotated;
 }
@@ -116,14 +116,15 @@ export function isSliced({ products }: Pick<Arithmetic, "products">): boolean {
   return products.in === "16-bit integers";
 }
 
-/** An arithmetic with all products in floats. */
+/** The same arithmetic with all products in floats. */
 export function inFloats(arithmetic: Arithmetic): Arithmetic {
   return changed(arithmetic, { products: IN_FLOATS.products });
 }
 
 /**
- * The arithmetic in floats that another one's gradient is compared with. Beside weights rounded to 8 bits
- * none are taken apart for it: a few batches are not worth a second form of all weights.
+ * The float arithmetic whose gradient another arithmetic's is compared with. If that one rounds weights to 8
+ * bits, weights are not unpacked for the comparison: a few batches do not justify a second form of all
+ * weights.
  */
 export function floatsBeside(arithmetic: Arithmetic): Arithmetic {
   const floats = inFloats(arithmetic);
@@ -131,14 +132,14 @@ export function floatsBeside(arithmetic: Arithmetic): Arithmetic {
 }
 
 /**
- * The arithmetic of losses and logits without gradients, beside that of gradients: in floats, as inference
- * has it, with weights as they lie.
+ * The arithmetic for losses and logits without gradients, given that of gradients: in floats, as in
+ * inference, with weights as stored.
  */
 export function withoutGradients(arithmetic: Arithmetic): Arithmetic {
   return changed(inFloats(arithmetic), { readyWeights: false });
 }
 
-/** Equal for arithmetics that compute their products alike, and no others. */
+/** A key that is equal exactly for arithmetics that compute their products alike. */
 export function productsKey({ products }: Pick<Arithmetic, "products">): string {
   switch (products.in) {
     case "floats":
@@ -150,13 +151,15 @@ export function productsKey({ products }: Pick<Arithmetic, "products">): string 
   }
 }
 
-/** Equal for equal arithmetics, and no others. */
+/** A key that is equal exactly for equal arithmetics. */
 export function arithmeticKey(arithmetic: Arithmetic): string {
   const { dequantForm, kept, readyWeights, flushed } = arithmetic;
   return [productsKey(arithmetic), dequantForm, kept, readyWeights, flushed].join();
 }
 
-/** For people: `products in 8-bit integers (u8s8, rotated), blocks by gather_block, …`. */
+/**
+ * Formats an arithmetic for people: `products in 8-bit integers (u8s8, rotated), blocks by gather_block, …`.
+ */
 export function formatArithmetic(arithmetic: Arithmetic): string {
   const { products, dequantForm, kept, readyWeights, flushed } = arithmetic;
   const form = formOfProducts(arithmetic);

@@ -1,4 +1,4 @@
-/** A plan over the sizes of batches, and what it is at one batch. */
+/** A plan over the sizes of batches, and its binding to one batch. */
 import { boundDims } from "../graph/bind_graph.ts";
 import { isSized, sizedName, tensorAt } from "../graph/extents.ts";
 import type { BoundSizes, Extent, Sizes } from "../graph/size.ts";
@@ -10,32 +10,32 @@ import { type CallSequence, type Schedule, scheduleAt } from "./schedule.ts";
 import { valuesOf } from "./step_sizes.ts";
 import type { PreprocessingCall } from "./weight_preprocessing.ts";
 
-/** What a step's plan has in any case. */
+/** What a step's plan contains, bound or not. */
 interface StepPlan<Calls, Count> {
   readonly training: Calls;
   readonly evaluation: Calls;
   /** Forward only, keeping the logits of the target rows. */
   readonly logits: Calls;
-  /** Where {@linkcode logits} leaves them: pieces of the class axis, in order. */
+  /** Where {@linkcode logits} leaves them: pieces along the class axis, in order. */
   readonly logitsParts: readonly string[];
   /**
-   * Tensors to bind by name: weights as they lie in the file, starting values, and at a batch what follows
-   * from its sizes.
+   * Tensors to bind by name: weights as stored in the file, starting values, and, once bound, constants that
+   * follow from the batch's sizes.
    */
   readonly constants: ReadonlyMap<string, Tensor>;
-  /** Calls that make more such tensors of them; once for all plans of a model. */
+  /** Calls that make further such tensors from them, once for all plans of a model. */
   readonly preprocessing: readonly PreprocessingCall[];
-  /** The calls below everything trained, where there are such. */
+  /** The calls below everything trained, if there are any. */
   readonly frozen?: FrozenPrefix;
   /** Batch inputs that the calls read. */
   readonly inputs: ReadonlyMap<string, BoundInput>;
   readonly rows: Count;
   readonly segmentCount: number;
-  /** Bytes that the backward calls read of the forward pass: what ran between segments, and more. */
+  /** Bytes that the backward calls read from the forward pass, including what passes between segments. */
   readonly savedBytes: Count;
-  /** Whether the budget for kept activations ends before they do, so that fewer rows would keep more. */
+  /** Whether the budget for kept activations is exhausted, so that fewer rows would allow more to be kept. */
   readonly keepsSome: boolean;
-  /** Whether products in integers read weights as the file holds them: `rotated` would change that. */
+  /** Whether products in integers read weights as stored in the file: `rotated` would change that. */
   readonly readsStored: boolean;
 }
 
@@ -50,10 +50,10 @@ export interface TrainingPlan extends StepPlan<Schedule, number> {
 }
 
 /**
- * A plan at a batch.
+ * Binds a plan to a batch.
  *
  * @param options of the plan's kind (`kindOf`)
- * @returns `undefined` where the planner would decide otherwise for it
+ * @returns `undefined` where the planner would decide differently for this batch
  */
 export function bindPlan(plan: PlanOverSizes, options: PlanOptions): TrainingPlan | undefined {
   const sizes = plan.sizes.at(valuesOf(options));
@@ -86,7 +86,7 @@ function constantsAt(
   );
 }
 
-/** What the calls are fed that follows from sizes, by what it holds. */
+/** The tensors among the calls' feeds that follow from sizes, under the names of their contents. */
 function sizedAt(
   schedules: readonly CallSequence[],
   sizes: BoundSizes,

@@ -1,24 +1,24 @@
-/** The nodes of a graph as blocks: what each reads, compared with what the second one reads. */
+/** The nodes of a graph as blocks: compares what each block reads with what the second one reads. */
 import { typeIn } from "../graph/facts.ts";
 import { readBy } from "../graph/passes/prune.ts";
 import type { Graph, Node } from "../graph/types.ts";
 
-/** Number of the block with which the others are compared, and whose copies they become. */
+/** Number of the block that the others are compared with and become copies of. */
 export const SECOND = 1;
 
-/** What blocks read beside computed values, one name a block: weights, inputs of the graph. */
+/** What blocks read apart from computed values, one name per block: weights and inputs of the graph. */
 export type Counterparts = readonly string[];
 
 /** Where the blocks are. */
 export interface Layout {
-  /** Number of the first block's first node. */
+  /** Index of the first block's first node. */
   readonly start: number;
-  /** Nodes of a block. */
+  /** Number of nodes in a block. */
   readonly period: number;
   readonly count: number;
 }
 
-/** The nodes of a graph as blocks, what is before them and what is behind. */
+/** The nodes of a graph as blocks, with those before and after the blocks. */
 export class BlockNodes {
   readonly #graph: Graph;
   readonly #layout: Layout;
@@ -34,7 +34,7 @@ export class BlockNodes {
     );
   }
 
-  /** Compares every block with the second; `undefined` where one reads in another way. */
+  /** Compares every block with the second; `undefined` where one differs in what it reads. */
   counterparts(): readonly Counterparts[] | undefined {
     const { period, count } = this.#layout;
     const found = new Map<string, string[]>();
@@ -55,7 +55,10 @@ export class BlockNodes {
     return distinct([...found.values()]);
   }
 
-  /** Whether nothing outside reads what other blocks than the last make, or one block's weights. */
+  /**
+   * Whether nothing outside the blocks reads outputs of any block but the last, or weights that belong to one
+   * block.
+   */
   onlyLastIsRead(counterparts: readonly Counterparts[]): boolean {
     const own = new Set(counterparts.flat());
     const { nodes, outputs } = this.#graph;
@@ -102,8 +105,8 @@ export class BlockNodes {
   }
 
   /**
-   * What a block reads under a name, equal for two blocks that read alike; {@linkcode LEAF} for what no
-   * node makes, `undefined` for what is made two blocks before, or later.
+   * What a block reads under a name, equal for two blocks that read alike: {@linkcode LEAF} for what no node
+   * produces, `undefined` for what is produced two or more blocks earlier, or later.
    */
   #linkOf(name: string, block: number): string | undefined {
     const producer = name === "" ? undefined : this.#producers.get(name);
@@ -115,7 +118,7 @@ export class BlockNodes {
     return `${block - made} ${(producer.at - start) % period} ${producer.output}`;
   }
 
-  /** Notes what stands in a block for what the second reads; false where it is of another kind. */
+  /** Records what another block reads where the second reads `name`; false where it is of another kind. */
   #fits(name: string, other: string, found: Map<string, string[]>, block: number): boolean {
     const isLeaf = this.#linkOf(other, block) === LEAF;
     if (!isLeaf || this.#typeOf(name) !== this.#typeOf(other)) return false;
@@ -133,7 +136,7 @@ export class BlockNodes {
 
 const LEAF = "leaf";
 
-/** Without what all blocks share; `undefined` where some do, or where a name stands in two places. */
+/** Drops what all blocks share; `undefined` where only some share it, or where a name occurs twice. */
 function distinct(found: readonly Counterparts[]): readonly Counterparts[] | undefined {
   const own = found.filter((names) => new Set(names).size > 1);
   const names = own.flat();

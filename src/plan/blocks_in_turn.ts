@@ -1,9 +1,9 @@
 /**
- * Computes the blocks of an attention one after another. The runtime computes depth first, from a
- * call's results: of attention's cotangents it would finish the values' for all blocks before it begins
- * with the keys', and the scores of all blocks would lie in memory until then, which is the square of
- * a sequence's length. So whatever begins a block reads, beside its operand, nothing of what the block
- * before leaves: slices without an element.
+ * Computes the blocks of an attention one after another. The runtime computes depth first, from a call's
+ * results: of attention's cotangents it would finish those of the values for all blocks before beginning with
+ * those of the keys. Until then the scores of all blocks would stay in memory, and their size is the square
+ * of a sequence's length. To prevent this, whatever begins a block also reads slices without elements from
+ * the results of the block before.
  */
 import { int } from "../graph/attributes.ts";
 import { node as nodeOf } from "../graph/node.ts";
@@ -16,20 +16,23 @@ import type { Node } from "../graph/types.ts";
 import { kindOf } from "../ops/registry.ts";
 import type { Piece } from "./piece.ts";
 
-/** Scores of all blocks that may lie in memory together: fewer are not worth the copies of operands. */
+/**
+ * Most bytes of scores of all blocks in memory at once: below this, copying operands costs more than it
+ * saves.
+ */
 const MOST_BYTES = 2 ** 25;
 
-/** What is computed of the scores of a block of queries. */
+/** The products around the scores of one block of queries. */
 interface ScoreBlock {
-  /** Products that make what has an element for each score: the scores, and their cotangents. */
+  /** Products whose result has an element per score: the scores, and their cotangents. */
   readonly begins: readonly Node[];
-  /** Products that make less of it: of values, of queries, of keys. */
+  /** Products that reduce scores to something smaller: with values, queries or keys. */
   readonly ends: readonly Node[];
   readonly bytes: Extent;
 }
 
 /**
- * @param mostBytes of scores that stay as they are
+ * @param mostBytes most bytes of scores for which the piece is left unchanged
  * @returns nodes that compute the same, in topological order
  */
 export function withBlocksInTurn(piece: Piece, mostBytes = MOST_BYTES): Piece {
@@ -42,7 +45,7 @@ export function withBlocksInTurn(piece: Piece, mostBytes = MOST_BYTES): Piece {
   return ties.finished();
 }
 
-/** The blocks of all attention with a softmax, in the order of their nodes. */
+/** The blocks of every attention with a softmax, in the order of their nodes. */
 function scoreBlocks({ nodes, dims }: Piece): readonly ScoreBlock[] {
   const found: ScoreBlock[] = [];
   const sizeOf = (value: string) => productOf(dims(value));
@@ -87,7 +90,7 @@ function scoreBlocks({ nodes, dims }: Piece): readonly ScoreBlock[] {
   return found;
 }
 
-/** The sum over blocks that a product enters: until it is taken, the product stays in memory. */
+/** The sum over blocks that a product enters: the product stays in memory until it is added. */
 function addedUp(product: Node, readers: ReadonlyMap<string, readonly Node[]>): Node {
   let node = product;
   for (;;) {
@@ -107,7 +110,7 @@ class Ties {
   readonly #piece: Piece;
   readonly #constants: Map<string, Tensor>;
   readonly #added: Node[] = [];
-  /** By node: what it reads in the place of its first input. */
+  /** What each node reads instead of its first input. */
   readonly #tied = new Map<Node, string>();
   readonly #producers: ReadonlyMap<string, Node>;
 
@@ -119,7 +122,7 @@ class Ties {
     );
   }
 
-  /** Lets a block wait for another, unless that one needs something of it. */
+  /** Makes the second block wait for the first, unless the first needs something from the second. */
   tie(first: ScoreBlock, second: ScoreBlock): void {
     const needed = this.#ancestors(first.ends);
     if (second.begins.some((node) => needed.has(node))) return;
@@ -145,7 +148,7 @@ class Ties {
     };
   }
 
-  /** @returns a value without an element, of these dimensions but for the last but one */
+  /** @returns a value without elements, of the given dimensions except the last but one, which is 0 */
   #nothingOf(end: string, dims: readonly Extent[]): string {
     const name = `${end}.nothing.${this.#added.length}`;
     const empty = dims.map((dim, axis) => axis === dims.length - 2 ? 0 : dim);

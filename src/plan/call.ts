@@ -1,8 +1,8 @@
 /**
- * A planned call of a compiled graph: which named tensors go in, which come out.
+ * A planned call of a compiled graph: which named tensors go in and which come out.
  *
- * Graphs are renamed to canonical names, so that two pieces that differ only in which weights they
- * read have equal text and share one compiled session.
+ * Graphs are renamed to canonical names, so that two pieces that differ only in which weights they read have
+ * equal text and share one compiled session.
  */
 import { GraphBuilder, type Known } from "../graph/builder.ts";
 import { byteLength } from "../graph/dtype.ts";
@@ -26,22 +26,22 @@ import type { PassControl } from "./planning_pass.ts";
 
 /** One run of a session within a step. */
 export interface PlannedCall extends CallGraph {
-  /** Equal for calls that may share a compiled session. */
+  /** Equal for calls that can share a compiled session. */
   readonly key: string;
   /**
-   * Canonical input name → name of the tensor to feed; of what follows from a batch's sizes the name is
-   * what it holds (`sizedName`).
+   * Canonical input name → name of the tensor to feed; a constant that follows from a batch's sizes is named
+   * after its contents (`sizedName`).
    */
   readonly feeds: ReadonlyMap<string, string>;
-  /** Canonical output name → name the result gets. */
+  /** Canonical output name → name that the result gets. */
   readonly fetches: ReadonlyMap<string, string>;
   /** What this call is, for errors and profiles. */
   readonly label: string;
-  /** Whether it makes the same for all parts of a batch that run beside each other. */
+  /** Whether it computes the same for all parts of a batch that run side by side. */
   readonly isShared?: boolean;
 }
 
-/** Constants up to this size are part of a graph's text; larger ones are fed, and never copied. */
+/** Constants up to this size are part of a graph's text; larger ones are fed and never copied. */
 const EMBEDDED_BYTES = 1024;
 
 /**
@@ -51,11 +51,11 @@ const EMBEDDED_BYTES = 1024;
 export function fedConstants(lowered: Graph, trainable: ReadonlySet<string>): Set<string> {
   const fed = new Set(trainable);
   for (const [name, value] of lowered.initializers) {
-    // What follows from a batch's sizes is fed under a name of its own.
+    // A constant that follows from a batch's sizes is fed under a name of its own.
     if (isSized(value)) continue;
     const bytes = byteLength(value.dtype, settled(countIn(lowered, name)));
     if (bytes > EMBEDDED_BYTES || name.endsWith(SALT_SUFFIX)) fed.add(name);
-    // A per-channel vector differs from block to block whatever its size.
+    // A per-channel vector differs from block to block, whatever its size.
     else if (value.dims.length > 0 && value.dtype === "float32" && bytes > 64) {
       fed.add(name);
     }
@@ -74,7 +74,7 @@ export interface Whole {
   readonly lowered: Graph;
   /** Initializers that are fed rather than embedded; the trainable ones included. */
   readonly fed: ReadonlySet<string>;
-  /** Whether numbers too small to be normal are zero where it runs; default false. */
+  /** Whether denormal numbers are flushed to zero where it runs; default false. */
   readonly flushed?: boolean;
   readonly passControl?: PassControl;
 }
@@ -97,7 +97,9 @@ export function builderOver(
   return b;
 }
 
-/** How packing and unpacking, Gathers by `indices`, are undone: they are each other's transposes. */
+/**
+ * Declares how packing and unpacking, Gathers by `indices`, are reversed: they are each other's transposes.
+ */
 function declarePacking(
   b: GraphBuilder,
   lowered: Graph,
@@ -135,17 +137,17 @@ export function declare(
 }
 
 export interface CallOptions extends Partial<Omit<CallPassContext, "outputs">> {
-  /** Values not to compute but to take from the step: kept activations. */
+  /** Values to take from the step instead of computing them: kept activations. */
   readonly given?: Kept;
-  /** Which passes over the call are left out, and who looks at what they make. */
+  /** Which planning passes over the call are left out, and an observer of the results of the others. */
   readonly passControl?: PassControl;
 }
 
 /**
  * Finishes a builder as a call: prunes, expands graft's own operators, applies the passes over calls
- * (`call_passes.ts`), renames canonically, keys.
+ * (`call_passes.ts`), renames canonically, computes the key.
  *
- * @param outputs value in the builder → name the result gets in the step
+ * @param outputs value in the builder → name that the result gets in the step
  */
 export function callOf(
   b: GraphBuilder,
@@ -189,26 +191,26 @@ export function callOf(
 }
 
 /**
- * Nodes as a call under canonical names, those alone that its outputs need.
+ * Turns the nodes that the outputs need into a call with canonical names.
  *
  * @param nodes of operators that the runtime has
- * @param outputs value → name the result gets
+ * @param outputs value → name that the result gets
  */
 export function canonicalCall(
   nodes: readonly Node[],
   { inputs, constants, known }: {
-    /** What is fed. */
+    /** Values that are fed. */
     readonly inputs: ReadonlySet<string>;
-    /** What is written into the graph. */
+    /** Values that are written into the graph. */
     readonly constants: ReadonlyMap<string, Tensor>;
-    /** What is known of the values, those aside that some nodes compute. */
+    /** Types and shapes of values, possibly except some that nodes compute. */
     readonly known: (value: string) => Known | undefined;
   },
   outputs: ReadonlyMap<string, string>,
   label: string,
 ): PlannedCall {
   const names = new CanonicalNames(inputs, constants);
-  // Of an operator with two results one may be wanted alone.
+  // Of an operator with two results, possibly only one is wanted.
   const needed = neededNodes(nodes, outputs.keys());
   const canonical = needed.map((node, i) => renamed(node, i, names));
   const fetches = new Map<string, string>();
@@ -216,7 +218,7 @@ export function canonicalCall(
     const name = names.read(value);
     if (isComputed(name) && !fetches.has(name)) fetches.set(name, target);
     else {
-      // What is passed on, or wanted twice, still needs a node of its own.
+      // An input that is passed on, or a value wanted twice, needs a node of its own.
       const copy = `p${fetches.size}`;
       canonical.push(identity(name, copy));
       fetches.set(copy, target);
@@ -240,7 +242,7 @@ export function canonicalCall(
     valueInfo: new Map(),
   };
   const annotated = { ...graph, valueInfo: new Map<string, ValueInfo>() };
-  // Of a graph in numbers the runtime knows them itself.
+  // In a graph without sizes, the runtime infers types and shapes itself.
   if (isOverSizes({ graph, sized })) {
     for (const [value, type] of computedTypes(needed, constants, known)) {
       const name = names.read(value);
@@ -250,7 +252,7 @@ export function canonicalCall(
   return { key: keyOfCall(annotated), graph: annotated, feeds, fetches, label, sized };
 }
 
-/** What nodes compute, with its type: where that is not known it is inferred. */
+/** The values that nodes compute, with their types, inferred where they are not known. */
 function computedTypes(
   nodes: readonly Node[],
   constants: ReadonlyMap<string, Tensor>,
@@ -272,7 +274,7 @@ function computedTypes(
   });
 }
 
-/** Order of first use, not of declaration, so that equal pieces get equal names. */
+/** Names values in order of first use, not of declaration, so that equal pieces get equal names. */
 function renamed(node: Node, index: number, names: CanonicalNames): Node {
   const { opType, domain, attributes } = node;
   const inputs = node.inputs.map((input) => names.read(input));
@@ -291,7 +293,10 @@ function identity(input: string, output: string): Node {
   };
 }
 
-/** A node under whose outputs no given value is: one computed again beside them is nobody's. */
+/**
+ * Renames a node's outputs that are given: nothing reads them where the node is computed again for its
+ * others.
+ */
 function withoutGiven(node: Node, given: Kept): Node {
   if (!node.outputs.some((output) => given.has(output))) return node;
   const outputs = node.outputs.map((output) => given.has(output) ? `${output}.again` : output);

@@ -1,6 +1,6 @@
 /**
- * A call's graph over a batch's sizes: one compiled session computes it at every batch, with names in
- * the place of sizes; with numbers in their place it is that of one batch.
+ * A call's graph over a batch's sizes. With names in place of the sizes, one compiled session computes it at
+ * every batch; with numbers in their place, it is the graph of one batch.
  */
 import { boundGraph } from "../graph/bind_graph.ts";
 import { GraphBuilder } from "../graph/builder.ts";
@@ -14,11 +14,11 @@ import { inferTraining } from "../ops/registry.ts";
 /** A call's graph over sizes. */
 export interface CallGraph {
   readonly graph: Graph;
-  /** What among the inputs follows from a batch's sizes, by name. */
+  /** The inputs that follow from a batch's sizes, by name. */
   readonly sized: ReadonlyMap<string, Tensor>;
 }
 
-/** The graph with what follows from sizes among its constants. */
+/** The graph with what follows from sizes as constants. */
 export function wholeGraph({ graph, sized }: CallGraph): Graph {
   if (sized.size === 0) return graph;
   return {
@@ -28,7 +28,7 @@ export function wholeGraph({ graph, sized }: CallGraph): Graph {
   };
 }
 
-/** The opposite: a graph whose inputs are what follows from sizes among its constants. */
+/** The inverse of {@linkcode wholeGraph}: constants that follow from sizes become inputs. */
 export function apartFromSized(whole: Graph): CallGraph {
   const sized = new Map([...whole.initializers].filter(([, value]) => isSized(value)));
   const inputs = [...sized].map(([name, { dtype, dims }]) => ({
@@ -46,7 +46,7 @@ export function apartFromSized(whole: Graph): CallGraph {
   };
 }
 
-/** The graph at a batch: shapes are numbers, and what follows from sizes is among its constants. */
+/** The graph at one batch: shapes are numbers, and what follows from sizes is among the constants. */
 export function graphAt(call: CallGraph, sizes: BoundSizes): Graph {
   return boundGraph(wholeGraph(call), sizes);
 }
@@ -57,7 +57,7 @@ export function isOverSizes({ graph: { inputs, outputs }, sized }: CallGraph): b
   return sized.size > 0 || inputs.some(hasSizes) || outputs.some(hasSizes);
 }
 
-/** Types and shapes of what a graph's nodes compute, its outputs aside. */
+/** Types and shapes of the values that a graph's nodes compute, except its outputs. */
 export function innerValues(graph: Graph): ReadonlyMap<string, ValueInfo> {
   const known = knownValues(graph);
   const outputs = new Set(graph.outputs.map(({ name }) => name));
@@ -79,8 +79,8 @@ export function knownValues(graph: Graph): GraphBuilder {
 }
 
 /**
- * The graph with names in the place of sizes. The runtime lays a value where a dead one of the same shape
- * was: which those are it sees by the names.
+ * The graph with names in place of sizes. The runtime puts a value in the memory of a dead one of the same
+ * shape, and compares shapes by these names.
  */
 export function withNamedSizes(graph: Graph): Graph {
   const names = new Map<Size, string>();
@@ -107,7 +107,7 @@ export function withNamedSizes(graph: Graph): Graph {
   };
 }
 
-/** Equal for graphs of calls that may share a compiled session. */
+/** Equal for the graphs of calls that can share a compiled session. */
 export function keyOfCall(graph: Graph): string {
   const named = withNamedSizes(graph);
   const shape = ({ name, type }: ValueInfo) => `${name} [${type!.shape}]`;

@@ -1,9 +1,9 @@
 /**
- * When a call's graph takes and releases memory: ONNX Runtime's order of nodes and its plan of
- * buffers, worked out from shapes alone.
+ * When a call's graph takes and releases memory: ONNX Runtime's order of nodes and its plan of buffers,
+ * computed from shapes alone.
  *
- * Sources: onnxruntime/core/graph/graph_viewer.cc (order) and core/framework/allocation_planner.cc
- * (reuse), for one stream, without a memory pattern.
+ * Sources: onnxruntime/core/graph/graph_viewer.cc (order) and core/framework/allocation_planner.cc (reuse),
+ * for one stream, without a memory pattern.
  */
 import type { GraphBuilder, Known } from "../graph/builder.ts";
 import { byteLength } from "../graph/dtype.ts";
@@ -12,31 +12,29 @@ import type { Graph, Node } from "../graph/types.ts";
 import { traitsOf } from "../ops/registry.ts";
 import { knownValues } from "./call_graph.ts";
 
-/** A buffer by its number within a call. */
+/** A buffer taken, by its number within a call. */
 export interface Taking {
   readonly buffer: number;
   readonly bytes: number;
 }
 
-/** What running one node does to memory. */
+/** The effect of running one node on memory. */
 export interface NodeMemory {
   readonly takes: readonly Taking[];
-  /** Bytes that the kernel takes beside its outputs, until it is done. */
+  /** Bytes that the kernel takes in addition to its outputs, until it is done. */
   readonly scratchBytes: readonly number[];
   /** Buffers that nothing reads after this node. */
   readonly releases: readonly number[];
 }
 
-/** What running a graph does to memory. */
+/** The effect of running a graph on memory. */
 export interface CallMemory {
   readonly nodes: readonly NodeMemory[];
-  /** Buffer of each output; none is among the released ones. */
+  /** The buffer of each output; none of them is released. */
   readonly outputs: ReadonlyMap<string, number>;
 }
 
-/**
- * @param graph of concrete shapes, as the plan's calls have it
- */
+/** @param graph with concrete shapes, as in the plan's calls */
 export function callMemory(graph: Graph): CallMemory {
   const known = knownValues(graph);
   const order = runtimeOrder(graph);
@@ -55,8 +53,8 @@ export function callMemory(graph: Graph): CallMemory {
 }
 
 /**
- * The order in which the runtime runs nodes: depth first from the last node that nothing reads,
- * inputs that stand later in the graph first, each node after all of its inputs.
+ * The order in which the runtime runs nodes: depth first from the last node whose outputs nothing reads,
+ * among a node's inputs those that stand later in the graph first, each node after all of its inputs.
  */
 export function runtimeOrder({ nodes }: Graph): readonly Node[] {
   const producer = new Map<string, number>();
@@ -91,20 +89,20 @@ export function runtimeOrder({ nodes }: Graph): readonly Node[] {
 
 interface Dead {
   readonly buffer: number;
-  /** Number of the node after which nothing reads the buffer. */
+  /** Index of the last node that reads the buffer. */
   readonly after: number;
 }
 
-/** Gives each value a buffer, node after node. */
+/** Assigns a buffer to each value, node by node. */
 class BufferPlan {
-  /** Buffers that are free for a value of the same type and shape, the latest first. */
+  /** Buffers that are free for a value of the same type and shape, latest first. */
   dead: Dead[] = [];
   readonly #known: GraphBuilder;
   readonly #outputs: ReadonlySet<string>;
   readonly #bufferOf = new Map<string, number>();
-  /** Reads of a value that are still to come. */
+  /** Remaining reads of each value. */
   readonly #reads = new Map<string, number>();
-  /** The same for all values of a buffer. */
+  /** Remaining reads of each buffer, shared by all of its values. */
   readonly #uses: number[] = [];
   readonly #shapes: string[] = [];
   #node = 0;
@@ -118,12 +116,12 @@ class BufferPlan {
     }
   }
 
-  /** The buffer of a value; `undefined` for what the caller brings. */
+  /** The buffer of a value; `undefined` for one that the caller provides. */
   bufferOf(value: string): number | undefined {
     return this.#bufferOf.get(value);
   }
 
-  /** Plans the next node's outputs; returns the buffers it takes anew. */
+  /** Plans the next node's outputs; returns the newly taken buffers. */
   place(node: Node): Taking[] {
     const takes: Taking[] = [];
     node.outputs.forEach((output, i) => {

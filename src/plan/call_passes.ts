@@ -1,4 +1,4 @@
-/** The passes over the graph of each call, once graft's own operators are expanded, in their order. */
+/** The passes over the graph of each call, in order, after graft's own operators are expanded. */
 import type { Graph } from "../graph/types.ts";
 import { withBlocksInTurn } from "./blocks_in_turn.ts";
 import { withColumnTiles } from "./column_tiles.ts";
@@ -7,17 +7,20 @@ import { withFewerReshapes } from "./fewer_reshapes.ts";
 import type { Piece } from "./piece.ts";
 import { applyPasses, type PassControl, type PlanningPass } from "./planning_pass.ts";
 
-/** What a call is, as far as its passes go. */
+/** What the passes need to know about a call. */
 export interface CallPassContext {
-  /** Values that leave the call, which keep their names and shapes; what the call goes on from is first. */
+  /**
+   * Values that leave the call and so keep their names and shapes; the one that the next call continues from
+   * is first.
+   */
   readonly outputs: ReadonlySet<string>;
   /**
    * Whether rows may be rounded before they have the scales of the product that made them
-   * ({@linkcode withRowScalesDeferred}). Then the last bits of what is rounded depend on what else is
-   * computed of it.
+   * ({@linkcode withRowScalesDeferred}). The last bits of rounded values then depend on what else is computed
+   * from them.
    */
   readonly defersScales: boolean;
-  /** Whether what is wide is computed a few columns at a time ({@linkcode withColumnTiles}). */
+  /** Whether wide values are computed a few columns at a time ({@linkcode withColumnTiles}). */
   readonly inTiles: boolean;
 }
 
@@ -26,20 +29,20 @@ export type CallPass = PlanningPass<Piece, CallPassContext>;
 export const CALL_PASSES: readonly CallPass[] = [
   {
     name: "fewer-reshapes",
-    does: "computes arithmetic over views of one shape in the shape of what they show",
+    does: "computes arithmetic over views of one shape in the shape of the viewed values",
     isOptional: true,
     apply: (piece, { outputs }) => withFewerReshapes(piece, outputs),
   },
   {
     name: "defer-row-scales",
-    does: "gives rows that are only rounded again their scales when they are rounded",
+    does: "multiplies rows that are only rounded again by their scales at that rounding",
     isOptional: true,
     apply: (piece, { outputs, defersScales }) =>
       defersScales ? withRowScalesDeferred(piece, outputs) : piece,
   },
   {
     name: "column-tiles",
-    does: "computes what is wide in tiles of columns that a core's cache holds",
+    does: "computes wide values in tiles of columns that fit a core's cache",
     isOptional: true,
     apply: (piece, { outputs, inTiles }) => inTiles ? withColumnTiles(piece, outputs) : piece,
   },
@@ -51,7 +54,7 @@ export const CALL_PASSES: readonly CallPass[] = [
   },
   {
     name: "kept-first",
-    does: "makes what is kept of a value before the call goes on from it",
+    does: "makes the kept form of a value before the call continues from it",
     isOptional: true,
     apply: (piece, { outputs }) => ({ ...piece, nodes: keptFirst(piece, outputs) }),
   },
@@ -60,7 +63,7 @@ export const CALL_PASSES: readonly CallPass[] = [
 /**
  * Applies {@linkcode CALL_PASSES} to a call's graph.
  *
- * @param about what of it an observer is shown beside its nodes
+ * @param about what an observer is shown in addition to the nodes
  */
 export function tidied(
   piece: Piece,
@@ -83,7 +86,7 @@ export function tidied(
   );
 }
 
-/** A piece as a graph, to be looked at. */
+/** A piece as a graph, for an observer. */
 function graphOf({ nodes, constants }: Piece, outputs: ReadonlySet<string>): Graph {
   return {
     name: "call",
@@ -96,9 +99,9 @@ function graphOf({ nodes, constants }: Piece, outputs: ReadonlySet<string>): Gra
 }
 
 /**
- * Nodes whose results leave the call unread, but for that of its first output, behind all others. The
- * runtime computes the last such node first, with all that it needs: what is kept for the way back of
- * values that the call goes on from is then made beside them, and they do not wait for it.
+ * Moves nodes whose results leave the call unread behind all others, except that of the first output. The
+ * runtime begins with the last such node and all that it needs: the kept form of a value is then made right
+ * after the value, before the call continues from it, and the value need not stay in memory for it.
  */
 function keptFirst({ nodes }: Piece, [first]: Iterable<string>): Piece["nodes"] {
   const read = new Set(nodes.flatMap(({ inputs }) => inputs));

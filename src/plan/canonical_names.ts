@@ -1,44 +1,44 @@
-/** Names by use, so that pieces of graph that differ in names alone become equal. */
+/** Names by use, so that pieces of a graph that differ only in names become equal. */
 import { isSized, sizedName } from "../graph/extents.ts";
 import type { Tensor } from "../graph/tensor.ts";
 
 /**
- * Gives values names in the order in which they are asked for: `i0` is fed, `c0` embedded, `v0` computed.
- * What follows from a batch's sizes is fed.
+ * Names values in the order in which they are asked for: `i0` is fed, `c0` embedded, `v0` computed. A
+ * constant that follows from a batch's sizes is fed.
  */
 export class CanonicalNames {
-  /** Canonical name → value, of what is fed. */
+  /** Canonical name → value, for values that are fed. */
   readonly feeds = new Map<string, string>();
-  /** Constants that are embedded, by their canonical names. */
+  /** Embedded constants, by canonical name. */
   readonly initializers = new Map<string, Tensor>();
-  /** Constants that follow from a batch's sizes, by their canonical names. */
+  /** Constants that follow from a batch's sizes, by canonical name. */
   readonly sized = new Map<string, Tensor>();
   readonly #inputs: ReadonlySet<string>;
   readonly #constants: ReadonlyMap<string, Tensor>;
   readonly #names = new Map<string, string>();
-  /** Canonical names of {@linkcode sized} by what they hold. */
+  /** Canonical names of {@linkcode sized} by contents. */
   readonly #sizedNames = new Map<string, string>();
   #computed = 0;
 
   /**
    * @param inputs values that are fed
-   * @param constants values that are embedded where something reads them
+   * @param constants values that are embedded where a node reads them
    */
   constructor(inputs: ReadonlySet<string>, constants: ReadonlyMap<string, Tensor>) {
     this.#inputs = inputs;
     this.#constants = constants;
   }
 
-  /** Names a value that a node computes; "" is an output that is left out. */
+  /** Names a value that a node computes; "" is an omitted output. */
   computed(value: string): string {
     if (value === "") return "";
     return this.#names.get(value) ?? this.#name(value, `v${this.#computed++}`);
   }
 
   /**
-   * The name of a value that is read; "" is an input that is left out.
+   * The canonical name of a value that is read; "" is an omitted input.
    *
-   * @throws {ReferenceError} where a value is neither computed before nor given
+   * @throws {ReferenceError} where a value is neither computed earlier nor given
    */
   read(value: string): string {
     if (value === "") return "";
@@ -75,7 +75,7 @@ export class CanonicalNames {
   }
 }
 
-/** Whether a canonical name is that of a value that a node computes. */
+/** Whether a canonical name belongs to a value that a node computes. */
 export function isComputed(name: string): boolean {
   return name.startsWith("v");
 }

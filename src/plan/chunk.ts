@@ -1,4 +1,7 @@
-/** A chunk of the head's vocabulary: the inputs of every call over one, and the values carried between them. */
+/**
+ * A chunk of the head's vocabulary: the inputs of a call over one chunk, and the values carried from call to
+ * call.
+ */
 import { GraphBuilder } from "../graph/builder.ts";
 import type { Extent } from "../graph/size.ts";
 import { int64 } from "../graph/tensor.ts";
@@ -6,14 +9,16 @@ import { inferTraining } from "../ops/registry.ts";
 import type { ChunkContext } from "./head_weight.ts";
 import { LABELS } from "./names.ts";
 
-/** Rows of the vocabulary that one call treats. */
+/** The rows of the vocabulary that one call covers. */
 export interface Chunk {
   readonly index: number;
   readonly start: number;
   readonly size: number;
 }
 
-/** Where each row's label lies in the chunk (clamped), and whether it lies there at all. */
+/**
+ * The position of each row's label within the chunk (clamped), and whether the label is in the chunk at all.
+ */
 export function labelInChunk(
   b: GraphBuilder,
   rows: Extent,
@@ -29,10 +34,13 @@ export function labelInChunk(
   return { index: b.reshape(clamped, [rows, 1]), inside };
 }
 
-/** What is carried into a chunk: [rows, 1], and [rows, K] for the sums of weights' rows. */
+/** Values carried into a chunk: [rows, 1], and [rows, K] for sums of the weight's rows. */
 export type Carried = "max" | "sum" | "picked" | "total" | "own";
 
-/** A builder with what every chunk reads, and `carried`, which declares what comes from the last. */
+/**
+ * A builder with the inputs of every chunk, and `carried`, which declares a value carried from the previous
+ * one.
+ */
 export function chunkBuilder(c: ChunkContext, { index, start }: Chunk) {
   const b = new GraphBuilder(inferTraining);
   const startName = `head.start:${start}`;
@@ -48,5 +56,5 @@ export function chunkBuilder(c: ChunkContext, { index, start }: Chunk) {
   return { b, startName, carried };
 }
 
-/** What enters chunk `index`, or leaves the one before. */
+/** Name of a value that enters chunk `index` or leaves the one before it. */
 export const carriedName = (what: Carried, index: number) => `head.${what}:${index}`;

@@ -11,20 +11,20 @@ export interface ChunkableHead {
   /** [rows, K] */
   readonly hidden: string;
   readonly logits: string;
-  /** What the product makes: the logits, or what the bias is added to. */
+  /** The product's result: the logits, or what the bias is added to. */
   readonly product: string;
   /** [vocabulary, K], or [K, vocabulary]. */
   readonly weight: string;
-  /** The weight's axis that the vocabulary lies on. */
+  /** The axis of the weight that is the vocabulary. */
   readonly axis: 0 | 1;
-  /** Initializer of as many entries as the vocabulary has. */
+  /** Initializer with one entry per entry of the vocabulary. */
   readonly bias?: string;
-  /** Nodes that prepare the weight from initializers. */
+  /** Nodes that compute the weight from initializers. */
   readonly preparing: readonly Node[];
   readonly vocabulary: number;
 }
 
-/** Finds a head whose weight and bias are frozen and come apart; `undefined` where there is none. */
+/** Finds a head whose weight and bias are frozen and can be split; `undefined` where there is none. */
 export function findChunkableHead(
   lowered: Graph,
   constants: ReadonlySet<string>,
@@ -63,14 +63,17 @@ export function findChunkableHead(
   return { hidden, logits, product: y, weight, axis, bias, preparing, vocabulary };
 }
 
-/** What the products make that logits of more classes than a chunk has are computed from, entry by entry. */
+/**
+ * Results of the products from which logits are computed entry by entry, where there are more classes than a
+ * chunk has.
+ */
 export function wideProducts(lowered: Graph, chunk: number): ReadonlySet<string> {
   const found = new Set<string>();
   const [{ name: logits }] = lowered.outputs;
   const classes = dimsIn(lowered, logits).at(-1);
   if (classes === undefined || classes <= chunk) return found;
   const producers = producersOf(lowered.nodes);
-  // Chains may be of any length, and a value that is read twice has all before it twice.
+  // Visits each value once: chains may be long, and a value read twice would repeat everything before it.
   const reached = new Set([logits]);
   for (const value of reached) {
     const node = producers.get(value);
@@ -83,24 +86,24 @@ export function wideProducts(lowered: Graph, chunk: number): ReadonlySet<string>
   return found;
 }
 
-/** What may follow a head's product: a bias, an adapter's part, a factor, a soft cap. */
+/** Operators that may follow a head's product: a bias, an adapter's part, a factor, a soft cap. */
 const isEntryByEntry = (node: Node) => isElementwise(node) || traitsOf(node).memory === "view";
 
-/** Whether each row of the vocabulary takes the same number of rows: one, or one per block. */
+/** Whether each entry of the vocabulary has the same number of rows: one, or one per block. */
 export function isMultiple(rows: number | undefined, vocabulary: number): boolean {
   return rows !== undefined && rows > 0 && rows % vocabulary === 0;
 }
 
-/** Whether what a node makes for some entries of a weight's axis follows from theirs alone. */
+/** Whether a node's result for some entries of a weight's axis follows from those entries alone. */
 function isSliceable(lowered: Graph, node: Node, axis: 0 | 1, vocabulary: number): boolean {
   const along = intAttribute(node, "axis", 0);
-  // Codes that are looked up in a table, which is no part of the weight.
+  // Codes are looked up in a table, which is not part of the weight.
   if (node.opType === "Gather") {
     return axis === 0 && along === 0 && !isMultiple(dimsIn(lowered, node.inputs[0])[0], vocabulary);
   }
   const { kind, memory } = traitsOf(node);
   if (isElementwise(node) || kind === "dequantization") return true;
-  // Of blocks, and of what is packed and reshaped, rows alone are rows.
+  // In blocks, and in what is packed and reshaped, only rows can be taken.
   const isByRow = kind === "packed lookup" || memory === "view" ||
     node.opType === "Concat" && along !== 0;
   return axis === 0 && isByRow;
@@ -116,12 +119,12 @@ function comesApartInColumns(lowered: Graph, value: string, vocabulary: number):
   const { dtype, dims } = typeIn(lowered, value)!;
   const last = dims.at(-1) ?? 1;
   if (last === 1 || dims.length === 1) return last === 1 || last === vocabulary;
-  // Two entries of 4 bits share a byte, and a column of them is nothing that can be gathered.
+  // Two 4-bit entries share a byte, so a single column cannot be gathered.
   const isPacked = dtype === "int4" || dtype === "uint4";
   return last === vocabulary && dims[0] !== vocabulary && !isPacked;
 }
 
-/** A product of two operands, the bias that is added to it, and nothing else. */
+/** A product of two operands alone, or with a bias added. */
 function productOf(
   lowered: Graph,
   logits: string,
@@ -139,7 +142,7 @@ function productOf(
   return undefined;
 }
 
-/** The weight as it lies before a product turns it, and its axis of output features. */
+/** The weight before the product transposes it, and its axis of output features. */
 function weightOf(
   product: Node,
   producers: ReadonlyMap<string, Node>,
@@ -150,7 +153,7 @@ function weightOf(
   return { weight: matrix ?? right, axis: (matrix !== undefined) === transB ? 1 : 0 };
 }
 
-/** Whether a bias has an entry for each of the vocabulary, and one alone. */
+/** Whether a bias has exactly one entry per entry of the vocabulary. */
 function isBias(lowered: Graph, bias: string, vocabulary: number): boolean {
   const dims = dimsIn(lowered, bias);
   return dims.at(-1) === vocabulary && dims.slice(0, -1).every((dim) => dim === 1);

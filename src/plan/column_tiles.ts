@@ -1,8 +1,9 @@
 /**
- * Computes what is wide a few columns at a time. The inside of a gated layer is wider than a core's cache:
- * each pass of arithmetic reads all of it from further away, and writes it back. In tiles of columns,
- * from the product that makes them to the codes that they are rounded to, passes find what the pass
- * before has left. Only the largest numbers of rows go over all tiles. Every number is the same to the bit.
+ * Computes wide values a few columns at a time. The inside of a gated layer is wider than a core's cache, so
+ * each elementwise pass reads all of it from slower memory and writes it back. In tiles of columns, from the
+ * product that makes them to the codes that they are rounded to, each pass finds in the cache what the one
+ * before has written. Only the largest numbers of rows are taken over all tiles. Every result is the same to
+ * the bit.
  */
 import { int, intAttribute } from "../graph/attributes.ts";
 import { entriesOf, int64Of } from "../graph/extents.ts";
@@ -16,12 +17,12 @@ import { isElementwise } from "../ops/registry.ts";
 import { transposedMatrix } from "../ops/transpose.ts";
 import { isRoundedProduct, type Piece } from "./piece.ts";
 
-/** Columns that are worth taking apart. */
+/** Number of columns from which tiling is worthwhile. */
 const LEAST_COLUMNS = 1024;
-/** Columns of a tile about: of 300 rows half a megabyte. */
+/** Approximate columns per tile: with 300 rows, half a megabyte. */
 const TILE_COLUMNS = 384;
 const MOST_TILES = 8;
-/** Rotations mix columns within blocks of so many at most: tiles are whole blocks. */
+/** Rotations mix columns within blocks of at most this size; tiles are whole blocks. */
 const BLOCK = 32;
 
 const REDUCTIONS: Readonly<Record<string, string>> = { ReduceMax: "Max", ReduceMin: "Min" };
@@ -29,7 +30,7 @@ const REDUCTIONS: Readonly<Record<string, string>> = { ReduceMax: "Max", ReduceM
 /**
  * @param piece nodes in topological order
  * @param outputs values that keep their names
- * @returns nodes that compute the same outputs, some of which nothing needs any more
+ * @returns nodes that compute the same outputs; some may no longer be needed
  */
 export function withColumnTiles(piece: Piece, outputs: ReadonlySet<string>): Piece {
   const products = piece.nodes.filter(isRoundedProduct).map(({ outputs: [y] }) => piece.dims(y));
@@ -45,7 +46,7 @@ export function withColumnTiles(piece: Piece, outputs: ReadonlySet<string>): Pie
   return now;
 }
 
-/** Tiles of so many columns; 1 where they are not worth it, or do not divide. */
+/** The number of tiles; 1 where tiling is not worthwhile or the columns do not divide. */
 function tilesOf(columns: number): number {
   if (columns < LEAST_COLUMNS || columns % BLOCK !== 0) return 1;
   const blocks = columns / BLOCK;
@@ -55,22 +56,22 @@ function tilesOf(columns: number): number {
   return counts.sort((a, b) => Math.abs(a - wanted) - Math.abs(b - wanted))[0] ?? 1;
 }
 
-/** What is made of all products that are so wide. */
+/** Everything computed from the products of one width. */
 class Tiling {
-  /** `undefined` where something else needs the whole of what would be in tiles. */
+  /** `undefined` where something else needs a value whole that would be in tiles. */
   readonly result: Piece | undefined;
   readonly #piece: Piece;
   readonly #rows: Extent;
   readonly #columns: number;
   readonly #count: number;
   readonly #producers: ReadonlyMap<string, Node>;
-  /** Values that exist in tiles alone: as [..., columns], or as rows of a block. */
+  /** Values that exist only in tiles: as [..., columns], or as rows of blocks. */
   readonly #inTiles = new Set<string>();
   /** Nodes that are computed tile by tile. */
   readonly #tiled = new Set<Node>();
   readonly #constants: Map<string, Tensor>;
   readonly #dims = new Map<string, readonly Extent[]>();
-  /** Names of the parts of what comes whole. */
+  /** Names of the tiles' parts of values that are whole. */
   readonly #parts = new Map<string, readonly string[]>();
 
   constructor(
@@ -103,7 +104,7 @@ class Tiling {
       piece.nodes.some((node) =>
         !this.#tiled.has(node) && node.inputs.some((input) => this.#inTiles.has(input))
       );
-    // A product whose result is left at once has nothing between to keep near.
+    // Without elementwise arithmetic after a product, there is nothing to keep in the cache.
     const passes = [...this.#tiled].some(isElementwise);
     if (whole || !passes) return;
     const nodes = piece.nodes.flatMap((node) => this.#tiled.has(node) ? this.#inParts(node) : node);
@@ -115,8 +116,8 @@ class Tiling {
   }
 
   /**
-   * What a node makes that reads tiles, or is a product: tiles again, or what is put together of what
-   * comes of each; `undefined` where it cannot be computed tile by tile.
+   * What a node that reads tiles, or is a product, makes: tiles again, or a whole put together from the
+   * results of all tiles; `undefined` where it cannot be computed tile by tile.
    */
   #madeInTiles(node: Node): "tiles" | "whole" | undefined {
     const { opType, domain, inputs, outputs: [y] } = node;
@@ -148,7 +149,7 @@ class Tiling {
     }
   }
 
-  /** Whether a value is all rows and columns, whatever axes the rows stand in. */
+  /** Whether a value has all rows and columns, whichever axes the rows are on. */
   #isWide(value: string): boolean {
     const dims = this.#piece.dims(value);
     return dims.length > 1 && dims.at(-1) === this.#columns &&
@@ -159,13 +160,13 @@ class Tiling {
     return sameDims(this.#piece.dims(value), [this.#rows, this.#columns]);
   }
 
-  /** Whether a value is a number a row, beside columns. */
+  /** Whether a value has one number per row, next to columns. */
   #isByRows(value: string): boolean {
     const dims = this.#piece.dims(value);
     return dims.length > 1 && dims.at(-1) === 1 && productOf(dims) === this.#rows;
   }
 
-  /** Whether a value is rows of blocks of columns. */
+  /** Whether a value consists of rows of blocks of columns. */
   #isBlocks(value: string): boolean {
     const dims = this.#piece.dims(value);
     const [rows, width] = dims;
@@ -174,7 +175,7 @@ class Tiling {
       this.#columns / this.#count % width === 0;
   }
 
-  /** Whether each tile's part of an operand that comes whole is known: numbers for all, rows, columns, or codes. */
+  /** Whether each tile's part of a whole operand is known: one number for all, rows, columns, or codes. */
   #comesInParts(value: string): boolean {
     const isOne = productOf(this.#piece.dims(value)) === 1;
     if (isOne || this.#isByRows(value) || this.#isByColumn(value)) return true;
@@ -183,19 +184,19 @@ class Tiling {
       (this.#isByRow(producer) || this.#isByOne(producer));
   }
 
-  /** Whether a node rounds rows, or restores them, each by a scale of its own. */
+  /** Whether a node rounds rows, or restores them, each by its own scale. */
   #isByRow(node: Node): boolean {
     const [x, scale] = node.inputs;
     return this.#isMatrix(x) && sameDims(this.#piece.dims(scale), [this.#rows]) &&
       intAttribute(node, "axis", 1) === 0;
   }
 
-  /** Whether a node rounds what is wide, or restores it, by one scale for all. */
+  /** Whether a node rounds a wide value, or restores it, by a single scale. */
   #isByOne({ inputs: [x, scale] }: Node): boolean {
     return this.#isWide(x) && this.#piece.dims(scale).length === 0;
   }
 
-  /** Whether a reduction leaves a number a row. */
+  /** Whether a reduction leaves one number per row. */
   #isOverColumns({ inputs: [x, axes], outputs: [y] }: Node): boolean {
     const constant = this.#piece.constants.get(axes);
     const said = constant && entriesOf(constant);
@@ -203,13 +204,13 @@ class Tiling {
       said !== undefined && sameDims(said, [1]);
   }
 
-  /** Codes are restored tile by tile, too. */
+  /** Codes are restored tile by tile as well. */
   #restoreInTiles(value: string): void {
     this.#inTiles.add(value);
     this.#tiled.add(this.#producers.get(value)!);
   }
 
-  /** A node's copies, one for each tile, and what puts their results together. */
+  /** A node's copies, one per tile, and the nodes that join their results. */
   #inParts(node: Node): readonly Node[] {
     const [y] = node.outputs;
     const before: Node[] = [];
@@ -222,13 +223,13 @@ class Tiling {
     const joining = joined(node, dims.length - 1);
     if (joining === undefined) return [...before, ...copies];
     const parts = copies.map(({ outputs: [name] }) => name);
-    // Whoever wants the columns of the whole in tiles again finds them as they were.
+    // Later nodes that want tiles of the whole's columns get the existing ones.
     if (joining.opType === "Concat") this.#parts.set(y, parts);
     const whole = { ...joining, name: y, domain: "", inputs: parts, outputs: [y] };
     return [...before, ...copies, whole];
   }
 
-  /** What a node's copy reads; nodes that take apart what comes whole are added to `before`. */
+  /** Inputs of a node's copies; nodes that split whole values are added to `before`. */
   #inputsOf(node: Node, before: Node[]): (tile: number) => readonly string[] {
     const { opType, inputs, outputs: [y] } = node;
     if (isRoundedProduct(node)) {
@@ -270,14 +271,14 @@ class Tiling {
     return Array.from({ length: this.#count }, (_, tile) => `${value}, tile ${tile}`);
   }
 
-  /** Dimensions of a tile of a value; those of a number a row are the same. */
+  /** Dimensions of one tile of a value; a value with one number per row keeps its own. */
   #tileDims(value: string): readonly Extent[] {
     const dims = this.#piece.dims(value);
     if (this.#isWide(value)) return dims.with(-1, this.#columns / this.#count);
     return dims.length === 2 ? [over(dims[0], this.#count)!, dims[1]] : dims;
   }
 
-  /** The parts of what comes whole; the first that asks for them takes it apart. */
+  /** The parts of a whole value, which is split at the first request. */
   #apart(value: string, axis: number, before: Node[]): readonly string[] {
     const known = this.#parts.get(value);
     if (known !== undefined) return known;
@@ -298,7 +299,7 @@ class Tiling {
     return outputs;
   }
 
-  /** A weight's columns; of one that is transposed here, its rows, one tile after the other. */
+  /** A weight's columns; for one that is transposed here, its rows, one tile after the other. */
   #matrices(weight: string, before: Node[]): readonly string[] {
     const transposition = this.#producers.get(weight);
     const matrix = transposedMatrix(transposition);
@@ -317,7 +318,7 @@ class Tiling {
   }
 }
 
-/** What makes a whole of the tiles' results, where others read it. */
+/** The nodes that join the tiles' results where others read the whole. */
 function joined(
   { opType }: Node,
   columnAxis: number,

@@ -1,25 +1,27 @@
-/** How much memory the user's graph takes where it runs once, to be compared with what is lowered from it. */
+/**
+ * The memory that a single run of the user's graph takes, when it is compared with the graph lowered from it.
+ */
 import { piecesOf } from "../graph/pieces.ts";
 import type { Graph } from "../graph/types.ts";
 import { isRandom } from "../ops/kinds.ts";
 
-/** Bytes of weights that are in memory at once, where the runtime repacks them. */
+/** Bytes of weights in memory at once where the runtime repacks them. */
 export const WEIGHT_BYTES_AT_ONCE = 2 ** 26;
 
-/** What repacking weights takes for each byte that it leaves, the copies on the way included. */
+/** Bytes that repacking takes per byte of its result, copies on the way included. */
 const PREPACKING_FACTOR = 1.75;
 
 /**
- * Whether weights are read by MatMulNBits, which over weights as they lie dequantises a whole
- * matrix at a time and ignores its `accuracy_level`: neither small nor what the user's runtime does.
+ * Whether weights are read by MatMulNBits, which dequantises a whole matrix at a time from weights as stored
+ * and ignores its `accuracy_level`: neither small nor what the user's runtime does.
  */
 export function readsBlocks(graph: Graph): boolean {
   return graph.nodes.some(({ opType }) => opType === "MatMulNBits");
 }
 
 /**
- * Bytes that the weights take at most: those of all files, as pages, or where the runtime repacks
- * them those of a piece, as they lie and repacked.
+ * The most bytes that the weights take: those of all files, as pages, or, where the runtime repacks them,
+ * those of a piece, both as stored and repacked.
  */
 export function comparedBytes(graph: Graph, weightBytes: number): number {
   if (!readsBlocks(graph)) return weightBytes;

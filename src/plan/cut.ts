@@ -1,9 +1,9 @@
 /**
  * Cuts a lowered graph into segments at values where exactly one activation is live.
  *
- * In a residual network those are the residual stream before and after each half block, so that
- * the halves of all blocks come out alike and share compiled sessions; but nothing here knows of
- * blocks: a graph without such values is one segment.
+ * In a residual network these are the residual stream before and after each half block, so the halves of all
+ * blocks become alike and share compiled sessions. Nothing here depends on blocks, though: a graph without
+ * such values is one segment.
  */
 import { isFloating } from "../graph/dtype.ts";
 import type { Graph, Node } from "../graph/types.ts";
@@ -15,9 +15,12 @@ export interface Segment {
   /** The activation that enters; absent for the first segment, which reads token ids. */
   readonly input?: string;
   readonly output: string;
-  /** Nodes in order, those that only prepare constants (dequantised weights) included. */
+  /** Nodes in order, including those that only prepare constants (dequantised weights). */
   readonly nodes: readonly Node[];
-  /** Of a segment that computes what another does over other weights: that one, no copy itself, whose nodes it has. */
+  /**
+   * For a segment that computes the same as another over different weights: that other, itself not a copy,
+   * whose nodes it has.
+   */
   readonly copyOf?: { readonly segment: Segment; readonly rename: (name: string) => string };
 }
 
@@ -28,7 +31,7 @@ export function originalOf(segment: Segment): Segment {
 
 /** A graph in pieces. */
 export interface Cut {
-  /** Computes what several segments read and no activation enters: masks, rotary angles. */
+  /** Computes what several segments read and no activation enters: masks and rotary angles. */
   readonly prologue: readonly Node[];
   /** Values of the prologue, and graph inputs, that segments read. */
   readonly shared: ReadonlySet<string>;
@@ -37,7 +40,7 @@ export interface Cut {
 
 /**
  * @param lowered graph with one output
- * @param constants values that no activation enters
+ * @param constants values that do not depend on an activation
  * @param before optional value that must be a boundary (the input of a head that runs in chunks)
  */
 export function cutIntoSegments(
@@ -136,7 +139,7 @@ function chooseBoundaries(
       heavy = false;
     }
   }
-  // The last segment belongs to the head: it must hold at least the head's own weights.
+  // The last segment belongs to the head and must hold at least the head's own weights.
   if (!heavy && boundaries.length > 0 && boundaries.at(-1) !== before) boundaries.pop();
   return [...boundaries, output];
 }

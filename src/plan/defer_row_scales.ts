@@ -1,8 +1,8 @@
 /**
- * Multiplies rows by their scales as late as possible. A product of rounded rows ends with a pass over
- * all that it made, which multiplies each row by a number of its own. Where rows only come to be
- * rounded to 8 bits again, by way of what is linear in them, their codes are the same without that
- * pass: their new scales are multiplied instead, one number a row.
+ * Multiplies rows by their scales as late as possible. A product of rounded rows ends with a pass over its
+ * whole result that multiplies each row by a number of its own. Where rows are only rounded to 8 bits again,
+ * with nothing but linear operators between, their codes are the same without that pass: the rows' new scales
+ * are multiplied instead, one number per row.
  */
 import { producersOf } from "../graph/facts.ts";
 import { over, productOf } from "../graph/extent_arithmetic.ts";
@@ -14,7 +14,7 @@ import { isRoundedProduct, type Piece } from "./piece.ts";
 /**
  * @param piece nodes in topological order, all of which its outputs need
  * @param outputs values that keep their names
- * @returns nodes that compute the same, some of which nothing needs any more
+ * @returns nodes that compute the same; some may no longer be needed
  */
 export function withRowScalesDeferred(piece: Piece, outputs: ReadonlySet<string>): Piece {
   let now = piece;
@@ -25,7 +25,7 @@ export function withRowScalesDeferred(piece: Piece, outputs: ReadonlySet<string>
   return now;
 }
 
-/** Tells the nodes that multiply rows of a product of rounded rows, [rows, columns], by [rows, 1]. */
+/** Finds the nodes that multiply rows of a product of rounded rows, [rows, columns], by [rows, 1]. */
 function isScaling({ nodes, dims }: Piece): (node: Node) => boolean {
   const products = new Set(nodes.filter(isRoundedProduct).map(({ outputs }) => outputs[0]));
   return ({ opType, inputs: [product, factor] }) =>
@@ -33,9 +33,9 @@ function isScaling({ nodes, dims }: Piece): (node: Node) => boolean {
     sameDims(dims(factor), [dims(product)[0], 1]);
 }
 
-/** One scaled value and all that is made of it until it is rounded. */
+/** One scaled value and everything computed from it until it is rounded. */
 class Deferral {
-  /** `undefined` where the rows' scales have to be there at once. */
+  /** `undefined` where the rows' scales are needed at once. */
   readonly result: Piece | undefined;
   readonly #nodes: readonly Node[];
   readonly #dims: Piece["dims"];
@@ -43,9 +43,9 @@ class Deferral {
   readonly #producers: ReadonlyMap<string, Node>;
   /** Values that lack the factor. */
   readonly #lacking = new Set<string>();
-  /** Largest absolute values of their rows, and what of their making lacks the factor. */
+  /** Nodes of the rows' largest absolute values, and those on the way to them that lack the factor. */
   readonly #inside = new Set<Node>();
-  /** Scales of theirs. */
+  /** Scales computed from them. */
   readonly #scales = new Map<string, Node>();
 
   constructor(piece: Piece, outputs: ReadonlySet<string>, scaling: Node) {
@@ -72,7 +72,7 @@ class Deferral {
     };
   }
 
-  /** The numbers, [rows], of which a factor [rows, 1] is a view. */
+  /** The numbers, [rows], of which the factor, [rows, 1], is a view. */
   #numbersOf(factor: string): string | undefined {
     const view = this.#producers.get(factor);
     const [rows] = this.#dims(factor);
@@ -81,7 +81,7 @@ class Deferral {
       : undefined;
   }
 
-  /** Whether a node that reads what lacks the factor makes what lacks it too, or rounds. */
+  /** Whether a node that reads a value without the factor produces another one, or rounds it. */
   #passes(node: Node, rows: Extent, columns: Extent): boolean {
     const { opType, domain, inputs, outputs } = node;
     const lacking = inputs.map((input) => this.#lacking.has(input));
@@ -98,7 +98,7 @@ class Deferral {
       case "Reshape":
         return this.#lacks(node);
       case "MatMul": {
-        // Every row of the product is of one row.
+        // Every row of the result comes from a single row.
         const [width] = this.#dims(inputs[0]).slice(-1);
         return lacking[0] && one && this.#dims(inputs[1]).length === 2 &&
           over(columns, width) !== undefined &&
@@ -125,7 +125,7 @@ class Deferral {
     return inputs.some((input) => this.#lacking.has(input) && size(input) === size(outputs[0]));
   }
 
-  /** Whether a node rounds rows by the scale that they have by themselves: Mul(Max(max, −min, …), …). */
+  /** Whether a node rounds rows by their own scale: Mul(Max(max, −min, …), …). */
   #rounds({ inputs: [x, scale] }: Node, rows: Extent): boolean {
     const times = this.#producers.get(scale);
     const largest = times && this.#producers.get(times.inputs[0]);
@@ -144,7 +144,7 @@ class Deferral {
     return true;
   }
 
-  /** Whether nothing else reads what scales are made of. */
+  /** Whether nothing else reads the intermediate values of the scales. */
   #scalesAreWhole(): boolean {
     const making = new Set([...this.#inside, ...this.#scales.values()]);
     const made = new Set([...this.#inside].flatMap(({ outputs }) => outputs));
@@ -175,5 +175,5 @@ class Deferral {
   }
 }
 
-/** Name of the scales of rows that lack a factor. */
+/** Name of the scales of rows that lack the factor. */
 const bareName = (scale: string) => `${scale} of rows`;

@@ -1,4 +1,4 @@
-/** A plan as data for people: which calls a step makes, what each reads, leaves and keeps. */
+/** A plan as data for people: the calls of a step, and what each reads, leaves and keeps. */
 import { boundDims } from "../graph/bind_graph.ts";
 import { countOperators } from "../graph/count_operators.ts";
 import { byteLength } from "../graph/dtype.ts";
@@ -10,19 +10,19 @@ import { gradientName } from "./names.ts";
 import type { TrainingPlan } from "./plan.ts";
 import { type ListedPass, PLANNING_PASSES } from "./planning_passes.ts";
 
-/** What a step is planned for. */
+/** The sizes that a step is planned for. */
 export interface PlannedShape {
   /** Sequences. */
   readonly batch: number;
-  /** Tokens of a sequence, padding included. */
+  /** Tokens per sequence, padding included. */
   readonly length: number;
   /** Rows of logits that enter the loss. */
   readonly rows: number;
-  /** Rows that hold tokens, where padding is left out of what treats tokens one by one. */
+  /** Rows that hold tokens, where padding is left out of operators that treat tokens one by one. */
   readonly packedRows?: number;
 }
 
-/** A pass of planning. */
+/** A planning pass. */
 export interface DescribedPass extends ListedPass {
   /** Whether it was left out of the plan. */
   readonly isLeftOut: boolean;
@@ -30,39 +30,39 @@ export interface DescribedPass extends ListedPass {
 
 /** A training step as it is planned. */
 export interface PlanDescription {
-  /** Sizes of the batch, or of the part of one. */
+  /** Sizes of the batch, or of a part of one. */
   readonly shape: PlannedShape;
-  /** How it computes, in words. */
+  /** The arithmetic, in words. */
   readonly arithmetic: string;
-  /** The passes that the plan went through, in their order. */
+  /** The planning passes that the plan went through, in order. */
   readonly passes: readonly DescribedPass[];
-  /** Pieces that the graph was cut into, where one activation is live. */
+  /** Pieces that the graph was cut into, at values where one activation is live. */
   readonly segments: number;
-  /** Different graphs among the calls, each of which is compiled once. */
+  /** Different graphs among the calls, each compiled once. */
   readonly sessions: number;
-  /** Bytes of what forward calls leave for backward calls. */
+  /** Bytes that forward calls leave for backward calls. */
   readonly savedBytes: number;
-  /** Bytes of the slab in which all tensors between calls lie. */
+  /** Bytes of the slab that holds all tensors between calls. */
   readonly slabBytes: number;
-  /** What is made of weights before the first step. */
+  /** The calls that prepare weights before the first step. */
   readonly preprocessing: readonly DescribedCall[];
-  /** Those of a step, in order. */
+  /** The calls of a step, in order. */
   readonly calls: readonly DescribedCall[];
 }
 
 /** A call of a step. */
 export interface DescribedCall {
-  /** Counted from 1: in the step, or before it. */
+  /** Counted from 1, within the step or before it. */
   readonly number: number;
-  /** What it is, by the values that it goes to or comes from. */
+  /** Names the call by the value that it ends or begins with. */
   readonly label: string;
   /** Equal for calls that share a session; counted from 1. */
   readonly session: number;
-  /** Number of nodes by operator, the most frequent first. */
+  /** Number of nodes by operator, most frequent first. */
   readonly operators: Readonly<Record<string, number>>;
-  /** What it is fed. */
+  /** Tensors that it is fed. */
   readonly reads: readonly ReadTensor[];
-  /** What it computes for other calls, or as a result. */
+  /** Tensors that it computes for other calls or as results. */
   readonly leaves: readonly LeftTensor[];
 }
 
@@ -70,7 +70,7 @@ export interface DescribedCall {
 export interface DescribedTensor {
   /** Name in the step. */
   readonly name: string;
-  /** As `float32[2, 8]`. */
+  /** For example `float32[2, 8]`. */
   readonly type: string;
   /** Size of its contents. */
   readonly bytes: number;
@@ -79,22 +79,22 @@ export interface DescribedTensor {
 /** A tensor that a call is fed. */
 export interface ReadTensor extends DescribedTensor {
   /**
-   * Number of the call of the step that has left it. Else a weight of the model, what was made of one
-   * before the first step, a trained tensor, what the batch brings, or what a sum begins with: that of the
-   * micro-batches before, or zeros.
+   * Number of the call of the step that left it. Otherwise: a weight of the model, a tensor made from one
+   * before the first step, a trained tensor, an input of the batch, or what a sum begins with: the sum over
+   * the previous micro-batches, or zeros.
    */
   readonly from: number | "weight" | "preprocessed" | "trained" | "input" | "sum";
 }
 
 /** A tensor that a call leaves. */
 export interface LeftTensor extends DescribedTensor {
-  /** Numbers of the step's calls that read it; none: it is a result of the step. */
+  /** Numbers of the step's calls that read it; empty for a result of the step. */
   readonly readBy: readonly number[];
-  /** Whether a call that goes backward reads what one that goes forward has left: it is kept. */
+  /** Whether it is kept: a forward call leaves it and a backward call reads it. */
   readonly isKept: boolean;
 }
 
-/** Describes the training pass of a plan. */
+/** Describes the training schedule of a plan. */
 export function describePlan(plan: TrainingPlan): PlanDescription {
   const { options, training, preprocessing, rows, segmentCount, savedBytes } = plan;
   const { arithmetic = IN_FLOATS, batch, length, packedRows, passControl } = options;
@@ -127,9 +127,9 @@ export function describePlan(plan: TrainingPlan): PlanDescription {
 
 interface Described {
   readonly plan: TrainingPlan;
-  /** What is made before the first step. */
+  /** Tensors made before the first step. */
   readonly made: ReadonlySet<string>;
-  /** Numbers of the step's calls that leave a tensor, and that read it, by its name; ascending. */
+  /** Numbers of the step's calls that leave a tensor, and of those that read it, by its name; ascending. */
   readonly leavers: NumbersByName;
   readonly readers: NumbersByName;
   /** Numbers of sessions by the keys of calls. */
@@ -138,7 +138,7 @@ interface Described {
 
 type NumbersByName = ReadonlyMap<string, readonly number[]>;
 
-/** Numbers of calls by the names of what they are fed or leave. */
+/** Numbers of calls by the names of their feeds or results. */
 function numbersByName(
   calls: readonly PlannedCall[],
   namesOf: (call: PlannedCall) => ReadonlyMap<string, string>,
@@ -170,7 +170,7 @@ function describedCall(
     ]),
   );
   const fromOf = (name: string): ReadTensor["from"] => {
-    // The sum of a gradient has one name before and after.
+    // The sum of a gradient has the same name before and after.
     const before = leavers.get(name)?.findLast((leaver) => leaver < number);
     if (before !== undefined) return before;
     if (BEGINS.test(name)) return "sum";
@@ -200,7 +200,7 @@ function describedCall(
   };
 }
 
-/** Sums of gradients, and what a head's first chunk goes on from. */
+/** Sums of gradients, and the values that a head's first chunk begins with. */
 const BEGINS = new RegExp(`^(?:${gradientName("")}|head\\.(?:max|sum|picked|total|own):0$)`);
 
 function described(name: string, { dtype, dims }: ConcreteType): DescribedTensor {

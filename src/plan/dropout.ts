@@ -1,20 +1,20 @@
-/** Names of what dropout adds to a step: a seed, masks, and salts that tell them apart. */
+/** Names of what dropout adds to a step: a seed, masks, and the salts that distinguish them. */
 import type { Tensor } from "../graph/tensor.ts";
 import { saltTensor } from "../ops/internal/dropout_mask.ts";
 
 /** Graph input, int64 []: the seed of a micro-step's masks. */
 export const DROPOUT_SEED = "dropout_seed";
-/** A graph input of an injected model that stands for a mask ends so. */
+/** Suffix of the graph inputs of an injected model that stand for masks. */
 export const MASK_SUFFIX = ".dropout_mask";
 
-/** Name of the initializer that tells a mask from others, by that of the mask. */
+/** Name of the initializer that distinguishes a mask from others, given the mask's name. */
 export const saltName = (mask: string) => `${mask}.salt`;
 
-/** An initializer that tells one module's masks from another's ends so. */
+/** Suffix of the initializers that distinguish one module's masks from another's. */
 export const SALT_SUFFIX = saltName(MASK_SUFFIX);
 
 /**
- * What tells one module's masks from another's: FNV-1a of the mask's name, 24 bits.
+ * The value that distinguishes one module's masks from another's: FNV-1a of the mask's name, 24 bits.
  *
  * @param salt {@linkcode saltName} of the mask
  */

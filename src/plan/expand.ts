@@ -1,10 +1,10 @@
-/** Replaces operators that only graft's own graphs hold by those that ONNX Runtime has. */
+/** Replaces operators that exist only in graft's own graphs by ONNX Runtime's. */
 import { GraphBuilder, type Known } from "../graph/builder.ts";
 import type { Graph, Node } from "../graph/types.ts";
 import { GRAFT } from "../graph/types.ts";
 import { inferTraining, ruleOf } from "../ops/registry.ts";
 
-/** Nodes with their expansions, and what those added. */
+/** Nodes with their expansions, and the constants and facts that these added. */
 export interface Expanded {
   readonly nodes: readonly Node[];
   readonly initializers: Graph["initializers"];
@@ -13,7 +13,7 @@ export interface Expanded {
 }
 
 /**
- * Expands the nodes of a piece of graph. What several expansions have in common is computed once.
+ * Expands the nodes of a piece of graph. What expansions share is computed once.
  *
  * @param nodes in topological order
  * @param known facts of every value of the piece

@@ -1,16 +1,16 @@
 /**
  * A chunk of the head in the `fast` setting: both of its products in 8-bit integers.
  *
- * With codes C (whole numbers up to 127) and scales s of the chunk's rows, W = s ⊙ C and l = h·Wᵀ + b,
- * the way back needs Σ_j e_j·s_j·C_j, e = exp(l − m). Rounded as they are, all but the likeliest
- * tokens would be lost, and with them most of the gradient. Therefore
+ * With codes C (integers up to 127) and scales s of the chunk's rows, W = s ⊙ C and l = h·Wᵀ + b, the
+ * backward pass needs Σ_j e_j·s_j·C_j, e = exp(l − m). Plain rounding would drop all but the likeliest
+ * tokens, and with them most of the gradient. Therefore
  *
- * - the label's own row of W stands apart, as it does in floats;
+ * - the label's own row of W is handled separately, as in floats;
  * - a row's largest value *of the chunk* has the code 255;
- * - each token has a threshold of its own at which a fraction counts as one more, the thresholds
- *   spread evenly over [0, 1): of many small values as many count as their sum says.
+ * - each token has its own threshold from which a fraction is rounded up, with the thresholds spread evenly
+ *   over [0, 1): of many small values, as many are rounded up as their sum says.
  *
- * ln s enters with the product's bias, so that the exponential is e·s at once; the sum of e alone is a
+ * ln s is added with the product's bias, so that the exponential directly yields e·s; the sum of e alone is a
  * product with the vector 1/s.
  */
 import { int } from "../graph/attributes.ts";
@@ -31,7 +31,7 @@ import { roundedRows } from "./quantize_linears.ts";
 /** Largest code of a probability. */
 const LEVELS = 255;
 
-/** What {@linkcode roundedChunk} makes: codes [size, K], float32 [size], [size] and [size, 1]. */
+/** The results of {@linkcode roundedChunk}: codes [size, K], float32 [size], [size] and [size, 1]. */
 const roundedNames = (index: number) => ({
   codes: `head.8bit:${index}`,
   scale: `head.8bit_scale:${index}`,
@@ -55,7 +55,7 @@ export function roundedChunk(c: ChunkContext, { index, start, size }: Chunk): Pr
   return callOf(b, `8-bit head, chunk ${index}`, outputs, { passControl: c.passControl });
 }
 
-/** A chunk's part of the loss, and of the sums over the weight's rows, rotated as these are. */
+/** A chunk's part of the loss, and of the sums over the weight's rows, which are rotated like the rows. */
 export function fastChunkCall(c: ChunkContext, chunk: Chunk): PlannedCall {
   const { b, startName, carried } = chunkBuilder(c, chunk);
   const { index: i, start, size } = chunk;
@@ -67,13 +67,13 @@ export function fastChunkCall(c: ChunkContext, chunk: Chunk): PlannedCall {
   const bias = chunkBias(b, c, start, size);
   const addend = bias.length > 0 ? b.op("Add", [logScale, ...bias]) : logScale;
   const shifted = scaledLogits(b, c, codes, scale, addend);
-  // exp(l + ln s), the largest of the chunk at 255.
+  // exp(l + ln s), with the largest of the chunk at 255.
   const top = b.op("Sub", [
     b.op("ReduceMax", [shifted, b.int64s([1])]),
     b.scalar(Math.log(LEVELS)),
   ]);
   const values = b.op("Exp", [b.op("Sub", [shifted, top])]);
-  // The chunk adds to the softmax as one token of this logit would.
+  // The chunk contributes as much to the softmax as one token with this logit.
   const inverse = b.input(names.inverseScale, "float32", [size, 1]);
   const logit = b.op("Add", [b.op("Log", [b.op("MatMul", [values, inverse])]), top]);
   const newMax = b.op("Max", [max, logit]);
@@ -86,7 +86,7 @@ export function fastChunkCall(c: ChunkContext, chunk: Chunk): PlannedCall {
     b.op("Gather", [logScale, index]),
   ]);
   const newPicked = b.op("Add", [picked, b.op("Mul", [own, inside])]);
-  // What a code of 1 stands for beside the largest so far.
+  // The value of code 1, relative to the largest so far.
   const unit = b.op("Exp", [b.op("Sub", [top, newMax])]);
   const product = b.op("Mul", [productOfCodes(b, c, values, codes), unit]);
   const newTotal = b.op("Add", [b.op("Mul", [carried("total"), grown]), product]);
@@ -109,8 +109,8 @@ export function fastChunkCall(c: ChunkContext, chunk: Chunk): PlannedCall {
 }
 
 /**
- * h·Wᵀ and a row, [rows, size]. All rows of the hidden state are rounded with one scale: it was
- * normalised, and a scale for each row would take another pass over the logits.
+ * h·Wᵀ plus a row, [rows, size]. All rows of the hidden state are rounded with one scale: it is normalised,
+ * and a scale per row would take another pass over the logits.
  */
 function scaledLogits(
   b: GraphBuilder,
@@ -128,18 +128,18 @@ function scaledLogits(
   );
 }
 
-/** Codes as floats around 0. */
+/** Converts codes to floats around 0. */
 function integersOf(b: GraphBuilder, codes: string): string {
   const floats = b.op("Cast", [codes], { to: int(ONNX_TYPE.float32) });
   const isSigned = b.known(codes).dtype === "int8";
   return isSigned ? floats : b.op("Sub", [floats, b.scalar(ZERO_POINTS.uint8)]);
 }
 
-/** Values up to 255, in integers, times the weight's codes: [rows, K]. */
+/** Integer product of values up to 255 and the weight's codes: [rows, K]. */
 function productOfCodes(b: GraphBuilder, c: ChunkContext, values: string, codes: string): string {
   const [size] = b.dims(codes);
   const zero = b.constant(tensor("uint8", [], Uint8Array.of(0)), "zero");
-  // Rounds to nearest: with a token's threshold less a half added, it rounds up above that.
+  // Rounds to nearest; adding a token's threshold minus one half makes it round up above that threshold.
   const rounded = b.op("QuantizeLinear", [
     b.op("Add", [values, thresholds(b, c, size)]),
     b.scalar(1),
@@ -152,10 +152,10 @@ function productOfCodes(b: GraphBuilder, c: ChunkContext, values: string, codes:
   );
 }
 
-/** Multiples of the golden ratio modulo 1 are spread about evenly, however many are taken. */
+/** Multiples of the golden ratio modulo 1 are evenly spread, however many are taken. */
 const GOLDEN = (Math.sqrt(5) - 1) / 2;
 
-/** Each token's threshold, less the half at which rounding to nearest turns: [1, size]. */
+/** Each token's threshold, minus the half at which rounding to nearest rounds up: [1, size]. */
 function thresholds(b: GraphBuilder, c: ChunkContext, size: number): string {
   const name = `head.thresholds:${size}`;
   if (!c.constants.has(name)) {

@@ -1,10 +1,10 @@
 /**
- * Takes Reshapes out of a piece of graph. Lowering and derivatives write each operator over the shape
- * that it is easiest to state for, and a third of a step's nodes only turned one shape into the next:
- * no bytes move, but every node takes its time to be dispatched and its memory in a session.
+ * Removes Reshapes from a piece of graph. Lowering and derivatives write each operator over the shape that
+ * suits it best, so that a third of a step's nodes would only turn one shape into another. They move no
+ * bytes, but every node takes time to dispatch and memory in a session.
  *
- * A view of a view is a view of the first value; a view of a value's own shape is the value; arithmetic
- * element by element over views of one shape is a view of arithmetic over what they show.
+ * A view of a view is a view of the first value; a view in a value's own shape is that value; elementwise
+ * arithmetic over views of one shape is a view of the arithmetic over the viewed values.
  */
 import { neededNodes } from "../graph/passes/prune.ts";
 import { entriesOf } from "../graph/extents.ts";
@@ -14,12 +14,12 @@ import { isElementwise } from "../ops/registry.ts";
 import type { Node } from "../graph/types.ts";
 import type { Piece } from "./piece.ts";
 
-/** A Reshape's result: elements of `base`, another value, in another shape. */
+/** A Reshape's result: the elements of another value, `base`, in a different shape. */
 interface View {
   readonly base: string;
   /** Of `base`. */
   readonly dims: readonly Extent[];
-  /** Name of the constant that says the view's own shape. */
+  /** Name of the constant that holds the view's own shape. */
   readonly shape: string;
 }
 
@@ -39,9 +39,9 @@ class Pass {
   readonly #views = new Map<string, View>();
   /** Values in all their shapes: names by `<base> as <dims>`. */
   readonly #shown = new Map<string, string>();
-  /** Views of a value in its own shape. */
+  /** Views that have the value's own shape. */
   readonly #same = new Map<string, string>();
-  /** Shapes of the values that this adds. */
+  /** Shapes of values added here. */
   readonly #added = new Map<string, readonly Extent[]>();
 
   constructor(given: Piece, outputs: ReadonlySet<string>) {
@@ -62,7 +62,7 @@ class Pass {
     const [y] = node.outputs;
     const constant = this.#given.constants.get(shape);
     const said = constant && entriesOf(constant);
-    // One that leaves a size to its operand says another of another operand.
+    // A shape that leaves a size to be inferred from its operand means another shape for another operand.
     if (said === undefined || !sameDims(said, this.dims(y))) return node;
     const base = this.#views.get(x)?.base ?? x;
     const dims = this.#views.get(x)?.dims ?? this.dims(x);
@@ -72,12 +72,16 @@ class Pass {
     return { ...node, inputs: [base, shape] };
   }
 
-  /** Arithmetic over what its operands are views of, and the view of that; where they are all alike. */
+  /**
+   * The arithmetic over the values that its operands are views of, and the view of its result, where all
+   * views are alike.
+   */
   #below(node: Node): readonly Node[] | undefined {
     const [y] = node.outputs;
     const dims = this.dims(y);
     const views = node.inputs.flatMap((input) => this.#views.get(input) ?? []);
-    // Beside one number for all, the runtime would not find the product that takes it as a factor.
+    // With one number for all elements, the runtime would not find the product that it could be folded into
+    // as a factor.
     const alike = views.length === node.inputs.length &&
       node.inputs.every((input) => sameDims(this.dims(input), dims));
     if (!alike) return undefined;
@@ -109,12 +113,12 @@ class Pass {
     ];
   }
 
-  /** The value that has a view's elements in another shape, where there is one. */
+  /** The value that has a view's elements in another shape, if there is one. */
   #in({ base, dims }: View, shape: readonly Extent[]): string | undefined {
     return sameDims(dims, shape) ? base : this.#shown.get(`${base} as ${shape}`);
   }
 
-  /** Shape of a value, also of one that this adds. */
+  /** The shape of a value, including those added here. */
   dims(value: string): readonly Extent[] {
     return this.#added.get(value) ?? this.#given.dims(value);
   }

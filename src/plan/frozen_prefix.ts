@@ -1,6 +1,6 @@
 /**
- * What of a step lies below everything trained. Its result is the same for a sequence in every epoch,
- * so that it can be computed once and kept.
+ * The part of a step below everything trained. Its result for a sequence is the same in every epoch, so it
+ * can be computed once and stored.
  */
 import { countIn, dimsIn, shapeIn, typeIn } from "../graph/facts.ts";
 import { over, productOf, settled, times } from "../graph/extent_arithmetic.ts";
@@ -11,34 +11,34 @@ import type { BatchShape } from "./inputs.ts";
 import { PACKED_SUFFIXES } from "./pack_tokens.ts";
 import { TokenRows } from "./token_rows.ts";
 
-/** Calls of a step whose only result that others read holds a row of floats for each token. */
+/** Calls of a step with a single result that others read: a row of floats for each token. */
 export interface FrozenPrefix {
-  /** First of the calls, the same in every schedule of a plan. */
+  /** Index of the first call, the same in every schedule of a plan. */
   readonly start: number;
-  /** The call after the last of them. */
+  /** Index of the call after the last. */
   readonly end: number;
   /** The result, float32. */
   readonly output: string;
   readonly dims: readonly number[];
-  /** Elements of a token's row. */
+  /** Elements per token's row. */
   readonly width: number;
-  /** Whether the rows are the packed ones (`packTokens`), or [batch · length]. */
+  /** Whether the rows are packed (`packTokens`), or [batch · length]. */
   readonly packed: boolean;
   /**
-   * Products with weights below it: tells which of the model's values it is, whatever the batch's
-   * shape. Names of values, and what is left of lookups, differ from shape to shape.
+   * Number of products with weights below it. This identifies the value in the model at every batch shape;
+   * value names, and what remains of lookups, differ from shape to shape.
    */
   readonly depth: number;
 }
 
 /**
- * The longest run of frozen segments whose result holds one row a token; `undefined` where there is none.
+ * The longest run of frozen segments whose result has one row per token; `undefined` where there is none.
  *
- * @param frozen segments below the first that trains, in order
- * @param start number of calls before that of the first segment
+ * @param frozen segments below the first trained one, in order
+ * @param start number of calls before those of the first segment
  * @param padded the graph before its tokens were packed
  * @param lowered the graph that was cut
- * @param constants values that no activation enters
+ * @param constants values that do not depend on an activation
  */
 export function frozenPrefix(
   frozen: readonly Segment[],

@@ -1,9 +1,9 @@
 /**
- * A graph that computes in float16 or bfloat16, in float32: what gradients need, and what kernels
- * have for all that a derivative is made of.
+ * Rewrites a graph that computes in float16 or bfloat16 to float32: gradients need it, and all operators of a
+ * derivative have float32 kernels.
  *
- * Weights stay the bytes of the file: where a node reads one, a Cast goes before it. What is small
- * beside them is widened once: vectors, the scales of quantised weights, rotary tables.
+ * Weights remain the bytes of the file, and a Cast precedes each node that reads one. Smaller tensors are
+ * widened once: vectors, the scales of quantised weights, rotary tables.
  */
 import { dataTypeOf, ONNX_TYPE } from "../graph/dtype.ts";
 import { int } from "../graph/attributes.ts";
@@ -11,14 +11,14 @@ import { elementCount, float32, type Tensor, toNumbers } from "../graph/tensor.t
 import type { Attribute, Graph, Node } from "../graph/types.ts";
 import { inputsBesideWeights } from "../ops/schema/quantization.ts";
 
-/** Whether a type is one that this pass replaces. */
+/** Whether this pass replaces a type. */
 export const isHalf = (dtype: string | undefined): boolean =>
   dtype === "float16" || dtype === "bfloat16";
 
-/** Elements that are widened whatever reads them: vectors of a layer's width. */
+/** Tensors up to this many elements are widened whatever reads them: vectors of a layer's width. */
 const SMALL = 1 << 16;
 
-/** The same copy for all plans of a model. */
+/** One copy for all plans of a model. */
 const WIDENED = new WeakMap<Tensor, Tensor>();
 
 function widened(value: Tensor): Tensor {
@@ -30,7 +30,7 @@ function widened(value: Tensor): Tensor {
   return found;
 }
 
-/** Whether a graph computes in half precision somewhere, its subgraphs included. */
+/** Whether a graph computes in half precision anywhere, its subgraphs included. */
 export function hasFloat16(graph: Graph): boolean {
   return graph.inputs.some(({ type }) => isHalf(type?.dtype)) ||
     [...graph.initializers.values()].some(({ dtype }) => isHalf(dtype)) ||
@@ -43,7 +43,7 @@ export function hasFloat16(graph: Graph): boolean {
     );
 }
 
-/** The graph in float32; itself where it holds nothing in half precision. */
+/** The graph in float32; the same graph where nothing in it is in half precision. */
 export function inFullPrecision(graph: Graph): Graph {
   return hasFloat16(graph) ? new Widening(graph).graph() : graph;
 }
@@ -52,7 +52,7 @@ class Widening {
   readonly #source: Graph;
   readonly #initializers: Map<string, Tensor>;
   readonly #casts: Node[] = [];
-  /** Names under which weights are read. */
+  /** Names under which widened weights are read. */
   readonly #names = new Map<string, string>();
 
   constructor(source: Graph) {
@@ -109,7 +109,7 @@ class Widening {
     return { ...node, inputs, attributes, rest: undefined };
   }
 
-  /** What a branch holds itself is small. */
+  /** The initializers of a branch are small. */
   #branch(graph: Graph): Graph {
     const own = [...graph.initializers].map(([name, value]) =>
       [name, isHalf(value.dtype) ? widened(value) : value] as const
@@ -118,7 +118,7 @@ class Widening {
   }
 }
 
-/** The inputs of a node that are no weights: scales, zero points, rotary tables. */
+/** The inputs of a node that are not its weight: scales, zero points, rotary tables. */
 function parametersOf(node: Node): readonly string[] {
   return inputsBesideWeights(node).flatMap((i) => node.inputs[i] ? [node.inputs[i]] : []);
 }
@@ -128,7 +128,7 @@ function inFloat32<T extends Graph["inputs"][number]>(value: T): T {
   return { ...value, type: { ...value.type, dtype: "float32" } };
 }
 
-/** The attribute without half precision that it asks for or holds; itself where it has none. */
+/** The attribute with any half precision replaced; the same attribute where it has none. */
 function wideAttribute(name: string, attribute: Attribute): Attribute {
   if (attribute.kind === "tensor" && isHalf(attribute.value.dtype)) {
     return { ...attribute, value: widened(attribute.value) };

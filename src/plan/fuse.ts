@@ -1,10 +1,10 @@
 /**
- * Puts back together what exporters take apart: LayerNormalization, root-mean-square normalisation,
- * GELU and SiLU. One kernel runs where five to nine passes over the activation would, and its derivative
- * reads one or two values where theirs read all of them.
+ * Fuses what exporters take apart: LayerNormalization, root-mean-square normalisation, GELU and SiLU. One
+ * kernel replaces five to nine passes over the activation, and its derivative reads one or two values instead
+ * of all the intermediate ones.
  *
- * Works on lowered graphs, where shapes are concrete and constants known. What other nodes read of
- * a pattern's inside stays; the rest is dead and pruned.
+ * Works on lowered graphs, where shapes and constants are known. Inner values of a pattern that other nodes
+ * read stay; the rest is dead and pruned.
  */
 import { float, int } from "../graph/attributes.ts";
 import { asDims, extentsOf } from "../graph/extents.ts";
@@ -28,7 +28,7 @@ export function fuse(lowered: Graph): Graph {
 
 interface Fused {
   readonly node: Node;
-  /** Outputs that the graph did not have before. */
+  /** Outputs that are new to the graph. */
   readonly values: readonly ValueInfo[];
 }
 
@@ -79,7 +79,7 @@ function rmsNormalization(view: GraphView, node: Node): Fused | undefined {
   return undefined;
 }
 
-/** The node as lowering writes it, with the statistics its derivative reads. */
+/** The node as lowering writes it, with the statistics that its derivative reads. */
 function normalization(
   opType: "LayerNormalization" | "SimplifiedLayerNormalization",
   output: string,
@@ -115,7 +115,7 @@ function gelu(view: GraphView, node: Node): Fused | undefined {
   return undefined;
 }
 
-/** x · sigmoid(x), which is QuickGelu with α = 1: its derivative computes the sigmoid once. */
+/** x · sigmoid(x), which is QuickGelu with α = 1; its derivative computes the sigmoid only once. */
 function silu(view: GraphView, node: Node): Fused | undefined {
   if (node.opType !== "Mul") return undefined;
   const [output] = node.outputs;
@@ -153,7 +153,7 @@ function errorFunctionOf(view: GraphView, value: string): string | undefined {
   return undefined;
 }
 
-/** Equal as far as float32 can tell. */
+/** Whether two numbers are equal up to the precision of float32. */
 function isNear(found: number | undefined, expected: number): boolean {
   return found !== undefined && Math.abs(found - expected) <= 1e-6 * expected;
 }

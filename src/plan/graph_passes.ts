@@ -1,4 +1,4 @@
-/** The passes from the user's graph to the one that is cut into calls, in their order. */
+/** The planning passes from the user's graph to the one that is cut into calls, in order. */
 import { constantValues } from "../graph/passes/constants.ts";
 import { asDims } from "../graph/extents.ts";
 import { oncePerGraph } from "../graph/once_per_graph.ts";
@@ -24,21 +24,21 @@ import { selectTargetRows, TARGET_ROWS } from "./select_rows.ts";
 import { unpackWeights } from "./unpack_weights.ts";
 import type { PreprocessedGraph } from "./weight_preprocessing.ts";
 
-/** A model's graph on its way to the one that is cut. */
+/** A model's graph on its way to being cut. */
 export interface StepGraph extends PreprocessedGraph {
-  /** As the graph was before its tokens were packed: with padding computed like any token. */
+  /** The graph before its tokens were packed, with padding computed like any token. */
   readonly padded: Graph;
-  /** As it was before weights were preprocessed, whose initializers that reads; absent: it is not. */
+  /** The graph before weight preprocessing, whose calls read its initializers; absent where there is none. */
   readonly unprocessed?: Graph;
-  /** Which of the logits it computes: those of the target rows alone, or of every token. */
+  /** Which logits it computes: only those of the target rows, or of every token. */
   readonly computes: "target rows" | "all rows";
-  /** Absent: the graph has all of the model's blocks. */
+  /** Absent where the graph has all of the model's blocks. */
   readonly folded?: FoldedBlocks;
   /** A language model's head that runs in chunks; no pass after `chunk-head` changes it. */
   readonly head?: ChunkableHead;
 }
 
-/** What a graph is planned for. */
+/** What is known when a graph is planned. */
 export interface GraphPassContext {
   readonly model: Model;
   readonly options: SizedOptions;
@@ -49,7 +49,7 @@ export type GraphPass = PlanningPass<StepGraph, GraphPassContext>;
 export const GRAPH_PASSES: readonly GraphPass[] = [
   {
     name: "select-rows",
-    does: "computes a language model's logits of the rows alone that have a target",
+    does: "computes a language model's logits only for rows that have a target",
     isOptional: true,
     apply(step, { options: { targetRows, output = "logits" } }) {
       const selected = targetRows === undefined ? undefined : withTargetRows(step.graph, output);
@@ -74,7 +74,7 @@ export const GRAPH_PASSES: readonly GraphPass[] = [
   },
   {
     name: "lower",
-    does: "rebuilds the graph at the batch's shape from operators that have a derivative",
+    does: "rebuilds the graph over the batch's sizes from operators that have a derivative",
     isOptional: false,
     apply(step, { model, options }) {
       const bound = bindInputs(model.graph, options);
@@ -90,13 +90,13 @@ export const GRAPH_PASSES: readonly GraphPass[] = [
   },
   {
     name: "fuse",
-    does: "puts normalisations, GELU and SiLU back together that an exporter took apart",
+    does: "fuses normalisations, GELU and SiLU that an exporter took apart",
     isOptional: true,
     apply: (step) => whole(step, fuse(step.graph)),
   },
   {
     name: "select-early",
-    does: "computes what follows the last attention for the target rows alone",
+    does: "computes what follows the last attention only for the target rows",
     isOptional: true,
     apply: (step, { options }) =>
       step.computes === "all rows" ? step : whole(
@@ -113,7 +113,7 @@ export const GRAPH_PASSES: readonly GraphPass[] = [
   },
   {
     name: "pack-tokens",
-    does: "leaves padding out of what treats tokens one by one",
+    does: "leaves padding out of operators that treat tokens one by one",
     isOptional: true,
     apply(step, { options }) {
       const { packedRows, trainable, prefixSums, commonTokens: common, span } = options;
@@ -124,7 +124,7 @@ export const GRAPH_PASSES: readonly GraphPass[] = [
   },
   {
     name: "join-adapters",
-    does: "multiplies an activation by all adapters that read it as one",
+    does: "multiplies an activation by the A of all adapters that read it in one product",
     isOptional: true,
     apply: (step, { options: { trainable } }) => ({
       ...step,
@@ -133,7 +133,7 @@ export const GRAPH_PASSES: readonly GraphPass[] = [
   },
   {
     name: "join-gates",
-    does: "makes one operator of a gate's SiLU and what it multiplies",
+    does: "fuses a gate's SiLU with the multiplication that follows it",
     isOptional: true,
     apply: (step) => ({ ...step, graph: joinGates(step.graph) }),
   },
@@ -152,7 +152,7 @@ export const GRAPH_PASSES: readonly GraphPass[] = [
   },
   {
     name: "quantize-linears",
-    does: "computes products with frozen weights in 8-bit integers, where the arithmetic has that",
+    does: "computes products with frozen weights in 8-bit integers, where the arithmetic says so",
     isOptional: false,
     apply(step, { options }) {
       const { products, readyWeights: bothWays } = options.arithmetic ?? IN_FLOATS;
@@ -168,14 +168,14 @@ export const GRAPH_PASSES: readonly GraphPass[] = [
   },
   {
     name: "keep-slopes",
-    does: "keeps the slopes of activation functions in 8 bits, instead of what they are made of",
+    does: "keeps the slopes of activation functions in 8 bits, instead of what they follow from",
     isOptional: true,
     apply: (step, { options: { arithmetic = IN_FLOATS } }) =>
       numericOf(arithmetic) === "fast" ? { ...step, graph: keepSlopes(step.graph) } : step,
   },
   {
     name: "unpack-weights",
-    does: "takes packed weights apart once, before the first step, where memory allows",
+    does: "unpacks packed weights once, before the first step, where memory allows",
     isOptional: true,
     apply(step, { options: { arithmetic = IN_FLOATS, trainable, passControl } }) {
       const inIntegers = numericOf(arithmetic) === "fast" || step.readsStored;
@@ -205,7 +205,7 @@ export function stepGraph(model: Model, options: SizedOptions): StepGraph {
   );
 }
 
-/** With another graph, whose padding is computed like any token. */
+/** Replaces the graph by another whose padding is computed like any token. */
 const whole = (step: StepGraph, graph: Graph): StepGraph => ({ ...step, graph, padded: graph });
 
 const preprocessed = (step: StepGraph, made: PreprocessedGraph): StepGraph => ({
@@ -215,8 +215,8 @@ const preprocessed = (step: StepGraph, made: PreprocessedGraph): StepGraph => ({
 });
 
 /**
- * Products in integers. A head in chunks prepares its weight by itself, and a wide one that is in none
- * stays in floats: rounded as any layer, it loses the gradient of a softmax.
+ * Puts products into integers. A head in chunks prepares its weight itself. A wide head that is not in chunks
+ * stays in floats: rounded like any layer, it would lose the gradient of a softmax.
  */
 function inIntegers(
   { graph, head }: StepGraph,
@@ -227,7 +227,7 @@ function inIntegers(
   return quantizeLinears(graph, trainable, { except, passControl, ...how });
 }
 
-/** The graph that computes logits of the target rows alone; `undefined` where its head does not allow it. */
+/** The graph that computes logits of the target rows only; `undefined` where its head does not allow it. */
 const withTargetRows = oncePerGraph((graph, output) =>
   selectTargetRows(rewriteDynamicQuantization(graph), output)
 );

@@ -1,9 +1,9 @@
-/** Looking for patterns in a lowered graph: from a value to how it was made. */
+/** Pattern matching in a lowered graph: from a value to the nodes that produced it. */
 import { dimsIn, producersOf } from "../graph/facts.ts";
 import { elementCount, toNumbers } from "../graph/tensor.ts";
 import type { Graph, Node } from "../graph/types.ts";
 
-/** A graph seen from its values: how each was made. */
+/** A graph seen from its values: how each was produced. */
 export class GraphView {
   readonly #producers: ReadonlyMap<string, Node>;
 
@@ -11,7 +11,7 @@ export class GraphView {
     this.#producers = producersOf(graph.nodes);
   }
 
-  /** The inputs of the node that makes a value, if it is of this operator. */
+  /** The inputs of the node that produces a value, if it is of this operator. */
   inputsOf(value: string, opType: string): readonly string[] | undefined {
     const node = this.#producers.get(value);
     return node?.opType === opType && node.domain === "" ? node.inputs : undefined;
@@ -35,13 +35,13 @@ export class GraphView {
       constant.dims[0] === this.dims(like).at(-1);
   }
 
-  /** The operands of a node of two that commute, in both orders. */
+  /** The operands of a commutative node, in both orders. */
   bothWays(value: string, opType: string): readonly (readonly [string, string])[] {
     const inputs = this.inputsOf(value, opType);
     return inputs === undefined ? [] : [[inputs[0], inputs[1]], [inputs[1], inputs[0]]];
   }
 
-  /** The factors of a product of three, in whichever order they were multiplied. */
+  /** The factors of a product of three, in any order of multiplication. */
   *threeFactors(value: string): Generator<readonly [string, string, string]> {
     for (const [product, third] of this.bothWays(value, "Mul")) {
       for (const [first, second] of this.bothWays(product, "Mul")) {
@@ -52,7 +52,7 @@ export class GraphView {
     }
   }
 
-  /** x, where a value is its mean over the last axis, kept as 1. */
+  /** x, where a value is the mean of x over the last axis, kept as 1. */
   lastAxisMean(value: string): string | undefined {
     const inputs = this.inputsOf(value, "ReduceMean");
     if (inputs === undefined) return undefined;

@@ -1,11 +1,10 @@
 /**
- * A frozen language-model head in chunks of the vocabulary: neither the dequantised head nor the
- * logits of all tokens ever exist at once.
+ * A frozen language-model head in chunks of the vocabulary: neither the dequantised head nor the logits of
+ * all tokens ever exist at once.
  *
- * One pass, forward and backward together, per chunk c with weights W_c: l_c = h·W_cᵀ + b_c; the running
- * maximum m and sum s of e_c = exp(l_c − m) are carried from chunk to chunk, and with them
- * t = Σ e_c·W_c, scaled anew whenever m grows, and the label's own row of W. In the end
- * dh = t/s − W[label].
+ * Forward and backward run together, in one pass per chunk c with weights W_c: l_c = h·W_cᵀ + b_c. The
+ * running maximum m and the sum s of e_c = exp(l_c − m) are carried from chunk to chunk, and with them t =
+ * Σ e_c·W_c, rescaled whenever m grows, and the label's own row of W. At the end, dh = t/s − W[label].
  * Source: the online softmax of Milakov and Gimelshein, arXiv:1805.02867.
  */
 import { carriedName, type Chunk, chunkBuilder, labelInChunk } from "./chunk.ts";
@@ -34,16 +33,16 @@ export const HEAD_CHUNK = 4096;
 
 /** The calls of a chunked head, and the slices of its weights that they read. */
 export interface ChunkedHead {
-  /** Loss alone; the logits are freed chunk by chunk. */
+  /** The loss alone; logits are freed chunk by chunk. */
   evaluation(): readonly PlannedCall[];
-  /** Loss and the cotangent of the hidden state. */
+  /** The loss and the cotangent of the hidden state. */
   training(): readonly PlannedCall[];
   /** Logits of the target rows, chunk by chunk. */
   logits(): readonly PlannedCall[];
   readonly logitsParts: readonly string[];
-  /** Slices of initializers (views), starting values, by name: what the calls made so far read. */
+  /** Slices of initializers (views) and starting values, by name, that the calls made so far read. */
   readonly constants: ReadonlyMap<string, Tensor>;
-  /** Calls that round the weight to 8 bits, a chunk each; none in the `exact` setting. */
+  /** Calls that round the weight to 8 bits, one per chunk; none in the `exact` setting. */
   readonly preprocessing: readonly PreprocessingCall[];
 }
 
@@ -73,10 +72,10 @@ export function planChunkedHead(
   const context = { lowered, head, rows, width, constants, codes, passControl };
   const calls = (wanted: Wanted) => chunks.map((chunk) => chunkCall(context, chunk, wanted));
   const fast = numericOf(arithmetic) === "fast";
-  if (fast && distils) throw new RangeError("Distillation is in `exact` alone");
+  if (fast && distils) throw new RangeError("Distillation requires `exact`");
   const count = chunks.length;
   return {
-    // Losses alone are those of the model that inference runs, whatever the setting.
+    // The loss alone is that of the model that inference runs, whatever the setting.
     evaluation: () =>
       distils
         ? [...calls("gradient"), lossCall(context, count), expectedCall(context, count)]
@@ -93,7 +92,7 @@ export function planChunkedHead(
   };
 }
 
-/** What is wanted of a chunk beside its part of the loss. */
+/** What a chunk computes in addition to its part of the loss. */
 type Wanted = "loss" | "logits" | "gradient";
 
 function chunkCall(c: ChunkContext, chunk: Chunk, wanted: Wanted): PlannedCall {
@@ -144,7 +143,7 @@ function lossCall(c: ChunkContext, count: number): PlannedCall {
   return callOf(b, "head, loss", new Map([[loss, LOSS]]), { passControl: c.passControl });
 }
 
-/** The mean of the weight's rows by their tokens' probabilities, t/s. */
+/** The mean of the weight's rows, weighted by their tokens' probabilities: t/s. */
 function expectedRows(b: GraphBuilder, c: ChunkContext, count: number): string {
   const total = b.input(`head.total:${count}`, "float32", [c.rows, c.width]);
   const sum = b.input(`head.sum:${count}`, "float32", [c.rows, 1]);
@@ -158,9 +157,9 @@ function expectedCall(c: ChunkContext, count: number): PlannedCall {
 }
 
 /**
- * The cotangent of the hidden state, each row with its weight; `rotated` as the sums are. In distillation
- * it is that of the cross entropy with the teacher's probabilities: the same, with the rows that the
- * teacher expects in place of the labels' own.
+ * The cotangent of the hidden state, each row with its weight; `rotated` like the sums. In distillation it is
+ * that of the cross entropy with the teacher's probabilities: the same, with the rows that the teacher
+ * expects in place of the labels' own.
  */
 function cotangentCall(
   c: ChunkContext,

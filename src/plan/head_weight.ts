@@ -1,4 +1,4 @@
-/** The weight of a head that runs in chunks: slices of its initializers. */
+/** The weight of a head that runs in chunks, as slices of its initializers. */
 import { int } from "../graph/attributes.ts";
 import type { GraphBuilder } from "../graph/builder.ts";
 import { byteLength } from "../graph/dtype.ts";
@@ -10,7 +10,7 @@ import { sliceAxis } from "../ops/slice.ts";
 import { type ChunkableHead, isMultiple } from "./chunkable_head.ts";
 import type { PassControl } from "./planning_pass.ts";
 
-/** What the calls of a head's chunks have in common. */
+/** What the calls of all chunks of a head share. */
 export interface ChunkContext {
   readonly lowered: Graph;
   readonly head: ChunkableHead;
@@ -18,13 +18,16 @@ export interface ChunkContext {
   readonly rows: Extent;
   readonly width: number;
   readonly constants: Map<string, Tensor>;
-  /** Type of its codes where it is rounded to 8 bits. */
+  /** Type of the codes where the weight is rounded to 8 bits. */
   readonly codes: CodeType;
-  /** Which passes over its calls are left out. */
+  /** Which planning passes over the calls are left out. */
   readonly passControl?: PassControl;
 }
 
-/** Emits the chunk's weight from slices of the initializers: [size, K], or [K, size] where it lies so. */
+/**
+ * Emits the chunk's weight from slices of the initializers: [size, K], or [K, size] where it is stored that
+ * way.
+ */
 export function chunkWeight(b: GraphBuilder, c: ChunkContext, start: number, size: number): string {
   const part = c.head.axis === 0 ? rowsPart : columnsPart;
   const names = new Map<string, string>();
@@ -36,7 +39,7 @@ export function chunkWeight(b: GraphBuilder, c: ChunkContext, start: number, siz
   for (const node of c.head.preparing) {
     const inputs = node.inputs.map((input, i) => {
       if (input === "") return "";
-      // Row numbers count from the chunk's own first row, and shapes name the chunk's rows.
+      // Row numbers count from the chunk's first row, and shapes contain the chunk's number of rows.
       if (node.opType === "GatherBlockQuantized" && i === 1) return chunkRows(b, c, size);
       if (node.opType === "Reshape" && i === 1) {
         const shape = c.lowered.valueInfo.get(node.outputs[0])!.type!.shape as readonly number[];
@@ -63,7 +66,7 @@ export function chunkBias(
   return [rowsView(b, constants, bias, whole, { start, size })];
 }
 
-/** An initializer's rows [start, start + size), fed as a view; one that has no rows as it is. */
+/** Rows [start, start + size) of an initializer, fed as a view; one without such rows is fed whole. */
 function rowsPart(b: GraphBuilder, c: ChunkContext, name: string, start: number, size: number) {
   const whole = weightOf(c, name);
   if (!isMultiple(whole.dims[0], c.head.vocabulary)) return asItIs(b, c, name, whole);
@@ -72,11 +75,11 @@ function rowsPart(b: GraphBuilder, c: ChunkContext, name: string, start: number,
 }
 
 /**
- * An initializer's columns [start, start + size), copied as the chunk is computed: they are nowhere
- * side by side. One that has no columns of the vocabulary's is fed as it is.
+ * Columns [start, start + size) of an initializer, copied when the chunk is computed, since they are not
+ * contiguous. One without a column per vocabulary entry is fed whole.
  *
- * Where its width has a common divisor with the chunks', all chunks share a graph, which is told what
- * to gather; elsewhere each has one of its own.
+ * Where its width and the chunks' have a common divisor, all chunks share one graph, which is told what to
+ * gather; otherwise each chunk has its own graph.
  */
 function columnsPart(b: GraphBuilder, c: ChunkContext, name: string, start: number, size: number) {
   const whole = weightOf(c, name);
@@ -96,7 +99,7 @@ function columnsPart(b: GraphBuilder, c: ChunkContext, name: string, start: numb
   return b.reshape(b.op("Gather", [runs, wanted], { axis: int(1) }), [rows, size]);
 }
 
-/** Entries from which on gathering runs of them costs about what slicing does. */
+/** The run length from which gathering runs of entries costs about as much as slicing. */
 const LEAST_RUN = 16;
 
 function commonDivisor(a: number, b: number): number {
@@ -105,7 +108,7 @@ function commonDivisor(a: number, b: number): number {
 
 function weightOf({ lowered }: ChunkContext, name: string): Tensor {
   const found = lowered.initializers.get(name);
-  if (found === undefined) throw new ReferenceError(`"${name}" is no weight of the head`);
+  if (found === undefined) throw new ReferenceError(`"${name}" is not a weight of the head`);
   return found;
 }
 
@@ -115,7 +118,7 @@ function asItIs(b: GraphBuilder, c: ChunkContext, name: string, whole: Tensor): 
     : view(b, c.constants, name, whole);
 }
 
-/** Feeds the rows of entries [start, start + size), which have `perRow` each. */
+/** Feeds the rows of entries [start, start + size), with `perRow` rows each. */
 function rowsView(
   b: GraphBuilder,
   constants: Map<string, Tensor>,
@@ -133,7 +136,7 @@ function view(b: GraphBuilder, constants: Map<string, Tensor>, name: string, ten
   return b.has(name) ? name : b.input(name, tensor.dtype, tensor.dims);
 }
 
-/** Scalars and the like are written into the graph. */
+/** Scalars and other tensors up to this size are written into the graph. */
 const SMALL_BYTES = 64;
 
 /** The numbers of a chunk's rows, int32 [size]. */

@@ -1,4 +1,4 @@
-/** Concrete shapes for a model's inputs: which of them is a batch, a length, an empty cache. */
+/** Concrete shapes for a model's inputs: identifies batch, length and empty caches. */
 import { intAttribute } from "../graph/attributes.ts";
 import type { DataType } from "../graph/dtype.ts";
 import { asDims } from "../graph/extents.ts";
@@ -25,10 +25,10 @@ export interface BoundInput {
 }
 
 /**
- * Shapes of all inputs for a batch without a past: token inputs are [batch, length], key-value
- * caches are empty.
+ * Shapes of all inputs for a batch without a past: token inputs are [batch, length], key-value caches are
+ * empty.
  *
- * @throws {BadInputError} for an input whose dimensions cannot be told from these, naming it
+ * @throws {BadInputError} naming the input, where its dimensions cannot be told from these
  */
 export function bindInputs(graph: Graph, shape: BatchShape): Map<string, BoundInput> {
   const sizes = new Map<string, Extent>();
@@ -40,7 +40,7 @@ export function bindInputs(graph: Graph, shape: BatchShape): Map<string, BoundIn
   }
   const bound = new Map<string, BoundInput>();
   for (const { name, type } of graph.inputs) {
-    // An initializer that may be overridden needs no feed; masks are made inside the graph.
+    // An initializer that may be overridden need not be fed; masks are made inside the graph.
     if (graph.initializers.has(name) || name.endsWith(MASK_SUFFIX)) continue;
     if (type?.shape === undefined) {
       throw new BadInputError(`Cannot bind input "${name}": the model gives no shape for it`);
@@ -59,7 +59,9 @@ export function bindInputs(graph: Graph, shape: BatchShape): Map<string, BoundIn
       typeof dim === "number" && (!Number.isSafeInteger(dim) || dim < 0)
     );
     if (bad !== undefined) {
-      throw new BadInputError(`Cannot bind input "${name}": its attention leaves it ${bad} values`);
+      throw new BadInputError(
+        `Cannot bind input "${name}": its attention gives it a size of ${bad}`,
+      );
     }
     if (isTokenInput(name)) checkTokens(name, type.dtype, type.shape, shape);
     bound.set(name, { dtype: type.dtype, dims: asDims(dims) });
@@ -67,7 +69,7 @@ export function bindInputs(graph: Graph, shape: BatchShape): Map<string, BoundIn
   return bound;
 }
 
-/** Sizes of batches that a model takes alone; absent where any will do. */
+/** The only batch sizes that a model accepts; absent where it accepts any. */
 export function fixedShape(
   { inputs }: Pick<Graph, "inputs">,
 ): { readonly sequences?: number; readonly length?: number } {
@@ -79,7 +81,10 @@ export function fixedShape(
   };
 }
 
-/** @throws {BadInputError} where a token input is of no type for tokens, or of another shape alone */
+/**
+ * @throws {BadInputError} where a token input has a type other than those for tokens, or accepts only another
+ *   shape
+ */
 function checkTokens(
   name: string,
   dtype: DataType,
@@ -102,31 +107,32 @@ function checkTokens(
   );
 }
 
-/** Keys and values are [batch, heads, past, head size], in one tensor or, fewer, without the heads. */
+/**
+ * Keys and values are [batch, heads, past, head size]. A single tensor may hold both; some have no heads
+ * axis.
+ */
 const CACHE_RANK = 4;
 
-/** @throws {BadInputError} for an input that no batch has anything for, naming it */
+/** @throws {BadInputError} naming the first input that no batch can feed */
 export function checkInputs({ inputs, initializers }: Graph): void {
   for (const { name, type } of inputs) {
     if (initializers.has(name) || isTokenInput(name)) continue;
-    // A merged decoder's `use_cache_branch` is no cache.
+    // A merged decoder's `use_cache_branch` is not a cache.
     if (!isCache(name) || (type?.shape?.length ?? CACHE_RANK) < CACHE_RANK - 1) {
       throw unknownInput(name);
     }
   }
 }
 
-/** What to say of an input that no batch has anything for. */
+/** The error for an input that no batch can feed. */
 export function unknownInput(name: string): BadInputError {
   return new BadInputError(
-    `Cannot feed input "${name}": graft has ${
-      TOKEN_INPUTS.join(", ")
-    } and empty caches for a model, ` +
-      "and nothing else; export it without that input (of a decoder's files, take one that is not merged)",
+    `Cannot feed input "${name}": graft feeds ${TOKEN_INPUTS.join(", ")} and empty caches, ` +
+      "and nothing else; export the model without that input (of a decoder's files, use one that is not merged)",
   );
 }
 
-/** Inputs of one number per token. */
+/** Inputs with one number per token. */
 export const TOKEN_INPUTS: readonly string[] = [
   "input_ids",
   "attention_mask",
@@ -141,7 +147,7 @@ export function isCache(name: string): boolean {
   return /past|cache/i.test(name);
 }
 
-/** Caches are [batch, heads, past, head size]; exporters leave the head size symbolic at times. */
+/** Caches are [batch, heads, past, head size]; exporters sometimes leave the head size symbolic. */
 function cacheDim(graph: Graph, axis: number, shape: BatchShape): Extent | undefined {
   if (axis === 0) return shape.batch;
   if (axis === 3) return headSize(graph);
@@ -149,8 +155,8 @@ function cacheDim(graph: Graph, axis: number, shape: BatchShape): Extent | undef
 }
 
 /**
- * Size of an attention head, read off the width of the queries that reach the first fused
- * attention, else its rotary cache.
+ * Size of an attention head, from the width of the queries that reach the first fused attention, or else from
+ * its rotary cache.
  */
 function headSize(graph: Graph): number | undefined {
   const attention = graph.nodes.find((node) =>
@@ -179,6 +185,6 @@ function outputWidth(graph: Graph, value: string): number | undefined {
     const dims = graph.initializers.get(input)?.dims;
     if (dims !== undefined && dims.length > 0) return dims[dims.length - 1];
   }
-  // An adapter is added to the projection: its width is that of what it is added to.
+  // An adapter is added to a projection's output, which has the same width.
   return node.opType === "Add" ? outputWidth(graph, node.inputs[0]) : undefined;
 }

@@ -1,8 +1,9 @@
 /**
- * Adapters that read one activation multiply it by their A as one matrix, x·[A₁; A₂]ᵀ, then split.
+ * Joins adapters that read the same activation: it is multiplied by their A as one matrix, x·[A₁; A₂]ᵀ, and
+ * the result is split.
  *
- * A rank is less than what kernels compute at once, so that a product of more columns costs the same,
- * and each product of its own reads and packs all of x, on the way back too.
+ * A rank is smaller than what kernels compute at once, so a product with more columns costs the same, whereas
+ * separate products each read and pack all of x, in the backward pass too.
  */
 import { int, ints } from "../graph/attributes.ts";
 import { asDims } from "../graph/extents.ts";
@@ -24,7 +25,7 @@ interface Down {
 
 /**
  * @param lowered graph of known shapes
- * @param trainable initializers that change
+ * @param trainable initializers that training changes
  */
 export function joinAdapters(lowered: Graph, trainable: ReadonlySet<string>): Graph {
   const valueInfo = new Map(lowered.valueInfo);

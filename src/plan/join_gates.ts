@@ -1,5 +1,5 @@
 /**
- * silu(g) ⊙ u becomes one {@linkcode swiglu} operator, whose derivative takes a pass less than those of
+ * Replaces silu(g) ⊙ u by one {@linkcode swiglu} operator, whose derivative takes one pass less than those of
  * the two.
  */
 import { dimsIn, producersOf, readersOf } from "../graph/facts.ts";
@@ -9,11 +9,11 @@ import { sameDims } from "../ops/broadcast.ts";
 import { swigluNode } from "../ops/internal/swiglu.ts";
 import { isSilu } from "./silu.ts";
 
-/** @param lowered graph of known shapes, SiLU as `fuse()` leaves it */
+/** @param lowered graph of known shapes, with SiLU as `fuse()` leaves it */
 export function joinGates(lowered: Graph): Graph {
   const producers = producersOf(lowered.nodes);
   const readers = readersOf(lowered);
-  /** g, where a value is silu(g) of the shape of `up`, and nothing but one node reads it. */
+  /** g, where a value is silu(g), has the shape of `up` and is read by one node only. */
   const gateOf = (value: string, up: string): string | undefined => {
     const made = producers.get(value);
     if (made === undefined || !isSilu(made) || readers.get(value)!.length > 1) return undefined;

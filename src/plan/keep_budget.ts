@@ -1,14 +1,14 @@
-/** How many segments keep activations: as many as a budget of bytes has room for. */
+/** How many segments keep activations: as many as fit in a budget of bytes. */
 import { plus } from "../graph/extent_arithmetic.ts";
 import { BoundSizes, type Extent, sizesOf, type ValueOf } from "../graph/size.ts";
 import type { BatchSizes } from "./options.ts";
 import { sizesByName } from "./step_sizes.ts";
 
 /**
- * Segments ask for room in turn, and the first that finds none is the last to ask.
+ * Segments ask for room in turn; after the first request that does not fit, nothing more is kept.
  *
- * Packed rows count as the next half octave of them: a plan then serves all batches with about as many
- * tokens, and is within its budget at each.
+ * Packed rows are rounded up to the next half octave, so that one plan serves all batches with about as many
+ * tokens and stays within its budget at each.
  */
 export class KeepBudget {
   readonly #bytes: number;
@@ -28,12 +28,12 @@ export class KeepBudget {
     return this.#isSpent;
   }
 
-  /** Whether the budget has ended before the segments, so that fewer rows would keep more. */
+  /** Whether the budget ran out before the last segment, so that fewer rows would allow more to be kept. */
   get keepsSome(): boolean {
     return this.#isSpent && this.#bytes > 0;
   }
 
-  /** Takes room for some bytes; false where that is not left. */
+  /** Takes room for some bytes; returns false where there is not enough. */
   take(bytes: Extent): boolean {
     const taken = plus(this.#taken, bytes);
     const fits = this.#fits(taken);
@@ -51,7 +51,7 @@ export class KeepBudget {
   }
 }
 
-/** The sizes of the batches that count as one, with the most packed rows. */
+/** Sizes standing for all batches within the half octave, with the most packed rows. */
 function atMostRows(batch: BatchSizes<Extent>, valueOf: ValueOf): BoundSizes {
   const values = new Map<string, number>();
   for (const [name, extent] of sizesByName(batch)) values.set(name, valueOf(extent));
@@ -62,7 +62,7 @@ function atMostRows(batch: BatchSizes<Extent>, valueOf: ValueOf): BoundSizes {
   return new BoundSizes(values);
 }
 
-/** The next power of two, or one and a half times one. */
+/** The next power of two, or 1.5 times a power of two. */
 function halfOctave(rows: number): number {
   const octave = 2 ** Math.ceil(Math.log2(rows));
   return rows <= 0.75 * octave ? 0.75 * octave : octave;

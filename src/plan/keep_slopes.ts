@@ -1,7 +1,7 @@
 /**
- * Of activation functions whose result only products in 8 bits read, the way back needs the slope alone:
- * the forward pass leaves it in 8 bits, instead of what it would be computed from. Of a gated unit it
- * needs two factors, which are left as other activations are.
+ * Keeps slopes of activation functions. Where only products in 8 bits read a function's result, the backward
+ * pass needs nothing but its slope: the forward pass leaves that in 8 bits instead of the values it would be
+ * computed from. A gated unit needs two factors, which are kept like other activations.
  */
 import { stringAttribute } from "../graph/attributes.ts";
 import { readersOf, typeIn } from "../graph/facts.ts";
@@ -10,7 +10,7 @@ import { geluAndSlopeNode } from "../ops/internal/gelu_and_slope.ts";
 import { swigluAndFactorsNode } from "../ops/internal/swiglu.ts";
 import { kindOf } from "../ops/registry.ts";
 
-/** graft's own operators that need nothing of what they read to take a cotangent back. */
+/** Whether a node is one of graft's own operators that take a cotangent back without any of their inputs. */
 function isOfFrozen(node: Node): boolean {
   const kind = kindOf(node);
   return node.domain === GRAFT && (kind === "rounded product" || kind === "rotation");

@@ -1,4 +1,4 @@
-/** In which forms a forward call leaves activations for its backward call. */
+/** The forms in which a forward call leaves activations for its backward call. */
 import { int } from "../graph/attributes.ts";
 import type { GraphBuilder, Known } from "../graph/builder.ts";
 import { bitsOf, ONNX_TYPE } from "../graph/dtype.ts";
@@ -13,22 +13,22 @@ import { emitRowCodes, emitRowScales } from "../ops/internal/rounded_rows.ts";
 import { codesName, float16Name, scalesName } from "./names.ts";
 
 /**
- * As it is; in float16; or rounded to 8 bits, each row along the last axis with a scale of its own, as
- * the products of the setting `fast` round what they read.
+ * Unchanged; in float16; or rounded to 8 bits, each row along the last axis with its own scale, as products
+ * in the setting `fast` round their inputs.
  */
 export type KeptForm = "unchanged" | "float16" | "int8";
 
-/** Activations that are kept, with their forms. */
+/** Kept activations and their forms. */
 export type Kept = ReadonlyMap<string, KeptForm>;
 
-/** A tensor that is left. */
+/** A tensor that a forward call leaves. */
 interface Stored {
-  /** In the step. */
+  /** Name in the step. */
   readonly name: string;
   readonly known: Known;
 }
 
-/** The tensors that stand for a value of which `known` is known. */
+/** The tensors that represent a value with the facts `known`. */
 export function storedAs(value: string, form: KeptForm, known: Known): readonly Stored[] {
   const { dims } = known;
   if (form === "unchanged") return [{ name: value, known }];
@@ -40,7 +40,7 @@ export function storedAs(value: string, form: KeptForm, known: Known): readonly 
   ];
 }
 
-/** Emits those tensors: names in the builder → names in the step. */
+/** Emits these tensors; returns names in the builder → names in the step. */
 export function emitStored(
   b: GraphBuilder,
   value: string,
@@ -54,22 +54,22 @@ export function emitStored(
   return new Map([[codes, codesName(value)], [scales, scalesName(value)]]);
 }
 
-/** A number that a value is nowhere below, where it is known. */
+/** A known lower bound of a value. */
 function leastOf({ nodes }: GraphBuilder, value: string): number | undefined {
   const producer = nodes.find(({ outputs }) => outputs.includes(value));
   const isSilu = producer?.opType === "SwiGLUAndFactors" && producer.outputs[1] === value;
   return isSilu ? LEAST_SILU : undefined;
 }
 
-/** What makes a value of what stands for it. */
+/** How a value is restored from the tensors that represent it. */
 export interface Restoring {
   readonly nodes: readonly Node[];
   readonly constants: ReadonlyMap<string, Tensor>;
-  /** Values on the way. */
+  /** Intermediate values. */
   readonly known: ReadonlyMap<string, Known>;
 }
 
-/** Makes a value, under its own name, of what stands for it. */
+/** Restores a value, under its own name, from the tensors that represent it. */
 export function restoring(value: string, form: KeptForm, { dtype, dims }: Known): Restoring {
   const node = (
     opType: string,
@@ -95,7 +95,7 @@ export function restoring(value: string, form: KeptForm, { dtype, dims }: Known)
   };
 }
 
-/** Bytes of what stands for a value. */
+/** Bytes of the tensors that represent a value. */
 export function storedBytes(value: string, form: KeptForm, known: Known): Extent {
   return storedAs(value, form, known).reduce(
     (sum, { known: { dtype, dims } }) =>

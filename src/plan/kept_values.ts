@@ -1,4 +1,4 @@
-/** Which activations a backward call takes from its forward call, rather than computing them again. */
+/** Which activations a backward call takes from its forward call instead of recomputing them. */
 import { countIn, producersOf, shapeIn } from "../graph/facts.ts";
 import { isAtMost, largest, plus, productOf, times } from "../graph/extent_arithmetic.ts";
 import type { Extent } from "../graph/size.ts";
@@ -10,22 +10,22 @@ import { PACKED, SHARED } from "./names.ts";
 /** Values of a segment that are kept. */
 export interface KeptValues {
   readonly kept: ReadonlySet<string>;
-  /** Those that products of two activations, attention's, read. */
+  /** Those read by products of two activations, as in attention. */
   readonly attended: ReadonlySet<string>;
 }
 
 export const NOTHING_KEPT: KeptValues = { kept: new Set(), attended: new Set() };
 
-/** What {@linkcode keptValues} has to know of a plan. */
+/** What {@linkcode keptValues} needs from a plan. */
 interface Context {
   readonly lowered: Graph;
-  /** Values that depend on initializers alone. */
+  /** Values that depend only on initializers. */
   readonly constants: ReadonlySet<string>;
 }
 
 /**
- * Whether computing a node again from kept values costs little beside the products around it. Packing
- * and unpacking are cheap, other lookups are not: they may read the whole vocabulary.
+ * Whether recomputing a node from kept values costs little compared with the products around it. Packing and
+ * unpacking are cheap, other lookups are not: they may read the whole vocabulary.
  */
 function isCheap(node: Node): boolean {
   const isPacking = node.opType === "Gather" &&
@@ -39,7 +39,7 @@ function isUnpacking({ opType, inputs: [, indices] }: Node): boolean {
 }
 
 /**
- * Activations to keep so that all that the derivatives read is at hand, or cheap to compute from it.
+ * Activations to keep so that everything the derivatives read is available, or cheap to compute from them.
  *
  * @param derivative the nodes of the backward pass
  */
@@ -54,10 +54,11 @@ export function keptValues(
   const isAgain = (node: Node) => isCheap(node) || scores.has(node);
   const kept = new Set<string>();
   const given = (value: string) => !producers.has(value) || constants.has(value) || kept.has(value);
-  /** Values that must be kept to compute `value` by cheap operators alone. */
+  /** Values to keep so that `value` can be computed by cheap operators alone. */
   const leavesOf = (value: string): Set<string> => {
     const found = new Set<string>();
-    // Chains may be as long as a model, and a value that is read twice has all before it twice.
+    // Visits each value once: chains may be as long as a model, and a value read twice would repeat
+    // everything before it.
     const seen = new Set([value]);
     for (const at of seen) {
       if (given(at)) continue;
@@ -68,8 +69,8 @@ export function keptValues(
     return found;
   };
   /**
-   * Goes back along a chain of cheap operators to what is smallest, in any case to packed rows: whether
-   * they are more than a part of the positions depends on the batch. Parts of a split are kept apart.
+   * Goes back along a chain of cheap operators to the smallest value, and always to packed rows: whether they
+   * are more than a part of the positions depends on the batch. Parts of a split are kept separately.
    */
   const smallest = (value: string): string => {
     const node = producers.get(value)!;
@@ -80,13 +81,13 @@ export function keptValues(
       ? smallest(only)
       : value;
   };
-  /** One number a row: cheaper to keep than whatever computes it. */
+  /** One number per row: cheaper to keep than to recompute. */
   const isStatistic = (value: string) => {
     const shape = shapeIn(lowered, value);
     return shape.length > 1 && shape.at(-1) === 1;
   };
   const read = new Set(derivative.flatMap((node) => node.inputs));
-  // Earlier values first: what is kept for them serves later ones.
+  // Earlier values first: what is kept for them also serves later ones.
   for (const node of segment.nodes) {
     for (const value of node.outputs) {
       if (!read.has(value)) continue;
@@ -101,9 +102,9 @@ export function keptValues(
 }
 
 /**
- * Products of two activations that are larger than both together, as attention's scores of long
- * sequences are, and what is made of them row by row: computing them again takes less than the room
- * that they would take from others. Blocks of one attention count together, as if they were all of it.
+ * Products of two activations that are larger than both together, such as attention's scores of long
+ * sequences, and what is computed from them row by row: recomputing them is cheaper than the room that they
+ * would take from other values. All blocks of one attention are counted together, as one product.
  */
 function scoresOf(
   context: Context,
@@ -129,7 +130,9 @@ function scoresOf(
   return found;
 }
 
-/** Whether products of parts of two activations would be larger than both, were they one of all rows. */
+/**
+ * Whether products of parts of two activations, taken as one product of all rows, would be larger than both.
+ */
 function isLarger(lowered: Graph, products: readonly Node[]): boolean {
   const shapes = products.map(({ outputs: [y] }) => shapeIn(lowered, y));
   const width = largest(shapes.map((shape) => shape.at(-1)!));
@@ -142,14 +145,14 @@ function isLarger(lowered: Graph, products: readonly Node[]): boolean {
   return !isAtMost(times(rows, width), plus(sizeOf(lowered, left), largest(right)));
 }
 
-/** What a value, times a number or not, was picked from; else the value. */
+/** The value that another, possibly multiplied by a number, was picked from; otherwise the value itself. */
 function pickedFrom(value: string, producers: ReadonlyMap<string, Node>): string {
   const node = producers.get(value);
   const scaled = node?.opType === "Mul" ? producers.get(node.inputs[0]) : node;
   return scaled?.opType === "PickRows" ? scaled.inputs[0] : value;
 }
 
-/** Whether a node is a product of two activations, as attention has them. */
+/** Whether a node is a product of two activations, as in attention. */
 export function isProductOfActivations(
   { constants }: Pick<Context, "constants">,
   node: Node,
@@ -157,7 +160,7 @@ export function isProductOfActivations(
   return kindOf(node) === "product" && !node.inputs.some((input) => constants.has(input));
 }
 
-/** Of the kept values those that `nodes` are computed from. */
+/** The kept values that `nodes` are computed from. */
 function sourcesOf(
   nodes: readonly Node[],
   kept: ReadonlySet<string>,

@@ -1,7 +1,7 @@
 /**
  * Lowers a user's graph to the operators that graft differentiates, over known shapes.
  *
- * What runs at inference stays the user's graph; this one exists for training alone.
+ * Inference still runs the user's graph; the lowered one is used only for training.
  */
 import { GraphBuilder } from "../graph/builder.ts";
 import { extentsOf } from "../graph/extents.ts";
@@ -28,8 +28,8 @@ import type { BoundInput } from "./inputs.ts";
 import { ownValue } from "../records.ts";
 
 /**
- * A node's operands do not fit each other at the shapes asked for: the model has no positions for
- * so many tokens, or is not what it should be.
+ * A node's operands do not fit each other at the requested shapes: the model has no positions for so many
+ * tokens, or is invalid.
  */
 export class ShapeError extends BadInputError {
   override name = "ShapeError";
@@ -37,21 +37,21 @@ export class ShapeError extends BadInputError {
 
 /** How training differs from inference. */
 export interface LowerOptions {
-  /** Initializers whose contents change, so that nothing read from them may be folded. */
+  /** Initializers that training changes, so that nothing computed from them may be folded. */
   readonly trainable?: ReadonlySet<string>;
   /** Probability that LoRA dropout zeroes an entry; 0 (the default) drops nothing. */
   readonly dropout?: number;
   /** How 4- and 8-bit blocks are dequantised; default `gather_block`. */
   readonly dequantForm?: DequantForm;
-  /** How many tokens all sequences begin with that causal attention computes once; default 0. */
+  /** Number of tokens that all sequences begin with and that causal attention computes once; default 0. */
   readonly commonTokens?: Extent;
-  /** Whether attention stays in one piece, for whoever packs tokens; default false. */
+  /** Whether attention stays in one piece, for packing tokens later; default false. */
   readonly keepsAttention?: boolean;
 }
 
 /**
  * @param model the user's model, adapters injected
- * @param bound type of every input (see `bindInputs`)
+ * @param bound type of every input (from `bindInputs`)
  * @param outputs which of the user's outputs to keep
  * @throws {UnsupportedError} where an operator or one of its attributes is not supported, naming the node
  * @throws {ShapeError} where a node's operands do not fit each other at these shapes
@@ -66,14 +66,17 @@ export function lowerForTraining(
 }
 
 /**
- * What some outputs need of a graph, in float32 and without dynamic quantisation: what
- * {@linkcode lowerSource} starts from. The same graph for the same arguments.
+ * The part of a graph that some outputs need, in float32 and without dynamic quantisation: the input of
+ * {@linkcode lowerSource}. Equal arguments give the same graph.
  */
 export function trainingSource(graph: Graph, outputs: readonly string[]): Graph {
   return sourceFor(graph, JSON.stringify(outputs));
 }
 
-/** Lowers a graph of {@linkcode trainingSource}: what an exporter took apart stays so ({@linkcode fuse}). */
+/**
+ * Lowers a graph from {@linkcode trainingSource}. What an exporter took apart is not fused here
+ * ({@linkcode fuse}).
+ */
 export function lowerSource(
   source: Graph,
   model: Pick<Model, "opsets">,
@@ -94,7 +97,7 @@ export function lowerSource(
     const given = bound.get(name);
     if (given === undefined) throw new ReferenceError(`Input "${name}" is not bound`);
     const input = isHalf(given.dtype) ? { ...given, dtype: "float32" as const } : given;
-    // An empty cache is a constant: whatever reads only its shape melts away.
+    // An empty cache is a constant: whatever reads only its shape is folded away.
     if (extentsOf(input.dims).includes(0)) b.initializer(name, emptyTensor(input));
     else b.input(name, input.dtype, input.dims);
   }
@@ -129,7 +132,7 @@ const sourceFor = oncePerGraph((graph, names) => {
   return prune(rewriteDynamicQuantization(inFullPrecision(needed)));
 });
 
-/** Gives a mask input of the injected graph a value made from the seed; without dropout, ones. */
+/** Defines a mask input of the injected graph: computed from the seed, or ones without dropout. */
 function emitMask(
   b: GraphBuilder,
   mask: string,
@@ -147,22 +150,22 @@ function emitMask(
   }
 }
 
-/** What a graph is lowered into, and what is known of it so far. */
+/** The graph under construction, and what is known of it so far. */
 interface Lowering {
   readonly b: GraphBuilder;
   readonly opsets: Model["opsets"];
-  /** Values that stand for those of the user's graph, where they have other names. */
+  /** Names that differ from those of the user's graph. */
   readonly names: Map<string, string>;
-  /** Nodes of subgraphs that took the place of nodes. */
+  /** Number of nodes that were inlined from subgraphs. */
   readonly inlined: { count: number };
   /** How every node is lowered. */
   readonly forms: Pick<LoweringContext, "dequantForm" | "attention">;
 }
 
-/** Names that can be asked for. */
+/** A set of names, as far as membership goes. */
 type Names = Pick<ReadonlySet<string>, "has">;
 
-/** Nodes that subgraphs may become: some thousand steps of a recurrence. */
+/** Most nodes that subgraphs may be inlined to: some thousand steps of a recurrence. */
 const MOST_INLINED = 2 ** 16;
 
 function inlineNode(
@@ -176,7 +179,7 @@ function inlineNode(
     opset: ownValue(opsets, node.domain) ?? 1,
     known: (value) => b.known(names.get(value) ?? value),
     emit(nodes, results) {
-      // One more: bodies without nodes do not go on for ever.
+      // One more, so that bodies without nodes also come to an end.
       inlined.count += nodes.length + 1;
       if (inlined.count > MOST_INLINED) {
         throw new UnsupportedError(

@@ -1,10 +1,10 @@
 /**
- * How much memory training takes, worked out from the plan of a step before anything runs.
+ * Predicts how much memory training takes from the plan of a step, before anything runs.
  *
- * What passes between calls has its place already ({@linkcode placeTensors}). The arena's part is
- * simulated: every call of the step takes and releases what the runtime would
- * ({@linkcode callMemory}), in an arena that behaves like the runtime's ({@linkcode Arena}). The rest
- * is counted: pages of the weights, what the optimiser holds, and what the process takes ({@linkcode ProcessMemory}).
+ * Tensors that pass between calls already have their offsets ({@linkcode placeTensors}). The arena's part is
+ * simulated: every call of the step takes and releases what the runtime would ({@linkcode callMemory}), in an
+ * arena that behaves like the runtime's ({@linkcode Arena}). The rest is counted: pages of the weights, the
+ * optimiser's tensors, and the process itself ({@linkcode ProcessMemory}).
  */
 import { Arena, type Block } from "./arena.ts";
 import { BoundSizes } from "../graph/size.ts";
@@ -17,17 +17,17 @@ import type { Schedule, TrainingPlan } from "./plan.ts";
 import { replacedBytes } from "./replaced_bytes.ts";
 import { leavesSpan, nameInOtherSpan } from "./schedule.ts";
 
-/** What a process takes beside what a plan says, in bytes: measured, and brought by the caller. */
+/** Memory of the process that does not follow from a plan, in bytes: measured, and provided by the caller. */
 export interface ProcessMemory {
-  /** The program and the runtime, the young heap included. */
+  /** The program and the runtime, including the young heap. */
   readonly programBytes: number;
-  /** What the compiled program takes more. */
+  /** Additional memory of the compiled program. */
   readonly compiledBytes: number;
   /** The program with a tokenizer, before the runtime is opened. */
   readonly textBytes: number;
-  /** A tokenizer's tables, for each byte of its files. */
+  /** A tokenizer's tables, per byte of its files. */
   readonly tokenizerFactor: number;
-  /** A compiled session and its graph's objects, for each node. */
+  /** A compiled session and its graph's objects, per node. */
   readonly sessionNodeBytes: number;
   /** A plan over the sizes of batches, for each node of its calls' graphs. */
   readonly planNodeBytes: number;
@@ -36,65 +36,65 @@ export interface ProcessMemory {
   /** Garbage of one batch shape before it is collected, and the most that there is. */
   readonly boundPlanGarbageBytes: number;
   readonly mostGarbageBytes: number;
-  /** A thread for a part of a batch. */
+  /** One thread for a part of a batch. */
   readonly shardBytes: number;
 }
 
-/** What a run is, as far as its memory goes. */
+/** The properties of a run that its memory depends on. */
 export interface RunToPredict {
   readonly process: ProcessMemory;
   /**
-   * The step that takes most, usually that of the longest batch: a plan for each of its parts that are
-   * computed beside each other, spans of a sequence in their order.
+   * The step that takes most memory, usually that of the longest batch: one plan for each part computed in
+   * parallel, with spans of a sequence in order.
    */
   readonly plans: readonly TrainingPlan[];
   /** Comparisons, which run once before the first step, in order. */
   readonly before?: readonly PredictedStep[];
-  /** Evaluations of batches of all shapes; default: there are none. */
+  /** Evaluations of batches of all shapes; default: none. */
   readonly evaluated?: ShapesToPredict;
-  /** Steps of batches of all shapes; default: every batch is as the largest. */
+  /** Steps of batches of all shapes; default: every batch is like the largest. */
   readonly others?: ShapesToPredict;
   /** Bytes of all trained tensors, float32. */
   readonly parameterBytes: number;
-  /** Tensors that the optimiser keeps for each trained one: 2 for AdamW. */
+  /** Tensors that the optimiser keeps per trained tensor: 2 for AdamW. */
   readonly moments: number;
-  /** Copies of the trained tensors beside those that are trained: that of the best evaluation. */
+  /** Further copies of the trained tensors: that of the best evaluation. */
   readonly copies?: number;
   /** Whether a step sums the gradients of several micro-batches. */
   readonly accumulates: boolean;
-  /** Bytes of the model's files, all of whose pages are read, and of floats of theirs once rounded. */
+  /** Bytes of the model's files, all of whose pages are read, and of their float weights after rounding. */
   readonly weightBytes: number;
-  /** Bytes that weights take where the user's graph runs once, to be compared: `comparedBytes`. */
+  /** Bytes that weights take where the user's graph runs once for comparison: `comparedBytes`. */
   readonly comparedBytes: number;
-  /** Bytes of the tokenizer's files; 0 where the data is at hand already. */
+  /** Bytes of the tokenizer's files; 0 where the data is already available. */
   readonly tokenizerBytes: number;
-  /** Whether it is the compiled program that runs; default false. */
+  /** Whether the compiled program runs; default false. */
   readonly compiled?: boolean;
   /** Batch shapes that plans and sessions are kept for; default 1. */
   readonly shapes?: number;
 }
 
-/** The calls of each part of a batch that is computed beside the others, in the order of the parts. */
+/** The calls of each part of a batch, which are computed in parallel, in the order of the parts. */
 export type PredictedStep = readonly Schedule[];
 
-/** Batches of all shapes, as far as their memory goes. */
+/** Batches of all shapes, as far as memory depends on them. */
 export interface ShapesToPredict {
-  /** Of the smallest and the largest of each form. */
+  /** Steps of the smallest and the largest batch of each form. */
   readonly steps: readonly PredictedStep[];
-  /** Nodes of the sessions that all of them need. */
+  /** Number of nodes of the sessions that all of them need. */
   readonly sessionNodes: number;
 }
 
-/** A peak of resident memory and what it is made of, in bytes. */
+/** A peak of resident memory and its components, in bytes. */
 export interface PredictedMemory {
   /**
-   * Pages of the model's files, which the system can drop under pressure and read again; weights
-   * rounded as the graph rounds them or for the fast setting, or taken apart for exact, too.
+   * Pages of the model's files, which the system can drop under pressure and read again, plus weights that
+   * were rounded as the graph rounds them or for the `fast` setting, or unpacked for `exact`.
    */
   readonly weightBytes: number;
   /** Activations held from the forward pass for the backward pass. */
   readonly savedBytes: number;
-  /** What the calls take beside them, the gaps between blocks included. */
+  /** Memory that calls take in addition, including gaps between blocks. */
   readonly temporaryBytes: number;
   /** Trained tensors, their gradients, moments, spares and copies. */
   readonly adapterBytes: number;
@@ -127,7 +127,7 @@ export function predictMemory(run: RunToPredict): PredictedMemory {
   }
   const nodesOthers = simulation.nodeCount;
   const largest = plans.map(({ training }) => training);
-  // What the first step leaves, the second works in.
+  // The second step works in what the first one leaves.
   for (let step = 0; step < 2; step++) {
     simulation.train(largest);
     if (run.accumulates) simulation.train(largest);
@@ -135,15 +135,15 @@ export function predictMemory(run: RunToPredict): PredictedMemory {
   }
   const stepBytes = simulation.slabBytes + simulation.arena.touchedBytes;
   const gradientBytes = (run.accumulates ? 2 : 1) * parameterBytes;
-  // What is trained, and a spare of it.
+  // The trained tensors, and a spare copy.
   const held = parameterBytes * (2 + run.moments + (run.copies ?? 0));
   const shapes = run.shapes ?? 1;
   const trained = others?.sessionNodes ?? simulation.nodeCount - nodesOthers;
-  // What comparisons have left, later sessions take.
+  // Later sessions reuse what comparisons have left.
   const nodes = Math.max(nodesBefore, trained + (evaluated?.sessionNodes ?? 0));
   const saved = plans.reduce((sum, { savedBytes }) => sum + savedBytes, 0);
   const savedBytes = Math.min(saved, stepBytes);
-  // What others were made of leaves memory; an evaluation reads it call by call.
+  // Weights that others are made from leave memory; an evaluation reads them again, call by call.
   const { process } = run;
   const program = process.programBytes + (run.compiled ? process.compiledBytes : 0);
   const parts = {
@@ -177,18 +177,18 @@ function graphNodes(calls: readonly PlannedCall[]): number {
   return [...graphs].reduce((sum, { nodes }) => sum + nodes.length, 0);
 }
 
-/** Bytes of the model's files but for what a plan made others of. */
+/** Bytes of the model's files without the weights that a plan replaced by others. */
 function unchangedBytes(plan: TrainingPlan, weightBytes: number): number {
   return Math.max(0, weightBytes - replacedBytes(plan));
 }
 
-/** An arena with what lies in it by name. */
+/** An arena with its blocks by name. */
 class Simulation {
   readonly arena = new Arena();
-  /** The slabs in which the tensors between calls lie, one for each part of a batch. */
+  /** The slabs that hold the tensors between calls, one per part of a batch. */
   readonly #slabs: number[] = [];
   readonly #calls = new Map<Graph, Map<BoundSizes, CallMemory>>();
-  /** Nodes of the sessions, by the calls' keys. */
+  /** Number of nodes per session, by the calls' keys. */
   readonly #nodes = new Map<string, number>();
   readonly #held = new Map<string, Block>();
 
@@ -201,7 +201,7 @@ class Simulation {
     return [...this.#nodes.values()].reduce((sum, count) => sum + count, 0);
   }
 
-  /** Makes tensors that stay, and says how many bytes they are. */
+  /** Makes tensors that stay; returns their bytes. */
   preprocess(calls: readonly PlannedCall[]): number {
     const before = this.arena.usedBytes;
     const sizes = new BoundSizes(new Map());
@@ -216,7 +216,7 @@ class Simulation {
     for (const name of this.#held.keys()) if (!before.has(name)) this.#free(name);
   }
 
-  /** Runs a step. Sums of gradients replace those of the micro-batch before when it is over. */
+  /** Runs a step, after which its sums of gradients replace those of the previous micro-batch. */
   train(step: PredictedStep): void {
     const sums = [...this.#held].filter(([name]) => name.startsWith(GRADIENT));
     for (const [name] of sums) this.#held.delete(name);
@@ -254,7 +254,10 @@ class Simulation {
     }
   }
 
-  /** Runs calls of several shards in step with each other: the most that they can take together. */
+  /**
+   * Runs the calls of several shards in step with each other, which gives the most memory they can take
+   * together.
+   */
   #run(running: readonly ShardCall[]): void {
     const shards = running.map(({ call, sizes, placements }) => {
       const memory = this.#memoryOf(call, sizes);
@@ -285,7 +288,7 @@ class Simulation {
       for (const [output, name] of call.fetches) {
         if (placements.has(name)) continue;
         const block = blocks[memory.outputs.get(output)!];
-        // Keys and values are each span's own; a sum is one: each shard gives up that of the one before.
+        // Keys and values belong to each span; a sum is shared: each shard releases that of the one before.
         const key = leavesSpan(name) ? ofSpan(shard, name) : name;
         const before = made.get(key);
         if (before !== undefined) this.arena.release(before);
@@ -306,14 +309,14 @@ class Simulation {
 
   #free(name: string): void {
     const block = this.#held.get(name);
-    // Released by a schedule, yet brought by the caller.
+    // Released by a schedule, but owned by the caller.
     if (block === undefined) return;
     this.#held.delete(name);
     this.arena.release(block);
   }
 }
 
-/** A call of one of the parts that run beside each other, and which tensors lie elsewhere. */
+/** A call of one of the parts that run in parallel, and the tensors that lie elsewhere. */
 interface ShardCall {
   readonly shard: number;
   readonly call: PlannedCall;
@@ -323,7 +326,7 @@ interface ShardCall {
 
 const ofSpan = (shard: number, name: string) => `${name} of span ${shard}`;
 
-/** After which call what passes between spans has been read by all of them: names by call. */
+/** The call after which all spans have read what passes between them: names by call. */
 function lastReads(parts: PredictedStep): ReadonlyMap<number, readonly string[]> {
   const last = new Map<string, number>();
   for (const [shard, { calls }] of parts.entries()) {

@@ -1,30 +1,30 @@
-/** What a step is planned for. */
+/** Options of a plan. */
 import type { Extent } from "../graph/size.ts";
 import { type Arithmetic, arithmeticKey, IN_FLOATS } from "./arithmetic.ts";
 import type { PassControl } from "./planning_pass.ts";
 import type { Span } from "./span.ts";
 
-/** A way through a step's calls: to gradients, to the loss alone, or to logits. */
-export type Pass = "training" | "evaluation" | "logits";
+/** A kind of run through a step's calls: for gradients, for the loss alone, or for logits. */
+export type StepKind = "training" | "evaluation" | "logits";
 
-export const ALL_PASSES: readonly Pass[] = ["training", "evaluation", "logits"];
+export const STEP_KINDS: readonly StepKind[] = ["training", "evaluation", "logits"];
 
-/** What is the same for all batches of a run. */
+/** Settings that are the same for all batches of a run. */
 export interface PlanSettings {
-  /** Initializers to differentiate by. */
+  /** Initializers with respect to which the loss is differentiated. */
   readonly trainable: ReadonlySet<string>;
   /** Bytes of activations that may be kept instead of recomputed; default 0. */
   readonly keepBytes?: number;
   /**
-   * Whether of what runs between segments only half is kept, and what comes of a segment without attention
-   * is computed again from what enters it; default: where sequences are longer than 2,048 tokens.
+   * Whether only half of the activations between segments are kept, and the output of a segment without
+   * attention is recomputed from its input; default: where sequences are longer than 2,048 tokens.
    */
   readonly thinStream?: boolean;
   /** Vocabulary entries per chunk of a language model's head; default `HEAD_CHUNK`. */
   readonly headChunk?: number;
   /**
-   * Whether a language model learns from a teacher instead of labels: a head in chunks then reads
-   * `EXPECTED_ROWS` for gradients, and leaves them where it computes the loss alone. In `exact`, and
+   * Whether a language model learns from a teacher instead of labels: for gradients, a head in chunks then
+   * reads `EXPECTED_ROWS`; where it computes the loss alone, it leaves them as a result. Only in `exact`, and
    * where the head runs in chunks; default false.
    */
   readonly distils?: boolean;
@@ -32,33 +32,35 @@ export interface PlanSettings {
   readonly dropout?: number;
   /** How it computes; default {@linkcode IN_FLOATS}. */
   readonly arithmetic?: Arithmetic;
-  /** Which passes of planning are left out (`planning_passes.ts`), and who looks at what they make. */
+  /**
+   * Which planning passes are left out (`planning_passes.ts`), and an observer of the results of the others.
+   */
   readonly passControl?: PassControl;
 }
 
 /**
- * In one go, which must run on one thread: several lose what they add to one row at a time. Or sequence
- * after sequence, none of which has a row twice.
+ * All at once, which must run on one thread, since several threads lose what they add to the same row; or
+ * sequence by sequence, none of which has a row twice.
  */
 export type PrefixSums = "together" | "by sequence";
 
-/** What is chosen of how batches are computed. */
+/** Choices of how batches are computed. */
 export interface PlanChoices extends PlanSettings {
-  /** What is wanted; the schedules of other passes are empty. Default: all. */
-  readonly passes?: readonly Pass[];
+  /** Which runs are wanted; the schedules of the others are empty. Default: all. */
+  readonly passes?: readonly StepKind[];
   /**
-   * How a packed row that stands for the same place of several sequences sums their cotangents; absent:
-   * each has rows of its own.
+   * How a packed row that stands for the same position in several sequences sums their cotangents; absent
+   * where each sequence has its own rows.
    */
   readonly prefixSums?: PrefixSums;
   /**
-   * Whether what calls make of weights alone is made by calls of its own, for several parts of a batch
-   * at once; default false.
+   * Whether values that calls compute from weights alone are computed by separate calls, once for several
+   * parts of a batch; default false.
    */
   readonly sharesWeights?: boolean;
   /**
-   * Whether each call runs on one thread, so that what is wide is computed in tiles that its core's cache
-   * holds; where several threads divide it, each has a part anyway. Default false.
+   * Whether each call runs on one thread, so that wide values are computed in tiles that fit its core's
+   * cache; several threads each have a part anyway. Default false.
    */
   readonly inTiles?: boolean;
   /** The output that the loss reads; default `logits`. */
@@ -72,38 +74,41 @@ export interface BatchSizes<Count extends Extent = number> {
   /** Tokens per sequence, padding included. */
   readonly length: Count;
   /**
-   * Target rows of a language-model loss, padding included; absent for classification, whose every
-   * row of logits is one.
+   * Target rows of a language-model loss, padding included; absent for classification, where every row of
+   * logits is a target.
    */
   readonly targetRows?: Count;
   /**
-   * Rows that hold the batch's real tokens and at least one of its padding (`packTokens`); absent:
+   * Rows that hold the batch's real tokens and at least one padding token (`packTokens`); absent where
    * padding is computed like any token.
    */
   readonly packedRows?: Count;
   /** Tokens that all sequences begin with and that attention computes once; default 0. */
   readonly commonTokens?: Count;
   /**
-   * The tokens of a single sequence that are computed: from one on to its end, each a packed row; what
-   * comes before them is another plan's. Absent: all.
+   * The tokens that are computed of a single sequence: from one on to its end, each a packed row; the tokens
+   * before belong to another plan. Absent: all.
    */
   readonly span?: Span<Count>;
 }
 
-/** What to plan for. */
+/** What to plan for, with the sizes of one batch. */
 export interface PlanOptions extends BatchSizes, PlanChoices {}
 
-/** What to plan for, whatever the batch: its sizes may be symbols. */
+/** What to plan for at any batch: sizes may be symbols. */
 export interface SizedOptions extends BatchSizes<Extent>, PlanChoices {}
 
-/** Equal for options of one run that give the same plan: what differs from batch to batch. */
+/**
+ * A key that is equal for options of one run that give the same plan; it covers what differs from batch to
+ * batch.
+ */
 export function keyOf(options: PlanOptions): string {
   const { batch, length, packedRows, targetRows, commonTokens, span } = options;
   const sizes = [batch, length, packedRows, targetRows, commonTokens, span?.from];
   return [...sizes, kindOf(options)].join();
 }
 
-/** Equal for options of one run that differ in sizes at most. */
+/** A key that is equal for options of one run that differ at most in sizes. */
 export function kindOf(options: PlanOptions): string {
   const { passes, packedRows, targetRows, commonTokens, prefixSums, span } = options;
   const { arithmetic = IN_FLOATS, keepBytes, dropout, sharesWeights, inTiles, thinStream } =

@@ -1,12 +1,11 @@
 /**
- * Packs a batch's real tokens: whatever treats tokens one by one runs over them alone, and only
- * attention sees the padding.
+ * Packs a batch's real tokens: operators that treat tokens one by one run over them only, and only attention
+ * sees the padding.
  *
- * The first of the packed rows are the real tokens, the rest copies of one padding token, so that
- * unpacking gives every padding position what that token would have. Packing and unpacking are Gathers,
- * each the other's transpose: padding takes no part in the loss, so its cotangents are zero. A row
- * that several sequences share is packed from the first of its positions, and the cotangents of all its
- * positions are summed.
+ * The first packed rows are the real tokens; the rest are copies of one padding token, so that unpacking
+ * gives every padding position that token's values. Packing and unpacking are Gathers, each the other's
+ * transpose: padding does not enter the loss, so its cotangents are zero. A row that several sequences share
+ * is packed from the first of its positions, and the cotangents of all its positions are summed.
  */
 import { int } from "../graph/attributes.ts";
 import type { GraphBuilder } from "../graph/builder.ts";
@@ -31,23 +30,23 @@ import { IndivisibleError, type Span } from "./span.ts";
 import { TARGET_ROWS } from "./select_rows.ts";
 import { firstPosition, TokenRows } from "./token_rows.ts";
 
-/** What else is known of a batch's rows. */
+/** Further facts about a batch's rows. */
 export interface PackingOptions {
-  /** How rows that sequences share sum cotangents; absent: they share none. */
+  /** How rows shared by sequences sum cotangents; absent where none are shared. */
   readonly prefixSums?: PrefixSums;
   /** Tokens that all sequences begin with; default 0. */
   readonly common?: Extent;
-  /** Of a single sequence: the tokens that are packed rows, in order, none of them padding. */
+  /** For a single sequence: the tokens that are packed rows, in order, none of them padding. */
   readonly span?: Span<Extent>;
 }
 
 /**
  * @param lowered graph of known shapes, attention in one piece (`ops/internal/attend.ts`)
- * @param trainable initializers that change, from which nothing may be folded
- * @param rows packed rows: more than hold tokens, less than batch · length
- * @returns the graph with the inputs of {@linkcode PACKED} or {@linkcode SHARED}, as far as something
- *   in it can be packed
- * @throws {IndivisibleError} where a span's tokens see others elsewhere than in attention
+ * @param trainable initializers that training changes, from which nothing may be folded
+ * @param rows packed rows: more than hold tokens, fewer than batch · length
+ * @returns the graph with the inputs of {@linkcode PACKED} or {@linkcode SHARED}, where something in it can
+ *   be packed
+ * @throws {IndivisibleError} where a span's tokens see others outside attention
  */
 export function packTokens(
   lowered: Graph,
@@ -57,7 +56,7 @@ export function packTokens(
   { prefixSums, common = 0, span }: PackingOptions = {},
 ): Graph {
   const names = prefixSums === undefined ? PACKED : SHARED;
-  // A span's rows lie together; those of other tokens get no cotangent from it.
+  // A span's rows are contiguous; rows of other tokens get no cotangent from it.
   const choose = (b: GraphBuilder, flat: string) =>
     span === undefined ? b.op("Gather", [flat, names.positions], { axis: int(0) }) : cut(
       b,
@@ -107,7 +106,7 @@ export function packTokens(
   return prune(b.build(lowered.name, outputs));
 }
 
-/** Whether a node reads the rows of targets alone, which lie in the span. */
+/** Whether a node reads only target rows, which lie in the span. */
 function choosesTargets({ opType, inputs }: Node): boolean {
   return opType === "Gather" && inputs[1] === TARGET_ROWS;
 }
@@ -116,11 +115,11 @@ function choosesTargets({ opType, inputs }: Node): boolean {
 function refuseUnpacked(packed: RowSubset, node: Node): void {
   if (node.inputs.every((input) => packed.leadOf(input) === undefined)) return;
   throw new IndivisibleError(
-    `Node "${node.name}" (${operatorName(node)}) sees other tokens than its own`,
+    `Node "${node.name}" (${operatorName(node)}) sees tokens other than its own`,
   );
 }
 
-/** Adds attention: of the packed rows where all that it reads of the tokens is packed. */
+/** Adds attention, over packed rows where all token inputs are packed. */
 function addAttention(
   packed: RowSubset,
   node: Node,
@@ -138,7 +137,7 @@ function addAttention(
   if (isPacked) {
     packed.nameReduced(output, attendPacked(b, { ...attended, ...others }, packedTokens));
   } else if (packedTokens.span !== undefined) {
-    throw new IndivisibleError(`Attention "${node.name}" reads other values than a row a token`);
+    throw new IndivisibleError(`Attention "${node.name}" reads values without a row per token`);
   } else {
     const [q, k, v] = [query, key, value].map(unpacked);
     const inputs = { ...attended, query: q, key: k, value: v, ...others };
@@ -146,7 +145,7 @@ function addAttention(
   }
 }
 
-/** Adds a rotation of tokens, the first of which has position `first`, for the packed rows. */
+/** Adds a rotation of the packed rows; the first token has position `first`. */
 function addRotated(
   packed: RowSubset,
   node: Node,
@@ -162,16 +161,16 @@ function addRotated(
     const inSequence = b.op("Mod", [position, b.constant(int64Of([], [length]))]);
     return first === 0 ? inSequence : b.op("Add", [inSequence, b.constant(int64([], [first]))]);
   });
-  // Sequences of one token: the kernel takes none that are longer than its tables.
+  // As sequences of one token each: the kernel accepts none that are longer than its tables.
   const inputs = [b.reshape(x, [rows, 1, width]), positions, ...tables];
   const [rotated] = b.emit({ ...node, inputs, outputs: undefined, outputCount: 1 });
   packed.nameReduced(node.outputs[0], rotated);
 }
 
-/** What the names of values end in that only take another form, packed or padded. */
+/** Suffixes of the names of a value's packed and padded forms. */
 export const PACKED_SUFFIXES = [".packed", ".padded"] as const;
 
-/** Packing pays from the first product or normalisation on; what comes before is lookups. */
+/** Packing starts to pay at the first product or normalisation; only lookups come before it. */
 function startsPacking(node: Node): boolean {
   const kind = kindOf(node);
   return node.domain === GRAFT || kind === "product" || kind === "normalization";

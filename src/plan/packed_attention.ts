@@ -1,7 +1,7 @@
 /**
- * Attention over packed tokens. What a block of queries reads lies in packed rows, token by token; it
- * is looked up head by head where it is needed, and what comes of all blocks is looked up as packed
- * rows: nothing is unpacked, transposed, cut or joined on the way.
+ * Attention over packed tokens. What a block of queries reads is in packed rows, token by token, and is
+ * looked up head by head where it is needed. The results of all blocks are looked up as packed rows. Nothing
+ * is unpacked, transposed, cut or joined on the way.
  */
 import { int } from "../graph/attributes.ts";
 import type { GraphBuilder } from "../graph/builder.ts";
@@ -21,25 +21,25 @@ import { FIRST_ROWS, type PackingNames } from "./names.ts";
 import type { PrefixSums } from "./options.ts";
 import { earlierName, laterName, type Span } from "./span.ts";
 
-/** Where the tokens of a batch lie. */
+/** The layout of a batch's tokens. */
 export interface PackedTokens {
   /** Sequences per batch. */
   readonly batch: Extent;
   /** Tokens per sequence, padding included. */
   readonly length: Extent;
   readonly names: PackingNames;
-  /** How rows that sequences share sum cotangents; absent: they share none. */
+  /** How rows shared by sequences sum cotangents; absent where none are shared. */
   readonly prefixSums?: PrefixSums;
   /** Tokens that all sequences begin with. */
   readonly common: Extent;
-  /** The tokens that the rows are, of one sequence, and the number of the attention among all. */
+  /** The span of a sequence whose tokens are the rows, and the number of this attention among all. */
   readonly span?: Pick<Span, "continues"> & {
     readonly from: Extent;
     readonly attention: number;
   };
 }
 
-/** A block of queries of so many sequences: of the first one, for all of them, or of every one. */
+/** A block of queries of some sequences: only the first, standing for all of them, or every one. */
 interface Part extends Block {
   readonly sequences: Extent;
 }
@@ -107,7 +107,7 @@ function partsOf(
   ];
 }
 
-/** Some tokens of the first so many sequences. */
+/** Some tokens of the first sequences. */
 interface Tokens {
   readonly sequences: Extent;
   readonly from: Extent;
@@ -121,8 +121,8 @@ function headsOf(b: GraphBuilder, x: string): string {
 }
 
 /**
- * Keys, or values, of all tokens that a row may see: a span's behind those of the spans before it, and
- * under the name by which the span after it reads them.
+ * Keys, or values, of all tokens that a row may see: for a span, those of earlier spans followed by its own,
+ * under the name by which the next span reads them.
  *
  * @returns [tokens · heads, size]
  */
@@ -153,7 +153,7 @@ function keysSeen(
   })[0];
 }
 
-/** Rows of a sequence's tokens where each has one, in order: int64 [length]. */
+/** Rows of a sequence's tokens, in order, where each token has one: int64 [length]. */
 function everyRow(b: GraphBuilder, length: Extent): string {
   return shared(
     b,
@@ -164,7 +164,7 @@ function everyRow(b: GraphBuilder, length: Extent): string {
 
 const ascendingRows = (count: number) => int64([count], upTo(count)).bytes;
 
-/** How the cotangents of keys and values come back: a packed row may be read by several blocks. */
+/** How the cotangents of keys and values are summed: several blocks may read the same packed row. */
 function keysBackOf(
   b: GraphBuilder,
   packed: PackedTokens,
@@ -182,7 +182,7 @@ function keysBackOf(
   return prefixSums === "together" ? "sum" : "sum in turn";
 }
 
-/** Of positions that are their row's first the row, of all others one whose cotangent is zero. */
+/** For each position that is the first of its row, that row; for others, a row whose cotangent is zero. */
 function firstRows(b: GraphBuilder, { batch, length }: PackedTokens): string {
   if (!b.has(FIRST_ROWS)) b.input(FIRST_ROWS, "int64", [times(batch, length)]);
   return FIRST_ROWS;
@@ -194,7 +194,8 @@ const counted = (b: GraphBuilder, dims: readonly number[], numbers: readonly num
 const upTo = (count: number) => Array.from({ length: count }, (_, i) => i);
 
 /**
- * Where the heads of some tokens lie among those of all packed rows, [rows · H]; for all layers once.
+ * Indices of the heads of some tokens among those of all packed rows, [rows · H]; computed once for all
+ * layers.
  *
  * @param rows name of the packed row of each position
  * @returns int64 [sequences, keyHeads, tokens · group]
@@ -221,8 +222,8 @@ function headRows(
 }
 
 /**
- * Where the heads of all packed rows lie among those of some tokens, one {@linkcode headRows} after
- * another; for all layers once.
+ * Indices of the heads of all packed rows among those of some tokens, one {@linkcode headRows} after another;
+ * computed once for all layers.
  *
  * @returns int64 [rows, H]
  */
@@ -258,7 +259,7 @@ function joinedRows(
 }
 
 /**
- * Where the first head of each position lies among those of all parts, or how far its heads lie apart.
+ * The index of each position's first head among those of all parts, or the distance between its heads.
  *
  * @param sizes sequences and tokens of a batch, then each part's sequences, first token and end
  */

@@ -1,15 +1,18 @@
-/** Products of two matrices, as lowered graphs have them. */
+/** Products of two matrices in lowered graphs. */
 import { floatAttribute, intAttribute } from "../graph/attributes.ts";
 import type { Node } from "../graph/types.ts";
 
 /** A product of two operands, and what is added to it. */
 export interface PlainProduct {
   readonly product: Node;
-  /** A Gemm's third operand. */
+  /** The third operand of a Gemm. */
   readonly bias?: string;
 }
 
-/** A node that is A·B (+ C), B as it is or transposed, and nothing else; `undefined` for any other. */
+/**
+ * The operands of a node that computes only A·B (+ C), with B as it is or transposed; `undefined` for any
+ * other node.
+ */
 export function plainProduct(node: Node): PlainProduct | undefined {
   if (node.domain !== "") return undefined;
   if (node.opType === "MatMul") return { product: node };

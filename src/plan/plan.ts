@@ -1,11 +1,11 @@
 /**
  * Plans a training step: from a model with adapters to a list of session calls.
  *
- * A step is prologue → forward segments → loss → backward segments. Between segments only their
- * boundary activations live on; a backward call recomputes the inside of its segment, or takes
- * from the forward call what its derivatives read.
+ * A step is prologue → forward segments → loss → backward segments. Between segments only the activations at
+ * their boundaries stay in memory; a backward call recomputes the inside of its segment, or takes from the
+ * forward call what its derivatives read.
  *
- * Planned are the symbols of a batch's sizes: one plan serves all batches at which the planner would
+ * Planning works on symbols for a batch's sizes: one plan serves all batches at which the planner would
  * decide the same.
  */
 import { dimsIn, shapeIn } from "../graph/facts.ts";
@@ -27,7 +27,7 @@ import { type StepGraph, stepGraph } from "./graph_passes.ts";
 import { HEAD_CHUNK, planChunkedHead } from "./head_chunks.ts";
 import { type BoundInput, fixedShape } from "./inputs.ts";
 import { ShapeError } from "./lower.ts";
-import { ALL_PASSES, type Pass, type PlanOptions, type SizedOptions } from "./options.ts";
+import { type PlanOptions, type SizedOptions, STEP_KINDS, type StepKind } from "./options.ts";
 import { planCalls } from "./step_calls.ts";
 import { repeatSegments } from "./repeat_segments.ts";
 import { scheduled } from "./schedule.ts";
@@ -42,7 +42,7 @@ export type { PlanOptions } from "./options.ts";
 export type { Schedule } from "./schedule.ts";
 
 /**
- * A step's plan at one batch.
+ * A step's plan bound to one batch.
  *
  * @throws what {@linkcode planOverSizes} throws
  */
@@ -51,15 +51,16 @@ export function planTraining(model: Model, asked: PlanOptions): TrainingPlan {
 }
 
 /**
- * A step's plan for the batch of some options, and all others at which the planner decides the same.
+ * A step's plan for the batch of the given options, and for all others at which the planner decides the same.
  *
  * @param model the user's model with adapters injected as initializers
- * @param asked what to plan for; what only a pass that is left out would use is ignored
+ * @param asked what to plan for; options that only left-out passes would use are ignored
  * @param numbers names of sizes that are numbers from the start
- * @throws {UnsupportedError} where an operator on the way is not supported
+ * @throws {UnsupportedError} where a needed operator is not supported
  * @throws {ShapeError} where a node's operands do not fit each other at the batch's shape
  * @throws {BadInputError} where nothing trainable reaches the output
- * @throws {IndivisibleError} where `asked.span` is given and the model's sequences have no spans
+ * @throws {IndivisibleError} where `asked.span` is given and the model's sequences cannot be divided into
+ *   spans
  */
 export function planOverSizes(
   model: Model,
@@ -79,11 +80,11 @@ export function planOverSizes(
       problem = error;
     }
     const settled = [...sizes.settledSymbols].filter((name) => !fixed.has(name));
-    // Symbols that are numbers in one place are numbers everywhere, so that equal shapes look equal.
+    // Symbols that are numbers in one place become numbers everywhere, so that equal shapes look equal.
     for (const name of settled) fixed.add(name);
     if (settled.length > 0) continue;
     if (plan !== undefined) return { ...plan, sizes };
-    // Rules throw it where operands do not fit: derivatives of a graph that is not what it seems.
+    // Rules throw it where operands do not fit: derivatives of an invalid graph.
     if (!(problem instanceof RangeError)) throw problem;
     throw new ShapeError(`Cannot plan the training of this graph: ${problem.message}`, {
       cause: problem,
@@ -102,7 +103,7 @@ function planWhole(model: Model, options: SizedOptions): Omit<PlanOverSizes, "si
   }
 }
 
-/** Sizes that a model leaves no choice of. */
+/** Sizes that a model fixes. */
 function fixedSizes({ graph }: Model): Set<SizeName> {
   const { sequences, length } = fixedShape(graph);
   return new Set([
@@ -111,16 +112,16 @@ function fixedSizes({ graph }: Model): Set<SizeName> {
   ]);
 }
 
-/** Options without what a pass that is left out would have used. */
+/** Drops options that only left-out passes would have used. */
 function withoutLeftOut(options: PlanOptions): PlanOptions {
   if (!options.passControl?.without?.has("pack-tokens")) return options;
   if (options.span !== undefined) {
-    throw new IndivisibleError("No sequence divides into spans without the pass pack-tokens");
+    throw new IndivisibleError("Sequences have no spans without the pass pack-tokens");
   }
   return { ...options, packedRows: undefined, prefixSums: undefined, commonTokens: undefined };
 }
 
-/** @throws {BadInputError} where a model has not the output that the loss reads */
+/** @throws {BadInputError} where a model lacks the output that the loss reads */
 function checkOutput({ outputs }: Graph, output = "logits"): void {
   if (outputs.some(({ name }) => name === output)) return;
   throw new BadInputError(
@@ -130,7 +131,7 @@ function checkOutput({ outputs }: Graph, output = "logits"): void {
   );
 }
 
-/** @throws {UnlikeBlocksError} where the blocks that the graph lacks are not those that it has */
+/** @throws {UnlikeBlocksError} where the blocks that the graph lacks are unlike those that it has */
 function planStep(step: StepGraph, options: SizedOptions): Omit<PlanOverSizes, "sizes"> {
   const { output = "logits", headChunk = HEAD_CHUNK } = options;
   const { graph: lowered, padded, head: chunkable, folded } = step;
@@ -145,7 +146,7 @@ function planStep(step: StepGraph, options: SizedOptions): Omit<PlanOverSizes, "
   const { segments } = whole;
   const cut = { ...some, segments };
   checkDivisible(segments.at(-1)!.nodes);
-  const first = firstTrained(context, cut, options.passes ?? ALL_PASSES, output);
+  const first = firstTrained(context, cut, options.passes ?? STEP_KINDS, output);
   const rows = rowsOf(lowered, options);
   const head = chunkable && planChunkedHead(lowered, chunkable, rows, headChunk, options);
   if (options.distils && head === undefined) {
@@ -158,7 +159,7 @@ function planStep(step: StepGraph, options: SizedOptions): Omit<PlanOverSizes, "
   const frozen = cut.segments.slice(0, first);
   const prefix = frozenPrefix(frozen, prologueCount, padded, lowered, options, context.constants);
   const fed = [...whole.weights, ...(head?.constants ?? [])];
-  // A block's own weights, even where all blocks have the same.
+  // A block's own weights, even where all blocks have equal ones.
   const constants = new Map(fed.map(([name, value]) => [name, weightOf(value)]));
   const { training, evaluation, logits, preprocessing } = finishedCalls(
     { ...calls, preprocessing: [...whole.preprocessing, ...(head?.preprocessing ?? [])] },
@@ -206,11 +207,11 @@ function contextOf(
   };
 }
 
-/** Number of the first segment with something to train; without a training pass there may be none. */
+/** Index of the first segment with something to train; without a training schedule there may be none. */
 function firstTrained(
   context: PlanContext,
   { segments }: Cut,
-  passes: readonly Pass[],
+  passes: readonly StepKind[],
   output: string,
 ): number {
   const first = segments.findIndex((segment) => trainablesOf(context, segment).length > 0);
@@ -219,7 +220,7 @@ function firstTrained(
   throw new BadInputError(`Cannot train: nothing trainable reaches the output "${output}"`);
 }
 
-/** Tensors of the model that are fed to calls and stay as they are. */
+/** Tensors of the model that are fed to calls unchanged. */
 function weightsOf(
   { initializers }: Graph,
   { fed, trainable }: PlanContext,

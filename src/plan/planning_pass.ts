@@ -1,40 +1,40 @@
-/** Passes of planning: named steps of one signature, which lists put in order. */
+/** Planning passes: named steps with one signature, put in order by lists. */
 import type { Graph } from "../graph/types.ts";
 
-/** A step from what there is of a plan to what comes next; a pure function. */
+/** A pure function from one state of a plan to the next. */
 export interface PlanningPass<Subject, About> {
-  /** As `GRAFT_PASSES` and `graft inspect --plan` have it. */
+  /** As used in `GRAFT_PASSES` and printed by `graft inspect --plan`. */
   readonly name: string;
-  /** What it does, in a line. */
+  /** What it does, in one line. */
   readonly does: string;
-  /** Whether a plan without it computes the same: it saves time or memory alone. */
+  /** Whether a plan without it computes the same, because it only saves time or memory. */
   readonly isOptional: boolean;
   /** @returns the subject itself where there is nothing to do */
   apply(subject: Subject, about: About): Subject;
 }
 
-/** What a pass has made: of the whole graph, or of a call's. */
+/** The graph that a pass has made: the whole graph, or a call's. */
 export interface PassResult {
   readonly pass: string;
   readonly graph: Graph;
-  /** What the graph reads and nothing in it defines: tensors that are made before the first step. */
+  /** Values that the graph reads but does not define: tensors made before the first step. */
   readonly given: ReadonlySet<string>;
-  /** The call's, where it is a call's graph. */
+  /** The call's label, for a call's graph. */
   readonly label?: string;
 }
 
-/** Which passes are applied, and who looks at what they make. */
+/** Which passes are applied, and an observer of their results. */
 export interface PassControl {
-  /** Optional passes that are left out, to find the one behind a fault; default none. */
+  /** Optional passes to leave out, for finding the one behind a fault; default none. */
   readonly without?: ReadonlySet<string>;
-  /** Called after each pass over a graph: to check what it has made, or to print it. */
+  /** Called after each pass over a graph, to check its result or print it. */
   readonly onPass?: (made: PassResult) => void;
 }
 
 /**
- * Applies passes in their order.
+ * Applies passes in order.
  *
- * @param onMade called with what each has made
+ * @param onMade called with the result of each
  */
 export function applyPasses<Subject, About>(
   passes: readonly PlanningPass<Subject, About>[],

@@ -1,19 +1,19 @@
 /**
- * All passes of planning, in the order in which a plan goes through them: over the model's graph, over
- * the graph of each call that it is cut into, over the list of calls.
+ * All planning passes, in the order in which a plan goes through them: over the model's graph, over the graph
+ * of each call that it is cut into, over the list of calls.
  */
 import { BadInputError } from "../errors.ts";
 import { CALL_PASSES } from "./call_passes.ts";
 import { GRAPH_PASSES } from "./graph_passes.ts";
 import { STEP_PASSES } from "./step_passes.ts";
 
-/** A pass as a list of them shows it. */
+/** A pass as it appears in a list. */
 export interface ListedPass {
-  /** As `GRAFT_PASSES` has it. */
+  /** As used in `GRAFT_PASSES`. */
   readonly name: string;
-  /** What it does, in a line. */
+  /** What it does, in one line. */
   readonly does: string;
-  /** Whether it saves time or memory alone, and can be left out. */
+  /** Whether it only saves time or memory, and can be left out. */
   readonly isOptional: boolean;
   /** What it works on. */
   readonly over: "the model's graph" | "each call's graph" | "the step's calls";
@@ -32,11 +32,11 @@ export const PLANNING_PASSES: readonly ListedPass[] = [
 ];
 
 /**
- * Names of the passes to leave out, of a list like `-join-gates,-pack-tokens`.
+ * Parses the names of passes to leave out from a list such as `-join-gates,-pack-tokens`.
  *
  * @param text empty for none
  * @param source where it was read, for messages
- * @throws {BadInputError} for what is not `-` and the name of an optional pass
+ * @throws {BadInputError} for an entry that is not `-` followed by the name of an optional pass
  */
 export function parsePassSwitches(text: string, source: string): ReadonlySet<string> {
   const without = new Set<string>();

@@ -1,11 +1,11 @@
 /**
- * Products with frozen weights become {@linkcode QuantizedLinear} operators: all of them in the `fast`
- * setting, in `exact` those with weights that a file holds in 8 bits, beside activations in 16.
+ * Turns products with frozen weights into {@linkcode QuantizedLinear} operators: all of them in the `fast`
+ * setting; in `exact`, those whose weights a file holds in 8 bits, with activations in 16.
  *
- * Weights that a file holds as int8 per channel, symmetric, are read as they lie, or once moved to
- * uint8 where the device's fast products want that. All others are rounded once, before the first
- * step, to 8 bits per output channel by a small graph of their own (`weight_preprocessing.ts`): blocks of 4 or
- * 8 bits, float weights, integers with zero points.
+ * Weights that a file holds as int8 per channel, symmetric, are read as stored, or moved to uint8 once where
+ * the device's fast products need that. All others are rounded once, before the first step, to 8 bits per
+ * output channel by a small graph of their own (`weight_preprocessing.ts`): blocks of 4 or 8 bits, float
+ * weights, integers with zero points.
  */
 import { int, intAttribute } from "../graph/attributes.ts";
 import type { GraphBuilder } from "../graph/builder.ts";
@@ -29,33 +29,33 @@ import { type PreprocessedGraph, WeightPreprocessing } from "./weight_preprocess
 import { plainProduct } from "./plain_product.ts";
 import type { PassControl } from "./planning_pass.ts";
 
-/** Rows and columns below which a product is left alone: rounding costs more than it saves. */
+/** Products with fewer rows or columns are left alone: rounding would cost more than it saves. */
 const LEAST_WIDTH = 32;
 
 export interface QuantizeLinears {
-  /** Values whose products stay as they are (a head that runs in chunks). */
+  /** Values whose products stay unchanged (a head that runs in chunks). */
   readonly except?: ReadonlySet<string>;
   /** How the products are computed; default `u8s8`. */
   readonly form?: IntegerForm;
   /** Whether weights that the file holds in 8 bits are rounded anew like all others; default false. */
   readonly rotated?: boolean;
   /**
-   * Whether weights are made both ways round, so that no call turns them: all, or those alone that have
-   * more inputs than outputs, which take longest to turn for their size; default false.
+   * Whether weights are also stored transposed, so that no call transposes them: all, or only those with more
+   * inputs than outputs, which take longest to transpose for their size; default false.
    */
   readonly bothWays?: boolean | "deep";
   /**
-   * Slices of 8 bits that activations are rounded to; default 1. With 2 no product changes but those
-   * with weights that the file holds in 8 bits: others would lose by rounding what the slices keep.
+   * Number of 8-bit slices that activations are rounded to; default 1. With 2, only products whose weights
+   * the file holds in 8 bits change: rounding other weights would lose the precision that the slices keep.
    */
   readonly slices?: Slices;
-  /** Which passes over the calls that round weights are left out. */
+  /** Which planning passes over the calls that round weights are left out. */
   readonly passControl?: PassControl;
 }
 
 /**
  * @param lowered graph of float operators
- * @param trainable initializers that change, whose products stay float
+ * @param trainable initializers that training changes, whose products stay in floats
  */
 export function quantizeLinears(
   lowered: Graph,
@@ -86,11 +86,11 @@ export function quantizeLinears(
 
 /** 8-bit weights of a product and their scales. */
 export interface QuantizedWeight extends Omit<QuantizedLinearSpec, "x"> {
-  /** Whether its rows are rotated in blocks, as x must then be. */
+  /** Whether its rows are rotated in blocks, in which case x must be too. */
   readonly isRotated?: boolean;
 }
 
-/** A product x · W, W the value `right`: [N, K] where `transB`, else [K, N]. */
+/** A product x · W, where W is the value `right`: [N, K] if `transB`, else [K, N]. */
 interface Product {
   readonly x: string;
   readonly right: string;
@@ -101,7 +101,7 @@ interface Product {
 class Pass {
   readonly values: ValueInfo[] = [];
   readonly preprocessing: WeightPreprocessing;
-  /** Whether a product reads weights as the file holds them. */
+  /** Whether any product reads weights as stored in the file. */
   readsStored = false;
   readonly #lowered: Graph;
   readonly #codes: CodeType;
@@ -124,7 +124,7 @@ class Pass {
     this.preprocessing = new WeightPreprocessing(lowered, trainable, passControl);
   }
 
-  /** The nodes that replace a product with a frozen weight, `undefined` for any other node. */
+  /** The nodes that replace a product with a frozen weight; `undefined` for any other node. */
   quantized(node: Node): readonly Node[] | undefined {
     const product = this.#product(node);
     if (product === undefined) return undefined;
@@ -148,7 +148,7 @@ class Pass {
     ];
   }
 
-  /** One name for all views of a value in one shape, so that its rows are rounded once. */
+  /** One name for all views of a value in one shape, so that its rows are rounded only once. */
   #unified(x: string): string {
     const view = this.preprocessing.producers.get(x);
     if (view?.opType !== "Reshape") return x;
@@ -158,7 +158,7 @@ class Pass {
     return first ?? x;
   }
 
-  /** Rotates a value where none of the products before read it rotated. */
+  /** Rotates a value, unless an earlier product already reads it rotated. */
   #rotation(x: string): readonly Node[] {
     const name = rotatedName(x);
     if (this.#rotations.has(name)) return [];
@@ -194,8 +194,8 @@ class Pass {
   }
 
   /**
-   * The weight's own integers where the file holds int8 per channel, else rounded to that, as far as
-   * products may be rounded so.
+   * The weight's own integers where the file holds int8 per channel; otherwise the weight rounded to that, if
+   * such products may be rounded.
    */
   #weight(right: string, transB: boolean): QuantizedWeight | undefined {
     const stored = this.#rotated ? undefined : this.#stored(right, transB);
@@ -222,7 +222,7 @@ class Pass {
     return onOutput ? { ...read, post: scale } : { ...read, pre: scale };
   }
 
-  /** Integers of the file, as uint8 around another zero where products want that, and transposed. */
+  /** Integers of the file, as uint8 with another zero point where products need that, and transposed. */
   #readable(
     integers: string,
     dims: readonly number[],
@@ -243,7 +243,7 @@ class Pass {
     return { weight, transposed: transposedName };
   }
 
-  /** @param dims of the weight as the forward pass reads it transposed: outputs, inputs */
+  /** @param dims of the weight that the forward pass reads transposed: outputs, inputs */
   #transposedName(weight: string, [outputs, inputs]: readonly number[]): string | undefined {
     const wanted = this.#bothWays === "deep" ? inputs > outputs : this.#bothWays;
     return wanted ? transposedOf(weight) : undefined;

@@ -1,6 +1,6 @@
 /**
- * Puts back the blocks that planning did not look at (`alike_blocks.ts`): between the second block's
- * segments and the last one's come copies of the former, over other weights.
+ * Puts back the blocks that planning left out (`alike_blocks.ts`): copies of the second block's segments,
+ * over other weights, go between those and the last block's.
  */
 import { isSized, sizedName } from "../graph/extents.ts";
 import { renamed, type Signature, signatureOf } from "./alike.ts";
@@ -16,14 +16,15 @@ import type { PlanContext } from "./segment_calls.ts";
 export interface FoldedPieces {
   readonly segments: readonly Segment[];
   readonly preprocessing: readonly PreprocessingCall[];
-  /** All weights that the pieces read, as they lie in the file. */
+  /** All weights that the pieces read, as stored in the file. */
   readonly weights: ReadonlyMap<string, Tensor>;
 }
 
 /**
  * The pieces of the whole graph.
  *
- * @throws {UnlikeBlocksError} where the segments of the second block are not the last one's over other weights
+ * @throws {UnlikeBlocksError} where the segments of the second block and of the last differ in more than
+ *   their weights
  */
 export function repeatSegments(
   { segments, preprocessing, weights }: FoldedPieces,
@@ -34,7 +35,7 @@ export function repeatSegments(
   if (range === undefined) throw new UnlikeBlocksError(folded);
   const { begin, end, own, border } = range;
   const left = folded.count - 3;
-  /** Names of the second block in a copy of it, counted from 1. */
+  /** A name of the second block in a copy of it, counted from 1. */
   const nameIn = (copy: number) => (name: string): string => {
     if (name === border.input) return copied(border.output, copy - 1);
     if (!own.has(name)) return name;
@@ -50,7 +51,7 @@ export function repeatSegments(
     }
   }
   const all = [...context.lowered.initializers, ...weights];
-  // What another piece reads of the second block would be missing from the copies.
+  // If another piece read something of the second block, the copies would lack it.
   if (!all.every(([name, value]) => own.has(name) || !isOwn(name, value, folded))) {
     throw new UnlikeBlocksError(folded);
   }
@@ -82,7 +83,7 @@ export function repeatSegments(
   };
 }
 
-/** Whether a constant is the second block's. */
+/** Whether a constant belongs to the second block. */
 function isOwn(name: string, value: Tensor, folded: FoldedBlocks): boolean {
   return folded.blockOf(name) === SECOND || value instanceof Parameter;
 }
@@ -105,11 +106,11 @@ function copyOf(segment: Segment, rename: (name: string) => string): Segment {
 /** The second block's segments. */
 interface RepeatedRange {
   readonly begin: number;
-  /** The segment after the last of them, the last block's first. */
+  /** Index of the segment after the last of them, the first of the last block. */
   readonly end: number;
-  /** Names that are another in every block. */
+  /** Names that differ from block to block. */
   readonly own: Set<string>;
-  /** What enters the first of the segments, and what leaves the last. */
+  /** The value that enters the first of the segments, and the one that leaves the last. */
   readonly border: { readonly input: string; readonly output: string };
 }
 
@@ -139,8 +140,8 @@ function findRepeatedRange(
 }
 
 /**
- * Names of the second block's segments that are others in the last block's; `undefined` where these
- * are not the two blocks.
+ * Names of the second block's segments that differ in the last block's; `undefined` where the ranges are not
+ * the two blocks.
  */
 function ownNames(
   second: readonly Signature[],
@@ -150,7 +151,7 @@ function ownNames(
 ): Set<string> | undefined {
   const standsFor = new Map<string, string>();
   for (const [i, { text, names }] of second.entries()) {
-    // Whoever made the texts has read what is written into graphs: it is the same in all blocks.
+    // Making the texts has read the constants written into graphs, so these are the same in all blocks.
     if (text !== last[i].text) return undefined;
     for (const [place, name] of names.entries()) {
       const other = last[i].names[place];
@@ -175,7 +176,7 @@ function ownNames(
       const there = lowered.initializers.get(other)!;
       const expected = folded.tensorIn(folded.count - 1, name, constant);
       if (expected !== undefined) own.add(name);
-      // A constant that lowering has made twice is one constant.
+      // Equal constants that lowering made twice count as one.
       if (!haveSameContents(expected ?? constant, there)) return undefined;
     }
   }

@@ -1,15 +1,15 @@
-/** Weights that leave memory once others are made of them. */
+/** Weights that leave memory once others have been made from them. */
 import type { PlannedCall } from "./call.ts";
 import type { TrainingPlan } from "./plan.ts";
 
-/** What of a plan tells which weights are read, and when. */
+/** The parts of a plan that tell which weights are read, and when. */
 type Weights = Pick<TrainingPlan, "preprocessing" | "constants"> & {
   readonly training: Pick<TrainingPlan["training"], "calls">;
 };
 
 /**
- * Bytes of the weights that a plan makes others of and does not read any more, under whatever name: a
- * table of embeddings may be the head's weight, of which others are made chunk by chunk.
+ * Bytes of the weights from which a plan makes others and that it no longer reads under any name: a table of
+ * embeddings may also be the head's weight, from which others are made chunk by chunk.
  */
 export function replacedBytes({ preprocessing, training, constants }: Weights): number {
   const read = (calls: readonly PlannedCall[]) => {

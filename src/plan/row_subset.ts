@@ -1,5 +1,5 @@
 /**
- * Computes what treats tokens one by one over some of a batch's rows alone.
+ * Computes operators that treat tokens one by one over only some of a batch's rows.
  *
  * A value [batch, length, ...] becomes [1, rows, ...]; a flat one, [batch · length, ...], becomes
  * [rows, ...].
@@ -27,11 +27,11 @@ export class RowSubset {
 
   /**
    * @param lowered graph of known shapes, whose inputs and initializers the new one has
-   * @param tokens which of the graph's values hold a row a token, where that is known already
-   * @param trainable initializers that change, from which nothing may be folded
-   * @param rows that are chosen
-   * @param choose emits them of `flat`, a value [batch · length, ...]
-   * @param suffix of the names of values from which they were chosen
+   * @param tokens values of the graph known to hold one row per token
+   * @param trainable initializers that training changes, from which nothing may be folded
+   * @param rows number of chosen rows
+   * @param choose emits the chosen rows of `flat`, a value [batch · length, ...]
+   * @param suffix added to the names of values whose rows were chosen
    */
   constructor(
     lowered: Graph,
@@ -67,7 +67,7 @@ export class RowSubset {
     return this.#reduced.get(value);
   }
 
-  /** Adds a node that computes each row of `operands` by itself, for the chosen rows. */
+  /** Adds a node that computes each row of `operands` separately, for the chosen rows. */
   addReduced(node: Node, operands: readonly string[]): void {
     const inputs = node.inputs.map((input) =>
       operands.includes(input) ? this.chosen(input) : input
@@ -79,7 +79,7 @@ export class RowSubset {
     }
   }
 
-  /** Lets `rows` be the chosen rows of a value, under its own name. */
+  /** Makes `rows` the chosen rows of a value, under its own name. */
   nameReduced(value: string, rows: string): void {
     this.named(value, rows, this.#dims(value));
     this.#reduced.set(value, this.tokens.leadingAxes(value)!);
@@ -96,7 +96,7 @@ export class RowSubset {
     return this.named(name, this.#choose(this.b, flat), this.#dims(value));
   }
 
-  /** A value of the graph before, in all its rows, of `flat`. */
+  /** Restores a value of the original graph, in all its rows, from `flat`. */
   named(name: string, flat: string, dims: readonly Extent[] = this.before(name)): string {
     return this.b.emit({
       opType: "Reshape",
@@ -107,7 +107,7 @@ export class RowSubset {
     })[0];
   }
 
-  /** Dimensions that a value has in the graph before. */
+  /** Dimensions of a value in the original graph. */
   before(value: string): readonly Extent[] {
     return extentsOf(this.#originals.get(value)!);
   }

@@ -8,10 +8,9 @@ import type { Graph, Node } from "../graph/types.ts";
 import { plainProduct } from "./plain_product.ts";
 
 /**
- * @param lowered graph of known shapes, whose output are the logits
- * @param trainable initializers that change
- * @returns the same graph where its last node is no product or quotient of a head's logits and a
- *   frozen number
+ * @param lowered graph of known shapes, whose output is the logits
+ * @param trainable initializers that training changes
+ * @returns the same graph where its last node does not multiply or divide a head's logits by a frozen number
  */
 export function scaleHidden(lowered: Graph, trainable: ReadonlySet<string>): Graph {
   const [{ name: logits }] = lowered.outputs;
@@ -42,7 +41,7 @@ export function scaleHidden(lowered: Graph, trainable: ReadonlySet<string>): Gra
   return { ...lowered, nodes, valueInfo };
 }
 
-/** What a node multiplies by a frozen number, or divides by it; `undefined` for any other node. */
+/** The value that a node multiplies by a frozen number, or divides by it; `undefined` for any other node. */
 function scaledValue(
   { initializers }: Graph,
   { opType, inputs: [a, b] }: Node,

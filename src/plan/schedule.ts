@@ -1,11 +1,11 @@
-/** A pass's calls with the lifetimes of what runs between them. */
+/** Calls in order, with the lifetimes of the tensors that pass between them. */
 import type { BoundSizes } from "../graph/size.ts";
 import type { PlannedCall } from "./call.ts";
 import { cotangentName, EXPECTED_ROWS, gradientName, LOGITS, LOSS } from "./names.ts";
 import { earlierOf, isEarlier, isLater, laterOf } from "./span.ts";
 import { placeTensors, type StepMemory } from "./step_memory.ts";
 
-/** Calls in order, and when each intermediate tensor has been read for the last time. */
+/** Calls in order, and after which call each intermediate tensor is no longer read. */
 export interface CallSequence {
   readonly calls: readonly PlannedCall[];
   /** For each call, the intermediates to free after it. */
@@ -14,21 +14,21 @@ export interface CallSequence {
 
 /** Calls at a batch. */
 export interface Schedule extends CallSequence {
-  /** Those of the batch, which the calls' graphs are over. */
+  /** The batch's sizes, over which the calls' graphs are built. */
   readonly sizes: BoundSizes;
-  /** Where the intermediates lie. */
+  /** The offsets of the intermediates. */
   readonly memory: StepMemory;
 }
 
-/** Calls at a batch. */
+/** Binds calls to a batch. */
 export function scheduleAt({ calls, release }: CallSequence, sizes: BoundSizes): Schedule {
   return { calls, release, sizes, memory: placeTensors(calls, release, sizes) };
 }
 
 /**
- * Works out after which call each intermediate is dead.
+ * Determines after which call each intermediate is dead.
  *
- * @param results what outlives the calls beside loss, logits and gradients
+ * @param results what outlives the calls in addition to loss, logits and gradients
  */
 export function scheduled(
   calls: readonly PlannedCall[],
@@ -61,7 +61,7 @@ export function leavesSpan(name: string): boolean {
   return isLater(name) || name.startsWith(COTANGENT) && isEarlier(name.slice(COTANGENT.length));
 }
 
-/** What the span that a tensor comes from calls it: the one before, or for a cotangent the one after. */
+/** The name of a tensor in the span that it comes from: the one before, or for a cotangent the one after. */
 export function nameInOtherSpan(
   name: string,
 ): { name: string; where: "before" | "after" } | undefined {

@@ -11,28 +11,28 @@ import { keptValues, NOTHING_KEPT } from "./kept_values.ts";
 import { cotangentName, gradientName } from "./names.ts";
 import { isEarlier, isLater } from "./span.ts";
 
-/** What the calls of one plan have in common. */
+/** What the calls of one plan share. */
 export interface PlanContext extends Whole {
   readonly trainable: ReadonlySet<string>;
-  /** Values that depend on initializers alone. */
+  /** Values that depend only on initializers. */
   readonly constants: ReadonlySet<string>;
   /** Which activations are kept in fewer bits for the backward calls. */
   readonly float16Activations: Float16Activations;
   /**
-   * Whether nothing is kept but what runs between segments: in `exact`, all is computed again from what
-   * the forward pass had.
+   * Whether only the activations between segments are kept; in `exact`, everything else is then recomputed
+   * from the values that the forward pass had.
    */
   readonly recomputesAlone?: boolean;
-  /** Whether each call runs on one thread, which has a core's cache for itself. */
+  /** Whether each call runs on one thread, with a core's cache to itself. */
   readonly inTiles?: boolean;
-  /** Whether the graph computes logits of every token, so that target rows are picked after it. */
+  /** Whether the graph computes logits of every token, so that the target rows are picked from its output. */
   readonly pickRows: boolean;
 }
 
 /**
- * None; what runs between segments and what is as wide or wider, as an MLP's inside is: most of the
- * memory for little of the gradient (`scripts/figures/numeric.ts` prints how little); or all, for the
- * setting that computes in 8 bits: most of what is inside segments in 8 bits, the rest in float16.
+ * None; the activations between segments and those as wide or wider, such as the inside of an MLP: most of
+ * the memory for little error in the gradient (`scripts/figures/numeric.ts` prints how little); or all, for
+ * the setting that computes in 8 bits: most activations inside segments in 8 bits, the rest in float16.
  */
 export type Float16Activations = "none" | "wide" | "all";
 
@@ -45,9 +45,9 @@ export function trainablesOf(context: PlanContext, segment: Segment): string[] {
 }
 
 /**
- * Computes a segment's output, and the values its backward call wants kept.
+ * Computes a segment's output and the values that its backward call needs kept.
  *
- * @param from the form in which the segment's input is there
+ * @param from the form of the segment's input
  */
 export function forwardCall(
   context: PlanContext,
@@ -68,17 +68,17 @@ export function forwardCall(
   });
 }
 
-/** What a segment leaves for the span after its own. */
+/** Values that a segment leaves for the next span. */
 function laterValues({ nodes }: Segment): readonly string[] {
   return nodes.flatMap(({ outputs }) => outputs.filter(isLater));
 }
 
-/** What a segment reads of the span before its own. */
+/** Values that a segment reads from the previous span. */
 function earlierValues({ nodes }: Segment): readonly string[] {
   return [...new Set(nodes.flatMap(({ inputs }) => inputs.filter(isEarlier)))];
 }
 
-/** How a segment's calls are written: where activations are kept in 8 bits, for these. */
+/** Options of a segment's calls, suited to 8-bit activations where these are kept. */
 function passesOver({ float16Activations, inTiles, passControl }: PlanContext): CallOptions {
   return {
     passControl,
@@ -87,21 +87,21 @@ function passesOver({ float16Activations, inTiles, passControl }: PlanContext): 
   };
 }
 
-/** The backward call of a segment and the activations it takes from the forward call. */
+/** The backward call of a segment, and the activations that it takes from the forward call. */
 export interface Backward {
   readonly call: PlannedCall;
   readonly kept: Kept;
-  /** Bytes of the kept activations; the segment's input, which is there anyhow, not counted. */
+  /** Bytes of the kept activations, without the segment's input, which exists in any case. */
   readonly keptBytes: Extent;
 }
 
 /**
- * Computes the gradients of a segment's trainable tensors and, where something below trains too,
- * the cotangent of its input.
+ * Computes the gradients of a segment's trainable tensors and, where something below is trained too, the
+ * cotangent of its input.
  *
- * @param keep false: recompute everything from the segment's input; true: take from the forward call
- *   what the derivatives read
- * @param again whether the input itself is computed again, and so is there as it was; default false
+ * @param keep false: recompute everything from the segment's input; true: take from the forward call what the
+ *   derivatives read
+ * @param again whether the input itself is recomputed, and so has its original precision; default false
  */
 export function backwardCall(
   context: PlanContext,
@@ -151,12 +151,12 @@ export function backwardCall(
 /**
  * The form in which an activation is kept.
  *
- * Among `all`, what has a row a token, as wide as what runs between segments or wider, goes into 8 bits
- * unnoticed; attention's probabilities do not: most are far smaller than their row's largest. Under
- * `wide` what attention reads stays whole, for the exponential of its scores magnifies what rounding
- * did to it.
+ * With `all`, activations with one row per token, at least as wide as those between segments, are kept in 8
+ * bits without noticeable effect; attention's probabilities are not, since most are far smaller than the
+ * largest of their row. With `wide`, what attention reads is not reduced, because the exponential of its
+ * scores magnifies rounding errors.
  *
- * @param boundary shape of what runs between segments
+ * @param boundary shape of the activations between segments
  * @param attended whether attention reads it
  */
 function keptForm(
@@ -173,7 +173,7 @@ function keptForm(
   return isAsWide && isAtMost(rowsOf(shape), rowsOf(between)) ? "int8" : "float16";
 }
 
-/** Activations of which what runs between segments is more than so many times as much stay as they are. */
+/** Activations smaller than those between segments by more than this factor stay unchanged. */
 const NARROW = 8;
 
 const rowsOf = (shape: readonly Extent[]) => productOf(shape.slice(0, -1));

@@ -1,6 +1,6 @@
 /**
- * Chooses the target rows before whatever treats tokens one by one at a model's end: of the last
- * block, all that follows attention computes no other rows then.
+ * Chooses the target rows before the operators at a model's end that treat tokens one by one: in the last
+ * block, everything after attention then computes only these rows.
  */
 import { int } from "../graph/attributes.ts";
 import { producersOf, readersOf, shapeIn } from "../graph/facts.ts";
@@ -13,13 +13,16 @@ import { RowSubset } from "./row_subset.ts";
 import { TARGET_ROWS } from "./select_rows.ts";
 import { TokenRows } from "./token_rows.ts";
 
-/** Rows are chosen of so much, as multiples of the hidden state: the residual stream and an update of it. */
+/**
+ * Most numbers per row that are chosen, as a multiple of the hidden state: the residual stream and an update
+ * of it.
+ */
 const MOST_WIDTH = 2;
 
 /**
  * @param lowered graph of known shapes, in which one Gather chooses the target rows
  * @param rows target rows, padding included
- * @param trainable initializers that change, from which nothing may be folded
+ * @param trainable initializers that training changes, from which nothing may be folded
  * @returns the same graph where the rows cannot be chosen earlier
  */
 export function selectEarly(
@@ -31,7 +34,7 @@ export function selectEarly(
   const gather = lowered.nodes.find(({ opType, inputs }) =>
     opType === "Gather" && inputs[1] === TARGET_ROWS
   );
-  // As many rows as there are positions are no fewer.
+  // As many target rows as positions: nothing is gained.
   if (gather === undefined || isAtMost(times(shape.batch, shape.length), rows)) return lowered;
   const tokens = new TokenRows(lowered, shape);
   const crossed = crossable(lowered, tokens, gather);
@@ -44,7 +47,7 @@ export function selectEarly(
     suffix: ".targets",
   });
   const { b } = reduced;
-  // What entered the Gather holds nothing but its rows now.
+  // The Gather's input now holds only its rows.
   const renamed = (name: string) => name === gather.outputs[0] ? gather.inputs[0] : name;
   for (const node of lowered.nodes) {
     const operands = crossed.get(node);
@@ -55,8 +58,8 @@ export function selectEarly(
 }
 
 /**
- * The nodes before the gather that may compute its rows alone, with their operands: as far down as
- * few numbers a row enter them.
+ * The nodes before the gather that can compute only its rows, with their operands: as far back as few enough
+ * numbers per row enter them.
  */
 function crossable(
   lowered: Graph,

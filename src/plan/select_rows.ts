@@ -1,6 +1,6 @@
 /**
- * Computes logits only where the loss looks: a language model's head is a fifth to a quarter of a
- * small model's work, and most tokens of a prompt are no targets.
+ * Computes logits only where the loss needs them: a language model's head is a fifth to a quarter of a small
+ * model's work, and most tokens of a prompt are not targets.
  */
 import { constantValues } from "../graph/passes/constants.ts";
 import { node } from "../graph/node.ts";
@@ -10,14 +10,14 @@ import { int64 } from "../graph/tensor.ts";
 import type { Graph, Node } from "../graph/types.ts";
 import { isElementwise, kindOf, traitsOf } from "../ops/registry.ts";
 
-/** Name of the graph input that says which rows of the flattened [batch · length] to keep. */
+/** Graph input with the rows of the flattened [batch · length] to keep. */
 export const TARGET_ROWS = "target_rows";
 
 /**
- * Inserts `Gather(Reshape(h, [-1, H]), target_rows)` before the last linear layer, so that `logits`
- * becomes [rows, vocabulary]. Exact: everything after `h` treats rows independently.
+ * Inserts `Gather(Reshape(h, [-1, H]), target_rows)` before the last linear layer, so that `logits` becomes
+ * [rows, vocabulary]. Exact: everything after `h` treats rows independently.
  *
- * @returns the graph with an input more, or `undefined` where the head's shape is not such
+ * @returns the graph with one more input, or `undefined` where the head does not have this form
  */
 export function selectTargetRows(graph: Graph, logits: string): Graph | undefined {
   const producers = new Map<string, Node>();
@@ -69,13 +69,15 @@ function multipliesRows(node: Node): boolean {
   return kind === "packed product" || kind === "product" && intAttribute(node, "transA", 0) === 0;
 }
 
-/** Whether a node normalises each row by itself; of how many axes others would, no shape says here. */
+/** Whether a node normalises each row on its own; for other axes, no shape here says how many they cover. */
 function normalizesRows(node: Node): boolean {
   return kindOf(node) === "normalization" && traitsOf(node).rows !== "mixed" &&
     intAttribute(node, "axis", -1) === -1;
 }
 
-/** Whether a value is no constant that has an entry for each row, such as a position's bias. */
+/**
+ * Whether a value is the same for all rows: not a constant with an entry per row, such as a positional bias.
+ */
 function isAlikeInRows({ initializers }: Graph, value: string): boolean {
   return initializers.get(value)?.dims.slice(0, -1).every((dim) => dim === 1) ?? true;
 }

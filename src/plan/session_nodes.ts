@@ -1,6 +1,6 @@
 /**
- * How many nodes the sessions of a run have in all. One session serves all batch shapes of a kind
- * (`call_graph.ts`): attention in more blocks needs others, and so do sequences that run alone.
+ * Counts the nodes of all sessions of a run. One session serves all batch shapes of a kind (`call_graph.ts`):
+ * attention in more blocks needs other sessions, and so do sequences that run alone.
  */
 import { intAttribute } from "../graph/attributes.ts";
 import type { Graph, Node } from "../graph/types.ts";
@@ -8,11 +8,11 @@ import { blockCount, packedBlockTokens } from "../ops/contrib/attention_blocks.t
 import type { PlannedCall } from "./call.ts";
 import type { PlanOptions } from "./options.ts";
 
-/** What decides which sessions a shape's plan runs, as far as that is known before planning. */
+/** What decides which sessions a shape's plan uses, as far as it is known before planning. */
 export interface ShapeKind {
-  /** Equal for shapes that differ in sizes and blocks at most. */
+  /** Equal for shapes that differ at most in sizes and blocks. */
   readonly form: string;
-  /** Blocks of queries, of all parts of the sequences. */
+  /** Number of blocks of queries, over all parts of the sequences. */
   readonly blocks: number;
 }
 
@@ -27,7 +27,7 @@ export function shapeKind(graph: Graph, options: PlanOptions): ShapeKind {
 }
 
 /**
- * Query heads of a key head, of a node that runs in blocks of queries where sequences are long enough;
+ * Query heads per key head, for a node that runs in blocks of queries where sequences are long enough;
  * `undefined` for all others.
  */
 function causalGroup(node: Node): number | undefined {
@@ -39,8 +39,8 @@ function causalGroup(node: Node): number | undefined {
 }
 
 /**
- * In how many blocks of queries a graph's attention runs: of what all sequences begin with, and of what
- * comes after it.
+ * The number of blocks of queries of a graph's attention, for the tokens that all sequences begin with and
+ * for those after them.
  */
 function attentionBlocks(
   { nodes }: Graph,
@@ -55,20 +55,20 @@ function attentionBlocks(
 }
 
 /**
- * Sessions of a training step beside those of the kinds, where there are several: which of a segment's
- * values it keeps depends on a batch's exact size (10,900 nodes where the kinds have 7,200, of SmolLM2's
- * blocks in 60 batches of up to 256 tokens).
+ * Further sessions of a training step, as a share of those of the kinds, where there are several kinds: which
+ * of a segment's values are kept depends on a batch's exact size (10,900 nodes where the kinds have 7,200,
+ * for SmolLM2's blocks in 60 batches of up to 256 tokens).
  */
 export const SIZE_VARIANTS = 0.5;
 
-/** Calls of a plan and the blocks that its attention runs in. */
+/** Calls of a plan, and the number of blocks of its attention. */
 export interface KindCalls {
   readonly blocks: number;
   readonly calls: readonly PlannedCall[];
 }
 
 /**
- * Nodes of the sessions for all batches of one form: every block is as many nodes.
+ * Nodes of the sessions for all batches of one form: every block has the same number of nodes.
  *
  * @param fewest a plan with the fewest blocks
  * @param most one with the most; may be the same
@@ -87,7 +87,7 @@ export function sessionNodes(
   return between.reduce((sum, nodes) => sum + nodes, both);
 }
 
-/** Nodes of all sessions that some plans need together. */
+/** Nodes of all sessions that the given plans need together. */
 function nodesOf(plans: readonly (readonly PlannedCall[])[]): number {
   const found = new Map(plans.flat().map(({ key, graph }) => [key, graph.nodes.length]));
   return [...found.values()].reduce((sum, nodes) => sum + nodes, 0);

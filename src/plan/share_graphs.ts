@@ -1,12 +1,12 @@
-/** Equal calls of a plan hold one graph between them: most of a plan is the same few graphs. */
+/** Makes equal calls of a plan share one graph: most of a plan consists of the same few graphs. */
 import { sizedName } from "../graph/extents.ts";
 import type { PlannedCall } from "./call.ts";
 import { shapesOfCall } from "./call_graph.ts";
 
 /**
- * Gives calls of equal key the graph and key of the first of them.
+ * Gives calls of equal key the graph and the key of the first of them.
  *
- * @returns a function to put a plan's calls through, list after list
+ * @returns a function to apply to each of a plan's lists of calls
  */
 export function graphSharing(): (calls: readonly PlannedCall[]) => readonly PlannedCall[] {
   const first = new Map<string, PlannedCall>();
@@ -19,7 +19,7 @@ export function graphSharing(): (calls: readonly PlannedCall[]) => readonly Plan
     });
 }
 
-/** Equal for calls with one graph: those over other sizes may have one key. */
+/** Equal for calls with the same graph; graphs over different sizes may have the same key. */
 export function textOf({ key, graph, sized }: PlannedCall): string {
   return [key, shapesOfCall(graph), ...[...sized.values()].map(sizedName)].join(" ");
 }

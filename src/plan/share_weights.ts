@@ -1,7 +1,7 @@
 /**
- * What calls make of frozen weights alone (floats of packed ones, weights the other way round) becomes
- * calls of its own, each a call ahead of the one that reads it: parts of a batch that run beside each
- * other make it once for all of them, in turn, instead of each for itself.
+ * Moves what calls compute from frozen weights alone (unpacked floats, transposed weights) into separate
+ * calls, each one call ahead of the one that reads the result. Parts of a batch that run in parallel then
+ * share the result, and take turns in computing it, instead of each computing it for itself.
  */
 import { isAtMost, productOf } from "../graph/extent_arithmetic.ts";
 import type { Graph, Node } from "../graph/types.ts";
@@ -10,12 +10,12 @@ import { canonicalCall, type PlannedCall } from "./call.ts";
 import { knownValues, wholeGraph } from "./call_graph.ts";
 import { sharedName } from "./names.ts";
 
-/** Elements below which a value is not worth a call. */
+/** Values with fewer elements are not worth a call. */
 const LEAST_ELEMENTS = 2 ** 12;
 
 /**
  * @param calls in the order in which they run
- * @param frozen names of tensors that stay as they are from step to step
+ * @param frozen names of tensors that do not change from step to step
  */
 export function withSharedWeights(
   calls: readonly PlannedCall[],
@@ -41,15 +41,15 @@ export function withSharedWeights(
   });
 }
 
-/** A call, and the one that makes what it reads of weights. */
+/** A call, and the one that computes what it reads of weights. */
 interface Apart {
   readonly call: PlannedCall;
   readonly weights?: PlannedCall;
 }
 
 /**
- * A call in two: what is made of frozen inputs alone, and what reads that. What they are fed and what
- * comes of them has the names that it has in the call's graph.
+ * A call in two parts: one computes what depends on frozen inputs alone, the other reads that. Feeds and
+ * results have the names that they have in the call's graph.
  */
 interface Split {
   readonly weights: PlannedCall;
@@ -90,8 +90,8 @@ function split(graph: Graph, frozen: ReadonlySet<string>): Split | undefined {
 }
 
 /**
- * The value that one is seen as in another shape, which costs a copy where a graph ends with it;
- * `undefined` where no work is done for it.
+ * The value of which another is a view in a different shape, since a graph that ends with a view copies it;
+ * `undefined` where it takes no work.
  */
 function workFor(name: string, made: ReadonlyMap<string, Node>): string | undefined {
   const node = made.get(name);
@@ -100,12 +100,12 @@ function workFor(name: string, made: ReadonlyMap<string, Node>): string | undefi
     : node && name;
 }
 
-/** @param number of the call in the step */
+/** @param number index of the call in the step */
 function apart(call: PlannedCall, { weights, rest }: Split, number: number): Apart {
   const shared = new Map(
     [...weights.fetches.values()].map((name, i) => [name, sharedName(number, i)]),
   );
-  // What follows from a batch's sizes has its name already.
+  // A constant that follows from a batch's sizes already has its name.
   const named = (of: ReadonlyMap<string, string>, names: ReadonlyMap<string, string>) =>
     new Map([...of].map(([name, value]) => [name, shared.get(value) ?? names.get(value) ?? value]));
   const { label, feeds, fetches } = call;

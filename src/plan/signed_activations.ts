@@ -1,9 +1,8 @@
 /**
- * The form `s8s8` of products in 8-bit integers: calls are planned with uint8 activations around 128,
- * and what was rounded so is rounded to int8 around 0 here. The integers beside the zero point are
- * the same, so that the sums are, too.
+ * The form `s8s8` of products in 8-bit integers: calls are planned with uint8 activations around 128; here
+ * these become int8 around 0. The integers relative to the zero point are the same, and so are the sums.
  *
- * Activations that use the whole range of uint8, as a head's probabilities do, stay as they are.
+ * Activations that use the whole range of uint8, such as a head's probabilities, do not change.
  */
 import { ZERO_POINTS } from "../graph/codes.ts";
 import { producersOf, readersOf } from "../graph/facts.ts";
@@ -55,7 +54,7 @@ export function signedGraph(graph: Graph): Graph {
   const producers = producersOf(nodes);
   const isRounding = (node: Node | undefined) =>
     node?.opType === "QuantizeLinear" && isMiddle(zeroPointOf(node));
-  /** Tiles of codes that are put together. */
+  /** Whether a node joins tiles of codes. */
   const isWhole = (node: Node) =>
     node.opType === "Concat" &&
     node.inputs.every((input) =>

@@ -1,9 +1,9 @@
 /**
- * A span of a sequence: some consecutive tokens of it, that a thread computes beside those of others.
+ * A span of a sequence: consecutive tokens that one thread computes while other threads compute others.
  *
- * Causal attention is all that a token sees of those before it. A span reads the keys and values of the
- * tokens before it, which the span before has computed, and sends back their cotangents; it leaves its
- * own, behind those, for the span after it. Everything else treats tokens one by one.
+ * A token sees earlier tokens only through causal attention. A span reads the keys and values of all tokens
+ * before it, which the previous span passes on, and sends back their cotangents; it leaves these keys and
+ * values, followed by its own, for the next span. Everything else treats tokens one by one.
  */
 import type { Extent } from "../graph/size.ts";
 import type { Node } from "../graph/types.ts";
@@ -18,28 +18,29 @@ export interface Span<Count extends Extent = number> {
 
 const EARLIER = "earlier:";
 const LATER = "later:";
-/** What a copied block's names end in (`alike_blocks.ts`) stays. */
+/** Replaces a prefix, and keeps the suffix of a copied block's names (`alike_blocks.ts`). */
 const replaced = (name: string, from: string, to: string) => to + name.slice(from.length);
 
 /** Keys or values, float32 [tokens · heads, size], of all tokens before the span. */
 export const earlierName = (role: "keys" | "values", attention: number) =>
   `${EARLIER}${role}.${attention}`;
-/** The same with those of the span behind them. */
+/** The same, followed by those of the span. */
 export const laterName = (role: "keys" | "values", attention: number) =>
   `${LATER}${role}.${attention}`;
 
 export const isEarlier = (name: string) => name.startsWith(EARLIER);
 export const isLater = (name: string) => name.startsWith(LATER);
-/** What the span before calls what this one reads. */
+/** The previous span's name for what this one reads. */
 export const laterOf = (earlier: string) => replaced(earlier, EARLIER, LATER);
-/** What the span after calls what this one leaves. */
+/** The next span's name for what this one leaves. */
 export const earlierOf = (later: string) => replaced(later, LATER, EARLIER);
 
 /**
- * What follows the last segment's input is computed with the loss, in calls that leave nothing else.
+ * Checks the last segment: what follows its input is computed with the loss, in calls that leave nothing
+ * else.
  *
  * @param nodes of the last segment
- * @throws {IndivisibleError} where they have attention among them
+ * @throws {IndivisibleError} where there is attention among them
  */
 export function checkDivisible(nodes: readonly Node[]): void {
   const found = nodes.find(({ inputs, outputs }) =>
@@ -50,7 +51,7 @@ export function checkDivisible(nodes: readonly Node[]): void {
   }
 }
 
-/** A model's sequences cannot be divided: tokens see each other elsewhere than in attention. */
+/** A model's sequences cannot be divided: tokens see each other outside attention. */
 export class IndivisibleError extends UnsupportedError {
   override readonly name = "IndivisibleError";
 }

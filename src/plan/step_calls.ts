@@ -1,4 +1,4 @@
-/** The calls of a step's passes: prologue, forward segments, loss, backward segments. */
+/** The calls of a step: prologue, forward segments, loss, backward segments. */
 import { typeIn } from "../graph/facts.ts";
 import { isAtMost, plus } from "../graph/extent_arithmetic.ts";
 import type { Extent } from "../graph/size.ts";
@@ -11,7 +11,7 @@ import { storedBytes } from "./kept_form.ts";
 import { isProductOfActivations } from "./kept_values.ts";
 import { againName, LOGITS } from "./names.ts";
 import { KeepBudget } from "./keep_budget.ts";
-import { ALL_PASSES, type BatchSizes, type Pass, type SizedOptions } from "./options.ts";
+import { type BatchSizes, type SizedOptions, STEP_KINDS, type StepKind } from "./options.ts";
 import type { Backward, PlanContext } from "./segment_calls.ts";
 import { evaluationTailCall, tailCall } from "./tail.ts";
 
@@ -19,35 +19,35 @@ import { evaluationTailCall, tailCall } from "./tail.ts";
 export interface StepPieces {
   readonly context: PlanContext;
   readonly cut: Cut;
-  /** Number of the first segment with something to train. */
+  /** Index of the first segment with something to train. */
   readonly first: number;
   /** Rows of logits that enter the loss. */
   readonly rows: Extent;
-  /** Stands for the last segment where the head runs in chunks. */
+  /** Replaces the last segment where the head runs in chunks. */
   readonly head?: ChunkedHead;
 }
 
-/** Calls of each pass, in order; none for a pass that is not wanted. */
+/** Calls by kind of step, in order; none for a kind that is not wanted. */
 export interface PlannedCalls {
-  readonly calls: Readonly<Record<Pass, readonly PlannedCall[]>>;
-  /** Where the logits are left: pieces of the class axis, in order. */
+  readonly calls: Readonly<Record<StepKind, readonly PlannedCall[]>>;
+  /** Where the logits are left: pieces along the class axis, in order. */
   readonly logitsParts: readonly string[];
-  /** Calls before that of the first segment. */
+  /** Number of calls before those of the first segment. */
   readonly prologueCount: number;
-  /** Bytes that the backward calls read of the forward pass. */
+  /** Bytes that the backward calls read from the forward pass. */
   readonly savedBytes: Extent;
-  /** Whether the budget for kept activations ends before they do. */
+  /** Whether the budget for kept activations is exhausted. */
   readonly keepsSome: boolean;
 }
 
-/** Tokens of a sequence beyond which memory counts more than to compute an eighth of a step twice. */
+/** Sequence length in tokens above which saving memory is worth computing an eighth of a step twice. */
 export const LONG_TOKENS = 2048;
 
 export function planCalls(
   { context, cut, first, rows, head }: StepPieces,
   options: Pick<SizedOptions, "passes" | "keepBytes" | "thinStream"> & BatchSizes<Extent>,
 ): PlannedCalls {
-  const { length, passes = ALL_PASSES, keepBytes = 0 } = options;
+  const { length, passes = STEP_KINDS, keepBytes = 0 } = options;
   const { thinStream = !isAtMost(length, LONG_TOKENS) } = options;
   const body = cut.segments.slice(0, -1);
   const tail = cut.segments[cut.segments.length - 1];
@@ -61,7 +61,7 @@ export function planCalls(
     : { calls: new Map<number, PlannedBackward>(), keepsSome: false };
   const forward = () => [...prologue, ...body.map((segment) => planner.forward(segment))];
   const evaluationTail = () => head?.evaluation() ?? [evaluationTailCall(context, tail, rows)];
-  const callsOf: Readonly<Record<Pass, () => readonly PlannedCall[]>> = {
+  const callsOf: Readonly<Record<StepKind, () => readonly PlannedCall[]>> = {
     training: () => [
       ...prologue,
       ...body.map((segment, i) => planner.forward(segment, backward.get(i)?.kept)),
@@ -71,7 +71,7 @@ export function planCalls(
     evaluation: () => [...forward(), ...evaluationTail()],
     logits: () => [...forward(), ...(head?.logits() ?? evaluationTail())],
   };
-  const wanted = (pass: Pass) => passes.includes(pass) ? callsOf[pass]() : [];
+  const wanted = (kind: StepKind) => passes.includes(kind) ? callsOf[kind]() : [];
   return {
     calls: {
       training: wanted("training"),
@@ -95,14 +95,14 @@ function prologueCall(context: PlanContext, cut: Cut): PlannedCall[] {
 }
 
 interface PlannedBackward extends Backward {
-  /** Calls that compute the segment's input again, which does not wait in memory then. */
+  /** Calls that recompute the segment's input, which then need not stay in memory. */
   readonly again?: readonly PlannedCall[];
 }
 
 /**
  * Backward calls of the segments from the first trainable one on, by segment number.
  *
- * @param isCheap whether what a segment leaves may be computed again for the one after it
+ * @param isCheap whether a segment's output may be recomputed for the next segment
  */
 function planBackward(
   planner: SegmentPlanner,
@@ -124,8 +124,8 @@ function planBackward(
       : planner.backward(segment, { wantInput, keep: true });
     if (keeping !== undefined && budget.take(keeping.keptBytes)) planned.set(i, keeping);
     else {
-      // Kept segments come first, so that those left are the ones whose turn to go back comes first.
-      // From the input of the segment before, which must be there.
+      // Earlier segments are kept, so that the others are those whose backward calls come first. The input is
+      // recomputed from that of the segment before, which must be in memory.
       const isAgain = bare.has(i - 1) && isCheap(body[i - 1]);
       if (isAgain) {
         planned.set(i, backwardAgain(planner, body[i - 1], segment, planned.get(i - 1)!));
@@ -138,7 +138,7 @@ function planBackward(
   return { calls: planned, keepsSome: budget.keepsSome };
 }
 
-/** The backward call of a segment whose input is computed again, from that of the segment before. */
+/** The backward call of a segment whose input is recomputed from that of the segment before. */
 function backwardAgain(
   planner: SegmentPlanner,
   before: Segment,
@@ -157,12 +157,12 @@ function backwardAgain(
   };
 }
 
-/** Whether a segment has attention, which is dear to compute again and leaves keys for other spans. */
+/** Whether a segment has attention, which is expensive to recompute and leaves keys for other spans. */
 function hasProductOfActivations(context: PlanContext, { nodes }: Segment): boolean {
   return nodes.some((node) => isProductOfActivations(context, node));
 }
 
-/** Bytes of the segments' inputs and of what is kept beside, in the forms in which they are kept. */
+/** Bytes of the segments' inputs and of the other kept values, in the forms in which they are kept. */
 function savedBytes(
   lowered: Graph,
   body: readonly Segment[],

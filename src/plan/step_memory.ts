@@ -1,8 +1,8 @@
 /**
- * Where in one slab of memory the tensors lie that pass between a step's calls.
+ * Places the tensors that pass between a step's calls in one slab of memory.
  *
- * Placed by their lifetimes, they take what is alive at the fullest moment and little more; a
- * general arena, asked for other sizes with every batch shape, touches page after page.
+ * Placed by lifetimes, they take little more than what is alive at the fullest moment; a general arena, asked
+ * for different sizes with every batch shape, touches page after page.
  */
 import { boundDims } from "../graph/bind_graph.ts";
 import { byteLength, type DataType } from "../graph/dtype.ts";
@@ -10,7 +10,7 @@ import type { BoundSizes } from "../graph/size.ts";
 import { elementCount } from "../graph/tensor.ts";
 import type { PlannedCall } from "./call.ts";
 
-/** A tensor's place. */
+/** The offset and type of a tensor. */
 export interface Placement {
   readonly offset: number;
   readonly bytes: number;
@@ -21,16 +21,16 @@ export interface Placement {
 export interface StepMemory {
   /** Size of the slab. */
   readonly bytes: number;
-  /** By name; a name is made by one call and freed once. */
+  /** By name; each name is produced by one call and freed once. */
   readonly placements: ReadonlyMap<string, Placement>;
 }
 
-/** Kernels read whole cache lines. */
+/** Kernels read whole cache lines, so offsets are multiples of a line. */
 const ALIGNMENT = 64;
 
 /**
- * @param release for each call, the tensors that are freed after it; what is never freed has no place,
- *   nor has what several parts of a batch share
+ * @param release for each call, the tensors that are freed after it; what is never freed, or is shared by
+ *   several parts of a batch, is not placed
  */
 export function placeTensors(
   calls: readonly PlannedCall[],
@@ -57,12 +57,12 @@ export function placeTensors(
   return { bytes: live.mostBytes, placements };
 }
 
-/** What is alive, in the order of its offsets. */
+/** The live tensors, in order of their offsets. */
 class Live {
   readonly #placements: Placement[] = [];
   mostBytes = 0;
 
-  /** Puts a tensor into the lowest gap that holds it. */
+  /** Puts a tensor into the lowest gap that is large enough. */
   take(tensor: Omit<Placement, "offset">): Placement {
     let offset = 0;
     let index = 0;

@@ -1,8 +1,8 @@
-/** The passes over the calls of a step, once each has its graph, in their order. */
+/** The passes over the calls of a step, in order, once each call has its graph. */
 import type { Tensor } from "../graph/tensor.ts";
 import { formOfProducts, IN_FLOATS } from "./arithmetic.ts";
 import type { PlannedCall } from "./call.ts";
-import type { Pass, PlanChoices } from "./options.ts";
+import type { PlanChoices, StepKind } from "./options.ts";
 import { applyPasses, type PlanningPass } from "./planning_pass.ts";
 import { graphSharing } from "./share_graphs.ts";
 import { withSharedWeights } from "./share_weights.ts";
@@ -10,15 +10,15 @@ import { withSignedActivations } from "./signed_activations.ts";
 import type { PreprocessingCall } from "./weight_preprocessing.ts";
 
 /** All calls of a plan. */
-export interface StepCalls extends Readonly<Record<Pass, readonly PlannedCall[]>> {
+export interface StepCalls extends Readonly<Record<StepKind, readonly PlannedCall[]>> {
   readonly preprocessing: readonly PreprocessingCall[];
 }
 
 export interface StepPassContext {
   readonly options: PlanChoices;
-  /** What calls read of the model. */
+  /** Tensors of the model that calls read. */
   readonly constants: ReadonlyMap<string, Tensor>;
-  /** Calls of the frozen layers, which are known by number and stay as they are. */
+  /** Number of calls of the frozen layers, which are referred to by index and do not change. */
   readonly frozenCalls: number;
 }
 
@@ -27,14 +27,14 @@ export type StepPass = PlanningPass<StepCalls, StepPassContext>;
 export const STEP_PASSES: readonly StepPass[] = [
   {
     name: "signed-activations",
-    does: "rounds activations to signed integers, where the arithmetic has that",
+    does: "rounds activations to signed integers, where the arithmetic says so",
     isOptional: false,
     apply: (calls, { options: { arithmetic = IN_FLOATS } }) =>
       formOfProducts(arithmetic) === "s8s8" ? eachSchedule(calls, withSignedActivations) : calls,
   },
   {
     name: "share-graphs",
-    does: "gives equal calls one graph between them",
+    does: "makes equal calls share one graph",
     isOptional: true,
     apply(calls) {
       const share = graphSharing();
@@ -43,7 +43,7 @@ export const STEP_PASSES: readonly StepPass[] = [
   },
   {
     name: "share-weights",
-    does: "makes what calls compute of weights alone once for several parts of a batch",
+    does: "computes what follows from weights alone once for several parts of a batch",
     isOptional: true,
     apply(calls, { options: { sharesWeights }, constants, frozenCalls }) {
       if (!sharesWeights) return calls;

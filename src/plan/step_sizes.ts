@@ -7,7 +7,7 @@ import type { BatchSizes, PlanOptions, SizedOptions } from "./options.ts";
 export const SIZE_NAMES = ["batch", "length", "rows", "targets", "common", "from"] as const;
 export type SizeName = typeof SIZE_NAMES[number];
 
-/** A batch's sizes by the names of their symbols; none that is absent. */
+/** A batch's sizes by the names of their symbols, without those that are absent. */
 export function sizesByName<Count extends Extent>(
   { batch, length, packedRows, targetRows, commonTokens, span }: BatchSizes<Count>,
 ): ReadonlyMap<string, Count> {
@@ -27,7 +27,8 @@ export function sizesByName<Count extends Extent>(
 /**
  * The values of a batch's symbols.
  *
- * @throws {RangeError} where a span has other rows than its tokens, which count as the same size
+ * @throws {RangeError} where a span's packed rows are not as many as its tokens, since both count as the same
+ *   size
  */
 export function valuesOf(batch: BatchSizes): ReadonlyMap<string, number> {
   const { length, packedRows, span } = batch;
@@ -38,7 +39,7 @@ export function valuesOf(batch: BatchSizes): ReadonlyMap<string, number> {
 }
 
 /**
- * Options whose sizes are symbols, with the values of a batch.
+ * Options whose sizes are symbols, with their values at a batch.
  *
  * @param fixed names of those that stay numbers
  */

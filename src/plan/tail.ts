@@ -1,8 +1,9 @@
 /**
- * The end of a step: the last segment, the loss over target rows, and the way back, in one call.
+ * The end of a step: the last segment, the loss over target rows, and the last segment's backward pass, in
+ * one call.
  *
- * Loss: L = Σ_r w_r (log Σ_v exp(l_rv) − l_r,label(r)); its derivative by the logits is
- * w_r (softmax(l_r) − onehot(label(r))).
+ * Loss: L = Σ_r w_r (log Σ_v exp(l_rv) − l_r,label(r)); its derivative with respect to the logits is w_r
+ * (softmax(l_r) − onehot(label(r))).
  */
 import type { GraphBuilder } from "../graph/builder.ts";
 import { productOf } from "../graph/extent_arithmetic.ts";
@@ -13,7 +14,7 @@ import { gradients, type PlanContext } from "./segment_calls.ts";
 import { LABELS, LOGITS, LOSS, ROW_WEIGHTS } from "./names.ts";
 import { TARGET_ROWS } from "./select_rows.ts";
 
-/** The loss, the gradients of the last segment and the cotangent of what enters it. */
+/** Computes the loss, the gradients of the last segment and the cotangent of its input. */
 export function tailCall(
   context: PlanContext,
   segment: Segment,
@@ -38,7 +39,7 @@ export function tailCall(
   });
 }
 
-/** The loss and the logits alone. */
+/** Computes the loss and the logits only. */
 export function evaluationTailCall(
   context: PlanContext,
   segment: Segment,
@@ -70,7 +71,9 @@ function lossOver(b: GraphBuilder, context: PlanContext, segment: Segment, rows:
   return { logits, logProbabilities, loss };
 }
 
-/** Logits as [rows, classes], and how a cotangent of them returns to the graph's own output. */
+/**
+ * Logits as [rows, classes], and a function that takes a cotangent of them back to the graph's own output.
+ */
 function targetLogits(b: GraphBuilder, context: PlanContext, output: string, rows: Extent) {
   const dims = b.shape(output);
   const classes = dims[dims.length - 1];

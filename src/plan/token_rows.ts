@@ -1,9 +1,9 @@
 /**
- * Which values of a lowered graph hold one row a token, and which nodes compute each row by itself.
+ * Which values of a lowered graph hold one row per token, and which nodes compute each row on its own.
  *
- * A value is [batch, length, ...] or flat, [batch · length, ...]. That its leading axes are tokens
- * follows from where it comes from (it was computed from `input_ids`, or stands beside such a value
- * in an Add), or from where all of it goes.
+ * A value is [batch, length, ...] or flat, [batch · length, ...]. Whether its leading axes are tokens follows
+ * from its source (it is computed from `input_ids`, or is an operand of an Add together with such a value),
+ * or from all of its readers.
  */
 import { intAttribute } from "../graph/attributes.ts";
 import { dimsIn, shapeIn } from "../graph/facts.ts";
@@ -15,10 +15,10 @@ import { attendedOf } from "../ops/internal/attend.ts";
 import { isElementwise, traitsOf } from "../ops/registry.ts";
 import { type BatchShape, TOKEN_INPUTS } from "./inputs.ts";
 
-/** How many leading axes are the tokens': two of [batch, length, ...], one of a flat value. */
+/** Number of leading axes that are tokens: two for [batch, length, ...], one for a flat value. */
 export type Lead = 1 | 2;
 
-/** A node that computes each row by itself. */
+/** A node that computes each row on its own. */
 interface RowWise {
   /** Inputs that hold a row for each row of the outputs; the others are the same for all rows. */
   readonly operands: readonly string[];
@@ -38,14 +38,14 @@ export class TokenRows {
   /** Tokens of all sequences. */
   readonly #positions: Extent;
   readonly #rotates: boolean;
-  /** Values that token ids or masks reach. */
+  /** Values that depend on token ids or masks. */
   readonly #fromTokens = new Set<string>();
   readonly #rows = new Set<string>();
   readonly #rowWise = new Map<Node, RowWise>();
 
   /**
-   * @param rotates whether rotations by positions count: whoever computes some of the rows has to give
-   *   each its own position then
+   * @param rotates whether rotations by positions count as well: rows that are computed alone must then be
+   *   given their own positions
    */
   constructor(lowered: Graph, shape: BatchShape, rotates = false) {
     this.#graph = lowered;
@@ -56,23 +56,23 @@ export class TokenRows {
     this.#followReaders();
   }
 
-  /** Leading token axes of a value that holds one row a token; `undefined` for all others. */
+  /** Leading token axes of a value that holds one row per token; `undefined` for all others. */
   leadOf(value: string): Lead | undefined {
     return this.#rows.has(value) ? this.leadingAxes(value) : undefined;
   }
 
-  /** The inputs with a row for each row of the outputs, where a node computes each by itself. */
+  /** The inputs with a row for each row of the outputs, where a node computes each row on its own. */
   operandsOf(node: Node): readonly string[] | undefined {
     const found = this.#rowWise.get(node);
     return found?.outputs.every((output) => this.#rows.has(output)) ? found.operands : undefined;
   }
 
-  /** Whether token ids or masks reach a value. */
+  /** Whether a value depends on token ids or masks. */
   isFromTokens(value: string): boolean {
     return this.#fromTokens.has(value);
   }
 
-  /** Axes of a value that have the sizes of the tokens'. */
+  /** Leading axes of a value whose sizes are those of tokens. */
   leadingAxes(value: string): Lead | undefined {
     const { batch, length } = this.#shape;
     const dims = this.#dims(value);
@@ -84,7 +84,7 @@ export class TokenRows {
     return shapeIn(this.#graph, value);
   }
 
-  /** Forward: what is computed from the token inputs, row by row. */
+  /** Forward: values computed row by row from the token inputs. */
   #followInputs(): void {
     for (const { name } of this.#graph.inputs) {
       if (!TOKEN_INPUTS.includes(name)) continue;
@@ -104,7 +104,7 @@ export class TokenRows {
     }
   }
 
-  /** Backward: a value that is read row by row alone, by nodes whose results hold tokens' rows. */
+  /** Backward: values that are read only row by row, by nodes whose results hold rows of tokens. */
   #followReaders(): void {
     const readers = new Map<string, Node[]>();
     for (const node of this.#graph.nodes) {
@@ -126,7 +126,7 @@ export class TokenRows {
     }
   }
 
-  /** Looks up a row of a table for each token. */
+  /** Whether a node looks up a row of a table for each token. */
   #readsEmbedding(node: Node): boolean {
     const gathers = node.opType === "Gather" && node.domain === "" ||
       node.opType === "GatherBlockQuantized";
@@ -134,7 +134,7 @@ export class TokenRows {
     return gathers && axis === 0 && this.#rows.has(node.inputs[1]);
   }
 
-  /** Works element by element with a value of rows, and another of no matter which shape. */
+  /** Whether a node is elementwise over a value of rows and another of any shape. */
   #standsBeside(node: Node): boolean {
     if (!isElementwise(node) && node.opType !== "DequantizeLinear") return false;
     const rank = this.#dims(node.outputs[0]).length;
@@ -159,7 +159,7 @@ export class TokenRows {
       if (input === "") continue;
       const dims = this.#dims(input);
       if (dims.length === rank && this.leadingAxes(input) === lead) operands.push(input);
-      // Right-aligned, what reaches into the tokens' axes must be 1 there.
+      // Aligned at the right, dimensions that reach the token axes must be 1 there.
       else if (dims.slice(0, Math.max(0, dims.length - rank + lead)).some((dim) => dim !== 1)) {
         return undefined;
       }
@@ -167,7 +167,10 @@ export class TokenRows {
     return operands;
   }
 
-  /** Of a node whose rows come of rows under a condition: the inputs that have them, the others the same for all. */
+  /**
+   * The inputs with rows, for a node that computes rows from rows under a condition; its other inputs are the
+   * same for all rows.
+   */
   #operandsWithRows(node: Node, lead: Lead): readonly string[] | undefined {
     const of = this.#rotatesRows(node, lead) ? "first" : this.#rowsOf(node, lead);
     if (of === undefined || of === "all") return of && node.inputs;

@@ -1,10 +1,10 @@
 /**
- * Takes packed weights apart once, before the first step, instead of in every call that reads them:
- * 4-bit codes become a byte each, and what is left in the calls is one DequantizeLinear. The numbers
- * are the same to the bit; a weight takes a byte instead of half of one.
+ * Unpacks packed weights once, before the first step, instead of in every call that reads them: each 4-bit
+ * code becomes a byte, and only one DequantizeLinear is left in the calls. The results are the same to the
+ * bit; a weight takes a byte instead of half of one.
  *
- * Codes that calls compute are made beforehand; those of a 4-bit type, whose kernel takes several
- * times as long as that for bytes, get the type of 8 bits.
+ * Codes that calls would compute are computed beforehand. Codes of a 4-bit type become 8-bit codes, because
+ * the kernel for 4 bits takes several times as long.
  */
 import { int } from "../graph/attributes.ts";
 import type { GraphBuilder } from "../graph/builder.ts";
@@ -16,18 +16,18 @@ import type { Graph, Node, ValueInfo } from "../graph/types.ts";
 import type { PassControl } from "./planning_pass.ts";
 import { type PreprocessedGraph, WeightPreprocessing } from "./weight_preprocessing.ts";
 
-/** Elements below which a value stays where it is computed: zero points of a few blocks. */
+/** Values with fewer elements are computed where they are read: zero points of a few blocks. */
 const LEAST_ELEMENTS = 1024;
 
 const BYTES: ReadonlySet<DataType> = new Set(["int8", "uint8"]);
-/** The types whose codes have those of a 4-bit type among them. */
+/** The 8-bit types that contain the codes of each 4-bit type. */
 const WIDER: Partial<Record<DataType, "int8" | "uint8">> = { int4: "int8", uint4: "uint8" };
 
 /**
  * @param lowered graph of float operators
- * @param trainable initializers that change
- * @param except nodes whose results are needed as they are (those of a head that runs in chunks)
- * @param passControl of the calls that take weights apart
+ * @param trainable initializers that training changes
+ * @param except nodes whose results must not change (those of a head that runs in chunks)
+ * @param passControl of the calls that unpack weights
  */
 export function unpackWeights(
   lowered: Graph,
@@ -38,7 +38,7 @@ export function unpackWeights(
   const preprocessing = new WeightPreprocessing(lowered, trainable, passControl);
   const { frozen, producers } = preprocessing;
   const values = new Map<string, ValueInfo>();
-  /** The value of 8 bits that stands for one of 4. */
+  /** The 8-bit value that replaces one of 4 bits. */
   const widened = (value: string): string => {
     const { dtype, dims } = typeIn(lowered, value)!;
     const wide = WIDER[dtype];
@@ -76,7 +76,7 @@ export function unpackWeights(
   return { graph: unpacked, preprocessing: preprocessing.calls, preprocessed };
 }
 
-/** 4-bit codes a byte each. */
+/** Converts 4-bit codes to a byte each. */
 function asBytes(b: GraphBuilder, codes: string, dtype: "int8" | "uint8"): string {
   const whole = b.op("DequantizeLinear", [codes, b.scalar(1)]);
   return b.op("Cast", [whole], { to: int(ONNX_TYPE[dtype]) });

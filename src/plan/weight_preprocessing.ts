@@ -10,30 +10,30 @@ import type { PassControl } from "./planning_pass.ts";
 /** A call that computes tensors from frozen weights alone. */
 export type PreprocessingCall = PlannedCall;
 
-/** A lowered graph of which some values are made once, before the first step. */
+/** A lowered graph some of whose values are computed once, before the first step. */
 export interface PreprocessedGraph {
   readonly graph: Graph;
   readonly preprocessing: readonly PreprocessingCall[];
-  /** What the calls compute; the graph reads it like initializers. */
+  /** Results of these calls; the graph reads them like initializers. */
   readonly preprocessed: ReadonlySet<string>;
-  /** Whether products in 8 bits read weights as the file holds them; absent: none do. */
+  /** Whether products in 8 bits read weights as stored in the file; absent: none do. */
   readonly readsStored?: boolean;
 }
 
 /** Plans the preprocessing of one lowered graph; calls of equal weights differ only in names and are planned once. */
 export class WeightPreprocessing {
-  /** Values that depend on initializers alone, none of which is trained. */
+  /** Values that depend only on initializers, none of which is trained. */
   readonly frozen: ReadonlySet<string>;
-  /** The node that makes each computed value. */
+  /** The node that produces each computed value. */
   readonly producers: ReadonlyMap<string, Node>;
   readonly #lowered: Graph;
   readonly #fed: ReadonlySet<string>;
   readonly #passControl: PassControl | undefined;
   readonly #made = new Map<string, PreprocessingCall>();
-  /** By what they compute. */
+  /** Calls by what they compute. */
   readonly #alike = new Map<string, { rename: Renaming; call: PreprocessingCall }>();
 
-  /** @param trainable initializers that change */
+  /** @param trainable initializers that training changes */
   constructor(lowered: Graph, trainable: ReadonlySet<string>, passControl?: PassControl) {
     this.#passControl = passControl;
     const { nodes, initializers } = lowered;
@@ -55,11 +55,11 @@ export class WeightPreprocessing {
   }
 
   /**
-   * Plans what is made of a frozen value.
+   * Plans the tensors to compute from a frozen value.
    *
-   * @param names of the tensors that are made
+   * @param names of these tensors
    * @param how distinguishes calls that compute different tensors from equal values
-   * @param emit makes them of the value, in the order of `names`
+   * @param emit computes them from the value, in the order of `names`
    */
   add(
     value: string,
@@ -89,7 +89,7 @@ export class WeightPreprocessing {
     this.#made.set(value, call);
   }
 
-  /** The nodes that make a frozen value from initializers, in order. */
+  /** The nodes that compute a frozen value from initializers, in order. */
   #preparing(value: string): Node[] {
     const found = new Set<Node>();
     const visit = (name: string) => {

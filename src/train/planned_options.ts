@@ -4,7 +4,7 @@ import type { Graph, Model, Node } from "../graph/types.ts";
 import { seesOtherPlaces } from "../ops/kinds.ts";
 import { kindOf } from "../ops/registry.ts";
 import { type Arithmetic, changed, withoutGradients } from "../plan/arithmetic.ts";
-import type { Pass, PlanOptions, PlanSettings } from "../plan/options.ts";
+import type { PlanOptions, PlanSettings, StepKind } from "../plan/options.ts";
 import type { Runner } from "../runtime/runner.ts";
 import type { PackingRules } from "../data/packing.ts";
 import type { Tensor } from "../graph/tensor.ts";
@@ -97,7 +97,7 @@ export function leavesOutPacking(
 /** What one plan has otherwise than others of the model. */
 export interface PlanUse {
   /** Absent: all. */
-  readonly passes?: readonly Pass[];
+  readonly passes?: readonly StepKind[];
   /** Parts of a batch that share what may be kept; default 1. */
   readonly parts?: number;
   /** Default 0. */

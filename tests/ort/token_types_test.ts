@@ -71,7 +71,7 @@ Deno.test("compareForward() refuses a model with an input that is no token's, na
   await assertRejects(
     () => compareForward(runner, made.model, step, batch),
     BadInputError,
-    'Cannot feed input "use_cache_branch": graft has input_ids, attention_mask',
+    'Cannot feed input "use_cache_branch": graft feeds input_ids, attention_mask',
   );
 });
 
